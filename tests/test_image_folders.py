@@ -50,7 +50,7 @@ def test_class_folders_are_the_classes(tmp_path):
     for row, label in zip(rows_of(data), np.concatenate([data.train.labels, data.held_out.labels]), strict=True):
         assert (label == 0) == any(np.array_equal(row, ape) for ape in apes)
     plain(tmp_path, 1)
-    with pytest.raises(DataError, match=r"\\(1\\).* subfolders"):
+    with pytest.raises(DataError, match=r"subfolders"):
         load(tmp_path)
 
 

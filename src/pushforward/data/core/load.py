@@ -18,6 +18,8 @@ from pushforward.data.readers.reader import Reading, is_frame
 from pushforward.errors import DataError, UsageError, did_you_mean
 from pushforward.registries import SETS
 
+# The values of options that are names.
+CHOICES = {"channels": ("rgb", "grey", "gray"), "copies": ("together", "apart"), "rare": ("replace", "keep")}
 CHANNELS = {None: None, "rgb": 3, "grey": 1, "gray": 1}
 WORKERS = 1  # threads that decode ahead, by default: a second one takes more from a training on two cores than it gives
 
@@ -213,11 +215,11 @@ def reading_of(options: LoadOptions) -> Reading:
     if target is not None and any(column.partition(":")[0] == target for column in given):
         raise UsageError(f'`target` and `given` both contain "{target}". A column can be the label or a condition, not both.')
     workers = whole("workers", options.get("workers", WORKERS), 0)
-    if copies not in (None, "together", "apart"):
-        raise UsageError(f'`copies={copies!r}` is not supported: expected "together" or "apart".')
-    rare = options.get("rare") or "replace"
-    if rare not in ("replace", "keep"):
-        raise UsageError(f'`rare={rare!r}` is not supported: expected "replace" or "keep".')
+    for name, choices in CHOICES.items():
+        value = options.get(name)
+        if value is not None and value not in choices:
+            expected = " or ".join(f'"{choice}"' for choice in choices)
+            raise UsageError(f"`{name}={value!r}` is not supported: expected {expected}.")
     constraints, schema = options.get("constraints") or (), options.get("schema")
     if schema is not None:
         from pushforward.data.tables.schema import read_schema
@@ -235,7 +237,7 @@ def reading_of(options: LoadOptions) -> Reading:
         workers=workers,
         progress=options.get("progress"),
         copies=copies,
-        rare=rare,
+        rare=options.get("rare") or "replace",
         columns=words["columns"] or (),
         drop=words["drop"] or (),
         missing=words["missing"],
@@ -275,13 +277,10 @@ def check_there(text: str) -> None:
 
 
 def _conversion(options: LoadOptions) -> Conversion:
-    channels = options.get("channels")
     background = options.get("background") or ""
-    if channels not in CHANNELS:
-        raise UsageError(f'`channels={channels!r}` is not supported: expected "rgb" or "grey".')
     size = _size(options.get("resize"))
     try:
-        return Conversion(size, CHANNELS[channels], background)
+        return Conversion(size, CHANNELS[options.get("channels")], background)
     except ValueError:
         raise UsageError(
             f"`background={background}` is not a colour: expected a name or a hex code, such as white or #808080."

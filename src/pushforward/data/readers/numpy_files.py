@@ -27,15 +27,8 @@ from pushforward.data.images.image_file import array_header
 from pushforward.data.readers.reader import MAX_BYTES, Examples, Reader, Reading
 from pushforward.errors import DataError, UsageError
 
-_NAMES = {
-    "x": ("x",),
-    "label": ("label", "y"),
-    "x_test": ("x_test",),
-    "label_test": ("label_test", "y_test"),
-    "given": ("given",),
-    "given_test": ("given_test",),
-    "given_names": ("given_names",),
-}
+_NAMES = ("x", "label", "given", "given_names", "x_test", "label_test", "given_test")
+_ALIASES = {"y": "label", "y_test": "label_test"}
 
 
 def _read(path: Path, reading: Reading) -> Dataset:
@@ -73,24 +66,29 @@ def _members(path: Path) -> tuple[dict[str, NDArray[Any]], tuple[str, ...]]:
                     f"{', '.join(inside) or 'nothing'}. Rename the array of examples to x and the "
                     f"labels to label: np.savez(file, x={next(iter(inside), '...')}, label=...)."
                 )
-            members, read = {}, set()
-            for name, spellings in _NAMES.items():
-                for spelling in [s for s in spellings if s in inside][:1]:
-                    info = inside[spelling]
-                    if info.file_size > max(64 * 2**20, 200 * info.compress_size):
-                        raise DataError(
-                            f"{path}: {info.filename} would expand from {info.compress_size:,} to "
-                            f"{info.file_size:,} bytes and may be a decompression bomb. If the "
-                            "data is real, save it with np.savez instead of np.savez_compressed."
-                        )
-                    with archive.open(info) as member:
-                        members[name] = _array(member, info.file_size, f"{path.name}: {info.filename}")
-                    read.add(spelling)
-            return members, tuple(name for name in inside if name not in read)
+            members, unused = {}, []
+            for spelling, info in inside.items():
+                name = _ALIASES.get(spelling, spelling)
+                if name in _NAMES and (name == spelling or name not in inside):
+                    members[name] = _member(archive, info, path)
+                else:
+                    unused.append(spelling)
+            return members, tuple(unused)
     except DataError:
         raise
     except Exception as error:  # a damaged or hostile file may raise anything
         raise DataError(f"{path} cannot be read: {type(error).__name__} {error}.") from error
+
+
+def _member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: Path) -> NDArray[Any]:
+    if info.file_size > max(64 * 2**20, 200 * info.compress_size):
+        raise DataError(
+            f"{path}: {info.filename} would expand from {info.compress_size:,} to "
+            f"{info.file_size:,} bytes and may be a decompression bomb. If the "
+            "data is real, save it with np.savez instead of np.savez_compressed."
+        )
+    with archive.open(info) as member:
+        return _array(member, info.file_size, f"{path.name}: {info.filename}")
 
 
 def _array(file: Any, size: int, name: str) -> NDArray[Any]:

@@ -14,11 +14,11 @@ from pushforward.data.core.dataset import Dataset, Schema, Split, build
 from pushforward.data.core.hashes import numbered_copies
 from pushforward.data.readers.reader import MAX_BYTES, Examples, Reader, Reading
 from pushforward.data.spaces import TableSpace
-from pushforward.data.tables.csv_dialect import Cells, cells_of, gappy_values, has_header
+from pushforward.data.tables.csv_dialect import Cells, GappyFile, cells_of, gappy_values, has_header
 from pushforward.data.tables.frames import frame_table, parquet_frame
 from pushforward.data.tables.inference import form_of
 from pushforward.data.tables.string_columns import Faults, RawColumn, RawTable
-from pushforward.data.tables.table_dataset import check_names, rows_of, table_dataset
+from pushforward.data.tables.table_dataset import check_names, table_dataset
 from pushforward.errors import DataError, UsageError, did_you_mean
 from pushforward.numbers import finite, some
 
@@ -100,44 +100,35 @@ def read_rows(path: Path, space: TableSpace) -> NDArray[np.float64]:
     Raises:
         DataError: For columns that are missing, and cells that are no values of their columns' kinds, or unknown categories.
     """
-    layout, faults = space.layout, Faults()
     if path.suffix.lower() == ".parquet":
-        table = frame_table(parquet_frame(path))
-    else:
-        cells = _cells(path)
-        named = bool(cells.rows) and set(space.names) <= set(cells.rows[0])
-        table = _table(path, cells, True if named else None if layout.header else False, () if named else space.names)
-        cells.faults.refuse(str(path))
-    _check_columns(str(path), table, space)
-    columns = {column.name: column for column in table.columns}
-    values = [
-        rows_of(field, columns[field.name], text, table.lines, faults)
-        for field, text in zip(space.fields, layout.missing or ("",) * len(space.fields), strict=True)
-    ]
-    faults.refuse(str(path))
-    return np.column_stack(values)
+        return frame_rows(parquet_frame(path), space, str(path))
+    file = GappyFile.read(path, space.names, space.layout)
+    _check_columns(str(path), file.header, space)
+    values, _ = file.values(space.fields, space.layout.missing)
+    return values
 
 
-def frame_rows(frame: Any, space: TableSpace) -> NDArray[np.float64]:
+def frame_rows(frame: Any, space: TableSpace, name: str = "The data frame") -> NDArray[np.float64]:
     """Return the rows of a data frame as values of a known table, (n, columns).
 
     Args:
         frame: Data frame of pandas or polars; columns with other names are ignored. Dates may be in
             ISO 8601 format.
         space: Known table.
+        name: Name of the data frame in messages.
 
     Raises:
         DataError: For missing columns, and cells that are not values of their columns.
     """
     table = frame_table(frame)
-    _check_columns("The data frame", table, space)
-    values, _ = gappy_values("The data frame", table.columns, space.fields, space.layout.missing, dates=True)
+    _check_columns(name, table.names, space)
+    values, _ = gappy_values(name, table.columns, space.fields, space.layout.missing, dates=True)
     return values
 
 
-def _check_columns(place: str, table: RawTable, space: TableSpace) -> None:
-    if lacking := [name for name in space.names if name not in table.names]:
-        raise DataError(f"{place} does not contain the columns {some(lacking)}. It contains {some(table.names, 12)}.")
+def _check_columns(place: str, names: Sequence[str], space: TableSpace) -> None:
+    if lacking := [name for name in space.names if name not in names]:
+        raise DataError(f"{place} does not contain the columns {some(lacking)}. It contains {some(names, 12)}.")
 
 
 def _table(path: Path, cells: Cells, header: bool | None, columns: Sequence[str], target: str | None = None) -> RawTable:

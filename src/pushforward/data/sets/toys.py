@@ -228,10 +228,8 @@ TOYS: dict[str, Toy] = {
 def _set(name: str, toy: Toy) -> Source:
     def read(download: bool) -> tuple[Split, Split]:
         x, labels = toy.examples(name)
-        n = TRAIN_EXAMPLES
-        if labels is None:
-            return Split(x[:n]), Split(x[n:])
-        return Split(x[:n], labels[:n]), Split(x[n:], labels[n:])
+        examples = Split(x, labels)
+        return examples.take(slice(TRAIN_EXAMPLES)), examples.take(slice(TRAIN_EXAMPLES, None))
 
     return Source(
         name=name,

@@ -354,27 +354,21 @@ class ScaledSpace(Space):
             return None
         import torch
 
-        low, high = torch.tensor(self.low), torch.tensor(self.high)
-        view = self._view()
-        return self.to_model(low.view(view)), self.to_model(high.view(view))
+        like = torch.empty(0)
+        return self.to_model(self._broadcast(self.low, like)), self.to_model(self._broadcast(self.high, like))
 
     @property
     def log_det(self) -> float:
         return -sum(math.log(s) for s in self.std) * (self.size // self.shape[self.axis])
 
     def to_model(self, x: Tensor) -> Tensor:
-        mean, std = self._scale(x)
-        return (x - mean) / std
+        return (x - self._broadcast(self.mean, x)) / self._broadcast(self.std, x)
 
     def to_data(self, u: Tensor) -> Tensor:
-        mean, std = self._scale(u)
-        x = mean + std * u
+        x = self._broadcast(self.mean, u) + self._broadcast(self.std, u) * u
         if self.low is None or self.high is None:
             return x
-        import torch
-
-        low, high = (torch.tensor(end, dtype=x.dtype, device=x.device).view(self._view()) for end in (self.low, self.high))
-        return x.clamp(low, high)
+        return x.clamp(self._broadcast(self.low, x), self._broadcast(self.high, x))
 
     def quantise(self, x: Tensor | NDArray[Any]) -> NDArray[Any]:
         import torch
@@ -415,12 +409,11 @@ class ScaledSpace(Space):
     def _view(self) -> tuple[int, ...]:
         return (1,) * (1 + self.axis) + (-1,) + (1,) * (len(self.shape) - 1 - self.axis)
 
-    def _scale(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def _broadcast(self, values: Sequence[float], like: Tensor) -> Tensor:
+        """Return one value per column or channel in a shape that broadcasts over samples."""
         import torch
 
-        view = self._view()
-        mean = torch.tensor(self.mean, dtype=x.dtype, device=x.device).view(view)
-        return mean, torch.tensor(self.std, dtype=x.dtype, device=x.device).view(view)
+        return torch.tensor(values, dtype=like.dtype, device=like.device).view(self._view())
 
 
 def _blocks(x: NDArray[Any]) -> list[slice]:

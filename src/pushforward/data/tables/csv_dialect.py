@@ -317,11 +317,10 @@ def gappy_values(
     Raises:
         DataError: For a table without any of the columns or with two of one name, or cells that a column does not have.
     """
-    known, texts, names = (
-        {column.name: column for column in columns},
-        {*MISSING, *absent},
-        [column.name for column in columns],
-    )
+    faults = Faults()
+    known = {column.name: column for column in columns}
+    texts = {*MISSING, *absent}
+    names = [column.name for column in columns]
     if not known.keys() & {column.name for column in fields} or len(known) < len(columns):
         raise DataError(
             f"{name} has the columns {', '.join(names)}. At least one must be a column of the model, and names must be unique."
@@ -344,7 +343,8 @@ def gappy_values(
         if odd and not wanted.rare:
             expected = f" Expected one of: {some(levels)}." if levels else ""
             where = column.where(odd, numbers)
-            raise DataError(f'{name}, column "{wanted.name}": the model has not been trained on these values: {where}.{expected}')
+            faults.add(f'The column "{wanted.name}" of the model does not have these values: {where}.{expected}')
+    faults.refuse(name)
     return values, missing
 
 

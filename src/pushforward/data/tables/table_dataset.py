@@ -24,7 +24,7 @@ from pushforward.data.tables.rare import pooled
 from pushforward.data.tables.schema import TableFacts, decide, schema_of
 from pushforward.data.tables.string_columns import MISSING, Faults, RawColumn, RawTable
 from pushforward.errors import DataError, UsageError, did_you_mean, quoted
-from pushforward.numbers import counted, some
+from pushforward.numbers import some
 from pushforward.table_column import Column
 
 
@@ -140,28 +140,6 @@ def check_names(names: Sequence[str], faults: Faults) -> None:
         faults.add(f"Column names must be unique, but these occur more than once: {some(map(quoted, repeated))}.")
 
 
-def rows_of(field: Column, column: RawColumn, missing: str, lines: Sequence[int], faults: Faults) -> NDArray[np.float64]:
-    """Return the values of a known column's cells, (n,).
-
-    Args:
-        field: Known column.
-        column: Cells of the column.
-        missing: Text of a missing value, in addition to an empty cell.
-        lines: Line number of each row, for messages.
-        faults: Collector of problems.
-    """
-    places = column.present(("", missing))
-    texts = np.full(len(column.texts), np.nan)
-    texts[places] = field.read([column.texts[place] for place in places])
-    odd = [place for place in places if np.isnan(texts[place])]
-    if odd and field.rare:
-        texts[odd] = len(field.levels)
-    elif odd:
-        cells = counted(int(column.counts[odd].sum()), "cell")
-        faults.add(f'The column "{field.name}" is a {field.kind}, but {cells} cannot be read as one: {column.where(odd, lines)}.')
-    return column.numbered(texts)
-
-
 def _chosen(where: str, table: RawTable, reading: Reading, named: Sequence[str]) -> list[RawColumn]:
     keep, drop, known = set(reading.columns), set(reading.drop), set(table.names)
     for name in (*reading.columns, *reading.drop, *named):
@@ -192,7 +170,7 @@ def _check_constraints(
         broken = np.flatnonzero(~holds(constraint, fields, columns)).tolist()
         if broken:
             raise DataError(
-                f"{where}: {len(broken):,} rows violate the constraint {quoted(constraint.text)}, "
-                f"in lines {some([lines[row] for row in broken])}. Correct or remove these rows, "
-                "or change the constraint."
+                f"{where}: the constraint {quoted(constraint.text)} does not hold in "
+                f"{counted(len(broken), 'row')} (line {some([lines[row] for row in broken])}). "
+                "Correct or remove these rows, or change the constraint."
             )
