@@ -24,7 +24,7 @@ from pushforward.data.tables.rare import pooled
 from pushforward.data.tables.schema import TableFacts, decide, schema_of
 from pushforward.data.tables.string_columns import MISSING, Faults, RawColumn, RawTable
 from pushforward.errors import DataError, UsageError, did_you_mean, quoted
-from pushforward.numbers import some
+from pushforward.numbers import counted, some
 from pushforward.table_column import Column
 
 
