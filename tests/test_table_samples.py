@@ -117,7 +117,7 @@ def test_what_is_no_constraint_is_refused(text):
 
 def test_rows_that_break_a_constraint_are_named(tmp_path):
     text = TEXT.replace("\n4;4;no\n", "\n4;3;no\n", 1)
-    with pytest.raises(DataError, match=r'constraint "end >= start" .* 1 row \(line \d+'):
+    with pytest.raises(DataError, match=r'constraint "end >= start" .* 1 row \(lines \d+'):
         table(tmp_path, text, constraints="end >= start")
     for constraint, says in {
         "end >= begin": 'names "begin", which is no column',
@@ -371,7 +371,7 @@ def test_what_is_wrong_with_a_constraint_is_said_with_the_nearest_name(text, say
 def test_rows_that_break_a_constraint_are_named_and_a_level_that_no_row_has_may_be_forbidden(tmp_path):
     path = tmp_path / "t.csv"
     path.write_text("born,home,work\n" + "".join(f"{1 + i % 28}.3.2021,{'ab'[i % 2]},{'bac'[i % 3]}\n" for i in range(60)))
-    with pytest.raises(DataError, match=r'constraint "home == work" .* 40 rows \(line 2'):
+    with pytest.raises(DataError, match=r'constraint "home == work" .* 40 rows \(lines 2'):
         load(path, constraints=["home == work", "born >= '2021-03-01'"])
     data = load(path, constraints=["born >= '2021-03-01'", "home != 'lost'"])
     assert data.space.valid(data.train.x).all()

@@ -14,6 +14,7 @@ from pushforward.conditions.columns import Numbers
 from pushforward.data.core.dataset import Dataset, Schema, Split, build
 from pushforward.data.spaces.space import kinds
 from pushforward.errors import DataError
+from pushforward.numbers import counted
 
 MAX_CHANNELS = 4
 
@@ -256,7 +257,7 @@ def splits_of(
         )
     if columns and (len(columns),) != shape:
         raise DataError(
-            f"`columns` has {len(columns)} names, but examples have shape {shape}. Expected one name for each column."
+            f"`columns` has {counted(len(columns), 'name')}, but examples have shape {shape}. Expected one name for each column."
         )
     for name in ("label", "given"):
         if (f"{name}_test" in arrays) != (name in arrays and len(parts) > 1):

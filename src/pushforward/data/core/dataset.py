@@ -78,7 +78,7 @@ class Split:
         if self.labels is not None and (self.labels.dtype != np.int64 or self.labels.shape != (len(self.x),)):
             raise DataError(
                 f"Labels have shape {self.labels.shape} and dtype {self.labels.dtype}; expected "
-                f"int64, one for each of {len(self.x)} examples. Use labels.astype(np.int64)."
+                f"shape ({len(self.x)},) and dtype int64, one label per example."
             )
         if any(len(values) != len(self.x) for values in self.given.values()):
             raise DataError(f"The number of values of a condition differs from the number of examples, {len(self.x)}.")
@@ -420,8 +420,8 @@ def _without_copies(train: Split, held_out: Split, scaled: bool) -> tuple[Split,
         copies &= repeated(np.concatenate([here, there]))[: len(here)] <= ATOM
     if copies.all():
         raise DataError(
-            f"All {len(train)} training examples are also held-out examples. Pass different "
-            "held-out examples, or only training examples, a tenth of which is then held out."
+            f"All {len(train)} training examples equal a held-out example, so none is left for "
+            "training. Add distinct examples, or pass other held-out examples."
         )
     return (train.take(~copies), int(copies.sum())) if copies.any() else (train, 0)
 

@@ -218,8 +218,7 @@ def reading_of(options: LoadOptions) -> Reading:
     for name, choices in CHOICES.items():
         value = options.get(name)
         if value is not None and value not in choices:
-            expected = " or ".join(f'"{choice}"' for choice in choices)
-            raise UsageError(f"`{name}={value!r}` is not supported: expected {expected}.")
+            raise UsageError(f"`{name}={value!r}` is not supported: expected one of {', '.join(choices)}.")
     constraints, schema = options.get("constraints") or (), options.get("schema")
     if schema is not None:
         from pushforward.data.tables.schema import read_schema

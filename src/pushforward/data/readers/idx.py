@@ -19,6 +19,7 @@ from pushforward.errors import DataError
 
 SMALL = 64 << 20  # bytes that any file may unpack to; others unpack to at most RATIO times their size
 RATIO = 200
+WHAT = {1: "labels (1 dimension)", 3: "images (3 dimensions)"}
 
 
 def idx_array(path: Path, dimensions: int) -> NDArray[np.uint8]:
@@ -46,7 +47,7 @@ def idx_array(path: Path, dimensions: int) -> NDArray[np.uint8]:
     except (OSError, EOFError, ValueError, zlib.error) as error:
         raise DataError(f"{path} is damaged or cannot be read: {error}.") from error
     if content[:4] != bytes([0, 0, 8, dimensions]) or len(content) - start != math.prod(sides):
-        raise DataError(f"{path} is damaged, or is not an IDX file with {dimensions} dimensions.")
+        raise DataError(f"{path} is damaged, or is not an IDX file of {WHAT[dimensions]}.")
     return np.frombuffer(content, dtype=np.uint8, offset=start).reshape(sides)
 
 

@@ -171,6 +171,6 @@ def _check_constraints(
         if broken:
             raise DataError(
                 f"{where}: the constraint {quoted(constraint.text)} does not hold in "
-                f"{counted(len(broken), 'row')} (line {some([lines[row] for row in broken])}). "
+                f"{counted(len(broken), 'row')} (lines {some([lines[row] for row in broken])}). "
                 "Correct or remove these rows, or change the constraint."
             )
