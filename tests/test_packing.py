@@ -222,7 +222,7 @@ def test_what_is_packed_appears_whole_or_not_at_all(folder, tmp_path):
         pf.data.pack(folder, tmp_path / "packed", progress=lambda done, total: stop(done + 63 * (total == 62), total))
     assert list(tmp_path.iterdir()) == []
     pf.data.pack(folder, tmp_path / "packed")
-    with pytest.raises(UsageError, match="is there already"):
+    with pytest.raises(UsageError, match="already exists"):
         pf.data.pack(folder, tmp_path / "packed")
 
 
