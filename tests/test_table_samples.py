@@ -111,7 +111,7 @@ def test_a_row_with_any_missing_value_meets_a_chain():
     ],
 )
 def test_what_is_no_constraint_is_refused(text):
-    with pytest.raises(UsageError, match="is no constraint"):
+    with pytest.raises(UsageError, match="constraint"):
         Constraint(text)
 
 
@@ -120,9 +120,9 @@ def test_rows_that_break_a_constraint_are_named(tmp_path):
     with pytest.raises(DataError, match=r'constraint "end >= start" .* 1 row \(lines \d+'):
         table(tmp_path, text, constraints="end >= start")
     for constraint, says in {
-        "end >= begin": 'names "begin", which is no column',
+        "end >= begin": '"begin"',
         "flag > 0": "which is a boolean",
-        "`end` >= x": "no column",
+        "`end` >= x": '"x"',
     }.items():
         with pytest.raises(UsageError, match=says):
             table(tmp_path, constraints=[constraint])
@@ -355,7 +355,7 @@ def test_constraints_compare_dates_categories_and_levels_with_texts_and_with_one
         ("home == 'Lu'", 'Did you mean "LU"? Expected BE, LU, NL.'),
         ("home > work", "by == or !="),
         ("home + 1 == work", "by == or !="),
-        ("size >= other", "no order in common"),
+        ("size >= other", "no common order"),
         ("born >= 'soon'", "such as 2021-03-04"),
     ],
 )
