@@ -101,7 +101,7 @@ def test_gaps_of_columns_that_are_not_named_stay_and_are_given_as_missing(tmp_pa
     never = TableSpace.of([Category("a", ("u", "v"), (0.5, 0.5)), Category("b", ("no", "yes"), (0.4, 0.6))])
     plain = pf.recipes.flow(never, network=CopyingOrNothing()).method.transport()
     assert not np.isnan(pf.impute(plain, np.full((3, 2), np.nan), only=["a"]).values[0, :, 0]).any(), "nothing is given of b"
-    for only, words in (("c", '"c"'), (["a", "bb"], '"bb" is no column.* Did you mean "b"')):
+    for only, words in (("c", '"c"'), (["a", "bb"], '"bb".* Did you mean "b"')):
         with pytest.raises(UsageError, match=words):
             pf.impute(transport, tmp_path / "t.csv", only=only)
 
