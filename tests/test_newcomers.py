@@ -121,10 +121,10 @@ def test_the_public_names_of_packages_are_listed_before_they_are_imported():
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        ({"x": np.zeros(4)}, "as vectors"),
-        ({"x": np.full((4, 2), np.nan)}, "not finite"),
+        ({"x": np.zeros(4)}, "vectors"),
+        ({"x": np.full((4, 2), np.nan)}, "NaN"),
         ({"x": np.zeros((4, 2)), "labels": [0, 1, 2, 0], "classes": ("a", "b")}, "from 0 to 1"),
-        ({"x": np.zeros((4, 2)), "held_out": np.zeros((4, 3))}, "expected the same"),
+        ({"x": np.zeros((4, 2)), "held_out": np.zeros((4, 3))}, "must be equal"),
     ],
 )
 def test_arrays_that_are_refused(arguments, says):
