@@ -212,7 +212,8 @@ def from_arrays(x: Any, labels: Any = None, **options: Unpack[ArrayOptions]) -> 
             either uint8 from 0 to 255 or floats from 0 to 1. If the layout is ambiguous, tensors
             have channels first and arrays have channels last.
         labels: Class of each example (n,), as integers or strings; None for data without labels.
-        options: Further options; see `ArrayOptions`.
+        options: Options of `ArrayOptions`: held_out, held_out_labels, name, classes, columns,
+            limit, given and held_out_given.
 
     Returns:
         The data set.
