@@ -75,17 +75,17 @@ def nan_rows():
     [
         ({"x": np.array([[Canary(), 1]], dtype=object)}, "Python objects"),
         ({"x": nan_rows()}, "2 of 30.*first is example 8"),
-        ({"x": np.zeros(9)}, "as vectors"),
+        ({"x": np.zeros(9)}, r"\(9,\)"),
         ({"x": np.zeros((9, 7, 7, 7), np.uint8)}, "channels"),
-        ({"x": picture(1, (5, 4, 4)) * 1.0}, "expected 0 to 1.*uint8"),
+        ({"x": picture(1, (5, 4, 4)) * 1.0}, "expected .*0 to 1.*0 to 255"),
         ({"x": picture(1, (5, 4, 4)) / 127.5 - 1}, r"\(x \+ 1\) / 2"),
         ({"x": np.array([["a", "b"], ["c", "d"]])}, "expected numbers"),
-        ({"X": np.zeros((3, 2))}, 'no array "x"; it holds: X'),
+        ({"X": np.zeros((3, 2))}, '"x".*x=X'),
         ({"x": np.zeros((1, 2))}, "at least 2"),
-        ({"x": np.zeros((9, 2)), "label": np.zeros(8, int)}, r"label: .*shape \(8,\)"),
-        ({"x": np.zeros((9, 2)), "label": np.full(9, np.nan)}, "none missing"),
-        ({"x": np.zeros((40, 2)), "label": np.arange(40)}, "too many to be classes"),
-        ({"x": np.zeros((9, 2)), "x_test": np.zeros((9, 3))}, "expected the same"),
+        ({"x": np.zeros((9, 2)), "label": np.zeros(8, int)}, r"label .*\(8,\)"),
+        ({"x": np.zeros((9, 2)), "label": np.full(9, np.nan)}, "label.*missing"),
+        ({"x": np.zeros((40, 2)), "label": np.arange(40)}, "40 distinct values"),
+        ({"x": np.zeros((9, 2)), "x_test": np.zeros((9, 3))}, r"\(3,\).*\(2,\)"),
         ({"x": np.zeros((9, 2)), "label": np.array([Canary()] * 9, dtype=object)}, "Python objects"),
     ],
 )
@@ -105,7 +105,7 @@ def header(shape, kind="<f4"):
 def test_damaged_and_oversized_files(tmp_path):
     np.save(tmp_path / "cut.npy", np.ones((50, 4)))
     (tmp_path / "cut.npy").write_bytes((tmp_path / "cut.npy").read_bytes()[:-100])
-    with pytest.raises(DataError, match="cut off"):
+    with pytest.raises(DataError, match="1,500 of 1,600"):
         load(tmp_path / "cut.npy")
     (tmp_path / "huge.npy").write_bytes(header((10**6, 10**6)))
     with pytest.raises(DataError, match="too large"):

@@ -46,12 +46,12 @@ def test_dialects(tmp_path, text):
 @pytest.mark.parametrize(
     ("text", "match"),
     [
-        ("a,b\n1,2\nabc,3\n4,5\n", r'column "a" holds numbers, and 1 cell of other text: line 3 \("abc"\).*`drop="a"`'),
-        ("a,b\n1,2\n3,nan\n4,inf\n5,6\n", r'column "b" holds numbers, and 1 cell of other text: line 4 \("inf"\)'),
-        ("a,b\n1,2\n3\n", r"another number of cells than the other lines, which have 2: line 3"),
+        ("a,b\n1,2\nabc,3\n4,5\n", r'"a".* 1 cell .*line 3 \("abc"\).*`drop="a"`'),
+        ("a,b\n1,2\n3,nan\n4,inf\n5,6\n", r'"b".* 1 cell .*line 4 \("inf"\)'),
+        ("a,b\n1,2\n3\n", "line 3 has 1 cell"),
         ("a,b\n1,2,3\n", "line 2 "),
-        ("a,a\n1,2\n3,4\n", 'more than one column: "a"'),
-        (",a\n0,1\n1,2\n", "without a name: 1"),
+        ("a,a\n1,2\n3,4\n", 'unique.*"a"'),
+        (",a\n0,1\n1,2\n", "column 1 .*name|name.*column 1"),
         ("1,2\n3,4\n4,1\n", "names or data"),
         ("", "is empty"),
         ("a,b\n", "no rows"),
@@ -68,10 +68,10 @@ def test_tables_that_are_refused(tmp_path, text, match):
 @pytest.mark.parametrize(
     ("text", "target", "kind", "match"),
     [
-        (GOOD, "kin", UsageError, 'no column "kin".*Did you mean "kind"'),
-        ("a,k\n1,x\n2,\n", "k", DataError, 'column "k": the label is missing in line 3'),
-        ("k\nx\ny\n", "k", DataError, "no column beside"),
-        ("a,k\n" + "".join(f"{i},{i}\n" for i in range(30)), "k", DataError, "too many to be classes"),
+        (GOOD, "kin", UsageError, '"kin".*Did you mean "kind"'),
+        ("a,k\n1,x\n2,\n", "k", DataError, '"k".*missing.*line 3'),
+        ("k\nx\ny\n", "k", DataError, "column except the target"),
+        ("a,k\n" + "".join(f"{i},{i}\n" for i in range(30)), "k", DataError, "30 distinct values"),
     ],
 )
 def test_targets_that_are_refused(tmp_path, text, target, kind, match):

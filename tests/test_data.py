@@ -153,7 +153,7 @@ def test_files_and_their_copies_are_counted(folder):
         ]
         assert report["skipped"] == [{"file": "cats/empty.png", "reason": "empty file"}]
         assert report["range"] == [0.0, 1.0]
-        assert any("in several classes: 1" in warning for warning in report["warnings"])
+        assert any("more than one class" in warning for warning in report["warnings"])
         assert report["refused"] is report["changes"] is None
         assert json.loads(json.dumps(report)) == report
     assert report["fingerprint"] == pf.data.load(folder).fingerprint
@@ -162,7 +162,7 @@ def test_files_and_their_copies_are_counted(folder):
 def test_what_training_refuses_is_reported_too(folder, capsys):
     for number in range(20):
         (folder / "cats" / f"bad{number}.png").write_bytes(b"no image")
-    with pytest.raises(DataError, match="more than 10%") as caught:
+    with pytest.raises(DataError, match=r"21 of 83 .*10%") as caught:
         pf.data.load(folder)
     report = check(folder)
     assert report["refused"] == str(caught.value)
@@ -170,7 +170,7 @@ def test_what_training_refuses_is_reported_too(folder, capsys):
     assert len(report["skipped"]) == 21
     assert main(["data", "check", str(folder)]) == 3
     printed = capsys.readouterr()
-    assert all(f"bad{number}.png; reason: no image that can be read" in printed.out for number in range(20))
+    assert all(f"bad{number}.png; reason: " in printed.out for number in range(20))
     assert "21 of 83 image files" in printed.err
 
 
@@ -226,7 +226,7 @@ def test_digits():
 
 def test_a_set_that_is_not_there_says_how_to_get_it(monkeypatch, tmp_path):
     monkeypatch.setenv("PUSHFORWARD_DATA", str(tmp_path))
-    with pytest.raises(DataError, match=r"(?s)was not found in .*PUSHFORWARD_DATA.*`download=True`"):
+    with pytest.raises(DataError, match=r"(?s)PUSHFORWARD_DATA.*`download=True`"):
         pf_data.load("fashion_mnist")
 
     def no_network(*args, **kwargs):
@@ -234,7 +234,7 @@ def test_a_set_that_is_not_there_says_how_to_get_it(monkeypatch, tmp_path):
 
     monkeypatch.setattr("urllib.request.urlopen", no_network)
     monkeypatch.setattr("torchvision.datasets.mnist.download_and_extract_archive", no_network)
-    with pytest.raises(DataError, match=r"could not be fetched.*no route to host"):
+    with pytest.raises(DataError, match=r"no route to host"):
         pf_data.load("fashion_mnist", download=True)
 
 

@@ -8,11 +8,11 @@ import numpy as np
 
 WRONG = {
     "evaluate missing.npz --data digits": (3, "missing.npz"),
-    "evaluate x.npy --data nope": (2, 'Unknown data "nope"'),
+    "evaluate x.npy --data nope": (2, '"nope"'),
     "evaluate x.npy --data digits --n 1": (2, "Must be >= 2"),
     "evaluate x.npy --data digits --metrics fdi": (2, 'Unknown metric "fdi"'),
     "train flwo --data digits": (2, 'Unknown recipe "flwo"'),
-    "train flow --data nope": (2, 'Unknown data "nope"'),
+    "train flow --data nope": (2, '"nope"'),
     "train flow --budget 60q": (2, '"60q" is not a duration'),
     "compare gan flwo": (2, '"flwo" is not a recipe'),
     "sample missing": (2, "There is no folder missing"),

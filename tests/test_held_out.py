@@ -133,9 +133,9 @@ def test_a_class_keeps_its_row_of_the_highest_hash_in_training():
 @pytest.mark.parametrize(
     ("x", "labels", "says"),
     [
-        (vectors(1), None, "at least 2 are needed"),
-        (np.ones((7, 3), dtype=np.float32), None, "All 7 examples are the same"),
-        (vectors(3), np.arange(3), "Every label has a single example"),
+        (vectors(1), None, "at least 2"),
+        (np.ones((7, 3), dtype=np.float32), None, "All 7 examples"),
+        (vectors(3), np.arange(3), "single example"),
     ],
 )
 def test_data_that_cannot_be_split_is_refused(x, labels, says):
@@ -178,7 +178,7 @@ def test_training_rows_that_equal_a_held_out_row_are_left_out(tmp_path):
     assert (report["train"], report["held_out"], report["removed"], report["repeated"]) == (300, 80, 25, 0)
     assert content(pf_data.load(tmp_path / "own.npz").train.x) == content(x)
     np.savez(tmp_path / "same.npz", x=test[:50], x_test=test)
-    with pytest.raises(DataError, match="All 50 training examples are also held-out examples"):
+    with pytest.raises(DataError, match="All 50 training examples"):
         pf_data.load(tmp_path / "same.npz")
     atoms = np.repeat(vectors(4), 100, axis=0)
     np.savez(tmp_path / "atoms.npz", x=atoms, x_test=atoms[::5])
@@ -194,7 +194,7 @@ def test_data_of_many_copies_says_that_held_out_examples_are_training_examples(t
     assert pf_data.check("few.npy")["warnings"] == []
     (said,) = pf_data.check("many.npy")["warnings"]
     count = pf_data.check("many.npy")["held_out"]
-    assert said.startswith(f"{count} of the {count} held-out examples of many are training examples as well")
+    assert said.startswith(f"{count} of the {count} held-out examples of many ")
     assert main(["train", "flow", "--data", "many.npy", "--size", "tiny", "--steps", "1", "--out", "run"]) == 0
     assert f"warning: {said}" in capsys.readouterr().err
     assert pf.evaluate("run", repeats=1).models[0].warnings == (said,)

@@ -55,7 +55,7 @@ def test_missing_cells_are_drawn_given_the_others_and_all_else_stays(tmp_path):
     np.testing.assert_array_equal(pf.impute(transport, tmp_path / "t.csv", draws=2, seed=1, batch=1).values, drawn[:2])
 
 
-@pytest.mark.filterwarnings("ignore:.*outside of the training rows")
+@pytest.mark.filterwarnings("ignore:Values outside the training range")
 def test_a_row_has_its_own_seed_and_keeps_values_that_the_model_has_not_seen():
     fields = [Number.measured("x", np.arange(50.0)), Category("b", ("no", "yes"), (0.5, 0.5))]
     transport = pf.recipes.flow(TableSpace.of(fields), "tiny").method.transport()
@@ -101,7 +101,7 @@ def test_gaps_of_columns_that_are_not_named_stay_and_are_given_as_missing(tmp_pa
     never = TableSpace.of([Category("a", ("u", "v"), (0.5, 0.5)), Category("b", ("no", "yes"), (0.4, 0.6))])
     plain = pf.recipes.flow(never, network=CopyingOrNothing()).method.transport()
     assert not np.isnan(pf.impute(plain, np.full((3, 2), np.nan), only=["a"]).values[0, :, 0]).any(), "nothing is given of b"
-    for only, words in (("c", '"c" is no column'), (["a", "bb"], '"bb" is no column.* Did you mean "b"')):
+    for only, words in (("c", '"c"'), (["a", "bb"], '"bb".* Did you mean "b"')):
         with pytest.raises(UsageError, match=words):
             pf.impute(transport, tmp_path / "t.csv", only=only)
 
@@ -118,16 +118,16 @@ def test_imputation_refuses_what_it_cannot_do(tmp_path):
     space = pairs()
     transport = pf.recipes.flow(space, network=CopyingOrMissing()).method.transport()
     (tmp_path / "t.csv").write_text("a,b\nu,no\nw,maybe\nx,?\n")
-    with pytest.raises(DataError, match=r'"a" has cells .*line 3 \("w"\), line 4 \("x"\).*one of: u, v'):
+    with pytest.raises(DataError, match=r'"a" .*line 3 \("w"\), line 4 \("x"\).*one of: u, v'):
         pf.impute(transport, tmp_path / "t.csv")
     (tmp_path / "t.csv").write_text("c,d\nu,v\n")
-    with pytest.raises(DataError, match="expected some of the model's"):
+    with pytest.raises(DataError, match="column of the model"):
         pf.impute(transport, tmp_path / "t.csv")
     with pytest.raises(UsageError, match="flow, ddpm or edm"):
         pf.impute(pf.recipes.vae(pf.data.load("moons", limit=20).space, "tiny").method.transport(), tmp_path / "t.csv")
 
 
-@pytest.mark.filterwarnings("ignore:.*outside of the training rows")
+@pytest.mark.filterwarnings("ignore:Values outside the training range")
 def test_rows_that_break_a_constraint_are_drawn_again_or_named(monkeypatch):
     monkeypatch.setattr(imputation, "TURNS", 12)
     fields = [Number.measured(name, np.arange(50.0), "whole") for name in ("start", "end", "x")]
@@ -218,13 +218,13 @@ def test_files_are_read_as_training_reads_them(tmp_path):
     np.testing.assert_array_equal(values, [[3, np.nan], [np.nan, 1]])
     assert missing.tolist() == [[False, True], [True, False]]
     path.write_text("1,2,3\n4,5,6\n")
-    with pytest.raises(DataError, match=r"3 columns and no line of names: .*p, q"):
+    with pytest.raises(DataError, match=r"3 columns.*p, q"):
         GappyFile.read(path, NAMES, Layout(header=False))
     path.write_text("x0,x2,x0\n3,a,4\n")
-    with pytest.raises(DataError, match="each once"):
+    with pytest.raises(DataError, match="unique"):
         GappyFile.read(path, ["x0", "x2"]).values(fields)
     path.write_text(f"x0,x2\n3,{'a' * 200_000}\n")
-    with pytest.raises(DataError, match="line 2: field larger than field limit"):
+    with pytest.raises(DataError, match="ine 2: field larger"):
         GappyFile.read(path, ["x0", "x2"])
     with pytest.raises(DataError, match="cannot be read"):
         GappyFile.read(Path(tmp_path), NAMES)

@@ -241,7 +241,7 @@ def test_a_source_whose_examples_have_another_shape_is_refused():
         name="odd", what="", shape=(3,), counts=(2, 2), read=lambda download: (Split(np.eye(9, 2, dtype=np.float32)), None)
     )
     pf.data.register(source)
-    with pytest.raises(DataError, match=r"shape \(2,\), and says that they have \(3,\)"):
+    with pytest.raises(DataError, match=r"\(2,\).*\(3,\)"):
         pf.data.load("odd")
 
 

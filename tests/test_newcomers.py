@@ -68,8 +68,8 @@ MISTAKES = {
     "a run": (lambda run: pf.fit(run, "digits"), "pf.resume"),
     "a network": (lambda run: pf.fit(torch.nn.Linear(2, 2), "digits"), "inside a recipe"),
     "a number": (lambda run: pf.fit("flow", 9), "Expected data: a name or path, an array or tensor"),
-    "sizes": (lambda run: pf.fit("flow", [ones(2), ones(3)]), "examples of one size"),
-    "splits": (lambda run: pf.fit("flow", {"train": ones(9, 2)}), r'one split, such as data\["train"\]'),
+    "sizes": (lambda run: pf.fit("flow", [ones(2), ones(3)]), "examples of equal shape"),
+    "splits": (lambda run: pf.fit("flow", {"train": ones(9, 2)}), r'split, such as data\["train"\]'),
     "steps as text": (lambda run: pf.fit("flow", "digits", steps="9"), "`steps` must be .* got '9'"),
     "seed as text": (lambda run: pf.fit("flow", "digits", seed="1"), "`seed` must be"),
     "device": (lambda run: pf.fit("flow", "digits", device="gpu"), '"gpu"'),
@@ -121,10 +121,10 @@ def test_the_public_names_of_packages_are_listed_before_they_are_imported():
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        ({"x": np.zeros(4)}, "as vectors"),
-        ({"x": np.full((4, 2), np.nan)}, "not finite"),
+        ({"x": np.zeros(4)}, "vectors"),
+        ({"x": np.full((4, 2), np.nan)}, "NaN"),
         ({"x": np.zeros((4, 2)), "labels": [0, 1, 2, 0], "classes": ("a", "b")}, "from 0 to 1"),
-        ({"x": np.zeros((4, 2)), "held_out": np.zeros((4, 3))}, "expected the same"),
+        ({"x": np.zeros((4, 2)), "held_out": np.zeros((4, 3))}, "must be equal"),
     ],
 )
 def test_arrays_that_are_refused(arguments, says):

@@ -91,16 +91,16 @@ def test_all_faults_are_listed_at_once(tmp_path):
         load(tmp_path / "t.csv")
     message = str(caught.value)
     for expected in (
-        "not UTF-8 text: 34.",
-        "another number of cells than the other lines, which have 4: line 6 (cells: 3), line 21 (cells: 5).",
-        "without a name: 2",
-        'more than one column: "b"',
-        'the column "a" holds numbers, and 2 cells of other text: line 10 ("oops"), line 34',
+        "invalid line is 34.",
+        "line 6 has 3 cells, line 21 has 5 cells",
+        "column 2 has",
+        'once: "b"',
+        '2 cells with other text: line 10 ("oops"), line 34',
         "too many categories",
     ):
         assert expected in message, message
     (tmp_path / "q.csv").write_text('a,b\n1,x\n2,"y\n3,x\n')
-    with pytest.raises(DataError, match="quote that is opened after line 2 is never closed"):
+    with pytest.raises(DataError, match=r"quote .*line 2 "):
         load(tmp_path / "q.csv")
 
 
@@ -144,14 +144,14 @@ def test_columns_are_chosen_and_named(tmp_path):
     assert data.space.names == tuple("abcdefg")
     assert not data.space.layout.header
     for options, says in (
-        ({"columns": "a,b", "header": False}, "must name all 7 columns"),
+        ({"columns": "a,b", "header": False}, "columns.* 7 "),
         ({"drop": "hight"}, 'no column "hight".* Did you mean "height"'),
-        ({"target": "colr"}, 'no column "colr"'),
+        ({"target": "colr"}, 'column "colr"'),
         ({"drop": "member", "target": "member"}, "left out"),
     ):
         with pytest.raises((UsageError, DataError), match=says):
             load(bare if "header" in options else path, **options)
-    with pytest.raises(UsageError, match=r"`drop` is for \.csv files"):
+    with pytest.raises(UsageError, match="`drop`"):
         load("digits", drop="x")
 
 
@@ -177,7 +177,7 @@ def test_a_value_that_is_missing_in_held_out_rows_alone_stays_missing(tmp_path, 
         assert sum(missing) == 1
         sides.add(missing[1])
     assert sides == {0, 1}
-    with pytest.raises(DataError, match=r"missing in columns that have no missing values: .*c"):
+    with pytest.raises(DataError, match=r"missing: .*c"):
         data.space.encoded(np.full((1, 3), np.nan))
 
 
@@ -199,15 +199,15 @@ def test_a_schema_is_written_edited_and_read(tmp_path, capsys):
     assert load(**data.origin).fingerprint == data.fingerprint
     assert main(["data", "check", str(path), "--write-schema", str(file)]) == 2
     for entry, says in (
-        ({"kind": "nubmer"}, "one of number"),
+        ({"kind": "nubmer"}, "kind.*number, whole"),
         ({"kind": "number", "decimal": 2}, 'Did you mean "decimals"'),
-        ({"kind": "number", "group": ".", "point": "."}, "as the point"),
-        ({"kind": "number"}, r'is of the kind number in the schema, and 90 cells cannot be: line 2 \("'),
-        ({"kind": "category", "names": ["red"]}, "is of the kind category in the schema"),
+        ({"kind": "number", "group": ".", "point": "."}, '"point"'),
+        ({"kind": "number"}, r'number.* 90 cells .*line 2 \("'),
+        ({"kind": "category", "names": ["red"]}, "category.* cells .*line "),
     ):
         with pytest.raises(DataError, match=says):
             load(path, schema={"columns": {"colour": entry}})
-    with pytest.raises(DataError, match="There is no schema"):
+    with pytest.raises(DataError, match="write-schema"):
         load(path, schema=tmp_path / "none.json")
 
 
@@ -224,9 +224,9 @@ def test_frames_are_read_as_files_are(tmp_path):
     assert str(back["since"].dtype).startswith("datetime64")
     counts = load(pandas.DataFrame({"n": [5, None, 7, 6] * 9, "x": [i / 4 for i in range(36)]}))
     assert (counts.space.fields[0].kind, counts.space.fields[0].names) == ("ordinal", ("5", "6", "7"))
-    with pytest.raises(DataError, match="more than one column"):
+    with pytest.raises(DataError, match="once"):
         load(pandas.concat([frame, frame], axis=1))
-    with pytest.raises(DataError, match="holds inf: expected finite"):
+    with pytest.raises(DataError, match="inf: expected finite"):
         load(pandas.DataFrame({"a": [1.0, float("inf"), None], "b": [1.5, 2.5, 3.5]}))
 
 
@@ -318,7 +318,7 @@ def test_the_target_of_a_schema_is_a_name_or_null(tmp_path):
     path = write(tmp_path / "t.csv", mixed_columns(60))
     assert not load(path, schema={"columns": {}, "target": None}).space.target
     for target in (0, [], False):
-        with pytest.raises(DataError, match='"target" is the name of a column, or null'):
+        with pytest.raises(DataError, match=r'"target" .* or null'):
             load(path, schema={"columns": {}, "target": target})
 
 

@@ -213,7 +213,7 @@ def test_a_frame_is_trained_on_and_evaluated_as_its_file_is(tmp_path):
         for given, data in ((samples, FRAME), (tmp_path / "new.csv", tmp_path / "people.csv"))
     ]
     assert scores[0] == scores[1]
-    with pytest.raises(DataError, match="lacks the columns age"):
+    with pytest.raises(DataError, match="columns age"):
         pf.evaluate(samples.drop(columns="age"), FRAME)
 
 

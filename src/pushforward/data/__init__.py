@@ -1,4 +1,4 @@
-"""Data: a `Space`, its samples with a fixed held-out split, and batches that are functions of their number.
+"""Data sets: a `Space`, training examples, a fixed held-out split, and batches that depend only on their number.
 
 Names are imported when first used.
 """

@@ -1,4 +1,4 @@
-"""Training: the loop, budgets, averages, checkpoints and run folders. Names are imported when first used."""
+"""Training: loop, budgets, averages, checkpoints and run folders."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Starting a training, going on with a run, and distilling one: fit, resume, distil, and the trainers behind them."""
+"""Start, resume and distil training runs: fit, resume, distil, and the trainers behind them."""
 
 from __future__ import annotations
 

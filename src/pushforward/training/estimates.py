@@ -1,4 +1,4 @@
-"""What a training will need, before it is started: memory, steps, checkpoints, floating point operations. Nothing is written."""
+"""Estimate the memory, steps, checkpoints and floating-point operations of a training run before it starts."""
 
 from __future__ import annotations
 

@@ -25,13 +25,13 @@ HINTS = {name: _OF_RECIPE.format(f"{name}=...") for name in ("betas", "clip", "e
 
 
 class BudgetOptions(TypedDict, total=False):
-    """How long to train; one of these.
+    """Length of training; give exactly one option.
 
     Args:
-        steps: The budget in steps; 5,000 if a new run has no budget.
-        samples: The budget in training examples drawn.
-        seconds: The budget in seconds of training steps; grids, checkpoints and evaluation do not count.
-        budget: The budget in seconds as text: "60s", "10m" or "1.5h".
+        steps: Budget in steps; 5,000 if a new run has no budget.
+        samples: Budget in training examples.
+        seconds: Budget in seconds of training steps, without pictures, checkpoints and evaluation.
+        budget: Budget in seconds as text: "60s", "10m" or "1.5h".
     """
 
     steps: int | None
@@ -44,8 +44,8 @@ class TrainingChanges(TypedDict, total=False):
     """Settings of `pushforward.Training` that replace those of the recipe; None leaves a setting unchanged.
 
     Args:
-        batch: Examples per step.
-        accumulate: Micro-batches into which a batch is split to save memory.
+        batch: Batch size.
+        accumulate: Number of micro-batches that a batch is split into to save memory.
         lr: Learning rate.
         optimizer: "adamw" or "muon".
         ema: Half-life of the averaged weights, in training examples.
@@ -65,21 +65,23 @@ RESUME_HINTS = dict.fromkeys(TrainingChanges.__annotations__, " A resumed run ke
 
 
 class TrainingOptions(BudgetOptions, total=False):
-    """Options of `pushforward.fit` and `pushforward.resume` alike.
+    """Options of both `pushforward.fit` and `pushforward.resume`.
 
     Args:
-        plugins: Python files, or a single one, that the recipe came from, or the run was trained with.
-        device: The device to train on: "auto" (the default) for a CUDA device if there is one, else the CPU; or "cpu", "cuda",
-            "cuda:1".
-        progress: True shows progress, also in a script that runs without a terminal: a line on stderr every ten seconds. False is
-            silent; None, the default, shows it on a terminal and in a notebook. A `Progress`, or another `Watcher`, is used
-            unchanged.
-        trackers: Names of `pushforward.trackers`, such as "tensorboard", or trackers of one's own: they receive what is logged.
-            One that was used before goes on with its own run.
-        shard: Whether each of several processes, which torchrun or another launcher has started, holds a share of the weights, of
-            their average and of the optimisers (`torch.distributed.fsdp.fully_shard`), or all of them, as is usual.
-        devices: How many processes train; for a check only, since Python starts none of itself. A run may be resumed by any
-            number that divides its batch.
+        plugins: Python files, or a single one, that define the recipe or were used to train the
+            run.
+        device: Device to train on: "auto" (default) for a CUDA device if available, otherwise the
+            CPU; or "cpu", "cuda", "cuda:1".
+        progress: True shows progress, with a line on stderr every ten seconds in scripts without a
+            terminal. False is silent. None, the default, shows progress in terminals and notebooks.
+            A `Progress` or another `Watcher` receives the progress.
+        trackers: Names of `pushforward.trackers`, such as "tensorboard", or trackers of your own,
+            which receive the log. A tracker that was used before continues its own run.
+        shard: Whether each of several processes, started by torchrun or another launcher, holds a
+            shard of the weights, their average and the optimisers
+            (`torch.distributed.fsdp.fully_shard`). By default each holds all of them.
+        devices: Expected number of processes; an error is raised if it differs, since Python starts
+            none itself. A run can be resumed with any number that divides its batch size.
     """
 
     plugins: str | Path | Sequence[str | Path]
@@ -91,24 +93,26 @@ class TrainingOptions(BudgetOptions, total=False):
 
 
 class FitOptions(TrainingOptions, TrainingChanges, total=False):
-    """The options of `pushforward.fit`, with those of `BudgetOptions`, `TrainingOptions` and `TrainingChanges`.
+    """Options of `pushforward.fit`, in addition to `BudgetOptions`, `TrainingOptions` and `TrainingChanges`.
 
     Args:
-        out: The run's folder, which must not exist; the default is ``runs/DATA-RECIPE``, with -2, -3, ... where that exists.
-        seed: Of everything random: weights, order, noise, times; 0 by default.
-        augment: Augmentations by name, one or several: "flip", "shift", "dequantise".
-        checkpoint_every: Steps between checkpoints; the default is every two minutes, or every quarter of a short budget. The
-            last step is always saved.
-        overwrite: Replace the run that is in ``out``, so that a notebook's cell can run again. Anything but a run is never
-            replaced.
-        init: A run of the same method, or its folder, from whose averaged weights training starts.
-        size: tiny, small (the default) or base, for a recipe given by its name or as its function.
-        flops: A budget in floating point operations of training steps, instead of steps, samples or seconds: as many steps as it
-            allows (`pushforward.training.estimates`).
-        epochs: A budget in passes over the training examples, instead of the others; 0.5 is half a pass.
-        network: The network of a recipe given by its name or as its function: a name such as "unet", or for flow, ddpm and edm
-            a module ``network(x, t, condition)``. Other settings of such a recipe are taken as well, as by
-            ``pushforward train``: ``coupling="ot"``.
+        out: Run folder, which must not exist; ``runs/DATA-RECIPE`` by default, with -2, -3, ... if
+            that exists.
+        seed: Seed of weights, order, noise and times; 0 by default.
+        augment: Names of augmentations, one or several: "flip", "shift", "dequantise".
+        checkpoint_every: Number of steps between checkpoints; by default one every two minutes, or
+            every quarter of a short budget. The last step is always saved.
+        overwrite: Whether to replace the run in ``out``, for example when a notebook cell runs
+            again. Anything other than a run is never replaced.
+        init: Run of the same method, or its folder, whose averaged weights are the initial weights.
+        size: Network size, "tiny", "small" (default) or "base", for a recipe given by name or as a
+            function.
+        flops: Budget in floating-point operations of training steps, converted to steps
+            (`pushforward.training.estimates`).
+        epochs: Budget in passes over the training examples; 0.5 is half a pass.
+        network: Network of a recipe given by name or as a function: a name such as "unet", or for
+            flow, ddpm and edm a module ``network(x, t, condition)``. Other recipe settings can be
+            passed in the same way, such as ``coupling="ot"``.
     """
 
     out: str | Path | None
@@ -124,14 +128,15 @@ class FitOptions(TrainingOptions, TrainingChanges, total=False):
 
 
 class ResumeOptions(TrainingOptions, total=False):
-    """The options of `pushforward.resume`: `TrainingOptions`, and a new budget in all (`BudgetOptions`), which extends the run.
+    """Options of `pushforward.resume`: `TrainingOptions`, and a new total budget (`BudgetOptions`) that extends the run.
 
     Args:
-        checkpoint: An older checkpoint's name, such as "step_000500".
-        fallback: Where the newest checkpoint is damaged, go on from the newest one that is whole.
-        data: The data set, where it was given as arrays in Python.
-        method: A method of the run's structure, where it cannot be rebuilt from the spec.
-        network: The run's network, as for `pushforward.load`, where it cannot be rebuilt from the spec.
+        checkpoint: Name of an older checkpoint, such as "step_000500".
+        fallback: Whether to resume from the newest undamaged checkpoint if the newest one is
+            damaged.
+        data: Data set, if the run was trained on arrays in Python.
+        method: Method with the run's structure, if the spec cannot rebuild it.
+        network: Network of the run, as for `pushforward.load`, if the spec cannot rebuild it.
         epochs: New budget in passes over the training examples.
     """
 
@@ -147,7 +152,7 @@ BUDGETS = (*BudgetOptions.__annotations__, "epochs", "flops")  # The options of 
 
 
 def budget_in(options: BudgetOptions) -> Budget | None:
-    """The budget that was given; None where there is none.
+    """Return the given budget, or None if there is none.
 
     Raises:
         UsageError: For several, or one that is no number, naming the option.

@@ -1,1 +1,1 @@
-"""What all data sets share: examples with a space, how they are read, split, hashed, checked and sampled."""
+"""Code shared by all data sets: loading, splitting, hashing, checking and sampling."""

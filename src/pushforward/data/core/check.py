@@ -1,4 +1,4 @@
-"""A plain report of a data set: `check`."""
+"""Report on a data set: `check`."""
 
 from __future__ import annotations
 
@@ -25,20 +25,27 @@ from pushforward.data.spaces import TableSpace
 from pushforward.data.tables.schema import schema_of, write_schema
 from pushforward.errors import DataError, UsageError
 from pushforward.files import plain_path, replacing
+from pushforward.numbers import counted
 
 _GROUPS, _NAMED = 5, 5
-_TOGETHER = "up to 20 equal rows are kept on one side of the split (`copies=apart`: each is split by itself)"
-_APART = "each row is split by itself, as in a survey; one that was written twice cannot be told from it (`copies=together`)"
+_TOGETHER = "up to 20 copies of a row stay on the same side of the split (`copies=apart` splits each row independently)"
+_APART = (
+    "each row is split independently, as in a survey; accidental copies cannot be told from "
+    "equal rows (`copies=together` keeps equal rows on one side)"
+)
 FORMAT = "pushforward-files-1"
 
 
 class CheckOptions(LoadOptions, total=False):
-    """The options of `check`, beside those of `load`.
+    """Options of `check`, in addition to those of `load`.
 
     Args:
-        out: a new file, into which size and sha256 of each file of the source are written, as JSON, with the data's fingerprint.
-        against: a file that an earlier check wrote; files that were added, removed or changed since are named.
-        write_schema: a new file, into which the schema of a table is written: what was decided of each column, to be edited.
+        out: New JSON file for the size and sha256 of each source file and the fingerprint of the
+            data.
+        against: File written by an earlier check; files that were added, removed or changed since
+            then are reported.
+        write_schema: New JSON file for the schema of a table, which lists the decision about each
+            column and can be edited.
     """
 
     out: str | os.PathLike[str] | None
@@ -47,11 +54,11 @@ class CheckOptions(LoadOptions, total=False):
 
 
 def check(name_or_path: Any, **options: Unpack[CheckOptions]) -> dict[str, Any]:
-    """Read all data as training would, and report on it; also on a source that training would refuse.
+    """Read all data as training would, and report on it, even if training would refuse the data.
 
     Args:
-        name_or_path: as for `load`.
-        options: out, against and write_schema (`CheckOptions`), and those of `load`.
+        name_or_path: Data source, as for `load`.
+        options: Options of `CheckOptions` and `load`.
 
     Returns:
         A plain dict: that of `Dataset.describe`, with ``classes`` and ``held_out_classes`` as {name: number of examples},
@@ -82,28 +89,31 @@ def check(name_or_path: Any, **options: Unpack[CheckOptions]) -> dict[str, Any]:
     refuse_unknown(options, CheckOptions, "data.check")
     out, against, schema = options.get("out"), options.get("against"), options.get("write_schema")
     if out is not None and Path(out).exists():
-        raise UsageError(f"{os.fspath(out)} is there already. Choose another `out`, or remove it yourself.")
+        raise UsageError(f"{os.fspath(out)} already exists. Choose another `out`, or delete the file first.")
     known = None
     if against is not None:
         try:
             content = json.loads(plain_path(Path(against)).read_bytes())
             known = {"fingerprint": content["fingerprint"], "files": dict(content["files"])}
         except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-            expected = "expected what `pushforward data check` wrote as its `out`"
-            raise DataError(f"{os.fspath(against)} holds no files of a data set ({error}): {expected}.") from error
+            expected = "expected a file that `pushforward data check` wrote with `out`"
+            raise DataError(f"{os.fspath(against)} is not a list of the files of a data set ({error}): {expected}.") from error
     loading: Any = {name: value for name, value in options.items() if name not in ("out", "against", "write_schema")}
     try:
         data = read(name_or_path, loading)
         report = _of_data(data) | {"refused": None}
         if schema is not None:
             if data.table is None or not isinstance(data.space, TableSpace):
-                raise UsageError(f"`write_schema` is for tables of mixed types, and {data.name} is none; `table=True` reads one.")
+                raise UsageError(
+                    f"`write_schema` supports tables of mixed types, but {data.name} is not one. "
+                    "Use `table=True` to read it as one."
+                )
             constraints = [constraint.text for constraint in data.space.constraints]
             write_schema(Path(schema), schema_of(data.table, data.space.target, constraints))
     except DataError as error:
         if schema is not None and error.schema:
             write_schema(Path(schema), error.schema)
-            raise DataError(f"{error}\n  {schema} holds what could be read; it drops these columns.") from error
+            raise DataError(f"{error}\n  {schema} contains the columns that could be read, and drops the others.") from error
         if not error.skipped:
             raise
         report = {"name": os.fspath(name_or_path), "refused": str(error), "skipped": _listed(error.skipped), "classes": {}}
@@ -120,8 +130,8 @@ def check(name_or_path: Any, **options: Unpack[CheckOptions]) -> dict[str, Any]:
         differing = [name for name, digest in digests.items() if files.get(name, {}).get("sha256") != digest]
         if differing:
             report["refused"] = (
-                f"Tars in {packed.folder} with another sha256 than when the images were packed: {', '.join(differing)}. "
-                "Restore them, or pack the images again."
+                f"These tars in {packed.folder} have changed since the images were packed: "
+                f"{', '.join(differing)}. Restore them, or pack the images again."
             )
     if known is not None:
         before = known["files"]
@@ -171,8 +181,8 @@ def _of_data(data: Dataset) -> dict[str, Any]:
         return {name: value for name, value in report.items() if name not in units} | {"classes": {}}
     if space.has_pixels and data.train.labels is not None and (several := _in_several_classes(data)):
         report["warnings"] += [
-            f"images that are in several classes: {several:,}. A model that knows classes learns each in all of them: remove the "
-            "copies that are in the wrong class."
+            f"{counted(several, 'image')} found in more than one class. A class-conditional model "
+            "learns such an image in each of its classes. Remove the copies in the wrong class."
         ]
     if data.files is not None:
         groups: dict[int, list[str]] = {}
@@ -203,7 +213,7 @@ def _listed(files: tuple[tuple[str, str], ...]) -> list[dict[str, str]]:
 
 
 def file_hashes(path: Path) -> dict[str, dict[str, Any]]:
-    """Size and sha256 of each file of a source: the images of a folder, its tars, or the file itself; none of a named set."""
+    """Return size and sha256 of each source file: the images of a folder, its tars, or the file itself."""
     if not path.exists():
         return {}
     folder = path if path.is_dir() else path.parent

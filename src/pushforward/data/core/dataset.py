@@ -1,4 +1,4 @@
-"""Samples with their space: how they are split, which of them are held out, and what a model has learned from."""
+"""Data sets: a space with a training and a held-out split, and the record of the examples that a model has seen."""
 
 from __future__ import annotations
 
@@ -39,11 +39,11 @@ NAMED = 12
 
 
 class Files(NamedTuple):
-    """The image files that a data set was read from, those of both splits.
+    """The image files that both splits of a data set were read from.
 
     Args:
-        names: of the files, in the source's order.
-        hashes: of their images (`example_hashes`), uint64 (n,).
+        names: File names, in the source's order.
+        hashes: Hashes of the images (`example_hashes`), uint64 (n,).
     """
 
     names: Sequence[str]
@@ -52,16 +52,19 @@ class Files(NamedTuple):
 
 @dataclass(frozen=True)
 class Split:
-    """Examples as they are stored.
+    """Examples of one split, in stored format.
 
     Args:
-        x: images uint8 (n, C, H, W), vectors float32 (n, d) in data units, or any array that the space of a plug-in accepts;
-            images that stay on disk are a `pushforward.data.images.image_store.Streamed`, which is read as an array is.
-        labels: int64 (n,), or None.
-        source_hashes: the hash of each example as its source holds it, before it was scaled or binarised; None: that of ``x``.
-        given: values of further conditions by name, (n, ...).
-        table_values: the values of a table's rows as its file holds them, float64 (n, columns), NaN where missing, which
-            coordinates may round or, if they are rare, replace; None where there are only coordinates.
+        x: Images uint8 (n, C, H, W), vectors float32 (n, d) in data units, or any array that a
+            plugin's space accepts. Images that stay on disk are a
+            `pushforward.data.images.image_store.Streamed`, which can be indexed like an array.
+        labels: Class numbers int64 (n,), or None.
+        source_hashes: Hashes of the examples before scaling or binarisation; None uses hashes of
+            ``x``.
+        given: Values of other conditions by name, (n, ...).
+        table_values: Values of a table's rows as in its file, float64 (n, columns), NaN if missing.
+            The coordinates in ``x`` may round them, or replace rare ones. None if only coordinates
+            are known.
     """
 
     x: NDArray[Any]
@@ -74,20 +77,20 @@ class Split:
         kind_of(self.x)
         if self.labels is not None and (self.labels.dtype != np.int64 or self.labels.shape != (len(self.x),)):
             raise DataError(
-                f"Labels of type {self.labels.dtype} and shape {self.labels.shape}: expected int64, one for each of "
-                f"{len(self.x)} examples, as labels.astype(np.int64) makes them."
+                f"Labels have shape {self.labels.shape} and dtype {self.labels.dtype}; expected "
+                f"shape ({len(self.x)},) and dtype int64, one label per example."
             )
         if any(len(values) != len(self.x) for values in self.given.values()):
-            raise DataError(f"A condition has more or fewer values than the {len(self.x)} examples.")
+            raise DataError(f"The number of values of a condition differs from the number of examples, {len(self.x)}.")
 
     def __len__(self) -> int:
         return len(self.x)
 
     def data_units(self, index: Any = None) -> Tensor:
-        """Examples in data units.
+        """Return examples in data units.
 
         Args:
-            index: which examples (slice, integer or boolean array); None for all.
+            index: Examples to return, as a slice, integer array or boolean array; None for all.
 
         Returns:
             Images float32 (n, C, H, W) in [0, 1]; vectors float32 (n, d).
@@ -101,16 +104,16 @@ class Split:
 
     @property
     def values(self) -> dict[str, NDArray[Any]]:
-        """The values of all conditions by name, labels among them."""
+        """Values of all conditions, including labels, by name."""
         return {**({} if self.labels is None else {"label": self.labels}), **self.given}
 
     def condition(self, names: Iterable[str], index: Any = None, device: Any = "cpu") -> dict[str, Tensor] | None:
-        """The values of conditions as tensors.
+        """Return the values of conditions as tensors.
 
         Args:
-            names: which conditions; those that the examples lack are left out.
-            index: which examples (slice, integer or boolean array); None for all.
-            device: where the tensors go.
+            names: Names of conditions; those that the examples lack are left out.
+            index: Examples to return, as a slice, integer array or boolean array; None for all.
+            device: Device of the tensors.
 
         Returns:
             Tensors of length n by name; None without any.
@@ -128,7 +131,7 @@ class Split:
         return Split(selected(self.x, index), labels, self.hashes[index], given, values)
 
     def followed_by(self, other: Split) -> Split:
-        """Append the examples of another split, which has the same conditions."""
+        """Append the examples of another split with the same conditions."""
 
         def joined(name: str) -> Any:
             parts = [getattr(self, name), getattr(other, name)]
@@ -143,7 +146,7 @@ class Split:
 
     @cached_property
     def hashes(self) -> Hashes:
-        """A hash of each example's content in its source, uint64 (n,), which identifies it across data sets."""
+        """Hashes of the source examples, uint64 (n,), which identify them across data sets."""
         return content_hashes(self.x) if self.source_hashes is None else self.source_hashes
 
     def without_labels(self) -> Split:
@@ -152,28 +155,33 @@ class Split:
 
 @dataclass(frozen=True)
 class Dataset:
-    """A source of data, read and split.
+    """A data set with a training split and a held-out split.
 
     Args:
-        name: a short name, used for run folders.
-        space: units, shape and names, measured on the training split.
-        train: the training examples.
-        held_out: the examples that scores compare with; fixed for each source.
-        truth: known facts of the distribution, for toys and stacked images.
-        skipped: (file, reason) of every file left out.
-        converted: (file, conversion) of every file that was not plain.
-        header: whether the first line of a table was taken as column names; None for data that is no table.
-        ignored: how many hidden files and files with other endings lay in the folder.
-        removed: how many training examples were left out because they equal a held-out example.
-        origin: the arguments of `pushforward.data.load` that read it; None for data made in Python. Runs store it.
-        probabilities: grey images from which training examples of zeros and ones are drawn again in every epoch, uint8 of the
-            shape of ``train.x``, which is one such draw; None for data that stays as it is.
-        files: the image files that can be used; None for data that is no image files.
-        table: what was decided of each column of a table of mixed types; None for other data.
-        apart: whether equal rows of a table are split apart, as draws of their own; None for other data.
-        read_as: a sentence that says how a file was taken which may be read in two ways, and how to get the other; else empty.
-        trained_on: whether samples of another program were learned from the training split (`pushforward.data.real_data`); False
-            if the split is only further real data; None if this is unknown.
+        name: Short name, used for run folders.
+        space: Units, shape and names, measured on the training split.
+        train: Training examples.
+        held_out: Held-out examples, which scores compare with; fixed for each source.
+        truth: Known properties of the distribution, for toys and stacked images.
+        skipped: Unusable files that were left out, as (file, reason).
+        converted: Files that had to be converted, as (file, conversion).
+        header: Whether the first line of a table was read as column names; None if the data is not
+            a table.
+        ignored: Number of hidden files and of files with other extensions in the folder.
+        removed: Number of training examples left out because they equal a held-out example.
+        origin: Arguments of `pushforward.data.load` that read the data, stored in runs; None for
+            data created in Python.
+        probabilities: Grey images from which binary training examples are drawn again in every
+            epoch, uint8 with the shape of ``train.x``, which is one such sample; None for data that
+            does not change.
+        files: Usable image files; None if the data was not read from image files.
+        table: Decisions about each column of a table of mixed types; None for other data.
+        apart: Whether equal rows of a table are split independently; None for other data.
+        read_as: Sentence on a file that can be read in two ways: the way chosen, and how to choose
+            the other; otherwise empty.
+        trained_on: Whether samples of another program were learned from the training split
+            (`pushforward.data.real_data`); False if the split is only additional real data; None if
+            unknown.
     """
 
     name: str
@@ -203,20 +211,20 @@ class Dataset:
 
     @cached_property
     def fingerprint(self) -> str:
-        """sha256 (hex) of the examples, conditions, class and column names and shape of both splits; not of the name.
+        """sha256 (hex) of the examples, conditions, class and column names and shape of both splits; independent of the name.
 
-        Of a table it is that of its values, in whatever coordinates its rows are.
+        The fingerprint of a table depends on its values, not on its coordinates.
         """
         return self._fingerprints[0]
 
     @cached_property
     def examples_fingerprint(self) -> str:
-        """sha256 (hex) of the examples, column names and shape of both splits, the same with labels and without them."""
+        """sha256 (hex) of the examples, column names and shape of both splits; independent of labels."""
         return self._fingerprints[1]
 
     @cached_property
     def stored_fingerprints(self) -> tuple[str, str]:
-        """`fingerprint` and `examples_fingerprint` of the examples as they are stored: of a table by its rows' coordinates."""
+        """`fingerprint` and `examples_fingerprint` of the stored examples; those of a table depend on its coordinates."""
         if self.train.table_values is None or self.held_out.table_values is None:
             return self._fingerprints
         return fingerprints(self.space, self.train, self.held_out, coordinates=True)
@@ -226,7 +234,7 @@ class Dataset:
         return fingerprints(self.space, self.train, self.held_out)
 
     def describe(self) -> dict[str, Any]:
-        """A plain dict for manifests and reports: name, kind, shape, ``rows``, classes, columns, fingerprint, files."""
+        """Return a dict for manifests and reports: name, kind, shape, ``rows``, classes, columns, fingerprint, files."""
         return {
             "name": self.name,
             "kind": self.space.noun,
@@ -255,13 +263,13 @@ class Dataset:
 
 
 def fingerprints(space: Space, *splits: Split, coordinates: bool = False) -> tuple[str, str]:
-    """sha256 (hex) of the examples, conditions and names of splits, with labels and without them; each example is read once.
+    """Compute sha256 (hex) of the examples, conditions and names of splits, with and without labels.
 
     Args:
-        space: Of the data.
-        splits: Its examples.
-        coordinates: Whether rows of a table are hashed as their coordinates; else as the values of its file, where these are
-            known, so that all digits count, and the ways in which versions encode them do not.
+        space: Space of the data.
+        splits: Splits to hash; each example is read once.
+        coordinates: Whether to hash the coordinates of a table's rows; otherwise the values of its
+            file are hashed if they are known, so that all digits count and the encoding does not.
     """
     whole, unlabelled = hashlib.sha256(), hashlib.sha256()
     rows = [split.table_values for split in splits if split.table_values is not None]
@@ -302,9 +310,9 @@ class FittedTable(NamedTuple):
     """A table whose columns are fitted to its training rows.
 
     Args:
-        space: its columns.
-        known: the values of training and held-out rows as the file holds them, (n, columns).
-        learned: Values that a model learns instead of these, (n, columns).
+        space: Columns of the table.
+        known: Values of training and held-out rows as in the file, (n, columns).
+        learned: Values that a model learns instead, (n, columns).
     """
 
     space: TableSpace
@@ -314,18 +322,20 @@ class FittedTable(NamedTuple):
 
 @dataclass(frozen=True)
 class Schema:
-    """The description of a source's examples, beside their numbers.
+    """Description of the examples of a source.
 
     Args:
-        classes: class names; labels are dropped when empty.
-        columns: column names of a table.
-        integer: numbers of its whole-number columns.
-        target: name of the column that became the label.
-        fit: a function that fits the columns of a table to the values of its training rows, given those of the held-out rows as
-            well, float64 (n, columns) each; None for examples that are stored unchanged.
-        kinds: functions that make the kind of each further condition (``given`` of the examples) from its training values, and as
-            ``chosen`` of those to draw from; see `ConditionKind.measure`.
-        apart: whether equal rows of a table are draws of their own, whose hashes are numbered; None for other data.
+        classes: Class names; labels are dropped if empty.
+        columns: Column names of a table.
+        integer: Indices of integer columns.
+        target: Name of the column used as the label.
+        fit: Function that fits the columns of a table to the values of its training rows and
+            receives those of the held-out rows too, float64 (n, columns) each; None for examples
+            that are stored unchanged.
+        kinds: Functions that create the kind of each other condition from its training values and
+            the indices ``chosen`` to draw from; see `ConditionKind.measure`.
+        apart: Whether equal rows of a table are split independently, with numbered hashes; None for
+            other data.
     """
 
     classes: tuple[str, ...] = ()
@@ -347,19 +357,22 @@ def build(
     seed: int = 0,
     **extra: Any,
 ) -> Dataset:
-    """Make a dataset: hold examples out where the source has no split of its own, shorten, measure the space.
+    """Create a data set: split off held-out examples if needed, apply the limit, and measure the space.
 
-    Training examples that equal a held-out example are left out, but atoms (more than `ATOM` copies) and draws of their own.
+    Training examples that equal a held-out example are left out, unless the example has more than
+    `ATOM` copies or equal rows are split independently.
 
     Args:
-        name: the dataset's name.
-        train: training examples, or all examples where the source has no held-out examples of its own.
-        held_out: the source's own held-out examples; or exactly how many of its examples to hold out; or None for about a tenth,
-            see `held_out_indices`.
-        schema: classes, columns and conditions of the examples.
-        limit: at most so many training examples, chosen by ``seed``.
-        seed: chooses the examples that ``limit`` keeps; the held-out examples never depend on it.
-        extra: truth, skipped, converted, ignored, header and files of `Dataset`.
+        name: Name of the data set.
+        train: Training examples, or all examples if the source has no held-out examples.
+        held_out: Held-out examples of the source; or the exact number of examples to hold out; or
+            None for about a tenth, see `held_out_indices`.
+        schema: Classes, columns and conditions of the examples.
+        limit: Maximum number of training examples, chosen by ``seed``.
+        seed: Seed that chooses the examples kept by ``limit``; held-out examples do not depend on
+            it.
+        extra: Further attributes of `Dataset`: truth, skipped, converted, ignored, header and
+            files.
 
     Returns:
         The dataset.
@@ -375,7 +388,9 @@ def build(
         keep[held] = False
         train, held_out = train.take(keep), train.take(held)
     if not len(train) or not len(held_out):
-        raise DataError(f"{len(train)} training and {len(held_out)} held-out examples: both splits need at least one.")
+        raise DataError(
+            f"The data has {len(train)} training examples and {len(held_out)} held-out examples; both splits need at least one."
+        )
     train, removed = (train, 0) if schema.apart else _without_copies(train, held_out, scaled)
     if limit is not None and whole("limit", limit, 1) < len(train):
         train = train.take(np.sort(permutation(len(train), _LIMIT_KEY, seed)[:limit]))
@@ -405,21 +420,22 @@ def _without_copies(train: Split, held_out: Split, scaled: bool) -> tuple[Split,
         copies &= repeated(np.concatenate([here, there]))[: len(here)] <= ATOM
     if copies.all():
         raise DataError(
-            f"All {len(train)} training examples are also held-out examples: give other held-out examples, or a single set, of "
-            "which a tenth is then held out."
+            f"All {len(train)} training examples equal a held-out example, so none is left for "
+            "training. Add distinct examples, or pass other held-out examples."
         )
     return (train.take(~copies), int(copies.sum())) if copies.any() else (train, 0)
 
 
 def given_columns(data: Dataset, columns: Sequence[str]) -> Dataset:
-    """The data set with some of its columns as conditions, which models receive and do not make.
+    """Turn columns of a data set into conditions, which models receive instead of generating them.
 
-    Columns that are named alone are together one condition, ``given``, of the kind `Numbers`. A column that names a kind, such as
-    ``angle:Cyclic``, is a condition of its own, called as the column. The held-out examples stay the same.
+    Columns without a kind form one condition, ``given``, of the kind `Numbers`. A column with a
+    kind, such as ``angle:Cyclic``, is a condition of its own with the column's name. The held-out
+    examples stay the same.
 
     Args:
-        data: Vectors whose columns have names.
-        columns: Names of columns, each alone or as NAME:KIND.
+        data: Vectors with named columns.
+        columns: Column names, each as NAME or NAME:KIND.
 
     Raises:
         UsageError: For data without named columns, a column or kind that does not exist, or where no column would be left.
@@ -430,23 +446,30 @@ def given_columns(data: Dataset, columns: Sequence[str]) -> Dataset:
         known = {name: part for name, part in registry().items() if part is not Label and not part.learned}
         if kind not in known:
             raise UsageError(
-                f'There is no kind of condition "{kind}" that is made of columns; those that are: {", ".join(known)}.'
-                f"{did_you_mean(kind, known)} A label is a column too: `target`. Your own is in a plug-in: `plugins=[FILE]`."
+                f'There is no kind of condition "{kind}" for columns; available kinds: '
+                f"{', '.join(known)}.{did_you_mean(kind, known)} Use `target` for a label, and "
+                "`plugins=[FILE]` for a kind of your own."
             )
         if column in chosen:
-            raise UsageError(f'`given` names "{column}" twice ("given" is what columns without a kind are called together).')
+            raise UsageError(
+                f'The name "{column}" occurs twice among the conditions of `given` ("given" is '
+                "the condition of all columns without a kind)."
+            )
         chosen[column] = known[kind], [column]
     wanted = [column for _, names in chosen.values() for column in names]
     for column in wanted:
         if column not in present:
-            named = ", ".join(present) or "none: `given` names columns of a table of numbers"
+            named = ", ".join(present) or "none, because `given` needs a table of numbers"
             hint = did_you_mean(column, present)
-            raise UsageError(f'{data.name} has no column "{column}".{hint} Columns beside a label: {named}.')
+            raise UsageError(f'{data.name} has no column "{column}".{hint} Available columns: {named}.')
     remaining = [i for i, column in enumerate(present) if column not in wanted]
     if len(set(wanted)) < len(wanted) or not remaining:
-        raise UsageError(f"`given` names a column twice, or every column of {data.name}: {', '.join(columns)}.")
+        raise UsageError(
+            f"`given` contains a column twice, or all columns of {data.name}: "
+            f"{', '.join(columns)}. At least one column must remain."
+        )
     if taken := data.space.conditions.keys() & chosen.keys():
-        raise UsageError(f"{data.name} has a condition {', '.join(taken)} already: rename the column that is to be given.")
+        raise UsageError(f"{data.name} already has a condition {', '.join(taken)}. Rename the column.")
     places = {name: [present.index(column) for column in names] for name, (_, names) in chosen.items()}
     sides = []
     for split in (data.train, data.held_out):
@@ -465,18 +488,21 @@ def given_columns(data: Dataset, columns: Sequence[str]) -> Dataset:
 
 @dataclass(frozen=True)
 class Seen:
-    """The hashes of the examples that a model has learned from, and of those that the models it builds on have learned from.
+    """Hashes of the training examples of a model and of the models it builds on.
 
     Args:
-        own: of its training examples, sorted, uint64 (n,); None where they are not known.
-        inherited: of the training examples of all models and data sets that it builds on, but those that their own data holds out
-            as well; sorted, uint64 (m,).
-        shared: of those of its training examples that its own data holds out as well (`ATOM`), sorted, uint64 (k,).
-        apart: that of its data; None for data that is no table, and for runs of before.
-        names: of these models and data sets.
-        unknown: the names of those whose training examples are not known.
-        own_seconds: of its training, a teacher's trajectories included.
-        seconds: of the trainings of those, as far as they are known, by name.
+        own: Hashes of its training examples, sorted, uint64 (n,); None if unknown.
+        inherited: Hashes of the training examples of all models and data sets that it builds on,
+            except those that their own data holds out as well; sorted, uint64 (m,).
+        shared: Hashes of its training examples that its own data holds out as well (`ATOM`),
+            sorted, uint64 (k,).
+        apart: `Dataset.apart` of its data; None for data that is not a table, and for runs of
+            earlier versions.
+        names: Names of these models and data sets.
+        unknown: Names of those whose training examples are unknown.
+        own_seconds: Duration of its training in seconds, including the computation of a teacher's
+            trajectories.
+        seconds: Training durations of the models it builds on in seconds, by name, if known.
     """
 
     own: Hashes | None = None
@@ -499,7 +525,7 @@ class Seen:
         )
 
     def overlaps(self, data: Dataset) -> tuple[int, int]:
-        """How many held-out examples are among the own and how many among the inherited ones.
+        """Count the held-out examples among the model's own and among the inherited training examples.
 
         Examples that the model's own data had in both splits do not count: `shared_examples` reports them.
         """
@@ -509,9 +535,10 @@ class Seen:
 
 
 def shared_examples(data: Dataset) -> tuple[str, ...]:
-    """Warnings about data some of whose held-out examples are training examples as well, in sentences; usually none.
+    """Return warnings about held-out examples that are also training examples; usually none.
 
-    Silent below one held-out example in a hundred, unless they are most examples of a class.
+    There is no warning below 1 % of the held-out examples, unless they are most examples of a
+    class.
     """
     held_out, labels = data.held_out.hashes, data.held_out.labels
     shared = among(held_out, np.sort(data.train.hashes))
@@ -521,21 +548,21 @@ def shared_examples(data: Dataset) -> tuple[str, ...]:
         most = np.flatnonzero(2 * copied > every).tolist()
     if 100 * shared.sum() <= len(held_out) and not most:
         return ()
-    classes = f", among them most of class {', '.join(data.space.classes[label] for label in most)}" if most else ""
+    classes = f", including most of class {', '.join(data.space.classes[label] for label in most)}" if most else ""
     return (
-        f"{int(shared.sum()):,} of the {len(held_out):,} held-out examples of {data.name} are training examples as well"
-        f"{classes}: the copies of an example that occurs more than {ATOM} times are on both sides. On these "
-        "examples, scores do not tell a model that has learned its training examples by heart from a good one. If the copies are "
-        "an accident or oversampling, keep one of each.",
+        f"{int(shared.sum()):,} of the {len(held_out):,} held-out examples of {data.name} are "
+        f"also training examples{classes}, because examples with more than {ATOM} copies occur in "
+        "both splits. On these examples, scores cannot tell memorisation from generalisation. If "
+        "the copies are an accident or the result of oversampling, keep one of each.",
     )
 
 
 def seen_in_training(data: Dataset, builds_on: Iterable[tuple[str, Seen]] = ()) -> Seen:
-    """The training examples of a model that is trained on some data and builds on other models.
+    """Return the training examples of a model, including those of the models it builds on.
 
     Args:
-        data: the data.
-        builds_on: names of models and data sets, with the training examples of each.
+        data: Training data set.
+        builds_on: Training examples of the models and data sets that it builds on, by name.
     """
     own = distinct(data.train.hashes)
     seen = Seen(own, shared=own[among(own, np.sort(data.held_out.hashes))], apart=data.apart)
@@ -545,7 +572,7 @@ def seen_in_training(data: Dataset, builds_on: Iterable[tuple[str, Seen]] = ()) 
 
 
 def class_counts(data: Dataset) -> dict[str, tuple[int, int]]:
-    """The training and the held-out examples of each class; empty for data without labels."""
+    """Count the training and the held-out examples of each class; empty for data without labels."""
     classes = data.space.classes
     labels = [split.labels for split in (data.train, data.held_out) if classes and split.labels is not None]
     counts = [np.bincount(numbers, minlength=len(classes)).tolist() for numbers in labels]
@@ -553,16 +580,18 @@ def class_counts(data: Dataset) -> dict[str, tuple[int, int]]:
 
 
 def rare_classes(data: Dataset) -> tuple[str, ...]:
-    """Warnings about classes with few training examples, or with none on one side, in sentences; usually none."""
+    """Return warnings about classes with few training or no held-out examples; usually none."""
     counts = class_counts(data)
     few = [f"{name} ({train})" for name, (train, _) in counts.items() if train < FEW]
     unseen = [name for name, (_, held_out) in counts.items() if not held_out]
     sentences = []
     if few:
         sentences.append(
-            f"fewer than {FEW} training examples of {some(few, NAMED)}: samples of such a class will be poor. Add examples, or "
-            "leave the class out."
+            f"these classes have fewer than {FEW} training examples: {some(few, NAMED)}. Their "
+            "samples will be poor. Add examples, or leave these classes out."
         )
     if unseen:
-        sentences.append(f"no held-out examples of {some(unseen, NAMED)}: scores say nothing of such a class. Add examples.")
+        sentences.append(
+            f"these classes have no held-out examples: {some(unseen, NAMED)}. Scores do not cover them. Add examples."
+        )
     return tuple(sentences)

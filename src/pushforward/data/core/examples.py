@@ -1,4 +1,4 @@
-"""Data sets of PyTorch, torchvision and Hugging Face, read example by example into memory."""
+"""Read data sets of PyTorch, torchvision and Hugging Face into memory."""
 
 from __future__ import annotations
 
@@ -21,13 +21,14 @@ BLOCK = 256  # Examples read at a time
 def from_examples(source: Any) -> Any:
     """Read all examples of a data set of another library.
 
-    An example is an image or a vector (an array, a tensor or a PIL image), a pair of one and its class, or a dict with such
-    fields. Random transforms are applied once.
+    An example is an image or a vector (an array, a tensor or a PIL image), a pair of example and
+    class, or a dict with these two fields. Random transforms are applied once.
 
     Args:
-        source: An array or tensor (n, ...); a tuple (x, labels) of two of them; a PyTorch ``Dataset``; a ``DataLoader``, of
-            which the examples that its sampler names are taken in the data set's order, without its batch size; a Hugging
-            Face ``datasets.Dataset``; or a list of examples.
+        source: Array or tensor (n, ...); tuple (x, labels) of two of them; PyTorch ``Dataset`` or
+            ``DataLoader``; Hugging Face ``datasets.Dataset``; or list of examples. Of a
+            ``DataLoader``, the examples that its sampler selects are read, in the order of its data
+            set.
 
     Returns:
         The data set, or a data frame for rows of plain values; a run trained on it needs it again to be resumed.
@@ -41,14 +42,14 @@ def from_examples(source: Any) -> Any:
     if isinstance(source, tuple):
         return from_arrays(*source)
     if isinstance(source, Mapping):
-        raise UsageError(f'Expected one split, such as data["train"]; got a dict of {", ".join(map(str, source))}.')
+        raise UsageError(f'Expected a single split, such as data["train"]; got a dict with {", ".join(map(str, source))}.')
     parts = []
     for batch in _batches(source):
         if isinstance(batch, Mapping) and not set(DATA) & set(batch) and hasattr(source, "to_pandas"):
             return source.to_pandas()
         parts.append(_parts_of(batch))
     if not parts:
-        raise DataError(f"The {type(source).__name__} has no examples.")
+        raise DataError(f"The {type(source).__name__} contains no examples.")
     columns = [torch.cat(column) if torch.is_tensor(column[0]) else np.concatenate(column) for column in zip(*parts, strict=True)]
     return from_arrays(*columns, classes=_classes(source) if len(columns) > 1 else ())
 
@@ -66,8 +67,9 @@ def _batches(source: Any) -> Iterable[Any]:
         yield from DataLoader(dataset, BLOCK, sampler=sampler, collate_fn=collate)
     except (RuntimeError, TypeError) as error:
         raise UsageError(
-            "Expected data: a name or path, an array or tensor, a data frame, a PyTorch Dataset or DataLoader, or a Hugging Face "
-            f"Dataset, with examples of one size. The {type(source).__name__} cannot be read: {error}"
+            "Expected data: a name or path, an array or tensor, a data frame, a PyTorch Dataset "
+            "or DataLoader, or a Hugging Face Dataset, with examples of equal shape. The "
+            f"{type(source).__name__} cannot be read: {error}"
         ) from error
 
 
@@ -90,7 +92,9 @@ def _parts_of(batch: Any) -> Sequence[Any]:
         batch = [batch[name] for name in _fields(batch)]
     parts = batch if isinstance(batch, (tuple, list)) else [batch]
     if not 1 <= len(parts) <= 2:
-        raise DataError(f"Expected examples as data, as (data, class), or with a field {', '.join(DATA)}.")
+        raise DataError(
+            f"Expected each example as data, as a pair (data, class), or as a dict with one of these fields: {', '.join(DATA)}."
+        )
     return parts
 
 

@@ -1,4 +1,4 @@
-"""Known facts of the distribution of a data set; metrics compare samples with them."""
+"""Known distributions of data sets, which metrics compare samples with."""
 
 from __future__ import annotations
 
@@ -17,13 +17,14 @@ _ANEW = 0xF1_7ED
 
 @dataclass(frozen=True)
 class Truth:
-    """A distribution of vectors whose density is known: a mixture of round Gaussians, or any other that ``log_pdf`` gives.
+    """A distribution of vectors with known density: a mixture of isotropic Gaussians, or any density that ``log_pdf`` computes.
 
     Args:
-        centres: centres of the modes, (k, d); k = 0 where there are no such modes.
-        std: standard deviation of each (round, Gaussian) mode; 0 where there are no modes.
-        weights: probability of each mode, (k,).
-        log_pdf: log density of examples (n, d) -> (n,) for a distribution that is no mixture of Gaussians.
+        centres: Centres of the modes, (k, d); k = 0 without modes.
+        std: Standard deviation of each mode; 0 without modes.
+        weights: Probability of each mode, (k,).
+        log_pdf: Function from examples (n, d) to log densities (n,), for a distribution that is not
+            a mixture of Gaussians.
     """
 
     centres: Floats = field(default_factory=lambda: np.zeros((0, 0)))
@@ -32,10 +33,10 @@ class Truth:
     log_pdf: Callable[[Floats], Floats] | None = None
 
     def log_density(self, x: NDArray[np.floating]) -> Floats:
-        """Log density in data units; for modes the log of sum_k w_k N(x; c_k, std^2 I).
+        """Compute the log density in data units; for modes the log of sum_k w_k N(x; c_k, std^2 I).
 
         Args:
-            x: data units, (n, d).
+            x: Examples in data units, (n, d).
 
         Returns:
             float64 (n,); minus infinity outside the support.
@@ -52,13 +53,14 @@ class Truth:
 
 @dataclass(frozen=True)
 class Stack:
-    """The truth of stacked images (`pushforward.data.sets.stacked`).
+    """The known distribution of stacked images (`pushforward.data.sets.stacked`).
 
     Args:
-        base: the data set of labelled images that are stacked, one channel each.
-        train: the mode of each training example, int64 (n,), from 0 to modes - 1: its classes read as the digits of a number.
-        held_out: the mode of each held-out example, int64 (m,).
-        channels: how many images an example holds.
+        base: Data set of the labelled images that are stacked, one per channel.
+        train: Mode of each training example, int64 (n,), from 0 to modes - 1: the classes of its
+            channels, read as digits of a number.
+        held_out: Mode of each held-out example, int64 (m,).
+        channels: Number of images per example.
     """
 
     base: Any
@@ -71,12 +73,12 @@ class Stack:
         return len(self.base.space.classes) ** self.channels
 
     def composed(self, images: NDArray[np.int64], count: int, *key: int) -> NDArray[np.uint8]:
-        """New examples from some of the training images alone, in the classes' proportions among all of them.
+        """Create new examples from a subset of the training images, with the class proportions of all of them.
 
         Args:
-            images: numbers of the images, examples of ``base.train``.
-            count: how many examples to make.
-            key: words on which depends which images meet.
+            images: Indices of the images in ``base.train``.
+            count: Number of examples to create.
+            key: Integers that determine which images are combined.
 
         Returns:
             uint8 (count, channels, H, W).
@@ -95,11 +97,11 @@ class Stack:
 
 
 def numbered(classes: NDArray[np.int64], count: int) -> NDArray[np.int64]:
-    """The classes of an example's channels as one number, the first channel's counting most.
+    """Convert the classes of an example's channels to one number; the first channel is the most significant.
 
     Args:
-        classes: (n, channels), from 0 to count - 1.
-        count: how many classes there are.
+        classes: Classes (n, channels), from 0 to count - 1.
+        count: Number of classes.
 
     Returns:
         int64 (n,), from 0 to count ** channels - 1.

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from pushforward.errors import DataError
+from pushforward.numbers import counted
 
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _FIRST, _SECOND = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
@@ -40,7 +41,7 @@ def mix(*words: ArrayLike) -> NDArray[np.uint64]:
     """Hash words to uniform 64-bit integers; arrays broadcast against one another.
 
     Args:
-        words: integers or integer arrays, for example (seed, epoch, indices). Their order matters.
+        words: Integers or integer arrays, for example (seed, epoch, indices). Their order matters.
 
     Returns:
         uint64 array of the broadcast shape (at least one dimension).
@@ -56,11 +57,11 @@ def mix(*words: ArrayLike) -> NDArray[np.uint64]:
 
 
 def permutation(n: int, *words: int) -> NDArray[np.int64]:
-    """Put 0 .. n-1 into an order that depends on the words alone: the order of their hashes.
+    """Permute 0 to n - 1 in an order that depends only on the words.
 
     Args:
-        n: how many numbers, at least 0.
-        words: the key, for example (seed, epoch).
+        n: Number of elements, at least 0.
+        words: Key, for example (seed, epoch).
 
     Returns:
         int64 array (n,).
@@ -74,11 +75,11 @@ def permutation(n: int, *words: int) -> NDArray[np.int64]:
 
 
 def bits(x: NDArray[np.uint8], *words: ArrayLike) -> NDArray[np.uint8]:
-    """0 or 255 for every value, 255 with probability value / 255: a function of its place and of the words.
+    """Draw 0 or 255 for each value, 255 with probability value / 255; results depend only on place and words.
 
     Args:
-        x: (n, C, H, W).
-        words: Integers, or arrays of n of them, such as the examples' numbers.
+        x: Probabilities times 255, uint8 (n, C, H, W).
+        words: Integers, or arrays of n integers, such as the numbers of the examples.
     """
     keys = [np.asarray(word)[:, None] if np.ndim(word) else word for word in words]
     uniform = mix(*keys, np.arange(x[0].size)) >> np.uint64(40)
@@ -93,7 +94,7 @@ def example_hashes(x: NDArray[np.uint8] | NDArray[np.float32]) -> Hashes:
     An image has one hash whether it is stored in gray, in equal colours or with an opaque alpha channel; -0 counts as 0.
 
     Args:
-        x: images uint8 (n, C, H, W), or vectors float32 (n, d).
+        x: Images uint8 (n, C, H, W), or vectors float32 (n, d).
 
     Returns:
         uint64 (n,), uniform.
@@ -129,33 +130,34 @@ def _folded(x: NDArray[np.uint8] | NDArray[np.float32]) -> Hashes:
 
 
 def distinct(hashes: Hashes) -> Hashes:
-    """The different hashes, sorted; by a sort, which is 30 times faster for integers than the hash table of `numpy.unique`."""
+    """Return the sorted distinct hashes; for integers, 30 times faster than `numpy.unique`."""
     ranked = np.sort(hashes)
     return ranked[np.r_[True, ranked[1:] != ranked[:-1]]] if len(ranked) else ranked
 
 
 def among(hashes: Hashes, ranked: Hashes) -> NDArray[np.bool_]:
-    """Which hashes (n,) are among sorted ones, bool (n,)."""
+    """Return which hashes (n,) occur in a sorted array, bool (n,)."""
     if not len(ranked):
         return np.zeros(len(hashes), dtype=bool)
     return ranked[np.minimum(np.searchsorted(ranked, hashes), len(ranked) - 1)] == hashes
 
 
 def repeated(hashes: Hashes) -> NDArray[np.int64]:
-    """How many examples share each example's hash, int64 (n,), at least 1."""
+    """Count the examples that share each example's hash, int64 (n,), at least 1."""
     _, inverse, counts = np.unique(hashes, return_inverse=True, return_counts=True)
     return counts[inverse.reshape(-1)]
 
 
 def draws_repeat(hashes: Hashes, numbers: Sequence[NDArray[np.float64]] | None) -> bool:
-    """Whether equal rows of a table are draws of their own, as in a survey, and not copies of one.
+    """Return whether equal rows of a table are independent observations, as in a survey, and not copies.
 
-    So it is where more than 5 % of the rows equal another one, and no column is a date or an open number: one with a fraction, or
-    with many values. A survey that was written twice looks the same.
+    They are if more than 5 % of the rows equal another one and no column is a date or an open
+    number: one with fractions, or with many values. A survey that was accidentally duplicated looks
+    the same.
 
     Args:
-        hashes: of the rows, uint64 (n,).
-        numbers: the values of its columns of numbers, float64 (n,) each; None for a table with dates.
+        hashes: Hashes of the rows, uint64 (n,).
+        numbers: Values of each numeric column, float64 (n,) each; None for a table with dates.
     """
     _, first, counts = np.unique(hashes, return_index=True, return_counts=True)
     if numbers is None or counts[counts > 1].sum() <= REPEATING * len(hashes):
@@ -165,7 +167,7 @@ def draws_repeat(hashes: Hashes, numbers: Sequence[NDArray[np.float64]] | None) 
 
 
 def numbered_copies(hashes: Hashes, most: int = 0) -> Hashes:
-    """The same hashes, but copies of examples that occur more than ``most`` times are numbered and get hashes of their own."""
+    """Return hashes in which the copies of an example that occurs more than ``most`` times differ."""
     order = np.flatnonzero(repeated(hashes) > most)
     order = order[np.argsort(hashes[order], kind="stable")]
     ranked = hashes[order]
@@ -177,17 +179,19 @@ def numbered_copies(hashes: Hashes, most: int = 0) -> Hashes:
 
 
 def held_out_indices(hashes: Hashes, labels: NDArray[np.int64] | None = None, count: int | None = None) -> NDArray[np.int64]:
-    """Choose the held-out examples by their content: those whose hash is in the lowest tenth of all hashes.
+    """Choose the held-out examples by content: those whose hash is in the lowest tenth of all hashes.
 
-    So an example stays on its side whatever is added, removed or put into another order, and copies of an example fall on one
-    side (but copies of an example that occurs more than `ATOM` times are split as examples of their own). In a small data set the
-    two lowest hashes are held out even where they are above that bound (the lowest one, with fewer than five different examples),
-    and the highest hash of each class is always trained on.
+    An example therefore stays on its side when others are added, removed or reordered, and copies
+    of an example stay together (except for examples with more than `ATOM` copies, whose copies are
+    split independently). In a small data set the two lowest hashes are held out even if they are
+    above that bound (the lowest one if there are fewer than five distinct examples), and the
+    highest hash of each class is always in the training split.
 
     Args:
-        hashes: of all examples, from `example_hashes`, uint64 (n,).
-        labels: label numbers (n,), or None.
-        count: hold out exactly so many, in the classes' proportions, for sources that never change.
+        hashes: Hashes of all examples from `example_hashes`, uint64 (n,).
+        labels: Class numbers (n,), or None.
+        count: Exact number of examples to hold out, in class proportions, for sources that never
+            change.
 
     Returns:
         Sorted indices, int64.
@@ -197,20 +201,20 @@ def held_out_indices(hashes: Hashes, labels: NDArray[np.int64] | None = None, co
     """
     n = len(hashes)
     if n < 2:
-        raise DataError(f"The data has {n} example{'s' * (n != 1)}; at least 2 are needed: one to train on, one held out.")
+        raise DataError(f"The data has {counted(n, 'example')}; expected at least 2: one for training, one held out.")
     if count is not None:
         return _exactly(hashes, np.zeros(n, dtype=np.int64) if labels is None else labels, count)
     distinct, inverse = np.unique(numbered_copies(hashes, ATOM), return_inverse=True)
     ranks = inverse.reshape(-1)
     if len(distinct) < 2:
-        raise DataError(f"All {n} examples are the same; at least 2 different ones are needed: one to train on, one held out.")
+        raise DataError(f"All {n} examples are equal; expected at least 2 distinct examples: one for training, one held out.")
     trained = np.zeros(len(distinct), dtype=bool)
     highest = np.full(1 if labels is None else labels.max() + 1, -1)
     np.maximum.at(highest, np.zeros_like(ranks) if labels is None else labels, ranks)
     trained[highest[highest >= 0]] = True
     free = np.flatnonzero(~trained)
     if not len(free):
-        raise DataError("Every label has a single example, so none can be held out: leave the labels out, or add examples.")
+        raise DataError("Every class has a single example, so none can be held out. Leave the labels out, or add examples.")
     held = (distinct < np.uint64(2**64 // SHARE)) & ~trained
     held[free[: 2 if len(distinct) >= 5 else 1]] = True  # they are sorted, so these are the lowest
     return np.flatnonzero(held[ranks])
@@ -220,7 +224,7 @@ def _exactly(hashes: Hashes, labels: NDArray[np.int64], count: int) -> NDArray[n
     """The lowest hashes of each class, ``count`` in all: by largest remainders (ties: the first class), leaving one of each."""
     sizes = np.bincount(labels)
     if sizes.max() < 2:
-        raise DataError("Every label has a single example, so none can be held out: leave the labels out, or add examples.")
+        raise DataError("Every class has a single example, so none can be held out. Leave the labels out, or add examples.")
     exact = sizes * count / sizes.sum()
     quota = np.floor(exact).astype(np.int64)
     largest = np.argsort(-(exact - quota), kind="stable")

@@ -1,4 +1,4 @@
-"""Where data comes from: a name, or a path to an image folder or a file (`pushforward.data.readers`)."""
+"""Load data by name, or from an image folder or a file (`pushforward.data.readers`)."""
 
 from __future__ import annotations
 
@@ -18,23 +18,25 @@ from pushforward.data.readers.reader import Reading, is_frame
 from pushforward.errors import DataError, UsageError, did_you_mean
 from pushforward.registries import SETS
 
+# The values of options that are names.
+CHOICES = {"channels": ("rgb", "grey", "gray"), "copies": ("together", "apart"), "rare": ("replace", "keep")}
 CHANNELS = {None: None, "rgb": 3, "grey": 1, "gray": 1}
 WORKERS = 1  # threads that decode ahead, by default: a second one takes more from a training on two cores than it gives
 
 
 def names() -> list[str]:
-    """The names that `load` knows."""
+    """Return the names that `load` accepts."""
     return list(SETS)
 
 
 def installed(name: str) -> bool:
-    """Whether the optional package that holds a named source is installed; True for sources that need none."""
+    """Return whether the optional package with a named data set is installed; True if none is needed."""
     package = SETS[name].package
     return not package or importlib.util.find_spec(package) is not None
 
 
 def listing() -> list[dict[str, Any]]:
-    """The named data sets, without reading them.
+    """Describe the named data sets, without reading them.
 
     Returns:
         One dict per named source: name, what, shape, train, held_out, labels (class names), labelled (by default),
@@ -57,42 +59,51 @@ def listing() -> list[dict[str, Any]]:
 
 
 class LoadOptions(TypedDict, total=False):
-    """The options of `load`.
+    """Options of `load`.
 
     Args:
-        target: the column of a table that a predictor would predict; of a ``.csv`` of plain numbers it becomes the label.
-        header: whether the first line of a table holds column names. By default this is decided by comparing it with the
-            rows below (`pushforward.data.tables.csv_dialect`); `check` and ``Dataset.header`` report the choice.
-        resize: images are scaled (antialiased bicubic) to cover this many pixels, a side, (height, width) or
-            "HEIGHTxWIDTH", and cropped in the middle.
-        channels: "rgb" or "grey" converts the images of a folder or a tar, and puts transparent ones on a background. By default
-            images are grey if all of them are, RGBA if any is transparent somewhere, else RGB.
-        background: the colour that replaces transparency in the images of a folder or a tar, such as "white" or "#808080".
-        limit: at most so many training examples, chosen by ``seed``; the held-out examples stay.
-        seed: chooses the examples that ``limit`` keeps; 0 by default.
-        labelled: True requires labels, False drops them. By default toys have none (they are for unconditional
-            models), and all other sources carry theirs where they have any.
-        given: columns of a ``.csv`` that models receive as conditions instead of making them, in a list or between commas; see
-            `given_columns`.
-        download: fetch a named set that is not there.
-        stream: whether images stay on disk and are decoded when a batch needs them, in the same order and bit for bit as from
-            memory: for folders of images and for packed ones. By default images do that would take more than 4 GB.
-        workers: threads that decode the next batches while a model trains, where images stay on disk; 1 by default, with 0 each
-            batch is decoded when it is needed.
-        progress: called with the number of images that have been read, and that of all, where images are read.
-        columns: the columns of a table to keep; the names of all its columns where it has none. In a list or between commas.
-        drop: columns of a table to leave out, in a list or between commas.
-        missing: texts that mean that there is no value, beside an empty cell; in a list or between commas. By default
-            `pushforward.data.tables.string_columns.MISSING`.
-        schema: what the columns of a table hold: a file of `pushforward.data.tables.schema`, or its content.
-        constraints: comparisons that every row of a table meets, and every sample, such as ``["end >= start"]``; see
-            `pushforward.data.tables.constraints.Constraint`.
-        table: True reads a ``.csv`` of plain numbers as a table, as other tables are read, False as vectors.
-        copies: "together" keeps equal rows of a table on one side of the split, "apart" splits each by itself, as draws of a
-            survey. By default "apart" where more than 5 % of the rows repeat and no column is a date or an open number; a run
-            goes on with what it was trained with.
-        rare: "replace" does not learn texts of a table that at most one training row has: each becomes another text of its
-            column, drawn by ``seed``. "keep" learns them. "replace" by default; a run goes on with what it was trained with.
+        target: Column of a table to predict, used as the label in a ``.csv`` of plain numbers.
+        header: Whether the first line of a table contains column names. By default this is decided
+            by comparing it with the rows below (`pushforward.data.tables.csv_dialect`); `check` and
+            ``Dataset.header`` report the choice.
+        resize: Image size in pixels, as one side, (height, width) or "HEIGHTxWIDTH". Images are
+            scaled to cover this size (antialiased bicubic) and cropped at the centre.
+        channels: Colour mode, "rgb" or "grey", that the images of a folder or a tar are converted
+            to; transparent images are put on a background. By default images are grey if all of
+            them are, RGBA if any has transparent pixels, and RGB otherwise.
+        background: Colour that replaces transparency in the images of a folder or a tar, such as
+            "white" or "#808080".
+        limit: Maximum number of training examples, chosen by ``seed``; the held-out examples stay
+            the same.
+        seed: Seed that chooses the examples kept by ``limit``; 0 by default.
+        labelled: True requires labels, False drops them. By default all sources keep their labels,
+            except toys, which are meant for unconditional models.
+        given: Columns of a ``.csv`` that condition the model instead of being generated, as a list
+            or separated by commas; see `given_columns`.
+        download: Whether to download a named data set that is missing.
+        stream: Whether images of a folder or of packed tars stay on disk and are decoded per batch,
+            with the same order and values as in memory. By default images stay on disk if they
+            would take more than 4 GB.
+        workers: Number of threads that decode the next batches during training, if images stay on
+            disk; 1 by default. With 0, each batch is decoded when it is needed.
+        progress: Function called while images are read, with the number of images read and their
+            total.
+        columns: Columns of a table to keep, or the names of all its columns if the file has no
+            header, as a list or separated by commas.
+        drop: Columns of a table to leave out, as a list or separated by commas.
+        missing: Texts that denote a missing value, besides an empty cell, as a list or separated by
+            commas. By default `pushforward.data.tables.string_columns.MISSING`.
+        schema: Description of a table's columns: a JSON file (`pushforward.data.tables.schema`) or
+            its content.
+        constraints: Comparisons that hold for every row and every sample of a table, such as
+            ``["end >= start"]``; see `pushforward.data.tables.constraints.Constraint`.
+        table: True reads a ``.csv`` of plain numbers as a table, False as vectors.
+        copies: "together" keeps equal rows of a table on one side of the split, "apart" splits each
+            row independently, as for a survey. The default is "apart" if more than 5 % of the rows
+            repeat and no column is a date or an open number. A resumed run keeps its setting.
+        rare: Treatment of texts in a table that at most one training row has. "replace", the
+            default, replaces each by another text of its column, drawn by ``seed``; "keep" learns
+            them. A resumed run keeps its setting.
     """
 
     target: str | None
@@ -119,17 +130,20 @@ class LoadOptions(TypedDict, total=False):
 
 
 def load(name_or_path: Any, **options: Unpack[LoadOptions]) -> Dataset:
-    """Read data and split it; which examples are held out is a function of their content (`held_out_indices`).
+    """Read data and split it into training and held-out examples.
 
-    What is left out of a table for what it holds is a warning.
+    The content of an example decides whether it is held out (`held_out_indices`). Columns of a
+    table that are left out because of their content cause a warning.
 
     Args:
-        name_or_path: a name (see `names`), or the path of a folder of images or of packed ones (`pushforward.data.pack`),
-            ``.tar``, ``.npz``, ``.npy``, ``.csv`` or another table. A name wins over a path: write ``./digits`` for a folder of
-            that name. Or a data frame of pandas or polars.
-        options: target, header, limit, seed, labelled, given, download and progress; of images also resize, channels,
-            background, stream and workers; of tables also columns, drop, missing, schema, constraints, table, copies and rare:
-            `LoadOptions`.
+        name_or_path: Name (see `names`); path of an image folder, of packed images
+            (`pushforward.data.pack`), or of a ``.tar``, ``.npz``, ``.npy``, ``.csv`` or other
+            table; or data frame of pandas or polars. Names take precedence: write ``./digits`` for
+            a folder with that name.
+        options: Options of `LoadOptions`. All sources support limit, seed, labelled, download and
+            progress; images also support resize, channels, background, stream and workers; tables
+            also support target, header, given, columns, drop, missing, schema, constraints, table,
+            copies and rare.
 
     Returns:
         The dataset.
@@ -154,8 +168,9 @@ def read(name_or_path: Any, options: LoadOptions) -> Dataset:
     if not isinstance(name_or_path, (str, os.PathLike)):
         kind = type(name_or_path).__name__
         raise UsageError(
-            f'Expected a name, a path or a data frame, such as "digits" or "./photos"; got a {kind}. Arrays and tensors become '
-            "a data set with pf.data.from_arrays(x, labels), and examples of other libraries with pf.data.dataset_of(examples)."
+            'Expected a name, a path or a data frame, such as "digits" or "./photos"; got a '
+            f"{kind}. Use pf.data.from_arrays(x, labels) for arrays and tensors, and "
+            "pf.data.dataset_of(examples) for data sets of other libraries."
         )
     text, known = os.fspath(name_or_path), SETS
     reading = reading_of(options)
@@ -163,7 +178,9 @@ def read(name_or_path: Any, options: LoadOptions) -> Dataset:
     data = known[text].dataset(reading) if text in known else readers.read(Path(text).expanduser(), reading)
     labelled = options.get("labelled")
     if labelled and not data.space.classes:
-        raise UsageError(f"{text} has no labels: leave `labelled` out, or name a column of a .csv: `target=COLUMN`.")
+        raise UsageError(
+            f"{text} has no labels. Leave `labelled` out, or use `target=COLUMN` to name the label column of a .csv file."
+        )
     # paths are kept whole, so that a run finds its data again from another folder
     name = text if text in known else str(Path(text).expanduser().resolve())
     data = given_columns(data, reading.given) if reading.given else data
@@ -191,18 +208,17 @@ def read(name_or_path: Any, options: LoadOptions) -> Dataset:
 
 
 def reading_of(options: LoadOptions) -> Reading:
-    """Check the options of `load`, and return them as a `Reading`."""
+    """Check the options of `load` and return them as a `Reading`."""
     target, limit, copies = options.get("target"), options.get("limit"), options.get("copies")
     words = {name: _words(name, options.get(name)) for name in ("given", "columns", "drop", "missing")}
     given = tuple(filter(None, words["given"] or ()))
     if target is not None and any(column.partition(":")[0] == target for column in given):
-        raise UsageError(f'`target` and `given` both name "{target}": a column is the label, or a number that is given.')
+        raise UsageError(f'`target` and `given` both contain "{target}". A column can be the label or a condition, not both.')
     workers = whole("workers", options.get("workers", WORKERS), 0)
-    if copies not in (None, "together", "apart"):
-        raise UsageError(f'`copies={copies!r}` is neither "together" nor "apart".')
-    rare = options.get("rare") or "replace"
-    if rare not in ("replace", "keep"):
-        raise UsageError(f'`rare={rare!r}` is not an option: expected "replace" or "keep".')
+    for name, choices in CHOICES.items():
+        value = options.get(name)
+        if value is not None and value not in choices:
+            raise UsageError(f"`{name}={value!r}` is not supported: expected one of {', '.join(choices)}.")
     constraints, schema = options.get("constraints") or (), options.get("schema")
     if schema is not None:
         from pushforward.data.tables.schema import read_schema
@@ -220,7 +236,7 @@ def reading_of(options: LoadOptions) -> Reading:
         workers=workers,
         progress=options.get("progress"),
         copies=copies,
-        rare=rare,
+        rare=options.get("rare") or "replace",
         columns=words["columns"] or (),
         drop=words["drop"] or (),
         missing=words["missing"],
@@ -235,12 +251,12 @@ def _words(name: str, value: Any) -> tuple[str, ...] | None:
     if words is None:
         return None
     if not isinstance(words, (list, tuple)) or not all(isinstance(word, str) for word in words):
-        raise UsageError(f"`{name}` is a list of texts, got {value!r:.60}.")
+        raise UsageError(f"`{name}` must be a list of strings; got {value!r:.60}.")
     return tuple(words)
 
 
 def check_there(text: str) -> None:
-    """Refuse what is neither the name of a data set nor a path that exists; nothing is read.
+    """Refuse text that is neither the name of a data set nor an existing path, without reading anything.
 
     Raises:
         UsageError: For an unknown name.
@@ -253,21 +269,21 @@ def check_there(text: str) -> None:
         near = [path.name for path in parent.iterdir()] if parent.is_dir() else []
         raise DataError(f"There is no file or folder {text}.{did_you_mean(Path(text).name, near)}")
     raise UsageError(
-        f'Unknown data "{text}".{did_you_mean(text, names())} Known: {", ".join(names())}; or the path of {readers.described()}. '
-        "A set of your own is known once the file that defines it is named: `plugins=[FILE.py]`."
+        f'Unknown data set "{text}".{did_you_mean(text, names())} Expected a name '
+        f"({', '.join(names())}) or the path of {readers.described()}. To use a data set of your "
+        "own, pass the file that defines it: `plugins=[FILE.py]`."
     )
 
 
 def _conversion(options: LoadOptions) -> Conversion:
-    channels = options.get("channels")
     background = options.get("background") or ""
-    if channels not in CHANNELS:
-        raise UsageError(f'`channels={channels!r}` is not supported: expected "rgb" or "grey".')
     size = _size(options.get("resize"))
     try:
-        return Conversion(size, CHANNELS[channels], background)
+        return Conversion(size, CHANNELS[options.get("channels")], background)
     except ValueError:
-        raise UsageError(f'"{background}" is not a colour: expected one such as white or #808080.') from None
+        raise UsageError(
+            f"`background={background}` is not a colour: expected a name or a hex code, such as white or #808080."
+        ) from None
 
 
 def _size(resize: int | tuple[int, int] | str | None) -> Size | None:
@@ -276,21 +292,23 @@ def _size(resize: int | tuple[int, int] | str | None) -> Size | None:
     words = str(resize).strip("()[]").replace(",", "x").split("x")
     sides = [int(word) for word in words if word.strip().isdecimal()]
     if len(sides) != len(words) or len(sides) > 2 or not all(1 <= side <= 4096 for side in sides):
-        raise UsageError(f"`resize={resize}` is not a size: expected 1 to 4096 pixels, as N, (height, width) or HEIGHTxWIDTH.")
+        raise UsageError(
+            f"`resize={resize}` is not an image size: expected 1 to 4096 pixels per side, as N, (height, width) or HEIGHTxWIDTH."
+        )
     return sides[0], sides[-1]
 
 
 DataLike = Any
-"""Data as `pushforward.fit` takes it; see `dataset_of`."""
+"Data that `pushforward.fit` accepts; see `dataset_of`."
 
 
 def dataset_of(data: DataLike, **options: Unpack[LoadOptions]) -> Dataset:
-    """Return a data set for whatever holds examples.
+    """Create a data set from any supported form of data.
 
     Args:
-        data: A `Dataset`; a name or path, or a data frame, for `load`; or arrays, tensors, and data sets of PyTorch and Hugging
-            Face (`pushforward.data.core.examples.from_examples`).
-        options: Options of `load`, for all but data sets that are made already.
+        data: A `Dataset`; a name, path or data frame, as for `load`; or arrays, tensors, or data
+            sets of PyTorch and Hugging Face (`pushforward.data.core.examples.from_examples`).
+        options: Options of `load`, for names, paths and data frames.
 
     Raises:
         UsageError: For anything else.

@@ -22,7 +22,7 @@ from pushforward.registries import SETS
 
 
 def folder() -> Path:
-    """The folder of downloaded sets: ``PUSHFORWARD_DATA``, else ``pushforward`` in the user's cache folder.
+    """Return the folder of downloaded data sets: ``PUSHFORWARD_DATA``, or ``pushforward`` in the user's cache folder.
 
     Raises:
         DataError: for a user without a home.
@@ -30,16 +30,18 @@ def folder() -> Path:
     usual = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache", "pushforward")
     place = os.path.expanduser(os.environ.get("PUSHFORWARD_DATA") or usual)
     if place.startswith("~"):
-        raise DataError(f"{place} is no folder, as this user has no home: set PUSHFORWARD_DATA to the folder of data sets.")
+        raise DataError(
+            f"{place} is not a folder, because this user has no home folder. Set PUSHFORWARD_DATA to the folder of data sets."
+        )
     return Path(place)
 
 
 def whole_numbers(package: str, file: str) -> NDArray[np.int64] | None:
-    """The rows of a .csv or .csv.gz of whole numbers inside an installed package, which is not imported.
+    """Read a .csv or .csv.gz of integers from an installed package, without importing the package.
 
     Args:
-        package: Its name.
-        file: The path of the file inside it.
+        package: Name of the package.
+        file: Path of the file inside the package.
 
     Returns:
         int64 (rows, columns); None where this version of the package has no such file.
@@ -53,24 +55,24 @@ def whole_numbers(package: str, file: str) -> NDArray[np.int64] | None:
 
 
 def resized(split: Split, size: tuple[int, int]) -> Split:
-    """Images of another size, which keep the hashes of the images that they come from."""
+    """Resize the images of a split; the hashes of the source images are kept."""
     return Split(image_set.resized(split.x, size), split.labels, split.hashes, split.given)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Named(ABC):
-    """A data set with a name. Its description needs no reading, so that sets are listed at once.
+    """A data set with a name and a description, which can be listed without reading the data.
 
     Args:
-        name: under which `pushforward.data.load` reads it.
-        what: one line that describes it.
-        shape: shape of one example.
-        counts: numbers of training and held-out examples.
-        classes: class names; empty without labels.
-        needs_download: whether the data is fetched over the network once.
-        labelled: whether labels are used by default.
-        package: the optional package that holds the data; empty where none is needed.
-        extra: the extra of pushforward that installs this package.
+        name: Name for `pushforward.data.load`.
+        what: One-line description.
+        shape: Shape of one example.
+        counts: Numbers of training and held-out examples.
+        classes: Class names; empty without labels.
+        needs_download: Whether the data has to be downloaded once.
+        labelled: Whether labels are used by default.
+        package: Optional package that contains the data; empty if none is needed.
+        extra: Extra of pushforward that installs this package.
     """
 
     name: str
@@ -87,7 +89,7 @@ class Named(ABC):
         reading.refuse_table(self.name)
         reading.refuse_stream(self.name)
         if reading.size and len(self.shape) == 1:
-            raise UsageError(f"`resize` is for images, but {self.name} holds vectors: leave it out.")
+            raise UsageError(f"`resize` supports only images, but {self.name} contains vectors. Leave it out.")
         return self._dataset(reading)
 
     @abstractmethod
@@ -96,12 +98,13 @@ class Named(ABC):
 
 @dataclass(frozen=True, kw_only=True)
 class Source(Named):
-    """A data set that a function reads or draws.
+    """A named data set that a function reads or draws.
 
     Args:
-        read: (download) -> training and held-out examples; None instead of the latter holds some out.
-        held_out: how many examples to hold out where ``read`` gives one split; None for a tenth.
-        truth: known facts of the distribution; metrics of modes need it.
+        read: Function from ``download`` to training and held-out examples; it returns None instead
+            of held-out examples if they are split off later.
+        held_out: Number of examples to hold out if ``read`` returns one split; None for a tenth.
+        truth: Known properties of the distribution, needed by mode metrics.
     """
 
     read: Callable[[bool], tuple[Split, Split | None]]
@@ -113,7 +116,7 @@ class Source(Named):
         train, held_out = splits if isinstance(splits, tuple) else (splits, None)
         for split in (train, held_out):
             if split is not None and split.x.shape[1:] != self.shape:
-                raise DataError(f"{self.name} has examples of shape {split.x.shape[1:]}, and says that they have {self.shape}.")
+                raise DataError(f"{self.name} has examples of shape {split.x.shape[1:]}, but declares the shape {self.shape}.")
         if reading.size:
             train, held_out = resized(train, reading.size), held_out and resized(held_out, reading.size)
         options: dict[str, Any] = {"limit": reading.limit, "seed": reading.seed, "truth": self.truth}
@@ -123,12 +126,13 @@ class Source(Named):
 
 @dataclass(frozen=True, kw_only=True)
 class Derived(Named):
-    """A data set derived from another one.
+    """A named data set derived from another one.
 
     Args:
-        base: the other one's name.
-        derive: (the other one, this one, reading) -> the data.
-        whole: whether ``derive`` receives all of the other one, and applies ``reading.limit`` itself.
+        base: Name of the other data set.
+        derive: Function from (other data set, this description, reading) to the data.
+        whole: Whether ``derive`` receives all of the other data set and applies ``reading.limit``
+            itself.
     """
 
     base: str
@@ -144,7 +148,7 @@ class Derived(Named):
 
 
 def register(*sets: Named) -> None:
-    """Let `pushforward.data.load` and the command line find further data sets; one that was added before is replaced.
+    """Register data sets for `pushforward.data.load` and the command line; data sets of the same name are replaced.
 
     Raises:
         UsageError: For a name that belongs to one of the package's own, or that could be a path.
@@ -156,4 +160,4 @@ def register(*sets: Named) -> None:
 def check_set(name: str, part: Named) -> None:
     """Refuse a name that could be a path."""
     if not name or set(name) & set("/\\") or name.endswith((".py", ".csv", ".npy", ".npz")):
-        raise UsageError(f'"{name}" cannot be the name of a data set: it would be taken for a path.')
+        raise UsageError(f'"{name}" cannot be the name of a data set, because it looks like a path.')

@@ -1,4 +1,4 @@
-"""Real data that samples of another program are compared with."""
+"""Real data for scoring samples of other programs."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ def real_data(
     """Read real data to compare the samples of any program with.
 
     Args:
-        real: A table, a folder of images, or an .npz or .npy file.
-        train: The data that the program has learned from, in the same format. Its examples that
-            ``real`` does not hold become the training split, and all of ``real`` is held out.
-            Without it a third of ``real`` is held out, and scores of copies and privacy, which
-            need training examples, are not computed.
-        options: Those of `load`. A .csv file of plain numbers is read as a table unless ``table``
+        real: Table, image folder, or .npz or .npy file.
+        train: Training data of the program, in the same format. Its examples that ``real`` does not
+            contain become the training split, and all of ``real`` is held out. Without it, a third
+            of ``real`` is held out, and copy and privacy scores, which need training examples, are
+            not computed.
+        options: Options of `load`. A .csv file of plain numbers is read as a table unless ``table``
             is False.
 
     Returns:
@@ -66,8 +66,8 @@ def _pair(train: Path, held_out: Path, reading: Reading) -> Dataset:
     shapes = {first.x.shape[1:], second.x.shape[1:]}
     if len(shapes) > 1 or columns != other_columns:
         raise DataError(
-            f"{train} and {held_out} have examples of different shapes or columns ({shapes}): "
-            "expected the same. Images are converted with `resize=N` and `channels=rgb`."
+            f"{train} and {held_out} have examples of different shapes or columns ({shapes}); "
+            "expected the same. Use `resize=N` and `channels=rgb` to convert images."
         )
     schema = Schema(classes if classes == other_classes else (), columns)
     return build(held_out.stem, first, second, schema=schema)

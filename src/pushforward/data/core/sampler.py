@@ -1,4 +1,4 @@
-"""Batches as a pure function of their number: resuming needs no state but a count.
+"""Batches that depend only on their number, so that resuming needs no state except a count.
 
 Batch b covers the positions b * batch to (b + 1) * batch of an endless sequence of epochs; epoch e holds every training example
 once, in an order keyed by (seed, e). Augmentation of an example is keyed by (seed, epoch, index), hence independent of
@@ -24,9 +24,9 @@ from pushforward.data.images.image_store import Streamed
 from pushforward.errors import UsageError
 
 AUGMENTATIONS = {
-    "flip": "mirror left and right with probability 1/2",
-    "shift": "move by up to an eighth of the size (at least 1 pixel) in each direction, edges repeated",
-    "dequantise": "move every value uniformly within its level of 256, so that the data has a density",
+    "flip": "flip horizontally with probability 1/2",
+    "shift": ("shift by up to an eighth of the size (at least 1 pixel) in each direction, repeating edge pixels"),
+    "dequantise": "add uniform noise within each of the 256 levels, so that the data has a density",
 }
 Condition = dict[str, Tensor] | None  # Values and masks of conditions by name, each of length n
 RESIDENT_BYTES = 256 * 2**20
@@ -38,9 +38,10 @@ class Batch:
     """The examples of a training step.
 
     Args:
-        x: float32 (n, *shape), model units.
-        condition: None, or the conditions' values by name, each of length n, such as ``{"label": int64 (n,)}``.
-        fields: Prepared inputs beside x, by name, each of length n; ``batch["z"]`` reads one.
+        x: Examples float32 (n, *shape) in model units.
+        condition: Values of the conditions by name, each of length n, such as ``{"label": int64
+            (n,)}``; None without conditions.
+        fields: Additional prepared inputs by name, each of length n; ``batch["z"]`` returns one.
     """
 
     x: Tensor
@@ -54,8 +55,8 @@ class Batch:
         if name not in self.fields:
             held = ", ".join(("x", *self.fields))
             raise UsageError(
-                f'This batch has no field "{name}"; it has {held}. Further fields are what a method returns by name from '
-                "`prepared(x, condition, draws)`."
+                f'This batch has no field "{name}"; it has {held}. To add fields, return them by '
+                "name from the method's `prepared(x, condition, draws)`."
             )
         return self.fields[name]
 
@@ -65,18 +66,18 @@ class Batch:
 
 
 class Sampler:
-    """Training batches of a dataset in model units.
+    """Training batches of a data set in model units.
 
     Examples are held in memory, as float32 in model units when that takes less than 256 MB and nothing is changed, else as they
     are stored. Images that stay on disk are decoded ahead, batch by batch. Examples of zeros and ones that have probabilities
     are drawn from them again in every epoch.
 
     Args:
-        dataset: where the examples come from; only its training split is read.
-        batch: examples per batch, at least 1; may exceed the number of examples.
-        seed: keys order and augmentation.
-        augment: any of `AUGMENTATIONS`; images only.
-        conditions: names of the conditions that batches carry; None for all that the dataset has.
+        dataset: Data set; only its training split is read.
+        batch: Batch size, at least 1; may exceed the number of examples.
+        seed: Seed of order and augmentation.
+        augment: Names from `AUGMENTATIONS`; images only.
+        conditions: Names of conditions in batches; None for all conditions of the data set.
 
     Raises:
         UsageError: a batch below 1, an unknown augmentation, or augmentation of vectors.
@@ -98,7 +99,7 @@ class Sampler:
             one_of("augmentation", name, AUGMENTATIONS)
         if unsuited := [name for name in self.augment if name not in dataset.space.augmentations]:
             noun = dataset.space.noun
-            raise UsageError(f"Augmentation ({', '.join(unsuited)}) is for images, but {dataset.name} holds {noun}s.")
+            raise UsageError(f"The augmentations {', '.join(unsuited)} support only images, but {dataset.name} contains {noun}s.")
         self._stored = dataset.train.x if dataset.probabilities is None else dataset.probabilities
         self._small = not isinstance(self._stored, Streamed) and self._stored.size * 4 <= RESIDENT_BYTES
         self._converted = self._small and not self.augment and dataset.probabilities is None
@@ -106,18 +107,18 @@ class Sampler:
         self._stores: dict[str, tuple[Tensor | Prefetch, Condition]] = {}
 
     def order(self, epoch: int) -> NDArray[np.int64]:
-        """The indices of an epoch's examples in their order: a permutation keyed by (seed, epoch)."""
+        """Return the order of an epoch's examples: a permutation keyed by (seed, epoch)."""
         if epoch not in self._orders:
             self._orders = {key: self._orders[key] for key in list(self._orders)[-1:]}
             self._orders[epoch] = permutation(len(self.dataset.train), _ORDER, self.seed, epoch)
         return self._orders[epoch]
 
     def positions(self, start: int, stop: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Epochs and indices of the examples of the positions start .. stop-1 of the endless sequence of epochs.
+        """Return epochs and indices of the examples at positions start to stop - 1 of the endless sequence of epochs.
 
         Args:
-            start: first position, at least 0.
-            stop: one past the last position.
+            start: First position, at least 0.
+            stop: End position (exclusive).
 
         Returns:
             Two int64 arrays (stop - start,): epochs, indices.
@@ -133,12 +134,12 @@ class Sampler:
         return (epochs[0], index[0]) if len(index) == 1 else (np.concatenate(epochs), np.concatenate(index))
 
     def batch(self, number: int, device: str | torch.device = "cpu", index: slice | None = None) -> Batch:
-        """Batch number 0, 1, 2, ...; the same number always gives the same batch.
+        """Return batch number 0, 1, 2, ...; the same number always gives the same batch.
 
         Args:
-            number: which batch.
-            device: where its tensors go.
-            index: slice of the examples that are wanted; no others are read, changed or moved. None takes all.
+            number: Batch number.
+            device: Device of the tensors.
+            index: Slice of examples to return; no others are read. None returns all.
 
         Returns:
             The examples in model units.
@@ -209,26 +210,27 @@ def _condition_at(condition: Condition, index: Tensor, device: str | torch.devic
 
 
 def positions_of(number: int, size: int, index: slice | None) -> tuple[int, int]:
-    """Where the wanted examples of a batch begin and end in the endless sequence of epochs.
+    """Return where the requested examples of a batch begin and end in the endless sequence of epochs.
 
     Raises:
         UsageError: For examples with gaps.
     """
     start, stop, step = (slice(None) if index is None else index).indices(size)
     if step != 1:
-        raise UsageError(f"The examples of a part of a batch must be consecutive, got {index}.")
+        raise UsageError(f"The examples of a micro-batch must be consecutive; got {index}.")
     return number * size + start, number * size + max(start, stop)
 
 
 class PreparedSampler:
-    """Training batches of something computed from a dataset once, in the order of the examples of `Sampler`.
+    """Training batches of prepared inputs, in the order of the examples of `Sampler`.
 
     Args:
-        dataset: where the examples come from.
-        prepared: what was computed from its training examples, by name, (n, ...) each, in their order: ``x``, and further fields.
-        batch: examples per batch, at least 1.
-        seed: keys the order.
-        conditions: names of the conditions that batches carry; None for all that the dataset has.
+        dataset: Data set whose training examples were prepared.
+        prepared: Prepared inputs by name, (n, ...) each, in the order of the training examples:
+            ``x``, and additional fields.
+        batch: Batch size, at least 1.
+        seed: Seed of the order.
+        conditions: Names of conditions in batches; None for all conditions of the data set.
 
     Raises:
         UsageError: a batch below 1, or another number of examples.
@@ -245,12 +247,14 @@ class PreparedSampler:
     ) -> None:
         for name, value in prepared.items():
             if len(value) != len(dataset.train):
-                raise UsageError(f'{len(value)} examples of "{name}" were prepared of {len(dataset.train)} training examples.')
+                raise UsageError(
+                    f'"{name}" has {len(value)} prepared examples; expected {len(dataset.train)}, one for each training example.'
+                )
         self.prepared, self.order = dict(prepared), Sampler(dataset, batch, seed=seed, conditions=conditions)
         self.condition = dataset.train.condition(self.order.conditions)
 
     def batch(self, number: int, device: str | torch.device = "cpu", index: slice | None = None) -> Batch:
-        """Batch number 0, 1, 2, ...; the inputs computed from the examples of `Sampler.batch`."""
+        """Return batch number 0, 1, 2, ... of the inputs prepared from the examples of `Sampler.batch`."""
         _, positions = self.order.positions(*positions_of(number, self.order.batch_size, index))
         chosen = torch.from_numpy(positions)
         fields = {name: value.index_select(0, chosen).to(device) for name, value in self.prepared.items()}
@@ -258,11 +262,12 @@ class PreparedSampler:
 
 
 class Prefetch:
-    """The images of batches; which those are is a function of a batch's number, so that the next ones are known.
+    """Images of batches, decoded ahead by threads.
 
     Args:
-        x: the images; their ``workers`` decode as many batches at once and hold twice as many.
-        numbers: (number of a batch, the part of it that is wanted) -> which images.
+        x: Images; their ``workers`` is the number of batches decoded in parallel, and twice as many
+            are kept.
+        numbers: Function from a batch number and the requested slice of the batch to image indices.
     """
 
     def __init__(self, x: Streamed, numbers: Callable[[int, slice | None], NDArray[np.int64]]) -> None:

@@ -1,1 +1,1 @@
-"""Images: files, stores of them, and images that stay on disk."""
+"""Image files, stores of images, and images that stay on disk."""

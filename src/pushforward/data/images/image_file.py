@@ -1,4 +1,4 @@
-"""Image files: one file of any common format as 8-bit pixels, or the reason why it is left out."""
+"""Decode image files of any common format to 8-bit pixels, or give the reason why a file is unusable."""
 
 from __future__ import annotations
 
@@ -37,18 +37,18 @@ _PNG = b"\x89PNG\r\n\x1a\n"
 
 
 def array_header(file: IO[bytes]) -> ArrayHeader:
-    """Read the header of an array in numpy's format 1.0 or 2.0; the file then stands at the first element.
+    """Read the header of an array in numpy's format 1.0 or 2.0, and leave the file at the first element.
 
     Raises:
         ValueError: If it is no such header, or is longer than 10,000 bytes.
     """
     version = np.lib.format.read_magic(file)
     if version not in _WIDTHS:
-        raise ValueError(f"version {version} of numpy's format: expected an array of plain numbers")
+        raise ValueError(f"version {version} of the numpy format is not supported: expected a plain array of numbers")
     length = file.read(_WIDTHS[version])
     size = int.from_bytes(length, "little")
     if size > MAX_BYTES:
-        raise ValueError(f"a header of {size:,} bytes: expected at most {MAX_BYTES:,}")
+        raise ValueError(f"the header has {size:,} bytes: expected at most {MAX_BYTES:,}")
     with _PARSING:
         return _parsed(version, length + file.read(size))
 
@@ -68,10 +68,12 @@ class Conversion:
     """How images are changed when they are read.
 
     Args:
-        size: Height and width that an image is scaled to cover, and cropped to in the middle; None keeps its size.
-        channels: 1 for grey, 3 for RGB; None keeps the channels of each image.
-        background: The colour below transparent pixels, such as "white" or "#808080". Empty keeps transparency, or is white if
-            ``channels`` asks for an image without it.
+        size: Height and width; images are scaled to cover this size and cropped at the centre. None
+            keeps their size.
+        channels: Number of channels, 1 for grey or 3 for RGB; None keeps the channels of each
+            image.
+        background: Colour below transparent pixels, such as "white" or "#808080". Empty keeps
+            transparency, or means white if ``channels`` is set.
 
     Raises:
         ValueError: If the background is not a colour.
@@ -91,7 +93,7 @@ class Conversion:
         return self != UNCHANGED
 
     def applied(self, image: Image, notes: list[str]) -> Image:
-        """Convert an image, and note how its colours were changed."""
+        """Convert an image and record the colour conversions."""
         from PIL import Image as Images
 
         if image.mode == "RGBA" and (self.background or self.channels):
@@ -108,7 +110,7 @@ UNCHANGED = Conversion()
 
 
 class UnusableError(Exception):
-    """A file that is left out; the message is the reason."""
+    """Raised for a file that is left out; the message is the reason."""
 
 
 @dataclass
@@ -116,11 +118,12 @@ class ImageFile:
     """An image file that was read.
 
     Args:
-        file: its path below the folder that is read, or its name in an archive.
-        pixels: uint8 (H, W, C), C in 1, 3, 4; None where the file is left out.
-        notes: the conversions to 8-bit gray, RGB or RGBA.
-        reason: why it is left out.
-        hash: of its pixels before they were converted (`example_hashes`), uint64 (1,); None where they were not.
+        file: File path relative to the folder that is read, or the name in an archive.
+        pixels: Pixels uint8 (H, W, C) with 1, 3 or 4 channels; None if the file is unusable.
+        notes: Conversions that were applied.
+        reason: Reason why the file is unusable.
+        hash: Hash of the unconverted pixels (`example_hashes`), uint64 (1,); None if they were not
+            converted.
     """
 
     file: str
@@ -131,24 +134,24 @@ class ImageFile:
 
 
 def opened(path: Path) -> BinaryIO:
-    """A plain file, opened for reading.
+    """Open a regular file for reading.
 
     Raises:
         UnusableError: If it is a pipe, a device or the like, which may never end.
         OSError: If it is gone or cannot be read.
     """
     if not stat.S_ISREG(os.stat(path).st_mode):
-        raise UnusableError("no plain file")
+        raise UnusableError("not a regular file")
     return open(path, "rb")
 
 
 def decoded(open_file: Callable[[], BinaryIO], file: str, conversion: Conversion) -> ImageFile:
-    """Decode a file and convert it; it raises nothing.
+    """Decode and convert an image file, without raising errors.
 
     Args:
-        open_file: opens the file.
-        file: its name.
-        conversion: how its pixels are changed.
+        open_file: Function that opens the file.
+        file: Name of the file.
+        conversion: How pixels are changed.
     """
     read = ImageFile(file)
     try:
@@ -181,11 +184,11 @@ def _decode(handle: BinaryIO, conversion: Conversion, read: ImageFile) -> NDArra
     try:
         image = Image.open(handle, formats=_formats())
     except UnidentifiedImageError:
-        raise UnusableError("no image that can be read") from None
+        raise UnusableError("not a readable image") from None
     width, height = image.size
     if width * height > MAX_PIXELS:
         megapixels = MAX_PIXELS // 10**6
-        raise UnusableError(f"{width} x {height} pixels, more than {megapixels} megapixels: taken for a decompression bomb")
+        raise UnusableError(f"{width} x {height} pixels exceed the limit of {megapixels:g} megapixels (a decompression bomb?)")
     with image as opened:
         if getattr(opened, "is_animated", False):
             notes.append("first frame of an animation" if opened.format != "TIFF" else "first of several pages")
@@ -196,7 +199,7 @@ def _decode(handle: BinaryIO, conversion: Conversion, read: ImageFile) -> NDArra
         turned = opened.getexif().get(0x0112) in range(2, 9)  # the tag of orientation
         opened.load()
         if turned:
-            notes.append("rotated as its EXIF says")
+            notes.append("rotated according to EXIF")
         plain = _plain(ImageOps.exif_transpose(opened) if turned else opened, notes)
         return _converted(_pixels(plain), conversion, read)
 
@@ -217,9 +220,12 @@ def _array(handle: BinaryIO, conversion: Conversion, read: ImageFile) -> NDArray
     shape, fortran, dtype = array_header(handle)
     wanted = (*shape, 1)[:3]
     if dtype != np.uint8 or fortran or len(shape) not in (2, 3) or wanted[2] not in (1, 3, 4) or min(shape) < 1:
-        raise UnusableError(f"{dtype} of shape {shape}: expected uint8 (height, width) or (height, width, 1, 3 or 4)")
+        raise UnusableError(
+            f"shape {shape} and dtype {dtype} are not supported: expected uint8 (height, width) "
+            "or (height, width, C) with C = 1, 3 or 4"
+        )
     if wanted[0] * wanted[1] > MAX_PIXELS or math.prod(wanted) != end - handle.tell():
-        raise UnusableError(f"its header says {shape}, and {end - handle.tell():,} bytes follow")
+        raise UnusableError(f"the file is damaged: its header says {shape}, but {end - handle.tell():,} bytes follow")
     return _converted(_fewest(np.frombuffer(handle.read(), dtype=np.uint8).reshape(wanted)), conversion, read)
 
 
@@ -244,7 +250,7 @@ def _plain(image: Image, notes: list[str]) -> Image:
 
 
 def fit(image: Image, size: tuple[int, int]) -> Image:
-    """Scale to cover (height, width), antialiased, and crop in the middle."""
+    """Scale an image to cover (height, width), antialiased, and crop it at the centre."""
     from PIL import Image as Images
     from PIL import ImageOps
 
@@ -265,11 +271,12 @@ def _fewest(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def stacked(images: Sequence[NDArray[np.uint8]], channels: int | None = None) -> NDArray[np.uint8]:
-    """Images (H, W, C) of one size as uint8 (n, channels, H, W): gray becomes equal colours, no transparency full opacity.
+    """Stack images (H, W, C) of one size to uint8 (n, channels, H, W), adding equal colours to grey and full opacity.
 
     Args:
-        images: at least one.
-        channels: 1, 3 or 4, at least as many as any image has; None: the most that any has.
+        images: Images, at least one.
+        channels: Number of channels: 1, 3 or 4, at least as many as any image has; None for the
+            largest number of channels.
     """
     channels = channels or max(image.shape[2] for image in images)
     out = np.empty((len(images), channels, *images[0].shape[:2]), dtype=np.uint8)

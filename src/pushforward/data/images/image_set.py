@@ -1,4 +1,4 @@
-"""Image files read once, in their order: each is used, converted, or left out with a reason."""
+"""Read sets of image files: each file is used, converted, or left out with a reason."""
 
 from __future__ import annotations
 
@@ -31,15 +31,17 @@ class Folder:
     """The images of a store.
 
     Args:
-        x: uint8 (n, C, H, W), an array or `Streamed`; C = 1 if all images are gray, 4 if any is transparent somewhere, else 3.
-        labels: int64 (n,), or None without classes.
-        classes: names of the classes.
-        skipped: (file, reason) of each file left out.
-        converted: (file, conversion) of each file that was not plain 8-bit gray, RGB or RGBA.
-        ignored: hidden files and files with other endings.
-        hashes: of the images before they were converted (`example_hashes`), uint64 (n,); None where they were not.
-        places: the number of each image among the files of the store, int64 (n,).
-        names: of the files of the images.
+        x: Images uint8 (n, C, H, W), an array or `Streamed`; C is 1 if all images are grey, 4 if
+            any has transparent pixels, otherwise 3.
+        labels: Class numbers int64 (n,), or None without classes.
+        classes: Class names.
+        skipped: Files that were left out, as (file, reason).
+        converted: Files that were not plain 8-bit grey, RGB or RGBA, as (file, conversion).
+        ignored: Number of hidden files and of files with other extensions.
+        hashes: Hashes of the unconverted images (`example_hashes`), uint64 (n,); None if images
+            were not converted.
+        places: Index of each image among the files of the store, int64 (n,).
+        names: File names of the images.
     """
 
     x: Any
@@ -56,8 +58,8 @@ class Folder:
 def read_images(store: ImageStore, reading: Reading) -> Folder:
     """Read all images of a store.
 
-    EXIF rotation is applied, of animations the first frame is taken, CMYK, palette and 16-bit images become 8-bit gray, RGB or
-    RGBA.
+    EXIF rotation is applied, animations contribute their first frame, and CMYK, palette and 16-bit
+    images are converted to 8-bit grey, RGB or RGBA.
 
     Returns:
         The images, and the conversion or error of each file.
@@ -89,8 +91,9 @@ def read_images(store: ImageStore, reading: Reading) -> Folder:
     if len(skipped) > MAX_SKIPPED * len(store):
         lines = "".join(f"\n  {file}: {reason}" for file, reason in skipped[:5])
         raise DataError(
-            f"{len(skipped)} of {len(store)} image files in {store.source} cannot be used, more than {MAX_SKIPPED:.0%}, such as:"
-            f"{lines}\nFix or remove them; `pushforward data check` lists them all.",
+            f"{len(skipped)} of {len(store)} image files in {store.source} are unusable; at most "
+            f"{MAX_SKIPPED:.0%} may be. For example:{lines}\nRepair or remove them; `pushforward "
+            "data check` lists all of them.",
             skipped,
         )
     places = np.array(used, dtype=np.int64)
@@ -167,15 +170,17 @@ class _Images:
 
 
 def read_image(path: Path, channels: int, size: Size | None = None) -> NDArray[np.uint8]:
-    """Read one image file as a model of so many channels takes it.
+    """Read one image file for a model with the given number of channels.
 
-    Decoded and scaled as by `read_images`. Gray becomes equal colours and no transparency becomes full opacity, as in a folder of
-    mixed images; where a gray image is wanted, colours become their luma (ITU-R 601).
+    The file is decoded and scaled as in `read_images`. Grey is expanded to equal colours and opaque
+    images get full opacity, as in a folder of mixed images. For a grey model, colours are converted
+    to luma (ITU-R 601).
 
     Args:
-        path: the file.
-        channels: 1 for gray, 3 for RGB, 4 for RGBA.
-        size: (height, width) that the image is scaled to cover and cropped to in the middle; None to take it as it is.
+        path: Image file.
+        channels: Number of channels: 1 for grey, 3 for RGB, 4 for RGBA.
+        size: Height and width; the image is scaled to cover this size and cropped at the centre.
+            None keeps its size.
 
     Returns:
         uint8 (channels, H, W).
@@ -186,9 +191,9 @@ def read_image(path: Path, channels: int, size: Size | None = None) -> NDArray[n
     from PIL import Image
 
     if channels not in (1, 3, 4):
-        raise DataError(f"An image file holds 1, 3 or 4 channels; this model's images have {channels}.")
+        raise DataError(f"Image files have 1, 3 or 4 channels, but the images of this model have {channels}.")
     if not path.is_file():
-        raise DataError(f"There is no image file {path}.")
+        raise DataError(f"The image file {path} does not exist.")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         read = decoded(lambda: opened(path), path.name, Conversion(size))
@@ -196,18 +201,18 @@ def read_image(path: Path, channels: int, size: Size | None = None) -> NDArray[n
     if pixels is None:
         raise DataError(f"{path} cannot be used: {read.reason}.")
     if pixels.shape[2] == 4 and channels < 4:
-        raise DataError(f"{path} is transparent somewhere, and this model knows no transparency. Flatten the image first.")
+        raise DataError(f"{path} has transparent pixels, which this model does not support. Flatten the image first.")
     if pixels.shape[2] == 3 and channels == 1:
         pixels = np.asarray(Image.fromarray(pixels).convert("L"))[:, :, None]
     return stacked([pixels], channels)[0]
 
 
 def resized(x: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
-    """Scale images in memory as `read_images` does.
+    """Scale images in memory like `read_images`.
 
     Args:
-        x: uint8 (n, C, H, W), C from 1 to 4.
-        size: (height, width).
+        x: Images uint8 (n, C, H, W), with 1 to 4 channels.
+        size: Height and width.
 
     Returns:
         uint8 (n, C, height, width).

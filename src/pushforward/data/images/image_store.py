@@ -1,4 +1,4 @@
-"""Images where they lie: stores that read any image by its number, and arrays of images that stay on disk."""
+"""Stores that read images by index, and arrays of images that stay on disk."""
 
 from __future__ import annotations
 
@@ -23,17 +23,18 @@ BLOCK = 256  # images that are decoded together, so that a reader who stops earl
 
 
 class ImageStore(ABC):
-    """The images of one source, by their number.
+    """Images of one source, read by index.
 
     Args:
-        place: of the source.
-        names: of the images below it, in their order.
-        ignored: how many other files there are.
-        labelled: whether the images have classes.
+        place: Folder of the source.
+        names: Names of the images in this folder, in order.
+        ignored: Number of other files.
+        labelled: Whether the images have classes.
 
     Attributes:
-        source: the folder or the archive that was given, for messages.
-        hashes: of the images in the source that they were packed from, uint64 (n,); None: of the images as they are.
+        source: Folder or archive that was given, for messages.
+        hashes: Hashes of the images they were packed from, uint64 (n,); None for images that were
+            not packed.
     """
 
     hashes: Hashes | None = None
@@ -48,7 +49,7 @@ class ImageStore(ABC):
 
     @abstractmethod
     def open(self, i: int) -> BinaryIO:
-        """The file of an image, opened for reading.
+        """Open the file of an image for reading.
 
         Raises:
             UnusableError: If it is not to be read.
@@ -57,11 +58,11 @@ class ImageStore(ABC):
 
     @abstractmethod
     def label(self, i: int) -> str:
-        """The name of an image's class."""
+        """Return the name of an image's class."""
 
     @abstractmethod
     def file(self, i: int) -> Path:
-        """The file that holds an image."""
+        """Return the path of the file that contains an image."""
 
     def stamp(self, i: int) -> tuple[int, int]:
         known = os.stat(self.file(i))
@@ -71,7 +72,7 @@ class ImageStore(ABC):
         return tuple(sorted(labels))
 
     def read(self, i: int, conversion: Conversion = UNCHANGED) -> ImageFile:
-        """Decode an image for the first time, and remember its stamp; it raises nothing."""
+        """Decode an image for the first time and remember its time stamp, without raising errors."""
         try:
             self._stamps[i] = self.stamp(i)
         except OSError as error:
@@ -79,12 +80,12 @@ class ImageStore(ABC):
         return decoded(lambda: self.open(i), self.names[i], conversion)
 
     def again(self, i: int, content: np.uint64, conversion: Conversion = UNCHANGED) -> NDArray[np.uint8]:
-        """The pixels of an image that was read before, uint8 (H, W, C).
+        """Decode an image again that was read before, uint8 (H, W, C).
 
         Args:
-            i: its number.
-            content: the hash of its pixels then, as they are read (`example_hashes`).
-            conversion: how its pixels are changed.
+            i: Index of the image.
+            content: Hash of its pixels when it was first read (`example_hashes`).
+            conversion: How pixels are changed.
 
         Raises:
             DataError: If its file is gone, cannot be read any more, or holds other pixels.
@@ -93,13 +94,13 @@ class ImageStore(ABC):
         try:
             stamp = self.stamp(i)
         except OSError as error:
-            raise DataError(f"{where} is gone since the data was first read: {error.strerror}. Restore it.") from error
+            raise DataError(f"{where} has been removed since the data was first read: {error.strerror}. Restore it.") from error
         read = decoded(lambda: self.open(i), self.names[i], conversion)
         if read.pixels is None:
             raise DataError(f"{where} has changed since the data was first read: {read.reason}. Restore it.")
         if stamp != tuple(self._stamps[i]):  # a file that was touched, or copied back, may hold the same
             if example_hashes(read.pixels.transpose(2, 0, 1)[None])[0] != content:
-                raise DataError(f"{where} has changed since the data was first read. Restore it, or start a new training.")
+                raise DataError(f"{where} has changed since the data was first read. Restore it, or start a new training run.")
             self._stamps[i] = stamp
         return read.pixels
 
@@ -110,10 +111,10 @@ class ImageStore(ABC):
 
 
 class FolderStore(ImageStore):
-    """The image files below a folder, in sorted order; two or more subfolders with images are classes.
+    """Image files below a folder, in sorted order; two or more subfolders with images are classes.
 
     Args:
-        place: the folder.
+        place: Folder.
 
     Raises:
         DataError: no images, or loose ones beside subfolders.
@@ -123,14 +124,16 @@ class FolderStore(ImageStore):
         names, ignored = image_names(place)
         if not names:
             raise DataError(
-                f"There are no images in {place} (other files: {ignored}): expected files such as {', '.join(ENDINGS[:6])}. "
-                "Name a data file of another format itself, not its folder."
+                f"There are no images in {place} ({ignored} other files): expected files such as "
+                f"{', '.join(ENDINGS[:6])}. To read a data file of another format, pass its path "
+                "instead of its folder."
             )
         tops = Counter(name.split("/", 1)[0] if "/" in name else "" for name in names)
         if tops[""] and len(tops) > 1:
             raise DataError(
-                f"{place} holds images of its own ({tops['']}) beside subfolders with images: expected all images in class "
-                "folders, or none. Move the loose ones, or name one of the folders."
+                f"{place} contains both loose images ({tops['']}) and subfolders with images. "
+                "Either all images or none must be in class folders: move the loose images, or "
+                "pass one of the subfolders."
             )
         super().__init__(place, names, ignored, len(tops) > 1)
 
@@ -145,7 +148,7 @@ class FolderStore(ImageStore):
 
 
 def image_names(path: Path) -> tuple[list[str], int]:
-    """Image files below a folder, as sorted relative paths with forward slashes, and how many others there are."""
+    """List image files below a folder as sorted relative paths with forward slashes, and count the other files."""
     files, ignored = [], 0
     visited = set()
     for place, folders, names in os.walk(path, followlinks=True):
@@ -165,18 +168,19 @@ def image_names(path: Path) -> tuple[list[str], int]:
 
 @dataclass(frozen=True, eq=False)
 class Streamed:
-    """Images of a store as an array, uint8 (n, C, H, W), of which nothing but what is read is in memory.
+    """Images of a store as an array uint8 (n, C, H, W) that is read from disk when indexed.
 
     Args:
-        store: holds the images.
-        places: their numbers in the store, int64 (n,).
-        sides: channels, height and width of each.
-        content: the hash of each as it is read (`example_hashes`), uint64 (n,).
-        conversion: how the store's images are changed.
-        workers: threads that decode batches of a training ahead; 0 decodes each when it is asked for.
-        counted: of all images of the store that can be used the numbers (m,), the hashes (m,), and how often each level occurs
-            in them, (C, 256).
-        flat: whether an example is read as one row of numbers, (n, C * H * W).
+        store: Store of the images.
+        places: Indices of the images in the store, int64 (n,).
+        sides: Channels, height and width of each image.
+        content: Hash of each decoded image (`example_hashes`), uint64 (n,).
+        conversion: How the store's images are changed.
+        workers: Number of threads that decode training batches ahead; with 0, images are decoded
+            when requested.
+        counted: Indices (m,), hashes (m,) and level counts (C, 256) of all usable images of the
+            store.
+        flat: Whether each image is read as one row of numbers, (n, C * H * W).
     """
 
     store: ImageStore
@@ -210,7 +214,7 @@ class Streamed:
         return len(self.places)
 
     def __array__(self, *_: Any, **__: Any) -> Any:
-        raise DataError("These examples stay on disk, and may not fit into memory: read a part of them, such as x[:1000].")
+        raise DataError("These images stay on disk and may not fit into memory. Read some of them at a time, such as x[:1000].")
 
     def __getitem__(self, index: Any) -> NDArray[np.uint8]:
         wanted = np.atleast_1d(np.arange(len(self))[index])
@@ -223,14 +227,14 @@ class Streamed:
 
     def reshape(self, n: int, *sides: int) -> Streamed:
         if n != len(self) or sides != (-1,):
-            raise DataError(f"Streamed examples become rows by x.reshape({len(self)}, -1), got {(n, *sides)}.")
+            raise DataError(f"Images that stay on disk support only x.reshape({len(self)}, -1); got the shape {(n, *sides)}.")
         return replace(self, flat=True)
 
     def only(self, index: Any) -> Streamed:
         return replace(self, places=self.places[index], content=self.content[index])
 
     def level_counts(self) -> NDArray[np.int64]:
-        """How often each of the 256 levels occurs in each channel, (C, 256): those of all images but for the others, if few."""
+        """Count each of the 256 levels per channel, (C, 256)."""
         if self.counted is not None:
             places, hashes, counts = self.counted
             others = ~np.isin(places, self.places)
@@ -255,22 +259,22 @@ class Streamed:
 
 
 def level_counts(x: NDArray[np.uint8], axis: int = 1) -> NDArray[np.int64]:
-    """How often each of the 256 levels of images occurs at each place along an axis, (places, 256)."""
+    """Count each of the 256 levels at each position along an axis, (positions, 256)."""
     places = range(x.shape[axis])
     return np.stack([np.bincount(x.take(place, axis).ravel(), minlength=256) for place in places]).astype(np.int64)
 
 
 def selected(x: Any, index: Any) -> Any:
-    """The examples of an index (slice, integer or boolean array): a contiguous array, or streamed ones that stay on disk."""
+    """Return the examples of an index (slice, integer or boolean array), as a contiguous array or still on disk."""
     return x.only(index) if isinstance(x, Streamed) else np.ascontiguousarray(x[index])
 
 
 def without(x: NDArray[Any], index: NDArray[np.int64]) -> NDArray[Any]:
-    """All examples but those of an index."""
+    """Return all examples except those of an index."""
     others: NDArray[Any] = selected(x, np.delete(np.arange(len(x)), index))
     return others
 
 
 def content_hashes(x: Any) -> Hashes:
-    """The hash of each example as it is, uint64 (n,); streamed ones are not decoded for it."""
+    """Return the hash of each stored example, uint64 (n,), without decoding images that stay on disk."""
     return x.content if isinstance(x, Streamed) else example_hashes(x)

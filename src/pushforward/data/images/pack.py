@@ -1,4 +1,4 @@
-"""Packing images: any source of images becomes a folder of uncompressed tars that are read at random."""
+"""Pack images of any source into a folder of uncompressed tars with random access."""
 
 from __future__ import annotations
 
@@ -28,16 +28,17 @@ _HEADER = tarfile.BLOCKSIZE
 
 
 class PackOptions(TypedDict, total=False):
-    """The options of `pack`.
+    """Options of `pack`.
 
     Args:
-        encoding: "png" by default, or "npy" for plain pixels, which take more space and are read faster.
-        per_tar: images in each tar, 10,000 by default.
-        resize: as for `load`, and so are the others.
-        labelled: as for `load`.
-        download: as for `load`.
-        stream: as for `load`.
-        progress: called with the number of images that have been read or written, and that of all.
+        encoding: "png" by default, or "npy" for plain pixels, which take more space and are faster
+            to read.
+        per_tar: Number of images per tar, 10,000 by default.
+        resize: Image size, as for `load`.
+        labelled: Use of labels, as for `load`.
+        download: Whether to download a missing data set, as for `load`.
+        stream: Whether images stay on disk, as for `load`.
+        progress: Function called with the number of images read or written and their total.
     """
 
     encoding: str
@@ -50,16 +51,17 @@ class PackOptions(TypedDict, total=False):
 
 
 def pack(name_or_path: str | os.PathLike[str], out: str | os.PathLike[str], **options: Unpack[PackOptions]) -> dict[str, Any]:
-    """Write a source of images into uncompressed tars, from which `load` reads the same data set, bit for bit.
+    """Write images to uncompressed tars, from which `load` reads exactly the same data set.
 
-    The folder appears when it is whole. It holds tars of training and of held-out examples in the layout of WebDataset
-    (``000000001.png`` and, with classes, ``000000001.cls``), beside each a ``.json`` that says where each image lies, and
-    ``manifest.json`` with the names of the classes and the sha256 of each file.
+    The folder appears when it is complete. It contains tars of training and of held-out examples in
+    the WebDataset layout (``000000001.png`` and, with classes, ``000000001.cls``), a ``.json``
+    index for each tar, and ``manifest.json`` with the class names and the sha256 of each file.
 
     Args:
-        name_or_path: as for `load`.
-        out: the new folder.
-        options: encoding, per_tar, resize, labelled, download, stream and progress: `PackOptions`.
+        name_or_path: Data source, as for `load`.
+        out: New folder.
+        options: Options of `PackOptions`: encoding, per_tar, resize, labelled, download, stream and
+            progress.
 
     Returns:
         The manifest, as a plain dict.
@@ -75,16 +77,19 @@ def pack(name_or_path: str | os.PathLike[str], out: str | os.PathLike[str], **op
         raise unknown("encoding", encoding, ENCODINGS)
     folder = Path(out).expanduser()
     if folder.exists() or not folder.name:
-        raise UsageError(f"{folder} is there already. Choose another `out`, or remove it yourself.")
+        raise UsageError(f"{folder} already exists. Choose another `out`, or delete the folder first.")
     named = not isinstance(name_or_path, (str, os.PathLike)) or os.fspath(name_or_path) in SETS
     if not named and Path(name_or_path).expanduser().resolve() in folder.resolve().parents:
-        raise UsageError(f"{folder} lies inside of {name_or_path}, whose images are packed. Choose an `out` beside it.")
+        raise UsageError(
+            f"{folder} is inside {name_or_path}, which contains the images to pack. Choose an `out` outside this folder."
+        )
     names = ("resize", "labelled", "download", "stream", "progress")
     data = load(name_or_path, **{name: options[name] for name in names if name in options})  # type: ignore[arg-type, literal-required]
     if not data.space.has_pixels or data.space.shape[0] not in (1, 3, 4) or data.probabilities is not None or data.train.given:
         raise UsageError(
-            f"{data.name} holds {data.space.noun}s of shape {data.space.shape}, and only images of 1, 3 or 4 channels are packed "
-            "that have no attributes beside classes and are not drawn again in every epoch. Train on it as it is."
+            f"{data.name} contains {data.space.noun}s of shape {data.space.shape}, which cannot "
+            "be packed. Only images with 1, 3 or 4 channels can, without conditions other than "
+            "classes, and without random binarisation. Train on the data without packing it."
         )
     with replacing(folder) as temporary:
         temporary.mkdir()

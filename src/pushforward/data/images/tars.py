@@ -1,4 +1,4 @@
-"""Uncompressed tars of images: where each image lies in them, and what `pushforward.data.pack` wrote down of them.
+"""Read images from uncompressed tars in the WebDataset layout, and the files that `pushforward.data.pack` adds to them.
 
 The layout is WebDataset's: the members of an example share a name up to its first dot, and the rest says what each is:
 ``000000001.png`` and ``000000001.cls``. Nothing is written to disk, so names of members are names and no paths.
@@ -33,14 +33,14 @@ MAX_MEMBER = 256 * 2**20  # bytes of a member that is read
 
 @dataclass
 class TarIndex:
-    """The images of a tar, in their order.
+    """The images of a tar, in order.
 
     Args:
-        names: of the images.
-        offsets: where the content of each begins, in bytes.
-        sizes: bytes of each.
-        labels: the class of each as its ``.cls`` says, empty for those without one.
-        ignored: how many other members there are.
+        names: Names of the images.
+        offsets: Start of each image in bytes.
+        sizes: Size of each image in bytes.
+        labels: Class of each image from its ``.cls`` member; empty for images without one.
+        ignored: Number of other members.
     """
 
     names: list[str] = field(default_factory=list)
@@ -61,11 +61,11 @@ def index_of(path: Path) -> TarIndex:
         with open(plain_path(path), "rb") as file, tarfile.open(fileobj=file, mode="r:", errors="replace") as archive:
             return _indexed(file, archive, path.stat().st_size)
     except (tarfile.TarError, OSError, ValueError, EOFError, MemoryError) as error:
-        raise DataError(f"{path} is damaged or no tar: {str(error) or type(error).__name__}.") from error
+        raise DataError(f"{path} is damaged or is not a tar file: {str(error) or type(error).__name__}.") from error
 
 
 def refuse_compressed(path: Path) -> None:
-    """Refuse a file that is a compressed tar by its content.
+    """Raise an error if the content of a file is a compressed tar.
 
     Raises:
         DataError: with the compression.
@@ -75,7 +75,8 @@ def refuse_compressed(path: Path) -> None:
     for magic, name in _PACKED.items():
         if start.startswith(magic):
             raise DataError(
-                f"{path} is compressed ({name}): expected a plain tar, in which any image can be read. Unpack it first."
+                f"{path} is compressed ({name}), so images cannot be read in random order: "
+                "expected an uncompressed tar. Decompress it first."
             )
 
 
@@ -86,7 +87,7 @@ def _indexed(file: BinaryIO, archive: tarfile.TarFile, end: int) -> TarIndex:
         if member.type not in (tarfile.REGTYPE, tarfile.AREGTYPE) or member.issparse():
             continue
         if member.offset_data + member.size > end:
-            raise EOFError(f"it ends inside of {member.name[:100]}")
+            raise EOFError(f"the file ends inside {member.name[:100]}")
         folder, _, name = member.name.rpartition("/")
         stem, _, ending = name.partition(".")
         if (folder, stem) != key:
@@ -112,14 +113,14 @@ class Packed:
     """A folder of packed images.
 
     Args:
-        folder: where it is.
-        name: of the data.
-        classes: names of the classes in the order of their numbers; empty without classes.
-        target: the name of the column or attribute that the classes are values of, which may be empty.
-        train: indices of the tars with training examples, by file name.
-        held_out: those of held-out examples.
-        hashes: of all images as their source held them, training examples first, uint64 (n,).
-        manifest: what ``manifest.json`` holds.
+        folder: Path of the folder.
+        name: Name of the data set.
+        classes: Class names, in the order of their numbers; empty without classes.
+        target: Name of the column or attribute that defines the classes; may be empty.
+        train: Indices of the tars with training examples, by file name.
+        held_out: Indices of the tars with held-out examples, by file name.
+        hashes: Hashes of all source images, training examples first, uint64 (n,).
+        manifest: Content of ``manifest.json``.
     """
 
     folder: Path
@@ -133,7 +134,7 @@ class Packed:
 
 
 def packed_in(path: Path) -> Packed | None:
-    """What `pushforward.data.pack` has written into a folder; None for tars of other tools.
+    """Read the index of a folder written by `pushforward.data.pack`; None for tars of other tools.
 
     Raises:
         DataError: a manifest that is damaged, or that names tars which are not there.
@@ -158,22 +159,25 @@ def _packed(path: Path, content: dict[str, Any]) -> Packed:
     for shard in sorted(content["shards"], key=lambda shard: bool(shard["held_out"])):
         file = path / str(shard["file"])
         if file.parent != path or file.suffix != TAR:
-            raise ValueError(f"{str(shard['file'])[:100]} is no name of a tar")
+            raise ValueError(f"{str(shard['file'])[:100]} is not the name of a tar file")
         if not file.is_file() or file.stat().st_size != shard["bytes"]:
-            raise DataError(f"{file} is missing, cut off or changed: manifest.json has {shard['bytes']:,} bytes. Restore it.")
+            raise DataError(
+                f"{file} is missing, incomplete or changed: according to manifest.json, it has "
+                f"{shard['bytes']:,} bytes. Restore it."
+            )
         index, known = _index(file)
         if not numbers.issuperset(index.labels):
-            raise ValueError(f"{file.stem}.json names classes that are not there")
+            raise ValueError(f"{file.stem}.json refers to undefined classes")
         sides[bool(shard["held_out"])][file.name] = index
         hashes.append(known)
     if not sides[False] or not sides[True]:
-        raise ValueError("it names no tars of one of the splits")
+        raise ValueError("one of the splits has no tars")
     name, target = str(content["name"]), str(content["target"])
     return Packed(path, name, classes, target, sides[False], sides[True], np.concatenate(hashes), content)
 
 
 def content_digest(hashes: Hashes) -> str:
-    """sha256 (hex) of the hashes of images as they are read (`content_hashes`), training examples first."""
+    """Compute sha256 (hex) of the hashes of decoded images (`content_hashes`), training examples first."""
     return sha256(hashes.astype("<u8").tobytes()).hexdigest()
 
 
@@ -183,9 +187,9 @@ def _index(file: Path) -> tuple[TarIndex, Hashes]:
     offsets, sizes = (array("q", content[name]) for name in ("offsets", "sizes"))
     hashes = np.array([int(word, 16) for word in content["hashes"]], dtype=np.uint64)
     if len({len(names), len(labels), len(offsets), len(sizes), len(hashes)}) > 1:
-        raise ValueError(f"the lists of {file.stem}.json differ in length")
+        raise ValueError(f"the lists in {file.stem}.json have different lengths")
     if any(offset < 0 or size < 0 or offset + size > end for offset, size in zip(offsets, sizes, strict=True)):
-        raise ValueError(f"{file.stem}.json names bytes beyond the end of the tar")
+        raise ValueError(f"{file.stem}.json refers to bytes beyond the end of the tar")
     return TarIndex(names, offsets, sizes, labels), hashes
 
 
@@ -197,13 +201,13 @@ def _json(path: Path) -> Any:
 
 
 class TarStore(ImageStore):
-    """The images of one or several tars, in their order; they have classes if all have one.
+    """Images of one or more tars, in order; they have classes if all images have one.
 
     Args:
-        place: the folder of the tars.
-        shards: the index of each tar by its file's name.
-        names: of the classes in the order of their numbers, where they are known.
-        hashes: of the images in the source that was packed, uint64 (n,); None: of the images as they are.
+        place: Folder of the tars.
+        shards: Index of each tar by file name.
+        names: Class names in the order of their numbers, if known.
+        hashes: Hashes of the source images, uint64 (n,); None for images that were not packed.
 
     Raises:
         DataError: no images.
@@ -227,7 +231,7 @@ class TarStore(ImageStore):
     def open(self, i: int) -> BinaryIO:
         size = int(self._sizes[i])
         if size > MAX_MEMBER:
-            raise UnusableError(f"{size:,} bytes, more than {MAX_MEMBER >> 20} MB")
+            raise UnusableError(f"{size:,} bytes exceed the limit of {MAX_MEMBER >> 20} MB")
         with open(self.file(i), "rb", buffering=0) as file:
             file.seek(int(self._offsets[i]))
             return io.BytesIO(file.read(size))

@@ -1,4 +1,4 @@
-"""Readers of files and folders: a format is one file, which defines a `Reader`."""
+"""Readers of files and folders: each format is one file that defines a `Reader`."""
 
 from pushforward.data.readers.reader import FOLDER, Examples, Reader, described, examples_in, read, register
 

@@ -1,4 +1,4 @@
-"""IDX files, the format of MNIST: ``train-images-idx3-ubyte``, also with .gz, and the file of labels."""
+"""Read IDX files, the format of MNIST: ``train-images-idx3-ubyte``, optionally with .gz, and the file of labels."""
 
 from __future__ import annotations
 
@@ -19,16 +19,18 @@ from pushforward.errors import DataError
 
 SMALL = 64 << 20  # bytes that any file may unpack to; others unpack to at most RATIO times their size
 RATIO = 200
+WHAT = {1: "labels (1 dimension)", 3: "images (3 dimensions)"}
 
 
 def idx_array(path: Path, dimensions: int) -> NDArray[np.uint8]:
-    """Read an array of bytes from an IDX file.
+    """Read an IDX file of unsigned bytes.
 
-    The file holds two zeros, 8 for bytes, the number of sides, the sides (big-endian), the content.
+    The file starts with two zeros, the type code 8, the number of dimensions, and the big-endian
+    dimensions.
 
     Args:
         path: The file, compressed with gzip if its name ends in .gz.
-        dimensions: The number of sides: 3 for images, 1 for labels.
+        dimensions: Number of dimensions: 3 for images, 1 for labels.
 
     Raises:
         DataError: If the file is damaged, or holds something else.
@@ -45,7 +47,7 @@ def idx_array(path: Path, dimensions: int) -> NDArray[np.uint8]:
     except (OSError, EOFError, ValueError, zlib.error) as error:
         raise DataError(f"{path} is damaged or cannot be read: {error}.") from error
     if content[:4] != bytes([0, 0, 8, dimensions]) or len(content) - start != math.prod(sides):
-        raise DataError(f"{path} is damaged, or is not an IDX file with {dimensions} dimensions.")
+        raise DataError(f"{path} is damaged, or is not an IDX file of {WHAT[dimensions]}.")
     return np.frombuffer(content, dtype=np.uint8, offset=start).reshape(sides)
 
 

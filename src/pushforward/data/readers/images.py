@@ -1,4 +1,4 @@
-"""Images: folders of files, whose subfolders are the classes, folders of tars, and single tars."""
+"""Read image folders (subfolders are classes), folders of tars, and single tars."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _DIFFER = "differ from manifest.json, which was written when they were packed. R
 
 
 def tars_in(path: Path) -> list[Path]:
-    """The tars of a folder that holds them and neither images nor folders; sorted."""
+    """List the tars of a folder that contains neither images nor folders; sorted."""
     entries = [entry for entry in sorted(path.iterdir()) if not entry.name.startswith(".")]
     if any(entry.is_dir() or entry.name.lower().endswith(ENDINGS) for entry in entries):
         return []
@@ -38,7 +38,7 @@ def _content(path: Path, reading: Reading) -> tuple[Folder, Packed | None]:
     content = read_images(store, reading)
     if content.skipped:
         file, reason = content.skipped[0]
-        raise DataError(f"{packed.folder / file} is damaged ({reason}): the images in {packed.folder} {_DIFFER}", content.skipped)
+        raise DataError(f"{packed.folder / file} is damaged ({reason}). The images in {packed.folder} {_DIFFER}", content.skipped)
     if not reading.conversion and content_digest(content_hashes(content.x)) != packed.manifest.get("content"):
         raise DataError(f"The images in {packed.folder} {_DIFFER}")
     return content, packed

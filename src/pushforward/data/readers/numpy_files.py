@@ -1,12 +1,13 @@
-"""Arrays of numpy: ``.npz`` and ``.npy`` (never pickled objects), vectors or images.
+"""Read arrays of vectors or images from ``.npz`` and ``.npy`` files, without unpickling objects.
 
-A ``.npy`` is the array of examples. A ``.npz`` holds ``x``, and where there are any ``label`` (or ``y``), ``given`` (n, k), the
-continuous attributes that models receive as conditions, and ``given_names``; the arrays of held-out examples are ``x_test``,
-``label_test`` (or ``y_test``) and ``given_test``.
+A ``.npy`` file is the array of examples. A ``.npz`` file contains ``x`` and optionally ``label``
+(or ``y``), ``given`` (n, k), the continuous attributes that condition the model, and
+``given_names``. Held-out examples are in ``x_test``, ``label_test`` (or ``y_test``) and
+``given_test``.
 
-``x`` is one of: uint8 images (n, H, W, C), (n, C, H, W) or (n, H, W), 0 to 255 (0 and 1 alone are read as black and white); float
-images in [0, 1], which are rounded to 256 levels; vectors (n, d) of any numbers. Where both layouts are possible, channels are
-last.
+``x`` contains uint8 images (n, H, W, C), (n, C, H, W) or (n, H, W) from 0 to 255 (if all pixels are
+0 or 1, 1 means white); float images in [0, 1], which are rounded to 256 levels; or vectors (n, d)
+of any numbers. If the layout is ambiguous, channels are last.
 """
 
 from __future__ import annotations
@@ -26,15 +27,8 @@ from pushforward.data.images.image_file import array_header
 from pushforward.data.readers.reader import MAX_BYTES, Examples, Reader, Reading
 from pushforward.errors import DataError, UsageError
 
-_NAMES = {
-    "x": ("x",),
-    "label": ("label", "y"),
-    "x_test": ("x_test",),
-    "label_test": ("label_test", "y_test"),
-    "given": ("given",),
-    "given_test": ("given_test",),
-    "given_names": ("given_names",),
-}
+_NAMES = ("x", "label", "given", "given_names", "x_test", "label_test", "given_test")
+_ALIASES = {"y": "label", "y_test": "label_test"}
 
 
 def _read(path: Path, reading: Reading) -> Dataset:
@@ -44,10 +38,10 @@ def _read(path: Path, reading: Reading) -> Dataset:
     train, held_out, schema = splits_of(arrays, f"{path.name}: ")
     if reading.size:
         if train.x.ndim != 4:
-            raise UsageError(f"`resize` is for images, but {path} holds vectors: leave it out.")
+            raise UsageError(f"`resize` supports only images, but {path} contains vectors. Leave it out.")
         train, held_out = resized(train, reading.size), held_out and resized(held_out, reading.size)
     known = "x, label (or y), given, given_names, x_test, label_test (or y_test) and given_test"
-    skipped = tuple((f"{path.name}: {name}", f"not used: the arrays that are read are {known}") for name in unused)
+    skipped = tuple((f"{path.name}: {name}", f"not used; these arrays are read: {known}") for name in unused)
     return build(path.stem, train, held_out, schema=schema, skipped=skipped, limit=reading.limit, seed=reading.seed)
 
 
@@ -68,26 +62,33 @@ def _members(path: Path) -> tuple[dict[str, NDArray[Any]], tuple[str, ...]]:
                 inside = {"x": inside["arr_0"]}
             if "x" not in inside:
                 raise DataError(
-                    f'{path} has no array "x"; it holds: {", ".join(inside) or "nothing"}. Rename the array of '
-                    f"examples to x, and labels to label: np.savez(file, x={next(iter(inside), '...')}, label=...)."
+                    f'{path} does not contain an array "x"; it contains '
+                    f"{', '.join(inside) or 'nothing'}. Rename the array of examples to x and the "
+                    f"labels to label: np.savez(file, x={next(iter(inside), '...')}, label=...)."
                 )
-            members, read = {}, set()
-            for name, spellings in _NAMES.items():
-                for spelling in [s for s in spellings if s in inside][:1]:
-                    info = inside[spelling]
-                    if info.file_size > max(64 * 2**20, 200 * info.compress_size):
-                        raise DataError(
-                            f"{path}: {info.filename} unpacks to {info.file_size:,} bytes: taken for a decompression bomb. "
-                            "If the data is real, use np.savez, not np.savez_compressed."
-                        )
-                    with archive.open(info) as member:
-                        members[name] = _array(member, info.file_size, f"{path.name}: {info.filename}")
-                    read.add(spelling)
-            return members, tuple(name for name in inside if name not in read)
+            members, unused = {}, []
+            for spelling, info in inside.items():
+                name = _ALIASES.get(spelling, spelling)
+                if name in _NAMES and (name == spelling or name not in inside):
+                    members[name] = _member(archive, info, path)
+                else:
+                    unused.append(spelling)
+            return members, tuple(unused)
     except DataError:
         raise
     except Exception as error:  # a damaged or hostile file may raise anything
         raise DataError(f"{path} cannot be read: {type(error).__name__} {error}.") from error
+
+
+def _member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: Path) -> NDArray[Any]:
+    if info.file_size > max(64 * 2**20, 200 * info.compress_size):
+        raise DataError(
+            f"{path}: {info.filename} would expand from {info.compress_size:,} to "
+            f"{info.file_size:,} bytes and may be a decompression bomb. If the "
+            "data is real, save it with np.savez instead of np.savez_compressed."
+        )
+    with archive.open(info) as member:
+        return _array(member, info.file_size, f"{path.name}: {info.filename}")
 
 
 def _array(file: Any, size: int, name: str) -> NDArray[Any]:
@@ -96,16 +97,19 @@ def _array(file: Any, size: int, name: str) -> NDArray[Any]:
     except ValueError as error:
         raise DataError(f"{name} cannot be read: {error}.") from error
     if dtype.hasobject:
-        raise DataError(f"{name} holds Python objects (pickled), which are never unpacked: save plain numbers.")
+        raise DataError(
+            f"{name} contains pickled Python objects, which are not loaded for security reasons. Save arrays of plain numbers."
+        )
     needed = math.prod(shape) * dtype.itemsize
     if not 0 <= needed <= min(size, MAX_BYTES):
         raise DataError(
-            f"{name} says it holds {shape} of {dtype}, {needed:,} bytes, but has {size:,} (at most {MAX_BYTES >> 30} GB): "
-            "it is cut off, damaged or too large."
+            f"{name} should contain {needed:,} bytes according to its header (shape {shape}, "
+            f"{dtype}), but has {size:,}; the limit is {MAX_BYTES >> 30} GB. The file is "
+            "incomplete, damaged or too large."
         )
     content = bytearray(file.read(needed))
     if len(content) < needed:
-        raise DataError(f"{name} ends after {len(content):,} of {needed:,} bytes: it is cut off.")
+        raise DataError(f"{name} ends after {len(content):,} of {needed:,} bytes; the file is incomplete.")
     return np.frombuffer(content, dtype).reshape(shape, order="F" if fortran else "C")
 
 

@@ -1,4 +1,4 @@
-"""How data is to be read, and readers by the ending of the files that they read; `FOLDER` is that of folders."""
+"""Options of reading data, and readers by file extension; `FOLDER` is the extension of folders."""
 
 from __future__ import annotations
 
@@ -29,29 +29,34 @@ Examples = tuple[Split, tuple[str, ...], tuple[str, ...]]
 
 @dataclass(frozen=True)
 class Reading:
-    """How data is to be read. Each source and each reader of files refuses options that do not apply to it.
+    """How data is read; sources and readers refuse options that do not apply to them.
 
     Args:
-        target: the column of a table that becomes the label.
-        header: whether the first line of a table holds column names; None decides from its content.
-        conversion: how images are changed: their size, channels and background.
-        limit: at most so many training examples, chosen by ``seed``.
-        seed: chooses the examples that ``limit`` keeps.
-        download: fetch a set that is not there.
-        given: columns that become conditions once the table is read; errors about one of them mention it.
-        stream: whether images stay on disk; None: where they would take more than 4 GB.
-        workers: threads that decode batches ahead where images stay on disk.
-        progress: called with the number of images that were read, and that of all.
-        copies: "together" or "apart": whether equal rows of a table are on one side of the split, or each is split by itself;
-            None decides from the rows (`pushforward.data.core.hashes.draws_repeat`).
-        rare: "replace" or "keep": what becomes of texts of a table that at most one training row has
+        target: Column of a table used as the label.
+        header: Whether the first line of a table contains column names; None decides from the
+            content.
+        conversion: Size, channels and background of images.
+        limit: Maximum number of training examples, chosen by ``seed``.
+        seed: Seed that chooses the examples kept by ``limit``.
+        download: Whether to download a missing data set.
+        given: Columns that become conditions once the table is read; error messages suggest them.
+        stream: Whether images stay on disk; None if they would take more than 4 GB.
+        workers: Number of threads that decode batches ahead, if images stay on disk.
+        progress: Function called with the number of images read and their total.
+        copies: "together" keeps equal rows of a table on one side of the split, "apart" splits each
+            row independently; None decides from the rows
+            (`pushforward.data.core.hashes.draws_repeat`).
+        rare: "replace" or "keep": treatment of texts in a table that at most one training row has
             (`pushforward.data.tables.rare`).
-        columns: the columns of a table to keep; the names of all columns where the file has none.
-        drop: columns to leave out.
-        missing: texts that mean that there is no value; None for `pushforward.data.tables.string_columns.MISSING`.
-        schema: the content of a schema file, see `pushforward.data.tables.schema`; empty for none.
-        constraints: conditions that every row meets, as `pushforward.data.tables.constraints.Constraint` takes them.
-        table: whether the data is read as a table of columns of their own kinds; False: as vectors; None: where it must be.
+        columns: Columns of a table to keep; names of all columns if the file has no header.
+        drop: Columns to leave out.
+        missing: Texts that denote a missing value; None for
+            `pushforward.data.tables.string_columns.MISSING`.
+        schema: Content of a schema file, see `pushforward.data.tables.schema`; empty for none.
+        constraints: Conditions that every row meets, as for
+            `pushforward.data.tables.constraints.Constraint`.
+        table: Whether to read the data as a table of typed columns; False reads vectors; None
+            decides from the content.
     """
 
     target: str | None = None
@@ -75,7 +80,7 @@ class Reading:
 
     @property
     def of_tables(self) -> dict[str, Any]:
-        """The options of tables alone that were given, as plain values."""
+        """Options that apply only to tables and were set, as plain values."""
         given = {name: getattr(self, name) for name in ("columns", "drop", "missing", "schema", "constraints", "table")}
         plain = {name: list(value) if isinstance(value, tuple) else value for name, value in given.items()}
         return {name: value for name, value in plain.items() if value not in (None, {}) and (value != [] or name == "missing")}
@@ -86,34 +91,37 @@ class Reading:
         return self.conversion.size
 
     def apart(self, hashes: Hashes, numbers: Sequence[NDArray[np.float64]] | None) -> bool:
-        """Whether equal rows are split apart; see `draws_repeat`."""
+        """Return whether equal rows are split independently; see `draws_repeat`."""
         return draws_repeat(hashes, numbers) if self.copies is None else self.copies == "apart"
 
     def refuse_stream(self, text: str) -> None:
         if self.conversion.channels or self.conversion.background:
-            raise UsageError(f"`channels` and `background` are for image files, and {text} holds none: leave them out.")
+            raise UsageError(
+                f"`channels` and `background` apply only to image files, and {text} does not contain any. Leave them out."
+            )
         if self.stream:
             raise UsageError(
-                f"`stream=True` is for folders of images and for packed ones, and {text} is neither: leave it out, or pack its "
-                "images first (`pushforward data pack`)."
+                f"`stream=True` applies only to image folders and packed images, and {text} is "
+                "neither. Leave it out, or pack the images first with `pushforward data pack`."
             )
 
     def refuse_table(self, text: str) -> None:
         stated = {"target": self.target, "header": self.header, "copies": self.copies, **self.of_tables}
         for name, value in stated.items():
             if value is not None:
-                raise UsageError(f"`{name}` is for .csv files and other tables, and {text} is none: leave it out.")
+                raise UsageError(f"`{name}` applies only to tables such as .csv files, and {text} is not a table. Leave it out.")
 
 
 @dataclass(frozen=True)
 class Reader:
-    """How files of some endings are read.
+    """Reader of the files with certain extensions.
 
     Args:
-        endings: such as (".csv",), in lower case.
-        read: (path, reading) -> the data; it refuses the options of ``reading`` that do not apply.
-        examples: (path, reading) -> every example of the file in its order, none held out and none left out as a copy, as
-            samples of a model are read; None takes all that ``read`` has.
+        endings: File extensions in lower case, such as (".csv",).
+        read: Function from (path, reading) to the data; it refuses options of ``reading`` that do
+            not apply.
+        examples: Function from (path, reading) to all examples of the file in order, including
+            copies, for samples of a model; None uses all examples that ``read`` returns.
     """
 
     endings: tuple[str, ...]
@@ -122,7 +130,7 @@ class Reader:
 
 
 def register(*readers: Reader) -> None:
-    """Read further kinds of files; a reader that was added before is replaced.
+    """Register readers of more formats; earlier readers of the same extensions are replaced.
 
     Raises:
         UsageError: For an ending that belongs to one of the package's own readers, or that is none.
@@ -133,20 +141,20 @@ def register(*readers: Reader) -> None:
 
 
 def check_ending(ending: str, reader: Reader) -> None:
-    """Refuse what is no ending of files."""
+    """Raise an error if a text is not a file extension."""
     if not ending.startswith(".") or ending != ending.lower():
-        raise UsageError(f'"{ending}" is no ending of files: expected one such as ".parquet", in lower case.')
+        raise UsageError(f'"{ending}" is not a file extension: expected one such as ".parquet", in lower case.')
 
 
 def ending_of(path: Path) -> str:
-    """The ending that decides how a file or a folder is read."""
+    """Return the extension that decides how a file or a folder is read."""
     if plain_path(path).is_dir():
         return FOLDER
     return IDX if _IDX_NAME.search(path.name) else path.suffix.lower()
 
 
 def read(path: Path, reading: Reading) -> Dataset:
-    """Read a file or a folder that exists, by its ending.
+    """Read an existing file or folder according to its extension.
 
     Raises:
         UsageError: An option that does not apply to the format.
@@ -156,15 +164,15 @@ def read(path: Path, reading: Reading) -> Dataset:
     if ending not in READERS:
         reading.refuse_table(str(path))
         refuse_compressed(path)
-        hint = " For images give the folder that holds them." if ending in ENDINGS else ""
-        hint = " A Python file that defines data is a plug-in: `plugins=[FILE.py]`." if ending == ".py" else hint
-        raise DataError(f"{path} cannot be read as data: expected {described()}.{hint}")
+        hint = " To read images, pass the folder that contains them." if ending in ENDINGS else ""
+        hint = " If this Python file defines data, pass it as a plugin: `plugins=[FILE.py]`." if ending == ".py" else hint
+        raise DataError(f"{path} is not a supported data file: expected {described()}.{hint}")
     data: Dataset = READERS[ending].read(path, reading)
     return data
 
 
 def examples_in(path: Path, reading: Reading) -> Examples:
-    """All examples of a file or a folder that exists, in its order: samples of a model, which may hold copies.
+    """Read all examples of an existing file or folder in order, including copies, such as samples of a model.
 
     Raises:
         UsageError: As `read`.
@@ -178,11 +186,11 @@ def examples_in(path: Path, reading: Reading) -> Examples:
 
 
 def is_frame(value: object) -> bool:
-    """Whether a value is a data frame of pandas or polars."""
+    """Return whether a value is a data frame of pandas or polars."""
     return type(value).__name__ == "DataFrame" and type(value).__module__.partition(".")[0] in ("pandas", "polars")
 
 
 def described() -> str:
-    """The readable formats, in words."""
+    """Describe the supported formats."""
     *first, last = [ending for ending in READERS if ending != FOLDER]
     return f"an image folder, {', '.join(first)} or {last}"

@@ -1,4 +1,4 @@
-"""Tables: ``.csv``, ``.tsv``, ``.data`` and ``.txt``, and Parquet."""
+"""Read tables: ``.csv``, ``.tsv``, ``.data``, ``.txt`` and Parquet files."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from pushforward.data.core.dataset import Dataset, Schema, Split, build
 from pushforward.data.core.hashes import numbered_copies
 from pushforward.data.readers.reader import MAX_BYTES, Examples, Reader, Reading
 from pushforward.data.spaces import TableSpace
-from pushforward.data.tables.csv_dialect import Cells, cells_of, gappy_values, has_header
+from pushforward.data.tables.csv_dialect import Cells, GappyFile, cells_of, gappy_values, has_header
 from pushforward.data.tables.frames import frame_table, parquet_frame
 from pushforward.data.tables.inference import form_of
 from pushforward.data.tables.string_columns import Faults, RawColumn, RawTable
-from pushforward.data.tables.table_dataset import check_names, rows_of, table_dataset
+from pushforward.data.tables.table_dataset import check_names, table_dataset
 from pushforward.errors import DataError, UsageError, did_you_mean
 from pushforward.numbers import finite, some
 
@@ -31,7 +31,7 @@ FIRST = 200  # different cells of a column that are tried first: a text among th
 def _read(path: Path, reading: Reading) -> Dataset:
     if reading.stream or reading.conversion:
         raise UsageError(
-            f"`stream`, `resize`, `channels` and `background` are for images, and {path} is a table: leave them out."
+            f"`stream`, `resize`, `channels` and `background` apply only to images, and {path} is a table. Leave them out."
         )
     table, faults = _opened(path, reading)
     given_table, options = reading.table, reading.of_tables
@@ -40,13 +40,18 @@ def _read(path: Path, reading: Reading) -> Dataset:
         vectors = path.suffix.lower() == ".csv" and not options and are_vectors(table, reading.target)
     if vectors and not faults.sentences:
         split, schema = vectors_of(path, table, reading)
-        read_as = "" if given_table is False else "read as vectors; `table=True` for a table, whose samples keep decimals"
+        read_as = (
+            ""
+            if given_table is False
+            else "read as vectors; use `table=True` to read a table, whose samples keep the number of decimals"
+        )
         parts: dict[str, Any] = {"limit": reading.limit, "seed": reading.seed, "header": table.header, "read_as": read_as}
         return build(path.stem, split, schema=schema, **parts)
     if reading.given:
         raise UsageError(
-            f"`given` is for tables of plain numbers, and {path} is read as a table of mixed types. Leave it out: a model of "
-            "such a table can be asked for any values of its columns when it is sampled."
+            f"`given` supports only tables of plain numbers, and {path} is read as a table of "
+            "mixed types. Leave it out: a model of such a table can be given values of any "
+            "columns when sampling."
         )
     return table_dataset(path.stem, str(path), table, reading, faults)
 
@@ -67,12 +72,12 @@ def _opened(path: Path, reading: Reading) -> tuple[RawTable, Faults]:
 
 def _cells(path: Path) -> Cells:
     if path.stat().st_size > MAX_BYTES:
-        raise DataError(f"{path} is larger than {MAX_BYTES >> 30} GB: save it as .npy.")
+        raise DataError(f"{path} is larger than {MAX_BYTES >> 30} GB. Save it as .npy.")
     return cells_of(path.read_bytes())
 
 
 def read_pair(train: Path, held_out: Path, reading: Reading) -> Dataset:
-    """Read two files as one table, which the cells of both decide, and hold out the rows of the second.
+    """Read two files as one table, and hold out the rows of the second.
 
     Raises:
         DataError: As `read`, and for files whose columns differ.
@@ -85,77 +90,74 @@ def read_pair(train: Path, held_out: Path, reading: Reading) -> Dataset:
 
 
 def read_rows(path: Path, space: TableSpace) -> NDArray[np.float64]:
-    """Rows of a file as values of a table that is known, (n, columns); they may be out of its columns' ranges.
+    """Read the rows of a file as values of a known table, (n, columns); they may lie outside the columns' ranges.
 
     Args:
-        path: The file; columns of other names are left out. Its first line holds names exactly where it holds all of the table's,
-            or the table's own file has names.
-        space: The table.
+        path: File; columns with other names are ignored. Its first line is read as column names if
+            it contains all names of the table, or if the table's own file has a header.
+        space: Known table.
 
     Raises:
         DataError: For columns that are missing, and cells that are no values of their columns' kinds, or unknown categories.
     """
-    layout, faults = space.layout, Faults()
     if path.suffix.lower() == ".parquet":
-        table = frame_table(parquet_frame(path))
-    else:
-        cells = _cells(path)
-        named = bool(cells.rows) and set(space.names) <= set(cells.rows[0])
-        table = _table(path, cells, True if named else None if layout.header else False, () if named else space.names)
-        cells.faults.refuse(str(path))
-    _check_columns(str(path), table, space)
-    columns = {column.name: column for column in table.columns}
-    values = [
-        rows_of(field, columns[field.name], text, table.lines, faults)
-        for field, text in zip(space.fields, layout.missing or ("",) * len(space.fields), strict=True)
-    ]
-    faults.refuse(str(path))
-    return np.column_stack(values)
+        return frame_rows(parquet_frame(path), space, str(path))
+    file = GappyFile.read(path, space.names, space.layout)
+    _check_columns(str(path), file.header, space)
+    values, _ = file.values(space.fields, space.layout.missing)
+    return values
 
 
-def frame_rows(frame: Any, space: TableSpace) -> NDArray[np.float64]:
-    """Return the rows of a data frame as values of a table that is known, (n, columns).
+def frame_rows(frame: Any, space: TableSpace, name: str = "The data frame") -> NDArray[np.float64]:
+    """Return the rows of a data frame as values of a known table, (n, columns).
 
     Args:
-        frame: Of pandas or polars; columns of other names are left out. Dates may be written as ISO 8601 has them.
-        space: The table.
+        frame: Data frame of pandas or polars; columns with other names are ignored. Dates may be in
+            ISO 8601 format.
+        space: Known table.
+        name: Name of the data frame in messages.
 
     Raises:
         DataError: For missing columns, and cells that are not values of their columns.
     """
     table = frame_table(frame)
-    _check_columns("The data frame", table, space)
-    values, _ = gappy_values("The data frame", table.columns, space.fields, space.layout.missing, dates=True)
+    _check_columns(name, table.names, space)
+    values, _ = gappy_values(name, table.columns, space.fields, space.layout.missing, dates=True)
     return values
 
 
-def _check_columns(place: str, table: RawTable, space: TableSpace) -> None:
-    if lacking := [name for name in space.names if name not in table.names]:
-        raise DataError(f"{place} lacks the columns {some(lacking)}: it has {some(table.names, 12)}.")
+def _check_columns(place: str, names: Sequence[str], space: TableSpace) -> None:
+    if lacking := [name for name in space.names if name not in names]:
+        raise DataError(f"{place} does not contain the columns {some(lacking)}. It contains {some(names, 12)}.")
 
 
 def _table(path: Path, cells: Cells, header: bool | None, columns: Sequence[str], target: str | None = None) -> RawTable:
     faults, first = cells.faults, cells.rows[0] if cells.rows else []
     if not any(first):
         faults.refuse(str(path))
-        raise DataError(f"{path} is empty: expected rows, below a line of column names or without one.")
+        raise DataError(f"{path} is empty: expected rows of data, optionally below a line of column names.")
     if header is None:
         known = {*columns, *([target] if target else ())}
         header = (known and known <= set(first)) or has_header(first, cells.rows[1:])
         header = False if header is None and len(columns) == len(first) else header
     if header is None:
         listed = f"{', '.join(first[:4])}{', ...' * (len(first) > 4)}"
-        faults.add(f"the first line ({listed}) may hold column names or data: `header=True` for names, `header=False` for data.")
+        faults.add(
+            f"The first line ({listed}) may contain column names or data. Use `header=True` for "
+            "column names, or `header=False` for data."
+        )
     named = header is not False
     if named:
         check_names(first, faults)
     elif columns and (len(columns) != len(first) or len(set(columns)) < len(first)):
-        raise UsageError(f"`columns` must name all {len(first)} columns of {path}, which has no line of names, each once.")
+        raise UsageError(
+            f"{path} has no header line, so `columns` must contain {len(first)} distinct names, one for each of its columns."
+        )
     names, rows = first if named else list(columns) or [f"x{i}" for i in range(len(first))], cells.rows[named:]
     if not rows:
         faults.refuse(str(path))
         raise DataError(f"{path} has a header but no rows.")
-    notes = (f"left out lines that begin as comments do: {some(cells.comments)}",) if cells.comments else ()
+    notes = (f"ignored comment lines: {some(cells.comments)}",) if cells.comments else ()
     raw = tuple(RawColumn(name, *rows.column(place)) for place, name in enumerate(names))
     return RawTable(raw, cells.lines[named:], named, cells.separator, notes)
 
@@ -164,7 +166,7 @@ TABLES = Reader((".csv", ".tsv", ".data", ".txt", ".parquet"), _read, _examples)
 
 
 def are_vectors(table: RawTable, target: str | None) -> bool:
-    """Whether all columns beside the target hold finite numbers, none missing, and no number that is much more frequent."""
+    """Return whether all columns except the target contain only finite numbers, without a very frequent number."""
     if target is not None and target not in table.names:
         return True
     for column in table.columns:
@@ -197,12 +199,12 @@ def _finite(values: NDArray[np.float64]) -> NDArray[np.bool_]:
 
 
 def vectors_of(path: Path, table: RawTable, reading: Reading) -> tuple[Split, Schema]:
-    """The rows of a table of numbers.
+    """Convert the rows of a table of numbers to vectors.
 
     Args:
-        path: the file.
-        table: its text.
-        reading: its ``target`` is the column that becomes the label; it may hold text or whole numbers.
+        path: File of the table.
+        table: Text of the table.
+        reading: Options; ``target`` is the label column, which may contain strings or integers.
 
     Returns:
         Its rows, and their description.
@@ -215,26 +217,31 @@ def vectors_of(path: Path, table: RawTable, reading: Reading) -> tuple[Split, Sc
     columns = [column for column in table.columns if column.name != target]
     if target is not None:
         if target not in names:
-            raise UsageError(f'{path} has no column "{target}".{did_you_mean(target, names)} Columns: {", ".join(names)}.')
+            raise UsageError(
+                f'{path} does not contain a column "{target}".{did_you_mean(target, names)} Columns: {", ".join(names)}.'
+            )
         label_column = table.columns[names.index(target)]
         if "" in label_column.texts:
             where = label_column.where([label_column.texts.index("")], table.lines)
-            raise DataError(f'{path}, column "{target}": the label is missing in {where}. Fill it in or remove the rows.')
+            raise DataError(
+                f'{path}: the label column "{target}" has missing values in {where}. Fill them in or remove the rows.'
+            )
         cells = np.array(label_column.texts)[label_column.codes]  # as numbers if all are, so that labels sort as numbers
         as_text = np.isnan(_numbers(label_column)).any()
         labels, classes = numbered(cells if as_text else cells.astype(np.float64), f'{path}, column "{target}"')
     if not columns:
-        raise DataError(f"{path} has no column beside the target: expected at least one column of numbers.")
+        raise DataError(f"{path} contains no column except the target: expected at least one column of numbers.")
     x = np.empty((len(table.lines), len(columns)))
     for place, column in enumerate(columns):
         values = _numbers(column)
         if odd := np.flatnonzero(~_finite(values)).tolist():
             free = reading.target is None and column.name not in reading.given
-            label = f', or make it the label: `target="{column.name}"`' if free else ""
-            as_table = " Without `given` the file is read as a table with its texts." if reading.given else ""
+            label = f', or use the column as the label: `target="{column.name}"`' if free else ""
+            as_table = " Without `given`, the file is read as a table that may contain texts." if reading.given else ""
             raise DataError(
-                f'{path}, column "{column.name}": {column.where(odd, table.lines)}: expected numbers, finite in float32. Correct '
-                f"or remove these rows, or drop the column{label}.{as_table}"
+                f'{path}, column "{column.name}": expected finite numbers; got '
+                f"{column.where(odd, table.lines)}. Correct or remove these rows, or drop the "
+                f"column{label}.{as_table}"
             )
         x[:, place] = values[column.codes]
     integer = tuple(

@@ -1,1 +1,1 @@
-"""Named data sets. A file defines `Source`s, or sets `Derived` from others, as variables or in a tuple."""
+"""Named data sets: files that define `Source` and `Derived` objects as variables or in a tuple."""

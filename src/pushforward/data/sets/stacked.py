@@ -1,4 +1,4 @@
-"""Stacked digits: a thousand modes."""
+"""Stacked digits, a distribution with a thousand modes."""
 
 from __future__ import annotations
 
@@ -41,15 +41,15 @@ def stack(
     limit: int | None = None,
     seed: int = 0,
 ) -> Dataset:
-    """Stack images of one channel.
+    """Stack grey images as the channels of new images.
 
     Args:
-        name: the new data's name.
-        base: labelled images of one channel, of two classes or more.
-        counts: how many training and held-out examples to make.
-        channels: how many images an example holds.
-        limit: at most so many training examples, chosen by ``seed``.
-        seed: chooses the examples that ``limit`` keeps.
+        name: Name of the new data set.
+        base: Data set of labelled images with one channel and at least two classes.
+        counts: Numbers of training and held-out examples to create.
+        channels: Number of images per example.
+        limit: Maximum number of training examples, chosen by ``seed``.
+        seed: Seed that chooses the examples kept by ``limit``.
 
     Returns:
         Images uint8 (n, channels, H, W) without labels; the truth is a `Stack`.
@@ -61,8 +61,9 @@ def stack(
     space = base.space
     if not space.has_pixels or space.shape[0] != 1 or len(space.classes) < 2:
         raise DataError(
-            f"{base.name} has examples of shape {space.shape} and {len(space.classes)} classes: expected images of one channel, "
-            "(1, height, width), with labels of two classes or more."
+            f"{base.name} has examples of shape {space.shape} and {len(space.classes)} classes: "
+            "expected images with one channel, (1, height, width), and labels of at least two "
+            "classes."
         )
     splits = [_stacked(base, part, counts[part], channels) for part in (0, 1)]
     modes = tuple(str(number) for number in range(len(space.classes) ** channels))

@@ -1,4 +1,4 @@
-"""Images that torchvision fetches: MNIST, Fashion-MNIST and CIFAR-10.
+"""Images that torchvision downloads: MNIST, Fashion-MNIST and CIFAR-10.
 
 Files of the first two that are there are read without torchvision, which takes seconds to import.
 """
@@ -10,7 +10,6 @@ import sys
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pushforward.data.core.dataset import Split
 from pushforward.data.core.named_set import Source, folder
@@ -22,39 +21,33 @@ _CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "hor
 
 
 def _read(name: str, kind: str, download: bool) -> tuple[Split, Split]:
-    splits = []
-    for train in (True, False):
-        try:
-            x, labels = _stored(folder() / kind / "raw", train) or _fetched(kind, train, download)
-        except Exception as error:  # a download or a damaged file may raise anything
-            what = "could not be fetched into" if download else "was not found in"
-            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-            raise DataError(
-                f"{name} {what} {folder()} ({reason}). Set PUSHFORWARD_DATA to the folder that holds it, or fetch it once with "
-                "`download=True`."
-            ) from error
-        x = x[:, None] if x.ndim == 3 else x.transpose(0, 3, 1, 2)
-        splits.append(Split(np.ascontiguousarray(x), labels))
-    return splits[0], splits[1]
+    try:
+        return _stored(folder() / kind / "raw") or (_fetched(kind, True, download), _fetched(kind, False, download))
+    except Exception as error:  # a download or a damaged file may raise anything
+        what = "could not be downloaded to" if download else "was not found in"
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise DataError(
+            f"{name} {what} {folder()} ({reason}). Set PUSHFORWARD_DATA to the folder that "
+            "contains it, or download it once with `download=True`."
+        ) from error
 
 
-def _fetched(kind: str, train: bool, download: bool) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+def _fetched(kind: str, train: bool, download: bool) -> Split:
     from torchvision import datasets
 
     with contextlib.redirect_stdout(sys.stderr):
         data = getattr(datasets, kind)(str(folder()), train=train, download=download)
-    return np.asarray(data.data), np.asarray(data.targets, dtype=np.int64)
+    x = np.asarray(data.data)
+    x = x[:, None] if x.ndim == 3 else x.transpose(0, 3, 1, 2)
+    return Split(np.ascontiguousarray(x), np.asarray(data.targets, dtype=np.int64))
 
 
-def _stored(raw: Path, train: bool) -> tuple[NDArray[np.uint8], NDArray[np.int64]] | None:
-    images, labels, *others = (
-        raw / f"{split}-{what}-ubyte"
-        for split in ("train", "t10k")[:: 1 if train else -1]
-        for what in ("images-idx3", "labels-idx1")
-    )
-    if not all(file.is_file() for file in (images, labels, *others)):
+def _stored(raw: Path) -> tuple[Split, Split] | None:
+    files = [raw / f"{split}-{what}-ubyte" for split in ("train", "t10k") for what in ("images-idx3", "labels-idx1")]
+    if not all(file.is_file() for file in files):
         return None
-    return idx_array(images, 3), idx_array(labels, 1).astype(np.int64)
+    x, labels, x_test, labels_test = (idx_array(file, dimensions) for file, dimensions in zip(files, (3, 1, 3, 1), strict=True))
+    return Split(x[:, None], labels.astype(np.int64)), Split(x_test[:, None], labels_test.astype(np.int64))
 
 
 def _set(name: str, kind: str, what: str, shape: tuple[int, ...], n: int, classes: tuple[str, ...]) -> Source:

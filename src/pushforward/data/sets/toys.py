@@ -1,4 +1,4 @@
-"""Two-dimensional toys, every example drawn independently (nothing evenly spaced), with their true densities.
+"""Two-dimensional toy distributions with known densities and independent samples.
 
 Each toy has a fixed seed of its own, 100,000 training and 10,000 held-out examples. They come from numpy's
 ``RandomState``, the one generator whose stream numpy has promised never to change, so that a toy is the same data on
@@ -27,13 +27,13 @@ TRAIN_EXAMPLES, HELD_OUT_EXAMPLES = 100_000, 10_000
 
 @dataclass(frozen=True)
 class Toy:
-    """A way of drawing examples.
+    """A toy distribution.
 
     Args:
-        what: one line that describes it.
-        draw: (generator, n) -> examples (n, 2) and their modes (n,) or None.
-        classes: names of the modes; empty if examples have none.
-        truth: the known facts of the distribution.
+        what: One-line description.
+        draw: Function from (generator, n) to examples (n, 2) and their modes (n,) or None.
+        classes: Names of the modes; empty if examples have none.
+        truth: Known properties of the distribution.
     """
 
     what: str
@@ -47,8 +47,8 @@ class Toy:
         """Draw n examples with the seed that belongs to a name.
 
         Args:
-            name: the toy's name, which is its seed.
-            n: how many examples.
+            name: Name of the toy, which determines the seed.
+            n: Number of examples.
 
         Returns:
             Examples float32 (n, 2) and modes int64 (n,) or None.
@@ -228,10 +228,8 @@ TOYS: dict[str, Toy] = {
 def _set(name: str, toy: Toy) -> Source:
     def read(download: bool) -> tuple[Split, Split]:
         x, labels = toy.examples(name)
-        n = TRAIN_EXAMPLES
-        if labels is None:
-            return Split(x[:n]), Split(x[n:])
-        return Split(x[:n], labels[:n]), Split(x[n:], labels[n:])
+        examples = Split(x, labels)
+        return examples.take(slice(TRAIN_EXAMPLES)), examples.take(slice(TRAIN_EXAMPLES, None))
 
     return Source(
         name=name,

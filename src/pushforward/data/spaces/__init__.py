@@ -1,6 +1,7 @@
-"""Kinds of data: one class in one file for each, found by `pushforward.data.spaces.space`.
+"""Kinds of data, each a class in a file of its own, registered by `pushforward.data.spaces.space`.
 
-`Space` is the interface of all kinds; `ScaledSpace` is the base of those whose model units are u = (x - mean) / std.
+`Space` is the interface of all kinds; `ScaledSpace` is the base class of kinds with model units u =
+(x - mean) / std.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Images."""
+"""Space of images."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ImageSpace(ScaledSpace):
-    """Images (C, H, W), stored as uint8, 255 standing for 1; also the maps of codes of a latent space, which have no bounds."""
+    """Images (C, H, W), stored as uint8 with 255 for 1; also latent maps, which have no bounds."""
 
     noun = "image"
     sides = ("channels", "height", "width")

@@ -1,4 +1,4 @@
-"""Kinds of data: their interface, those whose model units are u = (x - mean) / std, and which kind an array holds."""
+"""Interface of kinds of data, the base class of standardised kinds, and the choice of a kind for an array."""
 
 from __future__ import annotations
 
@@ -35,25 +35,29 @@ _CHUNK_ELEMENTS = 1 << 24
 
 
 class Space(ABC):
-    """Where data of one kind lives and how it is scaled; it travels with every checkpoint.
+    """Kind of data with its shape, units and conditions; stored in every checkpoint.
 
-    A kind of data is a frozen dataclass below this class. One that is defined in a plug-in file is found like those of the
-    package: data is of the first kind that `accepts` it.
+    A kind of data is a frozen dataclass derived from this class. Kinds defined in a plugin are
+    registered like those of the package; the first kind that `accepts` an array is used.
 
     Attributes:
-        noun: One sample in a word, such as "image".
+        noun: Name of one sample, such as "image".
         shape: Shape of one sample.
-        size: How many numbers one sample holds.
-        conditions: Kinds of condition by name; "label" is a `Label` where examples have classes.
-        low: Smallest possible values in data units; None where there is no bound.
-        high: Largest possible values in data units; None exactly where ``low`` is None.
-        columns: Names of the numbers of a sample, where they have names.
-        integer: Which of them are whole numbers.
+        size: Number of dimensions of one sample.
+        conditions: Kinds of condition by name; "label" is a `Label` if examples have classes.
+        low: Smallest possible values in data units; None without bounds.
+        high: Largest possible values in data units; None if ``low`` is None.
+        columns: Names of the dimensions, if they have names.
+        integer: Indices of dimensions that are integers.
         binary: Whether every value is 0 or 1 in data units.
-        levels: 256 for numbers i / 255, which are stored as uint8; None for numbers with a density.
-        as_points: Whether samples are drawn as points of one plot, hence many of them, and not each as a picture.
-        has_pixels: Whether a sample is one image (C, H, W) from 0 to 1, which image files hold and metrics of images compare.
-        augmentations: Names of the changes of training examples that suit it (`pushforward.data.core.sampler.AUGMENTATIONS`).
+        levels: Number of levels, 256 for values i / 255 stored as uint8; None for values with a
+            density.
+        as_points: Whether many samples are drawn as points of one plot, instead of one picture per
+            sample.
+        has_pixels: Whether a sample is one image (C, H, W) from 0 to 1, which image files and image
+            metrics support.
+        augmentations: Names of suitable augmentations
+            (`pushforward.data.core.sampler.AUGMENTATIONS`).
     """
 
     noun: ClassVar[str]
@@ -75,56 +79,56 @@ class Space(ABC):
     @classmethod
     @abstractmethod
     def accepts(cls, x: NDArray[Any]) -> bool:
-        """Whether an array (n, *shape) holds data of this kind as a `Split` stores it."""
+        """Return whether an array (n, *shape) contains stored examples of this kind."""
 
     @classmethod
     @abstractmethod
     def stores(cls) -> str:
-        """The accepted arrays, in words."""
+        """Describe the accepted arrays."""
 
     @classmethod
     @abstractmethod
     def measured(cls, x: NDArray[Any], **names: Any) -> Self:
-        """The space of a training split, its units measured.
+        """Build the space of a training split from measured units.
 
         Args:
             x: An accepted array.
-            names: Conditions, columns and the like, where there are such.
+            names: Further attributes, such as conditions and column names.
         """
 
     @abstractmethod
     def to_model(self, x: Tensor) -> Tensor:
-        """Data to model units, float (n, *shape) on any device, in which the data has mean 0 and standard deviation 1."""
+        """Convert data units to model units, float (n, *shape), with mean 0 and standard deviation 1 on the data."""
 
     @abstractmethod
     def to_data(self, u: Tensor) -> Tensor:
-        """Model to data units, float (n, *shape) on any device, held to the bounds where there are such."""
+        """Convert model units to data units, float (n, *shape), clipped to the bounds if there are any."""
 
     @abstractmethod
     def rounded(self, x: Tensor) -> Tensor:
-        """Data units as a file would give them back, float32 (n, *shape)."""
+        """Round data units to the precision of files, float32 (n, *shape)."""
 
     @abstractmethod
     def quantise(self, x: Tensor | NDArray[Any]) -> NDArray[Any]:
-        """Data units (n, *shape) as files hold them."""
+        """Convert data units (n, *shape) to stored values."""
 
     @abstractmethod
     def unscaled(self, shape: tuple[int, ...]) -> Self:
-        """A space of this kind and conditions for samples of another shape, whose data units are model units, without bounds."""
+        """Return a space of this kind and conditions for another shape, without scaling or bounds."""
 
     def finished(self, x: Tensor, condition: Mapping[str, Tensor] | None, normal: Callable[[tuple[int, ...]], Tensor]) -> Tensor:
-        """Samples in data units with what a model in float32 cannot say of them; by default as they are.
+        """Complete samples in data units with digits that a float32 model cannot generate; by default unchanged.
 
         Args:
-            x: The samples, float32 (n, *shape) on the CPU.
-            condition: What was given.
-            normal: Standard normal numbers (n, *shape) of a shape.
+            x: Samples float32 (n, *shape) on the CPU.
+            condition: Conditions of the samples.
+            normal: Function that returns standard normal numbers (n, *shape) for a shape.
         """
         return x
 
     @property
     def precision(self) -> torch.dtype:
-        """The type of samples in data units: float32."""
+        """Dtype of samples in data units: float32."""
         import torch
 
         return torch.float32
@@ -132,43 +136,43 @@ class Space(ABC):
     @property
     @abstractmethod
     def size(self) -> int:
-        """How many numbers one sample holds."""
+        """Number of dimensions of one sample."""
 
     @property
     @abstractmethod
     def units(self) -> Mapping[str, tuple[float, ...]]:
-        """Measured units of the data by name, such as "mean" and "std", in data units."""
+        """Measured units by name, such as "mean" and "std", in data units."""
 
     @property
     @abstractmethod
     def scale(self) -> NDArray[np.float32]:
-        """The standard deviation of each number of a sample in data units, (size,)."""
+        """Standard deviation of each dimension in data units, (size,)."""
 
     @property
     @abstractmethod
     def bounds(self) -> tuple[Tensor, Tensor] | None:
-        """Smallest and largest value in model units, float32, shaped to broadcast over a batch; None without bounds."""
+        """Smallest and largest value in model units, float32, in a shape that broadcasts over a batch; None without bounds."""
 
     @property
     @abstractmethod
     def log_det(self) -> float:
-        """Logarithm of |det d(model units) / d(data units)| of a whole sample: log p(x) = log p(u) + log_det."""
+        """Log determinant of d(model units) / d(data units) of a whole sample: log p(x) = log p(u) + log_det."""
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Names of a table's columns, each of which may be several numbers of a sample; empty for other data."""
+        """Names of a table's columns, each with one or more dimensions; empty for other data."""
         return ()
 
     # What suits it
 
     @property
     def grid(self) -> tuple[int, ...]:
-        """The sides over which two-dimensional convolutions run, (height, width); empty where none suit, hence for vectors."""
+        """Height and width for two-dimensional convolutions; empty for data without a grid, such as vectors."""
         return ()
 
     @property
     def memory_format(self) -> torch.memory_format:
-        """How networks of it are laid out while they are trained."""
+        """Memory format of networks during training."""
         import torch
 
         return torch.contiguous_format
@@ -176,10 +180,10 @@ class Space(ABC):
     # Pictures and files
 
     def drawing(self, examples: NDArray[Any]) -> NDArray[Any]:
-        """Samples as they are drawn.
+        """Convert samples to a form that can be drawn.
 
         Args:
-            examples: As `quantise` gives them.
+            examples: Samples as returned by `quantise`.
 
         Returns:
             Pictures, uint8 (n, height, width, channels); points, float (n, d), exactly where ``as_points``.
@@ -188,15 +192,15 @@ class Space(ABC):
 
     @property
     def endings(self) -> Mapping[str, str]:
-        """The endings of the files that samples are written to, each with its description."""
+        """Extensions of the files that samples can be written to, with descriptions."""
         return {".npz": ".npz"} if self.as_points else PICTURE_FILES
 
     def records(self, x: Tensor) -> list[list[Any]]:
-        """The rows of a file for samples in data units: a cell for each of ``columns``, or of the numbers of a vector."""
+        """Convert samples in data units to rows of a file, with one cell per column or dimension."""
         return [list(map(float, example)) for example in self.drawing(self.quantise(x))]
 
     def frame(self, x: Tensor, fill: Mapping[str, str] | None = None) -> Any:
-        """Return samples in data units as a data frame of their table; None without a table or without pandas.
+        """Convert samples in data units to a data frame; None if they are not rows of a table or pandas is not installed.
 
         Args:
             x: Samples.
@@ -205,7 +209,7 @@ class Space(ABC):
         return None
 
     def valid(self, x: Tensor) -> NDArray[np.bool_] | None:
-        """Which samples in data units meet the constraints of the data, (n,); None where there are none."""
+        """Return which samples in data units meet the constraints of the data, (n,); None without constraints."""
         return None
 
     # Conditions
@@ -217,19 +221,20 @@ class Space(ABC):
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """Names of the classes, in the order of the label numbers; empty without labels."""
+        """Class names in the order of the class numbers; empty without labels."""
         return () if self.label is None else self.label.names
 
     @property
     def frequencies(self) -> tuple[float, ...]:
-        """Share of each class in the training split; empty without labels."""
+        """Fraction of each class in the training split; empty without labels."""
         return () if self.label is None else self.label.frequencies
 
     def label_index(self, label: str | int) -> int:
         if self.label is None:
             raise UsageError(
-                f'There is no label "{label}": there were no labels in training. Leave it out; of a table a flow, ddpm or edm '
-                "can be given any of the columns: `given=COLUMN=VALUE`."
+                f'There is no label "{label}", because the model was trained without labels. '
+                "Leave it out. Models trained with flow, ddpm or edm on a table accept values of "
+                "any columns: `given=COLUMN=VALUE`."
             )
         return self.label.index(label)
 
@@ -241,13 +246,13 @@ class Space(ABC):
 
 
 def kinds() -> tuple[type[Space], ...]:
-    """Every kind of data, in the order in which `accepts` is called."""
+    """Return all kinds of data, in the order in which `accepts` is called."""
     own = (at(f"data.spaces.{home}") for home in ("image:ImageSpace", "table:TableSpace", "vector:VectorSpace"))
     return (*own, *spec.plugins(Space))
 
 
 def kind_of(x: NDArray[Any]) -> type[Space]:
-    """The kind of data that an array (n, *shape) holds: the first that accepts it.
+    """Return the first kind of data that accepts an array (n, *shape).
 
     Raises:
         DataError: If none does.
@@ -256,7 +261,7 @@ def kind_of(x: NDArray[Any]) -> type[Space]:
         if kind.accepts(x):
             return kind
     known = ", or ".join(kind.stores() for kind in kinds())
-    raise DataError(f"Examples of type {x.dtype} and shape {x.shape}: expected {known}.")
+    raise DataError(f"No kind of data accepts examples with shape {x.shape} and dtype {x.dtype}: expected {known}.")
 
 
 def measure(
@@ -269,10 +274,11 @@ def measure(
     """Measure a space on a training split.
 
     Args:
-        x: images uint8 (n, C, H, W), where 255 means 1, vectors float32 (n, d), or any array that a plug-in's space accepts.
-        conditions: kinds of condition by name.
-        columns: column names.
-        integer: numbers of the whole-number columns.
+        x: Images uint8 (n, C, H, W) with 255 for 1, vectors float32 (n, d), or any array that a
+            plugin's space accepts.
+        conditions: Kinds of condition by name.
+        columns: Column names.
+        integer: Indices of integer columns.
 
     Returns:
         The space, of the first kind that accepts the array; the standard deviation is the population's (divided by n).
@@ -287,16 +293,17 @@ def measure(
 
 @dataclass(frozen=True)
 class ScaledSpace(Space):
-    """Data whose model units are u = (x - mean) / std, one pair for each place along one axis of a sample.
+    """Data with model units u = (x - mean) / std, with one mean and std per column or channel.
 
     Args:
-        shape: shape of one sample.
-        mean: mean in data units, per column or per channel.
-        std: standard deviation in data units, per column or per channel, above 0 (constant ones get 1).
-        low: smallest possible value in data units, per column or per channel; None where there is no bound.
-        high: largest possible value in data units; None exactly where ``low`` is None.
-        conditions: kinds of condition by name; "label" is a `Label` where examples have classes.
-        binary: whether every value is 0 or 1 in data units.
+        shape: Shape of one sample.
+        mean: Mean in data units, per column or per channel.
+        std: Standard deviation in data units, per column or per channel, above 0 (1 for constant
+            ones).
+        low: Smallest possible value in data units, per column or per channel; None without bounds.
+        high: Largest possible value in data units; None if ``low`` is None.
+        conditions: Kinds of condition by name; "label" is a `Label` if examples have classes.
+        binary: Whether every value is 0 or 1 in data units.
 
     Raises:
         UsageError: a condition whose name or kind cannot be.
@@ -323,15 +330,15 @@ class ScaledSpace(Space):
         object.__setattr__(self, "binary", bool(self.binary))
         object.__setattr__(self, "conditions", checked(self.conditions))
         if len(self.shape) != len(self.sides) or min(self.shape) < 1:
-            raise DataError(f"{self.shape} is not the shape of one {self.noun}: expected ({', '.join(self.sides)}).")
+            raise DataError(f"{self.shape} is not a valid shape of one {self.noun}: expected ({', '.join(self.sides)}).")
         for name in ("mean", "std", "low", "high"):
             value, count = getattr(self, name), self.shape[self.axis]
             if value is not None and len(value) != count:
-                raise DataError(f"{name} has {len(value)} values, expected {count}: one per column or channel.")
+                raise DataError(f"{name} has {len(value)} values; expected {count}, one per column or channel.")
         if not all(math.isfinite(m) for m in self.mean) or not all(math.isfinite(s) and s > 0 for s in self.std):
-            raise DataError("mean must be finite and std finite and above 0 (constant columns get std 1).")
+            raise DataError("mean must be finite, and std finite and above 0 (use std 1 for constant columns).")
         if (self.low is None) != (self.high is None):
-            raise DataError("low and high belong together: give both or neither.")
+            raise DataError("low and high must both be given, or neither.")
 
     @property
     def size(self) -> int:
@@ -352,27 +359,21 @@ class ScaledSpace(Space):
             return None
         import torch
 
-        low, high = torch.tensor(self.low), torch.tensor(self.high)
-        view = self._view()
-        return self.to_model(low.view(view)), self.to_model(high.view(view))
+        like = torch.empty(0)
+        return self.to_model(self._broadcast(self.low, like)), self.to_model(self._broadcast(self.high, like))
 
     @property
     def log_det(self) -> float:
         return -sum(math.log(s) for s in self.std) * (self.size // self.shape[self.axis])
 
     def to_model(self, x: Tensor) -> Tensor:
-        mean, std = self._scale(x)
-        return (x - mean) / std
+        return (x - self._broadcast(self.mean, x)) / self._broadcast(self.std, x)
 
     def to_data(self, u: Tensor) -> Tensor:
-        mean, std = self._scale(u)
-        x = mean + std * u
+        x = self._broadcast(self.mean, u) + self._broadcast(self.std, u) * u
         if self.low is None or self.high is None:
             return x
-        import torch
-
-        low, high = (torch.tensor(end, dtype=x.dtype, device=x.device).view(self._view()) for end in (self.low, self.high))
-        return x.clamp(low, high)
+        return x.clamp(self._broadcast(self.low, x), self._broadcast(self.high, x))
 
     def quantise(self, x: Tensor | NDArray[Any]) -> NDArray[Any]:
         import torch
@@ -413,12 +414,11 @@ class ScaledSpace(Space):
     def _view(self) -> tuple[int, ...]:
         return (1,) * (1 + self.axis) + (-1,) + (1,) * (len(self.shape) - 1 - self.axis)
 
-    def _scale(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def _broadcast(self, values: Sequence[float], like: Tensor) -> Tensor:
+        """Return one value per column or channel in a shape that broadcasts over samples."""
         import torch
 
-        view = self._view()
-        mean = torch.tensor(self.mean, dtype=x.dtype, device=x.device).view(view)
-        return mean, torch.tensor(self.std, dtype=x.dtype, device=x.device).view(view)
+        return torch.tensor(values, dtype=like.dtype, device=like.device).view(self._view())
 
 
 def _blocks(x: NDArray[Any]) -> list[slice]:

@@ -1,4 +1,4 @@
-"""Tables of mixed types: numbers, dates, categories, missing values."""
+"""Space of tables with mixed types: numbers, dates, categories and missing values."""
 
 from __future__ import annotations
 
@@ -29,16 +29,17 @@ INDICATOR_SCALE = 0.5**0.5
 
 @dataclass(frozen=True)
 class TableSpace(ScaledSpace):
-    """Rows of a table as coordinates (d,): a score for each column of numbers, and blocks of indicators.
+    """Rows of a table as coordinates (d,): one score per numeric column, and blocks of indicators.
 
-    Data units are scores and indicators, of which exactly one of a block is 1; model units have the indicators' means taken off.
-    `values` and `encoded` lead from coordinates to the table's own values and back.
+    Data units are scores and indicators, exactly one of which is 1 in each block; model units
+    subtract the means of the indicators. `values` and `encoded` convert coordinates to the table's
+    values and back.
 
     Args:
-        fields: The table's columns.
-        target: The name of the column that a predictor of the table would predict; empty without one.
-        layout: The form of the table's file.
-        constraints: What every row meets.
+        fields: Columns of the table.
+        target: Name of the column to predict; empty without one.
+        layout: Format of the table's file.
+        constraints: Constraints that every row meets.
     """
 
     fields: tuple[Column, ...] = ()
@@ -54,11 +55,11 @@ class TableSpace(ScaledSpace):
         object.__setattr__(self, "fields", tuple(self.fields))
         object.__setattr__(self, "constraints", tuple(self.constraints))
         if sum(field.width for field in self.fields) != self.shape[0]:
-            raise DataError(f"{len(self.fields)} columns do not make {self.shape[0]} coordinates.")
+            raise DataError(f"{len(self.fields)} columns do not match {self.shape[0]} coordinates.")
         if self.target and self.target not in self.names:
-            raise DataError(f'The target "{self.target}" is no column of the table.')
+            raise DataError(f'The target "{self.target}" is not a column of the table.')
         if not {len(self.layout.missing), len(self.layout.types)} <= {0, len(self.fields)}:
-            raise DataError(f"The layout's missing texts and types do not fit {len(self.fields)} columns.")
+            raise DataError(f"The layout's missing texts and types do not match {len(self.fields)} columns.")
         check_constraints(self.constraints, {field.name: field for field in self.fields})
 
     @classmethod
@@ -78,7 +79,9 @@ class TableSpace(ScaledSpace):
     @classmethod
     def measured(cls, x: NDArray[Any], **names: Any) -> Self:
         if "fields" not in names:
-            raise DataError("float64 numbers (n, d) are values of a table: expected vectors, as x.astype(np.float32) makes them.")
+            raise DataError(
+                "float64 arrays (n, d) are reserved for values of a table: expected vectors, as x.astype(np.float32) makes them."
+            )
         return cls.of(**names)
 
     def unscaled(self, shape: tuple[int, ...]) -> VectorSpace:  # type: ignore[override]
@@ -94,32 +97,32 @@ class TableSpace(ScaledSpace):
 
     @property
     def left_out(self) -> tuple[str, ...]:
-        """The names of the file's columns that the model does not learn."""
+        """Names of the file's columns that the model does not learn."""
         return tuple(name for name in self.layout.columns if name not in self.names)
 
     @cached_property
     def starts(self) -> tuple[int, ...]:
-        """The first coordinate of each column, and after them the number of coordinates."""
+        """First coordinate of each column, followed by the number of coordinates."""
         return tuple(int(start) for start in np.cumsum([0, *(field.width for field in self.fields)]))
 
     @cached_property
     def spans(self) -> tuple[tuple[Column, int, int], ...]:
-        """Each column with where its coordinates begin and end."""
+        """Columns with the start and end of their coordinates."""
         return tuple(zip(self.fields, self.starts[:-1], self.starts[1:], strict=True))
 
     @cached_property
     def blocks(self) -> tuple[tuple[int, int], ...]:
-        """Where each block of indicators begins and ends among the coordinates."""
+        """Start and end of each block of indicators."""
         return tuple((start + field.scores, stop) for field, start, stop in self.spans if field.shares)
 
     @cached_property
     def scored(self) -> tuple[int, ...]:
-        """The coordinates that are scores."""
+        """Coordinates that are scores."""
         return tuple(start for field, start in zip(self.fields, self.starts, strict=False) if field.scores)
 
     @cached_property
     def open(self) -> tuple[int, ...]:
-        """The coordinates that are scores of open columns."""
+        """Coordinates that are scores of open columns."""
         return tuple(start for field, start in zip(self.fields, self.starts, strict=False) if field.open)
 
     @property
@@ -132,10 +135,10 @@ class TableSpace(ScaledSpace):
         return super().to_model(x.float())
 
     def finished(self, x: Tensor, condition: Mapping[str, Tensor] | None, normal: Callable[[tuple[int, ...]], Tensor]) -> Tensor:
-        """Samples whose scores have all the digits of their columns' values.
+        """Add the digits to scores that float32 cannot represent.
 
-        A float32 score stands for the interval of numbers that are rounded to it, in which the score is drawn. Columns that were
-        given have the scores that were given.
+        A float32 score represents the interval of numbers that are rounded to it; the result is
+        drawn from this interval. Given columns keep the given scores.
         """
         import torch
 
@@ -156,23 +159,25 @@ class TableSpace(ScaledSpace):
 
     @cached_property
     def owners(self) -> NDArray[np.int64]:
-        """The number of the column that each coordinate belongs to, (d,)."""
+        """Index of the column of each coordinate, (d,)."""
         return np.repeat(np.arange(len(self.fields)), [field.width for field in self.fields])
 
     def encoded(self, values: NDArray[np.float64], *, foreign: bool = False) -> NDArray[np.float32]:
-        """Coordinates in data units, float32 (n, d), of values (n, columns).
+        """Encode values (n, columns) as coordinates in data units, float32 (n, d).
 
         Args:
-            values: float64, NaN where missing.
-            foreign: Whether rows may lack values of columns that have no missing ones, as samples of other programs do; such a
-                value gets the coordinates of some value of its column.
+            values: Values float64, NaN if missing.
+            foreign: Whether rows may lack values in columns without missing values, as in samples
+                of other programs; such a value is encoded as an arbitrary value of its column.
 
         Raises:
             DataError: For missing values of columns that have none, unless ``foreign``.
         """
         lacking = [f.name for place, f in enumerate(self.fields) if not f.missing and np.isnan(values[:, place]).any()]
         if lacking and not foreign:
-            raise DataError(f"values are missing in columns that have no missing values: {', '.join(lacking)}.")
+            raise DataError(
+                f"These columns have no missing values in the training data, but values are missing: {', '.join(lacking)}."
+            )
         out = np.empty((len(values), self.starts[-1]), dtype=np.float32)
         for first in range(0, len(values), ROWS):
             rows = values[first : first + ROWS]
@@ -181,7 +186,7 @@ class TableSpace(ScaledSpace):
         return out
 
     def values(self, x: Tensor | NDArray[Any]) -> NDArray[np.float64]:
-        """The table's values, float64 (n, columns), NaN where missing, of coordinates in data units, which need not be exact."""
+        """Decode coordinates in data units, which need not be exact, to values float64 (n, columns), NaN if missing."""
         import torch
 
         examples = x.detach().cpu().double().numpy() if isinstance(x, torch.Tensor) else np.asarray(x)

@@ -1,4 +1,4 @@
-"""Vectors: rows of tables, points, codes."""
+"""Space of vectors: table rows, points and latents."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ class VectorSpace(ScaledSpace):
     """Vectors (d,), stored as float32 in data units.
 
     Args:
-        columns: names of the columns, where they come from a table.
-        integer: numbers of the columns that hold whole numbers.
+        columns: Column names, if vectors come from a table.
+        integer: Indices of integer columns.
     """
 
     columns: tuple[str, ...] = ()
@@ -36,7 +36,7 @@ class VectorSpace(ScaledSpace):
         object.__setattr__(self, "columns", tuple(map(str, self.columns)))
         object.__setattr__(self, "integer", tuple(map(int, self.integer)))
         if self.columns and len(self.columns) != self.shape[0]:
-            raise DataError(f"{len(self.columns)} column names for {self.shape[0]} columns.")
+            raise DataError(f"{len(self.columns)} column names do not match {self.shape[0]} columns.")
 
     def quantise(self, x: Tensor | NDArray[Any]) -> NDArray[Any]:
         rounded = super().quantise(x)

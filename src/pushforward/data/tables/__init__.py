@@ -1,4 +1,4 @@
-"""Columns of tables of mixed types: their kinds, and how each becomes coordinates and is written again."""
+"""Columns of tables with mixed types: their kinds, their encoding as coordinates, and how cells are written."""
 
 from __future__ import annotations
 

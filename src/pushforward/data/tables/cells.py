@@ -1,4 +1,4 @@
-"""The cells of a column of numbers or dates: how a cell becomes a number, and a number a cell."""
+"""Convert the cells of a numeric or date column to numbers, and numbers to cells."""
 
 from __future__ import annotations
 
@@ -21,21 +21,24 @@ _DIRECTIVE = re.compile("%-?[A-Za-z%]")
 
 @dataclass(frozen=True)
 class Format:
-    """How the cells of a column of numbers are written.
+    """Format of the cells of a column of numbers or dates.
 
     Args:
-        decimals: Digits after the point, 0 to 17; None for the shortest text of the number.
-        pattern: Of dates, as `datetime.strftime` reads it, and %-d, %-m and %-H for parts without a zero before them; empty for
-            numbers.
+        decimals: Number of decimals, 0 to 17; None for the shortest text of each number.
+        pattern: Date pattern for `datetime.strftime`, with %-d, %-m and %-H for parts without a
+            leading zero; empty for numbers.
         levels: Texts of ordered levels, whose values are 0, 1, 2, ...; empty for numbers.
-        least: The fewest digits after the point, so that zeros beyond them are left out; None for ``decimals``.
-        digits: The most digits that count of a number without fixed decimals; None for all.
-        point: The decimal point or comma.
-        group: Stands between thousands; empty for nothing.
-        plus: Whether numbers above 0 have a plus sign.
-        bare: Whether whole numbers have no point, where other numbers have all ``decimals``: 10, but 10.90.
-        prefix: A currency between the sign and the digits, such as "$"; empty for none.
-        suffix: A unit or currency behind the digits, such as " kg"; empty for none.
+        least: Minimum number of decimals; trailing zeros beyond it are omitted. None for
+            ``decimals``.
+        digits: Maximum number of significant digits, for numbers without fixed decimals; None for
+            all.
+        point: Decimal separator, a point or a comma.
+        group: Thousands separator; empty for none.
+        plus: Whether positive numbers have a plus sign.
+        bare: Whether integers are written without decimals and other numbers with all ``decimals``:
+            10, but 10.90.
+        prefix: Currency between the sign and the digits, such as "$"; empty for none.
+        suffix: Unit or currency after the digits, such as " kg"; empty for none.
 
     Raises:
         DataError: For counts of digits, a pattern, a point or a unit that no cell is written with.
@@ -58,16 +61,16 @@ class Format:
         for name in ("decimals", "least", "digits"):
             count = getattr(self, name)
             if count is not None and not (isinstance(count, int) and 0 <= count <= MOST_DIGITS):
-                raise DataError(f'"{name}" must be a whole number from 0 to {MOST_DIGITS}, got {count!r}.')
+                raise DataError(f'"{name}" must be an integer from 0 to {MOST_DIGITS}; got {count!r}.')
         if len(self.pattern) > LONGEST or "%" in _DIRECTIVE.sub("", self.pattern):
-            raise DataError(f'"{self.pattern[:LONGEST]}" is no pattern of dates: expected one such as %Y-%m-%d.')
+            raise DataError(f'"{self.pattern[:LONGEST]}" is not a date pattern: expected one such as %Y-%m-%d.')
         if self.point not in (".", ",") or len(self.group) > 1 or self.group == self.point:
             raise DataError(
-                'Expected "." or "," as the point, and one other character or nothing between thousands as the group.'
+                '"point" must be "." or ",", and "group" must be another character, or empty for no thousands separator.'
             )
 
         if any(len(unit) > LONGEST or re.search(r"\d", unit) for unit in (self.prefix, self.suffix)):
-            raise DataError(f"A prefix or a suffix is text without digits, of at most {LONGEST} characters.")
+            raise DataError(f'"prefix" and "suffix" must be texts without digits, of at most {LONGEST} characters.')
 
     @property
     def has_unit(self) -> bool:
@@ -78,7 +81,7 @@ class Format:
         return rows.rounded(values, vars(self))
 
     def holds(self, values: NDArray[np.float64]) -> bool:
-        """Whether all values are finite, and levels or dates that can be written."""
+        """Return whether all values are finite, and can be written as levels or dates if necessary."""
         low, high = (0.0, len(self.levels) - 1.0) if self.levels else _DATES if self.pattern else (-math.inf, math.inf)
         return bool((np.isfinite(values) & (values >= low) & (values <= high)).all())
 
@@ -99,7 +102,7 @@ class Format:
         return value if math.isfinite(value) else math.nan
 
     def plain(self, cell: str) -> str:
-        """The text of a number without its unit, what stands between thousands, and a plus sign."""
+        """Remove the unit, thousands separators and plus sign from the text of a number."""
         sign = cell[:1] if cell[:1] in "+-" else ""
         digits = cell[len(sign) :].removeprefix(self.prefix).removesuffix(self.suffix)
         cell = sign + digits

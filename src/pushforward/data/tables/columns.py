@@ -1,4 +1,4 @@
-"""Columns of a table: categories, numbers and dates; how each becomes coordinates, and how its cells are written."""
+"""Columns of tables: categories, numbers and dates, with their encoding as coordinates and the format of their cells."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from pushforward.data.tables.cells import Format
 from pushforward.data.tables.rows import between
 from pushforward.errors import DataError
-from pushforward.numbers import some
+from pushforward.numbers import counted, some
 from pushforward.table_column import Column, check_shares, indicators
 
 # Texts of two values, in lower case, that mean no and yes.
@@ -33,16 +33,19 @@ TAIL = 24
 
 @dataclass(frozen=True)
 class Category(Column):
-    """A value of a fixed set of texts; its number is its place in ``names``.
+    """Column with a fixed set of texts; a value is the index of its text in ``names``.
 
     Args:
-        name: The column's name.
-        names: The texts, as the file writes them.
-        shares: The share of each in the training split, and after them that of missing values, where there are such.
-        missing: Whether values may be missing; a missing value is an indicator of its own.
-        kind: "category", "boolean" or "ordinal"; the names of ordinals are in order.
-        rare: The number of further texts of the table, which are not learned because at most one training row has each. A value
-            of any of them is the number after the last category, and no sample has it.
+        name: Column name.
+        names: Texts as written in the file.
+        shares: Fraction of each text in the training split, followed by the fraction of missing
+            values if there are any.
+        missing: Whether values may be missing; a missing value has an indicator of its own.
+        kind: Kind of the column: "category", "boolean" or "ordinal"; the names of ordinals are in
+            order.
+        rare: Number of further texts of the table, which are not learned because at most one
+            training row has each. Their value is the number after the last category; samples never
+            have it.
 
     Raises:
         DataError: If the shares do not fit the names, or do not sum to 1.
@@ -59,21 +62,23 @@ class Category(Column):
         object.__setattr__(self, "names", tuple(map(str, self.names)))
         object.__setattr__(self, "shares", tuple(map(float, self.shares)))
         if len(self.shares) != len(self.names) + self.missing or not self.shares or len(set(self.names)) < len(self.names):
-            raise DataError(f'"{self.name}" has {len(self.names)} categories and {len(self.shares)} shares, which do not fit.')
+            raise DataError(
+                f'"{self.name}" has {len(self.names)} categories and {len(self.shares)} fractions, which do not match.'
+            )
         check_shares(self.name, self.shares)
 
     @classmethod
     def measured(
         cls, name: str, values: NDArray[np.float64], names: Sequence[str], kind: str = "category", missing: bool = False
     ) -> Self:
-        """The column of training values.
+        """Fit a column to training values.
 
         Args:
-            name: Its name.
-            values: Numbers of categories, NaN where missing, (n,).
-            names: The categories' texts.
-            kind: "category", "boolean" or "ordinal".
-            missing: Whether values may be missing even where no training value is.
+            name: Column name.
+            values: Category indices (n,), NaN if missing.
+            names: Texts of the categories.
+            kind: Kind of the column: "category", "boolean" or "ordinal".
+            missing: Whether values may be missing even if no training value is.
         """
         absent = np.isnan(values)
         counts = np.bincount(values[~absent].astype(np.int64), minlength=len(names)).tolist()
@@ -130,12 +135,12 @@ def _plain(cell: str) -> str:
 
 
 def renumbered(values: NDArray[np.float64], own: Sequence[Column], other: Sequence[Column]) -> NDArray[np.float64]:
-    """Values whose categories have the numbers that other columns give to the same texts.
+    """Renumber the categories in values of one table to match another table.
 
     Args:
-        values: (n, columns), NaN where missing.
-        own: The columns that the values are of.
-        other: As many columns, in the same order.
+        values: Values (n, columns), NaN if missing.
+        own: Columns of the values.
+        other: Columns of the other table, in the same order.
 
     Returns:
         (n, columns); the values themselves where no number changes.
@@ -148,7 +153,10 @@ def renumbered(values: NDArray[np.float64], own: Sequence[Column], other: Sequen
         if here.levels == there.levels:
             continue
         if not (here.levels and there.levels):
-            raise DataError(f'"{here.name}" is a {here.kind} and, in the other table, a {there.kind}: expected one kind.')
+            raise DataError(
+                f'The kind of "{here.name}" is {here.kind}, but {there.kind} in the other table. '
+                "Both tables must have the same kind."
+            )
         places = {text: float(number) for number, text in enumerate(there.levels)}
         numbers = np.array([*(places.get(text, np.nan) for text in here.levels), np.nan])
         column = values[:, place]
@@ -158,8 +166,8 @@ def renumbered(values: NDArray[np.float64], own: Sequence[Column], other: Sequen
             texts = some(f'"{here.levels[number]}"' for number in np.unique(column[lost]).astype(int))
             hint = " It was read without rare texts: use `rare=keep`." if there.rare else ""
             raise DataError(
-                f'{int(lost.sum()):,} values of "{here.name}" are {texts}, which the other table does not have.{hint} '
-                "Expected categories of the same texts."
+                f'"{here.name}" has {counted(int(lost.sum()), "value")} that the other table does not have: {texts}.{hint} '
+                "Both tables must have the same categories."
             )
         values = values.copy()
         values[:, place] = new
@@ -168,27 +176,31 @@ def renumbered(values: NDArray[np.float64], own: Sequence[Column], other: Sequen
 
 @dataclass(frozen=True)
 class Number(Column):
-    """A column of numbers, as normal scores of their ranks and indicators of atoms.
+    """Column of numbers or dates, encoded as normal scores of ranks, and indicators of frequent values (atoms).
 
-    The score of a value x is the standard normal quantile of the share of values up to x, atoms left out. A closed column has
-    few different values: each holds an interval of scores, and is encoded as its middle in rank. An open column has many: a knot
-    that occurs again holds an interval of ranks as wide as its share, and between knots values are linear in scores, in float64.
-    Of whole numbers and dates a value whose score float64 rounds is a knot, so that `decode` inverts `encode` on the values that
-    were measured. A knot is decoded from its score in float32 as well.
+    The score of a value x is the standard normal quantile of the fraction of values up to x,
+    without atoms. A closed column has few distinct values: each covers an interval of scores and is
+    encoded as the interval's middle rank. An open column has many: a repeated knot covers an
+    interval of ranks as wide as its fraction of values, and between knots, values are linear in
+    scores, in float64. If float64 rounds the score of an integer or a date, the value is a knot, so
+    that `decode` inverts `encode` on the training values. Knots are also decoded exactly from
+    float32 scores.
 
     Args:
-        name: The column's name.
-        knots: Values, rising: all that occur in a closed column, quantiles in an open one.
-        ranks: The share of values up to each knot, rising, above 0 and at most 1; in an open column below 1.
+        name: Column name.
+        knots: Increasing values: all values of a closed column, quantiles of an open column.
+        ranks: Fraction of values up to each knot, increasing, above 0 and at most 1; below 1 in an
+            open column.
         closed: Whether no other values occur.
-        kind: "number", "whole", "ordinal" or "date".
-        form: How cells are written.
-        atoms: Values that are so frequent that each has an indicator of its own.
-        shares: The shares of values that are no atoms, of each atom, and of missing values where there are such; empty without
-            atoms and missing values.
+        kind: Kind of the column: "number", "whole", "ordinal" or "date".
+        form: Format of the cells.
+        atoms: Frequent values, each with an indicator of its own.
+        shares: Fraction of values that are not atoms, of each atom, and of missing values if there
+            are any; empty without atoms and missing values.
         missing: Whether values may be missing.
-        spans: In an open column the width of each knot's interval of ranks, nearly the share of values that equal it, 0 for a
-            value that occurs once; empty for 0 each, as in runs of earlier versions.
+        spans: Width of each knot's interval of ranks in an open column, approximately the fraction
+            of values equal to the knot, 0 for unique values; empty if all are 0, as in runs of
+            earlier versions.
 
     Raises:
         DataError: If arguments do not fit one another, or values cannot be written as cells.
@@ -210,14 +222,17 @@ class Number(Column):
             object.__setattr__(self, name, tuple(map(float, getattr(self, name))))
         expected = 1 + len(self.atoms) + self.missing
         if len(self.knots) != len(self.ranks) or len(self.shares) != (expected if expected > 1 else 0):
-            raise DataError(f'"{self.name}": knots, ranks, atoms and shares do not fit one another.')
+            raise DataError(f'"{self.name}": knots, ranks, atoms and shares do not match.')
         if len(self.spans) not in (0, len(self.knots)) or any(not 0 <= span <= 1 for span in self.spans):
-            raise DataError(f'"{self.name}": spans must be shares, one for each knot.')
+            raise DataError(f'"{self.name}": spans must be fractions, one per knot.')
         if not self.form.holds(np.array([*self.knots, *self.atoms])):
-            raise DataError(f'"{self.name}": knots and atoms must be finite, and levels or dates that its cells can hold.')
+            raise DataError(f'"{self.name}": knots and atoms must be finite, and valid levels or dates in columns of these.')
         top = 1.0 if self.closed else math.nextafter(1.0, 0.0)
         if any(np.diff(self.knots) <= 0) or any(np.diff(self.ranks) <= 0) or not all(0 < rank <= top for rank in self.ranks):
-            raise DataError(f'"{self.name}": knots and ranks must rise, ranks from above 0 to 1, below 1 in an open column.')
+            raise DataError(
+                f'"{self.name}": knots and ranks must increase; ranks must be above 0 and at most '
+                "1, or below 1 in an open column."
+            )
         if self.shares:
             check_shares(self.name, self.shares)
 
@@ -225,14 +240,14 @@ class Number(Column):
     def measured(
         cls, name: str, values: NDArray[np.float64], kind: str = "number", form: Format | None = None, missing: bool = False
     ) -> Self:
-        """The column of training values.
+        """Fit a column to training values.
 
         Args:
-            name: Its name.
-            values: (n,), NaN where missing.
-            kind: "number", "whole", "ordinal" or "date".
-            form: How its cells are written.
-            missing: Whether values may be missing even where no training value is.
+            name: Column name.
+            values: Values (n,), NaN if missing.
+            kind: Kind of the column: "number", "whole", "ordinal" or "date".
+            form: Format of the cells.
+            missing: Whether values may be missing even if no training value is.
         """
         absent, form = np.isnan(values), form or Format()
         different, counts = np.unique(values[~absent], return_counts=True)
@@ -281,7 +296,7 @@ class Number(Column):
         if not self.shares:
             return (self.name,)
         atoms = (f"{self.name} = {self.form.cell(atom)}" for atom in self.atoms)
-        return (self.name, f"{self.name} is no atom", *atoms, *((f"{self.name} = missing",) if self.missing else ()))
+        return (self.name, f"{self.name} is not an atom", *atoms, *((f"{self.name} = missing",) if self.missing else ()))
 
     def encode(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         chosen = np.zeros(len(values), dtype=np.int64)
@@ -317,7 +332,7 @@ class Number(Column):
         return np.where(np.isnan(values) | np.isinf(held), values, held)
 
     def intervals(self, values: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """The ranks, from 0 to 1, of a value of a closed column, and of a knot or of what lies between two of an open one."""
+        """Return the intervals of ranks of values in a closed column, or of knots and the gaps between them in an open one."""
         if self.closed:
             place = self._nearest(values)
         else:  # each knot has two ends in `bounds`
@@ -327,7 +342,7 @@ class Number(Column):
 
     @cached_property
     def bounds(self) -> NDArray[np.float64]:
-        """Ranks, rising: those between values of a closed column, (knots - 1,), or of the ends of an open one's, (2 knots,)."""
+        """Increasing ranks between the values of a closed column (knots - 1,), or at both ends of an open knot (2 knots,)."""
         ranks = np.array(self.ranks)
         if self.closed:
             return ranks[:-1]
@@ -337,7 +352,7 @@ class Number(Column):
 
     @cached_property
     def edges(self) -> NDArray[np.float64]:
-        """The scores of `bounds`."""
+        """Scores of `bounds`."""
         return np.clip(_normal_quantile(self.bounds), -FARTHEST, FARTHEST)
 
     @cached_property

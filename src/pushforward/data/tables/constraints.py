@@ -1,4 +1,4 @@
-"""Conditions that every row of a table meets, such as "end >= start": what they compare, and which rows meet them."""
+"""Constraints that every row of a table meets, such as "end >= start"."""
 
 from __future__ import annotations
 
@@ -40,13 +40,15 @@ _ROUNDING = 1e-12  # relative difference up to which two sides are equal, since 
 
 @dataclass(frozen=True)
 class Constraint:
-    """A comparison of columns of numbers or dates and numbers, joined by + - and *, or of a column with a text.
+    """Comparison of numeric or date columns and numbers, combined by +, - and *, or of a column with a text.
 
-    A row with a missing value in one of the columns meets it. Sides that differ by rounding alone are equal.
+    Rows with a missing value in one of the columns meet the constraint. Sides are equal if they
+    differ only by rounding.
 
     Args:
-        text: Such as "end >= start", "a + b <= 100", "`hours-per-week` > 0" or "born >= '2001-01-01'"; backquotes stand around
-            names that hold other characters than letters, digits and underscores.
+        text: Comparison such as "end >= start", "a + b <= 100", "`hours-per-week` > 0" or "born >=
+            '2001-01-01'". Names with characters other than letters, digits and underscores need
+            backquotes.
 
     Raises:
         UsageError: For anything else.
@@ -68,7 +70,7 @@ class Constraint:
 
     @property
     def plain(self) -> bool:
-        """Whether its sides are single columns and texts, which are equal or not: all that categories can be compared by."""
+        """Whether each side is a single column or a text and the comparison is == or !=, as for categories."""
         tree, _ = self._parsed
         whole = all(isinstance(side, ast.Name) or _is_text(side) for side in (tree.left, *tree.comparators))
         return whole and all(isinstance(op, (ast.Eq, ast.NotEq)) for op in tree.ops)
@@ -93,9 +95,10 @@ class Constraint:
         known = isinstance(tree, ast.Compare) and all(type(op) in _COMPARED for op in tree.ops)
         if not (known and computable and any(isinstance(node, ast.Name) for node in ast.walk(tree))):
             raise UsageError(
-                f"{in_quotes(self.text[:80])} is no constraint: expected a comparison (<=, >=, <, >, == or !=) of columns and "
-                'numbers, joined by +, - and *, such as end >= start, or of a column with a text, such as state == "open"; names '
-                "with other characters than letters, digits and _ stand in backquotes."
+                f"{in_quotes(self.text[:80])} is not a constraint. Expected a comparison (<=, >=, "
+                "<, >, == or !=) of columns and numbers, combined by +, - and *, such as end >= "
+                'start, or of a column with a quoted text, such as state == "open". Put '
+                "backquotes around names with characters other than letters, digits and _."
             )
         return tree, quoted  # type: ignore[return-value]
 
@@ -126,7 +129,7 @@ def _computed(node: ast.AST, quoted: Mapping[str, str], values: Values) -> Any:
 
 
 def check_constraints(constraints: Iterable[Constraint], fields: Fields) -> None:
-    """Refuse constraints of columns that there are not, or that cannot be compared so.
+    """Check that constraints refer to columns that exist and can be compared.
 
     Raises:
         UsageError: Naming the constraint.
@@ -136,13 +139,14 @@ def check_constraints(constraints: Iterable[Constraint], fields: Fields) -> None
         for name in constraint.names:
             if name not in fields:
                 hint = f"{did_you_mean(name, fields)} Columns: {some(fields, 30)}."
-                raise UsageError(f'{who} names "{name}", which is no column (a text stands in quotes).{hint}')
+                raise UsageError(f'{who} refers to "{name}", which is not a column (texts need quotes).{hint}')
         compared = [fields[name] for name in constraint.names]
         unordered = [field for field in compared if field.kind in ("category", "boolean")]
         if unordered and not (constraint.plain and all(field.levels for field in compared)):
             raise UsageError(
-                f'{who} compares "{unordered[0].name}", which is a {unordered[0].kind}: categories are compared by == or != with'
-                ' a text in quotes or another column of categories. For an order, a schema gives "kind": "ordinal" and "names".'
+                f'{who} compares "{unordered[0].name}", which is a {unordered[0].kind}. A '
+                "category can be compared only by == or != with a quoted text or another "
+                'category. To define an order, use "kind": "ordinal" and "names" in a schema.'
             )
         text = constraint.quoted
         forbids = isinstance(constraint._parsed[0].ops[0], ast.NotEq) and compared[0].kind in ("category", "ordinal")
@@ -154,20 +158,21 @@ def check_constraints(constraints: Iterable[Constraint], fields: Fields) -> None
         longest = max((len(field.levels) for field in compared), default=0)
         if shared and (len(shared) > longest or any(sorted(f.levels, key=shared.index) != list(f.levels) for f in compared)):
             raise UsageError(
-                f'{who} compares levels that have no order in common. Give the columns the same "names" in a schema.'
+                f'{who} compares columns whose levels have no common order. Use the same "names" for these columns in a schema.'
             )
 
 
 def holds(constraint: Constraint, fields: Fields, values: Values) -> NDArray[np.bool_]:
-    """Whether each row meets a constraint, (n,).
+    """Return whether each row meets a constraint, (n,).
 
-    Categories and levels count as their places in one list of the texts of all columns that are compared; where all these texts
-    are numbers, they count themselves. A text that its column does not have equals nothing.
+    Categories and levels are compared by their positions in the combined list of texts of all
+    compared columns, or as numbers if all these texts are numbers. A text that does not occur in
+    its column equals nothing.
 
     Args:
-        constraint: The constraint.
-        fields: The columns of the table by name.
-        values: Their values, (n,), NaN where missing.
+        constraint: Constraint to check.
+        fields: Columns of the table by name.
+        values: Values of the columns by name, (n,), NaN if missing.
     """
     tree, quoted = constraint._parsed
     levels = _shared([fields[name] for name in constraint.names])
@@ -198,7 +203,7 @@ def _read(field: Column, text: str) -> NDArray[np.float64]:
 
 
 def iso_date(text: str) -> float:
-    """The seconds since 1970 of a date as ISO 8601 writes it, in UTC unless it says otherwise; NaN for another text."""
+    """Convert an ISO 8601 date to seconds since 1970, in UTC unless the text specifies a time zone; NaN for other texts."""
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
@@ -217,13 +222,13 @@ def _shared(fields: Sequence[Column]) -> tuple[str, ...]:
 def beyond_ranges(
     fields: Sequence[Column], values: NDArray[np.float64], given: NDArray[np.bool_], places: Sequence[object]
 ) -> str:
-    """A sentence on the given numbers and dates that lie outside of the training rows' ranges; empty without any.
+    """Describe given numbers and dates outside the training rows' ranges; empty without any.
 
     Args:
-        fields: The table's columns.
-        values: Of each column, (n, columns).
-        given: Which are given, (n, columns).
-        places: What a message calls each row, (n,).
+        fields: Columns of the table.
+        values: Values (n, columns).
+        given: Which values are given, bool (n, columns).
+        places: Name of each row in messages, (n,).
     """
     beyond = []
     for place, field in enumerate(fields):
@@ -232,4 +237,4 @@ def beyond_ranges(
         if len(rows):
             cell, first, last = field.cells(np.array([values[rows[0], place], low, high]))
             beyond.append(f"{field.name}={cell} in {places[rows[0]]} (the range is {first} to {last}; cells: {len(rows):,})")
-    return f"Outside of the training rows' range: {some(beyond)}. The model is given the nearest values." if beyond else ""
+    return f"Values outside the training range: {some(beyond)}. The model uses the nearest values in the range." if beyond else ""

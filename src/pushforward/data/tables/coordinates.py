@@ -1,4 +1,4 @@
-"""The map from the columns of a table to its coordinates, as tensors for networks and losses."""
+"""Layout of a table's coordinates as tensors, for networks and losses."""
 
 from __future__ import annotations
 
@@ -21,35 +21,38 @@ VECTOR = 32
 
 
 class Coordinates(nn.Module):
-    """Where the scores and the blocks of indicators of a table's columns lie among its d coordinates, and constants of these.
+    """Positions of scores and indicator blocks among the d coordinates of a table, with derived constants.
 
-    With m indicators, s scores and closed columns of at most e values; blocks of one width are one operation:
+    There are m indicators, s scores, and at most e values in a closed column. Blocks of equal width
+    are processed in one operation.
 
     Args:
-        space: The table's columns.
+        space: Space of the table.
 
     Attributes:
-        size: d.
-        count: How many columns there are.
-        spans: (first, last, width) of coordinates: neighbouring blocks of one width, or scores, of width 0; in order.
-        owner: The column of each coordinate, (d,).
-        first: The first coordinate of each column, (columns,).
-        discrete: Which coordinates are indicators, bool (d,).
-        indicators: The coordinates of indicators, rising, (m,).
-        order: The same, blocks of one width together, (m,).
-        scores: The coordinates of scores, (s,).
-        gate: For each coordinate that of the indicator that says that the row has its score, or d where no such, (d,).
-        blocked: Which columns have indicators, bool (columns,).
-        absent: Which coordinates are indicators of missing values, bool (d,).
-        closed: Which scores are of closed columns, bool (s,).
-        edges: Where the scores of a closed column's values begin and end, (s, e + 1), filled up with `FARTHEST`.
-        ranks: The ranks between the values of a closed column, and where the knots of an open one begin and end, in turns, rising
-            in float64 (s, r), filled up with 1.
-        codes: The score that stands for each value, (s, e), filled up with the last.
-        mean: Of each coordinate, (d,).
-        std: Of each coordinate, (d,).
-        prior: The logarithm of each indicator's share, at least that of 1e-6; 0 at scores, (d,).
-        entropy: Of each column's indicators, in nats, at least `LEAST_ENTROPY`, (columns,).
+        size: Number of coordinates, d.
+        count: Number of columns.
+        spans: Ranges of coordinates (first, last, width) in order: neighbouring blocks of equal
+            width, or scores, with width 0.
+        owner: Index of the column of each coordinate, (d,).
+        first: First coordinate of each column, (columns,).
+        discrete: Mask of indicators, bool (d,).
+        indicators: Coordinates of the indicators, increasing, (m,).
+        order: Coordinates of the indicators, grouped by block width, (m,).
+        scores: Coordinates of the scores, (s,).
+        gate: For each coordinate, the indicator that its row has a score; d if there is none, (d,).
+        blocked: Mask of columns with indicators, bool (columns,).
+        absent: Mask of indicators of missing values, bool (d,).
+        closed: Mask of scores of closed columns, bool (s,).
+        edges: Scores where the values of a closed column begin and end, (s, e + 1), padded with
+            `FARTHEST`.
+        ranks: Ranks between the values of a closed column, or where the knots of an open one begin
+            and end, alternating; increasing in float64 (s, r), padded with 1.
+        codes: Score of each value, (s, e), padded with the last one.
+        mean: Mean of each coordinate, (d,).
+        std: Standard deviation of each coordinate, (d,).
+        prior: Logarithm of each indicator's frequency, which is at least 1e-6; 0 for scores, (d,).
+        entropy: Entropy of each column's indicators in nats, at least `LEAST_ENTROPY`, (columns,).
     """
 
     if TYPE_CHECKING:
@@ -73,10 +76,11 @@ class Coordinates(nn.Module):
             self.register_buffer(name, torch.from_numpy(np.ascontiguousarray(value)), persistent=False)
 
     def log_shares(self, logits: Tensor) -> Tensor:
-        """Logarithms of each block's probabilities, (n, d), of logits (n, d); 0 for scores.
+        """Compute log probabilities of each block, (n, d), from logits (n, d); 0 for scores.
 
-        A row's result is the same, bit for bit, in every batch. Without gradients blocks lie in rows, filled up to whole
-        vectors of the processor, which is several times faster and differs from the result with gradients by rounding alone.
+        The result for a row does not depend on the batch. Without gradients, blocks are padded to
+        whole vectors of the processor, which is several times faster; the result differs only by
+        rounding.
         """
         if torch.is_grad_enabled():
             return self._spread([torch.log_softmax(block, dim=2) for block in self._blocks(logits)], logits)
@@ -89,39 +93,39 @@ class Coordinates(nn.Module):
         return torch.cat(parts)[:, : logits.shape[0]].T.contiguous() if parts else torch.zeros_like(logits)
 
     def chosen(self, logits: Tensor) -> Tensor:
-        """Exact indicators of each block's largest logit, 0 or 1, (n, d); 0 for scores."""
+        """Return one-hot indicators of each block's largest logit, (n, d); 0 for scores."""
         best = [(block, block.argmax(dim=2, keepdim=True)) for block in self._blocks(logits)]
         return self._spread([torch.zeros_like(block).scatter_(2, place, 1.0) for block, place in best], logits)
 
     def ordinary(self, indicators: Tensor) -> Tensor:
-        """For each coordinate the indicator, or probability, that its score counts, (n, d), of (n, d).
+        """Return, for each coordinate, the indicator or probability that its score counts, (n, d).
 
         It is 1 for indicators and in columns without any.
         """
         return torch.cat([indicators, torch.ones_like(indicators[:, :1])], dim=1).index_select(1, self.gate)
 
     def gated(self, indicators: Tensor) -> Tensor:
-        """For each score the indicator, or probability, that a row has one, (n, s), of (n, d); 1 in columns without a block."""
+        """Return, for each score, the indicator or probability that a row has one, (n, s); 1 in columns without a block."""
         return self.ordinary(indicators)[:, self.scores]
 
     def by_column(self, values: Tensor) -> Tensor:
-        """Sums over the coordinates of each column, (n, columns)."""
+        """Sum over the coordinates of each column, (n, columns)."""
         return values.new_zeros(values.shape[0], self.count).index_add_(1, self.owner, values)
 
     def value_of(self, scores: Tensor) -> Tensor:
-        """The number of the value that each score stands for in a closed column, (n, s), of scores (n, s)."""
+        """Return the index of the value of each score (n, s) in a closed column."""
         inner = self.edges[:, 1:-1]
         return torch.searchsorted(inner.contiguous(), scores.T.contiguous()).T
 
     def spread(self, x: Tensor, normal: Tensor) -> Tensor:
-        """Rows whose scores have a standard normal law in each column.
+        """Resample the scores of rows so that they are standard normal in each column.
 
-        A value of a closed column and a knot of an open one hold an interval of ranks, in which the score is drawn. A score that
-        does not count, that of an atom or of a missing value, is noise.
+        A value of a closed column, or a knot of an open one, covers an interval of ranks, in which
+        the score is drawn. Scores of atoms and missing values, which do not count, become noise.
 
         Args:
             x: Coordinates in data units, (n, d).
-            normal: Standard normal numbers, one for each score, (n, s).
+            normal: Standard normal numbers, one per score, (n, s).
         """
         scores = x[:, self.scores]
         rank, ranks = torch.special.ndtr(scores.double()).T.contiguous(), self.ranks
@@ -160,7 +164,7 @@ def _spans(space: TableSpace) -> list[tuple[int, int, int]]:
 
 
 def gumbel(noise: Tensor) -> Tensor:
-    """Standard Gumbel numbers from standard normal ones, -log(-log Phi(noise)), of the same shape."""
+    """Convert standard normal to standard Gumbel numbers, -log(-log Phi(noise))."""
     return -torch.log(-torch.special.log_ndtr(noise))
 
 

@@ -1,4 +1,4 @@
-"""The text of a table: its form (encoding, separator, names, missing values), its cells, and files with gaps."""
+"""Read and write the text of tables: dialect (encoding, separator, names, missing values), cells, and files with gaps."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from pushforward.data.tables.constraints import iso_date
 from pushforward.data.tables.string_columns import MISSING, CellRows, Collector, Faults, RawColumn
 from pushforward.errors import DataError, UsageError, did_you_mean
 from pushforward.files import plain_path
-from pushforward.numbers import finite, some
+from pushforward.numbers import counted, finite, some
 from pushforward.table_column import Column
 
 SEPARATORS = ("\t", ";", "|", ",", " ")  # in the order of preference where several split alike: 1,5;2,5 holds decimal commas
@@ -36,15 +36,16 @@ _ABSENT = frozenset({"", "na", "n/a", "nan", "null", "none", "?", "-", "."})
 
 @dataclass(frozen=True)
 class Layout:
-    """The form of a table's file, so that samples are written as it is.
+    """Format of a table's file, which samples are written in.
 
     Args:
-        separator: Between cells; a blank stands for any run of them.
-        header: Whether the first line holds the columns' names.
-        missing: The text of a missing value of each column; empty for an empty one in all.
-        types: The type of each column of a data frame, as `frames.types_of` writes it; empty for a file.
-        levels: The texts of the levels of each of its columns that is a category, in their order; () for the others.
-        columns: The names of all columns of the file, if some are left out; else empty.
+        separator: Separator of cells; a blank means any number of blanks.
+        header: Whether the first line contains column names.
+        missing: Text of missing values in each column; empty if all are empty cells.
+        types: Types of a data frame's columns, as returned by `frames.types_of`; empty for a file.
+        levels: Texts of the levels of each categorical data-frame column in order; () for other
+            columns.
+        columns: Names of all columns of the file, if some are left out; otherwise empty.
 
     Raises:
         DataError: For another separator than one character, or a longer text than `LONGEST`.
@@ -64,20 +65,22 @@ class Layout:
         object.__setattr__(self, "levels", tuple(tuple(map(str, texts)) for texts in self.levels))
         texts = (*self.missing, *self.types)
         if len(self.levels) != len(self.types) or len(self.separator) != 1 or any(len(text) > LONGEST for text in texts):
-            raise DataError("The layout of a table has one character between cells, short texts, and levels for each type.")
+            raise DataError(
+                "The layout of a table must have a separator of one character, short texts, and levels for each type."
+            )
 
 
 @dataclass(frozen=True)
 class Cells:
-    """The cells of a table's text, without blanks around them.
+    """Cells of a table's text, without surrounding blanks.
 
     Args:
-        rows: Those of each line, the first one included.
-        lines: The number of the line on which each row ends, from 1.
-        separator: Between cells; a blank stands for any run of them.
-        encoding: Of the text.
-        comments: The numbers of the lines that were left out as comments.
-        faults: What is wrong.
+        rows: Cells of each line, including the first line.
+        lines: Number of the line on which each row ends, from 1.
+        separator: Separator of cells; a blank means any number of blanks.
+        encoding: Encoding of the text.
+        comments: Numbers of the lines that were skipped as comments.
+        faults: Problems found so far.
     """
 
     rows: CellRows
@@ -92,7 +95,7 @@ def cells_of(content: bytes) -> Cells:
     """Split the content of a file into cells.
 
     Args:
-        content: The whole file.
+        content: Content of the whole file.
 
     Returns:
         The cells; what is wrong with them is in ``faults``.
@@ -103,11 +106,12 @@ def cells_of(content: bytes) -> Cells:
     if "\ufffd" in text:
         lines = [number for number, line in enumerate(text.split("\n"), 1) if "\ufffd" in line]
         faults.add(
-            f"lines that are not UTF-8 text: {some(lines)}. Save the file in UTF-8; files of older programs are often in "
-            "Windows-1252: `iconv -f WINDOWS-1252 -t UTF-8 OLD > NEW`."
+            f"The file is not UTF-8 text; the first invalid line is {lines[0]}. Save it as UTF-8. "
+            "If it is in Windows-1252, as older programs write it, use `iconv -f WINDOWS-1252 -t "
+            "UTF-8 OLD > NEW`."
         )
     if max(map(re.split("[\r\n]", text, maxsplit=1)[0].count, SEPARATORS)) >= MOST_COLUMNS:
-        faults.add(f"the first line has more than {MOST_COLUMNS:,} cells. Save such a table as .npy, which is read as vectors.")
+        faults.add(f"The first line has more than {MOST_COLUMNS:,} cells. Save such a table as .npy, which is read as vectors.")
         return Cells(CellRows(), (), faults=faults)
     separator = _separator("\n".join(text.split("\n", LOOKED_AT)[:LOOKED_AT]))
     del text  # it is read again part by part
@@ -116,14 +120,14 @@ def cells_of(content: bytes) -> Cells:
     comments = [split.lines[place] for place, row in split.others if row[0].startswith(COMMENTS)]
     others = [(place, row) for place, row in split.others if not row[0].startswith(COMMENTS) and any(row)]
     if others:
-        listed = some(f"line {split.lines[place]} (cells: {len(row)})" for place, row in others)
+        listed = some(f"line {split.lines[place]} has {counted(len(row), 'cell')}" for place, row in others)
         faults.add(
-            f"lines with another number of cells than the other lines, which have {split.width}: {listed}. The separator is "
-            f"{SEPARATOR_NAMES.get(separator, separator)}. Correct or remove these lines; put quotes around cells that hold the "
-            "separator."
+            f"Lines have different numbers of cells: most have {split.width}, but {listed}. "
+            f"Detected separator: {SEPARATOR_NAMES.get(separator, separator)}. Correct or remove "
+            "these lines, and put quotes around cells that contain the separator."
         )
     if any("\n" in cell for cell in split.last) and content.count(b'"') % 2:
-        faults.add(f"a quote that is opened after line {[0, *split.lines][-2]} is never closed. Close or remove it.")
+        faults.add(f"The quote opened after line {[0, *split.lines][-2]} is never closed. Close or remove it.")
     return Cells(usual, ends, separator, encoding, tuple(comments), faults)
 
 
@@ -151,17 +155,17 @@ def _split(content: bytes, encoding: str, separator: str, faults: Faults) -> Col
             if row and (len(row) > 1 or row[0].strip()):
                 split.add(row, reader.line_num)
     except csv.Error as error:
-        faults.add(f"line {reader.line_num}: {error}. Is a quote that begins a cell not closed?")
+        faults.add(f"Line {reader.line_num}: {error}. A quote at the start of a cell may not be closed.")
     split.take_apart()
     return split
 
 
 def has_header(first: Sequence[str], rows: Sequence[Sequence[str]]) -> bool | None:
-    """Whether a table's first line holds the names of its columns.
+    """Decide whether a table's first line contains column names.
 
     Args:
-        first: The cells of the first line.
-        rows: The rows below it, each of as many cells; the first `ROWS` of them are looked at.
+        first: Cells of the first line.
+        rows: Rows below it with equally many cells, of which the first `ROWS` are examined.
 
     Returns:
         True for names, False for data, None where both are possible.
@@ -217,17 +221,17 @@ def _sign(cell: str, column: Sequence[str], counted: bool) -> str:
 
 @dataclass(frozen=True)
 class GappyFile:
-    """A table's file of text.
+    """Text file of a table with missing values.
 
     Args:
-        path: The file.
-        encoding: Of the text.
-        separator: Between cells; a blank stands for any run of them.
-        ending: Of its lines.
-        header: The names of the columns.
-        named: Whether its first line holds them.
-        rows: The cells of each row, without blanks around them.
-        numbers: The line on which each row ends, from 1; the line of names counts.
+        path: Path of the file.
+        encoding: Encoding of the text.
+        separator: Separator of cells; a blank means any number of blanks.
+        ending: Line ending.
+        header: Column names.
+        named: Whether the first line contains the column names.
+        rows: Cells of each row, without surrounding blanks.
+        numbers: Number of the line on which each row ends, from 1, counting the header.
     """
 
     path: Path
@@ -244,9 +248,10 @@ class GappyFile:
         """Read a file.
 
         Args:
-            path: The file.
-            names: The names of the model's columns, by which a line of names is known; those of the file's where it has none.
-            layout: Of the file that the model was trained on.
+            path: Path of the file.
+            names: Column names of the model, used to recognise a header and to name the columns of
+                a file without one.
+            layout: Format of the file that the model was trained on.
 
         Raises:
             DataError: For a file that is no table, or whose columns are unknown.
@@ -263,18 +268,20 @@ class GappyFile:
         named = len(known) == len(names) or (layout.header and (bool(known) or has_header(header, cells.rows[1:]) is not False))
         numbered = [f"x{place}" for place in range(len(header))]
         if not named and len(header) != len(names) and not set(names) <= set(numbered):
-            raise DataError(f"{path} has {len(header)} columns and no line of names: write one; the model has {some(names)}.")
+            raise DataError(
+                f"{path} has {len(header)} columns and no header line. Add one; the columns of the model are {some(names)}."
+            )
         ending = "\r\n" if "\r\n" in content.decode(cells.encoding) else "\n"
         header = header if named else list(names) if len(header) == len(names) else numbered
         return cls(path, cells.encoding, cells.separator, ending, tuple(header), named, cells.rows[named:], cells.lines[named:])
 
     def values(self, fields: Sequence[Column], absent: Iterable[str] = ()) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-        """The values of a table's columns, and which cells are missing in the file; see `gappy_values`."""
+        """Return the values of a table's columns, and which cells are missing; see `gappy_values`."""
         columns = [RawColumn(name, *self.rows.column(place)) for place, name in enumerate(self.header)]
         return gappy_values(str(self.path), columns, fields, absent, self.numbers)
 
     def filled(self, cells: Mapping[str, Mapping[int, str]]) -> str:
-        """The file's text with other cells in some rows, by column and row; quotes stand where they must."""
+        """Return the file's text with new cells in some rows, by column and row, quoted if necessary."""
         out = io.StringIO(newline="")
         writer = csv.writer(out, delimiter=self.separator, lineterminator=self.ending)
         if self.named:
@@ -293,29 +300,31 @@ def gappy_values(
     lines: Sequence[int] | None = None,
     dates: bool = False,
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """The values of a table's columns, and which cells are missing, (n, columns) each.
+    """Return the values of a table's columns and which cells are missing, (n, columns) each.
 
-    A column that the table does not have is NaN, and no cell of it is missing. A text that a column has as a category is a
-    value, whatever it means elsewhere.
+    A column that the table lacks is NaN and not marked as missing. A text that is a category of its
+    column is a value, even if it denotes a missing value elsewhere.
 
     Args:
-        name: What messages call the table.
-        columns: Those that it has.
-        fields: The model's columns.
-        absent: Texts that mean that there is no value, beside `MISSING`.
-        lines: The line of each row in the file, for messages; None for a table that is no file, whose rows are counted from 0.
-        dates: Whether dates may be written as ISO 8601 has them instead of as the column does.
+        name: Name of the table in messages.
+        columns: Columns of the table.
+        fields: Columns of the model.
+        absent: Texts that denote a missing value, in addition to `MISSING`.
+        lines: Line of each row in the file, for messages; None for a table without a file, whose
+            rows are counted from 0.
+        dates: Whether dates may be in ISO 8601 format instead of the column's own.
 
     Raises:
         DataError: For a table without any of the columns or with two of one name, or cells that a column does not have.
     """
-    known, texts, names = (
-        {column.name: column for column in columns},
-        {*MISSING, *absent},
-        [column.name for column in columns],
-    )
+    faults = Faults()
+    known = {column.name: column for column in columns}
+    texts = {*MISSING, *absent}
+    names = [column.name for column in columns]
     if not known.keys() & {column.name for column in fields} or len(known) < len(columns):
-        raise DataError(f"{name} has the columns {', '.join(names)}: expected some of the model's, each once.")
+        raise DataError(
+            f"{name} has the columns {', '.join(names)}. At least one must be a column of the model, and names must be unique."
+        )
     values = np.full((len(columns[0].codes), len(fields)), np.nan)
     missing = np.zeros(values.shape, dtype=bool)
     numbers = range(len(values)) if lines is None else lines
@@ -334,17 +343,18 @@ def gappy_values(
         if odd and not wanted.rare:
             expected = f" Expected one of: {some(levels)}." if levels else ""
             where = column.where(odd, numbers)
-            raise DataError(f'{name}: "{wanted.name}" has cells that the model\'s column does not have: {where}.{expected}')
+            faults.add(f'The column "{wanted.name}" of the model does not have these values: {where}.{expected}')
+    faults.refuse(name)
     return values, missing
 
 
 def chosen_columns(fields: Sequence[Column], only: Sequence[str] | str | None, there: Sequence[str]) -> NDArray[np.bool_]:
-    """Which columns are filled in, bool (columns,).
+    """Return which columns to fill in, bool (columns,).
 
     Args:
-        fields: The model's columns.
-        only: The names of those to fill, or one name; None for all.
-        there: The names of the table's columns.
+        fields: Columns of the model.
+        only: Names of the columns to fill in, or one name; None for all.
+        there: Column names of the table.
 
     Raises:
         UsageError: For names that are none of columns, or of none of the table's.
@@ -355,7 +365,7 @@ def chosen_columns(fields: Sequence[Column], only: Sequence[str] | str | None, t
     if not wanted or (only is not None and not set(wanted) <= set(both)):
         wrong = next((name for name in wanted if name not in both), "")
         raise UsageError(
-            f'`only` names the columns to fill, and "{wrong}" is no column of both the model and the table.'
-            f"{did_you_mean(wrong, both)} Those are: {', '.join(both)}."
+            f'`only` must contain columns of both the model and the table, and "{wrong}" is not '
+            f"one.{did_you_mean(wrong, both)} Available columns: {', '.join(both)}."
         )
     return np.isin(names, wanted)

@@ -1,4 +1,4 @@
-"""Data frames of pandas and polars: read as tables, and written from samples; neither is imported before it is needed."""
+"""Read data frames of pandas and polars as tables, and write samples to data frames."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def _is_polars(value: object) -> bool:
 
 
 def frame_table(frame: Any) -> RawTable:
-    """A data frame as the text of a file would hold it.
+    """Convert a data frame to the text of a table.
 
     Raises:
         DataError: For values that no cell of a table holds, such as lists.
@@ -81,13 +81,13 @@ def _cell(name: str, value: Any, whole: bool, days: bool) -> str:
         return str(int(value))
     if isinstance(value, (float, np.floating)):
         if math.isinf(value):
-            raise DataError(f'The column "{name}" holds {value}: expected finite numbers, and NaN where there is no value.')
+            raise DataError(f'The column "{name}" contains {value}: expected finite numbers, and NaN for missing values.')
         return str(int(value)) if whole and value.is_integer() else repr(float(value))
     if isinstance(value, datetime):
         return value.strftime("%Y-%m-%d" if days else f"%Y-%m-%d %H:%M:%S{'.%f' * (value.microsecond > 0)}")
     if isinstance(value, (str, date, time)) or type(value).__name__ == "Decimal":
         return str(value).strip()
-    raise DataError(f'The column "{name}" holds a {type(value).__name__}: expected numbers, texts, dates or booleans.')
+    raise DataError(f'The column "{name}" contains a {type(value).__name__}: expected numbers, strings, dates or booleans.')
 
 
 def frame_of(
@@ -98,7 +98,7 @@ def frame_of(
 ) -> Any:
     """Convert values of a table to a data frame: of polars if the table was one, otherwise of pandas.
 
-    Each column has the type that it has in the frame that the layout is of, where that can hold the values, else its own.
+    Columns have the types of the original frame if these can represent the values.
 
     Args:
         fields: The columns.
@@ -188,13 +188,13 @@ def _polars_series(pl: Any, field: Column, values: NDArray[np.float64], kind: st
 
 
 def filled_frame(frame: Any, fields: Sequence[Column], values: NDArray[np.float64], missing: NDArray[np.bool_]) -> Any:
-    """A data frame with its missing values filled in; columns keep their types where these can hold the values.
+    """Fill in the missing values of a data frame; columns keep their types if these can represent the values.
 
     Args:
-        frame: The frame.
-        fields: The columns that are filled in.
-        values: Their values (n, columns).
-        missing: Which are missing in the frame, (n, columns).
+        frame: Data frame with missing values.
+        fields: Columns to fill in.
+        values: Values of these columns (n, columns).
+        missing: Which values are missing in the frame, bool (n, columns).
     """
     polars = _is_polars(frame)
     library: Any = importlib.import_module("polars" if polars else "pandas")
@@ -224,7 +224,7 @@ def filled_frame(frame: Any, fields: Sequence[Column], values: NDArray[np.float6
 
 
 def parquet_frame(path: Path) -> Any:
-    """The pandas data frame of a Parquet file.
+    """Read a Parquet file as a pandas data frame.
 
     Raises:
         DataError: For a file that cannot be read.
@@ -237,7 +237,7 @@ def parquet_frame(path: Path) -> Any:
 
 
 def write_parquet(path: Path, frames: Sequence[Any]) -> None:
-    """Write data frames below one another.
+    """Write data frames to a Parquet file, one below the other.
 
     Raises:
         MissingExtra: Where pandas or pyarrow is not installed.
@@ -249,10 +249,10 @@ def write_parquet(path: Path, frames: Sequence[Any]) -> None:
 
 
 def for_parquet(path: Path) -> Any:
-    """Pandas, which reads and writes Parquet files by pyarrow.
+    """Import pandas, which reads and writes Parquet files with pyarrow.
 
     Args:
-        path: The file, for the message.
+        path: File path, for the error message.
 
     Raises:
         MissingExtra: Where one of them is not installed.

@@ -1,4 +1,4 @@
-"""What the columns of a table hold, decided from their cells: which texts are numbers or dates, and which are categories."""
+"""Decide from the cells of a table what its columns contain: numbers, dates or categories."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ _FIRST = 50
 KINDS = ("number", "whole", "ordinal", "date", "category", "boolean", "drop")
 NUMERIC = ("number", "whole", "date")
 MOST_CATEGORIES = 1000
-LIKE_IDENTIFIER = "whole numbers that look like an identifier: every value differs"
-CONSTANT = "a constant: every value is the same"
+LIKE_IDENTIFIER = "integers that look like an identifier: all values differ"
+CONSTANT = "a constant: all values are equal"
 FEW = 20  # whole numbers of at most so many different values are ordered categories,
 REPEATED = 5  # where each occurs so often on average
 IDENTIFIER_ROWS, IDENTIFIER_SHARE = 20, 0.95  # text is an identifier where so many rows and this share of them differ
@@ -51,7 +51,7 @@ _NAMED_ID = re.compile(r"(?i:(^|[^a-z])(id|uuid)$)|[a-z]I[dD]$")  # the ends of 
 
 
 def is_number(text: str, point: str = ".") -> bool:
-    """Whether a text is a finite number, with a decimal point or comma; a whole number that float64 rounds is none."""
+    """Return whether a text is a finite number with the given decimal separator; integers that float64 rounds are not."""
     pattern = _NUMBER if point == "." else _COMMA
     if not pattern.match(text) or is_code(text) or (_WHOLE.match(text) and not is_whole(text)):
         return False
@@ -59,17 +59,17 @@ def is_number(text: str, point: str = ".") -> bool:
 
 
 def is_code(text: str) -> bool:
-    """Whether a text is of digits that a number would lose, such as 007 and +49."""
+    """Return whether a text has digits that would be lost in a number, such as 007 and +49."""
     return bool(_CODE.match(text))
 
 
 def is_whole(text: str) -> bool:
-    """Whether a text is a whole number, which float64 holds exactly."""
+    """Return whether a text is an integer that float64 represents exactly."""
     return bool(_WHOLE.match(text)) and abs(int(text)) <= EXACT
 
 
 def group_of(texts: Sequence[str]) -> str:
-    """What separates thousands in all texts that have it; a point only where some text has two of them or a comma as well."""
+    """Detect the thousands separator of texts; a point counts only if a text has two of them, or a comma as well."""
     for sign, points in _GROUPS.items():
         holding = [text for text in texts if sign in text]
         grouped = re.compile(rf"-?[1-9]\d{{0,2}}(?:{re.escape(sign)}\d{{3}})+(?:[{points}]\d+)?$")
@@ -80,7 +80,7 @@ def group_of(texts: Sequence[str]) -> str:
 
 
 def unit_of(texts: Sequence[str]) -> tuple[str, str]:
-    """The prefix and the suffix that all texts have around a number, such as "$" and " kg"; empty where they differ."""
+    """Detect the prefix and suffix of numbers that all texts share, such as "$" and " kg"; empty if they differ."""
     found = set[tuple[str, str]]()
     for text in texts:
         amount = _AMOUNT.match(text)
@@ -91,14 +91,14 @@ def unit_of(texts: Sequence[str]) -> tuple[str, str]:
 
 
 def point_of(texts: Sequence[str], group: str = "") -> str:
-    """The decimal point or comma of a column: that by which more texts are numbers, without what separates thousands."""
+    """Detect the decimal separator of a column: the one with which more texts are numbers."""
     if group in (",", "."):
         return _GROUPS[group]
     return max(".", ",", key=lambda point: sum(is_number(text, point) for text in texts))
 
 
 def form_of(texts: Iterable[str], point: str = ".") -> Format:
-    """How a column of numbers is written: with the most decimals that occur, and at least with the fewest that occur."""
+    """Detect the format of a column of numbers, such as the largest and the smallest number of decimals."""
     most, fewest, digits = 0, MOST_DECIMALS, 0
     for text in texts:
         plain, _, exponent = text.lower().partition("e")
@@ -112,10 +112,10 @@ def form_of(texts: Iterable[str], point: str = ".") -> Format:
 
 
 def date_patterns(texts: Sequence[str]) -> list[str]:
-    """The patterns of dates that read and write every one of some texts unchanged, the preferred one first.
+    """Return the date patterns that read and write all texts unchanged, the preferred one first.
 
     Args:
-        texts: Different cells, at least one.
+        texts: Distinct cells, at least one.
     """
     if not all(_LIKE_DATE.match(text) for text in texts[:_FIRST]):
         return []
@@ -140,17 +140,19 @@ def _fits(pattern: str, texts: Sequence[str]) -> bool:
 
 @dataclass(frozen=True)
 class Finding:
-    """What a column holds.
+    """The content of a column, as detected or specified.
 
     Args:
-        name: The column's name.
+        name: Column name.
         kind: One of `KINDS`; "drop" for a column that is left out.
-        why: The reason, in words.
-        form: How numbers and dates are written.
-        names: The texts of categories, in their order.
-        rounds: Whether a schema says how many digits cells have, to which they are rounded.
-        rare: How many further texts of categories are not learned (`pushforward.data.tables.rare`).
-        personal: What personal data it looks like, such as "names"; mostly empty.
+        why: Reason for the decision.
+        form: Format of numbers and dates.
+        names: Texts of the categories in order.
+        rounds: Whether a schema specifies the number of digits, to which cells are rounded.
+        rare: Number of further category texts that are not learned
+            (`pushforward.data.tables.rare`).
+        personal: Kind of personal data that the column seems to contain, such as "names"; usually
+            empty.
     """
 
     name: str
@@ -164,7 +166,7 @@ class Finding:
 
     @property
     def numeric(self) -> bool:
-        """Whether values are numbers or dates, in place of numbers of categories."""
+        """Whether values are numbers or dates instead of category indices."""
         return self.kind in NUMERIC
 
     def values(self, column: RawColumn, missing: Sequence[str]) -> NDArray[np.float64]:
@@ -178,25 +180,25 @@ class Finding:
         return column.numbered(texts)
 
     def measured(self, values: NDArray[np.float64], missing: bool = False) -> Column:
-        """The column of training values, float64 (n,); ``missing`` says whether others may be missing where none of them is."""
+        """Fit a column to training values, float64 (n,); ``missing`` says whether other values may be missing."""
         if self.numeric:
             return Number.measured(self.name, values, self.kind, self.form, missing)
         return replace(Category.measured(self.name, values, self.names, self.kind, missing), rare=self.rare)
 
 
 def infer(column: RawColumn, missing: Sequence[str], lines: Sequence[int], faults: Faults) -> Finding:
-    """Decide what a column holds.
+    """Decide what a column contains.
 
     Args:
-        column: Its cells.
-        missing: Texts that mean that there is no value.
-        lines: The line of each row, for messages.
-        faults: Notes what is wrong with it.
+        column: Cells of the column.
+        missing: Texts that denote a missing value.
+        lines: Line number of each row, for messages.
+        faults: Collector of problems.
     """
     name, places = column.name, column.present(missing)
     texts, n = [column.texts[place] for place in places], int(column.counts[places].sum())
     if not texts:
-        return Finding(name, "category", "every cell is missing; samples leave it empty")
+        return Finding(name, "category", "all cells are missing; samples leave the column empty")
     if len(texts) == 2 and tuple(sorted(text.lower() for text in texts)) in TWO:
         return Finding(name, "boolean", "two values that mean no and yes", names=ordered(texts))
     prefix, suffix = unit_of(texts)
@@ -208,8 +210,9 @@ def infer(column: RawColumn, missing: Sequence[str], lines: Sequence[int], fault
     plain = [text.replace(group, "") for text in bare] if group else bare
     if group == "," and not any("." in text or text.count(",") > 1 for text in bare) and any(map(_LONG.match, bare)):
         faults.add(
-            f'the column "{name}" holds numbers with commas and one of four digits: commas may separate thousands or decimals. '
-            'Write all numbers in one way, or say it in a schema: {"kind": "number", "group": ","} or "point": ",".'
+            f'In the column "{name}", commas may separate thousands or decimals: it contains '
+            "numbers with a comma and numbers with four digits. Write all numbers in the same "
+            'way, or use a schema with {"kind": "number", "group": ","} or "point": ",".'
         )
     point = point_of(plain, group)
     numeric = [is_number(text, point) for text in plain]
@@ -223,15 +226,16 @@ def infer(column: RawColumn, missing: Sequence[str], lines: Sequence[int], fault
 
 
 def of_levels(column: RawColumn, levels: Sequence[str], missing: Sequence[str], ordinal: bool) -> Finding | None:
-    """What a categorical column of a data frame holds: those of its levels that occur, in their order where they have one.
+    """Decide from the levels of a categorical data-frame column that occur, in their order if they have one.
 
-    None where its cells are not its levels, or where there are none or more than `MOST_CATEGORIES`.
+    Returns None if cells are not among the levels, or if there are no levels or more than
+    `MOST_CATEGORIES`.
     """
     present = {column.texts[place] for place in column.present(missing)}
     names = tuple(dict.fromkeys(level for level in levels if level in present))
     if set(names) != present or not 0 < len(names) <= MOST_CATEGORIES:
         return None
-    kind, why = ("ordinal", "an ordered category of the frame, in its order") if ordinal else ("category", "of the frame")
+    kind, why = ("ordinal", "an ordered category of the data frame") if ordinal else ("category", "a category of the data frame")
     return Finding(column.name, kind, why, names=names if ordinal else ordered(names))
 
 
@@ -251,17 +255,17 @@ def _of_numbers(column: RawColumn, cells: Sequence[str], texts: Sequence[str], s
         digits = f"significant digits: {form.digits}" if form.decimals is None else f"decimals: {form.decimals}"
         return Finding(name, "number", f"numbers, {digits}{', with a decimal comma' * (signs.point == ',')}{unit}", form)
     if signs.group:
-        return Finding(name, "whole", f"whole numbers{unit}", whole)
+        return Finding(name, "whole", f"integers{unit}", whole)
     if n == len(column.codes) == different > FEW:
         steps = np.diff(np.array(texts, dtype=np.float64)[column.codes])
         if (steps == 1).all() or (steps == -1).all():
-            return Finding(name, "drop", "an identifier: whole numbers that count up from row to row")
+            return Finding(name, "drop", "an identifier: integers that increase from row to row")
         if (steps > 0).all() or (steps < 0).all() or _NAMED_ID.search(name):
             return Finding(name, "whole", LIKE_IDENTIFIER, whole)
     elif different <= FEW and n >= REPEATED * different:
-        why = f"{different} different whole numbers, taken as ordered categories" if different > 1 else CONSTANT
+        why = f"{different} distinct integers, treated as ordered categories" if different > 1 else CONSTANT
         return Finding(name, "ordinal", why, names=tuple(sorted(cells, key=lambda text: (signs.value(text), text))))
-    return Finding(name, "whole", f"whole numbers{unit}", whole)
+    return Finding(name, "whole", f"integers{unit}", whole)
 
 
 def _of_texts(column: RawColumn, places: Sequence[int], numeric: Sequence[bool], lines: Sequence[int], faults: Faults) -> Finding:
@@ -273,27 +277,28 @@ def _of_texts(column: RawColumn, places: Sequence[int], numeric: Sequence[bool],
     codes = all(is_code(column.texts[place]) for place in odd) and counts[~are].sum() >= CODES * n and not (identifier or several)
     if (cells := counts[are].sum()) > MIXED * n and are.sum() > min(FEW, cells / 2) and not codes:
         faults.add(
-            f'the column "{name}" holds numbers, and {counted(int(counts[~are].sum()), "cell")} of other text: '
-            f"{column.where(odd, lines)}. Correct or remove these rows; or say that a text is a missing value: "
-            f'`missing="{column.texts[odd[0]]}"`; or drop the column: `drop="{name}"`.'
+            f'The column "{name}" contains numbers and {counted(int(counts[~are].sum()), "cell")} '
+            f"with other text: {column.where(odd, lines)}. Correct or remove these rows, treat a "
+            f'text as missing with `missing="{column.texts[odd[0]]}"`, or drop the column with '
+            f'`drop="{name}"`.'
         )
-        return Finding(name, "drop", "numbers with other text among them")
+        return Finding(name, "drop", "numbers and other text")
     if (several and not identifier) or ((several or identifier) and all(map(_UNIT.match, texts))):
         what = looks_like(name, texts, n, "category")
         seems = f" (it looks like {what})" if what else ""
         faults.add(
-            f'the column "{name}"{seems} holds {different:,} different texts, too many categories, such as '
-            f'"{texts[0][:40]}". Write numbers with one unit or none, or groups of texts, into the file; or drop the column: '
-            f'`drop="{name}"`.'
+            f'The column "{name}"{seems} contains {different:,} distinct texts, such as '
+            f'"{texts[0][:40]}", which are too many categories. Write numbers with the same unit '
+            f'or without units, group the texts, or drop the column with `drop="{name}"`.'
         )
         return Finding(name, "drop", "too many categories")
     if identifier:
-        return Finding(name, "drop", f"an identifier: {different:,} different texts in {n:,} cells")
-    return Finding(name, "category", f"{different} different texts" if different > 1 else CONSTANT, names=ordered(texts))
+        return Finding(name, "drop", f"an identifier: {different:,} distinct texts in {n:,} cells")
+    return Finding(name, "category", f"{different} distinct texts" if different > 1 else CONSTANT, names=ordered(texts))
 
 
 def ordered(texts: Sequence[str]) -> tuple[str, ...]:
-    """Texts in the order of their numbers, where all are numbers, else of the alphabet."""
+    """Sort texts as numbers if all are numbers, otherwise alphabetically."""
     if all(map(is_number, texts)):
         return tuple(sorted(texts, key=lambda text: (float(text), text)))
     return tuple(sorted(texts, key=lambda text: (text.lower(), text)))

@@ -26,13 +26,13 @@ _UNITS = {"%f": 1e-6, "%S": 1.0, "%M": 60.0, "H": 3600.0}
 
 
 def unit(pattern: str) -> float:
-    """Return the seconds to which dates of a pattern are rounded."""
+    """Return the precision of dates of a pattern, in seconds."""
     units = (seconds for part, seconds in _UNITS.items() if part in pattern)
     return next(units, 86400.0)
 
 
 def rounded(values: Floats, form: Form) -> Floats:
-    """Round numbers or dates to what their cells can say."""
+    """Round numbers or dates to the precision of their cells."""
     if form["pattern"]:
         seconds = unit(form["pattern"])
         return np.round(values / seconds) * seconds
@@ -45,7 +45,7 @@ def rounded(values: Floats, form: Form) -> Floats:
 
 
 def between(scores: Floats, edges: Floats, numbers: Floats, form: Form) -> Floats:
-    """Return the numbers of scores, linear between edges and rounded; a score in float32 finds its edge."""
+    """Interpolate numbers linearly between the edges of their scores, and round them; a score in float32 finds its edge."""
     values = rounded(np.interp(scores, edges, numbers), form)
     short = edges.astype(np.float32).astype(np.float64)
     place = np.minimum(np.searchsorted(short, scores), len(short) - 1)
@@ -131,11 +131,11 @@ def main() -> None:
     if ending not in (".csv", ".tsv"):
         parser.error(f"the table must end in .csv or .tsv, got {asked.table}")
     if not asked.samples.is_file():
-        parser.error(f"{asked.samples} is not a file; run.py draws samples into one")
+        parser.error(f"{asked.samples} does not exist. Create it with run.py.")
     x = np.load(asked.samples, allow_pickle=False)
     expected = tuple(space["shape"])
     if x.shape[1:] != expected:
-        parser.error(f"{asked.samples} holds shape {x.shape[1:]}; expected {expected}, drawn by run.py")
+        parser.error(f"{asked.samples} contains arrays of shape {x.shape[1:]}; expected {expected}, as written by run.py")
     columns = [cells_of(column, x) for column in space["columns"]]
     separator = "\t" if ending == ".tsv" else space["table"]["separator"]
     with asked.table.open("w", newline="", encoding="utf-8") as file:

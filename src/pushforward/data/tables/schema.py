@@ -1,4 +1,4 @@
-"""What was decided of a table, and its schema: a JSON file that says what each column holds, which a person may edit.
+"""Decisions about the columns of a table, and the schema: a JSON file of these decisions that can be edited.
 
     {
       "target": "size",
@@ -12,8 +12,8 @@
       }
     }
 
-Columns that it does not name are decided from their cells. Without a target the entry is left out, or null. "why" of a column is
-for the reader alone.
+Columns that are not in the schema are decided from their cells. Without a target, the entry is
+missing or null. The "why" of a column is only for the reader.
 """
 
 from __future__ import annotations
@@ -64,17 +64,17 @@ _ENTRY = ("kind", "why", "names", *_FORM)
 
 @dataclass(frozen=True)
 class TableFacts:
-    """What was read of a table and decided.
+    """Facts about a table, and the decisions about its columns.
 
     Args:
-        names: Of all columns of the table, also of those that options leave out.
-        findings: What each other column holds, those that are left out for what they hold among them.
-        examples: The first different cells of each column.
-        missing: The share of cells of each column that hold no value.
-        texts: Texts that mean that there is no value.
-        rows: How many rows there are.
-        separator: Between cells; empty for a table that is no text.
-        notes: Sentences about lines that were left out, personal data, and values that are not learned.
+        names: Names of all columns of the table, including those that options leave out.
+        findings: Contents of all other columns, including those left out because of their content.
+        examples: First distinct cells of each column.
+        missing: Fraction of missing cells in each column.
+        texts: Texts that denote a missing value.
+        rows: Number of rows.
+        separator: Separator of cells; empty for a table that is not text.
+        notes: Sentences about skipped lines, personal data, and values that are not learned.
     """
 
     names: tuple[str, ...]
@@ -95,23 +95,25 @@ class TableFacts:
             shares.append(1 - int(column.counts[present].sum()) / max(1, len(column.codes)))
         rows, notes = len(table.lines), list(table.notes)
         if rows < FEW:
-            notes.append(f"so few rows ({rows}) can be learned by heart: samples will repeat those of the training split")
+            notes.append(
+                f"the table has only {rows} rows, so a model can memorise them: samples will repeat rows of the training split"
+            )
         personal = {finding.name: finding.personal for finding in findings if finding.personal and finding.kind != "drop"}
         if personal:
             listed = ", ".join(f'"{name}" ({what})' for name, what in personal.items())
             notes.append(
-                f"these columns look like personal data, which samples would repeat: {listed}. Leave them out: "
-                f'`drop="{",".join(personal)}"`'
+                f"these columns look like personal data, which samples would repeat: {listed}. "
+                f'Drop them with `drop="{",".join(personal)}"`'
             )
         separator, texts = "" if table.header is None else table.separator, tuple(dict.fromkeys(missing))
         return cls(table.names, tuple(findings), tuple(examples), tuple(shares), texts, rows, separator, tuple(notes))
 
     def fitted(self, fields: Sequence[Column], known: NDArray[np.float64]) -> TableFacts:
-        """Add what became of rare values when the columns were fitted, whose texts the findings then no longer name.
+        """Add the handling of rare values once the columns are fitted; findings no longer list these values.
 
         Args:
-            fields: The columns.
-            known: The values of the training rows, (n, columns).
+            fields: Fitted columns.
+            known: Values of the training rows, (n, columns).
         """
         rare = {field.name: () for field in fields if field.rare}
         findings = [replace(finding, names=rare.get(finding.name, finding.names)) for finding in self.findings]
@@ -119,7 +121,7 @@ class TableFacts:
 
     @property
     def sentences(self) -> list[str]:
-        """What a person who trains should know: columns and lines that were left out."""
+        """Messages for a person who trains a model: columns and lines that were left out."""
         dropped: dict[str, list[str]] = {}
         for finding in self.findings:
             if finding.kind == "drop":
@@ -127,10 +129,10 @@ class TableFacts:
         return [*(f"left out {some(names)}: {why}" for why, names in dropped.items()), *self.notes]
 
     def columns(self, fields: Sequence[Column]) -> list[dict[str, Any]]:
-        """A plain dict for each column: name, kind, range or categories, missing, atoms, examples and why.
+        """Describe each column as a dict: name, kind, range or categories, missing, atoms, examples and why.
 
         Args:
-            fields: The columns as they were measured on the training rows.
+            fields: Columns fitted to the training rows.
         """
         content = {field.name: _content(field) for field in fields}
         parts = zip(self.findings, self.examples, self.missing, strict=True)
@@ -160,10 +162,10 @@ def _content(field: Column) -> dict[str, Any]:
 
 
 def read_schema(source: str | os.PathLike[str] | Mapping[str, Any]) -> dict[str, Any]:
-    """The content of a schema.
+    """Read and check a schema.
 
     Args:
-        source: The file, or its content.
+        source: Path of a JSON file, or its content.
 
     Raises:
         DataError: If it is no schema, naming the column and the entry that cannot be.
@@ -174,24 +176,24 @@ def read_schema(source: str | os.PathLike[str] | Mapping[str, Any]) -> dict[str,
             content = json.loads(Path(source).read_text(encoding="utf-8"))
         except FileNotFoundError:
             hint = f"Write one with `pushforward data check FILE --write-schema {source}`."
-            raise DataError(f"There is no schema {source}. {hint}") from None
+            raise DataError(f"The schema {source} does not exist. {hint}") from None
         except (OSError, ValueError, RecursionError) as error:
-            raise DataError(f"{source} is no JSON file: {error}.") from error
+            raise DataError(f"{source} is not a valid JSON file: {error}.") from error
     if not isinstance(content, Mapping) or not isinstance(content.get("columns", {}), Mapping):
-        raise DataError('The schema is none: expected {"columns": {"NAME": {"kind": KIND}, ...}, ...}.')
+        raise DataError('The schema has the wrong form: expected {"columns": {"NAME": {"kind": KIND}, ...}, ...}.')
     _refuse_unknown("The schema", content, _WHOLE)
     if not _texts(content.get("missing", [])) or not _texts(content.get("constraints", [])):
-        raise DataError('The schema: "missing" and "constraints" are lists of texts.')
+        raise DataError('The schema: "missing" and "constraints" must be lists of strings.')
     if not isinstance(content.get("target"), str | None):
-        raise DataError('The schema: "target" is the name of a column, or null.')
+        raise DataError('The schema: "target" must be the name of a column, or null.')
     for name, entry in content.get("columns", {}).items():
         where = f'The schema, column "{name}"'
         if not isinstance(entry, Mapping) or entry.get("kind") not in KINDS:
-            raise DataError(f'{where}: expected {{"kind": KIND, ...}}, where the kind is one of {", ".join(KINDS)}.')
+            raise DataError(f'{where}: expected {{"kind": KIND, ...}} with one of these kinds: {", ".join(KINDS)}.')
         _refuse_unknown(where, entry, _ENTRY)
         names = entry.get("names", [])
         if not _texts(names) or len(set(names)) < len(names):
-            raise DataError(f'{where}: "names" is a list of different texts.')
+            raise DataError(f'{where}: "names" must be a list of distinct strings.')
         try:
             Format(**{name: entry[name] for name in _FORM if name in entry})
         except (DataError, TypeError) as error:
@@ -202,7 +204,7 @@ def read_schema(source: str | os.PathLike[str] | Mapping[str, Any]) -> dict[str,
 def _refuse_unknown(where: str, content: Mapping[str, Any], known: Sequence[str]) -> None:
     for key in content:
         if key not in known:
-            raise DataError(f'{where}: unknown entry "{key}".{did_you_mean(key, known)} Known: {", ".join(known)}.')
+            raise DataError(f'{where}: unknown entry "{key}".{did_you_mean(key, known)} Expected one of: {", ".join(known)}.')
 
 
 def _texts(value: Any) -> bool:
@@ -210,7 +212,7 @@ def _texts(value: Any) -> bool:
 
 
 def schema_of(facts: TableFacts, target: str, constraints: Sequence[str]) -> dict[str, Any]:
-    """The schema of a table as it was decided; columns that options left out are dropped by it as well."""
+    """Build the schema with the decisions about a table; columns that options left out are dropped."""
     columns: dict[str, Any] = {name: {"kind": "drop"} for name in facts.names}
     for finding in facts.findings:
         plain = {name: getattr(finding.form, name) for name in _FORM}
@@ -222,14 +224,14 @@ def schema_of(facts: TableFacts, target: str, constraints: Sequence[str]) -> dic
 
 
 def write_schema(path: Path, schema: Mapping[str, Any]) -> None:
-    """Write a schema to a new file: a line for each part, and for each column, however many categories it has.
+    """Write a schema to a new JSON file, with one line per column.
 
     Raises:
         UsageError: For a file that is there.
         CheckpointError: If the disk refuses.
     """
     if path.exists():
-        raise UsageError(f"{path} is there already. Choose another `write_schema`, or remove it yourself.")
+        raise UsageError(f"{path} already exists. Choose another `write_schema`, or delete the file first.")
     plain = partial(json.dumps, ensure_ascii=False)
     columns = ",\n".join(f"    {plain(name)}: {plain(entry)}" for name, entry in schema["columns"].items())
     lines = [f"  {plain(name)}: {plain(value)}" for name, value in schema.items() if name != "columns"]
@@ -241,18 +243,18 @@ def write_schema(path: Path, schema: Mapping[str, Any]) -> None:
 def decide(
     column: RawColumn, entry: Mapping[str, Any] | None, missing: Sequence[str], lines: Sequence[int], faults: Faults
 ) -> Finding:
-    """What a column holds, by its entry of the schema, or by its cells where there is none.
+    """Decide what a column contains, from its entry in the schema or from its cells.
 
     Args:
-        column: Its cells.
-        entry: The entry.
-        missing: Texts that mean that there is no value.
-        lines: The line of each row, for messages.
-        faults: Notes what is wrong.
+        column: Cells of the column.
+        entry: Entry of the schema; None if there is none.
+        missing: Texts that denote a missing value.
+        lines: Line number of each row, for messages.
+        faults: Collector of problems.
     """
     if entry is None:
         return infer(column, missing, lines, faults)
-    name, kind, why = column.name, entry["kind"], str(entry.get("why") or "as the schema says")
+    name, kind, why = column.name, entry["kind"], str(entry.get("why") or "as specified in the schema")
     if kind == "drop":
         return Finding(name, kind, why)
     places = column.present(missing)
@@ -270,12 +272,12 @@ def decide(
         known, limit = set(finding.names), 2 if kind == "boolean" else MOST_NAMED
         odd = [place for place in places if column.texts[place] not in known]
         if len(known) > limit:
-            faults.add(f'the column "{name}" has {len(known):,} categories: a {kind} has at most {limit:,}.')
+            faults.add(f'The column "{name}" has {len(known):,} categories, but a {kind} can have at most {limit:,}.')
     if odd:
         cells = counted(int(column.counts[odd].sum()), "cell")
         faults.add(
-            f'the column "{name}" is of the kind {kind} in the schema, and {cells} cannot be: {column.where(odd, lines)}. '
-            "Correct the schema or these rows."
+            f'The column "{name}" has the kind {kind} in the schema, but {cells} cannot be read '
+            f"as this kind: {column.where(odd, lines)}. Correct the schema or these rows."
         )
     return finding
 

@@ -1,6 +1,6 @@
-"""The cells of a table as text, before it is decided what they hold, and what is wrong with them.
+"""Cells of a table as text, before their kinds are decided, and a collector of problems.
 
-Each different text of a column is held once, and four bytes for each cell.
+A column stores each distinct text once, and four bytes per cell.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ AT_ONCE = 4096  # rows that are taken apart at a time
 
 @dataclass
 class Faults:
-    """Sentences, each with the lines that it is about.
+    """Collector of sentences about problems.
 
     Args:
-        sentences: What was noted so far.
+        sentences: Sentences so far.
     """
 
     sentences: list[str] = field(default_factory=list)
@@ -48,12 +48,12 @@ class Faults:
 
 @dataclass(frozen=True)
 class RawColumn:
-    """The cells of a column.
+    """Cells of a column.
 
     Args:
-        name: Its name.
-        texts: The different texts, in the order of their first cells.
-        codes: The number of each cell's text, int32 (n,).
+        name: Column name.
+        texts: Distinct texts, in the order of their first cells.
+        codes: Index of each cell's text, int32 (n,).
     """
 
     name: str
@@ -76,27 +76,27 @@ class RawColumn:
         return RawColumn.of(self.name, cells)
 
     def present(self, missing: Iterable[str]) -> list[int]:
-        """The numbers of the texts that are values."""
+        """Return the indices of the texts that are not missing values."""
         absent = set(missing)
         return [place for place, text in enumerate(self.texts) if text not in absent]
 
     def values(self, missing: Iterable[str]) -> tuple[list[str], int]:
-        """The different texts that are values, and how many cells hold one."""
+        """Return the distinct texts that are not missing values, and the number of cells with one."""
         present = self.present(missing)
         return [self.texts[place] for place in present], int(self.counts[present].sum())
 
     def missing_text(self, missing: Iterable[str]) -> str:
-        """The most frequent text of missing values, an empty one where none is missing."""
+        """Return the most frequent text of missing values; empty if no value is missing."""
         absent = set(missing)
         known = [(count, text) for text, count in zip(self.texts, self.counts.tolist(), strict=True) if text in absent]
         return max(known, default=(0, ""), key=lambda entry: entry[0])[1]
 
     @property
     def hashes(self) -> NDArray[np.uint64]:
-        """A hash of each cell, uint64 (n,), by the column's name and the cell's text; of plain numbers by their value.
+        """Hash of each cell, uint64 (n,), by the column's name and the cell's text, or the value of a plain number.
 
-        It depends on no other cell and on no choice of kinds, so it stays when the table grows. All texts of `MISSING` count as
-        one.
+        The hash does not depend on other cells or on the column's kind, so it stays the same when
+        the table grows. All texts of `MISSING` have the same hash.
         """
         hashes = np.empty(len(self.texts), dtype=np.uint64)
         # a number of more than 16 characters may not fit into a float64 and is hashed as text
@@ -111,7 +111,7 @@ class RawColumn:
         return values[self.codes] if len(self.texts) else np.zeros(0)
 
     def where(self, places: Sequence[int], lines: Sequence[int], most: int = 5) -> str:
-        """The lines of the first cells that hold some of the texts, each with its text, in words."""
+        """Describe the first cells with some of the texts: their lines and texts."""
         rows = np.flatnonzero(np.isin(self.codes, list(places)))
         words = [f'line {lines[row]} ("{self.texts[self.codes[row]][:40]}")' for row in rows[:most].tolist()]
         return some(words) + (f" and {len(rows) - most:,} more" if len(rows) > most else "")
@@ -126,12 +126,14 @@ class RawTable:
     """A table as text.
 
     Args:
-        columns: Its columns, all of one length.
-        lines: The line of each row in the file, or the row's number, for messages.
-        header: Whether the file's first line holds the names; None for a table that is no file.
-        separator: Between cells.
-        notes: Sentences about what was left out or decided.
-        types: The types of a frame's columns by name, each with the texts of its levels; empty for other tables.
+        columns: Columns of equal length.
+        lines: Line of each row in the file, or the row's number, for messages.
+        header: Whether the file's first line contains column names; None for a table without a
+            file.
+        separator: Separator of cells.
+        notes: Sentences about skipped lines or decisions.
+        types: Types of a data frame's columns by name, each with the texts of its levels; empty for
+            other tables.
     """
 
     columns: tuple[RawColumn, ...]
@@ -146,25 +148,25 @@ class RawTable:
         return tuple(column.name for column in self.columns)
 
     def followed_by(self, other: RawTable) -> RawTable:
-        """Append the rows of another table, whose columns have the same names in any order.
+        """Append the rows of another table with the same column names, in any order.
 
         Raises:
             DataError: If a column is missing in one of the tables.
         """
         columns = {column.name: column for column in other.columns}
         if apart := sorted(columns.keys() ^ set(self.names)):
-            raise DataError(f"Only one of the two tables has the columns {some(apart)}: remove them.")
+            raise DataError(f"These columns occur in only one of the two tables: {some(apart)}. Remove them.")
         joined = tuple(column.followed_by(columns[column.name]) for column in self.columns)
         return replace(self, columns=joined, lines=[*self.lines, *other.lines])
 
 
 @dataclass(frozen=True)
 class CellRows(Sequence[list[str]]):
-    """Rows of equally many cells.
+    """Rows with equal numbers of cells.
 
     Args:
-        texts: The different texts of each column.
-        codes: The number of each cell's text, int32 (n,), for each column.
+        texts: Distinct texts of each column.
+        codes: Index of each cell's text, int32 (n,), for each column.
     """
 
     texts: tuple[tuple[str, ...], ...] = ()
@@ -182,7 +184,7 @@ class CellRows(Sequence[list[str]]):
         return (self[place] for place in range(len(self)))
 
     def column(self, column: int) -> tuple[tuple[str, ...], NDArray[np.int32]]:
-        """The different texts of a column, and the number of each cell's text; texts of no cell are left out."""
+        """Return the distinct texts of a column and the index of each cell's text; unused texts are omitted."""
         texts, codes = self.texts[column], self.codes[column]
         counts = np.bincount(codes, minlength=len(texts))
         if counts.all():
@@ -192,13 +194,13 @@ class CellRows(Sequence[list[str]]):
 
 
 class Collector:
-    """Rows as they are read: those of the width that is most frequent at first by column, others as they are.
+    """Collector of rows: rows of the most frequent initial width are stored by column, others unchanged.
 
     Attributes:
-        widths: How often each number of cells occurs.
-        lines: The line on which each row ends.
-        others: The number and the cells of each row of another width.
-        last: The last row.
+        widths: Frequency of each number of cells.
+        lines: Line on which each row ends.
+        others: Index and cells of each row of another width.
+        last: Last row.
     """
 
     def __init__(self) -> None:
@@ -216,7 +218,7 @@ class Collector:
             self.take_apart()
 
     def take_apart(self) -> None:
-        """Take the rows apart that were added last; to be called after the last row."""
+        """Process the rows added since the last call; must be called after the last row."""
         rows, self._waiting = self._waiting, []
         if not rows:
             return

@@ -1,4 +1,4 @@
-"""Tables of mixed types: from the text of their columns to a data set."""
+"""Build data sets from the text of tables with mixed types."""
 
 from __future__ import annotations
 
@@ -31,17 +31,19 @@ from pushforward.table_column import Column
 def table_dataset(
     name: str, where: str, table: RawTable, reading: Reading, faults: Faults | None = None, held_out: int = 0
 ) -> Dataset:
-    """The data set of a table.
+    """Build the data set of a table.
 
     Args:
-        name, where: Of the data set; what messages call the table.
-        table, reading: Its columns as text, and how they are to be read; options come before entries of the schema.
-        faults: What is wrong with the file already.
-        held_out: The number of rows at the end that are held out; 0 holds out about a tenth, chosen by content.
+        name: Name of the data set.
+        where: Name of the table in messages.
+        table: Columns as text.
+        reading: Reading options, which take precedence over entries of the schema.
+        faults: Problems found so far.
+        held_out: Number of rows at the end to hold out; with 0, about a tenth is chosen by content.
 
     Raises:
-        UsageError: For options that name columns which the table does not have.
-        DataError: With all that is wrong with the table.
+        UsageError: If an option names a column that the table does not have.
+        DataError: If the table has problems; the message lists all of them.
     """
     faults, schema = faults or Faults(), reading.schema
     missing = ("", *(schema.get("missing", MISSING) if reading.missing is None else reading.missing))
@@ -62,10 +64,10 @@ def table_dataset(
     facts = TableFacts.of(table, columns, findings, missing)
     faults.refuse(where, schema_of(facts, target, [constraint.text for constraint in constraints]))
     if not fields:
-        raise DataError(f"{where}: no column is left; the table has {', '.join(table.names)}.")
+        raise DataError(f"{where}: no column is left. The table has the columns {', '.join(table.names)}.")
     known = {finding.name: finding.kind for finding in fields}
     if target and target not in known:
-        raise UsageError(f'{where}: the target "{target}" is a column that is left out. Keep it, or name another `target`.')
+        raise UsageError(f'{where}: the target "{target}" is left out. Keep this column, or choose another `target`.')
     used = [column for column in columns if column.name in known]
     rows = np.empty((len(table.lines), len(fields)))
     for place, (finding, column) in enumerate(zip(fields, used, strict=True)):
@@ -116,7 +118,7 @@ def table_dataset(
 
 
 def frame_dataset(frame: Any, reading: Reading) -> Dataset:
-    """The data set of a data frame of pandas or polars.
+    """Build the data set of a data frame of pandas or polars.
 
     Raises:
         UsageError: For options that are for files or images.
@@ -124,40 +126,18 @@ def frame_dataset(frame: Any, reading: Reading) -> Dataset:
     """
     reading.refuse_stream("a data frame")
     if reading.size or reading.header is not None or reading.given or reading.table is False:
-        raise UsageError("`resize`, `header`, `given` and `table=False` do not apply to a data frame: leave them out.")
+        raise UsageError("`resize`, `header`, `given` and `table=False` do not apply to a data frame. Leave them out.")
     faults, table = Faults(), frame_table(frame)
     check_names(table.names, faults)
     return table_dataset("frame", "The data frame", table, reading, faults)
 
 
 def check_names(names: Sequence[str], faults: Faults) -> None:
-    """Note columns without a name, and names of several columns."""
+    """Report empty and repeated column names."""
     if empty := [place for place, name in enumerate(names, 1) if not name]:
-        faults.add(f"columns without a name: {some(empty)}. (pandas: save with index=False.)")
+        faults.add(f"Every column needs a name, but column {some(empty)} has none. In pandas, save with index=False.")
     if repeated := [name for name, count in Counter(names).items() if name and count > 1]:
-        faults.add(f"names of more than one column: {some(map(quoted, repeated))}.")
-
-
-def rows_of(field: Column, column: RawColumn, missing: str, lines: Sequence[int], faults: Faults) -> NDArray[np.float64]:
-    """The values of cells of a column that is known, (n,).
-
-    Args:
-        field: The column.
-        column: The cells.
-        missing: The text of a missing value; an empty cell is one as well.
-        lines: The line of each row, for messages.
-        faults: Notes cells that the column cannot hold.
-    """
-    places = column.present(("", missing))
-    texts = np.full(len(column.texts), np.nan)
-    texts[places] = field.read([column.texts[place] for place in places])
-    odd = [place for place in places if np.isnan(texts[place])]
-    if odd and field.rare:
-        texts[odd] = len(field.levels)
-    elif odd:
-        cells = counted(int(column.counts[odd].sum()), "cell")
-        faults.add(f'the column "{field.name}" is a {field.kind}, which cannot hold {cells}: {column.where(odd, lines)}.')
-    return column.numbered(texts)
+        faults.add(f"Column names must be unique, but these occur more than once: {some(map(quoted, repeated))}.")
 
 
 def _chosen(where: str, table: RawTable, reading: Reading, named: Sequence[str]) -> list[RawColumn]:
@@ -165,10 +145,13 @@ def _chosen(where: str, table: RawTable, reading: Reading, named: Sequence[str])
     for name in (*reading.columns, *reading.drop, *named):
         if name not in known:
             hint = did_you_mean(name, table.names)
-            raise UsageError(f'{where} has no column "{name}", which an option names.{hint} Columns: {", ".join(table.names)}.')
+            raise UsageError(
+                f'{where} has no column "{name}", which an option or the schema refers to.{hint} '
+                f"Columns: {', '.join(table.names)}."
+            )
     left = [column for column in table.columns if (not keep or column.name in keep) and column.name not in drop]
     if not left:
-        raise UsageError(f"{where}: `columns` and `drop` leave no column of {', '.join(table.names)}.")
+        raise UsageError(f"{where}: `columns` and `drop` leave out all columns: {', '.join(table.names)}.")
     return left
 
 
@@ -187,6 +170,7 @@ def _check_constraints(
         broken = np.flatnonzero(~holds(constraint, fields, columns)).tolist()
         if broken:
             raise DataError(
-                f"{where}: rows that break the constraint {quoted(constraint.text)}: {len(broken):,}, in lines "
-                f"{some([lines[row] for row in broken])}. Correct or remove these rows, or change the constraint."
+                f"{where}: the constraint {quoted(constraint.text)} does not hold in "
+                f"{counted(len(broken), 'row')} (lines {some([lines[row] for row in broken])}). "
+                "Correct or remove these rows, or change the constraint."
             )

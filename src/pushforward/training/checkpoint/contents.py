@@ -119,7 +119,7 @@ class Saver:
             self.wait(processes)
 
     def save(self, trainer: Any, meanwhile: bool = False) -> None:
-        """Write a checkpoint of the present step of a `Trainer`, whose weights are known to be finite.
+        """Write a checkpoint of the current step of a `Trainer` with finite weights.
 
         Args:
             trainer: The trainer.
@@ -170,7 +170,7 @@ class Saver:
         self.step, self._seconds = trainer.clock.step, trainer.clock.seconds
 
     def restore(self, trainer: Any, stored: Path | Checkpoint) -> None:
-        """Take up a checkpoint, or the one in a folder: weights, averages, optimisers and counters.
+        """Restore weights, averages, optimisers and counters from a checkpoint, or from the one in a folder.
 
         It becomes the newest, and later rows of the log are dropped; observers read the others.
         """
@@ -214,7 +214,7 @@ def stored_for(processes: Processes, folder: Path, device: torch.device) -> Chec
 
 
 def take_up(trainer: Any, stored: Checkpoint) -> None:
-    """Give a trainer the weights, averages and optimisers of a checkpoint; its counters stay.
+    """Restore the weights, averages and optimisers of a trainer from a checkpoint, but not its counters.
 
     Raises:
         CheckpointError: If they do not fit.

@@ -74,7 +74,7 @@ def appearing(path: Path) -> Iterator[Path]:
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Write JSON in one move; see `appearing`."""
+    """Write a JSON file atomically; see `appearing`."""
     with appearing(path) as temporary:
         temporary.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8")
 
@@ -200,7 +200,7 @@ def staged(final: Path) -> Iterator[Path]:
 
 
 def commit(temporary: Path, final: Path, known: Mapping[str, Mapping[str, Any]] | None = None) -> None:
-    """Make a folder whose files are written a checkpoint, and the newest one: its manifest comes last, then one rename.
+    """Publish a folder of written files as the newest checkpoint: its manifest is written last, then the folder is renamed.
 
     Files whose size and sha256 are ``known`` have been hashed by their writers.
 

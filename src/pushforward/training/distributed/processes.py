@@ -66,7 +66,7 @@ _LOST = re.compile(r"gloo|NCCL|Connection|[Tt]ime(d |)out|Broken pipe|Socket|rec
 
 
 class Processes:
-    """One process, which trains by itself; the base of others.
+    """A single process that trains alone; base class of groups.
 
     Attributes:
         rank: The number of this process; the first one, 0, writes the run's files.

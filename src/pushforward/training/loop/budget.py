@@ -107,7 +107,7 @@ class Budget:
 
 @dataclass(frozen=True)
 class Stage:
-    """Total number of steps that is valid from one step until the next stage.
+    """Total number of steps, valid until the next stage.
 
     Args:
         step: Step after which the total was fixed.
@@ -183,7 +183,7 @@ class Clock:
                 self.warmed = WARMUP  # in steps of another kind of budget
 
     def mark(self, step: int, seconds: float) -> None:
-        """Note when a step was done, for forecasts; one note in each 1 / CHECKS of the budget is kept.
+        """Record when a step was completed, for forecasts; keeps one record per 1 / CHECKS of the budget.
 
         Forecasts count a step that took unusually long as `LONGEST` usual ones.
         """

@@ -55,7 +55,7 @@ class Watcher:
 
 
 class Silent(Watcher):
-    """No output."""
+    """Watcher without output."""
 
 
 def watcher_of(progress: Watcher | bool | None) -> Watcher:

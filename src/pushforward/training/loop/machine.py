@@ -177,7 +177,7 @@ class Threads:
         self._written = False
 
     def resume(self, step: int) -> None:
-        """Take up the stages that were written, at a checkpoint's step.
+        """Restore the written stages at a checkpoint's step.
 
         A number that the user has set for this process goes before, and so does the limit of a machine with fewer cores.
 
@@ -197,7 +197,7 @@ class Threads:
         return int(stage["threads"][(step - stage["step"]) % len(stage["threads"])])
 
     def before(self, step: int) -> None:
-        """Set the threads for the step that comes next; a new stage is written first.
+        """Set the number of threads for the next step, and write new stages first.
 
         Raises:
             CheckpointError: If writing fails.

@@ -283,7 +283,7 @@ class Average:
 
     @torch.no_grad()
     def update(self, samples: int, batch: int) -> None:
-        """Update the average by one step, after ``samples`` training examples in total, ``batch`` of them new."""
+        """Update the average after a step, with ``samples`` training examples in total and ``batch`` in this step."""
         half_life = min(self.half_life, self.share * samples)
         weight = 1.0 if half_life <= 0 else 1 - 0.5 ** (batch / half_life)
         torch._foreach_lerp_(self._averages, self._theirs, weight)

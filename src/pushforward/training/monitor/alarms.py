@@ -66,7 +66,7 @@ class Alarm:
 
 
 class Look(NamedTuple):
-    """Result of a rule for one row: fault (None for no fault), value, threshold, sentence, and advice in case of a fault."""
+    """Result of a rule for one row: fault (None for none), value, threshold, sentence and advice."""
 
     wrong: Any
     value: float | None

@@ -51,7 +51,7 @@ def read(path: Path) -> list[dict[str, Any]]:
 
 
 def cut(path: Path, step: int) -> None:
-    """Drop the rows after a step, and those that are not whole, in one move.
+    """Remove incomplete rows and rows after a step, atomically.
 
     Raises:
         CheckpointError: If the disk refuses; the log stays as it was.
@@ -64,7 +64,7 @@ def cut(path: Path, step: int) -> None:
 
 
 def append(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
-    """Add rows at the end.
+    """Append rows to the log.
 
     Raises:
         CheckpointError: If writing fails.
@@ -117,7 +117,7 @@ def players_in(health: Mapping[str, Any] | None) -> list[str]:
 
 
 class Skips:
-    """The skipped steps of a training, and whether they are too many.
+    """Skipped steps of a training run, and whether there are too many.
 
     Attributes:
         count: Number of skipped steps.
@@ -203,7 +203,7 @@ def best_of(rows: Iterable[Mapping[str, Any]], best: Best | None = None) -> Best
 
 
 def in_numbers(measures: Sequence[dict[str, Any]]) -> None:
-    """Turn the tensors among measures into numbers, with one wait for the device; what is not finite becomes None."""
+    """Convert tensors among the measures to numbers with one device synchronisation; non-finite values become None."""
     import torch
 
     places = [(held, name) for held in measures for name, value in held.items() if isinstance(value, torch.Tensor)]
@@ -305,7 +305,7 @@ class Journal:
         return rows
 
     def sync(self) -> None:
-        """Wait until the rows that are written have reached the disk, so that a checkpoint never has steps that the log lacks.
+        """Wait until written rows are on disk, so that no checkpoint is ahead of the log.
 
         Raises:
             CheckpointError: If writing fails.
