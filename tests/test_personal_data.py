@@ -77,10 +77,12 @@ PERSONAL = {
         ("x", [f"{R.randint(1935, 2005)}-{R.randint(10, 12)}-{R.randint(10, 28)}" for _ in range(N)]),
         ("Geburtsdatum", [f"{R.randint(10, 28)}.{R.randint(10, 12)}.{R.randint(1990, 2005)}" for _ in range(N)]),
         ("birthYear", [str(R.randint(1940, 2005)) for _ in range(N)]),
+        ("fecha_nac", [f"{R.randint(1940, 2005)}0{R.randint(1, 9)}{R.randint(10, 28)}" for _ in range(N)]),
     ],
     "identifiers": [
         ("x", digits("###-##-####")),
         ("x", digits("CU-#####")),
+        ("cust_no", [f"K-{R.randint(10_000, 10_099)}" for _ in range(N)]),
         ("customerId", [str(R.randint(1, 90)) for _ in range(N)]),
         ("Numéro de sécurité sociale", digits("1 ## ## ## ### ### ##")),
         ("Fallnr.", digits("1####")),

@@ -275,17 +275,17 @@ def _of_texts(column: RawColumn, places: Sequence[int], numeric: Sequence[bool],
     several = different > MOST_CATEGORIES
     odd = [place for place, number in zip(places, numeric, strict=True) if not number]
     codes = all(is_code(column.texts[place]) for place in odd) and counts[~are].sum() >= CODES * n and not (identifier or several)
+    what = looks_like(name, texts, n, "category")
+    seems = f" (it looks like {what})" if what else ""
     if (cells := counts[are].sum()) > MIXED * n and are.sum() > min(FEW, cells / 2) and not codes:
         faults.add(
-            f'The column "{name}" contains numbers and {counted(int(counts[~are].sum()), "cell")} '
+            f'The column "{name}"{seems} contains numbers and {counted(int(counts[~are].sum()), "cell")} '
             f"with other text: {column.where(odd, lines)}. Correct or remove these rows, treat a "
             f'text as missing with `missing="{column.texts[odd[0]]}"`, or drop the column with '
             f'`drop="{name}"`.'
         )
         return Finding(name, "drop", "numbers and other text")
     if (several and not identifier) or ((several or identifier) and all(map(_UNIT.match, texts))):
-        what = looks_like(name, texts, n, "category")
-        seems = f" (it looks like {what})" if what else ""
         faults.add(
             f'The column "{name}"{seems} contains {different:,} distinct texts, such as '
             f'"{texts[0][:40]}", which are too many categories. Write numbers with the same unit '

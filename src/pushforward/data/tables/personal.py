@@ -26,7 +26,7 @@ GENERATION = 12  # Years that are the standard deviation of dates of birth, at l
 
 # Words of column names, of which `_words` writes the first as "person" and the second as "id"
 _PERSON = (
-    r"\b(customer|client[ei]?|user|patient(en|in)?|person(en|al)?|people|employee?|staff|member|"
+    r"\b((cust|cli|usr|emp|stud|pers)(?= )|customer|client[ei]?|user|patient(en|in)?|person(en|al)?|people|employee?|staff|member|"
     r"student(en|in)?|pupil|subject|participant|respondent|contact|owner|holder|passenger|guest|"
     r"tenant|driver|parent|mother|father|spouse|child|partner|doctor|physician|teacher|agent|"
     r"manager|author|seller|buyer|sender|recipient|applicant|candidate|beneficiary|insured|donor|"
@@ -115,7 +115,7 @@ NAMED = {
     ),
     "dates of birth": (
         r"\b(birth|birthda(y|te)|birth ?year|dob|yob|born|geburt(s?(tag|datum|jahr)?)|"
-        r"geb ?(dat\w*)?|geboren|naissance|nacimiento|nascita|nascimento|geboorte\w*|fodt|"
+        r"geb ?(dat\w*)?|geboren|naiss\w*|nacim\w*|(fecha|data) (nac|nasc)\w*|nasc\w*|geboorte\w*|fodt|"
         r"fodsel\w*|fodelse\w*|urodz\w*|рождения|出生|出生日期|生年月日|生日|생년월일|생일)\b",
         r"(18[89]|19\d|20[0-3])\d|(1[89]|20)?\d{6}|.*\d{1,4}\D{1,3}(\d{1,2}|"
         r"[^\W\d]{3,9})\D{1,3}\d{2,4}.*",
@@ -131,7 +131,7 @@ NAMED = {
     "identifiers": (
         r"\b((person|account|policy|device|session|cookie|licen[cs]e|matrikel|vertrags?|"
         r"membership|case|fall|akten|tax|steuer|sv|\w*versicherungs?|national|identity|"
-        r"nhs|\w*pass) (id|code)|ssn|social security|nino|national insurance|taxpayer|"
+        r"nhs|\w*pass) (id|code)|ssn|social security|seguridad social|securite sociale|nino|nir|nss|national insurance|taxpayer|"
         r"passport|\w*ausweis\w*|mrn|medical record|aktenzeichen|imei|ip|mac|vin|"
         r"kennzeichen|licen[cs]e plate|plate|login|person (code|login)|nick ?name|"
         r"screen name|handle|twitter|instagram|dni|nif|nie|cpf|cnpj|curp|pesel|bsn|"
@@ -165,7 +165,7 @@ _YEAR = r"(?<!\d)(?:1[89]\d\d|20\d\d)(?!\d)"
 # One word or blocks of capital letters and digits; no date, and no number of at most 10 digits
 _CODE = (
     r"(?!\d{4}-\d\d-\d\d|1\d{12}$|-?\d{1,10}$)(?=.*\d{3})(?=(.*\d){4})"
-    r"([\w.+-]{5,40}|[A-Z\d .-]{5,20})"
+    r"([\w.+-]{5,40}|[A-Z\d .-]{5,24})"
 )
 _SENTENCE = r"(?s)(\S+\s+){4}.*|.*[\u0e00-\u0eff\u3040-\u30ff\u3400-\u9fff]{12}.*"
 
