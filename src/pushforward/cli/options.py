@@ -145,7 +145,7 @@ Thorough = Annotated[
     Flag,
     Parameter(
         group=EVALUATION,
-        help="Measure everything. By default, measuring takes at most as long as training, or 30 s if that is longer.",
+        help="Measure everything. By default, measuring is limited to about the time of training, or 30 s if that is longer.",
     ),
 ]
 Seed = Annotated[int, Parameter(group=SAMPLES, help="Random seed. Sample i depends only on seed + i.")]

@@ -247,7 +247,7 @@ def say_estimate(trainers: Sequence[Trainer], thorough: bool = False) -> None:
     left = [(trainer.budget.seconds or math.nan) - trainer.clock.seconds for trainer in trainers]
     ahead = sum(seconds for seconds in left if seconds > 0)
     training = f"training takes about {duration(ahead, 2)}; " if ahead and not any(map(math.isnan, left)) else ""
-    limit = "as long as it needs" if thorough else "at most as long as training, or 30 s if that is longer"
+    limit = "as long as it needs" if thorough else "about as long as training at most, or 30 s if that is longer"
     say(f"{training}measuring takes {limit}")
 
 

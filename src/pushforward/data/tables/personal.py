@@ -26,7 +26,8 @@ GENERATION = 12  # Years that are the standard deviation of dates of birth, at l
 
 # Words of column names, of which `_words` writes the first as "person" and the second as "id"
 _PERSON = (
-    r"\b((cust|cli|usr|emp|stud|pers)(?= )|customer|client[ei]?|user|patient(en|in)?|person(en|al)?|people|employee?|staff|member|"
+    r"\b((cust|cli|usr|emp|stud|pers)(?= )|customer|client[ei]?|user|patient(en|in)?|"
+    r"person(en|al)?|people|employee?|staff|member|"
     r"student(en|in)?|pupil|subject|participant|respondent|contact|owner|holder|passenger|guest|"
     r"tenant|driver|parent|mother|father|spouse|child|partner|doctor|physician|teacher|agent|"
     r"manager|author|seller|buyer|sender|recipient|applicant|candidate|beneficiary|insured|donor|"
