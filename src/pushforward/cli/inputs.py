@@ -167,6 +167,7 @@ def recipe_of(
     from pushforward.training.loop.machine import seeded
 
     parts, origin, function = dict(runs or {}), data.origin or {}, recipes.named(name)
+    own_name = function.__name__  # a recipe of a file may build on one of the package, and have its name
     coder = parts.pop("latent", None)
     if missing := recipes.missing_parts(function, parts):
         how = f"train {name} {'--teacher RUN' if missing[0] == 'teacher' else f'--frozen {missing[0]}=RUN'}"
@@ -181,7 +182,7 @@ def recipe_of(
     else:
         say(f"encoding {len(data.train):,} examples with {coder} ...")
         recipe = seeded(lambda: in_latent(function, data, coder, size, **latent, **values), seed)
-    return replace(recipe, training=recipe.training.changed(**changes.of_training()))
+    return replace(recipe, name=own_name, training=recipe.training.changed(**changes.of_training()))
 
 
 def amounts(budgeting: Budgeting, default: str | None = None, flops: float | None = None) -> dict[str, Any]:

@@ -85,10 +85,12 @@ def _quality(comparison: Comparison, metric: str) -> str:
         return f"{text}."
     text = f"{text}{BESIDE}{floor} for real data."
     near = at_floor(comparison, metric, score)
+    if near:
+        return f"{text} The difference is not significant{_at_n(comparison)} (95 %)."
     if metric == "detection":
-        hardly = near or score.value >= THRESHOLDS["hardly_told"]
+        hardly = score.value >= THRESHOLDS["hardly_told"]
         return f"{text} A classifier {'can hardly' if hardly else 'can'} tell samples from real rows."
-    return f"{text} The difference {'is not' if near else 'is'} significant (95 %)."
+    return f"{text} The difference is significant (95 %)."
 
 
 def _baseline(comparison: Comparison, metric: str) -> str:
