@@ -211,15 +211,22 @@ def report(
     plugin: ModelOption[Plugins] = (),
     device: Device = "auto",
 ) -> None:
-    """Write a report on one run, as HTML, Markdown and JSON.
+    """Write a report on one run, as HTML, Markdown and JSON, or print an earlier report again.
 
-    Example: `pushforward report runs/digits-flow`
+    Examples: `pushforward report runs/digits-flow`, `pushforward report runs/compare-digits-report --full`
 
     Args:
         out: Output folder. Default: RUN-report.
     """
+    from pushforward.evaluation.comparison import stored, stored_file
     from pushforward.training.runs.folder import check_run, free_folder
 
+    earlier = stored_file(run)
+    if earlier is not None:
+        from pushforward import Report
+
+        show_report(Report(stored(earlier)), earlier.parent, json, full, save=False)
+        return
     check_names(plugin, features=features)
     check_run(run)
     from pushforward import Report, load

@@ -508,11 +508,13 @@ def check_report(out: str) -> None:
         raise UsageError(f"Cannot write a report to {out}. Use the extension .html, .md or .json.")
 
 
-def show_report(report: Report, folder: Path, as_json: bool, full: bool) -> None:
+def show_report(report: Report, folder: Path, as_json: bool, full: bool, save: bool = True) -> None:
     """Save a report, and print it as JSON or text."""
-    report.save_all(folder)
+    if save:
+        report.save_all(folder)
     result = report.comparison.to_plain() if as_json else None
-    show(result, as_json, lambda _: f"{as_options(report.to_text(full))}\n\n{folder}/report.html")
+    text = as_options(report.to_text(full)).replace("Use --full", f"Use `pushforward report {folder} --full`")
+    show(result, as_json, lambda _: f"{text}\n\n{folder}/report.html")
 
 
 def first_line(part: Any) -> str:

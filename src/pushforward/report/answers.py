@@ -17,7 +17,9 @@ from pushforward.report.statistics import (
     alarm_periods,
     at_floor,
     baseline_name,
+    blind,
     floor_of,
+    floor_statistic,
     floor_text,
     inside,
     named,
@@ -84,13 +86,18 @@ def _quality(comparison: Comparison, metric: str) -> str:
     if not floor:
         return f"{text}."
     text = f"{text}{BESIDE}{floor} for real data."
-    near = at_floor(comparison, metric, score)
-    if near:
-        return f"{text} The difference is not significant{_at_n(comparison)} (95 %)."
-    if metric == "detection":
-        hardly = score.value >= THRESHOLDS["hardly_told"]
-        return f"{text} A classifier {'can hardly' if hardly else 'can'} tell samples from real rows."
-    return f"{text} The difference is significant (95 %)."
+    real = floor_statistic(comparison, metric)
+    least = score.value if score.interval is None else score.interval[0]
+    if metric == "detection" and least >= THRESHOLDS["hardly_told"]:
+        return f"{text} A classifier can hardly tell samples from real rows."
+    if real is not None and real.better_than(score):
+        if metric == "detection":
+            return f"{text} A classifier can tell samples from real rows."
+        return f"{text} The difference is significant (95 %)."
+    if real is not None and score.better_than(real):
+        return f"{text} Samples score significantly better than real data, which may be a sign of copies."
+    text = f"{text} The difference is not significant{_at_n(comparison)} (95 %)"
+    return f"{text}, but neither is that of the baseline." if blind(comparison, metric) else f"{text}."
 
 
 def _baseline(comparison: Comparison, metric: str) -> str:
@@ -117,6 +124,9 @@ def _at_n(comparison: Comparison) -> str:
 
 def _copies(comparison: Comparison, found: Sequence[Finding]) -> str:
     warned = [finding.text for finding in found if finding.kind == "copies"]
+    unique = [score.value for score in statistics(comparison, "unique_texts") if not at_floor(comparison, "unique_texts", score)]
+    if unique:
+        warned.append(f"Up to {percent(max(unique))} of samples contain a text that only one training row has.")
     scores = statistics(comparison, "near_copies")
     if warned or not scores:
         return " ".join(warned) or "Copies were not measured."
@@ -173,7 +183,7 @@ def _problems(comparison: Comparison, found: Sequence[Finding]) -> str:
         about = [finding for finding in found if finding.short and model.name in finding.models]
         problems = list(dict.fromkeys(_problem(finding, model) for finding in about))
         if len(comparison.models) == 1:
-            problems += _worst_columns(model)
+            problems += _worst_columns(comparison, model)
         if problems:
             grouped.setdefault(listing(problems), []).append(model.name)
     said = [f"{named(names)} {'has' if len(names) == 1 else 'have'} {problems}." for problems, names in grouped.items()]
@@ -185,10 +195,13 @@ def _problem(finding: Finding, model: ModelResult) -> str:
     return finding.short.format(said=finding.models[model.name].partition(BESIDE)[0])
 
 
-def _worst_columns(model: ModelResult) -> list[str]:
-    """Return the column and the pair of columns of a table with the largest errors."""
+def _worst_columns(comparison: Comparison, model: ModelResult) -> list[str]:
+    """Return the column and the pair of columns of a table with the largest errors, if these exceed those of real data."""
     said = []
     for metric, what, errors in (("column_error", "column", "errors"), ("pair_error", "pair", "matrix")):
+        score = statistic(comparison, model, metric)
+        if score is None or at_floor(comparison, metric, score):
+            continue
         extra = model.scores.get(metric, Score()).extra
         values = np.array(extra.get(errors, ()), dtype=float)
         if np.isfinite(values).any():
@@ -242,7 +255,8 @@ def _training_advice(comparison: Comparison, model: ModelResult) -> str:
     score = statistic(comparison, model, metric)
     if score is not None and at_floor(comparison, metric, score):
         label = inside(comparison.info(metric).label)
-        return f"{{names}} reached the {label} of real data{_at_n(comparison)}, so this score cannot improve further."
+        same = f"{{names}} cannot be distinguished from real data by {label}{_at_n(comparison)}."
+        return f"{same} Longer training can only be judged with more samples."
     if _improving(model):
         return f"{{names}} can still improve. {RESUME}"
     return f"{{names}} did not yet reach the quality of real data. {RESUME}"

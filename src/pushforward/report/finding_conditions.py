@@ -187,7 +187,12 @@ def enough_steps(comparison: Comparison, model: ModelResult) -> str:
     steps = next((point.steps for point in model.curve if point.calls == calls), None)
     if steps is None or own / 2 < steps <= own:
         return ""
-    better = "better than" if steps > own or first == len(rungs) else "as good as"
+    own_calls = next((point.calls for point in model.curve if point.steps == own), None)
+    own_rung = next((rung for rung in rungs if rung.calls == own_calls), best)
+    worse_here = own_rung.differs(best, spread, len(rungs) - 1)
+    if steps > own and not worse_here:
+        return ""
+    better = "better than" if worse_here else "as good as"
     return f"Samples of {{names}} with --steps {count(steps)} are {better} those with {count(own)}."
 
 
@@ -253,7 +258,9 @@ def few_samples(comparison: Comparison) -> Iterator[Values]:
     n = comparison.settings.n
     compared = any(metric not in MODEL_SCORES for model in comparison.models for metric in model.scores)
     if compared and n is not None and n < THRESHOLDS["small"]:
-        yield {"n": count(n), "least": count(THRESHOLDS["small"])}
+        enough = (comparison.data.held_out or 0) >= THRESHOLDS["small"]
+        advice = "Use at least" if enough else "Hold out more data: comparisons need at least"
+        yield {"n": count(n), "least": f"{advice} {count(THRESHOLDS['small'])}"}
 
 
 def biased(comparison: Comparison) -> Iterator[Values]:
@@ -331,12 +338,20 @@ def each_of(say: Sentence) -> Condition:
 
 
 def beyond(metric: str, threshold: str, side: int, over_floor: bool = False) -> Sentence:
-    """Return the sentence about a score, or its ratio to real data, below (side -1) or above (1) a threshold."""
+    """Return the sentence about a score, or its ratio to real data, that is below (side -1) or above (1) a threshold.
+
+    The whole interval must be beyond the threshold.
+    """
 
     def say(comparison: Comparison, model: ModelResult) -> str:
         score = statistic(comparison, model, metric)
-        value = ratio_of(model, metric) if over_floor else None if score is None else score.value
-        if value is None or side * (value - THRESHOLDS[threshold]) <= 0 or collapsed(comparison, model):
+        if score is None or not score.value:
+            return ""
+        value = ratio_of(model, metric) if over_floor else score.value
+        if value is None or collapsed(comparison, model):
+            return ""
+        ends = [value, *(value * end / score.value for end in score.interval or ())]
+        if any(side * (end - THRESHOLDS[threshold]) <= 0 for end in ends):
             return ""
         return f"{plain(value, 2)}×"
 

@@ -89,7 +89,7 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         "measure",
-        "The scores are unreliable, because they are based on only {n} samples. Use at least {least}.",
+        "The scores are unreliable, because they are based on only {n} samples. {least}.",
         when.few_samples,
     ),
     Rule("verdict", "In {label}, {scores}.{floor} {stands}", partial(when.ranked, "diversity")),

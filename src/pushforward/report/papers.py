@@ -19,7 +19,16 @@ COLUMNS = (
     "floor_value floor_spread budget_seconds trained_seconds"
 )
 FORMULA = ("=", "+", "-", "@", "\t", "\r")  # First characters of cells that other programs evaluate
-SIGNS = {"−": "$-$", "↓": r"$\downarrow$", "↑": r"$\uparrow$", "→": r"$\rightarrow$", "\\": " "}
+SIGNS = {
+    "−": "$-$",
+    "↓": r"$\downarrow$",
+    "↑": r"$\uparrow$",
+    "→": r"$\rightarrow$",
+    "\\": " ",
+    "^": r"\^{}",
+    "~": r"\~{}",
+    "[": "{[}",
+}
 LATEX = str.maketrans(SIGNS | {sign: f"\\{sign}" for sign in "&%$#_{}"})
 HEADING = """% Requires \\usepackage{booktabs}. Values are means with 95 % intervals in brackets, or with standard deviations.
 % Scores in bold are significantly better than those of all other models and of the baseline.

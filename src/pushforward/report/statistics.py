@@ -222,6 +222,10 @@ def standing(comparison: Comparison, metric: str) -> str:
         else:
             who = "No model is" if len(short) == len(scores) else f"{named(short)} are not"
         parts.append(f"{who} ahead of {baseline_name(comparison)}, which scores {value}.")
+    base = statistic(comparison, comparison.baseline, metric)
+    behind = [score.name for score in scores if base is not None and base.better_than(score)]
+    if behind:
+        parts.append(f"The baseline is ahead of {named(behind)}.")
     return " ".join(parts)
 
 
@@ -241,7 +245,7 @@ def at_floor(comparison: Comparison, metric: str, score: Statistic) -> bool:
 def blind(comparison: Comparison, metric: str) -> bool:
     """Return whether a score is useless, because the baseline is not significantly worse than real data."""
     base = statistic(comparison, comparison.baseline, metric)
-    return base is not None and at_floor(comparison, metric, base)
+    return base is not None and at_floor(comparison, metric, replace(base, comparisons=1))
 
 
 def main_metrics(comparison: Comparison) -> list[str]:

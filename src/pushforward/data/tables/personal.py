@@ -161,6 +161,7 @@ _HOUSE = (
     r"(?i)([^\W\d]\S*( \S*){0,3}\D,? \d{1,4}(-\d+)?\s?[a-z]?|"
     r"\d[\d/-]{0,6}[a-z]?,? [^\W\d]\S*( \S+){0,3})(,.*)?"
 )
+_FRACTION = re.compile(r"-?\d*[.,]\d+([eE][+-]?\d+)?")
 _YEAR = r"(?<!\d)(?:1[89]\d\d|20\d\d)(?!\d)"
 # One word or blocks of capital letters and digits; no date, and no number of at most 10 digits
 _CODE = (
@@ -183,7 +184,7 @@ def looks_like(name: str, texts: Sequence[str], count: int, kind: str) -> str:
         The kind of personal data, such as "e-mail addresses"; an empty text for other columns.
     """
     sample = [text[:LONGEST].removesuffix(".0") for text in texts[:SAMPLE]]
-    if len(texts) <= min(FEW, count // 3) or any(is_number(text) and not is_whole(text) for text in sample):
+    if len(texts) <= min(FEW, count // 3) or any(map(_FRACTION.fullmatch, sample)):
         return ""
     words = _words(name)
     if kind == "date":

@@ -55,7 +55,7 @@ for (const player of document.querySelectorAll(".player")) {
     button.setAttribute("aria-label", button.getAttribute("aria-label").replace("Pause", "Play"));
     playing = null;
   };
-  const play = (kind, after) => {
+  const play = (kind) => {
     stop();
     const slider = input(kind), last = Number(slider.max), button = sliders.get(kind).querySelector("button");
     if (Number(slider.value) >= last) slider.value = 0;
@@ -65,7 +65,6 @@ for (const player of document.querySelectorAll(".player")) {
     const step = () => {
       if (Number(slider.value) >= last) {
         stop();
-        if (after) after();
         return;
       }
       slider.value = Number(slider.value) + 1;
@@ -80,16 +79,6 @@ for (const player of document.querySelectorAll(".player")) {
   controls.hidden = false;
   if (!sliders.size) continue;
   show([...sliders.keys()].pop());
-  if (!still.matches && "IntersectionObserver" in window) {
-    const watch = new IntersectionObserver((seen) => {
-      if (!seen.some((one) => one.isIntersecting)) return;
-      watch.disconnect();
-      const kinds = [...sliders.keys()];
-      if (!playing) play(kinds[0], kinds.length > 1 ? () => play(kinds[1]) : null);
-    }, { threshold: 0.6 });
-    watch.observe(player.querySelector(".panels"));
-    player.addEventListener("pointerdown", () => watch.disconnect(), { once: true });
-  }
 }
 
 for (const block of document.querySelectorAll(".copyable")) {
