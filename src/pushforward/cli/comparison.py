@@ -211,9 +211,8 @@ def _refuse(options: dict[str, Any], why: str) -> None:
 
 def _join(reports: Mapping[str, Comparison], out: str | None, json: bool, full: bool) -> None:
     if len(reports) == 1:
-        raise UsageError(
-            f"{next(iter(reports))} is already a report. Give a second report or further models, or print it: pushforward report {next(iter(reports))}"
-        )
+        name = next(iter(reports))
+        raise UsageError(f"{name} is a single report. Give more reports or models, or print it: pushforward report {name}")
     _check_reports(reports)
     _report(reports, None, _report_folder(out, next(iter(reports.values())).data.name), json, full)
 
