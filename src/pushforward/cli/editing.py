@@ -431,7 +431,7 @@ def invert(
     json: Json = False,
     loading: Loading = NEWEST,
 ) -> None:
-    """Find the noise whose samples are closest to images.
+    """Find the noise whose samples are closest to the given images.
 
     Improves the best of many random noise vectors z by gradient descent. Only for one-call models (GAN, VAE): `interpolate` and
     `vary` invert diffusion models and flows without a search. Example:

@@ -66,7 +66,7 @@ def serve(
         allow_host: Further host name under which the server answers without a key. Can be repeated.
         max_connections: Maximum number of open connections. Above it, the connection that has been idle longest is closed.
         request_timeout: Seconds within which a request must arrive completely.
-        shutdown_timeout: Seconds for answering open requests after SIGTERM.
+        shutdown_timeout: Seconds to wait for open requests after SIGTERM.
         precision: Precision of network calls.
     """
     from pushforward.serving.server import LOCAL, check_installed

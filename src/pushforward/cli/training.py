@@ -131,7 +131,7 @@ def train(
 
     Args:
         recipe: Recipe name (`pushforward list recipes`), or a Python file that defines a recipe.
-        size: Network size: tiny, small or base. The recipe finish applies it only to its critic.
+        size: Network size: tiny, small or base. In finish, this sets the size of the critic only.
         init: Run whose weights training starts from.
         latent: Train in the latent space of this run (autoencoder, vae, hvae or vqvae) or diffusers AutoencoderKL folder.
         teacher: Run to learn from; short for --frozen teacher=RUN.

@@ -120,7 +120,7 @@ class ConditionKind(ABC):
 
     @property
     def continuous(self) -> bool:
-        """Whether close numbers of `as_channels` have close meanings, so that a perceptron learns from them directly."""
+        """Whether nearby values of `as_channels` have similar meanings, so that an MLP can use them directly."""
         return False
 
     def fits(self, other: ConditionKind) -> bool:
@@ -133,7 +133,7 @@ class ConditionKind(ABC):
 
     def as_channels(self, values: Tensor) -> Tensor:
         """Convert values to plain numbers, (n, channels), for appending to data."""
-        raise UsageError(f"A {type(self).__name__} condition has no plain numbers to append to the data.")
+        raise UsageError(f"A {type(self).__name__} condition has no numeric form, so it cannot be appended to the data.")
 
     def entered(self, values: Tensor, entry: str, request: Any, n: int) -> Tensor:
         """Set one entry in the values of n samples.

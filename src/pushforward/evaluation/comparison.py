@@ -60,12 +60,12 @@ MOST = 64 << 20  # bytes of a file of results
 # Warnings about samples of another program
 UNKNOWN = (
     "the training examples of the model behind these samples are unknown. If they include held-out "
-    "examples of {}, these scores are too good."
+    "examples of {}, these scores are too optimistic."
 )
 WITHOUT_TRAINING = (
-    "copies and privacy are not scored, because the training data of the program is unknown (--train, "
-    "in Python train=). If the program was trained on the real data itself, the other scores are too "
-    "good."
+    "copies and privacy are not scored, because the training data of the program is unknown: pass "
+    "--train (in Python, train=). If the program was trained on the real data itself, the other "
+    "scores are too optimistic."
 )
 KEPT = ("name", "seed", "run", "scores", "training", "sampling", "label_agreement", "weights_step")  # of a single training
 # Models of the demo by name, in the order of the report: recipe, changed settings and changed training settings

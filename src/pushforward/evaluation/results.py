@@ -233,7 +233,8 @@ class ModelResult(Record):
         extension: Command that continues training; empty if the model is not a run.
         config: Settings of training (`pushforward.evaluation.models`).
         origin: Command, commit, versions and hashes of the run, by their labels.
-        given: Whether the samples come from a file or an array, so that samplings are parts of them.
+        given: Whether the samples come from a file or an array, so that each sampling is a subset
+            of them.
         trainings: Single training runs, if several form one model (`pushforward.evaluation.comparison`).
             Scores and costs are then means over runs, and spread is the larger of the standard deviations
             over training runs and over samplings.

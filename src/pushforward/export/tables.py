@@ -167,8 +167,8 @@ class RowLayout:
 
     Args:
         columns: Names of all columns, each with None, or a dict for columns of a wrapped predictor.
-        slots: W, as many as any table needs.
-        noises: Number of noises M, as many as any table needs; 0 if none draws noise.
+        slots: Maximum number W of slots over all tables.
+        noises: Maximum number M of noise tensors per row over all tables; 0 if no table adds noise.
     """
 
     columns: dict[str, Any]

@@ -176,7 +176,7 @@ class Penalties:
 
     def __post_init__(self) -> None:
         for name in self.names:
-            one_of("penalty", name, ("r1", "r2", "gradient"), " (several are joined by +)")
+            one_of("penalty", name, ("r1", "r2", "gradient"), " (join several with +)")
         weight("gamma", self.gamma)
         weight("gamma_end", self.end)
         for name, count in {"ramp": self.ramp, "shortest_ramp": self.shortest_ramp, "penalty_interval": self.interval}.items():

@@ -86,7 +86,7 @@ class Trajectories(Freezing):
         self.legs = legs if isinstance(legs, (int, float)) else (single, others)
         self._legs, self._single = single + others, single / (single + others or 1)
         if guidance is not None and unconditional:
-            raise UsageError("Trajectories without conditions do not support guidance. Leave guidance or unconditional out.")
+            raise UsageError("Unconditional trajectories do not support guidance. Leave out `guidance` or `unconditional`.")
         self.guidance = None if guidance is None else (float(guidance[0]), float(guidance[1]))
         self.names = (*self.space.conditions, *(() if guidance is None else (SCALE,)))
         k = teacher.denoiser.path.at(torch.from_numpy(teacher.times[:-1]))

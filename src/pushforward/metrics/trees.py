@@ -269,14 +269,14 @@ class Utility:
         "utility_auc": share_info(
             "AUC when trained on samples",
             "higher",
-            f"Area under the ROC curve of boosted trees that learn the target from samples, on held-out rows. {OTHERS}",
+            f"Area under the ROC curve of boosted trees trained on samples to predict the target, on held-out rows. {OTHERS}",
             group="Use",
         ),
         "utility_rmse": MetricInfo(
             "Error when trained on samples",
             "lower",
-            "Root mean squared error of boosted trees that learn the target from samples, on held-out rows, in standard "
-            f"deviations of the target. {OTHERS}",
+            "Root mean squared error, on held-out rows, of boosted trees trained on samples to predict the target, in units of "
+            f"the target's standard deviation. {OTHERS}",
             group="Use",
             least=0.0,
         ),

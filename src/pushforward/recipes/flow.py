@@ -42,7 +42,10 @@ def new_map(space: Space, size: str, network: str | nn.Module) -> FlowMap:
 
 
 def times_for(space: Space) -> Times:
-    """Choose the distribution of training times: later for images, whose shape is hard to learn and is lost late."""
+    """Choose the distribution of training times.
+
+    For images it favours late times, because noise destroys their coarse structure last.
+    """
     return Stratified(Uniform() if flat(space) else LogitNormal(0.8, 1.4))
 
 

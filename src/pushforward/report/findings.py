@@ -122,7 +122,7 @@ RULES: tuple[Rule, ...] = (
         "too little diversity",
     ),
     _models(
-        "Recall is low, and high precision does not prove that samples look realistic, for {models}.",
+        "Recall is low for {models}. High precision alone does not show that samples look realistic.",
         partial(when.varied, "few"),
         "low recall",
     ),

@@ -17,7 +17,7 @@ class Schedule:
         flow: Arguments of a `Flow` whose solver has a table.
 
     Attributes:
-        ready: Whether the table is computed; the other attributes are there once it is.
+        ready: Whether the table has been computed. The other attributes are not set before.
         kinds: Estimate in each call of the denoiser: "jump" or "data", from which columns compute
             every prediction; for a denoiser without columns, the prediction itself.
         noises: The number of noises that are drawn before the first call and after each of them.

@@ -59,7 +59,7 @@ class Call:
         point: Register with the input state.
         estimate: Register for the result.
         t: Time, a float64 scalar tensor.
-        to: Second time, for jumps.
+        to: Target time of a jump.
         columns: Coefficients of the prediction (`pushforward.denoisers.denoiser.columns_of`).
     """
 

@@ -408,7 +408,8 @@ class Chain:
             kills.append({**asdict(kill), "saved": saved, "newest": step, "wrong": wrong})
         status, end = apart(lambda: self.run(name))
         same = status == 0 and end["digest"] == self.whole["digest"]
-        return [*kills, {"kind": "end", "wrong": [] if same else [f"training ends differently ({status})"]}]
+        fault = f"the resumed run does not reproduce the uninterrupted run (exit status {status})"
+        return [*kills, {"kind": "end", "wrong": [] if same else [fault]}]
 
 
 def newest_step(folder: Path) -> int:

@@ -178,7 +178,7 @@ def check_space(kind: type[Space], x: NDArray[Any]) -> None:
     with law(space, "no other kind may accept its arrays"):
         assert [other for other in kinds() if other.accepts(x)] == [kind]
     data = Split(x).data_units()
-    with law(space, "a space must be rebuilt from its description"):
+    with law(space, "rebuilding a space from its description must give an equal space"):
         assert space.shape == x.shape[1:]
         assert spec.build(spec.describe(space)) == space
     exact, scale = data.double(), torch.from_numpy(space.scale).double()
@@ -387,7 +387,7 @@ def check_resumed(trained: Trained) -> None:
 def check_stored(trained: Trained) -> None:
     """Check that the run folder describes the trained method."""
     method = trained.run.method
-    with law(method, "the run must be rebuilt from its description"):
+    with law(method, "rebuilding the run from its description must give the same method"):
         assert spec.describe(spec.build(spec.describe(method))) == trained.run.spec["method"]
 
 

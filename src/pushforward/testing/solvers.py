@@ -98,7 +98,7 @@ class Mixture(nn.Module):
 
     Args:
         path: Path of x_t.
-        centres: (k, d), the means.
+        centres: Means, (k, d).
         std: The standard deviation of each component.
     """
 

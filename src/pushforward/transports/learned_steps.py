@@ -265,7 +265,7 @@ def learn_table(
             its guidance.
         distance: Function from a flow to the distance of its samples to real data:
             `pushforward.evaluation.evaluator.training_distance`.
-        grids: Further times with the same number of steps, such as learned times.
+        grids: Additional time grids with the same number of steps, such as learned times.
         n: Number of noise examples for learning.
         rounds: Number of updates, each with one forward and backward pass of ``batch`` examples
             through all calls.

@@ -420,8 +420,8 @@ def _without_copies(train: Split, held_out: Split, scaled: bool) -> tuple[Split,
         copies &= repeated(np.concatenate([here, there]))[: len(here)] <= ATOM
     if copies.all():
         raise DataError(
-            f"All {len(train)} training examples equal a held-out example, so none is left for "
-            "training. Add distinct examples, or pass other held-out examples."
+            "Every training example equals a held-out example, so no training data is left. "
+            "Add distinct examples, or pass other held-out examples."
         )
     return (train.take(~copies), int(copies.sum())) if copies.any() else (train, 0)
 

@@ -237,10 +237,10 @@ def parquet_frame(path: Path) -> Any:
 
 
 def write_parquet(path: Path, frames: Sequence[Any]) -> None:
-    """Write data frames to a Parquet file, one below the other.
+    """Concatenate data frames and write them to a Parquet file.
 
     Raises:
-        MissingExtra: Where pandas or pyarrow is not installed.
+        MissingExtra: If pandas or pyarrow is not installed.
     """
     if frames and _is_polars(frames[0]):
         importlib.import_module("polars").concat(frames).write_parquet(path)
@@ -255,7 +255,7 @@ def for_parquet(path: Path) -> Any:
         path: File path, for the error message.
 
     Raises:
-        MissingExtra: Where one of them is not installed.
+        MissingExtra: If pandas or pyarrow is not installed.
     """
     needed = f"{path} needs pyarrow and pandas"
     imported("pyarrow", needed, "tables")

@@ -88,7 +88,7 @@ class Saver:
         return error
 
     def close(self, trainer: Any) -> None:
-        """Wait until nothing is being written; an error that `wait` may never raise is a warning."""
+        """Wait for pending writes. Report an error as a warning, because no later call of `wait` may raise it."""
         if (error := self.join()) is not None:
             trainer.progress.say(f"warning: {error}")
         self._written = None

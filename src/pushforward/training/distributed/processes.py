@@ -251,10 +251,10 @@ def _add(tensors: Sequence[Tensor]) -> None:
 
 
 def joined(device: torch.device | str = "cpu", *, shard: bool = False, devices: int | None = None) -> Processes:
-    """Join the processes that this one was started with: a `Group`, or a single process.
+    """Join the process group that this process was started in; return a `Group`, or a single process.
 
-    torch.distributed's default group is formed where there is none: by gloo on CPUs, and by nccl, with gloo for what is not on a
-    device, on CUDA devices. Threads of processes on one machine share its cores.
+    If none exists, the default group of torch.distributed is formed: by gloo on CPUs; on CUDA
+    devices by nccl, with gloo for CPU tensors. Threads of processes on one machine share its cores.
 
     Raises:
         UsageError: If weights are to be sharded in one process, the device belongs to another

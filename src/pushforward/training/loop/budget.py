@@ -261,7 +261,7 @@ class Settings:
         asked: Given options besides the data, by command-line name, so that a report can print a
             command that repeats the run; None if the recipe was built in Python.
         init: Run whose weights initialise training, for the same purpose.
-        init_step: Step of that run's checkpoint.
+        init_step: Step of the checkpoint passed as ``init``.
         trackers: Trackers that receive the log; not stored.
         from_seed: Whether the weights can be redrawn from the seed and the method's spec.
     """

@@ -368,7 +368,7 @@ class Trainer:
         Raises:
             Diverged: If three steps in a row were skipped, more than ten of the last 1,000, a weight is not finite, or the logit
                 gap ran away; the last checkpoint stays.
-            OutOfMemory: If memory does not suffice for a step.
+            OutOfMemory: If a step runs out of memory.
             CheckpointError: If the disk refuses, or another training has taken the folder since this one was closed.
         """
         threads = torch.get_num_threads()
@@ -448,10 +448,11 @@ class Trainer:
         return [observer for observer in self.observers if observer.late == late and observer.due(now)]
 
     def step(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """Compute a single step, and return losses and the method's notes.
+        """Run one training step, and return the losses and the method's measurements.
 
         Raises:
-            OutOfMemory, DataError: If memory does not suffice, or data cannot be read any more.
+            OutOfMemory: If the step runs out of memory.
+            DataError: If the data can no longer be read.
             Diverged: If a weight is not finite after it; the average does not follow.
         """
         step = self.clock.step + 1

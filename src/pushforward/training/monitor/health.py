@@ -128,7 +128,7 @@ class Reference:
 
 
 class FixedNoise(Observer):
-    """Compares samples of the current weights from fixed noise with fixed training examples.
+    """Comparison of fixed training examples with samples that the current weights generate from fixed noise.
 
     Only methods whose samples take one network call (`Map`) are measured; maps between two times have an observer of their own
     (`pushforward.training.monitor.health.Jumps`), and any other's samples cost too much.
