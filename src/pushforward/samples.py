@@ -291,7 +291,7 @@ def write_samples(
             or a text for all rows of a .csv or .tsv file.
 
     Raises:
-        UsageError: As for `check_target`, and for a column that cannot be filled.
+        UsageError: If a column cannot be filled; see also `check_target`.
         CheckpointError: If writing fails; nothing is left behind and an existing file is kept.
     """
     check_target(path, space, n, overwrite, zoom)

@@ -167,7 +167,7 @@ def _beside_real_data(
 
     if data is not None:
         raise UsageError(
-            f"--data cannot be used here: {real} is the real data. Give the training data of the samples with --train."
+            f"--data cannot be used here: {real} is the real data. Specify the training data of the samples with --train."
         )
     load_plugins(loading.plugin)
     loaded = real_source(real, train, reading)

@@ -37,7 +37,7 @@ def numbers(option: str, text: str, count: int, kind: type = int, separator: str
     """Parse the numbers of an option.
 
     Raises:
-        UsageError: If the text does not contain this many numbers.
+        UsageError: If the text does not contain ``count`` numbers.
     """
     try:
         values = [kind(word) for word in text.split(separator)]
@@ -195,7 +195,7 @@ def amounts(budgeting: Budgeting, default: str | None = None, flops: float | Non
     further = {"flops": flops, "epochs": budgeting.epochs}
     given |= {name: amount for name, amount in further.items() if amount is not None}
     if len(given) > 1:
-        raise UsageError("Give only one budget: --steps, --samples, --epochs, --budget or --flops.")
+        raise UsageError("Specify only one budget: --steps, --samples, --epochs, --budget or --flops.")
     return given if given or default is None else {"seconds": Budget.duration(default)}
 
 

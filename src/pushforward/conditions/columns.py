@@ -84,7 +84,7 @@ class Columns(ConditionKind):
         import torch
 
         if not self.examples:
-            raise UsageError(f"There are no examples of {', '.join(self.columns)} to draw from. Give their values.")
+            raise UsageError(f"There are no examples of {', '.join(self.columns)} to draw from. Specify their values.")
         table = torch.tensor(self.examples, dtype=torch.float32)
         first, end = (bounds * len(table) - 0.5).ceil().long().unbind(1)
         within = ((u - bounds[:, 0]) / (bounds[:, 1] - bounds[:, 0])).clamp(0, 1)
@@ -202,7 +202,7 @@ class Known(ConditionKind):
         raise UsageError("Only denoisers of tables support known columns. Train flow, ddpm or edm.")
 
     def describe(self) -> str:
-        return "any of them can be given"
+        return "any column can be given"
 
     def cells(self, values: Tensor) -> list[dict[str, Any]]:
         return [{} for _ in range(len(values))]

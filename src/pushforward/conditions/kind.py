@@ -139,7 +139,7 @@ class ConditionKind(ABC):
         """Set one entry in the values of n samples.
 
         Args:
-            values: (n, *shape).
+            values: Values (n, *shape).
             entry: One of `entries`.
             request: A number for all samples, or one for each.
             n: Number of samples.
@@ -183,7 +183,7 @@ def mask_of(name: str) -> str:
 
 
 def hidden(condition: Mapping[str, Tensor], hide: Tensor) -> dict[str, Tensor]:
-    """Mask the values of a condition in further examples.
+    """Mask the values of a condition in additional examples.
 
     Args:
         condition: Values and masks by name, each of length n.
@@ -260,7 +260,7 @@ def registry() -> dict[str, type[ConditionKind]]:
 
 
 class Request:
-    """Reads requests by the kinds of condition that a space declares.
+    """Parser of requests for conditions, by the kinds that a space declares.
 
     Args:
         kinds: Kinds of condition by name.
@@ -335,7 +335,7 @@ class Request:
         for condition, kind in self.kinds.items():
             twice = [column for column in kind.entries if column in requested and column != condition]
             if condition in requested and twice:
-                raise UsageError(f'"{condition}" already contains "{twice[0]}". Give only one of them.')
+                raise UsageError(f'"{condition}" already contains "{twice[0]}". Specify only one.')
         known = [entry for condition, kind in self.kinds.items() for entry in kind.entries or (condition,)]
         for name in requested:
             if name in known or name in self.kinds or name in map(mask_of, self.kinds):

@@ -105,8 +105,8 @@ def compare(
             names. Earlier comparisons and their files (report.json) are included without scoring
             their models again.
         data: Data set, name or path; None for the data of the runs.
-        n: Number of samples per side; None for the n of earlier comparisons, or as many as data and time
-            allow.
+        n: Number of samples per side; None for the n of earlier comparisons, or the maximum that
+            data and time allow.
         repeats: Number of samplings per model; None for 5, or fewer if time is short.
         features: Feature spaces (`pushforward.evaluate`); models are ranked in the first.
         seeds: Number of training runs per recipe in ``models``. If there are several, runs whose names end
@@ -211,7 +211,7 @@ def evaluate(
             `pushforward.evaluation.models.given_samples`.
         data: Data set, name, path, data frame, or other data as for `pushforward.fit`; None for the data of
             the run.
-        n: Number of samples per side; None for as many as data and time allow.
+        n: Number of samples per side; None for the maximum that data and time allow.
         repeats: Number of samplings; None for 5, or fewer if time is short. A flow from a data set is sampled
             once. Existing samples are divided into this number of sets of n samples, or fewer.
         metrics: Names of metrics (`pushforward.metrics.registry`), "bpd" for bits per dimension, or "cas" for

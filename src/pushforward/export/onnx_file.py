@@ -105,7 +105,7 @@ def _lines(given: Sequence[str], at_end: Sequence[str], noise: bool, way: bool, 
 
     Args:
         given: The conditions.
-        at_end: What the end takes.
+        at_end: Inputs of the end.
         noise: Whether noise is drawn.
         way: As for `stepped`.
         state: The axes of a state.

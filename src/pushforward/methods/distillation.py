@@ -303,7 +303,7 @@ class Distillation(Mapping):
         super().__init__(flow_map, rule, pairs, teacher=trajectories.teacher, power=power, steps=steps)
         denoiser = trained(trajectories.teacher.denoiser)
         if likeness is not None and not (denoiser is not None and isinstance(denoiser.network, Featured)):
-            raise UsageError("likeness reads features of a UNet, and this teacher's network is not a UNet. Leave likeness out.")
+            raise UsageError("likeness reads features of a UNet, and this teacher's network is not a UNet. Leave out likeness.")
         self.likeness = likeness
         self.stored, self.trajectories = share("stored", stored), trajectories
         parts = {"samples": self.stored > 0 and pairs.diagonal < 1, "velocity": self.stored < 1 or pairs.diagonal > 0}

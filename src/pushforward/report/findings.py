@@ -78,7 +78,7 @@ RULES: tuple[Rule, ...] = (
     Rule(
         "measure",
         "{models} used ImageNet features in training, so scores in {space} features are too optimistic. "
-        "Compare the models in features that none of them was trained on.",
+        "Compare the models in features that no model was trained on.",
         when.taught_judges,
         "scores in features that it was trained on",
     ),

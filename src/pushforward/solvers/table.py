@@ -1,7 +1,8 @@
 """A solve as a table of numbers, and the loop that runs all of them.
 
-A row is one network call: noises are drawn, registers are updated by affine combinations, and the network is called at one of
-them. Register 0 holds the state that the solve starts from, and every other is written once.
+A row is one network call: noise is drawn, registers are updated by affine combinations, and the
+network is called at one of them. Register 0 holds the state that the solve starts from, and every
+other is written once.
 
 A learned table has the most general form. Each call of a deterministic solver is made at a combination of the start and of the
 estimates before it, and so is each state:

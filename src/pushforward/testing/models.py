@@ -219,7 +219,8 @@ def check_method(
     2. ``turns`` yields the names of players with finite losses of no dimension, and each loss reaches its player's parameters.
     3. Losses are a function of batch, `Now` and weights: the same again is the same to the last bit.
     4. The description rebuilds the method with the same names and shapes of tensors.
-    5. The result of `PrecomputesInputs.prepared` for an example depends on the example and its place alone.
+    5. The result of `PrecomputesInputs.prepared` for an example depends only on the example and its
+       place.
     6. The transport's samples are finite, have the shape of the data and stay within its bounds; sample i comes from seed + i.
 
     Args:

@@ -179,7 +179,7 @@ def read(name_or_path: Any, options: LoadOptions) -> Dataset:
     labelled = options.get("labelled")
     if labelled and not data.space.classes:
         raise UsageError(
-            f"{text} has no labels. Leave `labelled` out, or use `target=COLUMN` to name the label column of a .csv file."
+            f"{text} has no labels. Leave out `labelled`, or use `target=COLUMN` to name the label column of a .csv file."
         )
     # paths are kept whole, so that a run finds its data again from another folder
     name = text if text in known else str(Path(text).expanduser().resolve())

@@ -93,7 +93,7 @@ def read_images(store: ImageStore, reading: Reading) -> Folder:
         raise DataError(
             f"{len(skipped)} of {len(store)} image files in {store.source} are unusable; at most "
             f"{MAX_SKIPPED:.0%} may be. For example:{lines}\nRepair or remove them; `pushforward "
-            "data check` lists all of them.",
+            "data check` lists every such file.",
             skipped,
         )
     places = np.array(used, dtype=np.int64)

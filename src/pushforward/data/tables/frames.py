@@ -54,8 +54,8 @@ def frame_table(frame: Any) -> RawTable:
 def _type_of(series: Any) -> tuple[str, list[Any]]:
     """The type of a column as a layout holds it, and the levels of a category.
 
-    Of pandas it is the name, or "category:int64" or "ordered category:str" with the type of the levels; of polars "polars Int64",
-    "polars category:Enum", or "polars Datetime us UTC".
+    For pandas it is the name, or "category:int64" or "ordered category:str" with the type of the
+    levels; of polars "polars Int64", "polars category:Enum", or "polars Datetime us UTC".
     """
     dtype, name = series.dtype, type(series.dtype).__name__
     if not _is_polars(series):
@@ -194,7 +194,7 @@ def filled_frame(frame: Any, fields: Sequence[Column], values: NDArray[np.float6
         frame: Data frame with missing values.
         fields: Columns to fill in.
         values: Values of these columns (n, columns).
-        missing: Which values are missing in the frame, bool (n, columns).
+        missing: Mask of the values that are missing in the frame, bool (n, columns).
     """
     polars = _is_polars(frame)
     library: Any = importlib.import_module("polars" if polars else "pandas")

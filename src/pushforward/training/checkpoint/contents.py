@@ -54,7 +54,7 @@ def beside(work: Callable[[], Any]) -> Future[None]:
 
 
 class Saver:
-    """Writes and restores the checkpoints of one trainer, which calls it between steps.
+    """Writer and reader of the checkpoints of one trainer, which calls it between steps.
 
     A state is copied, and the copy is written beside the next steps; at most one is being written at a time. It holds no trainer:
     a trainer gives its folder back when it is deleted.

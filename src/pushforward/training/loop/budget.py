@@ -45,7 +45,7 @@ class Budget:
     def __post_init__(self) -> None:
         given = [value for value in (self.steps, self.samples, self.seconds) if value is not None]
         if len(given) != 1:
-            raise UsageError("Give exactly one budget: `steps`, `samples` or `seconds`.")
+            raise UsageError("Pass exactly one budget: `steps`, `samples` or `seconds`.")
         if not given[0] > 0:
             raise UsageError(f"A budget must be positive, got {given[0]}.")
 
@@ -77,7 +77,7 @@ class Budget:
         return self if self.seconds is None else Budget(seconds=max(self.seconds - seconds, self.seconds / 4))
 
     def longer(self, step: int) -> Budget:
-        """Return a budget of the same kind that is `LONGER` times as large, for a run that has taken this many steps."""
+        """Return a budget of the same kind that is `LONGER` times as large, for a run that has taken ``step`` steps."""
         if self.seconds is not None:
             return Budget(seconds=math.ceil(LONGER * self.seconds))
         if self.samples is not None:

@@ -60,10 +60,10 @@ class _Part:
     """A part of a batch and the method's losses on it.
 
     Args:
-        index: Where its examples are in the whole batch.
+        index: Place of its examples in the whole batch.
         game: The turns of the method on it.
         now: The method's argument.
-        count: How many examples.
+        count: Number of examples.
         generator: The state in which it left torch's generators, from which dropout draws.
     """
 
@@ -75,7 +75,7 @@ class _Part:
 
 
 class Step:
-    """Computes training steps: runs a method's losses on a batch, each of which updates the weights of one network.
+    """Training step: computes a method's losses on a batch; each loss updates the weights of one network.
 
     The parts of a batch run in lock step: gradients add up, and each part's graph is freed before the next part computes its
     own. `Sums` that the method yields come back added up over all parts and processes. Dropout is drawn by torch's
@@ -533,7 +533,7 @@ class Trainer:
         """Write a checkpoint of the current step; with ``beside``, training continues and a later step raises errors.
 
         Raises:
-            Diverged: As for `advance`; earlier checkpoints are kept.
+            Diverged: See `advance`; earlier checkpoints are kept.
             CheckpointError: If writing fails.
         """
         with self._timed("saving"), self.processes.phase("saving a checkpoint"):

@@ -165,7 +165,7 @@ class FixedNoise(Observer):
 def starts_of(transport: Transport, n: int) -> tuple[Tensor, Condition]:
     """Return the fixed noise of n samples and their conditions.
 
-    Of a transport with a source these are different training examples, at most as many as there are.
+    For a transport with a source, these are distinct training examples, at most all of them.
     """
     source = getattr(inner_of(transport), "source", None)
     draws = ExampleDraws(0, n, device=transport.device)
@@ -211,7 +211,7 @@ CHANCE = 2.0  # standard errors up to which a fall is laid to chance
 
 
 class Variety(Observer):
-    """Measures at fixed points of training, if a method has a `pushforward.methods.Guard`.
+    """Measurements of diversity at fixed points of training, if a method has a `pushforward.methods.Guard`.
 
     Samples of the average and of the method's reference come from the same noise, and are compared with the same training
     examples, in model units on their first principal axes. Held-out examples are not looked at.
