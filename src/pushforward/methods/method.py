@@ -1,4 +1,4 @@
-"""The interface of methods: a method yields (player, loss) pairs, one for each parameter update, and may hold frozen parts."""
+"""The interface of methods: a method yields (network, loss) pairs, one for each parameter update, and may hold frozen parts."""
 
 from __future__ import annotations
 
@@ -243,8 +243,8 @@ class PrecomputesInputs(Protocol):
 class Method(Freezing, ABC):
     """Base class of training methods: a method trains a transport.
 
-    A method holds its networks, names their parameter groups (players), and yields the losses in
-    the order of the published algorithm. It is independent of optimisers, devices and files, and
+    A method holds its networks, names those that are trained (``players``), and yields the losses
+    in the order of the published algorithm. It is independent of optimisers, devices and files, and
     has no counters: schedules are functions of `Now`.
     """
 

@@ -215,8 +215,9 @@ def check_method(
 ) -> None:
     """Check the laws of a method that need no training, in seconds.
 
-    1. Players are named modules that share no parameter; frozen parts belong to none.
-    2. ``turns`` yields the names of players with finite losses of no dimension, and each loss reaches its player's parameters.
+    1. The trained networks are named modules that share no parameter; frozen parts belong to none.
+    2. ``turns`` yields the names of trained networks with finite losses of no dimension, and each
+       loss reaches the parameters of its network.
     3. Losses are a function of batch, `Now` and weights: the same again is the same to the last bit.
     4. The description rebuilds the method with the same names and shapes of tensors.
     5. The result of `PrecomputesInputs.prepared` for an example depends only on the example and its

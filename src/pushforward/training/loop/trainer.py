@@ -89,8 +89,8 @@ class Step:
         device: Device for training.
         processes: Processes that share each batch.
 
-    A player whose loss or gradient is not finite is not updated; state of the method besides its players' weights, such as
-    running statistics, is then as it was before the step.
+    A network whose loss or gradient is not finite is not updated; state of the method besides the
+    weights of trained networks, such as running statistics, is then as it was before the step.
 
     Attributes:
         moved: Whether the last step has updated any network.
@@ -137,8 +137,8 @@ class Step:
         """Take one step on the examples of the batch at `index`.
 
         Returns:
-            The loss of each player, and the method's notes, with the norms of gradients on the steps that have them, all as
-            means over the whole batch; and "skipped/PLAYER" where a player was not updated.
+            The loss of each network, and the method's measurements, with the norms of gradients on the steps that have them, all
+            as means over the whole batch; and "skipped/NAME" if the network NAME was not updated.
         """
         if self._present:
             torch._foreach_copy_(self._before, self._present)
