@@ -107,9 +107,10 @@ class Columns(ConditionKind):
 class Known(ConditionKind):
     """Condition with the values of any columns of a table; other columns are drawn given these.
 
-    A value is the coordinates of the known columns, zeros for the others, and after them a mark for each column: 1 where it is
-    known, 0 where it is not, and -1 where all that is known is that it is not missing. It is (d + columns,), float64, in data
-    units. Only a method that hides columns in training learns it; no data holds it.
+    A value is the coordinates of the known columns, zeros for the others, and after them a mark for
+    each column: 1 if it is known, 0 if it is unknown, and -1 if it is only known not to be missing.
+    It is (d + columns,), float64, in data units. Only a method that hides columns in training
+    learns it; no data holds it.
 
     Args:
         fields: Columns of the table.

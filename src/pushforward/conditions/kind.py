@@ -275,8 +275,8 @@ class Request:
         """Return values and masks of n samples on the CPU; sample i depends only on its request and on ``seed + i``.
 
         Conditions that are not requested are drawn together, as they occur in the training data: all those of a sample are of a
-        single training example, which has the sample's label. Where some columns of a condition are requested, the others are
-        those of this example. One that is hidden for all samples is left out.
+        single training example, which has the sample's label. If only some columns of a condition are requested, the others are
+        taken from this example. A condition that is hidden for all samples is left out.
 
         Args:
             n: Number of samples.

@@ -175,8 +175,9 @@ def _number(value: Any) -> Number:
 class Symbol:
     """Linear combination of registers that replaces a batch of one example.
 
-    Additions, and products with single numbers, give another symbol; anything else raises `NotAffine`. A term stays where its
-    coefficient is 0, so that the coefficient keeps its gradient.
+    Additions, and products with single numbers, give another symbol; anything else raises
+    `NotAffine`. A term stays even if its coefficient is 0, so that the coefficient keeps its
+    gradient.
 
     Args:
         terms: Coefficients by register: floats, or float64 scalar tensors if gradients are needed.

@@ -71,7 +71,7 @@ class Disk:
     """Context in which the disk stops after a number of changes; afterwards nothing changes any more.
 
     A change is a call of the system by `os`, or a part of a file that `Path.write_text` or safetensors writes. Flushing is
-    counted and does nothing. What is added to a file that `Path.open` opens is no change, and is lost where it was not flushed.
+    counted and does nothing. What is added to a file that `Path.open` opens is not a change, and is lost if it was not flushed.
 
     Args:
         last: After how many changes; None counts them.
@@ -409,8 +409,7 @@ class Chain:
             kills.append({**asdict(kill), "saved": saved, "newest": step, "wrong": wrong})
         status, end = apart(lambda: self.run(name))
         same = status == 0 and end["digest"] == self.whole["digest"]
-        fault = f"the resumed run does not reproduce the uninterrupted run (exit status {status})"
-        return [*kills, {"kind": "end", "wrong": [] if same else [fault]}]
+        return [*kills, {"kind": "end", "wrong": [] if same else [f"the resumed run ends differently (exit status {status})"]}]
 
 
 def newest_step(folder: Path) -> int:

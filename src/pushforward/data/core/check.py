@@ -66,10 +66,10 @@ def check(name_or_path: Any, **options: Unpack[CheckOptions]) -> dict[str, Any]:
         ``integer`` columns, ``header`` (of a table: whether its first line was taken as column names; else None), ``repeated``
         (held-out examples that are also training examples, which only those of many copies are), ``repeats`` (examples of both
         splits that are copies of an earlier one), ``removed`` (training examples left out because they equal a held-out one),
-        ``copies`` (of a table: how equal rows are split, a sentence; else None),
-        ``read_as`` (a sentence on a file that may be read in two ways: how it was taken, and how to get the other; else None),
-        ``warnings`` (sentences, where held-out examples are training examples or classes have few), ``skipped`` and ``converted``
-        as lists of {file, reason}, and ``ignored``.
+        ``copies`` (of a table: how equal rows are split, a sentence; else None), ``read_as`` (a sentence on a file that may be
+        read in two ways: how it was taken, and how to get the other; else None), ``warnings`` (sentences, if held-out examples
+        are training examples or classes have few examples), ``skipped`` and ``converted`` as lists of {file, reason}, and
+        ``ignored``.
 
         For a table of mixed types: ``table``, with ``rows``, ``separator``, ``missing_texts``, ``target``, ``constraints``,
         ``notes``, and ``fields``, a dict for each column of the file: name, kind ("left out" for one that is not used), range (as

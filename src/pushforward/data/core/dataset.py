@@ -438,7 +438,8 @@ def given_columns(data: Dataset, columns: Sequence[str]) -> Dataset:
         columns: Column names, each as NAME or NAME:KIND.
 
     Raises:
-        UsageError: For data without named columns, a column or kind that does not exist, or where no column would be left.
+        UsageError: If the data has no named columns, a column or kind does not exist, or no column
+            would be left.
     """
     present, plain = data.space.columns, [column for column in columns if ":" not in column]
     chosen: dict[str, tuple[type[ConditionKind], list[str]]] = {"given": (Numbers, plain)} if plain else {}

@@ -259,8 +259,8 @@ def check_there(text: str) -> None:
     """Refuse text that is neither the name of a data set nor an existing path, without reading anything.
 
     Raises:
-        UsageError: For an unknown name.
-        DataError: For a path where nothing is.
+        UsageError: If the name is unknown.
+        DataError: If the path does not exist.
     """
     if text in SETS or Path(text).expanduser().exists():
         return

@@ -107,7 +107,7 @@ def frame_of(
         fill: Values of further columns of the layout, by name: `SEQUENCE`, or a text for all rows.
 
     Returns:
-        The frame; None where the library is not installed.
+        The frame; None if the library is not installed.
     """
     polars = any(kind.startswith(_POLARS) for kind in layout.types) and importlib.util.find_spec("polars") is not None
     if not polars and importlib.util.find_spec("pandas") is None:

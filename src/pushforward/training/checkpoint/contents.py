@@ -231,7 +231,7 @@ def take_up(trainer: Any, stored: Checkpoint) -> None:
 def go_back(trainer: Any) -> None:
     """Restore the weights of the last good step, which are then saved as weights of the current step.
 
-    Where that checkpoint is gone, because an older one was resumed, it is the newest one.
+    If that checkpoint is gone, because an older one was resumed, the newest checkpoint is used.
 
     Raises:
         CheckpointError: If it is damaged.

@@ -125,10 +125,10 @@ class Clock:
     """Position of a run in its budget, and the corresponding factor of the learning rate.
 
     With a budget in seconds, progress is the share of the seconds used, until `SETTLE`. There the number of steps is forecast and
-    fixed: the first `Stage`, from which on progress depends on the step alone. The forecast is then repeated, and where
-    training would miss the budget by more than `TOLERANCE`, another stage corrects the number of steps; so it is before the last
-    step. Progress goes on from where it is, and the first stage from `SETTLE` even after a step that took more of the budget,
-    so that the learning rate does not jump.
+    fixed: the first `Stage`, from which on progress depends only on the step. The forecast is then repeated, and if training
+    would miss the budget by more than `TOLERANCE`, another stage corrects the number of steps; so it is before the last step.
+    Progress continues from its value, and the first stage from `SETTLE` even after a step that took more of the budget, so that
+    the learning rate does not jump.
 
     Args:
         budget: Training budget.

@@ -92,7 +92,8 @@ def prepared(
 ) -> dict[str, Tensor]:
     """Compute a method's prepared inputs of all training examples, by name: "x" and others, (n, ...) each, on the CPU.
 
-    ``key`` is theirs, for which all frozen weights are hashed, where it is known already.
+    ``key`` is the key of the inputs, if it is known already; otherwise all frozen weights are
+    hashed for it.
 
     Raises:
         UsageError: If the method's result does not follow `PrecomputesInputs`.
@@ -165,7 +166,8 @@ def sampler_of(
 ) -> Sampler | PreparedSampler:
     """Build the sampler of training batches: of the data, or of the method's prepared inputs.
 
-    ``keep`` writes prepared inputs to the run's folder; where they are there and whole, they are read.
+    ``keep`` writes prepared inputs to the run's folder; if they exist there and are complete, they
+    are read.
 
     Raises:
         UsageError: If data that is prepared once is to be augmented.

@@ -236,9 +236,9 @@ class Variety(Observer):
     def look(self, moment: Moment) -> Mapping[str, float]:
         """Measure ``NAME_ratio``, coverage and recall relative to the reference, and ``NAME_limit``, below which training ends.
 
-        A limit is the guard's, or lower where few examples are compared: two standard errors below 1, of the difference between
-        two sets of samples that are compared with the same examples. Where a sample is not finite, nothing is reached. What the
-        reference reaches nothing of is not measured.
+        A limit is the guard's, or lower if few examples are compared: two standard errors below 1, of the difference between two
+        sets of samples that are compared with the same examples. If a sample is not finite, coverage and recall are 0. What the
+        reference does not reach at all is not measured.
 
         Raises:
             Diverged: If a sample of the reference is not finite.
@@ -351,12 +351,11 @@ class Jumps(Observer):
         """Measure a method's samples in these numbers of calls.
 
         Returns:
-            ``frechet``, ``coverage_1`` and ``recall`` in one call (`Reference`), ``frechet_2`` and
-            ``frechet_4`` in others, and, unless noise is added between jumps, ``disagreement``: |x in one jump - x in two|, root
-            mean square over the spread of the samples. Where four calls are among them, ``coverage`` and what is known of
-            modes, for alarms: in that number of calls that has the least Fréchet distance, since a map that starts from
-            nothing first learns to take small steps; of a game in one call, which is what its critic sees. Empty where samples
-            in one call are not finite.
+            ``frechet``, ``coverage_1`` and ``recall`` in one call (`Reference`), ``frechet_2`` and ``frechet_4`` in others, and,
+            unless noise is added between jumps, ``disagreement``: |x in one jump - x in two|, root mean square over the spread of
+            the samples. If four calls are measured, also ``coverage`` and what is known of modes, for alarms: in that number of
+            calls that has the least Fréchet distance, since a map that starts from nothing first learns to take small steps; of a
+            game in one call, which is what its critic sees. Empty if samples in one call are not finite.
         """
         self._prepare(method)
         samples = {count: self._samples(method, count) for count in counts}
