@@ -71,7 +71,7 @@ class Freezing(nn.Module):
         for module in self.modules():
             for name, part in module._frozen.items() if isinstance(module, Freezing) else ():
                 if parts.setdefault(name, part) is not part:
-                    raise UsageError(f'Two frozen parts are named "{name}". Give each a unique name.')
+                    raise UsageError(f'Two frozen parts are named "{name}". Use unique names.')
         return parts
 
     def __getattr__(self, name: str) -> Any:
