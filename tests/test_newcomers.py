@@ -81,7 +81,7 @@ MISTAKES = {
     "guided run": (lambda run: pf.Guided(run, 2.0), "run.denoiser"),
     "one row": (lambda run: run.transport.encode(ones(1, 8, 8)), r"x\[None\]"),
     "solver": (lambda run: run.transport.with_solver("hein", 4), 'Did you mean "heun"'),
-    "two budgets": (lambda run: pf.fit("flow", "digits", budget="60s", epochs=3), "Give exactly one budget"),
+    "two budgets": (lambda run: pf.fit("flow", "digits", budget="60s", epochs=3), "exactly one budget"),
     "a network of a gan": (lambda run: pf.fit("gan", "digits", network=torch.nn.Linear(2, 2)), "Unknown network"),
     "two seeds": (lambda run: run.sample(2, seed=1, generator=torch.Generator()), "either `seed` or `generator`"),
     "a generator of NumPy": (lambda run: run.sample(2, generator=np.random.default_rng()), "must be a torch.Generator"),
@@ -140,7 +140,7 @@ def test_settings_of_the_recipe_and_conditions_are_keywords(tmp_path):
     assert (run.spec["training"]["lr"], run.spec["training"]["batch"]) == (1e-4, 64)
     for options in ({"given": {"cx": 3.0}}, {"cx": 3.0}):
         assert torch.equal(run.sample(2, **options), run.sample(2, {"cx": 3.0}))
-    with pytest.raises(UsageError, match="only one of them"):
+    with pytest.raises(UsageError, match="already contains"):
         run.sample(2, {"given": torch.zeros(2, 1)}, cx=3.0)
     with pytest.raises(CheckpointError, match=f"There is no folder {tmp_path / 'nothing'}. "):
         pf.load(tmp_path / "nothing")

@@ -1,6 +1,6 @@
 """Keyed randomness: every number drawn is a function of names and counts, never of earlier draws.
 
-Sampling gives each sample a stream of its own (`ExampleDraws`): sample i depends on ``seed + i`` alone, so a batch of eight and
+Sampling gives each sample a stream of its own (`ExampleDraws`): sample i depends only on ``seed + i``, so a batch of eight and
 eight batches of one agree. Training draws in fixed blocks of examples (`BlockDraws`), each keyed by seed, stream, step, call and
 block, so neither micro-batches nor several processes change the draws, and a resumed run replays exactly.
 """

@@ -50,8 +50,8 @@ def image(picture: np.ndarray) -> Image.Image:
     """Convert a picture to a PIL image.
 
     Args:
-        picture: (height, width, channels) uint8; 1, 3 and 4 channels are gray, RGB and RGBA. Of 2 channels the first is shown,
-            of 5 and more the first three.
+        picture: Picture (height, width, channels), uint8; 1, 3 and 4 channels are gray, RGB and
+            RGBA. With 2 channels, the first is shown; with 5 or more, the first three.
     """
     channels = picture[..., 0] if picture.shape[-1] <= 2 else picture[..., : 4 if picture.shape[-1] == 4 else 3]
     return Image.fromarray(np.ascontiguousarray(channels))
@@ -68,7 +68,7 @@ def grid_picture(
     """Tile images row by row, the first at the top left.
 
     Args:
-        images: (n, height, width, channels) uint8, n >= 1.
+        images: Images (n, height, width, channels), uint8, n >= 1.
         columns: Number of images per row; None for an approximately square grid.
         gap: Pixels between tiles; None takes 1 for small and 2 for larger tiles.
         scale: Integer factor for enlarging pixels.

@@ -66,7 +66,7 @@ def only(path: str | Path, kind: str, hint: str) -> str:
     Args:
         path: Python file.
         kind: Key in `pushforward.registries.KINDS`.
-        hint: Description of such a part, for the message.
+        hint: Description of the expected part, for the error message.
 
     Raises:
         UsageError: If the file has no or several such parts, or cannot be loaded.

@@ -130,7 +130,7 @@ def from_text(parts: Registry, text: str) -> Any:
         return part()
     first = next(iter(inspect.signature(part).parameters.values()), None)
     if first is None:
-        raise UsageError(f'The {parts.kind} "{word}" does not take an argument. Leave ":{value}" out.')
+        raise UsageError(f'The {parts.kind} "{word}" does not take an argument. Leave out ":{value}".')
     kind = type(first.default) if isinstance(first.default, (int, float)) else str
     try:
         argument = kind(value)

@@ -64,7 +64,7 @@ def launched(environment: Mapping[str, str] | None = None) -> Launch:
     if missing := [name for name in ("MASTER_ADDR", "MASTER_PORT") if count > 1 and name not in given]:
         raise UsageError(
             f"The launcher set {names[1]}={count}, but not {missing[0]}, which the processes need to find each other. "
-            f"Start them with torchrun, or set {missing[0]} to the same value for all of them."
+            f"Start them with torchrun, or set {missing[0]} to the same value for all processes."
         )
     return Launch(rank, count, _number(given, names[2], rank), _number(given, names[3], count))
 

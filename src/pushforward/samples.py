@@ -185,7 +185,7 @@ def check_target(path: Path, space: Space, n: int, overwrite: bool = False, zoom
     whole("n", n, 1)
     if zoom is not None and (space.as_points or ending == ".npz" or not 1 <= zoom <= LARGEST_ZOOM):
         raise UsageError(
-            f'`zoom={zoom}` is not supported for "{path}": zoom enlarges pictures of images, at most {LARGEST_ZOOM} times.'
+            f'`zoom={zoom}` is not supported for "{path}": zoom applies only to image files and must be from 1 to {LARGEST_ZOOM}.'
         )
 
 
@@ -291,7 +291,7 @@ def write_samples(
             or a text for all rows of a .csv or .tsv file.
 
     Raises:
-        UsageError: As for `check_target`, and for a column that cannot be filled.
+        UsageError: If a column cannot be filled; see also `check_target`.
         CheckpointError: If writing fails; nothing is left behind and an existing file is kept.
     """
     check_target(path, space, n, overwrite, zoom)

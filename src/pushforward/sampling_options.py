@@ -108,11 +108,11 @@ def seed_of(generator: torch.Generator, seed: int) -> int:
         UsageError: If this is not a generator, or a seed is given too.
     """
     if not isinstance(generator, torch.Generator):
-        raise UsageError(f"`generator` must be a torch.Generator, got a {type(generator).__name__}. Give `seed=0` instead.")
+        raise UsageError(f"`generator` must be a torch.Generator, got a {type(generator).__name__}. Pass `seed=0` instead.")
     if seed:
-        raise UsageError("Give either `seed` or `generator`.")
+        raise UsageError("Pass either `seed` or `generator`.")
     seed = generator.initial_seed()
-    warn(f"Sample i depends on seed + i alone. The generator's initial seed is used, as with seed={seed}.", stacklevel=3)
+    warn(f"Sample i depends only on seed + i. The generator's initial seed is used, as with seed={seed}.", stacklevel=3)
     return seed
 
 
@@ -130,7 +130,7 @@ def configure(
     Otherwise, without guidance, learned times are used.
 
     Args:
-        transport: A `Flow`, a `Map`, or a `Latent` of one of them.
+        transport: A `Flow`, a `Map`, or a `Latent` of a `Flow` or `Map`.
         grids: Function that looks up learned times, such as `Run.learned_grid`.
         tables: Function that looks up learned tables, such as `Run.learned_table`.
         name: Name of the transport in error messages.
@@ -193,7 +193,7 @@ def _learned_table(given: dict[str, Any], solver: Solver, steps: int, tables: Ta
     if not by_name:
         return None
     if "weaker" in guidance:
-        raise UsageError("Learned tables do not support guidance by a weaker model. Leave `weaker` out, or use another `grid`.")
+        raise UsageError("Learned tables do not support guidance by a weaker model. Leave out `weaker`, or use another `grid`.")
     raise _unlearned("table", name, steps, given, solver, guidance)
 
 
@@ -231,7 +231,7 @@ def tuning(name: str, steps: int, solver: Solver | str | None, guidance: Mapping
 
 def _guided(denoiser: Predictor, given: dict[str, Any]) -> Predictor:
     if "interval" in given and "scale" not in given and "weaker" not in given:
-        raise UsageError("`interval` limits where guidance acts. Give `scale` or `weaker` as well.")
+        raise UsageError("`interval` limits where guidance acts. Pass `scale` or `weaker` as well.")
     if "weaker_scale" in given and "weaker" not in given:
         raise UsageError("`weaker_scale` needs a weaker run for guidance: `weaker=RUN`.")
     interval = given.get("interval")
@@ -239,7 +239,7 @@ def _guided(denoiser: Predictor, given: dict[str, Any]) -> Predictor:
         inner = trained(denoiser)
         learned = inner is not None and inner.preconditioning.guidance is not None
         if learned and interval is not None:
-            raise UsageError("This map was distilled with guidance at all noise levels. Leave `interval` out.")
+            raise UsageError("This map was distilled with guidance at all noise levels. Leave out `interval`.")
         denoiser = AtScale(denoiser, given["scale"]) if learned else Guided(denoiser, given["scale"], interval)
     if "weaker" in given:
         denoiser = Autoguided(denoiser, given["weaker"], given.get("weaker_scale", 2.0), interval)

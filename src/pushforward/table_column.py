@@ -15,7 +15,7 @@ from pushforward.errors import DataError
 class Column(ABC):
     """Base class of columns of a table.
 
-    A *value* is a float64: a number, a date as seconds since 1970, or the number of a category; NaN where it is missing.
+    A *value* is a float64: a number, a date as seconds since 1970, or the number of a category; NaN if it is missing.
     *Coordinates* are what a model learns: at most one score, then a block of indicators of which exactly one is 1. A *cell* is
     text as the file writes it.
 
@@ -56,7 +56,7 @@ class Column(ABC):
         """Format values as in the file.
 
         Args:
-            values: (n,).
+            values: Values (n,).
             missing: The text of a missing value.
         """
 
@@ -73,7 +73,7 @@ class Column(ABC):
         return values
 
     def unknown(self, values: NDArray[np.float64]) -> NDArray[np.bool_]:
-        """Which values (n,) are there, but none that a model learns."""
+        """Mark the values (n,) that are not missing but cannot be learned by a model."""
         return np.zeros(len(values), dtype=bool)
 
     @property
@@ -119,7 +119,7 @@ def with_gaps(fields: Sequence[Column], missing: NDArray[np.bool_]) -> Iterator[
 
     Args:
         fields: All columns.
-        missing: Which of their values are missing, (n, columns).
+        missing: Mask of their missing values, (n, columns).
     """
     for place, field in enumerate(fields):
         rows = np.flatnonzero(missing[:, place])

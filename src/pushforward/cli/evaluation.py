@@ -167,7 +167,7 @@ def _beside_real_data(
 
     if data is not None:
         raise UsageError(
-            f"--data cannot be used here: {real} is the real data. Give the training data of the samples with --train."
+            f"--data cannot be used here: {real} is the real data. Specify the training data of the samples with --train."
         )
     load_plugins(loading.plugin)
     loaded = real_source(real, train, reading)
@@ -258,8 +258,9 @@ def nearest(
 ) -> None:
     """Show samples with the nearest training examples.
 
-    A near-copy is a sample that is closer to a training example than a quarter of the median distance for held-out data. Examples
-    are numbered from 0 in the training split, not as in the file. Example:
+    A near-copy is a sample whose distance to the nearest training example is less than a quarter of
+    the median distance for held-out data. Examples are numbered from 0 in the training split, not
+    as in the file. Example:
     `pushforward nearest runs/digits-gan --n 16 --out nearest.png`
 
     Args:

@@ -52,8 +52,9 @@ def export(
 
     Args:
         out: Output folder. Default: RUN/export.
-        format: onnx writes model.onnx, and run.py, which samples with numpy and onnxruntime. html writes a page that runs the
-            model in a browser, pt2 a torch.export program, and diffusers a pipeline folder.
+        format: onnx writes model.onnx and run.py, which samples with numpy and onnxruntime; html
+            writes a page that runs the model in a browser; pt2 writes a torch.export program;
+            diffusers writes a pipeline folder.
         half: Store weights as float16 (onnx and html).
         solvers: Solvers to choose from, such as dpm,heun (onnx and html). Default: the run's own, dpm, heun and euler.
         steps_up_to: Maximum number of steps (onnx and html). Default: 50.

@@ -37,7 +37,7 @@ def numbers(option: str, text: str, count: int, kind: type = int, separator: str
     """Parse the numbers of an option.
 
     Raises:
-        UsageError: If the text does not contain this many numbers.
+        UsageError: If the text does not contain ``count`` numbers.
     """
     try:
         values = [kind(word) for word in text.split(separator)]
@@ -64,7 +64,8 @@ def check_names(
 ) -> None:
     """Check names before torch is imported, which takes seconds.
 
-    With plug-ins, which may add names, only the library checks them later.
+    If plug-ins are given, names are checked later by the library, because a plug-in can register
+    new ones.
 
     Raises:
         UsageError: If a name is unknown, with the known names.
@@ -195,7 +196,7 @@ def amounts(budgeting: Budgeting, default: str | None = None, flops: float | Non
     further = {"flops": flops, "epochs": budgeting.epochs}
     given |= {name: amount for name, amount in further.items() if amount is not None}
     if len(given) > 1:
-        raise UsageError("Give only one budget: --steps, --samples, --epochs, --budget or --flops.")
+        raise UsageError("Specify only one budget: --steps, --samples, --epochs, --budget or --flops.")
     return given if given or default is None else {"seconds": Budget.duration(default)}
 
 
@@ -248,7 +249,7 @@ def real_source(real: str, train: str | None, reading: Reading) -> Dataset:
     Args:
         real: Path of the data.
         train: Path of the program's training data, or None.
-        reading: Options for reading both.
+        reading: Options for reading both data sets.
     """
     from pushforward.data import real_data
 
@@ -311,7 +312,8 @@ def examples(
 ) -> Dataset:
     """Load the named data, by default the data of a given run, or digits without runs.
 
-    Of several runs, the teacher's data is used, then the first run's; the autoencoder's data comes last.
+    If several runs are given, the data of the teacher takes precedence, then that of the other runs
+    in order, and that of the autoencoder last.
 
     Args:
         data: Value of ``--data``, or None.

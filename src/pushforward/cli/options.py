@@ -132,7 +132,7 @@ Compared = Annotated[
     Parameter(
         group=EVALUATION,
         validator=Number(gte=2),
-        help="Number of samples, compared with as many held-out examples. Default: as many as data and time allow.",
+        help="Number of samples and of held-out examples to compare. Default: the maximum that data and time allow.",
     ),
 ]
 Repeats = Annotated[
@@ -261,7 +261,8 @@ class Solving:
 
     Args:
         steps: Number of solver steps of an iterative model (diffusion, flow matching).
-        solver: Solver name (`pushforward list solvers`); dpm:3 and ddim:0.5 also set its parameter.
+        solver: Solver name (`pushforward list solvers`). Append a parameter with a colon: dpm:3,
+            ddim:0.5.
         grid: Time grid of the steps: time, log_snr, karras, shifted, shifted:1.5, or learned (by `pushforward tune`);
             table also uses the coefficients from `pushforward tune --what table`.
         truncation: Largest absolute value of the noise of a one-call model (GAN, VAE), such as 1.5; see

@@ -248,7 +248,8 @@ def impute(
             unchanged.
         only: Columns to fill, such as age,income. Default: all.
         out: Output file; with several draws, full-1.csv, full-2.csv, ...
-        draws: Number of files to draw. Their differences show the uncertainty of the values.
+        draws: Number of completed files to write. The differences between them show the uncertainty
+            of the filled-in values.
     """
     loaded, path = configured_run(run, loading, solving, guiding), Path(out)
     from pushforward.editing import impute as filled_in

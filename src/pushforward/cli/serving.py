@@ -63,10 +63,11 @@ def serve(
         page: Serve a page at / that runs the models in a browser. Needs the extra onnx, and some seconds per model at start.
         api_key: Secret that clients must send. To hide it from other users of this machine, set PUSHFORWARD_API_KEY instead.
         allow_origin: Web application that may call the server, such as https://app.example, or * for all. Can be repeated.
-        allow_host: Further host name under which the server answers without a key. Can be repeated.
+        allow_host: Additional host name under which the server answers without a key. Can be
+            repeated.
         max_connections: Maximum number of open connections. Above it, the connection that has been idle longest is closed.
         request_timeout: Seconds within which a request must arrive completely.
-        shutdown_timeout: Seconds for answering open requests after SIGTERM.
+        shutdown_timeout: Seconds to wait for open requests after SIGTERM.
         precision: Precision of network calls.
     """
     from pushforward.serving.server import LOCAL, check_installed

@@ -131,7 +131,7 @@ def train(
 
     Args:
         recipe: Recipe name (`pushforward list recipes`), or a Python file that defines a recipe.
-        size: Network size: tiny, small or base. The recipe finish applies it only to its critic.
+        size: Network size: tiny, small or base. In finish, this sets the size of the critic only.
         init: Run whose weights training starts from.
         latent: Train in the latent space of this run (autoencoder, vae, hvae or vqvae) or diffusers AutoencoderKL folder.
         teacher: Run to learn from; short for --frozen teacher=RUN.
@@ -322,8 +322,8 @@ def distil(
     """Distil a run into one that samples in few network calls.
 
     The teacher is a run of flow, ddpm or edm, also in a latent space. The student is a new run, which can be sampled in any
-    number of steps. Without a budget, it trains for as many steps as the teacher. The options of `train distil --help` also
-    apply here, and with --finish those of `train finish --help`. Example: `pushforward distil runs/digits-flow --budget 60s`
+    number of steps. Without a budget, it trains for the same number of steps as the teacher. The options of `train distil --help`
+    also apply here, and with --finish those of `train finish --help`. Example: `pushforward distil runs/digits-flow --budget 60s`
 
     Args:
         run: Folder of the teacher run.

@@ -84,7 +84,7 @@ class Columns(ConditionKind):
         import torch
 
         if not self.examples:
-            raise UsageError(f"There are no examples of {', '.join(self.columns)} to draw from. Give their values.")
+            raise UsageError(f"There are no examples of {', '.join(self.columns)} to draw from. Specify their values.")
         table = torch.tensor(self.examples, dtype=torch.float32)
         first, end = (bounds * len(table) - 0.5).ceil().long().unbind(1)
         within = ((u - bounds[:, 0]) / (bounds[:, 1] - bounds[:, 0])).clamp(0, 1)
@@ -107,9 +107,10 @@ class Columns(ConditionKind):
 class Known(ConditionKind):
     """Condition with the values of any columns of a table; other columns are drawn given these.
 
-    A value is the coordinates of the known columns, zeros for the others, and after them a mark for each column: 1 where it is
-    known, 0 where it is not, and -1 where all that is known is that it is not missing. It is (d + columns,), float64, in data
-    units. Only a method that hides columns in training learns it; no data holds it.
+    A value is the coordinates of the known columns, zeros for the others, and after them a mark for
+    each column: 1 if it is known, 0 if it is unknown, and -1 if it is only known not to be missing.
+    It is (d + columns,), float64, in data units. Only a method that hides columns in training
+    learns it; no data holds it.
 
     Args:
         fields: Columns of the table.
@@ -202,7 +203,7 @@ class Known(ConditionKind):
         raise UsageError("Only denoisers of tables support known columns. Train flow, ddpm or edm.")
 
     def describe(self) -> str:
-        return "any of them can be given"
+        return "any column can be given"
 
     def cells(self, values: Tensor) -> list[dict[str, Any]]:
         return [{} for _ in range(len(values))]

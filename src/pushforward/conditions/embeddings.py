@@ -63,7 +63,7 @@ class NumbersEmbedding(nn.Module):
         """Compute embeddings.
 
         Args:
-            values: (n, k), in their own units.
+            values: Values (n, k), in their own units.
             null: bool (n,), True for examples without values.
 
         Returns:

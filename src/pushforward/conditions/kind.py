@@ -120,7 +120,7 @@ class ConditionKind(ABC):
 
     @property
     def continuous(self) -> bool:
-        """Whether close numbers of `as_channels` have close meanings, so that a perceptron learns from them directly."""
+        """Whether nearby values of `as_channels` have similar meanings, so that an MLP can use them directly."""
         return False
 
     def fits(self, other: ConditionKind) -> bool:
@@ -133,13 +133,13 @@ class ConditionKind(ABC):
 
     def as_channels(self, values: Tensor) -> Tensor:
         """Convert values to plain numbers, (n, channels), for appending to data."""
-        raise UsageError(f"A {type(self).__name__} condition has no plain numbers to append to the data.")
+        raise UsageError(f"A {type(self).__name__} condition has no numeric form, so it cannot be appended to the data.")
 
     def entered(self, values: Tensor, entry: str, request: Any, n: int) -> Tensor:
         """Set one entry in the values of n samples.
 
         Args:
-            values: (n, *shape).
+            values: Values (n, *shape).
             entry: One of `entries`.
             request: A number for all samples, or one for each.
             n: Number of samples.
@@ -183,7 +183,7 @@ def mask_of(name: str) -> str:
 
 
 def hidden(condition: Mapping[str, Tensor], hide: Tensor) -> dict[str, Tensor]:
-    """Mask the values of a condition in further examples.
+    """Mask the values of a condition in additional examples.
 
     Args:
         condition: Values and masks by name, each of length n.
@@ -260,7 +260,7 @@ def registry() -> dict[str, type[ConditionKind]]:
 
 
 class Request:
-    """Reads requests by the kinds of condition that a space declares.
+    """Parser of requests for conditions, by the kinds that a space declares.
 
     Args:
         kinds: Kinds of condition by name.
@@ -275,8 +275,8 @@ class Request:
         """Return values and masks of n samples on the CPU; sample i depends only on its request and on ``seed + i``.
 
         Conditions that are not requested are drawn together, as they occur in the training data: all those of a sample are of a
-        single training example, which has the sample's label. Where some columns of a condition are requested, the others are
-        those of this example. One that is hidden for all samples is left out.
+        single training example, which has the sample's label. If only some columns of a condition are requested, the others are
+        taken from this example. A condition that is hidden for all samples is left out.
 
         Args:
             n: Number of samples.
@@ -335,7 +335,7 @@ class Request:
         for condition, kind in self.kinds.items():
             twice = [column for column in kind.entries if column in requested and column != condition]
             if condition in requested and twice:
-                raise UsageError(f'"{condition}" already contains "{twice[0]}". Give only one of them.')
+                raise UsageError(f'"{condition}" already contains "{twice[0]}". Specify only one.')
         known = [entry for condition, kind in self.kinds.items() for entry in kind.entries or (condition,)]
         for name in requested:
             if name in known or name in self.kinds or name in map(mask_of, self.kinds):

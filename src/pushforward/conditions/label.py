@@ -112,7 +112,7 @@ class Label(ConditionKind):
         import torch
 
         if not self.frequencies:
-            raise UsageError("These classes have no frequencies to draw labels from. Give the label.")
+            raise UsageError("These classes have no frequencies to draw labels from. Specify the label.")
         edges = torch.tensor(np.cumsum(self.frequencies)[:-1], dtype=torch.float32)
         return torch.bucketize(u.float(), edges, right=True)
 

@@ -1,8 +1,8 @@
 """Denoisers: the interface of solvers, an estimate of data, noise, score or velocity at x_t and t, and the networks behind it.
 
-The estimate is affine in x_t and in a network's output, with coefficients that depend on the times alone. So a predictor
-does its work in two halves: `Predicting.columns` computes the coefficients, for many times at once and before a solve begins,
-and `Predicting.evaluate` uses them at a state. `predict` is both in one.
+The estimate is affine in x_t and in a network's output, with coefficients that depend only on the times. So a predictor does its
+work in two halves: `Predicting.columns` computes the coefficients, for many times at once and before a solve begins, and
+`Predicting.evaluate` uses them at a state. `predict` is both in one.
 
 A network is called through `call`, which applies the precision of the caller's context and returns that of its input; paths,
 targets, losses and solver states stay float32.

@@ -36,10 +36,10 @@ class Given:
 
     Args:
         x: Coordinates in data units, (n, d).
-        known: Which columns, bool (n, columns).
+        known: Mask of the given columns, bool (n, columns).
         hide: Examples in which given columns are hidden from the network, for guidance, bool (n,);
             None for none.
-        present: Which columns are not missing, bool (n, columns); None if unknown.
+        present: Mask of the columns that are not missing, bool (n, columns); None if unknown.
     """
 
     x: Tensor

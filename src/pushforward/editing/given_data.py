@@ -58,7 +58,7 @@ def check_complete(kinds: Mapping[str, ConditionKind], condition: ConditionLike)
     if named and not all(whole):
         words = ", ".join(entry for name in kinds for entry in entries[name])
         raise UsageError(
-            f"Conditions that are left out would be drawn at random and contradict the data. Give all of {words}, or none."
+            f"Conditions that are left out would be drawn at random and contradict the data. Specify all of {words}, or none."
         )
 
 
@@ -300,7 +300,7 @@ def inpaint(
         float32 (n, *shape), data units, on the CPU; entries outside the mask are unchanged.
 
     Raises:
-        UsageError: As for `inpainting` and `condition_of_data`.
+        UsageError: See `inpainting` and `condition_of_data`.
         Diverged: If a sample is not finite.
     """
     filler = inpainting(flow, x, mask, **leading)
@@ -383,7 +383,7 @@ def super_resolve(
             ``low``, except where values are finally clamped to the data bounds.
 
     Raises:
-        UsageError: As for `super_resolution` and `condition_of_data`.
+        UsageError: See `super_resolution` and `condition_of_data`.
         Diverged: If a sample is not finite.
     """
     enlarger = super_resolution(flow, low, **leading)
@@ -528,7 +528,7 @@ def vary(
         Samples (n, *shape), float32, in data units, on the CPU.
 
     Raises:
-        UsageError: As for `Variation` and `condition_of_data`.
+        UsageError: See `Variation` and `condition_of_data`.
         Diverged: If a sample is not finite.
     """
     given = condition_of_data(iterative(inner_of(flow)), condition)
@@ -545,7 +545,7 @@ def variation(flow: Transport, x: Tensor, strength: float, condition: ConditionL
         condition: Label, for an autoencoder that takes labels.
 
     Raises:
-        UsageError: As for `Variation`, or if the autoencoder needs a label.
+        UsageError: If the autoencoder needs a label; see also `Variation`.
     """
     if not isinstance(flow, Latent):
         return Variation(flow, x, strength)

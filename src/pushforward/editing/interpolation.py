@@ -1,4 +1,4 @@
-"""Interpolation between noises, seeds and examples, and the search for the noise of an example."""
+"""Interpolation between noise tensors, seeds and examples, and the search for the noise of an example."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ def interpolate(
     interpolation: str = "spherical",
     batch: int = BATCH,
 ) -> Tensor:
-    """Interpolate between two examples: encode both, and decode the points between their noises.
+    """Interpolate between two examples: encode both, and decode the points between their noise tensors.
 
     The first and the last frame are a and b up to solver errors, which fall with more steps.
 
@@ -487,7 +487,7 @@ def between(
     if autoencoder is not None and (condition is not None or not autoencoder.space.conditions):
         if condition is not None and not autoencoder.space.conditions:
             raise UsageError(
-                "Between images, this model goes through its latent space, which takes no labels. Leave `label` out."
+                "Between images, this model goes through its latent space, which takes no labels. Leave out `label`."
             )
         check_complete(autoencoder.space.conditions, condition)
         given = None if condition is None else Request(autoencoder.space.conditions).values(1, condition, 0)
@@ -518,7 +518,7 @@ def variations(
         events: Callback with one line for each event of a search.
 
     Raises:
-        UsageError: As for `pushforward.editing.interpolation` and `pushforward.editing.Nearby`.
+        UsageError: See `pushforward.editing.interpolation` and `pushforward.editing.Nearby`.
     """
     if has_steps(inner_of(transport)):
         given = edited_condition(transport, condition)

@@ -60,12 +60,12 @@ MOST = 64 << 20  # bytes of a file of results
 # Warnings about samples of another program
 UNKNOWN = (
     "the training examples of the model behind these samples are unknown. If they include held-out "
-    "examples of {}, these scores are too good."
+    "examples of {}, these scores are too optimistic."
 )
 WITHOUT_TRAINING = (
-    "copies and privacy are not scored, because the training data of the program is unknown (--train, "
-    "in Python train=). If the program was trained on the real data itself, the other scores are too "
-    "good."
+    "copies and privacy are not scored, because the training data of the program is unknown: pass "
+    "--train (in Python, train=). If the program was trained on the real data itself, the other "
+    "scores are too optimistic."
 )
 KEPT = ("name", "seed", "run", "scores", "training", "sampling", "label_agreement", "weights_step")  # of a single training
 # Models of the demo by name, in the order of the report: recipe, changed settings and changed training settings
@@ -105,8 +105,8 @@ def compare(
             names. Earlier comparisons and their files (report.json) are included without scoring
             their models again.
         data: Data set, name or path; None for the data of the runs.
-        n: Number of samples per side; None for the n of earlier comparisons, or as many as data and time
-            allow.
+        n: Number of samples per side; None for the n of earlier comparisons, or the maximum that
+            data and time allow.
         repeats: Number of samplings per model; None for 5, or fewer if time is short.
         features: Feature spaces (`pushforward.evaluate`); models are ranked in the first.
         seeds: Number of training runs per recipe in ``models``. If there are several, runs whose names end
@@ -211,7 +211,7 @@ def evaluate(
             `pushforward.evaluation.models.given_samples`.
         data: Data set, name, path, data frame, or other data as for `pushforward.fit`; None for the data of
             the run.
-        n: Number of samples per side; None for as many as data and time allow.
+        n: Number of samples per side; None for the maximum that data and time allow.
         repeats: Number of samplings; None for 5, or fewer if time is short. A flow from a data set is sampled
             once. Existing samples are divided into this number of sets of n samples, or fewer.
         metrics: Names of metrics (`pushforward.metrics.registry`), "bpd" for bits per dimension, or "cas" for

@@ -91,7 +91,7 @@ class _Climb:
 def teacher_of(model: Run | Transport) -> Flow | None:
     """Return the teacher of a flow map if both start from the same noise, at the map's guidance scale; else None.
 
-    A teacher that is itself a flow map, as in `finish`, takes as many steps as the run.
+    A teacher that is itself a flow map, as in `finish`, takes the same number of steps as the run.
     """
     teacher = model.method.parts.get("teacher") if isinstance(model, Run) else None
     inner = inner_of(transport_of(model))
@@ -109,10 +109,9 @@ def teacher_of(model: Run | Transport) -> Flow | None:
 def ladder_of(judge: Judge, model: Run | Transport, seconds: float | None = None, name: str = "a map") -> Ladder | None:
     """Score a flow map with 1, 2, 4, 8 and 16 calls, and its teacher from the same noise.
 
-    The teacher is sampled with the solver stored in the run, at the largest number of steps that needs no
-    more calls and at the stored number of steps, and with the solver, steps and grid of its own run if they
-    are known. Distances are measured to the teacher of a finished map with as many calls, otherwise to
-    the teacher with the solver used in training.
+    The teacher is sampled with the solver stored in the run, at the largest number of steps that needs no more calls and at the
+    stored number of steps, and with the solver, steps and grid of its own run if they are known. Distances are measured to the
+    teacher of a finished map with the same number of calls, otherwise to the teacher with the solver used in training.
 
     Args:
         judge: Evaluation with data and features.
@@ -353,7 +352,8 @@ def truncation_curve(
         transport: One-call model.
         data: Data set; its held-out split is the reference.
         limits: Truncation limits, above 0.
-        n: Number of samples per side; None for as many as the held-out split allows, at most 10,000.
+        n: Number of samples per side; None for the maximum that the held-out split allows, at most
+            10,000.
         repeats: Number of samplings per limit.
         seed: Number added to the seed of every sampling.
         batch: Number of samples generated at a time.

@@ -79,7 +79,8 @@ class Judge:
 
     Args:
         data: Data set; models are compared with its held-out split.
-        n: Number of samples per side; 0 for as many as the held-out split allows, at most 10,000.
+        n: Number of samples per side; 0 for the maximum that the held-out split allows, at most
+            10,000.
         repeats: Number of samplings per model.
         metrics: Names of metrics; None for all that apply.
         seed: Number added to the seed of every sampling.
@@ -199,7 +200,7 @@ class Judge:
         """Draw samples in data units. All models receive the same labels, and the same noise if its shape is the same.
 
         Args:
-            sampler: As in `scores`.
+            sampler: Model or samples; see `scores`.
             seed: Seed of the sampling.
             n: Number of samples; None for the number that is compared.
 
@@ -370,7 +371,7 @@ def learns(dataset: Dataset, spaces: Spaces) -> bool:
 def quality_curve(
     judge: Judge, transport: Transport, scores: Mapping[str, Score], counts: Sequence[int], name: str
 ) -> tuple[CurvePoint, ...]:
-    """Measure distances and coverage over network calls, for as many numbers of steps as the time allows.
+    """Measure distances and coverage over network calls, at the numbers of steps for which there is time.
 
     Args:
         judge: Evaluation with features and plan.

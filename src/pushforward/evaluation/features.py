@@ -269,7 +269,10 @@ class Features:
 
     @cached_property
     def weights(self) -> str:
-        """Return a hash of extractor, settings, weights, preprocessing, centre, scale and axes, 16 hexadecimal digits."""
+        """Return a hash (16 hexadecimal digits) of what determines the features.
+
+        It covers the extractor, its settings and weights, the preprocessing, the centre, the scale and the axes.
+        """
         state = state_hash(self._network, {name: self.tensors[name] for name in ("mean", "axes")})
         own = type(self.extractor).__qualname__, json.dumps(self.extractor.settings(), sort_keys=True)
         return hashlib.sha256(repr((own, self.preprocessing, state)).encode()).hexdigest()[:16]

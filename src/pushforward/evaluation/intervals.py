@@ -98,7 +98,7 @@ def _stated(score: Score, interval: tuple[float, float], of: str, info: MetricIn
 def of_share(value: float, error: float, quantile: float = NORMAL) -> tuple[float, float]:
     """Compute Wilson's interval of a fraction, which stays between 0 and 1.
 
-    The interval is that of as many independent examples as have this standard error.
+    The interval is computed for the number of independent examples that gives this standard error.
 
     Args:
         value: Fraction, from 0 to 1.

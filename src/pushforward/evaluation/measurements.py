@@ -167,15 +167,16 @@ class Ladder(Record):
         repeats: Number of samplings per point.
         floors: Real-data scores at this n, by name.
         points: Scores of the flow map with 1, 2, 4, 8 and 16 calls.
-        teacher: Scores of the teacher with at most as many calls; empty if there is no teacher.
+        teacher: Scores of the teacher with at most the same number of calls; empty if there is no
+            teacher.
         own: Scores of the teacher with the solver and steps used in training.
         solver: Name of this solver.
         default: Scores of the teacher with the solver and steps of its own run; None if unknown.
         default_solver: Name of the solver of the teacher's run; None if unknown.
         teacher_run: Folder of the teacher's run; None if unknown.
         finished: Whether the teacher is the flow map from which `finish` started.
-        learned: What the flow map learns from the teacher (`pushforward.methods.Method.learns`); None if
-            unknown.
+        learned: Description of what the flow map learns from the teacher
+            (`pushforward.methods.Method.learns`); None if unknown.
     """
 
     n: int | None = None

@@ -143,7 +143,7 @@ def path_energy(flow: Flow, n: int = 1_000, seed: int = 0, steps: int = 64, cond
         n: Number of trajectories.
         seed: Seed of the first trajectory.
         steps: Number of solver steps, as in `straightness`.
-        condition: As in `trace`.
+        condition: Condition of the samples; see `trace`.
 
     Returns:
         Energy in squared model units, summed over the entries of an example.
@@ -248,7 +248,7 @@ def _held_out(denoiser: Predictor, data: Dataset, examples: int, device: torch.d
 
 
 def trajectory_of(transport: Transport, data: Dataset, seed: int, seconds: float | None) -> Trajectory | None:
-    """Measure trajectories of an iterative model on as many examples as the time allows.
+    """Measure trajectories of an iterative model on the number of examples that the time allows.
 
     Args:
         transport: Model.

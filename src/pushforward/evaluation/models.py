@@ -61,7 +61,7 @@ def models_of(models: Any) -> dict[str, Run | Transport]:
     """Convert the ``models`` of `pushforward.compare` to runs and transports by name.
 
     Raises:
-        UsageError: If there are no models, or one of them has another type.
+        UsageError: If there are no models, or a model has another type.
         CheckpointError: If a run cannot be read.
     """
     if isinstance(models, (str, Path)) or not isinstance(models, (Mapping, Sequence)):
@@ -169,7 +169,7 @@ def unseen_warnings(model: Run | Transport, data: Dataset) -> tuple[str, ...]:
 
 
 def fitting(models: Iterable[Run | Transport], data: Dataset, n: int | None) -> int:
-    """Choose the number of samples per side: ``n``, or as many as the data and every model allow.
+    """Choose the number of samples per side: ``n``, or the maximum that the data and every model allow.
 
     Raises:
         UsageError: If the data does not allow ``n`` (see `compared`).

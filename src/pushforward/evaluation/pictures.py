@@ -70,7 +70,7 @@ class Nearest:
         distances: Euclidean distances in standard deviations of the data, float64 (n, k).
         copies: Whether each sample is a near-copy, whose distance is at most the threshold, bool (n,).
         threshold: A quarter of the median distance from held-out examples to their nearest training examples;
-            0 if more than half of them are copies of training examples.
+            0 if more than half of the held-out examples are copies of training examples.
     """
 
     x: Tensor
@@ -241,13 +241,13 @@ def pictures_of(transport: Transport, run: Run | None, data: Dataset) -> Picture
 
 
 def real_pictures(data: Dataset) -> Pictures:
-    """Choose as many held-out examples as samples are drawn."""
+    """Choose held-out examples, one for each sample that is drawn."""
     picked = permutation(len(data.held_out), 0)[: SHOWN[data.space.as_points]]
     return Pictures(data.space.drawing(data.space.quantise(data.held_out.data_units(picked))))
 
 
 def given_pictures(samples: Given, data: Dataset) -> Pictures:
-    """Choose as many existing samples as samples of a model are drawn, and find the nearest training images if known."""
+    """Choose existing samples, the same number as for a model, and find the nearest training images if known."""
     x = samples.x[: SHOWN[data.space.as_points]]
     nearest = _nearest(x[: FORMING[False]], data) if data.space.has_pixels and data.trained_on is not False else None
     return Pictures(data.space.drawing(data.space.quantise(x)), nearest=nearest)

@@ -67,7 +67,7 @@ class Protocol(Record):
         preprocessing: Preprocessing before the extractor.
         quantisation: Rounding of samples.
         representation: Representation of table rows for distances; empty for other data.
-        labels: How classes are drawn; empty for data without classes.
+        labels: Rule by which classes are drawn; empty for data without classes.
         versions: Version of this package and, by score, the number of a changed definition, or a hash of the
             user's file that defines the score.
         spaces: Identifiers of further feature extractors by name.
@@ -185,7 +185,7 @@ class Settings(Record):
         classifier_accuracy: Held-out accuracy of the classifier that recognises labels.
         shared: Groups of models whose sample grids start from the same noise; None if unknown.
         timed: Groups of models that were timed together, for joined comparisons; None if all were.
-        plan: How much was measured, and how long it took.
+        plan: Amount of measurement, and its duration.
     """
 
     n: int | None = None
@@ -233,7 +233,8 @@ class ModelResult(Record):
         extension: Command that continues training; empty if the model is not a run.
         config: Settings of training (`pushforward.evaluation.models`).
         origin: Command, commit, versions and hashes of the run, by their labels.
-        given: Whether the samples come from a file or an array, so that samplings are parts of them.
+        given: Whether the samples come from a file or an array, so that each sampling is a subset
+            of them.
         trainings: Single training runs, if several form one model (`pushforward.evaluation.comparison`).
             Scores and costs are then means over runs, and spread is the larger of the standard deviations
             over training runs and over samplings.
@@ -281,7 +282,7 @@ class Comparison(Record):
         created: ISO date.
         data: Data set.
         settings: Settings of the comparison.
-        protocol: How scores were computed.
+        protocol: Settings with which scores were computed.
         machine: Properties of the machine by name.
         metrics: Descriptions of scores by name, in the order of a report.
         floors: Real-data scores by name.

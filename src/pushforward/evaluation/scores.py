@@ -50,8 +50,8 @@ def compared(dataset: Dataset, n: int | None = None, learned: bool = False) -> i
 
     Args:
         dataset: Data set; its held-out split is the reference.
-        n: Requested number; None for as many as possible, at most 10,000.
-        learned: As in `halves`.
+        n: Requested number; None for the maximum, at most 10,000.
+        learned: Whether the features are learned from the data; see `halves`.
 
     Raises:
         UsageError: If n is less than 2 or exceeds the number of available examples.
@@ -203,7 +203,7 @@ def floors(
         n: Number of examples per side; None for the result of `compared`.
         redraws: Number of draws; None for `REDRAWS`, or `OF_TABLES` for tables. Stored scores with this usual
             number are preferred. Expensive metrics limit the number by their attribute ``floor_redraws``.
-        metrics: As in `score`.
+        metrics: Names of metrics; see `score`.
         cache: Folder; None for `cache_folder`, False for no cache.
         only_stored: Whether to return only stored scores, and none if there are none.
 
@@ -407,8 +407,8 @@ def in_proportion(
 def attacked(dataset: Dataset, n: int) -> int:
     """Return the number of samples to draw if n are compared: for tables, twice the training rows, at most 10,000.
 
-    Attacks on tables need many samples to find a model that repeats rows. With a target, there are as many
-    samples as training rows, at most 50,000, for training a predictor.
+    Attacks on tables need many samples to find a model that repeats rows. With a target, the number
+    of samples equals the number of training rows, at most 50,000, for training a predictor.
     """
     space, train = dataset.space, len(dataset.train)
     learned = min(train, TO_LEARN) if isinstance(space, TableSpace) and space.target else 0

@@ -34,7 +34,7 @@ def describe(transport: Transport, flows: Flows, default: Mapping[str, Any], nam
         ``name``; ``data`` (image, vector or row) and ``shape`` of a sample; for a table its
             ``columns`` and file format, ``table``; ``noise``, the shape of z; ``stream``, the
             second word of the key of NumPy's Philox: the first word is a sample's seed, and the
-            last word of the counter is the number of the draw; ``draws``, the number of noises
+            last word of the counter is the number of the draw; ``draws``, the number of noise tensors
             besides z for each solver and number of steps; ``most``, the maximum number of steps;
             ``conditions``; and ``default``.
     """

@@ -105,9 +105,9 @@ def _lines(given: Sequence[str], at_end: Sequence[str], noise: bool, way: bool, 
 
     Args:
         given: The conditions.
-        at_end: What the end takes.
+        at_end: Inputs of the end.
         noise: Whether noise is drawn.
-        way: As for `stepped`.
+        way: Whether the way is returned; see `stepped`.
         state: The axes of a state.
     """
     conditions, end = ("".join(f", {name}" for name in names) for names in (given, at_end))

@@ -37,7 +37,7 @@ def write(path: Path, models: Models, title: str, report: str | None = None, lef
         left_out: Lines about missing models, as for `build`.
 
     Raises:
-        UsageError: As for `build`.
+        UsageError: See `build`.
         CheckpointError: If writing fails.
     """
     text = build(models, title, report, left_out)

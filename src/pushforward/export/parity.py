@@ -41,7 +41,7 @@ class Distance:
 
 
 def session(model: bytes | str) -> Any:
-    """Load a graph in onnxruntime, with as many threads as torch.
+    """Load a graph in onnxruntime, with the number of threads that torch uses.
 
     Args:
         model: Bytes of the graph, or path of its file.

@@ -27,7 +27,7 @@ class GivenNoise(Draws):
     """Source of random numbers that returns given tensors: call k returns the k-th part.
 
     Args:
-        noise: (calls, n, *shape).
+        noise: Random numbers of each call, (calls, n, *shape).
         decoder: Noise of a decoder around its means, (n, *shape).
     """
 
@@ -68,12 +68,13 @@ class Sampler(nn.Module):
         """Compute samples (n, *shape) in data units.
 
         Args:
-            z: (n, *noise_shape), standard normal; for a flow from a source, its examples in model
-                units.
+            z: Noise (n, *noise_shape), standard normal; for a flow from a source, its examples in
+                model units.
             condition: Values by name, n values each, such as {"label": int64 (n,)}; None for a model without conditions.
-            noise: (`noise_count`, n, *shape), standard normal, for a stochastic solver, or for a model whose samples are drawn
-                around its means (a VAE of vectors).
-            decoder_noise: (n, *shape), standard normal, for latents whose decoder has a likelihood.
+            noise: Noise (`noise_count`, n, *shape), standard normal, for a stochastic solver, or
+                for a model whose samples are drawn around its means (a VAE of vectors).
+            decoder_noise: Noise (n, *shape), standard normal, for latents whose decoder has a
+                likelihood.
         """
         drawn = noise is not None or decoder_noise is not None
         x = self.transport(z, condition, GivenNoise(noise, decoder_noise) if drawn else None)
@@ -170,7 +171,7 @@ def inputs_of(transport: Transport, n: int = BATCH, noises: int | None = None, s
     Args:
         transport: Model.
         n: Number of examples.
-        noises: Number of noises; None for `noise_count`.
+        noises: Number of noise tensors; None for `noise_count`.
         scale: Whether the condition contains a guidance scale for each example.
     """
     inner, device = inner_of(transport), transport.device

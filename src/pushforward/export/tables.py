@@ -26,18 +26,18 @@ _NEUTRAL = {"state": 0.0, "output": 1.0, "scale": 1.0, "acts": 1.0}  # The neutr
 
 @dataclass(frozen=True)
 class Dense:
-    """Arrays of N rows, W slots and at most M noises a row; float64.
+    """Arrays of N rows, W slots and at most M noise tensors per row; float64.
 
     Args:
         columns: The predictions' coefficients that depend on the times, each (N,).
-        point: (N, W), the state at which the denoiser is called.
-        keep: (N, W, W), from slots to slots.
-        fresh: (N, W), from the estimate to slots.
-        spread: (N, W, M), from noise to slots.
-        start: (W,), from the start to slots.
-        first: (W, M), from the first noise to slots.
+        point: Coefficients of the state at which the denoiser is called, (N, W).
+        keep: Coefficients from slots to slots, (N, W, W).
+        fresh: Coefficients from the estimate to slots, (N, W).
+        spread: Coefficients from noise to slots, (N, W, M).
+        start: Coefficients from the start to slots, (W,).
+        first: Coefficients from the first noise to slots, (W, M).
         kind: Estimate, if the denoiser cannot be called with columns.
-        noises: Number of noises drawn per row, beginning before the first row.
+        noises: Number of noise tensors drawn before the first row and after each row.
     """
 
     columns: TimeColumns
@@ -167,8 +167,8 @@ class RowLayout:
 
     Args:
         columns: Names of all columns, each with None, or a dict for columns of a wrapped predictor.
-        slots: W, as many as any table needs.
-        noises: Number of noises M, as many as any table needs; 0 if none draws noise.
+        slots: Maximum number W of slots over all tables.
+        noises: Maximum number M of noise tensors per row over all tables; 0 if no table adds noise.
     """
 
     columns: dict[str, Any]

@@ -209,7 +209,7 @@ def check_weights_file(name: str, file: str | Path | None) -> Path:
     """
     if not file:
         raise UsageError(
-            f"The features {name} need a weights file, which is never downloaded. Give its path: `features={name}:FILE`."
+            f"The features {name} need a weights file, which is never downloaded. Specify its path: `features={name}:FILE`."
         )
     path = Path(file).expanduser()
     if not path.is_file():
@@ -290,7 +290,7 @@ def named_extractors(spaces: Spaces) -> dict[str, Extractor]:
         return {name: _one(part)[1] for name, part in spaces.items()}
     parts = spaces.split(",") if isinstance(spaces, str) else spaces if isinstance(spaces, (list, tuple)) else [spaces]
     if not parts:
-        raise UsageError("There are no features to compare with. Name some, or leave `features` out.")
+        raise UsageError("There are no features to compare with. Name some, or leave out `features`.")
     extractors: dict[str, Extractor] = {}
     for part in parts:
         name, extractor = _one(part)

@@ -229,8 +229,9 @@ class DiffusersUNet(nn.Module):
         """Apply the network.
 
         Args:
-            x: (n, channels, height, width); both sides multiples of 2 for each halving inside.
-            t: (n,), in [0, 1].
+            x: Images (n, channels, height, width); both sides must be divisible by 2 for each
+                halving inside.
+            t: Times (n,), in [0, 1].
             condition: None, or {"label": int64 (n,), optionally "label_null": bool (n,)}.
 
         Returns:
@@ -260,7 +261,7 @@ class DiffusersUNet(nn.Module):
         masked = None if condition is None else condition.get("label_null")
         if self.null is None and (label is None or masked is not None):
             raise UsageError(
-                "This UNet2DModel was trained with labels and has no unconditional class. Give a label for each example, "
+                "This UNet2DModel was trained with labels and has no unconditional class. Pass a label for each example, "
                 "and train with label_dropout=0. If one of its classes is the unconditional one, name it: "
                 "DiffusersUNet(..., null=10)."
             )
@@ -326,7 +327,7 @@ def _space(unet: Any, given: Space | None, classes: int) -> Space:
     channels, side = unet.config["in_channels"], unet.config["sample_size"]
     if given is None:
         if side is None:
-            raise UsageError("This UNet2DModel has no sample_size. Give the shape: from_diffusers(..., space=...).")
+            raise UsageError("This UNet2DModel has no sample_size. Pass the shape: from_diffusers(..., space=...).")
         height, width = (side, side) if isinstance(side, int) else side
         half = (0.5,) * channels
         low, high = (0.0,) * channels, (1.0,) * channels
@@ -448,7 +449,8 @@ class DiffusersEncoder(nn.Module):
         """Apply the network.
 
         Args:
-            x: (n, channels, height, width), both sides multiples of 2 for each halving inside.
+            x: Images (n, channels, height, width); both sides must be divisible by 2 for each
+                halving inside.
             t: None, because encoders have no time.
             condition: None, because labels are not supported.
 

@@ -176,7 +176,7 @@ class Penalties:
 
     def __post_init__(self) -> None:
         for name in self.names:
-            one_of("penalty", name, ("r1", "r2", "gradient"), " (several are joined by +)")
+            one_of("penalty", name, ("r1", "r2", "gradient"), " (join several with +)")
         weight("gamma", self.gamma)
         weight("gamma_end", self.end)
         for name, count in {"ramp": self.ramp, "shortest_ramp": self.shortest_ramp, "penalty_interval": self.interval}.items():
@@ -507,7 +507,7 @@ class GAN(Adversarial):
         penalties, critic_input = penalties or Penalties(), critic_input or CriticInput()
         augment = critic_input.augment
         if augment is not None and not space.grid:
-            raise UsageError("Colour, translation and cutout augment images only. Leave augment out for vectors.")
+            raise UsageError("Colour, translation and cutout augment images only. Leave out augment for vectors.")
         self.generator, self.critic, self.space, self.latent, self.loss = generator, critic, space, latent, loss
         self.penalties = penalties if penalties.kind else replace(penalties, kind=OBJECTIVES[loss].penalty)
         self.critic_input = critic_input

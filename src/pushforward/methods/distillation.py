@@ -86,7 +86,7 @@ class Trajectories(Freezing):
         self.legs = legs if isinstance(legs, (int, float)) else (single, others)
         self._legs, self._single = single + others, single / (single + others or 1)
         if guidance is not None and unconditional:
-            raise UsageError("Trajectories without conditions do not support guidance. Leave guidance or unconditional out.")
+            raise UsageError("Unconditional trajectories do not support guidance. Leave out `guidance` or `unconditional`.")
         self.guidance = None if guidance is None else (float(guidance[0]), float(guidance[1]))
         self.names = (*self.space.conditions, *(() if guidance is None else (SCALE,)))
         k = teacher.denoiser.path.at(torch.from_numpy(teacher.times[:-1]))
@@ -303,7 +303,7 @@ class Distillation(Mapping):
         super().__init__(flow_map, rule, pairs, teacher=trajectories.teacher, power=power, steps=steps)
         denoiser = trained(trajectories.teacher.denoiser)
         if likeness is not None and not (denoiser is not None and isinstance(denoiser.network, Featured)):
-            raise UsageError("likeness reads features of a UNet, and this teacher's network is not a UNet. Leave likeness out.")
+            raise UsageError("likeness reads features of a UNet, and this teacher's network is not a UNet. Leave out likeness.")
         self.likeness = likeness
         self.stored, self.trajectories = share("stored", stored), trajectories
         parts = {"samples": self.stored > 0 and pairs.diagonal < 1, "velocity": self.stored < 1 or pairs.diagonal > 0}

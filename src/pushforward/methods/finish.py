@@ -21,7 +21,7 @@ from pushforward.transports import Flow
 
 @dataclass(frozen=True)
 class Anchor:
-    """How strongly a map is held to its starting point, and where its jumps start.
+    """Settings that keep a map near its starting point, and the times at which its jumps start.
 
     Args:
         weight: Initial weight of the mean squared distance to the samples of the starting map.

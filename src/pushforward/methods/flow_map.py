@@ -148,8 +148,8 @@ class MapMethod(Method):
             )
         if compared and flow_map.preconditioning.guidance is not None:
             raise UsageError(
-                "This map was distilled with a range of guidance scales, so its guided samples differ from the data that "
-                "sharpening compares them with. Sharpen a student distilled without guidance, or with one scale."
+                "This map was distilled with a range of guidance scales, so its guided samples do not follow the distribution of "
+                "the training data. Finish a student that was distilled without guidance, or with one scale."
             )
         self.flow_map, self.space, self.steps = flow_map, flow_map.space, steps
 

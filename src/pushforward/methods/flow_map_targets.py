@@ -85,7 +85,7 @@ class Rule(ABC):
         return 0
 
     def weight(self, samples: int, new: int) -> float:
-        """Return how far the target map moves towards the trained map after a step with this many new samples, in [0, 1]."""
+        """Return how far the target map moves towards the trained map after a step with ``new`` new samples, in [0, 1]."""
         if self.average is None:
             return 0.0
         return 1 - 0.5 ** (new / min(self.average, EARLY * (samples + new)))

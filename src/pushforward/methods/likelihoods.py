@@ -337,7 +337,7 @@ class EvidenceBound:
         whole("importance_samples", self.samples, 1)
         if self.weighted and (self.free_bits or self.beta == 0):
             raise UsageError(
-                "The importance-weighted bound has no KL term of its own. Leave free_bits out, and use a beta above 0."
+                "The importance-weighted bound has no KL term of its own. Leave out free_bits, and use a beta above 0."
             )
 
     @property

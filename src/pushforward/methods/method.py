@@ -1,4 +1,4 @@
-"""The interface of methods: a method yields (player, loss) pairs, one for each parameter update, and may hold frozen parts."""
+"""The interface of methods: a method yields (network, loss) pairs, one for each parameter update, and may hold frozen parts."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class Freezing(nn.Module):
         for module in self.modules():
             for name, part in module._frozen.items() if isinstance(module, Freezing) else ():
                 if parts.setdefault(name, part) is not part:
-                    raise UsageError(f'Two frozen parts are named "{name}". Give each a unique name.')
+                    raise UsageError(f'Two frozen parts are named "{name}". Use unique names.')
         return parts
 
     def __getattr__(self, name: str) -> Any:
@@ -243,8 +243,8 @@ class PrecomputesInputs(Protocol):
 class Method(Freezing, ABC):
     """Base class of training methods: a method trains a transport.
 
-    A method holds its networks, names their parameter groups (players), and yields the losses in
-    the order of the published algorithm. It is independent of optimisers, devices and files, and
+    A method holds its networks, names those that are trained (``players``), and yields the losses
+    in the order of the published algorithm. It is independent of optimisers, devices and files, and
     has no counters: schedules are functions of `Now`.
     """
 

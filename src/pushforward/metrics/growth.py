@@ -64,8 +64,8 @@ def growth_of(generated: Array, reference: Array, second: float, distance: float
             (n,).
         reference: Contributions of reference examples, (m,).
         second: Second-order variance divided by (1/n + 1/m)^2.
-        distance: Biased distance of these terms, quadratic in the difference of the two clouds; at
-            least 0.
+        distance: Biased distance computed from these terms, quadratic in the difference of the two
+            clouds and non-negative.
         bias: Mean score between clouds of one distribution; 0 for unbiased scores.
     """
     n, m = len(generated), len(reference)

@@ -215,10 +215,10 @@ def density_errors(generated: np.ndarray, real: np.ndarray, within: np.ndarray, 
     concentrated in few places.
 
     Args:
-        generated: Generated examples in random order, (n, f); above `SOME`, the variance is assumed
-            to fall like 1/n.
-        real: Real examples in random order, (m, f); above `SOME`, the variance is assumed to fall
-            like 1/n.
+        generated: Generated examples in random order, (n, f). For n > `SOME`, the variance is
+            assumed to be proportional to 1/n.
+        real: Real examples in random order, (m, f). For m > `SOME`, the variance is assumed to be
+            proportional to 1/m.
         within: Number of real balls around each of the n generated examples.
         k: Number of neighbours.
 
@@ -255,10 +255,10 @@ def recall_errors(generated: np.ndarray, real: np.ndarray, value: float, k: int)
     samples cover the data.
 
     Args:
-        generated: Generated examples in random order, (n, f); above `SOME`, the variance is assumed
-            to fall like 1/n.
-        real: Real examples in random order, (m, f); above `SOME`, the variance is assumed to fall
-            like 1/n.
+        generated: Generated examples in random order, (n, f). For n > `SOME`, the variance is
+            assumed to be proportional to 1/n.
+        real: Real examples in random order, (m, f). For m > `SOME`, the variance is assumed to be
+            proportional to 1/m.
         value: Recall.
         k: Number of neighbours.
 

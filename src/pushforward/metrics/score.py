@@ -209,7 +209,7 @@ class Samples:
 
     @property
     def equal(self) -> bool:
-        """Return whether there are as many generated as reference examples."""
+        """Return whether the numbers of generated and reference examples are equal."""
         return len(self.generated) == len(self.reference)
 
 

@@ -52,7 +52,7 @@ def drawn(x: np.ndarray, n: int, seed: int) -> np.ndarray:
 def drawn_at(x: np.ndarray, n: int, seed: int) -> np.ndarray:
     """Draw the indices of n of the examples x (m, d), in an order that depends only on their values and on the seed.
 
-    Examples may be sorted by class, so the first n of them are not a random sample.
+    Examples may be sorted by class, so the first n are not a random sample.
     """
     rising = rising_order(x)
     return np.asarray(rising[random_for(x[rising], seed).permutation(len(x))[:n]])

@@ -53,7 +53,7 @@ def classifier(categorical: NDArray[np.bool_]) -> Any:
     """Build boosted trees for classification.
 
     Args:
-        categorical: Which columns hold categories, (columns,).
+        categorical: Mask of the columns that hold categories, (columns,).
 
     References:
         Ke et al., LightGBM: a highly efficient gradient boosting decision tree, 2017; scikit-learn's implementation, with its
@@ -68,7 +68,7 @@ def predictor(categorical: NDArray[np.bool_], y: NDArray[np.float64], classes: b
     """Build boosted trees that predict a column of classes or numbers.
 
     Args:
-        categorical: Which other columns hold categories, (columns,).
+        categorical: Mask of the other columns that hold categories, (columns,).
         y: Target column of the training rows, (n,). From 2,000 rows on, training stops when ten
             consecutive trees do not reduce the loss on a tenth of the rows, or after 500 trees.
             With fewer rows, or a class with a single row, it stops after 100 trees.
@@ -96,8 +96,8 @@ def detected(table: Table, importance: bool = True) -> tuple[list[Area], NDArray
     """Distinguish generated from held-out rows by boosted trees, in a three-fold cross-validation.
 
     Args:
-        table: Table with as many generated as held-out rows; otherwise trees learn the class
-            frequencies.
+        table: Table with equal numbers of generated and held-out rows; otherwise trees learn the
+            class frequencies.
         importance: Whether to measure the importance of columns.
 
     Returns:
@@ -269,14 +269,14 @@ class Utility:
         "utility_auc": share_info(
             "AUC when trained on samples",
             "higher",
-            f"Area under the ROC curve of boosted trees that learn the target from samples, on held-out rows. {OTHERS}",
+            f"Area under the ROC curve of boosted trees trained on samples to predict the target, on held-out rows. {OTHERS}",
             group="Use",
         ),
         "utility_rmse": MetricInfo(
             "Error when trained on samples",
             "lower",
-            "Root mean squared error of boosted trees that learn the target from samples, on held-out rows, in standard "
-            f"deviations of the target. {OTHERS}",
+            "Root mean squared error, on held-out rows, of boosted trees trained on samples to predict the target, in units of "
+            f"the target's standard deviation. {OTHERS}",
             group="Use",
             least=0.0,
         ),

@@ -218,7 +218,7 @@ class Expander(_MapCoder):
     """Decoder from maps to images ``factor`` times larger: the mirror image of `Compressor`.
 
     Args:
-        shape: (channels, height, width) of the output.
+        shape: Shape (channels, height, width) of the output.
         inputs: Channels of the map.
         factor: 1, 2, 4 or 8.
         width: Channels at the finest level; coarser ones have twice as many.
@@ -291,7 +291,7 @@ class Codebook(nn.Module):
         """Quantise vectors.
 
         Args:
-            h: (n, dim, ...).
+            h: Vectors (n, dim, ...).
 
         Returns:
             The nearest vectors, of the shape of ``h`` and with its gradient, and the codes' numbers, int64 (n, ...).
@@ -380,7 +380,7 @@ class Rounding(nn.Module):
         """Quantise vectors.
 
         Args:
-            h: (n, dim, ...).
+            h: Vectors (n, dim, ...).
 
         Returns:
             The levels, scaled to [-1, 1], of the shape of ``h`` and with the gradient of the squashing, and the codes' numbers,
@@ -444,7 +444,7 @@ class PatchCritic(nn.Module):
         """Compute the features after each convolution, finest first, and finally the scores (n, 1, h, w).
 
         Args:
-            x: (n, channels, height, width), model units.
+            x: Images (n, channels, height, width), model units.
 
         Raises:
             UsageError: If the shape does not fit.

@@ -114,7 +114,7 @@ Film = tuple[Tensor, Tensor] | None
 
 
 class TimeEmbedding(nn.Module):
-    """Embeds times as vectors: sines and cosines at frequencies from 1 to 1000, then two linear layers.
+    """Embedding of times as vectors: sines and cosines at frequencies from 1 to 1000, then two linear layers.
 
     Features of one time are sin(w_k t), cos(w_k t) with w_k spaced geometrically. Weights of all times but the first start at
     zero: a map between two times begins as a network of one. With two times the frequencies end at 30: such maps are trained
@@ -179,7 +179,7 @@ def check_condition(condition: Condition | None, kinds: Mapping[str, ConditionKi
         if kind not in kinds:
             known = f"with {', '.join(kinds)} only" if kinds else "without labels or other conditions"
             raise UsageError(
-                f'Got the condition "{name}", but this network was built {known}. Leave the condition out, or build the '
+                f'Got the condition "{name}", but this network was built {known}. Leave out the condition, or build the '
                 "network with the data's conditions."
             )
         if kind == name:
@@ -189,7 +189,7 @@ def check_condition(condition: Condition | None, kinds: Mapping[str, ConditionKi
 
 
 class Conditioning(nn.Module):
-    """Embeds everything a network receives besides x: one vector per example, the sum of time and condition embeddings.
+    """Embedding of all inputs of a network besides x: one vector per example, the sum of time and condition embeddings.
 
     Condition embeddings have about length 1 and are scaled to entries of variance 1 here. At length
     1 they would be faint compared with the time, and be learned ten times more slowly.
@@ -427,7 +427,7 @@ class Attention(nn.Module):
 
 
 class Level(nn.Module):
-    """Residual blocks at one resolution; attention, if any, follows the first of them.
+    """Residual blocks at one resolution; attention, if any, follows the first block.
 
     Args:
         width: Number of channels.

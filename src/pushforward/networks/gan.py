@@ -60,8 +60,8 @@ class Resample(nn.Module):
     backward and twice backward.
 
     Args:
-        rows: (new height, height).
-        columns: (new width, width).
+        rows: Matrix that resamples rows, (new height, height).
+        columns: Matrix that resamples columns, (new width, width).
     """
 
     rows: Tensor
@@ -82,7 +82,7 @@ class Resample(nn.Module):
 
 
 class ProjectionHead(nn.Module):
-    """Maps features phi to the score <w, phi> + b, or <w, phi> + b + <e(c), phi> with conditions c.
+    """Output layer with the score <w, phi> + b for features phi, or <w, phi> + b + <e(c), phi> with conditions c.
 
     Conditions enter only through the projection of the features onto their embedding e (of a label,
     numbers, or the sum of several). Unconditional examples have a learned null embedding.

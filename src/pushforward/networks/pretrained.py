@@ -172,7 +172,7 @@ class PretrainedFeatures(nn.Module):
         """Compute four maps per background, finest first: channels `FEATURES`, sides ``side`` divided by `STRIDES`.
 
         Args:
-            x: (n, channels, height, width), model units.
+            x: Images (n, channels, height, width), model units.
 
         Raises:
             UsageError: If the shape does not fit.
@@ -238,7 +238,7 @@ def _kaiming(name: str, shape: tuple[int, ...], seed: int) -> Tensor:
 
 
 class ScaleCritic(nn.Module):
-    """Maps mixed features of one depth to one score: 4 x 4 convolutions of stride 2 until no side is longer than 4, then a head.
+    """Critic of mixed features of one depth: 4 x 4 convolutions of stride 2 until no side is longer than 4, then a head.
 
     Features that are already that small get one 3 x 3 convolution instead. The score is the mean of
     the head over all positions.
@@ -371,7 +371,7 @@ class ProjectedCritic(nn.Module):
 
 
 class FeatureHeads(nn.Module):
-    """Maps feature maps to one score: the sum of the scores of one small critic per map.
+    """Critic of feature maps, whose score is the sum of the scores of one small critic per map.
 
     Args:
         widths: Channels of each map.

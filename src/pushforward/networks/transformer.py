@@ -75,7 +75,7 @@ class DiT(nn.Module):
         patch: Side length of a patch in pixels.
         width: Length of a token.
         depth: Number of blocks.
-        heads: Attention heads; divides ``width``.
+        heads: Number of attention heads; must divide ``width``.
         conditions: Kinds of condition by name; None for an unconditional network.
         times: Number of times per example; 0 for none.
 

@@ -20,7 +20,7 @@ from pushforward.networks.blocks import Condition, Kinds, check_condition, check
 
 
 class Reshaped(nn.Module):
-    """Applies a network for vectors to examples of any shape. For very small images, an MLP trains fastest.
+    """Wrapper that applies a network for vectors to examples of any shape. For very small images, an MLP trains fastest.
 
     Args:
         network: A network whose ``inputs`` is the number of entries of x, such as an `MLP`.
@@ -36,7 +36,7 @@ class Reshaped(nn.Module):
 
 
 class FourierFeatures(nn.Module):
-    """Extends the input of a network by sines and cosines along random directions, with wavelengths from wide to narrow.
+    """Network with additional inputs: sines and cosines along random directions, with wavelengths from wide to narrow.
 
     An MLP learns coarse structure long before fine structure. For modes a hundredth as wide as the
     data, a critic learns their position but not their width, so a generator may shrink them or
@@ -90,7 +90,7 @@ MOST = 16  # Signs that a table may have, one vector for each of their patterns
 
 
 class SignCodes(nn.Module):
-    """Generator that receives z scaled down, and a learned code for the sign pattern of the first numbers of z.
+    """Generator that receives z scaled down, and a learned code for the sign pattern of the first dimensions of z.
 
     A continuous map takes connected noise to connected samples, so it leaves bridges between
     separate modes. Signs make the map piecewise continuous, with one piece for each of 2^signs
@@ -194,7 +194,7 @@ class Packed(nn.Module):
 def _channels(kinds: Mapping[str, ConditionKind]) -> int:
     for name, kind in kinds.items():
         if not kind.channels:
-            raise UsageError(f'A packed critic does not support the condition "{name}" ({type(kind).__name__}). Leave pack out.')
+            raise UsageError(f'A packed critic does not support the condition "{name}" ({type(kind).__name__}). Leave out pack.')
     return sum(kind.channels for kind in kinds.values())
 
 
@@ -257,13 +257,13 @@ class Spectral(nn.Module):
 class StraightThrough(nn.Module):
     """Generator of table rows that turns scores and logits into coordinates: each block is drawn from its logits.
 
-    The network receives the first ``latent`` numbers of z; each further number gives the Gumbel
-    noise of an indicator, so that z alone determines the row. Of logits a and Gumbel numbers g the
-    largest a + g has the probability softmax(a). Forward its indicator is exactly 1 and the others
-    of the block 0; backward the gradient is that of softmax((a + g) / temperature). Scores of
-    closed columns move to the score of the value that they stand for, and those of atoms and
-    missing values to 0, as rows of the table have them; the gradient passes through the former
-    unchanged.
+    The network receives the first ``latent`` dimensions of z; each further dimension gives the
+    Gumbel noise of an indicator, so that only z determines the row. With logits a and Gumbel noise
+    g, an indicator has the largest a + g with probability softmax(a). Forward its indicator is
+    exactly 1 and the others of the block 0; backward the gradient is that of softmax((a + g) /
+    temperature). Scores of closed columns move to the score of the value that they stand for, and
+    those of atoms and missing values to 0, as rows of the table have them; the gradient passes
+    through the former unchanged.
 
     Args:
         network: ``network(z, None, condition)`` returns scores and logits (n, d) for z (n, latent).

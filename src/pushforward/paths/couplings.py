@@ -164,7 +164,7 @@ def training_noise(source: Source | None, shape: Sequence[int], draws: Draws) ->
 
 
 class Coupling(ABC):
-    """Pairs each example with an example of noise."""
+    """Pairing of each example with an example of noise."""
 
     source: Source | None = None
     """The noise source, if it is not standard normal. A denoiser trained with such a source has no noise level and no score."""
@@ -184,7 +184,7 @@ class Coupling(ABC):
 
 
 class Independent(Coupling):
-    """Draws noise independently of the data.
+    """Coupling that draws noise independently of the data.
 
     Args:
         source: Noise source; None for standard normal noise.

@@ -177,7 +177,7 @@ def critic(
     """
     chosen, conditions = _game(space, kind), space.conditions
     if fourier_features and (chosen != "mlp" or len(space.shape) != 1):
-        raise UsageError("Fourier features need an mlp critic on vectors. Leave fourier_features out.")
+        raise UsageError("Fourier features need an mlp critic on vectors. Leave out fourier_features.")
     if chosen == "projected":
         return _projected(space, size, pack, minibatch_std)
     single = space
@@ -204,7 +204,7 @@ def _with_waves(network: nn.Module, space: Space, pack: int, waves: int) -> nn.M
 
 def _projected(space: Space, size: str, pack: int, minibatch_std: int) -> nn.Module:
     if pack > 1 or minibatch_std:
-        raise UsageError("A projected critic scores one example at a time. Leave pack and minibatch_std out.")
+        raise UsageError("A projected critic scores one example at a time. Leave out pack and minibatch_std.")
     if not isinstance(space, ImageSpace) or space.low is None:
         raise UsageError("A projected critic needs images, and latents are not images. Choose another network.")
     of = {"shape": space.shape, "mean": space.mean, "std": space.std, "conditions": space.conditions}

@@ -219,10 +219,10 @@ def _share(rule: str, stored: float | None) -> float:
 
 def _rule(rule: str, schedule: tuple[float, float, float], derivative: str, average: float | None) -> Rule:
     if rule not in ("start", "end") and derivative != "none":
-        raise UsageError(f"The rule {rule} does not use a derivative. Use start or end, or leave derivative out.")
+        raise UsageError(f"The rule {rule} does not use a derivative. Use start or end, or leave out derivative.")
     if rule == "progressive":
         if average is not None:
-            raise UsageError("The rule progressive takes its targets from the previous stage. Leave average out.")
+            raise UsageError("The rule progressive takes its targets from the previous stage. Leave out average.")
         return Progressive(STAGES)
     if rule == "middle":
         return Middle(average=average)

@@ -42,7 +42,10 @@ def new_map(space: Space, size: str, network: str | nn.Module) -> FlowMap:
 
 
 def times_for(space: Space) -> Times:
-    """Choose the distribution of training times: later for images, whose shape is hard to learn and is lost late."""
+    """Choose the distribution of training times.
+
+    For images it favours late times, because noise destroys their coarse structure last.
+    """
     return Stratified(Uniform() if flat(space) else LogitNormal(0.8, 1.4))
 
 
@@ -92,7 +95,7 @@ def flow(
     ):
         raise UsageError(
             "The coupling ot pairs noise with data within classes. With other conditions, noise would depend on "
-            "their values. Leave coupling out."
+            "their values. Leave out coupling."
         )
     if isinstance(space, TableSpace):
         if coupling != "independent" or source is not None or teacher is not None:
@@ -131,10 +134,10 @@ def flow(
 def _reflow(coupling: str, teacher: Flow | None, source: Source | None, pairs: int | None, steps: int | None) -> TeacherPairs:
     if teacher is None or coupling != "reflow":
         raise UsageError(
-            'The coupling reflow learns from a trained flow, ddpm or edm. Give both `coupling="reflow"` and `teacher`.'
+            'The coupling reflow learns from a trained flow, ddpm or edm. Pass both `coupling="reflow"` and `teacher`.'
         )
     if source is not None:
-        raise UsageError("A reflow starts from the same distribution as its teacher. Leave `source` out.")
+        raise UsageError("A reflow starts from the same distribution as its teacher. Leave out `source`.")
     usual, grid = (16, None) if teacher.source is None else (32, "time")
     guide = teacher if teacher.solver.jumps else teacher.with_solver("unipc", usual if steps is None else steps, grid)
     number = pairs or trajectories_for(2, guide.space.size)

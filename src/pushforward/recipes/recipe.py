@@ -239,7 +239,7 @@ def load_file(path: str | Path) -> RecipeFunction:
         UsageError: If the file is missing, fails, or contains no or several recipes.
     """
     if not Path(path).is_file():
-        raise UsageError(f"The file {path} does not exist. Give the name of a recipe ({', '.join(RECIPES)}) or a Python file.")
+        raise UsageError(f"The file {path} does not exist. Specify the name of a recipe ({', '.join(RECIPES)}) or a Python file.")
     return RECIPES[plugins.only(path, "recipe", "a function annotated `-> Recipe`")]
 
 

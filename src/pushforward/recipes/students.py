@@ -134,7 +134,7 @@ def distil_table(
     if named := [*others, *["size"] * (size != "small")]:
         raise UsageError(
             "A student of a table always learns from stored trajectories, with its teacher's network. Leave "
-            f"{', '.join(named)} out."
+            f"out {', '.join(named)}."
         )
     steps = STEPS if teacher_steps is None else whole("teacher_steps", teacher_steps, 1)
     guide = Flow(denoiser, "dpm", steps, times_of_jumps(denoiser, steps))

@@ -186,7 +186,7 @@ def vqvae(
     if flat(space):
         if factor is not None:
             raise UsageError(
-                f"Examples with so few numbers are encoded by an MLP into {GROUP} codes, without reduction. Leave `factor` out."
+                f"Examples with so few numbers are encoded by an MLP into {GROUP} codes, without reduction. Leave out `factor`."
             )
         places: tuple[int, ...] = (1, GROUP)
         encoder = perceptron(space, size, space.size, (book.dim, *places))

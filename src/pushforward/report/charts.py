@@ -108,7 +108,7 @@ def x_ticks(x: Axis, bottom: float, top: float | None = None) -> Iterator[str]:
 
 
 def y_ticks(y: Axis, left: float, right: float) -> Iterator[str]:
-    """Draw the numbers beside a vertical axis, and horizontal grid lines."""
+    """Draw the tick labels and horizontal grid lines of a vertical axis."""
     for value in y.ticks:
         yield line("gridline", left, y(value), right, y(value)) + text(tick_text(value), left - 8, y(value) + 4, "end")
 

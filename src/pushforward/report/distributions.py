@@ -118,7 +118,7 @@ def histogram_chart(label: str, real: np.ndarray | None, clouds: Sequence[tuple[
     Args:
         label: The name of the column.
         real: Values of real data, shape (m,), or None.
-        clouds: Name, number and values, shape (n,), of each model.
+        clouds: For each model, its name, its colour index and its values of shape (n,).
     """
     every = [values for _, _, values in clouds]
     base = real if real is not None and len(real) else np.concatenate(every or [np.zeros(1)])

@@ -78,7 +78,7 @@ RULES: tuple[Rule, ...] = (
     Rule(
         "measure",
         "{models} used ImageNet features in training, so scores in {space} features are too optimistic. "
-        "Compare the models in features that none of them was trained on.",
+        "Compare the models in features that no model was trained on.",
         when.taught_judges,
         "scores in features that it was trained on",
     ),
@@ -122,7 +122,7 @@ RULES: tuple[Rule, ...] = (
         "too little diversity",
     ),
     _models(
-        "Recall is low, and high precision does not prove that samples look realistic, for {models}.",
+        "Recall is low for {models}. High precision alone does not show that samples look realistic.",
         partial(when.varied, "few"),
         "low recall",
     ),

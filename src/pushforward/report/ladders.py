@@ -23,7 +23,8 @@ class Rung:
         value: The mean over samplings.
         values: The value of each sampling.
         interval: The ends of the 95 % interval; None if unknown.
-        sample_terms, reference_terms: As in `pushforward.evaluation.measurements.CurvePoint`.
+        sample_terms, reference_terms: Terms of the score; see
+            `pushforward.evaluation.measurements.CurvePoint`.
     """
 
     calls: float

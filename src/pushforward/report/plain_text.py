@@ -274,4 +274,4 @@ def absent(comparison: Comparison) -> str:
     lacking = [model.name for model in models if comparison.pictures.get(model.name, Pictures()).grid is None]
     if not lacking or not comparison.data.shape:
         return ""
-    return f"report.json does not contain the samples of {listing(lacking)}, which report.html shows."
+    return f"report.json does not contain the samples of {listing(lacking)}. See report.html."

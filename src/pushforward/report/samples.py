@@ -33,7 +33,11 @@ QUANTILE = 0.98  # Quantile of speeds above which all arrows have the same lengt
 LAND, COLOUR, BANDS, OPAQUE = 96, (236, 160, 40), 10, 180
 CHANGE = 4.0  # Mean difference of pixels, of 255, from which an interpolation changes
 ALIKE = 12.0  # Mean difference of pixels, of 255, below which two interpolations look the same
-WALKS = {"spherical": "Interpolation along an arc", "linear": "Interpolation along a line", "classes": "One latent in each class"}
+WALKS = {
+    "spherical": "Interpolation along an arc",
+    "linear": "Interpolation along a line",
+    "classes": "The same latent in each class",
+}
 DOTS = 800  # Maximum number of latents in a map
 HUES = ("#4e79a7", "#f28e2b", "#59a14f", "#e15759", "#76b7b2", "#b07aa1", "#9c755f", "#edc948", "#ff9da7", "#8a8a8e")
 # Standard deviation of class means over that of all latents, from which names are written at the means

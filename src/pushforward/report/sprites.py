@@ -96,7 +96,7 @@ def projection(real: np.ndarray | None, others: Sequence[np.ndarray]) -> tuple[n
 
 
 class Look:
-    """Draws the samples of a comparison in the same way for all models.
+    """Scaling and rendering of the samples of a comparison, the same for all models.
 
     Args:
         pictures: Pictures by model, with real data as "real".

@@ -197,7 +197,7 @@ def _best(comparison: Comparison, metric: str) -> int | None:
 
 
 def score_column(comparison: Comparison, metric: str) -> Column:
-    """Return the column of a score, with an arrow for the better direction or the correct value."""
+    """Return the column of a score, with an arrow that shows the better direction or the target value."""
     info = comparison.info(metric)
     value = target_text(comparison, metric) if info.better == "target" else ""
     arrow = {"lower": "↓", "higher": "↑"}.get(info.better, f"→ {value}" if value else "")

@@ -165,6 +165,6 @@ class Model:
             warnings += sentences
         if label:
             if "label" in given:
-                raise UsageError("The label is given twice: by name and in `given`. Leave one of them out.")
+                raise UsageError("The label is given twice: by name and in `given`. Leave out one.")
             wanted["label"] = self.space.label_index(label)
         return wanted, warnings

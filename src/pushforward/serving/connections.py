@@ -35,7 +35,7 @@ class Connections:
         ending: Seconds for finishing requests after the server is told to stop.
 
     Attributes:
-        waiting: When each wait began, the longest wait first.
+        waiting: Start time of each wait, the longest wait first.
         closed: Number of connections closed because of a limit.
     """
 

@@ -321,7 +321,7 @@ def working(engines: Sequence[Engine], precision: str = "float32") -> Iterator[N
     """Context in which a thread makes the network calls of engines, in rounds.
 
     Args:
-        engines: All of them.
+        engines: All engines.
         precision: Precision of network calls: float32 or bfloat16.
     """
     woken, ending = threading.Event(), threading.Event()

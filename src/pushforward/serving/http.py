@@ -130,7 +130,7 @@ def application(
             if places.locked():
                 raise Busy(
                     f"{COMPUTED} requests with a new solver or number of steps are already waiting. Try again later, or use "
-                    "common values."
+                    "a solver and a number of steps that have been used before."
                 )
             async with places, turn:  # one table at a time is computed, so that the engine goes on
                 await run_in_threadpool(request.schedule.compute)

@@ -17,10 +17,10 @@ class Schedule:
         flow: Arguments of a `Flow` whose solver has a table.
 
     Attributes:
-        ready: Whether the table is computed; the other attributes are there once it is.
+        ready: Whether the table has been computed. The other attributes are not set before.
         kinds: Estimate in each call of the denoiser: "jump" or "data", from which columns compute
             every prediction; for a denoiser without columns, the prediction itself.
-        noises: The number of noises that are drawn before the first call and after each of them.
+        noises: Number of noise tensors drawn before the first call and after each call.
     """
 
     def __init__(self, *flow: Any) -> None:
@@ -53,7 +53,7 @@ class Schedule:
         return self._packed[kind][1][number]
 
     def start(self, layout: RowLayout) -> Tensor:
-        """Return the initial slots, (W, 1 + M), from z and the first noises."""
+        """Return the initial slots, (W, 1 + M), from z and the first noise tensors."""
         return layout.start(self.table, self.width).float()
 
 

@@ -64,7 +64,7 @@ def serve(
         key: Secret that clients must send; None for no authentication.
         origins: Origins of web applications that may call the server, such as
             "https://app.example"; "*" for all.
-        hosts: Further host names under which the server answers without a key.
+        hosts: Additional host names under which the server answers without a key.
         connections: Limits of connections; None for `Connections()`.
         page: Whether ``/`` runs the models in a browser, if the extra ``onnx`` is installed and
             the models are supported; building the page takes some seconds for each.

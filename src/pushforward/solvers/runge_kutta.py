@@ -74,7 +74,7 @@ class RK4(_Explicit):
 
 
 class Adaptive(Solver):
-    """Adaptive Dormand-Prince 5(4) method between the times of the grid, with as many calls as the tolerances require.
+    """Adaptive Dormand-Prince 5(4) method between the times of the grid. The tolerances determine the number of calls.
 
     It solves for x / hypot(alpha, sigma) over log-SNR, both of order one. Examples of a batch share
     their steps, so results for different batches agree only to within the tolerance. Two grid steps
@@ -99,7 +99,7 @@ class Adaptive(Solver):
     def step(
         self, denoiser: Predictor, x: Tensor, t: Tensor, s: Tensor, condition: Condition, draws: Draws | None, memory: Memory
     ) -> tuple[Tensor, Memory]:
-        """Integrate from t to s in as many steps as needed; all examples must be at the same time."""
+        """Integrate from t to s in the number of steps that the tolerances require; all examples must be at the same time."""
         from torchdiffeq import odeint
 
         path = denoiser.path

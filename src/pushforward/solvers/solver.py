@@ -59,7 +59,7 @@ class Solver(ABC):
             denoiser: Denoiser that predicts data, noise or velocity at x and t.
             x: State at t, (n, *shape), in model units.
             t: Current time, (n,).
-            s: Target time, (n,), inside the path's ends.
+            s: Target time, (n,), within the range of the path.
             condition: None or a dict of tensors of length n.
             draws: Random numbers for each sample, unused by deterministic solvers.
             memory: Memory returned by the previous step; None at the first step.

@@ -1,7 +1,8 @@
 """A solve as a table of numbers, and the loop that runs all of them.
 
-A row is one network call: noises are drawn, registers are updated by affine combinations, and the network is called at one of
-them. Register 0 holds the state that the solve starts from, and every other is written once.
+A row is one network call: noise is drawn, registers are updated by affine combinations, and the
+network is called at one of them. Register 0 holds the state that the solve starts from, and every
+other is written once.
 
 A learned table has the most general form. Each call of a deterministic solver is made at a combination of the start and of the
 estimates before it, and so is each state:
@@ -59,7 +60,7 @@ class Call:
         point: Register with the input state.
         estimate: Register for the result.
         t: Time, a float64 scalar tensor.
-        to: Second time, for jumps.
+        to: Target time of a jump.
         columns: Coefficients of the prediction (`pushforward.denoisers.denoiser.columns_of`).
     """
 
@@ -174,8 +175,9 @@ def _number(value: Any) -> Number:
 class Symbol:
     """Linear combination of registers that replaces a batch of one example.
 
-    Additions, and products with single numbers, give another symbol; anything else raises `NotAffine`. A term stays where its
-    coefficient is 0, so that the coefficient keeps its gradient.
+    Additions, and products with single numbers, give another symbol; anything else raises
+    `NotAffine`. A term stays even if its coefficient is 0, so that the coefficient keeps its
+    gradient.
 
     Args:
         terms: Coefficients by register: floats, or float64 scalar tensors if gradients are needed.

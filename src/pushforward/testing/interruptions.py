@@ -71,7 +71,7 @@ class Disk:
     """Context in which the disk stops after a number of changes; afterwards nothing changes any more.
 
     A change is a call of the system by `os`, or a part of a file that `Path.write_text` or safetensors writes. Flushing is
-    counted and does nothing. What is added to a file that `Path.open` opens is no change, and is lost where it was not flushed.
+    counted and does nothing. What is added to a file that `Path.open` opens is not a change, and is lost if it was not flushed.
 
     Args:
         last: After how many changes; None counts them.
@@ -180,8 +180,9 @@ def damage(folder: Path, number: int) -> tuple[tuple[str, ...], str]:
     """Damage a checkpoint: cut a file, flip one bit, zero a page, swap two files or delete one.
 
     Args:
-        folder: The checkpoint's.
-        number: Which damage; of numbers that follow each other, 5 are of every kind, and 25 of every kind to every file.
+        folder: Folder of the checkpoint.
+        number: Number of the damage. 5 consecutive numbers include every kind of damage, and 25
+            every kind to every file.
 
     Returns:
         The names of the files that differ now, and what was done to the first.
@@ -242,10 +243,10 @@ def killed_by_signal() -> None:
 
 
 class Events:
-    """Counts the events of a training within `watching`, and kills it before one of them.
+    """Counter of the events of a training run within `watching`, which kills the run before a chosen event.
 
     Args:
-        kill: When; None never does.
+        kill: Event before which the run is killed; None for no kill.
         die: Function that kills; `Killed` is raised afterwards.
 
     Attributes:
@@ -408,7 +409,7 @@ class Chain:
             kills.append({**asdict(kill), "saved": saved, "newest": step, "wrong": wrong})
         status, end = apart(lambda: self.run(name))
         same = status == 0 and end["digest"] == self.whole["digest"]
-        return [*kills, {"kind": "end", "wrong": [] if same else [f"training ends differently ({status})"]}]
+        return [*kills, {"kind": "end", "wrong": [] if same else [f"the resumed run ends differently (exit status {status})"]}]
 
 
 def newest_step(folder: Path) -> int:

@@ -178,7 +178,7 @@ def check_space(kind: type[Space], x: NDArray[Any]) -> None:
     with law(space, "no other kind may accept its arrays"):
         assert [other for other in kinds() if other.accepts(x)] == [kind]
     data = Split(x).data_units()
-    with law(space, "a space must be rebuilt from its description"):
+    with law(space, "rebuilding a space from its description must give an equal space"):
         assert space.shape == x.shape[1:]
         assert spec.build(spec.describe(space)) == space
     exact, scale = data.double(), torch.from_numpy(space.scale).double()
@@ -215,11 +215,13 @@ def check_method(
 ) -> None:
     """Check the laws of a method that need no training, in seconds.
 
-    1. Players are named modules that share no parameter; frozen parts belong to none.
-    2. ``turns`` yields the names of players with finite losses of no dimension, and each loss reaches its player's parameters.
+    1. The trained networks are named modules that share no parameter; frozen parts belong to none.
+    2. ``turns`` yields the names of trained networks with finite losses of no dimension, and each
+       loss reaches the parameters of its network.
     3. Losses are a function of batch, `Now` and weights: the same again is the same to the last bit.
     4. The description rebuilds the method with the same names and shapes of tensors.
-    5. The result of `PrecomputesInputs.prepared` for an example depends on the example and its place alone.
+    5. The result of `PrecomputesInputs.prepared` for an example depends only on the example and its
+       place.
     6. The transport's samples are finite, have the shape of the data and stay within its bounds; sample i comes from seed + i.
 
     Args:
@@ -387,7 +389,7 @@ def check_resumed(trained: Trained) -> None:
 def check_stored(trained: Trained) -> None:
     """Check that the run folder describes the trained method."""
     method = trained.run.method
-    with law(method, "the run must be rebuilt from its description"):
+    with law(method, "rebuilding the run from its description must give the same method"):
         assert spec.describe(spec.build(spec.describe(method))) == trained.run.spec["method"]
 
 

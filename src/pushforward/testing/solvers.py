@@ -98,7 +98,7 @@ class Mixture(nn.Module):
 
     Args:
         path: Path of x_t.
-        centres: (k, d), the means.
+        centres: Means, (k, d).
         std: The standard deviation of each component.
     """
 
@@ -249,10 +249,11 @@ def check_solver(
 ) -> None:
     """Check all laws of a solver, in a few seconds.
 
-    1. Its description rebuilds it, and a solve leaves it unchanged: it holds settings alone.
+    1. Its description rebuilds it, and a solve leaves it unchanged: it holds only settings.
     2. Its grid is a known one.
-    3. It makes as many predictions as ``calls`` states.
-    4. Samples keep shape and type, are finite, and depend on their own seed alone; gradients reach the start.
+    3. It makes the number of predictions that ``calls`` states.
+    4. Samples keep shape and type, are finite, and depend only on their own seed; gradients reach
+       the start.
     5. Deterministic: the measured order is the declared one, on the variance-preserving and on the straight path. Stochastic: it
        refuses to run without draws, and keeps mean and covariance of a Gaussian within three standard errors and a bias.
 
@@ -310,7 +311,7 @@ def _check_samples(solver: Solver) -> None:
 
 
 def check_calls(solver: Solver, steps: int) -> None:
-    """Check that sampling makes as many predictions as `Flow.calls` and the solver state."""
+    """Check that sampling makes the number of predictions that `Flow.calls` and the solver state."""
     denoiser = Counting(VP(), [[0.0, 1.0]], 0.5)
     flow = Flow(denoiser, solver, steps)
     flow.sample(1, seed=0) if solver.adaptive else flow.sample(3)

@@ -71,7 +71,7 @@ def prepare(
     """Build a new `Trainer` as for `fit`; see `Settings` for ``asked``. Without ``progress`` it is silent.
 
     Raises:
-        UsageError: As for `fit`.
+        UsageError: See `fit`.
     """
     own = settings_in(recipe, options, FitOptions.__annotations__.keys() - {"network"})
     refuse_unknown(options.keys() - own.keys(), FitOptions, "fit", HINTS)
@@ -86,7 +86,7 @@ def prepare(
         budget, flops, augment = budget_in(options), options.get("flops"), options.get("augment", ())
         epochs = options.get("epochs")
         if sum(amount is not None for amount in (budget, flops, epochs)) > 1:
-            raise UsageError("Give exactly one budget: `steps`, `samples`, `seconds`, `budget`, `epochs` or `flops`.")
+            raise UsageError("Pass exactly one budget: `steps`, `samples`, `seconds`, `budget`, `epochs` or `flops`.")
         if epochs is not None:
             budget = Budget(samples=samples_in(epochs, dataset))
         rebuildable = isinstance(given, Recipe) or name is not None
@@ -206,12 +206,12 @@ def reopen(folder: str | Path | Run, **options: Unpack[ResumeOptions]) -> Traine
         checkpoint, method = options.get("checkpoint"), options.get("method")
         given, watcher = budget_in(options), watcher_of(options.get("progress") if writes else False)
         if checkpoint is not None and options.get("fallback"):
-            raise UsageError("Give either `checkpoint`, or `fallback=True`, which resumes from the newest undamaged checkpoint.")
+            raise UsageError("Pass either `checkpoint`, or `fallback=True`, which resumes from the newest undamaged checkpoint.")
         content = read_spec(folder, plugins)
         epochs = options.get("epochs")
         if epochs is not None:
             if given is not None:
-                raise UsageError("Give exactly one budget: `steps`, `samples`, `seconds`, `budget` or `epochs`.")
+                raise UsageError("Pass exactly one budget: `steps`, `samples`, `seconds`, `budget` or `epochs`.")
             known = data_of_run(folder, content, options.get("data"))
             given = Budget(samples=samples_in(epochs, known))
             options["data"] = known
@@ -298,7 +298,7 @@ def resume(folder: str | Path | Run, **options: Unpack[ResumeOptions]) -> Run:
         CheckpointError: If the checkpoint is damaged or missing, or another training run uses the
             folder.
         DataError: If the data has changed, with the changed files; also as for `pushforward.fit`.
-        Diverged, OutOfMemory, KeyboardInterrupt: As for `pushforward.fit`.
+        Diverged, OutOfMemory, KeyboardInterrupt: See `pushforward.fit`.
     """
     return trained(reopen(folder, **options))
 
@@ -314,8 +314,7 @@ def student(
     """Build the `Trainer` of a run's student; the arguments are those of `distil`.
 
     Raises:
-        UsageError: As for `distil`.
-        DataError: As for `distil`.
+        UsageError, DataError: See `distil`.
     """
     plugins = files_of(options.get("plugins", ()))
     run = opened(teacher, plugins)
@@ -357,7 +356,7 @@ def check_finish(
             recipe ``finish`` does not support a setting or the student.
     """
     if teacher.space.names:
-        raise UsageError("finish does not support tables. Leave `finish` out; for better rows, sample in 2 or 4 `steps`.")
+        raise UsageError("finish does not support tables. Leave out `finish`; for better rows, sample in 2 or 4 `steps`.")
     second = Path(f"{out}-finished")
     if out is not None and second.exists() and not overwrite:
         raise UsageError(f"{second} already exists. Choose another `out`, or add `overwrite=True`.")
@@ -417,8 +416,8 @@ def distil(
             has moved.
         settings: Settings of the recipe ``distil``: ``{"trajectories": 4096}``.
         finish_settings: Settings of the recipe ``finish``: ``{"anchor": 1.0}``.
-        options: See `pushforward.training.options.FitOptions`. Without a budget, the student is trained
-            for as many steps as its teacher.
+        options: See `pushforward.training.options.FitOptions`. Without a budget, the student is
+            trained for the same number of steps as its teacher.
 
     Returns:
         Student, or finished student.
@@ -433,7 +432,7 @@ def distil(
     teacher = opened(teacher, files_of(options.get("plugins", ())))
     if finish is None and finish_settings:
         raise UsageError(
-            "Got settings for finish, but not `finish` itself. Give `finish` (its training time in seconds), or "
+            "Got settings for finish, but not `finish` itself. Pass `finish` (its training time in seconds), or "
             "leave the settings out."
         )
     if finish is not None:

@@ -249,6 +249,6 @@ def steps_within(flops: float, recipe: Recipe, data: Dataset, settings: Settings
     if not 0 < each <= flops:
         raise UsageError(
             f"One step of {recipe.name} takes {each:.3g} floating-point operations, so `flops={flops:g}` is less than "
-            "one step. Give more."
+            "one step. Increase `flops`."
         )
     return int(flops / each), each

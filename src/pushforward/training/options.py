@@ -79,7 +79,7 @@ class TrainingOptions(BudgetOptions, total=False):
             which receive the log. A tracker that was used before continues its own run.
         shard: Whether each of several processes, started by torchrun or another launcher, holds a
             shard of the weights, their average and the optimisers
-            (`torch.distributed.fsdp.fully_shard`). By default each holds all of them.
+            (`torch.distributed.fsdp.fully_shard`). By default each process holds all weights.
         devices: Expected number of processes; an error is raised if it differs, since Python starts
             none itself. A run can be resumed with any number that divides its batch size.
     """
@@ -165,13 +165,13 @@ def budget_in(options: BudgetOptions) -> Budget | None:
         number("seconds", seconds)
     if text is not None:
         if seconds is not None:
-            raise UsageError("Give exactly one budget: `seconds` or `budget`.")
+            raise UsageError("Pass exactly one budget: `seconds` or `budget`.")
         seconds = Budget.duration(text)
     return None if steps is samples is seconds is None else Budget(steps, samples, seconds)
 
 
 def samples_in(epochs: float, data: Dataset) -> int:
-    """Return the number of training examples in this many passes over the data, rounded up.
+    """Return the number of training examples in ``epochs`` passes over the data, rounded up.
 
     Raises:
         UsageError: For passes that are not a positive number.

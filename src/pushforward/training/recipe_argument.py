@@ -98,7 +98,7 @@ def settings_in(given: Any, options: Mapping[str, Any], known: Iterable[str]) ->
 
 
 def started(make: Callable[[], Recipe | Method], given: Any, rebuildable: bool, seed: int) -> tuple[Recipe, bool]:
-    """Build a recipe with initial weights, and return whether these can be redrawn from the seed and the spec alone.
+    """Build a recipe with initial weights, and return whether these can be redrawn from only the seed and the spec.
 
     Args:
         make: Function that builds the recipe or method, called under the seed.
@@ -252,7 +252,7 @@ def _part(name: str, run: Run, annotation: Any, space: Space) -> nn.Module:
         raise UsageError(
             f"The frozen part {name} of {run.folder} is for data of shape {tuple(trained.shape)} with "
             f"{described(trained.conditions)}; here the shape is {tuple(space.shape)}, with {described(space.conditions)}. "
-            f"Give a run of the same data{'' if data is None else f', or the data of this run: `data={shlex.quote(str(data))}`'}."
+            f"Pass a run of the same data{'' if data is None else f', or the data of this run: `data={shlex.quote(str(data))}`'}."
         )
     for unit in _other_units(trained, space) if "Autoencoder" not in kinds else ():
         raise UsageError(

@@ -138,7 +138,8 @@ class Flow(Transport):
         Args:
             solver: A solver, or its name, such as "heun" or "dpm:3".
             steps: Number of steps; None keeps the flow's.
-            grid: As for `Flow`; None takes `grid_for`, as ``pushforward sample --solver`` does.
+            grid: Time grid, see `Flow`; None takes `grid_for`, as ``pushforward sample --solver``
+                does.
         """
         solver = as_solver(solver)
         steps = self.steps if steps is None else steps

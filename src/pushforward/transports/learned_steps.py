@@ -1,8 +1,9 @@
 """Time grids and solver tables that are learned for one trained model, which is its own teacher.
 
-Its many-step samples are the targets that few steps from the same noise should reproduce; the network stays frozen. Of a grid
-N - 1 numbers are learned, the shares of the log-SNR that the steps take; of a table in the general form
-(`pushforward.solvers.table`) (K + 1)(K + 2) / 2 coefficients and K times for K calls.
+Its many-step samples are the targets that few steps from the same noise should reproduce; the
+network stays frozen. A grid has N - 1 learned numbers, the fractions of the log-SNR that the steps
+take. A table in the general form (`pushforward.solvers.table`) with K calls has (K + 1)(K + 2) / 2
+learned coefficients and K learned times.
 
 References:
     Tong et al., Learning to Discretize Denoising Diffusion ODEs (LD3, 2024); Sabour et al., Align Your Steps (2024); Shaul et
@@ -64,8 +65,8 @@ def learn_grid(
     It starts from the best of the flow's own times and the named grids. The first time stays at the
     noisy end and the last at 0; times in between are at log_snr = low + (high - low)
     cumsum(softmax(p)), with p and the cleanest log-SNR learned by Adam on the mean squared distance
-    in model units, through solver and network. A third as many examples are held out: the returned
-    grid is the best on them, or the flow's own if none is better.
+    in model units, through solver and network. Another n/3 examples are held out: the
+    returned grid is the best on them, or the flow's own if none is better.
 
     Args:
         flow: Deterministic flow with at least 2 steps; its solver and number of steps are kept.
@@ -256,16 +257,15 @@ def learn_table(
     """Learn coefficients and times for which the same number of calls comes closest to the model's many-step samples.
 
     It starts as the flow's solver on the best of the flow's own times, the named grids and the
-    given grids. Three sets of noise are disjoint: ``n`` examples for learning; a quarter as many to
-    choose the best of 20 snapshots; and half as many, at least 2, to compare the table with all
-    grids.
+    given grids. Three sets of noise are disjoint: ``n`` examples for learning, n/4 to choose the
+    best of 20 snapshots, and n/2 (at least 2) to compare the table with all grids.
 
     Args:
         flow: Deterministic flow with at least 2 steps, guided or not; the table is valid only for
             its guidance.
         distance: Function from a flow to the distance of its samples to real data:
             `pushforward.evaluation.evaluator.training_distance`.
-        grids: Further times with the same number of steps, such as learned times.
+        grids: Additional time grids with the same number of steps, such as learned times.
         n: Number of noise examples for learning.
         rounds: Number of updates, each with one forward and backward pass of ``batch`` examples
             through all calls.

@@ -155,7 +155,7 @@ class Transport(nn.Module, ABC):
         drawn.
 
         Raises:
-            UsageError: As for `conditions`.
+            UsageError: See `conditions`.
         """
         if condition is None or all(isinstance(value, Tensor) for value in condition.values()):
             return condition  # type: ignore[return-value]
@@ -479,7 +479,7 @@ def warn_broken(space: Space, x: Tensor) -> None:
 
 
 def named_constraints(space: Space, every: bool = False) -> str:
-    """Describe the constraint of a space; for several constraints, one of them or ``every`` one."""
+    """Describe the constraint of a space; for several constraints, one constraint or ``every`` one."""
     constraints: Sequence[Any] = getattr(space, "constraints", ())
     if len(constraints) == 1:
         return f"the constraint {quoted(constraints[0].text)}"

@@ -66,21 +66,21 @@ def check(name_or_path: Any, **options: Unpack[CheckOptions]) -> dict[str, Any]:
         ``integer`` columns, ``header`` (of a table: whether its first line was taken as column names; else None), ``repeated``
         (held-out examples that are also training examples, which only those of many copies are), ``repeats`` (examples of both
         splits that are copies of an earlier one), ``removed`` (training examples left out because they equal a held-out one),
-        ``copies`` (of a table: how equal rows are split, a sentence; else None),
-        ``read_as`` (a sentence on a file that may be read in two ways: how it was taken, and how to get the other; else None),
-        ``warnings`` (sentences, where held-out examples are training examples or classes have few), ``skipped`` and ``converted``
-        as lists of {file, reason}, and ``ignored``.
+        ``copies`` (of a table: how equal rows are split, a sentence; else None), ``read_as`` (a sentence on a file that may be
+        read in two ways: how it was taken, and how to get the other; else None), ``warnings`` (sentences, if held-out examples
+        are training examples or classes have few examples), ``skipped`` and ``converted`` as lists of {file, reason}, and
+        ``ignored``.
 
-        Of a table of mixed types: ``table``, with ``rows``, ``separator``, ``missing_texts``, ``target``, ``constraints``,
-        ``notes``, and ``fields``, a dict for each column of the file: name, kind ("left out" for one that is not used), range
-        (as it is written) and atoms (shares of values that are frequent) of numbers, categories (how many) and their shares, all
-        four of the training rows, missing (share of the cells of all rows without a value), examples, and why. Units of
-        coordinates are left out.
+        For a table of mixed types: ``table``, with ``rows``, ``separator``, ``missing_texts``, ``target``, ``constraints``,
+        ``notes``, and ``fields``, a dict for each column of the file: name, kind ("left out" for one that is not used), range (as
+        it is written) and atoms (shares of values that are frequent) of numbers, categories (how many) and their shares, all four
+        of the training rows, missing (share of the cells of all rows without a value), examples, and why. Units of coordinates
+        are left out.
 
-        Of image files: ``files`` (how many there are) and ``duplicates``, up to five of the groups of files with the same pixels,
-        as {files, copies}. ``refused`` is the reason why training would refuse the data, else None; then there are ``skipped``
-        and ``name`` alone. ``changes`` has what was ``added``, ``removed`` and ``changed`` since the earlier check, else None,
-        and ``differs`` whether the fingerprint is another one. ``written`` is the file that was written, else None.
+        For image files: ``files`` (their number) and ``duplicates``, up to five of the groups of files with the same pixels, as
+        {files, copies}. ``refused`` is the reason why training would refuse the data, else None; then there are only ``skipped``
+        and ``name``. ``changes`` has what was ``added``, ``removed`` and ``changed`` since the earlier check, else None, and
+        ``differs`` whether the fingerprint is another one. ``written`` is the file that was written, else None.
 
     Raises:
         UsageError, DataError: as for `load`, but not for image files that training would refuse; a file `out` that is there.

@@ -420,8 +420,8 @@ def _without_copies(train: Split, held_out: Split, scaled: bool) -> tuple[Split,
         copies &= repeated(np.concatenate([here, there]))[: len(here)] <= ATOM
     if copies.all():
         raise DataError(
-            f"All {len(train)} training examples equal a held-out example, so none is left for "
-            "training. Add distinct examples, or pass other held-out examples."
+            "Every training example equals a held-out example, so no training data is left. "
+            "Add distinct examples, or pass other held-out examples."
         )
     return (train.take(~copies), int(copies.sum())) if copies.any() else (train, 0)
 
@@ -438,7 +438,8 @@ def given_columns(data: Dataset, columns: Sequence[str]) -> Dataset:
         columns: Column names, each as NAME or NAME:KIND.
 
     Raises:
-        UsageError: For data without named columns, a column or kind that does not exist, or where no column would be left.
+        UsageError: If the data has no named columns, a column or kind does not exist, or no column
+            would be left.
     """
     present, plain = data.space.columns, [column for column in columns if ":" not in column]
     chosen: dict[str, tuple[type[ConditionKind], list[str]]] = {"given": (Numbers, plain)} if plain else {}

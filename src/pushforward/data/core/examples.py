@@ -25,8 +25,8 @@ def from_examples(source: Any) -> Any:
     class, or a dict with these two fields. Random transforms are applied once.
 
     Args:
-        source: Array or tensor (n, ...); tuple (x, labels) of two of them; PyTorch ``Dataset`` or
-            ``DataLoader``; Hugging Face ``datasets.Dataset``; or list of examples. Of a
+        source: Array or tensor (n, ...); tuple (x, labels) of two such arrays; PyTorch ``Dataset``
+            or ``DataLoader``; Hugging Face ``datasets.Dataset``; or list of examples. For a
             ``DataLoader``, the examples that its sampler selects are read, in the order of its data
             set.
 

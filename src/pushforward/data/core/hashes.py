@@ -5,7 +5,7 @@ integers in which each input bit flips about half of the output bits. Equal word
 and under every numpy version, which ``numpy.random.Generator`` does not promise. So order and augmentation need no state.
 
 The hash of an example is a sum of hashed 64-bit words, each keyed by its place (Zobrist's scheme), so that whole blocks of
-examples are hashed at once. It depends on the values alone, not on labels, on the example's position or on the machine.
+examples are hashed at once. It depends only on the values, not on labels, the example's position or the machine.
 
 References:
     Steele, Lea, Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014.
@@ -214,7 +214,7 @@ def held_out_indices(hashes: Hashes, labels: NDArray[np.int64] | None = None, co
     trained[highest[highest >= 0]] = True
     free = np.flatnonzero(~trained)
     if not len(free):
-        raise DataError("Every class has a single example, so none can be held out. Leave the labels out, or add examples.")
+        raise DataError("Every class has a single example, so none can be held out. Leave out the labels, or add examples.")
     held = (distinct < np.uint64(2**64 // SHARE)) & ~trained
     held[free[: 2 if len(distinct) >= 5 else 1]] = True  # they are sorted, so these are the lowest
     return np.flatnonzero(held[ranks])
@@ -224,7 +224,7 @@ def _exactly(hashes: Hashes, labels: NDArray[np.int64], count: int) -> NDArray[n
     """The lowest hashes of each class, ``count`` in all: by largest remainders (ties: the first class), leaving one of each."""
     sizes = np.bincount(labels)
     if sizes.max() < 2:
-        raise DataError("Every class has a single example, so none can be held out. Leave the labels out, or add examples.")
+        raise DataError("Every class has a single example, so none can be held out. Leave out the labels, or add examples.")
     exact = sizes * count / sizes.sum()
     quota = np.floor(exact).astype(np.int64)
     largest = np.argsort(-(exact - quota), kind="stable")

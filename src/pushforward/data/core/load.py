@@ -179,7 +179,7 @@ def read(name_or_path: Any, options: LoadOptions) -> Dataset:
     labelled = options.get("labelled")
     if labelled and not data.space.classes:
         raise UsageError(
-            f"{text} has no labels. Leave `labelled` out, or use `target=COLUMN` to name the label column of a .csv file."
+            f"{text} has no labels. Leave out `labelled`, or use `target=COLUMN` to name the label column of a .csv file."
         )
     # paths are kept whole, so that a run finds its data again from another folder
     name = text if text in known else str(Path(text).expanduser().resolve())
@@ -259,8 +259,8 @@ def check_there(text: str) -> None:
     """Refuse text that is neither the name of a data set nor an existing path, without reading anything.
 
     Raises:
-        UsageError: For an unknown name.
-        DataError: For a path where nothing is.
+        UsageError: If the name is unknown.
+        DataError: If the path does not exist.
     """
     if text in SETS or Path(text).expanduser().exists():
         return

@@ -44,7 +44,7 @@ def whole_numbers(package: str, file: str) -> NDArray[np.int64] | None:
         file: Path of the file inside the package.
 
     Returns:
-        int64 (rows, columns); None where this version of the package has no such file.
+        int64 (rows, columns); None if this version of the package has no such file.
     """
     spec = importlib.util.find_spec(package)
     for folder in (spec and spec.submodule_search_locations) or ():

@@ -163,7 +163,7 @@ class Sampler:
     def _store(self, device: str | torch.device) -> tuple[Tensor | Prefetch, Condition]:
         """The whole split, converted and on the device where it is small, as stored and on the CPU where it is not.
 
-        Of images that stay on disk, what decodes batches.
+        For images that stay on disk, it is what decodes batches.
         """
         split = self.dataset.train
         key = str(device) if self._small else "cpu"

@@ -151,7 +151,7 @@ def decoded(open_file: Callable[[], BinaryIO], file: str, conversion: Conversion
     Args:
         open_file: Function that opens the file.
         file: Name of the file.
-        conversion: How pixels are changed.
+        conversion: Conversion of the pixels.
     """
     read = ImageFile(file)
     try:
@@ -275,7 +275,7 @@ def stacked(images: Sequence[NDArray[np.uint8]], channels: int | None = None) ->
 
     Args:
         images: Images, at least one.
-        channels: Number of channels: 1, 3 or 4, at least as many as any image has; None for the
+        channels: Number of channels: 1, 3 or 4, not less than that of any image; None for the
             largest number of channels.
     """
     channels = channels or max(image.shape[2] for image in images)

@@ -65,7 +65,8 @@ def read_images(store: ImageStore, reading: Reading) -> Folder:
         The images, and the conversion or error of each file.
 
     Raises:
-        DataError: images of different sizes where they are not scaled, or more than a tenth unusable.
+        DataError: If images that are not scaled have different sizes, or more than a tenth is
+            unusable.
     """
     skipped, converted, used, known = [], [], array("q"), array("Q")
     sizes, images = dict[str, list[str]](), _Images(store, reading)
@@ -93,7 +94,7 @@ def read_images(store: ImageStore, reading: Reading) -> Folder:
         raise DataError(
             f"{len(skipped)} of {len(store)} image files in {store.source} are unusable; at most "
             f"{MAX_SKIPPED:.0%} may be. For example:{lines}\nRepair or remove them; `pushforward "
-            "data check` lists all of them.",
+            "data check` lists every such file.",
             skipped,
         )
     places = np.array(used, dtype=np.int64)
@@ -186,7 +187,8 @@ def read_image(path: Path, channels: int, size: Size | None = None) -> NDArray[n
         uint8 (channels, H, W).
 
     Raises:
-        DataError: no such file, one that cannot be read, transparency where the model has none, or another number of channels.
+        DataError: no such file, one that cannot be read, transparency that the model does not have,
+            or another number of channels.
     """
     from PIL import Image
 

@@ -85,7 +85,7 @@ class ImageStore(ABC):
         Args:
             i: Index of the image.
             content: Hash of its pixels when it was first read (`example_hashes`).
-            conversion: How pixels are changed.
+            conversion: Conversion of the pixels.
 
         Raises:
             DataError: If its file is gone, cannot be read any more, or holds other pixels.
@@ -175,7 +175,7 @@ class Streamed:
         places: Indices of the images in the store, int64 (n,).
         sides: Channels, height and width of each image.
         content: Hash of each decoded image (`example_hashes`), uint64 (n,).
-        conversion: How the store's images are changed.
+        conversion: Conversion of the store's images.
         workers: Number of threads that decode training batches ahead; with 0, images are decoded
             when requested.
         counted: Indices (m,), hashes (m,) and level counts (C, 256) of all usable images of the

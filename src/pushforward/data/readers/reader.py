@@ -175,8 +175,7 @@ def examples_in(path: Path, reading: Reading) -> Examples:
     """Read all examples of an existing file or folder in order, including copies, such as samples of a model.
 
     Raises:
-        UsageError: As `read`.
-        DataError: As `read`.
+        UsageError, DataError: See `read`.
     """
     reader: Reader | None = READERS.get(ending_of(path))
     if reader is not None and reader.examples is not None:

@@ -80,7 +80,7 @@ def read_pair(train: Path, held_out: Path, reading: Reading) -> Dataset:
     """Read two files as one table, and hold out the rows of the second.
 
     Raises:
-        DataError: As `read`, and for files whose columns differ.
+        DataError: If the columns of the files differ; see also `read`.
     """
     first, faults = _opened(train, reading)
     other, further = _opened(held_out, reading)

@@ -396,7 +396,7 @@ class ScaledSpace(Space):
 
     @classmethod
     def stores(cls) -> str:
-        how = ", as x.astype(np.float32) makes them" if cls.levels is None else f", 0 to {cls.levels - 1}"
+        how = ", such as x.astype(np.float32)" if cls.levels is None else f", 0 to {cls.levels - 1}"
         return f"{cls._stored()} {cls.noun}s (n, {', '.join(cls.sides)}){how}"
 
     @classmethod

@@ -143,11 +143,11 @@ def renumbered(values: NDArray[np.float64], own: Sequence[Column], other: Sequen
         other: Columns of the other table, in the same order.
 
     Returns:
-        (n, columns); the values themselves where no number changes.
+        (n, columns); the values themselves if no number changes.
 
     Raises:
-        DataError: For values of a category that the other column does not have, which are counted, or where only one of two
-            columns has categories.
+        DataError: If values belong to a category that the other column does not have, with their
+            number, or if only one of two columns has categories.
     """
     for place, (here, there) in enumerate(zip(own, other, strict=True)):
         if here.levels == there.levels:

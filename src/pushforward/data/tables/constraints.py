@@ -227,7 +227,7 @@ def beyond_ranges(
     Args:
         fields: Columns of the table.
         values: Values (n, columns).
-        given: Which values are given, bool (n, columns).
+        given: Mask of the given values, bool (n, columns).
         places: Name of each row in messages, (n,).
     """
     beyond = []

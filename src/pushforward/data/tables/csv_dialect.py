@@ -168,7 +168,7 @@ def has_header(first: Sequence[str], rows: Sequence[Sequence[str]]) -> bool | No
         rows: Rows below it with equally many cells, of which the first `ROWS` are examined.
 
     Returns:
-        True for names, False for data, None where both are possible.
+        True for names, False for data, None if both are possible.
     """
     cells, rows = [cell.strip() for cell in first], list(rows[:ROWS])
     if not rows:

@@ -54,8 +54,8 @@ def frame_table(frame: Any) -> RawTable:
 def _type_of(series: Any) -> tuple[str, list[Any]]:
     """The type of a column as a layout holds it, and the levels of a category.
 
-    Of pandas it is the name, or "category:int64" or "ordered category:str" with the type of the levels; of polars "polars Int64",
-    "polars category:Enum", or "polars Datetime us UTC".
+    For pandas it is the name, or "category:int64" or "ordered category:str" with the type of the
+    levels; of polars "polars Int64", "polars category:Enum", or "polars Datetime us UTC".
     """
     dtype, name = series.dtype, type(series.dtype).__name__
     if not _is_polars(series):
@@ -107,7 +107,7 @@ def frame_of(
         fill: Values of further columns of the layout, by name: `SEQUENCE`, or a text for all rows.
 
     Returns:
-        The frame; None where the library is not installed.
+        The frame; None if the library is not installed.
     """
     polars = any(kind.startswith(_POLARS) for kind in layout.types) and importlib.util.find_spec("polars") is not None
     if not polars and importlib.util.find_spec("pandas") is None:
@@ -194,7 +194,7 @@ def filled_frame(frame: Any, fields: Sequence[Column], values: NDArray[np.float6
         frame: Data frame with missing values.
         fields: Columns to fill in.
         values: Values of these columns (n, columns).
-        missing: Which values are missing in the frame, bool (n, columns).
+        missing: Mask of the values that are missing in the frame, bool (n, columns).
     """
     polars = _is_polars(frame)
     library: Any = importlib.import_module("polars" if polars else "pandas")
@@ -237,10 +237,10 @@ def parquet_frame(path: Path) -> Any:
 
 
 def write_parquet(path: Path, frames: Sequence[Any]) -> None:
-    """Write data frames to a Parquet file, one below the other.
+    """Concatenate data frames and write them to a Parquet file.
 
     Raises:
-        MissingExtra: Where pandas or pyarrow is not installed.
+        MissingExtra: If pandas or pyarrow is not installed.
     """
     if frames and _is_polars(frames[0]):
         importlib.import_module("polars").concat(frames).write_parquet(path)
@@ -255,7 +255,7 @@ def for_parquet(path: Path) -> Any:
         path: File path, for the error message.
 
     Raises:
-        MissingExtra: Where one of them is not installed.
+        MissingExtra: If pandas or pyarrow is not installed.
     """
     needed = f"{path} needs pyarrow and pandas"
     imported("pyarrow", needed, "tables")

@@ -24,7 +24,7 @@ def pooled(
     """Replace texts that at most one training row has by draws from the rest of their column.
 
     Args:
-        findings: What the columns hold.
+        findings: Detected types of the columns.
         splits: The values of each split, (n, columns); the training rows come first.
         kept: Names of columns that are not changed.
         seed: The seed of the draws. If no text of a column occurs twice, its values become missing.

@@ -54,7 +54,7 @@ def beside(work: Callable[[], Any]) -> Future[None]:
 
 
 class Saver:
-    """Writes and restores the checkpoints of one trainer, which calls it between steps.
+    """Writer and reader of the checkpoints of one trainer, which calls it between steps.
 
     A state is copied, and the copy is written beside the next steps; at most one is being written at a time. It holds no trainer:
     a trainer gives its folder back when it is deleted.
@@ -88,7 +88,7 @@ class Saver:
         return error
 
     def close(self, trainer: Any) -> None:
-        """Wait until nothing is being written; an error that `wait` may never raise is a warning."""
+        """Wait for pending writes. Report an error as a warning, because no later call of `wait` may raise it."""
         if (error := self.join()) is not None:
             trainer.progress.say(f"warning: {error}")
         self._written = None
@@ -231,7 +231,7 @@ def take_up(trainer: Any, stored: Checkpoint) -> None:
 def go_back(trainer: Any) -> None:
     """Restore the weights of the last good step, which are then saved as weights of the current step.
 
-    Where that checkpoint is gone, because an older one was resumed, it is the newest one.
+    If that checkpoint is gone, because an older one was resumed, the newest checkpoint is used.
 
     Raises:
         CheckpointError: If it is damaged.

@@ -309,7 +309,8 @@ def all_in(folder: Path) -> list[Path]:
 def latest(folder: Path) -> Path | None:
     """Return the latest checkpoint in a run's ``checkpoints`` folder, or None if there is none.
 
-    ``latest.json`` names it; where it names none that is there, it is the one of the highest number that is whole.
+    ``latest.json`` names it. If it names no existing checkpoint, the intact checkpoint with the
+    highest number is returned.
     """
     name = read_object(folder / LATEST).get("checkpoint")
     if is_checkpoint(name) and (folder / str(name)).is_dir():

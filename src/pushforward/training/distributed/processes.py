@@ -139,7 +139,7 @@ class Processes:
             if rank is not None:
                 raise (DataError if name == "data" else UsageError)(
                     f"The processes of this training run differ in {name}: process 0 has {value}, process {rank} has "
-                    f"{each[rank].get(name)}. Start all of them with the same command, versions and files."
+                    f"{each[rank].get(name)}. Start all processes with the same command, versions and files."
                 )
 
     def phase(self, name: str) -> contextlib.AbstractContextManager[None]:
@@ -251,10 +251,10 @@ def _add(tensors: Sequence[Tensor]) -> None:
 
 
 def joined(device: torch.device | str = "cpu", *, shard: bool = False, devices: int | None = None) -> Processes:
-    """Join the processes that this one was started with: a `Group`, or a single process.
+    """Join the process group that this process was started in; return a `Group`, or a single process.
 
-    torch.distributed's default group is formed where there is none: by gloo on CPUs, and by nccl, with gloo for what is not on a
-    device, on CUDA devices. Threads of processes on one machine share its cores.
+    If none exists, the default group of torch.distributed is formed: by gloo on CPUs; on CUDA
+    devices by nccl, with gloo for CPU tensors. Threads of processes on one machine share its cores.
 
     Raises:
         UsageError: If weights are to be sharded in one process, the device belongs to another
@@ -265,7 +265,7 @@ def joined(device: torch.device | str = "cpu", *, shard: bool = False, devices: 
     if devices is not None and devices != launch.count:
         raise UsageError(
             f"Got `devices={devices}`, but {launch.count} processes were started. Python does not start processes "
-            f"itself: run the program under torchrun with {devices} processes per node, and leave `devices` out."
+            f"itself: run the program under torchrun with {devices} processes per node, and leave out `devices`."
         )
     formed = torch.distributed.is_available() and torch.distributed.is_initialized()
     if not formed and launch.count > 1:
@@ -315,7 +315,7 @@ def _form(launch: Launch, place: torch.device) -> None:
     except RuntimeError as error:
         raise GroupError(
             f"Process {launch.rank} of {launch.count} did not reach all others at {address} within {seconds:g} "
-            f"seconds ({str(error).splitlines()[0][:200]}). Start all of them with the same address, or set "
+            f"seconds ({str(error).splitlines()[0][:200]}). Start all processes with the same address, or set "
             "PUSHFORWARD_TIMEOUT=600 for more time."
         ) from error
     _formed_here = True

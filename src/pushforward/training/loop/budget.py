@@ -45,7 +45,7 @@ class Budget:
     def __post_init__(self) -> None:
         given = [value for value in (self.steps, self.samples, self.seconds) if value is not None]
         if len(given) != 1:
-            raise UsageError("Give exactly one budget: `steps`, `samples` or `seconds`.")
+            raise UsageError("Pass exactly one budget: `steps`, `samples` or `seconds`.")
         if not given[0] > 0:
             raise UsageError(f"A budget must be positive, got {given[0]}.")
 
@@ -77,7 +77,7 @@ class Budget:
         return self if self.seconds is None else Budget(seconds=max(self.seconds - seconds, self.seconds / 4))
 
     def longer(self, step: int) -> Budget:
-        """Return a budget of the same kind that is `LONGER` times as large, for a run that has taken this many steps."""
+        """Return a budget of the same kind that is `LONGER` times as large, for a run that has taken ``step`` steps."""
         if self.seconds is not None:
             return Budget(seconds=math.ceil(LONGER * self.seconds))
         if self.samples is not None:
@@ -125,10 +125,10 @@ class Clock:
     """Position of a run in its budget, and the corresponding factor of the learning rate.
 
     With a budget in seconds, progress is the share of the seconds used, until `SETTLE`. There the number of steps is forecast and
-    fixed: the first `Stage`, from which on progress depends on the step alone. The forecast is then repeated, and where
-    training would miss the budget by more than `TOLERANCE`, another stage corrects the number of steps; so it is before the last
-    step. Progress goes on from where it is, and the first stage from `SETTLE` even after a step that took more of the budget,
-    so that the learning rate does not jump.
+    fixed: the first `Stage`, from which on progress depends only on the step. The forecast is then repeated, and if training
+    would miss the budget by more than `TOLERANCE`, another stage corrects the number of steps; so it is before the last step.
+    Progress continues from its value, and the first stage from `SETTLE` even after a step that took more of the budget, so that
+    the learning rate does not jump.
 
     Args:
         budget: Training budget.
@@ -261,7 +261,7 @@ class Settings:
         asked: Given options besides the data, by command-line name, so that a report can print a
             command that repeats the run; None if the recipe was built in Python.
         init: Run whose weights initialise training, for the same purpose.
-        init_step: Step of that run's checkpoint.
+        init_step: Step of the checkpoint passed as ``init``.
         trackers: Trackers that receive the log; not stored.
         from_seed: Whether the weights can be redrawn from the seed and the method's spec.
     """

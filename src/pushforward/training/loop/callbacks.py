@@ -28,7 +28,7 @@ def duration(seconds: float) -> str:
 
 
 class Watcher:
-    """Receives training progress; every method may be overridden."""
+    """Callback that receives training progress; every method may be overridden."""
 
     def __call__(self, name: str, clock: Any, samples: int, losses: dict[str, float]) -> None:
         """Called after every step.
@@ -234,7 +234,7 @@ class Moment:
 
 
 class Observer:
-    """Observes training without affecting it.
+    """Callback that observes training without affecting it.
 
     Attributes:
         late: Whether the observer is called after the step is logged and all weights are known to

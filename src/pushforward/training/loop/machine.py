@@ -197,7 +197,7 @@ class Threads:
         return int(stage["threads"][(step - stage["step"]) % len(stage["threads"])])
 
     def before(self, step: int) -> None:
-        """Set the number of threads for the next step, and write new stages first.
+        """Write new stages, then set the number of threads for the next step.
 
         Raises:
             CheckpointError: If writing fails.

@@ -92,7 +92,8 @@ def prepared(
 ) -> dict[str, Tensor]:
     """Compute a method's prepared inputs of all training examples, by name: "x" and others, (n, ...) each, on the CPU.
 
-    ``key`` is theirs, for which all frozen weights are hashed, where it is known already.
+    ``key`` is the key of the inputs, if it is known already; otherwise all frozen weights are
+    hashed for it.
 
     Raises:
         UsageError: If the method's result does not follow `PrecomputesInputs`.
@@ -135,7 +136,7 @@ def fields_of(method: PrecomputesInputs, x: Tensor, condition: Condition, start:
     if not fitting or "x" not in fields:
         raise UsageError(
             f"{type(method).__name__}.prepared returned {shapes}. Expected a tensor, or a dict of tensors with the "
-            f'key "x", each with as many examples as the input ({len(x)}).'
+            f'key "x", each with the same number of examples as the input ({len(x)}).'
         )
     return fields
 
@@ -165,7 +166,8 @@ def sampler_of(
 ) -> Sampler | PreparedSampler:
     """Build the sampler of training batches: of the data, or of the method's prepared inputs.
 
-    ``keep`` writes prepared inputs to the run's folder; where they are there and whole, they are read.
+    ``keep`` writes prepared inputs to the run's folder; if they exist there and are complete, they
+    are read.
 
     Raises:
         UsageError: If data that is prepared once is to be augmented.
@@ -177,7 +179,7 @@ def sampler_of(
     if settings.augment:
         raise UsageError(
             f"`augment={','.join(settings.augment)}` has no effect here: this method trains on inputs that are "
-            "prepared from the data once. Leave augment out. You can augment when training the frozen part, or a "
+            "prepared from the data once. Leave out augment. You can augment when training the frozen part, or a "
             "model of the data itself."
         )
     path, key = folder / CACHE / "prepared.safetensors", _key(method, data)
@@ -207,7 +209,7 @@ class Store:
         folder: Run folder.
         writes: Whether parts are written.
         precision: Precision of the teacher's network calls.
-        processes: Processes that train together; a part that one of them cannot read counts as
+        processes: Processes that train together; a part that a process cannot read counts as
             missing in all.
 
     Attributes:

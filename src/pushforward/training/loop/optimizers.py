@@ -200,7 +200,7 @@ def orthogonalise(matrices: Tensor, dtype: torch.dtype) -> Tensor:
     """Bring the singular values of each matrix to between about 0.7 and 1.2 by five Newton-Schulz iterations.
 
     Args:
-        matrices: (batch, rows, columns).
+        matrices: Matrices (batch, rows, columns).
         dtype: Data type of the computation.
 
     Returns:

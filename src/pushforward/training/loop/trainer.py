@@ -60,10 +60,10 @@ class _Part:
     """A part of a batch and the method's losses on it.
 
     Args:
-        index: Where its examples are in the whole batch.
+        index: Place of its examples in the whole batch.
         game: The turns of the method on it.
         now: The method's argument.
-        count: How many examples.
+        count: Number of examples.
         generator: The state in which it left torch's generators, from which dropout draws.
     """
 
@@ -75,7 +75,7 @@ class _Part:
 
 
 class Step:
-    """Computes training steps: runs a method's losses on a batch, each of which updates the weights of one network.
+    """Training step: computes a method's losses on a batch; each loss updates the weights of one network.
 
     The parts of a batch run in lock step: gradients add up, and each part's graph is freed before the next part computes its
     own. `Sums` that the method yields come back added up over all parts and processes. Dropout is drawn by torch's
@@ -89,8 +89,8 @@ class Step:
         device: Device for training.
         processes: Processes that share each batch.
 
-    A player whose loss or gradient is not finite is not updated; state of the method besides its players' weights, such as
-    running statistics, is then as it was before the step.
+    A network whose loss or gradient is not finite is not updated; state of the method besides the
+    weights of trained networks, such as running statistics, is then as it was before the step.
 
     Attributes:
         moved: Whether the last step has updated any network.
@@ -137,8 +137,8 @@ class Step:
         """Take one step on the examples of the batch at `index`.
 
         Returns:
-            The loss of each player, and the method's notes, with the norms of gradients on the steps that have them, all as
-            means over the whole batch; and "skipped/PLAYER" where a player was not updated.
+            The loss of each network, and the method's measurements, with the norms of gradients on the steps that have them, all
+            as means over the whole batch; and "skipped/NAME" if the network NAME was not updated.
         """
         if self._present:
             torch._foreach_copy_(self._before, self._present)
@@ -368,7 +368,7 @@ class Trainer:
         Raises:
             Diverged: If three steps in a row were skipped, more than ten of the last 1,000, a weight is not finite, or the logit
                 gap ran away; the last checkpoint stays.
-            OutOfMemory: If memory does not suffice for a step.
+            OutOfMemory: If a step runs out of memory.
             CheckpointError: If the disk refuses, or another training has taken the folder since this one was closed.
         """
         threads = torch.get_num_threads()
@@ -448,10 +448,11 @@ class Trainer:
         return [observer for observer in self.observers if observer.late == late and observer.due(now)]
 
     def step(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """Compute a single step, and return losses and the method's notes.
+        """Run one training step, and return the losses and the method's measurements.
 
         Raises:
-            OutOfMemory, DataError: If memory does not suffice, or data cannot be read any more.
+            OutOfMemory: If the step runs out of memory.
+            DataError: If the data can no longer be read.
             Diverged: If a weight is not finite after it; the average does not follow.
         """
         step = self.clock.step + 1
@@ -532,7 +533,7 @@ class Trainer:
         """Write a checkpoint of the current step; with ``beside``, training continues and a later step raises errors.
 
         Raises:
-            Diverged: As for `advance`; earlier checkpoints are kept.
+            Diverged: See `advance`; earlier checkpoints are kept.
             CheckpointError: If writing fails.
         """
         with self._timed("saving"), self.processes.phase("saving a checkpoint"):

@@ -292,7 +292,7 @@ RULES: dict[str, tuple[Callable[[int, Health, Past], Look | None], int]] = {
 
 
 class Watch:
-    """Applies all rules, and reports when an alarm begins and ends.
+    """Monitor that applies all rules, and reports when an alarm begins and ends.
 
     Attributes:
         ended: Reason why training ends, if samples have lost diversity.

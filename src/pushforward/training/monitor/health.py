@@ -128,7 +128,7 @@ class Reference:
 
 
 class FixedNoise(Observer):
-    """Compares samples of the current weights from fixed noise with fixed training examples.
+    """Comparison of fixed training examples with samples that the current weights generate from fixed noise.
 
     Only methods whose samples take one network call (`Map`) are measured; maps between two times have an observer of their own
     (`pushforward.training.monitor.health.Jumps`), and any other's samples cost too much.
@@ -165,7 +165,7 @@ class FixedNoise(Observer):
 def starts_of(transport: Transport, n: int) -> tuple[Tensor, Condition]:
     """Return the fixed noise of n samples and their conditions.
 
-    Of a transport with a source these are different training examples, at most as many as there are.
+    For a transport with a source, these are distinct training examples, at most all of them.
     """
     source = getattr(inner_of(transport), "source", None)
     draws = ExampleDraws(0, n, device=transport.device)
@@ -211,7 +211,7 @@ CHANCE = 2.0  # standard errors up to which a fall is laid to chance
 
 
 class Variety(Observer):
-    """Measures at fixed points of training, if a method has a `pushforward.methods.Guard`.
+    """Measurements of diversity at fixed points of training, if a method has a `pushforward.methods.Guard`.
 
     Samples of the average and of the method's reference come from the same noise, and are compared with the same training
     examples, in model units on their first principal axes. Held-out examples are not looked at.
@@ -236,9 +236,9 @@ class Variety(Observer):
     def look(self, moment: Moment) -> Mapping[str, float]:
         """Measure ``NAME_ratio``, coverage and recall relative to the reference, and ``NAME_limit``, below which training ends.
 
-        A limit is the guard's, or lower where few examples are compared: two standard errors below 1, of the difference between
-        two sets of samples that are compared with the same examples. Where a sample is not finite, nothing is reached. What the
-        reference reaches nothing of is not measured.
+        A limit is the guard's, or lower if few examples are compared: two standard errors below 1, of the difference between two
+        sets of samples that are compared with the same examples. If a sample is not finite, coverage and recall are 0. What the
+        reference does not reach at all is not measured.
 
         Raises:
             Diverged: If a sample of the reference is not finite.
@@ -351,12 +351,11 @@ class Jumps(Observer):
         """Measure a method's samples in these numbers of calls.
 
         Returns:
-            ``frechet``, ``coverage_1`` and ``recall`` in one call (`Reference`), ``frechet_2`` and
-            ``frechet_4`` in others, and, unless noise is added between jumps, ``disagreement``: |x in one jump - x in two|, root
-            mean square over the spread of the samples. Where four calls are among them, ``coverage`` and what is known of
-            modes, for alarms: in that number of calls that has the least Fréchet distance, since a map that starts from
-            nothing first learns to take small steps; of a game in one call, which is what its critic sees. Empty where samples
-            in one call are not finite.
+            ``frechet``, ``coverage_1`` and ``recall`` in one call (`Reference`), ``frechet_2`` and ``frechet_4`` in others, and,
+            unless noise is added between jumps, ``disagreement``: |x in one jump - x in two|, root mean square over the spread of
+            the samples. If four calls are measured, also ``coverage`` and what is known of modes, for alarms: in that number of
+            calls that has the least Fréchet distance, since a map that starts from nothing first learns to take small steps; of a
+            game in one call, which is what its critic sees. Empty if samples in one call are not finite.
         """
         self._prepare(method)
         samples = {count: self._samples(method, count) for count in counts}

@@ -200,7 +200,7 @@ class _Follower:
 
 
 class Tracked(Observer):
-    """Passes rows of the log and pictures to trackers, each step once, even if a run is resumed.
+    """Callback that passes rows of the log and pictures to trackers, each step once, even if a run is resumed.
 
     Args:
         folder: Run folder.

@@ -121,7 +121,7 @@ class Skips:
 
     Attributes:
         count: Number of skipped steps.
-        last: The newest of them.
+        last: Newest skipped step.
     """
 
     def __init__(self) -> None:
@@ -185,7 +185,7 @@ class Best:
 def quality(health: Mapping[str, Any] | None) -> float | None:
     """Compute the geometric mean of the Fréchet distances in 1, 2 and 4 calls; lower is better.
 
-    None if one of them was not measured.
+    None if a measure is missing.
     """
     distances = [(health or {}).get(name) for name in BY]
     known = [float(distance) for distance in distances if distance is not None and math.isfinite(distance)]

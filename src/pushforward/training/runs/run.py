@@ -171,7 +171,7 @@ def check_spec(folder: Path, content: Mapping[str, Any], state: Mapping[str, Any
 def extend(folder: Path, content: dict[str, Any], budget: Budget, step: int, writes: bool = True) -> None:
     """Store a new budget in the spec, with the replaced budget and the step, so that a later resume keeps it.
 
-    Of several processes one writes.
+    If several processes train together, only one writes.
 
     Raises:
         CheckpointError: If the disk refuses; the old spec stays.
@@ -355,7 +355,7 @@ class Run(Viewed):
         return (f"training is unfinished: {words}. Resume it first: pushforward resume {shlex.quote(str(self.folder))}",)
 
     def sample(self, n: int = 64, condition: ConditionLike = None, *, seed: int = 0, batch: int = BATCH, **options: Any) -> Any:
-        """Draw new samples in data units, on the CPU; sample i depends on ``seed + i`` alone.
+        """Draw new samples in data units, on the CPU; sample i depends only on ``seed + i``.
 
         Args:
             n: Number of samples.
@@ -487,7 +487,7 @@ class Run(Viewed):
         Args:
             solver: Solver from which learning started.
             table: Learned table.
-            guidance: As for `learned_table`.
+            guidance: Guidance of the table; see `learned_table`.
             facts: Further facts, plain values.
 
         Raises:
@@ -517,7 +517,7 @@ def pick(folder: Path, name: str | None) -> Path:
         if best is None:
             raise RunUsageError(
                 f"{folder} has no best checkpoint: its samples in 1, 2 and 4 calls were not measured, because it is not a "
-                "map between two times or was trained too briefly. To use the newest checkpoint, leave `checkpoint` out."
+                "map between two times or was trained too briefly. To use the newest checkpoint, leave out `checkpoint`."
             )
         name = step_name(best.step)
     inside = folder / "checkpoints"

@@ -35,11 +35,11 @@ class Viewed(ABC):
 
         Args:
             n: Number of samples.
-            condition: As for `sample`.
-            options: Of `sample`, such as ``seed=1``, ``label=3`` or ``steps=8``.
+            condition: Condition of the samples; see `sample`.
+            options: Options of `sample`, such as ``seed=1``, ``label=3`` or ``steps=8``.
 
         Raises:
-            UsageError: As `sample`, and for vectors that cannot be drawn.
+            UsageError: If the samples are vectors that cannot be drawn; see also `sample`.
         """
         drawn = self.sample(n, condition, **options)
         if isinstance(drawn, Samples):
@@ -61,7 +61,8 @@ class Viewed(ABC):
 
         Args:
             data: The data set, or its name or path; None for the run's own.
-            options: Of `pushforward.evaluate`, such as ``metrics=["frechet"]`` or ``n=1000``.
+            options: Options of `pushforward.evaluate`, such as ``metrics=["frechet"]`` or
+                ``n=1000``.
 
         Returns:
             A comparison of one model.
