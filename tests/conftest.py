@@ -28,7 +28,8 @@ QUICK = {
     "evaluation.scores": {"REDRAWS": 3},
     "evaluation.models": {"SHOWN": {False: 9, True: 100}},
     "evaluation.pictures": {"SHOWN": {False: 9, True: 100}, "FORMING": {False: 4, True: 60}, "JUDGED": 50, "TRACED": TRACED},
-    "evaluation.evaluator": {"CURVE_STEPS": (1, 4), "TURNS": 1, "TURN_SECONDS": 0.01},
+    "evaluation.evaluator": {"CURVE_STEPS": (1, 4)},
+    "evaluation.timing": {"TURNS": 1, "TURN_SECONDS": 0.01},
     "evaluation.plans": {"LEAST": 1e6, "FEWEST": 20, "PROBED": 20},
     "evaluation.model_metrics": {"TRACED_SECONDS": 0.01, "TRACED": TRACED, "LEVELS": 5},
 }

@@ -17,6 +17,7 @@ from pushforward.errors import UsageError
 from pushforward.evaluation import compare
 from pushforward.evaluation import evaluator as cost
 from pushforward.evaluation.model_metrics import guess, levels_of
+from pushforward.evaluation.timing import time_in_turns
 from pushforward.methods import Now
 from pushforward.networks import Compressor, Expander
 from pushforward.paths import VP
@@ -74,8 +75,8 @@ class Simulated:
 def test_a_comparison_times_its_models_in_turns(monkeypatch, busy):
     """Timed one after the other, the second model's whole measurement lay in the second of these moments."""
     clock, data = Simulated(busy), vectors()
-    monkeypatch.setattr(cost, "time", clock)
-    monkeypatch.setattr("pushforward.evaluation.plans.time", clock)
+    for module in ("evaluator", "timing", "plans"):
+        monkeypatch.setattr(f"pushforward.evaluation.{module}.time", clock)
 
     class Timed(nn.Module):
         def forward(self, z, t=None, condition=None):
@@ -87,6 +88,33 @@ def test_a_comparison_times_its_models_in_turns(monkeypatch, busy):
     first, second = (model.sampling.seconds_per_sample for model in comparison.models)
     assert (first, second) == pytest.approx((1e-4, 1e-4), rel=0.01)
     assert not [sentence for sentence in Report(comparison).verdict if "times as long" in sentence]
+
+
+def test_a_fixed_time_per_call_is_not_taken_for_the_time_per_sample(monkeypatch):
+    """Neither in the report nor in the plan, and a model with slow samples is timed with few of them."""
+    clock, data, drawn = Simulated((0.0, 0.0)), vectors(1330), {"late": [], "slow": []}
+    for module in ("evaluator", "timing", "plans"):
+        monkeypatch.setattr(f"pushforward.evaluation.{module}.time", clock)
+
+    def sampler(name, latency, each):
+        def sample(n):
+            drawn[name].append(n)
+            clock.work(latency + each * n)
+
+        return sample
+
+    class Timed(nn.Module):
+        def forward(self, z, t=None, condition=None):
+            clock.work(0.26 + 1e-4 * len(z))
+            return z.sin()
+
+    comparison = compare({"late": Map(Timed(), data.space, (2,))}, data, repeats=5, curve=False)
+    timing = comparison.models[0].sampling.timing
+    assert (timing.batch, timing.low) == (1000, pytest.approx(0.00036))
+    assert 0.5 < comparison.settings.plan.estimate / clock.now < 2
+    times = time_in_turns({"late": sampler("late", 1.5, 1e-4), "slow": sampler("slow", 0.0, 1.0)}, 1000, turns=1)
+    assert (times["late"].batch, times["late"].low) == (1000, pytest.approx(0.0016))
+    assert sum(drawn["slow"]) < 8
 
 
 def test_sampling_memory_counts_weights_and_the_batch_alone():

@@ -36,7 +36,7 @@ class Killed(BaseException):
 @pytest.fixture(scope="module")
 def here(tmp_path_factory):
     """A folder with the files, in which commands cost little."""
-    from pushforward.evaluation import evaluator, model_metrics
+    from pushforward.evaluation import evaluator, model_metrics, timing
 
     folder = tmp_path_factory.mktemp("new")
     for name, text in FILES.items():
@@ -44,7 +44,7 @@ def here(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.setenv("PUSHFORWARD_CACHE", str(folder / "cache"))
-        patch.setattr(evaluator, "TURN_SECONDS", 0.01)
+        patch.setattr(timing, "TURN_SECONDS", 0.01)
         patch.setattr(evaluator, "CURVE_STEPS", (2,))
         patch.setattr(model_metrics, "TRACED_SECONDS", 0.01)
         yield folder

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import inspect
-import math
-import statistics
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -24,7 +22,7 @@ from pushforward.errors import quoted
 from pushforward.evaluation.baselines import GaussianBaseline, RowMixture, drawn_rows
 from pushforward.evaluation.features import Features, fit_features, kind_of
 from pushforward.evaluation.intervals import point_of, together
-from pushforward.evaluation.measurements import CurvePoint, Memory, Pictures, Plan, SampleTime, SamplingCost
+from pushforward.evaluation.measurements import CurvePoint, Memory, Pictures, Plan, SamplingCost
 from pushforward.evaluation.model_metrics import trajectory_of
 from pushforward.evaluation.models import Given, of_run, starts_warnings, unseen_warnings
 from pushforward.evaluation.pictures import latent_pictures, latent_statistics, pictures_of
@@ -39,6 +37,7 @@ from pushforward.evaluation.scores import (
     reference_examples,
     score,
 )
+from pushforward.evaluation.timing import time_in_turns
 from pushforward.extractors import Spaces, check_spaces, named_extractors
 from pushforward.methods.method import parameters
 from pushforward.metrics import MetricInfo, Score, describe
@@ -59,10 +58,6 @@ from pushforward.transports.transport import (
     warn_broken,
 )
 
-TURNS = 7  # Timed rounds
-TURN_SECONDS = 1.0  # Approximate limit for one model in one round, which has at least one sample
-SHORTEST = 0.02  # Seconds; shorter calls are repeated, so that a clock can time them
-MOST_CALLS = 100  # Largest number of repeated calls
 FEW_STEPS = 6  # Steps of an iterative model whose memory is measured: no more is held at once in many
 NEIGHBOURS = 5  # of precision, recall, density and coverage
 EVERYTHING = Plan()
@@ -472,59 +467,6 @@ def flops(function: Callable[..., Any], *inputs: Any) -> int:
     with FlopCounterMode(display=False) as counter:
         function(*inputs)
     return int(counter.get_total_flops())
-
-
-def seconds_per_sample(sample: Callable[[int], Any], most: int) -> float:
-    """Measure the seconds per sample, with batches that grow to ``most`` samples or a quarter of a timed round.
-
-    Args:
-        sample: Function that draws n samples.
-        most: Largest batch size.
-    """
-    n = 1
-    sample(n)  # warms it up
-    while (seconds := _seconds(sample, n)) < TURN_SECONDS / 4 and n < most:
-        n = min(most, 8 * n)
-    return max(seconds / n, 1e-9)
-
-
-def time_in_turns(samplers: Mapping[str, Callable[[int], Any]], most: int, turns: int | None = None) -> dict[str, SampleTime]:
-    """Time several models in alternating rounds, so that other load on the machine slows all of them alike.
-
-    Args:
-        samplers: Functions that draw n samples, by name.
-        most: Largest batch size; smaller if a batch would take longer than `TURN_SECONDS`.
-        turns: Number of timed rounds; None for `TURNS`.
-
-    Returns:
-        Times by name.
-    """
-    batches, calls = {}, {}
-    for name, sample in samplers.items():
-        single = seconds_per_sample(sample, most)
-        fits = TURN_SECONDS / single
-        batches[name] = most if fits >= most else 2 ** math.floor(math.log2(max(1.0, fits)))
-        calls[name] = min(MOST_CALLS, max(1, math.ceil(SHORTEST / (single * batches[name]))))
-    names, seconds = list(samplers), {name: list[float]() for name in samplers}
-    for turn in range(turns or TURNS):
-        at = turn % len(names)
-        for name in names[at:] + names[:at]:
-            samples = batches[name] * calls[name]
-            seconds[name].append(_seconds(samplers[name], batches[name], calls[name]) / samples)
-    return {
-        name: SampleTime(batches[name], min(values), statistics.median(values), tuple(values)) for name, values in seconds.items()
-    }
-
-
-def _seconds(sample: Callable[[int], Any], n: int, calls: int = 1) -> float:
-    cuda = torch.cuda.is_available() and torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
-    wait: Callable[[], Any] = torch.cuda.synchronize if cuda else lambda: None
-    wait()
-    began = time.perf_counter()
-    for _ in range(calls):
-        sample(n)
-    wait()
-    return time.perf_counter() - began
 
 
 @as_drawn()

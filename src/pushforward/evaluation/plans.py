@@ -12,17 +12,11 @@ from typing import Any
 import numpy as np
 
 from pushforward.evaluation.curves import SWEEPS
-from pushforward.evaluation.evaluator import (
-    TURN_SECONDS,
-    TURNS,
-    Judge,
-    batch_of,
-    most_at_once,
-    seconds_per_sample,
-)
+from pushforward.evaluation.evaluator import Judge, batch_of, most_at_once
 from pushforward.evaluation.measurements import Plan
 from pushforward.evaluation.results import Comparison
 from pushforward.evaluation.scores import attacked, floors, usual_redraws
+from pushforward.evaluation.timing import TURN_SECONDS, TURNS, speed
 from pushforward.numbers import duration
 from pushforward.runtime import launched
 from pushforward.training import Run
@@ -125,9 +119,10 @@ def estimator(judge: Judge, models: Sequence[Run | Transport], curve: bool) -> C
         judge.score(data.train.data_units(np.arange(attacked(data, n)) % len(data.train)), n)
     scoring = (time.perf_counter() - started) / n
     transports = [transport_of(model) for model in models]
+    speeds = [speed(partial(batch_of, transport), min(judge.n, judge.batch)) for transport in transports]
+    drawing = sum(single for _, single in speeds)
     most = most_at_once(data)
-    drawing = [seconds_per_sample(partial(batch_of, transport), most) for transport in transports]
-    turn = sum(max(single, min(most * single, TURN_SECONDS)) for single in drawing)
+    turn = sum(min(most * single, max(n * single, TURN_SECONDS)) for n, single in speeds)
     rows = max(1, len(models)) + (3 if data.space.names else 1)  # with the baselines
     spent = time.perf_counter() - judge.began
 
@@ -137,7 +132,7 @@ def estimator(judge: Judge, models: Sequence[Run | Transport], curve: bool) -> C
 
     def seconds(plan: Plan) -> float:
         n = plan.n or 0
-        sampling = attacked(data, n) * sum(drawing) + rows * n * scoring
+        sampling = attacked(data, n) * drawing + rows * n * scoring
         total = spent + (plan.repeats or 0) * sampling
         total += (WARMING + (plan.turns or TURNS)) * turn
         total += plan.sweep * sum(_sweeps(transport, curve, judge) for transport in transports)
