@@ -175,7 +175,7 @@ def test_a_format_is_one_file(run, here):
 def test_data_in_a_python_file_is_run_only_where_it_is_named(forget, here):
     forget()
     (here / "loud.py").write_text("raise SystemExit(1)\n")
-    with pytest.raises(DataError, match="is a plug-in"):
+    with pytest.raises(DataError, match="plugins="):
         pf.data.load("./loud.py")
 
 

@@ -163,9 +163,9 @@ def test_a_loader_gives_the_examples_of_its_sampler_and_subsets_keep_their_names
 @pytest.mark.parametrize(
     ("source", "says"),
     [
-        ([], "has no examples"),
-        ([{"a": 1.0}, {"a": 2.0}], "a field image"),
-        ([(torch.zeros(2), 1, 2)] * 3, r"as \(data, class\)"),
+        ([], "no examples"),
+        ([{"a": 1.0}, {"a": 2.0}], "image, img"),
+        ([(torch.zeros(2), 1, 2)] * 3, r"\(data, class\)"),
     ],
 )
 def test_examples_that_are_refused(source, says):
