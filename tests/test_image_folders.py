@@ -139,6 +139,16 @@ def test_idx_files_are_read_with_their_labels_and_their_test_images(tmp_path):
         (tmp_path / name).write_bytes(damaged)
         with pytest.raises(DataError, match=name):
             load(tmp_path / name)
+    idx(tmp_path / "t10k-labels-idx1-ubyte.gz", labels[30:] // 2 + 1)
+    assert (load(train).held_out.labels == labels[30:] // 2 + 1).all(), "numbered as in training, where 0 occurs as well"
+    idx(tmp_path / "t10k-labels-idx1-ubyte.gz", labels[30:] + 1)
+    with pytest.raises(DataError, match="t10k"):
+        load(train)
+    (tmp_path / "t10k-labels-idx1-ubyte.gz").unlink()
+    idx(test, x[30:, :5])
+    with pytest.raises(DataError, match="shape"):
+        load(train)
+    test.unlink()
     idx(tmp_path / "train-labels-idx1-ubyte", labels[:29])
     with pytest.raises(DataError, match="29"):
         load(train)

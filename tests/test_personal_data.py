@@ -196,7 +196,9 @@ def test_schemas_and_frames_do_not_hold_such_texts(tmp_path):
     assert len(stated.space.fields[1].names) == 43, "texts that a schema names are wanted"
     pd = pytest.importorskip("pandas")
     frame = pd.read_csv(path, dtype={"note": "category"})
+    frame["name"] = pd.Categorical(["a", "b"] * 200, ["a", "SECRETPATIENT", "b"])
     data = load(frame)
+    assert data.space.layout.levels[2] == ("a", "b"), "no row has the other level any more"
     assert not any(text.startswith("secret") for texts in data.space.layout.levels for text in texts)
 
 
@@ -248,11 +250,31 @@ def test_held_out_rows_keep_the_value_that_a_model_does_not_have(tmp_path):
     path.write_text("\n".join(["age,note", *(f"{age},{note}" for age, note in copied)]))
     scores = pf.evaluate(path, data, metrics=["column_shapes", "unique_texts"], repeats=1)
     model, real = scores.models[0].scores, scores.floors
-    assert model["unique_texts"].value == 0
+    assert "unique_texts" not in {**model, **real}
+    assert "unique_texts" in scores.unscored, "the texts that one row has are not known"
     assert model["column_error"].value > real["column_error"].value
     leaked = tmp_path / "people.csv"
     found = pf.evaluate(leaked, leaked, metrics=["unique_texts"], repeats=1)
     assert 0 < found.models[0].scores["unique_texts"].value < 0.2
+
+
+def test_samples_of_rare_texts_alone_are_all_counted(tmp_path, capsys):
+    def written(name, cities):
+        lines = [f"{i % 40},{city}" for i, city in enumerate(cities)]
+        (tmp_path / name).write_text("\n".join(["age,city", *lines]))
+
+    common = ["Rome", "Oslo", "Bonn"]
+    written("train.csv", [f"only {i}" if i % 2 else common[i % 3] for i in range(200)])
+    written("real.csv", [f"new {i}" if i % 4 == 0 else common[i % 3] for i in range(60)])
+    written("leak.csv", [f"only {2 * i + 1}" for i in range(60)])
+    asked = ["evaluate", f"{tmp_path}/real.csv", f"{tmp_path}/leak.csv", "--train", f"{tmp_path}/train.csv", "--json"]
+    assert main([*asked, "--metrics", "unique_texts"]) == 0
+    assert json.loads(capsys.readouterr().out)["models"][0]["scores"]["unique_texts"]["value"] == 1
+    written("odd.csv", [f"odd {i}" if i % 2 else common[i % 3] for i in range(60)])
+    data = pf.data.real_data(tmp_path / "real.csv")
+    found = pf.evaluate(tmp_path / "odd.csv", data, metrics=["column_error"], repeats=1).models[0]
+    assert found.scores["column_error"].value > 0.2
+    assert any('"city"' in warning for warning in found.warnings)
 
 
 def test_samples_with_a_text_of_exactly_one_training_row_are_counted():

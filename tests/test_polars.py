@@ -41,7 +41,7 @@ def frame(n=90):
             "time": pl.Series([moment.time() for moment in moments], dtype=pl.Time),
             "text": pl.Series(some(texts), dtype=pl.String),
             "code": pl.Series([f"{7 + i % 30}" for i in range(n)], dtype=pl.Categorical),
-            "size": pl.Series(texts, dtype=pl.Enum(["c", "b", "a", "d"])),
+            "size": pl.Series(texts, dtype=pl.Enum(["c", "b", "a"])),
         }
     )
 

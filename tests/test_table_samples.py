@@ -57,13 +57,17 @@ def test_samples_are_written_as_the_file_is_and_read_again(tmp_path, ending, hea
 
 def test_samples_of_other_columns_and_values_are_refused(tmp_path):
     data = table(tmp_path)
-    for text, says in {
-        "start;end\n1;2\n1;3\n": "columns flag",
-        "start;end;flag\n1;2;maybe\nx;3;no\n": r'(?s)"start".*line 3 \("x"\).*"flag".*line 2 \("maybe"\)',
-    }.items():
+    numbers = table(tmp_path, "size;flag\n" + "".join(f"{i}.5;{('no', 'yes')[i % 2]}\n" for i in range(90)))
+    for known, text, says in (
+        (data, "start;end\n1;2\n1;3\n", "columns flag"),
+        (numbers, "size;flag\n1.5;maybe\nx;no\n", r'"size".*line 3 \("x"\)'),
+    ):
         (tmp_path / "new.csv").write_text(text)
         with pytest.raises(DataError, match=says):
-            given_samples(tmp_path / "new.csv", data)
+            given_samples(tmp_path / "new.csv", known)
+    (tmp_path / "new.csv").write_text("size;flag\n1.5;maybe\n3.5;no\n")
+    given = given_samples(tmp_path / "new.csv", numbers)
+    assert sorted(given.values[:, 1]) == [0, 2], "another text is a value that the model does not know"
     (tmp_path / "new.csv").write_text("flag,more,start,end\nNo,1,3.0,4\nyes,2,2,5\n")
     values = data.space.values(given_samples(tmp_path / "new.csv", data).x)[np.argsort(permutation(2, 0))]
     assert [field.kind for field in data.space.fields] == ["ordinal", "ordinal", "boolean"]

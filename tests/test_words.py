@@ -158,6 +158,9 @@ def test_a_loader_gives_the_examples_of_its_sampler_and_subsets_keep_their_names
     data = pf.data.dataset_of(DataLoader(Subset(Pairs(), range(50))))
     assert len(data.train) + len(data.held_out) == 50
     assert data.space.classes == Pairs.classes
+    numbered = Pairs()
+    numbered.classes = 3
+    assert pf.data.dataset_of(numbered).space.classes == ("0", "1", "2"), "a number does not name classes"
 
 
 @pytest.mark.parametrize(

@@ -215,7 +215,7 @@ def impute(
     stay, missing = missing & ~chosen, missing & chosen
     rows = np.flatnonzero(missing.any(1))
     known_missing = stay[rows] & np.array([field.missing for field in space.fields])
-    rare = np.column_stack([field.unknown(values[rows, place]) for place, field in enumerate(space.fields)])
+    rare = space.unknown(values[rows])
     marks = np.where(missing[rows] | rare, -1, ~np.isnan(values[rows]) | known_missing)
     condition = kind.of(values[rows], marks)
     out = np.repeat(values[None], draws, axis=0)

@@ -262,6 +262,10 @@ def given_samples(samples: Any, data: Dataset) -> Given:
         places = [space.classes.index(each) if each in space.classes else -1 for each in classes]
         labels = np.array(places, np.int64)[labels] if min(places, default=0) >= 0 else None
         notes += [f"their labels are not classes of {data.name}, so labels are not scored."] if labels is None else []
+    if values is not None and isinstance(space, TableSpace):
+        new = np.array(space.names)[space.unknown(values).any(axis=0)]
+        if len(new):
+            notes.append(f"texts that are not categories of {data.name} count as unknown values, in {some(map(quoted, new))}.")
     copies = 0 if isinstance(space, TableSpace) else _held_out_copies(examples, data)  # rows of few values repeat by chance
     if copies:
         notes.append(

@@ -438,6 +438,7 @@ def table_of(
     """
     if not isinstance(space, TableSpace):
         return None
+    known = None if training is None else _values(space, training)
     return Table(
         generated=_values(space, generated),
         reference=_values(space, reference),
@@ -447,7 +448,8 @@ def table_of(
         target=space.target,
         missing=tuple(field.missing for field in space.fields),
         learned=_values(space, learned) if learned is not None and space.target else None,
-        training=None if training is None else _values(space, training),
+        training=known,
+        pooled=known is not None and bool(space.unknown(known).any()),
     )
 
 

@@ -147,6 +147,8 @@ class UniqueTexts:
             "lower",
             "Fraction of samples with a text, in any text column, that exactly one training row has. The real-data score "
             "is the fraction of new rows with such a text.",
+            missing="Texts of one training row are not scored, because the data was read without them. Models trained on "
+            "it cannot generate these texts. Compare samples of other programs with the data itself, read with `rare=keep`.",
             unit="%",
             group="Privacy",
             unbiased=True,
@@ -157,9 +159,9 @@ class UniqueTexts:
         return samples.table is not None and "category" in samples.table.kinds
 
     def __call__(self, samples: Samples) -> dict[str, Score]:
-        """Return one score; none if the training rows are not known."""
+        """Return one score; none if the training rows are not known, or their texts are not."""
         table = samples.table
-        if table is None or table.training is None:
+        if table is None or table.training is None or table.pooled:
             return {}
         repeats = np.zeros(len(table.generated), dtype=bool)
         for place, kind in enumerate(table.kinds):

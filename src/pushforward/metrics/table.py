@@ -31,6 +31,8 @@ class Table:
         learned: All generated rows that a predictor may learn from, (k, columns), possibly more
             than are compared; None for ``generated``.
         training: Training rows, (k, columns), if they are known.
+        pooled: Whether different texts of training rows have one category number, because they are
+            not learned.
     """
 
     generated: NDArray[np.float64]
@@ -42,6 +44,7 @@ class Table:
     missing: tuple[bool, ...] = ()
     learned: NDArray[np.float64] | None = None
     training: NDArray[np.float64] | None = None
+    pooled: bool = False
 
     @property
     def categorical(self) -> NDArray[np.bool_]:

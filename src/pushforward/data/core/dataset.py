@@ -378,7 +378,7 @@ def build(
         The dataset.
 
     Raises:
-        DataError: fewer than two examples.
+        DataError: fewer than two examples, or splits with examples of different shapes.
         UsageError: a limit below 1.
     """
     scaled, extra["apart"] = train.source_hashes is not None, schema.apart
@@ -390,6 +390,12 @@ def build(
     if not len(train) or not len(held_out):
         raise DataError(
             f"The data has {len(train)} training examples and {len(held_out)} held-out examples; both splits need at least one."
+        )
+    shapes = {split.x.shape[1:] for split in (train, held_out)}
+    if len(shapes) > 1:
+        raise DataError(
+            f"{name}: the training and held-out examples have different shapes ({shapes}); expected the same. "
+            "Use `resize=N` and `channels=rgb` to convert images."
         )
     train, removed = (train, 0) if schema.apart else _without_copies(train, held_out, scaled)
     if limit is not None and whole("limit", limit, 1) < len(train):

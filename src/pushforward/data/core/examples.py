@@ -110,5 +110,6 @@ def _classes(source: Any) -> tuple[str, ...]:
         source = source.dataset
     features = getattr(source, "features", None)
     if not isinstance(features, Mapping):
-        return tuple(map(str, getattr(source, "classes", ())))
+        classes = getattr(source, "classes", ())
+        return tuple(map(str, classes)) if isinstance(classes, (list, tuple)) else ()
     return tuple(getattr(features[_fields(features)[-1]], "names", ()))

@@ -33,7 +33,7 @@ def real_data(
             of ``real`` is held out, and copy and privacy scores, which need training examples, are
             not computed.
         options: Options of `load`. A .csv file of plain numbers is read as a table unless ``table``
-            is False.
+            is False, and texts of a single row are kept unless ``rare`` is "replace".
 
     Returns:
         The dataset; its ``trained_on`` says whether ``train`` was given.
@@ -45,6 +45,7 @@ def real_data(
     place = Path(real).expanduser()
     is_table = place.suffix.lower() in TABLES.endings and not options.get("given")
     settings: Any = {**({"table": True} if is_table else {"stream": False}), **options}
+    settings["rare"] = options.get("rare") or "keep"
     if train is None:
         data = read(str(place), settings)
         every = data.train.followed_by(data.held_out)
@@ -63,11 +64,7 @@ def _pair(train: Path, held_out: Path, reading: Reading) -> Dataset:
     """Make a dataset of two sources; labels count if both have the same classes."""
     first, classes, columns = examples_in(train, reading)
     second, other_classes, other_columns = examples_in(held_out, reading)
-    shapes = {first.x.shape[1:], second.x.shape[1:]}
-    if len(shapes) > 1 or columns != other_columns:
-        raise DataError(
-            f"{train} and {held_out} have examples of different shapes or columns ({shapes}); "
-            "expected the same. Use `resize=N` and `channels=rgb` to convert images."
-        )
+    if columns != other_columns:
+        raise DataError(f"{train} and {held_out} have different columns; expected the same.")
     schema = Schema(classes if classes == other_classes else (), columns)
     return build(held_out.stem, first, second, schema=schema)

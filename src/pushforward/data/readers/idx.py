@@ -6,6 +6,7 @@ import gzip
 import math
 import re
 import zlib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from pushforward.data.core.dataset import Dataset, Schema, Split, build
 from pushforward.data.core.named_set import resized
 from pushforward.data.readers.reader import IDX, Examples, Reader, Reading
 from pushforward.errors import DataError
+from pushforward.numbers import some
 
 SMALL = 64 << 20  # bytes that any file may unpack to; others unpack to at most RATIO times their size
 RATIO = 200
@@ -76,9 +78,20 @@ def _read(path: Path, reading: Reading) -> Dataset:
     reading.refuse_stream(str(path))
     train, classes, _ = _examples(path, reading)
     test = _renamed(path, "train", "t10k")
-    held_out = None if test is None else _examples(test, reading)[0]
+    held_out = None if test is None else _held_out(test, classes, reading)
     name = re.split("[.-]", path.name)[0]
     return build(name, train, held_out, schema=Schema(classes), limit=reading.limit, seed=reading.seed)
+
+
+def _held_out(path: Path, classes: tuple[str, ...], reading: Reading) -> Split:
+    """Read held-out examples, with the class numbers of the training examples."""
+    split, own, _ = _examples(path, reading)
+    if not own or not classes:
+        return split
+    if not set(own) <= set(classes):
+        raise DataError(f"{path} has classes that the training images do not have. Expected only {some(classes)}.")
+    numbers = np.array([classes.index(name) for name in own])
+    return replace(split, labels=numbers[split.labels])
 
 
 IDX_FILES = Reader((IDX,), _read, _examples)

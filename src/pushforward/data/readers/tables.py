@@ -90,7 +90,9 @@ def read_pair(train: Path, held_out: Path, reading: Reading) -> Dataset:
 
 
 def read_rows(path: Path, space: TableSpace) -> NDArray[np.float64]:
-    """Read the rows of a file as values of a known table, (n, columns); they may lie outside the columns' ranges.
+    """Read the rows of a file as values of a known table, (n, columns).
+
+    Numbers may lie outside the columns' ranges, and unknown texts have the number after the last category.
 
     Args:
         path: File; columns with other names are ignored. Its first line is read as column names if
@@ -98,13 +100,13 @@ def read_rows(path: Path, space: TableSpace) -> NDArray[np.float64]:
         space: Known table.
 
     Raises:
-        DataError: For columns that are missing, and cells that are no values of their columns' kinds, or unknown categories.
+        DataError: For columns that are missing, and cells that are no values of their columns' kinds.
     """
     if path.suffix.lower() == ".parquet":
         return frame_rows(parquet_frame(path), space, str(path))
     file = GappyFile.read(path, space.names, space.layout)
     _check_columns(str(path), file.header, space)
-    values, _ = file.values(space.fields, space.layout.missing)
+    values, _ = file.values(space.fields, space.layout.missing, foreign=True)
     return values
 
 
@@ -122,7 +124,7 @@ def frame_rows(frame: Any, space: TableSpace, name: str = "The data frame") -> N
     """
     table = frame_table(frame)
     _check_columns(name, table.names, space)
-    values, _ = gappy_values(name, table.columns, space.fields, space.layout.missing, dates=True)
+    values, _ = gappy_values(name, table.columns, space.fields, space.layout.missing, dates=True, foreign=True)
     return values
 
 

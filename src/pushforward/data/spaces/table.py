@@ -192,6 +192,11 @@ class TableSpace(ScaledSpace):
         examples = x.detach().cpu().double().numpy() if isinstance(x, torch.Tensor) else np.asarray(x)
         return np.column_stack([field.decode(examples[:, start:stop]) for field, start, stop in self.spans])
 
+    def unknown(self, values: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """Return which values (n, columns) are texts other than the categories of their column, bool (n, columns)."""
+        columns = zip(self.fields, values.T, strict=True)
+        return np.column_stack([field.unknown(column) for field, column in columns])
+
     def cells(self, x: Tensor | NDArray[Any]) -> list[list[str]]:
         values, texts = self.values(x), self.layout.missing or ("",) * len(self.fields)
         columns = [field.cells(values[:, place], texts[place]) for place, field in enumerate(self.fields)]

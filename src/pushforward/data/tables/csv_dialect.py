@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,8 +44,8 @@ class Layout:
         header: Whether the first line contains column names.
         missing: Text of missing values in each column; empty if all are empty cells.
         types: Types of a data frame's columns, as returned by `frames.types_of`; empty for a file.
-        levels: Texts of the levels of each categorical data-frame column in order; () for other
-            columns.
+        levels: Texts of the levels of each categorical data-frame column that occur, in order;
+            () for other columns.
         columns: Names of all columns of the file, if some are left out; otherwise empty.
 
     Raises:
@@ -275,10 +276,12 @@ class GappyFile:
         header = header if named else list(names) if len(header) == len(names) else numbered
         return cls(path, cells.encoding, cells.separator, ending, tuple(header), named, cells.rows[named:], cells.lines[named:])
 
-    def values(self, fields: Sequence[Column], absent: Iterable[str] = ()) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    def values(
+        self, fields: Sequence[Column], absent: Iterable[str] = (), **options: Any
+    ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
         """Return the values of a table's columns, and which cells are missing; see `gappy_values`."""
         columns = [RawColumn(name, *self.rows.column(place)) for place, name in enumerate(self.header)]
-        return gappy_values(str(self.path), columns, fields, absent, self.numbers)
+        return gappy_values(str(self.path), columns, fields, absent, self.numbers, **options)
 
     def filled(self, cells: Mapping[str, Mapping[int, str]]) -> str:
         """Return the file's text with new cells in some rows, by column and row, quoted if necessary."""
@@ -299,6 +302,7 @@ def gappy_values(
     absent: Iterable[str] = (),
     lines: Sequence[int] | None = None,
     dates: bool = False,
+    foreign: bool = False,
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """Return the values of a table's columns and which cells are missing, (n, columns) each.
 
@@ -313,6 +317,8 @@ def gappy_values(
         lines: Line of each row in the file, for messages; None for a table without a file, whose
             rows are counted from 0.
         dates: Whether dates may be in ISO 8601 format instead of the column's own.
+        foreign: Whether other texts than the categories of a column are values, as in samples of
+            other programs; they get the number after the last category.
 
     Raises:
         DataError: For a table without any of the columns or with two of one name, or cells that a column does not have.
@@ -336,11 +342,11 @@ def gappy_values(
         read = wanted.read(column.texts)
         if dates and wanted.kind == "date":
             read = np.where(np.isnan(read), [iso_date(text) for text in column.texts], read)
+        if wanted.rare or (foreign and levels):
+            read[np.isnan(read) & ~gaps] = len(levels)
         odd = np.flatnonzero(np.isnan(read) & ~gaps).tolist()
-        if wanted.rare:
-            read[odd] = len(levels)
         values[:, place], missing[:, place] = column.numbered(np.where(gaps, np.nan, read)), gaps[column.codes]
-        if odd and not wanted.rare:
+        if odd:
             expected = f" Expected one of: {some(levels)}." if levels else ""
             where = column.where(odd, numbers)
             faults.add(f'The column "{wanted.name}" of the model does not have these values: {where}.{expected}')

@@ -95,8 +95,10 @@ def table_dataset(
         found, values, learned = pooled(fields, splits, kept, reading.seed)
         parts = zip(found, learned[0].T, absent, strict=True)
         columns = [finding.measured(column, empty) for finding, column, empty in parts]
-        named = zip(layout.levels, columns, strict=False)  # a file has no levels
-        levels = [column.levels if column.rare else texts for texts, column in named]
+        levels = []
+        for texts, column in zip(layout.levels, columns, strict=False):  # a file has no levels
+            occurring = set(column.levels)
+            levels.append(tuple(text for text in texts if text in occurring))
         form = replace(layout, levels=tuple(levels))
         space = TableSpace.of(columns, target, layout=form, constraints=constraints)
         return FittedTable(space, values, learned)
