@@ -80,6 +80,9 @@ def test_names_of_diffusers_and_papers_lead_to_ours(run):
     for call, says in {
         lambda: run.sample(4, guidance_scale=2): 'Did you mean "scale"',
         lambda: run.sample(num_samples=4): 'Did you mean "n"',
+        lambda: run.sample(batch_size=4): 'Did you mean "n" or "batch"',
+        lambda: run.sample(latents=torch.zeros(4, 2)): r"run\.transport",
+        lambda: run.sample(4, solver="ddpm"): 'Did you mean "ancestral"',
         lambda: run.sample(4, class_labels=3): 'Did you mean "label"',
         lambda: run.sample(4, solver="DPMSolverMultistepScheduler"): 'Did you mean "dpm"',
         lambda: pf.Denoiser(torch.nn.Identity(), pf.VP(), "epsilon", run.space): 'Did you mean "noise"',
@@ -91,6 +94,8 @@ def test_names_of_diffusers_and_papers_lead_to_ours(run):
             call()
     for owner, name, says in (
         (pf, "from_pretrained", 'Did you mean "load"'),
+        (pf, "DDPMPipeline", "from_diffusers"),
+        (pf, "UNet2DModel", "DiffusersUNet"),
         (run, "save_pretrained", "pf.load"),
         (run, "generate", 'Did you mean "sample"'),
     ):
