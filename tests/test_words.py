@@ -105,6 +105,14 @@ def test_names_of_diffusers_and_papers_lead_to_ours(run):
     assert suggestion("steps_", ["steps"]) == ' Did you mean "steps"?'
 
 
+def test_a_transport_takes_conditions_by_name_as_a_run_does(run):
+    named = run.transport.sample(4, label=1)
+    assert torch.equal(named, run.transport.sample(4, {"label": 1}))
+    assert torch.equal(named, torch.as_tensor(run.sample(4, label=1)))
+    with pytest.raises(UsageError, match="lable"):
+        run.transport.sample(4, lable=1)
+
+
 def test_diffusion_trains_ddpm_and_says_so(tmp_path):
     with pytest.warns(UserWarning, match='"diffusion" is called ddpm'):
         run = pf.fit("diffusion", "moons", size="tiny", steps=1, out=tmp_path / "a")
