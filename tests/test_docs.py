@@ -188,6 +188,10 @@ def test_code_runs_as_pasted(page, here, monkeypatch):
     if page == ROOT / "README.md":
         flow, x = names["flow"], names["flow"].sample(2, seed=0)
         assert (flow.space.to_data(flow(flow.encode(x))) - x).abs().max() < 0.05
+    if "Network" in names:
+        run = pf.load("runs/squares", network=names["Network"]())
+        change = run.sample(2, label=1, scale=4) - run.sample(2, label=1)
+        assert change.abs().max() > 0.01, "guidance has an effect"
 
 
 @pytest.mark.parametrize("page", pages("bash"))

@@ -292,6 +292,41 @@ def test_a_network_of_pushforward_is_not_warned_of_and_may_be_handed_over(tmp_pa
         pf.load(tmp_path / "run", network=Own(torch.relu))
 
 
+class Encoder(Own):
+    """A network with the name of another one of pushforward; its arguments can be stored."""
+
+    def __init__(self, channels=8):
+        super().__init__(torch.tanh, channels)
+        self.channels = channels
+
+
+class MinSNR(pf.paths.Weight):
+    """A weight with the name of another one of pushforward, and fewer arguments."""
+
+    def on_data(self, k):
+        return torch.ones_like(k.r)
+
+
+def test_an_own_class_with_a_name_of_pushforward_is_trained_and_handed_over_again(tmp_path):
+    data = space_data((2,), labels=False)
+
+    def make():
+        return pf.Denoising(pf.recipes.flow(data.space, "tiny").method.denoiser, weight=MinSNR())
+
+    with pytest.warns(UserWarning, match="your own"):
+        run = pf.fit(pf.Recipe(make()), data, steps=2, out=tmp_path / "weighted")
+    assert isinstance(run.method.weight, MinSNR)
+    assert torch.equal(pf.load(tmp_path / "weighted", method=make()).sample(3), run.sample(3))
+    with pytest.warns(UserWarning, match="your own"):
+        run = pf.fit("flow", data, steps=2, network=Encoder(), out=tmp_path / "run")
+    assert isinstance(run.denoiser.network, Encoder)
+    with pytest.raises(CheckpointError, match=r"network=.*method="):
+        pf.load(tmp_path / "run")
+    assert torch.equal(pf.load(tmp_path / "run", network=Encoder()).sample(3), run.sample(3))
+    with pytest.raises(UsageError, match="trained with another"):
+        pf.load(tmp_path / "run", network=Encoder(9))
+
+
 @pytest.mark.parametrize(
     "changes",
     [

@@ -80,6 +80,9 @@ def test_names_of_diffusers_and_papers_lead_to_ours(run):
     for call, says in {
         lambda: run.sample(4, guidance_scale=2): 'Did you mean "scale"',
         lambda: run.sample(num_samples=4): 'Did you mean "n"',
+        lambda: run.sample(batch_size=4): 'Did you mean "n" or "batch"',
+        lambda: run.sample(latents=torch.zeros(4, 2)): r"run\.transport",
+        lambda: run.sample(4, solver="ddpm"): 'Did you mean "ancestral"',
         lambda: run.sample(4, class_labels=3): 'Did you mean "label"',
         lambda: run.sample(4, solver="DPMSolverMultistepScheduler"): 'Did you mean "dpm"',
         lambda: pf.Denoiser(torch.nn.Identity(), pf.VP(), "epsilon", run.space): 'Did you mean "noise"',
@@ -91,6 +94,8 @@ def test_names_of_diffusers_and_papers_lead_to_ours(run):
             call()
     for owner, name, says in (
         (pf, "from_pretrained", 'Did you mean "load"'),
+        (pf, "DDPMPipeline", "from_diffusers"),
+        (pf, "UNet2DModel", "DiffusersUNet"),
         (run, "save_pretrained", "pf.load"),
         (run, "generate", 'Did you mean "sample"'),
     ):
@@ -98,6 +103,14 @@ def test_names_of_diffusers_and_papers_lead_to_ours(run):
             getattr(owner, name)
     assert not hasattr(run, "unknown")
     assert suggestion("steps_", ["steps"]) == ' Did you mean "steps"?'
+
+
+def test_a_transport_takes_conditions_by_name_as_a_run_does(run):
+    named = run.transport.sample(4, label=1)
+    assert torch.equal(named, run.transport.sample(4, {"label": 1}))
+    assert torch.equal(named, torch.as_tensor(run.sample(4, label=1)))
+    with pytest.raises(UsageError, match="lable"):
+        run.transport.sample(4, lable=1)
 
 
 def test_diffusion_trains_ddpm_and_says_so(tmp_path):

@@ -134,17 +134,16 @@ def suggestion(word: str, known: Iterable[str], prefix: str = "") -> str:
         A sentence after a space, such as ``' Did you mean "scale"?'``, or an empty string. Words of other libraries are
         looked up (`pushforward.synonyms`); others are compared by their spelling (`did_you_mean`).
     """
-    listed = synonyms.is_listed(word)
-    name = synonyms.name_for(word, known) if listed else closest(word, known, SURE)
-    if name is not None:
-        return f' Did you mean "{prefix}{name}"?'
-    return synonyms.note_on(word)
+    if not synonyms.is_listed(word):
+        return did_you_mean(word, known, SURE, prefix)
+    names = [f'"{prefix}{name}"' for name in synonyms.names_for(word, known)]
+    return f" Did you mean {' or '.join(names)}?" if names else synonyms.note_on(word)
 
 
-def did_you_mean(word: str, known: Iterable[str], least: float = 0.6) -> str:
+def did_you_mean(word: str, known: Iterable[str], least: float = 0.6, prefix: str = "") -> str:
     """Return a hint such as ``' Did you mean "flow"?'``, or an empty string if no name is close to ``word``; see `closest`."""
     name = closest(word, known, least)
-    return "" if name is None else f' Did you mean "{name}"?'
+    return "" if name is None else f' Did you mean "{prefix}{name}"?'
 
 
 def closest(word: str, known: Iterable[str], least: float = 0.6) -> str | None:

@@ -48,7 +48,8 @@ def describe(value: Any) -> Any:
     """Describe a part as plain JSON data; numbers, strings, lists and dicts are unchanged.
 
     An object that does not keep its arguments is described only by its class name, so `build`
-    cannot rebuild it.
+    cannot rebuild it; neither can it rebuild "your own UNet", whose class only has the name of a
+    registered class.
     """
     if isinstance(value, _PLAIN):
         return value
@@ -57,13 +58,16 @@ def describe(value: Any) -> Any:
     if isinstance(value, dict):
         return {str(name): describe(item) for name, item in value.items()}
     part = type(value)
+    name = part.__name__
+    if PARTS.get(name, part) is not part:
+        name = f"your own {name}"
     try:
         arguments = {
             p.name: describe(getattr(value, p.name)) for p in inspect.signature(part).parameters.values() if p.kind in _NAMED
         }
     except (AttributeError, ValueError):  # ValueError: a class without a signature, such as a tensor's
-        return {"part": part.__name__, "opaque": True}
-    return {"part": part.__name__, **arguments}
+        return {"part": name, "opaque": True}
+    return {"part": name, **arguments}
 
 
 ALONE = "This run cannot be rebuilt from its folder alone"
@@ -125,9 +129,10 @@ def with_network(content: dict[str, Any], network: Any) -> dict[str, Any]:
     if network is None:
         return content
     described = describe(network)
+    before = {**described, "part": type(network).__name__}  # how earlier versions described "your own UNet"
 
     def completed(part: dict[str, Any]) -> dict[str, Any]:
-        if part.get("network") == described:
+        if part.get("network") in (described, before):
             part["network"] = copy.deepcopy(network)
         return part
 

@@ -6,10 +6,11 @@ table, or none.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 # On each line a name of this library, and words for it elsewhere: verbs and functions, options, recipes, what a network predicts,
-# features, solvers and metrics. A word may stand for several names: the first one that can be used in the place of the mistake is
+# features, solvers and metrics. A word may stand for several names: those that can be used in the place of the mistake are
 # suggested.
 _WORDS = """
 sample            create draw gen generate infer inference predict synth synthesise synthesize
@@ -30,7 +31,7 @@ data              csv data_dir data_path dataset dataset_name datasets input tra
 data              train_data_dir
 load              from_pretrained open restore
 n                 count n_rows n_samples num_images num_images_per_prompt num_rows num_samples
-n                 sample_size samples
+n                 batch_size sample_size samples
 steps             inference_steps iterations iters max_iter max_iters max_steps max_train_steps
 steps             n_iter n_steps num_inference_steps num_iterations num_steps num_train_steps
 steps             sampling_steps train_steps
@@ -92,7 +93,7 @@ noise             eps epsilon
 data              sample start x0 x_0 x_start
 v                 v_pred v_prediction
 velocity          flow_prediction
-ancestral         ddpmscheduler euler_a euler_ancestral eulerancestraldiscretescheduler
+ancestral         ddpm ddpmscheduler euler_a euler_ancestral eulerancestraldiscretescheduler
 adaptive          dopri5 rk45
 ddim              ddimscheduler
 deis              deismultistepscheduler
@@ -125,15 +126,20 @@ _NOTES = {
     "fine_tune finetune": "Start from the weights of a run: pushforward train RECIPE --init RUN.",
     "from_pretrained": "A run is identified by its folder, such as runs/digits-flow.",
     "generate sample": "To draw samples, use run.sample(64) or pushforward sample RUN.",
+    "latents": "To map your own noise, call run.transport(z, condition), which returns model units.",
     "latent_diffusion ldm stable_diffusion": "Train an autoencoder first, then ddpm in its latent space: "
     "pushforward train ddpm --latent RUN.",
     "metadata": "Column kinds are detected. To change them, use pf.data.load(frame, schema=...).",
+    "num_train_timesteps": "Times are continuous, so models are not trained for a number of them.",
     "objective parameterization prediction_type": 'Pass it to the denoiser: pf.Denoiser(network, path, "noise").',
+    "output_type": "Samples are float32 tensors or, for tables, data frames; samples.save(FILE) writes images.",
+    "pipeline": "Load a run with pf.load(RUN), and a diffusers folder with pf.interop.from_diffusers(FOLDER).",
     "prompt prompts text": "Models can be conditioned on labels and columns, but not on text.",
     "push_to_hub save save_model save_pretrained": "Runs are saved in their folder during training. "
     "Copy the folder, and load it with pf.load.",
     "scheduler": "Schedulers are called solvers here. To list them: pushforward list solvers.",
     "state_dict": "Get the weights with run.method.state_dict().",
+    "unet2dmodel": "As a network: pf.interop.DiffusersUNet(...), with a UNet2DModel or its configuration.",
     "train": "To continue training, use pf.resume(run, steps=...).",
 }
 
@@ -154,22 +160,19 @@ def is_listed(word: str) -> bool:
     return _plain(word) in _NAMES or note_on(word) != ""
 
 
-def name_for(word: str, known: Iterable[str]) -> str | None:
-    """Find the known name that a word stands for.
+def names_for(word: str, known: Iterable[str]) -> list[str]:
+    """Find all known names that a word stands for.
 
     Args:
         word: Name, argument or option, such as "--guidance-scale".
         known: Known names.
-
-    Returns:
-        One of ``known``, or None if the table has none.
     """
     written = {_plain(name): name for name in known}
-    return next((written[name] for name in _NAMES.get(_plain(word), ()) if name in written), None)
+    return [written[name] for name in _NAMES.get(_plain(word), ()) if name in written]
 
 
 def note_on(word: str) -> str:
     """Return a sentence about a word without a counterpart, after a space, or an empty string."""
     plain = _plain(word)
-    note = _NOTE_OF.get("scheduler" if plain.endswith("scheduler") else plain)
+    note = _NOTE_OF.get(re.sub(".*(?=pipeline$|scheduler$)", "", plain))
     return f" {note}" if note else ""

@@ -51,7 +51,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("first.z[0], last.z[0], frames", "first.z[0], first.z[0], frames", "cli_editing"),
     ],
     "errors.py": [
-        ("name = synonyms.name_for(word, known) if listed else closest", "name = closest", "words"),
+        ("if not synonyms.is_listed(word):", "if True:", "words"),
         ("get_close_matches(lower, names", "get_close_matches(word, names", "table_reading"),
         ("close = close or [name", "close = [name", "table_reading"),
     ],

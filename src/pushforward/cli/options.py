@@ -403,9 +403,9 @@ def unknown_option(option: str, known: Iterable[str], verb: str) -> str:
 def _unknown_command(word: str, known: Iterable[str]) -> str:
     verbs = [name for name in known if not name.startswith("-")]
     hint = suggestion(word, verbs)
-    recipe = word if word in RECIPES else synonyms.name_for(word, RECIPES)
-    if recipe is not None and "Did you mean" not in hint:
-        return f"{word} is a recipe, not a command. See: pushforward train {recipe} --help"
+    recipes = [word] if word in RECIPES else synonyms.names_for(word, RECIPES)
+    if recipes and "Did you mean" not in hint:
+        return f"{word} is a recipe, not a command. See: pushforward train {recipes[0]} --help"
     return f'Unknown command "{word}".{as_options(hint)} See: pushforward --help'
 
 

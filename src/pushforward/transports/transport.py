@@ -88,7 +88,7 @@ class Transport(nn.Module, ABC):
         values = self._values(n, condition, seed)
         return None if values is None else {name: value.to(self.device) for name, value in values.items()}
 
-    def sample(self, n: int, condition: ConditionLike = None, *, seed: int = 0, batch: int = BATCH) -> Tensor:
+    def sample(self, n: int, condition: ConditionLike = None, *, seed: int = 0, batch: int = BATCH, **conditions: Any) -> Tensor:
         """Draw new samples in data units, on the CPU; sample i depends only on ``seed + i``.
 
         Args:
@@ -98,6 +98,7 @@ class Transport(nn.Module, ABC):
                 frequencies of the training data.
             seed: Seed of the first sample, any integer.
             batch: Batch size.
+            conditions: Further conditions by name, such as ``label=3``.
 
         Returns:
             Samples (n, *shape), float32: images in [0, 1], vectors in the units of the data.
@@ -109,6 +110,8 @@ class Transport(nn.Module, ABC):
             Diverged: If a sample is not finite, or violates a constraint of the data after all
                 attempts.
         """
+        if conditions:
+            condition = {**(condition or {}), **conditions}
         parts = [x for x, _ in self.stream(n, condition, seed=seed, batch=batch)]
         return torch.cat(parts) if parts else torch.empty(0, *self.space.shape, dtype=self.space.precision)
 
