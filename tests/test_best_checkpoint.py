@@ -150,7 +150,6 @@ def test_a_finish_says_what_it_lost_and_what_to_use_instead(monkeypatch):
 def test_an_interrupted_demo_goes_on_shows_pictures_and_writes_one_report(tmp_path, monkeypatch, capsys, pictured):
     """The whole verb on few models and few samples: what is trained and measured is tested elsewhere."""
     monkeypatch.setattr(demonstration, "FAMILIES", ("vae",))
-    monkeypatch.setattr(demonstration, "SHOWN", ("vae",))
     monkeypatch.setattr("pushforward.evaluation.comparison.CAST", {"flow": CAST["flow"]})
     compare = comparison.compare
     few = {"n": 20, "repeats": 1, "curve": False}

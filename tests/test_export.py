@@ -333,7 +333,7 @@ def test_an_export_of_a_table_says_that_it_holds_training_values(tmp_path, capsy
     pf.fit("gan", data, size="tiny", steps=2, out=folder)
     extreme = np.nanmax(data.train.table_values[:, 2])
     assert main(["export", str(folder)]) == 0
-    assert "training rows" in capsys.readouterr().err
+    assert "training values" in capsys.readouterr().err
     assert repr(float(extreme)) in (folder / "export" / "space.json").read_text()
 
 

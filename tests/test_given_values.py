@@ -115,7 +115,7 @@ def test_given_texts_may_be_quoted_or_say_that_a_value_is_missing(shop, given, w
 
 def test_messages_on_given_values_say_what_is_expected(shop, tmp_path):
     for given, words in {
-        "product=pen,rating": 'one value for each column, such as age=40,income=2; got "rating"',
+        "product=pen,rating": 'one value per column, such as age=40,income=2; got "rating"',
         "day=soon": r"\"day\" takes a date, such as 1970-01-02; got 'soon'\.",
     }.items():
         with pytest.raises(UsageError, match=words):

@@ -53,7 +53,7 @@ def test_columns_of_a_table_are_given(tmp_path):
     batch = Sampler(data, 50).batch(3)
     row = int((torch.from_numpy(data.train.given["given"]) == batch.condition["given"][7]).all(1).nonzero())
     torch.testing.assert_close(data.space.to_data(batch.x[7:8]), torch.from_numpy(data.train.x[row : row + 1]))
-    for given, says in ((["agee"], "Did you mean"), (["a", "b", "age", "angle"], "every column"), (["age", "age"], "twice")):
+    for given, says in ((["agee"], "Did you mean"), (["a", "b", "age", "angle"], "all columns"), (["age", "age"], "twice")):
         with pytest.raises(UsageError, match=says):
             pf.data.load(path, given=given)
     with pytest.raises(UsageError, match='no column "x0"'):

@@ -154,7 +154,7 @@ def test_a_member_that_is_too_large_is_left_out_unread(tmp_path, monkeypatch):
     members = {f"{number:03}.png": image(number) for number in range(19)} | {"100.png": bytes(5000)}
     tar(tmp_path / "x.tar", members)
     data = pf.data.load(tmp_path / "x.tar")
-    assert data.skipped == (("x.tar/100.png", "5,000 bytes, more than 0 MB"),)
+    assert data.skipped == (("x.tar/100.png", "5,000 bytes exceed the limit of 0 MB"),)
 
 
 def test_arrays_in_tars_are_checked(tmp_path):
@@ -174,7 +174,7 @@ def test_arrays_in_tars_are_checked(tmp_path):
     }
     data = pf.data.load(tar(tmp_path / "x.tar", good | bad))
     assert [file for file, _ in data.skipped] == [f"x.tar/{name}" for name in bad]
-    assert dict(data.skipped)["x.tar/b.npy"] == "its header says (6, 5, 3), and 89 bytes follow"
+    assert "(6, 5, 3), but 89 bytes" in dict(data.skipped)["x.tar/b.npy"]
     assert len(data.train) + len(data.held_out) == 60
 
 

@@ -131,5 +131,5 @@ def test_the_protocol_says_what_distances_are_measured_in(data):
     moons = load("moons")
     assert protocol_of(moons, fit_features(moons), 10, ()).representation == ""
     old, new = (Protocol(data="it", n=10, representation=what) for what in ("", REPRESENTATION))
-    with pytest.raises(UsageError, match=r"representation of rows is not known in old and values of the file.* in new"):
+    with pytest.raises(UsageError, match=r"representation of rows is unknown in old and values of the file.* in new"):
         check_same([("old", old), ("new", new)])

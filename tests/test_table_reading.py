@@ -185,7 +185,7 @@ def test_a_schema_is_written_edited_and_read(tmp_path, capsys):
     path, file = write(tmp_path / "t.csv", mixed_columns(90)), tmp_path / "t.json"
     assert main(["data", "check", str(path), "--write-schema", str(file), "--target", "member"]) == 0
     out, said = capsys.readouterr()
-    assert f"{file} says what each column holds" in said
+    assert f"{file} contains the kind of each column" in said
     assert all(word in out for word in ("net gain", "; often 0.00 (", "2020-", "ordered categories", "comma", "blue, dark"))
     first, schema = load(path, target="member"), json.loads(file.read_text())
     assert load(path, schema=file).space == first.space

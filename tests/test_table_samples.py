@@ -272,7 +272,7 @@ def test_a_model_of_a_table_from_the_command_line(tmp_path, monkeypatch, capsys)
     options = ["--constraint", "end >= start", "--constraint", "end <= start + 2", "--target", "flag"]
     assert main(["train", "flow", "--size", "tiny", "--data", "t.csv", *options, "--steps", "2", "--out", "run"]) == 0
     assert main(["sample", "run", "--n", "9", "--out", "new.csv"]) == 0
-    assert re.search(r"[\d,]+ of [\d,]+ draws \(\d+\.\d%\) broke one of 2 constraints and were", capsys.readouterr().err)
+    assert re.search(r"[\d,]+ of [\d,]+ draws \(\d+\.\d%\) violated one of 2 constraints and were", capsys.readouterr().err)
     header, *rows = (tmp_path / "new.csv").read_text().split()
     assert (header, len(rows)) == ("start;end;flag", 9)
     for row in rows:

@@ -32,7 +32,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ('if name.lower().replace("_", "-") not in installed)', "if False)", "cli"),
     ],
     "cli/options.py": [
-        ("if recipe is not None and", "if False and", "cli"),
+        ("if recipes and", "if False and", "cli"),
         ('if error.argument.name == "--[KEYWORD]":', "if False:", "cli"),
         ("allow_leading_hyphen=True", "allow_leading_hyphen=False", "given_values"),
         ("7 missing extra, ", "", "help"),

@@ -593,12 +593,7 @@ def rare_classes(data: Dataset) -> tuple[str, ...]:
     unseen = [name for name, (_, held_out) in counts.items() if not held_out]
     sentences = []
     if few:
-        sentences.append(
-            f"these classes have fewer than {FEW} training examples: {some(few, NAMED)}. Their "
-            "samples will be poor. Add examples, or leave these classes out."
-        )
+        sentences.append(f"these classes have fewer than {FEW} training examples, so samples are poor: {some(few, NAMED)}.")
     if unseen:
-        sentences.append(
-            f"these classes have no held-out examples: {some(unseen, NAMED)}. Scores do not cover them. Add examples."
-        )
+        sentences.append(f"these classes have no held-out examples: {some(unseen, NAMED)}. Scores do not cover them.")
     return tuple(sentences)

@@ -34,6 +34,7 @@ from pushforward.data.tables.columns import Format, Number
 from pushforward.data.tables.csv_dialect import SEPARATOR_NAMES
 from pushforward.data.tables.inference import (
     KINDS,
+    LIKE_IDENTIFIER,
     NUMERIC,
     Finding,
     date_patterns,
@@ -48,7 +49,7 @@ from pushforward.data.tables.inference import (
 )
 from pushforward.data.tables.rare import rare_notes
 from pushforward.data.tables.string_columns import Faults, RawColumn, RawTable
-from pushforward.errors import DataError, UsageError, did_you_mean
+from pushforward.errors import DataError, UsageError, did_you_mean, quoted
 from pushforward.files import replacing
 from pushforward.numbers import counted, some
 from pushforward.table_column import Column
@@ -104,6 +105,12 @@ class TableFacts:
             notes.append(
                 f"these columns look like personal data, which samples would repeat: {listed}. "
                 f'Drop them with `drop="{",".join(personal)}"`'
+            )
+        numbered = [finding.name for finding in findings if finding.why == LIKE_IDENTIFIER and not finding.personal]
+        if numbered:
+            notes.append(
+                f"these columns may be identifiers, which a model cannot learn: {some(map(quoted, numbered))}. "
+                f'If so, drop them with `drop="{",".join(numbered)}"`'
             )
         separator, texts = "" if table.header is None else table.separator, tuple(dict.fromkeys(missing))
         return cls(table.names, tuple(findings), tuple(examples), tuple(shares), texts, rows, separator, tuple(notes))
