@@ -4,7 +4,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
     "report/finding_conditions.py": [
         ("any(map(_has_part, value.values()))", "False", "report_findings"),
         ("or recall is None or collapsed(comparison, model):", "or recall is None:", "report_findings"),
-        ("<= 0 or collapsed(comparison, model):", "<= 0:", "report_findings"),
+        ("if value is None or collapsed(comparison, model):", "if value is None:", "report_findings"),
         ('ratio >= THRESHOLDS["distinct"]', 'ratio >= THRESHOLDS["distinct"] / 2', "planted_faults"),
         ("cost.trajectory_seconds, cost.ancestor_seconds", "cost.trajectory_seconds", "report_findings"),
         ("score.interval[0] <= 0.5", "score.interval[0] > 0.5", "table_report"),

@@ -101,7 +101,7 @@ NAMED = {
         r"[\d*xX•][\d*xX• -]{10,22}",
     ),
     "telephone numbers": (
-        r"\b(\w*phones?|tele?|cell|mobile?|mobil(funk)?|handy|tele?fono?|telephon|fax|ruf|msisdn|"
+        r"\b(\w*phones?|tele?|cell|mobile?|movil|mobil(funk)?|handy|tele?fono?|telephon|fax|ruf|msisdn|"
         r"whatsapp|celular|portable|cellulare|gsm|телефон|电话|手机|電話|電話番号|携帯|전화|"
         r"전화번호|휴대폰|هاتف|טלפון|τηλεφωνο)\b",
         r"(?i)[+(\d][\d\s()/.+–-]{5,24}((x|ext\.?)\s?\d+)?",
@@ -116,7 +116,7 @@ NAMED = {
     ),
     "dates of birth": (
         r"\b(birth|birthda(y|te)|birth ?year|dob|yob|born|geburt(s?(tag|datum|jahr)?)|"
-        r"geb ?(dat\w*)?|geboren|naiss\w*|nacim\w*|(fecha|data) (nac|nasc)\w*|nasc\w*|geboorte\w*|fodt|"
+        r"geb ?(dat\w*)?|geboren|naiss\w*|nacim\w*|(fecha|data|f|d) (nac|nasc)\w*|nasc\w*|geboorte\w*|fodt|"
         r"fodsel\w*|fodelse\w*|urodz\w*|рождения|出生|出生日期|生年月日|生日|생년월일|생일)\b",
         r"(18[89]|19\d|20[0-3])\d|(1[89]|20)?\d{6}|.*\d{1,4}\D{1,3}(\d{1,2}|"
         r"[^\W\d]{3,9})\D{1,3}\d{2,4}.*",
