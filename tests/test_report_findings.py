@@ -84,7 +84,7 @@ PLACES = [
     (
         {"a": 1.5, "b": 3.0},
         2.0,
-        "a is ahead of every other model (95 %). b is not ahead of the baseline, which scores 2.000. The baseline is ahead of b.",
+        "a is ahead of every other model (95 %). The baseline, which scores 2.000, is ahead of b.",
     ),
 ]
 

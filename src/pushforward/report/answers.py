@@ -37,7 +37,7 @@ from pushforward.training.monitor.alarms import IMPROVED
 LONGEST = 10.0  # How many times the budget is worth extending; beyond, a smaller network or smaller images are advised
 LARGE = 32  # Pixels along a side from which smaller images are advised rather than a smaller network
 ADVICE = 3  # Pieces of advice at most
-RESUME = "{run} `{command}` to train longer."
+LONGER = "{longer}"  # Marks advice to train longer
 
 
 def answers(comparison: Comparison) -> dict[str, str]:
@@ -221,15 +221,19 @@ def _next(comparison: Comparison) -> str:
         for advice in (_training_advice(comparison, model), enough_steps(comparison, model)):
             if advice:
                 grouped.setdefault(advice, []).append(model)
-    said = []
+    said: list[str] = []
+    longer: list[ModelResult] = []
     for advice, models in grouped.items():
         every = len(models) > 1 and len(models) == len(comparison.models)
         names = "all models" if every else named(model.name for model in models)
-        text = advice.replace("{names}", names)
-        text = text.replace("{run}", "Run" if len(models) == 1 else "For example, run")
-        text = text.replace("{command}", models[0].extension)
+        text = advice.removesuffix(LONGER).replace("{names}", names)
         said.append(f"All{text[3:]}" if text.startswith("all models") else text)
-    return " ".join(said[:ADVICE])
+        longer += models if advice.endswith(LONGER) else []
+    said = said[:ADVICE]
+    if longer:
+        run = "Run" if len(longer) == 1 else "For example, run"
+        said.append(f"{run} `{longer[0].extension}` to train longer.")
+    return " ".join(said)
 
 
 def _training_advice(comparison: Comparison, model: ModelResult) -> str:
@@ -250,7 +254,7 @@ def _training_advice(comparison: Comparison, model: ModelResult) -> str:
         rate = plain((cost.steps or 0) / (cost.seconds or math.inf), 2)
         return f"{{names}} reached {rate} training steps per second, too few for this budget. Train again with {smaller}."
     if lacks[what] > 1:
-        return f"{{names}} had too few {what}. {RESUME}"
+        return f"{{names}} had too few {what}.{LONGER}"
     metric = comparison.ranking_metric("quality") or ""
     score = statistic(comparison, model, metric)
     if score is not None and at_floor(comparison, metric, score):
@@ -258,8 +262,8 @@ def _training_advice(comparison: Comparison, model: ModelResult) -> str:
         same = f"{{names}} cannot be distinguished from real data by {label}{_at_n(comparison)}."
         return f"{same} Longer training can only be judged with more samples."
     if _improving(model):
-        return f"{{names}} can still improve. {RESUME}"
-    return f"{{names}} did not yet reach the quality of real data. {RESUME}"
+        return f"{{names}} can still improve.{LONGER}"
+    return f"{{names}} did not yet reach the quality of real data.{LONGER}"
 
 
 def _smaller(comparison: Comparison, model: ModelResult) -> str:

@@ -216,16 +216,19 @@ def standing(comparison: Comparison, metric: str) -> str:
         parts.append(f"{', nor can '.join([f'{groups[0]} cannot be distinguished', *groups[1:]])}.")
     short = unproven(comparison, metric)
     if short:
-        value = value_text(comparison, metric, statistic(comparison, comparison.baseline, metric))
+        base = statistic(comparison, comparison.baseline, metric)
+        behind = [score.name for score in scores if base is not None and base.better_than(score)]
+        baseline = f"{baseline_name(comparison)}, which scores {value_text(comparison, metric, base)}"
+        if behind == short:
+            parts.append(f"{baseline[0].upper()}{baseline[1:]}, is ahead of {named(behind)}.")
+            return " ".join(parts)
         if len(short) == 1:
             who = f"{short[0]} is not"
         else:
             who = "No model is" if len(short) == len(scores) else f"{named(short)} are not"
-        parts.append(f"{who} ahead of {baseline_name(comparison)}, which scores {value}.")
-    base = statistic(comparison, comparison.baseline, metric)
-    behind = [score.name for score in scores if base is not None and base.better_than(score)]
-    if behind:
-        parts.append(f"The baseline is ahead of {named(behind)}.")
+        parts.append(f"{who} ahead of {baseline}.")
+        if behind:
+            parts.append(f"The baseline is ahead of {named(behind)}.")
     return " ".join(parts)
 
 
