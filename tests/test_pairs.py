@@ -252,17 +252,23 @@ def test_ahead_is_said_exactly_where_the_difference_exceeds_the_margin_in_the_js
         else:
             assert "is not ahead of any other model (95 %)" in lead
 
-        groups = [names_in(clause) for clause in clauses if "baseline" not in clause]
+        groups = [names_in(clause) for clause in clauses if "baseline" not in clause.lower()]
         for pair in itertools.combinations(order, 2):
             indistinct = ahead_of[frozenset(pair)] is None
             assert any(set(pair) <= group for group in groups) == indistinct
 
         not_ahead = {name for name in order if ahead_of[frozenset((name, "no network"))] != name}
+        behind_it = {name for name in order if ahead_of[frozenset((name, "no network"))] == "no network"}
         about = [clause for clause in clauses if "the baseline" in clause]
-        assert len(about) == bool(not_ahead)
+        led = [clause for clause in clauses if clause.startswith("The baseline")]
+        assert len(about) == (not_ahead != behind_it)
+        assert len(led) == bool(behind_it)
         if about:
             stated = set(order) if about[0].startswith("No model is ahead") else names_in(about[0])
             assert stated == not_ahead
+        if led:
+            assert names_in(led[0]) == behind_it
+        about += led
         assert len(groups) + len(about) == len(clauses)
 
 
