@@ -11,6 +11,7 @@ import re
 
 import numpy as np
 import pytest
+from programs import command_line
 from programs.report_pages import check_page
 from programs.reporting import comparison, report
 
@@ -163,3 +164,17 @@ def test_a_word_that_a_result_does_not_have_is_refused():
     assert MetricInfo.from_plain(plain).better == "lower"
     with pytest.raises(Damaged, match="'lower' or 'higher' or 'target'"):
         MetricInfo.from_plain(plain | {"better": "more"})
+
+
+def test_a_stored_report_is_printed_again(content, tmp_path, capsys):
+    written = Report(comparison(content))
+    written.save_all(tmp_path)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    exit_code, out, _ = command_line.run(capsys, "report", str(tmp_path))
+    assert exit_code == 0
+    assert written.answers["Clear?"] in " ".join(out.split())
+    assert f"pushforward report {tmp_path} --full" in out
+    exit_code, whole, _ = command_line.run(capsys, "report", str(tmp_path), "--full")
+    assert exit_code == 0
+    assert len(whole) > len(out)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
