@@ -218,14 +218,13 @@ def report(
     Args:
         out: Output folder. Default: RUN-report.
     """
-    from pushforward.evaluation.comparison import stored, stored_file
     from pushforward.training.runs.folder import check_run, free_folder
 
-    earlier = stored_file(run)
-    if earlier is not None:
+    if Path(run, "report.json").is_file() and not Path(run, "spec.json").exists():
         from pushforward import Report
+        from pushforward.evaluation.comparison import stored
 
-        show_report(Report(stored(earlier)), earlier.parent, json, full, save=False)
+        show_report(Report(stored(Path(run, "report.json"))), Path(run), json, full, save=False)
         return
     check_names(plugin, features=features)
     check_run(run)
