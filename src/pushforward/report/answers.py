@@ -9,7 +9,7 @@ import numpy as np
 
 from pushforward.evaluation.results import Comparison, ModelResult
 from pushforward.metrics.score import Score
-from pushforward.numbers import count, duration_unit, listing, percent, plain, some
+from pushforward.numbers import count, counted, duration_unit, listing, percent, plain, some
 from pushforward.report.finding_conditions import BESIDE, THRESHOLDS, collapsed, enough_steps
 from pushforward.report.findings import Finding, findings
 from pushforward.report.statistics import (
@@ -187,7 +187,10 @@ def _problems(comparison: Comparison, found: Sequence[Finding]) -> str:
         if problems:
             grouped.setdefault(listing(problems), []).append(model.name)
     said = [f"{named(names)} {'has' if len(names) == 1 else 'have'} {problems}." for problems, names in grouped.items()]
-    return " ".join([*general, *said[:NAMED]]) or "No problems were found."
+    if general or said:
+        return " ".join([*general, *said[:NAMED]])
+    number = sum(finding.kind != "verdict" for finding in found)
+    return f"No problems were found, apart from {counted(number, 'warning')}." if number else "No problems were found."
 
 
 def _problem(finding: Finding, model: ModelResult) -> str:
@@ -232,7 +235,7 @@ def _next(comparison: Comparison) -> str:
     said = said[:ADVICE]
     if longer:
         run = "Run" if len(longer) == 1 else "For example, run"
-        said.append(f"{run} `{longer[0].extension}` to train longer.")
+        said.append(f"{run} `{longer[0].extension}` to extend training to this budget.")
     return " ".join(said)
 
 
