@@ -262,7 +262,7 @@ def _training_advice(comparison: Comparison, model: ModelResult) -> str:
     score = statistic(comparison, model, metric)
     if score is not None and at_floor(comparison, metric, score):
         label = inside(comparison.info(metric).label)
-        same = f"{{names}} reached a {label} that cannot be distinguished from that of real data{_at_n(comparison)}."
+        same = f"{{names}} reached the {label} of real data, within the margin of error{_at_n(comparison)}."
         return f"{same} Longer training can only be judged with more samples."
     if _improving(model):
         return f"{{names}} can still improve.{LONGER}"
