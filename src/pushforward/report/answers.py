@@ -138,7 +138,7 @@ def _copies(comparison: Comparison, found: Sequence[Finding]) -> str:
     else:
         at_most = "At most " if len(scores) > 1 else ""
         real = "" if floor is None else f"{BESIDE}{percent(floor)} of real data"
-        text = f"There is no evidence of copying. {at_most}{percent(most)} of samples are near-copies of a training {noun}{real}."
+        text = f"Copying was not detected. {at_most}{percent(most)} of samples are near-copies of a training {noun}{real}."
     attacks = statistics(comparison, "membership")
     if attacks:
         auc = max(score.value for score in attacks)
