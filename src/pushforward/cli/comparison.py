@@ -471,8 +471,7 @@ def demo(
         except (SystemExit, KeyboardInterrupt) as stop:
             say(f"interrupted. To continue: {command()}")
             raise SystemExit(130 if isinstance(stop, KeyboardInterrupt) else stop.code) from None
-    report.save_all(folder)
-    print(f"{report.to_text(full)}\n\n{folder}/report.html")
+    show_report(report, folder, False, full)
     try:
         library()
     except MissingExtra:

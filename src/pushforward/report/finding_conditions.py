@@ -192,7 +192,7 @@ def enough_steps(comparison: Comparison, model: ModelResult) -> str:
     worse_here = own_rung.differs(best, spread, len(rungs) - 1)
     if steps > own and not worse_here:
         return ""
-    better = "better than" if worse_here else "as good as"
+    better = "better than" if worse_here else "not significantly worse than"
     return f"Samples of {{names}} with --steps {count(steps)} are {better} those with {count(own)}."
 
 
