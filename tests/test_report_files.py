@@ -138,7 +138,7 @@ def test_files_are_written_whole_or_not_at_all(content, tmp_path, monkeypatch):
 def test_the_short_text_is_the_answers_and_a_table_in_25_lines(content, copies, width):
     content["models"] = [entry | {"name": f"{entry['name']} {i}"} for i in range(copies) for entry in content["models"]]
     for entry in content["models"]:
-        entry["sampling"]["steps"] = 1  # of which the curve shows that they are too few
+        entry["sampling"]["steps"] = 1  # too few, as the curve shows
     lines = text(comparison(content), width=width).split("\n")
     assert len(lines) <= 25
     assert max(map(len, lines)) <= width

@@ -162,7 +162,7 @@ def _option(words: Sequence[str], name: str) -> str | None:
 
 
 def processes_wanted(words: Sequence[str]) -> int:
-    """Return the number of processes that a command starts; 1 if it names no valid number."""
+    """Return the number of processes that a command starts; 1 if that number is missing or invalid."""
     text = _option(words, "--devices") or "1"
     alone = words[:1] and words[0] in TOGETHER and not {"--dry-run", "--help", "-h"} & set(words)
     return int(text) if alone and text.isdecimal() else 1

@@ -87,7 +87,7 @@ class ConditionKind(ABC):
             raise UsageError(f"Got values of {got} for {names}; expected floats of shape {(n, *self.shape)}.")
 
     def blank(self, n: int, device: Any) -> Tensor:
-        """Return placeholder values (n, *shape) for unconditional examples, to be masked."""
+        """Return values (n, *shape) for unconditional examples, whose values are masked."""
         import torch
 
         return torch.zeros(n, *self.shape, device=device)

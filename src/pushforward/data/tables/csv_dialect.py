@@ -166,7 +166,7 @@ def has_header(first: Sequence[str], rows: Sequence[Sequence[str]]) -> bool | No
 
     Args:
         first: Cells of the first line.
-        rows: Rows below it with equally many cells, of which the first `ROWS` are examined.
+        rows: Rows below it with equally many cells; the first `ROWS` are examined.
 
     Returns:
         True for names, False for data, None if both are possible.

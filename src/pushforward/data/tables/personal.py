@@ -24,7 +24,7 @@ VARIED = 0.2  # The same of sentences
 KNOWN, HINTED = 0.15, 0.1  # The fraction of known names, also if a column's name hints at persons
 GENERATION = 12  # Years that are the standard deviation of dates of birth, at least
 
-# Words of column names, of which `_words` writes the first as "person" and the second as "id"
+# Words of column names: `_words` writes the first as "person" and the second as "id"
 _PERSON = (
     r"\b((cust|cli|usr|emp|stud|pers)(?= )|customer|client[ei]?|user|patient(en|in)?|"
     r"person(en|al)?|people|employee?|staff|member|"
@@ -202,7 +202,7 @@ def looks_like(name: str, texts: Sequence[str], count: int, kind: str) -> str:
 
 
 def _by_content(words: str, texts: Sequence[str], different: float) -> str:
-    """Say what texts are of which neither the form nor the column's name is unmistakable."""
+    """Say what texts are if neither their form nor the column's name is unmistakable."""
     ways = {re.sub(r"\d", "", text) for text in texts if re.fullmatch(_HOUSE, text)}
     if len(ways) > MOST * len(texts):
         return "addresses"

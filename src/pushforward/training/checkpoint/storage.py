@@ -309,7 +309,7 @@ def all_in(folder: Path) -> list[Path]:
 def latest(folder: Path) -> Path | None:
     """Return the latest checkpoint in a run's ``checkpoints`` folder, or None if there is none.
 
-    ``latest.json`` names it. If it names no existing checkpoint, the intact checkpoint with the
+    ``latest.json`` names it. If that checkpoint does not exist, the intact checkpoint with the
     highest number is returned.
     """
     name = read_object(folder / LATEST).get("checkpoint")
