@@ -159,8 +159,8 @@ class Engine:
 
     @property
     def rows(self) -> int:
-        """Return the total number of rows."""
-        return len(self._rows)
+        """Return the number of unfinished rows."""
+        return sum(not row.done for row in self._rows)
 
     @property
     def active(self) -> int:
@@ -173,7 +173,7 @@ class Engine:
         Raises:
             Busy: With the number of waiting rows.
         """
-        waiting = len(self._rows)
+        waiting = self.rows
         if waiting + more > self.queue:
             raise Busy(f"Too many requests: {waiting:,} rows are waiting, and at most {self.queue:,} may wait. Try again later.")
 
