@@ -468,7 +468,7 @@ def closing_notes(run: Run, examples: int) -> list[str]:
         notes.append(f"{skipped}. If there are many, use a lower --lr or --precision float32.")
     step, passes = run.state["step"], run.state["samples"] / max(1, examples)
     if not alarm and not guarded and (step < STEPS or passes < PASSES):
-        few = f"{step:,} steps, {plain(passes, 2)} passes over the data: training was short, so samples will be poor"
+        few = f"{step:,} steps, {plain(passes, 2)} passes over the data: training was short, so samples may be poor"
         notes.append(f"{few}. To continue: {extension(run)}")
     best = best_of(rows)
     if best is not None and best.step != best.last and best.quality <= BETTER * best.last_quality:

@@ -26,25 +26,32 @@ GENERATION = 12  # Years that are the standard deviation of dates of birth, at l
 
 # Words of column names: `_words` writes the first as "person" and the second as "id"
 _PERSON = (
-    r"\b((cust|cli|usr|emp|stud|pers)(?= )|customer|client[ei]?|user|patient(en|in)?|"
+    r"\b((cust|cli|usr|emp|stud|pers|pat|subj)(?= |$|(no|nr|num|id)$)|customer|client[ei]?|user|patient(en|in)?|"
     r"person(en|al)?|people|employee?|staff|member|"
-    r"student(en|in)?|pupil|subject|participant|respondent|contact|owner|holder|passenger|guest|"
+    r"student(en|in)?|pupil|subject|participant|respondent|conta(cto|ct|to)|owner|holder|passenger|guest|"
     r"tenant|driver|parent|mother|father|spouse|child|partner|doctor|physician|teacher|agent|"
     r"manager|author|seller|buyer|sender|recipient|applicant|candidate|beneficiary|insured|donor|"
     r"voter|citizen|player|kunden?|mitarbeiter|mitglied(er|s)?|nutzer|benutzer|inhaber|mieter|"
     r"fahrer|schuler|teilnehmer|lehrer|arzt|empfanger|absender|versicherten?|bewerber|autor|"
-    r"empleado|paciente|usuario|utilisateur|dipendente|paziente|utente|klant|pracownik)s?"
+    r"gebruiker|bruker|anvandare|assure|socio|aluno|alumno|cidadao|abonado|titular|"
+    r"empleado|paciente|usuario|utilisateur|dipendente|paziente|utente|klant|pracownik)(s(?=.))?"
 )
-_NUMBER = r"((?<= )(no|num|number|key|ref|reference)s?|\b(id|uuid|guid|numero)s?|nummern?|nr|kennung)\b"
+_NUMBER = (
+    r"((?<= )(no|num|nbr|number|key|ref|reference)s?|\b(num|cod(igo|ice|e)?)(?= person *$)|"
+    r"\b(id|uuid|guid|numero)s?|nummern?|nr|kennung)\b"
+)
 # What is counted or described of a person, and things, which have names and numbers as well
 _OTHER = (
     r"^(n|nb|count|anzahl|is|has)\b|\b(balance|amount|count|type|status|flag|len|length|brand|"
-    r"model|plan|service|provider|verified|valid|opt|optin|sent|opened|click|rate|weight|order|age|"
+    r"model|plan|service|provider|verified|valid|opt|optin|sent|opened|click|rate|weight|age|"
     r"tenure|limit|day|month|score|total|sum|mean|saldo|betrag|art|anzahl|alter|gewicht|country|"
     r"land|nation|nationality|state|region|province|county|city|stadt|ville|ciudad|town|area|"
     r"location|site|station|airport|product|produkt|produit|producto|item|article|artikel|sku|"
-    r"batch|lot|serial|flight|ean|upc|gtin|isbn|issn|doi|part|compan(y|ie)|organi[sz]ation|firma|"
-    r"file|path|event|species|team|school|university|college|movie|film|song|title|artist|band|"
+    r"articulo|articolo|artigo|(bar|qr) ?code|transaction|invoice|"
+    r"receipt|order|bestell\w*|auftrags?|rechnungs?|pedido|commande|ordine|factura|facture|fattura|"
+    r"fatura|encomenda|tracking|shipment|sensor|machine|hash|commit|image|photo|picture|file ?name|"
+    r"file|batch|lot|serial|flight|ean|upc|gtin|isbn|issn|doi|part|compan(y|ie)|organi[sz]ation|firma|"
+    r"path|event|species|team|school|university|college|movie|film|song|title|artist|band|"
     r"game|job|week|quarter|occupation|beruf|profession|url|version|time|stamp|"
     r"timestamp)s?( (name|code|\d+|id))*$"
 )
@@ -101,7 +108,7 @@ NAMED = {
         r"[\d*xX•][\d*xX• -]{10,22}",
     ),
     "telephone numbers": (
-        r"\b(\w*phones?|tele?|cell|mobile?|movil|mobil(funk)?|handy|tele?fono?|telephon|fax|ruf|msisdn|"
+        r"\b(\w*phones?|tele?|cell|mob(ile?)?|(tele)?movel|movil|mobil(funk)?|handy|tele?fono?|telephon|fax|ruf|msisdn|"
         r"whatsapp|celular|portable|cellulare|gsm|телефон|电话|手机|電話|電話番号|携帯|전화|"
         r"전화번호|휴대폰|هاتف|טלפון|τηλεφωνο)\b",
         r"(?i)[+(\d][\d\s()/.+–-]{5,24}((x|ext\.?)\s?\d+)?",
@@ -116,15 +123,17 @@ NAMED = {
     ),
     "dates of birth": (
         r"\b(birth|birthda(y|te)|birth ?year|dob|yob|born|geburt(s?(tag|datum|jahr)?)|"
-        r"geb ?(dat\w*)?|geboren|naiss\w*|nacim\w*|(fecha|data|f|d) (nac|nasc)\w*|nasc\w*|geboorte\w*|fodt|"
+        r"geb ?(dat\w*)?|geboren|naiss\w*|nacim\w*|(fecha|fec|fch|data|date|dt|f|d) ?(nac|nasc|naiss)\w*|"
+        r"nasc\w*|geboorte\w*|fodt|"
         r"fodsel\w*|fodelse\w*|urodz\w*|рождения|出生|出生日期|生年月日|生日|생년월일|생일)\b",
-        r"(18[89]|19\d|20[0-3])\d|(1[89]|20)?\d{6}|.*\d{1,4}\D{1,3}(\d{1,2}|"
+        r"(18[89]|19\d|20[0-3])\d|\d{6}(\d\d)?|[^\W\d]{3,9}\.? \d{1,2},? \d{2,4}|"
+        r".*\d{1,4}\D{1,3}(\d{1,2}|"
         r"[^\W\d]{3,9})\D{1,3}\d{2,4}.*",
     ),
     "names": (
         r"\b((first|last|sur|family|given|middle|maiden|full|fore|legal|real|preferred) ?names?|"
         r"[flm]name|person namen?|names? of (the )?person|\w*(vor|nach|zu)namen?|(familien|"
-        r"geburts|ruf)namen?|prenoms?|nom de famille|nombres?|apellidos?|nome|cognome|sobrenome|"
+        r"geburts|ruf)namen?|prenoms?|nom de famille|nombres?|apell?idos?|nome|cognome|sobrenome|"
         r"imie|nazwisko|(voor|achter)naam|(for|efter|etter)na(mn|vn)|jmeno|prijmeni|имя|фамилия|"
         r"отчество|фио|姓名|姓|名字|氏名|名前|이름|성명|اسم|الاسم|שם|ονομα|नाम)\b",
         r"[^\d_@#/\\:;!?=+*<>{}%&$€£|~^]{2,60}",
@@ -134,9 +143,11 @@ NAMED = {
         r"membership|case|fall|akten|tax|steuer|sv|\w*versicherungs?|national|identity|"
         r"nhs|\w*pass) (id|code)|ssn|social security|seguridad social|securite sociale|nino|nir|nss|national insurance|taxpayer|"
         r"passport|\w*ausweis\w*|mrn|medical record|aktenzeichen|imei|ip|mac|vin|"
-        r"kennzeichen|licen[cs]e plate|plate|login|person (code|login)|nick ?name|"
-        r"screen name|handle|twitter|instagram|dni|nif|nie|cpf|cnpj|curp|pesel|bsn|"
-        r"codice fiscale|aadhaar|инн|снилс|паспорт|身份证|身份证号|マイナンバー|주민등록번호)\b",
+        r"kennzeichen|licen[cs]e plate|plate|targa|kfz|login|person (code|login)|nick ?name|"
+        r"screen name|handle|twitter|dni|nif|nie|cpf|cnpj|curp|pesel|bsn|"
+        r"rut|cedula|cpr|hetu|nuss|amka|egn|oib|jmbg|matricul[ae]|matricola|legajo|tessera|"
+        r"cod(ice)? fiscale|person names?|nom(bre|e)? person|(user|account|profile) ?name|"
+        r"pseudo(nym)?|github|instagram|aadhaar|инн|снилс|паспорт|身份证|身份证号|マイナンバー|주민등록번호)\b",
         r"\d+|\S.{2,}",
     ),
     "free text": (
@@ -210,7 +221,7 @@ def _by_content(words: str, texts: Sequence[str], different: float) -> str:
     least = HINTED if re.search(_HINTS, words) else KNOWN
     if known > least and _fraction(_NO_PERSON, texts) < KNOWN:
         return "names"
-    if different > UNIQUE and (re.search(r"\bid\b", words) or _fraction(_CODE, texts) > UNIQUE):
+    if different > UNIQUE and (re.search(r"\bid\b|^person$", words) or _fraction(_CODE, texts) > UNIQUE):
         return "identifiers"
     return "free text" if different > VARIED and _fraction(_SENTENCE, texts) > MOST else ""
 
