@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from programs.report_pages import check_page
 from programs.reporting import RANKING, compared, comparison, model, pooled, put, report, said, scorecards, swept
+from scipy.special import stdtrit
 
 from pushforward.evaluation.comparison import joined
 from pushforward.evaluation.measurements import SamplingCost, TrainingCost
@@ -42,6 +43,7 @@ def answered(content):
 def test_a_sound_comparison_answers_every_question(content):
     """Models are given in another order than the one in which they are named."""
     content["models"].reverse()
+    content["floors"]["frechet"]["spread"] = 0.02
     for number, entry in enumerate(content["models"]):
         entry["extension"] = f"pushforward resume runs/{number}"
         entry["curve"] = []
@@ -183,9 +185,12 @@ def test_one_rule_decides_every_comparison(content, share, distinct, spread):
     assert ("flow is ahead of every" in answered(content)["Clear?"]) is distinct
     set_to(base, 0.5 + share * quantile * 2**0.5 * width)
     assert ("flow" in statistics.unproven(comparison(content))) is not distinct
-    set_to(base, 0.1 + share * 1.96 * np.hypot(width, floor))  # a single comparison
+    draws = 5
+    content["floors"]["frechet"]["values"] = [0.1] * draws
+    new = floor * (1 + 1 / draws) ** 0.5  # of one more draw of real data, beside their mean
+    set_to(base, 0.1 + share * stdtrit(draws - 1, 0.975) * new)  # a single comparison
     assert statistics.blind(comparison(content), "frechet") is not distinct
-    near = 0.1 + share * quantile * np.hypot(width, floor)
+    near = 0.1 + share * stdtrit(draws - 1, 0.9875) * new
     set_to(base, near)
     set_to(rows[0], near)
     assert (

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from itertools import combinations
 from typing import Any
 
-from pushforward.evaluation.intervals import Variation, Variations
+from pushforward.evaluation.intervals import LARGE, Variation, Variations
 from pushforward.evaluation.measurements import Alarm, SweepPoint
 from pushforward.evaluation.results import Comparison, ModelResult
 from pushforward.metrics.score import FURTHER, ROLES, Score
@@ -38,6 +38,7 @@ class Statistic:
         interval: The ends of the 95 % interval; None if unknown.
         variations: Sources of variation, for comparisons with other scores.
         comparisons: The number of pairs compared in this score.
+        equal: For real data, the variation of its score over draws; None for models.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Statistic:
     interval: tuple[float, float] | None = None
     variations: Variations = field(default_factory=Variations)
     comparisons: int = 1
+    equal: Variation | None = None
 
     @property
     def bar(self) -> tuple[float, float] | None:
@@ -67,8 +69,16 @@ class Statistic:
 
 
 def margin(first: Statistic, other: Statistic) -> float:
-    """Return by how much two scores must differ for one to be ahead."""
-    return first.variations.margin(other.variations, max(first.comparisons, other.comparisons))
+    """Return by how much two scores must differ for one to be ahead.
+
+    Compared with real data, the null hypothesis is that samples are drawn like real data. Then
+    their score varies as that of real data does.
+    """
+    comparisons = max(first.comparisons, other.comparisons)
+    equal = first.equal or other.equal
+    if equal is not None:
+        return equal.half_width(comparisons)
+    return first.variations.margin(other.variations, comparisons)
 
 
 def differ(gap: float, width: float, other: float) -> bool:
@@ -146,8 +156,10 @@ def floor_statistic(comparison: Comparison, metric: str) -> Statistic | None:
     value, spread = floor_of(comparison, metric)
     if value is None:
         return None
-    varies = Variations(Variation(spread**2))
-    return Statistic("real data", value, spread or None, spread, comparison.loss(metric, value), variations=varies)
+    draws = len(comparison.floors[metric].values) or LARGE
+    equal = Variation((1 + 1 / draws) * spread**2, draws - 1) if spread else None
+    loss = comparison.loss(metric, value)
+    return Statistic("real data", value, spread or None, spread, loss, equal=equal)
 
 
 def guess_statistics(comparison: Comparison) -> dict[str, Statistic]:

@@ -26,14 +26,22 @@ GENERATION = 12  # Years that are the standard deviation of dates of birth, at l
 
 # Words of column names: `_words` writes the first as "person" and the second as "id"
 _PERSON = (
-    r"\b((cust|cli|usr|emp|stud|pers|pat|subj)(?= |$|(no|nr|num|id)$)|customer|client[ei]?|user|patient(en|in)?|"
+    r"\b((cust|cli|usr|emp|stud|pers|pat|subj)(?= |$|(no|nr|num|id)$)|customer|client[ei]?|user|"
+    r"patient(en|in)?|"
     r"person(en|al)?|people|employee?|staff|member|"
-    r"student(en|in)?|pupil|subject|participant|respondent|conta(cto|ct|to)|owner|holder|passenger|guest|"
+    r"student(en|in)?|pupil|subject|participant|respondent|conta(cto|ct|to)|owner|holder|"
+    r"passenger|guest|"
     r"tenant|driver|parent|mother|father|spouse|child|partner|doctor|physician|teacher|agent|"
     r"manager|author|seller|buyer|sender|recipient|applicant|candidate|beneficiary|insured|donor|"
     r"voter|citizen|player|kunden?|mitarbeiter|mitglied(er|s)?|nutzer|benutzer|inhaber|mieter|"
     r"fahrer|schuler|teilnehmer|lehrer|arzt|empfanger|absender|versicherten?|bewerber|autor|"
-    r"gebruiker|bruker|anvandare|assure|socio|aluno|alumno|cidadao|abonado|titular|"
+    r"gebr(uiker)?|bruker|anvandare|assure|socio|aluno|alumno|cidadao|abonado|titular|"
+    r"etudiant|eleve|colaborador|funcionario|trabajador|medewerker|werknemer|leerling|"
+    r"behandelaar|"
+    r"ansatt|medlem|pegawai|anggota|hasta(?= no)|ogrenci|musteri|zakaznik|pacjent|klient|asiakas|"
+    r"potilas|officer|witness|borrower|subscriber|caller|victim|inmate|nurse|trainer|coach|"
+    r"referee|"
+    r"reviewer|adviser|advisor|consultant|next of kin|"
     r"empleado|paciente|usuario|utilisateur|dipendente|paziente|utente|klant|pracownik)(s(?=.))?"
 )
 _NUMBER = (
@@ -48,24 +56,32 @@ _OTHER = (
     r"land|nation|nationality|state|region|province|county|city|stadt|ville|ciudad|town|area|"
     r"location|site|station|airport|product|produkt|produit|producto|item|article|artikel|sku|"
     r"articulo|articolo|artigo|(bar|qr) ?code|transaction|invoice|"
-    r"receipt|order|bestell\w*|auftrags?|rechnungs?|pedido|commande|ordine|factura|facture|fattura|"
-    r"fatura|encomenda|tracking|shipment|sensor|machine|hash|commit|image|photo|picture|file ?name|"
-    r"file|batch|lot|serial|flight|ean|upc|gtin|isbn|issn|doi|part|compan(y|ie)|organi[sz]ation|firma|"
+    r"receipt|order|bestell\w*|auftrags?|rechnungs?|pedido|commande|ordine|factura|facture|"
+    r"fattura|"
+    r"fatura|encomenda|tracking|shipment|sensor|machine|hash|commit|image|photo|picture|"
+    r"file ?name|"
+    r"file|batch|lot|serial|flight|ean|upc|gtin|isbn|issn|doi|part|build|rech|no ?fact|mat|serien?|series?|"
+    r"lote|los|container|md5|sha\d*|accession|port|meld\w*|melding\w*|incident|tag|asset|oeuvre|fault|error|defect|"
+    r"train|line|ship|vessel|horse|"
+    r"cultivar|drug|especie|espece|buch|book|livre|libro|titel|titre|titulo|titolo|compan(y|ie)|"
+    r"organi[sz]ation|firma|"
     r"path|event|species|team|school|university|college|movie|film|song|title|artist|band|"
     r"game|job|week|quarter|occupation|beruf|profession|url|version|time|stamp|"
-    r"timestamp)s?( (name|code|\d+|id))*$"
+    r"timestamp)s?( (name|code|cd|desc|description|text|\d+|id))*$"
 )
 
 _MAIL = r"[^@\s]+(@|\(at\)|\[at\])[^@\s]+\.[^\W\d_]{2,}>?|.+<[^@\s]+@[^@\s]+>"
 _IBAN = r"(?=.{15,42}$)[A-Z]{2}\d{2}( ?[A-Z0-9]{2,4}){3,8}"
 _CARD = (
-    r"(\d{4}[ -]){3}\d{1,7}|\d{4}[ -]\d{6}[ -]\d{4,5}|(4\d|5[1-5]|2[2-7]|6[05])\d{14}|3[47]\d{13}|"
+    r"(\d{4}[ -]){3}\d{1,7}|\d{4}[ -]\d{6}[ -]\d{4,5}|(4\d|5[1-5]|2[2-7]|6[05])\d{14}|"
+    r"3[47]\d{13}|"
     r"(?=.*[*xX•]{4})([*xX•\d]{4,6}[ -]?){3,4}"
 )
 # 7 to 20 digits with signs in between, after a plus, a zero or an area code
 _PHONE = (
     r"(?i)(?=(\D*\d){7,20}\D*$)(?!\d{1,8}$|[1-9]\d+$|\d+[.,]\d+$|\d{1,4}([-./])\d\d?\2)"
-    r"(\+|0|\d?\s?\(\d|1?[\s.-]?[2-9]\d\d[\s.-]\d{3}[\s.-]\d{4})[\d\s()/.–-]*((x|ext\.?|#)\s?\d+)?"
+    r"(\+|00?[1-9]|[6-9]\d{4} \d{5}$|\d?\s?\(\d|"
+    r"1?[\s.-]?[2-9]\d\d[\s.-]\d{3}[\s.-]\d{4})[\d\s()/.–-]*((x|ext\.?|#)\s?\d+)?"
 )
 _STREET = (
     r"(?i)(?=.*\d)(?!(\S+\s+){15})(.*\b(st|street|ave?|avenue|rd|road|ln|lane|dr|drive|blvd|"
@@ -77,7 +93,7 @@ _STREET = (
 )
 # Social security numbers of several countries, UUIDs, and IP and MAC addresses
 _IDENTITY = (
-    r"\d{3}-\d{2}-\d{4}|\d{3}\.\d{3}\.\d{3}-\d\d|[A-Z]{2} ?(\d\d ?){3}[A-Z]|\d{6}-[1-4]\d{6}|"
+    r"\d{3}-\d{2}-\d{4}|[XYZ\d]\d{7}-?[A-Z]|\d{3}\.\d{3}\.\d{3}-\d\d|[A-Z]{2} ?(\d\d ?){3}[A-Z]|\d{6}-[1-4]\d{6}|"
     r"[\da-fA-F]{8}(-[\da-fA-F]{4}){3}-[\da-fA-F]{12}|\d{1,3}(\.\d{1,3}){3}|"
     r"([\da-fA-F]{2}[:-]){5}[\da-fA-F]{2}|([\da-f]{1,4}:){3,7}:?[\da-f]{0,4}"
 )
@@ -98,9 +114,10 @@ NAMED = {
     ),
     "account numbers": (
         r"\b(iban|bban|account|acct|(bank|giro|spar)?konto|bankverbindung|kto|routing|blz|"
-        r"bankleitzahl|cuenta|compte|conto|rekening|rachunek|conta|hesap|счет|账号|口座番号|"
+        r"bankleitzahl|cuenta|compte|conto|rekening|rachunek|conta|hesap|rib|nib|clabe|no ?rek|"
+        r"uctu|счет|账号|口座番号|"
         r"계좌번호)\b",
-        r"[A-Z]{0,2}\d[\d\s./-]{4,32}[\dxX]|[*xX•]+ ?\d{3,}",
+        r"[A-Z]{0,4} ?\d[\dA-Z\s./-]{4,32}|[*xX•]+ ?\d{3,}",
     ),
     "card numbers": (
         r"\b((credit|debit|bank)? ?cards?|(kredit)?karten?|cc|ccn|pan|tarjeta|carte|carta|"
@@ -108,7 +125,8 @@ NAMED = {
         r"[\d*xX•][\d*xX• -]{10,22}",
     ),
     "telephone numbers": (
-        r"\b(\w*phones?|tele?|cell|mob(ile?)?|(tele)?movel|movil|mobil(funk)?|handy|tele?fono?|telephon|fax|ruf|msisdn|"
+        r"\b(\w*phones?|tele?|cell|mob(ile?)?|movel|movil|mobil(funk)?|handy\w*|tel\w*|tlf\w*|"
+        r"fone\w*|(hm|home|work|wk) ?ph|ph|cel|mov|fax|\w*ruf|msisdn|"
         r"whatsapp|celular|portable|cellulare|gsm|телефон|电话|手机|電話|電話番号|携帯|전화|"
         r"전화번호|휴대폰|هاتف|טלפון|τηλεφωνο)\b",
         r"(?i)[+(\d][\d\s()/.+–-]{5,24}((x|ext\.?)\s?\d+)?",
@@ -117,22 +135,27 @@ NAMED = {
         r"\b((?<!ip )(?<!mac )addr(ess\w*)?|\w*adress[ae]?n?|\w*anschrift|\w*adresse|street\w*|"
         r"\w*strasse|(haus|house) id|zip( ?code)?|post(al)? ?code|postleitzahl|plz|wohnort|"
         r"geburtsort|birth ?place|place of birth|home ?town|direccion|domicilio|calle|rue|"
-        r"codigo postal|code postal|indirizzo|adres|ulica|endereco|cep|kod pocztowy|адрес|улица|"
+        r"codigo postal|code postal|indirizzo|\w*adres|alamat|osoite|lakcim|morada|ulica|ulice|"
+        r"endereco|cep|kod pocztowy|адрес|улица|"
         r"индекс|地址|住所|住址|邮编|郵便番号|주소|우편번호|عنوان|כתובת)\b",
         r"(?s)[^\W\d].{2,}|\d[\d/-]*\s?[a-zA-Z]?([\s,].*)?|[\dA-Z -]{3,10}",
     ),
     "dates of birth": (
         r"\b(birth|birthda(y|te)|birth ?year|dob|yob|born|geburt(s?(tag|datum|jahr)?)|"
-        r"geb ?(dat\w*)?|geboren|naiss\w*|nacim\w*|(fecha|fec|fch|data|date|dt|f|d) ?(nac|nasc|naiss)\w*|"
-        r"nasc\w*|geboorte\w*|fodt|"
-        r"fodsel\w*|fodelse\w*|urodz\w*|рождения|出生|出生日期|生年月日|生日|생년월일|생일)\b",
-        r"(18[89]|19\d|20[0-3])\d|\d{6}(\d\d)?|[^\W\d]{3,9}\.? \d{1,2},? \d{2,4}|"
+        r"geb ?(dat\w*)?|geboren|naiss\w*|nacim\w*|(fecha|fec|fch|data|date|dt|f|d) ?(nac|nasc|"
+        r"naiss|ur|nar)\w*|"
+        r"nasc\w*|geboorte\w*|f[oø]dt|"
+        r"f[oø]dsel\w*|fodelse\w*|dogum\w*|syntym\w*|szul\w*|bday|brth\w*|gb ?dat\w*|dat nar\w*|"
+        r"ttl|urodz\w*|рождения|出生|出生日期|生年月日|生日|생년월일|생일)\b",
+        r"(18[89]|19\d|20[0-3])\d|\d{6}(\d\d)?|[^\W\d]{3,9}\.? \d{1,2}(st|nd|rd|th)?,? \d{2,4}|"
+        r"\d{1,2}[^\W\d]{3}\d{2,4}|"
         r".*\d{1,4}\D{1,3}(\d{1,2}|"
         r"[^\W\d]{3,9})\D{1,3}\d{2,4}.*",
     ),
     "names": (
         r"\b((first|last|sur|family|given|middle|maiden|full|fore|legal|real|preferred) ?names?|"
-        r"[flm]name|person namen?|names? of (the )?person|\w*(vor|nach|zu)namen?|(familien|"
+        r"[flm](name|nm)|(first|last|full|person) ?nm|person (namen?|naam|navn|namn|tutor)|"
+        r"\w{3,}(ed|wd) by|names? of (the )?person|\w*(vor|nach|zu)namen?|(familien|"
         r"geburts|ruf)namen?|prenoms?|nom de famille|nombres?|apell?idos?|nome|cognome|sobrenome|"
         r"imie|nazwisko|(voor|achter)naam|(for|efter|etter)na(mn|vn)|jmeno|prijmeni|имя|фамилия|"
         r"отчество|фио|姓名|姓|名字|氏名|名前|이름|성명|اسم|الاسم|שם|ονομα|नाम)\b",
@@ -141,12 +164,17 @@ NAMED = {
     "identifiers": (
         r"\b((person|account|policy|device|session|cookie|licen[cs]e|matrikel|vertrags?|"
         r"membership|case|fall|akten|tax|steuer|sv|\w*versicherungs?|national|identity|"
-        r"nhs|\w*pass) (id|code)|ssn|social security|seguridad social|securite sociale|nino|nir|nss|national insurance|taxpayer|"
+        r"nhs|\w*pass) (id|code)|ssn|social security|seguridad social|securite sociale|nino|nir|"
+        r"nss|national insurance|taxpayer|"
         r"passport|\w*ausweis\w*|mrn|medical record|aktenzeichen|imei|ip|mac|vin|"
         r"kennzeichen|licen[cs]e plate|plate|targa|kfz|login|person (code|login)|nick ?name|"
-        r"screen name|handle|twitter|dni|nif|nie|cpf|cnpj|curp|pesel|bsn|"
+        r"screen name|handle|twitter|dni|doc(umento?)? ident\w*|nif|nie|cpf|cnpj|curp|pesel|bsn|"
         r"rut|cedula|cpr|hetu|nuss|amka|egn|oib|jmbg|matricul[ae]|matricola|legajo|tessera|"
-        r"cod(ice)? fiscale|person names?|nom(bre|e)? person|(user|account|profile) ?name|"
+        r"cod(ice)? fiscale|person (names?|naam|navn|namn|alias)|nom(bre|e)? person|identifiant|"
+        r"uname|uid|nick|insta|"
+        r"inlog ?naam|kullanici adi|\w*tunnus|discord|steam (name|id)|skype|badge|\w{3,}(ed|"
+        r"wd) by|osobni id|"
+        r"osobni cislo|rodne cislo|ss last|(user|account|profile) ?name|"
         r"pseudo(nym)?|github|instagram|aadhaar|инн|снилс|паспорт|身份证|身份证号|マイナンバー|주민등록번호)\b",
         r"\d+|\S.{2,}",
     ),
@@ -162,7 +190,8 @@ _HINTS = r"\b(names?|nom|naam|nev|ad|nazwa|person)\b"
 _NO_PERSON = (
     r"(?is).*[\d_@#/\\:;!?=+*<>{}%&$€£|~^].*|.*\w\.[a-z]{2,}|(\S+\s+){5}.*|"
     r"(?-i:[A-Z]\w+( [a-z]\w+)+)|.*\b(inc|ltd|limited|"
-    r"llc|llp|plc|corp|corporation|company|co|group|holding|bank|hotel|universit\w*|college|school|"
+    r"llc|llp|plc|corp|corporation|company|co|group|holding|bank|hotel|universit\w*|college|"
+    r"school|"
     r"hospital|airport|park|county|gmbh|ag|kg|ohg|gbr|sarl|sas|sa|sl|spa|"
     r"srl|bv|nv|oy|ab|as|aps|zrt|kft|ооо|оао|зао|ао|and|und|et|y|e|и|és)\b.*|.*有限公司|株式会社.*|"
     r"(north|east|south|west|new|lake|port|fort|san|santa|saint|st|los|las|el)\b.*"
@@ -172,7 +201,7 @@ _HOUSE = (
     r"(?i)([^\W\d]\S*( \S*){0,3}\D,? \d{1,4}(-\d+)?\s?[a-z]?|"
     r"\d[\d/-]{0,6}[a-z]?,? [^\W\d]\S*( \S+){0,3})(,.*)?"
 )
-_FRACTION = re.compile(r"-?\d*[.,]\d+([eE][+-]?\d+)?")
+_FRACTION = r"-?\d*[.,]\d+([eE][+-]?\d+)?"
 _YEAR = r"(?<!\d)(?:1[89]\d\d|20\d\d)(?!\d)"
 # One word or blocks of capital letters and digits; no date, and no number of at most 10 digits
 _CODE = (
@@ -195,7 +224,7 @@ def looks_like(name: str, texts: Sequence[str], count: int, kind: str) -> str:
         The kind of personal data, such as "e-mail addresses"; an empty text for other columns.
     """
     sample = [text[:LONGEST].removesuffix(".0") for text in texts[:SAMPLE]]
-    if len(texts) <= min(FEW, count // 3) or any(map(_FRACTION.fullmatch, sample)):
+    if len(texts) <= min(FEW, count // 3) or _fraction(_FRACTION, sample) > KNOWN:
         return ""
     words = _words(name)
     if kind == "date":
