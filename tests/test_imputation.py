@@ -121,7 +121,7 @@ def test_imputation_refuses_what_it_cannot_do(tmp_path):
     with pytest.raises(DataError, match=r'"a" .*line 3 \("w"\), line 4 \("x"\).*one of: u, v'):
         pf.impute(transport, tmp_path / "t.csv")
     (tmp_path / "t.csv").write_text("c,d\nu,v\n")
-    with pytest.raises(DataError, match="column of the model"):
+    with pytest.raises(DataError, match="an expected column"):
         pf.impute(transport, tmp_path / "t.csv")
     with pytest.raises(UsageError, match="flow, ddpm or edm"):
         pf.impute(pf.recipes.vae(pf.data.load("moons", limit=20).space, "tiny").method.transport(), tmp_path / "t.csv")
@@ -241,7 +241,7 @@ def test_frames_keep_their_types_and_samples_can_be_filled_in():
     ]
     values = np.array([[86400.0, 0, 1, 0, 3], [2 * 86400, 1, 0, 1, 4]])
     sampled = frame_of(fields, values)
-    read, missing = gappy_values("f", frame_table(sampled).columns, fields, dates=True)
+    read, missing = gappy_values("f", frame_table(sampled).columns, fields)
     np.testing.assert_array_equal(read, values)
     assert not missing.any()
     types = {"zip": float, "age": "Int64", "true": "boolean", "member": pd.CategoricalDtype(["no", "yes"])}
@@ -249,7 +249,7 @@ def test_frames_keep_their_types_and_samples_can_be_filled_in():
     holes = frame.copy()
     for name in holes:
         holes.loc[7, name] = None
-    read, missing = gappy_values("f", frame_table(holes).columns, fields, dates=True)
+    read, missing = gappy_values("f", frame_table(holes).columns, fields)
     assert missing.tolist() == [[True] * 5, [False] * 5]
     np.testing.assert_array_equal(read[1], values[1])
     pd.testing.assert_frame_equal(filled_frame(holes, fields, values, missing), frame)

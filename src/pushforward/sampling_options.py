@@ -16,6 +16,7 @@ from pushforward.denoisers import AtScale, Autoguided, Guided, Thresholded
 from pushforward.denoisers.denoiser import Predictor, trained
 from pushforward.editing.given_data import Truncated
 from pushforward.errors import UsageError, suggestion
+from pushforward.numbers import counted
 from pushforward.solvers import Solver
 from pushforward.solvers.table import LearnedTable
 from pushforward.transports import ConditionLike, Flow, Transport, has_steps, inner_of, with_inner
@@ -95,6 +96,8 @@ def with_conditions(condition: ConditionLike, options: Mapping[str, Any], space:
     named = names & options.keys() - Sampling.__annotations__.keys()
     for name in named:
         value = options[name]
+        if value is None and name in space.names:
+            value = ""  # a missing cell
         if value is not None:
             condition = {**(condition or {}), **(value if isinstance(value, Mapping) else {name: value})}
     sampling = {name: value for name, value in options.items() if name not in named}
@@ -160,6 +163,11 @@ def configure(
         )
     steps = whole("steps", given.get("steps", flow.steps), 1)
     solver = solvers.as_solver(given["solver"]) if "solver" in given else flow.solver
+    if flow.solver.jumps and not solver.jumps and "steps" not in given:
+        raise UsageError(
+            f"{name} jumps to the data in {counted(flow.steps, 'step')}, but `solver={given['solver']}` needs more. "
+            "Pass `steps` as well, such as `steps=8`."
+        )
     denoiser, table = _guided(flow.denoiser, given), _learned_table(given, solver, steps, tables, name)
     if table is not None:
         return with_inner(transport, Flow(denoiser, solver, steps, table.grid, table))

@@ -203,7 +203,7 @@ def impute(
     elif is_frame(table):
         source, raw = table, frame_table(table)
         chosen = chosen_columns(fields, only, raw.names)
-        values, missing = gappy_values("The frame", raw.columns, fields, layout.missing, dates=True)
+        values, missing = gappy_values("The frame", raw.columns, fields, layout.missing)
     else:
         chosen = chosen_columns(fields, only, there)
         values = np.asarray(table, dtype=np.float64)

@@ -26,7 +26,7 @@ from pushforward.data.tables.columns import RARE_TEXT, renumbered
 from pushforward.denoisers import Condition
 from pushforward.errors import DataError, UsageError
 from pushforward.evaluation.features import Cache, Features, cache_folder, halves, quantised, read_cached, write_cached
-from pushforward.evaluation.intervals import deviation
+from pushforward.evaluation.intervals import deviation, mean_extra
 from pushforward.extractors.classifier import EXAMPLES
 from pushforward.metrics import Metric, Samples, Score
 from pushforward.metrics.memorisation import Memorisation, near_copies
@@ -231,13 +231,16 @@ def floors(
     if isinstance(dataset.truth, Stack):
         split, examples = Split(dataset.truth.composed(examples, 2 * n, 1)), np.arange(2 * n)
     picks = [in_proportion(examples, split, dataset.space.label, _random(redraw))[:n] for redraw in range(redraws)]
-    values: dict[str, list[float]] = {}
+    drawn: dict[str, list[Score]] = {}
     for scores in _redrawn(dataset, features, n, choice, split, picks):
-        for name, value in scores.items():
-            values.setdefault(name, []).append(value)
+        for name, score in scores.items():
+            drawn.setdefault(name, []).append(score)
     rest = math.sqrt(1 - min(n / len(examples), 0.5))
-    spreads = {name: deviation(row) / rest if len(row) > 1 else 0.0 for name, row in values.items()}
-    measured = {name: Score(float(np.mean(row)), spreads[name], values=tuple(row), n=n) for name, row in values.items()}
+    measured = {}
+    for name, row in drawn.items():
+        values = tuple(score.number for score in row)
+        spread = deviation(values) / rest if len(row) > 1 else 0.0
+        measured[name] = Score(float(np.mean(values)), spread, values=values, n=n, extra=mean_extra(row))
     if paths:
         write_cached(paths[-1], json.dumps({name: score.to_plain() for name, score in measured.items()}).encode())
     return measured
@@ -245,7 +248,7 @@ def floors(
 
 def _redrawn(
     dataset: Dataset, features: Features, n: int, choice: Choice, split: Split, picks: Sequence[np.ndarray]
-) -> Iterator[dict[str, float]]:
+) -> Iterator[dict[str, Score]]:
     held_out, raw, used = dataset.held_out, Raw(dataset), np.unique(np.concatenate(picks))
     references = [reference_examples(len(held_out), n, redraw) for redraw in range(len(picks))]
     all_rows = None
@@ -278,15 +281,15 @@ def _redrawn(
             errors=False,
             **_known(raw, features, None if classes is None else classes[at], reference),
         )
-        values: dict[str, float] = {}
+        scores: dict[str, Score] = {}
         for number, (metric, names) in enumerate(choice):
             if redraw >= getattr(metric, "floor_redraws", redraw + 1):
                 continue
             if number not in copies:
-                values |= {name: result.number for name, result in measured(samples, [(metric, names)]).items()}
+                scores |= measured(samples, [(metric, names)])
             elif (flags := copies[number]) is not None:
-                values |= dict.fromkeys(names, float(flags[at].mean()))
-        yield values
+                scores |= dict.fromkeys(names, Score(float(flags[at].mean())))
+        yield scores
 
 
 def _in_parts(split: Split, index: np.ndarray, size: int, work: Callable[[Tensor], np.ndarray]) -> np.ndarray:

@@ -139,6 +139,7 @@ class NearestRows:
 class UniqueTexts:
     """Fraction of samples that repeat a text of exactly one training row."""
 
+    of_tables = True
     of_training = True
 
     scores: ClassVar[Mapping[str, MetricInfo]] = {

@@ -75,26 +75,29 @@ def _best(comparison: Comparison, metric: str) -> str:
     label = inside(info.label)
     best = f"{scores[0].name} has the best {label} ({value_text(comparison, metric, scores[0])}){beside}."
     others = [f"{score.name} ({value})" for score, value in zip(scores[1:], values[1:], strict=True)]
-    return f"{best} It is followed by {named(others)}." if others else best
+    if others:
+        best = f"{best} It is followed by {named(others)}."
+    if not blind(comparison, metric):
+        return best
+    return f"{best} This score cannot distinguish the baseline from real data{_at_n(comparison)}, so it says little."
 
 
 def _quality(comparison: Comparison, metric: str) -> str:
     """Compare a single model with real data."""
     (score,) = statistics(comparison, metric)
-    floor = floor_text(comparison, metric)
-    text = f"The {inside(comparison.info(metric).label)} is {value_text(comparison, metric, score)}"
-    if not floor:
-        return f"{text}."
-    text = f"{text}{BESIDE}{floor} for real data."
     real = floor_statistic(comparison, metric)
+    text = f"The {inside(comparison.info(metric).label)} is {value_text(comparison, metric, score)}"
+    if real is None:
+        return f"{text}."
+    text = f"{text}{BESIDE}{floor_text(comparison, metric)} for real data."
     least = score.value if score.interval is None else score.interval[0]
     if metric == "detection" and least >= THRESHOLDS["hardly_told"]:
         return f"{text} A classifier can hardly tell samples from real rows."
-    if real is not None and real.better_than(score):
+    if real.better_than(score):
         if metric == "detection":
             return f"{text} A classifier can tell samples from real rows."
         return f"{text} The difference is significant (95 %)."
-    if real is not None and score.better_than(real):
+    if score.better_than(real):
         return f"{text} Samples score significantly better than real data, which may be a sign of copies."
     text = f"{text} The difference is not significant{_at_n(comparison)} (95 %)"
     return f"{text}, but neither is that of the baseline." if blind(comparison, metric) else f"{text}."
@@ -182,8 +185,7 @@ def _problems(comparison: Comparison, found: Sequence[Finding]) -> str:
     for model in comparison.models:
         about = [finding for finding in found if finding.short and model.name in finding.models]
         problems = list(dict.fromkeys(_problem(finding, model) for finding in about))
-        if len(comparison.models) == 1:
-            problems += _worst_columns(comparison, model)
+        problems += _worst_columns(comparison, model)
         if problems:
             grouped.setdefault(listing(problems), []).append(model.name)
     said = [f"{named(names)} {'has' if len(names) == 1 else 'have'} {problems}." for problems, names in grouped.items()]
@@ -207,8 +209,9 @@ def _worst_columns(comparison: Comparison, model: ModelResult) -> list[str]:
             continue
         extra = model.scores.get(metric, Score()).extra
         values = np.array(extra.get(errors, ()), dtype=float)
+        real = np.array(comparison.floors[metric].extra.get(errors, 0.0), dtype=float)
         if np.isfinite(values).any():
-            places = np.unravel_index(np.nanargmax(values), values.shape)
+            places = np.unravel_index(np.nanargmax(values - real), values.shape)
             names = " and ".join(extra["columns"][place] for place in places)
             said.append(f"its largest {what} error in {names} ({percent(values[places])})")
     return said
@@ -242,16 +245,16 @@ def _next(comparison: Comparison) -> str:
 def _training_advice(comparison: Comparison, model: ModelResult) -> str:
     """Return what training suggests, as a template for models with the same advice."""
     alarms = [begin.advice for begin, end in alarm_periods(model) if end is None and begin.advice]
-    if collapsed(comparison, model):
+    cost = model.training
+    lacks = {"training steps": STEPS / (cost.steps or math.inf)}
+    lacks["passes over the data"] = PASSES * (comparison.data.train or 0) / (cost.samples or math.inf)
+    what = max(lacks, key=lambda name: lacks[name])
+    if collapsed(comparison, model) and (lacks[what] <= 1 or not model.extension):
         return f"{{names}} collapsed. {f'Advice: {alarms[-1]}' if alarms else 'Train again with a lower learning rate'}."
     if alarms:
         return f"{{names}} ended training with an alarm. Advice: {alarms[-1]}."
     if not model.extension:
         return ""
-    cost = model.training
-    lacks = {"training steps": STEPS / (cost.steps or math.inf)}
-    lacks["passes over the data"] = PASSES * (comparison.data.train or 0) / (cost.samples or math.inf)
-    what = max(lacks, key=lambda name: lacks[name])
     smaller = _smaller(comparison, model)
     if lacks[what] > LONGEST and smaller:
         rate = plain((cost.steps or 0) / (cost.seconds or math.inf), 2)
@@ -262,7 +265,7 @@ def _training_advice(comparison: Comparison, model: ModelResult) -> str:
     score = statistic(comparison, model, metric)
     if score is not None and at_floor(comparison, metric, score):
         label = inside(comparison.info(metric).label)
-        same = f"{{names}} reached the {label} of real data, within the margin of error{_at_n(comparison)}."
+        same = f"{{names}} cannot be distinguished from real data in {label}{_at_n(comparison)}."
         return f"{same} Longer training can only be judged with more samples."
     if _improving(model):
         return f"{{names}} can still improve.{LONGER}"
@@ -274,7 +277,8 @@ def _smaller(comparison: Comparison, model: ModelResult) -> str:
     if comparison.data.kind == "image" and max(comparison.data.shape[1:]) > LARGE:
         return f"--resize {LARGE}"
     asked = model.config.get("asked") or {}
-    return "" if asked.get("size") == "tiny" else "--size tiny"
+    of_its_teacher = bool(asked.get("frozen"))
+    return "" if of_its_teacher or asked.get("size") == "tiny" else "--size tiny"
 
 
 def _improving(model: ModelResult) -> bool:

@@ -18,7 +18,6 @@ from pushforward.report.statistics import (
     DIFFER,
     alarm_periods,
     alarm_text,
-    bars_of,
     curve_metric,
     floor_band,
     main_metrics,
@@ -50,10 +49,9 @@ def interval_charts(comparison: Comparison) -> list[Markup]:
     for metric in main_metrics(comparison):
         every = [*enumerate(comparison.models), (None, comparison.baseline)]
         known = [(number, score) for number, row in every if (score := statistic(comparison, row, metric)) is not None]
-        bars = bars_of([score for _, score in known])
         rows = [
-            Interval("baseline" if number is None else score.name, number, score.value, bar, score.text)
-            for (number, score), bar in zip(known, bars, strict=True)
+            Interval("baseline" if number is None else score.name, number, score.value, score.bar, score.text)
+            for number, score in known
         ]
         band, info = floor_band(comparison, metric), comparison.info(metric)
         wide = info.role == "quality" and info.better == "lower" and _wide([row.mean for row in rows], band)
@@ -93,7 +91,7 @@ def against(comparison: Comparison, points_of: Callable[[Comparison, ModelResult
     """Draw the curve of each model, or its single point."""
     metric, lines = curve_metric(comparison), []
     scores = statistics(comparison, metric)
-    ends = {score.name: bar for score, bar in zip(scores, bars_of(scores), strict=True)}
+    ends = {score.name: score.bar for score in scores}
     for index, model in enumerate(comparison.models):
         single, curve = points_of(comparison, model)
         bars = [ends[model.name]] if single and not curve and model.name in ends else []

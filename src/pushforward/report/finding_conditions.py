@@ -17,11 +17,11 @@ from pushforward.report.statistics import (
     Statistic,
     alarm_periods,
     alarm_text,
+    at_floor,
     blind,
     curve_metric,
     differ,
     floor_of,
-    floor_statistic,
     floor_text,
     guess_statistics,
     inside,
@@ -259,7 +259,8 @@ def few_samples(comparison: Comparison) -> Iterator[Values]:
     compared = any(metric not in MODEL_SCORES for model in comparison.models for metric in model.scores)
     if compared and n is not None and n < THRESHOLDS["small"]:
         enough = (comparison.data.held_out or 0) >= THRESHOLDS["small"]
-        advice = "Use at least" if enough else "Hold out more data: comparisons need at least"
+        lacking = "Use a larger data set: comparisons need held-out examples, at least"
+        advice = "Use at least" if enough else lacking
         yield {"n": count(n), "least": f"{advice} {count(THRESHOLDS['small'])}"}
 
 
@@ -372,12 +373,14 @@ def _distinct(comparison: Comparison, model: ModelResult) -> str:
         return ""
     recall = ratio_of(model, "recall")
     unvaried = recall is not None and recall < THRESHOLDS["recall_none"]
+    kind = "distinct"
     if unvaried and near is not None and near < THRESHOLDS["alike"] * of:
         distinct = near
+        kind = "clearly distinct"
     elif score.ratio >= THRESHOLDS["distinct"]:
         return ""
     real = count(comparison.floors["distinct_samples"].value)
-    return _beside_real(f"{count(distinct)} distinct samples among {count(of)}", real)
+    return _beside_real(f"{count(distinct)} {kind} samples among {count(of)}", real)
 
 
 def _beside_real(value: str, real: str) -> str:
@@ -449,13 +452,9 @@ def attacked(comparison: Comparison, model: ModelResult) -> str:
 
 def given_away(comparison: Comparison, model: ModelResult) -> str:
     """Return the columns by which trees tell samples from real rows, if they do so significantly better than by chance."""
-    score, floor = statistic(comparison, model, "detection"), floor_statistic(comparison, "detection")
-    if score is None:
+    score = statistic(comparison, model, "detection")
+    if score is None or at_floor(comparison, "detection", score):
         return ""
-    if floor is not None:
-        reached = score.interval is not None and score.interval[1] >= floor.value
-        if reached or not floor.better_than(score):
-            return ""
     return ", ".join(told_by(model))
 
 

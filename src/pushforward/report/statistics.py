@@ -317,22 +317,10 @@ def target_text(comparison: Comparison, metric: str) -> str:
     return f"{text} {info.unit}".strip() if text else ""
 
 
-def bars_of(scores: Sequence[Statistic]) -> list[tuple[float, float] | None]:
-    """Return the ends of error bars, which touch for scores that cannot be distinguished."""
-    bars = [score.bar for score in scores]
-    for pair in combinations(range(len(scores)), 2):
-        first, other = (scores[at] for at in pair)
-        middle = (first.value + other.value) / 2
-        if not (first.better_than(other) or other.better_than(first)):
-            for at in pair:
-                bars[at] = (min(ends[0], middle), max(ends[1], middle)) if (ends := bars[at]) is not None else None
-    return bars
-
-
 def floor_band(comparison: Comparison, metric: str) -> tuple[float, float] | None:
     """Return the score of real data, and the half-width of the band of scores that cannot be distinguished from it."""
     floor = floor_statistic(comparison, metric)
-    return None if floor is None else (floor.value, DIFFER * floor.width / 2**0.5)
+    return None if floor is None else (floor.value, margin(floor, floor))
 
 
 def sampled(comparison: Comparison) -> str:

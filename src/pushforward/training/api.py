@@ -20,6 +20,7 @@ from pushforward.denoisers.denoiser import has_jump
 from pushforward.errors import CheckpointError, DataError, Diverged, UsageError, did_you_mean
 from pushforward.files import disk, sweep
 from pushforward.methods.method import Method
+from pushforward.numbers import counted
 from pushforward.plugins import files_of
 from pushforward.plugins import load as load_plugin
 from pushforward.recipes import Recipe
@@ -321,7 +322,8 @@ def student(
     flow = inner_of(run.transport)
     if not has_steps(flow) or has_jump(flow.denoiser):
         raise UsageError(
-            f"{run.folder} is a {run.spec['recipe']}, which already samples in one call or a few `steps`. "
+            f"{run.folder} is a {run.spec['recipe']}, which already samples in "
+            f"{counted(1 if not has_steps(flow) else flow.calls, 'call')}. "
             "Distillation needs a model that samples in many steps: flow, ddpm or edm."
         )
     if not 1 <= whole("calls", calls) <= flow.calls:

@@ -124,7 +124,7 @@ def frame_rows(frame: Any, space: TableSpace, name: str = "The data frame") -> N
     """
     table = frame_table(frame)
     _check_columns(name, table.names, space)
-    values, _ = gappy_values(name, table.columns, space.fields, space.layout.missing, dates=True, foreign=True)
+    values, _ = gappy_values(name, table.columns, space.fields, space.layout.missing, foreign=True)
     return values
 
 

@@ -109,3 +109,12 @@ class Format:
         if self.group and re.match(rf"[-+]?\d{{1,3}}(?:{re.escape(self.group)}\d{{3}})+(?!\d)", cell):
             cell = cell.replace(self.group, "")
         return cell.removeprefix("+") if self.plus else cell
+
+
+def iso_date(text: str) -> float:
+    """Convert an ISO 8601 date to seconds since 1970, in UTC unless the text specifies a time zone; NaN for other texts."""
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return math.nan
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()

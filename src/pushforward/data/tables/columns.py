@@ -11,7 +11,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from pushforward.data.tables.cells import Format
+from pushforward.data.tables.cells import Format, iso_date
 from pushforward.data.tables.rows import between
 from pushforward.errors import DataError
 from pushforward.numbers import counted, some
@@ -320,7 +320,11 @@ class Number(Column):
         return [missing if math.isnan(value) else self.form.cell(value) for value in values.tolist()]
 
     def read(self, cells: Sequence[str]) -> NDArray[np.float64]:
-        return np.array([self.form.value(cell) for cell in cells], dtype=np.float64)
+        values = np.array([self.form.value(cell) for cell in cells], dtype=np.float64)
+        if self.kind == "date":
+            for place in np.flatnonzero(np.isnan(values)):
+                values[place] = iso_date(cells[int(place)])
+        return values
 
     def nearest(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         held = np.full(len(values), np.inf)

@@ -8,7 +8,6 @@ import operator
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any
 
@@ -150,7 +149,7 @@ def check_constraints(constraints: Iterable[Constraint], fields: Fields) -> None
             )
         text = constraint.quoted
         forbids = isinstance(constraint._parsed[0].ops[0], ast.NotEq) and compared[0].kind in ("category", "ordinal")
-        if text is not None and np.isnan(_read(compared[0], text)[0]) and not forbids:
+        if text is not None and np.isnan(compared[0].read([text])[0]) and not forbids:
             expected = some(compared[0].levels) or "a number, or a date such as 2021-03-04"
             hint = did_you_mean(text, compared[0].levels)
             raise UsageError(f'{who} compares "{compared[0].name}" with {in_quotes(text)}.{hint} Expected {expected}.')
@@ -180,7 +179,7 @@ def holds(constraint: Constraint, fields: Fields, values: Values) -> NDArray[np.
     missing: Any = np.any([np.isnan(column) for column in numbers.values()], axis=0)
     if constraint.quoted is not None:
         (field,) = (fields[name] for name in constraint.names)
-        numbers[TEXT] = _numbered(field, _read(field, constraint.quoted), levels)[0]
+        numbers[TEXT] = _numbered(field, field.read([constraint.quoted]), levels)[0]
     sides = [_computed(side, quoted, numbers) for side in (tree.left, *tree.comparators)]
     compared: Any = True
     for op, left, right in zip(tree.ops, sides, sides[1:], strict=False):
@@ -195,20 +194,6 @@ def _numbered(field: Column, values: NDArray[np.float64], levels: Sequence[str])
         return field.numbers(values)
     places = np.array([*(float(levels.index(text)) for text in field.levels), math.nan])
     return places[np.where(np.isnan(values), len(field.levels), values).astype(np.int64)]
-
-
-def _read(field: Column, text: str) -> NDArray[np.float64]:
-    value = field.read([text])
-    return np.array([iso_date(text)]) if np.isnan(value[0]) and field.kind == "date" else value
-
-
-def iso_date(text: str) -> float:
-    """Convert an ISO 8601 date to seconds since 1970, in UTC unless the text specifies a time zone; NaN for other texts."""
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        return math.nan
-    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
 
 
 def _shared(fields: Sequence[Column]) -> tuple[str, ...]:

@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pushforward.data.tables.constraints import iso_date
 from pushforward.data.tables.string_columns import MISSING, CellRows, Collector, Faults, RawColumn
 from pushforward.errors import DataError, UsageError, did_you_mean
 from pushforward.files import plain_path
@@ -270,7 +269,7 @@ class GappyFile:
         numbered = [f"x{place}" for place in range(len(header))]
         if not named and len(header) != len(names) and not set(names) <= set(numbered):
             raise DataError(
-                f"{path} has {len(header)} columns and no header line. Add one; the columns of the model are {some(names)}."
+                f"{path} has {len(header)} columns and no header line. Add one; the expected columns are {some(names)}."
             )
         ending = "\r\n" if "\r\n" in content.decode(cells.encoding) else "\n"
         header = header if named else list(names) if len(header) == len(names) else numbered
@@ -301,7 +300,6 @@ def gappy_values(
     fields: Sequence[Column],
     absent: Iterable[str] = (),
     lines: Sequence[int] | None = None,
-    dates: bool = False,
     foreign: bool = False,
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """Return the values of a table's columns and which cells are missing, (n, columns) each.
@@ -312,11 +310,10 @@ def gappy_values(
     Args:
         name: Name of the table in messages.
         columns: Columns of the table.
-        fields: Columns of the model.
+        fields: Expected columns; dates may be in ISO 8601 format instead of their own.
         absent: Texts that denote a missing value, in addition to `MISSING`.
         lines: Line of each row in the file, for messages; None for a table without a file, whose
             rows are counted from 0.
-        dates: Whether dates may be in ISO 8601 format instead of the column's own.
         foreign: Whether other texts than the categories of a column are values, as in samples of
             other programs; they get the number after the last category.
 
@@ -329,7 +326,7 @@ def gappy_values(
     names = [column.name for column in columns]
     if not known.keys() & {column.name for column in fields} or len(known) < len(columns):
         raise DataError(
-            f"{name} has the columns {', '.join(names)}. At least one must be a column of the model, and names must be unique."
+            f"{name} has the columns {', '.join(names)}. At least one must be an expected column, and names must be unique."
         )
     values = np.full((len(columns[0].codes), len(fields)), np.nan)
     missing = np.zeros(values.shape, dtype=bool)
@@ -340,8 +337,6 @@ def gappy_values(
         column, levels = known[wanted.name], getattr(wanted, "names", ())
         gaps = np.array([text in texts and text not in levels for text in column.texts], dtype=bool)
         read = wanted.read(column.texts)
-        if dates and wanted.kind == "date":
-            read = np.where(np.isnan(read), [iso_date(text) for text in column.texts], read)
         if wanted.rare or (foreign and levels):
             read[np.isnan(read) & ~gaps] = len(levels)
         odd = np.flatnonzero(np.isnan(read) & ~gaps).tolist()
@@ -349,7 +344,7 @@ def gappy_values(
         if odd:
             expected = f" Expected one of: {some(levels)}." if levels else ""
             where = column.where(odd, numbers)
-            faults.add(f'The column "{wanted.name}" of the model does not have these values: {where}.{expected}')
+            faults.add(f'The column "{wanted.name}" does not have these values: {where}.{expected}')
     faults.refuse(name)
     return values, missing
 

@@ -271,9 +271,12 @@ def _of_numbers(column: RawColumn, cells: Sequence[str], texts: Sequence[str], s
 def _of_texts(column: RawColumn, places: Sequence[int], numeric: Sequence[bool], lines: Sequence[int], faults: Faults) -> Finding:
     name, counts, texts = column.name, column.counts[list(places)], [column.texts[place] for place in places]
     n, different, are = int(counts.sum()), len(places), np.array(numeric)
+    amounts = np.array([bool(_UNIT.match(text)) for text in texts])
     identifier = n > IDENTIFIER_ROWS and different >= IDENTIFIER_SHARE * n
     several = different > MOST_CATEGORIES
-    odd = [place for place, number in zip(places, numeric, strict=True) if not number]
+    if (identifier or several) and not amounts.all():
+        are |= amounts
+    odd = [place for place, number in zip(places, are, strict=True) if not number]
     codes = all(is_code(column.texts[place]) for place in odd) and counts[~are].sum() >= CODES * n and not (identifier or several)
     what = looks_like(name, texts, n, "category")
     seems = f" (it looks like {what})" if what else ""
@@ -285,7 +288,7 @@ def _of_texts(column: RawColumn, places: Sequence[int], numeric: Sequence[bool],
             f'`drop="{name}"`.'
         )
         return Finding(name, "drop", "numbers and other text")
-    if (several and not identifier) or ((several or identifier) and all(map(_UNIT.match, texts))):
+    if (several and not identifier) or ((several or identifier) and amounts.all()):
         faults.add(
             f'The column "{name}"{seems} contains {different:,} distinct texts, such as '
             f'"{texts[0][:40]}", which are too many categories. Write numbers with the same unit '

@@ -172,7 +172,7 @@ NAMED = {
         r"rut|cedula|cpr|hetu|nuss|amka|egn|oib|jmbg|matricul[ae]|matricola|legajo|tessera|"
         r"cod(ice)? fiscale|person (names?|naam|navn|namn|alias)|nom(bre|e)? person|identifiant|"
         r"uname|uid|nick|insta|"
-        r"inlog ?naam|kullanici adi|\w*tunnus|discord|steam (name|id)|skype|badge|\w{3,}(ed|"
+        r"inlog ?naam|kullanici adi|\w*tunnus|discord|steam (name|id)|skype|badge|id person|\w{3,}(ed|"
         r"wd) by|osobni id|"
         r"osobni cislo|rodne cislo|ss last|(user|account|profile) ?name|"
         r"pseudo(nym)?|github|instagram|aadhaar|инн|снилс|паспорт|身份证|身份证号|マイナンバー|주민등록번호)\b",
@@ -250,7 +250,9 @@ def _by_content(words: str, texts: Sequence[str], different: float) -> str:
     least = HINTED if re.search(_HINTS, words) else KNOWN
     if known > least and _fraction(_NO_PERSON, texts) < KNOWN:
         return "names"
-    if different > UNIQUE and (re.search(r"\bid\b|^person$", words) or _fraction(_CODE, texts) > UNIQUE):
+    if different > UNIQUE and (re.search(r"\bid\b", words) or _fraction(_CODE, texts) > UNIQUE):
+        return "identifiers"
+    if different > VARIED and words == "person" and _fraction(r"\S{3,}", texts) > MOST:
         return "identifiers"
     return "free text" if different > VARIED and _fraction(_SENTENCE, texts) > MOST else ""
 
