@@ -39,6 +39,7 @@ scale             cfg cfg_scale guidance guidance_scale guidance_strength guidan
 interval          guidance_interval
 label             category class class_ class_id class_idx class_label class_labels cls labels
 given             condition conditions condition_columns known_columns
+condition         conditions given
 solver            integrator noise_scheduler ode_solver sampler scheduler
 grid              sigmas timestep_spacing timesteps use_karras_sigmas
 truncation        psi truncation_psi

@@ -14,7 +14,6 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
     ],
     "report/answers.py": [
         ("if own.better_than(base):", "if True:", "report_findings"),
-        ("known and slower(fast, slow) is None", "slower(fast, slow) is None", "report_findings"),
         ("if lacks[what] > LONGEST and smaller:", "if smaller:", "report_findings"),
         ("if end is None and begin.advice]", "if begin.advice]", "report_findings"),
     ],

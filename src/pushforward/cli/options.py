@@ -418,7 +418,7 @@ def _error(error: CycloptsError) -> str:
         return f"error: {_unknown_command(error.unused_tokens[0], error.app)}"
     if isinstance(error, UnusedCliTokensError):
         unused = shlex.join(error.unused_tokens or ())
-        return f"error: unexpected argument: {unused}. Write options by name, such as --data. See: pushforward {verb} --help"
+        return f"error: unexpected argument: {unused}. Write options by name. See: pushforward {verb} --help"
     if isinstance(error, MissingArgumentError) and error.argument is not None:
         if error.argument.name == "--[KEYWORD]":  # the verb itself reports settings without a value
             words = error.root_input_tokens or ()

@@ -96,7 +96,8 @@ def sample(
     left_out = loaded.space.left_out if isinstance(loaded.space, TableSpace) else ()
     if lacking := [name for name in left_out if name not in filled]:
         say(f"columns left out of training are not written: {some(lacking)}")
-        say(f"To number the rows: --fill {shlex.quote(lacking[0])}=sequence")
+        if not filled:
+            say(f"To number the rows in one of them: --fill {shlex.quote(lacking[0])}=sequence")
     condition = condition_of(loaded, label, given)
     to: dict[str, Any] = {"overwrite": placing.overwrite, "zoom": placing.zoom, "fill": filled}
     with precision_of(loading), counted() as tally:

@@ -262,6 +262,7 @@ class Judge:
             len(self.data.held_out),
             self.data.fingerprint,
             tuple(entry for kind in space.conditions.values() for entry in kind.entries),
+            getattr(space, "left_out", ()),
         )
         settings = Settings(
             n=self.n,

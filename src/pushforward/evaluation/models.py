@@ -356,7 +356,7 @@ def of_run(result: ModelResult, run: Run) -> ModelResult:
         other_parameters=training_only(run.method, run.transport),
         losses={player: Series(*zip(*line, strict=True)) for player, line in losses.items()},
         commands=tuple(commands(run)),
-        extension=_resume(run, Budget(**run.spec["budget"]).longer(state["step"])),
+        extension="" if run.options else _resume(run, Budget(**run.spec["budget"]).longer(state["step"])),
         config={name: _without_space(run.spec[name]) for name in SETTINGS if run.spec.get(name) not in (None, {}, [])},
         origin=origin_of(run),
     )

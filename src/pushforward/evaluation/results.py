@@ -156,6 +156,7 @@ class DataInfo(Record):
         held_out: Number of held-out examples.
         fingerprint: SHA-256 of all examples, hexadecimal.
         given: Names of the conditions.
+        left_out: Names of the columns of a table that are neither learned nor scored.
     """
 
     name: str = ""
@@ -167,6 +168,7 @@ class DataInfo(Record):
     held_out: int | None = None
     fingerprint: str = ""
     given: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

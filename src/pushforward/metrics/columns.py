@@ -153,9 +153,10 @@ class ColumnShapes:
         """
         assert samples.table is not None
         each, *terms = shape_errors(samples.table)
+        extra: dict[str, Any] = {"columns": samples.table.names, "errors": tuple(each.tolist())}
         if not samples.errors:
-            return {"column_error": Score(float(each.mean()))}
-        extra = {"columns": samples.table.names, "errors": tuple(each.tolist()), **histograms(samples.table)}
+            return {"column_error": Score(float(each.mean()), extra=extra)}
+        extra |= histograms(samples.table)
         error, shared = errors(terms[0], terms[1])
         return {"column_error": Score(float(each.mean()), error=error, reference_error=shared, extra=extra)}
 
@@ -258,13 +259,13 @@ class PairTrends:
         pairs, each, terms = pair_errors(samples.table)
         if not pairs:
             return {}
-        if not samples.errors:
-            return {"pair_error": Score(float(each.mean()))}
         names = samples.table.names[:SHOWN]
         matrix = np.full((len(names), len(names)), np.nan)
         for (first, second), error in zip(pairs, each, strict=True):
             if second < len(names):
                 matrix[first, second] = matrix[second, first] = error
-        error, shared = errors(*terms)
         extra = {"columns": names, "matrix": tuple(map(tuple, matrix.tolist()))}
+        if not samples.errors:
+            return {"pair_error": Score(float(each.mean()), extra=extra)}
+        error, shared = errors(*terms)
         return {"pair_error": Score(float(each.mean()), error=error, reference_error=shared, extra=extra)}

@@ -22,9 +22,9 @@ from pushforward.report.statistics import (
     floor_statistic,
     floor_text,
     inside,
+    main_metrics,
     named,
     sessions,
-    slower,
     standing,
     statistic,
     statistics,
@@ -50,7 +50,11 @@ def answers(comparison: Comparison) -> dict[str, str]:
         lines = {"Quality": _quality(comparison, metric), "Baseline": _baseline(comparison, metric)}
     else:
         lines = {"Best": _best(comparison, metric), "Clear?": standing(comparison, metric)}
-    lines["Privacy" if comparison.data.kind == "row" else "Copies"] = _copies(comparison, found)
+    copies = _copies(comparison, found)
+    left_out = comparison.data.left_out
+    if left_out and not all(model.run for model in comparison.models):
+        copies = f"{copies} Columns that were left out are not compared: {some(left_out)}."
+    lines["Privacy" if comparison.data.kind == "row" else "Copies"] = copies
     lines["Speed"] = _speed(comparison)
     lines["Problems"] = _problems(comparison, found)
     lines["Next"] = _next(comparison)
@@ -150,32 +154,19 @@ def _copies(comparison: Comparison, found: Sequence[Finding]) -> str:
 
 
 def _speed(comparison: Comparison) -> str:
-    """State the time per sample of each model, the fastest first; models that are equally fast share a range."""
-    timed = [(model.sampling.seconds_per_sample, model) for model in comparison.models if model.sampling.seconds_per_sample]
+    """State the time per sample of each model, the fastest first."""
+    times = {model.name: model.sampling.seconds_per_sample for model in comparison.models}
+    timed = sorted((seconds, name) for name, seconds in times.items() if seconds)
     if not timed:
         return ""
-    timed.sort(key=lambda pair: pair[0])
-    apart = len(sessions(comparison)) > 1
-    groups: list[list[tuple[float, ModelResult]]] = []
-    for seconds, model in timed:
-        if groups and not apart and _equally_fast(groups[-1][0][1], model):
-            groups[-1].append((seconds, model))
-        else:
-            groups.append([(seconds, model)])
     factor, unit = duration_unit(timed[-1][0])
-    parts = []
-    for group in groups:
-        ends = dict.fromkeys(plain(seconds / factor, 2) for seconds, _ in (group[0], group[-1]))
-        parts.append(f"{' to '.join(ends)} {unit} for {named(model.name for _, model in group)}")
+    parts = [f"{plain(seconds / factor, 2)} {unit} for {name}" for seconds, name in timed]
     if len(comparison.models) == 1:
         return f"One sample takes {parts[0].partition(' for ')[0]}."
-    note = " The times cannot be compared, because they were measured in different sessions." if apart else ""
-    return f"One sample takes {some(parts)}.{note}"
-
-
-def _equally_fast(fast: ModelResult, slow: ModelResult) -> bool:
-    known = fast.sampling.timing.high is not None and slow.sampling.timing.low is not None
-    return known and slower(fast, slow) is None
+    text = f"One sample takes {some(parts)}."
+    if len(sessions(comparison)) > 1:
+        text += " The times cannot be compared, because they were measured in different sessions."
+    return text
 
 
 def _problems(comparison: Comparison, found: Sequence[Finding]) -> str:
@@ -207,13 +198,15 @@ def _worst_columns(comparison: Comparison, model: ModelResult) -> list[str]:
         score = statistic(comparison, model, metric)
         if score is None or at_floor(comparison, metric, score):
             continue
-        extra = model.scores.get(metric, Score()).extra
+        extra = model.scores[metric].extra
         values = np.array(extra.get(errors, ()), dtype=float)
-        real = np.array(comparison.floors[metric].extra.get(errors, 0.0), dtype=float)
-        if np.isfinite(values).any():
-            places = np.unravel_index(np.nanargmax(values - real), values.shape)
-            names = " and ".join(extra["columns"][place] for place in places)
-            said.append(f"its largest {what} error in {names} ({percent(values[places])})")
+        real = np.array(comparison.floors.get(metric, Score()).extra.get(errors, ()), dtype=float)
+        if values.shape != real.shape or not np.isfinite(values).any():
+            continue
+        places = np.unravel_index(np.nanargmax(values - real), values.shape)
+        names = " and ".join(extra["columns"][place] for place in places)
+        shown = f"{percent(values[places])}{BESIDE}{percent(real[places])} for real data"
+        said.append(f"a {what} error in {names} of {shown}")
     return said
 
 
@@ -262,8 +255,9 @@ def _training_advice(comparison: Comparison, model: ModelResult) -> str:
     if lacks[what] > 1:
         return f"{{names}} had too few {what}.{LONGER}"
     metric = comparison.ranking_metric("quality") or ""
-    score = statistic(comparison, model, metric)
-    if score is not None and at_floor(comparison, metric, score):
+    scores = [(name, statistic(comparison, model, name)) for name in main_metrics(comparison)]
+    known = [(name, score) for name, score in scores if score is not None]
+    if known and all(at_floor(comparison, name, score) for name, score in known):
         label = inside(comparison.info(metric).label)
         same = f"{{names}} cannot be distinguished from real data in {label}{_at_n(comparison)}."
         return f"{same} Longer training can only be judged with more samples."

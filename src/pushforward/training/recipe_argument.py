@@ -147,12 +147,13 @@ def from_run(init: str | Path | Run, recipe: Recipe, plugins: Sequence[str | Pat
     run = opened(init, plugins)
     there, here = _identity(run.spec["recipe"], run.spec["method"]), _identity(recipe.name, spec.describe(recipe.method))
     conditions = run.method.space.conditions, recipe.method.space.conditions
+    there["conditions"], here["conditions"] = (", ".join(kinds) or "none" for kinds in conditions)
     for name in conditions[0].keys() & conditions[1].keys() - {"label"}:
         if not conditions[0][name].fits(conditions[1][name]):
             there[name], here[name] = (kinds[name].describe() for kinds in conditions)
     if differing := [name for name in there if name in here and there[name] != here[name]]:
         what = ", ".join(f"{name} {there[name]} there and {here[name]} here" for name in differing)
-        raise UsageError(f"`init={run.folder}` was trained with another method: {what}.")
+        raise UsageError(f"`init={run.folder}` was trained with other settings: {what}.")
     try:
         restore(recipe.method, run.method.state_dict(), run.folder)
     except CheckpointError as error:

@@ -14,7 +14,7 @@ from pushforward.data.core.hashes import held_out_indices
 from pushforward.data.core.load import LoadOptions, check_there, read, reading_of
 from pushforward.data.readers.reader import Reading, examples_in
 from pushforward.data.readers.tables import TABLES, read_pair
-from pushforward.errors import DataError
+from pushforward.errors import DataError, UsageError
 
 PARTS = 3  # one part is compared with samples, the others give the scores of real data
 
@@ -53,6 +53,11 @@ def real_data(
         others = np.delete(np.arange(len(every)), held)
         return replace(data, train=every.take(others), held_out=every.take(held), trained_on=False)
     source = Path(train).expanduser()
+    if source.resolve() == place.resolve():
+        raise UsageError(
+            f"{train} is also the real data. Samples are compared with examples that the program was not trained on: "
+            "divide the data into two files, or leave out `train`."
+        )
     for path in (place, source):
         check_there(os.path.join(path.parent, path.name))
     reading = reading_of(settings)

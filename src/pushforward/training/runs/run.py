@@ -223,11 +223,7 @@ _KINDS: dict[str, Any] = {
 
 
 def check_counts(content: Any, most: float = LARGEST, counted: bool = False) -> None:
-    """Raise an error if networks, solvers or transports in a spec have a number above ``most``, such as layers or steps.
-
-    Raises:
-        CheckpointError: With the number.
-    """
+    """Raise a CheckpointError if networks, solvers or transports in a spec have a number above ``most``, such as layers."""
     if isinstance(content, dict):
         part = spec.registered().get(str(content.get("part")))
         counted = counted if part is None else f"{part.__module__}.".startswith(_COUNTED)
@@ -290,6 +286,9 @@ class Run(Viewed):
             training ended with the weights of an earlier step.
         weights: Hash of the weights file, by which learned grids and tables are matched.
         warnings: Sentences that a report must print.
+
+    Attributes:
+        options: Sampling options of `configured`.
     """
 
     def __init__(
@@ -304,6 +303,7 @@ class Run(Viewed):
         self.folder, self.spec, self.method, self.state, self.weights = folder, content, method, state, weights
         self.warnings = tuple(warnings)
         self._guides: tuple[Path, ...] = ()
+        self.options: dict[str, Any] = {}
 
     @property
     def name(self) -> str:
@@ -388,8 +388,7 @@ class Run(Viewed):
             options: See `pushforward.sampling_options.Sampling`; ``weaker`` may also be a run, its folder, or FOLDER@CHECKPOINT.
 
         Raises:
-            UsageError: If the model does not support an option, a value is out of range, or a
-                learned grid belongs to other weights.
+            UsageError: If an option is not supported or out of range, or a learned grid is for other weights.
             CheckpointError: If ``weaker`` is not a run.
         """
         given = given_options(options)
@@ -397,8 +396,8 @@ class Run(Viewed):
             return self
         run = copy.copy(self)
         run.warnings = (*self.warnings, *self.learned.stale(self.transport, given))
-        for name in ("transport", "seen"):
-            run.__dict__.pop(name, None)
+        run.__dict__.pop("seen", None)
+        run.options = {**self.options, **given}
         weaker = given.get("weaker")
         if isinstance(weaker, (str, Path)):
             folder, checkpoint = checkpoint_in(weaker)
