@@ -18,6 +18,7 @@ from pushforward.data.tables.columns import Format
 from pushforward.data.tables.csv_dialect import Layout
 from pushforward.errors import DataError, UsageError
 from pushforward.recipes.flow import flow
+from pushforward.sampling_options import with_conditions
 
 
 @pytest.fixture(scope="module")
@@ -128,6 +129,12 @@ def test_messages_on_given_values_say_what_is_expected(shop, tmp_path):
     for value in (pd.NA, pd.NaT, None, float("nan")):
         values = known.entered(known.blank(1, "cpu"), "rating", value, 1).numpy()[:, start : start + known.fields[1].width]
         assert np.isnan(known.fields[1].decode(values)).all()
+    assert with_conditions(None, {"rating": None}, shop.space) == ({"rating": ""}, {})
+    start += known.fields[1].width
+    days = [
+        known.entered(known.blank(1, "cpu"), "day", value, 1)[:, start] for value in ("1970-01-02", pd.Timestamp("1970-01-02"))
+    ]
+    assert days[0] == days[1]
     with pytest.raises(UsageError, match=r'There is no class "7"\. Expected .*: 0, 1, 2\.$'):
         Label(("0", "1", "2")).index("7")
     (tmp_path / "s.csv").write_text("product,x\npen,1\npen,2\n")

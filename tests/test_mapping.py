@@ -15,6 +15,7 @@ from pushforward.methods import Mapping, Now
 from pushforward.methods.flow_map import Dyadic, Sorted, mean_velocity, straight
 from pushforward.methods.flow_map_targets import End, Middle, Progressive, Start, Where
 from pushforward.paths import VP, Linear, LogitNormal
+from pushforward.sampling_options import configure
 from pushforward.solvers import Jump
 from pushforward.solvers.solver import stepped
 from pushforward.testing import assert_same, final_state, ring
@@ -253,6 +254,9 @@ def test_a_flow_map_at_one_time_is_a_denoiser_for_every_solver():
     jumped = Flow(jumping(), "jump", 1)(z)
     for name in ("heun", "dpm:3"):
         torch.testing.assert_close(Flow(jumping(), name, 200)(z), jumped, rtol=0, atol=1e-3)
+        assert configure(Flow(jumping(), "jump", 1), solver=name, steps=9).steps == 9
+        with pytest.raises(UsageError, match="`steps`"):
+            configure(Flow(jumping(), "jump", 1), solver=name)
 
 
 def test_a_flow_map_jumps_on_another_path():

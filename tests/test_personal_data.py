@@ -63,6 +63,7 @@ PERSONAL = {
         ("x", digits("+49 1## #######")),
         ("x", digits("(555) ###-####")),
         ("Handynr", digits("4########")),
+        ("tlf_mov", digits("6## ### ###")),
     ],
     "card numbers": [("x", luhn("412"))],
     "account numbers": [("x", digits("DE## #### #### #### #### ##")), ("Kontonummer", digits("4#######"))],
@@ -86,6 +87,8 @@ PERSONAL = {
         ("customerId", [str(R.randint(1, 90)) for _ in range(N)]),
         ("Numéro de sécurité sociale", digits("1 ## ## ## ### ### ##")),
         ("Fallnr.", digits("1####")),
+        ("cod_cli", [f"C{R.randint(100, 199)}" for _ in range(N)]),
+        ("GebrNaam", [f"{name}{R.randint(1, 99)}" for name in joined(WORDS)]),
     ],
     "free text": [("x", joined(*[WORDS] * 6)), ("Bemerkung", joined(WORDS, WORDS, WORDS))],
 }
@@ -108,6 +111,9 @@ OTHERS = [
     ("year_built", [str(R.randint(1890, 2020)) for _ in range(N)]),
     ("scientific_name", joined("Acer Rosa Viola Salix Pinus Prunus", "alba nigra major vulgaris montana rubra")),
     ("sku", digits("SKU-#####")),
+    ("Bestellnr", digits("4#######")),
+    ("transaction_id", digits("TX######")),
+    ("num_clientes", digits("4###")),
     ("last_login", [f"202{R.randint(0, 3)}-10-{R.randint(10, 28)} 1{R.randint(0, 9)}:{R.randint(10, 59)}:00" for _ in range(N)]),
     ("depth", [str(i * 3 + R.randint(0, 2)) for i in range(N)]),
 ]

@@ -113,6 +113,9 @@ def test_a_schema_is_written_of_what_could_be_read(tmp_path):
     data = load(path, schema=str(schema))
     assert data.space.names == ("cost",)
     assert data.space.fields[0].form.suffix == " EUR"
+    columns = {"id": "ab" * 30, "cost": [f"{v / 7:.3f} EUR" if v % 9 else "n/a EUR" for v in range(60)]}
+    with pytest.raises(DataError, match='"cost" contains numbers and 7 cells with other text.*n/a EUR'):
+        load(write(tmp_path / "gaps.csv", columns))
     (tmp_path / "forced.json").write_text(
         '{"columns": {"cost": {"kind": "number", "suffix": " USD"}, "price": {"kind": "drop"}}}'
     )
