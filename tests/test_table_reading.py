@@ -114,7 +114,7 @@ def test_a_schema_is_written_of_what_could_be_read(tmp_path):
     assert data.space.names == ("cost",)
     assert data.space.fields[0].form.suffix == " EUR"
     columns = {"id": "ab" * 30, "cost": [f"{v / 7:.3f} EUR" if v % 9 else "n/a EUR" for v in range(60)]}
-    with pytest.raises(DataError, match='"cost" contains numbers and 7 cells with other text.*n/a EUR'):
+    with pytest.raises(DataError, match=r'"cost" contains numbers and 7 cells with other text.*n/a EUR'):
         load(write(tmp_path / "gaps.csv", columns))
     (tmp_path / "forced.json").write_text(
         '{"columns": {"cost": {"kind": "number", "suffix": " USD"}, "price": {"kind": "drop"}}}'

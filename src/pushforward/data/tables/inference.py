@@ -274,7 +274,7 @@ def _of_texts(column: RawColumn, places: Sequence[int], numeric: Sequence[bool],
     amounts = np.array([bool(_UNIT.match(text)) for text in texts])
     identifier = n > IDENTIFIER_ROWS and different >= IDENTIFIER_SHARE * n
     several = different > MOST_CATEGORIES
-    if (identifier or several) and not amounts.all():
+    if not amounts.all() and any(unit_of([text for text, is_amount in zip(texts, amounts, strict=True) if is_amount])):
         are |= amounts
     odd = [place for place, number in zip(places, are, strict=True) if not number]
     codes = all(is_code(column.texts[place]) for place in odd) and counts[~are].sum() >= CODES * n and not (identifier or several)
