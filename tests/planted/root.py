@@ -162,7 +162,8 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("denoiser, table = _guided(flow.denoiser, given)", "denoiser, table = flow.denoiser", "cli_editing"),
         ('"steps" in given and unguided', '"steps" in given', "sampling"),
         ('given.get("weaker_scale", 2.0)', "2.0", "sampling"),
-        ("flow.solver.jumps", "False", "sampling"),
+        ("and flow.solver.jumps else None", "and False else None", "sampling"),
+        ("if flow.solver.jumps and not solver.jumps", "if False", "mapping"),
     ],
     "spec.py": [
         ('part["network"] = copy.deepcopy(network)', 'part["network"] = network', "training"),
