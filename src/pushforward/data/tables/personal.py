@@ -174,7 +174,7 @@ NAMED = {
         r"uname|uid|nick|insta|"
         r"inlog ?naam|kullanici adi|\w*tunnus|discord|steam (name|id)|skype|badge|id person|\w{3,}(ed|"
         r"wd) by|osobni id|"
-        r"osobni cislo|rodne cislo|ss last|(user|account|profile) ?name|"
+        r"osobni cislo|rodne cislo|ss last|(user|\w*account|profile) ?name|"
         r"pseudo(nym)?|github|instagram|aadhaar|инн|снилс|паспорт|身份证|身份证号|マイナンバー|주민등록번호)\b",
         r"\d+|\S.{2,}",
     ),
