@@ -163,9 +163,11 @@ def floor_statistic(comparison: Comparison, metric: str) -> Statistic | None:
 
 
 def guess_statistics(comparison: Comparison) -> dict[str, Statistic]:
-    """Return the scores of guesses without a model, by metric, for metrics with such a baseline."""
+    """Return the scores of guesses without a model, by metric; a guess varies by its own error, or not at all."""
     known = [(metric, statistic(comparison, row, metric)) for row in comparison.guesses for metric in row.scores]
-    return {metric: score for metric, score in known if score is not None}
+    return {
+        metric: replace(score, variations=Variations(Variation(score.width**2))) for metric, score in known if score is not None
+    }
 
 
 def ratio_of(row: ModelResult, metric: str) -> float | None:
