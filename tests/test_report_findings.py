@@ -514,6 +514,14 @@ def trained(content, values, name="flow"):
     return content
 
 
+def test_small_scores_have_a_digit_in_sentences(content):
+    for number, entry in enumerate(content["models"]):
+        entry["scores"]["frechet"] |= {"value": 2e-5 * (number + 1), "spread": None, "interval": [0.0, 9e-4]}
+    said_first = answered(content)["Best"]
+    assert "0.00002" in said_first
+    assert "0.0000)" not in said_first
+
+
 def test_a_guess_is_a_constant_that_a_better_score_outperforms():
     bits = {"bpd": MetricInfo("Bits per dimension", "lower", "The length of a code.")}
     uniform = ModelResult("uniform guess", scores={"bpd": Score(4.09)})
