@@ -87,6 +87,7 @@ MISTAKES = {
     "a generator of NumPy": (lambda run: run.sample(2, generator=np.random.default_rng()), "must be a torch.Generator"),
     "no passes": (lambda run: pf.fit("flow", "digits", epochs=0), "`epochs` must be positive"),
     "an option of resume": (lambda run: pf.resume(run, checkpont="step_000002"), 'pf.resume .*Did you mean "checkpoint"'),
+    "a run twice": (lambda run: pf.compare({"it": [run, run]}), "different seeds"),
     "recipes compared": (lambda run: pf.compare(["flow", "gan"], "digits"), "is a recipe"),
     "a seed": (lambda run: run.sample(3, seeds=1), '"seeds".*Did you mean "seed"'),
     "a network of x and t": (

@@ -72,6 +72,21 @@ def test_trainings_of_a_recipe_have_an_interval_over_trainings(first):
     assert together["energy"].interval is None, "two trainings that agree do not say how trainings vary"
 
 
+def test_finished_runs_of_a_recipe_are_one_row_also_if_they_were_scored_apart():
+    data, other = cloud(), cloud(1)
+    models = [GaussianBaseline.fit(data), GaussianBaseline.fit(other)]
+    options = {"n": 40, "repeats": 2, "curve": False}
+    listed = pf.compare({"it": models, "else": models[0]}, data, **options)
+    apart = [pf.compare({f"it-{seed}": model}, data, **options) for seed, model in enumerate(models)]
+    for comparison in (listed, pf.compare(apart, seeds=2)):
+        assert len(comparison["it"].trainings) == comparison.settings.seeds == 2
+        assert comparison["it"].scores == listed["it"].scores
+    assert pf.compare(apart).settings.seeds == 1
+    assert listed["else"].trainings == ()
+    with pytest.raises(UsageError, match="got a and b"):
+        pf.compare({"a": models[0], "b": models[1]}, data, seeds=2)
+
+
 def test_comparisons_of_one_protocol_are_joined_without_scoring_again(first, tmp_path, monkeypatch):
     other = compared(cloud(), "other", repeats=3)
     monkeypatch.setattr("pushforward.evaluation.evaluator.score", None)  # whoever scored again would fail

@@ -19,7 +19,7 @@ from pushforward.errors import CheckpointError, UsageError
 from pushforward.evaluation.comparison import aggregated
 from pushforward.evaluation.results import Comparison, ModelResult
 from pushforward.files import Damaged
-from pushforward.metrics import MetricInfo, Score
+from pushforward.metrics import MetricInfo, Score, describe
 from pushforward.report import Report
 from pushforward.report.plain_text import text
 from pushforward.report.statistics import main_metrics
@@ -108,6 +108,16 @@ def test_scores_for_papers(content, tmp_path):
     assert 0 < bold == clear < sum(metric in main for metric, _ in pairs)
 
 
+@pytest.mark.parametrize("gap", [0.1006, 0.0994])
+def test_only_the_interval_of_a_significant_difference_excludes_0_as_it_is_printed(gap):
+    error = 0.1 / 2.2414 / 2**0.5  # so that the margin is 0.1
+    rows = [ModelResult(name, scores={"kid": Score(value, error=error)}) for name, value in (("a", 0.3), ("b", 0.3 + gap))]
+    whole = Comparison(metrics={"kid": dataclasses.replace(describe()["kid"], role="quality")}, models=tuple(rows))
+    (line,) = re.findall("^a .*b.*", Report(whole).to_latex().replace("$-$", "-"), re.MULTILINE)
+    low, high = map(float, re.findall(r"(-?[\d.]+)[,\]]", line))
+    assert (low * high > 0) is ("textbf" in line) is (gap > 0.1)
+
+
 def test_files_are_written_whole_or_not_at_all(content, tmp_path, monkeypatch):
     written = report(content)
     written.save_all(tmp_path / "new" / "folder")
@@ -148,6 +158,8 @@ def test_the_short_text_is_the_answers_and_a_table_in_25_lines(content, copies, 
     assert not re.search(r"\[.*\]|±", said), "answers are without intervals"
     (head,) = [line for line in lines if "Fréchet distance ↓" in line]
     assert len(re.split(r"  +", head.strip())) <= 5, "and the column of names"
+    table = lines[lines.index(head) + 1 : -2]
+    assert len(table) < 3 or [line[:6] for line in table[-2:]] == ["no net", "real d"], "models are left out first"
 
 
 def test_commands_of_the_answers_are_not_broken_and_stand_on_the_page_as_code(content):

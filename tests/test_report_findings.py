@@ -513,6 +513,26 @@ def trained(content, values, name="flow"):
     return content
 
 
+def test_small_scores_have_a_digit_in_sentences(content):
+    for number, entry in enumerate(content["models"]):
+        entry["scores"]["frechet"] |= {"value": 2e-5 * (number + 1), "spread": None, "interval": [0.0, 9e-4]}
+    said_first = answered(content)["Best"]
+    assert "0.00002" in said_first
+    assert "0.0000)" not in said_first
+
+
+def test_a_guess_is_a_constant_that_a_better_score_outperforms():
+    bits = {"bpd": MetricInfo("Bits per dimension", "lower", "The length of a code.")}
+    uniform = ModelResult("uniform guess", scores={"bpd": Score(4.09)})
+
+    def lines(value):
+        scored = ModelResult("vdm", scores={"bpd": Score(value, 0.03, 0.03, (value,), interval=(value - 0.06, value + 0.06))})
+        return said(Comparison(metrics=bits, models=(scored,), guesses=(uniform,)), "warning")
+
+    assert lines(3.46) == []
+    assert len(lines(4.07)) == len(lines(4.2)) == 1
+
+
 def test_trainings_of_a_recipe_are_one_row_with_their_own_spread(content):
     content = trained(content, (0.12, 0.20, 0.13))
     pictures = {entry["name"]: {"grid": i} for i, entry in enumerate(content["models"])} | {"real": {"grid": 9}}

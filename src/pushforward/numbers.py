@@ -72,9 +72,13 @@ def _fixed(x: float, decimals: int) -> str:
 
 
 def bounded(mean: Any, interval: Sequence[float], decimals: int | None = None) -> tuple[str, str]:
-    """Format a mean and its interval, such as ``[0.112, 0.148]``, with the same decimals (by default, for half its width)."""
+    """Format a mean and its interval, such as ``[0.112, 0.148]``, with the same decimals.
+
+    The default suits half the width of the interval, and shows a non-zero digit of each end.
+    """
     if decimals is None:
-        decimals = decimals_of(mean, abs(interval[1] - interval[0]) / 2)
+        needed = [len(plain(end, 1).partition(".")[2]) for end in interval]
+        decimals = max(decimals_of(mean, abs(interval[1] - interval[0]) / 2), *needed)
     low, high = (_fixed(end, decimals) for end in interval)
     return measured(mean, None, decimals)[0], f"[{low}, {high}]"
 

@@ -114,7 +114,8 @@ def compare(
             named like a recipe, write ./gan.
         size: Network size: tiny, small or base. Default: small.
         data: Data set. Default: the data of the given runs, otherwise digits.
-        seeds: Number of training runs per recipe, with consecutive seeds from --seed. Default: 1.
+        seeds: Number of training runs per recipe, with consecutive seeds from --seed. Default: 1. Finished runs whose names
+            differ only in the seed at the end, such as flow-0 and flow-1, become one row.
         seed: First seed. Default: 0.
         out: Folder for the report and the new runs. Default: runs/compare-DATA-report.
         live: Also write live.html, a page that runs the models in a browser.
@@ -129,7 +130,7 @@ def compare(
     data, files = (None, plugin) if data is None else data_file(data, plugin)
     fresh, finished, reports = _sorted(models)
     budgets = {**typed_options(budgeting), "--flops": flops}
-    own = {**budgets, **typed_options(changes), "--size": size, "--seeds": seeds}
+    own = {**budgets, **typed_options(changes), "--size": size}
     if not fresh:
         _refuse({**own, "--seed": seed, "--track": track}, "all models are already trained")
     if data is None and finished:
@@ -138,7 +139,7 @@ def compare(
     if reports and not fresh and not finished:
         _refuse({"--n": n, "--data": data}, "the reports are already scored")
         _refuse({"--live": live or None}, "reports contain no models. Specify run folders instead")
-        return _join(reports, out, json, full)
+        return _join(reports, out, json, full, seeds or 1)
     if live:
         from pushforward.export.onnx_file import library
 
@@ -167,7 +168,7 @@ def compare(
             if "seconds" in part:
                 points.setdefault(part["recipe"].name, []).append(trained.pop(part["out"]))
         budget = next((f"{option} {value}" for option, value in budgets.items() if value), "--budget 60s") if fresh else None
-        details: dict[str, Any] = {"n": n, "repeats": repeats, "features": features, "seeds": len(chosen), "budget": budget}
+        details: dict[str, Any] = {"n": n, "repeats": repeats, "features": features, "seeds": seeds or 1, "budget": budget}
         details |= {"thorough": thorough, "shorter": points}
         _report({**reports, **compared, **trained}, loaded, folder, json, full, details, live)
 
@@ -209,12 +210,12 @@ def _refuse(options: dict[str, Any], why: str) -> None:
         raise UsageError(f"{', '.join(given)} cannot be used here: {why}.")
 
 
-def _join(reports: Mapping[str, Comparison], out: str | None, json: bool, full: bool) -> None:
+def _join(reports: Mapping[str, Comparison], out: str | None, json: bool, full: bool, seeds: int) -> None:
     if len(reports) == 1:
         name = next(iter(reports))
         raise UsageError(f"{name} is a single report. Give more reports or models, or print it: pushforward report {name}")
     _check_reports(reports)
-    _report(reports, None, _report_folder(out, next(iter(reports.values())).data.name), json, full)
+    _report(reports, None, _report_folder(out, next(iter(reports.values())).data.name), json, full, {"seeds": seeds})
 
 
 def _report_folder(out: str | None, data: str = "") -> Path:

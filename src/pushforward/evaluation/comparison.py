@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import os
+import re
 import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -46,7 +47,7 @@ from pushforward.extractors import Spaces, named_extractors
 from pushforward.files import read_whole
 from pushforward.metrics import MetricInfo, Score
 from pushforward.metrics.names import check_metrics, chosen
-from pushforward.numbers import finite
+from pushforward.numbers import finite, listing
 from pushforward.plugins import files_of
 from pushforward.plugins import load as load_plugin
 from pushforward.training import Run, Trainer, Watcher, load
@@ -54,7 +55,7 @@ from pushforward.training.api import prepare, reopen
 from pushforward.training.loop.machine import seeded
 from pushforward.training.runs.folder import is_run
 from pushforward.training.runs.run import transport_of
-from pushforward.transports import BATCH, Transport
+from pushforward.transports import BATCH
 
 MOST = 64 << 20  # bytes of a file of results
 # Warnings about samples of another program
@@ -67,6 +68,7 @@ WITHOUT_TRAINING = (
     "--train (in Python, train=). If the program was trained on the real data itself, the other "
     "scores are too optimistic."
 )
+TRAINING = re.compile(r"(.+)-(\d+)")  # Name of one of several training runs, and its seed
 KEPT = ("name", "seed", "run", "scores", "training", "sampling", "label_agreement", "weights_step")  # of a single training
 # Models of the demo by name, in the order of the report: recipe, changed settings and changed training settings
 CAST: Mapping[str, tuple[str, Mapping[str, Any], Mapping[str, Any]]] = {
@@ -84,7 +86,7 @@ CAST: Mapping[str, tuple[str, Mapping[str, Any], Mapping[str, Any]]] = {
 
 
 def compare(
-    models: Mapping[str, Run | Transport | Comparison | str | Path] | Sequence[Run | Comparison | str | Path],
+    models: Mapping[str, Any] | Sequence[Run | Comparison | str | Path],
     data: DataLike = None,
     *,
     n: int | None = None,
@@ -102,16 +104,17 @@ def compare(
 
     Args:
         models: Runs, run folders or transports by name, or a list of runs or folders, which keep their
-            names. Earlier comparisons and their files (report.json) are included without scoring
-            their models again.
+            names. A list of training runs of one recipe, ``{"flow": [run, other]}``, becomes one row.
+            Earlier comparisons and their files (report.json) are included without scoring their models
+            again.
         data: Data set, name or path; None for the data of the runs.
         n: Number of samples per side; None for the n of earlier comparisons, or the maximum that
             data and time allow.
         repeats: Number of samplings per model; None for 5, or fewer if time is short.
         features: Feature spaces (`pushforward.evaluate`); models are ranked in the first.
-        seeds: Number of training runs per recipe in ``models``. If there are several, runs whose names end
-            in their seed (``flow-0``, ``flow-1``) become one row with the mean and the standard deviation
-            over runs.
+        seeds: Number of training runs per recipe in ``models``. If there are several, models whose names
+            differ only in the seed at the end (``flow-0``, ``flow-1``) become one row with the mean and the
+            standard deviation over runs.
         curve: Whether to measure scores over network calls, flow maps and their teachers, trajectories and
             training memory; or the numbers of steps to measure, besides each model's own.
         thorough: Whether to measure everything. By default, measuring takes at most about as long as training
@@ -127,8 +130,8 @@ def compare(
         Comparison, which `pushforward.Report` renders.
 
     Raises:
-        UsageError: If there are no models, models were trained on other data, or earlier comparisons have
-            another protocol.
+        UsageError: If there are no models, models were trained on other data, earlier comparisons have
+            another protocol, or there are several seeds but no names that end in them.
     """
     earlier, models = taken_apart(models)
     if earlier:
@@ -148,8 +151,15 @@ def compare(
                 tell=tell,
             )
         every = joined(earlier)
-        return replace(every, commands=tuple(dict.fromkeys([*every.commands, *commands])))
+        every = replace(every, commands=tuple(dict.fromkeys([*every.commands, *commands])))
+        return aggregated(every) if seeds > 1 else every
+    several = isinstance(models, Mapping) and any(isinstance(model, (list, tuple)) for model in models.values())
     models = models_of(models)
+    if whole("seeds", seeds, 1) > 1 and not any(map(TRAINING.fullmatch, models)):
+        raise UsageError(
+            f"`seeds={seeds}` combines models whose names differ in the seed at the end, such as flow-0 and flow-1, got "
+            f'{listing(models)}. Name them so, or pass a list: {{"flow": [run, other]}}.'
+        )
     data = dataset_of(data) if data is not None else data_of(informed(models))
     if "real" in models:
         raise UsageError('The name "real" is reserved for real data. Rename the model.')
@@ -178,11 +188,11 @@ def compare(
         comparison,
         title=f"{', '.join(models)} on {data.name}",
         created=datetime.date.today().isoformat(),
-        settings=replace(comparison.settings, budget=budget, seeds=whole("seeds", seeds, 1), shared=shared),
+        settings=replace(comparison.settings, budget=budget, seeds=1, shared=shared),
         commands=tuple(commands),
         pictures=pictures,
     )
-    if seeds > 1:
+    if several or seeds > 1:
         comparison = aggregated(comparison)
     if shorter:
         comparison = with_sweep(comparison, shorter, data, features, tell)
@@ -431,18 +441,18 @@ def _settings(parts: Sequence[Comparison], names: Mapping[tuple[int, str], str])
 def aggregated(comparison: Comparison) -> Comparison:
     """Combine all training runs of a recipe in one row.
 
-    Runs belong together if their names differ only in the seed at the end (``flow-0``, ``flow-1``), and
+    Models belong together if their names differ only in the seed at the end (``flow-0``, ``flow-1``), and
     family, method and size are the same. Scores and curves become means over runs; the spread is the larger of
     the standard deviations over runs and over samplings, because a few runs can agree by chance. Pictures,
     losses and health come from the first run, alarms from all runs. Single runs are unchanged.
     """
     groups: dict[Any, list[ModelResult]] = {}
     for number, model in enumerate(comparison.models):  # a name that does not end in its seed stands alone
-        stem, at, _ = model.name.rpartition(f"-{model.seed}")
-        ends = model.seed is not None and stem and model.name == stem + at
-        groups.setdefault((stem, model.family, model.method, model.parameters) if ends else (model.name, number), []).append(
-            model
-        )
+        ending = TRAINING.fullmatch(model.name)
+        key: tuple[Any, ...] = (model.name, number)
+        if ending is not None and model.seed in (None, int(ending[2])):
+            key = (ending[1], model.family, model.method, model.parameters)
+        groups.setdefault(key, []).append(model)
     single = {group[0].name for group in groups.values() if len(group) == 1}
     names: dict[str, str] = {}
     models = []
@@ -450,10 +460,15 @@ def aggregated(comparison: Comparison) -> Comparison:
         name = group[0].name if len(group) == 1 else f"{stem} ({len(group)} runs)" if stem in single else stem
         names |= {model.name: name for model in group}
         models.append(group[0] if len(group) == 1 else _together(name, group, comparison.metrics))
+
+    def renamed(known: tuple[tuple[str, ...], ...] | None) -> tuple[tuple[str, ...], ...] | None:
+        if known is None:
+            return None
+        return tuple(tuple(dict.fromkeys(names.get(name, name) for name in group)) for group in known)
+
     settings, pictures = comparison.settings, comparison.pictures
-    if settings.shared is not None:
-        shared = tuple(tuple(dict.fromkeys(names.get(name, name) for name in group)) for group in settings.shared)
-        settings = replace(settings, shared=shared)
+    most = max(len(model.trainings) for model in models)
+    settings = replace(settings, seeds=max(1, most), shared=renamed(settings.shared), timed=renamed(settings.timed))
     drawn = {names.get(old, old): pictures[old] for old in reversed([*pictures])}
     title = f"{', '.join(model.name for model in models)} on {comparison.data.name}"
     return replace(comparison, title=title, settings=settings, models=tuple(models), pictures=drawn)

@@ -337,7 +337,8 @@ class Features:
             for each in (self, self.channels)
         )
         channels = "" if self.channels is None else f"; channels recognised by a classifier{read[0]}"
-        return f"{self.extractor.describe(sure)}, {counted(self.dims(n), 'dimension')}{channels}"
+        kept = counted(self.dims(n), "dimension")
+        return f"{self.extractor.describe(sure)}, {kept}, scaled to unit total variance{channels}"
 
 
 def fit_features(

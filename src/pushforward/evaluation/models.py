@@ -61,7 +61,7 @@ def models_of(models: Any) -> dict[str, Run | Transport]:
     """Convert the ``models`` of `pushforward.compare` to runs and transports by name.
 
     Raises:
-        UsageError: If there are no models, or a model has another type.
+        UsageError: If there are no models, two have the same name, or a model has another type.
         CheckpointError: If a run cannot be read.
     """
     if isinstance(models, (str, Path)) or not isinstance(models, (Mapping, Sequence)):
@@ -69,7 +69,7 @@ def models_of(models: Any) -> dict[str, Run | Transport]:
         raise UsageError(f'`models` must be a dict such as {{"flow": run}} or a list of runs or folders, got {kind}.')
     if not models:
         raise UsageError("There are no models to compare. Name at least one recipe or run.")
-    named: dict[str, Any] = dict(models) if isinstance(models, Mapping) else {}
+    named: dict[str, Any] = _single(models) if isinstance(models, Mapping) else {}
     for model in () if named else models:
         folder = model.folder if isinstance(model, Run) else Path(model)
         named[str(folder) if folder.name in named else folder.name] = model
@@ -80,6 +80,22 @@ def models_of(models: Any) -> dict[str, Run | Transport]:
         if not isinstance(named[name], (Run, Transport)):
             raise UsageError(f"Expected a run (pf.load), a run folder or a transport, got {type(model).__name__}.")
     return {str(name): model for name, model in named.items()}
+
+
+def _single(models: Mapping[str, Any]) -> dict[str, Any]:
+    """Replace lists of training runs by single runs, whose names end in their seed; transports are numbered."""
+    pairs: list[tuple[str, Any]] = []
+    for name, model in models.items():
+        if isinstance(model, (list, tuple)):
+            runs = [load(run) if isinstance(run, (str, Path)) else run for run in model]
+            seeds = [run.spec["seed"] if isinstance(run, Run) else place for place, run in enumerate(runs)]
+            pairs += [(f"{name}-{seed}", run) for seed, run in zip(seeds, runs, strict=True)]
+        else:
+            pairs.append((name, model))
+    twice = [name for name, count in Counter(name for name, _ in pairs).items() if count > 1]
+    if twice:
+        raise UsageError(f"Two models have the name {twice[0]}. Training runs of one recipe must have different seeds.")
+    return dict(pairs)
 
 
 def informed(models: Mapping[str, Run | Transport]) -> Run | Transport:

@@ -9,8 +9,9 @@ from statistics import stdev
 from pushforward.evaluation.intervals import NORMAL, Variation, Variations
 from pushforward.evaluation.measurements import CurvePoint, Ladder
 from pushforward.evaluation.results import Comparison, ModelResult
+from pushforward.metrics import Score
 from pushforward.numbers import aligned, count, counted, plain
-from pushforward.report.statistics import DIFFER, curve_metric, decimals_for, with_spread
+from pushforward.report.statistics import DIFFER, curve_metric, decimals_for, factor_of, with_spread
 from pushforward.report.tables import Cell, Column, Row, Table, figures, score_column
 
 
@@ -93,8 +94,7 @@ def above(ladder: Ladder, metric: str, first: Rung, other: Rung) -> bool:
 
 def width_of(ladder: Ladder, metric: str) -> float:
     """Return the standard deviation of real data's score at the n of the ladder."""
-    floor = ladder.floors.get(metric)
-    return 0.0 if floor is None or floor.spread is None else floor.spread
+    return ladder.floors.get(metric, Score()).spread or 0.0
 
 
 def ratio_text(ladder: Ladder, metric: str, first: Rung, own: Rung) -> str:
@@ -118,15 +118,15 @@ def ladder_table(comparison: Comparison, model: ModelResult) -> Table | None:
     columns: list[Column] = []
     texts: list[list[Cell]] = []
     for name in dict.fromkeys(name for point in ladder.points for name in point.scores):
-        is_share = comparison.info(name).unit == "%"
+        factor = factor_of(comparison, name)
         mapped = [rung_of(line.point, name) for line in lines]
         taught = [rung_of(line.teacher, name) for line in lines]
-        decimals = decimals_for([rung for rung in (*mapped, *taught) if rung is not None], 100 if is_share else 1)
-        floor = figures(ladder.floors.get(name), is_share, decimals=decimals)
+        decimals = decimals_for([rung for rung in (*mapped, *taught) if rung is not None], factor)
+        floor = figures(ladder.floors.get(name), factor, decimals=decimals)
         column = score_column(comparison, name)
         columns += [column, replace(column, label=f"{column.label}, teacher")]
-        texts.append([*(figures(rung, is_share, decimals=decimals) for rung in mapped), floor])
-        beside = [figures(rung, is_share, line.note, decimals=decimals) for rung, line in zip(taught, lines, strict=True)]
+        texts.append([*(figures(rung, factor, decimals=decimals) for rung in mapped), floor])
+        beside = [figures(rung, factor, line.note, decimals=decimals) for rung, line in zip(taught, lines, strict=True)]
         texts.append([*beside, Cell("–")])
     columns.append(Column("Distance to teacher (std)", "Root mean square distance to the teacher's samples from the same noise."))
     texts.append([Cell(text) for text in aligned([*(line.distance for line in lines), None], 2)])

@@ -10,7 +10,7 @@ from typing import Any
 from pushforward.evaluation.results import Comparison, ModelResult
 from pushforward.metrics import Score
 from pushforward.report import tables
-from pushforward.report.statistics import floor_of, main_metrics, rows_of, statistic
+from pushforward.report.statistics import factor_of, floor_of, main_metrics, rows_of, statistic
 
 # Columns of scores.csv: ``seed`` belongs to one training run, ``other`` is the model that ``model``
 # is compared with, and ``clear`` is 1 if the difference is significant
@@ -60,9 +60,9 @@ def csv_text(comparison: Comparison) -> str:
         for pair in pairs:
             names = [_safe(pair["first"]), _safe(pair["other"])]
             difference = _difference(pair)
-            low, high = difference.interval or ("", "")
+            interval = difference.interval or ("", "")
             clear = int(pair["ahead"] is not None)
-            writer.writerow([*names, "", metric, difference.value, "", low, high, clear, "", "", "", ""])
+            writer.writerow([*names, "", metric, difference.value, "", *interval, clear, "", "", "", ""])
     return buffer.getvalue()
 
 
@@ -84,13 +84,13 @@ def latex(comparison: Comparison) -> str:
     runs = [run for model in comparison.models for run in model.trainings]
     for metric in main_metrics(comparison):
         label = tables.score_column(comparison, metric).named
-        is_share = comparison.info(metric).unit == "%"
+        factor = factor_of(comparison, metric)
         each = [[run.name, tables.score_cell(comparison, run, metric)] for run in runs]
         parts.append(_tabular("Training runs", [label], each))
         differences = [
             [
                 f"{pair['first']} − {pair['other']}",
-                tables.figures(_difference(pair), is_share, best=pair["ahead"] is not None),
+                tables.figures(_difference(pair), factor, best=pair["ahead"] is not None),
             ]
             for pair in comparison.differences()[metric]
         ]

@@ -49,7 +49,9 @@ def _answered(comparison: Comparison, width: int) -> list[str]:
 
 def _short(comparison: Comparison, width: int) -> str:
     lines, table = _answered(comparison, width), tables.summary(comparison)
-    rows = table.rows[: max(0, LINES - len(lines) - 4)]
+    first = sorted(table.rows, key=lambda row: row.index)  # other models are left out first
+    kept = first[: max(0, LINES - len(lines) - 4)]
+    rows = [row for row in table.rows if row in kept]
     drawn = _table(Table(table.columns, rows), width, wrap=False).split("\n") if rows else []
     number = len(warnings(comparison))
     warned = f"{counted(number, 'warning')}, " if number else ""

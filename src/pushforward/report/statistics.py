@@ -120,14 +120,14 @@ def groups(comparison: Comparison) -> list[tuple[str, list[str]]]:
 
 def floor_of(comparison: Comparison, metric: str) -> tuple[float | None, float]:
     """Return the score of real data, or None, and its standard deviation, or 0 if unknown."""
-    floor = comparison.floors.get(metric)
-    return (None, 0.0) if floor is None else (floor.value, floor.spread or 0.0)
+    floor = comparison.floors.get(metric, Score())
+    return floor.value, floor.spread or 0.0
 
 
 def statistic(comparison: Comparison, row: ModelResult | None, metric: str) -> Statistic | None:
     """Return the score of a model; None without a finite one."""
-    score = None if row is None else row.scores.get(metric)
-    if row is None or score is None or score.value is None:
+    score = Score() if row is None else row.scores.get(metric, Score())
+    if row is None or score.value is None:
         return None
     width = max(score.spread or 0.0, floor_of(comparison, metric)[1])
     ends = score.interval or ()
@@ -163,9 +163,11 @@ def floor_statistic(comparison: Comparison, metric: str) -> Statistic | None:
 
 
 def guess_statistics(comparison: Comparison) -> dict[str, Statistic]:
-    """Return the scores of guesses without a model, by metric, for metrics with such a baseline."""
+    """Return the scores of guesses without a model, by metric; a guess varies by its own error, or not at all."""
     known = [(metric, statistic(comparison, row, metric)) for row in comparison.guesses for metric in row.scores]
-    return {metric: score for metric, score in known if score is not None}
+    return {
+        metric: replace(score, variations=Variations(Variation(score.width**2))) for metric, score in known if score is not None
+    }
 
 
 def ratio_of(row: ModelResult, metric: str) -> float | None:
@@ -296,16 +298,18 @@ def factor_of(comparison: Comparison, metric: str) -> int:
 
 
 def value_text(comparison: Comparison, metric: str, score: Any) -> str:
-    """Format the value of a `Score` or `Statistic` with the decimals of its column."""
+    """Format the value of a `Score` or `Statistic` with the decimals of its column, or more for a first non-zero digit."""
     factor = factor_of(comparison, metric)
-    text = measured(factor * (score.value or 0.0), None, decimals_in(comparison, metric))[0]
+    value = factor * (score.value or 0.0)
+    text = measured(value, None, decimals_in(comparison, metric))[0]
+    text = text if text.strip("0.−") else plain(value, 1)
     return f"{text} %" if factor == 100 else text
 
 
 def floor_text(comparison: Comparison, metric: str) -> str:
     """Format the score of real data with the decimals of its column; empty if unknown."""
-    floor = comparison.floors.get(metric)
-    return "" if floor is None or floor.value is None else value_text(comparison, metric, floor)
+    floor = comparison.floors.get(metric, Score())
+    return "" if floor.value is None else value_text(comparison, metric, floor)
 
 
 def target_text(comparison: Comparison, metric: str) -> str:

@@ -24,6 +24,7 @@ from pushforward.numbers import (
 )
 from pushforward.report.statistics import (
     decimals_in,
+    factor_of,
     floor_of,
     floor_statistic,
     groups,
@@ -189,7 +190,7 @@ def _best(comparison: Comparison, metric: str) -> int | None:
         return None
     best, *others = ranked
     base = statistic(comparison, comparison.baseline, metric)
-    if not all(best.better_than(other) for other in (*others, *([] if base is None else [base]))):
+    if not all(best.better_than(other) for other in filter(None, (*others, base))):
         return None
     if metric == "near_copies" and best.value < (floor_of(comparison, metric)[0] or 0.0):
         return None
@@ -211,25 +212,25 @@ def score_cell(comparison: Comparison, row: ModelResult, metric: str, best: bool
         score = replace(score, spread=None)
     times = times_real(comparison, row, metric)
     note = f"{times}×" if times else ""
-    return figures(score, comparison.info(metric).unit == "%", note, best, decimals_in(comparison, metric))
+    return figures(score, factor_of(comparison, metric), note, best, decimals_in(comparison, metric))
 
 
 def floor_cell(comparison: Comparison, metric: str) -> Cell:
     """Return the score of real data, with the decimals of its column."""
-    is_share = comparison.info(metric).unit == "%"
-    return figures(floor_statistic(comparison, metric), is_share, decimals=decimals_in(comparison, metric))
+    floor, factor = floor_statistic(comparison, metric), factor_of(comparison, metric)
+    return figures(floor, factor, decimals=decimals_in(comparison, metric))
 
 
-def figures(score: Any, is_share: bool = False, note: str = "", best: bool = False, decimals: int | None = None) -> Cell:
-    """Format a value with its interval or standard deviation; fractions as percentages, None as a dash."""
+def figures(score: Any, factor: int = 1, note: str = "", best: bool = False, decimals: int | None = None) -> Cell:
+    """Format a value with its interval or standard deviation; with a factor of 100 as percentages, None as a dash."""
     if score is None or score.value is None:
         return Cell("–")
-    factor, unit = (100, " %") if is_share else (1, "")
+    unit = " %" if factor == 100 else ""
     if score.interval is not None:
         value, interval = bounded(factor * score.value, [factor * end for end in score.interval], decimals)
         return Cell(value, "", note, best, interval + unit)
-    value, wide = measured(factor * score.value, None if score.spread is None else factor * score.spread, decimals)
-    if is_share and not finite(wide):
+    value, wide = measured(factor * score.value, score.spread and factor * score.spread, decimals)
+    if unit and not finite(wide):
         return Cell(value + unit, "", note, best)
     return Cell(value, wide and wide + unit, note, best)
 
