@@ -27,7 +27,7 @@ from pushforward.denoisers import Denoiser
 from pushforward.errors import CheckpointError, MissingExtra, RunUsageError, UsageError, did_you_mean
 from pushforward.files import disk, read_json
 from pushforward.methods.method import Method
-from pushforward.plugins import file_hash, load_needed
+from pushforward.plugins import load_needed, recorded
 from pushforward.recipes.recipe import Recipe, Training
 from pushforward.runtime import device_named, facts
 from pushforward.samples import drawn_from
@@ -123,11 +123,11 @@ def begin(
         "fingerprint": data.fingerprint,
         "examples_fingerprint": data.examples_fingerprint,
         "budget": asdict(budget),
-        "plugins": [{"file": str(path), "sha256": file_hash(path)} for path in settings.plugins],
         **settings.stored(),
         **({"samplers": dict(recipe.samplers)} if recipe.samplers else {}),
         "method": method,
     }
+    content["plugins"] = recorded(settings.plugins, content)
     if holding.writes:
         content["parts"] = write_parts(holding.folder, recipe.method)
         content["rows"] = write_seen(holding.folder, seen_in_training(data, recipe.builds_on))
