@@ -7,6 +7,7 @@ process.
 import importlib
 import json
 import re
+import shlex
 from pathlib import Path
 
 import numpy as np
@@ -75,6 +76,7 @@ def killed_and_resumed(run, monkeypatch, out, train, plugins):
     """Train to the end, and again with a kill in the third step; both end in the same bits."""
     code, _, err = run(*train, *SHORT, "--out", out)
     assert code == 0, err
+    longer = shlex.split(re.search("To continue: pushforward (.* --steps )2000(.*)", err).expand(r"\g<1>4\2"))
     step = Trainer.step
 
     def deadly(trainer):
@@ -97,6 +99,8 @@ def killed_and_resumed(run, monkeypatch, out, train, plugins):
     for group, tensors in whole.tensors.items():
         assert tensors
         assert all(torch.equal(tensor, cut.tensors[group][name]) for name, tensor in tensors.items())
+    code, _, err = run(*longer)
+    assert code == 0, err
     return named
 
 

@@ -173,3 +173,9 @@ def line_of(error: BaseException) -> str | None:
 def plugin_options(spec: Mapping[str, Any]) -> str:
     """Return the command-line options that name a run's plug-ins."""
     return "".join(f" --plugin {shlex.quote(plugin['file'])}" for plugin in spec.get("plugins") or ())
+
+
+def resume_command(folder: Path, spec: Mapping[str, Any], budget: object = "") -> str:
+    """Return the command that continues a run, to a budget if one is given."""
+    words = ["pushforward resume", shlex.quote(str(folder)), str(budget)]
+    return " ".join(filter(None, words)) + plugin_options(spec)
