@@ -6,7 +6,11 @@ any number of examples.
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Sequence
+from contextlib import redirect_stderr
+from io import StringIO
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -195,6 +199,9 @@ def traced(module: nn.Module, inputs: dict[str, Any], axes: dict[str, Sequence[s
         inputs: Tensors, dicts of tensors, or None.
         axes: Names of the first axes of each input if dynamic, "" for static axes; ("n",), the
             examples, by default.
+
+    Raises:
+        UsageError: If `torch.export` cannot trace a network.
     """
     sizes = {name: Dim(name, min=1) for names in (("n",), *axes.values()) for name in names if name}
 
@@ -202,12 +209,28 @@ def traced(module: nn.Module, inputs: dict[str, Any], axes: dict[str, Sequence[s
         axis = {at: sizes[size] for at, size in enumerate(axes.get(name, ("n",))) if size}
         return None if part is None else dict.fromkeys(part, axis) if isinstance(part, dict) else axis
 
-    with torch.no_grad():
-        shapes = {name: free(name, part) for name, part in inputs.items()}
-        program = torch.export.export(module.eval(), (), inputs, dynamic_shapes=shapes)
+    shapes = {name: free(name, part) for name, part in inputs.items()}
+    try:
+        with torch.no_grad(), redirect_stderr(StringIO()):  # on which torch prints the whole graph
+            program = torch.export.export(module.eval(), (), inputs, dynamic_shapes=shapes)
+    except RuntimeError as error:
+        reason = str(error).partition("\n")[0]
+        raise UsageError(
+            f"torch.export cannot trace the network{_line_of(error)}: {reason} The network must compute with tensors for any "
+            "batch size: use x.shape[0] or torch.full_like instead of len(x), torch.where instead of `if`, and no int() or "
+            "float() of a tensor."
+        ) from None
     for node in program.graph.nodes:
         node.meta.pop("stack_trace", None)  # paths of this machine
     return program
+
+
+def _line_of(error: Exception) -> str:
+    """Return the line of a user's ``forward`` at which an error was raised, for a message; empty outside of one."""
+    libraries = (str(Path(torch.__file__).parent), str(Path(__file__).parents[1]))
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith(libraries)]
+    own = [frame for frame in frames if frame.name == "forward"]
+    return f" at {own[-1].filename}, line {own[-1].lineno}" if own else ""
 
 
 def exported(transport: Transport) -> ExportedProgram:
