@@ -138,17 +138,23 @@ def with_network(content: dict[str, Any], network: Any) -> dict[str, Any]:
         return content
     described = describe(network)
     before = {**described, "part": type(network).__name__}  # how earlier versions described "your own UNet"
+    others = []
 
     def completed(part: dict[str, Any]) -> dict[str, Any]:
-        if part.get("network") in (described, before):
+        stored = part.get("network")
+        if stored in (described, before):
             part["network"] = copy.deepcopy(network)
+        elif isinstance(stored, dict):
+            others.append(stored)
         return part
 
     complete: dict[str, Any] = json.loads(json.dumps(content), object_hook=completed)
     if complete == content:
+        stored = ", ".join(map(str, others)) or "none"
+        unknown = " (opaque: its arguments were not stored)" if "'opaque'" in stored else ""
         raise UsageError(
-            f"Got `network` {described!s:.200}; this run was trained with another class or other arguments, which are "
-            'in its spec.json under "network". Build the network as for training.'
+            f"Got `network` {described}; this run was trained with another one: {stored}{unknown}. "
+            "Build the network as for training, from the same class."
         )
     return complete
 
