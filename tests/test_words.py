@@ -88,6 +88,7 @@ def test_names_of_diffusers_and_papers_lead_to_ours(run):
         lambda: pf.Denoiser(torch.nn.Identity(), pf.VP(), "epsilon", run.space): 'Did you mean "noise"',
         lambda: pf.Denoiser(torch.nn.Identity(), pf.VP(), "v_prediction", run.space): 'Did you mean "v"',
         lambda: pf.fit("flow", "digits", callbacks=[]): "progress=",
+        lambda: pf.fit("flow", "digits", lr_scheduler="cosine"): r"pf\.Schedule",
         lambda: pf.fit("ctgan", "digits"): 'Did you mean "gan"',
     }.items():
         with pytest.raises(UsageError, match=says):
