@@ -12,6 +12,7 @@ import json
 import re
 import shlex
 import sys
+import sysconfig
 import traceback
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from pushforward.errors import CheckpointError, RunUsageError, UsageError
 from pushforward.registries import KINDS
 
 _PREFIX = "pushforward_plugin_"  # The prefix of their modules' names
+_LIBRARIES = (sysconfig.get_path("stdlib"), "<")  # Files that are not the user's own, besides those in site-packages
 
 
 @dataclass(frozen=True)
@@ -159,15 +161,17 @@ def _run(file: Path, content: bytes, name: str) -> ModuleType:
 
 
 def line_of(error: BaseException) -> str | None:
-    """Return the file and line of a plug-in where an error was raised, also within a library.
+    """Return the file and line of a user's code where an error was raised, also within a library.
 
-    Returns None if it was raised in pushforward itself, or no plug-in is involved.
+    Returns None if it was raised in pushforward itself.
     """
     package = str(Path(__file__).parent)
-    files = {str(path) for path in LOADED}
-    frames = traceback.extract_tb(error.__traceback__)
-    last = next((frame for frame in reversed(frames) if frame.filename in files or frame.filename.startswith(package)), None)
-    return None if last is None or last.filename not in files else f"{last.filename}, line {last.lineno}"
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        if frame.filename.startswith(package):
+            return None
+        if not frame.filename.startswith(_LIBRARIES) and "-packages" not in frame.filename:
+            return f"{frame.filename}, line {frame.lineno}"
+    return None
 
 
 def plugin_options(spec: Mapping[str, Any]) -> str:
@@ -175,7 +179,6 @@ def plugin_options(spec: Mapping[str, Any]) -> str:
     return "".join(f" --plugin {shlex.quote(plugin['file'])}" for plugin in spec.get("plugins") or ())
 
 
-def resume_command(folder: Path, spec: Mapping[str, Any], budget: object = "") -> str:
-    """Return the command that continues a run, to a budget if one is given."""
-    words = ["pushforward resume", shlex.quote(str(folder)), str(budget)]
-    return " ".join(filter(None, words)) + plugin_options(spec)
+def resume_command(folder: Path, spec: Mapping[str, Any]) -> str:
+    """Return the command that continues a run, to which a new budget can be added."""
+    return f"pushforward resume {shlex.quote(str(folder))}{plugin_options(spec)}"

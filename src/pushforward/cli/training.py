@@ -227,8 +227,8 @@ def train_all(trainers: Sequence[Trainer], turn: float | None = None, began: flo
             if trainer.done:
                 say(f"{trainer.folder} is finished at step {trainer.clock.step:,}")
                 continue
-            again = resume_command(trainer.folder, trainer.content)
-            say(f"stopped and saved at step {trainer.clock.step:,}\nnext: {again}")
+            say(f"stopped and saved at step {trainer.clock.step:,}")
+            say(f"next: {resume_command(trainer.folder, trainer.content)}")
         raise SystemExit(130 if number == signal.SIGINT else 75)
     spent = {"in training steps": sum(trainer.clock.seconds for trainer in trainers) - before}
     for trainer in trainers:
@@ -470,7 +470,7 @@ def closing_notes(run: Run, examples: int) -> list[str]:
     if not alarm and not guarded and (step < STEPS or passes < PASSES):
         few = f"{step:,} steps, {plain(passes, 2)} passes over the data: training was short, so samples may be poor"
         longer = Budget(**run.spec["budget"]).longer(step)
-        notes.append(f"{few}. To continue: {resume_command(run.folder, run.spec, longer)}")
+        notes.append(f"{few}. To continue: {resume_command(run.folder, run.spec)} {longer}")
     best = best_of(rows)
     if best is not None and best.step != best.last and best.quality <= BETTER * best.last_quality:
         notes.append(f"{best.sentence}. To use it: --checkpoint best")

@@ -6,11 +6,9 @@ any number of examples.
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Sequence
 from contextlib import redirect_stderr
 from io import StringIO
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -22,6 +20,7 @@ from pushforward.draws import Draws
 from pushforward.editing.given_data import Truncated
 from pushforward.errors import UsageError
 from pushforward.export.tables import RowLayout
+from pushforward.plugins import line_of
 from pushforward.transports import Flow, Latent, Map, Transport, inner_of, with_inner
 
 BATCH = 3  # Examples that a program is traced with; it takes any number
@@ -214,23 +213,16 @@ def traced(module: nn.Module, inputs: dict[str, Any], axes: dict[str, Sequence[s
         with torch.no_grad(), redirect_stderr(StringIO()):  # on which torch prints the whole graph
             program = torch.export.export(module.eval(), (), inputs, dynamic_shapes=shapes)
     except RuntimeError as error:
+        place = f" ({line})" if (line := line_of(error)) else ""
         reason = str(error).partition("\n")[0]
         raise UsageError(
-            f"torch.export cannot trace the network{_line_of(error)}: {reason} The network must compute with tensors for any "
+            f"torch.export cannot trace the network{place}: {reason} The network must compute with tensors for any "
             "batch size: use x.shape[0] or torch.full_like instead of len(x), torch.where instead of `if`, and no int() or "
             "float() of a tensor."
         ) from None
     for node in program.graph.nodes:
         node.meta.pop("stack_trace", None)  # paths of this machine
     return program
-
-
-def _line_of(error: Exception) -> str:
-    """Return the line of a user's ``forward`` at which an error was raised, for a message; empty outside of one."""
-    libraries = (str(Path(torch.__file__).parent), str(Path(__file__).parents[1]))
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith(libraries)]
-    own = [frame for frame in frames if frame.name == "forward"]
-    return f" at {own[-1].filename}, line {own[-1].lineno}" if own else ""
 
 
 def exported(transport: Transport) -> ExportedProgram:

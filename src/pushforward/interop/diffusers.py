@@ -257,8 +257,8 @@ class DiffusersUNet(nn.Module):
         check_condition(condition, {"label": Label.numbered(self.embedded)} if self.embedded else {}, n)
         if not self.embedded:
             return None
-        label = None if condition is None else condition.get("label")
-        masked = None if condition is None else condition.get("label_null")
+        given = condition or {}
+        label, masked = given.get("label"), given.get("label_null")
         if self.null is None and (label is None or masked is not None):
             raise UsageError(
                 f"This DiffusersUNet embeds {self.embedded} classes, and none of them is unconditional. Pass a label for "
