@@ -11,6 +11,7 @@ os.environ.setdefault("TORCH_FAKE_TENSOR_DISPATCH_CACHE", "0")  # costs small pr
 
 import pytest
 
+from pushforward import plugins
 from pushforward.registries import KINDS
 
 pytest.register_assert_rewrite("programs")
@@ -141,7 +142,13 @@ def usual(_quick, monkeypatch):
 @pytest.fixture(scope="session")
 def forget():
     """Forgets all plug-ins, as a new process does."""
-    return lambda: [registry.forget() for registry in KINDS.values()]
+
+    def all_parts():
+        plugins.LOADED.clear()
+        for registry in KINDS.values():
+            registry.forget()
+
+    return all_parts
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -152,6 +159,7 @@ def _own_plugins():
     for registry, added in before:
         registry.forget()
         registry.added.update(added)
+    plugins.LOADED.clear()
 
 
 @pytest.fixture(scope="session")

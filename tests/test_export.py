@@ -33,7 +33,7 @@ from pushforward.errors import CheckpointError, UsageError
 from pushforward.export import Unlike, graph
 from pushforward.export.onnx_file import OPSET
 from pushforward.export.parity import by_torch, distances, feeds_of, session
-from pushforward.export.program import End, GivenNoise, Sampler, TableRow, inputs_of
+from pushforward.export.program import End, GivenNoise, Sampler, TableRow, exported, inputs_of
 from pushforward.export.tables import RowLayout, dense
 from pushforward.files import replacing, replacing_files
 from pushforward.networks import MLP, LevelPosterior, Reshaped, UNet
@@ -382,6 +382,19 @@ def test_what_cannot_be_exported_is_refused_and_nothing_is_written(run, tmp_path
     with pytest.raises(Unlike):
         run.export(tmp_path / "a", solvers=["dpm"], steps_up_to=1)
     assert not (tmp_path / "a").exists()
+
+
+@pytest.mark.parametrize("number", [lambda x, t: len(x), lambda x, t: float(t[0])])
+def test_a_network_that_computes_with_python_numbers_is_refused_without_its_graph(number, capfd):
+    class Numbered(torch.nn.Module):
+        def forward(self, x, t, condition=None):
+            return x * torch.full((x.shape[0], 1), number(x, t))
+
+    space = pf.data.VectorSpace(shape=(2,), mean=(0.0,) * 2, std=(1.0,) * 2)
+    flow = pf.Flow(pf.Denoiser(Numbered(), pf.Linear(), "data", space), solvers.Euler(), 1)
+    with pytest.raises(UsageError, match=r"x\.shape\[0\]") as refused:
+        exported(flow)
+    assert "torch.ops" not in str(refused.value) + capfd.readouterr().err
 
 
 def test_a_program_of_torch_that_differs_from_the_sampler_is_not_written(run, tmp_path, monkeypatch):

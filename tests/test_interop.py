@@ -1,6 +1,7 @@
 """Models of diffusers: read, written, trained here, and refused."""
 
 import dataclasses
+import re
 import shutil
 import sys
 
@@ -119,8 +120,11 @@ def test_labels(tmp_path):
         pf.Guided(denoiser, 2.0)
     with pytest.raises(UsageError, match="label for each example"):
         denoiser(x, t)
-    with pytest.raises(UsageError, match="label_dropout=0"):
+    with pytest.raises(UsageError, match="label for each example") as refused:
         denoiser(x, t, {"label": label, "label_null": label > 2})
+    last, classes, added = map(int, re.findall(r"(?:null|num_class_embeds)=(\d+)", str(refused.value)))
+    DiffusersUNet(network, null=last)
+    DiffusersUNet({**network.config, "num_class_embeds": classes}, null=added)
 
 
 def test_a_class_for_no_label(tmp_path):

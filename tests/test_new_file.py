@@ -4,8 +4,10 @@ The files are those of `docs/one-new-file.md` and `docs/add-a-method.md`. Plug-i
 process.
 """
 
+import importlib
 import json
 import re
+import shlex
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +15,10 @@ import pytest
 import torch
 
 import pushforward as pf
-from pushforward import plugins
+from pushforward import plugins, spec
 from pushforward.cli import main
 from pushforward.data import Source, Split
-from pushforward.errors import DataError, UsageError
+from pushforward.errors import CheckpointError, DataError, UsageError
 from pushforward.registries import PARTS
 from pushforward.training.checkpoint.storage import latest
 from pushforward.training.checkpoint.tensors import load
@@ -74,6 +76,7 @@ def killed_and_resumed(run, monkeypatch, out, train, plugins):
     """Train to the end, and again with a kill in the third step; both end in the same bits."""
     code, _, err = run(*train, *SHORT, "--out", out)
     assert code == 0, err
+    longer = shlex.split(re.search("To continue: pushforward (.* --steps )2000(.*)", err).expand(r"\g<1>4\2"))
     step = Trainer.step
 
     def deadly(trainer):
@@ -96,6 +99,8 @@ def killed_and_resumed(run, monkeypatch, out, train, plugins):
     for group, tensors in whole.tensors.items():
         assert tensors
         assert all(torch.equal(tensor, cut.tensors[group][name]) for name, tensor in tensors.items())
+    code, _, err = run(*longer)
+    assert code == 0, err
     return named
 
 
@@ -252,4 +257,50 @@ def test_a_file_that_stands_for_one_part_holds_one(tmp_path, forget):
         forget()
         with pytest.raises(UsageError, match=rf"must contain exactly one {kind}, .*\[{names}\]"):
             plugins.only(file, kind, "")
+    forget()
+
+
+NETWORK = """import torch
+
+
+class OwnNetwork(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.inner = torch.nn.Linear(3, 2)
+
+    def forward(self, x, t, condition):
+        return self.inner(torch.cat([x, t[:, None]], 1))
+"""
+
+
+def test_an_imported_class_is_that_of_its_plugin(here, forget, recwarn, monkeypatch):
+    """Named for the run, or once for the process; another class of this name stays another one."""
+    (here / "own_network.py").write_text(NETWORK)
+    monkeypatch.syspath_prepend(here)
+    network = importlib.import_module("own_network").OwnNetwork
+    points = np.random.default_rng(1).normal(size=(300, 2)).astype(np.float32)
+    options = {"steps": 1, "network": network(), "progress": False, "overwrite": True, "out": "own-network"}
+    for named in (["own_network.py"], []):
+        forget()
+        if not named:
+            plugins.load("own_network.py")
+        recwarn.clear()
+        run = pf.fit("flow", points, plugins=named, **options)
+        assert not recwarn.list
+        assert torch.equal(pf.load("own-network").sample(3), run.sample(3)), "the file was named before"
+        forget()
+        with pytest.raises(CheckpointError, match=r"own_network\.py"):
+            pf.load("own-network")
+        assert torch.equal(pf.load("own-network", plugins=named or "own_network.py").sample(3), run.sample(3))
+    spec.register(type("OwnNetwork", (torch.nn.Module,), {}))
+    assert spec.describe(network())["part"] == "your own OwnNetwork"
+    forget()
+
+
+def test_a_run_on_data_of_a_loaded_file_stores_the_file(here, forget):
+    forget()
+    plugins.load("corners.py")
+    plugins.load("balance.py")
+    run = pf.fit("flow", "corners", size="tiny", steps=1, out="loaded", overwrite=True)
+    assert [plugin["file"] for plugin in run.spec["plugins"]] == ["corners.py"]
     forget()

@@ -10,6 +10,7 @@ import torch
 from programs.trained import other
 
 import pushforward as pf
+from pushforward import spec
 from pushforward.conditions import Label
 from pushforward.denoisers import Denoiser
 from pushforward.draws import BLOCK, ExampleDraws
@@ -290,6 +291,12 @@ def test_a_network_of_pushforward_is_not_warned_of_and_may_be_handed_over(tmp_pa
     assert torch.equal(pf.load(tmp_path / "run", network=run.denoiser.network).sample(3), run.sample(3))
     with pytest.raises(UsageError, match="trained with another"):
         pf.load(tmp_path / "run", network=Own(torch.relu))
+
+
+@pytest.mark.parametrize(("stored", "says"), [({"width": 3}, "'width': 3"), ({"opaque": True}, "not stored")])
+def test_a_network_that_differs_is_compared_with_what_the_run_stores(stored, says):
+    with pytest.raises(UsageError, match=says):
+        spec.with_network({"method": {"part": "Denoiser", "network": {"part": "Linear", **stored}}}, Own(torch.relu))
 
 
 class Encoder(Own):

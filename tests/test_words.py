@@ -88,6 +88,7 @@ def test_names_of_diffusers_and_papers_lead_to_ours(run):
         lambda: pf.Denoiser(torch.nn.Identity(), pf.VP(), "epsilon", run.space): 'Did you mean "noise"',
         lambda: pf.Denoiser(torch.nn.Identity(), pf.VP(), "v_prediction", run.space): 'Did you mean "v"',
         lambda: pf.fit("flow", "digits", callbacks=[]): "progress=",
+        lambda: pf.fit("flow", "digits", lr_scheduler="cosine"): r"pf\.Schedule",
         lambda: pf.fit("ctgan", "digits"): 'Did you mean "gan"',
     }.items():
         with pytest.raises(UsageError, match=says):
@@ -174,6 +175,13 @@ def test_a_loader_gives_the_examples_of_its_sampler_and_subsets_keep_their_names
     numbered = Pairs()
     numbered.classes = 3
     assert pf.data.dataset_of(numbered).space.classes == ("0", "1", "2"), "a number does not name classes"
+
+
+def test_the_batch_size_of_a_loader_is_used_unless_one_is_given(tmp_path):
+    loader = DataLoader(TensorDataset(torch.randn(100, 2)), batch_size=16)
+    options = {"size": "tiny", "steps": 1, "overwrite": True, "out": tmp_path / "run"}
+    assert pf.fit("flow", loader, **options).spec["training"]["batch"] == 16
+    assert pf.fit("flow", loader, batch=32, **options).spec["training"]["batch"] == 32
 
 
 @pytest.mark.parametrize(

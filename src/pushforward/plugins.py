@@ -1,14 +1,18 @@
 """Plug-ins: Python files of users that define recipes, solvers, metrics, data sets and other parts.
 
 A file is run where the user names it, and nowhere else: a run stores the path and the sha256 of its plug-ins, and is read only
-after the same files have been named again (`pushforward.training.runs.run.read_spec`).
+after the same files have been named again in this process (`pushforward.training.runs.run.read_spec`).
 """
 
 from __future__ import annotations
 
 import hashlib
+import itertools
+import json
+import re
 import shlex
 import sys
+import sysconfig
 import traceback
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -20,6 +24,7 @@ from pushforward.errors import CheckpointError, RunUsageError, UsageError
 from pushforward.registries import KINDS
 
 _PREFIX = "pushforward_plugin_"  # The prefix of their modules' names
+_LIBRARIES = (sysconfig.get_path("stdlib"), "<")  # Files that are not the user's own, besides those in site-packages
 
 
 @dataclass(frozen=True)
@@ -37,11 +42,15 @@ class Plugin:
     names: Mapping[str, list[str]]
 
 
+LOADED: dict[Path, Plugin] = {}
+"""The plug-ins of this process, by resolved path."""
+
+
 def load(path: str | Path) -> Plugin:
     """Run a Python file, once per content, and register the parts that it defines.
 
     Args:
-        path: Python file.
+        path: Python file, which then counts as named until the process ends.
 
     Raises:
         UsageError: If the file is missing, fails, defines no part, or the name of a part is taken.
@@ -57,6 +66,7 @@ def load(path: str | Path) -> Plugin:
             "a Solver, a metric (a class with scores that declare a MetricInfo), a feature extractor (an Extractor), "
             "a Tracker, or a data set (a Source). See docs/one-new-file.md."
         )
+    LOADED[file.resolve()] = plugin
     return plugin
 
 
@@ -87,7 +97,7 @@ def load_needed(needed: Iterable[Mapping[str, str]], files: str | Path | Iterabl
 
     Args:
         needed: Plug-ins stored in the run: ``file`` and ``sha256`` of each.
-        files: Named files, or a single one. None is run before all required files are found.
+        files: Files named in addition to those loaded before, or a single one. None is run before all required files are found.
 
     Raises:
         RunUsageError: If a plug-in is needed and none is named.
@@ -95,17 +105,33 @@ def load_needed(needed: Iterable[Mapping[str, str]], files: str | Path | Iterabl
         UsageError: If a named file does not exist, or cannot be loaded.
     """
     files = files_of(files)
-    named = {file_hash(_existing(path)) for path in files}
+    hashes = {path: plugin.sha256 for path, plugin in LOADED.items()}
+    hashes |= {_existing(path).resolve(): file_hash(path) for path in files}
     for plugin in needed:
-        if plugin["sha256"] not in named:
+        if plugin["sha256"] not in hashes.values():
             file = plugin["file"]
-            changed = " None of the named files has this content, so the file has changed since." if named else ""
-            raise (CheckpointError if named else RunUsageError)(
+            changed = " None of the named files has this content, so the file has changed since." if files else ""
+            raise (CheckpointError if files else RunUsageError)(
                 f"This run was trained with {file} (sha256 {plugin['sha256'][:12]}...), which is only run if you name it: "
                 f"`plugins=[{file}]`.{changed}"
             )
     for path in files:
         load(path)
+
+
+def recorded(files: Iterable[str | Path], content: Any) -> list[dict[str, str]]:
+    """Return the plug-ins that a run stores: ``file`` and ``sha256`` of each.
+
+    Args:
+        files: Plug-ins named for this run, which have been loaded.
+        content: Content of the run's spec; a loaded plug-in is stored too if a part of it is named there.
+    """
+    plugins = {path: LOADED[path] for path in (_existing(file).resolve() for file in files)}
+    words = set(re.findall(r'"(.*?)"', json.dumps(content)))
+    for path, plugin in LOADED.items():
+        if not words.isdisjoint(itertools.chain(*plugin.names.values())):
+            plugins[path] = plugin
+    return [{"file": str(plugin.file), "sha256": plugin.sha256} for plugin in plugins.values()]
 
 
 def _existing(path: str | Path) -> Path:
@@ -135,17 +161,24 @@ def _run(file: Path, content: bytes, name: str) -> ModuleType:
 
 
 def line_of(error: BaseException) -> str | None:
-    """Return the file and line of a plug-in where an error was raised, also within a library.
+    """Return the file and line of a user's code where an error was raised, also within a library.
 
-    Returns None if it was raised in pushforward itself, or no plug-in is involved.
+    Returns None if it was raised in pushforward itself.
     """
     package = str(Path(__file__).parent)
-    files = {module.__file__ for name, module in list(sys.modules.items()) if name.startswith(_PREFIX)}
-    frames = traceback.extract_tb(error.__traceback__)
-    last = next((frame for frame in reversed(frames) if frame.filename in files or frame.filename.startswith(package)), None)
-    return None if last is None or last.filename not in files else f"{last.filename}, line {last.lineno}"
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        if frame.filename.startswith(package):
+            return None
+        if not frame.filename.startswith(_LIBRARIES) and "-packages" not in frame.filename:
+            return f"{frame.filename}, line {frame.lineno}"
+    return None
 
 
 def plugin_options(spec: Mapping[str, Any]) -> str:
     """Return the command-line options that name a run's plug-ins."""
     return "".join(f" --plugin {shlex.quote(plugin['file'])}" for plugin in spec.get("plugins") or ())
+
+
+def resume_command(folder: Path, spec: Mapping[str, Any]) -> str:
+    """Return the command that continues a run, to which a new budget can be added."""
+    return f"pushforward resume {shlex.quote(str(folder))}{plugin_options(spec)}"

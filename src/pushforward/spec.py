@@ -10,6 +10,8 @@ import copy
 import functools
 import inspect
 import json
+import os
+import sys
 import types
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
@@ -49,7 +51,7 @@ def describe(value: Any) -> Any:
 
     An object that does not keep its arguments is described only by its class name, so `build`
     cannot rebuild it; neither can it rebuild "your own UNet", whose class only has the name of a
-    registered class.
+    registered class. A class imported from the file of a plug-in is the class of the plug-in.
     """
     if isinstance(value, _PLAIN):
         return value
@@ -59,7 +61,7 @@ def describe(value: Any) -> Any:
         return {str(name): describe(item) for name, item in value.items()}
     part = type(value)
     name = part.__name__
-    if PARTS.get(name, part) is not part:
+    if name in PARTS and _home(PARTS[name]) != _home(part):
         name = f"your own {name}"
     try:
         arguments = {
@@ -68,6 +70,12 @@ def describe(value: Any) -> Any:
     except (AttributeError, ValueError):  # ValueError: a class without a signature, such as a tensor's
         return {"part": name, "opaque": True}
     return {"part": name, **arguments}
+
+
+def _home(part: type) -> tuple[Any, str]:
+    """Return the file and the qualified name of a class; in place of the file, the class itself if it has none."""
+    file = getattr(sys.modules.get(part.__module__), "__file__", None)
+    return (os.path.realpath(file) if file else part), part.__qualname__
 
 
 ALONE = "This run cannot be rebuilt from its folder alone"
@@ -130,17 +138,23 @@ def with_network(content: dict[str, Any], network: Any) -> dict[str, Any]:
         return content
     described = describe(network)
     before = {**described, "part": type(network).__name__}  # how earlier versions described "your own UNet"
+    others = []
 
     def completed(part: dict[str, Any]) -> dict[str, Any]:
-        if part.get("network") in (described, before):
+        stored = part.get("network")
+        if stored in (described, before):
             part["network"] = copy.deepcopy(network)
+        elif isinstance(stored, dict):
+            others.append(stored)
         return part
 
     complete: dict[str, Any] = json.loads(json.dumps(content), object_hook=completed)
     if complete == content:
+        stored = ", ".join(map(str, others)) or "none"
+        unknown = " (opaque: its arguments were not stored)" if "'opaque'" in stored else ""
         raise UsageError(
-            f"Got `network` {described!s:.200}; this run was trained with another class or other arguments, which are "
-            'in its spec.json under "network". Build the network as for training.'
+            f"Got `network` {described}; this run was trained with another one: {stored}{unknown}. "
+            "Build the network as for training, from the same class."
         )
     return complete
 

@@ -130,6 +130,8 @@ _NOTES = {
     "latents": "To map your own noise, call run.transport(z, condition), which returns model units.",
     "latent_diffusion ldm stable_diffusion": "Train an autoencoder first, then ddpm in its latent space: "
     "pushforward train ddpm --latent RUN.",
+    "lr_schedule lr_scheduler": "The learning rate schedule belongs to the recipe: "
+    "recipe.training.changed(schedule=pf.Schedule(...)).",
     "metadata": "Column kinds are detected. To change them, use pf.data.load(frame, schema=...).",
     "num_train_timesteps": "Times are continuous, so models are not trained for a number of them.",
     "objective parameterization prediction_type": 'Pass it to the denoiser: pf.Denoiser(network, path, "noise").',
@@ -175,5 +177,5 @@ def names_for(word: str, known: Iterable[str]) -> list[str]:
 def note_on(word: str) -> str:
     """Return a sentence about a word without a counterpart, after a space, or an empty string."""
     plain = _plain(word)
-    note = _NOTE_OF.get(re.sub(".*(?=pipeline$|scheduler$)", "", plain))
+    note = _NOTE_OF.get(re.sub("^(?!lr_).*(?=pipeline$|scheduler$)", "", plain))
     return f" {note}" if note else ""

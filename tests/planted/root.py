@@ -132,10 +132,11 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ('gain(kind, "data", k) ** 2', 'gain(kind, "data", k)', "couplings_times"),
     ],
     "plugins.py": [
-        ("CheckpointError if named else RunUsageError", "CheckpointError", "new_file"),
-        ('if plugin["sha256"] not in named:', "if False:", "new_file damaged_runs"),
+        ("CheckpointError if files else RunUsageError", "CheckpointError", "new_file"),
+        ('if plugin["sha256"] not in hashes.values():', "if False:", "new_file damaged_runs"),
         ("if len(names) != 1:", "if False:", "new_file"),
         ("any(plugin.names.values())", "True", "new_file"),
+        ("LOADED[file.resolve()] = plugin", "pass", "new_file"),
     ],
     "registries.py": [
         ("sorted(module.__all__)", "sorted(vars(module))", "newcomers"),
@@ -167,7 +168,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
     ],
     "spec.py": [
         ('part["network"] = copy.deepcopy(network)', 'part["network"] = network', "training"),
-        ('if part.get("network") in (described, before):', 'if "network" in part:', "training"),
+        ('if stored in (described, before):', 'if "network" in part:', "training"),
         ("return kind is int", "return True", "hostile"),
         ("any(_fits(value, part) for part in parts)", "True", "hostile"),
     ],

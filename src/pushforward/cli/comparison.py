@@ -63,7 +63,7 @@ from pushforward.cli.options import (
 )
 from pushforward.cli.training import announce, nothing_left, say_estimate, steps_for, train_all
 from pushforward.errors import MissingExtra, UsageError, suggestion
-from pushforward.plugins import plugin_options
+from pushforward.plugins import plugin_options, resume_command
 from pushforward.registries import RECIPES, own_name
 
 if TYPE_CHECKING:
@@ -350,7 +350,7 @@ def _going_on(others: Sequence[str], trainers: Sequence[Trainer], scoring: Mappi
         if isinstance(stop, KeyboardInterrupt):
             for trainer in trainers:
                 if not trainer.done and any(trainer.folder.glob("checkpoints/step_*")):
-                    say(f"next: pushforward resume {shlex.quote(str(trainer.folder))}")
+                    say(f"next: {resume_command(trainer.folder, trainer.content)}")
         options = [word for name, value in scoring.items() if value is not None for word in (name, str(value))]
         again = shlex.join(["pushforward", "compare", *others, *(str(trainer.folder) for trainer in trainers), *options])
         again += "".join(dict.fromkeys(plugin_options(trainer.content) for trainer in trainers))

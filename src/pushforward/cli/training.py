@@ -70,7 +70,7 @@ from pushforward.cli.options import (
     show,
 )
 from pushforward.numbers import duration, plain
-from pushforward.plugins import plugin_options
+from pushforward.plugins import plugin_options, resume_command
 from pushforward.registries import own_name
 from pushforward.runtime import launched
 
@@ -227,8 +227,8 @@ def train_all(trainers: Sequence[Trainer], turn: float | None = None, began: flo
             if trainer.done:
                 say(f"{trainer.folder} is finished at step {trainer.clock.step:,}")
                 continue
-            again = f"{shlex.quote(str(trainer.folder))}{plugin_options(trainer.content)}"
-            say(f"stopped and saved at step {trainer.clock.step:,}\nnext: pushforward resume {again}")
+            say(f"stopped and saved at step {trainer.clock.step:,}")
+            say(f"next: {resume_command(trainer.folder, trainer.content)}")
         raise SystemExit(130 if number == signal.SIGINT else 75)
     spent = {"in training steps": sum(trainer.clock.seconds for trainer in trainers) - before}
     for trainer in trainers:
@@ -458,7 +458,7 @@ def closing_notes(run: Run, examples: int) -> list[str]:
         run: Finished run.
         examples: Number of training examples.
     """
-    from pushforward.training.loop.budget import PASSES, STEPS
+    from pushforward.training.loop.budget import PASSES, STEPS, Budget
     from pushforward.training.monitor.alarms import lost
     from pushforward.training.runs.log import BETTER, best_of, in_words
 
@@ -469,7 +469,8 @@ def closing_notes(run: Run, examples: int) -> list[str]:
     step, passes = run.state["step"], run.state["samples"] / max(1, examples)
     if not alarm and not guarded and (step < STEPS or passes < PASSES):
         few = f"{step:,} steps, {plain(passes, 2)} passes over the data: training was short, so samples may be poor"
-        notes.append(f"{few}. To continue: {extension(run)}")
+        longer = Budget(**run.spec["budget"]).longer(step)
+        notes.append(f"{few}. To continue: {resume_command(run.folder, run.spec)} {longer}")
     best = best_of(rows)
     if best is not None and best.step != best.last and best.quality <= BETTER * best.last_quality:
         notes.append(f"{best.sentence}. To use it: --checkpoint best")
@@ -486,14 +487,6 @@ def _start(run: Run) -> str:
         return ""
     named = (run.spec.get("asked") or {}).get("frozen") or ()
     return next((word.partition("=")[2] for word in named if word.startswith("teacher=")), "")
-
-
-def extension(run: Run) -> str:
-    """Return the command that continues a run with a larger budget of the same kind."""
-    from pushforward.training import Budget
-
-    budget = Budget(**run.spec["budget"]).longer(run.state["step"])
-    return f"pushforward resume {shlex.quote(str(run.folder))} {budget}"
 
 
 def report_run(run: Run, as_json: bool, examples: int) -> None:

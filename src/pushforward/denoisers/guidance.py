@@ -119,8 +119,9 @@ class Guided(Wrapped):
             )
         if inner is not None and not inner.unconditional:
             raise UsageError(
-                "Guidance needs an unconditional branch, and this model was trained without one (label_dropout=0). Train "
-                "with label_dropout=0.1, or guide with a weaker model (`weaker=RUN`; pf.Autoguided in Python)."
+                "Guidance needs an unconditional branch, and this model has none (Denoiser(..., unconditional=False)). Train "
+                "a denoiser with unconditional=True, the default, or guide with a weaker model (`weaker=RUN`; pf.Autoguided "
+                "in Python)."
             )
         self.scale, self.interval = _scale(scale), _checked(interval)
 

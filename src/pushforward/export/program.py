@@ -7,6 +7,8 @@ any number of examples.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import redirect_stderr
+from io import StringIO
 from typing import Any
 
 import torch
@@ -18,6 +20,7 @@ from pushforward.draws import Draws
 from pushforward.editing.given_data import Truncated
 from pushforward.errors import UsageError
 from pushforward.export.tables import RowLayout
+from pushforward.plugins import line_of
 from pushforward.transports import Flow, Latent, Map, Transport, inner_of, with_inner
 
 BATCH = 3  # Examples that a program is traced with; it takes any number
@@ -195,6 +198,9 @@ def traced(module: nn.Module, inputs: dict[str, Any], axes: dict[str, Sequence[s
         inputs: Tensors, dicts of tensors, or None.
         axes: Names of the first axes of each input if dynamic, "" for static axes; ("n",), the
             examples, by default.
+
+    Raises:
+        UsageError: If `torch.export` cannot trace a network.
     """
     sizes = {name: Dim(name, min=1) for names in (("n",), *axes.values()) for name in names if name}
 
@@ -202,9 +208,18 @@ def traced(module: nn.Module, inputs: dict[str, Any], axes: dict[str, Sequence[s
         axis = {at: sizes[size] for at, size in enumerate(axes.get(name, ("n",))) if size}
         return None if part is None else dict.fromkeys(part, axis) if isinstance(part, dict) else axis
 
-    with torch.no_grad():
-        shapes = {name: free(name, part) for name, part in inputs.items()}
-        program = torch.export.export(module.eval(), (), inputs, dynamic_shapes=shapes)
+    shapes = {name: free(name, part) for name, part in inputs.items()}
+    try:
+        with torch.no_grad(), redirect_stderr(StringIO()):  # on which torch prints the whole graph
+            program = torch.export.export(module.eval(), (), inputs, dynamic_shapes=shapes)
+    except RuntimeError as error:
+        place = f" ({line})" if (line := line_of(error)) else ""
+        reason = str(error).partition("\n")[0]
+        raise UsageError(
+            f"torch.export cannot trace the network{place}: {reason} The network must compute with tensors for any "
+            "batch size: use x.shape[0] or torch.full_like instead of len(x), torch.where instead of `if`, and no int() or "
+            "float() of a tensor."
+        ) from None
     for node in program.graph.nodes:
         node.meta.pop("stack_trace", None)  # paths of this machine
     return program

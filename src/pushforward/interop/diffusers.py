@@ -192,7 +192,7 @@ class DiffusersUNet(nn.Module):
         offset: The timestep at t = 0, with its sign changed: 1 for a discrete schedule, whose first level is at t = 1 / T and
             is counted as 0; 0 for flow matching.
         null: Number of the unconditional class, usually the last; None if there is none. Label
-            dropout requires one: with 10 classes, num_class_embeds=11 and null=10.
+            dropout, the default of training, requires one: with 10 classes, num_class_embeds=11 and null=10.
 
     Raises:
         UsageError: If the network is different, or its time, classes or channels are not supported.
@@ -257,13 +257,14 @@ class DiffusersUNet(nn.Module):
         check_condition(condition, {"label": Label.numbered(self.embedded)} if self.embedded else {}, n)
         if not self.embedded:
             return None
-        label = None if condition is None else condition.get("label")
-        masked = None if condition is None else condition.get("label_null")
+        given = condition or {}
+        label, masked = given.get("label"), given.get("label_null")
         if self.null is None and (label is None or masked is not None):
             raise UsageError(
-                "This UNet2DModel was trained with labels and has no unconditional class. Pass a label for each example, "
-                "and train with label_dropout=0. If one of its classes is the unconditional one, name it: "
-                "DiffusersUNet(..., null=10)."
+                f"This DiffusersUNet embeds {self.embedded} classes, and none of them is unconditional. Pass a label for "
+                "each example, and train it in pf.Denoiser(..., unconditional=False). If the last class is the "
+                f"unconditional one, use DiffusersUNet(..., null={self.embedded - 1}); to add one, build the network with "
+                f"num_class_embeds={self.embedded + 1} and null={self.embedded}."
             )
         if label is None:
             return torch.full((n,), self.null or 0, dtype=torch.int64, device=device)

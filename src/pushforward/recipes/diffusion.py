@@ -26,7 +26,7 @@ def ddpm(
     levels: PathOption[int] = 1000,
     preconditioned: NetworkOption[bool] = True,
 ) -> Recipe:
-    """DDPM as published: linear betas, integer times, noise prediction; 25 DPM-Solver++(2M) steps by default.
+    """DDPM: linear betas, integer times, the loss of noise prediction, v as output; 25 DPM-Solver++(2M) steps by default.
 
     To use the paper's sampler: ``--solver ancestral --steps 1000``.
 
@@ -35,7 +35,7 @@ def ddpm(
         size: Size of the network: tiny, small or base.
         network: auto, mlp, unet, dit, columns (tables of mixed types), or a module ``network(x, t, condition)``.
         levels: Number of noise levels T.
-        preconditioned: Whether to predict the noise as sigma x_t + alpha network(x_t, t), so that
+        preconditioned: Whether the network outputs v, and the noise is sigma x_t + alpha v, so that
             the network need not copy x_t at high noise; otherwise the network outputs the noise
             itself, as in the paper. The loss is the squared error of the noise in both cases.
 

@@ -15,6 +15,7 @@ from torch import nn
 from pushforward import recipes, spec
 from pushforward.arguments import refuse_unknown, whole
 from pushforward.data import Dataset, dataset_of
+from pushforward.data.core.examples import batch_size_of
 from pushforward.data.core.load import DataLike
 from pushforward.denoisers.denoiser import has_jump
 from pushforward.errors import CheckpointError, DataError, Diverged, UsageError, did_you_mean
@@ -92,6 +93,7 @@ def prepare(
             budget = Budget(samples=samples_in(epochs, dataset))
         rebuildable = isinstance(given, Recipe) or name is not None
         recipe, from_seed = started(lambda: recipe_from(given, dataset, size, own), given, rebuildable, seed)
+        options.setdefault("batch", batch_size_of(data))
         changes = {change: options[change] for change in TrainingChanges.__annotations__ if options.get(change) is not None}  # type: ignore[literal-required]
         recipe = replace(recipe, training=recipe.training.changed(**changes))
         if asked is not None:
@@ -167,7 +169,8 @@ def fit(recipe: RecipeLike, data: DataLike, **options: Unpack[FitOptions]) -> Ru
             `Recipe` these keep their weights and are accepted once); or a `Method`, which keeps its
             weights and is trained with the default `Training`.
         data: Data set; its name or path (`pushforward.data.load`); a data frame; an array or tensor, or a
-            tuple (x, labels) of two; a PyTorch ``Dataset`` or ``DataLoader``; or a Hugging Face ``Dataset``.
+            tuple (x, labels) of two; a PyTorch ``Dataset`` or ``DataLoader``, whose batch size is the default of
+            ``batch``; or a Hugging Face ``Dataset``.
         options: See `pushforward.training.options.FitOptions`. The budget: ``steps``, ``samples``, ``epochs``, ``seconds``,
             ``budget`` or ``flops``. The model: ``size``, ``network``, ``init``. Training: ``batch``, ``lr``, ``optimizer``,
             ``accumulate``, ``ema``, ``precision``, ``augment``, ``seed``, ``checkpoint_every``. The rest: ``out``,

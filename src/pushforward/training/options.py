@@ -44,7 +44,7 @@ class TrainingChanges(TypedDict, total=False):
     """Settings of `pushforward.Training` that replace those of the recipe; None leaves a setting unchanged.
 
     Args:
-        batch: Batch size.
+        batch: Batch size; `fit` uses that of a ``DataLoader`` if None is given.
         accumulate: Number of micro-batches that a batch is split into to save memory.
         lr: Learning rate.
         optimizer: "adamw" or "muon".

@@ -54,6 +54,11 @@ def from_examples(source: Any) -> Any:
     return from_arrays(*columns, classes=_classes(source) if len(columns) > 1 else ())
 
 
+def batch_size_of(source: Any) -> int | None:
+    """Return the batch size of a ``DataLoader``; None for other data, and for a loader with batches of its own."""
+    return source.batch_size if isinstance(source, DataLoader) else None
+
+
 def _batches(source: Any) -> Iterable[Any]:
     is_loader = isinstance(source, DataLoader)
     dataset = source.dataset if is_loader else source

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import math
-import shlex
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -23,7 +22,7 @@ from pushforward.draws import BLOCK, BlockDraws, key
 from pushforward.errors import DataError, Diverged, OutOfMemory, UsageError
 from pushforward.files import read_json
 from pushforward.methods.method import Method, Move, Now, Sums, answered
-from pushforward.plugins import plugin_options
+from pushforward.plugins import resume_command
 from pushforward.recipes.recipe import Recipe, Training
 from pushforward.runtime import laid_out
 from pushforward.training.checkpoint import Checkpoint
@@ -484,7 +483,7 @@ class Trainer:
         if words is None and batch is not None:
             return batch
         self.finish()
-        again = f"pushforward resume {shlex.quote(str(self.folder))}{plugin_options(self.content)}"
+        again = resume_command(self.folder, self.content)
         raise DataError(f"{words} Step {self.saver.step:,} is saved. Restore the data, then resume: {again}")
 
     def finish(self) -> None:

@@ -27,7 +27,7 @@ from pushforward.denoisers import Denoiser
 from pushforward.errors import CheckpointError, MissingExtra, RunUsageError, UsageError, did_you_mean
 from pushforward.files import disk, read_json
 from pushforward.methods.method import Method
-from pushforward.plugins import file_hash, load_needed
+from pushforward.plugins import load_needed, recorded, resume_command
 from pushforward.recipes.recipe import Recipe, Training
 from pushforward.runtime import device_named, facts
 from pushforward.samples import drawn_from
@@ -123,11 +123,11 @@ def begin(
         "fingerprint": data.fingerprint,
         "examples_fingerprint": data.examples_fingerprint,
         "budget": asdict(budget),
-        "plugins": [{"file": str(path), "sha256": file_hash(path)} for path in settings.plugins],
         **settings.stored(),
         **({"samplers": dict(recipe.samplers)} if recipe.samplers else {}),
         "method": method,
     }
+    content["plugins"] = recorded(settings.plugins, content)
     if holding.writes:
         content["parts"] = write_parts(holding.folder, recipe.method)
         content["rows"] = write_seen(holding.folder, seen_in_training(data, recipe.builds_on))
@@ -352,7 +352,7 @@ class Run(Viewed):
         words = None if newest is None else unfinished(newest, self.spec.get("budget") or {})
         if not words or any("broke off" in text for text in self.warnings) or lost(self.losses()):
             return ()
-        return (f"training is unfinished: {words}. Resume it first: pushforward resume {shlex.quote(str(self.folder))}",)
+        return (f"training is unfinished: {words}. Resume it first: {resume_command(self.folder, self.spec)}",)
 
     def sample(self, n: int = 64, condition: ConditionLike = None, *, seed: int = 0, batch: int = BATCH, **options: Any) -> Any:
         """Draw new samples in data units, on the CPU; sample i depends only on ``seed + i``.
