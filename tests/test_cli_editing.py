@@ -146,8 +146,6 @@ def test_one_call_models_interpolate_and_vary_images_by_their_z(here, capsys, mo
         (["interpolate", "flow", "--from", "a.png", "--to", "b.png", "--solver", "ancestral"], 2, "inverted"),
         (["sample", "flow", "--truncation", "0.7"], 2, "iterative model ("),
         (["invert", "flow", "a.png"], 2, "iterative model ("),
-        (["truncation", "flow"], 2, "iterative model ("),
-        (["truncation", "points", "--n", "5", "--out", "curve.png"], 2, "n = 5 is too small"),
         (["nearest", "gan", "--k", "9999"], 2, "at most 4,096"),
         (["sample", "flow", "--scale", "2", "--interval", "2"], 2, "--interval takes 2 numbers"),
         (["sample", "flow", "--weaker", "gan"], 2, "one-call"),

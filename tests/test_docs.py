@@ -39,7 +39,6 @@ SMALL = {
     "tune": {"--rounds": "1", "--examples": "4"},
     "inpaint": {"--n": "1", "--rounds": "1"},
     "invert": {"--steps": "2", "--starts": "2"},
-    "truncation": {"--n": "20", "--repeats": "1"},
     "nearest": {"--n": "4"},
 }
 """What each verb is given, instead of its budget or besides."""

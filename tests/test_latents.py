@@ -1,16 +1,14 @@
-"""The z of one-call models: interpolation, truncation and its curve, and the nearest training examples."""
+"""The z of one-call models: interpolation, truncation, and the nearest training examples."""
 
 import math
 
 import numpy as np
 import pytest
 import torch
-from programs.one_call import Called, normal, seeded
+from programs.one_call import normal
 from scipy import stats
 from scipy.spatial.distance import cdist
-from torch import nn
 
-from pushforward.data import load
 from pushforward.data.core.dataset import Split, build
 from pushforward.editing import (
     lerp,
@@ -18,10 +16,7 @@ from pushforward.editing import (
     truncate,
 )
 from pushforward.errors import Diverged, UsageError
-from pushforward.evaluation import evaluate
-from pushforward.evaluation.curves import truncation_curve, truncation_picture
 from pushforward.evaluation.pictures import nearest
-from pushforward.transports import Map
 
 LIMITS = (0.3, 1.0, 2.5)
 
@@ -108,32 +103,3 @@ def test_planted_copies_are_found_at_distance_zero():
     assert nearest(x[:1], data, len(data.train)).examples.shape == (1, len(data.train))
     with pytest.raises(Diverged):
         nearest(x / 0, data)
-
-
-@pytest.fixture
-def cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("PUSHFORWARD_CACHE", str(tmp_path))
-
-
-def test_the_curve_ends_at_the_plain_evaluation(cache):
-    data = load("moons", limit=600)
-    network = seeded(lambda: nn.Sequential(nn.Linear(3, 32), nn.Tanh(), nn.Linear(32, 2)), 2)
-    with torch.no_grad():
-        network[0].weight.mul_(2), network[2].weight.mul_(5)
-    model = Map(Called(network), data.space, (3,))
-    curve = truncation_curve(model, data, (40, 0.05), 150, repeats=2)
-    assert [point.limit for point in curve.points] == [0.05, 40.0, None]
-    plain = evaluate(model, data, n=150, repeats=2, metrics=("manifold", "frechet"))
-    for name in ("precision", "recall", "density", "coverage", "frechet"):
-        low, high, free = (point.scores[name] for point in curve.points)
-        assert free.values == plain.models[0].scores[name].values
-        assert high.values == pytest.approx(free.values, rel=1e-4, abs=1e-6)
-        assert curve.floors[name] == plain.floors[name]
-    low, _, free = (point.scores for point in curve.points)
-    assert low["coverage"].value < 0.5 * free["coverage"].value
-    assert low["recall"].value < free["recall"].value
-    with pytest.raises(UsageError, match="too small"):
-        truncation_curve(model, data, (1.0,), 5)
-    picture = truncation_picture(curve)
-    assert (picture.mode, picture.size) == ("RGB", (1600, 720))
-    assert len(set(picture.getdata())) > 10

@@ -25,7 +25,6 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("if isinstance(teacher, FlowMap) and isinstance(inner, Flow):", "if False:", "ladder"),
         ("Jump.of(teacher), inner.steps)", "Jump.of(teacher), 2)", "ladder"),
         ("same_calls.get(rung.calls, [] if finished else own)", "own", "ladder"),
-        ('if "density" not in judge.floors:', "if False:", "latents"),
     ],
     "evaluation/evaluator.py": [
         ("            x, values = recoded(x, sampler.space, self.data.space)\n", "", "table_distances"),

@@ -12,7 +12,6 @@ from pushforward.cli.inputs import condition_of, numbers
 from pushforward.cli.options import (
     AS_IT_IS,
     AT_LEAST_1,
-    INSPECT,
     MODEL,
     NEWEST,
     OUTPUT,
@@ -20,8 +19,6 @@ from pushforward.cli.options import (
     SAMPLES,
     UNGUIDED,
     USE,
-    Compared,
-    EvaluationOption,
     Given,
     Guiding,
     Image,
@@ -31,9 +28,7 @@ from pushforward.cli.options import (
     ModelOption,
     N,
     Out,
-    Overwrite,
     Placing,
-    Positive,
     Resize,
     RunFolder,
     SampleOption,
@@ -57,7 +52,6 @@ from pushforward.cli.sampling import (
     target_of,
 )
 from pushforward.errors import UsageError
-from pushforward.numbers import counted
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -65,7 +59,6 @@ if TYPE_CHECKING:
     from pushforward import Run, Transport
     from pushforward.data import Space
     from pushforward.editing import Inversion
-    from pushforward.evaluation.curves import TruncationCurve
 
 _FILLED_FROM = 128
 _SIDES = ("top", "left", "bottom", "right")
@@ -495,62 +488,3 @@ def _inversion_table(r: dict[str, Any]) -> str:
         numbers = [f"{image['error']:.3f}", f"{image['error_of_random_z']:.3f}"]
         rows.append([image["file"], *numbers, *map(str, image["condition"].values())])
     return f"{columns(rows)}\ndifferences: RMS, in standard deviations of the data\n{r['out']}"
-
-
-@app.command(group=INSPECT, sort_key=3)
-def truncation(
-    run: RunFolder,
-    *,
-    limits: EvaluationOption[str] = "0.25,0.5,0.75,1,1.5,2",
-    n: Compared = None,
-    repeats: EvaluationOption[Positive] = 3,
-    seed: EvaluationOption[int] = 0,
-    out: Out = None,
-    overwrite: Overwrite = False,
-    json: Json = False,
-    loading: Loading = NEWEST,
-) -> None:
-    """Score a GAN or VAE at several truncation limits.
-
-    Truncation limits the absolute values of the noise z. Smaller limits give less diverse samples, which often look better. To
-    sample at a limit, use `sample --truncation`. Example:
-    `pushforward truncation runs/digits-gan --out curve.png`
-
-    Args:
-        limits: Truncation limits, separated by commas.
-        repeats: Number of times to sample and score at each limit.
-        seed: Number that is added to the seeds of all samples.
-        out: Plot the curve to this .png file. Default: no plot.
-    """
-    from pushforward.data import ImageSpace
-    from pushforward.evaluation.curves import truncation_curve, truncation_picture
-    from pushforward.evaluation.models import data_of
-    from pushforward.samples import check_target
-
-    wanted = numbers("--limits", limits, limits.count(",") + 1, float)
-    loaded, target = loaded_run(run, loading), None if out is None else Path(out)
-    _check_one_call(loaded, "Use guidance instead: `sample --scale 2 --label LABEL`")
-    if target is not None:
-        if target.suffix.lower() != ".png":
-            raise UsageError(f'Cannot plot to "{target}": expected a .png file. For the numbers, use --json.')
-        check_target(target, ImageSpace((1, 1, 1), (0.0,), (1.0,)), 1, overwrite)
-    options: dict[str, Any] = {"repeats": repeats, "seed": seed, "batch": loading.batch, "tell": say}
-    with precision_of(loading):
-        curve = truncation_curve(loaded.transport, data_of(loaded), wanted, n, **options)
-    if target is not None:
-        save_picture(truncation_picture(curve), target)
-    show({"out": out, **curve.to_plain()} if json else None, json, lambda _: _curve_table(curve, out))
-
-
-def _curve_table(curve: TruncationCurve, out: str | None) -> str:
-    names = [name for name in ("precision", "recall", "density", "coverage", "frechet") if name in curve.points[0].scores]
-    rows = [["limit", *(curve.metrics[name].label for name in names)]]
-    scored = [("none" if point.limit is None else f"{point.limit:g}", point.scores) for point in curve.points]
-    for title, scores in [*scored, ("real data", curve.floors)]:
-        spreads = [scores[name].spread for name in names]
-        ends = ["" if spread is None else f" ± {spread:.2g}" for spread in spreads]
-        rows.append([title, *(f"{scores[name].number:.3f}{end}" for name, end in zip(names, ends, strict=True))])
-    settings = curve.settings
-    sampled = counted(settings.repeats, "sampling")
-    footing = f"n = {settings.n} samples and {settings.n} held-out examples; {sampled}; features: {settings.features}"
-    return "\n".join([columns(rows), "", footing, *([out] if out else [])])

@@ -8,7 +8,7 @@ from pushforward.registries import exports
 
 if TYPE_CHECKING:
     from pushforward.evaluation.comparison import compare, evaluate
-    from pushforward.evaluation.curves import truncation_curve, truncation_picture, with_sweep
+    from pushforward.evaluation.curves import with_sweep
     from pushforward.evaluation.evaluator import Judge
     from pushforward.evaluation.pictures import nearest
     from pushforward.evaluation.results import Comparison, ModelResult
@@ -23,8 +23,6 @@ __all__ = [
     "compare",
     "evaluate",
     "nearest",
-    "truncation_curve",
-    "truncation_picture",
     "with_sweep",
 ]
 
@@ -35,6 +33,6 @@ __getattr__ = exports(
         "evaluator": ("Judge",),
         "pictures": ("nearest",),
         "results": ("Comparison", "MetricInfo", "ModelResult", "Score"),
-        "curves": ("with_sweep", "truncation_curve", "truncation_picture"),
+        "curves": ("with_sweep",),
     },
 )

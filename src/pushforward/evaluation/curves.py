@@ -5,9 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
-from functools import partial
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -16,30 +15,27 @@ from torch import Tensor
 from pushforward import spec
 from pushforward.data import Dataset
 from pushforward.denoisers import AtScale, FlowMap, Guided
-from pushforward.editing.given_data import Truncated
-from pushforward.errors import Diverged, UsageError
+from pushforward.errors import Diverged
 from pushforward.evaluation.evaluator import CURVE_SCORES, Judge, solver_title
 from pushforward.evaluation.features import fit_features
 from pushforward.evaluation.intervals import point_of, together
 from pushforward.evaluation.measurements import CurvePoint, Ladder, Pictures, SweepPoint
 from pushforward.evaluation.models import check_model, commands
-from pushforward.evaluation.results import REPEAT_SEEDS, Comparison, DataInfo, ModelResult, Settings, check_same
+from pushforward.evaluation.results import REPEAT_SEEDS, Comparison, ModelResult, check_same
 from pushforward.evaluation.scores import floors, score
 from pushforward.extractors import Spaces
-from pushforward.files import Record
-from pushforward.metrics import MetricInfo, Score, describe
+from pushforward.metrics import Score, describe
 from pushforward.numbers import counted, duration
 from pushforward.paths import same_source
-from pushforward.pictures import INK, REAL, figure_picture
 from pushforward.solvers import Jump
 from pushforward.training import Run
 from pushforward.training.runs.run import by_default, transport_of
-from pushforward.transports import BATCH, Flow, Transport, inner_of, starts, with_inner
+from pushforward.transports import Flow, Transport, inner_of, starts, with_inner
 from pushforward.transports.learned_steps import Pairs
 from pushforward.transports.transport import unmet_kept
 
 if TYPE_CHECKING:
-    from PIL import Image
+    pass
 
 
 CALLS = (1, 2, 4, 8, 16)
@@ -50,8 +46,6 @@ SIZES = (500, 1_000, 2_000)
 SHOWN = {False: 36, True: 200}  # Samples that are drawn beside the teacher's, by whether they are points
 # The first seed of samples by which a sampler is chosen, above those of all others, and how many there are at most.
 CHOOSING, CHOSEN_BY = 700_000_000, 2_000
-LIMITS = (0.25, 0.5, 0.75, 1.0, 1.5, 2.0)
-PAIRS = (("coverage", "density"), ("recall", "precision"))  # What is drawn: diversity to the right, quality upwards
 
 
 @dataclass
@@ -295,118 +289,3 @@ def with_sweep(
             points.append(SweepPoint(first.training.seconds, first.training.steps, first.seed, scores, budget))
         sweep[name] = tuple(sorted(points, key=lambda point: point.budget or point.seconds or 0.0))
     return replace(comparison, sweep={**comparison.sweep, **sweep})
-
-
-@dataclass(frozen=True)
-class TruncationPoint(Record):
-    """Scores at one truncation limit.
-
-    Args:
-        limit: Truncation limit; None for no truncation.
-        scores: Scores by name.
-        label_agreement: Fraction of samples recognised as the requested class.
-    """
-
-    limit: float | None = None
-    scores: Mapping[str, Score] = field(default_factory=dict)
-    label_agreement: float | None = None
-
-
-@dataclass(frozen=True)
-class TruncationCurve(Record):
-    """Scores by truncation limit, with the fields of `pushforward.evaluation.Comparison`.
-
-    Args:
-        data: Data set.
-        settings: Settings of the evaluation.
-        machine: Properties of the machine by name.
-        metrics: Descriptions of scores by name.
-        floors: Real-data scores by name.
-        points: Scores in ascending order of the limit; the last point has no limit.
-    """
-
-    data: DataInfo = field(default_factory=DataInfo)
-    settings: Settings = field(default_factory=Settings)
-    machine: Mapping[str, Any] = field(default_factory=dict)
-    metrics: Mapping[str, MetricInfo] = field(default_factory=dict)
-    floors: Mapping[str, Score] = field(default_factory=dict)
-    points: tuple[TruncationPoint, ...] = ()
-
-
-def truncation_curve(
-    transport: Transport,
-    data: Dataset,
-    limits: Sequence[float] = LIMITS,
-    n: int | None = None,
-    *,
-    repeats: int = 3,
-    seed: int = 0,
-    batch: int = BATCH,
-    tell: Callable[[str], None] | None = None,
-) -> TruncationCurve:
-    """Score a one-call model at several truncation limits of z, and without truncation.
-
-    All limits use the same seeds, so the points differ only in truncation (`pushforward.editing.Truncated`).
-
-    Args:
-        transport: One-call model.
-        data: Data set; its held-out split is the reference.
-        limits: Truncation limits, above 0.
-        n: Number of samples per side; None for the maximum that the held-out split allows, at most
-            10,000.
-        repeats: Number of samplings per limit.
-        seed: Number added to the seed of every sampling.
-        batch: Number of samples generated at a time.
-        tell: Function called with a line of text before each sampling; None to print nothing.
-
-    Returns:
-        Precision, recall, density, coverage and Fréchet distance at each limit.
-
-    Raises:
-        UsageError: If the model is iterative, a limit is not above 0, or n is not allowed or too small for
-            density and coverage.
-    """
-    wanted = sorted({float(limit) for limit in limits})
-    if not wanted or not all(limit > 0 and math.isfinite(limit) for limit in wanted):
-        raise UsageError(f"`limits` must be one or more numbers above 0, got {list(limits)}.")
-    models = [(limit, Truncated(transport, limit)) for limit in wanted]
-    judge = Judge(data, n or 0, repeats, ("manifold", "frechet"), seed, batch, tell=tell)
-    if "density" not in judge.floors:
-        raise UsageError(f"n = {judge.n} is too small for density and coverage. Use data with more held-out examples.")
-    points = []
-    for limit, model in (*models, (None, transport)):
-        name = "z without truncation" if limit is None else f"z truncated to {limit:g}"
-        points.append(TruncationPoint(limit, *judge.scores(model, name)))
-    setting = judge.comparison()
-    return TruncationCurve(setting.data, setting.settings, setting.machine, setting.metrics, setting.floors, tuple(points))
-
-
-def truncation_picture(curve: TruncationCurve) -> Image.Image:
-    """Plot density over coverage and precision over recall, with one point per limit and real data.
-
-    Args:
-        curve: Result of `truncation_curve`.
-
-    Returns:
-        RGB image, 1600 x 720.
-    """
-    from matplotlib.figure import Figure
-
-    blue, gray, red = (tuple(value / 255 for value in colour) for colour in (INK, REAL, (213, 94, 0)))
-    figure = Figure(figsize=(10, 4.5), dpi=160, layout="constrained")
-    for axes, (across, up) in zip(figure.subplots(1, 2), PAIRS, strict=True):
-        x, y = ([point.scores[name].number for point in curve.points] for name in (across, up))
-        axes.plot(x, y, color=blue, linewidth=1.6, marker="o", markersize=5, zorder=2)
-        axes.plot(x[-1], y[-1], color=red, marker="s", markersize=7, zorder=3)
-        note = partial(axes.annotate, textcoords="offset points", fontsize=9)
-        for point, *at in zip(curve.points[:-1], x, y, strict=False):
-            note(f"{point.limit:g}", at, xytext=(-6, 5), color=blue, ha="right")
-        note("no limit", (x[-1], y[-1]), xytext=(9, -4), color=red)
-        (right, wide), (top, high) = ((curve.floors[name].number, curve.floors[name].spread) for name in (across, up))
-        axes.errorbar(right, top, yerr=high, xerr=wide, color=gray, marker="D", markersize=6, capsize=3, zorder=1)
-        note("real data", (right, top), xytext=(-7, -12), color=gray, ha="right")
-        axes.set(xlabel=curve.metrics[across].label, ylabel=curve.metrics[up].label, axisbelow=True)
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.grid(color="0.92", linewidth=0.8)
-        axes.margins(0.12)
-    return figure_picture(figure)

@@ -259,9 +259,9 @@ def few_samples(comparison: Comparison) -> Iterator[Values]:
     compared = any(metric not in MODEL_SCORES for model in comparison.models for metric in model.scores)
     if compared and n is not None and n < THRESHOLDS["small"]:
         enough = (comparison.data.held_out or 0) >= THRESHOLDS["small"]
-        lacking = "Use a larger data set: comparisons need held-out examples, at least"
-        advice = "Use at least" if enough else lacking
-        yield {"n": count(n), "least": f"{advice} {count(THRESHOLDS['small'])}"}
+        least = count(THRESHOLDS["small"])
+        larger = f"Use a larger data set, of which at least {least} are held out"
+        yield {"n": count(n), "least": f"Use at least {least}" if enough else larger}
 
 
 def biased(comparison: Comparison) -> Iterator[Values]:
