@@ -167,7 +167,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
     ],
     "spec.py": [
         ('part["network"] = copy.deepcopy(network)', 'part["network"] = network', "training"),
-        ('if stored in (described, before):', 'if "network" in part:', "training"),
+        ("if stored in (described, before):", 'if "network" in part:', "training"),
         ("return kind is int", "return True", "hostile"),
         ("any(_fits(value, part) for part in parts)", "True", "hostile"),
     ],
