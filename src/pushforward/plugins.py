@@ -106,7 +106,7 @@ def load_needed(needed: Iterable[Mapping[str, str]], files: str | Path | Iterabl
     """
     files = files_of(files)
     hashes = {path: plugin.sha256 for path, plugin in LOADED.items()}
-    hashes |= {_existing(path).resolve(): file_hash(path) for path in files}
+    hashes |= {file.resolve(): file_hash(file) for file in map(_existing, files)}
     for plugin in needed:
         if plugin["sha256"] not in hashes.values():
             file = plugin["file"]
@@ -126,12 +126,11 @@ def recorded(files: Iterable[str | Path], content: Any) -> list[dict[str, str]]:
         files: Plug-ins named for this run, which have been loaded.
         content: Content of the run's spec; a loaded plug-in is stored too if a part of it is named there.
     """
-    plugins = {path: LOADED[path] for path in (_existing(file).resolve() for file in files)}
+    plugins = [LOADED[Path(file).expanduser().resolve()] for file in files]
     words = set(re.findall(r'"(.*?)"', json.dumps(content)))
-    for path, plugin in LOADED.items():
-        if not words.isdisjoint(itertools.chain(*plugin.names.values())):
-            plugins[path] = plugin
-    return [{"file": str(plugin.file), "sha256": plugin.sha256} for plugin in plugins.values()]
+    plugins += [plugin for plugin in LOADED.values() if not words.isdisjoint(itertools.chain(*plugin.names.values()))]
+    hashes = {str(plugin.file): plugin.sha256 for plugin in plugins}
+    return [{"file": file, "sha256": sha256} for file, sha256 in hashes.items()]
 
 
 def _existing(path: str | Path) -> Path:
@@ -141,9 +140,9 @@ def _existing(path: str | Path) -> Path:
     return file
 
 
-def file_hash(path: str | Path) -> str:
+def file_hash(path: Path) -> str:
     """Compute the sha256 of a file, which runs store and check."""
-    return hashlib.sha256(Path(path).expanduser().read_bytes()).hexdigest()
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _run(file: Path, content: bytes, name: str) -> ModuleType:

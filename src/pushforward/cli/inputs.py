@@ -160,7 +160,7 @@ def recipe_of(
         changes: Training settings.
         seed: Seed of the initial weights.
         runs: Runs that become frozen networks, by name; "latent" is the run of the latent space.
-        **latent: ``device`` for computing latents, and ``plugins``, the Python files that the runs need.
+        **latent: ``device`` for computing latents.
     """
     from pushforward import recipes
     from pushforward.paths import Source
@@ -174,7 +174,7 @@ def recipe_of(
         how = f"train {name} {'--teacher RUN' if missing[0] == 'teacher' else f'--frozen {missing[0]}=RUN'}"
         raise UsageError(f"The recipe {function.__name__} needs a trained run: pushforward {how}. Then pass its run to compare.")
     if parts:
-        function = with_frozen(name, parts, latent.get("plugins", ()))
+        function = with_frozen(name, parts)
     if values.get("source") is not None and Source in recipes.settings(function)["source"].types:
         source = Source(values["source"], data.space, origin.get("limit"), origin.get("seed", 0))
         values = {**values, "source": source}
@@ -307,9 +307,7 @@ def column_names(given: str | None, option: str = "--given") -> tuple[str, ...]:
     return names
 
 
-def examples(
-    data: str | None, runs: Mapping[str, str], reading: Reading, condition: str | None = None, plugins: Sequence[str] = ()
-) -> Dataset:
+def examples(data: str | None, runs: Mapping[str, str], reading: Reading, condition: str | None = None) -> Dataset:
     """Load the named data, by default the data of a given run, or digits without runs.
 
     If several runs are given, the data of the teacher takes precedence, then that of the other runs
@@ -320,7 +318,6 @@ def examples(
         runs: Run folders by the name of the frozen network; other folders are ignored.
         reading: Options for reading, which replace the run's own.
         condition: Name of the condition, or None.
-        plugins: Python files that the runs need.
 
     Raises:
         UsageError: If a run's data was passed from Python.
@@ -333,7 +330,7 @@ def examples(
     folder = next((Path(runs[name]) for name in ordered if (Path(runs[name]) / "spec.json").is_file()), None)
     if data is not None or folder is None:
         return source(data or "digits", reading, condition)
-    spec = read_spec(folder, plugins)
+    spec = read_spec(folder)
     recorded = {"rare": "keep", **(spec.get("data") or {})}  # earlier versions stored no such option
     place = recorded.pop("name_or_path", None)
     if isinstance(place, str) and (reading != ALL_DATA or condition is not None):

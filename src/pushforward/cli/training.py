@@ -156,17 +156,24 @@ def train(
     values = settings_of(recipe, settings, options_of("train"))
     data, plugin = (None, plugin) if data is None else data_file(data, plugin)
     others = [file for file in plugin if Path(file) != Path(recipe)]
-    plugins = [*python_files(recipe), *others]
-    start = None if init is None else load(init, plugins=plugins)
+    start = None if init is None else load(init)
     check_free(None if overwrite or dry_run or launched().rank else out)
-    loaded, where = examples(data, runs, reading, condition, plugins), device_of(device)
-    chosen = recipe_of(recipe, loaded, size, values, changes, seed, runs, device=where, plugins=plugins)
+    loaded, where = examples(data, runs, reading, condition), device_of(device)
+    chosen = recipe_of(recipe, loaded, size, values, changes, seed, runs, device=where)
     ends |= steps_for(ends.pop("flops"), chosen, loaded) if "flops" in ends else {}
     ends |= {"samples": samples_in(ends.pop("epochs"), loaded)} if "epochs" in ends else {}
     options = of_processes(sharing)
     if dry_run:
         return report_needs(chosen, loaded, ends, sharing, json)
-    options |= {"out": out, "overwrite": overwrite, "seed": seed, "init": start, "plugins": plugins, "device": where, **ends}
+    options |= {
+        "out": out,
+        "overwrite": overwrite,
+        "seed": seed,
+        "init": start,
+        "plugins": [*python_files(recipe), *others],
+        "device": where,
+        **ends,
+    }
     options |= {"augment": words(changes.augment), "checkpoint_every": checkpoint_every, "trackers": track}
     parts = [f"{name}={run}" for name, run in runs.items() if name != "latent"]
     more = {"latent": runs.get("latent"), "frozen": parts, "plugin": others}
@@ -349,7 +356,7 @@ def distil(
         settings_of("distil", settings, {*options_of("distil"), *(further if finish else ())} - {"calls"}),
         settings_of("finish", later),
     )
-    seconds, teacher = None if finish is None else Budget.duration(finish), load(run, plugins=plugin)
+    seconds, teacher = None if finish is None else Budget.duration(finish), load(run)
     if seconds is not None:
         check_finish(teacher, out, overwrite, own, of_finish)
     changed = changes.of_training()

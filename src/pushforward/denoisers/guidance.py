@@ -119,7 +119,7 @@ class Guided(Wrapped):
             )
         if inner is not None and not inner.unconditional:
             raise UsageError(
-                "Guidance needs an unconditional branch, and this model has none (Denoiser(..., unconditional=False)). Train "
+                "Guidance needs an unconditional branch, and this model was built without one (unconditional=False). Train "
                 "a denoiser with unconditional=True, the default, or guide with a weaker model (`weaker=RUN`; pf.Autoguided "
                 "in Python)."
             )

@@ -80,9 +80,7 @@ def prepare(
     given, device = recipe, device_named(options.get("device", "auto"))
     processes = joined(device, shard=options.get("shard", False), devices=options.get("devices"))
     with processes.phase("the start of training"):
-        plugins, out = [Path(path) for path in files_of(options.get("plugins", ()))], options.get("out")
-        for path in plugins:
-            load_plugin(path)
+        plugins = [load_plugin(path).file for path in files_of(options.get("plugins", ()))]
         dataset = given if isinstance(given, Dataset) else dataset_of(data)  # swapped arguments are refused as a recipe
         seed, size, name = whole("seed", options.get("seed", 0)), options.get("size") or "small", name_of(given)
         budget, flops, augment = budget_in(options), options.get("flops"), options.get("augment", ())
@@ -104,7 +102,7 @@ def prepare(
             asked = {"size": size, **changes, **written} | ({"plugin": others} if others else {})
         source: Run | None = None
         if options.get("init") is not None:
-            recipe, source = from_run(options["init"], recipe, plugins)
+            recipe, source = from_run(options["init"], recipe)
         elif recipe.first_weights is not None:
             recipe.first_weights(recipe.method)
             from_seed = False
@@ -126,7 +124,9 @@ def prepare(
             budget = Budget(steps=steps_within(flops, recipe, dataset, settings)[0])
         watcher = None if options.get("progress") is None or processes.rank else watcher_of(options["progress"])
         claimed = (
-            claim(out, dataset.name, recipe.name, overwrite=options.get("overwrite", False)) if processes.rank == 0 else None
+            claim(options.get("out"), dataset.name, recipe.name, overwrite=options.get("overwrite", False))
+            if processes.rank == 0
+            else None
         )
         try:
             folder = Path(processes.first(None if claimed is None else str(claimed.folder)))
@@ -206,12 +206,12 @@ def reopen(folder: str | Path | Run, **options: Unpack[ResumeOptions]) -> Traine
     folder = folder.folder if isinstance(folder, Run) else Path(folder)
     processes = joined(device, shard=options.get("shard", False), devices=options.get("devices"))
     with processes.phase("the start of training"):
-        plugins, writes = files_of(options.get("plugins", ())), processes.rank == 0
+        writes = processes.rank == 0
         checkpoint, method = options.get("checkpoint"), options.get("method")
         given, watcher = budget_in(options), watcher_of(options.get("progress") if writes else False)
         if checkpoint is not None and options.get("fallback"):
             raise UsageError("Pass either `checkpoint`, or `fallback=True`, which resumes from the newest undamaged checkpoint.")
-        content = read_spec(folder, plugins)
+        content = read_spec(folder, options.get("plugins", ()))
         epochs = options.get("epochs")
         if epochs is not None:
             if given is not None:
@@ -245,7 +245,7 @@ def reopen(folder: str | Path | Run, **options: Unpack[ResumeOptions]) -> Traine
             data = data_of_run(folder, content, options.get("data"))
             complete = spec.with_network(content, options.get("network"))
             recipe = (
-                _started_over(folder, complete, method, plugins)
+                _started_over(folder, complete, method)
                 if start is None
                 else recipe_of(complete, method, weights=(start, folder / "parts"))
             )
@@ -270,10 +270,10 @@ def reopen(folder: str | Path | Run, **options: Unpack[ResumeOptions]) -> Traine
         return trainer
 
 
-def _started_over(folder: Path, content: dict[str, Any], method: Method | None, plugins: Sequence[str | Path]) -> Recipe:
+def _started_over(folder: Path, content: dict[str, Any], method: Method | None) -> Recipe:
     if method is None and content.get("init") is not None:
         recipe = recipe_of(content)
-        source = load(content["init"], checkpoint=step_name(content["init_step"]), plugins=plugins)
+        source = load(content["init"], checkpoint=step_name(content["init_step"]))
         restore(recipe.method, source.method.state_dict(), source.folder)
         return recipe
     if method is None and not content.get("from_seed"):
@@ -320,8 +320,7 @@ def student(
     Raises:
         UsageError, DataError: See `distil`.
     """
-    plugins = files_of(options.get("plugins", ()))
-    run = opened(teacher, plugins)
+    run = opened(teacher, options.get("plugins", ()))
     flow = inner_of(run.transport)
     if not has_steps(flow) or has_jump(flow.denoiser):
         raise UsageError(
@@ -335,7 +334,7 @@ def student(
         )
     data = data_of_run(run.folder, run.spec, data)
     student_settings = {"calls": calls, **(settings or {})}
-    function = with_frozen("distil", {"teacher": run}, plugins)
+    function = with_frozen("distil", {"teacher": run})
     recipe = seeded(lambda: function(data.space, **student_settings), options.get("seed", 0))
     if all(options.get(name) is None for name in BUDGETS):
         options["steps"] = run.state["step"]
@@ -390,7 +389,7 @@ def finisher(
         settings: Settings of the recipe ``finish``.
         options: Options as for `distil`.
     """
-    function, settings = with_frozen("finish", {"teacher": run}, files_of(options.get("plugins", ()))), settings or {}
+    function, settings = with_frozen("finish", {"teacher": run}), settings or {}
     recipe = seeded(lambda: function(data.space, **settings), options.get("seed", 0))
     no_budget: Any = dict.fromkeys(BUDGETS)
     options = {**options, **no_budget, "out": f"{run.folder}-finished", "seconds": finish}
@@ -434,7 +433,7 @@ def distil(
     """
     refuse_unknown(options, FitOptions, "distil", HINTS)
     options["progress"] = watcher_of(options.get("progress"))
-    teacher = opened(teacher, files_of(options.get("plugins", ())))
+    teacher = opened(teacher, options.get("plugins", ()))
     if finish is None and finish_settings:
         raise UsageError(
             "Got settings for finish, but not `finish` itself. Pass `finish` (its training time in seconds), or "

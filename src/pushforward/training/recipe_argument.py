@@ -138,13 +138,13 @@ def opened(run: str | Path | Run, plugins: str | Path | Sequence[str | Path]) ->
     return run if isinstance(run, Run) else load(run, plugins=plugins)
 
 
-def from_run(init: str | Path | Run, recipe: Recipe, plugins: Sequence[str | Path] = ()) -> tuple[Recipe, Run]:
+def from_run(init: str | Path | Run, recipe: Recipe) -> tuple[Recipe, Run]:
     """Return the recipe with the averaged weights of a run, and the run.
 
     Raises:
         UsageError: If the run has another method, or its weights do not fit.
     """
-    run = opened(init, plugins)
+    run = opened(init, ())
     there, here = _identity(run.spec["recipe"], run.spec["method"]), _identity(recipe.name, spec.describe(recipe.method))
     conditions = run.method.space.conditions, recipe.method.space.conditions
     there["conditions"], here["conditions"] = (", ".join(kinds) or "none" for kinds in conditions)

@@ -483,8 +483,10 @@ class Trainer:
         if words is None and batch is not None:
             return batch
         self.finish()
-        again = resume_command(self.folder, self.content)
-        raise DataError(f"{words} Step {self.saver.step:,} is saved. Restore the data, then resume: {again}")
+        raise DataError(
+            f"{words} Step {self.saver.step:,} is saved. Restore the data, then resume: "
+            f"{resume_command(self.folder, self.content)}"
+        )
 
     def finish(self) -> None:
         """Write pending rows, save the current step if necessary, and release the folder (`close`)."""
