@@ -158,7 +158,7 @@ def compare(
     if whole("seeds", seeds, 1) > 1 and not any(map(TRAINING.fullmatch, models)):
         raise UsageError(
             f"`seeds={seeds}` combines models whose names differ in the seed at the end, such as flow-0 and flow-1, got "
-            f'{listing(models)}. Name them so, or pass a list: {{"flow": [run, other]}}.'
+            f"{listing(models)}. Rename them, or pass a list of runs."
         )
     data = dataset_of(data) if data is not None else data_of(informed(models))
     if "real" in models:
@@ -403,8 +403,8 @@ def joined(comparisons: Mapping[str, Comparison]) -> Comparison:
         models=models,
         sweep={new: part.sweep[old] for part, old, new in rows if old in part.sweep},
         baseline=next((part.baseline for part in parts if part.baseline is not None), None),
-        further_baselines=tuple(_union([{row.name: row for row in part.further_baselines} for part in parts]).values()),
-        guesses=tuple(_union([{row.name: row for row in part.guesses} for part in parts]).values()),
+        further_baselines=_by_name([part.further_baselines for part in parts]),
+        guesses=_by_name([part.guesses for part in parts]),
         commands=tuple(dict.fromkeys(command for part in parts for command in part.commands)),
         pictures=_union([pictures, *({"real": part.pictures["real"]} for part in parts if "real" in part.pictures)]),
     )
@@ -418,6 +418,10 @@ def _names(comparisons: Mapping[str, Comparison]) -> dict[tuple[int, str], str]:
         for at, (source, comparison) in enumerate(comparisons.items())
         for model in comparison.models
     }
+
+
+def _by_name(parts: Sequence[Sequence[ModelResult]]) -> tuple[ModelResult, ...]:
+    return tuple(_union([{row.name: row for row in part} for part in parts]).values())
 
 
 def _union(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -462,13 +466,11 @@ def aggregated(comparison: Comparison) -> Comparison:
         models.append(group[0] if len(group) == 1 else _together(name, group, comparison.metrics))
 
     def renamed(known: tuple[tuple[str, ...], ...] | None) -> tuple[tuple[str, ...], ...] | None:
-        if known is None:
-            return None
-        return tuple(tuple(dict.fromkeys(names.get(name, name) for name in group)) for group in known)
+        return known and tuple(tuple(dict.fromkeys(names.get(name, name) for name in group)) for group in known)
 
     settings, pictures = comparison.settings, comparison.pictures
-    most = max(len(model.trainings) for model in models)
-    settings = replace(settings, seeds=max(1, most), shared=renamed(settings.shared), timed=renamed(settings.timed))
+    seeds = max(len(model.trainings) or 1 for model in models)
+    settings = replace(settings, seeds=seeds, shared=renamed(settings.shared), timed=renamed(settings.timed))
     drawn = {names.get(old, old): pictures[old] for old in reversed([*pictures])}
     title = f"{', '.join(model.name for model in models)} on {comparison.data.name}"
     return replace(comparison, title=title, settings=settings, models=tuple(models), pictures=drawn)
