@@ -389,8 +389,10 @@ def joined(comparisons: Mapping[str, Comparison]) -> Comparison:
         return parts[0]
     names = _names(comparisons)
     models = tuple(replace(model, name=names[at, model.name]) for at, part in enumerate(parts) for model in part.models)
-    rows = [(parts[at], old, new) for (at, old), new in names.items()]
-    pictures = {new: part.pictures[old] for part, old, new in rows if old in part.pictures}
+
+    def renamed(kept: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+        return _union([{names.get((at, name), name): part[name] for name in part} for at, part in enumerate(kept)])
+
     return replace(
         parts[0],
         title=f"{', '.join(model.name for model in models)} on {parts[0].data.name}",
@@ -401,12 +403,12 @@ def joined(comparisons: Mapping[str, Comparison]) -> Comparison:
         floors=_union([part.floors for part in parts]),
         unscored=_union([part.unscored for part in parts]),
         models=models,
-        sweep={new: part.sweep[old] for part, old, new in rows if old in part.sweep},
+        sweep=renamed(part.sweep for part in parts),
         baseline=next((part.baseline for part in parts if part.baseline is not None), None),
         further_baselines=_by_name([part.further_baselines for part in parts]),
         guesses=_by_name([part.guesses for part in parts]),
         commands=tuple(dict.fromkeys(command for part in parts for command in part.commands)),
-        pictures=_union([pictures, *({"real": part.pictures["real"]} for part in parts if "real" in part.pictures)]),
+        pictures=renamed(part.pictures for part in parts),
     )
 
 
@@ -548,8 +550,12 @@ def story_trainers(folder: Path, seconds: float, *, seed: int = 0, progress: Wat
         recipe = replace(recipe, training=recipe.training.changed(**training))
         asked = {"size": "tiny", **settings, **training}
         where = folder / name.replace(" ", "-")
-        if (where / "spec.json").is_file():
-            trainers.append(reopen(where, data=data, progress=progress))
-        else:
-            trainers.append(prepare(recipe, data, seconds=seconds, seed=seed, out=where, progress=progress, asked=asked))
+        trainers.append(continued(where, recipe, data, seconds=seconds, seed=seed, progress=progress, asked=asked))
     return trainers
+
+
+def continued(folder: Path, recipe: Any, data: Dataset, *, progress: Watcher | None, **options: Any) -> Trainer:
+    """Continue the training run in a folder, or prepare a new one there."""
+    if (folder / "spec.json").is_file():
+        return reopen(folder, data=data, progress=progress)
+    return prepare(recipe, data, out=folder, progress=progress, **options)
