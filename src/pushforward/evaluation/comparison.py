@@ -153,8 +153,8 @@ def compare(
         every = joined(earlier)
         every = replace(every, commands=tuple(dict.fromkeys([*every.commands, *commands])))
         return aggregated(every) if seeds > 1 else every
-    several = isinstance(models, Mapping) and any(isinstance(model, (list, tuple)) for model in models.values())
-    models = models_of(models)
+    given = models
+    models = models_of(given)
     if whole("seeds", seeds, 1) > 1 and not any(map(TRAINING.fullmatch, models)):
         raise UsageError(
             f"`seeds={seeds}` combines models whose names differ in the seed at the end, such as flow-0 and flow-1, got "
@@ -192,7 +192,7 @@ def compare(
         commands=tuple(commands),
         pictures=pictures,
     )
-    if several or seeds > 1:
+    if seeds > 1 or len(models) > len(given):  # a list became several training runs
         comparison = aggregated(comparison)
     if shorter:
         comparison = with_sweep(comparison, shorter, data, features, tell)
@@ -463,11 +463,13 @@ def aggregated(comparison: Comparison) -> Comparison:
     names: dict[str, str] = {}
     models = []
     for (stem, *_), group in groups.items():
-        name = group[0].name if len(group) == 1 else f"{stem} ({len(group)} runs)" if stem in single else stem
-        names |= {model.name: name for model in group}
-        models.append(group[0] if len(group) == 1 else _together(name, group, comparison.metrics))
+        row = group[0]
+        if len(group) > 1:
+            row = _together(f"{stem} ({len(group)} runs)" if stem in single else stem, group, comparison.metrics)
+        names |= {model.name: row.name for model in group}
+        models.append(row)
 
-    def renamed(known: tuple[tuple[str, ...], ...] | None) -> tuple[tuple[str, ...], ...] | None:
+    def renamed(known: Any) -> Any:
         return known and tuple(tuple(dict.fromkeys(names.get(name, name) for name in group)) for group in known)
 
     settings, pictures = comparison.settings, comparison.pictures
