@@ -168,8 +168,8 @@ def compare(
             if "seconds" in part:
                 points.setdefault(part["recipe"].name, []).append(trained.pop(part["out"]))
         budget = next((f"{option} {value}" for option, value in budgets.items() if value), "--budget 60s") if fresh else None
-        details: dict[str, Any] = {"n": n, "repeats": repeats, "features": features, "seeds": seeds or 1, "budget": budget}
-        details |= {"thorough": thorough, "shorter": points}
+        details: dict[str, Any] = {"n": n, "repeats": repeats, "features": features, "seeds": seeds or 1}
+        details |= {"budget": budget, "thorough": thorough, "shorter": points}
         _report({**reports, **compared, **trained}, loaded, folder, json, full, details, live)
 
 
@@ -542,16 +542,12 @@ def _opening(folder: Path, seconds: float, seed: int) -> Comparison:
 
 
 def _demo_trainers(folder: Path, data: Dataset, sizes: Mapping[str, str], seconds: float, seed: int) -> list[Trainer]:
+    from pushforward.evaluation.comparison import continued
     from pushforward.training import Progress
-    from pushforward.training.api import prepare, reopen
 
     progress, trainers = Progress(), []
     for family, size in sizes.items():
-        own = folder / family
-        if (own / "spec.json").is_file():
-            trainers.append(reopen(own, data=data, progress=progress))
-        else:
-            trainers.append(prepare(family, data, size=size, seconds=seconds, seed=seed, out=own, progress=progress))
+        trainers.append(continued(folder / family, family, data, size=size, seconds=seconds, seed=seed, progress=progress))
         announce(trainers[-1])
     return trainers
 

@@ -153,12 +153,12 @@ def compare(
         every = joined(earlier)
         every = replace(every, commands=tuple(dict.fromkeys([*every.commands, *commands])))
         return aggregated(every) if seeds > 1 else every
-    several = isinstance(models, Mapping) and any(isinstance(model, (list, tuple)) for model in models.values())
-    models = models_of(models)
+    given = models
+    models = models_of(given)
     if whole("seeds", seeds, 1) > 1 and not any(map(TRAINING.fullmatch, models)):
         raise UsageError(
             f"`seeds={seeds}` combines models whose names differ in the seed at the end, such as flow-0 and flow-1, got "
-            f'{listing(models)}. Name them so, or pass a list: {{"flow": [run, other]}}.'
+            f"{listing(models)}. Rename them, or pass a list of runs."
         )
     data = dataset_of(data) if data is not None else data_of(informed(models))
     if "real" in models:
@@ -192,7 +192,7 @@ def compare(
         commands=tuple(commands),
         pictures=pictures,
     )
-    if several or seeds > 1:
+    if seeds > 1 or len(models) > len(given):  # a list became several training runs
         comparison = aggregated(comparison)
     if shorter:
         comparison = with_sweep(comparison, shorter, data, features, tell)
@@ -389,8 +389,10 @@ def joined(comparisons: Mapping[str, Comparison]) -> Comparison:
         return parts[0]
     names = _names(comparisons)
     models = tuple(replace(model, name=names[at, model.name]) for at, part in enumerate(parts) for model in part.models)
-    rows = [(parts[at], old, new) for (at, old), new in names.items()]
-    pictures = {new: part.pictures[old] for part, old, new in rows if old in part.pictures}
+
+    def renamed(kept: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+        return _union([{names.get((at, name), name): part[name] for name in part} for at, part in enumerate(kept)])
+
     return replace(
         parts[0],
         title=f"{', '.join(model.name for model in models)} on {parts[0].data.name}",
@@ -401,12 +403,12 @@ def joined(comparisons: Mapping[str, Comparison]) -> Comparison:
         floors=_union([part.floors for part in parts]),
         unscored=_union([part.unscored for part in parts]),
         models=models,
-        sweep={new: part.sweep[old] for part, old, new in rows if old in part.sweep},
+        sweep=renamed(part.sweep for part in parts),
         baseline=next((part.baseline for part in parts if part.baseline is not None), None),
-        further_baselines=tuple(_union([{row.name: row for row in part.further_baselines} for part in parts]).values()),
-        guesses=tuple(_union([{row.name: row for row in part.guesses} for part in parts]).values()),
+        further_baselines=_by_name([part.further_baselines for part in parts]),
+        guesses=_by_name([part.guesses for part in parts]),
         commands=tuple(dict.fromkeys(command for part in parts for command in part.commands)),
-        pictures=_union([pictures, *({"real": part.pictures["real"]} for part in parts if "real" in part.pictures)]),
+        pictures=renamed(part.pictures for part in parts),
     )
 
 
@@ -418,6 +420,10 @@ def _names(comparisons: Mapping[str, Comparison]) -> dict[tuple[int, str], str]:
         for at, (source, comparison) in enumerate(comparisons.items())
         for model in comparison.models
     }
+
+
+def _by_name(parts: Sequence[Sequence[ModelResult]]) -> tuple[ModelResult, ...]:
+    return tuple(_union([{row.name: row for row in part} for part in parts]).values())
 
 
 def _union(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -457,18 +463,18 @@ def aggregated(comparison: Comparison) -> Comparison:
     names: dict[str, str] = {}
     models = []
     for (stem, *_), group in groups.items():
-        name = group[0].name if len(group) == 1 else f"{stem} ({len(group)} runs)" if stem in single else stem
-        names |= {model.name: name for model in group}
-        models.append(group[0] if len(group) == 1 else _together(name, group, comparison.metrics))
+        row = group[0]
+        if len(group) > 1:
+            row = _together(f"{stem} ({len(group)} runs)" if stem in single else stem, group, comparison.metrics)
+        names |= {model.name: row.name for model in group}
+        models.append(row)
 
-    def renamed(known: tuple[tuple[str, ...], ...] | None) -> tuple[tuple[str, ...], ...] | None:
-        if known is None:
-            return None
-        return tuple(tuple(dict.fromkeys(names.get(name, name) for name in group)) for group in known)
+    def renamed(known: Any) -> Any:
+        return known and tuple(tuple(dict.fromkeys(names.get(name, name) for name in group)) for group in known)
 
     settings, pictures = comparison.settings, comparison.pictures
-    most = max(len(model.trainings) for model in models)
-    settings = replace(settings, seeds=max(1, most), shared=renamed(settings.shared), timed=renamed(settings.timed))
+    seeds = max(len(model.trainings) or 1 for model in models)
+    settings = replace(settings, seeds=seeds, shared=renamed(settings.shared), timed=renamed(settings.timed))
     drawn = {names.get(old, old): pictures[old] for old in reversed([*pictures])}
     title = f"{', '.join(model.name for model in models)} on {comparison.data.name}"
     return replace(comparison, title=title, settings=settings, models=tuple(models), pictures=drawn)
@@ -546,8 +552,12 @@ def story_trainers(folder: Path, seconds: float, *, seed: int = 0, progress: Wat
         recipe = replace(recipe, training=recipe.training.changed(**training))
         asked = {"size": "tiny", **settings, **training}
         where = folder / name.replace(" ", "-")
-        if (where / "spec.json").is_file():
-            trainers.append(reopen(where, data=data, progress=progress))
-        else:
-            trainers.append(prepare(recipe, data, seconds=seconds, seed=seed, out=where, progress=progress, asked=asked))
+        trainers.append(continued(where, recipe, data, seconds=seconds, seed=seed, progress=progress, asked=asked))
     return trainers
+
+
+def continued(folder: Path, recipe: Any, data: Dataset, *, progress: Watcher | None, **options: Any) -> Trainer:
+    """Continue the training run in a folder, or prepare a new one there."""
+    if (folder / "spec.json").is_file():
+        return reopen(folder, data=data, progress=progress)
+    return prepare(recipe, data, out=folder, progress=progress, **options)

@@ -86,16 +86,17 @@ def _single(models: Mapping[str, Any]) -> dict[str, Any]:
     """Replace lists of training runs by single runs, whose names end in their seed; transports are numbered."""
     pairs: list[tuple[str, Any]] = []
     for name, model in models.items():
-        if isinstance(model, (list, tuple)):
-            runs = [load(run) if isinstance(run, (str, Path)) else run for run in model]
-            seeds = [run.spec["seed"] if isinstance(run, Run) else place for place, run in enumerate(runs)]
-            pairs += [(f"{name}-{seed}", run) for seed, run in zip(seeds, runs, strict=True)]
-        else:
+        if not isinstance(model, (list, tuple)):
             pairs.append((name, model))
-    twice = [name for name, count in Counter(name for name, _ in pairs).items() if count > 1]
-    if twice:
-        raise UsageError(f"Two models have the name {twice[0]}. Training runs of one recipe must have different seeds.")
-    return dict(pairs)
+            continue
+        for place, given in enumerate(model):
+            run = load(given) if isinstance(given, (str, Path)) else given
+            seed = run.spec["seed"] if isinstance(run, Run) else place
+            pairs.append((f"{name}-{seed}", run))
+    named = dict(pairs)
+    if len(named) < len(pairs):
+        raise UsageError("Two models have the same name. Training runs of one recipe must have different seeds.")
+    return named
 
 
 def informed(models: Mapping[str, Run | Transport]) -> Run | Transport:

@@ -402,7 +402,7 @@ class Comparison(Record):
         return {metric: pairs for metric in self.metrics if (pairs := self._pairs(metric))}
 
     def _scored(self, metric: str) -> list[ModelResult]:
-        rows = [*self.models, *([] if self.baseline is None else [self.baseline])]
+        rows = filter(None, (*self.models, self.baseline))
         return [row for row in rows if self._value(row, metric) is not None]
 
     def _pairs(self, metric: str) -> list[dict[str, Any]]:
@@ -447,7 +447,7 @@ class Comparison(Record):
     def __str__(self) -> str:
         """Return a plain-text table with models, baselines and real data as rows and scores as columns."""
         models = self.best_first().models
-        rows = [*models, *([self.baseline] if self.baseline else []), *self.further_baselines, *self.guesses]
+        rows = [*filter(None, (*models, self.baseline)), *self.further_baselines, *self.guesses]
         rows += [ModelResult("real data", scores=self.floors)] if self.floors else []
         names = dict.fromkeys([*self.metrics, *(name for row in rows for name in row.scores)])
         known = [name for name in names if any(name in row.scores for row in rows)]

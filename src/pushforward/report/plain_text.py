@@ -81,8 +81,11 @@ def _sections(comparison: Comparison) -> Iterator[tuple[str, Table | list[str]]]
     yield from ((heading, table) for heading, table in titled.items() if table is not None)
     if cards:
         signs = [f"{arrow} {meaning}" for arrow, meaning in ARROWS.items()]
-        signs.append("* marks a model that is ahead of all others and of the baseline")
-        signs.append(f"[low, high] is a 95 % interval, ± the standard deviation over repeats ({sampled(comparison)})")
+        signs += [
+            "* marks a model that is ahead of all others and of the baseline",
+            f"[low, high] is a 95 % interval, ± the standard deviation over repeats ({sampled(comparison)})",
+            *(comparison.info(metric).what for metric in main_metrics(comparison)),
+        ]
         yield "How to read the scores", signs
     yield "Limits of this comparison", limits(comparison)
     yield "Protocol and machine", [f"{name}: {value}" for name, value in facts(comparison)]
@@ -243,8 +246,10 @@ def limits(comparison: Comparison) -> list[str]:
     if any(len(model.trainings) < 2 and not model.given for model in comparison.models):
         sentences.append("If a model was trained once, its intervals only cover sampling. Another seed can change the ranking.")
     if any(len(model.trainings) > 1 for model in comparison.models):
-        sentences.append("Standard deviations over a few training runs are imprecise.")
-        sentences.append("Pictures and losses come from the first training run.")
+        sentences += [
+            "Standard deviations over a few training runs are imprecise.",
+            "Pictures and losses come from the first training run.",
+        ]
     if comparison.settings.features:
         sentences.append("Scores depend on the features named below and are not comparable with published scores.")
     apart = " They were measured in different sessions." if len(sessions(comparison)) > 1 else ""

@@ -96,7 +96,7 @@ def with_spread(value: float | None, spread: float | None, interval: Sequence[fl
 
 def rows_of(comparison: Comparison) -> list[ModelResult]:
     """Return the models, and the baseline if there is one."""
-    return [*comparison.models, *([] if comparison.baseline is None else [comparison.baseline])]
+    return [*filter(None, (*comparison.models, comparison.baseline))]
 
 
 def groups(comparison: Comparison) -> list[tuple[str, list[str]]]:
