@@ -265,8 +265,7 @@ class Solving:
             ddim:0.5.
         grid: Time grid of the steps: time, log_snr, karras, shifted, shifted:1.5, or learned (by `pushforward tune`);
             table also uses the coefficients from `pushforward tune --what table`.
-        truncation: Largest absolute value of the noise of a one-call model (GAN, VAE), such as 1.5; see
-            `pushforward truncation`.
+        truncation: Largest absolute value of the noise of a one-call model (GAN, VAE), such as 1.5.
     """
 
     steps: int | None = None
