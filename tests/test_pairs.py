@@ -318,6 +318,11 @@ def test_on_either_side_of_a_target_errors_that_models_share_add_up():
     assert pair["margin"] > 1.96 * (0.1 + 0.1)
 
 
+def test_scores_of_one_sampling_without_an_error_are_not_distinguished():
+    pair = differing([(1.2,), (0.9,)], MetricInfo("Score"), Score(1.0, 0.05))
+    assert (pair["margin"], pair["ahead"]) == (None, None)
+
+
 def test_a_score_that_knows_nothing_of_its_error_is_judged_by_the_spread_between_samplings_of_all_models():
     models = [
         ModelResult(name, scores={"score": Score(mean, 0.014, values=(mean - 0.01, mean + 0.01))})

@@ -64,13 +64,11 @@ def test_a_sound_comparison_answers_every_question(content):
     assert lines["Clear?"] == "flow is ahead of every other model (95 %)."
     assert re.findall(r"[\d.]+ %", lines["Copies"]) == ["0.4 %"] * 2
     assert re.findall(r"flow|ddpm|gan|vae|[\d.]*\d", lines["Speed"]) == [
-        "0.21",
+        "0.2",
         "gan",
-        "0.21",
         "vae",
-        "4.0",
+        "4",
         "flow",
-        "4.2",
         "ddpm",
     ]
     assert not re.search("flow|ddpm|gan|vae", lines["Problems"])

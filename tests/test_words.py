@@ -168,6 +168,8 @@ def test_data_sets_of_other_libraries_hold_the_same_examples(source):
 
 def test_a_loader_gives_the_examples_of_its_sampler_and_subsets_keep_their_names():
     data = pf.data.dataset_of(DataLoader(Pairs(), sampler=SubsetRandomSampler(range(40))))
+    with pytest.warns(UserWarning, match="repeats examples"):
+        pf.data.dataset_of(DataLoader(Pairs(), sampler=[*range(40), 0]))
     assert len(data.train) + len(data.held_out) == 40
     data = pf.data.dataset_of(DataLoader(Subset(Pairs(), range(50))))
     assert len(data.train) + len(data.held_out) == 50
@@ -216,6 +218,12 @@ def test_fit_takes_budgets_in_words_and_passes_and_a_network(tmp_path):
     with pytest.warns(UserWarning, match="cannot be rebuilt"):
         run = pf.fit("flow", data, steps=1, network=Own(), out=tmp_path / "c")
     assert isinstance(run.denoiser.network, Own)
+    model = pf.Report(pf.compare([run], data, n=30, repeats=1, curve=False)).comparison.models[0]
+    assert model.extension.startswith(f'pf.resume("{run.folder}", data=data, steps=')
+    narrow = Own()
+    narrow.inner = torch.nn.Linear(3, 1)
+    with pytest.raises(UsageError, match=r"shape \(\d+, 1\) for x of shape \(\d+, 2\)"):
+        pf.fit("flow", data, steps=1, network=narrow, out=tmp_path / "narrow")
     options = ["--epochs", "0.5", "--size", "tiny", "--out", str(tmp_path / "d")]
     assert main(["train", "flow", "--data", "digits", *options]) == 0
     digits = pf.data.load("digits")

@@ -91,7 +91,7 @@ def with_conditions(condition: ConditionLike, options: Mapping[str, Any], space:
     Raises:
         UsageError: For an argument that is neither a condition nor an option of `Sampling`.
     """
-    names = {*space.conditions, *names_of(space.conditions), *space.names, *space.columns}
+    names = {"given", *space.conditions, *names_of(space.conditions), *space.names, *space.columns}
     names |= {str(getattr(kind, "target", "")) for kind in space.conditions.values()}
     named = names & options.keys() - Sampling.__annotations__.keys()
     for name in named:

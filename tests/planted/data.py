@@ -40,7 +40,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("trained[highest[highest >= 0]] = True", "pass", "held_out data"),
     ],
     "data/core/examples.py": [
-        ("sampler = sorted(set(source.sampler))", "pass", "words"),
+        ("sampler = sorted(set(drawn))", "pass", "words"),
         ("            return source.to_pandas()\n", "            pass\n", "words"),
     ],
     "data/core/load.py": [

@@ -1,6 +1,9 @@
 """Planted faults of `evaluation`."""
 
 FAULTS: dict[str, list[tuple[str, str, str]]] = {
+    "evaluation/measurements.py": [
+        ("self.trajectory_seconds, self.ancestor_seconds", "self.trajectory_seconds", "report_findings"),
+    ],
     "evaluation/baselines.py": [
         ("(joint - norm).exp()", "torch.ones_like(joint) / joint.shape[1]", "no_network"),
         ("+ mixture.weights.log()", "", "no_network"),

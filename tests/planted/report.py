@@ -6,7 +6,6 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("or recall is None or collapsed(comparison, model):", "or recall is None:", "report_findings"),
         ("if value is None or collapsed(comparison, model):", "if value is None:", "report_findings"),
         ('ratio >= THRESHOLDS["distinct"]', 'ratio >= THRESHOLDS["distinct"] / 2', "planted_faults"),
-        ("cost.trajectory_seconds, cost.ancestor_seconds", "cost.trajectory_seconds", "report_findings"),
         ("score.interval[0] <= 0.5", "score.interval[0] > 0.5", "table_report"),
         ("key=lambda name: -falls[name]", "key=lambda name: falls[name]", "table_report"),
         ("is not None and model.weights_step == 0:", "is None:", "ladder"),

@@ -373,5 +373,7 @@ def _expanded(name: str, value: Tensor, n: int, dims: int) -> Tensor:
     if value.dim() == dims:
         return value.expand(n, *value.shape)
     if len(value) != n:
-        raise UsageError(f'The condition "{name}" has {len(value)} values; expected one, or one for each of the {n} samples.')
+        raise UsageError(
+            f'The condition "{name}" is a list of {len(value)}; expected a list of {n}, or a single value without a list.'
+        )
     return value

@@ -360,7 +360,13 @@ class Denoiser(Predicting):
 
     def _output(self, x_t: Tensor, t: Tensor, condition: Condition, k: Coefficients) -> Tensor:
         scaled = x_t / k.r if self.preconditioning.scale_input else x_t
-        return call(self.network, scaled, self.time(t), condition)
+        output = call(self.network, scaled, self.time(t), condition)
+        if output.shape != x_t.shape:
+            raise UsageError(
+                f"{type(self.network).__name__} returned a tensor of shape {tuple(output.shape)} for x "
+                f"of shape {tuple(x_t.shape)}. A denoiser's network must return the shape of x."
+            )
+        return output
 
     def coefficients(self, x_t: Tensor, t: Tensor) -> Coefficients:
         """Return the path's coefficients at t, reshaped to multiply x_t."""

@@ -343,12 +343,14 @@ def pooled_variation(scores: Sequence[Score], least: float) -> Variation:
 
     Args:
         scores: Scores of one training run each.
-        least: Standard deviation to use if no score has several different samplings; 0 if unknown.
+        least: Standard deviation to use if samplings agree by chance; 0 if unknown. If scores have
+            no error and one sampling each, no difference is significant.
     """
+    several = any(score.spread is not None or score.error is not None for score in scores)
     known = [(score.spread, len(score.values) - 1) for score in scores if score.spread and len(score.values) > 1]
     freedom = sum(own for _, own in known)
     if not known:
-        return Variation(least**2 or math.inf)
+        return Variation(least**2 if several and least else math.inf)
     return Variation(sum(spread**2 * own for spread, own in known) / freedom, freedom)
 
 

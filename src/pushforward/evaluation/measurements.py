@@ -75,6 +75,11 @@ class TrainingCost(Record):
     trajectory_seconds: float | None = None
     ancestor_seconds: float | None = None
 
+    @property
+    def total(self) -> float | None:
+        """Return the seconds of training, trajectories and the models that this model builds on; None if unknown."""
+        return sum(filter(None, (self.seconds, self.trajectory_seconds, self.ancestor_seconds))) or None
+
 
 @dataclass(frozen=True)
 class SampleTime(Record):

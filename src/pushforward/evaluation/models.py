@@ -500,4 +500,6 @@ def commands(run: Run) -> list[str]:
 
 
 def _resume(run: Run, budget: Budget) -> str:
+    if run.spec.get("data") is None:
+        return f'pf.resume("{run.folder}", data=data, {budget.argument})'
     return f"pushforward resume {shlex.quote(str(run.folder))} {budget}{plugin_options(run.spec)}"

@@ -163,8 +163,8 @@ class Wasserstein:
         "w2": MetricInfo(
             "Wasserstein distance W2",
             "lower",
-            "Root mean square distance of the optimal matching of samples and real examples, in standard deviations of "
-            "the columns.",
+            f"Root mean square distance of the optimal matching of samples and real examples, at most {BLOCK:,} of each "
+            "at a time, in standard deviations of the columns.",
             group="Two-sample comparisons",
             least=0.0,
             root=True,

@@ -52,7 +52,7 @@ def answers(comparison: Comparison) -> dict[str, str]:
         lines = {"Best": _best(comparison, metric), "Clear?": standing(comparison, metric)}
     copies = _copies(comparison, found)
     left_out = comparison.data.left_out
-    if left_out and not all(model.run for model in comparison.models):
+    if comparison.data.train and left_out and not all(model.run for model in comparison.models):
         copies = f"{copies} Columns that were left out are not compared: {some(left_out)}."
     lines["Privacy" if comparison.data.kind == "row" else "Copies"] = copies
     lines["Speed"] = _speed(comparison)
@@ -96,7 +96,7 @@ def _quality(comparison: Comparison, metric: str) -> str:
     text = f"{text}{BESIDE}{floor_text(comparison, metric)} for real data."
     least = score.value if score.interval is None else score.interval[0]
     if metric == "detection" and least >= THRESHOLDS["hardly_told"]:
-        return f"{text} A classifier can hardly tell samples from real rows."
+        return f"{text} A classifier can hardly tell samples from real rows{_at_n(comparison)}."
     if real.better_than(score):
         if metric == "detection":
             return f"{text} A classifier can tell samples from real rows."
@@ -136,7 +136,8 @@ def _copies(comparison: Comparison, found: Sequence[Finding]) -> str:
         warned.append(f"Up to {percent(max(unique))} of samples contain a text that only one training row has.")
     scores = statistics(comparison, "near_copies")
     if warned or not scores:
-        return " ".join(warned) or "Copies were not measured."
+        lacking = "" if comparison.data.train else " They need the training data: `train`."
+        return " ".join(warned) or f"Copies were not measured.{lacking}"
     noun = comparison.data.kind or "example"
     most = max(score.value for score in scores)
     floor, _ = floor_of(comparison, "near_copies")
@@ -160,10 +161,12 @@ def _speed(comparison: Comparison) -> str:
     if not timed:
         return ""
     factor, unit = duration_unit(timed[-1][0])
-    parts = [f"{plain(seconds / factor, 2)} {unit} for {name}" for seconds, name in timed]
+    alike: dict[str, list[str]] = {}  # to one digit, because times vary
+    for seconds, name in timed:
+        alike.setdefault(f"{plain(seconds / factor, 1)} {unit}", []).append(name)
     if len(comparison.models) == 1:
-        return f"One sample takes {parts[0].partition(' for ')[0]}."
-    text = f"One sample takes {some(parts)}."
+        return f"One sample takes about {next(iter(alike))}."
+    text = f"One sample takes about {some([f'{time} for {named(names)}' for time, names in alike.items()])}."
     if len(sessions(comparison)) > 1:
         text += " The times cannot be compared, because they were measured in different sessions."
     return text
@@ -182,8 +185,9 @@ def _problems(comparison: Comparison, found: Sequence[Finding]) -> str:
     said = [f"{named(names)} {'has' if len(names) == 1 else 'have'} {problems}." for problems, names in grouped.items()]
     if general or said:
         return " ".join([*general, *said[:NAMED]])
-    number = sum(finding.kind != "verdict" for finding in found)
-    return f"No problems were found, apart from {counted(number, 'warning')}." if number else "No problems were found."
+    number = sum(finding.kind not in ("verdict", "copies") for finding in found)
+    no = "No other problems" if any(finding.kind == "copies" for finding in found) else "No problems"
+    return f"{no} were found, apart from {counted(number, 'warning')}." if number else f"{no} were found."
 
 
 def _problem(finding: Finding, model: ModelResult) -> str:

@@ -131,9 +131,8 @@ def training_times(comparison: Comparison) -> Iterator[Values]:
     """Yield the shortest and the longest training time, including what models build on, if they differ."""
     seconds = {}
     for model in comparison.models:
-        cost = model.training
-        total = sum(filter(None, (cost.seconds, cost.trajectory_seconds, cost.ancestor_seconds)))
-        if total > 0:
+        total = model.training.total
+        if total:
             seconds[model.name] = total
     ends = sorted(seconds, key=lambda name: seconds[name])
     if len(ends) > 1 and seconds[ends[-1]] > THRESHOLDS["unequal_time"] * seconds[ends[0]]:

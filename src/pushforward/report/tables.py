@@ -150,7 +150,7 @@ def summary(comparison: Comparison) -> Table:
         return Table(columns, [row for turn in turns for row in turn.rows], note).filled
     metrics = main_metrics(comparison) or [metric for _, names in groups(comparison) for metric in names][:2]
     table = scorecard(comparison, metrics)
-    times = models_table(comparison, (SAMPLE, TRAINED))
+    times = models_table(comparison, (SAMPLE, TOTAL))
     empty = [Cell("–")] * len(times.columns)
     cells = {row.name: row.cells for row in times.rows}
     rows = []
@@ -306,6 +306,7 @@ def at_once(batch: float | None) -> str:
 
 SAMPLE = Measure("Per sample", "sampling.seconds_per_sample", durations, "Time per sample when sampling a batch.")
 TRAINED = Measure("Training", "training.seconds", durations, "Time spent in training steps.")
+TOTAL = replace(TRAINED, value="training.total", what="Training time, with that of the models it builds on.")
 COSTS = {
     "Size and training": (
         Measure("Parameters", "parameters", counts, "Parameters of the network that generates samples."),

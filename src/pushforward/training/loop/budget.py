@@ -104,6 +104,12 @@ class Budget:
             return f"--steps {self.steps}"
         return f"--samples {self.samples}" if self.samples is not None else f"--budget {self.seconds:g}s"
 
+    @property
+    def argument(self) -> str:
+        """Return the argument of `pushforward.resume`, such as ``steps=100``."""
+        name, value = str(self).removeprefix("--").split()
+        return f'budget="{value}"' if name == "budget" else f"{name}={value}"
+
 
 @dataclass(frozen=True)
 class Stage:

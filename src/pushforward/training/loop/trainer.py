@@ -564,7 +564,8 @@ def trained(trainer: Trainer) -> Run:
         trainer.progress.close()
     if got:
         how = "read the finished run with pf.load" if trainer.done else "resume with pf.resume"
-        raise KeyboardInterrupt(f"saved at step {trainer.clock.step:,}; {how}({str(trainer.folder)!r})")
+        data = "" if trainer.done or getattr(trainer.data, "origin", None) else ", data=data"
+        raise KeyboardInterrupt(f"saved at step {trainer.clock.step:,}; {how}({str(trainer.folder)!r}{data})")
     return finished(trainer)
 
 
