@@ -49,7 +49,7 @@ def test_a_student_takes_no_more_calls_than_its_teacher(teacher, tmp_path, calls
 def test_a_gan_and_a_map_are_no_teachers(teacher, tmp_path):
     data = pf.data.load("moons", limit=256)
     gan = pf.fit("gan", data, steps=1, size="tiny", out=tmp_path / "gan", progress=False)
-    with pytest.raises(UsageError, match="is a gan, which already samples in one call"):
+    with pytest.raises(UsageError, match="is a gan, which already samples in 1 call"):
         distil(gan, steps=1)
     student = distil(teacher, steps=1, settings=FEW, out=tmp_path / "student", progress=False)
     with pytest.raises(UsageError, match="is a distil, which already samples"):

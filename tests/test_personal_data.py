@@ -71,6 +71,7 @@ PERSONAL = {
         ("x", [f"{i + 1} {R.choice(['Main', 'Oak', 'High'])} Street" for i in range(N)]),
         ("x", [f"Am {R.choice(SYLLABLES.split())}weg {i}" for i in range(N)]),
         ("x", [f"{street}polku {i}A, 00246 Turku" for i, street in enumerate(joined(SYLLABLES, SYLLABLES, SYLLABLES, gap=""))]),
+        ("address_line_1", [f"{name} Cottage {i % 50}" for i, name in enumerate(joined("Oak Elm Hill Mill"))]),
         ("PLZ", digits("1####")),
         ("zip", digits("1####.0")),
     ],

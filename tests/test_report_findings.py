@@ -197,6 +197,8 @@ def test_one_rule_decides_every_comparison(content, share, distinct, spread):
     new = floor * (1 + 1 / draws) ** 0.5  # of one more draw of real data, beside their mean
     set_to(base, 0.1 + share * stdtrit(draws - 1, 0.975) * new)  # a single comparison
     assert statistics.blind(comparison(content), "frechet") is not distinct
+    base["scores"]["frechet"]["interval"] = [0.09, 0.9]
+    assert statistics.blind(comparison(content), "frechet"), "its interval contains the score of real data"
     near = 0.1 + share * stdtrit(draws - 1, 0.9875) * new
     set_to(base, near)
     set_to(rows[0], near)

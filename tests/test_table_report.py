@@ -102,10 +102,10 @@ def test_the_verdict_names_copies_attacks_and_the_columns_that_give_samples_away
     assert any(f"moved ({first}" in text and "real rows" in text for text in said)
 
 
-@pytest.mark.parametrize(("spread", "named"), [(0.01, True), (0.1, False)])
+@pytest.mark.parametrize(("spread", "named"), [(0.01, True), (0.2, False)])
 def test_columns_are_named_only_where_the_score_is_significantly_below_real_data(spread, named):
     extra = {"columns": ("a", "b", "c", "d"), "falls": (0.005, 0.3, 0.2, 0.1)}
-    scores = {"detection": Score(0.8, extra=extra)}
+    scores = {"detection": Score(0.7, extra=extra)}
     known = {"metrics": {"detection": describe()["detection"]}, "floors": {"detection": Score(0.95, spread)}}
     model = ModelResult("it", scores=scores)
     assert given_away(Comparison(models=(model,), **known), model) == ("b, c, d" if named else "")

@@ -33,7 +33,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("if earlier is not None and steps is not None:", "if earlier and steps is not None:", "report_findings"),
     ],
     "report/statistics.py": [
-        ("if equal is not None:", "if False:", "report_findings"),
+        ("if real.equal is None:", "if True:", "report_findings"),
         ("(1 + 1 / draws) * spread", "spread", "report_findings"),
         ("if best.better_than(other)]", "if True]", "pairs"),
         ("not any(_apart(other, member) for member in members)", "True", "pairs"),

@@ -6,7 +6,7 @@ import datetime
 import os
 import re
 import statistics
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -192,8 +192,9 @@ def compare(
         commands=tuple(commands),
         pictures=pictures,
     )
-    if seeds > 1 or len(models) > len(given):  # a list became several training runs
-        comparison = aggregated(comparison)
+    lists = {name for name in models if isinstance(given, Mapping) and name not in given}
+    if seeds > 1 or lists:
+        comparison = aggregated(comparison, lists if seeds == 1 else models)
     if shorter:
         comparison = with_sweep(comparison, shorter, data, features, tell)
     return took(judge, comparison)
@@ -444,8 +445,8 @@ def _settings(parts: Sequence[Comparison], names: Mapping[tuple[int, str], str])
     return replace(Settings.from_plain(same), shared=shared if known else None, timed=timed)
 
 
-def aggregated(comparison: Comparison) -> Comparison:
-    """Combine all training runs of a recipe in one row.
+def aggregated(comparison: Comparison, among: Collection[str] | None = None) -> Comparison:
+    """Combine all training runs of a recipe in one row, among the models of some names or all.
 
     Models belong together if their names differ only in the seed at the end (``flow-0``, ``flow-1``), and
     family, method and size are the same. Scores and curves become means over runs; the spread is the larger of
@@ -456,16 +457,19 @@ def aggregated(comparison: Comparison) -> Comparison:
     for number, model in enumerate(comparison.models):  # a name that does not end in its seed stands alone
         ending = TRAINING.fullmatch(model.name)
         key: tuple[Any, ...] = (model.name, number)
-        if ending is not None and model.seed in (None, int(ending[2])):
+        counts = among is None or model.name in among
+        if counts and ending is not None and model.seed in (None, int(ending[2])):
             key = (ending[1], model.family, model.method, model.parameters)
         groups.setdefault(key, []).append(model)
-    single = {group[0].name for group in groups.values() if len(group) == 1}
+    taken = {group[0].name for group in groups.values() if len(group) == 1}
     names: dict[str, str] = {}
     models = []
     for (stem, *_), group in groups.items():
         row = group[0]
         if len(group) > 1:
-            row = _together(f"{stem} ({len(group)} runs)" if stem in single else stem, group, comparison.metrics)
+            name = f"{stem} ({len(group)} runs)" if stem in taken else stem
+            taken.add(name)
+            row = _together(name, group, comparison.metrics)
         names |= {model.name: row.name for model in group}
         models.append(row)
 

@@ -10,7 +10,7 @@ import numpy as np
 from pushforward.evaluation.results import Comparison, ModelResult
 from pushforward.metrics.score import Score
 from pushforward.numbers import count, counted, duration_unit, listing, percent, plain, some
-from pushforward.report.finding_conditions import BESIDE, THRESHOLDS, collapsed, enough_steps
+from pushforward.report.finding_conditions import BESIDE, collapsed, enough_steps, hardly_told
 from pushforward.report.findings import Finding, findings
 from pushforward.report.statistics import (
     NAMED,
@@ -94,8 +94,7 @@ def _quality(comparison: Comparison, metric: str) -> str:
     if real is None:
         return f"{text}."
     text = f"{text}{BESIDE}{floor_text(comparison, metric)} for real data."
-    least = score.value if score.interval is None else score.interval[0]
-    if metric == "detection" and least >= THRESHOLDS["hardly_told"]:
+    if metric == "detection" and hardly_told(score):
         return f"{text} A classifier can hardly tell samples from real rows{_at_n(comparison)}."
     if real.better_than(score):
         if metric == "detection":
@@ -205,7 +204,7 @@ def _worst_columns(comparison: Comparison, model: ModelResult) -> list[str]:
         extra = model.scores[metric].extra
         values = np.array(extra.get(errors, ()), dtype=float)
         real = np.array(comparison.floors.get(metric, Score()).extra.get(errors, ()), dtype=float)
-        if values.shape != real.shape or not np.isfinite(values).any():
+        if values.shape != real.shape or not (values > real).any():
             continue
         places = np.unravel_index(np.nanargmax(values - real), values.shape)
         names = " and ".join(extra["columns"][place] for place in places)
@@ -259,9 +258,12 @@ def _training_advice(comparison: Comparison, model: ModelResult) -> str:
     if lacks[what] > 1:
         return f"{{names}} had too few {what}.{LONGER}"
     metric = comparison.ranking_metric("quality") or ""
-    scores = [(name, statistic(comparison, model, name)) for name in main_metrics(comparison)]
-    known = [(name, score) for name, score in scores if score is not None]
-    if known and all(at_floor(comparison, name, score) for name, score in known):
+    reached = [
+        at_floor(comparison, name, score)
+        for name in main_metrics(comparison)
+        if (score := statistic(comparison, model, name)) is not None
+    ]
+    if reached and all(reached):
         label = inside(comparison.info(metric).label)
         same = f"{{names}} cannot be distinguished from real data in {label}{_at_n(comparison)}."
         return f"{same} Longer training can only be judged with more samples."

@@ -449,10 +449,16 @@ def attacked(comparison: Comparison, model: ModelResult) -> str:
     return f"AUC {plain(max(reached), 2)}" if reached else ""
 
 
+def hardly_told(score: Statistic) -> bool:
+    """Return whether a classifier hardly tells samples from real data, given their two-sample score."""
+    low, _ = score.interval or (score.value, score.value)
+    return low >= THRESHOLDS["hardly_told"]
+
+
 def given_away(comparison: Comparison, model: ModelResult) -> str:
     """Return the columns by which trees tell samples from real rows, if they do so significantly better than by chance."""
     score = statistic(comparison, model, "detection")
-    if score is None or at_floor(comparison, "detection", score):
+    if score is None or at_floor(comparison, "detection", score) or hardly_told(score):
         return ""
     return ", ".join(told_by(model))
 

@@ -71,14 +71,16 @@ class Statistic:
 def margin(first: Statistic, other: Statistic) -> float:
     """Return by how much two scores must differ for one to be ahead.
 
-    Compared with real data, the null hypothesis is that samples are drawn like real data. Then
-    their score varies as that of real data does.
+    A model differs from real data if its score is outside the variation between draws of real
+    data, and its interval excludes their score.
     """
     comparisons = max(first.comparisons, other.comparisons)
-    equal = first.equal or other.equal
-    if equal is not None:
-        return equal.half_width(comparisons)
-    return first.variations.margin(other.variations, comparisons)
+    real, model = (other, first) if first.equal is None else (first, other)
+    if real.equal is None:
+        return first.variations.margin(other.variations, comparisons)
+    ends = model.interval or (model.value, model.value)
+    toward_real = ends[0] if real.value < model.value else ends[1]
+    return max(real.equal.half_width(comparisons), abs(model.value - toward_real))
 
 
 def differ(gap: float, width: float, other: float) -> bool:

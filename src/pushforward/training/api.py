@@ -91,7 +91,8 @@ def prepare(
             budget = Budget(samples=samples_in(epochs, dataset))
         rebuildable = isinstance(given, Recipe) or name is not None
         recipe, from_seed = started(lambda: recipe_from(given, dataset, size, own), given, rebuildable, seed)
-        options.setdefault("batch", batch_size_of(data))
+        if options.get("batch") is None:
+            options["batch"] = batch_size_of(data)
         changes = {change: options[change] for change in TrainingChanges.__annotations__ if options.get(change) is not None}  # type: ignore[literal-required]
         recipe = replace(recipe, training=recipe.training.changed(**changes))
         if asked is not None:

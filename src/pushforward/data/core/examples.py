@@ -56,8 +56,9 @@ def from_examples(source: Any) -> Any:
 
 
 def batch_size_of(source: Any) -> int | None:
-    """Return the batch size of a ``DataLoader``; None for other data, and for a loader with batches of its own."""
-    return source.batch_size if isinstance(source, DataLoader) else None
+    """Return the batch size of a ``DataLoader``; None for other data, and for the loader's default of 1."""
+    size = source.batch_size if isinstance(source, DataLoader) else None
+    return None if size == 1 else size
 
 
 def _batches(source: Any) -> Iterable[Any]:
