@@ -19,7 +19,7 @@ from pushforward.report.statistics import inside, main_metrics, margin, sampled,
 from pushforward.report.tables import ARROWS, BASELINE, Row, Table, budget_of
 
 NARROW, WIDE = 60, 120  # Minimum and maximum width of the text
-LINES = 25  # Maximum number of lines of the short text
+LINES = 30  # Maximum number of lines of the short text
 INDENT = 10  # Width of the headings of the answers
 GLUE = "\u00a0"  # Non-breaking space
 KINDS = {"Findings": ("verdict",), "Warnings": ("measure", "copies", "warning")}  # Kinds of findings by heading
@@ -30,7 +30,7 @@ def text(comparison: Comparison, full: bool = False, width: int | None = None) -
 
     Args:
         comparison: The comparison.
-        full: Whether nothing is left out; the short text has at most 25 lines.
+        full: Whether nothing is left out; the short text has at most 30 lines.
         width: Characters per line, from 60 to 120; None for the width of the terminal, or 80 without one.
     """
     width = max(NARROW, min(WIDE, width or shutil.get_terminal_size((80, 24)).columns))
