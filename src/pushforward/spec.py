@@ -73,7 +73,7 @@ def describe(value: Any) -> Any:
 
 
 def _home(part: type) -> tuple[Any, str]:
-    """Return the file and the qualified name of a class; in place of the file, the class itself if it has none."""
+    """Return the file and the qualified name of a class, or the class itself if it was not read from a file."""
     file = getattr(sys.modules.get(part.__module__), "__file__", None)
     return (os.path.realpath(file) if file else part), part.__qualname__
 

@@ -42,7 +42,7 @@ def condition_of_data(flow: Flow, condition: ConditionLike) -> ConditionLike:
         return condition
     inner = trained(flow.denoiser)
     if inner is not None and not inner.unconditional:
-        raise UsageError("This model has no unconditional branch. Pass the data's label or other conditions.")
+        raise UsageError("This model was trained without an unconditional branch. Pass the data's label or other conditions.")
     return {mask_of(name): torch.tensor(True) for name in flow.space.conditions}
 
 

@@ -130,7 +130,7 @@ def compare(
         Comparison, which `pushforward.Report` renders.
 
     Raises:
-        UsageError: If there are no models, models were trained on other data, earlier comparisons have
+        UsageError: If `models` is empty, models were trained on other data, earlier comparisons have
             another protocol, or there are several seeds but no names that end in them.
     """
     earlier, models = taken_apart(models)

@@ -61,7 +61,7 @@ def models_of(models: Any) -> dict[str, Run | Transport]:
     """Convert the ``models`` of `pushforward.compare` to runs and transports by name.
 
     Raises:
-        UsageError: If there are no models, two have the same name, or a model has another type.
+        UsageError: If `models` is empty, two have the same name, or a model has another type.
         CheckpointError: If a run cannot be read.
     """
     if isinstance(models, (str, Path)) or not isinstance(models, (Mapping, Sequence)):

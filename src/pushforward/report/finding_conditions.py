@@ -259,7 +259,7 @@ def few_samples(comparison: Comparison) -> Iterator[Values]:
     if compared and n is not None and n < THRESHOLDS["small"]:
         enough = (comparison.data.held_out or 0) >= THRESHOLDS["small"]
         least = count(THRESHOLDS["small"])
-        larger = f"Use a larger data set, of which at least {least} are held out"
+        larger = f"Use a larger data set, so that at least {least} examples are held out"
         yield {"n": count(n), "least": f"Use at least {least}" if enough else larger}
 
 
