@@ -13,7 +13,18 @@ import argparse
 from collections.abc import Sequence
 from typing import Any
 
-from protocol import benchmark, each, floors, load, mean_and_spread, parsed, remembered, table, watched, write
+from protocol import (
+    benchmark,
+    each,
+    floors,
+    load,
+    mean_and_spread,
+    parsed,
+    remembered,
+    table,
+    watched,
+    write,
+)
 
 from ring import N, floor, measured
 
@@ -21,7 +32,12 @@ import pushforward as pf
 from pushforward.evaluation import Judge
 from pushforward.training.loop.machine import seeded
 
-ORIGINAL: dict[str, Any] = {"loss": "non_saturating", "penalty": "none", "sign_codes": 0, "fourier_features": 0}
+ORIGINAL: dict[str, Any] = {
+    "loss": "non_saturating",
+    "penalty": "none",
+    "sign_codes": 0,
+    "fourier_features": 0,
+}
 ROWS: dict[str, dict[str, Any]] = {
     "default": {},
     "default, hinge": {"loss": "hinge", "penalty": "r1+r2"},
@@ -40,7 +56,10 @@ ROWS: dict[str, dict[str, Any]] = {
     "original, spectral norms": {**ORIGINAL, "spectral": True},
     "original, pack 4": {**ORIGINAL, "pack": 4},
 }
-NAMES = {"ring": ["modes_kept", "bridges", "spread", "kl"], "stacked-digits": ["stacked_modes", "stacked_kl"]}
+NAMES = {
+    "ring": ["modes_kept", "bridges", "spread", "kl"],
+    "stacked-digits": ["stacked_modes", "stacked_kl"],
+}
 WEIGHTS = ("averaged", "raw")
 
 
@@ -51,11 +70,20 @@ def main(words: list[str]) -> None:
     parser.add_argument("--seconds", type=float, default=60.0, help="of training, each")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--rows", nargs="*", default=list(ROWS), choices=list(ROWS))
-    parser.add_argument("--n", type=int, default=N, help="samples of the ring that are judged; of stacked digits 26,000 or fewer")
+    parser.add_argument(
+        "--n",
+        type=int,
+        default=N,
+        help="samples of the ring that are judged; of stacked digits 26,000 or fewer",
+    )
     parser.add_argument("--jobs", type=int, default=2, help="trainings at a time, one thread each")
     parser.add_argument("--runs", default="runs/ablation", help="folder of what is finished")
     given = parsed(parser, words, seconds=0.02, seeds=1, rows=["default"], n=40)
-    judges = {"stacked-digits": judge_of("stacked-digits", given.n)} if "stacked-digits" in given.data else {}
+    judges = (
+        {"stacked-digits": judge_of("stacked-digits", given.n)}
+        if "stacked-digits" in given.data
+        else {}
+    )
     cases = [
         (data, name, seed, given.seconds, given.n, given.runs)
         for seed in range(given.seeds)
@@ -74,7 +102,11 @@ def rows_of(data: str, names: Sequence[str]) -> list[str]:
 
 def options_of(data: str, name: str) -> dict[str, Any]:
     """What a row changes, as far as it applies to this data."""
-    return {key: value for key, value in ROWS[name].items() if data == "ring" or key != "fourier_features"}
+    return {
+        key: value
+        for key, value in ROWS[name].items()
+        if data == "ring" or key != "fourier_features"
+    }
 
 
 def judge_of(name: str, n: int) -> Judge:
@@ -104,32 +136,71 @@ def judged(recipe: pf.Recipe, data: Any, seconds: float, seed: int, n: int) -> d
     trainer, facts = watched(recipe, data, seconds, seed)
     both = zip(WEIGHTS, (trainer.average.method, trainer.method.eval()), strict=True)
     if data.name == "ring":
-        return {**facts, **{weights: measured(m.transport().sample(n, seed=seed).numpy(), data.truth) for weights, m in both}}
+        return {
+            **facts,
+            **{
+                weights: measured(m.transport().sample(n, seed=seed).numpy(), data.truth)
+                for weights, m in both
+            },
+        }
     judge = judge_of(data.name, n)
     scores = {weights: judge.scores(method.transport())[0] for weights, method in both}
-    return {**facts, **{weights: {name: row.value for name, row in scores.items()} for weights, scores in scores.items()}}
+    return {
+        **facts,
+        **{
+            weights: {name: row.value for name, row in scores.items()}
+            for weights, scores in scores.items()
+        },
+    }
 
 
-def report(data: str, rows: list[dict[str, Any]], given: argparse.Namespace, judge: Judge | None) -> None:
+def report(
+    data: str, rows: list[dict[str, Any]], given: argparse.Namespace, judge: Judge | None
+) -> None:
     body = []
     for name in rows_of(data, given.rows):
         mine = [row for row in rows if row["row"] == name]
-        steps, seconds = (f"{sum(row[what] for row in mine) / len(mine):,.0f}" for what in ("steps", "seconds"))
-        values = [mean_and_spread([row[weights][m] for row in mine]) for m in NAMES[data] for weights in WEIGHTS]
+        steps, seconds = (
+            f"{sum(row[what] for row in mine) / len(mine):,.0f}" for what in ("steps", "seconds")
+        )
+        values = [
+            mean_and_spread([row[weights][m] for row in mine])
+            for m in NAMES[data]
+            for weights in WEIGHTS
+        ]
         ended = sum(row["diverged"] is not None for row in mine)
-        alarmed = f"{sum(bool(row['alarms']) for row in mine)}" + (f", {ended} diverged" if ended else "")
+        alarmed = f"{sum(bool(row['alarms']) for row in mine)}" + (
+            f", {ended} diverged" if ended else ""
+        )
         body.append([name, seconds, steps, *values, alarmed])
     if judge is None:
         real = floor(load(data).truth, given.n)
         floor_values = [mean_and_spread([row[m] for row in real]) for m in NAMES[data]]
     else:
         floor_values = list(floors(judge, NAMES[data]).values())
-    body.append(["real data", "", "", *(value for each_value in floor_values for value in (each_value, "")), ""])
-    columns = [f"{m.removeprefix('stacked_')}, {weights}" for m in NAMES[data] for weights in WEIGHTS]
+    body.append(
+        [
+            "real data",
+            "",
+            "",
+            *(value for each_value in floor_values for value in (each_value, "")),
+            "",
+        ]
+    )
+    columns = [
+        f"{m.removeprefix('stacked_')}, {weights}" for m in NAMES[data] for weights in WEIGHTS
+    ]
     text = table(["row", "seconds", "steps", *columns, "with alarms"], body)
     text += f"\n\n{given.seconds:g} s of training on one thread each, {given.seeds} seeds; mean and standard deviation over them."
     title = "Ablation on the ring of eight modes" if judge is None else "Ablation on Stacked digits"
-    write(f"ablation_{data.replace('-', '_')}", title, text, rows, seconds=given.seconds, seeds=given.seeds)
+    write(
+        f"ablation_{data.replace('-', '_')}",
+        title,
+        text,
+        rows,
+        seconds=given.seconds,
+        seeds=given.seeds,
+    )
 
 
 if __name__ == "__main__":

@@ -34,16 +34,24 @@ Row = dict[str, Any]
 def truth(age: float | None) -> tuple[Tensor, Tensor]:
     """Mean and standard deviation of x at an age, or over all ages."""
     if age is None:
-        return torch.zeros(2), torch.tensor([math.sqrt(4 / 3 + NOISE**2), math.sqrt(1 + 1 / 3 + NOISE**2)])
+        return torch.zeros(2), torch.tensor(
+            [math.sqrt(4 / 3 + NOISE**2), math.sqrt(1 + 1 / 3 + NOISE**2)]
+        )
     return torch.tensor([2 * age, age]), torch.tensor([NOISE, math.sqrt(1 + NOISE**2)])
 
 
 def drawn(n: int, given: bool) -> Any:
     """The table with n examples, with its attribute or without."""
     rng = np.random.default_rng(0)
-    age, side, noise = rng.uniform(-1, 1, n), rng.choice([-1.0, 1.0], n), NOISE * rng.normal(size=(n, 2))
+    age, side, noise = (
+        rng.uniform(-1, 1, n),
+        rng.choice([-1.0, 1.0], n),
+        NOISE * rng.normal(size=(n, 2)),
+    )
     x = np.stack([2 * age, side + age], 1) + noise
-    return pf.data.from_arrays(x.astype(np.float32), name="line", given={"age": age} if given else None)
+    return pf.data.from_arrays(
+        x.astype(np.float32), name="line", given={"age": age} if given else None
+    )
 
 
 def missed(x: Tensor, age: float | None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -68,7 +76,9 @@ def on_table(name: str, seed: int, given: argparse.Namespace) -> Row:
     runs = {}
     for attribute in (True, False):
         data = drawn(given.examples, attribute)
-        runs[attribute] = train(lambda data=data: pf.recipes.named(name)(data.space), data, seed, **budget(given))
+        runs[attribute] = train(
+            lambda data=data: pf.recipes.named(name)(data.space), data, seed, **budget(given)
+        )
     mean, std, *_ = missed(runs[False].transport.sample(given.n, seed=seed * given.n), None)
     worst, beyond = 0.0, -math.inf
     for age in AGES:
@@ -76,7 +86,10 @@ def on_table(name: str, seed: int, given: argparse.Namespace) -> Row:
             runs[True].transport.sample(given.n, {"age": age}, seed=seed * given.n), age
         )
         excess = torch.cat([off_mean - 3 * error_mean - mean, off_std - 3 * error_std - std])
-        worst, beyond = max(worst, float(torch.cat([off_mean, off_std]).max())), max(beyond, float(excess.max()))
+        worst, beyond = (
+            max(worst, float(torch.cat([off_mean, off_std]).max())),
+            max(beyond, float(excess.max())),
+        )
     free = float(torch.cat([mean, std]).max())
     row = {"data": "table", "model": name, "seed": seed, "worst": worst, "unconditional": free}
     return {**row, "beyond": beyond, "passes": beyond <= 0}
@@ -86,7 +99,13 @@ def inked(data: Any) -> Any:
     """Images with their total ink as an attribute."""
     x, held = data.train.data_units(), data.held_out.data_units()
     ink = {key: part.flatten(1).sum(1).numpy() for key, part in (("train", x), ("held", held))}
-    return pf.data.from_arrays(x, held_out=held, name="inked", given={"ink": ink["train"]}, held_out_given={"ink": ink["held"]})
+    return pf.data.from_arrays(
+        x,
+        held_out=held,
+        name="inked",
+        given={"ink": ink["train"]},
+        held_out_given={"ink": ink["held"]},
+    )
 
 
 def on_digits(name: str, seed: int, given: argparse.Namespace) -> Row:
@@ -94,24 +113,46 @@ def on_digits(name: str, seed: int, given: argparse.Namespace) -> Row:
     data = inked(load("digits", labelled=False))
     run = train(lambda: pf.recipes.named(name)(data.space), data, seed, **budget(given))
     ink_requested = torch.from_numpy(data.held_out.given["given"])[:, 0]
-    ink_requested = ink_requested.repeat(-(-min(given.n, 1000) // len(ink_requested)))[: min(given.n, 1000)]
-    ink = run.transport.sample(len(ink_requested), {"ink": ink_requested}, seed=seed * given.n).flatten(1).sum(1)
+    ink_requested = ink_requested.repeat(-(-min(given.n, 1000) // len(ink_requested)))[
+        : min(given.n, 1000)
+    ]
+    ink = (
+        run.transport.sample(len(ink_requested), {"ink": ink_requested}, seed=seed * given.n)
+        .flatten(1)
+        .sum(1)
+    )
     correlation = float(np.corrcoef(ink_requested, ink)[0, 1])
     passed = correlation >= CORRELATION
-    return {"data": "digits", "model": name, "seed": seed, "correlation": correlation, "passes": passed}
+    return {
+        "data": "digits",
+        "model": name,
+        "seed": seed,
+        "correlation": correlation,
+        "passes": passed,
+    }
 
 
 def report(rows: list[Row], given: argparse.Namespace) -> str:
     """One line for each recipe."""
     body = []
     for name in given.models:
-        both = {data: [row for row in rows if (row["data"], row["model"]) == (data, name)] for data in ("table", "digits")}
+        both = {
+            data: [row for row in rows if (row["data"], row["model"]) == (data, name)]
+            for data in ("table", "digits")
+        }
         line = [
             mean_and_spread(values) if (values := [row[key] for row in both["table"]]) else ""
             for key in ("worst", "unconditional", "beyond")
         ]
-        line.append(mean_and_spread(values) if (values := [row["correlation"] for row in both["digits"]]) else "")
-        passed = ["/".join("yes" if row["passes"] else "no" for row in both[data]) for data in ("table", "digits")]
+        line.append(
+            mean_and_spread(values)
+            if (values := [row["correlation"] for row in both["digits"]])
+            else ""
+        )
+        passed = [
+            "/".join("yes" if row["passes"] else "no" for row in both[data])
+            for data in ("table", "digits")
+        ]
         body.append([name, *line, *passed])
     head = [
         "recipe",
@@ -124,7 +165,10 @@ def report(rows: list[Row], given: argparse.Namespace) -> str:
     ]
     text = table(head, body)
     length = f"{given.steps:,} steps" if given.steps else f"{given.seconds:g} s"
-    return text + f"\n\n{length} of training each, {given.seeds} seeds, {given.n:,} samples at each of {len(AGES)} ages."
+    return (
+        text
+        + f"\n\n{length} of training each, {given.seeds} seeds, {given.n:,} samples at each of {len(AGES)} ages."
+    )
 
 
 WORKS = {"table": on_table, "digits": on_digits}
@@ -148,7 +192,13 @@ def main(words: list[str]) -> None:
         for seed in range(given.seed, given.seed + given.seeds)
         for work in given.data
     ]
-    write("attributes", "Continuous attributes as conditions", report(rows, given), rows, **vars(given))
+    write(
+        "attributes",
+        "Continuous attributes as conditions",
+        report(rows, given),
+        rows,
+        **vars(given),
+    )
 
 
 if __name__ == "__main__":

@@ -23,7 +23,17 @@ from claim_measurements.fifteen import CLAIMS
 from claim_measurements.figures import Claim, Figure, Results
 
 PAGE = RESULTS.parents[1] / "docs" / "claims.md"
-MEASUREMENTS = ("jump", "gradients", "straightness", "calls", "stability", "labels", "regression", "game", "blur")
+MEASUREMENTS = (
+    "jump",
+    "gradients",
+    "straightness",
+    "calls",
+    "stability",
+    "labels",
+    "regression",
+    "game",
+    "blur",
+)
 COMMANDS = {
     "ablation_ring": "ablation.py --data ring",
     "ring": "ring.py --data ring",
@@ -52,7 +62,13 @@ results](../benchmarks/results/claims.md) give the rule, limits, date and comman
 @benchmark
 def main(words: list[str]) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--measure", nargs="*", default=[], choices=MEASUREMENTS, help="measurements to repeat first")
+    parser.add_argument(
+        "--measure",
+        nargs="*",
+        default=[],
+        choices=MEASUREMENTS,
+        help="measurements to repeat first",
+    )
     given = parsed(parser, words, measure=list(MEASUREMENTS))
     torch.set_num_threads(1)
     for name in given.measure:
@@ -60,7 +76,9 @@ def main(words: list[str]) -> None:
     for name in sorted({source for claim in CLAIMS for source in claim.sources}):
         if not (RESULTS / f"{name}.json").exists() and not given.smoke:
             program, *options = COMMANDS[name].split()
-            importlib.import_module(program.removesuffix(".py")).main(options) if program != "claims.py" else _measured(name)
+            importlib.import_module(program.removesuffix(".py")).main(
+                options
+            ) if program != "claims.py" else _measured(name)
     known = stored(source for claim in CLAIMS for source in claim.sources)
     rows = judged(known)
     (results() / f"page-{PAGE.name}" if given.smoke else PAGE).write_text(page(rows))
@@ -79,7 +97,10 @@ def stored(names: Iterable[str]) -> dict[str, Any]:
 
 def judged(known: Results) -> list[dict[str, Any]]:
     """Return a row for each claim, with figures, verdict, texts, commands, and when and where it was measured."""
-    return [row_of(claim, known) if set(claim.sources) <= set(known) else blank(claim) for claim in CLAIMS]
+    return [
+        row_of(claim, known) if set(claim.sources) <= set(known) else blank(claim)
+        for claim in CLAIMS
+    ]
 
 
 def blank(claim: Claim) -> dict[str, Any]:
@@ -104,8 +125,17 @@ def commands(claim: Claim) -> list[str]:
 
 def row_of(claim: Claim, known: Results) -> dict[str, Any]:
     figures = claim.read(known)
-    words = {**figures, **{f"{name}_most": Figure(each.high, each.high, each.high, 1) for name, each in figures.items()}}
-    sources = {name: {key: known[name][key] for key in ("date", "commit", "machine")} for name in claim.sources}
+    words = {
+        **figures,
+        **{
+            f"{name}_most": Figure(each.high, each.high, each.high, 1)
+            for name, each in figures.items()
+        },
+    }
+    sources = {
+        name: {key: known[name][key] for key in ("date", "commit", "machine")}
+        for name in claim.sources
+    }
     return {
         "claim": claim.text,
         "verdict": claim.rule(figures),
@@ -123,7 +153,13 @@ def row_of(claim: Claim, known: Results) -> dict[str, Any]:
 def summary(rows: list[dict[str, Any]]) -> str:
     """Write the table, with a row for each claim."""
     body = [
-        [str(number), row["claim"].replace("|", "\\|"), f"**{row['verdict']}**", row["shown"], row["floor"]]
+        [
+            str(number),
+            row["claim"].replace("|", "\\|"),
+            f"**{row['verdict']}**",
+            row["shown"],
+            row["floor"],
+        ]
         for number, row in enumerate(rows, start=1)
     ]
     return table(["", "claim", "verdict", "measured", "reference"], body)
@@ -140,14 +176,23 @@ def details(rows: list[dict[str, Any]]) -> str:
     for number, row in enumerate(rows, start=1):
         parts.append(f"## {number}. {row['claim']}")
         measured = f" Measured {when(row['sources'])}." if row["sources"] else ""
-        parts.append(" ".join(part for part in (row["measured"], row["limits"], f"*{row['rule']}*{measured}") if part))
+        parts.append(
+            " ".join(
+                part
+                for part in (row["measured"], row["limits"], f"*{row['rule']}*{measured}")
+                if part
+            )
+        )
         parts.append("\n".join(f"- `{command}`" for command in row["commands"]))
     return "\n\n".join(parts)
 
 
 def when(sources: dict[str, Any]) -> str:
     """Write date, commit and processor of each result, without repetitions."""
-    seen = dict.fromkeys(f"{each['date']} at {each['commit']} ({each['machine']['processor']})" for each in sources.values())
+    seen = dict.fromkeys(
+        f"{each['date']} at {each['commit']} ({each['machine']['processor']})"
+        for each in sources.values()
+    )
     return ", ".join(seen)
 
 

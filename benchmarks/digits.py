@@ -12,14 +12,31 @@ import argparse
 from functools import partial
 from typing import Any
 
-from protocol import benchmark, each, floors, load, mean_and_spread, parsed, steps_in, table, train, write
+from protocol import (
+    benchmark,
+    each,
+    floors,
+    load,
+    mean_and_spread,
+    parsed,
+    steps_in,
+    table,
+    train,
+    write,
+)
 
 import numpy as np
 
 import pushforward as pf
 from pushforward.evaluation import Judge, ModelResult
 
-BARS = {"flow": (0.95, 0.9), "ddpm": (0.97, 0.9), "edm": (0.95, None), "gan": (0.85, 0.9), "vae": (0.7, 0.8)}
+BARS = {
+    "flow": (0.95, 0.9),
+    "ddpm": (0.97, 0.9),
+    "edm": (0.95, None),
+    "gan": (0.85, 0.9),
+    "vae": (0.7, 0.8),
+}
 NAMES = ["frechet", "kid", "coverage", "density", "precision", "recall", "near_copies", "sharpness"]
 
 
@@ -35,8 +52,15 @@ def main(words: list[str]) -> None:
     given = parsed(parser, words, seconds=0.01, seeds=1, repeats=1, n=20, recipes=["flow", "gan"])
     data = load("digits")
     judge = Judge(data, given.n, given.repeats)
-    steps = {name: steps_in(partial(pf.recipes.named(name), data.space), data, given.seconds) for name in given.recipes}
-    cases = [(name, seed, steps[name], given.n, given.repeats) for name in given.recipes for seed in range(given.seeds)]
+    steps = {
+        name: steps_in(partial(pf.recipes.named(name), data.space), data, given.seconds)
+        for name in given.recipes
+    }
+    cases = [
+        (name, seed, steps[name], given.n, given.repeats)
+        for name in given.recipes
+        for seed in range(given.seeds)
+    ]
     report(each(run_case, cases, given.jobs), judge.baseline(), judge, given)
 
 
@@ -52,24 +76,59 @@ def run_case(name: str, seed: int, steps: int, n: int, repeats: int) -> dict[str
     return row
 
 
-def report(rows: list[dict[str, Any]], base: ModelResult, judge: Judge, given: argparse.Namespace) -> None:
-    head = ["recipe", "steps", "coverage / floor", "bar", *NAMES, "label agreement", "bar", "passes"]
+def report(
+    rows: list[dict[str, Any]], base: ModelResult, judge: Judge, given: argparse.Namespace
+) -> None:
+    head = [
+        "recipe",
+        "steps",
+        "coverage / floor",
+        "bar",
+        *NAMES,
+        "label agreement",
+        "bar",
+        "passes",
+    ]
     body = []
     for name in given.recipes:
         mine = [row for row in rows if row["recipe"] == name]
         bar, labels = BARS[name]
-        ratio, agreement = [row["coverage_ratio"] for row in mine], [row["agreement"] for row in mine]
+        ratio, agreement = (
+            [row["coverage_ratio"] for row in mine],
+            [row["agreement"] for row in mine],
+        )
         ok = np.mean(ratio) >= bar and np.mean([r["near_copies"] for r in mine]) <= 0.01
         ok = ok and (labels is None or np.mean(agreement) >= labels)
         ok = ok and np.mean([row["frechet"] for row in mine]) < base.scores["frechet"].value
         values = [mean_and_spread([row[metric] for row in mine]) for metric in NAMES]
         steps = f"{np.mean([row['step'] for row in mine]):,.0f}"
-        cells = [name, steps, mean_and_spread(ratio), str(bar), *values, mean_and_spread(agreement), str(labels or "-")]
+        cells = [
+            name,
+            steps,
+            mean_and_spread(ratio),
+            str(bar),
+            *values,
+            mean_and_spread(agreement),
+            str(labels or "-"),
+        ]
         body.append([*cells, "yes" if ok else "no"])
     floor = floors(judge, NAMES)
-    body.append(["real data", "", "1", "", *(floor.get(metric, "") for metric in NAMES), "", "", ""])
+    body.append(
+        ["real data", "", "1", "", *(floor.get(metric, "") for metric in NAMES), "", "", ""]
+    )
     none = [f"{base.scores[metric].value:.4g}" for metric in NAMES]
-    body.append(["baseline", "", f"{base.scores['coverage'].ratio:.4g}", "", *none, f"{base.label_agreement:.4g}", "", ""])
+    body.append(
+        [
+            "baseline",
+            "",
+            f"{base.scores['coverage'].ratio:.4g}",
+            "",
+            *none,
+            f"{base.label_agreement:.4g}",
+            "",
+            "",
+        ]
+    )
     text = table(head, body)
     text += "\n\n"
     text += f"Means ± standard deviation over {given.seeds} training runs with as many steps as {given.seconds:g} s of "

@@ -16,7 +16,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from protocol import benchmark, floors, load, mean_and_spread, parsed, seconds_of, table, taken_up, write
+from protocol import (
+    benchmark,
+    floors,
+    load,
+    mean_and_spread,
+    parsed,
+    seconds_of,
+    table,
+    taken_up,
+    write,
+)
 
 import numpy as np
 import torch
@@ -35,20 +45,46 @@ MILLISECONDS = 3.0
 @benchmark
 def main(words: list[str]) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--spaces", nargs="+", default=["latent", "pixel"], choices=["latent", "pixel"])
+    parser.add_argument(
+        "--spaces", nargs="+", default=["latent", "pixel"], choices=["latent", "pixel"]
+    )
     parser.add_argument("--coder-seconds", type=float, default=120)
-    parser.add_argument("--latent-seconds", type=float, default=600, help="of the flow, and of its student")
-    parser.add_argument("--pixel-seconds", type=float, default=1500, help="of the flow, and of its student")
-    parser.add_argument("--trajectories", type=int, default=4096, help="of the pixel student; the latent one takes its default")
-    parser.add_argument("--long", type=int, default=25, help="calls of the teacher that the bar refers to")
+    parser.add_argument(
+        "--latent-seconds", type=float, default=600, help="of the flow, and of its student"
+    )
+    parser.add_argument(
+        "--pixel-seconds", type=float, default=1500, help="of the flow, and of its student"
+    )
+    parser.add_argument(
+        "--trajectories",
+        type=int,
+        default=4096,
+        help="of the pixel student; the latent one takes its default",
+    )
+    parser.add_argument(
+        "--long", type=int, default=25, help="calls of the teacher that the bar refers to"
+    )
     parser.add_argument("--calls", type=int, nargs="*", default=[1, 2, 4])
-    parser.add_argument("--n", type=int, default=2000, help="samples to judge, at most as many as held-out images")
+    parser.add_argument(
+        "--n", type=int, default=2000, help="samples to judge, at most as many as held-out images"
+    )
     parser.add_argument("--repeats", type=int, default=5, help="samplings of each model")
-    parser.add_argument("--turns", type=int, default=5, help="in which the time of a sample is measured")
-    parser.add_argument("--threads", type=int, default=2, help="of sampling while it is timed; training takes one")
+    parser.add_argument(
+        "--turns", type=int, default=5, help="in which the time of a sample is measured"
+    )
+    parser.add_argument(
+        "--threads", type=int, default=2, help="of sampling while it is timed; training takes one"
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--runs", default="runs/emoji-calls")
-    small = {"coder_seconds": 0.02, "latent_seconds": 0.02, "pixel_seconds": 0.02, "trajectories": 64, "turns": 1, "n": 20}
+    small = {
+        "coder_seconds": 0.02,
+        "latent_seconds": 0.02,
+        "pixel_seconds": 0.02,
+        "trajectories": 64,
+        "turns": 1,
+        "n": 20,
+    }
     given = parsed(parser, words, **small, long=3, calls=[1], repeats=2)
     if given.repeats < 2:
         parser.error("--repeats must be at least 2: the bar of KID is one spread over samplings.")
@@ -68,7 +104,11 @@ def runs(space: str, data: Any, given: argparse.Namespace) -> tuple[pf.Run, pf.R
     folder, seconds = Path(given.runs), getattr(given, f"{space}_seconds")
     if space == "latent":
         recipe = lambda: pf.recipes.autoencoder(data.space)  # noqa: E731
-        autoencoder = ended(taken_up(recipe, data.without_labels(), given.coder_seconds, given.seed, folder / "coder"))
+        autoencoder = ended(
+            taken_up(
+                recipe, data.without_labels(), given.coder_seconds, given.seed, folder / "coder"
+            )
+        )
         make: Callable[[], pf.Recipe] = lambda: pf.in_latent("flow", data, autoencoder)  # noqa: E731
     else:
         make = lambda: pf.recipes.flow(data.space)  # noqa: E731
@@ -77,7 +117,15 @@ def runs(space: str, data: Any, given: argparse.Namespace) -> tuple[pf.Run, pf.R
     if (out / "checkpoints").exists():
         return teacher, ended(reopen(out, data=data, progress=watch))
     settings = {"trajectories": given.trajectories} if space == "pixel" else {}
-    trainer = student(teacher, data=data, settings=settings, seconds=seconds, seed=given.seed, out=out, progress=watch)
+    trainer = student(
+        teacher,
+        data=data,
+        settings=settings,
+        seconds=seconds,
+        seed=given.seed,
+        out=out,
+        progress=watch,
+    )
     return teacher, ended(trainer)
 
 
@@ -90,7 +138,9 @@ def ended(trainer: Any) -> pf.Run:
     return pf.load(trainer.folder)
 
 
-def judged(space: str, name: str, run: pf.Run, calls: int, judge: Judge, given: argparse.Namespace) -> dict[str, Any]:
+def judged(
+    space: str, name: str, run: pf.Run, calls: int, judge: Judge, given: argparse.Namespace
+) -> dict[str, Any]:
     """Scores of one model in so many calls, and the time of a sample."""
     transport = run.configured(steps=calls).transport
     with network_precision(resolve_precision("auto", "cpu")):
@@ -98,12 +148,23 @@ def judged(space: str, name: str, run: pf.Run, calls: int, judge: Judge, given: 
         torch.set_num_threads(given.threads)
         seconds = seconds_per_sample(lambda n: transport.sample(n, batch=n), 64, given.turns)
         torch.set_num_threads(1)
-    row: dict[str, Any] = {"space": space, "model": name, "calls": calls, "step": run.state["step"], "seconds": seconds_of(run)}
+    row: dict[str, Any] = {
+        "space": space,
+        "model": name,
+        "calls": calls,
+        "step": run.state["step"],
+        "seconds": seconds_of(run),
+    }
     row |= {"milliseconds": 1e3 * seconds, "parameters": parameters(transport)}
     for metric in NAMES:
         if metric in scores:
             score = scores[metric]
-            row[metric] = {"value": score.value, "spread": score.spread, "interval": score.interval, "values": list(score.values)}
+            row[metric] = {
+                "value": score.value,
+                "spread": score.spread,
+                "interval": score.interval,
+                "values": list(score.values),
+            }
     print(row, flush=True)
     return row
 
@@ -124,28 +185,55 @@ def report(rows: list[dict[str, Any]], judge: Judge, given: argparse.Namespace) 
     teachers = {row["space"]: row for row in rows if row["model"] == "teacher"}
     for row in rows:
         cells = [with_interval(row[metric]) for metric in scored]
-        body.append([row["space"], row["model"], str(row["calls"]), *cells, f"{row['milliseconds']:.3g}"])
+        body.append(
+            [row["space"], row["model"], str(row["calls"]), *cells, f"{row['milliseconds']:.3g}"]
+        )
         if row["model"] == "student" and row["calls"] == 1:
             bars = passed(row, teachers[row["space"]], judge.floors["near_copies"].value)
-            words = ", ".join(f"{name} {'reached' if ok else 'missed'}" for name, ok in bars.items())
+            words = ", ".join(
+                f"{name} {'reached' if ok else 'missed'}" for name, ok in bars.items()
+            )
             verdicts.append(f"- {row['space']}, one call: {words}")
     floor = floors(judge, scored)
     body.append(["real data", "", "", *(floor.get(metric, "") for metric in scored), ""])
-    text = table(["space", "model", "calls", *scored, "ms / sample"], body) + "\n\n" + "\n".join(verdicts)
-    trained = [row for row in rows if row["calls"] == (given.long if row["model"] == "teacher" else given.calls[0])]
-    taken = "; ".join(f"{row['space']} {row['model']} {row['step']:,} steps, {row['seconds']:,.0f} s" for row in trained)
+    text = (
+        table(["space", "model", "calls", *scored, "ms / sample"], body)
+        + "\n\n"
+        + "\n".join(verdicts)
+    )
+    trained = [
+        row
+        for row in rows
+        if row["calls"] == (given.long if row["model"] == "teacher" else given.calls[0])
+    ]
+    taken = "; ".join(
+        f"{row['space']} {row['model']} {row['step']:,} steps, {row['seconds']:,.0f} s"
+        for row in trained
+    )
     text += f"\n\n95 % intervals in brackets, over {given.repeats} samplings of {judge.n} images. One training each, on one "
     text += f"thread: {taken}. Sampling was timed on {given.threads} thread{'s' * (given.threads > 1)}. Samplings of equal seeds "
     text += f"start from the same noise; the student's KID in {given.calls[0]} minus its teacher's: {paired(rows, given)}."
-    write("emoji_calls", "Emoji in one call", text, rows, **{k: v for k, v in vars(given).items() if k != "runs"})
+    write(
+        "emoji_calls",
+        "Emoji in one call",
+        text,
+        rows,
+        **{k: v for k, v in vars(given).items() if k != "runs"},
+    )
 
 
 def paired(rows: list[dict[str, Any]], given: argparse.Namespace) -> str:
     """For each space the mean and the standard deviation of the student's KID minus its teacher's, sampling by sampling."""
     words = []
     for space in given.spaces:
-        values = {(row["model"], row["calls"]): np.array(row["kid"]["values"]) for row in rows if row["space"] == space}
-        words.append(f"{space} {mean_and_spread(list(values['student', given.calls[0]] - values['teacher', given.long]))}")
+        values = {
+            (row["model"], row["calls"]): np.array(row["kid"]["values"])
+            for row in rows
+            if row["space"] == space
+        }
+        words.append(
+            f"{space} {mean_and_spread(list(values['student', given.calls[0]] - values['teacher', given.long]))}"
+        )
     return ", ".join(words)
 
 

@@ -42,7 +42,15 @@ from pushforward.export.parity import Distance, by_torch, distances, feeds_of, s
 from pushforward.registries import RECIPES, SOLVERS
 from pushforward.testing.models import recipe_for
 from pushforward.training import in_latent
-from pushforward.transports import Autoencoder, Flow, Latent, Transport, has_steps, inner_of, with_inner
+from pushforward.transports import (
+    Autoencoder,
+    Flow,
+    Latent,
+    Transport,
+    has_steps,
+    inner_of,
+    with_inner,
+)
 
 FIXED = tuple(name for name, part in SOLVERS.items() if not part.adaptive and not part.jumps)
 STEPS, BATCHES = (1, 4, 25, 50), (1, 5, 64)
@@ -63,7 +71,11 @@ def scattered(transport: Transport) -> Transport:
 def of(recipe: str, data: Any, **options: Any) -> Transport:
     """An untrained tiny model of a recipe."""
     torch.manual_seed(0)
-    built = pf.recipes.named(recipe)(data.space, "tiny", **options) if options else recipe_for(recipe, data)
+    built = (
+        pf.recipes.named(recipe)(data.space, "tiny", **options)
+        if options
+        else recipe_for(recipe, data)
+    )
     return built.method.transport()
 
 
@@ -72,13 +84,18 @@ def latent(flow: Flow) -> Latent:
     torch.manual_seed(0)
     image = pf.data.ImageSpace((1, 16, 16), (0.5,), (0.3,), (0.0,), (1.0,))
     encoder = networks.Compressor((1, 16, 16), outputs=2, factor=2, width=8)
-    return Latent(flow, Autoencoder(encoder, networks.Expander((1, 16, 16), inputs=1, factor=2, width=8), image))
+    return Latent(
+        flow,
+        Autoencoder(encoder, networks.Expander((1, 16, 16), inputs=1, factor=2, width=8), image),
+    )
 
 
 def large() -> Any:
     """The digits' classes with images of 28 x 28, for which recipes choose convolutions."""
     digits = pf.data.load("digits")
-    space = pf.data.ImageSpace((1, 28, 28), (0.13,), (0.31,), (0.0,), (1.0,), digits.space.conditions)
+    space = pf.data.ImageSpace(
+        (1, 28, 28), (0.13,), (0.31,), (0.0,), (1.0,), digits.space.conditions
+    )
     return dataclasses.replace(digits, space=space)
 
 
@@ -93,13 +110,21 @@ def models(smoke: bool) -> Iterator[tuple[str, Transport]]:
     inner = inner_of(flow)
     assert isinstance(inner, Flow)
     weaker = inner_of(of("ddpm", digits)).denoiser  # type: ignore[attr-defined]
-    yield "autoguided", Flow(pf.Autoguided(pf.Guided(inner.denoiser), weaker, 2.0, (0.1, 3.0)), "dpm", 4)
-    yield "thresholded", Flow(pf.Thresholded(pf.Guided(inner.denoiser, 1.5, (0.2, 4.0)), 0.9), "dpm", 4)
+    yield (
+        "autoguided",
+        Flow(pf.Autoguided(pf.Guided(inner.denoiser), weaker, 2.0, (0.1, 3.0)), "dpm", 4),
+    )
+    yield (
+        "thresholded",
+        Flow(pf.Thresholded(pf.Guided(inner.denoiser, 1.5, (0.2, 4.0)), 0.9), "dpm", 4),
+    )
     yield "latent", latent(inner)
     yield "vqvae fsq", of("vqvae", digits, codebook="fsq")
     yield from ((f"{name} 28 x 28", of(name, large())) for name in ("flow", "gan", "vae"))
     yield "dit 28 x 28", of("flow", large(), network="dit")
-    yield from ((f"{name} of points", of(name, pf.data.load("moons"))) for name in ("flow", "vae", "gan"))
+    yield from (
+        (f"{name} of points", of(name, pf.data.load("moons"))) for name in ("flow", "vae", "gan")
+    )
     rows = pf.data.load(folder() / "tables" / "shoppers.csv")
     yield from ((f"{name} of rows", of(name, rows)) for name in ("flow", "gan", "vae"))
     codes = recipe_for("vae", rows).method.autoencoder()
@@ -113,7 +138,9 @@ def made_of(name: str, transport: Transport, smoke: bool) -> Graph:
     names = FIXED if has_steps(inner) and not inner.solver.jumps else ()
     learned = []
     if name == "flow" and isinstance(inner, Flow):  # one table of learned times
-        learned = [Flow(inner.denoiser, "dpm", 4, [*inner.with_solver("dpm", 4, "time").times.tolist()])]
+        learned = [
+            Flow(inner.denoiser, "dpm", 4, [*inner.with_solver("dpm", 4, "time").times.tolist()])
+        ]
     return graph(
         transport,
         names[:3] if smoke else names,
@@ -128,20 +155,32 @@ def bytes_above(made: Graph) -> int:
     nodes = [*made.model.graph.node]
     for node in nodes:
         nodes += [inner for attribute in node.attribute for inner in attribute.g.node]
-    tensors = [*made.model.graph.initializer, *(attribute.t for node in nodes for attribute in node.attribute)]
+    tensors = [
+        *made.model.graph.initializer,
+        *(attribute.t for node in nodes for attribute in node.attribute),
+    ]
     return made.model.ByteSize() - sum(len(tensor.raw_data) for tensor in tensors)
 
 
 def rounding(made: Graph, opened: Any, at: Distance) -> float:
     """How far the sampler in float32 is from itself in float64, in standard deviations; NaN where it cannot be."""
-    model = with_inner(made.transport, made.flows[at.solver][at.steps]) if at.solver else made.transport
-    feeds = feeds_of(opened, model, at.n, 0, True, list(made.flows).index(at.solver) if at.solver else 0)
-    exact = {name: part.astype(np.float64) if part.dtype == np.float32 else part for name, part in feeds.items()}
+    model = (
+        with_inner(made.transport, made.flows[at.solver][at.steps]) if at.solver else made.transport
+    )
+    feeds = feeds_of(
+        opened, model, at.n, 0, True, list(made.flows).index(at.solver) if at.solver else 0
+    )
+    exact = {
+        name: part.astype(np.float64) if part.dtype == np.float32 else part
+        for name, part in feeds.items()
+    }
     try:
         away = by_torch(model, feeds) - by_torch(copy.deepcopy(model).double(), exact)
     except RuntimeError:  # a network that computes in float32 alone
         return math.nan
-    return float((away.abs() / torch.from_numpy(model.space.scale).reshape(1, *model.space.shape)).max())
+    return float(
+        (away.abs() / torch.from_numpy(model.space.scale).reshape(1, *model.space.shape)).max()
+    )
 
 
 def processor_seconds(work: Callable[[], Any], calls: int) -> float:
@@ -158,12 +197,17 @@ def ratio(made: Graph, batch: int, repeats: int) -> float:
     solver = "dpm" if "dpm" in made.flows else next(iter(made.flows), "")
     steps = min(10, max(made.flows[solver])) if solver else 1
     model = with_inner(made.transport, made.flows[solver][steps]) if solver else made.transport
-    feeds = feeds_of(opened, model, batch, 0, False, list(made.flows).index(solver) if solver else 0)
+    feeds = feeds_of(
+        opened, model, batch, 0, False, list(made.flows).index(solver) if solver else 0
+    )
     plain = {name: part for name, part in feeds.items() if name != "scale"}
     ways = (lambda: by_torch(model, plain), lambda: opened.run(["x"], feeds))
     once = [processor_seconds(way, 2) for way in ways]
     counts = [max(1, round(TURN / max(each, 1e-5))) for each in once]
-    turns = [[processor_seconds(way, count) for way, count in zip(ways, counts, strict=True)] for _ in range(repeats)]
+    turns = [
+        [processor_seconds(way, count) for way, count in zip(ways, counts, strict=True)]
+        for _ in range(repeats)
+    ]
     return statistics.median(eager / exported for eager, exported in turns)
 
 
@@ -176,12 +220,31 @@ def measured(smoke: bool, repeats: int, names: list[str]) -> Iterator[dict[str, 
         made = made_of(name, scattered(transport), smoke)
         opened = session(made.model.SerializeToString())
         away = list(
-            distances(opened, made.transport, made.flows, STEPS[:2] if smoke else STEPS, BATCHES[:2] if smoke else BATCHES)
+            distances(
+                opened,
+                made.transport,
+                made.flows,
+                STEPS[:2] if smoke else STEPS,
+                BATCHES[:2] if smoke else BATCHES,
+            )
         )
         worst = max(away, key=lambda each: each.worst)
-        row = {"model": name, "distance": worst.worst, "cells": len(away), "where": f"{worst.solver} {worst.steps} x {worst.n}"}
-        above = [vars(each) | {"rounding": rounding(made, opened, each)} for each in away if not each.worst <= BAR]
-        row |= {"above": above, "rounding": rounding(made, opened, worst), "rows": bool(made.transport.space.names)}
+        row = {
+            "model": name,
+            "distance": worst.worst,
+            "cells": len(away),
+            "where": f"{worst.solver} {worst.steps} x {worst.n}",
+        }
+        above = [
+            vars(each) | {"rounding": rounding(made, opened, each)}
+            for each in away
+            if not each.worst <= BAR
+        ]
+        row |= {
+            "above": above,
+            "rounding": rounding(made, opened, worst),
+            "rows": bool(made.transport.space.names),
+        }
         row |= {"bytes": made.model.ByteSize(), "bytes_above": bytes_above(made)}
         row |= {f"ratio_{batch}": ratio(made, batch, repeats) for batch in (1, 64)}
         print(name, f"{worst.worst:.1e}", f"{time.perf_counter() - began:.0f} s", flush=True)
@@ -213,7 +276,11 @@ def text_of(rows: list[dict[str, Any]]) -> str:
         "ratio, batch 1",
         "batch 64",
     ]
-    far = [f"{row['model']} ({len(row['above'])} of {row['cells']} cells)" for row in rows if not row["distance"] <= BAR]
+    far = [
+        f"{row['model']} ({len(row['above'])} of {row['cells']} cells)"
+        for row in rows
+        if not row["distance"] <= BAR
+    ]
     wide = [row["model"] for row in rows if row["bytes_above"] > ROOM[row["rows"]]]
     slow = [row["model"] for row in rows if row["ratio_64"] < 0.97]
     first = statistics.median(row["ratio_1"] for row in rows)
@@ -229,14 +296,26 @@ def main(words: list[str]) -> None:
     """Measure, write the table and print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeats", type=int, default=5, help="turns of a timing (default 5)")
-    parser.add_argument("--models", nargs="+", default=[], help="these alone; the others keep the rows that they have")
+    parser.add_argument(
+        "--models",
+        nargs="+",
+        default=[],
+        help="these alone; the others keep the rows that they have",
+    )
     given = parsed(parser, words, repeats=1)
     torch.set_num_threads(1)
     rows = list(measured(given.smoke, given.repeats, given.models))
     if given.models:
         stored = json.loads((results() / "export.json").read_text())["rows"]
         rows += [row for row in stored if row["model"] not in given.models]
-    write("export", "Exported samplers", text_of(rows), rows, repeats=given.repeats, torch=torch.__version__)
+    write(
+        "export",
+        "Exported samplers",
+        text_of(rows),
+        rows,
+        repeats=given.repeats,
+        torch=torch.__version__,
+    )
 
 
 if __name__ == "__main__":

@@ -19,7 +19,18 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from protocol import benchmark, floors, load, mean_and_spread, parsed, results, seconds_of, table, train, write
+from protocol import (
+    benchmark,
+    floors,
+    load,
+    mean_and_spread,
+    parsed,
+    results,
+    seconds_of,
+    table,
+    train,
+    write,
+)
 
 import numpy as np
 import torch
@@ -56,14 +67,26 @@ def main(words: list[str]) -> None:
     parser.add_argument("--finish", type=int, default=1000)
     parser.add_argument("--meanflow", type=int, default=5000)
     parser.add_argument("--models", nargs="*", default=MODELS)
-    parser.add_argument("--settings", nargs="*", default=[], help="of the student: trajectories=16384")
+    parser.add_argument(
+        "--settings", nargs="*", default=[], help="of the student: trajectories=16384"
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--calls", type=int, nargs="*", default=[1, 2, 4, 8, 16])
-    parser.add_argument("--long", type=int, default=50, help="calls of the teacher that the bars refer to")
+    parser.add_argument(
+        "--long", type=int, default=50, help="calls of the teacher that the bars refer to"
+    )
     parser.add_argument("--n", type=int, default=10_000)
     parser.add_argument("--repeats", type=int, default=1, help="samplings of each model")
     parser.add_argument("--runs", default="runs/few-steps")
-    small = {"teacher": 2, "student": 1, "finish": 2, "meanflow": 1, "calls": [1, 2], "long": 3, "n": 20}
+    small = {
+        "teacher": 2,
+        "student": 1,
+        "finish": 2,
+        "meanflow": 1,
+        "calls": [1, 2],
+        "long": 3,
+        "n": 20,
+    }
     given = parsed(parser, words, **small, settings=["trajectories=64", "teacher_steps=2"])
     torch.set_num_threads(1)
     data = load(given.data)
@@ -79,7 +102,10 @@ def main(words: list[str]) -> None:
 def trained(data: Any, given: argparse.Namespace) -> dict[str, pf.Run]:
     """The runs by name, each trained unless it is there."""
     folder, runs = Path(given.runs), {}
-    settings = {name: int(value) if value.isdigit() else float(value) for name, value in (s.split("=") for s in given.settings)}
+    settings = {
+        name: int(value) if value.isdigit() else float(value)
+        for name, value in (s.split("=") for s in given.settings)
+    }
 
     def once(name: str, steps: int, make: Callable[[Path], Any]) -> None:
         out = folder / name
@@ -87,47 +113,71 @@ def trained(data: Any, given: argparse.Namespace) -> dict[str, pf.Run]:
             make(out)
         runs[name] = pf.load(out)
         if runs[name].state["step"] < steps:
-            raise SystemExit(f"{out} has made {runs[name].state['step']} of {steps} steps: go on with pushforward resume {out}")
+            raise SystemExit(
+                f"{out} has made {runs[name].state['step']} of {steps} steps: go on with pushforward resume {out}"
+            )
 
     watch = pf.Progress(60)
     once(
         "teacher",
         given.teacher,
-        lambda out: train(lambda: pf.recipes.flow(data.space), data, given.seed, out, steps=given.teacher),
+        lambda out: train(
+            lambda: pf.recipes.flow(data.space), data, given.seed, out, steps=given.teacher
+        ),
     )
     if {"student", "finished"} & set(given.models):
         once(
             "student",
             given.student,
             lambda out: student(
-                runs["teacher"], data=data, settings=settings, steps=given.student, seed=given.seed, out=out, progress=watch
+                runs["teacher"],
+                data=data,
+                settings=settings,
+                steps=given.student,
+                seed=given.seed,
+                out=out,
+                progress=watch,
             ).advance(),
         )
     if "finished" in given.models:
         finish = with_frozen("finish", {"teacher": runs["student"]})
-        once("finished", 0, lambda out: train(lambda: finish(data.space), data, given.seed, out, steps=given.finish))
+        once(
+            "finished",
+            0,
+            lambda out: train(
+                lambda: finish(data.space), data, given.seed, out, steps=given.finish
+            ),
+        )
     if "meanflow" in given.models:
         once(
             "meanflow",
             given.meanflow,
-            lambda out: train(lambda: pf.recipes.meanflow(data.space), data, given.seed, out, steps=given.meanflow),
+            lambda out: train(
+                lambda: pf.recipes.meanflow(data.space), data, given.seed, out, steps=given.meanflow
+            ),
         )
     return runs
 
 
-def stored_row(file: Path, data: Any, judge: Judge, name: str, run: pf.Run, calls: int, classify: bool) -> dict[str, Any]:
+def stored_row(
+    file: Path, data: Any, judge: Judge, name: str, run: pf.Run, calls: int, classify: bool
+) -> dict[str, Any]:
     """A row of `judged` from a file of earlier ones, or a new one that is added to it."""
     rows = json.loads(file.read_text()) if file.exists() else {}
     key = f"{name} in {calls}, step {run.state['step']}, {judge.n} x {judge.repeats}, classifier {classify}"
     if key not in rows:
         row = judged(name, run, calls, data, judge, classify)
-        rows = json.loads(file.read_text()) if file.exists() else {}  # another process may have added some
+        rows = (
+            json.loads(file.read_text()) if file.exists() else {}
+        )  # another process may have added some
         rows[key] = row
         file.write_text(json.dumps(rows))
     return dict(rows[key])
 
 
-def judged(name: str, run: pf.Run, calls: int, data: Any, judge: Judge, classify: bool) -> dict[str, Any]:
+def judged(
+    name: str, run: pf.Run, calls: int, data: Any, judge: Judge, classify: bool
+) -> dict[str, Any]:
     """One model at so many calls; with ``classify`` also a classifier that is trained on its samples."""
     recorded = Kept(run.configured(steps=calls).transport)
     with network_precision(resolve_precision("auto", "cpu")):
@@ -138,17 +188,24 @@ def judged(name: str, run: pf.Run, calls: int, data: Any, judge: Judge, classify
         "step": run.state["step"],
         "seconds": seconds_of(run),
     }
-    row |= {"values": {metric: list(scores[metric].values) for metric in NAMES if metric in scores}, "agreement": agreement}
+    row |= {
+        "values": {metric: list(scores[metric].values) for metric in NAMES if metric in scores},
+        "agreement": agreement,
+    }
     if classify:
         x = torch.cat([part for part, _ in recorded.parts])
-        labels = torch.cat([condition["label"] for _, condition in recorded.parts if condition]).numpy()
+        labels = torch.cat(
+            [condition["label"] for _, condition in recorded.parts if condition]
+        ).numpy()
         row["cas"] = classification_accuracy(x, labels, data)
         grid_picture(data.space.quantise(x[:64])).save(results() / f"few_steps-{name}.png")
     print(row, flush=True)
     return row
 
 
-def report(rows: list[dict[str, Any]], judge: Judge, real: float, given: argparse.Namespace) -> None:
+def report(
+    rows: list[dict[str, Any]], judge: Judge, real: float, given: argparse.Namespace
+) -> None:
     """The table of all models and calls, and which bars they reach."""
     best = {metric: float(np.mean(values)) for metric, values in rows[0]["values"].items()}
     scored, body = [metric for metric in NAMES if metric in best], []
@@ -157,16 +214,32 @@ def report(rows: list[dict[str, Any]], judge: Judge, real: float, given: argpars
         cells = [mean_and_spread(row["values"][metric]) for metric in scored]
         cas = f"{row['cas']:.2%}" if "cas" in row else ""
         body.append(
-            [row["model"], str(row["calls"]), *cells, f"{row['agreement']:.2%}", cas, f"{ratio:.2f}", passes(row, ratio, rows[0])]
+            [
+                row["model"],
+                str(row["calls"]),
+                *cells,
+                f"{row['agreement']:.2%}",
+                cas,
+                f"{ratio:.2f}",
+                passes(row, ratio, rows[0]),
+            ]
         )
     floor = floors(judge, NAMES)
-    body.append(["real data", "", *(floor.get(metric, "") for metric in scored), "", f"{real:.2%}", "", ""])
+    body.append(
+        ["real data", "", *(floor.get(metric, "") for metric in scored), "", f"{real:.2%}", "", ""]
+    )
     head = ["model", "calls", *scored, "label agreement"]
-    text = table([*head, "classifier trained on samples", "ratio of Fréchet distances", "target"], body)
+    text = table(
+        [*head, "classifier trained on samples", "ratio of Fréchet distances", "target"], body
+    )
     runs = {row["model"]: row for row in rows}
-    taken = "; ".join(f"{name} {row['step']:,} steps, {row['seconds']:,.0f} s" for name, row in runs.items())
+    taken = "; ".join(
+        f"{name} {row['step']:,} steps, {row['seconds']:,.0f} s" for name, row in runs.items()
+    )
     bars = ", ".join(f"{value} ({name}, {calls})" for (name, calls), value in BARS.items())
-    text += f"\n\nOne training run each: {taken}. {given.n:,} samples, {given.repeats} sampling(s). "
+    text += (
+        f"\n\nOne training run each: {taken}. {given.n:,} samples, {given.repeats} sampling(s). "
+    )
     text += f"Ratios are relative to the teacher in {given.long} calls. "
     text += f"Targets: Fréchet distance at most {bars} times the teacher's; in one call also coverage {COVERAGE} of the "
     text += f"teacher's, classifier accuracy within {CLASSIFIER:.1%}, and recall {RECALL} for the fine-tuned student (finished)."
@@ -174,7 +247,13 @@ def report(rows: list[dict[str, Any]], judge: Judge, real: float, given: argpars
     rise = max((b - a for a, b in itertools.pairwise(values)), default=0.0)
     text += f"\n\nLargest increase of the student's Fréchet distance with the number of calls: {rise:.2g}."
     name = f"few_steps_{given.data}" if given.seed == 0 else f"few_steps_{given.data}_{given.seed}"
-    write(name, f"{given.data}: few network calls", text, rows, **{k: v for k, v in vars(given).items() if k != "runs"})
+    write(
+        name,
+        f"{given.data}: few network calls",
+        text,
+        rows,
+        **{k: v for k, v in vars(given).items() if k != "runs"},
+    )
 
 
 def passes(row: dict[str, Any], ratio: float, teacher: dict[str, Any]) -> str:
@@ -182,7 +261,10 @@ def passes(row: dict[str, Any], ratio: float, teacher: dict[str, Any]) -> str:
     bar = BARS.get((row["model"], row["calls"]))
     if bar is None:
         return ""
-    share = {metric: np.mean(row["values"][metric]) / np.mean(teacher["values"][metric]) for metric in ("coverage", "recall")}
+    share = {
+        metric: np.mean(row["values"][metric]) / np.mean(teacher["values"][metric])
+        for metric in ("coverage", "recall")
+    }
     ok = ratio <= bar
     if row["calls"] == 1 and row["model"] != "meanflow":
         ok = ok and share["coverage"] >= COVERAGE and row["cas"] >= teacher["cas"] - CLASSIFIER

@@ -28,10 +28,21 @@ from pushforward.evaluation.scores import floors, score
 from pushforward.extractors import named
 
 COLUMNS, COMPONENTS = 16, 6
-SIZES = {"digits": (1077, 360), "mnist": (10_000, 2000), **{f"mixture-{n}": (n - n // 10, n // 10) for n in (720, 2000, 8000)}}
+SIZES = {
+    "digits": (1077, 360),
+    "mnist": (10_000, 2000),
+    **{f"mixture-{n}": (n - n // 10, n // 10) for n in (720, 2000, 8000)},
+}
 SIZES["mixture-720-unlabelled"] = SIZES["mixture-720"]
 """Training and held-out examples; as many are unseen as are held out."""
-SPLITS = {"digits": 7, "mnist": 3, "mixture-720": 10, "mixture-2000": 8, "mixture-8000": 8, "mixture-720-unlabelled": 10}
+SPLITS = {
+    "digits": 7,
+    "mnist": 3,
+    "mixture-720": 10,
+    "mixture-2000": 8,
+    "mixture-8000": 8,
+    "mixture-720-unlabelled": 10,
+}
 
 
 def rows_of(case: str, count: int, seed: int) -> tuple[Split, tuple[str, ...]]:
@@ -41,7 +52,10 @@ def rows_of(case: str, count: int, seed: int) -> tuple[Split, tuple[str, ...]]:
         return mixture(count, draw, not case.endswith("unlabelled"))
     if case == "digits":
         source = load_digits()
-        x, labels = np.rint(source.images * (255 / 16)).astype(np.uint8)[:, None], source.target.astype(np.int64)
+        x, labels = (
+            np.rint(source.images * (255 / 16)).astype(np.uint8)[:, None],
+            source.target.astype(np.int64),
+        )
         whole = Split(x, labels)
     else:
         whole = load("mnist").train
@@ -54,7 +68,9 @@ def mixture(count: int, draw: np.random.Generator, labelled: bool) -> tuple[Spli
     centres = 1.2 * fixed.standard_normal((COMPONENTS, COLUMNS))
     shapes = fixed.standard_normal((COMPONENTS, COLUMNS, COLUMNS)) / 4
     which = draw.choice(COMPONENTS, count, p=np.array([6, 5, 4, 3, 2, 1]) / 21)
-    x = centres[which] + np.einsum("nij,nj->ni", shapes[which], draw.standard_normal((count, COLUMNS)))
+    x = centres[which] + np.einsum(
+        "nij,nj->ni", shapes[which], draw.standard_normal((count, COLUMNS))
+    )
     names = tuple(f"component {i}" for i in range(COMPONENTS)) if labelled else ()
     return Split(x.astype(np.float32), which.astype(np.int64) if labelled else None), names
 
@@ -63,18 +79,34 @@ def run_case(case: str, seed: int, rule: str) -> dict[str, Any]:
     """Scores of unseen examples and the floors, of one split under one rule."""
     train, n = SIZES[case]
     rows, classes = rows_of(case, train + 2 * n, seed)
-    parts = [rows.take(slice(*ends)) for ends in ((0, train), (train, train + n), (train + n, train + 2 * n))]
+    parts = [
+        rows.take(slice(*ends))
+        for ends in ((0, train), (train, train + n), (train + n, train + 2 * n))
+    ]
     data = build(case, parts[0], parts[1], schema=Schema(classes))
     everything = np.arange(train)
     chosen = halves(data) if rule == "after" else Halves(everything, everything)
     features = fit_on(data, chosen, (kind_of(data), named(kind_of(data))))
     unseen = score(parts[2].data_units(), data, features, n=n)
     floor = floors(data, features, n=n, cache=False)
-    scores = {name: (floor[name].value, unseen[name].value, floor[name].spread) for name in unseen if name in floor}
-    return {"case": case, "seed": seed, "rule": rule, "accuracy": features.accuracy, "n": n, "scores": scores}
+    scores = {
+        name: (floor[name].value, unseen[name].value, floor[name].spread)
+        for name in unseen
+        if name in floor
+    }
+    return {
+        "case": case,
+        "seed": seed,
+        "rule": rule,
+        "accuracy": features.accuracy,
+        "n": n,
+        "scores": scores,
+    }
 
 
-def remembered(folder: Path, case: str, seed: int, rule: str, work: Callable[..., Any]) -> dict[str, Any]:
+def remembered(
+    folder: Path, case: str, seed: int, rule: str, work: Callable[..., Any]
+) -> dict[str, Any]:
     """The result of a split, kept in a folder, so that a benchmark that was broken off goes on."""
     path = folder / f"{case}-{seed}-{rule}.json"
     if not path.exists():
@@ -98,12 +130,20 @@ def compare(rows: list[dict[str, Any]], name: str) -> tuple[list[float], list[fl
 def main(words: list[str]) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--cases", nargs="*", default=list(SPLITS))
-    parser.add_argument("--splits", type=int, default=max(SPLITS.values()), help="of each case at most")
+    parser.add_argument(
+        "--splits", type=int, default=max(SPLITS.values()), help="of each case at most"
+    )
     parser.add_argument("--keep", type=Path, help="a folder for the results of single splits")
     given = parsed(parser, words, cases=["mixture-720-unlabelled"], splits=2)
     keep = given.keep or Path(tempfile.mkdtemp())
-    order = [(case, seed) for seed in range(given.splits) for case in given.cases if seed < SPLITS[case]]
-    rows = [remembered(keep, case, seed, rule, run_case) for case, seed in order for rule in ("before", "after")]
+    order = [
+        (case, seed) for seed in range(given.splits) for case in given.cases if seed < SPLITS[case]
+    ]
+    rows = [
+        remembered(keep, case, seed, rule, run_case)
+        for case, seed in order
+        for rule in ("before", "after")
+    ]
     report(rows, given.cases)
 
 
@@ -122,13 +162,24 @@ def report(rows: list[dict[str, Any]], cases: list[str]) -> None:
     ]
     body, counts, spreads = [], {"before": [0, 0, 0], "after": [0, 0, 0]}, []
     for case in cases:
-        mine = {rule: [row for row in rows if (row["case"], row["rule"]) == (case, rule)] for rule in counts}
+        mine = {
+            rule: [row for row in rows if (row["case"], row["rule"]) == (case, rule)]
+            for rule in counts
+        }
         for name in mine["after"][0]["scores"]:
             cells = [case, str(len(mine["after"])), f"{mine['after'][0]['n']:,}", name]
             for rule, some in mine.items():
                 floor, unseen, errors, wide = compare(some, name)
-                counts[rule] = [counts[rule][0] + 1, counts[rule][1] + (abs(errors) > 2), counts[rule][2] + (abs(wide) > 2)]
-                cells += [mean_and_spread(unseen), mean_and_spread(floor), f"{errors:+.1f}{' **!**' if abs(errors) > 2 else ''}"]
+                counts[rule] = [
+                    counts[rule][0] + 1,
+                    counts[rule][1] + (abs(errors) > 2),
+                    counts[rule][2] + (abs(wide) > 2),
+                ]
+                cells += [
+                    mean_and_spread(unseen),
+                    mean_and_spread(floor),
+                    f"{errors:+.1f}{' **!**' if abs(errors) > 2 else ''}",
+                ]
             body.append(cells)
             spreads += _ratios(mine["after"], name)
     text = table(head, body)

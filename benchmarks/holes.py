@@ -51,8 +51,15 @@ class Rows:
 def main(words: list[str]) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", default="mnist")
-    parser.add_argument("--seconds", type=float, default=300.0, help="of training, each autoencoder")
-    parser.add_argument("--latent-seconds", type=float, default=150.0, help="of training, each flow in a latent space")
+    parser.add_argument(
+        "--seconds", type=float, default=300.0, help="of training, each autoencoder"
+    )
+    parser.add_argument(
+        "--latent-seconds",
+        type=float,
+        default=150.0,
+        help="of training, each flow in a latent space",
+    )
     parser.add_argument("--n", type=int, default=2000)
     parser.add_argument("--repeats", type=int, default=3, help="samplings")
     parser.add_argument("--seed", type=int, default=0)
@@ -65,19 +72,29 @@ def main(words: list[str]) -> None:
         "VAE": lambda: pf.recipes.vae(data.space),
         "adversarial autoencoder": lambda: pf.recipes.autoencoder(data.space),
     }
-    train_in_turns([taken_up(make, data, given.seconds, given.seed, folder / slug(name)) for name, make in coders.items()])
+    train_in_turns(
+        [
+            taken_up(make, data, given.seconds, given.seed, folder / slug(name))
+            for name, make in coders.items()
+        ]
+    )
     runs = {name: pf.load(folder / slug(name)) for name in coders}
     priors = {}
     for name in coders:
         make = lambda run=runs[name]: pf.in_latent("flow", data, run)  # noqa: E731
-        priors[name] = taken_up(make, data, given.latent_seconds, given.seed, folder / f"{slug(name)}-flow")
+        priors[name] = taken_up(
+            make, data, given.latent_seconds, given.seed, folder / f"{slug(name)}-flow"
+        )
     train_in_turns(list(priors.values()))
     flows = {name: pf.load(folder / f"{slug(name)}-flow") for name in coders}
     with network_precision(resolve_precision("auto", "cpu")):
         models = everything(data, runs, flows, given)
     judge = Judge(data, given.n, given.repeats, NAMES)
     with network_precision(resolve_precision("auto", "cpu")):
-        rows = [{"rows": name, **{m: score.to_plain() for m, score in judge.scores(x)[0].items()}} for name, x in models.items()]
+        rows = [
+            {"rows": name, **{m: score.to_plain() for m, score in judge.scores(x)[0].items()}}
+            for name, x in models.items()
+        ]
     report(judge, rows, models, data, given)
 
 
@@ -85,64 +102,105 @@ def slug(name: str) -> str:
     return name.replace(", ", "-").replace(" ", "-").lower()
 
 
-def everything(data: Any, runs: dict[str, pf.Run], flows: dict[str, pf.Run], given: argparse.Namespace) -> dict[str, Any]:
+def everything(
+    data: Any, runs: dict[str, pf.Run], flows: dict[str, pf.Run], given: argparse.Namespace
+) -> dict[str, Any]:
     """All that is judged by name: samplers, and rows in data units."""
     first, second = (
-        data.train.data_units(np.random.default_rng(part).permutation(len(data.train))[: given.n]) for part in (0, 1)
+        data.train.data_units(np.random.default_rng(part).permutation(len(data.train))[: given.n])
+        for part in (0, 1)
     )
     models: dict[str, Any] = {"midpoints of pixels": Rows((first + second) / 2)}
     for name, run in runs.items():
         coder = run.method.autoencoder().eval()
         a, b = (moments(coder, x)[0].float() for x in (first, second))
         half = torch.full((given.n,), 0.5)
-        models[f"{name}: {'N(0, 1)' if coder.standard else 'N(mean, variance of its codes)'} decoded"] = run.transport
+        models[
+            f"{name}: {'N(0, 1)' if coder.standard else 'N(mean, variance of its codes)'} decoded"
+        ] = run.transport
         for way in ("linear", "spherical"):
-            models[f"{name}: {way} midpoints of codes"] = Rows(decoded(coder, INTERPOLATIONS[way](a, b, half)))
-        models[f"{name}: reconstructions"] = Rows(reconstructed(coder, data.held_out.data_units(slice(given.n))))
+            models[f"{name}: {way} midpoints of codes"] = Rows(
+                decoded(coder, INTERPOLATIONS[way](a, b, half))
+            )
+        models[f"{name}: reconstructions"] = Rows(
+            reconstructed(coder, data.held_out.data_units(slice(given.n)))
+        )
         models[f"{name}: flow in its latent space"] = flows[name].transport
     return models
 
 
 def decoded(coder: Any, codes: Tensor) -> Tensor:
     with torch.no_grad():
-        return torch.cat([coder.space.to_data(coder.decode(part)).float() for part in codes.split(250)])
+        return torch.cat(
+            [coder.space.to_data(coder.decode(part)).float() for part in codes.split(250)]
+        )
 
 
-def report(judge: Judge, rows: list[dict[str, Any]], models: dict[str, Any], data: Any, given: argparse.Namespace) -> None:
+def report(
+    judge: Judge,
+    rows: list[dict[str, Any]],
+    models: dict[str, Any],
+    data: Any,
+    given: argparse.Namespace,
+) -> None:
     body = [[row["rows"], *(value(row[m]) for m in NAMES)] for row in rows]
     floor = floors(judge, NAMES)
     body.append(["real data", *(floor.get(m, "") for m in NAMES)])
     text = table(["rows", *NAMES], body)
     mean = {row["rows"]: {m: row[m]["value"] for m in NAMES} for row in rows}
     own = mean["VAE: N(0, 1) decoded"]["coverage"]
-    shares = {way: mean[f"VAE: {way} midpoints of codes"]["coverage"] / own for way in INTERPOLATIONS}
+    shares = {
+        way: mean[f"VAE: {way} midpoints of codes"]["coverage"] / own for way in INTERPOLATIONS
+    }
     text += "\n\nOf the coverage of its samples the VAE's midpoints keep "
     text += ", ".join(f"{share:.2f} ({way})" for way, share in shares.items())
     text += f" (bar: {KEEP}): {'yes' if min(shares.values()) >= KEEP else 'no'}."
     text += f"\n\n{given.seconds:g} s of training each autoencoder, {given.latent_seconds:g} s each flow, in turns; "
     text += f"n = {given.n:,}, ± over {given.repeats} samplings."
-    settings = {"seconds": given.seconds, "latent_seconds": given.latent_seconds, "n": given.n, "seed": given.seed}
-    tiles = {name: model.x[:SHOWN] if isinstance(model, Rows) else model.sample(SHOWN) for name, model in models.items()}
-    captioned({name: data.space.quantise(x) for name, x in tiles.items()}).save(results() / "holes.png")
-    write(f"holes_{given.data.replace('-', '_')}", f"Holes and blur on {given.data}", text, rows, **settings)
+    settings = {
+        "seconds": given.seconds,
+        "latent_seconds": given.latent_seconds,
+        "n": given.n,
+        "seed": given.seed,
+    }
+    tiles = {
+        name: model.x[:SHOWN] if isinstance(model, Rows) else model.sample(SHOWN)
+        for name, model in models.items()
+    }
+    captioned({name: data.space.quantise(x) for name, x in tiles.items()}).save(
+        results() / "holes.png"
+    )
+    write(
+        f"holes_{given.data.replace('-', '_')}",
+        f"Holes and blur on {given.data}",
+        text,
+        rows,
+        **settings,
+    )
 
 
 def captioned(tiles: dict[str, np.ndarray], scale: int = 2) -> Image.Image:
     """A row of images for each name, beside the name."""
-    grid = grid_picture(np.concatenate(list(tiles.values())), SHOWN, scale=scale, gap=4).convert("RGB")
+    grid = grid_picture(np.concatenate(list(tiles.values())), SHOWN, scale=scale, gap=4).convert(
+        "RGB"
+    )
     pitch, font = (grid.height + 4) // len(tiles), ImageFont.load_default(size=8 * scale)
     left = 16 + max(math.ceil(font.getlength(name)) for name in tiles)
     sheet = Image.new("RGB", (left + grid.width, grid.height), "white")
     sheet.paste(grid, (left, 0))
     pen = ImageDraw.Draw(sheet)
     for row, name in enumerate(tiles):
-        pen.text((left - 12, row * pitch + (pitch - 4) // 2), name, fill="black", font=font, anchor="rm")
+        pen.text(
+            (left - 12, row * pitch + (pitch - 4) // 2), name, fill="black", font=font, anchor="rm"
+        )
     return sheet
 
 
 def value(row: dict[str, Any]) -> str:
     """ "mean ± spread", without a spread for rows that are always the same."""
-    return f"{row['value']:.4g}" + (f" ± {row['spread']:.2g}" if (row["spread"] or 0) > 1e-9 else "")
+    return f"{row['value']:.4g}" + (
+        f" ± {row['spread']:.2g}" if (row["spread"] or 0) > 1e-9 else ""
+    )
 
 
 if __name__ == "__main__":

@@ -52,7 +52,9 @@ def expanded(values: Rows, fields: Any, frequent: list[int]) -> Rows:
         if isinstance(field, Number):
             parts.append(column[:, None])
         else:
-            indicators = (column[:, None] == np.delete(np.arange(len(field.names)), most)).astype(np.float64)
+            indicators = (column[:, None] == np.delete(np.arange(len(field.names)), most)).astype(
+                np.float64
+            )
             parts.append(np.where(np.isnan(column)[:, None], np.nan, indicators))
     return np.concatenate(parts, axis=1)
 
@@ -64,7 +66,10 @@ def most_frequent(column: Rows) -> int:
 
 def iterative(known: Rows, gaps: Rows, fields: Any, seed: int) -> Rows:
     """The rows filled in by scikit-learn: each coordinate by Bayesian ridge regression on the others, ten rounds."""
-    frequent = [0 if isinstance(field, Number) else most_frequent(known[:, place]) for place, field in enumerate(fields)]
+    frequent = [
+        0 if isinstance(field, Number) else most_frequent(known[:, place])
+        for place, field in enumerate(fields)
+    ]
     wide = expanded(known, fields, frequent)
     mean, std = np.nanmean(wide, axis=0), np.nanstd(wide, axis=0)
     std = np.where(std > 0, std, 1.0)
@@ -74,7 +79,11 @@ def iterative(known: Rows, gaps: Rows, fields: Any, seed: int) -> Rows:
     for place, (field, most) in enumerate(zip(fields, frequent, strict=True)):
         width = 1 if isinstance(field, Number) else len(field.names) - 1
         part = filled[:, start : start + width]
-        value = part[:, 0] if isinstance(field, Number) else np.insert(part, most, 1 - part.sum(1), axis=1).argmax(1)
+        value = (
+            part[:, 0]
+            if isinstance(field, Number)
+            else np.insert(part, most, 1 - part.sum(1), axis=1).argmax(1)
+        )
         out[:, place] = np.where(np.isnan(gaps[:, place]), value, gaps[:, place])
         start += width
     return out
@@ -84,12 +93,18 @@ def simple(known: Rows, gaps: Rows, fields: Any) -> Rows:
     """The rows filled in by the mean of numbers and the most frequent category."""
     out = gaps.copy()
     for place, field in enumerate(fields):
-        value = np.nanmean(known[:, place]) if isinstance(field, Number) else most_frequent(known[:, place])
+        value = (
+            np.nanmean(known[:, place])
+            if isinstance(field, Number)
+            else most_frequent(known[:, place])
+        )
         out[:, place] = np.where(np.isnan(gaps[:, place]), value, gaps[:, place])
     return out
 
 
-def errors(filled: Rows, true: Rows, mask: NDArray[np.bool_], fields: Any, std: Rows) -> tuple[float, float]:
+def errors(
+    filled: Rows, true: Rows, mask: NDArray[np.bool_], fields: Any, std: Rows
+) -> tuple[float, float]:
     """The root mean square error of numbers, in standard deviations, and the accuracy of categories; means over columns."""
     wrong, right = [], []
     for place, field in enumerate(fields):
@@ -97,10 +112,14 @@ def errors(filled: Rows, true: Rows, mask: NDArray[np.bool_], fields: Any, std: 
         if not here.any():
             continue
         if isinstance(field, Number):
-            wrong.append(float(np.sqrt(np.mean((filled[here, place] - true[here, place]) ** 2)) / std[place]))
+            wrong.append(
+                float(np.sqrt(np.mean((filled[here, place] - true[here, place]) ** 2)) / std[place])
+            )
         else:
             right.append(float(np.mean(filled[here, place] == true[here, place])))
-    return float(np.mean(wrong)) if wrong else float("nan"), float(np.mean(right)) if right else float("nan")
+    return float(np.mean(wrong)) if wrong else float("nan"), float(
+        np.mean(right)
+    ) if right else float("nan")
 
 
 def places(draws: Rows, true: Rows, rng: np.random.Generator) -> NDArray[np.int64]:
@@ -109,7 +128,9 @@ def places(draws: Rows, true: Rows, rng: np.random.Generator) -> NDArray[np.int6
     return below + rng.integers(0, equal + 1)
 
 
-def measured(name: str, data: Any, run: Any, trial: int, given: argparse.Namespace) -> dict[str, Any]:
+def measured(
+    name: str, data: Any, run: Any, trial: int, given: argparse.Namespace
+) -> dict[str, Any]:
     """One trial of a model."""
     space, rng = run.transport.space, np.random.default_rng(trial)
     fields = space.fields
@@ -121,7 +142,12 @@ def measured(name: str, data: Any, run: Any, trial: int, given: argparse.Namespa
     std = np.nanstd(training, axis=0)
     std = np.where(std > 0, std, 1.0)
     imputed = pf.impute(run, gaps, draws=DRAWS, seed=1_000_000_000 * (1 + trial))
-    row: dict[str, Any] = {"table": name, "trial": trial, "steps": int(run.state["step"]), "rows": len(true)}
+    row: dict[str, Any] = {
+        "table": name,
+        "trial": trial,
+        "steps": int(run.state["step"]),
+        "rows": len(true),
+    }
     for model, filled in {
         "flow": imputed.mean,
         "iterative": iterative(known, gaps, fields, trial),
@@ -134,7 +160,11 @@ def measured(name: str, data: Any, run: Any, trial: int, given: argparse.Namespa
         if isinstance(field, Number) and here.any():
             ranks = places(imputed.values[:, here, place], true[here, place], rng)
             inside[field.name] = [int(rank) in INSIDE for rank in ranks]
-    row["held"] = float(np.mean([value for values in inside.values() for value in values])) if inside else float("nan")
+    row["held"] = (
+        float(np.mean([value for values in inside.values() for value in values]))
+        if inside
+        else float("nan")
+    )
     row["held_by_column"] = {column: float(np.mean(values)) for column, values in inside.items()}
     return row
 
@@ -150,11 +180,25 @@ def page(rows: list[dict[str, Any]]) -> str:
             for model in ("flow", "iterative", "mean")
         ]
         columns = [row["held_by_column"] for row in some]
-        by_column = {key: float(np.mean([part[key] for part in columns if key in part])) for key in columns[0]}
+        by_column = {
+            key: float(np.mean([part[key] for part in columns if key in part]))
+            for key in columns[0]
+        }
         ends = f"{min(by_column, key=by_column.__getitem__)} {min(by_column.values()):.2f}, "
         ends += f"{max(by_column, key=by_column.__getitem__)} {max(by_column.values()):.2f}"
-        body.append([name, str(len(some)), *cells, mean_and_spread([row["held"] for row in some]), ends])
-    head = ["table", "trials", "error: flow", "iterative", "mean", "accuracy: flow", "iterative", "most frequent"]
+        body.append(
+            [name, str(len(some)), *cells, mean_and_spread([row["held"] for row in some]), ends]
+        )
+    head = [
+        "table",
+        "trials",
+        "error: flow",
+        "iterative",
+        "mean",
+        "accuracy: flow",
+        "iterative",
+        "most frequent",
+    ]
     return table([*head, "90 % intervals hold", "least and most of a column"], body)
 
 
@@ -166,7 +210,9 @@ def main(words: list[str]) -> None:
     parser.add_argument("--seconds", type=float, default=600, help="inside training steps")
     parser.add_argument("--run", nargs="*", default=[], help="TABLE=RUN, in place of trainings")
     parser.add_argument("--rows", type=int, default=500, help="held-out rows of a trial")
-    parser.add_argument("--known", type=int, default=5_000, help="training rows of IterativeImputer")
+    parser.add_argument(
+        "--known", type=int, default=5_000, help="training rows of IterativeImputer"
+    )
     parser.add_argument("--trials", type=int, default=3)
     given = parsed(parser, words, tables="smoke", seconds=0.05, rows=20, known=60, trials=1)
     torch.set_num_threads(1)
@@ -175,7 +221,12 @@ def main(words: list[str]) -> None:
     for name in dict.fromkeys(name for name, _ in runs) if runs else given.tables.split(","):
         data = read(name)
         models = [pf.load(path) for other, path in runs if other == name] or [
-            train(lambda data=data: pf.recipes.flow(data.space, "tiny" if smoking() else "small"), data, 0, seconds=given.seconds)
+            train(
+                lambda data=data: pf.recipes.flow(data.space, "tiny" if smoking() else "small"),
+                data,
+                0,
+                seconds=given.seconds,
+            )
         ]
         for number, run in enumerate(models):
             for trial in range(given.trials):

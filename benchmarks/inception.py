@@ -38,7 +38,9 @@ def main(words: list[str]) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--n", type=int, default=64, help="images on either side")
     parser.add_argument("--weights", type=Path, help=f"such as {FILE}")
-    parser.add_argument("--columns", type=int, default=2048, help="features that the distance is of, the first ones")
+    parser.add_argument(
+        "--columns", type=int, default=2048, help="features that the distance is of, the first ones"
+    )
     given = parsed(parser, words, n=2, columns=16)
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
@@ -55,10 +57,16 @@ def main(words: list[str]) -> None:
 
 def random_weights(path: Path) -> Path:
     """The weights of a network that keeps the width of what goes through it, written as torch-fidelity's file is."""
-    with torch.device("meta"), mock.patch.object(theirs, "load_state_dict_from_url", return_value={}), untaught():
+    with (
+        torch.device("meta"),
+        mock.patch.object(theirs, "load_state_dict_from_url", return_value={}),
+        untaught(),
+    ):
         network = theirs.FeatureExtractorInceptionV3("inception", ["2048"])
     draw = torch.Generator().manual_seed(0)
-    torch.save({name: random_part(name, part, draw) for name, part in network.state_dict().items()}, path)
+    torch.save(
+        {name: random_part(name, part, draw) for name, part in network.state_dict().items()}, path
+    )
     return path
 
 
@@ -76,7 +84,9 @@ def random_part(name: str, part: Tensor, draw: torch.Generator) -> Tensor:
 @contextlib.contextmanager
 def untaught() -> Any:
     """Within this context the network keeps the weights that it was built with."""
-    with mock.patch.object(theirs.FeatureExtractorInceptionV3, "load_state_dict", return_value=None):
+    with mock.patch.object(
+        theirs.FeatureExtractorInceptionV3, "load_state_dict", return_value=None
+    ):
         yield
 
 
@@ -89,7 +99,9 @@ def images(shape: tuple[int, ...], n: int, seed: int) -> Tensor:
     return (255 * x.clamp(0, 1)).round().to(torch.uint8)
 
 
-def compared(shape: tuple[int, ...], given: argparse.Namespace, file: Path, inner: Any) -> dict[str, Any]:
+def compared(
+    shape: tuple[int, ...], given: argparse.Namespace, file: Path, inner: Any
+) -> dict[str, Any]:
     """The features and the distance of one kind of images by both."""
     space = ImageSpace(shape, (0.0,) * shape[0], (1.0,) * shape[0])
     network = Inception(file).network(space)
@@ -101,15 +113,29 @@ def compared(shape: tuple[int, ...], given: argparse.Namespace, file: Path, inne
             both.append((network(x / 255), wanted))
     gap = max(float((ours - wanted).abs().max() / wanted.abs().max()) for ours, wanted in both)
     few = slice(given.columns)
-    first, second = (metric_fid.fid_features_to_statistics(wanted[:, few].double()) for _, wanted in both)
+    first, second = (
+        metric_fid.fid_features_to_statistics(wanted[:, few].double()) for _, wanted in both
+    )
     known = metric_fid.fid_statistics_to_metric(first, second, False)["frechet_inception_distance"]
     ours = frechet_distance(*(part[:, few].double().numpy() for part, _ in both))
-    return {"shape": shape, "gap": gap, "distance": ours, "known": float(known), "off": abs(ours / known - 1)}
+    return {
+        "shape": shape,
+        "gap": gap,
+        "distance": ours,
+        "known": float(known),
+        "off": abs(ours / known - 1),
+    }
 
 
 def report(rows: list[dict[str, Any]], tensors: int, same: bool, given: argparse.Namespace) -> None:
     """The table, and whether the bar is met."""
-    head = ["images", "features differ by", "Fréchet distance", "torch-fidelity's", "relative difference"]
+    head = [
+        "images",
+        "features differ by",
+        "Fréchet distance",
+        "torch-fidelity's",
+        "relative difference",
+    ]
     body = [
         [
             " x ".join(map(str, row["shape"])),
@@ -122,12 +148,8 @@ def report(rows: list[dict[str, Any]], tensors: int, same: bool, given: argparse
     ]
     met = same and all(row["gap"] == 0 and row["off"] < TOLERANCE for row in rows)
     text = table(head, body)
-    text += (
-        f"\n\n{given.n} images on either side, {given.columns} features, {'the given' if given.weights else 'random'} weights. "
-    )
-    text += (
-        f"{tensors} tensors of the file have the names and shapes of the network: {'yes' if same else 'no'}. Features differ by "
-    )
+    text += f"\n\n{given.n} images on either side, {given.columns} features, {'the given' if given.weights else 'random'} weights. "
+    text += f"{tensors} tensors of the file have the names and shapes of the network: {'yes' if same else 'no'}. Features differ by "
     text += "the greatest difference over the greatest feature."
     text += f"\n\nBar: equal features, and {TOLERANCE:g} relative of the distance ({'met' if met else 'missed'})."
     write(

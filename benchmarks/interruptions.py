@@ -60,8 +60,17 @@ def main(words: list[str]) -> None:
         alone(partial(train, name, given.steps, folder / name), given.smoke)
     rows = []
     for number in range(given.trials):
-        stop = Stop(numbers.choice(list(SIGNALS)), numbers.choice(list(SIGNALS)) if number % 4 == 3 else None, numbers.random())
-        rows.append({"trial": number, **trial(names[number % len(names)], given, stop, folder / f"{number}", folder)})
+        stop = Stop(
+            numbers.choice(list(SIGNALS)),
+            numbers.choice(list(SIGNALS)) if number % 4 == 3 else None,
+            numbers.random(),
+        )
+        rows.append(
+            {
+                "trial": number,
+                **trial(names[number % len(names)], given, stop, folder / f"{number}", folder),
+            }
+        )
         print(rows[-1], flush=True)
     report(rows, given)
 
@@ -96,7 +105,18 @@ def alone(work: Callable[[], int], smoke: bool) -> int:
 
 def train(name: str, steps: int, out: Path) -> int:
     """The exit code of a training of the command line."""
-    words = ["--data", "moons", "--size", "tiny", "--steps", str(steps), "--batch", "64", "--checkpoint-every", "10"]
+    words = [
+        "--data",
+        "moons",
+        "--size",
+        "tiny",
+        "--steps",
+        str(steps),
+        "--batch",
+        "64",
+        "--checkpoint-every",
+        "10",
+    ]
     return command_line(["train", name, *words, "--out", str(out)])
 
 
@@ -124,11 +144,15 @@ def stopped(name: str, steps: int, out: Path, stop: Stop) -> int:
 
     with patch.object(Trainer, "step", slow):
         code = train(name, steps, out)
-    out.with_suffix(".json").write_text(json.dumps({"sent": len(sent), "seconds": time.perf_counter() - sent[-1]}))
+    out.with_suffix(".json").write_text(
+        json.dumps({"sent": len(sent), "seconds": time.perf_counter() - sent[-1]})
+    )
     return code
 
 
-def trial(name: str, given: argparse.Namespace, stop: Stop, out: Path, folder: Path) -> dict[str, Any]:
+def trial(
+    name: str, given: argparse.Namespace, stop: Stop, out: Path, folder: Path
+) -> dict[str, Any]:
     """One training that is stopped and resumed."""
     code = alone(partial(stopped, name, given.steps, out, stop), given.smoke)
     step, logged = pf.load(out).state["step"], log.last_step(out / "metrics.jsonl")
@@ -140,7 +164,13 @@ def trial(name: str, given: argparse.Namespace, stop: Stop, out: Path, folder: P
         same = False
     end = json.loads(out.with_suffix(".json").read_text())
     second = stop.second if end["sent"] == 2 else None
-    row = {"recipe": name, "signal": stop.signal, "second": second, "code": code, "expected": stop.code(end["sent"])}
+    row = {
+        "recipe": name,
+        "signal": stop.signal,
+        "second": second,
+        "code": code,
+        "expected": stop.code(end["sent"]),
+    }
     return row | {"seconds": end["seconds"], "saved": step, "logged": logged, "same": same}
 
 
@@ -154,11 +184,29 @@ def report(rows: list[dict[str, Any]], given: argparse.Namespace) -> None:
         tests = ((ends, own), (saved, first), (same, own))
         good = [f"{sum(test(row) for row in those)} of {len(those)}" for test, those in tests]
         lines.append([name, *good, slowest])
-    head = ["signal", "exit code", "saved where it stood", "resumed bit for bit", "longest time to end, s"]
-    bad = [row for row in rows if not (ends(row) and same(row) and row["seconds"] <= LONGEST and (row["second"] or saved(row)))]
+    head = [
+        "signal",
+        "exit code",
+        "saved where it stood",
+        "resumed bit for bit",
+        "longest time to end, s",
+    ]
+    bad = [
+        row
+        for row in rows
+        if not (
+            ends(row) and same(row) and row["seconds"] <= LONGEST and (row["second"] or saved(row))
+        )
+    ]
     text = f"{table(head, lines)}\n\nTargets missed in {len(bad)} of {len(rows)} trials."
     write(
-        "interruptions", "Training runs stopped by a signal", text, rows, trials=given.trials, steps=given.steps, seed=given.seed
+        "interruptions",
+        "Training runs stopped by a signal",
+        text,
+        rows,
+        trials=given.trials,
+        steps=given.steps,
+        seed=given.seed,
     )
 
 

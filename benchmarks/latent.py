@@ -22,7 +22,17 @@ import time
 from pathlib import Path
 from typing import Any
 
-from protocol import benchmark, floors, load, mean_and_spread, parsed, results, table, taken_up, write
+from protocol import (
+    benchmark,
+    floors,
+    load,
+    mean_and_spread,
+    parsed,
+    results,
+    table,
+    taken_up,
+    write,
+)
 
 import numpy as np
 import torch
@@ -55,18 +65,36 @@ def main(words: list[str]) -> None:
     parser.add_argument("--coder-seconds", type=float, default=120.0)
     parser.add_argument("--latent-seconds", type=float, default=600.0)
     parser.add_argument(
-        "--n", type=int, default=2000, help="samples that are judged, at most as many as there are held-out examples"
+        "--n",
+        type=int,
+        default=2000,
+        help="samples that are judged, at most as many as there are held-out examples",
     )
-    parser.add_argument("--points", type=int, default=12, help="judgements of each flow, evenly over its training")
+    parser.add_argument(
+        "--points", type=int, default=12, help="judgements of each flow, evenly over its training"
+    )
     parser.add_argument("--repeats", type=int, default=3, help="samplings of each judgement")
-    parser.add_argument("--turns", type=int, default=5, help="in which the time of a sample is measured")
-    parser.add_argument("--steps", type=int, nargs="*", default=STEPS, help="steps of sampling that are compared")
+    parser.add_argument(
+        "--turns", type=int, default=5, help="in which the time of a sample is measured"
+    )
+    parser.add_argument(
+        "--steps", type=int, nargs="*", default=STEPS, help="steps of sampling that are compared"
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument(
-        "--swap", type=int, help="hold out as many of the training examples in place of the usual ones, drawn by this"
+        "--swap",
+        type=int,
+        help="hold out as many of the training examples in place of the usual ones, drawn by this",
     )
     parser.add_argument("--runs", help="folder of the runs; default runs/latent-DATA")
-    small = {"pixel_seconds": 0.02, "coder_seconds": 0.02, "latent_seconds": 0.02, "n": 20, "points": 1, "repeats": 2}
+    small = {
+        "pixel_seconds": 0.02,
+        "coder_seconds": 0.02,
+        "latent_seconds": 0.02,
+        "n": 20,
+        "points": 1,
+        "repeats": 2,
+    }
     given = parsed(parser, words, **small, turns=1, steps=[3, 2], swap=1)
     given.name = given.data if given.swap is None else f"{given.data}_swap_{given.swap}"
     folder = Path(given.runs or f"runs/latent-{given.name}")
@@ -75,7 +103,11 @@ def main(words: list[str]) -> None:
     given.n = min(given.n, len(data.held_out))
     judge = Judge(data, given.n, given.repeats, NAMES)
     coder = taken_up(
-        lambda: pf.recipes.autoencoder(data.space), data.without_labels(), given.coder_seconds, given.seed, folder / "coder"
+        lambda: pf.recipes.autoencoder(data.space),
+        data.without_labels(),
+        given.coder_seconds,
+        given.seed,
+        folder / "coder",
     )
     coder.advance()
     run = pf.load(folder / "coder")
@@ -83,16 +115,27 @@ def main(words: list[str]) -> None:
     make = lambda: pf.in_latent("flow", data, run)  # noqa: E731
     latent = taken_up(make, data, given.latent_seconds, given.seed, folder / "latent")
     encoding = cached(folder / "encoding.json", lambda: time.perf_counter() - began)
-    pixel = taken_up(lambda: pf.recipes.flow(data.space), data, given.pixel_seconds, given.seed, folder / "pixel")
+    pixel = taken_up(
+        lambda: pf.recipes.flow(data.space), data, given.pixel_seconds, given.seed, folder / "pixel"
+    )
     flows = {}
-    for name, trainer, seconds in (("latent", latent, given.latent_seconds), ("pixel", pixel, given.pixel_seconds)):
+    for name, trainer, seconds in (
+        ("latent", latent, given.latent_seconds),
+        ("pixel", pixel, given.pixel_seconds),
+    ):
         curve = judged(trainer, judge, seconds / given.points)
-        flows[name] = {"curve": curve, **cached(folder / f"{name}.json", lambda trainer=trainer: costs(trainer, data, given))}
-        flows[name]["steps"] = cached(folder / f"{name}-steps.json", lambda trainer=trainer: by_steps(trainer, data, given))
+        flows[name] = {
+            "curve": curve,
+            **cached(folder / f"{name}.json", lambda trainer=trainer: costs(trainer, data, given)),
+        }
+        flows[name]["steps"] = cached(
+            folder / f"{name}-steps.json", lambda trainer=trainer: by_steps(trainer, data, given)
+        )
         picture = grid_picture(data.space.quantise(trainer.average.method.transport().sample(64)))
         picture.save(results() / f"latent-{given.name.replace('_', '-')}-{name}.png")
     quality = cached(
-        folder / "quality.json", lambda: reconstruction(run.method.autoencoder().eval(), data, judge.features).to_plain()
+        folder / "quality.json",
+        lambda: reconstruction(run.method.autoencoder().eval(), data, judge.features).to_plain(),
     )
     report(flows, judge, encoding, quality, given)
 
@@ -105,7 +148,12 @@ def swapped(data: Dataset, seed: int) -> Dataset:
         for rows in (np.sort(order[:n]), np.sort(order[n:]))
     )
     labels = None if stay.labels is None else np.concatenate([stay.labels, data.held_out.labels])
-    return build(data.name, Split(np.concatenate([stay.x, data.held_out.x]), labels), out, schema=Schema(data.space.classes))
+    return build(
+        data.name,
+        Split(np.concatenate([stay.x, data.held_out.x]), labels),
+        out,
+        schema=Schema(data.space.classes),
+    )
 
 
 def cached(path: Path, work: Any) -> Any:
@@ -164,13 +212,18 @@ def costs(trainer: Trainer, data: Any, given: argparse.Namespace) -> dict[str, A
 
 def by_steps(trainer: Trainer, data: Any, given: argparse.Namespace) -> list[dict[str, float]]:
     """KID and seconds a sample at fewer and fewer steps."""
-    transport, judge = trainer.average.method.transport(), Judge(data, given.n, given.repeats, ["kid"])
+    transport, judge = (
+        trainer.average.method.transport(),
+        Judge(data, given.n, given.repeats, ["kid"]),
+    )
     flow, curve = inner_of(transport), []
     for steps in given.steps:
         fewer = with_inner(transport, flow.with_solver(flow.solver, steps))
         with network_precision(resolve_precision("auto", "cpu")):
             kid = judge.scores(fewer)[0]["kid"]
-            seconds = seconds_per_sample(lambda n, fewer=fewer: fewer.sample(n, batch=n), 64, given.turns)
+            seconds = seconds_per_sample(
+                lambda n, fewer=fewer: fewer.sample(n, batch=n), 64, given.turns
+            )
         curve.append({"steps": steps, "kid": kid.value, "spread": kid.spread, "seconds": seconds})
     return curve
 
@@ -192,12 +245,17 @@ def kept_for_gradients(trainer: Trainer, batch: Batch, now: Now) -> int:
 
 def reached(curve: list[dict[str, Any]], metric: str, sampling: int, target: float) -> float:
     """Seconds of training until one sampling's score is at or below a target for the first time; infinity if it never is."""
-    return next((point["seconds"] for point in curve if point[metric][sampling] <= target), math.inf)
+    return next(
+        (point["seconds"] for point in curve if point[metric][sampling] <= target), math.inf
+    )
 
 
 def interval(values: list[float], digits: str) -> str:
     """The range of values in words; infinity means "never"."""
-    low, high = (f"{value:{digits}}" if math.isfinite(value) else "never" for value in (min(values), max(values)))
+    low, high = (
+        f"{value:{digits}}" if math.isfinite(value) else "never"
+        for value in (min(values), max(values))
+    )
     return low if low == high else f"{low} to {high}"
 
 
@@ -212,28 +270,48 @@ def sooner(metric: str, results: dict[str, Any], before: float) -> str:
     pixel, latent = results["pixel"]["curve"], results["latent"]["curve"]
     targets = pixel[-1][metric]
     samplings = range(len(targets))
-    of_pixel = [reached(pixel, metric, sampling, target) for sampling in samplings for target in targets]
-    of_latent = [reached(latent, metric, sampling, target) for sampling in samplings for target in targets]
+    of_pixel = [
+        reached(pixel, metric, sampling, target) for sampling in samplings for target in targets
+    ]
+    of_latent = [
+        reached(latent, metric, sampling, target) for sampling in samplings for target in targets
+    ]
     label = "KID" if metric == "kid" else "Fréchet distance"
     text = f"- {label} of the pixel flow at its end, {interval(targets, '.4g')} over {len(targets)} samplings: "
     text += f"the latent flow reaches it after {interval(of_latent, '.0f')} s of its own training"
     if not all(math.isfinite(seconds) for seconds in of_latent + of_pixel):
-        return text + f", the pixel flow after {interval(of_pixel, '.0f')} s; no ratio is given, since some pairs never reach it."
+        return (
+            text
+            + f", the pixel flow after {interval(of_pixel, '.0f')} s; no ratio is given, since some pairs never reach it."
+        )
     ratios = [a / (b + before) for a, b in zip(of_pixel, of_latent, strict=True)]
     text += f" ({interval([t + before for t in of_latent], '.0f')} s with the autoencoder and the encoding), the pixel flow "
-    return text + f"after {interval(of_pixel, '.0f')} s: {interval(ratios, '.2g')} times as long, all included."
+    return (
+        text
+        + f"after {interval(of_pixel, '.0f')} s: {interval(ratios, '.2g')} times as long, all included."
+    )
 
 
 def at_equal_quality(pixel: dict[str, Any], latent: dict[str, Any], steps: int) -> str:
     """A table of steps, and how much faster each flow's fastest sampler is that keeps the pixel flow's quality."""
     target = pixel["steps"][0]["kid"] + pixel["steps"][0]["spread"]
     rows = [
-        [str(p["steps"]), *(f"{q['kid']:.4g} ± {q['spread']:.2g} | {q['seconds'] * 1e3:.3g}" for q in (p, latent_point))]
+        [
+            str(p["steps"]),
+            *(
+                f"{q['kid']:.4g} ± {q['spread']:.2g} | {q['seconds'] * 1e3:.3g}"
+                for q in (p, latent_point)
+            ),
+        ]
         for p, latent_point in zip(pixel["steps"], latent["steps"], strict=True)
     ]
     text = table(["steps", "pixels: KID", "ms / sample", "latent: KID", "ms / sample"], rows)
     best = [
-        min((row for row in flow["steps"] if row["kid"] <= target), key=lambda row: row["seconds"], default=None)
+        min(
+            (row for row in flow["steps"] if row["kid"] <= target),
+            key=lambda row: row["seconds"],
+            default=None,
+        )
         for flow in (pixel, latent)
     ]
     if best[0] is None or best[1] is None:
@@ -245,15 +323,33 @@ def at_equal_quality(pixel: dict[str, Any], latent: dict[str, Any], steps: int) 
     return text + f"as fast; against the pixel flow's own {steps} steps {own:.3g} times."
 
 
-def report(results: dict[str, Any], judge: Judge, encoding: float, quality: dict[str, Any], given: argparse.Namespace) -> None:
+def report(
+    results: dict[str, Any],
+    judge: Judge,
+    encoding: float,
+    quality: dict[str, Any],
+    given: argparse.Namespace,
+) -> None:
     pixel, latent = results["pixel"], results["latent"]
     before = given.coder_seconds + encoding
     body = []
     for name, flow in results.items():
-        scores = [f"{flow['scores'][m]['mean']:.4g} ± {flow['scores'][m]['spread']:.2g}" for m in NAMES]
-        numbers = [f"{flow['seconds_per_sample'] * 1e3:.3g}", f"{flow['flops_per_sample'] / 1e9:.3g}"]
-        numbers += [f"{flow['flops_per_training_sample'] / 1e9:.3g}", f"{flow['samples_per_second']:.0f}"]
-        numbers += [f"{flow['kept_per_training_sample_mb']:.2g}", f"{flow['peak_memory_mb']:.0f}", f"{flow['parameters']:,}"]
+        scores = [
+            f"{flow['scores'][m]['mean']:.4g} ± {flow['scores'][m]['spread']:.2g}" for m in NAMES
+        ]
+        numbers = [
+            f"{flow['seconds_per_sample'] * 1e3:.3g}",
+            f"{flow['flops_per_sample'] / 1e9:.3g}",
+        ]
+        numbers += [
+            f"{flow['flops_per_training_sample'] / 1e9:.3g}",
+            f"{flow['samples_per_second']:.0f}",
+        ]
+        numbers += [
+            f"{flow['kept_per_training_sample_mb']:.2g}",
+            f"{flow['peak_memory_mb']:.0f}",
+            f"{flow['parameters']:,}",
+        ]
         body.append([name, *scores, *numbers])
     floor = floors(judge, NAMES)
     body.append(["real data", *(floor.get(m, "") for m in NAMES), *[""] * 7])
@@ -270,7 +366,9 @@ def report(results: dict[str, Any], judge: Judge, encoding: float, quality: dict
     ]
     text = table(head, body)
     if given.swap is not None:
-        text += f"\n\nHeld out are {given.n:,} of the usual training examples, drawn by {given.swap}; "
+        text += (
+            f"\n\nHeld out are {given.n:,} of the usual training examples, drawn by {given.swap}; "
+        )
         text += "the usual held-out examples were trained on."
     text += f"\n\nThe pixel flow trains for {given.pixel_seconds:.0f} s, the autoencoder for {given.coder_seconds:.0f} s, the "
     text += f"latent flow for {given.latent_seconds:.0f} s; encoding takes {encoding:.1f} s. When is a score reached "
@@ -279,12 +377,14 @@ def report(results: dict[str, Any], judge: Judge, encoding: float, quality: dict
     faster = pixel["seconds_per_sample"] / latent["seconds_per_sample"]
     cheaper = pixel["flops_per_sample"] / latent["flops_per_sample"]
     trained = pixel["flops_per_training_sample"] / latent["flops_per_training_sample"]
-    text += (
-        f"\nSampling is {faster:.3g} times as fast, by {cheaper:.3g} times fewer floating point operations; a training example "
-    )
+    text += f"\nSampling is {faster:.3g} times as fast, by {cheaper:.3g} times fewer floating point operations; a training example "
     text += f"takes {trained:.3g} times fewer."
     text += f"\n\n{at_equal_quality(pixel, latent, given.steps[0])}"
-    text += "\n\nThe autoencoder's reconstructions: " + ", ".join(f"{name} {value:.4g}" for name, value in quality.items()) + "."
+    text += (
+        "\n\nThe autoencoder's reconstructions: "
+        + ", ".join(f"{name} {value:.4g}" for name, value in quality.items())
+        + "."
+    )
     text += f"\n\nOn the way (means ± standard deviations over {given.repeats} samplings, of the same seeds at every point):\n\n"
     rows = [
         [name, f"{p['seconds']:.0f}", *(mean_and_spread(p[m]) for m in NAMES if m in p)]
@@ -292,9 +392,18 @@ def report(results: dict[str, Any], judge: Judge, encoding: float, quality: dict
         for p in flow["curve"]
     ]
     text += table(["flow", "seconds", *NAMES], rows)
-    settings = {name: value for name, value in vars(given).items() if name not in ("runs", "data", "name")}
+    settings = {
+        name: value for name, value in vars(given).items() if name not in ("runs", "data", "name")
+    }
     content = [{"flow": name, **flow} for name, flow in results.items()]
-    write(f"latent_{given.name}", f"Latent against pixels: {given.data}", text, content, encoding=encoding, **settings)
+    write(
+        f"latent_{given.name}",
+        f"Latent against pixels: {given.data}",
+        text,
+        content,
+        encoding=encoding,
+        **settings,
+    )
 
 
 if __name__ == "__main__":

@@ -50,13 +50,26 @@ def main(words: list[str]) -> None:
     parser.add_argument("--examples", type=int, default=256, help="of noise to learn on")
     parser.add_argument("--rounds", type=int, default=200, help="of learning a table")
     parser.add_argument("--grid-rounds", type=int, default=40)
-    parser.add_argument("--teacher", type=int, default=100, help="calls of the samples to reproduce")
+    parser.add_argument(
+        "--teacher", type=int, default=100, help="calls of the samples to reproduce"
+    )
     parser.add_argument("--starts", type=int, default=512)
     parser.add_argument("--long", type=int, default=1000)
     parser.add_argument("--reference", type=int, default=100)
-    parser.add_argument("--count", type=int, default=10_000, help="samples of a Fréchet distance; 0 leaves it out")
+    parser.add_argument(
+        "--count", type=int, default=10_000, help="samples of a Fréchet distance; 0 leaves it out"
+    )
     parser.add_argument("--precision", default="float32")
-    small = {"seconds": 0.02, "examples": 2, "rounds": 2, "grid_rounds": 1, "teacher": 3, "starts": 2, "long": 6, "reference": 6}
+    small = {
+        "seconds": 0.02,
+        "examples": 2,
+        "rounds": 2,
+        "grid_rounds": 1,
+        "teacher": 3,
+        "starts": 2,
+        "long": 6,
+        "reference": 6,
+    }
     given = parsed(parser, words, **small, calls=[2], solvers=["dpm:2"], count=20, recipes=["ddpm"])
     data = load(given.data)
     given.count = min(given.count, len(data.held_out))
@@ -88,13 +101,21 @@ def measured(run: pf.Run, data: Any, given: argparse.Namespace) -> list[dict[str
         for calls in given.calls:
             flow = Flow(run.denoiser, solvers.named(name), calls)
             rows.append(
-                {**model, "solver": name, "calls": calls, "frechet_ode": ode, **compared(flow, pairs, frechet, distance, given)}
+                {
+                    **model,
+                    "solver": name,
+                    "calls": calls,
+                    "frechet_ode": ode,
+                    **compared(flow, pairs, frechet, distance, given),
+                }
             )
             print(json.dumps(rows[-1], default=float), flush=True)
     return rows
 
 
-def compared(flow: Flow, pairs: Pairs, frechet: Any, distance: Any, given: argparse.Namespace) -> dict[str, Any]:
+def compared(
+    flow: Flow, pairs: Pairs, frechet: Any, distance: Any, given: argparse.Namespace
+) -> dict[str, Any]:
     """Distances and Fréchet distances of a solver on named times, on learned ones, and with a learned table, kept or not."""
     tables: list[Flow] = []
 
@@ -106,19 +127,34 @@ def compared(flow: Flow, pairs: Pairs, frechet: Any, distance: Any, given: argpa
     began = time.perf_counter()
     grid = learn_grid(flow, n=given.examples, rounds=given.grid_rounds, teacher=teacher)
     between = time.perf_counter()
-    learned = learn_table(flow, watched, grids=[grid.times], n=given.examples, rounds=given.rounds, teacher=teacher)
+    learned = learn_table(
+        flow, watched, grids=[grid.times], n=given.examples, rounds=given.rounds, teacher=teacher
+    )
     ended = time.perf_counter()
     flows = {name: flow.with_solver(flow.solver, flow.steps, name) for name in GRIDS}
     flows["learned"] = flow.with_solver(flow.solver, flow.steps, grid.times)
     distances = {name: error(other, pairs) for name, other in flows.items()}
     best = min(distances, key=lambda name: distances[name][0])
-    row = {"grids": distances, "best": best, "seconds_grid": between - began, "seconds_table": ended - between}
-    row |= {"certified": [learned.before, learned.after], "to_data": learned.to_data, "frechet_grid": frechet(flows[best])}
+    row = {
+        "grids": distances,
+        "best": best,
+        "seconds_grid": between - began,
+        "seconds_table": ended - between,
+    }
+    row |= {
+        "certified": [learned.before, learned.after],
+        "to_data": learned.to_data,
+        "frechet_grid": frechet(flows[best]),
+    }
     row["kept"] = learned.table is not None
     if not tables:
         return row | {"table": None}
     table = pf.spec.describe(tables[0].learned)
-    return row | {"distance": error(tables[0], pairs), "frechet": frechet(tables[0]), "table": table}
+    return row | {
+        "distance": error(tables[0], pairs),
+        "frechet": frechet(tables[0]),
+        "table": table,
+    }
 
 
 def error(flow: Flow, pairs: Pairs) -> tuple[float, float]:
@@ -138,23 +174,55 @@ def report(rows: list[dict[str, Any]], given: argparse.Namespace) -> str:
     text += f"{given.precision}; tables learned on {given.examples} examples of noise in {given.rounds} updates, times in "
     text += f"{given.grid_rounds}, both from samples of {given.teacher} calls. "
     text += "\"To data\" is the distance to training examples by which tables are kept: the least of a grid's, and the table's. "
-    text += f"Fréchet distance of {given.count:,} samples to as many held-out examples.\n\n" if given.count else "\n\n"
-    head = ["model", "solver", "calls", "best named grid", "learned times", "learned table", "below the best grid"]
-    head += ["to data: grids", "table", "kept", "Fréchet: best grid", "table", "ODE", "seconds: times", "table"]
-    return text + table(head, [line(row) for row in rows]) + f"\n\nBar: {BAR:.0%} below the best grid."
+    text += (
+        f"Fréchet distance of {given.count:,} samples to as many held-out examples.\n\n"
+        if given.count
+        else "\n\n"
+    )
+    head = [
+        "model",
+        "solver",
+        "calls",
+        "best named grid",
+        "learned times",
+        "learned table",
+        "below the best grid",
+    ]
+    head += [
+        "to data: grids",
+        "table",
+        "kept",
+        "Fréchet: best grid",
+        "table",
+        "ODE",
+        "seconds: times",
+        "table",
+    ]
+    return (
+        text + table(head, [line(row) for row in rows]) + f"\n\nBar: {BAR:.0%} below the best grid."
+    )
 
 
 def line(row: dict[str, Any]) -> list[str]:
     grids = row["grids"]
     named = min((name for name in GRIDS), key=lambda name: grids[name][0])
     plain = lambda pair: f"{pair[0]:.4f} ± {pair[1]:.2g}"  # noqa: E731
-    cells = [row["recipe"], row["solver"], str(row["calls"]), f"{plain(grids[named])} ({named})", plain(grids["learned"])]
+    cells = [
+        row["recipe"],
+        row["solver"],
+        str(row["calls"]),
+        f"{plain(grids[named])} ({named})",
+        plain(grids["learned"]),
+    ]
     if row["table"] is None:
         cells += ["not nearer", "-", "-", "-", "no"]
     else:
         cells += [plain(row["distance"]), f"{1 - row['distance'][0] / grids[row['best']][0]:.0%}"]
         cells += [*(f"{far:.5f}" for far in row["to_data"]), "yes" if row["kept"] else "no"]
-    scores = ("-" if score is None else f"{score:.5f}" for score in (row["frechet_grid"], row.get("frechet"), row["frechet_ode"]))
+    scores = (
+        "-" if score is None else f"{score:.5f}"
+        for score in (row["frechet_grid"], row.get("frechet"), row["frechet_ode"])
+    )
     return [*cells, *scores, f"{row['seconds_grid']:.0f}", f"{row['seconds_table']:.0f}"]
 
 

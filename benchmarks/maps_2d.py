@@ -16,7 +16,18 @@ import dataclasses
 import itertools
 from typing import Any
 
-from protocol import benchmark, each, load, mean_and_spread, parsed, seconds_before, seconds_of, table, train, write
+from protocol import (
+    benchmark,
+    each,
+    load,
+    mean_and_spread,
+    parsed,
+    seconds_before,
+    seconds_of,
+    table,
+    train,
+    write,
+)
 
 import numpy as np
 import torch
@@ -35,7 +46,10 @@ from pushforward.solvers import Heun
 from pushforward.training.recipe_argument import with_frozen
 from pushforward.transports import Flow
 
-PUBLISHED = {"checkerboard": "KL .458 (one call), .352 (four)", "c2ot": "W2^2 .072 (one step), .050 (adaptive)"}
+PUBLISHED = {
+    "checkerboard": "KL .458 (one call), .352 (four)",
+    "c2ot": "W2^2 .072 (one step), .050 (adaptive)",
+}
 BARS = {"checkerboard": (0.40, 0.25), "c2ot": (0.030, None)}
 """The greatest value in one call and in four."""
 BINS, SIDE = 32, 4.0
@@ -73,14 +87,20 @@ def source_of(name: str, data: Any) -> Source | None:
 
 
 def data_of(name: str) -> Any:
-    return in_the_planes_units(load("moons-c2ot", labelled=False), 3.0) if name == "c2ot" else load(name)
+    return (
+        in_the_planes_units(load("moons-c2ot", labelled=False), 3.0)
+        if name == "c2ot"
+        else load(name)
+    )
 
 
 def mapping(name: str, method: str, data: Any) -> Recipe:
     rule, pairs = SCRATCH[method]()
     source = source_of(name, data)
     network = MLP(2, 2, width=WIDTH, depth=DEPTH, times=2, conditions=data.space.conditions)
-    flow_map = FlowMap(network, pf.Linear(), "velocity", data.space, unconditional=False, source=source)
+    flow_map = FlowMap(
+        network, pf.Linear(), "velocity", data.space, unconditional=False, source=source
+    )
     learned = Mapping(flow_map, rule, pairs, couple=Independent(source), label_dropout=0.0)
     return Recipe(learned, Training(BATCH, lr=RATE, precision="float32"), "map", "flow map")
 
@@ -88,7 +108,9 @@ def mapping(name: str, method: str, data: Any) -> Recipe:
 def rated(recipe: Recipe) -> Recipe:
     """The recipe with the batch of the others; a game keeps its rates."""
     training = recipe.training.changed(batch=BATCH)
-    return dataclasses.replace(recipe, training=training if training.players else training.changed(lr=RATE))
+    return dataclasses.replace(
+        recipe, training=training if training.players else training.changed(lr=RATE)
+    )
 
 
 def teacher_of(data: Any, source: Source | None, seconds: float, seed: int) -> pf.Run:
@@ -115,7 +137,9 @@ def divergence(x: np.ndarray) -> float:
     return float((p[inside] * np.log(p[inside] / q[inside])).sum())
 
 
-def distance(name: str, denoiser: Any, data: Any, solver: Any, steps: int, n: int, seed: int) -> float:
+def distance(
+    name: str, denoiser: Any, data: Any, solver: Any, steps: int, n: int, seed: int
+) -> float:
     """The distance of samples in so many steps from the data."""
     if solver == "jump" and not has_jump(denoiser):
         solver = "euler"
@@ -137,12 +161,21 @@ def run_case(name: str, method: str, seconds: float, seed: int, n: int) -> dict[
         teacher = teacher_of(data, source_of(name, data), seconds, seed)
         name_of_recipe, settings = TEACHER[method]
         if name_of_recipe == "flow":
-            settings = {**settings, "network": MLP(2, 2, width=WIDTH, depth=DEPTH, conditions=data.space.conditions)}
+            settings = {
+                **settings,
+                "network": MLP(2, 2, width=WIDTH, depth=DEPTH, conditions=data.space.conditions),
+            }
         recipe = with_frozen(name_of_recipe, {"teacher": teacher})
         run = train(lambda: rated(recipe(data.space, **settings)), data, seed, seconds=seconds)
     row: dict[str, Any] = {"data": name, "method": method, "seed": seed, "steps": run.state["step"]}
-    row |= {"seconds": seconds_of(run), "seconds_before": seconds_before(run), "examples": run.state["samples"]}
-    row |= {str(calls): distance(name, run.denoiser, data, "jump", calls, n, seed) for calls in CALLS}
+    row |= {
+        "seconds": seconds_of(run),
+        "seconds_before": seconds_before(run),
+        "examples": run.state["samples"],
+    }
+    row |= {
+        str(calls): distance(name, run.denoiser, data, "jump", calls, n, seed) for calls in CALLS
+    }
     many = teacher or run
     row["many"] = distance(name, many.denoiser, data, Heun(), 25, min(n, 20_000), seed)
     print(row, flush=True)
@@ -169,7 +202,9 @@ def main(words: list[str]) -> None:
     parser.add_argument("--n", type=int, default=100_000)
     parser.add_argument("--jobs", type=int, default=2)
     few = ["start (mean flow, alpha-flow)", "stored"]
-    given = parsed(parser, words, seconds=0.02, seeds=1, n=60, data=["checkerboard", "c2ot"], methods=few)
+    given = parsed(
+        parser, words, seconds=0.02, seeds=1, n=60, data=["checkerboard", "c2ot"], methods=few
+    )
     cases = [
         (name, method, given.seconds, seed, given.n)
         for name, method, seed in itertools.product(given.data, given.methods, range(given.seeds))
@@ -185,16 +220,43 @@ def main(words: list[str]) -> None:
                 speed = np.mean([row["examples"] / row["seconds"] for row in own])
                 whole = np.mean([row["seconds"] + row["seconds_before"] for row in own])
                 scores = map(mean_and_spread, (single, four, many))
-                body.append([name, method, f"{whole:.0f}", *scores, f"{speed:,.0f}", passes(name, single, four)])
-        body.append([name, "true examples (floor)", "", f"{floor_of(name, given.n):.4g}", "", "", "", ""])
-    head = ["data", "method", "seconds in all", "1 call", "4 calls", "25 steps of Heun", "examples/s", "passes"]
+                body.append(
+                    [
+                        name,
+                        method,
+                        f"{whole:.0f}",
+                        *scores,
+                        f"{speed:,.0f}",
+                        passes(name, single, four),
+                    ]
+                )
+        body.append(
+            [name, "true examples (floor)", "", f"{floor_of(name, given.n):.4g}", "", "", "", ""]
+        )
+    head = [
+        "data",
+        "method",
+        "seconds in all",
+        "1 call",
+        "4 calls",
+        "25 steps of Heun",
+        "examples/s",
+        "passes",
+    ]
     text = table(head, body)
     text += f"\n\n{given.seconds:g} s of one thread for each training; mean ± standard deviation over {given.seeds} trainings. "
     text += "Seconds in all include the teacher's. "
     text += "The column of Heun is the map's own velocity, or of students the teacher's (at most 20,000 samples, whose KL has a "
     text += "higher floor). Bars: checkerboard KL .40 in one call and .25 in four; c2ot W2^2 .030 in one call. Published: "
     text += "; ".join(f"{name} {PUBLISHED[name]}" for name in given.data if name in PUBLISHED)
-    write("maps_2d", "Maps between two times in two dimensions", text, rows, seconds=given.seconds, seeds=given.seeds)
+    write(
+        "maps_2d",
+        "Maps between two times in two dimensions",
+        text,
+        rows,
+        seconds=given.seconds,
+        seeds=given.seeds,
+    )
 
 
 def passes(name: str, single: list[float], four: list[float]) -> str:

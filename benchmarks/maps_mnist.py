@@ -14,7 +14,19 @@ import argparse
 import itertools
 from typing import Any
 
-from protocol import benchmark, each, floors, load, mean_and_spread, parsed, seconds_before, seconds_of, table, train, write
+from protocol import (
+    benchmark,
+    each,
+    floors,
+    load,
+    mean_and_spread,
+    parsed,
+    seconds_before,
+    seconds_of,
+    table,
+    train,
+    write,
+)
 
 import numpy as np
 import torch
@@ -40,12 +52,20 @@ NAMES = ["frechet", "coverage", "recall"]
 CALLS = (1, 4)
 
 
-def run_case(method: str, teacher: str, seconds: float, seed: int, data: Any, n: int) -> dict[str, Any]:
+def run_case(
+    method: str, teacher: str, seconds: float, seed: int, data: Any, n: int
+) -> dict[str, Any]:
     torch.set_num_threads(1)
     name, settings = STUDENTS[method]
     recipe = with_frozen(name, {"teacher": pf.load(teacher)})
     run = train(lambda: recipe(data.space, **settings), data, seed, seconds=seconds)
-    row = {"method": method, "seed": seed, "step": run.state["step"], "seconds": seconds_of(run), "samples": run.state["samples"]}
+    row = {
+        "method": method,
+        "seed": seed,
+        "step": run.state["step"],
+        "seconds": seconds_of(run),
+        "samples": run.state["samples"],
+    }
     row |= {"seconds_before": seconds_before(run)}
     return row | judged(run, CALLS, data, n)
 
@@ -70,10 +90,18 @@ def main(words: list[str]) -> None:
     parser.add_argument("--methods", nargs="*", default=[*STUDENTS])
     parser.add_argument("--seconds", type=float, default=300)
     parser.add_argument("--seeds", type=int, default=1)
-    parser.add_argument("--long", type=int, default=50, help="calls of the teacher that ratios refer to")
+    parser.add_argument(
+        "--long", type=int, default=50, help="calls of the teacher that ratios refer to"
+    )
     parser.add_argument("--n", type=int, default=10_000)
     parser.add_argument("--jobs", type=int, default=1)
-    small = {"seconds": 0.02, "teacher_seconds": 0.02, "long": 3, "n": 40, "methods": ["middle", "exact LSD"]}
+    small = {
+        "seconds": 0.02,
+        "teacher_seconds": 0.02,
+        "long": 3,
+        "n": 40,
+        "methods": ["middle", "exact LSD"],
+    }
     given = parsed(parser, words, **small)
     torch.set_num_threads(1)
     data = load(given.data)
@@ -90,28 +118,56 @@ def main(words: list[str]) -> None:
 
 
 def report(
-    rows: list[dict[str, Any]], teacher: pf.Run, best: dict[str, Any], floor: dict[str, str], given: argparse.Namespace
+    rows: list[dict[str, Any]],
+    teacher: pf.Run,
+    best: dict[str, Any],
+    floor: dict[str, str],
+    given: argparse.Namespace,
 ) -> None:
     """The table of all methods, and the teacher and real data below it."""
     body = []
     for method in given.methods:
         own = [row for row in rows if row["method"] == method]
-        cells = [mean_and_spread([row["scores"][str(c)][m] for row in own]) for c in CALLS for m in NAMES]
-        ratio = np.mean([row["scores"]["1"]["frechet"] for row in own]) / best[str(given.long)]["frechet"]
+        cells = [
+            mean_and_spread([row["scores"][str(c)][m] for row in own]) for c in CALLS for m in NAMES
+        ]
+        ratio = (
+            np.mean([row["scores"]["1"]["frechet"] for row in own])
+            / best[str(given.long)]["frechet"]
+        )
         speed = np.mean([row["samples"] / row["seconds"] for row in own])
-        body.append([method, *cells, f"{ratio:.1f}", f"{np.mean([row['step'] for row in own]):,.0f}", f"{speed:,.0f}"])
+        body.append(
+            [
+                method,
+                *cells,
+                f"{ratio:.1f}",
+                f"{np.mean([row['step'] for row in own]):,.0f}",
+                f"{speed:,.0f}",
+            ]
+        )
     body.append(["teacher", *(f"{best[str(c)][m]:.4g}" for c in CALLS for m in NAMES), "", "", ""])
-    body.append([f"teacher, {given.long} calls", *(f"{best[str(given.long)][m]:.4g}" for m in NAMES), "", "", "", "1", "", ""])
+    body.append(
+        [
+            f"teacher, {given.long} calls",
+            *(f"{best[str(given.long)][m]:.4g}" for m in NAMES),
+            "",
+            "",
+            "",
+            "1",
+            "",
+            "",
+        ]
+    )
     body.append(["real data", *(floor[m] for m in NAMES), "", "", "", "", "", ""])
     columns = [f"{metric}, {calls} call{'s' * (calls > 1)}" for calls in CALLS for metric in NAMES]
     text = table(["method", *columns, "Fréchet ratio, 1 call", "steps", "images/s"], body)
-    text += (
-        f"\n\n{given.seconds:g} s of one thread for each method, trajectories included; {given.seeds} training(s), one sampling "
-    )
+    text += f"\n\n{given.seconds:g} s of one thread for each method, trajectories included; {given.seeds} training(s), one sampling "
     before = seconds_of(teacher) + seconds_before(teacher)
     text += f"of {given.n:,}. The teacher's {teacher.state['step']:,} steps took {before:,.0f} s, which come on top. "
     text += f"Ratios are to the teacher in {given.long} calls."
-    write(f"maps_{given.data}", f"Maps between two times on {given.data}", text, rows, **vars(given))
+    write(
+        f"maps_{given.data}", f"Maps between two times on {given.data}", text, rows, **vars(given)
+    )
 
 
 if __name__ == "__main__":

@@ -35,7 +35,12 @@ def main(words: list[str]) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", default="mnist")
     parser.add_argument("--n", type=int, default=10_000)
-    parser.add_argument("--many", type=int, default=50_000, help="samples at which memory is measured; 0 leaves it out")
+    parser.add_argument(
+        "--many",
+        type=int,
+        default=50_000,
+        help="samples at which memory is measured; 0 leaves it out",
+    )
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--metrics", nargs="*", default=list(METRICS))
     given = parsed(parser, words, n=60, many=200, threads=1)
@@ -46,7 +51,9 @@ def main(words: list[str]) -> None:
         began = time.process_time()
         few = of_data(data, features, given.n)
         took = time.process_time() - began
-        seconds = {name: spent(name, few)[0] for name in given.metrics if METRICS[name]().applies(few)}
+        seconds = {
+            name: spent(name, few)[0] for name in given.metrics if METRICS[name]().applies(few)
+        }
         many = again(data, features, given.many) if given.many else None
         added = {} if many is None else {name: spent(name, many) for name in seconds}
     report(seconds, added, took, given)
@@ -55,7 +62,13 @@ def main(words: list[str]) -> None:
 def of_data(data: Any, features: Features, n: int) -> Samples:
     """Training examples that the features do not know, against held-out ones."""
     rows = np.random.default_rng(0).permutation(features.halves.drawn)[:n]
-    return samples(data, features, data.train.data_units(rows), data.held_out.data_units(slice(n)), data.held_out.labels[:n])
+    return samples(
+        data,
+        features,
+        data.train.data_units(rows),
+        data.held_out.data_units(slice(n)),
+        data.held_out.labels[:n],
+    )
 
 
 def again(data: Any, features: Features, n: int) -> Samples:
@@ -64,11 +77,21 @@ def again(data: Any, features: Features, n: int) -> Samples:
     sides = []
     for split in (data.train, data.held_out):
         x = split.data_units(numbers.integers(len(split), size=n))
-        sides.append(x.add_(0.1 * torch.randn(x.shape, generator=torch.Generator().manual_seed(len(sides)))).clamp_(0, 1))
+        sides.append(
+            x.add_(
+                0.1 * torch.randn(x.shape, generator=torch.Generator().manual_seed(len(sides)))
+            ).clamp_(0, 1)
+        )
     return samples(data, features, *sides, np.arange(n) % len(data.space.classes))
 
 
-def samples(data: Any, features: Features, generated: torch.Tensor, reference: torch.Tensor, labels: np.ndarray) -> Samples:
+def samples(
+    data: Any,
+    features: Features,
+    generated: torch.Tensor,
+    reference: torch.Tensor,
+    labels: np.ndarray,
+) -> Samples:
     return Samples(
         generated=generated.flatten(1).numpy(),
         reference=reference.flatten(1).numpy(),
@@ -102,21 +125,46 @@ def peak_memory() -> int:
     return next(1024 * int(line.split()[1]) for line in lines if line.startswith("VmHWM:"))
 
 
-def report(seconds: dict[str, float], added: dict[str, tuple[float, float]], took: float, given: argparse.Namespace) -> None:
+def report(
+    seconds: dict[str, float],
+    added: dict[str, tuple[float, float]],
+    took: float,
+    given: argparse.Namespace,
+) -> None:
     """The table, with the sum to which the bar applies."""
-    head, rows = ["metric", f"seconds, n = {given.n:,}", f"seconds, n = {given.many:,}", "added MB"], []
+    head, rows = (
+        ["metric", f"seconds, n = {given.n:,}", f"seconds, n = {given.many:,}", "added MB"],
+        [],
+    )
     for name, value in seconds.items():
         longer, mb = added.get(name, (0.0, 0.0))
         rows.append({"metric": name, "seconds": value, "seconds_many": longer, "added_mb": mb})
     total, whole = sum(seconds.values()), 8 * given.many**2 / 2**20
     most = max(row["added_mb"] for row in rows)
-    body = [[row["metric"], f"{row['seconds']:.2f}", f"{row['seconds_many']:.1f}", f"{row['added_mb']:.0f}"] for row in rows]
-    body.append(["all", f"{total:.2f}", f"{sum(row['seconds_many'] for row in rows):.1f}", f"at most {most:.0f}"])
+    body = [
+        [
+            row["metric"],
+            f"{row['seconds']:.2f}",
+            f"{row['seconds_many']:.1f}",
+            f"{row['added_mb']:.0f}",
+        ]
+        for row in rows
+    ]
+    body.append(
+        [
+            "all",
+            f"{total:.2f}",
+            f"{sum(row['seconds_many'] for row in rows):.1f}",
+            f"at most {most:.0f}",
+        ]
+    )
     fast, small = ("yes" if passes else "no" for passes in (total < SECONDS, most < CHUNK_MB))
     text = table(head, body)
     text += f"\n\nProcessor time of {given.threads} thread(s). Features and classes of {2 * given.n:,} images took {took:.1f} s, "
     text += f"which is not counted. A matrix of {given.many:,} x {given.many:,} distances would have {whole:,.0f} MB."
-    text += f"\n\nBars: {SECONDS} s for all metrics ({fast}), {CHUNK_MB:,} MB added by each ({small})."
+    text += (
+        f"\n\nBars: {SECONDS} s for all metrics ({fast}), {CHUNK_MB:,} MB added by each ({small})."
+    )
     title = f"Seconds and memory of the metrics on {given.data}"
     write("metrics_speed", title, text, rows, n=given.n, many=given.many, threads=given.threads)
 

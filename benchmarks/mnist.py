@@ -17,7 +17,19 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from protocol import benchmark, each, floors, load, mean_and_spread, parsed, results, steps_in, table, train, write
+from protocol import (
+    benchmark,
+    each,
+    floors,
+    load,
+    mean_and_spread,
+    parsed,
+    results,
+    steps_in,
+    table,
+    train,
+    write,
+)
 
 import numpy as np
 import torch
@@ -50,7 +62,11 @@ def main(words: list[str]) -> None:
     parser.add_argument("--turns", type=int, default=5, help="in which speeds are measured")
     parser.add_argument("--jobs", type=int, default=2, help="trainings at a time, one thread each")
     parser.add_argument("--recipes", nargs="*", default=RECIPES)
-    parser.add_argument("--runs", default="runs/mnist-benchmark", help="finished runs found here are judged, not trained again")
+    parser.add_argument(
+        "--runs",
+        default="runs/mnist-benchmark",
+        help="finished runs found here are judged, not trained again",
+    )
     given = parsed(parser, words, seconds=0.01, repeats=1, turns=1, n=20, recipes=["flow"])
     torch.set_num_threads(1)
     data = load("mnist")
@@ -58,20 +74,43 @@ def main(words: list[str]) -> None:
     judge = Judge(data, given.n, given.repeats)
     real = real_accuracy(data, min(given.n, len(data.train)))
     missing = [name for name in given.recipes if not (folder / name / "checkpoints").exists()]
-    steps = {name: steps_in(partial(pf.recipes.named(name), data.space), data, given.seconds) for name in missing}
+    steps = {
+        name: steps_in(partial(pf.recipes.named(name), data.space), data, given.seconds)
+        for name in missing
+    }
     each(trained, [(name, folder / name, steps[name], given.seed) for name in missing], given.jobs)
-    rows = each(judged, [(name, folder / name, given.n, given.repeats) for name in given.recipes], given.jobs)
+    rows = each(
+        judged,
+        [(name, folder / name, given.n, given.repeats) for name in given.recipes],
+        given.jobs,
+    )
     base = judge.baseline().scores
     runs = {name: pf.load(folder / name) for name in given.recipes}
-    speed = images_per_second({name: run.transport for name, run in runs.items()}, repeats=given.turns)
+    speed = images_per_second(
+        {name: run.transport for name, run in runs.items()}, repeats=given.turns
+    )
     for row in rows:
         row["overhead"] = outside(runs[row["recipe"]].transport, repeats=given.turns)
         row["images_per_second"] = speed[row["recipe"]]
     report(rows, base, real, judge, given)
 
 
-def report(rows: list[dict[str, Any]], base: Mapping[str, Score], real: float, judge: Judge, given: argparse.Namespace) -> None:
-    head = ["recipe", "steps", "calls", "images/s", *NAMES, "label agreement", "classifier trained on samples"]
+def report(
+    rows: list[dict[str, Any]],
+    base: Mapping[str, Score],
+    real: float,
+    judge: Judge,
+    given: argparse.Namespace,
+) -> None:
+    head = [
+        "recipe",
+        "steps",
+        "calls",
+        "images/s",
+        *NAMES,
+        "label agreement",
+        "classifier trained on samples",
+    ]
     head += ["sampling overhead", "passes"]
     flow = next((row for row in rows if row["recipe"] == "flow"), None)
     body = [
@@ -89,8 +128,22 @@ def report(rows: list[dict[str, Any]], base: Mapping[str, Score], real: float, j
         for row in rows
     ]
     floor = floors(judge, NAMES)
-    body.append(["real data", "", "", "", *(floor.get(m, "") for m in NAMES), "", f"{real:.2%}", "", ""])
-    body.append(["baseline", "", "", "", *(mean_and_spread(list(base[m].values)) for m in NAMES), "", "", "", ""])
+    body.append(
+        ["real data", "", "", "", *(floor.get(m, "") for m in NAMES), "", f"{real:.2%}", "", ""]
+    )
+    body.append(
+        [
+            "baseline",
+            "",
+            "",
+            "",
+            *(mean_and_spread(list(base[m].values)) for m in NAMES),
+            "",
+            "",
+            "",
+            "",
+        ]
+    )
     text = table(head, body)
     text += f"\n\nOne training run each, with as many steps as {given.seconds:g} s of processor time allow on one thread; "
     text += f"{given.n:,} samples in bfloat16, "
@@ -98,14 +151,29 @@ def report(rows: list[dict[str, Any]], base: Mapping[str, Score], real: float, j
     text += f"\n\n{BARS}"
     name = "mnist" if given.recipes == RECIPES else "_".join(["mnist", *given.recipes])
     title = f"MNIST: {len(rows)} recipes, {given.seconds:g} s each"
-    write(name, title, text, rows, seconds=given.seconds, seed=given.seed, repeats=given.repeats, jobs=given.jobs)
+    write(
+        name,
+        title,
+        text,
+        rows,
+        seconds=given.seconds,
+        seed=given.seed,
+        repeats=given.repeats,
+        jobs=given.jobs,
+    )
 
 
-def passes(row: dict[str, Any], base: Mapping[str, Score], real: float, flow: dict[str, Any] | None) -> str:
+def passes(
+    row: dict[str, Any], base: Mapping[str, Score], real: float, flow: dict[str, Any] | None
+) -> str:
     """Whether a recipe reaches its bars; a dash for those that have none."""
     if row["recipe"] == "gan" and flow is not None:
         ok = row["frechet"] <= FACTOR * flow["frechet"]
-        return "yes" if ok and all(row[m] >= flow[m] / FACTOR for m in ("coverage", "density")) else "no"
+        return (
+            "yes"
+            if ok and all(row[m] >= flow[m] / FACTOR for m in ("coverage", "density"))
+            else "no"
+        )
     if row["recipe"] not in ("flow", "ddpm", "edm"):
         return "-"
     ok = row["frechet"] < base["frechet"].value and row["coverage"] > base["coverage"].value
@@ -115,7 +183,9 @@ def passes(row: dict[str, Any], base: Mapping[str, Score], real: float, flow: di
     return "yes" if ok else "no"
 
 
-def images_per_second(transports: dict[str, Any], rows: int = 64, repeats: int = 5) -> dict[str, float]:
+def images_per_second(
+    transports: dict[str, Any], rows: int = 64, repeats: int = 5
+) -> dict[str, float]:
     """Samples of each transport per second, batches of ``rows`` in turns, by median."""
     taken: dict[str, list[float]] = {name: [] for name in transports}
     with network_precision(resolve_precision("auto", "cpu")):
@@ -153,10 +223,21 @@ def judged(name: str, folder: Path, n: int, repeats: int) -> dict[str, Any]:
     x = torch.cat([part for part, _ in recorded.parts])
     labels = torch.cat([condition["label"] for _, condition in recorded.parts if condition]).numpy()
     cas = classification_accuracy(x, labels, data)
-    grid_picture(data.space.quantise(run.transport.sample(64)), scale=2).save(results() / f"mnist-{name}.png")
-    row = {"recipe": name, "step": run.state["step"], "seconds": run.state["seconds"], "calls": run.transport.calls}
+    grid_picture(data.space.quantise(run.transport.sample(64)), scale=2).save(
+        results() / f"mnist-{name}.png"
+    )
+    row = {
+        "recipe": name,
+        "step": run.state["step"],
+        "seconds": run.state["seconds"],
+        "calls": run.transport.calls,
+    }
     row |= {metric: scores[metric].value for metric in NAMES}
-    row |= {"values": {metric: list(scores[metric].values) for metric in NAMES}, "agreement": agreement, "cas": cas}
+    row |= {
+        "values": {metric: list(scores[metric].values) for metric in NAMES},
+        "agreement": agreement,
+        "cas": cas,
+    }
     print(row, flush=True)
     return row
 

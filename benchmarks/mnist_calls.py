@@ -74,10 +74,14 @@ def main(words: list[str]) -> None:
     parser.add_argument("--seconds", type=float, default=600)
     parser.add_argument("--starts", type=int, default=128, help="whose distances are measured")
     parser.add_argument("--count", type=int, default=10_000, help="samples of a block")
-    parser.add_argument("--long", type=int, default=1000, help="calls of the ODE that is taken as the truth")
+    parser.add_argument(
+        "--long", type=int, default=1000, help="calls of the ODE that is taken as the truth"
+    )
     parser.add_argument("--calls", type=int, nargs="*", default=CALLS)
     parser.add_argument("--solvers", nargs="*", default=SOLVERS)
-    parser.add_argument("--judged", type=int, nargs="*", default=(8, 16), help="calls whose samples are scored")
+    parser.add_argument(
+        "--judged", type=int, nargs="*", default=(8, 16), help="calls whose samples are scored"
+    )
     parser.add_argument("--rounds", type=int, default=36, help="of learning a grid")
     small = {
         "seconds": 0.02,
@@ -104,12 +108,19 @@ def main(words: list[str]) -> None:
     distances(run, cache)
     for block in range(1, given.blocks):
         judged(run, data, cache, block)
-    exact = lambda block: quality(data, block, flow_of(run, "unipc:2", given.long), given.count)  # noqa: E731
-    ancestral = lambda block: quality(data, block, flow_of(run, "ancestral", given.long, "time"), given.count)  # noqa: E731
+
+    def exact(block):
+        return quality(data, block, flow_of(run, "unipc:2", given.long), given.count)
+
+    def ancestral(block):
+        return quality(data, block, flow_of(run, "ancestral", given.long, "time"), given.count)
+
     for block in range(given.exact):
         cache.rows(f"block {block} reference {given.long}", functools.partial(exact, block))
     for block in range(given.ancestral):
-        cache.rows(f"block {block} ancestral time {given.long}", functools.partial(ancestral, block))
+        cache.rows(
+            f"block {block} ancestral time {given.long}", functools.partial(ancestral, block)
+        )
     text = report(cache, given)
     write(
         name,
@@ -129,7 +140,11 @@ class Kept:
         weights = hashlib.sha256()
         for tensor in run.denoiser.state_dict().values():
             weights.update(tensor.contiguous().numpy().tobytes())
-        self.about = {"weights": weights.hexdigest()[:16], "step": run.state["step"], "seconds": run.state["seconds"]}
+        self.about = {
+            "weights": weights.hexdigest()[:16],
+            "step": run.state["step"],
+            "seconds": run.state["seconds"],
+        }
         self.path = results() / f"{name}.json"
         old = json.loads(self.path.read_text()) if self.path.exists() else {}
         same = old.get("weights") == self.about["weights"]
@@ -139,7 +154,10 @@ class Kept:
         if name not in self.content["rows"]:
             started = time.perf_counter()
             self.content["rows"][name] = make()
-            print(f"{name}: {self.content['rows'][name]} ({time.perf_counter() - started:.0f} s)", flush=True)
+            print(
+                f"{name}: {self.content['rows'][name]} ({time.perf_counter() - started:.0f} s)",
+                flush=True,
+            )
             self.path.write_text(json.dumps(self.content, indent=1, default=float) + "\n")
         return self.content["rows"][name]
 
@@ -152,12 +170,17 @@ def flow_of(run: pf.Run, name: str, calls: int, grid: Any = "log_snr") -> Flow:
 
 
 def starts(run: pf.Run, n: int, seed: int) -> tuple[torch.Tensor, Any]:
-    return ExampleDraws(seed, n).normal(run.transport.noise_shape), run.transport.conditions(n, None, seed)
+    return ExampleDraws(seed, n).normal(run.transport.noise_shape), run.transport.conditions(
+        n, None, seed
+    )
 
 
 def ends(flow: Flow, z: torch.Tensor, condition: Any) -> torch.Tensor:
     with torch.no_grad():
-        parts = [flow(z[i : i + 128], {k: v[i : i + 128] for k, v in condition.items()}) for i in range(0, len(z), 128)]
+        parts = [
+            flow(z[i : i + 128], {k: v[i : i + 128] for k, v in condition.items()})
+            for i in range(0, len(z), 128)
+        ]
     return torch.cat(parts)
 
 
@@ -165,7 +188,12 @@ def learned(run: pf.Run, cache: Kept, name: str, calls: int) -> Any:
     def make() -> Any:
         flow = flow_of(run, name, calls)
         with network_precision(resolve_precision("auto", "cpu")):
-            grid = learn_grid(flow, n=cache.given.starts, rounds=cache.given.rounds, batch=min(32, cache.given.starts))
+            grid = learn_grid(
+                flow,
+                n=cache.given.starts,
+                rounds=cache.given.rounds,
+                batch=min(32, cache.given.starts),
+            )
         return {"times": grid.times, "before": grid.before, "after": grid.after}
 
     return cache.rows(f"grid {name} {calls}", make)["times"]
@@ -185,17 +213,28 @@ def distances(run: pf.Run, cache: Kept) -> None:
 
     for name in given.solvers:
         for calls in given.calls:
-            cache.rows(f"rms {name} log_snr {calls}", lambda n=name, c=calls: distance(flow_of(run, n, c)))
+            cache.rows(
+                f"rms {name} log_snr {calls}", lambda n=name, c=calls: distance(flow_of(run, n, c))
+            )
     for name in GRIDS:
         for calls in given.calls:
-            cache.rows(f"rms {name} time {calls}", lambda n=name, c=calls: distance(flow_of(run, n, c, "time")))
+            cache.rows(
+                f"rms {name} time {calls}",
+                lambda n=name, c=calls: distance(flow_of(run, n, c, "time")),
+            )
     for calls in (n for n in (64, 128) if n <= given.long):
         for grid in ("time", "log_snr"):
-            cache.rows(f"rms unipc:2 {grid} {calls}", lambda c=calls, g=grid: distance(flow_of(run, "unipc:2", c, g)))
+            cache.rows(
+                f"rms unipc:2 {grid} {calls}",
+                lambda c=calls, g=grid: distance(flow_of(run, "unipc:2", c, g)),
+            )
     for name in GRIDS:
         for calls in given.judged:
             times = learned(run, cache, name, calls)
-            cache.rows(f"rms {name} learned {calls}", lambda n=name, c=calls, t=times: distance(flow_of(run, n, c, t)))
+            cache.rows(
+                f"rms {name} learned {calls}",
+                lambda n=name, c=calls, t=times: distance(flow_of(run, n, c, t)),
+            )
 
 
 def straight(run: pf.Run) -> dict[str, float]:
@@ -209,7 +248,9 @@ def straight(run: pf.Run) -> dict[str, float]:
         # x on the new path is x on the old one, scaled by the ratio of standard deviations
         scaled = z.to(kind) * float(edges[0].sigma / edges[0].r * edges[1].r / edges[1].sigma)
         gap = ends(own, z.to(kind), condition) - ends(other, scaled, condition)
-        gaps[f"{str(kind).removeprefix('torch.')}, tolerance {tolerance:g}"] = float(gap.square().mean().sqrt())
+        gaps[f"{str(kind).removeprefix('torch.')}, tolerance {tolerance:g}"] = float(
+            gap.square().mean().sqrt()
+        )
     return gaps
 
 
@@ -217,18 +258,28 @@ def quality(data: Any, block: int, flow: Flow, count: int) -> dict[str, float]:
     with network_precision(resolve_precision("auto", "cpu")):
         x = flow.sample(count, seed=(block + 1) * 1_000_000)
     scores = score(x, data, fit_features(data), n=count, metrics=("frechet", "kid"))
-    return {name: score.value for name, score in scores.items()} | {"kid_error": scores["kid"].error}
+    return {name: score.value for name, score in scores.items()} | {
+        "kid_error": scores["kid"].error
+    }
 
 
 def judged(run: pf.Run, data: Any, cache: Kept, block: int) -> None:
     reference, count = cache.given.reference, cache.given.count
-    cache.rows(f"block {block} reference {reference}", lambda: quality(data, block, flow_of(run, "unipc:2", reference), count))
+    cache.rows(
+        f"block {block} reference {reference}",
+        lambda: quality(data, block, flow_of(run, "unipc:2", reference), count),
+    )
     for calls in cache.given.judged:
         for name, grid in JUDGED:
             if (name, grid) in ONLY_EIGHT and calls != 8:
                 continue
             times = learned(run, cache, name, calls) if grid == "learned" else grid
-            work = functools.partial(lambda n, c, t: quality(data, block, flow_of(run, n, c, t), count), name, calls, times)
+            work = functools.partial(
+                lambda n, c, t: quality(data, block, flow_of(run, n, c, t), count),
+                name,
+                calls,
+                times,
+            )
             cache.rows(f"block {block} {name} {grid} {calls}", work)
 
 
@@ -236,26 +287,51 @@ def report(cache: Kept, given: Any) -> str:
     rows = cache.content["rows"]
     text = f"{given.starts} starts, RMS distance to the probability-flow ODE in {given.long:,} calls (dpm:2), model units, "
     text += "float32, by the most calls that each solver was allowed:\n\n"
-    named = [*((name, "log_snr") for name in given.solvers), *((name, grid) for name in GRIDS for grid in ("time", "learned"))]
-    cell = lambda key: f"{rows[key]:.4f}" if key in rows else "-"  # noqa: E731
+    named = [
+        *((name, "log_snr") for name in given.solvers),
+        *((name, grid) for name in GRIDS for grid in ("time", "learned")),
+    ]
+
+    def cell(key):
+        return f"{rows[key]:.4f}" if key in rows else "-"
+
     text += table(
-        ["solver", "grid", *map(str, given.calls)], [[n, g, *(cell(f"rms {n} {g} {c}") for c in given.calls)] for n, g in named]
+        ["solver", "grid", *map(str, given.calls)],
+        [[n, g, *(cell(f"rms {n} {g} {c}") for c in given.calls)] for n, g in named],
     )
-    far = {grid: " and ".join(cell(f"rms unipc:2 {grid} {calls}") for calls in (64, 128)) for grid in ("time", "log_snr")}
+    far = {
+        grid: " and ".join(cell(f"rms unipc:2 {grid} {calls}") for calls in (64, 128))
+        for grid in ("time", "log_snr")
+    }
     text += f"\n\nunipc:2 in 64 and 128 calls: {far['time']} at equal times, {far['log_snr']} at equal log-SNR."
-    other = "; ".join(f"{name}: {value:.2g}" for name, value in rows.get("straight path", {}).items())
+    other = "; ".join(
+        f"{name}: {value:.2g}" for name, value in rows.get("straight path", {}).items()
+    )
     text += f"\n\nThe same weights on the straight path, adaptive, scaled noise, RMS over 16 starts (bar 1e-3): {other}.\n\n"
     blocks = [b for b in range(given.blocks) if f"block {b} reference {given.reference}" in rows]
     body = []
-    whole = dict.fromkeys([("unipc:2", "", given.reference), ("unipc:2", "", given.long), ("ancestral", "time", given.long)])
+    whole = dict.fromkeys(
+        [
+            ("unipc:2", "", given.reference),
+            ("unipc:2", "", given.long),
+            ("ancestral", "time", given.long),
+        ]
+    )
     for name, grid, calls in [*whole, *((n, g, c) for c in (8, 16) for n, g in JUDGED)]:
-        keys = [f"block {b} reference {calls}" if not grid else f"block {b} {name} {grid} {calls}" for b in blocks]
+        keys = [
+            f"block {b} reference {calls}" if not grid else f"block {b} {name} {grid} {calls}"
+            for b in blocks
+        ]
         points = [rows[key] for key in keys if key in rows]
         if not points:
             continue
         base = [rows[f"block {b} reference {given.reference}"] for b in blocks][: len(points)]
-        ratio = np.array([point["frechet"] / other["frechet"] for point, other in zip(points, base, strict=True)])
-        kid = np.array([point["kid"] - other["kid"] for point, other in zip(points, base, strict=True)])
+        ratio = np.array(
+            [point["frechet"] / other["frechet"] for point, other in zip(points, base, strict=True)]
+        )
+        kid = np.array(
+            [point["kid"] - other["kid"] for point, other in zip(points, base, strict=True)]
+        )
         spread = f" ± {ratio.std(ddof=1):.3f}" if len(ratio) > 1 else ""
         body.append(
             [
@@ -269,10 +345,20 @@ def report(cache: Kept, given: Any) -> str:
         )
     text += f"{given.count:,} samples a block against the 10,000 test digits, bfloat16:\n\n"
     text += table(
-        ["solver, grid", "calls", "Fréchet distance by block", "over the reference", "KID by block", "KID less the reference"],
+        [
+            "solver, grid",
+            "calls",
+            "Fréchet distance by block",
+            "over the reference",
+            "KID by block",
+            "KID less the reference",
+        ],
         body,
     )
-    return text + "\n\nBars: 1.10 at 8 calls, 1.03 at 16. Published ratios at 10 calls: 4.2 (DDIM), 1.5 (DPM-Solver)."
+    return (
+        text
+        + "\n\nBars: 1.10 at 8 calls, 1.03 at 16. Published ratios at 10 calls: 4.2 (DDIM), 1.5 (DPM-Solver)."
+    )
 
 
 if __name__ == "__main__":

@@ -34,7 +34,9 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "docs"))
 
 from browser import Browser, binary
 
-SPACE = pf.data.ImageSpace((1, 28, 28), (0.13,), (0.31,), (0.0,), (1.0,), {"label": Label.numbered(10)})
+SPACE = pf.data.ImageSpace(
+    (1, 28, 28), (0.13,), (0.31,), (0.0,), (1.0,), {"label": Label.numbered(10)}
+)
 STEPS = 10
 FIRST = "performance.getEntriesByName('first picture')[0]?.startTime ?? 0"
 BARS = {"first": 4.0, "ratio": 3.0}
@@ -43,12 +45,16 @@ BARS = {"first": 4.0, "ratio": 3.0}
 def exported(recipe: str) -> Graph:
     """An untrained model as the graph of a page."""
     torch.manual_seed(0)
-    transport = pf.recipes.named(recipe)(SPACE, "tiny" if recipe == "gan" else "small").method.transport()
+    transport = pf.recipes.named(recipe)(
+        SPACE, "tiny" if recipe == "gan" else "small"
+    ).method.transport()
     with torch.no_grad():
         for weight in (weight for weight in transport.parameters() if not weight.abs().sum()):
             weight.normal_(0, 0.02)
     has_steps = recipe == "flow"
-    return graph(transport, ["dpm"] if has_steps else [], STEPS if has_steps else None, name=recipe, way=True)
+    return graph(
+        transport, ["dpm"] if has_steps else [], STEPS if has_steps else None, name=recipe, way=True
+    )
 
 
 def settled(browser: Browser, expression: str) -> Any:
@@ -62,15 +68,24 @@ def settled(browser: Browser, expression: str) -> Any:
 def image_in_page(browser: Browser, seed: int) -> float:
     """Milliseconds that the page says of one image of a seed."""
     act = f"one.value = {seed}; one.dispatchEvent(new Event('input', {{bubbles: true}}))"
-    browser.run(f"((one) => {{ document.querySelector('[value=one]').checked = true; {act}; }})(document.getElementById('seed'))")
+    browser.run(
+        f"((one) => {{ document.querySelector('[value=one]').checked = true; {act}; }})(document.getElementById('seed'))"
+    )
     done = "!document.querySelector('[role=status]').textContent.endsWith('…')"
-    return float(settled(browser, f"{done} && Number(document.querySelector('.panel').dataset.milliseconds)"))
+    return float(
+        settled(browser, f"{done} && Number(document.querySelector('.panel').dataset.milliseconds)")
+    )
 
 
 def image_in_onnxruntime(made: Graph) -> Callable[[int], float]:
     """A function that draws one image of a seed, and returns its milliseconds."""
     model = session(made.model.SerializeToString())
-    given = {"steps": np.array(STEPS), "solver": np.array(0), "way": np.array(0), "scale": np.ones(1, np.float32)}
+    given = {
+        "steps": np.array(STEPS),
+        "solver": np.array(0),
+        "way": np.array(0),
+        "scale": np.ones(1, np.float32),
+    }
     given["label"] = np.zeros(1, np.int64)
 
     def draw(seed: int) -> float:
@@ -90,7 +105,11 @@ def page_rows(runs: int) -> list[dict[str, Any]]:
         content = made.model.SerializeToString()
         path = Path(tempfile.mkdtemp()) / "page.html"
         write_page(path, [(made.description, content)], recipe)
-        row: dict[str, Any] = {"model": recipe, "onnx_bytes": len(content), "page_bytes": path.stat().st_size}
+        row: dict[str, Any] = {
+            "model": recipe,
+            "onnx_bytes": len(content),
+            "page_bytes": path.stat().st_size,
+        }
         row["bar_bytes"] = round(5e6 + 1.3 * len(content))
         if binary() is not None:
             row |= timed(path, image_in_onnxruntime(made), runs)
@@ -110,15 +129,35 @@ def timed(path: Path, draw: Callable[[int], float], runs: int) -> dict[str, Any]
                 there.append(image_in_page(browser, 100 * run + seed))
                 here.append(draw(100 * run + seed))
     page, onnxruntime = float(np.median(there)), float(np.median(here))
-    return {"first": float(np.median(first)), "page_ms": page, "onnxruntime_ms": onnxruntime, "ratio": page / onnxruntime}
+    return {
+        "first": float(np.median(first)),
+        "page_ms": page,
+        "onnxruntime_ms": onnxruntime,
+        "ratio": page / onnxruntime,
+    }
 
 
 def text_of(rows: list[dict[str, Any]]) -> str:
     """The table."""
-    head = ["model", "ONNX, MB", "page, MB", "bar, MB", "first picture, s", "image, ms", "onnxruntime, ms", "ratio"]
+    head = [
+        "model",
+        "ONNX, MB",
+        "page, MB",
+        "bar, MB",
+        "first picture, s",
+        "image, ms",
+        "onnxruntime, ms",
+        "ratio",
+    ]
     cells = [
-        [row["model"], *(f"{row[name] / 1e6:.2f}" for name in ("onnx_bytes", "page_bytes", "bar_bytes"))]
-        + [f"{row[name]:.3g}" if name in row else "no Chromium" for name in ("first", "page_ms", "onnxruntime_ms", "ratio")]
+        [
+            row["model"],
+            *(f"{row[name] / 1e6:.2f}" for name in ("onnx_bytes", "page_bytes", "bar_bytes")),
+        ]
+        + [
+            f"{row[name]:.3g}" if name in row else "no Chromium"
+            for name in ("first", "page_ms", "onnxruntime_ms", "ratio")
+        ]
         for row in rows
     ]
     return f"Bars: first picture within {BARS['first']:g} s, ratio at most {BARS['ratio']:g}.\n\n{table(head, cells)}"

@@ -44,17 +44,28 @@ DIMENSIONS, N, NEIGHBOURS = 4, 200, 5
 MODELS, SAMPLINGS, TRAININGS = (2, 4, 8), (1, 2, 5), (1, 3, 5)
 MOVED = 0.5  # How far equal models are moved, in standard deviations of the data
 VARIED = 0.05  # Standard deviation of that over training runs
-LABELS = {"frechet": "Fréchet distance", "coverage": "coverage", "sliced_w2": "sliced W2", "detection": "two-sample score"}
+LABELS = {
+    "frechet": "Fréchet distance",
+    "coverage": "coverage",
+    "sliced_w2": "sliced W2",
+    "detection": "two-sample score",
+}
 HIGHER = ("coverage", "detection")
 # The greatest numbers of models, training runs and samplings; training runs differ, so that one of them is not in the same grid
 GRIDS = [(8, 1, 5), (8, 5, 5)]
 GRIDS_OF_TREES = [(8, 1, 5), (8, 5, 1)]
-FURTHER = np.concatenate([[0.0], np.geomspace(0.001, 1.8, 24)])  # How much farther the second of two models is moved
+FURTHER = np.concatenate(
+    [[0.0], np.geomspace(0.001, 1.8, 24)]
+)  # How much farther the second of two models is moved
 FURTHER_OF_TREES = np.array([0.0, 0.45, 0.6, 0.75, 0.9, 1.1, 1.4])
 RATIO = 5.0
 # Orthonormal axes: all directions in which models are moved project onto them equally
 AXES = np.concatenate(
-    [np.linalg.qr(np.random.default_rng(seed).standard_normal((DIMENSIONS, DIMENSIONS)))[0] for seed in range(4)], axis=1
+    [
+        np.linalg.qr(np.random.default_rng(seed).standard_normal((DIMENSIONS, DIMENSIONS)))[0]
+        for seed in range(4)
+    ],
+    axis=1,
 )
 
 
@@ -144,7 +155,9 @@ def comparison_of(metric: str, models: list[list[list[Score]]]) -> Comparison:
     better: Literal["higher", "lower"] = "higher" if metric in HIGHER else "lower"
     info = MetricInfo(LABELS[metric], better, role="quality", root=metric == "sliced_w2")
     rows = [
-        ModelResult(f"model {number}-{seed}", seed=seed, scores={metric: combined(samplings, N, None, info)})
+        ModelResult(
+            f"model {number}-{seed}", seed=seed, scores={metric: combined(samplings, N, None, info)}
+        )
         for number, runs in enumerate(models)
         for seed, samplings in enumerate(runs)
     ]
@@ -152,7 +165,9 @@ def comparison_of(metric: str, models: list[list[list[Score]]]) -> Comparison:
     return aggregated(comparison) if len(models[0]) > 1 else comparison
 
 
-def told_apart(metric: str, moved: float, shared: bool, most: tuple[int, int, int], seed: int) -> list[bool]:
+def told_apart(
+    metric: str, moved: float, shared: bool, most: tuple[int, int, int], seed: int
+) -> list[bool]:
     """Whether any of equal models is called clearly ahead, in each cell of `cells`."""
     models = results_of(metric, shifts(most[0], moved), seed, shared, *most[1:])
     every = {}
@@ -180,11 +195,16 @@ def cells(most: tuple[int, int, int]) -> list[tuple[int, int, int]]:
     ]
 
 
-def rows_of(metric: str, noise: str, most: tuple[int, int, int], said: list[list[bool]]) -> list[dict[str, Any]]:
+def rows_of(
+    metric: str, noise: str, most: tuple[int, int, int], said: list[list[bool]]
+) -> list[dict[str, Any]]:
     """Of each cell the rate at which equal models are told apart."""
     rates = np.mean(said, axis=0)
     row = {"metric": metric, "noise": noise, "comparisons": len(said)}
-    return [row | {"cell": cell, "rate": float(rate)} for cell, rate in zip(cells(most), rates, strict=True)]
+    return [
+        row | {"cell": cell, "rate": float(rate)}
+        for cell, rate in zip(cells(most), rates, strict=True)
+    ]
 
 
 def found(metric: str, moved: float, shared: bool, trainings: int, seed: int) -> list[list[float]]:
@@ -192,11 +212,17 @@ def found(metric: str, moved: float, shared: bool, trainings: int, seed: int) ->
     axis = np.eye(DIMENSIONS)[0]
     rows = []
     for further in FURTHER_OF_TREES if metric == "detection" else FURTHER:
-        first, other = results_of(metric, np.stack([moved * axis, (moved + further) * axis]), seed, shared, trainings, 1)
+        first, other = results_of(
+            metric, np.stack([moved * axis, (moved + further) * axis]), seed, shared, trainings, 1
+        )
         row = []
         for count in MODELS:
             pair = comparison_of(metric, [first, other, *[first] * (count - 2)])
-            (stated,) = [each for each in pair.differences()[metric] if each["first"][:7] + each["other"][:7] == "model 0model 1"]
+            (stated,) = [
+                each
+                for each in pair.differences()[metric]
+                if each["first"][:7] + each["other"][:7] == "model 0model 1"
+            ]
             gap = stated["difference"] if metric in HIGHER else -stated["difference"]
             row.append(float(stated["ahead"] is not None and stated["ahead"].startswith("model 0")))
         rows.append([gap, *row])
@@ -215,7 +241,9 @@ def power(rows: np.ndarray) -> tuple[float, list[float]]:
     if ratios.max() < RATIO:
         return float(ratios.max()), [float("nan")] * said.shape[2]
     upper = int(np.argmax(ratios >= RATIO))
-    if upper == 1:  # where models share noise, the least step may exceed the ratio: its power is reported
+    if (
+        upper == 1
+    ):  # where models share noise, the least step may exceed the ratio: its power is reported
         return float(ratios.max()), said[:, 1].mean(0).tolist()
     weight = (RATIO - ratios[upper - 1]) / (ratios[upper] - ratios[upper - 1])
     seen = (1 - weight) * said[:, upper - 1].mean(0) + weight * said[:, upper].mean(0)
@@ -226,7 +254,9 @@ def power(rows: np.ndarray) -> tuple[float, list[float]]:
 def main(words: list[str]) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--comparisons", type=int, default=2000)
-    parser.add_argument("--of-trees", type=int, default=200, help="comparisons of the two-sample score")
+    parser.add_argument(
+        "--of-trees", type=int, default=200, help="comparisons of the two-sample score"
+    )
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--metrics", default=",".join(SCORES))
     given = parsed(parser, words, comparisons=3, of_trees=2, workers=1)
@@ -245,13 +275,23 @@ def main(words: list[str]) -> None:
                 equal += rows_of(metric, noise, most, pool.map(work, range(count), chunksize=5))
             if not shared and not trees:
                 work = partial(told_apart, metric, 0.0, False, (8, 1, 5))
-                equal += rows_of(metric, "own, perfect models", (8, 1, 5), pool.map(work, range(count), chunksize=5))
+                equal += rows_of(
+                    metric,
+                    "own, perfect models",
+                    (8, 1, 5),
+                    pool.map(work, range(count), chunksize=5),
+                )
             for trainings in TRAININGS:
                 few = max(2, count // (5 if trainings == 1 else 10 if trees else 20))
                 work = partial(found, metric, MOVED, shared, trainings)
-                ratio, seen = power(np.array(pool.map(work, range(10**6, 10**6 + few), chunksize=5)))
+                ratio, seen = power(
+                    np.array(pool.map(work, range(10**6, 10**6 + few), chunksize=5))
+                )
                 row = {"metric": metric, "noise": noise, "comparisons": few, "trainings": trainings}
-                different.append(row | {"greatest": ratio, "power": dict(zip(map(str, MODELS), seen, strict=True))})
+                different.append(
+                    row
+                    | {"greatest": ratio, "power": dict(zip(map(str, MODELS), seen, strict=True))}
+                )
             print(metric, noise, flush=True)
     kept = [row for row in before if row["metric"] not in given.metrics.split(",")]
     rows = sorted([*equal, *different, *kept], key=lambda row: list(SCORES).index(row["metric"]))
@@ -263,7 +303,14 @@ def _text(rows: list[dict[str, Any]]) -> str:
     different = [row for row in rows if "power" in row]
     text = f"Four dimensions, n = {N}. Equal models are moved by {MOVED} standard deviations, perfect ones by 0.\n\n"
     text += "## Equal models\n\nComparisons in which any model is called clearly ahead of another (at most 5 %).\n\n"
-    head = ["score", "noise", "comparisons", "training runs", "samplings", *(f"{count} models" for count in MODELS)]
+    head = [
+        "score",
+        "noise",
+        "comparisons",
+        "training runs",
+        "samplings",
+        *(f"{count} models" for count in MODELS),
+    ]
     body = []
     first = [row for row in equal if row["cell"][0] == MODELS[0]]
     for row in first:
@@ -271,15 +318,26 @@ def _text(rows: list[dict[str, Any]]) -> str:
             other
             for count in MODELS
             for other in equal
-            if (other["metric"], other["noise"], *other["cell"]) == (row["metric"], row["noise"], count, *row["cell"][1:])
+            if (other["metric"], other["noise"], *other["cell"])
+            == (row["metric"], row["noise"], count, *row["cell"][1:])
         ]
-        cell = [LABELS[row["metric"]], row["noise"], *map(str, (row["comparisons"], *row["cell"][1:]))]
+        cell = [
+            LABELS[row["metric"]],
+            row["noise"],
+            *map(str, (row["comparisons"], *row["cell"][1:])),
+        ]
         rates = [f"{100 * other['rate']:.1f} %" for other in same]
         body.append([*cell, *rates, *["–"] * (len(MODELS) - len(rates))])
     text += table(head, body)
     text += f"\n\n## Power\n\nComparisons in which a difference of {RATIO:g} standard deviations is found, with one sampling "
     text += "(at least 90 % of two models with one training run).\n\n"
-    head = ["score", "noise", "comparisons", "training runs", *(f"among {count} models" for count in MODELS)]
+    head = [
+        "score",
+        "noise",
+        "comparisons",
+        "training runs",
+        *(f"among {count} models" for count in MODELS),
+    ]
     body = [
         [
             LABELS[row["metric"]],

@@ -44,12 +44,16 @@ SENSITIVE = ("gan", "vqvae")
 
 def ran(*words: object) -> Any:
     """What the program prints; of trainings, by kind and case."""
-    return json.loads(printed_by(PROGRAM, list(map(str, words)), Path(pf.__file__).parents[1]).splitlines()[-1])
+    return json.loads(
+        printed_by(PROGRAM, list(map(str, words)), Path(pf.__file__).parents[1]).splitlines()[-1]
+    )
 
 
 def apart(losses: list[dict[str, float]], wanted: list[dict[str, float]]) -> np.ndarray:
     """The largest relative distance of a loss at each step."""
-    return np.array([max(relative(a[name], b[name]) for name in b) for a, b in zip(losses, wanted, strict=True)])
+    return np.array(
+        [max(relative(a[name], b[name]) for name in b) for a, b in zip(losses, wanted, strict=True)]
+    )
 
 
 def gradient(given: dict[str, list[float]], wanted: dict[str, list[float]]) -> float:
@@ -81,26 +85,53 @@ def among(plain: dict[str, Any]) -> dict[str, Any]:
 
     several = {count: np.array(losses) for count, losses in plain["losses"].items()}
     return {
-        "medians": {count: float((losses / np.median(bounds, 0)).max()) for count, losses in several.items()},
+        "medians": {
+            count: float((losses / np.median(bounds, 0)).max()) for count, losses in several.items()
+        },
         "within": {count: within(losses, slice(None)) for count, losses in several.items()},
-        "pairs": sum(within(drifts[place], [other for other in places if other != place]) for place in places),
+        "pairs": sum(
+            within(drifts[place], [other for other in places if other != place]) for place in places
+        ),
     }
 
 
 def row(
-    case: str, kind: str, count: int, result: dict[str, Any], single: dict[str, Any], control: dict[str, Any]
+    case: str,
+    kind: str,
+    count: int,
+    result: dict[str, Any],
+    single: dict[str, Any],
+    control: dict[str, Any],
 ) -> dict[str, Any]:
     """What came of a case in some processes."""
     known: dict[str, Any] = {"case": case, "kind": kind, "processes": count}
-    why = next((given[name] for given in (result, single) for name in ("refused", "failed") if name in given), None)
+    why = next(
+        (
+            given[name]
+            for given in (result, single)
+            for name in ("refused", "failed")
+            if name in given
+        ),
+        None,
+    )
     if why is not None:
         return {**known, "why": why, "holds": None if "failed" not in result else False}
-    losses, drift = apart(result["losses"], single["losses"]), apart(control["losses"], single["losses"])
+    losses, drift = (
+        apart(result["losses"], single["losses"]),
+        apart(control["losses"], single["losses"]),
+    )
     first = gradient(result["gradients"], single["gradients"])
     game = len(single["gradients"]) > 1
     allowed = TIMES * bound(drift) if game else np.full(len(losses), BAR)
     holds = bool((losses <= allowed).all() and (first <= BAR or not game))
-    return {**known, "game": game, "losses": float(losses.max()), "gradient": first, "drift": float(drift.max()), "holds": holds}
+    return {
+        **known,
+        "game": game,
+        "losses": float(losses.max()),
+        "gradient": first,
+        "drift": float(drift.max()),
+        "holds": holds,
+    }
 
 
 def rounding(case: str, steps: int, counts: list[int], controls: int) -> dict[str, Any]:
@@ -112,12 +143,25 @@ def rounding(case: str, steps: int, counts: list[int], controls: int) -> dict[st
         single, *others = (alone[each][case] for each in kinds)
         several = {count: ran("train", count, kind, steps, case)[kind][case] for count in counts}
         known[kind] = {
-            "gradient": {count: gradient(each["gradients"], single["gradients"]) for count, each in several.items()},
-            "losses": {count: apart(each["losses"], single["losses"]).tolist() for count, each in several.items()},
+            "gradient": {
+                count: gradient(each["gradients"], single["gradients"])
+                for count, each in several.items()
+            },
+            "losses": {
+                count: apart(each["losses"], single["losses"]).tolist()
+                for count, each in several.items()
+            },
             "controls": [apart(each["losses"], single["losses"]).tolist() for each in others],
         }
-    parts = {count: ran("train", 1, "plain", steps, f"{case}:parts{count}")["plain"][f"{case}:parts{count}"] for count in counts}
-    known["parts"] = {count: apart(several[count]["losses"], parts[count]["losses"]).tolist() for count in counts}
+    parts = {
+        count: ran("train", 1, "plain", steps, f"{case}:parts{count}")["plain"][
+            f"{case}:parts{count}"
+        ]
+        for count in counts
+    }
+    known["parts"] = {
+        count: apart(several[count]["losses"], parts[count]["losses"]).tolist() for count in counts
+    }
     return known
 
 
@@ -125,7 +169,9 @@ def seeded(name: str, steps: int, seeds: int) -> dict[str, Any]:
     """How often a sensitive recipe's bar holds in several processes, and for a control, over seeds of the training."""
     cases = [f"{name}:seed{seed}" for seed in range(1, seeds + 1)]
     alone = ran("train", 1, "plain,control,control:1", steps, *cases)
-    several = {count: ran("train", count, "plain", steps, *cases)["plain"] for count in (2, 4)} | {"control": alone["control:1"]}
+    several = {count: ran("train", count, "plain", steps, *cases)["plain"] for count in (2, 4)} | {
+        "control": alone["control:1"]
+    }
     holds = {who: [] for who in several}
     for case in cases:
         single = alone["plain"][case]
@@ -133,7 +179,9 @@ def seeded(name: str, steps: int, seeds: int) -> dict[str, Any]:
         allowed = TIMES * bound(drift) if len(single["gradients"]) > 1 else BAR
         for who, trainings in several.items():
             losses = apart(trainings[case]["losses"], single["losses"])
-            holds[who].append({"holds": bool((losses <= allowed).all()), "largest": float(losses.max())})
+            holds[who].append(
+                {"holds": bool((losses <= allowed).all()), "largest": float(losses.max())}
+            )
     return holds
 
 
@@ -145,8 +193,17 @@ def held_by(seeds: dict[str, Any]) -> str:
             largest = sorted(result["largest"] for result in each)
             span = f"{largest[0]:.1e} to {largest[-1]:.1e}, median {np.median(largest):.1e}"
             what = "a control" if who == "control" else f"{who} processes"
-            lines.append([f"`{name}`", what, span, f"{sum(result['holds'] for result in each)} of {len(each)} seeds"])
-    return "\n\n" + table(["recipe", "losses of", "largest distance from one process", "bar holds in"], lines)
+            lines.append(
+                [
+                    f"`{name}`",
+                    what,
+                    span,
+                    f"{sum(result['holds'] for result in each)} of {len(each)} seeds",
+                ]
+            )
+    return "\n\n" + table(
+        ["recipe", "losses of", "largest distance from one process", "bar holds in"], lines
+    )
 
 
 def paused(pauses: dict[str, Any]) -> str:
@@ -162,7 +219,11 @@ def paused(pauses: dict[str, Any]) -> str:
 def in_parts(count: Any, losses: list[float]) -> str:
     """How far several processes are from one that adds up the same parts of each batch, in a sentence."""
     same = sum(not any(losses[: step + 1]) for step in range(len(losses)))
-    then = "." if same == len(losses) else f", {losses[same]:.1e} apart in the next one, and {max(losses):.1e} at most."
+    then = (
+        "."
+        if same == len(losses)
+        else f", {losses[same]:.1e} apart in the next one, and {max(losses):.1e} at most."
+    )
     return (
         f"\n\n{count} processes and one process that computes each batch in {count} parts: equal in every digit in the first "
         f"{same} of {len(losses)} steps{then}"
@@ -179,12 +240,22 @@ def words_of(known: dict[str, Any]) -> str:
     beside, pairs = among(plain), len(drifts) * (len(drifts) - 1)
     ratios, counts = beside["medians"], beside["within"]
     lines = [
-        [f"{count} processes", f"{max(losses):.1e}", f"{ratios[count]:.2f}", f"{counts[count]} of {len(drifts)}"]
+        [
+            f"{count} processes",
+            f"{max(losses):.1e}",
+            f"{ratios[count]:.2f}",
+            f"{counts[count]} of {len(drifts)}",
+        ]
         for count, losses in plain["losses"].items()
     ]
     spread = f"{drifts[0]:.1e} to {drifts[-1]:.1e}, median {np.median(drifts):.1e}"
     lines.append(["a control", spread, "", f"{beside['pairs']} of {pairs} pairs"])
-    head = ["losses of", "largest distance", "largest ratio to the median control", f"within {TIMES:g} times a control"]
+    head = [
+        "losses of",
+        "largest distance",
+        "largest ratio to the median control",
+        f"within {TIMES:g} times a control",
+    ]
     return (
         f"\n\n`{known['case']}` in float64: first gradients {gradients:.1e} apart, losses {first:.1e} in the first step and "
         f"{largest:.1e} at most, those of a control {control:.1e}. In float32, beside {len(drifts)} controls (a "
@@ -212,10 +283,22 @@ def text_of(rows: list[dict[str, Any]]) -> str:
     words = {True: "holds", False: "misses", None: "refused"}
     lines = []
     for r in rows:
-        numbers = ["", "", ""] if "why" in r else [f"{r[name]:.1e}" for name in ("losses", "gradient", "drift")]
+        numbers = (
+            ["", "", ""]
+            if "why" in r
+            else [f"{r[name]:.1e}" for name in ("losses", "gradient", "drift")]
+        )
         why = f": {r['why']}" if "why" in r else ""
         lines.append([r["case"], r["kind"], str(r["processes"]), *numbers, words[r["holds"]] + why])
-    head = ["recipe", "weights", "processes", "losses apart", "first gradients apart", "drift of the control", "bar"]
+    head = [
+        "recipe",
+        "weights",
+        "processes",
+        "losses apart",
+        "first gradients apart",
+        "drift of the control",
+        "bar",
+    ]
     return table(head, lines) + missed_by(rows)
 
 
@@ -234,7 +317,8 @@ def fast(speeds: dict[str, float]) -> str:
     """The speeds, in sentences."""
     where = {"1": "one process of two threads", "2": "two processes of one thread"}
     return "".join(
-        f"\n\nThe small U-Net sees {value:,.1f} examples a second in {where[count]}." for count, value in speeds.items()
+        f"\n\nThe small U-Net sees {value:,.1f} examples a second in {where[count]}."
+        for count, value in speeds.items()
     )
 
 
@@ -245,7 +329,10 @@ def recipes(steps: int, smoke: bool) -> list[dict[str, Any]]:
     for kind in KINDS[:1] if smoke else KINDS:
         for count in counts:
             several = ran("train", count, kind, steps, *cases)[kind]
-            rows += [row(case, kind, count, several[case], alone["plain"][case], alone["control"][case]) for case in cases]
+            rows += [
+                row(case, kind, count, several[case], alone["plain"][case], alone["control"][case])
+                for case in cases
+            ]
     return sorted(rows, key=lambda r: cases.index(r["case"]))
 
 
@@ -262,7 +349,13 @@ def before() -> dict[str, Any]:
     stamp = f"{known['date']} at {known['commit']}"
     parts = {part: known.get(part, {}) for part in ("seeds", "pauses")}
     commits = known.get("commits", dict.fromkeys(PARTS, stamp))
-    return {**rows, "kills": known["kills"], "speeds": known["examples_per_second"], **parts, "commits": commits}
+    return {
+        **rows,
+        "kills": known["kills"],
+        "speeds": known["examples_per_second"],
+        **parts,
+        "commits": commits,
+    }
 
 
 @benchmark
@@ -271,30 +364,53 @@ def main(words: list[str]) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--parts", default=",".join(PARTS))
     parser.add_argument("--steps", type=int, default=20, help="steps of each training (default 20)")
-    parser.add_argument("--controls", type=int, default=20, help="controls of sensitive recipes (default 20)")
-    parser.add_argument("--kills", type=int, default=20, help="trainings that are killed (default 20)")
+    parser.add_argument(
+        "--controls", type=int, default=20, help="controls of sensitive recipes (default 20)"
+    )
+    parser.add_argument(
+        "--kills", type=int, default=20, help="trainings that are killed (default 20)"
+    )
     parser.add_argument("--seeds", type=int, default=10, help="seeds of `gan` (default 10)")
     parser.add_argument("--pauses", type=int, default=10, help="saves of each way (default 10)")
     given = parsed(parser, words, steps=2, parts="recipes")
     work = {
         "recipes": lambda: recipes(given.steps, given.smoke),
         "kills": lambda: ran("kill", given.kills),
-        "speeds": lambda: {str(count): ran("speed", count, 2 // count, given.steps) for count in (2, 1)},
+        "speeds": lambda: {
+            str(count): ran("speed", count, 2 // count, given.steps) for count in (2, 1)
+        },
         "seeds": lambda: {name: seeded(name, given.steps, given.seeds) for name in SENSITIVE},
         "pauses": lambda: ran("pause", given.pauses),
-        "roundings": lambda: [rounding(case, given.steps, [2, 4], given.controls) for case in SENSITIVE],
+        "roundings": lambda: [
+            rounding(case, given.steps, [2, 4], given.controls) for case in SENSITIVE
+        ],
     }
     known = before()
     for part in given.parts.split(","):
         known[part] = work[part]()
         known["commits"][part] = f"{datetime.date.today().isoformat()} at {commit()}"
-    sentences = {"recipes": text_of, "roundings": lambda each: "".join(map(words_of, each)), "kills": killed}
+    sentences = {
+        "recipes": text_of,
+        "roundings": lambda each: "".join(map(words_of, each)),
+        "kills": killed,
+    }
     sentences |= {"seeds": held_by, "speeds": fast, "pauses": paused}
     text = "".join(in_words(known[part]) for part, in_words in sentences.items() if known.get(part))
-    facts = {"steps": given.steps, "kills": known.get("kills", []), "examples_per_second": known.get("speeds", {})}
+    facts = {
+        "steps": given.steps,
+        "kills": known.get("kills", []),
+        "examples_per_second": known.get("speeds", {}),
+    }
     facts |= {part: known.get(part, {}) for part in ("seeds", "pauses")}
     rows = [*known.get("recipes", []), *known.get("roundings", [])]
-    write("processes", "Several processes compared with one", text, rows, commits=known["commits"], **facts)
+    write(
+        "processes",
+        "Several processes compared with one",
+        text,
+        rows,
+        commits=known["commits"],
+        **facts,
+    )
 
 
 if __name__ == "__main__":

@@ -61,7 +61,10 @@ def smoke() -> Iterator[None]:
     if _smoking:
         yield
         return
-    before, threads = (os.getcwd(), os.environ.get("PUSHFORWARD_CACHE"), tempfile.tempdir), torch.get_num_threads()
+    before, threads = (
+        (os.getcwd(), os.environ.get("PUSHFORWARD_CACHE"), tempfile.tempdir),
+        torch.get_num_threads(),
+    )
     with tempfile.TemporaryDirectory() as folder:
         _smoking.append(Path(folder))
         os.environ["PUSHFORWARD_CACHE"] = tempfile.tempdir = folder
@@ -93,7 +96,11 @@ def benchmark(main: Callable[[list[str]], None]) -> Callable[..., None]:
 def parsed(parser: argparse.ArgumentParser, words: list[str], **small: Any) -> argparse.Namespace:
     """The options of a benchmark; in a smoke run those of ``small`` are the defaults."""
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("--smoke", action="store_true", help="run all of the code in seconds, on a few examples; write nothing")
+    parser.add_argument(
+        "--smoke",
+        action="store_true",
+        help="run all of the code in seconds, on a few examples; write nothing",
+    )
     if "--smoke" in words:
         parser.set_defaults(**small)
     return parser.parse_args(words)
@@ -122,11 +129,25 @@ SKIPPED, TIMED = 8, 48
 
 
 def train(
-    make: Callable[[], pf.Recipe], data: Any, seed: int, folder: Path | None = None, *, seconds: float | None = None, **steps: int
+    make: Callable[[], pf.Recipe],
+    data: Any,
+    seed: int,
+    folder: Path | None = None,
+    *,
+    seconds: float | None = None,
+    **steps: int,
 ) -> Run:
     """Train a recipe, made with the seed, for so many seconds or ``steps``; in a temporary folder unless one is named."""
     out = folder or Path(tempfile.mkdtemp()) / "run"
-    trainer = prepare(seeded(make, seed), data, seconds=seconds, seed=seed, out=out, progress=pf.Progress(30), **steps)
+    trainer = prepare(
+        seeded(make, seed),
+        data,
+        seconds=seconds,
+        seed=seed,
+        out=out,
+        progress=pf.Progress(30),
+        **steps,
+    )
     trainer.advance()
     return pf.load(out)
 
@@ -145,7 +166,9 @@ def steps_in(make: Callable[[], pf.Recipe], data: Any, seconds: float) -> int:
     """How many steps so many seconds of processor time allow on one thread: a budget that other programs do not cut."""
     torch.set_num_threads(1)
     skipped, timed = (1, 2) if _smoking else (SKIPPED, TIMED)
-    trainer = prepare(seeded(make, 0), data, steps=skipped + timed, out=Path(tempfile.mkdtemp()) / "run")
+    trainer = prepare(
+        seeded(make, 0), data, steps=skipped + timed, out=Path(tempfile.mkdtemp()) / "run"
+    )
     trainer.save()
     taken = []
     for _ in range(skipped + timed):
@@ -157,7 +180,9 @@ def steps_in(make: Callable[[], pf.Recipe], data: Any, seconds: float) -> int:
     return max(1, round(seconds / float(np.mean(taken[skipped:]))))
 
 
-def watched(recipe: pf.Recipe, data: Any, seconds: float, seed: int) -> tuple[Trainer, dict[str, Any]]:
+def watched(
+    recipe: pf.Recipe, data: Any, seconds: float, seed: int
+) -> tuple[Trainer, dict[str, Any]]:
     """Train a recipe to its end or until it diverges; the trainer, and steps, seconds, alarms and what broke it off."""
     out, diverged = Path(tempfile.mkdtemp()) / "run", None
     trainer = prepare(recipe, data, seconds=seconds, seed=seed, out=out, progress=pf.Progress(30))
@@ -166,13 +191,28 @@ def watched(recipe: pf.Recipe, data: Any, seconds: float, seed: int) -> tuple[Tr
     except Diverged as error:
         diverged = str(error)
         salvaged(trainer, error)
-    alarms = [alarm for row in read(out / "metrics.jsonl") for alarm in row.get("alarm", []) if not alarm["over"]]
+    alarms = [
+        alarm
+        for row in read(out / "metrics.jsonl")
+        for alarm in row.get("alarm", [])
+        if not alarm["over"]
+    ]
     said = [f"step {alarm['step']:,}: {alarm['sentence']}" for alarm in alarms]
-    return trainer, {"steps": trainer.clock.step, "seconds": trainer.clock.seconds, "alarms": said, "diverged": diverged}
+    return trainer, {
+        "steps": trainer.clock.step,
+        "seconds": trainer.clock.seconds,
+        "alarms": said,
+        "diverged": diverged,
+    }
 
 
 def taken_up(
-    make: Callable[[], pf.Recipe], data: Any, seconds: float | None, seed: int, folder: Path, steps: int | None = None
+    make: Callable[[], pf.Recipe],
+    data: Any,
+    seconds: float | None,
+    seed: int,
+    folder: Path,
+    steps: int | None = None,
 ) -> Trainer:
     """A new training of so many seconds or steps in this folder, or the one that is there, at its newest checkpoint.
 
@@ -181,16 +221,32 @@ def taken_up(
     """
     watch = pf.Progress(60)
     if not (folder / "checkpoints").exists():
-        return prepare(seeded(make, seed), data, seconds=seconds, steps=steps, seed=seed, out=folder, progress=watch)
+        return prepare(
+            seeded(make, seed),
+            data,
+            seconds=seconds,
+            steps=steps,
+            seed=seed,
+            out=folder,
+            progress=watch,
+        )
     trainer = reopen(folder, data=data, progress=watch)
     if (trainer.budget.seconds, trainer.budget.steps) != (seconds, steps):
-        raise SystemExit(f"{folder} has the budget {trainer.budget}: give the same --seconds or --steps, or other --runs.")
+        raise SystemExit(
+            f"{folder} has the budget {trainer.budget}: give the same --seconds or --steps, or other --runs."
+        )
     return trainer
 
 
-def remembered(folder: str, name: str, recipe: pf.Recipe, facts: Mapping[str, Any], work: Callable[[], Any]) -> Any:
+def remembered(
+    folder: str, name: str, recipe: pf.Recipe, facts: Mapping[str, Any], work: Callable[[], Any]
+) -> Any:
     """What ``work()`` found, read from ``folder`` where the same recipe was measured under the same settings before."""
-    content = {"method": spec.describe(recipe.method), "training": spec.describe(asdict(recipe.training)), **facts}
+    content = {
+        "method": spec.describe(recipe.method),
+        "training": spec.describe(asdict(recipe.training)),
+        **facts,
+    }
     path = Path(folder) / f"{name}-{digest(content)[:12]}.json"
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -205,7 +261,9 @@ def each(work: Callable[..., Any], cases: list[tuple[Any, ...]], jobs: int) -> l
     from concurrent.futures import ProcessPoolExecutor
     from multiprocessing import get_context
 
-    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), initializer=torch.set_num_threads, initargs=(1,)) as pool:
+    with ProcessPoolExecutor(
+        jobs, mp_context=get_context("spawn"), initializer=torch.set_num_threads, initargs=(1,)
+    ) as pool:
         return list(pool.map(work, *zip(*cases, strict=True)))
 
 
@@ -227,13 +285,23 @@ def printed_by(program: Path, words: list[str], source: Path, given: str = "") -
         SystemExit: If the program fails.
     """
     if _smoking:
-        read, called = patch.object(sys, "stdin", io.StringIO(given)), patch.object(sys, "argv", [str(program), *words])
+        read, called = (
+            patch.object(sys, "stdin", io.StringIO(given)),
+            patch.object(sys, "argv", [str(program), *words]),
+        )
         with contextlib.redirect_stdout(io.StringIO()) as out, read, called:
             runpy.run_path(str(program), run_name="__main__")
         return out.getvalue()
     environment = {**os.environ, "PYTHONPATH": str(source), "OMP_NUM_THREADS": "1"}
     command = [sys.executable, str(program), *words]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=tempfile.gettempdir(), input=given)
+    done = subprocess.run(
+        command,
+        capture_output=True,
+        text=True,
+        env=environment,
+        cwd=tempfile.gettempdir(),
+        input=given,
+    )
     if done.returncode:
         raise SystemExit(done.stderr)
     return done.stdout
@@ -258,12 +326,21 @@ def table(head: list[str], rows: list[list[str]]) -> str:
 
 def floors(judge: Judge, names: list[str]) -> dict[str, str]:
     """Each metric's floor in words."""
-    return {name: f"{judge.floors[name].value:.4g} ± {judge.floors[name].spread:.2g}" for name in names if name in judge.floors}
+    return {
+        name: f"{judge.floors[name].value:.4g} ± {judge.floors[name].spread:.2g}"
+        for name in names
+        if name in judge.floors
+    }
 
 
 def commit() -> str:
     """The commit that was measured, with a "+" where files had changed since."""
-    run = lambda *words: subprocess.run(["git", *words], cwd=RESULTS.parent, capture_output=True, text=True).stdout.strip()  # noqa: E731
+
+    def run(*words):
+        return subprocess.run(
+            ["git", *words], cwd=RESULTS.parent, capture_output=True, text=True
+        ).stdout.strip()
+
     changed = run("status", "--porcelain", "--untracked-files=no", "--", "../src", "*.py")
     return run("rev-parse", "--short", "HEAD") + ("+" if changed else "")
 
@@ -278,9 +355,13 @@ def source_of(commit: str) -> Iterator[Path]:
     if _smoking:
         yield Path(pf.__file__).parents[1]
         return
-    done = subprocess.run(["git", "archive", commit, "src"], cwd=RESULTS.parents[1], capture_output=True)
+    done = subprocess.run(
+        ["git", "archive", commit, "src"], cwd=RESULTS.parents[1], capture_output=True
+    )
     if done.returncode:
-        raise SystemExit(f"The history does not hold commit {commit}: fetch all of it. {done.stderr.decode().strip()}")
+        raise SystemExit(
+            f"The history does not hold commit {commit}: fetch all of it. {done.stderr.decode().strip()}"
+        )
     with tempfile.TemporaryDirectory() as folder:
         with tarfile.open(fileobj=io.BytesIO(done.stdout)) as archive:
             archive.extractall(folder, filter="data")
@@ -291,7 +372,12 @@ def write(name: str, title: str, text: str, rows: list[dict[str, Any]], **settin
     """Print, and write results/NAME.md for people and results/NAME.json with every value."""
     print(text)
     here = {key: value for key, value in machine().items() if key != "platform"}
-    stamp = {"date": datetime.date.today().isoformat(), "commit": commit(), "machine": here, **settings}
+    stamp = {
+        "date": datetime.date.today().isoformat(),
+        "commit": commit(),
+        "machine": here,
+        **settings,
+    }
     with replacing(results() / f"{name}.json") as path:
         path.write_text(json.dumps({**stamp, "rows": rows}, indent=1, default=float) + "\n")
     facts = "\n".join(f"- {key}: {json.dumps(value, default=str)}" for key, value in stamp.items())

@@ -42,7 +42,10 @@ def joined(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     path = results() / "reliability.json"
     before = json.loads(path.read_text())["rows"] if path.exists() else []
     every = {(row["part"], row["case"]): row for row in (*before, *rows)}
-    return sorted(every.values(), key=lambda row: (PARTS.index(row["part"]), ORDER.get(row["case"], len(ORDER))))
+    return sorted(
+        every.values(),
+        key=lambda row: (PARTS.index(row["part"]), ORDER.get(row["case"], len(ORDER))),
+    )
 
 
 def text_of(rows: list[dict[str, Any]], given: argparse.Namespace) -> str:
@@ -55,8 +58,13 @@ def text_of(rows: list[dict[str, Any]], given: argparse.Namespace) -> str:
         wrong = sum(len(row["wrong"]) for row in inside)
         when = ", ".join(dict.fromkeys(f"{row['date']} at {row['commit']}" for row in inside))
         lines.append(f"- {part}: {_count(part, inside)}; {wrong} wrong ({when})")
-        names = [name for name in inside[0] if name not in ("part", "wrong", "digest", "date", "commit")]
-        body = [[*(str(row[name]) for name in names), "; ".join(map(str, row["wrong"]))] for row in inside]
+        names = [
+            name for name in inside[0] if name not in ("part", "wrong", "digest", "date", "commit")
+        ]
+        body = [
+            [*(str(row[name]) for name in names), "; ".join(map(str, row["wrong"]))]
+            for row in inside
+        ]
         tables.append(f"**{part}**\n\n{table([*names, 'wrong'], body)}")
     return "\n\n".join(["\n".join(lines), f"Seed {given.seed}.", *tables])
 
@@ -68,7 +76,9 @@ def _count(part: str, rows: list[dict[str, Any]]) -> str:
     if part == "grid":
         return f"{sum(row['cells'] for row in rows)} cells"
     if part == "locks":
-        return f"{sum(row['refused'] for row in rows)} of {sum(row['trials'] for row in rows)} refused"
+        return (
+            f"{sum(row['refused'] for row in rows)} of {sum(row['trials'] for row in rows)} refused"
+        )
     return f"{len(rows)} trainings, twice"
 
 
@@ -77,9 +87,13 @@ def main(words: list[str]) -> None:
     """Run the parts, write the tables and print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--parts", default=",".join(PARTS))
-    parser.add_argument("--cases", default="", help="names of cases, joined by semicolons; all by default")
+    parser.add_argument(
+        "--cases", default="", help="names of cases, joined by semicolons; all by default"
+    )
     parser.add_argument("--kills", type=int, default=500)
-    parser.add_argument("--steps", type=int, default=6, help="of each training that is killed; it saves three times")
+    parser.add_argument(
+        "--steps", type=int, default=6, help="of each training that is killed; it saves three times"
+    )
     parser.add_argument("--seed", type=int, default=21)
     parser.add_argument("--precisions", default=",".join(grid.PRECISIONS))
     parser.add_argument("--workers", default="0", help="numbers of worker processes, such as 0,1,2")
@@ -88,14 +102,25 @@ def main(words: list[str]) -> None:
     cases, rows = given.cases.split(";") if given.cases else list(CASES), []
     work = {
         "kills": lambda: kills.measured(cases, given.kills, given.steps, given.seed, given.smoke),
-        "grid": lambda: grid.measured(cases, given.precisions.split(","), [*map(int, given.workers.split(","))], given.smoke),
+        "grid": lambda: grid.measured(
+            cases, given.precisions.split(","), [*map(int, given.workers.split(","))], given.smoke
+        ),
         "determinism": lambda: repeats.determinism(cases),
         "locks": lambda: repeats.locks(given.trials, given.smoke),
     }
     for part in given.parts.split(","):
-        rows += [{**row, "date": datetime.date.today().isoformat(), "commit": commit()} for row in work[part]()]
+        rows += [
+            {**row, "date": datetime.date.today().isoformat(), "commit": commit()}
+            for row in work[part]()
+        ]
     rows = joined(rows)
-    write("reliability", "Training runs that are killed, repeated and contested", text_of(rows, given), rows, **vars(given))
+    write(
+        "reliability",
+        "Training runs that are killed, repeated and contested",
+        text_of(rows, given),
+        rows,
+        **vars(given),
+    )
 
 
 if __name__ == "__main__":

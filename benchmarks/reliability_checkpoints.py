@@ -93,7 +93,9 @@ def crashes(folder: Path, every: int, here: bool) -> Iterator[Row]:
         points = states = equal = 0
         for last in itertools.count(1, every):
             run, disk = folder / "run", Disk(last, exits=not here, power=power)
-            if not died(lambda run=run, disk=disk, beside=beside: training(run, disk, beside), here):
+            if not died(
+                lambda run=run, disk=disk, beside=beside: training(run, disk, beside), here
+            ):
                 break
             points += 1
             newest = latest(run / "checkpoints")
@@ -103,13 +105,20 @@ def crashes(folder: Path, every: int, here: bool) -> Iterator[Row]:
             shutil.rmtree(run)
         shutil.rmtree(run, ignore_errors=True)
         how = f"{'beside the next steps' if beside else 'while training waits'}, {'power fails' if power else 'killed'}"
-        yield {"what": f"crash in a save {how}", "cases": points, "old or new": states, "resumed bit for bit": equal}
+        yield {
+            "what": f"crash in a save {how}",
+            "cases": points,
+            "old or new": states,
+            "resumed bit for bit": equal,
+        }
 
 
 def damages(folder: Path, cases: int) -> Iterator[Row]:
     """So many kinds of damage to the newest checkpoint of a run."""
     data = space_data((2,), labels=False)
-    whole = pf.fit(recipe_for("flow", data), data, steps=STEPS, checkpoint_every=EVERY, out=folder / "whole").folder
+    whole = pf.fit(
+        recipe_for("flow", data), data, steps=STEPS, checkpoint_every=EVERY, out=folder / "whole"
+    ).folder
     noticed = named = equal = 0
     for number in range(cases):
         run = Path(shutil.copytree(whole, folder / "run"))
@@ -118,13 +127,22 @@ def damages(folder: Path, cases: int) -> Iterator[Row]:
             pf.load(run)
         except CheckpointError as error:
             noticed += 1
-            named += any(f"is damaged: {name}" in str(error) for name in names) and error.before == f"step_{EVERY:06d}"
+            named += (
+                any(f"is damaged: {name}" in str(error) for name in names)
+                and error.before == f"step_{EVERY:06d}"
+            )
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             pf.resume(run, data=data, fallback=True)
         equal += same(whole, run)
         shutil.rmtree(run)
-    yield {"what": "damage", "cases": cases, "noticed": noticed, "file and next good named": named, "resumed bit for bit": equal}
+    yield {
+        "what": "damage",
+        "cases": cases,
+        "noticed": noticed,
+        "file and next good named": named,
+        "resumed bit for bit": equal,
+    }
 
 
 def timed(work: Callable[[], Any]) -> tuple[float, float]:
@@ -148,24 +166,37 @@ def speed(folder: Path, gigabytes: float) -> Iterator[Row]:
     """A checkpoint of so many gigabytes, half of it the optimiser's."""
     each = int(gigabytes * 1e9 / 4 / 4)
     parts = {"method": 8, "average": 8, "optimizer": 16}
-    groups = {name: {f"{i}": torch.randn(each // 8) for i in range(count)} for name, count in parts.items()}
+    groups = {
+        name: {f"{i}": torch.randn(each // 8) for i in range(count)}
+        for name, count in parts.items()
+    }
     state = {"step": 1, "samples": 1, "seconds": 1.0, "total": None}
     inside = folder / "checkpoints"
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     works: dict[str, Callable[[], Any]] = {
         "saved": lambda: save(inside, 1, groups, state),
-        "copied": lambda: {name: {key: value.clone() for key, value in group.items()} for name, group in groups.items()},
+        "copied": lambda: {
+            name: {key: value.clone() for key, value in group.items()}
+            for name, group in groups.items()
+        },
         "verified, in the cache": lambda: read_state(inside / "step_000001"),
         "verified, from the disk": lambda: read_state(inside / "step_000001"),
         "verified and read, from the disk": lambda: [
-            value.sum() for group in load(inside / "step_000001").tensors.values() for value in group.values()
+            value.sum()
+            for group in load(inside / "step_000001").tensors.values()
+            for value in group.values()
         ],
     }
     for what, work in works.items():
         if "disk" in what:
             forget(inside / "step_000001")
         seconds, processor = timed(work)
-        row = {"what": f"{gigabytes:g} GB {what}", "seconds": seconds, "of the processor": processor, "GB/s": gigabytes / seconds}
+        row = {
+            "what": f"{gigabytes:g} GB {what}",
+            "seconds": seconds,
+            "of the processor": processor,
+            "GB/s": gigabytes / seconds,
+        }
         yield row | {"GB/s of one core": gigabytes / processor}
     grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - peak
     yield {"what": "peak memory above the tensors", "GB": grown * 1024 / 1e9}
@@ -201,21 +232,41 @@ def cost(folder: Path, cycles: int, steps: int, small: bool) -> Iterator[Row]:
     data = space_data((1, 8, 8) if small else (1, 28, 28), labels=False, n=256)
     warm = 2 * steps
     watch, total = Blocks(steps, warm), warm + steps * len(Blocks.WAYS) * cycles
-    recipe = recipe_for("flow", data) if small else pf.recipes.flow(data.space, "small", network="unet")
-    options: dict[str, Any] = {"steps": total, "checkpoint_every": 10 * total, "out": folder / "run", "progress": watch}
+    recipe = (
+        recipe_for("flow", data) if small else pf.recipes.flow(data.space, "small", network="unet")
+    )
+    options: dict[str, Any] = {
+        "steps": total,
+        "checkpoint_every": 10 * total,
+        "out": folder / "run",
+        "progress": watch,
+    }
     watch.trainer = prepare(recipe, data, **options)
     watch.trainer.advance()
-    none, newest = statistics.median(watch.seconds(0)) / steps, latest(folder / "run" / "checkpoints")
+    none, newest = (
+        statistics.median(watch.seconds(0)) / steps,
+        latest(folder / "run" / "checkpoints"),
+    )
     megabytes = sum(path.stat().st_size for path in newest.iterdir()) / 1e6 if newest else 0.0
     for way, what in ((1, "beside the next steps"), (2, "while training waits")):
-        added = statistics.median(b - a for a, b in zip(watch.seconds(0), watch.seconds(way), strict=False))
-        row = {"what": f"checkpoint {what}", "MB": megabytes, "seconds of a step": none, "seconds added": added}
+        added = statistics.median(
+            b - a for a, b in zip(watch.seconds(0), watch.seconds(way), strict=False)
+        )
+        row = {
+            "what": f"checkpoint {what}",
+            "MB": megabytes,
+            "seconds of a step": none,
+            "seconds added": added,
+        }
         yield row | {"% of 100 steps": added / none, "blocks": len(watch.seconds(way))}
 
 
 def numbers(row: Row) -> str:
     """What was measured, in words."""
-    values = {name: f"{value:.4g}" if isinstance(value, float) else str(value) for name, value in row.items()}
+    values = {
+        name: f"{value:.4g}" if isinstance(value, float) else str(value)
+        for name, value in row.items()
+    }
     return ", ".join(f"{name} {value}" for name, value in values.items() if name != "what")
 
 

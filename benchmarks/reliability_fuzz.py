@@ -51,8 +51,15 @@ class Fuzz:
         outcome = hostile.outcome(self.base, self.place, damage)
         self.count += 1
         self.refused += bool(outcome["messages"])
-        self.seconds, self.peak = max(self.seconds, outcome["seconds"]), max(self.peak, outcome["peak"])
-        wrong = outcome["fault"] or ", ".join(outcome["touched"]) or ("" if outcome["messages"] or not refusal else "accepted")
+        self.seconds, self.peak = (
+            max(self.seconds, outcome["seconds"]),
+            max(self.peak, outcome["peak"]),
+        )
+        wrong = (
+            outcome["fault"]
+            or ", ".join(outcome["touched"])
+            or ("" if outcome["messages"] or not refusal else "accepted")
+        )
         if wrong:
             self.failures.append(f"{name}: {wrong}")
             print(self.failures[-1], flush=True)
@@ -61,7 +68,10 @@ class Fuzz:
 
     def facts(self) -> dict[str, Any]:
         """What was counted."""
-        return {name: getattr(self, name) for name in ("count", "refused", "failures", "seconds", "peak")}
+        return {
+            name: getattr(self, name)
+            for name in ("count", "refused", "failures", "seconds", "peak")
+        }
 
     def _store(self, damage: Any) -> None:
         stored = results() / "fuzz_failures" / str(len(self.failures))
@@ -73,7 +83,14 @@ def page(parts: dict[str, Fuzz], minutes: float, seeds: tuple[int, int]) -> str:
     """The text of the results."""
     head = ["part", "copies", "refused", "failures", "seconds at most", "MiB at most"]
     lines = [
-        [name, f"{part.count:,}", f"{part.refused:,}", str(len(part.failures)), f"{part.seconds:.2f}", f"{part.peak:.0f}"]
+        [
+            name,
+            f"{part.count:,}",
+            f"{part.refused:,}",
+            str(len(part.failures)),
+            f"{part.seconds:.2f}",
+            f"{part.peak:.0f}",
+        ]
         for name, part in parts.items()
     ]
     failures = [f"- {line}" for part in parts.values() for line in part.failures]
@@ -101,7 +118,10 @@ def main(words: list[str]) -> None:
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, hard))
     try:
         with tempfile.TemporaryDirectory() as folder:
-            corpus, fuzz = Fuzz(Path(folder) / "corpus", given.most), Fuzz(Path(folder) / "fuzz", given.most)
+            corpus, fuzz = (
+                Fuzz(Path(folder) / "corpus", given.most),
+                Fuzz(Path(folder) / "fuzz", given.most),
+            )
             for name, damage in CASES.items():
                 corpus.attack(name, damage, refusal=name not in HARMLESS)
             seed, ends = given.seed, time.monotonic() + 60 * given.minutes
@@ -114,7 +134,14 @@ def main(words: list[str]) -> None:
     parts = {"corpus": corpus, "fuzzing": fuzz}
     rows = [{"part": name, **part.facts()} for name, part in parts.items()]
     text = page(parts, given.minutes, (given.seed, seed - 1))
-    write("reliability_fuzz", "Malicious runs and random damage", text, rows, minutes=given.minutes, seed=given.seed)
+    write(
+        "reliability_fuzz",
+        "Malicious runs and random damage",
+        text,
+        rows,
+        minutes=given.minutes,
+        seed=given.seed,
+    )
     if corpus.failures or fuzz.failures:
         raise SystemExit(f"{len(corpus.failures) + len(fuzz.failures)} failures")
 

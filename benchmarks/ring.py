@@ -16,7 +16,18 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from protocol import benchmark, each, load, mean_and_spread, parsed, remembered, results, table, watched, write
+from protocol import (
+    benchmark,
+    each,
+    load,
+    mean_and_spread,
+    parsed,
+    remembered,
+    results,
+    table,
+    watched,
+    write,
+)
 
 import numpy as np
 import torch
@@ -70,9 +81,27 @@ class Critic(nn.Module):
 
 def original(space: pf.data.Space) -> pf.Recipe:
     """The original game with PacGAN's networks and settings."""
-    game = pf.GAN(Generator(), Critic(), space, latent=2, loss="non_saturating", penalties=Penalties(gamma=0.0))
-    settings = {"batch": 100, "lr": 1e-4, "betas": (0.8, 0.999), "clip": None, "precision": "float32"}
-    return pf.Recipe(game, pf.Training(**settings, schedule=pf.Schedule(warmup=1, decay=0.0), ema=20_000), "original game", "GAN")
+    game = pf.GAN(
+        Generator(),
+        Critic(),
+        space,
+        latent=2,
+        loss="non_saturating",
+        penalties=Penalties(gamma=0.0),
+    )
+    settings = {
+        "batch": 100,
+        "lr": 1e-4,
+        "betas": (0.8, 0.999),
+        "clip": None,
+        "precision": "float32",
+    }
+    return pf.Recipe(
+        game,
+        pf.Training(**settings, schedule=pf.Schedule(warmup=1, decay=0.0), ema=20_000),
+        "original game",
+        "GAN",
+    )
 
 
 @benchmark
@@ -86,7 +115,16 @@ def main(words: list[str]) -> None:
     parser.add_argument("--n", type=int, default=N, help="samples that are judged")
     parser.add_argument("--jobs", type=int, default=2, help="trainings at a time, one thread each")
     parser.add_argument("--runs", default="runs/ring-benchmark", help="folder of what is finished")
-    given = parsed(parser, words, data=["ring"], models=["gan", "original"], seconds=0.02, seeds=1, others=1, n=500)
+    given = parsed(
+        parser,
+        words,
+        data=["ring"],
+        models=["gan", "original"],
+        seconds=0.02,
+        seeds=1,
+        others=1,
+        n=500,
+    )
     cases = [
         (data, name, seed, given.seconds, given.n, given.runs)
         for data in given.data
@@ -100,26 +138,39 @@ def main(words: list[str]) -> None:
         picture(data, given.models, given.runs)
 
 
-def run_case(data: str, name: str, seed: int, seconds: float, n: int, runs: str) -> list[dict[str, Any]]:
+def run_case(
+    data: str, name: str, seed: int, seconds: float, n: int, runs: str
+) -> list[dict[str, Any]]:
     """Train one model and judge its averaged and its raw weights; or read what was found before."""
     loaded = load(data)
     make = original if name == "original" else pf.recipes.named(name)
     recipe = seeded(lambda: make(loaded.space), seed)
     facts = {"data": data, "model": name, "seed": seed}
-    work = lambda: judged(recipe, loaded, seconds, seed, n, Path(runs) / f"{data}-{name}-{seed}.npy")  # noqa: E731
-    results = remembered(runs, f"{data}-{name}-{seed}", recipe, {**facts, "budget_seconds": seconds, "n": n}, work)
+
+    def work():
+        return judged(recipe, loaded, seconds, seed, n, Path(runs) / f"{data}-{name}-{seed}.npy")
+
+    results = remembered(
+        runs, f"{data}-{name}-{seed}", recipe, {**facts, "budget_seconds": seconds, "n": n}, work
+    )
     print(facts, *results, sep="\n", flush=True)
     return [{**facts, **row} for row in results]
 
 
-def judged(recipe: pf.Recipe, data: Any, seconds: float, seed: int, n: int, keep: Path) -> list[dict[str, Any]]:
+def judged(
+    recipe: pf.Recipe, data: Any, seconds: float, seed: int, n: int, keep: Path
+) -> list[dict[str, Any]]:
     """Train, measure both kinds of weights, and keep some samples of the averaged ones for the picture."""
     trainer, facts = watched(recipe, data, seconds, seed)
     both = {"averaged": trainer.average.method, "raw": trainer.method.eval()}
-    drawn = {weights: method.transport().sample(n, seed=seed).numpy() for weights, method in both.items()}
+    drawn = {
+        weights: method.transport().sample(n, seed=seed).numpy() for weights, method in both.items()
+    }
     keep.parent.mkdir(parents=True, exist_ok=True)
     np.save(keep, drawn["averaged"][:SHOWN])
-    return [{**facts, "weights": weights, **measured(x, data.truth)} for weights, x in drawn.items()]
+    return [
+        {**facts, "weights": weights, **measured(x, data.truth)} for weights, x in drawn.items()
+    ]
 
 
 def measured(x: np.ndarray, truth: Any) -> dict[str, float]:
@@ -130,20 +181,33 @@ def measured(x: np.ndarray, truth: Any) -> dict[str, float]:
     parts = [count_modes(x[at : at + size], *known).divergence for at in range(0, len(x), size)]
     kept_modes = int(((whole.mass * share >= 0.5) & (whole.mass * share <= 1.5)).sum())
     values = {"bridges": whole.bridges, "spread": whole.spread, "kl": float(np.mean(parts))}
-    return {"modes_kept": kept_modes, "modes_found": whole.reached, **values, "high_quality": whole.high_quality}
+    return {
+        "modes_kept": kept_modes,
+        "modes_found": whole.reached,
+        **values,
+        "high_quality": whole.high_quality,
+    }
 
 
 def floor(truth: Any, n: int = N, repeats: int = 10) -> list[dict[str, float]]:
     """The same of samples of the truth itself."""
     random = np.random.default_rng(0)
-    draw = lambda: truth.centres[random.choice(len(truth.centres), n, p=truth.weights)] + truth.std * random.normal(size=(n, 2))  # noqa: E731
+
+    def draw():
+        return truth.centres[
+            random.choice(len(truth.centres), n, p=truth.weights)
+        ] + truth.std * random.normal(size=(n, 2))
+
     return [measured(draw(), truth) for _ in range(repeats)]
 
 
 def passes(data: str, rows: list[dict[str, Any]], modes: int) -> str:
     """How many trainings meet every bar: all modes kept, bridges at most 1 %, spread .9 to 1.1, and KL's."""
     good = [
-        row["modes_kept"] == modes and row["bridges"] <= 0.01 and 0.9 <= row["spread"] <= 1.1 and row["kl"] <= BARS[data]
+        row["modes_kept"] == modes
+        and row["bridges"] <= 0.01
+        and 0.9 <= row["spread"] <= 1.1
+        and row["kl"] <= BARS[data]
         for row in rows
     ]
     return f"{sum(good)} of {len(good)}"
@@ -159,17 +223,42 @@ def report(data: str, rows: list[dict[str, Any]], given: argparse.Namespace) -> 
             each_kept = "/".join(str(row["modes_kept"]) for row in mine)
             values = [mean_and_spread([row[m] for row in mine]) for m in NAMES]
             alarmed = str(sum(bool(row["alarms"]) for row in mine))
-            body.append([f"{name}, {weights}", steps, each_kept, *values, passes(data, mine, modes), alarmed])
+            body.append(
+                [
+                    f"{name}, {weights}",
+                    steps,
+                    each_kept,
+                    *values,
+                    passes(data, mine, modes),
+                    alarmed,
+                ]
+            )
     real = floor(truth, given.n)
-    body.append(["real data", "", str(modes), *(mean_and_spread([row[m] for row in real]) for m in NAMES), "", ""])
+    body.append(
+        [
+            "real data",
+            "",
+            str(modes),
+            *(mean_and_spread([row[m] for row in real]) for m in NAMES),
+            "",
+            "",
+        ]
+    )
     for name, held, kl, quality in PUBLISHED[data]:
         body.append([f"{name}, published", "", f"{held} found", "", "", kl, quality, "", ""])
-    columns = ["model, weights", "steps", f"modes kept of {modes}, each seed", *NAMES, "meet all targets", "with alarms"]
+    columns = [
+        "model, weights",
+        "steps",
+        f"modes kept of {modes}, each seed",
+        *NAMES,
+        "meet all targets",
+        "with alarms",
+    ]
     text = table(columns, body)
-    text += f"\n\n{given.seconds:g} s of training on one thread each, {given.n:,} samples; means and "
     text += (
-        "standard deviations over seeds. A mode is kept if it has 50 to 150 % of its mass. Bridges are samples between modes, "
+        f"\n\n{given.seconds:g} s of training on one thread each, {given.n:,} samples; means and "
     )
+    text += "standard deviations over seeds. A mode is kept if it has 50 to 150 % of its mass. Bridges are samples between modes, "
     text += "spread is the width of the modes. Targets: all modes kept, bridges at most 0.01, spread 0.9 to 1.1, "
     text += f"KL at most {BARS[data]:g}. {WARNING}"
     title = "Ring of eight modes" if data == "ring" else "Grid of 25 modes"
@@ -191,17 +280,36 @@ def picture(data: str, models: list[str], runs: str) -> None:
     loaded = load(data)
     truth: Any = loaded.truth
     panels = {"real data": loaded.held_out.data_units().numpy()[:SHOWN]}
-    panels |= {name: np.load(path) for name in models if (path := Path(runs) / f"{data}-{name}-0.npy").exists()}
+    panels |= {
+        name: np.load(path)
+        for name in models
+        if (path := Path(runs) / f"{data}-{name}-0.npy").exists()
+    }
     figure = Figure(figsize=(3.2 * len(panels), 6.4), dpi=110, layout="constrained")
-    reach, centre, near = np.abs(truth.centres).max() * 1.25, truth.centres[len(truth.centres) // 2], 6 * float(truth.std)
-    for (name, x), (far_axes, near_axes) in zip(panels.items(), figure.subplots(2, len(panels)).T, strict=True):
-        for axes, middle, half, size in ((far_axes, (0, 0), reach, 1.0), (near_axes, centre, near, 3.0)):
+    reach, centre, near = (
+        np.abs(truth.centres).max() * 1.25,
+        truth.centres[len(truth.centres) // 2],
+        6 * float(truth.std),
+    )
+    for (name, x), (far_axes, near_axes) in zip(
+        panels.items(), figure.subplots(2, len(panels)).T, strict=True
+    ):
+        for axes, middle, half, size in (
+            (far_axes, (0, 0), reach, 1.0),
+            (near_axes, centre, near, 3.0),
+        ):
             axes.scatter(*np.asarray(x).T, s=size, color="#0072b2", linewidths=0)
-            axes.set(xlim=(middle[0] - half, middle[0] + half), ylim=(middle[1] - half, middle[1] + half), aspect="equal")
+            axes.set(
+                xlim=(middle[0] - half, middle[0] + half),
+                ylim=(middle[1] - half, middle[1] + half),
+                aspect="equal",
+            )
             axes.set(xticks=[], yticks=[])
         for radius in (1, 2, 3):
             angle = np.linspace(0, 2 * np.pi, 200)
-            circle = centre[:, None] + radius * float(truth.std) * np.stack([np.cos(angle), np.sin(angle)])
+            circle = centre[:, None] + radius * float(truth.std) * np.stack(
+                [np.cos(angle), np.sin(angle)]
+            )
             near_axes.plot(*circle, color="0.6", linewidth=0.7)
         far_axes.set_title(name)
         near_axes.set_xlabel("one mode; circles at 1, 2, 3 std")

@@ -21,7 +21,17 @@ from protocol import BEFORE, benchmark, parsed, printed_by, relative, source_of,
 
 import pushforward as pf
 
-CASES = ("flow", "flow:image", "edm", "edm:image", "ddpm", "ddpm:image", "vdm", "vdm:image", "vae:unlabelled")
+CASES = (
+    "flow",
+    "flow:image",
+    "edm",
+    "edm:image",
+    "ddpm",
+    "ddpm:image",
+    "vdm",
+    "vdm:image",
+    "vae:unlabelled",
+)
 CASES += ("vae:image:unlabelled", "hvae", "vqvae", "vqvae:image")
 PROGRAM = Path(__file__).parent / "programs" / "few_steps.py"
 BAR = 1e-4
@@ -43,7 +53,15 @@ def compared(before: dict[str, Any], now: dict[str, Any]) -> list[dict[str, Any]
             wanted = before[case][player]
             apart = [relative(a, b) for a, b in zip(values, wanted, strict=True)]
             first = next((step for step, value in enumerate(apart, 1) if value), None)
-            rows.append({"case": case, "player": player, "apart": max(apart), "first": first, "last": values[-1]})
+            rows.append(
+                {
+                    "case": case,
+                    "player": player,
+                    "apart": max(apart),
+                    "first": first,
+                    "last": values[-1],
+                }
+            )
     return rows
 
 
@@ -77,7 +95,14 @@ def main(words: list[str]) -> None:
     with source_of(BEFORE) as source:
         before = losses(source, given.steps, cases)
     rows = compared(before, now)
-    write("same_training", "The same trainings as before", text_of(rows), rows, steps=given.steps, before=BEFORE)
+    write(
+        "same_training",
+        "The same trainings as before",
+        text_of(rows),
+        rows,
+        steps=given.steps,
+        before=BEFORE,
+    )
 
 
 if __name__ == "__main__":

@@ -78,7 +78,9 @@ def pipeline_pairs(steps: int, batch: int) -> tuple[dict[str, tuple[Work, Work]]
     torch.manual_seed(0)
     v = {"prediction_type": "v_prediction"}
     with tempfile.TemporaryDirectory() as folder:
-        diffusers.DDPMPipeline(diffusers_unet(), diffusers.DDPMScheduler(**v)).save_pretrained(folder)
+        diffusers.DDPMPipeline(diffusers_unet(), diffusers.DDPMScheduler(**v)).save_pretrained(
+            folder
+        )
         denoiser, unet = from_diffusers(folder), diffusers.DDPMPipeline.from_pretrained(folder).unet
     theirs = {
         "dpm": diffusers.DDPMPipeline(unet, diffusers.DPMSolverMultistepScheduler(**v)),
@@ -91,11 +93,15 @@ def pipeline_pairs(steps: int, batch: int) -> tuple[dict[str, tuple[Work, Work]]
 
     def of(pipeline: Callable) -> Work:
         generator = torch.Generator().manual_seed(0)
-        return lambda: pipeline(batch, generator=generator, num_inference_steps=steps, output_type="np").images
+        return lambda: (
+            pipeline(batch, generator=generator, num_inference_steps=steps, output_type="np").images
+        )
 
     for pipeline in theirs.values():
         pipeline.set_progress_bar_config(disable=True)
-    return {name: (ours(name), of(pipeline)) for name, pipeline in theirs.items()}, parameter_count(unet)
+    return {name: (ours(name), of(pipeline)) for name, pipeline in theirs.items()}, parameter_count(
+        unet
+    )
 
 
 def measure(pairs: dict[str, tuple[Work, Work]], repeats: int) -> dict[str, dict[str, float]]:
@@ -165,7 +171,9 @@ def pipeline_table(measured: dict[str, dict[str, float]], batch: int) -> str:
         ]
         for name, row in measured.items()
     ]
-    return table(["sampler", "ours, images/s", "diffusers, images/s", "ratio, median", "range"], rows)
+    return table(
+        ["sampler", "ours, images/s", "diffusers, images/s", "ratio, median", "range"], rows
+    )
 
 
 @benchmark
@@ -184,7 +192,9 @@ def main(words: list[str]) -> None:
     own = overhead_pairs(given.steps, given.batch)
     read, count = pipeline_pairs(given.steps, given.batch)
     # one run over both questions, so that both see the same machine
-    pairs = {f"a {name}": pair for name, pair in own.items()} | {f"b {name}": pair for name, pair in read.items()}
+    pairs = {f"a {name}": pair for name, pair in own.items()} | {
+        f"b {name}": pair for name, pair in read.items()
+    }
     measured = measure(pairs, given.repeats)
     parts = {
         "overhead": {name: measured[f"a {name}"] for name in own},
@@ -193,7 +203,9 @@ def main(words: list[str]) -> None:
     report(parts, given, count)
 
 
-def report(parts: dict[str, dict[str, dict[str, float]]], given: argparse.Namespace, count: int) -> None:
+def report(
+    parts: dict[str, dict[str, dict[str, float]]], given: argparse.Namespace, count: int
+) -> None:
     """Write and print both tables."""
     import diffusers
 
@@ -204,8 +216,17 @@ def report(parts: dict[str, dict[str, dict[str, float]]], given: argparse.Namesp
         f"One UNet2DModel ({count:,} parameters, 1x32x32) under `Flow` and under diffusers' pipelines, each as its library reads "
         f"it; the bar is a ratio of at least 1.\n\n{pipeline_table(parts['pipelines'], given.batch)}"
     )
-    rows = [{"part": part, "name": name, **row} for part, measured in parts.items() for name, row in measured.items()]
-    settings = {"repeats": given.repeats, "steps": given.steps, "batch": given.batch, "diffusers": diffusers.__version__}
+    rows = [
+        {"part": part, "name": name, **row}
+        for part, measured in parts.items()
+        for name, row in measured.items()
+    ]
+    settings = {
+        "repeats": given.repeats,
+        "steps": given.steps,
+        "batch": given.batch,
+        "diffusers": diffusers.__version__,
+    }
     write("sampling_speed", "Speed of sampling", text, rows, **settings)
 
 

@@ -106,8 +106,14 @@ def shared(run: Run, asked: list[dict[str, Any]]) -> tuple[float, float]:
     while len(ends) < len(requests):
         model.engine.tick()
         now = time.process_time() - began
-        ends |= {number: now for number, request in enumerate(requests) if request.gone and number not in ends}
-    return len(asked) / max(ends.values()), _late(asked, [ends[number] for number in range(len(asked))])
+        ends |= {
+            number: now
+            for number, request in enumerate(requests)
+            if request.gone and number not in ends
+        }
+    return len(asked) / max(ends.values()), _late(
+        asked, [ends[number] for number in range(len(asked))]
+    )
 
 
 def _late(asked: list[dict[str, Any]], ends: list[float]) -> float:
@@ -120,7 +126,11 @@ def work(run: Run, count: int, turns: int) -> dict[str, float]:
     taken = []
     for turn in range(turns + 1):
         asked = bodies(count, turn)
-        pair = (one_by_one(run, asked), shared(run, asked)) if turn % 2 else (shared(run, asked), one_by_one(run, asked))[::-1]
+        pair = (
+            (one_by_one(run, asked), shared(run, asked))
+            if turn % 2
+            else (shared(run, asked), one_by_one(run, asked))[::-1]
+        )
         if turn or not turns:
             taken.append(pair)
     middle = lambda values: statistics.median(list(values))  # noqa: E731
@@ -138,12 +148,16 @@ def work(run: Run, count: int, turns: int) -> dict[str, float]:
 async def served(model: Model) -> AsyncIterator[httpx.AsyncClient]:
     """A client of the application, without a network between."""
     transport = httpx.ASGITransport(application([model]))
-    async with httpx.AsyncClient(transport=transport, base_url="http://localhost", timeout=None) as client:
+    async with httpx.AsyncClient(
+        transport=transport, base_url="http://localhost", timeout=None
+    ) as client:
         with working([model.engine]):
             yield client
 
 
-async def ask(client: httpx.AsyncClient, asked: list[dict[str, Any]], at_once: int) -> list[httpx.Response]:
+async def ask(
+    client: httpx.AsyncClient, asked: list[dict[str, Any]], at_once: int
+) -> list[httpx.Response]:
     """The answers to requests, so many at once."""
     places = asyncio.Semaphore(at_once)
 
@@ -162,7 +176,9 @@ async def equal_bytes(run: Run, count: int) -> tuple[float, int]:
         alone, mixed = await ask(client, asked, 1), await ask(client, asked, AT_ONCE)
 
     def pixels(answer: httpx.Response) -> np.ndarray:
-        return np.asarray(Image.open(io.BytesIO(base64.b64decode(answer.json()["data"][0]["b64_json"])))).astype(int)
+        return np.asarray(
+            Image.open(io.BytesIO(base64.b64decode(answer.json()["data"][0]["b64_json"])))
+        ).astype(int)
 
     pairs = list(zip(alone, mixed, strict=True))
     equal = sum(a.json()["data"] == b.json()["data"] for a, b in pairs)
@@ -198,10 +214,22 @@ async def flood(run: Run) -> Counter[int]:
 def main(words: list[str]) -> None:
     """Measure, write results/serving.md and print."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--requests", type=int, default=300, help="of a turn of the MLP; the U-Net has a fifth (default 300)")
+    parser.add_argument(
+        "--requests",
+        type=int,
+        default=300,
+        help="of a turn of the MLP; the U-Net has a fifth (default 300)",
+    )
     parser.add_argument("--turns", type=int, default=3, help="turns that count (default 3)")
-    parser.add_argument("--bytes", type=int, default=500, help="requests whose bytes are compared (default 500)")
-    parser.add_argument("--memory", type=int, default=10_000, help="requests over which memory is watched (default 10,000)")
+    parser.add_argument(
+        "--bytes", type=int, default=500, help="requests whose bytes are compared (default 500)"
+    )
+    parser.add_argument(
+        "--memory",
+        type=int,
+        default=10_000,
+        help="requests over which memory is watched (default 10,000)",
+    )
     given = parsed(parser, words, requests=5, turns=0, bytes=4, memory=20)
     torch.set_num_threads(1)
     runs = {name: run_of(name) for name in SIDES}
@@ -209,7 +237,17 @@ def main(words: list[str]) -> None:
     measured = {name: work(run, counts[name], given.turns) for name, run in runs.items()}
     equal, levels = asyncio.run(equal_bytes(runs["MLP"], given.bytes))
     grown, codes = asyncio.run(growth(runs["MLP"], given.memory)), asyncio.run(flood(runs["MLP"]))
-    head = ["network", "samples/s alone", "shared", "ratio", "bar", "short, p95 s alone", "shared", "ratio", "bar"]
+    head = [
+        "network",
+        "samples/s alone",
+        "shared",
+        "ratio",
+        "bar",
+        "short, p95 s alone",
+        "shared",
+        "ratio",
+        "bar",
+    ]
     rows = [
         [
             name,
@@ -225,15 +263,30 @@ def main(words: list[str]) -> None:
         for name, figures in measured.items()
     ]
     others = [
-        ["requests with equal bytes, alone and together", f"{equal:.1%} of {given.bytes:,}", "99 %"],
+        [
+            "requests with equal bytes, alone and together",
+            f"{equal:.1%} of {given.bytes:,}",
+            "99 %",
+        ],
         ["greatest difference of a pixel, levels", str(levels), "1"],
         [f"growth of memory over {given.memory:,} requests", f"{grown:+.1%}", "5 %"],
-        ["answers to a flood", ", ".join(f"{n} x {code}" for code, n in sorted(codes.items())), "200 and 429 alone"],
+        [
+            "answers to a flood",
+            ", ".join(f"{n} x {code}" for code, n in sorted(codes.items())),
+            "200 and 429 alone",
+        ],
     ]
     text = f"{table(head, rows)}\n\n{table(['over HTTP, MLP', 'measured', 'bar'], others)}"
     values = [{"network": name, **figures} for name, figures in measured.items()]
-    over_http = {"equal": equal, "levels": levels, "growth": grown, "flood": {str(code): n for code, n in codes.items()}}
-    write("serving", "Serving", text, [*values, over_http], requests=given.requests, turns=given.turns)
+    over_http = {
+        "equal": equal,
+        "levels": levels,
+        "growth": grown,
+        "flood": {str(code): n for code, n in codes.items()},
+    }
+    write(
+        "serving", "Serving", text, [*values, over_http], requests=given.requests, turns=given.turns
+    )
 
 
 if __name__ == "__main__":

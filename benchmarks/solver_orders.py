@@ -21,13 +21,38 @@ from pushforward import solvers
 from pushforward.paths import VP
 from pushforward.testing import PATHS, end, error, moments, ring, truth
 
-FIXED = ["ddim", "euler", "heun", "midpoint", "rk4", "ipndm:1", "ipndm:2", "ipndm:3", "ipndm:4", "singlestep:2", "singlestep:3"]
+FIXED = [
+    "ddim",
+    "euler",
+    "heun",
+    "midpoint",
+    "rk4",
+    "ipndm:1",
+    "ipndm:2",
+    "ipndm:3",
+    "ipndm:4",
+    "singlestep:2",
+    "singlestep:3",
+]
 FIXED += [f"{name}:{order}" for name in ("dpm", "deis", "unipc") for order in (1, 2, 3)]
-STOCHASTIC = ["ancestral", "ddim:0.5", "dpmsde", "eulermaruyama", "eulermaruyama:2", "churn:3", "predictorcorrector"]
+STOCHASTIC = [
+    "ancestral",
+    "ddim:0.5",
+    "dpmsde",
+    "eulermaruyama",
+    "eulermaruyama:2",
+    "churn:3",
+    "predictorcorrector",
+]
 STEPS = (128, 256, 512)
 OTHERS = {"unipc:3": (128, 512, 1024, 2048), "rk4": (40, 80)}
 """The fourth order is reached late by UniPC, and by RK4 until the truth's own error is near."""
-RUNS = {"ancestral": (400, 1600), "ddim:0.5": (400, 1600), "eulermaruyama:2": (400, 1600), "predictorcorrector": (200, 800)}
+RUNS = {
+    "ancestral": (400, 1600),
+    "ddim:0.5": (400, 1600),
+    "eulermaruyama:2": (400, 1600),
+    "predictorcorrector": (200, 800),
+}
 
 
 def orders(name: str, most: int) -> list[dict[str, Any]]:
@@ -36,9 +61,14 @@ def orders(name: str, most: int) -> list[dict[str, Any]]:
     solver = solvers.named(name)
     steps = [n for n in OTHERS.get(name, STEPS) if n <= most] or [most // 2, most]
     for path in PATHS:
-        check = float((end(ring(PATHS[path]), solvers.RK4(), min(2000, most)) - truth(path)).abs().max())
+        check = float(
+            (end(ring(PATHS[path]), solvers.RK4(), min(2000, most)) - truth(path)).abs().max()
+        )
         errors = [error(path, solver, n) for n in steps]
-        slopes = [math.log2(a / b) / math.log2(n / m) for a, b, m, n in zip(errors, errors[1:], steps, steps[1:], strict=False)]
+        slopes = [
+            math.log2(a / b) / math.log2(n / m)
+            for a, b, m, n in zip(errors, errors[1:], steps, steps[1:], strict=False)
+        ]
         facts = {"solver": name, "path": path, "order": solver.order, "truth": check}
         rows.append({**facts, "steps": steps, "errors": errors, "slopes": slopes})
     return rows
@@ -68,10 +98,18 @@ def main(words: list[str]) -> None:
     given = parsed(parser, words, only=["heun", "ancestral"], most=20, examples=500)
     path = results() / "solver_orders.json"
     before = json.loads(path.read_text())["rows"] if path.exists() else []
-    measured = [row for part in each(orders, [(name, given.most) for name in FIXED if name in given.only], 2) for row in part]
-    measured += each(weak, [(name, given.most, given.examples) for name in STOCHASTIC if name in given.only], 2)
+    measured = [
+        row
+        for part in each(orders, [(name, given.most) for name in FIXED if name in given.only], 2)
+        for row in part
+    ]
+    measured += each(
+        weak, [(name, given.most, given.examples) for name in STOCHASTIC if name in given.only], 2
+    )
     rows = [*measured, *(row for row in before if row["solver"] not in given.only)]
-    sampled = sorted((row for row in rows if "bias" in row), key=lambda row: STOCHASTIC.index(row["solver"]))
+    sampled = sorted(
+        (row for row in rows if "bias" in row), key=lambda row: STOCHASTIC.index(row["solver"])
+    )
     write("solver_orders", "Orders of the solvers", report(rows, sampled, given.examples), rows)
 
 
@@ -84,21 +122,38 @@ def report(rows: list[dict[str, Any]], sampled: list[dict[str, Any]], n: int) ->
             continue
         order = mine["vp"]["order"]
         off = max(abs(row["slopes"][-1] - order) for row in mine.values())
-        body.append([name, str(order), *(", ".join(f"{s:.3f}" for s in mine[path]["slopes"]) for path in PATHS), f"{off:.3f}"])
+        body.append(
+            [
+                name,
+                str(order),
+                *(", ".join(f"{s:.3f}" for s in mine[path]["slopes"]) for path in PATHS),
+                f"{off:.3f}",
+            ]
+        )
     text = "Slope of the RMS error between 128, 256 and 512 steps (rk4: 40 and 80; unipc:3: 128, 512, 1024 and 2048):\n\n"
     text += table(["solver", "declared", *PATHS, "furthest from the declared"], body)
-    text += (
-        f"\n\nMeans and covariances of {n:,} rows of a correlated Gaussian at log-SNR 6, VP; in standard errors at the larger "
-    )
+    text += f"\n\nMeans and covariances of {n:,} rows of a correlated Gaussian at log-SNR 6, VP; in standard errors at the larger "
     text += "number of steps (3 is the bar), and the greatest error of the covariance at both:\n\n"
-    head = ["solver", "steps", "mean, in standard errors", "covariance, in standard errors", "error of the covariance"]
+    head = [
+        "solver",
+        "steps",
+        "mean, in standard errors",
+        "covariance, in standard errors",
+        "error of the covariance",
+    ]
     return text + table(head, [cells(row) for row in sampled])
 
 
 def cells(row: dict[str, Any]) -> list[str]:
     """A stochastic solver's line of the table."""
     bias = " -> ".join(f"{error:.4f}" for error in row["bias"])
-    return [row["solver"], " and ".join(map(str, row["steps"])), f"{row['mean']:.2f}", f"{row['covariance']:.2f}", bias]
+    return [
+        row["solver"],
+        " and ".join(map(str, row["steps"])),
+        f"{row['mean']:.2f}",
+        f"{row['covariance']:.2f}",
+        bias,
+    ]
 
 
 if __name__ == "__main__":

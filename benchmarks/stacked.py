@@ -42,19 +42,32 @@ SLACK = 0.02
 @benchmark
 def main(words: list[str]) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", default="stacked-digits", choices=["stacked-digits", "stacked-mnist"])
+    parser.add_argument(
+        "--data", default="stacked-digits", choices=["stacked-digits", "stacked-mnist"]
+    )
     parser.add_argument("--models", nargs="*", default=["gan", "flow", "ddpm", "vae"])
     parser.add_argument("--seconds", type=float, default=120, help="of training, each")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--n", type=int, default=26_000, help="samples that are judged")
-    parser.add_argument("--every", type=float, help="seconds of training between judgements, for a curve")
-    parser.add_argument("--jobs", type=int, default=2, help="trainings at a time, one thread each; 1: one with all threads")
+    parser.add_argument(
+        "--every", type=float, help="seconds of training between judgements, for a curve"
+    )
+    parser.add_argument(
+        "--jobs",
+        type=int,
+        default=2,
+        help="trainings at a time, one thread each; 1: one with all threads",
+    )
     parser.add_argument("--runs", help="folder of the runs; default runs/DATA-benchmark")
     given = parsed(parser, words, models=["gan"], seconds=0.02, seeds=1, n=60, every=0.01, jobs=1)
     given.runs = given.runs or f"runs/{given.data}-benchmark"
-    judge = Judge(load(given.data), given.n, 1, NAMES)  # the classifier and the floors, which each training finds
+    judge = Judge(
+        load(given.data), given.n, 1, NAMES
+    )  # the classifier and the floors, which each training finds
     cases = [(name, seed, given) for name in given.models for seed in range(given.seeds)]
-    rows = each(run_case, cases, given.jobs) if given.jobs > 1 else [run_case(*case) for case in cases]
+    rows = (
+        each(run_case, cases, given.jobs) if given.jobs > 1 else [run_case(*case) for case in cases]
+    )
     report(rows, judge, given)
 
 
@@ -63,7 +76,9 @@ def run_case(name: str, seed: int, given: argparse.Namespace) -> dict[str, Any]:
     data = load(given.data)
     judge = Judge(data, given.n, 1, NAMES)
     folder = Path(given.runs) / f"{name}-{seed}"
-    trainer = taken_up(lambda: pf.recipes.named(name)(data.space), data, given.seconds, seed, folder)
+    trainer = taken_up(
+        lambda: pf.recipes.named(name)(data.space), data, given.seconds, seed, folder
+    )
     diverged, turn = None, given.every or math.inf
     try:
         while not trainer.done:
@@ -75,7 +90,13 @@ def run_case(name: str, seed: int, given: argparse.Namespace) -> dict[str, Any]:
         run, diverged = salvaged(trainer, error), str(error)
         trainer.clock.step, trainer.clock.seconds = run.state["step"], run.state["seconds"]
     points = judged(trainer, judge)
-    row = {"model": name, "seed": seed, **points[-1], "calls": trainer.average.method.transport().calls, "curve": points}
+    row = {
+        "model": name,
+        "seed": seed,
+        **points[-1],
+        "calls": trainer.average.method.transport().calls,
+        "curve": points,
+    }
     print({key: value for key, value in row.items() if key != "curve"}, flush=True)
     return {**row, "diverged": diverged}
 
@@ -96,22 +117,48 @@ def judged(trainer: Trainer, judge: Judge) -> list[dict[str, Any]]:
 
 def report(rows: list[dict[str, Any]], judge: Judge, given: argparse.Namespace) -> None:
     """Write the table of models beside floor, no-network row and published numbers, and the curve where there is one."""
-    floor, base, accuracy = floors(judge, NAMES), judge.baseline().scores, judge.features.channels.accuracy
+    floor, base, accuracy = (
+        floors(judge, NAMES),
+        judge.baseline().scores,
+        judge.features.channels.accuracy,
+    )
     body = []
     for name in given.models:
         mine = [row for row in rows if row["model"] == name]
-        steps, modes = sum(row["step"] for row in mine) / len(mine), "/".join(f"{row['stacked_modes']:g}" for row in mine)
+        steps, modes = (
+            sum(row["step"] for row in mine) / len(mine),
+            "/".join(f"{row['stacked_modes']:g}" for row in mine),
+        )
         kl = mean_and_spread([row["stacked_kl"] for row in mine])
-        body.append([name, f"{steps:,.0f}", str(mine[0]["calls"]), modes, kl, passes(name, mine, judge, given)])
+        body.append(
+            [
+                name,
+                f"{steps:,.0f}",
+                str(mine[0]["calls"]),
+                modes,
+                kl,
+                passes(name, mine, judge, given),
+            ]
+        )
     body.append(["real data", "", "", floor["stacked_modes"], floor["stacked_kl"], ""])
     body.append(["baseline", "", "", *(f"{base[metric].value:.4g}" for metric in NAMES), ""])
-    body += [[f"{name}, published for Stacked MNIST", "", "", modes, kl, ""] for name, modes, kl in PUBLISHED]
+    body += [
+        [f"{name}, published for Stacked MNIST", "", "", modes, kl, ""]
+        for name, modes, kl in PUBLISHED
+    ]
     text = table(["model", "steps", "calls", "modes of 1000, each seed", "KL", "passes"], body)
     text += f"\n\n{given.seconds:g} s of training each, {given.seeds} seeds, {given.n:,} samples, one sampling each. "
     text += f"Digits are read by a classifier of held-out accuracy {accuracy:.2%}."
-    text += "".join(f"\n\n{row['model']}, seed {row['seed']}, broke off: {row['diverged']}" for row in rows if row["diverged"])
+    text += "".join(
+        f"\n\n{row['model']}, seed {row['seed']}, broke off: {row['diverged']}"
+        for row in rows
+        if row["diverged"]
+    )
     if given.every:
-        text += "\n\nModes and KL while training (averaged weights, one line for each training):\n\n" + curve(rows)
+        text += (
+            "\n\nModes and KL while training (averaged weights, one line for each training):\n\n"
+            + curve(rows)
+        )
     title = "Stacked digits" if given.data == "stacked-digits" else "Stacked MNIST"
     settings = {"seconds": given.seconds, "seeds": given.seeds, "n": given.n, "jobs": given.jobs}
     settings |= {"classifier_accuracy": accuracy, "floor": floor}
@@ -121,10 +168,16 @@ def report(rows: list[dict[str, Any]], judge: Judge, given: argparse.Namespace) 
 def passes(name: str, rows: list[dict[str, Any]], judge: Judge, given: argparse.Namespace) -> str:
     """Whether a model reaches its bar in every training; a dash for those that have none."""
     most = 0.06 if given.data == "stacked-mnist" else judge.floors["stacked_kl"].value + SLACK
-    least, barred = (1000, ("gan",)) if given.data == "stacked-mnist" else (999, ("gan", "flow", "ddpm"))
+    least, barred = (
+        (1000, ("gan",)) if given.data == "stacked-mnist" else (999, ("gan", "flow", "ddpm"))
+    )
     if name not in barred or given.n != 26_000:
         return "-"
-    return "yes" if all(row["stacked_modes"] >= least and row["stacked_kl"] <= most for row in rows) else "no"
+    return (
+        "yes"
+        if all(row["stacked_modes"] >= least and row["stacked_kl"] <= most for row in rows)
+        else "no"
+    )
 
 
 def curve(rows: list[dict[str, Any]]) -> str:
@@ -132,7 +185,11 @@ def curve(rows: list[dict[str, Any]]) -> str:
     body = []
     for row in rows:
         for point in row["curve"]:
-            cells = [f"{point['seconds']:.0f}", f"{point['step']:,}", *(f"{point[metric]:.4g}" for metric in NAMES)]
+            cells = [
+                f"{point['seconds']:.0f}",
+                f"{point['step']:,}",
+                *(f"{point[metric]:.4g}" for metric in NAMES),
+            ]
             body.append([f"{row['model']}, seed {row['seed']}", *cells])
     return table(["model", "seconds", "steps", "modes", "KL"], body)
 

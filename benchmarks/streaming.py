@@ -49,14 +49,18 @@ def make(folder: Path, images: int, side: int) -> Path:
         place = folder / "all" / f"{number % 100:02}"
         place.mkdir(parents=True, exist_ok=True)
         few = Image.fromarray(random.integers(0, 256, (8, 8, 3), dtype=np.uint8))
-        few.resize((side, side), Image.Resampling.BICUBIC).save(place / f"{number:07}.png", compress_level=1)
+        few.resize((side, side), Image.Resampling.BICUBIC).save(
+            place / f"{number:07}.png", compress_level=1
+        )
     return folder
 
 
 def sources(place: Path, kinds: list[str], images: int, side: int) -> dict[str, Path]:
     """The same images in each form."""
     folder = make(place / f"folder-{images}", images, side)
-    paths = {"folder": folder} | {kind: place / f"{kind}-{images}" for kind in kinds if kind != "folder"}
+    paths = {"folder": folder} | {
+        kind: place / f"{kind}-{images}" for kind in kinds if kind != "folder"
+    }
     for kind, path in paths.items():
         if kind != "folder" and not (path / "manifest.json").is_file():
             pf.data.pack(folder, path, encoding=kind, stream=True)
@@ -65,7 +69,11 @@ def sources(place: Path, kinds: list[str], images: int, side: int) -> dict[str, 
 
 def memory() -> dict[str, float]:
     """Resident memory of this process now, and its peak, in MB."""
-    lines = [line.split() for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(("VmRSS", "VmHWM"))]
+    lines = [
+        line.split()
+        for line in Path("/proc/self/status").read_text().splitlines()
+        if line.startswith(("VmRSS", "VmHWM"))
+    ]
     return {name.rstrip(":"): int(value) / 1024 for name, value, _ in lines}
 
 
@@ -78,7 +86,9 @@ class Inside:
         recipe = pf.recipes.flow(data.space, network="unet")
         recipe = replace(recipe, training=replace(recipe.training, batch=batch))
         self.folder = tempfile.TemporaryDirectory()
-        self.trainer = prepare(recipe, data, steps=10**6, checkpoint_every=10**6, out=Path(self.folder.name) / "run")
+        self.trainer = prepare(
+            recipe, data, steps=10**6, checkpoint_every=10**6, out=Path(self.folder.name) / "run"
+        )
         self.loading = time.perf_counter() - began
 
     def turn(self, steps: int) -> dict[str, Any]:
@@ -98,8 +108,18 @@ class Process:
     """The same in a process of its own."""
 
     def __init__(self, source: str, batch: int, stream: bool) -> None:
-        command = [sys.executable, __file__, "--child", source, "--batch", str(batch), *(["--streamed"] if stream else [])]
-        self.process: Any = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        command = [
+            sys.executable,
+            __file__,
+            "--child",
+            source,
+            "--batch",
+            str(batch),
+            *(["--streamed"] if stream else []),
+        ]
+        self.process: Any = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
 
     def turn(self, steps: int) -> dict[str, Any]:
         """As `Inside`."""
@@ -125,7 +145,9 @@ def batches(source: Path, batch: int, stream: bool) -> set[str]:
     data, hashes = pf.data.load(source, stream=stream), set()
     for workers in (0, 1, 2) if stream else (0,):
         x: Any = replace(data.train.x, workers=workers) if stream else data.train.x
-        sampler = Sampler(replace(data, train=replace(data.train, x=x)), batch, seed=1, augment=("flip", "shift"))
+        sampler = Sampler(
+            replace(data, train=replace(data.train, x=x)), batch, seed=1, augment=("flip", "shift")
+        )
         last, digest = len(data.train) // batch, hashlib.sha256()
         for number in (*range(10), *range(last - 2, last + 2)):
             digest.update(sampler.batch(number).x.numpy().tobytes())
@@ -137,13 +159,18 @@ def speeds(kinds: dict[str, Path], given: argparse.Namespace) -> dict[str, list[
     """Images per second of each turn: from memory, and of each kind."""
     start = Inside if given.smoke else Process
     first = next(iter(kinds.values()))
-    ways = {"memory": (str(first), False)} | {kind: (str(path), True) for kind, path in kinds.items()}
-    trainings = {name: start(source, given.batch, stream) for name, (source, stream) in ways.items()}
+    ways = {"memory": (str(first), False)} | {
+        kind: (str(path), True) for kind, path in kinds.items()
+    }
+    trainings = {
+        name: start(source, given.batch, stream) for name, (source, stream) in ways.items()
+    }
     try:
         for training in trainings.values():
             training.turn(given.warm)  # numbers of threads are measured in the first steps
         turns = [
-            {name: training.turn(given.steps)["seconds"] for name, training in trainings.items()} for _ in range(given.turns)
+            {name: training.turn(given.steps)["seconds"] for name, training in trainings.items()}
+            for _ in range(given.turns)
         ]
     finally:
         for training in trainings.values():
@@ -164,13 +191,33 @@ def measured(place: Path, given: argparse.Namespace) -> list[dict[str, Any]]:
     """One row for each kind of source."""
     kinds = given.kinds.split(",")
     few, many = (sources(place, kinds, count, given.side) for count in (given.few, given.images))
-    known, rates, rows = batches(next(iter(few.values())), given.batch, False), speeds(few, given), []
+    known, rates, rows = (
+        batches(next(iter(few.values())), given.batch, False),
+        speeds(few, given),
+        [],
+    )
     for kind in kinds:
         low, high = resident(few[kind], given), resident(many[kind], given)
-        same, whole = batches(few[kind], given.batch, True) == known, batches(many[kind], given.batch, True)
-        ratios = sorted(rate / base for rate, base in zip(rates[kind], rates["memory"], strict=True))
-        row = {"kind": kind, "images": given.images, "few": given.few, "few_mb": low, "many_mb": high, "same_batches": same}
-        row |= {"same_for_any_workers": len(whole) == 1, "ratio": statistics.median(ratios), "ratios": ratios}
+        same, whole = (
+            batches(few[kind], given.batch, True) == known,
+            batches(many[kind], given.batch, True),
+        )
+        ratios = sorted(
+            rate / base for rate, base in zip(rates[kind], rates["memory"], strict=True)
+        )
+        row = {
+            "kind": kind,
+            "images": given.images,
+            "few": given.few,
+            "few_mb": low,
+            "many_mb": high,
+            "same_batches": same,
+        }
+        row |= {
+            "same_for_any_workers": len(whole) == 1,
+            "ratio": statistics.median(ratios),
+            "ratios": ratios,
+        }
         rows.append(row | {"images_per_second": rates[kind], "from_memory": rates["memory"]})
     return rows
 
@@ -179,24 +226,57 @@ def measured(place: Path, given: argparse.Namespace) -> list[dict[str, Any]]:
 def main(words: list[str]) -> None:
     """Measure and print; with --write also results/streaming.md."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--images", type=int, default=200_000, help="images of the large set (default 200,000)")
-    parser.add_argument("--few", type=int, default=2000, help="images of the small one (default 2,000)")
+    parser.add_argument(
+        "--images", type=int, default=200_000, help="images of the large set (default 200,000)"
+    )
+    parser.add_argument(
+        "--few", type=int, default=2000, help="images of the small one (default 2,000)"
+    )
     parser.add_argument("--kinds", default=",".join(KINDS), help="folder, png, npy")
     parser.add_argument("--turns", type=int, default=6, help="turns of each training (default 6)")
     parser.add_argument("--steps", type=int, default=8, help="steps in a turn (default 8)")
-    parser.add_argument("--warm", type=int, default=24, help="steps before the first turn (default 24)")
+    parser.add_argument(
+        "--warm", type=int, default=24, help="steps before the first turn (default 24)"
+    )
     parser.add_argument("--batch", type=int, default=BATCH, help="images of a step")
     parser.add_argument("--side", type=int, default=SIDE, help="height and width")
-    parser.add_argument("--place", help="a folder that keeps the images for other runs (default: a temporary one)")
+    parser.add_argument(
+        "--place", help="a folder that keeps the images for other runs (default: a temporary one)"
+    )
     parser.add_argument("--write", action="store_true", help="write results/streaming.md")
     parser.add_argument("--child", help=argparse.SUPPRESS)
     parser.add_argument("--streamed", action="store_true", help=argparse.SUPPRESS)
-    given = parsed(parser, words, images=60, few=48, kinds="folder,npy", warm=1, turns=1, steps=1, batch=4, side=16)
+    given = parsed(
+        parser,
+        words,
+        images=60,
+        few=48,
+        kinds="folder,npy",
+        warm=1,
+        turns=1,
+        steps=1,
+        batch=4,
+        side=16,
+    )
     if given.child:
         return child(given)
     with contextlib.ExitStack() as stack:
-        rows = measured(Path(given.place or stack.enter_context(tempfile.TemporaryDirectory())), given)
-    head = ["source", "MB, few", "MB, many", "more", "bar", "images/s", "from memory", "ratio", "bar", "same batches", "load, s"]
+        rows = measured(
+            Path(given.place or stack.enter_context(tempfile.TemporaryDirectory())), given
+        )
+    head = [
+        "source",
+        "MB, few",
+        "MB, many",
+        "more",
+        "bar",
+        "images/s",
+        "from memory",
+        "ratio",
+        "bar",
+        "same batches",
+        "load, s",
+    ]
     lines = []
     for row in rows:
         low, high = row["few_mb"]["VmRSS"], row["many_mb"]["VmRSS"]
@@ -210,13 +290,17 @@ def main(words: list[str]) -> None:
             f"{rate:.1f}",
             f"{base:.1f}",
         ]
-        facts += [f"{row['ratio']:.3f}", f"{SPEED_BAR}", "yes" if row["same_batches"] and row["same_for_any_workers"] else "NO"]
+        facts += [
+            f"{row['ratio']:.3f}",
+            f"{SPEED_BAR}",
+            "yes" if row["same_batches"] and row["same_for_any_workers"] else "NO",
+        ]
         lines.append([*facts, f"{row['many_mb']['loading']:.0f}"])
     text = table(head, lines)
+    text += f"\n\n{given.few:,} and {given.images:,} images of {given.side} x {given.side}, batch {given.batch}, 1 worker; medians "
     text += (
-        f"\n\n{given.few:,} and {given.images:,} images of {given.side} x {given.side}, batch {given.batch}, 1 worker; medians "
+        f"over {given.turns} turns of {given.steps} steps. {len(os.sched_getaffinity(0))} cores."
     )
-    text += f"over {given.turns} turns of {given.steps} steps. {len(os.sched_getaffinity(0))} cores."
     if given.write:
         write("streaming", "Images that stay on disk", text, rows)
     else:

@@ -16,7 +16,17 @@ import time
 from pathlib import Path
 from typing import Any
 
-from protocol import benchmark, floors, load, mean_and_spread, parsed, seconds_of, table, train, write
+from protocol import (
+    benchmark,
+    floors,
+    load,
+    mean_and_spread,
+    parsed,
+    seconds_of,
+    table,
+    train,
+    write,
+)
 
 import numpy as np
 import torch
@@ -37,7 +47,9 @@ def main(words: list[str]) -> None:
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--repeats", type=int, default=3, help="samplings of each model")
-    parser.add_argument("--n", type=int, help="samples on either side; default as many as the held-out data allows")
+    parser.add_argument(
+        "--n", type=int, help="samples on either side; default as many as the held-out data allows"
+    )
     parser.add_argument("--trajectories", type=int)
     given = parsed(parser, words, seconds=0.05, seeds=2, repeats=1, n=40, trajectories=64)
     torch.set_num_threads(1)
@@ -50,7 +62,13 @@ def main(words: list[str]) -> None:
         out = Path(tempfile.mkdtemp()) / "run"
         began = time.perf_counter()
         trainer = student(
-            teacher, data=data, settings=settings, seconds=given.seconds, seed=seed, out=out, progress=pf.Progress(60)
+            teacher,
+            data=data,
+            settings=settings,
+            seconds=given.seconds,
+            seed=seed,
+            out=out,
+            progress=pf.Progress(60),
         )
         filled = time.perf_counter() - began
         try:
@@ -58,7 +76,9 @@ def main(words: list[str]) -> None:
         except Diverged as error:
             rows.append({"model": "student", "seed": seed, "diverged": str(error)})
             continue
-        rows.append({**row_of("student", seed, pf.load(out), judge), "before its first step": filled})
+        rows.append(
+            {**row_of("student", seed, pf.load(out), judge), "before its first step": filled}
+        )
     report(rows, judge, given)
 
 
@@ -79,7 +99,12 @@ def report(rows: list[dict[str, Any]], judge: Judge, given: argparse.Namespace) 
     """The table, and which bars hold."""
     teacher, students = rows[0], [row for row in rows[1:] if "diverged" not in row]
     body = [["teacher", *(f"{teacher[metric]:.4g}" for metric in NAMES)]]
-    body.append([f"{len(students)} students", *(mean_and_spread([row[metric] for row in students]) for metric in NAMES)])
+    body.append(
+        [
+            f"{len(students)} students",
+            *(mean_and_spread([row[metric] for row in students]) for metric in NAMES),
+        ]
+    )
     floor = floors(judge, NAMES)
     body.append(["real data", *(floor.get(metric, "") for metric in NAMES)])
     distances = np.array([row["frechet"] for row in students])
@@ -88,11 +113,15 @@ def report(rows: list[dict[str, Any]], judge: Judge, given: argparse.Namespace) 
     verdict = lambda ok: "reached" if ok else "missed"  # noqa: E731
     text = table(["model", *NAMES], body)
     text += f"\n\n{given.seconds:g} s of one thread for each training, {given.repeats} samplings of each model."
-    text += f"\n\n- finite: {len(students)} of {given.seeds} ({verdict(len(students) == given.seeds)})"
+    text += (
+        f"\n\n- finite: {len(students)} of {given.seeds} ({verdict(len(students) == given.seeds)})"
+    )
     text += f"\n- largest Fréchet distance {worst:.2f} times the median, bar {WITHIN} ({verdict(worst <= WITHIN)})"
     text += f"\n- mean Fréchet distance in one call {ratio:.2f} times the teacher's, bar {RATIO:.2f} ({verdict(ratio <= RATIO)})"
     text += f"\n- mean coverage over its floor {share:.3f}, bar {COVERAGE} ({verdict(share >= COVERAGE)})"
-    write("student_seeds", f"{given.data}: students of {given.seeds} seeds", text, rows, **vars(given))
+    write(
+        "student_seeds", f"{given.data}: students of {given.seeds} seeds", text, rows, **vars(given)
+    )
 
 
 if __name__ == "__main__":

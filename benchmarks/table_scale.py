@@ -38,8 +38,14 @@ def make(path: Path, rows: int) -> Path:
     gain = np.where(random.random(rows) < 0.6, 0, count)
     letter = np.where(random.random(rows) < 0.2, random.integers(0, GROUPS, rows), group)
     target = x[:, 1] + random.normal(size=rows) > 0
-    numbers = [[f"{value:.{digits}f}" for value in x[:, place].tolist()] for place, digits in enumerate((2, 1, 3))]
-    texts = [["abcdefgh"[place] for place in letter.tolist()], [("no", "yes")[place] for place in target.tolist()]]
+    numbers = [
+        [f"{value:.{digits}f}" for value in x[:, place].tolist()]
+        for place, digits in enumerate((2, 1, 3))
+    ]
+    texts = [
+        ["abcdefgh"[place] for place in letter.tolist()],
+        [("no", "yes")[place] for place in target.tolist()],
+    ]
     with path.open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(NAMES)
@@ -49,9 +55,19 @@ def make(path: Path, rows: int) -> Path:
 
 def page(rows: list[dict[str, Any]], steps: int) -> str:
     """The table, and by how much memory grows with the file between the smallest and the largest."""
-    head = ["rows", "file, MB", "reading, s", "peak of reading, MB", f"{steps} steps, s", "peak, MB", "at the end, MB"]
+    head = [
+        "rows",
+        "file, MB",
+        "reading, s",
+        "peak of reading, MB",
+        f"{steps} steps, s",
+        "peak, MB",
+        "at the end, MB",
+    ]
     names = ("rows", "file", "reading", "after reading", "training", "peak", "at the end")
-    text = table(head, [[f"{row[name]:,.{0 if name == 'rows' else 1}f}" for name in names] for row in rows])
+    text = table(
+        head, [[f"{row[name]:,.{0 if name == 'rows' else 1}f}" for name in names] for row in rows]
+    )
     if len(rows) == 1:
         return text
     first, last = rows[0], rows[-1]
@@ -71,10 +87,19 @@ def main(words: list[str]) -> None:
     with tempfile.TemporaryDirectory() as place:
         for count in map(int, given.rows.split(",")):
             file = make(Path(place) / f"{count}.csv", count)
-            said = printed_by(PROGRAM, [str(file), str(given.steps), given.size], Path(pf.__file__).parents[1])
+            said = printed_by(
+                PROGRAM, [str(file), str(given.steps), given.size], Path(pf.__file__).parents[1]
+            )
             results.append(json.loads(said.splitlines()[-1]))
             print(results[-1], flush=True)
-    write("table_scale", "Tables of many rows", page(results, given.steps), results, steps=given.steps, size=given.size)
+    write(
+        "table_scale",
+        "Tables of many rows",
+        page(results, given.steps),
+        results,
+        steps=given.steps,
+        size=given.size,
+    )
 
 
 if __name__ == "__main__":

@@ -83,7 +83,9 @@ class Process:
 
     def _answered(self, line: str) -> str:
         if self.started is None:
-            with torch.no_grad():  # the program turns gradients off, for the process that it takes for its own
+            with (
+                torch.no_grad()
+            ):  # the program turns gradients off, for the process that it takes for its own
                 return printed_by(PROGRAM, [], self.source, line)
         assert self.started.stdin is not None
         assert self.started.stdout is not None
@@ -94,15 +96,24 @@ class Process:
 
 def measured(processes: dict[str, Process], cases: list[Case], turns: int) -> list[dict[str, Any]]:
     """A row for each case and process, from so many turns of all of them."""
-    rows = [{**case, "code": name, "ratios": [], "idle": []} for case in cases for name in processes]
+    rows = [
+        {**case, "code": name, "ratios": [], "idle": []} for case in cases for name in processes
+    ]
     for turn in range(turns):
         for row in rows[:: -1 if turn % 2 else 1]:
             answer = processes[row["code"]].times({name: row[name] for name in cases[0]})
-            row["ratios"] += [solve / bare for solve, bare in zip(answer["solve"], answer["bare"], strict=True)]
+            row["ratios"] += [
+                solve / bare for solve, bare in zip(answer["solve"], answer["bare"], strict=True)
+            ]
             row["idle"].append(answer["idle"] / statistics.median(answer["bare"]))
     for row in rows:
         low, middle, high = np.percentile(row["ratios"], [25, 50, 75]) - 1
-        row |= {"overhead": middle, "low": low, "high": high, "idle": statistics.median(row["idle"])}
+        row |= {
+            "overhead": middle,
+            "low": low,
+            "high": high,
+            "idle": statistics.median(row["idle"]),
+        }
     return rows
 
 
@@ -114,11 +125,20 @@ def text_of(rows: list[dict[str, Any]]) -> str:
 
     of = {(row["side"], row["solver"], row["code"]): row for row in rows}
     few = [
-        [solver, words(row), words(now := of[side, solver, "now"]), f"{now['overhead'] / row['overhead']:.2f}"]
+        [
+            solver,
+            words(row),
+            words(now := of[side, solver, "now"]),
+            f"{now['overhead'] / row['overhead']:.2f}",
+        ]
         for (side, solver, code), row in of.items()
         if code == "before"
     ]
-    many = [[row["solver"], words(row), f"{100 * row['idle']:.2f} %"] for row in rows if row["side"] == 28]
+    many = [
+        [row["solver"], words(row), f"{100 * row['idle']:.2f} %"]
+        for row in rows
+        if row["side"] == 28
+    ]
     return (
         f"Overhead above the bare calls of the small MLP of the digits, batch 1; the bar is half of that of commit {BEFORE}.\n\n"
         f"{table(['solver', 'before', 'now', 'ratio'], few)}\n\n"
@@ -131,17 +151,29 @@ def text_of(rows: list[dict[str, Any]]) -> str:
 def main(words: list[str]) -> None:
     """Measure, write the tables and print."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--turns", type=int, default=15, help="turns of (a); (b) has half as many, of two pairs (default 15)")
+    parser.add_argument(
+        "--turns",
+        type=int,
+        default=15,
+        help="turns of (a); (b) has half as many, of two pairs (default 15)",
+    )
     given = parsed(parser, words, turns=1)
     if given.turns < 1:
         parser.error("expected at least 1 turn")
     names = SOLVERS[:1] if given.smoke else SOLVERS
     steps, batch, pairs = ((2, 2), 1, 1) if given.smoke else ((25, 10), 64, 10)
-    few = [{"side": 8, "solver": name, "steps": steps[0], "batch": 1, "pairs": pairs} for name in names]
-    many = [{"side": 28, "solver": name, "steps": steps[1], "batch": batch, "pairs": 2} for name in names]
+    few = [
+        {"side": 8, "solver": name, "steps": steps[0], "batch": 1, "pairs": pairs} for name in names
+    ]
+    many = [
+        {"side": 28, "solver": name, "steps": steps[1], "batch": batch, "pairs": 2}
+        for name in names
+    ]
     with source_of(BEFORE) as source, process(source) as before, contextlib.ExitStack() as stack:
         here = Path(pf.__file__).parents[1]
-        now = before if source == here else stack.enter_context(process(here))  # a smoke run has no code from before
+        now = (
+            before if source == here else stack.enter_context(process(here))
+        )  # a smoke run has no code from before
         rows = measured({"before": before, "now": now}, few, given.turns)
         rows += measured({"now": now}, many, given.turns // 2 + 1)
     write("table_speed", "Solves by tables", text_of(rows), rows, turns=given.turns)

@@ -64,7 +64,11 @@ def broken(kind: str, real: Counter[str], drawn: Counter[str]) -> Counter[str]:
     faults: Counter[str] = Counter()
     known, numeric = [text for text in real if text not in MISSING], kind in ("number", "whole")
     values = [float(text) for text in known] if numeric else []
-    least, greatest, most = min(values, default=0.0), max(values, default=0.0), max(map(decimals, known), default=0)
+    least, greatest, most = (
+        min(values, default=0.0),
+        max(values, default=0.0),
+        max(map(decimals, known), default=0),
+    )
     for text, count in drawn.items():
         if text in MISSING:
             faults["missing"] += count * (text not in real)
@@ -107,10 +111,17 @@ def measured(name: str, data: Any, model: str, transport: Transport, rows: int) 
     off = []
     for field, here, there in zip(space.fields, real, drawn, strict=True):
         faults += broken(field.kind, here, there)
-        off += [(gap, field.name, what) for gap, what in zip(distance(field, here, there), ("missing", "atom"), strict=True)]
+        off += [
+            (gap, field.name, what)
+            for gap, what in zip(distance(field, here, there), ("missing", "atom"), strict=True)
+        ]
     valid = [space.valid(x) for x in parts]
     unmet = None if valid[0] is None else sum(int((~part).sum()) for part in valid)
-    beyond = [f"{column} ({what} {100 * gap:.1f})" for gap, column, what in sorted(off, reverse=True) if gap > POINT]
+    beyond = [
+        f"{column} ({what} {100 * gap:.1f})"
+        for gap, column, what in sorted(off, reverse=True)
+        if gap > POINT
+    ]
     return {
         "table": name,
         "model": model,
@@ -136,13 +147,27 @@ def joined(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def page(rows: list[dict[str, Any]]) -> str:
     """The table of results."""
-    head = ["table", "model", "steps", "rows", "seconds", *FAULTS, "constraints", "drawn again", "columns beyond 1 point"]
+    head = [
+        "table",
+        "model",
+        "steps",
+        "rows",
+        "seconds",
+        *FAULTS,
+        "constraints",
+        "drawn again",
+        "columns beyond 1 point",
+    ]
     return table(head, [[*(str(row[name]) for name in head[:-3]), *_last(row)] for row in rows])
 
 
 def _last(row: dict[str, Any]) -> list[str]:
     """The last three cells: without constraints there is nothing to break or to draw again."""
-    again = ["–", "–"] if row["constraints"] is None else [str(row["constraints"]), f"{100 * row['drawn again']:.1f} %"]
+    again = (
+        ["–", "–"]
+        if row["constraints"] is None
+        else [str(row["constraints"]), f"{100 * row['drawn again']:.1f} %"]
+    )
     return [*again, ", ".join(row["beyond a point"]) or "none"]
 
 
@@ -163,11 +188,21 @@ def main(words: list[str]) -> None:
         data = data_of(name)
         if given.run:
             run = pf.load(given.run)
-            rows.append({**measured(name, data, run.spec["recipe"], run.transport, given.rows), "steps": int(run.state["step"])})
+            rows.append(
+                {
+                    **measured(name, data, run.spec["recipe"], run.transport, given.rows),
+                    "steps": int(run.state["step"]),
+                }
+            )
         for recipe in () if given.run else given.recipes.split(","):
             make = lambda recipe=recipe, data=data: pf.recipes.named(recipe)(data.space, given.size)  # noqa: E731
             run = train(make, data, 0, seconds=given.seconds)
-            rows.append({**measured(name, data, recipe, run.transport, given.rows), "steps": int(run.state["step"])})
+            rows.append(
+                {
+                    **measured(name, data, recipe, run.transport, given.rows),
+                    "steps": int(run.state["step"]),
+                }
+            )
             print(rows[-1], flush=True)
         every = joined(rows)
         write("table_validity", "Are samples of tables valid?", page(every), every)

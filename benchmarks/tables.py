@@ -25,7 +25,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from protocol import benchmark, commit, mean_and_spread, parsed, results, smoking, table, taken_up, write
+from protocol import (
+    benchmark,
+    commit,
+    mean_and_spread,
+    parsed,
+    results,
+    smoking,
+    table,
+    taken_up,
+    write,
+)
 
 import numpy as np
 from filelock import FileLock
@@ -49,9 +59,27 @@ FILES = {
     "beijing": ("beijing.csv", "pm2.5"),
 }
 PUBLISHED = {
-    "TabDiff": ("0.8409 ± 0.0067", "0.7361 ± 0.0162", "0.7732 ± 0.0278", "0.5914 ± 0.0226", "0.7723 ± 0.0138"),
-    "TabPC": ("0.8554 ± 0.0328", "0.8936 ± 0.0100", "0.8602 ± 0.0142", "0.2617 ± 0.0052", "0.5704 ± 0.0262"),
-    "shallow mixture": ("0.7727 ± 0.0243", "0.2901 ± 0.0251", "0.6258 ± 0.0228", "0.1053 ± 0.0127", "0.7332 ± 0.0148"),
+    "TabDiff": (
+        "0.8409 ± 0.0067",
+        "0.7361 ± 0.0162",
+        "0.7732 ± 0.0278",
+        "0.5914 ± 0.0226",
+        "0.7723 ± 0.0138",
+    ),
+    "TabPC": (
+        "0.8554 ± 0.0328",
+        "0.8936 ± 0.0100",
+        "0.8602 ± 0.0142",
+        "0.2617 ± 0.0052",
+        "0.5704 ± 0.0262",
+    ),
+    "shallow mixture": (
+        "0.7727 ± 0.0243",
+        "0.2901 ± 0.0251",
+        "0.6258 ± 0.0228",
+        "0.1053 ± 0.0127",
+        "0.7332 ± 0.0148",
+    ),
 }
 """`as_published` of `FILES`, five trainings each, as the authors of TabPC measured it (arXiv:2603.23016, results of its code)."""
 JUDGE = """\
@@ -81,7 +109,10 @@ def read(name: str) -> Any:
     """The table, as `pushforward.data.load` reads it; in a smoke run a few made-up rows."""
     if smoking():
         rng = np.random.default_rng(0)
-        rows = [[f"{value:.2f}", "ab"[int(value > 0)], "yes" if value > 1 else "no"] for value in rng.normal(size=400)]
+        rows = [
+            [f"{value:.2f}", "ab"[int(value > 0)], "yes" if value > 1 else "no"]
+            for value in rng.normal(size=400)
+        ]
         return _loaded([["number", "side", "Y"], *rows], "Y")
     file, target = FILES[name]
     path = folder() / "tables" / file
@@ -136,22 +167,38 @@ def against_training_rows(name: str, data: Any, samples: np.ndarray | None) -> d
 
     known, space = rows_at(data.train, slice(None)), data.space
     pair = halves(known) if samples is None else (samples, known)
-    facts: dict[str, Any] = {"as_published": as_published(table_of(space, *pair)), "judge": f"xgboost {xgboost.__version__}"}
+    facts: dict[str, Any] = {
+        "as_published": as_published(table_of(space, *pair)),
+        "judge": f"xgboost {xgboost.__version__}",
+    }
     test = test_rows(name, data)
     if test is None:
         return facts
     learned = utility(table_of(space, known if samples is None else samples, test))
     n = min(len(test), len(known))
-    compared = (test[:n], known[np.random.default_rng(0).permutation(len(known))[:n]]) if samples is None else pair
+    compared = (
+        (test[:n], known[np.random.default_rng(0).permutation(len(known))[:n]])
+        if samples is None
+        else pair
+    )
     recall = fidelity(*embedded(table_of(space, *compared)))[1]
     return {**facts, "test_auc": learned[1] if learned else float("nan"), "training_recall": recall}
 
 
-def trained(name: str, recipe: str, data: Any, seed: int, given: argparse.Namespace) -> pf.training.Run:
+def trained(
+    name: str, recipe: str, data: Any, seed: int, given: argparse.Namespace
+) -> pf.training.Run:
     """The run of a recipe on a table, which goes on where it was cut off."""
     folder = Path(given.runs or tempfile.mkdtemp()) / f"{name}-{recipe}-{given.size}-{seed}"
     seconds = None if given.steps else given.seconds
-    trainer = taken_up(lambda: pf.recipes.named(recipe)(data.space, given.size), data, seconds, seed, folder, given.steps)
+    trainer = taken_up(
+        lambda: pf.recipes.named(recipe)(data.space, given.size),
+        data,
+        seconds,
+        seed,
+        folder,
+        given.steps,
+    )
     trainer.advance()
     return pf.load(folder)
 
@@ -164,7 +211,11 @@ def measured(name: str, recipes: list[str], given: argparse.Namespace) -> Iterat
     def row(model: str, sampler: Any, **facts: Any) -> dict[str, Any]:
         scores = judge.floors if sampler is None else judge.scores(sampler)[0]
         values = {score: scores[score].value for score in SCORES if score in scores}
-        spans = {f"{score} interval": scores[score].interval for score in ("detection", "membership") if score in scores}
+        spans = {
+            f"{score} interval": scores[score].interval
+            for score in ("detection", "membership")
+            if score in scores
+        }
         more = against_training_rows(name, data, None if sampler is None else drawn(judge, sampler))
         return {
             "table": name,
@@ -179,13 +230,21 @@ def measured(name: str, recipes: list[str], given: argparse.Namespace) -> Iterat
 
     if given.baselines:
         mixture = RowMixture.fit(data)
-        for model, sampler in {f"no network (mixture of {len(mixture.weights)})": mixture, **drawn_rows(data)}.items():
+        for model, sampler in {
+            f"no network (mixture of {len(mixture.weights)})": mixture,
+            **drawn_rows(data),
+        }.items():
             yield row(model, sampler)
         yield row("real rows", None, n=judge.n)
     for recipe in recipes:
         for seed in range(given.seed, given.seed + given.seeds):
             run = trained(name, recipe, data, seed, given)
-            facts = {"size": given.size, "seed": seed, "steps": int(run.state["step"]), "seconds": round(run.state["seconds"], 1)}
+            facts = {
+                "size": given.size,
+                "seed": seed,
+                "steps": int(run.state["step"]),
+                "seconds": round(run.state["seconds"], 1),
+            }
             yield row(recipe, run.transport, **facts)
 
 
@@ -194,8 +253,17 @@ def joined(row: dict[str, Any]) -> list[dict[str, Any]]:
     path = results() / "tables.json"
     earlier = json.loads(path.read_text())["rows"] if path.exists() else []
     newest = {(row["table"], row["model"], row.get("seed")): row for row in (*earlier, row)}
-    models = {model: place for place, model in enumerate(dict.fromkeys(model for _, model, _ in newest))}
-    return sorted(newest.values(), key=lambda row: (list(FILES).index(row["table"]), models[row["model"]], row.get("seed") or 0))
+    models = {
+        model: place for place, model in enumerate(dict.fromkeys(model for _, model, _ in newest))
+    }
+    return sorted(
+        newest.values(),
+        key=lambda row: (
+            list(FILES).index(row["table"]),
+            models[row["model"]],
+            row.get("seed") or 0,
+        ),
+    )
 
 
 def page(rows: list[dict[str, Any]]) -> str:
@@ -213,7 +281,14 @@ def page(rows: list[dict[str, Any]]) -> str:
             lines.append([model, str(len(same)), f"{np.mean(taken):.0f}" if taken else "", *means])
         for model, values in PUBLISHED.items():
             value = values[list(FILES).index(name)]
-            lines.append([f"{model}, published", "5", "", *(value if score == "as_published" else "" for score in names)])
+            lines.append(
+                [
+                    f"{model}, published",
+                    "5",
+                    "",
+                    *(value if score == "as_published" else "" for score in names),
+                ]
+            )
         parts.append(f"**{name}**\n\n{table(['model', 'training runs', 'seconds', *names], lines)}")
     return "\n\n".join([*parts, JUDGE])
 
@@ -236,10 +311,16 @@ def main(words: list[str]) -> None:
     parser.add_argument("--seed", type=int, default=0, help="of the first training")
     parser.add_argument("--seeds", type=int, default=1, help="trainings of each recipe")
     parser.add_argument("--size", default="small")
-    parser.add_argument("--runs", help="a folder for the trainings; the default is a temporary one for each")
+    parser.add_argument(
+        "--runs", help="a folder for the trainings; the default is a temporary one for each"
+    )
     parser.add_argument("--repeats", type=int, default=2, help="samplings of each model")
     parser.add_argument(
-        "--baselines", type=int, choices=(0, 1), default=1, help="whether baselines and real rows are measured, first"
+        "--baselines",
+        type=int,
+        choices=(0, 1),
+        default=1,
+        help="whether baselines and real rows are measured, first",
     )
     given = parsed(parser, words, tables="adult", recipes="vae", steps=2, size="tiny", repeats=1)
     for name in given.tables.split(","):

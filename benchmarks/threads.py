@@ -38,7 +38,11 @@ MEASURING = (ROUNDS + 1) * len({CORES, max(1, CORES // 2), 1})
 """Steps in which pushforward measures numbers of threads."""
 SCENES = {"quiet": (128, 0, 0.95), "one": (64, 1, 1.7), "several": (64, CORES + 1, 4.0)}
 """Batch, processes beside, and the bar: images per second over those of the default."""
-WORDS = {"quiet": "quiet cores", "one": "one process beside", "several": f"{CORES + 1} processes beside"}
+WORDS = {
+    "quiet": "quiet cores",
+    "one": "one process beside",
+    "several": f"{CORES + 1} processes beside",
+}
 
 
 def ways(spins: list[str]) -> dict[str, dict[str, str]]:
@@ -57,10 +61,14 @@ class Inside:
     """A training in this process, which makes steps when it is asked."""
 
     def __init__(self, environment: Mapping[str, str], batch: int) -> None:
-        pixels = torch.rand(max(40, 8 * batch), 1, 28, 28, generator=torch.Generator().manual_seed(0))
+        pixels = torch.rand(
+            max(40, 8 * batch), 1, 28, 28, generator=torch.Generator().manual_seed(0)
+        )
         data = pf.data.from_arrays((255 * pixels).to(torch.uint8))
         recipe = pf.recipes.flow(data.space, network="unet")
-        recipe = replace(recipe, training=replace(recipe.training, batch=batch, precision="float32"))
+        recipe = replace(
+            recipe, training=replace(recipe.training, batch=batch, precision="float32")
+        )
         self.folder = tempfile.TemporaryDirectory()
         out = Path(self.folder.name) / "run"
         self.trainer = prepare(recipe, data, steps=10**6, checkpoint_every=10**6, out=out)
@@ -128,7 +136,9 @@ def measure(scene: str, given: argparse.Namespace) -> list[dict]:
     spins = list(dict.fromkeys([runtime.SPINS, *filter(None, given.spins.split(","))]))
     start = Inside if given.smoke else Process
     trainings = {
-        name: start(environment, batch) for name, environment in ways(spins).items() if name in given.ways or not given.ways
+        name: start(environment, batch)
+        for name, environment in ways(spins).items()
+        if name in given.ways or not given.ways
     }
     try:
         for training in trainings.values():
@@ -136,17 +146,35 @@ def measure(scene: str, given: argparse.Namespace) -> list[dict]:
         with beside(others):
             for name, training in trainings.items():
                 training.turn(MEASURING if name == "pushforward" and not given.smoke else 1)
-            turns = [{name: training.turn(given.steps) for name, training in trainings.items()} for _ in range(given.turns)]
+            turns = [
+                {name: training.turn(given.steps) for name, training in trainings.items()}
+                for _ in range(given.turns)
+            ]
     finally:
         for training in trainings.values():
             training.end()
     rows = []
     for name in trainings:
         times = [second for part in turns for second in part[name]["seconds"]]
-        ratios = sorted(sum(part["default"]["seconds"]) / sum(part[name]["seconds"]) for part in turns)
-        facts = {"scene": scene, "way": name, "batch": batch, "threads": turns[-1][name]["threads"][-1], "bar": bar}
+        ratios = sorted(
+            sum(part["default"]["seconds"]) / sum(part[name]["seconds"]) for part in turns
+        )
+        facts = {
+            "scene": scene,
+            "way": name,
+            "batch": batch,
+            "threads": turns[-1][name]["threads"][-1],
+            "bar": bar,
+        }
         ratio = {"median": statistics.median(ratios), "lowest": ratios[0], "highest": ratios[-1]}
-        rows.append({**facts, "images_per_second": batch / statistics.median(times), "ratio": ratio, "seconds": times})
+        rows.append(
+            {
+                **facts,
+                "images_per_second": batch / statistics.median(times),
+                "ratio": ratio,
+                "seconds": times,
+            }
+        )
     return rows
 
 
@@ -156,13 +184,21 @@ def main(words: list[str]) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--turns", type=int, default=6, help="turns of each way (default 6)")
     parser.add_argument("--steps", type=int, default=2, help="steps in a turn (default 2)")
-    parser.add_argument("--spins", default="", help="other values of GOMP_SPINCOUNT, with all threads, separated by commas")
+    parser.add_argument(
+        "--spins",
+        default="",
+        help="other values of GOMP_SPINCOUNT, with all threads, separated by commas",
+    )
     parser.add_argument("--only", choices=SCENES, help="one scene alone")
-    parser.add_argument("--ways", nargs="*", default=[], help="these ways alone, default among them")
+    parser.add_argument(
+        "--ways", nargs="*", default=[], help="these ways alone, default among them"
+    )
     parser.add_argument("--batch", type=int, help="images of a step (default: the scene's)")
     parser.add_argument("--write", action="store_true", help="write results/threads.md")
     parser.add_argument("--child", type=int, help=argparse.SUPPRESS)
-    given = parsed(parser, words, turns=1, steps=1, only="quiet", ways=["default", "pushforward"], batch=2)
+    given = parsed(
+        parser, words, turns=1, steps=1, only="quiet", ways=["default", "pushforward"], batch=2
+    )
     if given.child:
         return child(given.child)
     rows = [row for scene in SCENES if given.only in (None, scene) for row in measure(scene, given)]
@@ -173,7 +209,17 @@ def main(words: list[str]) -> None:
         where = f"{WORDS[row['scene']]}, batch {row['batch']}"
         bar = f"{row['bar']:g}" if row["way"] == "pushforward" else ""
         rate = f"{row['images_per_second']:.0f}"
-        lines.append([where, row["way"], str(row["threads"]), rate, f"{row['ratio']['median']:.2f}", spread, bar])
+        lines.append(
+            [
+                where,
+                row["way"],
+                str(row["threads"]),
+                rate,
+                f"{row['ratio']['median']:.2f}",
+                spread,
+                bar,
+            ]
+        )
     text = table(head, lines)
     text += f"\n\nMedians over {given.turns} turns of {given.steps} steps each, float32; {CORES} cores. "
     text += f"pushforward sets GOMP_SPINCOUNT={runtime.SPINS} and measures the number of threads in its first steps."

@@ -40,7 +40,12 @@ PUBLISHED = {
     "c2ot": "W2^2 .072 (one step), .050 (adaptive)",
     "c2ot labelled": "W2^2 .048 (one step), .018 (adaptive)",
 }
-FLOORS = {"8gaussians": "W2 .56", "8gaussians independent": "W2 .56", "moons": "W2 .21", "scurve": "W2 .25"}
+FLOORS = {
+    "8gaussians": "W2 .56",
+    "8gaussians independent": "W2 .56",
+    "moons": "W2 .21",
+    "scurve": "W2 .25",
+}
 
 
 def recipe(space: Any, group: int, reuse: int, source: Any, independent: bool = False) -> Recipe:
@@ -60,7 +65,9 @@ def recipe(space: Any, group: int, reuse: int, source: Any, independent: bool = 
 
 def in_the_planes_units(data: Any, unit: float) -> Any:
     """One scale for both columns, as in the papers: noise is N(0, 1) in the data's own units, and distances are the plane's."""
-    return dataclasses.replace(data, space=dataclasses.replace(data.space, mean=(0.0, 0.0), std=(unit, unit)))
+    return dataclasses.replace(
+        data, space=dataclasses.replace(data.space, mean=(0.0, 0.0), std=(unit, unit))
+    )
 
 
 def w2(x: torch.Tensor, y: torch.Tensor) -> float:
@@ -70,17 +77,31 @@ def w2(x: torch.Tensor, y: torch.Tensor) -> float:
         return float(distances[linear_sum_assignment(distances)].mean())
     import ot
 
-    return float(ot.emd2([], [], ot.dist(x.double().numpy(), y.double().numpy()), numItermax=10_000_000))
+    return float(
+        ot.emd2([], [], ot.dist(x.double().numpy(), y.double().numpy()), numItermax=10_000_000)
+    )
 
 
 def from_noise(name: str, seconds: float, seed: int, pairs: int, moved: int) -> dict[str, Any]:
     data = in_the_planes_units(load(name.split()[0], limit=10_000), 1.0)
-    run = train(functools.partial(recipe, data.space, 512, 16, None, name.endswith("independent")), data, seed, seconds=seconds)
+    run = train(
+        functools.partial(recipe, data.space, 512, 16, None, name.endswith("independent")),
+        data,
+        seed,
+        seconds=seconds,
+    )
     flow, held_out = run.transport, data.held_out.data_units()
     parts = min(10, len(held_out) // pairs)
-    both = [(flow.sample(pairs, seed=(i + 1) * 1_000_000), held_out[i * pairs : (i + 1) * pairs]) for i in range(parts)]
+    both = [
+        (flow.sample(pairs, seed=(i + 1) * 1_000_000), held_out[i * pairs : (i + 1) * pairs])
+        for i in range(parts)
+    ]
     row = {"data": name, "seed": seed, "W2": float(np.mean([w2(x, y) ** 0.5 for x, y in both]))}
-    row |= {"NPE": transport_cost(flow, data, moved // 5), "steps": run.state["step"], "seconds": run.state["seconds"]}
+    row |= {
+        "NPE": transport_cost(flow, data, moved // 5),
+        "steps": run.state["step"],
+        "seconds": run.state["seconds"],
+    }
     print(row, flush=True)
     return row
 
@@ -93,7 +114,11 @@ def from_gaussians(labelled: bool, seconds: float, seed: int, moved: int) -> dic
     start = space.to_model(load("8gaussians-c2ot").held_out.data_units()[:moved])
     held_out = data.held_out
     y = held_out.data_units()[:moved]
-    condition = None if held_out.labels is None or not labelled else {"label": torch.from_numpy(held_out.labels[:moved])}
+    condition = (
+        None
+        if held_out.labels is None or not labelled
+        else {"label": torch.from_numpy(held_out.labels[:moved])}
+    )
     row: dict[str, Any] = {"data": "c2ot labelled" if labelled else "c2ot", "seed": seed}
     for label, solver, steps in (("one step", Euler(), 1), ("100 Heun steps", Heun(), 100)):
         with torch.no_grad():
@@ -117,11 +142,25 @@ def main(words: list[str]) -> None:
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--only", nargs="*", default=list(PUBLISHED))
     parser.add_argument("--pairs", type=int, default=1_000, help="samples of a distance, ten times")
-    parser.add_argument("--moved", type=int, default=10_000, help="held-out examples that are moved; a fifth of them for NPE")
+    parser.add_argument(
+        "--moved",
+        type=int,
+        default=10_000,
+        help="held-out examples that are moved; a fifth of them for NPE",
+    )
     parser.add_argument("--jobs", type=int, default=2)
-    given = parsed(parser, words, seconds=0.02, seeds=1, only=["8gaussians", "c2ot labelled"], pairs=30, moved=100)
+    given = parsed(
+        parser,
+        words,
+        seconds=0.02,
+        seeds=1,
+        only=["8gaussians", "c2ot labelled"],
+        pairs=30,
+        moved=100,
+    )
     cases = [
-        (name, given.seconds, seed, given.pairs, given.moved) for name, seed in itertools.product(given.only, range(given.seeds))
+        (name, given.seconds, seed, given.pairs, given.moved)
+        for name, seed in itertools.product(given.only, range(given.seeds))
     ]
     rows = each(run_case, cases, given.jobs)
     body = []
@@ -132,11 +171,27 @@ def main(words: list[str]) -> None:
         steps = f"{np.mean([row['steps'] for row in mine]):,.0f}"
         seconds = f"{np.mean([row['seconds'] for row in mine]):.0f}"
         body.append(
-            [name, *cells, steps, seconds, PUBLISHED[name], FLOORS.get(name, "W2^2 .016 (10,000 true samples against as many)")]
+            [
+                name,
+                *cells,
+                steps,
+                seconds,
+                PUBLISHED[name],
+                FLOORS.get(name, "W2^2 .016 (10,000 true samples against as many)"),
+            ]
         )
-    text = table(["from, to", "", "", "steps", "seconds", "published", "floor (true samples)"], body)
+    text = table(
+        ["from, to", "", "", "steps", "seconds", "published", "floor (true samples)"], body
+    )
     text += "\n\nBars: 8gaussians W2 .80, NPE .018; c2ot in one step W2^2 .04, labelled .03."
-    write("transport_2d", "Two-dimensional transport", text, rows, seeds=given.seeds, seconds=given.seconds)
+    write(
+        "transport_2d",
+        "Two-dimensional transport",
+        text,
+        rows,
+        seeds=given.seeds,
+        seconds=given.seconds,
+    )
 
 
 if __name__ == "__main__":

@@ -46,7 +46,8 @@ def theirs(space: pf.data.Space, lr: float) -> pf.Recipe:
     """The recipe with their network, in the precision that it is fastest in."""
     recipe = seeded(lambda: pf.recipes.flow(space, network=Diffusers()), 0)
     return dataclasses.replace(
-        recipe, training=dataclasses.replace(recipe.training, precision="float32", lr=lr, optimizer="muon")
+        recipe,
+        training=dataclasses.replace(recipe.training, precision="float32", lr=lr, optimizer="muon"),
     )
 
 
@@ -62,7 +63,12 @@ def main(words: list[str]) -> None:
     rates = (rate,) if given.smoke else (rate, rate / 3)
     models = {"ours": ours, **{f"diffusers, rate {lr:g}": theirs(data.space, lr) for lr in rates}}
     folder, options = tempfile.mkdtemp(), {"seconds": given.seconds, "progress": pf.Progress(60)}
-    runs = train_in_turns([prepare(recipe, data, out=f"{folder}/{i}", **options) for i, recipe in enumerate(models.values())])
+    runs = train_in_turns(
+        [
+            prepare(recipe, data, out=f"{folder}/{i}", **options)
+            for i, recipe in enumerate(models.values())
+        ]
+    )
     judge = Judge(data, given.n, 1)
     rows, body = [], []
     for (name, recipe), run in zip(models.items(), runs, strict=True):
@@ -76,7 +82,13 @@ def main(words: list[str]) -> None:
     body.append(["no network", "", *(f"{base[m].value:.4g}" for m in NAMES)])
     text = table(["network", "steps", *NAMES], body)
     text += f"\n\n{given.seconds:g} s of training each in turns, n = {given.n}, one training, one sampling."
-    write("unet_quality", "Equal seconds with our U-Net and with diffusers'", text, rows, seconds=given.seconds)
+    write(
+        "unet_quality",
+        "Equal seconds with our U-Net and with diffusers'",
+        text,
+        rows,
+        seconds=given.seconds,
+    )
 
 
 if __name__ == "__main__":

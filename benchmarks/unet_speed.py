@@ -32,7 +32,11 @@ SHAPE = (1, 28, 28)
 
 
 def training_step(
-    network: nn.Module, call: Callable[[Tensor, Tensor], Tensor], batch: int, bf16: bool, optimizer: str
+    network: nn.Module,
+    call: Callable[[Tensor, Tensor], Tensor],
+    batch: int,
+    bf16: bool,
+    optimizer: str,
 ) -> Callable:
     """One training step of a network as a function without arguments."""
     player = Player(network, "network", pf.Training(lr=1e-4, optimizer=optimizer, clip=None))
@@ -68,7 +72,11 @@ def models(batch: int) -> tuple[dict[str, Callable], dict[str, int]]:
     ours = UNet.sized("small", shape=SHAPE).to(memory_format=torch.channels_last)
     plain = UNet.sized("small", shape=SHAPE).to(memory_format=torch.channels_last)
     theirs = diffusers_unet()
-    steps = {"diffusers": training_step(theirs, lambda x, t: theirs(x, 1000 * t).sample, batch, False, "adamw")}
+    steps = {
+        "diffusers": training_step(
+            theirs, lambda x, t: theirs(x, 1000 * t).sample, batch, False, "adamw"
+        )
+    }
     steps["ours, float32"] = training_step(plain, plain, batch, False, "muon")
     if resolve_precision("auto", "cpu") == "bfloat16":
         steps["ours, bfloat16"] = training_step(ours, ours, batch, True, "muon")
@@ -96,13 +104,19 @@ def measure(turns: int, batch: int) -> dict:
     ratios = {}
     for name in steps:
         pairs = sorted(a / b for a, b in zip(seconds["diffusers"], seconds[name], strict=True))
-        ratios[name] = {"median": statistics.median(pairs), "lowest": pairs[0], "highest": pairs[-1]}
+        ratios[name] = {
+            "median": statistics.median(pairs),
+            "lowest": pairs[0],
+            "highest": pairs[-1],
+        }
     return {
         "threads": torch.get_num_threads(),
         "batch": batch,
         "turns": turns,
         "parameters": counts,
-        "images_per_second": {name: batch / statistics.median(times) for name, times in seconds.items()},
+        "images_per_second": {
+            name: batch / statistics.median(times) for name, times in seconds.items()
+        },
         "ratio_to_diffusers": ratios,
     }
 

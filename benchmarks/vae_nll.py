@@ -43,7 +43,11 @@ PART = 1_000
 
 def textbook(layers: int, importance: int) -> Callable[[pf.data.Space], pf.Recipe]:
     """Burda et al.'s networks: 200 tanh twice, a code of 50; or of 100 below and 50 above."""
-    settings: dict[str, Any] = {"network": "textbook", "importance_samples": importance, "dreg": importance > 1}
+    settings: dict[str, Any] = {
+        "network": "textbook",
+        "importance_samples": importance,
+        "dreg": importance > 1,
+    }
     if layers == 1:
         return lambda space: pf.recipes.vae(space, latent_size=50, **settings)
     return lambda space: pf.recipes.hvae(space, latent_size=100, upper_size=50, **settings)
@@ -58,7 +62,9 @@ def convolutional(layers: int) -> Callable[[pf.data.Space], pf.Recipe]:
         decoder = Decoder(space.shape, latent=latent, width=16, stem=2)
         if layers == 1:
             return pf.recipes.vae(space, encoder=encoder, decoder=decoder, latent_size=latent)
-        return pf.recipes.hvae(space, encoder=encoder, decoder=decoder, latent_size=latent, upper_size=32, dreg=False)
+        return pf.recipes.hvae(
+            space, encoder=encoder, decoder=decoder, latent_size=latent, upper_size=32, dreg=False
+        )
 
     return recipe
 
@@ -83,14 +89,31 @@ def main(words: list[str]) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--models", nargs="*", default=list(MODELS), choices=list(MODELS))
     parser.add_argument("--seconds", type=float, default=3600.0, help="of training, each")
-    parser.add_argument("--every", type=float, default=600.0, help="seconds of training between points of the curve")
+    parser.add_argument(
+        "--every", type=float, default=600.0, help="seconds of training between points of the curve"
+    )
     parser.add_argument("--codes", type=int, default=5000, help="for each test digit")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--jobs", type=int, default=2, help="trainings at a time, one thread each; 1: one with all threads")
+    parser.add_argument(
+        "--jobs",
+        type=int,
+        default=2,
+        help="trainings at a time, one thread each; 1: one with all threads",
+    )
     parser.add_argument("--runs", default="runs/nll-benchmark", help="folder of the runs")
-    given = parsed(parser, words, models=["textbook-1-k50", "convolutional-2"], seconds=0.02, every=0.01, codes=2, jobs=1)
+    given = parsed(
+        parser,
+        words,
+        models=["textbook-1-k50", "convolutional-2"],
+        seconds=0.02,
+        every=0.01,
+        codes=2,
+        jobs=1,
+    )
     cases = [(name, given) for name in given.models]
-    rows = each(run_case, cases, given.jobs) if given.jobs > 1 else [run_case(*case) for case in cases]
+    rows = (
+        each(run_case, cases, given.jobs) if given.jobs > 1 else [run_case(*case) for case in cases]
+    )
     report(measured(rows), given)
 
 
@@ -131,11 +154,21 @@ def scored(trainer: Trainer, data: pf.data.Dataset, codes: int) -> tuple[float, 
             rows = dataclasses.replace(data, held_out=Split(data.held_out.x[start : start + PART]))
             with network_precision(trainer.precision):
                 score = coded_bits(trainer.average.method, rows, codes=codes, seed=start)
-            part = {"n": score.n, **score.extra, "error": score.error * data.space.size * math.log(2)}
+            part = {
+                "n": score.n,
+                **score.extra,
+                "error": score.error * data.space.size * math.log(2),
+            }
             path.write_text(json.dumps(part) + "\n")
-            print(trainer.folder.name, f"digits from {start:,}: {part['nats']:.2f} ± {part['error']:.2f}", flush=True)
+            print(
+                trainer.folder.name,
+                f"digits from {start:,}: {part['nats']:.2f} ± {part['error']:.2f}",
+                flush=True,
+            )
         parts.append(json.loads(path.read_text()))
-    counts, means, errors = (np.array([part[key] for part in parts]) for key in ("n", "nats", "error"))
+    counts, means, errors = (
+        np.array([part[key] for part in parts]) for key in ("n", "nats", "error")
+    )
     mean, total = np.average(means, weights=counts), counts.sum()
     squares = (counts * (counts - 1) * errors**2 + counts * (means - mean) ** 2).sum()
     return float(mean), float(np.sqrt(squares / (total - 1) / total))
@@ -152,10 +185,16 @@ def measured(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 def watched(trainer: Trainer, data: Any, few_codes: int = FEW) -> None:
     """One more point of the curve, kept in the run's folder."""
     path, step = trainer.folder / "curve.json", trainer.clock.step
-    points = [point for point in (json.loads(path.read_text()) if path.exists() else []) if point["step"] < step]
+    points = [
+        point
+        for point in (json.loads(path.read_text()) if path.exists() else [])
+        if point["step"] < step
+    ]
     few = dataclasses.replace(data, held_out=Split(data.train.x[:WATCHED]))
     with network_precision(trainer.precision):
-        score = coded_bits(trainer.average.method, few, min(WATCHED, len(data.train)), codes=few_codes)
+        score = coded_bits(
+            trainer.average.method, few, min(WATCHED, len(data.train)), codes=few_codes
+        )
     points.append({"step": step, "seconds": trainer.clock.seconds, "nats": score.extra["nats"]})
     path.write_text(json.dumps(points) + "\n")
     print(trainer.folder.name, points[-1], flush=True)
@@ -170,16 +209,36 @@ def report(rows: list[dict[str, Any]], given: argparse.Namespace) -> None:
         origin = [row.get("precision", "float32"), row["processor"], row["commit"], row["date"]]
         body.append([*cells, f"{row['nats']:.2f} ± {row['error']:.2f}", f"{bar}", reached, *origin])
     body += [[f"{name}, published", "", "", "3,280", nats, *[""] * 6] for name, nats in PUBLISHED]
-    head = ["model", "seconds", "steps", "epochs", "nats of a test digit", "bar of its layers", "reached", "scored in"]
+    head = [
+        "model",
+        "seconds",
+        "steps",
+        "epochs",
+        "nats of a test digit",
+        "bar of its layers",
+        "reached",
+        "scored in",
+    ]
     text = table([*head, "processor", "commit", "date"], body)
     text += f"\n\n10,000 test digits binarised once, {given.codes:,} codes each; ± is the standard error over digits."
     text += f"\n\nWhile training ({WATCHED:,} training digits drawn once, {FEW} codes, averaged weights):\n\n"
     points = [(row["model"], point) for row in rows for point in row["curve"]]
     text += table(
         ["model", "seconds", "steps", "nats"],
-        [[name, f"{point['seconds']:.0f}", f"{point['step']:,}", f"{point['nats']:.2f}"] for name, point in points],
+        [
+            [name, f"{point['seconds']:.0f}", f"{point['step']:,}", f"{point['nats']:.2f}"]
+            for name, point in points
+        ],
     )
-    write("vae_nll", "MNIST, dynamically binarised: nats", text, rows, seconds=given.seconds, codes=given.codes, jobs=given.jobs)
+    write(
+        "vae_nll",
+        "MNIST, dynamically binarised: nats",
+        text,
+        rows,
+        seconds=given.seconds,
+        codes=given.codes,
+        jobs=given.jobs,
+    )
 
 
 if __name__ == "__main__":

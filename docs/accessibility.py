@@ -20,7 +20,9 @@ VIEWS = ((1440, False), (1440, True), (390, False))
 GRAVE = ("serious", "critical")
 
 
-def found(browser: Browser, axe: str, page: Path, width: int = 1440, dark: bool = False) -> dict[str, Any]:
+def found(
+    browser: Browser, axe: str, page: Path, width: int = 1440, dark: bool = False
+) -> dict[str, Any]:
     """What axe-core finds on a page.
 
     Returns:
@@ -32,7 +34,11 @@ def found(browser: Browser, axe: str, page: Path, width: int = 1440, dark: bool 
     browser.run(axe)
     answer = json.loads(browser.run("axe.run(document).then((result) => JSON.stringify(result))"))
     problems = [
-        {"id": rule["id"], "impact": rule["impact"], "where": [node["html"][:160] for node in rule["nodes"][:4]]}
+        {
+            "id": rule["id"],
+            "impact": rule["impact"],
+            "where": [node["html"][:160] for node in rule["nodes"][:4]],
+        }
         for rule in answer["violations"]
     ]
     unjudged = {rule["id"]: len(rule["nodes"]) for rule in answer["incomplete"]}
@@ -41,7 +47,9 @@ def found(browser: Browser, axe: str, page: Path, width: int = 1440, dark: bool 
 
 def main() -> None:
     """Print what was found."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("axe", type=Path, help="axe.min.js of axe-core")
     parser.add_argument("reports", type=Path, nargs="+")
     given = parser.parse_args()
@@ -56,10 +64,16 @@ def main() -> None:
                 problems = result["problems"]
                 grave += sum(problem["impact"] in GRAVE for problem in problems)
                 view = f"{page}, {width} px, {'dark' if dark else 'light'}"
-                print(f"{view}: {result['passed']} rules hold, {len(problems)} do not; not judged: {result['open'] or 'none'}")
+                print(
+                    f"{view}: {result['passed']} rules hold, {len(problems)} do not; not judged: {result['open'] or 'none'}"
+                )
                 for problem in problems:
-                    print(f"  {problem['impact']}: {problem['id']}", *problem["where"], sep="\n    ")
-        print(f"{grave} serious or critical problems, {len(browser.requests)} requests, {len(browser.errors)} console errors")
+                    print(
+                        f"  {problem['impact']}: {problem['id']}", *problem["where"], sep="\n    "
+                    )
+        print(
+            f"{grave} serious or critical problems, {len(browser.requests)} requests, {len(browser.errors)} console errors"
+        )
         if grave or browser.requests or browser.errors:
             raise SystemExit(1)
 

@@ -64,15 +64,29 @@ class Browser:
     def __init__(self) -> None:
         chromium = binary()
         if chromium is None:
-            raise FileNotFoundError("There is no chromium here: install it, such as by apt-get install chromium.")
+            raise FileNotFoundError(
+                "There is no chromium here: install it, such as by apt-get install chromium."
+            )
         self.requests: list[str] = []
         self.errors: list[str] = []
         self._folder = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
         child_reads, self._write = os.pipe()
         self._read, child_writes = os.pipe()
-        command = [chromium, *FLAGS, f"--user-data-dir={self._folder.name}", "--remote-debugging-pipe", "about:blank"]
+        command = [
+            chromium,
+            *FLAGS,
+            f"--user-data-dir={self._folder.name}",
+            "--remote-debugging-pipe",
+            "about:blank",
+        ]
         self._process = subprocess.Popen(
-            ["sh", "-c", f'exec "$@" 3</dev/fd/{child_reads} 4>/dev/fd/{child_writes}', "sh", *command],
+            [
+                "sh",
+                "-c",
+                f'exec "$@" 3</dev/fd/{child_reads} 4>/dev/fd/{child_writes}',
+                "sh",
+                *command,
+            ],
             pass_fds=(child_reads, child_writes),
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -81,7 +95,9 @@ class Browser:
         os.close(child_writes)
         self._buffer, self._number, self._session, self._loaded = b"", 0, "", 0
         target = self.send("Target.createTarget", url="about:blank")["targetId"]
-        self._session = self.send("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
+        self._session = self.send("Target.attachToTarget", targetId=target, flatten=True)[
+            "sessionId"
+        ]
         for domain in ("Page", "Runtime", "Log", "Network"):
             self.send(f"{domain}.enable")
 
@@ -149,9 +165,17 @@ class Browser:
             if not address.startswith(("data:", "file:", "about:", "blob:")):
                 self.requests.append(address)
         elif kind == "Runtime.exceptionThrown":
-            self.errors.append(str(given["exceptionDetails"].get("exception", {}).get("description", given["exceptionDetails"])))
+            self.errors.append(
+                str(
+                    given["exceptionDetails"]
+                    .get("exception", {})
+                    .get("description", given["exceptionDetails"])
+                )
+            )
         elif kind == "Runtime.consoleAPICalled" and given["type"] in ("error", "warning", "assert"):
-            self.errors.append(" ".join(str(part.get("value", part.get("description"))) for part in given["args"]))
+            self.errors.append(
+                " ".join(str(part.get("value", part.get("description"))) for part in given["args"])
+            )
         elif kind == "Log.entryAdded" and given["entry"]["level"] in ("error", "warning"):
             self.errors.append(given["entry"]["text"])
 
@@ -168,14 +192,30 @@ class Browser:
         Raises:
             RuntimeError: If it throws.
         """
-        result = self.send("Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True, userGesture=True)
+        result = self.send(
+            "Runtime.evaluate",
+            expression=script,
+            returnByValue=True,
+            awaitPromise=True,
+            userGesture=True,
+        )
         if "exceptionDetails" in result:
-            raise RuntimeError(str(result["exceptionDetails"].get("exception", {}).get("description")))
+            raise RuntimeError(
+                str(result["exceptionDetails"].get("exception", {}).get("description"))
+            )
         return result["result"].get("value")
 
-    def resize(self, width: int, height: int, *, dark: bool = False, motion: bool = False, media: str = "") -> None:
+    def resize(
+        self, width: int, height: int, *, dark: bool = False, motion: bool = False, media: str = ""
+    ) -> None:
         """Set the window, the colours, whether things may move, and the medium ("print", or "" for a screen)."""
-        self.send("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=width < 600)
+        self.send(
+            "Emulation.setDeviceMetricsOverride",
+            width=width,
+            height=height,
+            deviceScaleFactor=1,
+            mobile=width < 600,
+        )
         features = [
             {"name": "prefers-color-scheme", "value": "dark" if dark else "light"},
             {"name": "prefers-reduced-motion", "value": "no-preference" if motion else "reduce"},
@@ -184,9 +224,24 @@ class Browser:
 
     def press(self, key: str) -> None:
         """Press a key where the focus is, such as ArrowRight."""
-        codes = {"ArrowLeft": 37, "ArrowUp": 38, "ArrowRight": 39, "ArrowDown": 40, "Home": 36, "End": 35, "Tab": 9, "Escape": 27}
+        codes = {
+            "ArrowLeft": 37,
+            "ArrowUp": 38,
+            "ArrowRight": 39,
+            "ArrowDown": 40,
+            "Home": 36,
+            "End": 35,
+            "Tab": 9,
+            "Escape": 27,
+        }
         for kind in ("rawKeyDown", "keyUp"):
-            self.send("Input.dispatchKeyEvent", type=kind, key=key, code=key, windowsVirtualKeyCode=codes.get(key, 0))
+            self.send(
+                "Input.dispatchKeyEvent",
+                type=kind,
+                key=key,
+                code=key,
+                windowsVirtualKeyCode=codes.get(key, 0),
+            )
 
     def click(self, selector: str, across: float = 0.5, down: float = 0.5) -> None:
         """Click into an element, at shares of its width and its height."""
@@ -201,7 +256,13 @@ class Browser:
     def picture(self, path: Path, whole: bool = False) -> None:
         """Write the window as PNG, or with ``whole`` the page down to 16,000 pixels."""
         size = self.send("Page.getLayoutMetrics")["cssContentSize"]
-        view = {"x": 0, "y": 0, "width": size["width"], "height": min(size["height"], PICTURED), "scale": 1}
+        view = {
+            "x": 0,
+            "y": 0,
+            "width": size["width"],
+            "height": min(size["height"], PICTURED),
+            "scale": 1,
+        }
         more = {"clip": view, "captureBeyondViewport": True} if whole else {}
         data = self.send("Page.captureScreenshot", format="png", **more)["data"]
         path.write_bytes(base64.b64decode(data))

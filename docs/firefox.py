@@ -21,7 +21,11 @@ __all__ = ["Firefox", "binary"]
 
 WAIT = 120.0
 """Seconds after which a browser that does not answer is given up."""
-SETTINGS = {"marionette.port": 0, "browser.shell.checkDefaultBrowser": False, "datareporting.policy.dataSubmissionEnabled": False}
+SETTINGS = {
+    "marionette.port": 0,
+    "browser.shell.checkDefaultBrowser": False,
+    "datareporting.policy.dataSubmissionEnabled": False,
+}
 
 
 def binary() -> str | None:
@@ -40,16 +44,31 @@ class Firefox:
     def __init__(self) -> None:
         firefox = binary()
         if firefox is None:
-            raise FileNotFoundError("There is no firefox here: install it, such as by apt-get install firefox-esr.")
+            raise FileNotFoundError(
+                "There is no firefox here: install it, such as by apt-get install firefox-esr."
+            )
         self._folder = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
         profile = Path(self._folder.name)
-        lines = [f"user_pref({json.dumps(name)}, {json.dumps(value)});" for name, value in SETTINGS.items()]
+        lines = [
+            f"user_pref({json.dumps(name)}, {json.dumps(value)});"
+            for name, value in SETTINGS.items()
+        ]
         (profile / "user.js").write_text("\n".join(lines))
-        command = [firefox, "--headless", "--no-remote", "--marionette", "--profile", str(profile), "about:blank"]
+        command = [
+            firefox,
+            "--headless",
+            "--no-remote",
+            "--marionette",
+            "--profile",
+            str(profile),
+            "about:blank",
+        ]
         environment = {**os.environ, "HOME": str(profile)}
         quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
         self._process = subprocess.Popen(command, env=environment, **quiet)
-        self._socket = socket.create_connection(("127.0.0.1", self._port(profile / "MarionetteActivePort")), timeout=WAIT)
+        self._socket = socket.create_connection(
+            ("127.0.0.1", self._port(profile / "MarionetteActivePort")), timeout=WAIT
+        )
         self._stream, self._number = self._socket.makefile("rb"), 0
         self._received()
         self.send("WebDriver:NewSession")

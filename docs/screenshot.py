@@ -18,7 +18,9 @@ WITHOUT_TABLES = "document.head.insertAdjacentHTML('beforeend', '<style>#scoreca
 
 def main() -> None:
     """Draw the picture."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("report", type=Path)
     parser.add_argument("picture", type=Path)
     parser.add_argument("--width", type=int, default=1165)
@@ -28,7 +30,9 @@ def main() -> None:
     parser.add_argument("--whole", action="store_true")
     given = parser.parse_args()
     if not given.report.is_file():
-        raise SystemExit(f"There is no file {given.report}. Name the report.html that compare, report or demo wrote.")
+        raise SystemExit(
+            f"There is no file {given.report}. Name the report.html that compare, report or demo wrote."
+        )
     try:
         browser = Browser()
     except FileNotFoundError as error:

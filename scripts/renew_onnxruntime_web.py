@@ -31,7 +31,9 @@ def downloaded(version: str) -> tuple[dict[str, Any], dict[str, bytes]]:
         (said,) = json.loads(subprocess.run(npm, capture_output=True, text=True, check=True).stdout)
         with tarfile.open(Path(folder) / said["filename"]) as archive:
             members = {name: archive.extractfile(f"package/dist/{name}") for name in FILES}
-            return said, {name: member.read() for name, member in members.items() if member is not None}
+            return said, {
+                name: member.read() for name, member in members.items() if member is not None
+            }
 
 
 def sha256(content: bytes) -> str:
@@ -44,7 +46,12 @@ def renew(version: str) -> None:
     said, files = downloaded(version)
     packed = {name: gzip.compress(content, 9, mtime=0) for name, content in files.items()}
     hashes = {
-        name: {"sha256": sha256(files[name]), "packed": f"{name}.gz", "packed_sha256": sha256(packed[name])} for name in FILES
+        name: {
+            "sha256": sha256(files[name]),
+            "packed": f"{name}.gz",
+            "packed_sha256": sha256(packed[name]),
+        }
+        for name in FILES
     }
     facts = {
         "name": NAME,
@@ -63,12 +70,18 @@ def differing() -> list[str]:
     """The names of files that are not those of their version on npm."""
     facts = json.loads(FACTS.read_text(encoding="utf-8"))
     _, files = downloaded(facts["version"])
-    return [name for name in FILES if gzip.decompress((FOLDER / f"{name}.gz").read_bytes()) != files[name]]
+    return [
+        name
+        for name in FILES
+        if gzip.decompress((FOLDER / f"{name}.gz").read_bytes()) != files[name]
+    ]
 
 
 def main() -> None:
     """Renew or check."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("version", nargs="?", default="latest")
     parser.add_argument("--check", action="store_true")
     given = parser.parse_args()

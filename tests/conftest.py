@@ -7,7 +7,9 @@ import importlib
 import os
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-os.environ.setdefault("TORCH_FAKE_TENSOR_DISPATCH_CACHE", "0")  # costs small programs of torch.export more than it saves
+os.environ.setdefault(
+    "TORCH_FAKE_TENSOR_DISPATCH_CACHE", "0"
+)  # costs small programs of torch.export more than it saves
 
 import pytest
 
@@ -28,7 +30,12 @@ QUICK = {
     "extractors.classifier": {"SEEN": 2000},
     "evaluation.scores": {"REDRAWS": 3},
     "evaluation.models": {"SHOWN": {False: 9, True: 100}},
-    "evaluation.pictures": {"SHOWN": {False: 9, True: 100}, "FORMING": {False: 4, True: 60}, "JUDGED": 50, "TRACED": TRACED},
+    "evaluation.pictures": {
+        "SHOWN": {False: 9, True: 100},
+        "FORMING": {False: 4, True: 60},
+        "JUDGED": 50,
+        "TRACED": TRACED,
+    },
     "evaluation.evaluator": {"CURVE_STEPS": (1, 4)},
     "evaluation.timing": {"TURNS": 1, "TURN_SECONDS": 0.01},
     "evaluation.plans": {"LEAST": 1e6, "FEWEST": 20, "PROBED": 20},

@@ -30,7 +30,10 @@ class Matched(Method):
 
     def losses(self, batch: Batch, now: Now) -> Iterator[tuple[str, Tensor]]:
         x = self.student(now.draws.normal(self.space.shape), None, batch.condition)
-        t, z = now.draws.stream("times").uniform() * 0.8 + 0.1, now.draws.stream("noise").normal(self.space.shape)
+        t, z = (
+            now.draws.stream("times").uniform() * 0.8 + 0.1,
+            now.draws.stream("noise").normal(self.space.shape),
+        )
         shaped = t.reshape(-1, *(1,) * len(self.space.shape))
         x_t = (1 - shaped) * x + shaped * z
         learned = self.second.predict("data", x_t.detach(), t, batch.condition)
@@ -52,6 +55,18 @@ def distilled(space: Space, size: str = "small", *, teacher: Flow, width: int = 
         teacher: A flow that has learned the data.
         width: Not used.
     """
-    student = Reshaped(MLP.sized(size, shape=space.shape, outputs=space.size, conditions=space.conditions, times=0), space.shape)
-    second = Denoiser(MLP.sized(size, shape=space.shape, conditions=space.conditions), Linear(), "velocity", space)
-    return Recipe(Matched(student, second, teacher, space), Training(batch=64), "distilled", "distribution matching")
+    student = Reshaped(
+        MLP.sized(
+            size, shape=space.shape, outputs=space.size, conditions=space.conditions, times=0
+        ),
+        space.shape,
+    )
+    second = Denoiser(
+        MLP.sized(size, shape=space.shape, conditions=space.conditions), Linear(), "velocity", space
+    )
+    return Recipe(
+        Matched(student, second, teacher, space),
+        Training(batch=64),
+        "distilled",
+        "distribution matching",
+    )

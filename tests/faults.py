@@ -54,7 +54,9 @@ def main(parts: list[str]) -> int:
     import torch  # noqa: F401
 
     faults = [(file, fault) for file, several in FAULTS.items() for fault in several]
-    faults = [(file, fault) for file, fault in faults if not parts or any(part in file for part in parts)]
+    faults = [
+        (file, fault) for file, fault in faults if not parts or any(part in file for part in parts)
+    ]
     waiting, survived = iter(faults), []
     with tempfile.TemporaryDirectory() as folder:
         copies = [Path(folder) / name for name in "ab"]
@@ -97,13 +99,24 @@ def planted(copy: Path, file: str, fault: Fault, pytest_main: Callable[[list[str
     finally:
         path.write_text(text)
     seconds = time.perf_counter() - started
-    print(f"{'caught' if caught else 'SURVIVED':9} {file}: {right!r} -> {wrong!r} ({seconds:.0f} s) {how}", flush=True)
+    print(
+        f"{'caught' if caught else 'SURVIVED':9} {file}: {right!r} -> {wrong!r} ({seconds:.0f} s) {how}",
+        flush=True,
+    )
     return caught
 
 
-def fails(copy: Path, modules: list[str], pytest_main: Callable[[list[str]], int]) -> tuple[bool, str]:
+def fails(
+    copy: Path, modules: list[str], pytest_main: Callable[[list[str]], int]
+) -> tuple[bool, str]:
     """Whether any test of these modules fails, and which did first; a module that cannot be imported proves nothing."""
-    words = ["-x", "-q", "-p", "no:cacheprovider", *(f"tests/test_{module}.py" for module in modules)]
+    words = [
+        "-x",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        *(f"tests/test_{module}.py" for module in modules),
+    ]
     output = copy / "output"
 
     def child() -> None:
@@ -126,7 +139,11 @@ def fails(copy: Path, modules: list[str], pytest_main: Callable[[list[str]], int
     process.join()
     if process.exitcode is None or process.exitcode < 0:
         return True, "a test hangs or kills its process"
-    first = [line for line in output.read_text().splitlines() if line.startswith(("FAILED tests", "ERROR tests"))]
+    first = [
+        line
+        for line in output.read_text().splitlines()
+        if line.startswith(("FAILED tests", "ERROR tests"))
+    ]
     imported = not any(line.startswith("ERROR") and "::" not in line for line in first)
     return process.exitcode == 1 and imported, first[0] if first else ""
 

@@ -34,7 +34,11 @@ def measured(values, every=50, **more):
     """A history: at each multiple of ``every`` one row, with the given modes held of 8 (or coverage, where below 1)."""
     rows = []
     for number, value in enumerate(values, 1):
-        measures = {"modes": 8, "modes_held": value, "coverage": value / 10} if isinstance(value, int) else {"coverage": value}
+        measures = (
+            {"modes": 8, "modes_held": value, "coverage": value / 10}
+            if isinstance(value, int)
+            else {"coverage": value}
+        )
         rows.append({"step": number * every, "health": {**measures, "frechet": 0.1, **more}})
     return rows
 
@@ -75,7 +79,11 @@ def test_what_is_a_collapse(values, begins):
 
 def test_a_collapse_that_comes_again_is_told_again_and_advice_fits_the_method():
     history = measured([*[0.8] * 5, *[0.1] * 5, 0.8, *[0.1] * 5])
-    assert alarms_of(history) == [("collapse", 500, False), ("collapse", 550, True), ("collapse", 800, False)]
+    assert alarms_of(history) == [
+        ("collapse", 500, False),
+        ("collapse", 550, True),
+        ("collapse", 800, False),
+    ]
     assert alarms(history)[0].advice == "lower lr"
 
 
@@ -108,14 +116,19 @@ def test_which_modes_are_missing(values, more, says):
     assert says is None or says in raised[0].advice
 
 
-@pytest.mark.parametrize(("accuracy", "word"), [(0.5, "lower gamma"), (0.56, "raise gamma"), (1.0, "raise gamma")])
+@pytest.mark.parametrize(
+    ("accuracy", "word"), [(0.5, "lower gamma"), (0.56, "raise gamma"), (1.0, "raise gamma")]
+)
 def test_a_critic_at_chance_needs_less_gamma(accuracy, word):
     (begin,) = alarms(measured([8] * 5 + [1] * 5, critic_accuracy=accuracy))
     assert word in begin.advice
 
 
 def played(steps, accuracy, gap, distance=lambda step: 0.1, coverage=lambda step: 0.5):
-    rows = [{"step": s, "health": {"critic_accuracy": accuracy(s), "logit_gap": gap(s)}} for s in range(1, steps + 1)]
+    rows = [
+        {"step": s, "health": {"critic_accuracy": accuracy(s), "logit_gap": gap(s)}}
+        for s in range(1, steps + 1)
+    ]
     for row in rows[49::50]:
         row["health"] |= {"frechet": distance(row["step"]), "coverage": coverage(row["step"])}
     return rows
@@ -137,15 +150,23 @@ def test_a_critic_that_wins_is_told_until_it_does_no_more():
         (played(900, lambda s: 1.0, lambda s: 5.0), None),  # neither large nor rising
         (played(900, lambda s: 1.0, lambda s: 20.0), 550),
         (played(900, lambda s: 1.0, lambda s: 19.9), None),
-        (played(900, lambda s: 1.0, lambda s: s / 100, distance=lambda s: math.exp(-s / 1000)), None),  # samples improve
+        (
+            played(900, lambda s: 1.0, lambda s: s / 100, distance=lambda s: math.exp(-s / 1000)),
+            None,
+        ),  # samples improve
         (played(900, lambda s: 1.0, lambda s: s / 100, coverage=lambda s: s / 1000), None),
-        (played(900, lambda s: 0.6 + 0.1 * math.sin(s), lambda s: 0.2 + s / 1e4), None),  # a sound game of pairs
+        (
+            played(900, lambda s: 0.6 + 0.1 * math.sin(s), lambda s: 0.2 + s / 1e4),
+            None,
+        ),  # a sound game of pairs
         (played(499, lambda s: 1.0, lambda s: 30.0 + s), None),
     ],
 )
 def test_when_a_critic_wins(history, begins):
     raised = alarms_of(history)
-    assert [alarm for alarm in raised if alarm[0] == "critic"] == ([] if begins is None else [("critic", begins, False)])
+    assert [alarm for alarm in raised if alarm[0] == "critic"] == (
+        [] if begins is None else [("critic", begins, False)]
+    )
 
 
 @pytest.mark.parametrize(
@@ -184,7 +205,13 @@ def test_a_resumed_run_raises_the_same_alarms(tmp_path, monkeypatch):
     monkeypatch.setattr(rules, "HOLDING", 20)
     monkeypatch.setitem(rules.RULES, "collapse", (rules.RULES["collapse"][0], 20))
     data = space_data((2,), labels=False, n=200)
-    make = lambda: Recipe(Fading(data.space), Training(batch=64, lr=0.1, schedule=Schedule(warmup=1, decay=0), weight_decay=0))  # noqa: E731
+
+    def make():
+        return Recipe(
+            Fading(data.space),
+            Training(batch=64, lr=0.1, schedule=Schedule(warmup=1, decay=0), weight_decay=0),
+        )
+
     pf.fit(make(), data, steps=130, out=tmp_path / "whole")
     run = prepare(make(), data, steps=130, out=tmp_path / "cut")
     for stop in (50, 75):
@@ -213,8 +240,17 @@ class Exploding(Fading):
 def test_a_gap_that_runs_away_ends_the_run_and_keeps_the_checkpoint_before(tmp_path):
     data = space_data((2,), labels=False, n=200)
     with pytest.raises(Diverged, match=r"At step 83 .*run/checkpoints"):
-        pf.fit(Recipe(Exploding(data.space), Training(batch=64)), data, steps=200, out=tmp_path / "run", checkpoint_every=10)
-    assert [path.name for path in sorted((tmp_path / "run" / "checkpoints").glob("step_*"))] == ["step_000020", "step_000030"]
+        pf.fit(
+            Recipe(Exploding(data.space), Training(batch=64)),
+            data,
+            steps=200,
+            out=tmp_path / "run",
+            checkpoint_every=10,
+        )
+    assert [path.name for path in sorted((tmp_path / "run" / "checkpoints").glob("step_*"))] == [
+        "step_000020",
+        "step_000030",
+    ]
     last = log_of(tmp_path / "run")[-1]
     assert (last["step"], [alarm["kind"] for alarm in last["alarm"]]) == (83, ["divergence"])
 
@@ -222,12 +258,18 @@ def test_a_gap_that_runs_away_ends_the_run_and_keeps_the_checkpoint_before(tmp_p
 def history(active, units=16, steps=1200, **more):
     """One row a step; ``active`` is a number or a function of the step."""
     of = active if callable(active) else lambda step: active
-    return [{"step": step, "health": {"active_units": of(step), "units": units, **more}} for step in range(1, steps + 1)]
+    return [
+        {"step": step, "health": {"active_units": of(step), "units": units, **more}}
+        for step in range(1, steps + 1)
+    ]
 
 
 def used(codes, size, steps=1200):
     of = codes if callable(codes) else lambda step: codes
-    return [{"step": step, "health": {"perplexity": of(step), "book": size}} for step in range(1, steps + 1)]
+    return [
+        {"step": step, "health": {"perplexity": of(step), "book": size}}
+        for step in range(1, steps + 1)
+    ]
 
 
 def told(rows):
@@ -243,7 +285,10 @@ def told(rows):
         (history(1, units=4), []),
         (history(0, units=4), [("posterior", 501, False)]),
         (history(lambda step: 0 if step < 400 else 16), []),
-        (history(lambda step: 0 if step < 700 else 16), [("posterior", 501, False), ("posterior", 700, True)]),
+        (
+            history(lambda step: 0 if step < 700 else 16),
+            [("posterior", 501, False), ("posterior", 700, True)],
+        ),
         (history(6, beta=4.0), [("regularised", 501, False)]),
         (history(6, beta=1.0), []),
         (history(9, beta=4.0), []),
@@ -253,7 +298,10 @@ def told(rows):
         (used(2.0, 8), [("book", 501, False)]),
         (used(2.1, 8), []),
         (used(lambda step: 3.0 if step < 400 else 90.0, 256), []),
-        (used(lambda step: 3.0 if step < 700 else 90.0, 256), [("book", 501, False), ("book", 700, True)]),
+        (
+            used(lambda step: 3.0 if step < 700 else 90.0, 256),
+            [("book", 501, False), ("book", 700, True)],
+        ),
     ],
 )
 def test_when_a_code_is_silent(rows, wanted):
@@ -264,7 +312,9 @@ MEAN, VARIANCE = 0.3, 0.25
 
 
 def marks(values, name="disagreement", every=100):
-    return [{"step": number * every, "health": {name: value}} for number, value in enumerate(values, 1)]
+    return [
+        {"step": number * every, "health": {name: value}} for number, value in enumerate(values, 1)
+    ]
 
 
 def test_jumps_that_disagree_for_1000_steps_are_told_until_they_agree():
@@ -277,7 +327,10 @@ def test_jumps_that_disagree_for_1000_steps_are_told_until_they_agree():
 
 
 def losses(equal, apart, steps=600):
-    return [{"step": s, "health": {"diagonal_loss": equal, "off_diagonal_loss": apart(s)}} for s in range(1, steps + 1)]
+    return [
+        {"step": s, "health": {"diagonal_loss": equal, "off_diagonal_loss": apart(s)}}
+        for s in range(1, steps + 1)
+    ]
 
 
 @pytest.mark.parametrize(
@@ -309,7 +362,11 @@ def sizes(low, middle, high, count=8):
         (sizes(0.01, 0.02, 0.2), None),
         (sizes(1.5, 2.0, 2.9), None),
         (sizes(9.0, 9.0, 9.0, count=5), None),  # not for 500 steps
-        (sizes(9.0, 9.0, 9.0, count=3) + [dict(row, step=row["step"] + 300) for row in sizes(0.0, 0.0, 0.0, count=5)], None),
+        (
+            sizes(9.0, 9.0, 9.0, count=3)
+            + [dict(row, step=row["step"] + 300) for row in sizes(0.0, 0.0, 0.0, count=5)],
+            None,
+        ),
         (sizes(None, None, None), None),
     ],
 )
@@ -346,7 +403,13 @@ def mapping(agreeing=True, rule=None, rows=90, centre=MEAN):
     rng = np.random.default_rng(0)
     x = (centre + VARIANCE**0.5 * rng.normal(size=(rows + 24, 2))).astype(np.float32)
     data = pf.data.from_arrays(x[:rows], held_out=x[rows:])
-    flow_map = FlowMap(Exact(agreeing), Linear(), "velocity", space, preconditioning=Preconditioning(scale_input=False))
+    flow_map = FlowMap(
+        Exact(agreeing),
+        Linear(),
+        "velocity",
+        space,
+        preconditioning=Preconditioning(scale_input=False),
+    )
     return Mapping(flow_map, rule), dataclasses.replace(data, space=space)
 
 
@@ -361,7 +424,9 @@ def test_an_exact_map_agrees_with_itself_and_a_velocity_does_not():
     flow = method.transport()
     first, second = (flow.with_solver("jump", steps)(jumps._starts[0]) for steps in (1, 2))
     spread = (first.var(0, correction=0).mean() + second.var(0, correction=0).mean()) / 2
-    assert measured["disagreement"] == pytest.approx(float(((first - second).square().mean() / spread).sqrt()), rel=1e-3)
+    assert measured["disagreement"] == pytest.approx(
+        float(((first - second).square().mean() / spread).sqrt()), rel=1e-3
+    )
     assert measured["disagreement"] > 0.1
     assert math.isnan(disagreement(torch.zeros(3, 2), torch.zeros(3, 2)))
 
@@ -374,9 +439,13 @@ def moment(method, data, step, progress=0.5):
 def test_targets_are_measured_over_velocities(factor):
     method, data = mapping(rule=Times(factor))
     measured = dict(Jumps(data, 512)._targets(moment(method, data, 50)))
-    assert measured == pytest.approx({f"target_size_{name}": factor for name in ("low", "middle", "high")}, rel=1e-5)
+    assert measured == pytest.approx(
+        {f"target_size_{name}": factor for name in ("low", "middle", "high")}, rel=1e-5
+    )
     method.stored = 0.6
-    assert dict(Jumps(data, 512)._targets(moment(method, data, 50))) == {}, "targets are stored states"
+    assert dict(Jumps(data, 512)._targets(moment(method, data, 50))) == {}, (
+        "targets are stored states"
+    )
 
 
 def test_measuring_a_map_changes_no_bit(tmp_path, monkeypatch):
@@ -390,7 +459,10 @@ def test_measuring_a_map_changes_no_bit(tmp_path, monkeypatch):
     mine, other = finals
     for group in mine:
         assert all(torch.equal(tensor, other[group][key]) for key, tensor in mine[group].items())
-    rows = [json.loads(line)["health"] for line in (tmp_path / "with" / "metrics.jsonl").read_text().splitlines()]
+    rows = [
+        json.loads(line)["health"]
+        for line in (tmp_path / "with" / "metrics.jsonl").read_text().splitlines()
+    ]
     assert ["disagreement" in row for row in rows] == [False, True] * 4
     assert ["frechet_4" in row for row in rows] == [False] * 7 + [True]
     assert all({"diagonal_loss", "off_diagonal_loss"} <= row.keys() for row in rows)

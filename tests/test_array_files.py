@@ -17,7 +17,9 @@ from pushforward.data.images.image_file import array_header
 from pushforward.errors import DataError
 
 
-@pytest.mark.parametrize("layout", ["last", "first", "gray", "float", "int64", "fortran", "big-endian float"])
+@pytest.mark.parametrize(
+    "layout", ["last", "first", "gray", "float", "int64", "fortran", "big-endian float"]
+)
 def test_images_in_every_layout(tmp_path, layout):
     x = picture(1, (25, 9, 8, 3))
     saved = {
@@ -35,7 +37,10 @@ def test_images_in_every_layout(tmp_path, layout):
     expected = x.transpose(0, 3, 1, 2)[:, : 1 if layout == "gray" else 3]
     key = expected[:, 0, 0, :4].copy().view(np.uint32).ravel()
     rows = rows_of(data)
-    assert np.array_equal(rows[np.argsort(rows[:, 0, 0, :4].copy().view(np.uint32).ravel())], expected[np.argsort(key)])
+    assert np.array_equal(
+        rows[np.argsort(rows[:, 0, 0, :4].copy().view(np.uint32).ravel())],
+        expected[np.argsort(key)],
+    )
     assert load(tmp_path / "x.npy").fingerprint == data.fingerprint
 
 
@@ -86,7 +91,10 @@ def nan_rows():
         ({"x": np.zeros((9, 2)), "label": np.full(9, np.nan)}, "label.*missing"),
         ({"x": np.zeros((40, 2)), "label": np.arange(40)}, "40 distinct values"),
         ({"x": np.zeros((9, 2)), "x_test": np.zeros((9, 3))}, r"\(3,\).*\(2,\)"),
-        ({"x": np.zeros((9, 2)), "label": np.array([Canary()] * 9, dtype=object)}, "Python objects"),
+        (
+            {"x": np.zeros((9, 2)), "label": np.array([Canary()] * 9, dtype=object)},
+            "Python objects",
+        ),
     ],
 )
 def test_arrays_that_are_refused(tmp_path, arrays, match):
@@ -98,7 +106,9 @@ def test_arrays_that_are_refused(tmp_path, arrays, match):
 
 def header(shape, kind="<f4"):
     out = io.BytesIO()
-    np.lib.format.write_array_header_1_0(out, {"descr": kind, "fortran_order": False, "shape": shape})
+    np.lib.format.write_array_header_1_0(
+        out, {"descr": kind, "fortran_order": False, "shape": shape}
+    )
     return out.getvalue()
 
 
@@ -141,7 +151,9 @@ def test_zip_bomb_is_refused_before_it_is_unpacked(tmp_path):
 
 @pytest.mark.parametrize("big", [2**24 + 1, 2**60 + 1, -(2**53) - 1])
 def test_whole_numbers_that_float32_rounds_are_refused(tmp_path, big):
-    (tmp_path / "t.csv").write_text("size,id\n" + "".join(f"{i},{i * 7}\n" for i in range(20)) + f"3,{big}\n")
+    (tmp_path / "t.csv").write_text(
+        "size,id\n" + "".join(f"{i},{i * 7}\n" for i in range(20)) + f"3,{big}\n"
+    )
     with pytest.raises(DataError, match=r'column "id", row 21.*Subtract'):
         load(tmp_path / "t.csv", table=False)
     np.save(tmp_path / "t.npy", np.array([[1, 2], [3, big], [4, 5]]))
@@ -169,7 +181,11 @@ def nothing_parsed():
 @pytest.mark.parametrize("version", [(1, 0), (2, 0)])
 @pytest.mark.parametrize("dtype", ["u1", "<f4", ">i8", "?", "<U5", [("a", "<f4"), ("b", "u1", 3)]])
 def test_a_header_says_what_numpy_reads_and_the_elements_follow(dtype, version):
-    for array in (np.zeros((3, 2), dtype), np.asfortranarray(np.zeros((2, 3), dtype)), np.zeros((), dtype)):
+    for array in (
+        np.zeros((3, 2), dtype),
+        np.asfortranarray(np.zeros((2, 3), dtype)),
+        np.zeros((), dtype),
+    ):
         file = written(array, version)
         header = array_header(file)
         assert header == (array.shape, array.flags.fnc, array.dtype)

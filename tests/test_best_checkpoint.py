@@ -39,7 +39,12 @@ def test_quality_counts_three_numbers_of_calls_alike():
 
 
 def test_the_best_in_one_call_is_not_the_best_where_two_calls_are_worse():
-    history = [row(200, 0.2, 0.2, 0.2), row(250, 0.01), row(400, 0.1, 0.1, 0.08), row(600, 0.08, 0.3, 0.1)]
+    history = [
+        row(200, 0.2, 0.2, 0.2),
+        row(250, 0.01),
+        row(400, 0.1, 0.1, 0.08),
+        row(600, 0.08, 0.3, 0.1),
+    ]
     best = best_of(history)
     assert (best.step, best.last) == (400, 600)
     assert "step 400 is the best by the geometric mean" in best.sentence
@@ -53,7 +58,13 @@ def test_the_best_in_one_call_is_not_the_best_where_two_calls_are_worse():
 @pytest.fixture
 def measured(monkeypatch):
     """Measurements of a map every second step, of which that at step 4 is the best."""
-    distances = {2: (0.3, 0.3, 0.3), 4: (0.2, 0.1, 0.1), 6: (0.1, 0.3, 0.1), 8: (0.1, 0.29, 0.1), 10: (0.2, 0.2, 0.2)}
+    distances = {
+        2: (0.3, 0.3, 0.3),
+        4: (0.2, 0.1, 0.1),
+        6: (0.1, 0.3, 0.1),
+        8: (0.1, 0.29, 0.1),
+        10: (0.2, 0.2, 0.2),
+    }
 
     def look(self, moment):
         return row(0, *distances[moment.step])["health"] if moment.step in distances else {}
@@ -68,7 +79,9 @@ def test_the_best_checkpoint_stays_and_is_read(measured, tmp_path, capsys):
     while plain.clock.step < 4:
         plain.advance(1e-9)
     plain.finish()
-    trainer = prepare(recipe_for("meanflow", DATA), DATA, steps=10, out=tmp_path / "run", checkpoint_every=3)
+    trainer = prepare(
+        recipe_for("meanflow", DATA), DATA, steps=10, out=tmp_path / "run", checkpoint_every=3
+    )
     trainer.advance()
     names = sorted(path.name for path in (tmp_path / "run" / "checkpoints").glob("step_*"))
     assert names == ["step_000004", "step_000009", "step_000010"]
@@ -76,9 +89,21 @@ def test_the_best_checkpoint_stays_and_is_read(measured, tmp_path, capsys):
     assert (best.state["step"], newest.state["step"]) == (4, 10)
     raw = pf.load(tmp_path / "run", checkpoint="best", raw=True), pf.load(plain.folder, raw=True)
     assert (raw[0].sample(4) == raw[1].sample(4)).all(), "weights are those of step 4"
-    words = ["sample", str(tmp_path / "run"), "--n", "2", "--checkpoint", "best", "--out", str(tmp_path / "x.csv"), "--json"]
+    words = [
+        "sample",
+        str(tmp_path / "run"),
+        "--n",
+        "2",
+        "--checkpoint",
+        "best",
+        "--out",
+        str(tmp_path / "x.csv"),
+        "--json",
+    ]
     assert main(words) == 0
-    rows = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    rows = [
+        json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
+    ]
     assert [r["step"] for r in rows] == list(range(1, 11))
     health, _ = health_of(newest)
     assert "step 4 is the best by the geometric mean" in health.best
@@ -89,7 +114,9 @@ def test_the_best_checkpoint_stays_and_is_read(measured, tmp_path, capsys):
 
 
 def test_a_killed_training_chooses_the_same_step(measured, tmp_path):
-    trainer = prepare(recipe_for("meanflow", DATA), DATA, steps=10, out=tmp_path / "run", checkpoint_every=1)
+    trainer = prepare(
+        recipe_for("meanflow", DATA), DATA, steps=10, out=tmp_path / "run", checkpoint_every=1
+    )
     while trainer.clock.step < 5:
         trainer.advance(1e-9)
     del trainer  # a kill
@@ -98,7 +125,10 @@ def test_a_killed_training_chooses_the_same_step(measured, tmp_path):
 
 
 def vae_run(step, active, samples=None, budget=None):
-    rows = [{"step": step, "health": {"active_units": active, "units": 2.0, "beta": 1.0}}, {"step": step}]
+    rows = [
+        {"step": step, "health": {"active_units": active, "units": 2.0, "beta": 1.0}},
+        {"step": step},
+    ]
     return SimpleNamespace(
         folder="runs/v",
         losses=lambda: rows,
@@ -110,7 +140,9 @@ def vae_run(step, active, samples=None, budget=None):
 
 def test_a_short_training_says_how_to_go_on():
     steps = {"steps": 26, "samples": None, "seconds": None}
-    assert closing_notes(vae_run(26, 2.0, budget=steps), 100)[0].endswith("pushforward resume runs/v --steps 2000")
+    assert closing_notes(vae_run(26, 2.0, budget=steps), 100)[0].endswith(
+        "pushforward resume runs/v --steps 2000"
+    )
     (note,) = closing_notes(vae_run(900, 2.0, samples=4_900), 1000)
     assert "900 steps, 4.9 passes" in note
     assert note.endswith("pushforward resume runs/v --budget 60s")
@@ -120,14 +152,38 @@ def test_a_short_training_says_how_to_go_on():
 
 def finish_run(coverage, recall, earlier=(1.0, 1.0), **state):
     """A finish of 600 steps whose guard has measured these shares of the start's at its end, and ``earlier`` at step 7."""
-    health = {"coverage_ratio": coverage, "coverage_limit": 0.97, "recall_ratio": recall, "recall_limit": 0.95}
-    alarm = {"kind": "variety", "over": False, "sentence": "recall has fallen; training ends with the weights of step 7"}
+    health = {
+        "coverage_ratio": coverage,
+        "coverage_limit": 0.97,
+        "recall_ratio": recall,
+        "recall_limit": 0.95,
+    }
+    alarm = {
+        "kind": "variety",
+        "over": False,
+        "sentence": "recall has fallen; training ends with the weights of step 7",
+    }
     return SimpleNamespace(
         folder="runs/f",
         method=None,
         losses=lambda: [
-            {"step": 7, "health": {"coverage_ratio": earlier[0], "coverage_limit": 0.97, "recall_ratio": earlier[1]}},
-            {"step": 599, "health": {"coverage_ratio": 0.5, "coverage_limit": 0.4, "recall_ratio": 0.5, "recall_limit": 0.4}},
+            {
+                "step": 7,
+                "health": {
+                    "coverage_ratio": earlier[0],
+                    "coverage_limit": 0.97,
+                    "recall_ratio": earlier[1],
+                },
+            },
+            {
+                "step": 599,
+                "health": {
+                    "coverage_ratio": 0.5,
+                    "coverage_limit": 0.4,
+                    "recall_ratio": 0.5,
+                    "recall_limit": 0.4,
+                },
+            },
             {"step": 600, "health": health} | ({"alarm": [alarm]} if state else {}),
         ],
         state={"step": 600, "samples": 10_000, **state},
@@ -147,13 +203,17 @@ def test_a_finish_says_what_it_lost_and_what_to_use_instead(monkeypatch):
     assert _next(finish_run(0.98, 0.8, weights_step=0)) == "sample runs/m --n 64 --out samples.csv"
 
 
-def test_an_interrupted_demo_goes_on_shows_pictures_and_writes_one_report(tmp_path, monkeypatch, capsys, pictured):
+def test_an_interrupted_demo_goes_on_shows_pictures_and_writes_one_report(
+    tmp_path, monkeypatch, capsys, pictured
+):
     """The whole verb on few models and few samples: what is trained and measured is tested elsewhere."""
     monkeypatch.setattr(demonstration, "FAMILIES", ("vae",))
     monkeypatch.setattr("pushforward.evaluation.comparison.CAST", {"flow": CAST["flow"]})
     compare = comparison.compare
     few = {"n": 20, "repeats": 1, "curve": False}
-    monkeypatch.setattr(comparison, "compare", lambda *models, **options: compare(*models, **{**options, **few}))
+    monkeypatch.setattr(
+        comparison, "compare", lambda *models, **options: compare(*models, **{**options, **few})
+    )
     monkeypatch.chdir(tmp_path)
     words = ["demo", "--data", "digits", "--size", "tiny", "--budget", "1.5s", "--story", "0.1s"]
     train_all = demonstration.train_all
@@ -174,8 +234,12 @@ def test_an_interrupted_demo_goes_on_shows_pictures_and_writes_one_report(tmp_pa
     assert main(words) == 0, "the same command goes on"
     assert [path.name for path in (tmp_path / "runs").iterdir()] == [folder.name]
     again = {name: pf.load(folder / name).losses() for name in first}
-    assert again["two-dimensions/flow"] == first["two-dimensions/flow"], "finished models are not trained again"
-    assert again["vae"][: len(first["vae"])] == first["vae"], "steps before are not repeated: seconds are in the log"
+    assert again["two-dimensions/flow"] == first["two-dimensions/flow"], (
+        "finished models are not trained again"
+    )
+    assert again["vae"][: len(first["vae"])] == first["vae"], (
+        "steps before are not repeated: seconds are in the log"
+    )
     assert len(again["vae"]) > len(first["vae"])
     assert pf.load(folder / "vae").state["seconds"] >= 0.9 * 1.5
     page = (folder / "report.html").read_text()

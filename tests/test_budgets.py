@@ -17,12 +17,18 @@ from pushforward.training.loop.budget import SETTLE, Clock
 
 
 def rate(clock, warmup=100, end=0.01):
-    return pf.Schedule(warmup=warmup, decay=1 / 3, lr_end=end).rate(clock, Now(None, 0, clock.progress))
+    return pf.Schedule(warmup=warmup, decay=1 / 3, lr_end=end).rate(
+        clock, Now(None, 0, clock.progress)
+    )
 
 
 STEPS = [(60.0, 1.0), (75.0, 0.11), (600.0, 0.2)]
 """Budgets and seconds a step at the start."""
-SPEEDS = {"steady": lambda used: 1.0, "drift": lambda used: 1 + used, "waves": lambda used: 1 + int(12 * used) % 2}
+SPEEDS = {
+    "steady": lambda used: 1.0,
+    "drift": lambda used: 1 + used,
+    "waves": lambda used: 1 + int(12 * used) % 2,
+}
 for _at in (0.1, 0.3, 0.5, 0.6, 0.66, 0.68, 0.75, 0.8, 0.89):
     SPEEDS[f"half from {_at}"] = lambda used, at=_at: 1.0 if used < at else 2.0
     SPEEDS[f"double from {_at}"] = lambda used, at=_at: 1.0 if used < at else 0.5
@@ -79,12 +85,15 @@ def test_few_slow_steps_are_not_starved():
 
 @pytest.mark.parametrize("base", [0.1, 0.3, 1.0])
 @pytest.mark.parametrize(
-    ("at", "pause"), [(10, 30), (30, 20), (3, 40), (25, 10), (39, 1.5), (41, 15), (50, 5), (52, 2), (15, 43)]
+    ("at", "pause"),
+    [(10, 30), (30, 20), (3, 40), (25, 10), (39, 1.5), (41, 15), (50, 5), (52, 2), (15, 43)],
 )
 def test_a_suspended_machine_neither_ends_training_early_nor_drops_the_rate(at, pause, base):
     """A single step takes the pause. The rate falls to its end all the same, over the steps for which there is time."""
     pauses = [pause / base]
-    clock, path = simulate(60.0, base, lambda used: pauses.pop() if pauses and 60 * used >= at else 1.0, warmup=1)
+    clock, path = simulate(
+        60.0, base, lambda used: pauses.pop() if pauses and 60 * used >= at else 1.0, warmup=1
+    )
     assert clock.seconds == pytest.approx(60, rel=0.03)
     progress, rate = path.T
     assert (np.diff(progress) >= 0).all()
@@ -167,7 +176,9 @@ def test_a_kill_after_any_stage_repeats_what_was_recorded(tmp_path, seconds_of):
         again = trained(out, seconds_of, lambda step: 1.02 * slower(step))
         assert stages(out)[:number] == recorded[:number]
         assert again.clock.seconds == pytest.approx(60, rel=0.03)
-        same = min([entry["step"] for entry in (*recorded[number:], *stages(out)[number:])], default=None)
+        same = min(
+            [entry["step"] for entry in (*recorded[number:], *stages(out)[number:])], default=None
+        )
         assert losses(out)[:same] == losses(tmp_path / "whole")[:same]
     assert again.clock.total == whole.clock.total
     assert_same(final_state(tmp_path / "whole"), final_state(out))

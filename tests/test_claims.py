@@ -30,7 +30,9 @@ def figures(claims):
 
 @pytest.fixture(scope="module")
 def rows(claims):
-    return claims.judged(claims.stored(source for claim in claims.CLAIMS for source in claim.sources))
+    return claims.judged(
+        claims.stored(source for claim in claims.CLAIMS for source in claim.sources)
+    )
 
 
 def test_each_of_the_fifteen_claims_has_its_row(claims, rows):
@@ -41,7 +43,11 @@ def test_each_of_the_fifteen_claims_has_its_row(claims, rows):
         claim = row["claim"].replace("|", "\\|")
         assert f"| {number} | {claim} | **{row['verdict']}** |" in page
         assert f"## {number}. {row['claim']}\n" in claims.details(rows)
-        assert row["verdict"] in (HOLDS, PART, FAILS, OPEN) if row["figures"] else row["verdict"] == "not measured"
+        assert (
+            row["verdict"] in (HOLDS, PART, FAILS, OPEN)
+            if row["figures"]
+            else row["verdict"] == "not measured"
+        )
 
 
 def test_the_page_and_its_numbers_are_those_of_the_results(claims, rows):

@@ -13,12 +13,20 @@ from pushforward.data import Batch, ImageSpace, VectorSpace
 from pushforward.draws import BlockDraws, ExampleDraws
 from pushforward.export.program import GivenNoise, exported, noise_count
 from pushforward.methods import EvidenceBound, Now
-from pushforward.methods.likelihoods import Bernoulli, Gaussian, active_units, divergences, drawn_from
+from pushforward.methods.likelihoods import (
+    Bernoulli,
+    Gaussian,
+    active_units,
+    divergences,
+    drawn_from,
+)
 from pushforward.methods.vae import ClassPrior, FromPrior, ToPrior
 from pushforward.testing import recipe_for, space_data
 from pushforward.transports import Map
 
-LINE = VectorSpace(shape=(3,), mean=(0.0,) * 3, std=(1.0,) * 3, conditions={"label": Label(("a", "b"), (0.5, 0.5))})
+LINE = VectorSpace(
+    shape=(3,), mean=(0.0,) * 3, std=(1.0,) * 3, conditions={"label": Label(("a", "b"), (0.5, 0.5))}
+)
 LABELS = {"label": torch.tensor([0, 1, 1, 0, 1])}
 
 
@@ -41,7 +49,10 @@ def test_the_kl_term_is_that_to_the_prior_of_the_label():
     codes = ToPrior(Same(), part)(torch.cat([mean, log_variance], 1), None, LABELS)
     tables = [10 * parameter.view(2, 3) for parameter in (part.mean, part.log_std)]
     centres, log_stds = ((table - table.mean(0))[LABELS["label"]] for table in tables)
-    q, p = distributions.Normal(mean, (log_variance / 2).exp()), distributions.Normal(centres, log_stds.exp())
+    q, p = (
+        distributions.Normal(mean, (log_variance / 2).exp()),
+        distributions.Normal(centres, log_stds.exp()),
+    )
     torch.testing.assert_close(divergences(*codes.chunk(2, 1)), distributions.kl_divergence(q, p))
 
 
@@ -54,7 +65,9 @@ def test_decoders_receive_the_code_that_encoders_gave():
 
 def test_unlabelled_examples_have_the_standard_prior():
     part = prior()
-    assert all(bool((moment == 0).all()) and moment.shape == (4, 3) for moment in part.moments(None, 4))
+    assert all(
+        bool((moment == 0).all()) and moment.shape == (4, 3) for moment in part.moments(None, 4)
+    )
     some = {**LABELS, "label_null": torch.tensor([True, False, True, False, False])}
     for moment, labelled in zip(part.moments(some, 5), part.moments(LABELS, 5), strict=True):
         torch.testing.assert_close(moment, torch.where(some["label_null"][:, None], 0.0, labelled))
@@ -67,7 +80,9 @@ def test_a_class_without_examples_has_the_standard_prior_and_moves_no_other():
             getattr(part, name).view(3, 3)[[0, 2]] = getattr(full, name).view(2, 3)
             getattr(part, name).view(3, 3)[1] = 5.0
     labels = {"label": torch.tensor([0, 2, 1])}
-    for moment, other in zip(part.moments(labels, 3), full.moments({"label": torch.tensor([0, 1])}, 2), strict=True):
+    for moment, other in zip(
+        part.moments(labels, 3), full.moments({"label": torch.tensor([0, 1])}, 2), strict=True
+    ):
         torch.testing.assert_close(moment, torch.cat([other, torch.zeros(1, 3)]))
     three = LINE.with_conditions({"label": Label(("a", "b", "c"), (0.5, 0.0, 0.5))})
     assert pf.recipes.vae(three, "tiny").method.prior.absent == (1,)
@@ -85,19 +100,25 @@ def test_the_bound_moves_the_prior_to_the_moments_of_the_codes_of_each_class(opt
     """Averages over the classes are fixed, so the codes have 0 and 1 there: N(1.5, .5^2) and N(-1.5, 2^2)."""
     torch.manual_seed(0)
     labels, noise = torch.arange(400) % 2, torch.randn(200, 3)
-    noise = (noise - noise.mean(0)) / noise.std(0, correction=0)  # the moments of each class are exact
+    noise = (noise - noise.mean(0)) / noise.std(
+        0, correction=0
+    )  # the moments of each class are exact
     x = torch.stack([1.5 + 0.5 * noise, -1.5 + 2 * noise], 1).flatten(0, 1)
     vae = pf.VAE(Spread(), Same(), LINE, latent=3, classes=2, bound=EvidenceBound(**options))
     optimiser, centres, stds = torch.optim.Adam(vae.prior.parameters(), lr=0.003), [], []
     for step in range(250):
         optimiser.zero_grad()
-        ((_, loss),) = list(vae.losses(Batch(x, {"label": labels}), Now(BlockDraws(0, step, 400), step, 0.0)))
+        ((_, loss),) = list(
+            vae.losses(Batch(x, {"label": labels}), Now(BlockDraws(0, step, 400), step, 0.0))
+        )
         loss.backward()
         optimiser.step()
         centre, log_std = vae.prior.moments({"label": torch.tensor([0, 1])}, 2)
         centres, stds = [*centres, centre.detach()], [*stds, log_std.exp().detach()]
     centre, std = torch.stack(centres[150:]).mean(0), torch.stack(stds[150:]).mean(0)
-    torch.testing.assert_close(centre, torch.tensor([[1.5], [-1.5]]).expand(2, 3), atol=0.07, rtol=0)
+    torch.testing.assert_close(
+        centre, torch.tensor([[1.5], [-1.5]]).expand(2, 3), atol=0.07, rtol=0
+    )
     torch.testing.assert_close(std, torch.tensor([[0.5], [2.0]]).expand(2, 3), atol=0, rtol=0.05)
 
 
@@ -112,7 +133,9 @@ def test_samples_come_from_the_prior_and_every_bound_knows_it():
     assert float(samples.mean()) == pytest.approx(4, abs=0.02)
     assert float(samples.std()) == pytest.approx(0.3679, abs=0.01)
     x, condition = torch.full((8, 3), 4.0), {"label": torch.ones(8, dtype=torch.int64)}
-    exact = distributions.Normal(4.0, (1 + 0.3679**2) ** 0.5).log_prob(x).sum(1)  # the decoder's variance is 1
+    exact = (
+        distributions.Normal(4.0, (1 + 0.3679**2) ** 0.5).log_prob(x).sum(1)
+    )  # the decoder's variance is 1
     with torch.no_grad():
         vae.encoder = Exact()
         weights = vae.log_weights(x, 4, ExampleDraws(0, 8), condition)
@@ -124,7 +147,9 @@ class Exact(nn.Module):
 
     def forward(self, x, t=None, condition=None):
         precision = 1 + 0.3679**-2
-        return torch.cat([(x + 4 * 0.3679**-2) / precision, torch.full_like(x, 1 / precision).log()], 1)
+        return torch.cat(
+            [(x + 4 * 0.3679**-2) / precision, torch.full_like(x, 1 / precision).log()], 1
+        )
 
 
 def test_a_plain_autoencoder_and_unlabelled_data_have_none():
@@ -136,10 +161,14 @@ def test_a_plain_autoencoder_and_unlabelled_data_have_none():
 def test_active_units_of_labelled_codes_vary_within_the_classes():
     torch.manual_seed(0)
     label = torch.arange(4000) % 4
-    mean = torch.randn(4000, 3) * torch.tensor([1.0, 0.05, 0.05]) + label[:, None] * torch.tensor([0.0, 1.0, 0.0])
+    mean = torch.randn(4000, 3) * torch.tensor([1.0, 0.05, 0.05]) + label[:, None] * torch.tensor(
+        [0.0, 1.0, 0.0]
+    )
     assert (float(active_units(mean)), float(active_units(mean, label))) == (2, 1)
     many_classes = torch.randn(16, 8)
-    assert float(active_units(many_classes, torch.arange(16))) == 8, "with one example of each class nothing is said to collapse"
+    assert float(active_units(many_classes, torch.arange(16))) == 8, (
+        "with one example of each class nothing is said to collapse"
+    )
     one_class = active_units(mean[:50], torch.zeros(50, dtype=torch.int64))
     assert float(one_class) == float(active_units(mean[:50]))
 
@@ -207,7 +236,9 @@ def test_decoders_of_vectors_draw_and_those_of_pictures_do_not(name):
     assert isinstance(transport.likelihood, Gaussian)
     noise = ExampleDraws(0, 5)
     noise.normal(transport.noise_shape)
-    wanted = transport(z, label) + transport.likelihood.log_variance.div(2).exp() * noise.normal((17,))
+    wanted = transport(z, label) + transport.likelihood.log_variance.div(2).exp() * noise.normal(
+        (17,)
+    )
     torch.testing.assert_close(transport(z, label, draws), wanted)
     assert "Gaussian" in repr(transport)
     pictures = recipe_for(name, space_data((1, 8, 8), labels=True)).method.transport()
@@ -222,7 +253,10 @@ def test_bits_of_vectors_are_zeros_and_ones():
     x = Map(network, space, (2,), drawn_from(likelihood)).sample(4000)
     torch.testing.assert_close(x, x.round(), rtol=0, atol=1e-6)
     assert ((x.mean(0) - chance).abs() < 4 * (chance * (1 - chance) / 4000).sqrt()).all()
-    assert drawn_from(Bernoulli(ImageSpace((1, 4, 4), (0.5,), (0.5,), (0.0,), (1.0,), binary=True))) is None
+    assert (
+        drawn_from(Bernoulli(ImageSpace((1, 4, 4), (0.5,), (0.5,), (0.0,), (1.0,), binary=True)))
+        is None
+    )
 
 
 @pytest.mark.parametrize("limit", [None, 1.5], ids=["plain", "truncated"])

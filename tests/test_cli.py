@@ -25,7 +25,11 @@ from pushforward.cli import main
         (["train", "flow", "--stepz", "5"], 2, "--steps"),
         (["train", "flow", "--stepz"], 2, 'Unknown option --stepz. Did you mean "--steps"?'),
         (["train", "flow", "--foo", "--data", "moons", "--bar"], 2, "Unknown option --foo."),
-        (["distil", "flow", "--trajectoriez"], 2, 'Unknown option --trajectoriez. Did you mean "--trajectories"?'),
+        (
+            ["distil", "flow", "--trajectoriez"],
+            2,
+            'Unknown option --trajectoriez. Did you mean "--trajectories"?',
+        ),
         (["train", "flow", "--coupling", "--data", "moons"], 2, "--coupling needs a value."),
         (["train", "flwo"], 2, 'Did you mean "flow"'),
         (["finish", "run"], 2, "pushforward train finish --help"),
@@ -47,7 +51,11 @@ from pushforward.cli import main
         (["compare", "gann"], 2, 'Did you mean "gan"'),
         (["compare", "./flow", "./rows"], 2, "examples of shape"),
         (["compare", "flow", "flow"], 2, "--seeds"),
-        (["compare", "./flow", "--steps", "5", "--size", "tiny"], 2, "--steps, --size cannot be used here"),
+        (
+            ["compare", "./flow", "--steps", "5", "--size", "tiny"],
+            2,
+            "--steps, --size cannot be used here",
+        ),
         (["train", "flow", "--out", "plain"], 2, "Choose another --out."),
         (["train", "flow", "digits"], 2, "digits"),
         (["train"], 2, "RECIPE"),
@@ -77,13 +85,27 @@ def alone(commands, *absent):
 def test_help_is_fast_to_import_and_complete(here):
     alone([["--help"], ["train", "--help"], [], ["list", "--help"]], "torch", "numpy")
     alone([["list", "runs", "."], ["data", "list"]], "torch")
-    done = subprocess.run([sys.executable, "-m", "pushforward", "train", "--help"], capture_output=True, text=True)
-    for option in ("--data", "--budget", "--size", "--condition", "--augment", "--precision", "--seed"):
+    done = subprocess.run(
+        [sys.executable, "-m", "pushforward", "train", "--help"], capture_output=True, text=True
+    )
+    for option in (
+        "--data",
+        "--budget",
+        "--size",
+        "--condition",
+        "--augment",
+        "--precision",
+        "--seed",
+    ):
         assert option in done.stdout
 
 
 def test_a_damaged_run_is_a_row_of_the_list(here, capsys):
-    for name, text in (("torn", '{"recipe": "fl'), ("odd", "[1, 2]"), ("old", '{"recipe": "flow", "data": 3}')):
+    for name, text in (
+        ("torn", '{"recipe": "fl'),
+        ("odd", "[1, 2]"),
+        ("old", '{"recipe": "flow", "data": 3}'),
+    ):
         (here / "broken" / name).mkdir(parents=True)
         (here / "broken" / name / "spec.json").write_text(text)
     code, out, _ = run(capsys, "list", "runs", ".")
@@ -91,7 +113,9 @@ def test_a_damaged_run_is_a_row_of_the_list(here, capsys):
     shutil.rmtree("broken")
 
 
-@pytest.mark.parametrize(("error", "code"), [(MemoryError(), 6), (RuntimeError(), 1), (OSError(28, "No space"), 4)])
+@pytest.mark.parametrize(
+    ("error", "code"), [(MemoryError(), 6), (RuntimeError(), 1), (OSError(28, "No space"), 4)]
+)
 def test_every_error_has_a_line_and_a_code(here, capsys, monkeypatch, error, code):
     def fail(*args):
         raise error
@@ -104,10 +128,14 @@ def test_every_error_has_a_line_and_a_code(here, capsys, monkeypatch, error, cod
 
 
 def test_output_that_cannot_be_written_or_spelled(here, monkeypatch):
-    monkeypatch.delenv("PYTHONUNBUFFERED", raising=False)  # what is buffered is written once more at the end
+    monkeypatch.delenv(
+        "PYTHONUNBUFFERED", raising=False
+    )  # what is buffered is written once more at the end
     call = [sys.executable, "-m", "pushforward"]
     with open("/dev/full", "w") as full:
-        done = subprocess.run([*call, "data", "list"], stdout=full, stderr=subprocess.PIPE, text=True)  # imports no torch
+        done = subprocess.run(
+            [*call, "data", "list"], stdout=full, stderr=subprocess.PIPE, text=True
+        )  # imports no torch
     assert done.returncode == 4
     assert "No space left" in done.stderr
     assert "Traceback" not in done.stderr
@@ -138,7 +166,9 @@ def test_lists(here, capsys, monkeypatch):
 
 
 def test_compare_finished_runs(here, capsys):
-    code, out, _ = run(capsys, "compare", "./flow", "./gan", "--repeats", "1", "--out", "both", "--json")
+    code, out, _ = run(
+        capsys, "compare", "./flow", "./gan", "--repeats", "1", "--out", "both", "--json"
+    )
     assert code == 0
     assert [row["name"] for row in json.loads(out)["models"]] == ["flow", "gan"]
     assert {"report.html", "report.json", "report.md"} <= set(os.listdir("both"))
@@ -148,14 +178,42 @@ def test_compare_finished_runs(here, capsys):
 
 
 def test_compare_gives_names_of_their_own_and_takes_the_runs_data(here, capsys):
-    words = ["flow", "./flow", "--steps", "2", "--size", "tiny", "--batch", "64", "--repeats", "1", "--n", "50", "--out", "a b"]
+    words = [
+        "flow",
+        "./flow",
+        "--steps",
+        "2",
+        "--size",
+        "tiny",
+        "--batch",
+        "64",
+        "--repeats",
+        "1",
+        "--n",
+        "50",
+        "--out",
+        "a b",
+    ]
     code, out, err = run(capsys, "compare", *words, "--json")
     assert code == 0, err
     assert "write ./" not in err, "both are compared"
     content = json.loads(out)
     assert sorted(row["name"] for row in content["models"]) == ["./flow", "flow"]
     assert content["commands"] == ["pushforward compare " + " ".join(words[:-1]) + " 'a b' --json"]
-    code, out, err = run(capsys, "compare", "vae", "./rows", "--steps", "2", "--size", "tiny", "--repeats", "1", "--out", "t")
+    code, out, err = run(
+        capsys,
+        "compare",
+        "vae",
+        "./rows",
+        "--steps",
+        "2",
+        "--size",
+        "tiny",
+        "--repeats",
+        "1",
+        "--out",
+        "t",
+    )
     assert code == 0, err
     assert json.loads(Path("t/report.json").read_text())["data"]["name"] == "table"
     assert out.startswith("Best ")
@@ -174,10 +232,14 @@ def test_compare_takes_the_data_that_says_most(here, capsys):
 def test_evaluate_samples_as_it_is_told(here, capsys):
     few = ["evaluate", "flow", "--n", "50", "--repeats", "1", "--json"]
     usual, with_options = (
-        json.loads(run(capsys, *few, *more)[1])["models"][0] for more in ([], ["--solver", "heun", "--steps", "3"])
+        json.loads(run(capsys, *few, *more)[1])["models"][0]
+        for more in ([], ["--solver", "heun", "--steps", "3"])
     )
     assert (with_options["sampling"]["solver"], with_options["sampling"]["calls"]) == ("Heun", 5)
-    same, other = (json.loads(run(capsys, *few, *more)[1])["models"][0] for more in (["--batch", "13"], ["--seed", "7"]))
+    same, other = (
+        json.loads(run(capsys, *few, *more)[1])["models"][0]
+        for more in (["--batch", "13"], ["--seed", "7"])
+    )
     frechet = [model["scores"]["frechet"]["value"] for model in (usual, same, with_options, other)]
     assert frechet[1] == pytest.approx(frechet[0], rel=1e-4)
     assert abs(frechet[2] / frechet[0] - 1) > 3e-4
@@ -185,17 +247,46 @@ def test_evaluate_samples_as_it_is_told(here, capsys):
 
 
 def test_compare_trains_in_turns_with_seeds(here, capsys):
-    words = ["vae", "flow", "--data", "moons", "--limit", "400", "--steps", "3", "--size", "tiny", "--seeds", "2"]
-    code, out, err = run(capsys, "compare", *words, "--repeats", "1", "--n", "50", "--out", "toys", "--json", "--live")
+    words = [
+        "vae",
+        "flow",
+        "--data",
+        "moons",
+        "--limit",
+        "400",
+        "--steps",
+        "3",
+        "--size",
+        "tiny",
+        "--seeds",
+        "2",
+    ]
+    code, out, err = run(
+        capsys,
+        "compare",
+        *words,
+        "--repeats",
+        "1",
+        "--n",
+        "50",
+        "--out",
+        "toys",
+        "--json",
+        "--live",
+    )
     assert code == 0, err
     assert "4 models" in err
     assert sorted(row["name"] for row in json.loads(out)["models"]) == ["flow", "vae"]
     assert {"vae-0", "vae-1", "flow-0", "flow-1"} <= set(os.listdir("toys"))
     assert '<a href="live.html">' in Path("toys/report.html").read_text()
-    best_first = re.findall(r"^\| (flow|vae) \|", Path("toys/report.md").read_text(), re.MULTILINE)[:2]
+    best_first = re.findall(r"^\| (flow|vae) \|", Path("toys/report.md").read_text(), re.MULTILINE)[
+        :2
+    ]
     assert shown(Path("toys/live.html")) == best_first
     assert '<a href="report.html">' in Path("toys/live.html").read_text()
-    here_and_there = [signs(Path("toys", name).read_text()) for name in ("report.html", "live.html")]
+    here_and_there = [
+        signs(Path("toys", name).read_text()) for name in ("report.html", "live.html")
+    ]
     assert here_and_there[0] == here_and_there[1], "one colour and sign for each model"
     code, _, err = run(capsys, "compare", "toys", "--live")
     assert (code, "--live" in err) == (2, True), "a report holds no models"
@@ -210,12 +301,17 @@ def signs(page):
 
 def shown(page):
     """The names of the models that a page runs."""
-    return [about["name"] for about in json.loads(re.search('id="descriptions">(.*?)</script>', page.read_text())[1])]
+    return [
+        about["name"]
+        for about in json.loads(re.search('id="descriptions">(.*?)</script>', page.read_text())[1])
+    ]
 
 
 def test_a_live_page_is_refused_before_anything_is_trained(here, capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "onnx", None)
-    code, _, err = run(capsys, "compare", "vae", "--data", "moons", "--steps", "3", "--out", "none", "--live")
+    code, _, err = run(
+        capsys, "compare", "vae", "--data", "moons", "--steps", "3", "--out", "none", "--live"
+    )
     assert code == 7
     assert "pip install 'pushforward[onnx]'" in err
     assert not Path("none").exists()
@@ -232,9 +328,7 @@ for name in ("SIGINT", "SIGTERM"):
         sys.exit(run(name))
     print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 """
-    head = (
-        "import os, signal, sys, threading, time\nfrom pushforward.cli import main\nfrom pushforward import recipes, training\n"
-    )
+    head = "import os, signal, sys, threading, time\nfrom pushforward.cli import main\nfrom pushforward import recipes, training\n"
     done = forking.run(head + code + forks)
     assert done.returncode == 0, done.stderr
     return [
@@ -257,7 +351,9 @@ def run(name):
     transports.name = name
     return main(["sample", "flow", "--n", "400", "--batch", "10", "--steps", "2", "--out", f"cut-{name}.npz"])
 """
-    for (exit_code, err), wanted, says in zip(signalled(code), (130, 143), ("interrupted", ""), strict=True):
+    for (exit_code, err), wanted, says in zip(
+        signalled(code), (130, 143), ("interrupted", ""), strict=True
+    ):
         assert exit_code == wanted, err
         assert says in err
         assert "Traceback" not in err
@@ -284,11 +380,15 @@ def run(name):
     words = ["--data", "moons", "--size", "tiny", "--steps", "1000000", "--batch", "64", "--out", f"cut-{name}"]
     return main(["train", "vae", *words])
 """
-    for (exit_code, err), wanted, folder in zip(signalled(code), (130, 75), ("cut-SIGINT", "cut-SIGTERM"), strict=True):
+    for (exit_code, err), wanted, folder in zip(
+        signalled(code), (130, 75), ("cut-SIGINT", "cut-SIGTERM"), strict=True
+    ):
         assert exit_code == wanted, err
         assert f"next: pushforward resume {folder}" in err
         assert os.listdir(f"{folder}/checkpoints")
-        step = int(max(os.listdir(f"{folder}/checkpoints")).removeprefix("step_").removesuffix(".json"))
+        step = int(
+            max(os.listdir(f"{folder}/checkpoints")).removeprefix("step_").removesuffix(".json")
+        )
         assert main(["resume", folder, "--steps", str(step + 1), "--json"]) == 0
         shutil.rmtree(folder)
 
@@ -310,7 +410,12 @@ def test_existing_output_is_kept_unless_told(here, capsys):
     before = open("kept.npz", "rb").read()
     assert run(capsys, "sample", "flow", "--n", "4", "--seed", "9", "--out", "kept.npz")[0] == 2
     assert open("kept.npz", "rb").read() == before
-    assert run(capsys, "sample", "flow", "--n", "4", "--seed", "9", "--out", "kept.npz", "--overwrite")[0] == 0
+    assert (
+        run(
+            capsys, "sample", "flow", "--n", "4", "--seed", "9", "--out", "kept.npz", "--overwrite"
+        )[0]
+        == 0
+    )
     assert open("kept.npz", "rb").read() != before
 
 
@@ -337,21 +442,60 @@ def test_a_table_keeps_names_and_whole_columns(here, capsys):
 
 def test_samples_in_parts_are_the_samples(here, capsys):
     for batch in ("7", "256"):
-        assert run(capsys, "sample", "rows", "--n", "20", "--batch", batch, "--out", f"b{batch}.npz")[0] == 0
-    np.testing.assert_allclose(np.load("b7.npz")["x"], np.load("b256.npz")["x"], atol=1e-4, rtol=1e-4)
-    assert run(capsys, "sample", "flow", "--n", "5", "--steps", "1", "--batch", "2", "--out", "numbered")[0] == 0
+        assert (
+            run(capsys, "sample", "rows", "--n", "20", "--batch", batch, "--out", f"b{batch}.npz")[
+                0
+            ]
+            == 0
+        )
+    np.testing.assert_allclose(
+        np.load("b7.npz")["x"], np.load("b256.npz")["x"], atol=1e-4, rtol=1e-4
+    )
+    assert (
+        run(
+            capsys,
+            "sample",
+            "flow",
+            "--n",
+            "5",
+            "--steps",
+            "1",
+            "--batch",
+            "2",
+            "--out",
+            "numbered",
+        )[0]
+        == 0
+    )
     assert sorted(name[0] for name in os.listdir("numbered")) == list("01234")
 
 
 def test_small_images_are_enlarged_in_pictures_and_kept_as_data(here, capsys):
     def size(n, *words, out="zoomed.png", inside=""):
-        assert run(capsys, "sample", "flow", "--n", n, "--steps", "1", "--overwrite", "--out", out, *words)[0] == 0
+        assert (
+            run(
+                capsys,
+                "sample",
+                "flow",
+                "--n",
+                n,
+                "--steps",
+                "1",
+                "--overwrite",
+                "--out",
+                out,
+                *words,
+            )[0]
+            == 0
+        )
         return Image.open(Path(out) / inside).size
 
     assert size("9") == (3 * 64 + 2 * 2,) * 2
     assert size("9", "--zoom", "2") == (3 * 16 + 2,) * 2
     small = np.asarray(Image.open("zoomed.png"))[::2, ::2]
     assert size("9", "--zoom", "1") == (3 * 8 + 2,) * 2
-    assert (np.asarray(Image.open("zoomed.png"))[:8, :8] == small[:8, :8]).all(), "every pixel is repeated"
+    assert (np.asarray(Image.open("zoomed.png"))[:8, :8] == small[:8, :8]).all(), (
+        "every pixel is repeated"
+    )
     assert size("1") == (8, 8)
     assert size("2", "--label", "3", out="tiles", inside="0-3.png") == (8, 8)

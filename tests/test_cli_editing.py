@@ -37,10 +37,37 @@ def test_interpolation_ends_at_the_images(here, capsys):
 
 @pytest.mark.parametrize("family", ["flow", "gan"])
 def test_interpolation_between_seeds_ends_at_their_samples(here, capsys, family):
-    said = done(capsys, "interpolate", family, "--seeds", "5,7", "--label", "2", "--frames", "3", "--out", f"{family}-between")
+    said = done(
+        capsys,
+        "interpolate",
+        family,
+        "--seeds",
+        "5,7",
+        "--label",
+        "2",
+        "--frames",
+        "3",
+        "--out",
+        f"{family}-between",
+    )
     assert said["seeds"] == [5, 7]
     for seed, frame in ((5, 0), (7, 2)):
-        assert run(capsys, "sample", family, "--n", "1", "--label", "2", "--seed", str(seed), "--out", f"{family}-{seed}")[0] == 0
+        assert (
+            run(
+                capsys,
+                "sample",
+                family,
+                "--n",
+                "1",
+                "--label",
+                "2",
+                "--seed",
+                str(seed),
+                "--out",
+                f"{family}-{seed}",
+            )[0]
+            == 0
+        )
         sample = pixels(f"{family}-{seed}/0-2.png").astype(int)
         assert np.abs(sample - pixels(f"{family}-between/{frame}.png")).max() <= 1
 
@@ -55,7 +82,23 @@ def test_a_strength_runs_from_the_image_to_a_new_sample(here, capsys):
         assert said["calls_per_sample"] == 2 * round(float(strength) * 100) - 1
     assert gaps == sorted(gaps)
     assert gaps[0] < 20
-    assert run(capsys, "sample", "flow", "--n", "3", "--seed", "4", "--label", "1", *MANY, "--out", "new.npz")[0] == 0
+    assert (
+        run(
+            capsys,
+            "sample",
+            "flow",
+            "--n",
+            "3",
+            "--seed",
+            "4",
+            "--label",
+            "1",
+            *MANY,
+            "--out",
+            "new.npz",
+        )[0]
+        == 0
+    )
     np.testing.assert_array_equal(np.load("new.npz")["x"], np.load("v1.npz")["x"])
 
 
@@ -67,7 +110,12 @@ def test_inpainting_keeps_what_is_not_masked(here, capsys):
     assert (said["filled"], said["calls_per_sample"]) == (19, 11)
     x = np.load("filled.npz")["x"][..., 0]
     np.testing.assert_array_equal((x == pixels("a.png")).all(0), ~holes)
-    assert done(capsys, *few, "--box", "2,1,5,7", "--label", "3", "--scale", "2", "--out", "box.npz")["calls_per_sample"] == 52
+    assert (
+        done(capsys, *few, "--box", "2,1,5,7", "--label", "3", "--scale", "2", "--out", "box.npz")[
+            "calls_per_sample"
+        ]
+        == 52
+    )
     x = np.load("box.npz")["x"][..., 0]
     box = np.zeros((8, 8), dtype=bool)
     box[2:5, 1:7] = True
@@ -76,7 +124,9 @@ def test_inpainting_keeps_what_is_not_masked(here, capsys):
 
 
 def test_upscaling_averages_to_the_image(here, capsys):
-    said = done(capsys, "upscale", "flow", "small.png", "--n", "3", "--steps", "6", "--out", "up.npz")
+    said = done(
+        capsys, "upscale", "flow", "small.png", "--n", "3", "--steps", "6", "--out", "up.npz"
+    )
     assert said["factor"] == 2
     x = np.load("up.npz")["x"][..., 0].astype(float)
     inside = ((x > 0) & (x < 255)).reshape(3, 4, 2, 4, 2).all((2, 4))
@@ -90,16 +140,24 @@ def test_a_generated_image_is_projected_on_itself(here, capsys):
 
     from pushforward import load
 
-    assert run(capsys, "sample", "gan", "--n", "2", "--seed", "40", "--label", "3", "--out", "own")[0] == 0
+    assert (
+        run(capsys, "sample", "gan", "--n", "2", "--seed", "40", "--label", "3", "--out", "own")[0]
+        == 0
+    )
     files = ["own/0-3.png", "own/1-3.png"]
-    said = done(capsys, "invert", "gan", *files, "--label", "3", "--steps", "150", "--out", "found.npz")
+    said = done(
+        capsys, "invert", "gan", *files, "--label", "3", "--steps", "150", "--out", "found.npz"
+    )
     assert [image["file"] for image in said["images"]] == files
     assert all(
-        image["condition"] == {"label": "3"} and image["error"] < image["error_of_random_z"] / 2 for image in said["images"]
+        image["condition"] == {"label": "3"} and image["error"] < image["error_of_random_z"] / 2
+        for image in said["images"]
     )
     held = np.load("found.npz")
     assert held["files"].tolist() == files
-    np.testing.assert_allclose(held["error"], [image["error"] for image in said["images"]], rtol=1e-6)
+    np.testing.assert_allclose(
+        held["error"], [image["error"] for image in said["images"]], rtol=1e-6
+    )
     model = load("gan").transport
     with torch.no_grad():
         images = model(torch.from_numpy(held["z"]), {"label": torch.from_numpy(held["label"])})
@@ -110,22 +168,57 @@ def test_one_call_models_interpolate_and_vary_images_by_their_z(here, capsys, mo
     from pushforward.editing import Search, invert
     from pushforward.editing import interpolation as any_model
 
-    monkeypatch.setattr(any_model, "invert", functools.partial(invert, search=Search(steps=100, starts=2)))
-    assert run(capsys, "sample", "vae", "--n", "2", "--seed", "40", "--label", "3", "--out", "ends")[0] == 0
+    monkeypatch.setattr(
+        any_model, "invert", functools.partial(invert, search=Search(steps=100, starts=2))
+    )
+    assert (
+        run(capsys, "sample", "vae", "--n", "2", "--seed", "40", "--label", "3", "--out", "ends")[0]
+        == 0
+    )
     ends = ["--from", "ends/0-3.png", "--to", "ends/1-3.png", "--frames", "3"]
     # without a label, which its encoder would need, the z is searched for
-    assert max(done(capsys, "interpolate", "vae", *ends, "--out", "searched.npz")["end_errors"]) < 0.05
+    assert (
+        max(done(capsys, "interpolate", "vae", *ends, "--out", "searched.npz")["end_errors"]) < 0.05
+    )
     x = np.load("searched.npz")["x"][..., 0].astype(int)
     for end, name in ((0, "ends/0-3.png"), (2, "ends/1-3.png")):
         assert np.abs(x[end] - pixels(name)).max() < 15
-    assert max(done(capsys, "interpolate", "vae", *ends, "--label", "3", "--out", "coded.npz")["end_errors"]) < 0.15
+    assert (
+        max(
+            done(capsys, "interpolate", "vae", *ends, "--label", "3", "--out", "coded.npz")[
+                "end_errors"
+            ]
+        )
+        < 0.15
+    )
     gaps = []
     for strength in ("0.01", "0.5", "1"):
-        words = ["vary", "vae", "ends/0-3.png", "--label", "3", "--n", "3", "--seed", "4", "--strength", strength]
+        words = [
+            "vary",
+            "vae",
+            "ends/0-3.png",
+            "--label",
+            "3",
+            "--n",
+            "3",
+            "--seed",
+            "4",
+            "--strength",
+            strength,
+        ]
         assert done(capsys, *words, "--out", f"around{strength}.npz")["calls_per_sample"] == 1
-        gaps.append(np.abs(np.load(f"around{strength}.npz")["x"][..., 0].astype(float) - pixels("ends/0-3.png")).mean())
+        gaps.append(
+            np.abs(
+                np.load(f"around{strength}.npz")["x"][..., 0].astype(float) - pixels("ends/0-3.png")
+            ).mean()
+        )
     assert gaps == sorted(gaps)
-    assert run(capsys, "sample", "vae", "--n", "3", "--seed", "4", "--label", "3", "--out", "fresh.npz")[0] == 0
+    assert (
+        run(
+            capsys, "sample", "vae", "--n", "3", "--seed", "4", "--label", "3", "--out", "fresh.npz"
+        )[0]
+        == 0
+    )
     np.testing.assert_array_equal(np.load("fresh.npz")["x"], np.load("around1.npz")["x"])
 
 
@@ -143,7 +236,11 @@ def test_one_call_models_interpolate_and_vary_images_by_their_z(here, capsys, mo
         (["inpaint", "vae", "a.png", "--box", "0,0,4,4"], 2, "(VAE)"),
         (["upscale", "flow", "a.png"], 2, "4 x 4 or 2 x 2"),
         (["interpolate", "flow", "--seeds", "0"], 2, "--seeds takes 2 numbers"),
-        (["interpolate", "flow", "--from", "a.png", "--to", "b.png", "--solver", "ancestral"], 2, "inverted"),
+        (
+            ["interpolate", "flow", "--from", "a.png", "--to", "b.png", "--solver", "ancestral"],
+            2,
+            "inverted",
+        ),
         (["sample", "flow", "--truncation", "0.7"], 2, "iterative model ("),
         (["invert", "flow", "a.png"], 2, "iterative model ("),
         (["nearest", "gan", "--k", "9999"], 2, "at most 4,096"),
@@ -151,7 +248,11 @@ def test_one_call_models_interpolate_and_vary_images_by_their_z(here, capsys, mo
         (["sample", "flow", "--weaker", "gan"], 2, "one-call"),
         (["sample", "moons", "--threshold", "0.9"], 2, "bounds"),
         (["sample", "moons", "--scale", "2"], 2, "labels"),
-        (["sample", "flow", "--grid", "learned", "--steps", "3"], 2, "pushforward tune flow --steps 3"),
+        (
+            ["sample", "flow", "--grid", "learned", "--steps", "3"],
+            2,
+            "pushforward tune flow --steps 3",
+        ),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,
 )
@@ -168,11 +269,17 @@ def test_an_image_file_is_read_as_a_model_takes_it(here):
     plain = np.asarray(gray)
     np.testing.assert_array_equal(read_image(Path("a.png"), 1), plain[None])
     np.testing.assert_array_equal(read_image(Path("a.png"), 3), np.stack([plain] * 3))
-    np.testing.assert_array_equal(read_image(Path("a.png"), 4), np.stack([plain] * 3 + [np.full_like(plain, 255)]))
-    np.testing.assert_array_equal(read_image(Path("colours.png"), 3), np.asarray(colours).transpose(2, 0, 1))
+    np.testing.assert_array_equal(
+        read_image(Path("a.png"), 4), np.stack([plain] * 3 + [np.full_like(plain, 255)])
+    )
+    np.testing.assert_array_equal(
+        read_image(Path("colours.png"), 3), np.asarray(colours).transpose(2, 0, 1)
+    )
     luma = np.asarray(colours).astype(float) @ [0.299, 0.587, 0.114]
     assert np.abs(read_image(Path("colours.png"), 1)[0] - luma).max() <= 1
-    np.testing.assert_array_equal(read_image(Path("clear.png"), 4), np.asarray(clear).transpose(2, 0, 1))
+    np.testing.assert_array_equal(
+        read_image(Path("clear.png"), 4), np.asarray(clear).transpose(2, 0, 1)
+    )
     with pytest.raises(DataError, match="5"):
         read_image(Path("a.png"), 5)
 
@@ -183,9 +290,16 @@ def test_guidance_is_what_the_library_makes_of_it(here, capsys):
     flow, weak = load("flow").transport, load("flow", checkpoint="step_000002").denoiser
     for words, denoiser in (
         (["--scale", "3", "--interval", "0.2:5"], Guided(flow.denoiser, 3.0, (0.2, 5.0))),
-        (["--weaker", "flow@step_000002", "--weaker-scale", "1.5"], Autoguided(flow.denoiser, weak, 1.5)),
+        (
+            ["--weaker", "flow@step_000002", "--weaker-scale", "1.5"],
+            Autoguided(flow.denoiser, weak, 1.5),
+        ),
     ):
-        said = done(capsys, "sample", "flow", "--n", "5", *words, "--out", "guided.npz", "--overwrite")
+        said = done(
+            capsys, "sample", "flow", "--n", "5", *words, "--out", "guided.npz", "--overwrite"
+        )
         wanted = Flow(denoiser, flow.solver, flow.steps, flow.grid)
         assert said["calls_per_sample"] == wanted.calls
-        np.testing.assert_array_equal(np.load("guided.npz")["x"], flow.space.quantise(wanted.sample(5)))
+        np.testing.assert_array_equal(
+            np.load("guided.npz")["x"], flow.space.quantise(wanted.sample(5))
+        )

@@ -98,9 +98,14 @@ def test_looking_through_a_coder_that_changes_nothing():
     torch.testing.assert_close(both[0], both[1], rtol=0, atol=1e-6)
     a, b = both[0, 0], both[0, 1]
     torch.testing.assert_close(
-        walk(coder, a, b, 5), torch.lerp(a, b, torch.linspace(0, 1, 5).reshape(5, 1, 1, 1)), rtol=0, atol=1e-5
+        walk(coder, a, b, 5),
+        torch.lerp(a, b, torch.linspace(0, 1, 5).reshape(5, 1, 1, 1)),
+        rtol=0,
+        atol=1e-5,
     )
-    assert not torch.allclose(walk(coder, a, b, 5), walk(coder, a, b, 5, interpolation="spherical"), atol=1e-2)
+    assert not torch.allclose(
+        walk(coder, a, b, 5), walk(coder, a, b, 5, interpolation="spherical"), atol=1e-2
+    )
     moved = arithmetic(coder, data, 0, 2, examples=3, frames=4)
     x, label = data.train.data_units(), data.train.labels
     way = x[label == 2].mean(0) - x[label == 0].mean(0)
@@ -111,7 +116,9 @@ def test_looking_through_a_coder_that_changes_nothing():
     rows = space.to_model(data.held_out.data_units()).flatten(1).double().numpy()
     values = np.linalg.svd(rows - rows.mean(0), compute_uv=False)
     assert plane.share == pytest.approx((values[:2] ** 2).sum() / (values**2).sum())
-    np.testing.assert_allclose(np.sort(plane.points.std(0)), np.sort(values[:2] / np.sqrt(len(rows))), rtol=1e-6)
+    np.testing.assert_allclose(
+        np.sort(plane.points.std(0)), np.sort(values[:2] / np.sqrt(len(rows))), rtol=1e-6
+    )
     assert sorted(plane.labels.tolist()) == sorted(data.held_out.labels.tolist())
 
 
@@ -129,7 +136,10 @@ def test_the_command_line_shows_codes_and_the_report_draws_them(tmp_path, monkey
     monkeypatch.chdir(tmp_path)
     small = ["--data", "digits", "--limit", "200", "--size", "tiny", "--steps", "20"]
     assert main(["train", "vae", *small, "--condition", "none", "--out", "vae"]) == 0
-    for what, more, size in (("reconstructions", ["--frames", "6"], (6, 2)), ("arithmetic", ["--groups", "4,9"], (9, 6))):
+    for what, more, size in (
+        ("reconstructions", ["--frames", "6"], (6, 2)),
+        ("arithmetic", ["--groups", "4,9"], (9, 6)),
+    ):
         assert main(["interpolate", "vae", "--show", what, *more, "--out", f"{what}.png"]) == 0
         assert tuple((side + 2) // 66 for side in Image.open(f"{what}.png").size) == size
     assert main(["interpolate", "vae", "--show", "map"]) == 0
@@ -175,10 +185,17 @@ class Told(nn.Module):
 
 
 def test_a_walk_is_decoded_as_what_its_first_example_is_given():
-    data, ages = space_data((1, 4, 5), labels=False), np.linspace(-1, 1, 24, dtype=np.float32)[:, None]
+    data, ages = (
+        space_data((1, 4, 5), labels=False),
+        np.linspace(-1, 1, 24, dtype=np.float32)[:, None],
+    )
     space = dataclasses.replace(data.space, conditions={"age": Numbers(("age",), (0.0,), (1.0,))})
-    data = dataclasses.replace(data, space=space, held_out=dataclasses.replace(data.held_out, given={"age": ages}))
-    wanted = space.quantise(space.to_data(torch.full((1, 1, 4, 5), ages[permutation(24, 0)[0]].item())))
+    data = dataclasses.replace(
+        data, space=space, held_out=dataclasses.replace(data.held_out, given={"age": ages})
+    )
+    wanted = space.quantise(
+        space.to_data(torch.full((1, 1, 4, 5), ages[permutation(24, 0)[0]].item()))
+    )
     for walked in _walks(Autoencoder(Same(), Told(), space), data).values():
         np.testing.assert_array_equal(walked, wanted.repeat(len(walked), 0))
 
@@ -197,7 +214,11 @@ SHAPES = {(1, 8, 8): False, (3, 13, 21): True, (2, 5, 3): False}
 
 @pytest.fixture(scope="module")
 def coders(tmp_path_factory):
-    return functools.cache(lambda shape, name: coder(space_data(shape, labels=True), tmp_path_factory.mktemp("coders"), name))
+    return functools.cache(
+        lambda shape, name: coder(
+            space_data(shape, labels=True), tmp_path_factory.mktemp("coders"), name
+        )
+    )
 
 
 @pytest.mark.parametrize(("shape", "labels"), SHAPES.items(), ids=str)
@@ -208,7 +229,9 @@ def test_every_shape_is_coded_and_decoded_and_sampled(shape, labels, tmp_path):
             with pytest.raises(UsageError, match="smaller factor"):
                 pf.recipes.autoencoder(data.space, "tiny", factor=factor)
             continue
-        autoencoder = pf.recipes.autoencoder(data.space, "tiny", factor=factor, channels=3).method.autoencoder()
+        autoencoder = pf.recipes.autoencoder(
+            data.space, "tiny", factor=factor, channels=3
+        ).method.autoencoder()
         codes = autoencoder.encode(data.space.to_model(data.train.data_units(slice(5))))
         assert codes.shape == (5, 3, -(-shape[1] // factor), -(-shape[2] // factor))
         assert autoencoder.decode(codes).shape == (5, *shape)
@@ -223,9 +246,16 @@ def test_every_shape_is_coded_and_decoded_and_sampled(shape, labels, tmp_path):
 
 @pytest.mark.parametrize(
     ("name", "shape", "coding"),
-    [("flow", (1, 8, 8), "autoencoder"), ("ddpm", (17,), "vae"), ("edm", (1, 8, 8), "hvae"), ("gan", (17,), "vae")],
+    [
+        ("flow", (1, 8, 8), "autoencoder"),
+        ("ddpm", (17,), "vae"),
+        ("edm", (1, 8, 8), "hvae"),
+        ("gan", (17,), "vae"),
+    ],
 )
-def test_every_family_trains_on_codes_and_resumes_bit_for_bit(name, shape, coding, coders, tmp_path):
+def test_every_family_trains_on_codes_and_resumes_bit_for_bit(
+    name, shape, coding, coders, tmp_path
+):
     data = space_data(shape, labels=True)
     run = coders(shape, coding)
     make = lambda: pf.in_latent(name, data, run, "tiny")  # noqa: E731
@@ -244,7 +274,10 @@ def test_a_damaged_part_is_named(tmp_path):
     weights = tmp_path / "run" / "parts" / "autoencoder" / "weights.safetensors"
     whole = weights.read_bytes()
     weights.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
-    for use in (lambda: pf.load(tmp_path / "run"), lambda: pf.resume(tmp_path / "run", data=data, steps=9)):
+    for use in (
+        lambda: pf.load(tmp_path / "run"),
+        lambda: pf.resume(tmp_path / "run", data=data, steps=9),
+    ):
         with pytest.raises(CheckpointError, match="The part autoencoder of"):
             use()
     weights.write_bytes(whole)
@@ -254,7 +287,9 @@ def test_a_damaged_part_is_named(tmp_path):
 def test_the_frozen_part_is_in_no_checkpoint_and_does_not_move(tmp_path):
     data = space_data((1, 8, 8), labels=False)
     coded = coder(data, tmp_path)
-    before = {name: value.clone() for name, value in coded.method.autoencoder().state_dict().items()}
+    before = {
+        name: value.clone() for name, value in coded.method.autoencoder().state_dict().items()
+    }
     run = in_latent("flow", data, coded, out=tmp_path / "run")
     for group in final_state(tmp_path / "run")[0].values():
         assert not any("autoencoder" in name for name in group), group.keys()
@@ -269,7 +304,9 @@ def test_data_is_encoded_once(tmp_path, monkeypatch):
     monkeypatch.setattr(preparing, "_last", None)
     moments = Autoencoder.moments
     monkeypatch.setattr(
-        Autoencoder, "moments", lambda self, x, condition=None: counted.append(len(x)) or moments(self, x, condition)
+        Autoencoder,
+        "moments",
+        lambda self, x, condition=None: counted.append(len(x)) or moments(self, x, condition),
     )
     in_latent("flow", data, run, out=tmp_path / "run")
     assert sum(counted) == len(data.train)
@@ -288,7 +325,9 @@ def test_data_is_encoded_once(tmp_path, monkeypatch):
     assert sum(counted) == 3 * len(data.train), "a flipped bit"
     assert path.read_bytes() == whole
     description = path.with_suffix(".json")
-    description.write_text(description.read_text().replace(data.fingerprint, "0" * len(data.fingerprint)))
+    description.write_text(
+        description.read_text().replace(data.fingerprint, "0" * len(data.fingerprint))
+    )
     monkeypatch.setattr(preparing, "_last", None)
     pf.resume(tmp_path / "run", data=data, steps=9)
     assert sum(counted) == 4 * len(data.train), "codes of other data"
@@ -296,10 +335,14 @@ def test_data_is_encoded_once(tmp_path, monkeypatch):
 
 def test_data_is_edited_with_the_label_that_the_autoencoder_needs(tmp_path, monkeypatch):
     data = space_data((1, 8, 8), labels=True)
-    transport = in_latent("flow", data, coder(data, tmp_path, "vae"), out=tmp_path / "run").transport
+    transport = in_latent(
+        "flow", data, coder(data, tmp_path, "vae"), out=tmp_path / "run"
+    ).transport
     x, conditions, encode = data.held_out.data_units(slice(2)), [], Autoencoder.encode
     monkeypatch.setattr(
-        Autoencoder, "encode", lambda self, x, condition=None: conditions.append(condition) or encode(self, x, condition)
+        Autoencoder,
+        "encode",
+        lambda self, x, condition=None: conditions.append(condition) or encode(self, x, condition),
     )
     for edit in (
         lambda condition: pf.editing.vary(transport, x[0], 0.5, 2, condition=condition),
@@ -310,7 +353,9 @@ def test_data_is_edited_with_the_label_that_the_autoencoder_needs(tmp_path, monk
         conditions.clear()
         edit({"label": 1})
         assert [set(condition["label"].tolist()) for condition in conditions] == [{1}]
-    report = pf.evaluate(pf.load(tmp_path / "run"), data.without_labels(), metrics=["frechet"], n=20, repeats=1)
+    report = pf.evaluate(
+        pf.load(tmp_path / "run"), data.without_labels(), metrics=["frechet"], n=20, repeats=1
+    )
     assert report.models[0].latent is None
 
 
@@ -347,9 +392,13 @@ class Spy(pf.Method):
 
 def test_codes_are_drawn_afresh_in_every_step_and_in_units_of_their_own(tmp_path):
     data = space_data((17,), labels=False, n=64)
-    recipe = pf.in_latent(lambda space, size: pf.Recipe(Spy(space), pf.Training(batch=64)), data, doubled(data))
+    recipe = pf.in_latent(
+        lambda space, size: pf.Recipe(Spy(space), pf.Training(batch=64)), data, doubled(data)
+    )
     method = recipe.method
-    trainer = prepare(pf.Recipe(method, pf.Training(batch=64)), data, steps=40, out=tmp_path / "other")
+    trainer = prepare(
+        pf.Recipe(method, pf.Training(batch=64)), data, steps=40, out=tmp_path / "other"
+    )
     trainer.advance()
     seen = torch.stack(trainer.method.method.seen)
     back = [np.argsort(trainer.sampler.order.order(epoch)) for epoch in range(40)]
@@ -366,7 +415,9 @@ def test_a_plain_autoencoder_s_codes_are_certain():
     autoencoder = pf.recipes.vae(data.space, "tiny", beta=0.0).method.autoencoder()
     mean, log_variance = autoencoder.moments(torch.randn(4, 17)).chunk(2, 1)
     assert (log_variance < -30).all()
-    assert torch.equal(autoencoder.encode(torch.zeros(4, 17)), mean * 0 + autoencoder.encode(torch.zeros(4, 17)))
+    assert torch.equal(
+        autoencoder.encode(torch.zeros(4, 17)), mean * 0 + autoencoder.encode(torch.zeros(4, 17))
+    )
 
 
 def test_health_reads_samples_in_the_autoencoder_s_units():
@@ -379,7 +430,9 @@ def test_health_reads_samples_in_the_autoencoder_s_units():
     transport = method.transport()
     with torch.no_grad():
         wanted = double.to_data(transport(fixed._starts[0][:5], None))
-    torch.testing.assert_close(sampled(method.transport(), *fixed._starts)[:5], wanted, rtol=0, atol=1e-4)
+    torch.testing.assert_close(
+        sampled(method.transport(), *fixed._starts)[:5], wanted, rtol=0, atol=1e-4
+    )
 
 
 def test_encoding_through_the_latent_space_and_back(tmp_path):

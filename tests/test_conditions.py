@@ -20,7 +20,9 @@ from pushforward.testing import Mixture
 from pushforward.transports import Flow
 from pushforward.transports.likelihood import log_prob
 
-NUMBERS = Numbers(("age", "income"), (40.0, 3.0), (10.0, 1.0), ((20.0, 1.0), (40.0, 3.0), (60.0, 5.0)))
+NUMBERS = Numbers(
+    ("age", "income"), (40.0, 3.0), (10.0, 1.0), ((20.0, 1.0), (40.0, 3.0), (60.0, 5.0))
+)
 LABEL = Label(("a", "b", "c"), (0.2, 0.3, 0.5))
 BOTH = {"label": LABEL, "given": NUMBERS}
 PAIRED, CODING = ("mlp", "dcgan", "residual", "textbook"), ("convolutional", "textbook")
@@ -86,7 +88,10 @@ def test_what_has_nothing_to_draw_from_is_asked_for():
     for kinds in ({"label": Label(("a", "b"))}, {"given": Numbers(("age",), (40.0,), (10.0,))}):
         with pytest.raises(UsageError, match="to draw"):
             Request(kinds).values(2, None, 0)
-    assert Request({"label": Label(("a", "b"))}).values(2, {"label": 1}, 0)["label"].tolist() == [1, 1]
+    assert Request({"label": Label(("a", "b"))}).values(2, {"label": 1}, 0)["label"].tolist() == [
+        1,
+        1,
+    ]
 
 
 def test_numbers_keep_evenly_spaced_examples():
@@ -95,7 +100,10 @@ def test_numbers_keep_evenly_spaced_examples():
     drawn = np.array(kind.examples)
     assert len(drawn) == 1024
     assert set(map(tuple, drawn.astype(np.float32).tolist())) <= set(map(tuple, values.tolist()))
-    assert abs(np.sort(drawn[:, 0]) - np.quantile(values[:, 0], (np.arange(1024) + 0.5) / 1024)).mean() < 2e-3
+    assert (
+        abs(np.sort(drawn[:, 0]) - np.quantile(values[:, 0], (np.arange(1024) + 0.5) / 1024)).mean()
+        < 2e-3
+    )
     assert kind.mean == pytest.approx(values.mean(0), abs=1e-5)
 
 
@@ -103,11 +111,26 @@ TABLE = pf.data.VectorSpace((5,), (0,) * 5, (1,) * 5, conditions=BOTH)
 IMAGE = pf.data.ImageSpace((2, 6, 7), (0,) * 2, (1,) * 2, (0,) * 2, (1,) * 2, conditions=BOTH)
 NETWORKS = {
     "denoiser mlp": (lambda: denoising_network(TABLE, "tiny"), (5,)),
-    **{f"denoiser {kind}": (lambda kind=kind: denoising_network(IMAGE, "tiny", kind), IMAGE.shape) for kind in ("unet", "dit")},
-    **{f"generator {kind}": (lambda kind=kind: generator(IMAGE, "tiny", 4, kind), (4,)) for kind in PAIRED},
-    **{f"critic {kind}": (lambda kind=kind: critic(IMAGE, "tiny", kind), IMAGE.shape) for kind in PAIRED},
-    **{f"encoder {kind}": (lambda kind=kind: encoder(IMAGE, "tiny", 4, kind), IMAGE.shape) for kind in CODING},
-    **{f"decoder {kind}": (lambda kind=kind: decoder(IMAGE, "tiny", 4, kind), (4,)) for kind in CODING},
+    **{
+        f"denoiser {kind}": (lambda kind=kind: denoising_network(IMAGE, "tiny", kind), IMAGE.shape)
+        for kind in ("unet", "dit")
+    },
+    **{
+        f"generator {kind}": (lambda kind=kind: generator(IMAGE, "tiny", 4, kind), (4,))
+        for kind in PAIRED
+    },
+    **{
+        f"critic {kind}": (lambda kind=kind: critic(IMAGE, "tiny", kind), IMAGE.shape)
+        for kind in PAIRED
+    },
+    **{
+        f"encoder {kind}": (lambda kind=kind: encoder(IMAGE, "tiny", 4, kind), IMAGE.shape)
+        for kind in CODING
+    },
+    **{
+        f"decoder {kind}": (lambda kind=kind: decoder(IMAGE, "tiny", 4, kind), (4,))
+        for kind in CODING
+    },
 }
 
 
@@ -136,10 +159,14 @@ def test_a_density_is_that_given_the_class():
 
     class OfClass:
         path = Linear()
-        space = VectorSpace((2,), (0.0, 0.0), (1.0, 1.0), conditions={"label": Label(("a", "b"), (0.5, 0.5))})
+        space = VectorSpace(
+            (2,), (0.0, 0.0), (1.0, 1.0), conditions={"label": Label(("a", "b"), (0.5, 0.5))}
+        )
 
         def predict(self, kind, x, t, condition=None):
-            first, other = (Mixture(self.path, [centre], 0.7).predict(kind, x, t) for centre in centres)
+            first, other = (
+                Mixture(self.path, [centre], 0.7).predict(kind, x, t) for centre in centres
+            )
             return torch.where(condition["label"][:, None] == 0, first, other)
 
     x, label = torch.tensor([[0.3, -0.4]] * 2, dtype=torch.float64), torch.tensor([0, 1])

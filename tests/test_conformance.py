@@ -88,7 +88,10 @@ class Noisy(solvers.Ancestral):
         return moved + 0.05 * draws.normal(x.shape[1:]).to(x), memory
 
 
-@pytest.mark.parametrize("solver", [MidpointRule, MidpointRule(0.5), solvers.DPM(2), solvers.DDIM(0.5), solvers.Adaptive()])
+@pytest.mark.parametrize(
+    "solver",
+    [MidpointRule, MidpointRule(0.5), solvers.DPM(2), solvers.DDIM(0.5), solvers.Adaptive()],
+)
 def test_lawful_solvers_pass(solver):
     check_solver(solver)
 
@@ -150,11 +153,15 @@ def test_mistakes_in_paths_are_named(mistake, says):
 class Distance:
     """The distance of means, with mistakes that are asked for."""
 
-    scores: ClassVar = {"mean_distance": MetricInfo("Mean distance", "lower", "The distance of means.")}
+    scores: ClassVar = {
+        "mean_distance": MetricInfo("Mean distance", "lower", "The distance of means.")
+    }
 
     def __init__(self, name="mean_distance", sign=1, first=slice(None), better="lower"):
         self.name, self.sign, self.first = name, sign, first
-        self.scores = {"mean_distance": MetricInfo("Mean distance", better, "The distance of means.")}
+        self.scores = {
+            "mean_distance": MetricInfo("Mean distance", better, "The distance of means.")
+        }
 
     def applies(self, samples):
         return True
@@ -176,7 +183,9 @@ def test_every_metric_of_the_package_passes(name):
     metric = METRICS[name]()
     if not any(metric.applies(samples) for samples in sample_sets()):
         pytest.skip("it needs a classifier of stacked images")
-    check_metric(metric, worse=(lambda samples: samples.training) if name == "memorisation" else None)
+    check_metric(
+        metric, worse=(lambda samples: samples.training) if name == "memorisation" else None
+    )
 
 
 @pytest.mark.parametrize(
@@ -204,7 +213,10 @@ class Moments(pf.Method):
 
     @property
     def players(self):
-        players = {"affine": self.affine, "other": self.affine if self.mistake == "shared" else self.other}
+        players = {
+            "affine": self.affine,
+            "other": self.affine if self.mistake == "shared" else self.other,
+        }
         return players if self.mistake in ("shared", "unplayed") else {"affine": self.affine}
 
     def losses(self, batch, now):
@@ -212,12 +224,19 @@ class Moments(pf.Method):
         noise = now.draws.normal(batch.x.shape[1:])
         loss = (self.affine(noise).mean(0) - batch.x.mean(0)).square().sum()
         loss = loss + (self.affine(noise).std(0) - batch.x.std(0)).square().sum()
-        yield "nobody" if self.mistake == "name" else "affine", loss * (1 + (torch.rand(()) if self.mistake == "random" else 0))
+        yield (
+            "nobody" if self.mistake == "name" else "affine",
+            loss * (1 + (torch.rand(()) if self.mistake == "random" else 0)),
+        )
         if self.mistake == "unplayed":
             yield "other", loss
 
     def transport(self):
-        return Map(Batchwise(self.affine) if self.mistake == "batchwise" else self.affine, self.space, self.space.shape)
+        return Map(
+            Batchwise(self.affine) if self.mistake == "batchwise" else self.affine,
+            self.space,
+            self.space.shape,
+        )
 
 
 class Affine(nn.Module):
@@ -259,7 +278,9 @@ def test_mistakes_in_methods_are_named(mistake, says):
 
 
 def test_a_loss_that_draws_for_itself_is_named(monkeypatch):
-    monkeypatch.setattr(torch, "manual_seed", lambda seed: None)  # an own generator, which nothing reseeds
+    monkeypatch.setattr(
+        torch, "manual_seed", lambda seed: None
+    )  # an own generator, which nothing reseeds
     with pytest.raises(Broken, match="batch, now and weights"):
         check_method(lambda space: Moments(space, "random"), space_data((5,), labels=False))
 

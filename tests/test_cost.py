@@ -36,11 +36,20 @@ pytestmark = pytest.mark.usefixtures("usual")
 
 def vectors(n=330, d=2):
     rows = np.random.default_rng(0).normal(size=(n, d)).astype(np.float32)
-    return Dataset("columns", VectorSpace((d,), (0.0,) * d, (1.0,) * d), Split(rows[30:]), Split(rows[:30]))
+    return Dataset(
+        "columns", VectorSpace((d,), (0.0,) * d, (1.0,) * d), Split(rows[30:]), Split(rows[:30])
+    )
 
 
 def images(x, held_out, **space):
-    units = ImageSpace(x.shape[1:], (0.5,) * x.shape[1], (0.3,) * x.shape[1], (0.0,) * x.shape[1], (1.0,) * x.shape[1], **space)
+    units = ImageSpace(
+        x.shape[1:],
+        (0.5,) * x.shape[1],
+        (0.3,) * x.shape[1],
+        (0.0,) * x.shape[1],
+        (1.0,) * x.shape[1],
+        **space,
+    )
     return Dataset("images", units, Split(x), Split(held_out))
 
 
@@ -52,7 +61,9 @@ def test_operations_of_many_steps_follow_from_those_of_few(solver, steps):
     flow = Flow(pf.Guided(flow.denoiser, 2.0), solver, steps)
     image = ImageSpace((1, 16, 16), (0.5,), (0.3,), (0.0,), (1.0,))
     decoder = Expander((1, 16, 16), inputs=1, factor=2, width=8)
-    coded = Autoencoder(Compressor((1, 16, 16), outputs=2, factor=2, width=8), decoder, image).eval()
+    coded = Autoencoder(
+        Compressor((1, 16, 16), outputs=2, factor=2, width=8), decoder, image
+    ).eval()
     for transport in (flow, Latent(flow, coded)):
         counted = cost.flops(lambda transport=transport: transport.sample(1, batch=1))
         assert cost.sampling_flops(transport) == counted > 0
@@ -112,7 +123,9 @@ def test_a_fixed_time_per_call_is_not_taken_for_the_time_per_sample(monkeypatch)
     timing = comparison.models[0].sampling.timing
     assert (timing.batch, timing.low) == (1000, pytest.approx(0.00036))
     assert 0.5 < comparison.settings.plan.estimate / clock.now < 2
-    times = time_in_turns({"late": sampler("late", 1.5, 1e-4), "slow": sampler("slow", 0.0, 1.0)}, 1000, turns=1)
+    times = time_in_turns(
+        {"late": sampler("late", 1.5, 1e-4), "slow": sampler("slow", 0.0, 1.0)}, 1000, turns=1
+    )
     assert (times["late"].batch, times["late"].low) == (1000, pytest.approx(0.0016))
     assert sum(drawn["slow"]) < 8
 
@@ -129,7 +142,9 @@ def test_sampling_memory_counts_weights_and_the_batch_alone():
     measured = cost.sampling_memory(transport, n)
     assert weights + hidden <= measured <= weights + 1.02 * hidden
     del ballast
-    assert cost.sampling_memory(transport, n) == measured, "other tensors in the process do not matter"
+    assert cost.sampling_memory(transport, n) == measured, (
+        "other tensors in the process do not matter"
+    )
     assert cost.sampling_memory(transport, 2 * n) - measured == pytest.approx(hidden, rel=0.02)
 
 
@@ -143,20 +158,32 @@ def test_sampling_memory_is_that_of_all_steps(solver):
 
 def test_a_uniform_guess_needs_the_logarithm_of_the_levels():
     rng = np.random.default_rng(0)
-    many = images(rng.integers(0, 256, (40, 1, 9, 8), dtype=np.uint8), rng.integers(0, 256, (5, 1, 9, 8), dtype=np.uint8))
+    many = images(
+        rng.integers(0, 256, (40, 1, 9, 8), dtype=np.uint8),
+        rng.integers(0, 256, (5, 1, 9, 8), dtype=np.uint8),
+    )
     uniform = guess(many, 5)
     assert (uniform.name, uniform.scores["bpd"].value, uniform.scores["bpd"].spread) == (
         "uniform guess over 256 levels",
         8.0,
         None,
     )
-    few = images(17 * rng.integers(0, 16, (40, 1, 9, 8), dtype=np.uint8), 17 * rng.integers(0, 16, (5, 1, 9, 8), dtype=np.uint8))
-    assert guess(few, 5, conditions=["given"]) == guess(few, 5), "levels are the same under all conditions"
+    few = images(
+        17 * rng.integers(0, 16, (40, 1, 9, 8), dtype=np.uint8),
+        17 * rng.integers(0, 16, (5, 1, 9, 8), dtype=np.uint8),
+    )
+    assert guess(few, 5, conditions=["given"]) == guess(few, 5), (
+        "levels are the same under all conditions"
+    )
     assert guess(few, 5).scores["bpd"].value == 4.0
     few.held_out.x[0, 0, 0, 0] = 1
-    assert levels_of(few) == 256, "a level that training examples lack has no probability under a guess of theirs"
+    assert levels_of(few) == 256, (
+        "a level that training examples lack has no probability under a guess of theirs"
+    )
     zeros_and_ones = Dataset(
-        "bits", VectorSpace((3,), (0.5,) * 3, (0.5,) * 3, binary=True), *(Split(np.eye(3, dtype=np.float32)),) * 2
+        "bits",
+        VectorSpace((3,), (0.5,) * 3, (0.5,) * 3, binary=True),
+        *(Split(np.eye(3, dtype=np.float32)),) * 2,
     )
     assert guess(zeros_and_ones, 3, discrete=True).scores["bpd"].value == 1.0
 
@@ -168,18 +195,28 @@ def test_the_guess_for_vectors_is_a_gaussian():
     rng = np.random.default_rng(1)
     labels = np.repeat([0, 1], 400)
     rows = (rng.normal(size=(800, 3)) * [1, 5, 0.2] + 4 * labels[:, None]).astype(np.float32)
-    space = VectorSpace((3,), (1.0, 2.0, 3.0), (0.5, 2.0, 4.0), conditions={"label": Label(("a", "b"), (0.5, 0.5))})
+    space = VectorSpace(
+        (3,), (1.0, 2.0, 3.0), (0.5, 2.0, 4.0), conditions={"label": Label(("a", "b"), (0.5, 0.5))}
+    )
     data = Dataset("two", space, Split(rows[::2], labels[::2]), Split(rows[1::2], labels[1::2]))
     train, held = rows[::2].astype(float), rows[1::2].astype(float)
-    alone = -multivariate_normal(train.mean(0), np.cov(train.T, bias=True)).logpdf(held) / (3 * math.log(2))
+    alone = -multivariate_normal(train.mean(0), np.cov(train.T, bias=True)).logpdf(held) / (
+        3 * math.log(2)
+    )
     bpd = guess(data, 400).scores["bpd"]
     assert bpd.value == pytest.approx(alone.mean(), abs=0.01)
     assert bpd.spread == pytest.approx(alone.std(ddof=1) / 20, rel=0.05)
     per_class = guess(data, 400, conditions=["label"])
     assert per_class.name == "one Gaussian per class"
     assert per_class.scores["bpd"].value < bpd.value - 0.1
-    assert guess(data, 400, conditions=["label", "given"]) is None, "a Gaussian that is not given it is no fair guess"
-    constant = Dataset("flat", VectorSpace((2,), (0.0,) * 2, (1.0,) * 2), *(Split(np.ones((9, 2), np.float32)),) * 2)
+    assert guess(data, 400, conditions=["label", "given"]) is None, (
+        "a Gaussian that is not given it is no fair guess"
+    )
+    constant = Dataset(
+        "flat",
+        VectorSpace((2,), (0.0,) * 2, (1.0,) * 2),
+        *(Split(np.ones((9, 2), np.float32)),) * 2,
+    )
     assert guess(constant, 5) is None
 
 
@@ -192,7 +229,9 @@ def test_the_operations_of_a_step_are_those_of_its_matrix_products(moons):
     recipe = pf.recipes.flow(moons.space, "tiny")
     products = [weight for weight in recipe.method.parameters() if weight.ndim == 2]
     every = 6 * sum(weight.numel() for weight in products) * recipe.training.batch
-    assert 0.9 * every < step_flops(recipe, moons) <= every  # of the first layer no gradient by its input is computed
+    assert (
+        0.9 * every < step_flops(recipe, moons) <= every
+    )  # of the first layer no gradient by its input is computed
 
 
 def test_a_budget_of_operations_becomes_steps(moons, tmp_path):
@@ -210,7 +249,9 @@ def test_a_budget_of_operations_becomes_steps(moons, tmp_path):
         pf.fit("flow", moons, steps=3, flops=5e7, out=tmp_path / "other")
 
 
-@pytest.mark.parametrize("name", [name for name, part in RECIPES.items() if not pf.recipes.missing_parts(part)])
+@pytest.mark.parametrize(
+    "name", [name for name, part in RECIPES.items() if not pf.recipes.missing_parts(part)]
+)
 def test_no_schedule_is_the_same_however_long_training_lasts(name):
     """So no longer training holds the shorter ones of a sweep: docs/decisions/comparison.md."""
     schedule = pf.recipes.named(name)("digits", "tiny").training.schedule

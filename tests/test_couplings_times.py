@@ -35,7 +35,9 @@ from pushforward.spec import build, describe
 def test_assignment_is_the_best_of_all_permutations():
     torch.manual_seed(0)
     x, z = torch.randn(6, 3), torch.randn(6, 3)
-    best = min(itertools.permutations(range(6)), key=lambda p: float((x - z[list(p)]).square().sum()))
+    best = min(
+        itertools.permutations(range(6)), key=lambda p: float((x - z[list(p)]).square().sum())
+    )
     assert assign(x, z).tolist() == list(best)
 
 
@@ -67,7 +69,9 @@ def test_a_reused_plan_is_that_of_its_first_step():
     first = [reused(x, None, BlockDraws(0, step, 64))[1] for step in range(8)]
     assert torch.equal(first[0], first[3])
     assert not torch.equal(first[3], first[4])
-    assert torch.equal(fresh(x, None, BlockDraws(0, 6, 64))[1], first[6]), "a resumed run finds the plan again"
+    assert torch.equal(fresh(x, None, BlockDraws(0, 6, 64))[1], first[6]), (
+        "a resumed run finds the plan again"
+    )
 
 
 def test_noise_stays_standard_normal_under_transport():
@@ -131,7 +135,9 @@ def test_times_stay_inside_the_ends(name, path):
     assert describe(build(describe(times))) == describe(times)
 
 
-@pytest.mark.parametrize("weight", [Flat(), Flat("noise"), SNR(), MinSNR(5), EDMWeight()], ids=lambda w: str(describe(w)))
+@pytest.mark.parametrize(
+    "weight", [Flat(), Flat("noise"), SNR(), MinSNR(5), EDMWeight()], ids=lambda w: str(describe(w))
+)
 @pytest.mark.parametrize("path", [Linear(), VP(), VE()])
 def test_a_weight_values_an_error_the_same_in_every_prediction(weight, path):
     """The weighted squared error of one wrong estimate must not depend on the prediction in which it is written."""
@@ -157,7 +163,8 @@ def test_published_weights():
     torch.testing.assert_close(MinSNR(5)("noise", k), snr.clamp(max=5) / snr)
     torch.testing.assert_close(MinSNR(5)("v", k), snr.clamp(max=5) / (snr + 1))
     torch.testing.assert_close(
-        EDMWeight()("v", VE().at(torch.linspace(0.01, 1, 7, dtype=torch.float64))), torch.ones(7, dtype=torch.float64)
+        EDMWeight()("v", VE().at(torch.linspace(0.01, 1, 7, dtype=torch.float64))),
+        torch.ones(7, dtype=torch.float64),
     )
 
 

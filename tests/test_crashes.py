@@ -40,7 +40,9 @@ def folder(tmp_path):
     return tmp_path / "checkpoints"
 
 
-@pytest.mark.parametrize(("kind", "power"), [("one stays", False), ("one stays", True), ("after an older one", True)])
+@pytest.mark.parametrize(
+    ("kind", "power"), [("one stays", False), ("one stays", True), ("after an older one", True)]
+)
 def test_after_every_change_of_the_disk_a_whole_state_is_there(kind, power, folder, tmp_path):
     """As a process is killed, or, where what was not flushed is lost, as the power fails."""
     options, old = SAVES[kind], 2.0
@@ -70,7 +72,11 @@ def test_after_every_change_of_the_disk_a_whole_state_is_there(kind, power, fold
 
 def test_a_crash_while_training_goes_on_costs_nothing(tmp_path):
     """The process dies in the save of step 2, which is written beside the next steps or while they wait."""
-    cases = [(str(tmp_path / f"{last}-{beside}"), last, beside) for beside in (False, True) for last in (10, 22, 27)]
+    cases = [
+        (str(tmp_path / f"{last}-{beside}"), last, beside)
+        for beside in (False, True)
+        for last in (10, 22, 27)
+    ]
     trainings = json.dumps([(str(tmp_path / "whole"), None, True), *cases])
     code = f"import json; from programs.crashing import main; main(json.loads({trainings!r}))"
     done = forking.run(code)
@@ -90,7 +96,9 @@ def test_a_checkpoint_has_no_steps_that_the_log_loses_with_the_power(tmp_path):
 
     data, run, progress = space_data((2,), labels=False), tmp_path / "run", Power()
     with Disk(power=True) as disk, contextlib.suppress(Stopped):
-        trainer = prepare(recipe_for("flow", data), data, steps=6, out=run, checkpoint_every=2, progress=progress)
+        trainer = prepare(
+            recipe_for("flow", data), data, steps=6, out=run, checkpoint_every=2, progress=progress
+        )
         trainer.saver.beside = False
         trainer.advance()
     assert disk.stopped
@@ -104,14 +112,22 @@ def test_damage_to_any_file_is_noticed_and_the_next_good_checkpoint_named(tmp_pa
     with Disk():
         for step in (1, 2, 3):
             tensors = {name: {"w": torch.randn(40)} for name in ("method", "average", "optimizer")}
-            save_checkpoint(inside, step, tensors, {"step": step, "samples": 0, "seconds": 0.0, "total": None}, keep=3)
+            save_checkpoint(
+                inside,
+                step,
+                tensors,
+                {"step": step, "samples": 0, "seconds": 0.0, "total": None},
+                keep=3,
+            )
     older = inside / "step_000002" / "method.safetensors"
     older.write_bytes(older.read_bytes()[:-1])  # so that step 1 is the next good one
     for number in range(50):
         shutil.copytree(inside, crashed)
         names, what = damage(crashed / "step_000003", number)
         assert latest(crashed).name == "step_000003", what
-        with pytest.raises(CheckpointError, match=r"is damaged: .*checkpoint: step_000001") as error:
+        with pytest.raises(
+            CheckpointError, match=r"is damaged: .*checkpoint: step_000001"
+        ) as error:
             load(latest(crashed))
         assert any(f"is damaged: {name}" in str(error.value) for name in names), (names, what)
         assert error.value.before == "step_000001"
@@ -130,7 +146,11 @@ def test_what_a_dead_process_has_left_goes_when_training_goes_on(tmp_path):
     pf.fit(recipe_for("flow", data), data, steps=2, out=run)
     (run / "checkpoints" / ".tmp-step_000002-1").mkdir()
     names = ("checkpoints/.tmp-1-latest.json", "cache/.tmp-1-prepared.safetensors")
-    for name in (*names, "checkpoints/.tmp-abc/latest.json", "cache/deep/.tmp-abc/prepared.safetensors"):
+    for name in (
+        *names,
+        "checkpoints/.tmp-abc/latest.json",
+        "cache/deep/.tmp-abc/prepared.safetensors",
+    ):
         (run / name).parent.mkdir(parents=True, exist_ok=True)
         (run / name).write_text("{")
     reopen(run, data=data).close()
@@ -153,7 +173,9 @@ def steps_of(folder):
 
 @pytest.fixture
 def run(tmp_path):
-    return pf.fit(recipe_for("flow", DATA), DATA, steps=8, checkpoint_every=4, out=tmp_path / "run").folder
+    return pf.fit(
+        recipe_for("flow", DATA), DATA, steps=8, checkpoint_every=4, out=tmp_path / "run"
+    ).folder
 
 
 def test_a_refused_resume_from_an_older_checkpoint_changes_nothing(run):
@@ -198,9 +220,13 @@ def test_a_folder_whose_first_training_was_killed_in_its_set_up_is_free(tmp_path
 def test_a_replacement_that_could_not_be_set_up_gives_the_run_its_place_again(run):
     before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
     with pytest.raises(UsageError, match="multiples of"):
-        pf.fit(recipe_for("flow", DATA, batch=96, accumulate=2), DATA, steps=1, out=run, overwrite=True)
+        pf.fit(
+            recipe_for("flow", DATA, batch=96, accumulate=2), DATA, steps=1, out=run, overwrite=True
+        )
     assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
-    assert pf.fit(recipe_for("flow", DATA), DATA, steps=2, out=run, overwrite=True).state["step"] == 2
+    assert (
+        pf.fit(recipe_for("flow", DATA), DATA, steps=2, out=run, overwrite=True).state["step"] == 2
+    )
     assert [path.name for path in run.parent.iterdir()] == ["run"]
 
 

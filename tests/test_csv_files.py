@@ -35,7 +35,13 @@ def test_table_with_a_text_target(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "text", ["\ufeffa,b\r\n1,2\r\n3,4\r\n\r\n", "a;b\n1;2\n3;4\n", "a\tb\n1\t2\n3\t4", '"a",b\n"1",2\n 3 , 4 \n']
+    "text",
+    [
+        "\ufeffa,b\r\n1,2\r\n3,4\r\n\r\n",
+        "a;b\n1;2\n3;4\n",
+        "a\tb\n1\t2\n3\t4",
+        '"a",b\n"1",2\n 3 , 4 \n',
+    ],
 )
 def test_dialects(tmp_path, text):
     data = load(table(tmp_path, text), table=False)
@@ -109,7 +115,9 @@ NAMED = [[f"row{i}", *row] for i, row in enumerate(FLOATS)]
         (["a", "41.1", "39", "fir"], KINDS, None),
         (["elm", "7"], [["fir", "3"], ["oak", "9"], ["fir", "1"], ["oak", "4"]], None),
     ],
-    ids=lambda value: None if isinstance(value, list) and value and isinstance(value[0], list) else str(value),
+    ids=lambda value: (
+        None if isinstance(value, list) and value and isinstance(value[0], list) else str(value)
+    ),
 )
 def test_the_first_line_is_names_or_data(first, rows, expected):
     assert has_header(first, rows) is expected
@@ -127,7 +135,9 @@ def test_a_row_of_data_is_hardly_ever_taken_as_names(seed, digits):
 
 
 def write(folder, first, rows):
-    (folder / "t.csv").write_text("\n".join(",".join(row) for row in ([first] if first else []) + rows) + "\n")
+    (folder / "t.csv").write_text(
+        "\n".join(",".join(row) for row in ([first] if first else []) + rows) + "\n"
+    )
     return folder / "t.csv"
 
 
@@ -144,10 +154,14 @@ def test_a_named_target_makes_the_first_line_names(tmp_path):
     assert load(write(tmp_path, ["4", "5", "6"], WHOLE), target="6").space.columns == ("4", "5")
 
 
-def test_in_python_columns_that_are_left_out_are_a_warning_and_on_the_command_line_a_line(tmp_path, capsys):
+def test_in_python_columns_that_are_left_out_are_a_warning_and_on_the_command_line_a_line(
+    tmp_path, capsys
+):
     pd = pytest.importorskip("pandas")
     path = tmp_path / "t.csv"
-    frame = pd.DataFrame({"id": range(40), "x": [i % 7 / 8 for i in range(40)], "c": list("abca" * 10)})
+    frame = pd.DataFrame(
+        {"id": range(40), "x": [i % 7 / 8 for i in range(40)], "c": list("abca" * 10)}
+    )
     frame.to_csv(path, index=False)
     for place in (frame, path):
         with pytest.warns(UserWarning, match='left out "id"') as warned:

@@ -20,7 +20,14 @@ from pushforward.training.runs import folder as run_lock
 
 
 @pytest.mark.parametrize(
-    "name", ["method.safetensors", "average.safetensors", "optimizer.safetensors", "state.json", "MANIFEST.json"]
+    "name",
+    [
+        "method.safetensors",
+        "average.safetensors",
+        "optimizer.safetensors",
+        "state.json",
+        "MANIFEST.json",
+    ],
 )
 @pytest.mark.parametrize("fault", ["cut", "flip", "delete"])
 def test_damage_is_found_before_anything_starts(name, fault, tmp_path):
@@ -41,7 +48,10 @@ def test_damage_is_found_before_anything_starts(name, fault, tmp_path):
 
 def test_old_checkpoints_go_and_two_stay(tmp_path):
     folder, _ = run_folder(tmp_path, steps=9, every=2)
-    assert [path.name for path in sorted((folder / "checkpoints").glob("step_*"))] == ["step_000008", "step_000009"]
+    assert [path.name for path in sorted((folder / "checkpoints").glob("step_*"))] == [
+        "step_000008",
+        "step_000009",
+    ]
 
 
 def test_changed_data_is_refused(tmp_path):
@@ -82,9 +92,15 @@ def test_a_changed_spec_is_refused(change, sound, hashed, tmp_path, monkeypatch)
 def test_a_run_of_another_format_is_refused_by_its_number(tmp_path):
     folder, data = run_folder(tmp_path)
     spec = json.loads((folder / "spec.json").read_text())
-    with pytest.raises(CheckpointError, match=r"no checkpoint step_000009\. Did you mean .* step_000002, step_000004"):
+    with pytest.raises(
+        CheckpointError,
+        match=r"no checkpoint step_000009\. Did you mean .* step_000002, step_000004",
+    ):
         pf.load(folder, checkpoint="step_000009")
-    for junk, says in (('{"a":', r"spec.json is not valid JSON.* Restore it"), ("[1]", "format None")):
+    for junk, says in (
+        ('{"a":', r"spec.json is not valid JSON.* Restore it"),
+        ("[1]", "format None"),
+    ):
         (folder / "spec.json").write_text(junk)
         with pytest.raises(CheckpointError, match=says):
             pf.load(folder)
@@ -100,7 +116,10 @@ def test_a_state_that_says_too_little_is_damage(tmp_path):
     (inside / "state.json").write_text('{"step": 4}')
     manifest = json.loads((inside / "MANIFEST.json").read_text())
     content = (inside / "state.json").read_bytes()
-    manifest["files"]["state.json"] = {"size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+    manifest["files"]["state.json"] = {
+        "size": len(content),
+        "sha256": hashlib.sha256(content).hexdigest(),
+    }
     (inside / "MANIFEST.json").write_text(json.dumps(manifest))
     with pytest.raises(CheckpointError, match="samples"):
         pf.load(folder)
@@ -110,7 +129,15 @@ def test_a_torn_log_is_read_and_mended(tmp_path):
     folder, data = run_folder(tmp_path)
     path = folder / "metrics.jsonl"
     lines = path.read_text().splitlines()
-    torn = [lines[0], lines[1][:20], lines[1][:9] + "}", "[1]}", "{}", lines[2], lines[3][: len(lines[3]) // 2]]
+    torn = [
+        lines[0],
+        lines[1][:20],
+        lines[1][:9] + "}",
+        "[1]}",
+        "{}",
+        lines[2],
+        lines[3][: len(lines[3]) // 2],
+    ]
     path.write_text("\n".join(torn))
     assert [row["step"] for row in pf.load(folder).losses()] == [1, 3]
     pf.resume(folder, data=data, steps=6)
@@ -144,7 +171,13 @@ def test_the_newest_checkpoint_is_the_one_written_last(tmp_path):
     pointer = inside / "latest.json"
     pointer.write_text('{"checkpoint": "step_000002"}')
     assert latest(inside).name == "step_000002"
-    for text in ('{"checkpoint": "../checkpoints"}', '{"checkpoint": "step_000003"}', "[]", "{", '{"checkpoint": 4}'):
+    for text in (
+        '{"checkpoint": "../checkpoints"}',
+        '{"checkpoint": "step_000003"}',
+        "[]",
+        "{",
+        '{"checkpoint": 4}',
+    ):
         pointer.write_text(text)
         assert latest(inside).name == "step_000004"
     pointer.unlink()
@@ -212,7 +245,10 @@ def test_a_linked_lock_is_refused_by_all_that_would_train(tmp_path):
     begun.lock.release()
     (tmp_path / "run" / ".lock").unlink()
     (tmp_path / "run" / ".lock").symlink_to(tmp_path / "kept")
-    for use in (lambda: run_lock.hold(tmp_path / "run"), lambda: folders.claim(tmp_path / "run", "data", "flow")):
+    for use in (
+        lambda: run_lock.hold(tmp_path / "run"),
+        lambda: folders.claim(tmp_path / "run", "data", "flow"),
+    ):
         with pytest.raises(CheckpointError, match="a link"):
             use()
     with pytest.raises(OSError, match="link"):  # the installed version by itself
@@ -224,5 +260,8 @@ def test_a_demo_goes_on_through_no_link(tmp_path):
     with demo_folder(str(tmp_path / "demo"), "digits", {"seed": 0}) as folder:
         (folder / "vae" / "checkpoints" / "step_000001").mkdir(parents=True)
     (tmp_path / "demo" / "two-dimensions").symlink_to(tmp_path)
-    with pytest.raises(CheckpointError, match="two-dimensions"), demo_folder(str(folder), "digits", {"seed": 0}):
+    with (
+        pytest.raises(CheckpointError, match="two-dimensions"),
+        demo_folder(str(folder), "digits", {"seed": 0}),
+    ):
         pass

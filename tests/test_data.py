@@ -30,11 +30,17 @@ from pushforward.errors import DataError
 def test_units_round_trip_and_log_det_agree_with_autodiff(shape):
     random = np.random.RandomState(1)
     spread = tuple(0.1 + random.rand(shape[0]))
-    space = (VectorSpace if len(shape) == 1 else ImageSpace)(shape=shape, mean=tuple(random.rand(shape[0])), std=spread)
+    space = (VectorSpace if len(shape) == 1 else ImageSpace)(
+        shape=shape, mean=tuple(random.rand(shape[0])), std=spread
+    )
     x = torch.rand(6, *shape, dtype=torch.float64)
     assert torch.allclose(space.to_data(space.to_model(x)), x, atol=1e-14)
-    jacobian = torch.autograd.functional.jacobian(lambda v: space.to_model(v.view(1, *shape)).flatten(), x[0].flatten())
-    assert space.log_det == pytest.approx(torch.linalg.slogdet(jacobian).logabsdet.item(), rel=1e-12)
+    jacobian = torch.autograd.functional.jacobian(
+        lambda v: space.to_model(v.view(1, *shape)).flatten(), x[0].flatten()
+    )
+    assert space.log_det == pytest.approx(
+        torch.linalg.slogdet(jacobian).logabsdet.item(), rel=1e-12
+    )
 
 
 def test_images_are_clamped_to_their_range_and_vectors_are_not():
@@ -81,7 +87,9 @@ def test_quantise_writes_what_files_hold():
     model = image.to_data(image.to_model(x))
     assert np.array_equal(image.quantise(model), image.quantise(x))
     table = VectorSpace(shape=(3,), mean=(0, 0, 0), std=(1, 1, 1), integer=(1,))
-    assert table.quantise(torch.tensor([[0.6, 0.6, 1.4]])).tolist() == [[np.float32(0.6), 1.0, np.float32(1.4)]]
+    assert table.quantise(torch.tensor([[0.6, 0.6, 1.4]])).tolist() == [
+        [np.float32(0.6), 1.0, np.float32(1.4)]
+    ]
 
 
 def test_held_out_rows_are_fixed_disjoint_and_about_a_tenth_of_each_class():
@@ -91,7 +99,9 @@ def test_held_out_rows_are_fixed_disjoint_and_about_a_tenth_of_each_class():
     shares = np.bincount(labels[held]) / (500, 1500, 3000)
     assert (np.abs(shares - 0.1) < 5 * np.sqrt(0.09 / np.array([500, 1500, 3000]))).all()
     assert [len(held_out_indices(hashes[:n])) for n in (2, 4, 5, 9)] == [1, 1, 2, 2]
-    assert abs(len(held_out_indices(mix(2, np.arange(300_000)))) - 30_000) < 5 * math.sqrt(300_000 * 0.09)
+    assert abs(len(held_out_indices(mix(2, np.arange(300_000)))) - 30_000) < 5 * math.sqrt(
+        300_000 * 0.09
+    )
     assert len(np.unique(held)) == len(held)
     assert abs(held.mean() - 2500) < 5 * 5000 / math.sqrt(12 * 500)  # spread over all rows
     with pytest.raises(DataError, match="at least 2"):
@@ -110,9 +120,16 @@ def test_fingerprint_follows_content_and_nothing_else():
     for changed in (
         dataclasses.replace(data, train=Split(pixel, data.train.labels)),
         dataclasses.replace(data, held_out=Split(data.held_out.x, label)),
-        dataclasses.replace(data, space=dataclasses.replace(data.space, conditions={"label": Label(("cat", "dog", "fox"))})),
+        dataclasses.replace(
+            data,
+            space=dataclasses.replace(
+                data.space, conditions={"label": Label(("cat", "dog", "fox"))}
+            ),
+        ),
         data.without_labels(),
-        dataclasses.replace(data, train=Split(data.train.x.transpose(0, 1, 3, 2).copy(), data.train.labels)),
+        dataclasses.replace(
+            data, train=Split(data.train.x.transpose(0, 1, 3, 2).copy(), data.train.labels)
+        ),
     ):
         assert changed.fingerprint not in known
         known.add(changed.fingerprint)
@@ -185,7 +202,9 @@ def test_files_that_changed_are_named(folder, tmp_path, capsys):
     (folder / "cats" / "001.png").unlink()
     shutil.copy(folder / "cats" / "002.png", folder / "cats" / "999.png")
     png = (folder / "dogs" / "003.png").read_bytes()
-    (folder / "dogs" / "003.png").write_bytes(png + b"\0")  # the pixels are the same, the file is not
+    (folder / "dogs" / "003.png").write_bytes(
+        png + b"\0"
+    )  # the pixels are the same, the file is not
     (folder / "cats" / "004.png").touch()
     capsys.readouterr()
     assert main(["data", "check", str(folder), "--against", known, "--json"]) == 3
@@ -219,9 +238,15 @@ def test_digits():
     assert set(np.unique(both)) == {round(v * 255 / 16) for v in range(17)}
     shares = np.bincount(data.held_out.labels) / 360 - np.bincount(raw.target) / 1797
     assert np.abs(shares).max() < 1 / 360
-    seen = {image.tobytes(): label for image, label in zip(raw.images.astype(np.uint8), raw.target, strict=True)}
+    seen = {
+        image.tobytes(): label
+        for image, label in zip(raw.images.astype(np.uint8), raw.target, strict=True)
+    }
     back = np.rint(data.held_out.x[:, 0] / (255 / 16)).astype(np.uint8)
-    assert all(seen[image.tobytes()] == label for image, label in zip(back, data.held_out.labels, strict=True))
+    assert all(
+        seen[image.tobytes()] == label
+        for image, label in zip(back, data.held_out.labels, strict=True)
+    )
 
 
 def test_a_set_that_is_not_there_says_how_to_get_it(monkeypatch, tmp_path):
@@ -244,7 +269,10 @@ def test_files_of_mnist_are_read_as_torchvision_reads_them_and_without_it(monkey
     raw, random = tmp_path / "FashionMNIST" / "raw", np.random.default_rng(0)
     raw.mkdir(parents=True)
     for split, n in (("train", 25), ("t10k", 11)):
-        images, labels = (random.integers(0, top, sides, dtype=np.uint8) for top, sides in ((256, (n, 28, 28)), (10, (n,))))
+        images, labels = (
+            random.integers(0, top, sides, dtype=np.uint8)
+            for top, sides in ((256, (n, 28, 28)), (10, (n,)))
+        )
         for name, x in (("images-idx3", images), ("labels-idx1", labels)):
             header = bytes([0, 0, 8, x.ndim]) + np.array(x.shape, dtype=">u4").tobytes()
             (raw / f"{split}-{name}-ubyte").write_bytes(header + x.tobytes())
@@ -256,7 +284,14 @@ def test_files_of_mnist_are_read_as_torchvision_reads_them_and_without_it(monkey
         assert np.array_equal(own.labels, their.targets)
     file = raw / "t10k-images-idx3-ubyte"
     whole = file.read_bytes()
-    for damaged in (b"", whole[:9], whole[:-1], whole + b"0", b"\0\0\x09" + whole[3:], whole[:3] + b"\x01" + whole[4:]):
+    for damaged in (
+        b"",
+        whole[:9],
+        whole[:-1],
+        whole + b"0",
+        b"\0\0\x09" + whole[3:],
+        whole[:3] + b"\x01" + whole[4:],
+    ):
         file.write_bytes(damaged)
         with pytest.raises(DataError, match=f"{file.name} is damaged"):
             torchvision._read("it", "FashionMNIST", False)
@@ -282,14 +317,18 @@ def test_mnist_5k_holds_out_a_hundred_of_each_digit():
     data = pf_data.load("mnist-5k")
     pixels = np.concatenate([data.train.x, data.held_out.x]).reshape(5000, 784)
     labels = np.concatenate([data.train.labels, data.held_out.labels])
-    assert sorted(map(bytes, np.column_stack([pixels, labels]).astype(np.uint8))) == sorted(map(bytes, rows.astype(np.uint8)))
+    assert sorted(map(bytes, np.column_stack([pixels, labels]).astype(np.uint8))) == sorted(
+        map(bytes, rows.astype(np.uint8))
+    )
     assert pixels.max() == 255
     assert np.bincount(data.train.labels).tolist() == [400] * 10
     assert np.bincount(data.held_out.labels).tolist() == [100] * 10
 
 
 def test_bits_are_ones_as_often_as_their_values_say():
-    x = np.broadcast_to(np.array([0, 1, 51, 128, 254, 255], np.uint8).reshape(1, 1, 1, 6), (60_000, 1, 1, 6))
+    x = np.broadcast_to(
+        np.array([0, 1, 51, 128, 254, 255], np.uint8).reshape(1, 1, 1, 6), (60_000, 1, 1, 6)
+    )
     share = (bits(np.ascontiguousarray(x), 7, np.arange(60_000)) == 255).mean((0, 1, 2))
     assert (share[0], share[5]) == (0, 1)
     np.testing.assert_allclose(share, np.array([0, 1, 51, 128, 254, 255]) / 255, atol=0.01)
@@ -310,14 +349,19 @@ def test_training_rows_are_drawn_anew_in_every_epoch_and_held_out_ones_never():
     first, second = first[back[0]], second[back[1]]
     assert 0.1 < float((first != second).float().mean()) < 0.5
     mean = torch.stack(
-        [data.space.to_data(sampler.batch(e).x)[torch.from_numpy(np.argsort(sampler.order(e)))] for e in range(400)]
+        [
+            data.space.to_data(sampler.batch(e).x)[torch.from_numpy(np.argsort(sampler.order(e)))]
+            for e in range(400)
+        ]
     )
     np.testing.assert_allclose(mean.mean(0).numpy(), data.probabilities / 255, atol=0.13)
 
 
 def test_every_row_is_drawn_for_itself():
     grey_row = np.full((5000, 1, 8, 8), 128, np.uint8)
-    binary = drawn(Dataset("grey", measure(grey_row, None), Split(grey_row), Split(grey_row)), "binary")
+    binary = drawn(
+        Dataset("grey", measure(grey_row, None), Split(grey_row), Split(grey_row)), "binary"
+    )
     for split in (binary.train, binary.held_out):
         assert len(np.unique(split.x.reshape(5000, -1), axis=0)) == 5000
     assert 0.4 < float((binary.train.x != binary.held_out.x).mean()) < 0.6

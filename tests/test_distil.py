@@ -18,11 +18,24 @@ WORDS = ["--trajectories", "64", "--teacher-steps", "2"]
 @pytest.fixture(scope="module")
 def teacher(tmp_path_factory):
     out = tmp_path_factory.mktemp("distil") / "teacher"
-    return pf.fit("flow", pf.data.load("moons", limit=256), steps=12, size="tiny", out=out, progress=False)
+    return pf.fit(
+        "flow", pf.data.load("moons", limit=256), steps=12, size="tiny", out=out, progress=False
+    )
 
 
 def test_a_run_is_distilled_on_its_own_data(teacher, tmp_path, capsys):
-    words = ["distil", str(teacher.folder), "--steps", "3", "--out", str(tmp_path / "run"), "--json", "--batch", "32", *WORDS]
+    words = [
+        "distil",
+        str(teacher.folder),
+        "--steps",
+        "3",
+        "--out",
+        str(tmp_path / "run"),
+        "--json",
+        "--batch",
+        "32",
+        *WORDS,
+    ]
     assert main(words) == 0
     assert json.loads(capsys.readouterr().out)["recipe"] == "distil"
     run = pf.load(tmp_path / "run")
@@ -70,14 +83,27 @@ def test_a_teacher_whose_data_is_gone_or_changed_is_refused(tmp_path):
 
 
 def test_settings_of_the_finish_are_taken_with_a_finish(teacher, tmp_path, capsys):
-    words = ["distil", str(teacher.folder), "--steps", "2", "--out", str(tmp_path / "run"), *WORDS, "--anchor", "2.5"]
+    words = [
+        "distil",
+        str(teacher.folder),
+        "--steps",
+        "2",
+        "--out",
+        str(tmp_path / "run"),
+        *WORDS,
+        "--anchor",
+        "2.5",
+    ]
     assert main(words) == 2
     assert "--anchor" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
     assert main([*words, "--finish", "0.2s"]) == 0
     spec = pf.load(tmp_path / "run-finished").spec
     assert spec["method"]["anchor"]["weight"] == 2.5
-    assert (spec["asked"]["anchor"], spec["asked"]["frozen"]) == (2.5, [f"teacher={tmp_path / 'run'}"])
+    assert (spec["asked"]["anchor"], spec["asked"]["frozen"]) == (
+        2.5,
+        [f"teacher={tmp_path / 'run'}"],
+    )
     assert "anchor" not in pf.load(tmp_path / "run").spec["asked"]
 
 
@@ -87,9 +113,13 @@ SHORT = ["--size", "tiny", "--steps", "1"]
 @pytest.fixture(scope="module")
 def pointed(tmp_path_factory):
     folder = tmp_path_factory.mktemp("learned")
-    np.save(folder / "points.npy", np.random.default_rng(0).standard_normal((400, 2)).astype(np.float32))
+    np.save(
+        folder / "points.npy", np.random.default_rng(0).standard_normal((400, 2)).astype(np.float32)
+    )
     data = pf.data.load(folder / "points.npy", limit=200)
-    return pf.fit("flow", data, size="tiny", steps=1, seed=0, out=folder / "teacher", progress=False)
+    return pf.fit(
+        "flow", data, size="tiny", steps=1, seed=0, out=folder / "teacher", progress=False
+    )
 
 
 def test_a_student_is_trained_on_its_teachers_data_as_the_teacher_read_it(pointed, tmp_path):
@@ -101,8 +131,19 @@ def test_a_student_is_trained_on_its_teachers_data_as_the_teacher_read_it(pointe
 
 
 def test_a_latent_model_is_trained_on_the_data_of_its_autoencoder(pointed, tmp_path):
-    vae = pf.fit("vae", pf.data.load("moons", limit=100), size="tiny", steps=1, seed=0, out=tmp_path / "vae", progress=False)
-    assert main(["train", "flow", "--latent", str(vae.folder), *SHORT, "--out", str(tmp_path / "run")]) == 0
+    vae = pf.fit(
+        "vae",
+        pf.data.load("moons", limit=100),
+        size="tiny",
+        steps=1,
+        seed=0,
+        out=tmp_path / "vae",
+        progress=False,
+    )
+    assert (
+        main(["train", "flow", "--latent", str(vae.folder), *SHORT, "--out", str(tmp_path / "run")])
+        == 0
+    )
     assert pf.load(tmp_path / "run").spec["data"]["name_or_path"] == "moons"
 
 
@@ -116,5 +157,18 @@ def test_data_that_is_gone_or_came_from_python_is_named(pointed, tmp_path, capsy
     assert "gone.npy" in capsys.readouterr().err
     own = pf.data.from_arrays(np.random.default_rng(0).standard_normal((100, 2)), name="own")
     run = pf.fit("flow", own, size="tiny", steps=1, out=tmp_path / "own", progress=False)
-    assert main(["train", "distil", "--teacher", str(run.folder), *SHORT, "--out", str(tmp_path / "run")]) == 2
+    assert (
+        main(
+            [
+                "train",
+                "distil",
+                "--teacher",
+                str(run.folder),
+                *SHORT,
+                "--out",
+                str(tmp_path / "run"),
+            ]
+        )
+        == 2
+    )
     assert "was trained on data passed in Python" in " ".join(capsys.readouterr().err.split())

@@ -34,7 +34,14 @@ from pushforward.transports import Flow
 
 @pytest.fixture(scope="module", params=["flow", "edm"])
 def teacher(request, moons, tmp_path_factory):
-    return pf.fit(request.param, moons, size="tiny", steps=150, seed=0, out=tmp_path_factory.mktemp("teacher") / request.param)
+    return pf.fit(
+        request.param,
+        moons,
+        size="tiny",
+        steps=150,
+        seed=0,
+        out=tmp_path_factory.mktemp("teacher") / request.param,
+    )
 
 
 def test_a_student_starts_as_its_teacher_whatever_the_second_time(teacher):
@@ -51,7 +58,10 @@ def test_a_student_starts_as_its_teacher_whatever_the_second_time(teacher):
 
 def test_what_has_no_student_is_refused(moons, tmp_path):
     gan = pf.fit("gan", moons, size="tiny", steps=2, seed=0, out=tmp_path / "gan")
-    with pytest.raises(UsageError, match="a run of gan, but the frozen part teacher must be a model that samples in steps"):
+    with pytest.raises(
+        UsageError,
+        match="a run of gan, but the frozen part teacher must be a model that samples in steps",
+    ):
         with_frozen("distil", {"teacher": gan})(moons.space)
     flow = pf.recipes.flow(moons.space, "tiny").method.transport()
     student = pf.recipes.distil(moons.space, teacher=flow, trajectories=4).method.transport()
@@ -74,9 +84,13 @@ def test_trajectories_are_the_teachers_own(teacher):
     assert again.times == (stored.times[0], 0.0)
     (x_t, t), (_, s), _ = stored.draw(ExampleDraws(3, 5000))
     assert bool((s < t).all())
-    assert float((s == 0).float().mean()) == pytest.approx(0.5 + 0.5 * 2 / 7, abs=0.03), "one of two places is the last"
+    assert float((s == 0).float().mean()) == pytest.approx(0.5 + 0.5 * 2 / 7, abs=0.03), (
+        "one of two places is the last"
+    )
     place = [stored.times.index(pytest.approx(float(at), abs=1e-6)) for at in t[:5]]
-    assert all((stored.states[:, i].float() == x).all(1).any() for i, x in zip(place, x_t[:5], strict=True))
+    assert all(
+        (stored.states[:, i].float() == x).all(1).any() for i, x in zip(place, x_t[:5], strict=True)
+    )
     k = flow.denoiser.path.at(torch.tensor(float(flow.times[0])))
     start = flow.noise(ExampleDraws(11, 300)) * k.sigma / (k.alpha + k.sigma)
     torch.testing.assert_close(stored.states[:, 0].float(), start, rtol=1e-3, atol=1e-3)
@@ -91,7 +105,10 @@ def test_a_student_comes_nearer_to_its_teacher_than_one_step_of_it(teacher, moon
         ends = Flow(flow.denoiser, "dpm:2", 30)(z)
         student = run.transport
         assert student.calls == 1
-        missed = {steps: float((student.with_solver("jump", steps)(z) - ends).square().mean()) for steps in (1, 4)}
+        missed = {
+            steps: float((student.with_solver("jump", steps)(z) - ends).square().mean())
+            for steps in (1, 4)
+        }
         once = float((Flow(straight(flow.denoiser), "euler", 1)(z) - ends).square().mean())
     assert missed[1] < 0.3 * once
     assert missed[4] < 0.1 * once
@@ -101,7 +118,10 @@ def test_a_killed_distillation_ends_in_the_same_bits_without_its_teacher(moons, 
     folder = tmp_path / "teacher"
     pf.fit("flow", moons, size="tiny", steps=20, seed=0, out=folder)
     state = check_killed(
-        lambda: with_frozen("distil", {"teacher": folder})(moons.space, trajectories=50), moons, folder, tmp_path
+        lambda: with_frozen("distil", {"teacher": folder})(moons.space, trajectories=50),
+        moons,
+        folder,
+        tmp_path,
     )
     assert not (tmp_path / "cut" / "parts" / "trajectories").exists()
     assert not any("states" in name for group in state[0].values() for name in group)
@@ -133,7 +153,11 @@ def test_what_has_no_condition_learns_from_the_teacher_without_one(stirred_flow,
     with torch.no_grad():
         given, without = flow(z, labels), flow(z, hidden(labels, torch.ones(200, dtype=torch.bool)))
     wanted = torch.where(stored.hidden[:, None], without, given)
-    assert (stored.states[:, -1].float() - wanted).abs().max() < 2e-3 < 0.1 * (given - without).abs().max()
+    assert (
+        (stored.states[:, -1].float() - wanted).abs().max()
+        < 2e-3
+        < 0.1 * (given - without).abs().max()
+    )
 
     method = pf.recipes.distil(labelled.space, "tiny", teacher=stirred_flow, trajectories=64).method
     assert (method.label_dropout, method.trajectories.unconditional) == (0.1, 0.1)
@@ -152,7 +176,9 @@ def test_what_has_no_condition_learns_from_the_teacher_without_one(stirred_flow,
 
 
 def test_guidance_is_learned_as_if_the_teacher_had_it(stirred_flow, labelled, tmp_path):
-    recipe = pf.recipes.distil(labelled.space, "tiny", teacher=stirred_flow, trajectories=40, guidance=3.0)
+    recipe = pf.recipes.distil(
+        labelled.space, "tiny", teacher=stirred_flow, trajectories=40, guidance=3.0
+    )
     guided = Flow(pf.Guided(stirred_flow.denoiser, 3.0), "unipc", 8, "time")
     store = recipe.method.trajectories
     store.fill()
@@ -177,7 +203,9 @@ def test_a_latent_teacher_has_a_latent_student(tmp_path, capsys):
     assert isinstance(method.method, Distillation)
     assert method.method.space.shape == latent.transport.inner.space.shape
     assert run.sample(3).shape == (3, *data.space.shape)
-    trainer = prepare(bound(data.space), data, steps=3, seed=1, checkpoint_every=1, out=tmp_path / "cut")
+    trainer = prepare(
+        bound(data.space), data, steps=3, seed=1, checkpoint_every=1, out=tmp_path / "cut"
+    )
     trainer.advance(1e-9)
     del trainer
     shutil.rmtree(tmp_path / "flow")
@@ -195,14 +223,20 @@ class Same(nn.Module):
 
 @pytest.mark.parametrize("path", [Linear(), VP()], ids=lambda path: type(path).__name__)
 def test_the_distance_is_that_of_normalised_features_of_equally_noised_images(path):
-    denoiser = Denoiser(Same(), path, "noise", PIXELS, preconditioning=Preconditioning(scale_input=True))
+    denoiser = Denoiser(
+        Same(), path, "noise", PIXELS, preconditioning=Preconditioning(scale_input=True)
+    )
     x, y, noise = torch.randn(3, 5, 1, 8, 8, generator=torch.Generator().manual_seed(0)).unbind()
     at = torch.tensor([0.05, 0.1, 0.2, 0.3, 0.4])
     distance = Likeness().distance(denoiser, (x, y), (at, noise), None)
     share = at[:, None, None, None]
     # noise of the straight path, in the scale of unit variance that a network receives on any path; its norm drops the scale
-    given, wanted = (F.group_norm((1 - share) * image + share * noise, 1, eps=0.0) for image in (x, y))
-    torch.testing.assert_close(distance, (given - wanted).square().flatten(1).mean(1), rtol=2e-3, atol=1e-4)
+    given, wanted = (
+        F.group_norm((1 - share) * image + share * noise, 1, eps=0.0) for image in (x, y)
+    )
+    torch.testing.assert_close(
+        distance, (given - wanted).square().flatten(1).mean(1), rtol=2e-3, atol=1e-4
+    )
     assert Likeness().distance(denoiser, (x, x.clone()), (at, noise), None).abs().max() == 0
 
 
@@ -268,11 +302,15 @@ class TwoGaussians(nn.Module):
         if condition is not None:
             seen = ~condition.get("label_null", torch.zeros(len(x), dtype=torch.bool))
             mean = (seen * MEAN * (2 * condition["label"] - 1))[:, None].to(x)
-        return mean + k.alpha * VARIANCE / (k.alpha**2 * VARIANCE + k.sigma**2) * (x - k.alpha * mean)
+        return mean + k.alpha * VARIANCE / (k.alpha**2 * VARIANCE + k.sigma**2) * (
+            x - k.alpha * mean
+        )
 
 
 def guided(path, scale=1.0):
-    denoiser = pf.Denoiser(TwoGaussians(path), path, "data", SPACE, preconditioning=Preconditioning(scale_input=False))
+    denoiser = pf.Denoiser(
+        TwoGaussians(path), path, "data", SPACE, preconditioning=Preconditioning(scale_input=False)
+    )
     return pf.Flow(pf.Guided(denoiser, scale), "heun", 24)
 
 
@@ -304,14 +342,23 @@ def test_scales_of_single_examples_take_the_place_of_the_common_one(number):
         rows = guided(Linear(), common).denoiser.predict("velocity", x, t, given)
         for i in range(number):
             one_scale = guided(Linear(), float(scales[i])).denoiser
-            alone = one_scale.predict("velocity", x[i : i + 1], t[i : i + 1], {"label": label[i : i + 1]})
+            alone = one_scale.predict(
+                "velocity", x[i : i + 1], t[i : i + 1], {"label": label[i : i + 1]}
+            )
             torch.testing.assert_close(rows[i : i + 1], alone)
 
 
 def student():
     torch.manual_seed(0)
     network = MLP(2, 2, width=32, depth=2, conditions=LABELS, times=3)
-    return FlowMap(network, Linear(), "velocity", SPACE, preconditioning=Preconditioning(guidance=RANGE), unconditional=False)
+    return FlowMap(
+        network,
+        Linear(),
+        "velocity",
+        SPACE,
+        preconditioning=Preconditioning(guidance=RANGE),
+        unconditional=False,
+    )
 
 
 @pytest.mark.parametrize("stored", [1.0, 0.0])
@@ -319,9 +366,16 @@ def test_a_student_learns_every_scale_in_one_call(stored):
     """Along trajectories, and by a rule with the teacher's velocity alone."""
     if stored:
         trajectories = Trajectories(guided(Linear()), 2000, guidance=RANGE)
-        method = Distillation(student(), Start(), Sorted(diagonal=0.15), trajectories=trajectories, stored=1.0)
+        method = Distillation(
+            student(), Start(), Sorted(diagonal=0.15), trajectories=trajectories, stored=1.0
+        )
     else:
-        method = Mapping(student(), Start(0.5, 0.05), Sorted(diagonal=0.25, to_data=0.5), teacher=guided(Linear()))
+        method = Mapping(
+            student(),
+            Start(0.5, 0.05),
+            Sorted(diagonal=0.25, to_data=0.5),
+            teacher=guided(Linear()),
+        )
     optimizer = torch.optim.Adam(method.flow_map.parameters(), 4e-3)
     for step in range(200):
         draws = BlockDraws(0, step, 256)
@@ -337,9 +391,13 @@ def test_a_student_learns_every_scale_in_one_call(stored):
         condition = {"label": torch.full((400,), label)}
         for scale in (1.0, 2.0, 4.0):
             x = pf.Flow(pf.AtScale(flow_map, scale), "jump", 1)(z, condition)
-            assert float(x.mean()) == pytest.approx(sign * scale * MEAN, abs=0.25 if stored else 0.35 * scale * MEAN)
+            assert float(x.mean()) == pytest.approx(
+                sign * scale * MEAN, abs=0.25 if stored else 0.35 * scale * MEAN
+            )
         plain = pf.Flow(flow_map, "jump", 1)
-        assert torch.equal(plain(z, condition), pf.Flow(pf.AtScale(flow_map, 1.0), "jump", 1)(z, condition))
+        assert torch.equal(
+            plain(z, condition), pf.Flow(pf.AtScale(flow_map, 1.0), "jump", 1)(z, condition)
+        )
 
 
 def test_a_run_is_sampled_at_any_scale_of_its_range(tmp_path, capsys):
@@ -357,7 +415,9 @@ def test_a_run_is_sampled_at_any_scale_of_its_range(tmp_path, capsys):
     assert torch.equal(run.sample(8), run.sample(8, scale=1.0))
     assert torch.equal(strong.configured(scale=2.0).sample(8), run.sample(8, scale=2.0))
     taught, own = teacher_of(strong), pf.Flow(pf.Guided(teacher.denoiser, 3.0), "unipc", 2, "time")
-    assert torch.equal(taught.sample(6), own.sample(6)), "reports compare it with its teacher at the same scale"
+    assert torch.equal(taught.sample(6), own.sample(6)), (
+        "reports compare it with its teacher at the same scale"
+    )
     for scale in (0.5, 4.1):
         with pytest.raises(UsageError, match=r"scales from 1 to 4"):
             run.sample(2, scale=scale)

@@ -27,7 +27,9 @@ class Gaussian(nn.Module):
     def __init__(self, path, mean, variance):
         super().__init__()
         self.path = path
-        self.mean, self.variance = (nn.Parameter(torch.tensor(value, dtype=torch.float64)) for value in (mean, variance))
+        self.mean, self.variance = (
+            nn.Parameter(torch.tensor(value, dtype=torch.float64)) for value in (mean, variance)
+        )
 
     def forward(self, x, t, condition=None):
         k = self.path.at(t).over(x)
@@ -37,7 +39,13 @@ class Gaussian(nn.Module):
 
 def denoiser(mean, variance, path=None):
     path = path or Linear()
-    return pf.Denoiser(Gaussian(path, mean, variance), path, "data", DATA.space, preconditioning=Preconditioning(False))
+    return pf.Denoiser(
+        Gaussian(path, mean, variance),
+        path,
+        "data",
+        DATA.space,
+        preconditioning=Preconditioning(False),
+    )
 
 
 def score(x, k, mean, variance):
@@ -73,7 +81,9 @@ def test_samples_are_moved_against_the_step_and_stay_where_the_scores_agree():
     x = torch.zeros(256, 2, dtype=torch.float64)
     off = matching((0.0, 0.25), (1.5, 0.25)).step(x + 1.5, None, now(256).draws)
     assert float(off.mean()) > 0.1, "samples above the teacher's mean move down"
-    same = matching((0.3, 0.5), (0.3, 0.5)).step(torch.randn(256, 2, dtype=torch.float64), None, now(256).draws)
+    same = matching((0.3, 0.5), (0.3, 0.5)).step(
+        torch.randn(256, 2, dtype=torch.float64), None, now(256).draws
+    )
     assert float(same.abs().max()) < 1e-12
     far = matching((0.0, 1e-4), (5000.0, 1e-4)).step(x + 50, None, now(256).draws)
     assert float(far.abs().max()) == 10
@@ -110,5 +120,8 @@ def test_the_denoiser_of_samples_learns_their_score():
     """Its loss is least, among Gaussians of its mean, where it is that of the samples."""
     torch.manual_seed(0)
     x = 0.5 * torch.randn(4000, 2, dtype=torch.float64) + 0.7
-    losses = [float(matching((0, 1), (mean, 0.25)).fake_loss(x, None, now(4000).draws)) for mean in (0.4, 0.7, 1.0)]
+    losses = [
+        float(matching((0, 1), (mean, 0.25)).fake_loss(x, None, now(4000).draws))
+        for mean in (0.4, 0.7, 1.0)
+    ]
     assert losses[1] < min(losses[0], losses[2])

@@ -24,7 +24,11 @@ from pushforward.registries import PARTS, SETS
 from pushforward.training.options import BUDGETS
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", ROOT / "benchmarks" / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "benchmarks" / "README.md",
+    *sorted((ROOT / "docs").rglob("*.md")),
+]
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 PLUGIN = re.compile(r"^```python\n# (\w+\.py)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 """Code that a page's commands read from a file."""
@@ -42,7 +46,12 @@ SMALL = {
     "nearest": {"--n": "4"},
 }
 """What each verb is given, instead of its budget or besides."""
-BEFORE = {"runs/mnist-ddpm": "ddpm", "runs/mnist-tiny": "ddpm", "runs/mnist-vdm": "vdm", "runs/mnist-gan": "gan"}
+BEFORE = {
+    "runs/mnist-ddpm": "ddpm",
+    "runs/mnist-tiny": "ddpm",
+    "runs/mnist-vdm": "vdm",
+    "runs/mnist-gan": "gan",
+}
 """Runs that the pages take for granted, with their recipes."""
 CHEAP = {"ddpm": {"network": "mlp"}}
 """Settings of these recipes, for which nothing on a page depends on the kind of network."""
@@ -53,12 +62,22 @@ def blocks(page, *languages):
 
 
 def pages(*languages):
-    return [pytest.param(page, id=str(page.relative_to(ROOT))) for page in PAGES if blocks(page, *languages)]
+    return [
+        pytest.param(page, id=str(page.relative_to(ROOT)))
+        for page in PAGES
+        if blocks(page, *languages)
+    ]
 
 
 def commands(page):
-    lines = [line for code in blocks(page, "bash") for line in code.replace("\\\n", " ").splitlines()]
-    return [words[1:] for words in (shlex.split(line, comments=True) for line in lines) if words[:1] == ["pushforward"]]
+    lines = [
+        line for code in blocks(page, "bash") for line in code.replace("\\\n", " ").splitlines()
+    ]
+    return [
+        words[1:]
+        for words in (shlex.split(line, comments=True) for line in lines)
+        if words[:1] == ["pushforward"]
+    ]
 
 
 def small(words):
@@ -87,15 +106,25 @@ def digits(side):
 
         source = load_digits()
         rows = np.random.default_rng(0).permutation(len(source.target))[:150]
-        x = np.rint(source.images[rows] * (255 / 16)).astype(np.uint8).repeat(side // 8, 1).repeat(side // 8, 2)
+        x = (
+            np.rint(source.images[rows] * (255 / 16))
+            .astype(np.uint8)
+            .repeat(side // 8, 1)
+            .repeat(side // 8, 2)
+        )
         edge = (side - x.shape[1]) // 2
-        return Split(np.pad(x, ((0, 0), (edge, edge), (edge, edge)))[:, None], source.target[rows].astype(np.int64)), None
+        return Split(
+            np.pad(x, ((0, 0), (edge, edge), (edge, edge)))[:, None],
+            source.target[rows].astype(np.int64),
+        ), None
 
     return read
 
 
 def first(source):
-    return lambda download: tuple(part.take(slice(rows)) for part, rows in zip(source.read(download), (400, 200), strict=True))
+    return lambda download: tuple(
+        part.take(slice(rows)) for part, rows in zip(source.read(download), (400, 200), strict=True)
+    )
 
 
 @pytest.fixture(scope="module")
@@ -111,16 +140,26 @@ def _prepared(folder, patch):
     patch.setenv("PUSHFORWARD_CACHE", str(folder / "cache"))
     few = dataclasses.replace(SETS["digits"], held_out=40, read=digits(8))
     planar = [
-        dataclasses.replace(source, counts=(400, 200), read=first(source)) for source in SETS.values() if source.shape == (2,)
+        dataclasses.replace(source, counts=(400, 200), read=first(source))
+        for source in SETS.values()
+        if source.shape == (2,)
     ]
-    for source in (few, dataclasses.replace(few, name="mnist", shape=(1, 28, 28), read=digits(28)), *planar):
+    for source in (
+        few,
+        dataclasses.replace(few, name="mnist", shape=(1, 28, 28), read=digits(28)),
+        *planar,
+    ):
         patch.setitem(SETS.added, source.name, source)
     random = np.random.default_rng(0)
     (folder / "photos").mkdir()
     for i in range(40):
-        Image.fromarray(random.integers(0, 256, (24, 24, 3), dtype=np.uint8)).save(folder / "photos" / f"{i}.png")
+        Image.fromarray(random.integers(0, 256, (24, 24, 3), dtype=np.uint8)).save(
+            folder / "photos" / f"{i}.png"
+        )
     Image.fromarray(random.integers(0, 256, (28, 28), dtype=np.uint8)).save(folder / "seven.png")
-    people = [f"{20 + i % 40},{'fm'[i % 2]},{i % 7}.5,{('low', 'high')[i % 3 > 1]}" for i in range(200)]
+    people = [
+        f"{20 + i % 40},{'fm'[i % 2]},{i % 7}.5,{('low', 'high')[i % 3 > 1]}" for i in range(200)
+    ]
     (folder / "people.csv").write_text("\n".join(["age,sex,weight,income", *people]) + "\n")
     shutil.copytree(ROOT / "docs" / "examples", folder / "docs" / "examples")
     shutil.copy(ROOT / "docs" / "examples" / "mine.py", folder)
@@ -129,7 +168,12 @@ def _prepared(folder, patch):
             (folder / name).write_text(code)
     mnist = pf.data.load("mnist")
     for out, recipe in BEFORE.items():
-        pf.fit(pf.recipes.named(recipe)(mnist.space, "tiny", **CHEAP.get(recipe, {})), mnist, steps=1, out=out)
+        pf.fit(
+            pf.recipes.named(recipe)(mnist.space, "tiny", **CHEAP.get(recipe, {})),
+            mnist,
+            steps=1,
+            out=out,
+        )
     briefly(patch)
     return folder
 
@@ -146,17 +190,28 @@ def briefly(patch):
 
     def fit(*given, **options):
         others = {name: value for name, value in options.items() if name not in BUDGETS}
-        return real(*given, **({"size": "tiny"} if isinstance(given[0], str) else {}) | others, steps=2)
+        return real(
+            *given, **({"size": "tiny"} if isinstance(given[0], str) else {}) | others, steps=2
+        )
 
     real = training.fit
     patch.setattr(training, "fit", functools.wraps(real)(fit))
     patch.setattr(evaluation, "compare", functools.partial(evaluation.compare, n=20, repeats=1))
     patch.setattr(likelihood, "log_prob", functools.partial(likelihood.log_prob, steps=2))
     drawn = {drawing: {"SHOWN": {False: 9, True: 100}, "FORMING": {False: 4, True: 60}}}
-    for module, values in {**drawn, curves: {"CURVE_STEPS": (2,)}, classifier: {"SEEN": 500}, bounds: {"FITTED": 8}}.items():
+    for module, values in {
+        **drawn,
+        curves: {"CURVE_STEPS": (2,)},
+        classifier: {"SEEN": 500},
+        bounds: {"FITTED": 8},
+    }.items():
         for name, value in values.items():
             patch.setattr(module, name, value)
-    patch.setattr(grid_learning, "learn_grid", functools.partial(grid_learning.learn_grid, rounds=1, n=4, batch=4))
+    patch.setattr(
+        grid_learning,
+        "learn_grid",
+        functools.partial(grid_learning.learn_grid, rounds=1, n=4, batch=4),
+    )
 
 
 @contextlib.contextmanager
@@ -183,7 +238,10 @@ def test_code_runs_as_pasted(page, here, monkeypatch):
     names = {"__name__": "pasted"}
     with asked(page) as port:
         for code in blocks(page, "python"):
-            exec(compile(code.replace("127.0.0.1:8000", f"127.0.0.1:{port}"), str(page), "exec"), names)
+            exec(
+                compile(code.replace("127.0.0.1:8000", f"127.0.0.1:{port}"), str(page), "exec"),
+                names,
+            )
     if page == ROOT / "README.md":
         flow, x = names["flow"], names["flow"].sample(2, seed=0)
         assert (flow.space.to_data(flow(flow.encode(x))) - x).abs().max() < 0.05
@@ -202,11 +260,20 @@ def test_commands_run(page, here, capsys):
 
 def links(page):
     prose = re.sub(r"`[^`\n]*`", "", FENCE.sub("", page.read_text()))
-    return [target for target in re.findall(r"\]\(([^)#\s]+)", prose) if not target.startswith(("http://", "https://"))]
+    return [
+        target
+        for target in re.findall(r"\]\(([^)#\s]+)", prose)
+        if not target.startswith(("http://", "https://"))
+    ]
 
 
 def test_links_lead_somewhere():
-    assert [(page.name, target) for page in PAGES for target in links(page) if not (page.parent / target).exists()] == []
+    assert [
+        (page.name, target)
+        for page in PAGES
+        for target in links(page)
+        if not (page.parent / target).exists()
+    ] == []
 
 
 def test_every_page_is_reached_from_the_readme():
@@ -214,6 +281,8 @@ def test_every_page_is_reached_from_the_readme():
     while front:
         page = front.pop()
         seen.add(page.resolve())
-        linked = [(page.parent / target).resolve() for target in links(page) if target.endswith(".md")]
+        linked = [
+            (page.parent / target).resolve() for target in links(page) if target.endswith(".md")
+        ]
         front += [other for other in linked if other not in seen]
     assert {page.resolve() for page in PAGES} <= seen

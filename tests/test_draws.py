@@ -68,8 +68,12 @@ def test_rows_are_numpys_philox_at_seed_stream_and_call():
     draws = ExampleDraws(11, 3)
     draws.uniform()
     words = np.array([11 + 2, key("rows", "sample")], dtype=np.uint64)
-    fresh = np.random.Generator(np.random.Philox(key=words, counter=np.array([0, 0, 0, 1], dtype=np.uint64)))
-    np.testing.assert_array_equal(draws.normal((5,))[2].numpy(), fresh.standard_normal(5, dtype=np.float32))
+    fresh = np.random.Generator(
+        np.random.Philox(key=words, counter=np.array([0, 0, 0, 1], dtype=np.uint64))
+    )
+    np.testing.assert_array_equal(
+        draws.normal((5,))[2].numpy(), fresh.standard_normal(5, dtype=np.float32)
+    )
 
 
 def test_keys_are_splitmix64_and_permutations_are_uniform():
@@ -99,13 +103,17 @@ def test_batches_cross_the_edges_of_epochs_and_may_exceed_the_data():
     _, rows = Sampler(data, 1, seed=3).positions(0, 10 * n)
     for size in (1, 5, n, 3 * n + 2):
         sampler = Sampler(data, size, seed=3)
-        got = np.concatenate([sampler.positions(b * size, (b + 1) * size)[1] for b in range(10 * n // size)])
+        got = np.concatenate(
+            [sampler.positions(b * size, (b + 1) * size)[1] for b in range(10 * n // size)]
+        )
         assert np.array_equal(got, rows[: len(got)])
         batch = sampler.batch(1)
         expected = data.space.to_model(data.train.data_units(rows[size : 2 * size]))
         assert torch.equal(batch.x, expected)
         assert len(batch) == size
-        assert batch.condition["label"].tolist() == data.train.labels[rows[size : 2 * size]].tolist()
+        assert (
+            batch.condition["label"].tolist() == data.train.labels[rows[size : 2 * size]].tolist()
+        )
         assert batch.condition["label"].dtype == torch.int64
 
 
@@ -116,7 +124,9 @@ def test_a_batch_depends_on_its_number_alone():
     fresh = Sampler(data, 4, seed=1, augment=("flip", "shift"))
     for number in (39, 0, 17, 7, 8):
         assert torch.equal(fresh.batch(number).x, in_order[number].x)
-        assert torch.equal(fresh.batch(number).condition["label"], in_order[number].condition["label"])
+        assert torch.equal(
+            fresh.batch(number).condition["label"], in_order[number].condition["label"]
+        )
 
 
 @pytest.mark.parametrize("augment", [("flip",), ("shift",), ("flip", "shift")])
@@ -165,5 +175,7 @@ def test_dequantised_values_stay_in_their_level_and_are_keyed_by_epoch_row_and_p
         assert gap.abs().max() <= 0.5 + 1e-4
         assert gap.var().item() == pytest.approx(1 / 12, rel=0.1)
     assert not torch.equal(*gaps)
-    assert torch.equal(Sampler(data, 1, seed=3, augment=("dequantise",)).batch(n + 2).x[0], moved.batch(1).x[2])
+    assert torch.equal(
+        Sampler(data, 1, seed=3, augment=("dequantise",)).batch(n + 2).x[0], moved.batch(1).x[2]
+    )
     assert len(torch.unique(gaps[0])) > 0.9 * gaps[0].numel()

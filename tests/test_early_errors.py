@@ -31,11 +31,17 @@ for words in sys.argv[1:]:
 def test_mistakes_are_answered_without_torch(tmp_path):
     np.save(tmp_path / "x.npy", np.zeros((5, 8, 8, 1), np.uint8))
     done = subprocess.run(
-        [sys.executable, "-c", LOOP, *WRONG], capture_output=True, text=True, cwd=tmp_path, env={**os.environ, "COLUMNS": "200"}
+        [sys.executable, "-c", LOOP, *WRONG],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env={**os.environ, "COLUMNS": "200"},
     )
     answers = done.stdout.splitlines()
     assert len(answers) == len(WRONG), done.stderr
     for (words, (code, says)), answer in zip(WRONG.items(), answers, strict=True):
         assert answer.startswith(f"{code} False error: "), (words, answer)
         assert says in answer, words
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["x.npy"], "a refused command leaves nothing behind"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["x.npy"], (
+        "a refused command leaves nothing behind"
+    )

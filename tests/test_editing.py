@@ -12,7 +12,16 @@ from pushforward import solvers
 from pushforward.conditions import Label
 from pushforward.data import ImageSpace, VectorSpace
 from pushforward.denoisers import Denoiser, Guided
-from pushforward.editing import Variation, inpaint, inpainting, interpolate, interpolate_seeds, slerp, super_resolve, vary
+from pushforward.editing import (
+    Variation,
+    inpaint,
+    inpainting,
+    interpolate,
+    interpolate_seeds,
+    slerp,
+    super_resolve,
+    vary,
+)
 from pushforward.editing.given_data import condition_of_data
 from pushforward.errors import UsageError
 from pushforward.paths import VP, Linear
@@ -25,16 +34,24 @@ def test_slerp_turns_at_a_steady_angle_and_changes_the_norm_linearly():
     for share in (0.0, 0.25, 0.7, 1.0):
         c = slerp(a, b, share)
         torch.testing.assert_close(
-            torch.acos(F.cosine_similarity(a.flatten(1), c.flatten(1)).clamp(max=1)), share * whole, atol=1e-3, rtol=0
+            torch.acos(F.cosine_similarity(a.flatten(1), c.flatten(1)).clamp(max=1)),
+            share * whole,
+            atol=1e-3,
+            rtol=0,
         )
         torch.testing.assert_close(
-            torch.acos(F.cosine_similarity(b.flatten(1), c.flatten(1)).clamp(max=1)), (1 - share) * whole, atol=1e-3, rtol=0
+            torch.acos(F.cosine_similarity(b.flatten(1), c.flatten(1)).clamp(max=1)),
+            (1 - share) * whole,
+            atol=1e-3,
+            rtol=0,
         )
         norms = (1 - share) * a.flatten(1).norm(dim=1) + share * b.flatten(1).norm(dim=1)
         torch.testing.assert_close(c.flatten(1).norm(dim=1), norms)
     torch.testing.assert_close(slerp(a, b, 1.0), b)
     mixed = slerp(a, b, torch.tensor([0.0, 1.0, 0.3, 0.7]))
-    torch.testing.assert_close(mixed, torch.stack([a[0], b[1], slerp(a, b, 0.3)[2], slerp(a, b, 0.7)[3]]))
+    torch.testing.assert_close(
+        mixed, torch.stack([a[0], b[1], slerp(a, b, 0.3)[2], slerp(a, b, 0.7)[3]])
+    )
 
 
 @pytest.mark.parametrize("path", PATHS, ids=IDS)
@@ -52,17 +69,26 @@ def test_interpolation_ends_at_its_inputs(path, solver):
 
 
 @pytest.mark.parametrize("path", PATHS, ids=IDS)
-@pytest.mark.parametrize("solver", [solvers.Heun(), solvers.Ancestral(), solvers.DPM()], ids=["heun", "ancestral", "dpm"])
+@pytest.mark.parametrize(
+    "solver", [solvers.Heun(), solvers.Ancestral(), solvers.DPM()], ids=["heun", "ancestral", "dpm"]
+)
 def test_the_ends_of_strength(path, solver):
     flow = rows(path, solver=solver)
     x = torch.tensor([-1.5, 1.0, 4.0])
-    torch.testing.assert_close(vary(flow, x, 1.0, 6, seed=3), flow.sample(6, seed=3), rtol=0, atol=0)
+    torch.testing.assert_close(
+        vary(flow, x, 1.0, 6, seed=3), flow.sample(6, seed=3), rtol=0, atol=0
+    )
     std = torch.tensor(flow.space.std)
-    gaps = [float(((vary(flow, x, strength, 64, seed=3) - x) / std).square().mean().sqrt()) for strength in (1e-6, 0.3, 0.6, 1.0)]
+    gaps = [
+        float(((vary(flow, x, strength, 64, seed=3) - x) / std).square().mean().sqrt())
+        for strength in (1e-6, 0.3, 0.6, 1.0)
+    ]
     assert gaps[0] < 0.02, "at t_min noise is a hundredth at most"
     assert gaps == sorted(gaps)
     coarse = flow.with_solver(solver, 5, "time")
-    assert ((vary(coarse, x, 1e-6, 64) - x) / std).square().mean().sqrt() < 0.02, "even within the last of few steps"
+    assert ((vary(coarse, x, 1e-6, 64) - x) / std).square().mean().sqrt() < 0.02, (
+        "even within the last of few steps"
+    )
 
 
 def test_a_variation_has_the_mean_and_spread_of_noising_and_solving_back():
@@ -84,7 +110,9 @@ def test_rows_depend_on_their_seed_alone():
     mask = torch.tensor([False, True, False])
     low = image.space.to_data(torch.zeros(1, 2, 4, 6))[0, :, ::2, ::2]
     for draw in (
-        lambda n, seed, **more: vary(rows(solver=solvers.Ancestral()), x, 0.6, n, seed=seed, **more),
+        lambda n, seed, **more: vary(
+            rows(solver=solvers.Ancestral()), x, 0.6, n, seed=seed, **more
+        ),
         lambda n, seed, **more: inpaint(flow, x, mask, n, seed=seed, **more),
         lambda n, seed, **more: super_resolve(image, low, n, seed=seed, **more),
     ):
@@ -107,7 +135,12 @@ class Labelled(nn.Module):
 
 
 def test_without_a_label_given_data_meet_the_unconditional_model():
-    space = VectorSpace(shape=(2,), mean=(0.0,) * 2, std=(1.0,) * 2, conditions={"label": Label(tuple("abc"), (0.2, 0.3, 0.5))})
+    space = VectorSpace(
+        shape=(2,),
+        mean=(0.0,) * 2,
+        std=(1.0,) * 2,
+        conditions={"label": Label(tuple("abc"), (0.2, 0.3, 0.5))},
+    )
     denoiser = Denoiser(Labelled(), Linear(), "data", space)
     flow, x, mask = Flow(denoiser, solvers.DDIM(), 4), torch.zeros(2), torch.tensor([False, True])
     for condition, wanted in ((None, -1.0), ({"label": 2}, 2.0)):
@@ -130,7 +163,9 @@ def test_without_a_label_given_data_meet_the_unconditional_model():
 def test_what_cannot_be_is_refused():
     flow, x, mask = rows(), torch.zeros(3), torch.tensor([False, True, False])
     one_call = Map(nn.Identity(), flow.space, (3,))
-    images = pictures(space=ImageSpace(shape=(2, 4, 6), mean=(0.2, 0.6), std=(0.3, 0.1), low=(0, 0), high=(1, 1)))
+    images = pictures(
+        space=ImageSpace(shape=(2, 4, 6), mean=(0.2, 0.6), std=(0.3, 0.1), low=(0, 0), high=(1, 1))
+    )
     low = torch.zeros(2, 2, 3)
     noisy = flow.with_solver(solvers.Ancestral(), 5)
     for refused, says in (

@@ -45,7 +45,9 @@ from pushforward.transports import Autoencoder, Flow, Latent, inner_of, with_inn
 
 SMALL = (1, 8, 8)
 CLASSES = ("a", "b")
-SPACE = pf.data.ImageSpace(SMALL, (0.4,), (0.3,), (0.0,), (1.0,), conditions={"label": Label(CLASSES, (0.5, 0.5))})
+SPACE = pf.data.ImageSpace(
+    SMALL, (0.4,), (0.3,), (0.0,), (1.0,), conditions={"label": Label(CLASSES, (0.5, 0.5))}
+)
 
 
 def speaking(network):
@@ -54,12 +56,19 @@ def speaking(network):
 
 
 TIMED = {
-    "mlp": lambda: Reshaped(speaking(MLP(64, 64, width=16, depth=1, conditions=class_labels(2))), SMALL),
-    "unet": lambda: speaking(UNet(SMALL, widths=(8,), blocks=1, conditions=class_labels(2), heads=2)),
-    "levels": lambda: LevelPosterior(
-        Reshaped(MLP(512, 512, width=8, depth=1, conditions=class_labels(2)), (8, *SMALL[1:])), SPACE
+    "mlp": lambda: Reshaped(
+        speaking(MLP(64, 64, width=16, depth=1, conditions=class_labels(2))), SMALL
     ),
-    "dit": lambda: speaking(networks.DiT(SMALL, patch=4, width=16, depth=1, heads=2, conditions=class_labels(2))),
+    "unet": lambda: speaking(
+        UNet(SMALL, widths=(8,), blocks=1, conditions=class_labels(2), heads=2)
+    ),
+    "levels": lambda: LevelPosterior(
+        Reshaped(MLP(512, 512, width=8, depth=1, conditions=class_labels(2)), (8, *SMALL[1:])),
+        SPACE,
+    ),
+    "dit": lambda: speaking(
+        networks.DiT(SMALL, patch=4, width=16, depth=1, heads=2, conditions=class_labels(2))
+    ),
 }
 
 
@@ -80,12 +89,17 @@ class Light(torch.nn.Module):
 
 def number(condition):
     hidden = condition.get("label_null")
-    return condition["label"] + 1 if hidden is None else torch.where(hidden, 0, condition["label"] + 1)
+    return (
+        condition["label"] + 1 if hidden is None else torch.where(hidden, 0, condition["label"] + 1)
+    )
 
 
 def program(module, *inputs):
     n = Dim("n", min=1)
-    shapes = [None if part is None else ({k: {0: n} for k in part} if isinstance(part, dict) else {0: n}) for part in inputs]
+    shapes = [
+        None if part is None else ({k: {0: n} for k in part} if isinstance(part, dict) else {0: n})
+        for part in inputs
+    ]
     with torch.no_grad():
         return torch.export.export(module.eval(), inputs, dynamic_shapes=tuple(shapes)).module()
 
@@ -116,7 +130,9 @@ def denoiser(name="mlp", path=None, prediction="velocity", space=SPACE):
 def latent(flow):
     image = pf.data.ImageSpace((1, 16, 16), (0.5,), (0.3,), (0.0,), (1.0,))
     decoder = networks.Expander((1, 16, 16), inputs=1, factor=2, width=8)
-    coded = Autoencoder(networks.Compressor((1, 16, 16), outputs=2, factor=2, width=8), decoder, image).eval()
+    coded = Autoencoder(
+        networks.Compressor((1, 16, 16), outputs=2, factor=2, width=8), decoder, image
+    ).eval()
     return Latent(flow, coded)
 
 
@@ -128,7 +144,11 @@ def model(recipe, solver, way="plain"):
     if way == "repathed":
         part = part.on(pf.Linear() if recipe == "ddpm" else pf.VP())
     if "guided" in way:
-        part = pf.Autoguided(part, denoiser(path=pf.VP())) if way == "autoguided" else pf.Guided(part, 2.0, (0.1, 3.0))
+        part = (
+            pf.Autoguided(part, denoiser(path=pf.VP()))
+            if way == "autoguided"
+            else pf.Guided(part, 2.0, (0.1, 3.0))
+        )
     flow = Flow(pf.Thresholded(part, 0.9) if way == "guided and thresholded" else part, solver, 2)
     return (latent(flow) if way == "latent" else flow).eval()
 
@@ -141,7 +161,9 @@ WAYS = ("autoguided", "guided and thresholded", "repathed")
 def worst(made, steps=(1, 2, 5), examples=(1, 5)):
     """The greatest distance of a graph from its sampler, in standard deviations."""
     opened = session(made.model.SerializeToString())
-    return max(each.worst for each in distances(opened, made.transport, made.flows, steps, examples))
+    return max(
+        each.worst for each in distances(opened, made.transport, made.flows, steps, examples)
+    )
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -206,7 +228,10 @@ def begun(start, z, noise):
     return torch.einsum("wk,k...->w...", start, torch.cat([z[None], noise]))
 
 
-@pytest.mark.skipif(torch.__version__ < "2.13", reason="torch's scan, which is not public, exports no network before 2.13")
+@pytest.mark.skipif(
+    torch.__version__ < "2.13",
+    reason="torch's scan, which is not public, exports no network before 2.13",
+)
 def test_the_loop_does_what_torchs_scan_does_bit_for_bit(every_solver):
     from torch._higher_order_ops import scan
 
@@ -223,17 +248,29 @@ def test_the_loop_does_what_torchs_scan_does_bit_for_bit(every_solver):
             self.step = step
 
         def forward(self, slots, rows, condition, noise):
-            return scan(lambda now, row: (self.step(now, row, condition, noise)[0], row.sum()), slots, rows)[0]
+            return scan(
+                lambda now, row: (self.step(now, row, condition, noise)[0], row.sum()), slots, rows
+            )[0]
 
     condition = {"label": torch.from_numpy(feeds["label"]), SCALE: torch.from_numpy(feeds["scale"])}
     noise = torch.zeros(layout.noises, 4, *SMALL)
     slots = begun(layout.start(arrays, flow.width).float(), torch.from_numpy(feeds["z"]), noise)
     inputs = (slots, layout.rows(arrays).float(), condition, noise)
     with torch.no_grad():
-        looped = torch.onnx.export(Scanned().eval(), inputs, dynamo=True, verbose=False, opset_version=OPSET).model_proto
+        looped = torch.onnx.export(
+            Scanned().eval(), inputs, dynamo=True, verbose=False, opset_version=OPSET
+        ).model_proto
     scanned = session(looped.SerializeToString())
-    given = dict(zip([each.name for each in scanned.get_inputs()], torch.utils._pytree.tree_leaves(inputs), strict=True))
-    states = torch.from_numpy(scanned.run(None, {name: part.numpy() for name, part in given.items()})[0])
+    given = dict(
+        zip(
+            [each.name for each in scanned.get_inputs()],
+            torch.utils._pytree.tree_leaves(inputs),
+            strict=True,
+        )
+    )
+    states = torch.from_numpy(
+        scanned.run(None, {name: part.numpy() for name, part in given.items()})[0]
+    )
     assert np.array_equal(end(states[:1])[0].numpy(), model_session.run(["x"], feeds)[0])
 
 
@@ -263,7 +300,9 @@ ALONE += "sys.path.insert(0, __import__('os').path.dirname(sys.argv[0])); runpy.
 
 def alone(file, *words):
     """Run a file in a Python that has neither torch nor this library."""
-    subprocess.run([sys.executable, "-c", ALONE, str(file), *map(str, words)], check=True, cwd=file.parent)
+    subprocess.run(
+        [sys.executable, "-c", ALONE, str(file), *map(str, words)], check=True, cwd=file.parent
+    )
 
 
 @pytest.fixture(scope="module")
@@ -271,13 +310,26 @@ def written(run):
     return run.export(solvers=["dpm", "ancestral"], steps_up_to=25)
 
 
-@pytest.mark.parametrize("asked", [{}, {"label": "3", "steps": 4, "solver": "ancestral", "scale": 2.0}], ids=["usual", "asked"])
+@pytest.mark.parametrize(
+    "asked",
+    [{}, {"label": "3", "steps": 4, "solver": "ancestral", "scale": 2.0}],
+    ids=["usual", "asked"],
+)
 def test_numpy_and_onnxruntime_draw_what_the_run_draws(run, written, asked):
     assert max(each.worst for each in written.distances) < 1e-5
     out = written.files[0].parent
-    alone(out / "run.py", "--n", 5, "--seed", -2, *(word for name, value in asked.items() for word in (f"--{name}", value)))
+    alone(
+        out / "run.py",
+        "--n",
+        5,
+        "--seed",
+        -2,
+        *(word for name, value in asked.items() for word in (f"--{name}", value)),
+    )
     condition = {"label": asked.pop("label")} if "label" in asked else None
-    np.testing.assert_allclose(np.load(out / "samples.npy"), run.sample(5, condition, seed=-2, **asked).numpy(), atol=1e-5)
+    np.testing.assert_allclose(
+        np.load(out / "samples.npy"), run.sample(5, condition, seed=-2, **asked).numpy(), atol=1e-5
+    )
 
 
 def test_the_files_are_small_and_say_nothing_of_the_machine(run, written):
@@ -291,8 +343,12 @@ def test_the_files_are_small_and_say_nothing_of_the_machine(run, written):
     tables = sum(len(each.raw_data) for each in made.graph.initializer)
     weights = sum(4 * weight.numel() for weight in run.method.parameters())
     (loop,) = (node for node in made.graph.node if node.op_type == "Loop")
-    inside = [node.attribute[0].t for node in loop.attribute[0].g.node if node.op_type == "Constant"]
-    assert sum(len(each.raw_data) for each in inside) > 0.9 * weights  # onnxruntime rearranges only such weights
+    inside = [
+        node.attribute[0].t for node in loop.attribute[0].g.node if node.op_type == "Constant"
+    ]
+    assert (
+        sum(len(each.raw_data) for each in inside) > 0.9 * weights
+    )  # onnxruntime rearranges only such weights
     assert len(texts["model.onnx"]) < weights + tables + 60_000
 
 
@@ -309,7 +365,10 @@ def test_rows_of_an_exported_table_are_those_of_sample_byte_for_byte(make, tmp_p
     drawn = np.load(tmp_path / "samples.npy")
     x = with_inner(transport, inner_of(transport).with_solver("dpm", 2)).sample(40)
     np.testing.assert_allclose(drawn, x.numpy(), atol=1e-3)
-    np.save(tmp_path / "wide.npy", np.random.default_rng(0).normal(0, 1.5, (2000, x.shape[1])).astype(np.float32))
+    np.save(
+        tmp_path / "wide.npy",
+        np.random.default_rng(0).normal(0, 1.5, (2000, x.shape[1])).astype(np.float32),
+    )
     encoded = data.train.data_units(slice(None)).numpy()
     np.save(tmp_path / "real.npy", encoded.astype(np.float32))
     for name, ending in itertools.product(("samples", "wide", "real"), (".csv", ".tsv")):
@@ -340,7 +399,14 @@ def test_an_export_of_a_table_says_that_it_holds_training_values(tmp_path, capsy
 def test_a_generator_of_rows_is_a_graph():
     """Its scores are looked up among the edges of closed columns; what float16 does not hold, such as units, stays float32."""
     torch.manual_seed(0)
-    assert worst(graph(pf.recipes.gan(mixed_table(200).space, "tiny").method.transport().eval(), half=True)) < 1e-5
+    assert (
+        worst(
+            graph(
+                pf.recipes.gan(mixed_table(200).space, "tiny").method.transport().eval(), half=True
+            )
+        )
+        < 1e-5
+    )
 
 
 @pytest.fixture(scope="module")
@@ -361,7 +427,9 @@ def test_weights_as_float16_are_those_of_a_rounded_model(learned):
     flow, whole = learned
     half = graph(flow, ["dpm"], 3, half=True)
     assert worst(half, (2,)) < 1e-5
-    assert half.model.ByteSize() < whole.model.ByteSize() - sum(weight.numel() for weight in flow.parameters())
+    assert half.model.ByteSize() < whole.model.ByteSize() - sum(
+        weight.numel() for weight in flow.parameters()
+    )
 
 
 def test_what_cannot_be_exported_is_refused_and_nothing_is_written(run, tmp_path, monkeypatch):
@@ -378,7 +446,10 @@ def test_what_cannot_be_exported_is_refused_and_nothing_is_written(run, tmp_path
             run.export(tmp_path / "a", format="pt2", **option)
     with pytest.raises(UsageError, match="truncation"):
         graph(Truncated(pf.recipes.gan(SPACE, "tiny").method.transport(), 0.5))
-    monkeypatch.setattr("pushforward.export.parity.by_torch", lambda transport, feeds: by_torch(transport, feeds) + 0.01)
+    monkeypatch.setattr(
+        "pushforward.export.parity.by_torch",
+        lambda transport, feeds: by_torch(transport, feeds) + 0.01,
+    )
     with pytest.raises(Unlike):
         run.export(tmp_path / "a", solvers=["dpm"], steps_up_to=1)
     assert not (tmp_path / "a").exists()
@@ -397,7 +468,9 @@ def test_a_network_that_computes_with_python_numbers_is_refused_without_its_grap
     assert "torch.ops" not in str(refused.value) + capfd.readouterr().err
 
 
-def test_a_program_of_torch_that_differs_from_the_sampler_is_not_written(run, tmp_path, monkeypatch):
+def test_a_program_of_torch_that_differs_from_the_sampler_is_not_written(
+    run, tmp_path, monkeypatch
+):
     class Off(Sampler):
         def forward(self, z, condition=None, noise=None, decoder_noise=None):
             return super().forward(1.001 * z, condition, noise, decoder_noise)
@@ -418,7 +491,9 @@ def copied(written, folder):
 
 def refused(file, *words):
     """What a script says that refuses its command line."""
-    done = subprocess.run([sys.executable, file.name, *words], cwd=file.parent, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, file.name, *words], cwd=file.parent, capture_output=True, text=True
+    )
     assert done.returncode == 2, done.stderr
     assert "Traceback" not in done.stderr
     return done.stderr
@@ -499,9 +574,20 @@ def test_files_of_two_exports_do_not_work_together(run, written, tmp_path):
         folder = copied(written, tmp_path / str(number))
         other = run.export(tmp_path / f"other-{number}", solvers=["euler"], steps_up_to=2)
         shutil.copy(other.files[0].parent / name, folder)
-        refused(folder / "run.py", "--n", "1", "--steps", "2", "--solver", "euler" if name == "space.json" else "dpm")
+        refused(
+            folder / "run.py",
+            "--n",
+            "1",
+            "--steps",
+            "2",
+            "--solver",
+            "euler" if name == "space.json" else "dpm",
+        )
     torch.manual_seed(0)
-    one, two = (pf.recipes.gan(make().space, "tiny").method.transport().eval() for make in (mixed_table, wide_table))
+    one, two = (
+        pf.recipes.gan(make().space, "tiny").method.transport().eval()
+        for make in (mixed_table, wide_table)
+    )
     for transport, folder in ((one, "one"), (two, "two")):
         pf.export.export(transport, tmp_path / folder)
     shutil.copy(tmp_path / "one" / "rows.py", tmp_path / "two" / "rows.py")
@@ -512,7 +598,14 @@ def test_files_of_two_exports_do_not_work_together(run, written, tmp_path):
 
 def test_a_script_refuses_what_it_cannot_do(written, tmp_path):
     folder = copied(written, tmp_path / "export")
-    for words in (("--n", "0"), ("--n", "-3"), ("--out", "f.png"), ("--out", "no/f.npy"), ("--steps", "26"), ("--label", "77")):
+    for words in (
+        ("--n", "0"),
+        ("--n", "-3"),
+        ("--out", "f.png"),
+        ("--out", "no/f.npy"),
+        ("--steps", "26"),
+        ("--label", "77"),
+    ):
         said = refused(folder / "run.py", *words)
         assert words[1].partition("/")[0] in said
 
@@ -524,9 +617,9 @@ def test_the_raw_graph_refuses_wrong_steps_solvers_and_labels(recipe):
     transport = pf.recipes.named(recipe)(SPACE, "tiny", network="mlp").method.transport().eval()
     made = graph(transport, names, most)
     opened = session(made.model.SerializeToString())
-    assert {each.name: each.shape[0] for each in opened.get_inputs() if each.shape} == dict.fromkeys(
-        {"z", "label", "scale"} & {each.name for each in opened.get_inputs()}, "n"
-    )
+    assert {
+        each.name: each.shape[0] for each in opened.get_inputs() if each.shape
+    } == dict.fromkeys({"z", "label", "scale"} & {each.name for each in opened.get_inputs()}, "n")
     model = with_inner(transport, made.flows["euler"][2]) if names else transport
     feeds = feeds_of(opened, model, 2, 0, False)
     opened.run(["x"], feeds)
@@ -534,7 +627,11 @@ def test_the_raw_graph_refuses_wrong_steps_solvers_and_labels(recipe):
     wrong += [{"label": np.array([1])}, {"label": np.array([0, 1, 1])}]
     if names:
         wrong += [{"scale": np.ones(size, np.float32)} for size in (0, 1, 3)]
-        wrong += [{name: np.array(value)} for name in ("steps", "solver") for value in (-1, -2, -3, 3, 5, 1 << 41)]
+        wrong += [
+            {name: np.array(value)}
+            for name in ("steps", "solver")
+            for value in (-1, -2, -3, 3, 5, 1 << 41)
+        ]
         wrong += [{"steps": np.array(0)}, {"solver": np.array(2)}]
     for values in wrong:
         with pytest.raises((InvalidArgument, Fail, RuntimeException)):
@@ -549,7 +646,11 @@ def test_every_learned_step_and_the_most_steps_are_compared(learned):
 
 
 def test_a_flow_from_data_takes_its_examples_and_has_no_script(tmp_path):
-    moved = pf.recipes.flow(pf.data.load("moons").space, "tiny", source="8gaussians").method.transport().eval()
+    moved = (
+        pf.recipes.flow(pf.data.load("moons").space, "tiny", source="8gaussians")
+        .method.transport()
+        .eval()
+    )
     written = pf.export.export(moved, tmp_path, solvers=["euler"], steps_up_to=2)
     assert {file.name for file in written.files} == {"model.onnx", "space.json"}
 
@@ -557,25 +658,44 @@ def test_a_flow_from_data_takes_its_examples_and_has_no_script(tmp_path):
 def test_a_program_of_torch_draws_what_the_sampler_draws(run, tmp_path):
     written = run.configured(solver="ancestral", steps=3).export(tmp_path, format="pt2")
     (file,) = written.files
-    assert {(each.solver, each.steps, each.n) for each in written.distances} == {("ancestral", 3, 1), ("ancestral", 3, 5)}
+    assert {(each.solver, each.steps, each.n) for each in written.distances} == {
+        ("ancestral", 3, 1),
+        ("ancestral", 3, 5),
+    }
     transport = run.configured(solver="ancestral", steps=3).transport
     inputs = inputs_of(transport, 5)
     with torch.no_grad():
-        x = transport.space.to_data(transport(inputs["z"], inputs["condition"], GivenNoise(inputs["noise"])))
+        x = transport.space.to_data(
+            transport(inputs["z"], inputs["condition"], GivenNoise(inputs["noise"]))
+        )
         torch.testing.assert_close(torch.export.load(file).module()(**inputs), x, rtol=0, atol=1e-5)
     with pytest.raises(UsageError, match="already"):
         run.export(tmp_path, format="pt2")
 
 
 @pytest.mark.parametrize(
-    "name", ["dpm", "heun", "unipc:3", "euler", "ancestral", "predictorcorrector:2", "dpm:3", "rk4", "churn"]
+    "name",
+    [
+        "dpm",
+        "heun",
+        "unipc:3",
+        "euler",
+        "ancestral",
+        "predictorcorrector:2",
+        "dpm:3",
+        "rk4",
+        "churn",
+    ],
 )
 def test_arrays_do_what_the_table_does(name):
     """In float64, where the layout has more slots and noises than the table needs."""
     flow = Flow(denoiser().double(), solvers.named(name), 5)
     arrays = dense(flow.table)
     layout = RowLayout(RowLayout.of([arrays]).columns, 8, 4)
-    noise, z = torch.randn(len(arrays.point) + 1, 4, 3, *SMALL).double(), torch.randn(3, *SMALL).double()
+    noise, z = (
+        torch.randn(len(arrays.point) + 1, 4, 3, *SMALL).double(),
+        torch.randn(3, *SMALL).double(),
+    )
     drawn = [noise[i, j] for i, count in enumerate(arrays.noises) for j in range(count)]
     condition = {"label": torch.tensor([0, 1, 1])}
     row = TableRow(flow, layout, arrays.kind)

@@ -119,13 +119,19 @@ def test_the_key_and_the_identity_follow_data_settings_weights_and_seed():
     }
     fitted = {name: fit_features(data, space, cache=False) for name, space in spaces.items()}
     fitted["other seed"] = fit_features(data, SelfSupervised(200), cache=False, seed=1)
-    fitted["other data"] = fit_features(space_data((1, 8, 8), labels=False, seed=1), "pca", cache=False)
+    fitted["other data"] = fit_features(
+        space_data((1, 8, 8), labels=False, seed=1), "pca", cache=False
+    )
     assert len({features.key for features in fitted.values()}) == len(fitted)
     assert len({features.identity for features in fitted.values()}) == len(fitted)
-    assert all(len(features.identity) == 16 and int(features.identity, 16) for features in fitted.values())
+    assert all(
+        len(features.identity) == 16 and int(features.identity, 16) for features in fitted.values()
+    )
 
 
-def test_features_of_real_data_are_read_from_the_cache_and_a_damaged_file_is_made_anew(tmp_path, monkeypatch):
+def test_features_of_real_data_are_read_from_the_cache_and_a_damaged_file_is_made_anew(
+    tmp_path, monkeypatch
+):
     data, calls = space_data((1, 8, 8), labels=True), []
     features = fit_features(data, Means(), cache=tmp_path)
     usual = module.extracted
@@ -144,12 +150,16 @@ def test_features_of_real_data_are_read_from_the_cache_and_a_damaged_file_is_mad
     assert len(calls) == 3
     other = fit_features(data, Means(2.0), cache=tmp_path)
     other(x, 20, real=True)
-    assert len(list((tmp_path / "features" / "real").iterdir())) == 2, "other weights have files of their own"
+    assert len(list((tmp_path / "features" / "real").iterdir())) == 2, (
+        "other weights have files of their own"
+    )
 
 
 def test_a_learned_space_of_a_toy_is_fitted_on_one_half_and_floors_come_from_the_other():
     data = space_data((2,), labels=False)
-    raw, learned = (fit_features(data, space, cache=False) for space in ("raw", SelfSupervised(100)))
+    raw, learned = (
+        fit_features(data, space, cache=False) for space in ("raw", SelfSupervised(100))
+    )
     assert len(raw.halves.drawn) == len(data.train)
     assert not set(learned.halves.fitted) & set(learned.halves.drawn)
 
@@ -164,7 +174,9 @@ def test_the_loss_is_the_papers():
         terms.append((covariance**2).sum() / 3 - (np.diag(covariance) ** 2).sum() / 3)
     loss = variance_invariance_covariance(torch.tensor(a), torch.tensor(b))
     assert loss.item() == pytest.approx(sum(terms))
-    assert variance_invariance_covariance(torch.zeros(7, 3), torch.zeros(7, 3)).item() == pytest.approx(2 * 25 * 0.99)
+    assert variance_invariance_covariance(
+        torch.zeros(7, 3), torch.zeros(7, 3)
+    ).item() == pytest.approx(2 * 25 * 0.99)
 
 
 class Wrong(nn.Module):
@@ -180,7 +192,11 @@ class Wrong(nn.Module):
             "mean": flat.mean(),
             "tuple": (flat,),
         }
-        return nn.functional.conv2d(x, torch.ones(1, 3, 3, 3)) if self.kind == "channels" else answers[self.kind]
+        return (
+            nn.functional.conv2d(x, torch.ones(1, 3, 3, 3))
+            if self.kind == "channels"
+            else answers[self.kind]
+        )
 
 
 @pytest.mark.parametrize(
@@ -223,14 +239,26 @@ def weights(tmp_path, monkeypatch):
     monkeypatch.setattr(kind, "FeatureExtractorInceptionV3", Small)
     torch.save(nn.Linear(3, 4).state_dict() | {}, tmp_path / "linear.pth")
     file = tmp_path / "weights.pth"
-    torch.save({"fc.weight": torch.ones(4, 3) * torch.arange(1.0, 5.0)[:, None], "fc.bias": torch.zeros(4)}, file)
+    torch.save(
+        {
+            "fc.weight": torch.ones(4, 3) * torch.arange(1.0, 5.0)[:, None],
+            "fc.bias": torch.zeros(4),
+        },
+        file,
+    )
     return file
 
 
 def test_scores_in_a_second_space_stand_beside_the_first_and_equal_those_of_it_alone(plain_digits):
     plain_digits = plain_digits.without_labels()
     sampler = GaussianBaseline.fit(plain_digits)
-    judge = Judge(plain_digits, n=60, repeats=1, metrics=["frechet", "precision", "sharpness"], spaces="pca,raw")
+    judge = Judge(
+        plain_digits,
+        n=60,
+        repeats=1,
+        metrics=["frechet", "precision", "sharpness"],
+        spaces="pca,raw",
+    )
     alone = Judge(plain_digits, n=60, repeats=1, metrics=["frechet", "precision"], spaces="raw")
     scores, own = judge.scores(sampler)[0], alone.scores(sampler)[0]
     assert {"frechet", "precision", "frechet (raw)", "precision (raw)"} <= set(scores)
@@ -242,7 +270,11 @@ def test_scores_in_a_second_space_stand_beside_the_first_and_equal_those_of_it_a
     comparison = judge.comparison([ModelResult("it", scores=scores)])
     assert comparison.settings.spaces == ("pca", "raw")
     info = comparison.info("frechet (raw)")
-    assert (info.label, info.role, info.group) == ("Fréchet distance (raw)", None, "In other features: raw")
+    assert (info.label, info.role, info.group) == (
+        "Fréchet distance (raw)",
+        None,
+        "In other features: raw",
+    )
     assert Comparison.from_json(comparison.to_json()) == comparison
     assert {"frechet", "frechet (raw)"} <= set(comparison.metrics)
 
@@ -260,7 +292,9 @@ def test_a_file_of_weights_is_needed_is_there_and_holds_the_right_ones(weights, 
     first = fit_features(data, f"inception:{weights}", cache=tmp_path / "cache")
     moved = tmp_path / "moved.pth"
     moved.write_bytes(weights.read_bytes())
-    assert fit_features(data, Inception(moved), cache=tmp_path / "cache").key == first.key, "where the file lies does not matter"
+    assert fit_features(data, Inception(moved), cache=tmp_path / "cache").key == first.key, (
+        "where the file lies does not matter"
+    )
     torch.save({"fc.weight": 2 * torch.ones(4, 3), "fc.bias": torch.zeros(4)}, weights)
     changed = fit_features(data, f"inception:{weights}", cache=tmp_path / "cache")
     assert changed.key != first.key
@@ -300,7 +334,17 @@ def test_a_file_adds_features_for_the_command_line(tmp_path, capsys):
     file, samples = tmp_path / "quarters.py", tmp_path / "samples.npz"
     file.write_text(PLUGIN)
     np.savez(samples, x=pf.data.load("digits").held_out.x[:40])
-    options = ["--n", "20", "--metrics", "frechet", "--json", "--features", "pca,quarters", "--plugin", str(file)]
+    options = [
+        "--n",
+        "20",
+        "--metrics",
+        "frechet",
+        "--json",
+        "--features",
+        "pca,quarters",
+        "--plugin",
+        str(file),
+    ]
     main(["evaluate", str(samples), "--data", "digits", *options])
     result = json.loads(capsys.readouterr().out)
     assert set(result["models"][0]["scores"]) == {"frechet", "frechet (quarters)"}
@@ -351,7 +395,10 @@ def test_features_of_unlabelled_data_are_principal_components():
     assert mine.shape[1] == 20
     np.testing.assert_allclose(mine.var(0), singular**2 / len(rows), rtol=1e-6)
     gram = rows[:40] @ rows[:40].T
-    np.testing.assert_allclose(mine[:40] @ mine[:40].T, gram, atol=1e-6), "a rotation keeps all inner products"
+    (
+        np.testing.assert_allclose(mine[:40] @ mine[:40].T, gram, atol=1e-6),
+        "a rotation keeps all inner products",
+    )
 
 
 def test_the_principal_axes_of_wide_data_are_nearly_exact():
@@ -383,9 +430,13 @@ def test_fitting_is_reproducible_and_leaves_the_global_generator_alone(labelled)
 
 
 def test_the_held_out_split_does_not_touch_the_features(labelled):
-    changed = dataclasses.replace(labelled, held_out=Split(labelled.held_out.x[:50] * 3, labelled.held_out.labels[:50]))
+    changed = dataclasses.replace(
+        labelled, held_out=Split(labelled.held_out.x[:50] * 3, labelled.held_out.labels[:50])
+    )
     x = labelled.train.x[:99]
-    np.testing.assert_array_equal(fit_features(labelled, cache=False)(x, 200), fit_features(changed, cache=False)(x, 200))
+    np.testing.assert_array_equal(
+        fit_features(labelled, cache=False)(x, 200), fit_features(changed, cache=False)(x, 200)
+    )
 
 
 def test_a_cache_hit_equals_a_fresh_fit_and_trains_nothing(labelled, tmp_path, monkeypatch):
@@ -408,14 +459,20 @@ def test_a_damaged_cache_is_made_anew(labelled, tmp_path, damage):
     fresh = fit_features(labelled, cache=tmp_path)
     (path,) = (tmp_path / "features").iterdir()
     content = path.read_bytes()
-    damaged = {"cut": content[:-100], "flip": content[:-9] + bytes([content[-9] ^ 64]) + content[-8:], "empty": b""}[damage]
+    damaged = {
+        "cut": content[:-100],
+        "flip": content[:-9] + bytes([content[-9] ^ 64]) + content[-8:],
+        "empty": b"",
+    }[damage]
     path.write_bytes(damaged)
     again = fit_features(labelled, cache=tmp_path)
     np.testing.assert_array_equal(fresh(labelled.held_out.x, 200), again(labelled.held_out.x, 200))
     assert path.read_bytes() == content
 
 
-def test_the_cache_folder_is_the_environments_and_a_full_disk_costs_only_the_cache(labelled, tmp_path, monkeypatch):
+def test_the_cache_folder_is_the_environments_and_a_full_disk_costs_only_the_cache(
+    labelled, tmp_path, monkeypatch
+):
     said = io.StringIO()
     monkeypatch.setattr(logging.getLogger("pushforward"), "handlers", [logging.StreamHandler(said)])
     monkeypatch.setenv("PUSHFORWARD_CACHE", str(tmp_path / "here"))
@@ -427,8 +484,14 @@ def test_the_cache_folder_is_the_environments_and_a_full_disk_costs_only_the_cac
 
 
 def test_rows_are_rounded_as_files_would_and_bad_rows_are_counted(digits, of_digits):
-    x = torch.tensor([-0.5, 0.0, 0.4999 / 255, 0.5001 / 255, 1.0, 3.0]).repeat(2, 11)[:, :64].reshape(2, 1, 8, 8)
-    assert sorted((quantised(x, digits.space).unique() * 255).tolist()) == pytest.approx([0, 1, 255])
+    x = (
+        torch.tensor([-0.5, 0.0, 0.4999 / 255, 0.5001 / 255, 1.0, 3.0])
+        .repeat(2, 11)[:, :64]
+        .reshape(2, 1, 8, 8)
+    )
+    assert sorted((quantised(x, digits.space).unique() * 255).tolist()) == pytest.approx(
+        [0, 1, 255]
+    )
     whole = dataset(vectors()[0], integer=(2,))
     rounded = quantised(torch.full((3, 12), 1.4), whole.space)
     assert rounded[:, 2].tolist() == [1, 1, 1]

@@ -23,10 +23,14 @@ from pushforward.training.runs.folder import hold
 
 def test_weights_that_are_not_finite_stop_the_run_and_keeps_the_checkpoint(tmp_path, monkeypatch):
     data = space_data((2,), labels=False)
-    trainer = prepare(recipe_for("flow", data), data, steps=9, out=tmp_path / "run", checkpoint_every=2)
+    trainer = prepare(
+        recipe_for("flow", data), data, steps=9, out=tmp_path / "run", checkpoint_every=2
+    )
     trainer.advance(1e-9)
     trainer.advance(1e-9)
-    trainer.average.update = lambda *samples: next(trainer.average.method.parameters()).data.fill_(math.nan)
+    trainer.average.update = lambda *samples: next(trainer.average.method.parameters()).data.fill_(
+        math.nan
+    )
     with pytest.raises(Diverged, match=r"averaged weights .* not finite after step 4"):
         trainer.advance()
     assert latest(tmp_path / "run" / "checkpoints").name == "step_000002"
@@ -35,7 +39,9 @@ def test_weights_that_are_not_finite_stop_the_run_and_keeps_the_checkpoint(tmp_p
 def test_a_short_budget_is_saved_in_quarters(tmp_path, monkeypatch):
     saved, save, tick = [], Trainer.save, Clock.tick
     monkeypatch.setattr(Clock, "tick", lambda self, seconds: tick(self, 1.0))
-    monkeypatch.setattr(Trainer, "save", lambda self, **how: (saved.append(self.clock.step), save(self, **how))[1])
+    monkeypatch.setattr(
+        Trainer, "save", lambda self, **how: (saved.append(self.clock.step), save(self, **how))[1]
+    )
     data = space_data((2,), labels=False)
     pf.fit(recipe_for("flow", data), data, seconds=8, out=tmp_path / "run")
     assert saved == [0, 2, 4, 6, 8]
@@ -68,7 +74,9 @@ def test_an_extension_is_kept_when_it_is_killed(tmp_path):
     assert pf.resume(folder, data=data).state["step"] == 9
     content = json.loads((folder / "spec.json").read_text())
     assert content["budget"]["steps"] == 9
-    assert [(extension["step"], extension["budget"]["steps"]) for extension in content["extended"]] == [(4, 4)]
+    assert [
+        (extension["step"], extension["budget"]["steps"]) for extension in content["extended"]
+    ] == [(4, 4)]
 
 
 def test_an_extension_in_seconds_keeps_its_settled_number_of_steps(tmp_path):
@@ -93,7 +101,9 @@ def test_an_extension_in_seconds_keeps_its_settled_number_of_steps(tmp_path):
 def test_weights_that_are_not_finite_are_not_saved(tmp_path):
     """Loss and gradient are finite, and the update is not: training ends at once, before anything is saved."""
     data = space_data((2,), labels=False)
-    trainer = prepare(recipe_for("flow", data), data, steps=6, out=tmp_path / "run", checkpoint_every=2)
+    trainer = prepare(
+        recipe_for("flow", data), data, steps=6, out=tmp_path / "run", checkpoint_every=2
+    )
     while trainer.clock.step < 4:
         trainer.advance(1e-9)
     trainer.players["denoiser"].lr = math.inf
@@ -112,7 +122,9 @@ def test_a_broken_training_leaves_the_others_theirs(tmp_path):
     broken = trainers[1]
     while broken.clock.step < 3:
         broken.advance(1e-9)
-    broken.average.update = lambda *samples: next(broken.average.method.parameters()).data.fill_(math.nan)
+    broken.average.update = lambda *samples: next(broken.average.method.parameters()).data.fill_(
+        math.nan
+    )
     runs = train_in_turns(trainers, turn=1e-9)
     assert [(run.name, run.state["step"]) for run in runs] == [("vae", 5), ("flow", 2), ("ddpm", 5)]
     assert [len(run.warnings) for run in runs] == [0, 1, 0]
@@ -125,7 +137,10 @@ def test_a_broken_training_leaves_the_others_theirs(tmp_path):
 
 def test_a_disk_that_refuses_one_model_leaves_the_others_saved_and_free(tmp_path, monkeypatch):
     data = space_data((2,), labels=False)
-    trainers = [prepare(recipe_for(name, data), data, steps=9, out=tmp_path / name) for name in ("vae", "flow")]
+    trainers = [
+        prepare(recipe_for(name, data), data, steps=9, out=tmp_path / name)
+        for name in ("vae", "flow")
+    ]
 
     def full():
         raise CheckpointError("disk full")
@@ -140,7 +155,10 @@ def test_a_disk_that_refuses_one_model_leaves_the_others_saved_and_free(tmp_path
 
 def test_if_all_models_fall_the_comparison_does(tmp_path):
     data = space_data((2,), labels=False)
-    trainers = [prepare(recipe_for(name, data), data, steps=3, out=tmp_path / name) for name in ("vae", "flow")]
+    trainers = [
+        prepare(recipe_for(name, data), data, steps=3, out=tmp_path / name)
+        for name in ("vae", "flow")
+    ]
     for trainer in trainers:
         with torch.no_grad():
             next(trainer.method.parameters()).fill_(math.nan)
@@ -184,7 +202,9 @@ def test_a_file_that_vanishes_costs_no_step(folder, tmp_path):
 
 def test_of_models_that_train_in_turns_all_are_saved(tmp_path):
     data = space_data((2,), labels=False)
-    trainers = [prepare(recipe_for("flow", data), data, steps=6, out=tmp_path / name) for name in "ab"]
+    trainers = [
+        prepare(recipe_for("flow", data), data, steps=6, out=tmp_path / name) for name in "ab"
+    ]
     batch = trainers[1].sampler.batch
 
     def read(number, *where):

@@ -86,7 +86,10 @@ class Bent(nn.Module):
 def test_a_game_takes_differences_in_place_of_slopes(kind, parts, pack):
     torch.manual_seed(0)
     real, fake = torch.randn(64, 3), 1.5 * torch.randn(64, 3)
-    exact, near = (Game(Bent(pack), "relativistic", Penalties(kind, 2.0, difference=step)) for step in (None, 0.01))
+    exact, near = (
+        Game(Bent(pack), "relativistic", Penalties(kind, 2.0, difference=step))
+        for step in (None, 0.01)
+    )
     moment = now(64)
     loss, _ = near.critic_loss(real, fake, None, moment)
     draws = now(64).draws.stream("difference")
@@ -106,14 +109,20 @@ def test_a_game_takes_differences_in_place_of_slopes(kind, parts, pack):
 def test_differences_are_computed_in_float32():
     """In bfloat16 the difference of two scores would be its rounding."""
     torch.manual_seed(0)
-    critic, real, fake = nn.Sequential(nn.Linear(3, 16), nn.Tanh(), nn.Linear(16, 1)), torch.randn(32, 3), torch.randn(32, 3)
+    critic, real, fake = (
+        nn.Sequential(nn.Linear(3, 16), nn.Tanh(), nn.Linear(16, 1)),
+        torch.randn(32, 3),
+        torch.randn(32, 3),
+    )
     penalties = []
     for precision in ("float32", "bfloat16"):
         moment = now(32)
         with network_precision(precision):
-            Game(lambda x, t, condition: critic(x), "relativistic", Penalties("r1+r2", difference=0.01)).critic_loss(
-                real, fake, None, moment
-            )
+            Game(
+                lambda x, t, condition: critic(x),
+                "relativistic",
+                Penalties("r1+r2", difference=0.01),
+            ).critic_loss(real, fake, None, moment)
         penalties.append(moment.notes["penalty"].item())
     assert penalties[0] == penalties[1]
 
@@ -169,7 +178,9 @@ def test_a_finish_starts_as_its_teacher_where_the_anchor_is_zero(tmp_path):
 
 def test_the_anchor_falls_over_training():
     anchor = Anchor(2.0, 0.5)
-    assert [anchor.at(now(4, progress=share)) for share in (0, 0.5, 1)] == pytest.approx([2, 1.25, 0.5])
+    assert [anchor.at(now(4, progress=share)) for share in (0, 0.5, 1)] == pytest.approx(
+        [2, 1.25, 0.5]
+    )
     assert Anchor(2.0).at(now(4, progress=0.9)) == 2.0
     for wrong in ({"weight": -1.0}, {"end": -1.0}, {"inside": 1.5}):
         with pytest.raises(UsageError):
@@ -186,21 +197,39 @@ def runs(tmp_path_factory):
 
 def test_runs_are_finished_and_matched(runs, tmp_path):
     pairs = {"teacher": runs / "meanflow"}
-    run = pf.fit(with_frozen("finish", pairs)(DATA.space, "tiny", checks=2), DATA, steps=2, out=tmp_path / "finish")
+    run = pf.fit(
+        with_frozen("finish", pairs)(DATA.space, "tiny", checks=2),
+        DATA,
+        steps=2,
+        out=tmp_path / "finish",
+    )
     z = torch.randn(20, 2)
     first = pf.load(tmp_path / "finish", checkpoint="step_000000").transport
     assert torch.equal(first(z), pf.load(runs / "meanflow").transport(z))
     assert not torch.equal(run.transport(z), first(z))
     stored = load(latest(run.folder / "checkpoints")).tensors
-    assert stored["average"].keys() == stored["method"].keys(), "stored runs hold an averaged critic"
-    with pytest.raises(UsageError, match=r"the frozen part teacher must be a map between two times .* Distil it first"):
+    assert stored["average"].keys() == stored["method"].keys(), (
+        "stored runs hold an averaged critic"
+    )
+    with pytest.raises(
+        UsageError,
+        match=r"the frozen part teacher must be a map between two times .* Distil it first",
+    ):
         with_frozen("finish", {"teacher": runs / "flow"})(DATA.space, "tiny")
     starting = {"teacher": runs / "flow", "start": runs / "meanflow"}
     for name, parts in {"from": starting, "own": pairs}.items():
         folder = tmp_path / name
-        pf.fit(with_frozen("dmd", parts)(DATA.space, rounds=1), DATA, steps=1, checkpoint_every=1, out=folder)
+        pf.fit(
+            with_frozen("dmd", parts)(DATA.space, rounds=1),
+            DATA,
+            steps=1,
+            checkpoint_every=1,
+            out=folder,
+        )
         first = pf.load(folder, checkpoint="step_000000").transport
-        assert torch.equal(first(z), pf.load(runs / "meanflow").transport(z)), "a map starts as itself"
+        assert torch.equal(first(z), pf.load(runs / "meanflow").transport(z)), (
+            "a map starts as itself"
+        )
 
 
 @pytest.mark.parametrize("name", ["consistency", "meanflow"])
@@ -211,7 +240,9 @@ def test_what_sharpens_a_map_keeps_how_it_is_sampled(name, tmp_path):
     pf.fit(recipe_for("flow", DATA), DATA, steps=1, out=tmp_path / "flow")
     start = {"teacher": tmp_path / "flow", "start": before}
     recipes = {
-        "finish": with_frozen("finish", {"teacher": before})(DATA.space, "tiny", coverage=0, recall=0, calls=2),
+        "finish": with_frozen("finish", {"teacher": before})(
+            DATA.space, "tiny", coverage=0, recall=0, calls=2
+        ),
         "dmd": with_frozen("dmd", start)(DATA.space, rounds=1, calls=2),
     }
     for verb, recipe in recipes.items():
@@ -219,14 +250,27 @@ def test_what_sharpens_a_map_keeps_how_it_is_sampled(name, tmp_path):
         first = pf.load(tmp_path / verb, checkpoint="step_000000").transport
         assert torch.equal(first.sample(6), before.sample(6, steps=2))
         if verb == "finish":
-            assert torch.equal(pf.load(tmp_path / verb).method.reference().sample(6), before.sample(6, steps=2))
+            assert torch.equal(
+                pf.load(tmp_path / verb).method.reference().sample(6), before.sample(6, steps=2)
+            )
 
 
 def test_latent_students_are_finished_on_their_codes(tmp_path, capsys):
     data = pf.data.load("digits", limit=200)
     vae = pf.fit("vae", data, size="tiny", steps=2, out=tmp_path / "vae", progress=False)
-    teacher = pf.fit(in_latent("flow", data, vae, "tiny"), data, steps=2, out=tmp_path / "flow", progress=False)
-    few = ["--trajectories", "40", "--teacher-steps", "2", "--steps", "2", "--out", str(tmp_path / "student")]
+    teacher = pf.fit(
+        in_latent("flow", data, vae, "tiny"), data, steps=2, out=tmp_path / "flow", progress=False
+    )
+    few = [
+        "--trajectories",
+        "40",
+        "--teacher-steps",
+        "2",
+        "--steps",
+        "2",
+        "--out",
+        str(tmp_path / "student"),
+    ]
     assert main(["distil", str(teacher.folder), *few, "--finish", ".1s"]) == 0
     run, student = pf.load(tmp_path / "student-finished"), pf.load(tmp_path / "student")
     method = run.method
@@ -297,7 +341,9 @@ def test_examples_are_mixed_with_noise_at_the_time_that_the_denoiser_reads():
 
 def test_the_heads_fit_the_features_of_any_unet_and_know_conditions():
     for shape, stem, widths in (((1, 28, 28), 2, (16, 32)), ((3, 9, 20), 1, (16, 16, 32))):
-        network = UNet(shape, widths=widths, blocks=1, stem=stem, heads=2, conditions=IMAGES.space.conditions)
+        network = UNet(
+            shape, widths=widths, blocks=1, stem=stem, heads=2, conditions=IMAGES.space.conditions
+        )
         heads, x = FeatureHeads.of(network, hidden=8), torch.randn(3, *shape)
         features = network.features(x, torch.rand(3), {"label": torch.tensor([0, 1, 2])})
         assert [max(h.shape[2:]) for h in features] == list(heads.sides)
@@ -315,7 +361,9 @@ def test_only_the_small_critics_learn_and_both_players_see_noise():
     assert {name.split(".")[0] for name, _ in method.critic.named_parameters()} == {"heads"}
     assert (method.penalties.gamma, method.anchor.still) == (0.0, 0.05)
     calls, score = [], method.critic.forward
-    method.critic.forward = lambda x, t, condition: calls.append((x.detach(), condition)) or score(x, t, condition)
+    method.critic.forward = lambda x, t, condition: (
+        calls.append((x.detach(), condition)) or score(x, t, condition)
+    )
     x = method.space.to_model(IMAGES.train.data_units(slice(64)))
     batch = Batch(x, {"label": torch.arange(64) % 3})
     turns = dict(method.turns(batch, Now(BlockDraws(0, 0, 64), 0, 0.5)))
@@ -335,7 +383,11 @@ def collapses(monkeypatch, after):
             if player == "map":
                 start = starts(self.flow_map, batch.x, now.draws)
                 x = self.flow_map.jump(*start, torch.zeros_like(start[1]))
-                loss = x.square().mean() if now.progress >= after else self.distance(x, start, batch.condition)
+                loss = (
+                    x.square().mean()
+                    if now.progress >= after
+                    else self.distance(x, start, batch.condition)
+                )
             yield player, loss
 
     monkeypatch.setattr(Finish, "losses", losses)
@@ -349,7 +401,9 @@ class Heard(Silent):
         self.lines, self.steps = [], 0
 
     def __call__(self, name, clock, samples, losses):
-        assert not any("has fallen" in line for line in self.lines), "a step is shown after the reason for which training ends"
+        assert not any("has fallen" in line for line in self.lines), (
+            "a step is shown after the reason for which training ends"
+        )
         self.steps = clock.step
 
     def say(self, line):
@@ -384,11 +438,17 @@ def test_a_planted_collapse_ends_the_training_with_the_weights_before(whole):
     assert alarm["sentence"] in heard.lines[-1]
     assert "larger anchor or a lower learning rate" in heard.lines[-1]
     assert heard.steps == rows[-1]["step"], "the reason stands below the last step"
-    assert (run.state["step"], run.state["weights_step"]) == (rows[-1]["step"], rows[-1]["step"] - 3)
+    assert (run.state["step"], run.state["weights_step"]) == (
+        rows[-1]["step"],
+        rows[-1]["step"] - 3,
+    )
     assert of_run(ModelResult(), run).weights_step == rows[-1]["step"] - 3
     assert "weights_step" not in pf.load(run.folder, checkpoint="step_000012").state
     for raw in (False, True):
-        last, good = (pf.load(run.folder, raw=raw, checkpoint=name) for name in (None, f"step_{run.state['step'] - 3:06d}"))
+        last, good = (
+            pf.load(run.folder, raw=raw, checkpoint=name)
+            for name in (None, f"step_{run.state['step'] - 3:06d}")
+        )
         assert torch.equal(last.transport.sample(20), good.transport.sample(20))
 
 
@@ -403,8 +463,14 @@ def test_a_killed_training_ends_where_the_whole_one_ends(kill, whole, tmp_path, 
     run = reopen(tmp_path / "cut", data=DATA)
     run.advance()
     assert_same(final_state(whole[0].folder), final_state(tmp_path / "cut"))
-    without = [{name: value for name, value in row.items() if name != "seconds"} for row in pf.load(tmp_path / "cut").losses()]
-    assert without == [{name: value for name, value in row.items() if name != "seconds"} for row in whole[0].losses()]
+    without = [
+        {name: value for name, value in row.items() if name != "seconds"}
+        for row in pf.load(tmp_path / "cut").losses()
+    ]
+    assert without == [
+        {name: value for name, value in row.items() if name != "seconds"}
+        for row in whole[0].losses()
+    ]
 
 
 def test_a_training_that_has_ended_does_not_go_on(whole):
@@ -449,10 +515,18 @@ def moment(width, before, progress, guard=None):
 def test_measures_are_the_metrics_own_beside_the_reference():
     watch = Variety(DATA)
     same = watch.look(moment(1.0, 0, 0.2))
-    assert same == {"coverage_ratio": 1, "coverage_limit": 0.97, "recall_ratio": 1, "recall_limit": 0.95}
+    assert same == {
+        "coverage_ratio": 1,
+        "coverage_limit": 0.97,
+        "recall_ratio": 1,
+        "recall_limit": 0.95,
+    }
     narrow = watch.look(moment(0.2, 0, 0.2))
     real = DATA.space.to_model(DATA.train.data_units(slice(None))).numpy()
-    scores = [prdc(DATA.space.to_model(Cloud(width).sample(200, seed=0)).numpy(), real) for width in (1.0, 0.2)]
+    scores = [
+        prdc(DATA.space.to_model(Cloud(width).sample(200, seed=0)).numpy(), real)
+        for width in (1.0, 0.2)
+    ]
     for name in ("coverage", "recall"):
         assert narrow[f"{name}_ratio"] == pytest.approx(scores[1][name] / scores[0][name])
         assert narrow[f"{name}_ratio"] < narrow[f"{name}_limit"] < 0.97
@@ -481,7 +555,8 @@ def test_a_fall_that_chance_explains_does_not_count():
     measures = watch.look(moment(width, 0, 0.2))
     real = DATA.space.to_model(DATA.train.data_units(slice(None))).numpy()
     first, then = (
-        reached(DATA.space.to_model(Cloud(width).sample(200, seed=0)).numpy(), real)["coverage"] for width in (1.0, width)
+        reached(DATA.space.to_model(Cloud(width).sample(200, seed=0)).numpy(), real)["coverage"]
+        for width in (1.0, width)
     )
     assert (first != then).any()
     error = np.sqrt((first != then).sum()) / 200 / first.mean()
@@ -499,11 +574,29 @@ def test_checks_fall_at_equal_shares_of_training():
 
 def test_the_alarm_names_what_fell_furthest():
     history = [
-        {"step": 5, "health": {"coverage_ratio": 0.98, "coverage_limit": 0.97, "recall_ratio": 1.1, "recall_limit": 0.95}},
+        {
+            "step": 5,
+            "health": {
+                "coverage_ratio": 0.98,
+                "coverage_limit": 0.97,
+                "recall_ratio": 1.1,
+                "recall_limit": 0.95,
+            },
+        },
         {"step": 6, "health": {"logit_gap": 0.1}},
-        {"step": 9, "health": {"coverage_ratio": 0.96, "coverage_limit": 0.97, "recall_ratio": 0.9, "recall_limit": 0.95}},
+        {
+            "step": 9,
+            "health": {
+                "coverage_ratio": 0.96,
+                "coverage_limit": 0.97,
+                "recall_ratio": 0.9,
+                "recall_limit": 0.95,
+            },
+        },
     ]
     (alarm,) = alarms(history)
     assert (alarm.step, alarm.value, alarm.threshold) == (9, 0.9, 0.95)
-    assert alarm.sentence.startswith("recall has fallen to 0.900 of its initial value, below the limit of 0.950")
+    assert alarm.sentence.startswith(
+        "recall has fallen to 0.900 of its initial value, below the limit of 0.950"
+    )
     assert alarm.sentence.endswith("training ends with the weights of step 5")

@@ -37,8 +37,12 @@ def test_a_score_compares_equally_many_rows_and_uses_the_first_ones(labelled, of
     assert set(scores) == {"frechet"}
     wanted = frechet_distance(features(samples[:200], 200), features(labelled.held_out.x, 200))
     assert scores["frechet"].value == pytest.approx(wanted, rel=1e-9)
-    assert score(samples, labelled, features)["frechet"].value == scores["frechet"].value, "n is the held-out size by default"
-    first, second = (score(samples, labelled, features, n=60, redraw_seed=s)["frechet"].value for s in (0, 1))
+    assert score(samples, labelled, features)["frechet"].value == scores["frechet"].value, (
+        "n is the held-out size by default"
+    )
+    first, second = (
+        score(samples, labelled, features, n=60, redraw_seed=s)["frechet"].value for s in (0, 1)
+    )
     assert first != second
     assert score(samples, labelled, features, n=60, redraw_seed=1)["frechet"].value == second
 
@@ -46,12 +50,18 @@ def test_a_score_compares_equally_many_rows_and_uses_the_first_ones(labelled, of
 def test_memorising_is_seen_and_the_floor_is_clean(labelled, of_labelled):
     features = of_labelled
     assert score(labelled.train.x[:200], labelled, features)["near_copies"].value == 1
-    assert score(labelled.held_out.x, labelled, features)["frechet"].value == pytest.approx(0, abs=1e-9)
+    assert score(labelled.held_out.x, labelled, features)["frechet"].value == pytest.approx(
+        0, abs=1e-9
+    )
     floor = floors(labelled, features, redraws=3, cache=False)
-    assert floor["near_copies"].value == 0, "the generated examples of a floor are no part of its training set"
+    assert floor["near_copies"].value == 0, (
+        "the generated examples of a floor are no part of its training set"
+    )
 
 
-def test_floors_are_reproducible_cached_and_made_anew_when_damaged(labelled, of_labelled, tmp_path, monkeypatch):
+def test_floors_are_reproducible_cached_and_made_anew_when_damaged(
+    labelled, of_labelled, tmp_path, monkeypatch
+):
     features = of_labelled
     first = floors(labelled, features, n=150, redraws=2, cache=tmp_path)
     assert first == floors(labelled, features, n=150, redraws=2, cache=False)
@@ -62,7 +72,11 @@ def test_floors_are_reproducible_cached_and_made_anew_when_damaged(labelled, of_
     with monkeypatch.context() as patch:
         patch.setattr(scoring, "_redrawn", None)
         assert floors(labelled, features, n=150, redraws=2, cache=tmp_path) == first
-        for other in ({"n": 149, "redraws": 2}, {"n": 150, "redraws": 3}, {"n": 150, "redraws": 2, "metrics": ["kid"]}):
+        for other in (
+            {"n": 149, "redraws": 2},
+            {"n": 150, "redraws": 3},
+            {"n": 150, "redraws": 2, "metrics": ["kid"]},
+        ):
             with pytest.raises(TypeError):
                 floors(labelled, features, cache=tmp_path, **other)
     for damaged in (content[:60], b"{}", content.replace(b"0", b"1")):
@@ -77,20 +91,29 @@ def test_a_floor_is_the_mean_and_spread_of_scores_of_training_rows(labelled, of_
     values = np.array(floor["frechet"].values)
     assert len(set(values)) == 6
     assert floor["frechet"].value == pytest.approx(values.mean())
-    assert floor["frechet"].spread == pytest.approx(values.std(ddof=1) / np.sqrt(1 - 200 / 500)), "200 of 500 rows overlap"
+    assert floor["frechet"].spread == pytest.approx(values.std(ddof=1) / np.sqrt(1 - 200 / 500)), (
+        "200 of 500 rows overlap"
+    )
     reference = features(labelled.held_out.x, 200)
     rows = features(labelled.train.x[features.halves.drawn], 200)
-    draws = [frechet_distance(rows[random(s + 50).permutation(500)[:200]], reference) for s in range(40)]
+    draws = [
+        frechet_distance(rows[random(s + 50).permutation(500)[:200]], reference) for s in range(40)
+    ]
     assert values.mean() == pytest.approx(np.mean(draws), abs=3 * np.std(draws))
     worse = GaussianBaseline.fit(labelled.without_labels()).sample(200)
-    assert score(worse, labelled, features)["frechet"].value > floor["frechet"].value + 3 * floor["frechet"].spread
+    assert (
+        score(worse, labelled, features)["frechet"].value
+        > floor["frechet"].value + 3 * floor["frechet"].spread
+    )
 
 
 def test_how_many_rows_are_compared(labelled, of_labelled):
     assert compared(labelled) == 200
     assert compared(labelled, 77) == 77
     few = dataclasses.replace(labelled, train=Split(labelled.train.x[:90]))
-    assert compared(few) == 23, "floors are drawn from 45 rows: half of them, so that redraws differ"
+    assert compared(few) == 23, (
+        "floors are drawn from 45 rows: half of them, so that redraws differ"
+    )
     assert compared(few, 44) == 44
     with pytest.raises(UsageError, match=r"between 2 and 44, .*45 training examples"):
         compared(few, 45)
@@ -136,7 +159,9 @@ def test_every_class_is_in_the_half_of_the_features():
     assert set(labels[200:][rows.fitted]) == set(labels[200:])
     assert sorted([*rows.fitted, *rows.drawn]) == list(range(500))
     assert len(rows.fitted) == 250
-    alone = halves(dataset(x, np.concatenate([labels[:200], np.arange(500)])))  # every row a class of its own
+    alone = halves(
+        dataset(x, np.concatenate([labels[:200], np.arange(500)]))
+    )  # every row a class of its own
     assert len(alone.fitted) == len(alone.drawn) == 250
     toy = dataset(x, labels, truth=Truth(np.zeros((2, 12)), 1.0, np.ones(2) / 2))
     assert len(halves(toy).fitted) == len(halves(toy).drawn) == 500
@@ -149,7 +174,9 @@ def test_copies_of_a_row_are_in_one_half():
     rows = halves(data)
     assert not np.isin(data.train.hashes[rows.drawn], data.train.hashes[rows.fitted]).any()
     assert abs(len(rows.drawn) - len(rows.fitted)) <= 4
-    shuffled = dataclasses.replace(data, train=data.train.take(random(0).permutation(len(data.train))))
+    shuffled = dataclasses.replace(
+        data, train=data.train.take(random(0).permutation(len(data.train)))
+    )
     assert set(shuffled.train.hashes[halves(shuffled).drawn]) == set(data.train.hashes[rows.drawn])
     constant = halves(dataset(np.ones((50, 8), np.float32)))
     assert abs(len(constant.drawn) - len(constant.fitted)) <= 1
@@ -163,7 +190,9 @@ def test_near_copies_of_the_floor_are_counted_among_all_other_training_rows(monk
     x[twins[:200]] = x[twins[200:]] + 1e-3
     data = dataset(x)
     monkeypatch.setattr("pushforward.evaluation.scores.REDRAWS", 20)
-    floor = floors(data, fit_features(data, cache=False), n=200, metrics=["near_copies"], cache=False)["near_copies"]
+    floor = floors(
+        data, fit_features(data, cache=False), n=200, metrics=["near_copies"], cache=False
+    )["near_copies"]
     assert floor.value == pytest.approx(np.isin(200 + halves(data).drawn, twins).mean(), abs=0.03)
 
 

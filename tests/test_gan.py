@@ -33,7 +33,9 @@ from pushforward.testing import class_labels, recipe_for, space_data
 from pushforward.training.api import prepare, reopen
 
 PLANE = VectorSpace(shape=(2,), mean=(0.0, 0.0), std=(1.0, 1.0))
-PICTURES = ImageSpace(shape=(3, 6, 9), mean=(0.5,) * 3, std=(0.25,) * 3, low=(0.0,) * 3, high=(1.0,) * 3)
+PICTURES = ImageSpace(
+    shape=(3, 6, 9), mean=(0.5,) * 3, std=(0.25,) * 3, low=(0.0,) * 3, high=(1.0,) * 3
+)
 A, B = 1.5, 0.7
 
 
@@ -65,9 +67,23 @@ def now(rows, step=0, progress=0.0, samples=0, start=0):
 
 def game(space=PLANE, loss="relativistic", **settings):
     """A GAN with the settings of its penalties and of its critic's input in one call."""
-    given = CriticInput(**{name: settings.pop(name) for name in CriticInput.__dataclass_fields__ if name in settings})
+    given = CriticInput(
+        **{
+            name: settings.pop(name)
+            for name in CriticInput.__dataclass_fields__
+            if name in settings
+        }
+    )
     penalties, critic = Penalties(**settings), Quadratic(given.pack)
-    return pf.GAN(Scale(space.shape), critic, space, latent=space.size, loss=loss, penalties=penalties, critic_input=given)
+    return pf.GAN(
+        Scale(space.shape),
+        critic,
+        space,
+        latent=space.size,
+        loss=loss,
+        penalties=penalties,
+        critic_input=given,
+    )
 
 
 def turns(method, x, moment=None):
@@ -92,14 +108,20 @@ def images(n=40):
 @pytest.mark.parametrize(
     ("name", "critic", "generator"),
     [
-        ("relativistic", lambda r, f: -torch.sigmoid(r - f).log(), lambda r, f: -torch.sigmoid(f - r).log()),
+        (
+            "relativistic",
+            lambda r, f: -torch.sigmoid(r - f).log(),
+            lambda r, f: -torch.sigmoid(f - r).log(),
+        ),
         (
             "non_saturating",
             lambda r, f: (
                 F.binary_cross_entropy_with_logits(r, torch.ones_like(r), reduction="none")
                 + F.binary_cross_entropy_with_logits(f, torch.zeros_like(f), reduction="none")
             ),
-            lambda r, f: F.binary_cross_entropy_with_logits(f, torch.ones_like(f), reduction="none"),
+            lambda r, f: F.binary_cross_entropy_with_logits(
+                f, torch.ones_like(f), reduction="none"
+            ),
         ),
         (
             "minimax",
@@ -123,7 +145,9 @@ def test_every_game_is_its_papers(name, critic, generator):
     method = game(loss=name, gamma=0.0)
     losses, _ = turns(method, rows())
     torch.testing.assert_close(losses["critic"], critic(real, fake).mean(), rtol=1e-4, atol=1e-5)
-    torch.testing.assert_close(losses["generator"], generator(real, fake).mean(), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(
+        losses["generator"], generator(real, fake).mean(), rtol=1e-4, atol=1e-5
+    )
     b = torch.tensor(B, requires_grad=True)
     generator(real, b**2 / B**2 * fake).mean().backward()
     (slope_in_b,) = torch.autograd.grad(losses["generator"], method.generator.b)
@@ -135,13 +159,17 @@ def test_every_known_game_is_tested():
     assert {case[0] for case in marks.args[1]} == set(OBJECTIVES)
 
 
-@pytest.mark.parametrize(("penalty", "weights"), [("r1", (1, 0)), ("r2", (0, 1)), ("r1+r2", (1, 1)), ("none", (0, 0))])
+@pytest.mark.parametrize(
+    ("penalty", "weights"), [("r1", (1, 0)), ("r2", (0, 1)), ("r1+r2", (1, 1)), ("none", (0, 0))]
+)
 def test_zero_centred_penalties_of_a_quadratic_critic(penalty, weights):
     real, fake, real_slope, fake_slope = parts()
     losses, notes = turns(game(loss="non_saturating", kind=penalty, gamma=0.8), rows())
     wanted = 0.4 * (weights[0] * real_slope + weights[1] * fake_slope).mean()
     torch.testing.assert_close(notes["penalty"], wanted)
-    torch.testing.assert_close(losses["critic"], (F.softplus(-real) + F.softplus(fake)).mean() + wanted)
+    torch.testing.assert_close(
+        losses["critic"], (F.softplus(-real) + F.softplus(fake)).mean() + wanted
+    )
 
 
 def test_the_one_centred_penalty_of_a_quadratic_critic():
@@ -187,11 +215,15 @@ def value_without_graph(value, kind):
 def test_lazy_penalties_come_seldom_and_weigh_as_much():
     lazy, always, without = game(gamma=0.5, interval=4), game(gamma=0.5), game(gamma=0.0)
     for step in range(8):
-        (losses, notes), (bare, _) = (turns(method, rows(), now(64, step)) for method in (lazy, without))
+        (losses, notes), (bare, _) = (
+            turns(method, rows(), now(64, step)) for method in (lazy, without)
+        )
         assert ("penalty" in notes) == (step % 4 == 0)
         torch.testing.assert_close(losses["critic"], bare["critic"] + notes.get("penalty", 0.0))
         if "penalty" in notes:
-            assert notes["penalty"] == pytest.approx(4 * float(turns(always, rows(), now(64, step))[1]["penalty"]))
+            assert notes["penalty"] == pytest.approx(
+                4 * float(turns(always, rows(), now(64, step))[1]["penalty"])
+            )
 
 
 def test_gamma_moves_by_progress_or_by_samples():
@@ -200,10 +232,14 @@ def test_gamma_moves_by_progress_or_by_samples():
     for share in (0.0, 0.3, 1.0):
         wanted = 0.1 + 0.9 * math.cos(math.pi * share / 2) ** 2
         assert by_progress.penalties.weight(now(1, progress=share)) == pytest.approx(wanted)
-        assert by_samples.penalties.weight(now(1, progress=0.9, samples=int(1000 * share))) == pytest.approx(wanted)
+        assert by_samples.penalties.weight(
+            now(1, progress=0.9, samples=int(1000 * share))
+        ) == pytest.approx(wanted)
         short = game(gamma=1.0, gamma_end=0.1, shortest_ramp=1000)
         for samples, progress in ((int(1000 * share), 1.0), (1500, share)):
-            assert short.penalties.weight(now(1, progress=progress, samples=samples)) == pytest.approx(wanted)
+            assert short.penalties.weight(
+                now(1, progress=progress, samples=samples)
+            ) == pytest.approx(wanted)
     assert by_samples.penalties.weight(now(1, samples=1500)) == pytest.approx(0.1)
 
 
@@ -230,7 +266,9 @@ def test_notes_say_how_the_game_stands():
 def test_the_recipe_shows_vectors_as_signs_and_waves_and_images_as_they_are():
     from pushforward.networks import FourierFeatures, SignCodes
 
-    vectors, images = (pf.recipes.gan(space_data(shape, labels=False).space) for shape in ((2,), (1, 8, 8)))
+    vectors, images = (
+        pf.recipes.gan(space_data(shape, labels=False).space) for shape in ((2,), (1, 8, 8))
+    )
     assert isinstance(vectors.method.generator, SignCodes)
     assert isinstance(vectors.method.critic, FourierFeatures)
     assert (vectors.method.generator.sign_codes, vectors.method.critic.fourier_features) == (10, 32)
@@ -245,7 +283,9 @@ def test_the_recipe_shows_vectors_as_signs_and_waves_and_images_as_they_are():
 
 def test_the_recipe_hands_its_schedules_on():
     options = {"lr_ramp": 0.3, "beta2_end": 0.9, "ramp": 700, "shortest_ramp": 900}
-    recipe = pf.recipes.gan(space_data((2,), labels=False).space, gamma=2.0, gamma_end=0.5, ema_share=0.2, **options)
+    recipe = pf.recipes.gan(
+        space_data((2,), labels=False).space, gamma=2.0, gamma_end=0.5, ema_share=0.2, **options
+    )
     assert recipe.training.schedule == pf.Schedule(**options)
     assert recipe.training.ema_share == 0.2
     assert recipe.method.penalties == Penalties("r1+r2", 2.0, 0.5, 700, shortest_ramp=900)
@@ -265,21 +305,30 @@ def test_the_recipe_hands_its_schedules_on():
 def test_the_ramp_of_a_game_of_vectors_takes_400_000_samples_at_least(shape, options, shortest):
     space = space_data(shape, labels=False).space
     recipe = pf.recipes.gan(space, "tiny", **options)
-    assert recipe.training.schedule.shortest_ramp == recipe.method.penalties.shortest_ramp == shortest
+    assert (
+        recipe.training.schedule.shortest_ramp == recipe.method.penalties.shortest_ramp == shortest
+    )
     if len(shape) == 1:
-        ages = dataclasses.replace(space, conditions={"age": Numbers(("age",), (40.0,), (10.0,), ((20.0,), (60.0,)))})
+        ages = dataclasses.replace(
+            space, conditions={"age": Numbers(("age",), (40.0,), (10.0,), ((20.0,), (60.0,)))}
+        )
         assert pf.recipes.gan(ages, "tiny", **options).training.schedule.shortest_ramp is None
 
 
 @pytest.mark.parametrize(
-    ("ramp", "samples"), [({"ramp": 64}, 64), ({"shortest_ramp": 64}, 128), ({"shortest_ramp": 256}, 256)], ids=str
+    ("ramp", "samples"),
+    [({"ramp": 64}, 64), ({"shortest_ramp": 64}, 128), ({"shortest_ramp": 256}, 256)],
+    ids=str,
 )
 def test_rate_and_beta2_move_by_samples(tmp_path, ramp, samples):
     """What the optimisers are given at each of 8 steps, against the cosine written out; and a bad setting is refused."""
     data = space_data((2,), labels=False)
     schedule = pf.Schedule(warmup=1, decay=0.0, lr_ramp=0.5, beta2_end=0.999, **ramp)
     trainer = prepare(
-        recipe_for("gan", data, betas=(0.0, 0.9), batch=16, lr=1e-2, schedule=schedule), data, steps=8, out=tmp_path / "run"
+        recipe_for("gan", data, betas=(0.0, 0.9), batch=16, lr=1e-2, schedule=schedule),
+        data,
+        steps=8,
+        out=tmp_path / "run",
     )
     seen, player = [], trainer.players["critic"]
     update = player.update
@@ -293,8 +342,12 @@ def test_rate_and_beta2_move_by_samples(tmp_path, ramp, samples):
     player.update = watched
     trainer.advance()
     shares = [math.cos(math.pi * min(1, step * 16 / samples) / 2) ** 2 for step in range(8)]
-    np.testing.assert_allclose([rate for rate, _ in seen], [1e-2 * (0.5 + 0.5 * share) for share in shares])
-    np.testing.assert_allclose([beta for _, beta in seen], [0.999 + (0.9 - 0.999) * share for share in shares])
+    np.testing.assert_allclose(
+        [rate for rate, _ in seen], [1e-2 * (0.5 + 0.5 * share) for share in shares]
+    )
+    np.testing.assert_allclose(
+        [beta for _, beta in seen], [0.999 + (0.9 - 0.999) * share for share in shares]
+    )
     for bad in ({"beta2_end": 1.0}, {"ramp": 0}, {"shortest_ramp": 0}, {"lr_ramp": -1}):
         with pytest.raises(UsageError):
             pf.Schedule(**bad)
@@ -307,10 +360,26 @@ def test_a_run_with_every_aid_resumes_bit_for_bit(tmp_path, accumulate):
 
     def with_aids():
         torch.manual_seed(0)
-        aids = {"pack": 2, "minibatch_std": 2, "spectral": True, "penalty_interval": 3, "penalty": "r1", "loss": "hinge"}
+        aids = {
+            "pack": 2,
+            "minibatch_std": 2,
+            "spectral": True,
+            "penalty_interval": 3,
+            "penalty": "r1",
+            "loss": "hinge",
+        }
         aids |= {"ramp": 500, "beta2_end": 0.9, "lr_ramp": 0.5, "sign_codes": 3}
-        recipe = pf.recipes.gan(data.space, "tiny", augment_critic="translation,cutout", strength=0.4, ada_target=-0.5, **aids)
-        return dataclasses.replace(recipe, training=dataclasses.replace(recipe.training, batch=128, accumulate=accumulate))
+        recipe = pf.recipes.gan(
+            data.space,
+            "tiny",
+            augment_critic="translation,cutout",
+            strength=0.4,
+            ada_target=-0.5,
+            **aids,
+        )
+        return dataclasses.replace(
+            recipe, training=dataclasses.replace(recipe.training, batch=128, accumulate=accumulate)
+        )
 
     whole = prepare(with_aids(), data, steps=8, out=tmp_path / "whole")
     whole.advance()
@@ -322,11 +391,16 @@ def test_a_run_with_every_aid_resumes_bit_for_bit(tmp_path, accumulate):
     taken_up = reopen(tmp_path / "broken", data=data, method=with_aids().method)
     taken_up.advance()
     assert float(whole.method.strength_now) > 0.4
-    for own, other in ((whole.method, taken_up.method), (whole.average.method, taken_up.average.method)):
+    for own, other in (
+        (whole.method, taken_up.method),
+        (whole.average.method, taken_up.average.method),
+    ):
         for name, value in own.state_dict().items():
             assert torch.equal(value, other.state_dict()[name]), name
     for player, theirs in zip(whole.players.values(), taken_up.players.values(), strict=True):
-        assert all(torch.equal(value, theirs.state()[name]) for name, value in player.state().items())
+        assert all(
+            torch.equal(value, theirs.state()[name]) for name, value in player.state().items()
+        )
 
 
 def changed(policy, n=40, probability=1.0, x=None):
@@ -338,7 +412,9 @@ def test_colour_is_brightness_saturation_and_contrast():
     """Recomputed in NumPy from the same numbers."""
     draws = BlockDraws(0, 0, 40)
     draws.uniform()
-    bright, saturate, contrast = (draws.uniform().numpy().astype(np.float64)[:, None, None, None] for _ in range(3))
+    bright, saturate, contrast = (
+        draws.uniform().numpy().astype(np.float64)[:, None, None, None] for _ in range(3)
+    )
     x = images().numpy().astype(np.float64) + 4.0 * (bright - 0.5) / 2
     x = 2 * saturate * x + (1 - 2 * saturate) * x.mean(1, keepdims=True)
     x = (contrast + 0.5) * x + (0.5 - contrast) * x.mean((1, 2, 3), keepdims=True)
@@ -350,7 +426,12 @@ def test_translation_shifts_whole_rows_by_an_eighth_at_most():
     moved = changed("translation", x=x)
     seen = set()
     for before, after in zip(x, moved, strict=True):
-        fits = [(i, j) for i in range(-2, 3) for j in range(-4, 5) if torch.equal(after, shifted(before, i, j))]
+        fits = [
+            (i, j)
+            for i in range(-2, 3)
+            for j in range(-4, 5)
+            if torch.equal(after, shifted(before, i, j))
+        ]
         assert len(fits) == 1
         seen.add(fits[0])
     assert seen == {(i, j) for i in (-1, 0, 1) for j in range(-3, 4)}
@@ -382,7 +463,9 @@ def test_cutout_hides_one_rectangle_of_half_the_sides_wherever_it_falls():
 
 def test_changes_come_with_their_probability_and_for_each_row_alone():
     image = images(1).expand(3000, -1, -1, -1)
-    share = float((changed("cutout", x=image, probability=0.3) != image).flatten(1).any(1).float().mean())
+    share = float(
+        (changed("cutout", x=image, probability=0.3) != image).flatten(1).any(1).float().mean()
+    )
     assert share == pytest.approx(0.3, abs=0.03)
     assert torch.equal(changed("color,translation,cutout", probability=0.0), images())
 
@@ -400,9 +483,14 @@ def test_gradients_pass_through_augmentation():
 
 def split_turns(method, x):
     """The losses of two halves of a batch, played in lock step, joined by their mean."""
-    halves = [method.losses(Batch(part), now(64, start=start)) for part, start in ((x[:64], 0), (x[64:], 64))]
+    halves = [
+        method.losses(Batch(part), now(64, start=start))
+        for part, start in ((x[:64], 0), (x[64:], 64))
+    ]
     joined, reply = {}, None
-    while moves := [move for move in [answered(half, reply) for half in halves] if move is not None]:
+    while moves := [
+        move for move in [answered(half, reply) for half in halves] if move is not None
+    ]:
         reply = None
         if isinstance(moves[0], Sums):
             total = {name: sum(move.values[name] for move in moves) for name in moves[0].values}
@@ -415,7 +503,9 @@ def split_turns(method, x):
 def test_all_parts_and_turns_of_a_step_see_one_strength(monkeypatch):
     """Even where it moves fast: a batch in two parts has the losses of the whole."""
     monkeypatch.setattr("pushforward.methods.adversarial.ADAPTATION", 200)
-    whole, split = (game(PICTURES, augment=DiffAugment(), strength=0.4, ada_target=-0.5) for _ in range(2))
+    whole, split = (
+        game(PICTURES, augment=DiffAugment(), strength=0.4, ada_target=-0.5) for _ in range(2)
+    )
     (wanted, notes), losses = turns(whole, images(128), now(128)), split_turns(split, images(128))
     assert float(notes["strength"]) == pytest.approx(0.4)
     assert abs(float(whole.strength_now) - 0.4) > 0.1
@@ -434,7 +524,10 @@ def test_the_strength_moves_with_how_the_critic_leans(name):
     torch.testing.assert_close(whole.strength_now, split.strength_now)
     real, fake = x, now(128).draws.normal((162,)).reshape(x.shape) * B
     draws = now(128).draws.stream("augment")
-    seen = [whole.critic_input.augment(rows, draws, 0.4).square().flatten(1).sum(1) for rows in (real, fake)]
+    seen = [
+        whole.critic_input.augment(rows, draws, 0.4).square().flatten(1).sum(1)
+        for rows in (real, fake)
+    ]
     lean = (seen[0] - seen[1] if name == "relativistic" else seen[0]).sign().mean()
     torch.testing.assert_close(whole.strength_now, 0.4 + (lean - 0.6) * 128 / 500_000)
     for start, least, most in ((3.0, 0.79, 0.81), (-2.0, -0.01, 0.01)):
@@ -454,7 +547,11 @@ def test_the_critic_sees_real_and_generated_rows_through_the_same_changes():
     draws = now(64).draws.stream("augment")
     fake = now(64).draws.normal((162,)).reshape(x.shape) * B
     real_seen, fake_seen = (method.critic_input.augment(rows, draws, 1.0) for rows in (x, fake))
-    wanted = A**2 / 2 * (real_seen.square().flatten(1).sum(1) + fake_seen.square().flatten(1).sum(1)).mean()
+    wanted = (
+        A**2
+        / 2
+        * (real_seen.square().flatten(1).sum(1) + fake_seen.square().flatten(1).sum(1)).mean()
+    )
     torch.testing.assert_close(notes["penalty"], wanted)
 
 
@@ -476,8 +573,12 @@ def test_labels_speak_by_projection():
     table = head.conditioning.embeddings.label.table.weight
     labelled, free = head(features, None, condition), head(features)
     torch.testing.assert_close(free, head.linear(features)[:, 0] + features @ table[CLASSES])
-    torch.testing.assert_close(labelled - free, (features * (table[condition["label"]] - table[CLASSES])).sum(1))
-    torch.testing.assert_close(head(features, None, {**condition, "label_null": torch.ones(5) > 0}), free)
+    torch.testing.assert_close(
+        labelled - free, (features * (table[condition["label"]] - table[CLASSES])).sum(1)
+    )
+    torch.testing.assert_close(
+        head(features, None, {**condition, "label_null": torch.ones(5) > 0}), free
+    )
     torch.testing.assert_close(ProjectionHead(6)(features.float()).shape, torch.Size([5]))
 
 
@@ -485,7 +586,9 @@ def test_labels_speak_by_projection():
 @pytest.mark.parametrize(("make", "shape"), CASES)
 def test_gradient_penalty_equals_difference(make, shape, deviation):
     """The derivative of sum |grad score|^2 along a direction of the weights, in training mode."""
-    network = awaken(make(shape, conditions=class_labels(CLASSES), minibatch_std=deviation), 0.05).double()
+    network = awaken(
+        make(shape, conditions=class_labels(CLASSES), minibatch_std=deviation), 0.05
+    ).double()
     x, condition = torch.randn(5, *shape, dtype=torch.float64, requires_grad=True), labels(5)
     weights = list(network.parameters())
     direction = [torch.randn_like(weight) for weight in weights]
@@ -517,9 +620,19 @@ def test_dcgan_of_64_pixels_is_the_published_one():
     kernels = [tuple(w.shape) for w in [g.weight for g in network.grow] + [network.leave.weight]]
     assert network.enter.weight.shape == (512 * 4 * 4, 100)
     assert kernels == [(512, 256, 4, 4), (256, 128, 4, 4), (128, 64, 4, 4), (64, 3, 4, 4)]
-    assert [tuple(m.weight.shape[:2]) for m in layers(critic)] == [(64, 3), (128, 64), (256, 128), (512, 256), (1, 512 * 16)]
+    assert [tuple(m.weight.shape[:2]) for m in layers(critic)] == [
+        (64, 3),
+        (128, 64),
+        (256, 128),
+        (512, 256),
+        (1, 512 * 16),
+    ]
     assert sum(isinstance(m, nn.BatchNorm2d) for m in critic.modules()) == 3
-    assert [tuple(m.weight.shape[:2]) for m in layers(dcgan((1, 8, 8)))] == [(6, 1), (12, 6), (1, 12 * 4)]
+    assert [tuple(m.weight.shape[:2]) for m in layers(dcgan((1, 8, 8)))] == [
+        (6, 1),
+        (12, 6),
+        (1, 12 * 4),
+    ]
     for layer in layers(network) + layers(critic):
         spread = 5 * 0.02 / np.sqrt(2 * layer.weight.numel())
         assert layer.weight.std().item() == pytest.approx(0.02, abs=spread)
@@ -534,6 +647,8 @@ def test_textbook_pair_is_its_formula():
     torch.testing.assert_close(network(z), (hidden @ b.weight.T + b.bias).reshape(3, 1, 28, 28))
     hidden = x.flatten(1) @ critic.enter.weight.T + critic.enter.bias
     hidden = torch.maximum(hidden, 0.2 * hidden)
-    torch.testing.assert_close(critic(x), hidden @ critic.leave.linear.weight[0] + critic.leave.linear.bias)
+    torch.testing.assert_close(
+        critic(x), hidden @ critic.leave.linear.weight[0] + critic.leave.linear.bias
+    )
     assert parameter_count(network) == 101 * 256 + 257 * 784
     assert parameter_count(critic) == 785 * 256 + 257

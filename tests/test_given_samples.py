@@ -40,7 +40,11 @@ def test_a_file_a_folder_and_an_array_have_the_same_scores(digits, few, tmp_path
     options = {"n": 60, "metrics": ["frechet", "coverage"]}
     wanted = pf.evaluate(x, digits, **options)
     of_file = pf.evaluate(tmp_path / "samples.npz", digits, **options)
-    assert scores_of(wanted) == scores_of(of_file) == scores_of(pf.evaluate(torch.from_numpy(x).float() / 255, digits, **options))
+    assert (
+        scores_of(wanted)
+        == scores_of(of_file)
+        == scores_of(pf.evaluate(torch.from_numpy(x).float() / 255, digits, **options))
+    )
     assert (of_file.models[0].name, wanted.models[0].name) == ("samples.npz", "samples")
     assert of_file.models[0].label_agreement > 0.9
     assert wanted.models[0].label_agreement is None
@@ -57,9 +61,14 @@ def test_rows_of_a_table_are_samples(tmp_path):
     assert sorted(given.x.tolist()) == [[-1.0, 2.0], [0.5, 1.0], [0.5, 1.0]]
     assert "classes of moons" in given.notes[0]
     random = np.random.default_rng(0)
-    named = pf.data.from_arrays(random.normal(size=(60, 2)).astype(np.float32), columns=("x", "y"), name="named")
+    named = pf.data.from_arrays(
+        random.normal(size=(60, 2)).astype(np.float32), columns=("x", "y"), name="named"
+    )
     (tmp_path / "turned.csv").write_text("label;y;x\n0;1;0.5\n1;2;-1\n")
-    assert sorted(given_samples(tmp_path / "turned.csv", named).x.tolist()) == [[-1.0, 2.0], [0.5, 1.0]]
+    assert sorted(given_samples(tmp_path / "turned.csv", named).x.tolist()) == [
+        [-1.0, 2.0],
+        [0.5, 1.0],
+    ]
 
 
 def test_wrong_samples_are_refused_in_words(digits, tmp_path):
@@ -90,13 +99,35 @@ def test_the_command_line_scores_samples(few, tmp_path, capsys):
     x, labels = few
     file = str(tmp_path / "samples.npz")
     np.savez(file, x=np.moveaxis(x, 1, -1), label=labels)
-    assert main(["evaluate", file, "--data", "digits", "--n", "40", "--metrics", "coverage", "--json"]) == 0
+    assert (
+        main(["evaluate", file, "--data", "digits", "--n", "40", "--metrics", "coverage", "--json"])
+        == 0
+    )
     content = json.loads(capsys.readouterr().out)
     assert content["models"][0]["scores"]["coverage"]["n"] == 40
-    assert any("training examples" in warning and "unknown" in warning for warning in content["warnings"])
+    assert any(
+        "training examples" in warning and "unknown" in warning for warning in content["warnings"]
+    )
     pf.fit("gan", "digits", size="tiny", steps=1, out=tmp_path / "run", progress=False)
-    assert main(["evaluate", file, "--data", str(tmp_path / "run"), "--n", "40", "--metrics", "coverage", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["models"][0]["scores"] == content["models"][0]["scores"]
+    assert (
+        main(
+            [
+                "evaluate",
+                file,
+                "--data",
+                str(tmp_path / "run"),
+                "--n",
+                "40",
+                "--metrics",
+                "coverage",
+                "--json",
+            ]
+        )
+        == 0
+    )
+    assert (
+        json.loads(capsys.readouterr().out)["models"][0]["scores"] == content["models"][0]["scores"]
+    )
     assert main(["evaluate", file]) == 2
     assert "such as --data digits" in capsys.readouterr().err
 
@@ -106,24 +137,43 @@ def test_samples_that_are_sorted_by_class_are_not_cut_to_the_first_classes(digit
     by_class = digits.train.x[digits.train.labels.argsort(kind="stable")]
     given = given_samples(by_class, digits)
     parts = [given.part(100, repeat * 1_000_000)[0].numpy() for repeat in (1, 2, 3)]
-    assert min(len({*map(bytes, a)} & {*map(bytes, b)}) for a, b in ((parts[0], parts[1]), (parts[1], parts[2]))) < 5
+    assert (
+        min(
+            len({*map(bytes, a)} & {*map(bytes, b)})
+            for a, b in ((parts[0], parts[1]), (parts[1], parts[2]))
+        )
+        < 5
+    )
     first = {*map(bytes, (torch.from_numpy(by_class[-300:]).float() / 255).numpy())}
     assert sum(bytes(row) in first for row in parts[0]) > 5
 
 
 def test_held_out_examples_among_samples_are_counted(digits):
     x = np.concatenate([digits.held_out.x[:7], digits.train.x[:20]])
-    assert "7 of the 27 samples are held-out examples of digits" in given_samples(x, digits).notes[0]
+    assert (
+        "7 of the 27 samples are held-out examples of digits" in given_samples(x, digits).notes[0]
+    )
 
 
 def test_samples_of_a_table_are_read_as_its_data_is(tmp_path, capsys):
     """Columns that became the label or were given are no part of the samples; a table without names has none to compare."""
     random = np.random.default_rng(0)
-    rows = [f"{a:.6f},{b:.6f},{c:.5f},{kind}" for (a, b, c), kind in zip(random.normal(size=(200, 3)), "abcd" * 50, strict=True)]
+    rows = [
+        f"{a:.6f},{b:.6f},{c:.5f},{kind}"
+        for (a, b, c), kind in zip(random.normal(size=(200, 3)), "abcd" * 50, strict=True)
+    ]
     (tmp_path / "table.csv").write_text("u,v,age,kind\n" + "\n".join(rows))
     (tmp_path / "samples.csv").write_text("v,u,age,kind\n" + "\n".join(rows[:30]))
     table = str(tmp_path / "table.csv")
-    words = ["evaluate", str(tmp_path / "samples.csv"), "--metrics", "sliced_w2", "--json", "--data", table]
+    words = [
+        "evaluate",
+        str(tmp_path / "samples.csv"),
+        "--metrics",
+        "sliced_w2",
+        "--json",
+        "--data",
+        table,
+    ]
     assert main([*words, "--target", "kind", "--given", "age"]) == 0
     content = json.loads(capsys.readouterr().out)
     assert (content["data"]["columns"], content["data"]["classes"]) == (["u", "v"], list("abcd"))
@@ -132,7 +182,22 @@ def test_samples_of_a_table_are_read_as_its_data_is(tmp_path, capsys):
     assert 'column "knid"' in capsys.readouterr().err
     bare = tmp_path / "bare.csv"
     bare.write_text("\n".join(row.rpartition(",")[0] for row in rows))
-    assert main(["evaluate", str(bare), "--metrics", "sliced_w2", "--json", "--data", str(bare), "--header", "no"]) == 0
+    assert (
+        main(
+            [
+                "evaluate",
+                str(bare),
+                "--metrics",
+                "sliced_w2",
+                "--json",
+                "--data",
+                str(bare),
+                "--header",
+                "no",
+            ]
+        )
+        == 0
+    )
     assert json.loads(capsys.readouterr().out)["models"][0]["scores"]["sliced_w2"]["n"] > 0
 
 
@@ -150,9 +215,15 @@ def unmeasured(monkeypatch):
 @pytest.mark.parametrize(
     ("data", "names"),
     [
-        *((mixed_table(60), ["energy", name]) for name in ("frechet", "manifold", "neighbour_test", "w2")),
+        *(
+            (mixed_table(60), ["energy", name])
+            for name in ("frechet", "manifold", "neighbour_test", "w2")
+        ),
         (mixed_table(60), ["frechet", "energy", "w2"]),
-        *((IMAGES, [name]) for name in ("energy", "w2", "modes_held", "column_error", "class_distance")),
+        *(
+            (IMAGES, [name])
+            for name in ("energy", "w2", "modes_held", "column_error", "class_distance")
+        ),
     ],
 )
 def test_metrics_that_do_not_apply_are_named(unmeasured, data, names):
@@ -168,7 +239,8 @@ def test_metrics_that_do_not_apply_are_named(unmeasured, data, names):
 def written_table(path, n, seed):
     random = np.random.default_rng(seed)
     lines = [
-        f"{value:.3f},{'ab'[int(value > 0.3)]},{number}" for value, number in zip(random.normal(size=n), range(n), strict=True)
+        f"{value:.3f},{'ab'[int(value > 0.3)]},{number}"
+        for value, number in zip(random.normal(size=n), range(n), strict=True)
     ]
     path.write_text("\n".join(["height,size,number", *lines]))
     return str(path)
@@ -176,10 +248,29 @@ def written_table(path, n, seed):
 
 def test_samples_of_any_program_are_scored_without_its_training_data(tmp_path, capsys):
     """And scores that need the training data are left out; the page says so."""
-    real, synthetic = written_table(tmp_path / "real.csv", 90, 0), written_table(tmp_path / "synthetic.csv", 60, 1)
+    real, synthetic = (
+        written_table(tmp_path / "real.csv", 90, 0),
+        written_table(tmp_path / "synthetic.csv", 60, 1),
+    )
     page = tmp_path / "quality.html"
     assert (
-        main(["evaluate", real, synthetic, "--out", str(page), "--drop", "number", "--n", "15", "--repeats", "1", "--json"]) == 0
+        main(
+            [
+                "evaluate",
+                real,
+                synthetic,
+                "--out",
+                str(page),
+                "--drop",
+                "number",
+                "--n",
+                "15",
+                "--repeats",
+                "1",
+                "--json",
+            ]
+        )
+        == 0
     )
     content = json.loads(capsys.readouterr().out)
     scores = content["models"][0]["scores"]
@@ -195,11 +286,25 @@ def test_samples_of_any_program_are_scored_without_its_training_data(tmp_path, c
 
 
 def test_copies_are_found_by_the_training_data_that_is_named(tmp_path, capsys):
-    real, train = written_table(tmp_path / "real.csv", 60, 0), written_table(tmp_path / "train.csv", 120, 1)
+    real, train = (
+        written_table(tmp_path / "real.csv", 60, 0),
+        written_table(tmp_path / "train.csv", 120, 1),
+    )
     names = "near_copies,nearer_training"
     found = []
     for samples in (train, written_table(tmp_path / "new.csv", 120, 2)):
-        words = ["evaluate", real, samples, "--train", train, "--metrics", names, "--drop", "number", "--json"]
+        words = [
+            "evaluate",
+            real,
+            samples,
+            "--train",
+            train,
+            "--metrics",
+            names,
+            "--drop",
+            "number",
+            "--json",
+        ]
         assert main(words) == 0
         scores = json.loads(capsys.readouterr().out)["models"][0]["scores"]
         found.append([scores[name]["value"] for name in names.split(",")])
@@ -207,14 +312,21 @@ def test_copies_are_found_by_the_training_data_that_is_named(tmp_path, capsys):
     assert found[1][0] < 0.9
     assert found[0][1] > 0.65 > found[1][1]
     data = pf.data.real_data(real, train=train, drop="number")
-    assert (len(data.train), len(data.held_out)) == (119, 60)  # one training row is a real row as well
+    assert (len(data.train), len(data.held_out)) == (
+        119,
+        60,
+    )  # one training row is a real row as well
     (tmp_path / "other.csv").write_text("height,weight\n1,2\n2,3\n")
     with pytest.raises(DataError, match=r"size.*weight"):
         pf.data.real_data(real, train=tmp_path / "other.csv")
 
 
 def test_two_folders_of_images_are_compared(digits, tmp_path):
-    for name, images in (("real", digits.train.x[:60]), ("train", digits.train.x[60:160]), ("made", digits.train.x[60:90])):
+    for name, images in (
+        ("real", digits.train.x[:60]),
+        ("train", digits.train.x[60:160]),
+        ("made", digits.train.x[60:90]),
+    ):
         (tmp_path / name).mkdir()
         for number, image in enumerate(images):
             grid_picture(image[None]).crop((0, 0, 8, 8)).save(tmp_path / name / f"{number:03d}.png")
@@ -222,5 +334,7 @@ def test_two_folders_of_images_are_compared(digits, tmp_path):
         data = pf.data.real_data(tmp_path / "real", train=train)
         metrics = ["coverage", *copies]
         comparison = pf.evaluate(tmp_path / "made", data, metrics=metrics, n=15)
-        assert {name: value for name, value in scores_of(comparison).items() if name != "coverage"} == copies
+        assert {
+            name: value for name, value in scores_of(comparison).items() if name != "coverage"
+        } == copies
         assert comparison.pictures["made"].grid is not None

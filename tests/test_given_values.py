@@ -23,9 +23,19 @@ from pushforward.sampling_options import with_conditions
 
 @pytest.fixture(scope="module")
 def transport():
-    qty = Number.measured("qty", np.repeat([1.0, 2, 3, *range(4, 30)], [100, 50, 30, *[1] * 26]), "whole", Format(0))
-    fields = [qty, Number.measured("price", np.arange(100.0), form=Format(1)), Category("b", ("no", "yes"), (0.5, 0.5))]
-    return pf.recipes.flow(TableSpace.of(fields), "tiny").method.transport().with_solver(pf.solvers.Euler(), steps=1)
+    qty = Number.measured(
+        "qty", np.repeat([1.0, 2, 3, *range(4, 30)], [100, 50, 30, *[1] * 26]), "whole", Format(0)
+    )
+    fields = [
+        qty,
+        Number.measured("price", np.arange(100.0), form=Format(1)),
+        Category("b", ("no", "yes"), (0.5, 0.5)),
+    ]
+    return (
+        pf.recipes.flow(TableSpace.of(fields), "tiny")
+        .method.transport()
+        .with_solver(pf.solvers.Euler(), steps=1)
+    )
 
 
 def said(known, name, value, n=1):
@@ -56,13 +66,19 @@ def test_a_number_that_a_column_does_not_hold_is_replaced_with_a_warning():
 
 
 def test_given_values_are_replaced_by_the_nearest_of_atoms_and_other_values():
-    closed = Number.measured("qty", np.repeat([1.0, 2, 3, *range(4, 30)], [100, 50, 30, *[1] * 26]), "whole", Format(0))
-    spread = Number.measured("price", np.r_[np.zeros(900), 5 + np.arange(2000) / 100], form=Format(2))
+    closed = Number.measured(
+        "qty", np.repeat([1.0, 2, 3, *range(4, 30)], [100, 50, 30, *[1] * 26]), "whole", Format(0)
+    )
+    spread = Number.measured(
+        "price", np.r_[np.zeros(900), 5 + np.arange(2000) / 100], form=Format(2)
+    )
     alone = Number("two", (), (), True, atoms=(0.0, 5.0), shares=(0.0, 0.5, 0.5))
     assert (closed.atoms, spread.atoms) == ((1.0, 2.0, 3.0), (0.0,))
     values = np.array([2.4, 3.5, 3.6, 0.2, 99, np.nan, 3])
     np.testing.assert_array_equal(closed.nearest(values), [2, 3, 4, 1, 29, np.nan, 3])
-    np.testing.assert_array_equal(spread.nearest(np.array([-1, 2.4, 2.6, 7.777, 99])), [0, 0, 5, 7.777, 24.99])
+    np.testing.assert_array_equal(
+        spread.nearest(np.array([-1, 2.4, 2.6, 7.777, 99])), [0, 0, 5, 7.777, 24.99]
+    )
     np.testing.assert_array_equal(alone.nearest(np.array([4.0, 1.0])), [5.0, 0.0])
     known = Known((closed, spread))
     rows = known.of(np.array([[2.4, 2.4], [2.6, 2.6]]), np.ones((2, 2), dtype=np.int64)).numpy()
@@ -71,10 +87,15 @@ def test_given_values_are_replaced_by_the_nearest_of_atoms_and_other_values():
     with pytest.warns(UserWarning, match="2 is used"):
         entered = known.entered(known.blank(1, "cpu"), "qty", 2.4, 1).numpy()
     assert closed.decode(entered[:, : closed.width]).tolist() == [2.0]
-    assert [said(known, name, 2.4) for name in ("qty", "price")] == [["2 is used."], ["0.00 is used."]]
+    assert [said(known, name, 2.4) for name in ("qty", "price")] == [
+        ["2 is used."],
+        ["0.00 is used."],
+    ]
 
 
-def test_imputation_says_once_which_cells_lie_outside_of_the_training_rows_range(transport, tmp_path):
+def test_imputation_says_once_which_cells_lie_outside_of_the_training_rows_range(
+    transport, tmp_path
+):
     (tmp_path / "t.csv").write_text("qty,price,b\n2,5,?\n99,-4,?\n70,5,?\n3,9,no\n-5,9,no\n")
     words = r"qty=99 in line 3 \(the range is 1 to 29; cells: 2\), price=-4\.0 in line 3 \(the range is 0\.0 to 99\.0; cells: 1\)"
     with pytest.warns(UserWarning, match=words) as caught:
@@ -83,7 +104,9 @@ def test_imputation_says_once_which_cells_lie_outside_of_the_training_rows_range
     near = pf.impute(transport, np.array([[2, 5, np.nan], [29, 0, np.nan], [29, 5, np.nan]]))
     np.testing.assert_array_equal(imputed.values[0, :3, 2], near.values[0, :, 2])
     assert near.beyond == ""
-    with pytest.warns(UserWarning, match=r"price=100\.5 in row 0 \(the range is 0\.0 to 99\.0; cells: 1\)"):
+    with pytest.warns(
+        UserWarning, match=r"price=100\.5 in row 0 \(the range is 0\.0 to 99\.0; cells: 1\)"
+    ):
         pf.impute(transport, np.array([[2, 100.5, np.nan]]))
 
 
@@ -127,12 +150,15 @@ def test_messages_on_given_values_say_what_is_expected(shop, tmp_path):
     pd = pytest.importorskip("pandas")
     start = known.fields[0].width
     for value in (pd.NA, pd.NaT, None, float("nan")):
-        values = known.entered(known.blank(1, "cpu"), "rating", value, 1).numpy()[:, start : start + known.fields[1].width]
+        values = known.entered(known.blank(1, "cpu"), "rating", value, 1).numpy()[
+            :, start : start + known.fields[1].width
+        ]
         assert np.isnan(known.fields[1].decode(values)).all()
     assert with_conditions(None, {"rating": None}, shop.space) == ({"rating": ""}, {})
     start += known.fields[1].width
     days = [
-        known.entered(known.blank(1, "cpu"), "day", value, 1)[:, start] for value in ("1970-01-02", pd.Timestamp("1970-01-02"))
+        known.entered(known.blank(1, "cpu"), "day", value, 1)[:, start]
+        for value in ("1970-01-02", pd.Timestamp("1970-01-02"))
     ]
     assert days[0] == days[1]
     with pytest.raises(UsageError, match=r'There is no class "7"\. Expected .*: 0, 1, 2\.$'):
@@ -179,7 +205,10 @@ def two(r):
 
 
 def table(path, columns):
-    rows = [",".join(columns), *(",".join(map(str, row)) for row in zip(*columns.values(), strict=True))]
+    rows = [
+        ",".join(columns),
+        *(",".join(map(str, row)) for row in zip(*columns.values(), strict=True)),
+    ]
     path.write_text("\n".join(rows) + "\n")
     return pf.data.load(path, table=True, rare="keep")
 
@@ -196,28 +225,49 @@ CASES = [
 
 
 @pytest.mark.parametrize(
-    ("columns_of", "recipe", "options"), CASES, ids=[f"{case.__name__}-{recipe}" for case, recipe, _ in CASES]
+    ("columns_of", "recipe", "options"),
+    CASES,
+    ids=[f"{case.__name__}-{recipe}" for case, recipe, _ in CASES],
 )
-def test_a_table_at_the_edge_trains_and_writes_cells_of_its_file(tmp_path, columns_of, recipe, options):
+def test_a_table_at_the_edge_trains_and_writes_cells_of_its_file(
+    tmp_path, columns_of, recipe, options
+):
     columns = columns_of(np.random.default_rng(0))
     data = table(tmp_path / "rows.csv", columns)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         part = pf.recipes.named(recipe)(data.space, "tiny", **options)
         run = pf.fit(part, data, steps=2, out=tmp_path / "run", progress=False)
-    drawn = dict(zip(data.space.names, zip(*data.space.cells(run.transport.sample(9)), strict=True), strict=True))
+    drawn = dict(
+        zip(
+            data.space.names,
+            zip(*data.space.cells(run.transport.sample(9)), strict=True),
+            strict=True,
+        )
+    )
     for name, cells in drawn.items():
         known = set(map(str, columns[name]))
         if columns_of is wide or (columns_of in (numbers, constant) and name in "xy"):
-            assert all(min(map(float, known)) <= float(cell) <= max(map(float, known)) for cell in cells)
+            assert all(
+                min(map(float, known)) <= float(cell) <= max(map(float, known)) for cell in cells
+            )
         else:
             assert set(cells) <= known
 
 
 def test_a_transformer_over_many_columns_has_smaller_batches(tmp_path):
-    few, many = (table(tmp_path / f"{make.__name__}.csv", make(np.random.default_rng(0))).space for make in (numbers, wide))
-    assert [flow(few, "tiny", network=name).training.batch for name in ("mlp", "columns")] == [512, 512]
-    assert [flow(many, "tiny", network=name).training.batch for name in ("mlp", "columns")] == [512, 64]
+    few, many = (
+        table(tmp_path / f"{make.__name__}.csv", make(np.random.default_rng(0))).space
+        for make in (numbers, wide)
+    )
+    assert [flow(few, "tiny", network=name).training.batch for name in ("mlp", "columns")] == [
+        512,
+        512,
+    ]
+    assert [flow(many, "tiny", network=name).training.batch for name in ("mlp", "columns")] == [
+        512,
+        64,
+    ]
 
 
 def test_a_date_or_a_large_integer_is_replaced_with_a_warning_however_small_its_share():

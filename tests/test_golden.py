@@ -25,7 +25,11 @@ def recorded():
 def cases(names=models.NAMES):
     """Adaptive steps are of the digits alone: what they cost is not what they show, with a tolerance as wide."""
     pairs = [(name, setting) for name in names for setting in models.settings(name)]
-    return [pytest.param(*pair, id="-".join(pair)) for pair in pairs if pair[0] == "digits" or pair[1] != "adaptive"]
+    return [
+        pytest.param(*pair, id="-".join(pair))
+        for pair in pairs
+        if pair[0] == "digits" or pair[1] != "adaptive"
+    ]
 
 
 @pytest.mark.parametrize(("name", "setting"), cases())
@@ -33,7 +37,9 @@ def test_samples_are_what_they_were(recorded, name, setting):
     (model, autoencoder), stored = recorded[name]
     atol = LOOSE.get(setting.partition(" ")[0].partition(":")[0], 1e-4)
     wanted = stored[f"samples/{setting}"]
-    np.testing.assert_allclose(models.sample(name, model, autoencoder, setting), wanted, rtol=0, atol=atol * wanted.std())
+    np.testing.assert_allclose(
+        models.sample(name, model, autoencoder, setting), wanted, rtol=0, atol=atol * wanted.std()
+    )
 
 
 @pytest.mark.parametrize(("name", "setting"), cases(["digits"]))
@@ -41,7 +47,12 @@ def test_in_double_precision_they_are_the_same_to_rounding(recorded, name, setti
     exact = models.load(name)
     atol = 0.03 if setting.startswith("adaptive") else 1e-9
     stored = recorded[name][1]
-    np.testing.assert_allclose(models.sample(name, *exact, setting, torch.float64), stored[f"exact/{setting}"], rtol=0, atol=atol)
+    np.testing.assert_allclose(
+        models.sample(name, *exact, setting, torch.float64),
+        stored[f"exact/{setting}"],
+        rtol=0,
+        atol=atol,
+    )
 
 
 def test_edits_are_what_they_were(recorded):

@@ -11,7 +11,9 @@ from golden.folders import RECIPES, STEPS, STOPPED, data
 import pushforward as pf
 from pushforward.training.runs.run import FORMAT
 
-FOLDERS = sorted(path.parent for path in (Path(__file__).parent / "golden").glob("*-format-*/spec.json"))
+FOLDERS = sorted(
+    path.parent for path in (Path(__file__).parent / "golden").glob("*-format-*/spec.json")
+)
 
 
 def test_the_present_format_is_recorded():
@@ -30,6 +32,11 @@ def test_a_run_of_an_earlier_version_loads_and_ends_as_it_would_have(golden, tmp
     rows = run.losses()
     assert [row["step"] for row in rows] == list(range(1, STEPS + 1))
     for player in end["losses"][0]:
-        losses, wanted = ([step[player] for step in steps] for steps in ([row["loss"] for row in rows], end["losses"]))
+        losses, wanted = (
+            [step[player] for step in steps]
+            for steps in ([row["loss"] for row in rows], end["losses"])
+        )
         np.testing.assert_allclose(losses, wanted, rtol=1e-4)
-    np.testing.assert_allclose(run.transport.sample(5, seed=1).numpy(), end["samples"], rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(
+        run.transport.sample(5, seed=1).numpy(), end["samples"], rtol=1e-3, atol=1e-4
+    )

@@ -43,7 +43,11 @@ AHEAD = np.minimum(np.arange(STEPS) + 2, STEPS - 1)
 """Processors do not part from one another in the same step: a loss may drift as much as controls do two steps later."""
 SHARED = {
     "train": {"couplings.py training_noise", "path.py numbers"},
-    "train/augment": {"adversarial.py forward", "adversarial.py <genexpr>", "adversarial.py _translation"},
+    "train/augment": {
+        "adversarial.py forward",
+        "adversarial.py <genexpr>",
+        "adversarial.py _translation",
+    },
 }
 """Streams of several consumers that only their order tells apart: noise comes before times, and one augmentation after another.
 No other part can come in between; names of their own would change all trainings."""
@@ -61,7 +65,11 @@ def test_fifty_steps_end_in_the_same_losses(case, tmp_path):
     """
     with consumers() as drawn:
         losses, gradients = trained(case, tmp_path / "run")
-    assert {name: places for name, places in drawn.items() if len(places) > 1 and not places <= SHARED.get(name, set())} == {}
+    assert {
+        name: places
+        for name, places in drawn.items()
+        if len(places) > 1 and not places <= SHARED.get(name, set())
+    } == {}
     assert any(name.startswith("train") for name in drawn)
     golden = GOLDEN[case]
     assert losses.keys() == golden["losses"].keys()
@@ -75,6 +83,8 @@ def test_fifty_steps_end_in_the_same_losses(case, tmp_path):
         drift = (np.abs(controls - recorded) / np.abs(recorded)).max(axis=0)
         allowed = 3 * np.maximum.accumulate(np.maximum(drift, ROUNDING))[AHEAD]
         late = np.flatnonzero(apart > allowed)
-        assert not len(late), f"{player}, steps {late.tolist()}: {apart[late]} where {allowed[late]} are allowed"
+        assert not len(late), (
+            f"{player}, steps {late.tolist()}: {apart[late]} where {allowed[late]} are allowed"
+        )
         mine, first = np.array(gradients[player]), np.array(golden["gradients"][player])
         assert np.abs(mine - first).max() < 1e-5 * first[0], player

@@ -26,7 +26,10 @@ def test_a_learned_grid_does_better_on_noise_that_it_was_not_learned_on(path, so
     assert len(learned.times) == 7
     truth = Flow(ring(path), solver, 200, "log_snr")
     ours = flow.with_solver(solver, 6, learned.times)
-    error = lambda model: float((model.sample(300, seed=9) - truth.sample(300, seed=9)).square().mean().sqrt())  # noqa: E731
+
+    def error(model):
+        return float((model.sample(300, seed=9) - truth.sample(300, seed=9)).square().mean().sqrt())
+
     assert error(ours) < 0.9 * error(flow)
 
 
@@ -45,10 +48,16 @@ def test_no_grid_is_learned_for_a_solver_that_draws():
 def test_a_stochastic_solver_of_the_run_gives_way_to_one_that_can_be_tuned(capsys):
     from pushforward.cli.tuning import _flow
 
-    for own, named, tuned in ((Ancestral(), None, DPM), (Ancestral(), "unipc", UniPC), (UniPC(), None, UniPC)):
+    for own, named, tuned in (
+        (Ancestral(), None, DPM),
+        (Ancestral(), "unipc", UniPC),
+        (UniPC(), None, UniPC),
+    ):
         flow = _flow(SimpleNamespace(transport=Flow(ring(VP()), own, 9, "log_snr")), named, 4)
         assert (type(flow.solver), flow.steps) == (tuned, 4)
-        assert ("Sample with --solver dpm --steps 4" in capsys.readouterr().err) == (named is None and own.stochastic)
+        assert ("Sample with --solver dpm --steps 4" in capsys.readouterr().err) == (
+            named is None and own.stochastic
+        )
     for grid in ("learned", "table"):
         with pytest.raises(UsageError, match=r"tune the transport .*--steps 4 --solver dpm"):
             configure(Flow(ring(VP()), Ancestral(), 9, "log_snr"), steps=4, grid=grid)
@@ -57,13 +66,28 @@ def test_a_stochastic_solver_of_the_run_gives_way_to_one_that_can_be_tuned(capsy
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     data = pf.data.load("moons", limit=500)
-    return pf.fit(pf.recipes.flow(data.space, "tiny"), data, steps=30, out=tmp_path_factory.mktemp("runs") / "moons")
+    return pf.fit(
+        pf.recipes.flow(data.space, "tiny"),
+        data,
+        steps=30,
+        out=tmp_path_factory.mktemp("runs") / "moons",
+    )
 
 
 def test_the_command_keeps_the_grid_and_sampling_uses_it(run, tmp_path, capsys):
     from pushforward.cli import main
 
-    command = ["tune", str(run.folder), "--steps", "4", "--examples", "16", "--rounds", "2", "--json"]
+    command = [
+        "tune",
+        str(run.folder),
+        "--steps",
+        "4",
+        "--examples",
+        "16",
+        "--rounds",
+        "2",
+        "--json",
+    ]
     assert main(command) == 0
     stored = json.loads(capsys.readouterr().out)
     again = pf.load(run.folder)
@@ -73,7 +97,21 @@ def test_the_command_keeps_the_grid_and_sampling_uses_it(run, tmp_path, capsys):
     assert again.learned_grid(4, UniPC()) is None
     # a grid that differs from the named one, so that its use can be seen
     again.store_grid(again.transport.solver, [0.999, 0.7, 0.3, 0.1, 0.0])
-    assert main(["sample", str(run.folder), "--steps", "4", "--n", "8", "--out", str(tmp_path / "x.npz")]) == 0
+    assert (
+        main(
+            [
+                "sample",
+                str(run.folder),
+                "--steps",
+                "4",
+                "--n",
+                "8",
+                "--out",
+                str(tmp_path / "x.npz"),
+            ]
+        )
+        == 0
+    )
     wanted = Flow(again.denoiser, again.transport.solver, 4, [0.999, 0.7, 0.3, 0.1, 0.0]).sample(8)
     import numpy as np
 

@@ -18,8 +18,16 @@ from pushforward.testing import ring
 from pushforward.transports import Flow
 
 PATHS = {"vp": VP(), "linear": Linear(), "ve": VE(0.02, 20), "table": Tabulated(linear_betas())}
-OTHERS = {"linear": Linear(), "vp": VP(), "ve": VE(0.002, 400), "cosine": Cosine(), "shifted": Shifted(Linear(), 3.0)}
-SPACE = VectorSpace(shape=(3,), mean=(0.0,) * 3, std=(1.0,) * 3, conditions={"label": Label(("a", "b"), (0.5, 0.5))})
+OTHERS = {
+    "linear": Linear(),
+    "vp": VP(),
+    "ve": VE(0.002, 400),
+    "cosine": Cosine(),
+    "shifted": Shifted(Linear(), 3.0),
+}
+SPACE = VectorSpace(
+    shape=(3,), mean=(0.0,) * 3, std=(1.0,) * 3, conditions={"label": Label(("a", "b"), (0.5, 0.5))}
+)
 PICTURES = ImageSpace(shape=(1, 4, 5), mean=(0.3,), std=(0.25,), low=(0.0,), high=(1.0,))
 
 
@@ -34,9 +42,11 @@ class Labelled(nn.Module):
         self.rows += len(x)
         code = torch.zeros(len(x), dtype=x.dtype)
         if condition is not None:
-            code = torch.where(condition.get("label_null", torch.zeros(len(x), dtype=torch.bool)), 0, condition["label"] + 1).to(
-                x.dtype
-            )
+            code = torch.where(
+                condition.get("label_null", torch.zeros(len(x), dtype=torch.bool)),
+                0,
+                condition["label"] + 1,
+            ).to(x.dtype)
         return torch.sin(self.weight * x + t[:, None] + 2 * code[:, None])
 
 
@@ -63,8 +73,12 @@ def test_scale_one_is_the_conditional_model_and_nought_the_unconditional_one(pre
     x, t, label = inputs()
     denoiser = model(prediction)
     for kind in ROWS:
-        assert torch.equal(Guided(denoiser, 1.0).predict(kind, x, t, label), denoiser.predict(kind, x, t, label))
-        assert torch.equal(Guided(denoiser, 0.0).predict(kind, x, t, label), denoiser.predict(kind, x, t, None))
+        assert torch.equal(
+            Guided(denoiser, 1.0).predict(kind, x, t, label), denoiser.predict(kind, x, t, label)
+        )
+        assert torch.equal(
+            Guided(denoiser, 0.0).predict(kind, x, t, label), denoiser.predict(kind, x, t, None)
+        )
 
 
 @pytest.mark.parametrize("prediction", ROWS)
@@ -89,7 +103,9 @@ def test_rows_marked_null_stay_unconditional():
     denoiser = model()
     guided = Guided(denoiser, 3.0).predict("data", x, t, {**label, "label_null": null})
     torch.testing.assert_close(guided[null], denoiser.predict("data", x, t, None)[null])
-    torch.testing.assert_close(guided[~null], Guided(denoiser, 3.0).predict("data", x, t, label)[~null])
+    torch.testing.assert_close(
+        guided[~null], Guided(denoiser, 3.0).predict("data", x, t, label)[~null]
+    )
 
 
 def test_outside_its_interval_guidance_costs_one_call_counted_by_row():
@@ -101,8 +117,12 @@ def test_outside_its_interval_guidance_costs_one_call_counted_by_row():
     guided = Guided(denoiser, 2.0, (0.5, 2))
     velocity = guided.predict("velocity", x, t, label)
     assert denoiser.network.rows == len(x) + int(inside.sum())
-    torch.testing.assert_close(velocity[inside], Guided(denoiser, 2.0).predict("velocity", x, t, label)[inside])
-    torch.testing.assert_close(velocity[~inside], denoiser.predict("velocity", x, t, label)[~inside])
+    torch.testing.assert_close(
+        velocity[inside], Guided(denoiser, 2.0).predict("velocity", x, t, label)[inside]
+    )
+    torch.testing.assert_close(
+        velocity[~inside], denoiser.predict("velocity", x, t, label)[~inside]
+    )
     assert [guided.calls(float(at)) for at in t] == [1 + int(is_inside) for is_inside in inside]
 
 
@@ -130,7 +150,12 @@ def test_autoguidance_moves_away_from_the_worse_model_even_on_another_path():
     torch.testing.assert_close(guided, bad + 2 * (good - bad), rtol=1e-9, atol=1e-9)
     assert torch.equal(Autoguided(strong, weak, 1.0).predict("data", x, t, label), good)
     both = Autoguided(Guided(strong, 1.7), weak, 2.0).predict("data", x, t, label)
-    torch.testing.assert_close(both, bad + 2 * (Guided(strong, 1.7).predict("data", x, t, label) - bad), rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(
+        both,
+        bad + 2 * (Guided(strong, 1.7).predict("data", x, t, label) - bad),
+        rtol=1e-9,
+        atol=1e-9,
+    )
 
 
 def test_thresholding_holds_the_prediction_in_its_range_and_leaves_a_good_one_alone():
@@ -151,14 +176,19 @@ def test_thresholding_holds_the_prediction_in_its_range_and_leaves_a_good_one_al
     torch.testing.assert_close(inside.predict("data", x, t), (middle + half * u).double())
     far = u * torch.tensor([1.0, 3.0, 9.0], dtype=torch.float64).reshape(3, 1, 1, 1)
     thresholded = (
-        Thresholded(Denoiser(Fixed(middle + half * far), Linear(), "data", PICTURES), 0.9).predict("data", x, t) - middle
+        Thresholded(Denoiser(Fixed(middle + half * far), Linear(), "data", PICTURES), 0.9).predict(
+            "data", x, t
+        )
+        - middle
     ) / half
     assert thresholded.abs().max() <= 1 + 1e-9
     for row, wanted in zip(thresholded, far, strict=True):
         reach = max(1.0, float(wanted.abs().flatten().quantile(0.9)))
         torch.testing.assert_close(row, (wanted.clamp(-reach, reach) / reach), rtol=0, atol=1e-6)
     k = Linear().at(t).over(x)
-    noise = Thresholded(Denoiser(Fixed(middle + half * far), Linear(), "data", PICTURES), 0.9).predict("noise", x, t)
+    noise = Thresholded(
+        Denoiser(Fixed(middle + half * far), Linear(), "data", PICTURES), 0.9
+    ).predict("noise", x, t)
     torch.testing.assert_close(k.alpha * (middle + half * thresholded) + k.sigma * noise, x)
 
 
@@ -172,7 +202,9 @@ def test_a_model_read_on_another_path_is_the_ideal_one_there(path, new):
     torch.manual_seed(0)
     x = torch.randn(9, 2, dtype=torch.float64) * new.at(t).over(torch.zeros(9, 2)).r
     for kind in ("data", "v"):
-        torch.testing.assert_close(read.predict(kind, x, t), ideal.predict(kind, x, t), rtol=1e-6, atol=1e-6)
+        torch.testing.assert_close(
+            read.predict(kind, x, t), ideal.predict(kind, x, t), rtol=1e-6, atol=1e-6
+        )
     seen = new.log_snr(t)
     known = path.log_snr_ends()
     assert seen.max() <= known[0] + 1e-9
@@ -196,7 +228,12 @@ def samples_on(new, name):
     z = torch.randn(32, 2, dtype=torch.float64)
     start, stop = denoiser.path.time(ends).clamp(*denoiser.path.ends).tolist()
     k, end = (denoiser.path.at(torch.tensor([at], dtype=torch.float64)) for at in (start, stop))
-    return Flow(denoiser, solver, {"adaptive": 2, "rk4": 80, "deis:3": 30}[name]).solve(z * k.r, start, stop) / end.alpha
+    return (
+        Flow(denoiser, solver, {"adaptive": 2, "rk4": 80, "deis:3": 30}[name]).solve(
+            z * k.r, start, stop
+        )
+        / end.alpha
+    )
 
 
 def test_a_shifted_straight_path_is_stable_diffusions_shift():
@@ -210,4 +247,6 @@ def test_a_shifted_straight_path_is_stable_diffusions_shift():
     path = Shifted(VP(), 0.5)
     inner = torch.linspace(*path.ends, 7, dtype=torch.float64)
     torch.testing.assert_close(path.time(path.log_snr(inner)), inner)
-    torch.testing.assert_close(path.log_snr(inner), 2 * torch.log(path.at(inner).alpha / path.at(inner).sigma))
+    torch.testing.assert_close(
+        path.log_snr(inner), 2 * torch.log(path.at(inner).alpha / path.at(inner).sigma)
+    )

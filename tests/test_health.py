@@ -37,7 +37,13 @@ def test_measuring_changes_no_bit(tmp_path, monkeypatch):
             monkeypatch.setattr(observers, "landscape", lambda method, data: {})
         monkeypatch.setattr(health, "interval", lambda batch: 5)
         torch.manual_seed(1)
-        pf.fit(Recipe(Game(data.space), Training(batch=64)), data, steps=21, out=tmp_path / name, seed=2)
+        pf.fit(
+            Recipe(Game(data.space), Training(batch=64)),
+            data,
+            steps=21,
+            out=tmp_path / name,
+            seed=2,
+        )
         finals.append(load(latest(tmp_path / name / "checkpoints")).tensors)
     (mine, other), measured = finals, log_of(tmp_path / "with")
     assert any("running_mean" in key for key in mine["method"])
@@ -45,7 +51,11 @@ def test_measuring_changes_no_bit(tmp_path, monkeypatch):
         for key, tensor in mine[group].items():
             assert torch.equal(tensor, other[group][key]), f"{group}/{key}"
     assert [row["step"] for row in measured if "frechet" in row["health"]] == [5, 10, 15, 20]
-    assert [row["step"] for row in measured if "gradient_norm/critic" in row["health"]] == [1, 11, 21]
+    assert [row["step"] for row in measured if "gradient_norm/critic" in row["health"]] == [
+        1,
+        11,
+        21,
+    ]
     assert all({"logit_gap", "critic_accuracy"} <= row["health"].keys() for row in measured)
 
 
@@ -78,17 +88,26 @@ def test_measures_are_those_of_the_metrics(monkeypatch):
     assert (measures["modes"], measures["modes_held"]) == (3, 2)
     assert measures["bridges"] == pytest.approx(of.bridges, abs=1e-6)
     assert measures["spread"] == pytest.approx(of.spread, rel=1e-4)
-    mine, real = (data.space.to_model(x).numpy().astype(float) for x in (samples, data.train.data_units()))
+    mine, real = (
+        data.space.to_model(x).numpy().astype(float) for x in (samples, data.train.data_units())
+    )
     assert measures["coverage"] == pytest.approx(prdc(mine, real, k=5)["coverage"])
-    assert measures["frechet"] == pytest.approx(frechet_distance(mine, real) / real.var(0).sum(), rel=1e-4)
+    assert measures["frechet"] == pytest.approx(
+        frechet_distance(mine, real) / real.var(0).sum(), rel=1e-4
+    )
     near = torch.tensor(
-        truth.centres[rng.integers(3, size=len(data.train))] + 0.6 * rng.normal(size=(len(data.train), 2))
+        truth.centres[rng.integers(3, size=len(data.train))]
+        + 0.6 * rng.normal(size=(len(data.train), 2))
     ).float()
     clouds = [data.space.to_model(x).numpy().astype(float) for x in (near, data.train.data_units())]
     assert measures_of(data, near)["coverage"] == pytest.approx(prdc(*clouds, k=5)["coverage"])
-    assert 0.1 < prdc(*clouds, k=4)["coverage"] < prdc(*clouds, k=5)["coverage"] < 1, "a value that depends on k"
+    assert 0.1 < prdc(*clouds, k=4)["coverage"] < prdc(*clouds, k=5)["coverage"] < 1, (
+        "a value that depends on k"
+    )
     middle = measures_of(data, data.train.data_units().mean(0).expand(len(data.train), 2))
-    assert middle["frechet"] == pytest.approx(1, rel=0.02), "one point in the middle: all variance is missing"
+    assert middle["frechet"] == pytest.approx(1, rel=0.02), (
+        "one point in the middle: all variance is missing"
+    )
 
 
 def test_images_are_compared_on_their_principal_axes(monkeypatch):
@@ -99,9 +118,13 @@ def test_images_are_compared_on_their_principal_axes(monkeypatch):
     train = data.space.to_model(data.train.data_units()).flatten(1).numpy().astype(float)
     samples = torch.rand(90, 1, 8, 8, generator=torch.Generator().manual_seed(3))
     oracle = PCA(32, svd_solver="full").fit(train)
-    mine, real = (oracle.transform(rows) for rows in (data.space.to_model(samples).flatten(1).numpy(), train))
+    mine, real = (
+        oracle.transform(rows) for rows in (data.space.to_model(samples).flatten(1).numpy(), train)
+    )
     measures = measures_of(data, samples)
-    assert measures["frechet"] == pytest.approx(frechet_distance(mine, real) / real.var(0).sum(), rel=1e-4)
+    assert measures["frechet"] == pytest.approx(
+        frechet_distance(mine, real) / real.var(0).sum(), rel=1e-4
+    )
     assert measures["coverage"] == pytest.approx(prdc(mine, real, k=5)["coverage"])
     assert measures_of(data, torch.full_like(samples, math.nan)) == {}
 
@@ -112,13 +135,17 @@ def test_gradient_norms_are_those_before_clipping(tmp_path):
     flat = torch.cat([p.grad.flatten() for p in layer.parameters()])
     torch.testing.assert_close(gradient_norm(list(layer.parameters())), flat.norm())
     data = space_data((2,), labels=False)
-    pf.fit(Recipe(Game(data.space), Training(batch=64, clip=1e-7)), data, steps=1, out=tmp_path / "run")
+    pf.fit(
+        Recipe(Game(data.space), Training(batch=64, clip=1e-7)), data, steps=1, out=tmp_path / "run"
+    )
     assert log_of(tmp_path / "run")[0]["health"]["gradient_norm/critic"] > 1e-3
 
 
 @pytest.mark.parametrize(("steps", "together"), [((7, 7), 7), ((7, 5), None), ((7, None), None)])
 def test_the_weights_of_several_trainings_have_a_step_where_all_have_it(steps, together):
-    models = [ModelResult(f"gan-{seed}", seed=seed, weights_step=step) for seed, step in enumerate(steps)]
+    models = [
+        ModelResult(f"gan-{seed}", seed=seed, weights_step=step) for seed, step in enumerate(steps)
+    ]
     pooled = aggregated(Comparison(models=tuple(models))).models[0]
     assert pooled.weights_step == together
     assert tuple(training.weights_step for training in pooled.trainings) == steps

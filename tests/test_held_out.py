@@ -27,11 +27,15 @@ def sides(x, labels=None):
     return content(data.train.x), content(data.held_out.x)
 
 
-@pytest.mark.parametrize("x", [vectors(700), pixels(700), pixels(90, shape=(1, 40, 41)), pixels(9, shape=(3, 256, 256))])
+@pytest.mark.parametrize(
+    "x", [vectors(700), pixels(700), pixels(90, shape=(1, 40, 41)), pixels(9, shape=(3, 256, 256))]
+)
 def test_the_hash_of_a_row_depends_on_nothing_but_its_content(x):
     hashes = example_hashes(x)
     assert hashes.dtype == np.uint64
-    np.testing.assert_array_equal(np.concatenate([example_hashes(x[i : i + 1]) for i in range(len(x))]), hashes)
+    np.testing.assert_array_equal(
+        np.concatenate([example_hashes(x[i : i + 1]) for i in range(len(x))]), hashes
+    )
     order = random(1).permutation(len(x))
     np.testing.assert_array_equal(example_hashes(x[order]), hashes[order])
     assert len(np.unique(hashes)) == len(x)
@@ -61,7 +65,9 @@ def test_an_image_has_one_hash_in_gray_in_colour_and_opaque():
     colour[9, 2, 0, 0] ^= 1
     assert np.flatnonzero(example_hashes(opaque) != example_hashes(gray)).tolist() == [7]
     assert np.flatnonzero(example_hashes(colour) != example_hashes(gray)).tolist() == [9]
-    assert (example_hashes(gray.reshape(50, 1, 4, 7)) != example_hashes(gray)).all(), "the same pixels in another shape"
+    assert (example_hashes(gray.reshape(50, 1, 4, 7)) != example_hashes(gray)).all(), (
+        "the same pixels in another shape"
+    )
 
 
 def test_minus_zero_is_zero():
@@ -102,7 +108,9 @@ def test_the_two_leaks_of_a_choice_by_position_are_closed(tmp_path):
     np.save(tmp_path / "first.npy", x)
     np.save(tmp_path / "grown.npy", np.concatenate([vectors(1, 4, 16), x]))
     np.save(tmp_path / "doubled.npy", np.concatenate([x, x]))
-    first, grown, doubled = (pf_data.load(tmp_path / f"{name}.npy") for name in ("first", "grown", "doubled"))
+    first, grown, doubled = (
+        pf_data.load(tmp_path / f"{name}.npy") for name in ("first", "grown", "doubled")
+    )
     assert not content(grown.held_out.x) & content(first.train.x)
     assert not content(doubled.held_out.x) & content(doubled.train.x)
     assert len(doubled.train) + len(doubled.held_out) == 2000
@@ -111,13 +119,23 @@ def test_the_two_leaks_of_a_choice_by_position_are_closed(tmp_path):
 @pytest.mark.parametrize("n", range(2, 40))
 def test_small_data_has_rows_on_both_sides_and_growth_moves_none_from_training(n):
     x, labels = vectors(n + 1, n), np.arange(n + 1) % 3
-    data = build("few", Split(x[:n], labels[:n]), schema=Schema(("a", "b", "c"))) if n > 3 else build("few", Split(x[:n]))
+    data = (
+        build("few", Split(x[:n], labels[:n]), schema=Schema(("a", "b", "c")))
+        if n > 3
+        else build("few", Split(x[:n]))
+    )
     assert len(data.held_out) >= (2 if n >= 5 else 1)
     assert len(data.train) >= 1
     if n > 3:
         assert set(labels[:n]) == set(data.train.labels)
-    trained, judged = content(build("few", Split(x[:n])).train.x), content(build("more", Split(x)).held_out.x)
-    if n not in (4, 2):  # five rows hold out two; the highest hash of two rows may be the lower of three
+    trained, judged = (
+        content(build("few", Split(x[:n])).train.x),
+        content(build("more", Split(x)).held_out.x),
+    )
+    if n not in (
+        4,
+        2,
+    ):  # five rows hold out two; the highest hash of two rows may be the lower of three
         assert len(trained & judged) == 0
 
 
@@ -150,7 +168,9 @@ def test_a_fixed_count_is_exact_and_in_the_classes_proportions():
     order = random(3).permutation(100)
     again = held_out_indices(example_hashes(x)[order], labels[order], 20)
     assert sorted(order[again]) == held.tolist()
-    assert np.array_equal(held_out_indices(example_hashes(x), None, 7), np.sort(np.argsort(example_hashes(x))[:7]))
+    assert np.array_equal(
+        held_out_indices(example_hashes(x), None, 7), np.sort(np.argsort(example_hashes(x))[:7])
+    )
 
 
 def test_atoms_of_a_distribution_are_split_as_rows_of_their_own():
@@ -160,7 +180,10 @@ def test_atoms_of_a_distribution_are_split_as_rows_of_their_own():
 
     def counts(x):
         held = held_out_indices(example_hashes(x))
-        return {value.tobytes(): sum(row.tobytes() == value.tobytes() for row in x[held]) for value in values}
+        return {
+            value.tobytes(): sum(row.tobytes() == value.tobytes() for row in x[held])
+            for value in values
+        }
 
     held = counts(x)
     assert all(abs(count - 40) < 5 * np.sqrt(400 * 0.1 * 0.9) for count in held.values())
@@ -175,7 +198,12 @@ def test_training_rows_that_equal_a_held_out_row_are_left_out(tmp_path):
     x, test = vectors(300), vectors(80, 1)
     np.savez(tmp_path / "own.npz", x=np.concatenate([x, test[:25]]), x_test=test)
     report = pf_data.check(tmp_path / "own.npz")
-    assert (report["train"], report["held_out"], report["removed"], report["repeated"]) == (300, 80, 25, 0)
+    assert (report["train"], report["held_out"], report["removed"], report["repeated"]) == (
+        300,
+        80,
+        25,
+        0,
+    )
     assert content(pf_data.load(tmp_path / "own.npz").train.x) == content(x)
     np.savez(tmp_path / "same.npz", x=test[:50], x_test=test)
     with pytest.raises(DataError, match="held-out example"):
@@ -186,7 +214,9 @@ def test_training_rows_that_equal_a_held_out_row_are_left_out(tmp_path):
     assert (report["train"], report["removed"], report["repeated"]) == (400, 0, 80)
 
 
-def test_data_of_many_copies_says_that_held_out_examples_are_training_examples(tmp_path, monkeypatch, capsys):
+def test_data_of_many_copies_says_that_held_out_examples_are_training_examples(
+    tmp_path, monkeypatch, capsys
+):
     monkeypatch.chdir(tmp_path)
     once = vectors(40, 0, 3)
     np.save("few.npy", np.tile(once, (ATOM, 1)))
@@ -195,7 +225,23 @@ def test_data_of_many_copies_says_that_held_out_examples_are_training_examples(t
     (said,) = pf_data.check("many.npy")["warnings"]
     count = pf_data.check("many.npy")["held_out"]
     assert said.startswith(f"{count} of the {count} held-out examples of many ")
-    assert main(["train", "flow", "--data", "many.npy", "--size", "tiny", "--steps", "1", "--out", "run"]) == 0
+    assert (
+        main(
+            [
+                "train",
+                "flow",
+                "--data",
+                "many.npy",
+                "--size",
+                "tiny",
+                "--steps",
+                "1",
+                "--out",
+                "run",
+            ]
+        )
+        == 0
+    )
     assert f"warning: {said}" in capsys.readouterr().err
     assert pf.evaluate("run", repeats=1).models[0].warnings == (said,)
     assert main(["data", "check", "many.npy"]) == 0
@@ -221,8 +267,12 @@ def test_folders_hold_the_same_images_out_at_every_size_and_beside_images_in_col
     np.testing.assert_array_equal(whole.held_out.hashes, small.held_out.hashes)
     np.testing.assert_array_equal(np.sort(whole.train.hashes), np.sort(small.train.hashes))
     np.save(tmp_path / "images.npy", gray.transpose(0, 2, 3, 1))
-    np.testing.assert_array_equal(pf_data.load(tmp_path / "images.npy").held_out.x, whole.held_out.x)
-    np.testing.assert_array_equal(pf_data.load(tmp_path / "images.npy", resize=4).held_out.hashes, small.held_out.hashes)
+    np.testing.assert_array_equal(
+        pf_data.load(tmp_path / "images.npy").held_out.x, whole.held_out.x
+    )
+    np.testing.assert_array_equal(
+        pf_data.load(tmp_path / "images.npy", resize=4).held_out.hashes, small.held_out.hashes
+    )
     Image.fromarray(pixels(1, 5, (8, 8, 3))[0]).save(folder / "colour.png")
     colour = pf_data.load(folder)
     assert colour.space.shape == (3, 8, 8)

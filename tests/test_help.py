@@ -29,7 +29,8 @@ def page(capsys, *words):
 def panels(text):
     parts = re.split(r"^╭─ (.*?) ─*╮$", text, flags=re.M)[1:]
     return {
-        title: [line.strip("│ ") for line in body.splitlines() if line.startswith("│")] for title, body in zip(*[iter(parts)] * 2)
+        title: [line.strip("│ ") for line in body.splitlines() if line.startswith("│")]
+        for title, body in zip(*[iter(parts)] * 2)
     }
 
 
@@ -39,14 +40,23 @@ def narrow(monkeypatch):
 
 
 def test_exit_codes_are_listed(capsys):
-    codes = {str(kind.exit_code) for kind in vars(errors).values() if hasattr(kind, "exit_code")} | {"0", "75", "130"}
+    codes = {
+        str(kind.exit_code) for kind in vars(errors).values() if hasattr(kind, "exit_code")
+    } | {"0", "75", "130"}
     printed = " ".join(page(capsys).split()).partition("Exit codes: ")[2]
-    assert codes == set(re.findall(r"\b(\d+) \w", printed)) == {"0", "1", "2", "3", "4", "5", "6", "7", "75", "130"}
+    assert (
+        codes
+        == set(re.findall(r"\b(\d+) \w", printed))
+        == {"0", "1", "2", "3", "4", "5", "6", "7", "75", "130"}
+    )
     listed = (Path(__file__).parents[1] / "docs" / "exit-codes.md").read_text()
     assert codes <= set(re.findall(r"\d+", " ".join(re.findall(r"^\| ([\d, ]+) \|", listed, re.M))))
 
 
-@pytest.mark.parametrize("verb", sorted(name for name in app if not name.startswith("-") and name not in ("data", "list")))
+@pytest.mark.parametrize(
+    "verb",
+    sorted(name for name in app if not name.startswith("-") and name not in ("data", "list")),
+)
 def test_every_option_of_a_verb_is_in_a_group_and_explained(capsys, verb):
     printed = panels(page(capsys, verb))
     assert "Parameters" not in printed
@@ -54,7 +64,11 @@ def test_every_option_of_a_verb_is_in_a_group_and_explained(capsys, verb):
     text = "\n".join(line for lines in printed.values() for line in lines)
     assert not re.search(r"default: (None|False|\(\)|\"\")", text)
     for argument in app[verb].assemble_argument_collection():
-        if argument.parameter.show is not False and argument.parameter.parse is not False and argument.name.startswith("--"):
+        if (
+            argument.parameter.show is not False
+            and argument.parameter.parse is not False
+            and argument.name.startswith("--")
+        ):
             assert re.search(rf"{argument.name}\b.*\w", text), argument.name
 
 
@@ -62,11 +76,15 @@ def test_every_option_of_a_verb_is_in_a_group_and_explained(capsys, verb):
 def test_the_page_of_a_recipe_shows_its_options_in_groups(capsys, name):
     printed = panels(page(capsys, "train", name))
     own = [title for title in printed if title.startswith(f"{name}: ")]
-    assert own == [f"{name}: {group}" for group in GROUPS if f"{name}: {group}" in own], "in the order of GROUPS, none without"
+    assert own == [f"{name}: {group}" for group in GROUPS if f"{name}: {group}" in own], (
+        "in the order of GROUPS, none without"
+    )
     shown = "\n".join(line for title in own for line in printed[title])
     options = recipes.settings(recipes.named(name))
     assert re.findall(r"^--([\w-]+)", shown, flags=re.M) != []
-    assert set(re.findall(r"^--([\w-]+)", shown, flags=re.M)) == {option.replace("_", "-") for option in options}
+    assert set(re.findall(r"^--([\w-]+)", shown, flags=re.M)) == {
+        option.replace("_", "-") for option in options
+    }
     assert all(option.help and option.group in GROUPS for option in options.values())
     assert "None" not in shown
     assert {"Data", "Budget", "Training", "Output"} < printed.keys()
@@ -102,7 +120,20 @@ def test_options_are_read_from_a_signature():
     }
 
 
-TRAIN = ["train", "flow", "--data", "moons", "--size", "tiny", "--steps", "3", "--batch", "32", "--out", "run"]
+TRAIN = [
+    "train",
+    "flow",
+    "--data",
+    "moons",
+    "--size",
+    "tiny",
+    "--steps",
+    "3",
+    "--batch",
+    "32",
+    "--out",
+    "run",
+]
 LOST = """
 import os, sys
 from pathlib import Path
@@ -125,7 +156,10 @@ Path("code").write_text(str(code))
 def test_a_training_is_finished_whether_anybody_reads_of_it(broken, closed, tmp_path):
     done = forking.run(LOST.format(broken=broken, closed=closed, words=TRAIN), cwd=tmp_path)
     assert (tmp_path / "code").read_text() == "0", done.stderr
-    assert json.loads((tmp_path / "run/checkpoints/latest.json").read_text())["checkpoint"] == "step_000003"
+    assert (
+        json.loads((tmp_path / "run/checkpoints/latest.json").read_text())["checkpoint"]
+        == "step_000003"
+    )
 
 
 @pytest.mark.parametrize("words", [["data", "list"], ["--help"]])
@@ -140,7 +174,11 @@ def test_a_list_that_is_read_in_part_is_no_error(words):
 
 @pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&- <&-"])
 def test_a_closed_stream_is_no_bug(closed):
-    done = subprocess.run(["sh", "-c", f'"{sys.executable}" -m pushforward data list {closed}'], capture_output=True, text=True)
+    done = subprocess.run(
+        ["sh", "-c", f'"{sys.executable}" -m pushforward data list {closed}'],
+        capture_output=True,
+        text=True,
+    )
     assert (done.returncode, done.stderr) == (0, "")
 
 
@@ -159,7 +197,13 @@ class Broken:
 def test_progress_that_nobody_reads_does_not_stop_a_training(stream, monkeypatch, tmp_path, capsys):
     data = space_data((2,), labels=False)
     monkeypatch.setattr(sys, "stderr", stream)
-    run = pf.fit(recipe_for("flow", data), data, steps=2, out=tmp_path / "run", progress=pf.Progress(interval=0.0))
+    run = pf.fit(
+        recipe_for("flow", data),
+        data,
+        steps=2,
+        out=tmp_path / "run",
+        progress=pf.Progress(interval=0.0),
+    )
     assert run.state["step"] == 2
     assert pf.resume(run.folder, data=data, steps=3).state["step"] == 3
     assert capsys.readouterr().out == ""

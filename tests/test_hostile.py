@@ -65,18 +65,26 @@ def test_hostile_runs_are_refused_and_nothing_else_is_raised(attacked):
     outcomes, harmless = attacked
     assert len(outcomes) > 50
     assert {name: outcome["fault"] for name, outcome in outcomes.items() if outcome["fault"]} == {}
-    assert [name for name, outcome in outcomes.items() if not outcome["messages"] and name not in harmless] == []
+    assert [
+        name
+        for name, outcome in outcomes.items()
+        if not outcome["messages"] and name not in harmless
+    ] == []
 
 
 def test_hostile_runs_execute_nothing_and_touch_nothing_outside(attacked):
     outcomes, _ = attacked
-    assert {name: outcome["touched"] for name, outcome in outcomes.items() if outcome["touched"]} == {}
+    assert {
+        name: outcome["touched"] for name, outcome in outcomes.items() if outcome["touched"]
+    } == {}
 
 
 def test_hostile_runs_cost_little(attacked):
     """A reader that waits for ever is interrupted after a minute, and raises."""
     outcomes, _ = attacked
-    assert {name: outcome["peak"] for name, outcome in outcomes.items() if outcome["peak"] > 200} == {}
+    assert {
+        name: outcome["peak"] for name, outcome in outcomes.items() if outcome["peak"] > 200
+    } == {}
 
 
 OFFLINE = """
@@ -101,7 +109,12 @@ def test_training_sampling_and_evaluating_open_no_socket():
 def test_json_is_read_up_to_its_limits():
     deepest = "[" * files.DEEPEST + "]" * files.DEEPEST
     assert files.parse_json(deepest) == json.loads(deepest)
-    for text in (f"[{deepest}]", "[" * 100_000 + "]" * 100_000, "9" * 101, "[" + "0," * 2_000_001 + "0]"):
+    for text in (
+        f"[{deepest}]",
+        "[" * 100_000 + "]" * 100_000,
+        "9" * 101,
+        "[" + "0," * 2_000_001 + "0]",
+    ):
         with pytest.raises(ValueError, match=r"nested|digits|too many"):
             files.parse_json(text)
 
@@ -114,14 +127,36 @@ def test_parts_of_a_sharded_checkpoint_fill_its_tensors(tmp_path):
         places[1] = others.get("places", places[1])
         for number, (place, count) in enumerate(zip(places, (2, rows), strict=True)):
             content = {
-                "method/w": torch.full((count, 3), float(number), dtype=others.get("dtype", torch.float32) if number else None)
+                "method/w": torch.full(
+                    (count, 3),
+                    float(number),
+                    dtype=others.get("dtype", torch.float32) if number else None,
+                )
             }
-            save_file(content, tmp_path / f"shard-0000{number}.safetensors", {"DCP_SHARDING_INFO": json.dumps(place)})
-        return shards.read_shards(tmp_path, [f"shard-0000{number}.safetensors" for number in (0, 1)])
+            save_file(
+                content,
+                tmp_path / f"shard-0000{number}.safetensors",
+                {"DCP_SHARDING_INFO": json.dumps(place)},
+            )
+        return shards.read_shards(
+            tmp_path, [f"shard-0000{number}.safetensors" for number in (0, 1)]
+        )
 
     assert written([2, 0])["method"]["w"].tolist() == [[0.0] * 3] * 2 + [[1.0] * 3] * 2
     assert written([2, 0], rows=0)["method"]["w"].shape == (2, 3), "a process may have no rows"
-    wrong = [[10**13, 0], [3, 0], [1, 0], [0, 0], [-2, 0], [2, 1], [2], [2.0, 0], ["2", 0], "20", None]
+    wrong = [
+        [10**13, 0],
+        [3, 0],
+        [1, 0],
+        [0, 0],
+        [-2, 0],
+        [2, 1],
+        [2],
+        [2.0, 0],
+        ["2", 0],
+        "20",
+        None,
+    ]
     cases = [{"second": offsets} for offsets in wrong]
     cases += [{"second": [2, 0], "places": places} for places in ({}, [], {"method/w": 3}, 7)]
     for case in (*cases, {"second": [2, 0], "dtype": torch.float64}):
@@ -135,7 +170,14 @@ def test_parts_of_a_sharded_checkpoint_fill_its_tensors(tmp_path):
 
 
 class Part:
-    def __init__(self, n: int, x: float, names: Sequence[str], place: Path | None = None, kind: Literal["a", "b"] = "a"):
+    def __init__(
+        self,
+        n: int,
+        x: float,
+        names: Sequence[str],
+        place: Path | None = None,
+        kind: Literal["a", "b"] = "a",
+    ):
         pass
 
 
@@ -151,9 +193,16 @@ def test_arguments_fit_their_annotations():
 
 def test_a_folder_starts_no_download(monkeypatch, tmp_path):
     asked = []
-    monkeypatch.setattr(provenance, "read_data", lambda place, options: asked.append(options) or space_data((2,), labels=False))
+    monkeypatch.setattr(
+        provenance,
+        "read_data",
+        lambda place, options: asked.append(options) or space_data((2,), labels=False),
+    )
     with pytest.raises(DataError, match="changed"):
-        data_of_run(tmp_path, {"data": {"name_or_path": "mnist", "download": True, "limit": 3}, "fingerprint": ""})
+        data_of_run(
+            tmp_path,
+            {"data": {"name_or_path": "mnist", "download": True, "limit": 3}, "fingerprint": ""},
+        )
     assert asked == [{"name_or_path": "mnist", "limit": 3, "rare": "keep"}]
 
 
@@ -185,8 +234,12 @@ def homeless(monkeypatch):
     monkeypatch.setattr(pwd, "getpwuid", unknown)
 
 
-def test_a_user_without_a_home_evaluates_without_a_cache(here, homeless, capsys, monkeypatch, tmp_path):
-    code, out, err = command(capsys, "evaluate", "rows", "--metrics", "energy", "--n", "5", "--repeats", "1")
+def test_a_user_without_a_home_evaluates_without_a_cache(
+    here, homeless, capsys, monkeypatch, tmp_path
+):
+    code, out, err = command(
+        capsys, "evaluate", "rows", "--metrics", "energy", "--n", "5", "--repeats", "1"
+    )
     assert code == 0, err
     assert "nergy" in out
     assert not (here / "~").exists(), "a cache lies in a folder whose name is a tilde"
@@ -217,7 +270,9 @@ PIPED = {
     "data": lambda path: pf.data.load(path),
     "samples": lambda path: pf.evaluate(path, "moons"),
     "a table with gaps": GappyFile.read,
-    "what was known of data": lambda path: main(["data", "check", "table.csv", "--target", "kind", "--against", str(path)]),
+    "what was known of data": lambda path: main(
+        ["data", "check", "table.csv", "--target", "kind", "--against", str(path)]
+    ),
 }
 
 
@@ -225,7 +280,12 @@ PIPED = {
     ("reader", "name"),
     [
         *(("data", f"x{ending}") for ending in (".csv", ".npy", ".npz", ".tar", ".parquet")),
-        *(("data", "folder/x.tar"), ("samples", "x.csv"), ("a table with gaps", "x.csv"), ("what was known of data", "x.json")),
+        *(
+            ("data", "folder/x.tar"),
+            ("samples", "x.csv"),
+            ("a table with gaps", "x.csv"),
+            ("what was known of data", "x.json"),
+        ),
     ],
 )
 def test_a_pipe_is_refused_at_once(reader, name, here, tmp_path, capsys):
@@ -251,7 +311,11 @@ def test_the_umask_decides_who_may_read_a_file(tmp_path, monkeypatch):
         pf.evaluate(run, data, repeats=1, metrics=["energy"])
     finally:
         os.umask(before)
-    modes = {path.relative_to(tmp_path): path.stat().st_mode & 0o777 for path in tmp_path.rglob("*") if path.is_file()}
+    modes = {
+        path.relative_to(tmp_path): path.stat().st_mode & 0o777
+        for path in tmp_path.rglob("*")
+        if path.is_file()
+    }
     assert {path: mode for path, mode in modes.items() if mode != 0o640} == {}
     assert any(path.suffix == ".safetensors" for path in modes)
     assert any(path.parts[0] == "cache" for path in modes)
@@ -260,7 +324,14 @@ def test_the_umask_decides_who_may_read_a_file(tmp_path, monkeypatch):
 @pytest.mark.parametrize("name", ["average.safetensors", "MANIFEST.json"])
 def test_a_file_that_may_not_be_read_is_not_damaged(name, tmp_path, monkeypatch):
     data, opened = space_data((2,), labels=False), os.open
-    run = pf.fit(recipe_for("flow", data), data, steps=2, checkpoint_every=1, out=tmp_path / "run", progress=False)
+    run = pf.fit(
+        recipe_for("flow", data),
+        data,
+        steps=2,
+        checkpoint_every=1,
+        out=tmp_path / "run",
+        progress=False,
+    )
 
     def refused(path, *given, **options):
         if str(path).endswith(f"step_000002/{name}"):

@@ -45,9 +45,13 @@ def test_class_folders_are_the_classes(tmp_path):
     data = load(tmp_path)
     assert data.space.classes == ("ape", "zebra")
     assert data.space.label.frequencies == tuple(np.bincount(data.train.labels) / len(data.train))
-    assert (np.bincount(data.train.labels) + np.bincount(data.held_out.labels, minlength=2)).tolist() == [10, 20]
+    assert (
+        np.bincount(data.train.labels) + np.bincount(data.held_out.labels, minlength=2)
+    ).tolist() == [10, 20]
     apes = [picture(i).transpose(2, 0, 1) for i in range(20, 30)]
-    for row, label in zip(rows_of(data), np.concatenate([data.train.labels, data.held_out.labels]), strict=True):
+    for row, label in zip(
+        rows_of(data), np.concatenate([data.train.labels, data.held_out.labels]), strict=True
+    ):
         assert (label == 0) == any(np.array_equal(row, ape) for ape in apes)
     plain(tmp_path, 1)
     with pytest.raises(DataError, match=r"subfolders"):
@@ -58,7 +62,9 @@ def test_class_folders_are_the_classes(tmp_path):
 def test_channels_follow_the_content(tmp_path, shape, channels):
     plain(tmp_path, 4, shape)
     assert load(tmp_path).space.shape == (channels, 12, 10)
-    Image.fromarray(np.full((12, 10, 4), 255, np.uint8)).save(tmp_path / "white.png")  # opaque and gray
+    Image.fromarray(np.full((12, 10, 4), 255, np.uint8)).save(
+        tmp_path / "white.png"
+    )  # opaque and gray
     assert load(tmp_path).space.shape == (channels, 12, 10)
 
 
@@ -77,7 +83,9 @@ def test_sizes_that_differ_need_resize(tmp_path):
     plain(tmp_path, 7)
     plain(tmp_path, 2, (30, 20, 3), start=7)
     (tmp_path / "bad.png").write_bytes(b"")
-    with pytest.raises(DataError, match=r'(?s)12x10 \(7 files\), 30x20 \(2 files\).*007\.png.*`resize="12x10"`') as caught:
+    with pytest.raises(
+        DataError, match=r'(?s)12x10 \(7 files\), 30x20 \(2 files\).*007\.png.*`resize="12x10"`'
+    ) as caught:
         load(tmp_path)
     assert [file for file, _ in caught.value.skipped] == ["bad.png", "007.png", "008.png"]
     assert [row["file"] for row in check(tmp_path)["skipped"]] == ["bad.png", "007.png", "008.png"]
@@ -102,8 +110,15 @@ def test_channels_and_background_are_chosen(tmp_path):
     assert (grey.train.x[:, 0] == wanted).all()
     streamed = load(tmp_path, channels="grey", stream=True)
     assert streamed.fingerprint == grey.fingerprint
-    assert main(["data", "check", str(tmp_path), "--channels", "grey", "--background", "white"]) == 0
-    for name, value in (("channels", "cmyk"), ("background", "no colour"), ("resize", "8x8x8"), ("resize", 0)):
+    assert (
+        main(["data", "check", str(tmp_path), "--channels", "grey", "--background", "white"]) == 0
+    )
+    for name, value in (
+        ("channels", "cmyk"),
+        ("background", "no colour"),
+        ("resize", "8x8x8"),
+        ("resize", 0),
+    ):
         with pytest.raises(UsageError, match=str(value)):
             load(tmp_path, **{name: value})
     with pytest.raises(UsageError):
@@ -135,12 +150,17 @@ def test_idx_files_are_read_with_their_labels_and_their_test_images(tmp_path):
     assert len(load(test).train) + len(load(test).held_out) == 10
     assert not load(idx(tmp_path / "lone.idx3-ubyte", x)).space.classes
     content = train.read_bytes()
-    for name, damaged in (("cut-images-idx3-ubyte.gz", content[:100]), ("cut-images-idx3-ubyte", gzip.decompress(content)[:-1])):
+    for name, damaged in (
+        ("cut-images-idx3-ubyte.gz", content[:100]),
+        ("cut-images-idx3-ubyte", gzip.decompress(content)[:-1]),
+    ):
         (tmp_path / name).write_bytes(damaged)
         with pytest.raises(DataError, match=name):
             load(tmp_path / name)
     idx(tmp_path / "t10k-labels-idx1-ubyte.gz", labels[30:] // 2 + 1)
-    assert (load(train).held_out.labels == labels[30:] // 2 + 1).all(), "numbered as in training, where 0 occurs as well"
+    assert (load(train).held_out.labels == labels[30:] // 2 + 1).all(), (
+        "numbered as in training, where 0 occurs as well"
+    )
     idx(tmp_path / "t10k-labels-idx1-ubyte.gz", labels[30:] + 1)
     with pytest.raises(DataError, match="t10k"):
         load(train)
@@ -155,7 +175,9 @@ def test_idx_files_are_read_with_their_labels_and_their_test_images(tmp_path):
 
 
 def test_resize_is_antialiased_and_keeps_the_aspect(tmp_path):
-    checks = (np.indices((64, 128)).sum(0) % 2 * 255).astype(np.uint8)  # a fine checkerboard, whose average is 127.5
+    checks = (np.indices((64, 128)).sum(0) % 2 * 255).astype(
+        np.uint8
+    )  # a fine checkerboard, whose average is 127.5
     ramp = np.tile(np.arange(128, dtype=np.uint8) * 2, (64, 1))
     for i in range(2):
         Image.fromarray(checks).save(tmp_path / f"check{i}.png")
@@ -175,7 +197,13 @@ MB = 2**20
 
 def png(*others, width=5, height=6, pixels=bytes(6 * 16), after=b""):
     head = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    image = chunk(b"IHDR", head) + b"".join(others) + chunk(b"IDAT", zlib.compress(pixels)) + after + chunk(b"IEND", b"")
+    image = (
+        chunk(b"IHDR", head)
+        + b"".join(others)
+        + chunk(b"IDAT", zlib.compress(pixels))
+        + after
+        + chunk(b"IEND", b"")
+    )
     return b"\x89PNG\r\n\x1a\n" + image
 
 
@@ -222,7 +250,12 @@ CONVERTED = {
     "animated.gif": (animation(), "first frame of an animation, palette to RGB"),
     "turned.png": (turned(), "rotated according to EXIF"),
 }
-RENAMED = {"renamed.png": saved("JPEG"), "renamed.jpg": saved("PNG"), "renamed.gif": saved("WEBP"), "renamed.bmp": saved("TIFF")}
+RENAMED = {
+    "renamed.png": saved("JPEG"),
+    "renamed.jpg": saved("PNG"),
+    "renamed.gif": saved("WEBP"),
+    "renamed.bmp": saved("TIFF"),
+}
 
 
 def write(folder, files, good=0):
@@ -243,12 +276,16 @@ def folder(tmp_path):
 
 
 def test_training_leaves_them_out_and_check_names_each(folder, tmp_path, capsys):
-    refused = {name: says for name, (_, says) in {**BOMBS, **BAD}.items()} | {"pipe.png": "regular file"}
+    refused = {name: says for name, (_, says) in {**BOMBS, **BAD}.items()} | {
+        "pipe.png": "regular file"
+    }
     report = check(folder)
     assert (report["files"], report["train"] + report["held_out"]) == (128, 120)
     reasons = {row["file"]: row["reason"] for row in report["skipped"]}
     assert reasons.keys() == refused.keys()
-    assert [(name, reasons[name]) for name, says in refused.items() if says not in reasons[name]] == []
+    assert [
+        (name, reasons[name]) for name, says in refused.items() if says not in reasons[name]
+    ] == []
     notes = {row["file"]: row["reason"] for row in report["converted"]}
     assert notes == {name: says for name, (_, says) in CONVERTED.items()}
     assert main(["data", "check", str(folder)]) == 0
@@ -300,7 +337,9 @@ def test_bombs_take_little_memory(tmp_path):
 
 def header(shape):
     content = io.BytesIO()
-    np.lib.format.write_array_header_1_0(content, {"descr": "<f4", "fortran_order": False, "shape": shape})
+    np.lib.format.write_array_header_1_0(
+        content, {"descr": "<f4", "fortran_order": False, "shape": shape}
+    )
     return content.getvalue()
 
 

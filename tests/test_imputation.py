@@ -24,7 +24,9 @@ from pushforward.errors import DataError, UsageError
 
 def pairs():
     """A model of two columns, the second of which is a copy of the first wherever that is given."""
-    return TableSpace.of([Category("a", ("u", "v"), (0.5, 0.5)), Category("b", ("no", "yes"), (0.4, 0.4, 0.2), True)])
+    return TableSpace.of(
+        [Category("a", ("u", "v"), (0.5, 0.5)), Category("b", ("no", "yes"), (0.4, 0.4, 0.2), True)]
+    )
 
 
 class CopyingOrMissing(nn.Module):
@@ -52,7 +54,9 @@ def test_missing_cells_are_drawn_given_the_others_and_all_else_stays(tmp_path):
     assert 0.2 < imputed.spread[4, 1] <= 0.5
     again = pf.impute(transport, imputed.values[0], draws=2)
     np.testing.assert_array_equal(again.values, np.stack([imputed.values[0]] * 2))
-    np.testing.assert_array_equal(pf.impute(transport, tmp_path / "t.csv", draws=2, seed=1, batch=1).values, drawn[:2])
+    np.testing.assert_array_equal(
+        pf.impute(transport, tmp_path / "t.csv", draws=2, seed=1, batch=1).values, drawn[:2]
+    )
 
 
 @pytest.mark.filterwarnings("ignore:Values outside the training range")
@@ -66,19 +70,28 @@ def test_a_row_has_its_own_seed_and_keeps_values_that_the_model_has_not_seen():
 
 
 def test_no_two_rows_share_draws_beyond_the_period_of_seeds(monkeypatch):
-    fields = [Number.measured("x", np.random.default_rng(0).normal(size=20_000)), Category("b", ("no", "yes"), (0.5, 0.5))]
+    fields = [
+        Number.measured("x", np.random.default_rng(0).normal(size=20_000)),
+        Category("b", ("no", "yes"), (0.5, 0.5)),
+    ]
     transport = pf.recipes.flow(TableSpace.of(fields), "tiny").method.transport()
     monkeypatch.setattr(imputation, "PERIOD", 4)
     values = np.tile([np.nan, 0.0], (11, 1))
     drawn = pf.impute(transport, values, draws=3, seed=2).values[:, :, 0]
     assert len(np.unique(drawn)) == drawn.size
-    np.testing.assert_array_equal(pf.impute(transport, values[5:], draws=3, seed=7, batch=3).values[:, :, 0], drawn[:, 5:])
+    np.testing.assert_array_equal(
+        pf.impute(transport, values[5:], draws=3, seed=7, batch=3).values[:, :, 0], drawn[:, 5:]
+    )
     monkeypatch.undo()
-    np.testing.assert_array_equal(pf.impute(transport, values[:2], seed=6).values[0, :, 0], drawn[1, :2])
+    np.testing.assert_array_equal(
+        pf.impute(transport, values[:2], seed=6).values[0, :, 0], drawn[1, :2]
+    )
 
 
 def test_a_category_that_is_called_as_missing_values_are_is_a_value(tmp_path):
-    space = TableSpace.of([Category("a", ("None", "u"), (0.5, 0.5)), Category("b", ("no", "yes"), (0.5, 0.5))])
+    space = TableSpace.of(
+        [Category("a", ("None", "u"), (0.5, 0.5)), Category("b", ("no", "yes"), (0.5, 0.5))]
+    )
     (tmp_path / "t.csv").write_text("a,b\nNone,None\n")
     imputed = pf.impute(pf.recipes.flow(space, "tiny").method.transport(), tmp_path / "t.csv")
     assert imputed.missing.tolist() == [[False, True]]
@@ -98,9 +111,13 @@ def test_gaps_of_columns_that_are_not_named_stay_and_are_given_as_missing(tmp_pa
     assert imputed.text() == "b,a\n,v\nno,u\n,u\n"
     assert imputed.missing.tolist() == [[True, False], [True, False], [False, False]]
     assert np.isnan(imputed.values[0, [0, 2], 1]).all()
-    never = TableSpace.of([Category("a", ("u", "v"), (0.5, 0.5)), Category("b", ("no", "yes"), (0.4, 0.6))])
+    never = TableSpace.of(
+        [Category("a", ("u", "v"), (0.5, 0.5)), Category("b", ("no", "yes"), (0.4, 0.6))]
+    )
     plain = pf.recipes.flow(never, network=CopyingOrNothing()).method.transport()
-    assert not np.isnan(pf.impute(plain, np.full((3, 2), np.nan), only=["a"]).values[0, :, 0]).any(), "nothing is given of b"
+    assert not np.isnan(
+        pf.impute(plain, np.full((3, 2), np.nan), only=["a"]).values[0, :, 0]
+    ).any(), "nothing is given of b"
     for only, words in (("c", '"c"'), (["a", "bb"], '"bb".* Did you mean "b"')):
         with pytest.raises(UsageError, match=words):
             pf.impute(transport, tmp_path / "t.csv", only=only)
@@ -124,14 +141,20 @@ def test_imputation_refuses_what_it_cannot_do(tmp_path):
     with pytest.raises(DataError, match="an expected column"):
         pf.impute(transport, tmp_path / "t.csv")
     with pytest.raises(UsageError, match="flow, ddpm or edm"):
-        pf.impute(pf.recipes.vae(pf.data.load("moons", limit=20).space, "tiny").method.transport(), tmp_path / "t.csv")
+        pf.impute(
+            pf.recipes.vae(pf.data.load("moons", limit=20).space, "tiny").method.transport(),
+            tmp_path / "t.csv",
+        )
 
 
 @pytest.mark.filterwarnings("ignore:Values outside the training range")
 def test_rows_that_break_a_constraint_are_drawn_again_or_named(monkeypatch):
     monkeypatch.setattr(imputation, "TURNS", 12)
     fields = [Number.measured(name, np.arange(50.0), "whole") for name in ("start", "end", "x")]
-    spaces = [TableSpace.of(fields, constraints=rules) for rules in ((), (Constraint("end >= start"), Constraint("x < 90")))]
+    spaces = [
+        TableSpace.of(fields, constraints=rules)
+        for rules in ((), (Constraint("end >= start"), Constraint("x < 90")))
+    ]
     plain, bound = (pf.recipes.flow(space, "tiny").method.transport() for space in spaces)
     values = np.array([[25, np.nan, 3], [np.nan, 25, 3]] * 20 + [[70, np.nan, 3], [9, 8, np.nan]])
     free, bounded = pf.impute(plain, values, seed=4), pf.impute(bound, values, seed=4)
@@ -161,7 +184,23 @@ def test_given_columns_and_imputation_on_the_command_line(tmp_path, monkeypatch,
     data = mixed_table(200)
     pf.fit(pf.recipes.flow(data.space, "tiny"), data, steps=2, out="run", progress=False)
     with pytest.warns(UserWarning, match="whole=99 does not occur in the training data"):
-        assert main(["sample", "run", "--n", "3", "--given", "kind=b, whole=99", "--steps", "2", "--out", "s.npz"]) == 0
+        assert (
+            main(
+                [
+                    "sample",
+                    "run",
+                    "--n",
+                    "3",
+                    "--given",
+                    "kind=b, whole=99",
+                    "--steps",
+                    "2",
+                    "--out",
+                    "s.npz",
+                ]
+            )
+            == 0
+        )
     values = data.space.values(np.load("s.npz")["x"])
     assert (values[:, 3] == 1).all()
     assert (values[:, 2] == data.space.fields[2].knots[-1]).all()
@@ -187,7 +226,12 @@ def filled(path, content, cells, layout):
     """The bytes of a file whose cells "?" or "" hold the next ones of some others."""
     path.write_bytes(content)
     file = GappyFile.read(path, NAMES, layout)
-    gaps = [(row, place) for row, old in enumerate(file.rows) for place, cell in enumerate(old) if cell in ("", "?")]
+    gaps = [
+        (row, place)
+        for row, old in enumerate(file.rows)
+        for place, cell in enumerate(old)
+        if cell in ("", "?")
+    ]
     given = {name: {} for name in file.header}
     for (row, place), cell in zip(gaps, cells, strict=True):
         given[file.header[place]][row] = cell
@@ -197,8 +241,18 @@ def filled(path, content, cells, layout):
 @pytest.mark.parametrize(
     ("before", "cells", "after", "layout"),
     [
-        ('"p", q,r\n\n"NY",40, \n"a ""b""" , ? ,"?"\n', ["1", "2", "x"], 'p,q,r\nNY,40,1\n"a ""b""",2,x\n', {}),
-        ('p;q\r\n# note\r\n;"4\r\n0"\r\n;?', ['a;"', "1", "2"], 'p;q\r\n"a;""";"4\r\n0"\r\n1;2\r\n', {}),
+        (
+            '"p", q,r\n\n"NY",40, \n"a ""b""" , ? ,"?"\n',
+            ["1", "2", "x"],
+            'p,q,r\nNY,40,1\n"a ""b""",2,x\n',
+            {},
+        ),
+        (
+            'p;q\r\n# note\r\n;"4\r\n0"\r\n;?',
+            ['a;"', "1", "2"],
+            'p;q\r\n"a;""";"4\r\n0"\r\n1;2\r\n',
+            {},
+        ),
         (" p   q\n a\t ? \n\n'?  ?\n", ["1", "b c"], 'p q\na 1\n\'? "b c"\n', {"separator": " "}),
         ("?, 4\nb, ?\n", ["a", "5"], "a,4\nb,5\n", {"header": False}),
         ("p\tq\n?\tb\n\t\n", ["c", "1", "2"], "p\tq\nc\tb\n1\t2\n", {"separator": "\t"}),
@@ -206,12 +260,17 @@ def filled(path, content, cells, layout):
 )
 def test_only_gaps_change(tmp_path, before, cells, after, layout):
     for encoding in ("utf-8", "utf-8-sig", "utf-16"):
-        assert filled(tmp_path / "t.txt", before.encode(encoding), cells, Layout(**layout)) == after.encode(encoding)
+        assert filled(
+            tmp_path / "t.txt", before.encode(encoding), cells, Layout(**layout)
+        ) == after.encode(encoding)
 
 
 def test_files_are_read_as_training_reads_them(tmp_path):
     path = tmp_path / "t.data"
-    fields = [Number.measured("x0", np.arange(9.0), "whole", Format(0)), Category("x2", ("a", "b"), (0.5, 0.5))]
+    fields = [
+        Number.measured("x0", np.arange(9.0), "whole", Format(0)),
+        Category("x2", ("a", "b"), (0.5, 0.5)),
+    ]
     path.write_text("3, drop, ?\n?, this, b\n")
     file = GappyFile.read(path, ["x0", "x2"], Layout(header=False))
     values, missing = file.values(fields)
@@ -244,7 +303,12 @@ def test_frames_keep_their_types_and_samples_can_be_filled_in():
     read, missing = gappy_values("f", frame_table(sampled).columns, fields)
     np.testing.assert_array_equal(read, values)
     assert not missing.any()
-    types = {"zip": float, "age": "Int64", "true": "boolean", "member": pd.CategoricalDtype(["no", "yes"])}
+    types = {
+        "zip": float,
+        "age": "Int64",
+        "true": "boolean",
+        "member": pd.CategoricalDtype(["no", "yes"]),
+    }
     frame = sampled.astype(types).set_index(pd.Index([7, 5]))
     holes = frame.copy()
     for name in holes:

@@ -7,7 +7,19 @@ import sys
 
 import pytest
 import torch
-from programs.diffusers_models import SHAPE, T, V, close, diffusers, labelled, noise, rewrite, saved, unet, unet_config
+from programs.diffusers_models import (
+    SHAPE,
+    T,
+    V,
+    close,
+    diffusers,
+    labelled,
+    noise,
+    rewrite,
+    saved,
+    unet,
+    unet_config,
+)
 
 import pushforward as pf
 from pushforward.denoisers import Preconditioning
@@ -36,7 +48,9 @@ def test_levels_are_those_of_the_sampler(name, settings, tmp_path):
     path = from_diffusers(folder).path
     levels = len(scheduler.alphas_cumprod)
     t = (torch.arange(levels, dtype=torch.float64) + 1) / levels
-    torch.testing.assert_close(path.at(t).alpha.square(), scheduler.alphas_cumprod.double(), rtol=2e-5, atol=1e-9)
+    torch.testing.assert_close(
+        path.at(t).alpha.square(), scheduler.alphas_cumprod.double(), rtol=2e-5, atol=1e-9
+    )
 
 
 def test_a_schedule_that_ends_at_pure_noise(tmp_path):
@@ -46,7 +60,9 @@ def test_a_schedule_that_ends_at_pure_noise(tmp_path):
     denoiser = from_diffusers(folder)
     t = (torch.arange(T, dtype=torch.float64) + 1) / T
     alpha2 = denoiser.path.at(t).alpha.square()
-    torch.testing.assert_close(alpha2[:-1], scheduler.alphas_cumprod[:-1].double(), rtol=1e-4, atol=1e-9)
+    torch.testing.assert_close(
+        alpha2[:-1], scheduler.alphas_cumprod[:-1].double(), rtol=1e-4, atol=1e-9
+    )
     assert 0 < alpha2[-1] < alpha2[-2] / 2 < 1e-6
     z = noise()
     theirs = scheduler.step(network(z, T - 1).sample, T - 1, z).pred_original_sample
@@ -71,20 +87,34 @@ def test_a_prediction_means_what_it_meant(kind, tmp_path):
 def test_v_has_the_sign_of_diffusers(tmp_path):
     scheduler = diffusers.DDPMScheduler(**V)
     folder, _ = saved(tmp_path / "theirs", scheduler)
-    denoiser, x, z, i = from_diffusers(folder), noise(seed=1), noise(seed=2), torch.tensor([0, 80, 500, 999])
+    denoiser, x, z, i = (
+        from_diffusers(folder),
+        noise(seed=1),
+        noise(seed=2),
+        torch.tensor([0, 80, 500, 999]),
+    )
     k = denoiser.coefficients(x, (i.double() + 1) / T)
     ours = target("v", x.double(), z.double(), k).float()
     torch.testing.assert_close(ours, scheduler.get_velocity(x, z, i), rtol=1e-4, atol=1e-5)
 
 
 WRITTEN = [
-    (diffusers.DDPMScheduler(), {"beta_schedule": "linear", "beta_end": 0.02, "prediction_type": "epsilon"}),
-    (diffusers.DDIMScheduler(beta_schedule="squaredcos_cap_v2", **V), {"beta_schedule": "squaredcos_cap_v2", **V}),
+    (
+        diffusers.DDPMScheduler(),
+        {"beta_schedule": "linear", "beta_end": 0.02, "prediction_type": "epsilon"},
+    ),
+    (
+        diffusers.DDIMScheduler(beta_schedule="squaredcos_cap_v2", **V),
+        {"beta_schedule": "squaredcos_cap_v2", **V},
+    ),
     (
         diffusers.PNDMScheduler(beta_schedule="scaled_linear", beta_start=0.00085, beta_end=0.012),
         {"beta_schedule": "scaled_linear", "beta_start": 0.00085},
     ),
-    (diffusers.DDPMScheduler(beta_schedule="sigmoid", prediction_type="sample"), {"prediction_type": "sample"}),
+    (
+        diffusers.DDPMScheduler(beta_schedule="sigmoid", prediction_type="sample"),
+        {"prediction_type": "sample"},
+    ),
     (diffusers.FlowMatchHeunDiscreteScheduler(700), {"num_train_timesteps": 700, "shift": 1.0}),
 ]
 
@@ -122,7 +152,9 @@ def test_labels(tmp_path):
         denoiser(x, t)
     with pytest.raises(UsageError, match="label for each example") as refused:
         denoiser(x, t, {"label": label, "label_null": label > 2})
-    last, classes, added = map(int, re.findall(r"(?:null|num_class_embeds)=(\d+)", str(refused.value)))
+    last, classes, added = map(
+        int, re.findall(r"(?:null|num_class_embeds)=(\d+)", str(refused.value))
+    )
     DiffusersUNet(network, null=last)
     DiffusersUNet({**network.config, "num_class_embeds": classes}, null=added)
 
@@ -133,7 +165,10 @@ def test_a_class_for_no_label(tmp_path):
     space = pf.data.ImageSpace(SHAPE, (0.5,) * 3, (0.5,) * 3, (0.0,) * 3, (1.0,) * 3, **four)
     denoiser, network = labelled(tmp_path, space)
     label, t, x = torch.tensor([3, 0, 2, 1]), torch.full((4,), 0.5), noise()
-    with_label, without = network(x, 499, class_labels=label).sample, network(x, 499, class_labels=torch.full((4,), 4)).sample
+    with_label, without = (
+        network(x, 499, class_labels=label).sample,
+        network(x, 499, class_labels=torch.full((4,), 4)).sample,
+    )
     torch.testing.assert_close(denoiser(x, t), without, rtol=1e-4, atol=1e-4)
     guided = pf.Guided(denoiser, 3.0).predict("v", x, t, {"label": label})
     torch.testing.assert_close(guided, without + 3 * (with_label - without), rtol=1e-3, atol=1e-3)
@@ -170,13 +205,33 @@ SAMPLER, INDEX, NETWORK = "scheduler/scheduler_config.json", "model_index.json",
 BROKEN = {
     "pickle": (as_pickle, UsageError, "safe_serialization=True"),
     "cut weights": (cut, CheckpointError, "safetensors"),
-    "no weights": (without("unet/diffusion_pytorch_model.safetensors"), UsageError, "safetensors is missing"),
-    "damaged": (lambda folder, network: (folder / SAMPLER).write_text('{"beta'), CheckpointError, "cannot be read"),
-    "sampler": (in_json(INDEX, scheduler=["diffusers", "DDPScheduler"]), UsageError, 'Did you mean "DDPMScheduler"'),
-    "network": (in_json(INDEX, unet=["diffusers", "UNet2DConditionModel"]), UsageError, "UNet2DConditionModel"),
+    "no weights": (
+        without("unet/diffusion_pytorch_model.safetensors"),
+        UsageError,
+        "safetensors is missing",
+    ),
+    "damaged": (
+        lambda folder, network: (folder / SAMPLER).write_text('{"beta'),
+        CheckpointError,
+        "cannot be read",
+    ),
+    "sampler": (
+        in_json(INDEX, scheduler=["diffusers", "DDPScheduler"]),
+        UsageError,
+        'Did you mean "DDPMScheduler"',
+    ),
+    "network": (
+        in_json(INDEX, unet=["diffusers", "UNet2DConditionModel"]),
+        UsageError,
+        "UNet2DConditionModel",
+    ),
     "foreign code": (in_json(INDEX, unet=["my_module", "UNet2DModel"]), UsageError, "my_module"),
     "schedule": (in_json(SAMPLER, beta_schedule="wavy"), UsageError, "schedule"),
-    "other channels": (in_json(NETWORK, in_channels=4), CheckpointError, "cannot be read|do not fit"),
+    "other channels": (
+        in_json(NETWORK, in_channels=4),
+        CheckpointError,
+        "cannot be read|do not fit",
+    ),
 }
 
 
@@ -216,11 +271,17 @@ def from_other_data():
 
 REFUSED = {
     "source": (from_other_data, "from other data instead of noise"),
-    "our network": (lambda: refused(network=pf.networks.UNet(SHAPE, widths=(16, 32))), "does not support the network"),
+    "our network": (
+        lambda: refused(network=pf.networks.UNet(SHAPE, widths=(16, 32))),
+        "does not support the network",
+    ),
     "path": (lambda: refused(path=pf.VP()), "on the path VP"),
     "prediction": (lambda: refused(prediction="velocity"), '"velocity" on the path Tabulated'),
     "units": (lambda: refused(space=other_units()), "standard deviation of 0.5"),
-    "scaled input": (lambda: refused(path=pf.Linear(), prediction="velocity", preconditioning=None), "scale_input=False"),
+    "scaled input": (
+        lambda: refused(path=pf.Linear(), prediction="velocity", preconditioning=None),
+        "scale_input=False",
+    ),
     "levels": (lambda: refused(path=pf.Tabulated(linear_betas(500))), "levels=500, offset=1"),
 }
 
@@ -263,14 +324,18 @@ def test_a_network_of_diffusers_is_trained_here_and_handed_back(tmp_path, precon
     data = dataclasses.replace(data, space=space)
     config = unet_config(sample_size=8, in_channels=1, out_channels=1)
     recipe = pf.recipes.ddpm(space, network=DiffusersUNet(config), preconditioned=preconditioned)
-    recipe = dataclasses.replace(recipe, training=dataclasses.replace(recipe.training, precision="float32", batch=8))
+    recipe = dataclasses.replace(
+        recipe, training=dataclasses.replace(recipe.training, precision="float32", batch=8)
+    )
     run = pf.fit(recipe, data, steps=3, out=tmp_path / "run")
     to_diffusers(run, tmp_path / "out")
     x, t = torch.randn(2, 1, 8, 8), torch.tensor([0.3, 0.8])
     wanted = run.denoiser.predict("data", x, t)
     again = from_diffusers(tmp_path / "out")
     torch.testing.assert_close(again.predict("data", x, t), wanted, rtol=1e-4, atol=1e-4)
-    torch.testing.assert_close(pf.load(tmp_path / "run").denoiser.predict("data", x, t), wanted, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(
+        pf.load(tmp_path / "run").denoiser.predict("data", x, t), wanted, rtol=1e-4, atol=1e-4
+    )
     back = diffusers.DDPMPipeline.from_pretrained(tmp_path / "out")
     assert back.scheduler.config.beta_schedule == "linear"
     assert back.scheduler.config.prediction_type == output
@@ -305,15 +370,21 @@ def test_an_autoencoder_kl_codes_and_decodes_as_diffusers_does(tmp_path):
         torch.testing.assert_close(mean, wanted.mean, rtol=1e-4, atol=1e-5)
         torch.testing.assert_close(log_variance, wanted.logvar, rtol=1e-4, atol=1e-5)
         image = ours.space.to_data(ours.decode(wanted.mean))
-        torch.testing.assert_close(image, (theirs.decode(wanted.mean).sample / 2 + 0.5).clamp(0, 1), rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(
+            image, (theirs.decode(wanted.mean).sample / 2 + 0.5).clamp(0, 1), rtol=1e-4, atol=1e-5
+        )
 
 
 def test_a_model_in_the_space_of_an_autoencoder_kl_is_whole_by_itself(tmp_path):
     kl_autoencoder(tmp_path / "kl")
     data = space_data((3, 12, 16), labels=True)
-    run = pf.fit(pf.in_latent("flow", data, tmp_path / "kl", "tiny"), data, steps=2, out=tmp_path / "run")
+    run = pf.fit(
+        pf.in_latent("flow", data, tmp_path / "kl", "tiny"), data, steps=2, out=tmp_path / "run"
+    )
     shutil.rmtree(tmp_path / "kl")
     x = run.transport.sample(2, seed=1)
     assert x.shape == (2, 3, 12, 16)
-    torch.testing.assert_close(pf.load(tmp_path / "run").transport.sample(2, seed=1), x, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(
+        pf.load(tmp_path / "run").transport.sample(2, seed=1), x, rtol=1e-4, atol=1e-5
+    )
     assert run.space.classes == data.space.classes

@@ -2,14 +2,25 @@
 
 import pytest
 import torch
-from programs.diffusers_models import T, V, agree, diffusers, level_times, noise, our_states, states_of, v_model
+from programs.diffusers_models import (
+    T,
+    V,
+    agree,
+    diffusers,
+    level_times,
+    noise,
+    our_states,
+    states_of,
+    v_model,
+)
 
 import pushforward as pf
 from pushforward import solvers
 
 
 @pytest.mark.parametrize(
-    ("kind", "schedule"), [("epsilon", "linear"), ("sample", "scaled_linear"), ("v_prediction", "squaredcos_cap_v2")]
+    ("kind", "schedule"),
+    [("epsilon", "linear"), ("sample", "scaled_linear"), ("v_prediction", "squaredcos_cap_v2")],
 )
 def test_ddim(kind, schedule, tmp_path):
     """Trailing spacing: diffusers then goes from level to level in equal steps from the last, and ends at alpha = 1."""
@@ -31,14 +42,18 @@ def test_euler_of_the_discrete_schedule_is_ddim(tmp_path):
     k = denoiser.path.at(torch.tensor(times[:-1], dtype=torch.float64))
     alphas = [*k.alpha[1:].tolist(), 1.0]
     start = float(k.sigma[0] / k.alpha[0])
-    theirs = [a * x for a, x in zip(alphas, states_of(scheduler, network, start * noise()), strict=True)]
+    theirs = [
+        a * x for a, x in zip(alphas, states_of(scheduler, network, start * noise()), strict=True)
+    ]
     agree(our_states(denoiser, solvers.DDIM(), times, float(k.sigma[0]) * noise()), theirs)
 
 
 @pytest.mark.parametrize("schedule", ["linear", "squaredcos_cap_v2"])
 def test_dpm_of_order_2(schedule, tmp_path):
     """With steps at levels that we choose, unequal ones. Its last step goes to sigma = 0 at first order, as ours."""
-    scheduler = diffusers.DPMSolverMultistepScheduler(**V, beta_schedule=schedule, lower_order_final=False)
+    scheduler = diffusers.DPMSolverMultistepScheduler(
+        **V, beta_schedule=schedule, lower_order_final=False
+    )
     denoiser, network = v_model(tmp_path, scheduler)
     scheduler.set_timesteps(timesteps=[980, 801, 650, 433, 210, 99, 30, 4])
     theirs = states_of(scheduler, network, noise())
@@ -52,7 +67,9 @@ def test_unipc(tmp_path):
     states agree up to there.
     """
     for order, lowered in ((1, 0), (2, 0), (3, 2)):
-        scheduler = diffusers.UniPCMultistepScheduler(**V, solver_order=order, solver_type="bh2", timestep_spacing="trailing")
+        scheduler = diffusers.UniPCMultistepScheduler(
+            **V, solver_order=order, solver_type="bh2", timestep_spacing="trailing"
+        )
         denoiser, network = v_model(tmp_path / str(order), scheduler)
         scheduler.set_timesteps(8)
         theirs = states_of(scheduler, network, noise())
@@ -89,7 +106,12 @@ class Given:
 def test_ancestral(tmp_path):
     """DDPM with the posterior variance ("fixed_small"), without clipping; every level, and no noise in the last step."""
     scheduler = diffusers.DDPMScheduler(
-        **V, num_train_timesteps=20, beta_start=0.005, beta_end=0.5, clip_sample=False, variance_type="fixed_small"
+        **V,
+        num_train_timesteps=20,
+        beta_start=0.005,
+        beta_end=0.5,
+        clip_sample=False,
+        variance_type="fixed_small",
     )
     denoiser, network = v_model(tmp_path, scheduler)
     scheduler.set_timesteps(20)

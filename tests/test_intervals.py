@@ -16,11 +16,26 @@ from pushforward.conditions import Label
 from pushforward.data import Dataset, VectorSpace
 from pushforward.data.core.dataset import Split
 from pushforward.evaluation.comparison import aggregated
-from pushforward.evaluation.intervals import above, combined, merged_p, of_share, over_trainings, with_interval
+from pushforward.evaluation.intervals import (
+    above,
+    combined,
+    merged_p,
+    of_share,
+    over_trainings,
+    with_interval,
+)
 from pushforward.evaluation.model_metrics import accuracy_errors
 from pushforward.evaluation.results import Comparison, ModelResult
 from pushforward.metrics import Samples, Score, describe
-from pushforward.metrics.growth import Growth, divergence_growth, divisions, growth_of, mean_growth, norm_growth, score_interval
+from pushforward.metrics.growth import (
+    Growth,
+    divergence_growth,
+    divisions,
+    growth_of,
+    mean_growth,
+    norm_growth,
+    score_interval,
+)
 from pushforward.metrics.manifold import Manifold, recall_errors
 from pushforward.metrics.memorisation import Copying, Memorisation, _Reached, ratio_errors
 from pushforward.metrics.modes import Classes, Modes, Stacked
@@ -28,25 +43,51 @@ from pushforward.metrics.subsets import left_out
 from pushforward.metrics.transport import Sinkhorn, Wasserstein
 from pushforward.metrics.uncertainty import share_error
 
-SHARES = ("precision", "recall", "coverage", "authenticity", "near_copies", "high_quality", "bridges", "neighbour_test")
-POSITIVE = ("density", "frechet", "w2", "sliced_w2", "sinkhorn", "spread", "sharpness", "mode_kl", "held_out_ratio")
+SHARES = (
+    "precision",
+    "recall",
+    "coverage",
+    "authenticity",
+    "near_copies",
+    "high_quality",
+    "bridges",
+    "neighbour_test",
+)
+POSITIVE = (
+    "density",
+    "frechet",
+    "w2",
+    "sliced_w2",
+    "sinkhorn",
+    "spread",
+    "sharpness",
+    "mode_kl",
+    "held_out_ratio",
+)
 
 
 @pytest.mark.parametrize(("count", "n"), [(0, 50), (3, 50), (25, 50), (50, 50), (999, 1000)])
 def test_the_interval_of_a_share_of_independent_examples_is_wilsons(count, n):
     known = stats.binomtest(count, n).proportion_ci(method="wilson")
-    assert of_share(count / n, share_error(count, n)) == pytest.approx((known.low, known.high), abs=1e-4)
+    assert of_share(count / n, share_error(count, n)) == pytest.approx(
+        (known.low, known.high), abs=1e-4
+    )
 
 
 def test_wilsons_interval_holds_the_true_share_in_95_percent_where_a_symmetric_one_does_not():
     counts, true = np.arange(201), 0.98
     weights = stats.binom.pmf(counts, 200, true)
-    held = [low <= true <= high for low, high in (of_share(k / 200, share_error(k, 200)) for k in counts)]
+    held = [
+        low <= true <= high
+        for low, high in (of_share(k / 200, share_error(k, 200)) for k in counts)
+    ]
     assert 0.93 < weights @ held < 0.98
     assert max(k / 200 + 1.96 * share_error(k, 200) for k in counts) > 1
 
 
-@pytest.mark.parametrize(("value", "error"), product([0.0, 0.01, 0.5, 0.97, 1.0], [0.0, 1e-3, 0.05, 0.3, 5.0]))
+@pytest.mark.parametrize(
+    ("value", "error"), product([0.0, 0.01, 0.5, 0.97, 1.0], [0.0, 1e-3, 0.05, 0.3, 5.0])
+)
 def test_no_interval_leaves_the_range_of_its_score(value, error):
     low, high = of_share(value, error)
     assert 0 <= low <= value + 1e-9
@@ -68,10 +109,18 @@ def test_an_interval_above_0_is_symmetric_in_the_root_and_the_usual_one_where_it
 def test_the_interval_of_a_distance_holds_the_means_that_are_not_refused(value, samplings):
     growth = Growth(0.2, 0.1, 0.05, 0.02, null_mean=0.1)
     means = np.linspace(-2, 6, 80_001)
-    variance = growth.null_reference_error**2 + (growth.null_error**2 - growth.null_reference_error**2) / samplings
+    variance = (
+        growth.null_reference_error**2
+        + (growth.null_error**2 - growth.null_reference_error**2) / samplings
+    )
     slope = growth.reference_slope + (growth.slope - growth.reference_slope) / samplings
-    accepted = means[np.abs(value - means) <= 1.96 * np.sqrt(variance + slope * np.maximum(means - growth.null_mean, 0))]
-    assert score_interval(value, growth, samplings, 1.96) == pytest.approx((accepted[0], accepted[-1]), abs=2e-4)
+    accepted = means[
+        np.abs(value - means)
+        <= 1.96 * np.sqrt(variance + slope * np.maximum(means - growth.null_mean, 0))
+    ]
+    assert score_interval(value, growth, samplings, 1.96) == pytest.approx(
+        (accepted[0], accepted[-1]), abs=2e-4
+    )
 
 
 @pytest.mark.parametrize("name", [*SHARES, *POSITIVE])
@@ -80,7 +129,10 @@ def test_scores_declare_their_range_and_their_intervals_keep_to_it(name):
     assert (info.least, info.most) == (0.0, most)
     near = [0.98, 1.0, 1.0] if most else [0.02, 0.0, 0.01]
     own = [Score(value, error=0.1, reference_error=0.05) for value in near]
-    for score in (combined(own, 50, None, info), over_trainings(combined(own, 50, None, info), info)):
+    for score in (
+        combined(own, 50, None, info),
+        over_trainings(combined(own, 50, None, info), info),
+    ):
         assert 0 <= score.interval[0] < score.value < score.interval[1] <= (most or math.inf)
 
 
@@ -100,10 +152,18 @@ def drawn(metric, seed):
     return metric(Samples(x, y, known, generated, real, (2,), None, None, *classes, classes=3))
 
 
-@pytest.mark.parametrize("metric", [Copying(), Manifold(), Sinkhorn(), Classes(), Memorisation()], ids=lambda m: type(m).__name__)
+@pytest.mark.parametrize(
+    "metric",
+    [Copying(), Manifold(), Sinkhorn(), Classes(), Memorisation()],
+    ids=lambda m: type(m).__name__,
+)
 def test_errors_are_what_new_examples_vary_by(metric):
     repeats = [drawn(metric, seed) for seed in range(40)]
-    for name in set(repeats[0]) - {"precision", "recall", "coverage"}:  # widened: of few blocks, or near 1
+    for name in set(repeats[0]) - {
+        "precision",
+        "recall",
+        "coverage",
+    }:  # widened: of few blocks, or near 1
         spread = np.std([repeat[name].value for repeat in repeats], ddof=1)
         stated = np.sqrt(np.mean([repeat[name].error ** 2 for repeat in repeats]))
         assert stated == pytest.approx(spread, rel=0.4), name
@@ -123,13 +183,20 @@ def test_merged_p_values_are_valid_where_their_mean_is_not():
     assert np.allclose(np.sort(other), p)
     assert ((p + other) / 2 <= alpha + 1e-9).mean() == pytest.approx(2 * alpha, abs=1e-3)
     for level in (0.05, 0.1, 0.2):
-        assert np.mean([merged_p(pair) <= level for pair in zip(p, other, strict=True)]) <= level + 1e-3
+        assert (
+            np.mean([merged_p(pair) <= level for pair in zip(p, other, strict=True)])
+            <= level + 1e-3
+        )
 
 
 def test_p_values_of_samplings_and_of_trainings_are_merged():
-    assert combined([Score(0.1, extra={"p": p}) for p in (0.02, 0.02, 0.02)], 9, None).extra["p"] == pytest.approx(0.04)
+    assert combined([Score(0.1, extra={"p": p}) for p in (0.02, 0.02, 0.02)], 9, None).extra[
+        "p"
+    ] == pytest.approx(0.04)
     scores = [{"energy": Score(0.1, extra={"p": p})} for p in (0.02, 0.06)]
-    trainings = [ModelResult(f"it-{seed}", seed=seed, scores=own) for seed, own in enumerate(scores)]
+    trainings = [
+        ModelResult(f"it-{seed}", seed=seed, scores=own) for seed, own in enumerate(scores)
+    ]
     (together,) = aggregated(Comparison(models=tuple(trainings))).models
     assert together.scores["energy"].extra["p"] == pytest.approx(0.08)
     missing = [trainings[0], dataclasses.replace(trainings[1], scores={"energy": Score(0.1)})]
@@ -137,13 +204,17 @@ def test_p_values_of_samplings_and_of_trainings_are_merged():
 
 
 def test_the_error_of_an_accuracy_is_that_of_a_share_and_what_parts_of_the_samples_teach_differently():
-    space = VectorSpace((2,), (0.0, 0.0), (1.0, 1.0), conditions={"label": Label(("a", "b"), (0.5, 0.5))})
+    space = VectorSpace(
+        (2,), (0.0, 0.0), (1.0, 1.0), conditions={"label": Label(("a", "b"), (0.5, 0.5))}
+    )
     draw, labels = random(5), np.arange(100) % 2
     x = (np.where(labels[:, None] == 0, -2, 2) + draw.standard_normal((100, 2))).astype(np.float32)
     data = Dataset("points", space, Split(x, labels), Split(x, labels))
     error, shared = accuracy_errors(0.9, x, labels, data)
     assert shared == pytest.approx(share_error(90, 100))
-    assert shared <= error < 1.02 * shared, "whichever samples teach, the two classes are told apart"
+    assert shared <= error < 1.02 * shared, (
+        "whichever samples teach, the two classes are told apart"
+    )
     wrong = np.where(draw.random(100) < 0.45, 1 - labels, labels)
     assert accuracy_errors(0.9, x, wrong, data)[0] > 1.5 * shared, (
         "nearly half of the labels are wrong: each part teaches another"
@@ -162,20 +233,30 @@ def points(n, draw, weights=None):
 
 def scored(name, seed, samplings=1, weights=None, n=60):
     """A score of new samples of the modes against new real points, which have even modes; with its interval."""
-    draw, truth = random([seed, 11]), SimpleNamespace(centres=CENTRES, std=0.1, weights=np.full(5, 0.2))
+    draw, truth = (
+        random([seed, 11]),
+        SimpleNamespace(centres=CENTRES, std=0.1, weights=np.full(5, 0.2)),
+    )
     real, classes = points(n, draw)
     scores = []
     for _ in range(samplings):
         x, read = points(n, draw, weights)
         labels = {"generated_classes": read, "reference_classes": classes, "classes": 5}
-        scores.append(METRICS[name]()(Samples(x, real, real, x, real, (2,), truth=truth, **labels))[name])
+        scores.append(
+            METRICS[name]()(Samples(x, real, real, x, real, (2,), truth=truth, **labels))[name]
+        )
     return combined(scores, n, None, describe()[name])
 
 
-@pytest.mark.parametrize(("name", "samplings"), [*product(METRICS, [1]), ("class_distance", 3), ("mode_kl", 3)])
+@pytest.mark.parametrize(
+    ("name", "samplings"), [*product(METRICS, [1]), ("class_distance", 3), ("mode_kl", 3)]
+)
 def test_intervals_of_perfect_models_reach_down_as_far_as_scores_vary(name, samplings):
     """An error that is taken at the measured value reaches 1.7 times as far."""
-    scores = [scored(name, seed, samplings, n=40) for seed in range((50 if "w2" in name else 80) // samplings)]
+    scores = [
+        scored(name, seed, samplings, n=40)
+        for seed in range((50 if "w2" in name else 80) // samplings)
+    ]
     values = np.array([score.value for score in scores])
     held = np.mean([score.interval[0] <= values.mean() <= score.interval[1] for score in scores])
     assert held >= 0.88
@@ -184,24 +265,40 @@ def test_intervals_of_perfect_models_reach_down_as_far_as_scores_vary(name, samp
     assert below == pytest.approx(1.96 * values.std(ddof=1), rel=0.3)
 
 
-@pytest.mark.parametrize(("value", "samplings", "slope"), product([0.1, 0.3, 0.45, 0.7, 2.0], [1, 3], [0.04, 0.005]))
+@pytest.mark.parametrize(
+    ("value", "samplings", "slope"), product([0.1, 0.3, 0.45, 0.7, 2.0], [1, 3], [0.04, 0.005])
+)
 def test_the_interval_of_a_norm_holds_the_means_that_are_not_refused(value, samplings, slope):
     growth = Growth(0.1, 0.06, slope, slope / 4, null_mean=0.3, is_norm=1.0)
     means = np.linspace(-1, 4, 100_001)
-    null_variance = growth.null_reference_error**2 + (growth.null_error**2 - growth.null_reference_error**2) / samplings
+    null_variance = (
+        growth.null_reference_error**2
+        + (growth.null_error**2 - growth.null_reference_error**2) / samplings
+    )
     limit = growth.reference_slope + (growth.slope - growth.reference_slope) / samplings
-    variance = limit - (limit - null_variance) * (growth.null_mean / np.maximum(means, growth.null_mean)) ** 2
+    variance = (
+        limit
+        - (limit - null_variance) * (growth.null_mean / np.maximum(means, growth.null_mean)) ** 2
+    )
     accepted = means[np.abs(value - means) <= 1.96 * np.sqrt(variance)]
-    assert score_interval(value, growth, samplings, 1.96) == pytest.approx((accepted[0], accepted[-1]), abs=2e-4)
+    assert score_interval(value, growth, samplings, 1.96) == pytest.approx(
+        (accepted[0], accepted[-1]), abs=2e-4
+    )
 
 
 def test_a_norm_stays_one_in_the_mean_over_samplings():
     parts = [Growth(0.1, 0.05, 0.02, 0.01, 0.3, 1.0), Growth(0.2, 0.1, 0.04, 0.02, 0.5, 1.0)]
     mean = mean_growth(parts)
     assert mean == pytest.approx((np.sqrt(0.025), np.sqrt(0.00625), 0.03, 0.015, 0.4, 1.0))
-    scores = [Score(value, error=0.2, reference_error=0.1, growth=part) for value, part in zip((0.4, 0.5), parts, strict=True)]
+    scores = [
+        Score(value, error=0.2, reference_error=0.1, growth=part)
+        for value, part in zip((0.4, 0.5), parts, strict=True)
+    ]
     assert combined(scores, 9, None).interval == score_interval(0.45, mean, 2, 1.96)
-    assert with_interval(Score(0.4, growth=(0.1, 0.05, 0.02, 0.01, 0.3))).interval != with_interval(scores[0]).interval
+    assert (
+        with_interval(Score(0.4, growth=(0.1, 0.05, 0.02, 0.01, 0.3))).interval
+        != with_interval(scores[0]).interval
+    )
 
 
 @pytest.mark.parametrize(("n", "m"), [(6, 6), (5, 5), (8, 4), (3, 9)])
@@ -213,7 +310,9 @@ def test_divisions_take_from_either_side_in_proportion(n, m):
         assert abs((first < n).sum() - n * n / (n + m)) <= 0.5
         assert abs((second < n).sum() - n * m / (n + m)) <= 0.5
     assert len({tuple(sorted(first)) for first, _ in parts}) > 1
-    assert [first.tolist() for first, _ in divisions(n, m, 5)] == [first.tolist() for first, _ in parts]
+    assert [first.tolist() for first, _ in divisions(n, m, 5)] == [
+        first.tolist() for first, _ in parts
+    ]
 
 
 def test_scores_of_modes_have_their_growth():
@@ -227,7 +326,11 @@ def test_scores_of_modes_have_their_growth():
 
 def test_no_interval_of_a_total_variation_leaves_its_range():
     read = Samples(
-        *[np.zeros((20, 2))] * 5, (2,), generated_classes=np.zeros(20, int), reference_classes=np.arange(20) % 10, classes=10
+        *[np.zeros((20, 2))] * 5,
+        (2,),
+        generated_classes=np.zeros(20, int),
+        reference_classes=np.arange(20) % 10,
+        classes=10,
     )
     score = combined([Classes()(read)["class_distance"]], 20, None, describe()["class_distance"])
     assert score.value == pytest.approx(0.9)
@@ -235,7 +338,12 @@ def test_no_interval_of_a_total_variation_leaves_its_range():
 
 
 def test_a_growth_without_numbers_is_left_out():
-    score = combined([Score(0.2, growth=(None, 0.0, None, 0.0, 0.1, 1.0))], 20, None, describe()["class_distance"])
+    score = combined(
+        [Score(0.2, growth=(None, 0.0, None, 0.0, 0.1, 1.0))],
+        20,
+        None,
+        describe()["class_distance"],
+    )
     assert score.interval is None
 
 
@@ -245,7 +353,9 @@ def test_the_growth_of_a_squared_difference_of_means_is_the_closed_form():
     y = y[:20]
     growth = growth_of(2 * d * x, -2 * d * y, 2.0, d**2, bias=0.1)
     of_x, of_y = 4 * x.var(ddof=1) / 50, 4 * y.var(ddof=1) / 20
-    assert growth == pytest.approx((math.sqrt(2) * (1 / 50 + 1 / 20), math.sqrt(2) / 20, of_x + of_y, of_y, 0.1, 0))
+    assert growth == pytest.approx(
+        (math.sqrt(2) * (1 / 50 + 1 / 20), math.sqrt(2) / 20, of_x + of_y, of_y, 0.1, 0)
+    )
     assert growth_of(x, y, 2.0, 0.0).slope == 0
 
 
@@ -265,7 +375,9 @@ def test_the_growth_of_a_norm_is_students_and_that_of_a_mean_of_blocks(blocks):
     distances = 1 + 0.1 * random(64).standard_normal(5)
     growth = norm_growth(distances, (0.3, 0.2), 30, 60, blocks)
     low, high = stats.t.interval(0.95, 4, scale=distances.std(ddof=1) / math.sqrt(blocks))
-    assert growth == pytest.approx(((high - low) / 2 / 1.96, growth.null_error / 3, 0.09, 0.04, distances.mean(), 1))
+    assert growth == pytest.approx(
+        ((high - low) / 2 / 1.96, growth.null_error / 3, 0.09, 0.04, distances.mean(), 1)
+    )
 
 
 def test_the_reference_part_of_a_recall_is_whole_where_samples_do_not_matter():
@@ -275,7 +387,9 @@ def test_the_reference_part_of_a_recall_is_whole_where_samples_do_not_matter():
     real[50:] += 10
     assert recall_errors(x, real, 0.5, 5)[1] == pytest.approx(share_error(50, 100), rel=0.1)
     x[0] += 10
-    assert recall_errors(x, real, 1.0, 5)[0] == pytest.approx(0.5 * 0.8, rel=0.3), "a fifth of the jackknife's parts lose it"
+    assert recall_errors(x, real, 1.0, 5)[0] == pytest.approx(0.5 * 0.8, rel=0.3), (
+        "a fifth of the jackknife's parts lose it"
+    )
 
 
 def reached(held_out, training):
@@ -298,15 +412,23 @@ def test_the_error_of_held_out_neighbours_is_that_of_new_examples():
         new, old = cells[:, draw.integers(0, 60, 60)].sum(1)
         ratios.append(new / (new + old))
     error, of_real = ratio_errors(few, 60, 500)
-    assert error == pytest.approx(np.std(ratios), rel=0.15), "what cells hold varies by more than chance"
+    assert error == pytest.approx(np.std(ratios), rel=0.15), (
+        "what cells hold varies by more than chance"
+    )
     assert error**2 - of_real**2 == pytest.approx(left_out(few.share, 600))
     many = reached(np.tile(held_out, 50), np.tile(training, 50))
-    assert ratio_errors(many, 60, 500) == pytest.approx((error, error), rel=0.01), "more such samples reach no others"
+    assert ratio_errors(many, 60, 500) == pytest.approx((error, error), rel=0.01), (
+        "more such samples reach no others"
+    )
 
 
 def test_the_error_of_a_class_distance_is_that_of_two_shares():
     x, y = np.arange(40) % 4 == 0, np.arange(60) % 2 == 0
-    sides = dict(zip(("generated_classes", "reference_classes"), (x.astype(int), y.astype(int)), strict=True))
+    sides = dict(
+        zip(("generated_classes", "reference_classes"), (x.astype(int), y.astype(int)), strict=True)
+    )
     score = Classes()(Samples(*[np.zeros((40, 2))] * 5, (2,), **sides, classes=2))["class_distance"]
     of_x, of_y = 0.25 * 0.75 / 39, 0.25 / 59
-    assert (score.value, score.error, score.reference_error) == pytest.approx((0.25, math.sqrt(of_x + of_y), math.sqrt(of_y)))
+    assert (score.value, score.error, score.reference_error) == pytest.approx(
+        (0.25, math.sqrt(of_x + of_y), math.sqrt(of_y))
+    )

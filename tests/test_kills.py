@@ -23,7 +23,10 @@ CODE = "import sys; from pathlib import Path; from programs.killing import main;
 def killed(tmp_path_factory):
     """The folder, and by recipe what happened at each kill and at the end; every other run keeps one checkpoint."""
     folder = tmp_path_factory.mktemp("kills")
-    cases = [(name, 1 if number % 2 else None, kinds, f"{SEED}/{name}") for number, (name, kinds) in enumerate(KINDS_OF.items())]
+    cases = [
+        (name, 1 if number % 2 else None, kinds, f"{SEED}/{name}")
+        for number, (name, kinds) in enumerate(KINDS_OF.items())
+    ]
     done = forking.run(CODE, given=json.dumps(cases), cwd=folder)
     assert done.returncode == 0, done.stderr
     return folder, dict(map(json.loads, done.stdout.splitlines())), done.stderr
@@ -41,5 +44,8 @@ def test_a_killed_run_loses_nothing_and_ends_bit_for_bit(name, killed):
 
 def test_a_run_that_keeps_one_checkpoint_has_one(killed):
     folder = killed[0]
-    counts = {name: len([*(folder / name / "cut" / "checkpoints").glob("step_*")]) for name in ("consistency", "flow")}
+    counts = {
+        name: len([*(folder / name / "cut" / "checkpoints").glob("step_*")])
+        for name in ("consistency", "flow")
+    }
     assert counts == {"consistency": 1, "flow": 1}

@@ -49,7 +49,9 @@ def points(*values, spread=0.007, coverage=0.95, distance=None):
 def content(own=None, teacher=(), name="student", spread=0.002, **of_model):
     rungs = of_model.pop("rungs")
     floors = {"frechet": Score(0.01, spread), "coverage": Score(0.96, 0.01)}
-    measured = Ladder(360, 3, floors, rungs, teacher, own, "UniPC" if own else None, learned="samples")
+    measured = Ladder(
+        360, 3, floors, rungs, teacher, own, "UniPC" if own else None, learned="samples"
+    )
     model = ModelResult(name, ladder=measured, **of_model)
     known = describe()
     return Comparison(metrics={key: known[key] for key in ("frechet", "coverage")}, models=(model,))
@@ -68,8 +70,12 @@ def student(data, tmp_path_factory):
         patch.setattr(map_health, "interval", lambda batch: 2)
         patch.setattr(observers, "PICTURES", ())
         teacher = pf.fit(recipe_for("flow", data), data, steps=8, out=folder / "teacher")
-        recipe = with_frozen("distil", {"teacher": teacher})(data.space, trajectories=64, teacher_steps=8)
-        recipe = dataclasses.replace(recipe, training=dataclasses.replace(recipe.training, batch=16))
+        recipe = with_frozen("distil", {"teacher": teacher})(
+            data.space, trajectories=64, teacher_steps=8
+        )
+        recipe = dataclasses.replace(
+            recipe, training=dataclasses.replace(recipe.training, batch=16)
+        )
         return pf.fit(recipe, data, steps=8, out=folder / "student")
 
 
@@ -80,26 +86,51 @@ def judge(data, tmp_path_factory):
         return Judge(data, n=20, repeats=2)
 
 
-def test_map_and_teacher_are_sampled_from_the_same_noise_in_as_many_calls(student, judge, monkeypatch):
+def test_map_and_teacher_are_sampled_from_the_same_noise_in_as_many_calls(
+    student, judge, monkeypatch
+):
     drawn, draw = [], Judge.draw
-    monkeypatch.setattr(Judge, "draw", lambda self, *given: drawn.append(given) or draw(self, *given))
+    monkeypatch.setattr(
+        Judge, "draw", lambda self, *given: drawn.append(given) or draw(self, *given)
+    )
     measured = ladder_of(judge, student)
-    assert (measured.repeats, measured.solver, measured.learned) == (2, "UniPC on the time grid", "samples and velocity")
-    assert [point.calls for point in measured.points] == [point.calls for point in measured.teacher] == [1, 2, 4, 8, 16]
+    assert (measured.repeats, measured.solver, measured.learned) == (
+        2,
+        "UniPC on the time grid",
+        "samples and velocity",
+    )
+    assert (
+        [point.calls for point in measured.points]
+        == [point.calls for point in measured.teacher]
+        == [1, 2, 4, 8, 16]
+    )
     assert measured.own == measured.teacher[3]
-    assert (measured.n, len(drawn)) == (20, 2 * (5 + 5 + 1)), "the steps in which training held the teacher are not sampled again"
+    assert (measured.n, len(drawn)) == (20, 2 * (5 + 5 + 1)), (
+        "the steps in which training held the teacher are not sampled again"
+    )
     assert measured.floors.keys() == {"energy", "frechet", "kid", "coverage"}
     teacher, seeds = teacher_of(student), (REPEAT_SEEDS, 2 * REPEAT_SEEDS)
     own = [judge.draw(teacher, seed, 20)[0] for seed in seeds]
     for point, flow in ((measured.points[2], student.transport), (measured.teacher[2], teacher)):
-        samples = [judge.draw(flow.with_solver(flow.solver, 4, flow.grid), seed, 20)[0] for seed in seeds]
-        scored = [score(x, judge.data, judge.features, n=20, metrics=["energy", "frechet", "coverage"]) for x in samples]
+        samples = [
+            judge.draw(flow.with_solver(flow.solver, 4, flow.grid), seed, 20)[0] for seed in seeds
+        ]
+        scored = [
+            score(x, judge.data, judge.features, n=20, metrics=["energy", "frechet", "coverage"])
+            for x in samples
+        ]
         for name in ("energy", "frechet", "coverage"):
             assert point.values[name] == tuple(result[name].value for result in scored)
             assert point.scores[name] == pytest.approx(np.mean(point.values[name]))
-            assert point.intervals.get(name) == combined([row[name] for row in scored], 20, None, describe()[name]).interval
+            assert (
+                point.intervals.get(name)
+                == combined([row[name] for row in scored], 20, None, describe()[name]).interval
+            )
         to_model = student.space.to_model
-        squares = [float((to_model(x) - to_model(y)).square().mean()) for x, y in zip(samples, own, strict=True)]
+        squares = [
+            float((to_model(x) - to_model(y)).square().mean())
+            for x, y in zip(samples, own, strict=True)
+        ]
         assert point.distance == pytest.approx(np.mean(squares) ** 0.5, rel=1e-5)
     assert measured.own.distance == 0
 
@@ -110,7 +141,10 @@ def test_the_teacher_is_scored_by_the_default_of_its_own_run(student, judge):
     assert (measured.default_solver, measured.default.calls) == (solver_title(own), own.calls)
     assert measured.default_solver != measured.solver
     samples = [judge.draw(own, seed, 20)[0] for seed in (REPEAT_SEEDS, 2 * REPEAT_SEEDS)]
-    scored = [score(x, judge.data, judge.features, n=20, metrics=["energy"])["energy"].value for x in samples]
+    scored = [
+        score(x, judge.data, judge.features, n=20, metrics=["energy"])["energy"].value
+        for x in samples
+    ]
     assert measured.default.values["energy"] == tuple(scored)
     stored = {"samplers": {"teacher": described_sampler(held := teacher_of(student))}}
     assert by_default(stored, "teacher", held).times.tolist() == held.times.tolist()
@@ -128,7 +162,9 @@ def test_the_teacher_is_scored_by_the_default_of_its_own_run(student, judge):
 def test_evaluate_measures_a_ladder_where_no_metrics_are_named(student, data):
     comparison = pf.evaluate(student, data, n=20, repeats=1, tell=(lines := []).append)
     assert len(comparison.models[0].ladder.points) == 5
-    assert [lines.count(f"measuring {of}{student.name}, 2 calls ...") for of in ("", "the teacher of ")] == [1, 1], lines
+    assert [
+        lines.count(f"measuring {of}{student.name}, 2 calls ...") for of in ("", "the teacher of ")
+    ] == [1, 1], lines
     assert Comparison.from_json(comparison.to_json()) == comparison
     jumped, own = comparison.pictures[student.name].pair
     assert jumped.shape == own.shape == (200, 2)
@@ -137,20 +173,32 @@ def test_evaluate_measures_a_ladder_where_no_metrics_are_named(student, data):
     assert pf.evaluate(teacher_of(student), data, n=20, repeats=1).models[0].ladder is None
 
 
-def test_a_finished_map_is_beside_the_map_that_it_was_finished_from(student, judge, tmp_path, monkeypatch):
+def test_a_finished_map_is_beside_the_map_that_it_was_finished_from(
+    student, judge, tmp_path, monkeypatch
+):
     """A map that starts as its teacher and is not trained is its teacher: the same samples, so that no score differs."""
-    recipe = with_frozen("finish", {"teacher": student})(student.space, "tiny", coverage=0, recall=0)
+    recipe = with_frozen("finish", {"teacher": student})(
+        student.space, "tiny", coverage=0, recall=0
+    )
     pf.fit(recipe, judge.data, steps=1, checkpoint_every=1, out=tmp_path / "finish")
     begun = pf.load(tmp_path / "finish", checkpoint="step_000000")
     measured = ladder_of(judge, begun)
     assert [point.calls for point in measured.teacher] == [1, 2, 4, 8, 16]
-    assert (measured.own, measured.own.calls, measured.default) == (measured.teacher[0], 1, measured.own)
+    assert (measured.own, measured.own.calls, measured.default) == (
+        measured.teacher[0],
+        1,
+        measured.own,
+    )
     assert measured.points == measured.teacher
-    assert [point.distance for point in measured.points] == [0.0] * 5, "from its teacher in as many calls"
+    assert [point.distance for point in measured.points] == [0.0] * 5, (
+        "from its teacher in as many calls"
+    )
     assert measured.finished
     jumped, own = pair_of(begun)
     np.testing.assert_array_equal(jumped, own)
-    np.testing.assert_array_equal(own, student.transport.with_solver(student.transport.solver, 1).sample(200).numpy())
+    np.testing.assert_array_equal(
+        own, student.transport.with_solver(student.transport.solver, 1).sample(200).numpy()
+    )
     finish = pf.load(tmp_path / "finish")
     assert_distances_in_as_many_calls(finish, student, judge, monkeypatch)
     moved, still = pair_of(finish)
@@ -160,19 +208,30 @@ def test_a_finished_map_is_beside_the_map_that_it_was_finished_from(student, jud
 
 def assert_distances_in_as_many_calls(finish, teacher, judge, monkeypatch):
     drawn, draw, to_model = [], Judge.draw, finish.space.to_model
-    monkeypatch.setattr(Judge, "draw", lambda self, *given: drawn.append(given) or draw(self, *given))
+    monkeypatch.setattr(
+        Judge, "draw", lambda self, *given: drawn.append(given) or draw(self, *given)
+    )
     point = ladder_of(judge, finish).points[2]
     assert len(drawn) == 2 * (5 + 5), "nothing is sampled but the points of the ladder"
     rows = [run.transport.with_solver(run.transport.solver, 4) for run in (finish, teacher)]
-    pairs = [[to_model(judge.draw(flow, seed, 20)[0]) for flow in rows] for seed in (REPEAT_SEEDS, 2 * REPEAT_SEEDS)]
-    assert point.distance == pytest.approx(np.mean([float((x - y).square().mean()) for x, y in pairs]) ** 0.5, rel=1e-4)
+    pairs = [
+        [to_model(judge.draw(flow, seed, 20)[0]) for flow in rows]
+        for seed in (REPEAT_SEEDS, 2 * REPEAT_SEEDS)
+    ]
+    assert point.distance == pytest.approx(
+        np.mean([float((x - y).square().mean()) for x, y in pairs]) ** 0.5, rel=1e-4
+    )
 
 
 OWN = points(*[0.02] * 5)[4]
 
 
 def said(comparison, *words):
-    return [finding.text for finding in findings(comparison) if any(word in finding.text for word in words)]
+    return [
+        finding.text
+        for finding in findings(comparison)
+        if any(word in finding.text for word in words)
+    ]
 
 
 @pytest.mark.parametrize(
@@ -187,7 +246,10 @@ def said(comparison, *words):
 def test_a_map_is_compared_with_its_teacher_in_words(rungs, says):
     """Points share noise and held-out examples, which do not widen the interval of a difference."""
     (claim,) = claims_of(content(OWN, rungs=rungs))
-    assert re.match(r"With 1 call, student .* [\d.]+ times \([\d.]+ to [\d.]+\) the Fréchet distance .* 16 calls", claim)
+    assert re.match(
+        r"With 1 call, student .* [\d.]+ times \([\d.]+ to [\d.]+\) the Fréchet distance .* 16 calls",
+        claim,
+    )
     assert claim.endswith(says)
 
 
@@ -208,11 +270,16 @@ def test_a_curve_over_calls_that_rises_is_told(values, rise):
 
 
 def claims_of(comparison):
-    return [finding.text for finding in findings(comparison) if "student" in finding.models and finding.kind == "verdict"]
+    return [
+        finding.text
+        for finding in findings(comparison)
+        if "student" in finding.models and finding.kind == "verdict"
+    ]
 
 
 @pytest.mark.parametrize(
-    ("values", "than"), [((0.015, 0.02), "No difference"), ((0.015, 0.026, 0.026), "worse with 2 calls and 4")]
+    ("values", "than"),
+    [((0.015, 0.02), "No difference"), ((0.015, 0.026, 0.026), "worse with 2 calls and 4")],
 )
 def test_a_finished_map_is_compared_in_as_many_calls(values, than):
     """A difference must exceed 2.5 times .0018, as three points are compared."""

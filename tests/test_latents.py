@@ -27,11 +27,17 @@ def test_a_straight_way_is_shorter_in_the_middle_and_a_spherical_one_is_not():
     torch.testing.assert_close(straight, 0.7 * a + 0.3 * b)
     squares = 0.49 * a.square().sum(1) + 0.09 * b.square().sum(1) + 0.42 * (a * b).sum(1)
     torch.testing.assert_close(straight.square().sum(1), squares)
-    torch.testing.assert_close(slerp(a, b, share).norm(dim=1), 0.7 * a.norm(dim=1) + 0.3 * b.norm(dim=1))
+    torch.testing.assert_close(
+        slerp(a, b, share).norm(dim=1), 0.7 * a.norm(dim=1) + 0.3 * b.norm(dim=1)
+    )
     middle = [way(a, b / 2, 0.5).square().sum(1).mean() / 60 for way in (lerp, slerp)]
-    assert float(middle[0]) == pytest.approx(1 / 2, abs=0.02), "half the squared norm of noise is left"
+    assert float(middle[0]) == pytest.approx(1 / 2, abs=0.02), (
+        "half the squared norm of noise is left"
+    )
     assert float(middle[1]) == pytest.approx(1.0, abs=0.03)
-    torch.testing.assert_close(lerp(a, b, torch.linspace(0, 1, 500))[[0, -1]], torch.stack([a[0], b[-1]]))
+    torch.testing.assert_close(
+        lerp(a, b, torch.linspace(0, 1, 500))[[0, -1]], torch.stack([a[0], b[-1]])
+    )
 
 
 @pytest.mark.parametrize("limit", LIMITS)
@@ -41,7 +47,12 @@ def test_truncated_noise_has_the_truncated_normal_distribution(limit):
     assert float(cut.abs().max()) <= limit * (1 + 1e-6)
     assert stats.kstest(cut.numpy().ravel(), stats.truncnorm(-limit, limit).cdf).pvalue > 0.01
     if limit < 2:
-        assert stats.kstest(z.numpy().ravel() * float(cut.std()), stats.truncnorm(-limit, limit).cdf).pvalue < 1e-6
+        assert (
+            stats.kstest(
+                z.numpy().ravel() * float(cut.std()), stats.truncnorm(-limit, limit).cdf
+            ).pvalue
+            < 1e-6
+        )
     wanted = stats.truncnorm(-limit, limit).ppf(stats.norm.cdf(z.double().numpy()))
     np.testing.assert_allclose(cut.numpy(), wanted, atol=2e-6)
 
@@ -56,10 +67,15 @@ def test_truncation_is_monotone_odd_and_vanishes_with_the_limit():
         assert (cut.abs() <= z.abs() + 1e-12).all()
     for limit in (20.0, math.inf):
         torch.testing.assert_close(truncate(z, limit), z, rtol=1e-12, atol=1e-12)
-    gaps = [float((truncate(z[80:281], limit) - z[80:281]).abs().max()) for limit in (0.5, 1, 2, 4, 6, 8)]
+    gaps = [
+        float((truncate(z[80:281], limit) - z[80:281]).abs().max())
+        for limit in (0.5, 1, 2, 4, 6, 8)
+    ]
     assert gaps == sorted(gaps, reverse=True)
     assert gaps[-1] < 1e-9
-    assert torch.autograd.gradcheck(lambda part: truncate(part, 0.7), normal(0, 4, 3).double().requires_grad_(True))
+    assert torch.autograd.gradcheck(
+        lambda part: truncate(part, 0.7), normal(0, 4, 3).double().requires_grad_(True)
+    )
     for limit in (0, -1, math.nan):
         with pytest.raises(UsageError, match="above 0"):
             truncate(z, limit)
@@ -77,13 +93,20 @@ def test_nearest_rows_agree_with_all_distances():
         x = data.held_out.data_units(slice(0, 20))
         neighbours = nearest(x, data, 4)
         unit = np.repeat(data.space.std, data.space.size // data.space.shape[0])
-        rows, train, held = (part.flatten(1).numpy() / unit for part in (x, data.train.data_units(), data.held_out.data_units()))
+        rows, train, held = (
+            part.flatten(1).numpy() / unit
+            for part in (x, data.train.data_units(), data.held_out.data_units())
+        )
         gaps = cdist(rows, train)
         np.testing.assert_array_equal(neighbours.examples, gaps.argsort(1)[:, :4])
         np.testing.assert_allclose(neighbours.distances, np.sort(gaps, 1)[:, :4], rtol=1e-5)
         judges = np.random.Generator(np.random.Philox(0)).permutation(len(held))[:500]
-        assert neighbours.threshold == pytest.approx(0.25 * np.median(cdist(held[judges], train).min(1)), rel=1e-5)
-        np.testing.assert_array_equal(neighbours.copies, neighbours.distances[:, 0] < neighbours.threshold)
+        assert neighbours.threshold == pytest.approx(
+            0.25 * np.median(cdist(held[judges], train).min(1)), rel=1e-5
+        )
+        np.testing.assert_array_equal(
+            neighbours.copies, neighbours.distances[:, 0] < neighbours.threshold
+        )
         assert not neighbours.copies.any()
 
 
@@ -95,7 +118,9 @@ def test_planted_copies_are_found_at_distance_zero():
     assert neighbours.examples[3:, 0].tolist() == [17, 200]
     assert (neighbours.distances[3:, 0] == 0).all()
     assert (neighbours.distances[3:, 1] > 0).all()
-    torch.testing.assert_close(neighbours.x[3:], x[3:], msg="samples are rounded as files hold them")
+    torch.testing.assert_close(
+        neighbours.x[3:], x[3:], msg="samples are rounded as files hold them"
+    )
     noisy = data.train.data_units([5]).add(0.02).clamp(0, 1)
     near = nearest(noisy, data)
     assert (near.examples.shape, near.copies.tolist()) == ((1, 1), [True])

@@ -58,7 +58,9 @@ def test_the_process_that_fails_says_why_with_its_exit_code(case, results):
     expected, speaks, words = CASES[case]
     assert codes == expected, printed
     assert words in printed[speaks]
-    assert printed[1].count("error:") == (speaks == 1 or case in ("unlike", "full")), "others are silent but the first one"
+    assert printed[1].count("error:") == (speaks == 1 or case in ("unlike", "full")), (
+        "others are silent but the first one"
+    )
     assert seconds < 60
 
 
@@ -76,7 +78,13 @@ def test_the_variables_of_launchers():
     met = {"MASTER_ADDR": "here", "MASTER_PORT": "1"}
     torch = {"RANK": "3", "WORLD_SIZE": "4", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "2", **met}
     assert launched(torch) == Launch(3, 4, 1, 2)
-    slurm = {"SLURM_PROCID": "5", "SLURM_NTASKS": "8", "SLURM_LOCALID": "1", "SLURM_NTASKS_PER_NODE": "4", "SLURM_JOB_ID": "7"}
+    slurm = {
+        "SLURM_PROCID": "5",
+        "SLURM_NTASKS": "8",
+        "SLURM_LOCALID": "1",
+        "SLURM_NTASKS_PER_NODE": "4",
+        "SLURM_JOB_ID": "7",
+    }
     assert launched({**slurm, **met}) == Launch(5, 8, 1, 4)
     assert launched(slurm) == launched({}) == Launch()
     with pytest.raises(UsageError, match="not MASTER_PORT"):
@@ -95,10 +103,15 @@ def test_a_stopped_run_is_that_of_all_processes(folder):
     assert pf.load(folder / "stopped").state["step"] == 3
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="the sockets of a process are listed where Linux lists them")
+@pytest.mark.skipif(
+    sys.platform != "linux", reason="the sockets of a process are listed where Linux lists them"
+)
 def test_processes_of_one_machine_listen_to_no_other_one(folder, results):
     """Neither they nor their launcher, whatever the network's name in the environment."""
-    own, launcher = zip(*(json.loads((folder / f"listening-{rank}.json").read_text()) for rank in range(2)), strict=True)
+    own, launcher = zip(
+        *(json.loads((folder / f"listening-{rank}.json").read_text()) for rank in range(2)),
+        strict=True,
+    )
     assert all(own), "each listens to the other one"
     loopback = {"0100007F", "00000000000000000000000001000000", "0000000000000000FFFF00000100007F"}
     assert {address for process in (*own, *launcher) for address in process} <= loopback
@@ -114,7 +127,9 @@ def test_data_that_one_process_cannot_read_cost_no_step_of_any(folder, results):
 
 
 def test_the_first_line_says_how_many_processes_train(results):
-    assert results["whole"][1][0].splitlines()[0].endswith("; 2 processes, gloo, all weights in each")
+    assert (
+        results["whole"][1][0].splitlines()[0].endswith("; 2 processes, gloo, all weights in each")
+    )
 
 
 def test_samples_of_several_processes_are_those_of_one(folder, results):
@@ -122,18 +137,24 @@ def test_samples_of_several_processes_are_those_of_one(folder, results):
     assert results["drawn"][1] == [f"{folder / 'drawn.npz'}\n", ""]
     assert [path.name for path in folder.glob("writes-*")] == ["writes-0"]
     with np.load(folder / "drawn.npz") as file:
-        np.testing.assert_allclose(file["x"], pf.load(folder / "whole").sample(11), rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(
+            file["x"], pf.load(folder / "whole").sample(11), rtol=1e-5, atol=1e-6
+        )
 
 
 def test_processes_share_the_time_of_a_budget_in_seconds(folder, results):
     assert results["timed"][0] == [0, 0], results["timed"]
     state = pf.load(folder / "timed").state
-    assert state["seconds"] > 0, "how much of the budget, depends on the machine's speed while the number of steps is fixed"
+    assert state["seconds"] > 0, (
+        "how much of the budget, depends on the machine's speed while the number of steps is fixed"
+    )
     assert state["step"] >= 1
 
 
 @pytest.mark.parametrize("kind", ["plain", "sharded"])
-def test_no_example_is_repeated_or_left_out_where_the_number_of_processes_changes(kind, folder, results, tmp_path):
+def test_no_example_is_repeated_or_left_out_where_the_number_of_processes_changes(
+    kind, folder, results, tmp_path
+):
     assert [codes for codes, _ in results[kind]] == [[0] * 2, [0] * 4, [0]], results[kind]
     data = space_data((17,), labels=True, n=300)
     seen = {}
@@ -141,7 +162,13 @@ def test_no_example_is_repeated_or_left_out_where_the_number_of_processes_change
         for rank in range(count):
             for step, positions in json.loads((folder / kind / f"{count}-{rank}.json").read_text()):
                 seen.setdefault(step, []).extend(positions)
-    run = pf.fit(recipe_for("flow", data, batch=256, precision="float32"), data, steps=6, seed=4, out=tmp_path / "one")
+    run = pf.fit(
+        recipe_for("flow", data, batch=256, precision="float32"),
+        data,
+        steps=6,
+        seed=4,
+        out=tmp_path / "one",
+    )
     everything = [position for step in range(6) for position in seen[step]]
     assert list(seen) == list(range(6))
     assert len(set(everything)) == len(everything) == 6 * 256
@@ -149,7 +176,9 @@ def test_no_example_is_repeated_or_left_out_where_the_number_of_processes_change
     (single, _), (several, _) = final_state(run.folder), final_state(folder / kind / "run")
     for group, tensors in single.items():
         for name, tensor in tensors.items():
-            np.testing.assert_allclose(several[group][name], tensor, rtol=1e-4, atol=1e-5, err_msg=name)
+            np.testing.assert_allclose(
+                several[group][name], tensor, rtol=1e-4, atol=1e-5, err_msg=name
+            )
 
 
 @pytest.mark.parametrize("kind", ["plain", "sharded"])
@@ -176,4 +205,8 @@ def test_the_first_process_alone_verifies_sharded_checkpoints(tmp_path):
     (tmp_path / "step_000002").mkdir()
     (tmp_path / "step_000002" / "shard-00001.safetensors").touch()
     stored = stored_for(Second({"step": 2}), tmp_path / "step_000002", "cpu")
-    assert (stored.folder, stored.tensors, stored.state) == (tmp_path / "step_000002", {}, {"step": 2})
+    assert (stored.folder, stored.tensors, stored.state) == (
+        tmp_path / "step_000002",
+        {},
+        {"step": 2},
+    )

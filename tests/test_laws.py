@@ -75,9 +75,15 @@ def test_a_stored_run_describes_its_method(trained):
 
 
 def test_every_recipe_meets_data_with_labels_and_without():
-    assert all({labels for other, _, labels in PAIRS.values() if other == name} == {True, False} for name in RECIPES)
+    assert all(
+        {labels for other, _, labels in PAIRS.values() if other == name} == {True, False}
+        for name in RECIPES
+    )
     for case in CASES[:-2]:
-        assert sum((shape, labels) == case for _, shape, labels in PAIRS.values()) >= len(RECIPES) // 2 - 1
+        assert (
+            sum((shape, labels) == case for _, shape, labels in PAIRS.values())
+            >= len(RECIPES) // 2 - 1
+        )
 
 
 def test_samples_are_those_of_the_run_that_was_trained(trained):
@@ -90,7 +96,9 @@ def test_scores_are_finite(trained):
 
 def test_training_draws_its_samples(trained):
     """As its observer does when it is due, which it is in no training of the tests but few."""
-    moment = Moment(trained.run.folder, 2, 0.5, 1.0, trained.whole.method, trained.run.method, trained.data)
+    moment = Moment(
+        trained.run.folder, 2, 0.5, 1.0, trained.whole.method, trained.run.method, trained.data
+    )
     assert Pictures().look(moment) == {}
     drawn = [path.suffix for path in (trained.run.folder / "samples").glob("step_000002.*")]
     pictured = len(trained.data.space.shape) == 3 or trained.data.space.shape == (2,)
@@ -164,7 +172,10 @@ def pictured(run, tmp_path):
     assert (tmp_path / "x.gif").exists() == drawn
     if not drawn:
         return
-    frames = [np.asarray(frame.convert("RGB")) for frame in ImageSequence.Iterator(Image.open(tmp_path / "x.gif"))]
+    frames = [
+        np.asarray(frame.convert("RGB"))
+        for frame in ImageSequence.Iterator(Image.open(tmp_path / "x.gif"))
+    ]
     assert len({frame.tobytes() for frame in frames}) >= min(4, run.transport.steps)
     assert (np.diff([frame.shape for frame in frames], axis=0) == 0).all()
 
@@ -178,7 +189,9 @@ def test_rows_depend_on_their_seed_alone(name, shape, labels):
     many, few = ExampleDraws(0, 8), ExampleDraws(4, 4)
     assert torch.equal(many.normal(transport.noise_shape)[4:], few.normal(transport.noise_shape))
     check_seeds(transport)
-    torch.testing.assert_close(transport.sample(8, seed=0), data.space.to_data(moved(transport, 0, 8)))
+    torch.testing.assert_close(
+        transport.sample(8, seed=0), data.space.to_data(moved(transport, 0, 8))
+    )
 
 
 def trained_a_little(name, data):

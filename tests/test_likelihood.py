@@ -17,7 +17,13 @@ from pushforward.paths import VE, Cosine, Linear, Narrowed
 from pushforward.solvers import DPM, Heun
 from pushforward.testing import Mixture, ring
 from pushforward.transports import Flow
-from pushforward.transports.likelihood import bits_per_dim, decoder_spread, dequantise, elbo, log_prob
+from pushforward.transports.likelihood import (
+    bits_per_dim,
+    decoder_spread,
+    dequantise,
+    elbo,
+    log_prob,
+)
 
 
 def density(denoiser, x):
@@ -25,13 +31,17 @@ def density(denoiser, x):
     return np.log(np.mean(parts, axis=0))
 
 
-@pytest.mark.parametrize("path", [Linear(), Cosine(), VE(0.002, 200)], ids=["linear", "cosine", "ve"])
+@pytest.mark.parametrize(
+    "path", [Linear(), Cosine(), VE(0.002, 200)], ids=["linear", "cosine", "ve"]
+)
 @pytest.mark.parametrize("centres", [[[0.0, 0.0]], None], ids=["gaussian", "mixture"])
 def test_the_density_of_gaussians_and_mixtures_is_exact(path, centres):
     denoiser = ring(path) if centres is None else Mixture(path, centres, 0.6)
     # in model units data has mean 0, which the flow's start N(0, sigma^2) takes for granted
     torch.manual_seed(0)
-    x = denoiser.centres[torch.arange(40) % len(denoiser.centres)] + denoiser.std * torch.randn(40, 2, dtype=torch.float64)
+    x = denoiser.centres[torch.arange(40) % len(denoiser.centres)] + denoiser.std * torch.randn(
+        40, 2, dtype=torch.float64
+    )
     log_density = log_prob(Flow(denoiser, Heun(), 5), x, steps=60)
     assert np.abs(log_density.numpy() - density(denoiser, x.numpy())).max() < 1e-3
 
@@ -45,7 +55,11 @@ def test_a_density_is_one_of_data_units():
     log_density = log_prob(Flow(denoiser, Heun(), 5), x, steps=40)
     assert np.abs(log_density.numpy() - density(denoiser, u.numpy())).max() < 1e-3  # 2 x 0.5 = 1
     denoiser.space = VectorSpace(shape=(2,), mean=(3.0, -1.0), std=(4.0, 0.5))
-    wider = log_prob(Flow(denoiser, Heun(), 5), u * torch.tensor([4.0, 0.5]) + torch.tensor([3.0, -1.0]), steps=40)
+    wider = log_prob(
+        Flow(denoiser, Heun(), 5),
+        u * torch.tensor([4.0, 0.5]) + torch.tensor([3.0, -1.0]),
+        steps=40,
+    )
     assert (log_density - wider - math.log(2)).abs().max() < 1e-6
 
 
@@ -53,9 +67,13 @@ def test_a_density_counts_both_ends_of_a_path():
     """Of a Gaussian the ODE stretches states by the ratio of their widths; data is read as x_t / alpha at the first time."""
     torch.manual_seed(0)
     x = torch.randn(20, 2, dtype=torch.float64)
-    log_density = log_prob(Flow(Mixture(Narrowed(Linear(), 0.2, 0.7), [[0.0, 0.0]], 0.6), Heun(), 5), x, steps=30)
+    log_density = log_prob(
+        Flow(Mixture(Narrowed(Linear(), 0.2, 0.7), [[0.0, 0.0]], 0.6), Heun(), 5), x, steps=30
+    )
     stretch = 0.8 * math.hypot(0.3 * 0.6, 0.7) / math.hypot(0.8 * 0.6, 0.2)
-    wanted = torch.distributions.Normal(0.0, 0.7).log_prob(stretch * x).sum(1) + 2 * math.log(stretch)
+    wanted = torch.distributions.Normal(0.0, 0.7).log_prob(stretch * x).sum(1) + 2 * math.log(
+        stretch
+    )
     torch.testing.assert_close(log_density, wanted, rtol=0, atol=1e-3)
 
 
@@ -71,11 +89,15 @@ def test_probes_estimate_the_trace_without_bias_and_by_row(monkeypatch):
     mixture = ring(Linear())
     two = mixture.centres[torch.arange(4)] + 0.3
     flow = Flow(mixture, Heun(), 5)
-    rows = log_prob(flow, two.repeat(60, 1), steps=20).reshape(60, 4)  # each row has probes of its own
+    rows = log_prob(flow, two.repeat(60, 1), steps=20).reshape(
+        60, 4
+    )  # each row has probes of its own
     mean, error = rows.mean(0), rows.std(0) / math.sqrt(60)
     assert error.min() > 0
     assert (np.abs(mean.numpy() - density(mixture, two.numpy())) < 4 * error.numpy() + 2e-3).all()
-    torch.testing.assert_close(log_prob(flow, two, steps=5, seed=7)[2:], log_prob(flow, two[2:], steps=5, seed=9))
+    torch.testing.assert_close(
+        log_prob(flow, two, steps=5, seed=7)[2:], log_prob(flow, two[2:], steps=5, seed=9)
+    )
 
 
 PICTURES = ImageSpace(shape=(1, 2, 3), mean=(0.4,), std=(0.2,), low=(0.0,), high=(1.0,))
@@ -87,7 +109,9 @@ class Pixels(nn.Module):
     def __init__(self, path, levels, shares):
         super().__init__()
         self.path, self.space = path, PICTURES
-        self.values = PICTURES.to_model(torch.tensor(levels, dtype=torch.float64).reshape(1, -1, 1, 1) / 255).flatten()
+        self.values = PICTURES.to_model(
+            torch.tensor(levels, dtype=torch.float64).reshape(1, -1, 1, 1) / 255
+        ).flatten()
         self.shares = torch.tensor(shares, dtype=torch.float64)
 
     def predict(self, kind, x_t, t, condition=None):
@@ -111,7 +135,10 @@ def test_the_bound_of_an_ideal_model_is_the_entropy():
     flow = Flow(Pixels(Linear(), levels, shares), DPM(), 5)
     bound = -elbo(flow, x, times=64)
     truth = (
-        -sum(float((x * 255).round().eq(level).double().mean()) * math.log(p) for level, p in zip(levels, shares, strict=True))
+        -sum(
+            float((x * 255).round().eq(level).double().mean()) * math.log(p)
+            for level, p in zip(levels, shares, strict=True)
+        )
         * 6
     )
     assert abs(float(bound.mean()) - truth) < 4 * float(bound.std()) / math.sqrt(rows) + 0.02
@@ -124,7 +151,9 @@ def test_the_bound_counts_what_the_last_level_knows_of_the_data():
     x = torch.full((5, 1, 2, 3), 100 / 255)
     u = (100 / 255 - 0.4) / 0.2
     bound = elbo(Flow(Pixels(path, [100], [1.0]), DPM(), 5), x, times=4)
-    torch.testing.assert_close(bound, torch.full((5,), -6 * (0.3 / 0.7) ** 2 * u**2 / 2).double(), rtol=1e-3, atol=1e-9)
+    torch.testing.assert_close(
+        bound, torch.full((5,), -6 * (0.3 / 0.7) ** 2 * u**2 / 2).double(), rtol=1e-3, atol=1e-9
+    )
 
 
 def test_the_decoder_of_the_bound_shares_1_among_all_levels():
@@ -132,13 +161,17 @@ def test_the_decoder_of_the_bound_shares_1_among_all_levels():
     x, width = torch.full((5, 1, 2, 3), 100 / 255), 0.25 * 0.2 * 255
     bound = elbo(Flow(Pixels(Narrowed(Linear(), 0.2, 0.7), [100], [1.0]), DPM(), 5), x, times=2)
     shares = torch.exp(-(((torch.arange(256.0) - 100) / width) ** 2) / 2)
-    wanted = 6 * (math.log(shares[100] / shares.sum()) - ((0.3 / 0.7) * (100 / 255 - 0.4) / 0.2) ** 2 / 2)
+    wanted = 6 * (
+        math.log(shares[100] / shares.sum()) - ((0.3 / 0.7) * (100 / 255 - 0.4) / 0.2) ** 2 / 2
+    )
     torch.testing.assert_close(bound, torch.full((5,), wanted).double(), rtol=1e-3, atol=0)
 
 
 def test_bits_of_levels_from_a_density():
     """A density that is uniform over one level in every number has 0 bits: log p = d log 255."""
-    assert bits_per_dim(torch.tensor([6 * math.log(255)]), PICTURES).item() == pytest.approx(0, abs=1e-6)
+    assert bits_per_dim(torch.tensor([6 * math.log(255)]), PICTURES).item() == pytest.approx(
+        0, abs=1e-6
+    )
     vectors = VectorSpace(shape=(3,), mean=(0.0,) * 3, std=(1.0,) * 3)
     assert bits_per_dim(torch.tensor([-3 * math.log(2)]), vectors).item() == pytest.approx(1)
 
@@ -154,7 +187,8 @@ def test_dequantised_values_are_uniform_in_their_level_and_by_row():
 
 
 @pytest.mark.parametrize(
-    ("middle", "width"), [(0.2, 0.05), (7.4, 0.4), (7.5, 1.1), (254.9, 0.6), (-2.0, 0.8), (300.0, 0.3), (99.3, 1.19)]
+    ("middle", "width"),
+    [(0.2, 0.05), (7.4, 0.4), (7.5, 1.1), (254.9, 0.6), (-2.0, 0.8), (300.0, 0.3), (99.3, 1.19)],
 )
 def test_a_rounded_gaussian_has_the_mean_of_its_levels(middle, width):
     low, gap = torch.tensor(-0.4, dtype=torch.float64), torch.tensor(0.0127, dtype=torch.float64)
@@ -173,7 +207,10 @@ def test_the_posterior_of_levels_is_bayes_rule():
     class Prior(nn.Module):
         def forward(self, x, t, condition=None):
             n, _, h, w = x.shape
-            given = torch.tensor([0.3, -1.1 - high, math.log(0.2), math.log(0.03) + 2, 0.2, -0.7, 0.5, -1.0], dtype=x.dtype)
+            given = torch.tensor(
+                [0.3, -1.1 - high, math.log(0.2), math.log(0.03) + 2, 0.2, -0.7, 0.5, -1.0],
+                dtype=x.dtype,
+            )
             return given.reshape(1, 8, 1, 1).expand(n, 8, h, w)
 
     space = dataclasses.replace(PICTURES)
@@ -182,19 +219,31 @@ def test_the_posterior_of_levels_is_bayes_rule():
     levels = low + gap * torch.arange(256, dtype=torch.float64)
     torch.manual_seed(0)
     for ratio in (0.003, 0.008, 0.016, 0.05, 0.8):
-        seen = torch.cat([low + 0.5 * ratio * torch.randn(3), torch.tensor([-1.08, 0.11, 0.33])]).double().reshape(1, 1, 2, 3)
+        seen = (
+            torch.cat([low + 0.5 * ratio * torch.randn(3), torch.tensor([-1.08, 0.11, 0.33])])
+            .double()
+            .reshape(1, 1, 2, 3)
+        )
         x = seen / math.hypot(1, ratio)
         t = torch.full((1,), math.log(ratio) / 4, dtype=torch.float64)
         posterior_mean = LevelPosterior(Prior(), space).double()(x, t)
         prior = torch.zeros_like(levels)
         for mean, std, favour in ((0.3, 0.2, 0.2), (-1.1, 0.03, -0.7)):
             std += gap / 4
-            prior += math.exp(favour) * torch.exp(-(((levels - mean) / std) ** 2) / 2) / std * gap / math.sqrt(2 * math.pi)
+            prior += (
+                math.exp(favour)
+                * torch.exp(-(((levels - mean) / std) ** 2) / 2)
+                / std
+                * gap
+                / math.sqrt(2 * math.pi)
+            )
         prior[0] += math.exp(0.5 - 2)
         prior[-1] += math.exp(-1.0 - 2)
         prior += math.exp(-5) / 256
         share = torch.softmax(prior.log() - ((seen[..., None] - levels) / ratio) ** 2 / 2, -1)
-        torch.testing.assert_close(posterior_mean, (share * levels).sum(-1), rtol=0, atol=0.06 * gap + 0.01 * ratio)
+        torch.testing.assert_close(
+            posterior_mean, (share * levels).sum(-1), rtol=0, atol=0.06 * gap + 0.01 * ratio
+        )
 
 
 def test_a_run_is_evaluated_in_bits_per_dimension(tmp_path, monkeypatch, capsys):
@@ -207,7 +256,9 @@ def test_a_run_is_evaluated_in_bits_per_dimension(tmp_path, monkeypatch, capsys)
     data = pf.data.load("digits")
     for name, steps in (("vdm", 25), ("gan", 2)):
         pf.fit(pf.recipes.named(name)(data.space, "tiny"), data, steps=steps, out=tmp_path / name)
-    assert main(["evaluate", str(tmp_path / "vdm"), "--metrics", "bpd", "--n", "100", "--json"]) == 0
+    assert (
+        main(["evaluate", str(tmp_path / "vdm"), "--metrics", "bpd", "--n", "100", "--json"]) == 0
+    )
     content = json.loads(capsys.readouterr().out)
     row = content["models"][0]["scores"]["bpd"]
     run = pf.load(tmp_path / "vdm")
@@ -231,8 +282,12 @@ def test_vectors_are_evaluated_by_their_density():
     data = pf.data.load("8gaussians", limit=500)
     scale = float(data.space.std[0])
     angles = [2 * math.pi * i / 8 for i in range(8)]
-    denoiser = Mixture(Linear(), [[5 * math.cos(a) / scale, 5 * math.sin(a) / scale] for a in angles], 1 / scale)
+    denoiser = Mixture(
+        Linear(), [[5 * math.cos(a) / scale, 5 * math.sin(a) / scale] for a in angles], 1 / scale
+    )
     denoiser.space = dataclasses.replace(data.space, mean=(0.0, 0.0), std=(scale, scale))
     score = bits(Flow(denoiser, Heun(), 5), dataclasses.replace(data, space=denoiser.space), 200)
-    truth = -data.truth.log_density(data.held_out.data_units()[:200].numpy()).mean() / (2 * math.log(2))
+    truth = -data.truth.log_density(data.held_out.data_units()[:200].numpy()).mean() / (
+        2 * math.log(2)
+    )
     assert score.value == pytest.approx(truth, abs=2e-3)

@@ -14,8 +14,14 @@ FAULTS = runpy.run_path(str(ROOT / "tests" / "faults.py"))["FAULTS"]
 def test_the_house_weighs_no_more_than_it_may():
     limits, figures = json.loads((ROOT / "tests" / "limits.json").read_text()), SOURCE["figures"]()
     assert figures.keys() == limits.keys()
-    over = {name: f"{figure:,} of {limits[name]:,}" for name, figure in figures.items() if figure > limits[name]}
-    assert not over, f"Remove something in place of what was added, or raise tests/limits.json and say why: {over}"
+    over = {
+        name: f"{figure:,} of {limits[name]:,}"
+        for name, figure in figures.items()
+        if figure > limits[name]
+    }
+    assert not over, (
+        f"Remove something in place of what was added, or raise tests/limits.json and say why: {over}"
+    )
 
 
 def imported(nodes):
@@ -28,10 +34,18 @@ def imported(nodes):
 
 def test_no_test_and_no_benchmark_imports_a_test():
     tests = {path.stem for path in (ROOT / "tests").glob("*.py")}
-    sources, nodes = ({**SOURCE[of]("tests"), **SOURCE[of]("benchmarks")} for of in ("sources", "nodes"))
-    for path, text in ((Path(file), text) for file, text in sources.items() if file.count("/") == 1):
-        assert not tests & {module.split(".")[0] for module in imported(nodes[str(path)])} - {path.stem}, path.name
-        code = re.findall(r"^\s*from (test_\w+|conftest) import", text, re.M)  # in code that a test runs elsewhere
+    sources, nodes = (
+        {**SOURCE[of]("tests"), **SOURCE[of]("benchmarks")} for of in ("sources", "nodes")
+    )
+    for path, text in (
+        (Path(file), text) for file, text in sources.items() if file.count("/") == 1
+    ):
+        assert not tests & {module.split(".")[0] for module in imported(nodes[str(path)])} - {
+            path.stem
+        }, path.name
+        code = re.findall(
+            r"^\s*from (test_\w+|conftest) import", text, re.M
+        )  # in code that a test runs elsewhere
         assert not code, path.name
 
 
@@ -40,16 +54,32 @@ def test_planted_faults_name_lines_that_exist():
     for file, faults in FAULTS.items():
         text = (ROOT / "src" / "pushforward" / file).read_text()
         assert not [line for line, _, _ in faults if line not in text], file
-        tests = {ROOT / "tests" / f"test_{name}.py" for *_, names in faults for name in names.split()}
+        tests = {
+            ROOT / "tests" / f"test_{name}.py" for *_, names in faults for name in names.split()
+        }
         assert all(test.exists() for test in tests), file
 
 
-FORBIDDEN = {"pickle", "_pickle", "cPickle", "dill", "cloudpickle", "joblib", "marshal", "shelve", "subprocess", "yaml"}
+FORBIDDEN = {
+    "pickle",
+    "_pickle",
+    "cPickle",
+    "dill",
+    "cloudpickle",
+    "joblib",
+    "marshal",
+    "shelve",
+    "subprocess",
+    "yaml",
+}
 ALLOWED = {
     ("training/runs/run.py", "subprocess"): "asks git for the commit of the package",
     ("plugins.py", "exec"): "runs a Python file that the user has named",
     ("networks/pretrained.py", "torch.load"): "reads weights of a package, with weights_only",
-    ("extractors/pretrained.py", "torch.load"): "reads weights that the user names, with weights_only",
+    (
+        "extractors/pretrained.py",
+        "torch.load",
+    ): "reads weights that the user names, with weights_only",
 }
 CALLS = {
     "eval",
@@ -68,18 +98,30 @@ CALLS = {
 def dangerous(file, node):
     """What a node of a syntax tree does that a file could use to run code; None for most."""
     if isinstance(node, ast.Import | ast.ImportFrom):
-        names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else [node.module or ""]
+        names = (
+            [alias.name for alias in node.names]
+            if isinstance(node, ast.Import)
+            else [node.module or ""]
+        )
         return next((name for name in names if name.split(".")[0] in FORBIDDEN), None)
     if not isinstance(node, ast.Call) or (name := ast.unparse(node.func)) not in CALLS:
         return None
     settings = {word.arg: ast.unparse(word.value) for word in node.keywords}
     if name in ("np.load", "numpy.load") and settings.get("allow_pickle") == "False":
         return None
-    return f"{name} of any file" if name == "torch.load" and settings.get("weights_only") != "True" else name
+    return (
+        f"{name} of any file"
+        if name == "torch.load" and settings.get("weights_only") != "True"
+        else name
+    )
 
 
 def test_the_package_has_no_code_that_runs_a_file():
     seen = set()
     for file, nodes in SOURCE["nodes"]("src").items():
-        seen |= {(file.removeprefix("src/pushforward/"), what) for node in nodes if (what := dangerous(file, node))}
+        seen |= {
+            (file.removeprefix("src/pushforward/"), what)
+            for node in nodes
+            if (what := dangerous(file, node))
+        }
     assert seen == ALLOWED.keys()

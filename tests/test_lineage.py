@@ -85,7 +85,10 @@ def test_a_damaged_record_is_refused_by_name_and_sampling_does_not_need_it(tmp_p
     path.write_bytes(path.read_bytes()[:-1] + b"\x00")
     again = pf.load(run.folder)
     again.transport.sample(2)
-    for use in (lambda: pf.evaluate(again, data), lambda: fitted(data, tmp_path / "next", init=run.folder)):
+    for use in (
+        lambda: pf.evaluate(again, data),
+        lambda: fitted(data, tmp_path / "next", init=run.folder),
+    ):
         with pytest.raises(CheckpointError, match=r"rows\.safetensors.*differs"):
             use()
     path.unlink()
@@ -96,7 +99,9 @@ def test_a_damaged_record_is_refused_by_name_and_sampling_does_not_need_it(tmp_p
 def test_an_autoencoder_hands_on_what_it_has_seen(tmp_path):
     data = space_data((1, 8, 8), labels=False)
     other = swapped(data, 4)
-    coder = pf.fit(pf.recipes.autoencoder(data.space, "tiny"), data, steps=1, out=tmp_path / "coder")
+    coder = pf.fit(
+        pf.recipes.autoencoder(data.space, "tiny"), data, steps=1, out=tmp_path / "coder"
+    )
     for way in (coder, coder.folder):
         recipe = pf.in_latent("flow", other, way, "tiny")
         assert [name for name, _ in recipe.builds_on] == [str(coder.folder)]
@@ -112,7 +117,11 @@ def test_a_source_is_an_ancestor_however_the_method_is_handed_over(way, tmp_path
     data = space_data((2,), labels=False)
     np.save(tmp_path / "source.npy", data.held_out.x)
     recipe = pf.recipes.flow(data.space, "tiny", source=str(tmp_path / "source.npy"))
-    given = {"recipe": recipe, "method": recipe.method, "own recipe": pf.recipes.Recipe(recipe.method)}[way]
+    given = {
+        "recipe": recipe,
+        "method": recipe.method,
+        "own recipe": pf.recipes.Recipe(recipe.method),
+    }[way]
     seen = pf.fit(given, data, steps=1, out=tmp_path / "run").seen
     assert seen.names == (f"the source {tmp_path / 'source.npy'}",)
     assert seen.overlaps(data)[1] > 0
@@ -134,26 +143,51 @@ def test_a_transport_alone_does_not_say_what_it_was_trained_on(tmp_path):
     assert "unknown" in said
     comparison = pf.compare({"it": run.transport, "run": run}, data, repeats=1, curve=False)
     assert [model.warnings for model in comparison.models] == [(said,), ()]
-    assert pf.evaluate(GaussianBaseline.fit(data), data, repeats=1, metrics=["energy"]).models[0].warnings == ()
+    assert (
+        pf.evaluate(GaussianBaseline.fit(data), data, repeats=1, metrics=["energy"])
+        .models[0]
+        .warnings
+        == ()
+    )
 
 
 def test_the_seconds_of_teacher_start_and_autoencoder_count_once_down_the_chain(tmp_path):
     data = space_data((2,), labels=False)
     taken = lambda run: run.state["seconds"] + (run.state["store_seconds"] or 0.0)  # noqa: E731
     coder = fitted(data, tmp_path / "coder")
-    flow = pf.fit(pf.in_latent("flow", data, str(coder.folder), "tiny"), data, steps=2, out=tmp_path / "flow")
+    flow = pf.fit(
+        pf.in_latent("flow", data, str(coder.folder), "tiny"), data, steps=2, out=tmp_path / "flow"
+    )
     student = with_frozen("distil", {"teacher": flow})
-    first = pf.fit(student(data.space, "tiny", trajectories=8), data, steps=2, out=tmp_path / "first")
-    second = pf.fit(student(data.space, "tiny", trajectories=8), data, steps=2, out=tmp_path / "second", init=first.folder)
+    first = pf.fit(
+        student(data.space, "tiny", trajectories=8), data, steps=2, out=tmp_path / "first"
+    )
+    second = pf.fit(
+        student(data.space, "tiny", trajectories=8),
+        data,
+        steps=2,
+        out=tmp_path / "second",
+        init=first.folder,
+    )
     assert taken(first) > first.state["seconds"] > 0
     models = {run.name: run for run in (coder, flow, first, second)}
     ancestors: list[pf.Run] = []
-    for model, run in zip(pf.compare(models, data, repeats=1, curve=False).models, models.values(), strict=True):
-        parts = (model.training.seconds, model.training.trajectory_seconds, model.training.ancestor_seconds)
-        assert sum(filter(None, parts)) == pytest.approx(sum(map(taken, (*ancestors, run)))), model.name
+    for model, run in zip(
+        pf.compare(models, data, repeats=1, curve=False).models, models.values(), strict=True
+    ):
+        parts = (
+            model.training.seconds,
+            model.training.trajectory_seconds,
+            model.training.ancestor_seconds,
+        )
+        assert sum(filter(None, parts)) == pytest.approx(sum(map(taken, (*ancestors, run)))), (
+            model.name
+        )
         ancestors.append(run)
     guided = of_run(ModelResult("it"), flow.configured(weaker=str(flow.folder), weaker_scale=2.0))
-    assert guided.training.ancestor_seconds == pytest.approx(taken(coder)), "no run is its own ancestor"
+    assert guided.training.ancestor_seconds == pytest.approx(taken(coder)), (
+        "no run is its own ancestor"
+    )
 
 
 def test_unknown_examples_of_an_ancestor_are_said_to_be_unknown(tmp_path):

@@ -38,7 +38,9 @@ class Exact(nn.Module):
 
 def exact():
     space = pf.data.VectorSpace((2,), (0, 0), (1, 1))
-    return FlowMap(Exact(), Linear(), "velocity", space, preconditioning=Preconditioning(scale_input=False))
+    return FlowMap(
+        Exact(), Linear(), "velocity", space, preconditioning=Preconditioning(scale_input=False)
+    )
 
 
 @pytest.fixture
@@ -72,7 +74,12 @@ def test_the_target_of_the_exact_map_is_the_exact_map(name, where):
     rule, error = IDENTITIES[name]
     truth = where.mean_velocity(where.x, where.t, where.s)
     assert (rule.target(where) - truth).abs().max() < error
-    wrong = Where(**{**vars(where), "mean_velocity": lambda x, t, s: where.mean_velocity(x, t, s) + (s * t)[:, None]})
+    wrong = Where(
+        **{
+            **vars(where),
+            "mean_velocity": lambda x, t, s: where.mean_velocity(x, t, s) + (s * t)[:, None],
+        }
+    )
     away = rule.target(wrong) - wrong.mean_velocity(where.x, where.t, where.s)
     assert away.abs().max() > 0.02, "another map does not agree with itself"
 
@@ -81,7 +88,10 @@ def test_the_target_of_the_exact_map_is_the_exact_map(name, where):
 def test_the_error_of_a_short_leg_falls_with_its_length_squared(rule, where):
     """A leg is taken straight, and is a share of the way."""
     truth = where.mean_velocity(where.x, where.t, where.s)
-    errors = [float((rule(share, **options).target(where) - truth).norm()) for share, options in _shares(rule)]
+    errors = [
+        float((rule(share, **options).target(where) - truth).norm())
+        for share, options in _shares(rule)
+    ]
     assert errors[0] / errors[1] == pytest.approx(4, rel=0.1)
     assert errors[1] < 1e-2
 
@@ -92,21 +102,33 @@ def _shares(rule):
 
 def test_exact_jumps_compose_and_a_jump_to_the_same_time_stays(where):
     m, jump = (where.t + where.s) / 3, exact().jump
-    torch.testing.assert_close(jump(jump(where.x, where.t, m), m, where.s), jump(where.x, where.t, where.s), rtol=0, atol=1e-9)
+    torch.testing.assert_close(
+        jump(jump(where.x, where.t, m), m, where.s),
+        jump(where.x, where.t, where.s),
+        rtol=0,
+        atol=1e-9,
+    )
     torch.testing.assert_close(jump(where.x, where.t, where.t), where.x, rtol=0, atol=1e-12)
 
 
-@pytest.mark.parametrize("pairs", [Sorted(diagonal=0.3, to_data=0.2), Sorted(LogitNormal(0.8, 1.4), diagonal=0.3), Dyadic(5)])
+@pytest.mark.parametrize(
+    "pairs",
+    [Sorted(diagonal=0.3, to_data=0.2), Sorted(LogitNormal(0.8, 1.4), diagonal=0.3), Dyadic(5)],
+)
 def test_pairs_are_ordered_and_meet_their_shares(pairs):
     n = 20_000
     t, s = pairs(ExampleDraws(0, n), Linear())
     assert bool((s <= t).all())
     assert float(s.min()) >= 0
     assert 1e-3 - 1e-6 <= float(t.min()) <= float(t.max()) <= 0.999 + 1e-6
-    assert float((s == t).float().mean()) == pytest.approx(pairs.diagonal, abs=4 * math.sqrt(0.25 / n))
+    assert float((s == t).float().mean()) == pytest.approx(
+        pairs.diagonal, abs=4 * math.sqrt(0.25 / n)
+    )
     if isinstance(pairs, Sorted):
         expected = (1 - pairs.diagonal) * pairs.to_data
-        assert float((s == 0).float().mean()) == pytest.approx(expected, abs=4 * math.sqrt(0.25 / n))
+        assert float((s == 0).float().mean()) == pytest.approx(
+            expected, abs=4 * math.sqrt(0.25 / n)
+        )
 
 
 @pytest.mark.parametrize("name", ["meanflow", "consistency", "shortcut"])
@@ -121,7 +143,9 @@ def test_a_map_learns_to_jump_without_a_teacher(name, tmp_path):
     assert missed < 0.25
     if name == "consistency":
         assert run.transport.solver.renoise == 1
-        assert run.configured(steps=4).transport(z, None, ExampleDraws(0, len(z))).std() == pytest.approx(1, abs=0.25)
+        assert run.configured(steps=4).transport(
+            z, None, ExampleDraws(0, len(z))
+        ).std() == pytest.approx(1, abs=0.25)
         return
     rows = [row for row in run.losses() if "off_diagonal_loss" in row.get("health", {})]
     assert rows, "the raw losses are logged"
@@ -131,7 +155,9 @@ def test_targets_come_from_an_average_that_follows_each_update(moons):
     recipe = pf.recipes.shortcut(moons.space, "tiny", average=640.0)
     method = recipe.method
     weights = [parameter.clone() for parameter in method.target_map.parameters()]
-    assert all(torch.equal(a, b) for a, b in zip(weights, method.flow_map.parameters(), strict=True))
+    assert all(
+        torch.equal(a, b) for a, b in zip(weights, method.flow_map.parameters(), strict=True)
+    )
     assert not any(parameter.requires_grad for parameter in method.target_map.parameters())
     batch = Batch(torch.randn(64, 2))
     for samples, half_life in ((64 * 1000, 640), (64, 0.05 * 128)):
@@ -141,7 +167,9 @@ def test_targets_come_from_an_average_that_follows_each_update(moons):
                 for parameter in method.flow_map.parameters():
                     parameter.add_(0.1 * torch.randn_like(parameter))
         weight = 1 - 0.5 ** (64 / half_life)
-        for old, average, new in zip(weights, method.target_map.parameters(), method.flow_map.parameters(), strict=True):
+        for old, average, new in zip(
+            weights, method.target_map.parameters(), method.flow_map.parameters(), strict=True
+        ):
             torch.testing.assert_close(average, old.lerp(new, weight))
             old.copy_(average)
     targets, x = [], torch.randn(4, 2)
@@ -170,17 +198,24 @@ def test_each_stage_is_the_teacher_of_the_next(moons):
     for progress, renewed in ((0.0, False), (0.4, False), (0.5, True), (0.9, False)):
         with torch.no_grad():
             before = [parameter.clone() for parameter in flow_map.parameters()]
-            for _ in method.turns(Batch(torch.randn(64, 2)), Now(BlockDraws(0, 0, 64), 64, progress)):
+            for _ in method.turns(
+                Batch(torch.randn(64, 2)), Now(BlockDraws(0, 0, 64), 64, progress)
+            ):
                 for parameter in flow_map.parameters():
                     parameter.add_(0.1)
         wanted = before if renewed else first
-        assert all(torch.equal(a, b) for a, b in zip(wanted, method.target_map.parameters(), strict=True))
+        assert all(
+            torch.equal(a, b) for a, b in zip(wanted, method.target_map.parameters(), strict=True)
+        )
         first = wanted
     assert int(method.stage) == 1
 
 
 def test_an_average_is_resumed_bit_for_bit(moons, tmp_path):
-    recipe, options = pf.recipes.shortcut(moons.space, "tiny", average=500.0), {"steps": 5, "seed": 3, "checkpoint_every": 1}
+    recipe, options = (
+        pf.recipes.shortcut(moons.space, "tiny", average=500.0),
+        {"steps": 5, "seed": 3, "checkpoint_every": 1},
+    )
     pf.fit(recipe, moons, out=tmp_path / "whole", **options)
     trainer = prepare(recipe, moons, out=tmp_path / "cut", **options)
     trainer.advance(1e-9)
@@ -243,7 +278,11 @@ def test_noise_that_is_added_again_leaves_the_exact_map_exact(path, renoise):
     assert float(x.std()) == pytest.approx(0.4, rel=0.03)
     apart = (x - flow(z, None, ExampleDraws(9000, 4000))).std() / x.std()
     assert (0.2 < apart < 1.2) if renoise < 1 else apart == pytest.approx(2**0.5, abs=0.2)
-    states = list(stepped(flow.solver, flow.denoiser, flow._at_start(z[:5]), flow.times, None, ExampleDraws(1, 5)))
+    states = list(
+        stepped(
+            flow.solver, flow.denoiser, flow._at_start(z[:5]), flow.times, None, ExampleDraws(1, 5)
+        )
+    )
     torch.testing.assert_close(states[-1][1], x[:5], rtol=1e-6, atol=1e-6)
     with pytest.raises(UsageError, match="renoise between 0 and 1"):
         Jump(1.5)
@@ -265,7 +304,10 @@ def test_a_flow_map_jumps_on_another_path():
     s, x = t / 2, torch.randn(2, 2, dtype=torch.float64)
     old = {at: Linear().time(VP().log_snr(at)) for at in (t, s)}
     widths = {at: Linear().at(old[at]).r / VP().at(at).r for at in (t, s)}
-    wanted = Jumping(0.7, 0.4).to(x * widths[t][:, None], old[t][:, None], old[s][:, None]) / widths[s][:, None]
+    wanted = (
+        Jumping(0.7, 0.4).to(x * widths[t][:, None], old[t][:, None], old[s][:, None])
+        / widths[s][:, None]
+    )
     torch.testing.assert_close(repathed.jump(x, t, s), wanted, rtol=1e-9, atol=1e-9)
 
 

@@ -50,7 +50,9 @@ def test_each_player_is_trained_by_its_own_loss_alone():
     game = pf.GAN(Scale(), Quadratic(), PLANE, latent=2, penalties=Penalties(gamma=0.5))
     for player, loss in game.losses(Batch(torch.randn(32, 2)), now(32)):
         loss.backward(inputs=list(game.players[player].parameters()))
-        others = [p for name, part in game.players.items() if name != player for p in part.parameters()]
+        others = [
+            p for name, part in game.players.items() if name != player for p in part.parameters()
+        ]
         assert all(p.grad is None for p in others)
         for p in game.parameters():
             p.grad = None
@@ -66,7 +68,11 @@ class Linear(nn.Module):
 
     def forward(self, x, t=None, condition=None):
         mean = self.map(x)
-        return mean if self.log_variance is None else torch.cat([mean, self.log_variance.expand_as(mean)], 1)
+        return (
+            mean
+            if self.log_variance is None
+            else torch.cat([mean, self.log_variance.expand_as(mean)], 1)
+        )
 
 
 def test_the_elbo_is_tight_where_the_posterior_is_exact():
@@ -84,7 +90,11 @@ def test_the_elbo_is_tight_where_the_posterior_is_exact():
         vae.encoder.map.bias.zero_()
         vae.encoder.log_variance.fill_(-math.log(precision))
     x = torch.randn(20_000, 2) @ torch.tensor([[1.0, 0.2], [0.0, 0.8]])
-    truth = torch.distributions.MultivariateNormal(torch.zeros(2), w @ w.T + s2 * torch.eye(2)).log_prob(x).mean()
+    truth = (
+        torch.distributions.MultivariateNormal(torch.zeros(2), w @ w.T + s2 * torch.eye(2))
+        .log_prob(x)
+        .mean()
+    )
     ((_, loss),) = turns(vae, x)
     assert float(-2 * loss.detach()) == pytest.approx(float(truth), abs=0.02)
 
@@ -96,12 +106,18 @@ def test_the_learned_variance_finds_the_residual(tmp_path):
     vae = run.method
     x = data.space.to_model(data.train.data_units())
     mean, log_variance = vae.encoder(x).chunk(2, 1)
-    error = (vae.decoder(mean + torch.exp(log_variance / 2) * torch.randn_like(mean)) - x).square().mean()
+    error = (
+        (vae.decoder(mean + torch.exp(log_variance / 2) * torch.randn_like(mean)) - x)
+        .square()
+        .mean()
+    )
     assert float(vae.likelihood.log_variance.exp() / error) == pytest.approx(1, abs=0.15)
 
 
 def test_beta_zero_is_the_plain_autoencoder():
-    vae = pf.VAE(Linear(2, 1, encoder=True), Linear(1, 2), PLANE, latent=1, bound=EvidenceBound(beta=0.0))
+    vae = pf.VAE(
+        Linear(2, 1, encoder=True), Linear(1, 2), PLANE, latent=1, bound=EvidenceBound(beta=0.0)
+    )
     x = torch.randn(9, 2)
     ((_, loss),) = turns(vae, x)
     decoded = vae.decoder(vae.encoder(x)[:, :1])
@@ -111,13 +127,24 @@ def test_beta_zero_is_the_plain_autoencoder():
 
 
 def test_bernoulli_likelihood_sums_to_one_over_all_binary_rows():
-    space = VectorSpace(shape=(3,), mean=(0.3, 0.5, 0.2), std=(0.4, 0.5, 0.4), low=(0,) * 3, high=(1,) * 3, binary=True)
-    vae = pf.VAE(Linear(3, 1, encoder=True), Linear(1, 3), space, latent=1, likelihood=Bernoulli(space))
+    space = VectorSpace(
+        shape=(3,),
+        mean=(0.3, 0.5, 0.2),
+        std=(0.4, 0.5, 0.4),
+        low=(0,) * 3,
+        high=(1,) * 3,
+        binary=True,
+    )
+    vae = pf.VAE(
+        Linear(3, 1, encoder=True), Linear(1, 3), space, latent=1, likelihood=Bernoulli(space)
+    )
     rows = torch.cartesian_prod(*[torch.tensor([0.0, 1.0])] * 3)
     logits = vae.decoder(torch.full((8, 1), 0.4))
     total = vae.likelihood.log_prob(space.to_model(rows), logits).exp().sum()
     assert float(total.detach()) == pytest.approx(1, abs=1e-5)
-    torch.testing.assert_close(vae.transport().sample(50), vae.transport().sample(50).round(), rtol=0, atol=1e-6)
+    torch.testing.assert_close(
+        vae.transport().sample(50), vae.transport().sample(50).round(), rtol=0, atol=1e-6
+    )
     means = space.to_data(vae.transport()(torch.randn(50, 1)))
     assert ((means > 0) & (means < 1)).all()
 
@@ -142,7 +169,12 @@ def test_label_dropout_hides_its_share_of_labels():
 
         w = nn.Parameter(torch.ones(()))
 
-    space = VectorSpace(shape=(2,), mean=(0.0, 0.0), std=(1.0, 1.0), conditions={"label": Label(("a", "b"), (0.5, 0.5))})
+    space = VectorSpace(
+        shape=(2,),
+        mean=(0.0, 0.0),
+        std=(1.0, 1.0),
+        conditions={"label": Label(("a", "b"), (0.5, 0.5))},
+    )
     method = pf.Denoising(pf.Denoiser(Spy(), pf.Linear(), "velocity", space), label_dropout=0.25)
     label = torch.arange(2000) % 2
     list(method.losses(Batch(torch.randn(2000, 2), {"label": label}), now(2000)))

@@ -17,14 +17,33 @@ import pushforward as pf
 from pushforward.errors import DataError, Diverged
 from pushforward.evaluation.model_metrics import classification_accuracy, real_accuracy
 from pushforward.metrics import Samples, Score
-from pushforward.metrics.frechet import Frechet, extrapolated_distance, frechet_distance, gaussian_distance
+from pushforward.metrics.frechet import (
+    Frechet,
+    extrapolated_distance,
+    frechet_distance,
+    gaussian_distance,
+)
 from pushforward.metrics.image_quality import Sharpness
 from pushforward.metrics.manifold import prdc
-from pushforward.metrics.memorisation import Copying, Memorisation, cell_tests, copying, near_copies, nearest_distance
+from pushforward.metrics.memorisation import (
+    Copying,
+    Memorisation,
+    cell_tests,
+    copying,
+    near_copies,
+    nearest_distance,
+)
 from pushforward.metrics.modes import Classes, Distinct, count_modes, distinct, repeat_distances
 from pushforward.metrics.subsets import drawn
 from pushforward.metrics.table import variation
-from pushforward.metrics.transport import Sinkhorn, divergence_terms, matchings, potentials, transport_distance, transport_score
+from pushforward.metrics.transport import (
+    Sinkhorn,
+    divergence_terms,
+    matchings,
+    potentials,
+    transport_distance,
+    transport_score,
+)
 from pushforward.metrics.two_sample import (
     TwoSample,
     energy_distance,
@@ -97,7 +116,9 @@ def test_samples_that_vary_too_little_do_not_repeat_each_other(part):
 def test_blurred_samples_in_many_dimensions_do_not_repeat_each_other():
     r = random(34)
     real = r.standard_normal((600, 40))
-    blurred = np.concatenate([r.standard_normal((600, 2)) * 4, 0.2 * r.standard_normal((600, 38))], 1)
+    blurred = np.concatenate(
+        [r.standard_normal((600, 2)) * 4, 0.2 * r.standard_normal((600, 38))], 1
+    )
     assert distinct_of(blurred, real) >= 540
 
 
@@ -147,13 +168,19 @@ def test_sharpness_of_blurred_real_and_noisy_images():
     r = random(14)
     shape = (2, 9, 12)
     real = r.uniform(0, 1, (300, *shape))
-    blurred = (real + np.roll(real, 1, -1) + np.roll(real, 1, -2) + np.roll(real, (1, 1), (-1, -2))) / 4
+    blurred = (
+        real + np.roll(real, 1, -1) + np.roll(real, 1, -2) + np.roll(real, (1, 1), (-1, -2))
+    ) / 4
     noisy = real + 0.3 * r.standard_normal(real.shape)
     flat = [x.reshape(300, -1) for x in (real, blurred, noisy)]
-    score = {i: values(Sharpness(), flat[i], flat[0], shape=shape)["sharpness"].value for i in range(3)}
+    score = {
+        i: values(Sharpness(), flat[i], flat[0], shape=shape)["sharpness"].value for i in range(3)
+    }
     assert score[0] == pytest.approx(1, abs=1e-6)
     assert score[1] < 0.3
-    assert score[2] == pytest.approx(1 + 0.09 * 12, rel=0.1), "white noise adds its variance at every frequency"
+    assert score[2] == pytest.approx(1 + 0.09 * 12, rel=0.1), (
+        "white noise adds its variance at every frequency"
+    )
 
 
 def test_wrong_input_is_refused_with_a_number():
@@ -174,7 +201,9 @@ def test_wrong_input_is_refused_with_a_number():
 
 def clouds(n=400, m=300, f=7):
     r = random(1)
-    return r.standard_normal((n, f)) @ r.standard_normal((f, f)), r.standard_normal((m, f)) * r.uniform(0.5, 2, f) + 0.3
+    return r.standard_normal((n, f)) @ r.standard_normal((f, f)), r.standard_normal(
+        (m, f)
+    ) * r.uniform(0.5, 2, f) + 0.3
 
 
 def test_frechet_between_commuting_gaussians_is_the_closed_form():
@@ -206,17 +235,27 @@ def test_kid_equals_the_double_loop_and_torch_fidelity():
     x, y = (part[:40] for part in clouds())
     assert kernel_distance(x, y)[0] == pytest.approx(by_hand(x, y), rel=1e-10)
     kid = pytest.importorskip("torch_fidelity.metric_kid")
-    poly = {"kid_kernel_poly_degree": 3, "kid_kernel_poly_gamma": None, "kid_kernel_poly_coef0": 1.0}
-    wanted = kid.mmd2(kid.kernel_poly(x, x, **poly), kid.kernel_poly(x, y, **poly), kid.kernel_poly(y, y, **poly))
+    poly = {
+        "kid_kernel_poly_degree": 3,
+        "kid_kernel_poly_gamma": None,
+        "kid_kernel_poly_coef0": 1.0,
+    }
+    wanted = kid.mmd2(
+        kid.kernel_poly(x, x, **poly), kid.kernel_poly(x, y, **poly), kid.kernel_poly(y, y, **poly)
+    )
     assert kernel_distance(x, y)[0] == pytest.approx(wanted, rel=1e-10)
 
 
 def test_kid_is_unbiased_negative_half_of_the_time_and_knows_its_error():
-    estimates = np.array([squared_mmd(*random(seed).standard_normal((2, 60, 4)))[:2] for seed in range(300)])
+    estimates = np.array(
+        [squared_mmd(*random(seed).standard_normal((2, 60, 4)))[:2] for seed in range(300)]
+    )
     assert abs(estimates[:, 0].mean()) < 4 * estimates[:, 0].std() / np.sqrt(300)
     assert 0.35 < (estimates[:, 0] < 0).mean() < 0.75
     apart = np.array([[[0.0]], [[1.0]]])
-    shifted = np.array([squared_mmd(*(random(s).standard_normal((2, 60, 4)) + apart))[:2] for s in range(300)])
+    shifted = np.array(
+        [squared_mmd(*(random(s).standard_normal((2, 60, 4)) + apart))[:2] for s in range(300)]
+    )
     assert shifted[:, 1].mean() == pytest.approx(shifted[:, 0].std(), rel=0.2)
 
 
@@ -251,7 +290,10 @@ def test_energy_distance_is_the_mean_over_pairs():
 
 
 def test_p_values_are_uniform_where_nothing_differs_and_small_where_something_does():
-    pairs = [(random(900 + i).standard_normal((20, 2)), random(1900 + i).standard_normal((20, 2))) for i in range(80)]
+    pairs = [
+        (random(900 + i).standard_normal((20, 2)), random(1900 + i).standard_normal((20, 2)))
+        for i in range(80)
+    ]
     p = np.array([energy_test(x, y, 99)[1] for x, y in pairs])
     assert p.min() >= 0.01
     assert abs(np.mean(p < 0.3) - 0.3) < 0.16  # three standard errors of 80 trials
@@ -283,7 +325,12 @@ def test_precision_and_recall_are_what_torch_fidelity_computes():
     package = pytest.importorskip("torch_fidelity.metric_prc")
     x, y = random(100).standard_normal((300, 6)), random(101).standard_normal((300, 6)) * 0.7 + 0.3
     theirs = package.prc_features_to_metric(
-        torch.from_numpy(x), torch.from_numpy(y), prc_neighborhood=5, prc_batch_size=100, save_cpu_ram=False, verbose=False
+        torch.from_numpy(x),
+        torch.from_numpy(y),
+        prc_neighborhood=5,
+        prc_batch_size=100,
+        save_cpu_ram=False,
+        verbose=False,
     )
     ours = prdc(x, y, 5)
     assert ours["precision"] == pytest.approx(theirs["precision"], abs=1e-6)
@@ -316,10 +363,14 @@ def test_the_sinkhorn_divergence_is_what_pot_computes():
     x, y = random(105).standard_normal((30, 3)), random(106).standard_normal((40, 3)) + 0.5
 
     def cost(a, b):
-        return float(ot.solve(ot.dist(a, b), reg=0.5, reg_type="KL", max_iter=10_000, tol=1e-10).value)
+        return float(
+            ot.solve(ot.dist(a, b), reg=0.5, reg_type="KL", max_iter=10_000, tol=1e-10).value
+        )
 
     assert total(potentials, ot.dist(x, y), 0.5) == pytest.approx(cost(x, y), rel=1e-4)
-    assert total(divergence_terms, x, y, 0.5) == pytest.approx(cost(x, y) - (cost(x, x) + cost(y, y)) / 2, rel=1e-3)
+    assert total(divergence_terms, x, y, 0.5) == pytest.approx(
+        cost(x, y) - (cost(x, x) + cost(y, y)) / 2, rel=1e-3
+    )
 
 
 def test_the_sinkhorn_cost_of_gaussians_is_the_closed_form():
@@ -346,14 +397,23 @@ def test_the_sinkhorn_score_sees_collapse_and_survives_outliers_and_equal_exampl
     far[0] = 1e6
     assert values(Sinkhorn(), far, y)["sinkhorn"].value > 1e8
     assert Sinkhorn()(samples(x, 0 * y)) == {}
-    assert Sinkhorn.scores["sinkhorn"].role is None, "regularised distances are biased at this n, so they rank nothing"
+    assert Sinkhorn.scores["sinkhorn"].role is None, (
+        "regularised distances are biased at this n, so they rank nothing"
+    )
 
 
 def test_a_classifier_reaches_the_best_accuracy_on_shifted_gaussians():
-    x, y = random(112).standard_normal((1000, 2)), random(113).standard_normal((1000, 2)) + np.array([2.0, 0])
+    x, y = (
+        random(112).standard_normal((1000, 2)),
+        random(113).standard_normal((1000, 2)) + np.array([2.0, 0]),
+    )
     score = values(TwoSample(), x, y)["classifier_test"]
-    assert score.value == pytest.approx(norm.cdf(1), abs=4 * np.sqrt(norm.cdf(1) * norm.cdf(-1) / 2000))
-    assert score.error > np.sqrt(norm.cdf(1) * norm.cdf(-1) / 2000), "folds share examples, so the binomial error is too small"
+    assert score.value == pytest.approx(
+        norm.cdf(1), abs=4 * np.sqrt(norm.cdf(1) * norm.cdf(-1) / 2000)
+    )
+    assert score.error > np.sqrt(norm.cdf(1) * norm.cdf(-1) / 2000), (
+        "folds share examples, so the binomial error is too small"
+    )
 
 
 def points(n, seed, shift, scale):
@@ -371,7 +431,9 @@ def scored(shift, scale, n, seed, samplings):
     for sampling in range(samplings):
         x = points(n, [2 * seed + 1, sampling], shift, scale)
         (error, shared), growth, _ = energy_errors(x, real)
-        parts["energy"].append(Score(energy_distance(x, real), error=error, reference_error=shared, growth=growth))
+        parts["energy"].append(
+            Score(energy_distance(x, real), error=error, reference_error=shared, growth=growth)
+        )
         parts["frechet"].append(Frechet()(Samples(x, real, real, x, real, shape=(4,)))["frechet"])
     return {name: combined(scores, n, None) for name, scores in parts.items()}
 
@@ -381,13 +443,21 @@ def test_intervals_hold_the_mean_of_new_samples_against_new_real_data(samplings)
     repeats = [scored(0.2, 1.1, 100, seed, samplings) for seed in range(60)]
     for name in ("frechet", "energy"):
         true = np.mean([repeat[name].value for repeat in repeats])
-        held = np.mean([repeat[name].interval[0] <= true <= repeat[name].interval[1] for repeat in repeats])
+        held = np.mean(
+            [repeat[name].interval[0] <= true <= repeat[name].interval[1] for repeat in repeats]
+        )
         assert held >= 0.85, name
-        width = np.mean([repeat[name].interval[1] - repeat[name].interval[0] for repeat in repeats]) / 2
-        assert width == pytest.approx(1.96 * np.std([repeat[name].value for repeat in repeats], ddof=1), rel=0.35), name
+        width = (
+            np.mean([repeat[name].interval[1] - repeat[name].interval[0] for repeat in repeats]) / 2
+        )
+        assert width == pytest.approx(
+            1.96 * np.std([repeat[name].value for repeat in repeats], ddof=1), rel=0.35
+        ), name
 
 
-@pytest.mark.parametrize("name", ["frechet_errors", "energy_errors", "sliced_errors_of", "transport_errors"])
+@pytest.mark.parametrize(
+    "name", ["frechet_errors", "energy_errors", "sliced_errors_of", "transport_errors"]
+)
 def test_errors_are_what_clouds_drawn_again_vary_by(name):
     from pushforward.metrics import frechet, two_sample, uncertainty
     from pushforward.metrics import transport as wasserstein
@@ -396,17 +466,29 @@ def test_errors_are_what_clouds_drawn_again_vary_by(name):
         return lambda x, y: function(list(wasserstein.matchings(x, y)))
 
     score, errors = {
-        "frechet_errors": (frechet.frechet_distance, lambda x, y: uncertainty.frechet_errors(x, y)[0]),
-        "energy_errors": (two_sample.energy_distance, lambda x, y: two_sample.energy_errors(x, y)[0]),
+        "frechet_errors": (
+            frechet.frechet_distance,
+            lambda x, y: uncertainty.frechet_errors(x, y)[0],
+        ),
+        "energy_errors": (
+            two_sample.energy_distance,
+            lambda x, y: two_sample.energy_errors(x, y)[0],
+        ),
         "sliced_errors_of": (
             lambda x, y: wasserstein.sliced_distance(x, y, 128),
             lambda x, y: wasserstein.sliced_errors_of(x, y)[0],
         ),
-        "transport_errors": (matched(wasserstein.transport_score), matched(wasserstein.transport_errors)),
+        "transport_errors": (
+            matched(wasserstein.transport_score),
+            matched(wasserstein.transport_errors),
+        ),
     }[name]
     fixed = points(100, 10**6, 0, 1)
     for both in (True, False):  # new clouds on both sides, or a new reference alone
-        pairs = [(points(100, 2 * s, 0.5, 1) if both else fixed + 0.5, points(100, 2 * s + 1, 0, 1)) for s in range(50)]
+        pairs = [
+            (points(100, 2 * s, 0.5, 1) if both else fixed + 0.5, points(100, 2 * s + 1, 0, 1))
+            for s in range(50)
+        ]
         spread = np.std([score(x, y) for x, y in pairs], ddof=1)
         stated = np.sqrt(np.mean([errors(x, y)[0 if both else 1] ** 2 for x, y in pairs]))
         assert stated == pytest.approx(spread, rel=0.35), both
@@ -415,7 +497,9 @@ def test_errors_are_what_clouds_drawn_again_vary_by(name):
 def test_authenticity_of_new_data_on_a_line_is_a_third():
     # around a new point at distance D ~ Exp(2) from its nearest example t, the other side of t is free of them for Exp(1) < D
     training, generated = random(200).uniform(size=(5000, 1)), random(201).uniform(size=(5000, 1))
-    assert copying(generated, generated, training)["authenticity"].value == pytest.approx(1 / 3, abs=0.03)
+    assert copying(generated, generated, training)["authenticity"].value == pytest.approx(
+        1 / 3, abs=0.03
+    )
 
 
 def test_the_copying_test_is_the_mann_whitney_score_in_each_cell():
@@ -426,7 +510,13 @@ def test_the_copying_test_is_the_mann_whitney_score_in_each_cell():
     z, weights, *_ = zip(*cell_tests(x, y, of_x, of_y), strict=True)
     assert weights == (30, 30)
     for cell in range(2):
-        test = mannwhitneyu(x[of_x == cell], y[of_y == cell], alternative="less", use_continuity=False, method="asymptotic")
+        test = mannwhitneyu(
+            x[of_x == cell],
+            y[of_y == cell],
+            alternative="less",
+            use_continuity=False,
+            method="asymptotic",
+        )
         from scipy.stats import norm
 
         assert z[cell] == pytest.approx(norm.ppf(test.pvalue), rel=1e-9)
@@ -437,7 +527,9 @@ def test_copies_samples_that_saw_held_out_examples_and_blur_are_told_apart():
     training, held_out, fresh = rows[:1200], rows[1200:1800], rows[1800:]
     noise = 0.3 * random(205).standard_normal((600, 8))
     scores = {
-        name: {key: score.value for key, score in values(Copying(), part, held_out, training).items()}
+        name: {
+            key: score.value for key, score in values(Copying(), part, held_out, training).items()
+        }
         for name, part in {
             "new": fresh,
             "copies": training[:600] + noise,
@@ -452,7 +544,9 @@ def test_copies_samples_that_saw_held_out_examples_and_blur_are_told_apart():
     assert scores["copies"]["authenticity"] < scores["new"]["authenticity"] / 2
     assert scores["of held out"]["held_out_ratio"] > 2.5
     assert scores["alike"]["copying_test"] < -3
-    assert scores["alike"]["held_out_ratio"] > 0.7, "samples that are too alike are as near to held-out examples as to others"
+    assert scores["alike"]["held_out_ratio"] > 0.7, (
+        "samples that are too alike are as near to held-out examples as to others"
+    )
 
 
 def test_the_class_distance_of_a_lost_class_is_its_share():
@@ -478,7 +572,9 @@ def digits():
 
 
 def few(data, n, at=0):
-    return dataclasses.replace(data, train=data.train.take(slice(at, at + n)), held_out=data.held_out.take(slice(100)))
+    return dataclasses.replace(
+        data, train=data.train.take(slice(at, at + n)), held_out=data.held_out.take(slice(100))
+    )
 
 
 def test_real_examples_as_samples_have_the_accuracy_of_real_examples(digits):
@@ -499,11 +595,17 @@ def test_planted_copies_are_found_and_new_rows_are_not(d):
     training, held_out, fresh = rows[:3000], rows[3000:3900], rows[3900:4900]
     generated = fresh.copy()
     generated[:50] = training[100:150] + 0.02 * scale * r.standard_normal((50, d))
-    score = values(Memorisation(), generated, held_out, training, scale=scale.astype(np.float32))["near_copies"]
+    score = values(Memorisation(), generated, held_out, training, scale=scale.astype(np.float32))[
+        "near_copies"
+    ]
     assert score.value == pytest.approx(0.05, abs=0.002)
-    clean = values(Memorisation(), held_out, held_out, training, scale=scale.astype(np.float32))["near_copies"]
+    clean = values(Memorisation(), held_out, held_out, training, scale=scale.astype(np.float32))[
+        "near_copies"
+    ]
     assert clean.value < 0.003
-    copies, threshold = near_copies(*(x.astype(np.float32) for x in (generated, training, held_out)), scale)
+    copies, threshold = near_copies(
+        *(x.astype(np.float32) for x in (generated, training, held_out)), scale
+    )
     assert copies[:50].all()
     assert not copies[50:].any()
     whole = ((held_out[:500, None] / scale - training[None, :500] / scale) ** 2).sum(-1)
@@ -516,7 +618,9 @@ def test_literal_copies_are_near_copies_where_real_data_consists_of_copies_and_t
     for d in (3, 200):  # found by a search tree, and by a projection
         training = r.standard_normal((500, d)).astype(np.float32)
         held_out = np.concatenate([training[:120], r.standard_normal((80, d)).astype(np.float32)])
-        generated = np.concatenate([training[200:260], r.standard_normal((40, d)).astype(np.float32)])
+        generated = np.concatenate(
+            [training[200:260], r.standard_normal((40, d)).astype(np.float32)]
+        )
         copies, threshold = near_copies(generated, training, held_out)
         assert threshold == 0
         assert copies.tolist() == [True] * 60 + [False] * 40
@@ -525,11 +629,16 @@ def test_literal_copies_are_near_copies_where_real_data_consists_of_copies_and_t
 
 def test_nearest_distance_is_the_double_loop_and_a_copy_is_at_exactly_zero():
     r = random(12)
-    x, y = r.integers(0, 256, (37, 90), dtype=np.uint8), r.integers(0, 256, (2200, 90), dtype=np.uint8)
+    x, y = (
+        r.integers(0, 256, (37, 90), dtype=np.uint8),
+        r.integers(0, 256, (2200, 90), dtype=np.uint8),
+    )
     x[5] = y[1234]
     wanted = np.sqrt((((x[:, None] / 255 - y[None] / 255) / 0.25) ** 2).sum(-1)).min(1)
     distances = nearest_distance(x, y, np.full(90, 0.25))
     np.testing.assert_allclose(distances, wanted, rtol=1e-5, atol=1e-12)
     assert distances[5] == 0
-    as_float = nearest_distance(x.astype(np.float32) / 255, y.astype(np.float32) / 255, np.full(90, 0.25))
+    as_float = nearest_distance(
+        x.astype(np.float32) / 255, y.astype(np.float32) / 255, np.full(90, 0.25)
+    )
     np.testing.assert_allclose(as_float, wanted, rtol=1e-5, atol=1e-6)

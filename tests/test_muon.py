@@ -24,7 +24,9 @@ def steps(parameters, optimizer, count=3, without=()):
             parameter.grad = None if index in without else gradient
         before = [parameter.detach().clone() for parameter in parameters]
         optimizer.step()
-        moves.append([parameter.detach() - old for parameter, old in zip(parameters, before, strict=True)])
+        moves.append(
+            [parameter.detach() - old for parameter, old in zip(parameters, before, strict=True)]
+        )
     return moves
 
 
@@ -32,14 +34,20 @@ def steps(parameters, optimizer, count=3, without=()):
 def test_updates_are_those_of_pytorch_one_matrix_at_a_time(decay, monkeypatch):
     monkeypatch.setattr(muon, "has_bfloat16", lambda: True)
     mine, theirs = matrices(), matrices()
-    reference = torch.optim.Muon(theirs, lr=0.02, weight_decay=decay, adjust_lr_fn="match_rms_adamw")
+    reference = torch.optim.Muon(
+        theirs, lr=0.02, weight_decay=decay, adjust_lr_fn="match_rms_adamw"
+    )
     own = Muon(mine, lr=0.02, weight_decay=decay)
-    for ours, known in zip(steps(mine, own, without=[2]), steps(theirs, reference, without=[2]), strict=True):
+    for ours, known in zip(
+        steps(mine, own, without=[2]), steps(theirs, reference, without=[2]), strict=True
+    ):
         for a, b in zip(ours, known, strict=True):
             assert (a - b).norm() <= 1e-6 * b.norm()
     for a, b in zip(mine, theirs, strict=True):  # checkpoints of either are read by the other
         assert own.state[a].keys() == reference.state[b].keys()
-        assert all(torch.equal(value, reference.state[b][kind]) for kind, value in own.state[a].items())
+        assert all(
+            torch.equal(value, reference.state[b][kind]) for kind, value in own.state[a].items()
+        )
 
 
 @pytest.mark.parametrize("shape", [(3, 40, 300), (3, 300, 40), (2, 40, 50), (2, 50, 50)])
@@ -55,5 +63,7 @@ def test_float32_follows_the_polynomial_of_the_singular_values(shape, decay):
     for _ in range(5):
         s = muon.A * s + muon.B * s**3 + muon.C * s**5
     expected = u @ torch.diag_embed(s) @ vh
-    error = (orthogonalise(x.float(), torch.float32) - expected).flatten(1).norm(dim=1) / expected.flatten(1).norm(dim=1)
+    error = (orthogonalise(x.float(), torch.float32) - expected).flatten(1).norm(
+        dim=1
+    ) / expected.flatten(1).norm(dim=1)
     assert error.max() < 2e-5

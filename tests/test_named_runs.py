@@ -27,7 +27,13 @@ def test_of_a_folder_of_runs_the_runs_are_named(words, tmp_path, monkeypatch, ca
 
 
 @pytest.mark.parametrize(
-    ("verb", "wrong"), [("sample", "sweep/flwo"), ("evaluate", "moons-flw"), ("resume", "moons-flw"), ("report", "sweep/flwo")]
+    ("verb", "wrong"),
+    [
+        ("sample", "sweep/flwo"),
+        ("evaluate", "moons-flw"),
+        ("resume", "moons-flw"),
+        ("report", "sweep/flwo"),
+    ],
 )
 def test_a_suggested_run_is_a_path_that_can_be_pasted(tmp_path, monkeypatch, capsys, verb, wrong):
     monkeypatch.chdir(tmp_path)
@@ -39,12 +45,21 @@ def test_a_suggested_run_is_a_path_that_can_be_pasted(tmp_path, monkeypatch, cap
 
 
 def test_samples_of_a_run_whose_training_has_not_ended_say_of_which_step_they_are(tmp_path, capsys):
-    trainer = prepare("flow", pf.data.load("moons"), size="tiny", steps=9, out=tmp_path / "run", checkpoint_every=1)
+    trainer = prepare(
+        "flow",
+        pf.data.load("moons"),
+        size="tiny",
+        steps=9,
+        out=tmp_path / "run",
+        checkpoint_every=1,
+    )
     trainer.advance(1e-9)
     words = ["sample", str(trainer.folder), "--n", "4", "--json"]
     assert main(words) == 0
     printed = capsys.readouterr()
-    assert printed.err.startswith(f"{trainer.folder}, step 1: training is unfinished: 1 of 9 steps.")
+    assert printed.err.startswith(
+        f"{trainer.folder}, step 1: training is unfinished: 1 of 9 steps."
+    )
     assert json.loads(printed.out)["n"] == 4
     trainer.advance()
     assert main(words) == 0
@@ -72,7 +87,9 @@ def lines(capsys, *starts):
     return [line for line in capsys.readouterr().err.splitlines() if line.startswith(starts)]
 
 
-def test_where_training_is_interrupted_finished_runs_are_told_from_those_to_resume(here, monkeypatch, capsys):
+def test_where_training_is_interrupted_finished_runs_are_told_from_those_to_resume(
+    here, monkeypatch, capsys
+):
     play = VAE.losses
 
     def losses(method, batch, now):
@@ -83,8 +100,17 @@ def test_where_training_is_interrupted_finished_runs_are_told_from_those_to_resu
 
     monkeypatch.setattr(VAE, "losses", losses)
     assert main(["compare", "flow", "vae", *WORDS, "--out", "both"]) == 130
-    said = [line for line in lines(capsys, "both", "stopped", "next", "interrupted") if "parameters" not in line]
-    assert [line.partition(" ")[0] for line in said] == ["both/flow", "stopped", "next:", "interrupted."]
+    said = [
+        line
+        for line in lines(capsys, "both", "stopped", "next", "interrupted")
+        if "parameters" not in line
+    ]
+    assert [line.partition(" ")[0] for line in said] == [
+        "both/flow",
+        "stopped",
+        "next:",
+        "interrupted.",
+    ]
     assert said[0].endswith("step 4")
     assert said[1].endswith("step 2")
     assert said[2].endswith("pushforward resume both/vae")

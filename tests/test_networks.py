@@ -42,7 +42,14 @@ from pushforward.networks import (
     TextbookCritic,
     UNet,
 )
-from pushforward.networks.blocks import Conditioning, Modulation, append_minibatch_std, attend, films_of, modulate
+from pushforward.networks.blocks import (
+    Conditioning,
+    Modulation,
+    append_minibatch_std,
+    attend,
+    films_of,
+    modulate,
+)
 from pushforward.networks.gan import Resample, doubling, halving
 from pushforward.testing import class_labels
 
@@ -68,12 +75,16 @@ def test_rows_are_independent(build, shape, classes):
     whole = network(x, t, condition)
     for i in range(5):
         row = slice(i, i + 1)
-        alone = network(x[row], None if t is None else t[row], condition and {"label": condition["label"][row]})
+        alone = network(
+            x[row], None if t is None else t[row], condition and {"label": condition["label"][row]}
+        )
         torch.testing.assert_close(alone, whole[row], rtol=1e-10, atol=1e-10)
     assert whole.flatten(1).std(0).min() > 0 if whole.ndim > 1 else whole.std() > 0
 
 
-@pytest.mark.parametrize("build", [p.values[0] for p in SMALL if p.values[2]], ids=lambda build: build.__name__)
+@pytest.mark.parametrize(
+    "build", [p.values[0] for p in SMALL if p.values[2]], ids=lambda build: build.__name__
+)
 def test_null_rows_read_as_unconditional(build):
     shape = (5,) if build in ON_VECTORS else (3, 6, 5)
     network = awaken(build(shape, CLASSES).double(), 0.3)
@@ -111,7 +122,9 @@ def test_forward_mode_derivative_equals_difference(build, shape, classes):
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-@pytest.mark.parametrize(("build", "shape", "classes"), [p for p in SMALL if p.values[0] in DENOISERS])
+@pytest.mark.parametrize(
+    ("build", "shape", "classes"), [p for p in SMALL if p.values[0] in DENOISERS]
+)
 def test_forward_mode_works_in_every_precision(build, shape, classes, precision):
     """Fused attention has no forward-mode derivative, and group_norm mixes types in it: both are gone round there."""
     network = awaken(build(shape, classes))
@@ -125,7 +138,9 @@ def test_forward_mode_works_in_every_precision(build, shape, classes, precision)
         value, tangent_out = derivative(network, x, tangent, t)
         with torch.no_grad():
             plain = call(network, x, t, condition)
-    _, exact = derivative(network.double(), x.double(), tangent.double(), None if t is None else t.double())
+    _, exact = derivative(
+        network.double(), x.double(), tangent.double(), None if t is None else t.double()
+    )
     error = (tangent_out - exact).norm() / exact.norm()
     assert error < (1e-4 if precision == "float32" else 0.1)
     assert (value - plain).norm() < (1e-5 if precision == "float32" else 0.05) * plain.norm()
@@ -137,7 +152,9 @@ def test_export_equals_eager(build, shape, classes):
     x, t, condition = arguments(build, shape, classes, 3, torch.float32)
     exported = torch.export.export(network, (x, t, condition), strict=False).module()
     x, t, _ = arguments(build, shape, classes, 3, torch.float32)
-    torch.testing.assert_close(exported(x, t, condition), network(x, t, condition), rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(
+        exported(x, t, condition), network(x, t, condition), rtol=1e-5, atol=1e-5
+    )
 
 
 @pytest.mark.parametrize("build", list(DENOISERS))
@@ -147,7 +164,10 @@ def test_denoisers_start_at_zero_and_others_do_not(build):
     assert build(shape)(x, t).abs().max() == 0
     assert build(shape, times=0)(x).abs().max() > 0
     for timeless in TIMELESS:
-        assert timeless((2, 7, 9))(arguments(timeless, (2, 7, 9), 0, 4, torch.float32)[0]).abs().max() > 0
+        assert (
+            timeless((2, 7, 9))(arguments(timeless, (2, 7, 9), 0, 4, torch.float32)[0]).abs().max()
+            > 0
+        )
 
 
 @pytest.mark.parametrize(("build", "shape", "classes"), SMALL)
@@ -200,7 +220,9 @@ def test_resampling_is_the_kernel_1_2_1(size):
 
     coarse = halve(x)
     double = Resample(doubling(height), doubling(width)).double()
-    spread = torch.zeros(2, 3, 2 * coarse.shape[2] + 1, 2 * coarse.shape[3] + 1, dtype=torch.float64)
+    spread = torch.zeros(
+        2, 3, 2 * coarse.shape[2] + 1, 2 * coarse.shape[3] + 1, dtype=torch.float64
+    )
     edge = F.pad(coarse, (0, 1, 0, 1), mode="replicate")
     spread[:, :, ::2, ::2] = edge
     expected = F.conv2d(F.pad(spread, (1, 1, 1, 1)), kernel / 4, groups=3)[:, :, :height, :width]
@@ -209,18 +231,26 @@ def test_resampling_is_the_kernel_1_2_1(size):
 
 def test_modulation_and_attention_are_their_formulas():
     h, scale, shift = torch.randn(3, 4, 2, 5), torch.randn(3, 4), torch.randn(3, 4)
-    torch.testing.assert_close(modulate(h, (scale, shift)), h * scale[:, :, None, None] + shift[:, :, None, None])
-    torch.testing.assert_close(modulate(h[:, :, 0, 0], (scale, shift)), h[:, :, 0, 0] * scale + shift)
+    torch.testing.assert_close(
+        modulate(h, (scale, shift)), h * scale[:, :, None, None] + shift[:, :, None, None]
+    )
+    torch.testing.assert_close(
+        modulate(h[:, :, 0, 0], (scale, shift)), h[:, :, 0, 0] * scale + shift
+    )
     assert modulate(h, None) is h
     modulation = Modulation.films(6, [2, 3])
     nn.init.zeros_(modulation.linear.weight)
-    for (scale, shift), width in zip(films_of(modulation, torch.randn(4, 6), 2), (2, 3), strict=True):
+    for (scale, shift), width in zip(
+        films_of(modulation, torch.randn(4, 6), 2), (2, 3), strict=True
+    ):
         assert torch.equal(scale, torch.ones(4, width))
         assert torch.equal(shift, torch.zeros(4, width))
     q, k, v = torch.randn(3, 2, 2, 7, 4).unbind(0)
     expected = torch.softmax(torch.einsum("nhid,nhjd->nhij", q, k) / 2, -1) @ v
     torch.testing.assert_close(attend(q, k, v), expected)
-    torch.testing.assert_close(attend(q.bfloat16(), k.bfloat16(), v.bfloat16()).float(), expected, rtol=0.05, atol=0.05)
+    torch.testing.assert_close(
+        attend(q.bfloat16(), k.bfloat16(), v.bfloat16()).float(), expected, rtol=0.05, atol=0.05
+    )
 
 
 # The deviation of groups
@@ -229,9 +259,9 @@ def test_modulation_and_attention_are_their_formulas():
 @pytest.mark.parametrize(("n", "group"), [(8, 4), (10, 4), (3, 4), (7, 1), (6, 2)])
 @pytest.mark.parametrize("sides", [(), (2, 3)])
 def test_deviation_equals_a_loop(n, group, sides):
-    h = torch.randn(n, 5, *sides, dtype=torch.float64) * torch.logspace(-5, 1, 5, dtype=torch.float64).view(
-        5, *[1 for _ in sides]
-    )
+    h = torch.randn(n, 5, *sides, dtype=torch.float64) * torch.logspace(
+        -5, 1, 5, dtype=torch.float64
+    ).view(5, *[1 for _ in sides])
     result = append_minibatch_std(h, group)
     assert result.shape == (n, 6, *sides)
     assert torch.equal(result[:, :5], h)
@@ -319,7 +349,9 @@ def test_spectral_networks_export_and_have_forward_derivatives(training):
     _, derivative = torch.func.jvp(lambda x: network(x, None, condition), (x,), (v,))
     network.eval()
     with torch.no_grad():
-        difference = (network(x + 1e-6 * v, None, condition) - network(x - 1e-6 * v, None, condition)) / 2e-6
+        difference = (
+            network(x + 1e-6 * v, None, condition) - network(x - 1e-6 * v, None, condition)
+        ) / 2e-6
     torch.testing.assert_close(derivative, difference, rtol=1e-6, atol=1e-7)
 
 
@@ -354,7 +386,9 @@ def test_fourier_features_are_sines_and_cosines_of_growing_frequency():
     out = network(x, None, {"label": x})
     assert network.network.given == (None, {"label": x})
     angles = torch.stack([x @ row for row in network.frequencies], dim=1)
-    assert torch.allclose(out, torch.cat([x, torch.sin(angles), torch.cos(angles)], dim=1), atol=1e-5)
+    assert torch.allclose(
+        out, torch.cat([x, torch.sin(angles), torch.cos(angles)], dim=1), atol=1e-5
+    )
 
 
 def test_fourier_directions_point_everywhere():
@@ -381,7 +415,9 @@ def test_more_signs_than_numbers_or_than_a_table_may_have_are_refused():
 
 def test_a_leaky_perceptron_is_piecewise_linear():
     """Without biases it scales with its input; the plain one does not."""
-    network, smooth = (MLP(5, 1, width=7, depth=3, times=0, **kind) for kind in ({"activation": "leaky_relu"}, {}))
+    network, smooth = (
+        MLP(5, 1, width=7, depth=3, times=0, **kind) for kind in ({"activation": "leaky_relu"}, {})
+    )
     for name, parameter in network.named_parameters():
         if name.endswith("bias"):
             nn.init.zeros_(parameter)
@@ -394,5 +430,9 @@ def test_a_leaky_perceptron_is_piecewise_linear():
 def test_a_network_that_does_not_share_times_refuses_one_for_all():
     for shares in (True, False):
         conditioning = Conditioning(4, times=1, shares_time=shares)
-        with contextlib.nullcontext() if shares else pytest.raises(UsageError, match=r"expected \(5,\)"):
+        with (
+            contextlib.nullcontext()
+            if shares
+            else pytest.raises(UsageError, match=r"expected \(5,\)")
+        ):
             assert conditioning(5, torch.device("cpu"), torch.zeros(1), None).shape == (1, 4)

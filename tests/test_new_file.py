@@ -24,7 +24,9 @@ from pushforward.training.checkpoint.storage import latest
 from pushforward.training.checkpoint.tensors import load
 from pushforward.training.loop.trainer import Trainer
 
-PAGES = [Path(__file__).parents[1] / "docs" / page for page in ("one-new-file.md", "add-a-method.md")]
+PAGES = [
+    Path(__file__).parents[1] / "docs" / page for page in ("one-new-file.md", "add-a-method.md")
+]
 TEXT = "".join(page.read_text() for page in PAGES)
 FILES = dict(re.findall(r"^```python\n# (\w+\.py)\n(.*?)^```$", TEXT, re.DOTALL | re.MULTILINE))
 SHORT = ["--size", "tiny", "--batch", "16", "--steps", "3", "--checkpoint-every", "1"]
@@ -76,7 +78,9 @@ def killed_and_resumed(run, monkeypatch, out, train, plugins):
     """Train to the end, and again with a kill in the third step; both end in the same bits."""
     code, _, err = run(*train, *SHORT, "--out", out)
     assert code == 0, err
-    longer = shlex.split(re.search("To continue: pushforward (.* --steps )2000(.*)", err).expand(r"\g<1>4\2"))
+    longer = shlex.split(
+        re.search("To continue: pushforward (.* --steps )2000(.*)", err).expand(r"\g<1>4\2")
+    )
     step = Trainer.step
 
     def deadly(trainer):
@@ -98,7 +102,9 @@ def killed_and_resumed(run, monkeypatch, out, train, plugins):
     assert whole.state["step"] == cut.state["step"] == 3
     for group, tensors in whole.tensors.items():
         assert tensors
-        assert all(torch.equal(tensor, cut.tensors[group][name]) for name, tensor in tensors.items())
+        assert all(
+            torch.equal(tensor, cut.tensors[group][name]) for name, tensor in tensors.items()
+        )
     code, _, err = run(*longer)
     assert code == 0, err
     return named
@@ -108,7 +114,9 @@ def test_a_data_set_is_one_file(run, corners, monkeypatch):
     listed = json.loads(run("data", "list", "--json", "--plugin", "./corners.py")[1])
     assert [entry["train"] for entry in listed if entry["name"] == "corners"] == [500]
     assert run("data", "check", "./corners.py")[1].startswith("name")
-    named = killed_and_resumed(run, monkeypatch, "data", ["train", "flow", "--data", "./corners.py"], ["./corners.py"])
+    named = killed_and_resumed(
+        run, monkeypatch, "data", ["train", "flow", "--data", "./corners.py"], ["./corners.py"]
+    )
     spec = json.loads(Path("data/spec.json").read_text())
     assert spec["data"]["name_or_path"] == "corners", "a name, since no path in a run is executed"
     assert run("sample", "data", "--n", "5", "--out", "data.csv", *named)[0] == 0
@@ -117,45 +125,100 @@ def test_a_data_set_is_one_file(run, corners, monkeypatch):
 
 
 def test_a_metric_is_one_file_and_compare_registers_it_by_itself(run, corners):
-    assert json.loads(run("list", "metrics", "--json", "--plugin", "./balance.py")[1])["balance"]["scores"] == ["balance"]
+    assert json.loads(run("list", "metrics", "--json", "--plugin", "./balance.py")[1])["balance"][
+        "scores"
+    ] == ["balance"]
     assert "balance" not in json.loads(run("list", "metrics", "--json")[1])
     named = ["--plugin", "./balance.py", "--plugin", "./corners.py"]
-    content = json.loads(run("evaluate", corners, *FEW, "--metrics", "balance", "--json", *named)[1])
+    content = json.loads(
+        run("evaluate", corners, *FEW, "--metrics", "balance", "--json", *named)[1]
+    )
     assert content["models"][0]["scores"].keys() == {"balance"}
     code, out, err = run("compare", corners, *FEW, "--out", "balance-report", *named)
     assert code == 0, err
-    page, report = Path("balance-report/report.html").read_text(), json.loads(Path("balance-report/report.json").read_text())
+    page, report = (
+        Path("balance-report/report.html").read_text(),
+        json.loads(Path("balance-report/report.json").read_text()),
+    )
     assert ">imbalance" in page
     assert 0 <= report["floors"]["balance"]["value"] <= 0.5
-    assert "imbalance" in out.partition("Baseline")[0], "its role is quality, and its priority comes first"
+    assert "imbalance" in out.partition("Baseline")[0], (
+        "its role is quality, and its priority comes first"
+    )
 
 
 def test_a_solver_is_one_file(run, monkeypatch):
-    assert json.loads(run("list", "solvers", "--json", "--plugin", "./ralston.py")[1])["ralston"]["calls_per_step"] == 2
+    assert (
+        json.loads(run("list", "solvers", "--json", "--plugin", "./ralston.py")[1])["ralston"][
+            "calls_per_step"
+        ]
+        == 2
+    )
     train = ["train", "flow", "--data", "ring", "--limit", "80", "--plugin", "./ralston.py"]
     named = killed_and_resumed(run, monkeypatch, "solved", train, ["./ralston.py"])
     code, out, _ = run(
-        "sample", "solved", "--n", "5", "--solver", "ralston", "--steps", "2", "--json", "--out", "solved.csv", *named
+        "sample",
+        "solved",
+        "--n",
+        "5",
+        "--solver",
+        "ralston",
+        "--steps",
+        "2",
+        "--json",
+        "--out",
+        "solved.csv",
+        *named,
     )
-    assert (code, json.loads(out)["calls_per_sample"]) == (0, 3), "two calls a step, and one for the last"
-    content = json.loads(run("evaluate", "solved", *FEW, "--solver", "ralston", "--steps", "2", "--json", *named)[1])
+    assert (code, json.loads(out)["calls_per_sample"]) == (0, 3), (
+        "two calls a step, and one for the last"
+    )
+    content = json.loads(
+        run("evaluate", "solved", *FEW, "--solver", "ralston", "--steps", "2", "--json", *named)[1]
+    )
     assert content["models"][0]["scores"]["frechet"]["value"] is not None
 
 
 def test_a_method_with_two_networks_and_a_teacher_is_one_file(run, corners, monkeypatch):
-    train = ["train", "follower", "--plugin", "./follower.py", "--data", "./corners.py", "--teacher", corners]
+    train = [
+        "train",
+        "follower",
+        "--plugin",
+        "./follower.py",
+        "--data",
+        "./corners.py",
+        "--teacher",
+        corners,
+    ]
     assert "[required]" not in run("train", "follower", "--help", "--plugin", "./follower.py")[1]
     named = killed_and_resumed(run, monkeypatch, "taught", train, ["./follower.py", "./corners.py"])
     assert json.loads(Path("taught/spec.json").read_text())["parts"].keys() == {"teacher"}
     assert run("sample", "taught", "--n", "5", "--out", "taught.csv", *named)[0] == 0
-    assert json.loads(run("evaluate", "taught", *FEW, "--json", *named)[1])["models"][0]["scores"]["frechet"]["value"] > 0
+    assert (
+        json.loads(run("evaluate", "taught", *FEW, "--json", *named)[1])["models"][0]["scores"][
+            "frechet"
+        ]["value"]
+        > 0
+    )
 
 
 def test_a_method_whose_teacher_prepares_pairs_is_one_file(run, corners, monkeypatch):
-    train = ["train", "reflow", "--plugin", "./reflow.py", "--data", "./corners.py", "--teacher", corners]
+    train = [
+        "train",
+        "reflow",
+        "--plugin",
+        "./reflow.py",
+        "--data",
+        "./corners.py",
+        "--teacher",
+        corners,
+    ]
     named = killed_and_resumed(run, monkeypatch, "straight", train, ["./reflow.py", "./corners.py"])
     assert run("sample", "straight", "--n", "5", "--out", "straight.csv", *named)[0] == 0
-    assert "frechet" in json.loads(run("evaluate", "straight", *FEW, "--json", *named)[1])["models"][0]["scores"]
+    assert (
+        "frechet"
+        in json.loads(run("evaluate", "straight", *FEW, "--json", *named)[1])["models"][0]["scores"]
+    )
 
 
 def test_a_file_that_has_gone_or_changed_is_not_run(run, corners, here):
@@ -173,7 +236,9 @@ def test_a_format_is_one_file(run, here):
     code, _, err = run("data", "check", "./some.dat")
     assert code == 3
     assert ".data, .txt or .parquet." in err
-    assert json.loads(run("data", "check", "./some.dat", "--json", "--plugin", "./dat.py")[1])["shape"] == [3]
+    assert json.loads(run("data", "check", "./some.dat", "--json", "--plugin", "./dat.py")[1])[
+        "shape"
+    ] == [3]
     assert pf.data.load("some.dat", limit=7).train.x.shape == (7, 3)
 
 
@@ -226,7 +291,9 @@ def test_a_class_of_one_name_is_of_one_file(tmp_path, forget):
     first.write_text("class OwnNet:\n    tag = 1\n")
     second.write_text("class OwnNet:\n    tag = 2\n")
     plugins.load(first)
-    with pytest.raises(UsageError, match=r"OwnNet.*a class in .*first\.py\. Rename it in .*second\.py"):
+    with pytest.raises(
+        UsageError, match=r"OwnNet.*a class in .*first\.py\. Rename it in .*second\.py"
+    ):
         plugins.load(second)
     assert PARTS["OwnNet"].tag == 1
     first.write_text("class OwnNet:\n    tag = 3\n")
@@ -243,7 +310,11 @@ def test_a_class_of_one_name_is_of_one_file(tmp_path, forget):
 
 def test_a_source_whose_examples_have_another_shape_is_refused():
     source = Source(
-        name="odd", what="", shape=(3,), counts=(2, 2), read=lambda download: (Split(np.eye(9, 2, dtype=np.float32)), None)
+        name="odd",
+        what="",
+        shape=(3,),
+        counts=(2, 2),
+        read=lambda download: (Split(np.eye(9, 2, dtype=np.float32)), None),
     )
     pf.data.register(source)
     with pytest.raises(DataError, match=r"\(2,\).*\(3,\)"):
@@ -252,7 +323,10 @@ def test_a_source_whose_examples_have_another_shape_is_refused():
 
 def test_a_file_that_stands_for_one_part_holds_one(tmp_path, forget):
     file = tmp_path / "file.py"
-    file.write_text("from pushforward import Recipe\n" + "".join(f"def {name}(space) -> Recipe: ...\n" for name in ("a1", "a2")))
+    file.write_text(
+        "from pushforward import Recipe\n"
+        + "".join(f"def {name}(space) -> Recipe: ...\n" for name in ("a1", "a2"))
+    )
     for kind, names in (("recipe", "'a1', 'a2'"), ("data set", "")):
         forget()
         with pytest.raises(UsageError, match=rf"must contain exactly one {kind}, .*\[{names}\]"):
@@ -279,7 +353,13 @@ def test_an_imported_class_is_that_of_its_plugin(here, forget, recwarn, monkeypa
     monkeypatch.syspath_prepend(here)
     network = importlib.import_module("own_network").OwnNetwork
     points = np.random.default_rng(1).normal(size=(300, 2)).astype(np.float32)
-    options = {"steps": 1, "network": network(), "progress": False, "overwrite": True, "out": "own-network"}
+    options = {
+        "steps": 1,
+        "network": network(),
+        "progress": False,
+        "overwrite": True,
+        "out": "own-network",
+    }
     for named in (["own_network.py"], []):
         forget()
         if not named:
@@ -287,11 +367,15 @@ def test_an_imported_class_is_that_of_its_plugin(here, forget, recwarn, monkeypa
         recwarn.clear()
         run = pf.fit("flow", points, plugins=named, **options)
         assert not recwarn.list
-        assert torch.equal(pf.load("own-network").sample(3), run.sample(3)), "the file was named before"
+        assert torch.equal(pf.load("own-network").sample(3), run.sample(3)), (
+            "the file was named before"
+        )
         forget()
         with pytest.raises(CheckpointError, match=r"own_network\.py"):
             pf.load("own-network")
-        assert torch.equal(pf.load("own-network", plugins=named or "own_network.py").sample(3), run.sample(3))
+        assert torch.equal(
+            pf.load("own-network", plugins=named or "own_network.py").sample(3), run.sample(3)
+        )
     spec.register(type("OwnNetwork", (torch.nn.Module,), {}))
     assert spec.describe(network())["part"] == "your own OwnNetwork"
     forget()

@@ -13,40 +13,63 @@ import pushforward as pf
 from pushforward.data.core.arrays import ArrayOptions
 from pushforward.data.core.load import LoadOptions
 from pushforward.errors import CheckpointError, DataError, UsageError
-from pushforward.training.options import BudgetOptions, FitOptions, ResumeOptions, TrainingChanges, TrainingOptions
+from pushforward.training.options import (
+    BudgetOptions,
+    FitOptions,
+    ResumeOptions,
+    TrainingChanges,
+    TrainingOptions,
+)
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    return pf.fit(pf.recipes.flow("digits", "tiny"), "digits", steps=2, out=tmp_path_factory.mktemp("runs") / "flow")
+    return pf.fit(
+        pf.recipes.flow("digits", "tiny"),
+        "digits",
+        steps=2,
+        out=tmp_path_factory.mktemp("runs") / "flow",
+    )
 
 
 def test_a_name_stands_for_its_data_and_a_function_for_its_recipe(tmp_path):
     first = pf.fit("flow", "moons", steps=2, out=tmp_path / "a")
     second = pf.fit(pf.recipes.flow, pf.data.load("moons"), steps=2, out=tmp_path / "b")
-    third = pf.fit(partial(pf.recipes.flow, size="small"), "moons", steps=2, out=tmp_path / "c", augment=())
+    third = pf.fit(
+        partial(pf.recipes.flow, size="small"), "moons", steps=2, out=tmp_path / "c", augment=()
+    )
     weights = [list(run.method.state_dict().values()) for run in (first, second, third)]
-    assert all(torch.equal(a, b) for other in weights[1:] for a, b in zip(weights[0], other, strict=True))
+    assert all(
+        torch.equal(a, b) for other in weights[1:] for a, b in zip(weights[0], other, strict=True)
+    )
     assert first.spec["asked"] == second.spec["asked"] == {"size": "small"}
     assert torch.equal(first.sample(3), first.transport.sample(3))
     assert pf.resume(first, steps=3, data="moons").state["step"] == 3
 
 
-@pytest.mark.parametrize(("function", "options"), [(pf.fit, FitOptions), (pf.resume, ResumeOptions)])
+@pytest.mark.parametrize(
+    ("function", "options"), [(pf.fit, FitOptions), (pf.resume, ResumeOptions)]
+)
 def test_every_option_of_training_is_described(function, options):
     for name in options.__annotations__:
         assert f"``{name}``" in function.__doc__, name
-        described = (part.__doc__ for part in (BudgetOptions, TrainingOptions, TrainingChanges, options))
+        described = (
+            part.__doc__ for part in (BudgetOptions, TrainingOptions, TrainingChanges, options)
+        )
         assert any(f"        {name}: " in text for text in described), name
 
 
-@pytest.mark.parametrize(("function", "options"), [(pf.data.load, LoadOptions), (pf.data.from_arrays, ArrayOptions)])
+@pytest.mark.parametrize(
+    ("function", "options"), [(pf.data.load, LoadOptions), (pf.data.from_arrays, ArrayOptions)]
+)
 def test_every_option_of_data_is_described_and_others_are_refused(function, options):
     given = "moons" if function is pf.data.load else np.zeros((40, 2), np.float32)
     for name in options.__annotations__:
         assert re.search(rf"\b{name}\b", function.__doc__), name
         assert f"        {name}: " in options.__doc__, name
-        with pytest.raises(UsageError, match=f'data.{function.__name__} .*"{name}s".* Did you mean "{name}"'):
+        with pytest.raises(
+            UsageError, match=f'data.{function.__name__} .*"{name}s".* Did you mean "{name}"'
+        ):
             function(given, **{f"{name}s": None})
 
 
@@ -67,10 +90,19 @@ MISTAKES = {
     "swapped": (lambda run: pf.fit(pf.data.load("digits"), "flow"), r"pf.fit\(recipe, data\)"),
     "a run": (lambda run: pf.fit(run, "digits"), "pf.resume"),
     "a network": (lambda run: pf.fit(torch.nn.Linear(2, 2), "digits"), "inside a recipe"),
-    "a number": (lambda run: pf.fit("flow", 9), "Expected data: a name or path, an array or tensor"),
+    "a number": (
+        lambda run: pf.fit("flow", 9),
+        "Expected data: a name or path, an array or tensor",
+    ),
     "sizes": (lambda run: pf.fit("flow", [ones(2), ones(3)]), "examples of equal shape"),
-    "splits": (lambda run: pf.fit("flow", {"train": ones(9, 2)}), r'split, such as data\["train"\]'),
-    "steps as text": (lambda run: pf.fit("flow", "digits", steps="9"), "`steps` must be .* got '9'"),
+    "splits": (
+        lambda run: pf.fit("flow", {"train": ones(9, 2)}),
+        r'split, such as data\["train"\]',
+    ),
+    "steps as text": (
+        lambda run: pf.fit("flow", "digits", steps="9"),
+        "`steps` must be .* got '9'",
+    ),
     "seed as text": (lambda run: pf.fit("flow", "digits", seed="1"), "`seed` must be"),
     "device": (lambda run: pf.fit("flow", "digits", device="gpu"), '"gpu"'),
     "batch as text": (lambda run: pf.Training(batch="64"), "`batch` must be"),
@@ -81,12 +113,27 @@ MISTAKES = {
     "guided run": (lambda run: pf.Guided(run, 2.0), "run.denoiser"),
     "one row": (lambda run: run.transport.encode(ones(1, 8, 8)), r"x\[None\]"),
     "solver": (lambda run: run.transport.with_solver("hein", 4), 'Did you mean "heun"'),
-    "two budgets": (lambda run: pf.fit("flow", "digits", budget="60s", epochs=3), "exactly one budget"),
-    "a network of a gan": (lambda run: pf.fit("gan", "digits", network=torch.nn.Linear(2, 2)), "Unknown network"),
-    "two seeds": (lambda run: run.sample(2, seed=1, generator=torch.Generator()), "either `seed` or `generator`"),
-    "a generator of NumPy": (lambda run: run.sample(2, generator=np.random.default_rng()), "must be a torch.Generator"),
+    "two budgets": (
+        lambda run: pf.fit("flow", "digits", budget="60s", epochs=3),
+        "exactly one budget",
+    ),
+    "a network of a gan": (
+        lambda run: pf.fit("gan", "digits", network=torch.nn.Linear(2, 2)),
+        "Unknown network",
+    ),
+    "two seeds": (
+        lambda run: run.sample(2, seed=1, generator=torch.Generator()),
+        "either `seed` or `generator`",
+    ),
+    "a generator of NumPy": (
+        lambda run: run.sample(2, generator=np.random.default_rng()),
+        "must be a torch.Generator",
+    ),
     "no passes": (lambda run: pf.fit("flow", "digits", epochs=0), "`epochs` must be positive"),
-    "an option of resume": (lambda run: pf.resume(run, checkpont="step_000002"), 'pf.resume .*Did you mean "checkpoint"'),
+    "an option of resume": (
+        lambda run: pf.resume(run, checkpont="step_000002"),
+        'pf.resume .*Did you mean "checkpoint"',
+    ),
     "a run twice": (lambda run: pf.compare({"it": [run, run]}), "different seeds"),
     "recipes compared": (lambda run: pf.compare(["flow", "gan"], "digits"), "is a recipe"),
     "a seed": (lambda run: run.sample(3, seeds=1), '"seeds".*Did you mean "seed"'),
@@ -94,7 +141,10 @@ MISTAKES = {
         lambda run: pf.fit(pf.recipes.flow("moons", network=OfTwo()), "moons", steps=2),
         r"network\(x, t, condition\), .*OfTwo.forward is \(x, t\)",
     ),
-    "condition": (lambda run: run.transport.sample(3, {"class": "dog"}), 'Unknown condition "class".*"label"'),
+    "condition": (
+        lambda run: run.transport.sample(3, {"class": "dog"}),
+        'Unknown condition "class".*"label"',
+    ),
 }
 
 
@@ -134,7 +184,9 @@ def test_arrays_that_are_refused(arguments, says):
 
 
 def test_settings_of_the_recipe_and_conditions_are_keywords(tmp_path):
-    data = pf.data.from_arrays(np.random.default_rng(0).normal(size=(60, 2)), given={"cx": np.arange(60.0)})
+    data = pf.data.from_arrays(
+        np.random.default_rng(0).normal(size=(60, 2)), given={"cx": np.arange(60.0)}
+    )
     run = pf.fit("gan", data, size="tiny", pack=2, lr=1e-4, batch=64, steps=1, out=tmp_path / "run")
     asked = {"size": "tiny", "batch": 64, "lr": 1e-4, "pack": 2}
     assert run.spec["asked"] == asked
@@ -145,5 +197,7 @@ def test_settings_of_the_recipe_and_conditions_are_keywords(tmp_path):
         run.sample(2, {"given": torch.zeros(2, 1)}, cx=3.0)
     with pytest.raises(CheckpointError, match=f"There is no folder {tmp_path / 'nothing'}. "):
         pf.load(tmp_path / "nothing")
-    with pytest.raises(CheckpointError, match=rf'rnu\. Did you mean "{re.escape(str(tmp_path / "run"))}"\?'):
+    with pytest.raises(
+        CheckpointError, match=rf'rnu\. Did you mean "{re.escape(str(tmp_path / "run"))}"\?'
+    ):
         pf.load(tmp_path / "rnu")

@@ -13,7 +13,14 @@ from scipy import stats
 from pushforward.data import Split, TableSpace
 from pushforward.data.core.dataset import build
 from pushforward.data.tables import Category, Number
-from pushforward.evaluation.baselines import SHRINKAGE, DrawnRows, GaussianBaseline, RowMixture, _Rows, drawn_rows
+from pushforward.evaluation.baselines import (
+    SHRINKAGE,
+    DrawnRows,
+    GaussianBaseline,
+    RowMixture,
+    _Rows,
+    drawn_rows,
+)
 from pushforward.evaluation.evaluator import Judge
 from pushforward.evaluation.results import INDEPENDENT_ROWS, ROW_COPIES, Comparison, ModelResult
 from pushforward.metrics import Score
@@ -35,7 +42,11 @@ def test_the_baseline_has_the_mean_and_covariance_of_each_class():
         wanted = np.cov(rows.T, bias=True)
         wide = np.sqrt(np.diag(wanted))
         np.testing.assert_allclose(drawn.mean(0) / wide, rows.mean(0) / wide, atol=5 / np.sqrt(n))
-        np.testing.assert_allclose(np.cov(drawn.T) / np.outer(wide, wide), wanted / np.outer(wide, wide), atol=4 * np.sqrt(2 / n))
+        np.testing.assert_allclose(
+            np.cov(drawn.T) / np.outer(wide, wide),
+            wanted / np.outer(wide, wide),
+            atol=4 * np.sqrt(2 / n),
+        )
 
 
 def test_the_model_units_covariance_is_exact_up_to_the_shrinkage():
@@ -44,7 +55,9 @@ def test_the_model_units_covariance_is_exact_up_to_the_shrinkage():
     model = GaussianBaseline.fit(data)
     rows = data.space.to_model(data.train.data_units()).double().numpy()
     wanted = np.cov(rows.T, bias=True)
-    covariance = (model.factors[0].T @ model.factors[0]).double().numpy() + np.diag(model.residuals[0].double().numpy() ** 2)
+    covariance = (model.factors[0].T @ model.factors[0]).double().numpy() + np.diag(
+        model.residuals[0].double().numpy() ** 2
+    )
     shrunk = (1 - SHRINKAGE) * wanted + SHRINKAGE * np.diag(np.diag(wanted))
     np.testing.assert_allclose(covariance, shrunk, atol=1e-5)
 
@@ -60,7 +73,11 @@ def test_row_i_of_the_baseline_comes_from_seed_plus_i_alone_bit_for_bit(digits):
 
 def test_the_baseline_of_wide_images_is_low_rank_with_the_right_variances():
     r = random(5)
-    low = r.standard_normal((400, 5)) @ r.standard_normal((5, 1200)) * 12 + 3 * r.standard_normal((400, 1200)) + 128
+    low = (
+        r.standard_normal((400, 5)) @ r.standard_normal((5, 1200)) * 12
+        + 3 * r.standard_normal((400, 1200))
+        + 128
+    )
     x = np.clip(np.rint(low), 0, 255).astype(np.uint8).reshape(400, 3, 20, 20)
     data = dataset(x, held_out=100)
     model = GaussianBaseline.fit(data)
@@ -69,7 +86,9 @@ def test_the_baseline_of_wide_images_is_low_rank_with_the_right_variances():
     variance = model.factors[0].double().square().sum(0) + model.residuals[0].double().square()
     np.testing.assert_allclose(variance, rows.var(0, correction=0), rtol=1e-3)
     strongest = torch.linalg.svdvals(rows - rows.mean(0))[:5] / np.sqrt(300)
-    np.testing.assert_allclose(torch.linalg.svdvals(model.factors[0].double())[:5], strongest, rtol=1e-2)
+    np.testing.assert_allclose(
+        torch.linalg.svdvals(model.factors[0].double())[:5], strongest, rtol=1e-2
+    )
     z = torch.randn(4, *model.noise_shape)
     z[:2, :256], z[2:, 256:] = 0, 0
     own, common = (model(z).flatten(1) - model.means).split(2)
@@ -89,12 +108,17 @@ def two_kinds(n=1000):
     r = np.random.default_rng(0)
     kind = r.random(n) < 0.3
     number = np.where(kind, 1.5, -0.6) + 0.5 * r.normal(size=n)
-    letters = [np.where(kind, r.choice(3, n, p=SHARES[1]), r.choice(3, n, p=SHARES[0])) for _ in range(3)]
+    letters = [
+        np.where(kind, r.choice(3, n, p=SHARES[1]), r.choice(3, n, p=SHARES[0])) for _ in range(3)
+    ]
     return np.column_stack([number, *letters]).astype(float)
 
 
 def fitted(values):
-    letters = [Category.measured(f"letter {place}", values[:, place], ["a", "b", "c"]) for place in (1, 2, 3)]
+    letters = [
+        Category.measured(f"letter {place}", values[:, place], ["a", "b", "c"])
+        for place in (1, 2, 3)
+    ]
     return TableSpace.of([Number.measured("number", values[:, 0]), *letters])
 
 
@@ -113,16 +137,24 @@ def test_a_mixture_recovers_its_components(data):
     order = mixture.means[:, 0].argsort()
     np.testing.assert_allclose(mixture.weights[order], [0.7, 0.3], atol=0.05)
     for start in (1, 4, 7):
-        np.testing.assert_allclose(mixture.logits[order][:, start : start + 3].exp(), SHARES, atol=0.07)
+        np.testing.assert_allclose(
+            mixture.logits[order][:, start : start + 3].exp(), SHARES, atol=0.07
+        )
 
 
 def test_the_density_of_a_mixture_is_scipys(data):
     mixture, rows = RowMixture.fit(data, 3, 2), data.held_out.data_units()[:5]
     letters = rows[:, 1:].bool().numpy()
     parts = [
-        np.log(weight) + stats.norm.logpdf(rows[:, 0], mean[0], deviation[0]) + letters @ logits[1:].numpy()
+        np.log(weight)
+        + stats.norm.logpdf(rows[:, 0], mean[0], deviation[0])
+        + letters @ logits[1:].numpy()
         for weight, logits, mean, deviation in zip(
-            mixture.weights.numpy(), mixture.logits, mixture.means.numpy(), mixture.deviations.numpy(), strict=True
+            mixture.weights.numpy(),
+            mixture.logits,
+            mixture.means.numpy(),
+            mixture.deviations.numpy(),
+            strict=True,
         )
     ]
     joint = _Rows(rows, mixture.layout).joint(mixture, slice(None))
@@ -135,11 +167,16 @@ def test_baselines_sample_row_by_row(mixed, name):
     rows = model.sample(30, seed=5)
     assert torch.equal(rows, model.sample(30, seed=5, batch=7))
     assert torch.equal(rows[4:], model.sample(26, seed=9))
-    np.testing.assert_allclose(mixed.space.quantise(rows)[:, 3:], rows[:, 3:], atol=1e-5) if name != "mixture" else None
+    np.testing.assert_allclose(
+        mixed.space.quantise(rows)[:, 3:], rows[:, 3:], atol=1e-5
+    ) if name != "mixture" else None
 
 
 def test_independent_columns_keep_each_column_and_nothing_else(mixed):
-    real, drawn = (mixed.space.values(x) for x in (mixed.train.x, drawn_rows(mixed)[INDEPENDENT_ROWS].sample(4000)))
+    real, drawn = (
+        mixed.space.values(x)
+        for x in (mixed.train.x, drawn_rows(mixed)[INDEPENDENT_ROWS].sample(4000))
+    )
     for column in range(5):
         a, b = (np.nan_to_num(values[:, column], nan=-9) for values in (real, drawn))
         assert set(b) <= set(a)
@@ -176,7 +213,9 @@ def test_a_judge_scores_the_baselines_of_a_table(mixed):
     assert comparison.further_baselines[1].scores["near_copies"].value == 1
     assert Comparison.from_json(comparison.to_json()) == comparison
     assert not judge.comparison().further_baselines
-    assert "coverage" in judge.comparison([ModelResult("it", scores={"coverage": Score(1.0)})]).metrics
+    assert (
+        "coverage" in judge.comparison([ModelResult("it", scores={"coverage": Score(1.0)})]).metrics
+    )
 
 
 def test_samples_of_a_mixture_have_its_shares_and_moments(data):
@@ -184,7 +223,9 @@ def test_samples_of_a_mixture_have_its_shares_and_moments(data):
     rows = mixture.sample(4000, seed=1)
     shares = (mixture.weights[:, None] * mixture.logits[:, 1:].exp()).sum(0)
     np.testing.assert_allclose(rows[:, 1:].mean(0), shares, atol=0.035)
-    assert float(rows[:, 0].mean()) == pytest.approx(float(mixture.weights @ mixture.means[:, 0]), abs=0.07)
+    assert float(rows[:, 0].mean()) == pytest.approx(
+        float(mixture.weights @ mixture.means[:, 0]), abs=0.07
+    )
     high = rows[:, 0] > 0.6
     assert float(rows[high, 1].mean()) > 0.6 > 0.25 > float(rows[~high, 1].mean())
 

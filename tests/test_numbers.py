@@ -33,7 +33,9 @@ def line(n=4000, seed=0, noise=0.3):
 def write_table(path, n=120, seed=0):
     rng = np.random.default_rng(seed)
     angle, age = rng.uniform(0, 360, n), rng.uniform(20, 60, n)
-    x = np.stack([np.cos(np.radians(angle)), np.sin(np.radians(angle))], 1) + 0.05 * rng.normal(size=(n, 2))
+    x = np.stack([np.cos(np.radians(angle)), np.sin(np.radians(angle))], 1) + 0.05 * rng.normal(
+        size=(n, 2)
+    )
     with open(path, "w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["a", "b", "angle", "age"])
@@ -51,9 +53,19 @@ def test_columns_of_a_table_are_given(tmp_path):
     assert data.origin["given"] == ["age", "angle"]
     assert pf.data.load(**data.origin).fingerprint == data.fingerprint
     batch = Sampler(data, 50).batch(3)
-    row = int((torch.from_numpy(data.train.given["given"]) == batch.condition["given"][7]).all(1).nonzero())
-    torch.testing.assert_close(data.space.to_data(batch.x[7:8]), torch.from_numpy(data.train.x[row : row + 1]))
-    for given, says in ((["agee"], "Did you mean"), (["a", "b", "age", "angle"], "all columns"), (["age", "age"], "twice")):
+    row = int(
+        (torch.from_numpy(data.train.given["given"]) == batch.condition["given"][7])
+        .all(1)
+        .nonzero()
+    )
+    torch.testing.assert_close(
+        data.space.to_data(batch.x[7:8]), torch.from_numpy(data.train.x[row : row + 1])
+    )
+    for given, says in (
+        (["agee"], "Did you mean"),
+        (["a", "b", "age", "angle"], "all columns"),
+        (["age", "age"], "twice"),
+    ):
         with pytest.raises(UsageError, match=says):
             pf.data.load(path, given=given)
     with pytest.raises(UsageError, match='no column "x0"'):
@@ -71,16 +83,23 @@ def test_conditions_are_drawn_together(tmp_path):
     drawn = rows["given"][:, 0]
     assert ((drawn / 10 - rows["label"]).abs() < 0.5).all()
     train = np.corrcoef(data.train.labels, data.train.given["given"][:, 0])[0, 1]
-    assert np.corrcoef(rows["label"], drawn)[0, 1] == pytest.approx(train, abs=3 * (1 - train**2) / 2000**0.5)
+    assert np.corrcoef(rows["label"], drawn)[0, 1] == pytest.approx(
+        train, abs=3 * (1 - train**2) / 2000**0.5
+    )
     assert float(drawn.mean()) == pytest.approx(age.mean(), abs=3 * age.std() / 2000**0.5)
     for label in range(3):
         ages = request.values(1000, {"label": label}, 5)["given"]
         assert float(ages.mean()) == pytest.approx(10 * label, abs=3 * 2**0.5 / 300**0.5)
         assert (ages / 10 - label).abs().max() < 0.5
-    assert torch.equal(request.values(3, {"label": 1}, 5)["given"][2], request.values(1, {"label": 1}, 7)["given"][0])
+    assert torch.equal(
+        request.values(3, {"label": 1}, 5)["given"][2],
+        request.values(1, {"label": 1}, 7)["given"][0],
+    )
     rows = [f"{i / 7},{i / 9},{a},{-a}" for i, a in enumerate(age)]
     (tmp_path / "t.csv").write_text("\n".join(["x,y,low,high", *rows]))
-    drawn = Request(pf.data.load(tmp_path / "t.csv", given=["low:Numbers", "high"]).space.conditions).values(500, None, 0)
+    drawn = Request(
+        pf.data.load(tmp_path / "t.csv", given=["low:Numbers", "high"]).space.conditions
+    ).values(500, None, 0)
     torch.testing.assert_close(drawn["low"], -drawn["given"])
 
 
@@ -176,7 +195,18 @@ def test_a_file_adds_a_kind_of_condition(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     write_table(tmp_path / "t.csv")
     (tmp_path / "cyclic.py").write_text(FILE)
-    words = ["train", "./cyclic.py", "--data", "t.csv", "--given", "angle:Cyclic,age", "--size", "tiny", "--batch", "64"]
+    words = [
+        "train",
+        "./cyclic.py",
+        "--data",
+        "t.csv",
+        "--given",
+        "angle:Cyclic,age",
+        "--size",
+        "tiny",
+        "--batch",
+        "64",
+    ]
     assert main([*words, "--steps", "6", "--out", "whole"]) == 0
     assert main([*words, "--steps", "3", "--out", "parts"]) == 0
     assert "the angle angle" in capsys.readouterr().err
@@ -191,11 +221,32 @@ def test_a_file_adds_a_kind_of_condition(tmp_path, monkeypatch, capsys):
     torch.testing.assert_close(first, last)
     assert torch.isfinite(x).all()
     capsys.readouterr()
-    assert main(["sample", "whole", "--n", "3", "--given", "angle=90,age=30", "--out", "x.csv", "--json", *plugin]) == 0
+    assert (
+        main(
+            [
+                "sample",
+                "whole",
+                "--n",
+                "3",
+                "--given",
+                "angle=90,age=30",
+                "--out",
+                "x.csv",
+                "--json",
+                *plugin,
+            ]
+        )
+        == 0
+    )
     assert json.loads(capsys.readouterr().out)["condition"] == {"angle": 90.0, "age": 30.0}
-    assert main(["sample", "whole", "--n", "3", "--given", "age=40,age=41", "--out", "y.csv", *plugin]) == 2
+    assert (
+        main(["sample", "whole", "--n", "3", "--given", "age=40,age=41", "--out", "y.csv", *plugin])
+        == 2
+    )
     assert "--given" in capsys.readouterr().err
     with open("x.csv") as file:
-        assert [(row["angle"], row["age"]) for row in csv.DictReader(file)] == [("90.0", "30.0")] * 3
+        assert [(row["angle"], row["age"]) for row in csv.DictReader(file)] == [
+            ("90.0", "30.0")
+        ] * 3
     assert main(["evaluate", "whole", "--n", "10", "--repeats", "1", *plugin]) == 0
     assert os.path.exists("whole/spec.json")

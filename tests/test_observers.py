@@ -47,7 +47,13 @@ class Looks(Observer):
 def trainer(folder, *observers, steps=5, **options):
     settings = Settings(seed=1)
     return Trainer(
-        recipe_for("flow", DATA), DATA, Budget(steps=steps), out=folder, observers=observers, settings=settings, **options
+        recipe_for("flow", DATA),
+        DATA,
+        Budget(steps=steps),
+        out=folder,
+        observers=observers,
+        settings=settings,
+        **options,
     )
 
 
@@ -59,7 +65,9 @@ class Second(Processes):
 
 
 def test_the_first_process_decides_what_was_measured(tmp_path):
-    here = trainer(tmp_path / "run", Looks(lambda moment: {"frechet": np.nan}), steps=2, processes=Second())
+    here = trainer(
+        tmp_path / "run", Looks(lambda moment: {"frechet": np.nan}), steps=2, processes=Second()
+    )
     here.advance()
     assert pf.load(tmp_path / "run").losses()[1]["health"]["frechet"] == 1.0
 
@@ -81,7 +89,9 @@ def test_measures_are_logged_and_nothing_changes(tmp_path):
     trainer(tmp_path / "without").advance()
     observed, unobserved = final(tmp_path / "with"), final(tmp_path / "without")
     for group in observed:
-        assert all(torch.equal(tensor, unobserved[group][name]) for name, tensor in observed[group].items())
+        assert all(
+            torch.equal(tensor, unobserved[group][name]) for name, tensor in observed[group].items()
+        )
     rows = pf.load(tmp_path / "with").losses()
     assert [row["step"] for row in rows if "drawn" in row.get("health", {})] == [2, 4]
     assert early.steps == late.steps == [2, 4]
@@ -111,16 +121,23 @@ def test_pictures_wait_until_the_weights_are_known_to_be_sound(tmp_path, monkeyp
     looks = Looks(late=True)
     run = trainer(tmp_path / "run", looks, Pictures())
     run.average.update = lambda *samples: next(run.average.method.parameters()).data.fill_(np.nan)
-    with warnings.catch_warnings(action="error"), pytest.raises(pf.errors.Diverged, match=r"averaged weights .* not finite"):
+    with (
+        warnings.catch_warnings(action="error"),
+        pytest.raises(pf.errors.Diverged, match=r"averaged weights .* not finite"),
+    ):
         run.advance()
     assert looks.steps == []
 
 
 def training(out, steps=12, every=4, **settings):
-    return prepare(recipe_for("flow", DATA, **settings), DATA, steps=steps, out=out, checkpoint_every=every)
+    return prepare(
+        recipe_for("flow", DATA, **settings), DATA, steps=steps, out=out, checkpoint_every=every
+    )
 
 
-@pytest.mark.parametrize("error", [None, MemoryError(), torch.OutOfMemoryError("CUDA out of memory")])
+@pytest.mark.parametrize(
+    "error", [None, MemoryError(), torch.OutOfMemoryError("CUDA out of memory")]
+)
 def test_a_step_that_lacks_memory_is_named_with_what_to_do_and_the_run_stays(error, tmp_path):
     with pytest.raises(OutOfMemory, match=r"out of memory in step 6.*`batch`.*`accumulate`"):
         lacking(training(tmp_path / "run", batch=128), 64, error=error, after=5).advance()
@@ -129,10 +146,14 @@ def test_a_step_that_lacks_memory_is_named_with_what_to_do_and_the_run_stays(err
 
 
 def test_other_errors_of_a_step_are_no_lack_of_memory(tmp_path):
-    trainer = lacking(training(tmp_path / "run", batch=128), 64, error=RuntimeError("shapes do not agree"))
+    trainer = lacking(
+        training(tmp_path / "run", batch=128), 64, error=RuntimeError("shapes do not agree")
+    )
     with pytest.raises(RuntimeError, match="shapes do not agree"):
         trainer.advance()
-    assert memory.lacks_memory(RuntimeError("[enforce fail at alloc_cpu.cpp:117] DefaultCPUAllocator: not enough memory"))
+    assert memory.lacks_memory(
+        RuntimeError("[enforce fail at alloc_cpu.cpp:117] DefaultCPUAllocator: not enough memory")
+    )
 
 
 def test_free_memory_is_what_the_system_and_the_control_group_leave(tmp_path, monkeypatch):
@@ -152,7 +173,9 @@ class Overshooting:
 
     def transport(self):
         transport = self.method.transport()
-        transport.forward = lambda z, *_: z.masked_fill(torch.arange(len(z))[:, None] < 3, torch.inf)
+        transport.forward = lambda z, *_: z.masked_fill(
+            torch.arange(len(z))[:, None] < 3, torch.inf
+        )
         return transport
 
     def __getattr__(self, name):
@@ -163,7 +186,9 @@ def test_samples_that_are_not_finite_do_not_end_a_training(tmp_path, monkeypatch
     monkeypatch.setattr(observers, "PICTURES", (1.0,))
     run = trainer(tmp_path / "run", Pictures(), steps=4)
     run.average.method = Overshooting(run.average.method)
-    with pytest.warns(UserWarning, match="run: step 4: no samples were written: 3 of 100 samples are not finite"):
+    with pytest.warns(
+        UserWarning, match="run: step 4: no samples were written: 3 of 100 samples are not finite"
+    ):
         run.advance()
     assert latest(tmp_path / "run" / "checkpoints").name == "step_000004"
     assert [row["step"] for row in pf.load(tmp_path / "run").losses()] == [1, 2, 3, 4]
@@ -175,7 +200,8 @@ def test_pictures_stand_beside_held_out_examples_of_any_place(tmp_path, monkeypa
     monkeypatch.setattr(observers, "PICTURES", (1.0,))
     monkeypatch.setattr(observers, "DRAWN", {True: 10})
     monkeypatch.setattr(
-        "pushforward.pictures.scatter_picture", lambda x, real, **_: beside.append(real) or Image.new("L", (1, 1))
+        "pushforward.pictures.scatter_picture",
+        lambda x, real, **_: beside.append(real) or Image.new("L", (1, 1)),
     )
     trainer(tmp_path / "run", Pictures(), steps=4).advance()
     places = [held_out.index(row) for row in beside[-1].tolist()]

@@ -11,7 +11,11 @@ from pushforward.training.loop.optimizers import Player
 def network(layout=torch.channels_last):
     torch.manual_seed(0)
     layers = nn.Sequential(
-        nn.Conv2d(3, 40, 3), nn.Conv2d(40, 48, 3), nn.Conv2d(48, 64, 3, groups=4), nn.Conv2d(64, 33, 1), nn.Conv2d(33, 2, 3)
+        nn.Conv2d(3, 40, 3),
+        nn.Conv2d(40, 48, 3),
+        nn.Conv2d(48, 64, 3, groups=4),
+        nn.Conv2d(64, 33, 1),
+        nn.Conv2d(33, 2, 3),
     )
     return layers.to(memory_format=layout)
 
@@ -19,7 +23,9 @@ def network(layout=torch.channels_last):
 def give_gradients(module, seed):
     random = torch.Generator().manual_seed(seed)
     for parameter in module.parameters():
-        parameter.grad = torch.empty_like(parameter).copy_(torch.randn(parameter.shape, generator=random))
+        parameter.grad = torch.empty_like(parameter).copy_(
+            torch.randn(parameter.shape, generator=random)
+        )
 
 
 @pytest.mark.parametrize("layout", [torch.channels_last, torch.contiguous_format])
@@ -27,10 +33,16 @@ def test_muon_moves_wide_kernels_as_matrices_and_adamw_the_rest(layout, monkeypa
     """Against the two optimisers applied by hand to copies laid out plainly."""
     monkeypatch.setattr("pushforward.training.loop.optimizers.has_bfloat16", lambda: True)
     module, twin = network(layout), network(torch.contiguous_format)
-    player = Player(module, "one", Training(lr=3e-3, optimizer="muon", clip=None, weight_decay=0.01))
+    player = Player(
+        module, "one", Training(lr=3e-3, optimizer="muon", clip=None, weight_decay=0.01)
+    )
     wide = [twin[1].weight, twin[3].weight]  # the others are narrow (3, 2) or grouped
     rows = [
-        lambda w: w.permute(0, 2, 3, 1).reshape(len(w), -1) if layout == torch.channels_last else w.reshape(len(w), -1),
+        lambda w: (
+            w.permute(0, 2, 3, 1).reshape(len(w), -1)
+            if layout == torch.channels_last
+            else w.reshape(len(w), -1)
+        ),
         lambda w: w.reshape(len(w), -1),
     ]
     matrices = [nn.Parameter(row(w.detach()).clone()) for row, w in zip(rows, wide, strict=True)]
@@ -46,8 +58,12 @@ def test_muon_moves_wide_kernels_as_matrices_and_adamw_the_rest(layout, monkeypa
         muon.step()
         adamw.step()
     for row, matrix, at in zip(rows, matrices, (1, 3), strict=True):
-        torch.testing.assert_close(row(module[at].weight.detach()), matrix.detach(), rtol=1e-5, atol=1e-6)
-    others = [p for p in module.parameters() if p is not module[1].weight and p is not module[3].weight]
+        torch.testing.assert_close(
+            row(module[at].weight.detach()), matrix.detach(), rtol=1e-5, atol=1e-6
+        )
+    others = [
+        p for p in module.parameters() if p is not module[1].weight and p is not module[3].weight
+    ]
     for mine, theirs in zip(others, rest, strict=True):
         torch.testing.assert_close(mine.detach(), theirs.detach(), rtol=1e-5, atol=1e-6)
     assert all(p.grad is None for p in module.parameters())
@@ -60,10 +76,14 @@ def test_gradients_are_clipped_by_the_norm_of_all(share):
     give_gradients(module, 1)
     gradients = [parameter.grad.clone() for parameter in module.parameters()]
     norm = torch.cat([gradient.flatten() for gradient in gradients]).norm()
-    player = Player(module, "one", Training(optimizer="adamw", clip=share * float(norm), betas=(0.75, 0.99)))
+    player = Player(
+        module, "one", Training(optimizer="adamw", clip=share * float(norm), betas=(0.75, 0.99))
+    )
     player.update(1.0)
     for number, gradient in enumerate(gradients):
-        torch.testing.assert_close(player.state()[f"one/{number}/exp_avg"], 0.25 * min(share, 1) * gradient)
+        torch.testing.assert_close(
+            player.state()[f"one/{number}/exp_avg"], 0.25 * min(share, 1) * gradient
+        )
 
 
 @pytest.mark.parametrize("optimizer", ["adamw", "muon"])
@@ -83,11 +103,15 @@ def test_a_restored_player_goes_on_bit_for_bit(optimizer):
     third = Player(again, "one", settings)
     third.restore({**held, "other/0/step": torch.zeros(())})
     restored = third.state()
-    assert all(torch.equal(restored[name], value) for name, value in held.items()), "of its own shape, before a step reads it"
+    assert all(torch.equal(restored[name], value) for name, value in held.items()), (
+        "of its own shape, before a step reads it"
+    )
     for module, player in ((whole, first), (again, third)):
         give_gradients(module, 7)
         player.update(1.0)
-    assert all(torch.equal(a, b) for a, b in zip(whole.parameters(), again.parameters(), strict=True))
+    assert all(
+        torch.equal(a, b) for a, b in zip(whole.parameters(), again.parameters(), strict=True)
+    )
 
 
 def test_a_parameter_without_a_gradient_stays():

@@ -11,18 +11,29 @@ N = 64
 
 def target(rule, velocity, own):
     """The target at (x, .9, 0) of a map F(x, t, s) = ``own``(x) for pairs of this velocity."""
-    x, t = torch.linspace(-1, 1, N, dtype=torch.float64)[:, None], torch.full((N,), 0.9, dtype=torch.float64)
-    return rule.target(Where(x, t, 0 * t, velocity, lambda x, t, s: own(x), 1.0, BlockDraws(0, 0, N)))
+    x, t = (
+        torch.linspace(-1, 1, N, dtype=torch.float64)[:, None],
+        torch.full((N,), 0.9, dtype=torch.float64),
+    )
+    return rule.target(
+        Where(x, t, 0 * t, velocity, lambda x, t, s: own(x), 1.0, BlockDraws(0, 0, N))
+    )
 
 
 @pytest.mark.parametrize("direction", ["pair", "map"])
 def test_targets_in_the_maps_own_direction_vary_with_the_pair_by_its_leg_alone(direction):
     """On F(x, t, s) = x^2 targets of two pairs through one state differ by a (v - w), in the pair's direction also by F there."""
     v, w = torch.randn(2, N, 1, dtype=torch.float64)
-    rule, a, x = Start(0.1, 0.1, direction=direction), 0.1, torch.linspace(-1, 1, N, dtype=torch.float64)[:, None]
+    rule, a, x = (
+        Start(0.1, 0.1, direction=direction),
+        0.1,
+        torch.linspace(-1, 1, N, dtype=torch.float64)[:, None],
+    )
     difference = target(rule, v, torch.square) - target(rule, w, torch.square)
     leg = 0.9 * a
-    beside = {"map": 0.0 * v, "pair": (1 - a) * ((x - leg * v) ** 2 - (x - leg * w) ** 2)}[direction]
+    beside = {"map": 0.0 * v, "pair": (1 - a) * ((x - leg * v) ** 2 - (x - leg * w) ** 2)}[
+        direction
+    ]
     torch.testing.assert_close(difference, a * (v - w) + beside, rtol=0, atol=1e-12)
 
 

@@ -34,7 +34,8 @@ def packed(folder, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("encoding", "options"), [("png", {}), ("npy", {}), ("png", {"resize": 4}), ("npy", {"labelled": False})]
+    ("encoding", "options"),
+    [("png", {}), ("npy", {}), ("png", {"resize": 4}), ("npy", {"labelled": False})],
 )
 def test_packed_images_are_the_same_data_set(folder, tmp_path, encoding, options):
     here = pf.data.load(folder, **options)
@@ -45,12 +46,20 @@ def test_packed_images_are_the_same_data_set(folder, tmp_path, encoding, options
         assert there.train.on_disk == stream
         assert there.fingerprint == here.fingerprint == manifest["fingerprint"]
         assert there.space == here.space
-        for split in ("train", "held_out"):  # also of images that were scaled, whose split is that of the originals
+        for split in (
+            "train",
+            "held_out",
+        ):  # also of images that were scaled, whose split is that of the originals
             np.testing.assert_array_equal(getattr(there, split).hashes, getattr(here, split).hashes)
         for number in (0, 3, 5):
-            left, right = Sampler(there, 16, augment=("flip",)).batch(number), Sampler(here, 16, augment=("flip",)).batch(number)
+            left, right = (
+                Sampler(there, 16, augment=("flip",)).batch(number),
+                Sampler(here, 16, augment=("flip",)).batch(number),
+            )
             assert torch.equal(left.x, right.x)
-            assert here.train.labels is None or torch.equal(left.condition["label"], right.condition["label"])
+            assert here.train.labels is None or torch.equal(
+                left.condition["label"], right.condition["label"]
+            )
 
 
 def test_any_program_reads_the_tars(folder, packed):
@@ -61,12 +70,16 @@ def test_any_program_reads_the_tars(folder, packed):
         content = (packed / shard["file"]).read_bytes()
         with tarfile.open(packed / shard["file"]) as archive:
             members = {member.name: archive.extractfile(member).read() for member in archive}
-        for name, offset, size in zip(index["names"], index["offsets"], index["sizes"], strict=True):
+        for name, offset, size in zip(
+            index["names"], index["offsets"], index["sizes"], strict=True
+        ):
             assert content[offset : offset + size] == members[name]
             images.append(np.asarray(Image.open(io.BytesIO(members[name])).convert("RGBA")))
             classes.append(int(members[name.replace("png", "cls")]))
     splits = data.train, data.held_out
-    np.testing.assert_array_equal(np.stack(images), np.concatenate([split.x for split in splits]).transpose(0, 2, 3, 1))
+    np.testing.assert_array_equal(
+        np.stack(images), np.concatenate([split.x for split in splits]).transpose(0, 2, 3, 1)
+    )
     assert classes == np.concatenate([split.labels for split in splits]).tolist()
     assert manifest["classes"] == ["cats", "dogs"]
 
@@ -89,7 +102,10 @@ def image(seed, kind="PNG"):
 def test_tars_of_other_tools(tmp_path):
     members = {"notes.txt": b"hello"}
     for number in range(24):
-        pair = [(f"a/b/{number:03}.cls", b"%d\n" % (10 * (number % 2))), (f"a/b/{number:03}.left.jpeg", image(number, "JPEG"))]
+        pair = [
+            (f"a/b/{number:03}.cls", b"%d\n" % (10 * (number % 2))),
+            (f"a/b/{number:03}.left.jpeg", image(number, "JPEG")),
+        ]
         members |= dict(pair if number % 3 else reversed(pair))
         members |= {f"a/b/{number:03}.json": b"{}"}
     (tmp_path / "set").mkdir()
@@ -101,15 +117,24 @@ def test_tars_of_other_tools(tmp_path):
         assert len(data.train) + len(data.held_out) == n
         assert data.space.classes == ("0", "10")
         assert data.ignored == 25
-    assert pf.data.load(tmp_path / "one.tar").fingerprint == pf.data.load(tmp_path / "set", stream=True).fingerprint
-    some = tar(tmp_path / "some.tar", {name: content for name, content in members.items() if not name.endswith("1.cls")})
+    assert (
+        pf.data.load(tmp_path / "one.tar").fingerprint
+        == pf.data.load(tmp_path / "set", stream=True).fingerprint
+    )
+    some = tar(
+        tmp_path / "some.tar",
+        {name: content for name, content in members.items() if not name.endswith("1.cls")},
+    )
     assert pf.data.load(some).space.classes == (), "images of which some have no class have none"
 
 
 def test_names_are_names_and_no_paths(tmp_path):
     (tmp_path / "inner").mkdir()
     names = ("../../evil", "/evil", "a/../../../evil", "C:\\evil", "x" * 300)
-    path = tar(tmp_path / "inner" / "x.tar", {f"{name}{i}.png": image(i) for i, name in enumerate(5 * names)})
+    path = tar(
+        tmp_path / "inner" / "x.tar",
+        {f"{name}{i}.png": image(i) for i, name in enumerate(5 * names)},
+    )
     before = sorted(os.walk(tmp_path))
     data = pf.data.load(path)
     assert len(data.train) + len(data.held_out) == 25
@@ -136,7 +161,10 @@ HOSTILE = {
     "cut": (with_header(lambda info: setattr(info, "size", 5000), bytes(700)), "000.png"),
     "long name": (with_header(large(tarfile.GNUTYPE_LONGNAME), bytes(1024)), "is damaged"),
     "pax": (with_header(large(tarfile.XHDTYPE), bytes(1024)), "is damaged"),
-    "link": (with_header(lambda info: setattr(info, "type", tarfile.SYMTYPE), bytes(1024)), "no images"),
+    "link": (
+        with_header(lambda info: setattr(info, "type", tarfile.SYMTYPE), bytes(1024)),
+        "no images",
+    ),
 }
 
 
@@ -219,7 +247,11 @@ def test_what_is_packed_appears_whole_or_not_at_all(folder, tmp_path):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        pf.data.pack(folder, tmp_path / "packed", progress=lambda done, total: stop(done + 63 * (total == 62), total))
+        pf.data.pack(
+            folder,
+            tmp_path / "packed",
+            progress=lambda done, total: stop(done + 63 * (total == 62), total),
+        )
     assert list(tmp_path.iterdir()) == []
     pf.data.pack(folder, tmp_path / "packed")
     with pytest.raises(UsageError, match="already exists"):
@@ -260,10 +292,17 @@ def same(left, right):
         assert torch.equal(values, right.condition[name])
 
 
-@pytest.mark.parametrize("options", [{}, {"resize": 4}, {"limit": 20, "seed": 3}, {"labelled": False}], ids=str)
+@pytest.mark.parametrize(
+    "options", [{}, {"resize": 4}, {"limit": 20, "seed": 3}, {"labelled": False}], ids=str
+)
 def test_it_is_the_same_data_set(folder, options, monkeypatch):
-    monkeypatch.setattr(images, "BLOCK", 1 if not options else 9)  # blocks that need one, three and four channels
-    there, here = pf.data.load(folder, stream=True, **options), pf.data.load(folder, stream=False, **options)
+    monkeypatch.setattr(
+        images, "BLOCK", 1 if not options else 9
+    )  # blocks that need one, three and four channels
+    there, here = (
+        pf.data.load(folder, stream=True, **options),
+        pf.data.load(folder, stream=False, **options),
+    )
     assert there.train.on_disk
     assert not here.train.on_disk
     assert there.space == here.space
@@ -273,7 +312,9 @@ def test_it_is_the_same_data_set(folder, options, monkeypatch):
         left, right = getattr(there, split), getattr(here, split)
         np.testing.assert_array_equal(left.x[:], right.x)
         np.testing.assert_array_equal(left.hashes, right.hashes)
-        np.testing.assert_array_equal(left.labels, right.labels) if right.labels is not None else None
+        np.testing.assert_array_equal(
+            left.labels, right.labels
+        ) if right.labels is not None else None
     np.testing.assert_array_equal(there.train.x.level_counts(), level_counts(here.train.x))
 
 
@@ -281,8 +322,19 @@ def test_it_is_the_same_data_set(folder, options, monkeypatch):
 def test_batches_are_the_same_for_any_number_of_workers(folder, augment):
     here = Sampler(pf.data.load(folder, stream=False), 16, seed=5, augment=augment)
     for workers in (0, 1, 2, 4):
-        there = Sampler(pf.data.load(folder, stream=True, workers=workers), 16, seed=5, augment=augment)
-        for number in (0, 1, 2, 2, 3, 9, 4, 0):  # on, again, across the end of an epoch, forward and back
+        there = Sampler(
+            pf.data.load(folder, stream=True, workers=workers), 16, seed=5, augment=augment
+        )
+        for number in (
+            0,
+            1,
+            2,
+            2,
+            3,
+            9,
+            4,
+            0,
+        ):  # on, again, across the end of an epoch, forward and back
             same(there.batch(number), here.batch(number))
         for part in (slice(4, 9), slice(0, 4)):
             same(there.batch(7, index=part), here.batch(7, index=part))
@@ -303,7 +355,9 @@ def test_workers_decode_ahead_and_without_them_nothing_is(folder, decodings):
 
 def test_reading_a_set_decodes_each_image_once_and_then_the_held_out_ones(folder, decodings):
     data = pf.data.load(folder, stream=True)
-    assert sorted(decodings) == sorted(data.held_out.x.places), "the levels of all but the training examples are counted again"
+    assert sorted(decodings) == sorted(data.held_out.x.places), (
+        "the levels of all but the training examples are counted again"
+    )
     decodings.clear()
     data.train.take(slice(3, 9)).without_labels()
     Sampler(data, 8).order(0)
@@ -313,10 +367,16 @@ def test_reading_a_set_decodes_each_image_once_and_then_the_held_out_ones(folder
 
 
 def test_a_fingerprint_reads_no_more_than_a_part_at_a_time(folder, monkeypatch):
-    data, whole, parts = pf.data.load(folder, stream=True), pf.data.load(folder, stream=False).fingerprint, []
+    data, whole, parts = (
+        pf.data.load(folder, stream=True),
+        pf.data.load(folder, stream=False).fingerprint,
+        [],
+    )
     monkeypatch.setattr(fingerprints, "_BYTES", 1000)
     decoded = type(data.train.x)._stacked
-    monkeypatch.setattr(type(data.train.x), "_stacked", lambda x, rows: parts.append(decoded(x, rows)) or parts[-1])
+    monkeypatch.setattr(
+        type(data.train.x), "_stacked", lambda x, rows: parts.append(decoded(x, rows)) or parts[-1]
+    )
     assert data.fingerprint == whole
     assert max(part.nbytes for part in parts) <= 1000
 
@@ -339,15 +399,26 @@ def test_a_file_that_changes_or_vanishes_is_named(tmp_path, workers, fate):
         sampler.batch(9)
         return  # the pixels are the same
     says = "has .*" if fate == "gone" else "has changed"  # as it is read
-    with pytest.raises(DataError, match=f"{file.parent.name}/{file.name} {says} since the data was first read"):
-        [sampler.batch(number) for number in range(1, 9)]  # those that were decoded before it happened are still right
+    with pytest.raises(
+        DataError, match=f"{file.parent.name}/{file.name} {says} since the data was first read"
+    ):
+        [
+            sampler.batch(number) for number in range(1, 9)
+        ]  # those that were decoded before it happened are still right
 
 
 def test_a_training_ends_with_the_same_weights_and_resumes_from_disk(folder, tmp_path):
     ends = {}
     for name, steps, stream in (("here", 4, False), ("there", 4, True), ("resumed", 2, True)):
         data = pf.data.load(folder, stream=stream, resize=4)
-        run = pf.fit(recipe_for("flow", data), data, steps=steps, out=tmp_path / name, augment=("flip",), checkpoint_every=2)
+        run = pf.fit(
+            recipe_for("flow", data),
+            data,
+            steps=steps,
+            out=tmp_path / name,
+            augment=("flip",),
+            checkpoint_every=2,
+        )
         if name == "resumed":
             assert run.spec["data"]["stream"] is True
             run = pf.resume(tmp_path / name, steps=4)

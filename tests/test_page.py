@@ -93,7 +93,10 @@ SUM = """
 def images(name="flow"):
     """A model of images that draws at every step, and a decoder that draws."""
     flow = pf.recipes.flow(IMAGES, "tiny", network="mlp").method.transport()
-    flows = {solver: {n: Flow(flow.denoiser, solver, n) for n in STEPS} for solver in ("ancestral", "dpm")}
+    flows = {
+        solver: {n: Flow(flow.denoiser, solver, n) for n in STEPS}
+        for solver in ("ancestral", "dpm")
+    }
     about = describe(flow, flows, {"solver": "dpm", "steps": 2, "scale": 1.0}, name)
     shape = "n,1,6,6"
     inputs = f"float[{shape}] z, int64[n] label, float[n] scale, float[draws,{shape}] noise, float[{shape}] decoder_noise, "
@@ -103,7 +106,10 @@ def images(name="flow"):
 
 def expected(seeds, label, scale, solver, steps, stream="sample"):
     """The states and the samples of `images`, (3, n, 6, 6)."""
-    draws, labels = ExampleDraws(seeds, name=stream), Request(IMAGES.conditions).values(len(seeds), label, seeds[0])["label"]
+    draws, labels = (
+        ExampleDraws(seeds, name=stream),
+        Request(IMAGES.conditions).values(len(seeds), label, seeds[0])["label"],
+    )
     z = draws.normal((1, 6, 6))
     count = images()[0]["draws"][solver][str(steps)]
     noises = sum((draws.normal((1, 6, 6)) for _ in range(count)), torch.zeros_like(z))
@@ -132,7 +138,9 @@ def table_space():
     rng = np.random.default_rng(0)
     n = 3000
     weight = rng.normal(70, 9, n)
-    paid = np.where(rng.random(n) < 0.4, 0.0, np.where(rng.random(n) < 0.1, np.nan, rng.exponential(900, n)))
+    paid = np.where(
+        rng.random(n) < 0.4, 0.0, np.where(rng.random(n) < 0.1, np.nan, rng.exponential(900, n))
+    )
     born = np.rint(rng.uniform(0, 15000, n)) * 86400
     fields = [
         Number.measured("weight", weight, form=Format(decimals=2)),
@@ -140,7 +148,9 @@ def table_space():
         Number.measured("rooms", rng.integers(1, 7, n).astype(float), "whole", Format(decimals=0)),
         Number.measured("born", born, "date", Format(pattern="%-d.%m.%Y")),
         Number.measured("none", np.full(n, np.nan)),
-        Category.measured("town", rng.integers(0, 3, n).astype(float), ("Bonn", "Köln", "Ulm <i>"), missing=True),
+        Category.measured(
+            "town", rng.integers(0, 3, n).astype(float), ("Bonn", "Köln", "Ulm <i>"), missing=True
+        ),
     ]
     return pf.data.TableSpace.of(fields)
 
@@ -150,7 +160,11 @@ def rows():
     space = table_space()
     about = describe(pf.recipes.gan(space, "tiny").method.transport(), {}, {}, "rows")
     about["noise"] = [space.shape[0]]
-    return about, graph(f"float[n,{space.shape[0]}] z", f"float[n,{space.shape[0]}] x", "  x = Identity (z)"), space
+    return (
+        about,
+        graph(f"float[n,{space.shape[0]}] z", f"float[n,{space.shape[0]}] x", "  x = Identity (z)"),
+        space,
+    )
 
 
 CONTROLS = "[...document.querySelectorAll('input, select')]"
@@ -168,7 +182,9 @@ class Page:
             return
         put = "[one.value, one.checked] = first[i]; one.dispatchEvent(new Event('input', {bubbles: true}))"
         for _ in range(2):  # since solvers change what sliders of steps mean
-            self.run(f"((first) => {CONTROLS}.forEach((one, i) => {{ {put}; }}))({json.dumps(opened.first)})")
+            self.run(
+                f"((first) => {CONTROLS}.forEach((one, i) => {{ {put}; }}))({json.dumps(opened.first)})"
+            )
             self.settle()
 
     def settle(self):
@@ -182,7 +198,9 @@ class Page:
     def set(self, **values):
         """Give controls values as a person does; -- stands for - in their names as _."""
         for name, value in values.items():
-            chosen = f"[name=view][value={value}]" if name == "view" else f"#{name.replace('_', '-')}"
+            chosen = (
+                f"[name=view][value={value}]" if name == "view" else f"#{name.replace('_', '-')}"
+            )
             act = "one.checked = true" if name == "view" else f"one.value = {json.dumps(value)}"
             self.run(
                 f"(() => {{ const one = document.querySelector('{chosen}'); {act}; "
@@ -203,7 +221,9 @@ class Page:
         picture, across = self.pixels(panel)[..., 0], int(np.ceil(np.sqrt(count)))
         gap = (picture.shape[1] - across * side) // max(1, across - 1)
         places = [divmod(i, across) for i in range(count)]
-        return np.stack([picture[y * (side + gap) :, x * (side + gap) :][:side, :side] for y, x in places])
+        return np.stack(
+            [picture[y * (side + gap) :, x * (side + gap) :][:side, :side] for y, x in places]
+        )
 
 
 def near(shown, x):
@@ -219,7 +239,9 @@ def chromium():
         yield opened
         assert opened.requests == []
         expected = "willReadFrequently", "example.org"  # of the tests themselves
-        assert [error for error in opened.errors if not any(part in error for part in expected)] == []
+        assert [
+            error for error in opened.errors if not any(part in error for part in expected)
+        ] == []
 
 
 @pytest.fixture(scope="module")
@@ -243,7 +265,12 @@ def pages(tmp_path_factory):
         "two": [images(HOSTILE), images("second")],
         "mixed": [images(), points()],
         "rows": [rows()[:2]],
-        "many": [images("flow"), images("ddpm"), ({**images("broken")[0], "number": 5}, b"not a model"), images("vae")],
+        "many": [
+            images("flow"),
+            images("ddpm"),
+            ({**images("broken")[0], "number": 5}, b"not a model"),
+            images("vae"),
+        ],
     }
     for name, models in made.items():
         beside = ("report.html", [f"gan: {HOSTILE}"]) if name == "many" else ()
@@ -256,10 +283,16 @@ def test_noise_is_numpys_bit_for_bit(either, pages):
     code = (HERE / "templates" / "worker.js").read_text()
     for seed, call, n in ((0, 0, 100_000), (-3, 2, 5_000), (2**53 - 1, 0, 5_000)):
         stream = key("rows", "sample")
-        wanted = np.random.Generator(np.random.Philox(key=np.array([seed % 2**64, stream], np.uint64), counter=[0, 0, 0, call]))
+        wanted = np.random.Generator(
+            np.random.Philox(
+                key=np.array([seed % 2**64, stream], np.uint64), counter=[0, 0, 0, call]
+            )
+        )
         drawn = f"[...new Uint32Array(noise([{seed}], '{stream}', {call}, [{n}]).buffer)]"
         numbers = either.run(f"(() => {{ {code}; return {drawn}; }})()")
-        assert (np.array(numbers, np.uint32) == wanted.standard_normal(n, np.float32).view(np.uint32)).all()
+        assert (
+            np.array(numbers, np.uint32) == wanted.standard_normal(n, np.float32).view(np.uint32)
+        ).all()
 
 
 def test_samples_are_those_of_the_seeds_labels_and_settings(either, pages):
@@ -276,9 +309,22 @@ def test_samples_are_those_of_the_seeds_labels_and_settings(either, pages):
 def test_every_control_changes_the_picture_and_changes_it_back(either, pages):
     page = Page(either, pages["one"])
     page.set(view="walk")
-    controls = {"seed": (0, 9), "toward": (1, 9), "share": (50, 90), "given_0": ("", "3"), "solver_0": ("dpm", "ancestral")}
-    controls |= {"steps_0": (1, 2), "scale_0": (1, 8), "reached": (100, 0), "view": ("walk", "grid")}
-    named = set(either.run("[...document.querySelectorAll('main :is(input, select)')].map((one) => one.id)"))
+    controls = {
+        "seed": (0, 9),
+        "toward": (1, 9),
+        "share": (50, 90),
+        "given_0": ("", "3"),
+        "solver_0": ("dpm", "ancestral"),
+    }
+    controls |= {
+        "steps_0": (1, 2),
+        "scale_0": (1, 8),
+        "reached": (100, 0),
+        "view": ("walk", "grid"),
+    }
+    named = set(
+        either.run("[...document.querySelectorAll('main :is(input, select)')].map((one) => one.id)")
+    )
     assert named - {""} == {name.replace("_", "-") for name in controls} - {"view"}
     first = page.pixels()
     for name, (usual, other) in controls.items():
@@ -350,12 +396,21 @@ def test_many_models_share_a_page_and_one_that_fails_does_not_stop_the_others(ch
     page.set(seed=7, steps_1=0, scale_1=5, steps_3=2)
     for panel, scale, steps in ((0, 1.0, 2), (1, 5.0, 1), (3, 1.0, 4)):
         assert near(page.tiles(panel), expected(range(7, 23), None, scale, "dpm", steps)[-1])
-    times = chromium.run("[...document.querySelectorAll('.panel')].map((one) => Number(one.dataset.milliseconds ?? 0))")
+    times = chromium.run(
+        "[...document.querySelectorAll('.panel')].map((one) => Number(one.dataset.milliseconds ?? 0))"
+    )
     assert [time > 0 for time in times] == [True, True, False, True]
-    colours = chromium.run("[...document.querySelectorAll('.panel')].map((one) => one.classList[1])")
+    colours = chromium.run(
+        "[...document.querySelectorAll('.panel')].map((one) => one.classList[1])"
+    )
     assert colours == ["e0", "e1", "e5", "e3"]
     assert chromium.run("document.querySelectorAll('[id^=given]').length") == 1  # one class for all
-    assert chromium.run("[...document.querySelectorAll('p')].filter((one) => one.textContent.startsWith('gan: ')).length") == 1
+    assert (
+        chromium.run(
+            "[...document.querySelectorAll('p')].filter((one) => one.textContent.startsWith('gan: ')).length"
+        )
+        == 1
+    )
 
 
 def test_each_control_has_one_sentence_and_a_page_beside_a_report_links_to_it(chromium, pages):
@@ -365,14 +420,24 @@ def test_each_control_has_one_sentence_and_a_page_beside_a_report_links_to_it(ch
         page.set(view=view)
         shown = "filter((one) => one.checkVisibility()).map((one) => one.textContent)"
         labels = chromium.run(f"[...document.querySelectorAll('main :is(label, button)')].{shown}")
-        terms, sentences = (chromium.run(f"[...document.querySelectorAll('{kind}')].{shown}") for kind in ("dt", "dd"))
+        terms, sentences = (
+            chromium.run(f"[...document.querySelectorAll('{kind}')].{shown}")
+            for kind in ("dt", "dd")
+        )
         named = [word for term in terms for word in term.split(", ")]
         assert len(named) == len({*named})
         assert {label.removesuffix(" to data") for label in labels} - {""} == {*named} - {"Data"}
         assert len(sentences) == len(terms)
         assert all(sentence.endswith(".") and ". " not in sentence for sentence in sentences)
-        links[name] = chromium.run("[...document.querySelectorAll('a')].map((one) => one.getAttribute('href'))")
-    assert links == {"one": ["#guide"], "mixed": ["#guide"], "rows": ["#guide"], "many": ["report.html", "#guide"]}
+        links[name] = chromium.run(
+            "[...document.querySelectorAll('a')].map((one) => one.getAttribute('href'))"
+        )
+    assert links == {
+        "one": ["#guide"],
+        "mixed": ["#guide"],
+        "rows": ["#guide"],
+        "many": ["report.html", "#guide"],
+    }
 
 
 def test_names_are_text(chromium, pages):
@@ -380,7 +445,9 @@ def test_names_are_text(chromium, pages):
     assert chromium.run("document.title") == HOSTILE
     assert chromium.run("document.querySelector('.panel h2').textContent") == HOSTILE
     assert chromium.run("document.querySelectorAll('img').length") == 0
-    assert [*chromium.run("[...document.querySelector('#given-0').options].map((one) => one.text)")][1:] == [*LABELS.names]
+    assert [
+        *chromium.run("[...document.querySelector('#given-0').options].map((one) => one.text)")
+    ][1:] == [*LABELS.names]
     assert page.settle().startswith(HOSTILE)
 
 
@@ -388,11 +455,16 @@ def test_cells_are_those_of_the_table(either, pages):
     about, _, space = rows()
     page = Page(either, pages["rows"])
     x = ExampleDraws(range(8)).normal(about["noise"])
-    shown = either.run("[...document.querySelectorAll('tr')].map((row) => [...row.children].map((cell) => cell.textContent))")
+    shown = either.run(
+        "[...document.querySelectorAll('tr')].map((row) => [...row.children].map((cell) => cell.textContent))"
+    )
     assert shown[0] == list(space.names)
     assert shown[1:] == [[str(cell) for cell in row] for row in space.records(x)]
     page.set(view="one")
-    assert either.run("[...document.querySelectorAll('td')].map((cell) => cell.textContent)") == shown[1]
+    assert (
+        either.run("[...document.querySelectorAll('td')].map((cell) => cell.textContent)")
+        == shown[1]
+    )
     code, columns = (HERE / "templates" / "cells.js").read_text(), json.dumps(about["columns"])
     more = 2 * ExampleDraws(range(300)).normal(about["noise"])
     many = f"{json.dumps(more.tolist())}.map((x) => columns.map((column) => cell(column, x)))"
@@ -415,7 +487,9 @@ def test_the_pages_script_writes_cells_byte_for_byte():
         x = np.random.default_rng(1).normal(0, 1.5, (1500, *space.shape)).astype(np.float32)
         x = x if values is None else np.concatenate([x, space.encoded(values)])
         given = json.dumps({"columns": about["columns"], "rows": x.tolist()})
-        done = subprocess.run([node, "-e", code], input=given, capture_output=True, text=True, check=True)
+        done = subprocess.run(
+            [node, "-e", code], input=given, capture_output=True, text=True, check=True
+        )
         assert json.loads(done.stdout) == space.cells(x)
 
 
@@ -432,7 +506,13 @@ FORMATS = [
     Format(1, prefix="US$ ", bare=True, plus=True),
     Format(digits=17),
 ]
-PATTERNS = ["%Y-%m-%d", "%-d/%-m/%y %-H:%M", "%b %d, %Y %I:%M %p", "%A %d %B %Y %H:%M:%S.%f", "%j %a %w %Y"]
+PATTERNS = [
+    "%Y-%m-%d",
+    "%-d/%-m/%y %-H:%M",
+    "%b %d, %Y %I:%M %p",
+    "%A %d %B %Y %H:%M:%S.%f",
+    "%j %a %w %Y",
+]
 
 
 def test_the_pages_script_rounds_halves_and_writes_exponents_as_python_does():
@@ -440,9 +520,19 @@ def test_the_pages_script_rounds_halves_and_writes_exponents_as_python_does():
     if node is None:
         pytest.skip("there is no Node.js")
     r = np.random.default_rng(0)
-    numbers = [r.normal(size=300) * 10.0 ** r.integers(-25, 25, 300), np.arange(-100, 100) / 8, np.arange(-50, 50) * 0.005]
-    numbers.append(np.array([0.0, -0.0, 1e16, 1e21, 2.0**53, 1e15 + 0.5, -1e-7, 1e-5, 0.045, 999.995]))
-    seconds = [r.uniform(-3e9, 6e9, 300), np.arange(-5, 5) * 43200.0, np.array([5e-7, 1.5e-6, -5e-7, 0.9999999, 951782400.0])]
+    numbers = [
+        r.normal(size=300) * 10.0 ** r.integers(-25, 25, 300),
+        np.arange(-100, 100) / 8,
+        np.arange(-50, 50) * 0.005,
+    ]
+    numbers.append(
+        np.array([0.0, -0.0, 1e16, 1e21, 2.0**53, 1e15 + 0.5, -1e-7, 1e-5, 0.045, 999.995])
+    )
+    seconds = [
+        r.uniform(-3e9, 6e9, 300),
+        np.arange(-5, 5) * 43200.0,
+        np.array([5e-7, 1.5e-6, -5e-7, 0.9999999, 951782400.0]),
+    ]
     cases = [(form, np.concatenate(numbers)) for form in FORMATS]
     cases += [(Format(pattern=pattern), np.concatenate(seconds)) for pattern in PATTERNS]
     code = (HERE / "templates" / "cells.js").read_text()
@@ -451,9 +541,15 @@ def test_the_pages_script_rounds_halves_and_writes_exponents_as_python_does():
     const both = ([form, values]) => values.map((value) => [written(value, form), written(rounded(value, form), form)]);
     console.log(JSON.stringify(cases.map(both)));"""
     given = json.dumps([[vars(form), values.tolist()] for form, values in cases])
-    done = subprocess.run([node, "-e", code], input=given, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [node, "-e", code], input=given, capture_output=True, text=True, check=True
+    )
     for (form, values), cells in zip(cases, json.loads(done.stdout), strict=True):
-        wanted = zip(map(form.cell, values.tolist()), map(form.cell, form.rounded(values).tolist()), strict=True)
+        wanted = zip(
+            map(form.cell, values.tolist()),
+            map(form.cell, form.rounded(values).tolist()),
+            strict=True,
+        )
         assert cells == [list(pair) for pair in wanted]
 
 
@@ -470,7 +566,10 @@ def test_a_worker_of_the_page_may_ask_for_nothing(either, pages):
     tell = "self.addEventListener('securitypolicyviolation', (event) => postMessage(event.effectiveDirective)); "
     code = f"{tell}fetch('https://example.org').catch(() => 0)"
     made = f"new Worker(URL.createObjectURL(new Blob([{json.dumps(code)}])))"
-    assert either.run(f"new Promise((done) => {{ {made}.onmessage = ({{data}}) => done(data); }})") == "connect-src"
+    assert (
+        either.run(f"new Promise((done) => {{ {made}.onmessage = ({{data}}) => done(data); }})")
+        == "connect-src"
+    )
 
 
 def test_every_control_has_a_name_and_nothing_is_wider_than_the_window(chromium, pages):
@@ -480,10 +579,16 @@ def test_every_control_has_a_name_and_nothing_is_wider_than_the_window(chromium,
         for width, columns in ((1440, 4), (768, 2), (390, 1)):
             chromium.resize(width, 900)
             assert chromium.run("document.documentElement.scrollWidth") == width
-            lefts = chromium.run("[...document.querySelectorAll('.panel')].map((one) => one.getBoundingClientRect().left)")
+            lefts = chromium.run(
+                "[...document.querySelectorAll('.panel')].map((one) => one.getBoundingClientRect().left)"
+            )
             assert len({*lefts}) == (columns if name == "many" else 1)
     named = {"button", "slider", "spinbutton", "combobox", "radio", "image", "Canvas", "region"}
-    nodes = [node for node in chromium.send("Accessibility.getFullAXTree")["nodes"] if not node["ignored"]]
+    nodes = [
+        node
+        for node in chromium.send("Accessibility.getFullAXTree")["nodes"]
+        if not node["ignored"]
+    ]
     controls = [node for node in nodes if node["role"]["value"] in named]
     assert len(controls) > 20
     assert [node for node in controls if not node["name"]["value"]] == []
@@ -527,9 +632,14 @@ def real(tmp_path_factory):
     pytest.importorskip("onnxscript", reason="onnxscript is not installed")
     from pushforward.export import graph as exported
 
-    space = pf.data.ImageSpace((1, 8, 8), (0.3,), (0.38,), (0.0,), (1.0,), {"label": Label.numbered(10)})
+    space = pf.data.ImageSpace(
+        (1, 8, 8), (0.3,), (0.38,), (0.0,), (1.0,), {"label": Label.numbered(10)}
+    )
     torch.manual_seed(0)
-    flow, gan = (recipe(space, "tiny", network="mlp").method.transport().eval() for recipe in (pf.recipes.flow, pf.recipes.gan))
+    flow, gan = (
+        recipe(space, "tiny", network="mlp").method.transport().eval()
+        for recipe in (pf.recipes.flow, pf.recipes.gan)
+    )
     with torch.no_grad():
         for weight in (weight for weight in flow.parameters() if not weight.abs().sum()):
             weight.normal_(0, 0.02)
@@ -561,7 +671,9 @@ def test_a_page_is_made_of_models_that_start_from_noise(tmp_path):
     ],
 )
 def test_every_model_is_shown_that_can_be(names, shown, monkeypatch):
-    flow, gan = (recipe(PLANE, "tiny").method.transport() for recipe in (pf.recipes.flow, pf.recipes.gan))
+    flow, gan = (
+        recipe(PLANE, "tiny").method.transport() for recipe in (pf.recipes.flow, pf.recipes.gan)
+    )
     models = {name: flow if name.split()[0] in ("flow", "ddpm") else gan for name in names}
     if "flow larger" in names:
         used, left = (sum(weight.numel() for weight in model.parameters()) for model in (flow, gan))
@@ -572,7 +684,12 @@ def test_every_model_is_shown_that_can_be(names, shown, monkeypatch):
         if "untraceable" in name:
             raise RuntimeError("a guard\nand why")
         flows = {"dpm": {}} if transport.calls > 1 else {}
-        return Graph(transport, onnx.ModelProto(), {"name": name, "source": "data" if "data" in name else None}, flows)
+        return Graph(
+            transport,
+            onnx.ModelProto(),
+            {"name": name, "source": "data" if "data" in name else None},
+            flows,
+        )
 
     def checked(made):
         if "unlike" in made.description["name"]:
@@ -582,7 +699,9 @@ def test_every_model_is_shown_that_can_be(names, shown, monkeypatch):
     monkeypatch.setattr("pushforward.export.files.checked", checked)
     told = []
     assert [about["name"] for about, _ in showable(models, told.append)] == shown
-    assert [" is not on the page: " in line and "\n" not in line for line in told] == [True] * len(told)
+    assert [" is not on the page: " in line and "\n" not in line for line in told] == [True] * len(
+        told
+    )
     assert len(told) == sum(" " in name for name in names)
 
 

@@ -48,14 +48,24 @@ def simulated(seed, shifts, share=True, classes=True, samplings=5, trainings=1):
     random = np.random.default_rng([seed, 7])
     means = np.random.default_rng(0).standard_normal((CLASSES, DIMENSIONS))
     real = means[random.integers(CLASSES, size=N)] + random.standard_normal((N, DIMENSIONS))
-    labels = [np.arange(N) % CLASSES if classes else random.integers(CLASSES, size=N) for _ in range(samplings)]
+    labels = [
+        np.arange(N) % CLASSES if classes else random.integers(CLASSES, size=N)
+        for _ in range(samplings)
+    ]
     noise = random.standard_normal((samplings, N, DIMENSIONS))
     models = []
     for (number, shift), run in itertools.product(enumerate(shifts), range(trainings)):
         noise = noise if share else random.standard_normal(noise.shape)
         moved = shift * (1 + 0.3 * random.standard_normal() * (trainings > 1))
-        samples = [as_samples(means[label] + z + moved, real) for label, z in zip(labels, noise, strict=True)]
-        scores = {"frechet": combined([Frechet()(one)["frechet"] for one in samples], N, None, INFOS["frechet"])}
+        samples = [
+            as_samples(means[label] + z + moved, real)
+            for label, z in zip(labels, noise, strict=True)
+        ]
+        scores = {
+            "frechet": combined(
+                [Frechet()(one)["frechet"] for one in samples], N, None, INFOS["frechet"]
+            )
+        }
         models.append(ModelResult(f"model {number}-{run}", seed=run, scores=scores))
     comparison = Comparison(models=tuple(models), metrics=INFOS)
     return aggregated(comparison) if trainings > 1 else comparison
@@ -74,13 +84,18 @@ def told_apart(shifts, repeats, **options):
 @pytest.mark.parametrize(
     ("shifts", "options"),
     [
-        ([SHIFTS[0], -SHIFTS[0], SHIFTS[1]], {}),  # equally bad in other ways: other held-out examples are hard
+        (
+            [SHIFTS[0], -SHIFTS[0], SHIFTS[1]],
+            {},
+        ),  # equally bad in other ways: other held-out examples are hard
         ([SHIFTS[0]] * 3, {"share": False}),  # the same distribution from other noise
         ([SHIFTS[0]] * 3, {"share": False, "samplings": 1}),
         ([SHIFTS[0]] * 3, {"share": False, "samplings": 1, "trainings": 3}),
     ],
 )
-def test_of_equal_models_none_is_called_ahead_in_more_than_a_twentieth_of_comparisons(shifts, options):
+def test_of_equal_models_none_is_called_ahead_in_more_than_a_twentieth_of_comparisons(
+    shifts, options
+):
     assert told_apart(shifts, 100, **options) <= 0.05
 
 
@@ -107,7 +122,9 @@ def test_pairs_and_classes_in_proportion_make_the_margin_smaller():
         return comparison.differences()["frechet"][0]["margin"]
 
     def apart(comparison):
-        return dataclasses.replace(comparison, models=tuple(alone(model) for model in comparison.models))
+        return dataclasses.replace(
+            comparison, models=tuple(alone(model) for model in comparison.models)
+        )
 
     def alone(model):
         score = dataclasses.replace(model.scores["frechet"], reference_terms=(), sample_terms=())
@@ -176,7 +193,10 @@ def test_roots_are_compared_by_their_squares():
     random = np.random.default_rng(3)
     roots, squares = [], []
     for name, value in (("a", 0.2), ("b", 0.5)):
-        terms = {"sample_terms": random.standard_normal(32), "reference_terms": random.standard_normal(32)}
+        terms = {
+            "sample_terms": random.standard_normal(32),
+            "reference_terms": random.standard_normal(32),
+        }
         squares.append(ModelResult(name, scores={"frechet": Score(value**2, **terms)}))
         terms = {side: each / (2 * value) for side, each in terms.items()}
         roots.append(ModelResult(name, scores={"frechet": Score(value, **terms)}))
@@ -192,7 +212,10 @@ def random_comparison(seed):
     """Four models and a baseline, with terms, errors or spreads by turns, of differences like their margins."""
     random = np.random.default_rng(seed)
     kind = seed % 3
-    metrics = {**INFOS, "coverage": MetricInfo("Coverage", "higher", role="diversity", least=0.0, most=1.0)}
+    metrics = {
+        **INFOS,
+        "coverage": MetricInfo("Coverage", "higher", role="diversity", least=0.0, most=1.0),
+    }
 
     def score(mean):
         values = tuple((mean + 0.02 * random.standard_normal(2)).tolist())
@@ -202,13 +225,19 @@ def random_comparison(seed):
             known |= dict(zip(("sample_terms", "reference_terms"), terms, strict=True))
         if kind == 2:
             known = {"reference_error": 0.01}
-        return Score(float(np.mean(values)), spread=float(np.std(values, ddof=1)), values=values, **known)
+        return Score(
+            float(np.mean(values)), spread=float(np.std(values, ddof=1)), values=values, **known
+        )
 
     def row(name):
-        return ModelResult(name, scores={metric: score(random.uniform(0.3, 0.5)) for metric in metrics})
+        return ModelResult(
+            name, scores={metric: score(random.uniform(0.3, 0.5)) for metric in metrics}
+        )
 
     floors = {metric: Score(0.25 if metric == "frechet" else 0.6, 0.01) for metric in metrics}
-    return Comparison(models=tuple(map(row, "abcd")), metrics=metrics, floors=floors, baseline=row("no network"))
+    return Comparison(
+        models=tuple(map(row, "abcd")), metrics=metrics, floors=floors, baseline=row("no network")
+    )
 
 
 def names_in(text):
@@ -220,7 +249,11 @@ def said_of(comparison, metric):
     if metric == "frechet":
         first, clauses = answers(comparison)["Best"], answers(comparison)["Clear?"]
     else:
-        (text,) = (finding.text for finding in findings(comparison) if finding.kind == "verdict" and metric in finding.text)
+        (text,) = (
+            finding.text
+            for finding in findings(comparison)
+            if finding.kind == "verdict" and metric in finding.text
+        )
         first, clauses = re.split(r" Real data scores [\d.]+\. ", text)
     return re.findall(r"\b[a-d]\b", first), re.split(r"\. |, nor can ", clauses.rstrip("."))
 
@@ -231,7 +264,9 @@ def test_ahead_is_said_exactly_where_the_difference_exceeds_the_margin_in_the_js
     content = json.loads(comparison.to_json())
     assert Comparison.from_json(comparison.to_json()) == comparison
     for metric, turn in (("frechet", 1), ("coverage", -1)):
-        values = {model["name"]: turn * model["scores"][metric]["value"] for model in content["models"]}
+        values = {
+            model["name"]: turn * model["scores"][metric]["value"] for model in content["models"]
+        }
         order = sorted(values, key=values.get)
         best = order[0]
         ahead_of = {}
@@ -258,7 +293,9 @@ def test_ahead_is_said_exactly_where_the_difference_exceeds_the_margin_in_the_js
             assert any(set(pair) <= group for group in groups) == indistinct
 
         not_ahead = {name for name in order if ahead_of[frozenset((name, "no network"))] != name}
-        behind_it = {name for name in order if ahead_of[frozenset((name, "no network"))] == "no network"}
+        behind_it = {
+            name for name in order if ahead_of[frozenset((name, "no network"))] == "no network"
+        }
         about = [clause for clause in clauses if "the baseline" in clause]
         led = [clause for clause in clauses if clause.startswith("The baseline")]
         assert len(about) == (not_ahead != behind_it)
@@ -277,12 +314,19 @@ def digits():
     return pf.data.load("digits")
 
 
-def test_all_families_get_the_same_labels_in_proportion_and_the_same_noise_where_it_has_one_shape(digits):
+def test_all_families_get_the_same_labels_in_proportion_and_the_same_noise_where_it_has_one_shape(
+    digits,
+):
     judge, started = Judge(digits, 100, 1, ["frechet"]), {}
-    recipes = {name: getattr(pf.recipes, name)(digits.space, "tiny") for name in ("gan", "vae", "ddpm", "flow")}
+    recipes = {
+        name: getattr(pf.recipes, name)(digits.space, "tiny")
+        for name in ("gan", "vae", "ddpm", "flow")
+    }
     transports = {name: recipe.method.transport() for name, recipe in recipes.items()}
     for name, transport in transports.items():
-        transport.register_forward_pre_hook(lambda _, given, name=name: started.setdefault(name, given[0]))
+        transport.register_forward_pre_hook(
+            lambda _, given, name=name: started.setdefault(name, given[0])
+        )
     transports["none"] = GaussianBaseline.fit(digits)
     first, *others = (judge.draw(transport, REPEAT_SEEDS)[1] for transport in transports.values())
     assert all(np.array_equal(first, labels) for labels in others)
@@ -297,24 +341,37 @@ def test_all_families_get_the_same_labels_in_proportion_and_the_same_noise_where
 def differing(values, info, floor=None, **known):
     """The pair of two models of several training runs each, or of one, with these values of one score."""
     models = [
-        ModelResult(f"{name}-{seed}", seed=seed, scores={"score": Score(value, values=(value,), **known)})
+        ModelResult(
+            f"{name}-{seed}", seed=seed, scores={"score": Score(value, values=(value,), **known)}
+        )
         for name, runs in zip("ab", values, strict=True)
         for seed, value in enumerate(runs)
     ]
     floors = {} if floor is None else {"score": floor}
-    (pair,) = aggregated(Comparison(models=tuple(models), metrics={"score": info}, floors=floors)).differences()["score"]
+    (pair,) = aggregated(
+        Comparison(models=tuple(models), metrics={"score": info}, floors=floors)
+    ).differences()["score"]
     return pair
 
 
 def test_training_runs_that_agree_because_they_share_noise_are_no_more_certain_than_one():
     errors = {"error": 0.1, "reference_error": 0.02}
     alike = differing([(0.5, 0.501, 0.502), (0.6, 0.601, 0.602)], MetricInfo("Score"), **errors)
-    assert alike["margin"] > differing([(0.5,), (0.6,)], MetricInfo("Score"), **errors)["margin"] * 0.99
+    assert (
+        alike["margin"]
+        > differing([(0.5,), (0.6,)], MetricInfo("Score"), **errors)["margin"] * 0.99
+    )
     assert alike["ahead"] is None
 
 
 def test_on_either_side_of_a_target_errors_that_models_share_add_up():
-    pair = differing([(1.2,), (0.9,)], MetricInfo("Score", "target"), Score(1.0, 0.05), error=0.1, reference_error=0.1)
+    pair = differing(
+        [(1.2,), (0.9,)],
+        MetricInfo("Score", "target"),
+        Score(1.0, 0.05),
+        error=0.1,
+        reference_error=0.1,
+    )
     assert pair["margin"] > 1.96 * (0.1 + 0.1)
 
 
@@ -328,5 +385,9 @@ def test_a_score_that_knows_nothing_of_its_error_is_judged_by_the_spread_between
         ModelResult(name, scores={"score": Score(mean, 0.014, values=(mean - 0.01, mean + 0.01))})
         for name, mean in (("a", 0.5), ("b", 0.53))
     ]
-    comparison = Comparison(models=tuple(models), metrics={"score": MetricInfo("Score")}, floors={"score": Score(0.4, 0.001)})
+    comparison = Comparison(
+        models=tuple(models),
+        metrics={"score": MetricInfo("Score")},
+        floors={"score": Score(0.4, 0.001)},
+    )
     assert comparison.differences()["score"][0]["ahead"] is None

@@ -12,7 +12,20 @@ from pushforward.data.tables import Category
 from pushforward.denoisers import Denoiser, Preconditioning
 from pushforward.draws import BlockDraws
 from pushforward.methods import Now
-from pushforward.paths import ROWS, VE, VP, Cosine, Linear, Path, Tabulated, convert, gain, linear_betas, solve, target
+from pushforward.paths import (
+    ROWS,
+    VE,
+    VP,
+    Cosine,
+    Linear,
+    Path,
+    Tabulated,
+    convert,
+    gain,
+    linear_betas,
+    solve,
+    target,
+)
 from pushforward.registries import PARTS, concrete
 from pushforward.testing import EVERY_PATH, check_path, pairs
 
@@ -153,7 +166,9 @@ def test_the_network_puts_out_v_whatever_is_predicted(path, kind, to):
     preconditioned = pf.Denoiser(network, path, kind, SPACE, preconditioning=V)
     wanted = plain.predict(to, x_t, t)
     assert (preconditioned.predict(to, x_t, t) - wanted).norm() <= 1e-10 * wanted.norm()
-    torch.testing.assert_close(preconditioned(x_t, t), preconditioned.predict(kind, x_t, t), rtol=1e-11, atol=1e-11)
+    torch.testing.assert_close(
+        preconditioned(x_t, t), preconditioned.predict(kind, x_t, t), rtol=1e-11, atol=1e-11
+    )
     for mine, theirs in zip(preconditioned.pair(x_t, t), plain.pair(x_t, t), strict=True):
         assert torch.equal(mine, theirs)
 
@@ -164,7 +179,9 @@ def test_a_preconditioned_noise_prediction_is_a_gain_of_x_t_and_a_scaled_network
     _, _, k, x_t = pairs(path)
     t, network = times(path, k), Wave()
     wanted = k.sigma * x_t + k.alpha * network(x_t, t)
-    torch.testing.assert_close(pf.Denoiser(network, path, "noise", SPACE, preconditioning=V)(x_t, t), wanted)
+    torch.testing.assert_close(
+        pf.Denoiser(network, path, "noise", SPACE, preconditioning=V)(x_t, t), wanted
+    )
 
 
 @pytest.mark.parametrize("preconditioned", [True, False])
@@ -182,7 +199,10 @@ def test_ddpm_minimises_the_squared_error_of_the_noise(preconditioned):
     alpha_bar = torch.cumprod(1 - torch.linspace(1e-4, 0.02, 1000, dtype=torch.float64), 0)
     level = (1000 * t).round().long() - 1
     torch.testing.assert_close(1000 * t, (level + 1).float())
-    alpha, sigma = alpha_bar[level, None].sqrt().float(), (1 - alpha_bar[level, None]).sqrt().float()
+    alpha, sigma = (
+        alpha_bar[level, None].sqrt().float(),
+        (1 - alpha_bar[level, None]).sqrt().float(),
+    )
     x_t = alpha * x + sigma * z
     raw = network(x_t, t)
     noise = sigma * x_t + alpha * raw if preconditioned else raw
@@ -191,7 +211,11 @@ def test_ddpm_minimises_the_squared_error_of_the_noise(preconditioned):
     assert method.denoiser.prediction == "noise"
 
 
-@pytest.mark.parametrize("space", [SPACE, TableSpace.of([Category("c", ("a", "b"), (0.5, 0.5))])], ids=["vectors", "table"])
+@pytest.mark.parametrize(
+    "space",
+    [SPACE, TableSpace.of([Category("c", ("a", "b"), (0.5, 0.5))])],
+    ids=["vectors", "table"],
+)
 @pytest.mark.parametrize("levels", [10, 1000])
 def test_ddpm_trains_on_every_level_of_its_table_equally(space, levels):
     method = pf.recipes.ddpm(space, network=Wave(), levels=levels).method

@@ -17,7 +17,9 @@ from pushforward.methods.likelihoods import divergences
 from pushforward.networks import Codebook, Rounding
 from pushforward.testing import space_data
 
-SPACE = ImageSpace(shape=(2, 8, 12), mean=(0.5, 0.4), std=(0.2, 0.3), low=(0.0, 0.0), high=(1.0, 1.0))
+SPACE = ImageSpace(
+    shape=(2, 8, 12), mean=(0.5, 0.4), std=(0.2, 0.3), low=(0.0, 0.0), high=(1.0, 1.0)
+)
 
 
 def now(rows, progress=0.5):
@@ -59,14 +61,20 @@ class Seeing(nn.Module):
 
 def method(**options):
     torch.manual_seed(0)
-    return PerceptualAutoencoder(Encoder(), Decoder(), Seeing(), SPACE, latent=(3, 4, 6), weights=LossWeights(**options))
+    return PerceptualAutoencoder(
+        Encoder(), Decoder(), Seeing(), SPACE, latent=(3, 4, 6), weights=LossWeights(**options)
+    )
 
 
 def turns(method, x, progress=0.5):
     """Both losses, and the autoencoder's gradients."""
     game = method.turns(Batch(x), now(len(x), progress))
     (_, critic), (_, loss) = next(game), next(game)
-    return critic, loss, torch.autograd.grad(loss, [*method.encoder.parameters(), *method.decoder.parameters()])
+    return (
+        critic,
+        loss,
+        torch.autograd.grad(loss, [*method.encoder.parameters(), *method.decoder.parameters()]),
+    )
 
 
 def by_hand(method, x):
@@ -76,8 +84,20 @@ def by_hand(method, x):
     out = method.decoder(z)
     error = (x - out).abs().flatten(1).mean(1)
     real, seen = method.critic.features(x), method.critic.features(out)
-    apart = (F.normalize(real[0], dim=1) - F.normalize(seen[0], dim=1)).square().sum(1).flatten(1).mean(1)
-    return out, error, apart, -seen[-1].flatten(1).mean(1), divergences(mean, log_variance).flatten(1).mean(1)
+    apart = (
+        (F.normalize(real[0], dim=1) - F.normalize(seen[0], dim=1))
+        .square()
+        .sum(1)
+        .flatten(1)
+        .mean(1)
+    )
+    return (
+        out,
+        error,
+        apart,
+        -seen[-1].flatten(1).mean(1),
+        divergences(mean, log_variance).flatten(1).mean(1),
+    )
 
 
 def test_the_critic_plays_hinge():
@@ -105,13 +125,18 @@ def test_the_autoencoder_s_gradient_is_that_of_its_terms_by_hand():
 
 
 def test_feature_distance_is_that_of_directions():
-    a, b = [torch.randn(4, 3, 5, 6), torch.randn(4, 7, 2, 2)], [torch.randn(4, 3, 5, 6), torch.randn(4, 7, 2, 2)]
+    a, b = (
+        [torch.randn(4, 3, 5, 6), torch.randn(4, 7, 2, 2)],
+        [torch.randn(4, 3, 5, 6), torch.randn(4, 7, 2, 2)],
+    )
     wanted = 0.0
     for x, y in zip(a, b, strict=True):
         cosine = (x * y).sum(1) / (x.norm(dim=1) * y.norm(dim=1))
         wanted = wanted + (2 - 2 * cosine).flatten(1).mean(1) / 2
     torch.testing.assert_close(feature_distance(a, b), wanted)
-    torch.testing.assert_close(feature_distance(a, [5 * x for x in a]), torch.zeros(4), rtol=0, atol=1e-6)
+    torch.testing.assert_close(
+        feature_distance(a, [5 * x for x in a]), torch.zeros(4), rtol=0, atol=1e-6
+    )
 
 
 def test_sampling_decodes_codes_of_the_measured_mean_and_spread():
@@ -147,14 +172,25 @@ def test_the_nearest_vector_is_taken_and_gradients_pass():
 def follow(book, h, index, choice, place):
     """One update with a batch that is not split."""
     places = index[0].numel()
-    book.follow(**book.assigned(h, index), candidates=book.candidates(h, place), choice=choice, places=places)
+    book.follow(
+        **book.assigned(h, index),
+        candidates=book.candidates(h, place),
+        choice=choice,
+        places=places,
+    )
 
 
 def test_one_update_of_the_running_means():
     book = Codebook(2, 1, decay=0.5)
     book.counts.fill_(4.0)
     book.sums.copy_(torch.tensor([[4.0], [-4.0]]))
-    follow(book, torch.tensor([[2.0], [4.0], [-1.0]]), torch.tensor([0, 0, 1]), torch.rand(3), torch.rand(3))
+    follow(
+        book,
+        torch.tensor([[2.0], [4.0], [-1.0]]),
+        torch.tensor([0, 0, 1]),
+        torch.rand(3),
+        torch.rand(3),
+    )
     torch.testing.assert_close(book.counts, torch.tensor([3.0, 2.5]))
     torch.testing.assert_close(book.vectors, torch.tensor([[5.0 / 3], [-2.5 / 2.5]]))
 
@@ -211,9 +247,15 @@ def test_rounding_has_exactly_its_levels(levels):
         assert len(steps) == level
         assert steps.abs().max() <= 1
         torch.testing.assert_close(steps.diff(), torch.full((level - 1,), 1 / (level // 2)))
-    assert (int(index.min()), int(index.max()), len(index.unique())) == (0, book.size - 1, book.size)
+    assert (int(index.min()), int(index.max()), len(index.unique())) == (
+        0,
+        book.size - 1,
+        book.size,
+    )
     torch.testing.assert_close(book.look_up(index), q)
-    assert len(torch.cat([q, index[:, None].float()], 1).unique(dim=0)) == book.size, "a number is a code and a code a number"
+    assert len(torch.cat([q, index[:, None].float()], 1).unique(dim=0)) == book.size, (
+        "a number is a code and a code a number"
+    )
 
 
 def test_rounding_passes_the_slope_of_its_squashing():
@@ -232,7 +274,9 @@ def test_codes_are_drawn_as_often_as_they_were_used():
     drawn = Drawn(nn.Identity(), Codebook(5, 2), use)
     codes = drawn.codes(torch.randn(40_000, 2, 3))
     often = F.one_hot(codes, 5).double().mean(0)
-    torch.testing.assert_close(often, (use / use.sum(-1, keepdim=True)).double(), rtol=0, atol=0.012)
+    torch.testing.assert_close(
+        often, (use / use.sum(-1, keepdim=True)).double(), rtol=0, atol=0.012
+    )
     assert not (codes[:, 0, 0] == 0).any()
     ends = drawn.codes(torch.tensor([[-40.0] * 6, [40.0] * 6]).reshape(2, 2, 3))
     assert (int(ends.min()), int(ends.max())) == (0, 4)
@@ -251,7 +295,9 @@ class Still(nn.Module):
 
 def test_the_loss_and_what_follows_it():
     torch.manual_seed(0)
-    method = QuantisedAutoencoder(Still(), Still(), Codebook(4, 2), VECTORS, places=(1,), commitment=0.5)
+    method = QuantisedAutoencoder(
+        Still(), Still(), Codebook(4, 2), VECTORS, places=(1,), commitment=0.5
+    )
     x, at = torch.randn(32, 3), Now(BlockDraws(0, 0, 32), 0, 0.0)
     before = method.codebook.vectors.clone()
     game = method.turns(Batch(x), at)
@@ -260,9 +306,13 @@ def test_the_loss_and_what_follows_it():
     decoded = Still()(q)
     std = math.exp(float(method.likelihood.log_variance.detach()) / 2)
     log_likelihood = torch.distributions.Normal(decoded, std).log_prob(x).sum(1).mean()
-    torch.testing.assert_close(loss, -log_likelihood / 3 + 0.5 * (x[:, :2, None] - q).square().mean())
+    torch.testing.assert_close(
+        loss, -log_likelihood / 3 + 0.5 * (x[:, :2, None] - q).square().mean()
+    )
     often = torch.bincount(index.flatten(), minlength=4) / 32
-    assert float(at.notes["perplexity"]) == pytest.approx(float(torch.distributions.Categorical(often).entropy().exp()))
+    assert float(at.notes["perplexity"]) == pytest.approx(
+        float(torch.distributions.Categorical(often).entropy().exp())
+    )
     assert torch.equal(method.codebook.vectors, before)
     assert next(game, None) is None
     assert not torch.equal(method.codebook.vectors, before)

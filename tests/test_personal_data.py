@@ -24,7 +24,9 @@ R = random.Random(0)
 
 def digits(pattern):
     """Texts in which each # is a digit by chance."""
-    return ["".join(str(R.randint(0, 9)) if sign == "#" else sign for sign in pattern) for _ in range(N)]
+    return [
+        "".join(str(R.randint(0, 9)) if sign == "#" else sign for sign in pattern) for _ in range(N)
+    ]
 
 
 def joined(*parts, gap=" "):
@@ -41,9 +43,7 @@ def luhn(prefix):
     return texts
 
 
-FIRST = (
-    "Anna Emma Lena Sofia Maria John James Robert Michael Thomas Andreas Stefan Laura Julia Peter Sarah Olga Ivan Omar Jörg Zoë"
-)
+FIRST = "Anna Emma Lena Sofia Maria John James Robert Michael Thomas Andreas Stefan Laura Julia Peter Sarah Olga Ivan Omar Jörg Zoë"
 LAST = "Smith Müller Schneider Garcia Rossi Novak Larsson Nguyen Kowalski Weber Jones Patel Silva Öztürk Petersen Lee"
 SYLLABLES = "ba ke lo mi nu ra se ti vo zu"
 WORDS = "please call back later about the order which never came again today"
@@ -66,20 +66,41 @@ PERSONAL = {
         ("tlf_mov", digits("6## ### ###")),
     ],
     "card numbers": [("x", luhn("412"))],
-    "account numbers": [("x", digits("DE## #### #### #### #### ##")), ("Kontonummer", digits("4#######"))],
+    "account numbers": [
+        ("x", digits("DE## #### #### #### #### ##")),
+        ("Kontonummer", digits("4#######")),
+    ],
     "addresses": [
         ("x", [f"{i + 1} {R.choice(['Main', 'Oak', 'High'])} Street" for i in range(N)]),
         ("x", [f"Am {R.choice(SYLLABLES.split())}weg {i}" for i in range(N)]),
-        ("x", [f"{street}polku {i}A, 00246 Turku" for i, street in enumerate(joined(SYLLABLES, SYLLABLES, SYLLABLES, gap=""))]),
-        ("address_line_1", [f"{name} Cottage {i % 50}" for i, name in enumerate(joined("Oak Elm Hill Mill"))]),
+        (
+            "x",
+            [
+                f"{street}polku {i}A, 00246 Turku"
+                for i, street in enumerate(joined(SYLLABLES, SYLLABLES, SYLLABLES, gap=""))
+            ],
+        ),
+        (
+            "address_line_1",
+            [f"{name} Cottage {i % 50}" for i, name in enumerate(joined("Oak Elm Hill Mill"))],
+        ),
         ("PLZ", digits("1####")),
         ("zip", digits("1####.0")),
     ],
     "dates of birth": [
-        ("x", [f"{R.randint(1935, 2005)}-{R.randint(10, 12)}-{R.randint(10, 28)}" for _ in range(N)]),
-        ("Geburtsdatum", [f"{R.randint(10, 28)}.{R.randint(10, 12)}.{R.randint(1990, 2005)}" for _ in range(N)]),
+        (
+            "x",
+            [f"{R.randint(1935, 2005)}-{R.randint(10, 12)}-{R.randint(10, 28)}" for _ in range(N)],
+        ),
+        (
+            "Geburtsdatum",
+            [f"{R.randint(10, 28)}.{R.randint(10, 12)}.{R.randint(1990, 2005)}" for _ in range(N)],
+        ),
         ("birthYear", [str(R.randint(1940, 2005)) for _ in range(N)]),
-        ("fecha_nac", [f"{R.randint(1940, 2005)}0{R.randint(1, 9)}{R.randint(10, 28)}" for _ in range(N)]),
+        (
+            "fecha_nac",
+            [f"{R.randint(1940, 2005)}0{R.randint(1, 9)}{R.randint(10, 28)}" for _ in range(N)],
+        ),
     ],
     "identifiers": [
         ("x", digits("###-##-####")),
@@ -100,8 +121,14 @@ OTHERS = [
     ("account_balance", digits("4####")),
     ("product_name", joined("red blue green dark", "chair table lamp shelf desk")),
     ("city", joined("Berlin Paris London Madrid Rome Vienna Oslo Dublin Lisbon Prague Bern Kiel")),
-    ("occupation", joined("Sales Health Food Office Farm", "support service management", "workers staff")),
-    ("order_date", [f"202{R.randint(0, 3)}-{R.randint(10, 12)}-{R.randint(10, 28)}" for _ in range(N)]),
+    (
+        "occupation",
+        joined("Sales Health Food Office Farm", "support service management", "workers staff"),
+    ),
+    (
+        "order_date",
+        [f"202{R.randint(0, 3)}-{R.randint(10, 12)}-{R.randint(10, 28)}" for _ in range(N)],
+    ),
     ("price", digits("4###.##")),
     ("weight", [f"{text} kg" for text in digits("#.#")]),
     ("unix_time", digits("16########")),
@@ -110,12 +137,21 @@ OTHERS = [
     ("position", [f"{a}, {b}" for a, b in zip(digits("4#.####"), digits("1#.####"), strict=True)]),
     ("version", digits("#.#.#")),
     ("year_built", [str(R.randint(1890, 2020)) for _ in range(N)]),
-    ("scientific_name", joined("Acer Rosa Viola Salix Pinus Prunus", "alba nigra major vulgaris montana rubra")),
+    (
+        "scientific_name",
+        joined("Acer Rosa Viola Salix Pinus Prunus", "alba nigra major vulgaris montana rubra"),
+    ),
     ("sku", digits("SKU-#####")),
     ("Bestellnr", digits("4#######")),
     ("transaction_id", digits("TX######")),
     ("num_clientes", digits("4###")),
-    ("last_login", [f"202{R.randint(0, 3)}-10-{R.randint(10, 28)} 1{R.randint(0, 9)}:{R.randint(10, 59)}:00" for _ in range(N)]),
+    (
+        "last_login",
+        [
+            f"202{R.randint(0, 3)}-10-{R.randint(10, 28)} 1{R.randint(0, 9)}:{R.randint(10, 59)}:00"
+            for _ in range(N)
+        ],
+    ),
     ("depth", [str(i * 3 + R.randint(0, 2)) for i in range(N)]),
 ]
 
@@ -127,13 +163,18 @@ def told(tmp_path, columns):
         writer = csv.writer(file)
         writer.writerow(columns)
         writer.writerows(zip(*columns.values(), strict=True))
-    return {field["name"]: field["personal"] for field in check(path, table=True)["table"]["fields"]}, path
+    return {
+        field["name"]: field["personal"] for field in check(path, table=True)["table"]["fields"]
+    }, path
 
 
 @pytest.mark.parametrize("what", PERSONAL)
 def test_columns_of_personal_data_are_told_by_name_or_content(tmp_path, what):
     for name, cells in PERSONAL[what]:
-        assert told(tmp_path, {name: cells, "group": joined("a b c")})[0] == {name: what, "group": ""}
+        assert told(tmp_path, {name: cells, "group": joined("a b c")})[0] == {
+            name: what,
+            "group": "",
+        }
 
 
 def test_other_columns_are_left_alone(tmp_path):
@@ -142,7 +183,10 @@ def test_other_columns_are_left_alone(tmp_path):
 
 
 def test_content_alone_tells_columns_of_all_lengths():
-    for cells, what in ((PERSONAL["names"][0][1], "names"), (PERSONAL["telephone numbers"][0][1], "telephone numbers")):
+    for cells, what in (
+        (PERSONAL["names"][0][1], "names"),
+        (PERSONAL["telephone numbers"][0][1], "telephone numbers"),
+    ):
         for n in (12, 200):
             assert looks_like("x", list(dict.fromkeys(cells[:n])), n, "category") == what
 
@@ -157,7 +201,9 @@ def people(path, n=400):
         writer = csv.writer(file)
         writer.writerow(["age", "note"])
         for row in range(n):
-            note = f"secret {row}" if row % 10 == 0 else ("none", "late", "paid twice")[r.integers(3)]
+            note = (
+                f"secret {row}" if row % 10 == 0 else ("none", "late", "paid twice")[r.integers(3)]
+            )
             writer.writerow([r.integers(18, 90), note])
     return path
 
@@ -206,21 +252,30 @@ def test_schemas_and_frames_do_not_hold_such_texts(tmp_path):
     frame["name"] = pd.Categorical(["a", "b"] * 200, ["a", "SECRETPATIENT", "b"])
     data = load(frame)
     assert data.space.layout.levels[2] == ("a", "b"), "no row has the other level any more"
-    assert not any(text.startswith("secret") for texts in data.space.layout.levels for text in texts)
+    assert not any(
+        text.startswith("secret") for texts in data.space.layout.levels for text in texts
+    )
 
 
 def test_a_run_keeps_what_it_was_trained_with_and_says_why_a_text_is_unknown(tmp_path, capsys):
     path = people(tmp_path / "people.csv")
     fit = {"size": "tiny", "steps": 2, "progress": False}
     run = pf.fit("flow", load(path), out=tmp_path / "run", **fit)
-    assert "secret" not in "".join(file.read_text(errors="replace") for file in run.folder.rglob("*.json"))
+    assert "secret" not in "".join(
+        file.read_text(errors="replace") for file in run.folder.rglob("*.json")
+    )
     assert not notes_of(run.space.cells(run.transport.sample(300)))
     pf.resume(run.folder, steps=3, progress=False)
     with pytest.raises(UsageError, match="Not learned: 40 texts that at most one training row has"):
         run.sample(2, {"note": "secret 10"})
     kept = pf.fit("flow", load(path, rare="keep"), out=tmp_path / "kept", **fit)
-    earlier = {name: value for name, value in kept.spec["data"].items() if name != "rare"}  # as earlier versions wrote it
-    assert data_of_run(kept.folder, {**kept.spec, "data": earlier}).fingerprint == kept.spec["fingerprint"]
+    earlier = {
+        name: value for name, value in kept.spec["data"].items() if name != "rare"
+    }  # as earlier versions wrote it
+    assert (
+        data_of_run(kept.folder, {**kept.spec, "data": earlier}).fingerprint
+        == kept.spec["fingerprint"]
+    )
     with pytest.raises(DataError, match='rare="keep"'):
         pf.resume(kept.folder, steps=4, data=load(path), progress=False)
     with pytest.raises(UsageError, match="rare=keep"):
@@ -250,7 +305,9 @@ def test_cells_that_a_model_does_not_know_stay_when_others_are_imputed(tmp_path)
 
 def test_held_out_rows_keep_the_value_that_a_model_does_not_have(tmp_path):
     data = load(people(tmp_path / "people.csv", 1200))
-    shares = [float((split.table_values[:, 1] == 3).mean()) for split in (data.train, data.held_out)]
+    shares = [
+        float((split.table_values[:, 1] == 3).mean()) for split in (data.train, data.held_out)
+    ]
     assert shares == pytest.approx([0.1, 0.1], abs=0.06)
     copied = data.space.cells(data.train.x)
     path = tmp_path / "copied.csv"
@@ -274,7 +331,14 @@ def test_samples_of_rare_texts_alone_are_all_counted(tmp_path, capsys):
     written("train.csv", [f"only {i}" if i % 2 else common[i % 3] for i in range(200)])
     written("real.csv", [f"new {i}" if i % 4 == 0 else common[i % 3] for i in range(60)])
     written("leak.csv", [f"only {2 * i + 1}" for i in range(60)])
-    asked = ["evaluate", f"{tmp_path}/real.csv", f"{tmp_path}/leak.csv", "--train", f"{tmp_path}/train.csv", "--json"]
+    asked = [
+        "evaluate",
+        f"{tmp_path}/real.csv",
+        f"{tmp_path}/leak.csv",
+        "--train",
+        f"{tmp_path}/train.csv",
+        "--json",
+    ]
     assert main([*asked, "--metrics", "unique_texts"]) == 0
     assert json.loads(capsys.readouterr().out)["models"][0]["scores"]["unique_texts"]["value"] == 1
     written("odd.csv", [f"odd {i}" if i % 2 else common[i % 3] for i in range(60)])
@@ -287,7 +351,14 @@ def test_samples_of_rare_texts_alone_are_all_counted(tmp_path, capsys):
 def test_samples_with_a_text_of_exactly_one_training_row_are_counted():
     training = np.array([[0, 0], [0, 0], [1, 1], [2, 1], [2, np.nan]], dtype=np.float64)
     generated = np.array([[0, 0], [1, 0], [2, np.nan], [0, 1]], dtype=np.float64)
-    table = Table(generated, generated, ("a", "b"), ("category", "category"), (("x", "y", "z"), ("u", "v")), training=training)
+    table = Table(
+        generated,
+        generated,
+        ("a", "b"),
+        ("category", "category"),
+        (("x", "y", "z"), ("u", "v")),
+        training=training,
+    )
     points = np.zeros((4, 2), dtype=np.float32)
     samples = Samples(points, points, points, points, points, (2,), table=table)
     assert UniqueTexts()(samples)["unique_texts"].value == 0.25

@@ -27,14 +27,26 @@ def test_the_memory_of_one_process_is_that_of_its_tensors(tmp_path):
     planned = plan(recipe(batch=16), DATA, Budget(steps=2))
     trainer = Trainer(recipe(batch=16), DATA, Budget(steps=2), out=tmp_path / "run")
     trainer.advance()
-    states = [value for player in trainer.players.values() for value in player.state().values() if value.numel() > 1]
+    states = [
+        value
+        for player in trainer.players.values()
+        for value in player.state().values()
+        if value.numel() > 1
+    ]
     size = numbers_of(trainer.method)
     assert planned.parameters == size
     assert planned.memory.gradients == 4 * size
     assert planned.memory.optimizers == sum(value.nbytes for value in states) == 8 * size
-    assert planned.memory.weights == planned.memory.average == sum(v.nbytes for v in trainer.method.state_dict().values())
+    assert (
+        planned.memory.weights
+        == planned.memory.average
+        == sum(v.nbytes for v in trainer.method.state_dict().values())
+    )
     assert planned.memory.gathered == 0
-    stored = sum(path.stat().st_size for path in (tmp_path / "run").glob("checkpoints/step_000002/*.safetensors"))
+    stored = sum(
+        path.stat().st_size
+        for path in (tmp_path / "run").glob("checkpoints/step_000002/*.safetensors")
+    )
     assert abs(planned.checkpoint - stored) < 0.2 * stored
     assert (planned.steps, planned.share, planned.part) == (2, 16, 16)
     assert planned.steps_per_epoch == 300 / 16
@@ -56,14 +68,29 @@ def test_a_batch_that_processes_cannot_share_is_refused():
     with pytest.raises(UsageError, match=r"`batch=576`"):
         plan(recipe(batch=512), DATA, Budget(steps=1), processes=3)
     spread = plan(
-        replace(recipe(), training=recipe().training.changed(batch=256, accumulate=2)), DATA, Budget(steps=1), processes=2
+        replace(recipe(), training=recipe().training.changed(batch=256, accumulate=2)),
+        DATA,
+        Budget(steps=1),
+        processes=2,
     )
     assert (spread.share, spread.part) == (128, 64)
 
 
 def test_the_command_writes_nothing(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    words = ["train", "flow", "--data", "moons", "--limit", "100", "--size", "tiny", "--dry-run", "--devices", "2"]
+    words = [
+        "train",
+        "flow",
+        "--data",
+        "moons",
+        "--limit",
+        "100",
+        "--size",
+        "tiny",
+        "--dry-run",
+        "--devices",
+        "2",
+    ]
     assert main([*words, "--json"]) == 0
     said = json.loads(capsys.readouterr().out)
     assert (said["processes"], said["share"], said["steps"]) == (2, 64, 5000)

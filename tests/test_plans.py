@@ -119,7 +119,9 @@ def test_thorough_measures_everything(monkeypatch):
     data = pf.data.load("ring")
     baseline = GaussianBaseline.fit(data)
     lines = []
-    comparison = pf.compare({"a": baseline}, data, n=50, repeats=2, thorough=True, tell=lines.append)
+    comparison = pf.compare(
+        {"a": baseline}, data, n=50, repeats=2, thorough=True, tell=lines.append
+    )
     assert comparison.settings.plan.limit is None
     assert comparison["a"].sampling.memory.mb > 0
 

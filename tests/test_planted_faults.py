@@ -33,14 +33,20 @@ class World:
 
     def __init__(self, name, folder):
         data = pf.data.load(name, limit=3000)
-        order = np.random.default_rng(3).permutation(len(data.train))  # examples of one writer follow each other
-        self.data = dataclasses.replace(data, train=data.train.take(order[ASIDE:]), held_out=data.held_out.take(slice(360)))
+        order = np.random.default_rng(3).permutation(
+            len(data.train)
+        )  # examples of one writer follow each other
+        self.data = dataclasses.replace(
+            data, train=data.train.take(order[ASIDE:]), held_out=data.held_out.take(slice(360))
+        )
         self.fresh, self.name, self.folder = data.train.take(order[:ASIDE]), name, folder
         self.x = self.fresh.data_units().numpy()
 
     def said(self, x):
         """The verdict on samples in data units."""
-        comparison = evaluate(x, self.data, n=min(len(x), SAMPLES), repeats=1, metrics=METRICS[self.name])
+        comparison = evaluate(
+            x, self.data, n=min(len(x), SAMPLES), repeats=1, metrics=METRICS[self.name]
+        )
         return [finding.text for finding in findings(comparison)]
 
     @functools.cached_property
@@ -54,7 +60,9 @@ def worlds(tmp_path_factory):
 
 
 def noisy(x, seed, size=0.06):
-    return np.clip(x + size * np.random.default_rng(seed).standard_normal(x.shape), 0, 1).astype(np.float32)
+    return np.clip(x + size * np.random.default_rng(seed).standard_normal(x.shape), 0, 1).astype(
+        np.float32
+    )
 
 
 def blurred(world):
@@ -109,17 +117,29 @@ def logged(**measures):
     """The verdict on a training of 700 steps with these measures, each a number or a function of the step."""
     watch, rows = Watch(), []
     for step in range(1, 701):
-        health = {name: value(step) if callable(value) else value for name, value in measures.items()}
-        row = {"step": step, "health": {name: value for name, value in health.items() if value is not None}}
+        health = {
+            name: value(step) if callable(value) else value for name, value in measures.items()
+        }
+        row = {
+            "step": step,
+            "health": {name: value for name, value in health.items() if value is not None},
+        }
         rows.append({**row, "alarm": [dataclasses.asdict(alarm) for alarm in watch.read(row)]})
     log = type("Log", (), {"losses": lambda _: rows})()
     health, alarms = health_of(log)
-    return [finding.text for finding in findings(Comparison(models=(ModelResult("model", health=health, alarms=alarms),)))]
+    return [
+        finding.text
+        for finding in findings(
+            Comparison(models=(ModelResult("model", health=health, alarms=alarms),))
+        )
+    ]
 
 
 def samples(world, planted):
     """What is said of samples with a fault, and of a perfect model's."""
-    return lambda worlds: worlds[world].said(planted(worlds[world])), lambda worlds: worlds[world].healthy
+    return lambda worlds: worlds[world].said(
+        planted(worlds[world])
+    ), lambda worlds: worlds[world].healthy
 
 
 def log(fault, twin):
@@ -136,8 +156,14 @@ FAULTS = {
     ),
     "samples blurred": ("blurred", *samples("digits", blurred)),
     "too alike": ("Recall is low", *samples("digits", alike)),
-    "one picture per class": (r"\(10 (clearly )?distinct .*collapse", *samples("digits", one_picture_per_class)),
-    "one picture with noise": (r"\(1 (clearly )?distinct .*collapse", *samples("digits", one_noisy_picture)),
+    "one picture per class": (
+        r"\(10 (clearly )?distinct .*collapse",
+        *samples("digits", one_picture_per_class),
+    ),
+    "one picture with noise": (
+        r"\(1 (clearly )?distinct .*collapse",
+        *samples("digits", one_noisy_picture),
+    ),
     "three points": (r"\(3 (clearly )?distinct .*collapse", *samples("ring", three_points)),
     "half of the images alike": (r"\(12\d* distinct .*collapse", *samples("digits", half_alike)),
     "half of the points alike": (r"\(12\d* distinct .*collapse", *samples("ring", half_alike)),
@@ -155,7 +181,10 @@ FAULTS = {
     ),
     "a saturated critic": (
         "the critic wins",
-        *log({"critic_accuracy": 1.0, "logit_gap": lambda step: step / 10}, {"critic_accuracy": 0.7, "logit_gap": 0.4}),
+        *log(
+            {"critic_accuracy": 1.0, "logit_gap": lambda step: step / 10},
+            {"critic_accuracy": 0.7, "logit_gap": 0.4},
+        ),
     ),
     "a collapsed posterior": (
         "the posterior has collapsed: 0 of 16",
@@ -163,7 +192,9 @@ FAULTS = {
     ),
     "a loss that is NaN": (
         "the loss or gradient of model is not finite",
-        *log({"skipped/model": lambda step: 1 if step == 690 else None}, {"gradient_norm/model": 1.0}),
+        *log(
+            {"skipped/model": lambda step: 1 if step == 690 else None}, {"gradient_norm/model": 1.0}
+        ),
     ),
 }
 """By the fault: the words for it, the verdict on it, and the verdict on its healthy twin."""
@@ -174,5 +205,9 @@ def test_a_planted_fault_is_named_and_its_healthy_twin_is_not(fault, worlds):
     words, planted, twin = FAULTS[fault]
     texts = planted(worlds)
     assert any(re.search(words, text) for text in texts), texts
-    wrong = [text for text in twin(worlds) if any(re.search(other, text) for other, _, _ in FAULTS.values())]
+    wrong = [
+        text
+        for text in twin(worlds)
+        if any(re.search(other, text) for other, _, _ in FAULTS.values())
+    ]
     assert wrong == []

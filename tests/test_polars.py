@@ -50,7 +50,11 @@ def test_samples_of_a_polars_frame_are_one_with_its_types_and_values():
     source = frame()
     data = load(source, target="text", rare="keep")
     fields = {field.name: field for field in data.space.fields}
-    assert (fields["code"].kind, fields["size"].kind, fields["size"].names) == ("category", "ordinal", ("c", "b", "a"))
+    assert (fields["code"].kind, fields["size"].kind, fields["size"].names) == (
+        "category",
+        "ordinal",
+        ("c", "b", "a"),
+    )
     with pytest.raises(DataError, match='constraint "size <= '):
         load(source, constraints="size <= 'b'")
     assert len(load(source.filter(pl.col("size") != "a"), constraints="size <= 'b'").train)
@@ -79,9 +83,16 @@ def test_a_polars_frame_is_filled_in_its_own_types():
 def test_filling_in_a_polars_frame_changes_no_known_cell():
     first = 1_614_834_367_123_456_789
     numbers = some([first + 1_000_000_007 * i for i in range(90)])
-    source = pl.DataFrame({"x": np.random.default_rng(0).normal(size=90), "t": pl.Series(numbers).cast(pl.Datetime("ns"))})
+    source = pl.DataFrame(
+        {
+            "x": np.random.default_rng(0).normal(size=90),
+            "t": pl.Series(numbers).cast(pl.Datetime("ns")),
+        }
+    )
     missing = np.column_stack([np.zeros(90, dtype=bool), source["t"].is_null().to_numpy()])
-    filled = filled_frame(source, load(source).space.fields, np.full(missing.shape, 1.6e9), missing)["t"]
+    filled = filled_frame(
+        source, load(source).space.fields, np.full(missing.shape, 1.6e9), missing
+    )["t"]
     expected = [16 * 10**17 if number is None else number for number in numbers]
     assert (filled.dtype, filled.cast(pl.Int64).to_list()) == (source["t"].dtype, expected)
     assert source["t"].cast(pl.Int64).to_list() == numbers
@@ -90,5 +101,7 @@ def test_filling_in_a_polars_frame_changes_no_known_cell():
 def test_a_level_that_the_type_does_not_have_is_filled_in_as_text():
     fields = load(pl.DataFrame({"x": np.arange(90.0), "size": ["a", "b", "c"] * 30})).space.fields
     source = pl.DataFrame({"size": pl.Series(["a", None, "b"], dtype=pl.Enum(["a", "b"]))})
-    filled = filled_frame(source, fields[1:], np.array([[0.0], [2.0], [1.0]]), np.array([[False], [True], [False]]))
+    filled = filled_frame(
+        source, fields[1:], np.array([[0.0], [2.0], [1.0]]), np.array([[False], [True], [False]])
+    )
     assert (filled["size"].dtype, filled["size"].to_list()) == (pl.String, ["a", "c", "b"])

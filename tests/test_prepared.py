@@ -52,7 +52,12 @@ class Pairs(pf.Method):
 
     def prepared(self, x, condition, draws):
         z = draws.normal(x.shape[1:])
-        return {"x": self.scale * self.teacher(z), "z": z, "place": draws.stream("other").uniform(), "own": x}
+        return {
+            "x": self.scale * self.teacher(z),
+            "z": z,
+            "place": draws.stream("other").uniform(),
+            "own": x,
+        }
 
     def losses(self, batch, now):
         self.seen.append(batch)
@@ -89,7 +94,12 @@ def data_of(n=300, labels=True):
 
 
 def recipe(data, batch=128, scale=1.0, **training):
-    return pf.Recipe(Pairs(Affine(17), Shift(), data.space, scale), pf.Training(batch=batch, **training), "pairs", "pairs")
+    return pf.Recipe(
+        Pairs(Affine(17), Shift(), data.space, scale),
+        pf.Training(batch=batch, **training),
+        "pairs",
+        "pairs",
+    )
 
 
 @pytest.mark.parametrize("changes", [{}, {"accumulate": 2}], ids=["whole", "parts"])
@@ -157,7 +167,10 @@ def test_modules_that_are_neither_frozen_nor_trained_tell_prepared_inputs_apart(
 
     data = data_of(n=70)
     torch.manual_seed(0)
-    first, second = (prepared(Scaled(Affine(17), Shift(), data.space, 1.0, Affine(17)), data)["x"] for _ in range(2))
+    first, second = (
+        prepared(Scaled(Affine(17), Shift(), data.space, 1.0, Affine(17)), data)["x"]
+        for _ in range(2)
+    )
     assert not torch.equal(first, second)
 
 
@@ -169,14 +182,19 @@ def small_parts(monkeypatch):
 @pytest.fixture(scope="module")
 def flow(moons, tmp_path_factory):
     """A run that is hardly trained."""
-    return pf.fit("flow", moons, size="tiny", steps=5, seed=0, out=tmp_path_factory.mktemp("runs") / "flow")
+    return pf.fit(
+        "flow", moons, size="tiny", steps=5, seed=0, out=tmp_path_factory.mktemp("runs") / "flow"
+    )
 
 
 @pytest.mark.parametrize("damage", ["no tensors", "those of another part"])
 def test_a_training_that_is_killed_among_its_trajectories_goes_on_with_the_next(
     damage, flow, moons, small_parts, tmp_path, monkeypatch
 ):
-    recipe, options = functools.partial(with_frozen("distil", {"teacher": flow}), trajectories=50), {"steps": 3, "seed": 3}
+    recipe, options = (
+        functools.partial(with_frozen("distil", {"teacher": flow}), trajectories=50),
+        {"steps": 3, "seed": 3},
+    )
     pf.fit(recipe(moons.space), moons, out=tmp_path / "whole", **options)
     own, computed = Trajectories.part, []
 
@@ -190,7 +208,10 @@ def test_a_training_that_is_killed_among_its_trajectories_goes_on_with_the_next(
     with pytest.raises(KeyboardInterrupt):
         pf.fit(recipe(moons.space), moons, out=tmp_path / "cut", **options)
     store = tmp_path / "cut" / "cache" / "trajectories"
-    assert [path.name for path in sorted(store.glob("*.safetensors"))] == ["000000.safetensors", "000001.safetensors"]
+    assert [path.name for path in sorted(store.glob("*.safetensors"))] == [
+        "000000.safetensors",
+        "000001.safetensors",
+    ]
     another = (store / "000000.safetensors").read_bytes()
     (store / "000001.safetensors").write_bytes(b"damaged" if damage == "no tensors" else another)
     seconds = json.loads((store / "index.json").read_text())["seconds"]
@@ -208,7 +229,9 @@ def test_a_training_that_is_killed_among_its_trajectories_goes_on_with_the_next(
     again.close()
     again.store.trajectories.ready = 0
     shared = Store(again.method, tmp_path / "cut", processes=Second())
-    assert (shared.trajectories.ready, shared.whole) == (32, False), "what one process cannot read is missing in all"
+    assert (shared.trajectories.ready, shared.whole) == (32, False), (
+        "what one process cannot read is missing in all"
+    )
 
 
 class Second(Processes):
@@ -243,7 +266,12 @@ def test_a_budget_in_seconds_counts_trajectories_and_ends_them_at_a_quarter(
 
 @pytest.mark.parametrize("single", [0.5, 0.8])
 def test_legs_are_the_jumps_of_samplings_in_one_two_and_four(flow, single):
-    stored = Trajectories(flow.transport.with_solver("dpm:2", 8), 40, seed=5, legs=1.0 if single == 0.5 else (single, 1 - single))
+    stored = Trajectories(
+        flow.transport.with_solver("dpm:2", 8),
+        40,
+        seed=5,
+        legs=1.0 if single == 0.5 else (single, 1 - single),
+    )
     (_, t), (_, s), _ = stored.draw(ExampleDraws(0, 4000))
     rest = 1 - single
     legs = {(1, 0): single, (1, 1 / 2): rest / 4, (1 / 2, 0): rest / 4}
@@ -251,4 +279,6 @@ def test_legs_are_the_jumps_of_samplings_in_one_two_and_four(flow, single):
     times = {float(torch.tensor(time)): (8 - place) / 8 for place, time in enumerate(stored.times)}
     pairs = Counter(zip((times[float(a)] for a in t), (times[float(b)] for b in s), strict=True))
     assert pairs.keys() == legs.keys()
-    assert all(abs(pairs[leg] / 4000 - share) < 4 * (share / 4000) ** 0.5 for leg, share in legs.items())
+    assert all(
+        abs(pairs[leg] / 4000 - share) < 4 * (share / 4000) ** 0.5 for leg, share in legs.items()
+    )

@@ -67,7 +67,11 @@ def alone(tmp_path_factory):
     where = tmp_path_factory.mktemp("one")
     runs = {name: (where / name, *trained(name, where / name, Processes())) for name in STEPS}
     return {
-        name: (path, gradients, [p for player in trainer.method.players.values() for p in player.parameters()])
+        name: (
+            path,
+            gradients,
+            [p for player in trainer.method.players.values() for p in player.parameters()],
+        )
         for name, (path, trainer, gradients) in runs.items()
     }
 
@@ -89,11 +93,16 @@ def test_a_training_ends_where_one_process_ends(name, player, kind, folder, alon
     for group in ("method", "average", "optimizer"):
         assert single[group].keys() == shared[group].keys()
         for key, tensor in single[group].items():
-            torch.testing.assert_close(shared[group][key], tensor, rtol=1e-5, atol=1e-5, msg=f"{group}/{key}")
+            torch.testing.assert_close(
+                shared[group][key], tensor, rtol=1e-5, atol=1e-5, msg=f"{group}/{key}"
+            )
     mine, wanted = losses_of(folder / f"{name}-{kind}"), losses_of(alone[name][0])
     np.testing.assert_allclose(mine[player], wanted[player], rtol=1e-5)
     key = f"gradient_norm/{player}"
-    health = [[row.get("health") or {} for row in pf.load(path).losses()] for path in (folder / f"{name}-{kind}", alone[name][0])]
+    health = [
+        [row.get("health") or {} for row in pf.load(path).losses()]
+        for path in (folder / f"{name}-{kind}", alone[name][0])
+    ]
     norms = [[row[key] for row in rows if key in row] for rows in health]
     assert norms[0]
     np.testing.assert_allclose(*norms, rtol=1e-4)
@@ -107,7 +116,9 @@ def test_each_process_holds_a_share_of_sharded_weights(name, folder, alone):
     assert max(held) < 0.6 * sum(held)
     assert rest < 0.1 * sum(held), "a variance and a prior stay whole"
     for share in shares:
-        assert share["spec"] == pf.load(folder / f"{name}-sharded").spec, "each process returns the whole run"
+        assert share["spec"] == pf.load(folder / f"{name}-sharded").spec, (
+            "each process returns the whole run"
+        )
         assert share["seen"] == pf.load(alone[name][0]).seen.own.tolist()
 
 
@@ -140,7 +151,9 @@ def test_a_game_agrees_as_far_as_rounding_allows(kind, folder, alone, control):
     single, shared = losses_of(alone["gan"][0]), losses_of(folder / f"gan-{kind}")
     for player, wanted in single.items():
         drift = np.maximum.accumulate(np.abs(control[player] - wanted) / np.abs(wanted))
-        assert (np.abs(shared[player] - wanted) / np.abs(wanted) <= 3 * np.maximum(drift, 1e-6)).all(), player
+        assert (
+            np.abs(shared[player] - wanted) / np.abs(wanted) <= 3 * np.maximum(drift, 1e-6)
+        ).all(), player
 
 
 def test_a_game_is_that_of_one_process_which_adds_up_the_same_parts(folder, tmp_path):
@@ -178,6 +191,9 @@ def test_networks_of_a_player_are_sharded_one_by_one():
 
 @pytest.mark.parametrize("kind", ["reduced", "sharded"])
 def test_a_book_of_codes_follows_the_whole_batch(kind, folder, alone):
-    single, shared = tensors_of(alone["vqvae"][0])["method"], tensors_of(folder / f"vqvae-{kind}")["method"]
+    single, shared = (
+        tensors_of(alone["vqvae"][0])["method"],
+        tensors_of(folder / f"vqvae-{kind}")["method"],
+    )
     for name in ("codebook.counts", "codebook.sums", "use"):
         torch.testing.assert_close(shared[name], single[name], rtol=1e-4, atol=1e-4, msg=name)

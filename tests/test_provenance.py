@@ -18,11 +18,20 @@ from pushforward.metrics import Score
 
 def cloud(seed=0, count=180, shift=0.0):
     rows = np.random.default_rng(seed).normal(shift, 1, size=(count, 2)).astype(np.float32)
-    return Dataset("cloud", VectorSpace((2,), (0.0, 0.0), (1.0, 1.0)), Split(rows[: count // 2]), Split(rows[count // 2 :]))
+    return Dataset(
+        "cloud",
+        VectorSpace((2,), (0.0, 0.0), (1.0, 1.0)),
+        Split(rows[: count // 2]),
+        Split(rows[count // 2 :]),
+    )
 
 
 def compared(data, name="it", **options):
-    return pf.compare({name: GaussianBaseline.fit(data)}, data, **{"n": 40, "repeats": 2, "curve": False, **options})
+    return pf.compare(
+        {name: GaussianBaseline.fit(data)},
+        data,
+        **{"n": 40, "repeats": 2, "curve": False, **options},
+    )
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +42,12 @@ def first():
 def test_a_score_carries_how_it_was_measured(first):
     model, protocol = first["it"], first.protocol
     assert model.sampling_seeds == (REPEAT_SEEDS, 2 * REPEAT_SEEDS)
-    assert (protocol.n, protocol.k, protocol.dimensions, protocol.quantisation) == (40, 5, 2, "float32")
+    assert (protocol.n, protocol.k, protocol.dimensions, protocol.quantisation) == (
+        40,
+        5,
+        2,
+        "float32",
+    )
     assert protocol.data == cloud().fingerprint
     assert len(protocol.reference) == 64
     assert protocol.extractor
@@ -59,7 +73,12 @@ def test_intervals_over_examples_samplings_and_trainings():
     trainings = over_trainings(Score(1.0, values=(0.9, 1.0, 1.1), error=9.0, reference_error=0.3))
     assert trainings.interval_of == "training runs"
     assert trainings.interval[1] - 1 == pytest.approx(1.96 * (0.3**2 + 0.1**2 / 3) ** 0.5, rel=0.01)
-    for unknown in (Score(1.0), Score(8.0, values=(8.0, 8.0)), Score(None, error=1.0), Score(1.0, values=(1.0, None))):
+    for unknown in (
+        Score(1.0),
+        Score(8.0, values=(8.0, 8.0)),
+        Score(None, error=1.0),
+        Score(1.0, values=(1.0, None)),
+    ):
         assert with_interval(unknown).interval is None
 
 
@@ -69,7 +88,9 @@ def test_trainings_of_a_recipe_have_an_interval_over_trainings(first):
     two[1] = dataclasses.replace(two[1], scores=scores)
     together = aggregated(dataclasses.replace(first, models=tuple(two)))["it"].scores
     assert together["frechet"].interval_of == "training runs"
-    assert together["energy"].interval is None, "two trainings that agree do not say how trainings vary"
+    assert together["energy"].interval is None, (
+        "two trainings that agree do not say how trainings vary"
+    )
 
 
 def test_finished_runs_of_a_recipe_are_one_row_also_if_they_were_scored_apart():
@@ -77,7 +98,9 @@ def test_finished_runs_of_a_recipe_are_one_row_also_if_they_were_scored_apart():
     models = [GaussianBaseline.fit(data), GaussianBaseline.fit(other)]
     options = {"n": 40, "repeats": 2, "curve": False}
     listed = pf.compare({"it": models, "else": models[0]}, data, **options)
-    apart = [pf.compare({f"it-{seed}": model}, data, **options) for seed, model in enumerate(models)]
+    apart = [
+        pf.compare({f"it-{seed}": model}, data, **options) for seed, model in enumerate(models)
+    ]
     for comparison in (listed, pf.compare(apart, seeds=2)):
         assert len(comparison["it"].trainings) == comparison.settings.seeds == 2
         assert comparison["it"].scores == listed["it"].scores
@@ -89,7 +112,9 @@ def test_finished_runs_of_a_recipe_are_one_row_also_if_they_were_scored_apart():
 
 def test_comparisons_of_one_protocol_are_joined_without_scoring_again(first, tmp_path, monkeypatch):
     other = compared(cloud(), "other", repeats=3)
-    monkeypatch.setattr("pushforward.evaluation.evaluator.score", None)  # whoever scored again would fail
+    monkeypatch.setattr(
+        "pushforward.evaluation.evaluator.score", None
+    )  # whoever scored again would fail
     both = pf.compare([first, other])
     assert [model.name for model in both.models] == ["it", "other"]
     assert both["it"] == first["it"]
@@ -112,7 +137,9 @@ def test_comparisons_of_one_protocol_are_joined_without_scoring_again(first, tmp
     ],
 )
 def test_unlike_protocols_are_refused_with_the_field_and_both_values(first, field, value, words):
-    other = dataclasses.replace(first, protocol=dataclasses.replace(first.protocol, **{field: value}))
+    other = dataclasses.replace(
+        first, protocol=dataclasses.replace(first.protocol, **{field: value})
+    )
     with pytest.raises(UsageError, match="cannot be compared") as error:
         pf.compare([first, other])
     assert words in str(error.value)
@@ -122,7 +149,12 @@ def frechet_bias(d, n, repeats, seed=0):
     from pushforward.metrics.frechet import frechet_distance
 
     random = np.random.default_rng(seed)
-    return np.mean([frechet_distance(random.normal(size=(n, d)), random.normal(size=(n, d))) for _ in range(repeats)])
+    return np.mean(
+        [
+            frechet_distance(random.normal(size=(n, d)), random.normal(size=(n, d)))
+            for _ in range(repeats)
+        ]
+    )
 
 
 @pytest.mark.parametrize(("d", "n"), [(2, 50), (8, 200)])
@@ -130,7 +162,9 @@ def test_the_bias_that_a_frechet_distance_states_is_what_clouds_of_one_gaussian_
     from pushforward.metrics.uncertainty import frechet_bias as stated
 
     reference = np.random.default_rng(1).normal(size=(20_000, d))
-    twice = stated(reference, n) * 2 * (1 / n) / (1 / n + 1 / len(reference))  # as if the reference too were n examples
+    twice = (
+        stated(reference, n) * 2 * (1 / n) / (1 / n + 1 / len(reference))
+    )  # as if the reference too were n examples
     alone = stated(reference, n)
     assert twice == pytest.approx(frechet_bias(d, n, 200), rel=0.1)
     assert alone < 0.55 * twice

@@ -15,9 +15,13 @@ from pushforward.testing import recipe_for, shape_for, space_data
 
 
 def test_every_method_has_a_recipe():
-    kinds = {type(recipe_for(name, space_data(shape_for(name), labels=False)).method) for name in RECIPES}
+    kinds = {
+        type(recipe_for(name, space_data(shape_for(name), labels=False)).method) for name in RECIPES
+    }
     others = {LatentMethod, TableDenoising, TableDistillation}
-    assert kinds == set(concrete(PARTS, Method).values()) - others, "one takes latents, the others tables"
+    assert kinds == set(concrete(PARTS, Method).values()) - others, (
+        "one takes latents, the others tables"
+    )
 
 
 @pytest.mark.parametrize(
@@ -30,16 +34,26 @@ def test_every_method_has_a_recipe():
     ],
 )
 def test_networks_suit_the_size_of_a_row(shape, denoiser, generator):
-    space = (VectorSpace if len(shape) == 1 else ImageSpace)(shape=shape, mean=(0.0,) * shape[0], std=(1.0,) * shape[0])
-    networks = pf.recipes.flow(space).method.denoiser.network, pf.recipes.gan(space).method.generator
+    space = (VectorSpace if len(shape) == 1 else ImageSpace)(
+        shape=shape, mean=(0.0,) * shape[0], std=(1.0,) * shape[0]
+    )
+    networks = (
+        pf.recipes.flow(space).method.denoiser.network,
+        pf.recipes.gan(space).method.generator,
+    )
     assert tuple(type(network).__name__ for network in networks) == (denoiser, generator)
 
 
 def test_lazy_penalties_come_with_dcgan_alone():
     space = ImageSpace(shape=(1, 28, 28), mean=(0.0,), std=(1.0,))
     for name, interval in {"auto": 4, "dcgan": 4, "residual": 1, "mlp": 1}.items():
-        assert pf.recipes.gan(space, "tiny", network=name).method.penalties.interval == interval, name
-    flat = (kind(shape=shape, mean=(0.0,), std=(1.0,)) for kind, shape in ((ImageSpace, (1, 8, 8)), (VectorSpace, (1,))))
+        assert pf.recipes.gan(space, "tiny", network=name).method.penalties.interval == interval, (
+            name
+        )
+    flat = (
+        kind(shape=shape, mean=(0.0,), std=(1.0,))
+        for kind, shape in ((ImageSpace, (1, 8, 8)), (VectorSpace, (1,)))
+    )
     assert [pf.recipes.gan(space, "tiny").method.penalties.interval for space in flat] == [1, 1]
     critic = pf.recipes.gan(space, "tiny").training.players["critic"]
     assert critic["lr"] == pytest.approx(0.8e-3)

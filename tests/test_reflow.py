@@ -17,7 +17,14 @@ from pushforward.transports import Flow
 
 @pytest.fixture(scope="module")
 def teacher(moons, tmp_path_factory):
-    return pf.fit("flow", moons, size="tiny", steps=250, seed=0, out=tmp_path_factory.mktemp("runs") / "teacher")
+    return pf.fit(
+        "flow",
+        moons,
+        size="tiny",
+        steps=250,
+        seed=0,
+        out=tmp_path_factory.mktemp("runs") / "teacher",
+    )
 
 
 def reflow(run, **options):
@@ -27,7 +34,9 @@ def reflow(run, **options):
 def test_pairs_are_the_teachers_noise_its_samples_and_their_labels():
     data = space_data((17,), labels=True)
     flow = teachers_for(pf.recipes.named("distil"), data.space)["teacher"]
-    couple = pf.recipes.flow(data.space, "tiny", coupling="reflow", teacher=flow, pairs=40).method.couple
+    couple = pf.recipes.flow(
+        data.space, "tiny", coupling="reflow", teacher=flow, pairs=40
+    ).method.couple
     assert couple.trajectories.bytes == 40 * 2 * 2 * 17
     x, z, condition = couple.examples(torch.zeros(64, 17), None, ExampleDraws(3, 64))
     with torch.no_grad():
@@ -46,7 +55,8 @@ def test_a_reflow_needs_fewer_steps_than_its_teacher(teacher, moons, tmp_path):
     with torch.no_grad():
         ends = teacher.transport.with_solver("dpm:2", 30)(z)
         missed = [
-            float((Flow(flow.denoiser, "euler", 2)(z) - ends).square().mean()) for flow in (run.transport, teacher.transport)
+            float((Flow(flow.denoiser, "euler", 2)(z) - ends).square().mean())
+            for flow in (run.transport, teacher.transport)
         ]
     assert missed[0] < 0.5 * missed[1]
     assert str(teacher.folder) in [str(name) for name, _ in recipe.builds_on]
@@ -72,7 +82,9 @@ def test_a_killed_reflow_ends_in_the_same_bits_without_its_teacher(moons, tmp_pa
 def test_starts_on_the_straight_path_are_the_noise_of_a_curved_one(moons):
     """Whose first state holds a little of the data, so that it is no noise of the straight path."""
     flow = pf.recipes.ddpm(moons.space, "tiny").method.transport()
-    couple = pf.recipes.flow(moons.space, "tiny", coupling="reflow", teacher=flow, pairs=40).method.couple
+    couple = pf.recipes.flow(
+        moons.space, "tiny", coupling="reflow", teacher=flow, pairs=40
+    ).method.couple
     _, z, _ = couple.examples(torch.zeros(64, 2), None, ExampleDraws(3, 64))
     noise = flow.training_noise(ExampleDraws(couple.trajectories.seed, 40))
     assert couple.trajectories.times[0] < 0.995

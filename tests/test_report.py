@@ -46,10 +46,16 @@ def test_page_of_images(content, digit_pictures):
     ):
         assert wanted in read.ids
     assert len([tag for tag, _ in read.tags if tag == "img"]) == 5
-    jumps = [attrs for tag, attrs in read.tags if tag == "figure" and "jump" in attrs.get("class", "")]
+    jumps = [
+        attrs for tag, attrs in read.tags if tag == "figure" and "jump" in attrs.get("class", "")
+    ]
     assert len(jumps) == 2, "gan and vae have no formation"
-    frames = {attrs["class"]: attrs["data-frames"] for _, attrs in read.tags if "data-frames" in attrs}
-    assert frames == {"sprite f0": "11", "sprite f1": "11"} | {f"sprite t{i}": "6" for i in range(4)}
+    frames = {
+        attrs["class"]: attrs["data-frames"] for _, attrs in read.tags if "data-frames" in attrs
+    }
+    assert frames == {"sprite f0": "11", "sprite f1": "11"} | {
+        f"sprite t{i}": "6" for i in range(4)
+    }
     assert content["commands"][0] in read.text
     assert content["data"]["fingerprint"] in read.text
 
@@ -58,7 +64,9 @@ def test_a_notebook_shows_tables_and_signs_that_need_no_style_sheet(content):
     made = report(content)
     assert made.comparison._repr_html_() == made._repr_html_()
     rows = re.findall(r'<th scope="row">(.*?)</th>(.*?)</tr>', made._repr_html_(), re.DOTALL)
-    signs = {name: re.search('width="12" height="12" fill="(#[0-9a-f]{6})"', name) for name, _ in rows}
+    signs = {
+        name: re.search('width="12" height="12" fill="(#[0-9a-f]{6})"', name) for name, _ in rows
+    }
     colours = {name.split("</svg>")[1].split()[0]: sign[1] for name, sign in signs.items() if sign}
     assert list(colours) == [model.name for model in made.comparison.models]
     assert len({*colours.values()}) == len(colours)
@@ -70,8 +78,12 @@ def test_a_notebook_shows_tables_and_signs_that_need_no_style_sheet(content):
             assert (cell.interval or cell.spread) in cells
 
 
-@pytest.mark.parametrize(("largest", "pictures", "animations"), [(8_000_000, 9, 16), (600_000, 9, 0), (300_000, 0, 0)])
-def test_many_models_never_make_the_page_too_large(content, monkeypatch, largest, pictures, animations):
+@pytest.mark.parametrize(
+    ("largest", "pictures", "animations"), [(8_000_000, 9, 16), (600_000, 9, 0), (300_000, 0, 0)]
+)
+def test_many_models_never_make_the_page_too_large(
+    content, monkeypatch, largest, pictures, animations
+):
     """Fewer and smaller pictures first, then no animations, then no pictures, and the page says so."""
     from pushforward.report import page as module
 
@@ -79,7 +91,10 @@ def test_many_models_never_make_the_page_too_large(content, monkeypatch, largest
     grid = rng.integers(0, 256, (36, 64, 64, 3), dtype=np.uint8)
     frames = [(t, grid[:16]) for t in np.linspace(1, 0, 7)]
     content["models"] = [make_model("flow") | {"name": f"flow {i}", "losses": {}} for i in range(8)]
-    shown = {entry["name"]: {"grid": grid, "formation": frames, "training": frames} for entry in content["models"]}
+    shown = {
+        entry["name"]: {"grid": grid, "formation": frames, "training": frames}
+        for entry in content["models"]
+    }
     monkeypatch.setattr(module, "LARGEST", largest)
     monkeypatch.setattr(module, "DETAILS", (0.5, 0.22))
     html = report(content, shown | {"real": {"grid": grid}}).to_html()
@@ -88,7 +103,9 @@ def test_many_models_never_make_the_page_too_large(content, monkeypatch, largest
     assert len([tag for tag, _ in read.tags if tag == "img"]) == pictures
     assert len([1 for _, attrs in read.tags if "data-frames" in attrs]) == animations
     left_out = {(9, 0): "The animations", (0, 0): "The pictures"}.get((pictures, animations))
-    assert re.findall("(The animations|The pictures) were left out", read.text) == ([] if left_out is None else [left_out])
+    assert re.findall("(The animations|The pictures) were left out", read.text) == (
+        [] if left_out is None else [left_out]
+    )
 
 
 def test_hostile_names_stay_text(content, digit_pictures):
@@ -117,7 +134,10 @@ def test_hostile_names_stay_text(content, digit_pictures):
     assert tags.count("script") == 2
     assert tags.count("img") == 5
     assert evil in read.text
-    assert json.loads(re.search(r'id="report-data">(.*?)</script>', page, re.S)[1]) == comparison(content).to_plain()
+    assert (
+        json.loads(re.search(r'id="report-data">(.*?)</script>', page, re.S)[1])
+        == comparison(content).to_plain()
+    )
     assert "onerror" not in [name for _, attrs in read.tags for name in attrs]
     text = report(content).to_markdown()
     assert not re.search(r"(?<!\\)<(script|img)", text.split("```")[0])
@@ -161,7 +181,9 @@ def test_any_field_may_be_missing(content):
             page, text = Report(short).to_html(), Report(short).to_markdown()
             assert "None" not in text, path
             assert "nan" not in re.sub(r"[a-z]*nan[a-z]+|[a-z]+nan[a-z]*", "", text.lower()), path
-            assert "None" not in page or "None" not in Reader(page).text, path  # reading a page takes longer than drawing it
+            assert "None" not in page or "None" not in Reader(page).text, (
+                path
+            )  # reading a page takes longer than drawing it
 
 
 def test_nothing_at_all_is_a_page():
@@ -194,7 +216,9 @@ def plane(steps=8):
 
 
 def rows_of(space, n=60):
-    split = Split((np.array(MEAN) + STD * np.random.default_rng(0).normal(size=(n, 2))).astype(np.float32))
+    split = Split(
+        (np.array(MEAN) + STD * np.random.default_rng(0).normal(size=(n, 2))).astype(np.float32)
+    )
     return Dataset("rows", space, split, split)
 
 
@@ -225,4 +249,6 @@ def test_points_form_at_the_same_times_and_end_as_the_samples():
     half = {round(t, 3): x for t, x in frames}[round(12 / 23, 3)]
     z = frames[0][1]
     t = 12 / 23
-    np.testing.assert_allclose(half, (1 - t) * np.array(MEAN) + math.hypot((1 - t) * STD, t) * z, atol=0.02)
+    np.testing.assert_allclose(
+        half, (1 - t) * np.array(MEAN) + math.hypot((1 - t) * STD, t) * z, atol=0.02
+    )

@@ -28,11 +28,18 @@ def compared(pictures):
     """Three models with one score that ranks them and six others; the first needs a single call."""
     others = {f"score {number}": Score(0.123, interval=(0.1001, 0.1501)) for number in range(6)}
     models = tuple(
-        ModelResult(name, scores={"frechet": Score(0.2 + number, 0.01, ratio=2.0), **others}) for number, name in enumerate(NAMES)
+        ModelResult(name, scores={"frechet": Score(0.2 + number, 0.01, ratio=2.0), **others})
+        for number, name in enumerate(NAMES)
     )
     info = {"frechet": MetricInfo("Fréchet distance", "lower", "A distance.", role="quality")}
     info |= {name: MetricInfo(f"A {name}", "higher", "A share.") for name in others}
-    return Comparison("three models", metrics=info, floors={"frechet": Score(0.1, 0.01)}, models=models, pictures=pictures)
+    return Comparison(
+        "three models",
+        metrics=info,
+        floors={"frechet": Score(0.1, 0.01)},
+        models=models,
+        pictures=pictures,
+    )
 
 
 def images():
@@ -45,7 +52,12 @@ def images():
     for name in NAMES:
         forming = None if name == "gan" else [(t, draw()) for t in (1.0, 0.5, 0.0)]
         nearest = NearestImages(draw(), np.arange(25) + 0.5, 7.25)
-        shown[name] = Pictures(draw(), formation=forming, training=[(10 * k, draw()) for k in (1, 2, 5, 9)], nearest=nearest)
+        shown[name] = Pictures(
+            draw(),
+            formation=forming,
+            training=[(10 * k, draw()) for k in (1, 2, 5, 9)],
+            nearest=nearest,
+        )
     return compared(shown)
 
 
@@ -68,7 +80,10 @@ def test_the_training_slider_moves_all_models_together(browser, page):
     browser.run("document.querySelector('#slider-t').focus()")
     for key, step in (("Home", 10), ("ArrowRight", 20), ("ArrowRight", 50)):
         browser.press(key)
-        assert browser.run("[...document.querySelectorAll('.at')].map((one) => one.textContent)") == [f"after step {step}"] * 3
+        assert (
+            browser.run("[...document.querySelectorAll('.at')].map((one) => one.textContent)")
+            == [f"after step {step}"] * 3
+        )
 
 
 @pytest.mark.parametrize("width", [1440, 768, 390])
@@ -89,8 +104,12 @@ def test_axe_finds_nothing_serious_and_finds_planted_faults(browser, page, tmp_p
     assert result["passed"] > 20
     assert [problem for problem in result["problems"] if problem["impact"] in GRAVE] == []
     faulty = tmp_path / "faulty.html"
-    faulty.write_text(page.read_text(encoding="utf-8").replace('alt="Samples of gan"', ""), encoding="utf-8")
-    assert [problem["id"] for problem in found(browser, source, faulty)["problems"]] == ["image-alt"]
+    faulty.write_text(
+        page.read_text(encoding="utf-8").replace('alt="Samples of gan"', ""), encoding="utf-8"
+    )
+    assert [problem["id"] for problem in found(browser, source, faulty)["problems"]] == [
+        "image-alt"
+    ]
 
 
 WORDS = """(() => {
@@ -111,7 +130,9 @@ WORDS = """(() => {
 })()"""
 
 
-def test_few_words_stand_before_the_first_picture_and_on_the_first_screens_of_a_phone(browser, page):
+def test_few_words_stand_before_the_first_picture_and_on_the_first_screens_of_a_phone(
+    browser, page
+):
     browser.resize(390, 844)
     browser.open(page)
     before, seen = browser.run(WORDS)

@@ -32,11 +32,17 @@ def test_json_is_strict_and_equals_the_content(content):
     whole = comparison(content)
     assert holds(json.loads(report(content).to_json(), parse_constant=no_constant), content)
     assert Comparison.from_json(whole.to_json()) == whole == Comparison.from_plain(whole.to_plain())
-    scores = {"kid": Score(float("nan"), values=(1.0, np.float32("inf")), extra={"mass": np.array([0.25, np.nan])})}
+    scores = {
+        "kid": Score(
+            float("nan"), values=(1.0, np.float32("inf")), extra={"mass": np.array([0.25, np.nan])}
+        )
+    }
     first = ModelResult("it", parameters=np.int64(7), conditioned=(), scores=scores, seed=(1, None))
     single = dataclasses.replace(whole, models=(first,))
     plain = json.loads(single.to_json(), parse_constant=no_constant)["models"][0]
-    kid = {name: value for name, value in plain["scores"]["kid"].items() if value not in (None, [], "")}
+    kid = {
+        name: value for name, value in plain["scores"]["kid"].items() if value not in (None, [], "")
+    }
     assert kid == {"values": [1.0, None], "extra": {"mass": [0.25, None]}}
     assert (plain["parameters"], plain["conditioned"], plain["seed"]) == (7, [], [1, None])
     assert Comparison.from_json(single.to_json()) == single
@@ -48,7 +54,11 @@ def test_json_is_strict_and_equals_the_content(content):
 def holds(actual, wanted):
     """Whether JSON has everything that it was read from; it may have more, which are defaults."""
     if isinstance(wanted, dict):
-        return all(name in actual and holds(actual[name], value) for name, value in wanted.items() if value is not None)
+        return all(
+            name in actual and holds(actual[name], value)
+            for name, value in wanted.items()
+            if value is not None
+        )
     if isinstance(wanted, list):
         return len(actual) == len(wanted) and all(map(holds, actual, wanted))
     return actual == wanted
@@ -60,8 +70,14 @@ def holds(actual, wanted):
         ({"format_version": 1, "entrants": []}, "format 1"),
         ([], "format"),
         ({"format_version": 2, "models": {"a": 1}}, "models must be a list"),
-        ({"format_version": 2, "models": [{"scores": {"kid": 3}}]}, r"models\[0\].scores.kid must be an object"),
-        ({"format_version": 2, "models": [{"scores": {"kid": {"value": "3"}}}]}, "kid.value must be a number"),
+        (
+            {"format_version": 2, "models": [{"scores": {"kid": 3}}]},
+            r"models\[0\].scores.kid must be an object",
+        ),
+        (
+            {"format_version": 2, "models": [{"scores": {"kid": {"value": "3"}}}]},
+            "kid.value must be a number",
+        ),
         ({"format_version": 2, "data": {"shape": [True]}}, r"data.shape\[0\] must be an integer"),
     ],
 )
@@ -77,7 +93,11 @@ def test_other_formats_and_wrong_types_are_refused_by_their_place(wrong, message
 def test_scores_for_papers(content, tmp_path):
     """The CSV file and the LaTeX tables hold each training run and all differences."""
     single = comparison(content)
-    twins = [dataclasses.replace(model, name=f"{model.name}-{s}", seed=s) for model in single.models for s in (0, 1)]
+    twins = [
+        dataclasses.replace(model, name=f"{model.name}-{s}", seed=s)
+        for model in single.models
+        for s in (0, 1)
+    ]
     whole = aggregated(dataclasses.replace(single, models=tuple(twins)))
     written = Report(whole)
     lines = list(csv.DictReader(io.StringIO(written.save(tmp_path / "scores.csv").read_text())))
@@ -95,7 +115,9 @@ def test_scores_for_papers(content, tmp_path):
             width = float(line["interval_high"]) - float(line["interval_low"])
             assert width == pytest.approx(2 * pair["margin"])
     tex = written.save(tmp_path / "scores.tex").read_text()
-    sections = [part.split("\n", 1) for part in re.split(r"^% (?=\w.*\n\\begin)", tex, flags=re.M)[1:]]
+    sections = [
+        part.split("\n", 1) for part in re.split(r"^% (?=\w.*\n\\begin)", tex, flags=re.M)[1:]
+    ]
     assert {"Training runs", "Paired differences"} <= {heading for heading, _ in sections}
     for _, table in sections:
         columns = len(re.search(r"\{tabular\}\{(\w+)\}", table)[1])
@@ -104,15 +126,22 @@ def test_scores_for_papers(content, tmp_path):
         assert not re.search(r"(?<!\\)%|[−→]", table)
     main = set(main_metrics(whole))
     clear = sum(pair["ahead"] is not None for metric, pair in pairs if metric in main)
-    bold = sum(table.count("textbf") for heading, table in sections if heading == "Paired differences")
+    bold = sum(
+        table.count("textbf") for heading, table in sections if heading == "Paired differences"
+    )
     assert 0 < bold == clear < sum(metric in main for metric, _ in pairs)
 
 
 @pytest.mark.parametrize("gap", [0.1006, 0.0994])
 def test_only_the_interval_of_a_significant_difference_excludes_0_as_it_is_printed(gap):
     error = 0.1 / 2.2414 / 2**0.5  # so that the margin is 0.1
-    rows = [ModelResult(name, scores={"kid": Score(value, error=error)}) for name, value in (("a", 0.3), ("b", 0.3 + gap))]
-    whole = Comparison(metrics={"kid": dataclasses.replace(describe()["kid"], role="quality")}, models=tuple(rows))
+    rows = [
+        ModelResult(name, scores={"kid": Score(value, error=error)})
+        for name, value in (("a", 0.3), ("b", 0.3 + gap))
+    ]
+    whole = Comparison(
+        metrics={"kid": dataclasses.replace(describe()["kid"], role="quality")}, models=tuple(rows)
+    )
     (line,) = re.findall("^a .*b.*", Report(whole).to_latex().replace("$-$", "-"), re.MULTILINE)
     low, high = map(float, re.findall(r"(-?[\d.]+)[,\]]", line))
     assert (low * high > 0) is ("textbf" in line) is (gap > 0.1)
@@ -146,7 +175,11 @@ def test_files_are_written_whole_or_not_at_all(content, tmp_path, monkeypatch):
 @pytest.mark.parametrize("width", [60, 80, 120])
 @pytest.mark.parametrize("copies", [1, 4, 12])
 def test_the_short_text_is_the_answers_and_a_table_in_30_lines(content, copies, width):
-    content["models"] = [entry | {"name": f"{entry['name']} {i}"} for i in range(copies) for entry in content["models"]]
+    content["models"] = [
+        entry | {"name": f"{entry['name']} {i}"}
+        for i in range(copies)
+        for entry in content["models"]
+    ]
     for entry in content["models"]:
         entry["sampling"]["steps"] = 1  # too few, as the curve shows
     lines = text(comparison(content), width=width).split("\n")
@@ -159,7 +192,9 @@ def test_the_short_text_is_the_answers_and_a_table_in_30_lines(content, copies, 
     (head,) = [line for line in lines if "Fréchet distance ↓" in line]
     assert len(re.split(r"  +", head.strip())) <= 5, "and the column of names"
     table = lines[lines.index(head) + 1 : -2]
-    assert len(table) < 3 or [line[:6] for line in table[-2:]] == ["no net", "real d"], "models are left out first"
+    assert len(table) < 3 or [line[:6] for line in table[-2:]] == ["no net", "real d"], (
+        "models are left out first"
+    )
 
 
 def test_commands_of_the_answers_are_not_broken_and_stand_on_the_page_as_code(content):

@@ -11,12 +11,31 @@ from pathlib import Path
 import numpy as np
 import pytest
 from programs.report_pages import check_page
-from programs.reporting import RANKING, compared, comparison, model, pooled, put, report, said, scorecards, swept
+from programs.reporting import (
+    RANKING,
+    compared,
+    comparison,
+    model,
+    pooled,
+    put,
+    report,
+    said,
+    scorecards,
+    swept,
+)
 from scipy.special import stdtrit
 
 from pushforward.evaluation.comparison import joined
 from pushforward.evaluation.measurements import SamplingCost, TrainingCost
-from pushforward.evaluation.results import ROW_COPIES, Comparison, DataInfo, ModelResult, Protocol, Score, Settings
+from pushforward.evaluation.results import (
+    ROW_COPIES,
+    Comparison,
+    DataInfo,
+    ModelResult,
+    Protocol,
+    Score,
+    Settings,
+)
 from pushforward.metrics import MetricInfo
 from pushforward.report import Report, finding_conditions, samples, statistics, tables
 from pushforward.report.answers import answers
@@ -28,7 +47,11 @@ from pushforward.report.statistics import statistic
 
 def best_cells(content):
     return [
-        (row.name, c) for _, table in scorecards(content)[:1] for row in table.rows for c, x in enumerate(row.cells) if x.best
+        (row.name, c)
+        for _, table in scorecards(content)[:1]
+        for row in table.rows
+        for c, x in enumerate(row.cells)
+        if x.best
     ]
 
 
@@ -82,8 +105,16 @@ def test_a_sound_comparison_answers_every_question(content):
 
 PLACES = [
     ({"a": 0.2, "b": 0.5}, 2.0, "a is ahead of every other model (95 %)."),
-    ({"a": 0.2, "b": 0.2}, 2.0, "a is not ahead of any other model (95 %). a and b cannot be distinguished."),
-    ({"a": 0.2, "b": 0.21, "c": 0.9}, 2.0, "a is ahead of c (95 %). a and b cannot be distinguished."),
+    (
+        {"a": 0.2, "b": 0.2},
+        2.0,
+        "a is not ahead of any other model (95 %). a and b cannot be distinguished.",
+    ),
+    (
+        {"a": 0.2, "b": 0.21, "c": 0.9},
+        2.0,
+        "a is ahead of c (95 %). a and b cannot be distinguished.",
+    ),
     (
         {"a": 1.99, "b": 3.0},
         2.0,
@@ -100,7 +131,14 @@ PLACES = [
 
 @pytest.mark.parametrize(("distances", "base", "clear"), PLACES)
 def test_one_line_says_who_is_ahead_and_who_cannot_be_distinguished(distances, base, clear):
-    assert answered(compared({name: (value, 0.9, 0.1) for name, value in distances.items()}, base=(base, 0.5)))["Clear?"] == clear
+    assert (
+        answered(
+            compared(
+                {name: (value, 0.9, 0.1) for name, value in distances.items()}, base=(base, 0.5)
+            )
+        )["Clear?"]
+        == clear
+    )
 
 
 @pytest.mark.parametrize(
@@ -122,10 +160,20 @@ def test_a_single_model_stands_beside_real_data_and_the_baseline(distance, real,
 
 def test_a_later_model_with_a_wider_interval_keeps_its_place(content):
     content["models"] = content["models"][:3]
-    for entry, value, error in zip(content["models"], (0.12, 0.2, 0.25), (0.01, 0.01, 0.1), strict=True):
+    for entry, value, error in zip(
+        content["models"], (0.12, 0.2, 0.25), (0.01, 0.01, 0.1), strict=True
+    ):
         entry["scores"]["frechet"] = {"value": value, "error": error}
     lines = answered(content)
-    assert re.findall(r"flow|ddpm|gan|[\d.]*\d", lines["Best"]) == ["flow", "0.120", "0.100", "ddpm", "0.200", "gan", "0.250"]
+    assert re.findall(r"flow|ddpm|gan|[\d.]*\d", lines["Best"]) == [
+        "flow",
+        "0.120",
+        "0.100",
+        "ddpm",
+        "0.200",
+        "gan",
+        "0.250",
+    ]
     ahead, level = re.split(r"(?<=\)\.) ", lines["Clear?"])
     assert ahead == "flow is ahead of ddpm (95 %)."
     assert re.findall("(flow|ddpm) and gan", level) == ["flow", "ddpm"]
@@ -171,7 +219,9 @@ def test_lucky_agreement_of_repeats_is_no_difference(content):
         for entry, own in zip(content["models"], (0.120, value), strict=True):
             entry["scores"]["frechet"] |= {"value": own, "spread": 0.0}
         pairs = comparison(content).differences()["frechet"]
-        assert {pair["other"]: pair["ahead"] for pair in pairs if pair["first"] == "flow"}["ddpm"] == ahead
+        assert {pair["other"]: pair["ahead"] for pair in pairs if pair["first"] == "flow"}[
+            "ddpm"
+        ] == ahead
 
 
 @pytest.mark.parametrize(("share", "distinct"), [(0.95, False), (1.05, True)])
@@ -198,12 +248,18 @@ def test_one_rule_decides_every_comparison(content, share, distinct, spread):
     set_to(base, 0.1 + share * stdtrit(draws - 1, 0.975) * new)  # a single comparison
     assert statistics.blind(comparison(content), "frechet") is not distinct
     base["scores"]["frechet"]["interval"] = [0.09, 0.9]
-    assert statistics.blind(comparison(content), "frechet"), "its interval contains the score of real data"
+    assert statistics.blind(comparison(content), "frechet"), (
+        "its interval contains the score of real data"
+    )
     near = 0.1 + share * stdtrit(draws - 1, 0.9875) * new
     set_to(base, near)
     set_to(rows[0], near)
     assert (
-        statistics.at_floor(comparison(content), "frechet", statistic(comparison(content), model_of(content), "frechet"))
+        statistics.at_floor(
+            comparison(content),
+            "frechet",
+            statistic(comparison(content), model_of(content), "frechet"),
+        )
         is not distinct
     )
 
@@ -230,7 +286,12 @@ def test_how_many_calls_are_enough(content):
     def drawn(calls, mean):  # the noise of one model's points is the same but for these
         terms = [mean + 0.05 * at + 0.004 * ((at * calls) % 3 - 1) for at in range(-4, 5)]
         rest = {"sample_terms": {"frechet": terms}, "reference_terms": {"frechet": [0.0, 0.1, 0.2]}}
-        return {"calls": calls, "steps": calls, "scores": {"frechet": mean}, "values": {"frechet": [mean]}} | rest
+        return {
+            "calls": calls,
+            "steps": calls,
+            "scores": {"frechet": mean},
+            "values": {"frechet": [mean]},
+        } | rest
 
     for name, curve in (
         ("flow", ((1, 0.3), (2, 0.09), (4, 0.046), (8, 0.047), (16, 0.033), (32, 0.03))),
@@ -238,7 +299,10 @@ def test_how_many_calls_are_enough(content):
     ):
         model(content, name)["curve"] = [drawn(*point) for point in curve]
         model(content, name)["sampling"]["steps"] = 32
-    assert re.search(r"flow and ddpm with --steps 16 .*not significantly worse than .*32", answered(content)["Next"])
+    assert re.search(
+        r"flow and ddpm with --steps 16 .*not significantly worse than .*32",
+        answered(content)["Next"],
+    )
     model(content, "flow")["sampling"]["steps"] = 8
     model(content, "ddpm")["curve"][-1] = drawn(32, 0.2)
     assert re.search(r"flow with --steps 16 .*better than .*8", answered(content)["Next"])
@@ -252,15 +316,31 @@ SHORT = {"seconds": 60.0, "steps": 200, "samples": 51_200}
     ("training", "data", "why", "what"),
     [
         (SHORT, {}, "too few training steps", "`pushforward resume it`"),
-        (SHORT | {"steps": 900}, {"train": 20_000}, "too few passes over the data", "`pushforward resume it`"),
+        (
+            SHORT | {"steps": 900},
+            {"train": 20_000},
+            "too few passes over the data",
+            "`pushforward resume it`",
+        ),
         (SHORT | {"steps": 12}, {}, "0.20 training steps per second", "--size tiny"),
-        (SHORT | {"steps": 12}, {"kind": "image", "shape": [3, 64, 64]}, "0.20 training steps per second", "--resize 32"),
+        (
+            SHORT | {"steps": 12},
+            {"kind": "image", "shape": [3, 64, 64]},
+            "0.20 training steps per second",
+            "--resize 32",
+        ),
         (SHORT | {"steps": 900}, {}, "real data", "`pushforward resume it`"),
     ],
 )
-def test_advice_follows_from_the_steps_and_passes_of_the_training(content, training, data, why, what):
+def test_advice_follows_from_the_steps_and_passes_of_the_training(
+    content, training, data, why, what
+):
     content["models"] = content["models"][2:3]
-    content["models"][0] |= {"extension": "pushforward resume it", "training": training, "curve": []}
+    content["models"][0] |= {
+        "extension": "pushforward resume it",
+        "training": training,
+        "curve": [],
+    }
     content["data"] |= data
     assert re.search(f"{why}.*{what}", answered(content)["Next"])
 
@@ -280,14 +360,22 @@ def test_collapse_and_improvement_are_told_before_anything_else(content):
 
 
 def test_a_sweep_says_the_budget_and_else_the_seconds():
-    for budgets, said_to_be in (((4, 8, 120), ["4 s", "8 s", "2 min"]), ((None,) * 3, ["4.1 s", "8.2 s", "16 s"])):
-        table = tables.sweep_table(swept({"gan": (0.5, 0.4, 0.39), "flow": (1.5, 0.41, 0.2)}, budgets))
+    for budgets, said_to_be in (
+        ((4, 8, 120), ["4 s", "8 s", "2 min"]),
+        ((None,) * 3, ["4.1 s", "8.2 s", "16 s"]),
+    ):
+        table = tables.sweep_table(
+            swept({"gan": (0.5, 0.4, 0.39), "flow": (1.5, 0.41, 0.2)}, budgets)
+        )
         assert [row.cells[0].flat for row in table.rows] == said_to_be * 2
 
 
 def test_times_of_joined_reports_rank_nobody():
     parts = {"flow": (0.2, 0.9, 0.1), "gan": (0.9, 0.9, 0.001)}
-    reports = {name: compared({name: one}, protocol=Protocol("it", "it", 20)) for name, one in parts.items()}
+    reports = {
+        name: compared({name: one}, protocol=Protocol("it", "it", 20))
+        for name, one in parts.items()
+    }
     both = joined(reports)
     assert both.settings.timed == (("flow",), ("gan",))
     assert "cannot be compared" in answered(both)["Speed"]
@@ -311,10 +399,17 @@ def test_budgets_are_equal_only_with_the_time_of_what_models_build_on(content):
 
 @pytest.mark.parametrize(
     ("spaces", "named"),
-    [(("efficientnet",), 1), (("pca", "efficientnet:224"), 1), (("inception:weights.pt",), 1), (("classifier", "pca"), 0)],
+    [
+        (("efficientnet",), 1),
+        (("pca", "efficientnet:224"), 1),
+        (("inception:weights.pt",), 1),
+        (("classifier", "pca"), 0),
+    ],
 )
 def test_a_judge_that_was_the_teacher_is_named(spaces, named):
-    results = compared({"gan": (0.2, 0.9, 0.1), "flow": (0.5, 0.8, 0.1)}, settings=Settings(n=360, spaces=spaces))
+    results = compared(
+        {"gan": (0.2, 0.9, 0.1), "flow": (0.5, 0.8, 0.1)}, settings=Settings(n=360, spaces=spaces)
+    )
     critic = {"part": "GAN", "critic": {"part": "ProjectedCritic", "side": 128}}
     taught = dataclasses.replace(results.models[0], config={"method": critic})
     results = dataclasses.replace(results, models=(taught, results.models[1]))
@@ -326,8 +421,16 @@ def test_a_judge_that_was_the_teacher_is_named(spaces, named):
     ("name", "scores", "finding"),
     [
         ("gan", {"near_copies": 0.12}, r"gan \(12.00 %, .*0.40 % .*copies"),
-        ("gan", {"precision": 0.85, "recall": 0.3}, r"gan \(precision 1.1×, recall 0.38×\) .*lack diversity"),
-        ("vae", {"precision": 0.24, "recall": 0.8}, r"vae \(precision 0.30×, recall 1.0×.*unrealistic"),
+        (
+            "gan",
+            {"precision": 0.85, "recall": 0.3},
+            r"gan \(precision 1.1×, recall 0.38×\) .*lack diversity",
+        ),
+        (
+            "vae",
+            {"precision": 0.24, "recall": 0.8},
+            r"vae \(precision 0.30×, recall 1.0×.*unrealistic",
+        ),
         ("vae", {"sharpness": 0.5}, r"vae \(0.50×\) .*blurred"),
         ("gan", {"sharpness": 1.9}, r"gan \(1.9×\) .*grainy"),
         ("gan", {"precision": 0.85, "recall": 0.0, "density": 0.4}, None),
@@ -346,12 +449,24 @@ def test_a_collapsed_model_is_named_first_and_no_weaker_words_stand_beside(conte
     collapse = {"precision": 0.85, "recall": 0.0, "sharpness": 0.5, "frechet": 2.4}
     for metric, value in collapse.items():
         put(content, "gan", metric, value)
-    before = [finding for finding in findings(comparison(content)) if "gan" in finding.models and finding.kind == "warning"]
+    before = [
+        finding
+        for finding in findings(comparison(content))
+        if "gan" in finding.models and finding.kind == "warning"
+    ]
     assert {"blurred samples", "low recall"} <= {finding.short for finding in before}
     content["floors"]["distinct_samples"] = {"value": 987.0}
     for row in content["models"]:
-        row["scores"]["distinct_samples"] = {"value": 980.0, "ratio": 980 / 987, "extra": {"of": 1000}}
-    model(content, "gan")["scores"]["distinct_samples"] = {"value": 10.0, "ratio": 10 / 987, "extra": {"of": 1000}}
+        row["scores"]["distinct_samples"] = {
+            "value": 980.0,
+            "ratio": 980 / 987,
+            "extra": {"of": 1000},
+        }
+    model(content, "gan")["scores"]["distinct_samples"] = {
+        "value": 10.0,
+        "ratio": 10 / 987,
+        "extra": {"of": 1000},
+    }
     content["settings"]["n"] = 1000
     results = comparison(content)
     warnings = [finding for finding in findings(results) if finding.kind == "warning"]
@@ -374,7 +489,9 @@ def test_a_training_run_that_collapsed_is_named_among_several():
     score = Score(200.0, ratio=200 / 300, values=(300.0, 290.0, 12.0), extra={"of": 300})
     model = ModelResult("gan", scores={"distinct_samples": score}, trainings=runs)
     metrics = {"distinct_samples": MetricInfo("Distinct samples", "target")}
-    results = Comparison(models=(model,), metrics=metrics, floors={"distinct_samples": Score(300.0, 1.0)})
+    results = Comparison(
+        models=(model,), metrics=metrics, floors={"distinct_samples": Score(300.0, 1.0)}
+    )
     (text,) = (text for text in said(results) if "collapse" in text)
     assert "gan-2 with 12 distinct samples among 300" in text
     assert not {"gan-0", "gan-1"} & {*re.findall(r"gan-\d", text)}
@@ -391,31 +508,53 @@ HALF = 1.96 * (0.01**2 + (0.02**2 - 0.01**2) / 3) ** 0.5
 
 
 def bare(model):
-    return dataclasses.replace(model, scores={name: Score(score.value, score.spread) for name, score in model.scores.items()})
+    return dataclasses.replace(
+        model,
+        scores={name: Score(score.value, score.spread) for name, score in model.scores.items()},
+    )
 
 
 def test_tables_show_intervals_where_there_are_any():
     results = compared({"flow": (0.2, 0.9, 0.1), "gan": (0.5, 0.8, 0.1)})
-    cells = {row.kind + row.name: row.cells for _, table in tables.scorecards(results)[:1] for row in table.rows}
+    cells = {
+        row.kind + row.name: row.cells
+        for _, table in tables.scorecards(results)[:1]
+        for row in table.rows
+    }
     assert cells["modelflow"][0].flat == "0.200 [0.172, 0.228]"
     assert cells["modelflow"][1].flat == "90.0 [87.2, 92.8] %"
     assert cells["baselineno network"][0].flat == "2.000 ± 0.010"
     assert "**0.200 [0.172, 0.228]**" in Report(results).to_markdown().replace("\\", "")
     page = Report(results).to_html()
     assert '<span class="value">0.200</span> <span class="interval">[0.172, 0.228]</span>' in page
-    assert re.search(r"flow,,\d*,frechet,0.2,0.01,0.17", page.replace("%2C", ",")), "the CSV has both"
-    assert "0.200 ± 0.010" in Report(dataclasses.replace(results, models=tuple(map(bare, results.models)))).to_markdown()
+    assert re.search(r"flow,,\d*,frechet,0.2,0.01,0.17", page.replace("%2C", ",")), (
+        "the CSV has both"
+    )
+    assert (
+        "0.200 ± 0.010"
+        in Report(
+            dataclasses.replace(results, models=tuple(map(bare, results.models)))
+        ).to_markdown()
+    )
 
 
 def test_error_bars_are_the_intervals():
     results = compared({"flow": (0.2, 0.9, 0.1)})
-    assert statistic(results, results["flow"], "frechet").bar == pytest.approx((0.2 - HALF, 0.2 + HALF))
-    assert statistic(results, bare(results["flow"]), "frechet").bar == pytest.approx((0.19, 0.21)), "else one spread"
-    assert statistic(results, ModelResult("it", scores={"frechet": Score(0.2)}), "frechet").bar is None
+    assert statistic(results, results["flow"], "frechet").bar == pytest.approx(
+        (0.2 - HALF, 0.2 + HALF)
+    )
+    assert statistic(results, bare(results["flow"]), "frechet").bar == pytest.approx(
+        (0.19, 0.21)
+    ), "else one spread"
+    assert (
+        statistic(results, ModelResult("it", scores={"frechet": Score(0.2)}), "frechet").bar is None
+    )
 
 
 def test_rows_without_a_network_stand_below_the_models():
-    copies = ModelResult(ROW_COPIES, scores={"frechet": Score(0.1, 0.01), "coverage": Score(0.9, 0.01)})
+    copies = ModelResult(
+        ROW_COPIES, scores={"frechet": Score(0.1, 0.01), "coverage": Score(0.9, 0.01)}
+    )
     results = dataclasses.replace(compared({"flow": (0.2, 0.9, 0.1)}), further_baselines=(copies,))
     (_, table), *_ = tables.scorecards(results)
     assert [row.name for row in table.rows][:3] == ["flow", "no network", ROW_COPIES]
@@ -429,7 +568,10 @@ def test_a_difference_that_is_none_is_stated_in_the_unit_of_its_score(content):
 
 
 def test_the_value_that_is_right_has_its_unit_and_no_more_digits_than_its_error():
-    info = {"near": MetricInfo("Nearest", "target"), "test": MetricInfo("Test", "target", unit="%", target=0.5)}
+    info = {
+        "near": MetricInfo("Nearest", "target"),
+        "test": MetricInfo("Test", "target", unit="%", target=0.5),
+    }
     floors = {"near": Score(0.230, 0.6), "test": Score(0.49, 0.02)}
     models = (ModelResult("a", scores={"near": Score(1.0, 0.1), "test": Score(0.6, 0.01)}),)
     results = Comparison("it", metrics=info, floors=floors, models=models)
@@ -449,8 +591,14 @@ def test_a_table_is_of_columns_and_not_of_coordinates():
 
 
 def test_commands_that_read_a_run_follow_its_training():
-    flow = ModelResult("flow", run="runs/digits-flow", commands=("pushforward train flow --data digits",))
-    results = Comparison("it", models=(flow,), commands=("pushforward report runs/digits-flow/", "pushforward compare a b"))
+    flow = ModelResult(
+        "flow", run="runs/digits-flow", commands=("pushforward train flow --data digits",)
+    )
+    results = Comparison(
+        "it",
+        models=(flow,),
+        commands=("pushforward report runs/digits-flow/", "pushforward compare a b"),
+    )
     assert commands(results) == [*flow.commands, *results.commands]
 
 
@@ -458,7 +606,11 @@ def test_commands_that_read_a_run_follow_its_training():
 
 
 def test_the_cost_tables_show_what_a_training_builds_on_and_refused_draws(content):
-    model(content, "flow")["training"] |= {"seconds": 14.6, "trajectory_seconds": 15.4, "ancestor_seconds": 300.0}
+    model(content, "flow")["training"] |= {
+        "seconds": 14.6,
+        "trajectory_seconds": 15.4,
+        "ancestor_seconds": 300.0,
+    }
     model(content, "flow")["sampling"]["refused"] = 0.375
     (_, training), (_, sampling) = tables.costs(comparison(content))
     cells = {
@@ -466,16 +618,28 @@ def test_the_cost_tables_show_what_a_training_builds_on_and_refused_draws(conten
         for table in (training, sampling)
         for column, cell in zip(table.columns, table.rows[0].cells, strict=True)
     }
-    wanted = {"Training": "14.6 s", "Trajectories": "15.4 s", "Built on": "5 min", "Rejected samples, %": "37.5"}
+    wanted = {
+        "Training": "14.6 s",
+        "Trajectories": "15.4 s",
+        "Built on": "5 min",
+        "Rejected samples, %": "37.5",
+    }
     assert cells.items() >= wanted.items()
 
 
 def test_settings_that_differ_are_listed_and_others_are_not():
     def config(lr, width):
         method = {"part": "Denoising", "network": {"part": "MLP", "widths": [width, width]}}
-        return {"method": method, "recipe": "flow", "training": {"lr": lr, "batch": 64, "clip": None}}
+        return {
+            "method": method,
+            "recipe": "flow",
+            "training": {"lr": lr, "batch": 64, "clip": None},
+        }
 
-    models = tuple(ModelResult(name, config=config(lr, width)) for name, lr, width in (("a", 0.001, 8), ("b", 0.003, 16)))
+    models = tuple(
+        ModelResult(name, config=config(lr, width))
+        for name, lr, width in (("a", 0.001, 8), ("b", 0.003, 16))
+    )
     rows = tables.differences(Comparison(models=models)).rows
     assert [(row.name, [cell.value for cell in row.cells]) for row in rows] == [
         ("training.lr", ["0.001", "0.003"]),
@@ -490,11 +654,20 @@ def test_settings_that_differ_are_listed_and_others_are_not():
 # Captions -------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("earlier", "says"), [(None, "after step 80"), (0, "weights after step 0 of 80")])
+@pytest.mark.parametrize(
+    ("earlier", "says"), [(None, "after step 80"), (0, "weights after step 0 of 80")]
+)
 def test_a_caption_names_the_step_of_the_weights(earlier, says):
-    one = ModelResult("map", training=TrainingCost(steps=80), weights_step=earlier, sampling=SamplingCost("Jump", calls=1))
+    one = ModelResult(
+        "map",
+        training=TrainingCost(steps=80),
+        weights_step=earlier,
+        sampling=SamplingCost("Jump", calls=1),
+    )
     shown = comparison({}, {"map": {"grid": np.zeros((3, 2))}})
-    (panel,) = samples.player(dataclasses.replace(shown, models=(one,)), Look(shown.pictures), [])["panels"]
+    (panel,) = samples.player(dataclasses.replace(shown, models=(one,)), Look(shown.pictures), [])[
+        "panels"
+    ]
     assert panel["moment"] == says
 
 
@@ -503,19 +676,30 @@ def trained(content, values, name="flow"):
     (place,) = (i for i, entry in enumerate(content["models"]) if entry["name"] == name)
     trainings = []
     for seed, value in enumerate(values):
-        entry = copy.deepcopy(content["models"][place]) | {"name": f"{name}-{seed}", "seed": seed, "run": f"runs/{name}-{seed}"}
+        entry = copy.deepcopy(content["models"][place]) | {
+            "name": f"{name}-{seed}",
+            "seed": seed,
+            "run": f"runs/{name}-{seed}",
+        }
         entry["scores"]["frechet"] |= {"value": value, "ratio": value / 0.1}
         entry["training"]["seconds"] = 60.0 + seed
         entry["commands"] = [f"pushforward train {name} --seed {seed}"]
         trainings.append(entry)
     content["models"][place : place + 1] = trainings
-    content["settings"] |= {"seeds": len(values), "shared": [[entry["name"] for entry in trainings] + ["ddpm"], ["gan", "vae"]]}
+    content["settings"] |= {
+        "seeds": len(values),
+        "shared": [[entry["name"] for entry in trainings] + ["ddpm"], ["gan", "vae"]],
+    }
     return content
 
 
 def test_small_scores_have_a_digit_in_sentences(content):
     for number, entry in enumerate(content["models"]):
-        entry["scores"]["frechet"] |= {"value": 2e-5 * (number + 1), "spread": None, "interval": [0.0, 9e-4]}
+        entry["scores"]["frechet"] |= {
+            "value": 2e-5 * (number + 1),
+            "spread": None,
+            "interval": [0.0, 9e-4],
+        }
     said_first = answered(content)["Best"]
     assert "0.00002" in said_first
     assert "0.0000)" not in said_first
@@ -526,7 +710,12 @@ def test_a_guess_is_a_constant_that_a_better_score_outperforms():
     uniform = ModelResult("uniform guess", scores={"bpd": Score(4.09)})
 
     def lines(value):
-        scored = ModelResult("vdm", scores={"bpd": Score(value, 0.03, 0.03, (value,), interval=(value - 0.06, value + 0.06))})
+        scored = ModelResult(
+            "vdm",
+            scores={
+                "bpd": Score(value, 0.03, 0.03, (value,), interval=(value - 0.06, value + 0.06))
+            },
+        )
         return said(Comparison(metrics=bits, models=(scored,), guesses=(uniform,)), "warning")
 
     assert lines(3.46) == []
@@ -535,7 +724,9 @@ def test_a_guess_is_a_constant_that_a_better_score_outperforms():
 
 def test_trainings_of_a_recipe_are_one_row_with_their_own_spread(content):
     content = trained(content, (0.12, 0.20, 0.13))
-    pictures = {entry["name"]: {"grid": i} for i, entry in enumerate(content["models"])} | {"real": {"grid": 9}}
+    pictures = {entry["name"]: {"grid": i} for i, entry in enumerate(content["models"])} | {
+        "real": {"grid": 9}
+    }
     aggregate, drawn = pooled(content, pictures)
     assert [entry["name"] for entry in aggregate["models"]] == ["flow", "ddpm", "gan", "vae"]
     flow = model(aggregate, "flow")
@@ -548,12 +739,24 @@ def test_trainings_of_a_recipe_are_one_row_with_their_own_spread(content):
     assert flow["training"]["seconds"] == pytest.approx(61)
     assert flow["parameters"] == 402_314
     assert [training["seed"] for training in flow["trainings"]] == [0, 1, 2]
-    assert [training["scores"]["frechet"]["value"] for training in flow["trainings"]] == [0.12, 0.20, 0.13]
+    assert [training["scores"]["frechet"]["value"] for training in flow["trainings"]] == [
+        0.12,
+        0.20,
+        0.13,
+    ]
     assert len(flow["commands"]) == 3
-    assert {name: parts.grid for name, parts in drawn.items()} == {"flow": 0, "ddpm": 3, "gan": 4, "vae": 5, "real": 9}
+    assert {name: parts.grid for name, parts in drawn.items()} == {
+        "flow": 0,
+        "ddpm": 3,
+        "gan": 4,
+        "vae": 5,
+        "real": 9,
+    }
     assert aggregate["settings"]["shared"] == [["flow", "ddpm"], ["gan", "vae"]]
     clear = answered(comparison(aggregate))["Clear?"]
-    assert clear == "flow is ahead of gan and vae (95 %). flow and ddpm cannot be distinguished.", "0.15 ± 0.04 and 0.21"
+    assert clear == "flow is ahead of gan and vae (95 %). flow and ddpm cannot be distinguished.", (
+        "0.15 ± 0.04 and 0.21"
+    )
     assert "Standard deviations over a few training runs" in " ".join(limits(comparison(aggregate)))
     check_page(report(aggregate).to_html())
 
@@ -562,4 +765,6 @@ def test_a_training_without_a_score_leaves_the_mean_without_one(content):
     content = trained(content, (0.12, 0.20, 0.13))
     content["models"][1]["scores"]["frechet"]["value"] = None
     row = model(pooled(content, {})[0], "flow")["scores"]["frechet"]
-    assert (row["value"], row["values"]) == (None, [0.12, 0.13]), "a failed training is no training less"
+    assert (row["value"], row["values"]) == (None, [0.12, 0.13]), (
+        "a failed training is no training less"
+    )

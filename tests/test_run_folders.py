@@ -80,15 +80,24 @@ def raced(tmp_path_factory):
     code = textwrap.dedent(RACE).replace("{count}", str(AT_ONCE))
     done = forking.run(code, cwd=folder)
     assert done.returncode == 0, done.stderr
-    said = {at: [json.loads(path.read_text()) for path in folder.glob(f"{at}-*.json")] for at in ("named", "default", "resume")}
+    said = {
+        at: [json.loads(path.read_text()) for path in folder.glob(f"{at}-*.json")]
+        for at in ("named", "default", "resume")
+    }
     return folder, said, done.stderr
 
 
 @pytest.mark.parametrize(("race", "steps"), [("named", 3), ("resume", 6)])
 def test_of_processes_that_train_one_folder_one_does(race, steps, raced):
     folder, said, errors = raced
-    assert sorted(kind for kind, *_ in said[race]) == ["CheckpointError"] * (AT_ONCE - 1) + ["done"], errors
-    assert all("is being trained" in text and code == 4 for kind, text, code in said[race] if kind != "done")
+    assert sorted(kind for kind, *_ in said[race]) == ["CheckpointError"] * (AT_ONCE - 1) + [
+        "done"
+    ], errors
+    assert all(
+        "is being trained" in text and code == 4
+        for kind, text, code in said[race]
+        if kind != "done"
+    )
     assert [own[2] for own in said[race] if own[0] == "done"] == [steps]
     assert [row["step"] for row in pf.load(folder / "run").losses()] == list(range(1, 7))
 
@@ -111,7 +120,9 @@ def test_a_module_that_cannot_be_rebuilt_is_trained_once(tmp_path):
         with pytest.raises(UsageError):
             prepare(again, DATA, steps=2, out=tmp_path / "1", seed=1)
     assert not (tmp_path / "1").exists()
-    assert pf.fit(recipe.method, DATA, steps=2, out=tmp_path / "2").state["step"] == 2, "on purpose, it goes on"
+    assert pf.fit(recipe.method, DATA, steps=2, out=tmp_path / "2").state["step"] == 2, (
+        "on purpose, it goes on"
+    )
 
 
 def test_training_leaves_torchs_generator_as_it_was(tmp_path):
@@ -123,7 +134,11 @@ def test_training_leaves_torchs_generator_as_it_was(tmp_path):
 def test_processes_that_name_no_folder_get_one_each(raced):
     _, said, errors = raced
     assert [kind for kind, *_ in said["default"]] == ["done"] * AT_ONCE, errors
-    assert {Path(own[1]).name for own in said["default"]} == {"made-flow", "made-flow-2", "made-flow-3"}
+    assert {Path(own[1]).name for own in said["default"]} == {
+        "made-flow",
+        "made-flow-2",
+        "made-flow-3",
+    }
 
 
 def held(tmp_path, steps=5):

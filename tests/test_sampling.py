@@ -18,7 +18,10 @@ from pushforward.training.loop.callbacks import Silent, watcher_of
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs")
-    return {name: pf.fit(name, "digits", steps=2, size="tiny", out=folder / name) for name in ("flow", "gan")}
+    return {
+        name: pf.fit(name, "digits", steps=2, size="tiny", out=folder / name)
+        for name in ("flow", "gan")
+    }
 
 
 def test_options_give_the_flow_that_is_built_by_hand(runs):
@@ -54,7 +57,11 @@ def test_learned_times_are_used_for_unguided_steps_alone(runs):
     assert asked == [(3, "DPM")]
     assert grid(steps=3, scale=2.0, grid="learned") == times
     own = runs["flow"].transport.grid
-    assert [grid(steps=3, scale=2.0), grid(steps=4), grid(steps=3, grid="time")] == [own, own, "time"]
+    assert [grid(steps=3, scale=2.0), grid(steps=4), grid(steps=3, grid="time")] == [
+        own,
+        own,
+        "time",
+    ]
     assert grid(solver="heun") is None
     with pytest.raises(UsageError, match="pushforward tune the transport --steps 5 --solver heun"):
         grid(grid="learned", steps=5, solver=pf.solvers.Heun())
@@ -78,16 +85,23 @@ def test_what_does_not_fit_is_refused_by_name(runs):
     ):
         with pytest.raises(UsageError, match=says):
             configure(transport, **options)
-    assert torch.equal(configure(gan, truncation=0.5).sample(3), pf.editing.Truncated(gan, 0.5).sample(3))
+    assert torch.equal(
+        configure(gan, truncation=0.5).sample(3), pf.editing.Truncated(gan, 0.5).sample(3)
+    )
 
 
 def test_a_run_samples_with_the_same_options(runs):
     run, other = runs["flow"], runs["gan"]
     few = run.configured(steps=3, solver="heun")
-    assert torch.equal(run.sample(4, {"label": 3}, seed=5, steps=3, solver="heun"), few.sample(4, {"label": 3}, seed=5))
+    assert torch.equal(
+        run.sample(4, {"label": 3}, seed=5, steps=3, solver="heun"),
+        few.sample(4, {"label": 3}, seed=5),
+    )
     assert (run.transport.steps, few.transport.steps, few.folder) == (25, 3, run.folder)
     guided = run.configured(weaker=run.folder, weaker_scale=3.0, steps=3)
-    assert torch.equal(guided.sample(2), run.configured(weaker=run.denoiser, weaker_scale=3.0, steps=3).sample(2))
+    assert torch.equal(
+        guided.sample(2), run.configured(weaker=run.denoiser, weaker_scale=3.0, steps=3).sample(2)
+    )
     assert str(run.folder) in guided.seen.names
     assert run.seen.names == few.seen.names == ()
     with pytest.raises(UsageError, match="one-call"):
@@ -101,13 +115,20 @@ def test_every_option_of_the_library_is_one_of_the_command_line():
 
     from pushforward.cli.options import Guiding, Solving
 
-    assert set(Sampling.__annotations__) == {field.name for group in (Solving, Guiding) for field in fields(group)}
+    assert set(Sampling.__annotations__) == {
+        field.name for group in (Solving, Guiding) for field in fields(group)
+    }
 
 
 def test_samples_are_tensors_that_can_be_drawn(runs):
     x = runs["gan"].sample(9)
     assert isinstance(x, Samples)
-    assert (x.shape, x.dtype, x.min() >= 0, x.max() <= 1) == ((9, 1, 8, 8), torch.float32, True, True)
+    assert (x.shape, x.dtype, x.min() >= 0, x.max() <= 1) == (
+        (9, 1, 8, 8),
+        torch.float32,
+        True,
+        True,
+    )
     assert type(x + 1) is type(x.mean(0)) is type(x[0]) is torch.Tensor
     assert type(x[:4]) is Samples
     pixels = np.asarray(x[:4].to_pil(columns=2, zoom=1))
@@ -125,7 +146,9 @@ def test_a_cell_that_names_its_folder_runs_twice(tmp_path, monkeypatch):
         pf.fit("vae", "moons", steps=1, size="tiny", out="mine")
     with pytest.raises(UsageError, match="flip"):
         pf.fit("vae", "moons", **options, augment="flop")
-    assert torch.equal(pf.load("mine").sample(2), first), "a training that cannot be set up replaces nothing"
+    assert torch.equal(pf.load("mine").sample(2), first), (
+        "a training that cannot be set up replaces nothing"
+    )
     (tmp_path / "else").mkdir()
     (tmp_path / "else" / "mine.txt").touch()
     with pytest.raises(UsageError, match="already"):
@@ -136,7 +159,11 @@ def test_a_cell_that_names_its_folder_runs_twice(tmp_path, monkeypatch):
 def test_guidance_of_a_map_between_two_times_is_noted():
     flow = pf.recipes.flow("digits", "tiny").method.transport()
     student = pf.recipes.distil(flow.space, teacher=flow, trajectories=2).method.transport()
-    assert guidance_notes(configure(student, scale=1.0)) == guidance_notes(configure(flow, scale=3.0)) == ()
+    assert (
+        guidance_notes(configure(student, scale=1.0))
+        == guidance_notes(configure(flow, scale=3.0))
+        == ()
+    )
     assert "scale 3 combines" in guidance_notes(configure(student, scale=3.0))[0]
 
 

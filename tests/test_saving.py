@@ -40,7 +40,13 @@ class At(Silent):
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     """A run of 6 steps with the checkpoints of 4 and 6."""
-    return pf.fit(recipe_for("flow", DATA), DATA, steps=6, checkpoint_every=2, out=tmp_path_factory.mktemp("runs") / "run").folder
+    return pf.fit(
+        recipe_for("flow", DATA),
+        DATA,
+        steps=6,
+        checkpoint_every=2,
+        out=tmp_path_factory.mktemp("runs") / "run",
+    ).folder
 
 
 @pytest.fixture
@@ -66,15 +72,30 @@ def names(folder):
 def test_a_checkpoint_holds_its_step_while_training_goes_on(tmp_path, monkeypatch):
     """The first and the last are waited for; that of step 2 is written after step 3."""
     later, beside = threading.Event(), []
-    filled(monkeypatch, lambda step, background: beside.append((step, background, later.wait(WAIT) if background else None)))
+    filled(
+        monkeypatch,
+        lambda step, background: beside.append(
+            (step, background, later.wait(WAIT) if background else None)
+        ),
+    )
     recipe = recipe_for("flow", DATA)
-    pf.fit(recipe, DATA, steps=4, checkpoint_every=2, out=tmp_path / "beside", progress=At(step_3=later.set))
+    pf.fit(
+        recipe,
+        DATA,
+        steps=4,
+        checkpoint_every=2,
+        out=tmp_path / "beside",
+        progress=At(step_3=later.set),
+    )
     assert beside == [(0, False, None), (2, True, True), (4, False, None)]
     monkeypatch.setattr(saving, "free_memory", lambda: 1)
     pf.fit(recipe, DATA, steps=4, checkpoint_every=2, out=tmp_path / "waits")
     assert beside[3:] == [(step, False, None) for step in (0, 2, 4)]
     for step in (2, 4):
-        stored = [load(tmp_path / name / "checkpoints" / f"step_{step:06d}").tensors for name in ("beside", "waits")]
+        stored = [
+            load(tmp_path / name / "checkpoints" / f"step_{step:06d}").tensors
+            for name in ("beside", "waits")
+        ]
         assert_same(*((tensors, {}) for tensors in stored))
 
 
@@ -84,9 +105,18 @@ def test_an_error_beside_training_ends_it_at_the_next_step(tmp_path, monkeypatch
             raise OSError(28, "No space left on device")
 
     filled(monkeypatch, full)
-    trainer = prepare(recipe_for("flow", DATA), DATA, steps=6, checkpoint_every=2, out=tmp_path / "run", progress=At())
+    trainer = prepare(
+        recipe_for("flow", DATA),
+        DATA,
+        steps=6,
+        checkpoint_every=2,
+        out=tmp_path / "run",
+        progress=At(),
+    )
     trainer.progress.works = {"step_3": trainer.saver.join}
-    with pytest.raises(CheckpointError, match=r"step_000002 could not be written: No space left.*is intact"):
+    with pytest.raises(
+        CheckpointError, match=r"step_000002 could not be written: No space left.*is intact"
+    ):
         trainer.advance()
     assert trainer.clock.step in (2, 3)
     assert trainer.saver.step == 0
@@ -111,7 +141,14 @@ def test_the_lock_is_given_back_after_the_write(tmp_path, monkeypatch):
     filled(monkeypatch, slow)
     monkeypatch.setattr(Holding, "close", lambda self: (order.append("free"), close(self)))
     watch = At(step_3=interrupt)
-    trainer = prepare(recipe_for("flow", DATA), DATA, steps=6, checkpoint_every=2, out=tmp_path / "run", progress=watch)
+    trainer = prepare(
+        recipe_for("flow", DATA),
+        DATA,
+        steps=6,
+        checkpoint_every=2,
+        out=tmp_path / "run",
+        progress=watch,
+    )
     with pytest.raises(KeyboardInterrupt):
         trainer.advance()
     assert order == ["written", "free"]
@@ -149,7 +186,9 @@ def test_a_file_that_may_not_grow_is_an_error_and_nothing_is_lost(run):
 def test_a_disk_without_space_is_named_before_anything_is_written(run, monkeypatch):
     usage = namedtuple("usage", "free")
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(100_000))
-    with pytest.raises(CheckpointError, match=r"step_000008 was not written: .* MB.* 0\.1 MB are free.*intact"):
+    with pytest.raises(
+        CheckpointError, match=r"step_000008 was not written: .* MB.* 0\.1 MB are free.*intact"
+    ):
         pf.resume(run, data=DATA, steps=8)
     assert names(run) == ["latest.json", "step_000004", "step_000006"]
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(10**9))
@@ -164,7 +203,9 @@ def hurt(run, *steps):
 
 def test_training_goes_on_from_the_newest_whole_checkpoint_where_it_may(run, trained):
     hurt(run, 6)
-    with pytest.raises(CheckpointError, match=r"method\.safetensors .*differs.*step_000004.*`fallback=True`"):
+    with pytest.raises(
+        CheckpointError, match=r"method\.safetensors .*differs.*step_000004.*`fallback=True`"
+    ):
         pf.resume(run, data=DATA)
     with pytest.raises(UsageError, match="`fallback=True`"):
         pf.resume(run, data=DATA, checkpoint="step_000004", fallback=True)
@@ -175,5 +216,7 @@ def test_training_goes_on_from_the_newest_whole_checkpoint_where_it_may(run, tra
     assert [row["step"] for row in pf.load(run).losses()] == list(range(1, 7))
     pf.resume(run, data=DATA, fallback=True)
     hurt(run, 4, 6)
-    with pytest.raises(CheckpointError, match=r"step_000006 is damaged.*no other undamaged checkpoint\.$"):
+    with pytest.raises(
+        CheckpointError, match=r"step_000006 is damaged.*no other undamaged checkpoint\.$"
+    ):
         pf.resume(run, data=DATA, fallback=True)

@@ -36,15 +36,24 @@ def names(folder):
 @pytest.mark.parametrize("kind", FILLS)
 def test_processes_train_on_while_their_checkpoint_is_written(kind, folder, results):
     """Those of steps 2 and 4 are written after step 3, and hold what trainings save that wait for them."""
-    assert [results[f"{name}-{kind}"][0] for name in ("later", "waiting")] == [[0, 0], [0, 0]], results
+    assert [results[f"{name}-{kind}"][0] for name in ("later", "waiting")] == [[0, 0], [0, 0]], (
+        results
+    )
     written = [json.loads((folder / f"later-{kind}-{rank}.json").read_text()) for rank in (0, 1)]
-    assert written == [[True, True], [True, True] if kind == "sharded" else []], "whole weights are written by the first process"
+    assert written == [[True, True], [True, True] if kind == "sharded" else []], (
+        "whole weights are written by the first process"
+    )
     for step in (4, 6):
-        folders = [folder / f"{name}-{kind}" / "checkpoints" / f"step_{step:06d}" for name in ("later", "waiting")]
+        folders = [
+            folder / f"{name}-{kind}" / "checkpoints" / f"step_{step:06d}"
+            for name in ("later", "waiting")
+        ]
         assert_same(*((load(each).tensors, {}) for each in folders))
 
 
-@pytest.mark.parametrize("case", ["-".join([kind, str(rank), name]) for kind, rank, _, name in REFUSALS])
+@pytest.mark.parametrize(
+    "case", ["-".join([kind, str(rank), name]) for kind, rank, _, name in REFUSALS]
+)
 def test_a_disk_that_refuses_one_process_ends_all_with_one_error(case, folder, results):
     codes, printed, _ = results[f"refused-{case}"]
     assert codes == [4, 4], printed
@@ -57,7 +66,9 @@ def test_a_disk_that_refuses_one_process_ends_all_with_one_error(case, folder, r
 
 
 @pytest.mark.parametrize("kind", FILLS)
-def test_a_process_that_is_killed_while_it_writes_leaves_the_checkpoint_before(kind, folder, results):
+def test_a_process_that_is_killed_while_it_writes_leaves_the_checkpoint_before(
+    kind, folder, results
+):
     codes, printed, _ = results[f"killed-{kind}"]
     assert codes == [-9, 1], printed
     assert "checkpoints are intact" in printed[1]

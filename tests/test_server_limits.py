@@ -17,7 +17,18 @@ from pathlib import Path
 import httpx
 import pytest
 import torch
-from programs.serving import IMAGES, LOCAL, ROWS, SMALL, Drawn, error, free_port, run_of, speaking, until_told
+from programs.serving import (
+    IMAGES,
+    LOCAL,
+    ROWS,
+    SMALL,
+    Drawn,
+    error,
+    free_port,
+    run_of,
+    speaking,
+    until_told,
+)
 from programs.tables import mixed_table
 from starlette.testclient import TestClient
 
@@ -36,7 +47,9 @@ def german(number, decimals):
     return f"{number:,.{decimals}f}".translate(str.maketrans(",.", ".,"))
 
 
-EURO = "betrag;menge;tag\n" + "".join(f"{german(997.01 * i, 2)};{german(7919 * i, 0)};{2000 + i % 9}-01-05\n" for i in range(300))
+EURO = "betrag;menge;tag\n" + "".join(
+    f"{german(997.01 * i, 2)};{german(7919 * i, 0)};{2000 + i % 9}-01-05\n" for i in range(300)
+)
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +61,13 @@ def folder(tmp_path_factory):
 
 @pytest.fixture
 def model():
-    return Model(Run(Path("flow"), {"recipe": "flow"}, Drawn(speaking()), {"step": 0}, ""), "flow", batch=4, queue=20, begun=8)
+    return Model(
+        Run(Path("flow"), {"recipe": "flow"}, Drawn(speaking()), {"step": 0}, ""),
+        "flow",
+        batch=4,
+        queue=20,
+        begun=8,
+    )
 
 
 def client_of(*models, **options):
@@ -90,7 +109,12 @@ def trickled(client, piece):
 def served(folder, work, *words):
     port = free_port()
     assert (
-        until_told(["serve", str(folder), "--port", str(port), "--no-page", *words], port, lambda client: work(client, port)) == 0
+        until_told(
+            ["serve", str(folder), "--port", str(port), "--no-page", *words],
+            port,
+            lambda client: work(client, port),
+        )
+        == 0
     )
 
 
@@ -98,7 +122,9 @@ def test_half_sent_requests_keep_nobody_out(folder, capsys):
     def work(client, port):
         idle = [opened(port, b"POST / HTTP/1.1\r\nHost: localhost\r\n") for _ in range(60)]
         for _ in range(20):
-            answer = httpx.post(f"http://127.0.0.1:{port}{ROWS}", json={"n": 1, "steps": 1}, timeout=60)
+            answer = httpx.post(
+                f"http://127.0.0.1:{port}{ROWS}", json={"n": 1, "steps": 1}, timeout=60
+            )
             assert answer.status_code == 200
         closed = select.select(idle, [], [], 60)[0]
         while len(closed) < 50:
@@ -146,7 +172,10 @@ def test_a_request_after_an_idle_time_has_all_its_time(folder):
 
 def test_answers_that_nobody_reads_are_dropped(folder):
     def work(client, port):
-        for request in (b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n", b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"):
+        for request in (
+            b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n",
+            b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        ):
             lazy = socket.socket()
             lazy.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
             lazy.connect(("127.0.0.1", port))
@@ -196,7 +225,10 @@ def test_an_upload_that_stalls_does_not_keep_the_server(folder):
 
 def test_damaged_requests_do_not_fill_the_log(folder, capsys):
     def work(client, port):
-        for content in (b"\x00\x01\r\n\r\n", b"GET / HTTP/1.1\r\nHost: localhost\r\n" + b"a: " + b"b" * (1 << 20) + b"\r\n\r\n"):
+        for content in (
+            b"\x00\x01\r\n\r\n",
+            b"GET / HTTP/1.1\r\nHost: localhost\r\n" + b"a: " + b"b" * (1 << 20) + b"\r\n\r\n",
+        ):
             for _ in range(20):
                 with contextlib.suppress(ConnectionError):
                     received(opened(port, content))
@@ -210,7 +242,13 @@ def test_damaged_requests_do_not_fill_the_log(folder, capsys):
 
 def test_between_the_pieces_of_an_answer_the_server_notices_clients_that_go(model):
     app = application([model], page="x" * (1 << 20))
-    scope = {"type": "http", "method": "GET", "path": "/", "query_string": b"", "headers": [(b"host", b"localhost")]}
+    scope = {
+        "type": "http",
+        "method": "GET",
+        "path": "/",
+        "query_string": b"",
+        "headers": [(b"host", b"localhost")],
+    }
 
     async def turns_of_the_loop():
         turns, seen = itertools.count(), []
@@ -273,7 +311,9 @@ def test_the_policy_of_the_page_lets_its_own_scripts_run_and_no_others(tmp_path)
     policy = home.headers["content-security-policy"]
     assert home.text == page
     assert "unsafe-inline" not in policy
-    scripts = re.findall(r"<script>(.*?)</script>", page, re.DOTALL) + re.findall(r"<style>(.*?)</style>", page, re.DOTALL)
+    scripts = re.findall(r"<script>(.*?)</script>", page, re.DOTALL) + re.findall(
+        r"<style>(.*?)</style>", page, re.DOTALL
+    )
     assert len(scripts) == 2
     for text in scripts:
         assert base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() in policy
@@ -285,7 +325,10 @@ def failing(*_, **__):
 
 
 def test_web_applications_that_are_allowed_read_every_answer(model, monkeypatch):
-    asked = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "authorization, x-stainless-os"}
+    asked = {
+        "Access-Control-Request-Method": "POST",
+        "Access-Control-Request-Headers": "authorization, x-stainless-os",
+    }
     with client_of(model, key="sesame", origins=[APP + "/"]) as client:
         preflight = client.options(IMAGES, headers={"Origin": APP, **asked})
         assert preflight.status_code == 200
@@ -294,7 +337,9 @@ def test_web_applications_that_are_allowed_read_every_answer(model, monkeypatch)
             headers = {"Origin": origin, "Authorization": "Bearer sesame"}
             body = {"prompt": "a", "n": 1, "steps": 1}
             answers = [client.get("/v1/models", headers={"Origin": origin})]
-            answers += [client.get(path, headers=headers) for path in ("/v1/models", "/v1/nothing", "/")]
+            answers += [
+                client.get(path, headers=headers) for path in ("/v1/models", "/v1/nothing", "/")
+            ]
             answers.append(client.post(IMAGES, headers=headers, json={"prompt": "x" * 70_000}))
             with monkeypatch.context() as patch:
                 patch.setattr(model.engine, "queue", 0)
@@ -303,12 +348,30 @@ def test_web_applications_that_are_allowed_read_every_answer(model, monkeypatch)
                 patch.setattr(model, "request", failing)
                 answers.append(client.post(IMAGES, headers=headers, json=body))
             assert [answer.status_code for answer in answers] == [401, 200, 404, 200, 413, 429, 500]
-            assert {answer.headers.get("access-control-allow-origin") for answer in answers} == {allowed}
+            assert {answer.headers.get("access-control-allow-origin") for answer in answers} == {
+                allowed
+            }
 
 
 HOSTS = {
-    200: ["localhost", "LocalHost:8000", "127.0.0.1", "10.1.2.3:80", "[::1]:8000", "[fe80::1]", "mine.example:8000"],
-    403: ["evil.example", "evil.example:80", "localhost.evil.example", "127.0.0.1.evil.example", "mineXexample", "[x]", ""],
+    200: [
+        "localhost",
+        "LocalHost:8000",
+        "127.0.0.1",
+        "10.1.2.3:80",
+        "[::1]:8000",
+        "[fe80::1]",
+        "mine.example:8000",
+    ],
+    403: [
+        "evil.example",
+        "evil.example:80",
+        "localhost.evil.example",
+        "127.0.0.1.evil.example",
+        "mineXexample",
+        "[x]",
+        "",
+    ],
 }
 
 
@@ -323,22 +386,35 @@ def test_without_a_key_only_known_hosts_are_answered(model):
     with client_of(model, key="sesame") as client:
         headers = {"Host": "any", "Authorization": "Bearer sesame"}
         assert client.get("/v1/models", headers=headers).status_code == 200
-        assert client.get("/v1/models/", headers=headers, follow_redirects=False).status_code == 404, "no redirect to a Host"
+        assert (
+            client.get("/v1/models/", headers=headers, follow_redirects=False).status_code == 404
+        ), "no redirect to a Host"
 
 
 # What is computed, and when
 
 
-def test_a_table_is_computed_once_for_all_scales_and_after_everything_is_checked(model, monkeypatch):
+def test_a_table_is_computed_once_for_all_scales_and_after_everything_is_checked(
+    model, monkeypatch
+):
     assert model.schedule(steps=5, scale=2.0) is model.schedule(steps=5)
     assert model.schedule(steps=5) is not model.schedule(steps=6)
     computed, dense = [], schedule.dense
     monkeypatch.setattr(schedule, "dense", lambda table: computed.append(table) or dense(table))
     with client_of(model) as client:
         for scale in (1.0, 1.5, 2.0):
-            assert client.post(IMAGES, json={"prompt": "a", "steps": 7, "scale": scale}).status_code == 200
+            assert (
+                client.post(IMAGES, json={"prompt": "a", "steps": 7, "scale": scale}).status_code
+                == 200
+            )
         assert len(computed) == 1
-        for wrong in ({"prompt": "dog"}, {"given": {"colour": 1}}, {"n": 21}, {"solver": "what"}, {"scale": 999999}):
+        for wrong in (
+            {"prompt": "dog"},
+            {"given": {"colour": 1}},
+            {"n": 21},
+            {"solver": "what"},
+            {"scale": 999999},
+        ):
             assert client.post(IMAGES, json={"prompt": "a", "steps": 8, **wrong}).status_code == 400
         model.engine.queue = 3
         assert client.post(IMAGES, json={"prompt": "a", "steps": 8, "n": 4}).status_code == 429
@@ -377,11 +453,16 @@ def test_numbers_are_numbers_whatever_the_column_writes(tmp_path):
     with client_of(Model(run, "euro")) as client:
         body = {"n": 20, "seed": 3, "steps": 2}
         rows = client.post(ROWS, json=body).json()["data"]
-        cells = [line.split(",") for line in client.post(ROWS, json={**body, "format": "csv"}).text.splitlines()]
+        cells = [
+            line.split(",")
+            for line in client.post(ROWS, json={**body, "format": "csv"}).text.splitlines()
+        ]
     assert {type(row[0]) for row in rows} == {float}
     assert {type(row[1]) for row in rows} == {int}
     assert {type(row[2]) for row in rows} == {str}
-    for row, texts in zip(rows, run.space.records(run.configured(steps=2).transport.sample(20, seed=3)), strict=True):
+    for row, texts in zip(
+        rows, run.space.records(run.configured(steps=2).transport.sample(20, seed=3)), strict=True
+    ):
         assert row[0] == pytest.approx(float(texts[0].replace(".", "").replace(",", ".")), rel=1e-3)
         assert row[1] == pytest.approx(int(texts[1].replace(".", "")), rel=1e-3)
     assert len(cells) == 21
@@ -390,7 +471,9 @@ def test_numbers_are_numbers_whatever_the_column_writes(tmp_path):
 def test_a_given_value_that_is_replaced_is_said(tmp_path, recwarn):
     run = run_of("flow", tmp_path, data=mixed_table(200))
     with client_of(Model(run, "rows")) as client:
-        plain = client.post(ROWS, json={"n": 3, "seed": 1, "steps": 1, "given": {"whole": 3}}).json()
+        plain = client.post(
+            ROWS, json={"n": 3, "seed": 1, "steps": 1, "given": {"whole": 3}}
+        ).json()
         asked = {"n": 3, "seed": 1, "steps": 1, "given": {"whole": 10_000_000}}
         answer = client.post(ROWS, json=asked).json()
         text = client.post(ROWS, json={**asked, "format": "csv"})
@@ -404,7 +487,9 @@ def test_a_given_value_that_is_replaced_is_said(tmp_path, recwarn):
 
 def test_what_diverges_is_the_request_s_fault(model, tmp_path):
     with client_of(model) as client:
-        answer = client.post(IMAGES, json={"prompt": "a", "steps": 250, "scale": 1000, "solver": "euler"})
+        answer = client.post(
+            IMAGES, json={"prompt": "a", "steps": 250, "scale": 1000, "solver": "euler"}
+        )
         assert answer.status_code in (200, 400)
         model.engine.transport.denoiser.network.network.leave.bias.data += torch.inf
         answer = client.post(IMAGES, json={"prompt": "a", "steps": 2})
@@ -421,18 +506,33 @@ def test_a_label_is_given_once(model):
 
 
 def test_the_parameters_of_openai_clients_change_nothing(model):
-    more = {"quality": "hd", "style": "vivid", "background": "auto", "output_format": "png", "moderation": "low", "user": "me"}
+    more = {
+        "quality": "hd",
+        "style": "vivid",
+        "background": "auto",
+        "output_format": "png",
+        "moderation": "low",
+        "user": "me",
+    }
     with client_of(model) as client:
         body = {"prompt": "a", "seed": 1, "steps": 2}
-        answers = [client.post(IMAGES, json=words).json()["data"] for words in (body, {**body, **more})]
+        answers = [
+            client.post(IMAGES, json=words).json()["data"] for words in (body, {**body, **more})
+        ]
     assert answers[0] == answers[1]
 
 
 def test_a_run_that_is_moved_is_served_still_and_no_path_is_told(tmp_path, monkeypatch):
-    runs = [pf.fit("vae", space_data(SMALL, True), size="tiny", steps=1, out=tmp_path / name) for name in ("first", "second")]
+    runs = [
+        pf.fit("vae", space_data(SMALL, True), size="tiny", steps=1, out=tmp_path / name)
+        for name in ("first", "second")
+    ]
     with client_of(*map(Model, runs)) as client:
         (tmp_path / "first").rename(tmp_path / "third")
-        assert [each["id"] for each in client.get("/v1/models").json()["data"]] == ["first", "second"]
+        assert [each["id"] for each in client.get("/v1/models").json()["data"]] == [
+            "first",
+            "second",
+        ]
         assert client.post(IMAGES, json={"model": "first", "prompt": "a"}).status_code == 200
         refused = client.post(IMAGES, json={"model": "second", "prompt": "a", "steps": 3})
     assert refused.status_code == 400
@@ -444,13 +544,23 @@ def test_a_run_that_is_moved_is_served_still_and_no_path_is_told(tmp_path, monke
 def test_a_key_may_be_any_bytes_of_an_environment(folder):
     def work(client, port):
         for key, status in ((b"k\xff", b" 200 "), (b"k", b" 401 "), (b"k\xfe", b" 401 ")):
-            asked = b"GET /v1/models HTTP/1.1\r\nHost: x\r\nConnection: close\r\nAuthorization: Bearer " + key + b"\r\n\r\n"
+            asked = (
+                b"GET /v1/models HTTP/1.1\r\nHost: x\r\nConnection: close\r\nAuthorization: Bearer "
+                + key
+                + b"\r\n\r\n"
+            )
             assert status in received(opened(port, asked)).partition(b"\r\n")[0]
 
     served(folder, work, "--api-key", "k\udcff")
 
 
 def test_a_sampler_without_a_table_is_refused_before_anything_is_served(model):
-    run = Run(Path("flow"), {"recipe": "flow"}, Drawn(pf.Flow(speaking().denoiser, "adaptive", 4)), {"step": 0}, "")
+    run = Run(
+        Path("flow"),
+        {"recipe": "flow"},
+        Drawn(pf.Flow(speaking().denoiser, "adaptive", 4)),
+        {"step": 0},
+        "",
+    )
     with pytest.raises(UsageError):
         Model(run)

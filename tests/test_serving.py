@@ -19,7 +19,18 @@ import torch
 from openai import BadRequestError, NotFoundError, OpenAI
 from PIL import Image
 from programs import fuzzing
-from programs.serving import IMAGES, LOCAL, ROWS, SMALL, Drawn, error, free_port, run_of, speaking, until_told
+from programs.serving import (
+    IMAGES,
+    LOCAL,
+    ROWS,
+    SMALL,
+    Drawn,
+    error,
+    free_port,
+    run_of,
+    speaking,
+    until_told,
+)
 from programs.tables import Noise, mixed_table
 from prometheus_client.parser import text_string_to_metric_families
 from starlette.testclient import TestClient
@@ -38,7 +49,9 @@ from pushforward.training import Run
 from pushforward.transports import has_steps, inner_of
 
 LEVEL = 1 / 255
-TABLE = "start;end;flag\n" + "".join(f"{i % 13};{i % 13 + i % 3};{'ny'[i % 2]}\n" for i in range(300))
+TABLE = "start;end;flag\n" + "".join(
+    f"{i % 13};{i % 13 + i % 3};{'ny'[i % 2]}\n" for i in range(300)
+)
 
 
 @pytest.fixture(scope="module")
@@ -76,9 +89,18 @@ def check(run, asked, within, **engine):
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_every_recipe_gives_the_samples_of_its_run(recipe, tmp_path):
     run = run_of(recipe, tmp_path, SMALL, labels=recipe not in IMAGES_ONLY)
-    steps = [{"steps": 1}, {"steps": 3}, *([{}] if recipe == "flow" else [])] if has_steps(inner_of(run.transport)) else [{}]
+    steps = (
+        [{"steps": 1}, {"steps": 3}, *([{}] if recipe == "flow" else [])]
+        if has_steps(inner_of(run.transport))
+        else [{}]
+    )
     asked = [{"n": n, "seed": 50 * n, **more} for n, more in enumerate(steps * 2, start=1)]
-    check(run, [{**each, "label": "b"} if run.space.classes else each for each in asked], LEVEL / 4, batch=4)
+    check(
+        run,
+        [{**each, "label": "b"} if run.space.classes else each for each in asked],
+        LEVEL / 4,
+        batch=4,
+    )
 
 
 @pytest.mark.parametrize("recipe", ["flow", "ddpm", "edm", "vae", "gan"])
@@ -86,7 +108,11 @@ def test_every_recipe_gives_the_samples_of_its_run(recipe, tmp_path):
 def test_rows_and_vectors_are_those_of_the_run(recipe, kind, tmp_path):
     data = mixed_table(200) if kind == "tables" else space_data((5,), False)
     run = run_of(recipe, tmp_path, data=data)
-    steps = [{"steps": 2, "solver": "dpmsde"}, {"steps": 3, "solver": "heun"}] if has_steps(inner_of(run.transport)) else [{}]
+    steps = (
+        [{"steps": 2, "solver": "dpmsde"}, {"steps": 3, "solver": "heun"}]
+        if has_steps(inner_of(run.transport))
+        else [{}]
+    )
     asked = [{"n": 9, "seed": 4, **steps[0]}, {"n": 5, "seed": -3, **steps[-1]}]
     model = Model(run, batch=8)
     if kind == "tables" and steps[0]:
@@ -95,7 +121,9 @@ def test_rows_and_vectors_are_those_of_the_run(recipe, kind, tmp_path):
         expected = wanted(run, **each)
         assert x.dtype == expected.dtype
         assert (x - expected).abs().max() < 1e-4
-        assert run.space.records(x)[0][2:] == run.space.records(expected)[0][2:] or kind == "vectors"
+        assert (
+            run.space.records(x)[0][2:] == run.space.records(expected)[0][2:] or kind == "vectors"
+        )
 
 
 SETTINGS = [{"steps": 4}, {"steps": 7, "scale": 3.0}, {"steps": 2, "scale": 0.0}]
@@ -105,7 +133,13 @@ def test_requests_of_all_solvers_share_calls_and_get_their_own_samples(flow):
     solvers = [name for name in SOLVERS if not (named(name).adaptive or named(name).jumps)]
     solvers += ["dpm:3", "eulermaruyama:0.3", "predictorcorrector:2"]
     asked = [
-        {"n": 1 + number % 2, "seed": 17 * number, "label": "abc"[number % 3], "solver": solver, **SETTINGS[number % 3]}
+        {
+            "n": 1 + number % 2,
+            "seed": 17 * number,
+            "label": "abc"[number % 3],
+            "solver": solver,
+            **SETTINGS[number % 3],
+        }
         for number, solver in enumerate(solvers)
     ]
     check(flow, asked, LEVEL / 4, batch=64)
@@ -117,14 +151,27 @@ def test_requests_of_all_solvers_share_calls_and_get_their_own_samples(flow):
 def test_maps_between_two_times_jump_and_are_flows_too(tmp_path):
     run = run_of("meanflow", tmp_path)
     solvers = ["jump", "jump:0.5", "jump:1", "euler", "dpm", "ancestral"]
-    asked = [{"n": 2, "seed": i, "steps": 1 + i % 3, "solver": solver, "label": "a"} for i, solver in enumerate(solvers * 2)]
+    asked = [
+        {"n": 2, "seed": i, "steps": 1 + i % 3, "solver": solver, "label": "a"}
+        for i, solver in enumerate(solvers * 2)
+    ]
     check(run, asked, LEVEL / 4, batch=8)
 
 
 def test_a_denoiser_that_only_predicts_is_asked_for_what_each_solver_needs(tmp_path):
-    run = Run(tmp_path, {"recipe": "ring"}, Drawn(pf.Flow(ring(pf.VP()), "dpm", 5)), {"step": 0}, "")
+    run = Run(
+        tmp_path, {"recipe": "ring"}, Drawn(pf.Flow(ring(pf.VP()), "dpm", 5)), {"step": 0}, ""
+    )
     solvers = ["heun", "predictorcorrector", "eulermaruyama", "dpm", "ancestral"]
-    check(run, [{"n": 3, "seed": 7 * i, "steps": 2 + i, "solver": solver} for i, solver in enumerate(solvers)], 1e-4, batch=8)
+    check(
+        run,
+        [
+            {"n": 3, "seed": 7 * i, "steps": 2 + i, "solver": solver}
+            for i, solver in enumerate(solvers)
+        ],
+        1e-4,
+        batch=8,
+    )
 
 
 def test_a_map_that_has_learned_guidance_takes_a_scale_for_each_row(tmp_path):
@@ -133,9 +180,15 @@ def test_a_map_that_has_learned_guidance_takes_a_scale_for_each_row(tmp_path):
     network = MLP(64, 64, width=32, depth=1, conditions=space.conditions, times=3)
     network.leave.reset_parameters()
     scaling = pf.denoisers.Preconditioning(guidance=(1.0, 4.0))
-    learned = pf.FlowMap(Reshaped(network, SMALL), pf.Linear(), "velocity", space, preconditioning=scaling)
+    learned = pf.FlowMap(
+        Reshaped(network, SMALL), pf.Linear(), "velocity", space, preconditioning=scaling
+    )
     run = Run(tmp_path, {"recipe": "map"}, Drawn(pf.Flow(learned, "jump", 2)), {"step": 0}, "")
-    check(run, [{"n": 2, "seed": 3, **({"scale": s} if s else {})} for s in (None, 1.0, 2.5, 4.0)], LEVEL / 4)
+    check(
+        run,
+        [{"n": 2, "seed": 3, **({"scale": s} if s else {})} for s in (None, 1.0, 2.5, 4.0)],
+        LEVEL / 4,
+    )
     with pytest.raises(UsageError):
         Model(run).request(scale=5.0)
 
@@ -146,16 +199,32 @@ def test_latent_autoguided_and_thresholded_models_and_learned_tables(flow, tmp_p
         pf.networks.Expander((1, 16, 16), inputs=1, factor=2, width=8),
         space_data((1, 16, 16), False).space,
     )
-    latent = Run(tmp_path, {"recipe": "flow"}, Drawn(pf.Latent(speaking(), coder.eval())), {"step": 0}, "")
-    check(latent, [{"n": 2, "seed": 5, "steps": 3}, {"n": 1, "seed": 9, "solver": "ancestral", "scale": 2.0}], LEVEL / 4)
-    guided = flow.configured(weaker=speaking().denoiser.on(pf.VP()), weaker_scale=1.7, threshold=0.99)
-    check(guided, [{"n": 2, "seed": 5, "steps": 3}, {"n": 2, "seed": 9, "steps": 5, "scale": 2.0}], LEVEL / 4)
+    latent = Run(
+        tmp_path, {"recipe": "flow"}, Drawn(pf.Latent(speaking(), coder.eval())), {"step": 0}, ""
+    )
+    check(
+        latent,
+        [{"n": 2, "seed": 5, "steps": 3}, {"n": 1, "seed": 9, "solver": "ancestral", "scale": 2.0}],
+        LEVEL / 4,
+    )
+    guided = flow.configured(
+        weaker=speaking().denoiser.on(pf.VP()), weaker_scale=1.7, threshold=0.99
+    )
+    check(
+        guided,
+        [{"n": 2, "seed": 5, "steps": 3}, {"n": 2, "seed": 9, "steps": 5, "scale": 2.0}],
+        LEVEL / 4,
+    )
     heun = flow.configured(solver="heun", steps=3)
     table = LearnedTable.of(general(inner_of(heun.transport).table), inner_of(heun.transport).times)
     weights = [[1.1 * w for w in row] for row in table.weights]
     learned = Run(tmp_path, {"recipe": "flow"}, Drawn(speaking()), {"step": 0}, "")
-    learned.store_table(named("heun"), LearnedTable(table.kinds, table.times, weights, table.stops, table.grid))
-    asked = [{"n": 2, "seed": 1, "steps": 3, "solver": "heun", **more} for more in ({}, {"scale": 1.5})]
+    learned.store_table(
+        named("heun"), LearnedTable(table.kinds, table.times, weights, table.stops, table.grid)
+    )
+    asked = [
+        {"n": 2, "seed": 1, "steps": 3, "solver": "heun", **more} for more in ({}, {"scale": 1.5})
+    ]
     check(learned, asked, LEVEL / 4)
     [scaled] = made(model := Model(learned), [model.request(**asked[0])])
     assert (scaled - wanted(flow, **asked[0])).abs().max() > LEVEL
@@ -179,7 +248,9 @@ def test_rows_that_break_a_constraint_are_drawn_again(tmp_path):
 def test_a_request_that_no_draw_meets_ends_with_an_error(tmp_path):
     space = constrained(tmp_path, "end >= start").space
     never = dataclasses.replace(space, constraints=(Constraint("start >= 1000"),))
-    run = Run(tmp_path, {"recipe": "noise"}, Drawn(pf.Map(Noise(), never, never.shape)), {"step": 0}, "")
+    run = Run(
+        tmp_path, {"recipe": "noise"}, Drawn(pf.Map(Noise(), never, never.shape)), {"step": 0}, ""
+    )
     for n, draws in ((1, 101), (100, 1100)):
         model = Model(run)
         request = model.request(n)
@@ -190,7 +261,10 @@ def test_a_request_that_no_draw_meets_ends_with_an_error(tmp_path):
 
 def test_the_fewest_calls_left_go_first_and_one_that_waits_is_not_passed_by_for_ever(flow):
     model = Model(flow, batch=2)
-    long, short = model.request(2, steps=50, solver="euler"), model.request(2, steps=3, solver="euler")
+    long, short = (
+        model.request(2, steps=50, solver="euler"),
+        model.request(2, steps=3, solver="euler"),
+    )
     for request in (long, short):
         model.engine.submit(request)
     for _ in range(3):
@@ -245,12 +319,19 @@ class Failing(torch.nn.Module):
 
 def test_the_error_of_one_request_is_not_that_of_others(flow, tmp_path):
     model = Model(flow)
-    bad, good = model.request(2, seed=1, scale=1e35, steps=3), model.request(2, seed=1, steps=3, label="a")
+    bad, good = (
+        model.request(2, seed=1, scale=1e35, steps=3),
+        model.request(2, seed=1, steps=3, label="a"),
+    )
     with pytest.raises(Diverged):
         made(model, [bad, good])
-    assert (good.answer.result(timeout=0) - wanted(flow, 2, 1, "a", steps=3)).abs().max() < LEVEL / 4
+    assert (
+        good.answer.result(timeout=0) - wanted(flow, 2, 1, "a", steps=3)
+    ).abs().max() < LEVEL / 4
     space = space_data(SMALL, True).space
-    model = Model(Run(tmp_path, {"recipe": "map"}, Drawn(pf.Map(Failing(), space, SMALL)), {"step": 0}, ""))
+    model = Model(
+        Run(tmp_path, {"recipe": "map"}, Drawn(pf.Map(Failing(), space, SMALL)), {"step": 0}, "")
+    )
     with pytest.raises(RuntimeError, match="no memory"):
         made(model, [model.request(2, label="c")])
     assert len(made(model, [model.request(2, label="a")])[0]) == 2
@@ -264,7 +345,10 @@ def test_the_error_of_one_request_is_not_that_of_others(flow, tmp_path):
 def models(flow, tmp_path_factory):
     folder = tmp_path_factory.mktemp("rows")
     (folder / "spec.json").write_text("{}")
-    return [Model(flow, "flow"), Model(run_of("flow", folder, data=mixed_table(200)), "rows", batch=64)]
+    return [
+        Model(flow, "flow"),
+        Model(run_of("flow", folder, data=mixed_table(200)), "rows", batch=64),
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -286,14 +370,21 @@ def test_the_openai_client_gets_the_pictures_of_sample(openai, flow):
     assert [model.id for model in openai.models.list().data] == ["flow", "rows"]
     assert openai.models.retrieve("flow").steps == 250
     body = {"seed": 7, "steps": 5, "solver": "heun", "scale": 2.0}
-    answer = openai.images.generate(model="flow", prompt="b", n=3, size="8x8", response_format="b64_json", extra_body=body)
-    expected = flow.space.quantise(flow.sample(3, {"label": "b"}, seed=7, steps=5, solver="heun", scale=2.0))[..., 0]
+    answer = openai.images.generate(
+        model="flow", prompt="b", n=3, size="8x8", response_format="b64_json", extra_body=body
+    )
+    expected = flow.space.quantise(
+        flow.sample(3, {"label": "b"}, seed=7, steps=5, solver="heun", scale=2.0)
+    )[..., 0]
     for number, image in enumerate(answer.data):
         assert np.abs(pixels(image.b64_json).astype(int) - expected[number]).max() <= 1
         assert image.seed == 7 + number
     free = openai.images.generate(model="flow", prompt="", n=1)
     again = openai.images.generate(model="flow", prompt="", extra_body={"seed": free.data[0].seed})
-    assert np.abs(pixels(free.data[0].b64_json).astype(int) - pixels(again.data[0].b64_json)).max() <= 1
+    assert (
+        np.abs(pixels(free.data[0].b64_json).astype(int) - pixels(again.data[0].b64_json)).max()
+        <= 1
+    )
 
 
 @pytest.mark.parametrize(
@@ -332,7 +423,9 @@ def test_models_pages_and_paths_that_are_not_there(client, openai, models):
     assert client.get("/healthz").json() == {"status": "ok"}
     assert "flow, rows" in client.get("/").text
     assert "http" not in client.get("/").text.replace("/v1/models", "")
-    assert TestClient(application(models, page="<p>mine"), base_url=LOCAL).get("/").text == "<p>mine"
+    assert (
+        TestClient(application(models, page="<p>mine"), base_url=LOCAL).get("/").text == "<p>mine"
+    )
     assert "model" in error(client.post(ROWS, json={}))
 
 
@@ -350,7 +443,9 @@ def test_rows_are_those_of_sample_as_json_and_csv(client, models):
     assert plain.headers["content-type"].startswith("text/csv")
     assert next(csv.reader(io.StringIO(plain.text))) == list(run.space.names)
     assert client.post(ROWS, json=body, headers={"accept": "text/csv"}).text == plain.text
-    assert json.dumps(answer["data"][0][3:]) in json.dumps([row[3:] for row in csv.reader(io.StringIO(plain.text))])
+    assert json.dumps(answer["data"][0][3:]) in json.dumps(
+        [row[3:] for row in csv.reader(io.StringIO(plain.text))]
+    )
     missing = client.post(ROWS, json={**body, "given": {"kind": None}}).json()
     assert {row[3] for row in missing["data"]} == {None}
 
@@ -359,8 +454,15 @@ def test_without_the_key_nobody_gets_in(flow):
     with TestClient(application([Model(flow)], key="sesame"), base_url=LOCAL) as client:
         right = {"authorization": "Bearer sesame"}
         for path in ("/v1/models", "/metrics", "/", "/v1/nothing"):
-            for header in ({}, {"authorization": "Bearer sesam"}, {"authorization": "Basic sesame"}, {"authorization": "é"}):
-                answer = client.get(path, headers={name: value.encode() for name, value in header.items()})
+            for header in (
+                {},
+                {"authorization": "Bearer sesam"},
+                {"authorization": "Basic sesame"},
+                {"authorization": "é"},
+            ):
+                answer = client.get(
+                    path, headers={name: value.encode() for name, value in header.items()}
+                )
                 assert answer.status_code == 401
                 error(answer)
             assert client.get(path, headers=right).status_code in (200, 404)
@@ -371,33 +473,62 @@ def test_a_body_has_a_limit_however_it_is_sent(flow):
     with TestClient(application([Model(flow)], limits=Limits(body=1000)), base_url=LOCAL) as client:
         large = json.dumps({"model": "flow", "prompt": "x" * 2000}).encode()
         for content in (large, iter([large[:600], large[600:]])):
-            answer = client.post(IMAGES, content=content, headers={"content-type": "application/json"})
+            answer = client.post(
+                IMAGES, content=content, headers={"content-type": "application/json"}
+            )
             assert answer.status_code == 413
             error(answer)
 
 
 def damaged(chance):
     """A body that is wrong at a place, as bytes; now and then it is right all the same."""
-    body = {"model": "flow", "prompt": "a", "n": 1, "steps": 1, "solver": "euler", "scale": 1.0, "seed": 0, "given": {}}
+    body = {
+        "model": "flow",
+        "prompt": "a",
+        "n": 1,
+        "steps": 1,
+        "solver": "euler",
+        "scale": 1.0,
+        "seed": 0,
+        "given": {},
+    }
     way = chance.randrange(4)
     if way == 0:
-        body[chance.choice(list(body))] = chance.choice([v for v in (*fuzzing.VALUES, "\ud800", float("nan")) if v is not None])
+        body[chance.choice(list(body))] = chance.choice(
+            [v for v in (*fuzzing.VALUES, "\ud800", float("nan")) if v is not None]
+        )
     elif way == 1:
         body[chance.choice(["colour", "steps ", "N", "\ud800"])] = chance.choice(fuzzing.VALUES)
     elif way == 2:
         body = chance.choice(
-            [[body], json.dumps(body), None, 3, {"given": {"label": body}}, {**body, "solver": "dpm:" + "9" * 99}]
+            [
+                [body],
+                json.dumps(body),
+                None,
+                3,
+                {"given": {"label": body}},
+                {**body, "solver": "dpm:" + "9" * 99},
+            ]
         )
     text = json.dumps(body).encode()
     if way == 3:
         at = chance.randrange(len(text))
-        text = text[:at] + bytes(chance.randrange(256) for _ in range(chance.randrange(5))) + text[at + chance.randrange(1, 9) :]
+        text = (
+            text[:at]
+            + bytes(chance.randrange(256) for _ in range(chance.randrange(5)))
+            + text[at + chance.randrange(1, 9) :]
+        )
     return text
 
 
 def test_damaged_bodies_are_refused_without_a_network_call(client, models):
     chance, refused = random.Random(0), 0
-    bodies = [damaged(chance) for _ in range(200)] + [b"[" * 30000, b'{"n": ' + b"9" * 6000 + b"}", b"", b"\xff\xfe"]
+    bodies = [damaged(chance) for _ in range(200)] + [
+        b"[" * 30000,
+        b'{"n": ' + b"9" * 6000 + b"}",
+        b"",
+        b"\xff\xfe",
+    ]
     for number, body in enumerate(bodies):
         before, path = models[0].engine.calls, IMAGES if number % 4 else ROWS
         answer = client.post(path, content=body, headers={"content-type": "application/json"})
@@ -427,7 +558,9 @@ def test_a_flood_is_answered_or_told_to_come_again(flow):
             thread.join()
     codes = sorted(answer.status_code for answer in answers)
     assert codes == [200] * 5 + [429] * 7
-    assert {answer.headers["retry-after"] for answer in answers if answer.status_code == 429} == {"1"}
+    assert {answer.headers["retry-after"] for answer in answers if answer.status_code == 429} == {
+        "1"
+    }
 
 
 def test_rows_of_a_client_that_goes_are_dropped(flow):
@@ -449,7 +582,14 @@ def test_rows_of_a_client_that_goes_are_dropped(flow):
 
         received = []
         headers = [(b"content-type", b"application/json"), (b"host", b"localhost")]
-        scope = {"type": "http", "method": "POST", "path": IMAGES, "headers": headers, "query_string": b"", "http_version": "1.1"}
+        scope = {
+            "type": "http",
+            "method": "POST",
+            "path": IMAGES,
+            "headers": headers,
+            "query_string": b"",
+            "http_version": "1.1",
+        }
         asking = asyncio.create_task(application([model])(scope, receive, send))
         while not model.engine.active:
             await asyncio.sleep(0.01)
@@ -470,7 +610,9 @@ def test_rows_of_a_client_that_goes_are_dropped(flow):
 def test_figures_for_operators(client, models):
     def figures():
         families = text_string_to_metric_families(client.get("/metrics").text)
-        return {(s.name, *s.labels.values()): s.value for family in families for s in family.samples}
+        return {
+            (s.name, *s.labels.values()): s.value for family in families for s in family.samples
+        }
 
     before = figures()
     assert client.post(IMAGES, json={"model": "flow", "n": 3, "steps": 2}).status_code == 200
@@ -481,7 +623,10 @@ def test_figures_for_operators(client, models):
     assert grown["pushforward_samples_total", "flow"] == 3
     assert grown["pushforward_network_calls_total", "flow"] == 2
     assert grown["pushforward_moved_rows_total", "flow"] == 6
-    assert [grown["pushforward_seconds_count", IMAGES, status] for status in ("200", "400")] == [1, 1]
+    assert [grown["pushforward_seconds_count", IMAGES, status] for status in ("200", "400")] == [
+        1,
+        1,
+    ]
     assert after["pushforward_rows", "flow"] == after["pushforward_active_rows", "flow"] == 0
     assert not any("xxx" in word for name in after for word in name)
 
@@ -524,7 +669,9 @@ def test_the_root_of_a_server_runs_the_model_where_it_can(tmp_path, monkeypatch)
     port, homes = free_port(), []
     words = ["serve", str(tmp_path / "gan"), "--port", str(port)]
     for more in ([], ["--no-page"]):
-        assert until_told(words + more, port, lambda client: homes.append(client.get("/").text)) == 0
+        assert (
+            until_told(words + more, port, lambda client: homes.append(client.get("/").text)) == 0
+        )
     monkeypatch.setitem(sys.modules, "onnx", None)
     assert until_told(words, port, lambda client: homes.append(client.get("/").text)) == 0
     assert ["<canvas" in home for home in homes] == [True, False, False]

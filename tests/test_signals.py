@@ -20,7 +20,18 @@ CODES = {"SIGINT": 130, "SIGTERM": 75, "SIGHUP": 75, "SIGUSR1": 75}
 
 def train(out, steps=5):
     """The exit code of a training."""
-    words = ["--data", "moons", "--size", "tiny", "--steps", str(steps), "--batch", "64", "--checkpoint-every", "2"]
+    words = [
+        "--data",
+        "moons",
+        "--size",
+        "tiny",
+        "--steps",
+        str(steps),
+        "--batch",
+        "64",
+        "--checkpoint-every",
+        "2",
+    ]
     return main(["train", "vae", *words, "--out", str(out)])
 
 
@@ -34,7 +45,11 @@ def whole(tmp_path_factory):
 @pytest.fixture(autouse=True)
 def usual_handlers():
     """Signals do what they usually do, however the tests were started: in the background SIGINT is ignored, by nohup SIGHUP."""
-    usual = {signal.SIGINT: signal.default_int_handler, signal.SIGHUP: signal.SIG_DFL, signal.SIGTERM: signal.SIG_DFL}
+    usual = {
+        signal.SIGINT: signal.default_int_handler,
+        signal.SIGHUP: signal.SIG_DFL,
+        signal.SIGTERM: signal.SIG_DFL,
+    }
     before = {number: signal.signal(number, handler) for number, handler in usual.items()}
     yield
     for number, handler in before.items():
@@ -72,12 +87,17 @@ def test_a_signal_lets_the_step_end_and_be_saved(name, at_step, whole, tmp_path,
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, *interrupting.ENDING)}
     assert train(tmp_path / "run") == CODES[name]
     assert {number: signal.getsignal(number) for number in before} == before
-    assert f"stopped and saved at step 3\nnext: pushforward resume {tmp_path}/run" in capsys.readouterr().err
+    assert (
+        f"stopped and saved at step 3\nnext: pushforward resume {tmp_path}/run"
+        in capsys.readouterr().err
+    )
     assert latest(tmp_path / "run" / "checkpoints").name == "step_000003"
     assert_same(resumed(tmp_path / "run"), whole)
 
 
-@pytest.mark.parametrize(("second", "code"), [("SIGINT", 130), ("SIGTERM", 143), ("SIGUSR1", 128 + signal.SIGUSR1)])
+@pytest.mark.parametrize(
+    ("second", "code"), [("SIGINT", 130), ("SIGTERM", 143), ("SIGUSR1", 128 + signal.SIGUSR1)]
+)
 def test_a_second_signal_ends_at_once(second, code, at_step, whole, tmp_path, monkeypatch):
     if second != "SIGINT":  # which no launcher repeats
         monkeypatch.setattr(interrupting, "TOGETHER", -1.0)
@@ -107,10 +127,14 @@ def test_a_signal_in_the_first_save_ends_after_it(whole, tmp_path, monkeypatch):
     assert_same(resumed(tmp_path / "run"), whole)
 
 
-@pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143), ("SIGHUP", 128 + signal.SIGHUP)])
+@pytest.mark.parametrize(
+    ("name", "code"), [("SIGINT", 130), ("SIGTERM", 143), ("SIGHUP", 128 + signal.SIGHUP)]
+)
 def test_a_signal_before_training_leaves_nothing(name, code, tmp_path, monkeypatch):
     """While inputs are prepared, such as an autoencoder's codes."""
-    monkeypatch.setattr("pushforward.training.loop.trainer.sampler_of", lambda *arguments, **named: send(name))
+    monkeypatch.setattr(
+        "pushforward.training.loop.trainer.sampler_of", lambda *arguments, **named: send(name)
+    )
     assert train(tmp_path / "run") == code
     assert list(tmp_path.iterdir()) == []
 
@@ -118,7 +142,9 @@ def test_a_signal_before_training_leaves_nothing(name, code, tmp_path, monkeypat
 def test_fit_saves_before_it_raises_the_keyboards_interrupt(at_step, tmp_path):
     moons = pf.data.load("moons")
     at_step(lambda: send("SIGINT"))
-    with pytest.raises(KeyboardInterrupt, match=r"saved at step 3; resume with pf.resume\('.*/run'\)"):
+    with pytest.raises(
+        KeyboardInterrupt, match=r"saved at step 3; resume with pf.resume\('.*/run'\)"
+    ):
         pf.fit(recipe_for("vae", moons), moons, steps=5, out=tmp_path / "run")
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     assert pf.resume(tmp_path / "run").state["step"] == 5
@@ -141,7 +167,9 @@ def test_fit_leaves_a_handler_of_the_users_own(at_step, tmp_path):
 def test_a_signal_in_the_last_step_is_no_end_as_usual(at_step, tmp_path):
     moons = pf.data.load("moons")
     at_step(lambda: send("SIGINT"))
-    with pytest.raises(KeyboardInterrupt, match=r"saved at step 3; read the finished run with pf.load\('.*/run'\)"):
+    with pytest.raises(
+        KeyboardInterrupt, match=r"saved at step 3; read the finished run with pf.load\('.*/run'\)"
+    ):
         pf.fit(recipe_for("vae", moons), moons, steps=3, out=tmp_path / "run")
     assert pf.load(tmp_path / "run").state["step"] == 3
 

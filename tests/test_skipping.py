@@ -4,7 +4,15 @@ import math
 
 import pytest
 import torch
-from programs.failing import infinite_constant, nan_data, nan_gradient, nan_loss, only_critic, second_part, spoiled
+from programs.failing import (
+    infinite_constant,
+    nan_data,
+    nan_gradient,
+    nan_loss,
+    only_critic,
+    second_part,
+    spoiled,
+)
 
 import pushforward as pf
 from pushforward import cli
@@ -26,7 +34,8 @@ DATA = space_data((2,), labels=False)
 def state_of(trainer):
     """Weights, averages and optimisers, copied."""
     return {
-        group: {name: value.clone() for name, value in tensors.items()} for group, tensors in going_back.state_of(trainer).items()
+        group: {name: value.clone() for name, value in tensors.items()}
+        for group, tensors in going_back.state_of(trainer).items()
     }
 
 
@@ -54,24 +63,36 @@ CASES = {
 @pytest.mark.parametrize("name", CASES)
 def test_a_step_that_is_not_finite_changes_nothing(name, tmp_path):
     recipe, settings, how = CASES[name]
-    trainer = spoiled(prepare(recipe_for(recipe, DATA, **settings), DATA, steps=9, out=tmp_path / "run"), {2}, how)
+    trainer = spoiled(
+        prepare(recipe_for(recipe, DATA, **settings), DATA, steps=9, out=tmp_path / "run"), {2}, how
+    )
     trainer.advance(1e-9)
     trainer.advance(1e-9)
     before, after, row = one_step(trainer)
     for group, tensors in before.items():
         assert tensors.keys() == after[group].keys()
         for key, value in tensors.items():
-            torch.testing.assert_close(after[group][key], value, rtol=0, atol=0, msg=f"{group}/{key}")
-    assert {key for key in row.get("health", {}) if key.startswith(MARK)} == {f"{MARK}{player}" for player in trainer.players}
+            torch.testing.assert_close(
+                after[group][key], value, rtol=0, atol=0, msg=f"{group}/{key}"
+            )
+    assert {key for key in row.get("health", {}) if key.startswith(MARK)} == {
+        f"{MARK}{player}" for player in trainer.players
+    }
     before, after, row = one_step(trainer)
-    changed = {key for key, value in before["method"].items() if not torch.equal(value, after["method"][key])}
+    changed = {
+        key
+        for key, value in before["method"].items()
+        if not torch.equal(value, after["method"][key])
+    }
     assert changed
     assert all(bool(value.isfinite().all()) for group in after.values() for value in group.values())
     trainer.close()
 
 
 def test_the_other_player_of_a_game_goes_on(tmp_path):
-    trainer = spoiled(prepare(recipe_for("gan", DATA), DATA, steps=9, out=tmp_path / "run"), {1}, only_critic)
+    trainer = spoiled(
+        prepare(recipe_for("gan", DATA), DATA, steps=9, out=tmp_path / "run"), {1}, only_critic
+    )
     trainer.advance(1e-9)
     before, after, row = one_step(trainer)
     for group in ("method", "optimizer"):
@@ -90,7 +111,10 @@ class Beside(Processes):
 
     def added(self, tensors):
         self.calls += 1
-        return [tensor + (math.nan if self.what == "loss" and self.calls == 2 else 0) for tensor in tensors]
+        return [
+            tensor + (math.nan if self.what == "loss" and self.calls == 2 else 0)
+            for tensor in tensors
+        ]
 
     def add_gradients(self, parameters):
         for parameter in parameters:
@@ -136,7 +160,9 @@ def test_a_training_with_skipped_steps_is_resumed_bit_for_bit(tmp_path, monkeypa
         ),
     )
     pf.fit(recipe_for("flow", DATA), DATA, steps=9, out=tmp_path / "whole")
-    trainer = prepare(recipe_for("flow", DATA), DATA, steps=9, out=tmp_path / "cut", checkpoint_every=4)
+    trainer = prepare(
+        recipe_for("flow", DATA), DATA, steps=9, out=tmp_path / "cut", checkpoint_every=4
+    )
     while trainer.clock.step < 6:
         trainer.advance(1e-9)
     trainer.close()
@@ -145,7 +171,10 @@ def test_a_training_with_skipped_steps_is_resumed_bit_for_bit(tmp_path, monkeypa
     again.advance()
     assert again.journal.skips.count == 3
     assert_same(final_state(tmp_path / "whole"), final_state(tmp_path / "cut"))
-    rows = [[{**row, "seconds": 0} for row in pf.load(tmp_path / name).losses()] for name in ("whole", "cut")]
+    rows = [
+        [{**row, "seconds": 0} for row in pf.load(tmp_path / name).losses()]
+        for name in ("whole", "cut")
+    ]
     assert rows[0] == rows[1]
     assert [row["step"] for row in rows[0] if not row["loss"]] == [3, 6, 7]
     run = pf.load(tmp_path / "whole")
@@ -161,7 +190,10 @@ def row(step, bad, **health):
 def problem(steps, last):
     """The first step at which so many skipped ones are too many."""
     skips = Skips()
-    return next((step for step in range(1, last + 1) if skips.read(row(step, step in steps)) is not None), None)
+    return next(
+        (step for step in range(1, last + 1) if skips.read(row(step, step in steps)) is not None),
+        None,
+    )
 
 
 def test_skipped_steps_in_a_row_or_a_share_of_them_are_too_many():
@@ -174,12 +206,17 @@ def test_skipped_steps_in_a_row_or_a_share_of_them_are_too_many():
 
 
 def test_too_many_end_a_training_with_the_last_weights_that_were_good(tmp_path):
-    trainer = prepare(recipe_for("flow", DATA), DATA, steps=40, out=tmp_path / "run", checkpoint_every=2)
+    trainer = prepare(
+        recipe_for("flow", DATA), DATA, steps=40, out=tmp_path / "run", checkpoint_every=2
+    )
     spoiled(trainer, range(4, 40), nan_loss)
     while trainer.clock.step < 4:
         trainer.advance(1e-9)
     good = state_of(trainer)
-    with pytest.raises(Diverged, match=r"3 steps in a row, up to step 7, .* denoiser was not finite.*step 4 is saved"):
+    with pytest.raises(
+        Diverged,
+        match=r"3 steps in a row, up to step 7, .* denoiser was not finite.*step 4 is saved",
+    ):
         trainer.advance()
     stored = final_state(tmp_path / "run")[0]
     assert trainer.saver.step == 4, "no checkpoint right after a skipped step"
@@ -190,8 +227,21 @@ def test_a_training_of_which_no_step_was_finite_has_diverged(tmp_path, monkeypat
     monkeypatch.setattr(
         Denoising,
         "losses",
-        lambda self, batch, now: iter([("denoiser", self.denoiser.network(batch.x, batch.x[:, 0]).mean() * math.nan)]),
+        lambda self, batch, now: iter(
+            [("denoiser", self.denoiser.network(batch.x, batch.x[:, 0]).mean() * math.nan)]
+        ),
     )
-    words = ["train", "flow", "--data", "moons", "--size", "tiny", "--steps", "2", "--out", str(tmp_path / "run")]
+    words = [
+        "train",
+        "flow",
+        "--data",
+        "moons",
+        "--size",
+        "tiny",
+        "--steps",
+        "2",
+        "--out",
+        str(tmp_path / "run"),
+    ]
     assert cli.main(words) == 5
     assert "In every step" in " ".join(capsys.readouterr().err.split())

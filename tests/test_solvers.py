@@ -15,15 +15,45 @@ from pushforward.paths import VE, VP, Cosine, Linear, Tabulated, linear_betas
 from pushforward.registries import SOLVERS
 from pushforward.solvers import DDIM, DEIS, DPM, RK4, Euler, Heun
 from pushforward.solvers.solver import GRIDS, grid_times, karras, uniform_time
-from pushforward.testing import PATHS, Mixture, check_calls, check_moments, check_order, end, ring, space_data, truth
+from pushforward.testing import (
+    PATHS,
+    Mixture,
+    check_calls,
+    check_moments,
+    check_order,
+    end,
+    ring,
+    space_data,
+    truth,
+)
 from pushforward.testing.solvers import STOP, moments
 from pushforward.transports import Flow
 from pushforward.transports.likelihood import log_prob
 
 STOPPED = torch.tensor([STOP], dtype=torch.float64)
-FIXED = ["ddim", "euler", "heun", "midpoint", "rk4", "ipndm:1", "ipndm:2", "ipndm:3", "ipndm:4", "singlestep:2", "singlestep:3"]
+FIXED = [
+    "ddim",
+    "euler",
+    "heun",
+    "midpoint",
+    "rk4",
+    "ipndm:1",
+    "ipndm:2",
+    "ipndm:3",
+    "ipndm:4",
+    "singlestep:2",
+    "singlestep:3",
+]
 FIXED += [f"{name}:{order}" for name in ("dpm", "deis", "unipc") for order in (1, 2, 3)]
-STOCHASTIC = ["ancestral", "ddim:0.5", "dpmsde", "eulermaruyama", "eulermaruyama:2", "churn:3", "predictorcorrector"]
+STOCHASTIC = [
+    "ancestral",
+    "ddim:0.5",
+    "dpmsde",
+    "eulermaruyama",
+    "eulermaruyama:2",
+    "churn:3",
+    "predictorcorrector",
+]
 
 
 def test_every_solver_is_tested():
@@ -37,7 +67,10 @@ BETWEEN = {"rk4": (40, 80), "midpoint": (128, 256), "ipndm:3": (128, 256), "unip
 """Numbers of steps between which an order is measured, of solvers whose high order reaches rounding early, or sets in late."""
 
 
-@pytest.mark.parametrize(("name", "path"), [(name, path) for name in FIXED for path in (PATHS if name in IN_TIME else ["vp"])])
+@pytest.mark.parametrize(
+    ("name", "path"),
+    [(name, path) for name in FIXED for path in (PATHS if name in IN_TIME else ["vp"])],
+)
 def test_measured_order_is_the_declared_one(name, path):
     check_order(solvers.named(name), path, BETWEEN.get(name, (64, 128)))
 
@@ -45,7 +78,10 @@ def test_measured_order_is_the_declared_one(name, path):
 @pytest.mark.parametrize("name", [name for name in FIXED if name not in IN_TIME])
 def test_a_solver_in_log_snr_is_the_same_on_every_path(name):
     """Steps of equal log-SNR end at the same x_t / alpha to rounding, so that an order measured on one path is that on all."""
-    ends = [end(ring(path), solvers.named(name), 16) / path.at(path.time(STOPPED)).alpha for path in PATHS.values()]
+    ends = [
+        end(ring(path), solvers.named(name), 16) / path.at(path.time(STOPPED)).alpha
+        for path in PATHS.values()
+    ]
     for other in ends[1:]:
         torch.testing.assert_close(other, ends[0], rtol=0, atol=1e-12)
 
@@ -65,7 +101,9 @@ def test_four_steps_round_as_float32_does(path):
         torch.testing.assert_close(flow(z).double(), flow(z.double()), rtol=0, atol=1e-5, msg=name)
         if name.startswith(("deis", "ipndm", "singlestep")):
             up = flow.solve(z, low, high), flow.solve(z.double(), low, high)
-            torch.testing.assert_close(up[0].double() / flow.width, up[1] / flow.width, rtol=0, atol=3e-5, msg=name)
+            torch.testing.assert_close(
+                up[0].double() / flow.width, up[1] / flow.width, rtol=0, atol=3e-5, msg=name
+            )
 
 
 @pytest.mark.parametrize("path", PATHS)
@@ -85,7 +123,9 @@ def test_a_leap_is_exact_for_polynomials(steps, h):
 
     denoiser = ring(Cosine())
     lam = torch.tensor([-1.0 - 0.7 * h, -1.0 - 0.3 * h, -1.0], dtype=torch.float64)
-    t, s = (denoiser.path.time(2 * torch.tensor([at], dtype=torch.float64)) for at in (-1.0, -1.0 + h))
+    t, s = (
+        denoiser.path.time(2 * torch.tensor([at], dtype=torch.float64)) for at in (-1.0, -1.0 + h)
+    )
     polynomial = lambda at: 0.3 - 0.8 * at + 0.5 * at**2  # noqa: E731
     x = torch.full((1, 1), 0.7, dtype=torch.float64)
     nodes = [(at[None], polynomial(at).reshape(1, 1)) for at in lam]
@@ -97,7 +137,9 @@ def test_a_leap_is_exact_for_polynomials(steps, h):
         "noise": there.alpha / here.alpha * 0.7 - there.alpha * noise,
     }
     for kind, value in wanted.items():
-        assert exponential_step(denoiser, kind, x, t, s, nodes).item() == pytest.approx(value.item(), rel=1e-10)
+        assert exponential_step(denoiser, kind, x, t, s, nodes).item() == pytest.approx(
+            value.item(), rel=1e-10
+        )
 
 
 def test_ddim_on_the_linear_path_is_euler_on_the_velocity():
@@ -116,12 +158,22 @@ def test_ancestral_step_has_the_posterior_of_ddpm():
     betas = torch.tensor(linear_betas(1000), dtype=torch.float64)
     bar = torch.cumprod(1 - betas, 0)
     i = 600  # from level 601 to level 600
-    denoiser = Mixture(Tabulated(betas.tolist()), [[0.7, -0.2]], 1e-9)  # the data are one known point
+    denoiser = Mixture(
+        Tabulated(betas.tolist()), [[0.7, -0.2]], 1e-9
+    )  # the data are one known point
     n, x_t = 40_000, torch.tensor([[0.3, 1.1]], dtype=torch.float64)
-    t, s = torch.full((n,), (i + 1) / 1000, dtype=torch.float64), torch.full((n,), i / 1000, dtype=torch.float64)
-    x, _ = solvers.Ancestral().step(denoiser, x_t.expand(n, 2), t, s, None, ExampleDraws(0, n), None)
+    t, s = (
+        torch.full((n,), (i + 1) / 1000, dtype=torch.float64),
+        torch.full((n,), i / 1000, dtype=torch.float64),
+    )
+    x, _ = solvers.Ancestral().step(
+        denoiser, x_t.expand(n, 2), t, s, None, ExampleDraws(0, n), None
+    )
     point = denoiser.centres[0]
-    a, b = bar[i - 1].sqrt() * betas[i] / (1 - bar[i]), (1 - betas[i]).sqrt() * (1 - bar[i - 1]) / (1 - bar[i])
+    a, b = (
+        bar[i - 1].sqrt() * betas[i] / (1 - bar[i]),
+        (1 - betas[i]).sqrt() * (1 - bar[i - 1]) / (1 - bar[i]),
+    )
     std = (betas[i] * (1 - bar[i - 1]) / (1 - bar[i])).sqrt()
     assert (x.mean(0) - (a * point + b * x_t[0])).abs().max() < 4 * std / math.sqrt(n)
     assert (x.std(0) / std - 1).abs().max() < 4 / math.sqrt(2 * n)
@@ -131,32 +183,58 @@ def test_the_stochastic_exponential_step_of_constant_data_is_ancestral():
     x = torch.randn(6, 2, dtype=torch.float64)
     t, s = (torch.full((6,), at, dtype=torch.float64) for at in (0.7, 0.6))
     exponential, ancestral = (
-        solver.step(ring(VP()), x, t, s, None, ExampleDraws(0, 6), None)[0] for solver in (solvers.DPMSDE(1), solvers.Ancestral())
+        solver.step(ring(VP()), x, t, s, None, ExampleDraws(0, 6), None)[0]
+        for solver in (solvers.DPMSDE(1), solvers.Ancestral())
     )
     torch.testing.assert_close(exponential, ancestral, rtol=0, atol=1e-12)
 
 
 def test_euler_maruyama_without_noise_is_euler():
-    assert (end(ring(Linear()), solvers.EulerMaruyama(0.0), 21) - end(ring(Linear()), Euler(), 21)).abs().max() < 1e-12
+    assert (
+        end(ring(Linear()), solvers.EulerMaruyama(0.0), 21) - end(ring(Linear()), Euler(), 21)
+    ).abs().max() < 1e-12
 
 
-@pytest.mark.parametrize(("low", "high", "raised"), [(0.05, 50, True), (2, 50, False), (0.05, 0.5, False)])
+@pytest.mark.parametrize(
+    ("low", "high", "raised"), [(0.05, 50, True), (2, 50, False), (0.05, 0.5, False)]
+)
 def test_churn_adds_noise_between_its_levels_alone(low, high, raised):
-    x, t, s = torch.randn(6, 2, dtype=torch.float64), *(torch.full((6,), at, dtype=torch.float64) for at in (0.5, 0.4))
+    x, t, s = (
+        torch.randn(6, 2, dtype=torch.float64),
+        *(torch.full((6,), at, dtype=torch.float64) for at in (0.5, 0.4)),
+    )
     ends = [
-        solvers.Churn(churn, low, high).step(ring(Linear()), x, t, s, None, ExampleDraws(0, 6), None)[0] for churn in (0.0, 3.0)
+        solvers.Churn(churn, low, high).step(
+            ring(Linear()), x, t, s, None, ExampleDraws(0, 6), None
+        )[0]
+        for churn in (0.0, 3.0)
     ]
     assert bool(((ends[0] - ends[1]).abs() > 1e-3).any()) == raised, "the level is 1"
 
 
-@pytest.mark.parametrize("path", [Linear(), VP(), Tabulated(linear_betas())], ids=lambda path: type(path).__name__)
+@pytest.mark.parametrize(
+    "path", [Linear(), VP(), Tabulated(linear_betas())], ids=lambda path: type(path).__name__
+)
 def test_churn_raises_no_level_above_the_end_of_its_path(path):
-    x, t, s = torch.randn(6, 2, dtype=torch.float64), *(torch.full((6,), at, dtype=torch.float64) for at in (path.ends[1], 0.9))
-    ends = [solvers.Churn(churn, high=1e6).step(ring(path), x, t, s, None, ExampleDraws(0, 6), None)[0] for churn in (0.0, 100.0)]
+    x, t, s = (
+        torch.randn(6, 2, dtype=torch.float64),
+        *(torch.full((6,), at, dtype=torch.float64) for at in (path.ends[1], 0.9)),
+    )
+    ends = [
+        solvers.Churn(churn, high=1e6).step(ring(path), x, t, s, None, ExampleDraws(0, 6), None)[0]
+        for churn in (0.0, 100.0)
+    ]
     torch.testing.assert_close(*ends, rtol=1e-6, atol=1e-6)
 
 
-STEPS = {"ancestral": 400, "ddim:0.5": 200, "dpmsde": 100, "eulermaruyama": 200, "eulermaruyama:2": 375, "churn:3": 75}
+STEPS = {
+    "ancestral": 400,
+    "ddim:0.5": 200,
+    "dpmsde": 100,
+    "eulermaruyama": 200,
+    "eulermaruyama:2": 375,
+    "churn:3": 75,
+}
 
 
 def test_the_gaussian_starts_with_the_covariance_that_it_has_there():
@@ -168,7 +246,9 @@ def test_the_gaussian_starts_with_the_covariance_that_it_has_there():
 @pytest.mark.parametrize("name", STOCHASTIC)
 def test_a_stochastic_solver_keeps_mean_and_covariance(name):
     """benchmarks/solver_orders.py measures the bias, which falls with the steps."""
-    check_moments(solvers.named(name), STEPS.get(name, 200), 0.01 if name == "predictorcorrector" else 0.005)
+    check_moments(
+        solvers.named(name), STEPS.get(name, 200), 0.01 if name == "predictorcorrector" else 0.005
+    )
 
 
 @pytest.mark.parametrize("name", [*FIXED, *STOCHASTIC, "adaptive"])
@@ -188,7 +268,9 @@ def test_steps_are_differentiable(name):
 
 WAYS = {"linear": Linear(), "vp": VP(), "ve": VE(0.002, 80), "tabulated": Tabulated(linear_betas())}
 BACK = {"rk4": RK4(), "deis": DEIS(3), "adaptive": solvers.Adaptive(1e-4, 1e-4)}
-INVERTED = [(path, solver) for path in WAYS for solver in ("rk4", "deis")] + [("linear", "adaptive")]
+INVERTED = [(path, solver) for path in WAYS for solver in ("rk4", "deis")] + [
+    ("linear", "adaptive")
+]
 
 
 @pytest.mark.parametrize(("path", "solver"), INVERTED)
@@ -226,8 +308,12 @@ def test_samples_that_are_not_finite_are_refused():
 def test_rows_depend_on_their_seed_alone(name):
     """An adaptive solver's rows share their steps, so they agree to its tolerance only."""
     flow, atol = Flow(ring(VP()), solvers.named(name), 6), 2e-3 if name == "adaptive" else 1e-5
-    torch.testing.assert_close(flow.sample(8, seed=0)[4:], flow.sample(4, seed=4), rtol=0, atol=atol)
-    torch.testing.assert_close(flow.sample(8, seed=0, batch=3), flow.sample(8, seed=0), rtol=0, atol=atol)
+    torch.testing.assert_close(
+        flow.sample(8, seed=0)[4:], flow.sample(4, seed=4), rtol=0, atol=atol
+    )
+    torch.testing.assert_close(
+        flow.sample(8, seed=0, batch=3), flow.sample(8, seed=0), rtol=0, atol=atol
+    )
     assert (flow.sample(4, seed=0) - flow.sample(4, seed=1)).abs().max() > 0.1
 
 
@@ -266,7 +352,9 @@ def test_data_come_back_from_their_noise_given_a_class_by_its_name():
     z = flow.encode(x, {"label": name})
     numbers = {"label": torch.ones(3, dtype=torch.int64)}
     torch.testing.assert_close(z, flow.encode(x, numbers), rtol=0, atol=0)
-    torch.testing.assert_close(log_prob(flow, x, {"label": [name] * 3}, steps=4), log_prob(flow, x, numbers, steps=4))
+    torch.testing.assert_close(
+        log_prob(flow, x, {"label": [name] * 3}, steps=4), log_prob(flow, x, numbers, steps=4)
+    )
     assert (z - flow.encode(x)).abs().max() > 1e-3
     torch.testing.assert_close(flow.space.to_data(flow(z, numbers)), x, rtol=0, atol=1e-2)
     with pytest.raises(UsageError, match='no class "nobody"'):
@@ -294,14 +382,18 @@ def test_karras_grid_on_its_own_path_is_the_papers():
 
 
 def test_a_thousand_steps_on_the_table_are_its_levels():
-    np.testing.assert_array_equal(uniform_time(Tabulated(linear_betas()), 1000), np.arange(1000, -1, -1) / 1000)
+    np.testing.assert_array_equal(
+        uniform_time(Tabulated(linear_betas()), 1000), np.arange(1000, -1, -1) / 1000
+    )
 
 
 def test_given_times_are_the_grid():
     given = Flow(ring(VP()), DPM(), 3, [1.0, 0.5, 0.2, 0.0])
     assert given.times.tolist() == [1.0, 0.5, 0.2, 0.0]
     named = Flow(ring(VP()), DPM(), 3, "log_snr")
-    torch.testing.assert_close(Flow(ring(VP()), DPM(), 3, named.times).sample(4), named.sample(4), rtol=0, atol=0)
+    torch.testing.assert_close(
+        Flow(ring(VP()), DPM(), 3, named.times).sample(4), named.sample(4), rtol=0, atol=0
+    )
 
 
 def test_a_walk_is_differentiated_through_its_times():
@@ -325,4 +417,6 @@ def test_a_grid_refuses_numbers_that_make_no_grid(grid, number):
 
 def test_the_flows_grid_of_25_steps_is_what_it_was():
     u = np.arange(25, -1, -1) / 25
-    np.testing.assert_array_equal(grid_times("shifted:0.3", Linear(), 25), 0.999 * 0.3 * u / (1 + (0.3 - 1) * u))
+    np.testing.assert_array_equal(
+        grid_times("shifted:0.3", Linear(), 25), 0.999 * 0.3 * u / (1 + (0.3 - 1) * u)
+    )

@@ -30,18 +30,35 @@ GAUSSIANS = "8gaussians-c2ot"
 @pytest.fixture(scope="module")
 def teacher(moons, tmp_path_factory):
     recipe = pf.recipes.flow(moons.space, "tiny", source=GAUSSIANS)
-    return pf.fit(recipe, moons, steps=150, seed=0, out=tmp_path_factory.mktemp("runs") / "teacher", progress=False)
+    return pf.fit(
+        recipe,
+        moons,
+        steps=150,
+        seed=0,
+        out=tmp_path_factory.mktemp("runs") / "teacher",
+        progress=False,
+    )
 
 
 @pytest.fixture(scope="module")
 def student(teacher, moons, tmp_path_factory):
     settings = {"trajectories": 600, "teacher_steps": 16}
-    return distil(teacher, steps=250, settings=settings, out=tmp_path_factory.mktemp("runs") / "student", progress=False)
+    return distil(
+        teacher,
+        steps=250,
+        settings=settings,
+        out=tmp_path_factory.mktemp("runs") / "student",
+        progress=False,
+    )
 
 
 def from_training(x, source):
     """Whether x (n, *shape) are training examples of a source, up to rounding to float16."""
-    return bool((torch.cdist(x.flatten(1).double(), source.examples.flatten(1).double()).amin(1) < 5e-3).all())
+    return bool(
+        (
+            torch.cdist(x.flatten(1).double(), source.examples.flatten(1).double()).amin(1) < 5e-3
+        ).all()
+    )
 
 
 def moment_of(method, data):
@@ -63,17 +80,24 @@ def test_a_student_starts_at_its_teachers_source_and_jumps_where_it_leads(teache
     flow, loaded = teacher.transport, pf.load(student.folder).transport
     assert (loaded.calls, loaded.source.data) == (1, GAUSSIANS)
     z = loaded.noise(ExampleDraws(3, 400))
-    assert torch.isin(z, loaded.source.held_out).all(), "samples start from what training has not seen"
+    assert torch.isin(z, loaded.source.held_out).all(), (
+        "samples start from what training has not seen"
+    )
     with torch.no_grad():
         ends = flow.with_solver("heun", 50, "time")(z)
-        missed, once = (float((move(z) - ends).square().mean()) for move in (loaded, flow.with_solver("euler", 1, "time")))
+        missed, once = (
+            float((move(z) - ends).square().mean())
+            for move in (loaded, flow.with_solver("euler", 1, "time"))
+        )
     assert missed < 0.1 * once
     assert f"the source {GAUSSIANS}" in student.spec["rows"]["builds_on"]
 
 
 @pytest.mark.parametrize("rule", ["stored", "start", "middle", "end", "progressive"])
 def test_all_rules_mix_data_with_training_examples_of_the_source(teacher, moons, rule):
-    recipe = with_frozen("distil", {"teacher": teacher})(moons.space, rule=rule, stored=None, trajectories=64, teacher_steps=2)
+    recipe = with_frozen("distil", {"teacher": teacher})(
+        moons.space, rule=rule, stored=None, trajectories=64, teacher_steps=2
+    )
     method = recipe.method
     assert method.couple.source.data == GAUSSIANS
     mixed = []
@@ -89,7 +113,12 @@ def test_a_killed_student_ends_in_the_same_bits_without_its_teacher(teacher, moo
     folder = tmp_path / "teacher"
     shutil.copytree(teacher.folder, folder)
     settings = {"trajectories": 50, "teacher_steps": 4}
-    check_killed(lambda: with_frozen("distil", {"teacher": folder})(moons.space, **settings), moons, folder, tmp_path)
+    check_killed(
+        lambda: with_frozen("distil", {"teacher": folder})(moons.space, **settings),
+        moons,
+        folder,
+        tmp_path,
+    )
 
 
 # What training looks at
@@ -123,7 +152,9 @@ def test_a_finish_starts_at_training_examples_of_the_source(student, moons):
 
 
 def test_a_reflow_starts_where_its_teacher_starts(teacher, moons, tmp_path):
-    recipe = with_frozen("flow", {"teacher": teacher})(moons.space, "tiny", coupling="reflow", pairs=300)
+    recipe = with_frozen("flow", {"teacher": teacher})(
+        moons.space, "tiny", coupling="reflow", pairs=300
+    )
     x, z, _ = recipe.method.couple.examples(torch.zeros(32, 2), None, ExampleDraws(3, 32))
     assert from_training(z, teacher.transport.source)
     with torch.no_grad():
@@ -135,11 +166,15 @@ def test_a_reflow_starts_where_its_teacher_starts(teacher, moons, tmp_path):
 
 
 def test_targets_are_measured_between_data_and_the_source(teacher, moons):
-    method = with_frozen("distil", {"teacher": teacher})(moons.space, rule="middle", stored=0.0, teacher_steps=2).method
+    method = with_frozen("distil", {"teacher": teacher})(
+        moons.space, rule="middle", stored=0.0, teacher_steps=2
+    ).method
     jumps = Jumps(moons, 64)
     measured = []
     target = method.target
-    method.target = lambda where, velocity, *others: measured.append((where, velocity)) or target(where, velocity, *others)
+    method.target = lambda where, velocity, *others: (
+        measured.append((where, velocity)) or target(where, velocity, *others)
+    )
     dict(jumps._targets(moment_of(method, moons)))
     (x_t, t, _), velocity = measured[0]
     assert from_training(x_t + (1 - t[:, None]) * velocity, method.couple.source)
@@ -147,17 +182,23 @@ def test_targets_are_measured_between_data_and_the_source(teacher, moons):
 
 def test_a_map_and_its_coupling_start_from_the_same_data(moons):
     source = Source(GAUSSIANS, moons.space)
-    flow_map = FlowMap(MLP(2, 2, width=8, depth=1, times=2), Linear(), "velocity", moons.space, source=source)
+    flow_map = FlowMap(
+        MLP(2, 2, width=8, depth=1, times=2), Linear(), "velocity", moons.space, source=source
+    )
     assert Mapping(flow_map).couple.source is source
     for other in (None, Source(GAUSSIANS, moons.space, limit=10)):
-        with pytest.raises(UsageError, match=r"different noise sources.* FlowMap\(\.\.\., source=source\)"):
+        with pytest.raises(
+            UsageError, match=r"different noise sources.* FlowMap\(\.\.\., source=source\)"
+        ):
             Mapping(flow_map, couple=Independent(other))
 
 
 def test_teachers_of_other_data_take_more_steps(moons):
     usual = lambda **choices: pf.recipes.flow(moons.space, "tiny", **choices).method.transport()  # noqa: E731
     steps = [
-        pf.recipes.distil(moons.space, teacher=flow, trajectories=4).method.trajectories.teacher.steps
+        pf.recipes.distil(
+            moons.space, teacher=flow, trajectories=4
+        ).method.trajectories.teacher.steps
         for flow in (usual(), usual(source=GAUSSIANS))
     ]
     assert steps == [8, 32]
@@ -173,10 +214,14 @@ def images():
 
 
 def test_the_likeness_of_a_student_of_images_mixes_with_the_source(images, monkeypatch):
-    recipe = pf.recipes.distil(images.space, teacher=Flow(images, "euler", 2, "time"), trajectories=16, teacher_steps=2)
+    recipe = pf.recipes.distil(
+        images.space, teacher=Flow(images, "euler", 2, "time"), trajectories=16, teacher_steps=2
+    )
     x, sources = torch.zeros(16, 1, 8, 8), []
     noised = Likeness.noised
-    monkeypatch.setattr(Likeness, "noised", lambda *given: sources.append(given[-1]) or noised(*given))
+    monkeypatch.setattr(
+        Likeness, "noised", lambda *given: sources.append(given[-1]) or noised(*given)
+    )
     for _ in recipe.method.losses(Batch(x, None), Now(BlockDraws(0, 0, 16), 0, 0.0)):
         pass
     assert [source.data for source in sources] == ["digits"]
@@ -193,5 +238,7 @@ def test_features_see_examples_mixed_with_the_source(images):
 
 def test_a_flow_from_other_data_than_noise_cannot_be_matched(moons):
     flow = pf.recipes.flow(moons.space, "tiny", source=GAUSSIANS).method.transport()
-    with pytest.raises(UsageError, match=f"The teacher was trained from {GAUSSIANS} .*no score to match"):
+    with pytest.raises(
+        UsageError, match=f"The teacher was trained from {GAUSSIANS} .*no score to match"
+    ):
         pf.recipes.dmd(moons.space, teacher=flow)

@@ -68,7 +68,9 @@ def test_clips_are_trained_and_resumed_bit_for_bit(runs):
     content = json.loads((runs / "whole" / "spec.json").read_text())
     assert content["method"]["denoiser"]["space"]["part"] == "VideoSpace"
     assert spec.describe(spec.build(content["method"])) == content["method"]
-    assert {x.shape[1:] for _, x in history_of(run)} == {(8, 32, 1)}, "pictures of frames side by side"
+    assert {x.shape[1:] for _, x in history_of(run)} == {(8, 32, 1)}, (
+        "pictures of frames side by side"
+    )
     assert repr(run.sample(2)) == "Samples(2 of 4x1x8x8, clips in data units)"
 
 
@@ -96,7 +98,11 @@ def test_what_every_space_answers(plugin, noun):
 @pytest.mark.parametrize(
     ("name", "wrong", "says"),
     [
-        ("scale", property(lambda self: np.ones(self.size, np.float32)), "`scale` must be the standard deviations"),
+        (
+            "scale",
+            property(lambda self: np.ones(self.size, np.float32)),
+            "`scale` must be the standard deviations",
+        ),
         ("log_det", property(lambda self: 0.0), "`scale` must be the standard deviations"),
         ("axis", 0, "mean 0"),
         ("as_points", True, "drawn as pictures, or as points"),
@@ -110,7 +116,9 @@ def test_a_space_that_answers_wrongly_is_told_what_is_wrong(plugin, monkeypatch,
     monkeypatch.setattr(kind, name, wrong)
     if name == "axis":
         monkeypatch.setattr(kind, "_view", lambda self: (1, -1, 1, 1, 1))
-        monkeypatch.setattr(kind, "measured", classmethod(lambda cls, x: cls(x.shape[1:], (0.3, 0.5), (0.2, 0.1))))
+        monkeypatch.setattr(
+            kind, "measured", classmethod(lambda cls, x: cls(x.shape[1:], (0.3, 0.5), (0.2, 0.1)))
+        )
     with pytest.raises(Broken, match=says):
         check_space(kind, x)
 
@@ -121,5 +129,7 @@ def test_kernels_of_other_dimensions_stay_where_they_are():
     for memory_format, changed in ((torch.channels_last, 0), (torch.channels_last_3d, 1)):
         laid_out(both, memory_format)
         assert both[changed].weight.is_contiguous(memory_format=memory_format)
-    assert all(torch.equal(module.weight, weight) for module, weight in zip(both, weights, strict=True))
+    assert all(
+        torch.equal(module.weight, weight) for module, weight in zip(both, weights, strict=True)
+    )
     assert laid_out(nn.Linear(2, 2), torch.contiguous_format).weight.is_contiguous()

@@ -21,7 +21,9 @@ class Two(Method):
     def __init__(self, space, norm=False):
         super().__init__()
         self.space = space
-        self.first = nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3) if norm else nn.Identity(), nn.Linear(3, 2))
+        self.first = nn.Sequential(
+            nn.Linear(2, 3), nn.BatchNorm1d(3) if norm else nn.Identity(), nn.Linear(3, 2)
+        )
         self.second, self.idle = nn.Linear(2, 1), nn.Parameter(torch.ones(2))
         self.register_buffer("seen", torch.zeros(2))
         self.log = []
@@ -34,7 +36,9 @@ class Two(Method):
         draws = [torch.rand(1)]
         y = self.first(batch.x) * self.idle
         yield "first", self.second(y).square().mean()
-        self.log.append({name: [p.grad for p in part.parameters()] for name, part in self.players.items()})
+        self.log.append(
+            {name: [p.grad for p in part.parameters()] for name, part in self.players.items()}
+        )
         total = yield Sums(len(batch.x), {"x": batch.x.sum(0)}, {"x": batch.x}, then=self._seen)
         draws.append(torch.rand(1))
         yield "second", self.second(y.detach()).square().mean()
@@ -53,7 +57,9 @@ def trainer_of(tmp_path, parts, **options):
     recipe = pf.Recipe(Two(data.space, **options), training)
     with torch.no_grad():
         for number, parameter in enumerate(recipe.method.parameters()):
-            parameter.copy_(torch.linspace(-1, 1, parameter.numel()).view(parameter.shape) + 0.1 * number)
+            parameter.copy_(
+                torch.linspace(-1, 1, parameter.numel()).view(parameter.shape) + 0.1 * number
+            )
     return prepare(recipe, data, steps=9, out=tmp_path / str(parts))
 
 
@@ -76,7 +82,9 @@ def test_gradients_reach_the_player_whose_turn_it_is_and_nobody_else(tmp_path):
     trainer, gradients = trainer_of(tmp_path, 2), {}
 
     def gradients_of(name):
-        gradients[name] = [None if p.grad is None else p.grad.clone() for p in trainer.method.parameters()]
+        gradients[name] = [
+            None if p.grad is None else p.grad.clone() for p in trainer.method.parameters()
+        ]
         return torch.zeros(())
 
     for name, player in trainer.players.items():
@@ -88,7 +96,9 @@ def test_gradients_reach_the_player_whose_turn_it_is_and_nobody_else(tmp_path):
         )
     x = trainer.sampler.batch(0).x
     trainer.step()
-    assert sorted(reached) == 8 * ["first"] + 4 * ["second"], "in each of two parts, and none is computed for others"
+    assert sorted(reached) == 8 * ["first"] + 4 * ["second"], (
+        "in each of two parts, and none is computed for others"
+    )
     own = {name: {id(p) for p in part.parameters()} for name, part in wanted.players.items()}
     for name, values in gradients.items():
         parameters = list(wanted.parameters())
@@ -138,7 +148,9 @@ class Saved:
             del self.alive[self.place]
 
 
-@pytest.mark.parametrize(("name", "shape"), [("gan", (17,)), ("finish", (17,)), ("autoencoder", (1, 8, 8))])
+@pytest.mark.parametrize(
+    ("name", "shape"), [("gan", (17,)), ("finish", (17,)), ("autoencoder", (1, 8, 8))]
+)
 def test_saved_activations_fall_with_the_number_of_parts(name, shape, tmp_path):
     data, most = space_data(shape, labels=True, n=300), {}
     for parts in (1, 4, 8):
@@ -146,8 +158,13 @@ def test_saved_activations_fall_with_the_number_of_parts(name, shape, tmp_path):
         trainer = prepare(recipe, data, steps=9, out=tmp_path / str(parts))
         weights = {p.untyped_storage().data_ptr() for p in trainer.method.parameters()}
         Saved.alive, Saved.most = {}, 0
-        pack = lambda t, weights=weights: t if t.untyped_storage().data_ptr() in weights else Saved(t)  # noqa: E731
-        with torch.autograd.graph.saved_tensors_hooks(pack, lambda held: held.tensor if isinstance(held, Saved) else held):
+
+        def pack(t, weights=weights):
+            return t if t.untyped_storage().data_ptr() in weights else Saved(t)
+
+        with torch.autograd.graph.saved_tensors_hooks(
+            pack, lambda held: held.tensor if isinstance(held, Saved) else held
+        ):
             trainer.step()
         most[parts] = Saved.most
     fixed = 3.5 * 2**20 if name == "autoencoder" else 0  # spectrally normalised weights
@@ -158,14 +175,20 @@ def test_saved_activations_fall_with_the_number_of_parts(name, shape, tmp_path):
 def test_rows_may_have_any_seeds():
     seeds = [7, 3, 3, 2**40, 11]
     draws = ExampleDraws(seeds)
-    numbers, uniform, other = draws.normal((2, 3)), draws.uniform(), draws.stream("other").normal((4,))
+    numbers, uniform, other = (
+        draws.normal((2, 3)),
+        draws.uniform(),
+        draws.stream("other").normal((4,)),
+    )
     for row, seed in enumerate(seeds):
         alone = ExampleDraws(seed, 1)
         assert torch.equal(numbers[row], alone.normal((2, 3))[0])
         assert torch.equal(uniform[row], alone.uniform()[0])
         assert torch.equal(other[row], alone.stream("other").normal((4,))[0])
     assert torch.equal(ExampleDraws(np.arange(3, 6)).uniform(), ExampleDraws(3, 3).uniform())
-    assert torch.equal(ExampleDraws(7).uniform(), ExampleDraws([7]).uniform()), "where no number is given, of a single sample"
+    assert torch.equal(ExampleDraws(7).uniform(), ExampleDraws([7]).uniform()), (
+        "where no number is given, of a single sample"
+    )
 
 
 def test_batch_normalisation_is_not_split(tmp_path):

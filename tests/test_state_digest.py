@@ -55,7 +55,10 @@ def nudged(group):
 
 @pytest.mark.parametrize(
     "change",
-    [*map(nudged, ("method", "average", "optimizer")), lambda tensors, state: state.update(samples=state["samples"] + 1)],
+    [
+        *map(nudged, ("method", "average", "optimizer")),
+        lambda tensors, state: state.update(samples=state["samples"] + 1),
+    ],
     ids=[*("method", "average", "optimizer"), "counter"],
 )
 def test_every_bit_of_a_checkpoint_counts(change, run, other):
@@ -70,23 +73,46 @@ def test_every_bit_of_the_log_counts(name, run, other):
         rows = rows[1:]
     else:
         loss = rows[0]["loss"]
-        loss["denoiser"] = float(torch.nextafter(torch.tensor(loss["denoiser"]).double(), torch.tensor(torch.inf).double()))
+        loss["denoiser"] = float(
+            torch.nextafter(
+                torch.tensor(loss["denoiser"]).double(), torch.tensor(torch.inf).double()
+            )
+        )
     (other / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     assert state_digest(other) != state_digest(run)
 
 
 def test_times_places_and_later_rows_do_not_count(run, other):
     """Rows after the checkpoint belong to steps that are computed again."""
-    rewritten(other, lambda tensors, state: state.update(seconds=state["seconds"] + 1, peak_memory_mb=1.0))
-    rows = [json.loads(line) | {"seconds": 9.0} for line in (other / "metrics.jsonl").read_text().splitlines()]
-    (other / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in [*rows, rows[-1] | {"step": 3}]))
+    rewritten(
+        other, lambda tensors, state: state.update(seconds=state["seconds"] + 1, peak_memory_mb=1.0)
+    )
+    rows = [
+        json.loads(line) | {"seconds": 9.0}
+        for line in (other / "metrics.jsonl").read_text().splitlines()
+    ]
+    (other / "metrics.jsonl").write_text(
+        "".join(json.dumps(row) + "\n" for row in [*rows, rows[-1] | {"step": 3}])
+    )
     assert state_digest(other) == state_digest(run)
 
 
 def test_the_same_command_ends_in_the_same_state_in_another_process(tmp_path, monkeypatch):
     """From another folder, with another seed of hashes and torch's generators in another state."""
     np.save(tmp_path / "rows.npy", DATA.train.x[:, [0, 1, 0]])  # of three columns nothing is drawn
-    words = ["train", "flow", "--data", str(tmp_path / "rows.npy"), "--steps", "2", "--size", "tiny", "--batch", "16", "--out"]
+    words = [
+        "train",
+        "flow",
+        "--data",
+        str(tmp_path / "rows.npy"),
+        "--steps",
+        "2",
+        "--size",
+        "tiny",
+        "--batch",
+        "16",
+        "--out",
+    ]
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
     torch.manual_seed(9)
@@ -103,9 +129,43 @@ def test_a_runs_command_repeats_it(tmp_path, monkeypatch):
     """Every setting that the command line takes has a part in what is trained, or in what is stored."""
     rows = np.random.default_rng(0).integers(0, 256, size=(90, 10, 12), dtype=np.uint8)
     np.savez(tmp_path / "my images.npz", x=rows, y=np.arange(90) % 3)
-    words = ["vae", "--data", "my images.npz", "--resize", "8", "--limit", "70", "--condition", "none", "--size", "tiny"]
-    words += ["--steps", "3", "--batch", "128", "--accumulate", "2", "--lr", "0.002", "--ema", "700", "--precision", "float32"]
-    words += ["--augment", "flip,shift", "--checkpoint-every", "2", "--latent-size", "5", "--seed", "3"]
+    words = [
+        "vae",
+        "--data",
+        "my images.npz",
+        "--resize",
+        "8",
+        "--limit",
+        "70",
+        "--condition",
+        "none",
+        "--size",
+        "tiny",
+    ]
+    words += [
+        "--steps",
+        "3",
+        "--batch",
+        "128",
+        "--accumulate",
+        "2",
+        "--lr",
+        "0.002",
+        "--ema",
+        "700",
+        "--precision",
+        "float32",
+    ]
+    words += [
+        "--augment",
+        "flip,shift",
+        "--checkpoint-every",
+        "2",
+        "--latent-size",
+        "5",
+        "--seed",
+        "3",
+    ]
     run = trained_by_command(tmp_path, monkeypatch, *words)
     assert_same(final_state(run.folder), repeated(run))
     again = pf.load(f"{run.folder}-again")
@@ -113,8 +173,28 @@ def test_a_runs_command_repeats_it(tmp_path, monkeypatch):
 
 
 def test_an_extended_runs_commands_repeat_it(tmp_path, monkeypatch):
-    run = trained_by_command(tmp_path, monkeypatch, "flow", "--data", "moons", "--size", "tiny", "--steps", "2")
-    assert main(["train", "flow", "--data", "moons", "--size", "tiny", "--steps", "2", "--init", "first", "--out", "second"]) == 0
+    run = trained_by_command(
+        tmp_path, monkeypatch, "flow", "--data", "moons", "--size", "tiny", "--steps", "2"
+    )
+    assert (
+        main(
+            [
+                "train",
+                "flow",
+                "--data",
+                "moons",
+                "--size",
+                "tiny",
+                "--steps",
+                "2",
+                "--init",
+                "first",
+                "--out",
+                "second",
+            ]
+        )
+        == 0
+    )
     assert main(["resume", "second", "--steps", "4"]) == 0
     run = pf.load("second")
     assert [line.split()[1] for line in commands(run)] == ["train", "resume"]

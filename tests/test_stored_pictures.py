@@ -27,14 +27,23 @@ def test_files_that_hold_no_samples_of_the_data_are_refused(flow_run):
     last = flow_run.folder / "samples" / "step_000002.npz"
     whole, array = last.read_bytes(), io.BytesIO()
     arrays = [np.zeros(shape, np.float32) for shape in ((), (100,), (0, 2), (100, 3), (1001, 2))]
-    arrays += [np.full((100, 2), filling, kind) for filling, kind in ((0, complex), ("a", None), (None, None))]
+    arrays += [
+        np.full((100, 2), filling, kind)
+        for filling, kind in ((0, complex), ("a", None), (None, None))
+    ]
     damaged = [b"no archive", whole[: len(whole) // 2]]
     for x in arrays:
         np.savez(last, x=x)
         damaged.append(last.read_bytes())
     np.save(array, np.zeros((100, 2), np.float32))
     last.write_bytes(whole)
-    np.savez(last, **dict(np.load(last)), limits=np.zeros(4), raw=np.zeros((9, 2)), scores=np.zeros((SIDE, SIDE + 1)))
+    np.savez(
+        last,
+        **dict(np.load(last)),
+        limits=np.zeros(4),
+        raw=np.zeros((9, 2)),
+        scores=np.zeros((SIDE, SIDE + 1)),
+    )
     for content in (*damaged, array.getvalue(), last.read_bytes()):
         last.write_bytes(content)
         with pytest.raises(CheckpointError, match="valid samples"):

@@ -97,13 +97,17 @@ def test_a_score_that_may_not_count_is_noise_in_so_much():
     values = np.where(np.arange(3000) % 4, np.random.default_rng(0).normal(size=3000), 7.0)
     space = TableSpace.of([Number.measured("x", values)])
     denoiser = single(space)
-    denoiser.network.forward = lambda x, t, condition=None: torch.tensor([[0.5, 0.0, 0.0]]).expand(len(x), 3)
+    denoiser.network.forward = lambda x, t, condition=None: torch.tensor([[0.5, 0.0, 0.0]]).expand(
+        len(x), 3
+    )
     x, t = torch.tensor([[0.3, 0.4, -0.2]]), torch.tensor([0.8])
     data = denoiser.space.to_data(denoiser.predict("data", x, t))[0]
     assert data[1] + data[2] == pytest.approx(1, abs=1e-6)
     assert 0.6 < data[1] < 0.99
     r = math.hypot(0.2, 0.8)
-    assert float(data[0]) == pytest.approx((0.2 * 0.3 / r - 0.8 * 0.5 * float(data[1])) / r, abs=1e-6)
+    assert float(data[0]) == pytest.approx(
+        (0.2 * 0.3 / r - 0.8 * 0.5 * float(data[1])) / r, abs=1e-6
+    )
 
 
 @pytest.mark.parametrize("path", [Linear(), VE(0.01, 20)], ids=["linear", "ve"])
@@ -122,7 +126,10 @@ def test_estimates_of_every_kind_are_of_one_data_and_noise(mixed, path):
 
 
 def test_probabilities_of_a_row_are_the_same_in_every_batch(mixed):
-    layout, logits = Coordinates(mixed), 5 * torch.randn(33, mixed.size, generator=torch.Generator().manual_seed(0))
+    layout, logits = (
+        Coordinates(mixed),
+        5 * torch.randn(33, mixed.size, generator=torch.Generator().manual_seed(0)),
+    )
     with torch.no_grad():
         whole = layout.log_shares(logits)
         assert all(torch.equal(layout.log_shares(logits[:n]), whole[:n]) for n in range(1, 34))
@@ -131,7 +138,10 @@ def test_probabilities_of_a_row_are_the_same_in_every_batch(mixed):
 @pytest.mark.parametrize("grad", [True, False])
 def test_blocks_of_all_widths_are_normalised_each_by_itself(mixed, grad):
     neighbours = TableSpace.of(
-        [Category(f"c{i}", ("a", "b", "c")[:width], (1 / width,) * width) for i, width in enumerate((2, 2, 3))]
+        [
+            Category(f"c{i}", ("a", "b", "c")[:width], (1 / width,) * width)
+            for i, width in enumerate((2, 2, 3))
+        ]
     )
     for space in (mixed, neighbours):
         layout, logits = Coordinates(space), torch.randn(4, *space.shape)
@@ -150,7 +160,14 @@ def test_spread_scores_are_normal_and_mean_the_same_values(mixed):
     spread = layout.spread(x, torch.randn(4000, 3, generator=torch.Generator().manual_seed(0)))
     np.testing.assert_array_equal(mixed.values(spread), mixed.values(x))
     for score in (0, 1, 4):
-        assert float((torch.special.ndtr(spread[:, score]).sort().values - torch.linspace(0, 1, 4000)).abs().max()) < 0.035
+        assert (
+            float(
+                (torch.special.ndtr(spread[:, score]).sort().values - torch.linspace(0, 1, 4000))
+                .abs()
+                .max()
+            )
+            < 0.035
+        )
     assert len(spread[:, 4].unique()) > 3900 > 100 > len(x[:, 4].unique())
 
 
@@ -164,14 +181,21 @@ def test_a_frequent_value_of_an_open_column_is_drawn_as_often_as_it_occurs():
     draws = torch.special.ndtri(torch.linspace(0, 1, 60_001)[1:-1].double())[:, None]
     assert abs(float((space.values(draws) == 1500).mean()) - 31 / 3000) < 2e-4
     x = torch.from_numpy(space.encoded(values))
-    spread = single(space).layout.spread(x, torch.randn(3000, 1, generator=torch.Generator().manual_seed(0)))
+    spread = single(space).layout.spread(
+        x, torch.randn(3000, 1, generator=torch.Generator().manual_seed(0))
+    )
     np.testing.assert_array_equal(space.values(spread), values)
     assert len(spread.unique()) == 3000 > len(x.unique())
 
 
 def test_waves_are_expectations_given_the_noisy_score():
     """Their integral over data given its own noisy state; of a given column the waves of its value."""
-    space = TableSpace.of([Number("n", (-2.0, 2.0), (0.02, 0.98), closed=False), Number("m", (0.0, 1.0), (0.02, 0.98), False)])
+    space = TableSpace.of(
+        [
+            Number("n", (-2.0, 2.0), (0.02, 0.98), closed=False),
+            Number("m", (0.0, 1.0), (0.02, 0.98), False),
+        ]
+    )
     denoiser = TableDenoiser(Nothing(2), Linear(), "velocity", space, waves=3)
     t = torch.tensor([0.2, 0.6, 0.9])
     columns = {name: value[:, None] for name, value in denoiser.columns("v", t).items()}
@@ -187,8 +211,12 @@ def test_waves_are_expectations_given_the_noisy_score():
             angles = u * denoiser.frequencies[:, None].double()
             for kind, wave in enumerate((angles.sin(), angles.cos())):
                 expected = (wave * law).sum(1) / law.sum()
-                torch.testing.assert_close(waves[row, kind, score].double(), expected, rtol=1e-4, atol=1e-5)
-    given = Given(torch.tensor([[0.5, 0.0]]).expand(3, 2), torch.tensor([[True, False]]).expand(3, 2))
+                torch.testing.assert_close(
+                    waves[row, kind, score].double(), expected, rtol=1e-4, atol=1e-5
+                )
+    given = Given(
+        torch.tensor([[0.5, 0.0]]).expand(3, 2), torch.tensor([[True, False]]).expand(3, 2)
+    )
     seen = denoiser.features(noisy, given, reach)[:, 4:].reshape(3, 2, 2, 3)
     torch.testing.assert_close(seen[0, 0, 0], torch.sin(0.5 * denoiser.frequencies))
     torch.testing.assert_close(seen[:, :, 1], waves[:, :, 1])
@@ -201,7 +229,9 @@ def test_frequencies_of_a_skewed_category_come_out_right(recipe):
     transport = recipe.method.transport()
     drawn = transport.space.values(transport.sample(1500, seed=1, batch=1500))[:, 0]
     for number, share in enumerate(shares):
-        assert abs(float((drawn == number).mean()) - share) < 4.5 * math.sqrt(share * (1 - share) / 1500)
+        assert abs(float((drawn == number).mean()) - share) < 4.5 * math.sqrt(
+            share * (1 - share) / 1500
+        )
 
 
 def test_columns_that_are_given_come_out_as_given(mixed):
@@ -232,7 +262,9 @@ def test_columns_that_are_not_given_leave_no_trace_in_a_condition(mixed):
 
 
 def test_guidance_leads_away_from_the_model_that_sees_no_given_column():
-    space = TableSpace.of([Category("a", ("u", "v"), (0.5, 0.5)), Category("b", ("u", "v"), (0.5, 0.5))])
+    space = TableSpace.of(
+        [Category("a", ("u", "v"), (0.5, 0.5)), Category("b", ("u", "v"), (0.5, 0.5))]
+    )
     denoiser = pf.recipes.flow(space, network=Copying()).method.denoiser
     given = {"known": torch.tensor([[0.0, 1, 0, 0, 1, 0]]), "known_null": torch.tensor([False])}
     x, t = torch.zeros(1, 4), torch.tensor([0.9])
@@ -249,18 +281,27 @@ def turns(method, n=512, step=0, progress=0.0, seed=0):
 
 
 def test_factors_move_until_each_column_loses_half_of_its_information(mixed):
-    method = table_denoising(mixed, "tiny", Nothing(mixed.shape[0]), Linear(), "velocity", known=0.0)
+    method = table_denoising(
+        mixed, "tiny", Nothing(mixed.shape[0]), Linear(), "velocity", known=0.0
+    )
     lost = []
-    method.denoiser.move = lambda step: (lost.append(step / 0.05 + 0.5), TableDenoiser.move(method.denoiser, step))
+    method.denoiser.move = lambda step: (
+        lost.append(step / 0.05 + 0.5),
+        TableDenoiser.move(method.denoiser, step),
+    )
     for step in range(160):
         turns(method, 64, step)
     assert float(method.denoiser.shift.abs().max()) > 100
-    torch.testing.assert_close(torch.stack(lost[-80:]).mean(0), torch.full((5,), 0.5), atol=0.03, rtol=0)
+    torch.testing.assert_close(
+        torch.stack(lost[-80:]).mean(0), torch.full((5,), 0.5), atol=0.03, rtol=0
+    )
     before = method.denoiser.shift.clone()
     turns(method, 64, 400, progress=0.4)
     assert torch.equal(method.denoiser.shift, before)
     shifted = method.denoiser.space
-    torch.testing.assert_close(torch.tensor(mixed.std) / torch.tensor(shifted.std), method.denoiser.factors)
+    torch.testing.assert_close(
+        torch.tensor(mixed.std) / torch.tensor(shifted.std), method.denoiser.factors
+    )
     flow = pf.recipes.flow(mixed, "tiny").method
     turns(flow, 64)
     assert not bool(flow.denoiser.shift.any()), "a flow has no factors"
@@ -268,11 +309,17 @@ def test_factors_move_until_each_column_loses_half_of_its_information(mixed):
 
 def test_the_loss_of_the_independent_model_is_known(mixed, monkeypatch):
     """At pure noise each column loses its entropy or variance, and where all columns are given nothing counts."""
-    method = table_denoising(mixed, "tiny", Nothing(mixed.shape[0]), VE(199.0, 200.0), "v", known=0.0, rate=0)
+    method = table_denoising(
+        mixed, "tiny", Nothing(mixed.shape[0]), VE(199.0, 200.0), "v", known=0.0, rate=0
+    )
     loss = float(turns(method, 4096)[0][1])
     # a block counts once, and so does a score where it counts: in half of the rows of "gain"
     assert loss == pytest.approx((1 + (1 + 0.5) + 1 + 1 + 1) / 5, abs=0.05)
-    monkeypatch.setattr(of_tables, "known_columns", lambda draws, columns, share: torch.ones(64, columns, dtype=torch.bool))
+    monkeypatch.setattr(
+        of_tables,
+        "known_columns",
+        lambda draws, columns, share: torch.ones(64, columns, dtype=torch.bool),
+    )
     assert float(turns(method, 64)[0][1]) == 0
 
 
@@ -289,7 +336,9 @@ def test_a_token_is_made_of_its_own_column_and_makes_its_own_coordinates(mixed):
     for weight in network.leave:
         nn.init.normal_(weight)
     x = torch.randn(2, mixed.shape[0] + 5)
-    jacobian = torch.autograd.functional.jacobian(lambda x: network(x, torch.zeros(2)).sum(0), x)[:, 0]
+    jacobian = torch.autograd.functional.jacobian(lambda x: network(x, torch.zeros(2)).sum(0), x)[
+        :, 0
+    ]
     owners = torch.from_numpy(np.concatenate([mixed.owners, np.arange(5)]))
     # blocks start as the identity
     assert torch.equal(jacobian != 0, torch.from_numpy(mixed.owners)[:, None] == owners)
@@ -299,7 +348,12 @@ def test_a_token_is_made_of_its_own_column_and_makes_its_own_coordinates(mixed):
 @pytest.mark.parametrize("network", ["mlp", "columns"])
 def test_a_training_with_learned_factors_resumes_bit_for_bit(network, tmp_path):
     data = mixed_table(200)
-    recipe = lambda: dataclasses.replace(pf.recipes.ddpm(data.space, "tiny", network=network), training=Training(batch=64))  # noqa: E731
+
+    def recipe():
+        return dataclasses.replace(
+            pf.recipes.ddpm(data.space, "tiny", network=network), training=Training(batch=64)
+        )
+
     whole = pf.fit(recipe(), data, steps=9, out=tmp_path / "whole", seed=3)
     trainer = prepare(recipe(), data, steps=9, out=tmp_path / "cut", seed=3)
     while trainer.clock.step < 2:
@@ -317,24 +371,35 @@ def test_the_time_of_all_rows_is_embedded_once_and_says_the_same(mixed, network)
     for weight in denoiser.parameters():
         nn.init.normal_(weight, 0, 0.1)
     lengths = []
-    denoiser.network.conditioning.time.register_forward_pre_hook(lambda _, inputs: lengths.append(len(inputs[0])))
+    denoiser.network.conditioning.time.register_forward_pre_hook(
+        lambda _, inputs: lengths.append(len(inputs[0]))
+    )
     x, t = torch.randn(5, mixed.shape[0]), torch.tensor(0.4)
     with torch.no_grad():
         alone = denoiser.evaluate("data", x, denoiser.columns("data", t))
-        torch.testing.assert_close(alone, denoiser.predict("data", x, t.expand(5)), rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(
+            alone, denoiser.predict("data", x, t.expand(5)), rtol=1e-5, atol=1e-5
+        )
     assert lengths == [1, 5]
 
 
 def test_a_network_that_declares_nothing_gets_a_time_for_each_row(mixed):
     denoiser, lengths = single(mixed), []
     denoiser.network.register_forward_pre_hook(lambda _, inputs: lengths.append(len(inputs[1])))
-    denoiser.evaluate("data", torch.randn(5, *mixed.shape), denoiser.columns("data", torch.tensor(0.4)))
+    denoiser.evaluate(
+        "data", torch.randn(5, *mixed.shape), denoiser.columns("data", torch.tensor(0.4))
+    )
     assert lengths == [5]
 
 
 def test_a_hostile_number_of_waves_is_refused(mixed):
     method = table_denoising(mixed, "tiny", "mlp", Linear(), "velocity")
-    content = {"method": spec.describe(method), "training": {"batch": 64}, "recipe": "flow", "family": "flow"}
+    content = {
+        "method": spec.describe(method),
+        "training": {"batch": 64},
+        "recipe": "flow",
+        "family": "flow",
+    }
     for waves, why in ((4, "inputs; expected"), (10**7, "must be at most 64")):
         content["method"]["denoiser"]["waves"] = waves
         with pytest.raises(CheckpointError, match=why):

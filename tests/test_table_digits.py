@@ -47,7 +47,9 @@ def test_whole_numbers_are_decoded_as_they_are(name):
     knots = np.array(field.knots)
     stored = field.encode(knots).astype(np.float32)
     apart = np.r_[True, np.diff(stored[:, 0]) > 0]
-    assert np.array_equal(field.decode(stored)[apart], knots[apart]), "files and checkpoints hold scores in float32"
+    assert np.array_equal(field.decode(stored)[apart], knots[apart]), (
+        "files and checkpoints hold scores in float32"
+    )
 
 
 def test_dates_are_decoded_to_the_second():
@@ -55,7 +57,9 @@ def test_dates_are_decoded_to_the_second():
     field = whole(seconds, "date", Format(pattern="%Y-%m-%d %H:%M:%S"))
     assert np.array_equal(field.decode(field.encode(seconds)), seconds)
     beside = np.array(field.knots[:-1]) + 1
-    assert np.array_equal(field.decode(field.encode(beside)), beside), "values beside a knot are not the knot"
+    assert np.array_equal(field.decode(field.encode(beside)), beside), (
+        "values beside a knot are not the knot"
+    )
 
 
 def test_values_between_two_knots_that_occur_again_have_scores_of_their_own():
@@ -80,12 +84,17 @@ def test_samples_of_an_open_column_are_any_whole_number(billion):
     assert np.array_equal(values, np.floor(values))
     assert np.array_equal(values[:, 1], rounded[:, 1])
     low, high = (
-        billion.values(torch.nextafter(x.float(), torch.tensor(side)).double())[:, 0] for side in (-torch.inf, torch.inf)
+        billion.values(torch.nextafter(x.float(), torch.tensor(side)).double())[:, 0]
+        for side in (-torch.inf, torch.inf)
     )
-    assert ((low <= values[:, 0]) & (values[:, 0] <= high)).all(), "drawn in the interval of the float32 score"
+    assert ((low <= values[:, 0]) & (values[:, 0] <= high)).all(), (
+        "drawn in the interval of the float32 score"
+    )
     assert (values[:, 0] != rounded[:, 0]).mean() > 0.7
     digits = np.bincount(values[:, 0].astype(np.int64) % 10, minlength=10)
-    assert ((digits - 300) ** 2 / 300).sum() < 28, "last digits are equally frequent: chi-square of 9, p < 0.001"
+    assert ((digits - 300) ** 2 / 300).sum() < 28, (
+        "last digits are equally frequent: chi-square of 9, p < 0.001"
+    )
     assert torch.equal(transport.sample(5, seed=100, batch=2), transport.sample(9, seed=96)[4:])
     assert transport.sample(0).dtype == torch.float64
     assert billion.to_model(x).dtype == torch.float32
@@ -100,7 +109,11 @@ def test_a_table_without_open_columns_stays_in_float32(billion):
 
 def test_a_given_number_of_an_open_column_is_sampled_as_it_is(billion):
     field = billion.fields[0]
-    given = next(v for v in range(123456789, 123456999) if field.decode(field.encode(np.array([v])).astype(np.float32))[0] != v)
+    given = next(
+        v
+        for v in range(123456789, 123456999)
+        if field.decode(field.encode(np.array([v])).astype(np.float32))[0] != v
+    )
     transport = pf.recipes.flow(billion, "tiny").method.transport().with_solver("euler", 2)
     values = billion.values(transport.sample(3, {"amount": given}))
     assert values[:, 0].tolist() == [given] * 3
@@ -111,7 +124,9 @@ def test_a_given_number_of_an_open_column_is_sampled_as_it_is(billion):
 
 def test_metrics_see_the_digits_of_samples(tmp_path):
     rng, seen = np.random.default_rng(2), Seen()
-    (tmp_path / "t.csv").write_text("amount,few\n" + "".join(f"{v},{v % 7}\n" for v in rng.integers(0, 10**9, 1500)))
+    (tmp_path / "t.csv").write_text(
+        "amount,few\n" + "".join(f"{v},{v % 7}\n" for v in rng.integers(0, 10**9, 1500))
+    )
     data = pf.data.load(tmp_path / "t.csv", table=True)
     x = Map(Noise(), data.space, data.space.shape).sample(40)
     score(x, data, fit_features(data), n=40, metrics=[seen])

@@ -26,8 +26,14 @@ DISTANCES = ["nearest_ratio", "membership", "membership_ratio", "energy", "authe
 def data(tmp_path_factory):
     """Amounts, some of which are missing, a size of which 0 is an atom, and a colour; none repeats."""
     path, rng = tmp_path_factory.mktemp("distances") / "t.csv", np.random.default_rng(7)
-    amount, size = rng.integers(10**3, 10**6, 300).tolist(), np.where(rng.random(300) < 0.3, 0, rng.gamma(2, 9, 300)).tolist()
-    rows = [f"{'' if i % 11 == 0 else a},{b:.3f},{'rgb'[a % 3]}" for i, (a, b) in enumerate(zip(amount, size, strict=True))]
+    amount, size = (
+        rng.integers(10**3, 10**6, 300).tolist(),
+        np.where(rng.random(300) < 0.3, 0, rng.gamma(2, 9, 300)).tolist(),
+    )
+    rows = [
+        f"{'' if i % 11 == 0 else a},{b:.3f},{'rgb'[a % 3]}"
+        for i, (a, b) in enumerate(zip(amount, size, strict=True))
+    ]
     path.write_text("amount,size,colour\n" + "\n".join(rows) + "\n")
     return load(path)
 
@@ -42,7 +48,11 @@ def coarse(data):
         fields.append(field)
     space = TableSpace.of(fields)
     train, held_out = (
-        Split(space.encoded(split.table_values), source_hashes=split.hashes, table_values=split.table_values)
+        Split(
+            space.encoded(split.table_values),
+            source_hashes=split.hashes,
+            table_values=split.table_values,
+        )
         for split in (data.train, data.held_out)
     )
     return dataclasses.replace(data, space=space, train=train, held_out=held_out)
@@ -51,7 +61,9 @@ def coarse(data):
 def test_points_are_standardised_values_and_indicators(data):
     known, held, raw = data.train.table_values, data.held_out.table_values, Raw(data)
     assert raw.scale is None
-    assert raw.shape == (2 + 1 + 4,)  # a number and whether it is missing, a number, 3 colours and none
+    assert raw.shape == (
+        2 + 1 + 4,
+    )  # a number and whether it is missing, a number, 3 colours and none
     amount, size = np.nan_to_num(known[:, 0], nan=np.nanmean(known[:, 0])), known[:, 1]
     present = known[~np.isnan(known[:, 0]), 0]
     assert raw.training[:, 0] == pytest.approx((amount - present.mean()) / present.std(), abs=1e-5)
@@ -68,7 +80,9 @@ def test_points_are_standardised_values_and_indicators(data):
     assert points[0, 0] == raw.training[:, 0].max()
     assert points[0, 2] == raw.training[:, 2].min()
     assert points[1, :3].tolist() == [0, 1, 0]
-    assert np.array_equal(raw.at(data.held_out, slice(2, 5)), raw.of(torch.zeros(3, data.space.size), held[2:5]))
+    assert np.array_equal(
+        raw.at(data.held_out, slice(2, 5)), raw.of(torch.zeros(3, data.space.size), held[2:5])
+    )
 
 
 def test_scores_of_distances_are_the_same_in_all_coordinates(data):
@@ -80,10 +94,22 @@ def test_scores_of_distances_are_the_same_in_all_coordinates(data):
     for name, each in (("own", data), ("other", other)):
         seen = Seen()
         x = each.space.encoded(values, foreign=True)
-        scores[name] = score(x, each, fit_features(each, cache=False), n=20, metrics=[*DISTANCES, seen], values=values)
+        scores[name] = score(
+            x,
+            each,
+            fit_features(each, cache=False),
+            n=20,
+            metrics=[*DISTANCES, seen],
+            values=values,
+        )
         samples = seen.samples[0]
         assert (len(samples.generated), len(samples.generated_more)) == (20, 60)
-        scores[name]["arrays"] = [samples.generated, samples.reference, samples.training, samples.generated_more]
+        scores[name]["arrays"] = [
+            samples.generated,
+            samples.reference,
+            samples.training,
+            samples.generated_more,
+        ]
     assert np.array_equal(scores["own"]["arrays"][2], Raw(data).training)
     for own, there in zip(scores["own"].pop("arrays"), scores["other"].pop("arrays"), strict=True):
         assert np.array_equal(own, there)
@@ -102,7 +128,11 @@ def test_samples_of_a_model_in_other_coordinates_keep_their_values(data):
     sampler, seen = Map(Noise(), own, own.shape), Seen()
     scores = Judge(data, 20, repeats=1, metrics=[seen]).scores(sampler)[0]
     assert scores == {}
-    assert np.array_equal(seen.samples[0].table.generated, own.values(sampler.sample(20, seed=REPEAT_SEEDS)), equal_nan=True)
+    assert np.array_equal(
+        seen.samples[0].table.generated,
+        own.values(sampler.sample(20, seed=REPEAT_SEEDS)),
+        equal_nan=True,
+    )
 
 
 def test_floors_measure_distances_in_the_same_points(data):
@@ -113,7 +143,9 @@ def test_floors_measure_distances_in_the_same_points(data):
         assert {row.tobytes() for row in samples.generated} <= training
         assert {row.tobytes() for row in samples.training} <= training
         assert len(samples.training) == len(data.train) - 10
-        assert np.array_equal(samples.reference[:, :2], Raw(data).of(samples.table, samples.table.reference)[:, :2])
+        assert np.array_equal(
+            samples.reference[:, :2], Raw(data).of(samples.table, samples.table.reference)[:, :2]
+        )
 
 
 def test_the_nearest_training_row_is_that_of_the_values(data):
@@ -131,5 +163,8 @@ def test_the_protocol_says_what_distances_are_measured_in(data):
     moons = load("moons")
     assert protocol_of(moons, fit_features(moons), 10, ()).representation == ""
     old, new = (Protocol(data="it", n=10, representation=what) for what in ("", REPRESENTATION))
-    with pytest.raises(UsageError, match=r"representation of rows is unknown in old and values of the file.* in new"):
+    with pytest.raises(
+        UsageError,
+        match=r"representation of rows is unknown in old and values of the file.* in new",
+    ):
         check_same([("old", old), ("new", new)])

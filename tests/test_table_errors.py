@@ -11,7 +11,14 @@ from sklearn.metrics import roc_auc_score
 
 from pushforward.metrics import Samples, nearest_rows
 from pushforward.metrics.columns import pair_errors
-from pushforward.metrics.nearest_rows import Membership, NearestRows, attack, cell_variance, distance_ratio, nearer
+from pushforward.metrics.nearest_rows import (
+    Membership,
+    NearestRows,
+    attack,
+    cell_variance,
+    distance_ratio,
+    nearer,
+)
 from pushforward.metrics.table import Table, shuffled
 from pushforward.metrics.trees import Detection, classifier, inputs, predictor, utility
 from pushforward.metrics.uncertainty import by_blocks
@@ -26,14 +33,26 @@ def test_the_error_of_a_share_counts_the_cells_of_real_rows(rows, samples):
         sides = [np.tile(draw.random((n, 1)), 4) for n in (samples, rows, rows)]
         scores.append(NearestRows()(samples_of(*sides))["nearer_training"])
     of_real, of_samples = 1 / (16 * rows), 1 / (4 * samples)
-    assert np.mean([score.reference_error**2 for score in scores]) == pytest.approx(of_real, rel=0.2)
-    assert np.mean([score.error**2 for score in scores]) == pytest.approx(of_real + of_samples, rel=0.1)
-    assert np.var([score.value for score in scores], ddof=1) == pytest.approx(of_real + of_samples, rel=0.4)
-    assert cell_variance(np.full(5, 40.0), np.full(5, 40.0), 5) == 0, "all cells are equal, or nearly"
-    assert cell_variance(np.array([300.0, 0.0]), np.array([0.0, 0.0]), 2) == 0, "all samples are copies"
+    assert np.mean([score.reference_error**2 for score in scores]) == pytest.approx(
+        of_real, rel=0.2
+    )
+    assert np.mean([score.error**2 for score in scores]) == pytest.approx(
+        of_real + of_samples, rel=0.1
+    )
+    assert np.var([score.value for score in scores], ddof=1) == pytest.approx(
+        of_real + of_samples, rel=0.4
+    )
+    assert cell_variance(np.full(5, 40.0), np.full(5, 40.0), 5) == 0, (
+        "all cells are equal, or nearly"
+    )
+    assert cell_variance(np.array([300.0, 0.0]), np.array([0.0, 0.0]), 2) == 0, (
+        "all samples are copies"
+    )
     alone = np.array([900.0, 100.0]), np.array([2000.0])
     wanted = (0.3**2 + (1 / 30) ** 2 - (1 / 3) ** 2 / 2) * (2 / 3) ** 2
-    assert cell_variance(alone[0], np.append(alone[1], 0), 2) == pytest.approx(wanted + ((2 / 3) ** 2 / 2) / 9, rel=2e-3)
+    assert cell_variance(alone[0], np.append(alone[1], 0), 2) == pytest.approx(
+        wanted + ((2 / 3) ** 2 / 2) / 9, rel=2e-3
+    )
 
 
 def test_the_error_of_a_predicted_number_is_that_of_leaving_out_rows():
@@ -45,7 +64,9 @@ def test_the_error_of_a_predicted_number_is_that_of_leaving_out_rows():
     _, value, error = utility(given)
     learned, real = ((side[:, columns], side[:, 1]) for side in inputs(given))
     order = shuffled(np.column_stack(learned), 0)
-    trees = predictor(given.categorical[columns], learned[1], False).fit(learned[0][order], learned[1][order] / 10)
+    trees = predictor(given.categorical[columns], learned[1], False).fit(
+        learned[0][order], learned[1][order] / 10
+    )
     squares, others = (real[1] - 10 * trees.predict(real[0])) ** 2, ~np.eye(150, dtype=bool)
     without = [np.sqrt(squares[other].mean()) / real[1][other].std() for other in others]
     assert value == pytest.approx(np.sqrt(squares.mean()) / real[1].std(), rel=0.03)
@@ -71,9 +92,16 @@ def test_the_error_of_predicted_classes_is_that_of_leaving_out_rows(target, plac
     _, value, error = utility(given)
     learned, real = ((side[:, columns], side[:, place]) for side in inputs(given))
     order = shuffled(np.column_stack(learned), 0)
-    shares = classifier(given.categorical[columns]).fit(learned[0][order], learned[1][order]).predict_proba(real[0])
+    shares = (
+        classifier(given.categorical[columns])
+        .fit(learned[0][order], learned[1][order])
+        .predict_proba(real[0])
+    )
     shares = shares[:, 1] if place == 3 else shares
-    without = [roc_auc_score(real[1][other], shares[other], multi_class="ovr") for other in ~np.eye(120, dtype=bool)]
+    without = [
+        roc_auc_score(real[1][other], shares[other], multi_class="ovr")
+        for other in ~np.eye(120, dtype=bool)
+    ]
     assert value == pytest.approx(roc_auc_score(real[1], shares, multi_class="ovr"))
     assert error == pytest.approx(119 * np.std(without) / np.sqrt(119), rel=0.1)
 
@@ -83,8 +111,12 @@ def test_the_error_of_a_correlation_counts_rows_that_have_both_values():
     x[:, 1] += x[:, 0]
     x[random(61).random((90, 2)) < 0.3] = np.nan
     given = Table(x, y, ("a", "b"), ("number",) * 2, ((),) * 2)
-    without = [pair_errors(replace(given, generated=x[other]))[1][0] for other in ~np.eye(90, dtype=bool)]
-    assert np.std(pair_errors(given)[2][0], ddof=1) / np.sqrt(90) == pytest.approx(89 * np.std(without) / np.sqrt(89), rel=0.15)
+    without = [
+        pair_errors(replace(given, generated=x[other]))[1][0] for other in ~np.eye(90, dtype=bool)
+    ]
+    assert np.std(pair_errors(given)[2][0], ddof=1) / np.sqrt(90) == pytest.approx(
+        89 * np.std(without) / np.sqrt(89), rel=0.15
+    )
 
 
 def test_ratios_of_distances_and_shares_are_plain():
@@ -96,14 +128,23 @@ def test_ratios_of_distances_and_shares_are_plain():
 
 def test_copies_are_nearer_to_training_rows_and_new_rows_are_not():
     train, held = (random(seed).standard_normal((200, 4)) for seed in (26, 27))
-    copies, new = (NearestRows()(samples_of(side, held, train)) for side in (train[:150], random(28).standard_normal((150, 4))))
+    copies, new = (
+        NearestRows()(samples_of(side, held, train))
+        for side in (train[:150], random(28).standard_normal((150, 4)))
+    )
     assert copies["nearest_ratio"].value == 0
     assert copies["nearer_training"].value == 1
     assert new["nearest_ratio"].value == pytest.approx(1, abs=3 * new["nearest_ratio"].error)
     assert new["nearer_training"].value == pytest.approx(0.5, abs=3 * new["nearer_training"].error)
-    assert "nearest_ratio" not in NearestRows()(samples_of(train, train[:50], train)), "copies of training rows have no distance"
-    many = NearestRows()(samples_of(random(28).standard_normal((150, 4)), held, random(25).standard_normal((900, 4))))
-    assert many["nearer_training"].value == pytest.approx(0.5, abs=3 * many["nearer_training"].error), "of as many training rows"
+    assert "nearest_ratio" not in NearestRows()(samples_of(train, train[:50], train)), (
+        "copies of training rows have no distance"
+    )
+    many = NearestRows()(
+        samples_of(random(28).standard_normal((150, 4)), held, random(25).standard_normal((900, 4)))
+    )
+    assert many["nearer_training"].value == pytest.approx(
+        0.5, abs=3 * many["nearer_training"].error
+    ), "of as many training rows"
 
 
 def test_distances_have_no_score_where_rows_repeat():
@@ -112,21 +153,33 @@ def test_distances_have_no_score_where_rows_repeat():
     train[:8] = train[8:16]
     assert NearestRows()(samples_of(held, held, train)) == {}
     train[:5] = random(49).standard_normal((5, 4))
-    assert NearestRows()(samples_of(held[:90], held[90:], train)).keys() == {"nearest_ratio", "nearer_training"}
+    assert NearestRows()(samples_of(held[:90], held[90:], train)).keys() == {
+        "nearest_ratio",
+        "nearer_training",
+    }
 
 
 def test_an_attack_ranks_rows_by_their_nearest_sample():
-    members, others, samples, known = (random(seed).standard_normal((30, 2)).astype(np.float32) for seed in range(29, 33))
+    members, others, samples, known = (
+        random(seed).standard_normal((30, 2)).astype(np.float32) for seed in range(29, 33)
+    )
     labels, both = np.r_[np.ones(30), np.zeros(30)], np.concatenate([members, others])
-    near = {name: np.linalg.norm(both[:, None] - side, axis=2).min(1) for name, side in (("own", samples), ("known", known))}
-    assert attack(members, others, samples)[0].mean() == pytest.approx(roc_auc_score(labels, -near["own"]))
+    near = {
+        name: np.linalg.norm(both[:, None] - side, axis=2).min(1)
+        for name, side in (("own", samples), ("known", known))
+    }
+    assert attack(members, others, samples)[0].mean() == pytest.approx(
+        roc_auc_score(labels, -near["own"])
+    )
     ratio = attack(members, others, samples, known)[0].mean()
     assert ratio == pytest.approx(roc_auc_score(labels, near["known"] / near["own"]), abs=1e-3)
 
 
 def test_the_attack_sees_a_model_that_repeats_200_rows_and_lets_new_draws_pass():
     train, held, new = (random(seed).standard_normal((200, 4)) for seed in (33, 34, 35))
-    repeated = train[random(36).integers(200, size=400)] + 0.05 * random(37).standard_normal((400, 4))
+    repeated = train[random(36).integers(200, size=400)] + 0.05 * random(37).standard_normal(
+        (400, 4)
+    )
     for name, score in Membership()(samples_of(repeated, held, train)).items():
         assert score.value >= 0.8, name
     for name, score in Membership()(samples_of(new, held, train)).items():
@@ -146,10 +199,14 @@ def test_the_error_of_trees_holds_what_they_vary_by(monkeypatch):
     """Trees that learned from other rows rank otherwise, beside what new rows change in the ranks of given trees."""
 
     def few(categorical):
-        return HistGradientBoostingClassifier(early_stopping=False, categorical_features=categorical, random_state=0, max_iter=3)
+        return HistGradientBoostingClassifier(
+            early_stopping=False, categorical_features=categorical, random_state=0, max_iter=3
+        )
 
     monkeypatch.setattr("pushforward.metrics.trees.classifier", few)
-    monkeypatch.setattr("pushforward.metrics.trees._falls", lambda *_: 0.0)  # takes longer, and is not looked at
+    monkeypatch.setattr(
+        "pushforward.metrics.trees._falls", lambda *_: 0.0
+    )  # takes longer, and is not looked at
     scores = []
     for repeat in range(40):
         x, y = random([15, repeat]).standard_normal((2, 200, 10))

@@ -25,7 +25,13 @@ def test_open_columns_come_back_too():
     for cells, whole in (
         ([str(v) for v in rng.integers(-(10**6), 10**6, 4000)], True),
         ([f"{v:.4f}" for v in rng.normal(0, 90, 4000)], False),
-        ([str(np.datetime64("2021-02-27 00:00:00") + int(v)).replace("T", " ") for v in rng.permutation(10**5)[:2000]], False),
+        (
+            [
+                str(np.datetime64("2021-02-27 00:00:00") + int(v)).replace("T", " ")
+                for v in rng.permutation(10**5)[:2000]
+            ],
+            False,
+        ),
         ([f"{v:.9f}".rstrip("0").rstrip(".") for v in rng.exponential(900, 4000)], False),
     ):
         decided, _ = finding(cells)
@@ -134,16 +140,25 @@ NAN, INF = float("nan"), float("inf")
             for name in ("decimals", "least", "digits")
             for count in (-1, 18, 2.0)
         ),
-        *(lambda pattern=pattern: Format(pattern=pattern) for pattern in ("%9999Y", "%Y" * 51, "%Y-%", "%_10d")),
+        *(
+            lambda pattern=pattern: Format(pattern=pattern)
+            for pattern in ("%9999Y", "%Y" * 51, "%Y-%", "%_10d")
+        ),
         lambda: Format(point=""),
         *(lambda knot=knot: Number("x", (0.0, knot), (0.5, 1.0), True) for knot in (NAN, INF)),
         lambda: Number("x", (0.0,), (1.0,), True, atoms=(INF,), shares=(0.5, 0.5)),
         lambda: Number("x", (1e15,), (1.0,), True, "date", Format(pattern="%Y")),
         lambda: Number("x", (0.0, 1.0), (0.5, 1.0), True, "ordinal", Format(levels=("a",))),
         lambda: Number("x", (-1.0, 0.0), (0.5, 1.0), True, "ordinal", Format(levels=("a",))),
-        *(lambda ranks=ranks: Number("x", (0.0, 1.0), ranks, True) for ranks in ((0.0, 1.0), (0.5, 1.5), (0.5, NAN))),
+        *(
+            lambda ranks=ranks: Number("x", (0.0, 1.0), ranks, True)
+            for ranks in ((0.0, 1.0), (0.5, 1.5), (0.5, NAN))
+        ),
         lambda: Number("x", (0.0, 1.0), (0.5, 1.0), False),
-        *(lambda a=a, b=b: Category("x", ("a", "b"), (a, b)) for a, b in ((-1.0, 2.0), (0.5, NAN), (0.5, INF), (0.5, 0.1))),
+        *(
+            lambda a=a, b=b: Category("x", ("a", "b"), (a, b))
+            for a, b in ((-1.0, 2.0), (0.5, NAN), (0.5, INF), (0.5, 0.1))
+        ),
         lambda: Number("x", (), (), True, atoms=(1.0,), shares=(-1.0, 2.0)),
         lambda: Layout("ab"),
         lambda: Layout(missing=("x" * 1001,)),
@@ -161,7 +176,9 @@ def test_intervals_of_an_open_column_hold_the_ranks_of_its_values():
     field = Number.measured("n", values, "whole", Format(0))
     knots = np.array(field.knots)
     low, high = field.intervals(knots)
-    ranks = (np.searchsorted(values, knots) + np.searchsorted(values, knots, "right")) / 2 / len(values)
+    ranks = (
+        (np.searchsorted(values, knots) + np.searchsorted(values, knots, "right")) / 2 / len(values)
+    )
     np.testing.assert_allclose((low + high) / 2, ranks, atol=1e-12)
     np.testing.assert_allclose(high - low, np.array(field.spans), atol=1e-12)
     before, after = field.intervals(np.r_[knots - 0.5, knots[-1] + 1])
@@ -174,7 +191,11 @@ def test_a_number_with_thousands_that_are_not_three_digits_is_none():
     form = Format(0, group=",", plus=True)
     assert [form.value(cell) for cell in ("+1,234", "-1,234,567", "12")] == [1234, -1234567, 12]
     assert np.isnan([form.value(cell) for cell in ("1,5", "1,2345", "1,,234")]).all()
-    assert [form.cell(value) for value in (1234.4, -0.2, -1234567.0)] == ["+1,234", "0", "-1,234,567"]
+    assert [form.cell(value) for value in (1234.4, -0.2, -1234567.0)] == [
+        "+1,234",
+        "0",
+        "-1,234,567",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -190,7 +211,9 @@ def test_a_number_with_thousands_that_are_not_three_digits_is_none():
 def test_other_numbers_are_written_as_those_of_the_file(cells, written):
     decided, _ = finding(cells * 9)
     assert [decided.form.cell(value) for value in (10.9, 12.0, 1234.5)] == written
-    assert [Format(2, bare=True).cell(value) for value in (10.9, 12.0)] == ["10.90", "12"], "as a schema may ask"
+    assert [Format(2, bare=True).cell(value) for value in (10.9, 12.0)] == ["10.90", "12"], (
+        "as a schema may ask"
+    )
 
 
 GAPS = [3 * i + i % 2 for i in range(30)]
@@ -209,7 +232,9 @@ GAPS = [3 * i + i % 2 for i in range(30)]
 )
 def test_whole_numbers_that_may_be_an_identifier_are_named_and_stay(tmp_path, name, cells, words):
     path = tmp_path / "t.csv"
-    path.write_text(f"{name},kind\n" + "".join(f"{cell},{'ab'[i % 2]}\n" for i, cell in enumerate(cells)))
+    path.write_text(
+        f"{name},kind\n" + "".join(f"{cell},{'ab'[i % 2]}\n" for i, cell in enumerate(cells))
+    )
     data = load(path)
     assert data.space.names == (name, "kind")
     assert any("identifier" in note for note in data.table.sentences) == words

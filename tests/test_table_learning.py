@@ -19,7 +19,20 @@ from pushforward.transports import Flow
 from pushforward.transports.learned_steps import learn_table
 
 NEARER = {"n": 64, "rounds": 12, "batch": 32}
-NAMES = ["ddim", "euler", "heun", "midpoint", "rk4", "ipndm", "singlestep:2", "singlestep", "dpm:1", "dpm", "dpm:3", "deis"]
+NAMES = [
+    "ddim",
+    "euler",
+    "heun",
+    "midpoint",
+    "rk4",
+    "ipndm",
+    "singlestep:2",
+    "singlestep",
+    "dpm:1",
+    "dpm",
+    "dpm:3",
+    "deis",
+]
 NAMES += ["unipc:1", "unipc", "unipc:3"]
 
 
@@ -39,7 +52,8 @@ def test_the_general_form_does_what_the_solver_does(path, name):
     flow = Flow(ring(path), solvers.named(name), 5)
     ours, x = (
         unchanged(flow),
-        torch.randn(3, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0)) * flow.width,
+        torch.randn(3, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+        * flow.width,
     )
     states, wanted = list(ours.walk(x, ours.times)), list(flow.walk(x, flow.times))
     assert [t for t, _ in states] == [t for t, _ in wanted] == flow.times[1:].tolist()
@@ -54,7 +68,13 @@ def test_a_learned_table_is_plain_data_and_is_checked():
     again = LearnedTable(**json.loads(json.dumps(dataclasses.asdict(table))))
     assert again == table
     assert spec.build(spec.describe(table)) == table
-    for part, value in (("times", [0.5]), ("weights", [[1.0]]), ("stops", [0, 1]), ("stops", [2, 1]), ("grid", [1.0, 0.0])):
+    for part, value in (
+        ("times", [0.5]),
+        ("weights", [[1.0]]),
+        ("stops", [0, 1]),
+        ("stops", [2, 1]),
+        ("grid", [1.0, 0.0]),
+    ):
         with pytest.raises(UsageError, match="3 calls"):
             dataclasses.replace(table, **{part: value})
     with pytest.raises(UsageError, match="not finite"):
@@ -66,7 +86,11 @@ def test_a_learned_table_is_plain_data_and_is_checked():
 def test_other_times_are_solved_by_the_solver_itself():
     flow = Flow(ring(VP()), DPM(2), 4)
     table = unchanged(flow).learned
-    ours = flow.with_table(dataclasses.replace(table, weights=[[2 * weight for weight in row] for row in table.weights]))
+    ours = flow.with_table(
+        dataclasses.replace(
+            table, weights=[[2 * weight for weight in row] for row in table.weights]
+        )
+    )
     x = flow.sample(5, seed=1)
     assert not torch.allclose(ours.sample(5, seed=1), x)
     torch.testing.assert_close(ours.encode(x), flow.encode(x))
@@ -89,7 +113,11 @@ def test_a_table_is_refused_whose_samples_are_farther_from_real_data_and_one_tha
     """The table comes nearer to the samples of many steps; which samples are like the data is another matter."""
     flow = Flow(ring(VP()), UniPC(2), 3, "log_snr")
     coarse, exact = (
-        learn_table(flow, training_distance(flow, pf.data.from_arrays(solve.sample(400, seed=5).numpy())), **NEARER)
+        learn_table(
+            flow,
+            training_distance(flow, pf.data.from_arrays(solve.sample(400, seed=5).numpy())),
+            **NEARER,
+        )
         for solve in (flow, flow.with_solver(DPM(2), 100, "log_snr"))
     )
     assert coarse.after == exact.after < exact.before
@@ -99,14 +127,18 @@ def test_a_table_is_refused_whose_samples_are_farther_from_real_data_and_one_tha
     assert exact.table is not None
     assert "is not used" in str(coarse)
     given = flow.with_solver(UniPC(2), 3, "shifted:9").times.tolist()
-    best_is_given = learn_table(flow, lambda tried: float(tried.times.tolist() != given), grids=[given], **NEARER)
+    best_is_given = learn_table(
+        flow, lambda tried: float(tried.times.tolist() != given), grids=[given], **NEARER
+    )
     assert best_is_given.to_data == (0.0, 1.0)
     assert best_is_given.table is None
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    return pf.fit("flow", "digits", steps=8, size="tiny", out=tmp_path_factory.mktemp("runs") / "digits")
+    return pf.fit(
+        "flow", "digits", steps=8, size="tiny", out=tmp_path_factory.mktemp("runs") / "digits"
+    )
 
 
 def table_of(run, steps, **guidance):
@@ -137,7 +169,13 @@ def test_sampling_uses_a_table_for_its_steps_and_guidance_alone(run, capsys):
     assert learned(steps=3) == plain
     assert learned(steps=3, grid="table") == plain
     assert learned(steps=4, scale=2, interval=(0.2, 5.0)) == guided
-    others = {"steps": 3, "grid": "learned"}, {"steps": 3, "solver": "heun"}, {"steps": 3, "scale": 2.0}, {"steps": 4}, {}
+    others = (
+        {"steps": 3, "grid": "learned"},
+        {"steps": 3, "solver": "heun"},
+        {"steps": 3, "scale": 2.0},
+        {"steps": 4},
+        {},
+    )
     assert [learned(**options) for options in others] == [None] * 5
     assert run.configured(steps=3, grid="learned").transport.times.tolist() == [0.9, 0.5, 0.2, 0.0]
     x, said = drawn(capsys, run.folder, "--steps", "3")
@@ -181,18 +219,26 @@ def test_what_was_learned_belongs_to_the_weights_that_it_was_learned_for(kind, t
     pf.resume(folder, data=data, steps=4)
     later = pf.load(folder)
     assert not uses(later, steps=3)
-    with pytest.raises(UsageError, match="belongs to the weights of step 2, not to those of step 4"):
+    with pytest.raises(
+        UsageError, match="belongs to the weights of step 2, not to those of step 4"
+    ):
         later.configured(steps=3, grid=kind)
     with pytest.warns(UserWarning, match="Learn it again: pushforward"):
         later.sample(2, steps=3)
-    assert uses(pf.load(folder, checkpoint="step_000002"), steps=3), "the weights that it was learned for are still there"
+    assert uses(pf.load(folder, checkpoint="step_000002"), steps=3), (
+        "the weights that it was learned for are still there"
+    )
     keeps(later)
     assert uses(later, steps=3)
-    assert uses(pf.load(folder, checkpoint="step_000002"), steps=3), "what was learned for earlier weights stays"
+    assert uses(pf.load(folder, checkpoint="step_000002"), steps=3), (
+        "what was learned for earlier weights stays"
+    )
 
 
 def test_a_table_that_is_no_better_is_refused(monkeypatch):
-    monkeypatch.setattr("pushforward.transports.learned_steps.RATES", {"coefficients": 90.0, "grid": 90.0})
+    monkeypatch.setattr(
+        "pushforward.transports.learned_steps.RATES", {"coefficients": 90.0, "grid": 90.0}
+    )
     learned = learn_table(Flow(ring(VP()), DPM(2), 4, "log_snr"), no_data, n=16, rounds=2, batch=16)
     assert learned.table is None
     assert learned.after == pytest.approx(learned.before, rel=1e-6)

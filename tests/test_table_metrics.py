@@ -12,10 +12,26 @@ from programs.rows import random, rows, samples_of, table
 from scipy.stats import ks_2samp
 from sklearn.metrics import roc_auc_score
 
-from pushforward.metrics.columns import ColumnShapes, PairTrends, histograms, kolmogorov_smirnov, pair_errors, shape_errors
+from pushforward.metrics.columns import (
+    ColumnShapes,
+    PairTrends,
+    histograms,
+    kolmogorov_smirnov,
+    pair_errors,
+    shape_errors,
+)
 from pushforward.metrics.manifold import Fidelity, fidelity
 from pushforward.metrics.table import Table, embedded, shuffled
-from pushforward.metrics.trees import TO_PREDICT, Detection, Utility, classifier, inputs, most_rows, predictor, utility
+from pushforward.metrics.trees import (
+    TO_PREDICT,
+    Detection,
+    Utility,
+    classifier,
+    inputs,
+    most_rows,
+    predictor,
+    utility,
+)
 from pushforward.metrics.uncertainty import area, area_errors
 from pushforward.registries import METRICS
 from pushforward.testing import sample_sets
@@ -30,7 +46,9 @@ def test_shapes_are_the_kolmogorov_smirnov_distance_and_total_variation():
     variation = sum(abs(shares[0][v] / 60 - shares[1][v] / 80) for v in shares[0] | shares[1]) / 2
     wanted = [ks_2samp(x[:, 0], y[:, 0]).statistic, ks_2samp(x[:, 1], y[:, 1]).statistic, variation]
     assert each == pytest.approx([*wanted, abs(x[:, 3].mean() - y[:, 3].mean())])
-    assert terms[0].mean() + terms[1].mean() == pytest.approx(each.mean()), "the terms add up to the score"
+    assert terms[0].mean() + terms[1].mean() == pytest.approx(each.mean()), (
+        "the terms add up to the score"
+    )
 
 
 # --- pairs ---
@@ -46,9 +64,19 @@ def test_pair_errors_are_those_of_correlations_and_of_joint_shares():
     for first, second in pairs[1:]:
         joint = []
         for side in (x, y):
-            cells = [np.digitize(side[:, c], edges[c]) if c < 2 else np.nan_to_num(side[:, c], nan=7) for c in (first, second)]
-            joint.append({pair: count / len(side) for pair, count in Counter(zip(*map(list, cells), strict=True)).items()})
-        wanted[first, second] = sum(abs(joint[0].get(p, 0) - joint[1].get(p, 0)) for p in joint[0] | joint[1]) / 2
+            cells = [
+                np.digitize(side[:, c], edges[c]) if c < 2 else np.nan_to_num(side[:, c], nan=7)
+                for c in (first, second)
+            ]
+            joint.append(
+                {
+                    pair: count / len(side)
+                    for pair, count in Counter(zip(*map(list, cells), strict=True)).items()
+                }
+            )
+        wanted[first, second] = (
+            sum(abs(joint[0].get(p, 0) - joint[1].get(p, 0)) for p in joint[0] | joint[1]) / 2
+        )
     assert each == pytest.approx([wanted[pair] for pair in pairs])
     assert len(terms[0]) == 60
     assert len(terms[1]) == 90
@@ -109,7 +137,9 @@ def test_fidelity_agrees_with_its_definition_in_loops():
     out = [np.linalg.norm(x[j] - x.mean(0)) for j in nearest]
     for level in levels:
         radius = np.quantile([np.linalg.norm(p - y.mean(0)) for p in y], level)
-        gaps["precision"] += abs(np.mean([np.linalg.norm(p - y.mean(0)) <= radius for p in x]) - level)
+        gaps["precision"] += abs(
+            np.mean([np.linalg.norm(p - y.mean(0)) <= radius for p in x]) - level
+        )
         edge = np.quantile(out, level)
         hit = [np.linalg.norm(y[i] - x[nearest[i]]) <= own[i] and out[i] <= edge for i in range(40)]
         gaps["recall"] += abs(np.mean(hit) - level)
@@ -125,7 +155,10 @@ def test_use_is_the_area_of_trees_that_learn_from_samples():
     known, test = (np.nan_to_num(side, nan=3) for side in (x, y))
     known = known[shuffled(known, 0)]
     trees = classifier(np.array([False, False, True])).fit(known[:, :3], known[:, 3])
-    assert (name, value) == ("utility_auc", pytest.approx(roc_auc_score(y[:, 3], trees.predict_proba(test[:, :3])[:, 1])))
+    assert (name, value) == (
+        "utility_auc",
+        pytest.approx(roc_auc_score(y[:, 3], trees.predict_proba(test[:, :3])[:, 1])),
+    )
     assert 0 <= error < 0.05
     x[:, 3] = 1
     assert utility(table(x, y))[1] == 0.5, "a single class teaches nothing"
@@ -151,7 +184,9 @@ def test_the_error_of_a_number_is_in_its_standard_deviations():
     assert 0.2 < value < 0.6  # the noise alone is 1 / sqrt(10) of it
     assert error < 0.1
     x[:, 1] = y[:, 1].mean()
-    assert utility(table(x, y, "w"))[1] == pytest.approx(1), "the mean alone has an error of one standard deviation"
+    assert utility(table(x, y, "w"))[1] == pytest.approx(1), (
+        "the mean alone has an error of one standard deviation"
+    )
     y[:, 1] = 3
     assert utility(table(x, y, "w")) is None
 
@@ -176,7 +211,16 @@ def test_errors_have_the_size_of_what_new_rows_change():
 def test_only_metrics_that_suit_tables_apply_to_them():
     rows_of_table = sample_sets()[2]
     applying = {name for name, metric in METRICS.items() if metric().applies(rows_of_table)}
-    own = {"column_shapes", "pair_trends", "detection", "fidelity", "utility", "nearest_rows", "membership", "unique_texts"}
+    own = {
+        "column_shapes",
+        "pair_trends",
+        "detection",
+        "fidelity",
+        "utility",
+        "nearest_rows",
+        "membership",
+        "unique_texts",
+    }
     assert applying == own | {"two_sample", "copying", "memorisation", "classes", "distinct"}
     assert set(METRICS["two_sample"]()(rows_of_table)) == {"energy"}
     assert Utility().scores.keys() == {"utility_auc", "utility_rmse"}
@@ -194,10 +238,14 @@ def test_histograms_hold_all_rows_and_name_their_bins():
     drawn = histograms(table(x, y))
     ends = np.cumsum(drawn["counts"])
     for side in ("share", "real"):
-        assert [sum(part) for part in np.split(np.array(drawn[side]), ends[:-1])] == pytest.approx([1, 1, 1, 1])
+        assert [sum(part) for part in np.split(np.array(drawn[side]), ends[:-1])] == pytest.approx(
+            [1, 1, 1, 1]
+        )
     assert drawn["texts"][:2] == ((), ())
     assert set(drawn["texts"][2]) == {"a", "b", "d", "missing"}
-    assert drawn["real"][ends[1]] == max(drawn["real"][ends[1] : ends[2] - 1]), "the most frequent category stands first"
+    assert drawn["real"][ends[1]] == max(drawn["real"][ends[1] : ends[2] - 1]), (
+        "the most frequent category stands first"
+    )
     whole = np.array(drawn["edges"][drawn["counts"][0] + 1 :])
     assert np.all(whole % 1 == 0.5), "bins of whole numbers lie around them"
     may_miss = histograms(replace(table(x, y), missing=(True, False, True, False)))["texts"]
@@ -224,7 +272,9 @@ def test_pairs_count_a_column_that_is_constant_on_one_side_and_tell_missing_numb
     x, y = rows(60, 26, missing=0), rows(90, 27, missing=0)
     x[:, 1] = 3
     gap = abs(np.corrcoef(y[:, 0], y[:, 1])[0, 1]) / 2
-    assert pair_errors(table(x, y))[1][0] == pytest.approx(gap), "a constant column has a correlation of 0"
+    assert pair_errors(table(x, y))[1][0] == pytest.approx(gap), (
+        "a constant column has a correlation of 0"
+    )
     y[:, 1] = 3
     assert (0, 1) not in pair_errors(table(x, y))[0], "constant on both sides it has none"
     x[:, 0], x[:, 2], y[:, 0] = -99, 0, np.arange(90)
@@ -238,11 +288,19 @@ def test_trees_learn_from_all_rows_that_there_are_up_to_a_number_of_cells():
     assert [most_rows(columns, TO_PREDICT) for columns in (2, 60, 10**4)] == [50_000, 25_000, 1000]
     classes = np.r_[np.arange(2000) % 2, 2.0]
     assert predictor(np.zeros(1, bool), classes[:-1], True).early_stopping
-    assert not predictor(np.zeros(1, bool), classes, True).early_stopping, "a class of a single row has no part to stop by"
+    assert not predictor(np.zeros(1, bool), classes, True).early_stopping, (
+        "a class of a single row has no part to stop by"
+    )
     assert predictor(np.zeros(1, bool), classes, False).early_stopping
 
 
 def test_the_rarest_of_many_categories_are_one_for_trees():
     y = np.repeat(np.arange(300), np.arange(300)[::-1] + 1).astype(float)[:, None]
-    given = Table(np.array([[0.0], [5.0], [248.0], [249.0], [299.0]]), y, ("a",), ("category",), (("",) * 300,))
+    given = Table(
+        np.array([[0.0], [5.0], [248.0], [249.0], [299.0]]),
+        y,
+        ("a",),
+        ("category",),
+        (("",) * 300,),
+    )
     assert inputs(given)[0][:, 0].tolist() == [0, 5, 248, 249, 249]

@@ -44,7 +44,9 @@ def open_space():
     r = np.random.default_rng(0)
     values = r.normal(size=(2000, 2))
     values[:700, 1] = 0.0
-    return TableSpace.of([Number.measured(name, values[:, place]) for place, name in enumerate("ab")])
+    return TableSpace.of(
+        [Number.measured(name, values[:, place]) for place, name in enumerate("ab")]
+    )
 
 
 def noise_of(space, n, latent=1, seed=0):
@@ -79,13 +81,19 @@ class Called(nn.Module):
 
 def test_gradients_are_those_of_the_softmax(space):
     out, weights = torch.randn(space.size), torch.randn(space.size)
-    head, z, layout = StraightThrough(Constant(out), space, 1), noise_of(space, 1), Coordinates(space)
+    head, z, layout = (
+        StraightThrough(Constant(out), space, 1),
+        noise_of(space, 1),
+        Coordinates(space),
+    )
     weights[layout.scores] = 0.0  # scores are gated by indicators
     (space.to_data(head(z)) @ weights).sum().backward()
     logits = out.clone().requires_grad_()
     total, at = 0.0, 1
     for start, stop in space.blocks:
-        gumbel = -torch.log(-torch.log(torch.special.ndtr(z[0, at : at + stop - start].double()))).float()
+        gumbel = -torch.log(
+            -torch.log(torch.special.ndtr(z[0, at : at + stop - start].double()))
+        ).float()
         total = total + torch.softmax(logits[start:stop] + gumbel, 0) @ weights[start:stop]
         at += stop - start
     total.backward()
@@ -107,7 +115,11 @@ def test_categories_of_noise_have_the_shares_of_their_logits(space):
     out, (start, stop) = torch.zeros(space.size), space.blocks[-2]
     out[start:stop] = shares.log()
     n = 20_000
-    drawn = space.to_data(StraightThrough(Constant(out), space, 1)(noise_of(space, n)))[:, start:stop].detach().mean(0)
+    drawn = (
+        space.to_data(StraightThrough(Constant(out), space, 1)(noise_of(space, n)))[:, start:stop]
+        .detach()
+        .mean(0)
+    )
     assert ((drawn - shares).abs() < 4.5 * (shares * (1 - shares) / n).sqrt()).all()
 
 
@@ -147,7 +159,18 @@ def test_draws_have_the_probabilities_of_the_likelihood():
     values = np.where(r.random(400) < 0.3, 7.0, r.integers(0, 4, 400).astype(float))
     values[:40] = np.nan
     space = TableSpace.of(
-        [Number("n", (0, 1, 2, 3), (0.2, 0.5, 0.7, 1), True, "whole", atoms=(7,), shares=(0.6, 0.3, 0.1), missing=True)]
+        [
+            Number(
+                "n",
+                (0, 1, 2, 3),
+                (0.2, 0.5, 0.7, 1),
+                True,
+                "whole",
+                atoms=(7,),
+                shares=(0.6, 0.3, 0.1),
+                missing=True,
+            )
+        ]
     )
     likelihood, n = Rows(space), 20_000
     decoded = torch.tensor([[0.4, 0.5, -0.2, 0.3]])
@@ -159,7 +182,9 @@ def test_draws_have_the_probabilities_of_the_likelihood():
         every = np.array([0.0, 1, 2, 3, 7, np.nan])
         rows = space.to_model(torch.from_numpy(space.encoded(every[:, None])))
         wanted = likelihood.log_prob(rows, decoded.expand(6, -1)).exp().numpy()
-    got = np.array([(drawn == value).mean() if value == value else np.isnan(drawn).mean() for value in every])
+    got = np.array(
+        [(drawn == value).mean() if value == value else np.isnan(drawn).mean() for value in every]
+    )
     assert (np.abs(got - wanted) < 4.5 * np.sqrt(wanted * (1 - wanted) / n)).all()
 
 
@@ -179,13 +204,18 @@ def test_tables_take_the_likelihood_of_rows(space):
 
 def test_gan_vae_and_a_flow_on_codes_sample_valid_rows(tmp_path):
     data = mixed_table(200)
-    known = [set(field.knots) | set(field.atoms) if isinstance(field, Number) else set(range(3)) for field in data.space.fields]
+    known = [
+        set(field.knots) | set(field.atoms) if isinstance(field, Number) else set(range(3))
+        for field in data.space.fields
+    ]
     vae = pf.fit("vae", data, steps=3, size="tiny", out=tmp_path / "vae")
     models = {
         "vae": vae,
         "gan": pf.fit("gan", data, steps=3, size="tiny", out=tmp_path / "gan"),
         "flow": pf.fit(in_latent("flow", data, vae, "tiny"), data, steps=3, out=tmp_path / "flow"),
-        "autoencoder": pf.fit("autoencoder", data, steps=3, size="tiny", out=tmp_path / "autoencoder"),
+        "autoencoder": pf.fit(
+            "autoencoder", data, steps=3, size="tiny", out=tmp_path / "autoencoder"
+        ),
     }
     for name, run in models.items():
         again = pf.load(tmp_path / name).transport
@@ -213,8 +243,13 @@ def test_models_on_codes_draw_rows_around_decoded_codes(space):
 def test_a_sampler_of_rows_exports_for_any_number_of_rows_with_given_columns():
     """The program's results are coordinates, of which the table makes cells."""
     values = mixed_values(300)[:, [1, 3]]
-    fields = [Number.measured("gain", values[:, 0], form=Format(2)), Category.measured("kind", values[:, 1], ["a", "b", "c"])]
-    denoiser = table_denoising(TableSpace.of(fields), "tiny", "mlp", Linear(), "velocity").denoiser.eval()
+    fields = [
+        Number.measured("gain", values[:, 0], form=Format(2)),
+        Category.measured("kind", values[:, 1], ["a", "b", "c"]),
+    ]
+    denoiser = table_denoising(
+        TableSpace.of(fields), "tiny", "mlp", Linear(), "velocity"
+    ).denoiser.eval()
     denoiser.move(torch.tensor([0.4, -0.2]))
     nn.init.normal_(denoiser.network.leave.weight, 0, 0.1)
     flow = Flow(denoiser, "euler", 1)
@@ -224,7 +259,10 @@ def test_a_sampler_of_rows_exports_for_any_number_of_rows_with_given_columns():
         with torch.no_grad():
             rows = flow.space.to_data(flow(z, condition))
             torch.testing.assert_close(
-                program(z=z, condition=condition, noise=None, decoder_noise=None), rows, rtol=1e-5, atol=1e-5
+                program(z=z, condition=condition, noise=None, decoder_noise=None),
+                rows,
+                rtol=1e-5,
+                atol=1e-5,
             )
         cells = flow.space.cells(program(z=z, condition=condition, noise=None, decoder_noise=None))
         assert cells == flow.space.cells(rows)
@@ -249,4 +287,7 @@ def test_a_critic_of_rows_receives_waves_of_scores_alone(space, pack):
     assert float(seen.sum()) == pytest.approx(float(seen[:, list(space.scored)].sum()))
     torch.testing.assert_close(waves.norm(dim=1).amax(), torch.tensor(30.0))
     letters = TableSpace.of([Category.measured("only", np.zeros(4), ["a", "b"])])
-    assert not any(isinstance(part, FourierFeatures) for part in pf.recipes.gan(letters, "tiny").method.critic.modules())
+    assert not any(
+        isinstance(part, FourierFeatures)
+        for part in pf.recipes.gan(letters, "tiny").method.critic.modules()
+    )

@@ -42,7 +42,10 @@ def assert_rows(data, rows):
     assert len(data.train) + len(data.held_out) + data.removed == len(rows)
 
 
-@pytest.mark.parametrize(("separator", "encoding"), [(",", "utf-8"), (";", "utf-8-sig"), ("\t", "utf-16"), ("|", "utf-8")])
+@pytest.mark.parametrize(
+    ("separator", "encoding"),
+    [(",", "utf-8"), (";", "utf-8-sig"), ("\t", "utf-16"), ("|", "utf-8")],
+)
 def test_every_cell_comes_back(tmp_path, separator, encoding):
     columns = mixed_columns(150, seed=ord(separator))
     data = load(write(tmp_path / "t.csv", columns, separator, encoding=encoding))
@@ -78,7 +81,9 @@ def test_every_cell_comes_back(tmp_path, separator, encoding):
 def test_dialects_of_tables(tmp_path, text, rows):
     (tmp_path / "t.txt").write_bytes(text.encode())
     table = _table(tmp_path / "t.txt", cells_of(text.encode()), None, ())
-    cells = [[column.texts[column.codes[i]] for column in table.columns] for i in range(len(table.lines))]
+    cells = [
+        [column.texts[column.codes[i]] for column in table.columns] for i in range(len(table.lines))
+    ]
     assert [" ".join(row) for row in (table.names, *cells)] == rows
 
 
@@ -106,15 +111,23 @@ def test_all_faults_are_listed_at_once(tmp_path):
 
 def test_a_schema_is_written_of_what_could_be_read(tmp_path):
     """It drops the columns that could not be, so that it can be used as it is."""
-    columns = {"price": [f"{v / 8} {'kg' if v % 2 else 'g'}" for v in range(60)], "cost": [f"{v / 4} EUR" for v in range(60)]}
+    columns = {
+        "price": [f"{v / 8} {'kg' if v % 2 else 'g'}" for v in range(60)],
+        "cost": [f"{v / 4} EUR" for v in range(60)],
+    }
     path, schema = write(tmp_path / "t.csv", columns), tmp_path / "schema.json"
     with pytest.raises(DataError, match=r"price.*\n.*schema\.json"):
         check(path, write_schema=schema)
     data = load(path, schema=str(schema))
     assert data.space.names == ("cost",)
     assert data.space.fields[0].form.suffix == " EUR"
-    columns = {"id": "ab" * 30, "cost": [f"{v / 7:.3f} EUR" if v % 9 else "n/a EUR" for v in range(60)]}
-    with pytest.raises(DataError, match=r'"cost" contains numbers and 7 cells with other text.*n/a EUR'):
+    columns = {
+        "id": "ab" * 30,
+        "cost": [f"{v / 7:.3f} EUR" if v % 9 else "n/a EUR" for v in range(60)],
+    }
+    with pytest.raises(
+        DataError, match=r'"cost" contains numbers and 7 cells with other text.*n/a EUR'
+    ):
         load(write(tmp_path / "gaps.csv", columns))
     (tmp_path / "forced.json").write_text(
         '{"columns": {"cost": {"kind": "number", "suffix": " USD"}, "price": {"kind": "drop"}}}'
@@ -161,22 +174,38 @@ def test_columns_are_chosen_and_named(tmp_path):
 def test_a_new_category_moves_no_row_to_the_other_side(tmp_path):
     columns = mixed_columns(200)
     before = load(write(tmp_path / "t.csv", columns))
-    more = {name: [*cells, *cell] for (name, cells), cell in zip(columns.items(), mixed_columns(1, 9).values(), strict=True)}
+    more = {
+        name: [*cells, *cell]
+        for (name, cells), cell in zip(columns.items(), mixed_columns(1, 9).values(), strict=True)
+    }
     more["colour"][-1] = "amber"
     after = load(write(tmp_path / "t.csv", more), rare="keep")
     assert len(after.space.fields[3].names) == 4
-    sides = [{*map(tuple, data.space.cells(split.x))} for data in (before, after) for split in (data.train, data.held_out)]
+    sides = [
+        {*map(tuple, data.space.cells(split.x))}
+        for data in (before, after)
+        for split in (data.train, data.held_out)
+    ]
     assert len(np.setxor1d(before.held_out.hashes, after.held_out.hashes)) <= 1
     assert sides[0] <= sides[2]
 
 
 @pytest.mark.parametrize("name", ["a", "b"])
 def test_a_value_that_is_missing_in_held_out_rows_alone_stays_missing(tmp_path, name):
-    columns, sides = {"a": [f"{i}.5" for i in range(30)], "b": ["u", "v", "w"] * 10, "c": [f"{i}.25" for i in range(30)]}, set()
+    columns, sides = (
+        {
+            "a": [f"{i}.5" for i in range(30)],
+            "b": ["u", "v", "w"] * 10,
+            "c": [f"{i}.25" for i in range(30)],
+        },
+        set(),
+    )
     for row in range(20):
         cells = [*columns[name][:row], "", *columns[name][row + 1 :]]
         data = load(write(tmp_path / "t.csv", columns | {name: cells}))
-        missing = [int(np.isnan(data.space.values(split.x)).sum()) for split in (data.train, data.held_out)]
+        missing = [
+            int(np.isnan(data.space.values(split.x)).sum()) for split in (data.train, data.held_out)
+        ]
         assert sum(missing) == 1
         sides.add(missing[1])
     assert sides == {0, 1}
@@ -186,14 +215,30 @@ def test_a_value_that_is_missing_in_held_out_rows_alone_stays_missing(tmp_path, 
 
 def test_a_schema_is_written_edited_and_read(tmp_path, capsys):
     path, file = write(tmp_path / "t.csv", mixed_columns(90)), tmp_path / "t.json"
-    assert main(["data", "check", str(path), "--write-schema", str(file), "--target", "member"]) == 0
+    assert (
+        main(["data", "check", str(path), "--write-schema", str(file), "--target", "member"]) == 0
+    )
     out, said = capsys.readouterr()
     assert f"{file} contains the kind of each column" in said
-    assert all(word in out for word in ("net gain", "; often 0.00 (", "2020-", "ordered categories", "comma", "blue, dark"))
+    assert all(
+        word in out
+        for word in (
+            "net gain",
+            "; often 0.00 (",
+            "2020-",
+            "ordered categories",
+            "comma",
+            "blue, dark",
+        )
+    )
     first, schema = load(path, target="member"), json.loads(file.read_text())
     assert load(path, schema=file).space == first.space
     assert load(path, schema=schema).fingerprint == first.fingerprint
-    schema["columns"] |= {"since": {"kind": "drop"}, "count": {"kind": "ordinal"}, "colour": {"kind": "category"}}
+    schema["columns"] |= {
+        "since": {"kind": "drop"},
+        "count": {"kind": "ordinal"},
+        "colour": {"kind": "category"},
+    }
     schema["columns"]["stars"] = {"kind": "whole"}
     file.write_text(json.dumps(schema))
     data = load(path, schema=str(file))
@@ -219,14 +264,19 @@ def test_frames_are_read_as_files_are(tmp_path):
     path = write(tmp_path / "t.csv", mixed_columns(80))
     frame = pandas.read_csv(path, parse_dates=["since"])
     data, other = load(frame, target="member"), load(path, target="member")
-    assert [field.kind for field in data.space.fields] == [field.kind for field in other.space.fields]
+    assert [field.kind for field in data.space.fields] == [
+        field.kind for field in other.space.fields
+    ]
     assert np.array_equal(data.train.x, other.train.x)
     assert check(frame)["table"]["rows"] == 80
     back = data.space.frame(data.train.x)
     assert back.dtypes.to_dict() == frame.dtypes.to_dict() | {"since": back["since"].dtype}
     assert str(back["since"].dtype).startswith("datetime64")
     counts = load(pandas.DataFrame({"n": [5, None, 7, 6] * 9, "x": [i / 4 for i in range(36)]}))
-    assert (counts.space.fields[0].kind, counts.space.fields[0].names) == ("ordinal", ("5", "6", "7"))
+    assert (counts.space.fields[0].kind, counts.space.fields[0].names) == (
+        "ordinal",
+        ("5", "6", "7"),
+    )
     with pytest.raises(DataError, match="once"):
         load(pandas.concat([frame, frame], axis=1))
     with pytest.raises(DataError, match="inf: expected finite"):
@@ -234,7 +284,9 @@ def test_frames_are_read_as_files_are(tmp_path):
 
 
 def test_a_table_of_very_many_columns_is_refused_at_once(tmp_path):
-    (tmp_path / "t.csv").write_text("\n".join([",".join(f"c{i}" for i in range(100_000)), ",".join("1" * 100_000)]))
+    (tmp_path / "t.csv").write_text(
+        "\n".join([",".join(f"c{i}" for i in range(100_000)), ",".join("1" * 100_000)])
+    )
     with pytest.raises(DataError, match=r"more than 10,000 cells\. Save such a table as \.npy"):
         load(tmp_path / "t.csv")
 
@@ -249,7 +301,9 @@ def test_a_schema_rounds_numbers_and_says_how_many(tmp_path):
     path = tmp_path / "t.csv"
     path.write_text("x;y\n" + "1,25;a\n2;b\n2,5;a\n" * 9)
     data = load(path, schema={"columns": {"x": {"kind": "number", "decimals": 1}}})
-    assert {value for split in (data.train, data.held_out) for value in split.table_values[:, 0]} == {1.2, 2.0, 2.5}
+    assert {
+        value for split in (data.train, data.held_out) for value in split.table_values[:, 0]
+    } == {1.2, 2.0, 2.5}
     assert {row[0] for row in data.space.cells(data.train.x)} <= {"1,2", "2,0", "2,5"}
 
 
@@ -285,9 +339,13 @@ def test_a_frame_of_samples_has_the_types_of_the_training_frame():
             "half": (rng.integers(0, 99, n) / 4).astype(np.float32),
             "size": pd.Categorical(rng.choice(["S", "M", "L"], n), ["S", "M", "L"], ordered=True),
             "code": pd.Categorical(rng.integers(1, 4, n)),
-            "flag": pd.array([None if i % 8 == 0 else i % 3 == 0 for i in range(n)], dtype="boolean"),
+            "flag": pd.array(
+                [None if i % 8 == 0 else i % 3 == 0 for i in range(n)], dtype="boolean"
+            ),
             "never": np.zeros(n, dtype=bool),
-            "text": pd.array([None if i % 5 == 0 else "ab"[i % 2] for i in range(n)], dtype="string"),
+            "text": pd.array(
+                [None if i % 5 == 0 else "ab"[i % 2] for i in range(n)], dtype="string"
+            ),
             "object": pd.Series(["xyz"[i % 3] for i in range(n)], dtype=object),
             "day": days.astype("datetime64[ns]"),
             "here": days.tz_localize("Europe/Berlin"),
@@ -296,13 +354,20 @@ def test_a_frame_of_samples_has_the_types_of_the_training_frame():
     data = load(frame)
     back = data.space.frame(data.train.x)
     assert dict(back.dtypes) == dict(frame.dtypes)
-    assert build(json.loads(json.dumps(describe(data.space)))) == data.space, "a run holds the types"
+    assert build(json.loads(json.dumps(describe(data.space)))) == data.space, (
+        "a run holds the types"
+    )
     rows = {tuple(row) for row in frame.astype(str).to_numpy().tolist()}
     assert {tuple(row) for row in back.astype(str).to_numpy().tolist()} <= rows
 
 
 @pytest.mark.parametrize(
-    ("cells", "kind"), [("01" * 30, "boolean"), ("123" * 20, "ordinal"), ([f"{i / 8:.4f}" for i in range(60)], "number")]
+    ("cells", "kind"),
+    [
+        ("01" * 30, "boolean"),
+        ("123" * 20, "ordinal"),
+        ([f"{i / 8:.4f}" for i in range(60)], "number"),
+    ],
 )
 def test_a_column_of_few_decimals_makes_numbers_a_table(tmp_path, cells, kind):
     noise = [f"{v:.6f}" for v in np.random.default_rng(0).normal(size=60)]
@@ -312,8 +377,14 @@ def test_a_column_of_few_decimals_makes_numbers_a_table(tmp_path, cells, kind):
 
 
 def test_columns_left_out_for_one_reason_are_one_sentence(tmp_path):
-    columns = {name: [f"{i}.5" for i in range(30)] for name in "ab"} | {name: list(map(str, range(30))) for name in ("i", "j")}
-    (sentence,) = [text for text in load(write(tmp_path / "t.csv", columns), table=True).table.sentences if "left out" in text]
+    columns = {name: [f"{i}.5" for i in range(30)] for name in "ab"} | {
+        name: list(map(str, range(30))) for name in ("i", "j")
+    }
+    (sentence,) = [
+        text
+        for text in load(write(tmp_path / "t.csv", columns), table=True).table.sentences
+        if "left out" in text
+    ]
     assert '"i" and "j": an identifier' in sentence or '"i", "j": an identifier' in sentence
 
 
@@ -337,7 +408,9 @@ def test_what_is_said_of_names_and_cells():
 
 def test_what_vectors_and_tables_cannot_do_is_said_with_what_can(tmp_path):
     path = tmp_path / "iris.csv"
-    path.write_text("width,length,species\n" + "".join(f"{i}.5,{i * i}.25,{'ab'[i % 2]}\n" for i in range(60)))
+    path.write_text(
+        "width,length,species\n" + "".join(f"{i}.5,{i * i}.25,{'ab'[i % 2]}\n" for i in range(60))
+    )
     vectors, table = load(path, target="species"), load(path, table=True)
     with pytest.raises(UsageError, match=r'^"width" is one of the numbers .*`table=True`'):
         pf.recipes.flow(vectors.space, "tiny").method.transport().sample(2, {"width": 1})

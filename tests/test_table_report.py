@@ -22,9 +22,26 @@ from pushforward.report.findings import findings
 from pushforward.transports import Transport
 
 DATA = mixed_table(1000, seed=1)
-SHOWN = {"detection", "alpha_precision", "beta_recall", "energy", "column_error", "pair_error", "utility_auc", "distinct_samples"}
+SHOWN = {
+    "detection",
+    "alpha_precision",
+    "beta_recall",
+    "energy",
+    "column_error",
+    "pair_error",
+    "utility_auc",
+    "distinct_samples",
+}
 NO_INTERVAL = {"utility_auc", "distinct_samples"}
-COPIES = {"near_copies", "authenticity", "held_out_ratio", "copying_test", "nearest_ratio", "nearer_training", "unique_texts"}
+COPIES = {
+    "near_copies",
+    "authenticity",
+    "held_out_ratio",
+    "copying_test",
+    "nearest_ratio",
+    "nearer_training",
+    "unique_texts",
+}
 ATTACKS = {"membership", "membership_ratio"}
 
 
@@ -49,7 +66,10 @@ def comparison(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PUSHFORWARD_CACHE", str(tmp_path_factory.mktemp("cache")))
         judge = Judge(DATA, repeats=1)
-        models = [ModelResult(name, scores=judge.scores(Rows(moved))[0]) for name, moved in (("copy", 0.0), ("moved", 2.0))]
+        models = [
+            ModelResult(name, scores=judge.scores(Rows(moved))[0])
+            for name, moved in (("copy", 0.0), ("moved", 2.0))
+        ]
         return judge.comparison(models, baselines=True)
 
 
@@ -59,26 +79,40 @@ def test_the_coordinates_of_rows_are_what_is_compared():
     seen = table_of(DATA.space, DATA.train.x[:5], DATA.held_out.x)
     assert np.array_equal(seen.reference, DATA.space.values(DATA.held_out.x), equal_nan=True)
     assert seen.missing == tuple(field.missing for field in DATA.space.fields)
-    assert [name for name, missing in zip(seen.names, seen.missing, strict=True) if missing] == ["kind"]
+    assert [name for name, missing in zip(seen.names, seen.missing, strict=True) if missing] == [
+        "kind"
+    ]
     assert (seen.names, seen.target) == (DATA.space.names, DATA.space.target)
-    assert [len(labels) for labels in seen.labels] == [len(getattr(field, "names", ())) for field in DATA.space.fields]
+    assert [len(labels) for labels in seen.labels] == [
+        len(getattr(field, "names", ())) for field in DATA.space.fields
+    ]
 
 
 def test_a_table_has_its_own_scores_and_floors(comparison):
     for model in comparison.models:
         assert set(model.scores) == SHOWN | COPIES | ATTACKS
-        assert all(score.interval is not None for name, score in model.scores.items() if name not in NO_INTERVAL)
+        assert all(
+            score.interval is not None
+            for name, score in model.scores.items()
+            if name not in NO_INTERVAL
+        )
     floors = comparison.floors
     assert set(floors) == SHOWN | COPIES | ATTACKS
     assert len(floors["detection"].values) == 5
     assert len(floors["utility_auc"].values) == 1
-    assert comparison.protocol.versions["utility_auc"] == comparison.protocol.versions["beta_recall"] == "definition 2"
+    assert (
+        comparison.protocol.versions["utility_auc"]
+        == comparison.protocol.versions["beta_recall"]
+        == "definition 2"
+    )
     assert len(floors["energy"].values) == 10
     assert floors["detection"].value > 0.7
     for name in ATTACKS:
         assert abs(floors[name].value - 0.5) < 0.15
     assert comparison.data.columns == DATA.space.names
-    assert [name for name, info in describe().items() if info.role == "quality" and info.priority == 0] == ["detection"]
+    assert [
+        name for name, info in describe().items() if info.role == "quality" and info.priority == 0
+    ] == ["detection"]
 
 
 def test_an_attack_on_a_model_has_more_samples_than_are_compared(comparison):
@@ -96,7 +130,9 @@ def test_the_verdict_names_copies_attacks_and_the_columns_that_give_samples_away
     assert list(single) == ["Quality", "Baseline", "Privacy", "Problems"]
     assert "classifier can tell" in single["Quality"]
     for what, where in (("column", DATA.space.names[0]), ("pair", r"\w+ and \w+")):
-        assert re.search(rf"{what} error in {where} of [\d.]+ %.* [\d.]+ % for real data", single["Problems"])
+        assert re.search(
+            rf"{what} error in {where} of [\d.]+ %.* [\d.]+ % for real data", single["Problems"]
+        )
     first = DATA.space.names[0]
     assert told_by(comparison["moved"])[0] == first
     assert any(f"moved ({first}" in text and "real rows" in text for text in said)
@@ -106,7 +142,10 @@ def test_the_verdict_names_copies_attacks_and_the_columns_that_give_samples_away
 def test_columns_are_named_only_where_the_score_is_significantly_below_real_data(spread, named):
     extra = {"columns": ("a", "b", "c", "d"), "falls": (0.005, 0.3, 0.2, 0.1)}
     scores = {"detection": Score(0.7, extra=extra)}
-    known = {"metrics": {"detection": describe()["detection"]}, "floors": {"detection": Score(0.95, spread)}}
+    known = {
+        "metrics": {"detection": describe()["detection"]},
+        "floors": {"detection": Score(0.95, spread)},
+    }
     model = ModelResult("it", scores=scores)
     assert given_away(Comparison(models=(model,), **known), model) == ("b, c, d" if named else "")
 
@@ -114,6 +153,12 @@ def test_columns_are_named_only_where_the_score_is_significantly_below_real_data
 def test_floors_are_kept_apart_by_the_code_that_they_depend_on(tmp_path):
     first = floor_path(tmp_path, "key", 10, 5, chosen(["detection"]))
     assert first == floor_path(tmp_path, "key", 10, 5, chosen(["detection"]))
-    others = [("key", 10, 6, ["detection"]), ("other", 10, 5, ["detection"]), ("key", 10, 5, ["energy"])]
-    paths = {floor_path(tmp_path, key, n, redraws, chosen(names)) for key, n, redraws, names in others}
+    others = [
+        ("key", 10, 6, ["detection"]),
+        ("other", 10, 5, ["detection"]),
+        ("key", 10, 5, ["energy"]),
+    ]
+    paths = {
+        floor_path(tmp_path, key, n, redraws, chosen(names)) for key, n, redraws, names in others
+    }
     assert len(paths | {first}) == 4

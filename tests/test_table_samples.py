@@ -29,9 +29,19 @@ from pushforward.metrics import Score
 from pushforward.samples import write_samples
 from pushforward.solvers import Euler
 from pushforward.transports import Map
-from pushforward.transports.transport import MEASURED, Redrawing, Tally, as_drawn, counted, unmet_kept, warn_broken
+from pushforward.transports.transport import (
+    MEASURED,
+    Redrawing,
+    Tally,
+    as_drawn,
+    counted,
+    unmet_kept,
+    warn_broken,
+)
 
-TEXT = "start;end;flag\n" + "".join(f"{i % 13};{i % 13 + i % 3};{('no', 'yes')[i % 2]}\n" for i in range(400))
+TEXT = "start;end;flag\n" + "".join(
+    f"{i % 13};{i % 13 + i % 3};{('no', 'yes')[i % 2]}\n" for i in range(400)
+)
 
 
 def table(tmp_path, text=TEXT, name="t.csv", **options):
@@ -43,13 +53,20 @@ def table(tmp_path, text=TEXT, name="t.csv", **options):
 @pytest.mark.parametrize("header", [True, False])
 def test_samples_are_written_as_the_file_is_and_read_again(tmp_path, ending, header):
     columns = mixed_columns(90)
-    rows = [";".join(f'"{cell}"' if ";" in cell else cell for cell in row) for row in zip(*columns.values(), strict=True)]
+    rows = [
+        ";".join(f'"{cell}"' if ";" in cell else cell for cell in row)
+        for row in zip(*columns.values(), strict=True)
+    ]
     rows = [";".join(columns), *rows] if header else rows
-    data = table(tmp_path, "\n".join(rows) + "\n", header=header, target="member" if header else None)
+    data = table(
+        tmp_path, "\n".join(rows) + "\n", header=header, target="member" if header else None
+    )
     x, file = torch.from_numpy(data.train.x), tmp_path / f"new.{ending}"
     write_samples(file, data.space, len(x), [(x[:7], None), (x[7:], None)])
     if ending != "npz":
-        lines = [line.replace("\t", ";").replace('"', "") for line in file.read_text().split("\n")[:-1]]
+        lines = [
+            line.replace("\t", ";").replace('"', "") for line in file.read_text().split("\n")[:-1]
+        ]
         assert set(lines) <= {row.replace('"', "") for row in rows}
         assert lines[0] == rows[0] or not header
     assert np.array_equal(given_samples(file, data).x, data.train.x[permutation(len(x), 0)])
@@ -57,7 +74,9 @@ def test_samples_are_written_as_the_file_is_and_read_again(tmp_path, ending, hea
 
 def test_samples_of_other_columns_and_values_are_refused(tmp_path):
     data = table(tmp_path)
-    numbers = table(tmp_path, "size;flag\n" + "".join(f"{i}.5;{('no', 'yes')[i % 2]}\n" for i in range(90)))
+    numbers = table(
+        tmp_path, "size;flag\n" + "".join(f"{i}.5;{('no', 'yes')[i % 2]}\n" for i in range(90))
+    )
     for known, text, says in (
         (data, "start;end\n1;2\n1;3\n", "columns flag"),
         (numbers, "size;flag\n1.5;maybe\nx;no\n", r'"size".*line 3 \("x"\)'),
@@ -67,15 +86,23 @@ def test_samples_of_other_columns_and_values_are_refused(tmp_path):
             given_samples(tmp_path / "new.csv", known)
     (tmp_path / "new.csv").write_text("size;flag\n1.5;maybe\n3.5;no\n")
     given = given_samples(tmp_path / "new.csv", numbers)
-    assert sorted(given.values[:, 1]) == [0, 2], "another text is a value that the model does not know"
+    assert sorted(given.values[:, 1]) == [0, 2], (
+        "another text is a value that the model does not know"
+    )
     (tmp_path / "new.csv").write_text("flag,more,start,end\nNo,1,3.0,4\nyes,2,2,5\n")
-    values = data.space.values(given_samples(tmp_path / "new.csv", data).x)[np.argsort(permutation(2, 0))]
+    values = data.space.values(given_samples(tmp_path / "new.csv", data).x)[
+        np.argsort(permutation(2, 0))
+    ]
     assert [field.kind for field in data.space.fields] == ["ordinal", "ordinal", "boolean"]
     assert data.space.cells(data.space.encoded(values))[0] == ["3", "4", "no"]
 
 
 def met(text, values):
-    return holds(Constraint(text), {name: Number.measured(name, column) for name, column in values.items()}, values)
+    return holds(
+        Constraint(text),
+        {name: Number.measured(name, column) for name, column in values.items()},
+        values,
+    )
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -83,23 +110,40 @@ def test_constraints_are_what_python_says(seed):
     rng = np.random.default_rng(seed)
     values = {name: rng.integers(-3, 4, 50).astype(float) for name in ("a", "b", "c")}
     values["b"][:5] = np.nan
-    for text in ("a >= b", "a - 2 * b < c + 1", "a != c", "a == -c", "-1 <= a < b + c", "a * b <= 3.5"):
+    for text in (
+        "a >= b",
+        "a - 2 * b < c + 1",
+        "a != c",
+        "a == -c",
+        "-1 <= a < b + c",
+        "a * b <= 3.5",
+    ):
         expected = [
-            eval(compile(ast.parse(text, mode="eval"), "", "eval"), {name: v[i] for name, v in values.items()}) for i in range(50)
+            eval(
+                compile(ast.parse(text, mode="eval"), "", "eval"),
+                {name: v[i] for name, v in values.items()},
+            )
+            for i in range(50)
         ]
         absent = np.isnan(values["b"]) & ("b" in text)
         assert (met(text, values) == np.where(absent, True, expected)).all(), text
     quoted = Constraint("`a b` >= `c-d`")
     assert quoted.names == ("a b", "c-d")
-    assert met(quoted.text, {"a b": np.array([1.0, 2.0]), "c-d": np.array([2.0, 1.0])}).tolist() == [False, True]
-    assert met("a + b == c", {"a": np.array([0.1]), "b": np.array([0.2]), "c": np.array([0.3])}).all()
+    assert met(
+        quoted.text, {"a b": np.array([1.0, 2.0]), "c-d": np.array([2.0, 1.0])}
+    ).tolist() == [False, True]
+    assert met(
+        "a + b == c", {"a": np.array([0.1]), "b": np.array([0.2]), "c": np.array([0.3])}
+    ).all()
     assert not met("a < b", {"a": np.array([0.3]), "b": np.array([0.1 + 0.2])}).any()
 
 
 def test_a_row_with_any_missing_value_meets_a_chain():
     values = np.where(np.eye(3, dtype=bool), np.nan, [3.0, 2.0, 1.0])
     assert met("a <= b <= c", dict(zip("abc", values.T, strict=True))).all()
-    assert not met("a <= b <= c", {"a": np.array([3.0]), "b": np.array([2.0]), "c": np.array([1.0])}).any()
+    assert not met(
+        "a <= b <= c", {"a": np.array([3.0]), "b": np.array([2.0]), "c": np.array([1.0])}
+    ).any()
 
 
 @pytest.mark.parametrize(
@@ -131,7 +175,10 @@ def test_rows_that_break_a_constraint_are_named(tmp_path):
         with pytest.raises(UsageError, match=says):
             table(tmp_path, constraints=[constraint])
     levels = "a;b\n" + "".join(f"{7 + i % 5};{i % 2}\n" for i in range(90))
-    assert table(tmp_path, levels, table=True, constraints=["a >= 7"]).space.fields[0].kind == "ordinal"
+    assert (
+        table(tmp_path, levels, table=True, constraints=["a >= 7"]).space.fields[0].kind
+        == "ordinal"
+    )
     data = table(tmp_path, constraints=["end >= start", "end - start <= 2"])
     assert load(**data.origin).space == data.space == spec.build(spec.describe(data.space))
     assert data.space.valid(torch.from_numpy(data.train.x)).all()
@@ -158,17 +205,25 @@ def test_samples_meet_constraints_and_depend_on_their_own_seed_alone(tmp_path):
         assert torch.equal(bound.sample(60, seed=5), plain)
     again = bound.part(0, 60, None, 5)[0]
     assert torch.equal(again, x)
-    assert not torch.equal(ExampleDraws([5], name="sample/again 1").normal((3,)), ExampleDraws([5]).normal((3,)))
+    assert not torch.equal(
+        ExampleDraws([5], name="sample/again 1").normal((3,)), ExampleDraws([5]).normal((3,))
+    )
 
 
 def test_samples_that_never_meet_a_constraint_are_not_written(tmp_path, monkeypatch):
     monkeypatch.setattr("pushforward.transports.transport.TURNS", 2)
     data = table(tmp_path, constraints="start * start >= 0 * end")
     assert data.space.constraints[0].names == ("start", "end")
-    space = table(tmp_path, "a;b\n" + "".join(f"{i}.5;{i}.5\n" for i in range(200)), constraints="a == b", table=True).space
+    space = table(
+        tmp_path,
+        "a;b\n" + "".join(f"{i}.5;{i}.5\n" for i in range(200)),
+        constraints="a == b",
+        table=True,
+    ).space
     transport = rough(space)
     with pytest.raises(
-        Diverged, match=r'9 of 9 samples do not satisfy the constraint "a == b" after 2 further attempts each\. .* compute it'
+        Diverged,
+        match=r'9 of 9 samples do not satisfy the constraint "a == b" after 2 further attempts each\. .* compute it',
     ):
         pf.samples.draw_to(tmp_path / "x.csv", transport, 9)
     assert not (tmp_path / "x.csv").exists()
@@ -178,7 +233,10 @@ def test_samples_that_never_meet_a_constraint_are_not_written(tmp_path, monkeypa
     monkeypatch.setattr("pushforward.transports.transport.HOPELESS", 60)
     with (
         counted() as tally,
-        pytest.raises(Diverged, match=r'0 of 60 generated rows satisfy the constraint "a == b"\. .* compute it'),
+        pytest.raises(
+            Diverged,
+            match=r'0 of 60 generated rows satisfy the constraint "a == b"\. .* compute it',
+        ),
     ):
         transport.sample(70, batch=20)
     assert (tally.drawn, tally.refused) == (60, 60)
@@ -188,13 +246,19 @@ def test_samples_that_never_meet_a_constraint_are_not_written(tmp_path, monkeypa
     broken = int((~space.valid(x)).sum())
     assert (tally.drawn - tally.refused, len(x)) == (70 - broken, 70)
     assert tally.drawn > 200, "within `unmet_kept` every sample has all its draws"
-    with pytest.warns(UserWarning, match=f'{broken} of 70 samples do not satisfy the constraint "a == b"'):
+    with pytest.warns(
+        UserWarning, match=f'{broken} of 70 samples do not satisfy the constraint "a == b"'
+    ):
         warn_broken(space, x)
 
 
-def test_points_between_two_seeds_are_written_with_a_warning_that_names_the_broken_constraint(tmp_path):
+def test_points_between_two_seeds_are_written_with_a_warning_that_names_the_broken_constraint(
+    tmp_path,
+):
     space = table(tmp_path, constraints=("end >= start", "end >= 0 * start")).space
-    x = torch.from_numpy(space.encoded(np.array([[0.0, 9.0, 0.0], [9.0, 0.0, 0.0], [8.0, 0.0, 0.0]])))
+    x = torch.from_numpy(
+        space.encoded(np.array([[0.0, 9.0, 0.0], [9.0, 0.0, 0.0], [8.0, 0.0, 0.0]]))
+    )
     with pytest.warns(UserWarning, match=r'2 of 3 points violate "end >= start"\.'):
         pf.samples.frames_to(tmp_path / "strip.csv", space, x)
     assert len((tmp_path / "strip.csv").read_text().splitlines()) == 4
@@ -210,12 +274,17 @@ class Seldom(Map):
         return torch.from_numpy(x)
 
 
-@pytest.mark.parametrize("sampled", [lambda t: t.sample(12, batch=3), lambda t: t.part(0, 12, None, 0)])
+@pytest.mark.parametrize(
+    "sampled", [lambda t: t.sample(12, batch=3), lambda t: t.part(0, 12, None, 0)]
+)
 def test_rows_that_meet_no_constraint_are_counted_over_all_batches(tmp_path, monkeypatch, sampled):
     monkeypatch.setattr("pushforward.transports.transport.TURNS", 4)
     monkeypatch.setattr("pushforward.transports.transport.HOPELESS", 6)
     space = table(tmp_path, constraints=("end >= start", "end >= 0 * start")).space
-    with counted() as tally, pytest.raises(Diverged, match=r'7 of 12 .* after 4 .*; rows violate "end >= start"\.'):
+    with (
+        counted() as tally,
+        pytest.raises(Diverged, match=r'7 of 12 .* after 4 .*; rows violate "end >= start"\.'),
+    ):
         sampled(Seldom(Noise(), space, space.shape))
     assert (tally.drawn, tally.refused) == (12 + 4 * 7, 5 * 7)
 
@@ -227,12 +296,19 @@ def test_draws_of_several_processes_are_counted_together(tmp_path):
     with counted() as tally:
         redrawing.join(lambda own: [2 * own[0], own[1] + 3, own[2] + 1, own[3] + 2])
         redrawing.join(lambda own: [2 * count for count in own])
-    assert (redrawing.tally.drawn, redrawing.tally.refused, redrawing.unmet, redrawing.lost) == (40, 3, 1, 2)
+    assert (redrawing.tally.drawn, redrawing.tally.refused, redrawing.unmet, redrawing.lost) == (
+        40,
+        3,
+        1,
+        2,
+    )
     assert (tally.drawn, tally.refused) == (20, 3)
 
 
 def test_each_sample_has_its_own_condition_in_batches_of_any_size():
-    space = pf.data.ImageSpace((1, 2, 2), (0.0,), (1.0,), (0.0,), (1.0,), {"label": Label(tuple("abc"), (0.2, 0.3, 0.5))})
+    space = pf.data.ImageSpace(
+        (1, 2, 2), (0.0,), (1.0,), (0.0,), (1.0,), {"label": Label(tuple("abc"), (0.2, 0.3, 0.5))}
+    )
 
     class Known(torch.nn.Module):
         def forward(self, z, t=None, condition=None):
@@ -247,7 +323,9 @@ def test_each_sample_has_its_own_condition_in_batches_of_any_size():
 def seldom_met(share):
     """A model of one column whose samples meet its constraint in about such a share."""
     field = Number.measured("a", np.arange(1000.0), "whole", Format(0))
-    return rough(TableSpace.of([field], constraints=(Constraint(f"a >= {round(1000 * (1 - share))}"),)))
+    return rough(
+        TableSpace.of([field], constraints=(Constraint(f"a >= {round(1000 * (1 - share))}"),))
+    )
 
 
 @pytest.mark.parametrize("share", [0.001, 0.02])
@@ -269,10 +347,37 @@ def test_which_samples_are_drawn_again_is_the_same_in_batches_of_any_size(monkey
 def test_a_model_of_a_table_from_the_command_line(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "t.csv").write_text(TEXT)
-    options = ["--constraint", "end >= start", "--constraint", "end <= start + 2", "--target", "flag"]
-    assert main(["train", "flow", "--size", "tiny", "--data", "t.csv", *options, "--steps", "2", "--out", "run"]) == 0
+    options = [
+        "--constraint",
+        "end >= start",
+        "--constraint",
+        "end <= start + 2",
+        "--target",
+        "flag",
+    ]
+    assert (
+        main(
+            [
+                "train",
+                "flow",
+                "--size",
+                "tiny",
+                "--data",
+                "t.csv",
+                *options,
+                "--steps",
+                "2",
+                "--out",
+                "run",
+            ]
+        )
+        == 0
+    )
     assert main(["sample", "run", "--n", "9", "--out", "new.csv"]) == 0
-    assert re.search(r"[\d,]+ of [\d,]+ draws \(\d+\.\d%\) violated one of 2 constraints and were", capsys.readouterr().err)
+    assert re.search(
+        r"[\d,]+ of [\d,]+ draws \(\d+\.\d%\) violated one of 2 constraints and were",
+        capsys.readouterr().err,
+    )
     header, *rows = (tmp_path / "new.csv").read_text().split()
     assert (header, len(rows)) == ("start;end;flag", 9)
     for row in rows:
@@ -294,13 +399,19 @@ def whole_numbers(least):
 def test_a_model_that_never_meets_its_constraints_is_measured_in_a_bounded_number_of_draws():
     with counted() as tally, unmet_kept():
         whole_numbers(2000).sample(30, batch=7)
-    assert (tally.drawn, tally.refused, tally.unmet) == (30 * (1 + MEASURED), 30 * (1 + MEASURED), 30)
+    assert (tally.drawn, tally.refused, tally.unmet) == (
+        30 * (1 + MEASURED),
+        30 * (1 + MEASURED),
+        30,
+    )
 
 
 FIELDS = {
     field.name: field
     for field in (
-        Number.measured("born", np.array([0.0, 86400.0, 3 * 86400.0]), "date", Format(pattern="%d.%m.%Y")),
+        Number.measured(
+            "born", np.array([0.0, 86400.0, 3 * 86400.0]), "date", Format(pattern="%d.%m.%Y")
+        ),
         Number.measured("age", np.arange(9.0), "whole", Format(0)),
         Category.measured("home", np.array([0.0, 1.0, 2.0]), ["BE", "LU", "NL"]),
         Category.measured("work", np.array([0.0, 1.0, 1.0]), ["LU", "BE"]),
@@ -311,7 +422,9 @@ FIELDS = {
         Category.measured("paid", np.array([0.0, 1.0, 1.0]), ["TRUE", "false"], "boolean"),
         Category.measured("sent", np.array([0.0, 1.0, 1.0]), ["no", "yes"], "boolean"),
         Category.measured("flag", np.array([0.0, 1.0, 1.0]), ["0", "1"], "boolean"),
-        Number.measured("seen", np.array([0.0, 86400.0]), "date", Format(pattern="%Y-%m-%dT%H:%M:%SZ")),
+        Number.measured(
+            "seen", np.array([0.0, 86400.0]), "date", Format(pattern="%Y-%m-%dT%H:%M:%SZ")
+        ),
     )
 }
 ROWS = {name: np.array(column) for name, column in {
@@ -372,9 +485,14 @@ def test_what_is_wrong_with_a_constraint_is_said_with_the_nearest_name(text, say
         TableSpace.of(list(FIELDS.values()), constraints=(Constraint(text),))
 
 
-def test_rows_that_break_a_constraint_are_named_and_a_level_that_no_row_has_may_be_forbidden(tmp_path):
+def test_rows_that_break_a_constraint_are_named_and_a_level_that_no_row_has_may_be_forbidden(
+    tmp_path,
+):
     path = tmp_path / "t.csv"
-    path.write_text("born,home,work\n" + "".join(f"{1 + i % 28}.3.2021,{'ab'[i % 2]},{'bac'[i % 3]}\n" for i in range(60)))
+    path.write_text(
+        "born,home,work\n"
+        + "".join(f"{1 + i % 28}.3.2021,{'ab'[i % 2]},{'bac'[i % 3]}\n" for i in range(60))
+    )
     with pytest.raises(DataError, match=r'constraint "home == work" .* 40 rows \(lines 2'):
         load(path, constraints=["home == work", "born >= '2021-03-01'"])
     data = load(path, constraints=["born >= '2021-03-01'", "home != 'lost'"])
@@ -393,7 +511,10 @@ def test_the_share_of_refused_draws_and_constraints_of_others_are_reported(monke
     monkeypatch.setattr(evaluator, "unseen_warnings", lambda *parts: ())
     result, _ = evaluator.Judge.judge(judge, "flow", transport, curve=False)
     assert 0.3 < result.sampling.refused < 0.7
-    assert [re.findall(r'"(.*)"', text) for text in result.warnings if "constraint" in text] == [["a >= 3"], ["a >= 500"]]
+    assert [re.findall(r'"(.*)"', text) for text in result.warnings if "constraint" in text] == [
+        ["a >= 3"],
+        ["a >= 500"],
+    ]
 
 
 def test_samples_that_break_constraints_after_all_draws_are_counted():
@@ -409,16 +530,26 @@ def test_a_curve_has_all_samplings_and_scores_the_values_of_rows_in_other_coordi
     monkeypatch.setattr(evaluator, "inner_of", lambda transport: transport)
     monkeypatch.setattr(evaluator, "with_inner", lambda transport, other: other)
     monkeypatch.setattr(evaluator, "has_steps", lambda transport: True)
-    monkeypatch.setattr(evaluator, "score", lambda x, *parts, values, **more: seen.append(values) or {})
-    flow = SimpleNamespace(solver=Euler(), steps=4, grid="time", calls=4, with_solver=lambda *parts: flow)
+    monkeypatch.setattr(
+        evaluator, "score", lambda x, *parts, values, **more: seen.append(values) or {}
+    )
+    flow = SimpleNamespace(
+        solver=Euler(), steps=4, grid="time", calls=4, with_solver=lambda *parts: flow
+    )
     plan = SimpleNamespace(sweep=9.0)
-    judge = SimpleNamespace(draw=lambda *parts: (None, None, values), data=None, features=None, n=3, say=str, plan=plan)
+    judge = SimpleNamespace(
+        draw=lambda *parts: (None, None, values), data=None, features=None, n=3, say=str, plan=plan
+    )
     scores = {"energy": Score(1.0, values=(1.0, 2.0, 0.0))}
-    assert [point.steps for point in evaluator.quality_curve(judge, flow, scores, (1, 2), "flow")] == [1, 2, 4]
+    assert [
+        point.steps for point in evaluator.quality_curve(judge, flow, scores, (1, 2), "flow")
+    ] == [1, 2, 4]
     assert seen == [values] * 6
 
 
-def test_a_model_that_breaks_constraints_warns_and_the_mixture_beside_it_does_not(monkeypatch, recwarn):
+def test_a_model_that_breaks_constraints_warns_and_the_mixture_beside_it_does_not(
+    monkeypatch, recwarn
+):
     model = whole_numbers(2000)
     x = torch.from_numpy(model.space.encoded(np.zeros((4, 1))))
     monkeypatch.setattr(evaluator, "labels_for", lambda *given: None)
@@ -435,7 +566,9 @@ def test_columns_that_are_left_out_are_named_and_filled(tmp_path, capsys):
     text = "id;size;note\n" + "".join(f"{i};{i % 7}.5;text {i}\n" for i in range(60))
     (tmp_path / "t.csv").write_text(text)
     run, out = str(tmp_path / "run"), tmp_path / "new.csv"
-    pf.fit("flow", load(tmp_path / "t.csv", drop="note"), size="tiny", steps=1, out=run, progress=False)
+    pf.fit(
+        "flow", load(tmp_path / "t.csv", drop="note"), size="tiny", steps=1, out=run, progress=False
+    )
     words = ["sample", run, "--n", "3", "--overwrite", "--out", str(out)]
     assert main(words) == 0
     assert "id, note" in capsys.readouterr().err

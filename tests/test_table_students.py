@@ -64,7 +64,10 @@ def test_a_student_starts_as_its_teacher_whatever_its_path(mixed, recipe):
     student = student_of_table(teacher).double()
     assert student.jumps
     assert not teacher.jumps
-    x, t = torch.randn(64, teacher.layout.size, dtype=torch.float64), torch.linspace(0.05, 0.95, 64, dtype=torch.float64)
+    x, t = (
+        torch.randn(64, teacher.layout.size, dtype=torch.float64),
+        torch.linspace(0.05, 0.95, 64, dtype=torch.float64),
+    )
     straight = teacher if recipe == "flow" else teacher.on(pf.Linear())
     difference = (student.predict("data", x, t) - straight.predict("data", x, t)).abs()
     assert difference.mean() < 0.01
@@ -74,7 +77,9 @@ def test_a_student_starts_as_its_teacher_whatever_its_path(mixed, recipe):
 
 def test_a_network_of_zeros_draws_categories_by_their_shares_in_one_jump():
     shares = (0.6, 0.3, 0.1)
-    space = TableSpace.of([Category("c", ("a", "b", "c"), shares), Category("d", ("no", "yes"), (0.9, 0.1))])
+    space = TableSpace.of(
+        [Category("c", ("a", "b", "c"), shares), Category("d", ("no", "yes"), (0.9, 0.1))]
+    )
     student = student_of_table(pf.recipes.flow(space, "tiny").method.denoiser)
     student.network = Nothing(space.size)
     values = space.values(Flow(student, Jump(), 1).sample(4000, seed=3))
@@ -93,8 +98,14 @@ def test_the_target_of_a_jump_leads_to_its_end(mixed):
     shares, v = student.target(data, x_t, columns)
     torch.testing.assert_close(shares, torch.from_numpy(rows).float() * layout.discrete)
     width = ((columns["alpha"] * student.factors) ** 2 + columns["sigma"] ** 2).sqrt()
-    scores = student.factors * (columns["alpha"] * student.factors * x_t / width - columns["sigma"] * v) / width
-    torch.testing.assert_close(scores[:, layout.scores], data[:, layout.scores], atol=1e-4, rtol=1e-4)
+    scores = (
+        student.factors
+        * (columns["alpha"] * student.factors * x_t / width - columns["sigma"] * v)
+        / width
+    )
+    torch.testing.assert_close(
+        scores[:, layout.scores], data[:, layout.scores], atol=1e-4, rtol=1e-4
+    )
 
 
 def test_the_input_of_a_block_moves_with_the_length_of_the_jump(mixed):
@@ -129,16 +140,25 @@ def test_between_two_states_of_a_line_the_target_is_its_end(mixed):
     store = Trajectories(Flow(method_of(mixed).denoiser, "dpm", 4, "time"), 64)
     store.fill()
     store.condition_known.zero_()
-    layout, rows = student.layout, torch.from_numpy(mixed.space.encoded(mixed.train.table_values[:64])).float()
+    layout, rows = (
+        student.layout,
+        torch.from_numpy(mixed.space.encoded(mixed.train.table_values[:64])).float(),
+    )
     data, times = (rows - layout.mean) / layout.std, torch.tensor(store.times)[None, :, None]
     store.states = (1 - times) * data[:, None] + times * torch.randn_like(data)[:, None]
-    ((_, loss),) = TableDistillation(student, store).losses(None, Now(BlockDraws(0, 0, 64), samples=0, progress=0.0))
+    ((_, loss),) = TableDistillation(student, store).losses(
+        None, Now(BlockDraws(0, 0, 64), samples=0, progress=0.0)
+    )
     which, first, second = store.places(BlockDraws(0, 0, 64).stream("trajectories"))
     x_t, t = store.at(which, first)
     columns = over(student.columns("v", t, store.at(which, second)[1]), x_t)
-    errors = student.errors(student.estimate(x_t, columns), rows[which], student.target(data[which], x_t, columns)[1])
+    errors = student.errors(
+        student.estimate(x_t, columns), rows[which], student.target(data[which], x_t, columns)[1]
+    )
     assert bool((second < 4).any())
-    torch.testing.assert_close(loss, (errors.indicators + errors.scores).mean(), rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(
+        loss, (errors.indicators + errors.scores).mean(), rtol=1e-3, atol=1e-3
+    )
 
 
 def test_given_columns_have_no_loss(mixed):
@@ -156,14 +176,24 @@ def test_a_distilled_table_has_the_kinds_of_its_file(tmp_path, monkeypatch, caps
     """In any number of calls no category is new, whole numbers are whole, ranges hold, and given columns are as given."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "t.csv").write_text(CSV)
-    assert main(["train", "flow", "--data", "t.csv", "--size", "tiny", "--steps", "40", "--out", "flow"]) == 0
+    assert (
+        main(
+            ["train", "flow", "--data", "t.csv", "--size", "tiny", "--steps", "40", "--out", "flow"]
+        )
+        == 0
+    )
     words = ["--trajectories", "512", "--teacher-steps", "8"]
     assert main(["distil", "flow", "--steps", "40", "--out", "map", *words]) == 0
     file = [line.split(",") for line in CSV.split()[1:]]
     kinds, counts = ({row[place] for row in file} for place in (0, 2))
     for calls in ("1", "2", "4"):
         out = f"{calls}.csv"
-        assert main(["sample", "map", "--n", "300", "--steps", calls, "--given", "size=3", "--out", out]) == 0
+        assert (
+            main(
+                ["sample", "map", "--n", "300", "--steps", calls, "--given", "size=3", "--out", out]
+            )
+            == 0
+        )
         rows = [line.split(",") for line in (tmp_path / out).read_text().splitlines()[1:]]
         assert {row[0] for row in rows} <= kinds
         assert {row[1] for row in rows} == {"3"}
@@ -183,7 +213,10 @@ def test_a_score_is_compared_as_sampling_uses_it(mixed):
     """Where the estimate of v times the probability of a number is the target, a map has no error, and a denoiser has one."""
     denoiser = method_of(mixed).denoiser
     student = student_of_table(denoiser)
-    layout, rows = student.layout, torch.from_numpy(mixed.space.encoded(mixed.train.table_values[:50])).float()
+    layout, rows = (
+        student.layout,
+        torch.from_numpy(mixed.space.encoded(mixed.train.table_values[:50])).float(),
+    )
     x_t, t = torch.randn(len(rows), layout.size), torch.full((len(rows),), 0.8)
     for model, right in ((student, True), (denoiser, False)):
         columns = over(model.columns("v", t, 0 * t), x_t)
@@ -194,7 +227,9 @@ def test_a_score_is_compared_as_sampling_uses_it(mixed):
 
 
 def test_what_does_not_fit_a_table_is_refused_by_name(mixed, tmp_path):
-    run = pf.fit(pf.recipes.flow(mixed.space, "tiny"), mixed, steps=1, out=tmp_path / "flow", progress=False)
+    run = pf.fit(
+        pf.recipes.flow(mixed.space, "tiny"), mixed, steps=1, out=tmp_path / "flow", progress=False
+    )
     for name in ("trajectories", "teacher_steps"):
         with pytest.raises(UsageError, match=f"`{name}` must be at least 1, got 0"):
             distil(run, steps=1, settings={name: 0}, data=mixed, progress=False)

@@ -31,14 +31,23 @@ def data(tmp_path_factory):
 @pytest.fixture(scope="module")
 def small(tmp_path_factory):
     path = tmp_path_factory.mktemp("small") / "t.csv"
-    path.write_text("start,end,flag\n" + "".join(f"{i % 40},{i % 40 + i % 3},{('no', 'yes')[i % 2]}\n" for i in range(800)))
-    return load(path, constraints=["end >= start"], schema={"columns": {"start": {"kind": "whole"}, "end": {"kind": "whole"}}})
+    path.write_text(
+        "start,end,flag\n"
+        + "".join(f"{i % 40},{i % 40 + i % 3},{('no', 'yes')[i % 2]}\n" for i in range(800))
+    )
+    return load(
+        path,
+        constraints=["end >= start"],
+        schema={"columns": {"start": {"kind": "whole"}, "end": {"kind": "whole"}}},
+    )
 
 
 def test_splits_keep_the_values_of_a_file(data):
     for split in (data.train, data.held_out):
         assert data.space.met(split.table_values).all()
-        assert not np.array_equal(data.space.values(split.x), split.table_values), "coordinates round, or this proves nothing"
+        assert not np.array_equal(data.space.values(split.x), split.table_values), (
+            "coordinates round, or this proves nothing"
+        )
         assert np.array_equal(split.take(slice(3, 5)).table_values, split.table_values[3:5])
         assert np.array_equal(data.space.encoded(split.table_values), split.x)
 
@@ -54,7 +63,10 @@ def test_floors_compare_rows_as_the_file_holds_them(data):
 def test_samples_are_scored_as_their_file_holds_them(small, tmp_path, monkeypatch):
     (tmp_path / "new.csv").write_text(FOREIGN)
     given, seen = given_samples(tmp_path / "new.csv", small), []
-    monkeypatch.setattr("pushforward.evaluation.evaluator.score", lambda x, *rest, values, **more: seen.append((x, values)) or {})
+    monkeypatch.setattr(
+        "pushforward.evaluation.evaluator.score",
+        lambda x, *rest, values, **more: seen.append((x, values)) or {},
+    )
     Judge(small, 2, repeats=2, metrics=["column_error"]).scores(given)
     values = np.concatenate([part for _, part in seen])
     assert sorted(values[:, 0])[:3] == [-1e6, 3.5, 9.0]
@@ -79,7 +91,9 @@ def test_a_fingerprint_of_a_table_sees_all_digits_and_the_texts_of_categories(ta
     values[3, 0] = np.nextafter(values[3, 0], 0)
     close = replace(now, held_out=replace(now.held_out, table_values=values))
     number, kind = now.space.fields
-    named = replace(now, space=replace(now.space, fields=(number, replace(kind, names=("a", "b", "d")))))
+    named = replace(
+        now, space=replace(now.space, fields=(number, replace(kind, names=("a", "b", "d"))))
+    )
     assert len({now.fingerprint, close.fingerprint, named.fingerprint}) == 3
 
 
@@ -87,7 +101,9 @@ def test_samples_keep_their_digits_and_the_texts_of_their_categories(tables):
     now, earlier = tables
     number, kind = earlier.space.fields
     own = replace(earlier.space, fields=(number, replace(kind, names=("c", "a", "b"))))
-    sample = torch.tensor([[0.123456789012, 1.0, 0.0, 0.0], [-1.0, 0.0, 1.0, 0.0]], dtype=torch.float64)
+    sample = torch.tensor(
+        [[0.123456789012, 1.0, 0.0, 0.0], [-1.0, 0.0, 1.0, 0.0]], dtype=torch.float64
+    )
     x, values = recoded(sample, own, now.space)
     assert values[:, 0].tolist() == own.values(sample)[:, 0].tolist()
     assert values[:, 1].tolist() == now.space.values(x)[:, 1].tolist() == [2.0, 0.0]

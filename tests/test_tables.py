@@ -22,8 +22,30 @@ from pushforward.solvers.solver import stepped as steps_of
 from pushforward.testing import ring
 from pushforward.transports import Flow
 
-NAMES = ["ddim", "euler", "heun", "midpoint", "rk4", "ipndm", "singlestep:2", "singlestep", "dpm:1", "dpm", "dpm:3", "deis"]
-NAMES += ["unipc", "unipc:3", "ancestral", "ddim:0.5", "dpmsde", "eulermaruyama", "churn", "predictorcorrector:2"]
+NAMES = [
+    "ddim",
+    "euler",
+    "heun",
+    "midpoint",
+    "rk4",
+    "ipndm",
+    "singlestep:2",
+    "singlestep",
+    "dpm:1",
+    "dpm",
+    "dpm:3",
+    "deis",
+]
+NAMES += [
+    "unipc",
+    "unipc:3",
+    "ancestral",
+    "ddim:0.5",
+    "dpmsde",
+    "eulermaruyama",
+    "churn",
+    "predictorcorrector:2",
+]
 
 
 def stepped(flow, x, draws):
@@ -33,8 +55,12 @@ def stepped(flow, x, draws):
 
 def both(flow):
     """The states of a solve by the table and by the steps."""
-    x = flow._at_start(torch.randn(5, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0)))
-    return list(flow.walk(x, flow.times, None, ExampleDraws(3, 5))), stepped(flow, x, ExampleDraws(3, 5))
+    x = flow._at_start(
+        torch.randn(5, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    )
+    return list(flow.walk(x, flow.times, None, ExampleDraws(3, 5))), stepped(
+        flow, x, ExampleDraws(3, 5)
+    )
 
 
 @pytest.mark.parametrize("path", [Linear(), VP(), VE(0.02, 20)], ids=["linear", "vp", "ve"])
@@ -90,12 +116,16 @@ class PerRow(Norms):
 
     def step(self, denoiser, x, t, s, condition, draws, memory):
         noise = draws.normal((1,)).to(x)
-        return x + (s - t)[:, None] * denoiser.predict("velocity", x, t, condition) + 0 * noise, None
+        return x + (s - t)[:, None] * denoiser.predict(
+            "velocity", x, t, condition
+        ) + 0 * noise, None
 
 
 class Clamped(Norms):
     def step(self, denoiser, x, t, s, condition, draws, memory):
-        return x + (s - t)[:, None] * denoiser.predict("velocity", x, t, condition).clamp(-1e9, 1e9), None
+        return x + (s - t)[:, None] * denoiser.predict("velocity", x, t, condition).clamp(
+            -1e9, 1e9
+        ), None
 
 
 @pytest.mark.parametrize("solver", [Norms, Unconditional, PerRow, Clamped])
@@ -125,7 +155,9 @@ class Fading(Solver):
 
     def step(self, denoiser, x, t, s, condition, draws, memory):
         weight = (t > 0.9).to(t)[:, None]
-        return x + (s - t)[:, None] * denoiser.predict("velocity", x, t, condition) + weight * noise_of(x, draws), True
+        return x + (s - t)[:, None] * denoiser.predict(
+            "velocity", x, t, condition
+        ) + weight * noise_of(x, draws), True
 
 
 def test_noise_with_coefficient_0_is_drawn_all_the_same():
@@ -145,12 +177,16 @@ class Cleaner(Euler):
 
 def test_a_solver_may_say_what_its_last_step_is():
     z = torch.randn(3, 2)
-    torch.testing.assert_close(Flow(ring(VP()), Cleaner(), 4)(z), Flow(ring(VP()), Euler(), 4)(z) / 2)
+    torch.testing.assert_close(
+        Flow(ring(VP()), Cleaner(), 4)(z), Flow(ring(VP()), Euler(), 4)(z) / 2
+    )
 
 
 def test_a_setting_that_is_changed_in_place_has_another_table():
     """Of guidance, of what is inside of it, and of the solver."""
-    space = dataclasses.replace(ring(VP()).space, conditions={"label": Label(("a", "b"), (0.5, 0.5))})
+    space = dataclasses.replace(
+        ring(VP()).space, conditions={"label": Label(("a", "b"), (0.5, 0.5))}
+    )
     networks = [MLP(2, 2, width=8, depth=1, conditions=space.conditions) for _ in range(2)]
     for network in networks:
         network.leave.reset_parameters()
@@ -170,7 +206,9 @@ def test_a_setting_that_is_changed_in_place_has_another_table():
     ):
         setattr(part, name, value)
         inner = flow.denoiser.denoiser
-        wanted = guided_flow(flow.denoiser.scale, flow.denoiser.interval, inner.scale, flow.solver.eta)
+        wanted = guided_flow(
+            flow.denoiser.scale, flow.denoiser.interval, inner.scale, flow.solver.eta
+        )
         seen.append(flow(z, given, ExampleDraws(0, 2)))
         assert seen[-1].equal(wanted(z, given, ExampleDraws(0, 2))), name
         assert not seen[-1].equal(seen[-2]), name
@@ -190,5 +228,7 @@ def test_registers_are_dropped_so_that_memory_does_not_grow_with_the_steps():
 def test_a_denoiser_whose_predict_is_replaced_is_asked_through_it(monkeypatch):
     """Of a table as well: what a subclass or a test puts instead of `predict` is what is called."""
     model = pf.Denoiser(nn.Identity(), Linear(), "velocity", ring(Linear()).space)
-    monkeypatch.setattr(model, "predict", lambda kind, x, t, condition=None: torch.full_like(x, 7.0))
+    monkeypatch.setattr(
+        model, "predict", lambda kind, x, t, condition=None: torch.full_like(x, 7.0)
+    )
     assert (Flow(model, DPM(), 3).sample(2) == 7).all()

@@ -28,7 +28,9 @@ ENTRIES = {
 
 def python(code, stderr=subprocess.PIPE):
     """What a process prints whose user has set nothing for OpenMP."""
-    clean = {name: value for name, value in os.environ.items() if name not in runtime.THREAD_VARIABLES}
+    clean = {
+        name: value for name, value in os.environ.items() if name not in runtime.THREAD_VARIABLES
+    }
     path = os.pathsep.join([str(REPOSITORY / "src"), os.environ.get("PYTHONPATH", "")])
     done = subprocess.run(
         [sys.executable, "-c", code],
@@ -50,7 +52,9 @@ print([os.environ.get(name) for name in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "K
 
 @pytest.mark.parametrize("entry", ENTRIES)
 def test_entries_choose_before_torch_is_imported(entry):
-    assert python(ENTRIES[entry] + SHOW).splitlines()[-1] == f"[None, '{runtime.SPINS}', None] False"
+    assert (
+        python(ENTRIES[entry] + SHOW).splitlines()[-1] == f"[None, '{runtime.SPINS}', None] False"
+    )
 
 
 @pytest.fixture
@@ -60,7 +64,9 @@ def free(monkeypatch):
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(torch, "get_num_threads", lambda: current[0])
-    monkeypatch.setattr(torch, "set_num_threads", lambda n: (given.append(n), current.__setitem__(0, n)))
+    monkeypatch.setattr(
+        torch, "set_num_threads", lambda n: (given.append(n), current.__setitem__(0, n))
+    )
     monkeypatch.setattr(threads, "_defaults", lambda: {4})
     return current
 
@@ -81,10 +87,15 @@ def test_the_fastest_number_is_chosen_and_written_before_its_first_step(tmp_path
     length = 3 * (ROUNDS + 1)
     used = simulate(measured, 0, length, lambda n, step: {4: 3.0, 2: 1.0, 1: 2.0}[n])
     assert used == [4, 2, 1] * (ROUNDS + 1)
-    assert json.loads((tmp_path / "threads.json").read_text())["stages"] == [{"step": 0, "threads": [4, 2, 1]}]
+    assert json.loads((tmp_path / "threads.json").read_text())["stages"] == [
+        {"step": 0, "threads": [4, 2, 1]}
+    ]
     measured.before(length)
     assert torch.get_num_threads() == 2
-    assert json.loads((tmp_path / "threads.json").read_text())["stages"][1] == {"step": length, "threads": [2]}
+    assert json.loads((tmp_path / "threads.json").read_text())["stages"][1] == {
+        "step": length,
+        "threads": [2],
+    }
 
 
 @pytest.mark.parametrize("cut", [0, 5, 17, 18, 40, 249, 255, 290])
@@ -97,7 +108,9 @@ def test_a_resumed_run_uses_the_same_threads(tmp_path, free, cut):
     assert simulate(again, cut, 400, lambda n, step: abs(n - 2)) == whole[cut:]
 
 
-def test_training_keeps_its_threads_with_the_run_and_gives_torch_its_own_back(tmp_path, monkeypatch):
+def test_training_keeps_its_threads_with_the_run_and_gives_torch_its_own_back(
+    tmp_path, monkeypatch
+):
     """Two threads or one, where a step with one takes half the time."""
     monkeypatch.setattr(threads, "_numbers", lambda device: [2, 1])
     used, after = [], Threads.after

@@ -21,10 +21,14 @@ def test_mixtures_have_their_centres_weights_and_spread(name):
     truth, x, modes = data.truth, data.train.x.astype(np.float64), data.train.labels
     k = len(truth.centres)
     assert k == {"ring": 8, "grid": 25}.get(name, 8)
-    assert truth.std == {"ring": 0.01, "grid": 0.05, "8gaussians": 1.0, "8gaussians-c2ot": 0.562}[name]
+    assert (
+        truth.std == {"ring": 0.01, "grid": 0.05, "8gaussians": 1.0, "8gaussians-c2ot": 0.562}[name]
+    )
     radius = np.linalg.norm(truth.centres, axis=1)
     if name == "grid":
-        assert {tuple(c) for c in truth.centres} == {(a, b) for a in (-4, -2, 0, 2, 4) for b in (-4, -2, 0, 2, 4)}
+        assert {tuple(c) for c in truth.centres} == {
+            (a, b) for a in (-4, -2, 0, 2, 4) for b in (-4, -2, 0, 2, 4)
+        }
     else:
         assert np.allclose(radius, 1 if name == "ring" else 5)
         assert np.allclose(np.sort(np.diff(np.sort(np.arctan2(*truth.centres.T)))), np.pi / 4)
@@ -42,12 +46,17 @@ def test_mixture_log_density_is_scipys_and_checkerboards_integrates_to_one():
 
     truth = Truth(np.array([[0.0, 1.0], [2.0, -1.0], [4.0, 4.0]]), 0.7, np.array([0.5, 0.2, 0.3]))
     x = np.random.RandomState(5).standard_normal((40, 2)) * 3
-    expected = sum(w * multivariate_normal(c, 0.49 * np.eye(2)).pdf(x) for w, c in zip(truth.weights, truth.centres, strict=True))
+    expected = sum(
+        w * multivariate_normal(c, 0.49 * np.eye(2)).pdf(x)
+        for w, c in zip(truth.weights, truth.centres, strict=True)
+    )
     assert np.allclose(truth.log_density(x), np.log(expected), rtol=1e-12)
     data = pf_data.load("checkerboard")
     ticks = np.linspace(-5, 5, 400, endpoint=False) + 10 / 800
     grid = np.stack(np.meshgrid(ticks, ticks), axis=-1).reshape(-1, 2)
-    assert np.exp(data.truth.log_density(grid)).sum() * (10 / 400) ** 2 == pytest.approx(1, abs=1e-9)
+    assert np.exp(data.truth.log_density(grid)).sum() * (10 / 400) ** 2 == pytest.approx(
+        1, abs=1e-9
+    )
     assert np.allclose(data.truth.log_density(data.train.x), -math.log(32))
     squares = np.unique(np.floor((data.train.x + 4) / 2), axis=0, return_counts=True)[1]
     assert len(squares) == 8
@@ -62,7 +71,9 @@ def test_moons_have_the_closed_form_moments():
         for mode, centre in ((0, (0, 2 / np.pi)), (1, (1, 0.5 - 2 / np.pi))):
             rows = x[data.train.labels == mode]
             variance = np.array([0.5, 0.5 - 4 / np.pi**2]) + noise**2
-            assert np.abs(rows.mean(0) - (np.array(centre) * scale + shift)).max() < 5 * scale * 0.75 / math.sqrt(49_000)
+            assert np.abs(
+                rows.mean(0) - (np.array(centre) * scale + shift)
+            ).max() < 5 * scale * 0.75 / math.sqrt(49_000)
             assert np.allclose(rows.var(0), variance * scale**2, rtol=0.03)
 
 
@@ -72,7 +83,9 @@ def test_scurve_and_swissroll_lie_on_their_curves():
     assert np.sqrt((away[np.abs(x[:, 1]) > 0.3] ** 2).mean()) == pytest.approx(0.05, rel=0.03)
     x = pf_data.load("swissroll").train.x * 5
     radius, turn = np.linalg.norm(x, axis=1), np.arctan2(x[:, 1], x[:, 0])
-    off = (radius - turn + np.pi) % (2 * np.pi) - np.pi  # radius = angle on the spiral; noise 1 across it
+    off = (radius - turn + np.pi) % (
+        2 * np.pi
+    ) - np.pi  # radius = angle on the spiral; noise 1 across it
     assert np.sqrt((off**2).mean()) == pytest.approx(1, rel=0.05)
     assert radius.min() < 4.7
     assert radius.max() > 13.5
@@ -94,7 +107,9 @@ def test_a_toys_density_integrates_to_one_and_is_that_of_its_rows(name):
     log_p, cell = toys.TOYS[name].truth.log_density(grid), np.prod((high - low) / k)
     assert np.exp(log_p).sum() * cell == pytest.approx(1, abs=1e-3)
     own = toys.TOYS[name].truth.log_density(x)
-    assert abs(own.mean() - (np.exp(log_p) * log_p).sum() * cell) < 4 * own.std() / math.sqrt(len(x))
+    assert abs(own.mean() - (np.exp(log_p) * log_p).sum() * cell) < 4 * own.std() / math.sqrt(
+        len(x)
+    )
     assert pf_data.load(name, limit=10).truth is toys.TOYS[name].truth
 
 
@@ -155,14 +170,23 @@ def test_rows_are_made_of_their_own_split_and_their_mode_is_the_number_of_its_la
         (np.repeat(np.arange(MODES), 3), MODES, 1000, 0.0),
         (np.full(77, 321), MODES, 1, np.log(1000)),
         (np.delete(np.arange(MODES), 614), MODES, 999, np.log(1000 / 999)),
-        (BINOMIAL, 13, len(np.unique(BINOMIAL)), scipy.stats.entropy(np.bincount(BINOMIAL, minlength=13), np.ones(13))),
+        (
+            BINOMIAL,
+            13,
+            len(np.unique(BINOMIAL)),
+            scipy.stats.entropy(np.bincount(BINOMIAL, minlength=13), np.ones(13)),
+        ),
     ],
 )
 def test_counts_and_divergence_are_those_of_a_closed_form(numbers, modes, reached, divergence):
-    samples = SimpleNamespace(generated=None, truth=SimpleNamespace(modes=modes, read=lambda _: numbers))
+    samples = SimpleNamespace(
+        generated=None, truth=SimpleNamespace(modes=modes, read=lambda _: numbers)
+    )
     scores = Stacked()(samples)
     assert scores["stacked_modes"].value == reached
-    assert scores["stacked_modes"].extra["missing"] == tuple(sorted({*range(modes)} - {*numbers.tolist()}))
+    assert scores["stacked_modes"].extra["missing"] == tuple(
+        sorted({*range(modes)} - {*numbers.tolist()})
+    )
     assert scores["stacked_kl"].value == pytest.approx(divergence, abs=1e-12)
 
 

@@ -51,7 +51,15 @@ class Notes(Tracker):
 
 
 def begun(folder, *trackers, steps=4, **options):
-    return prepare(recipe_for("flow", DATA), DATA, steps=steps, out=folder, trackers=trackers, seed=1, **options)
+    return prepare(
+        recipe_for("flow", DATA),
+        DATA,
+        steps=steps,
+        out=folder,
+        trackers=trackers,
+        seed=1,
+        **options,
+    )
 
 
 def up_to(trainer, step):
@@ -66,15 +74,28 @@ def test_each_step_is_logged_once_and_nothing_changes(pictured, tmp_path):
     up_to(begun(tmp_path / "run", notes), 2).finish()
     reopen(tmp_path / "run", data=DATA, trackers=notes).advance()
     assert_same(final_state(tmp_path / "alone"), final_state(tmp_path / "run"))
-    assert notes.calls == [("start", None), ("finish", "stopped"), ("start", "first-1"), ("finish", "finished")]
+    assert notes.calls == [
+        ("start", None),
+        ("finish", "stopped"),
+        ("start", "first-1"),
+        ("finish", "finished"),
+    ]
     rows = read(tmp_path / "run" / "metrics.jsonl")
     assert notes.steps == [row["step"] for row in rows] == [1, 2, 3, 4]
     for row, (_, numbers) in zip(rows, notes.rows, strict=True):
         assert numbers["loss/denoiser"] == row["loss"]["denoiser"]
-        assert (numbers["progress/samples"], numbers["progress/seconds"]) == (row["samples"], row["seconds"])
+        assert (numbers["progress/samples"], numbers["progress/seconds"]) == (
+            row["samples"],
+            row["seconds"],
+        )
         assert 0 < numbers["lr/denoiser"] <= 1e-2
-    assert notes.rows[0][1]["health/gradient_norm/denoiser"] == rows[0]["health"]["gradient_norm/denoiser"]
-    assert notes.rows[-1][1]["lr/denoiser"] < notes.rows[0][1]["lr/denoiser"], "the rate of the step, which falls at the end"
+    assert (
+        notes.rows[0][1]["health/gradient_norm/denoiser"]
+        == rows[0]["health"]["gradient_norm/denoiser"]
+    )
+    assert notes.rows[-1][1]["lr/denoiser"] < notes.rows[0][1]["lr/denoiser"], (
+        "the rate of the step, which falls at the end"
+    )
     gone = rows[-1]["seconds"] - rows[-2]["seconds"]
     assert notes.rows[-1][1]["progress/samples_per_second"] == pytest.approx(16 / gone)
     assert notes.drawn == [4]
@@ -95,7 +116,9 @@ def test_a_tracker_that_fails_is_dropped_with_one_warning(fails, tmp_path):
 def test_identities_are_not_taken_from_a_folder_unchecked(tmp_path):
     notes = Notes()
     up_to(begun(tmp_path / "run", notes), 2).finish()
-    (tmp_path / "run" / "trackers.json").write_text(json.dumps({"runs": {"notes": "../../elsewhere"}}))
+    (tmp_path / "run" / "trackers.json").write_text(
+        json.dumps({"runs": {"notes": "../../elsewhere"}})
+    )
     reopen(tmp_path / "run", data=DATA, trackers=notes).advance()
     assert ("start", "../../elsewhere") not in notes.calls
     (tmp_path / "run" / "trackers").mkdir()
@@ -108,7 +131,9 @@ def test_tensorboard_reads_what_was_written(pictured, tmp_path):
     accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
     up_to(begun(tmp_path / "run", "tensorboard"), 2).finish()
     reopen(tmp_path / "run", data=DATA, trackers="tensorboard").advance()
-    events = accumulator.EventAccumulator(str(tmp_path / "run" / "trackers" / "tensorboard")).Reload()
+    events = accumulator.EventAccumulator(
+        str(tmp_path / "run" / "trackers" / "tensorboard")
+    ).Reload()
     rows = read(tmp_path / "run" / "metrics.jsonl")
     written = [(event.step, event.value) for event in events.Scalars("loss/denoiser")]
     assert written == [(row["step"], pytest.approx(row["loss"]["denoiser"])) for row in rows]
@@ -124,7 +149,10 @@ def test_wandb_is_offline_and_goes_on_with_its_run(tmp_path, monkeypatch):
     monkeypatch.setenv("WANDB_MODE", "online")
     reopen(tmp_path / "run", data=DATA, trackers="wandb").advance()
     begins = [call.kwargs for call in wandb.init.call_args_list]
-    assert [(options["mode"], options["id"]) for options in begins] == [("offline", None), ("online", "abc123")]
+    assert [(options["mode"], options["id"]) for options in begins] == [
+        ("offline", None),
+        ("online", "abc123"),
+    ]
     rows = wandb.init.return_value.log.call_args_list
     assert [call.kwargs["step"] for call in rows if "loss/denoiser" in call.args[0]] == [1, 2, 3, 4]
 
@@ -140,11 +168,18 @@ def test_mlflow_writes_into_the_folder_and_goes_on_with_its_run(tmp_path, monkey
     monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
     up_to(begun(tmp_path / "run", "mlflow"), 2).finish()
     reopen(tmp_path / "run", data=DATA, trackers="mlflow").advance()
-    assert {call.args for call in mlflow.MlflowClient.call_args_list} == {((tmp_path / "run/trackers/mlruns").as_uri(),)}
+    assert {call.args for call in mlflow.MlflowClient.call_args_list} == {
+        ((tmp_path / "run/trackers/mlruns").as_uri(),)
+    }
     assert client.create_run.call_count == 1
-    logged = [metric for call in client.log_batch.call_args_list for metric in call.kwargs["metrics"]]
+    logged = [
+        metric for call in client.log_batch.call_args_list for metric in call.kwargs["metrics"]
+    ]
     assert [step for name, step in logged if name == "loss/denoiser"] == [1, 2, 3, 4]
-    assert [call.args for call in client.set_terminated.call_args_list] == [("abc123", "KILLED"), ("abc123", "FINISHED")]
+    assert [call.args for call in client.set_terminated.call_args_list] == [
+        ("abc123", "KILLED"),
+        ("abc123", "FINISHED"),
+    ]
 
 
 def test_a_tracker_that_joins_later_receives_the_steps_before(tmp_path):

@@ -30,7 +30,9 @@ from pushforward.training.loop.optimizers import Average
 
 
 def rate(clock, warmup=100, end=0.01):
-    return pf.Schedule(warmup=warmup, decay=1 / 3, lr_end=end).rate(clock, Now(None, 0, clock.progress))
+    return pf.Schedule(warmup=warmup, decay=1 / 3, lr_end=end).rate(
+        clock, Now(None, 0, clock.progress)
+    )
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -39,7 +41,10 @@ def test_a_resumed_run_ends_bit_for_bit(name, tmp_path):
 
     What draws beside the resumed training changes nothing either: its streams have names of their own.
     """
-    data, precision = space_data(shape_for(name), labels=True, n=64), ("float32", "bfloat16")[[*RECIPES].index(name) % 2]
+    data, precision = (
+        space_data(shape_for(name), labels=True, n=64),
+        ("float32", "bfloat16")[[*RECIPES].index(name) % 2],
+    )
     recipe = lambda: recipe_for(name, data, batch=32, precision=precision)  # noqa: E731
     whole = pf.fit(recipe(), data, steps=5, out=tmp_path / "whole", seed=3)
     trainer = prepare(recipe(), data, steps=5, out=tmp_path / "cut", seed=3)
@@ -61,7 +66,10 @@ def test_a_resumed_run_ends_bit_for_bit(name, tmp_path):
 
 def without_times(rows):
     """Rows of a log in which floats are hexadecimal: JSON keeps every bit of them."""
-    return [{**row, "seconds": 0.0, "loss": {name: value.hex() for name, value in row["loss"].items()}} for row in rows]
+    return [
+        {**row, "seconds": 0.0, "loss": {name: value.hex() for name, value in row["loss"].items()}}
+        for row in rows
+    ]
 
 
 class Consumer(Observer):
@@ -87,7 +95,10 @@ def consumed(trainer):
     def drawing(batch, now):
         game, reply = losses(batch, now), None
         while True:
-            now.draws.stream("another").uniform(), trainer.method.another(now.draws.stream("another").normal((3,)))
+            (
+                now.draws.stream("another").uniform(),
+                trainer.method.another(now.draws.stream("another").normal((3,))),
+            )
             if (move := answered(game, reply)) is None:
                 return
             trainer.sampler.batch(trainer.clock.step + 9)
@@ -115,7 +126,9 @@ def test_accumulation_changes_nothing_but_rounding(name, tmp_path):
             torch.testing.assert_close(finals[0][key], finals[1][key], rtol=0.1, atol=0.03)
         return
     # pairing cancels the critic's last bias: its gradient is rounding, which Adam blows up
-    for key in {key for key in finals[0] if not (key.startswith("critic.") and key.endswith("leave.bias"))}:
+    for key in {
+        key for key in finals[0] if not (key.startswith("critic.") and key.endswith("leave.bias"))
+    }:
         torch.testing.assert_close(finals[0][key], finals[1][key], rtol=1e-3, atol=2e-5)
 
 
@@ -158,7 +171,12 @@ def dropping(recipe):
 
 def test_a_batch_is_kept_as_long_as_its_method_asks_and_draws_are_fresh_each_step(tmp_path):
     data = space_data((2,), labels=False, n=300)
-    trainer = prepare(pf.recipes.flow(data.space, "tiny", coupling="ot", reuse=2), data, steps=4, out=tmp_path / "run")
+    trainer = prepare(
+        pf.recipes.flow(data.space, "tiny", coupling="ot", reuse=2),
+        data,
+        steps=4,
+        out=tmp_path / "run",
+    )
     losses, rows, drawn = trainer.method.losses, [], []
 
     def noted(batch, now):
@@ -175,7 +193,9 @@ def test_a_batch_is_kept_as_long_as_its_method_asks_and_draws_are_fresh_each_ste
 def test_init_starts_from_another_runs_average(tmp_path):
     data = space_data((2,), labels=False)
     first = pf.fit(recipe_for("flow", data), data, steps=3, out=tmp_path / "first")
-    trainer = prepare(recipe_for("flow", data), data, steps=3, out=tmp_path / "second", init=tmp_path / "first")
+    trainer = prepare(
+        recipe_for("flow", data), data, steps=3, out=tmp_path / "second", init=tmp_path / "first"
+    )
     for name, tensor in first.method.state_dict().items():
         assert torch.equal(trainer.method.state_dict()[name], tensor)
 
@@ -221,8 +241,20 @@ def test_the_rate_rises_stays_and_falls():
 
 
 def test_amounts_are_read_with_their_units_and_others_are_refused():
-    assert [Budget.duration(text) for text in ("90", "60s", "10m", "1.5h", 12, "5 minutes")] == [90, 60, 600, 5400, 12, 300]
-    assert [Budget.count(text) for text in ("5000", "200k", "1M", "1.5k")] == [5000, 200_000, 1_000_000, 1500]
+    assert [Budget.duration(text) for text in ("90", "60s", "10m", "1.5h", 12, "5 minutes")] == [
+        90,
+        60,
+        600,
+        5400,
+        12,
+        300,
+    ]
+    assert [Budget.count(text) for text in ("5000", "200k", "1M", "1.5k")] == [
+        5000,
+        200_000,
+        1_000_000,
+        1500,
+    ]
     for wrong in (
         lambda: Budget.duration("soon"),
         lambda: Budget.duration("1_000s"),
@@ -238,7 +270,9 @@ def test_amounts_are_read_with_their_units_and_others_are_refused():
 def test_a_budget_below_what_is_trained_is_refused(tmp_path):
     data = space_data((2,), labels=False)
     run = pf.fit(recipe_for("flow", data), data, steps=3, out=tmp_path / "run")
-    with pytest.raises(UsageError, match=r"seconds, so a budget of 1e-06.*give more, such as `seconds=\d+`"):
+    with pytest.raises(
+        UsageError, match=r"seconds, so a budget of 1e-06.*give more, such as `seconds=\d+`"
+    ):
         pf.resume(run, seconds=1e-6, data=data)
     assert pf.resume(run, steps=4, data=data).state["step"] == 4
 
@@ -255,7 +289,9 @@ class Own(torch.nn.Module):
         return self.outer(self.activation(self.inner(torch.cat([x, t[:, None]], 1))))
 
 
-@pytest.mark.parametrize("make", [lambda: Own(lambda x: x.relu()), lambda: Own(torch.nn.Linear(8, 8))])
+@pytest.mark.parametrize(
+    "make", [lambda: Own(lambda x: x.relu()), lambda: Own(torch.nn.Linear(8, 8))]
+)
 def test_a_network_that_cannot_be_stored_is_warned_of_and_handed_over_again(make, tmp_path):
     data, said = space_data((2,), labels=False), []
 
@@ -265,7 +301,13 @@ def test_a_network_that_cannot_be_stored_is_warned_of_and_handed_over_again(make
 
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        run = pf.fit(lambda: pf.recipes.flow(data.space, network=make()), data, steps=2, out=tmp_path / "run", progress=First())
+        run = pf.fit(
+            lambda: pf.recipes.flow(data.space, network=make()),
+            data,
+            steps=2,
+            out=tmp_path / "run",
+            progress=First(),
+        )
     assert said[0] == len(caught) == 1, "before the first step"
     assert "network=" in str(caught[0].message)
     with pytest.raises(CheckpointError, match=r"network=.*method="):
@@ -273,13 +315,20 @@ def test_a_network_that_cannot_be_stored_is_warned_of_and_handed_over_again(make
     network = make()
     before = [weight.clone() for weight in network.parameters()]
     method = pf.recipes.flow(data.space, network=make()).method
-    for again in (pf.load(tmp_path / "run", network=network), pf.load(tmp_path / "run", method=method)):
+    for again in (
+        pf.load(tmp_path / "run", network=network),
+        pf.load(tmp_path / "run", method=method),
+    ):
         assert torch.equal(again.transport.sample(3), run.transport.sample(3))
-    assert all(torch.equal(*pair) for pair in zip(before, network.parameters(), strict=True)), "a copy was used"
+    assert all(torch.equal(*pair) for pair in zip(before, network.parameters(), strict=True)), (
+        "a copy was used"
+    )
     for unlike in (Own(make().activation, width=9), torch.nn.Linear(2, 2)):
         with pytest.raises(UsageError, match="trained with another"):
             pf.load(tmp_path / "run", network=unlike)
-    whole = pf.fit(lambda: pf.recipes.flow(data.space, network=make()), data, steps=4, out=tmp_path / "whole")
+    whole = pf.fit(
+        lambda: pf.recipes.flow(data.space, network=make()), data, steps=4, out=tmp_path / "whole"
+    )
     resumed = pf.resume(tmp_path / "run", steps=4, network=network, data=data)
     assert torch.equal(resumed.sample(3), whole.sample(3))
 
@@ -288,15 +337,22 @@ def test_a_network_of_pushforward_is_not_warned_of_and_may_be_handed_over(tmp_pa
     data = space_data((2,), labels=False)
     run = pf.fit(recipe_for("flow", data), data, steps=2, out=tmp_path / "run")
     assert not recwarn.list
-    assert torch.equal(pf.load(tmp_path / "run", network=run.denoiser.network).sample(3), run.sample(3))
+    assert torch.equal(
+        pf.load(tmp_path / "run", network=run.denoiser.network).sample(3), run.sample(3)
+    )
     with pytest.raises(UsageError, match="trained with another"):
         pf.load(tmp_path / "run", network=Own(torch.relu))
 
 
-@pytest.mark.parametrize(("stored", "says"), [({"width": 3}, "'width': 3"), ({"opaque": True}, "not stored")])
+@pytest.mark.parametrize(
+    ("stored", "says"), [({"width": 3}, "'width': 3"), ({"opaque": True}, "not stored")]
+)
 def test_a_network_that_differs_is_compared_with_what_the_run_stores(stored, says):
     with pytest.raises(UsageError, match=says):
-        spec.with_network({"method": {"part": "Denoiser", "network": {"part": "Linear", **stored}}}, Own(torch.relu))
+        spec.with_network(
+            {"method": {"part": "Denoiser", "network": {"part": "Linear", **stored}}},
+            Own(torch.relu),
+        )
 
 
 class Encoder(Own):

@@ -11,7 +11,13 @@ from scipy.integrate import quad
 
 from pushforward.data.core.dataset import Dataset, Split
 from pushforward.draws import ExampleDraws
-from pushforward.evaluation.model_metrics import loss_by_level, path_energy, straightness, trace, transport_cost
+from pushforward.evaluation.model_metrics import (
+    loss_by_level,
+    path_energy,
+    straightness,
+    trace,
+    transport_cost,
+)
 from pushforward.paths import VE, VP, Cosine, Linear, Shifted
 from pushforward.solvers import Heun
 from pushforward.testing import Mixture, ring
@@ -76,7 +82,9 @@ def test_the_least_is_found_among_all_rows():
     flow = gaussian(Linear(), mean, 1.0)
     rows = ExampleDraws(7, 200).normal((2,)).numpy() + np.float32(mean)
     least = mean[0] ** 2 + mean[1] ** 2
-    cost = transport_cost(flow, dataset(flow, np.random.default_rng(0).permutation(rows)), 200, seed=7)
+    cost = transport_cost(
+        flow, dataset(flow, np.random.default_rng(0).permutation(rows)), 200, seed=7
+    )
     assert cost == pytest.approx(path_energy(flow, 200, seed=7) / least - 1, rel=1e-4)
 
 

@@ -53,7 +53,10 @@ def test_divergences_and_densities_are_those_of_torch_distributions():
     torch.testing.assert_close(divergences(mean, log_variance), distributions.kl_divergence(q, p))
     torch.testing.assert_close(gaussian_log_prob(x, mean, log_variance), q.log_prob(x).sum(1))
     torch.testing.assert_close(standard_log_prob(x), p.log_prob(x).sum(1))
-    torch.testing.assert_close(gaussian_log_prob(x[:, :, None], mean[:, :, None], log_variance[:, :, None], 2), q.log_prob(x))
+    torch.testing.assert_close(
+        gaussian_log_prob(x[:, :, None], mean[:, :, None], log_variance[:, :, None], 2),
+        q.log_prob(x),
+    )
 
 
 def test_gradients_of_the_bound_are_those_of_torch_distributions():
@@ -64,7 +67,11 @@ def test_gradients_of_the_bound_are_those_of_torch_distributions():
     mean, log_variance = vae.encoder(x).chunk(2, 1)
     q = distributions.Normal(mean, (log_variance / 2).exp())
     z = mean + q.stddev * now(11).draws.normal((2,))
-    log_likelihood = distributions.Normal(vae.decoder(z), (vae.likelihood.log_variance / 2).exp()).log_prob(x).sum(1)
+    log_likelihood = (
+        distributions.Normal(vae.decoder(z), (vae.likelihood.log_variance / 2).exp())
+        .log_prob(x)
+        .sum(1)
+    )
     kl = distributions.kl_divergence(q, distributions.Normal(torch.zeros(2), torch.ones(2))).sum(1)
     theirs = torch.autograd.grad(-(log_likelihood - 0.7 * kl).mean() / 3, list(vae.parameters()))
     for a, b in zip(mine, theirs, strict=True):
@@ -76,7 +83,10 @@ def test_the_importance_bound_grows_with_the_codes_and_reaches_the_exact_likelih
     truth, vae, bounds_of_k = float(exact(x).mean()), linear_vae(), []
     for samples, repeats in ((1, 400), (5, 80), (50, 8), (5000, 1)):
         with torch.no_grad():
-            bounds = [importance_bound(vae.log_weights(x, samples, ExampleDraws(1000 * r, 64))).mean() for r in range(repeats)]
+            bounds = [
+                importance_bound(vae.log_weights(x, samples, ExampleDraws(1000 * r, 64))).mean()
+                for r in range(repeats)
+            ]
         bounds_of_k.append(float(torch.stack(bounds).mean()))
     assert bounds_of_k[0] < bounds_of_k[1] - 0.02
     assert bounds_of_k[1] < bounds_of_k[2] - 0.01
@@ -105,7 +115,10 @@ def test_free_bits_hold_each_number_s_mean_over_groups_of_64_rows():
 
 def test_the_weight_of_the_kl_term_warms_up():
     x = exact_rows(32)
-    loss = lambda share, **options: next(linear_vae(**options).losses(Batch(x), now(32, progress=share)))[1].detach()  # noqa: E731
+
+    def loss(share, **options):
+        return next(linear_vae(**options).losses(Batch(x), now(32, progress=share)))[1].detach()
+
     torch.testing.assert_close(loss(0.1, beta=2.0, warmup=0.4), loss(0.0, beta=0.5))
     torch.testing.assert_close(loss(0.9, beta=2.0, warmup=0.4), loss(0.0, beta=2.0))
 
@@ -121,10 +134,14 @@ def test_what_is_noted():
     x, vae, at = exact_rows(2000), linear_vae(), now(2000)
     list(vae.losses(Batch(x), at))
     mean, log_variance = vae.encoder(x).chunk(2, 1)
-    assert float(at.notes["kl"]) == pytest.approx(float(divergences(mean, log_variance).sum(1).mean().detach()))
+    assert float(at.notes["kl"]) == pytest.approx(
+        float(divergences(mean, log_variance).sum(1).mean().detach())
+    )
     assert (float(at.notes["active_units"]), float(at.notes["units"])) == (2, 2)
     z = mean + (log_variance / 2).exp() * now(2000).draws.normal((2,))
-    wanted = 1 - float(((x - vae.decoder(z)).square().sum() / (x - x.mean(0)).square().sum()).detach())
+    wanted = 1 - float(
+        ((x - vae.decoder(z)).square().sum() / (x - x.mean(0)).square().sum()).detach()
+    )
     assert float(at.notes["explained"]) == pytest.approx(wanted, abs=1e-5)
 
 
@@ -132,35 +149,55 @@ def test_what_is_noted():
 def test_the_logistic_mixture_sums_to_one_over_the_levels(channels):
     torch.manual_seed(0)
     space = ImageSpace(
-        shape=(channels, 1, 1), mean=(0.3,) * channels, std=(0.2,) * channels, low=(0,) * channels, high=(1,) * channels
+        shape=(channels, 1, 1),
+        mean=(0.3,) * channels,
+        std=(0.2,) * channels,
+        low=(0,) * channels,
+        high=(1,) * channels,
     )
     mixture = LogisticMixture(space, components=3)
     decoded = 2 * torch.randn(1, *mixture.outputs)
-    levels = torch.cartesian_prod(*[torch.arange(256.0) / 255] * channels).reshape(-1, channels, 1, 1)
-    chances = mixture.log_prob(space.to_model(levels), decoded.expand(len(levels), -1, -1, -1)).double().exp()
+    levels = torch.cartesian_prod(*[torch.arange(256.0) / 255] * channels).reshape(
+        -1, channels, 1, 1
+    )
+    chances = (
+        mixture.log_prob(space.to_model(levels), decoded.expand(len(levels), -1, -1, -1))
+        .double()
+        .exp()
+    )
     assert float(chances.sum()) == pytest.approx(1, abs=1e-4)
     if channels == 1:
         weights, places, scales = (part.flatten() for part in mixture._parts(decoded))
         edges = (torch.arange(255) + 0.5) / 255 * 2 - 1
-        below = (weights.exp()[:, None] * torch.sigmoid((edges - places[:, None]) / scales.exp()[:, None])).sum(0)
+        below = (
+            weights.exp()[:, None]
+            * torch.sigmoid((edges - places[:, None]) / scales.exp()[:, None])
+        ).sum(0)
         assert float((chances.cumsum(0)[:-1] - below).abs().max()) < 1e-5
 
 
 def test_the_logistic_mixture_is_finite_far_from_its_data():
-    space = ImageSpace(shape=(3, 2, 2), mean=(0.5,) * 3, std=(0.2,) * 3, low=(0,) * 3, high=(1,) * 3)
+    space = ImageSpace(
+        shape=(3, 2, 2), mean=(0.5,) * 3, std=(0.2,) * 3, low=(0,) * 3, high=(1,) * 3
+    )
     mixture = LogisticMixture(space)
     decoded = (200 * torch.randn(6, *mixture.outputs)).requires_grad_()
     x = space.to_model(torch.randint(0, 256, (6, 3, 2, 2)) / 255)
     mixture.log_prob(x, decoded).sum().backward()
     assert decoded.grad.isfinite().all()
     assert mixture.log_prob(x, decoded).isfinite().all()
-    assert ((mixture.mean(decoded) >= space.bounds[0] - 1e-5) & (mixture.mean(decoded) <= space.bounds[1] + 1e-5)).all()
+    assert (
+        (mixture.mean(decoded) >= space.bounds[0] - 1e-5)
+        & (mixture.mean(decoded) <= space.bounds[1] + 1e-5)
+    ).all()
 
 
 def test_the_means_of_likelihoods():
     space = ImageSpace(shape=(1, 2, 3), mean=(0.3,), std=(0.4,), low=(0,), high=(1,), binary=True)
     decoded = torch.randn(5, 1, 2, 3)
-    torch.testing.assert_close(space.to_data(Bernoulli(space).mean(decoded)), torch.sigmoid(decoded))
+    torch.testing.assert_close(
+        space.to_data(Bernoulli(space).mean(decoded)), torch.sigmoid(decoded)
+    )
     assert Gaussian(space).mean(decoded) is decoded
     wrapped = Decoded(nn.Identity(), Bernoulli(space))
     wrapped.network.forward = lambda z, t, condition: z
@@ -175,7 +212,9 @@ def test_two_layers_reach_the_exact_likelihood():
     truth = float(distributions.MultivariateNormal(mean, covariance).log_prob(x).mean())
     with torch.no_grad():
         few = float(importance_bound(hierarchy().log_weights(x, 5, ExampleDraws(0, 64))).mean())
-        many = float(importance_bound(hierarchy().log_weights(x, 20_000, ExampleDraws(0, 64))).mean())
+        many = float(
+            importance_bound(hierarchy().log_weights(x, 20_000, ExampleDraws(0, 64))).mean()
+        )
     assert few < truth - 0.05
     assert many == pytest.approx(truth, abs=0.01)
 
@@ -227,7 +266,9 @@ def test_upper_codes_are_drawn_afresh_as_often_as_weights_are_asked_for():
 
 
 @pytest.mark.parametrize("make", [linear_vae, lambda **options: hierarchy(**options)])
-@pytest.mark.parametrize("options", [{}, {"samples": 6}, {"dreg": True}, {"samples": 6, "dreg": True, "beta": 0.5}])
+@pytest.mark.parametrize(
+    "options", [{}, {"samples": 6}, {"dreg": True}, {"samples": 6, "dreg": True, "beta": 0.5}]
+)
 def test_both_halves_of_the_bound_are_noted_whatever_the_objective(make, options):
     x, vae, at = exact_rows(20_000), make(**options), now(20_000)
     loss = next(vae.losses(Batch(x), at))[1].detach()
@@ -265,7 +306,9 @@ def test_densities_of_images_bound_the_probability_of_their_levels():
     data = Dataset("grey", space, Split(pixels), Split(pixels))
     score = coded_bits(vae, data, codes=2)
     u = space.to_model(torch.from_numpy(pixels) / 255).double()
-    wanted = -(distributions.Normal(0.0, 1.0).log_prob(u) - math.log(0.25 * 255)).mean() / math.log(2)
+    wanted = -(distributions.Normal(0.0, 1.0).log_prob(u) - math.log(0.25 * 255)).mean() / math.log(
+        2
+    )
     assert score.value == pytest.approx(float(wanted), abs=0.01)
 
 
@@ -283,10 +326,13 @@ def test_codes_are_measured_as_they_are():
     assert statistics.by_unit == pytest.approx(kl, abs=0.01)
     assert statistics.kl == pytest.approx(sum(kl), abs=0.01)
     together = variance + 0.36
-    assert statistics.mismatch == pytest.approx((together - 1 - math.log(together)) / 2 + kl[1], abs=0.01)
+    assert statistics.mismatch == pytest.approx(
+        (together - 1 - math.log(together)) / 2 + kl[1], abs=0.01
+    )
     reconstructed = reconstruction(coder, data, fit_features(data, cache=False), 3000)
     wanted = 1 - float(
-        ((x - torch.stack([0.8 * x[:, 0], 0 * x[:, 1], 0 * x[:, 2]], 1)) ** 2).sum() / ((x - x.mean(0)) ** 2).sum()
+        ((x - torch.stack([0.8 * x[:, 0], 0 * x[:, 1], 0 * x[:, 2]], 1)) ** 2).sum()
+        / ((x - x.mean(0)) ** 2).sum()
     )
     assert reconstructed.explained == pytest.approx(wanted, abs=1e-4)
     assert reconstructed.psnr is None
@@ -302,7 +348,13 @@ def window(image, row, column):
     for down in range(-5, 6):
         for right in range(-5, 6):
             weight = math.exp(-(down**2 + right**2) / (2 * 1.5**2))
-            values.append((weight, mirrored(row + down, image.shape[0]), mirrored(column + right, image.shape[1])))
+            values.append(
+                (
+                    weight,
+                    mirrored(row + down, image.shape[0]),
+                    mirrored(column + right, image.shape[1]),
+                )
+            )
             total += weight
     return [(weight / total, i, j) for weight, i, j in values]
 
@@ -316,7 +368,10 @@ def test_structural_similarity_by_loops():
         for column in range(13):
             of = window(a, row, column)
             mean_a, mean_b = (sum(w * z[i, j] for w, i, j in of) for z in (a, b))
-            var_a, var_b = (sum(w * z[i, j] ** 2 for w, i, j in of) - m**2 for z, m in ((a, mean_a), (b, mean_b)))
+            var_a, var_b = (
+                sum(w * z[i, j] ** 2 for w, i, j in of) - m**2
+                for z, m in ((a, mean_a), (b, mean_b))
+            )
             both = sum(w * a[i, j] * b[i, j] for w, i, j in of) - mean_a * mean_b
             top = (2 * mean_a * mean_b + 1e-4) * (2 * both + 9e-4)
             each.append(top / ((mean_a**2 + mean_b**2 + 1e-4) * (var_a + var_b + 9e-4)))
@@ -327,7 +382,9 @@ def test_structural_similarity_by_loops():
 def test_at_most_a_thousand_rows_are_weighed_by_all_codes_unless_more_are_asked_for(monkeypatch):
     vae, data, asked = linear_vae(), dataset_of(exact_rows(1005)), []
     weights = vae.log_weights
-    monkeypatch.setattr(vae, "log_weights", lambda x, n, *more: asked.append(n * len(x)) or weights(x, n, *more))
+    monkeypatch.setattr(
+        vae, "log_weights", lambda x, n, *more: asked.append(n * len(x)) or weights(x, n, *more)
+    )
     for n, rows in ((None, 1000), (1005, 1005)):
         assert coded_bits(vae, data, n, codes=20).n == rows
         assert sum(asked) == 20 * rows

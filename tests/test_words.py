@@ -5,7 +5,14 @@ import pandas as pd
 import pytest
 import torch
 from PIL import Image
-from torch.utils.data import DataLoader, Dataset, IterableDataset, Subset, SubsetRandomSampler, TensorDataset
+from torch.utils.data import (
+    DataLoader,
+    Dataset,
+    IterableDataset,
+    Subset,
+    SubsetRandomSampler,
+    TensorDataset,
+)
 
 import pushforward as pf
 from pushforward.cli import main
@@ -14,12 +21,20 @@ from pushforward.errors import DataError, UsageError, suggestion
 RANDOM = np.random.default_rng(0)
 IMAGES = RANDOM.integers(0, 256, (60, 3, 8, 8), dtype=np.uint8)
 CLASSES = np.arange(60) % 3
-FRAME = pd.DataFrame({"age": RANDOM.integers(18, 80, 400), "sex": ["f", "m"] * 200, "pay": RANDOM.normal(size=400).round(3)})
+FRAME = pd.DataFrame(
+    {
+        "age": RANDOM.integers(18, 80, 400),
+        "sex": ["f", "m"] * 200,
+        "pay": RANDOM.normal(size=400).round(3),
+    }
+)
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    return pf.fit("flow", "digits", size="tiny", steps=20, out=tmp_path_factory.mktemp("words") / "digits")
+    return pf.fit(
+        "flow", "digits", size="tiny", steps=20, out=tmp_path_factory.mktemp("words") / "digits"
+    )
 
 
 OPTIONS = {
@@ -45,7 +60,10 @@ OPTIONS = {
 @pytest.mark.parametrize(("verb", "option"), OPTIONS)
 def test_an_option_of_another_library_leads_to_ours(verb, option, capsys):
     assert main([*verb.split(), option, "1"]) == 2
-    assert f'Unknown option {option}. Did you mean "{OPTIONS[verb, option]}"?' in capsys.readouterr().err
+    assert (
+        f'Unknown option {option}. Did you mean "{OPTIONS[verb, option]}"?'
+        in capsys.readouterr().err
+    )
 
 
 @pytest.mark.parametrize(
@@ -70,7 +88,10 @@ def test_a_word_of_another_library_leads_to_ours(words, says, capsys):
     assert says in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("words", [["init", "x"], ["sample", "x", "--prompt", "cat"], ["train", "flow", "--compile", "yes"]])
+@pytest.mark.parametrize(
+    "words",
+    [["init", "x"], ["sample", "x", "--prompt", "cat"], ["train", "flow", "--compile", "yes"]],
+)
 def test_no_name_is_suggested_rather_than_a_wrong_one(words, capsys):
     assert main(words) == 2
     assert "Did you mean" not in capsys.readouterr().err
@@ -85,8 +106,12 @@ def test_names_of_diffusers_and_papers_lead_to_ours(run):
         lambda: run.sample(4, solver="ddpm"): 'Did you mean "ancestral"',
         lambda: run.sample(4, class_labels=3): 'Did you mean "label"',
         lambda: run.sample(4, solver="DPMSolverMultistepScheduler"): 'Did you mean "dpm"',
-        lambda: pf.Denoiser(torch.nn.Identity(), pf.VP(), "epsilon", run.space): 'Did you mean "noise"',
-        lambda: pf.Denoiser(torch.nn.Identity(), pf.VP(), "v_prediction", run.space): 'Did you mean "v"',
+        lambda: pf.Denoiser(
+            torch.nn.Identity(), pf.VP(), "epsilon", run.space
+        ): 'Did you mean "noise"',
+        lambda: pf.Denoiser(
+            torch.nn.Identity(), pf.VP(), "v_prediction", run.space
+        ): 'Did you mean "v"',
         lambda: pf.fit("flow", "digits", callbacks=[]): "progress=",
         lambda: pf.fit("flow", "digits", lr_scheduler="cosine"): r"pf\.Schedule",
         lambda: pf.fit("ctgan", "digits"): 'Did you mean "gan"',
@@ -118,7 +143,18 @@ def test_diffusion_trains_ddpm_and_says_so(tmp_path):
     with pytest.warns(UserWarning, match='"diffusion" is called ddpm'):
         run = pf.fit("diffusion", "moons", size="tiny", steps=1, out=tmp_path / "a")
     assert run.spec["recipe"] == "ddpm"
-    words = ["train", "diffusion", "--data", "moons", "--size", "tiny", "--steps", "1", "--out", str(tmp_path / "b")]
+    words = [
+        "train",
+        "diffusion",
+        "--data",
+        "moons",
+        "--size",
+        "tiny",
+        "--steps",
+        "1",
+        "--out",
+        str(tmp_path / "b"),
+    ]
     with pytest.warns(UserWarning, match='"diffusion" is called ddpm'):
         assert main(words) == 0
     assert pf.load(tmp_path / "b").spec["recipe"] == "ddpm"
@@ -160,7 +196,10 @@ class Stream(IterableDataset):
     ids=lambda source: type(source).__name__,
 )
 def test_data_sets_of_other_libraries_hold_the_same_examples(source):
-    data, expected = pf.data.dataset_of(source), pf.data.from_arrays(torch.from_numpy(IMAGES), CLASSES)
+    data, expected = (
+        pf.data.dataset_of(source),
+        pf.data.from_arrays(torch.from_numpy(IMAGES), CLASSES),
+    )
     assert torch.equal(torch.as_tensor(data.train.x), torch.as_tensor(expected.train.x))
     assert data.train.labels.tolist() == expected.train.labels.tolist()
     assert data.examples_fingerprint == expected.examples_fingerprint
@@ -176,7 +215,9 @@ def test_a_loader_gives_the_examples_of_its_sampler_and_subsets_keep_their_names
     assert data.space.classes == Pairs.classes
     numbered = Pairs()
     numbered.classes = 3
-    assert pf.data.dataset_of(numbered).space.classes == ("0", "1", "2"), "a number does not name classes"
+    assert pf.data.dataset_of(numbered).space.classes == ("0", "1", "2"), (
+        "a number does not name classes"
+    )
 
 
 def test_the_batch_size_of_a_loader_is_used_unless_one_is_given(tmp_path):
@@ -211,7 +252,16 @@ class Own(torch.nn.Module):
 def test_fit_takes_budgets_in_words_and_passes_and_a_network(tmp_path):
     points = np.random.default_rng(1).normal(size=(600, 2)).astype(np.float32)
     data = pf.data.from_arrays(points)
-    run = pf.fit("flow", points, epochs=2, batch=64, size="tiny", out=tmp_path / "a", device="auto", progress=False)
+    run = pf.fit(
+        "flow",
+        points,
+        epochs=2,
+        batch=64,
+        size="tiny",
+        out=tmp_path / "a",
+        device="auto",
+        progress=False,
+    )
     assert run.spec["budget"]["samples"] == 2 * len(data.train)
     run = pf.fit("flow", points, budget="0.01m", network="mlp", size="tiny", out=tmp_path / "b")
     assert run.spec["budget"]["seconds"] == 0.6
@@ -253,7 +303,9 @@ def test_a_run_is_sampled_saved_shown_plotted_and_evaluated(run, tmp_path, capsy
     samples = run.sample(4, label=3, seed=5)
     assert torch.equal(samples, run.sample(4, {"label": 3}, seed=5))
     with pytest.warns(UserWarning, match="seed=5"):
-        assert torch.equal(samples, run.sample(4, label=3, generator=torch.Generator().manual_seed(5)))
+        assert torch.equal(
+            samples, run.sample(4, label=3, generator=torch.Generator().manual_seed(5))
+        )
     samples.save(tmp_path / "x.npz")
     assert len(np.load(tmp_path / "x.npz")["x"]) == 4
     with pytest.raises(UsageError, match="already"):
@@ -267,11 +319,34 @@ def test_a_run_is_sampled_saved_shown_plotted_and_evaluated(run, tmp_path, capsy
 def test_the_same_words_give_the_same_samples_in_python_and_in_the_shell(run, tmp_path):
     flow = run.transport
     assert flow.grid not in (None, flow.solver.grid)
-    words = {"steps": ["--steps=3"], "solver": ["--steps=3", "--solver=dpm"], "heun": ["--steps=3", "--solver=heun"]}
-    ours = {"steps": flow.with_steps(3), "solver": flow.with_solver("dpm", steps=3), "heun": flow.with_solver("heun", 3)}
+    words = {
+        "steps": ["--steps=3"],
+        "solver": ["--steps=3", "--solver=dpm"],
+        "heun": ["--steps=3", "--solver=heun"],
+    }
+    ours = {
+        "steps": flow.with_steps(3),
+        "solver": flow.with_solver("dpm", steps=3),
+        "heun": flow.with_solver("heun", 3),
+    }
     for name, options in words.items():
         out = tmp_path / f"{name}.npz"
-        assert main(["sample", str(run.folder), "--n", "4", *options, "--device", "cpu", "--out", str(out)]) == 0
+        assert (
+            main(
+                [
+                    "sample",
+                    str(run.folder),
+                    "--n",
+                    "4",
+                    *options,
+                    "--device",
+                    "cpu",
+                    "--out",
+                    str(out),
+                ]
+            )
+            == 0
+        )
         shell = torch.from_numpy(np.load(out)["x"])
         assert torch.equal(torch.as_tensor(run.space.quantise(ours[name].sample(4))), shell), name
     assert flow.with_solver("dpm").steps == flow.steps
@@ -280,7 +355,18 @@ def test_the_same_words_give_the_same_samples_in_python_and_in_the_shell(run, tm
 @pytest.mark.parametrize("box", ["2,0,5,8", "left=0,right=8,top=2,bottom=5"])
 def test_a_box_has_names_and_is_echoed(box, run, tmp_path, capsys):
     Image.fromarray(np.zeros((8, 8), dtype=np.uint8)).save(tmp_path / "zero.png")
-    words = ["inpaint", str(run.folder), str(tmp_path / "zero.png"), "--box", box, "--n", "1", "--steps", "2", "--json"]
+    words = [
+        "inpaint",
+        str(run.folder),
+        str(tmp_path / "zero.png"),
+        "--box",
+        box,
+        "--n",
+        "1",
+        "--steps",
+        "2",
+        "--json",
+    ]
     assert main([*words, "--out", str(tmp_path / "filled.npz")]) == 0
     out, err = capsys.readouterr()
     assert '"filled": 24' in out

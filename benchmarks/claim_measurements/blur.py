@@ -32,7 +32,10 @@ class Means:
 
     def __init__(self, data: Any) -> None:
         x, label = data.train.data_units(), torch.from_numpy(data.train.labels)
-        self.label, self.mean = label, torch.stack([x[label == value].mean(0) for value in range(int(label.max()) + 1)])
+        self.label, self.mean = (
+            label,
+            torch.stack([x[label == value].mean(0) for value in range(int(label.max()) + 1)]),
+        )
 
     def stream(self, n: int, *, seed: int = 0, **how: Any) -> Iterator[tuple[Tensor, None]]:
         order = torch.randperm(len(self.label), generator=torch.Generator().manual_seed(seed))
@@ -49,13 +52,29 @@ def measure(small: bool = False) -> None:
     for name, samplers in models.items():
         for seed, sampler in enumerate(samplers):
             scores = judge.scores(sampler)[0]
-            rows.append({"loss": name, "seed": seed, **{metric: scores[metric].value for metric in NAMES}})
-    body = [[name, *(mean_and_spread([row[m] for row in rows if row["loss"] == name]) for m in NAMES)] for name in models]
+            rows.append(
+                {"loss": name, "seed": seed, **{metric: scores[metric].value for metric in NAMES}}
+            )
+    body = [
+        [name, *(mean_and_spread([row[m] for row in rows if row["loss"] == name]) for m in NAMES)]
+        for name in models
+    ]
     floor = floors_of(judge, NAMES)
-    body.append(["real data", *(f"{floor[m]['value']:.4g} ± {floor[m]['spread'] or 0:.2g}" for m in NAMES)])
+    body.append(
+        ["real data", *(f"{floor[m]['value']:.4g} ± {floor[m]['spread'] or 0:.2g}" for m in NAMES)]
+    )
     text = table(["loss", "sharpness", "Fréchet distance", "coverage"], body)
     text += f"\n\n{steps:,} steps with batch size 128, {seeds} seeds, evaluated on {judge.n} held-out digits."
-    write("claim_blur", "Hand-written losses", text, rows, steps=steps, seeds=seeds, n=judge.n, floor=floor)
+    write(
+        "claim_blur",
+        "Hand-written losses",
+        text,
+        rows,
+        steps=steps,
+        seeds=seeds,
+        n=judge.n,
+        floor=floor,
+    )
 
 
 def by_energy(data: Any, seed: int, steps: int) -> Map:

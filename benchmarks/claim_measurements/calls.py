@@ -31,7 +31,11 @@ from pushforward.solvers import DDIM, Euler
 from pushforward.testing.solvers import ring
 from pushforward.transports import Flow
 
-CALLS = {"ancestral": (5, 10, 25, 50, 100, 250, 1000), "ddim": (5, 10, 25, 50, 100, 250), "dpm:2": (5, 10, 15, 20, 25, 50)}
+CALLS = {
+    "ancestral": (5, 10, 25, 50, 100, 250, 1000),
+    "ddim": (5, 10, 25, 50, 100, 250),
+    "dpm:2": (5, 10, 15, 20, 25, 50),
+}
 GRIDS = {"ancestral": "time", "ddim": "time", "dpm:2": "log_snr"}
 STD, RADIUS = 0.05, math.sqrt(2)
 INSIDE = 1 - math.exp(-9 / 2)
@@ -46,23 +50,46 @@ def measure(small: bool = False) -> None:
     data = load("digits")
     rows = []
     for seed in range(seeds):
-        run = trained(lambda: pf.recipes.ddpm(data.space, "tiny"), data, seed, steps, precision="float32")
+        run = trained(
+            lambda: pf.recipes.ddpm(data.space, "tiny"), data, seed, steps, precision="float32"
+        )
         assert run is not None, "this model does not diverge"
-        rows.append({"seed": seed, **as_flow(run.transport, 4 if small else 64), **quality(calls, n, seed)})
+        rows.append(
+            {"seed": seed, **as_flow(run.transport, 4 if small else 64), **quality(calls, n, seed)}
+        )
         print(rows[-1], flush=True)
     body = []
     for name, counts in calls.items():
-        values = {key: [mean_and_spread([row["quality"][name][str(c)][key] for row in rows]) for c in counts] for key in TRUE}
-        cells = [", ".join(f"{c}: {value}" for c, value in zip(counts, values[key], strict=True)) for key in TRUE]
+        values = {
+            key: [
+                mean_and_spread([row["quality"][name][str(c)][key] for row in rows]) for c in counts
+            ]
+            for key in TRUE
+        }
+        cells = [
+            ", ".join(f"{c}: {value}" for c, value in zip(counts, values[key], strict=True))
+            for key in TRUE
+        ]
         body.append([name, *cells, mean_and_spread([row["needed"][name] for row in rows])])
     body.append(["truth", "1", f"{INSIDE:.4g}", ""])
-    text = table(["sampler", "spread by calls", "within three standard deviations", "calls needed"], body)
-    gaps = [mean_and_spread([row[f"apart_{kind}"] for row in rows]) for kind in ("float32", "float64")]
+    text = table(
+        ["sampler", "spread by calls", "within three standard deviations", "calls needed"], body
+    )
+    gaps = [
+        mean_and_spread([row[f"apart_{kind}"] for row in rows]) for kind in ("float32", "float64")
+    ]
     text += "\n\nLargest difference between DDIM and Euler on the straight path: "
     text += f"{gaps[0]} (float32), {gaps[1]} (float64) in model units."
     text += f"\n\n{seeds} samplings of {n:,} samples; DDPM on digits: {steps} steps, tiny network, {seeds} seeds."
     write(
-        "claim_calls", "Calls of diffusion, and its weights as a flow", text, rows, steps=steps, seeds=seeds, n=n, within=WITHIN
+        "claim_calls",
+        "Calls of diffusion, and its weights as a flow",
+        text,
+        rows,
+        steps=steps,
+        seeds=seeds,
+        n=n,
+        within=WITHIN,
     )
 
 
@@ -72,7 +99,10 @@ def quality(calls: dict[str, tuple[int, ...]], n: int, seed: int) -> dict[str, A
     by_sampler: dict[str, dict[str, dict[str, float]]] = {}
     needed = {}
     for name, counts in calls.items():
-        samples = {c: Flow(ideal, name, c, GRIDS[name]).sample(n, seed=(seed + 1) * 1_000_000) for c in counts}
+        samples = {
+            c: Flow(ideal, name, c, GRIDS[name]).sample(n, seed=(seed + 1) * 1_000_000)
+            for c in counts
+        }
         by_sampler[name] = {str(c): scored(x, ideal.centres) for c, x in samples.items()}
         needed[name] = fewest(by_sampler[name])
     return {"quality": by_sampler, "needed": needed}

@@ -38,7 +38,9 @@ class Figure:
 
     def times(self, factor: float) -> Figure:
         """The number and its interval, so many times."""
-        return replace(self, value=factor * self.value, low=factor * self.low, high=factor * self.high)
+        return replace(
+            self, value=factor * self.value, low=factor * self.low, high=factor * self.high
+        )
 
     def __format__(self, style: str) -> str:
         """The number and its interval; with the style "value" the number alone."""
@@ -61,7 +63,9 @@ def short(value: float) -> str:
 def over_seeds(values: Sequence[float]) -> Figure:
     """The mean and its 95 % interval by Student's t; of one value, that value."""
     mean, n = float(np.mean(values)), len(values)
-    half = float(stats.t.ppf(0.975, n - 1) * np.std(values, ddof=1) / math.sqrt(n)) if n > 1 else 0.0
+    half = (
+        float(stats.t.ppf(0.975, n - 1) * np.std(values, ddof=1) / math.sqrt(n)) if n > 1 else 0.0
+    )
     return Figure(mean, mean - half, mean + half, n)
 
 
@@ -104,7 +108,9 @@ def positive(values: Sequence[float]) -> Figure:
 
 def spanned(values: Sequence[float]) -> Figure:
     """The geometric mean of values that are no repetitions, and their range."""
-    return Figure(math.exp(float(np.mean(np.log(values)))), min(values), max(values), len(values), "range")
+    return Figure(
+        math.exp(float(np.mean(np.log(values)))), min(values), max(values), len(values), "range"
+    )
 
 
 Met = bool | None
@@ -141,7 +147,10 @@ def _ends(bar: Figure | float) -> tuple[float, float]:
 
 def met(conditions: Sequence[Met], least: int) -> Met:
     """Whether at least so many conditions are met."""
-    sure, possible = sum(each is True for each in conditions), sum(each is not False for each in conditions)
+    sure, possible = (
+        sum(each is True for each in conditions),
+        sum(each is not False for each in conditions),
+    )
     return True if sure >= least else False if possible < least else None
 
 
@@ -183,11 +192,16 @@ class Claim:
 
 def rows_of(results: Results, name: str, **wanted: Any) -> list[dict[str, Any]]:
     """The rows of a result that have these values."""
-    return [row for row in results[name]["rows"] if all(row.get(key) == value for key, value in wanted.items())]
+    return [
+        row
+        for row in results[name]["rows"]
+        if all(row.get(key) == value for key, value in wanted.items())
+    ]
 
 
 def column(results: Results, name: str, key: str, **wanted: Any) -> list[float]:
     """One value of each of these rows."""
     return [
-        float(functools.reduce(lambda part, word: part[word], key.split("/"), row)) for row in rows_of(results, name, **wanted)
+        float(functools.reduce(lambda part, word: part[word], key.split("/"), row))
+        for row in rows_of(results, name, **wanted)
     ]

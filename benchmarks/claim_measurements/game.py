@@ -36,13 +36,26 @@ def measure(small: bool = False) -> None:
     x = data.space.to_model(data.train.data_units())
     rows = []
     for seed in range(FIRST, FIRST + seeds):
-        rows.append({"seed": seed, **{name: critics(data, x, seed, steps, name) for name in ("game", "control")}})
+        rows.append(
+            {
+                "seed": seed,
+                **{name: critics(data, x, seed, steps, name) for name in ("game", "control")},
+            }
+        )
         print(rows[-1], flush=True)
     body = [[name, mean_and_spread([row[name] for row in rows])] for name in ("game", "control")]
     text = table(["", "cosine of the directions"], body)
     text += f"\n\n{POINTS} points, {steps} steps, tiny networks, {seeds} seeds from {FIRST}; "
     text += "the generator of the control does not learn."
-    write("claim_game", "Is the target of a GAN fixed?", text, rows, steps=steps, seeds=seeds, points=POINTS)
+    write(
+        "claim_game",
+        "Is the target of a GAN fixed?",
+        text,
+        rows,
+        steps=steps,
+        seeds=seeds,
+        points=POINTS,
+    )
 
 
 def critics(data: Any, x: Tensor, seed: int, steps: int, name: str) -> float:
@@ -54,17 +67,26 @@ def critics(data: Any, x: Tensor, seed: int, steps: int, name: str) -> float:
         recipe = pf.recipes.gan(data.space, "tiny")
         if name == "game":
             return recipe
-        players = {**recipe.training.players, "generator": {**recipe.training.players.get("generator", {}), "lr": STILL}}
-        return dataclasses.replace(recipe, training=dataclasses.replace(recipe.training, players=players))
+        players = {
+            **recipe.training.players,
+            "generator": {**recipe.training.players.get("generator", {}), "lr": STILL},
+        }
+        return dataclasses.replace(
+            recipe, training=dataclasses.replace(recipe.training, players=players)
+        )
 
-    trainer = prepare(seeded(changed, seed), data, steps=steps, seed=seed, out=Path(tempfile.mkdtemp()) / "run")
+    trainer = prepare(
+        seeded(changed, seed), data, steps=steps, seed=seed, out=Path(tempfile.mkdtemp()) / "run"
+    )
     trainer.save()
     directions = []
     for step in range(steps):
         trainer.step()
         if step in (steps // 3, steps - 1):
             here = points.clone().requires_grad_()
-            directions.append(torch.autograd.grad(trainer.recipe.method.scores(here).sum(), here)[0])
+            directions.append(
+                torch.autograd.grad(trainer.recipe.method.scores(here).sum(), here)[0]
+            )
         trainer.clock.tick(0.0)
     trainer.close()
     return float(functional.cosine_similarity(*directions, dim=1).mean())

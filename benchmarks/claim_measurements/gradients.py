@@ -24,20 +24,39 @@ from claim_measurements.shared import SEEDS, trained
 def measure(small: bool = False) -> None:
     steps, seeds, draws = (2, 1, 20_000) if small else (200, SEEDS, 100_000)
     checks = [check(seed, draws) for seed in range(seeds)]
-    rows = [{**checks[seed], **of_a_vae(seed, steps, 16, 64 if small else 256)} for seed in range(seeds)]
+    rows = [
+        {**checks[seed], **of_a_vae(seed, steps, 16, 64 if small else 256)} for seed in range(seeds)
+    ]
     column = lambda name: mean_and_spread([row[name] for row in rows])  # noqa: E731
     body = [
         ["closed form: error of the reparameterised variance", column("error_reparameterised")],
         ["closed form: error of the score function's variance", column("error_score")],
-        ["closed form: variance of the score function over the reparameterised one", column("closed_form_ratio")],
+        [
+            "closed form: variance of the score function over the reparameterised one",
+            column("closed_form_ratio"),
+        ],
         ["VAE: the same, with a baseline", column("ratio_baseline")],
         ["VAE: the same, without one", column("ratio")],
-        ["VAE: reparameterised, standard deviation over the gradient's norm", column("noise_reparameterised")],
-        ["VAE: score function with a baseline, standard deviation over the gradient's norm", column("noise_score")],
+        [
+            "VAE: reparameterised, standard deviation over the gradient's norm",
+            column("noise_reparameterised"),
+        ],
+        [
+            "VAE: score function with a baseline, standard deviation over the gradient's norm",
+            column("noise_score"),
+        ],
     ]
     text = table(["", "mean ± standard deviation over seeds"], body)
     text += f"\n\nClosed form: 8 dimensions, {draws:,} samples. VAE: tiny, {steps} steps on digits, one sample per gradient."
-    write("claim_gradients", "Variance of gradients", text, rows, steps=steps, seeds=seeds, draws=draws)
+    write(
+        "claim_gradients",
+        "Variance of gradients",
+        text,
+        rows,
+        steps=steps,
+        seeds=seeds,
+        draws=draws,
+    )
 
 
 def closed_form(offset: Tensor, spread: float) -> tuple[float, float]:
@@ -47,7 +66,9 @@ def closed_form(offset: Tensor, spread: float) -> tuple[float, float]:
     E f^2 e_i^2 / spread^2 - 4 u_i^2, from the moments of e up to the sixth.
     """
     d, a, s2 = len(offset), float(offset.square().sum()), spread**2
-    second = a**2 + 2 * a * s2 * (d + 2) + s2**2 * (d + 2) * (d + 4) + 4 * s2 * (a + 2 * offset.square())
+    second = (
+        a**2 + 2 * a * s2 * (d + 2) + s2**2 * (d + 2) * (d + 4) + 4 * s2 * (a + 2 * offset.square())
+    )
     return 4 * s2 * d, float((second / s2 - 4 * offset.square()).sum())
 
 
@@ -59,7 +80,10 @@ def check(seed: int, draws: int) -> dict[str, float]:
     z = offset + spread * e
     first, second = 2 * z, z.square().sum(1, keepdim=True) * e / spread
     known = closed_form(offset, spread)
-    errors = [abs(float(x.var(0).sum()) / variance - 1) for x, variance in zip((first, second), known, strict=True)]
+    errors = [
+        abs(float(x.var(0).sum()) / variance - 1)
+        for x, variance in zip((first, second), known, strict=True)
+    ]
     return {
         "seed": seed,
         "error_reparameterised": errors[0],
@@ -71,7 +95,9 @@ def check(seed: int, draws: int) -> dict[str, float]:
 def of_a_vae(seed: int, steps: int, examples: int, draws: int) -> dict[str, Any]:
     """The variances for a VAE's negative log-likelihood by the mean of q(z | x), over examples, and the noise of one draw."""
     data = load("digits", labelled=False)
-    run = trained(lambda: pf.recipes.vae(data.space, "tiny"), data, seed, steps, batch=64, precision="float32")
+    run = trained(
+        lambda: pf.recipes.vae(data.space, "tiny"), data, seed, steps, batch=64, precision="float32"
+    )
     assert run is not None, "this VAE does not diverge"
     vae = run.method.eval()
     x = data.space.to_model(data.held_out.data_units(slice(examples)))
@@ -83,14 +109,18 @@ def of_a_vae(seed: int, steps: int, examples: int, draws: int) -> dict[str, Any]
         spread = (log_variance[row] / 2).exp()
         e = torch.randn(draws, len(spread), generator=generator)
         z = (mean[row] + spread * e).requires_grad_()
-        f = -vae.likelihood.log_prob(x[row].expand(draws, *x.shape[1:]), vae.code_decoder(z, None, None))
+        f = -vae.likelihood.log_prob(
+            x[row].expand(draws, *x.shape[1:]), vae.code_decoder(z, None, None)
+        )
         (slope,) = torch.autograd.grad(f.sum(), z)
         f = f.detach()
         others = (f.sum() - f) / (draws - 1)
         estimates["reparameterised"].append(slope)
         estimates["score"].append(f[:, None] * e / spread)
         estimates["baseline"].append((f - others)[:, None] * e / spread)
-    variance = {name: float(torch.stack(parts).var(1).sum(1).mean()) for name, parts in estimates.items()}
+    variance = {
+        name: float(torch.stack(parts).var(1).sum(1).mean()) for name, parts in estimates.items()
+    }
     norm = float(torch.stack(estimates["reparameterised"]).mean(1).square().sum(1).mean()) ** 0.5
     return {
         "ratio": variance["score"] / variance["reparameterised"],

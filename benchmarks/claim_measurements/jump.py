@@ -29,9 +29,20 @@ def measure(small: bool = False) -> None:
     body = []
     for level in LEVELS:
         level_rows = [row for row in rows if row["level"] == level]
-        cells = [mean_and_spread([row[name] for row in level_rows]) for name in ("apart", "by_chance", "speedup")]
+        cells = [
+            mean_and_spread([row[name] for row in level_rows])
+            for name in ("apart", "by_chance", "speedup")
+        ]
         body.append([str(level), *cells])
-    text = table(["level", "largest difference, standard errors", "of two sets of jumps", "chain's time over the jump's"], body)
+    text = table(
+        [
+            "level",
+            "largest difference, standard errors",
+            "of two sets of jumps",
+            "chain's time over the jump's",
+        ],
+        body,
+    )
     text += f"\n\n{n:,} points of 8gaussians, eight moments per noise level, {seeds} seeds; mean ± standard deviation over seeds."
     write("claim_jump", "One jump and a chain of steps", text, rows, seeds=seeds, n=n)
 
@@ -44,7 +55,9 @@ def compared(seed: int, n: int) -> list[dict[str, float]]:
     state, rows, began = x, [], time.process_time()
     spent = 0.0
     for level, beta in enumerate(betas, start=1):
-        state = (1 - beta) ** 0.5 * state + beta**0.5 * torch.randn(x.shape, generator=generator, dtype=x.dtype)
+        state = (1 - beta) ** 0.5 * state + beta**0.5 * torch.randn(
+            x.shape, generator=generator, dtype=x.dtype
+        )
         if level not in LEVELS:
             continue
         spent += time.process_time() - began

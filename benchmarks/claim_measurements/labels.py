@@ -33,26 +33,54 @@ def measure(small: bool = False) -> None:
     rows = []
     for seed in range(KNOWN, KNOWN + seeds):
         points = [of_subset(judge, n, seed, steps) for n in numbers]
-        needs = {f"needed_{name}": needed(numbers, [point[name] for point in points]) for name in ("accuracy", "coverage")}
+        needs = {
+            f"needed_{name}": needed(numbers, [point[name] for point in points])
+            for name in ("accuracy", "coverage")
+        }
         rows.append({"seed": seed, "points": points, **needs})
         print(rows[-1], flush=True)
     body = []
     for at, n in enumerate(numbers):
-        cells = [mean_and_spread([row["points"][at][name] for row in rows]) for name in ("accuracy", *NAMES)]
+        cells = [
+            mean_and_spread([row["points"][at][name] for row in rows])
+            for name in ("accuracy", *NAMES)
+        ]
         body.append([f"{n:,}", *cells])
     body.append(
         [
             "95 % of the last from",
-            *(mean_and_spread([row[f"needed_{name}"] for row in rows]) for name in ("accuracy", "coverage")),
+            *(
+                mean_and_spread([row[f"needed_{name}"] for row in rows])
+                for name in ("accuracy", "coverage")
+            ),
             "",
         ]
     )
     floor = floors_of(judge, NAMES)
-    body.append(["real data", "", *(f"{floor[name]['value']:.4g} ± {floor[name]['spread'] or 0:.2g}" for name in NAMES)])
-    text = table(["digits", "classifier: accuracy", "flow: coverage", "flow: Fréchet distance"], body)
-    text += f"\n\nLogistic regression; a tiny flow, {steps} steps with batch size 128; {seeds} seeds, "
+    body.append(
+        [
+            "real data",
+            "",
+            *(f"{floor[name]['value']:.4g} ± {floor[name]['spread'] or 0:.2g}" for name in NAMES),
+        ]
+    )
+    text = table(
+        ["digits", "classifier: accuracy", "flow: coverage", "flow: Fréchet distance"], body
+    )
+    text += (
+        f"\n\nLogistic regression; a tiny flow, {steps} steps with batch size 128; {seeds} seeds, "
+    )
     text += f"evaluated on {judge.n} held-out digits."
-    write("claim_labels", "Number of examples needed", text, rows, steps=steps, seeds=seeds, n=judge.n, floor=floor)
+    write(
+        "claim_labels",
+        "Number of examples needed",
+        text,
+        rows,
+        steps=steps,
+        seeds=seeds,
+        n=judge.n,
+        floor=floor,
+    )
 
 
 def of_subset(judge: Judge, n: int, seed: int, steps: int) -> dict[str, Any]:
@@ -65,7 +93,12 @@ def of_subset(judge: Judge, n: int, seed: int, steps: int) -> dict[str, Any]:
     flat = lambda split: split.data_units().flatten(1).numpy()  # noqa: E731
     classifier = LogisticRegression(max_iter=300).fit(flat(part), part.labels)
     accuracy = float(classifier.score(flat(data.held_out), data.held_out.labels))
-    run = trained(lambda: pf.recipes.flow(data.space, "tiny"), dataclasses.replace(data, train=part), seed, steps)
+    run = trained(
+        lambda: pf.recipes.flow(data.space, "tiny"),
+        dataclasses.replace(data, train=part),
+        seed,
+        steps,
+    )
     assert run is not None, "this flow does not diverge"
     scores = judge.scores(run.transport)[0]
     return {"n": n, "accuracy": accuracy, **{name: scores[name].value for name in NAMES}}

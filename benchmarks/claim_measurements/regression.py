@@ -32,15 +32,35 @@ def measure(small: bool = False) -> None:
         row: dict[str, Any] = {"seed": seed}
         for name in ("flow", "ddpm", "vae"):
             recipe = pf.recipes.named(name)
-            run = trained(lambda recipe=recipe: recipe(data.space, "tiny"), data, seed, steps, precision="float32")
+            run = trained(
+                lambda recipe=recipe: recipe(data.space, "tiny"),
+                data,
+                seed,
+                steps,
+                precision="float32",
+            )
             assert run is not None, "these models do not diverge"
-            row[name] = of_decoder(run.method.eval(), x, seed) if name == "vae" else of_denoiser(run.transport.denoiser, x, seed)
+            row[name] = (
+                of_decoder(run.method.eval(), x, seed)
+                if name == "vae"
+                else of_denoiser(run.transport.denoiser, x, seed)
+            )
         rows.append(row)
         print(row, flush=True)
-    body = [[name, mean_and_spread([row[name] for row in rows])] for name in ("flow", "ddpm", "vae")]
+    body = [
+        [name, mean_and_spread([row[name] for row in rows])] for name in ("flow", "ddpm", "vae")
+    ]
     text = table(["family", "left over the conditional mean"], body)
     text += f"\n\n{POINTS} points, {steps} steps, tiny networks, {seeds} seeds."
-    write("claim_regression", "Losses as regressions", text, rows, steps=steps, seeds=seeds, points=POINTS)
+    write(
+        "claim_regression",
+        "Losses as regressions",
+        text,
+        rows,
+        steps=steps,
+        seeds=seeds,
+        points=POINTS,
+    )
 
 
 def of_denoiser(denoiser: Any, x: Tensor, seed: int) -> float:
@@ -64,7 +84,9 @@ def of_decoder(vae: Any, x: Tensor, seed: int) -> float:
     with torch.no_grad():
         mean, log_variance = vae.posterior(x)
         picked = torch.randint(len(x), (DRAWN,), generator=generator)
-        z = mean[picked] + (log_variance[picked] / 2).exp() * torch.randn(DRAWN, mean.shape[1], generator=generator)
+        z = mean[picked] + (log_variance[picked] / 2).exp() * torch.randn(
+            DRAWN, mean.shape[1], generator=generator
+        )
         log_density = -((z[:, None] - mean).square() / log_variance.exp() + log_variance).sum(2) / 2
         known = log_density.softmax(1) @ x
         return left(vae.likelihood.mean(vae.code_decoder(z, None, None)), known)

@@ -63,7 +63,9 @@ def failed(results: Results, *families: str) -> list[bool]:
 
 
 def collapse(results: Results) -> dict[str, Figure]:
-    modes = lambda row: bounded(column(results, "ablation_ring", "averaged/modes_kept", row=row), MODES)  # noqa: E731
+    def modes(row):
+        return bounded(column(results, "ablation_ring", "averaged/modes_kept", row=row), MODES)
+
     pacgan = {"model": "original", "weights": "averaged"}
     return {
         "calls": over_seeds(column(results, "stacked_digits", "calls", model="gan")),
@@ -84,10 +86,14 @@ def collapse_rule(figures: Figures) -> str:
 
 
 def blur(results: Results) -> dict[str, Figure]:
-    sharp = lambda name, **row: over_seeds(column(results, name, "sharpness", **row))  # noqa: E731
+    def sharp(name, **row):
+        return over_seeds(column(results, name, "sharpness", **row))
+
     return {
         "critic": sharp("digits", recipe="gan"),
-        "means": single(column(results, "claim_blur", "sharpness", loss="class means")[0]),  # no training: no spread
+        "means": single(
+            column(results, "claim_blur", "sharpness", loss="class means")[0]
+        ),  # no training: no spread
         "energy": sharp("claim_blur", loss="energy distance"),
         "bound": sharp("digits", recipe="vae"),
         "floor": floor_of(results, "claim_blur", "sharpness"),
@@ -110,7 +116,9 @@ def holes(results: Results) -> dict[str, Figure]:
         score = rows_of(results, "holes_mnist", rows=name)[0]["coverage"]
         floor = score["mean"] / score["ratio"]
         same = len(set(score["values"])) == 1
-        return over_seeds([value / floor for value in (score["values"][:1] if same else score["values"])])
+        return over_seeds(
+            [value / floor for value in (score["values"][:1] if same else score["values"])]
+        )
 
     plain, vae = "autoencoder, beta 0", "VAE"
     between = "spherical midpoints of codes"
@@ -133,7 +141,9 @@ def holes_rule(figures: Figures) -> str:
 
 def vaes(results: Results) -> dict[str, Figure]:
     return {
-        "failed": share([row["failed"] for row in rows_of(results, "claim_stability", family="vae")]),
+        "failed": share(
+            [row["failed"] for row in rows_of(results, "claim_stability", family="vae")]
+        ),
         "sharpness": over_seeds(column(results, "digits", "sharpness", recipe="vae")),
         "decoded": sharp_on_mnist(results, "VAE: N(0, 1) decoded"),
         "latent_flow": sharp_on_mnist(results, "VAE: flow in its latent space"),
@@ -147,15 +157,25 @@ def vaes_rule(figures: Figures) -> str:
 
     Holds in part if only one of these is true.
     """
-    conditions = [at_most(figures["failed"], MOST), below(figures["sharpness"], figures["floor"].times(0.9))]
+    conditions = [
+        at_most(figures["failed"], MOST),
+        below(figures["sharpness"], figures["floor"].times(0.9)),
+    ]
     return verdict(conditions, met(conditions, 1))
 
 
 def gradients(results: Results) -> dict[str, Figure]:
-    get = lambda name: over_seeds(column(results, "claim_gradients", name))  # noqa: E731
+    def get(name):
+        return over_seeds(column(results, "claim_gradients", name))
+
     names = ("noise_reparameterised", "noise_score", "error_reparameterised", "error_score")
-    values = {name: column(results, "claim_gradients", name) for name in ("ratio", "ratio_baseline")}
-    return {**{name: ratios(each, [1.0] * len(each)) for name, each in values.items()}, **{name: get(name) for name in names}}
+    values = {
+        name: column(results, "claim_gradients", name) for name in ("ratio", "ratio_baseline")
+    }
+    return {
+        **{name: ratios(each, [1.0] * len(each)) for name, each in values.items()},
+        **{name: get(name) for name in names},
+    }
 
 
 def gradients_rule(figures: Figures) -> str:
@@ -189,7 +209,12 @@ def noise(results: Results) -> dict[str, Figure]:
         "ddpm": failures(results, "ddpm"),
         "original": failures(results, "original"),
         "gan": failures(results, "gan"),
-        "ablation": share([row["averaged"]["modes_kept"] < MODES for row in rows_of(results, "ablation_ring", row="original")]),
+        "ablation": share(
+            [
+                row["averaged"]["modes_kept"] < MODES
+                for row in rows_of(results, "ablation_ring", row="original")
+            ]
+        ),
     }
 
 
@@ -207,7 +232,10 @@ def many(results: Results) -> dict[str, Figure]:
     return {
         "steps": failures(results, *steps),
         **{name: failures(results, name) for name in others},
-        **{f"less_than_{name}": less(failed(results, *steps), failed(results, name)) for name in others},
+        **{
+            f"less_than_{name}": less(failed(results, *steps), failed(results, name))
+            for name in others
+        },
     }
 
 
@@ -221,7 +249,9 @@ def many_rule(figures: Figures) -> str:
 
 
 def labels(results: Results) -> dict[str, Figure]:
-    needed = {name: column(results, "claim_labels", f"needed_{name}") for name in ("accuracy", "coverage")}
+    needed = {
+        name: column(results, "claim_labels", f"needed_{name}") for name in ("accuracy", "coverage")
+    }
     figures = {name: over_seeds(values) for name, values in needed.items()}
     return {**figures, "ratio": ratios(needed["coverage"], needed["accuracy"])}
 
@@ -234,7 +264,10 @@ def labels_rule(figures: Figures) -> str:
 def regression(results: Results) -> dict[str, Figure]:
     cosines = {name: column(results, "claim_game", name) for name in ("game", "control")}
     return {
-        **{name: over_seeds(column(results, "claim_regression", name)) for name in ("flow", "ddpm", "vae")},
+        **{
+            name: over_seeds(column(results, "claim_regression", name))
+            for name in ("flow", "ddpm", "vae")
+        },
         **{name: over_seeds(values) for name, values in cosines.items()},
         "game_over_control": ratios(cosines["game"], cosines["control"]),
     }

@@ -22,7 +22,10 @@ from claim_measurements.rules import Figures, single
 
 def calls(results: Results) -> dict[str, Figure]:
     needed = lambda name: positive(column(results, "claim_calls", f"needed/{name}"))  # noqa: E731
-    rows, reference = results["mnist_calls_small"]["rows"], results["mnist_calls_small"]["reference"]
+    rows, reference = (
+        results["mnist_calls_small"]["rows"],
+        results["mnist_calls_small"]["reference"],
+    )
     blocks = sorted({key.split()[1] for key in rows if key.startswith("block")})
 
     def ratio(name: str) -> Figure:
@@ -50,9 +53,17 @@ def calls_rule(figures: Figures) -> str:
 def latent(results: Results) -> dict[str, Figure]:
     def saving(cost: str) -> list[float]:
         sets = ("latent_mnist", "latent_emoji_swap_1")
-        return [column(results, name, cost, flow="pixel")[0] / column(results, name, cost, flow="latent")[0] for name in sets]
+        return [
+            column(results, name, cost, flow="pixel")[0]
+            / column(results, name, cost, flow="latent")[0]
+            for name in sets
+        ]
 
-    costs = {"time": "seconds_per_sample", "sampling": "flops_per_sample", "training": "flops_per_training_sample"}
+    costs = {
+        "time": "seconds_per_sample",
+        "sampling": "flops_per_sample",
+        "training": "flops_per_training_sample",
+    }
     return {name: spanned(saving(cost)) for name, cost in costs.items()}
 
 
@@ -68,7 +79,8 @@ def latent_rule(figures: Figures) -> str:
 def straight(results: Results) -> dict[str, Figure]:
     models = ("vp", "straight", "ot", "reflow")
     steps, error = (
-        {name: column(results, "claim_straightness", key, model=name) for name in models} for key in ("steps_needed", "rms_8")
+        {name: column(results, "claim_straightness", key, model=name) for name in models}
+        for key in ("steps_needed", "rms_8")
     )
     figures = {name: over_seeds(values) for name, values in steps.items()}
     return {
@@ -88,7 +100,10 @@ def straight_rule(figures: Figures) -> str:
 
 
 def transport(results: Results) -> dict[str, Figure]:
-    bent = {name: column(results, "claim_straightness", "straightness", model=name) for name in ("straight", "ot")}
+    bent = {
+        name: column(results, "claim_straightness", "straightness", model=name)
+        for name in ("straight", "ot")
+    }
     figures = {"independent": over_seeds(bent["straight"]), "ot": over_seeds(bent["ot"])}
     return {**figures, "ratio": ratios(bent["straight"], bent["ot"])}
 
@@ -102,7 +117,10 @@ def transport_rule(figures: Figures) -> str:
 
 
 def same(results: Results) -> dict[str, Figure]:
-    gaps = {f"float{bits}": spanned(column(results, "claim_calls", f"apart_float{bits}")) for bits in (32, 64)}
+    gaps = {
+        f"float{bits}": spanned(column(results, "claim_calls", f"apart_float{bits}"))
+        for bits in (32, 64)
+    }
     exact = results["mnist_calls_small"]["rows"]["straight path"]["float64, tolerance 1e-05"]
     return {**gaps, "mnist": single(exact)}
 
@@ -114,4 +132,6 @@ def same_rule(figures: Figures) -> str:
     """
     both = figures["float64"], figures["float32"]
     near = met([at_most(figure, 0.05) for figure in both], 2)
-    return verdict([at_most(figure, bar) for figure, bar in zip(both, (1e-9, 1e-3), strict=True)], near)
+    return verdict(
+        [at_most(figure, bar) for figure, bar in zip(both, (1e-9, 1e-3), strict=True)], near
+    )

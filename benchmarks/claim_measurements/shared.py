@@ -20,12 +20,16 @@ KNOWN = 3
 """Seeds of digits that were known when the number of trainings was fixed: counted are those from here on."""
 
 
-def trained(make: Callable[[], pf.Recipe], data: Any, seed: int, steps: int, **training: Any) -> Run | None:
+def trained(
+    make: Callable[[], pf.Recipe], data: Any, seed: int, steps: int, **training: Any
+) -> Run | None:
     """A recipe after so many steps, with these of its training settings changed; None where the training diverged."""
 
     def changed() -> pf.Recipe:
         recipe = make()
-        return dataclasses.replace(recipe, training=dataclasses.replace(recipe.training, **training))
+        return dataclasses.replace(
+            recipe, training=dataclasses.replace(recipe.training, **training)
+        )
 
     out = Path(tempfile.mkdtemp()) / "run"
     trainer = prepare(seeded(changed, seed), data, steps=steps, seed=seed, out=out)
@@ -38,4 +42,7 @@ def trained(make: Callable[[], pf.Recipe], data: Any, seed: int, steps: int, **t
 
 def floors_of(judge: Judge, names: list[str]) -> dict[str, dict[str, float | None]]:
     """Value and spread of each floor, as JSON holds them."""
-    return {name: {"value": judge.floors[name].value, "spread": judge.floors[name].spread} for name in names}
+    return {
+        name: {"value": judge.floors[name].value, "spread": judge.floors[name].spread}
+        for name in names
+    }

@@ -43,19 +43,45 @@ def measure(small: bool = False) -> None:
     families, rates = (["flow", "original"], (1.0,)) if small else (list(FAMILIES), RATES)
     data = load("digits")
     judge = Judge(data, 20 if small else len(data.held_out), 1, NAMES)
-    rows = [case(judge, *which, steps) for which in itertools.product(families, rates, range(KNOWN, KNOWN + seeds))]
+    rows = [
+        case(judge, *which, steps)
+        for which in itertools.product(families, rates, range(KNOWN, KNOWN + seeds))
+    ]
     mark(rows)
     body = []
     for family, rate in itertools.product(families, rates):
         trainings = [row for row in rows if (row["family"], row["rate"]) == (family, rate)]
         values = [row["frechet"] for row in trainings if row["frechet"] is not None]
         cell = mean_and_spread(values) if values else "diverged"
-        body.append([family, f"{rate:g}", cell, f"{sum(row['failed'] for row in trainings)} of {len(trainings)}"])
+        body.append(
+            [
+                family,
+                f"{rate:g}",
+                cell,
+                f"{sum(row['failed'] for row in trainings)} of {len(trainings)}",
+            ]
+        )
     floor = floors_of(judge, NAMES)
-    body.append(["real data", "", f"{floor['frechet']['value']:.4g} ± {floor['frechet']['spread'] or 0:.2g}", ""])
+    body.append(
+        [
+            "real data",
+            "",
+            f"{floor['frechet']['value']:.4g} ± {floor['frechet']['spread'] or 0:.2g}",
+            "",
+        ]
+    )
     text = table(["family", "rate over the recipe's", "Fréchet distance", "failed"], body)
     text += f"\n\n{steps} steps, {seeds} seeds, batches of 64, tiny networks."
-    write("claim_stability", "Failed training runs", text, rows, steps=steps, seeds=seeds, n=judge.n, floor=floor)
+    write(
+        "claim_stability",
+        "Failed training runs",
+        text,
+        rows,
+        steps=steps,
+        seeds=seeds,
+        n=judge.n,
+        floor=floor,
+    )
 
 
 def case(judge: Judge, family: str, rate: float, seed: int, steps: int) -> dict[str, Any]:
@@ -65,7 +91,14 @@ def case(judge: Judge, family: str, rate: float, seed: int, steps: int) -> dict[
     make = lambda: pf.recipes.named(name)(space, "tiny", **settings)  # noqa: E731
     lr = make().training.lr * rate
     run = trained(make, judge.data, seed, steps, lr=lr, batch=64)
-    row: dict[str, Any] = {"family": family, "rate": rate, "lr": lr, "seed": seed, "frechet": None, "sharpness": None}
+    row: dict[str, Any] = {
+        "family": family,
+        "rate": rate,
+        "lr": lr,
+        "seed": seed,
+        "frechet": None,
+        "sharpness": None,
+    }
     if run is not None:
         with contextlib.suppress(Diverged):  # samples that are not finite
             row |= {metric: score.value for metric, score in judge.scores(run.transport)[0].items()}
@@ -79,7 +112,8 @@ def mark(rows: list[dict[str, Any]]) -> None:
         trainings = [row for row in rows if row["family"] == family]
         known = lambda row: np.inf if row["frechet"] is None else row["frechet"]  # noqa: E731
         best = min(
-            np.median([known(row) for row in trainings if row["rate"] == rate]) for rate in {row["rate"] for row in trainings}
+            np.median([known(row) for row in trainings if row["rate"] == rate])
+            for rate in {row["rate"] for row in trainings}
         )
         for row in trainings:
             row["failed"] = bool(not np.isfinite(known(row)) or known(row) > 3 * best)

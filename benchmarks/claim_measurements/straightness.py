@@ -44,12 +44,29 @@ def measure(small: bool = False) -> None:
     for model in dict.fromkeys(row["model"] for row in rows):
         model_rows = [row for row in rows if row["model"] == model]
         body.append(
-            [model, *(mean_and_spread([row[name] for row in model_rows]) for name in ("straightness", "steps_needed", "rms_8"))]
+            [
+                model,
+                *(
+                    mean_and_spread([row[name] for row in model_rows])
+                    for name in ("straightness", "steps_needed", "rms_8")
+                ),
+            ]
         )
     body.append(["straight lines (floor)", "0", "1", "0"])
     text = table(["model", "straightness", "Euler steps needed", "RMS distance of 8 steps"], body)
-    text += f"\n\n8gaussians, {steps:,} steps of {GROUP} each, {moved:,} trajectories, {seeds} seeds."
-    write("claim_straightness", "Straight paths", text, rows, steps=steps, seeds=seeds, moved=moved, within=WITHIN)
+    text += (
+        f"\n\n8gaussians, {steps:,} steps of {GROUP} each, {moved:,} trajectories, {seeds} seeds."
+    )
+    write(
+        "claim_straightness",
+        "Straight paths",
+        text,
+        rows,
+        steps=steps,
+        seeds=seeds,
+        moved=moved,
+        within=WITHIN,
+    )
 
 
 def models(data: Any, seed: int, steps: int, moved: int, small: bool) -> list[dict[str, Any]]:
@@ -59,9 +76,13 @@ def models(data: Any, seed: int, steps: int, moved: int, small: bool) -> list[di
         couple: Any = OptimalTransport(GROUP, REUSE) if model == "ot" else Independent()
         if model == "reflow":
             assert straight is not None, "the straight flow comes first"
-            couple = TeacherPairs(Trajectories(straight.with_solver("dpm:2", 16), max(64, 16 * moved), ends=True))
+            couple = TeacherPairs(
+                Trajectories(straight.with_solver("dpm:2", 16), max(64, 16 * moved), ends=True)
+            )
         path = pf.VP() if model == "vp" else pf.Linear()
-        run = trained(lambda path=path, couple=couple: recipe(data.space, path, couple), data, seed, steps)
+        run = trained(
+            lambda path=path, couple=couple: recipe(data.space, path, couple), data, seed, steps
+        )
         assert run is not None, "these flows do not diverge"
         flow = run.transport
         straight = flow if model == "straight" else straight
@@ -73,16 +94,29 @@ def models(data: Any, seed: int, steps: int, moved: int, small: bool) -> list[di
 def recipe(space: Any, path: Any, couple: Any) -> Recipe:
     network = MLP(2, 2, width=64, depth=3, conditions=space.conditions)
     denoiser = pf.Denoiser(network, path, "velocity", space, unconditional=False)
-    method = pf.Denoising(denoiser, couple=couple, times=Stratified(Uniform()), solver=Euler(), steps=100, grid="time")
+    method = pf.Denoising(
+        denoiser, couple=couple, times=Stratified(Uniform()), solver=Euler(), steps=100, grid="time"
+    )
     return Recipe(method, Training(GROUP, lr=2e-3, precision="float32"), "flow", "flow matching")
 
 
 def measured(flow: Flow, moved: int, small: bool = False) -> dict[str, float]:
     """Straightness, Euler steps needed, and the distance that 8 steps leave."""
-    z, counts = ExampleDraws(1_000_000, moved).normal(flow.noise_shape), STEPS[:6] if small else STEPS
+    z, counts = (
+        ExampleDraws(1_000_000, moved).normal(flow.noise_shape),
+        STEPS[:6] if small else STEPS,
+    )
     with torch.no_grad():
         end = Flow(flow.denoiser, Heun(), counts[-1] if small else 100, "time")(z)
-        distance = {n: float((Flow(flow.denoiser, Euler(), n, "time")(z) - end).square().mean().sqrt()) for n in counts}
+        distance = {
+            n: float((Flow(flow.denoiser, Euler(), n, "time")(z) - end).square().mean().sqrt())
+            for n in counts
+        }
     needed = next((n for n in counts if distance[n] <= WITHIN), 2 * counts[-1])
     straight = straightness(flow, moved, steps=8 if small else 64)
-    return {"straightness": straight, "steps_needed": needed, "rms_8": distance[8], "rms_1": distance[1]}
+    return {
+        "straightness": straight,
+        "steps_needed": needed,
+        "rms_8": distance[8],
+        "rms_1": distance[1],
+    }

@@ -18,7 +18,9 @@ RING = np.stack([np.cos(np.arange(8) * np.pi / 4), np.sin(np.arange(8) * np.pi /
 STD, SIDE, FEATURES, CLASSES = 0.1, 8, 16, 5
 WEIGHTS = np.array([0.16, 0.14, 0.13, 0.125, 0.125, 0.12, 0.11, 0.09])
 """Of the generated modes; the true ones have an eighth each."""
-AXES = np.linalg.qr(np.random.Generator(np.random.Philox(3)).standard_normal((SIDE * SIDE, FEATURES)))[0]
+AXES = np.linalg.qr(
+    np.random.Generator(np.random.Philox(3)).standard_normal((SIDE * SIDE, FEATURES))
+)[0]
 DECAY = 1 / np.sqrt(1 + np.arange(SIDE * SIDE))
 """Standard deviations of the numbers of an image, before they are turned."""
 
@@ -44,26 +46,39 @@ class Case:
     scores: tuple[str, ...] | None = None
     seen: float | None = None
 
-    def samples(self, n: int, reference: np.ndarray, training: np.ndarray, draw: np.random.Generator) -> Samples:
+    def samples(
+        self, n: int, reference: np.ndarray, training: np.ndarray, draw: np.random.Generator
+    ) -> Samples:
         """One sampling of the model beside a reference."""
         generated = self.model(n, draw)
         if self.seen is not None:
             noise = self.seen * draw.standard_normal((n, *self.shape))
             generated = (reference[draw.integers(0, len(reference), n)] + noise).astype(np.float32)
-        features = [rows.astype(np.float64) if len(self.shape) == 1 else rows @ AXES for rows in (generated, reference)]
+        features = [
+            rows.astype(np.float64) if len(self.shape) == 1 else rows @ AXES
+            for rows in (generated, reference)
+        ]
         if len(self.shape) == 1:
             truth = SimpleNamespace(centres=RING, std=STD, weights=np.full(8, 1 / 8))
             return Samples(generated, reference, training, *features, shape=self.shape, truth=truth)
-        classes = dict(zip(("generated_classes", "reference_classes"), map(classes_of, features), strict=True))
-        return Samples(generated, reference, training, *features, shape=self.shape, **classes, classes=CLASSES)
+        classes = dict(
+            zip(("generated_classes", "reference_classes"), map(classes_of, features), strict=True)
+        )
+        return Samples(
+            generated, reference, training, *features, shape=self.shape, **classes, classes=CLASSES
+        )
 
 
-def ring(width: float, weights: np.ndarray | None, bridges: float = 0.0) -> Callable[[int, np.random.Generator], np.ndarray]:
+def ring(
+    width: float, weights: np.ndarray | None, bridges: float = 0.0
+) -> Callable[[int, np.random.Generator], np.ndarray]:
     """Points around eight centres, some of them spread between."""
 
     def draw(n: int, random: np.random.Generator) -> np.ndarray:
         x = RING[random.choice(8, n, p=weights)] + width * STD * random.standard_normal((n, 2))
-        return np.where(random.random((n, 1)) < bridges, 0.03 * random.standard_normal((n, 2)), x).astype(np.float32)
+        return np.where(
+            random.random((n, 1)) < bridges, 0.03 * random.standard_normal((n, 2)), x
+        ).astype(np.float32)
 
     return draw
 
@@ -84,7 +99,9 @@ def cases() -> list[Case]:
     limit = gaussian_distance(0.3 * np.eye(FEATURES)[0], 0.81 * spread, real, spread)
     shape = (1, SIDE, SIDE)
     return [
-        Case("points, a fair model", ring(1, None), ring(1.1, WEIGHTS, 0.05), (2,), {"bridges": 0.05}),
+        Case(
+            "points, a fair model", ring(1, None), ring(1.1, WEIGHTS, 0.05), (2,), {"bridges": 0.05}
+        ),
         Case(
             "points, perfect",
             ring(1, None),
@@ -92,11 +109,37 @@ def cases() -> list[Case]:
             (2,),
             {"frechet_limit": 0.0, "kid": 0.0, "energy": 0.0, "spread": 1.0},
         ),
-        Case("images, a fair model", images(1, 0), images(0.9, 0.3), shape, {"frechet_limit": limit}),
-        Case("images, perfect", images(1, 0), images(1, 0), shape, {"frechet_limit": 0.0, "kid": 0.0}),
-        Case("a Gaussian, very narrow samples", gaussian(1), gaussian(0.1), (2,), {}, ("recall", "held_out_ratio")),
-        Case("a Gaussian, narrow samples", gaussian(1), gaussian(0.3), (2,), {}, ("recall", "held_out_ratio")),
-        Case("a Gaussian, held-out examples seen", gaussian(1), gaussian(1), (2,), {}, ("held_out_ratio",), 0.1),
+        Case(
+            "images, a fair model", images(1, 0), images(0.9, 0.3), shape, {"frechet_limit": limit}
+        ),
+        Case(
+            "images, perfect", images(1, 0), images(1, 0), shape, {"frechet_limit": 0.0, "kid": 0.0}
+        ),
+        Case(
+            "a Gaussian, very narrow samples",
+            gaussian(1),
+            gaussian(0.1),
+            (2,),
+            {},
+            ("recall", "held_out_ratio"),
+        ),
+        Case(
+            "a Gaussian, narrow samples",
+            gaussian(1),
+            gaussian(0.3),
+            (2,),
+            {},
+            ("recall", "held_out_ratio"),
+        ),
+        Case(
+            "a Gaussian, held-out examples seen",
+            gaussian(1),
+            gaussian(1),
+            (2,),
+            {},
+            ("held_out_ratio",),
+            0.1,
+        ),
     ]
 
 

@@ -32,7 +32,12 @@ def of_classes(n: int, repeat: int) -> list[dict[str, Score]]:
     """A classifier that samples taught, whose classes overlap more than those of the data."""
     draw = np.random.Generator(np.random.Philox(key=[repeat, 8]))
     names = tuple("abcdefgh")
-    space = VectorSpace((2,), (0.0, 0.0), (1.0, 1.0), conditions={"label": Label(names, (1 / len(names),) * len(names))})
+    space = VectorSpace(
+        (2,),
+        (0.0, 0.0),
+        (1.0, 1.0),
+        conditions={"label": Label(names, (1 / len(names),) * len(names))},
+    )
     held_out = Split(*labelled(n, 0.3, draw))
     x, labels = labelled(n, 0.4, draw)
     data = Dataset("points", space, held_out, held_out)

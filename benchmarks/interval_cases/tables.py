@@ -15,10 +15,21 @@ __all__ = ["TABLES", "of_table"]
 NAMES, KINDS = ("x", "y", "w", "c", "b"), ("number", "number", "whole", "category", "boolean")
 LABELS = ((), (), (), ("red", "green", "blue", "none"), ("no", "yes"))
 MISSING = tuple(name == "c" for name in NAMES)
-CATEGORICAL, COUNTS, GAPS = [kind in ("category", "boolean") for kind in KINDS], list(map(len, LABELS)), [False] * len(KINDS)
+CATEGORICAL, COUNTS, GAPS = (
+    [kind in ("category", "boolean") for kind in KINDS],
+    list(map(len, LABELS)),
+    [False] * len(KINDS),
+)
 
 NEAR = ("nearest_ratio", "nearer_training", "membership", "membership_ratio")
-SHAPES = ("column_error", "pair_error", "detection", "alpha_precision", "beta_recall", "utility_auc")
+SHAPES = (
+    "column_error",
+    "pair_error",
+    "detection",
+    "alpha_precision",
+    "beta_recall",
+    "utility_auc",
+)
 CHANCE = dict.fromkeys(("nearer_training", "membership", "membership_ratio"), 0.5)
 """True values of new rows, which no training row knows: training and held-out rows may be exchanged."""
 
@@ -71,7 +82,9 @@ TABLES: dict[str, tuple[Model, str, tuple[str, ...], dict[str, float]]] = {
 """Model, target, scores that are measured and true values that are known, by case."""
 
 
-def of_table(n: int, repeat: int, case: str, metrics: list[str], samplings: int) -> list[dict[str, Score]]:
+def of_table(
+    n: int, repeat: int, case: str, metrics: list[str], samplings: int
+) -> list[dict[str, Score]]:
     """The scores of each sampling of one repeat, in which training and held-out rows are new."""
     model, target, *_ = TABLES[case]
     random = np.random.Generator(np.random.Philox(key=[repeat, sum(map(ord, case))]))
@@ -83,5 +96,10 @@ def of_table(n: int, repeat: int, case: str, metrics: list[str], samplings: int)
         coordinates = [points(side).astype(np.float32) for side in (generated, reference, training)]
         features = [side.astype(np.float64) for side in coordinates[:2]]
         table = Table(generated, reference, NAMES, KINDS, LABELS, target, MISSING)
-        results.append(measured(Samples(*coordinates, *features, shape=coordinates[0].shape[1:], table=table), chosen(metrics)))
+        results.append(
+            measured(
+                Samples(*coordinates, *features, shape=coordinates[0].shape[1:], table=table),
+                chosen(metrics),
+            )
+        )
     return results

@@ -25,7 +25,9 @@ with tempfile.TemporaryDirectory() as folder:
     os.chdir(folder)
     for number, name in enumerate(sys.argv[1:]):
         case = CASES[name]
-        prepare(case.build(), case.data, steps=STEPS, out=f"run {number}", seed=3, **case.fit).advance()
+        prepare(
+            case.build(), case.data, steps=STEPS, out=f"run {number}", seed=3, **case.fit
+        ).advance()
         digests[name] = state_digest(f"run {number}")
     os.chdir("/")
 print(json.dumps(digests))

@@ -34,8 +34,13 @@ def data_of(kind: str, labels: bool) -> Dataset:
         x = random.integers(0, 256, size=(324, *shape), dtype=np.uint8)
         measured = {"mean": (0.5,), "std": (0.29,), "low": (0.0,), "high": (1.0,)}
     label = random.integers(0, 3, size=324) if labels else None
-    train, held_out = (Split(x[part], None if label is None else label[part]) for part in (slice(300), slice(300, None)))
-    return Dataset("random", space_of(kind, measured, ("a", "b", "c") if labels else ()), train, held_out)
+    train, held_out = (
+        Split(x[part], None if label is None else label[part])
+        for part in (slice(300), slice(300, None))
+    )
+    return Dataset(
+        "random", space_of(kind, measured, ("a", "b", "c") if labels else ()), train, held_out
+    )
 
 
 def space_of(kind: str, measured: dict[str, Any], classes: tuple[str, ...]) -> Any:
@@ -45,7 +50,9 @@ def space_of(kind: str, measured: dict[str, Any], classes: tuple[str, ...]) -> A
         from pushforward.conditions import Label
 
         conditions = {"label": Label(classes, frequencies)} if classes else {}
-        return (pf.data.ImageSpace if kind == "image" else pf.data.VectorSpace)(SHAPES[kind], **measured, conditions=conditions)
+        return (pf.data.ImageSpace if kind == "image" else pf.data.VectorSpace)(
+            SHAPES[kind], **measured, conditions=conditions
+        )
     return pf.data.Space(SHAPES[kind], **measured, classes=classes, frequencies=frequencies)
 
 
@@ -54,13 +61,26 @@ def losses(name: str, steps: int) -> dict[str, list[float]]:
     recipe, *kinds = name.split(":")
     kind = "image" if "image" in kinds else "vector"
     data = data_of(kind, "unlabelled" not in kinds)
-    options = {"preconditioned": False} if recipe == "ddpm" and "preconditioned" in _options(recipe) else {}
+    options = (
+        {"preconditioned": False}
+        if recipe == "ddpm" and "preconditioned" in _options(recipe)
+        else {}
+    )
     built = pf.recipes.named(recipe)(data.space, "tiny", **options)
     training = dataclasses.replace(built.training, batch=64, precision="float32")
     with tempfile.TemporaryDirectory() as folder:
-        trainer = prepare(dataclasses.replace(built, training=training), data, steps=steps, out=Path(folder) / "run", seed=SEED)
+        trainer = prepare(
+            dataclasses.replace(built, training=training),
+            data,
+            steps=steps,
+            out=Path(folder) / "run",
+            seed=SEED,
+        )
         trainer.advance()
-        rows = [json.loads(line) for line in (Path(folder) / "run" / "metrics.jsonl").read_text().splitlines()]
+        rows = [
+            json.loads(line)
+            for line in (Path(folder) / "run" / "metrics.jsonl").read_text().splitlines()
+        ]
     return {player: [row["loss"][player] for row in rows] for player in rows[0]["loss"]}
 
 

@@ -57,11 +57,17 @@ def trainer_of(case: str, kind: str, steps: int, out: Path) -> Trainer:
     torch.set_default_dtype(torch.float32)
     name, _, variant = case.partition(":")
     data = space_data(shape_for(name), labels=len(shape_for(name)) == 1, n=300)
-    recipe = recipe_for(_lazy if variant == "lazy" else name, data, batch=BATCH, precision="float32")
+    recipe = recipe_for(
+        _lazy if variant == "lazy" else name, data, batch=BATCH, precision="float32"
+    )
     if variant == "accumulate":
-        recipe = dataclasses.replace(recipe, training=recipe.training.changed(batch=2 * BATCH, accumulate=2))
+        recipe = dataclasses.replace(
+            recipe, training=recipe.training.changed(batch=2 * BATCH, accumulate=2)
+        )
     if variant.startswith("parts"):
-        recipe = dataclasses.replace(recipe, training=recipe.training.changed(accumulate=int(variant.removeprefix("parts"))))
+        recipe = dataclasses.replace(
+            recipe, training=recipe.training.changed(accumulate=int(variant.removeprefix("parts")))
+        )
     seed = int(variant.removeprefix("seed")) if variant.startswith("seed") else 4
     trainer = prepare(recipe, data, steps=steps, seed=seed, out=out, shard=kind == "sharded")
     kind, _, number = kind.partition(":")
@@ -118,9 +124,13 @@ def trained(case: str, kind: str, steps: int, out: Path) -> dict[str, Any]:
 
         def noted(parameters: Any) -> None:
             usual(parameters)
-            name = next(name for name, player in trainer.players.items() if player.parameters is parameters)
+            name = next(
+                name for name, player in trainer.players.items() if player.parameters is parameters
+            )
             if name not in gradients:
-                gradients[name] = torch.cat([whole(p.grad).flatten() for p in parameters if p.grad is not None]).tolist()
+                gradients[name] = torch.cat(
+                    [whole(p.grad).flatten() for p in parameters if p.grad is not None]
+                ).tolist()
 
         trainer.processes.add_gradients = noted  # type: ignore[method-assign]
         trainer.advance()
@@ -128,7 +138,10 @@ def trained(case: str, kind: str, steps: int, out: Path) -> dict[str, Any]:
         if not any(word in str(error) for word in REFUSALS):
             raise
         return {"refused": str(error).split(". ")[0]}
-    return {"losses": [row["loss"] for row in read(trainer.folder / "metrics.jsonl")], "gradients": gradients}
+    return {
+        "losses": [row["loss"] for row in read(trainer.folder / "metrics.jsonl")],
+        "gradients": gradients,
+    }
 
 
 def train(count: int, kind: str, steps: int, cases: list[str]) -> dict[str, Any]:
@@ -147,7 +160,11 @@ def train(count: int, kind: str, steps: int, cases: list[str]) -> dict[str, Any]
                     path.write_text(json.dumps(result))
 
             codes, printed, _ = together(count, work, Path(folder, "printed"))
-            results[case] = {"failed": f"{codes}: {printed[0][-300:]}"} if any(codes) else json.loads(path.read_text())
+            results[case] = (
+                {"failed": f"{codes}: {printed[0][-300:]}"}
+                if any(codes)
+                else json.loads(path.read_text())
+            )
     return results
 
 
@@ -155,11 +172,26 @@ def kill(times: int) -> list[dict[str, Any]]:
     """Kill one of two processes after a step, let them be started again, and compare with the undisturbed run."""
     drawn, rows = random.Random(0), []
     with tempfile.TemporaryDirectory() as folder:
-        words = ["train", "flow", "--data", "moons", "--limit", "300", "--size", "tiny", "--batch", "128", "--steps", str(STEPS)]
+        words = [
+            "train",
+            "flow",
+            "--data",
+            "moons",
+            "--limit",
+            "300",
+            "--size",
+            "tiny",
+            "--batch",
+            "128",
+            "--steps",
+            str(STEPS),
+        ]
         words += ["--checkpoint-every", "4", "--out"]
         undisturbed = Path(folder, "undisturbed")
         if times:
-            together(2, lambda rank: command_line([*words, str(undisturbed)]), Path(folder, "printed"))
+            together(
+                2, lambda rank: command_line([*words, str(undisturbed)]), Path(folder, "printed")
+            )
         for number in range(times):
             rank, step, inside = drawn.randrange(2), drawn.randrange(1, STEPS), drawn.random() < 0.5
             out, launch = Path(folder, str(number)), {"TORCHELASTIC_RUN_ID": str(number)}
@@ -167,12 +199,16 @@ def kill(times: int) -> list[dict[str, Any]]:
             def work(own, at=(rank, step, inside), out=out):
                 return _killed(own, at, [*words, str(out)])
 
-            codes, _, seconds = together(2, work, Path(folder, "printed"), TORCHELASTIC_RESTART_COUNT="0", **launch)
+            codes, _, seconds = together(
+                2, work, Path(folder, "printed"), TORCHELASTIC_RESTART_COUNT="0", **launch
+            )
 
             def same(own, out=out):
                 return command_line([*words, str(out)])
 
-            again, _, _ = together(2, same, Path(folder, "printed"), TORCHELASTIC_RESTART_COUNT="1", **launch)
+            again, _, _ = together(
+                2, same, Path(folder, "printed"), TORCHELASTIC_RESTART_COUNT="1", **launch
+            )
             try:
                 assert_same(final_state(undisturbed), final_state(out))
                 equal = True
@@ -212,7 +248,9 @@ def speed(count: int, threads: int, steps: int) -> float:
     if count == 1:
         return 128 / work(0)
     with tempfile.TemporaryDirectory() as folder:
-        codes, printed, _ = together(count, lambda rank: int(work(rank) <= 0), Path(folder, "printed"), SHARED=folder)
+        codes, printed, _ = together(
+            count, lambda rank: int(work(rank) <= 0), Path(folder, "printed"), SHARED=folder
+        )
         assert not any(codes), printed
         return 128 / float(Path(folder, "speed").read_text())
 
@@ -226,8 +264,18 @@ def pause(times: int) -> dict[str, Any]:
 
     def work(rank: int, kind: str, folder: Path) -> None:
         recipe = dataclasses.replace(pf.recipes.flow(data.space, "small"), name="unet")
-        recipe = dataclasses.replace(recipe, training=recipe.training.changed(batch=128, optimizer="adamw"))
-        trainer = prepare(recipe, data, steps=6 * times + 2, seed=0, out=folder / "run", shard=kind == "sharded", progress=False)
+        recipe = dataclasses.replace(
+            recipe, training=recipe.training.changed(batch=128, optimizer="adamw")
+        )
+        trainer = prepare(
+            recipe,
+            data,
+            steps=6 * times + 2,
+            seed=0,
+            out=folder / "run",
+            shard=kind == "sharded",
+            progress=False,
+        )
         seconds: dict[str, list[float]] = {"waiting": [], "beside": []}
         trainer.save()
         for way in ("waiting", "beside") * times:
@@ -239,7 +287,13 @@ def pause(times: int) -> dict[str, Any]:
             trainer.save(beside=way == "beside")
             seconds[way].append(trainer.processes.together(time.perf_counter() - began, 0)[0])
         trainer.saver.wait(trainer.processes)
-        size = sum(path.stat().st_size for path in (folder / "run" / "checkpoints").glob("*/*.safetensors")) / 2
+        size = (
+            sum(
+                path.stat().st_size
+                for path in (folder / "run" / "checkpoints").glob("*/*.safetensors")
+            )
+            / 2
+        )
         trainer.close()
         if rank == 0:
             (folder / "pauses.json").write_text(
@@ -248,7 +302,9 @@ def pause(times: int) -> dict[str, Any]:
 
     for kind in ("plain", "sharded"):
         with tempfile.TemporaryDirectory() as folder:
-            codes, printed, _ = together(2, lambda rank, at=(kind, Path(folder)): work(rank, *at), Path(folder, "printed"))
+            codes, printed, _ = together(
+                2, lambda rank, at=(kind, Path(folder)): work(rank, *at), Path(folder, "printed")
+            )
             assert not any(codes), printed
             results[kind] = json.loads(Path(folder, "pauses.json").read_text())
     return results

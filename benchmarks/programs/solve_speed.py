@@ -54,7 +54,11 @@ def works(side, solver, steps, batch):
         for net in (network, Idle(torch.randn_like(z)))
     )
     t, calls = torch.full((batch,), 0.5), flow.calls
-    done = (lambda: flow(z)), (lambda: idle(z)), (lambda: [network(z, t, None) for _ in range(calls)])
+    done = (
+        (lambda: flow(z)),
+        (lambda: idle(z)),
+        (lambda: [network(z, t, None) for _ in range(calls)]),
+    )
     for work in done:
         work()
     return done

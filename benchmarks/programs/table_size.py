@@ -16,7 +16,11 @@ from pushforward.training.api import prepare
 
 def memory() -> dict[str, float]:
     """Resident memory now, and its peak, in MB."""
-    lines = [line.split() for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(("VmRSS", "VmHWM"))]
+    lines = [
+        line.split()
+        for line in Path("/proc/self/status").read_text().splitlines()
+        if line.startswith(("VmRSS", "VmHWM"))
+    ]
     return {name.rstrip(":"): int(value) / 1024 for name, value, _ in lines}
 
 
@@ -26,7 +30,13 @@ start, began = memory()["VmRSS"], time.process_time()
 data = pf.data.load(file, target="target")
 result = {"reading": time.process_time() - began, "after reading": memory()["VmHWM"] - start}
 with tempfile.TemporaryDirectory() as folder:
-    trainer = prepare(pf.recipes.flow(data.space, size), data, steps=steps + 5, checkpoint_every=10**6, out=Path(folder) / "run")
+    trainer = prepare(
+        pf.recipes.flow(data.space, size),
+        data,
+        steps=steps + 5,
+        checkpoint_every=10**6,
+        out=Path(folder) / "run",
+    )
     for _ in range(5):
         trainer.step()
     began = time.process_time()
@@ -38,4 +48,12 @@ with tempfile.TemporaryDirectory() as folder:
         "at the end": memory()["VmRSS"] - start,
     }
     trainer.close()
-print(json.dumps({**result, "file": file.stat().st_size / 2**20, "rows": len(data.train) + len(data.held_out)}))
+print(
+    json.dumps(
+        {
+            **result,
+            "file": file.stat().st_size / 2**20,
+            "rows": len(data.train) + len(data.held_out),
+        }
+    )
+)

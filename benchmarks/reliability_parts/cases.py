@@ -55,11 +55,17 @@ class Case:
         """This training on images of a folder, which stay on disk and are read by so many workers."""
         if not folder.is_dir():
             pictures = space_data(self.data.space.shape, labels=True, n=3 * self.batch).train
-            for number, (picture, label) in enumerate(zip(pictures.x, pictures.labels, strict=True)):
+            for number, (picture, label) in enumerate(
+                zip(pictures.x, pictures.labels, strict=True)
+            ):
                 (folder / str(label)).mkdir(parents=True, exist_ok=True)
-                grid_picture(np.moveaxis(picture, 0, -1)[None]).save(folder / str(label) / f"{number}.png")
+                grid_picture(np.moveaxis(picture, 0, -1)[None]).save(
+                    folder / str(label) / f"{number}.png"
+                )
         case = replace(self)
-        case.__dict__["data"] = pf.data.load(folder, stream=True, workers=workers, limit=2 * self.batch)
+        case.__dict__["data"] = pf.data.load(
+            folder, stream=True, workers=workers, limit=2 * self.batch
+        )
         return case
 
     def build(self, **training: Any) -> pf.Recipe:
@@ -73,7 +79,9 @@ class Case:
             built = pf.in_latent(self.recipe, self.data, coder, "tiny")
         return replace(built, training=replace(built.training, **training))
 
-    def chain(self, folder: Path, options: Mapping[str, Any], smoke: bool, keep: int | None = None) -> Chain:
+    def chain(
+        self, folder: Path, options: Mapping[str, Any], smoke: bool, keep: int | None = None
+    ) -> Chain:
         """The training in a folder, to be killed; in a smoke run an exception stands for the signal."""
         folder.mkdir(parents=True, exist_ok=True)
         die = (lambda: None) if smoke else killed_by_signal
@@ -97,12 +105,15 @@ def reflow(space: Any, size: str) -> pf.Recipe:
 
 CASES = {
     **{name: Case(name) for name in RECIPES},
-    "flow, optimal transport": Case(given(pf.recipes.flow, coupling="ot", reuse=2), (17,), batch=256),
+    "flow, optimal transport": Case(
+        given(pf.recipes.flow, coupling="ot", reuse=2), (17,), batch=256
+    ),
     "flow, images, augmented": Case("flow", IMAGES, {"augment": ("flip", "shift", "dequantise")}),
     "flow, latent": Case("flow", IMAGES, latent=True),
     "flow, reflow": Case(reflow, (17,)),
     "gan, images, adaptive": Case(
-        given(pf.recipes.gan, augment_critic="color,translation", ada_target=0.6, minibatch_std=4), IMAGES
+        given(pf.recipes.gan, augment_critic="color,translation", ada_target=0.6, minibatch_std=4),
+        IMAGES,
     ),
     "gan, wasserstein": Case(given(pf.recipes.gan, loss="wasserstein"), (17,)),
     "shortcut, average": Case(given(pf.recipes.shortcut, average=500.0), (17,)),

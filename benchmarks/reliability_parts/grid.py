@@ -26,14 +26,21 @@ POSITIONS = {"mid-epoch": 3, "epoch edge": 4, "inside accumulation": 3}
 STEPS = 6
 
 
-def measured(cases: Sequence[str], precisions: Sequence[str], workers: Sequence[int], smoke: bool) -> list[dict[str, Any]]:
+def measured(
+    cases: Sequence[str], precisions: Sequence[str], workers: Sequence[int], smoke: bool
+) -> list[dict[str, Any]]:
     """A row for each case: how many cells of the grid end bit for bit, and what differs in others."""
     warmed()
     rows = []
     for name in cases:
         status, cells = apart(smoke)(lambda name=name: _cells(CASES[name], precisions, workers))
         cells = cells or [{"wrong": f"the process ended with {status}"}]
-        row = {"part": "grid", "case": name, "cells": len(cells), "wrong": [cell for cell in cells if cell["wrong"]]}
+        row = {
+            "part": "grid",
+            "case": name,
+            "cells": len(cells),
+            "wrong": [cell for cell in cells if cell["wrong"]],
+        }
         print(row, flush=True)
         rows.append(row)
     return rows
@@ -48,7 +55,10 @@ def _of_precision(case: Case, precision: str, workers: Sequence[int]) -> Iterato
     streams = case.images and any(workers)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        read = {count: case.streamed(folder / "images", count) if streams else case for count in {0, *workers}}
+        read = {
+            count: case.streamed(folder / "images", count) if streams else case
+            for count in {0, *workers}
+        }
         _new(read[0], precision, folder / "whole").advance()
         for position, count in itertools.product(POSITIONS, workers if streams else (0,)):
             cut = folder / f"{position} {count}"
@@ -60,7 +70,9 @@ def _of_precision(case: Case, precision: str, workers: Sequence[int]) -> Iterato
 
 def _new(case: Case, precision: str, folder: Path) -> Trainer:
     recipe = case.build(precision=precision)
-    return prepare(recipe, case.data, steps=STEPS, checkpoint_every=1, out=folder, seed=3, **case.fit)
+    return prepare(
+        recipe, case.data, steps=STEPS, checkpoint_every=1, out=folder, seed=3, **case.fit
+    )
 
 
 def _stopped(trainer: Trainer, position: str) -> None:
@@ -68,7 +80,9 @@ def _stopped(trainer: Trainer, position: str) -> None:
     step = POSITIONS[position]
     if position == "inside accumulation":
         losses = trainer.method.losses
-        with patch.object(trainer.method, "losses", lambda batch, now: _cut(losses(batch, now), now, step)):
+        with patch.object(
+            trainer.method, "losses", lambda batch, now: _cut(losses(batch, now), now, step)
+        ):
             try:
                 trainer.advance()
             except Killed:

@@ -16,7 +16,9 @@ CHAIN = 4
 """Kills of one training, each of which is resumed."""
 
 
-def measured(cases: list[str], kills: int, steps: int, seed: int, smoke: bool) -> list[dict[str, Any]]:
+def measured(
+    cases: list[str], kills: int, steps: int, seed: int, smoke: bool
+) -> list[dict[str, Any]]:
     """A row for each case: its kills, by kind, and what went wrong, with the seed that replays it."""
     warmed()
     rounds = -(-kills // (CHAIN * len(cases)))
@@ -36,6 +38,12 @@ def _row(name: str, rounds: int, steps: int, seed: int, smoke: bool) -> dict[str
                     counts[event["kind"]] = counts.get(event["kind"], 0) + 1
                     restarted += event.get("newest", 0) < 0
                     wrong += [{"seed": word, **event}] if event["wrong"] else []
-    row = {"part": "kills", "case": name, **counts, "before the first checkpoint": restarted, "wrong": wrong}
+    row = {
+        "part": "kills",
+        "case": name,
+        **counts,
+        "before the first checkpoint": restarted,
+        "wrong": wrong,
+    }
     print(row, flush=True)
     return row

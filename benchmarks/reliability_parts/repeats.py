@@ -34,7 +34,12 @@ def determinism(cases: Sequence[str]) -> list[dict[str, Any]]:
     del os.environ["PYTHONHASHSEED"]
     differ = [name for name in cases if digests[0][name] != digests[1][name]]
     return [
-        {"part": "determinism", "case": name, "digest": digests[0][name], "wrong": ["differs"] if name in differ else []}
+        {
+            "part": "determinism",
+            "case": name,
+            "digest": digests[0][name],
+            "wrong": ["differs"] if name in differ else [],
+        }
         for name in cases
     ]
 
@@ -55,13 +60,22 @@ def _held(trials: int, smoke: bool) -> dict[str, Any]:
             trainer = prepare(case.build(), case.data, steps=10**9, out=out)
             trainer.advance(1e-9)
             trainer.holding.reopen()
-            codes = [list(apart(smoke)(lambda again=again: _code(out, again))) for again in [True, False] * (trials // 2)]
+            codes = [
+                list(apart(smoke)(lambda again=again: _code(out, again)))
+                for again in [True, False] * (trials // 2)
+            ]
             trainer.close()
         return codes
 
     _, codes = apart(smoke)(outcomes)
     wrong = [code for code in codes if code != [0, 4]]
-    return {"part": "locks", "case": "a folder that is held", "trials": trials, "refused": codes.count([0, 4]), "wrong": wrong}
+    return {
+        "part": "locks",
+        "case": "a folder that is held",
+        "trials": trials,
+        "refused": codes.count([0, 4]),
+        "wrong": wrong,
+    }
 
 
 def _code(out: Path, again: bool) -> int:
@@ -86,7 +100,13 @@ def _raced(trials: int) -> dict[str, Any]:
             codes = sorted(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in started)
             if codes not in ([0, 2], [0, 4]):
                 wrong.append(codes)
-    return {"part": "locks", "case": "two new trainings", "trials": trials, "refused": trials - len(wrong), "wrong": wrong}
+    return {
+        "part": "locks",
+        "case": "two new trainings",
+        "trials": trials,
+        "refused": trials - len(wrong),
+        "wrong": wrong,
+    }
 
 
 def _started(case: Case, out: Path) -> int:

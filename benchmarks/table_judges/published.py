@@ -50,18 +50,28 @@ def as_numbers(table: Table) -> tuple[np.ndarray, np.ndarray]:
     for labels, *sides in zip(table.labels, table.reference.T, table.generated.T, strict=True):
         known = _written(labels)
         if known is None:
-            held = sorted(np.unique(codes(sides[0], len(labels))), key=lambda code: (*labels, "\U0010ffff")[code])
+            held = sorted(
+                np.unique(codes(sides[0], len(labels))),
+                key=lambda code: (*labels, "\U0010ffff")[code],
+            )
             indicators += [[codes(side, len(labels)) == code for side in sides] for code in held]
         else:
             read = [known[codes(side, len(labels))] for side in sides] if labels else sides
             numbers.append([np.where(np.isnan(side), np.nanmean(read[0]), side) for side in read])
-    real, drawn = (np.column_stack(side).astype(float) for side in zip(*numbers, *indicators, strict=True))
+    real, drawn = (
+        np.column_stack(side).astype(float) for side in zip(*numbers, *indicators, strict=True)
+    )
     return real, drawn
 
 
 def _written(labels: tuple[str, ...]) -> np.ndarray | None:
     """The numbers that labels are written as, and NaN for a missing one; None where one is a text."""
     try:
-        return np.array([*(float({"false": "0", "true": "1"}.get(text.lower(), text)) for text in labels), np.nan])
+        return np.array(
+            [
+                *(float({"false": "0", "true": "1"}.get(text.lower(), text)) for text in labels),
+                np.nan,
+            ]
+        )
     except ValueError:
         return None

@@ -56,7 +56,9 @@ def moving_squares(n: int, frames: int = 4, side: int = 8) -> np.ndarray:
     """Make clips of a square that moves to the right or down, uint8 (n, frames, 1, side, side)."""
     random = np.random.default_rng(0)
     x = np.zeros((n, frames, 1, side, side), dtype=np.uint8)
-    for clip, (top, left), down in zip(x, random.integers(0, side - 2, (n, 2)), random.integers(0, 2, n), strict=True):
+    for clip, (top, left), down in zip(
+        x, random.integers(0, side - 2, (n, 2)), random.integers(0, 2, n), strict=True
+    ):
         for number in range(frames):
             y, z = (top + number * down) % (side - 1), (left + number * (1 - down)) % (side - 1)
             clip[number, 0, y : y + 2, z : z + 2] = random.integers(128, 256)

@@ -33,7 +33,10 @@ class Energy(Method):
 
     def losses(self, batch: Batch, now: Now) -> Iterator[tuple[str, Tensor]]:
         made = self.generator(now.draws.normal((self.latent,)), None, batch.condition)
-        terms = [energy(x.flatten(1), g.flatten(1)) * len(x) for x, g in zip(batch.x.split(64), made.split(64), strict=True)]
+        terms = [
+            energy(x.flatten(1), g.flatten(1)) * len(x)
+            for x, g in zip(batch.x.split(64), made.split(64), strict=True)
+        ]
         yield "generator", torch.stack(terms).sum() / len(made)
 
     def transport(self) -> Map:
@@ -54,7 +57,12 @@ def mine(space: Space, size: str = "small", *, latent_size: int = 16) -> Recipe:
         size: tiny, small or base.
         latent_size: Dimension of the noise.
     """
-    network = MLP.sized(size, shape=(latent_size,), outputs=space.size, conditions=space.conditions, times=0)
+    network = MLP.sized(
+        size, shape=(latent_size,), outputs=space.size, conditions=space.conditions, times=0
+    )
     return Recipe(
-        Energy(Reshaped(network, space.shape), space, latent=latent_size), Training(batch=256), "mine", "energy distance"
+        Energy(Reshaped(network, space.shape), space, latent=latent_size),
+        Training(batch=256),
+        "mine",
+        "energy distance",
     )

@@ -35,7 +35,15 @@ if TYPE_CHECKING:
         training,
         transports,
     )
-    from pushforward.denoisers import AtScale, Autoguided, Denoiser, FlowMap, Guided, Repathed, Thresholded
+    from pushforward.denoisers import (
+        AtScale,
+        Autoguided,
+        Denoiser,
+        FlowMap,
+        Guided,
+        Repathed,
+        Thresholded,
+    )
     from pushforward.editing import impute
     from pushforward.evaluation import Comparison, Score, evaluate
     from pushforward.evaluation.comparison import compare
@@ -116,7 +124,15 @@ __all__ = [
 __getattr__ = exports(
     __name__,
     {
-        "denoisers": ("AtScale", "Autoguided", "Denoiser", "FlowMap", "Guided", "Repathed", "Thresholded"),
+        "denoisers": (
+            "AtScale",
+            "Autoguided",
+            "Denoiser",
+            "FlowMap",
+            "Guided",
+            "Repathed",
+            "Thresholded",
+        ),
         "editing": ("impute",),
         "evaluation": ("Comparison", "Score", "compare", "evaluate"),
         "methods": ("GAN", "VAE", "Denoising", "Method"),

@@ -91,12 +91,18 @@ def one_of(what: str, name: str, known: Iterable[str], of: str = "") -> str:
     """
     names = list(known)
     if name not in names:
-        raise UsageError(f'Unknown {what} "{name}"{of}; choose {", ".join(names)}.{suggestion(str(name), names)}')
+        raise UsageError(
+            f'Unknown {what} "{name}"{of}; choose {", ".join(names)}.{suggestion(str(name), names)}'
+        )
     return name
 
 
 def refuse_unknown(
-    names: Iterable[str], options: type, function: str, hints: Mapping[str, str] | None = None, also: Iterable[str] = ()
+    names: Iterable[str],
+    options: type,
+    function: str,
+    hints: Mapping[str, str] | None = None,
+    also: Iterable[str] = (),
 ) -> None:
     """Raise an error for options that a function does not have.
 
@@ -114,4 +120,6 @@ def refuse_unknown(
     for name in names:
         if name not in known:
             hint = (hints or {}).get(name) or suggestion(name, known)
-            raise UsageError(f'pf.{function} got an unexpected argument "{name}"; expected {", ".join(known)}.{hint}')
+            raise UsageError(
+                f'pf.{function} got an unexpected argument "{name}"; expected {", ".join(known)}.{hint}'
+            )

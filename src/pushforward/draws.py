@@ -80,7 +80,9 @@ class ExampleDraws(Draws):
         device: torch.device | str = "cpu",
     ) -> None:
         self.seeds: Sequence[int] = (
-            range(int(seed), int(seed) + (1 if n is None else n)) if isinstance(seed, (int, np.integer)) else [*map(int, seed)]
+            range(int(seed), int(seed) + (1 if n is None else n))
+            if isinstance(seed, (int, np.integer))
+            else [*map(int, seed)]
         )
         assert n in (None, len(self.seeds)), "one seed per sample"
         self.n, self.name, self.device = len(self.seeds), name, device
@@ -119,17 +121,33 @@ class BlockDraws(Draws):
     """
 
     def __init__(
-        self, seed: int, step: int, n: int, start: int = 0, name: str = "train", device: torch.device | str = "cpu"
+        self,
+        seed: int,
+        step: int,
+        n: int,
+        start: int = 0,
+        name: str = "train",
+        device: torch.device | str = "cpu",
     ) -> None:
         assert start % BLOCK == 0, "a micro-batch must start at a multiple of the block size"
-        self.seed, self.step, self.n, self.start, self.name, self.device = seed, step, n, start, name, device
+        self.seed, self.step, self.n, self.start, self.name, self.device = (
+            seed,
+            step,
+            n,
+            start,
+            name,
+            device,
+        )
         self._calls, self._philox = 0, _Philox()
 
     def _blocks(self) -> list[tuple[slice, int]]:
         call, self._calls = self._calls, self._calls + 1
         first = self.start // BLOCK
         return [
-            (slice(at, min(at + BLOCK, self.n)), key(self.seed, self.name, self.step, call, first + at // BLOCK))
+            (
+                slice(at, min(at + BLOCK, self.n)),
+                key(self.seed, self.name, self.step, call, first + at // BLOCK),
+            )
             for at in range(0, self.n, BLOCK)
         ]
 
@@ -153,7 +171,8 @@ class BlockDraws(Draws):
         parts = []
         for block, word in self._blocks():
             generator = torch.Generator(self.device).manual_seed(word >> 1)
-            parts.append(draw((block.stop - block.start, *shape), generator=generator, device=self.device))  # type: ignore[operator]
+            size = (block.stop - block.start, *shape)
+            parts.append(draw(size, generator=generator, device=self.device))  # type: ignore[operator]
         return torch.cat(parts)
 
     def stream(self, name: str, interval: int = 1) -> BlockDraws:

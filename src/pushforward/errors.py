@@ -33,7 +33,12 @@ class DataError(PushforwardError):
 
     exit_code = 3
 
-    def __init__(self, message: str, skipped: Iterable[tuple[str, str]] = (), schema: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self,
+        message: str,
+        skipped: Iterable[tuple[str, str]] = (),
+        schema: Mapping[str, Any] | None = None,
+    ) -> None:
         super().__init__(message)
         self.skipped = tuple(skipped)
         self.schema = dict(schema or {})
@@ -113,13 +118,17 @@ def imported(module: str, needed: str, extra: str) -> Any:
     try:
         return importlib.import_module(module)
     except ImportError as error:
-        raise MissingExtra(f"{needed} ({error}). To install it: pip install 'pushforward[{extra}]'") from error
+        raise MissingExtra(
+            f"{needed} ({error}). To install it: pip install 'pushforward[{extra}]'"
+        ) from error
 
 
 def unknown(what: str, name: str, known: Iterable[str]) -> UsageError:
     """Build the error for an unknown name of a kind of part, such as ``unknown("recipe", "flwo", names)``."""
     names = list(known)
-    return UsageError(f'Unknown {what} "{name}"; known: {", ".join(names)}.{suggestion(name, names)}')
+    return UsageError(
+        f'Unknown {what} "{name}"; known: {", ".join(names)}.{suggestion(name, names)}'
+    )
 
 
 def suggestion(word: str, known: Iterable[str], prefix: str = "") -> str:

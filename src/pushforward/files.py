@@ -50,7 +50,11 @@ def parse_json(content: str | bytes, infinite: bool = False) -> Any:
         raise ValueError("it contains too many values")
     try:
         value = json.loads(
-            text, object_pairs_hook=_object, parse_constant=float if infinite else _float, parse_float=_float, parse_int=_whole
+            text,
+            object_pairs_hook=_object,
+            parse_constant=float if infinite else _float,
+            parse_float=_float,
+            parse_int=_whole,
         )
         deep = isinstance(value, (dict, list)) and _depth(value) > DEEPEST
     except RecursionError:
@@ -89,7 +93,12 @@ def _depth(value: dict[str, Any] | list[Any]) -> int:
 
 MOST_BYTES = 16 << 20  # Bytes of a JSON file, and of the header of a file of tensors
 MOST_ENTRIES = 100_000  # Entries of a folder of a run
-_FLAGS = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
+_FLAGS = (
+    os.O_RDONLY
+    | getattr(os, "O_NOFOLLOW", 0)
+    | getattr(os, "O_NONBLOCK", 0)
+    | getattr(os, "O_CLOEXEC", 0)
+)
 
 
 def opened(path: Path) -> BufferedReader:
@@ -106,7 +115,9 @@ def opened(path: Path) -> BufferedReader:
     except FileNotFoundError:
         raise
     except PermissionError as error:
-        raise CheckpointError(f"{path} cannot be read: permission denied. Change its permissions, or ask its owner.") from error
+        raise CheckpointError(
+            f"{path} cannot be read: permission denied. Change its permissions, or ask its owner."
+        ) from error
     except (OSError, ValueError) as error:
         if isinstance(error, OSError) and stat.S_ISREG(os.lstat(path).st_mode):
             raise
@@ -119,7 +130,9 @@ def opened(path: Path) -> BufferedReader:
 
 def _not_plain(path: Path) -> CheckpointError:
     what = "a link" if os.path.islink(path) else "a folder, a pipe or a device"
-    return CheckpointError(f"{path} cannot be read: it is not a regular file but {what}. Replace it with a copy of the file.")
+    return CheckpointError(
+        f"{path} cannot be read: it is not a regular file but {what}. Replace it with a copy of the file."
+    )
 
 
 def read_whole(path: Path, most: int = MOST_BYTES) -> bytes:
@@ -147,7 +160,9 @@ def plain_path(path: Path) -> Path:
         DataError: If this is a pipe, a device or a socket, because reading it might never end.
     """
     if path.exists() and not path.is_file() and not path.is_dir():
-        raise DataError(f"{path} is a pipe, a device or a socket; expected a file or a folder. Save its content as a file first.")
+        raise DataError(
+            f"{path} is a pipe, a device or a socket; expected a file or a folder. Save its content as a file first."
+        )
     return path
 
 
@@ -165,7 +180,9 @@ def read_json(path: Path) -> Any:
     except CheckpointError:
         raise
     except (OSError, ValueError) as error:
-        raise CheckpointError(f"{path} is not valid JSON: {error}. Restore it from a copy.") from error
+        raise CheckpointError(
+            f"{path} is not valid JSON: {error}. Restore it from a copy."
+        ) from error
 
 
 def read_object(path: Path) -> dict[str, Any]:
@@ -195,10 +212,14 @@ def check_tensors(path: Path) -> None:
         with safe_open(path, "np"):
             return
     except SafetensorError as error:
-        raise CheckpointError(f"{path} is not a valid safetensors file: {error}. Restore the file.") from error
+        raise CheckpointError(
+            f"{path} is not a valid safetensors file: {error}. Restore the file."
+        ) from error
 
 
-def refuse_links(folder: Path, inside: Iterable[str], *, known: Container[str] | None = None) -> None:
+def refuse_links(
+    folder: Path, inside: Iterable[str], *, known: Container[str] | None = None
+) -> None:
     """Raise an error if a run folder contains links, pipes or devices, which could lead outside or block.
 
     Args:
@@ -219,9 +240,16 @@ def refuse_links(folder: Path, inside: Iterable[str], *, known: Container[str] |
             raise CheckpointError(f"{place} cannot be read: {error.strerror or error}.") from error
         left -= len(entries)
         if left < 0:
-            raise CheckpointError(f"{place} is not a run folder: it has more than {MOST_ENTRIES:,} entries.")
+            raise CheckpointError(
+                f"{place} is not a run folder: it has more than {MOST_ENTRIES:,} entries."
+            )
         for entry in entries:
-            if place == folder and known is not None and entry.name not in known and not entry.name.startswith("."):
+            if (
+                place == folder
+                and known is not None
+                and entry.name not in known
+                and not entry.name.startswith(".")
+            ):
                 continue
             if entry.is_dir(follow_symlinks=False):
                 if place != folder or entry.name in names:
@@ -296,7 +324,9 @@ def replacing_files(folder: Path) -> Iterator[Path]:
             files = sorted(temporary.iterdir())
             for file in files:
                 if (folder / file.name).is_dir():
-                    raise CheckpointError(f"{folder / file.name} is a folder, not a file. Remove it, or choose another `out`.")
+                    raise CheckpointError(
+                        f"{folder / file.name} is a folder, not a file. Remove it, or choose another `out`."
+                    )
             for file in files:
                 os.replace(file, folder / file.name)
 
@@ -398,11 +428,19 @@ class Record:
             raise _wrong(where or cls.__name__, "an object", data)
         inside = where + "." if where else ""
         values = ((name, read, data.get(name)) for name, read in _readers(cls))  # type: ignore[arg-type]
-        return cls(**{name: read(value, inside + name) for name, read, value in values if value is not None})
+        return cls(
+            **{
+                name: read(value, inside + name)
+                for name, read, value in values
+                if value is not None
+            }
+        )
 
     def to_json(self, indent: int | None = 1) -> str:
         """Convert to strict JSON, without NaN and infinity."""
-        return json.dumps(self.to_plain(), allow_nan=False, ensure_ascii=False, indent=indent) + "\n"
+        return (
+            json.dumps(self.to_plain(), allow_nan=False, ensure_ascii=False, indent=indent) + "\n"
+        )
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Self:
@@ -421,7 +459,9 @@ class Record:
 @functools.cache
 def _stored(cls: Any) -> tuple[Field[Any], ...]:
     chosen = tuple(field for field in fields(cls) if field.metadata.get("stored", True))
-    assert all(field.default is not MISSING or field.default_factory is not MISSING for field in chosen), cls
+    assert all(
+        field.default is not MISSING or field.default_factory is not MISSING for field in chosen
+    ), cls
     return chosen
 
 
@@ -447,7 +487,9 @@ def _reader(kind: Any) -> Reader:
     if origin in (Union, types.UnionType):
         return functools.partial(_read_any, parts)
     if origin is Literal:
-        return functools.partial(_checked, lambda value: value in parts, " or ".join(map(repr, parts)))
+        return functools.partial(
+            _checked, lambda value: value in parts, " or ".join(map(repr, parts))
+        )
     if origin is tuple:
         return functools.partial(_read_items, parts[0])
     if origin is not None and issubclass(origin, Mapping):
@@ -458,7 +500,9 @@ def _reader(kind: Any) -> Reader:
     accepted = (int, float) if kind is float else kind
     wanted = {float: "a number", int: "an integer", str: "text"}.get(kind, "a value")
     return functools.partial(
-        _checked, lambda value: isinstance(value, accepted) and isinstance(value, bool) == (kind is bool), wanted
+        _checked,
+        lambda value: isinstance(value, accepted) and isinstance(value, bool) == (kind is bool),
+        wanted,
     )
 
 
@@ -466,14 +510,24 @@ def _read_items(kind: Any, value: Any, where: str) -> tuple[Any, ...]:
     if not isinstance(value, (list, tuple)):
         raise _wrong(where, "a list", value)
     read, nullable = _reader(kind), _nullable(kind)
-    return tuple([read(item, f"{where}[{number}]") for number, item in enumerate(value) if item is not None or nullable])
+    return tuple(
+        [
+            read(item, f"{where}[{number}]")
+            for number, item in enumerate(value)
+            if item is not None or nullable
+        ]
+    )
 
 
 def _read_named(kind: Any, value: Any, where: str) -> dict[str, Any]:
     if not isinstance(value, Mapping):
         raise _wrong(where, "an object", value)
     read, nullable = _reader(kind), _nullable(kind)
-    return {str(name): read(item, f"{where}.{name}") for name, item in value.items() if item is not None or nullable}
+    return {
+        str(name): read(item, f"{where}.{name}")
+        for name, item in value.items()
+        if item is not None or nullable
+    }
 
 
 def _checked(fits: Callable[[Any], bool], wanted: str, value: Any, where: str) -> Any:

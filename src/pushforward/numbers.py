@@ -103,7 +103,14 @@ def counted(x: Any, noun: str) -> str:
     return f"{count(x)} {noun}{'' if x == 1 else 's'}"
 
 
-DURATIONS = ((7200, 3600, "h"), (120, 60, "min"), (1, 1, "s"), (1e-3, 1e-3, "ms"), (1e-6, 1e-6, "µs"), (0, 1e-9, "ns"))
+DURATIONS = (
+    (7200, 3600, "h"),
+    (120, 60, "min"),
+    (1, 1, "s"),
+    (1e-3, 1e-3, "ms"),
+    (1e-6, 1e-6, "µs"),
+    (0, 1e-9, "ns"),
+)
 """From how many seconds a unit suits a duration, the seconds of the unit, and its name."""
 
 
@@ -124,7 +131,9 @@ def duration(x: Any, digits: int = 3) -> str:
 def aligned(values: Sequence[Any], digits: int = 3, unit: str = "") -> list[str]:
     """Format the numbers of a column with the same decimals: enough for the smallest number, at most three."""
     known = [value for x in values if (value := finite(x)) is not None]
-    decimals = min(3, max((len(plain(value, digits).partition(".")[2]) for value in known), default=0))
+    decimals = min(
+        3, max((len(plain(value, digits).partition(".")[2]) for value in known), default=0)
+    )
     return [NOTHING if finite(x) is None else f"{_fixed(float(x), decimals)}{unit}" for x in values]
 
 
@@ -167,7 +176,9 @@ def shortened(names: Sequence[str], width: int) -> list[str]:
     """
     room = max(2, width - 1)
     for head in sorted(range(1, room), key=lambda head: abs(head - room // 2)):
-        short = [name if len(name) <= width else f"{name[:head]}…{name[head - room :]}" for name in names]
+        short = [
+            name if len(name) <= width else f"{name[:head]}…{name[head - room :]}" for name in names
+        ]
         if len(set(short)) == len(set(names)):
             return short
     return list(names)

@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from pushforward.data.spaces import Space
 
 
-Limits = tuple[float, float, float, float]  # The limits of a scatter plot: least x, greatest x, least y, greatest y
+Limits = tuple[
+    float, float, float, float
+]  # The limits of a scatter plot: least x, greatest x, least y, greatest y
 
 INK, REAL, PAPER = (0, 114, 178), (150, 150, 150), (255, 255, 255)
 LEGIBLE = 64  # Pixels that an image needs along its longer side to be looked at
@@ -53,7 +55,11 @@ def image(picture: np.ndarray) -> Image.Image:
         picture: Picture (height, width, channels), uint8; 1, 3 and 4 channels are gray, RGB and
             RGBA. With 2 channels, the first is shown; with 5 or more, the first three.
     """
-    channels = picture[..., 0] if picture.shape[-1] <= 2 else picture[..., : 4 if picture.shape[-1] == 4 else 3]
+    channels = (
+        picture[..., 0]
+        if picture.shape[-1] <= 2
+        else picture[..., : 4 if picture.shape[-1] == 4 else 3]
+    )
     return Image.fromarray(np.ascontiguousarray(channels))
 
 
@@ -63,7 +69,12 @@ def legible(images: np.ndarray) -> int:
 
 
 def grid_picture(
-    images: np.ndarray, columns: int | None = None, *, gap: int | None = None, scale: int = 1, paper: int | None = 255
+    images: np.ndarray,
+    columns: int | None = None,
+    *,
+    gap: int | None = None,
+    scale: int = 1,
+    paper: int | None = 255,
 ) -> Image.Image:
     """Tile images row by row, the first at the top left.
 
@@ -80,19 +91,36 @@ def grid_picture(
     height, width = (side * scale for side in images.shape[1:3])
     gap = gap if gap is not None else (1 if max(height, width) < 24 else 2)
     tiles = [image(pixels) for pixels in images]
-    mode = tiles[0].mode if paper is not None else {"L": "LA", "RGB": "RGBA"}.get(tiles[0].mode, "RGBA")
+    mode = (
+        tiles[0].mode
+        if paper is not None
+        else {"L": "LA", "RGB": "RGBA"}.get(tiles[0].mode, "RGBA")
+    )
     bands = Image.new(mode, (1, 1)).getbands()
-    fill = tuple(255 if band == "A" and paper is not None else 0 if band == "A" else paper or 0 for band in bands)
-    sheet = Image.new(mode, (columns * (width + gap) - gap, rows * (height + gap) - gap), fill if len(fill) > 1 else fill[0])
+    fill = tuple(
+        255 if band == "A" and paper is not None else 0 if band == "A" else paper or 0
+        for band in bands
+    )
+    sheet = Image.new(
+        mode,
+        (columns * (width + gap) - gap, rows * (height + gap) - gap),
+        fill if len(fill) > 1 else fill[0],
+    )
     for i, tile in enumerate(tiles):
         large = tile if scale == 1 else tile.resize((width, height), Image.Resampling.NEAREST)
-        sheet.paste(large.convert(mode), (i % columns * (width + gap), i // columns * (height + gap)))
+        sheet.paste(
+            large.convert(mode), (i % columns * (width + gap), i // columns * (height + gap))
+        )
     return sheet
 
 
 def limits_of(*clouds: np.ndarray | None) -> Limits:
     """Find the limits of a square with nearly all points of all clouds, ignoring far outliers."""
-    rows = [np.asarray(cloud, dtype=float)[:, :2] for cloud in clouds if cloud is not None and len(cloud)]
+    rows = [
+        np.asarray(cloud, dtype=float)[:, :2]
+        for cloud in clouds
+        if cloud is not None and len(cloud)
+    ]
     points = np.concatenate(rows) if rows else np.zeros((1, 2))
     points = points[np.isfinite(points).all(1)]
     if not len(points):
@@ -161,15 +189,23 @@ def landscape_shares(heights: np.ndarray) -> np.ndarray:
 
 
 def _dotted(
-    sheet: Image.Image, points: np.ndarray | None, real: np.ndarray | None, limits: Limits, ink: tuple[int, int, int]
+    sheet: Image.Image,
+    points: np.ndarray | None,
+    real: np.ndarray | None,
+    limits: Limits,
+    ink: tuple[int, int, int],
 ) -> Image.Image:
     for cloud, colour, hollow in ((real, REAL, True), (points, ink, False)):
         if cloud is not None and len(cloud):
-            sheet = Image.alpha_composite(sheet, _dots(np.asarray(cloud, float), limits, sheet.width, colour, hollow))
+            sheet = Image.alpha_composite(
+                sheet, _dots(np.asarray(cloud, float), limits, sheet.width, colour, hollow)
+            )
     return sheet
 
 
-def _dots(points: np.ndarray, limits: Limits, size: int, colour: tuple[int, ...], hollow: bool) -> Image.Image:
+def _dots(
+    points: np.ndarray, limits: Limits, size: int, colour: tuple[int, ...], hollow: bool
+) -> Image.Image:
     ink = (*colour, 210 if len(points) <= 300 else 165)
     layer = Image.new("RGBA", (size, size), (*colour, 0))
     draw = ImageDraw.Draw(layer)
@@ -183,7 +219,13 @@ def _dots(points: np.ndarray, limits: Limits, size: int, colour: tuple[int, ...]
     return layer
 
 
-def write_gif(path: str | os.PathLike[str], frames: Sequence[np.ndarray], ms: int = 80, *, scale: int | None = None) -> None:
+def write_gif(
+    path: str | os.PathLike[str],
+    frames: Sequence[np.ndarray],
+    ms: int = 80,
+    *,
+    scale: int | None = None,
+) -> None:
     """Write an endless animation.
 
     Args:
@@ -210,11 +252,15 @@ def _palette(picture: Image.Image) -> Image.Image:
     return picture.convert("RGB").quantize(256, dither=Image.Dither.NONE)
 
 
-WIDTHS = 2.5  # Standard deviations of the data on either side of its mean that a plot spans at least
+WIDTHS = (
+    2.5  # Standard deviations of the data on either side of its mean that a plot spans at least
+)
 NAMED = 12  # Classes up to which a legend names their colours
 
 
-def columns_picture(points: np.ndarray, space: Space, labels: np.ndarray | None = None) -> Image.Image:
+def columns_picture(
+    points: np.ndarray, space: Space, labels: np.ndarray | None = None
+) -> Image.Image:
     """Draw points coloured by class, with column names and ticks on the axes.
 
     The axes span the data's range, by its mean and standard deviation, and nearly all of the points.
@@ -231,20 +277,30 @@ def columns_picture(points: np.ndarray, space: Space, labels: np.ndarray | None 
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(5.6, 5.6), dpi=100, layout="constrained")
-    axes, width, centre = figure.subplots(), space.scale, space.to_data(torch.zeros(1, 2))[0].tolist()
+    axes, width, centre = (
+        figure.subplots(),
+        space.scale,
+        space.to_data(torch.zeros(1, 2))[0].tolist(),
+    )
     points, groups = _groups(points, labels, len(space.classes))
     for number, colour, members in groups:
         name = space.classes[number] if labels is not None and space.classes else None
-        axes.scatter(members[:, 0], members[:, 1], s=16, color=colour, alpha=0.6, linewidths=0, label=name)
+        axes.scatter(
+            members[:, 0], members[:, 1], s=16, color=colour, alpha=0.6, linewidths=0, label=name
+        )
     if labels is not None and 1 < len(groups) <= NAMED:
-        axes.legend(title=(space.label.target or None) if space.label else None, fontsize=8, framealpha=0.85)
+        axes.legend(
+            title=(space.label.target or None) if space.label else None, fontsize=8, framealpha=0.85
+        )
     (left, right), (bottom, top) = (_range(points[:, at], centre[at], width[at]) for at in (0, 1))
     names = space.columns or ("x0", "x1")
     axes.set(xlim=(left, right), ylim=(bottom, top), xlabel=names[0], ylabel=names[1])
     return figure_picture(figure)
 
 
-def groups_picture(points: np.ndarray, labels: np.ndarray | None, names: Sequence[str], *, size: int = 480) -> Image.Image:
+def groups_picture(
+    points: np.ndarray, labels: np.ndarray | None, names: Sequence[str], *, size: int = 480
+) -> Image.Image:
     """Draw points in the plane coloured by group, with group names at the centres, as RGB.
 
     Args:
@@ -262,7 +318,12 @@ def groups_picture(points: np.ndarray, labels: np.ndarray | None, names: Sequenc
         area = 60 * size / 480 / max(1.0, len(points) / 400) ** 0.5
         axes.scatter(members[:, 0], members[:, 1], s=area, color=colour, alpha=0.6, linewidths=0)
         if labels is not None and len(names) <= 20:
-            style = {"boxstyle": "round,pad=0.2", "facecolor": "white", "edgecolor": colour, "alpha": 0.85}
+            style = {
+                "boxstyle": "round,pad=0.2",
+                "facecolor": "white",
+                "edgecolor": colour,
+                "alpha": 0.85,
+            }
             x, y = np.median(members, axis=0)
             axes.annotate(names[number], (x, y), ha="center", va="center", fontsize=8, bbox=style)
     left, right, bottom, top = limits_of(points)
@@ -284,13 +345,21 @@ def figure_picture(figure: Figure) -> Image.Image:
 Group = tuple[int, Any, np.ndarray]  # Its number, colour and points
 
 
-def _groups(points: np.ndarray, labels: np.ndarray | None, count: int) -> tuple[np.ndarray, list[Group]]:
+def _groups(
+    points: np.ndarray, labels: np.ndarray | None, count: int
+) -> tuple[np.ndarray, list[Group]]:
     from matplotlib import colormaps
 
     known = np.isfinite(points).all(1)
-    points, group = points[known], np.zeros(int(known.sum()), dtype=int) if labels is None else labels[known]
+    points, group = (
+        points[known],
+        np.zeros(int(known.sum()), dtype=int) if labels is None else labels[known],
+    )
     colours = colormaps["tab10" if count <= 10 else "tab20"]
-    return points, [(int(number), colours(int(number) % colours.N), points[group == number]) for number in np.unique(group)]
+    return points, [
+        (int(number), colours(int(number) % colours.N), points[group == number])
+        for number in np.unique(group)
+    ]
 
 
 def _range(values: np.ndarray, mean: float, std: float) -> tuple[float, float]:

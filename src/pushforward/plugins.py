@@ -24,7 +24,10 @@ from pushforward.errors import CheckpointError, RunUsageError, UsageError
 from pushforward.registries import KINDS
 
 _PREFIX = "pushforward_plugin_"  # The prefix of their modules' names
-_LIBRARIES = (sysconfig.get_path("stdlib"), "<")  # Files that are not the user's own, besides those in site-packages
+_LIBRARIES = (
+    sysconfig.get_path("stdlib"),
+    "<",
+)  # Files that are not the user's own, besides those in site-packages
 
 
 @dataclass(frozen=True)
@@ -59,7 +62,9 @@ def load(path: str | Path) -> Plugin:
     content = file.read_bytes()
     sha256 = hashlib.sha256(content).hexdigest()
     module = _run(file, content, f"{_PREFIX}{sha256[:12]}")
-    plugin = Plugin(file, sha256, {kind: registry.adopt(module) for kind, registry in KINDS.items()})
+    plugin = Plugin(
+        file, sha256, {kind: registry.adopt(module) for kind, registry in KINDS.items()}
+    )
     if not any(plugin.names.values()):
         raise UsageError(
             f"{path} defines nothing that can be used by name; expected a recipe (a function annotated `-> Recipe`), "
@@ -83,7 +88,9 @@ def only(path: str | Path, kind: str, hint: str) -> str:
     """
     names = load(path).names[kind]
     if len(names) != 1:
-        raise UsageError(f"{path} must contain exactly one {kind}, {hint}; it contains {names}. See docs/one-new-file.md.")
+        raise UsageError(
+            f"{path} must contain exactly one {kind}, {hint}; it contains {names}. See docs/one-new-file.md."
+        )
     return names[0]
 
 
@@ -92,7 +99,9 @@ def files_of(plugins: str | Path | Iterable[str | Path]) -> list[str | Path]:
     return [plugins] if isinstance(plugins, (str, Path)) else list(plugins)
 
 
-def load_needed(needed: Iterable[Mapping[str, str]], files: str | Path | Iterable[str | Path]) -> None:
+def load_needed(
+    needed: Iterable[Mapping[str, str]], files: str | Path | Iterable[str | Path]
+) -> None:
     """Load the plug-ins of a run, if all are named and unchanged, and any others that are named.
 
     Args:
@@ -110,7 +119,11 @@ def load_needed(needed: Iterable[Mapping[str, str]], files: str | Path | Iterabl
     for plugin in needed:
         if plugin["sha256"] not in hashes.values():
             file = plugin["file"]
-            changed = " None of the named files has this content, so the file has changed since." if files else ""
+            changed = (
+                " None of the named files has this content, so the file has changed since."
+                if files
+                else ""
+            )
             raise (CheckpointError if files else RunUsageError)(
                 f"This run was trained with {file} (sha256 {plugin['sha256'][:12]}...), which is only run if you name it: "
                 f"`plugins=[{file}]`.{changed}"
@@ -128,7 +141,11 @@ def recorded(files: Iterable[str | Path], content: Any) -> list[dict[str, str]]:
     """
     plugins = [LOADED[Path(file).expanduser().resolve()] for file in files]
     words = set(re.findall(r'"(.*?)"', json.dumps(content)))
-    plugins += [plugin for plugin in LOADED.values() if not words.isdisjoint(itertools.chain(*plugin.names.values()))]
+    plugins += [
+        plugin
+        for plugin in LOADED.values()
+        if not words.isdisjoint(itertools.chain(*plugin.names.values()))
+    ]
     hashes = {str(plugin.file): plugin.sha256 for plugin in plugins}
     return [{"file": file, "sha256": sha256} for file, sha256 in hashes.items()]
 
@@ -136,7 +153,9 @@ def recorded(files: Iterable[str | Path], content: Any) -> list[dict[str, str]]:
 def _existing(path: str | Path) -> Path:
     file = Path(path).expanduser()
     if not file.is_file():
-        raise UsageError(f"The file {path} does not exist; expected a Python file that defines your own parts.")
+        raise UsageError(
+            f"The file {path} does not exist; expected a Python file that defines your own parts."
+        )
     return file
 
 
@@ -175,7 +194,9 @@ def line_of(error: BaseException) -> str | None:
 
 def plugin_options(spec: Mapping[str, Any]) -> str:
     """Return the command-line options that name a run's plug-ins."""
-    return "".join(f" --plugin {shlex.quote(plugin['file'])}" for plugin in spec.get("plugins") or ())
+    return "".join(
+        f" --plugin {shlex.quote(plugin['file'])}" for plugin in spec.get("plugins") or ()
+    )
 
 
 def resume_command(folder: Path, spec: Mapping[str, Any]) -> str:

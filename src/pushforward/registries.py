@@ -100,7 +100,9 @@ class Registry(Mapping[str, Any]):
         for name, part in parts.items():
             if self.added.get(name, part) is not part:
                 owner = self._files.get(name, "this session")
-                raise UsageError(f'The name "{name}" is already used by a {self.kind} in {owner}. Rename it in {file}.')
+                raise UsageError(
+                    f'The name "{name}" is already used by a {self.kind} in {owner}. Rename it in {file}.'
+                )
             self.add(name, part, file)
             self._files[name] = file
         return list(parts)
@@ -130,18 +132,26 @@ def from_text(parts: Registry, text: str) -> Any:
         return part()
     first = next(iter(inspect.signature(part).parameters.values()), None)
     if first is None:
-        raise UsageError(f'The {parts.kind} "{word}" does not take an argument. Leave out ":{value}".')
+        raise UsageError(
+            f'The {parts.kind} "{word}" does not take an argument. Leave out ":{value}".'
+        )
     kind = type(first.default) if isinstance(first.default, (int, float)) else str
     try:
         argument = kind(value)
     except ValueError:
-        raise UsageError(f'"{value}" in "{text}" is not a number. Write for example {word}:{first.default}.') from None
+        raise UsageError(
+            f'"{value}" in "{text}" is not a number. Write for example {word}:{first.default}.'
+        ) from None
     return part(argument)
 
 
 def classes_of(module: ModuleType) -> dict[str, type]:
     """Return the classes defined in a module, by name, in order."""
-    return {name: part for name, part in vars(module).items() if inspect.isclass(part) and part.__module__ == module.__name__}
+    return {
+        name: part
+        for name, part in vars(module).items()
+        if inspect.isclass(part) and part.__module__ == module.__name__
+    }
 
 
 def concrete(parts: Mapping[str, type], kind: type) -> dict[str, Any]:
@@ -161,20 +171,34 @@ def objects_of(module: ModuleType, kind: type) -> list[Any]:
     """
     public = getattr(module, "__all__", None)
     values = [value for name, value in vars(module).items() if public is None or name in public]
-    flat = [part for value in values for part in (value if isinstance(value, (tuple, list)) else [value])]
+    flat = [
+        part
+        for value in values
+        for part in (value if isinstance(value, (tuple, list)) else [value])
+    ]
     return list({id(part): part for part in flat if isinstance(part, kind)}.values())
 
 
 def _subclasses(home: str) -> Callable[[ModuleType], dict[str, Any]]:
     """Finds the concrete classes of a kind, by their names in lower case."""
-    return lambda module: {name.lower(): part for name, part in concrete(classes_of(module), at(home)).items()}
+    return lambda module: {
+        name.lower(): part for name, part in concrete(classes_of(module), at(home)).items()
+    }
 
 
 def _recipes(module: ModuleType) -> dict[str, Any]:
-    functions = {name: part for name, part in vars(module).items() if inspect.isfunction(part) and not name.startswith("_")}
+    functions = {
+        name: part
+        for name, part in vars(module).items()
+        if inspect.isfunction(part) and not name.startswith("_")
+    }
     own = {name: part for name, part in functions.items() if part.__module__ == module.__name__}
     returns = {name: inspect.signature(part).return_annotation for name, part in own.items()}
-    return {name: own[name] for name, kind in returns.items() if str(getattr(kind, "__name__", kind)).split(".")[-1] == "Recipe"}
+    return {
+        name: own[name]
+        for name, kind in returns.items()
+        if str(getattr(kind, "__name__", kind)).split(".")[-1] == "Recipe"
+    }
 
 
 RECIPES = Registry(
@@ -198,7 +222,12 @@ RECIPES = Registry(
     },
     _recipes,
 )
-ALIASES = {"diffusion": ("ddpm", 'The recipe "diffusion" is called ddpm here; edm, vdm and flow are other diffusion models.')}
+ALIASES = {
+    "diffusion": (
+        "ddpm",
+        'The recipe "diffusion" is called ddpm here; edm, vdm and flow are other diffusion models.',
+    )
+}
 """Names of recipes elsewhere that are accepted, with the recipe and a sentence that says so."""
 
 
@@ -259,7 +288,11 @@ METRICS = Registry(
         "utility": "metrics.trees:Utility",
         "wasserstein": "metrics.transport:Wasserstein",
     },
-    lambda module: {name.lower(): part for name, part in classes_of(module).items() if at("metrics.score:is_metric")(part)},
+    lambda module: {
+        name.lower(): part
+        for name, part in classes_of(module).items()
+        if at("metrics.score:is_metric")(part)
+    },
     refuse="metrics.names:check_metric",
 )
 EXTRACTORS = Registry(
@@ -277,7 +310,11 @@ EXTRACTORS = Registry(
 )
 TRACKERS = Registry(
     "tracker",
-    {"mlflow": "trackers.mlflow:MLflow", "tensorboard": "trackers.tensorboard:TensorBoard", "wandb": "trackers.wandb:WandB"},
+    {
+        "mlflow": "trackers.mlflow:MLflow",
+        "tensorboard": "trackers.tensorboard:TensorBoard",
+        "wandb": "trackers.wandb:WandB",
+    },
     _subclasses("trackers.tracker:Tracker"),
 )
 SETS = Registry(
@@ -303,7 +340,9 @@ SETS = Registry(
         "swissroll": "data.sets.toys:SETS",
         "pinwheel": "data.sets.toys:SETS",
     },
-    lambda module: {part.name: part for part in objects_of(module, at("data.core.named_set:Named"))},
+    lambda module: {
+        part.name: part for part in objects_of(module, at("data.core.named_set:Named"))
+    },
     refuse="data.core.named_set:check_set",
 )
 READERS = Registry(
@@ -320,7 +359,11 @@ READERS = Registry(
         ".txt": "data.readers.tables:TABLES",
         ".parquet": "data.readers.tables:TABLES",
     },
-    lambda module: {ending: part for part in objects_of(module, at("data.readers.reader:Reader")) for ending in part.endings},
+    lambda module: {
+        ending: part
+        for part in objects_of(module, at("data.readers.reader:Reader"))
+        for ending in part.endings
+    },
     refuse="data.readers.reader:check_ending",
 )
 # The classes that `spec.build` makes from a `spec.json`, by the module that defines them; a run with any other class is not read
@@ -380,9 +423,16 @@ _PARTS = {
     "transports.flow": "Autoencoder Flow Invertible Latent Map Observed Stepped",
     "transports.transport": "Part Redrawing Tally",
 }
-PARTS = Registry("class", {name: f"{module}:{name}" for module, names in _PARTS.items() for name in names.split()}, classes_of)
+PARTS = Registry(
+    "class",
+    {name: f"{module}:{name}" for module, names in _PARTS.items() for name in names.split()},
+    classes_of,
+)
 # The registries by the kinds of their parts, in the order in which a plug-in's parts are added
-KINDS = {registry.kind: registry for registry in (SOLVERS, METRICS, EXTRACTORS, SETS, READERS, RECIPES, TRACKERS, PARTS)}
+KINDS = {
+    registry.kind: registry
+    for registry in (SOLVERS, METRICS, EXTRACTORS, SETS, READERS, RECIPES, TRACKERS, PARTS)
+}
 
 
 def exports(package: str, homes: Mapping[str, Sequence[str]]) -> Callable[[str], Any]:

@@ -60,8 +60,12 @@ def launched(environment: Mapping[str, str] | None = None) -> Launch:
         return Launch()
     rank, count = _number(given, names[0]), _number(given, names[1])
     if not 0 <= rank < count:
-        raise UsageError(f"The launcher set {names[0]}={rank} and {names[1]}={count}; expected a rank from 0 to {count - 1}.")
-    if missing := [name for name in ("MASTER_ADDR", "MASTER_PORT") if count > 1 and name not in given]:
+        raise UsageError(
+            f"The launcher set {names[0]}={rank} and {names[1]}={count}; expected a rank from 0 to {count - 1}."
+        )
+    if missing := [
+        name for name in ("MASTER_ADDR", "MASTER_PORT") if count > 1 and name not in given
+    ]:
         raise UsageError(
             f"The launcher set {names[1]}={count}, but not {missing[0]}, which the processes need to find each other. "
             f"Start them with torchrun, or set {missing[0]} to the same value for all processes."
@@ -78,7 +82,11 @@ def _number(given: Mapping[str, str], name: str, default: int | None = None) -> 
 
 # Rounds of spinning before a thread sleeps, GOMP_SPINCOUNT; the library's own default is 300,000 (benchmarks/threads.py)
 SPINS = "2000"
-THREAD_VARIABLES = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")  # With any of them set, the user has chosen
+THREAD_VARIABLES = (
+    "OMP_WAIT_POLICY",
+    "GOMP_SPINCOUNT",
+    "KMP_BLOCKTIME",
+)  # With any of them set, the user has chosen
 
 
 def set_thread_waiting() -> None:
@@ -92,7 +100,10 @@ def set_thread_waiting() -> None:
 
 def thread_waiting() -> str:
     """Describe the variables that determine how OpenMP threads wait."""
-    return ", ".join(f"{name}={os.environ[name]}" for name in THREAD_VARIABLES if name in os.environ) or "OpenMP's default"
+    return (
+        ", ".join(f"{name}={os.environ[name]}" for name in THREAD_VARIABLES if name in os.environ)
+        or "OpenMP's default"
+    )
 
 
 _Module = TypeVar("_Module", bound="nn.Module")
@@ -118,8 +129,15 @@ def device_named(name: torch.device | str) -> torch.device:
     try:
         torch.zeros(1, device=name).item()
         return torch.device(name)
-    except (RuntimeError, NotImplementedError, AssertionError, TypeError):  # the type of torch's error depends on the device
-        raise UsageError(f'The device "{name}" is not available here. Use auto, cpu, cuda or cuda:1.') from None
+    except (
+        RuntimeError,
+        NotImplementedError,
+        AssertionError,
+        TypeError,
+    ):  # the type of torch's error depends on the device
+        raise UsageError(
+            f'The device "{name}" is not available here. Use auto, cpu, cuda or cuda:1.'
+        ) from None
 
 
 def laid_out(module: _Module, memory_format: torch.memory_format) -> _Module:
@@ -136,7 +154,9 @@ def laid_out(module: _Module, memory_format: torch.memory_format) -> _Module:
     sides = {torch.channels_last: 4, torch.channels_last_3d: 5}.get(memory_format)
     if sides is None:
         return module
-    return module._apply(lambda tensor: tensor.to(memory_format=memory_format) if tensor.dim() == sides else tensor)
+    return module._apply(
+        lambda tensor: tensor.to(memory_format=memory_format) if tensor.dim() == sides else tensor
+    )
 
 
 def in_notebook() -> bool:

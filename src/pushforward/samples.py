@@ -31,7 +31,13 @@ from pushforward.numbers import some
 from pushforward.pictures import columns_picture, grid_picture, legible, write_gif
 from pushforward.runtime import display, in_notebook
 from pushforward.transports import BATCH, ConditionLike, Transport, has_steps, inner_of
-from pushforward.transports.transport import Chunk, counted, shared_stream, warn_between, writes_samples
+from pushforward.transports.transport import (
+    Chunk,
+    counted,
+    shared_stream,
+    warn_between,
+    writes_samples,
+)
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -93,7 +99,9 @@ class Samples(Tensor):
         Raises:
             UsageError: If the file exists, or the extension does not suit the data.
         """
-        write_samples(Path(path), self.space, len(self), [(self.as_subclass(Tensor), None)], overwrite, zoom)
+        write_samples(
+            Path(path), self.space, len(self), [(self.as_subclass(Tensor), None)], overwrite, zoom
+        )
 
     def show(self) -> None:
         """Show the picture of `to_pil`: below the cell in a notebook, otherwise in the system's image viewer."""
@@ -160,7 +168,9 @@ MOST_DRAWN, LARGEST_ZOOM = 4096, 64
 PICTURES = (".png", ".gif")
 
 
-def check_target(path: Path, space: Space, n: int, overwrite: bool = False, zoom: int | None = None) -> None:
+def check_target(
+    path: Path, space: Space, n: int, overwrite: bool = False, zoom: int | None = None
+) -> None:
     """Raise an error, before any work, if the output exists, or extension or zoom do not suit the data.
 
     With ``overwrite``, a file may replace a file, and a folder may replace a folder that contains
@@ -171,17 +181,23 @@ def check_target(path: Path, space: Space, n: int, overwrite: bool = False, zoom
     """
     known, ending = space.endings, path.suffix.lower()
     if path.name.lower() in known:
-        raise UsageError(f'"{path}" has no file name before its extension. Write samples.png, or ./samples for a new folder.')
+        raise UsageError(
+            f'"{path}" has no file name before its extension. Write samples.png, or ./samples for a new folder.'
+        )
     if path.exists() and not overwrite:
         raise UsageError(f"{path} already exists. Choose another `out`, or add `overwrite=True`.")
     if path.is_dir():
         check_replaceable(path)
     if ending not in known:
-        raise UsageError(f'Cannot write {space.noun}s to "{path}". Use one of these extensions: {", ".join(known.values())}.')
+        raise UsageError(
+            f'Cannot write {space.noun}s to "{path}". Use one of these extensions: {", ".join(known.values())}.'
+        )
     if ending == ".parquet":
         for_parquet(path)
     if ending in PICTURES and n > MOST_DRAWN:
-        raise UsageError(f"A picture shows at most {MOST_DRAWN:,} samples. Write {n:,} samples to an .npz file instead.")
+        raise UsageError(
+            f"A picture shows at most {MOST_DRAWN:,} samples. Write {n:,} samples to an .npz file instead."
+        )
     whole("n", n, 1)
     if zoom is not None and (space.as_points or ending == ".npz" or not 1 <= zoom <= LARGEST_ZOOM):
         raise UsageError(
@@ -238,14 +254,19 @@ def draw_to(
         return
     check_target(path, space, n, overwrite, zoom)
     if has_steps(inner_of(transport)):
-        frames = [space.drawing(space.quantise(x)) for _, x in transport.trajectory(n, condition, seed=seed)]  # type: ignore[operator]
+        states = transport.trajectory(n, condition, seed=seed)  # type: ignore[operator]
+        frames = [space.drawing(space.quantise(x)) for _, x in states]
         with replacing(path) as temporary:
             write_gif(temporary, [*frames, *[frames[-1]] * 8], 80, scale=zoom)
         return
-    raise UsageError("A .gif shows how samples form step by step, but this model samples in one call. Write a .png.")
+    raise UsageError(
+        "A .gif shows how samples form step by step, but this model samples in one call. Write a .png."
+    )
 
 
-def frames_to(path: str | Path, space: Space, x: Tensor, *, overwrite: bool = False, zoom: int | None = None) -> None:
+def frames_to(
+    path: str | Path, space: Space, x: Tensor, *, overwrite: bool = False, zoom: int | None = None
+) -> None:
     """Write the frames (n, *shape) of an interpolation: a strip (.png), an animation (.gif), or a file of `write_samples`.
 
     An animation of images runs forward and back; points appear one after another. Table rows that
@@ -262,7 +283,9 @@ def frames_to(path: str | Path, space: Space, x: Tensor, *, overwrite: bool = Fa
             write_gif(temporary, frames, 120, scale=zoom)
     elif ending == ".png" and not space.as_points:
         with replacing(path) as temporary:
-            grid_picture(images, columns=len(images), scale=zoom or legible(images)).save(temporary, format="PNG")
+            grid_picture(images, columns=len(images), scale=zoom or legible(images)).save(
+                temporary, format="PNG"
+            )
     else:
         write_samples(path, space, len(images), [(x, None)], overwrite, zoom)
 
@@ -302,7 +325,9 @@ def write_samples(
         ".npz": _npz,
         ".csv": partial(_csv, fill=fill or {}),
         ".tsv": partial(_csv, fill=fill or {}, separator="\t"),
-        ".parquet": lambda path, space, n, parts: write_parquet(path, [space.frame(x) for x, _ in parts]),
+        ".parquet": lambda path, space, n, parts: write_parquet(
+            path, [space.frame(x) for x, _ in parts]
+        ),
         ".png": partial(_picture, zoom=zoom),
         "": partial(_folder, zoom=zoom or 1),
     }
@@ -317,15 +342,26 @@ def _npz(path: Path, space: Space, n: int, parts: Parts) -> None:
             for number, (x, condition) in enumerate(parts):
                 array = space.quantise(x)
                 if number == 0:
-                    header = {"descr": array.dtype.str, "fortran_order": False, "shape": (n, *array.shape[1:])}
+                    header = {
+                        "descr": array.dtype.str,
+                        "fortran_order": False,
+                        "shape": (n, *array.shape[1:]),
+                    }
                     np.lib.format.write_array_header_1_0(file, header)  # type: ignore[arg-type]
                 file.write(array.tobytes())
                 for name in space.conditions:
                     if condition is not None and name in condition:
                         conditions.setdefault(name, []).append(condition[name].cpu().numpy())
         types = {"label": np.int64}
-        arrays = {name: np.concatenate(given).astype(types.get(name, np.float32)) for name, given in conditions.items()}
-        names = {f"{name}_names": np.array(space.conditions[name].entries) for name in arrays if space.conditions[name].entries}
+        arrays = {
+            name: np.concatenate(given).astype(types.get(name, np.float32))
+            for name, given in conditions.items()
+        }
+        names = {
+            f"{name}_names": np.array(space.conditions[name].entries)
+            for name in arrays
+            if space.conditions[name].entries
+        }
         for name, values in (arrays | names).items():
             with archive.open(f"{name}.npy", "w") as file:
                 np.lib.format.write_array(file, values, allow_pickle=False)
@@ -346,10 +382,19 @@ def check_fill(space: Space, fill: Mapping[str, str]) -> None:
             )
 
 
-def _csv(path: Path, space: Space, n: int, parts: Parts, fill: Mapping[str, str], separator: str | None = None) -> None:
+def _csv(
+    path: Path,
+    space: Space,
+    n: int,
+    parts: Parts,
+    fill: Mapping[str, str],
+    separator: str | None = None,
+) -> None:
     layout = space.layout if isinstance(space, TableSpace) else None
     own = list(space.names or space.columns) or [f"x{i}" for i in range(space.shape[0])]
-    names = [name for name in layout.columns if name in own or name in fill] if layout and fill else own
+    names = (
+        [name for name in layout.columns if name in own or name in fill] if layout and fill else own
+    )
     count = itertools.count(1)
     with path.open("w", newline="", encoding="utf-8") as file:
         usual = separator or (layout.separator if layout else ",")
@@ -357,7 +402,9 @@ def _csv(path: Path, space: Space, n: int, parts: Parts, fill: Mapping[str, str]
         for number, (x, condition) in enumerate(parts):
             known = [{}] * len(x) if layout else cells_of(space.conditions, condition, len(x))
             if number == 0 and (layout is None or layout.header):
-                writer.writerow([*names, *(name if name not in names else f"{name}_" for name in known[0])])
+                writer.writerow(
+                    [*names, *(name if name not in names else f"{name}_" for name in known[0])]
+                )
             for cells, more in zip(space.records(x), known, strict=True):
                 place = str(next(count))
                 row = dict(zip(own, cells, strict=True))
@@ -371,7 +418,10 @@ def _folder(path: Path, space: Space, n: int, parts: Parts, zoom: int) -> None:
     for x, condition in parts:
         known = cells_of(space.conditions, condition, len(x))
         for i, picture in enumerate(space.drawing(space.quantise(x))):
-            words = [f"-{name} {value:g}" if isinstance(value, float) else f"-{value}" for name, value in known[i].items()]
+            words = [
+                f"-{name} {value:g}" if isinstance(value, float) else f"-{value}"
+                for name, value in known[i].items()
+            ]
             tail = re.sub(r"[^\w -]", "_", "".join(words))
             grid_picture(picture[None], scale=zoom).save(path / f"{at + i:0{width}d}{tail}.png")
         at += len(x)
@@ -379,9 +429,14 @@ def _folder(path: Path, space: Space, n: int, parts: Parts, zoom: int) -> None:
 
 def _picture(path: Path, space: Space, n: int, parts: Parts, zoom: int | None) -> None:
     drawn = [(space.quantise(x), (condition or {}).get("label")) for x, condition in parts]
-    images, labels = space.drawing(np.concatenate([x for x, _ in drawn])), [label for _, label in drawn if label is not None]
+    images, labels = (
+        space.drawing(np.concatenate([x for x, _ in drawn])),
+        [label for _, label in drawn if label is not None],
+    )
     if space.as_points:
-        picture = columns_picture(images, space, np.concatenate([label.numpy() for label in labels]) if labels else None)
+        picture = columns_picture(
+            images, space, np.concatenate([label.numpy() for label in labels]) if labels else None
+        )
     else:
         picture = grid_picture(images, scale=zoom or (legible(images) if n > 1 else 1))
     picture.save(path, format="PNG")

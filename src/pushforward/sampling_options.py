@@ -78,11 +78,15 @@ def given_options(options: Sampling, also: Sequence[str] = ()) -> dict[str, Any]
     for name in options:
         if name not in known:
             hint = suggestion(name, known)
-            raise UsageError(f'Unexpected sampling option "{name}"; expected {", ".join(known)}.{hint}')
+            raise UsageError(
+                f'Unexpected sampling option "{name}"; expected {", ".join(known)}.{hint}'
+            )
     return {name: value for name, value in options.items() if value is not None}
 
 
-def with_conditions(condition: ConditionLike, options: Mapping[str, Any], space: Space) -> tuple[ConditionLike, Any]:
+def with_conditions(
+    condition: ConditionLike, options: Mapping[str, Any], space: Space
+) -> tuple[ConditionLike, Any]:
     """Move keyword arguments that are conditions, or columns of the data, to a condition.
 
     Returns:
@@ -99,9 +103,13 @@ def with_conditions(condition: ConditionLike, options: Mapping[str, Any], space:
         if value is None and name in space.names:
             value = ""  # a missing cell
         if value is not None:
-            condition = {**(condition or {}), **(value if isinstance(value, Mapping) else {name: value})}
+            condition = {
+                **(condition or {}),
+                **(value if isinstance(value, Mapping) else {name: value}),
+            }
     sampling = {name: value for name, value in options.items() if name not in named}
-    return condition, given_options(sampling, ("n", "condition", "seed", "batch", *names_of(space.conditions)))  # type: ignore[arg-type]
+    known = ("n", "condition", "seed", "batch", *names_of(space.conditions))
+    return condition, given_options(sampling, known)  # type: ignore[arg-type]
 
 
 def seed_of(generator: torch.Generator, seed: int) -> int:
@@ -111,11 +119,16 @@ def seed_of(generator: torch.Generator, seed: int) -> int:
         UsageError: If this is not a generator, or a seed is given too.
     """
     if not isinstance(generator, torch.Generator):
-        raise UsageError(f"`generator` must be a torch.Generator, got a {type(generator).__name__}. Pass `seed=0` instead.")
+        raise UsageError(
+            f"`generator` must be a torch.Generator, got a {type(generator).__name__}. Pass `seed=0` instead."
+        )
     if seed:
         raise UsageError("Pass either `seed` or `generator`.")
     seed = generator.initial_seed()
-    warn(f"Sample i depends only on seed + i. The generator's initial seed is used, as with seed={seed}.", stacklevel=3)
+    warn(
+        f"Sample i depends only on seed + i. The generator's initial seed is used, as with seed={seed}.",
+        stacklevel=3,
+    )
     return seed
 
 
@@ -168,10 +181,15 @@ def configure(
             f"{name} jumps to the data in {counted(flow.steps, 'step')}, but `solver={given['solver']}` needs more. "
             "Pass `steps` as well, such as `steps=8`."
         )
-    denoiser, table = _guided(flow.denoiser, given), _learned_table(given, solver, steps, tables, name)
+    denoiser, table = (
+        _guided(flow.denoiser, given),
+        _learned_table(given, solver, steps, tables, name),
+    )
     if table is not None:
         return with_inner(transport, Flow(denoiser, solver, steps, table.grid, table))
-    return with_inner(transport, Flow(denoiser, solver, steps, _grid(flow, given, solver, steps, grids, name)))
+    return with_inner(
+        transport, Flow(denoiser, solver, steps, _grid(flow, given, solver, steps, grids, name))
+    )
 
 
 def guidance_notes(transport: Transport) -> tuple[str, ...]:
@@ -189,7 +207,9 @@ def guidance_notes(transport: Transport) -> tuple[str, ...]:
     )
 
 
-def _learned_table(given: dict[str, Any], solver: Solver, steps: int, tables: Tables | None, name: str) -> LearnedTable | None:
+def _learned_table(
+    given: dict[str, Any], solver: Solver, steps: int, tables: Tables | None, name: str
+) -> LearnedTable | None:
     by_name = given.get("grid") == "table"
     if not by_name and ("grid" in given or "steps" not in given):
         return None
@@ -201,7 +221,9 @@ def _learned_table(given: dict[str, Any], solver: Solver, steps: int, tables: Ta
     if not by_name:
         return None
     if "weaker" in guidance:
-        raise UsageError("Learned tables do not support guidance by a weaker model. Leave out `weaker`, or use another `grid`.")
+        raise UsageError(
+            "Learned tables do not support guidance by a weaker model. Leave out `weaker`, or use another `grid`."
+        )
     raise _unlearned("table", name, steps, given, solver, guidance)
 
 
@@ -221,19 +243,36 @@ def _grid(
 
 
 def _unlearned(
-    what: str, name: str, steps: int, given: Mapping[str, Any], solver: Solver, guidance: Mapping[str, Any] | None = None
+    what: str,
+    name: str,
+    steps: int,
+    given: Mapping[str, Any],
+    solver: Solver,
+    guidance: Mapping[str, Any] | None = None,
 ) -> UsageError:
     learn = tuning(name, steps, "dpm" if solver.stochastic else given.get("solver"), guidance)
-    return UsageError(f"{name} has no {what} learned for {steps} steps of {type(solver).__name__}. To learn one: {learn}")
+    return UsageError(
+        f"{name} has no {what} learned for {steps} steps of {type(solver).__name__}. To learn one: {learn}"
+    )
 
 
-def tuning(name: str, steps: int, solver: Solver | str | None, guidance: Mapping[str, Any] | None = None) -> str:
+def tuning(
+    name: str, steps: int, solver: Solver | str | None, guidance: Mapping[str, Any] | None = None
+) -> str:
     """Return the command that learns a grid or, with guidance (even an empty one), a table."""
     chosen = solver if isinstance(solver, str) or solver is None else type(solver).__name__.lower()
-    words = [f"pushforward tune {name}", *([] if guidance is None else ["--what table"]), f"--steps {steps}"]
+    words = [
+        f"pushforward tune {name}",
+        *([] if guidance is None else ["--what table"]),
+        f"--steps {steps}",
+    ]
     words += [] if chosen is None else [f"--solver {chosen}"]
     for option, value in (guidance or {}).items():
-        words.append(f"--{option} {value[0]:g}:{value[1]:g}" if option == "interval" else f"--{option} {value:g}")
+        words.append(
+            f"--{option} {value[0]:g}:{value[1]:g}"
+            if option == "interval"
+            else f"--{option} {value:g}"
+        )
     return " ".join(words)
 
 
@@ -247,8 +286,14 @@ def _guided(denoiser: Predictor, given: dict[str, Any]) -> Predictor:
         inner = trained(denoiser)
         learned = inner is not None and inner.preconditioning.guidance is not None
         if learned and interval is not None:
-            raise UsageError("This map was distilled with guidance at all noise levels. Leave out `interval`.")
-        denoiser = AtScale(denoiser, given["scale"]) if learned else Guided(denoiser, given["scale"], interval)
+            raise UsageError(
+                "This map was distilled with guidance at all noise levels. Leave out `interval`."
+            )
+        denoiser = (
+            AtScale(denoiser, given["scale"])
+            if learned
+            else Guided(denoiser, given["scale"], interval)
+        )
     if "weaker" in given:
         denoiser = Autoguided(denoiser, given["weaker"], given.get("weaker_scale", 2.0), interval)
     return Thresholded(denoiser, given["threshold"]) if "threshold" in given else denoiser

@@ -65,9 +65,14 @@ def describe(value: Any) -> Any:
         name = f"your own {name}"
     try:
         arguments = {
-            p.name: describe(getattr(value, p.name)) for p in inspect.signature(part).parameters.values() if p.kind in _NAMED
+            p.name: describe(getattr(value, p.name))
+            for p in inspect.signature(part).parameters.values()
+            if p.kind in _NAMED
         }
-    except (AttributeError, ValueError):  # ValueError: a class without a signature, such as a tensor's
+    except (
+        AttributeError,
+        ValueError,
+    ):  # ValueError: a class without a signature, such as a tensor's
         return {"part": name, "opaque": True}
     return {"part": name, **arguments}
 
@@ -120,12 +125,19 @@ def build(spec: Any, check: bool = False, place: str = "the method") -> Any:
     if check:
         return None
     part = PARTS[name]
-    if part.__module__.startswith("pushforward.") and (wrong := misfit(part, arguments)) is not None:
-        raise CheckpointError(f"The run's spec does not fit {name} of this version: {wrong} is not one of its values.")
+    if (
+        part.__module__.startswith("pushforward.")
+        and (wrong := misfit(part, arguments)) is not None
+    ):
+        raise CheckpointError(
+            f"The run's spec does not fit {name} of this version: {wrong} is not one of its values."
+        )
     try:
         return part(**arguments)
     except TypeError as error:
-        raise CheckpointError(f"The run's spec does not fit {name} of this version: {error}.") from error
+        raise CheckpointError(
+            f"The run's spec does not fit {name} of this version: {error}."
+        ) from error
 
 
 def with_network(content: dict[str, Any], network: Any) -> dict[str, Any]:
@@ -137,7 +149,10 @@ def with_network(content: dict[str, Any], network: Any) -> dict[str, Any]:
     if network is None:
         return content
     described = describe(network)
-    before = {**described, "part": type(network).__name__}  # how earlier versions described "your own UNet"
+    before = {
+        **described,
+        "part": type(network).__name__,
+    }  # how earlier versions described "your own UNet"
     others = []
 
     def completed(part: dict[str, Any]) -> dict[str, Any]:
@@ -159,13 +174,18 @@ def with_network(content: dict[str, Any], network: Any) -> dict[str, Any]:
     return complete
 
 
-_WIDER: dict[Any, tuple[type, ...]] = {float: (int, float), tuple: (tuple, list)}  # What JSON gives for a type
+_WIDER: dict[Any, tuple[type, ...]] = {
+    float: (int, float),
+    tuple: (tuple, list),
+}  # What JSON gives for a type
 
 
 def misfit(part: type, arguments: Mapping[str, Any]) -> str | None:
     """Return the first argument that does not fit its annotation, as ``name=value``; None if all fit, or it is unknown."""
     hints = _hints(part)
-    wrong = [name for name, value in arguments.items() if name in hints and not _fits(value, hints[name])]
+    wrong = [
+        name for name, value in arguments.items() if name in hints and not _fits(value, hints[name])
+    ]
     return f"{wrong[0]}={arguments[wrong[0]]!r:.60}" if wrong else None
 
 
@@ -173,7 +193,9 @@ def misfit(part: type, arguments: Mapping[str, Any]) -> str | None:
 def _hints(part: type) -> dict[str, Any]:
     try:
         hints = get_type_hints(part.__init__)  # type: ignore[misc]
-        return {name: hint for name, hint in hints.items() if name in inspect.signature(part).parameters}
+        return {
+            name: hint for name, hint in hints.items() if name in inspect.signature(part).parameters
+        }
     except (NameError, TypeError, ValueError, AttributeError):
         return {}
 

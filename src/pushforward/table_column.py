@@ -114,7 +114,9 @@ def indicators(chosen: NDArray[np.int64], count: int) -> NDArray[np.float32]:
     return rows
 
 
-def with_gaps(fields: Sequence[Column], missing: NDArray[np.bool_]) -> Iterator[tuple[int, Column, NDArray[np.int64]]]:
+def with_gaps(
+    fields: Sequence[Column], missing: NDArray[np.bool_]
+) -> Iterator[tuple[int, Column, NDArray[np.int64]]]:
     """Yield columns with missing values: index, column and rows without a value.
 
     Args:

@@ -42,11 +42,15 @@ def flow(data):
 
 
 def gan(data):
-    return pf.recipes.gan(data.space, generator=network(4, 2, 0), critic=network(2, 1, 0), latent_size=4)
+    return pf.recipes.gan(
+        data.space, generator=network(4, 2, 0), critic=network(2, 1, 0), latent_size=4
+    )
 
 
 def vae(data):
-    return pf.recipes.vae(data.space, encoder=network(2, 4, 0), decoder=network(2, 2, 0), latent_size=2)
+    return pf.recipes.vae(
+        data.space, encoder=network(2, 4, 0), decoder=network(2, 2, 0), latent_size=2
+    )
 
 
 def meanflow(data):
@@ -75,11 +79,16 @@ def record(name):
         trainer.close()
         shutil.rmtree(f"{place}/cut/checkpoints/step_000000")
         Path(f"{place}/cut/.lock").unlink()
-        losses, samples = [row["loss"] for row in whole.losses()], whole.transport.sample(5, seed=1).tolist()
+        losses, samples = (
+            [row["loss"] for row in whole.losses()],
+            whole.transport.sample(5, seed=1).tolist(),
+        )
         manifest = json.loads(Path(f"{place}/cut/manifest.json").read_text())
         del manifest["machine"]["platform"]
         Path(f"{place}/cut/manifest.json").write_text(json.dumps(manifest, indent=1) + "\n")
-        Path(f"{place}/cut/end.json").write_text(json.dumps({"losses": losses, "samples": samples}, indent=0) + "\n")
+        Path(f"{place}/cut/end.json").write_text(
+            json.dumps({"losses": losses, "samples": samples}, indent=0) + "\n"
+        )
         shutil.rmtree(final, ignore_errors=True)
         shutil.copytree(f"{place}/cut", final, ignore=shutil.ignore_patterns("samples"))
     print(final.name, sum(path.stat().st_size for path in final.rglob("*") if path.is_file()))

@@ -36,13 +36,25 @@ CASES = {
     "finish": ("finish", {"coverage": 0.0, "recall": 0.0}),  # never ends by itself
     # recorded when gamma and rate always fell over the whole of training
     "gan": ("gan", {"shortest_ramp": 1}),
-    "gan-images": ("gan", {"augment_critic": "color,translation", "ada_target": 0.6, "minibatch_std": 4}),
+    "gan-images": (
+        "gan",
+        {"augment_critic": "color,translation", "ada_target": 0.6, "minibatch_std": 4},
+    ),
     "gan-wasserstein": ("gan", {"loss": "wasserstein", "shortest_ramp": 1}),
     "flow-ot": ("flow", {"coupling": "ot", "reuse": 2}),
 }
 """Each case: a recipe and its options."""
 MAPS = ("consistency", "distil", "meanflow", "shortcut", "shortcut-average")
-AMPLIFYING = ("gan", "autoencoder", "gan-images", "gan-wasserstein", "flow-ot", "finish", "dmd", *MAPS)
+AMPLIFYING = (
+    "gan",
+    "autoencoder",
+    "gan-images",
+    "gan-wasserstein",
+    "flow-ot",
+    "finish",
+    "dmd",
+    *MAPS,
+)
 
 
 def shape_of(case):
@@ -62,7 +74,9 @@ def prepared(case, folder, scale=1.0, **training):
     recipe = dataclasses.replace(recipe, training=dataclasses.replace(recipe.training, **training))
     trainer = prepare(recipe, data, steps=STEPS, out=folder, seed=5)
     with torch.no_grad():
-        for likelihood in (module for module in trainer.method.modules() if isinstance(module, Gaussian)):
+        for likelihood in (
+            module for module in trainer.method.modules() if isinstance(module, Gaussian)
+        ):
             likelihood.spread.zero_()  # the variance of decoders started at 1 when losses were recorded
         for parameter in trainer.method.parameters():
             parameter.mul_(scale)
@@ -75,7 +89,9 @@ def first_gradients(trainer):
 
     def noted(player, *arguments, **named):
         if player.name not in gradients and player.parameters[0].grad is not None:
-            gradient = torch.cat([p.grad.flatten().double() for p in player.parameters if p.grad is not None])
+            gradient = torch.cat(
+                [p.grad.flatten().double() for p in player.parameters if p.grad is not None]
+            )
             random = torch.Generator().manual_seed(len(gradient))
             probes = torch.randn(PROBES, len(gradient), generator=random, dtype=torch.float64)
             gradients[player.name] = [float(gradient.norm()), *(probes @ gradient).tolist()]
@@ -103,7 +119,10 @@ def record():
             losses, gradients = trained(case, Path(folder) / "run")
             content[case] = {"losses": losses}
             if case in AMPLIFYING:
-                controls = [trained(case, Path(folder) / f"control {scale}", scale=scale)[0] for scale in SCALES]
+                controls = [
+                    trained(case, Path(folder) / f"control {scale}", scale=scale)[0]
+                    for scale in SCALES
+                ]
                 content[case] |= {"gradients": gradients, "controls": controls}
     return content
 

@@ -22,9 +22,28 @@ FOLDER = Path(__file__).parent
 ROWS, STEPS = 4, 5
 NAMES = ("digits", "mnist", "emoji")
 
-SOLVERS = ["ddim", "euler", "heun", "midpoint", "rk4", "ipndm:1", "ipndm:2", "ipndm:4", "singlestep:2", "singlestep:3"]
+SOLVERS = [
+    "ddim",
+    "euler",
+    "heun",
+    "midpoint",
+    "rk4",
+    "ipndm:1",
+    "ipndm:2",
+    "ipndm:4",
+    "singlestep:2",
+    "singlestep:3",
+]
 SOLVERS += [f"{name}:{order}" for name in ("dpm", "deis", "unipc") for order in (1, 2, 3)]
-SOLVERS += ["ancestral", "ddim:0.5", "dpmsde", "eulermaruyama", "eulermaruyama:2", "churn", "churn:3"]
+SOLVERS += [
+    "ancestral",
+    "ddim:0.5",
+    "dpmsde",
+    "eulermaruyama",
+    "eulermaruyama:2",
+    "churn",
+    "churn:3",
+]
 SOLVERS += ["predictorcorrector", "predictorcorrector:2", "adaptive"]
 FEW = ("dpm:2", "heun", "unipc:2", "ancestral", "euler", "singlestep:3", "predictorcorrector")
 """Of the models of images, whose networks cost more, only these are sampled with guidance."""
@@ -36,7 +55,9 @@ def network(name, classes):
         return Reshaped(MLP(64, 64, width=48, depth=2, conditions=class_labels(classes)), (1, 8, 8))
     shape = {"mnist": (1, 28, 28), "emoji": (4, 8, 8)}[name]
     stem = 4 if name == "mnist" else 1
-    return UNet(shape, widths=(16, 32), blocks=1, conditions=class_labels(classes), stem=stem, heads=2)
+    return UNet(
+        shape, widths=(16, 32), blocks=1, conditions=class_labels(classes), stem=stem, heads=2
+    )
 
 
 def coders():
@@ -62,7 +83,12 @@ def load(name):
     shape = {"digits": (1, 8, 8), "mnist": (1, 28, 28), "emoji": (4, 8, 8)}[name]
     classes = tuple(map(str, range(int(stored["space/classes"]))))
     ends = {} if name == "emoji" else {"low": (0.0,), "high": (1.0,)}
-    space = pf.data.ImageSpace(shape, **units, **ends, conditions={"label": Label(classes, (1 / len(classes),) * len(classes))})
+    space = pf.data.ImageSpace(
+        shape,
+        **units,
+        **ends,
+        conditions={"label": Label(classes, (1 / len(classes),) * len(classes))},
+    )
     _fill(net, stored, "network")
     model = denoiser(name, net, space).eval()
     if name != "emoji":
@@ -75,8 +101,13 @@ def load(name):
 
 def _fill(module, stored, prefix):
     # the weights were stored when labels alone had an embedding
-    names = {key: key.replace("conditioning.embeddings.label", "conditioning.label") for key in module.state_dict()}
-    state = {key: torch.from_numpy(stored[f"{prefix}/{name}"]).float() for key, name in names.items()}
+    names = {
+        key: key.replace("conditioning.embeddings.label", "conditioning.label")
+        for key in module.state_dict()
+    }
+    state = {
+        key: torch.from_numpy(stored[f"{prefix}/{name}"]).float() for key, name in names.items()
+    }
     module.load_state_dict(state)
 
 
@@ -100,7 +131,11 @@ def settings(name):
     """All settings of a model."""
     every = SOLVERS + [f"{solver} guided" for solver in (SOLVERS if name == "digits" else FEW)]
     if name == "digits":
-        every += [f"{solver} {how}" for solver in ("heun", "dpm:3", "ancestral") for how in ("interval", "weaker", "thresholded")]
+        every += [
+            f"{solver} {how}"
+            for solver in ("heun", "dpm:3", "ancestral")
+            for how in ("interval", "weaker", "thresholded")
+        ]
         every += [f"{solver} repathed" for solver in ("heun", "dpm:2", "churn")]
     return every
 
@@ -127,11 +162,18 @@ def edits(model):
     state = 0.5 * ExampleDraws(3, 2).normal((1, 8, 8))
     with torch.no_grad():
         solved = flow.solve(state, 0.8, 0.1, {"label": label})
-        upward = flow.with_solver(pf.solvers.named("unipc:2"), 6).solve(state, 0.2, 0.7, {"label": label})
-        given = {f"inpaint {rounds}": led.sample(2, {"label": 3}, seed=1) for rounds, led in mended.items()}
+        upward = flow.with_solver(pf.solvers.named("unipc:2"), 6).solve(
+            state, 0.2, 0.7, {"label": label}
+        )
+        given = {
+            f"inpaint {rounds}": led.sample(2, {"label": 3}, seed=1)
+            for rounds, led in mended.items()
+        }
     return {
         "encode": flow.encode(x, {"label": label}).numpy(),
-        "encode heun": flow.with_solver(pf.solvers.named("heun"), 4).encode(x, {"label": label}).numpy(),
+        "encode heun": flow.with_solver(pf.solvers.named("heun"), 4)
+        .encode(x, {"label": label})
+        .numpy(),
         "solve": solved.numpy(),
         "solve upward": upward.numpy(),
         "vary": vary(flow, x[0], 0.6, 2, condition={"label": 3}).numpy(),

@@ -7,17 +7,33 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("report.opening, LIVE)", "report.opening)", "cli"),
         ("(model.trainings or (model,))[0].name", "model.name", "cli"),
         ("        refuse_links(unfinished[0], ())\n", "", "damaged_runs"),
-        ("except (KeyboardInterrupt, SystemExit) as stop:", "except ZeroDivisionError as stop:", "named_runs"),
+        (
+            "except (KeyboardInterrupt, SystemExit) as stop:",
+            "except ZeroDivisionError as stop:",
+            "named_runs",
+        ),
     ],
     "cli/editing.py": [
         ("words = [named[side] for side in _SIDES]", "words = list(named.values())", "words"),
     ],
     "cli/entry.py": [
-        ("Lasting(sys.stderr or io.StringIO(), OSError)", "Lasting(sys.stderr or io.StringIO(), KeyError)", "help"),
-        ("Lasting(sys.stdout or io.StringIO(), BrokenPipeError)", "Lasting(sys.stdout, KeyError)", "help"),
-        ("os.O_RDWR)) < 3:", "os.O_RDWR)) < 0:", "help"),
+        (
+            "Lasting(sys.stderr or io.StringIO(), OSError)",
+            "Lasting(sys.stderr or io.StringIO(), KeyError)",
+            "help",
+        ),
+        (
+            "(\n        Lasting(sys.stdout or io.StringIO(), BrokenPipeError),\n        Lasting(sys.stderr or io.StringIO(), OSError),\n    ",
+            "Lasting(sys.stdout, KeyError), Lasting(sys.stderr or io.StringIO(), OSError",
+            "help",
+        ),
+        ("  ) < 3:  # n", "  ) < 0:  # n", "help"),
         ("        out.ends = OSError  # the error has been printed; discard the rest\n", "", "cli"),
-        ("(HashStore(), ", '(__import__("torch").distributed.TCPStore("localhost", 0, 1, True), ', "launched"),
+        (
+            "(HashStore(), ",
+            '(__import__("torch").distributed.TCPStore("localhost", 0, 1, True), ',
+            "launched",
+        ),
     ],
     "cli/evaluation.py": [
         ("if runs_inside(Path(path)):", "if False:", "named_runs"),
@@ -26,10 +42,18 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("if key not in known:", "if False:", "cli"),
         ("lexer.quotes, lexer", "lexer.wordchars, lexer", "given_values"),
         ('and value not in getattr(fields[name], "names", ())', "", "given_values"),
-        ("if sharing.shard and sharing.devices in (None, 1)", "if sharing.shard and False", "planning"),
+        (
+            "if sharing.shard and sharing.devices in (None, 1)",
+            "if sharing.shard and False",
+            "planning",
+        ),
     ],
     "cli/inventory.py": [
-        ('if name.lower().replace("_", "-") not in installed)', "if False)", "cli"),
+        (
+            '\n            name for name in names if name.lower().replace("_", "-") not in installed\n        ',
+            "name for name in names if False",
+            "cli",
+        ),
     ],
     "cli/options.py": [
         ("if recipes and", "if False and", "cli"),
@@ -40,7 +64,11 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
     "cli/sampling.py": [
         ('None if only is None else column_names(only, "--only")', "None", "imputation"),
         ('column_names(only, "--only")', "column_names(only)", "imputation"),
-        ("isinstance(imputed.source, GappyFile)", "hasattr(imputed.source, 'numbers')", "imputation"),
+        (
+            "isinstance(imputed.source, GappyFile)",
+            "hasattr(imputed.source, 'numbers')",
+            "imputation",
+        ),
         ("for sentence in loaded.unfinished:", "for sentence in ():", "named_runs"),
     ],
     "cli/training.py": [

@@ -3,12 +3,16 @@
 FAULTS = {
     "export/tables.py": [
         ("held = (held - {call.estimate}) | {call.point}", "held = held | {call.point}", "export"),
-        ('_NEUTRAL = {"state": 0.0', '_NEUTRAL = {"state": 1.0', "export"),
+        ('state": 0.0,', 'state": 1.0,', "export"),
         ('"output": 1.0', '"output": 0.0', "serving"),
         ("table.start[:, None] * width", "table.start[:, None]", "export"),
     ],
     "export/program.py": [
-        ("x = self.transport(states.flatten(0, 1), each, draws)", "x = self.transport(states.flatten(0, 1), each)", "export"),
+        (
+            "x = self.transport(states.flatten(0, 1), each, draws)",
+            "x = self.transport(states.flatten(0, 1), each)",
+            "export",
+        ),
         ("return self.transport.space.to_data(x).unflatten", "return x.unflatten", "export"),
     ],
     "export/onnx_file.py": [
@@ -18,7 +22,11 @@ FAULTS = {
         ("nodes = [*constants, *graph.node]", "nodes = [*graph.node]", "export"),
         ("  last = Slice (slots_end, zeros", "  last = Slice (slots_end, ones", "export"),
         ("(numbers.to_array(small) != values).any()", "False", "export"),
-        ("np.full((len(flows) + 1, most + 2), _MISSING)", "np.full((len(flows), most + 1), _MISSING)", "export"),
+        (
+            "np.full((len(flows) + 1, most + 2), _MISSING)",
+            "np.full((len(flows), most + 1), _MISSING)",
+            "export",
+        ),
         ("np.array([*range(len(kind.names)), _MISSING])", "np.arange(len(kind.names))", "export"),
         ('size.dim_param = "n"', "pass", "export"),
     ],
@@ -34,7 +42,11 @@ FAULTS = {
         ("own.grid if isinstance(own.grid, str) else None)", "None)", "export"),
         ("        if solver.adaptive:", "        if False:", "export"),
         ("(temporary / name).write_bytes(content)", "(out / name).write_bytes(content)", "export"),
-        ("close_enough(program_distances(program, transport))", "tuple(program_distances(program, transport))", "export"),
+        (
+            "close_enough(program_distances(program, transport))",
+            "tuple(program_distances(program, transport))",
+            "export",
+        ),
         ("            if value:\n", "            if False:\n", "export"),
     ],
     "export/templates/run.py": [

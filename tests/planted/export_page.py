@@ -13,7 +13,11 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("drawnAt(about.decoder_stream, 0", "drawnAt(about.stream, 0", "page"),
         ("BigInt.asUintN(64, BigInt(seed))", "BigInt(Math.abs(seed))", "page"),
         ("if (rest < inside[strip]) return x;", "return x;", "page"),
-        ("if (strip === 0) return tail(bits, (rest >>> 8) & 1);", "if (strip === 0) return x;", "page"),
+        (
+            "if (strip === 0) return tail(bits, (rest >>> 8) & 1);",
+            "if (strip === 0) return x;",
+            "page",
+        ),
         ("float(end) <= place", "float(end) <= 1 - place", "page"),
         ("(1 - share) * norm(from) + share * norm(to)", "norm(from)", "page"),
         ("(_, i) => drawnAt(about.stream", "(_, i) => noise(seeds, about.stream", "page"),

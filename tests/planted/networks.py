@@ -30,7 +30,11 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("off.square() / 2 - ratio.log()", "off.square() / 2", "likelihood"),
         ("and not narrow.any():", "and not narrow.all():", "likelihood"),
         ("torch.sqrt(1 + ratio.square())", "1", "likelihood"),
-        ("(mean * ratio.square() + noisy * std.square())", "(noisy * ratio.square() + mean * std.square())", "likelihood"),
+        (
+            "(mean * ratio.square() + noisy * std.square())",
+            "(noisy * ratio.square() + mean * std.square())",
+            "likelihood",
+        ),
         ("x.device.type, enabled=False", "x.device.type, dtype=torch.bfloat16", "networks"),
         ("angles.sin(), angles.cos()", "angles.sin(), angles.sin()", "networks"),
         ("math.log10(low), math.log10(high)", "math.log10(high), math.log10(low)", "networks"),

@@ -3,11 +3,19 @@
 FAULTS: dict[str, list[tuple[str, str, str]]] = {
     "conditions/columns.py": [
         ("type(cell).__name__ in (", "False and type(cell).__name__ in (", "given_values"),
-        ("torch.as_tensor(request, dtype=torch.float64)", "torch.as_tensor(request, dtype=torch.float32)", "table_digits"),
+        (
+            "torch.as_tensor(request, dtype=torch.float64)",
+            "torch.as_tensor(request, dtype=torch.float32)",
+            "table_digits",
+        ),
         ("* (marks[:, place, None] > 0)", "", "table_denoiser"),
         ("len(self.fields) + place] = 1.0", "len(self.fields) + place] = 0.0", "table_denoiser"),
         ("            warn(", "            (", "given_values"),
-        ("columns = [field.nearest(values[:, place])", "columns = [(values[:, place])", "given_values"),
+        (
+            "columns = [field.nearest(values[:, place])",
+            "columns = [(values[:, place])",
+            "given_values",
+        ),
         ("> ROUNDING * np.ptp(field.range)", "> 0 * np.ptp(field.range)", "given_values"),
         ("if not text and field.missing:", "if not text:", "table_denoiser"),
     ],
@@ -16,20 +24,32 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("self.null.to(vector.dtype), vector)", "vector, vector)", "conditions"),
     ],
     "conditions/kind.py": [
-        ("hide | condition[mask]", "hide", "guidance conditions"),
+        (
+            "\n        **condition,\n        **{mask: hide | condition[mask] if mask in condition else hide for mask in masks},\n    ",
+            "**condition, **{mask: hide if mask in condition else hide for mask in masks}",
+            "guidance conditions",
+        ),
         ("self.entries.index(entry)", "0", "conditions"),
         ("if not kind.learned}", "}", "table_denoiser"),
-        ('{"label"} - conditions.keys() if kind.learned', "set() if kind.learned", "conditions"),
+        ('{"label"} - conditions.keys', "set", "conditions"),
         ("if name in self.columns:", "if False:", "table_models"),
         ("ExampleDraws(seed, n, ", "ExampleDraws(0, n, ", "conditions"),
         ("if name in self.numbers:", "if False:", "table_reading"),
     ],
     "conditions/label.py": [
-        ("np.cumsum(self.frequencies)[:-1]", "np.arange(1, len(self.names)) / len(self.names)", "conditions methods"),
+        (
+            "np.cumsum(self.frequencies)[:-1]",
+            "np.arange(1, len(self.names)) / len(self.names)",
+            "conditions methods",
+        ),
     ],
     "editing/given_data.py": [
-        ("+ self.strength * z, condition)", "+ self.strength * z, condition, draws)", "class_prior"),
-        ("checked_example(flow, x)[None], given)", "checked_example(flow, x)[None], None)", "codes"),
+        ("z, condition", "z, condition, draws", "class_prior"),
+        (
+            "checked_example(flow, x)[None], given)",
+            "checked_example(flow, x)[None], None)",
+            "codes",
+        ),
     ],
     "editing/imputation.py": [
         ("field.name not in there)", "False)", "imputation"),
@@ -41,14 +61,22 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("~self.missing[rows], places", "~self.missing[rows] & False, places", "given_values"),
         ("np.where(missing[index], filled, values[index])", "filled", "imputation"),
         ("np.where(missing[rows] | rare, -1, ", "np.where(missing[rows] | rare, 0, ", "imputation"),
-        ("seeds[part] + draw * PERIOD,", "seeds[start : start + len(part)] + draw * PERIOD,", "imputation"),
+        (
+            "seeds[part] + draw * PERIOD,",
+            "seeds[start : start + len(part)] + draw * PERIOD,",
+            "imputation",
+        ),
         (" + (seed + rows) // PERIOD * 2**40", "", "imputation"),
         ('"sample/again {turn}"', '"sample/again"', "imputation"),
         ("waiting[possible[waiting] & ", "waiting[", "imputation"),
-        ("space.met(values) if space.constraints", "~np.isnan(values[:, 0]) if space.constraints", "imputation"),
+        (
+            "space.met(values) if space.constraints",
+            "~np.isnan(values[:, 0]) if space.constraints",
+            "imputation",
+        ),
     ],
     "editing/interpolation.py": [
-        ("first.z[0], last.z[0], frames", "first.z[0], first.z[0], frames", "cli_editing"),
+        ("     last.z[", "     first.z[", "cli_editing"),
     ],
     "errors.py": [
         ("if not synonyms.is_listed(word):", "if True:", "words"),
@@ -56,7 +84,11 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("close = close or [name", "close = [name", "table_reading"),
     ],
     "extractors/pretrained.py": [
-        ("torch.load(io.BytesIO(self._content), weights_only=True)", "pass", "extractors"),
+        (
+            "torch.load(\n                io.BytesIO(self._content), weights_only=True\n            )",
+            "pass",
+            "extractors",
+        ),
     ],
     "extractors/self_supervised.py": [
         ("VARIANCE * functional.relu(1 - spread).mean()", "0 * spread.mean()", "extractors"),

@@ -11,7 +11,11 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
     ],
     "recipes/diffusion.py": [
         ('"log_snr" if len(space.shape) == 1 else "time"', '"time"', "grid_learning"),
-        ('output="v" if preconditioned else None', "output=None", "paths"),
+        (
+            '\n            Tabulated(betas),\n            "noise",\n            space,\n            preconditioning=Preconditioning(output="v" if preconditioned else None),',
+            ' Tabulated(betas), "noise", space, preconditioning=Preconditioning(output=None)',
+            "paths",
+        ),
         (
             "        path, times = Tabulated(betas), Stratified(Levels(levels)",
             "        path, times = Tabulated(betas), Stratified(Levels(levels // 2)",
@@ -20,12 +24,24 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
     ],
     "recipes/distil.py": [
         ("if source is not None:", "if False:", "source_students"),
-        ("and value != usual[name].default]", "and False]", "table_students"),
+        (
+            "\n            name\n            for name, value in given.items()\n            if name in OF_NUMBERS and value != usual[name].default\n        ",
+            "name for name, value in given.items() if name in OF_NUMBERS and False",
+            "table_students",
+        ),
         ("STEPS if denoiser.source is None else STEPS_FROM_DATA", "STEPS", "source_students"),
     ],
     "recipes/flow.py": [
-        ('if teacher.source is None else (32, "time")', 'if True else (32, "time")', "source_students"),
-        ('"velocity", space, source=couple.source)', '"velocity", space, source=start)', "source_students"),
+        (
+            'if teacher.source is None else (32, "time")',
+            'if True else (32, "time")',
+            "source_students",
+        ),
+        (
+            '"velocity", space, source=couple.source)',
+            '"velocity", space, source=start)',
+            "source_students",
+        ),
         ("rate=0.0, ", "", "table_denoiser"),
         ("if isinstance(space, TableSpace):", "if False:", "table_students"),
         ("most if given is None else whole(", "given or most or (", "table_students"),
@@ -37,11 +53,27 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("and not spectral else 0", "else 0", "gan"),
         ("beta2_end=beta2_end, ", "", "gan"),
         ("if shortest_ramp is None and ramp is None and", "if shortest_ramp is None and", "gan"),
-        ("and penalised and vector and not _continuous(space)", "and penalised and not _continuous(space)", "gan"),
+        (
+            "and penalised and vector and not _continuous(space)",
+            "and penalised and not _continuous(space)",
+            "gan",
+        ),
         ("and penalised and vector and not _continuous(space)", "and penalised and vector", "gan"),
-        ("and penalised and vector and not _continuous(space)", "and vector and not _continuous(space)", "gan"),
-        ("ramp=ramp, shortest_ramp=shortest_ramp)", "ramp=ramp)", "gan"),
-        ("penalty_interval, difference, shortest_ramp)", "penalty_interval, difference)", "gan"),
+        (
+            "and penalised and vector and not _continuous(space)",
+            "and vector and not _continuous(space)",
+            "gan",
+        ),
+        (
+            "\n        lr_end=lr_end, lr_ramp=lr_ramp, beta2_end=beta2_end, ramp=ramp, shortest_ramp=shortest_ramp\n    ",
+            "lr_end=lr_end, lr_ramp=lr_ramp, beta2_end=beta2_end, ramp=ramp",
+            "gan",
+        ),
+        (
+            "\n            penalty, gamma, gamma_end, ramp, penalty_interval, difference, shortest_ramp\n        ",
+            "penalty, gamma, gamma_end, ramp, penalty_interval, difference",
+            "gan",
+        ),
     ],
     "recipes/recipe.py": [
         ("kind = str if str in plain else plain[-1]", "kind = plain[0]", "help"),
@@ -53,8 +85,16 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("self.beta2_end, self.ramp, self.shortest_ramp)", "self.beta2_end, self.ramp)", "gan"),
     ],
     "recipes/students.py": [
-        ("teacher.space, source=teacher.source, **options", "teacher.space, **options", "source_students"),
+        (
+            "teacher.space, source=teacher.source, **options",
+            "teacher.space, **options",
+            "source_students",
+        ),
         ("student.shift.copy_(teacher.shift)", "pass", "table_students"),
-        ("STEPS if teacher_steps is None else whole(", "STEPS if not teacher_steps else whole(", "table_students"),
+        (
+            "STEPS if teacher_steps is None else whole(",
+            "STEPS if not teacher_steps else whole(",
+            "table_students",
+        ),
     ],
 }

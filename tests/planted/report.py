@@ -3,9 +3,21 @@
 FAULTS: dict[str, list[tuple[str, str, str]]] = {
     "report/finding_conditions.py": [
         ("any(map(_has_part, value.values()))", "False", "report_findings"),
-        ("or recall is None or collapsed(comparison, model):", "or recall is None:", "report_findings"),
-        ("if value is None or collapsed(comparison, model):", "if value is None:", "report_findings"),
-        ('ratio >= THRESHOLDS["distinct"]', 'ratio >= THRESHOLDS["distinct"] / 2', "planted_faults"),
+        (
+            "or recall is None or collapsed(comparison, model):",
+            "or recall is None:",
+            "report_findings",
+        ),
+        (
+            "if value is None or collapsed(comparison, model):",
+            "if value is None:",
+            "report_findings",
+        ),
+        (
+            'ratio >= THRESHOLDS["distinct"]',
+            'ratio >= THRESHOLDS["distinct"] / 2',
+            "planted_faults",
+        ),
         ("score.interval[0] <= 0.5", "score.interval[0] > 0.5", "table_report"),
         ("key=lambda name: -falls[name]", "key=lambda name: falls[name]", "table_report"),
         ("is not None and model.weights_step == 0:", "is None:", "ladder"),
@@ -25,12 +37,24 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
     ],
     "report/plain_text.py": [
         ('if data.kind == "row" and data.columns', "if False", "report_findings"),
-        ("(*shorter, *trainings, *comparison.commands)", "(*comparison.commands, *shorter, *trainings)", "report_findings"),
+        (
+            "(*shorter, *trainings, *comparison.commands)",
+            "(*comparison.commands, *shorter, *trainings)",
+            "report_findings",
+        ),
         ('if info.unit == "%" else (1, "")', 'if False else (1, "")', "report_findings"),
     ],
     "report/samples.py": [
-        ("square(points.min(0), points.max(0), 1.05)", "square(points.min(0) / 2, points.max(0) / 2)", "codes"),
-        ("if earlier is not None and steps is not None:", "if earlier and steps is not None:", "report_findings"),
+        (
+            "square(points.min(0), points.max(0), 1.05)",
+            "square(points.min(0) / 2, points.max(0) / 2)",
+            "codes",
+        ),
+        (
+            "if earlier is not None and steps is not None:",
+            "if earlier and steps is not None:",
+            "report_findings",
+        ),
     ],
     "report/statistics.py": [
         ("if real.equal is None:", "if True:", "report_findings"),
@@ -38,13 +62,25 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("if best.better_than(other)]", "if True]", "pairs"),
         ("not any(_apart(other, member) for member in members)", "True", "pairs"),
         ("if not own.better_than(base)]", "if base.better_than(own)]", "pairs"),
-        ("if self.interval is not None or self.spread is None:", "if self.spread is None:", "report_findings"),
+        (
+            "if self.interval is not None or self.spread is None:",
+            "if self.spread is None:",
+            "report_findings",
+        ),
         ('return f"{text} {info.unit}".strip() if', "return text if", "report_findings"),
     ],
     "report/tables.py": [
         ("        score = replace(score, spread=None)", "        pass", "report_findings"),
-        ("(comparison.baseline, *comparison.further_baselines)", "(comparison.baseline,)", "report_findings"),
-        ("if point.budget is not None or point.seconds is None:", "if point.seconds is None:", "report_findings"),
+        (
+            "(comparison.baseline, *comparison.further_baselines)",
+            "(comparison.baseline,)",
+            "report_findings",
+        ),
+        (
+            "if point.budget is not None or point.seconds is None:",
+            "if point.seconds is None:",
+            "report_findings",
+        ),
         ('"training.trajectory_seconds"', '"training.seconds"', "report_findings"),
         ('"training.ancestor_seconds"', '"training.seconds"', "report_findings"),
         ("else 100 * refused", "else refused", "report_findings"),

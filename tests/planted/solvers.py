@@ -2,12 +2,20 @@
 
 FAULTS: dict[str, list[tuple[str, str, str]]] = {
     "solvers/ddim.py": [
-        ("there.alpha * data + there.sigma * noise", "there.alpha * data + here.sigma * noise", "solvers"),
+        (
+            "there.alpha * data + there.sigma * noise",
+            "there.alpha * data + here.sigma * noise",
+            "solvers",
+        ),
         ("there.sigma**2 - fresh**2", "there.sigma**2", "solvers"),
         ("DDIM(1.0)", "DDIM(0.5)", "solvers"),
         ("torch.sqrt(1 - ratio)", "torch.sqrt(ratio)", "solvers"),
-        ("cls(1.0 if", "cls(0.0 if", "finishing"),
-        ("return denoiser.jump(x, t, s, condition), None", "return denoiser.jump(x, t, 0 * s, condition), None", "mapping"),
+        ("      1.0 if ", "      0.0 if ", "finishing"),
+        (
+            "return denoiser.jump(x, t, s, condition), None",
+            "return denoiser.jump(x, t, 0 * s, condition), None",
+            "mapping",
+        ),
         ("- math.log1p(-(self.renoise**2))", "", "mapping"),
         ("self.renoise * there.sigma * noise_of", "there.sigma * noise_of", "mapping"),
     ],
@@ -18,7 +26,11 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("(points - lam_s[:, None])", "(points - lam_t[:, None])", "solvers"),
         ("nodes[0][1] + slope / 2", "nodes[0][1] + slope", "solvers"),
         ("/ (newer[0] - older[0])", "/ (older[0] - newer[0])", "solvers"),
-        ("self.single_start and self.order == 3", "self.single_start and self.order == 4", "solvers"),
+        (
+            "self.single_start and self.order == 3",
+            "self.single_start and self.order == 4",
+            "solvers",
+        ),
         ("new[1] - nodes[0][1]", "nodes[0][1] - new[1]", "solvers"),
         ("[new, *nodes])", "nodes)", "solvers"),
         ("(3 / 2, -1 / 2)", "(3 / 2, 1 / 2)", "solvers"),
@@ -35,7 +47,11 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("(1 / 6, 1 / 3, 1 / 3, 1 / 6)", "(1 / 4, 1 / 4, 1 / 4, 1 / 4)", "solvers"),
     ],
     "solvers/solver.py": [
-        ("np.linspace(most ** (1 / rho), least ** (1 / rho), steps) ** rho", "np.linspace(most, least, steps)", "solvers"),
+        (
+            "np.linspace(most ** (1 / rho), least ** (1 / rho), steps) ** rho",
+            "np.linspace(most, least, steps)",
+            "solvers",
+        ),
         ("shift * u / (1 + (shift - 1) * u)", "u", "solvers"),
     ],
     "solvers/stochastic.py": [
@@ -51,9 +67,17 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
     ],
     "solvers/table.py": [
         ('raise NotAffine(f"it reads `{name}` of a state")', "return lambda *_: self", "tables"),
-        ("terms[register] = sign * weight if coefficient is None", "terms[register] = weight if coefficient is None", "tables"),
+        (
+            "terms[register] = sign * weight if coefficient is None",
+            "terms[register] = weight if coefficient is None",
+            "tables",
+        ),
         ('if check(kind) != "noise":', "if check(kind):", "solvers"),
-        ('self._asked("v", x_t, t, condition)', 'self._asked("velocity", x_t, t, condition)', "solvers"),
+        (
+            'self._asked("v", x_t, t, condition)',
+            'self._asked("velocity", x_t, t, condition)',
+            "solvers",
+        ),
         ("for register in row.dropped:", "for register in ():", "tables"),
         ("torch.add(out, value, alpha=weight)", "torch.add(out, value)", "tables"),
         ("return sum(denoiser.calls(", "return sum(1 or denoiser.calls(", "guidance cost"),

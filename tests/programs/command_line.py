@@ -20,7 +20,12 @@ def furnish(folder):
     with contextlib.chdir(folder):
         assert main(["train", "flow", "--out", "flow", *TINY]) == 0
         assert main(["train", "gan", "--out", "gan", *TINY]) == 0
-        assert main(["train", "flow", "--data", "table.csv", "--target", "kind", "--out", "rows", *TINY]) == 0
+        assert (
+            main(
+                ["train", "flow", "--data", "table.csv", "--target", "kind", "--out", "rows", *TINY]
+            )
+            == 0
+        )
 
 
 def run(capsys, *words):

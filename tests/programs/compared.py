@@ -23,7 +23,9 @@ def compared(values, scores=("frechet",), **more):
             timing = SampleTime(low=seconds, high=1.01 * seconds)
             sampling = SamplingCost(calls=calls, seconds_per_sample=seconds, timing=timing)
         models.append(ModelResult(name, scores=known, sampling=sampling))
-    base = ModelResult("no network", scores={"frechet": Score(2.0, 0.01), "coverage": Score(0.5, 0.01)})
+    base = ModelResult(
+        "no network", scores={"frechet": Score(2.0, 0.01), "coverage": Score(0.5, 0.01)}
+    )
     given = {
         "floors": {"frechet": Score(0.1, 0.01), "coverage": Score(0.96, 0.01)},
         "baseline": base,

@@ -21,13 +21,22 @@ AT, STEPS = 2, 4
 def save(folder, step, value, **options):
     """Save a checkpoint that holds one value everywhere."""
     tensors = {name: {"w": torch.full((8,), value)} for name in ("method", "average", "optimizer")}
-    save_checkpoint(folder, step, tensors, {"step": step, "samples": 0, "seconds": 0.0, "total": None, "value": value}, **options)
+    save_checkpoint(
+        folder,
+        step,
+        tensors,
+        {"step": step, "samples": 0, "seconds": 0.0, "total": None, "value": value},
+        **options,
+    )
 
 
 def value_in(folder):
     """The value of the newest checkpoint, in all of its files."""
     stored = load(latest(folder))
-    (value,) = {stored.state["value"], *(float(x) for group in stored.tensors.values() for x in group["w"])}
+    (value,) = {
+        stored.state["value"],
+        *(float(x) for group in stored.tensors.values() for x in group["w"]),
+    }
     return value
 
 

@@ -43,7 +43,9 @@ def largest(layer: nn.Module) -> float:
 
 
 def layers(network: nn.Module) -> list[nn.Module]:
-    return [m for m in network.modules() if isinstance(m, (nn.Linear, nn.Conv2d, nn.ConvTranspose2d))]
+    return [
+        m for m in network.modules() if isinstance(m, (nn.Linear, nn.Conv2d, nn.ConvTranspose2d))
+    ]
 
 
 def generator(shape, **options):

@@ -61,7 +61,11 @@ def states_of(scheduler, network, x):
     states = []
     with torch.no_grad():
         for t in scheduler.timesteps:
-            seen = scheduler.scale_model_input(x, t) if isinstance(scheduler, diffusers.EulerDiscreteScheduler) else x
+            seen = (
+                scheduler.scale_model_input(x, t)
+                if isinstance(scheduler, diffusers.EulerDiscreteScheduler)
+                else x
+            )
             x = scheduler.step(network(seen, t).sample, t, x).prev_sample
             states.append(x)
     return states
@@ -76,7 +80,9 @@ def our_states(denoiser, solver, times, x):
 def close(ours, theirs, at=""):
     """To 1e-4 of their scale, which is 1 for all but noise predictions: their data is the network's error over alpha."""
     scale = max(1.0, float(theirs.abs().max()))
-    torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-4 * scale, msg=lambda text: f"{at}{text}")
+    torch.testing.assert_close(
+        ours, theirs, rtol=0, atol=1e-4 * scale, msg=lambda text: f"{at}{text}"
+    )
 
 
 def agree(ours, theirs):

@@ -40,14 +40,25 @@ def trained(name, folder, processes, scale=1.0, parts=1):
             parameter.mul_(scale)
         if name == "vqvae":
             scaled.method.codebook.counts[:DEAD] = 0
-    trainer = Trainer(scaled, data, Budget(steps=STEPS[name]), out=Path(folder), settings=Settings(seed=4), processes=processes)
+    trainer = Trainer(
+        scaled,
+        data,
+        Budget(steps=STEPS[name]),
+        out=Path(folder),
+        settings=Settings(seed=4),
+        processes=processes,
+    )
     gradients, step = {}, trainer.processes.add_gradients
 
     def noted(parameters):
         step(parameters)
-        player = next(name for name, player in trainer.players.items() if player.parameters is parameters)
+        player = next(
+            name for name, player in trainer.players.items() if player.parameters is parameters
+        )
         if player not in gradients:
-            gradients[player] = torch.cat([whole(p.grad).flatten() for p in parameters if p.grad is not None])
+            gradients[player] = torch.cat(
+                [whole(p.grad).flatten() for p in parameters if p.grad is not None]
+            )
 
     trainer.processes.add_gradients = noted
     trainer.advance()
@@ -58,7 +69,9 @@ def work(rank, folder):
     torch.distributed.init_process_group("gloo", rank=rank, world_size=2)
     for name in STEPS:
         for kind in ("reduced", "sharded"):
-            trainer, gradients = trained(name, folder / f"{name}-{kind}", Group(sharded=kind == "sharded"))
+            trainer, gradients = trained(
+                name, folder / f"{name}-{kind}", Group(sharded=kind == "sharded")
+            )
             if rank == 0:
                 torch.save(gradients, folder / f"{name}-{kind}.gradients")
             parameters = list(trainer.method.parameters())
@@ -66,7 +79,12 @@ def work(rank, folder):
             rest = sum(p.numel() for p in parameters if not hasattr(p, "to_local"))
             if kind == "sharded":
                 run = finished(trainer)
-                content = {"shards": shards, "whole": rest, "spec": run.spec, "seen": run.seen.own.tolist()}
+                content = {
+                    "shards": shards,
+                    "whole": rest,
+                    "spec": run.spec,
+                    "seen": run.seen.own.tolist(),
+                }
                 (folder / f"{name}-shards-{rank}.json").write_text(json.dumps(content))
     torch.distributed.barrier()
     torch.distributed.destroy_process_group()

@@ -14,7 +14,9 @@ def nan_loss(batch, now, play):
 
 def nan_gradient(batch, now, play):
     """The loss is finite and its gradient is not: sqrt at 0."""
-    return ((player, loss + (loss - loss.detach()).abs().sqrt()) for player, loss in play(batch, now))
+    return (
+        (player, loss + (loss - loss.detach()).abs().sqrt()) for player, loss in play(batch, now)
+    )
 
 
 def infinite_constant(batch, now, play):
@@ -34,7 +36,10 @@ def second_part(batch, now, play):
 
 def only_critic(batch, now, play):
     """One player of a game is spoiled."""
-    return ((player, loss * math.nan if player == "critic" else loss) for player, loss in play(batch, now))
+    return (
+        (player, loss * math.nan if player == "critic" else loss)
+        for player, loss in play(batch, now)
+    )
 
 
 def spoiled(trainer, steps, how, times=math.inf):
@@ -58,7 +63,9 @@ def lacking(trainer, most, error=None, after=0):
     def losses(batch, now):
         for name, loss in play(batch, now):
             if len(batch) > most and now.step >= after:
-                raise error or RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9")
+                raise error or RuntimeError(
+                    "[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9"
+                )
             yield name, loss
 
     trainer.method.losses = losses

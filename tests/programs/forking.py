@@ -22,7 +22,13 @@ from pathlib import Path
 
 LIMIT = 600
 """Seconds that code may take."""
-LOADED = ("safetensors.torch", "scipy.optimize", "sklearn.neighbors", "torch._dynamo", "torch.distributed.checkpoint")
+LOADED = (
+    "safetensors.torch",
+    "scipy.optimize",
+    "sklearn.neighbors",
+    "torch._dynamo",
+    "torch.distributed.checkpoint",
+)
 """What trainings import when they first need it; the source does so once, before its first process is forked."""
 _sources: dict[int, tuple[int, socket.socket]] = {}
 """The source and the way to it, by the process that may use it."""
@@ -57,7 +63,13 @@ def run(code, *, given="", cwd=None):
     """Run code as ``python -c`` does, in this environment; what is given is its input. The result is that of `subprocess.run`."""
     _, channel = _sources[os.getpid()]
     with tempfile.TemporaryDirectory() as folder:
-        request = {"code": code, "given": given, "cwd": str(cwd or Path.cwd()), "env": dict(os.environ), "folder": folder}
+        request = {
+            "code": code,
+            "given": given,
+            "cwd": str(cwd or Path.cwd()),
+            "env": dict(os.environ),
+            "folder": folder,
+        }
         channel.sendall(json.dumps(request).encode() + b"\n")
         with channel.makefile() as answers:
             status = int(answers.readline())

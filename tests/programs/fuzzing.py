@@ -20,11 +20,36 @@ JSON = (
     "index.json",
     "report.json",
 )
-TENSORS = ("method.safetensors", "average.safetensors", "optimizer.safetensors", "weights.safetensors", "rows.safetensors")
+TENSORS = (
+    "method.safetensors",
+    "average.safetensors",
+    "optimizer.safetensors",
+    "weights.safetensors",
+    "rows.safetensors",
+)
 OTHERS = ("metrics.jsonl", "step_000001.npz", "000000.safetensors")
 WEIGHTS = {"spec.json": 12, "state.json": 4, "report.json": 2}
 """How often a file is chosen, once where nothing is said."""
-VALUES = (None, True, False, 0, 1, -1, 2, 3, 64, 10**6, 10**12, 2**63, -(2**31), 10**40, 0.5, -1.5, 1e-300, 1e300)
+VALUES = (
+    None,
+    True,
+    False,
+    0,
+    1,
+    -1,
+    2,
+    3,
+    64,
+    10**6,
+    10**12,
+    2**63,
+    -(2**31),
+    10**40,
+    0.5,
+    -1.5,
+    1e-300,
+    1e300,
+)
 VALUES += ("", "x", "../..", "/etc/passwd", "step_000001", "os.system", "\0", "\ud7ff", "a" * 3000)
 VALUES += ([], [1], ["x"], {}, {"part": "MLP"})
 
@@ -71,8 +96,14 @@ def _structure(draw, name):
             header = _encoded(_altered(draw, _decoded(content[8 : 8 + length])))
             return struct.pack("<Q", len(header)) + header + content[8 + length :]
         if name == "metrics.jsonl":
-            return b"\n".join(_encoded(_altered(draw, _decoded(line))) for line in content.splitlines())
-        return _bytes(draw)(content) if name.endswith(".npz") else _encoded(_altered(draw, _decoded(content)))
+            return b"\n".join(
+                _encoded(_altered(draw, _decoded(line))) for line in content.splitlines()
+            )
+        return (
+            _bytes(draw)(content)
+            if name.endswith(".npz")
+            else _encoded(_altered(draw, _decoded(content)))
+        )
 
     return changed
 
@@ -113,7 +144,9 @@ def _altered(draw, value):
 
 
 def _places(value):
-    keys = value if isinstance(value, dict) else range(len(value)) if isinstance(value, list) else ()
+    keys = (
+        value if isinstance(value, dict) else range(len(value)) if isinstance(value, list) else ()
+    )
     for key in keys:
         yield value, key
         yield from _places(value[key])

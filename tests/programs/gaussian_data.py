@@ -21,7 +21,11 @@ def dataset(x, labels=None, held_out=200, truth=None, name="made", **space):
     )
     if labels is not None:
         share = np.bincount(train.labels) / len(train)
-        space |= {"conditions": {"label": Label(tuple(map(str, range(len(share)))), tuple(share.tolist()))}}
+        space |= {
+            "conditions": {
+                "label": Label(tuple(map(str, range(len(share)))), tuple(share.tolist()))
+            }
+        }
     mean, std = flat.mean((0, 2)), flat.std((0, 2))
     units = (VectorSpace if x.ndim == 2 else ImageSpace)(
         x.shape[1:], tuple(mean.tolist()), tuple(np.where(std > 0, std, 1).tolist()), **space
@@ -35,7 +39,9 @@ def vectors(n=1200, d=12, classes=3, seed=0):
     r = random(seed)
     labels = r.integers(0, classes, n)
     centres = 3 * r.standard_normal((classes, d))
-    return (centres[labels] + r.standard_normal((n, d)) * r.uniform(0.3, 2, d)).astype(np.float32), labels
+    return (centres[labels] + r.standard_normal((n, d)) * r.uniform(0.3, 2, d)).astype(
+        np.float32
+    ), labels
 
 
 @functools.cache
@@ -51,6 +57,11 @@ def handwritten():
 def mixture(rows, seed, d=64):
     """Classes that overlap in many columns, which a classifier learns by heart."""
     r, fixed = random(seed), random(99)
-    centres, shapes = 0.15 * fixed.standard_normal((4, d)), fixed.standard_normal((4, d, d)) / np.sqrt(d)
+    centres, shapes = (
+        0.15 * fixed.standard_normal((4, d)),
+        fixed.standard_normal((4, d, d)) / np.sqrt(d),
+    )
     labels = r.integers(0, 4, rows)
-    return (centres[labels] + np.einsum("nij,nj->ni", shapes[labels], r.standard_normal((rows, d)))).astype(np.float32), labels
+    return (
+        centres[labels] + np.einsum("nij,nj->ni", shapes[labels], r.standard_normal((rows, d)))
+    ).astype(np.float32), labels

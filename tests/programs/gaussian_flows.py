@@ -17,7 +17,9 @@ class Gaussian(nn.Module):
     def __init__(self, path, mean, covariance, space=None):
         super().__init__()
         self.path, d = path, len(mean)
-        self.space = space or VectorSpace(shape=(d,), mean=tuple(np.linspace(-1, 2, d)), std=tuple(np.linspace(0.5, 3, d)))
+        self.space = space or VectorSpace(
+            shape=(d,), mean=tuple(np.linspace(-1, 2, d)), std=tuple(np.linspace(0.5, 3, d))
+        )
         self.register_buffer("mean", torch.as_tensor(mean, dtype=torch.float64))
         values, axes = torch.linalg.eigh(torch.as_tensor(covariance, dtype=torch.float64))
         self.register_buffer("values", values)
@@ -39,7 +41,9 @@ PATHS = [Linear(), VP(), Cosine(), VE(0.01, 40.0)]
 IDS = ["linear", "vp", "cosine", "ve"]
 
 
-def rows(path=None, covariance=CORRELATED, solver=None, steps=20, grid="log_snr", mean=(0.3, -0.2, 0.5)):
+def rows(
+    path=None, covariance=CORRELATED, solver=None, steps=20, grid="log_snr", mean=(0.3, -0.2, 0.5)
+):
     return Flow(Gaussian(path or Linear(), mean, covariance), solver or solvers.Heun(), steps, grid)
 
 
@@ -47,9 +51,13 @@ def pictures(steps=10, space=None, path=None):
     """Images 2 x 4 x 6 whose pixels are correlated by distance."""
     shape = (2, 4, 6)
     place = np.stack(np.meshgrid(*map(np.arange, shape), indexing="ij"), -1).reshape(-1, 3)
-    covariance = np.exp(-np.square(place[:, None] - place).sum(-1) / 3) * 0.5 + np.eye(len(place)) * 0.2
+    covariance = (
+        np.exp(-np.square(place[:, None] - place).sum(-1) / 3) * 0.5 + np.eye(len(place)) * 0.2
+    )
     space = space or ImageSpace(shape=shape, mean=(0.2, 0.6), std=(0.3, 0.1))
-    return Flow(Gaussian(path or Linear(), [0.1] * len(place), covariance, space), solvers.Heun(), steps)
+    return Flow(
+        Gaussian(path or Linear(), [0.1] * len(place), covariance, space), solvers.Heun(), steps
+    )
 
 
 def seen(seed, shape, n=1):

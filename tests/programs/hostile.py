@@ -50,7 +50,10 @@ def small_run(folder):
     """Train a student with a frozen teacher, stored trajectories and a learned grid, from which all cases are made."""
     run = pf.fit(recipe_for("distil", DATA, batch=4), DATA, steps=1, out=folder, progress=False)
     run.store_grid(pf.solvers.Euler(), [1.0, 0.5, 0.0])
-    for name, content in {"threads": {"stages": [{"step": 0, "threads": [1]}]}, "tables": {"tables": []}}.items():
+    for name, content in {
+        "threads": {"stages": [{"step": 0, "threads": [1]}]},
+        "tables": {"tables": []},
+    }.items():
         write_json(folder / f"{name}.json", {"format_version": 1, **content})
     (folder / "samples").mkdir(exist_ok=True)
     np.savez_compressed(folder / "samples" / "step_000001.npz", x=DATA.train.x[:4])
@@ -124,7 +127,14 @@ def newest(run):
 
 def file_of(run, name):
     """The file of this name that readers take, wherever it lies."""
-    places = (newest(run), run, run / "parts" / "teacher", run / "cache" / "trajectories", run / "samples", run / "checkpoints")
+    places = (
+        newest(run),
+        run,
+        run / "parts" / "teacher",
+        run / "cache" / "trajectories",
+        run / "samples",
+        run / "checkpoints",
+    )
     return next(place / name for place in places if (place / name).exists())
 
 
@@ -160,7 +170,12 @@ def respec(run, function):
     """Change a spec, and let the checkpoint agree with it."""
     change(run / "spec.json", function)
     content = json.loads((run / "spec.json").read_text())
-    restate(run, lambda state: state.update(spec_sha256=digest(content)) if isinstance(content, dict) else None)
+    restate(
+        run,
+        lambda state: (
+            state.update(spec_sha256=digest(content)) if isinstance(content, dict) else None
+        ),
+    )
 
 
 def restate(run, function):
@@ -221,7 +236,13 @@ def outcome(base, place, damage):
     touched = sorted({path.name for path in place.iterdir()} - {"run", "outside"})
     touched += [] if (place / "outside" / "file").read_text() == "outside" else ["outside/file"]
     shutil.rmtree(place)
-    return {"messages": messages, "fault": fault, "seconds": seconds, "peak": peak, "touched": touched}
+    return {
+        "messages": messages,
+        "fault": fault,
+        "seconds": seconds,
+        "peak": peak,
+        "touched": touched,
+    }
 
 
 def _late(number, frame):

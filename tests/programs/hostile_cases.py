@@ -10,12 +10,36 @@ import socket
 
 import numpy as np
 import torch
-from programs.hostile import CANARY, Evil, file_of, header, newest, remanifest, replaced, signed, tensor
+from programs.hostile import (
+    CANARY,
+    Evil,
+    file_of,
+    header,
+    newest,
+    remanifest,
+    replaced,
+    signed,
+    tensor,
+)
 
 from pushforward.training.runs import log
 
-JSON = ("spec.json", "state.json", "MANIFEST.json", "latest.json", "threads.json", "grids.json", "tables.json", "report.json")
-TENSORS = ("average.safetensors", "optimizer.safetensors", "weights.safetensors", "rows.safetensors")
+JSON = (
+    "spec.json",
+    "state.json",
+    "MANIFEST.json",
+    "latest.json",
+    "threads.json",
+    "grids.json",
+    "tables.json",
+    "report.json",
+)
+TENSORS = (
+    "average.safetensors",
+    "optimizer.safetensors",
+    "weights.safetensors",
+    "rows.safetensors",
+)
 FILES = (*JSON, *TENSORS, "index.json", "000000.safetensors", "metrics.jsonl", "step_000001.npz")
 CASES, HARMLESS = {}, set()
 """The cases by name; those whose damage no reader needs to refuse: it is in a file that is made anew or not read."""
@@ -25,7 +49,9 @@ def cases(name, kinds, damage, harmless=()):
     """A case for each kind, which the damage gets after the run's folder."""
     for kind in kinds:
         words = f"{name}: {kind}"
-        CASES[words] = lambda run, kind=kind: damage(run, kinds[kind] if isinstance(kinds, dict) else kind)
+        CASES[words] = lambda run, kind=kind: damage(
+            run, kinds[kind] if isinstance(kinds, dict) else kind
+        )
         if kind in harmless:
             HARMLESS.add(words)
 
@@ -60,9 +86,22 @@ def _pickled(run, name, make=PICKLES["protocol 2"]):
 
 for _name in ("average.safetensors", "step_000001.npz"):
     cases(f"pickle in {_name}", PICKLES, lambda run, make, name=_name: _pickled(run, name, make))
-cases("pickle instead of", FILES, _pickled, harmless=("index.json", "000000.safetensors", "metrics.jsonl", "latest.json"))
+cases(
+    "pickle instead of",
+    FILES,
+    _pickled,
+    harmless=("index.json", "000000.safetensors", "metrics.jsonl", "latest.json"),
+)
 
-BESIDE = ("model.pt", "pytorch_model.bin", ".metadata", "__0_0.distcp", "state.pkl", "sitecustomize.py", "torch.py")
+BESIDE = (
+    "model.pt",
+    "pytorch_model.bin",
+    ".metadata",
+    "__0_0.distcp",
+    "state.pkl",
+    "sitecustomize.py",
+    "torch.py",
+)
 
 
 def _beside(run, name):
@@ -92,7 +131,11 @@ def _listening(path):
 
 def _copied_outside(path):
     """A link to a whole and valid file or folder outside of the run."""
-    outside = next(parent for parent in path.parents if parent.name == "run").parent / "outside" / path.name
+    outside = (
+        next(parent for parent in path.parents if parent.name == "run").parent
+        / "outside"
+        / path.name
+    )
     os.rename(path, outside)
     path.symlink_to(outside)
 
@@ -115,12 +158,21 @@ FOLDERS = {
 }
 for _kind, _make in SPECIAL.items():
     cases(f"{_kind} instead of", FILES, lambda run, name, make=_make: make(file_of(run, name)))
-    cases(f"{_kind} instead of the folder", FOLDERS, lambda run, where, make=_make: make(where(run)))
+    cases(
+        f"{_kind} instead of the folder", FOLDERS, lambda run, where, make=_make: make(where(run))
+    )
 cases(
     "folder instead of",
     FILES,
     lambda run, name: replaced(file_of(run, name), lambda path: path.mkdir()),
-    harmless=("index.json", "000000.safetensors", "threads.json", "grids.json", "tables.json", "latest.json"),
+    harmless=(
+        "index.json",
+        "000000.safetensors",
+        "threads.json",
+        "grids.json",
+        "tables.json",
+        "latest.json",
+    ),
 )
 
 
@@ -129,7 +181,12 @@ def _sparse(run, name):
         file.truncate(2 << 30)
 
 
-cases("two gigabytes of", FILES, _sparse, harmless=("index.json", "000000.safetensors", "metrics.jsonl", "latest.json"))
+cases(
+    "two gigabytes of",
+    FILES,
+    _sparse,
+    harmless=("index.json", "000000.safetensors", "metrics.jsonl", "latest.json"),
+)
 
 # --- JSON
 
@@ -167,12 +224,17 @@ for _name in JSON:
     _texts(_name, TEXTS if _name == "latest.json" else ())
 _texts("index.json", TEXTS)
 _texts("metrics.jsonl", TEXTS)
-CASES["latest.json names nothing"] = lambda run: (run / "checkpoints" / "latest.json").write_text("{}")
+CASES["latest.json names nothing"] = lambda run: (run / "checkpoints" / "latest.json").write_text(
+    "{}"
+)
 HARMLESS.add("latest.json names nothing")
 ROLLBACKS = [
-    {"step": 1, "loss": {}, "rollback": bad} for bad in (5, None, [1], [{}], {"cause": "diverged"}, [{"cause": "memory"}])
+    {"step": 1, "loss": {}, "rollback": bad}
+    for bad in (5, None, [1], [{}], {"cause": "diverged"}, [{"cause": "memory"}])
 ]
-CASES["metrics.jsonl has other rollbacks"] = lambda run: log.append(run / "metrics.jsonl", ROLLBACKS)
+CASES["metrics.jsonl has other rollbacks"] = lambda run: log.append(
+    run / "metrics.jsonl", ROLLBACKS
+)
 HARMLESS.add("metrics.jsonl has other rollbacks")
 
 # --- tensors
@@ -182,11 +244,15 @@ MANY = json.dumps({f"x{i}": tensor(shape=(0,), offsets=(0, 0)) for i in range(10
 HEADERS = {
     "length of 100 MB": lambda run, name: header(run, name, b"{}", length=100_000_000),
     "no length": lambda run, name: header(run, name, b"", length=0),
-    "100 MB": lambda run, name: header(run, name, b'{"x": 1}', length=100_000_000, size=100_000_008),
+    "100 MB": lambda run, name: header(
+        run, name, b'{"x": 1}', length=100_000_000, size=100_000_008
+    ),
     "100,000 tensors": lambda run, name: header(run, name, MANY),
     "overlap": lambda run, name: header(run, name, {"x": tensor(), "y": tensor()}, ONE),
     "outside": lambda run, name: header(run, name, {"x": tensor(offsets=(4096, 4100))}, ONE),
-    "overflow": lambda run, name: header(run, name, {"x": tensor(shape=(2**32, 2**32), offsets=(0, 0))}),
+    "overflow": lambda run, name: header(
+        run, name, {"x": tensor(shape=(2**32, 2**32), offsets=(0, 0))}
+    ),
     "negative shape": lambda run, name: header(run, name, {"x": tensor(shape=(-1, -1))}, ONE),
     "empty shape": lambda run, name: header(run, name, {"x": tensor(shape=(0,), offsets=(0, 0))}),
     "nested": lambda run, name: header(run, name, TEXTS["nested lists"]),
@@ -195,5 +261,12 @@ HEADERS = {
 }
 for _kind, _damage in HEADERS.items():
     fits = {"nothing": TENSORS[:2], "empty shape": TENSORS[1:2]}.get(_kind, ())
-    cases(f"tensors: {_kind}, in", TENSORS, lambda run, name, damage=_damage: damage(run, name), harmless=fits)
-cases("trajectories", HEADERS, lambda run, damage: damage(run, "000000.safetensors"), harmless=HEADERS)
+    cases(
+        f"tensors: {_kind}, in",
+        TENSORS,
+        lambda run, name, damage=_damage: damage(run, name),
+        harmless=fits,
+    )
+cases(
+    "trajectories", HEADERS, lambda run, damage: damage(run, "000000.safetensors"), harmless=HEADERS
+)

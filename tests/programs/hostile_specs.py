@@ -35,7 +35,9 @@ def _stored(run, name):
 
 
 cases("MANIFEST.json lists", NAMES, _listed)
-cases("latest.json names", NAMES, _latest, harmless=NAMES)  # another checkpoint is taken where it names none
+cases(
+    "latest.json names", NAMES, _latest, harmless=NAMES
+)  # another checkpoint is taken where it names none
 cases("spec.json has parts", NAMES, _parts)
 cases("index.json has parts", NAMES, _stored, harmless=NAMES)
 
@@ -56,7 +58,10 @@ def _data(run, name):
 def _plugin(run, file):
     path = run / "plugin.py"
     path.write_text(f"import os\nos.system('touch {run.parent / CANARY}')\n")
-    needed = {"file": str(path) if file is None else file, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+    needed = {
+        "file": str(path) if file is None else file,
+        "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+    }
     respec(run, lambda spec: spec.update(plugins=[needed]))
 
 
@@ -68,8 +73,16 @@ def _code_as_data(run, _):
 cases("spec.json starts from", NAMES, _from)
 cases("spec.json has data", NAMES, _data)
 cases("spec.json has data", {"code": None}, _code_as_data)
-cases("spec.json has data", {"a device": "/dev/zero", "a download": "mnist"}, lambda run, name: respec(run, _download(name)))
-cases("spec.json has a plug-in", {"inside": None, "of a device": "/dev/zero", "of a list": [1]}, _plugin)
+cases(
+    "spec.json has data",
+    {"a device": "/dev/zero", "a download": "mnist"},
+    lambda run, name: respec(run, _download(name)),
+)
+cases(
+    "spec.json has a plug-in",
+    {"inside": None, "of a device": "/dev/zero", "of a list": [1]},
+    _plugin,
+)
 
 
 def _download(name):
@@ -94,7 +107,11 @@ def _network(run, network):
 
 
 cases("spec.json has the class", CLASSES, _network)
-cases("spec.json is the class", CLASSES, lambda run, content: respec(run, lambda spec: spec.update(method=content)))
+cases(
+    "spec.json is the class",
+    CLASSES,
+    lambda run, content: respec(run, lambda spec: spec.update(method=content)),
+)
 
 SIZES = {
     "a width of 10^6": ("width", 10**6),
@@ -104,7 +121,13 @@ SIZES = {
     "a width of text": ("width", "48"),
     "no width": ("width", None),
 }
-cases("spec.json has", SIZES, lambda run, size: respec(run, lambda spec: spec["method"]["flow_map"]["network"].update([size])))
+cases(
+    "spec.json has",
+    SIZES,
+    lambda run, size: respec(
+        run, lambda spec: spec["method"]["flow_map"]["network"].update([size])
+    ),
+)
 
 
 def _space(run, item):
@@ -135,7 +158,12 @@ OTHERS = {
     "checkpoints of zero steps": {"checkpoint_every": 0},
 }
 _READ_ON = ("true seed", "training of nothing")
-cases("spec.json with", OTHERS, lambda run, content: respec(run, lambda spec: spec.update(content)), harmless=_READ_ON)
+cases(
+    "spec.json with",
+    OTHERS,
+    lambda run, content: respec(run, lambda spec: spec.update(content)),
+    harmless=_READ_ON,
+)
 COUNTERS = {
     "step of text": {"step": "x"},
     "step of 10^30": {"step": 10**30},
@@ -146,5 +174,10 @@ COUNTERS = {
     "memory of text": {"peak_memory_mb": "x"},
 }
 _COUNTED = ("true step", "seconds below zero", "step of 10^30", "trajectories of 10^12")
-cases("state.json with", COUNTERS, lambda run, content: restate(run, lambda state: state.update(content)), harmless=_COUNTED)
+cases(
+    "state.json with",
+    COUNTERS,
+    lambda run, content: restate(run, lambda state: state.update(content)),
+    harmless=_COUNTED,
+)
 CASES["spec.json without names"] = lambda run: change(run / "spec.json", lambda spec: {})

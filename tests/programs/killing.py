@@ -30,7 +30,9 @@ def main(root):
     observers.PICTURES, observers.SAMPLES = (0.3,), dict.fromkeys((False, True), 4)
     cases = json.load(sys.stdin)
     chains = {name: chain(name, root / name, keep) for name, keep, *_ in cases}
-    _, wholes = forked(lambda: {name: undisturbed.run("whole") for name, undisturbed in chains.items()})
+    _, wholes = forked(
+        lambda: {name: undisturbed.run("whole") for name, undisturbed in chains.items()}
+    )
     for name, _, kinds, seed in cases:
         chains[name].whole = wholes[name]
         outcome = chains[name].killed(kinds, seed, forked)

@@ -10,4 +10,6 @@ def pictures(n=37, shape=(3, 5, 4), labelled=True, seed=0) -> Dataset:
     random = np.random.RandomState(seed)
     x = random.randint(0, 256, (n, *shape)).astype(np.uint8)
     labels = np.arange(n) % 3 if labelled else None
-    return build("pictures", Split(x, labels), schema=Schema(("cat", "dog", "emu") if labelled else ()))
+    return build(
+        "pictures", Split(x, labels), schema=Schema(("cat", "dog", "emu") if labelled else ())
+    )

@@ -30,11 +30,19 @@ class Affine(nn.Module):
         with torch.no_grad():
             self.map.weight.copy_(weight)
             self.map.bias.fill_(bias)
-        self.log_variance = None if log_variance is None else nn.Parameter(torch.full((len(weight),), log_variance).to(weight))
+        self.log_variance = (
+            None
+            if log_variance is None
+            else nn.Parameter(torch.full((len(weight),), log_variance).to(weight))
+        )
 
     def forward(self, x, t=None, condition=None):
         mean = self.map(x)
-        return mean if self.log_variance is None else torch.cat([mean, self.log_variance.expand_as(mean)], 1)
+        return (
+            mean
+            if self.log_variance is None
+            else torch.cat([mean, self.log_variance.expand_as(mean)], 1)
+        )
 
 
 WEIGHT = torch.tensor([[1.2, 0.3], [-0.4, 0.8], [0.5, -1.0]])
@@ -53,7 +61,9 @@ def linear_vae(**options):
 
 def exact(x, weight=WEIGHT, offset=0.2):
     covariance = weight @ weight.T + math.exp(NOISE) * torch.eye(len(weight))
-    return distributions.MultivariateNormal(torch.full((len(weight),), offset), covariance).log_prob(x)
+    return distributions.MultivariateNormal(
+        torch.full((len(weight),), offset), covariance
+    ).log_prob(x)
 
 
 def exact_rows(n):
@@ -65,11 +75,17 @@ def exact_rows(n):
 def gradients(make, beta, doubly, repeats=100, rows=256):
     """Gradients of the bound of one example in 8 codes, which stands in every row of a batch: by part, (repeats, parameters)."""
     vae, x = make(beta=beta, samples=8, dreg=doubly), torch.tensor([[1.0, -0.3, 0.7]])
-    parts = {name: list(part.parameters()) for name, part in vae.named_children() if list(part.parameters())}
+    parts = {
+        name: list(part.parameters())
+        for name, part in vae.named_children()
+        if list(part.parameters())
+    }
     drawn = {name: [] for name in parts}
     for step in range(repeats):
         ((_, loss),) = list(vae.losses(Batch(x.expand(rows, -1)), now(rows, step)))
-        slopes = iter(torch.autograd.grad(loss, [parameter for part in parts.values() for parameter in part]))
+        slopes = iter(
+            torch.autograd.grad(loss, [parameter for part in parts.values() for parameter in part])
+        )
         for name, part in parts.items():
             drawn[name].append(torch.cat([next(slopes).flatten() for _ in part]))
     return {name: torch.stack(each) for name, each in drawn.items()}
@@ -79,7 +95,9 @@ def agree(plain, doubly):
     error = ((plain.var(0) + doubly.var(0)) / len(plain)).sqrt()
     distance = (plain.mean(0) - doubly.mean(0)).abs() / error.clamp(min=1e-12)
     assert float(distance.max()) < 4.5
-    assert float((plain.mean(0).abs() / error.clamp(min=1e-12)).max()) > 20, "gradients of zero would agree as well"
+    assert float((plain.mean(0).abs() / error.clamp(min=1e-12)).max()) > 20, (
+        "gradients of zero would agree as well"
+    )
 
 
 UPPER = torch.tensor([[0.9], [-0.6]])

@@ -30,7 +30,9 @@ def seeded(make, seed=0):
 
 
 def space(d=7, **more):
-    return VectorSpace(shape=(d,), mean=tuple(np.linspace(-1, 2, d)), std=tuple(np.linspace(0.5, 3, d)), **more)
+    return VectorSpace(
+        shape=(d,), mean=tuple(np.linspace(-1, 2, d)), std=tuple(np.linspace(0.5, 3, d)), **more
+    )
 
 
 def linear(latent=3, d=7, seed=0):
@@ -38,7 +40,11 @@ def linear(latent=3, d=7, seed=0):
 
 
 def perceptron(latent=5, d=40):
-    network = seeded(lambda: nn.Sequential(nn.Linear(latent, 64), nn.SiLU(), nn.Linear(64, 64), nn.SiLU(), nn.Linear(64, d)))
+    network = seeded(
+        lambda: nn.Sequential(
+            nn.Linear(latent, 64), nn.SiLU(), nn.Linear(64, 64), nn.SiLU(), nn.Linear(64, d)
+        )
+    )
     with torch.no_grad():
         network[-1].weight.mul_(1.4 / network(normal(0, 500, latent)).std())
     return Map(Called(network), space(d), (latent,))

@@ -24,7 +24,9 @@ def installed() -> bool:
     return True
 
 
-needs_extra = pytest.mark.skipif(not installed(), reason="needs the extra: pip install 'pushforward[projected]'")
+needs_extra = pytest.mark.skipif(
+    not installed(), reason="needs the extra: pip install 'pushforward[projected]'"
+)
 
 
 def critic(shape=SHAPE, **settings) -> ProjectedCritic:

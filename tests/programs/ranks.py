@@ -28,7 +28,20 @@ from pushforward.testing.interruptions import together
 from pushforward.training.distributed import processes
 from pushforward.training.distributed.processes import leave
 
-TRAIN = ["train", "flow", "--data", "moons", "--limit", "200", "--size", "tiny", "--batch", "128", "--checkpoint-every", "2"]
+TRAIN = [
+    "train",
+    "flow",
+    "--data",
+    "moons",
+    "--limit",
+    "200",
+    "--size",
+    "tiny",
+    "--batch",
+    "128",
+    "--checkpoint-every",
+    "2",
+]
 
 
 def commanded(words, before=lambda rank: None):
@@ -108,7 +121,13 @@ def vanishing(folder):
         data = pf.data.load(files, stream=True, resize=4)
         at_step(1, 3, unreadable)(rank)
         try:
-            pf.fit(recipe_for("flow", data, batch=128), data, steps=6, out=folder / "vanished", progress=False)
+            pf.fit(
+                recipe_for("flow", data, batch=128),
+                data,
+                steps=6,
+                out=folder / "vanished",
+                progress=False,
+            )
         except PushforwardError as error:
             print(error)
             return error.exit_code
@@ -187,14 +206,24 @@ def handed_on(folder, shard):
             if out.exists():
                 pf.resume(out, data=data, **options)
             else:
-                pf.fit(recipe_for("flow", data, batch=256, precision="float32"), data, out=out, seed=4, steps=6, **options)
+                pf.fit(
+                    recipe_for("flow", data, batch=256, precision="float32"),
+                    data,
+                    out=out,
+                    seed=4,
+                    steps=6,
+                    **options,
+                )
             (folder / f"{count}-{rank}.json").write_text(json.dumps(noted))
             leave()
             (folder / f"threads-{count}-{rank}.json").write_text(json.dumps(threads()))
 
         return inner
 
-    return [together(count, work(count, until), folder / str(count))[:2] for count, until in ((2, 2), (4, 4), (1, 6))]
+    return [
+        together(count, work(count, until), folder / str(count))[:2]
+        for count, until in ((2, 2), (4, 4), (1, 6))
+    ]
 
 
 def started(folder):
@@ -206,7 +235,10 @@ def started(folder):
         at_step(rank, 2, overheard(folder))(rank)
         if rank:
             at_step(rank, 3, unread)(rank)
-        with open(folder.with_name(f"started-{rank}.txt"), "a") as file, contextlib.redirect_stderr(file):
+        with (
+            open(folder.with_name(f"started-{rank}.txt"), "a") as file,
+            contextlib.redirect_stderr(file),
+        ):
             sys.exit(command_line(words))
 
     return start([*TRAIN, "--steps", "6", "--devices", "2", "--out", str(folder)], 2, entry)
@@ -233,11 +265,17 @@ def main(folder):
     results = {}
     for name, before in cases.items():
         limit = {"PUSHFORWARD_TIMEOUT": "4"} if name == "hanging" else {}
-        results[name] = together(2, commanded([*train, str(folder / name)], before), folder / f"{name}-printed", **limit)
-    results["resumed"] = together(2, commanded(["resume", str(folder / "killed")]), folder / "resumed-printed")
+        results[name] = together(
+            2, commanded([*train, str(folder / name)], before), folder / f"{name}-printed", **limit
+        )
+    results["resumed"] = together(
+        2, commanded(["resume", str(folder / "killed")]), folder / "resumed-printed"
+    )
     results["vanished"] = together(2, vanishing(folder), folder / "vanished-printed")
     draw = ["sample", str(folder / "whole"), "--n", "11", "--batch", "4", "--out"]
-    results["drawn"] = together(2, commanded([*draw, str(folder / "drawn.npz")], noted(folder)), folder / "drawn-printed")
+    results["drawn"] = together(
+        2, commanded([*draw, str(folder / "drawn.npz")], noted(folder)), folder / "drawn-printed"
+    )
     seconds = [*TRAIN, "--budget", "0.1s", "--out", str(folder / "timed")]
     results["timed"] = together(2, commanded(seconds), folder / "timed-printed")
     results["started"] = started(folder / "started")

@@ -17,16 +17,30 @@ def of_digits():
     rng, x = np.random.default_rng(0), load_digits().images[..., None] / 16
     pictures = {"real": {"grid": (x[:64] * 255).astype(np.uint8)}}
     for i, name in enumerate(VALUES):
-        data = np.clip(x[100 + 64 * i : 164 + 64 * i] + (0.02 + 0.03 * i) * rng.normal(size=(64, 8, 8, 1)), 0, 1)
+        data = np.clip(
+            x[100 + 64 * i : 164 + 64 * i] + (0.02 + 0.03 * i) * rng.normal(size=(64, 8, 8, 1)),
+            0,
+            1,
+        )
         noise = rng.normal(size=(16, 8, 8, 1)) * 0.5 + 0.5
-        mix = [(float(t), np.clip((1 - t) * data[:16] + t * noise, 0, 1)) for t in np.linspace(1, 0, 11)]
+        mix = [
+            (float(t), np.clip((1 - t) * data[:16] + t * noise, 0, 1))
+            for t in np.linspace(1, 0, 11)
+        ]
         history = [
-            (500 * k, (255 * np.clip(data[:64] + rng.normal(size=data.shape) / (1 + 2 * k), 0, 1)).astype(np.uint8))
+            (
+                500 * k,
+                (255 * np.clip(data[:64] + rng.normal(size=data.shape) / (1 + 2 * k), 0, 1)).astype(
+                    np.uint8
+                ),
+            )
             for k in range(6)
         ]
         pictures[name] = {
             "grid": (data * 255).astype(np.uint8),
-            "formation": [(t, (255 * frame).astype(np.uint8)) for t, frame in mix] if name in ("flow", "ddpm") else None,
+            "formation": [(t, (255 * frame).astype(np.uint8)) for t, frame in mix]
+            if name in ("flow", "ddpm")
+            else None,
             "training": history,
         }
     return pictures
@@ -39,22 +53,42 @@ def of_toys():
     centres = np.stack([np.cos(angle), np.sin(angle)], 1)
 
     def draw(n, modes, width):
-        return (centres[rng.integers(0, modes, n)] + width * rng.normal(size=(n, 2))).astype(np.float32)
+        return (centres[rng.integers(0, modes, n)] + width * rng.normal(size=(n, 2))).astype(
+            np.float32
+        )
 
     pictures = {"real": {"grid": draw(1000, 8, 0.05)}}
-    for name, modes, width in (("flow", 8, 0.06), ("ddpm", 8, 0.08), ("gan", 6, 0.03), ("vae", 8, 0.2)):
+    for name, modes, width in (
+        ("flow", 8, 0.06),
+        ("ddpm", 8, 0.08),
+        ("gan", 6, 0.03),
+        ("vae", 8, 0.2),
+    ):
         data = draw(1000, modes, width)
         noise = rng.normal(size=(600, 2))
-        path = [(float(t), ((1 - t) * data[:600] + t * noise).astype(np.float32)) for t in np.linspace(1, 0, 9)]
+        path = [
+            (float(t), ((1 - t) * data[:600] + t * noise).astype(np.float32))
+            for t in np.linspace(1, 0, 9)
+        ]
         lines = np.stack([data[:60] + t * noise[:60] for t in np.linspace(1, 0, 9)], axis=1)
         iterative = name in ("flow", "ddpm")
-        pictures[name] = {"grid": data, "formation": path if iterative else None, "paths": lines if iterative else None}
+        pictures[name] = {
+            "grid": data,
+            "formation": path if iterative else None,
+            "paths": lines if iterative else None,
+        }
     return pictures
 
 
 def toy_content(content):
     content["title"] = "gan, vae, ddpm, flow on ring"
-    content["data"] |= {"name": "ring", "shape": [2], "kind": "vector", "classes": [], "columns": ["x", "y"]}
+    content["data"] |= {
+        "name": "ring",
+        "shape": [2],
+        "kind": "vector",
+        "classes": [],
+        "columns": ["x", "y"],
+    }
     content["settings"]["shared"] = [list(VALUES)]
     for entry, npe in zip(content["models"], (0.31, 0.48), strict=False):
         entry["trajectory"]["npe"] = npe
@@ -63,9 +97,18 @@ def toy_content(content):
         "bridges": ("Bridges", "lower", 0.001, 0.001),
         "spread": ("Spread", "target", 1.0, 0.02),
     }
-    content["metrics"] = {k: v for k, v in content["metrics"].items() if k != "sharpness"} | metrics(more)
-    content["floors"] = {k: v for k, v in content["floors"].items() if k != "sharpness"} | floors(more)
-    modes = {"flow": (8, 0.01, 1.05), "ddpm": (8, 0.02, 1.1), "gan": (6, 0.005, 0.6), "vae": (8, 0.2, 1.8)}
+    content["metrics"] = {
+        k: v for k, v in content["metrics"].items() if k != "sharpness"
+    } | metrics(more)
+    content["floors"] = {k: v for k, v in content["floors"].items() if k != "sharpness"} | floors(
+        more
+    )
+    modes = {
+        "flow": (8, 0.01, 1.05),
+        "ddpm": (8, 0.02, 1.1),
+        "gan": (6, 0.005, 0.6),
+        "vae": (8, 0.2, 1.8),
+    }
     for row in content["models"]:
         held, bridges, spread = modes[row["name"]]
         row["scores"].pop("sharpness")
@@ -91,7 +134,9 @@ class Reader(html.parser.HTMLParser):
     def handle_starttag(self, tag, attrs):
         self.tags.append((tag, dict(attrs)))
         for name, value in attrs:
-            if name in ("src", "srcset", "poster", "action", "data", "xlink:href") or (name == "href" and tag == "link"):
+            if name in ("src", "srcset", "poster", "action", "data", "xlink:href") or (
+                name == "href" and tag == "link"
+            ):
                 self.loads.append(value)
             if name == "id":
                 self.ids.append(value)
@@ -118,9 +163,16 @@ def check_page(page):
     assert len(read.ids) == len(set(read.ids))
     assert all(address.startswith("data:") for address in read.loads), read.loads
     assert all(address.startswith(("#", "data:text/csv")) for address in read.hrefs)
-    assert all(address.removeprefix("#") in read.ids for address in read.hrefs if address.startswith("#"))
-    styles = " ".join(re.findall(r"<style>(.*?)</style>", page, re.S)) + " ".join(re.findall(r'style="([^"]*)"', page))
-    assert all(address.strip("'\"").startswith("data:") for address in re.findall(r"url\(([^)]*)\)", styles))
+    assert all(
+        address.removeprefix("#") in read.ids for address in read.hrefs if address.startswith("#")
+    )
+    styles = " ".join(re.findall(r"<style>(.*?)</style>", page, re.S)) + " ".join(
+        re.findall(r'style="([^"]*)"', page)
+    )
+    assert all(
+        address.strip("'\"").startswith("data:")
+        for address in re.findall(r"url\(([^)]*)\)", styles)
+    )
     assert "@import" not in styles
     assert all("alt" in attrs for tag, attrs in read.tags if tag == "img")
     assert len(page.encode()) < 8_000_000

@@ -74,14 +74,20 @@ def metrics(declared=ABOUT):
     """Their real places in the report; the targets are those of the floors."""
     return {
         name: dataclasses.replace(
-            describe().get(name, MetricInfo()), label=label, better=better, target=None, what=f"What {label} is."
+            describe().get(name, MetricInfo()),
+            label=label,
+            better=better,
+            target=None,
+            what=f"What {label} is.",
         ).to_plain()
         for name, (label, better, _, _) in declared.items()
     }
 
 
 def floors(declared=ABOUT):
-    return {name: {"value": value, "spread": spread} for name, (_, _, value, spread) in declared.items()}
+    return {
+        name: {"value": value, "spread": spread} for name, (_, _, value, spread) in declared.items()
+    }
 
 
 def losses(family, steps=300):
@@ -99,7 +105,10 @@ def losses(family, steps=300):
 def trajectory(name):
     worse = 0.1 if name == "ddpm" else 0.0
     levels = [9.0, 4.5, 0.0, -4.5, -9.0][: 4 if name == "ddpm" else 5]
-    rows = [{"log_snr": level, "error": 0.4 + worse + level**2 / 100, "spread": 0.012} for level in levels]
+    rows = [
+        {"log_snr": level, "error": 0.4 + worse + level**2 / 100, "spread": 0.012}
+        for level in levels
+    ]
     return {"n": 250, "straightness": 0.125 + 10 * worse, "npe": None, "loss_by_level": rows}
 
 
@@ -146,7 +155,9 @@ def make_model(name):
             "flops_per_sample": 3_100_000 * calls,
             "memory": {"mb": 3.2, "batch": 64},
         },
-        "scores": {m: score(v, SPREADS.get(m, 0.008), ABOUT[m][2]) for m, v in VALUES[name].items()},
+        "scores": {
+            m: score(v, SPREADS.get(m, 0.008), ABOUT[m][2]) for m, v in VALUES[name].items()
+        },
         "curve": curve if iterative else [],
         "trajectory": trajectory(name) if iterative else None,
         "losses": losses(family),
@@ -182,7 +193,13 @@ def whole():
             "features": "classifier, 36 dimensions, held-out accuracy 0.98",
             "shared": [],
         },
-        "machine": {"cpu": "AMD EPYC", "cores": 2, "torch": "2.13.0", "python": "3.11.2", "platform": "Linux"},
+        "machine": {
+            "cpu": "AMD EPYC",
+            "cores": 2,
+            "torch": "2.13.0",
+            "python": "3.11.2",
+            "platform": "Linux",
+        },
         "metrics": metrics(),
         "floors": floors(),
         "models": [make_model(name) for name in VALUES],
@@ -228,13 +245,23 @@ def compared(values, base=(2.0, 0.5), **more):
         ModelResult(
             name,
             scores={"frechet": sampled(distance), "coverage": sampled(share)},
-            sampling=SamplingCost(calls=1, seconds_per_sample=time, timing=SampleTime(low=time, high=1.01 * time)),
+            sampling=SamplingCost(
+                calls=1, seconds_per_sample=time, timing=SampleTime(low=time, high=1.01 * time)
+            ),
         )
         for name, (distance, share, time) in values.items()
     )
-    none = ModelResult("no network", scores={"frechet": Score(base[0], 0.01), "coverage": Score(base[1], 0.01)})
+    none = ModelResult(
+        "no network", scores={"frechet": Score(base[0], 0.01), "coverage": Score(base[1], 0.01)}
+    )
     floors = {"frechet": Score(0.1, 0.01), "coverage": Score(0.96, 0.01)}
-    given = {"metrics": RANKING, "floors": floors, "models": models, "baseline": none, "settings": Settings(n=360, repeats=3)}
+    given = {
+        "metrics": RANKING,
+        "floors": floors,
+        "models": models,
+        "baseline": none,
+        "settings": Settings(n=360, repeats=3),
+    }
     return Comparison("it", **(given | more))
 
 
@@ -247,4 +274,6 @@ def swept(rows, budgets=(None, None, None)):
         )
         for name, values in rows.items()
     }
-    return dataclasses.replace(compared({name: (values[-1], 0.9, 0.1) for name, values in rows.items()}), sweep=points)
+    return dataclasses.replace(
+        compared({name: (values[-1], 0.9, 0.1) for name, values in rows.items()}), sweep=points
+    )

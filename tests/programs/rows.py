@@ -23,11 +23,27 @@ def rows(n, seed, missing=0.1):
 
 
 def table(generated, reference, target="y"):
-    return Table(generated, reference, ("x", "w", "c", "y"), KINDS, ((), (), ("a", "b", "d"), ("no", "yes")), target)
+    return Table(
+        generated,
+        reference,
+        ("x", "w", "c", "y"),
+        KINDS,
+        ((), (), ("a", "b", "d"), ("no", "yes")),
+        target,
+    )
 
 
 def samples_of(generated, reference, training=None, **more):
     """Samples whose coordinates are the values, missing ones as 9."""
     points = [np.nan_to_num(side, nan=9.0).astype(np.float32) for side in (generated, reference)]
-    training = points[1] if training is None else np.nan_to_num(training, nan=9.0).astype(np.float32)
-    return Samples(*points, training, *(p.astype(float) for p in points), (4,), table=table(generated, reference), **more)
+    training = (
+        points[1] if training is None else np.nan_to_num(training, nan=9.0).astype(np.float32)
+    )
+    return Samples(
+        *points,
+        training,
+        *(p.astype(float) for p in points),
+        (4,),
+        table=table(generated, reference),
+        **more,
+    )

@@ -44,7 +44,9 @@ class Drawn(pf.Method):
 def run_of(recipe, folder, shape=SMALL, labels=True, data=None):
     """An untrained run of a recipe whose samples depend on all of its weights."""
     data = space_data(shape, labels) if data is None else data
-    return Run(folder, {"recipe": str(recipe)}, stirred(recipe_for(recipe, data).method), {"step": 0}, "")
+    return Run(
+        folder, {"recipe": str(recipe)}, stirred(recipe_for(recipe, data).method), {"step": 0}, ""
+    )
 
 
 def speaking(shape=SMALL):
@@ -98,7 +100,9 @@ def until_told(words, port, work=lambda client: None):
 def beside(run):
     """A server of a run in a thread; yields its port."""
     port = free_port()
-    server = uvicorn.Server(uvicorn.Config(application([Model(run)]), port=port, log_level="warning", log_config=None))
+    server = uvicorn.Server(
+        uvicorn.Config(application([Model(run)]), port=port, log_level="warning", log_config=None)
+    )
     thread = threading.Thread(target=server.run)
     thread.start()
     try:

@@ -38,12 +38,29 @@ Build = Callable[..., nn.Module]
 
 
 def mlp(shape, classes=0, times=1, **options):
-    return MLP(shape[0], shape[0], width=12, depth=2, conditions=class_labels(classes), times=times, **options)
+    return MLP(
+        shape[0],
+        shape[0],
+        width=12,
+        depth=2,
+        conditions=class_labels(classes),
+        times=times,
+        **options,
+    )
 
 
 def unet(shape, classes=0, times=1, **options):
     stem = 2 if shape[1] > 12 else 1
-    return UNet(shape, widths=(8, 16), blocks=1, heads=2, stem=stem, conditions=class_labels(classes), times=times, **options)
+    return UNet(
+        shape,
+        widths=(8, 16),
+        blocks=1,
+        heads=2,
+        stem=stem,
+        conditions=class_labels(classes),
+        times=times,
+        **options,
+    )
 
 
 def dit(shape, classes=0, times=1, **options):
@@ -52,19 +69,40 @@ def dit(shape, classes=0, times=1, **options):
 
 
 def generator(shape, classes=0):
-    return Generator(shape, latent=LATENT, width=8, blocks=1, conditions=class_labels(classes), stem=2 if shape[1] > 12 else 1)
+    return Generator(
+        shape,
+        latent=LATENT,
+        width=8,
+        blocks=1,
+        conditions=class_labels(classes),
+        stem=2 if shape[1] > 12 else 1,
+    )
 
 
 def critic(shape, classes=0):
-    return Critic(shape, width=8, blocks=1, conditions=class_labels(classes), stem=2 if shape[1] > 12 else 1)
+    return Critic(
+        shape, width=8, blocks=1, conditions=class_labels(classes), stem=2 if shape[1] > 12 else 1
+    )
 
 
 def encoder(shape, classes=0):
-    return Encoder(shape, latent=LATENT, width=8, conditions=class_labels(classes), stem=2 if shape[1] > 12 else 1)
+    return Encoder(
+        shape,
+        latent=LATENT,
+        width=8,
+        conditions=class_labels(classes),
+        stem=2 if shape[1] > 12 else 1,
+    )
 
 
 def decoder(shape, classes=0):
-    return Decoder(shape, latent=LATENT, width=8, conditions=class_labels(classes), stem=2 if shape[1] > 12 else 1)
+    return Decoder(
+        shape,
+        latent=LATENT,
+        width=8,
+        conditions=class_labels(classes),
+        stem=2 if shape[1] > 12 else 1,
+    )
 
 
 def textbook_generator(shape, classes=0):
@@ -100,21 +138,35 @@ def perceptron(shape, classes=0):
 
 
 DENOISERS: dict[Build, list] = {mlp: VECTORS, unet: IMAGES, dit: IMAGES}
-PLAIN: dict[Build, list] = {textbook_generator: VECTORS + IMAGES[:2], textbook_critic: VECTORS + IMAGES[:2]}
+PLAIN: dict[Build, list] = {
+    textbook_generator: VECTORS + IMAGES[:2],
+    textbook_critic: VECTORS + IMAGES[:2],
+}
 TIMELESS: dict[Build, list] = {generator: IMAGES, critic: IMAGES, encoder: IMAGES, decoder: IMAGES}
-TIMELESS |= {dcgan_generator: IMAGES, dcgan_critic: IMAGES, compressor: IMAGES, expander: IMAGES, patch: IMAGES, **PLAIN}
+TIMELESS |= {
+    dcgan_generator: IMAGES,
+    dcgan_critic: IMAGES,
+    compressor: IMAGES,
+    expander: IMAGES,
+    patch: IMAGES,
+    **PLAIN,
+}
 ON_VECTORS = (mlp, perceptron)
 FROM_NOISE = (generator, decoder, textbook_generator, dcgan_generator)
 CRITICS = (critic, textbook_critic, dcgan_critic)
 CASES = [
-    pytest.param(build, shape, classes, id=f"{build.__name__}-{'x'.join(map(str, shape))}-{classes}")
+    pytest.param(
+        build, shape, classes, id=f"{build.__name__}-{'x'.join(map(str, shape))}-{classes}"
+    )
     for build, shapes in {**DENOISERS, **TIMELESS, perceptron: VECTORS}.items()
     for shape in shapes
     for classes in (0, CLASSES)
     if not (classes and build is patch)
 ]
 SMALL = [
-    pytest.param(build, (5,) if build in ON_VECTORS else (3, 6, 5), classes, id=f"{build.__name__}-{classes}")
+    pytest.param(
+        build, (5,) if build in ON_VECTORS else (3, 6, 5), classes, id=f"{build.__name__}-{classes}"
+    )
     for build in (*DENOISERS, *TIMELESS, perceptron)
     for classes in (0, CLASSES)
     if not (classes and build is patch)
@@ -131,7 +183,11 @@ def awaken(network: nn.Module, scale: float = 0.1) -> nn.Module:
 
 def arguments(build: Build, shape: tuple[int, ...], classes: int, n: int, dtype=torch.float64):
     """Input, time and condition for a network that ``build`` makes."""
-    inputs = (LATENT,) if build in FROM_NOISE else (map_shape(shape, 3, 2) if build is expander else shape)
+    inputs = (
+        (LATENT,)
+        if build in FROM_NOISE
+        else (map_shape(shape, 3, 2) if build is expander else shape)
+    )
     x = torch.randn(n, *inputs, dtype=dtype)
     t = torch.rand(n, dtype=dtype) if build in DENOISERS else None
     condition = {"label": torch.arange(n) % classes} if classes else None

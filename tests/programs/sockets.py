@@ -15,8 +15,16 @@ def listening(process):
     for entry in Path(f"/proc/{process}/fd").iterdir():
         with contextlib.suppress(OSError):  # the listing itself is closed by now
             opened.add(os.readlink(entry))
-    lines = [line.split() for kind in ("tcp", "tcp6") for line in Path(f"/proc/{process}/net/{kind}").read_text().splitlines()]
-    return [words[1].split(":")[0] for words in lines if words[3] == "0A" and f"socket:[{words[9]}]" in opened]
+    lines = [
+        line.split()
+        for kind in ("tcp", "tcp6")
+        for line in Path(f"/proc/{process}/net/{kind}").read_text().splitlines()
+    ]
+    return [
+        words[1].split(":")[0]
+        for words in lines
+        if words[3] == "0A" and f"socket:[{words[9]}]" in opened
+    ]
 
 
 def overheard(folder):
@@ -25,6 +33,8 @@ def overheard(folder):
     def act(trainer):
         if sys.platform == "linux":
             own, launcher = listening(os.getpid()), listening(os.getppid())
-            folder.with_name(f"listening-{os.environ['RANK']}.json").write_text(json.dumps([own, launcher]))
+            folder.with_name(f"listening-{os.environ['RANK']}.json").write_text(
+                json.dumps([own, launcher])
+            )
 
     return act

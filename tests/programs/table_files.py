@@ -14,7 +14,9 @@ def mixed_columns(n, seed=0):
     gain = np.where(rng.random(n) < 0.4, 0, rng.gamma(2, 40, n))
     return {
         "height": [f"{v:.1f}" for v in height],
-        "net gain": ["" if u < 0.1 else f"{v:.2f}" for u, v in zip(rng.random(n), gain, strict=True)],
+        "net gain": [
+            "" if u < 0.1 else f"{v:.2f}" for u, v in zip(rng.random(n), gain, strict=True)
+        ],
         "count": [str(v) for v in rng.integers(100, 100 + max(2, n // 3), n)],
         "colour": [("red", "green", "blue, dark")[i] for i in rng.integers(0, 3, n)],
         "stars": [str(v) for v in rng.integers(1, 6, n)],
@@ -32,4 +34,6 @@ def mixed_table(n, seed=0, **options):
         options: Of `pushforward.data.core.named_set.Reading`.
     """
     columns = tuple(RawColumn.of(name, cells) for name, cells in mixed_columns(n, seed).items())
-    return table_dataset("mixed", "the table", RawTable(columns, range(1, n + 1)), Reading(**options))
+    return table_dataset(
+        "mixed", "the table", RawTable(columns, range(1, n + 1)), Reading(**options)
+    )

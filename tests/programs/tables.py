@@ -64,7 +64,16 @@ def wide_values(n=3000):
     amount = np.where(r.random(n) < 0.1, np.nan, r.lognormal(12, 2, n).round(2))
     seen = (1e6 * r.uniform(-1e9, 1e9, n)).round() / 1e6
     return np.column_stack(
-        [gain, price, amount, r.random(n), seen, r.lognormal(-20, 5, n), np.full(n, np.nan), r.integers(0, 3, n)]
+        [
+            gain,
+            price,
+            amount,
+            r.random(n),
+            seen,
+            r.lognormal(-20, 5, n),
+            np.full(n, np.nan),
+            r.integers(0, 3, n),
+        ]
     )
 
 
@@ -97,7 +106,9 @@ def of_earlier_versions(data):
     """The data set in the coordinates of earlier versions, whose knots had no intervals of ranks."""
     fields = tuple(replace(field, spans=()) if field.open else field for field in data.space.fields)
     space = replace(data.space, fields=fields)
-    here, there = (replace(split, x=space.encoded(split.table_values)) for split in (data.train, data.held_out))
+    here, there = (
+        replace(split, x=space.encoded(split.table_values)) for split in (data.train, data.held_out)
+    )
     return replace(data, space=space, train=here, held_out=there)
 
 
@@ -106,10 +117,15 @@ def open_table(n=1400, seed=0):
     r = np.random.default_rng(seed)
     number = np.round(r.lognormal(3, 1, n), 2)
     number[: n // 7] = r.choice(number, n // 7)
-    values = np.column_stack([number + np.arange(n) * 1e-4 * (np.arange(n) > n // 3), r.integers(0, 3, n).astype(float)])
+    values = np.column_stack(
+        [number + np.arange(n) * 1e-4 * (np.arange(n) > n // 3), r.integers(0, 3, n).astype(float)]
+    )
     return build("open", Split(values), schema=fitted_by(_open_space))
 
 
 def _open_space(values):
     names = ["a", "b", "c"]
-    return TableSpace.of([Number.measured("number", values[:, 0]), Category.measured("kind", values[:, 1], names)], target="kind")
+    return TableSpace.of(
+        [Number.measured("number", values[:, 0]), Category.measured("kind", values[:, 1], names)],
+        target="kind",
+    )

@@ -15,7 +15,9 @@ class Game(Method):
         super().__init__()
         d = space.size
         self.space = space
-        self.generator = generator or nn.Sequential(nn.Linear(3, 19), nn.BatchNorm1d(19), nn.Dropout(0.3), nn.Linear(19, d))
+        self.generator = generator or nn.Sequential(
+            nn.Linear(3, 19), nn.BatchNorm1d(19), nn.Dropout(0.3), nn.Linear(19, d)
+        )
         self.critic = critic or nn.Sequential(nn.Linear(d, 23), nn.SiLU(), nn.Linear(23, 1))
 
     @property
@@ -33,7 +35,10 @@ class Game(Method):
         gap = self.scores(batch.x) - self.scores(fake.detach())
         now.notes.update(logit_gap=gap.detach().mean(), critic_accuracy=(gap > 0).float().mean())
         yield "critic", nn.functional.softplus(-gap).mean()
-        yield "generator", nn.functional.softplus(self.scores(batch.x).detach() - self.scores(fake)).mean()
+        yield (
+            "generator",
+            nn.functional.softplus(self.scores(batch.x).detach() - self.scores(fake)).mean(),
+        )
 
     def transport(self):
         return Map(Asked(self.generator), self.space, (3,))

@@ -14,7 +14,9 @@ from pushforward.testing import assert_same, final_state
 from pushforward.training.api import prepare, reopen
 
 
-def check_killed(make: Callable[[], Recipe], data: Dataset, teacher: Path, folder: Path, steps: int = 6) -> Any:
+def check_killed(
+    make: Callable[[], Recipe], data: Dataset, teacher: Path, folder: Path, steps: int = 6
+) -> Any:
     """Train a recipe as a whole, and again cut after a step, going on once the teacher's folder is gone.
 
     Both are in ``folder``, as "whole" and "cut".

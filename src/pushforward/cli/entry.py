@@ -57,12 +57,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if words[:1] == ["help"]:
         words = [*words[1:], "--help"]
     before, sys.argv = sys.argv, ["pushforward", *words]
-    while (number := os.open(os.devnull, os.O_RDWR)) < 3:  # no file of a run gets the descriptor of a closed stream
+    while (
+        number := os.open(os.devnull, os.O_RDWR)
+    ) < 3:  # no file of a run gets the descriptor of a closed stream
         continue
     os.close(number)
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="replace")
-    out, err = Lasting(sys.stdout or io.StringIO(), BrokenPipeError), Lasting(sys.stderr or io.StringIO(), OSError)
+    out, err = (
+        Lasting(sys.stdout or io.StringIO(), BrokenPipeError),
+        Lasting(sys.stderr or io.StringIO(), OSError),
+    )
     with (
         contextlib.redirect_stdout(out),
         contextlib.redirect_stderr(err),
@@ -88,7 +93,9 @@ def _signals_and_warnings() -> Iterator[None]:
 
     def worded(message: Any, category: Any, *place: Any, **line: Any) -> str:
         return (
-            f"warning: {as_options(str(message))}\n" if category is UserWarning else formatted(message, category, *place, **line)
+            f"warning: {as_options(str(message))}\n"
+            if category is UserWarning
+            else formatted(message, category, *place, **line)
         )
 
     formatted, warnings.formatwarning = warnings.formatwarning, worded
@@ -104,8 +111,15 @@ def _signals_and_warnings() -> Iterator[None]:
 
 def _run(words: list[str]) -> int:
     try:
-        if len(words) > 1 and words[0] == "train" and not words[1].startswith("-") and {"--help", "-h"} & set(words):
-            load_plugins([file for option, file in itertools.pairwise(words) if option == "--plugin"])
+        if (
+            len(words) > 1
+            and words[0] == "train"
+            and not words[1].startswith("-")
+            and {"--help", "-h"} & set(words)
+        ):
+            load_plugins(
+                [file for option, file in itertools.pairwise(words) if option == "--plugin"]
+            )
             training.print_recipe_help(words[1])
         elif is_grouped(words):
             run_in_group(words)
@@ -132,23 +146,39 @@ def _explain(error: Exception) -> int:
     if not speaks():
         if isinstance(error, GroupError):  # the process that failed has reported the error
             return error.exit_code
-        time.sleep(1.0)  # if the first process fails too, its launcher ends this one before it repeats the message
+        time.sleep(
+            1.0
+        )  # if the first process fails too, its launcher ends this one before it repeats the message
     if isinstance(error, PushforwardError):
         before = error.before if isinstance(error, CheckpointError) else None
         option = "from" if sys.argv[1] == "resume" else "checkpoint"
         say(f"error: {as_options(str(error))}" + (f" Use --{option} {before}." if before else ""))
         return error.exit_code
     first = (str(error).splitlines() or [type(error).__name__])[0]
-    if isinstance(error, MemoryError) or "out of memory" in first.lower() or "can't allocate memory" in str(error):
-        say(f"error: out of memory ({first}). Use a smaller --batch, --accumulate 2 or --size tiny.")
+    if (
+        isinstance(error, MemoryError)
+        or "out of memory" in first.lower()
+        or "can't allocate memory" in str(error)
+    ):
+        say(
+            f"error: out of memory ({first}). Use a smaller --batch, --accumulate 2 or --size tiny."
+        )
         return 6
     if isinstance(error, OSError):
         where, why = error.filename or "the output", error.strerror or error
-        say(f"error: {where} could not be read or written: {why}. Check the path, its permissions and the free disk space.")
+        say(
+            f"error: {where} could not be read or written: {why}. Check the path, its permissions and the free disk space."
+        )
         return 4
     where = plugins.line_of(error)
-    whose = "This is a bug in pushforward." if where is None else f"The error was raised in your file {where}."
-    say(f"error: {type(error).__name__}: {error}\n{whose} Set PUSHFORWARD_TRACEBACK=1 to see the traceback.")
+    whose = (
+        "This is a bug in pushforward."
+        if where is None
+        else f"The error was raised in your file {where}."
+    )
+    say(
+        f"error: {type(error).__name__}: {error}\n{whose} Set PUSHFORWARD_TRACEBACK=1 to see the traceback."
+    )
     return 1
 
 
@@ -183,9 +213,15 @@ def start(words: Sequence[str], count: int, entry: Any = None) -> int:
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
-    for name in [name for name in logging.root.manager.loggerDict if name.startswith("torch.distributed.elastic")]:
+    for name in [
+        name
+        for name in logging.root.manager.loggerDict
+        if name.startswith("torch.distributed.elastic")
+    ]:
         logging.getLogger(name).setLevel(logging.CRITICAL)  # errors are reported below
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = (
+        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    )
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, cores // count)))
     config = LaunchConfig(
         min_nodes=1,
@@ -209,7 +245,11 @@ def start(words: Sequence[str], count: int, entry: Any = None) -> int:
             say(
                 f"error: process {killed} of {count} was killed ({signal.Signals(-codes[killed]).name}); the others were stopped."
             )
-            say("Saved checkpoints are intact." if words[0] in TRAINING else "Run the command again.")
+            say(
+                "Saved checkpoints are intact."
+                if words[0] in TRAINING
+                else "Run the command again."
+            )
         first = codes[error.get_first_failure()[0]]
         return first if first > 0 else 1
     return 0
@@ -219,7 +259,11 @@ def start(words: Sequence[str], count: int, entry: Any = None) -> int:
 def _rendezvous() -> str:
     """Register a rendezvous by a file of this machine; torch's own opens a network port (`torch.distributed.TCPStore`)."""
     from torch.distributed import HashStore
-    from torch.distributed.elastic.rendezvous import RendezvousInfo, RendezvousStoreInfo, rendezvous_handler_registry
+    from torch.distributed.elastic.rendezvous import (
+        RendezvousInfo,
+        RendezvousStoreInfo,
+        rendezvous_handler_registry,
+    )
     from torch.distributed.elastic.rendezvous.static_tcp_rendezvous import StaticTCPRendezvous
 
     class OneMachine(StaticTCPRendezvous):
@@ -238,8 +282,17 @@ def _rendezvous() -> str:
 
 def _killed(codes: dict[int, int]) -> int | None:
     """Find the process that was killed, by the exit codes of the failed processes."""
-    stopped = any(code > 0 for code in codes.values())  # then the launcher has ended the others by SIGTERM
-    return next((rank for rank, code in codes.items() if code < 0 and not (stopped and code == -signal.SIGTERM)), None)
+    stopped = any(
+        code > 0 for code in codes.values()
+    )  # then the launcher has ended the others by SIGTERM
+    return next(
+        (
+            rank
+            for rank, code in codes.items()
+            if code < 0 and not (stopped and code == -signal.SIGTERM)
+        ),
+        None,
+    )
 
 
 def run_in_group(words: Sequence[str]) -> None:
@@ -255,7 +308,9 @@ def run_in_group(words: Sequence[str]) -> None:
             f"{', '.join(TOGETHER)} support several processes."
         )
     if "--download" in words:
-        raise UsageError("--download does not support several processes. Download first, with one process and --steps 1.")
+        raise UsageError(
+            "--download does not support several processes. Download first, with one process and --steps 1."
+        )
     from pushforward.runtime import device_named
     from pushforward.training.distributed.processes import joined, leave
     from pushforward.transports.transport import spreading

@@ -130,23 +130,44 @@ def evaluate(
         model, data = _beside_real_data(run, samples, data, train, reading, loading)
     elif not is_run(run):
         if (solving, guiding) != (AS_IT_IS, UNGUIDED) or loading.checkpoint or loading.raw:
-            raise UsageError(f"{run} contains samples, so options for solver, guidance and weights do not apply. Leave them out.")
+            raise UsageError(
+                f"{run} contains samples, so options for solver, guidance and weights do not apply. Leave them out."
+            )
         model, data = _samples(run, data, reading, loading)
     elif data is not None and not Path(run).exists():
-        raise DataError(f"{run} does not exist; expected samples in an .npz, .npy or .csv file, or a folder of images.")
+        raise DataError(
+            f"{run} does not exist; expected samples in an .npz, .npy or .csv file, or a folder of images."
+        )
     elif data is not None or typed_options(reading):
-        raise UsageError(f"{run} is a run, which is scored on its own data. Leave out --data and the options for reading data.")
+        raise UsageError(
+            f"{run} is a run, which is scored on its own data. Leave out --data and the options for reading data."
+        )
     else:
         model = configured_run(run, loading, solving, guiding)
     from pushforward.evaluation.comparison import evaluate as judge
     from pushforward.report.findings import warnings
     from pushforward.report.plain_text import text
 
-    options: dict[str, Any] = {"n": n, "repeats": repeats, "metrics": words(metrics) or None, "features": features, "seed": seed}
-    options |= {"plugins": loading.plugin, "batch": loading.batch, "tell": tell, "thorough": thorough}
+    options: dict[str, Any] = {
+        "n": n,
+        "repeats": repeats,
+        "metrics": words(metrics) or None,
+        "features": features,
+        "seed": seed,
+    }
+    options |= {
+        "plugins": loading.plugin,
+        "batch": loading.batch,
+        "tell": tell,
+        "thorough": thorough,
+    }
     with precision_of(loading):
         comparison = judge(model, data, **options)
-    result = {**comparison.to_plain(), "warnings": [finding.text for finding in warnings(comparison)]} if json else None
+    result = (
+        {**comparison.to_plain(), "warnings": [finding.text for finding in warnings(comparison)]}
+        if json
+        else None
+    )
     show(result, json, lambda _: as_options(text(comparison, full)))
     if out is not None:
         from pushforward import Report
@@ -174,7 +195,9 @@ def _beside_real_data(
     return given_samples(samples, loaded), loaded
 
 
-def _samples(path: str, data: str | None, reading: Reading, loading: Loading) -> tuple[Given | str, Any]:
+def _samples(
+    path: str, data: str | None, reading: Reading, loading: Loading
+) -> tuple[Given | str, Any]:
     """Read samples, and data to compare them with; for a run as data, return its folder.
 
     Raises:
@@ -193,7 +216,9 @@ def _samples(path: str, data: str | None, reading: Reading, loading: Loading) ->
     load_plugins(loading.plugin, [data])
     if (Path(data) / "spec.json").is_file():
         return path, data
-    loaded = source(data_file(data, loading.plugin)[0], replace(reading, rare=reading.rare or "keep"))
+    loaded = source(
+        data_file(data, loading.plugin)[0], replace(reading, rare=reading.rare or "keep")
+    )
     return given_samples(path, loaded), loaded
 
 
@@ -235,7 +260,12 @@ def report(
     where = free_folder(out, folder.name, "report", under=folder.parent)
     load_plugins(plugin, [run])
     model = load(folder, plugins=plugin, device=device_of(device))
-    options: dict[str, Any] = {"n": n, "repeats": repeats, "features": features, "thorough": thorough}
+    options: dict[str, Any] = {
+        "n": n,
+        "repeats": repeats,
+        "features": features,
+        "thorough": thorough,
+    }
     page = Report(compare([model], **options, commands=[command()], tell=tell))
     show_report(page, where, json, full)
 
@@ -275,7 +305,14 @@ def nearest(
 
     loaded = configured_run(run, loading, solving, guiding)
     ending = usual_ending(loaded.space)
-    target = target_of(loaded, out, f"nearest-seed{seed}-n{n}", n * (k + 1) if ending == ".png" else n, placing, (ending,))
+    target = target_of(
+        loaded,
+        out,
+        f"nearest-seed{seed}-n{n}",
+        n * (k + 1) if ending == ".png" else n,
+        placing,
+        (ending,),
+    )
     condition, data = condition_of(loaded, label), data_of(loaded)
     with precision_of(loading):
         x = loaded.transport.sample(n, condition, seed=seed, batch=loading.batch)
@@ -288,18 +325,24 @@ def nearest(
             _write(temporary, data, near, samples)
     result = {"out": str(target), "n": n, "k": k, "seed": seed, "threshold": near.threshold}
     result |= {"near_copies": int(near.copies.sum()), "samples": samples}
-    show(result | ({"columns": list(data.space.names)} if data.space.names else {}), json, _in_words)
+    show(
+        result | ({"columns": list(data.space.names)} if data.space.names else {}), json, _in_words
+    )
 
 
 def _samples_beside(data: Dataset, near: Nearest, seed: int) -> list[dict[str, Any]]:
     """List each sample with its nearest training examples; for tables, with their cells."""
     space: Any = data.space
-    neighbours = zip(near.examples.tolist(), near.distances.tolist(), near.copies.tolist(), strict=True)
+    neighbours = zip(
+        near.examples.tolist(), near.distances.tolist(), near.copies.tolist(), strict=True
+    )
     samples: list[dict[str, Any]] = [
         {"seed": seed + i, "examples": examples, "distances": distances, "near_copy": copy}
         for i, (examples, distances, copy) in enumerate(neighbours)
     ]
-    for sample, row, where in zip(samples, space.records(near.x) if space.names else (), near.examples, strict=False):
+    for sample, row, where in zip(
+        samples, space.records(near.x) if space.names else (), near.examples, strict=False
+    ):
         others = space.records(data.train.data_units(where))
         sample |= {"row": list(row), "rows": [list(other) for other in others]}
     return samples
@@ -323,23 +366,43 @@ def _write(path: Path, data: Dataset, near: Nearest, samples: list[dict[str, Any
     space: Any = data.space
     names = list(space.names or space.columns) or [f"x{i}" for i in range(space.shape[0])]
     with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, delimiter=space.layout.separator if space.names else ",", lineterminator="\n")
-        number, others = ([], []) if space.names else (["training_example"], [f"nearest_{name}" for name in names])
+        writer = csv.writer(
+            file, delimiter=space.layout.separator if space.names else ",", lineterminator="\n"
+        )
+        number, others = (
+            ([], [])
+            if space.names
+            else (["training_example"], [f"nearest_{name}" for name in names])
+        )
         writer.writerow(["seed", "rank", *number, "distance", "near_copy", *names, *others])
         for sample, x, where in zip(samples, space.quantise(near.x), near.examples, strict=True):
             if space.names:
                 writer.writerow([sample["seed"], 0, "", int(sample["near_copy"]), *sample["row"]])
             others = sample.get("rows") or space.quantise(data.train.data_units(where)).tolist()
-            for rank, (example, distance, other) in enumerate(zip(where, sample["distances"], others, strict=True), start=1):
+            for rank, (example, distance, other) in enumerate(
+                zip(where, sample["distances"], others, strict=True), start=1
+            ):
                 own_number, own = ([], []) if space.names else ([int(example)], x.tolist())
-                place = [sample["seed"], rank, *own_number, distance, int(distance <= near.threshold)]
+                place = [
+                    sample["seed"],
+                    rank,
+                    *own_number,
+                    distance,
+                    int(distance <= near.threshold),
+                ]
                 writer.writerow([*place, *own, *other])
 
 
 def _in_words(result: dict[str, Any]) -> str:
-    listed = _rows(result["columns"], result["samples"]) if "columns" in result else _numbers(result["samples"])
+    listed = (
+        _rows(result["columns"], result["samples"])
+        if "columns" in result
+        else _numbers(result["samples"])
+    )
     copies = f"{result['near_copies']} of {result['n']} samples are near-copies: within {result['threshold']:.3f} of an example"
-    scale = "a quarter of the median distance of held-out examples, in standard deviations of the data"
+    scale = (
+        "a quarter of the median distance of held-out examples, in standard deviations of the data"
+    )
     return f"{listed}\n\n{copies},\n{scale}\nwritten to {result['out']}"
 
 
@@ -347,7 +410,14 @@ def _numbers(samples: list[dict[str, Any]]) -> str:
     rows = [["seed", "distance", "", "nearest training examples"]]
     for sample in samples:
         copy = "near-copy" if sample["near_copy"] else ""
-        rows.append([str(sample["seed"]), f"{sample['distances'][0]:.3f}", copy, " ".join(map(str, sample["examples"]))])
+        rows.append(
+            [
+                str(sample["seed"]),
+                f"{sample['distances'][0]:.3f}",
+                copy,
+                " ".join(map(str, sample["examples"])),
+            ]
+        )
     return columns(rows)
 
 
@@ -355,10 +425,19 @@ def _rows(names: list[str], samples: list[dict[str, Any]]) -> str:
     rows = [["seed", "", "distance", *shortened(names, CELL)]]
     for sample in samples[:LISTED]:
         copy = "near-copy" if sample["near_copy"] else "sample"
-        rows.append([str(sample["seed"]), copy, "", *(clipped(cell, CELL) for cell in sample["row"])])
+        rows.append(
+            [str(sample["seed"]), copy, "", *(clipped(cell, CELL) for cell in sample["row"])]
+        )
         for distance, row in zip(sample["distances"], sample["rows"], strict=True):
             rows.append(["", "training", f"{distance:.3f}", *(clipped(cell, CELL) for cell in row)])
-    widths, room = [max(map(len, column)) + 2 for column in zip(*rows, strict=True)], shutil.get_terminal_size((120, 24)).columns
+    widths, room = (
+        [max(map(len, column)) + 2 for column in zip(*rows, strict=True)],
+        shutil.get_terminal_size((120, 24)).columns,
+    )
     fitting = max(4, sum(sum(widths[: i + 1]) - 2 <= room for i in range(len(widths))))
-    more = "\n... the file contains all samples and columns" if fitting < len(widths) or len(samples) > LISTED else ""
+    more = (
+        "\n... the file contains all samples and columns"
+        if fitting < len(widths) or len(samples) > LISTED
+        else ""
+    )
     return f"{columns([row[:fitting] for row in rows])}{more}"

@@ -61,14 +61,28 @@ def export(
     """
     loaded = configured_run(run, Loading(raw, checkpoint, plugin, device="cpu"), guiding=guiding)
     names = [name.strip() for name in solvers.split(",")] if solvers else []
-    options = {"format": format, "solvers": names, "steps_up_to": steps_up_to, "half": half, "overwrite": overwrite}
-    say(f"writing {loaded.name} as {format}{'' if format == 'diffusers' else ' and comparing it with the sampler'}")
+    options = {
+        "format": format,
+        "solvers": names,
+        "steps_up_to": steps_up_to,
+        "half": half,
+        "overwrite": overwrite,
+    }
+    say(
+        f"writing {loaded.name} as {format}{'' if format == 'diffusers' else ' and comparing it with the sampler'}"
+    )
     written = loaded.export(out, **options)
     if format in ("onnx", "html") and loaded.space.names:
-        say("note: the export contains about 1,050 exact training values per numeric column, including the extremes.")
+        say(
+            "note: the export contains about 1,050 exact training values per numeric column, including the extremes."
+        )
     files = [{"file": str(file), "bytes": Path(file).stat().st_size} for file in written.files]
     of = "the sampler with rounded weights" if half else "the sampler"
-    show({"files": files, "distances": [vars(each) for each in written.distances]}, json, lambda result: _text(result, of))
+    show(
+        {"files": files, "distances": [vars(each) for each in written.distances]},
+        json,
+        lambda result: _text(result, of),
+    )
 
 
 def _text(result: dict[str, Any], of: str) -> str:
@@ -79,7 +93,13 @@ def _text(result: dict[str, Any], of: str) -> str:
         row[each["steps"]] = max(row.get(each["steps"], 0.0), each["worst"])
     if worst:
         steps = sorted({k for row in worst.values() for k in row})
-        rows = [[name, *(f"{row[k]:.0e}" if k in row else "" for k in steps)] for name, row in worst.items()]
-        head = [f"largest difference from {of}, in standard deviations", *(f"{k} steps" if k > 1 else "1 step" for k in steps)]
+        rows = [
+            [name, *(f"{row[k]:.0e}" if k in row else "" for k in steps)]
+            for name, row in worst.items()
+        ]
+        head = [
+            f"largest difference from {of}, in standard deviations",
+            *(f"{k} steps" if k > 1 else "1 step" for k in steps),
+        ]
         lines += ["", columns([head, *rows])]
     return "\n".join(lines)

@@ -10,7 +10,17 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pushforward.cli.options import ALL_DATA, Budgeting, Changes, Reading, Sharing, app, as_options, say, unknown_option
+from pushforward.cli.options import (
+    ALL_DATA,
+    Budgeting,
+    Changes,
+    Reading,
+    Sharing,
+    app,
+    as_options,
+    say,
+    unknown_option,
+)
 from pushforward.errors import UsageError
 from pushforward.registries import EXTRACTORS, RECIPES
 from pushforward.runtime import launched
@@ -25,7 +35,11 @@ _SHOWN = 10
 
 def typed_options(group: Any) -> dict[str, Any]:
     """Return the given options of a group with their values, named as on the command line."""
-    return {f"--{name.replace('_', '-')}": value for name, value in asdict(group).items() if value not in (None, "", False, ())}
+    return {
+        f"--{name.replace('_', '-')}": value
+        for name, value in asdict(group).items()
+        if value not in (None, "", False, ())
+    }
 
 
 def words(text: str) -> tuple[str, ...]:
@@ -44,13 +58,17 @@ def numbers(option: str, text: str, count: int, kind: type = int, separator: str
     except ValueError:
         values = []
     if len(values) != count:
-        raise UsageError(f'{option} takes {count} numbers separated by "{separator}", got "{text}".')
+        raise UsageError(
+            f'{option} takes {count} numbers separated by "{separator}", got "{text}".'
+        )
     return tuple(values)
 
 
 def options_of(verb: str) -> set[str]:
     """Return the names of a verb's options as Python arguments, such as latent_size for --latent-size."""
-    names = (name for argument in app[verb].assemble_argument_collection() for name in argument.names)
+    names = (
+        name for argument in app[verb].assemble_argument_collection() for name in argument.names
+    )
     return {name.lstrip("-").replace("-", "_") for name in names}
 
 
@@ -92,7 +110,9 @@ def python_files(*names: str) -> list[str]:
     return [name for name in names if name.endswith(".py")]
 
 
-def load_plugins(files: Sequence[str], runs: Iterable[str | None] = (), others: Sequence[str] = ()) -> None:
+def load_plugins(
+    files: Sequence[str], runs: Iterable[str | None] = (), others: Sequence[str] = ()
+) -> None:
     """Register the parts that plug-ins define.
 
     Args:
@@ -136,7 +156,9 @@ def settings_of(name: str, settings: dict[str, str], options: Iterable[str] = ()
         try:
             values[key] = YES_NO[text.lower()] if kind is bool else kind(text)
         except (KeyError, ValueError):
-            raise UsageError(f'--{option} needs {"yes or no" if kind is bool else "a number"}, got "{text}".') from None
+            raise UsageError(
+                f'--{option} needs {"yes or no" if kind is bool else "a number"}, got "{text}".'
+            ) from None
     return values
 
 
@@ -168,11 +190,15 @@ def recipe_of(
     from pushforward.training.loop.machine import seeded
 
     parts, origin, function = dict(runs or {}), data.origin or {}, recipes.named(name)
-    own_name = function.__name__  # a recipe of a file may build on one of the package, and have its name
+    own_name = (
+        function.__name__
+    )  # a recipe of a file may build on one of the package, and have its name
     coder = parts.pop("latent", None)
     if missing := recipes.missing_parts(function, parts):
         how = f"train {name} {'--teacher RUN' if missing[0] == 'teacher' else f'--frozen {missing[0]}=RUN'}"
-        raise UsageError(f"The recipe {function.__name__} needs a trained run: pushforward {how}. Then pass its run to compare.")
+        raise UsageError(
+            f"The recipe {function.__name__} needs a trained run: pushforward {how}. Then pass its run to compare."
+        )
     if parts:
         function = with_frozen(name, parts)
     if values.get("source") is not None and Source in recipes.settings(function)["source"].types:
@@ -186,17 +212,23 @@ def recipe_of(
     return replace(recipe, name=own_name, training=recipe.training.changed(**changes.of_training()))
 
 
-def amounts(budgeting: Budgeting, default: str | None = None, flops: float | None = None) -> dict[str, Any]:
+def amounts(
+    budgeting: Budgeting, default: str | None = None, flops: float | None = None
+) -> dict[str, Any]:
     """Return the budget as arguments of `pushforward.fit`; at most one may be given."""
     from pushforward.training import Budget
 
     read = {"steps": Budget.count, "samples": Budget.count, "seconds": Budget.duration}
     texts = {"steps": budgeting.steps, "samples": budgeting.samples, "seconds": budgeting.budget}
-    given: dict[str, Any] = {name: read[name](text) for name, text in texts.items() if text is not None}
+    given: dict[str, Any] = {
+        name: read[name](text) for name, text in texts.items() if text is not None
+    }
     further = {"flops": flops, "epochs": budgeting.epochs}
     given |= {name: amount for name, amount in further.items() if amount is not None}
     if len(given) > 1:
-        raise UsageError("Specify only one budget: --steps, --samples, --epochs, --budget or --flops.")
+        raise UsageError(
+            "Specify only one budget: --steps, --samples, --epochs, --budget or --flops."
+        )
     return given if given or default is None else {"seconds": Budget.duration(default)}
 
 
@@ -222,7 +254,10 @@ def asked_for(size: str, changes: Changes, values: dict[str, Any]) -> dict[str, 
 
 
 def source(
-    data: str, reading: Reading = ALL_DATA, condition: str | None = None, recorded: Mapping[str, Any] | None = None
+    data: str,
+    reading: Reading = ALL_DATA,
+    condition: str | None = None,
+    recorded: Mapping[str, Any] | None = None,
 ) -> Dataset:
     """Load data, and print what was skipped or converted.
 
@@ -263,7 +298,9 @@ def real_source(real: str, train: str | None, reading: Reading) -> Dataset:
 def _tell(data: str, loaded: Dataset, reading: Reading) -> None:
     notes = [loaded.read_as] if loaded.read_as else []
     if loaded.header is False and reading.header is None:
-        notes.append("no header found, so columns are named x0, x1, ... If the first line contains names, use `header=True`")
+        notes.append(
+            "no header found, so columns are named x0, x1, ... If the first line contains names, use `header=True`"
+        )
     notes += [f"skipped {name}: {why}" for name, why in loaded.skipped]
     notes += [] if loaded.table is None else loaded.table.sentences
     if loaded.removed:
@@ -277,9 +314,16 @@ def _tell(data: str, loaded: Dataset, reading: Reading) -> None:
 
 def options_of_reading(reading: Reading) -> dict[str, Any]:
     """Return the given options as arguments of `pushforward.data.load`."""
-    options = {**asdict(reading), "given": column_names(reading.given) or None, "stream": reading.stream or None}
+    options = {
+        **asdict(reading),
+        "given": column_names(reading.given) or None,
+        "stream": reading.stream or None,
+    }
     options["constraints"] = options.pop("constraint") or None
-    options |= {name: None if options[name] is None else options[name] == "yes" for name in ("header", "table")}
+    options |= {
+        name: None if options[name] is None else options[name] == "yes"
+        for name in ("header", "table")
+    }
     return {name: value for name, value in options.items() if value is not None}
 
 
@@ -291,7 +335,9 @@ def counting(name: str) -> Iterator[Callable[[int, int], None]]:
     progress, since = Progress(), time.monotonic()
 
     def count(done: int, total: int) -> None:
-        progress.preparing(name, done / total, f"{done:,} of {total:,}  {duration(time.monotonic() - since)}")
+        progress.preparing(
+            name, done / total, f"{done:,} of {total:,}  {duration(time.monotonic() - since)}"
+        )
 
     try:
         yield count
@@ -303,11 +349,15 @@ def column_names(given: str | None, option: str = "--given") -> tuple[str, ...]:
     """Split the column names of an option at commas; names may contain spaces."""
     names = tuple(name.strip() for name in (given or "").split(",") if name.strip())
     if given is not None and not names:
-        raise UsageError(f"{option} is empty. Name columns, such as {option} age,income, or leave it out.")
+        raise UsageError(
+            f"{option} is empty. Name columns, such as {option} age,income, or leave it out."
+        )
     return names
 
 
-def examples(data: str | None, runs: Mapping[str, str], reading: Reading, condition: str | None = None) -> Dataset:
+def examples(
+    data: str | None, runs: Mapping[str, str], reading: Reading, condition: str | None = None
+) -> Dataset:
     """Load the named data, by default the data of a given run, or digits without runs.
 
     If several runs are given, the data of the teacher takes precedence, then that of the other runs
@@ -327,11 +377,16 @@ def examples(data: str | None, runs: Mapping[str, str], reading: Reading, condit
     from pushforward.training.runs.run import read_spec
 
     ordered = sorted(runs, key=lambda name: {"teacher": 0, "latent": 2}.get(name, 1))
-    folder = next((Path(runs[name]) for name in ordered if (Path(runs[name]) / "spec.json").is_file()), None)
+    folder = next(
+        (Path(runs[name]) for name in ordered if (Path(runs[name]) / "spec.json").is_file()), None
+    )
     if data is not None or folder is None:
         return source(data or "digits", reading, condition)
     spec = read_spec(folder)
-    recorded = {"rare": "keep", **(spec.get("data") or {})}  # earlier versions stored no such option
+    recorded = {
+        "rare": "keep",
+        **(spec.get("data") or {}),
+    }  # earlier versions stored no such option
     place = recorded.pop("name_or_path", None)
     if isinstance(place, str) and (reading != ALL_DATA or condition is not None):
         return source(place, reading, condition, recorded)
@@ -352,14 +407,26 @@ def condition_of(run: Run, label: str | None, given: str | None = None) -> dict[
     if label is not None and "," in label and run.space.classes and label not in run.space.classes:
         raise UsageError(f'--label takes one class, got "{label}". Run the command once per class.')
     requested: dict[str, Any] = {} if label is None else {"label": run.space.label_index(label)}
-    fields = {field.name: field for kind in run.space.conditions.values() for field in getattr(kind, "fields", ())}
-    absent = dict(zip(fields, run.space.layout.missing, strict=False)) if isinstance(run.space, TableSpace) else {}
+    fields = {
+        field.name: field
+        for kind in run.space.conditions.values()
+        for field in getattr(kind, "fields", ())
+    }
+    absent = (
+        dict(zip(fields, run.space.layout.missing, strict=False))
+        if isinstance(run.space, TableSpace)
+        else {}
+    )
     for name, value in pairs_of("--given", given).items():
         requested[name] = value
         if not fields:
             with suppress(ValueError):  # other texts are reported when sampling
                 requested[name] = float(value)
-        if name in fields and value == absent.get(name) and value not in getattr(fields[name], "names", ()):
+        if (
+            name in fields
+            and value == absent.get(name)
+            and value not in getattr(fields[name], "names", ())
+        ):
             requested[name] = ""  # the text for a missing value
     for kind in run.space.conditions.values():
         if isinstance(kind, Numbers) and kind.examples:
@@ -367,7 +434,9 @@ def condition_of(run: Run, label: str | None, given: str | None = None) -> dict[
                 number = requested.get(name)
                 if isinstance(number, float) and not min(column) <= number <= max(column):
                     ends = f"{min(column):g} to {max(column):g}"
-                    say(f"note: {name}={number:g} is outside the range of the training data, {ends}")
+                    say(
+                        f"note: {name}={number:g} is outside the range of the training data, {ends}"
+                    )
     return requested or None
 
 
@@ -381,14 +450,22 @@ def pairs_of(option: str, text: str | None) -> dict[str, str]:
     for word in _between_commas(option, text or ""):
         name, equals, value = (part.strip() for part in word.partition("="))
         if not equals or name in pairs:
-            raise UsageError(f'{option} takes one value per column, such as age=40,income=2; got "{word}" in "{text}".')
+            raise UsageError(
+                f'{option} takes one value per column, such as age=40,income=2; got "{word}" in "{text}".'
+            )
         pairs[name] = value
     return pairs
 
 
 def _between_commas(option: str, text: str) -> list[str]:
     lexer = shlex.shlex(text, posix=True)
-    lexer.whitespace, lexer.quotes, lexer.escape, lexer.commenters, lexer.whitespace_split = ",", '"', "", "", True
+    lexer.whitespace, lexer.quotes, lexer.escape, lexer.commenters, lexer.whitespace_split = (
+        ",",
+        '"',
+        "",
+        "",
+        True,
+    )
     try:
         return list(lexer)
     except ValueError:
@@ -402,5 +479,7 @@ def of_processes(sharing: Sharing) -> dict[str, Any]:
         UsageError: If weights are split but there is only one process.
     """
     if sharing.shard and sharing.devices in (None, 1) and launched().count == 1:
-        raise UsageError("--shard needs several processes. Add --devices 2 or more, or use torchrun.")
+        raise UsageError(
+            "--shard needs several processes. Add --devices 2 or more, or use torchrun."
+        )
     return {"shard": sharing.shard, "devices": sharing.devices}

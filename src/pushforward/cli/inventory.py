@@ -45,7 +45,10 @@ def list_recipes(*, plugin: Listed = (), json: Json = False) -> None:
     from pushforward import recipes
 
     load_plugins(plugin)
-    rows = {name: {"what": first_line(f), "settings": list(recipes.settings(f))} for name, f in RECIPES.items()}
+    rows = {
+        name: {"what": first_line(f), "settings": list(recipes.settings(f))}
+        for name, f in RECIPES.items()
+    }
     show(rows, json, _named)
 
 
@@ -79,7 +82,9 @@ def list_solvers(*, plugin: Listed = (), json: Json = False) -> None:
 
 
 def _solver(name: str, row: dict[str, Any]) -> list[str]:
-    number = "" if row["number"] is None else "[:{}={:g}]".format(*next(iter(row["number"].items())))
+    number = (
+        "" if row["number"] is None else "[:{}={:g}]".format(*next(iter(row["number"].items())))
+    )
     calls = f"calls per step: {row['calls_per_step'] or 'adaptive'}"
     return [f"{name}{number}", f"order {row['order']}", calls, f"grid {row['grid']}", row["what"]]
 
@@ -90,9 +95,20 @@ def list_metrics(*, plugin: Listed = (), json: Json = False) -> None:
     from pushforward.evaluation.model_metrics import MODEL_METRICS
 
     load_plugins(plugin)
-    rows = {name: {"what": first_line(metric), "scores": list(metric.scores)} for name, metric in METRICS.items()}
-    rows |= {name: {"what": first_line(score), "scores": [name]} for name, score in MODEL_METRICS.items()}
-    show(rows, json, lambda rows: columns([[name, ", ".join(row["scores"]), row["what"]] for name, row in rows.items()]))
+    rows = {
+        name: {"what": first_line(metric), "scores": list(metric.scores)}
+        for name, metric in METRICS.items()
+    }
+    rows |= {
+        name: {"what": first_line(score), "scores": [name]} for name, score in MODEL_METRICS.items()
+    }
+    show(
+        rows,
+        json,
+        lambda rows: columns(
+            [[name, ", ".join(row["scores"]), row["what"]] for name, row in rows.items()]
+        ),
+    )
 
 
 def _named(rows: dict[str, Any]) -> str:
@@ -112,7 +128,10 @@ def list_runs(folder: str = "runs", *, json: Json = False) -> None:
     if not Path(folder).is_dir() and folder != "runs":
         raise UsageError(f"{folder} is not a folder. Name a folder that contains runs.")
     rows = [_run(path) for path in sorted(Path(folder).glob("**/spec.json"))]
-    head, cells = [list(row) for row in rows[:1]], [[str(value or "-") for value in row.values()] for row in rows]
+    head, cells = (
+        [list(row) for row in rows[:1]],
+        [[str(value or "-") for value in row.values()] for row in rows],
+    )
     empty = f"no runs in {folder}. To train one: pushforward train flow --data digits --budget 60s"
     show(rows, json, lambda _: columns([*head, *cells]) or empty)
 
@@ -128,11 +147,17 @@ def _run(path: Path) -> dict[str, Any]:
         check_run(path.parent)
         content = read_json(path)
         newest = latest(path.parent / "checkpoints")
-        row |= {"recipe": content["recipe"], "data": (content.get("data") or {}).get("name_or_path")}
+        row |= {
+            "recipe": content["recipe"],
+            "data": (content.get("data") or {}).get("name_or_path"),
+        }
     except (CheckpointError, OSError, AttributeError, KeyError, TypeError):
         return row
     if newest is not None:
-        row |= {"checkpoint": newest.name, "unfinished": unfinished(newest, content.get("budget") or {})}
+        row |= {
+            "checkpoint": newest.name,
+            "unfinished": unfinished(newest, content.get("budget") or {}),
+        }
     return row
 
 
@@ -146,22 +171,41 @@ def doctor(*, json: Json = False) -> None:
     from pushforward.denoisers.denoiser import resolve_precision
     from pushforward.training.loop.machine import machine
 
-    installed = {d.metadata["Name"].lower().replace("_", "-"): d.version for d in metadata.distributions()}
+    installed = {
+        d.metadata["Name"].lower().replace("_", "-"): d.version for d in metadata.distributions()
+    }
     facts = {
         **machine(),
         "cuda": torch.cuda.is_available(),
         "best precision": resolve_precision("auto", device_of("auto")),
-        "data folder": os.environ.get("PUSHFORWARD_DATA") or "~/.cache/pushforward (set PUSHFORWARD_DATA to change)",
+        "data folder": os.environ.get("PUSHFORWARD_DATA")
+        or "~/.cache/pushforward (set PUSHFORWARD_DATA to change)",
     }
-    packages = ("torchvision", "numpy", "scipy", "scikit-learn", "pillow", "safetensors", "matplotlib", "cyclopts", "rich")
+    packages = (
+        "torchvision",
+        "numpy",
+        "scipy",
+        "scikit-learn",
+        "pillow",
+        "safetensors",
+        "matplotlib",
+        "cyclopts",
+        "rich",
+    )
     facts |= {name: installed.get(name) or f"missing: pip install {name}" for name in packages}
     needs: dict[str, list[str]] = {}
-    for requirement in (metadata.requires("pushforward") or []) if "pushforward" in installed else []:
+    for requirement in (
+        (metadata.requires("pushforward") or []) if "pushforward" in installed else []
+    ):
         if parts := re.match(r"([\w.-]+).*\bextra == ['\"]([\w.-]+)", requirement):
             needs.setdefault(parts[2], []).append(parts[1])
     for extra, names in needs.items():
-        missing = ", ".join(name for name in names if name.lower().replace("_", "-") not in installed)
-        facts[f"extra {extra}"] = f"missing {missing}: pip install 'pushforward[{extra}]'" if missing else "installed"
+        missing = ", ".join(
+            name for name in names if name.lower().replace("_", "-") not in installed
+        )
+        facts[f"extra {extra}"] = (
+            f"missing {missing}: pip install 'pushforward[{extra}]'" if missing else "installed"
+        )
     show(facts, json, lambda rows: "\n".join(f"{name}: {value}" for name, value in rows.items()))
 
 
@@ -171,7 +215,13 @@ def data_list(*, plugin: Listed = (), json: Json = False) -> None:
     from pushforward.data import listing
 
     load_plugins(plugin)
-    show(listing(), json, lambda rows: columns([[r["name"], "x".join(map(str, r["shape"])), r["what"]] for r in rows]))
+    show(
+        listing(),
+        json,
+        lambda rows: columns(
+            [[r["name"], "x".join(map(str, r["shape"])), r["what"]] for r in rows]
+        ),
+    )
 
 
 @data_app.command(name="check")
@@ -206,19 +256,32 @@ def data_check(
 
     try:
         with counting(data) as progress:
-            options: dict[str, Any] = {"out": out, "against": against, "write_schema": write_schema, "progress": progress}
+            options: dict[str, Any] = {
+                "out": out,
+                "against": against,
+                "write_schema": write_schema,
+                "progress": progress,
+            }
             report = check(data, **options_of_reading(reading), **options)
     except DataError as error:
         if json:
             show({"error": as_options(str(error)), "skipped": []}, json, str)
         raise
     refused = report["refused"] and as_options(report["refused"])
-    show({"error": refused, **report, "refused": refused} if refused else report, json, lambda report: _checked(report, full))
+    show(
+        {"error": refused, **report, "refused": refused} if refused else report,
+        json,
+        lambda report: _checked(report, full),
+    )
     if refused:
         raise DataError(report["refused"].replace("; `pushforward data check` lists them all", ""))
     if write_schema is not None:
-        say(f"{write_schema} contains the kind of each column. To use it after editing: --schema {shlex.quote(write_schema)}")
-    changes = [f"{what}: {len(names):,}" for what, names in (report["changes"] or {}).items() if names]
+        say(
+            f"{write_schema} contains the kind of each column. To use it after editing: --schema {shlex.quote(write_schema)}"
+        )
+    changes = [
+        f"{what}: {len(names):,}" for what, names in (report["changes"] or {}).items() if names
+    ]
     changes += ["different fingerprint"] * report["differs"]
     if against is not None and not changes:
         say(f"{data} has not changed since {against} was written")
@@ -232,11 +295,24 @@ def _checked(report: dict[str, Any], full: bool) -> str:
     most = EVERYTHING if full else 1
     table = report.get("table")
     hidden = ("error", "refused", "table", *(("columns", "shape") if table else ()))
-    facts = {name: value for name, value in report.items() if name not in hidden and value not in ([], {}, None, False)}
+    facts = {
+        name: value
+        for name, value in report.items()
+        if name not in hidden and value not in ([], {}, None, False)
+    }
     if report.get("header") is not None:
         facts["header"] = "first line" if report["header"] else "none"
-    facts |= {f"files {what}": names for what, names in (facts.pop("changes", None) or {}).items() if names}
-    text = columns([[name.replace("_", " "), as_options(_words(value, most * _SHOWN))] for name, value in facts.items()])
+    facts |= {
+        f"files {what}": names
+        for what, names in (facts.pop("changes", None) or {}).items()
+        if names
+    }
+    text = columns(
+        [
+            [name.replace("_", " "), as_options(_words(value, most * _SHOWN))]
+            for name, value in facts.items()
+        ]
+    )
     text = f"{text}\n{_table(table, most)}" if table else text
     shortened = not full and ("…" in text or " more" in text)
     return f"{text}\n\nTo see everything, add --full" if shortened else text
@@ -247,7 +323,10 @@ def _words(value: Any, most: int) -> str:
     if isinstance(value, dict):
         return some((f"{name} {_words(inner, most)}" for name, inner in value.items()), most)
     if isinstance(value, list) and value and isinstance(value[0], dict):
-        return "".join(f"\n  {'; '.join(f'{name}: {_words(inner, most)}' for name, inner in row.items())}" for row in value)
+        return "".join(
+            f"\n  {'; '.join(f'{name}: {_words(inner, most)}' for name, inner in row.items())}"
+            for row in value
+        )
     if isinstance(value, (list, tuple)):
         return some((_words(item, most) for item in value), most)
     return f"{value:.4g}" if isinstance(value, float) else str(value)
@@ -259,24 +338,55 @@ def _table(table: dict[str, Any], most: int) -> str:
     The content is that of the training rows, as the model gets it; the missing fraction is that of all rows.
     """
     missing = ", ".join(f'"{text}"' for text in table["missing_texts"])
-    facts = [["separator", table["separator"]], ["missing values", missing], ["target", table["target"]]]
-    facts += [["constraint", text] for text in table["constraints"]] + [["note", as_options(text)] for text in table["notes"]]
+    facts = [
+        ["separator", table["separator"]],
+        ["missing values", missing],
+        ["target", table["target"]],
+    ]
+    facts += [["constraint", text] for text in table["constraints"]] + [
+        ["note", as_options(text)] for text in table["notes"]
+    ]
     names = shortened([field["name"] for field in table["fields"]], most * _NAME)
     wide = most * _WIDE
-    rows = [["column", "kind", "training rows: values (fraction) or range", "all rows: missing", "examples", "reason"]]
+    rows = [
+        [
+            "column",
+            "kind",
+            "training rows: values (fraction) or range",
+            "all rows: missing",
+            "examples",
+            "reason",
+        ]
+    ]
     for name, field in zip(names, table["fields"], strict=True):
         share = percent(field["missing"]) if field["missing"] else ""
         examples = clipped(", ".join(field["examples"]), wide)
-        rows.append([name, field["kind"], clipped(_content(field, most), wide), share, examples, field["why"]])
+        rows.append(
+            [
+                name,
+                field["kind"],
+                clipped(_content(field, most), wide),
+                share,
+                examples,
+                field["why"],
+            ]
+        )
     return f"{columns([fact for fact in facts if fact[1]])}\n\n{columns(rows)}"
 
 
 def _content(field: dict[str, Any], most: int) -> str:
     if "shares" in field:
         return some(
-            (f"{clipped(name, most * _TEXT)} ({percent(share)})" for name, share in field["shares"].items()), most * _CATEGORIES
+            (
+                f"{clipped(name, most * _TEXT)} ({percent(share)})"
+                for name, share in field["shares"].items()
+            ),
+            most * _CATEGORIES,
         )
-    atoms = some((f"{name} ({percent(share)})" for name, share in (field.get("atoms") or {}).items()), most * _CATEGORIES)
+    atoms = some(
+        (f"{name} ({percent(share)})" for name, share in (field.get("atoms") or {}).items()),
+        most * _CATEGORIES,
+    )
     return " to ".join(field.get("range") or ()) + (f"; often {atoms}" if atoms else "")
 
 
@@ -310,7 +420,12 @@ def data_pack(
     data, _ = data_file(data, plugin)
     from pushforward.data import pack
 
-    options: dict[str, Any] = {"encoding": encoding, "per_tar": per_tar, "resize": resize, "download": download}
+    options: dict[str, Any] = {
+        "encoding": encoding,
+        "per_tar": per_tar,
+        "resize": resize,
+        "download": download,
+    }
     with counting(data) as progress:
         manifest = pack(data, out, **options, stream=stream or None, progress=progress)
     show(manifest, json, lambda content: _packed(out, content, data))
@@ -319,5 +434,9 @@ def data_pack(
 def _packed(out: str, manifest: dict[str, Any], data: str) -> str:
     size, skipped = sum(shard["bytes"] for shard in manifest["shards"]) / 2**20, manifest["skipped"]
     images = f"{manifest['train']:,} training and {manifest['held_out']:,} held-out images"
-    hint = f". {skipped:,} image files were left out; see pushforward data check {shlex.quote(data)}" if skipped else ""
+    hint = (
+        f". {skipped:,} image files were left out; see pushforward data check {shlex.quote(data)}"
+        if skipped
+        else ""
+    )
     return f"{out}: {images} in {len(manifest['shards'])} tars, {size:,.1f} MB. To train on them: --data {out}{hint}"

@@ -37,7 +37,9 @@ if TYPE_CHECKING:
 STARTED = time.perf_counter()  # When this process began, about
 
 # The groups of verbs
-TRAIN, USE, INSPECT = (Group(name, sort_key=i) for i, name in enumerate(("Train", "Use a run", "Inspect"), start=1))
+TRAIN, USE, INSPECT = (
+    Group(name, sort_key=i) for i, name in enumerate(("Train", "Use a run", "Inspect"), start=1)
+)
 MODEL = Group("Model", sort_key=10)
 DATA = Group("Data", sort_key=20)
 BUDGET = Group("Budget", sort_key=30)
@@ -67,14 +69,18 @@ ComputeOption = Annotated[T, Parameter(group=COMPUTE)]
 
 Track = Annotated[
     str | None,
-    Parameter(group=OUTPUT, help="Also log to tensorboard, wandb or mlflow. Separate several by commas."),
+    Parameter(
+        group=OUTPUT, help="Also log to tensorboard, wandb or mlflow. Separate several by commas."
+    ),
 ]
 Precision = Literal["auto", "float32", "bfloat16"]
 Header = Literal["yes", "no"]
 Flag = Annotated[bool, Parameter(negative=(), show_default=False)]
 Positive = Annotated[int, Parameter(validator=AT_LEAST_1)]
 Unlisted = Annotated[T, Parameter(show_choices=False)]  # The help names the choices
-Repeated = Annotated[tuple[str, ...], Parameter(negative_iterable=(), consume_multiple=False, show_default=False)]
+Repeated = Annotated[
+    tuple[str, ...], Parameter(negative_iterable=(), consume_multiple=False, show_default=False)
+]
 Plugins = Annotated[
     Repeated,
     Parameter(
@@ -93,7 +99,11 @@ Features = Annotated[
 ]
 Flops = Annotated[
     float | None,
-    Parameter(group=BUDGET, validator=Number(gt=0), help="Budget in floating-point operations, such as 1e15."),
+    Parameter(
+        group=BUDGET,
+        validator=Number(gt=0),
+        help="Budget in floating-point operations, such as 1e15.",
+    ),
 ]
 Settings = Annotated[str, Parameter(show=False)]  # A recipe's own settings
 RunFolder = Annotated[str, Parameter(group=MODEL, help="Run folder.")]
@@ -115,7 +125,9 @@ Devices = Annotated[
         help="Number of processes on this machine, each with its own CUDA device or part of the CPU cores.",
     ),
 ]
-Raw = Annotated[Flag, Parameter(group=COMPUTE, help="Use the latest weights instead of their average.")]
+Raw = Annotated[
+    Flag, Parameter(group=COMPUTE, help="Use the latest weights instead of their average.")
+]
 Checkpoint = Annotated[
     str | None,
     Parameter(
@@ -138,7 +150,9 @@ Compared = Annotated[
 Repeats = Annotated[
     int | None,
     Parameter(
-        group=EVALUATION, validator=AT_LEAST_1, help="Number of times to sample and score. Default: 5, or fewer to save time."
+        group=EVALUATION,
+        validator=AT_LEAST_1,
+        help="Number of times to sample and score. Default: 5, or fewer to save time.",
     ),
 ]
 Thorough = Annotated[
@@ -148,7 +162,9 @@ Thorough = Annotated[
         help="Measure everything. By default, measuring is limited to about the time of training, or 30 s if that is longer.",
     ),
 ]
-Seed = Annotated[int, Parameter(group=SAMPLES, help="Random seed. Sample i depends only on seed + i.")]
+Seed = Annotated[
+    int, Parameter(group=SAMPLES, help="Random seed. Sample i depends only on seed + i.")
+]
 Label = SampleOption[str | None]
 Given = Annotated[
     str | None,
@@ -251,7 +267,11 @@ class Changes:
 
     def of_training(self) -> dict[str, Any]:
         """Return the settings of `pushforward.Training` that were given."""
-        return {name: value for name, value in asdict(self).items() if name != "augment" and value is not None}
+        return {
+            name: value
+            for name, value in asdict(self).items()
+            if name != "augment" and value is not None
+        }
 
 
 @Parameter(name="*", group=SOLVER)
@@ -344,10 +364,18 @@ AS_IT_IS, UNGUIDED, NEWEST, PLACED = Solving(), Guiding(), Loading(), Placing()
 
 _ARGUMENT = re.compile(r"`([a-z][a-z_]*)(?:=([^`\n]*))?`")
 # Options with another name than their argument
-_NAMES = {"seconds": "--budget", "plugins": "--plugin", "trackers": "--track", "constraints": "--constraint"}
+_NAMES = {
+    "seconds": "--budget",
+    "plugins": "--plugin",
+    "trackers": "--track",
+    "constraints": "--constraint",
+}
 # Options whose value has another form on the command line
 _WHOLE = {
-    **{f"{name}=True": f"--{name}" for name in ("download", "fallback", "full", "overwrite", "shard", "stream", "thorough")},
+    **{
+        f"{name}=True": f"--{name}"
+        for name in ("download", "fallback", "full", "overwrite", "shard", "stream", "thorough")
+    },
     **{
         f"{name}={value}": f"--{name} {word}"
         for name in ("header", "table")
@@ -378,7 +406,11 @@ def as_options(message: str) -> str:
         if name == "checkpoint" and sys.argv[1:2] == ["resume"]:
             name = "from"
         word = _NAMES.get(name, f"--{name.replace('_', '-')}")
-        return word if value is None else f"{word} {shlex.quote(value.strip('[]').strip(chr(34) + chr(39)))}"
+        return (
+            word
+            if value is None
+            else f"{word} {shlex.quote(value.strip('[]').strip(chr(34) + chr(39)))}"
+        )
 
     return _ARGUMENT.sub(option, message)
 
@@ -411,7 +443,12 @@ def _unknown_command(word: str, known: Iterable[str]) -> str:
 def _error(error: CycloptsError) -> str:
     verb = " ".join(error.command_chain or ())
     if isinstance(error, UnknownOptionError):
-        names = (name for argument in error.argument_collection if argument.parse for name in argument.names)
+        names = (
+            name
+            for argument in error.argument_collection
+            if argument.parse
+            for name in argument.names
+        )
         return f"error: {unknown_option(error.token.keyword or error.token.value, names, verb)}"
     if isinstance(error, UnknownCommandError) and error.app is not None and error.unused_tokens:
         return f"error: {_unknown_command(error.unused_tokens[0], error.app)}"
@@ -453,7 +490,9 @@ def call(words: Sequence[str]) -> None:
 
 
 data_app = App(name="data", help="List, check or pack data sets.", group=INSPECT, sort_key=4)
-list_app = App(name="list", help="List recipes, solvers, metrics, features or runs.", group=INSPECT, sort_key=5)
+list_app = App(
+    name="list", help="List recipes, solvers, metrics, features or runs.", group=INSPECT, sort_key=5
+)
 app.command(data_app)
 app.command(list_app)
 
@@ -470,7 +509,11 @@ class Lasting:
         self.stream, self.ends = stream, ends
 
     def __getattr__(self, name: str) -> Any:
-        return functools.partial(self._call, name) if name in ("write", "flush") else getattr(self.stream, name)
+        return (
+            functools.partial(self._call, name)
+            if name in ("write", "flush")
+            else getattr(self.stream, name)
+        )
 
     def _call(self, name: str, *given: str) -> None:
         try:
@@ -492,7 +535,9 @@ def tell(line: str) -> None:
 def show(value: Any, as_json: bool, text: Callable[[Any], str]) -> None:
     """Print a result to stdout, as JSON or as text."""
     words = json.dumps(value, indent=1, default=str) if as_json else text(value)
-    print(words.encode(errors="backslashreplace").decode())  # file names may contain undecodable bytes
+    print(
+        words.encode(errors="backslashreplace").decode()
+    )  # file names may contain undecodable bytes
 
 
 written = itemgetter("out")  # The output of most verbs that write a file
@@ -513,7 +558,9 @@ def show_report(report: Report, folder: Path, as_json: bool, full: bool, save: b
     if save:
         report.save_all(folder)
     result = report.comparison.to_plain() if as_json else None
-    text = as_options(report.to_text(full)).replace("Use --full", f"Use `pushforward report {folder} --full`")
+    text = as_options(report.to_text(full)).replace(
+        "Use --full", f"Use `pushforward report {folder} --full`"
+    )
     show(result, as_json, lambda _: f"{text}\n\n{folder}/report.html")
 
 
@@ -524,5 +571,10 @@ def first_line(part: Any) -> str:
 
 def columns(rows: list[list[str]]) -> str:
     """Align rows of text in columns."""
-    widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)] if rows else []
-    return "\n".join("  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows)
+    widths = (
+        [max(len(cell) for cell in column) for column in zip(*rows, strict=True)] if rows else []
+    )
+    return "\n".join(
+        "  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    )

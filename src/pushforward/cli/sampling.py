@@ -90,7 +90,9 @@ def sample(
         say(f"{loaded.folder}, step {loaded.state['step']:,}: {sentence}")
     origin = starts(loaded.transport)
     if origin is not None and n > origin[1]:
-        say(f"{loaded.folder} starts from the {origin[1]:,} held-out examples of {origin[0].data}, so {n:,} samples repeat some")
+        say(
+            f"{loaded.folder} starts from the {origin[1]:,} held-out examples of {origin[0].data}, so {n:,} samples repeat some"
+        )
     target = target_of(loaded, out, f"seed{seed}-n{n}", n, placing)
     filled = pairs_of("--fill", fill)
     left_out = loaded.space.left_out if isinstance(loaded.space, TableSpace) else ()
@@ -102,7 +104,13 @@ def sample(
     to: dict[str, Any] = {"overwrite": placing.overwrite, "zoom": placing.zoom, "fill": filled}
     with precision_of(loading), counted() as tally:
         draw_to(target, loaded.transport, n, condition, seed=seed, batch=loading.batch, **to)
-    result = {"out": str(target), "n": n, "seed": seed, "calls_per_sample": loaded.transport.calls, "condition": condition}
+    result = {
+        "out": str(target),
+        "n": n,
+        "seed": seed,
+        "calls_per_sample": loaded.transport.calls,
+        "condition": condition,
+    }
     if tally.drawn:
         result["drawn_again"] = tally.share
     if tally.share:
@@ -119,10 +127,14 @@ def loaded_run(run: str, loading: Loading = NEWEST) -> Run:
     from pushforward.training import load  # imports torch
 
     where = device_of(loading.device)
-    return load(run, raw=loading.raw, checkpoint=loading.checkpoint, plugins=loading.plugin, device=where)
+    return load(
+        run, raw=loading.raw, checkpoint=loading.checkpoint, plugins=loading.plugin, device=where
+    )
 
 
-def configured_run(run: str, loading: Loading, solving: Solving = AS_IT_IS, guiding: Guiding = UNGUIDED) -> Run:
+def configured_run(
+    run: str, loading: Loading, solving: Solving = AS_IT_IS, guiding: Guiding = UNGUIDED
+) -> Run:
     """Load a run with the given solver, guidance or truncation; see `Run.configured`."""
     loaded = loaded_run(run, loading)
     from pushforward.training.runs.folder import checkpoint_in
@@ -140,14 +152,18 @@ def configured_run(run: str, loading: Loading, solving: Solving = AS_IT_IS, guid
         steps = f"{flow.steps} steps of {type(flow.solver).__name__}"
         if getattr(flow, "learned", None) is not None:
             say(f"using the times and coefficients that pushforward tune learned for {steps}")
-        elif flow.grid is not None and flow.grid == configured.learned_grid(flow.steps, flow.solver):
+        elif flow.grid is not None and flow.grid == configured.learned_grid(
+            flow.steps, flow.solver
+        ):
             say(f"using the times that pushforward tune learned for {steps}")
     return configured
 
 
 def guidance_of(guiding: Guiding) -> dict[str, Any]:
     """Return the guidance options, with an interval such as 0.2:5 as two numbers."""
-    interval = None if guiding.interval is None else numbers("--interval", guiding.interval, 2, float, ":")
+    interval = (
+        None if guiding.interval is None else numbers("--interval", guiding.interval, 2, float, ":")
+    )
     return {**dataclasses.asdict(guiding), "interval": interval}
 
 
@@ -158,7 +174,14 @@ def precision_of(loading: Loading) -> AbstractContextManager[Any]:
     return network_precision(resolve_precision(loading.precision, device_of(loading.device)))
 
 
-def target_of(run: Run, out: str | None, stem: str, tiles: int, placing: Placing, endings: Sequence[str] | None = None) -> Path:
+def target_of(
+    run: Run,
+    out: str | None,
+    stem: str,
+    tiles: int,
+    placing: Placing,
+    endings: Sequence[str] | None = None,
+) -> Path:
     """Return the output path, after checking that it is valid and free.
 
     Args:
@@ -213,7 +236,9 @@ def check_images(run: Run) -> None:
     if not run.space.has_pixels:
         others = ", sample --given, or impute for missing cells" if run.space.names else ""
         advice = f"Use interpolate --seeds 0,1{others}"
-        raise UsageError(f"{run.folder} generates {run.space.noun}s, not images, so it cannot edit image files. {advice}.")
+        raise UsageError(
+            f"{run.folder} generates {run.space.noun}s, not images, so it cannot edit image files. {advice}."
+        )
 
 
 def enlarged(images: np.ndarray, columns: int, zoom: int | None = None) -> Image.Image:
@@ -255,12 +280,20 @@ def impute(
     loaded, path = configured_run(run, loading, solving, guiding), Path(out)
     from pushforward.editing import impute as filled_in
 
-    targets = [path] if draws == 1 else [path.with_name(f"{path.stem}-{i}{path.suffix}") for i in range(1, draws + 1)]
+    targets = (
+        [path]
+        if draws == 1
+        else [path.with_name(f"{path.stem}-{i}{path.suffix}") for i in range(1, draws + 1)]
+    )
     if (Path(table).suffix.lower() == ".parquet") != (path.suffix.lower() == ".parquet"):
-        raise UsageError(f"Cannot fill {table} into --out {path}: expected two text files or two Parquet files.")
+        raise UsageError(
+            f"Cannot fill {table} into --out {path}: expected two text files or two Parquet files."
+        )
     taken = [str(target) for target in targets if target.exists()]
     if taken and not overwrite:
-        raise UsageError(f"{', '.join(taken)} already exists. Choose another --out, or add --overwrite.")
+        raise UsageError(
+            f"{', '.join(taken)} already exists. Choose another --out, or add --overwrite."
+        )
     chosen = None if only is None else column_names(only, "--only")
     with precision_of(loading):
         imputed = filled_in(loaded, table, only=chosen, draws=draws, seed=seed, batch=loading.batch)
@@ -276,23 +309,36 @@ def _imputed(imputed: Imputed) -> dict[str, Any]:
     from pushforward.transports.transport import named_constraints
 
     cells, rows = int(imputed.missing.sum()), int(imputed.missing.any(1).sum())
-    columns = {f.name: int(n) for f, n in zip(imputed.space.fields, imputed.missing.sum(0), strict=True) if n}
+    columns = {
+        f.name: int(n)
+        for f, n in zip(imputed.space.fields, imputed.missing.sum(0), strict=True)
+        if n
+    }
     if cells:
         each = some(f"{n:,} of {f}" for f, n in columns.items())
         say(f"filled cells: {cells:,} in {rows:,} of {len(imputed.missing):,} rows; {each}")
     else:
         say(f"no cells are missing in {len(imputed.missing):,} rows, so nothing was filled")
     if imputed.absent:
-        say(f"note: these columns of the model are not in the table and are not written: {some(imputed.absent)}")
+        say(
+            f"note: these columns of the model are not in the table and are not written: {some(imputed.absent)}"
+        )
     report: dict[str, Any] = {"cells": cells, "rows": rows, "columns": columns}
     of_file = isinstance(imputed.source, GappyFile)
     lines = imputed.source.numbers if of_file else range(len(imputed.missing))  # type: ignore[union-attr]
     if imputed.space.constraints:
         report["drawn_again"] = imputed.drawn_again
-        say(f"{imputed.drawn_again:.1%} of the drawn rows violated {named_constraints(imputed.space)} and were drawn again")
-        for name, why in (("unmet", "after all attempts"), ("given_unmet", "with their given cells")):
+        say(
+            f"{imputed.drawn_again:.1%} of the drawn rows violated {named_constraints(imputed.space)} and were drawn again"
+        )
+        for name, why in (
+            ("unmet", "after all attempts"),
+            ("given_unmet", "with their given cells"),
+        ):
             report[name] = [lines[row] for row in getattr(imputed, name)]
             if report[name]:
                 broken = some(imputed.broken(getattr(imputed, name)))
-                say(f"{'lines' if of_file else 'rows (from 0)'} that violate {broken} {why}: {some(report[name])}")
+                say(
+                    f"{'lines' if of_file else 'rows (from 0)'} that violate {broken} {why}: {some(report[name])}"
+                )
     return report

@@ -34,7 +34,11 @@ KEY = "PUSHFORWARD_API_KEY"
 def serve(
     runs: Annotated[
         list[str],
-        Parameter(group=MODEL, negative_iterable=(), help="Run folders; RUN@CHECKPOINT serves an older checkpoint."),
+        Parameter(
+            group=MODEL,
+            negative_iterable=(),
+            help="Run folders; RUN@CHECKPOINT serves an older checkpoint.",
+        ),
     ],
     *,
     host: OutputOption[str] = "127.0.0.1",
@@ -85,7 +89,9 @@ def serve(
         run = loaded_run(folder, dataclasses.replace(loading, checkpoint=checkpoint))
         name = f"{run.name}@{checkpoint}" if checkpoint else run.name
         if name in served:
-            raise UsageError(f"Two runs are named {name}. Rename one folder, or serve the runs separately.")
+            raise UsageError(
+                f"Two runs are named {name}. Rename one folder, or serve the runs separately."
+            )
         served[name] = run
     if host not in LOCAL and not api_key:
         say(f"note: anyone who can reach {host} can use this server. To require a key, set {KEY}")

@@ -93,7 +93,10 @@ _MEMORY = {
 }
 Every = Annotated[
     int | None,
-    Parameter(group=TRAINING, help="Steps between checkpoints. Default: two minutes, or a quarter of a short budget."),
+    Parameter(
+        group=TRAINING,
+        help="Steps between checkpoints. Default: two minutes, or a quarter of a short budget.",
+    ),
 ]
 
 
@@ -144,7 +147,9 @@ def train(
     """
     ends = amounts(budgeting, flops=flops)
     recipe = own_name(recipe)
-    check_names(plugin, recipe=recipe, data=None if settings else data)  # wrong options are named first
+    check_names(
+        plugin, recipe=recipe, data=None if settings else data
+    )  # wrong options are named first
     from pushforward.training import Progress, load
     from pushforward.training.api import prepare
     from pushforward.training.options import samples_in
@@ -174,10 +179,16 @@ def train(
         "device": where,
         **ends,
     }
-    options |= {"augment": words(changes.augment), "checkpoint_every": checkpoint_every, "trackers": track}
+    options |= {
+        "augment": words(changes.augment),
+        "checkpoint_every": checkpoint_every,
+        "trackers": track,
+    }
     parts = [f"{name}={run}" for name, run in runs.items() if name != "latent"]
     more = {"latent": runs.get("latent"), "frozen": parts, "plugin": others}
-    asked = asked_for(size, changes, values) | {name: value for name, value in more.items() if value}
+    asked = asked_for(size, changes, values) | {
+        name: value for name, value in more.items() if value
+    }
     trainer = prepare(chosen, loaded, **options, asked=asked, progress=Progress())
     report_run(_begun(trainer), json, len(loaded.train))
 
@@ -187,11 +198,15 @@ def steps_for(flops: float, recipe: Recipe, data: Dataset) -> dict[str, int]:
     from pushforward.training.estimates import steps_within
 
     steps, each = steps_within(flops, recipe, data)
-    say(f"{recipe.name}: {each:.3g} floating-point operations per step; the budget of {flops:g} allows {steps:,} steps")
+    say(
+        f"{recipe.name}: {each:.3g} floating-point operations per step; the budget of {flops:g} allows {steps:,} steps"
+    )
     return {"steps": steps}
 
 
-def _begun(trainer: Trainer, advice: str = "Start again with --overwrite", began: float = STARTED) -> Run:
+def _begun(
+    trainer: Trainer, advice: str = "Start again with --overwrite", began: float = STARTED
+) -> Run:
     try:
         announce(trainer)
         (run,) = train_all([trainer], began=began)
@@ -202,7 +217,9 @@ def _begun(trainer: Trainer, advice: str = "Start again with --overwrite", began
         raise KeyboardInterrupt(f"{trainer.folder} has not been trained yet. {advice}") from None
 
 
-def train_all(trainers: Sequence[Trainer], turn: float | None = None, began: float = STARTED) -> list[Run]:
+def train_all(
+    trainers: Sequence[Trainer], turn: float | None = None, began: float = STARTED
+) -> list[Run]:
     """Train models one after the other or in turns, and print what the time was spent on.
 
     A signal saves all models and exits with 130 or 75.
@@ -222,14 +239,18 @@ def train_all(trainers: Sequence[Trainer], turn: float | None = None, began: flo
             stack.callback(trainer.progress.close)
         if turn:
             if (count := sum(not trainer.done for trainer in trainers)) > 1:
-                say(f"training {count} models in turns of {turn:g} s; the time left is shown for each model separately")
+                say(
+                    f"training {count} models in turns of {turn:g} s; the time left is shown for each model separately"
+                )
             runs = train_in_turns(trainers, turn)
         else:
             for trainer in trainers:
                 trainer.advance()
             runs = [finished(trainer) for trainer in trainers]
     # one of several processes got the signal, and all have stopped
-    if (number := max((trainer.stop for trainer in trainers), default=0)) and not all(trainer.done for trainer in trainers):
+    if (number := max((trainer.stop for trainer in trainers), default=0)) and not all(
+        trainer.done for trainer in trainers
+    ):
         for trainer in trainers:
             if trainer.done:
                 say(f"{trainer.folder} is finished at step {trainer.clock.step:,}")
@@ -243,7 +264,9 @@ def train_all(trainers: Sequence[Trainer], turn: float | None = None, began: flo
             spent[what] = spent.get(what, 0.0) + seconds
     total = time.perf_counter() - began
     spent["starting and reading data"] = total - sum(spent.values())
-    words = ", ".join(f"{duration(part, 2)} {what}" for what, part in spent.items() if part >= SHORTEST)
+    words = ", ".join(
+        f"{duration(part, 2)} {what}" for what, part in spent.items() if part >= SHORTEST
+    )
     if spent["in training steps"]:
         say(f"training took {duration(total, 2)}: {words}")
     return runs
@@ -253,8 +276,16 @@ def say_estimate(trainers: Sequence[Trainer], thorough: bool = False) -> None:
     """Print estimates for the duration of training, if budgets are in seconds, and of measuring."""
     left = [(trainer.budget.seconds or math.nan) - trainer.clock.seconds for trainer in trainers]
     ahead = sum(seconds for seconds in left if seconds > 0)
-    training = f"training takes about {duration(ahead, 2)}; " if ahead and not any(map(math.isnan, left)) else ""
-    limit = "as long as it needs" if thorough else "about as long as training at most, or 30 s if that is longer"
+    training = (
+        f"training takes about {duration(ahead, 2)}; "
+        if ahead and not any(map(math.isnan, left))
+        else ""
+    )
+    limit = (
+        "as long as it needs"
+        if thorough
+        else "about as long as training at most, or 30 s if that is longer"
+    )
     say(f"{training}measuring takes {limit}")
 
 
@@ -287,8 +318,16 @@ def resume(
     from pushforward.training import Progress
     from pushforward.training.api import reopen
 
-    options: dict[str, Any] = {**ends, **of_processes(sharing), "checkpoint": start, "fallback": fallback, "plugins": plugin}
-    trainer = reopen(run, **options, trackers=track or (), device=device_of(device), progress=Progress())
+    options: dict[str, Any] = {
+        **ends,
+        **of_processes(sharing),
+        "checkpoint": start,
+        "fallback": fallback,
+        "plugins": plugin,
+    }
+    trainer = reopen(
+        run, **options, trackers=track or (), device=device_of(device), progress=Progress()
+    )
     say(_standing(run, trainer))
     (result,) = train_all([trainer])
     report_run(result, json, len(trainer.data.train))
@@ -302,7 +341,11 @@ def _standing(run: str, trainer: Trainer) -> str:
         return f"{run} is finished at {step} ({trainer.budget}). To train longer, give a larger {str(trainer.budget).split()[0]}"
     if not trainer.saved:
         return f"{run} has no checkpoint: training starts from the first step"
-    facts = [f"resuming {run} at {step}{f' of {total:,}' if total else ''}", "checkpoint verified", trainer.processes.words]
+    facts = [
+        f"resuming {run} at {step}{f' of {total:,}' if total else ''}",
+        "checkpoint verified",
+        trainer.processes.words,
+    ]
     return "; ".join(filter(None, facts))
 
 
@@ -345,27 +388,56 @@ def distil(
     from pushforward.training.api import check_finish, finisher, student
 
     load_plugins(plugin, [run])
-    options: dict[str, Any] = {**amounts(budgeting), "seed": seed, "plugins": plugin, "overwrite": overwrite}
-    options |= {"device": device_of(device), "checkpoint_every": checkpoint_every, "progress": Progress(), "data": data}
+    options: dict[str, Any] = {
+        **amounts(budgeting),
+        "seed": seed,
+        "plugins": plugin,
+        "overwrite": overwrite,
+    }
+    options |= {
+        "device": device_of(device),
+        "checkpoint_every": checkpoint_every,
+        "progress": Progress(),
+        "data": data,
+    }
     options |= {"trackers": track, **of_processes(sharing)}
     check_free(out if out and not overwrite and not launched().rank else None)
     known, further = (recipes.settings(recipes.named(name)) for name in ("distil", "finish"))
     names = {name: name.replace("-", "_") for name in settings}
-    later = {name: settings.pop(name) for name, key in names.items() if finish and key in further and key not in known}
+    later = {
+        name: settings.pop(name)
+        for name, key in names.items()
+        if finish and key in further and key not in known
+    }
     own, of_finish = (
-        settings_of("distil", settings, {*options_of("distil"), *(further if finish else ())} - {"calls"}),
+        settings_of(
+            "distil", settings, {*options_of("distil"), *(further if finish else ())} - {"calls"}
+        ),
         settings_of("finish", later),
     )
     seconds, teacher = None if finish is None else Budget.duration(finish), load(run)
     if seconds is not None:
         check_finish(teacher, out, overwrite, own, of_finish)
     changed = changes.of_training()
-    trainer = student(teacher, calls=calls, settings=own, out=out, augment=words(changes.augment), **changed, **options)
+    trainer = student(
+        teacher,
+        calls=calls,
+        settings=own,
+        out=out,
+        augment=words(changes.augment),
+        **changed,
+        **options,
+    )
     if seconds is None:
         return report_run(_begun(trainer), json, len(trainer.data.train))
     given = {"teacher": trainer.folder, "data": options.pop("data"), "budget": finish, **of_finish}
     given["out"] = f"{trainer.folder}-finished"
-    typed = [word for name, value in given.items() if value is not None for word in (f"--{name.replace('_', '-')}", str(value))]
+    typed = [
+        word
+        for name, value in given.items()
+        if value is not None
+        for word in (f"--{name.replace('_', '-')}", str(value))
+    ]
     then = f"pushforward train finish {shlex.join(typed)}{plugin_options(trainer.content)}"
     try:
         result = _begun(trainer)
@@ -378,7 +450,9 @@ def distil(
         second = finisher(result, trainer.data, seconds, of_finish, **options)
         result = _begun(second, f"The student is saved. To finish it: {then} --overwrite", began)
     except KeyboardInterrupt as stop:
-        raise KeyboardInterrupt(*stop.args or [f"the student is saved. To finish it: {then}"]) from None
+        raise KeyboardInterrupt(
+            *stop.args or [f"the student is saved. To finish it: {then}"]
+        ) from None
     report_run(result, json, len(trainer.data.train))
 
 
@@ -405,8 +479,14 @@ def print_recipe_help(name: str) -> None:
         if kind is bool:
             kind, default = Literal["yes", "no"], "yes" if default else "no"
         group = Group(f"{recipe.__name__}: {option.group or 'other options'}", sort_key=11 + place)
-        parameter = Parameter(group=group, help=option.help, negative=(), show_default=default is not None)
-        shown.append(inspect.Parameter(option.name, keyword, default=default, annotation=Annotated[kind, parameter]))
+        parameter = Parameter(
+            group=group, help=option.help, negative=(), show_default=default is not None
+        )
+        shown.append(
+            inspect.Parameter(
+                option.name, keyword, default=default, annotation=Annotated[kind, parameter]
+            )
+        )
 
     def function(**options: Any) -> None:
         return None
@@ -414,7 +494,13 @@ def print_recipe_help(name: str) -> None:
     function.__signature__ = inspect.Signature(shown)  # type: ignore[attr-defined]
     function.__annotations__ = {part.name: part.annotation for part in shown}
     function.__doc__ = train.__doc__
-    page = App(name=f"pushforward train {name}", help=first_line(recipe), help_format="markdown", help_flags=[], version_flags=[])
+    page = App(
+        name=f"pushforward train {name}",
+        help=first_line(recipe),
+        help_format="markdown",
+        help_flags=[],
+        version_flags=[],
+    )
     page.default(function)
     page.help_print([])
 
@@ -439,7 +525,12 @@ def announce(trainer: Trainer) -> None:
     from pushforward.methods.method import parameters, training_only
     from pushforward.training.runs.provenance import leaks, sources_of
 
-    method, data, content, sampler = trainer.method, trainer.data, trainer.content, trainer.method.transport()
+    method, data, content, sampler = (
+        trainer.method,
+        trainer.data,
+        trainer.content,
+        trainer.method.transport(),
+    )
     sizes = {"parameters": parameters(sampler), **training_only(method, sampler)}
     facts = [
         f"{trainer.recipe.name} on {data.name} ({len(data.train):,} examples of shape {'x'.join(map(str, data.space.shape))})",
@@ -508,11 +599,17 @@ def report_run(run: Run, as_json: bool, examples: int) -> None:
         "trajectory_seconds": state.get("store_seconds") or 0.0,
         "checkpoint": f"{run.folder}/checkpoints/step_{state['step']:06d}",
     }
-    stored = f" and {summary['trajectory_seconds']:.1f} s for trajectories" if summary["trajectory_seconds"] else ""
+    stored = (
+        f" and {summary['trajectory_seconds']:.1f} s for trajectories"
+        if summary["trajectory_seconds"]
+        else ""
+    )
     show(
         summary,
         as_json,
-        lambda s: f"{s['run']}: {s['step']:,} steps, {s['samples']:,} training examples, {s['seconds']:.1f} s{stored}",
+        lambda s: (
+            f"{s['run']}: {s['step']:,} steps, {s['samples']:,} training examples, {s['seconds']:.1f} s{stored}"
+        ),
     )
     for note in closing_notes(run, examples):
         say(f"{run.folder}: {note}")
@@ -530,7 +627,9 @@ def _next(run: Run) -> str:
     return f"sample {shlex.quote(better)} --n 64 --out samples{usual_ending(run.space)}"
 
 
-def report_needs(recipe: Recipe, data: Dataset, ends: Mapping[str, Any], sharing: Sharing, json: bool) -> None:
+def report_needs(
+    recipe: Recipe, data: Dataset, ends: Mapping[str, Any], sharing: Sharing, json: bool
+) -> None:
     """Print what training would need (a dry run).
 
     Args:
@@ -543,21 +642,44 @@ def report_needs(recipe: Recipe, data: Dataset, ends: Mapping[str, Any], sharing
     from pushforward.training import Budget
     from pushforward.training.estimates import plan
 
-    needs = plan(recipe, data, Budget(**(ends or {"steps": PLANNED})), processes=sharing.devices or 1, sharded=sharing.shard)
-    show({"recipe": recipe.name, "data": data.name, **needs.to_plain()}, json, lambda _: _needed(recipe, data, needs))
+    needs = plan(
+        recipe,
+        data,
+        Budget(**(ends or {"steps": PLANNED})),
+        processes=sharing.devices or 1,
+        sharded=sharing.shard,
+    )
+    show(
+        {"recipe": recipe.name, "data": data.name, **needs.to_plain()},
+        json,
+        lambda _: _needed(recipe, data, needs),
+    )
 
 
 def _needed(recipe: Recipe, data: Dataset, needs: Any) -> str:
     rows = [
-        ["processes", f"{needs.processes}{', each with a part of the weights' if needs.sharded else ''}"],
+        [
+            "processes",
+            f"{needs.processes}{', each with a part of the weights' if needs.sharded else ''}",
+        ],
         ["parameters", f"{needs.parameters:,}"],
-        ["batch size", f"{needs.batch:,}; {needs.share:,} per process, {needs.part:,} per micro-batch; {needs.precision}"],
-        ["steps", f"{'limited by time' if needs.steps is None else f'{needs.steps:,}'}; {needs.steps_per_epoch:,.1f} per epoch"],
+        [
+            "batch size",
+            f"{needs.batch:,}; {needs.share:,} per process, {needs.part:,} per micro-batch; {needs.precision}",
+        ],
+        [
+            "steps",
+            f"{'limited by time' if needs.steps is None else f'{needs.steps:,}'}; {needs.steps_per_epoch:,.1f} per epoch",
+        ],
         ["checkpoint", _size(needs.checkpoint)],
         ["memory per process", _size(needs.memory.total)],
     ]
     memory = {name: getattr(needs.memory, name) for name in _MEMORY}
-    rows += [[f"  {_MEMORY[name]}", "unknown" if value is None else _size(value)] for name, value in memory.items() if value != 0]
+    rows += [
+        [f"  {_MEMORY[name]}", "unknown" if value is None else _size(value)]
+        for name, value in memory.items()
+        if value != 0
+    ]
     head = f"{recipe.name} on {data.name}: dry run, nothing was trained or written"
     return f"{head}\n\n{columns(rows)}"
 

@@ -76,7 +76,9 @@ def tune(
     """
     guidance = {name: value for name, value in guidance_of(guiding).items() if value is not None}
     if guidance and what == "times":
-        raise UsageError("Times are learned without guidance. To tune with guidance, use --what table.")
+        raise UsageError(
+            "Times are learned without guidance. To tune with guidance, use --what table."
+        )
     if guiding.weaker is not None:
         raise UsageError("Tables do not support guidance by another run. Leave out --weaker.")
     loading = Loading(raw, checkpoint, plugin, device=device, precision=precision)
@@ -89,7 +91,16 @@ def tune(
             facts = _learned_table(loaded, flow, guidance, {**amounts, "watch": watch})
         else:
             facts = _learned_times(loaded, flow, {**amounts, "watch": watch})
-    show({"run": str(loaded.folder), "steps": flow.steps, "solver": type(flow.solver).__name__, **facts}, json, _text)
+    show(
+        {
+            "run": str(loaded.folder),
+            "steps": flow.steps,
+            "solver": type(flow.solver).__name__,
+            **facts,
+        },
+        json,
+        _text,
+    )
 
 
 def _flow(run: Run, solver: str | None, steps: int) -> Flow:
@@ -104,21 +115,33 @@ def _flow(run: Run, solver: str | None, steps: int) -> Flow:
         )
     if solver is None and flow.solver.stochastic:
         solver, own = INSTEAD, type(flow.solver).__name__
-        say(f"{own} is stochastic and cannot be tuned, so {solver} is tuned. Sample with --solver {solver} --steps {steps}")
-    return flow.with_solver(solvers.named(solver) if solver else flow.solver, steps, None if solver else flow.grid)
+        say(
+            f"{own} is stochastic and cannot be tuned, so {solver} is tuned. Sample with --solver {solver} --steps {steps}"
+        )
+    return flow.with_solver(
+        solvers.named(solver) if solver else flow.solver, steps, None if solver else flow.grid
+    )
 
 
 @contextmanager
-def _watched(run: Run, flow: Flow, amounts: dict[str, int]) -> Iterator[Callable[[int, float], None]]:
+def _watched(
+    run: Run, flow: Flow, amounts: dict[str, int]
+) -> Iterator[Callable[[int, float], None]]:
     """Yield a callback that shows the progress of each round, with an estimate of the time left."""
     from pushforward.training.loop.callbacks import Progress, duration
 
     rounds, progress, since = amounts["rounds"], Progress(), []
-    say(f"tuning {flow.steps} steps of {type(flow.solver).__name__} on {amounts['n']:,} noise examples ...")
+    say(
+        f"tuning {flow.steps} steps of {type(flow.solver).__name__} on {amounts['n']:,} noise examples ..."
+    )
 
     def watch(number: int, error: float) -> None:
         since.append(time.monotonic())
-        left = duration((since[-1] - since[0]) / max(1, number - 1) * (rounds - number)) if number > 1 or rounds == 1 else "?"
+        left = (
+            duration((since[-1] - since[0]) / max(1, number - 1) * (rounds - number))
+            if number > 1 or rounds == 1
+            else "?"
+        )
         line = f"round {number:,}/{rounds:,}  distance {error:.4f}  {left} left"
         progress.preparing(run.folder.name, number / rounds, line)
 
@@ -135,7 +158,9 @@ def _learned_times(run: Run, flow: Flow, options: dict[str, Any]) -> dict[str, A
     return {"times": grid.times, **errors}
 
 
-def _learned_table(run: Run, flow: Flow, guidance: dict[str, Any], options: dict[str, Any]) -> dict[str, Any]:
+def _learned_table(
+    run: Run, flow: Flow, guidance: dict[str, Any], options: dict[str, Any]
+) -> dict[str, Any]:
     from pushforward.evaluation.curves import training_distance
     from pushforward.training.runs.provenance import data_of_run
     from pushforward.transports.learned_steps import learn_table
@@ -143,16 +168,33 @@ def _learned_table(run: Run, flow: Flow, guidance: dict[str, Any], options: dict
     known = run.learned_grid(flow.steps, flow.solver)
     distance = training_distance(run.transport, data_of_run(run.folder, run.spec))
     learned = learn_table(flow, distance, grids=[known] if known else [], **options)
-    errors = {"before": learned.before, "after": learned.after, "to_data": learned.to_data, "checkpoint_step": run.state["step"]}
+    errors = {
+        "before": learned.before,
+        "after": learned.after,
+        "to_data": learned.to_data,
+        "checkpoint_step": run.state["step"],
+    }
     if learned.table is not None:
         run.store_table(flow.solver, learned.table, guidance, **errors)
     table = learned.table and dataclasses.asdict(learned.table)
-    return {"guidance": guidance, "table": table, **errors, "stored": table is not None, "summary": str(learned)}
+    return {
+        "guidance": guidance,
+        "table": table,
+        **errors,
+        "stored": table is not None,
+        "summary": str(learned),
+    }
 
 
 def _text(r: dict[str, Any]) -> str:
     if "summary" in r:
-        return f"{r['summary']}\n" + (f"stored in {r['run']}/tables.json" if r["stored"] else "nothing was stored")
-    gain = f"{r['before']:.4f} -> {r['after']:.4f}" if r["after"] < r["before"] else f"{r['before']:.4f}, not improved"
+        return f"{r['summary']}\n" + (
+            f"stored in {r['run']}/tables.json" if r["stored"] else "nothing was stored"
+        )
+    gain = (
+        f"{r['before']:.4f} -> {r['after']:.4f}"
+        if r["after"] < r["before"]
+        else f"{r['before']:.4f}, not improved"
+    )
     times = " ".join(f"{t:.4g}" for t in r["times"])
     return f"distance to many-step samples (RMS, standard deviations): {gain}\ntimes: {times}\nstored in {r['run']}/grids.json"

@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 EXAMPLES = 1024  # how many training examples a condition holds to draw from
 SAME = 1e-6  # the share of itself by which a number may change without a word where its cell stays the same
 MOST = 5  # how many values of a column a warning names
-ROUNDING = 1e-4  # the share of its range by which a value of an open column may change without a word
+ROUNDING = (
+    1e-4  # the share of its range by which a value of an open column may change without a word
+)
 
 
 class Columns(ConditionKind):
@@ -32,10 +34,14 @@ class Columns(ConditionKind):
     """
 
     columns: tuple[str, ...]  # their names
-    examples: tuple[tuple[float, ...], ...]  # values of training examples, k numbers each; empty where nothing is drawn
+    examples: tuple[
+        tuple[float, ...], ...
+    ]  # values of training examples, k numbers each; empty where nothing is drawn
 
     @staticmethod
-    def evenly(values: NDArray[np.float32], labels: NDArray[np.int64] | None = None) -> NDArray[np.int64]:
+    def evenly(
+        values: NDArray[np.float32], labels: NDArray[np.int64] | None = None
+    ) -> NDArray[np.int64]:
         """Choose training examples to draw from: all, or `EXAMPLES` evenly spaced ones, in the order of label and columns.
 
         The frequencies of labels, or without labels the law of the first column, are then met to within 1 / `EXAMPLES`. All
@@ -50,7 +56,9 @@ class Columns(ConditionKind):
         return order[((np.arange(m) + 0.5) * len(order) / m).astype(np.int64)]
 
     @classmethod
-    def examples_of(cls, values: NDArray[np.float32], chosen: NDArray[np.int64] | None = None) -> tuple[tuple[float, ...], ...]:
+    def examples_of(
+        cls, values: NDArray[np.float32], chosen: NDArray[np.int64] | None = None
+    ) -> tuple[tuple[float, ...], ...]:
         """Return the values of training examples to draw from, as short as float32 allows.
 
         Args:
@@ -59,7 +67,10 @@ class Columns(ConditionKind):
                 only.
         """
         values = values[cls.evenly(values) if chosen is None else chosen]
-        return tuple(tuple(float(str(number)) for number in example) for example in np.asarray(values, dtype=np.float32))
+        return tuple(
+            tuple(float(str(number)) for number in example)
+            for example in np.asarray(values, dtype=np.float32)
+        )
 
     @property
     def entries(self) -> tuple[str, ...]:
@@ -75,16 +86,22 @@ class Columns(ConditionKind):
         if k == 1 and (values.dim() == 0 or (values.dim() == 1 and len(values) != 1)):
             values = values.unsqueeze(-1)
         if values.dim() not in (1, 2) or values.shape[-1] != k:
-            raise UsageError(f"Got values of shape {tuple(values.shape)} for {names}; expected ({k},) or (n, {k}).")
+            raise UsageError(
+                f"Got values of shape {tuple(values.shape)} for {names}; expected ({k},) or (n, {k})."
+            )
         if not bool(values.isfinite().all()):
-            raise UsageError(f"Expected finite numbers for {names}, got {float(values[~values.isfinite()][0])}.")
+            raise UsageError(
+                f"Expected finite numbers for {names}, got {float(values[~values.isfinite()][0])}."
+            )
         return values
 
     def draw(self, u: Tensor, bounds: Tensor) -> Tensor:
         import torch
 
         if not self.examples:
-            raise UsageError(f"There are no examples of {', '.join(self.columns)} to draw from. Specify their values.")
+            raise UsageError(
+                f"There are no examples of {', '.join(self.columns)} to draw from. Specify their values."
+            )
         table = torch.tensor(self.examples, dtype=torch.float32)
         first, end = (bounds * len(table) - 0.5).ceil().long().unbind(1)
         within = ((u - bounds[:, 0]) / (bounds[:, 1] - bounds[:, 0])).clamp(0, 1)
@@ -93,14 +110,21 @@ class Columns(ConditionKind):
 
     def cells(self, values: Tensor) -> list[dict[str, Any]]:
         return [
-            {name: float(str(v)) for name, v in zip(self.columns, example, strict=True)} for example in values.float().numpy()
+            {name: float(str(v)) for name, v in zip(self.columns, example, strict=True)}
+            for example in values.float().numpy()
         ]
 
     def _tidy(self, columns: Sequence[str], examples: Sequence[Sequence[float]]) -> None:
         object.__setattr__(self, "columns", tuple(str(name) for name in columns))
-        object.__setattr__(self, "examples", tuple(tuple(float(number) for number in example) for example in examples))
+        object.__setattr__(
+            self,
+            "examples",
+            tuple(tuple(float(number) for number in example) for example in examples),
+        )
         if not self.columns or any(len(example) != len(self.columns) for example in self.examples):
-            raise UsageError(f"Expected examples with {len(self.columns)} numbers: one per column, and at least one column.")
+            raise UsageError(
+                f"Expected examples with {len(self.columns)} numbers: one per column, and at least one column."
+            )
 
 
 @dataclass(frozen=True)
@@ -175,11 +199,15 @@ class Known(ConditionKind):
         request = request.tolist() if hasattr(request, "tolist") else request
         cells = list(request) if isinstance(request, (list, tuple)) else [request]
         if len(cells) not in (1, n):
-            raise UsageError(f'"{entry}" has {len(cells)} values; expected one, or one for each of the {n} samples.')
+            raise UsageError(
+                f'"{entry}" has {len(cells)} values; expected one, or one for each of the {n} samples.'
+            )
         numbers = np.array([_value(field, cell) for cell in cells])
         if sentences := _replaced(field, cells, numbers):
             warn(" ".join(sentences[:MOST]), stacklevel=2)
-        coordinates = torch.from_numpy(field.encode(field.nearest(numbers)).astype(np.float64)).expand(n, -1)
+        coordinates = torch.from_numpy(
+            field.encode(field.nearest(numbers)).astype(np.float64)
+        ).expand(n, -1)
         values = values.clone()
         values[:, start : start + field.width] = coordinates
         values[:, self.shape[0] - len(self.fields) + place] = 1.0
@@ -245,7 +273,9 @@ def _value(field: Column, cell: Any) -> float:
     if field.rare:
         rare = f" Not learned: {field.rare:,} texts that at most one training row has; train with `rare=keep` to learn them."
     hint = did_you_mean(text, names)
-    raise UsageError(f'"{field.name}" has no category {quoted(text)}.{hint}{rare} Expected one of: {listed}.')
+    raise UsageError(
+        f'"{field.name}" has no category {quoted(text)}.{hint}{rare} Expected one of: {listed}.'
+    )
 
 
 @dataclass(frozen=True)
@@ -272,12 +302,23 @@ class Numbers(Columns):
         for name in ("mean", "std"):
             object.__setattr__(self, name, tuple(float(number) for number in getattr(self, name)))
             if len(getattr(self, name)) != len(self.columns):
-                raise DataError(f"{name} has {len(getattr(self, name))} values; expected {len(self.columns)}, one per column.")
-        if not all(math.isfinite(number) for number in self.mean) or not all(0 < number < math.inf for number in self.std):
-            raise DataError("mean must be finite, and std finite and above 0 (use std 1 for constant columns).")
+                raise DataError(
+                    f"{name} has {len(getattr(self, name))} values; expected {len(self.columns)}, one per column."
+                )
+        if not all(math.isfinite(number) for number in self.mean) or not all(
+            0 < number < math.inf for number in self.std
+        ):
+            raise DataError(
+                "mean must be finite, and std finite and above 0 (use std 1 for constant columns)."
+            )
 
     @classmethod
-    def measure(cls, values: NDArray[np.float32], columns: Sequence[str], chosen: NDArray[np.int64] | None = None) -> Numbers:
+    def measure(
+        cls,
+        values: NDArray[np.float32],
+        columns: Sequence[str],
+        chosen: NDArray[np.int64] | None = None,
+    ) -> Numbers:
         wide = np.asarray(values, dtype=np.float64)
         std = wide.std(0)
         constant = np.ptp(wide, axis=0) == 0
@@ -310,5 +351,8 @@ class Numbers(Columns):
     def as_channels(self, values: Tensor) -> Tensor:
         import torch
 
-        mean, std = (torch.tensor(part, dtype=values.dtype, device=values.device) for part in (self.mean, self.std))
+        mean, std = (
+            torch.tensor(part, dtype=values.dtype, device=values.device)
+            for part in (self.mean, self.std)
+        )
         return (values - mean) / std

@@ -70,9 +70,18 @@ class NumbersEmbedding(nn.Module):
             (n, width).
         """
         like = values.to(self.inner.weight.dtype)
-        mean, std = (torch.tensor(part, dtype=like.dtype, device=like.device) for part in (self.mean, self.std))
+        mean, std = (
+            torch.tensor(part, dtype=like.dtype, device=like.device)
+            for part in (self.mean, self.std)
+        )
         u = (like - mean) / std
         angles = [u * frequency for frequency in FREQUENCIES]
-        features = torch.cat([u, *(wave(angle) for angle in angles for wave in (torch.sin, torch.cos))], dim=1)
+        features = torch.cat(
+            [u, *(wave(angle) for angle in angles for wave in (torch.sin, torch.cos))], dim=1
+        )
         vector = self.outer(F.silu(self.inner(features)))
-        return vector if null is None else torch.where(null[:, None], self.null.to(vector.dtype), vector)
+        return (
+            vector
+            if null is None
+            else torch.where(null[:, None], self.null.to(vector.dtype), vector)
+        )

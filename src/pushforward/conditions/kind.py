@@ -83,8 +83,13 @@ class ConditionKind(ABC):
             UsageError: If the shape is not (n, *shape), or the dtype is not a float.
         """
         if tuple(values.shape) != (n, *self.shape) or not values.is_floating_point():
-            got, names = f"shape {tuple(values.shape)} and {values.dtype}", ", ".join(self.entries) or type(self).__name__
-            raise UsageError(f"Got values of {got} for {names}; expected floats of shape {(n, *self.shape)}.")
+            got, names = (
+                f"shape {tuple(values.shape)} and {values.dtype}",
+                ", ".join(self.entries) or type(self).__name__,
+            )
+            raise UsageError(
+                f"Got values of {got} for {names}; expected floats of shape {(n, *self.shape)}."
+            )
 
     def blank(self, n: int, device: Any) -> Tensor:
         """Return values (n, *shape) for unconditional examples, whose values are masked."""
@@ -94,7 +99,10 @@ class ConditionKind(ABC):
 
     @classmethod
     def measure(
-        cls, values: NDArray[np.float32], columns: Sequence[str], chosen: NDArray[np.int64] | None = None
+        cls,
+        values: NDArray[np.float32],
+        columns: Sequence[str],
+        chosen: NDArray[np.int64] | None = None,
     ) -> ConditionKind:
         """Build the kind of condition for training values.
 
@@ -133,7 +141,9 @@ class ConditionKind(ABC):
 
     def as_channels(self, values: Tensor) -> Tensor:
         """Convert values to plain numbers, (n, channels), for appending to data."""
-        raise UsageError(f"A {type(self).__name__} condition has no numeric form, so it cannot be appended to the data.")
+        raise UsageError(
+            f"A {type(self).__name__} condition has no numeric form, so it cannot be appended to the data."
+        )
 
     def entered(self, values: Tensor, entry: str, request: Any, n: int) -> Tensor:
         """Set one entry in the values of n samples.
@@ -147,9 +157,13 @@ class ConditionKind(ABC):
         Raises:
             UsageError: If a value is not a number, or the count is wrong.
         """
-        numbers = as_numbers(request, f'"{entry}" must be a number, or a list or tensor of numbers; got {request!r}.')
+        numbers = as_numbers(
+            request, f'"{entry}" must be a number, or a list or tensor of numbers; got {request!r}.'
+        )
         if numbers.dim() > 1 or (numbers.dim() and len(numbers) != n):
-            raise UsageError(f'"{entry}" has {numbers.numel()} values; expected one number, or one for each of the {n} samples.')
+            raise UsageError(
+                f'"{entry}" has {numbers.numel()} values; expected one number, or one for each of the {n} samples.'
+            )
         if not bool(numbers.isfinite().all()):
             raise UsageError(f'"{entry}" must be finite; got {request!r}.')
         values[:, self.entries.index(entry)] = numbers.expand(n)
@@ -161,7 +175,10 @@ class ConditionKind(ABC):
 
     def cells(self, values: Tensor) -> list[dict[str, Any]]:
         """Convert values to text and numbers: one dict by column per example, for files and JSON; {} if there are no entries."""
-        return [dict(zip(self.entries, row.flatten().tolist(), strict=True)) if self.entries else {} for row in values]
+        return [
+            dict(zip(self.entries, row.flatten().tolist(), strict=True)) if self.entries else {}
+            for row in values
+        ]
 
 
 def as_numbers(request: Any, message: str) -> Tensor:
@@ -190,12 +207,21 @@ def hidden(condition: Mapping[str, Tensor], hide: Tensor) -> dict[str, Tensor]:
         hide: bool (n,).
     """
     masks = [mask_of(name) for name in condition if not name.endswith(_NULL)]
-    return {**condition, **{mask: hide | condition[mask] if mask in condition else hide for mask in masks}}
+    return {
+        **condition,
+        **{mask: hide | condition[mask] if mask in condition else hide for mask in masks},
+    }
 
 
-def known_to(conditions: Mapping[str, ConditionKind], condition: Mapping[str, Tensor] | None) -> dict[str, Tensor] | None:
+def known_to(
+    conditions: Mapping[str, ConditionKind], condition: Mapping[str, Tensor] | None
+) -> dict[str, Tensor] | None:
     """Return the declared values and masks of a condition; None if there are none."""
-    return {name: value for name, value in (condition or {}).items() if name.removesuffix(_NULL) in conditions} or None
+    return {
+        name: value
+        for name, value in (condition or {}).items()
+        if name.removesuffix(_NULL) in conditions
+    } or None
 
 
 def met(wanted: Mapping[str, ConditionKind], offered: Mapping[str, ConditionKind]) -> bool:
@@ -206,15 +232,22 @@ def met(wanted: Mapping[str, ConditionKind], offered: Mapping[str, ConditionKind
 
 def described(conditions: Mapping[str, ConditionKind]) -> str:
     """Describe conditions in a few words, such as "10 classes, given age"."""
-    return ", ".join(kind.describe() for kind in conditions.values()) or "no labels or other conditions"
+    return (
+        ", ".join(kind.describe() for kind in conditions.values())
+        or "no labels or other conditions"
+    )
 
 
 def names_of(conditions: Mapping[str, ConditionKind]) -> tuple[str, ...]:
     """Return the sorted names for requests: the columns of a condition, or its own name if it has no columns."""
-    return tuple(sorted(word for name, kind in conditions.items() for word in kind.entries or (name,)))
+    return tuple(
+        sorted(word for name, kind in conditions.items() for word in kind.entries or (name,))
+    )
 
 
-def cells_of(conditions: Mapping[str, ConditionKind], condition: Mapping[str, Tensor] | None, n: int) -> list[dict[str, Any]]:
+def cells_of(
+    conditions: Mapping[str, ConditionKind], condition: Mapping[str, Tensor] | None, n: int
+) -> list[dict[str, Any]]:
     """Return the values of n examples as text and numbers by column; see `ConditionKind.cells`."""
     cells: list[dict[str, Any]] = [{} for _ in range(n)]
     given = condition or {}
@@ -233,12 +266,24 @@ def checked(conditions: Mapping[str, ConditionKind]) -> dict[str, ConditionKind]
     taken = {"label", *conditions, *map(mask_of, conditions)}
     for name, kind in conditions.items():
         if not name.isidentifier() or name.endswith(_NULL) or name in ("x", "part"):
-            raise UsageError(f'A condition cannot be named "{name}". Use a word other than x and part, without {_NULL}.')
+            raise UsageError(
+                f'A condition cannot be named "{name}". Use a word other than x and part, without {_NULL}.'
+            )
         if not isinstance(kind, ConditionKind):
-            raise UsageError(f'The condition "{name}" is a {type(kind).__name__}; expected a kind of condition, such as Label.')
-        free = {"label"} - conditions.keys() if kind.learned else {name} if kind.entries == (name,) and name != "label" else set()
+            raise UsageError(
+                f'The condition "{name}" is a {type(kind).__name__}; expected a kind of condition, such as Label.'
+            )
+        free = (
+            {"label"} - conditions.keys()
+            if kind.learned
+            else {name}
+            if kind.entries == (name,) and name != "label"
+            else set()
+        )
         if twice := set(kind.entries) & (taken - free):
-            raise UsageError(f"Given columns cannot have the same names as conditions. Rename them: {', '.join(twice)}.")
+            raise UsageError(
+                f"Given columns cannot have the same names as conditions. Rename them: {', '.join(twice)}."
+            )
         taken.update(kind.entries)
     return dict(conditions)
 
@@ -268,7 +313,12 @@ class Request:
         numbers: Names of the numbers of vectors, which no model can be given.
     """
 
-    def __init__(self, kinds: Mapping[str, ConditionKind], columns: Collection[str] = (), numbers: Collection[str] = ()) -> None:
+    def __init__(
+        self,
+        kinds: Mapping[str, ConditionKind],
+        columns: Collection[str] = (),
+        numbers: Collection[str] = (),
+    ) -> None:
         self.kinds, self.columns, self.numbers = kinds, columns, numbers
 
     def values(self, n: int, requested: Any, seed: int) -> dict[str, Tensor] | None:
@@ -317,12 +367,18 @@ class Request:
         if not self.kinds:
             return whole[:, 0], whole
         label = self.kinds.get("label")
-        u = ExampleDraws(seed, n, next(iter(self.kinds)) if label is None else "label").uniform().double()
+        u = (
+            ExampleDraws(seed, n, next(iter(self.kinds)) if label is None else "label")
+            .uniform()
+            .double()
+        )
         if label is not None and "label" in requested:
             bounds = label.bounds(_expanded("label", label.read(requested["label"]), n, 0))
             return bounds[:, 0] + u * (bounds[:, 1] - bounds[:, 0]), bounds
         mask = mask_of("label")
-        if label is None or (mask in requested and bool(self._mask("label", requested[mask], n).all())):
+        if label is None or (
+            mask in requested and bool(self._mask("label", requested[mask], n).all())
+        ):
             return u, whole
         return u, label.bounds(label.draw(u, whole))
 
@@ -333,10 +389,16 @@ class Request:
                 f"sample({n}, seed=3)."
             )
         for condition, kind in self.kinds.items():
-            twice = [column for column in kind.entries if column in requested and column != condition]
+            twice = [
+                column for column in kind.entries if column in requested and column != condition
+            ]
             if condition in requested and twice:
                 raise UsageError(f'"{condition}" already contains "{twice[0]}". Specify only one.')
-        known = [entry for condition, kind in self.kinds.items() for entry in kind.entries or (condition,)]
+        known = [
+            entry
+            for condition, kind in self.kinds.items()
+            for entry in kind.entries or (condition,)
+        ]
         for name in requested:
             if name in known or name in self.kinds or name in map(mask_of, self.kinds):
                 continue
@@ -346,7 +408,9 @@ class Request:
                     "rows. Models trained with flow, ddpm or edm on the table itself (not on latents) do."
                 )
             if name == getattr(self.kinds.get("label"), "target", ""):
-                raise UsageError(f'"{name}" is the label of this model. Choose a class with `label={requested[name]}`.')
+                raise UsageError(
+                    f'"{name}" is the label of this model. Choose a class with `label={requested[name]}`.'
+                )
             if name in self.numbers:
                 raise UsageError(
                     f'"{name}" is one of the numbers that this model samples, and cannot be given, because its file was read '
@@ -358,14 +422,18 @@ class Request:
                     f"This model was trained without labels or other conditions, so none can be given; got {name!r}."
                 )
             listed = ", ".join(map(quoted, known))
-            raise UsageError(f"Unknown condition {quoted(name)}; this model supports {listed}.{did_you_mean(name, known)}")
+            raise UsageError(
+                f"Unknown condition {quoted(name)}; this model supports {listed}.{did_you_mean(name, known)}"
+            )
 
     def _mask(self, name: str, value: Any, n: int) -> Tensor:
         import torch
 
         mask = torch.as_tensor(value)
         if mask.dtype != torch.bool or mask.dim() > 1:
-            raise UsageError(f'The mask "{mask_of(name)}" must be True or False for each sample; got {value!r}.')
+            raise UsageError(
+                f'The mask "{mask_of(name)}" must be True or False for each sample; got {value!r}.'
+            )
         return _expanded(mask_of(name), mask, n, 0)
 
 

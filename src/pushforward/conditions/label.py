@@ -38,9 +38,13 @@ class Label(ConditionKind):
         object.__setattr__(self, "names", tuple(str(name) for name in self.names))
         object.__setattr__(self, "frequencies", tuple(float(share) for share in self.frequencies))
         if not self.names:
-            raise DataError("A label needs at least one class. For data without classes, leave the condition out.")
+            raise DataError(
+                "A label needs at least one class. For data without classes, leave the condition out."
+            )
         if self.frequencies and len(self.frequencies) != len(self.names):
-            raise DataError(f"{len(self.frequencies)} frequencies do not fit {len(self.names)} classes.")
+            raise DataError(
+                f"{len(self.frequencies)} frequencies do not fit {len(self.names)} classes."
+            )
 
     @classmethod
     def of(cls, labels: NDArray[np.int64], names: Sequence[str], target: str = "") -> Label:
@@ -87,14 +91,18 @@ class Label(ConditionKind):
             return number
         listed = ", ".join(self.names[:12]) + (", ..." if len(self.names) > 12 else "")
         expected = f"Expected a number from 0 to {len(self.names) - 1} or one of: {listed}."
-        raise UsageError(f'There is no class "{label}".{did_you_mean(str(label), self.names)} {expected}')
+        raise UsageError(
+            f'There is no class "{label}".{did_you_mean(str(label), self.names)} {expected}'
+        )
 
     def read(self, request: Any) -> Tensor:
         import torch
 
         if isinstance(request, str):
             request = self.index(request)
-        elif isinstance(request, (list, tuple, np.ndarray)) and any(isinstance(label, str) for label in request):
+        elif isinstance(request, (list, tuple, np.ndarray)) and any(
+            isinstance(label, str) for label in request
+        ):
             request = [self.index(label) for label in request]
         try:
             label = torch.as_tensor(request)
@@ -102,17 +110,28 @@ class Label(ConditionKind):
             raise UsageError(
                 f'The condition "label" must be a number, or a list or tensor of numbers; got {request!r}.'
             ) from None
-        if label.dim() > 1 or label.is_floating_point() or label.is_complex() or label.dtype == torch.bool:
-            raise UsageError(f"Labels must be integers, one per sample; got {label.dtype} of shape {tuple(label.shape)}.")
+        if (
+            label.dim() > 1
+            or label.is_floating_point()
+            or label.is_complex()
+            or label.dtype == torch.bool
+        ):
+            raise UsageError(
+                f"Labels must be integers, one per sample; got {label.dtype} of shape {tuple(label.shape)}."
+            )
         if not bool(((label >= 0) & (label < len(self.names))).all()):
-            raise UsageError(f"Labels must be between 0 and {len(self.names) - 1}; got {label.unique().tolist()}.")
+            raise UsageError(
+                f"Labels must be between 0 and {len(self.names) - 1}; got {label.unique().tolist()}."
+            )
         return label
 
     def draw(self, u: Tensor, bounds: Tensor) -> Tensor:
         import torch
 
         if not self.frequencies:
-            raise UsageError("These classes have no frequencies to draw labels from. Specify the label.")
+            raise UsageError(
+                "These classes have no frequencies to draw labels from. Specify the label."
+            )
         edges = torch.tensor(np.cumsum(self.frequencies)[:-1], dtype=torch.float32)
         return torch.bucketize(u.float(), edges, right=True)
 
@@ -141,8 +160,15 @@ class Label(ConditionKind):
     def check(self, values: Tensor, n: int) -> None:
         import torch
 
-        if values.is_floating_point() or values.dtype == torch.bool or values.ndim != 1 or values.shape[0] != n:
-            raise UsageError(f"Got labels of shape {tuple(values.shape)} and {values.dtype}; expected int64 of shape ({n},).")
+        if (
+            values.is_floating_point()
+            or values.dtype == torch.bool
+            or values.ndim != 1
+            or values.shape[0] != n
+        ):
+            raise UsageError(
+                f"Got labels of shape {tuple(values.shape)} and {values.dtype}; expected int64 of shape ({n},)."
+            )
 
     def blank(self, n: int, device: Any) -> Tensor:
         import torch

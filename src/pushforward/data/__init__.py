@@ -20,7 +20,15 @@ if TYPE_CHECKING:
     from pushforward.data.core.sampler import Batch, PreparedSampler, Sampler
     from pushforward.data.images.pack import pack
     from pushforward.data.readers.reader import Reading
-    from pushforward.data.spaces import ImageSpace, ScaledSpace, Space, TableSpace, VectorSpace, kinds, measure
+    from pushforward.data.spaces import (
+        ImageSpace,
+        ScaledSpace,
+        Space,
+        TableSpace,
+        VectorSpace,
+        kinds,
+        measure,
+    )
 
 __all__ = [
     "Batch",
@@ -63,6 +71,14 @@ __getattr__ = exports(
         "readers.reader": ("Reading",),
         "core.sampler": ("Batch", "PreparedSampler", "Sampler"),
         "images.pack": ("pack",),
-        "spaces": ("ImageSpace", "ScaledSpace", "Space", "TableSpace", "VectorSpace", "kinds", "measure"),
+        "spaces": (
+            "ImageSpace",
+            "ScaledSpace",
+            "Space",
+            "TableSpace",
+            "VectorSpace",
+            "kinds",
+            "measure",
+        ),
     },
 )

@@ -72,7 +72,9 @@ class Preconditioning:
         if self.guidance is not None:
             low, high = (number("guidance", scale) for scale in self.guidance)
             if not -math.inf < low < high < math.inf:
-                raise UsageError(f"A guidance range needs two finite scales, the lower first; got {low:g} and {high:g}.")
+                raise UsageError(
+                    f"A guidance range needs two finite scales, the lower first; got {low:g} and {high:g}."
+                )
             object.__setattr__(self, "guidance", (low, high))
 
 
@@ -91,7 +93,9 @@ def without_scale(condition: Condition) -> tuple[Condition, Tensor | None]:
     """Split a condition into the part for networks and its guidance scales."""
     if condition is None or SCALE not in condition:
         return condition, None
-    return {name: part for name, part in condition.items() if name != SCALE} or None, condition[SCALE]
+    return {name: part for name, part in condition.items() if name != SCALE} or None, condition[
+        SCALE
+    ]
 
 
 @runtime_checkable
@@ -127,7 +131,9 @@ def check_predictor(denoiser: object) -> None:
     """
     if not callable(getattr(denoiser, "predict", None)):
         kind = type(denoiser).__name__
-        raise UsageError(f"Expected a denoiser, got a {kind}. Use run.denoiser for a run, or flow.denoiser for a flow.")
+        raise UsageError(
+            f"Expected a denoiser, got a {kind}. Use run.denoiser for a run, or flow.denoiser for a flow."
+        )
 
 
 class Predicting(nn.Module, ABC):
@@ -152,7 +158,9 @@ class Predicting(nn.Module, ABC):
         """
 
     @abstractmethod
-    def evaluate(self, kind: str, x_t: Tensor, columns: TimeColumns, condition: Condition = None) -> Tensor:
+    def evaluate(
+        self, kind: str, x_t: Tensor, columns: TimeColumns, condition: Condition = None
+    ) -> Tensor:
         """Evaluate the estimate of ``kind`` at x_t (n, *shape) with given `columns`, which broadcast over x_t; model units."""
 
     @abstractmethod
@@ -175,9 +183,15 @@ class Predicting(nn.Module, ABC):
         """Compute the coefficients for `evaluate_jump` that depend on t and s, each of their shape."""
         here, there = self.path.at(t), self.path.at(s)
         state = there.sigma / here.sigma
-        return {"state": state, "output": there.alpha - state * here.alpha, "inner": self.columns("data", t, s)}
+        return {
+            "state": state,
+            "output": there.alpha - state * here.alpha,
+            "inner": self.columns("data", t, s),
+        }
 
-    def evaluate_jump(self, x_t: Tensor, columns: TimeColumns, condition: Condition = None) -> Tensor:
+    def evaluate_jump(
+        self, x_t: Tensor, columns: TimeColumns, condition: Condition = None
+    ) -> Tensor:
         """Compute the state after a jump from x_t (n, *shape) and `jump_columns`."""
         return blend(columns, x_t, self.evaluate("data", x_t, columns["inner"], condition))
 
@@ -211,7 +225,9 @@ def columns_of(denoiser: Predictor, kind: str, t: Tensor, to: Tensor | None = No
     return denoiser.columns(check(kind), t, to)
 
 
-def evaluate(denoiser: Predictor, kind: str, x_t: Tensor, columns: TimeColumns, condition: Condition = None) -> Tensor:
+def evaluate(
+    denoiser: Predictor, kind: str, x_t: Tensor, columns: TimeColumns, condition: Condition = None
+) -> Tensor:
     """Evaluate the estimate of ``kind``, or the state after a "jump", with the columns of `columns_of`."""
     if _own(denoiser):
         assert isinstance(denoiser, Predicting)
@@ -252,7 +268,10 @@ def times_for(t: Any, x: Tensor) -> Tensor:
 
 def mapped(columns: TimeColumns, change: Any) -> TimeColumns:
     """Apply ``change`` to each column, including nested ones."""
-    return {name: mapped(part, change) if isinstance(part, dict) else change(part) for name, part in columns.items()}
+    return {
+        name: mapped(part, change) if isinstance(part, dict) else change(part)
+        for name, part in columns.items()
+    }
 
 
 def over(columns: TimeColumns, x: Tensor) -> TimeColumns:
@@ -294,7 +313,10 @@ class ChangesData(Wrapped):
     """Wrapper that changes the predicted data of another predictor."""
 
     def columns(self, kind: str, t: Tensor, to: Tensor | None = None) -> TimeColumns:
-        return {"inner": columns_of(self.denoiser, "data", t, to), **affine_columns("data", kind, self.path.at(t))}
+        return {
+            "inner": columns_of(self.denoiser, "data", t, to),
+            **affine_columns("data", kind, self.path.at(t)),
+        }
 
 
 @dataclass(frozen=True)
@@ -340,7 +362,12 @@ class Denoiser(Predicting):
         source: Source | None = None,
     ) -> None:
         super().__init__()
-        self.network, self.path, self.prediction, self.space = network, path, check(prediction), space
+        self.network, self.path, self.prediction, self.space = (
+            network,
+            path,
+            check(prediction),
+            space,
+        )
         self.preconditioning = preconditioning or Preconditioning()
         self.unconditional, self.source = unconditional, source
 
@@ -382,7 +409,9 @@ class Denoiser(Predicting):
         scale = {"scale": 1 / k.r} if self.preconditioning.scale_input else {}
         return {"time": self.time(t), **scale, **affine_columns(self.output, kind, k)}
 
-    def evaluate(self, kind: str, x_t: Tensor, columns: TimeColumns, condition: Condition = None) -> Tensor:
+    def evaluate(
+        self, kind: str, x_t: Tensor, columns: TimeColumns, condition: Condition = None
+    ) -> Tensor:
         scaled = x_t * columns["scale"] if "scale" in columns else x_t
         return blend(columns, x_t, call(self.network, scaled, self._times(columns, x_t), condition))
 
@@ -391,7 +420,9 @@ class Denoiser(Predicting):
         columns = over(self.columns(self.output, t), x_t)
         scaled = x_t * columns["scale"] if "scale" in columns else x_t
         features: Any = self.network.features
-        maps: list[Tensor] = call(features, scaled, self._times(columns, x_t), without_scale(condition)[0])
+        maps: list[Tensor] = call(
+            features, scaled, self._times(columns, x_t), without_scale(condition)[0]
+        )
         return maps
 
     def _times(self, columns: TimeColumns, x_t: Tensor) -> Tensor:
@@ -441,7 +472,11 @@ class FlowMap(Denoiser):
         source: Source | None = None,
         sampling: MapSampling | None = None,
     ) -> None:
-        options: Any = {"preconditioning": preconditioning, "unconditional": unconditional, "source": source}
+        options: Any = {
+            "preconditioning": preconditioning,
+            "unconditional": unconditional,
+            "source": source,
+        }
         super().__init__(network, path, prediction, space, **options)
         self.sampling = sampling or MapSampling()
 
@@ -451,25 +486,38 @@ class FlowMap(Denoiser):
 
     def columns(self, kind: str, t: Tensor, to: Tensor | None = None) -> TimeColumns:
         """Compute columns as for a denoiser, with the second time; a log-SNR clock, infinite at 0, stops at t_min."""
-        second = t if to is None else (to if self.preconditioning.clock == "t" else to.clamp(min=self.path.ends[0]))
+        second = (
+            t
+            if to is None
+            else (to if self.preconditioning.clock == "t" else to.clamp(min=self.path.ends[0]))
+        )
         return {**super().columns(kind, t), "until": self.time(second)}
 
-    def evaluate(self, kind: str, x_t: Tensor, columns: TimeColumns, condition: Condition = None) -> Tensor:
+    def evaluate(
+        self, kind: str, x_t: Tensor, columns: TimeColumns, condition: Condition = None
+    ) -> Tensor:
         """Evaluate as for a denoiser; a network with guidance takes scales from the condition, otherwise 1 or the smallest."""
         if self.preconditioning.guidance is not None:
             low, high = self.preconditioning.guidance
             condition, scale = without_scale(condition)
             known: Any = 1.0 if low <= 1 <= high else low
-            columns = {**columns, "guidance": ((known if scale is None else scale) - low) / (high - low)}
+            columns = {
+                **columns,
+                "guidance": ((known if scale is None else scale) - low) / (high - low),
+            }
         return super().evaluate(kind, x_t, columns, condition)
 
     def _times(self, columns: TimeColumns, x_t: Tensor) -> Tensor:
         names = (name for name in ("time", "until", "guidance") if name in columns)
         return torch.stack([times_for(columns[name], x_t) for name in names], dim=1)
 
-    def forward(self, x_t: Tensor, t: Tensor, condition: Condition = None, to: Tensor | None = None) -> Tensor:
+    def forward(
+        self, x_t: Tensor, t: Tensor, condition: Condition = None, to: Tensor | None = None
+    ) -> Tensor:
         """Predict at x_t (n, *shape) and t (n,), valid up to ``to`` (n,), None for t itself; model units."""
-        return self.evaluate(self.prediction, x_t, over(self.columns(self.prediction, t, to), x_t), condition)
+        return self.evaluate(
+            self.prediction, x_t, over(self.columns(self.prediction, t, to), x_t), condition
+        )
 
     def _output(self, x_t: Tensor, t: Tensor, condition: Condition, k: Coefficients) -> Tensor:
         return self.evaluate(self.output, x_t, over(self.columns(self.output, t), x_t), condition)
@@ -500,7 +548,11 @@ class Repathed(Wrapped):
 
     def __init__(self, denoiser: Predictor, path: Path) -> None:
         super().__init__(denoiser)
-        known = path.time(torch.tensor(denoiser.path.log_snr_ends(), dtype=torch.float64)).clamp(*path.ends).tolist()
+        known = (
+            path.time(torch.tensor(denoiser.path.log_snr_ends(), dtype=torch.float64))
+            .clamp(*path.ends)
+            .tolist()
+        )
         whole = all(math.isclose(a, b, rel_tol=1e-9) for a, b in zip(known, path.ends, strict=True))
         self.path: Path = path if whole else Narrowed(path, *known)
 
@@ -515,11 +567,19 @@ class Repathed(Wrapped):
         inner = columns_of(self.denoiser, "v", then, None if to is None else self._matched(to))
         return {"scale": scale, "inner": inner, **affine_columns("v", kind, here)}
 
-    def evaluate(self, kind: str, x_t: Tensor, columns: TimeColumns, condition: Condition = None) -> Tensor:
-        return blend(columns, x_t, evaluate(self.denoiser, "v", x_t * columns["scale"], columns["inner"], condition))
+    def evaluate(
+        self, kind: str, x_t: Tensor, columns: TimeColumns, condition: Condition = None
+    ) -> Tensor:
+        return blend(
+            columns,
+            x_t,
+            evaluate(self.denoiser, "v", x_t * columns["scale"], columns["inner"], condition),
+        )
 
     def calls(self, t: float = 0.5) -> int:
-        return self.denoiser.calls(float(self._matched(torch.tensor(float(t), dtype=torch.float64))))
+        return self.denoiser.calls(
+            float(self._matched(torch.tensor(float(t), dtype=torch.float64)))
+        )
 
     def on(self, path: Path) -> Repathed:
         """Return the model on another path."""
@@ -550,7 +610,11 @@ def call(network: Callable[..., Any], *inputs: Any) -> Any:
         return network(*inputs)
     with torch.autocast(first.device.type, dtype=dtype):
         output = network(*inputs)
-        return [part.to(first.dtype) for part in output] if isinstance(output, list) else output.to(first.dtype)
+        return (
+            [part.to(first.dtype) for part in output]
+            if isinstance(output, list)
+            else output.to(first.dtype)
+        )
 
 
 def check_network(network: nn.Module) -> None:

@@ -73,9 +73,16 @@ def _guided_examples(scale: Tensor) -> Tensor:
     return (scale.reshape(-1) != 1).nonzero().flatten()
 
 
-def _with_null(condition: dict[str, Tensor], hidden: dict[str, Tensor], x: Tensor, again: Tensor) -> dict[str, Tensor]:
+def _with_null(
+    condition: dict[str, Tensor], hidden: dict[str, Tensor], x: Tensor, again: Tensor
+) -> dict[str, Tensor]:
     both = {name: torch.cat([part, hidden[name]]) for name, part in condition.items()}
-    null = torch.cat([x.new_zeros(x.shape[0], dtype=torch.bool), again.new_ones(again.shape[0], dtype=torch.bool)])
+    null = torch.cat(
+        [
+            x.new_zeros(x.shape[0], dtype=torch.bool),
+            again.new_ones(again.shape[0], dtype=torch.bool),
+        ]
+    )
     return hide(both, null)
 
 
@@ -135,7 +142,9 @@ class Guided(Wrapped):
         inner = columns_of(self.denoiser, kind, t, to)
         return {"acts": _inside(self.interval, self.path, t), "inner": inner}
 
-    def evaluate(self, kind: str, x_t: Tensor, columns: TimeColumns, condition: Condition = None) -> Tensor:
+    def evaluate(
+        self, kind: str, x_t: Tensor, columns: TimeColumns, condition: Condition = None
+    ) -> Tensor:
         """Compute the guided estimate of ``kind``; one network call if all examples have scale 1."""
         acts, inner = columns["acts"], columns["inner"]
         condition, scales = without_scale(condition)
@@ -145,22 +154,37 @@ class Guided(Wrapped):
             return evaluate(self.denoiser, kind, x_t, inner, condition)
         scale: Any = self.scale if scales is None else shaped(scales.to(x_t), x_t)
         if isinstance(acts, Tensor):
-            scale = torch.where(acts > 0.5, scale if isinstance(scale, Tensor) else acts.new_tensor(scale), 1.0)
+            scale = torch.where(
+                acts > 0.5, scale if isinstance(scale, Tensor) else acts.new_tensor(scale), 1.0
+            )
         elif not acts:
             return evaluate(self.denoiser, kind, x_t, inner, condition)
         if not _per_example(scale, x_t):
-            y = evaluate(self.denoiser, kind, torch.cat([x_t, x_t]), inner, _with_null(condition, condition, x_t, x_t))
+            y = evaluate(
+                self.denoiser,
+                kind,
+                torch.cat([x_t, x_t]),
+                inner,
+                _with_null(condition, condition, x_t, x_t),
+            )
             given, null = y.unflatten(0, (2, -1)).unbind(0)
             return _lerp(null, given, scale)
         index = _guided_examples(scale)
         conditions = _with_null(condition, condition_at(condition, index) or {}, x_t, x_t[index])
-        repeated = mapped(inner, lambda part: torch.cat([part, part[index]]) if _per_example(part, x_t) else part)
-        n, y = x_t.shape[0], evaluate(self.denoiser, kind, torch.cat([x_t, x_t[index]]), repeated, conditions)
+        repeated = mapped(
+            inner, lambda part: torch.cat([part, part[index]]) if _per_example(part, x_t) else part
+        )
+        n, y = (
+            x_t.shape[0],
+            evaluate(self.denoiser, kind, torch.cat([x_t, x_t[index]]), repeated, conditions),
+        )
         return y[:n].index_copy(0, index, torch.lerp(y[n:], y[index], scale[index]))
 
     def calls(self, t: float = 0.5) -> int:
         """Return the number of calls: two inside the interval; one outside, or if the scale is 0 or 1."""
-        return self.denoiser.calls(t) * (1 if self._without or not _acts(self.scale, self.interval, self.path, t) else 2)
+        return self.denoiser.calls(t) * (
+            1 if self._without or not _acts(self.scale, self.interval, self.path, t) else 2
+        )
 
 
 class AtScale(Wrapped):
@@ -187,12 +211,16 @@ class AtScale(Wrapped):
             )
         low, high = inner.preconditioning.guidance
         if not low <= self.scale <= high:
-            raise UsageError(f"This map was distilled with guidance scales from {low:g} to {high:g}, got {self.scale:g}.")
+            raise UsageError(
+                f"This map was distilled with guidance scales from {low:g} to {high:g}, got {self.scale:g}."
+            )
 
     def columns(self, kind: str, t: Tensor, to: Tensor | None = None) -> TimeColumns:
         return {"inner": columns_of(self.denoiser, kind, t, to)}
 
-    def evaluate(self, kind: str, x_t: Tensor, columns: TimeColumns, condition: Condition = None) -> Tensor:
+    def evaluate(
+        self, kind: str, x_t: Tensor, columns: TimeColumns, condition: Condition = None
+    ) -> Tensor:
         """Evaluate the map at the scale, or at the scales in the condition."""
         with_scale = {SCALE: x_t.new_full((x_t.shape[0],), self.scale), **(condition or {})}
         return evaluate(self.denoiser, kind, x_t, columns["inner"], with_scale)
@@ -217,7 +245,9 @@ class Autoguided(Wrapped):
         Karras et al., Guiding a Diffusion Model with a Bad Version of Itself (2024).
     """
 
-    def __init__(self, denoiser: Predictor, weaker: Predictor, scale: float = 2.0, interval: Interval = None) -> None:
+    def __init__(
+        self, denoiser: Predictor, weaker: Predictor, scale: float = 2.0, interval: Interval = None
+    ) -> None:
         super().__init__(denoiser)
         check_predictor(weaker)
         if tuple(denoiser.space.shape) != tuple(weaker.space.shape):
@@ -235,10 +265,16 @@ class Autoguided(Wrapped):
 
     def columns(self, kind: str, t: Tensor, to: Tensor | None = None) -> TimeColumns:
         inner, weaker = columns_of(self.denoiser, kind, t, to), self._matched.columns(kind, t, to)
-        scale = torch.where(_inside(self.interval, self.path, t) > 0.5, torch.full_like(t, self.scale), torch.ones_like(t))
+        scale = torch.where(
+            _inside(self.interval, self.path, t) > 0.5,
+            torch.full_like(t, self.scale),
+            torch.ones_like(t),
+        )
         return {"scale": scale, "inner": inner, "weaker": weaker}
 
-    def evaluate(self, kind: str, x_t: Tensor, columns: TimeColumns, condition: Condition = None) -> Tensor:
+    def evaluate(
+        self, kind: str, x_t: Tensor, columns: TimeColumns, condition: Condition = None
+    ) -> Tensor:
         """Compute the guided estimate of ``kind``; the weaker model is not called if all examples have scale 1."""
         scale = columns["scale"]
         y = evaluate(self.denoiser, kind, x_t, columns["inner"], condition)
@@ -250,12 +286,16 @@ class Autoguided(Wrapped):
         index = _guided_examples(scale)
         if not len(index):
             return y
-        some = mapped(columns["weaker"], lambda part: part[index] if _per_example(part, x_t) else part)
+        some = mapped(
+            columns["weaker"], lambda part: part[index] if _per_example(part, x_t) else part
+        )
         weak = self._matched.evaluate(kind, x_t[index], some, condition_at(known, index))
         return y.index_copy(0, index, torch.lerp(weak, y[index], scale[index]))
 
     def calls(self, t: float = 0.5) -> int:
-        return self.denoiser.calls(t) + (self._matched.calls(t) if _acts(self.scale, self.interval, self.path, t) else 0)
+        return self.denoiser.calls(t) + (
+            self._matched.calls(t) if _acts(self.scale, self.interval, self.path, t) else 0
+        )
 
 
 class Thresholded(ChangesData):
@@ -278,16 +318,27 @@ class Thresholded(ChangesData):
     def __init__(self, denoiser: Predictor, share: float = 0.995) -> None:
         super().__init__(denoiser)
         if denoiser.space.bounds is None:
-            raise UsageError("Thresholding needs data with bounds, such as images; this data has none.")
+            raise UsageError(
+                "Thresholding needs data with bounds, such as images; this data has none."
+            )
         if not 0 < share <= 1:
             raise UsageError(f"Thresholding needs a fraction of pixels in (0, 1], got {share}.")
         self.share = float(share)
 
-    def evaluate(self, kind: str, x_t: Tensor, columns: TimeColumns, condition: Condition = None) -> Tensor:
+    def evaluate(
+        self, kind: str, x_t: Tensor, columns: TimeColumns, condition: Condition = None
+    ) -> Tensor:
         assert self.space.bounds is not None
         low, high = (end.to(x_t) for end in self.space.bounds)
         middle, half = (low + high) / 2, (high - low) / 2
         u = (evaluate(self.denoiser, "data", x_t, columns["inner"], condition) - middle) / half
         sizes, place = u.abs().flatten(1).sort(1).values, self.share * (math.prod(u.shape[1:]) - 1)
-        reach = sizes[:, int(place)].lerp(sizes[:, math.ceil(place)], place % 1).clamp(min=1).reshape(-1, *(1,) * (u.dim() - 1))
-        return blend(columns, x_t, middle + half * torch.maximum(torch.minimum(u, reach), -reach) / reach)
+        reach = (
+            sizes[:, int(place)]
+            .lerp(sizes[:, math.ceil(place)], place % 1)
+            .clamp(min=1)
+            .reshape(-1, *(1,) * (u.dim() - 1))
+        )
+        return blend(
+            columns, x_t, middle + half * torch.maximum(torch.minimum(u, reach), -reach) / reach
+        )

@@ -86,7 +86,9 @@ LEAST_LOGIT = -1e9
 LEAST_LOG = -87.0
 HIGHEST = 16.0  # The highest frequency of a wave, in radians for a standard deviation of a score
 MOST_WAVES = 64  # Frequencies at most: more are no different between 1 and `HIGHEST`
-FARTHEST = 5.0  # Noise that is farther from 0 counts as so much, where a map turns it into Gumbel numbers
+FARTHEST = (
+    5.0  # Noise that is farther from 0 counts as so much, where a map turns it into Gumbel numbers
+)
 REACH = 1.5  # The greatest logarithm of a column's factor
 # Parts of a nat in which the logarithm of a column's factor is counted: whole numbers are the same in every process and copy
 NAT = 4096
@@ -143,8 +145,20 @@ class TableDenoiser(Denoiser):
         sampling: MapSampling | None = None,
     ) -> None:
         preconditioning = Preconditioning(clock=clock, output="v")
-        super().__init__(network, path, prediction, table, preconditioning=preconditioning, unconditional=unconditional)
-        self.table, self.clock, self.waves, self.sampling = table, clock, whole("waves", waves, 0), sampling
+        super().__init__(
+            network,
+            path,
+            prediction,
+            table,
+            preconditioning=preconditioning,
+            unconditional=unconditional,
+        )
+        self.table, self.clock, self.waves, self.sampling = (
+            table,
+            clock,
+            whole("waves", waves, 0),
+            sampling,
+        )
         self.layout = Coordinates(table)
         if waves > MOST_WAVES:
             raise UsageError(f"waves must be at most {MOST_WAVES}, got {waves}.")
@@ -154,8 +168,12 @@ class TableDenoiser(Denoiser):
             raise UsageError(
                 f"The network takes {inputs} inputs; expected {wanted} (coordinates, columns, and two per wave of a score)."
             )
-        self.known = next((name for name, kind in table.conditions.items() if isinstance(kind, Known)), None)
-        self.frequencies = nn.Buffer(torch.logspace(0, math.log2(HIGHEST), waves, base=2.0), persistent=False)
+        self.known = next(
+            (name for name, kind in table.conditions.items() if isinstance(kind, Known)), None
+        )
+        self.frequencies = nn.Buffer(
+            torch.logspace(0, math.log2(HIGHEST), waves, base=2.0), persistent=False
+        )
         self.shift = nn.Buffer(torch.zeros(len(table.fields), dtype=torch.int64))
 
     @property
@@ -186,9 +204,17 @@ class TableDenoiser(Denoiser):
         k = self.path.at(t)
         later = t if to is None else to
         until = {"until": self.time(later), "span": t - later} if self.jumps else {}
-        return {"time": self.time(t), **until, "alpha": k.alpha, "sigma": k.sigma, **affine_columns("data", kind, k)}
+        return {
+            "time": self.time(t),
+            **until,
+            "alpha": k.alpha,
+            "sigma": k.sigma,
+            **affine_columns("data", kind, k),
+        }
 
-    def evaluate(self, kind: str, x_t: Tensor, columns: TimeColumns, condition: Condition = None) -> Tensor:
+    def evaluate(
+        self, kind: str, x_t: Tensor, columns: TimeColumns, condition: Condition = None
+    ) -> Tensor:
         """Evaluate the estimate of ``kind``; the data of given columns are the given values."""
         given, rest = self.given(condition)
         estimate = self.estimate(x_t, columns, given, rest)
@@ -199,7 +225,13 @@ class TableDenoiser(Denoiser):
             data = torch.where(known, units.to(data), data)
         return blend(columns, x_t, data)
 
-    def estimate(self, x_t: Tensor, columns: TimeColumns, given: Given | None = None, condition: Condition = None) -> RowEstimate:
+    def estimate(
+        self,
+        x_t: Tensor,
+        columns: TimeColumns,
+        given: Given | None = None,
+        condition: Condition = None,
+    ) -> RowEstimate:
         """Compute the network's estimate at x_t (n, d) with the columns of `columns`, which broadcast over x_t.
 
         Args:
@@ -212,12 +244,18 @@ class TableDenoiser(Denoiser):
         if given is not None and given.present is not None:
             own = own.masked_fill(given.present[:, layout.owner] & layout.absent, LEAST_LOGIT)
         scaled = x_t / self._width(columns)
-        noisy = torch.where(layout.discrete, (_shares(layout.log_shares(own)) - layout.mean) / layout.std, scaled)
+        noisy = torch.where(
+            layout.discrete, (_shares(layout.log_shares(own)) - layout.mean) / layout.std, scaled
+        )
         if "span" in columns:
             noisy = noisy + columns["span"] * scaled * layout.discrete
-            own = own + columns["span"] * gumbel(scaled.clamp(-FARTHEST, FARTHEST)) * layout.discrete
+            own = (
+                own + columns["span"] * gumbel(scaled.clamp(-FARTHEST, FARTHEST)) * layout.discrete
+            )
         reach = columns["alpha"] * self.factors / self._width(columns)
-        output = call(self.network, self.features(noisy, given, reach), self._times(columns, x_t), condition)
+        output = call(
+            self.network, self.features(noisy, given, reach), self._times(columns, x_t), condition
+        )
         return RowEstimate(output, layout.log_shares(own + output))
 
     def _times(self, columns: TimeColumns, x_t: Tensor) -> Tensor:
@@ -225,7 +263,9 @@ class TableDenoiser(Denoiser):
         if "until" in columns:
             return torch.stack([times_for(columns[name], x_t) for name in ("time", "until")], dim=1)
         t = columns["time"]
-        single = getattr(self.network, "shares_time", False) and not (isinstance(t, Tensor) and t.numel() > 1)
+        single = getattr(self.network, "shares_time", False) and not (
+            isinstance(t, Tensor) and t.numel() > 1
+        )
         return times_for(t, x_t[:1]) if single else super()._times(columns, x_t)
 
     def v(self, u: Tensor, z: Tensor, columns: TimeColumns) -> Tensor:
@@ -247,7 +287,9 @@ class TableDenoiser(Denoiser):
         sums = layout.by_column(shares)[:, layout.owner].clamp(min=1e-6)
         return shares / sums, (alpha * x_t / width - width * u) / columns["sigma"]
 
-    def errors(self, estimate: RowEstimate, x: Tensor, target: Tensor, ends: Tensor | None = None) -> RowErrors:
+    def errors(
+        self, estimate: RowEstimate, x: Tensor, target: Tensor, ends: Tensor | None = None
+    ) -> RowErrors:
         """Compute the errors of an estimate for rows x (n, d) in data units, whose scores have the target v ``target``.
 
         If x holds probabilities, the indicators of ``ends`` (n, d) determine which scores count.
@@ -256,7 +298,9 @@ class TableDenoiser(Denoiser):
         layout = self.layout
         cross_entropy = layout.by_column(-x * estimate.log_probabilities) / layout.entropy
         counts = torch.where(layout.discrete, 0.0, layout.ordinary(x if ends is None else ends))
-        v = estimate.v * (layout.ordinary(_shares(estimate.log_probabilities.detach())) if self.jumps else 1.0)
+        v = estimate.v * (
+            layout.ordinary(_shares(estimate.log_probabilities.detach())) if self.jumps else 1.0
+        )
         return RowErrors(cross_entropy, layout.by_column(counts * (v - target).square()))
 
     def lost(self, errors: RowErrors, columns: TimeColumns) -> Tensor:
@@ -290,8 +334,15 @@ class TableDenoiser(Denoiser):
         marks = noisy.new_zeros(noisy.shape[0], self.layout.count)
         if given is not None:
             known = given.known if given.hide is None else given.known & ~given.hide[:, None]
-            seen, clean = known[:, self.layout.owner], (given.x.to(noisy) - self.layout.mean) / self.layout.std
-            noisy, mean, reach = torch.where(seen, clean, noisy), torch.where(seen, clean, mean), reach.masked_fill(seen, 1.0)
+            seen, clean = (
+                known[:, self.layout.owner],
+                (given.x.to(noisy) - self.layout.mean) / self.layout.std,
+            )
+            noisy, mean, reach = (
+                torch.where(seen, clean, noisy),
+                torch.where(seen, clean, mean),
+                reach.masked_fill(seen, 1.0),
+            )
             marks = known.to(noisy)
         return torch.cat([noisy, marks, *self._waves(mean, reach)], dim=1)
 
@@ -315,7 +366,9 @@ class TableDenoiser(Denoiser):
         probabilities = _shares(estimate.log_probabilities)
         v = estimate.v * layout.ordinary(probabilities)
         scores = (alpha * x_t / width - columns["sigma"] * v) / width
-        return self.factors * torch.where(layout.discrete, (probabilities - layout.mean) / layout.std, scores)
+        return self.factors * torch.where(
+            layout.discrete, (probabilities - layout.mean) / layout.std, scores
+        )
 
     def given(self, condition: Condition) -> tuple[Given | None, Condition]:
         """Split a condition into given columns and its other parts."""

@@ -24,7 +24,17 @@ from pushforward.draws import Draws
 from pushforward.errors import UsageError
 from pushforward.solvers import Ancestral, Solver
 from pushforward.solvers.solver import Memory, ends_of, noise_of
-from pushforward.transports import BATCH, ConditionLike, Flow, Latent, Transport, check_transport, has_steps, inner_of, with_inner
+from pushforward.transports import (
+    BATCH,
+    ConditionLike,
+    Flow,
+    Latent,
+    Transport,
+    check_transport,
+    has_steps,
+    inner_of,
+    with_inner,
+)
 
 
 def condition_of_data(flow: Flow, condition: ConditionLike) -> ConditionLike:
@@ -42,7 +52,9 @@ def condition_of_data(flow: Flow, condition: ConditionLike) -> ConditionLike:
         return condition
     inner = trained(flow.denoiser)
     if inner is not None and not inner.unconditional:
-        raise UsageError("This model was trained without an unconditional branch. Pass the data's label or other conditions.")
+        raise UsageError(
+            "This model was trained without an unconditional branch. Pass the data's label or other conditions."
+        )
     return {mask_of(name): torch.tensor(True) for name in flow.space.conditions}
 
 
@@ -54,7 +66,10 @@ def check_complete(kinds: Mapping[str, ConditionKind], condition: ConditionLike)
     """
     named = condition if isinstance(condition, Mapping) else {}
     entries = {name: kind.entries or (name,) for name, kind in kinds.items()}
-    whole = [name in named or mask_of(name) in named or set(entries[name]) <= set(named) for name in kinds]
+    whole = [
+        name in named or mask_of(name) in named or set(entries[name]) <= set(named)
+        for name in kinds
+    ]
     if named and not all(whole):
         words = ", ".join(entry for name in kinds for entry in entries[name])
         raise UsageError(
@@ -78,7 +93,9 @@ def iterative(transport: Transport) -> Flow:
     return transport
 
 
-def checked_example(transport: Transport, x: Tensor, shape: tuple[int, ...] | None = None) -> Tensor:
+def checked_example(
+    transport: Transport, x: Tensor, shape: tuple[int, ...] | None = None
+) -> Tensor:
     """Validate one example in data units, and move it to the transport's device.
 
     Raises:
@@ -88,10 +105,16 @@ def checked_example(transport: Transport, x: Tensor, shape: tuple[int, ...] | No
     space, wanted = transport.space, shape or tuple(transport.space.shape)
     x = torch.as_tensor(x)
     if tuple(x.shape) != wanted or not x.is_floating_point():
-        raise UsageError(f"Expected one floating-point example of shape {wanted}; got {x.dtype} of shape {tuple(x.shape)}.")
+        raise UsageError(
+            f"Expected one floating-point example of shape {wanted}; got {x.dtype} of shape {tuple(x.shape)}."
+        )
     if not bool(x.isfinite().all()):
         raise UsageError("The data to edit contains values that are not finite.")
-    if space.low is not None and space.high is not None and (x.min() < min(space.low) - 1e-4 or x.max() > max(space.high) + 1e-4):
+    if (
+        space.low is not None
+        and space.high is not None
+        and (x.min() < min(space.low) - 1e-4 or x.max() > max(space.high) + 1e-4)
+    ):
         raise UsageError(
             f"Expected values between {min(space.low):g} and {max(space.high):g}; got values from {x.min():g} to {x.max():g}."
         )
@@ -154,7 +177,9 @@ class Restored(ChangesData):
         self.project = project
         self.known = nn.Buffer(known, persistent=False)
 
-    def evaluate(self, kind: str, x_t: Tensor, columns: TimeColumns, condition: Condition = None) -> Tensor:
+    def evaluate(
+        self, kind: str, x_t: Tensor, columns: TimeColumns, condition: Condition = None
+    ) -> Tensor:
         data = evaluate(self.denoiser, "data", x_t, columns["inner"], condition)
         return blend(columns, x_t, self.known.to(x_t) + (data - self.project(data)))
 
@@ -185,7 +210,12 @@ class Resampled(Solver):
         if rounds < 1:
             raise UsageError(f"The number of rounds must be at least 1, got {rounds}.")
         self.solver, self.rounds = solver, int(rounds)
-        self.order, self.grid, self.adaptive, self.jumps = solver.order, solver.grid, solver.adaptive, solver.jumps
+        self.order, self.grid, self.adaptive, self.jumps = (
+            solver.order,
+            solver.grid,
+            solver.adaptive,
+            solver.jumps,
+        )
 
     @property
     def calls_per_step(self) -> int:  # type: ignore[override]
@@ -217,16 +247,34 @@ class Resampled(Solver):
         return moved, None
 
     def last(
-        self, denoiser: Predictor, x: Tensor, t: Tensor, s: Tensor, condition: Condition, draws: Draws | None, memory: Memory
+        self,
+        denoiser: Predictor,
+        x: Tensor,
+        t: Tensor,
+        s: Tensor,
+        condition: Condition,
+        draws: Draws | None,
+        memory: Memory,
     ) -> Tensor:
         return self.solver.last(denoiser, x, t, s, condition, draws, memory)
 
 
-def led(flow: Flow, known: Tensor, project: nn.Module, solver: Solver | None = None, rounds: int = ROUNDS) -> Flow:
+def led(
+    flow: Flow,
+    known: Tensor,
+    project: nn.Module,
+    solver: Solver | None = None,
+    rounds: int = ROUNDS,
+) -> Flow:
     """Return the flow constrained by an observation, on its own times."""
     chosen = solver or Ancestral()
     restored = Restored(flow.denoiser, known, project.to(flow.device))
-    return Flow(restored, Resampled(chosen, rounds) if rounds != 1 else chosen, flow.steps, flow.times.tolist())
+    return Flow(
+        restored,
+        Resampled(chosen, rounds) if rounds != 1 else chosen,
+        flow.steps,
+        flow.times.tolist(),
+    )
 
 
 class Masked(nn.Module):
@@ -262,7 +310,12 @@ def inpainting(flow: Transport, x: Tensor, mask: Tensor, **leading: Unpack[Leadi
     """
     model = iterative(flow)
     shape = tuple(model.space.shape)
-    if mask.dtype != torch.bool or tuple(mask.shape) not in (shape, shape[1:]) or bool(mask.all()) or not bool(mask.any()):
+    if (
+        mask.dtype != torch.bool
+        or tuple(mask.shape) not in (shape, shape[1:])
+        or bool(mask.all())
+        or not bool(mask.any())
+    ):
         other = f" or {shape[1:]}" if len(shape) == 3 else ""
         raise UsageError(
             f"Expected a bool mask of shape {shape}{other}, True where data is to be filled in (neither everywhere "
@@ -346,7 +399,9 @@ def super_resolution(flow: Transport, low: Tensor, **leading: Unpack[Leading]) -
     model = iterative(flow)
     shape, small = tuple(model.space.shape), tuple(low.shape)
     if not model.space.has_pixels:
-        raise UsageError(f"Super-resolution needs a model of images; this model makes {model.space.noun}s.")
+        raise UsageError(
+            f"Super-resolution needs a model of images; this model makes {model.space.noun}s."
+        )
     factor = shape[1] // max(1, small[1]) if len(small) == 3 else 0
     if factor < 2 or (small[0], small[1] * factor, small[2] * factor) != shape:
         raise UsageError(
@@ -412,7 +467,9 @@ def truncate(z: Tensor, limit: float) -> Tensor:
         Brock, Donahue, Simonyan, Large Scale GAN Training for High Fidelity Natural Image Synthesis (2019), section 3.1.
     """
     if not limit > 0:
-        raise UsageError(f"The truncation limit must be above 0, got {limit}. To sample without truncation, leave the limit out.")
+        raise UsageError(
+            f"The truncation limit must be above 0, got {limit}. To sample without truncation, leave the limit out."
+        )
     # by the lower tail, where small probabilities keep their digits
     edge = math.erfc(limit / math.sqrt(2)) / 2
     tail = edge + (1 - 2 * edge) * torch.erfc(z.double().abs() / math.sqrt(2)) / 2
@@ -442,7 +499,9 @@ class Truncated(Transport):
 
     def __init__(self, inner: Transport, limit: float) -> None:
         super().__init__()
-        check_one_call(inner, "Truncation", "Guidance makes samples more faithful and less diverse.")
+        check_one_call(
+            inner, "Truncation", "Guidance makes samples more faithful and less diverse."
+        )
         truncate(torch.zeros(1), limit)
         self.inner, self.limit = inner, float(limit)
         self.space, self.noise_shape = inner.space, inner.noise_shape
@@ -460,7 +519,9 @@ class Truncated(Transport):
 
 def _strength(strength: float) -> float:
     if not 0 < strength <= 1:
-        raise UsageError(f"The strength of a variation must be in (0, 1], where 1 is a new sample, got {strength}.")
+        raise UsageError(
+            f"The strength of a variation must be in (0, 1], where 1 is a new sample, got {strength}."
+        )
     return float(strength)
 
 
@@ -488,7 +549,11 @@ class Variation(Transport):
     def __init__(self, flow: Transport, x: Tensor, strength: float) -> None:
         super().__init__()
         model = iterative(flow)
-        self.strength, self.space, self.noise_shape = _strength(strength), model.space, model.noise_shape
+        self.strength, self.space, self.noise_shape = (
+            _strength(strength),
+            model.space,
+            model.noise_shape,
+        )
         share = self.strength * model.steps
         steps = max(1, math.floor(share + 0.5))
         times = model.times[-steps - 1 :].copy()
@@ -499,7 +564,9 @@ class Variation(Transport):
         k = path.at(torch.tensor(float(times[0]), dtype=torch.float64))
         # the rest starts at sigma z: with z + x alpha / sigma in place of z, at alpha x + sigma z
         signal = 0.0 if self.strength == 1 else float(k.alpha / k.sigma)
-        self.start = nn.Buffer(signal * self.space.to_model(checked_example(model, x)[None]), persistent=False)
+        self.start = nn.Buffer(
+            signal * self.space.to_model(checked_example(model, x)[None]), persistent=False
+        )
 
     def forward(self, z: Tensor, condition: Condition = None, draws: Draws | None = None) -> Tensor:
         return self.rest(z + self.start.to(z), condition, draws)
@@ -510,7 +577,14 @@ class Variation(Transport):
 
 
 def vary(
-    flow: Transport, x: Tensor, strength: float, n: int, *, condition: ConditionLike = None, seed: int = 0, batch: int = BATCH
+    flow: Transport,
+    x: Tensor,
+    strength: float,
+    n: int,
+    *,
+    condition: ConditionLike = None,
+    seed: int = 0,
+    batch: int = BATCH,
 ) -> Tensor:
     """Draw variations of given data (`Variation`); variation i depends only on ``seed + i``.
 
@@ -535,7 +609,9 @@ def vary(
     return variation(flow, x, strength, given).sample(n, given, seed=seed, batch=batch)
 
 
-def variation(flow: Transport, x: Tensor, strength: float, condition: ConditionLike = None) -> Transport:
+def variation(
+    flow: Transport, x: Tensor, strength: float, condition: ConditionLike = None
+) -> Transport:
     """Build the sampler of variations of given data: a `Variation`, for latent models of the latent, with decoding.
 
     Args:
@@ -550,7 +626,9 @@ def variation(flow: Transport, x: Tensor, strength: float, condition: ConditionL
     if not isinstance(flow, Latent):
         return Variation(flow, x, strength)
     given = flow.conditions(1, condition, 0) if flow.autoencoder.space.conditions else None
-    return with_inner(flow, Variation(flow.inner, flow.codes(checked_example(flow, x)[None], given)[0], strength))
+    return with_inner(
+        flow, Variation(flow.inner, flow.codes(checked_example(flow, x)[None], given)[0], strength)
+    )
 
 
 class Nearby(Transport):
@@ -573,13 +651,17 @@ class Nearby(Transport):
         super().__init__()
         check_one_call(inner, "Varying z", "To vary data, use pushforward.editing.vary.")
         if tuple(z.shape) != tuple(inner.noise_shape):
-            raise UsageError(f"Expected one z of shape {tuple(inner.noise_shape)}, got {tuple(z.shape)}.")
+            raise UsageError(
+                f"Expected one z of shape {tuple(inner.noise_shape)}, got {tuple(z.shape)}."
+            )
         self.inner, self.strength = inner, _strength(strength)
         self.space, self.noise_shape = inner.space, inner.noise_shape
         self.z = nn.Buffer(z[None].to(inner.device), persistent=False)
 
     def forward(self, z: Tensor, condition: Condition = None, draws: Draws | None = None) -> Tensor:
-        return self.inner(math.sqrt(1 - self.strength**2) * self.z.to(z) + self.strength * z, condition)
+        return self.inner(
+            math.sqrt(1 - self.strength**2) * self.z.to(z) + self.strength * z, condition
+        )
 
     @property
     def calls(self) -> int:

@@ -61,7 +61,11 @@ class Imputed:
         """Return the model's columns that are missing in the file or data frame, whose values are unknown."""
         there = getattr(self.source, "header", None)
         there = list(self.source.columns) if is_frame(self.source) else there
-        return () if there is None else tuple(field.name for field in self.space.fields if field.name not in there)
+        return (
+            ()
+            if there is None
+            else tuple(field.name for field in self.space.fields if field.name not in there)
+        )
 
     @property
     def mean(self) -> NDArray[np.float64]:
@@ -80,7 +84,9 @@ class Imputed:
 
         For a category, it is the fraction of draws that differ from the most frequent value.
         """
-        out = self.values.std(0, ddof=1) if len(self.values) > 1 else np.zeros(self.values.shape[1:])
+        out = (
+            self.values.std(0, ddof=1) if len(self.values) > 1 else np.zeros(self.values.shape[1:])
+        )
         for place, field in enumerate(self.space.fields):
             if isinstance(field, Category):
                 out[:, place] = (self.values[:, :, place] != self.mean[:, place]).mean(0)
@@ -99,7 +105,11 @@ class Imputed:
         fields = {field.name: field for field in self.space.fields}
         drawn = [dict(zip(fields, draw[list(rows)].T, strict=True)) for draw in self.values]
         constraints = self.space.constraints
-        return tuple(c.text for c in constraints if not all(holds(c, fields, values).all() for values in drawn))
+        return tuple(
+            c.text
+            for c in constraints
+            if not all(holds(c, fields, values).all() for values in drawn)
+        )
 
     def cells(self, draw: int = 0) -> dict[str, dict[int, str]]:
         """Return the filled-in values in the format of the table, by column and row."""
@@ -117,7 +127,9 @@ class Imputed:
             UsageError: If the table is not from a text file.
         """
         if not isinstance(self.source, GappyFile):
-            raise UsageError("These values do not come from a text file. Use .values, or .frame() for values from a data frame.")
+            raise UsageError(
+                "These values do not come from a text file. Use .values, or .frame() for values from a data frame."
+            )
         return self.source.filled(self.cells(draw))
 
     def write(self, path: str | Path, draw: int = 0) -> None:
@@ -144,7 +156,9 @@ class Imputed:
             UsageError: If the table is not from a data frame.
         """
         if not is_frame(self.source):
-            raise UsageError("These values do not come from a data frame. Use .values, or .text() for values from a file.")
+            raise UsageError(
+                "These values do not come from a data frame. Use .values, or .text() for values from a file."
+            )
         return filled_frame(self.source, self.space.fields, self.values[draw], self.missing)
 
 
@@ -209,7 +223,9 @@ def impute(
         values = np.asarray(table, dtype=np.float64)
         missing = np.isnan(values)
         if values.ndim != 2 or values.shape[1] != len(fields):
-            raise DataError(f"Got values of shape {values.shape}; expected (n, {len(fields)}): {', '.join(there)}.")
+            raise DataError(
+                f"Got values of shape {values.shape}; expected (n, {len(fields)}): {', '.join(there)}."
+            )
     draws, seed, batch = whole("draws", draws, 1), whole("seed", seed), whole("batch", batch, 1)
     space = transport.space
     stay, missing = missing & ~chosen, missing & chosen
@@ -228,7 +244,9 @@ def impute(
             for start in range(0, len(waiting), batch):
                 part = waiting[start : start + batch]
                 index = rows[part]
-                filled = _rows(transport, {name: condition[part]}, seeds[part] + draw * PERIOD, turn)
+                filled = _rows(
+                    transport, {name: condition[part]}, seeds[part] + draw * PERIOD, turn
+                )
                 out[draw, index] = np.where(missing[index], filled, values[index])
             broken = waiting[possible[waiting] & ~_met(space, out[draw, rows[waiting]])]
             tally.drawn, tally.refused = tally.drawn + len(waiting), tally.refused + len(broken)
@@ -263,10 +281,16 @@ def _met(space: TableSpace, values: NDArray[np.float64]) -> NDArray[np.bool_]:
 
 
 @torch.no_grad()
-def _rows(transport: Transport, condition: dict[str, torch.Tensor], seeds: NDArray[np.int64], turn: int) -> NDArray[np.float64]:
-    draws = ExampleDraws(seeds.tolist(), name=f"sample/again {turn}" if turn else "sample", device=transport.device)
+def _rows(
+    transport: Transport, condition: dict[str, torch.Tensor], seeds: NDArray[np.int64], turn: int
+) -> NDArray[np.float64]:
+    draws = ExampleDraws(
+        seeds.tolist(), name=f"sample/again {turn}" if turn else "sample", device=transport.device
+    )
     given = {name: part.to(transport.device) for name, part in condition.items()}
     x = finite(transport(transport.noise(draws), given, draws))
     space = transport.space
     assert isinstance(space, TableSpace)
-    return space.values(space.finished(space.to_data(x).float().cpu(), condition, draws.stream("digits").normal))
+    return space.values(
+        space.finished(space.to_data(x).float().cpu(), condition, draws.stream("digits").normal)
+    )

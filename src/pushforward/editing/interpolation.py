@@ -34,7 +34,9 @@ from pushforward.transports import (
     inner_of,
 )
 
-_PARALLEL = 1e-8  # Below this length, the rest of a direction without its part along another is noise
+_PARALLEL = (
+    1e-8  # Below this length, the rest of a direction without its part along another is noise
+)
 
 
 def slerp(a: Tensor, b: Tensor, share: float | Tensor) -> Tensor:
@@ -96,7 +98,9 @@ INTERPOLATIONS = {"spherical": slerp, "linear": lerp}  # How to go from one nois
 
 def _alike(a: Tensor, b: Tensor, share: float | Tensor) -> tuple[Tensor, Tensor, Tensor]:
     if a.shape != b.shape:
-        raise UsageError(f"Interpolation needs two ends of the same shape; got {tuple(a.shape)} and {tuple(b.shape)}.")
+        raise UsageError(
+            f"Interpolation needs two ends of the same shape; got {tuple(a.shape)} and {tuple(b.shape)}."
+        )
     far = torch.as_tensor(share, dtype=torch.float64, device=a.device).reshape(-1, 1)
     return a.flatten(1).double(), b.flatten(1).double(), far
 
@@ -180,7 +184,9 @@ def interpolate_noise(
     """
     _check_deterministic(transport)
     ends = a[None].to(transport.device), b[None].to(transport.device)
-    return _along(transport, *ends, frames, transport.conditions(1, condition, 0), interpolation, batch)
+    return _along(
+        transport, *ends, frames, transport.conditions(1, condition, 0), interpolation, batch
+    )
 
 
 def interpolate_seeds(
@@ -213,8 +219,12 @@ def interpolate_seeds(
         Diverged: If a frame is not finite.
     """
     _check_deterministic(transport)
-    first, last = (transport.noise(ExampleDraws(seed, 1, device=transport.device)) for seed in (a, b))
-    return _along(transport, first, last, frames, transport.conditions(1, condition, a), interpolation, batch)
+    first, last = (
+        transport.noise(ExampleDraws(seed, 1, device=transport.device)) for seed in (a, b)
+    )
+    return _along(
+        transport, first, last, frames, transport.conditions(1, condition, a), interpolation, batch
+    )
 
 
 def _check_deterministic(transport: Transport) -> None:
@@ -228,13 +238,21 @@ def _check_deterministic(transport: Transport) -> None:
 
 
 def _along(
-    transport: Transport, a: Tensor, b: Tensor, frames: int, condition: Condition, interpolation: str, batch: int
+    transport: Transport,
+    a: Tensor,
+    b: Tensor,
+    frames: int,
+    condition: Condition,
+    interpolation: str,
+    batch: int,
 ) -> Tensor:
     with torch.no_grad():
         parts = _line(a, b, frames, interpolation).split(batch)
         x = torch.cat([transport(part, _repeated(condition, len(part))) for part in parts])
     if not bool(x.isfinite().all()):
-        raise Diverged("A frame is not finite: the weights have diverged. Use an earlier checkpoint or more steps.")
+        raise Diverged(
+            "A frame is not finite: the weights have diverged. Use an earlier checkpoint or more steps."
+        )
     return transport.space.to_data(x).float().cpu()
 
 
@@ -244,15 +262,27 @@ def _line(a: Tensor, b: Tensor, frames: int, interpolation: str) -> Tensor:
     if frames < 2:
         raise UsageError(f"An interpolation needs at least 2 frames; got {frames}.")
     share = torch.linspace(0, 1, frames, dtype=torch.float64, device=a.device)
-    return INTERPOLATIONS[interpolation](a.expand(frames, *a.shape[1:]), b.expand(frames, *b.shape[1:]), share)
+    return INTERPOLATIONS[interpolation](
+        a.expand(frames, *a.shape[1:]), b.expand(frames, *b.shape[1:]), share
+    )
 
 
 def _repeated(condition: Condition, n: int) -> Condition:
-    return None if condition is None else {name: part.expand(n, *part.shape[1:]) for name, part in condition.items()}
+    return (
+        None
+        if condition is None
+        else {name: part.expand(n, *part.shape[1:]) for name, part in condition.items()}
+    )
 
 
 def walk(
-    autoencoder: Autoencoder, a: Tensor, b: Tensor, frames: int, condition: Condition = None, *, interpolation: str = "linear"
+    autoencoder: Autoencoder,
+    a: Tensor,
+    b: Tensor,
+    frames: int,
+    condition: Condition = None,
+    *,
+    interpolation: str = "linear",
 ) -> Tensor:
     """Interpolate between the mean latents of two examples, and decode.
 
@@ -272,9 +302,13 @@ def walk(
         UsageError: If there are fewer than 2 frames, or the interpolation is unknown.
     """
     space, device = autoencoder.space, autoencoder.device
-    given = None if condition is None else {name: value.to(device) for name, value in condition.items()}
+    given = (
+        None if condition is None else {name: value.to(device) for name, value in condition.items()}
+    )
     with torch.no_grad():
-        codes = autoencoder.encode(space.to_model(torch.stack([a, b]).to(device)), _repeated(given, 2))
+        codes = autoencoder.encode(
+            space.to_model(torch.stack([a, b]).to(device)), _repeated(given, 2)
+        )
         line = _line(codes[:1], codes[1:], frames, interpolation)
         return space.to_data(autoencoder.decode(line, _repeated(given, frames))).float().cpu()
 
@@ -301,8 +335,15 @@ class Search:
     prior: float = 0.01
 
     def __post_init__(self) -> None:
-        if self.steps < 0 or self.starts < 1 or not 0 < self.lr < math.inf or not 0 <= self.prior < math.inf:
-            raise UsageError(f"steps and prior must be at least 0, starts at least 1, and lr above 0, all finite; got {self}.")
+        if (
+            self.steps < 0
+            or self.starts < 1
+            or not 0 < self.lr < math.inf
+            or not 0 <= self.prior < math.inf
+        ):
+            raise UsageError(
+                f"steps and prior must be at least 0, starts at least 1, and lr above 0, all finite; got {self}."
+            )
 
 
 @dataclass(frozen=True)
@@ -371,7 +412,9 @@ def invert(
         )
     check_complete(transport.space.conditions, condition)
     search = search or Search()
-    target = transport.space.to_model(torch.stack([checked_example(transport, example) for example in x]))
+    target = transport.space.to_model(
+        torch.stack([checked_example(transport, example) for example in x])
+    )
     given = None if condition is None else transport.conditions(len(x), condition, seed)
     group, parts = max(1, batch // search.starts), []
     for start in range(0, len(x), group):
@@ -379,7 +422,10 @@ def invert(
         part = _Part(transport, target[index], search)
         part.begin(condition_at(given, index), seed, batch)
         parts.append(part.run())
-    joined = {name: torch.cat([getattr(part, name) for part in parts]) for name in ("z", "x", "error", "first")}
+    joined = {
+        name: torch.cat([getattr(part, name) for part in parts])
+        for name in ("z", "x", "error", "first")
+    }
     return Inversion(**joined, condition=_together([part.condition for part in parts]))
 
 
@@ -387,24 +433,44 @@ class _Part:
     """Examples that are searched for together, several z for each; example i has the z from i starts to (i + 1) starts - 1."""
 
     def __init__(self, transport: Transport, target: Tensor, search: Search) -> None:
-        self.transport, self.target, self.search, self.starts = transport, target, search, search.starts
+        self.transport, self.target, self.search, self.starts = (
+            transport,
+            target,
+            search,
+            search.starts,
+        )
 
     def begin(self, given: Condition, seed: int, batch: int) -> None:
         candidates = max(self.search.candidates, self.starts)
-        drawn = self.transport.noise(ExampleDraws(0, candidates, f"project/{seed}", self.transport.device))
+        drawn = self.transport.noise(
+            ExampleDraws(0, candidates, f"project/{seed}", self.transport.device)
+        )
         starts = []
         for i in range(len(self.target)):
-            condition = condition_at(given, torch.zeros(candidates, dtype=torch.int64, device=self.target.device) + i)
-            tried = self.transport.conditions(candidates, None, seed) if condition is None else condition
+            condition = condition_at(
+                given, torch.zeros(candidates, dtype=torch.int64, device=self.target.device) + i
+            )
+            tried = (
+                self.transport.conditions(candidates, None, seed)
+                if condition is None
+                else condition
+            )
             with torch.no_grad():
-                errors = torch.cat([self._tried(i, drawn, tried, slice(at, at + batch)) for at in range(0, candidates, batch)])
+                errors = torch.cat(
+                    [
+                        self._tried(i, drawn, tried, slice(at, at + batch))
+                        for at in range(0, candidates, batch)
+                    ]
+                )
             best = errors.nan_to_num(torch.inf).argsort(stable=True)[: self.starts]
             starts.append((drawn[best], condition_at(tried, best)))
         self.z = torch.cat([z for z, _ in starts])
         self.condition = _together([tried for _, tried in starts])
 
     def _tried(self, i: int, z: Tensor, tried: Condition, part: slice) -> Tensor:
-        return self._error(self.transport(z[part], condition_at(tried, part)), self.target[i : i + 1])
+        return self._error(
+            self.transport(z[part], condition_at(tried, part)), self.target[i : i + 1]
+        )
 
     def _error(self, x: Tensor, target: Tensor) -> Tensor:
         bounds = self.transport.space.bounds
@@ -414,19 +480,35 @@ class _Part:
     def run(self) -> Inversion:
         steps, lr = self.search.steps, self.search.lr
         z = self.z.clone().requires_grad_(True)
-        optimizer, target = torch.optim.Adam([z], lr=lr), self.target.repeat_interleave(self.starts, 0)
+        optimizer, target = (
+            torch.optim.Adam([z], lr=lr),
+            self.target.repeat_interleave(self.starts, 0),
+        )
         best, least = self.z.clone(), torch.full((len(z),), torch.inf, device=z.device)
         errors, first = least.clone(), least
         for i in range(steps + 1):
             with torch.enable_grad():
                 x = self.transport(z, self.condition)
-                pull = self.search.prior * ((z.flatten(1).square().mean(1) + 1e-12).sqrt() - 1).square()
-                (slope,) = torch.autograd.grad((x - target).square().flatten(1).mean(1).sum() + pull.sum(), z)
+                pull = (
+                    self.search.prior
+                    * ((z.flatten(1).square().mean(1) + 1e-12).sqrt() - 1).square()
+                )
+                (slope,) = torch.autograd.grad(
+                    (x - target).square().flatten(1).mean(1).sum() + pull.sum(), z
+                )
             error = self._error(x.detach(), target)
-            first = error.view(-1, self.starts).amin(1).repeat_interleave(self.starts) if i == 0 else first
+            first = (
+                error.view(-1, self.starts).amin(1).repeat_interleave(self.starts)
+                if i == 0
+                else first
+            )
             worth = torch.where(error <= first, error + pull.detach(), torch.inf)
             better = worth < least
-            best[better], least[better], errors[better] = z.detach()[better], worth[better], error[better]
+            best[better], least[better], errors[better] = (
+                z.detach()[better],
+                worth[better],
+                error[better],
+            )
             optimizer.param_groups[0]["lr"] = lr * (1 + math.cos(math.pi * i / max(1, steps))) / 2
             z.grad = slope
             optimizer.step()
@@ -434,22 +516,32 @@ class _Part:
 
     def _best(self, z: Tensor, least: Tensor, errors: Tensor, first: Tensor) -> Inversion:
         if not bool(least.view(-1, self.starts).amin(1).isfinite().all()):
-            raise Diverged("The model returns no finite values for any z: the weights have diverged. Use an earlier checkpoint.")
+            raise Diverged(
+                "The model returns no finite values for any z: the weights have diverged. Use an earlier checkpoint."
+            )
         first_start = torch.arange(len(self.target), device=z.device) * self.starts
         at = first_start + least.view(-1, self.starts).argmin(1)
         condition = condition_at(self.condition, at)
         with torch.no_grad():
             x = self.transport.space.to_data(self.transport(z[at], condition))
         held = None if condition is None else {name: part.cpu() for name, part in condition.items()}
-        return Inversion(z[at].cpu(), x.float().cpu(), errors[at].sqrt().cpu(), first[at].sqrt().cpu(), held)
+        return Inversion(
+            z[at].cpu(), x.float().cpu(), errors[at].sqrt().cpu(), first[at].sqrt().cpu(), held
+        )
 
 
 def _together(conditions: list[Condition]) -> Condition:
     held = [condition for condition in conditions if condition is not None]
-    return {name: torch.cat([condition[name] for condition in held]) for name in held[0]} if held else None
+    return (
+        {name: torch.cat([condition[name] for condition in held]) for name in held[0]}
+        if held
+        else None
+    )
 
 
-Events = Callable[[str], None]  # A function that is called with one line for each event of a long search
+Events = Callable[
+    [str], None
+]  # A function that is called with one line for each event of a long search
 
 
 def between(
@@ -483,18 +575,32 @@ def between(
         UsageError: If the solver is stochastic, or a label is given but the autoencoder takes none.
     """
     if has_steps(inner_of(transport)):
-        return interpolate(transport, *ends, frames, condition, interpolation=interpolation, batch=batch)
+        return interpolate(
+            transport, *ends, frames, condition, interpolation=interpolation, batch=batch
+        )
     if autoencoder is not None and (condition is not None or not autoencoder.space.conditions):
         if condition is not None and not autoencoder.space.conditions:
             raise UsageError(
                 "Between images, this model goes through its latent space, which takes no labels. Leave out `label`."
             )
         check_complete(autoencoder.space.conditions, condition)
-        given = None if condition is None else Request(autoencoder.space.conditions).values(1, condition, 0)
+        given = (
+            None
+            if condition is None
+            else Request(autoencoder.space.conditions).values(1, condition, 0)
+        )
         return walk(autoencoder, *ends, frames, given, interpolation=interpolation)
     first, condition = _nearest(transport, ends[0], condition, batch, events)
     last, condition = _nearest(transport, ends[1], condition, batch, events)
-    return interpolate_noise(transport, first.z[0], last.z[0], frames, condition, interpolation=interpolation, batch=batch)
+    return interpolate_noise(
+        transport,
+        first.z[0],
+        last.z[0],
+        frames,
+        condition,
+        interpolation=interpolation,
+        batch=batch,
+    )
 
 
 def variations(
@@ -523,7 +629,9 @@ def variations(
     if has_steps(inner_of(transport)):
         given = edited_condition(transport, condition)
         return variation(transport, x, strength, given), given
-    Nearby(transport, x.new_zeros(transport.noise_shape), strength)  # refuses a wrong strength before the search
+    Nearby(
+        transport, x.new_zeros(transport.noise_shape), strength
+    )  # refuses a wrong strength before the search
     nearest, condition = _nearest(transport, x, condition, batch, events)
     return Nearby(transport, nearest.z[0], strength), condition
 
@@ -545,7 +653,11 @@ def _nearest(
     if condition is None and nearest.condition is not None:
         condition = {name: value[0] for name, value in nearest.condition.items()}
         kinds = transport.space.conditions
-        cells = [cell for name, values in nearest.condition.items() for cell in kinds[name].cells(values[:1])[0].items()]
+        cells = [
+            cell
+            for name, values in nearest.condition.items()
+            for cell in kinds[name].cells(values[:1])[0].items()
+        ]
         words = ", ".join(f"{name} {value}" for name, value in cells)
         events(f"{words} fits best; choose another with `label` or `given`")
     return nearest, condition

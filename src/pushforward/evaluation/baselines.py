@@ -20,7 +20,9 @@ from pushforward.transports import Transport
 
 FULL = 1024  # Columns up to which the full covariance is used
 RANK = 256  # Directions that are kept for more columns; the rest of the variance is independent noise per column
-SHRINKAGE = 1e-3  # Share of each covariance that is replaced by independent noise of the same variance
+SHRINKAGE = (
+    1e-3  # Share of each covariance that is replaced by independent noise of the same variance
+)
 ROWS = 50_000  # Rows that a mixture is fitted to at most
 ROWS_EACH = 100  # Rows for each component, at least
 COMPONENTS = 256
@@ -45,7 +47,9 @@ class GaussianBaseline(Transport):
     means: Tensor
     residuals: Tensor
 
-    def __init__(self, space: Space, means: Tensor, factors: list[Tensor], residuals: Tensor) -> None:
+    def __init__(
+        self, space: Space, means: Tensor, factors: list[Tensor], residuals: Tensor
+    ) -> None:
         super().__init__()
         self.space, self.factors = space, factors
         self.register_buffer("means", means)
@@ -70,12 +74,16 @@ class GaussianBaseline(Transport):
         """Return the device of the means."""
         return self.means.device
 
-    def forward(self, z: Tensor, condition: Mapping[str, Tensor] | None = None, draws: Draws | None = None) -> Tensor:
+    def forward(
+        self, z: Tensor, condition: Mapping[str, Tensor] | None = None, draws: Draws | None = None
+    ) -> Tensor:
         """Generate examples in model units, (n, *shape).
 
         Examples are computed one by one, because rounding in batched matrix products depends on the batch size.
         """
-        labels = condition["label"].tolist() if condition and len(self.factors) > 1 else [0] * len(z)
+        labels = (
+            condition["label"].tolist() if condition and len(self.factors) > 1 else [0] * len(z)
+        )
         out = self.means[labels] + z[:, self._rank :] * self.residuals[labels]
         for example, label in enumerate(labels):
             factor = self.factors[label]
@@ -96,14 +104,22 @@ class GaussianBaseline(Transport):
         if self.space.size > FULL:
             return None
         examples = self.space.to_model(x.double()).flatten(1)
-        which = torch.zeros(len(examples), dtype=torch.int64) if labels is None or len(self.factors) == 1 else labels
+        which = (
+            torch.zeros(len(examples), dtype=torch.int64)
+            if labels is None or len(self.factors) == 1
+            else labels
+        )
         log_probs = torch.empty(len(examples), dtype=torch.float64)
         for label, factor in enumerate(self.factors):
-            covariance = factor.double().T @ factor.double() + torch.diag(self.residuals[label].double().square())
+            covariance = factor.double().T @ factor.double() + torch.diag(
+                self.residuals[label].double().square()
+            )
             scale, failed = torch.linalg.cholesky_ex(covariance)
             if failed:
                 return None
-            density = torch.distributions.MultivariateNormal(self.means[label].double(), scale_tril=scale, validate_args=False)
+            density = torch.distributions.MultivariateNormal(
+                self.means[label].double(), scale_tril=scale, validate_args=False
+            )
             log_probs[which == label] = density.log_prob(examples[which == label])  # type: ignore[no-untyped-call]
         return log_probs + self.space.log_det
 
@@ -122,7 +138,10 @@ def _gaussian(dataset: Dataset, examples: np.ndarray) -> tuple[Tensor, Tensor, T
         factor = (values / np.sqrt(len(centred)))[:, None] * axes.T
     factor = factor * np.sqrt(1 - SHRINKAGE)
     residual = np.sqrt(np.clip(variance - (factor**2).sum(0), 0, None))
-    return tuple(torch.from_numpy(np.ascontiguousarray(part, dtype=np.float32)) for part in (mean, factor, residual))  # type: ignore[return-value]
+    return tuple(
+        torch.from_numpy(np.ascontiguousarray(part, dtype=np.float32))
+        for part in (mean, factor, residual)
+    )  # type: ignore[return-value]
 
 
 class RowMixture(Transport):
@@ -145,15 +164,24 @@ class RowMixture(Transport):
     means: Tensor
     deviations: Tensor
 
-    def __init__(self, space: TableSpace, weights: Tensor, logits: Tensor, means: Tensor, deviations: Tensor) -> None:
+    def __init__(
+        self, space: TableSpace, weights: Tensor, logits: Tensor, means: Tensor, deviations: Tensor
+    ) -> None:
         super().__init__()
         self.space, self.layout = space, Coordinates(space)
-        for name, value in {"weights": weights, "logits": logits, "means": means, "deviations": deviations}.items():
+        for name, value in {
+            "weights": weights,
+            "logits": logits,
+            "means": means,
+            "deviations": deviations,
+        }.items():
             self.register_buffer(name, value)
         self.noise_shape = (1 + space.size,)
 
     @classmethod
-    def fit(cls, data: Dataset, components: int | None = None, iterations: int = ITERATIONS) -> RowMixture:
+    def fit(
+        cls, data: Dataset, components: int | None = None, iterations: int = ITERATIONS
+    ) -> RowMixture:
         """Fit the mixture by expectation-maximisation to at most 50,000 training rows.
 
         Args:
@@ -169,7 +197,9 @@ class RowMixture(Transport):
         layout, known = Coordinates(space), _Rows(rows, Coordinates(space))
         centres = rows[:: max(1, len(rows) // k)][:k]
         units = rows / layout.std
-        shares = torch.nn.functional.one_hot(torch.cdist(units, centres / layout.std).argmin(1), len(centres)).float()
+        shares = torch.nn.functional.one_hot(
+            torch.cdist(units, centres / layout.std).argmin(1), len(centres)
+        ).float()
         mixture, last = cls(space, *known.maximised([shares])), -math.inf
         for _ in range(iterations):
             parts, total = [], 0.0
@@ -187,7 +217,9 @@ class RowMixture(Transport):
     def forward(self, z: Tensor, condition: Condition = None, draws: Draws | None = None) -> Tensor:
         """Generate rows in model units, (n, d); z[:, 0] selects the component, the rest is the noise of coordinates."""
         layout = self.layout
-        which = torch.searchsorted(self.weights.double().cumsum(0), torch.special.ndtr(z[:, 0].double()))
+        which = torch.searchsorted(
+            self.weights.double().cumsum(0), torch.special.ndtr(z[:, 0].double())
+        )
         which, noise = which.clamp(max=len(self.weights) - 1), z[:, 1:]
         rows = layout.chosen(self.logits[which] + gumbel(noise))
         scores = self.means[which] + self.deviations[which] * noise[:, layout.scores]
@@ -207,9 +239,16 @@ class _Rows:
     def joint(self, mixture: RowMixture, block: slice) -> Tensor:
         """Compute log p(row, component), (n, k)."""
         precision = mixture.deviations.square().reciprocal()
-        constant = -(mixture.means.square() * precision + math.log(2 * math.pi)) / 2 - mixture.deviations.log()
+        constant = (
+            -(mixture.means.square() * precision + math.log(2 * math.pi)) / 2
+            - mixture.deviations.log()
+        )
         joint = self.counts[block] @ mixture.logits.T + self.gates[block] @ constant.T
-        joint = joint + self.first[block] @ (mixture.means * precision).T - self.second[block] @ (precision / 2).T
+        joint = (
+            joint
+            + self.first[block] @ (mixture.means * precision).T
+            - self.second[block] @ (precision / 2).T
+        )
         return joint + mixture.weights.log()
 
     def maximised(self, shares: list[Tensor]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -217,11 +256,18 @@ class _Rows:
 
         def summed(values: Tensor) -> Tensor:
             parts = torch.split(values, [len(part) for part in shares])
-            return torch.stack([part.T @ value for part, value in zip(shares, parts, strict=True)]).sum(0)
+            return torch.stack(
+                [part.T @ value for part, value in zip(shares, parts, strict=True)]
+            ).sum(0)
 
         total = torch.stack([part.sum(0) for part in shares]).sum(0)
         counts = summed(self.counts) + PRIOR * self.counts.mean(0)
-        logits = (counts / (total[:, None] + PRIOR)).clamp(min=1e-12).log().index_fill(1, self.layout.scores, 0.0)
+        logits = (
+            (counts / (total[:, None] + PRIOR))
+            .clamp(min=1e-12)
+            .log()
+            .index_fill(1, self.layout.scores, 0.0)
+        )
         gates = summed(self.gates) + PRIOR * self.gates.mean(0).clamp(min=1e-12)
         means = (summed(self.first) + PRIOR * self.first.mean(0)) / gates
         squares = (summed(self.second) + PRIOR * self.second.mean(0)) / gates
@@ -246,12 +292,17 @@ class DrawnRows(Transport):
         super().__init__()
         self.space, self.whole = space, whole
         self.register_buffer("rows", rows)
-        self.register_buffer("owners", torch.zeros(space.size, dtype=torch.int64) if whole else torch.tensor(space.owners))
+        self.register_buffer(
+            "owners",
+            torch.zeros(space.size, dtype=torch.int64) if whole else torch.tensor(space.owners),
+        )
         self.noise_shape = (1 if whole else len(space.fields),)
 
     def forward(self, z: Tensor, condition: Condition = None, draws: Draws | None = None) -> Tensor:
         """Generate rows in model units, (n, d); each column of z selects a training row."""
-        places = (torch.special.ndtr(z.double()) * len(self.rows)).long().clamp(max=len(self.rows) - 1)
+        places = (
+            (torch.special.ndtr(z.double()) * len(self.rows)).long().clamp(max=len(self.rows) - 1)
+        )
         return self.space.to_model(self.rows.gather(0, places[:, self.owners]))
 
 
@@ -261,5 +312,7 @@ def drawn_rows(data: Dataset) -> dict[str, DrawnRows]:
     if not isinstance(space, TableSpace):
         return {}
     rows = data.train.data_units()
-    copies = {ROW_COPIES: DrawnRows(space, rows, whole=True)} if data.trained_on is not False else {}
+    copies = (
+        {ROW_COPIES: DrawnRows(space, rows, whole=True)} if data.trained_on is not False else {}
+    )
     return {INDEPENDENT_ROWS: DrawnRows(space, rows, whole=False), **copies}

@@ -69,7 +69,16 @@ WITHOUT_TRAINING = (
     "scores are too optimistic."
 )
 TRAINING = re.compile(r"(.+)-(\d+)")  # Name of one of several training runs, and its seed
-KEPT = ("name", "seed", "run", "scores", "training", "sampling", "label_agreement", "weights_step")  # of a single training
+KEPT = (
+    "name",
+    "seed",
+    "run",
+    "scores",
+    "training",
+    "sampling",
+    "label_agreement",
+    "weights_step",
+)  # of a single training
 # Models of the demo by name, in the order of the report: recipe, changed settings and changed training settings
 CAST: Mapping[str, tuple[str, Mapping[str, Any], Mapping[str, Any]]] = {
     "gan": ("gan", {}, {"batch": 128}),
@@ -171,14 +180,19 @@ def compare(
     follow_plan(judge, [*models.values(), *further], n, repeats, thorough, curve=bool(curve))
     sampling = judge.sampling({name: transport_of(model) for name, model in models.items()})
     results, pictures = [], {"real": real_pictures(data)}
-    groups: dict[tuple[int, ...], list[str]] = {}  # models whose noise has one shape: equal seeds give equal noise
+    groups: dict[
+        tuple[int, ...], list[str]
+    ] = {}  # models whose noise has one shape: equal seeds give equal noise
     for name, model in models.items():
         result, drawn = judge.judge(name, model, curve=curve, sampling=sampling[name])
         if curve:
             result, drawn = with_ladder(judge, model, result, drawn)
         if isinstance(model, Run):
             health, alarms = health_of(model)
-            result, drawn = replace(result, health=health, alarms=alarms), replace(drawn, landscapes=landscapes_of(model))
+            result, drawn = (
+                replace(result, health=health, alarms=alarms),
+                replace(drawn, landscapes=landscapes_of(model)),
+            )
         pictures[name] = drawn
         results.append(result)
         groups.setdefault(tuple(transport_of(model).noise_shape), []).append(name)
@@ -266,21 +280,29 @@ def evaluate(
     for metric in of_model:
         MODEL_CHECKS[metric](model, data, n)
     most = whole("repeats", REPEATS if repeats is None else repeats, 1)
-    others = None if metrics is None else [metric for metric in metrics if metric not in MODEL_METRICS]
+    others = (
+        None if metrics is None else [metric for metric in metrics if metric not in MODEL_METRICS]
+    )
     alone = others == [] and bool(of_model)
     size = 0 if alone else compared(data, fitting([model], data, n), learns(data, features))
     if of_model and tell is not None:
-        tell(f"measuring {' and '.join(of_model)} (with many examples, this takes minutes; a smaller n is faster) ...")
+        tell(
+            f"measuring {' and '.join(of_model)} (with many examples, this takes minutes; a smaller n is faster) ..."
+        )
     own = ask_model(model, data, of_model, n, (seed, batch))
     if alone:
-        return replace(own, models=(replace(own.models[0], name=name, warnings=unseen_warnings(model, data)),))
+        return replace(
+            own, models=(replace(own.models[0], name=name, warnings=unseen_warnings(model, data)),)
+        )
     judge = Judge(data, size, most, others, seed, batch, features, tell)
     follow_plan(judge, [model], n, repeats, thorough)
     result, pictures = judge.judge(name, model, curve=False)
     if metrics is None:
         result, pictures = with_ladder(judge, model, result, pictures)
     own_scores = own.models[0].scores if own.models else {}
-    comparison = judge.comparison([replace(result, scores={**result.scores, **own_scores})], baselines=True)
+    comparison = judge.comparison(
+        [replace(result, scores={**result.scores, **own_scores})], baselines=True
+    )
     comparison = took(judge, comparison)
     return replace(
         comparison,
@@ -303,22 +325,41 @@ def _of_samples(
     tell: Callable[[str], None] | None,
 ) -> Comparison:
     if data is None:
-        raise UsageError("Existing samples need data to be compared with. Specify `data`, such as digits.")
+        raise UsageError(
+            "Existing samples need data to be compared with. Specify `data`, such as digits."
+        )
     is_folder = isinstance(data, (str, Path)) and (Path(data) / "spec.json").is_file()
-    data = data_of(load(data, plugins=plugins)) if is_folder and not isinstance(data, Dataset) else dataset_of(data, rare="keep")
+    data = (
+        data_of(load(data, plugins=plugins))
+        if is_folder and not isinstance(data, Dataset)
+        else dataset_of(data, rare="keep")
+    )
     check_applicable(metrics, data)
     wanted = chosen(metrics)
     if data.trained_on is False:
-        of_training = [name for metric, names in wanted for name in names if getattr(metric, "of_training", False)]
+        of_training = [
+            name
+            for metric, names in wanted
+            for name in names
+            if getattr(metric, "of_training", False)
+        ]
         if metrics is not None and of_training:
-            raise UsageError(f"{', '.join(of_training)} cannot be computed without the training data. Specify it with `train`.")
+            raise UsageError(
+                f"{', '.join(of_training)} cannot be computed without the training data. Specify it with `train`."
+            )
         metrics = [name for _, names in wanted for name in names if name not in of_training]
     most = whole("repeats", REPEATS if repeats is None else repeats, 1)
     given = given_samples(samples, data)
-    size = compared(data, min(len(given), compared(data)) if n is None else n, learns(data, features))
+    size = compared(
+        data, min(len(given), compared(data)) if n is None else n, learns(data, features)
+    )
     if len(given) < size:
-        raise UsageError(f"`n` must be at most {len(given)}, the number of existing samples, got {size}.")
-    judge = Judge(data, size, max(1, min(most, len(given) // size)), metrics, spaces=features, tell=tell)
+        raise UsageError(
+            f"`n` must be at most {len(given)}, the number of existing samples, got {size}."
+        )
+    judge = Judge(
+        data, size, max(1, min(most, len(given) // size)), metrics, spaces=features, tell=tell
+    )
     follow_plan(judge, [], n, repeats, thorough)
     scores, agreement = judge.scores(given)
     told = {True: (), False: (WITHOUT_TRAINING,), None: (UNKNOWN.format(data.name),)}
@@ -352,7 +393,9 @@ def stored(path: str | Path) -> Comparison:
     try:
         return Comparison.from_json(read_whole(Path(os.path.realpath(path)), MOST))
     except (OSError, CheckpointError) as error:
-        raise CheckpointError(f"{path}: {error} Recreate it: pushforward compare RUN RUN.") from error
+        raise CheckpointError(
+            f"{path}: {error} Recreate it: pushforward compare RUN RUN."
+        ) from error
 
 
 def taken_apart(models: Any) -> tuple[dict[str, Comparison], Any]:
@@ -385,21 +428,37 @@ def joined(comparisons: Mapping[str, Comparison]) -> Comparison:
         UsageError: If protocols differ; the message lists the fields with both values.
     """
     parts = list(comparisons.values())
-    check_same([(name, part.protocol) for name, part in comparisons.items()], [part.data.name for part in parts])
+    check_same(
+        [(name, part.protocol) for name, part in comparisons.items()],
+        [part.data.name for part in parts],
+    )
     if len(parts) == 1:
         return parts[0]
     names = _names(comparisons)
-    models = tuple(replace(model, name=names[at, model.name]) for at, part in enumerate(parts) for model in part.models)
+    models = tuple(
+        replace(model, name=names[at, model.name])
+        for at, part in enumerate(parts)
+        for model in part.models
+    )
 
     def renamed(kept: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
-        return _union([{names.get((at, name), name): part[name] for name in part} for at, part in enumerate(kept)])
+        return _union(
+            [
+                {names.get((at, name), name): part[name] for name in part}
+                for at, part in enumerate(kept)
+            ]
+        )
 
     return replace(
         parts[0],
         title=f"{', '.join(model.name for model in models)} on {parts[0].data.name}",
         created=datetime.date.today().isoformat(),
         settings=_settings(parts, names),
-        machine={key: value for key, value in parts[0].machine.items() if all(part.machine.get(key) == value for part in parts)},
+        machine={
+            key: value
+            for key, value in parts[0].machine.items()
+            if all(part.machine.get(key) == value for part in parts)
+        },
         metrics=_union([part.metrics for part in parts]),
         floors=_union([part.floors for part in parts]),
         unscored=_union([part.unscored for part in parts]),
@@ -434,10 +493,16 @@ def _union(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 def _settings(parts: Sequence[Comparison], names: Mapping[tuple[int, str], str]) -> Settings:
     """Settings with what is not the same in all parts left out; models share noise and turns of timing as each part says."""
     every = [part.settings.to_plain() for part in parts]
-    same = {key: value for key, value in every[0].items() if all(other[key] == value for other in every)}
+    same = {
+        key: value for key, value in every[0].items() if all(other[key] == value for other in every)
+    }
 
     def groups(stated: Iterable[Iterable[Sequence[str]]]) -> tuple[tuple[str, ...], ...]:
-        return tuple(tuple(names.get((at, name), name) for name in group) for at, part in enumerate(stated) for group in part)
+        return tuple(
+            tuple(names.get((at, name), name) for name in group)
+            for at, part in enumerate(stated)
+            for group in part
+        )
 
     shared = groups(part.settings.shared or () for part in parts)
     timed = groups(part.settings.timed or [[model.name for model in part.models]] for part in parts)
@@ -454,7 +519,9 @@ def aggregated(comparison: Comparison, among: Collection[str] | None = None) -> 
     losses and health come from the first run, alarms from all runs. Single runs are unchanged.
     """
     groups: dict[Any, list[ModelResult]] = {}
-    for number, model in enumerate(comparison.models):  # a name that does not end in its seed stands alone
+    for number, model in enumerate(
+        comparison.models
+    ):  # a name that does not end in its seed stands alone
         ending = TRAINING.fullmatch(model.name)
         key: tuple[Any, ...] = (model.name, number)
         counts = among is None or model.name in among
@@ -474,17 +541,23 @@ def aggregated(comparison: Comparison, among: Collection[str] | None = None) -> 
         models.append(row)
 
     def renamed(known: Any) -> Any:
-        return known and tuple(tuple(dict.fromkeys(names.get(name, name) for name in group)) for group in known)
+        return known and tuple(
+            tuple(dict.fromkeys(names.get(name, name) for name in group)) for group in known
+        )
 
     settings, pictures = comparison.settings, comparison.pictures
     seeds = max(len(model.trainings) or 1 for model in models)
-    settings = replace(settings, seeds=seeds, shared=renamed(settings.shared), timed=renamed(settings.timed))
+    settings = replace(
+        settings, seeds=seeds, shared=renamed(settings.shared), timed=renamed(settings.timed)
+    )
     drawn = {names.get(old, old): pictures[old] for old in reversed([*pictures])}
     title = f"{', '.join(model.name for model in models)} on {comparison.data.name}"
     return replace(comparison, title=title, settings=settings, models=tuple(models), pictures=drawn)
 
 
-def _together(name: str, group: Sequence[ModelResult], known: Mapping[str, MetricInfo]) -> ModelResult:
+def _together(
+    name: str, group: Sequence[ModelResult], known: Mapping[str, MetricInfo]
+) -> ModelResult:
     metrics = dict.fromkeys(metric for model in group for metric in model.scores)
     common = set.intersection(*({point.steps for point in model.curve} for model in group))
     rows = ([point for point in model.curve if point.steps in common] for model in group)
@@ -494,15 +567,26 @@ def _together(name: str, group: Sequence[ModelResult], known: Mapping[str, Metri
         name=name,
         seed=tuple(model.seed if isinstance(model.seed, int) else None for model in group),
         run=", ".join(model.run for model in group if model.run) or None,
-        trainings=tuple(ModelResult(**{part: getattr(model, part) for part in KEPT}) for model in group),
-        scores={metric: _score([model.scores.get(metric, Score()) for model in group], known.get(metric)) for metric in metrics},
+        trainings=tuple(
+            ModelResult(**{part: getattr(model, part) for part in KEPT}) for model in group
+        ),
+        scores={
+            metric: _score(
+                [model.scores.get(metric, Score()) for model in group], known.get(metric)
+            )
+            for metric in metrics
+        },
         training=_mean_record([model.training for model in group]),
         sampling=_mean_record([model.sampling for model in group]),
         label_agreement=_mean([model.label_agreement for model in group]),
-        weights_step=weights.pop() if len(weights := {model.weights_step for model in group}) == 1 else None,
+        weights_step=weights.pop()
+        if len(weights := {model.weights_step for model in group}) == 1
+        else None,
         curve=tuple(_mean_record(points) for points in zip(*rows, strict=True)),
         trajectory=_mean_record(ways) if len(ways) == len(group) else group[0].trajectory,
-        alarms=tuple(replace(alarm, training=model.name) for model in group for alarm in model.alarms),
+        alarms=tuple(
+            replace(alarm, training=model.name) for model in group for alarm in model.alarms
+        ),
         warnings=tuple(f"{model.name}: {text}" for model in group for text in model.warnings),
         commands=tuple(text for model in group for text in model.commands),
     )
@@ -511,7 +595,15 @@ def _together(name: str, group: Sequence[ModelResult], known: Mapping[str, Metri
 def _score(parts: Sequence[Score], info: MetricInfo | None) -> Score:
     values = tuple(part.value for part in parts if part.value is not None)
     if len(values) < len(parts):
-        return replace(parts[0], value=None, spread=None, values=values, ratio=None, interval=None, interval_of=None)
+        return replace(
+            parts[0],
+            value=None,
+            spread=None,
+            values=values,
+            ratio=None,
+            interval=None,
+            interval_of=None,
+        )
     sampling = statistics.fmean((part.spread or 0.0) ** 2 for part in parts) ** 0.5
     mean = replace(
         _mean_record(parts),
@@ -540,7 +632,9 @@ def _mean(parts: Sequence[Any]) -> Any:
     return statistics.fmean(numbers) if len(numbers) == len(parts) else first
 
 
-def story_trainers(folder: Path, seconds: float, *, seed: int = 0, progress: Watcher | None = None) -> list[Trainer]:
+def story_trainers(
+    folder: Path, seconds: float, *, seed: int = 0, progress: Watcher | None = None
+) -> list[Trainer]:
     """Create a trainer for each model of the demo, with tiny networks on the ring.
 
     Args:
@@ -549,18 +643,26 @@ def story_trainers(folder: Path, seconds: float, *, seed: int = 0, progress: Wat
         seed: Seed of weights and training.
         progress: Receives training progress; None for no output.
     """
-    data = named_sets.load("ring")  # eight narrow Gaussians on a circle, so that lost modes are visible
+    data = named_sets.load(
+        "ring"
+    )  # eight narrow Gaussians on a circle, so that lost modes are visible
     trainers = []
     for name, (kind, settings, training) in CAST.items():
         recipe = seeded(partial(recipes.named(kind), data.space, "tiny", **settings), seed)
         recipe = replace(recipe, training=recipe.training.changed(**training))
         asked = {"size": "tiny", **settings, **training}
         where = folder / name.replace(" ", "-")
-        trainers.append(continued(where, recipe, data, seconds=seconds, seed=seed, progress=progress, asked=asked))
+        trainers.append(
+            continued(
+                where, recipe, data, seconds=seconds, seed=seed, progress=progress, asked=asked
+            )
+        )
     return trainers
 
 
-def continued(folder: Path, recipe: Any, data: Dataset, *, progress: Watcher | None, **options: Any) -> Trainer:
+def continued(
+    folder: Path, recipe: Any, data: Dataset, *, progress: Watcher | None, **options: Any
+) -> Trainer:
     """Continue the training run in a folder, or prepare a new one there."""
     if (folder / "spec.json").is_file():
         return reopen(folder, data=data, progress=progress)

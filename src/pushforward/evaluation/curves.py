@@ -43,7 +43,10 @@ SCORES = ("energy", "frechet", "kid", "coverage")
 SWEEPS = 3  # Sampling for one ladder takes at most about as long as this many sweeps
 # Samples on either side where fewer are compared than otherwise: the most of these that the time allows, or the first
 SIZES = (500, 1_000, 2_000)
-SHOWN = {False: 36, True: 200}  # Samples that are drawn beside the teacher's, by whether they are points
+SHOWN = {
+    False: 36,
+    True: 200,
+}  # Samples that are drawn beside the teacher's, by whether they are points
 # The first seed of samples by which a sampler is chosen, above those of all others, and how many there are at most.
 CHOOSING, CHOSEN_BY = 700_000_000, 2_000
 
@@ -65,20 +68,35 @@ class _Climb:
     def samples(self, transport: Transport, words: str) -> list[Tensor]:
         self.judge.say(f"{words}, {counted(transport.calls, 'call')}")
         with suppress(Diverged):
-            return [self.judge.draw(transport, (repeat + 1) * REPEAT_SEEDS, self.n)[0] for repeat in range(self.repeats)]
+            return [
+                self.judge.draw(transport, (repeat + 1) * REPEAT_SEEDS, self.n)[0]
+                for repeat in range(self.repeats)
+            ]
         return []
 
-    def point(self, transport: Transport, samplings: Sequence[Tensor], beside: Sequence[Tensor]) -> CurvePoint:
+    def point(
+        self, transport: Transport, samplings: Sequence[Tensor], beside: Sequence[Tensor]
+    ) -> CurvePoint:
         """One point, without scores where a sample is not finite; ``beside``: the teacher's samples, or none."""
         flow, data = inner_of(transport), self.judge.data
         assert isinstance(flow, Flow)
         point = CurvePoint(flow.steps, transport.calls)
         with suppress(Diverged):
-            rows = [score(x, data, self.judge.features, n=self.n, metrics=SCORES) for x in samplings]
+            rows = [
+                score(x, data, self.judge.features, n=self.n, metrics=SCORES) for x in samplings
+            ]
             point = point_of(flow.steps, transport.calls, together(rows, self.n, infos=describe()))
             if rows and beside:
-                gaps = [data.space.to_model(x) - data.space.to_model(y) for x, y in zip(samplings, beside, strict=True)]
-                point = replace(point, distance=math.sqrt(float(torch.stack([gap.square().mean() for gap in gaps]).mean())))
+                gaps = [
+                    data.space.to_model(x) - data.space.to_model(y)
+                    for x, y in zip(samplings, beside, strict=True)
+                ]
+                point = replace(
+                    point,
+                    distance=math.sqrt(
+                        float(torch.stack([gap.square().mean() for gap in gaps]).mean())
+                    ),
+                )
         return point
 
 
@@ -91,16 +109,27 @@ def teacher_of(model: Run | Transport) -> Flow | None:
     inner = inner_of(transport_of(model))
     if isinstance(teacher, FlowMap) and isinstance(inner, Flow):
         teacher = Flow(teacher, Jump.of(teacher), inner.steps)
-    if not (isinstance(teacher, Flow) and isinstance(inner, Flow) and teacher.noise_shape == inner.noise_shape):
+    if not (
+        isinstance(teacher, Flow)
+        and isinstance(inner, Flow)
+        and teacher.noise_shape == inner.noise_shape
+    ):
         return None
     if not same_source(teacher.source, inner.source):
         return None
     if isinstance(inner.denoiser, AtScale) and isinstance(teacher.denoiser, Guided):
-        return Flow(Guided(teacher.denoiser.denoiser, inner.denoiser.scale), teacher.solver, teacher.steps, teacher.grid)
+        return Flow(
+            Guided(teacher.denoiser.denoiser, inner.denoiser.scale),
+            teacher.solver,
+            teacher.steps,
+            teacher.grid,
+        )
     return teacher
 
 
-def ladder_of(judge: Judge, model: Run | Transport, seconds: float | None = None, name: str = "a map") -> Ladder | None:
+def ladder_of(
+    judge: Judge, model: Run | Transport, seconds: float | None = None, name: str = "a map"
+) -> Ladder | None:
     """Score a flow map with 1, 2, 4, 8 and 16 calls, and its teacher from the same noise.
 
     The teacher is sampled with the solver stored in the run, at the largest number of steps that needs no more calls and at the
@@ -123,7 +152,11 @@ def ladder_of(judge: Judge, model: Run | Transport, seconds: float | None = None
     rungs = [with_inner(transport, flow.with_solver(flow.solver, steps)) for steps in CALLS]
     once = None if starts(transport) is None else 1  # as the judge samples it
     teacher = teacher_of(model)
-    finished = run is not None and teacher is not None and isinstance(run.method.parts.get("teacher"), FlowMap)
+    finished = (
+        run is not None
+        and teacher is not None
+        and isinstance(run.method.parts.get("teacher"), FlowMap)
+    )
     taught: list[Transport] = []
     default = None
     if run is not None and teacher is not None:
@@ -131,7 +164,12 @@ def ladder_of(judge: Judge, model: Run | Transport, seconds: float | None = None
         default = by_default(run.spec, "teacher", teacher)
     usual = None if default is None else with_inner(transport, default)
     calls = sum(rung.calls for rung in [*rungs, *taught, *(() if usual is None else (usual,))])
-    climb = _Climb(judge, *affordable(judge, None if seconds is None else SWEEPS * judge.plan.sweep / (seconds * calls), once))
+    climb = _Climb(
+        judge,
+        *affordable(
+            judge, None if seconds is None else SWEEPS * judge.plan.sweep / (seconds * calls), once
+        ),
+    )
     known: list[tuple[Transport, list[Tensor], CurvePoint]] = []
     own: list[Tensor] = []
     beside = []
@@ -143,28 +181,49 @@ def ladder_of(judge: Judge, model: Run | Transport, seconds: float | None = None
             same = other, drawn, climb.point(other, drawn, drawn if finished else own)
             known.append(same)
         beside.append(same)
-    same_calls = {other.calls: entry[1] for other, entry in zip(taught[1:], beside[1:], strict=True)} if finished else {}
-    points = [climb.point(rung, climb.samples(rung, name), same_calls.get(rung.calls, [] if finished else own)) for rung in rungs]
+    same_calls = (
+        {other.calls: entry[1] for other, entry in zip(taught[1:], beside[1:], strict=True)}
+        if finished
+        else {}
+    )
+    points = [
+        climb.point(
+            rung, climb.samples(rung, name), same_calls.get(rung.calls, [] if finished else own)
+        )
+        for rung in rungs
+    ]
     by_run = None if usual is None or not _alike(taught[0], usual) else beside[0][2]
     if usual is not None and by_run is None:
         by_run = climb.point(
-            usual, climb.samples(usual, f"the teacher of {name} with the sampler of its run"), [] if finished else own
+            usual,
+            climb.samples(usual, f"the teacher of {name} with the sampler of its run"),
+            [] if finished else own,
         )
     same_floors = climb.n == judge.n and set(SCORES) <= judge.floors.keys()
-    real = judge.floors if same_floors else floors(judge.data, judge.features, n=climb.n, metrics=SCORES)
+    real = (
+        judge.floors
+        if same_floors
+        else floors(judge.data, judge.features, n=climb.n, metrics=SCORES)
+    )
     asked = ((run.spec.get("asked") or {}).get("frozen") or ()) if run is not None else ()
     pairs = (str(text).partition("=") for text in asked)
     return Ladder(
         n=climb.n,
         repeats=climb.repeats,
-        floors={name: Score(real[name].value, real[name].spread, n=real[name].n) for name in SCORES if name in real},
+        floors={
+            name: Score(real[name].value, real[name].spread, n=real[name].n)
+            for name in SCORES
+            if name in real
+        },
         points=tuple(points),
         teacher=tuple(point for _, _, point in beside[1:]),
         own=beside[0][2] if beside else None,
         solver=None if teacher is None else solver_title(teacher),
         default=by_run,
         default_solver=None if default is None else solver_title(default),
-        teacher_run=next((folder for part, _, folder in pairs if part == "teacher"), None) if taught else None,
+        teacher_run=next((folder for part, _, folder in pairs if part == "teacher"), None)
+        if taught
+        else None,
         finished=finished,
         learned=(run.method.learns or None) if run is not None and taught else None,
     )
@@ -193,7 +252,10 @@ def _taught_rungs(transport: Transport, teacher: Flow) -> Iterator[Transport]:
     grid = teacher.grid if isinstance(teacher.grid, str) else None
     extra = transport.calls - inner_of(transport).calls
     for calls in CALLS:
-        fitting = (with_inner(transport, teacher.with_solver(teacher.solver, steps, grid)) for steps in range(calls, 0, -1))
+        fitting = (
+            with_inner(transport, teacher.with_solver(teacher.solver, steps, grid))
+            for steps in range(calls, 0, -1)
+        )
         rung = next((rung for rung in fitting if rung.calls - extra <= calls), None)
         if rung is not None:
             yield rung
@@ -214,12 +276,16 @@ def pair_of(model: Run | Transport) -> tuple[np.ndarray, np.ndarray] | None:
     space = transport.space
     both = (flow.with_solver(flow.solver, 1), teacher)
     with suppress(Diverged), unmet_kept():
-        jumped, own = (with_inner(transport, inner).sample(SHOWN[space.as_points]) for inner in both)
+        jumped, own = (
+            with_inner(transport, inner).sample(SHOWN[space.as_points]) for inner in both
+        )
         return space.drawing(space.quantise(jumped)), space.drawing(space.quantise(own))
     return None
 
 
-def with_ladder(judge: Judge, model: Run | Transport, result: ModelResult, pictures: Pictures) -> tuple[ModelResult, Pictures]:
+def with_ladder(
+    judge: Judge, model: Run | Transport, result: ModelResult, pictures: Pictures
+) -> tuple[ModelResult, Pictures]:
     """Add the ladder and the pictures of its teacher to the result of a flow map; other results are unchanged."""
     seconds, calls = result.sampling.seconds_per_sample, result.sampling.calls
     ladder = ladder_of(judge, model, seconds / calls if seconds and calls else None, result.name)
@@ -239,11 +305,17 @@ def training_distance(transport: Transport, data: Dataset) -> Callable[[Flow], f
         data: Training data of the model.
     """
     features, name = fit_features(data), "energy" if len(data.space.shape) == 1 else "frechet"
-    known = replace(data, held_out=data.train if data.truth else data.train.take(features.halves.drawn))
+    known = replace(
+        data, held_out=data.train if data.truth else data.train.take(features.halves.drawn)
+    )
     n = min(len(known.held_out) - 1, CHOSEN_BY)
 
     def distance(flow: Flow) -> float:
-        x = transport.space.to_data(Pairs.of(flow, with_inner(transport, flow), n, CHOOSING).target).float().cpu()
+        x = (
+            transport.space.to_data(Pairs.of(flow, with_inner(transport, flow), n, CHOOSING).target)
+            .float()
+            .cpu()
+        )
         return score(x, known, features, n=n, metrics=(name,))[name].number
 
     return distance
@@ -272,20 +344,47 @@ def with_sweep(
     for name, shorter in runs.items():
         for run in shorter:
             check_model(name, run, data)
-    judge = Judge(data, comparison.protocol.n or 0, comparison.settings.repeats or 1, CURVE_SCORES, spaces=features, tell=tell)
+    judge = Judge(
+        data,
+        comparison.protocol.n or 0,
+        comparison.settings.repeats or 1,
+        CURVE_SCORES,
+        spaces=features,
+        tell=tell,
+    )
     judge.follow(comparison.settings.plan)
-    check_same([("the comparison", comparison.protocol), ("its shorter training runs", judge.comparison().protocol)])
+    check_same(
+        [
+            ("the comparison", comparison.protocol),
+            ("its shorter training runs", judge.comparison().protocol),
+        ]
+    )
     sweep = {}
     for name, shorter in runs.items():
         points = []
         for run in shorter:
             state, budget = run.state, run.spec["budget"]["seconds"]
-            scores = judge.scores(run.transport, f"{name} after {duration(budget or state['seconds'])}")[0]
-            points.append(SweepPoint(state["seconds"], state["step"], run.spec["seed"], scores, budget, tuple(commands(run))))
+            scores = judge.scores(
+                run.transport, f"{name} after {duration(budget or state['seconds'])}"
+            )[0]
+            points.append(
+                SweepPoint(
+                    state["seconds"],
+                    state["step"],
+                    run.spec["seed"],
+                    scores,
+                    budget,
+                    tuple(commands(run)),
+                )
+            )
         for model in (model for model in comparison.models if model.name == name):
             first = model.trainings[0] if model.trainings else model
-            scores = {metric: first.scores[metric] for metric in CURVE_SCORES if metric in first.scores}
+            scores = {
+                metric: first.scores[metric] for metric in CURVE_SCORES if metric in first.scores
+            }
             budget = (model.config.get("budget") or {}).get("seconds")
-            points.append(SweepPoint(first.training.seconds, first.training.steps, first.seed, scores, budget))
+            points.append(
+                SweepPoint(first.training.seconds, first.training.steps, first.seed, scores, budget)
+            )
         sweep[name] = tuple(sorted(points, key=lambda point: point.budget or point.seconds or 0.0))
     return replace(comparison, sweep={**comparison.sweep, **sweep})

@@ -26,7 +26,15 @@ from pushforward.evaluation.measurements import CurvePoint, Memory, Pictures, Pl
 from pushforward.evaluation.model_metrics import trajectory_of
 from pushforward.evaluation.models import Given, of_run, starts_warnings, unseen_warnings
 from pushforward.evaluation.pictures import latent_pictures, latent_statistics, pictures_of
-from pushforward.evaluation.results import REPEAT_SEEDS, REPEATS, Comparison, DataInfo, ModelResult, Protocol, Settings
+from pushforward.evaluation.results import (
+    REPEAT_SEEDS,
+    REPEATS,
+    Comparison,
+    DataInfo,
+    ModelResult,
+    Protocol,
+    Settings,
+)
 from pushforward.evaluation.scores import (
     REPRESENTATION,
     attacked,
@@ -46,7 +54,16 @@ from pushforward.registries import METRICS
 from pushforward.training.estimates import training_memory
 from pushforward.training.loop.machine import added_peak, held_bytes, machine
 from pushforward.training.runs.run import Run, transport_of
-from pushforward.transports import BATCH, Flow, Transport, has_levels, has_steps, inner_of, starts, with_inner
+from pushforward.transports import (
+    BATCH,
+    Flow,
+    Transport,
+    has_levels,
+    has_steps,
+    inner_of,
+    starts,
+    with_inner,
+)
 from pushforward.transports.transport import (
     MEASURED,
     Tally,
@@ -58,10 +75,18 @@ from pushforward.transports.transport import (
     warn_broken,
 )
 
-FEW_STEPS = 6  # Steps of an iterative model whose memory is measured: no more is held at once in many
+FEW_STEPS = (
+    6  # Steps of an iterative model whose memory is measured: no more is held at once in many
+)
 NEIGHBOURS = 5  # of precision, recall, density and coverage
 EVERYTHING = Plan()
-SCORES = ("frechet", "kid", "precision", "recall", "coverage")  # what is computed in every feature space
+SCORES = (
+    "frechet",
+    "kid",
+    "precision",
+    "recall",
+    "coverage",
+)  # what is computed in every feature space
 CURVE_STEPS = (1, 2, 4, 8, 16, 32)
 CURVE_SCORES = ("energy", "frechet", "coverage", "detection")
 
@@ -101,7 +126,9 @@ class Judge:
     plan: Plan = field(init=False, default=EVERYTHING)
     features: Features = field(init=False)
     others: tuple[Features, ...] = field(init=False)
-    unscored: dict[str, str] = field(init=False, default_factory=dict)  # Why a requested score is missing, by name
+    unscored: dict[str, str] = field(
+        init=False, default_factory=dict
+    )  # Why a requested score is missing, by name
     began: float = field(init=False)  # Start of measuring, by `time.perf_counter`
 
     def __post_init__(self) -> None:
@@ -144,10 +171,15 @@ class Judge:
         """Describe each score; scores in further spaces have their own heading and never rank models."""
         known = describe()
         for space in self.others:
-            what, group = f" Computed in other features: {space.describe(self.n)}.", f"In other features: {space.name}"
+            what, group = (
+                f" Computed in other features: {space.describe(self.n)}.",
+                f"In other features: {space.name}",
+            )
             for info, name in ((known[name], f"{name} ({space.name})") for name in SCORES):
                 label = f"{info.label} ({space.name})"
-                known[name] = replace(info, label=label, what=info.what + what, group=group, role=None)
+                known[name] = replace(
+                    info, label=label, what=info.what + what, group=group, role=None
+                )
         return known
 
     def scores(self, sampler: Any, name: str = "") -> tuple[dict[str, Score], float | None]:
@@ -175,9 +207,15 @@ class Judge:
                 agreements.append(float((self.features.classify(x) == labels).mean()))
         scores = together(samplings, self.n, self.floors, self._infos())
         for key, metric in METRICS.items():
-            table = isinstance(self.data.space, TableSpace) or not getattr(metric, "of_tables", False)
+            table = isinstance(self.data.space, TableSpace) or not getattr(
+                metric, "of_tables", False
+            )
             wanted = self.metrics is None or {key, *metric.scores} & set(self.metrics)
-            missing = {name: info.missing for name, info in metric.scores.items() if info.missing and name not in scores}
+            missing = {
+                name: info.missing
+                for name, info in metric.scores.items()
+                if info.missing and name not in scores
+            }
             self.unscored |= missing if table and wanted else {}
         return scores, float(np.mean(agreements)) if agreements else None
 
@@ -191,7 +229,9 @@ class Judge:
         """Score one sampling in all feature spaces; arguments as in `pushforward.evaluation.scores.score`."""
         return self._in_spaces(partial(score, x, self.data, n=n, values=values, learned=learned))
 
-    def draw(self, sampler: Any, seed: int, n: int | None = None) -> tuple[torch.Tensor, np.ndarray | None, np.ndarray | None]:
+    def draw(
+        self, sampler: Any, seed: int, n: int | None = None
+    ) -> tuple[torch.Tensor, np.ndarray | None, np.ndarray | None]:
         """Draw samples in data units. All models receive the same labels, and the same noise if its shape is the same.
 
         Args:
@@ -208,7 +248,9 @@ class Judge:
             return sampler.part(n, seed)
         draw = sampler.stream
         if isinstance(sampler, Transport):
-            draw = partial(shared_stream, sampler, condition=labels_for(sampler, self.data, n, seed))
+            draw = partial(
+                shared_stream, sampler, condition=labels_for(sampler, self.data, n, seed)
+            )
         with unmet_kept():
             parts = list(draw(n, seed=seed, batch=self.batch))
         x, values = torch.cat([part for part, _ in parts]), None
@@ -218,7 +260,11 @@ class Judge:
             x, values = recoded(x, sampler.space, self.data.space)
         if "label" not in (parts[0][1] or {}):
             return x, None, values
-        labels = torch.cat([condition["label"] for _, condition in parts if condition is not None]).cpu().numpy()
+        labels = (
+            torch.cat([condition["label"] for _, condition in parts if condition is not None])
+            .cpu()
+            .numpy()
+        )
         return x, labels, values
 
     def baseline(self) -> ModelResult:
@@ -231,7 +277,9 @@ class Judge:
         else:
             scores, agreement = self.scores(GaussianBaseline.fit(self.data))
             name = f"baseline ({'one Gaussian per class' if self.data.space.classes else 'one Gaussian'})"
-        return ModelResult(name, sampling_seeds=self._seeds(scores), scores=scores, label_agreement=agreement)
+        return ModelResult(
+            name, sampling_seeds=self._seeds(scores), scores=scores, label_agreement=agreement
+        )
 
     def _seeds(self, scores: Mapping[str, Score]) -> tuple[int, ...]:
         samplings = max((len(score.values) for score in scores.values()), default=0)
@@ -239,7 +287,10 @@ class Judge:
 
     def further_baselines(self) -> tuple[ModelResult, ...]:
         """Score two further baselines of tables: independently drawn columns, and copies of training rows."""
-        return tuple(ModelResult(name, scores=self.scores(drawn)[0]) for name, drawn in drawn_rows(self.data).items())
+        return tuple(
+            ModelResult(name, scores=self.scores(drawn)[0])
+            for name, drawn in drawn_rows(self.data).items()
+        )
 
     def comparison(self, models: Sequence[ModelResult] = (), baselines: bool = False) -> Comparison:
         """Combine results of models with data, settings, machine, metrics and real-data scores.
@@ -312,14 +363,18 @@ class Judge:
         points: tuple[CurvePoint, ...] = ()
         trajectory = None
         if curve and self.plan.sweep:
-            points = quality_curve(self, transport, scores, CURVE_STEPS if isinstance(curve, bool) else curve, name)
+            points = quality_curve(
+                self, transport, scores, CURVE_STEPS if isinstance(curve, bool) else curve, name
+            )
             if has_levels(transport):
                 self.say(f"{name}, trajectories")
             trajectory = trajectory_of(transport, self.data, self.seed, sampling.seconds_per_sample)
         result = ModelResult(
             name=name,
             family=type(transport).__name__,
-            conditioned=names_of({k: v for k, v in transport.space.conditions.items() if not v.learned}),
+            conditioned=names_of(
+                {k: v for k, v in transport.space.conditions.items() if not v.learned}
+            ),
             parameters=parameters(transport),
             sampling=sampling,
             scores=scores,
@@ -361,11 +416,18 @@ def most_at_once(data: Dataset) -> int:
 
 def learns(dataset: Dataset, spaces: Spaces) -> bool:
     """Return whether any feature space is learned, so that real-data scores use only half of the training examples."""
-    return any(extractor.learns for extractor in named_extractors(kind_of(dataset) if spaces is None else spaces).values())
+    return any(
+        extractor.learns
+        for extractor in named_extractors(kind_of(dataset) if spaces is None else spaces).values()
+    )
 
 
 def quality_curve(
-    judge: Judge, transport: Transport, scores: Mapping[str, Score], counts: Sequence[int], name: str
+    judge: Judge,
+    transport: Transport,
+    scores: Mapping[str, Score],
+    counts: Sequence[int],
+    name: str,
 ) -> tuple[CurvePoint, ...]:
     """Measure distances and coverage over network calls, at the numbers of steps for which there is time.
 
@@ -384,7 +446,13 @@ def quality_curve(
     points, started = [], time.perf_counter()
     own = flow.steps if flow.grid is grid else 0
     if own:
-        points.append(point_of(own, transport.calls, {name: scores[name] for name in CURVE_SCORES if name in scores}))
+        points.append(
+            point_of(
+                own,
+                transport.calls,
+                {name: scores[name] for name in CURVE_SCORES if name in scores},
+            )
+        )
     rest = [steps for steps in counts if not own / 1.5 < steps < own * 1.5]
     repeats = max((len(score.values) for score in scores.values()), default=1)
     for steps in rest:
@@ -393,7 +461,9 @@ def quality_curve(
         began, samplings = time.perf_counter(), []
         for repeat in range(1, repeats + 1):
             x, _, values = judge.draw(other, repeat * REPEAT_SEEDS)
-            samplings.append(score(x, judge.data, judge.features, n=judge.n, metrics=CURVE_SCORES, values=values))
+            samplings.append(
+                score(x, judge.data, judge.features, n=judge.n, metrics=CURVE_SCORES, values=values)
+            )
             took = (time.perf_counter() - began) / repeat
             if took * (repeat + 1) > judge.plan.sweep / len(rest):
                 break
@@ -413,17 +483,33 @@ def constraint_warnings(own: Space, data: Space, tally: Tally) -> tuple[str, ...
     """
     if not isinstance(own, TableSpace) or not isinstance(data, TableSpace):
         return ()
-    texts, others = (dict.fromkeys(quoted(each.text) for each in space.constraints) for space in (own, data))
+    texts, others = (
+        dict.fromkeys(quoted(each.text) for each in space.constraints) for space in (own, data)
+    )
     differences = {
-        "it was trained without these constraints of the data": [text for text in others if text not in texts],
-        "it was trained with constraints that the data of this comparison lacks": [text for text in texts if text not in others],
+        "it was trained without these constraints of the data": [
+            text for text in others if text not in texts
+        ],
+        "it was trained with constraints that the data of this comparison lacks": [
+            text for text in texts if text not in others
+        ],
     }
     unmet = f"{tally.unmet:,} scored samples still break {named_constraints(own)} after {MEASURED} further draws."
-    sentences = [f"{what}: {', '.join(constraints)}." for what, constraints in differences.items() if constraints]
+    sentences = [
+        f"{what}: {', '.join(constraints)}."
+        for what, constraints in differences.items()
+        if constraints
+    ]
     return (*sentences, *[unmet] * bool(tally.unmet))
 
 
-def protocol_of(data: Dataset, features: Features, n: int, metrics: Sequence[str], others: Sequence[Features] = ()) -> Protocol:
+def protocol_of(
+    data: Dataset,
+    features: Features,
+    n: int,
+    metrics: Sequence[str],
+    others: Sequence[Features] = (),
+) -> Protocol:
     """Describe how scores are computed, so that reports can be compared.
 
     Args:
@@ -435,10 +521,14 @@ def protocol_of(data: Dataset, features: Features, n: int, metrics: Sequence[str
     """
     space = data.space
     examples = data.held_out.data_units(reference_examples(len(data.held_out), n)).numpy()
-    versions = {"pushforward": str(sys.modules["pushforward"].__version__)}  # importing the package would point up
+    versions = {
+        "pushforward": str(sys.modules["pushforward"].__version__)
+    }  # importing the package would point up
     for metric in METRICS.values():
         own = sorted(set(metric.scores) & set(metrics))
-        if own and not metric.__module__.startswith("pushforward.metrics."):  # a user's own is known by its file
+        if own and not metric.__module__.startswith(
+            "pushforward.metrics."
+        ):  # a user's own is known by its file
             file = Path(inspect.getfile(metric))
             content = hashlib.sha256(file.read_bytes()).hexdigest()[:12] if file.is_file() else ""
             versions |= dict.fromkeys(own, content)
@@ -477,7 +567,9 @@ def sampling_memory(transport: Transport, n: int) -> int | None:
     Returns:
         Bytes; None if memory cannot be measured.
     """
-    added = added_peak(lambda: _in_few_steps(transport, FEW_STEPS).sample(n, batch=n), transport.device)
+    added = added_peak(
+        lambda: _in_few_steps(transport, FEW_STEPS).sample(n, batch=n), transport.device
+    )
     return None if added is None else held_bytes(transport) + added
 
 
@@ -501,7 +593,9 @@ def _in_few_steps(transport: Transport, steps: int) -> Transport:
     return with_inner(transport, flow.with_solver(flow.solver, steps, grid))
 
 
-def sampling_costs(models: Mapping[str, Transport], most: int, plan: Plan = EVERYTHING) -> dict[str, SamplingCost]:
+def sampling_costs(
+    models: Mapping[str, Transport], most: int, plan: Plan = EVERYTHING
+) -> dict[str, SamplingCost]:
     """Measure the sampling cost of each model.
 
     Args:
@@ -519,7 +613,9 @@ def sampling_costs(models: Mapping[str, Transport], most: int, plan: Plan = EVER
             solver=solver_title(flow) if has_steps(flow) else None,
             steps=flow.steps if has_steps(flow) else None,
             calls=transport.calls,
-            seconds_per_sample=float(np.quantile(timings[name].values, 0.25)),  # other programs can only slow a round down
+            seconds_per_sample=float(
+                np.quantile(timings[name].values, 0.25)
+            ),  # other programs can only slow a round down
             timing=timings[name],
             flops_per_sample=sampling_flops(transport),
             memory=Memory() if held is None else Memory(held / 2**20, most),

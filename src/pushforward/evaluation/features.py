@@ -33,14 +33,23 @@ from pushforward.data.core.ground_truth import Stack, numbered
 from pushforward.data.core.hashes import mix
 from pushforward.errors import CheckpointError, DataError, UsageError
 from pushforward.extractors import Extractor, Spaces, named_extractors
-from pushforward.extractors.classifier import EXAMPLES, Classifier, accuracy, apart, labelled, train_classifier
+from pushforward.extractors.classifier import (
+    EXAMPLES,
+    Classifier,
+    accuracy,
+    apart,
+    labelled,
+    train_classifier,
+)
 from pushforward.extractors.extractor import state_hash
 from pushforward.files import replacing
 from pushforward.metrics.score import check_finite
 from pushforward.numbers import counted
 from pushforward.runtime import laid_out
 
-Cache = str | Path | None | Literal[False]  # A folder, None for the default one (`cache_folder`), or False for none
+Cache = (
+    str | Path | None | Literal[False]
+)  # A folder, None for the default one (`cache_folder`), or False for none
 
 _log = logging.getLogger("pushforward")
 
@@ -54,7 +63,9 @@ STATISTICS = 20_000  # Examples from which mean, variance and axes are measured 
 
 def cache_folder(cache: Cache = None) -> Path | None:
     """Return the cache folder: the argument, ``PUSHFORWARD_CACHE`` or ``~/.cache/pushforward``; None for no cache."""
-    given = os.path.expanduser(cache or os.environ.get("PUSHFORWARD_CACHE") or "~/.cache/pushforward")
+    given = os.path.expanduser(
+        cache or os.environ.get("PUSHFORWARD_CACHE") or "~/.cache/pushforward"
+    )
     return None if cache is False or given.startswith("~") else Path(given)
 
 
@@ -64,7 +75,11 @@ def write_cached(path: Path, content: bytes) -> None:
         with replacing(path) as temporary:
             temporary.write_bytes(hashlib.sha256(content).digest() + content)
     except CheckpointError as error:
-        _log.warning("Could not write the cache file %s (%s). The next evaluation computes it again.", path, error.__cause__)
+        _log.warning(
+            "Could not write the cache file %s (%s). The next evaluation computes it again.",
+            path,
+            error.__cause__,
+        )
 
 
 def read_cached(path: Path | None) -> bytes | None:
@@ -86,9 +101,13 @@ def quantised(x: Tensor | np.ndarray, space: Space) -> Tensor:
         Diverged: If examples contain NaN or infinity.
         DataError: If examples have another shape than the data.
     """
-    examples = torch.from_numpy(np.ascontiguousarray(x)) if isinstance(x, np.ndarray) else x.detach().cpu()
+    examples = (
+        torch.from_numpy(np.ascontiguousarray(x)) if isinstance(x, np.ndarray) else x.detach().cpu()
+    )
     if tuple(examples.shape[1:]) != tuple(space.shape) or len(examples) == 0:
-        raise DataError(f"Expected at least one example of shape {tuple(space.shape)}, got {tuple(examples.shape)}.")
+        raise DataError(
+            f"Expected at least one example of shape {tuple(space.shape)}, got {tuple(examples.shape)}."
+        )
     if examples.dtype == torch.uint8 and space.levels is not None:
         return examples.float() / (space.levels - 1)
     examples = examples.float()
@@ -103,14 +122,18 @@ def extracted(x: Tensor | np.ndarray, space: Space, network: nn.Module, name: st
     with torch.no_grad():
         out = network(examples.to(device))
     if not isinstance(out, Tensor) or out.dim() < 2 or len(out) != len(examples):
-        what = f"a tensor {tuple(out.shape)}" if isinstance(out, Tensor) else f"a {type(out).__name__}"
+        what = (
+            f"a tensor {tuple(out.shape)}" if isinstance(out, Tensor) else f"a {type(out).__name__}"
+        )
         raise UsageError(
             f"The features {name} returned {what} for {len(examples)} examples; expected a tensor ({len(examples)}, features)."
         )
     features: np.ndarray = out.flatten(1).double().cpu().numpy()
     wrong = int((~np.isfinite(features)).any(1).sum())
     if wrong:
-        raise UsageError(f"The features {name} are NaN or infinite for {wrong} of {len(examples)} examples with finite values.")
+        raise UsageError(
+            f"The features {name} are NaN or infinite for {wrong} of {len(examples)} examples with finite values."
+        )
     return features
 
 
@@ -146,12 +169,20 @@ def halves(dataset: Dataset, learned: bool = False) -> Halves:
     keys = mix(_KEY, split.hashes)
     order = np.argsort(keys, kind="stable")
     count, ordered = max(1, len(split) // 2), keys[order]
-    if count < len(keys):  # the boundary between copies nearest to the middle, at most an eighth away
+    if count < len(
+        keys
+    ):  # the boundary between copies nearest to the middle, at most an eighth away
         ends = (int(np.searchsorted(ordered, ordered[count], side)) for side in ("left", "right"))
-        near = min((end for end in ends if 0 < end < len(keys)), key=lambda end: abs(end - count), default=count)
+        near = min(
+            (end for end in ends if 0 < end < len(keys)),
+            key=lambda end: abs(end - count),
+            default=count,
+        )
         count = near if abs(near - count) <= len(keys) // 8 else count
     first, rest = order[:count], order[count:]
-    if split.labels is not None:  # swap in an example of each class that only the rest has, with its copies
+    if (
+        split.labels is not None
+    ):  # swap in an example of each class that only the rest has, with its copies
         labels = split.labels
         classes, at = np.unique(labels[rest], return_index=True)
         lost = rest[at[~np.isin(classes, labels[first])]]
@@ -159,7 +190,9 @@ def halves(dataset: Dataset, learned: bool = False) -> Halves:
         spare = first[~np.isin(keys[first], keys[needed])]
         swaps = min(len(lost), len(spare))
         moved, gone = keys[lost[:swaps]], keys[spare[len(spare) - swaps :]]
-        first = np.concatenate([first[~np.isin(keys[first], gone)], rest[np.isin(keys[rest], moved)]])
+        first = np.concatenate(
+            [first[~np.isin(keys[first], gone)], rest[np.isin(keys[rest], moved)]]
+        )
     return Halves(np.sort(first), np.setdiff1d(order, first))
 
 
@@ -197,7 +230,9 @@ def strongest(centred: np.ndarray, most: int) -> tuple[np.ndarray, np.ndarray]:
         request more than needed.
     """
     n, d = centred.shape
-    axes = np.random.Generator(np.random.Philox(0)).standard_normal((d, min(most, n, d)), dtype=centred.dtype.type)
+    axes = np.random.Generator(np.random.Philox(0)).standard_normal(
+        (d, min(most, n, d)), dtype=centred.dtype.type
+    )
     for _ in range(4):
         axes = np.linalg.qr(centred.T @ (centred @ axes))[0]
     _, values, turned = np.linalg.svd(centred @ axes, full_matrices=False)
@@ -245,7 +280,11 @@ class Features:
         self.classifies = self._reader is not None
 
     def _load(self, network: nn.Module, prefix: str) -> None:
-        weights = {name.removeprefix(prefix): part for name, part in self.tensors.items() if name.startswith(prefix)}
+        weights = {
+            name.removeprefix(prefix): part
+            for name, part in self.tensors.items()
+            if name.startswith(prefix)
+        }
         if weights:
             network.load_state_dict(weights, assign=True)
             laid_out(network, self.space.memory_format)
@@ -274,7 +313,10 @@ class Features:
         It covers the extractor, its settings and weights, the preprocessing, the centre, the scale and the axes.
         """
         state = state_hash(self._network, {name: self.tensors[name] for name in ("mean", "axes")})
-        own = type(self.extractor).__qualname__, json.dumps(self.extractor.settings(), sort_keys=True)
+        own = (
+            type(self.extractor).__qualname__,
+            json.dumps(self.extractor.settings(), sort_keys=True),
+        )
         return hashlib.sha256(repr((own, self.preprocessing, state)).encode()).hexdigest()[:16]
 
     def dims(self, n: int) -> int:
@@ -305,14 +347,21 @@ class Features:
             words.update(quantised(x, self.space).numpy().tobytes())
             path = self.folder / f"{words.hexdigest()[:32]}.real"
         content = read_cached(path)
-        features = self._projected(x, self._axes) if content is None else load(content)["features"].numpy()
+        features = (
+            self._projected(x, self._axes) if content is None else load(content)["features"].numpy()
+        )
         if path is not None and content is None:
             write_cached(path, save({"features": torch.from_numpy(features)}))
         return features[:, : self.dims(n)]
 
     def _projected(self, x: Tensor | np.ndarray, axes: np.ndarray) -> np.ndarray:
         parts = [x[start : start + EXAMPLES] for start in range(0, len(x), EXAMPLES)] or [x]
-        return np.concatenate([(extracted(part, self.space, self._network, self.name) - self._mean) @ axes for part in parts])
+        return np.concatenate(
+            [
+                (extracted(part, self.space, self._network, self.name) - self._mean) @ axes
+                for part in parts
+            ]
+        )
 
     def classify(self, x: Tensor | np.ndarray) -> np.ndarray:
         """Classify examples, int64 (m,).
@@ -320,7 +369,10 @@ class Features:
         The class of a stacked image is its mode: a number whose digits are the classes of the channels.
         """
         if self.channels is not None:
-            parts = [self.channels.classify(x[:, channel : channel + 1]) for channel in range(self.space.shape[0])]
+            parts = [
+                self.channels.classify(x[:, channel : channel + 1])
+                for channel in range(self.space.shape[0])
+            ]
             return numbered(np.stack(parts, axis=1), len(self.channels.space.classes))
         assert self._reader is not None
         labels = []
@@ -333,16 +385,25 @@ class Features:
     def describe(self, n: int) -> str:
         """Describe the features for a report."""
         sure, *read = (
-            "" if each is None or each.accuracy is None else f" (held-out accuracy {each.accuracy:.1%})"
+            ""
+            if each is None or each.accuracy is None
+            else f" (held-out accuracy {each.accuracy:.1%})"
             for each in (self, self.channels)
         )
-        channels = "" if self.channels is None else f"; channels recognised by a classifier{read[0]}"
+        channels = (
+            "" if self.channels is None else f"; channels recognised by a classifier{read[0]}"
+        )
         kept = counted(self.dims(n), "dimension")
         return f"{self.extractor.describe(sure)}, {kept}, scaled to unit total variance{channels}"
 
 
 def fit_features(
-    dataset: Dataset, extractor: Spaces = None, *, seed: int = 0, cache: Cache = None, reads: bool = True
+    dataset: Dataset,
+    extractor: Spaces = None,
+    *,
+    seed: int = 0,
+    cache: Cache = None,
+    reads: bool = True,
 ) -> Features:
     """Fit features to a data set, or load them from the cache.
 
@@ -358,7 +419,9 @@ def fit_features(
         UsageError: If the extractor is unknown or fails.
         MissingExtra: If a package that the extractor needs is not installed.
     """
-    ((name, chosen),) = named_extractors(kind_of(dataset) if extractor is None else extractor).items()
+    ((name, chosen),) = named_extractors(
+        kind_of(dataset) if extractor is None else extractor
+    ).items()
     chosen.check(dataset)
     channels = None
     if reads and isinstance(dataset.truth, Stack):
@@ -377,18 +440,30 @@ def fit_features(
     if stored is not None:
         tensors = load(stored)
         known = tensors.pop("accuracy", None)
-        features = Features(space, (name, chosen, network), _key(words), tensors, None if known is None else float(known))
+        features = Features(
+            space,
+            (name, chosen, network),
+            _key(words),
+            tensors,
+            None if known is None else float(known),
+        )
     else:
         features = fit_on(dataset, halves(dataset, chosen.learns), (name, chosen), seed, reads)
         features.key = _key(words) if content is not None else _key((*words, features.weights))
         if path is not None:
-            right = {} if features.accuracy is None else {"accuracy": torch.tensor(features.accuracy, dtype=torch.float64)}
+            right = (
+                {}
+                if features.accuracy is None
+                else {"accuracy": torch.tensor(features.accuracy, dtype=torch.float64)}
+            )
             write_cached(path, save({**features.tensors, **right}))
     if content is not None:
         # another processor may round the first weights of our own networks otherwise; what a user's hold is in their state alone
         ours = chosen.learns and type(chosen).__module__.startswith("pushforward.")
         own = content, None if ours else state, *seen
-        features.determined = _key((VERSION, dataset.stored_fingerprints[0], seed, torch.__version__.split("+")[0], own))[:16]
+        features.determined = _key(
+            (VERSION, dataset.stored_fingerprints[0], seed, torch.__version__.split("+")[0], own)
+        )[:16]
     features.channels, features.folder = channels, None if folder is None else folder / "real"
     return features
 
@@ -397,31 +472,53 @@ def _key(words: Any) -> str:
     return hashlib.sha256(repr(words).encode()).hexdigest()[:32]
 
 
-def fit_on(dataset: Dataset, halved: Halves, extractor: tuple[str, Extractor], seed: int = 0, reads: bool = True) -> Features:
+def fit_on(
+    dataset: Dataset,
+    halved: Halves,
+    extractor: tuple[str, Extractor],
+    seed: int = 0,
+    reads: bool = True,
+) -> Features:
     """Fit features to some of the training examples, without a cache and without a key (see `fit_features`)."""
     (name, chosen), space, index = extractor, dataset.space, halved.fitted
     data, tensors = dataset, {}
     if isinstance(dataset.truth, Stack):  # stacked again
-        data = dataclasses.replace(dataset, train=Split(dataset.truth.composed(halved.fitted, STATISTICS, 0)))
+        data = dataclasses.replace(
+            dataset, train=Split(dataset.truth.composed(halved.fitted, STATISTICS, 0))
+        )
         index = np.arange(len(data.train))
-    few = index if len(index) <= STATISTICS else index[np.linspace(0, len(index) - 1, STATISTICS).astype(int)]
+    few = (
+        index
+        if len(index) <= STATISTICS
+        else index[np.linspace(0, len(index) - 1, STATISTICS).astype(int)]
+    )
     with apart():
         torch.default_generator.manual_seed(seed)
         network = chosen.network(space)
         if chosen.learns:
             chosen.fit(network, data, index, seed)
-            tensors = {f"extractor.{part}": tensor.contiguous() for part, tensor in network.state_dict().items()}
+            tensors = {
+                f"extractor.{part}": tensor.contiguous()
+                for part, tensor in network.state_dict().items()
+            }
         network.eval().requires_grad_(False)
         parts = [few[start : start + EXAMPLES] for start in range(0, len(few), EXAMPLES)]
-        base = np.concatenate([extracted(data.train.data_units(part), space, network, name) for part in parts])
+        base = np.concatenate(
+            [extracted(data.train.data_units(part), space, network, name) for part in parts]
+        )
     reader = chosen.reader(network)
     if reads and reader is None and labelled(dataset):
         reader = train_classifier(dataset, halved.fitted, seed)
-        tensors |= {f"net.{part}": tensor.contiguous() for part, tensor in reader.state_dict().items()}
+        tensors |= {
+            f"net.{part}": tensor.contiguous() for part, tensor in reader.state_dict().items()
+        }
     mean, total = base.mean(0), float(base.var(0).sum())
     axes = principal(base - mean, MOST) if chosen.reduces else np.eye(base.shape[1])
     scale = np.sqrt(total) if total > 0 else 1.0
-    tensors |= {"mean": torch.from_numpy(mean), "axes": torch.from_numpy(np.ascontiguousarray(axes / scale))}
+    tensors |= {
+        "mean": torch.from_numpy(mean),
+        "axes": torch.from_numpy(np.ascontiguousarray(axes / scale)),
+    }
     tensors |= {"fitted": torch.from_numpy(halved.fitted), "drawn": torch.tensor(halved.drawn)}
     judged = dataset.held_out.labels is not None and len(dataset.held_out) > 0
     right = accuracy(reader, space, dataset.held_out) if reader is not None and judged else None

@@ -35,7 +35,12 @@ def with_interval(score: Score, info: MetricInfo | None = None) -> Score:
     if score.value is None or len(values) != max(1, len(score.values)):
         return score
     if score.growth and None not in score.growth:
-        return _stated(score, score_interval(score.value, Growth(*score.growth), len(values), NORMAL), "examples", info)
+        return _stated(
+            score,
+            score_interval(score.value, Growth(*score.growth), len(values), NORMAL),
+            "examples",
+            info,
+        )
     if score.error is not None and score.reference_error is not None:
         own = max(0.0, score.error**2 - shared**2) / len(values)
         return _around(score, math.sqrt(shared**2 + own), NORMAL, "examples", info)
@@ -57,7 +62,9 @@ def _numbers(score: Score) -> list[float]:
     return [value for value in values if value is not None]
 
 
-def _between(score: Score, values: Sequence[float], shared: float, of: str, info: MetricInfo | None) -> Score:
+def _between(
+    score: Score, values: Sequence[float], shared: float, of: str, info: MetricInfo | None
+) -> Score:
     """Student's interval of a mean of independent values, beside an error that they share.
 
     References:
@@ -68,7 +75,9 @@ def _between(score: Score, values: Sequence[float], shared: float, of: str, info
     count = len(values)
     mean = math.fsum(values) / count
     own = math.fsum((value - mean) ** 2 for value in values) / max(1, count - 1) / count
-    if count < 2 or math.isclose(min(values), max(values), abs_tol=1e-12):  # equal values do not say how they vary
+    if count < 2 or math.isclose(
+        min(values), max(values), abs_tol=1e-12
+    ):  # equal values do not say how they vary
         return replace(score, interval=None, interval_of=None)
     freedom = (count - 1) * ((own + shared**2) / own) ** 2
     return _around(score, math.sqrt(own + shared**2), float(stdtrit(freedom, 0.975)), of, info)
@@ -114,7 +123,9 @@ def of_share(value: float, error: float, quantile: float = NORMAL) -> tuple[floa
         low, high = (n, high) if share_error(value * n, n) > error else (low, n)
     weight = quantile**2
     half = quantile * math.sqrt(n * value * (1 - value) + weight / 4)
-    return max(0.0, (n * value + weight / 2 - half) / (n + weight)), min(1.0, (n * value + weight / 2 + half) / (n + weight))
+    return max(0.0, (n * value + weight / 2 - half) / (n + weight)), min(
+        1.0, (n * value + weight / 2 + half) / (n + weight)
+    )
 
 
 def above(value: float, error: float, quantile: float = NORMAL) -> tuple[float, float]:
@@ -178,7 +189,10 @@ def together(
     rows: dict[str, list[Score]] = {}
     for name, score in (item for sampling in samplings for item in sampling.items()):
         rows.setdefault(name, []).append(score)
-    return {name: combined(row, n, (floors or {}).get(name), (infos or {}).get(name)) for name, row in rows.items()}
+    return {
+        name: combined(row, n, (floors or {}).get(name), (infos or {}).get(name))
+        for name, row in rows.items()
+    }
 
 
 def point_of(steps: int, calls: float, scores: Mapping[str, Score]) -> CurvePoint:
@@ -189,8 +203,12 @@ def point_of(steps: int, calls: float, scores: Mapping[str, Score]) -> CurvePoin
         {name: score.value for name, score in scores.items()},
         values={name: score.values for name, score in scores.items()},
         intervals={name: score.interval for name, score in scores.items() if score.interval},
-        sample_terms={name: _over_samplings(score) for name, score in scores.items() if score.sample_terms},
-        reference_terms={name: score.reference_terms for name, score in scores.items() if score.reference_terms},
+        sample_terms={
+            name: _over_samplings(score) for name, score in scores.items() if score.sample_terms
+        },
+        reference_terms={
+            name: score.reference_terms for name, score in scores.items() if score.reference_terms
+        },
     )
 
 
@@ -200,7 +218,9 @@ def _over_samplings(score: Score) -> tuple[float, ...]:
     return tuple(each.mean(0).tolist())
 
 
-def combined(samplings: Sequence[Score], n: int, floor: Score | None, info: MetricInfo | None = None) -> Score:
+def combined(
+    samplings: Sequence[Score], n: int, floor: Score | None, info: MetricInfo | None = None
+) -> Score:
     """Combine the scores of several samplings to one score, with its interval and its ratio to the real-data score.
 
     Args:
@@ -209,9 +229,15 @@ def combined(samplings: Sequence[Score], n: int, floor: Score | None, info: Metr
         floor: Real-data score; None for no ratio.
         info: Description with the range of the score; None for no limits.
     """
-    values, terms = [result.number for result in samplings], [result.reference_terms for result in samplings]
+    values, terms = (
+        [result.number for result in samplings],
+        [result.reference_terms for result in samplings],
+    )
     sample_terms = [_around_value(result) for result in samplings]
-    mean, growths = float(np.mean(values)), [Growth(*result.growth) for result in samplings if result.growth]
+    mean, growths = (
+        float(np.mean(values)),
+        [Growth(*result.growth) for result in samplings if result.growth],
+    )
     summary = Score(
         value=mean,
         spread=deviation(values) if len(values) > 1 else None,
@@ -222,8 +248,12 @@ def combined(samplings: Sequence[Score], n: int, floor: Score | None, info: Metr
         reference_error=mean_of(samplings, "reference_error"),
         bias=mean_of(samplings, "bias"),
         growth=mean_growth(growths) if len(growths) == len(samplings) else (),
-        reference_terms=tuple(np.mean(terms, axis=0).tolist()) if len({*map(len, terms)}) == 1 else (),
-        sample_terms=tuple(term for each in sample_terms for term in each) if all(sample_terms) else (),
+        reference_terms=tuple(np.mean(terms, axis=0).tolist())
+        if len({*map(len, terms)}) == 1
+        else (),
+        sample_terms=tuple(term for each in sample_terms for term in each)
+        if all(sample_terms)
+        else (),
         extra=mean_extra(samplings),
     )
     return with_interval(summary, info)
@@ -240,7 +270,11 @@ def mean_of(samplings: Sequence[Score], name: str) -> float | None:
     values = [value for result in samplings if (value := getattr(result, name)) is not None]
     if not values:
         return None
-    return float(np.sqrt(np.mean(np.square(values)))) if name.endswith("error") else float(np.mean(values))
+    return (
+        float(np.sqrt(np.mean(np.square(values))))
+        if name.endswith("error")
+        else float(np.mean(values))
+    )
 
 
 def mean_extra(samplings: Sequence[Score]) -> dict[str, object]:
@@ -296,7 +330,9 @@ class Variation:
 
     def times(self, factor: float) -> Variation:
         """Compute the variation of a multiple of the score."""
-        return Variation(self.variance * factor**2, self.freedom, tuple(factor * term for term in self.terms))
+        return Variation(
+            self.variance * factor**2, self.freedom, tuple(factor * term for term in self.terms)
+        )
 
     def half_width(self, comparisons: int) -> float:
         """Compute half of Student's interval at the level `LEVEL` divided by the number of comparisons."""
@@ -347,7 +383,11 @@ def pooled_variation(scores: Sequence[Score], least: float) -> Variation:
             no error and one sampling each, no difference is significant.
     """
     several = any(score.spread is not None or score.error is not None for score in scores)
-    known = [(score.spread, len(score.values) - 1) for score in scores if score.spread and len(score.values) > 1]
+    known = [
+        (score.spread, len(score.values) - 1)
+        for score in scores
+        if score.spread and len(score.values) > 1
+    ]
     freedom = sum(own for _, own in known)
     if not known:
         return Variation(least**2 if several and least else math.inf)

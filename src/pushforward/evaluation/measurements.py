@@ -78,7 +78,10 @@ class TrainingCost(Record):
     @property
     def total(self) -> float | None:
         """Return the seconds of training, trajectories and the models that this model builds on; None if unknown."""
-        return sum(filter(None, (self.seconds, self.trajectory_seconds, self.ancestor_seconds))) or None
+        return (
+            sum(filter(None, (self.seconds, self.trajectory_seconds, self.ancestor_seconds)))
+            or None
+        )
 
 
 @dataclass(frozen=True)

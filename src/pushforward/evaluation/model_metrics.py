@@ -46,14 +46,24 @@ from pushforward.training import Run
 from pushforward.training.loop.machine import machine
 from pushforward.training.runs.run import transport_of
 from pushforward.transports import BATCH, Flow, Latent, Transport, has_levels, has_steps
-from pushforward.transports.likelihood import bits_per_dim, decoder_spread, dequantise, elbo, log_prob
+from pushforward.transports.likelihood import (
+    bits_per_dim,
+    decoder_spread,
+    dequantise,
+    elbo,
+    log_prob,
+)
 from pushforward.transports.transport import shared_stream
 
 # Numbers of trajectories and steps, by whether samples are points
 TRACED = {False: (256, 32), True: (1000, 64)}
-TRACED_SECONDS = 4.0  # Approximate limit for the trajectories of a model, and for its losses by noise level
+TRACED_SECONDS = (
+    4.0  # Approximate limit for the trajectories of a model, and for its losses by noise level
+)
 LEVELS = 13
-FEW_COLUMNS = 16  # With more columns, the minimal transport cost cannot be estimated from so few examples
+FEW_COLUMNS = (
+    16  # With more columns, the minimal transport cost cannot be estimated from so few examples
+)
 FURTHEST = 9.0  # The largest |log-SNR| at which losses are measured: beyond, x_t is noise or data to one part in a hundred
 TIMES = 16
 BLOCK = 1024  # examples that are read at a time
@@ -69,7 +79,9 @@ WEIGHED = 512
 PARTS, FEWEST = 5, 10
 
 
-def trace(flow: Flow, n: int, seed: int = 0, steps: int = 64, condition: Condition = None) -> tuple[Tensor, Tensor]:
+def trace(
+    flow: Flow, n: int, seed: int = 0, steps: int = 64, condition: Condition = None
+) -> tuple[Tensor, Tensor]:
     """Compute trajectories of a flow's ODE on the straight path, from the noise of `Transport.sample`.
 
     The solver and time grid of the flow are not used. All models are solved with DPM-Solver++(2M) at equal
@@ -93,13 +105,17 @@ def trace(flow: Flow, n: int, seed: int = 0, steps: int = 64, condition: Conditi
     parts = []
     for start in range(0, n, BATCH):
         part = slice(start, min(start + BATCH, n))
-        z = ExampleDraws(seed + start, part.stop - start, device=flow.device).normal(flow.noise_shape)
+        z = ExampleDraws(seed + start, part.stop - start, device=flow.device).normal(
+            flow.noise_shape
+        )
         times, states = trace_from(flow, z, steps, condition_at(given, part))
         parts.append(states)
     return times, torch.cat(parts, dim=1)
 
 
-def trace_from(flow: Flow, z: Tensor, steps: int = 64, condition: Condition = None) -> tuple[Tensor, Tensor]:
+def trace_from(
+    flow: Flow, z: Tensor, steps: int = 64, condition: Condition = None
+) -> tuple[Tensor, Tensor]:
     """Compute the trajectories of `trace` from given noise (n, *shape) and conditions."""
     straight = Flow(Repathed(flow.denoiser, Linear()), DPM(order=2), steps, "log_snr")
     with torch.no_grad():
@@ -132,7 +148,9 @@ def straightness(flow: Flow, n: int = 1_000, seed: int = 0, steps: int = 64) -> 
     return float(off / moved.square().sum())
 
 
-def path_energy(flow: Flow, n: int = 1_000, seed: int = 0, steps: int = 64, condition: Condition = None) -> float:
+def path_energy(
+    flow: Flow, n: int = 1_000, seed: int = 0, steps: int = 64, condition: Condition = None
+) -> float:
     """Compute the mean energy of a flow's trajectories on the straight path, E int_0^1 |v(x_t, t)|^2 dt.
 
     The minimum is W2^2, the squared Wasserstein distance between noise and data (Benamou and Brenier). Only
@@ -164,7 +182,9 @@ def _velocities(times: Tensor, states: Tensor) -> tuple[Tensor, Tensor]:
     return velocity, shares
 
 
-def transport_cost(flow: Flow, data: Dataset, n: int = 1_000, seed: int = 0, steps: int = 64) -> float:
+def transport_cost(
+    flow: Flow, data: Dataset, n: int = 1_000, seed: int = 0, steps: int = 64
+) -> float:
     """Compute the normalised path energy: the excess of the path energy over its minimum.
 
         NPE = | E int_0^1 |v(x_t, t)|^2 dt - W2^2 | / W2^2
@@ -191,7 +211,11 @@ def transport_cost(flow: Flow, data: Dataset, n: int = 1_000, seed: int = 0, ste
     x, condition = _held_out(flow.denoiser, data, n, flow.device)
     x, n = x.flatten(1).cpu(), len(x)
     z = ExampleDraws(seed, n).normal(flow.noise_shape).flatten(1)
-    label = torch.zeros(n) if condition is None or "label" not in condition else condition["label"].cpu()
+    label = (
+        torch.zeros(n)
+        if condition is None or "label" not in condition
+        else condition["label"].cpu()
+    )
     least = 0.0
     for value in torch.unique(label):  # type: ignore[no-untyped-call]
         there, here = x[label == value], z[label == value]
@@ -199,7 +223,9 @@ def transport_cost(flow: Flow, data: Dataset, n: int = 1_000, seed: int = 0, ste
     return abs(path_energy(flow, n, seed, steps, condition) - least) / least
 
 
-def loss_by_level(denoiser: Predictor, data: Dataset, levels: int = 13, examples: int = 1_000) -> list[dict[str, float]]:
+def loss_by_level(
+    denoiser: Predictor, data: Dataset, levels: int = 13, examples: int = 1_000
+) -> list[dict[str, float]]:
     """Measure the error of a denoiser on held-out examples at several noise levels.
 
         error(l) = E |v_model(x_t, t) - (alpha z - sigma x) / r|^2 / d    at  log(alpha^2 / sigma^2) = l,  r^2 = alpha^2 + sigma^2
@@ -231,23 +257,46 @@ def loss_by_level(denoiser: Predictor, data: Dataset, levels: int = 13, examples
         errors = []
         for start in range(0, len(x), BATCH):
             part = slice(start, start + BATCH)
-            t = path.time(torch.full((len(x[part]),), level, dtype=torch.float64)).clamp(*path.ends).to(x)
+            t = (
+                path.time(torch.full((len(x[part]),), level, dtype=torch.float64))
+                .clamp(*path.ends)
+                .to(x)
+            )
             k = path.at(t).over(x[part])
             with torch.no_grad():
-                estimate = denoiser.predict("v", k.alpha * x[part] + k.sigma * z[part], t, condition_at(condition, part))
-            errors.append((estimate - target("v", x[part], z[part], k)).double().flatten(1).square().mean(1).cpu())
+                estimate = denoiser.predict(
+                    "v", k.alpha * x[part] + k.sigma * z[part], t, condition_at(condition, part)
+                )
+            errors.append(
+                (estimate - target("v", x[part], z[part], k))
+                .double()
+                .flatten(1)
+                .square()
+                .mean(1)
+                .cpu()
+            )
         every = torch.cat(errors)
-        losses.append({"log_snr": level, "error": float(every.mean()), "spread": float(every.std() / len(x) ** 0.5)})
+        losses.append(
+            {
+                "log_snr": level,
+                "error": float(every.mean()),
+                "spread": float(every.std() / len(x) ** 0.5),
+            }
+        )
     return losses
 
 
-def _held_out(denoiser: Predictor, data: Dataset, examples: int, device: torch.device) -> tuple[Tensor, Condition]:
+def _held_out(
+    denoiser: Predictor, data: Dataset, examples: int, device: torch.device
+) -> tuple[Tensor, Condition]:
     index = permutation(len(data.held_out), 0)[:examples]
     x = denoiser.space.to_model(data.held_out.data_units(index).to(device))
     return x, data.held_out.condition(denoiser.space.conditions, index, device)
 
 
-def trajectory_of(transport: Transport, data: Dataset, seed: int, seconds: float | None) -> Trajectory | None:
+def trajectory_of(
+    transport: Transport, data: Dataset, seed: int, seconds: float | None
+) -> Trajectory | None:
     """Measure trajectories of an iterative model on the number of examples that the time allows.
 
     Args:
@@ -264,9 +313,13 @@ def trajectory_of(transport: Transport, data: Dataset, seed: int, seconds: float
     most, steps = TRACED[transport.space.as_points]
     affordable = TRACED_SECONDS / (seconds / transport.calls * transport.denoiser.calls())
     n = max(16, min(most, round(affordable / steps)))
-    comparable = set(transport.space.conditions) <= {"label"}  # the least distance is found within classes
+    comparable = set(transport.space.conditions) <= {
+        "label"
+    }  # the least distance is found within classes
     few = comparable and transport.space.as_points and transport.space.size <= FEW_COLUMNS
-    levels = loss_by_level(transport.denoiser, data, LEVELS, max(16, min(1000, round(affordable / LEVELS))))
+    levels = loss_by_level(
+        transport.denoiser, data, LEVELS, max(16, min(1000, round(affordable / LEVELS)))
+    )
     return Trajectory(
         n=n,
         straightness=straightness(transport, n, seed, steps),
@@ -276,7 +329,13 @@ def trajectory_of(transport: Transport, data: Dataset, seed: int, seconds: float
 
 
 def bits(
-    transport: Transport, data: Dataset, n: int | None = None, *, times: int = TIMES, seed: int = 0, batch: int = 256
+    transport: Transport,
+    data: Dataset,
+    n: int | None = None,
+    *,
+    times: int = TIMES,
+    seed: int = 0,
+    batch: int = 256,
 ) -> Score:
     """Compute bits per dimension of held-out examples with an iterative model.
 
@@ -295,13 +354,19 @@ def bits(
     Returns:
         Mean with its standard error over examples; ``extra`` has mean nats per example and the method.
     """
-    held_out, conditions, discrete = data.held_out, transport.space.conditions, data.space.levels is not None
+    held_out, conditions, discrete = (
+        data.held_out,
+        transport.space.conditions,
+        data.space.levels is not None,
+    )
     assert has_steps(transport)
     if not met(conditions, data.space.conditions):
         conditions = {}
 
     def examples(split: Split, index: np.ndarray) -> tuple[Tensor, Condition]:
-        return split.data_units(index).to(transport.device), split.condition(conditions, index, transport.device)
+        return split.data_units(index).to(transport.device), split.condition(
+            conditions, index, transport.device
+        )
 
     count = min(len(held_out), 10_000) if n is None else n
     fitted = np.arange(min(FITTED, len(data.train)))
@@ -313,22 +378,37 @@ def bits(
             bound = elbo(transport, x, condition, times=times, spread=spread, seed=seed + start)
             parts.append(-bound / (data.space.size * math.log(2)))
         else:
-            parts.append(bits_per_dim(log_prob(transport, x, condition, seed=seed + start), data.space))
-    how = f"variational bound, {times} noise levels per example" if discrete else "density of the probability-flow ODE"
+            parts.append(
+                bits_per_dim(log_prob(transport, x, condition, seed=seed + start), data.space)
+            )
+    how = (
+        f"variational bound, {times} noise levels per example"
+        if discrete
+        else "density of the probability-flow ODE"
+    )
     return _score(torch.cat(parts), data, how, conditions)
 
 
 def _score(bits: Tensor, data: Dataset, how: str, conditions: Mapping[str, ConditionKind]) -> Score:
     mean, count = float(bits.mean()), len(bits)
     error = float(bits.std() / math.sqrt(count)) if count > 1 else None
-    given = ["given the labels" if name == "label" else kind.describe() for name, kind in conditions.items()]
+    given = [
+        "given the labels" if name == "label" else kind.describe()
+        for name, kind in conditions.items()
+    ]
     words = f", {' and '.join(given)}" if given else ""
     extra = {"nats": mean * data.space.size * math.log(2), "how": how + words}
     return Score(mean, error, error, (mean,), count, extra=extra)
 
 
 def coded_bits(
-    method: Method, data: Dataset, n: int | None = None, *, codes: int = CODES, seed: int = 0, batch: int = 32
+    method: Method,
+    data: Dataset,
+    n: int | None = None,
+    *,
+    codes: int = CODES,
+    seed: int = 0,
+    batch: int = 32,
 ) -> Score:
     """Estimate bits per dimension of held-out examples by importance sampling, log mean_k p(x, z_k) / q(z_k | x).
 
@@ -350,7 +430,11 @@ def coded_bits(
         Burda et al., Importance Weighted Autoencoders (2016), section 5: 5,000 latents per example.
     """
     assert isinstance(method, HasImportanceWeights)
-    count, space, conditions = min(len(data.held_out), EXAMPLES) if n is None else n, method.space, method.space.conditions
+    count, space, conditions = (
+        min(len(data.held_out), EXAMPLES) if n is None else n,
+        method.space,
+        method.space.conditions,
+    )
     device, discrete = next(method.parameters()).device, data.space.levels is not None
     parts = []
     for start in range(0, count, batch):
@@ -362,11 +446,19 @@ def coded_bits(
         while left:
             few = min(left, max(1, WEIGHED // len(x)))
             with torch.no_grad():
-                weights.append(method.log_weights(space.to_model(x), few, draws, condition).double().cpu())
+                weights.append(
+                    method.log_weights(space.to_model(x), few, draws, condition).double().cpu()
+                )
             left -= few
         nats = importance_bound(torch.cat(weights, 1))
-        parts.append(-nats / (space.size * math.log(2)) if method.discrete else bits_per_dim(nats + space.log_det, space))
-    return _score(torch.cat(parts), data, f"importance sampling, {codes:,} latents per example", conditions)
+        parts.append(
+            -nats / (space.size * math.log(2))
+            if method.discrete
+            else bits_per_dim(nats + space.log_det, space)
+        )
+    return _score(
+        torch.cat(parts), data, f"importance sampling, {codes:,} latents per example", conditions
+    )
 
 
 def classification_accuracy(x: Tensor | np.ndarray, labels: np.ndarray, data: Dataset) -> float:
@@ -391,11 +483,17 @@ def classification_accuracy(x: Tensor | np.ndarray, labels: np.ndarray, data: Da
 
 def _taught(x: Tensor | np.ndarray, labels: np.ndarray, data: Dataset) -> Dataset:
     examples, levels = quantised(x, data.space), data.space.levels
-    stored = examples.numpy() if levels is None else (examples * (levels - 1)).round().to(torch.uint8).numpy()
+    stored = (
+        examples.numpy()
+        if levels is None
+        else (examples * (levels - 1)).round().to(torch.uint8).numpy()
+    )
     return replace(data, train=Split(stored, np.asarray(labels, np.int64)))
 
 
-def accuracy_errors(value: float, x: Tensor | np.ndarray, labels: np.ndarray, data: Dataset) -> Errors | None:
+def accuracy_errors(
+    value: float, x: Tensor | np.ndarray, labels: np.ndarray, data: Dataset
+) -> Errors | None:
     """Compute the standard error of a classification accuracy score.
 
     Held-out examples are independent given the classifier, so their part is the error of a fraction. The part of
@@ -436,7 +534,9 @@ def real_accuracy(data: Dataset, n: int) -> float:
         data: Labelled data set.
         n: Number of training examples, at least 2, drawn by a fixed permutation.
     """
-    return accuracy(train_classifier(data, permutation(len(data.train), 0)[:n]), data.space, data.held_out)
+    return accuracy(
+        train_classifier(data, permutation(len(data.train), 0)[:n]), data.space, data.held_out
+    )
 
 
 def check_labelled(data: Dataset) -> None:
@@ -446,7 +546,9 @@ def check_labelled(data: Dataset) -> None:
         DataError: If the data has fewer than two classes.
     """
     if not labelled(data) or data.held_out.labels is None:
-        raise DataError(f"cas needs labels of two or more classes, which {data.name} does not have.")
+        raise DataError(
+            f"cas needs labels of two or more classes, which {data.name} does not have."
+        )
 
 
 def check_bits(model: Run | Transport, data: Dataset, n: int | None) -> None:
@@ -463,7 +565,9 @@ def check_bits(model: Run | Transport, data: Dataset, n: int | None) -> None:
         )
     if isinstance(model, Run) and isinstance(model.method, HasImportanceWeights):
         if isinstance(model.method, VAE) and model.method.bound.beta == 0:
-            raise UsageError("bpd does not support a vae trained with beta 0, whose latents have no distribution.")
+            raise UsageError(
+                "bpd does not support a vae trained with beta 0, whose latents have no distribution."
+            )
         wanted, there = model.method.space.conditions, data.space.conditions
         if not met(wanted, there):
             raise UsageError(
@@ -476,10 +580,14 @@ def check_bits(model: Run | Transport, data: Dataset, n: int | None) -> None:
             "itself (flow, ddpm, edm, vdm), a vae or hvae, or other metrics."
         )
     if n is not None and not 1 <= whole("n", n) <= len(data.held_out):
-        raise UsageError(f"bpd: `n` must be between 1 and {len(data.held_out)}, the number of held-out examples, got {n}.")
+        raise UsageError(
+            f"bpd: `n` must be between 1 and {len(data.held_out)}, the number of held-out examples, got {n}."
+        )
 
 
-def bits_score(model: Run | Transport, data: Dataset, n: int | None, seed: int, batch: int) -> Score:
+def bits_score(
+    model: Run | Transport, data: Dataset, n: int | None, seed: int, batch: int
+) -> Score:
     """Compute bits per dimension of an iterative model, a vae or an hvae."""
     if isinstance(model, Run) and isinstance(model.method, HasImportanceWeights):
         return coded_bits(model.method, data, n, seed=seed)
@@ -499,19 +607,27 @@ def check_accuracy(model: Run | Transport, data: Dataset, n: int | None) -> int:
     return compared(data, n)
 
 
-def accuracy_score(model: Run | Transport, data: Dataset, n: int | None, seed: int, batch: int) -> Score:
+def accuracy_score(
+    model: Run | Transport, data: Dataset, n: int | None, seed: int, batch: int
+) -> Score:
     """Compute the classification accuracy score of a model with labels.
 
     ``extra`` has the accuracy with equally many real examples as "real".
     """
     transport, n = transport_of(model), check_accuracy(model, data, n)
     parts = list(shared_stream(transport, n, seed=seed + REPEAT_SEEDS, batch=batch))
-    labels = torch.cat([condition["label"] for _, condition in parts if condition is not None]).cpu().numpy()
+    labels = (
+        torch.cat([condition["label"] for _, condition in parts if condition is not None])
+        .cpu()
+        .numpy()
+    )
     x = torch.cat([part for part, _ in parts])
     value, real = classification_accuracy(x, labels, data), real_accuracy(data, n)
     error, shared = accuracy_errors(value, x, labels, data) or (None, None)
     ratio = value / real if real else None
-    return Score(value, None, error, (value,), n, ratio, reference_error=shared, extra={"real": real})
+    return Score(
+        value, None, error, (value,), n, ratio, reference_error=shared, extra={"real": real}
+    )
 
 
 # Functions from model, data, n (None for the default), seed and batch size to a score. They take long, so they are computed only
@@ -530,30 +646,47 @@ MODEL_CHECKS: Mapping[str, Callable[[Run | Transport, Dataset, int | None], obje
 
 
 def ask_model(
-    model: Run | Transport, data: Dataset, metrics: Sequence[str], n: int | None, seed_and_batch: tuple[int, int]
+    model: Run | Transport,
+    data: Dataset,
+    metrics: Sequence[str],
+    n: int | None,
+    seed_and_batch: tuple[int, int],
 ) -> Comparison:
     """Compute scores of the model itself; an empty comparison if none is requested."""
     if not metrics:
         return Comparison()
-    scores = {name: with_interval(MODEL_METRICS[name](model, data, n, *seed_and_batch), MODEL_SCORES[name]) for name in metrics}
+    scores = {
+        name: with_interval(
+            MODEL_METRICS[name](model, data, n, *seed_and_batch), MODEL_SCORES[name]
+        )
+        for name in metrics
+    }
     compared_with = next(iter(scores.values())).n or len(data.held_out)
     row = None
     if "bpd" in scores:
         method = model.method if isinstance(model, Run) else None
         discrete = isinstance(method, HasImportanceWeights) and method.discrete
-        row = guess(data, compared_with, discrete=discrete, conditions=transport_of(model).space.conditions)
+        row = guess(
+            data, compared_with, discrete=discrete, conditions=transport_of(model).space.conditions
+        )
     return Comparison(
         data=DataInfo(data.name, fingerprint=data.fingerprint),
         settings=Settings(n=compared_with),
         machine=machine(),
         metrics={name: MODEL_SCORES[name] for name in scores},
-        floors={name: Score(score.extra["real"], n=score.n) for name, score in scores.items() if "real" in score.extra},
+        floors={
+            name: Score(score.extra["real"], n=score.n)
+            for name, score in scores.items()
+            if "real" in score.extra
+        },
         models=(ModelResult(scores=scores),),
         guesses=() if row is None else (row,),
     )
 
 
-def guess(data: Dataset, n: int, *, discrete: bool = False, conditions: Collection[str] = ()) -> ModelResult | None:
+def guess(
+    data: Dataset, n: int, *, discrete: bool = False, conditions: Collection[str] = ()
+) -> ModelResult | None:
     """Compute bits per dimension of a baseline: a uniform guess for images, one Gaussian per class for vectors.
 
     Args:
@@ -570,13 +703,16 @@ def guess(data: Dataset, n: int, *, discrete: bool = False, conditions: Collecti
         return None
     if data.space.levels is not None or (discrete and data.space.binary):
         levels = levels_of(data)
-        return ModelResult(f"uniform guess over {levels} levels", scores={"bpd": Score(math.log2(levels), n=n)})
+        return ModelResult(
+            f"uniform guess over {levels} levels", scores={"bpd": Score(math.log2(levels), n=n)}
+        )
     if set(conditions) - {"label"}:
         return None
     known = data if conditions else data.without_labels()
     labels = known.held_out.labels
     nats = GaussianBaseline.fit(known).log_prob(
-        known.held_out.data_units(np.arange(n)), None if labels is None else torch.from_numpy(labels[:n])
+        known.held_out.data_units(np.arange(n)),
+        None if labels is None else torch.from_numpy(labels[:n]),
     )
     if nats is None:
         return None

@@ -50,9 +50,30 @@ from pushforward.transports import Transport, starts
 
 SHOWN = {False: 64, True: 1000}  # samples that are drawn, by whether they are points
 MOST = 1000  # samples of one moment that are read at most; a run stores no more
-POINTS, LOSSES = 300, 400  # points that are stored at most: of a health series, means of neighbours; about, of a loss curve
-FAULTS = (OSError, ValueError, TypeError, LookupError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error)
-SETTINGS = ("recipe", "training", "data", "budget", "augment", "asked", "init", "method")  # of a spec: how a run was trained
+POINTS, LOSSES = (
+    300,
+    400,
+)  # points that are stored at most: of a health series, means of neighbours; about, of a loss curve
+FAULTS = (
+    OSError,
+    ValueError,
+    TypeError,
+    LookupError,
+    EOFError,
+    RuntimeError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
+SETTINGS = (
+    "recipe",
+    "training",
+    "data",
+    "budget",
+    "augment",
+    "asked",
+    "init",
+    "method",
+)  # of a spec: how a run was trained
 LEAST, SLACK = 2, 1e-3  # Fewest samples, and tolerance for images outside of [0, 1]
 HELD = 1024  # held-out examples that are read at a time
 
@@ -66,7 +87,9 @@ def models_of(models: Any) -> dict[str, Run | Transport]:
     """
     if isinstance(models, (str, Path)) or not isinstance(models, (Mapping, Sequence)):
         kind = type(models).__name__
-        raise UsageError(f'`models` must be a dict such as {{"flow": run}} or a list of runs or folders, got {kind}.')
+        raise UsageError(
+            f'`models` must be a dict such as {{"flow": run}} or a list of runs or folders, got {kind}.'
+        )
     if not models:
         raise UsageError("There are no models to compare. Name at least one recipe or run.")
     named: dict[str, Any] = _single(models) if isinstance(models, Mapping) else {}
@@ -78,7 +101,9 @@ def models_of(models: Any) -> dict[str, Run | Transport]:
             raise UsageError(f'"{model}" is a recipe. Train it first: pf.fit("{model}", data).')
         named[name] = load(model) if isinstance(model, (str, Path)) else model
         if not isinstance(named[name], (Run, Transport)):
-            raise UsageError(f"Expected a run (pf.load), a run folder or a transport, got {type(model).__name__}.")
+            raise UsageError(
+                f"Expected a run (pf.load), a run folder or a transport, got {type(model).__name__}."
+            )
     return {str(name): model for name, model in named.items()}
 
 
@@ -95,13 +120,17 @@ def _single(models: Mapping[str, Any]) -> dict[str, Any]:
             pairs.append((f"{name}-{seed}", run))
     named = dict(pairs)
     if len(named) < len(pairs):
-        raise UsageError("Two models have the same name. Training runs of one recipe must have different seeds.")
+        raise UsageError(
+            "Two models have the same name. Training runs of one recipe must have different seeds."
+        )
     return named
 
 
 def informed(models: Mapping[str, Run | Transport]) -> Run | Transport:
     """Return the first run with labels or other conditions, or the first model if there is none."""
-    conditioned = [model for model in models.values() if isinstance(model, Run) and model.space.conditions]
+    conditioned = [
+        model for model in models.values() if isinstance(model, Run) and model.space.conditions
+    ]
     return conditioned[0] if conditioned else next(iter(models.values()))
 
 
@@ -114,9 +143,16 @@ def check_model(name: str, model: Run | Transport, data: Dataset) -> None:
     space, other = transport_of(model).space, data.space
     if (tuple(space.shape), space.names) != (tuple(other.shape), other.names):
         if isinstance(space, TableSpace) and isinstance(other, TableSpace):
-            here, there = ({field.name: field.width for field in each.fields}.items() for each in (space, other))
-            differ = some(map(quoted, sorted({column for column, _ in here ^ there}))) or "their order"
-            kept = any(field.rare for field in other.fields) and not any(field.rare for field in space.fields)
+            here, there = (
+                {field.name: field.width for field in each.fields}.items()
+                for each in (space, other)
+            )
+            differ = (
+                some(map(quoted, sorted({column for column, _ in here ^ there}))) or "their order"
+            )
+            kept = any(field.rare for field in other.fields) and not any(
+                field.rare for field in space.fields
+            )
             hint = " If the model learned rare texts, use `rare=keep`." if kept else ""
             raise UsageError(
                 f"{name} was trained on another table than {data.name}. Columns or categories differ: {differ}.{hint}"
@@ -127,7 +163,9 @@ def check_model(name: str, model: Run | Transport, data: Dataset) -> None:
     if isinstance(model, Run):
         check_unseen(name, model, data)
         if model.spec["examples_fingerprint"] != data.examples_fingerprint:
-            raise UsageError(f"{name} was not trained on {data.name}. Compare runs with the same data.")
+            raise UsageError(
+                f"{name} was not trained on {data.name}. Compare runs with the same data."
+            )
 
 
 def data_of(model: Run | Transport) -> Dataset:
@@ -171,17 +209,30 @@ def unseen_warnings(model: Run | Transport, data: Dataset) -> tuple[str, ...]:
     if isinstance(model, GaussianBaseline):
         return ()
     warnings = leaks(model.seen, data) if isinstance(model, Run) else ()
-    known = isinstance(model, Run) and model.spec["examples_fingerprint"] == data.examples_fingerprint
+    known = (
+        isinstance(model, Run) and model.spec["examples_fingerprint"] == data.examples_fingerprint
+    )
     if not isinstance(model, Run) or (
         not known and (model.seen.own is None or (model.seen.apart is None) != (data.apart is None))
     ):
         warnings += (
             f"its training examples are unknown. If they include held-out examples of {data.name}, these scores are too "
-            "good." + ("" if isinstance(model, Run) else " Pass the run instead of its transport, because the run records them."),
+            "good."
+            + (
+                ""
+                if isinstance(model, Run)
+                else " Pass the run instead of its transport, because the run records them."
+            ),
         )
-    others = [(name, kind) for name, kind in model.space.conditions.items() if name != "label" and not kind.learned]
+    others = [
+        (name, kind)
+        for name, kind in model.space.conditions.items()
+        if name != "label" and not kind.learned
+    ]
     entries = [entry for name, kind in others for entry in kind.entries or (name,)]
-    unscored = (f"scores do not use {', '.join(entries)}, so they cannot detect a model that ignores its conditions.",)
+    unscored = (
+        f"scores do not use {', '.join(entries)}, so they cannot detect a model that ignores its conditions.",
+    )
     return warnings + shared_examples(data) + (unscored if entries else ())
 
 
@@ -223,7 +274,14 @@ class Given:
         values: Values of table rows, float64 (n, columns); None if only coordinates are known.
     """
 
-    def __init__(self, name: str, x: Tensor, labels: np.ndarray | None, notes: Sequence[str], values: np.ndarray | None) -> None:
+    def __init__(
+        self,
+        name: str,
+        x: Tensor,
+        labels: np.ndarray | None,
+        notes: Sequence[str],
+        values: np.ndarray | None,
+    ) -> None:
         order = permutation(len(x), 0)  # a folder or a file may be sorted by class
         self.name, self.x, self.notes = name, x[torch.from_numpy(order)], tuple(notes)
         self.labels = None if labels is None else labels[order]
@@ -235,7 +293,10 @@ class Given:
     def part(self, n: int, seed: int) -> tuple[Tensor, np.ndarray | None, np.ndarray | None]:
         """Return n samples with labels and values, for the seed of a sampling (`pushforward.evaluation.results.REPEAT_SEEDS`)."""
         first = max(0, seed // REPEAT_SEEDS - 1) * n
-        x, labels, values = (None if rows is None else rows[first : first + n] for rows in (self.x, self.labels, self.values))
+        x, labels, values = (
+            None if rows is None else rows[first : first + n]
+            for rows in (self.x, self.labels, self.values)
+        )
         assert isinstance(x, Tensor)
         return x, labels, values  # type: ignore[return-value]
 
@@ -278,12 +339,20 @@ def given_samples(samples: Any, data: Dataset) -> Given:
     if labels is not None:
         places = [space.classes.index(each) if each in space.classes else -1 for each in classes]
         labels = np.array(places, np.int64)[labels] if min(places, default=0) >= 0 else None
-        notes += [f"their labels are not classes of {data.name}, so labels are not scored."] if labels is None else []
+        notes += (
+            [f"their labels are not classes of {data.name}, so labels are not scored."]
+            if labels is None
+            else []
+        )
     if values is not None and isinstance(space, TableSpace):
         new = np.array(space.names)[space.unknown(values).any(axis=0)]
         if len(new):
-            notes.append(f"texts that are not categories of {data.name} count as unknown values, in {some(map(quoted, new))}.")
-    copies = 0 if isinstance(space, TableSpace) else _held_out_copies(examples, data)  # rows of few values repeat by chance
+            notes.append(
+                f"texts that are not categories of {data.name} count as unknown values, in {some(map(quoted, new))}."
+            )
+    copies = (
+        0 if isinstance(space, TableSpace) else _held_out_copies(examples, data)
+    )  # rows of few values repeat by chance
     if copies:
         notes.append(
             f"{copies:,} of the {len(examples):,} samples are held-out examples of {data.name}, so scores are not meaningful."
@@ -294,13 +363,23 @@ def given_samples(samples: Any, data: Dataset) -> Given:
 def _check_samples(name: str, x: np.ndarray, data: Dataset) -> None:
     shape, floats = tuple(data.space.shape), x.dtype.kind == "f"
     if tuple(x.shape[1:]) != shape:
-        hint = " Convert both with `resize=N` and `channels=rgb` or `channels=grey`." if data.space.has_pixels else ""
-        raise DataError(f"{name} contains samples of shape {tuple(x.shape[1:])}, but {data.name} has shape {shape}.{hint}")
+        hint = (
+            " Convert both with `resize=N` and `channels=rgb` or `channels=grey`."
+            if data.space.has_pixels
+            else ""
+        )
+        raise DataError(
+            f"{name} contains samples of shape {tuple(x.shape[1:])}, but {data.name} has shape {shape}.{hint}"
+        )
     if len(x) < LEAST:
-        raise DataError(f"{name} contains too few samples: scores need at least {LEAST}, got {len(x)}.")
+        raise DataError(
+            f"{name} contains too few samples: scores need at least {LEAST}, got {len(x)}."
+        )
     wrong = int((~np.isfinite(x.reshape(len(x), -1))).any(1).sum()) if floats else 0
     if wrong:
-        raise DataError(f"{wrong} of {len(x)} samples in {name} contain NaN or infinite values. Remove them.")
+        raise DataError(
+            f"{wrong} of {len(x)} samples in {name} contain NaN or infinite values. Remove them."
+        )
     fits = x.min() >= -SLACK and x.max() <= 1 + SLACK if floats else x.dtype == np.uint8
     if data.space.levels is not None and not fits:
         raise DataError(
@@ -315,7 +394,9 @@ def _read(path: Path, data: Dataset) -> tuple[Split, tuple[str, ...]]:
         values = read_rows(path, space)
         return Split(space.encoded(values, foreign=True), table_values=values), ()
     origin = data.origin or {}
-    options: Any = {name: origin[name] for name in ("resize", "channels", "background") if name in origin}
+    options: Any = {
+        name: origin[name] for name in ("resize", "channels", "background") if name in origin
+    }
     reading, given = reading_of(options if space.has_pixels else {}), set[str]()
     if path.suffix.lower() == ".csv":
         with path.open(encoding="utf-8-sig", errors="replace") as file:
@@ -325,12 +406,20 @@ def _read(path: Path, data: Dataset) -> tuple[Split, tuple[str, ...]]:
         called = (kind.target if isinstance(kind, Label) else None, "label")
         target = next((name for name in called if name in names), None)
         given = names & {entry for kind in space.conditions.values() for entry in kind.entries}
-        header = True if target or given or (own and set(own) <= {cell.strip() for cell in cells}) else None
+        header = (
+            True
+            if target or given or (own and set(own) <= {cell.strip() for cell in cells})
+            else None
+        )
         reading = Reading(target=target, header=header or origin.get("header"))
     split, classes, columns = examples_in(path, reading)
-    keep = [name for name in columns if name not in given]  # what the model received is not compared
+    keep = [
+        name for name in columns if name not in given
+    ]  # what the model received is not compared
     if own and columns and set(keep) != set(own):
-        raise DataError(f"{path} has the columns {', '.join(keep)}; expected the columns of {data.name}: {', '.join(own)}.")
+        raise DataError(
+            f"{path} has the columns {', '.join(keep)}; expected the columns of {data.name}: {', '.join(own)}."
+        )
     wanted = own if own and columns else keep
     if list(wanted) != list(columns):
         split = replace(split, x=split.x[:, [columns.index(name) for name in wanted]])
@@ -342,7 +431,9 @@ def _held_out_copies(examples: Tensor, data: Dataset) -> int:
     known = set[bytes]()
     for start in range(0, len(data.held_out), HELD):
         part = quantised(data.held_out.x[start : start + HELD], data.space).numpy()
-        known |= {content for content in (example.tobytes() for example in part) if content in counts}
+        known |= {
+            content for content in (example.tobytes() for example in part) if content in counts
+        }
     return sum(counts[content] for content in known)
 
 
@@ -367,14 +458,23 @@ def of_run(result: ModelResult, run: Run) -> ModelResult:
             batch=state.get("batch"),
             samples_per_second=state["samples"] / seconds if seconds else None,
             trajectory_seconds=state.get("store_seconds") or None,
-            ancestor_seconds=sum(taken for name, taken in run.seen.seconds.items() if name != str(run.folder)) or None,
+            ancestor_seconds=sum(
+                taken for name, taken in run.seen.seconds.items() if name != str(run.folder)
+            )
+            or None,
         ),
         weights_step=state.get("weights_step"),
         other_parameters=training_only(run.method, run.transport),
         losses={player: Series(*zip(*line, strict=True)) for player, line in losses.items()},
         commands=tuple(commands(run)),
-        extension="" if run.options else _resume(run, Budget(**run.spec["budget"]).longer(state["step"])),
-        config={name: _without_space(run.spec[name]) for name in SETTINGS if run.spec.get(name) not in (None, {}, [])},
+        extension=""
+        if run.options
+        else _resume(run, Budget(**run.spec["budget"]).longer(state["step"])),
+        config={
+            name: _without_space(run.spec[name])
+            for name in SETTINGS
+            if run.spec.get(name) not in (None, {}, [])
+        },
         origin=origin_of(run),
     )
 
@@ -392,14 +492,25 @@ def health_of(run: Run) -> tuple[Health | None, tuple[Alarm, ...]]:
                 modes = value
             elif number is not None and not name.startswith(MARK):
                 series.setdefault(name, []).append((row["step"], number, row.get("seconds", 0.0)))
-    alarms = tuple(Alarm.from_plain(alarm) for row in rows if isinstance(row.get("alarm"), list) for alarm in row["alarm"])
+    alarms = tuple(
+        Alarm.from_plain(alarm)
+        for row in rows
+        if isinstance(row.get("alarm"), list)
+        for alarm in row["alarm"]
+    )
     drawn = {}
     for name, points in series.items():
         width = -(-len(points) // POINTS)
-        parts = [zip(*points[start : start + width], strict=True) for start in range(0, len(points), width)]
+        parts = [
+            zip(*points[start : start + width], strict=True)
+            for start in range(0, len(points), width)
+        ]
         steps, values, seconds = zip(*(map(statistics.fmean, part) for part in parts), strict=True)
         timed = "frechet_2" in series and name.startswith("frechet")
-        rounded = tuple(float(f"{value:.5g}") for value in values), tuple(round(at, 3) for at in seconds) if timed else ()
+        rounded = (
+            tuple(float(f"{value:.5g}") for value in values),
+            tuple(round(at, 3) for at in seconds) if timed else (),
+        )
         drawn[name] = Series(tuple(map(round, steps)), *rounded)
     skipped, best = in_words(rows), best_of(rows)
     said = None if best is None else best.sentence
@@ -408,7 +519,11 @@ def health_of(run: Run) -> tuple[Health | None, tuple[Alarm, ...]]:
 
 def _without_space(value: Any) -> Any:
     if isinstance(value, Mapping):
-        return {name: _without_space(inner) for name, inner in value.items() if name not in ("space", "conditions")}
+        return {
+            name: _without_space(inner)
+            for name, inner in value.items()
+            if name not in ("space", "conditions")
+        }
     return [_without_space(inner) for inner in value] if isinstance(value, list) else value
 
 
@@ -424,7 +539,9 @@ def origin_of(run: Run) -> dict[str, str]:
         "Command": manifest.get("command"),
         "Commit": manifest.get("commit"),
         "Packages": ", ".join(f"{name} {version}" for name, version in packages.items()),
-        "Machine": ", ".join(str(machine[name]) for name in ("processor", "accelerator") if machine.get(name)),
+        "Machine": ", ".join(
+            str(machine[name]) for name in ("processor", "accelerator") if machine.get(name)
+        ),
         "Data sha256": run.spec.get("fingerprint"),
         "Weights sha256": run.weights or weights_hash(weights),
         "Sampling": None if trained else "with options that differ from the run",
@@ -463,15 +580,27 @@ def moments_of(run: Run) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
 def _check_headers(content: IO[bytes], space: Space) -> None:
     """Refuse a file of samples whose arrays are of another kind or larger, by their headers alone."""
     example = space.quantise(np.zeros((1, *space.shape), dtype=np.float32))
-    expected = {"x.npy": (MOST, *example.shape[1:]), "scores.npy": (SIDE, SIDE), "limits.npy": (4,), "raw.npy": (MOST, 2)}
+    expected = {
+        "x.npy": (MOST, *example.shape[1:]),
+        "scores.npy": (SIDE, SIDE),
+        "limits.npy": (4,),
+        "raw.npy": (MOST, 2),
+    }
     with ZipFile(content) as archive:
         for member in archive.infolist():
             with archive.open(member) as file:
                 shape, _, dtype = array_header(file)
             most = expected.get(member.filename, ())
             known = dtype == example.dtype if member.filename == "x.npy" else dtype.kind == "f"
-            if len(shape) != len(most) or shape[1:] != most[1:] or not known or not 0 < shape[0] <= most[0]:
-                raise ValueError(f"unexpected array {member.filename} of shape {shape} and type {dtype}")
+            if (
+                len(shape) != len(most)
+                or shape[1:] != most[1:]
+                or not known
+                or not 0 < shape[0] <= most[0]
+            ):
+                raise ValueError(
+                    f"unexpected array {member.filename} of shape {shape} and type {dtype}"
+                )
 
 
 def history_of(run: Run) -> list[tuple[int, np.ndarray]]:
@@ -481,18 +610,29 @@ def history_of(run: Run) -> list[tuple[int, np.ndarray]]:
         CheckpointError: If a file contains unexpected arrays.
     """
     most = SHOWN[run.space.as_points]
-    return [(step, run.space.drawing(arrays["x"][:most])) for step, arrays in moments_of(run) if "x" in arrays]
+    return [
+        (step, run.space.drawing(arrays["x"][:most]))
+        for step, arrays in moments_of(run)
+        if "x" in arrays
+    ]
 
 
 def landscapes_of(run: Run) -> list[tuple[int, Mapping[str, np.ndarray]]]:
     """Return training steps and the arrays of the critic landscape stored at them (`training.monitor.critic_landscape`)."""
     names = ("scores", "limits", "raw")
-    return [(step, {name: arrays[name] for name in names}) for step, arrays in moments_of(run) if {*names} <= arrays.keys()]
+    return [
+        (step, {name: arrays[name] for name in names})
+        for step, arrays in moments_of(run)
+        if {*names} <= arrays.keys()
+    ]
 
 
 def commands(run: Run) -> list[str]:
     """Return the commands that trained and resumed a run; a comment for runs trained from Python."""
-    _, *longer = [*(extension["budget"] for extension in run.spec.get("extended", [])), run.spec["budget"]]
+    _, *longer = [
+        *(extension["budget"] for extension in run.spec.get("extended", [])),
+        run.spec["budget"],
+    ]
     trained_by = str(read_object(run.folder / "manifest.json").get("command"))
     if not trained_by.startswith("pushforward "):
         return [f"# The settings of {run.folder} are in {run.folder}/spec.json"]

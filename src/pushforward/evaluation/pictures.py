@@ -51,12 +51,17 @@ MOMENTS = 13  # Times at which velocities are taken
 NOISE = 2.2  # Standard deviations of noise that are shown on either side
 MESH = (17, 65)  # Lines of a grid of noise along each axis, and points on a line
 EDGE = 2.0  # Extent of a grid of noise, in standard deviations
-FORMING = {False: 25, True: 600}  # Samples whose formation is drawn, and of images those whose nearest training image is
+FORMING = {
+    False: 25,
+    True: 600,
+}  # Samples whose formation is drawn, and of images those whose nearest training image is
 JUDGED = 200  # Held-out images that say how far from the training images an image usually is
 EXAMPLES = 1000  # Held-out examples that are coded at most
 PART = 250
 MOST = 64  # Numbers of a code whose KL terms are listed, the largest first
-CERTAIN = -30.0  # Log-variances below this are of codes that have none: a plain autoencoder's, or quantised ones
+CERTAIN = (
+    -30.0
+)  # Log-variances below this are of codes that have none: a plain autoencoder's, or quantised ones
 STRIP = 10  # Images in a strip of reconstructions, and frames of a walk
 
 
@@ -93,7 +98,9 @@ def nearest(x: Tensor, data: Dataset, k: int = 1) -> Nearest:
     """
     samples, raw = quantised(x, data.space), Raw(data)
     points = raw.of(samples, data.space.values(x) if isinstance(data.space, TableSpace) else None)
-    copies, threshold = near_copies(points, raw.training, raw.at(data.held_out, slice(None)), raw.scale)
+    copies, threshold = near_copies(
+        points, raw.training, raw.at(data.held_out, slice(None)), raw.scale
+    )
     examples, distances = nearest_examples(points, raw, k)
     return Nearest(samples, examples, distances, copies, threshold)
 
@@ -141,10 +148,14 @@ def formation_of(flow: Flow, samples: Tensor, n: int) -> list[tuple[float, np.nd
     """
     times, states = trace(flow, n, steps=STEPS)
     frames = []
-    for t in np.linspace(1.0, 0.0, FRAMES)[:-1].tolist():  # between the times of the solve by linear interpolation
+    for t in np.linspace(1.0, 0.0, FRAMES)[
+        :-1
+    ].tolist():  # between the times of the solve by linear interpolation
         at = int((times >= t).sum().clamp(1, len(times) - 1))
         before, after = float(times[at - 1]), float(times[at])
-        x = torch.lerp(states[at - 1], states[at], min(1.0, max(0.0, (before - t) / (before - after))))
+        x = torch.lerp(
+            states[at - 1], states[at], min(1.0, max(0.0, (before - t) / (before - after)))
+        )
         frames.append((t, flow.space.to_data(x).numpy()))
     return [*frames, (0.0, samples[:n].numpy())]
 
@@ -154,16 +165,26 @@ def field_of(flow: Flow, data: Dataset) -> Field2D:
 
     The grids cover nearly all data, and noise up to `NOISE` standard deviations.
     """
-    space, (left, right, low, high) = flow.space, limits_of(data.held_out.data_units(slice(0, 2000)).numpy())
-    corners = data.space.to_data(torch.tensor([[-NOISE, -NOISE], [NOISE, NOISE]])).numpy().astype(float)
+    space, (left, right, low, high) = (
+        flow.space,
+        limits_of(data.held_out.data_units(slice(0, 2000)).numpy()),
+    )
+    corners = (
+        data.space.to_data(torch.tensor([[-NOISE, -NOISE], [NOISE, NOISE]])).numpy().astype(float)
+    )
     points = np.concatenate([corners, [[left, low], [right, high]]])
     limits = square(points.min(0), points.max(0))
     straight, times = Repathed(flow.denoiser, Linear()), np.linspace(1.0, 0.0, MOMENTS)
     first, last = straight.path.ends
     grids = []
     for side in (ARROWS, CELLS):  # the middles of cells; rows from the least to the greatest y
-        xs, ys = (start + (np.arange(side) + 0.5) / side * (end - start) for start, end in (limits[:2], limits[2:]))
-        middles = torch.from_numpy(np.stack(np.meshgrid(xs, ys), axis=-1).reshape(-1, 2).astype(np.float32))
+        xs, ys = (
+            start + (np.arange(side) + 0.5) / side * (end - start)
+            for start, end in (limits[:2], limits[2:])
+        )
+        middles = torch.from_numpy(
+            np.stack(np.meshgrid(xs, ys), axis=-1).reshape(-1, 2).astype(np.float32)
+        )
         grids.append(space.to_model(middles).to(flow.device))
     places, starts = grids
     width = torch.as_tensor(space.scale, device=flow.device)
@@ -179,13 +200,25 @@ def field_of(flow: Flow, data: Dataset) -> Field2D:
                 moved.append(-width * straight.predict("velocity", places, at, given))
         velocities.append(torch.stack(moved).reshape(MOMENTS, ARROWS, ARROWS, 2).cpu().numpy())
         way_times, states = trace_from(flow, starts, STEPS, _given(flow, len(starts), label))
-        ways.append(torch.stack([space.to_data(x) for x in states], dim=1).reshape(CELLS, CELLS, STEPS + 1, 2).numpy())
-    return Field2D(limits, times, np.stack(velocities), way_times.numpy(), np.stack(ways), names or ("",))
+        ways.append(
+            torch.stack([space.to_data(x) for x in states], dim=1)
+            .reshape(CELLS, CELLS, STEPS + 1, 2)
+            .numpy()
+        )
+    return Field2D(
+        limits, times, np.stack(velocities), way_times.numpy(), np.stack(ways), names or ("",)
+    )
 
 
 def _given(transport: Transport, n: int, label: int | None) -> Condition:
-    examples = Request(transport.space.conditions).values(1, {} if label is None else {"label": label}, 0)
-    return None if examples is None else {name: v.expand(n, *v.shape[1:]).to(transport.device) for name, v in examples.items()}
+    examples = Request(transport.space.conditions).values(
+        1, {} if label is None else {"label": label}, 0
+    )
+    return (
+        None
+        if examples is None
+        else {name: v.expand(n, *v.shape[1:]).to(transport.device) for name, v in examples.items()}
+    )
 
 
 def mesh_of(transport: Transport) -> np.ndarray | None:
@@ -198,15 +231,31 @@ def mesh_of(transport: Transport) -> np.ndarray | None:
         Grid lines in data units, (lines, points, 2), half of them along each axis; None for iterative models
         and for noise with one dimension or that is not a vector.
     """
-    if not isinstance(transport, Map) or len(transport.noise_shape) != 1 or transport.noise_shape[0] < 2:
+    if (
+        not isinstance(transport, Map)
+        or len(transport.noise_shape) != 1
+        or transport.noise_shape[0] < 2
+    ):
         return None
     lines, points = MESH
-    across, along = np.meshgrid(np.linspace(-EDGE, EDGE, lines), np.linspace(-EDGE, EDGE, points), indexing="ij")
+    across, along = np.meshgrid(
+        np.linspace(-EDGE, EDGE, lines), np.linspace(-EDGE, EDGE, points), indexing="ij"
+    )
     z = torch.zeros(2 * lines * points, transport.noise_shape[0])
-    z[:, :2] = torch.from_numpy(np.concatenate([np.stack([across, along], -1), np.stack([along, across], -1)]).reshape(-1, 2))
+    z[:, :2] = torch.from_numpy(
+        np.concatenate([np.stack([across, along], -1), np.stack([along, across], -1)]).reshape(
+            -1, 2
+        )
+    )
     label = 0 if "label" in transport.space.conditions else None
     with torch.no_grad():
-        x = transport.space.to_data(transport(z.to(transport.device), _given(transport, len(z), label))).float().cpu()
+        x = (
+            transport.space.to_data(
+                transport(z.to(transport.device), _given(transport, len(z), label))
+            )
+            .float()
+            .cpu()
+        )
     return x.reshape(2 * lines, points, 2).numpy()
 
 
@@ -228,7 +277,10 @@ def pictures_of(transport: Transport, run: Run | None, data: Dataset) -> Picture
         _, states = trace(moving, 60, steps=TRACED[True][1])
         paths = torch.stack([space.to_data(state) for state in states], dim=1).numpy()
     elif has_steps(transport) or (isinstance(transport, Latent) and has_steps(transport.inner)):
-        formation = [(t, space.drawing(space.quantise(x))) for t, x in transport.trajectory(FORMING[space.as_points])]
+        formation = [
+            (t, space.drawing(space.quantise(x)))
+            for t, x in transport.trajectory(FORMING[space.as_points])
+        ]
     return Pictures(
         grid=space.drawing(space.quantise(x)),
         formation=formation,
@@ -249,7 +301,11 @@ def real_pictures(data: Dataset) -> Pictures:
 def given_pictures(samples: Given, data: Dataset) -> Pictures:
     """Choose existing samples, the same number as for a model, and find the nearest training images if known."""
     x = samples.x[: SHOWN[data.space.as_points]]
-    nearest = _nearest(x[: FORMING[False]], data) if data.space.has_pixels and data.trained_on is not False else None
+    nearest = (
+        _nearest(x[: FORMING[False]], data)
+        if data.space.has_pixels and data.trained_on is not False
+        else None
+    )
     return Pictures(data.space.drawing(data.space.quantise(x)), nearest=nearest)
 
 
@@ -268,9 +324,16 @@ def chosen(split: Split, n: int, names: Iterable[str]) -> tuple[Tensor, Conditio
     return split.data_units(examples), split.condition(names, examples)
 
 
-def moments(autoencoder: Autoencoder, x: Tensor, condition: Condition = None) -> tuple[Tensor, Tensor]:
+def moments(
+    autoencoder: Autoencoder, x: Tensor, condition: Condition = None
+) -> tuple[Tensor, Tensor]:
     """Compute means and log-variances of the latents of examples in data units, float64 on the CPU, (n, c, ...)."""
-    coded = _in_parts(autoencoder, x, condition, lambda examples, given: autoencoder.moments(examples, given).double())
+    coded = _in_parts(
+        autoencoder,
+        x,
+        condition,
+        lambda examples, given: autoencoder.moments(examples, given).double(),
+    )
     mean, log_variance = coded.chunk(2, dim=1)
     return mean, log_variance
 
@@ -285,22 +348,37 @@ def reconstructed(autoencoder: Autoencoder, x: Tensor, condition: Condition = No
     """
 
     def decoded(examples: Tensor, given: Condition) -> Tensor:
-        return autoencoder.space.to_data(autoencoder.decode(autoencoder.encode(examples, given), given)).float()
+        return autoencoder.space.to_data(
+            autoencoder.decode(autoencoder.encode(examples, given), given)
+        ).float()
 
     return _in_parts(autoencoder, x, condition, decoded)
 
 
-def _in_parts(autoencoder: Autoencoder, x: Tensor, condition: Condition, work: Callable[[Tensor, Condition], Tensor]) -> Tensor:
+def _in_parts(
+    autoencoder: Autoencoder,
+    x: Tensor,
+    condition: Condition,
+    work: Callable[[Tensor, Condition], Tensor],
+) -> Tensor:
     results = []
     for start in range(0, len(x), PART):
         part = slice(start, start + PART)
-        given = None if condition is None else {name: value[part].to(autoencoder.device) for name, value in condition.items()}
+        given = (
+            None
+            if condition is None
+            else {name: value[part].to(autoencoder.device) for name, value in condition.items()}
+        )
         with torch.no_grad():
-            results.append(work(autoencoder.space.to_model(x[part].to(autoencoder.device)), given).cpu())
+            results.append(
+                work(autoencoder.space.to_model(x[part].to(autoencoder.device)), given).cpu()
+            )
     return torch.cat(results)
 
 
-def reconstruction(autoencoder: Autoencoder, data: Dataset, features: Features, n: int = EXAMPLES) -> Reconstruction:
+def reconstruction(
+    autoencoder: Autoencoder, data: Dataset, features: Features, n: int = EXAMPLES
+) -> Reconstruction:
     """Measure the quality of the reconstructions of held-out examples.
 
     Args:
@@ -325,7 +403,9 @@ def reconstruction(autoencoder: Autoencoder, data: Dataset, features: Features, 
     )
 
 
-def code_statistics(autoencoder: Autoencoder, data: Dataset, n: int = EXAMPLES) -> CodeStatistics | None:
+def code_statistics(
+    autoencoder: Autoencoder, data: Dataset, n: int = EXAMPLES
+) -> CodeStatistics | None:
     """Measure active dimensions, KL terms and the mismatch with the prior of the latents of held-out examples.
 
     The mismatch is KL(N(m, C) | N(0, 1)) with the mean m and the covariance C of latents drawn for all
@@ -355,7 +435,12 @@ def code_statistics(autoencoder: Autoencoder, data: Dataset, n: int = EXAMPLES) 
     if len(x) >= 4 * units:
         centre, covariance = mean.mean(0), torch.cov(mean.T, correction=0).reshape(units, -1)
         covariance = covariance + torch.diag(log_variance.exp().mean(0))
-        gap = covariance.trace() + centre.square().sum() - len(centre) - torch.linalg.slogdet(covariance).logabsdet
+        gap = (
+            covariance.trace()
+            + centre.square().sum()
+            - len(centre)
+            - torch.linalg.slogdet(covariance).logabsdet
+        )
         mismatch = float(gap) / 2
     falling = sorted((float(f"{value:.4g}") for value in by_unit), reverse=True)[:MOST]
     return CodeStatistics(len(x), units, active, float(by_unit.sum()), mismatch, tuple(falling))
@@ -367,7 +452,9 @@ def latent_statistics(run: Run, data: Dataset, features: Features) -> LatentStat
     if pair is None:
         return None
     autoencoder, data = pair
-    return LatentStatistics(reconstruction(autoencoder, data, features), code_statistics(autoencoder, data))
+    return LatentStatistics(
+        reconstruction(autoencoder, data, features), code_statistics(autoencoder, data)
+    )
 
 
 def autoencoder_of(run: Run, data: Dataset) -> tuple[Autoencoder, Dataset] | None:
@@ -394,7 +481,9 @@ def strip(autoencoder: Autoencoder, data: Dataset, n: int = 10) -> Tensor:
     return torch.stack([x, reconstructed(autoencoder, x, condition)])
 
 
-def arithmetic(autoencoder: Autoencoder, data: Dataset, a: int, b: int, examples: int = 6, frames: int = 7) -> Tensor:
+def arithmetic(
+    autoencoder: Autoencoder, data: Dataset, a: int, b: int, examples: int = 6, frames: int = 7
+) -> Tensor:
     """Move held-out examples of one class towards another in latent space.
 
     The latents are latent + s (mean latent of b - mean latent of a), with s from 0 to 1.5 and means over
@@ -426,11 +515,15 @@ def arithmetic(autoencoder: Autoencoder, data: Dataset, a: int, b: int, examples
     for group in (a, b):
         picked = np.flatnonzero(data.train.labels == group)[:500]
         with torch.no_grad():
-            means.append(autoencoder.encode(space.to_model(data.train.data_units(picked).to(where))).mean(0))
+            means.append(
+                autoencoder.encode(space.to_model(data.train.data_units(picked).to(where))).mean(0)
+            )
     held = np.flatnonzero(data.held_out.labels == a)[:examples]
     with torch.no_grad():
         codes = autoencoder.encode(space.to_model(data.held_out.data_units(held).to(where)))
-        share = torch.linspace(0, 1.5, frames, device=where).reshape(1, -1, *(1,) * (codes.dim() - 1))
+        share = torch.linspace(0, 1.5, frames, device=where).reshape(
+            1, -1, *(1,) * (codes.dim() - 1)
+        )
         moved = codes[:, None] + share * (means[1] - means[0])
         decoded: Tensor = space.to_data(autoencoder.decode(moved.flatten(0, 1))).float().cpu()
     return decoded.reshape(len(held), frames, *decoded.shape[1:])
@@ -464,12 +557,16 @@ def latent_pictures(run: Run, data: Dataset) -> LatentPictures | None:
     both, labels, moved = strip(autoencoder, data, STRIP), data.held_out.labels, None
     if not autoencoder.space.conditions and labels is not None and len(data.space.classes) > 1:
         counts = np.bincount(labels, minlength=len(data.space.classes))
-        a, b = (int(label) for label in np.argsort(-counts, kind="stable")[:2])  # the most frequent ones
+        a, b = (
+            int(label) for label in np.argsort(-counts, kind="stable")[:2]
+        )  # the most frequent ones
         if counts[a] and data.train.labels is not None and b in data.train.labels:
             images = arithmetic(autoencoder, data, a, b, examples=4)
             groups = data.space.classes[a], data.space.classes[b]
             moved = Arithmetic(groups, images.shape[1], data.space.quantise(images.flatten(0, 1)))
-    return LatentPictures(points, data.space.quantise(both.flatten(0, 1)), _walks(autoencoder, data), moved)
+    return LatentPictures(
+        points, data.space.quantise(both.flatten(0, 1)), _walks(autoencoder, data), moved
+    )
 
 
 def _walks(autoencoder: Autoencoder, data: Dataset) -> dict[str, np.ndarray]:
@@ -494,8 +591,16 @@ def _walks(autoencoder: Autoencoder, data: Dataset) -> dict[str, np.ndarray]:
             code = autoencoder.encode(autoencoder.space.to_model(first.to(where)), given)
             given = {name: value.expand(count, *value.shape[1:]) for name, value in given.items()}
             given["label"] = torch.arange(count, device=where)
-            decoded = autoencoder.space.to_data(autoencoder.decode(code.expand(count, *code.shape[1:]), given)).float().cpu()
+            decoded = (
+                autoencoder.space.to_data(
+                    autoencoder.decode(code.expand(count, *code.shape[1:]), given)
+                )
+                .float()
+                .cpu()
+            )
         walks["classes"] = space.quantise(decoded)
     for way in INTERPOLATIONS:
-        walks[way] = space.quantise(walk(autoencoder, first[0], other[0], STRIP, condition, interpolation=way))
+        walks[way] = space.quantise(
+            walk(autoencoder, first[0], other[0], STRIP, condition, interpolation=way)
+        )
     return walks

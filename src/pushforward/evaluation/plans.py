@@ -107,7 +107,9 @@ def follow_plan(
         judge.tell(f"{expected}: {judge.plan.words}")
 
 
-def estimator(judge: Judge, models: Sequence[Run | Transport], curve: bool) -> Callable[[Plan], float]:
+def estimator(
+    judge: Judge, models: Sequence[Run | Transport], curve: bool
+) -> Callable[[Plan], float]:
     """Measure how long sampling and scoring take; arguments as in `follow_plan`.
 
     Returns:
@@ -119,7 +121,9 @@ def estimator(judge: Judge, models: Sequence[Run | Transport], curve: bool) -> C
         judge.score(data.train.data_units(np.arange(attacked(data, n)) % len(data.train)), n)
     scoring = (time.perf_counter() - started) / n
     transports = [transport_of(model) for model in models]
-    speeds = [speed(partial(batch_of, transport), min(judge.n, judge.batch)) for transport in transports]
+    speeds = [
+        speed(partial(batch_of, transport), min(judge.n, judge.batch)) for transport in transports
+    ]
     drawing = sum(single for _, single in speeds)
     most = most_at_once(data)
     turn = sum(min(most * single, max(n * single, TURN_SECONDS)) for n, single in speeds)
@@ -159,4 +163,6 @@ def took(judge: Judge, comparison: Comparison) -> Comparison:
     if judge.tell is not None:
         judge.tell(f"measuring took {duration(seconds, 2)}")
     settings = comparison.settings
-    return replace(comparison, settings=replace(settings, plan=replace(settings.plan, took=seconds)))
+    return replace(
+        comparison, settings=replace(settings, plan=replace(settings.plan, took=seconds))
+    )

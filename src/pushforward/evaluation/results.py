@@ -49,7 +49,9 @@ FORMAT = 2  # Format of the JSON; other formats are refused
 INDEPENDENT_ROWS = "independent columns"
 # Names of the further baselines of tables: independently drawn columns, and training rows drawn with replacement
 ROW_COPIES = "copied rows"
-REPEATS = 5  # Default number of samplings per model; Student's interval of three is 1.5 times as wide
+REPEATS = (
+    5  # Default number of samplings per model; Student's interval of three is 1.5 times as wide
+)
 REPEAT_SEEDS = 1_000_000  # Repeat r samples from seed (r + 1) times this, so that no two repeats share a sample
 
 
@@ -119,18 +121,28 @@ def check_same(protocols: Sequence[tuple[str, Protocol]], data: Sequence[str] = 
     for at, (name, other) in enumerate(protocols):
         first, known = protocols[0]
         if other == Protocol():
-            raise UsageError(f"{name} does not contain the protocol of its scores. Score its runs again.")
+            raise UsageError(
+                f"{name} does not contain the protocol of its scores. Score its runs again."
+            )
         if known.data != other.data:
             names = f" ({data[0]} and {data[at]})" if data else ""
-            raise UsageError(f"{first} and {name} were scored on different data{names}, so their scores cannot be compared.")
+            raise UsageError(
+                f"{first} and {name} were scored on different data{names}, so their scores cannot be compared."
+            )
         what = ""
         for field_name, words in NAMES.items():
             here, there = getattr(known, field_name), getattr(other, field_name)
             pairs = [("", here, there)]
             if isinstance(here, Mapping):
-                pairs = [(f" {key}", here[key], there[key]) for key in sorted(here.keys() & there.keys())]
+                pairs = [
+                    (f" {key}", here[key], there[key]) for key in sorted(here.keys() & there.keys())
+                ]
             for key, a, b in pairs:
-                what += f"\n- {words}{key} is {_short(a)} in {first} and {_short(b)} in {name}" if a != b else ""
+                what += (
+                    f"\n- {words}{key} is {_short(a)} in {first} and {_short(b)} in {name}"
+                    if a != b
+                    else ""
+                )
         if what:
             raise UsageError(
                 f"These scores were computed in different ways and cannot be compared:{what}\nScore the runs "
@@ -139,7 +151,9 @@ def check_same(protocols: Sequence[tuple[str, Protocol]], data: Sequence[str] = 
 
 
 def _short(value: Any) -> str:
-    return re.sub(r"\b([0-9a-f]{8})[0-9a-f]{24,}\b", r"\1", "unknown" if value in (None, "") else str(value))
+    return re.sub(
+        r"\b([0-9a-f]{8})[0-9a-f]{24,}\b", r"\1", "unknown" if value in (None, "") else str(value)
+    )
 
 
 @dataclass(frozen=True)
@@ -315,7 +329,9 @@ class Comparison(Record):
     further_baselines: tuple[ModelResult, ...] = ()
     guesses: tuple[ModelResult, ...] = ()
     commands: tuple[str, ...] = ()
-    pictures: Mapping[str, Pictures] = field(default_factory=dict, compare=False, metadata={"stored": False})
+    pictures: Mapping[str, Pictures] = field(
+        default_factory=dict, compare=False, metadata={"stored": False}
+    )
 
     def __getitem__(self, name: str) -> ModelResult:
         return {model.name: model for model in self.models}[name]
@@ -329,7 +345,14 @@ class Comparison(Record):
         """Return the name of the score that ranks models in quality or diversity, or None if no model has one."""
         known = [name for name, info in self.metrics.items() if info.role == role]
         known.sort(key=lambda name: self.metrics[name].priority)
-        return next((name for name in known if any(self._value(model, name) is not None for model in self.models)), None)
+        return next(
+            (
+                name
+                for name in known
+                if any(self._value(model, name) is not None for model in self.models)
+            ),
+            None,
+        )
 
     def best_first(self) -> Self:
         """Return the comparison with its models sorted by the score that ranks them in quality; unscored models come last."""
@@ -366,24 +389,40 @@ class Comparison(Record):
             row: Model or baseline with this score.
         """
         score = row.scores[metric]
-        rows = [training for other in self._scored(metric) for training in (other.trainings or [other])]
+        rows = [
+            training for other in self._scored(metric) for training in (other.trainings or [other])
+        ]
         of_real = self.floors.get(metric, Score()).spread or 0.0
-        pooled = pooled_variation([other.scores[metric] for other in rows if metric in other.scores], of_real)
+        pooled = pooled_variation(
+            [other.scores[metric] for other in rows if metric in other.scores], of_real
+        )
         runs = over_training_runs(score) if row.trainings else Variation()
         if self.info(metric).better == "target":
             # scores on either side of it: errors that they share add up, and the target has an error of its own
             score = replace(score, sample_terms=(), reference_terms=())
             own = (score.reference_error or 0.0) ** 2
             of_target = of_real**2 if self.info(metric).target is None else 0.0
-            return Variations(self._over_samples(row, metric, score, pooled), Variation(2 * (own + of_target)), runs)
+            return Variations(
+                self._over_samples(row, metric, score, pooled),
+                Variation(2 * (own + of_target)),
+                runs,
+            )
         root = score.number if self.info(metric).root else 0.0
-        return Variations(self._over_samples(row, metric, score, pooled), over_references(score), runs, root)
+        return Variations(
+            self._over_samples(row, metric, score, pooled), over_references(score), runs, root
+        )
 
-    def _over_samples(self, row: ModelResult, metric: str, score: Score, pooled: Variation) -> Variation:
+    def _over_samples(
+        self, row: ModelResult, metric: str, score: Score, pooled: Variation
+    ) -> Variation:
         """Over new samples; training runs share noise, so that several of them vary as much as one."""
         if score.sample_terms or not row.trainings:
             return over_samples(score, pooled)
-        each = [over_samples(run.scores[metric], pooled).variance for run in row.trainings if metric in run.scores]
+        each = [
+            over_samples(run.scores[metric], pooled).variance
+            for run in row.trainings
+            if metric in run.scores
+        ]
         return Variation(max(each, default=0.0))
 
     def comparisons(self, metric: str) -> int:
@@ -438,7 +477,9 @@ class Comparison(Record):
         """
         version = data.get("format_version") if isinstance(data, Mapping) else None
         if version != FORMAT:
-            raise CheckpointError(f"This report has format {version}; expected format {FORMAT}. Compare its runs again.")
+            raise CheckpointError(
+                f"This report has format {version}; expected format {FORMAT}. Compare its runs again."
+            )
         return super().from_plain(data, where)
 
     def __repr__(self) -> str:
@@ -454,7 +495,10 @@ class Comparison(Record):
         table = [["", *(self.info(name).label for name in known)]]
         table += [[row.name, *(str(row.scores.get(name, "–")) for name in known)] for row in rows]
         widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-        lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in table]
+        lines = [
+            "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+            for row in table
+        ]
         return "\n".join([*([self.title] if self.title else []), *lines])
 
     def _repr_html_(self) -> str:

@@ -25,7 +25,15 @@ from pushforward.data.images.image_store import selected, without
 from pushforward.data.tables.columns import RARE_TEXT, renumbered
 from pushforward.denoisers import Condition
 from pushforward.errors import DataError, UsageError
-from pushforward.evaluation.features import Cache, Features, cache_folder, halves, quantised, read_cached, write_cached
+from pushforward.evaluation.features import (
+    Cache,
+    Features,
+    cache_folder,
+    halves,
+    quantised,
+    read_cached,
+    write_cached,
+)
 from pushforward.evaluation.intervals import deviation, mean_extra
 from pushforward.extractors.classifier import EXAMPLES
 from pushforward.metrics import Metric, Samples, Score
@@ -37,8 +45,13 @@ from pushforward.transports import Transport
 
 MOST = 10_000  # examples that are compared, and samples that an attack uses, at most unless more are asked for
 TO_LEARN = 50_000  # samples that a predictor of the target uses at most, unless more are compared
-REDRAWS, OF_TABLES = 20, 10  # how often a floor's examples are drawn again; those of tables, whose metrics take long
-GOLDEN = (5**0.5 - 1) / 2  # multiples of it modulo 1 fill the unit interval evenly, and so does any stretch of them
+REDRAWS, OF_TABLES = (
+    20,
+    10,
+)  # how often a floor's examples are drawn again; those of tables, whose metrics take long
+GOLDEN = (
+    5**0.5 - 1
+) / 2  # multiples of it modulo 1 fill the unit interval evenly, and so does any stretch of them
 APPLICABLE = 100  # more examples than any metric needs to apply, so that few held-out examples are no reason to refuse one
 BLOCK = 65_536  # how many rows are turned into points at a time
 # Description of the points of table rows; change it with the points, so that scores are not compared
@@ -62,7 +75,9 @@ def compared(dataset: Dataset, n: int | None = None, learned: bool = False) -> i
     most = min(held_out, drawn - 1)
     sizes = f"{dataset.name} has {held_out} held-out examples and {drawn} training examples for real-data scores"
     if most < 2:
-        raise DataError(f"{sizes}. Scores need at least 2 held-out examples and 3 training examples.")
+        raise DataError(
+            f"{sizes}. Scores need at least 2 held-out examples and 3 training examples."
+        )
     if n is None:
         return max(2, min(held_out, (drawn + 1) // 2, MOST))
     if not 2 <= whole("n", n) <= most:
@@ -116,7 +131,9 @@ def check_applicable(names: Sequence[str] | None, data: Dataset) -> None:
         if type(metric).__module__.startswith("pushforward.") and not set(scores) & set(known):
             refused.append(name)
     if refused:
-        raise UsageError(f"{', '.join(refused)} cannot be computed for this data. Available metrics: {', '.join(known)}.")
+        raise UsageError(
+            f"{', '.join(refused)} cannot be computed for this data. Available metrics: {', '.join(known)}."
+        )
 
 
 def score(
@@ -154,8 +171,15 @@ def score(
     """
     n = compared(dataset, n)
     if len(generated) < n:
-        raise UsageError(f"There are {len(generated)} generated examples; expected at least n = {n}. Generate more, or lower n.")
-    space, choice, raw, table = dataset.space, chosen(metrics), Raw(dataset), isinstance(dataset.space, TableSpace)
+        raise UsageError(
+            f"There are {len(generated)} generated examples; expected at least n = {n}. Generate more, or lower n."
+        )
+    space, choice, raw, table = (
+        dataset.space,
+        chosen(metrics),
+        Raw(dataset),
+        isinstance(dataset.space, TableSpace),
+    )
     every = quantised(generated if table else generated[:n], space)
     examples = every[:n]
     if isinstance(space, TableSpace) and values is None:
@@ -173,7 +197,9 @@ def score(
             space,
             examples if values is None else values[:n],
             rows_at(dataset.held_out, reference),
-            ((every if values is None else values) if learned is None else learned)[: len(dataset.train)],
+            ((every if values is None else values) if learned is None else learned)[
+                : len(dataset.train)
+            ],
             rows_at(dataset.train, slice(None)),
         ),
         generated_more=raw.of(every, values) if table else None,
@@ -219,7 +245,9 @@ def floors(
     paths: list[Path] = []
     if folder is not None:
         key = features.key
-        if isinstance(dataset.space, TableSpace):  # features depend on coordinates, which may round the values of rows
+        if isinstance(
+            dataset.space, TableSpace
+        ):  # features depend on coordinates, which may round the values of rows
             key += hashlib.sha256(dataset.held_out.hashes.tobytes()).hexdigest()
         paths = [floor_path(folder, key, n, count, choice) for count in (usual, redraws)]
     for path in paths:
@@ -230,7 +258,10 @@ def floors(
     split, examples = dataset.train, features.halves.drawn
     if isinstance(dataset.truth, Stack):
         split, examples = Split(dataset.truth.composed(examples, 2 * n, 1)), np.arange(2 * n)
-    picks = [in_proportion(examples, split, dataset.space.label, _random(redraw))[:n] for redraw in range(redraws)]
+    picks = [
+        in_proportion(examples, split, dataset.space.label, _random(redraw))[:n]
+        for redraw in range(redraws)
+    ]
     drawn: dict[str, list[Score]] = {}
     for scores in _redrawn(dataset, features, n, choice, split, picks):
         for name, score in scores.items():
@@ -240,14 +271,24 @@ def floors(
     for name, row in drawn.items():
         values = tuple(score.number for score in row)
         spread = deviation(values) / rest if len(row) > 1 else 0.0
-        measured[name] = Score(float(np.mean(values)), spread, values=values, n=n, extra=mean_extra(row))
+        measured[name] = Score(
+            float(np.mean(values)), spread, values=values, n=n, extra=mean_extra(row)
+        )
     if paths:
-        write_cached(paths[-1], json.dumps({name: score.to_plain() for name, score in measured.items()}).encode())
+        write_cached(
+            paths[-1],
+            json.dumps({name: score.to_plain() for name, score in measured.items()}).encode(),
+        )
     return measured
 
 
 def _redrawn(
-    dataset: Dataset, features: Features, n: int, choice: Choice, split: Split, picks: Sequence[np.ndarray]
+    dataset: Dataset,
+    features: Features,
+    n: int,
+    choice: Choice,
+    split: Split,
+    picks: Sequence[np.ndarray],
 ) -> Iterator[dict[str, Score]]:
     held_out, raw, used = dataset.held_out, Raw(dataset), np.unique(np.concatenate(picks))
     references = [reference_examples(len(held_out), n, redraw) for redraw in range(len(picks))]
@@ -255,11 +296,15 @@ def _redrawn(
     if isinstance(dataset.space, TableSpace):
         all_rows = np.asarray(rows_at(split, np.arange(len(split))))
     of_drawn = _in_parts(split, used, MOST, lambda examples: features(examples, n, real=True))
-    of_held_out = _in_parts(held_out, np.arange(len(held_out)), MOST, lambda examples: features(examples, n, real=True))
+    of_held_out = _in_parts(
+        held_out, np.arange(len(held_out)), MOST, lambda examples: features(examples, n, real=True)
+    )
     read = _reads_classes(choice, dataset, features)
     classes = _in_parts(split, used, EXAMPLES, features.classify) if read else None
     copies = {}
-    for number, (metric, _) in enumerate(choice):  # copies are counted among all training examples but the copied ones themselves
+    for number, (metric, _) in enumerate(
+        choice
+    ):  # copies are counted among all training examples but the copied ones themselves
         if isinstance(metric, Memorisation) and split is dataset.train:
             compared_with = [raw.at(held_out, reference) for reference in references]
             copies[number] = copied(raw.training, used, compared_with, raw.scale)
@@ -292,13 +337,18 @@ def _redrawn(
         yield scores
 
 
-def _in_parts(split: Split, index: np.ndarray, size: int, work: Callable[[Tensor], np.ndarray]) -> np.ndarray:
+def _in_parts(
+    split: Split, index: np.ndarray, size: int, work: Callable[[Tensor], np.ndarray]
+) -> np.ndarray:
     parts = [index[start : start + size] for start in range(0, len(index), size)]
     return np.concatenate([work(split.data_units(part)) for part in parts])
 
 
 def copied(
-    x: np.ndarray, used: NDArray[np.int64], references: Sequence[np.ndarray], scale: np.ndarray | None
+    x: np.ndarray,
+    used: NDArray[np.int64],
+    references: Sequence[np.ndarray],
+    scale: np.ndarray | None,
 ) -> NDArray[np.bool_] | None:
     """Find training examples that are near-copies of other training examples.
 
@@ -323,7 +373,9 @@ def copied(
         others[used[block_places]] = False
         examples = x[used[block_places]].astype(np.float32)
         examples = examples / np.float32(255) if x.dtype == np.uint8 else examples
-        copies[block_places], threshold = near_copies(examples, selected(x, others), reference, scale)
+        copies[block_places], threshold = near_copies(
+            examples, selected(x, others), reference, scale
+        )
         if threshold == 0:
             return None
     return copies
@@ -344,7 +396,10 @@ def floor_path(folder: Path, key: str, n: int, redraws: int, choice: Choice) -> 
         redraws: Number of draws.
         choice: Metrics.
     """
-    named = [(type(metric).__qualname__, sorted(vars(metric).items()), scores) for metric, scores in choice]
+    named = [
+        (type(metric).__qualname__, sorted(vars(metric).items()), scores)
+        for metric, scores in choice
+    ]
     words = hashlib.sha256(repr((key, n, redraws, named)).encode())
     parts: list[Any] = [floors, halves, numbered, *(type(metric) for metric, _ in choice)]
     own = {Path(inspect.getfile(part)) for part in parts}
@@ -367,17 +422,27 @@ def _reads_classes(choice: Choice, dataset: Dataset, features: Features) -> bool
     return wanted and features.classifies and dataset.held_out.labels is not None
 
 
-def _known(raw: Raw, features: Features, classes: np.ndarray | None, reference: np.ndarray) -> dict[str, Any]:
+def _known(
+    raw: Raw, features: Features, classes: np.ndarray | None, reference: np.ndarray
+) -> dict[str, Any]:
     dataset = raw.dataset
     truth: Any = dataset.truth
-    if isinstance(truth, Stack):  # the classifier of the channels reads the mode of each flat example
+    if isinstance(
+        truth, Stack
+    ):  # the classifier of the channels reads the mode of each flat example
         shape = features.space.shape
-        truth = SimpleNamespace(modes=truth.modes, read=lambda x: features.classify(x.reshape(-1, *shape)))
+        truth = SimpleNamespace(
+            modes=truth.modes, read=lambda x: features.classify(x.reshape(-1, *shape))
+        )
     known = {"shape": raw.shape, "scale": raw.scale, "truth": truth, "apart": bool(dataset.apart)}
     if classes is None or dataset.held_out.labels is None:
         return known
     labels = dataset.held_out.labels[reference]
-    return known | {"generated_classes": classes, "reference_classes": labels, "classes": len(dataset.space.classes)}
+    return known | {
+        "generated_classes": classes,
+        "reference_classes": labels,
+        "classes": len(dataset.space.classes),
+    }
 
 
 def labels_for(transport: Transport, data: Dataset, n: int, seed: int) -> Condition:
@@ -447,7 +512,9 @@ def table_of(
         reference=_values(space, reference),
         names=space.names,
         kinds=tuple(field.kind for field in space.fields),
-        labels=tuple((*field.levels, RARE_TEXT) if field.rare else field.levels for field in space.fields),
+        labels=tuple(
+            (*field.levels, RARE_TEXT) if field.rare else field.levels for field in space.fields
+        ),
         target=space.target,
         missing=tuple(field.missing for field in space.fields),
         learned=_values(space, learned) if learned is not None and space.target else None,
@@ -470,7 +537,9 @@ def recoded(x: Tensor, own: Space, space: Space) -> tuple[Tensor, np.ndarray | N
     Raises:
         DataError: If samples have categories that the data does not have.
     """
-    if not (isinstance(own, TableSpace) and isinstance(space, TableSpace) and own.names == space.names):
+    if not (
+        isinstance(own, TableSpace) and isinstance(space, TableSpace) and own.names == space.names
+    ):
         return x, None
     if own.fields == space.fields:
         return x, None
@@ -495,7 +564,9 @@ class Raw:
     def __init__(self, dataset: Dataset) -> None:
         self.dataset, self.space = dataset, dataset.space
         # Divisor of each column for distances, (d,); None for points, which are standardised
-        self.scale: np.ndarray | None = None if isinstance(self.space, TableSpace) else self.space.scale
+        self.scale: np.ndarray | None = (
+            None if isinstance(self.space, TableSpace) else self.space.scale
+        )
 
     def of(self, x: Tensor, values: np.ndarray | None = None) -> np.ndarray:
         """Convert examples.
@@ -510,7 +581,10 @@ class Raw:
 
     def _points(self, values: np.ndarray) -> np.ndarray:
         low, high, points = self._embedding
-        blocks = [np.clip(values[start : start + BLOCK], low, high) for start in range(0, max(1, len(values)), BLOCK)]
+        blocks = [
+            np.clip(values[start : start + BLOCK], low, high)
+            for start in range(0, max(1, len(values)), BLOCK)
+        ]
         return np.concatenate([points(block).astype(np.float32) for block in blocks])
 
     def at(self, split: Split, index: Any) -> np.ndarray:
@@ -523,20 +597,36 @@ class Raw:
     def training(self) -> np.ndarray:
         """Return all training examples; images as stored, in uint8."""
         train = self.dataset.train
-        return self.at(train, slice(None)) if isinstance(self.space, TableSpace) else train.x.reshape(len(train), -1)
+        return (
+            self.at(train, slice(None))
+            if isinstance(self.space, TableSpace)
+            else train.x.reshape(len(train), -1)
+        )
 
     @property
     def shape(self) -> tuple[int, ...]:
         """Return the shape of one example."""
-        return self.training.shape[1:] if isinstance(self.space, TableSpace) else tuple(self.space.shape)
+        return (
+            self.training.shape[1:]
+            if isinstance(self.space, TableSpace)
+            else tuple(self.space.shape)
+        )
 
     @cached_property
     def _embedding(self) -> tuple[np.ndarray, np.ndarray, Callable[[np.ndarray], np.ndarray]]:
         """The least and the greatest value of each column in the training rows, and the map from values to points."""
         assert isinstance(self.space, TableSpace)
-        known, fields = _values(self.space, rows_at(self.dataset.train, slice(None))), self.space.fields
+        known, fields = (
+            _values(self.space, rows_at(self.dataset.train, slice(None))),
+            self.space.fields,
+        )
         table = table_of(self.space, known[:1], known[:1])
         assert table is not None
-        points = embedding(known, table.categorical.tolist(), [len(names) for names in table.labels], [f.missing for f in fields])
+        points = embedding(
+            known,
+            table.categorical.tolist(),
+            [len(names) for names in table.labels],
+            [f.missing for f in fields],
+        )
         low = np.where(table.categorical, -np.inf, np.fmin.reduce(known))
         return low, np.where(table.categorical, np.inf, np.fmax.reduce(known)), points

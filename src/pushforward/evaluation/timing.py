@@ -43,7 +43,9 @@ def speed(sample: Callable[[int], Any], most: int) -> tuple[int, float]:
         n = min(most, n * (4 if seconds < TURN_SECONDS else 2))
 
 
-def time_in_turns(samplers: Mapping[str, Callable[[int], Any]], most: int, turns: int | None = None) -> dict[str, SampleTime]:
+def time_in_turns(
+    samplers: Mapping[str, Callable[[int], Any]], most: int, turns: int | None = None
+) -> dict[str, SampleTime]:
     """Time several models in alternating rounds, so that other load on the machine slows all of them alike.
 
     Args:
@@ -65,7 +67,8 @@ def time_in_turns(samplers: Mapping[str, Callable[[int], Any]], most: int, turns
             samples = batches[name] * calls[name]
             seconds[name].append(_seconds(samplers[name], batches[name], calls[name]) / samples)
     return {
-        name: SampleTime(batches[name], min(values), statistics.median(values), tuple(values)) for name, values in seconds.items()
+        name: SampleTime(batches[name], min(values), statistics.median(values), tuple(values))
+        for name, values in seconds.items()
     }
 
 

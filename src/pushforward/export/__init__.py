@@ -17,5 +17,9 @@ if TYPE_CHECKING:
 __all__ = ["Exported", "Graph", "Unlike", "export", "exported", "graph", "showable"]
 
 __getattr__ = exports(
-    __name__, {"files": ["Exported", "Graph", "Unlike", "export", "graph", "showable"], "program": ["exported"]}
+    __name__,
+    {
+        "files": ["Exported", "Graph", "Unlike", "export", "graph", "showable"],
+        "program": ["exported"],
+    },
 )

@@ -21,7 +21,9 @@ from pushforward.transports import Flow, Transport, inner_of
 Flows = Mapping[str, Mapping[int, Flow]]
 
 
-def describe(transport: Transport, flows: Flows, default: Mapping[str, Any], name: str) -> dict[str, Any]:
+def describe(
+    transport: Transport, flows: Flows, default: Mapping[str, Any], name: str
+) -> dict[str, Any]:
     """Build the content of ``space.json``, as plain values.
 
     Args:
@@ -39,7 +41,10 @@ def describe(transport: Transport, flows: Flows, default: Mapping[str, Any], nam
             ``conditions``; and ``default``.
     """
     space, inner = transport.space, inner_of(transport)
-    counts = {solver: {str(n): noise_count(flow) for n, flow in by.items()} for solver, by in flows.items()}
+    counts = {
+        solver: {str(n): noise_count(flow) for n, flow in by.items()}
+        for solver, by in flows.items()
+    }
     known = trained(inner.denoiser) if isinstance(inner, Flow) else None
     learned = known.preconditioning.guidance if known is not None else None
     return {
@@ -57,25 +62,45 @@ def describe(transport: Transport, flows: Flows, default: Mapping[str, Any], nam
         "conditions": [_condition(name, kind) for name, kind in space.conditions.items()],
         "default": dict(default),
         "columns": _columns(space) if isinstance(space, TableSpace) else list(space.columns),
-        "table": {"separator": space.layout.separator, "header": space.layout.header} if isinstance(space, TableSpace) else {},
+        "table": {"separator": space.layout.separator, "header": space.layout.header}
+        if isinstance(space, TableSpace)
+        else {},
         "bounds": [space.low, space.high],
-        "units": {name: list(values) for name, values in space.units.items()} if space.as_points and not space.names else None,
+        "units": {name: list(values) for name, values in space.units.items()}
+        if space.as_points and not space.names
+        else None,
     }
 
 
 def _condition(name: str, kind: ConditionKind) -> dict[str, Any]:
     blank = kind.blank(1, "cpu")[0]
-    known: dict[str, Any] = {"name": name, "kind": type(kind).__name__.lower(), "type": str(blank.dtype).removeprefix("torch.")}
+    known: dict[str, Any] = {
+        "name": name,
+        "kind": type(kind).__name__.lower(),
+        "type": str(blank.dtype).removeprefix("torch."),
+    }
     if isinstance(kind, Label):
         ends = np.cumsum(kind.frequencies).tolist()
-        return known | {"usual": None, "names": list(kind.names), "ends": ends, "stream": str(key("rows", "label"))}
+        return known | {
+            "usual": None,
+            "names": list(kind.names),
+            "ends": ends,
+            "stream": str(key("rows", "label")),
+        }
     usual = list(kind.mean) if isinstance(kind, Numbers) else blank.tolist()
-    return known | {"usual": usual, "columns": list(kind.entries), "std": list(getattr(kind, "std", ()))}
+    return known | {
+        "usual": usual,
+        "columns": list(kind.entries),
+        "std": list(getattr(kind, "std", ())),
+    }
 
 
 def _columns(space: TableSpace) -> list[dict[str, Any]]:
     missing = space.layout.missing or ("",) * len(space.fields)
-    return [_column(*each) for each in zip(space.fields, space.starts[:-1], space.starts[1:], missing, strict=True)]
+    return [
+        _column(*each)
+        for each in zip(space.fields, space.starts[:-1], space.starts[1:], missing, strict=True)
+    ]
 
 
 def _column(field: Column, start: int, stop: int, missing: str) -> dict[str, Any]:

@@ -24,7 +24,15 @@ from pushforward.editing.given_data import Truncated
 from pushforward.errors import PushforwardError, UsageError, unknown
 from pushforward.export.description import Flows, describe
 from pushforward.export.onnx_file import LARGE, library, one_call, stepped
-from pushforward.export.parity import BAR, LEARNED, Distance, distances, halved, program_distances, session
+from pushforward.export.parity import (
+    BAR,
+    LEARNED,
+    Distance,
+    distances,
+    halved,
+    program_distances,
+    session,
+)
 from pushforward.export.program import exported
 from pushforward.files import replacing, replacing_files
 from pushforward.solvers import as_solver, name_of
@@ -39,7 +47,10 @@ FORMATS = {
 SOLVERS = ("dpm", "heun", "euler")  # Beside the model's own
 MOST_STEPS = 50
 DIGITS = 7  # Decimals of a score in the metadata, float32's
-LIVE_STEPS = 30, 50  # The most steps on the page of a report or a server: the model's own within these bounds
+LIVE_STEPS = (
+    30,
+    50,
+)  # The most steps on the page of a report or a server: the model's own within these bounds
 LIVE_WEIGHTS = 50_000_000  # Of all models on such a page
 LIVE_BYTES = 5  # Of such a page for each weight
 
@@ -127,12 +138,16 @@ def export(
         raise unknown("format", format, FORMATS)
     out, taken = Path(out), FORMATS[format][0]
     if not overwrite and (there := [name for name in FORMATS[format] if (out / name).exists()]):
-        raise UsageError(f"{out / there[0]} already exists. Choose another `out`, or add `overwrite=True`.")
+        raise UsageError(
+            f"{out / there[0]} already exists. Choose another `out`, or add `overwrite=True`."
+        )
     if format in ("diffusers", "pt2"):
         given = {"solvers": solvers, "steps_up_to": steps_up_to, "half": half}
         for option, value in given.items():
             if value:
-                raise UsageError(f"The format {format} does not support `{option}`. Leave it out, or use onnx or html.")
+                raise UsageError(
+                    f"The format {format} does not support `{option}`. Leave it out, or use onnx or html."
+                )
     if format == "diffusers":
         from pushforward.interop.diffusers import to_diffusers
 
@@ -144,12 +159,16 @@ def export(
             program = torch.export.load(temporary).module()
             away = close_enough(program_distances(program, transport))
         return Exported((out / taken,), away)
-    onnx_graph = graph(transport, solvers, steps_up_to, half=half, learned=learned, name=name, way=format == "html")
+    onnx_graph = graph(
+        transport, solvers, steps_up_to, half=half, learned=learned, name=name, way=format == "html"
+    )
     away = checked(onnx_graph)
     if format == "html":
         from pushforward.export.page import write as write_page
 
-        write_page(out / taken, [(onnx_graph.description, onnx_graph.model.SerializeToString())], name)
+        write_page(
+            out / taken, [(onnx_graph.description, onnx_graph.model.SerializeToString())], name
+        )
         return Exported((out / taken,), away)
     return Exported(_written(out, onnx_graph), away)
 
@@ -174,7 +193,9 @@ def graph(
     transport = (halved(transport, LARGE) if half else transport).cpu().eval()
     own = inner_of(transport)
     if isinstance(own, Truncated):
-        raise UsageError("A truncated model cannot be exported to ONNX. Export it without `truncation`.")
+        raise UsageError(
+            "A truncated model cannot be exported to ONNX. Export it without `truncation`."
+        )
     flows: dict[str, dict[int, Flow]] = {}
     default: dict[str, Any] = {}
     if has_steps(own):
@@ -188,7 +209,9 @@ def graph(
         transport = with_inner(transport, flows[solver][steps])
         model = stepped(transport, flows, scale=scale is not None, way=way, half=half)
     elif solvers or steps_up_to is not None:
-        raise UsageError("This model samples in one call, without a solver. Leave out `solvers` and `steps_up_to`.")
+        raise UsageError(
+            "This model samples in one call, without a solver. Leave out `solvers` and `steps_up_to`."
+        )
     else:
         model = one_call(transport, half=half)
     description = describe(transport, flows, default, name)
@@ -198,7 +221,9 @@ def graph(
     facts = dict(description)
     if description["table"]:  # most of the file but for its tensors
         columns = [_short(column) for column in facts.pop("columns")]
-        model.metadata_props.add(key="columns", value=base64.b85encode(lzma.compress(_compact(columns).encode())))
+        model.metadata_props.add(
+            key="columns", value=base64.b85encode(lzma.compress(_compact(columns).encode()))
+        )
     model.metadata_props.add(key="pushforward", value=_compact(facts))
     return Graph(transport, model, description, flows)
 
@@ -229,7 +254,9 @@ def close_enough(measured: Iterable[Distance]) -> tuple[Distance, ...]:
     return away
 
 
-def showable(models: Mapping[str, Transport], tell: Callable[[str], None] | None = None) -> list[tuple[dict[str, Any], bytes]]:
+def showable(
+    models: Mapping[str, Transport], tell: Callable[[str], None] | None = None
+) -> list[tuple[dict[str, Any], bytes]]:
     """Export the models that a page (`pushforward.export.page`) can show.
 
     Args:
@@ -250,7 +277,10 @@ def showable(models: Mapping[str, Transport], tell: Callable[[str], None] | None
                     f"Its {weights:,} weights would make the page larger than {most} MB. Export its own page with --format html."
                 )
             made = _live(name, transport)
-        except (PushforwardError, RuntimeError) as error:  # the latter torch's, of a network that it cannot trace
+        except (
+            PushforwardError,
+            RuntimeError,
+        ) as error:  # the latter torch's, of a network that it cannot trace
             if tell is not None:
                 first, _, _ = str(error).partition("\n")
                 tell(f"{name} is not on the page: {first}")
@@ -285,10 +315,16 @@ def _at_any_scale(denoiser: Predictor) -> tuple[Predictor, float | None]:
         low, high = known.preconditioning.guidance
         return denoiser, 1.0 if low <= 1 <= high else float(low)
     free = denoiser.space.conditions and (known is None or known.unconditional)
-    return (Guided(denoiser), 1.0) if free and not isinstance(denoiser, (Autoguided, Thresholded)) else (denoiser, None)
+    return (
+        (Guided(denoiser), 1.0)
+        if free and not isinstance(denoiser, (Autoguided, Thresholded))
+        else (denoiser, None)
+    )
 
 
-def _flows(own: Flow, denoiser: Predictor, names: Sequence[str], most: int, tuned: Iterable[Flow]) -> dict[str, dict[int, Flow]]:
+def _flows(
+    own: Flow, denoiser: Predictor, names: Sequence[str], most: int, tuned: Iterable[Flow]
+) -> dict[str, dict[int, Flow]]:
     usual = name_of(own.solver)
     names = names or ((usual,) if own.solver.jumps else tuple(dict.fromkeys((usual, *SOLVERS))))
     own_way = {usual: (own.solver, own.grid if isinstance(own.grid, str) else None)}
@@ -296,9 +332,14 @@ def _flows(own: Flow, denoiser: Predictor, names: Sequence[str], most: int, tune
     for name in names:
         solver, grid = own_way.get(name, (as_solver(name), None))
         if solver.adaptive:
-            raise UsageError(f"{name} chooses its own steps, so it cannot be stored as a table. Use other `solvers`.")
+            raise UsageError(
+                f"{name} chooses its own steps, so it cannot be stored as a table. Use other `solvers`."
+            )
         flows[name] = {k: Flow(denoiser, solver, k, grid) for k in range(1, most + 1)}
-    learned = {flow.steps: Flow(denoiser, flow.solver, flow.steps, flow.grid, flow.learned) for flow in tuned}
+    learned = {
+        flow.steps: Flow(denoiser, flow.solver, flow.steps, flow.grid, flow.learned)
+        for flow in tuned
+    }
     return flows | ({LEARNED: learned} if learned else {})
 
 
@@ -316,8 +357,13 @@ def _compact(value: Any) -> str:
 def _written(out: Path, onnx_graph: Graph) -> tuple[Path, ...]:
     """Write the files of an ONNX export together: each carries the identifier of the export."""
     description = onnx_graph.description
-    entries = ",\n".join(f"{json.dumps(name)}: {json.dumps(value)}" for name, value in description.items())
-    contents = {"space.json": f"{{\n{entries}\n}}\n".encode(), "model.onnx": onnx_graph.model.SerializeToString()}
+    entries = ",\n".join(
+        f"{json.dumps(name)}: {json.dumps(value)}" for name, value in description.items()
+    )
+    contents = {
+        "space.json": f"{{\n{entries}\n}}\n".encode(),
+        "model.onnx": onnx_graph.model.SerializeToString(),
+    }
     scripts = []
     if not description["source"]:
         scripts.append(Path(__file__).parent / "templates" / "run.py")
@@ -325,7 +371,9 @@ def _written(out: Path, onnx_graph: Graph) -> tuple[Path, ...]:
         scripts.append(Path(rows.__file__))
     for script in scripts:
         text = script.read_text(encoding="utf-8")
-        contents[script.name] = text.replace('EXPORT = ""', f'EXPORT = "{description["export"]}"').encode()
+        contents[script.name] = text.replace(
+            'EXPORT = ""', f'EXPORT = "{description["export"]}"'
+        ).encode()
     with replacing_files(out) as temporary:
         for name, content in contents.items():
             (temporary / name).write_bytes(content)

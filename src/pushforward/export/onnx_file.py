@@ -37,7 +37,9 @@ def library() -> Any:
         MissingExtra: If onnx, onnxscript or onnxruntime is not installed.
     """
     names = ("onnxscript", "onnxruntime", "onnx.inliner", "onnx.parser", "onnx")
-    return [imported(name, "ONNX files need onnx, onnxscript and onnxruntime", "onnx") for name in names][-1]
+    return [
+        imported(name, "ONNX files need onnx, onnxscript and onnxruntime", "onnx") for name in names
+    ][-1]
 
 
 def one_call(transport: Transport, *, half: bool = False) -> Any:
@@ -72,32 +74,61 @@ def stepped(
     Raises:
         UsageError: If a solver has no table, or solvers call the network in two ways.
     """
-    arrays = {(name, steps): dense(flow.table) for name, several in flows.items() for steps, flow in several.items()}
+    arrays = {
+        (name, steps): dense(flow.table)
+        for name, several in flows.items()
+        for steps, flow in several.items()
+    }
     if len({table.kind == "jump" for table in arrays.values()}) > 1:
-        raise UsageError(f"The solvers {', '.join(flows)} call a flow map in two ways. Export jump separately.")
-    layout, example, flow = RowLayout.of(arrays.values()), next(iter(arrays.values())), inner_of(transport)
+        raise UsageError(
+            f"The solvers {', '.join(flows)} call a flow map in two ways. Export jump separately."
+        )
+    layout, example, flow = (
+        RowLayout.of(arrays.values()),
+        next(iter(arrays.values())),
+        inner_of(transport),
+    )
     assert isinstance(flow, Flow)
     inputs = inputs_of(transport, noises=layout.noises, scale=scale)
-    z, condition, noise, decoder_noise = (inputs[name] for name in ("z", "condition", "noise", "decoder_noise"))
-    axes: dict[str, Sequence[str]] = {"noise": ("", "n"), "slots": ("", "n"), "row": (), "states": ("k" if way else "", "n")}
+    z, condition, noise, decoder_noise = (
+        inputs[name] for name in ("z", "condition", "noise", "decoder_noise")
+    )
+    axes: dict[str, Sequence[str]] = {
+        "noise": ("", "n"),
+        "slots": ("", "n"),
+        "row": (),
+        "states": ("k" if way else "", "n"),
+    }
     row, slots = layout.rows(example)[0].float(), torch.randn(layout.slots, *z.shape)
     states = torch.randn(2 if way else 1, *z.shape)
     end = {"states": states, "condition": condition, "decoder_noise": decoder_noise}
     step = {"slots": slots, "row": row, "condition": condition, "noise": noise}
     parts = [
-        _converted("TableRow", TableRow(flow, layout, example.kind), step, axes, ["after", "state"], half),
+        _converted(
+            "TableRow", TableRow(flow, layout, example.kind), step, axes, ["after", "state"], half
+        ),
         _converted("End", End(transport), end, axes, ["all"], half),
     ]
     given = _names(inputs)
-    checks, checking, conditions = _checked_conditions(transport.space, _names({"condition": condition}))
+    checks, checking, conditions = _checked_conditions(
+        transport.space, _names({"condition": condition})
+    )
     at_end = [*conditions, *_names({"decoder_noise": decoder_noise})]
     state = ",".join(map(str, ("n", *z.shape[1:])))
     lines = checks + _lines(conditions, at_end, noise is not None, way, state)
     tables = _tables(flows, arrays, layout) | checking
-    tables |= {"flat_shape": np.array([1 + layout.noises, -1]), "slots_shape": np.array([layout.slots, -1, *z.shape[1:]])}
-    shapes: dict[str, Sequence[str | int]] = {"z": ["n", *z.shape[1:]], "noise": ["draws", "n", *z.shape[1:]]}
+    tables |= {
+        "flat_shape": np.array([1 + layout.noises, -1]),
+        "slots_shape": np.array([layout.slots, -1, *z.shape[1:]]),
+    }
+    shapes: dict[str, Sequence[str | int]] = {
+        "z": ["n", *z.shape[1:]],
+        "noise": ["draws", "n", *z.shape[1:]],
+    }
     shapes["x"] = [*(["k"] if way else []), "n", *transport.space.shape]
-    return _joined(parts, [*given, "steps", "solver", *(["way"] if way else [])], lines, tables, shapes)
+    return _joined(
+        parts, [*given, "steps", "solver", *(["way"] if way else [])], lines, tables, shapes
+    )
 
 
 def _lines(given: Sequence[str], at_end: Sequence[str], noise: bool, way: bool, state: str) -> str:
@@ -145,7 +176,9 @@ def _lines(given: Sequence[str], at_end: Sequence[str], noise: bool, way: bool, 
 """
 
 
-def _checked_conditions(space: Space, inputs: Sequence[str]) -> tuple[str, dict[str, np.ndarray], list[str]]:
+def _checked_conditions(
+    space: Space, inputs: Sequence[str]
+) -> tuple[str, dict[str, np.ndarray], list[str]]:
     """The lines that refuse labels outside of the classes, and labels and scales that are not one for each row of z.
 
     Returns:
@@ -172,7 +205,9 @@ def _checked_conditions(space: Space, inputs: Sequence[str]) -> tuple[str, dict[
 
 
 def _tables(
-    flows: Mapping[str, Mapping[int, Flow]], arrays: Mapping[tuple[str, int], Dense], layout: RowLayout
+    flows: Mapping[str, Mapping[int, Flow]],
+    arrays: Mapping[tuple[str, int], Dense],
+    layout: RowLayout,
 ) -> dict[str, np.ndarray]:
     """The tables one after the other, and where each begins."""
     most = max(steps for _, steps in arrays)
@@ -180,7 +215,9 @@ def _tables(
     for number, (name, steps) in enumerate(arrays):
         numbers[list(flows).index(name), steps] = number
     counts = np.array([len(table.point) for table in arrays.values()])
-    starts = [layout.start(table, flows[name][steps].width) for (name, steps), table in arrays.items()]
+    starts = [
+        layout.start(table, flows[name][steps].width) for (name, steps), table in arrays.items()
+    ]
     tables = {
         "numbers": numbers,
         "counts": counts,
@@ -194,7 +231,10 @@ def _tables(
     }
     if layout.noises:
         places = [_places_of_noise(table.noises, layout.noises) for table in arrays.values()]
-        tables |= {"first_draws": np.stack([each[0] for each in places]), "draws": np.concatenate([each[1:] for each in places])}
+        tables |= {
+            "first_draws": np.stack([each[0] for each in places]),
+            "draws": np.concatenate([each[1:] for each in places]),
+        }
     return tables
 
 
@@ -207,17 +247,30 @@ def _places_of_noise(drawn: Sequence[int], most: int) -> np.ndarray:
 
 def _names(inputs: Mapping[str, Any]) -> list[str]:
     """The names of inputs in a graph, in the order in which a program takes them."""
-    named = {name: list(part) if isinstance(part, dict) else [name] for name, part in inputs.items() if part is not None}
+    named = {
+        name: list(part) if isinstance(part, dict) else [name]
+        for name, part in inputs.items()
+        if part is not None
+    }
     return ["scale" if name == SCALE else name for names in named.values() for name in names]
 
 
 def _converted(
-    name: str, module: nn.Module, inputs: Mapping[str, Any], axes: dict[str, Sequence[str]], outputs: list[str], half: bool
+    name: str,
+    module: nn.Module,
+    inputs: Mapping[str, Any],
+    axes: dict[str, Sequence[str]],
+    outputs: list[str],
+    half: bool,
 ) -> Any:
     """A module as a function of ONNX, with its weights as constants inside, and the types of its inputs."""
     onnx = library()
     program = traced(module, dict(inputs), axes)
-    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()), warnings.catch_warnings():
+    with (
+        contextlib.redirect_stdout(io.StringIO()),
+        contextlib.redirect_stderr(io.StringIO()),
+        warnings.catch_warnings(),
+    ):
         warnings.simplefilter("ignore")
         model = torch.onnx.export(
             program,
@@ -244,15 +297,23 @@ def _searchsorted(edges: Any, values: Any, right: bool = False) -> Any:
     """How many of the edges lie below each value."""
     op = imported("onnxscript", "ONNX files need onnxscript", "onnx").opset20
     before_last = op.Constant(value_ints=[-2])
-    last = op.Constant(value_ints=[len(values.shape)])  # onnxruntime 1.22 adds up no edges wrongly along axis -1
-    below = (op.LessOrEqual if right else op.Less)(op.Unsqueeze(edges, before_last), op.Unsqueeze(values, last))
+    last = op.Constant(
+        value_ints=[len(values.shape)]
+    )  # onnxruntime 1.22 adds up no edges wrongly along axis -1
+    below = (op.LessOrEqual if right else op.Less)(
+        op.Unsqueeze(edges, before_last), op.Unsqueeze(values, last)
+    )
     return op.ReduceSum(op.Cast(below, to=7), last, keepdims=0)
 
 
 def _constant(onnx: Any, weight: Any, half: bool) -> list[Any]:
     make, numbers = onnx.helper.make_node, onnx.numpy_helper
     values = numbers.to_array(weight)
-    small = numbers.from_array(values.astype(np.float16), f"{weight.name}_half") if half and values.dtype == np.float32 else None
+    small = (
+        numbers.from_array(values.astype(np.float16), f"{weight.name}_half")
+        if half and values.dtype == np.float32
+        else None
+    )
     if small is None or values.size < LARGE or (numbers.to_array(small) != values).any():
         return [make("Constant", [], [weight.name], value=weight)]
     return [
@@ -292,7 +353,9 @@ def _joined(
         axis = 1 if given.name == "noise" else 0
         for size in given.type.tensor_type.shape.dim[axis : axis + 1]:
             size.dim_param = "n"
-    model.graph.initializer.extend(onnx.numpy_helper.from_array(np.asarray(array), name) for name, array in tables.items())
+    model.graph.initializer.extend(
+        onnx.numpy_helper.from_array(np.asarray(array), name) for name, array in tables.items()
+    )
     model = onnx.inliner.inline_local_functions(model)
     model.graph.ClearField("value_info")
     del model.opset_import[1:]

@@ -21,12 +21,18 @@ from pushforward.pictures import PALETTE, colour, sign
 
 Models = Sequence[tuple[Mapping[str, Any], bytes]]  # Each its description and its ONNX file
 
-SHOWN = {"images": 16, "points": 400, "rows": 8}  # Samples that are seen together, by how they are drawn
+SHOWN = {
+    "images": 16,
+    "points": 400,
+    "rows": 8,
+}  # Samples that are seen together, by how they are drawn
 RUNTIME, BINARY = "ort.wasm.bundle.min.mjs", "ort-wasm-simd-threaded.wasm"
 _EXPORTS = re.compile(r"export\s*\{([^}]*)\};?\s*(//#.*)?\s*$")
 
 
-def write(path: Path, models: Models, title: str, report: str | None = None, left_out: Sequence[str] = ()) -> None:
+def write(
+    path: Path, models: Models, title: str, report: str | None = None, left_out: Sequence[str] = ()
+) -> None:
     """Write a page, whole or not at all.
 
     Args:
@@ -45,7 +51,9 @@ def write(path: Path, models: Models, title: str, report: str | None = None, lef
         temporary.write_text(text, encoding="utf-8")
 
 
-def build(models: Models, title: str, report: str | None = None, left_out: Sequence[str] = ()) -> str:
+def build(
+    models: Models, title: str, report: str | None = None, left_out: Sequence[str] = ()
+) -> str:
     """Build a page as text.
 
     Args:
@@ -94,12 +102,20 @@ def check(about: Mapping[str, Any]) -> None:
         UsageError: If the model starts from data instead of noise.
     """
     if about["source"]:
-        raise UsageError(f"{about['name']} starts from data examples, which a page does not contain. Export it to ONNX.")
+        raise UsageError(
+            f"{about['name']} starts from data examples, which a page does not contain. Export it to ONNX."
+        )
 
 
 def _environment() -> Environment:
     loader = PackageLoader("pushforward", "export/templates")
-    return Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    return Environment(
+        loader=loader,
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
 
 
 def _drawn(about: Mapping[str, Any]) -> str:
@@ -126,7 +142,9 @@ def _inline() -> tuple[str, str]:
 
 def policy() -> str:
     """Return the Content-Security-Policy of pages: they run their own style and script, and workers that these make."""
-    hashes = [base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in _inline()]
+    hashes = [
+        base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in _inline()
+    ]
     return (
         f"default-src 'none'; base-uri 'none'; form-action 'none'; img-src data:; worker-src blob:; "
         f"style-src 'sha256-{hashes[0]}'; script-src 'sha256-{hashes[1]}' 'wasm-unsafe-eval'"
@@ -135,7 +153,11 @@ def policy() -> str:
 
 def _worker() -> str:
     """The worker's script: a classic one, since browsers start no module from a file; onnxruntime-web's names stay inside."""
-    source = gzip.decompress(_file("web", f"{RUNTIME}.gz")).decode().replace("import.meta.url", "self.location.href")
+    source = (
+        gzip.decompress(_file("web", f"{RUNTIME}.gz"))
+        .decode()
+        .replace("import.meta.url", "self.location.href")
+    )
     exports = _EXPORTS.search(source)
     assert exports is not None
     pairs = [part.split(" as ") for part in exports[1].split(",")]

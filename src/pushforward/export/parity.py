@@ -53,7 +53,9 @@ def session(model: bytes | str) -> Any:
     return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
 
-def feeds_of(session: Any, transport: Transport, n: int, seed: int, scale: bool, number: int = 0) -> dict[str, np.ndarray]:
+def feeds_of(
+    session: Any, transport: Transport, n: int, seed: int, scale: bool, number: int = 0
+) -> dict[str, np.ndarray]:
     """Build the inputs of a graph for some seeds, with the noise of `Transport.sample`.
 
     Args:
@@ -67,9 +69,19 @@ def feeds_of(session: Any, transport: Transport, n: int, seed: int, scale: bool,
     inner, draws = inner_of(transport), ExampleDraws(seed, n)
     z = transport.noise(draws)
     noises = [draws.normal(inner.space.shape) for _ in range(noise_count(transport))]
-    feeds: dict[str, Any] = {"z": z, "noise": torch.stack(noises or [torch.zeros(n, *inner.space.shape)])}
-    feeds |= {"scale": torch.linspace(*SCALES, n) if scale else torch.ones(n), "steps": torch.tensor(getattr(inner, "steps", 1))}
-    feeds |= {"solver": torch.tensor(number), "way": torch.tensor(0), **(transport.conditions(n, None, seed) or {})}
+    feeds: dict[str, Any] = {
+        "z": z,
+        "noise": torch.stack(noises or [torch.zeros(n, *inner.space.shape)]),
+    }
+    feeds |= {
+        "scale": torch.linspace(*SCALES, n) if scale else torch.ones(n),
+        "steps": torch.tensor(getattr(inner, "steps", 1)),
+    }
+    feeds |= {
+        "solver": torch.tensor(number),
+        "way": torch.tensor(0),
+        **(transport.conditions(n, None, seed) or {}),
+    }
     if decoder_draws(transport):
         feeds["decoder_noise"] = draws.stream("decoder").normal(transport.space.shape)
     return {each.name: feeds[each.name].numpy() for each in session.get_inputs()}
@@ -81,7 +93,11 @@ def by_torch(transport: Transport, feeds: Mapping[str, np.ndarray]) -> Tensor:
     condition = {name: given[name] for name in transport.space.conditions if name in given}
     if "scale" in given:
         condition[SCALE] = given["scale"]
-    draws = GivenNoise(given.get("noise"), given.get("decoder_noise")) if {"noise", "decoder_noise"} & given.keys() else None
+    draws = (
+        GivenNoise(given.get("noise"), given.get("decoder_noise"))
+        if {"noise", "decoder_noise"} & given.keys()
+        else None
+    )
     with torch.inference_mode():
         return transport.space.to_data(transport(given["z"], condition or None, draws))
 
@@ -103,8 +119,12 @@ def distances(
             learned numbers.
         examples: Numbers of examples.
     """
-    compared = {name: by if name == LEARNED else {*steps, max(by)} & by.keys() for name, by in flows.items()}
-    cases: list[tuple[str, int, Flow | None]] = [(name, k, flows[name][k]) for name, ks in compared.items() for k in sorted(ks)]
+    compared = {
+        name: by if name == LEARNED else {*steps, max(by)} & by.keys() for name, by in flows.items()
+    }
+    cases: list[tuple[str, int, Flow | None]] = [
+        (name, k, flows[name][k]) for name, ks in compared.items() for k in sorted(ks)
+    ]
     std = np.array(transport.space.scale).reshape(1, *transport.space.shape)
     for solver, k, flow in cases or [("", 1, None)]:
         model = transport if flow is None else with_inner(transport, flow)

@@ -66,7 +66,11 @@ class Sampler(nn.Module):
                 _ = part.table  # compiled before tensors are stand-ins
 
     def forward(
-        self, z: Tensor, condition: Condition = None, noise: Tensor | None = None, decoder_noise: Tensor | None = None
+        self,
+        z: Tensor,
+        condition: Condition = None,
+        noise: Tensor | None = None,
+        decoder_noise: Tensor | None = None,
     ) -> Tensor:
         """Compute samples (n, *shape) in data units.
 
@@ -130,12 +134,24 @@ class End(nn.Module):
         super().__init__()
         self.transport = with_inner(transport, _Ended(inner_of(transport)))
 
-    def forward(self, states: Tensor, condition: Condition = None, decoder_noise: Tensor | None = None) -> Tensor:
+    def forward(
+        self, states: Tensor, condition: Condition = None, decoder_noise: Tensor | None = None
+    ) -> Tensor:
         """Convert k states per example, (k, n, *noise_shape), to data units, (k, n, *shape)."""
         k, n = states.shape[:2]
         condition, _ = without_scale(condition)
-        each = None if condition is None else {name: part.repeat(k, *(1,) * (part.dim() - 1)) for name, part in condition.items()}
-        draws = None if decoder_noise is None else GivenNoise(None, decoder_noise.repeat(k, *(1,) * (decoder_noise.dim() - 1)))
+        each = (
+            None
+            if condition is None
+            else {
+                name: part.repeat(k, *(1,) * (part.dim() - 1)) for name, part in condition.items()
+            }
+        )
+        draws = (
+            None
+            if decoder_noise is None
+            else GivenNoise(None, decoder_noise.repeat(k, *(1,) * (decoder_noise.dim() - 1)))
+        )
         x = self.transport(states.flatten(0, 1), each, draws)
         return self.transport.space.to_data(x).unflatten(0, (k, n))
 
@@ -168,7 +184,9 @@ def decoder_draws(transport: Transport) -> bool:
     return isinstance(transport, Latent) and transport.autoencoder.likelihood is not None
 
 
-def inputs_of(transport: Transport, n: int = BATCH, noises: int | None = None, scale: bool = False) -> dict[str, Any]:
+def inputs_of(
+    transport: Transport, n: int = BATCH, noises: int | None = None, scale: bool = False
+) -> dict[str, Any]:
     """Build random inputs of a `Sampler` by name, for n examples.
 
     Args:
@@ -186,11 +204,15 @@ def inputs_of(transport: Transport, n: int = BATCH, noises: int | None = None, s
         "z": torch.randn(n, *transport.noise_shape, device=device),
         "condition": condition,
         "noise": torch.randn(count, n, *inner.space.shape, device=device) if count else None,
-        "decoder_noise": torch.randn(n, *transport.space.shape, device=device) if decoder_draws(transport) else None,
+        "decoder_noise": torch.randn(n, *transport.space.shape, device=device)
+        if decoder_draws(transport)
+        else None,
     }
 
 
-def traced(module: nn.Module, inputs: dict[str, Any], axes: dict[str, Sequence[str]]) -> ExportedProgram:
+def traced(
+    module: nn.Module, inputs: dict[str, Any], axes: dict[str, Sequence[str]]
+) -> ExportedProgram:
     """Export a module as a program.
 
     Args:
@@ -206,7 +228,9 @@ def traced(module: nn.Module, inputs: dict[str, Any], axes: dict[str, Sequence[s
 
     def free(name: str, part: Any) -> Any:
         axis = {at: sizes[size] for at, size in enumerate(axes.get(name, ("n",))) if size}
-        return None if part is None else dict.fromkeys(part, axis) if isinstance(part, dict) else axis
+        return (
+            None if part is None else dict.fromkeys(part, axis) if isinstance(part, dict) else axis
+        )
 
     shapes = {name: free(name, part) for name, part in inputs.items()}
     try:

@@ -20,8 +20,15 @@ from torch.nn.functional import pad
 from pushforward.denoisers.denoiser import TimeColumns
 from pushforward.solvers.table import Call, Row, Table
 
-Vector = dict[tuple[str, int], float]  # A value as a combination: ("slot", k), ("estimate", 0) and ("noise", m) -> coefficient
-_NEUTRAL = {"state": 0.0, "output": 1.0, "scale": 1.0, "acts": 1.0}  # The neutral value of a column, for rows without it
+Vector = dict[
+    tuple[str, int], float
+]  # A value as a combination: ("slot", k), ("estimate", 0) and ("noise", m) -> coefficient
+_NEUTRAL = {
+    "state": 0.0,
+    "output": 1.0,
+    "scale": 1.0,
+    "acts": 1.0,
+}  # The neutral value of a column, for rows without it
 
 
 @dataclass(frozen=True)
@@ -66,11 +73,21 @@ def dense(table: Table) -> Dense:
     arrays = [_filled(vector, places[i], width, most) for i, vector in enumerate(vectors)]
     first, rows = arrays[0], arrays[1:]
     drawn = tuple(sum(len(row.noises) for row in part) for _, part in blocks)
-    stacked = {name: torch.stack([row[name] for row in rows]) for name in ("keep", "fresh", "spread")}
+    stacked = {
+        name: torch.stack([row[name] for row in rows]) for name in ("keep", "fresh", "spread")
+    }
     kinds = {call.kind for call in calls}
     kind = kinds.pop() if len(kinds) == 1 else "data"
     columns = _stacked([call.columns or {} for call in calls])
-    return Dense(columns, point, **stacked, start=first["keep"][:, 0], first=first["spread"], kind=kind, noises=drawn)
+    return Dense(
+        columns,
+        point,
+        **stacked,
+        start=first["keep"][:, 0],
+        first=first["spread"],
+        kind=kind,
+        noises=drawn,
+    )
 
 
 def _blocks(table: Table) -> list[tuple[Call | None, list[Row]]]:
@@ -111,12 +128,16 @@ def _places(needed: list[set[int]]) -> list[dict[int, int]]:
     return places
 
 
-def _pushed(number: int, blocks: list[tuple[Call | None, list[Row]]], places: list[dict[int, int]]) -> dict[int, Vector]:
+def _pushed(
+    number: int, blocks: list[tuple[Call | None, list[Row]]], places: list[dict[int, int]]
+) -> dict[int, Vector]:
     """Each needed register after a block, in terms of the slots before it, the estimate and the noises."""
     call, rows = blocks[number]
     values: dict[int, Vector] = {0: {("slot", 0): 1.0}}
     if number:
-        values = {register: {("slot", place): 1.0} for register, place in places[number - 1].items()}
+        values = {
+            register: {("slot", place): 1.0} for register, place in places[number - 1].items()
+        }
     if call is not None:
         values[call.estimate] = {("estimate", 0): 1.0}
     count = 0
@@ -126,7 +147,9 @@ def _pushed(number: int, blocks: list[tuple[Call | None, list[Row]]], places: li
             count += 1
         for update in row.updates:
             if all(source in values for source in update.sources):
-                values[update.register] = _sum([values[source] for source in update.sources], update.weights)
+                values[update.register] = _sum(
+                    [values[source] for source in update.sources], update.weights
+                )
     return {register: values[register] for register in places[number]}
 
 
@@ -138,7 +161,9 @@ def _sum(parts: list[Vector], weights: tuple[Any, ...]) -> Vector:
     return total
 
 
-def _filled(values: dict[int, Vector], places: dict[int, int], width: int, most: int) -> dict[str, Tensor]:
+def _filled(
+    values: dict[int, Vector], places: dict[int, int], width: int, most: int
+) -> dict[str, Tensor]:
     zeros = {"keep": (width, width), "fresh": (width,), "spread": (width, most)}
     arrays = {name: torch.zeros(shape, dtype=torch.float64) for name, shape in zeros.items()}
     for register, vector in values.items():
@@ -208,7 +233,13 @@ class RowLayout:
         columns, at = _unflat(rows, self.columns)
         w, m = self.slots, self.noises
         point, keep, fresh, spread = rows[..., at:].split([w, w * w, w, w * m], dim=-1)
-        return columns, point, keep.unflatten(-1, (w, w)), fresh, spread.unflatten(-1, (w, m)) if m else spread
+        return (
+            columns,
+            point,
+            keep.unflatten(-1, (w, w)),
+            fresh,
+            spread.unflatten(-1, (w, m)) if m else spread,
+        )
 
 
 def _joined(names: dict[str, Any], columns: TimeColumns) -> dict[str, Any]:
@@ -225,7 +256,9 @@ def _flat(columns: TimeColumns, names: dict[str, Any], count: int) -> list[Tenso
         if inner is not None:
             parts += _flat(part or {}, inner, count)
         else:
-            parts.append(torch.full((count,), _NEUTRAL[name], dtype=torch.float64) if part is None else part)
+            parts.append(
+                torch.full((count,), _NEUTRAL[name], dtype=torch.float64) if part is None else part
+            )
     return parts
 
 

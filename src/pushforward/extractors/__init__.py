@@ -3,7 +3,24 @@
 Each file of this folder holds one. One's own is a subclass of `Extractor`, added by `register` or a plug-in, or any network.
 """
 
-from pushforward.extractors.extractor import Extractor, OfModule, Spaces, check_spaces, named, named_extractors, register
+from pushforward.extractors.extractor import (
+    Extractor,
+    OfModule,
+    Spaces,
+    check_spaces,
+    named,
+    named_extractors,
+    register,
+)
 from pushforward.extractors.extractor import FeatureSpace as Space
 
-__all__ = ["Extractor", "OfModule", "Space", "Spaces", "check_spaces", "named", "named_extractors", "register"]
+__all__ = [
+    "Extractor",
+    "OfModule",
+    "Space",
+    "Spaces",
+    "check_spaces",
+    "named",
+    "named_extractors",
+    "register",
+]

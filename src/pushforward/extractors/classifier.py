@@ -26,7 +26,11 @@ EXAMPLES = 1000  # Rows that go through the classifier at a time
 
 def labelled(dataset: Dataset) -> bool:
     """Return whether a classifier is possible: at least two classes, and two examples in each half."""
-    return dataset.train.labels is not None and len(dataset.space.classes) > 1 and len(dataset.train) > 3
+    return (
+        dataset.train.labels is not None
+        and len(dataset.space.classes) > 1
+        and len(dataset.train) > 3
+    )
 
 
 class Classifier(nn.Module):
@@ -40,11 +44,16 @@ class Classifier(nn.Module):
             coarse = [(side + 3) // 4 for side in sides]
             self.sides = tuple(sides)
             self.body = nn.Sequential(
-                *_convolution(shape[0], 16, 1), *_convolution(16, 32, 2), *_convolution(32, 64, 2), nn.Flatten()
+                *_convolution(shape[0], 16, 1),
+                *_convolution(16, 32, 2),
+                *_convolution(32, 64, 2),
+                nn.Flatten(),
             )
             inside = 64 * coarse[0] * coarse[1]
         else:
-            self.body = nn.Sequential(nn.Linear(math.prod(shape), width), nn.BatchNorm1d(width), nn.SiLU())
+            self.body = nn.Sequential(
+                nn.Linear(math.prod(shape), width), nn.BatchNorm1d(width), nn.SiLU()
+            )
             inside = width
         self.last = nn.Linear(inside, width)
         self.head = nn.Linear(width, classes)
@@ -53,7 +62,9 @@ class Classifier(nn.Module):
         """Compute the hidden activations, (n, width)."""
         if self.image:
             if x.shape[2:] != self.sides:
-                x = functional.interpolate(x, size=self.sides, mode="bilinear", antialias=True, align_corners=False)
+                x = functional.interpolate(
+                    x, size=self.sides, mode="bilinear", antialias=True, align_corners=False
+                )
             x = x.contiguous(memory_format=torch.channels_last)
         else:
             x = x.flatten(1)
@@ -120,7 +131,11 @@ def shrunk(space: Space) -> str:
 
 
 def _convolution(inputs: int, outputs: int, stride: int) -> list[nn.Module]:
-    return [nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False), nn.BatchNorm2d(outputs), nn.SiLU()]
+    return [
+        nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False),
+        nn.BatchNorm2d(outputs),
+        nn.SiLU(),
+    ]
 
 
 @contextlib.contextmanager
@@ -135,7 +150,9 @@ def apart() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
-def train_classifier(dataset: Dataset, index: NDArray[np.int64] | None = None, seed: int = 0, seen: int = SEEN) -> Classifier:
+def train_classifier(
+    dataset: Dataset, index: NDArray[np.int64] | None = None, seed: int = 0, seen: int = SEEN
+) -> Classifier:
     """Train a classifier on labelled training examples, without changing torch's global generator.
 
     Args:
@@ -157,7 +174,9 @@ def train_classifier(dataset: Dataset, index: NDArray[np.int64] | None = None, s
         order = np.random.Generator(np.random.Philox(seed))
         steps = epochs * (rows // batch)
         optimizer = torch.optim.AdamW(network.parameters(), lr=2e-3, weight_decay=0.02)
-        rate = torch.optim.lr_scheduler.OneCycleLR(optimizer, 4e-3, total_steps=steps + 1, pct_start=max(0.2, 1.5 / (steps + 1)))
+        rate = torch.optim.lr_scheduler.OneCycleLR(
+            optimizer, 4e-3, total_steps=steps + 1, pct_start=max(0.2, 1.5 / (steps + 1))
+        )
         for _ in range(epochs):
             shuffled = order.permutation(rows)
             for start in range(0, rows - batch + 1, batch):
@@ -182,5 +201,9 @@ def named(network: nn.Module, space: Space, split: Split) -> NDArray[np.bool_]:
     classes = []
     for start in range(0, len(split), EXAMPLES):
         with torch.no_grad():
-            classes.append(network(space.to_model(split.data_units(slice(start, start + EXAMPLES)))).argmax(1).numpy())
+            classes.append(
+                network(space.to_model(split.data_units(slice(start, start + EXAMPLES))))
+                .argmax(1)
+                .numpy()
+            )
     return np.asarray(np.concatenate(classes) == split.labels)

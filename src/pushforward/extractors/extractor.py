@@ -142,9 +142,13 @@ class OfModule(Extractor):
         Returns None, without caching, if a module contains objects that cannot be identified by
         text, such as functions.
         """
-        if not all(_plain(value) for part in self.module.modules() for value in _own(part).values()):
+        if not all(
+            _plain(value) for part in self.module.modules() for value in _own(part).values()
+        ):
             return None
-        own = sorted({type(part) for part in self.module.modules()}, key=lambda part: part.__qualname__)
+        own = sorted(
+            {type(part) for part in self.module.modules()}, key=lambda part: part.__qualname__
+        )
         sources = [source_hash(part) for part in own if not part.__module__.startswith("torch.")]
         inner = super().content()
         if inner is None or None in sources:
@@ -160,7 +164,9 @@ def _own(part: nn.Module) -> dict[str, Any]:
 def _plain(value: Any) -> bool:
     if isinstance(value, (tuple, list)):
         return all(map(_plain, value))
-    return value is None or isinstance(value, (bool, int, float, str, torch.dtype, torch.device, torch.Size))
+    return value is None or isinstance(
+        value, (bool, int, float, str, torch.dtype, torch.device, torch.Size)
+    )
 
 
 def source_hash(part: type) -> str | None:
@@ -177,7 +183,9 @@ def state_hash(network: nn.Module, tensors: Mapping[str, Tensor] | None = None) 
     state = {**dict(network.named_parameters()), **dict(network.named_buffers()), **(tensors or {})}
     for name, tensor in sorted(state.items()):
         digest.update(repr((name, tuple(tensor.shape), str(tensor.dtype))).encode())
-        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+        digest.update(
+            tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes()
+        )
     return digest.hexdigest()
 
 
@@ -194,7 +202,9 @@ def check_images(name: str, data: Dataset) -> None:
     """
     shape = tuple(data.space.shape)
     if len(shape) != 3 or shape[0] not in (1, 3):
-        what = f"images with {shape[0]} channels" if len(shape) == 3 else f"examples of shape {shape}"
+        what = (
+            f"images with {shape[0]} channels" if len(shape) == 3 else f"examples of shape {shape}"
+        )
         raise DataError(
             f"The features {name} support images with one or three channels, and {data.name} has {what}. Use "
             "`features=self-supervised` or `features=pca`."
@@ -213,7 +223,9 @@ def check_weights_file(name: str, file: str | Path | None) -> Path:
         )
     path = Path(file).expanduser()
     if not path.is_file():
-        raise UsageError(f"The file {file} does not exist; expected the weights of the features {name}: `features={name}:FILE`.")
+        raise UsageError(
+            f"The file {file} does not exist; expected the weights of the features {name}: `features={name}:FILE`."
+        )
     return path
 
 
@@ -235,7 +247,9 @@ def resized(x: Tensor, side: int) -> Tensor:
     """
     if tuple(x.shape[2:]) == (side, side):
         return x
-    return functional.interpolate(x, size=(side, side), mode="bicubic", antialias=True, align_corners=False).clamp(0, 1)
+    return functional.interpolate(
+        x, size=(side, side), mode="bicubic", antialias=True, align_corners=False
+    ).clamp(0, 1)
 
 
 # What chooses a feature space: a name, an extractor or a network
@@ -257,7 +271,9 @@ def register(name: str, extractor: type[Extractor]) -> None:
 def check_extractor(name: str, extractor: Any) -> None:
     """Raise an error if the class is not an extractor, or the name cannot be used in a list of names."""
     if not (inspect.isclass(extractor) and issubclass(extractor, Extractor)):
-        raise UsageError(f"{extractor!r} is not a feature extractor: expected a subclass of pushforward.extractors.Extractor.")
+        raise UsageError(
+            f"{extractor!r} is not a feature extractor: expected a subclass of pushforward.extractors.Extractor."
+        )
     if set(name) & set(":, ()"):
         raise UsageError(
             f'The name "{name}" contains ":", ",", a space or a parenthesis. Choose another name for these features.'
@@ -288,9 +304,17 @@ def named_extractors(spaces: Spaces) -> dict[str, Extractor]:
         return {}
     if isinstance(spaces, Mapping):
         return {name: _one(part)[1] for name, part in spaces.items()}
-    parts = spaces.split(",") if isinstance(spaces, str) else spaces if isinstance(spaces, (list, tuple)) else [spaces]
+    parts = (
+        spaces.split(",")
+        if isinstance(spaces, str)
+        else spaces
+        if isinstance(spaces, (list, tuple))
+        else [spaces]
+    )
     if not parts:
-        raise UsageError("There are no features to compare with. Name some, or leave out `features`.")
+        raise UsageError(
+            "There are no features to compare with. Name some, or leave out `features`."
+        )
     extractors: dict[str, Extractor] = {}
     for part in parts:
         name, extractor = _one(part)
@@ -322,4 +346,6 @@ def _one(part: Any) -> tuple[str, Extractor]:
     if isinstance(part, Extractor):
         names = {kind: name for name, kind in EXTRACTORS.items()}
         return names.get(type(part), type(part).__name__.lower()), part
-    raise UsageError(f'Expected the name of features (such as "pca"), an extractor or a network (nn.Module); got {part!r}.')
+    raise UsageError(
+        f'Expected the name of features (such as "pca"), an extractor or a network (nn.Module); got {part!r}.'
+    )

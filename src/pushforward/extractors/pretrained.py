@@ -15,7 +15,14 @@ from pushforward.arguments import whole
 from pushforward.data.core.dataset import Dataset
 from pushforward.data.spaces import Space
 from pushforward.errors import MissingExtra, UsageError
-from pushforward.extractors.extractor import Extractor, check_images, check_weights_file, coloured, grey, resized
+from pushforward.extractors.extractor import (
+    Extractor,
+    check_images,
+    check_weights_file,
+    coloured,
+    grey,
+    resized,
+)
 from pushforward.networks.pretrained import pretrained
 
 
@@ -101,7 +108,9 @@ class Inception(Extractor):
         """
         kind = _torch_fidelity()
         try:
-            torch.load(io.BytesIO(self._content), weights_only=True)  # torch-fidelity would run code that the file holds
+            torch.load(
+                io.BytesIO(self._content), weights_only=True
+            )  # torch-fidelity would run code that the file holds
             with torch.random.fork_rng(devices=[]):
                 return _Pooled(kind("inception", ["2048"], io.BytesIO(self._content)))  # type: ignore[arg-type]
         except Exception as error:  # a file that is damaged or no such file may raise anything

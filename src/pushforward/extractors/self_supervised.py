@@ -25,8 +25,13 @@ EMBEDDED = 256  # Numbers of the embedding, which is used in training alone
 INVARIANCE, VARIANCE, COVARIANCE = 25.0, 25.0, 1.0  # Weights of the three terms, those of the paper
 # Views of images: the largest shift as a share of the side, change of size, and angle in radians
 SHIFT, ZOOM, TURN = 0.12, 0.2, 0.15
-CONTRAST, NOISE = 0.3, 0.15  # Views: the spread of contrast and brightness, and of noise, in model units
-HIDDEN = 0.4  # Views of images: the largest side of the square that is hidden, as a share of the side
+CONTRAST, NOISE = (
+    0.3,
+    0.15,
+)  # Views: the spread of contrast and brightness, and of noise, in model units
+HIDDEN = (
+    0.4  # Views of images: the largest side of the square that is hidden, as a share of the side
+)
 SWAPPED = 0.3  # Views of vectors: the share of columns that are those of another example
 
 
@@ -74,17 +79,30 @@ class _Encoder(nn.Module):
         return self.inner.hidden(self.space.to_model(x))
 
 
-def _train(network: _Encoder, data: Dataset, index: NDArray[np.int64], how: tuple[int, int]) -> None:
+def _train(
+    network: _Encoder, data: Dataset, index: NDArray[np.int64], how: tuple[int, int]
+) -> None:
     seen, seed = how
     width = network.inner.head.in_features
-    projector = nn.Sequential(nn.Linear(width, EMBEDDED), nn.BatchNorm1d(EMBEDDED), nn.SiLU(), nn.Linear(EMBEDDED, EMBEDDED))
+    projector = nn.Sequential(
+        nn.Linear(width, EMBEDDED),
+        nn.BatchNorm1d(EMBEDDED),
+        nn.SiLU(),
+        nn.Linear(EMBEDDED, EMBEDDED),
+    )
     rows, batch = len(index), min(BATCH, len(index))
     epochs = min(60, max(2, round(seen / rows)))
     order = np.random.Generator(np.random.Philox(seed))
     steps = epochs * (rows // batch)
-    weights = [*network.inner.body.parameters(), *network.inner.last.parameters(), *projector.parameters()]
+    weights = [
+        *network.inner.body.parameters(),
+        *network.inner.last.parameters(),
+        *projector.parameters(),
+    ]
     optimizer = torch.optim.AdamW(weights, lr=2e-3, weight_decay=1e-4)
-    rate = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, total_steps=steps + 1, pct_start=max(0.1, 1.5 / (steps + 1)))
+    rate = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, 3e-3, total_steps=steps + 1, pct_start=max(0.1, 1.5 / (steps + 1))
+    )
     for _ in range(epochs):
         shuffled = order.permutation(rows)
         for start in range(0, rows - batch + 1, batch):
@@ -112,7 +130,11 @@ def variance_invariance_covariance(first: Tensor, second: Tensor) -> Tensor:
         spread = (centred.square().sum(0) / max(1, len(centred) - 1) + 1e-4).sqrt()
         covariance = centred.T @ centred / max(1, len(centred) - 1)
         others = covariance.square().sum() - covariance.diagonal().square().sum()
-        loss = loss + VARIANCE * functional.relu(1 - spread).mean() + COVARIANCE * others / centred.shape[1]
+        loss = (
+            loss
+            + VARIANCE * functional.relu(1 - spread).mean()
+            + COVARIANCE * others / centred.shape[1]
+        )
     return loss
 
 
@@ -130,10 +152,16 @@ def views(x: Tensor) -> Tensor:
     angle = TURN * (2 * torch.rand(n) - 1)
     shift = 2 * SHIFT * (2 * torch.rand(n, 2) - 1)
     cos, sin = angle.cos(), angle.sin()
-    rows = [torch.stack([cos * zoom[:, 0], -sin, shift[:, 0]], 1), torch.stack([sin, cos * zoom[:, 1], shift[:, 1]], 1)]
+    rows = [
+        torch.stack([cos * zoom[:, 0], -sin, shift[:, 0]], 1),
+        torch.stack([sin, cos * zoom[:, 1], shift[:, 1]], 1),
+    ]
     grid = functional.affine_grid(torch.stack(rows, 1), list(x.shape), align_corners=False)
     x = functional.grid_sample(x, grid, padding_mode="border", align_corners=False)
-    contrast, brightness = 1 + CONTRAST * torch.randn(n, 1, 1, 1), CONTRAST * torch.randn(n, 1, 1, 1)
+    contrast, brightness = (
+        1 + CONTRAST * torch.randn(n, 1, 1, 1),
+        CONTRAST * torch.randn(n, 1, 1, 1),
+    )
     return torch.where(_square(x), 0.0, contrast * x + brightness) + NOISE * torch.randn(x.shape)
 
 
@@ -143,7 +171,7 @@ def _square(x: Tensor) -> Tensor:
     side = HIDDEN * torch.rand(n, 1)
     top, left = torch.rand(n, 1) * (1 - side), torch.rand(n, 1) * (1 - side)
     down, across = (torch.arange(height) + 0.5) / height, (torch.arange(width) + 0.5) / width
-    inside = ((down >= top) & (down < top + side))[:, None, :, None] & ((across >= left) & (across < left + side))[
-        :, None, None, :
-    ]
+    inside = ((down >= top) & (down < top + side))[:, None, :, None] & (
+        (across >= left) & (across < left + side)
+    )[:, None, None, :]
     return inside

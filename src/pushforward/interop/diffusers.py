@@ -39,9 +39,13 @@ def from_config(name: str, config: Mapping[str, Any]) -> Any:
     """
     kind = getattr(library(), name)
     try:
-        return kind.from_config({key: value for key, value in config.items() if not key.startswith("_")})
+        return kind.from_config(
+            {key: value for key, value in config.items() if not key.startswith("_")}
+        )
     except (TypeError, ValueError, KeyError, AttributeError, RuntimeError) as error:
-        raise UsageError(f"diffusers cannot build a {name} with this configuration: {error}.") from error
+        raise UsageError(
+            f"diffusers cannot build a {name} with this configuration: {error}."
+        ) from error
 
 
 def config_of(network: Any) -> dict[str, Any]:
@@ -64,7 +68,9 @@ def read_json(path: Path) -> dict[str, Any]:
             "with a UNet2DModel."
         ) from error
     if not isinstance(content, dict):
-        raise CheckpointError(f"{path} is damaged: it contains no settings. Restore the file, or save the pipeline again.")
+        raise CheckpointError(
+            f"{path} is damaged: it contains no settings. Restore the file, or save the pipeline again."
+        )
     return content
 
 
@@ -84,9 +90,13 @@ def load_network(folder: Path, kind: str = "UNet2DModel") -> Any:
     """
     config = read_json(folder / "config.json")
     if config.get("_class_name", kind) != kind:
-        raise UsageError(f"{folder}/config.json describes a {config['_class_name']}; only {kind} is supported.")
+        raise UsageError(
+            f"{folder}/config.json describes a {config['_class_name']}; only {kind} is supported."
+        )
     if config.get("quantization_config"):
-        raise UsageError(f"The weights in {folder} are quantised, which is not supported. Save the pipeline in float32.")
+        raise UsageError(
+            f"The weights in {folder} are quantised, which is not supported. Save the pipeline in float32."
+        )
     if not any((folder / f"{WEIGHTS}.safetensors{end}").is_file() for end in ("", ".index.json")):
         raise UsageError(
             f"{folder / WEIGHTS}.safetensors is missing. Pickled weights (.bin, .pt) can run code and are never "
@@ -99,10 +109,16 @@ def load_network(folder: Path, kind: str = "UNet2DModel") -> Any:
 
     try:
         network, loading = getattr(library(), kind).from_pretrained(
-            str(folder), use_safetensors=True, local_files_only=True, low_cpu_mem_usage=False, output_loading_info=True
+            str(folder),
+            use_safetensors=True,
+            local_files_only=True,
+            low_cpu_mem_usage=False,
+            output_loading_info=True,
         )
     except (OSError, SafetensorError, ValueError, RuntimeError, TypeError, KeyError) as error:
-        raise CheckpointError(f"The network in {folder} cannot be read: {error}. Restore its files, or save it again.") from error
+        raise CheckpointError(
+            f"The network in {folder} cannot be read: {error}. Restore its files, or save it again."
+        ) from error
     for what in ("missing_keys", "unexpected_keys", "mismatched_keys"):
         if loading[what]:
             raise CheckpointError(
@@ -127,9 +143,22 @@ DISCRETE = (
 )
 # diffusers' samplers of flow matching on the straight path
 FLOW = ("FlowMatchEulerDiscreteScheduler", "FlowMatchHeunDiscreteScheduler")
-PREDICTIONS = {"epsilon": "noise", "sample": "data", "v_prediction": "v"}  # The names of predictions in diffusers, and here
-_BETAS = ("num_train_timesteps", "beta_start", "beta_end", "beta_schedule", "trained_betas", "rescale_betas_zero_snr")
-_LEAST = 2.0**-24  # The alpha^2 that takes the place of 0 at the last level, as in several of diffusers' own samplers
+PREDICTIONS = {
+    "epsilon": "noise",
+    "sample": "data",
+    "v_prediction": "v",
+}  # The names of predictions in diffusers, and here
+_BETAS = (
+    "num_train_timesteps",
+    "beta_start",
+    "beta_end",
+    "beta_schedule",
+    "trained_betas",
+    "rescale_betas_zero_snr",
+)
+_LEAST = (
+    2.0**-24
+)  # The alpha^2 that takes the place of 0 at the last level, as in several of diffusers' own samplers
 
 
 def trained_on(name: str, settings: Mapping[str, Any]) -> tuple[paths.Path, str]:
@@ -141,21 +170,30 @@ def trained_on(name: str, settings: Mapping[str, Any]) -> tuple[paths.Path, str]
     kind = settings.get("prediction_type", "flow_prediction" if name in FLOW else "epsilon")
     flow = name in FLOW or bool(settings.get("use_flow_sigmas"))
     if settings.get("invert_sigmas") or settings.get("timestep_type", "discrete") != "discrete":
-        raise UsageError("Samplers with invert_sigmas or continuous timesteps are not supported: they count time in another way.")
+        raise UsageError(
+            "Samplers with invert_sigmas or continuous timesteps are not supported: they count time in another way."
+        )
     if flow != (kind == "flow_prediction") or (not flow and kind not in PREDICTIONS):
         known = "flow_prediction" if flow else ", ".join(PREDICTIONS)
-        raise UsageError(f'The prediction_type "{kind}" is not supported for this {name}; supported: {known}.')
+        raise UsageError(
+            f'The prediction_type "{kind}" is not supported for this {name}; supported: {known}.'
+        )
     if flow:
         return Linear(), "velocity"
     return _tabulated(settings), PREDICTIONS[kind]
 
 
 def _tabulated(settings: Mapping[str, Any]) -> Tabulated:
-    given, make = {name: settings[name] for name in _BETAS if name in settings}, library().DDPMScheduler
+    given, make = (
+        {name: settings[name] for name in _BETAS if name in settings},
+        library().DDPMScheduler,
+    )
     try:
         betas = make(**given).betas.double()
     except (NotImplementedError, TypeError, ValueError, RuntimeError) as error:
-        raise UsageError(f"diffusers cannot build a noise schedule from these sampler settings: {error}.") from error
+        raise UsageError(
+            f"diffusers cannot build a noise schedule from these sampler settings: {error}."
+        ) from error
     if len(betas) > 1 and betas[-1] == 1:
         before = float(torch.prod(1 - betas[:-1]))
         # log-SNR must fall from level to level, and the last but one may lie below what diffusers puts at the last
@@ -200,16 +238,30 @@ class DiffusersUNet(nn.Module):
     """
 
     def __init__(
-        self, config: nn.Module | Mapping[str, Any], levels: int = 1000, offset: int = 1, null: int | None = None
+        self,
+        config: nn.Module | Mapping[str, Any],
+        levels: int = 1000,
+        offset: int = 1,
+        null: int | None = None,
     ) -> None:
         super().__init__()
         if offset not in (0, 1):
-            raise UsageError(f"offset must be 1 (a discrete schedule) or 0 (flow matching), got {offset!r}.")
-        self.unet: nn.Module = config if isinstance(config, nn.Module) else from_config("UNet2DModel", config)
+            raise UsageError(
+                f"offset must be 1 (a discrete schedule) or 0 (flow matching), got {offset!r}."
+            )
+        self.unet: nn.Module = (
+            config if isinstance(config, nn.Module) else from_config("UNet2DModel", config)
+        )
         if not isinstance(self.unet, library().UNet2DModel):
-            raise UsageError(f"DiffusersUNet needs a UNet2DModel or its configuration, got a {type(self.unet).__name__}.")
+            raise UsageError(
+                f"DiffusersUNet needs a UNet2DModel or its configuration, got a {type(self.unet).__name__}."
+            )
         self.config = config_of(self.unet)
-        wanted = {"out_channels": self.config["in_channels"], "time_embedding_type": "positional", "class_embed_type": None}
+        wanted = {
+            "out_channels": self.config["in_channels"],
+            "time_embedding_type": "positional",
+            "class_embed_type": None,
+        }
         for name, value in wanted.items():
             if self.config[name] != value:
                 raise UsageError(
@@ -218,7 +270,9 @@ class DiffusersUNet(nn.Module):
                 )
         self.levels, self.offset, self.null = levels, offset, null
         if null is not None and not 0 <= null < self.embedded:
-            raise UsageError(f"null must be one of the {self.embedded} classes that the UNet2DModel embeds, got {null}.")
+            raise UsageError(
+                f"null must be one of the {self.embedded} classes that the UNet2DModel embeds, got {null}."
+            )
 
     @property
     def embedded(self) -> int:
@@ -240,7 +294,10 @@ class DiffusersUNet(nn.Module):
         Raises:
             UsageError: If a shape does not fit, or a time or label is missing or unexpected.
         """
-        channels, multiple = self.config["in_channels"], 2 ** (len(self.config["block_out_channels"]) - 1)
+        channels, multiple = (
+            self.config["in_channels"],
+            2 ** (len(self.config["block_out_channels"]) - 1),
+        )
         if x.ndim != 4 or x.shape[1] != channels or x.shape[2] % multiple or x.shape[3] % multiple:
             raise UsageError(
                 f"This UNet2DModel got x of shape {tuple(x.shape)}; expected (n, {channels}, height, width), with height "
@@ -248,13 +305,19 @@ class DiffusersUNet(nn.Module):
             )
         if t is None or t.shape != (len(x),):
             got = "no t" if t is None else f"t of shape {tuple(t.shape)}"
-            raise UsageError(f"This UNet2DModel got {got}; expected ({len(x)},), one time per example.")
+            raise UsageError(
+                f"This UNet2DModel got {got}; expected ({len(x)},), one time per example."
+            )
         # in float64, since float32 would round a timestep of 1,000 by more than the time itself is
         timestep = (t.double() * self.levels - self.offset).to(x.dtype)
-        return self.unet(x, timestep, class_labels=self._labels(len(x), x.device, condition), return_dict=False)[0]
+        return self.unet(
+            x, timestep, class_labels=self._labels(len(x), x.device, condition), return_dict=False
+        )[0]
 
     def _labels(self, n: int, device: torch.device, condition: Condition) -> Tensor | None:
-        check_condition(condition, {"label": Label.numbered(self.embedded)} if self.embedded else {}, n)
+        check_condition(
+            condition, {"label": Label.numbered(self.embedded)} if self.embedded else {}, n
+        )
         if not self.embedded:
             return None
         given = condition or {}
@@ -304,23 +367,42 @@ def from_diffusers(folder: str | Path, *, space: Space | None = None) -> Denoise
     classes = unet.config["num_class_embeds"] or 0
     space = _space(unet, space, classes)
     null = classes - 1 if 0 < len(space.classes) == classes - 1 else None
-    levels, offset = (path.levels, 1) if isinstance(path, Tabulated) else (settings.get("num_train_timesteps", 1000), 0)
+    levels, offset = (
+        (path.levels, 1)
+        if isinstance(path, Tabulated)
+        else (settings.get("num_train_timesteps", 1000), 0)
+    )
     unscaled = Preconditioning(scale_input=False)
-    network, unconditional = DiffusersUNet(unet, levels, offset, null), not classes or null is not None
-    return Denoiser(network, path, prediction, space, preconditioning=unscaled, unconditional=unconditional).eval()
+    network, unconditional = (
+        DiffusersUNet(unet, levels, offset, null),
+        not classes or null is not None,
+    )
+    return Denoiser(
+        network, path, prediction, space, preconditioning=unscaled, unconditional=unconditional
+    ).eval()
 
 
 def _sampler(folder: Path) -> str:
     index = read_json(folder / "model_index.json")
-    parts = {name: value for name, value in index.items() if not name.startswith("_") and isinstance(value, list) and any(value)}
+    parts = {
+        name: value
+        for name, value in index.items()
+        if not name.startswith("_") and isinstance(value, list) and any(value)
+    }
     known = (*DISCRETE, *FLOW)
     module, name = [*map(str, parts.get("scheduler", ())), "", ""][:2]
-    if parts.keys() != {"unet", "scheduler"} or parts["unet"] != ["diffusers", "UNet2DModel"] or module != "diffusers":
+    if (
+        parts.keys() != {"unet", "scheduler"}
+        or parts["unet"] != ["diffusers", "UNet2DModel"]
+        or module != "diffusers"
+    ):
         raise UsageError(
             f"{folder} is a pipeline with {parts!s:.300}; only diffusers' own UNet2DModel with a sampler is supported."
         )
     if name not in known:
-        raise UsageError(f"The sampler in {folder} is {name}; supported: {', '.join(known)}.{did_you_mean(name, known)}")
+        raise UsageError(
+            f"The sampler in {folder} is {name}; supported: {', '.join(known)}.{did_you_mean(name, known)}"
+        )
     return name
 
 
@@ -328,14 +410,18 @@ def _space(unet: Any, given: Space | None, classes: int) -> Space:
     channels, side = unet.config["in_channels"], unet.config["sample_size"]
     if given is None:
         if side is None:
-            raise UsageError("This UNet2DModel has no sample_size. Pass the shape: from_diffusers(..., space=...).")
+            raise UsageError(
+                "This UNet2DModel has no sample_size. Pass the shape: from_diffusers(..., space=...)."
+            )
         height, width = (side, side) if isinstance(side, int) else side
         half = (0.5,) * channels
         low, high = (0.0,) * channels, (1.0,) * channels
         conditions = {"label": Label.numbered(classes)} if classes else {}
         return ImageSpace((channels, height, width), half, half, low, high, conditions)
     _check_units(given)
-    if given.shape[0] != channels or len(given.classes) not in ({classes, classes - 1} - {0} if classes else {0}):
+    if given.shape[0] != channels or len(given.classes) not in (
+        {classes, classes - 1} - {0} if classes else {0}
+    ):
         raise UsageError(
             f"The space has {given.shape[0]} channels and {len(given.classes)} classes, but the UNet2DModel has "
             f"{channels} channels and {classes} classes. Expected equal numbers."
@@ -375,7 +461,9 @@ def to_diffusers(model: Any, folder: str | Path) -> None:
     denoiser = model if isinstance(model, Denoiser) else getattr(model, "denoiser", None)
     if not isinstance(denoiser, Denoiser):
         kind = type(model if denoiser is None else denoiser).__name__
-        raise UsageError(f"to_diffusers needs a denoiser, or a run or flow with a denoiser (without guidance); got a {kind}.")
+        raise UsageError(
+            f"to_diffusers needs a denoiser, or a run or flow with a denoiser (without guidance); got a {kind}."
+        )
     network = _expressible(denoiser)
     sampler = _sampler_for(denoiser, network)
     if folder.exists():
@@ -384,7 +472,9 @@ def to_diffusers(model: Any, folder: str | Path) -> None:
 
     with replacing(folder) as temporary:
         try:
-            library().DDPMPipeline(network.unet, sampler).save_pretrained(str(temporary), safe_serialization=True)
+            library().DDPMPipeline(network.unet, sampler).save_pretrained(
+                str(temporary), safe_serialization=True
+            )
         except SafetensorError as error:
             raise OSError(str(error)) from error
 
@@ -397,7 +487,9 @@ def _expressible(denoiser: Denoiser) -> DiffusersUNet:
         )
     _check_units(denoiser.space)
     if denoiser.source is not None:
-        raise UsageError("The model was trained from other data instead of noise, but diffusers samplers start from noise.")
+        raise UsageError(
+            "The model was trained from other data instead of noise, but diffusers samplers start from noise."
+        )
     # on a discrete schedule hypot(alpha, sigma) is 1
     scaled = denoiser.preconditioning.scale_input and not isinstance(denoiser.path, Tabulated)
     if scaled or denoiser.preconditioning.clock != "t":
@@ -434,7 +526,9 @@ def _check_clock(network: DiffusersUNet, levels: int, offset: int) -> None:
 def _autoencoder(config: nn.Module | Mapping[str, Any]) -> Any:
     model = config if isinstance(config, nn.Module) else from_config("AutoencoderKL", config)
     if not isinstance(model, library().AutoencoderKL):
-        raise UsageError(f"Expected an AutoencoderKL or its configuration, got a {type(model).__name__}.")
+        raise UsageError(
+            f"Expected an AutoencoderKL or its configuration, got a {type(model).__name__}."
+        )
     return model
 
 
@@ -459,7 +553,9 @@ class DiffusersEncoder(nn.Module):
             (n, 2 c, height / f, width / f); log-variances within [-30, 20], as diffusers holds them.
         """
         moments = self.encoder(x)
-        mean, log_variance = (moments if self.leave is None else self.leave(moments)).chunk(2, dim=1)
+        mean, log_variance = (moments if self.leave is None else self.leave(moments)).chunk(
+            2, dim=1
+        )
         return torch.cat([mean, log_variance.clamp(-30.0, 20.0)], dim=1)
 
 
@@ -469,13 +565,19 @@ class DiffusersDecoder(nn.Module):
     def __init__(self, config: nn.Module | Mapping[str, Any]) -> None:
         super().__init__()
         model = _autoencoder(config)
-        self.config, self.enter, self.decoder = config_of(model), model.post_quant_conv, model.decoder
+        self.config, self.enter, self.decoder = (
+            config_of(model),
+            model.post_quant_conv,
+            model.decoder,
+        )
 
     def forward(self, z: Tensor, t: Tensor | None = None, condition: Condition = None) -> Tensor:
         return self.decoder(z if self.enter is None else self.enter(z))
 
 
-def autoencoder_from_diffusers(folder: str | Path, data: Space) -> tuple[DiffusersEncoder, DiffusersDecoder, Space]:
+def autoencoder_from_diffusers(
+    folder: str | Path, data: Space
+) -> tuple[DiffusersEncoder, DiffusersDecoder, Space]:
     """Load an AutoencoderKL (``config.json`` and weights as safetensors), as written by ``save_pretrained``.
 
     Its scaling (``scaling_factor``, ``shift_factor``) is not used: the scale of the latents is
@@ -494,7 +596,10 @@ def autoencoder_from_diffusers(folder: str | Path, data: Space) -> tuple[Diffuse
         MissingExtra: If diffusers is not installed.
     """
     model = load_network(Path(folder), "AutoencoderKL")
-    channels, multiple = model.config["in_channels"], 2 ** (len(model.config["block_out_channels"]) - 1)
+    channels, multiple = (
+        model.config["in_channels"],
+        2 ** (len(model.config["block_out_channels"]) - 1),
+    )
     shape = tuple(data.shape)
     same = len(shape) == 3 and shape[0] == channels == model.config["out_channels"]
     if not same or shape[1] % multiple or shape[2] % multiple:

@@ -20,7 +20,10 @@ from pushforward.methods.method import Method, Modules, Move, Now, Sums
 from pushforward.transports import Map
 
 POLICIES = ("color", "translation", "cutout")
-SHIFT, HOLE = 1 / 8, 1 / 2  # The greatest shift and the side of the hole, as shares of the image's sides
+SHIFT, HOLE = (
+    1 / 8,
+    1 / 2,
+)  # The greatest shift and the side of the hole, as shares of the image's sides
 
 
 class DiffAugment(nn.Module):
@@ -136,12 +139,19 @@ OBJECTIVES = {
     ),
     "non_saturating": Objective(_cross_entropy, lambda on_real, on_fake: F.softplus(-on_fake)),
     "minimax": Objective(_cross_entropy, lambda on_real, on_fake: -F.softplus(on_fake)),
-    "hinge": Objective(lambda on_real, on_fake: F.relu(1 - on_real) + F.relu(1 + on_fake), lambda on_real, on_fake: -on_fake),
+    "hinge": Objective(
+        lambda on_real, on_fake: F.relu(1 - on_real) + F.relu(1 + on_fake),
+        lambda on_real, on_fake: -on_fake,
+    ),
     "least_squares": Objective(
         lambda on_real, on_fake: ((on_real - 1).square() + on_fake.square()) / 2,
         lambda on_real, on_fake: (on_fake - 1).square() / 2,
     ),
-    "wasserstein": Objective(lambda on_real, on_fake: on_fake - on_real, lambda on_real, on_fake: -on_fake, penalty="gradient"),
+    "wasserstein": Objective(
+        lambda on_real, on_fake: on_fake - on_real,
+        lambda on_real, on_fake: -on_fake,
+        penalty="gradient",
+    ),
 }
 
 
@@ -179,7 +189,11 @@ class Penalties:
             one_of("penalty", name, ("r1", "r2", "gradient"), " (join several with +)")
         weight("gamma", self.gamma)
         weight("gamma_end", self.end)
-        for name, count in {"ramp": self.ramp, "shortest_ramp": self.shortest_ramp, "penalty_interval": self.interval}.items():
+        for name, count in {
+            "ramp": self.ramp,
+            "shortest_ramp": self.shortest_ramp,
+            "penalty_interval": self.interval,
+        }.items():
             whole(name, 1 if count is None else count, 1)
         if self.difference is not None and "gradient" in self.names:
             raise UsageError(
@@ -236,7 +250,9 @@ def slope(scores: Tensor, x: Tensor) -> Tensor:
     return gradient.square().flatten(1).sum(1).reshape(len(scores), -1).sum(1)
 
 
-def differences(critic: Callable[[Tensor], Tensor], x: Tensor, noise: Tensor, step: float) -> tuple[Tensor, Tensor]:
+def differences(
+    critic: Callable[[Tensor], Tensor], x: Tensor, noise: Tensor, step: float
+) -> tuple[Tensor, Tensor]:
     """Compute scores, and their squared gradient norms by finite differences along random directions.
 
     If D is linear, (D(x + h n) - D(x))^2 / h^2 has the mean |grad D|^2 over standard normal n. No
@@ -271,7 +287,9 @@ def _check_single(scores: Tensor, x: Tensor) -> None:
         )
 
 
-def between(real: Tensor, fake: Tensor, share: Tensor, critic: Callable[[Tensor], Tensor]) -> Tensor:
+def between(
+    real: Tensor, fake: Tensor, share: Tensor, critic: Callable[[Tensor], Tensor]
+) -> Tensor:
     """Compute the WGAN-GP penalty (|grad D| - 1)^2 at points between real and generated examples.
 
     Args:
@@ -372,10 +390,16 @@ class Game:
     def alone(self, x: Tensor, condition: Condition, pack: int) -> Tensor:
         """Compute scores (n,) of examples, each packed with copies of itself; averaged if an example has several scores."""
         alike = lambda values: values.repeat_interleave(pack, 0)  # noqa: E731
-        given = None if condition is None else {name: alike(values) for name, values in condition.items()}
+        given = (
+            None
+            if condition is None
+            else {name: alike(values) for name, values in condition.items()}
+        )
         return self.scores(alike(x), given).reshape(len(x), -1).mean(1)
 
-    def critic_loss(self, real: Tensor, fake: Tensor, condition: Condition, now: Now) -> tuple[Tensor, Tensor]:
+    def critic_loss(
+        self, real: Tensor, fake: Tensor, condition: Condition, now: Now
+    ) -> tuple[Tensor, Tensor]:
         """Compute the critic loss, and the signs of its scores of real examples (of score gaps for paired losses).
 
         It logs the logit gap, the critic's accuracy and, in steps with a penalty, the penalty.
@@ -391,16 +415,25 @@ class Game:
         gamma = self.penalties.weight(now) * interval if due else 0.0
         zero_centred = gamma > 0 and bool({"r1", "r2"} & set(names))
         both = torch.cat([real, fake])
-        scores, squares = self._sloped(both, condition, now) if zero_centred else (self.scores(both, _twice(condition)), both)
+        scores, squares = (
+            self._sloped(both, condition, now)
+            if zero_centred
+            else (self.scores(both, _twice(condition)), both)
+        )
         on_real, on_fake = scores.chunk(2)
         loss = OBJECTIVES[self.loss].critic(on_real, on_fake).mean()
         penalty = torch.zeros_like(loss)
         if zero_centred:
             halves = dict(zip(("r1", "r2"), squares.chunk(2), strict=True))
-            penalty = penalty + sum(gamma / 2 * halves[name].mean() for name in ("r1", "r2") if name in names)
+            penalty = penalty + sum(
+                gamma / 2 * halves[name].mean() for name in ("r1", "r2") if name in names
+            )
         if gamma > 0 and "gradient" in names:
             share = now.draws.stream("between").uniform()
-            penalty = penalty + gamma * between(real, fake, share, lambda x: self.scores(x, condition)).mean()
+            penalty = (
+                penalty
+                + gamma * between(real, fake, share, lambda x: self.scores(x, condition)).mean()
+            )
         gap = (on_real - on_fake).detach()
         now.notes.update(logit_gap=gap.mean(), critic_accuracy=(gap > 0).float().mean())
         if due:
@@ -416,7 +449,9 @@ class Game:
         draws = now.draws.stream("difference")
         noise = torch.cat([draws.normal(both.shape[1:]) for _ in range(2)])
         with network_precision("float32"):  # a small difference is lost in the rounding of bfloat16
-            return differences(lambda x: self.scores(x, _twice(_twice(condition))), both, noise, step)
+            return differences(
+                lambda x: self.scores(x, _twice(_twice(condition))), both, noise, step
+            )
 
     def generator_loss(self, real: Tensor, fake: Tensor, condition: Condition) -> Tensor:
         """Compute the generator loss; gradients pass through the critic, but its weights receive none."""
@@ -431,12 +466,18 @@ class Game:
 
 
 def _twice(condition: Condition) -> Condition:
-    return None if condition is None else {name: torch.cat([values, values]) for name, values in condition.items()}
+    return (
+        None
+        if condition is None
+        else {name: torch.cat([values, values]) for name, values in condition.items()}
+    )
 
 
 # Training samples in which the augmentation's strength moves by 1 if all examples agree (Karras et al. 2020).
 ADAPTATION = 500_000
-STRONGEST = 0.8  # Above this the augmentations leak into the samples (Karras et al. 2020, section 2.2).
+STRONGEST = (
+    0.8  # Above this the augmentations leak into the samples (Karras et al. 2020, section 2.2).
+)
 
 
 class Adversarial(Method):
@@ -507,11 +548,25 @@ class GAN(Adversarial):
         penalties, critic_input = penalties or Penalties(), critic_input or CriticInput()
         augment = critic_input.augment
         if augment is not None and not space.grid:
-            raise UsageError("Colour, translation and cutout augment images only. Leave out augment for vectors.")
-        self.generator, self.critic, self.space, self.latent, self.loss = generator, critic, space, latent, loss
-        self.penalties = penalties if penalties.kind else replace(penalties, kind=OBJECTIVES[loss].penalty)
+            raise UsageError(
+                "Colour, translation and cutout augment images only. Leave out augment for vectors."
+            )
+        self.generator, self.critic, self.space, self.latent, self.loss = (
+            generator,
+            critic,
+            space,
+            latent,
+            loss,
+        )
+        self.penalties = (
+            penalties if penalties.kind else replace(penalties, kind=OBJECTIVES[loss].penalty)
+        )
         self.critic_input = critic_input
-        self.register_buffer("strength_now", torch.tensor(float(critic_input.strength)), persistent=augment is not None)
+        self.register_buffer(
+            "strength_now",
+            torch.tensor(float(critic_input.strength)),
+            persistent=augment is not None,
+        )
 
     @property
     def players(self) -> Modules:
@@ -534,10 +589,15 @@ class GAN(Adversarial):
         strength = self.strength_now.clone()
         if self.critic_input.augment is not None:
             now.notes["strength"] = strength
-        transform, z = self.critic_input.transform(now.draws, strength), now.draws.normal((self.latent,))
+        transform, z = (
+            self.critic_input.transform(now.draws, strength),
+            now.draws.normal((self.latent,)),
+        )
         with torch.set_grad_enabled(now.parts == 1):
             fake = call(self.generator, z, None, batch.condition)
-        loss, leans = self.game.critic_loss(transform(batch.x), transform(fake.detach()), batch.condition, now)
+        loss, leans = self.game.critic_loss(
+            transform(batch.x), transform(fake.detach()), batch.condition, now
+        )
         yield "critic", loss
         del loss
         if self.critic_input.augment is not None and adapts:
@@ -545,7 +605,10 @@ class GAN(Adversarial):
             yield Sums(len(batch.x), leaning, then=self._adapted)
         if now.parts > 1:
             fake = call(self.generator, z, None, batch.condition)
-        yield "generator", self.game.generator_loss(transform(batch.x), transform(fake), batch.condition)
+        yield (
+            "generator",
+            self.game.generator_loss(transform(batch.x), transform(fake), batch.condition),
+        )
 
     def _adapted(self, total: Sums) -> None:
         assert self.critic_input.ada_target is not None

@@ -15,7 +15,14 @@ from pushforward.arguments import share, weight
 from pushforward.data import Batch, Space
 from pushforward.denoisers import Condition
 from pushforward.denoisers.denoiser import call, shaped
-from pushforward.methods.likelihoods import Gaussian, Likelihood, divergences, drawn_from, explained, mean_of
+from pushforward.methods.likelihoods import (
+    Gaussian,
+    Likelihood,
+    divergences,
+    drawn_from,
+    explained,
+    mean_of,
+)
 from pushforward.methods.method import Method, Modules, Move, Now, Sums
 from pushforward.methods.vae import Deterministic, note_code
 from pushforward.transports import Autoencoder, Map
@@ -71,7 +78,8 @@ def feature_distance(a: Sequence[Tensor], b: Sequence[Tensor]) -> Tensor:
         Zhang et al., The Unreasonable Effectiveness of Deep Features as a Perceptual Metric (LPIPS, 2018), eq. 1, unweighted.
     """
     depths = [
-        (F.normalize(x, dim=1) - F.normalize(y, dim=1)).square().sum(1).flatten(1).mean(1) for x, y in zip(a, b, strict=True)
+        (F.normalize(x, dim=1) - F.normalize(y, dim=1)).square().sum(1).flatten(1).mean(1)
+        for x, y in zip(a, b, strict=True)
     ]
     return torch.stack(depths).mean(0)
 
@@ -166,7 +174,11 @@ class PerceptualAutoencoder(Method):
             mean, log_variance, z, reconstructed = self._reconstructed(batch.x, noise)
         yield "critic", self._critic_loss(batch.x, reconstructed.detach(), now)
         codes, axes = z.detach(), (0, *range(2, z.dim()))
-        yield Sums(len(z), {"sum": codes.sum(axes), "square": codes.square().sum(axes)}, then=self._measured)
+        yield Sums(
+            len(z),
+            {"sum": codes.sum(axes), "square": codes.square().sum(axes)},
+            then=self._measured,
+        )
         if now.parts > 1:
             mean, log_variance, z, reconstructed = self._reconstructed(batch.x, noise)
         divergence = divergences(mean, log_variance).flatten(1)
@@ -174,7 +186,10 @@ class PerceptualAutoencoder(Method):
         note_code(now, mean)
         value, slope = self._slope(batch.x, reconstructed.detach(), now)
         toward = (reconstructed * slope).flatten(1).sum(1).mean()
-        yield "autoencoder", value + toward - toward.detach() + self.weights.kl_weight * divergence.mean()
+        yield (
+            "autoencoder",
+            value + toward - toward.detach() + self.weights.kl_weight * divergence.mean(),
+        )
 
     def _reconstructed(self, x: Tensor, noise: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         mean, log_variance = call(self.encoder, x, None, None).chunk(2, dim=1)
@@ -198,8 +213,13 @@ class PerceptualAutoencoder(Method):
             (slope,) = torch.autograd.grad(near.sum(), reconstructed, retain_graph=True)
             now.notes.update(error=error.detach().mean(), feature_distance=distance.detach().mean())
             if self.weights.adversarial and now.progress >= self.weights.start:
-                (push,) = torch.autograd.grad(-scores.reshape(len(x), -1).mean(1).sum(), reconstructed)
-                slope = slope + self.weights.adversarial * _length(slope) / (_length(push) + 1e-8) * push
+                (push,) = torch.autograd.grad(
+                    -scores.reshape(len(x), -1).mean(1).sum(), reconstructed
+                )
+                slope = (
+                    slope
+                    + self.weights.adversarial * _length(slope) / (_length(push) + 1e-8) * push
+                )
         return near.detach().mean(), slope.detach()
 
     def _looks(self, x: Tensor, reconstructed: Tensor) -> tuple[Tensor, Tensor]:
@@ -225,7 +245,11 @@ class PerceptualAutoencoder(Method):
 
     def transport(self) -> Map:
         std = (self.code_square - self.code_mean.square()).clamp(min=1e-8).sqrt()
-        return Map(Standardised(self.decoder, self.code_mean, std), self.space.with_conditions(), self.latent)
+        return Map(
+            Standardised(self.decoder, self.code_mean, std),
+            self.space.with_conditions(),
+            self.latent,
+        )
 
 
 def _length(slope: Tensor) -> Tensor:
@@ -242,7 +266,9 @@ class Following(Protocol):
     def candidates(self, h: Tensor, place: Tensor) -> Tensor:
         """Choose a vector from each example, (n, dim), to replace unused codes; ``place`` (n,) is random."""
 
-    def follow(self, counts: Tensor, sums: Tensor, candidates: Tensor, choice: Tensor, places: int = 1) -> None:
+    def follow(
+        self, counts: Tensor, sums: Tensor, candidates: Tensor, choice: Tensor, places: int = 1
+    ) -> None:
         """Move codes towards the vectors of the whole batch; ``choice`` (n,) is random."""
 
 
@@ -335,7 +361,10 @@ class QuantisedAutoencoder(Method):
         super().__init__()
         self.encoder, self.decoder, self.space = encoder, decoder, space
         self.codebook = codebook
-        self.places, self.commitment = tuple(int(side) for side in places), weight("commitment", commitment)
+        self.places, self.commitment = (
+            tuple(int(side) for side in places),
+            weight("commitment", commitment),
+        )
         self.likelihood = Gaussian(space) if likelihood is None else likelihood
         size = int(codebook.size)
         self.register_buffer("use", torch.full((*self.places, size), 1 / size))
@@ -357,7 +386,10 @@ class QuantisedAutoencoder(Method):
             now.notes["log_likelihood"] = log_likelihood.detach().mean()
             if len(batch.x) > 1:
                 now.notes["explained"] = explained(batch.x, self.likelihood.mean(decoded.detach()))
-        yield "autoencoder", -log_likelihood.mean() / math.prod(self.space.shape) + self.commitment * apart.mean()
+        yield (
+            "autoencoder",
+            -log_likelihood.mean() / math.prod(self.space.shape) + self.commitment * apart.mean(),
+        )
         yield self._use(h, index, now)
 
     def _use(self, h: Tensor, index: Tensor, now: Now) -> Sums:
@@ -367,7 +399,9 @@ class QuantisedAutoencoder(Method):
         restart = now.draws.stream("restart")
         choice, place = restart.uniform(), restart.uniform()
         examples = {"candidates": self.codebook.candidates(h, place), "choice": choice}
-        return Sums(len(index), use | self.codebook.assigned(h, index), examples, then=self._followed)
+        return Sums(
+            len(index), use | self.codebook.assigned(h, index), examples, then=self._followed
+        )
 
     def _followed(self, total: Sums) -> None:
         if isinstance(self.codebook, Following):
@@ -378,7 +412,9 @@ class QuantisedAutoencoder(Method):
     def autoencoder(self) -> Autoencoder:
         """Return encoder and decoder for models in the latent space; latents are quantised when decoded."""
         return Autoencoder(
-            Deterministic(self.encoder, halved=False), Snapped(mean_of(self.decoder, self.likelihood), self.codebook), self.space
+            Deterministic(self.encoder, halved=False),
+            Snapped(mean_of(self.decoder, self.likelihood), self.codebook),
+            self.space,
         )
 
     def transport(self) -> Map:
@@ -391,4 +427,6 @@ def _counts(index: Tensor, size: int) -> Tensor:
     # how many examples have each code at each place, (*places, size), from numbers (n, *places)
     flat = index.flatten(1)
     at = flat + size * torch.arange(flat.shape[1], device=index.device)
-    return torch.bincount(at.flatten(), minlength=size * flat.shape[1]).reshape(*index.shape[1:], size)
+    return torch.bincount(at.flatten(), minlength=size * flat.shape[1]).reshape(
+        *index.shape[1:], size
+    )

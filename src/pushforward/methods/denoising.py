@@ -17,7 +17,18 @@ from pushforward.denoisers.table_denoiser import Given, known_columns
 from pushforward.draws import Draws
 from pushforward.errors import UsageError
 from pushforward.methods.method import Method, Modules, Move, Now, Sums, Turn
-from pushforward.paths import Coupling, Flat, Independent, Stratified, Times, Uniform, Weight, gain, same_source, target
+from pushforward.paths import (
+    Coupling,
+    Flat,
+    Independent,
+    Stratified,
+    Times,
+    Uniform,
+    Weight,
+    gain,
+    same_source,
+    target,
+)
 from pushforward.solvers import DPM, Heun, Solver
 from pushforward.transports import Flow
 
@@ -99,7 +110,11 @@ class Denoising(DenoiserMethod):
     ) -> None:
         super().__init__()
         self.denoiser, self.space = denoiser, denoiser.space
-        self.couple, self.times, self.weight = couple or Independent(), times or Uniform(), weight or Flat()
+        self.couple, self.times, self.weight = (
+            couple or Independent(),
+            times or Uniform(),
+            weight or Flat(),
+        )
         self.label_dropout = dropout_share(denoiser, label_dropout)
         self._check()
         self.solver, self.steps, self.grid = solver or Heun(), steps, grid
@@ -176,7 +191,12 @@ class TableDenoising(DenoiserMethod):
         super().__init__()
         share("known", known, " of rows")
         self.denoiser, self.space = denoiser, denoiser.table
-        self.times, self.weight, self.known, self.rate = times or Stratified(Uniform()), weight or Flat(), known, rate
+        self.times, self.weight, self.known, self.rate = (
+            times or Stratified(Uniform()),
+            weight or Flat(),
+            known,
+            rate,
+        )
         self.solver, self.steps, self.grid = solver or DPM(order=2), steps, grid
 
     @property
@@ -200,9 +220,14 @@ class TableDenoising(DenoiserMethod):
             with torch.no_grad():
                 lost, cells = denoiser.lost(error, columns) * ~given.known, (~given.known).sum(0)
             yield Sums(len(lost), {"lost": lost.sum(0), "cells": cells.to(lost)}, then=self._move)
-        yield "denoiser", ((error.indicators + weight[:, None] * error.scores) * ~given.known).mean()
+        yield (
+            "denoiser",
+            ((error.indicators + weight[:, None] * error.scores) * ~given.known).mean(),
+        )
 
     @torch.no_grad()
-    def _move(self, total: Sums) -> None:  # where half of a column's information is lost its factor stays
+    def _move(
+        self, total: Sums
+    ) -> None:  # where half of a column's information is lost its factor stays
         lost, cells = total.values["lost"], total.values["cells"]
         self.denoiser.move(self.rate * (lost / cells.clamp(min=1) - 0.5) * (cells > 0))

@@ -13,7 +13,15 @@ from torch import Tensor, nn
 from pushforward.arguments import share, whole
 from pushforward.conditions.kind import hidden
 from pushforward.data import Batch
-from pushforward.denoisers.denoiser import SCALE, Condition, FlowMap, condition_at, over, shaped, trained
+from pushforward.denoisers.denoiser import (
+    SCALE,
+    Condition,
+    FlowMap,
+    condition_at,
+    over,
+    shaped,
+    trained,
+)
 from pushforward.denoisers.table_denoiser import TableDenoiser, known_columns
 from pushforward.draws import Draws, ExampleDraws
 from pushforward.errors import UsageError
@@ -86,7 +94,9 @@ class Trajectories(Freezing):
         self.legs = legs if isinstance(legs, (int, float)) else (single, others)
         self._legs, self._single = single + others, single / (single + others or 1)
         if guidance is not None and unconditional:
-            raise UsageError("Unconditional trajectories do not support guidance. Leave out `guidance` or `unconditional`.")
+            raise UsageError(
+                "Unconditional trajectories do not support guidance. Leave out `guidance` or `unconditional`."
+            )
         self.guidance = None if guidance is None else (float(guidance[0]), float(guidance[1]))
         self.names = (*self.space.conditions, *(() if guidance is None else (SCALE,)))
         k = teacher.denoiser.path.at(torch.from_numpy(teacher.times[:-1]))
@@ -134,12 +144,16 @@ class Trajectories(Freezing):
         if self.guidance is not None:
             condition = scaled(condition, self.guidance, draws)
         start = float(teacher.times[0])
-        first = teacher.training_noise(draws) * float(teacher.denoiser.path.at(torch.tensor(start)).sigma)
+        first = teacher.training_noise(draws) * float(
+            teacher.denoiser.path.at(torch.tensor(start)).sigma
+        )
         walk = chain([(start, first)], teacher.walk(first, teacher.times, condition, draws))
         states = [self._straightened(t, x) for t, x in walk]
         stacked = torch.stack([states[0], states[-1]] if self.ends else states, dim=1)
         if not bool(stacked.isfinite().all()):
-            raise UsageError("A teacher trajectory is not finite in float16: the teacher's samples have diverged.")
+            raise UsageError(
+                "A teacher trajectory is not finite in float16: the teacher's samples have diverged."
+            )
         given = {_condition(name): (condition or {})[name] for name in self.names}
         return {"states": stacked, "hidden": hide, **given}
 
@@ -196,7 +210,10 @@ class Trajectories(Freezing):
         whole_way = draws.stream("to data").uniform() < self.to_data
         second = torch.where(whole_way, last, second)
         leg = draws.stream("leg").uniform() < self._legs
-        first, second = (torch.where(leg, of, place) for of, place in zip(self._leg(draws), (first, second), strict=True))
+        first, second = (
+            torch.where(leg, of, place)
+            for of, place in zip(self._leg(draws), (first, second), strict=True)
+        )
         return which, first, second
 
     def at(self, which: Tensor, place: Tensor | int) -> tuple[Tensor, Tensor]:
@@ -222,7 +239,9 @@ class Trajectories(Freezing):
     def condition(self, which: Tensor) -> Condition:
         """Return the conditions of some trajectories."""
         values = {name: getattr(self, _condition(name))[which] for name in self.names}
-        return hidden(values, self.hidden[which]) if values and self.unconditional else values or None
+        return (
+            hidden(values, self.hidden[which]) if values and self.unconditional else values or None
+        )
 
 
 def _condition(name: str) -> str:
@@ -253,7 +272,9 @@ class TeacherPairs(Coupling, nn.Module):
         x, z, _ = self.examples(x, condition, draws)
         return x, z
 
-    def examples(self, x: Tensor, condition: Condition, draws: Draws) -> tuple[Tensor, Tensor, Condition]:
+    def examples(
+        self, x: Tensor, condition: Condition, draws: Draws
+    ) -> tuple[Tensor, Tensor, Condition]:
         pairs = self.trajectories
         which = pairs.choose(draws)
         start, sample = pairs.states[which, 0].float(), pairs.states[which, -1].float()
@@ -300,13 +321,22 @@ class Distillation(Mapping):
         steps: int = 1,
         likeness: Likeness | None = None,
     ) -> None:
-        super().__init__(flow_map, rule, pairs, teacher=trajectories.teacher, power=power, steps=steps)
+        super().__init__(
+            flow_map, rule, pairs, teacher=trajectories.teacher, power=power, steps=steps
+        )
         denoiser = trained(trajectories.teacher.denoiser)
-        if likeness is not None and not (denoiser is not None and isinstance(denoiser.network, Featured)):
-            raise UsageError("likeness reads features of a UNet, and this teacher's network is not a UNet. Leave out likeness.")
+        if likeness is not None and not (
+            denoiser is not None and isinstance(denoiser.network, Featured)
+        ):
+            raise UsageError(
+                "likeness reads features of a UNet, and this teacher's network is not a UNet. Leave out likeness."
+            )
         self.likeness = likeness
         self.stored, self.trajectories = share("stored", stored), trajectories
-        parts = {"samples": self.stored > 0 and pairs.diagonal < 1, "velocity": self.stored < 1 or pairs.diagonal > 0}
+        parts = {
+            "samples": self.stored > 0 and pairs.diagonal < 1,
+            "velocity": self.stored < 1 or pairs.diagonal > 0,
+        }
         self.learns = " and ".join(name for name, learned in parts.items() if learned)
 
     def losses(self, batch: Batch, now: Now) -> Iterator[Move]:
@@ -319,28 +349,45 @@ class Distillation(Mapping):
         x_t, t, s, target, condition = self._held(batch, now, equal, (x_t, t, s, target, condition))
         output = mean_velocity(straight(self.flow_map), x_t, t, s, condition)
         error = (output - target).square().flatten(1).mean(1)
-        now.notes["stored_loss"] = (error.detach() * ~equal).mean() / max(1e-6, 1 - self.pairs.diagonal)
+        now.notes["stored_loss"] = (error.detach() * ~equal).mean() / max(
+            1e-6, 1 - self.pairs.diagonal
+        )
         further = None
         if self.likeness is not None:
             span = shaped(t - s, x_t)
-            unlike = self._unlike((x_t - span * output, x_t - span * target), (s == 0) & ~equal, condition, now)
+            unlike = self._unlike(
+                (x_t - span * output, x_t - span * target), (s == 0) & ~equal, condition, now
+            )
             further = self.likeness.weight * self.softened(unlike)
         yield from self.turn(error, now, further)
 
-    def _unlike(self, pair: tuple[Tensor, Tensor], jumps: Tensor, condition: Condition, now: Now) -> Tensor:
+    def _unlike(
+        self, pair: tuple[Tensor, Tensor], jumps: Tensor, condition: Condition, now: Now
+    ) -> Tensor:
         assert self.likeness is not None
         teacher, which = trained(self.teacher.denoiser), jumps.nonzero()[:, 0]
         assert teacher is not None
         distance = torch.zeros_like(jumps, dtype=pair[0].dtype)
         if len(which):
-            at, noise = self.likeness.noised(pair[0].shape[1:], now.draws.stream("likeness"), teacher.source)
+            at, noise = self.likeness.noised(
+                pair[0].shape[1:], now.draws.stream("likeness"), teacher.source
+            )
             ends, noised = (pair[0][which], pair[1][which]), (at[which], noise[which])
-            distance = distance.index_put((which,), self.likeness.distance(teacher, ends, noised, condition_at(condition, which)))
-        now.notes["unlikeness"] = distance.detach().mean() * (len(which) and len(jumps) / len(which))
+            distance = distance.index_put(
+                (which,),
+                self.likeness.distance(teacher, ends, noised, condition_at(condition, which)),
+            )
+        now.notes["unlikeness"] = distance.detach().mean() * (
+            len(which) and len(jumps) / len(which)
+        )
         return distance
 
     def _held(
-        self, batch: Batch, now: Now, equal: Tensor, stored: tuple[Tensor, Tensor, Tensor, Tensor, Condition]
+        self,
+        batch: Batch,
+        now: Now,
+        equal: Tensor,
+        stored: tuple[Tensor, Tensor, Tensor, Tensor, Condition],
     ) -> tuple[Tensor, Tensor, Tensor, Tensor, Condition]:
         """The stored examples, with those where ``equal`` replaced by data mixed with noise and the teacher's velocity there."""
         states, t, s, target, condition = stored
@@ -353,7 +400,9 @@ class Distillation(Mapping):
         held, velocity = equal.nonzero()[:, 0], torch.zeros_like(target)
         with torch.no_grad():
             guide = straight(self.teacher.denoiser)
-            velocity[held] = guide.predict("velocity", mixed[held], at[held], condition_at(data_condition, held))
+            velocity[held] = guide.predict(
+                "velocity", mixed[held], at[held], condition_at(data_condition, held)
+            )
         wide = shaped(equal, x)
         return (
             torch.where(wide, mixed, states),
@@ -399,7 +448,9 @@ class TableDistillation(MapMethod):
         regression along trajectories; Dieleman et al., Continuous Diffusion for Categorical Data (2022), for the cross-entropy.
     """
 
-    def __init__(self, flow_map: TableDenoiser, trajectories: Trajectories, *, steps: int = 1) -> None:
+    def __init__(
+        self, flow_map: TableDenoiser, trajectories: Trajectories, *, steps: int = 1
+    ) -> None:
         super().__init__(flow_map, steps)
         self.space, self.trajectories = flow_map.table, trajectories
         self.freeze("teacher", trajectories.teacher)

@@ -66,7 +66,9 @@ class DistributionMatching(MapMethod):
         super().__init__(flow_map, steps, compared=True)
         least, greatest = ends
         if not 0 < least < greatest < 1:
-            raise UsageError(f"The noise range must satisfy 0 < least < greatest < 1, got {least}, {greatest}.")
+            raise UsageError(
+                f"The noise range must satisfy 0 < least < greatest < 1, got {least}, {greatest}."
+            )
         self.fake = fake
         self.rounds, self.ends = whole("rounds", rounds, 1), (float(least), float(greatest))
         self.inside = share("inside", inside, " of the examples")
@@ -91,7 +93,9 @@ class DistributionMatching(MapMethod):
         yield "map", (x - (x - step).detach()).square().mean() / 2
 
     def _samples(self, batch: Batch, draws: Draws) -> Tensor:
-        return jump_to_data(self.flow_map, starts(self.flow_map, batch.x, draws, self.inside), batch.condition)
+        return jump_to_data(
+            self.flow_map, starts(self.flow_map, batch.x, draws, self.inside), batch.condition
+        )
 
     def _levels(self, draws: Draws) -> Tensor:
         least, greatest = self.ends
@@ -99,16 +103,23 @@ class DistributionMatching(MapMethod):
 
     def fake_loss(self, x: Tensor, condition: Condition, draws: Draws) -> Tensor:
         """Compute the squared error of ``fake`` at samples x (n, *shape), model units, equally weighted in v at all levels."""
-        z, t = draws.stream("noise").normal(x.shape[1:]), at_level(self.fake.path, self._levels(draws)).to(x)
+        z, t = (
+            draws.stream("noise").normal(x.shape[1:]),
+            at_level(self.fake.path, self._levels(draws)).to(x),
+        )
         k = self.fake.path.at(t).over(x)
         output = self.fake(k.alpha * x + k.sigma * z, t, condition)
-        error = (output - target(self.fake.prediction, x, z, k)) * gain(self.fake.prediction, "v", k)
+        error = (output - target(self.fake.prediction, x, z, k)) * gain(
+            self.fake.prediction, "v", k
+        )
         return error.square().mean()
 
     def step(self, x: Tensor, condition: Condition, draws: Draws) -> Tensor:
         """Compute the step of samples x (n, *shape), in model units, away from the teacher's distribution."""
         z, levels = draws.stream("noise").normal(x.shape[1:]), self._levels(draws)
-        real, learned = (estimate(part, x, z, levels, condition) for part in (self.teacher.denoiser, self.fake))
+        real, learned = (
+            estimate(part, x, z, levels, condition) for part in (self.teacher.denoiser, self.fake)
+        )
         size = (x - real).abs().flatten(1).mean(1).clamp(min=LEAST)
         return ((learned - real) / shaped(size, x)).clamp(-BOUND, BOUND)
 
@@ -118,7 +129,9 @@ def at_level(path: Path, levels: Tensor) -> Tensor:
     return path.time(Linear().log_snr(levels)).clamp(*path.ends)
 
 
-def estimate(predictor: Predictor, x: Tensor, z: Tensor, levels: Tensor, condition: Condition) -> Tensor:
+def estimate(
+    predictor: Predictor, x: Tensor, z: Tensor, levels: Tensor, condition: Condition
+) -> Tensor:
     """Estimate the data from x with noise z on the predictor's own path, at given noise fractions; model units."""
     t = at_level(predictor.path, levels).to(x)
     k = predictor.path.at(t).over(x)

@@ -90,8 +90,16 @@ class Finish(Adversarial, MapMethod):
         super().__init__(flow_map, steps, compared=True)
         penalties = penalties or Penalties()
         self.critic, self.loss = critic, "relativistic"
-        self.penalties = penalties if penalties.kind else replace(penalties, kind=OBJECTIVES["relativistic"].penalty)
-        self.critic_input, self.anchor, self.guard = critic_input or CriticInput(), anchor or Anchor(), guard
+        self.penalties = (
+            penalties
+            if penalties.kind
+            else replace(penalties, kind=OBJECTIVES["relativistic"].penalty)
+        )
+        self.critic_input, self.anchor, self.guard = (
+            critic_input or CriticInput(),
+            anchor or Anchor(),
+            guard,
+        )
         self.freeze("teacher", teacher)
         if isinstance(critic, FeatureCritic):
             critic.look_through(teacher)
@@ -111,7 +119,10 @@ class Finish(Adversarial, MapMethod):
             UsageError: If a batch cannot be divided into whole groups.
         """
         self.critic_input.check(len(batch.x))
-        condition, transform = batch.condition, self.critic_input.transform(now.draws, self.critic_input.strength)
+        condition, transform = (
+            batch.condition,
+            self.critic_input.transform(now.draws, self.critic_input.strength),
+        )
         start = starts(self.flow_map, batch.x, now.draws, self.anchor.inside)
         with torch.set_grad_enabled(now.parts == 1):
             x = jump_to_data(self.flow_map, start, condition)

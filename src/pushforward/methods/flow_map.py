@@ -22,7 +22,17 @@ from pushforward.errors import UsageError
 from pushforward.methods.denoising import check_sources, dropout_share, dropped
 from pushforward.methods.flow_map_targets import Rule, Start, Where
 from pushforward.methods.method import Method, Modules, Move, Now, Sums
-from pushforward.paths import Coupling, Independent, Linear, Narrowed, Path, Stratified, Times, Uniform, training_noise
+from pushforward.paths import (
+    Coupling,
+    Independent,
+    Linear,
+    Narrowed,
+    Path,
+    Stratified,
+    Times,
+    Uniform,
+    training_noise,
+)
 from pushforward.solvers import Jump
 from pushforward.transports import Flow
 
@@ -70,7 +80,12 @@ class Sorted(Pairs):
     """
 
     def __init__(
-        self, times: Times | None = None, *, diagonal: float = 0.25, to_data: float = 0.0, until: Times | None = None
+        self,
+        times: Times | None = None,
+        *,
+        diagonal: float = 0.25,
+        to_data: float = 0.0,
+        until: Times | None = None,
     ) -> None:
         super().__init__(diagonal)
         self.times, self.to_data, self.until = times or Uniform(), share("to_data", to_data), until
@@ -161,7 +176,9 @@ class MapMethod(Method):
         return Flow(self.flow_map, Jump.of(self.flow_map), self.steps)
 
 
-def starts(flow_map: FlowMap, x: Tensor, draws: Draws, inside: float = 0.0) -> tuple[Tensor, Tensor]:
+def starts(
+    flow_map: FlowMap, x: Tensor, draws: Draws, inside: float = 0.0
+) -> tuple[Tensor, Tensor]:
     """Draw states and times from which a map jumps to data.
 
     Args:
@@ -202,7 +219,9 @@ def straight(predictor: Any) -> Predicting:
     return predictor if isinstance(inner, Linear) else Repathed(predictor, Linear())
 
 
-def mean_velocity(predictor: Predicting, x: Tensor, t: Tensor, s: Tensor, condition: Condition = None) -> Tensor:
+def mean_velocity(
+    predictor: Predicting, x: Tensor, t: Tensor, s: Tensor, condition: Condition = None
+) -> Tensor:
     """Compute the mean velocity F with x_s = x_t - (t - s) F on the straight path; at s = t, the velocity.
 
     Args:
@@ -212,13 +231,18 @@ def mean_velocity(predictor: Predicting, x: Tensor, t: Tensor, s: Tensor, condit
         s: Target time, (n,).
         condition: Conditions, as networks take them.
     """
-    return predictor.evaluate("velocity", x, over(predictor.columns("velocity", t, s), x), condition)
+    return predictor.evaluate(
+        "velocity", x, over(predictor.columns("velocity", t, s), x), condition
+    )
 
 
 def scaled(condition: Condition, guidance: Sequence[float], draws: Draws) -> Condition:
     """Add a guidance scale for each example of the draws to a condition, uniform in a range."""
     low, high = guidance
-    return {**(condition or {}), SCALE: (low + draws.stream("guidance").uniform().double() * (high - low)).float()}
+    return {
+        **(condition or {}),
+        SCALE: (low + draws.stream("guidance").uniform().double() * (high - low)).float(),
+    }
 
 
 class Mapping(MapMethod):
@@ -262,17 +286,28 @@ class Mapping(MapMethod):
     ) -> None:
         super().__init__(flow_map, steps)
         if getattr(rule, "direction", "pair") == "map" and pairs is not None and pairs.only_to_data:
-            raise UsageError('A map that only learns jumps to data has no velocity of its own. Use `direction="pair"`.')
-        self.rule, self.pairs, self.couple = rule or Start(), pairs or Sorted(), couple or Independent(flow_map.source)
+            raise UsageError(
+                'A map that only learns jumps to data has no velocity of its own. Use `direction="pair"`.'
+            )
+        self.rule, self.pairs, self.couple = (
+            rule or Start(),
+            pairs or Sorted(),
+            couple or Independent(flow_map.source),
+        )
         check_sources(self.couple, flow_map)
         flow_map.sampling = replace(flow_map.sampling, only_to_data=self.pairs.only_to_data)
-        self.power, self.label_dropout = weight("power", power), dropout_share(flow_map, label_dropout)
+        self.power, self.label_dropout = (
+            weight("power", power),
+            dropout_share(flow_map, label_dropout),
+        )
         if teacher is None:
             self.teacher: Any = None
         else:
             self.freeze("teacher", teacher)
             self.learns = "velocity"
-        self.target_map = copy.deepcopy(flow_map).requires_grad_(False) if self.rule.separate else None
+        self.target_map = (
+            copy.deepcopy(flow_map).requires_grad_(False) if self.rule.separate else None
+        )
         if self.target_map is not None:
             self.register_buffer("stage", torch.zeros((), dtype=torch.int64))
 
@@ -295,13 +330,18 @@ class Mapping(MapMethod):
         return self.couple.reuse
 
     def losses(self, batch: Batch, now: Now) -> Iterator[Move]:
-        if self.target_map is not None and int(self.stage) != (stage := self.rule.stage(now.progress)):
+        if self.target_map is not None and int(self.stage) != (
+            stage := self.rule.stage(now.progress)
+        ):
             self._follow(1.0)
             self.stage.fill_(stage)
         predictor = straight(self.flow_map)
         x, z, condition = self.couple.examples(batch.x, batch.condition, now.draws)
         t, s = self.pairs(now.draws.stream("times"), predictor.path, now.progress)
-        x_t, condition = shaped(1 - t, x) * x + shaped(t, x) * z, self._trained(condition, now.draws)
+        x_t, condition = (
+            shaped(1 - t, x) * x + shaped(t, x) * z,
+            self._trained(condition, now.draws),
+        )
         output = mean_velocity(predictor, x_t, t, s, condition)
         with torch.no_grad():
             target = self.target((x_t, t, s), z - x, condition, now)
@@ -309,7 +349,9 @@ class Mapping(MapMethod):
         equal = (s == t).float()
         if 0 < self.pairs.diagonal < 1:
             now.notes["diagonal_loss"] = (error.detach() * equal).mean() / self.pairs.diagonal
-            now.notes["off_diagonal_loss"] = (error.detach() * (1 - equal)).mean() / (1 - self.pairs.diagonal)
+            now.notes["off_diagonal_loss"] = (error.detach() * (1 - equal)).mean() / (
+                1 - self.pairs.diagonal
+            )
         yield from self.turn(error, now)
 
     def turn(self, error: Tensor, now: Now, further: Tensor | None = None) -> Iterator[Move]:
@@ -317,7 +359,10 @@ class Mapping(MapMethod):
         loss = self.softened(error)
         yield "map", (loss if further is None else loss + further).mean()
         if self.target_map is not None:
-            yield Sums(len(error), then=lambda batch: self._follow(self.rule.weight(now.samples, batch.count)))
+            yield Sums(
+                len(error),
+                then=lambda batch: self._follow(self.rule.weight(now.samples, batch.count)),
+            )
 
     def softened(self, error: Tensor) -> Tensor:
         """Divide squared errors (n,) by their own power, so that large errors count less."""
@@ -326,12 +371,16 @@ class Mapping(MapMethod):
     @torch.no_grad()
     def _follow(self, weight: float) -> None:
         assert self.target_map is not None
-        for average, parameter in zip(self.target_map.parameters(), self.flow_map.parameters(), strict=True):
+        for average, parameter in zip(
+            self.target_map.parameters(), self.flow_map.parameters(), strict=True
+        ):
             average.lerp_(parameter, weight)
         for copied, buffer in zip(self.target_map.buffers(), self.flow_map.buffers(), strict=True):
             copied.copy_(buffer)
 
-    def target(self, where: tuple[Tensor, Tensor, Tensor], velocity: Tensor, condition: Condition, now: Now) -> Tensor:
+    def target(
+        self, where: tuple[Tensor, Tensor, Tensor], velocity: Tensor, condition: Condition, now: Now
+    ) -> Tensor:
         """Compute the target of the mean velocity, (n, *shape).
 
         Args:
@@ -344,7 +393,9 @@ class Mapping(MapMethod):
         if self.teacher is not None:
             velocity = straight(self.teacher.denoiser).predict("velocity", x, t, condition)
 
-        apart = (s < t).nonzero()[:, 0]  # at equal times the target is the velocity, and no call of the map is needed
+        apart = (s < t).nonzero()[
+            :, 0
+        ]  # at equal times the target is the velocity, and no call of the map is needed
         apart_condition = condition_at(condition, apart)
 
         def velocity_of_map(x: Tensor, t: Tensor, s: Tensor) -> Tensor:
@@ -355,7 +406,9 @@ class Mapping(MapMethod):
             output = mean_velocity(predictor, x[apart], t[apart], s[apart], apart_condition)
             return torch.zeros_like(x).index_copy(0, apart, output.to(x))
 
-        target = self.rule.target(Where(x, t, s, velocity, velocity_of_map, now.progress, now.draws))
+        target = self.rule.target(
+            Where(x, t, s, velocity, velocity_of_map, now.progress, now.draws)
+        )
         bounded = velocity + (target - velocity).clamp(-BOUND, BOUND)
         return torch.where(shaped(s == t, x), velocity, bounded)
 

@@ -72,7 +72,9 @@ class Rule(ABC):
 
     def __init__(self, average: float | None = None) -> None:
         if average is not None and not 0 < number("average", average) < math.inf:
-            raise UsageError(f"average is a half-life in samples and must be above 0; got {average}.")
+            raise UsageError(
+                f"average is a half-life in samples and must be above 0; got {average}."
+            )
         self.average = average
 
     @property
@@ -134,8 +136,15 @@ class Start(Rule):
     ) -> None:
         super().__init__(average)
         if not 0 < last <= first <= 1:
-            raise UsageError(f"Start needs 0 < last <= first <= 1, got first={first} and last={last}.")
-        self.first, self.last, self.over, self.derivative = first, last, over, one_of("derivative", derivative, DERIVATIVES)
+            raise UsageError(
+                f"Start needs 0 < last <= first <= 1, got first={first} and last={last}."
+            )
+        self.first, self.last, self.over, self.derivative = (
+            first,
+            last,
+            over,
+            one_of("derivative", derivative, DERIVATIVES),
+        )
         self.direction = one_of("direction", direction, ("pair", "map"))
 
     def share(self, progress: float) -> float:
@@ -172,7 +181,9 @@ class Middle(Rule):
 
     def target(self, where: Where) -> Tensor:
         x, t, s = where.x, where.t, where.s
-        share = where.draws.stream("middle").uniform().to(t) if self.random else torch.full_like(t, 0.5)
+        share = (
+            where.draws.stream("middle").uniform().to(t) if self.random else torch.full_like(t, 0.5)
+        )
         m = t - share * (t - s)
         a = where.mean_velocity(x, t, m)
         b = where.mean_velocity(x - shaped(t - m, x) * a, m, s)
@@ -215,7 +226,9 @@ class End(Rule):
         Boffi et al. (2025), LSD; Zhou et al., Terminal Velocity Matching (2025).
     """
 
-    def __init__(self, share: float = 0.05, *, derivative: str = "none", average: float | None = None) -> None:
+    def __init__(
+        self, share: float = 0.05, *, derivative: str = "none", average: float | None = None
+    ) -> None:
         super().__init__(average)
         self.share, self.derivative = share, one_of("derivative", derivative, DERIVATIVES)
 
@@ -236,9 +249,13 @@ def along(where: Where, derivative: str) -> Tensor:
     x, t, s, v = where.x, where.t, where.s, where.velocity
     if derivative == "forward":
         with torch.autocast(x.device.type, enabled=False):
-            return torch.func.jvp(lambda x, t: where.mean_velocity(x, t, s), (x, t), (v, torch.ones_like(t)))[1]
+            return torch.func.jvp(
+                lambda x, t: where.mean_velocity(x, t, s), (x, t), (v, torch.ones_like(t))
+            )[1]
     high, low = (t + STEP).clamp(max=1), torch.maximum(t - STEP, s)
-    return _slope(lambda at: where.mean_velocity(x + shaped(at - t, x) * v, at, s), (low, t, high), x)
+    return _slope(
+        lambda at: where.mean_velocity(x + shaped(at - t, x) * v, at, s), (low, t, high), x
+    )
 
 
 def in_end(where: Where, derivative: str) -> tuple[Tensor, Tensor]:
@@ -246,19 +263,25 @@ def in_end(where: Where, derivative: str) -> tuple[Tensor, Tensor]:
     x, t, s = where.x, where.t, where.s
     if derivative == "forward":
         with torch.autocast(x.device.type, enabled=False):
-            return torch.func.jvp(lambda s: where.mean_velocity(x, t, s), (s,), (torch.ones_like(s),))  # type: ignore[return-value]
+            return torch.func.jvp(
+                lambda s: where.mean_velocity(x, t, s), (s,), (torch.ones_like(s),)
+            )  # type: ignore[return-value]
     high, low = torch.minimum(s + STEP, t), (s - STEP).clamp(min=0)
     slope = _slope(lambda at: where.mean_velocity(x, t, at), (low, s, high), x)
     return where.mean_velocity(x, t, s), slope
 
 
-def _slope(function: Callable[[Tensor], Tensor], places: tuple[Tensor, Tensor, Tensor], x: Tensor) -> Tensor:
+def _slope(
+    function: Callable[[Tensor], Tensor], places: tuple[Tensor, Tensor, Tensor], x: Tensor
+) -> Tensor:
     """The derivative, at a place between a low and a high one, of the parabola through their values and that of their middle.
 
     At their middle it is the central difference; it is of second order at an end of the times that a map knows as well.
     """
     low, at, high = places
     share = shaped((at - low) / (high - low), x)
-    weights = zip((low, (low + high) / 2, high), (4 * share - 3, 4 - 8 * share, 4 * share - 1), strict=True)
+    weights = zip(
+        (low, (low + high) / 2, high), (4 * share - 3, 4 - 8 * share, 4 * share - 1), strict=True
+    )
     total = torch.stack([weight * function(place) for place, weight in weights]).sum(0)
     return total / shaped(high - low, x)

@@ -78,7 +78,9 @@ class LatentMethod(Method):
     def reuse(self) -> int:
         return self.method.reuse
 
-    def prepared(self, x: Tensor, condition: Condition = None, draws: Draws | None = None) -> Tensor:
+    def prepared(
+        self, x: Tensor, condition: Condition = None, draws: Draws | None = None
+    ) -> Tensor:
         """Compute means and log-variances of the latents of data in model units, (n, 2 c, ...)."""
         with torch.no_grad():
             return self.frozen.moments(x, condition)
@@ -86,8 +88,12 @@ class LatentMethod(Method):
     def losses(self, batch: Batch, now: Now) -> Iterator[Move]:
         """Yield the method's losses on latents drawn from the `prepared` inputs, means and log-variances (n, 2 c, ...)."""
         mean, log_variance = batch.x.chunk(2, dim=1)
-        codes = mean + torch.exp(log_variance / 2) * now.draws.stream("posterior").normal(mean.shape[1:])
-        yield from self.method.losses(Batch(self.method.space.to_model(codes), batch.condition), now)
+        codes = mean + torch.exp(log_variance / 2) * now.draws.stream("posterior").normal(
+            mean.shape[1:]
+        )
+        yield from self.method.losses(
+            Batch(self.method.space.to_model(codes), batch.condition), now
+        )
 
     def transport(self) -> Latent:
         return Latent(self.method.transport(), self.frozen)

@@ -23,7 +23,9 @@ from pushforward.methods.method import Now
 
 # The log-variance is this many times its parameter, so that it keeps pace with the decoder at the decoder's learning rate
 SPEED = 10.0
-START = -0.2  # The parameter at which the log-variance starts on vectors: -2 in all. See `Gaussian`.
+START = (
+    -0.2
+)  # The parameter at which the log-variance starts on vectors: -2 in all. See `Gaussian`.
 LEVELS = 256
 LOG_TAU = math.log(2 * math.pi)  # Of the density of a standard normal number
 # Logarithms of a logistic's scale, in units of half the range: from far below one level to far above the range
@@ -124,11 +126,15 @@ class Bernoulli(Likelihood):
     def __init__(self, space: Space) -> None:
         super().__init__(space)
         if not space.binary:
-            raise UsageError("The Bernoulli likelihood needs binary data (zeros and ones). Use the Gaussian likelihood.")
+            raise UsageError(
+                "The Bernoulli likelihood needs binary data (zeros and ones). Use the Gaussian likelihood."
+            )
 
     def log_prob(self, x: Tensor, decoded: Tensor) -> Tensor:
         bits = self.space.to_data(x).round()
-        return -F.binary_cross_entropy_with_logits(decoded, bits, reduction="none").flatten(1).sum(1)
+        return (
+            -F.binary_cross_entropy_with_logits(decoded, bits, reduction="none").flatten(1).sum(1)
+        )
 
     def mean(self, decoded: Tensor) -> Tensor:
         return self.space.to_model(torch.sigmoid(decoded))
@@ -176,7 +182,11 @@ class LogisticMixture(Likelihood):
         shaped = (k, channels)
         log_weights = torch.log_softmax(logits, 1).unsqueeze(2)
         # an output of zero has a scale of an eighth of the range, which no data is far from
-        return log_weights, places.unflatten(1, shaped), (scales.unflatten(1, shaped) - 1.4).clamp(NARROWEST, WIDEST)
+        return (
+            log_weights,
+            places.unflatten(1, shaped),
+            (scales.unflatten(1, shaped) - 1.4).clamp(NARROWEST, WIDEST),
+        )
 
     def log_prob(self, x: Tensor, decoded: Tensor) -> Tensor:
         log_weights, places, log_scales = self._parts(decoded)
@@ -185,8 +195,14 @@ class LogisticMixture(Likelihood):
         sharp = torch.exp(-log_scales)
         above, below = (centred + half) * sharp, (centred - half) * sharp
         # P = sigmoid(a) - sigmoid(b) = sigmoid(a) sigmoid(-b) (1 - e^(b - a)), which does not cancel
-        inside = F.logsigmoid(above) + F.logsigmoid(-below) + torch.log(-torch.expm1(-2 * half * sharp))
-        each = torch.where(level == 0, F.logsigmoid(above), torch.where(level == LEVELS - 1, F.logsigmoid(-below), inside))
+        inside = (
+            F.logsigmoid(above) + F.logsigmoid(-below) + torch.log(-torch.expm1(-2 * half * sharp))
+        )
+        each = torch.where(
+            level == 0,
+            F.logsigmoid(above),
+            torch.where(level == LEVELS - 1, F.logsigmoid(-below), inside),
+        )
         return torch.logsumexp(log_weights + each.sum(2, keepdim=True), 1).flatten(1).sum(1)
 
     def mean(self, decoded: Tensor) -> Tensor:
@@ -244,7 +260,9 @@ class Rows(Likelihood):
     def __init__(self, space: TableSpace) -> None:
         super().__init__(space)
         if not isinstance(space, TableSpace):
-            raise UsageError("The row likelihood supports only tables. Use the Gaussian likelihood.")
+            raise UsageError(
+                "The row likelihood supports only tables. Use the Gaussian likelihood."
+            )
         self.layout = Coordinates(space)
         self.spread = nn.Parameter(torch.full((len(self.layout.scores),), START))
 
@@ -290,7 +308,12 @@ def log_between(low: Tensor, high: Tensor) -> Tensor:
     return above + torch.log(-torch.expm1((below - above).clamp(max=-1e-6)))
 
 
-LIKELIHOODS: dict[str, type[Any]] = {"gaussian": Gaussian, "bernoulli": Bernoulli, "logistic": LogisticMixture, "rows": Rows}
+LIKELIHOODS: dict[str, type[Any]] = {
+    "gaussian": Gaussian,
+    "bernoulli": Bernoulli,
+    "logistic": LogisticMixture,
+    "rows": Rows,
+}
 
 
 def likelihood_of(name: str, space: Space) -> Likelihood:
@@ -300,7 +323,9 @@ def likelihood_of(name: str, space: Space) -> Likelihood:
         UsageError: If the name is unknown, or the likelihood does not suit the data.
     """
     plain = "rows" if isinstance(space, TableSpace) else "bernoulli" if space.binary else "gaussian"
-    kind = LIKELIHOODS[plain if one_of("likelihood", name, ("auto", *LIKELIHOODS)) == "auto" else name]
+    kind = LIKELIHOODS[
+        plain if one_of("likelihood", name, ("auto", *LIKELIHOODS)) == "auto" else name
+    ]
     return kind(space)
 
 
@@ -363,7 +388,9 @@ class HasImportanceWeights(Protocol):
     def discrete(self) -> bool:
         """Return whether it estimates probabilities of the stored data, not densities in model units."""
 
-    def log_weights(self, x: Tensor, samples: int, draws: Draws, condition: Condition = None) -> Tensor:
+    def log_weights(
+        self, x: Tensor, samples: int, draws: Draws, condition: Condition = None
+    ) -> Tensor:
         """Compute log p(x, z) - log q(z | x) for latents z drawn from q, in nats (n, samples).
 
         Args:
@@ -406,7 +433,9 @@ def above_free_bits(divergence: Tensor, free: float) -> Tensor:
     flat = divergence.flatten(1)
     if free == 0:
         return flat.sum(1)
-    return torch.cat([group.mean(0).clamp(min=free).sum().expand(len(group)) for group in flat.split(BLOCK)])
+    return torch.cat(
+        [group.mean(0).clamp(min=free).sum().expand(len(group)) for group in flat.split(BLOCK)]
+    )
 
 
 def explained(x: Tensor, reconstructed: Tensor) -> Tensor:
@@ -439,7 +468,9 @@ def active_units(mean: Tensor, label: Tensor | None = None) -> Tensor:
     return (mean.square().sum(0) / (len(mean) - groups) > ACTIVE).sum()
 
 
-def importance_bound(log_weights: Tensor, codes: Sequence[Tensor] | None = None, beta: float = 1.0) -> Tensor:
+def importance_bound(
+    log_weights: Tensor, codes: Sequence[Tensor] | None = None, beta: float = 1.0
+) -> Tensor:
     """Compute log mean_k w_k of each example (n,): the evidence bound for one latent, and tighter with more latents.
 
     With ``codes``, the gradient is doubly reparameterised, so its noise does not grow with the
@@ -466,7 +497,9 @@ def importance_bound(log_weights: Tensor, codes: Sequence[Tensor] | None = None,
     share = (1 - beta + beta * weights).reshape(-1, 1)
     for code in codes:
         if code.requires_grad:
-            code.register_hook(lambda slope: (slope.reshape(len(share), -1) * share).reshape(slope.shape))
+            code.register_hook(
+                lambda slope: (slope.reshape(len(share), -1) * share).reshape(slope.shape)
+            )
     surrogate = (weights * log_weights).sum(1)
     return bound.detach() + surrogate - surrogate.detach()
 

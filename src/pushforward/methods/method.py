@@ -54,7 +54,12 @@ class Freezing(nn.Module):
         Raises:
             UsageError: If the name is taken or invalid.
         """
-        if not name.isidentifier() or name in self._frozen or name in self._modules or name in self._parameters:
+        if (
+            not name.isidentifier()
+            or name in self._frozen
+            or name in self._modules
+            or name in self._parameters
+        ):
             raise UsageError(
                 f'"{name}" cannot be used as the name of a frozen part. Choose an attribute name that is not in use.'
             )
@@ -141,7 +146,9 @@ class Now:
     parts: int = 1
     notes: dict[str, Tensor] = field(default_factory=dict)
 
-    def along(self, start: float, end: float, ramp: int | None = None, shortest: int | None = None) -> float:
+    def along(
+        self, start: float, end: float, ramp: int | None = None, shortest: int | None = None
+    ) -> float:
         """Compute a value on a cosine schedule from start to end.
 
         Args:
@@ -225,7 +232,9 @@ class PrecomputesInputs(Protocol):
     def parts(self) -> Modules:
         """Return the frozen parts by name."""
 
-    def prepared(self, x: Tensor, condition: Condition, draws: Draws) -> Tensor | Mapping[str, Tensor]:
+    def prepared(
+        self, x: Tensor, condition: Condition, draws: Draws
+    ) -> Tensor | Mapping[str, Tensor]:
         """Compute the inputs that batches hold instead of data in model units.
 
         Args:
@@ -249,7 +258,9 @@ class Method(Freezing, ABC):
     """
 
     space: Space
-    guard: Guard | None = None  # When training ends by itself, beside `reference`; None never ends it
+    guard: Guard | None = (
+        None  # When training ends by itself, beside `reference`; None never ends it
+    )
     # What is learned of a frozen teacher: "samples", "velocity", "samples and velocity" or "score"; else empty
     learns: str = ""
 
@@ -332,5 +343,9 @@ def parameters(module: nn.Module) -> int:
 def training_only(method: nn.Module, sampler: nn.Module) -> dict[str, int]:
     """Count the parameters in parts that the sampler does not use, such as a critic, by name, without empty parts."""
     sampled = set(map(id, sampler.parameters()))
-    unused = {name: parameters(part) for name, part in method.named_children() if not sampled & set(map(id, part.parameters()))}
+    unused = {
+        name: parameters(part)
+        for name, part in method.named_children()
+        if not sampled & set(map(id, part.parameters()))
+    }
     return {name: size for name, size in unused.items() if size}

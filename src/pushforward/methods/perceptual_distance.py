@@ -24,7 +24,9 @@ GROUP = 16  # Channels that are normalised together
 class Featured(Protocol):
     """Network that returns its features."""
 
-    def features(self, x: Tensor, t: Tensor | None = None, condition: Condition = None) -> list[Tensor]:
+    def features(
+        self, x: Tensor, t: Tensor | None = None, condition: Condition = None
+    ) -> list[Tensor]:
         """Compute feature maps, each (n, channels, height, width)."""
 
 
@@ -55,13 +57,19 @@ class Likeness:
     def __post_init__(self) -> None:
         weight("likeness", self.weight)
 
-    def noised(self, shape: Sequence[int], draws: Draws, source: Source | None = None) -> tuple[Tensor, Tensor]:
+    def noised(
+        self, shape: Sequence[int], draws: Draws, source: Source | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Draw a time (n,) and noise (n, *shape), standard normal or from a source, for each example of the draws."""
         at = self.low + (self.high - self.low) * draws.stream("time").uniform()
         return at, training_noise(source, shape, draws)
 
     def distance(
-        self, denoiser: Denoiser, pair: tuple[Tensor, Tensor], noised: tuple[Tensor, Tensor], condition: Condition
+        self,
+        denoiser: Denoiser,
+        pair: tuple[Tensor, Tensor],
+        noised: tuple[Tensor, Tensor],
+        condition: Condition,
     ) -> Tensor:
         """Compute the mean squared difference of normalised features, (n,).
 
@@ -72,7 +80,10 @@ class Likeness:
             noised: Times and noise from `noised`.
             condition: Conditions, as networks take them.
         """
-        at, noise = denoiser.path.time(Linear().log_snr(noised[0])).clamp(*denoiser.path.ends), noised[1]
+        at, noise = (
+            denoiser.path.time(Linear().log_snr(noised[0])).clamp(*denoiser.path.ends),
+            noised[1],
+        )
 
         def features(x: Tensor) -> list[Tensor]:
             k = denoiser.coefficients(x, at)
@@ -81,7 +92,10 @@ class Likeness:
 
         with torch.no_grad():
             wanted = features(pair[1])
-        levels = [(a - b).square().flatten(1).mean(1) for a, b in zip(features(pair[0]), wanted, strict=True)]
+        levels = [
+            (a - b).square().flatten(1).mean(1)
+            for a, b in zip(features(pair[0]), wanted, strict=True)
+        ]
         return torch.stack(levels).mean(0)
 
 
@@ -117,7 +131,9 @@ class FeatureCritic(Freezing):
             UsageError: If the denoiser's network has no features (`UNet.features`).
         """
         if not isinstance(teacher.network, Featured):
-            raise UsageError("Only a UNet's features can be read, and this network is not a UNet. Choose another critic.")
+            raise UsageError(
+                "Only a UNet's features can be read, and this network is not a UNet. Choose another critic."
+            )
         self._frozen.pop("teacher", None)
         self.freeze("teacher", teacher)
 
@@ -130,7 +146,9 @@ class FeatureCritic(Freezing):
 
         def mixed(x: Tensor) -> Tensor:
             share = shaped(t.to(x), x)
-            return (1 - share) * transform(x) + share * training_noise(self.teacher.source, x.shape[1:], stream).to(x)
+            return (1 - share) * transform(x) + share * training_noise(
+                self.teacher.source, x.shape[1:], stream
+            ).to(x)
 
         return {**(condition or {}), LEVEL: t}, mixed
 

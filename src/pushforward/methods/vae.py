@@ -211,15 +211,37 @@ class VAE(Method):
         mean, log_variance = self.posterior(batch.x, batch.condition)
         divergence = divergences(mean, log_variance)
         if settings.weighted:
-            drawn = self._weights(batch.x, (mean, log_variance), settings.samples, now.draws, batch.condition, settings.dreg)
+            drawn = self._weights(
+                batch.x,
+                (mean, log_variance),
+                settings.samples,
+                now.draws,
+                batch.condition,
+                settings.dreg,
+            )
             log_likelihood, ratio, z, decoded = drawn
-            bound = importance_bound(log_likelihood + beta * ratio, [z] if settings.dreg else None, beta)
+            bound = importance_bound(
+                log_likelihood + beta * ratio, [z] if settings.dreg else None, beta
+            )
         else:
-            z = mean if settings.beta == 0 else mean + torch.exp(log_variance / 2) * now.draws.normal(self.code)
+            z = (
+                mean
+                if settings.beta == 0
+                else mean + torch.exp(log_variance / 2) * now.draws.normal(self.code)
+            )
             decoded = call(self.code_decoder, z, None, batch.condition)
             log_likelihood = self.likelihood.log_prob(batch.x, decoded)
-            bound = log_likelihood - (beta * above_free_bits(divergence, settings.free_bits) if settings.beta else 0)
-        note_bound(now, batch.x, log_likelihood, (self.likelihood, decoded), divergence.flatten(1).sum(1), beta)
+            bound = log_likelihood - (
+                beta * above_free_bits(divergence, settings.free_bits) if settings.beta else 0
+            )
+        note_bound(
+            now,
+            batch.x,
+            log_likelihood,
+            (self.likelihood, decoded),
+            divergence.flatten(1).sum(1),
+            beta,
+        )
         note_code(now, mean, batch.condition)
         yield "autoencoder", -bound.mean() / math.prod(self.space.shape)
 
@@ -228,13 +250,23 @@ class VAE(Method):
         mean, log_variance = call(self.code_encoder, x, None, condition).chunk(2, dim=1)
         return mean, log_variance
 
-    def log_weights(self, x: Tensor, samples: int, draws: Draws, condition: Condition = None) -> Tensor:
+    def log_weights(
+        self, x: Tensor, samples: int, draws: Draws, condition: Condition = None
+    ) -> Tensor:
         """Compute log p(x, z) - log q(z | x) for latents drawn from q, in nats (n, samples); see `HasImportanceWeights`."""
-        log_likelihood, ratio, _, _ = self._weights(x, self.posterior(x, condition), samples, draws, condition)
+        log_likelihood, ratio, _, _ = self._weights(
+            x, self.posterior(x, condition), samples, draws, condition
+        )
         return log_likelihood + ratio
 
     def _weights(
-        self, x: Tensor, posterior: tuple[Tensor, Tensor], samples: int, draws: Draws, condition: Condition, held: bool = False
+        self,
+        x: Tensor,
+        posterior: tuple[Tensor, Tensor],
+        samples: int,
+        draws: Draws,
+        condition: Condition,
+        held: bool = False,
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Importance weights of codes drawn from q; ``held``: q's density is taken as constant.
 
@@ -248,21 +280,38 @@ class VAE(Method):
         index = torch.arange(len(x), device=x.device).repeat_interleave(samples)
         decoded = call(self.code_decoder, z.flatten(0, 1), None, condition_at(condition, index))
         log_likelihood = self.likelihood.log_prob(x[index], decoded).unflatten(0, z.shape[:2])
-        return log_likelihood, standard_log_prob(z, 2) - gaussian_log_prob(z, mean, log_variance, 2), z, decoded
+        return (
+            log_likelihood,
+            standard_log_prob(z, 2) - gaussian_log_prob(z, mean, log_variance, 2),
+            z,
+            decoded,
+        )
 
     def autoencoder(self) -> Autoencoder:
         encoder = self.code_encoder if self.bound.beta else Deterministic(self.encoder)
         drawn = self.likelihood if isinstance(self.space, TableSpace) else None
-        return Autoencoder(encoder, mean_of(self.code_decoder, self.likelihood), self.space, likelihood=drawn)
+        return Autoencoder(
+            encoder, mean_of(self.code_decoder, self.likelihood), self.space, likelihood=drawn
+        )
 
     def transport(self) -> Map:
         """Return a sampler that decodes latents from the prior: samples from p(x | z), or its means for images (`drawn_from`)."""
-        return Map(mean_of(self.code_decoder, self.likelihood), self.space, self.code, drawn_from(self.likelihood))
+        return Map(
+            mean_of(self.code_decoder, self.likelihood),
+            self.space,
+            self.code,
+            drawn_from(self.likelihood),
+        )
 
 
 @torch.no_grad()
 def note_bound(
-    now: Now, x: Tensor, log_likelihood: Tensor, decoded: tuple[Likelihood, Tensor], divergence: Tensor, beta: float
+    now: Now,
+    x: Tensor,
+    log_likelihood: Tensor,
+    decoded: tuple[Likelihood, Tensor],
+    divergence: Tensor,
+    beta: float,
 ) -> None:
     """Log both terms of the evidence bound in nats per example, the KL weight, and the fraction of variance explained.
 
@@ -336,7 +385,9 @@ class Descent(nn.Module):
 
     def forward(self, z: Tensor, t: Tensor | None = None, condition: Condition = None) -> Tensor:
         mean, log_variance = gaussian_of(self.upper(z[:, : self.split], None, condition))
-        return self.decoder(mean + torch.exp(log_variance / 2) * z[:, self.split :], None, condition)
+        return self.decoder(
+            mean + torch.exp(log_variance / 2) * z[:, self.split :], None, condition
+        )
 
 
 class HierarchicalVAE(Method):
@@ -405,7 +456,9 @@ class HierarchicalVAE(Method):
         note_code(now, mean, batch.condition)
         yield "autoencoder", -bound.mean() / math.prod(self.space.shape)
 
-    def log_weights(self, x: Tensor, samples: int, draws: Draws, condition: Condition = None) -> Tensor:
+    def log_weights(
+        self, x: Tensor, samples: int, draws: Draws, condition: Condition = None
+    ) -> Tensor:
         """Compute log p(x, h, u) - log q(h, u | x) for latents drawn from q, in nats (n, samples); see `HasImportanceWeights`."""
         log_likelihood, ratio, *_ = self._weights(x, samples, draws, condition)
         return log_likelihood + ratio
@@ -421,7 +474,10 @@ class HierarchicalVAE(Method):
         """
         n, (lower, upper) = len(x), self.latent
         index = torch.arange(n, device=x.device).repeat_interleave(samples)
-        given, noise = condition_at(condition, index), draws.normal((samples, lower + upper)).flatten(0, 1)
+        given, noise = (
+            condition_at(condition, index),
+            draws.normal((samples, lower + upper)).flatten(0, 1),
+        )
         each = gaussian_of(call(self.encoder, x, None, condition))
         mean, log_variance = (part[index] for part in each)
         h = mean + torch.exp(log_variance / 2) * noise[:, :lower]
@@ -429,17 +485,32 @@ class HierarchicalVAE(Method):
         u = above[0] + torch.exp(above[1] / 2) * noise[:, lower:]
         # copies, so that the weights act on the gradients of the densities, not on those from h to u
         seen_h, seen_u = h.clone(), u.clone()
-        log_q = gaussian_log_prob(seen_h, *((mean.detach(), log_variance.detach()) if held else (mean, log_variance)))
-        under = gaussian_of(call(constant(self.upper_encoder), seen_h, None, given)) if held else above
+        log_q = gaussian_log_prob(
+            seen_h, *((mean.detach(), log_variance.detach()) if held else (mean, log_variance))
+        )
+        under = (
+            gaussian_of(call(constant(self.upper_encoder), seen_h, None, given)) if held else above
+        )
         log_q = log_q + gaussian_log_prob(seen_u, *under)
         prior = gaussian_of(call(self.upper_decoder, seen_u, None, given))
         log_p = gaussian_log_prob(seen_h, *prior) + standard_log_prob(seen_u)
         decoded = call(self.decoder, seen_h, None, given)
         log_likelihood = self.likelihood.log_prob(x[index], decoded).unflatten(0, (n, samples))
-        return log_likelihood, (log_p - log_q).unflatten(0, (n, samples)), [seen_h, seen_u], each[0], decoded
+        return (
+            log_likelihood,
+            (log_p - log_q).unflatten(0, (n, samples)),
+            [seen_h, seen_u],
+            each[0],
+            decoded,
+        )
 
     def autoencoder(self) -> Autoencoder:
-        return Autoencoder(Bounded(self.encoder), mean_of(self.decoder, self.likelihood), self.space, standard=False)
+        return Autoencoder(
+            Bounded(self.encoder),
+            mean_of(self.decoder, self.likelihood),
+            self.space,
+            standard=False,
+        )
 
     def transport(self) -> Map:
         """Return a sampler through upper and lower latents: samples from p(x | h), or its means for images (`drawn_from`)."""

@@ -13,10 +13,16 @@ from pushforward.metrics.score import MetricInfo, Samples, Score, share_info
 from pushforward.metrics.table import Parts, Table, codes, variation
 from pushforward.metrics.uncertainty import errors
 
-DRAWN, BINS, BARS = 24, 24, 12  # Of the pictures: columns at most, bins of a number, and categories, of which the rarest are one
+DRAWN, BINS, BARS = (
+    24,
+    24,
+    12,
+)  # Of the pictures: columns at most, bins of a number, and categories, of which the rarest are one
 
 
-def kolmogorov_smirnov(x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[float, float, float]:
+def kolmogorov_smirnov(
+    x: NDArray[np.float64], y: NDArray[np.float64]
+) -> tuple[float, float, float]:
     """Find the largest distance between two distribution functions, its position and its sign.
 
     Missing values (NaN) count as smaller than every number, so different fractions of missing
@@ -37,7 +43,9 @@ def kolmogorov_smirnov(x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[
     return float(result.statistic), float(result.statistic_location), float(result.statistic_sign)
 
 
-def shape_errors(table: Table) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+def shape_errors(
+    table: Table,
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
     """Compute the error of each column, and the contribution of each row to their mean.
 
     The error is the Kolmogorov-Smirnov distance for numbers, and the total variation for
@@ -53,7 +61,11 @@ def shape_errors(table: Table) -> tuple[NDArray[np.float64], NDArray[np.float64]
     for place, discrete in enumerate(table.categorical):
         x, y = table.generated[:, place], table.reference[:, place]
         count = len(table.labels[place])
-        distance, *added = variation(codes(x, count), codes(y, count), count + 1) if discrete else _of_numbers(x, y)
+        distance, *added = (
+            variation(codes(x, count), codes(y, count), count + 1)
+            if discrete
+            else _of_numbers(x, y)
+        )
         each.append(distance)
         terms = [term + part for term, part in zip(terms, added, strict=True)]
     columns = len(table.names)
@@ -158,13 +170,19 @@ class ColumnShapes:
             return {"column_error": Score(float(each.mean()), extra=extra)}
         extra |= histograms(samples.table)
         error, shared = errors(terms[0], terms[1])
-        return {"column_error": Score(float(each.mean()), error=error, reference_error=shared, extra=extra)}
+        return {
+            "column_error": Score(
+                float(each.mean()), error=error, reference_error=shared, extra=extra
+            )
+        }
 
 
 JOINT_BINS = 10  # Bins of equal width of a number beside a category
 PAIRS, SHOWN = 1000, 40  # Pairs that are compared at most, and columns whose pairs a report shows
 Terms = tuple[NDArray[np.float64], NDArray[np.float64]]
-Cells = tuple[NDArray[np.int64], NDArray[np.int64], int]  # The cells of generated and of held-out rows, and how many there are
+Cells = tuple[
+    NDArray[np.int64], NDArray[np.int64], int
+]  # The cells of generated and of held-out rows, and how many there are
 
 
 def pair_errors(table: Table) -> tuple[list[tuple[int, int]], NDArray[np.float64], Terms]:
@@ -181,7 +199,10 @@ def pair_errors(table: Table) -> tuple[list[tuple[int, int]], NDArray[np.float64
             `pushforward.metrics.uncertainty.errors`, (n,) and (m,).
     """
     every = list(combinations(range(len(table.names)), 2))
-    chosen = [every[at] for at in np.unique(np.linspace(0, len(every) - 1, min(len(every), PAIRS)).astype(int))]
+    chosen = [
+        every[at]
+        for at in np.unique(np.linspace(0, len(every) - 1, min(len(every), PAIRS)).astype(int))
+    ]
     cells, sides = _cells(table), (table.generated, table.reference)
     pairs, each, terms = [], [], [np.zeros(len(side)) for side in sides]
     for first, second in chosen:
@@ -211,7 +232,9 @@ def _cells(table: Table) -> list[Cells]:
             continue
         known = y[~np.isnan(y)]
         edges = np.histogram_bin_edges(known if len(known) else np.zeros(1), JOINT_BINS)
-        of_x, of_y = (np.where(np.isnan(side), JOINT_BINS + 2, np.digitize(side, edges)) for side in (x, y))
+        of_x, of_y = (
+            np.where(np.isnan(side), JOINT_BINS + 2, np.digitize(side, edges)) for side in (x, y)
+        )
         columns.append((of_x, of_y, JOINT_BINS + 3))
     return columns
 
@@ -222,7 +245,9 @@ def _contingency(first: Cells, second: Cells) -> Parts:
     return variation(where[: len(of_x)], where[len(of_x) :], len(occurring))
 
 
-def _correlation(x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[float | None, NDArray[np.float64]]:
+def _correlation(
+    x: NDArray[np.float64], y: NDArray[np.float64]
+) -> tuple[float | None, NDArray[np.float64]]:
     both, terms = ~(np.isnan(x) | np.isnan(y)), np.zeros(len(x))
     if both.sum() < 2 or np.ptp(x[both]) == 0 or np.ptp(y[both]) == 0:
         return None, terms
@@ -268,4 +293,8 @@ class PairTrends:
         if not samples.errors:
             return {"pair_error": Score(float(each.mean()), extra=extra)}
         error, shared = errors(*terms)
-        return {"pair_error": Score(float(each.mean()), error=error, reference_error=shared, extra=extra)}
+        return {
+            "pair_error": Score(
+                float(each.mean()), error=error, reference_error=shared, extra=extra
+            )
+        }

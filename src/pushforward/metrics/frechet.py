@@ -20,7 +20,9 @@ def _root(covariance: np.ndarray) -> np.ndarray:
     return np.asarray((vectors * np.sqrt(np.clip(values, 0, None))) @ vectors.T)
 
 
-def gaussian_distance(mean1: np.ndarray, covariance1: np.ndarray, mean2: np.ndarray, covariance2: np.ndarray) -> float:
+def gaussian_distance(
+    mean1: np.ndarray, covariance1: np.ndarray, mean2: np.ndarray, covariance2: np.ndarray
+) -> float:
     """Compute the squared 2-Wasserstein distance between two Gaussians.
 
     ``|m1 - m2|^2 + tr(C1 + C2 - 2 (C1^.5 C2 C1^.5)^.5)``, in float64. The last trace is the sum of the singular values
@@ -39,7 +41,9 @@ def gaussian_distance(mean1: np.ndarray, covariance1: np.ndarray, mean2: np.ndar
         np.asarray(part, dtype=np.float64) for part in (mean1, covariance1, mean2, covariance2)
     )
     overlap = np.linalg.svd(_root(covariance1) @ _root(covariance2), compute_uv=False).sum()
-    return float(((mean1 - mean2) ** 2).sum() + np.trace(covariance1) + np.trace(covariance2) - 2 * overlap)
+    return float(
+        ((mean1 - mean2) ** 2).sum() + np.trace(covariance1) + np.trace(covariance2) - 2 * overlap
+    )
 
 
 def frechet_distance(x: np.ndarray, y: np.ndarray) -> float:
@@ -77,9 +81,14 @@ def extrapolated_distance(x: np.ndarray, y: np.ndarray) -> float | None:
     if n // 5 < ENOUGH * x.shape[1]:
         return None
     x, y = ordered(x), ordered(y)
-    random = random_for(x, 0)  # of both sides: samplings that drew the same subsets of y would share their chance
+    random = random_for(
+        x, 0
+    )  # of both sides: samplings that drew the same subsets of y would share their chance
     sizes = (1 / np.linspace(5 / n, 1 / n, SUBSETS)).astype(int)
-    values = [frechet_distance(x[random.permutation(len(x))[:size]], y[random.permutation(len(y))[:size]]) for size in sizes]
+    values = [
+        frechet_distance(x[random.permutation(len(x))[:size]], y[random.permutation(len(y))[:size]])
+        for size in sizes
+    ]
     return float(np.polyfit(1 / sizes, values, 1)[1])
 
 

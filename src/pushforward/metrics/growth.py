@@ -56,7 +56,9 @@ class Growth(NamedTuple):
     is_norm: float = 0.0
 
 
-def growth_of(generated: Array, reference: Array, second: float, distance: float, bias: float = 0.0) -> Growth:
+def growth_of(
+    generated: Array, reference: Array, second: float, distance: float, bias: float = 0.0
+) -> Growth:
     """Compute the growth of a distance's variance from its first-order terms.
 
     Args:
@@ -89,7 +91,13 @@ def divergence_growth(counts: NDArray[np.int64], weights: Array) -> Growth:
     true = np.random.Generator(np.random.Philox(0)).multinomial(n, weights, DRAWS)
     values = np.array([divergence(drawn / n, weights)[0] for drawn in true])
     distance, first = divergence(counts / n, weights)
-    return Growth(float(values.std(ddof=1)), 0.0, first / n / distance if distance > 0 else 0.0, 0.0, float(values.mean()))
+    return Growth(
+        float(values.std(ddof=1)),
+        0.0,
+        first / n / distance if distance > 0 else 0.0,
+        0.0,
+        float(values.mean()),
+    )
 
 
 def divergence(share: Array, weights: Array) -> tuple[float, float]:
@@ -112,10 +120,18 @@ def mean_growth(parts: Sequence[Growth], independent: int = 1) -> Growth:
     rows[:, :2] **= 2
     error, reference_error, slope, reference_slope, *rest = (float(mean) for mean in rows.mean(0))
     over = 1 / independent
-    return Growth(math.sqrt(error * over), math.sqrt(reference_error * over), slope * over, reference_slope * over, *rest)
+    return Growth(
+        math.sqrt(error * over),
+        math.sqrt(reference_error * over),
+        slope * over,
+        reference_slope * over,
+        *rest,
+    )
 
 
-def score_interval(value: float, growth: Growth, samplings: int, quantile: float) -> tuple[float, float]:
+def score_interval(
+    value: float, growth: Growth, samplings: int, quantile: float
+) -> tuple[float, float]:
     """Compute the interval of means within ``quantile`` of their own standard errors from the value.
 
     Args:
@@ -129,14 +145,20 @@ def score_interval(value: float, growth: Growth, samplings: int, quantile: float
     slope = growth.reference_slope + max(0.0, growth.slope - growth.reference_slope) / samplings
     if growth.is_norm:
         return _norm_interval(value, growth.null_mean, null_variance, slope, quantile)
-    above, wide, lift = value - growth.null_mean, quantile * math.sqrt(null_variance), quantile**2 * slope / 2
+    above, wide, lift = (
+        value - growth.null_mean,
+        quantile * math.sqrt(null_variance),
+        quantile**2 * slope / 2,
+    )
     root = math.sqrt(max(0.0, 2 * lift * above + wide**2 + lift**2))
     low = lift - root if above > wide else -wide
     high = lift + root if above > -wide else wide
     return value + low, value + high
 
 
-def _norm_interval(value: float, null_mean: float, null_variance: float, limit: float, quantile: float) -> tuple[float, float]:
+def _norm_interval(
+    value: float, null_mean: float, null_variance: float, limit: float, quantile: float
+) -> tuple[float, float]:
     """The same for a norm with these variances: between clouds of one distribution, and of distant clouds.
 
     Above ``null_mean``, ``mean - wide(mean)`` is convex, so that it may fall before it rises: the upper end is searched from its
@@ -204,7 +226,11 @@ def divisions(n: int, m: int, count: int) -> Iterator[Division]:
 
 
 def norm_growth(
-    distances: Sequence[float] | NDArray[np.float64], first_order: tuple[float, float], n: int, m: int, blocks: int = 1
+    distances: Sequence[float] | NDArray[np.float64],
+    first_order: tuple[float, float],
+    n: int,
+    m: int,
+    blocks: int = 1,
 ) -> Growth:
     """Compute how the variance of a norm grows with its mean, from distances between clouds of one distribution.
 
@@ -223,5 +249,14 @@ def norm_growth(
 
     widened = float(stdtrit(len(distances) - 1, 0.975)) / 1.96
     error = widened * float(np.std(distances, ddof=1)) / blocks**0.5
-    part = (1 / m) / (1 / n + 1 / m)  # of the variance of a quadratic form, its square comes from the reference
-    return Growth(error, error * part, first_order[0] ** 2, first_order[1] ** 2, float(np.mean(distances)), is_norm=1.0)
+    part = (1 / m) / (
+        1 / n + 1 / m
+    )  # of the variance of a quadratic form, its square comes from the reference
+    return Growth(
+        error,
+        error * part,
+        first_order[0] ** 2,
+        first_order[1] ** 2,
+        float(np.mean(distances)),
+        is_norm=1.0,
+    )

@@ -50,7 +50,10 @@ class Sharpness:
         return bool(high_frequency_powers(samples.reference, samples.shape).any())
 
     def __call__(self, samples: Samples) -> dict[str, Score]:
-        generated, real = (high_frequency_powers(examples, samples.shape) for examples in (samples.generated, samples.reference))
+        generated, real = (
+            high_frequency_powers(examples, samples.shape)
+            for examples in (samples.generated, samples.reference)
+        )
         ratio = float(generated.mean() / real.mean())
         error, shared = errors(generated / real.mean(), ratio * real / real.mean())
         return {"sharpness": Score(ratio, error=error, reference_error=shared)}
@@ -58,7 +61,10 @@ class Sharpness:
 
 MOST = 100.0  # Decibels given to a reconstruction without any error
 SIGMA, RADIUS = 1.5, 5  # Of the Gaussian window, in pixels: 11 x 11
-SMALL, SMALLER = 0.01**2, 0.03**2  # What keeps means and variances near zero from deciding (C1 and C2 where the range is 1)
+SMALL, SMALLER = (
+    0.01**2,
+    0.03**2,
+)  # What keeps means and variances near zero from deciding (C1 and C2 where the range is 1)
 
 
 def psnr(x: NDArray[np.floating], y: NDArray[np.floating]) -> NDArray[np.float64]:

@@ -10,11 +10,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pushforward.metrics.score import MetricInfo, Samples, Score, share_info
-from pushforward.metrics.subsets import SPLITS, by_examples, drawn, groups_of, left_out, nearest, orders
+from pushforward.metrics.subsets import (
+    SPLITS,
+    by_examples,
+    drawn,
+    groups_of,
+    left_out,
+    nearest,
+    orders,
+)
 from pushforward.metrics.table import embedded, shuffled
 from pushforward.metrics.uncertainty import by_blocks, share_error
 
-ROWS, ENTRIES = 1000, 10_000_000  # Rows of the distance matrix that are held at a time, and its entries, at most
+ROWS, ENTRIES = (
+    1000,
+    10_000_000,
+)  # Rows of the distance matrix that are held at a time, and its entries, at most
 # The share of a score's variance that comes from real examples, about, as measured in 2 and 16 dimensions
 OF_REFERENCE = {"precision": 0.65, "coverage": 0.35}
 # Of the errors of recall and density: examples of either side at most, and how often they are divided in halves
@@ -48,7 +59,9 @@ def prdc(generated: np.ndarray, real: np.ndarray, k: int = 5) -> dict[str, float
     return _means(*_balls(generated, real, k), k)
 
 
-def _means(within: np.ndarray, recalled: np.ndarray, covered: np.ndarray, k: int) -> dict[str, float]:
+def _means(
+    within: np.ndarray, recalled: np.ndarray, covered: np.ndarray, k: int
+) -> dict[str, float]:
     return {
         "precision": float((within > 0).mean()),
         "recall": float(recalled.mean()),
@@ -72,7 +85,9 @@ def reached(generated: np.ndarray, real: np.ndarray, k: int = 5) -> dict[str, np
     return {"coverage": covered, "recall": recalled}
 
 
-def _balls(generated: np.ndarray, real: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _balls(
+    generated: np.ndarray, real: np.ndarray, k: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     from sklearn.metrics import pairwise_distances
 
     of_real, of_generated = radii(real, k), radii(generated, k)
@@ -185,7 +200,11 @@ class Manifold:
         terms_of = {"recall": (recall_terms, recalled), "coverage": (coverage_terms, covered)}
         generated, real = x, y
         x, y = drawn(x, len(x), 0), drawn(y, len(y), 1)
-        spreads = by_blocks(lambda a, b: np.array([*prdc(a, b, self.k).values()]), x, y, 5 * self.k) if samples.errors else None
+        spreads = (
+            by_blocks(lambda a, b: np.array([*prdc(a, b, self.k).values()]), x, y, 5 * self.k)
+            if samples.errors
+            else None
+        )
         if spreads is None:
             return {name: Score(value) for name, value in values.items()}
         scores = {}
@@ -202,11 +221,15 @@ class Manifold:
                 measure, of_each = terms_of[name]
                 sample_terms = scaled(measure(generated, real, self.k), error**2 - of_real**2)
                 reference_terms = by_examples(of_each.astype(float))
-                scores[name] = replace(scores[name], reference_terms=reference_terms, sample_terms=sample_terms)
+                scores[name] = replace(
+                    scores[name], reference_terms=reference_terms, sample_terms=sample_terms
+                )
         return scores
 
 
-def density_errors(generated: np.ndarray, real: np.ndarray, within: np.ndarray, k: int) -> tuple[float, float]:
+def density_errors(
+    generated: np.ndarray, real: np.ndarray, within: np.ndarray, k: int
+) -> tuple[float, float]:
     """Compute the standard error of the density over new examples on both sides, and over new real examples only.
 
     Given the real examples, the density is a mean over independent generated examples. Its
@@ -236,7 +259,11 @@ def density_errors(generated: np.ndarray, real: np.ndarray, within: np.ndarray, 
 
     def variance(parts: int) -> float:
         divided = (np.array_split(order, parts) for order in orders(len(y), SPLITS))
-        return float(np.mean([np.var([density(part) for part in own_parts], ddof=1) for own_parts in divided]))
+        return float(
+            np.mean(
+                [np.var([density(part) for part in own_parts], ddof=1) for own_parts in divided]
+            )
+        )
 
     halves, quarters = variance(2), variance(4)
     falls = float(np.clip(halves / quarters, 0.5, 1)) if quarters > 0 else 0.5
@@ -244,7 +271,9 @@ def density_errors(generated: np.ndarray, real: np.ndarray, within: np.ndarray, 
     return float(np.hypot(np.std(within / k, ddof=1) / np.sqrt(len(within)), of_real)), of_real
 
 
-def recall_errors(generated: np.ndarray, real: np.ndarray, value: float, k: int) -> tuple[float, float]:
+def recall_errors(
+    generated: np.ndarray, real: np.ndarray, value: float, k: int
+) -> tuple[float, float]:
     """Compute the standard error of recall over new examples on both sides, and over new real examples only.
 
     Over new generated examples, it comes from a jackknife that leaves out a fifth at a time,
@@ -268,12 +297,17 @@ def recall_errors(generated: np.ndarray, real: np.ndarray, value: float, k: int)
     x, y, m = generated[:SOME], real[:SOME], len(real)
     recalled = _recaller(x, y, k)
     variance, half = left_out(lambda part: float(recalled(part).mean()), len(x)), len(x) // 2
-    halves = [(recalled(order[:half]), recalled(order[half : 2 * half])) for order in orders(len(x), HALVES)]
+    halves = [
+        (recalled(order[:half]), recalled(order[half : 2 * half]))
+        for order in orders(len(x), HALVES)
+    ]
     together = np.sum([np.cov(first, other)[0, 1] for first, other in halves])
     shares = np.sum([(first.var(ddof=1) + other.var(ddof=1)) / 2 for first, other in halves])
     of_share = share_error(value * m, m)
     of_real = of_share * float(np.clip(together / max(shares, 1e-12), 0, 1)) ** 0.5
-    return max(float(np.hypot(of_real, (variance * len(x) / len(generated)) ** 0.5)), of_share), of_real
+    return max(
+        float(np.hypot(of_real, (variance * len(x) / len(generated)) ** 0.5)), of_share
+    ), of_real
 
 
 def _recaller(x: np.ndarray, y: np.ndarray, k: int) -> Callable[[np.ndarray], np.ndarray]:
@@ -326,7 +360,9 @@ def fidelity(generated: NDArray[np.float64], real: NDArray[np.float64]) -> tuple
     reached = np.linalg.norm(generated[at] - generated.mean(0), axis=1)
     within = reached[:, None] <= np.quantile(reached, levels)
     recall = ((distances <= own)[:, None] & within).mean(0)
-    alpha, beta = (float(1 - np.abs(curve - levels).sum() / levels.sum()) for curve in (precision, recall))
+    alpha, beta = (
+        float(1 - np.abs(curve - levels).sum() / levels.sum()) for curve in (precision, recall)
+    )
     return alpha, beta
 
 
@@ -355,9 +391,15 @@ class Fidelity:
 
     def __call__(self, samples: Samples) -> dict[str, Score]:
         assert samples.table is not None
-        x, y = (side[shuffled(side, seed)[:MOST]] for seed, side in enumerate(embedded(samples.table)))
+        x, y = (
+            side[shuffled(side, seed)[:MOST]] for seed, side in enumerate(embedded(samples.table))
+        )
         values = dict(zip(self.scores, np.clip(fidelity(x, y), 0, 1), strict=True))
-        spreads = by_blocks(lambda a, b: np.array(fidelity(a, b)), x, y, LEAST) if samples.errors else None
+        spreads = (
+            by_blocks(lambda a, b: np.array(fidelity(a, b)), x, y, LEAST)
+            if samples.errors
+            else None
+        )
         if spreads is None:
             return {name: Score(float(value)) for name, value in values.items()}
         scores = {}

@@ -15,7 +15,9 @@ from pushforward.metrics.uncertainty import area, share_error
 if TYPE_CHECKING:
     from torch import Tensor
 PART = 0.25  # Largest distance of a near-copy, as a fraction of the usual distance of held-out examples
-JUDGES = 500  # Held-out examples, at most, whose distance to the training examples sets the threshold
+JUDGES = (
+    500  # Held-out examples, at most, whose distance to the training examples sets the threshold
+)
 BLOCK = 1024  # Examples of either side that are compared at a time: few enough that their distances stay in the processor's cache
 TREE = 8  # Columns up to which a search tree beats matrix products
 SKETCH = 32  # Dimensions of the projection that rules out most pairs
@@ -27,7 +29,9 @@ def _examples(x: np.ndarray, scale: np.ndarray | None) -> Tensor:
     examples, unit = torch.from_numpy(x.astype(np.float32)), 255.0 if x.dtype == np.uint8 else 1.0
     if scale is None:
         return examples.div_(unit)
-    return examples.mul_(torch.as_tensor(1 / (unit * scale.astype(np.float64)), dtype=torch.float32))
+    return examples.mul_(
+        torch.as_tensor(1 / (unit * scale.astype(np.float64)), dtype=torch.float32)
+    )
 
 
 def _blocks(x: np.ndarray, scale: np.ndarray | None) -> Iterator[Tensor]:
@@ -42,7 +46,10 @@ def _closest(examples: Tensor, others: Iterable[Tensor]) -> tuple[Tensor, Tensor
     """
     import torch
 
-    best, where = torch.full((len(examples),), torch.inf), torch.zeros(len(examples), dtype=torch.int64)
+    best, where = (
+        torch.full((len(examples),), torch.inf),
+        torch.zeros(len(examples), dtype=torch.int64),
+    )
     passed = 0
     for block in others:
         lengths, turned = block.square().sum(1), (-2 * block).T.contiguous()
@@ -57,7 +64,9 @@ def _closest(examples: Tensor, others: Iterable[Tensor]) -> tuple[Tensor, Tensor
     return best + examples.square().sum(1), where
 
 
-def nearest_distance(x: np.ndarray, training: np.ndarray, scale: np.ndarray | None = None) -> np.ndarray:
+def nearest_distance(
+    x: np.ndarray, training: np.ndarray, scale: np.ndarray | None = None
+) -> np.ndarray:
     """Compute the distance of each example to its nearest training example in units of ``scale``, float64 (n,).
 
     A search tree (few columns) or a matrix product finds the neighbour; after a product the distance is computed from
@@ -72,7 +81,12 @@ def nearest_distance(x: np.ndarray, training: np.ndarray, scale: np.ndarray | No
         return np.asarray(cKDTree(_examples(training, scale).numpy()).query(examples.numpy())[0])
     _, where = _closest(examples, _blocks(training, scale))
     distances = [
-        (examples[start : start + BLOCK] - _examples(training[where[start : start + BLOCK].numpy()], scale)).double().norm(dim=1)
+        (
+            examples[start : start + BLOCK]
+            - _examples(training[where[start : start + BLOCK].numpy()], scale)
+        )
+        .double()
+        .norm(dim=1)
         for start in range(0, len(examples), BLOCK)
     ]
     return torch.cat(distances).numpy()
@@ -114,7 +128,9 @@ def _copy_distances(
     judges = np.random.Generator(np.random.Philox(0)).permutation(len(held_out))[:JUDGES]
     usual = nearest_distance(held_out[judges], training, scale)
     step = min(1 / np.sqrt(len(usual)), 0.5)  # twice the standard error of a rank
-    low, threshold, high = (PART * float(np.quantile(usual, 0.5 + side)) for side in (-step, 0.0, step))
+    low, threshold, high = (
+        PART * float(np.quantile(usual, 0.5 + side)) for side in (-step, 0.0, step)
+    )
     suspects = np.flatnonzero(_suspects(generated, training, scale, high))
     distances = np.full(len(generated), np.inf)
     if len(suspects):
@@ -122,18 +138,24 @@ def _copy_distances(
     return distances, (low, threshold, high)
 
 
-def _suspects(generated: np.ndarray, training: np.ndarray, scale: np.ndarray | None, threshold: float) -> np.ndarray:
+def _suspects(
+    generated: np.ndarray, training: np.ndarray, scale: np.ndarray | None, threshold: float
+) -> np.ndarray:
     d = generated.shape[1]
     if d <= 2 * SKETCH:
         return np.ones(len(generated), bool)
     axes = _axes(training, scale)
     examples = _examples(generated, scale) @ axes
     shortest, _ = _closest(examples, (block @ axes for block in _blocks(training, scale)))
-    slack = 1e-5 * (1 + examples.square().sum(1))  # what float32 may add to a squared distance by cancellation
+    slack = 1e-5 * (
+        1 + examples.square().sum(1)
+    )  # what float32 may add to a squared distance by cancellation
     return (shortest <= threshold**2 + slack).numpy()
 
 
-def strong_columns(training: np.ndarray, scale: np.ndarray | None, *parts: np.ndarray) -> list[np.ndarray]:
+def strong_columns(
+    training: np.ndarray, scale: np.ndarray | None, *parts: np.ndarray
+) -> list[np.ndarray]:
     """Convert examples to units of ``scale``, and project them onto the 64 directions of largest variance.
 
     Args:
@@ -157,7 +179,9 @@ def _axes(training: np.ndarray, scale: np.ndarray | None, most: int = SKETCH) ->
 
     some = _examples(training[:: max(1, len(training) // 2000)][:2000], scale)
     some = some - some.mean(0)
-    mix = torch.from_numpy(np.random.Generator(np.random.Philox(0)).standard_normal((len(some), most))).float()
+    mix = torch.from_numpy(
+        np.random.Generator(np.random.Philox(0)).standard_normal((len(some), most))
+    ).float()
     axes = torch.linalg.qr(some.T @ mix).Q
     directions: Tensor = torch.linalg.qr(some.T @ (some @ axes)).Q
     return directions
@@ -195,7 +219,11 @@ class Memorisation:
         shared = float(((distances <= high).mean() - (distances <= low).mean()) / 4)
         error = float(np.hypot(share_error(copies.sum(), len(copies)), shared))
         extra = {"threshold": threshold}
-        return {"near_copies": Score(float(copies.mean()), error=error, reference_error=shared, extra=extra)}
+        return {
+            "near_copies": Score(
+                float(copies.mean()), error=error, reference_error=shared, extra=extra
+            )
+        }
 
 
 MOST = 2000  # Examples of either side that look for their nearest training example, at most
@@ -243,8 +271,14 @@ def copying(generated: np.ndarray, held_out: np.ndarray, training: np.ndarray) -
     expected = reached.count * chance
     tail = {"tail": _tail(expected)} if expected <= FEW else {}
     scores = {
-        "authenticity": Score(authentic, error=share_error(authentic * len(generated), len(generated)), reference_error=0.0),
-        "held_out_ratio": Score(reached.share() / chance, error=error, reference_error=shared, extra=tail),
+        "authenticity": Score(
+            authentic,
+            error=share_error(authentic * len(generated), len(generated)),
+            reference_error=0.0,
+        ),
+        "held_out_ratio": Score(
+            reached.share() / chance, error=error, reference_error=shared, extra=tail
+        ),
     }
     cells = _cells(training, min(CELLS, len(judges) // CELL))
     places = [nearest(part, cells)[1] for part in (generated, judges)]
@@ -256,7 +290,10 @@ def copying(generated: np.ndarray, held_out: np.ndarray, training: np.ndarray) -
     shared = (weights**2 * of_held_out).sum()
     variances = (weights**2 * of_generated).sum() + shared, shared
     error, shared = (float(np.sqrt(variance)) for variance in variances)
-    return {**scores, "copying_test": Score(float(weights @ z), error=error, reference_error=shared)}
+    return {
+        **scores,
+        "copying_test": Score(float(weights @ z), error=error, reference_error=shared),
+    }
 
 
 @dataclass(frozen=True)
@@ -408,7 +445,9 @@ class Copying:
     def __call__(self, samples: Samples) -> dict[str, Score]:
         held_out = drawn(samples.reference, len(samples.reference), 1)
         generated = drawn(samples.generated, MOST, 0)
-        return copying(*strong_columns(samples.training, samples.scale, generated, held_out, samples.training))
+        return copying(
+            *strong_columns(samples.training, samples.scale, generated, held_out, samples.training)
+        )
 
 
 def _tail(expected: float) -> float:

@@ -48,7 +48,9 @@ class ModeCount:
     divergence_growth: tuple[float, ...] = ()
 
 
-def count_modes(x: np.ndarray, centres: np.ndarray, std: float, weights: np.ndarray | None = None) -> ModeCount:
+def count_modes(
+    x: np.ndarray, centres: np.ndarray, std: float, weights: np.ndarray | None = None
+) -> ModeCount:
     """Compare examples with a mixture of Gaussians with known centres and width.
 
     An example belongs to its nearest centre. Within 3 standard deviations it is of high quality,
@@ -76,7 +78,11 @@ def count_modes(x: np.ndarray, centres: np.ndarray, std: float, weights: np.ndar
     x = np.asarray(x, dtype=np.float64)
     centres = np.asarray(centres, dtype=np.float64)
     count, d = centres.shape
-    weights = np.full(count, 1 / count) if weights is None else np.asarray(weights, np.float64) / np.sum(weights)
+    weights = (
+        np.full(count, 1 / count)
+        if weights is None
+        else np.asarray(weights, np.float64) / np.sum(weights)
+    )
     distance, nearest = (np.asarray(part) for part in cKDTree(centres).query(x))
     good = distance <= NEAR * std
     assigned = distance <= FAR * std
@@ -179,7 +185,9 @@ class Modes:
             return Score(value, error=share_error(value * n, n), reference_error=0.0, extra=extra)
 
         return {
-            "modes_held": Score(count.held, extra={"of": modes, "mass": count.mass, "nearest": count.nearest}),
+            "modes_held": Score(
+                count.held, extra={"of": modes, "mass": count.mass, "nearest": count.nearest}
+            ),
             "modes_found": Score(count.reached, extra={"of": modes}),
             "high_quality": share(count.high_quality, right=right),
             "bridges": share(count.bridges),
@@ -252,7 +260,10 @@ class Stacked:
         growth = divergence_growth(counts, even)
         bias = (truth.modes - 1) / (2 * n)
         return {
-            "stacked_modes": Score((counts > 0).sum(), extra={"of": truth.modes, "missing": np.flatnonzero(counts == 0)}),
+            "stacked_modes": Score(
+                (counts > 0).sum(),
+                extra={"of": truth.modes, "missing": np.flatnonzero(counts == 0)},
+            ),
             "stacked_kl": Score(value, error=error, reference_error=0.0, bias=bias, growth=growth),
         }
 
@@ -287,14 +298,28 @@ class Classes:
         reference = samples.reference_classes
         assert generated is not None
         assert reference is not None
-        share, real = (np.bincount(labels, minlength=samples.classes) / len(labels) for labels in (generated, reference))
+        share, real = (
+            np.bincount(labels, minlength=samples.classes) / len(labels)
+            for labels in (generated, reference)
+        )
         extra = {"share": tuple(share.tolist()), "real": tuple(real.tolist())}
         distance, *terms = variation(generated, reference, samples.classes)
         first_order = errors(terms[0], terms[1])
         growth: tuple[float, ...] = ()
         if samples.errors:
-            growth = norm_growth(_divided(generated, reference, samples.classes), first_order, len(generated), len(reference))
-        score = Score(distance, error=first_order[0], reference_error=first_order[1], growth=growth, extra=extra)
+            growth = norm_growth(
+                _divided(generated, reference, samples.classes),
+                first_order,
+                len(generated),
+                len(reference),
+            )
+        score = Score(
+            distance,
+            error=first_order[0],
+            reference_error=first_order[1],
+            growth=growth,
+            extra=extra,
+        )
         return {"class_distance": score}
 
 

@@ -27,10 +27,14 @@ def register(name: str, metric: type[Metric]) -> None:
 def check_metric(name: str, metric: Any) -> None:
     """Raise an error if the class is not a metric, or the name of a score belongs to another metric."""
     if not is_metric(metric):
-        raise UsageError(f'{metric!r} is not a metric: the class needs an attribute "scores", a dict from names to MetricInfo.')
+        raise UsageError(
+            f'{metric!r} is not a metric: the class needs an attribute "scores", a dict from names to MetricInfo.'
+        )
     taken = {score for owner, other in METRICS.items() if owner != name for score in other.scores}
     if both := [score for score in metric.scores if score in taken]:
-        raise UsageError(f"Another metric already has a score named {both[0]}. Choose another name.")
+        raise UsageError(
+            f"Another metric already has a score named {both[0]}. Choose another name."
+        )
 
 
 def describe() -> dict[str, MetricInfo]:
@@ -56,7 +60,9 @@ MODEL_SCORES: Mapping[str, MetricInfo] = {
         group="Classes",
     ),
 }
-Choice = list[tuple[Metric, tuple[str, ...]]]  # Metrics, each with the names of its scores that are wanted
+Choice = list[
+    tuple[Metric, tuple[str, ...]]
+]  # Metrics, each with the names of its scores that are wanted
 
 
 def check_metrics(names: Sequence[str | Metric] | None) -> None:
@@ -65,11 +71,17 @@ def check_metrics(names: Sequence[str | Metric] | None) -> None:
     Raises:
         UsageError: If a name is unknown, with all known metrics.
     """
-    known = [*METRICS, *MODEL_SCORES, *(name for metric in METRICS.values() for name in metric.scores)]
+    known = [
+        *METRICS,
+        *MODEL_SCORES,
+        *(name for metric in METRICS.values() for name in metric.scores),
+    ]
     for name in [names] if isinstance(names, str) else names or ():
         if isinstance(name, str) and name not in known:
             every = sorted(set(known))
-            raise UsageError(f'Unknown metric "{name}". Available metrics: {", ".join(every)}.{suggestion(name, every)}')
+            raise UsageError(
+                f'Unknown metric "{name}". Available metrics: {", ".join(every)}.{suggestion(name, every)}'
+            )
 
 
 def chosen(wanted: Sequence[str | Metric] | None) -> Choice:
@@ -89,8 +101,12 @@ def chosen(wanted: Sequence[str | Metric] | None) -> Choice:
         metric = METRICS.get(choice) or owners.get(choice)
         if metric is None:
             check_metrics([choice])
-            raise UsageError(f"{choice} needs the model, not only samples. Compute it for a run with pf.evaluate.")
-        by_metric.setdefault(metric, (metric(), []))[1].extend(metric.scores if choice in METRICS else (choice,))
+            raise UsageError(
+                f"{choice} needs the model, not only samples. Compute it for a run with pf.evaluate."
+            )
+        by_metric.setdefault(metric, (metric(), []))[1].extend(
+            metric.scores if choice in METRICS else (choice,)
+        )
     return [(metric, tuple(dict.fromkeys(scores))) for metric, scores in by_metric.values()]
 
 

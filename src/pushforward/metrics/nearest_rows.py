@@ -16,17 +16,23 @@ from pushforward.metrics.uncertainty import Errors, area, area_errors, share_err
 
 # Rows of either side that are compared, and training rows among which they look for the nearest, at most
 MOST, KNOWN = 2000, 100_000
-REPEATING = 0.05  # the share of training rows that equal another one above which distances are not compared
+REPEATING = (
+    0.05  # the share of training rows that equal another one above which distances are not compared
+)
 
 
 def repeating(rows: NDArray[np.float32]) -> float:
     """Compute the fraction of rows (n, d) that equal another row."""
-    contents = np.ascontiguousarray(rows + np.float32(0)).view(np.dtype((np.void, rows.itemsize * rows.shape[1])))
+    contents = np.ascontiguousarray(rows + np.float32(0)).view(
+        np.dtype((np.void, rows.itemsize * rows.shape[1]))
+    )
     counts = np.unique(contents.ravel(), return_counts=True)[1]
     return float(counts[counts > 1].sum() / len(rows))
 
 
-def distance_ratio(generated: NDArray[np.float64], held_out: NDArray[np.float64]) -> tuple[float, Errors]:
+def distance_ratio(
+    generated: NDArray[np.float64], held_out: NDArray[np.float64]
+) -> tuple[float, Errors]:
     """Compute the ratio of mean distances to the nearest training row, samples to held-out rows, and its standard errors.
 
     Args:
@@ -34,7 +40,10 @@ def distance_ratio(generated: NDArray[np.float64], held_out: NDArray[np.float64]
         held_out: Distances of held-out rows, (m,), not all 0.
     """
     a, b = generated.mean(), held_out.mean()
-    of_a, of_b = (float(side.std(ddof=1)) / np.sqrt(len(side)) if len(side) > 1 else 0.0 for side in (generated, held_out))
+    of_a, of_b = (
+        float(side.std(ddof=1)) / np.sqrt(len(side)) if len(side) > 1 else 0.0
+        for side in (generated, held_out)
+    )
     shared = float(a / b**2 * of_b)
     return float(a / b), (float(np.hypot(of_a / b, shared)), shared)
 
@@ -57,7 +66,10 @@ def cell_variance(first: NDArray[Any], other: NDArray[Any], rows: int) -> float:
         rows: Number of rows of each kind, including rows without samples.
     """
     n = first.sum() + other.sum()
-    of_first, of_other = ((c * (c - 1)).sum() / (n * max(1, n - 1)) - (c.sum() / n) ** 2 / rows for c in (first, other))
+    of_first, of_other = (
+        (c * (c - 1)).sum() / (n * max(1, n - 1)) - (c.sum() / n) ** 2 / rows
+        for c in (first, other)
+    )
     return float(max(0.0, of_first * (other.sum() / n) ** 2 + of_other * (first.sum() / n) ** 2))
 
 
@@ -125,7 +137,10 @@ class NearestRows:
         training = some(samples.training, len(held_out), 2)
         real = training, held_out[: len(training)]
         own = nearer(*(nearest_distance(generated, side, samples.scale) for side in real))
-        cells, others = (np.bincount(nearest(generated, side)[1], part) for side, part in zip(real, (own, 1 - own), strict=True))
+        cells, others = (
+            np.bincount(nearest(generated, side)[1], part)
+            for side, part in zip(real, (own, 1 - own), strict=True)
+        )
         of_real = cell_variance(cells, others, len(training)) ** 0.5
         error = float(np.hypot(share_error(own.sum(), len(own)), of_real))
         scores = {"nearer_training": Score(float(own.mean()), error=error, reference_error=of_real)}
@@ -169,7 +184,11 @@ class UniqueTexts:
             if kind == "category":
                 texts, rows = np.unique(table.training[:, place], return_counts=True)
                 repeats |= np.isin(table.generated[:, place], texts[rows == 1])
-        return {"unique_texts": Score(float(repeats.mean()), error=share_error(repeats.sum(), len(repeats)))}
+        return {
+            "unique_texts": Score(
+                float(repeats.mean()), error=share_error(repeats.sum(), len(repeats))
+            )
+        }
 
 
 TINY = 1e-6  # What is added to distances before their logarithm; exact copies are at distance 0
@@ -206,7 +225,9 @@ def attack(
 
     def ranks(rows: NDArray[np.float32]) -> NDArray[np.float64]:
         near = np.log(nearest_distance(rows, generated, scale) + TINY)
-        return -near if known is None else np.log(nearest_distance(rows, known, scale) + TINY) - near
+        return (
+            -near if known is None else np.log(nearest_distance(rows, known, scale) + TINY) - near
+        )
 
     return area(ranks(members), ranks(others))
 
@@ -235,7 +256,9 @@ class Membership:
     }
 
     def applies(self, samples: Samples) -> bool:
-        return samples.table is not None and min(len(samples.training), len(samples.reference)) >= 20
+        return (
+            samples.table is not None and min(len(samples.training), len(samples.reference)) >= 20
+        )
 
     def __call__(self, samples: Samples) -> dict[str, Score]:
         """Compute two scores; the second attacker knows half of the held-out rows.
@@ -249,7 +272,9 @@ class Membership:
         half = len(others) // 2
         attacks = {
             "membership": attack(members, others[: len(members)], generated, None, samples.scale),
-            "membership_ratio": attack(members[:half], others[:half], generated, others[half:], samples.scale),
+            "membership_ratio": attack(
+                members[:half], others[:half], generated, others[half:], samples.scale
+            ),
         }
         return {
             name: Score(float(above.mean()), error=error, reference_error=error)

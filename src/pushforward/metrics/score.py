@@ -193,7 +193,11 @@ class Samples:
     def __post_init__(self) -> None:
         for part in fields(self):
             examples = getattr(self, part.name)
-            if isinstance(examples, np.ndarray) and part.name != "scale" and not part.name.endswith("classes"):
+            if (
+                isinstance(examples, np.ndarray)
+                and part.name != "scale"
+                and not part.name.endswith("classes")
+            ):
                 check_finite(part.name, examples)
 
     @property
@@ -233,7 +237,11 @@ class Metric(Protocol):
 def is_metric(part: type[Any]) -> TypeGuard[type[Metric]]:
     """Return whether a class is a usable metric, not the protocol."""
     scores = inspect.getattr_static(part, "scores", None)
-    return isinstance(scores, Mapping) and bool(scores) and all(isinstance(info, MetricInfo) for info in scores.values())
+    return (
+        isinstance(scores, Mapping)
+        and bool(scores)
+        and all(isinstance(info, MetricInfo) for info in scores.values())
+    )
 
 
 def check_finite(name: str, examples: np.ndarray) -> None:
@@ -250,5 +258,7 @@ def check_finite(name: str, examples: np.ndarray) -> None:
         return
     message = f"{wrong} of {len(examples)} {name} examples contain NaN or infinite values, so no score can be computed."
     if name.startswith("generated"):
-        raise Diverged(f"{message} Has training diverged? Lower the learning rate, or resume from an earlier checkpoint.")
+        raise Diverged(
+            f"{message} Has training diverged? Lower the learning rate, or resume from an earlier checkpoint."
+        )
     raise DataError(f"{message} Remove them from the data.")

@@ -10,7 +10,10 @@ import numpy as np
 COLUMNS = 8  # Columns by which examples are put in order, at most
 GROUPS = 32  # Groups of examples whose terms are stored, on either side
 DIGITS = 6  # Significant digits of stored terms
-SPLITS, LEFT_OUT = 30, 5  # How often some examples are left out to measure a variance, and which part, a fifth
+SPLITS, LEFT_OUT = (
+    30,
+    5,
+)  # How often some examples are left out to measure a variance, and which part, a fifth
 
 
 def groups_of(n: int) -> np.ndarray:
@@ -81,7 +84,9 @@ def orders(n: int, count: int) -> list[np.ndarray]:
 def left_out(score: Callable[[np.ndarray], float], n: int) -> float:
     """Compute the variance of a score by a jackknife that omits a fifth of the examples at a time."""
     few = max(1, n // LEFT_OUT)
-    return float(np.var([score(order[few:]) for order in orders(n, SPLITS)], ddof=1)) * (n - few) / few
+    return (
+        float(np.var([score(order[few:]) for order in orders(n, SPLITS)], ddof=1)) * (n - few) / few
+    )
 
 
 def nearest(x: np.ndarray, others: np.ndarray, skipped: int = 0) -> tuple[np.ndarray, np.ndarray]:

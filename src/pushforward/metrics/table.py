@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 
 from pushforward.metrics.subsets import random_for
 
-CODES = 100  # Categories of a column that are told apart in an embedding, at most; the rarest are one
+CODES = (
+    100  # Categories of a column that are told apart in an embedding, at most; the rarest are one
+)
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,13 @@ def embedded(table: Table) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Embed generated rows, (n, f), and held-out rows, (m, f), in units of the ranges of held-out columns."""
     missing = np.isnan(table.generated).any(0), np.isnan(table.reference).any(0)
     gaps = [bool(gap) for gap in np.any(missing, axis=0)]
-    points = embedding(table.reference, table.categorical.tolist(), [len(names) for names in table.labels], gaps, np.ptp)
+    points = embedding(
+        table.reference,
+        table.categorical.tolist(),
+        [len(names) for names in table.labels],
+        gaps,
+        np.ptp,
+    )
     return points(table.generated), points(table.reference)
 
 
@@ -102,13 +110,19 @@ def embedding(
         unit: Unit of a column's known numbers: standard deviation or range.
     """
     parts: list[Callable[[NDArray[np.float64]], NDArray[np.float64]]] = [
-        partial(_indicators, places=rank(column, count)) if discrete else partial(_scaled, of=_moments(column, unit), gap=gap)
+        partial(_indicators, places=rank(column, count))
+        if discrete
+        else partial(_scaled, of=_moments(column, unit), gap=gap)
         for column, discrete, count, gap in zip(known.T, categorical, counts, gaps, strict=True)
     ]
-    return lambda rows: np.concatenate([part(column) for part, column in zip(parts, rows.T, strict=True)], axis=1)
+    return lambda rows: np.concatenate(
+        [part(column) for part, column in zip(parts, rows.T, strict=True)], axis=1
+    )
 
 
-def _moments(column: NDArray[np.float64], unit: Callable[[NDArray[np.float64]], float]) -> tuple[float, float]:
+def _moments(
+    column: NDArray[np.float64], unit: Callable[[NDArray[np.float64]], float]
+) -> tuple[float, float]:
     known = column[~np.isnan(column)]
     mean, size = (float(known.mean()), float(unit(known))) if len(known) else (0.0, 0.0)
     return mean, size if size > 0 else 1.0
@@ -122,7 +136,10 @@ def _scaled(column: NDArray[np.float64], of: tuple[float, float], gap: bool) -> 
 
 def rank(column: NDArray[np.float64], count: int) -> NDArray[np.int64]:
     """Rank categories and missing values by frequency, most frequent first."""
-    return np.argsort(np.argsort(-np.bincount(codes(column, count), minlength=count + 1), kind="stable"), kind="stable")
+    return np.argsort(
+        np.argsort(-np.bincount(codes(column, count), minlength=count + 1), kind="stable"),
+        kind="stable",
+    )
 
 
 def _indicators(column: NDArray[np.float64], places: NDArray[np.int64]) -> NDArray[np.float64]:

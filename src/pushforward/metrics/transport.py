@@ -13,7 +13,14 @@ from pushforward.errors import Diverged, UsageError
 from pushforward.metrics.growth import Growth, divisions, growth_of, norm_growth, rounds
 from pushforward.metrics.score import MetricInfo, Samples, Score
 from pushforward.metrics.subsets import by_examples, drawn, drawn_at, placed
-from pushforward.metrics.uncertainty import Errors, Terms, errors, matching_potentials, root_errors, sliced_terms
+from pushforward.metrics.uncertainty import (
+    Errors,
+    Terms,
+    errors,
+    matching_potentials,
+    root_errors,
+    sliced_terms,
+)
 
 BLOCK = 1000  # Examples on either side that are matched at a time: the time of an exact matching grows with their cube
 BLOCKS = 2
@@ -41,7 +48,9 @@ def transport_distance(x: np.ndarray, y: np.ndarray) -> float:
     from scipy.spatial.distance import cdist
 
     if len(x) != len(y):
-        raise UsageError(f"`x` and `y` must have the same number of points, got {len(x)} and {len(y)}.")
+        raise UsageError(
+            f"`x` and `y` must have the same number of points, got {len(x)} and {len(y)}."
+        )
     costs = cdist(np.asarray(x, np.float64), np.asarray(y, np.float64), "sqeuclidean")
     return float(np.sqrt(costs[linear_sum_assignment(costs)].mean()))
 
@@ -50,7 +59,9 @@ def transport_distance(x: np.ndarray, y: np.ndarray) -> float:
 Matching = tuple[np.ndarray, np.ndarray]
 
 
-def matchings(x: np.ndarray, y: np.ndarray, *, block: int = BLOCK, blocks: int = BLOCKS) -> Iterator[Matching]:
+def matchings(
+    x: np.ndarray, y: np.ndarray, *, block: int = BLOCK, blocks: int = BLOCKS
+) -> Iterator[Matching]:
     """Compute exact matchings of disjoint blocks of two clouds, (n, d) and (m, d), of any size and in any order.
 
     Args:
@@ -74,14 +85,20 @@ def transport_score(matched: Sequence[Matching]) -> float:
     equal n and with the real-data score. With more than a few columns, this bias is large and
     favours samples that lack diversity.
     """
-    distances = [float(np.sqrt(costs[np.arange(len(costs)), columns].mean())) for costs, columns in matched]
+    distances = [
+        float(np.sqrt(costs[np.arange(len(costs)), columns].mean())) for costs, columns in matched
+    ]
     return float(np.sqrt(np.mean([distance**2 for distance in distances])))
 
 
-def _blocks(x: np.ndarray, y: np.ndarray, block: int = BLOCK, blocks: int = BLOCKS) -> list[tuple[np.ndarray, np.ndarray]]:
+def _blocks(
+    x: np.ndarray, y: np.ndarray, block: int = BLOCK, blocks: int = BLOCKS
+) -> list[tuple[np.ndarray, np.ndarray]]:
     n = min(len(x), len(y), block * blocks)
     size = min(n, block)
-    x, y = (np.asarray(drawn(examples, n, seed), np.float64) for seed, examples in enumerate((x, y)))
+    x, y = (
+        np.asarray(drawn(examples, n, seed), np.float64) for seed, examples in enumerate((x, y))
+    )
     return [(x[at : at + size], y[at : at + size]) for at in range(0, n - size + 1, size)]
 
 
@@ -129,7 +146,11 @@ def sliced_errors_of(x: np.ndarray, y: np.ndarray) -> tuple[Errors, Growth, Term
         gaps = rising[here].reshape(FEWER, -1) - rising[~here].reshape(FEWER, -1)
         distances.append(float(np.sqrt(np.square(gaps).mean())))
     scale = 1 / (2 * max(value, 1e-12))  # of the root, by the delta method
-    return first_order, norm_growth(distances, first_order, len(x), len(y)), (scale * of_x, scale * of_y)
+    return (
+        first_order,
+        norm_growth(distances, first_order, len(x), len(y)),
+        (scale * of_x, scale * of_y),
+    )
 
 
 def _projected(x: np.ndarray, y: np.ndarray, directions: int) -> list[np.ndarray]:
@@ -152,7 +173,10 @@ def sliced_distance(x: np.ndarray, y: np.ndarray, directions: int = DIRECTIONS) 
     first, second = (np.sort(lines, axis=0) for lines in _projected(x, y, directions))
     if len(first) != len(second):
         levels = (np.arange(max(len(first), len(second))) + 0.5) / max(len(first), len(second))
-        first, second = (np.quantile(examples, levels, axis=0, method="inverted_cdf") for examples in (first, second))
+        first, second = (
+            np.quantile(examples, levels, axis=0, method="inverted_cdf")
+            for examples in (first, second)
+        )
     return float(np.sqrt(np.square(first - second).mean()))
 
 
@@ -250,7 +274,9 @@ def divergence_terms(x: np.ndarray, y: np.ndarray, epsilon: float) -> tuple[np.n
         raise UsageError(f"`epsilon` must be above 0, got {epsilon}.")
     x, y = np.asarray(x, np.float64), np.asarray(y, np.float64)
     of_x, of_y = potentials(cdist(x, y, "sqeuclidean"), epsilon)
-    own_x, own_y = (_own_potential(cdist(examples, examples, "sqeuclidean"), epsilon) for examples in (x, y))
+    own_x, own_y = (
+        _own_potential(cdist(examples, examples, "sqeuclidean"), epsilon) for examples in (x, y)
+    )
     return of_x - own_x, of_y - own_y
 
 
@@ -278,8 +304,13 @@ def potentials(costs: np.ndarray, epsilon: float) -> tuple[np.ndarray, np.ndarra
         of_rows = _softmin(costs, of_columns, level)
         of_columns = _softmin(costs.T, of_rows, level)
     for _ in range(ROUNDS):
-        rows, columns, error = _scaled(np.exp((of_rows[:, None] + of_columns - costs) / epsilon) / costs.size)
-        of_rows, of_columns = of_rows + epsilon * np.log(rows), of_columns + epsilon * np.log(columns)
+        rows, columns, error = _scaled(
+            np.exp((of_rows[:, None] + of_columns - costs) / epsilon) / costs.size
+        )
+        of_rows, of_columns = (
+            of_rows + epsilon * np.log(rows),
+            of_columns + epsilon * np.log(columns),
+        )
         if error < TOLERANCE:
             return of_rows, of_columns
     raise _unsolved(error)
@@ -312,7 +343,9 @@ def _own_potential(costs: np.ndarray, epsilon: float) -> np.ndarray:
 
 
 def _unsolved(error: float) -> Diverged:
-    return Diverged(f"The Sinkhorn iterations did not converge (relative error {error:.1e}). Increase the regularisation.")
+    return Diverged(
+        f"The Sinkhorn iterations did not converge (relative error {error:.1e}). Increase the regularisation."
+    )
 
 
 def _levels(start: float, end: float) -> Iterator[float]:
@@ -365,12 +398,23 @@ class Sinkhorn:
         """
         from scipy.spatial.distance import pdist
 
-        x, y = drawn(samples.generated_features, MOST, 0), drawn(samples.reference_features, MOST, 1)
+        x, y = (
+            drawn(samples.generated_features, MOST, 0),
+            drawn(samples.reference_features, MOST, 1),
+        )
         epsilon = PART * float(np.median(pdist(y, "sqeuclidean")))
         with contextlib.suppress(Diverged, UsageError):
             of_x, of_y = divergence_terms(x, y, epsilon)
             value, (second, bias) = float(of_x.mean() + of_y.mean()), _second_order(y, epsilon)
             error, shared = errors(of_x, of_y, second)
             growth = growth_of(of_x, of_y, second, value, bias * (1 / len(x) + 1 / len(y)))
-            return {"sinkhorn": Score(value, error=error, reference_error=shared, growth=growth, extra={"epsilon": epsilon})}
+            return {
+                "sinkhorn": Score(
+                    value,
+                    error=error,
+                    reference_error=shared,
+                    growth=growth,
+                    extra={"epsilon": epsilon},
+                )
+            }
         return {}

@@ -16,9 +16,14 @@ from pushforward.metrics.uncertainty import area, area_errors
 
 # Rows that trees are given at most to tell rows apart, and to predict a column, which takes one fit instead of three
 ROWS, TO_PREDICT = 10_000, 50_000
-FEW_COLUMNS = 30  # Tables with more columns have fewer rows, since the time grows with the number of cells
+FEW_COLUMNS = (
+    30  # Tables with more columns have fewer rows, since the time grows with the number of cells
+)
 STOPPED = 2000  # Rows from which on a tenth of them says when a predictor has learned enough; of fewer a tenth says little
-TREES, PATIENCE = 500, 10  # Trees of a predictor that is stopped, at most, and how many trees in a row do not help before it is
+TREES, PATIENCE = (
+    500,
+    10,
+)  # Trees of a predictor that is stopped, at most, and how many trees in a row do not help before it is
 CODES = 250  # Categories of a column that trees tell apart, at most; the rarest are one
 
 
@@ -34,7 +39,11 @@ def inputs(table: Table) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         sides = [side[:, place] for side in (generated, reference)]
         known = [side[~np.isnan(side)] for side in sides]
         count = len(table.labels[place])
-        absent = float(count) if discrete else min((float(part.min()) - 1 for part in known if len(part)), default=0.0)
+        absent = (
+            float(count)
+            if discrete
+            else min((float(part.min()) - 1 for part in known if len(part)), default=0.0)
+        )
         for side in sides:
             side[np.isnan(side)] = absent
         if discrete and count >= CODES:
@@ -61,7 +70,9 @@ def classifier(categorical: NDArray[np.bool_]) -> Any:
     """
     from sklearn.ensemble import HistGradientBoostingClassifier
 
-    return HistGradientBoostingClassifier(early_stopping=False, categorical_features=categorical, random_state=0)
+    return HistGradientBoostingClassifier(
+        early_stopping=False, categorical_features=categorical, random_state=0
+    )
 
 
 def predictor(categorical: NDArray[np.bool_], y: NDArray[np.float64], classes: bool) -> Any:
@@ -80,7 +91,12 @@ def predictor(categorical: NDArray[np.bool_], y: NDArray[np.float64], classes: b
     from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 
     kind: Any = HistGradientBoostingClassifier if classes else HistGradientBoostingRegressor
-    stopped = {"early_stopping": True, "max_iter": TREES, "n_iter_no_change": PATIENCE, "validation_fraction": 0.1}
+    stopped = {
+        "early_stopping": True,
+        "max_iter": TREES,
+        "n_iter_no_change": PATIENCE,
+        "validation_fraction": 0.1,
+    }
     alone = classes and bool((np.unique(y, return_counts=True)[1] < 2).any())
     chosen = stopped if len(y) >= STOPPED and not alone else {"early_stopping": False}
     return kind(categorical_features=categorical, random_state=0, **chosen)
@@ -89,10 +105,14 @@ def predictor(categorical: NDArray[np.bool_], y: NDArray[np.float64], classes: b
 FOLDS = 3
 ASKED = 1000  # Rows of either side in a fold by which columns are told apart, at most
 TAUGHT = 1.5  # The error of an area, measured over new rows on both sides, over that for trees that are given, about
-Area = tuple[NDArray[np.float64], NDArray[np.float64]]  # As `pushforward.metrics.uncertainty.area` returns it
+Area = tuple[
+    NDArray[np.float64], NDArray[np.float64]
+]  # As `pushforward.metrics.uncertainty.area` returns it
 
 
-def detected(table: Table, importance: bool = True) -> tuple[list[Area], NDArray[np.float64], list[NDArray[np.int64]]]:
+def detected(
+    table: Table, importance: bool = True
+) -> tuple[list[Area], NDArray[np.float64], list[NDArray[np.int64]]]:
     """Distinguish generated from held-out rows by boosted trees, in a three-fold cross-validation.
 
     Args:
@@ -137,8 +157,12 @@ def _falls(trees: Any, rows: NDArray[np.float64], own: NDArray[np.bool_]) -> NDA
     """
     from sklearn.inspection import permutation_importance
 
-    some = np.concatenate([np.flatnonzero(side)[:ASKED] for side in (own, ~own)])  # rows are in random order
-    found = permutation_importance(trees, rows[some], own[some], scoring="roc_auc", n_repeats=1, random_state=0)
+    some = np.concatenate(
+        [np.flatnonzero(side)[:ASKED] for side in (own, ~own)]
+    )  # rows are in random order
+    found = permutation_importance(
+        trees, rows[some], own[some], scoring="roc_auc", n_repeats=1, random_state=0
+    )
     return np.asarray(found.importances_mean)
 
 
@@ -175,7 +199,11 @@ class Detection:
             return {"detection": Score(value)}
         each = np.array([area_errors(above, below) for above, below in areas])
         error, shared = 2 * TAUGHT * np.sqrt((each**2).sum(0)) / FOLDS
-        extra = {"auc": float(means.mean()), "columns": samples.table.names, "falls": tuple(falls.tolist())}
+        extra = {
+            "auc": float(means.mean()),
+            "columns": samples.table.names,
+            "falls": tuple(falls.tolist()),
+        }
         of_x = -2 * TAUGHT * np.concatenate([above - above.mean() for above, _ in areas])
         of_y = -2 * TAUGHT * np.concatenate([below - below.mean() for _, below in areas])
         score = Score(
@@ -213,7 +241,9 @@ def utility(table: Table) -> tuple[str, float, float] | None:
         Esteban et al., Real-valued (medical) time series generation with recurrent conditional GANs, 2017, arXiv:1706.02633
         ("TSTR"); Xu et al., Modeling tabular data using conditional GAN, 2019, arXiv:1907.00503 ("machine learning efficacy").
     """
-    table = table if table.learned is None else replace(table, generated=table.learned, learned=None)
+    table = (
+        table if table.learned is None else replace(table, generated=table.learned, learned=None)
+    )
     place = table.names.index(table.target)
     kinds = np.delete(table.categorical, place)
     (x, y), (test, real) = (
@@ -235,10 +265,16 @@ def _classes(y: Array, real: Array) -> tuple[Array, Array]:
     return tuple(np.where(np.isin(side, frequent), side, -1.0) for side in (y, real))  # type: ignore[return-value]
 
 
-def _class_area(kinds: NDArray[np.bool_], known: tuple[Array, Array, Array], test: Array) -> tuple[float, float]:
+def _class_area(
+    kinds: NDArray[np.bool_], known: tuple[Array, Array, Array], test: Array
+) -> tuple[float, float]:
     x, y, real = known
     seen, classes = np.unique(y), np.unique(real)
-    shares = predictor(kinds, y, True).fit(x, y).predict_proba(test) if len(seen) > 1 else np.zeros((len(test), len(seen)))
+    shares = (
+        predictor(kinds, y, True).fit(x, y).predict_proba(test)
+        if len(seen) > 1
+        else np.zeros((len(test), len(seen)))
+    )
     ranks = {value: shares[:, at] for at, value in enumerate(seen)}
     areas, terms = [], np.zeros(len(test))
     for value in classes[-1:] if len(classes) == 2 else classes:
@@ -250,10 +286,16 @@ def _class_area(kinds: NDArray[np.bool_], known: tuple[Array, Array, Array], tes
     return float(np.mean(areas)), float(terms.std(ddof=1) / len(areas) / np.sqrt(len(test)))
 
 
-def _number_error(kinds: NDArray[np.bool_], known: tuple[Array, Array, Array], test: Array) -> tuple[float, float]:
+def _number_error(
+    kinds: NDArray[np.bool_], known: tuple[Array, Array, Array], test: Array
+) -> tuple[float, float]:
     x, y, real = known
     mean, std = real.mean(), real.std()
-    guess = predictor(kinds, y, False).fit(x, (y - mean) / std).predict(test) if len(y) > 1 else np.zeros(len(test))
+    guess = (
+        predictor(kinds, y, False).fit(x, (y - mean) / std).predict(test)
+        if len(y) > 1
+        else np.zeros(len(test))
+    )
     squares = ((real - mean) / std - guess) ** 2
     value = float(np.sqrt(squares.mean()))
     terms = squares - ((real - mean) / std * value) ** 2  # the unit varies with the same rows

@@ -46,7 +46,9 @@ def squared_mmd(x: np.ndarray, y: np.ndarray, grows: bool = False) -> KernelDist
     own = xx.sum(1) - np.diag(xx) + yy.sum(1) - np.diag(yy)
     rows, columns, both = xy.sum(1), xy.sum(0), np.diag(xy)
     value = own.sum() / (n * (n - 1)) - 2 * xy.sum() / n**2
-    left_out = (own.sum() - 2 * own) / ((n - 1) * (n - 2)) - 2 * (xy.sum() - rows - columns + both) / (n - 1) ** 2
+    left_out = (own.sum() - 2 * own) / ((n - 1) * (n - 2)) - 2 * (
+        xy.sum() - rows - columns + both
+    ) / (n - 1) ** 2
     error = float(np.sqrt((n - 1) * left_out.var()))
     if not grows:
         return KernelDistance(float(value), error)
@@ -88,7 +90,9 @@ def kernel_distance(
     if not grows:
         return KernelDistance(value, error)
     used = len(blocks) * size
-    terms_of_x, terms_of_y = (np.concatenate(side) for side in zip(*(part.terms for part in parts), strict=True))
+    terms_of_x, terms_of_y = (
+        np.concatenate(side) for side in zip(*(part.terms for part in parts), strict=True)
+    )
     terms = placed(terms_of_x, of_x[:used], len(x)), placed(terms_of_y, of_y[:used], len(y))
     growth = mean_growth([part.growth for part in parts], len(parts))
     return KernelDistance(value, error, growth, terms)
@@ -121,8 +125,12 @@ class Kernel:
         x, y = samples.generated_features, samples.reference_features
         centre, total = y.mean(0), float(y.var(0).sum())
         stretch = np.sqrt(y.shape[1] / total) if total > 0 else 1.0
-        distance = kernel_distance((x - centre) * stretch, (y - centre) * stretch, grows=samples.errors)
-        score = Score(distance.value, error=distance.error, reference_error=distance.error / np.sqrt(2))
+        distance = kernel_distance(
+            (x - centre) * stretch, (y - centre) * stretch, grows=samples.errors
+        )
+        score = Score(
+            distance.value, error=distance.error, reference_error=distance.error / np.sqrt(2)
+        )
         if samples.errors:
             of_x, of_y = (by_examples(terms) for terms in distance.terms)
             score = replace(score, growth=distance.growth, sample_terms=of_x, reference_terms=of_y)
@@ -162,7 +170,9 @@ def energy_errors(x: np.ndarray, y: np.ndarray) -> tuple[Errors, Growth, Terms]:
     return kernel_errors(-cdist(x, x), -cdist(y, y), -cdist(x, y))
 
 
-def energy_test(x: np.ndarray, y: np.ndarray, permutations: int = PERMUTATIONS) -> tuple[float, float]:
+def energy_test(
+    x: np.ndarray, y: np.ndarray, permutations: int = PERMUTATIONS
+) -> tuple[float, float]:
     """Compute the unbiased energy distance of two clouds, and the p-value of the hypothesis of equal distributions.
 
     2 E|x - y| - E|x - x'| - E|y - y'| over pairs of different examples; it may be below 0. The
@@ -244,10 +254,19 @@ def classifier_accuracy(x: np.ndarray, y: np.ndarray) -> float:
     from sklearn import config_context
     from sklearn.linear_model import LogisticRegression
 
-    own, fold = np.arange(len(x) + len(y)) < len(x), np.concatenate([np.arange(len(examples)) % FOLDS for examples in (x, y)])
+    own, fold = (
+        np.arange(len(x) + len(y)) < len(x),
+        np.concatenate([np.arange(len(examples)) % FOLDS for examples in (x, y)]),
+    )
     pooled = _standardised(np.concatenate([x, y]))
-    centres = np.concatenate([examples[: LANDMARKS // 2] for examples in (pooled[own], pooled[~own])])
-    seen = _standardised(np.concatenate([pooled, np.exp(-cdist(pooled, centres, "sqeuclidean") / x.shape[1])], axis=1))
+    centres = np.concatenate(
+        [examples[: LANDMARKS // 2] for examples in (pooled[own], pooled[~own])]
+    )
+    seen = _standardised(
+        np.concatenate(
+            [pooled, np.exp(-cdist(pooled, centres, "sqeuclidean") / x.shape[1])], axis=1
+        )
+    )
     right = np.empty(len(own), bool)
     for out in (fold == number for number in range(FOLDS)):
         with config_context(assume_finite=True, skip_parameter_validation=True):
@@ -309,14 +328,23 @@ class TwoSample:
         """
         if samples.table is not None:
             return {"energy": _energy(samples)}
-        x, y = drawn(samples.generated_features, MOST, 0), drawn(samples.reference_features, MOST, 1)
+        x, y = (
+            drawn(samples.generated_features, MOST, 0),
+            drawn(samples.reference_features, MOST, 1),
+        )
         accuracy = neighbour_accuracy(x, y)
         error = _accuracy_error(accuracy, len(x))
-        scores = {"neighbour_test": Score(accuracy, error=error, reference_error=error * np.sqrt(OF_REFERENCE))}
+        scores = {
+            "neighbour_test": Score(
+                accuracy, error=error, reference_error=error * np.sqrt(OF_REFERENCE)
+            )
+        }
         if len(x) >= 2 * FOLDS:
             right = classifier_accuracy(x, y)
             error = _accuracy_error(right, len(x))
-            scores["classifier_test"] = Score(right, error=error, reference_error=error * np.sqrt(OF_REFERENCE))
+            scores["classifier_test"] = Score(
+                right, error=error, reference_error=error * np.sqrt(OF_REFERENCE)
+            )
         if len(samples.shape) > 1:
             return scores
         return {"energy": _energy(samples), **scores}

@@ -20,9 +20,13 @@ from numpy.typing import NDArray
 
 from pushforward.metrics.growth import Growth, divergence, growth_of
 
-Errors = tuple[float, float]  # The standard error of a score, and the part of it that comes from the reference
+Errors = tuple[
+    float, float
+]  # The standard error of a score, and the part of it that comes from the reference
 Array = NDArray[np.float64]
-Terms = tuple[Array, Array]  # What each generated (n,) and each reference example (m,) adds to n and m times a score
+Terms = tuple[
+    Array, Array
+]  # What each generated (n,) and each reference example (m,) adds to n and m times a score
 BLOCK, BLOCKS = 1000, 4  # Examples of a block at most, and the fewest blocks
 
 
@@ -122,7 +126,9 @@ def kernel_errors(xx: Array, yy: Array, xy: Array) -> tuple[Errors, Growth, Term
     mean_x, mean_y = of_x / (n - 1), of_y / (m - 1)
     own = _centred_square(xx, mean_x, mean_x, 1) + _centred_square(yy, mean_y, mean_y, 1)
     second = (own + 2 * _centred_square(xy, rows, columns, 0)) / 2
-    biased = mean_x.mean() + mean_y.mean() - 2 * rows.mean()  # with the pairs of an example with itself: never below 0
+    biased = (
+        mean_x.mean() + mean_y.mean() - 2 * rows.mean()
+    )  # with the pairs of an example with itself: never below 0
     biased += (np.diag(xx).mean() - mean_x.mean()) / n + (np.diag(yy).mean() - mean_y.mean()) / m
     terms = 2 * (mean_x - rows), 2 * (mean_y - columns)
     return errors(*terms, second), growth_of(*terms, second, float(biased)), terms
@@ -179,7 +185,9 @@ def _power(matrix: Array, power: float) -> Array:
 
 def _pairs(values: Array) -> Array:
     total = values[:, None] + values[None, :]
-    return np.divide(values[:, None] * values[None, :], total, out=np.zeros_like(total), where=total > 0)
+    return np.divide(
+        values[:, None] * values[None, :], total, out=np.zeros_like(total), where=total > 0
+    )
 
 
 def _second_order(values: Array) -> float:
@@ -237,20 +245,27 @@ def matching_potentials(costs: Array, columns: NDArray[np.int64]) -> tuple[Array
         columns: Matching from `scipy.optimize.linear_sum_assignment`, (n,).
     """
     matched = costs[np.arange(len(costs)), columns]
-    lengths = costs.T[columns] - matched[:, None]  # from example j to i: u_i <= c_ij - v_j = c_ij - c_jj + u_j
+    lengths = (
+        costs.T[columns] - matched[:, None]
+    )  # from example j to i: u_i <= c_ij - v_j = c_ij - c_jj + u_j
     u, changed = np.zeros(len(costs)), np.arange(len(costs))
     for _ in range(len(costs)):
         lower = (lengths[changed] + u[changed, None]).min(0)
         closer = lower < u
         if not closer.any():
             break
-        u[closer], changed = lower[closer], np.flatnonzero(closer)  # others were compared with before
+        u[closer], changed = (
+            lower[closer],
+            np.flatnonzero(closer),
+        )  # others were compared with before
     v = np.empty(len(costs))
     v[columns] = matched - u
     return u, v
 
 
-def by_blocks(scores: Callable[[Array, Array], Array], x: Array, y: Array, least: int) -> Array | None:
+def by_blocks(
+    scores: Callable[[Array, Array], Array], x: Array, y: Array, least: int
+) -> Array | None:
     """Compute standard errors of scores from disjoint blocks of both clouds.
 
     At least four blocks of at most `BLOCK` examples are used, each block of one cloud against two
@@ -275,6 +290,11 @@ def by_blocks(scores: Callable[[Array, Array], Array], x: Array, y: Array, least
         return None
     parts = [slice(at * size, (at + 1) * size) for at in range(blocks)]
     turned = [parts, parts[1:] + parts[:1]]
-    values = np.array([[scores(x[part], y[other]) for part, other in zip(parts, others, strict=True)] for others in turned])
+    values = np.array(
+        [
+            [scores(x[part], y[other]) for part, other in zip(parts, others, strict=True)]
+            for others in turned
+        ]
+    )
     spread: Array = np.sqrt(values.var(1, ddof=1).mean(0) / blocks)
     return np.asarray(spread * stdtrit(1.5 * (blocks - 1), 0.975) / 1.96)

@@ -18,7 +18,15 @@ from __future__ import annotations
 
 from torch import nn
 
-from pushforward.networks.autoencoder import Codebook, Compressor, Decoder, Encoder, Expander, PatchCritic, Rounding
+from pushforward.networks.autoencoder import (
+    Codebook,
+    Compressor,
+    Decoder,
+    Encoder,
+    Expander,
+    PatchCritic,
+    Rounding,
+)
 from pushforward.networks.blocks import Conditioning, TimeEmbedding
 from pushforward.networks.gan import (
     Critic,
@@ -33,7 +41,14 @@ from pushforward.networks.mlp import MLP, Perceptron
 from pushforward.networks.pretrained import PretrainedFeatures, ProjectedCritic
 from pushforward.networks.transformer import ColumnTransformer, DiT
 from pushforward.networks.unet import UNet
-from pushforward.networks.wrappers import FourierFeatures, LevelPosterior, Packed, Reshaped, SignCodes, Spectral
+from pushforward.networks.wrappers import (
+    FourierFeatures,
+    LevelPosterior,
+    Packed,
+    Reshaped,
+    SignCodes,
+    Spectral,
+)
 
 __all__ = [
     "MLP",

@@ -35,7 +35,11 @@ from pushforward.networks.blocks import (
 from pushforward.networks.gan import SLOPE
 from pushforward.networks.wrappers import Spectral
 
-SIZES = {"tiny": (24, 1), "small": (48, 1), "base": (96, 2)}  # Channels at the finest level and residual blocks per level
+SIZES = {
+    "tiny": (24, 1),
+    "small": (48, 1),
+    "base": (96, 2),
+}  # Channels at the finest level and residual blocks per level
 FACTORS = (1, 2, 4, 8)
 
 
@@ -45,7 +49,14 @@ class _Coder(nn.Module):
     rising = False
 
     def __init__(
-        self, shape: Sequence[int], sides: list[tuple[int, int]], *, width: int, blocks: int, conditions: Kinds, stem: int
+        self,
+        shape: Sequence[int],
+        sides: list[tuple[int, int]],
+        *,
+        width: int,
+        blocks: int,
+        conditions: Kinds,
+        stem: int,
     ) -> None:
         super().__init__()
         toward = -1 if self.rising else 1
@@ -65,7 +76,9 @@ class _Coder(nn.Module):
         if self.rising:
             self.grow = nn.ModuleList([nn.Conv2d(a, 4 * b, 1) for a, b in pairwise(self.channels)])
         else:
-            self.shrink = nn.ModuleList([nn.Conv2d(a, b, 3, stride=2, padding=1) for a, b in pairwise(self.channels)])
+            self.shrink = nn.ModuleList(
+                [nn.Conv2d(a, b, 3, stride=2, padding=1) for a, b in pairwise(self.channels)]
+            )
         self.norm = Norm(self.channels[-1])
 
     def _through(self, h: Tensor, t: Tensor | None, condition: Condition | None) -> Tensor:
@@ -85,23 +98,36 @@ class _Coder(nn.Module):
 
 class _VectorCoder(_Coder):
     def __init__(
-        self, shape: Sequence[int], *, latent: int, width: int, blocks: int = 1, conditions: Kinds = None, stem: int = 1
+        self,
+        shape: Sequence[int],
+        *,
+        latent: int,
+        width: int,
+        blocks: int = 1,
+        conditions: Kinds = None,
+        stem: int = 1,
     ) -> None:
         sides = grids(*image_shape(shape)[1:], stem)
         super().__init__(shape, sides, width=width, blocks=blocks, conditions=conditions, stem=stem)
         self.latent, pixels = latent, self.shape[0] * stem**2
         if self.rising:
-            self._add(nn.Linear(latent, self.channels[0] * math.prod(self.grids[0])), self._levels())
+            self._add(
+                nn.Linear(latent, self.channels[0] * math.prod(self.grids[0])), self._levels()
+            )
             self.leave: nn.Module = nn.Conv2d(self.channels[-1], pixels, 3, padding=1)
         else:
             self._add(nn.Conv2d(pixels, self.channels[0], 3, padding=1), self._levels())
             self.leave = nn.Linear(self.channels[-1] * math.prod(self.grids[-1]), 2 * latent)
 
     @classmethod
-    def sized(cls, size: str, *, shape: Sequence[int], latent: int = 16, conditions: Kinds = None) -> Self:
+    def sized(
+        cls, size: str, *, shape: Sequence[int], latent: int = 16, conditions: Kinds = None
+    ) -> Self:
         stem = stem_of(size, shape, 16)
         width, blocks = size_choice(size, SIZES)
-        return cls(shape, latent=latent, width=width, blocks=blocks, conditions=conditions, stem=stem)
+        return cls(
+            shape, latent=latent, width=width, blocks=blocks, conditions=conditions, stem=stem
+        )
 
 
 class Encoder(_VectorCoder):
@@ -123,7 +149,9 @@ class Encoder(_VectorCoder):
         Kingma and Welling, Auto-Encoding Variational Bayes, 2014.
     """
 
-    def forward(self, x: Tensor, t: Tensor | None = None, condition: Condition | None = None) -> Tensor:
+    def forward(
+        self, x: Tensor, t: Tensor | None = None, condition: Condition | None = None
+    ) -> Tensor:
         """Compute means, then log-variances (n, 2 latent) from images (n, channels, height, width) in model units."""
         check_input(x, self.shape, "Encoder")
         h = self._through(self.enter(fold(pad_to(x, self.stem), self.stem)), t, condition)
@@ -138,7 +166,9 @@ class Decoder(_VectorCoder):
 
     rising = True
 
-    def forward(self, x: Tensor, t: Tensor | None = None, condition: Condition | None = None) -> Tensor:
+    def forward(
+        self, x: Tensor, t: Tensor | None = None, condition: Condition | None = None
+    ) -> Tensor:
         """Compute images (n, channels, height, width) in model units from latents x (n, latent)."""
         check_input(x, (self.latent,), "Decoder")
         h = self.enter(x).reshape(x.shape[0], *self.grids[0], -1).permute(0, 3, 1, 2)
@@ -168,9 +198,20 @@ def map_shape(shape: Sequence[int], channels: int, factor: int) -> tuple[int, in
 
 
 class _MapCoder(_Coder):
-    def __init__(self, shape: Sequence[int], channels: int, factor: int, width: int, blocks: int, conditions: Kinds) -> None:
+    def __init__(
+        self,
+        shape: Sequence[int],
+        channels: int,
+        factor: int,
+        width: int,
+        blocks: int,
+        conditions: Kinds,
+    ) -> None:
         code, stem = map_shape(shape, channels, factor), min(factor, 2)
-        sides = [(code[1] * 2**level, code[2] * 2**level) for level in reversed(range((factor // stem).bit_length()))]
+        sides = [
+            (code[1] * 2**level, code[2] * 2**level)
+            for level in reversed(range((factor // stem).bit_length()))
+        ]
         super().__init__(shape, sides, width=width, blocks=blocks, conditions=conditions, stem=stem)
         self.map, self.factor, pixels = code, factor, self.shape[0] * stem**2
         inputs, outputs = (channels, pixels) if self.rising else (pixels, channels)
@@ -197,21 +238,42 @@ class Compressor(_MapCoder):
     """
 
     def __init__(
-        self, shape: Sequence[int], *, outputs: int, factor: int, width: int, blocks: int = 1, conditions: Kinds = None
+        self,
+        shape: Sequence[int],
+        *,
+        outputs: int,
+        factor: int,
+        width: int,
+        blocks: int = 1,
+        conditions: Kinds = None,
     ) -> None:
         super().__init__(shape, outputs, factor, width, blocks, conditions)
         self.outputs = outputs
 
     @classmethod
-    def sized(cls, size: str, *, shape: Sequence[int], outputs: int = 8, factor: int = 4, conditions: Kinds = None) -> Compressor:
+    def sized(
+        cls,
+        size: str,
+        *,
+        shape: Sequence[int],
+        outputs: int = 8,
+        factor: int = 4,
+        conditions: Kinds = None,
+    ) -> Compressor:
         """Build one of three sizes: 24, 48 or 96 channels at the finest level."""
         width, blocks = size_choice(size, SIZES)
-        return cls(shape, outputs=outputs, factor=factor, width=width, blocks=blocks, conditions=conditions)
+        return cls(
+            shape, outputs=outputs, factor=factor, width=width, blocks=blocks, conditions=conditions
+        )
 
-    def forward(self, x: Tensor, t: Tensor | None = None, condition: Condition | None = None) -> Tensor:
+    def forward(
+        self, x: Tensor, t: Tensor | None = None, condition: Condition | None = None
+    ) -> Tensor:
         """Compute maps (n, outputs, height / factor, width / factor), sides rounded up, from images x in model units."""
         check_input(x, self.shape, "Compressor")
-        return self.leave(self._through(self.enter(fold(pad_to(x, self.factor), self.stem)), t, condition)).to(x.dtype)
+        return self.leave(
+            self._through(self.enter(fold(pad_to(x, self.factor), self.stem)), t, condition)
+        ).to(x.dtype)
 
 
 class Expander(_MapCoder):
@@ -232,18 +294,37 @@ class Expander(_MapCoder):
     rising = True
 
     def __init__(
-        self, shape: Sequence[int], *, inputs: int, factor: int, width: int, blocks: int = 1, conditions: Kinds = None
+        self,
+        shape: Sequence[int],
+        *,
+        inputs: int,
+        factor: int,
+        width: int,
+        blocks: int = 1,
+        conditions: Kinds = None,
     ) -> None:
         super().__init__(shape, inputs, factor, width, blocks, conditions)
         self.inputs = inputs
 
     @classmethod
-    def sized(cls, size: str, *, shape: Sequence[int], inputs: int = 4, factor: int = 4, conditions: Kinds = None) -> Expander:
+    def sized(
+        cls,
+        size: str,
+        *,
+        shape: Sequence[int],
+        inputs: int = 4,
+        factor: int = 4,
+        conditions: Kinds = None,
+    ) -> Expander:
         """Build one of three sizes: 24, 48 or 96 channels at the finest level."""
         width, blocks = size_choice(size, SIZES)
-        return cls(shape, inputs=inputs, factor=factor, width=width, blocks=blocks, conditions=conditions)
+        return cls(
+            shape, inputs=inputs, factor=factor, width=width, blocks=blocks, conditions=conditions
+        )
 
-    def forward(self, x: Tensor, t: Tensor | None = None, condition: Condition | None = None) -> Tensor:
+    def forward(
+        self, x: Tensor, t: Tensor | None = None, condition: Condition | None = None
+    ) -> Tensor:
         """Compute images (n, channels, height, width) from maps x (n, inputs, height / factor, width / factor), rounded up."""
         check_input(x, self.map, "Expander")
         h = self._through(self.enter(x.contiguous(memory_format=torch.channels_last)), t, condition)
@@ -333,7 +414,9 @@ class Codebook(nn.Module):
         return positions[torch.arange(len(h), device=h.device), (place * positions.shape[1]).long()]
 
     @torch.no_grad()
-    def follow(self, counts: Tensor, sums: Tensor, candidates: Tensor, choice: Tensor, places: int = 1) -> None:
+    def follow(
+        self, counts: Tensor, sums: Tensor, candidates: Tensor, choice: Tensor, places: int = 1
+    ) -> None:
         """Move code vectors towards the vectors assigned to them, and dead codes to vectors of this batch.
 
         Args:
@@ -374,7 +457,9 @@ class Rounding(nn.Module):
         self.dim, self.size = len(self.levels), math.prod(self.levels)
 
     def _of(self, values: Sequence[float], like: Tensor) -> Tensor:
-        return torch.tensor(values, dtype=like.dtype, device=like.device).reshape(1, -1, *(1,) * (like.dim() - 2))
+        return torch.tensor(values, dtype=like.dtype, device=like.device).reshape(
+            1, -1, *(1,) * (like.dim() - 2)
+        )
 
     def forward(self, h: Tensor) -> tuple[Tensor, Tensor]:
         """Quantise vectors.
@@ -427,7 +512,9 @@ class PatchCritic(nn.Module):
         self.shape = image_shape(shape)
         self.width, self.depth = width, depth
         widths = [self.shape[0], *level_widths(width, depth, 8)]
-        self.halve = nn.ModuleList([nn.Conv2d(a, b, 4, stride=2, padding=1) for a, b in pairwise(widths)])
+        self.halve = nn.ModuleList(
+            [nn.Conv2d(a, b, 4, stride=2, padding=1) for a, b in pairwise(widths)]
+        )
         self.mix = nn.Conv2d(widths[-1], widths[-1], 3, padding=1)
         self.leave = nn.Conv2d(widths[-1], 1, 1)
         Spectral(self.halve)
@@ -465,7 +552,9 @@ class PatchCritic(nn.Module):
         grown = F.pad(x, (0, width - x.shape[3], 0, height - x.shape[2]), mode="replicate")
         return pad_to(grown, 2**self.depth)
 
-    def forward(self, x: Tensor, t: Tensor | None = None, condition: Condition | None = None) -> Tensor:
+    def forward(
+        self, x: Tensor, t: Tensor | None = None, condition: Condition | None = None
+    ) -> Tensor:
         """Compute scores (n, patches) for images (n, channels, height, width) in model units; conditions are not supported."""
         check_condition(condition, {}, x.shape[0])
         return self.features(x)[-1].flatten(1).to(x.dtype)

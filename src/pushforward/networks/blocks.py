@@ -135,7 +135,9 @@ class TimeEmbedding(nn.Module):
         self.width, self.times = width, times
         number = max(2, min(width // 2, 64))
         top = TOP_FREQUENCY if times == 1 else TOP_FREQUENCY_OF_MAPS
-        self.register_buffer("frequencies", torch.logspace(0, math.log10(top), number), persistent=False)
+        self.register_buffer(
+            "frequencies", torch.logspace(0, math.log10(top), number), persistent=False
+        )
         self.inner = nn.Linear(2 * number * times, width)
         with torch.no_grad():
             self.inner.weight.view(width, 2, times, number)[:, :, 1:] = 0
@@ -167,7 +169,9 @@ def kinds_of(conditions: Kinds) -> dict[str, ConditionKind]:
     return {name: kind.for_networks() for name, kind in checked(conditions or {}).items()}
 
 
-def check_condition(condition: Condition | None, kinds: Mapping[str, ConditionKind], n: int) -> None:
+def check_condition(
+    condition: Condition | None, kinds: Mapping[str, ConditionKind], n: int
+) -> None:
     """Raise an error if a network with these kinds of condition cannot take the conditions for n examples.
 
     Raises:
@@ -177,7 +181,9 @@ def check_condition(condition: Condition | None, kinds: Mapping[str, ConditionKi
     for name, values in (condition or {}).items():
         kind = name.removesuffix("_null")
         if kind not in kinds:
-            known = f"with {', '.join(kinds)} only" if kinds else "without labels or other conditions"
+            known = (
+                f"with {', '.join(kinds)} only" if kinds else "without labels or other conditions"
+            )
             raise UsageError(
                 f'Got the condition "{name}", but this network was built {known}. Leave out the condition, or build the '
                 "network with the data's conditions."
@@ -201,20 +207,26 @@ class Conditioning(nn.Module):
         shares_time: Whether all examples may share one time.
     """
 
-    def __init__(self, width: int, *, conditions: Kinds = None, times: int, shares_time: bool = False) -> None:
+    def __init__(
+        self, width: int, *, conditions: Kinds = None, times: int, shares_time: bool = False
+    ) -> None:
         super().__init__()
         self.shares_time, self.width = shares_time, width
         self.conditions = kinds_of(conditions)
         self.times = times
         self.time = TimeEmbedding(width, times) if times else None
-        self.embeddings = nn.ModuleDict({name: kind.embedding(width) for name, kind in self.conditions.items()})
+        self.embeddings = nn.ModuleDict(
+            {name: kind.embedding(width) for name, kind in self.conditions.items()}
+        )
 
     @property
     def silent(self) -> bool:
         """Return whether there is neither time nor condition, so that ``forward`` returns None."""
         return self.time is None and not self.conditions
 
-    def forward(self, n: int, device: torch.device, t: Tensor | None, condition: Condition | None) -> Tensor | None:
+    def forward(
+        self, n: int, device: torch.device, t: Tensor | None, condition: Condition | None
+    ) -> Tensor | None:
         """Embed.
 
         Args:
@@ -237,13 +249,22 @@ class Conditioning(nn.Module):
         parts = []
         if self.time is None:
             if t is not None:
-                raise UsageError("Got a time t, but this network was built without times (times=0). Pass t=None.")
+                raise UsageError(
+                    "Got a time t, but this network was built without times (times=0). Pass t=None."
+                )
         else:
             counts = (1, n) if self.shares_time else (n,)
-            if t is None or t.ndim < 1 or t.shape[0] not in counts or math.prod(t.shape[1:]) != self.times:
+            if (
+                t is None
+                or t.ndim < 1
+                or t.shape[0] not in counts
+                or math.prod(t.shape[1:]) != self.times
+            ):
                 wanted = f"({n},)" if self.times == 1 else f"({n}, {self.times})"
                 got = "no t" if t is None else f"t of shape {tuple(t.shape)}"
-                raise UsageError(f"Got {got}; expected {wanted}: this network was built with times={self.times}.")
+                raise UsageError(
+                    f"Got {got}; expected {wanted}: this network was built with times={self.times}."
+                )
             parts.append(self.time(t))
         for name, kind in self.conditions.items():
             values, null = values_of(name, kind, n, device, condition)
@@ -279,7 +300,9 @@ class Modulation(nn.Module):
 
     starting: Tensor
 
-    def __init__(self, width: int, sizes: Sequence[int], starts: Sequence[float], *, zero: bool = False) -> None:
+    def __init__(
+        self, width: int, sizes: Sequence[int], starts: Sequence[float], *, zero: bool = False
+    ) -> None:
         super().__init__()
         self.width = width
         self.sizes = tuple(sizes)
@@ -289,7 +312,10 @@ class Modulation(nn.Module):
         nn.init.zeros_(self.linear.bias)
         if zero:
             nn.init.zeros_(self.linear.weight)
-        values = [torch.full((size,), float(start)) for size, start in zip(self.sizes, self.starts, strict=True)]
+        values = [
+            torch.full((size,), float(start))
+            for size, start in zip(self.sizes, self.starts, strict=True)
+        ]
         self.register_buffer("starting", torch.cat(values), persistent=False)
 
     @classmethod
@@ -306,7 +332,9 @@ class Modulation(nn.Module):
     def forward(self, vector: Tensor) -> tuple[Tensor, ...]:
         """Compute a tensor (n, size) for each of ``sizes`` from the conditioning vector (n, width)."""
         # The starting values go into the bias: one addition of a few numbers instead of one per block and example.
-        return F.linear(F.silu(vector), self.linear.weight, self.linear.bias + self.starting).split(self.sizes, dim=1)
+        return F.linear(F.silu(vector), self.linear.weight, self.linear.bias + self.starting).split(
+            self.sizes, dim=1
+        )
 
 
 def films_of(modulation: Modulation | None, vector: Tensor | None, number: int) -> list[Film]:
@@ -352,7 +380,9 @@ class Norm(nn.Module):
         # PyTorch's forward-mode formula of group_norm takes the default layout only (2.13: "view size is not ...").
         # Of a reduced input it gives a tangent of the weight's type, which the next convolution refuses: so all have that type.
         if forward_mode():
-            return F.group_norm(x.contiguous().to(self.weight.dtype), self.groups, self.weight, self.bias).to(x.dtype)
+            return F.group_norm(
+                x.contiguous().to(self.weight.dtype), self.groups, self.weight, self.bias
+            ).to(x.dtype)
         return F.group_norm(x, self.groups, self.weight, self.bias)
 
 
@@ -420,7 +450,11 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         n, c, height, width = x.shape
-        qkv = self.qkv(self.norm(x)).permute(0, 2, 3, 1).reshape(n, height * width, 3, self.heads, c // self.heads)
+        qkv = (
+            self.qkv(self.norm(x))
+            .permute(0, 2, 3, 1)
+            .reshape(n, height * width, 3, self.heads, c // self.heads)
+        )
         q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind(0)
         mixed = attend(q, k, v).transpose(1, 2).reshape(n, height, width, c)
         return x + self.out(mixed.permute(0, 3, 1, 2))
@@ -499,7 +533,9 @@ def append_minibatch_std(h: Tensor, group: int) -> Tensor:
     parts += [flat[None, whole:]] if whole < n else []
     means = [_deviation(part).repeat_interleave(part.shape[1]) for part in parts]
     deviation = torch.cat(means).to(h.dtype) if means else h.new_zeros(0)
-    return torch.cat([h, deviation.unflatten(0, (-1, *[1] * (h.ndim - 1))).expand(-1, 1, *h.shape[2:])], dim=1)
+    return torch.cat(
+        [h, deviation.unflatten(0, (-1, *[1] * (h.ndim - 1))).expand(-1, 1, *h.shape[2:])], dim=1
+    )
 
 
 def _deviation(groups: Tensor) -> Tensor:

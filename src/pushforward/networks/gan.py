@@ -102,10 +102,16 @@ class ProjectionHead(nn.Module):
         self.linear = nn.Linear(width, 1)
         self.conditioning = Conditioning(width, conditions=self.conditions, times=0)
 
-    def forward(self, features: Tensor, t: Tensor | None = None, condition: Condition | None = None) -> Tensor:
+    def forward(
+        self, features: Tensor, t: Tensor | None = None, condition: Condition | None = None
+    ) -> Tensor:
         """Compute scores (n,), float32 or wider, from features (n, width)."""
         label = self.conditioning(features.shape[0], features.device, t, condition)
-        weight = self.linear.weight if label is None else self.linear.weight + label / math.sqrt(self.width)
+        weight = (
+            self.linear.weight
+            if label is None
+            else self.linear.weight + label / math.sqrt(self.width)
+        )
         # Products and sums keep float32 under autocast, where a linear layer would round the score to three digits.
         features = features.to(torch.promote_types(features.dtype, torch.float32))
         return (features * weight).sum(1) + self.linear.bias
@@ -116,7 +122,9 @@ GAIN = math.sqrt(2 / (1 + SLOPE**2))
 GROUP = 16
 
 
-def convolution(inputs: int, outputs: int, size: int, *, groups: int = 1, bias: bool = True, gain: float = 1.0) -> nn.Conv2d:
+def convolution(
+    inputs: int, outputs: int, size: int, *, groups: int = 1, bias: bool = True, gain: float = 1.0
+) -> nn.Conv2d:
     """Build a size-preserving convolution with normal weights of variance gain^2 / fan-in and zero bias at the start.
 
     ``gain`` is the ratio of output to input standard deviation; 0 gives zero weights.
@@ -201,7 +209,9 @@ class DCGANGenerator(nn.Module):
         Radford et al., Unsupervised Representation Learning with Deep Convolutional Generative Adversarial Networks, 2016.
     """
 
-    def __init__(self, shape: Sequence[int], *, latent: int = 100, width: int = 64, conditions: Kinds = None) -> None:
+    def __init__(
+        self, shape: Sequence[int], *, latent: int = 100, width: int = 64, conditions: Kinds = None
+    ) -> None:
         super().__init__()
         self.shape = image_shape(shape)
         self.latent, self.width = latent, width
@@ -211,18 +221,29 @@ class DCGANGenerator(nn.Module):
         height, breadth = (-(-side // 2**number) for side in self.shape[1:])
         self.grid = (channels[0], height, breadth)
         self.conditioning = Conditioning(latent, conditions=self.conditions, times=0)
-        self.enter = nn.Linear(latent * (2 if conditions else 1), channels[0] * height * breadth, bias=False)
+        self.enter = nn.Linear(
+            latent * (2 if conditions else 1), channels[0] * height * breadth, bias=False
+        )
         self.norms = nn.ModuleList([nn.BatchNorm2d(w) for w in channels])
-        self.grow = nn.ModuleList([nn.ConvTranspose2d(a, b, 4, stride=2, padding=1, bias=False) for a, b in pairwise(channels)])
+        self.grow = nn.ModuleList(
+            [
+                nn.ConvTranspose2d(a, b, 4, stride=2, padding=1, bias=False)
+                for a, b in pairwise(channels)
+            ]
+        )
         self.leave = nn.ConvTranspose2d(channels[-1], self.shape[0], 4, stride=2, padding=1)
         start(self)
 
     @classmethod
-    def sized(cls, size: str, *, shape: Sequence[int], latent: int = 100, conditions: Kinds = None) -> DCGANGenerator:
+    def sized(
+        cls, size: str, *, shape: Sequence[int], latent: int = 100, conditions: Kinds = None
+    ) -> DCGANGenerator:
         """Build one of three sizes: about 0.15, 0.9 and 3.5 million parameters at 28 x 28, labels apart."""
         return cls(shape, latent=latent, width=width_of(size, shape), conditions=conditions)
 
-    def forward(self, x: Tensor, t: Tensor | None = None, condition: Condition | None = None) -> Tensor:
+    def forward(
+        self, x: Tensor, t: Tensor | None = None, condition: Condition | None = None
+    ) -> Tensor:
         """Generate images (n, *shape) in model units from standard normal noise x (n, latent); n at least 2 in training mode."""
         check_input(x, (self.latent,), "DCGANGenerator")
         z = self.conditioning.joined(x, t, condition)
@@ -255,7 +276,13 @@ class DCGANCritic(nn.Module):
     """
 
     def __init__(
-        self, shape: Sequence[int], *, width: int = 64, conditions: Kinds = None, minibatch_std: int = 0, normalise: bool = True
+        self,
+        shape: Sequence[int],
+        *,
+        width: int = 64,
+        conditions: Kinds = None,
+        minibatch_std: int = 0,
+        normalise: bool = True,
     ) -> None:
         super().__init__()
         self.shape = image_shape(shape)
@@ -267,20 +294,41 @@ class DCGANCritic(nn.Module):
         self.multiple = 2**number
         area = -(-self.shape[1] // self.multiple) * -(-self.shape[2] // self.multiple)
         self.enter = nn.Conv2d(self.shape[0], channels[0], 4, stride=2, padding=1)
-        self.shrink = nn.ModuleList([nn.Conv2d(a, b, 4, stride=2, padding=1, bias=not normalise) for a, b in pairwise(channels)])
-        self.norms = nn.ModuleList([nn.BatchNorm2d(w) if normalise else nn.Identity() for w in channels[1:]])
+        self.shrink = nn.ModuleList(
+            [
+                nn.Conv2d(a, b, 4, stride=2, padding=1, bias=not normalise)
+                for a, b in pairwise(channels)
+            ]
+        )
+        self.norms = nn.ModuleList(
+            [nn.BatchNorm2d(w) if normalise else nn.Identity() for w in channels[1:]]
+        )
         self.leave = ProjectionHead((channels[-1] + (1 if minibatch_std else 0)) * area, conditions)
         start(self)
 
     @classmethod
     def sized(
-        cls, size: str, *, shape: Sequence[int], conditions: Kinds = None, minibatch_std: int = 0, normalise: bool = True
+        cls,
+        size: str,
+        *,
+        shape: Sequence[int],
+        conditions: Kinds = None,
+        minibatch_std: int = 0,
+        normalise: bool = True,
     ) -> DCGANCritic:
         """Build one of three sizes: about 0.04, 0.5 and 2.6 million parameters at 28 x 28."""
         width = width_of(size, shape)
-        return cls(shape, width=width, conditions=conditions, minibatch_std=minibatch_std, normalise=normalise)
+        return cls(
+            shape,
+            width=width,
+            conditions=conditions,
+            minibatch_std=minibatch_std,
+            normalise=normalise,
+        )
 
-    def forward(self, x: Tensor, t: Tensor | None = None, condition: Condition | None = None) -> Tensor:
+    def forward(
+        self, x: Tensor, t: Tensor | None = None, condition: Condition | None = None
+    ) -> Tensor:
         """Compute scores (n,) for images (n, channels, height, width); n at least 2 in training mode with batch normalisation."""
         check_input(x, self.shape, "DCGANCritic")
         padded = pad_to(x, self.multiple).contiguous(memory_format=torch.channels_last)
@@ -300,12 +348,19 @@ def width_of(size: str, shape: Sequence[int]) -> int:
 
 def _levels(channels: Sequence[int], blocks: int) -> nn.ModuleList:
     total = blocks * len(channels)
-    return nn.ModuleList([nn.Sequential(*[InvertedBlock(w, total) for _ in range(blocks)]) for w in channels])
+    return nn.ModuleList(
+        [nn.Sequential(*[InvertedBlock(w, total) for _ in range(blocks)]) for w in channels]
+    )
 
 
 def _changes(channels: Sequence[int]) -> nn.ModuleList:
     """What changes the number of channels between two levels, where it does."""
-    return nn.ModuleList([nn.Identity() if a == b else convolution(a, b, 1, bias=False) for a, b in pairwise(channels)])
+    return nn.ModuleList(
+        [
+            nn.Identity() if a == b else convolution(a, b, 1, bias=False)
+            for a, b in pairwise(channels)
+        ]
+    )
 
 
 class Generator(nn.Module):
@@ -325,7 +380,14 @@ class Generator(nn.Module):
     """
 
     def __init__(
-        self, shape: Sequence[int], *, latent: int, width: int, blocks: int, conditions: Kinds = None, stem: int = 1
+        self,
+        shape: Sequence[int],
+        *,
+        latent: int,
+        width: int,
+        blocks: int,
+        conditions: Kinds = None,
+        stem: int = 1,
     ) -> None:
         super().__init__()
         self.shape = image_shape(shape)
@@ -340,20 +402,30 @@ class Generator(nn.Module):
         self.enter = linear(latent * (2 if conditions else 1), channels[-1])
         self.levels = _levels(coarse_first, blocks)
         self.change = _changes(coarse_first)
-        self.resample = nn.ModuleList([Resample(doubling(h), doubling(w)) for h, w in self.grids[-2::-1]])
+        self.resample = nn.ModuleList(
+            [Resample(doubling(h), doubling(w)) for h, w in self.grids[-2::-1]]
+        )
         self.leave = convolution(channels[0], self.shape[0] * stem**2, 1)
 
     @classmethod
-    def sized(cls, size: str, *, shape: Sequence[int], latent: int = 64, conditions: Kinds = None) -> Generator:
+    def sized(
+        cls, size: str, *, shape: Sequence[int], latent: int = 64, conditions: Kinds = None
+    ) -> Generator:
         """Build one of three sizes: about 0.07, 0.2 and 2 million parameters at 28 x 28."""
         width, blocks, stem = proportions(size, shape)
-        return cls(shape, latent=latent, width=width, blocks=blocks, conditions=conditions, stem=stem)
+        return cls(
+            shape, latent=latent, width=width, blocks=blocks, conditions=conditions, stem=stem
+        )
 
-    def forward(self, x: Tensor, t: Tensor | None = None, condition: Condition | None = None) -> Tensor:
+    def forward(
+        self, x: Tensor, t: Tensor | None = None, condition: Condition | None = None
+    ) -> Tensor:
         """Generate images (n, channels, height, width) in model units from standard normal noise x (n, latent)."""
         check_input(x, (self.latent,), "Generator")
         z = self.conditioning.joined(x, t, condition)
-        h = (self.enter(z)[:, :, None, None] * self.basis).contiguous(memory_format=torch.channels_last)
+        h = (self.enter(z)[:, :, None, None] * self.basis).contiguous(
+            memory_format=torch.channels_last
+        )
         for index, level in enumerate(self.levels):
             if index:
                 h = self.resample[index - 1](self.change[index - 1](h))
@@ -382,7 +454,14 @@ class Critic(nn.Module):
     """
 
     def __init__(
-        self, shape: Sequence[int], *, width: int, blocks: int, conditions: Kinds = None, stem: int = 1, minibatch_std: int = 0
+        self,
+        shape: Sequence[int],
+        *,
+        width: int,
+        blocks: int,
+        conditions: Kinds = None,
+        stem: int = 1,
+        minibatch_std: int = 0,
     ) -> None:
         super().__init__()
         self.shape = image_shape(shape)
@@ -402,12 +481,23 @@ class Critic(nn.Module):
         self.leave = linear(features, channels[-1] if conditions else 1)
 
     @classmethod
-    def sized(cls, size: str, *, shape: Sequence[int], conditions: Kinds = None, minibatch_std: int = 0) -> Critic:
+    def sized(
+        cls, size: str, *, shape: Sequence[int], conditions: Kinds = None, minibatch_std: int = 0
+    ) -> Critic:
         """Build one of three sizes: about 0.06, 0.2 and 2 million parameters at 28 x 28."""
         width, blocks, stem = proportions(size, shape)
-        return cls(shape, width=width, blocks=blocks, conditions=conditions, stem=stem, minibatch_std=minibatch_std)
+        return cls(
+            shape,
+            width=width,
+            blocks=blocks,
+            conditions=conditions,
+            stem=stem,
+            minibatch_std=minibatch_std,
+        )
 
-    def forward(self, x: Tensor, t: Tensor | None = None, condition: Condition | None = None) -> Tensor:
+    def forward(
+        self, x: Tensor, t: Tensor | None = None, condition: Condition | None = None
+    ) -> Tensor:
         """Compute scores (n,) for images (n, channels, height, width)."""
         check_input(x, self.shape, "Critic")
         label = self.conditioning(x.shape[0], x.device, t, condition)
@@ -458,7 +548,9 @@ class TextbookGenerator(nn.Module):
         Goodfellow et al., Generative Adversarial Nets, 2014, section 5, whose perceptrons are larger.
     """
 
-    def __init__(self, shape: Sequence[int], *, latent: int = 100, width: int = 256, conditions: Kinds = None) -> None:
+    def __init__(
+        self, shape: Sequence[int], *, latent: int = 100, width: int = 256, conditions: Kinds = None
+    ) -> None:
         super().__init__()
         self.shape = example_shape(shape)
         self.latent, self.width = latent, width
@@ -468,11 +560,15 @@ class TextbookGenerator(nn.Module):
         self.leave = nn.Linear(width, math.prod(self.shape))
 
     @classmethod
-    def sized(cls, size: str, *, shape: Sequence[int], latent: int = 100, conditions: Kinds = None) -> TextbookGenerator:
+    def sized(
+        cls, size: str, *, shape: Sequence[int], latent: int = 100, conditions: Kinds = None
+    ) -> TextbookGenerator:
         """Build one of three sizes: width 64, 256 or 1024; about 0.06, 0.2 and 0.9 million parameters at 28 x 28."""
         return cls(shape, latent=latent, width=size_choice(size, WIDTHS), conditions=conditions)
 
-    def forward(self, x: Tensor, t: Tensor | None = None, condition: Condition | None = None) -> Tensor:
+    def forward(
+        self, x: Tensor, t: Tensor | None = None, condition: Condition | None = None
+    ) -> Tensor:
         """Generate examples (n, *shape) in model units from standard normal noise x (n, latent)."""
         check_input(x, (self.latent,), "TextbookGenerator")
         z = self.conditioning.joined(x, t, condition)
@@ -495,7 +591,14 @@ class TextbookCritic(nn.Module):
         Goodfellow et al., Generative Adversarial Nets, 2014, section 5, whose perceptrons are larger.
     """
 
-    def __init__(self, shape: Sequence[int], *, width: int = 256, conditions: Kinds = None, minibatch_std: int = 0) -> None:
+    def __init__(
+        self,
+        shape: Sequence[int],
+        *,
+        width: int = 256,
+        conditions: Kinds = None,
+        minibatch_std: int = 0,
+    ) -> None:
         super().__init__()
         self.shape = example_shape(shape)
         self.width = width
@@ -505,11 +608,20 @@ class TextbookCritic(nn.Module):
         self.leave = ProjectionHead(width + (1 if minibatch_std else 0), conditions)
 
     @classmethod
-    def sized(cls, size: str, *, shape: Sequence[int], conditions: Kinds = None, minibatch_std: int = 0) -> TextbookCritic:
+    def sized(
+        cls, size: str, *, shape: Sequence[int], conditions: Kinds = None, minibatch_std: int = 0
+    ) -> TextbookCritic:
         """Build one of three sizes: width 64, 256 or 1024; about 0.05, 0.2 and 0.8 million parameters at 28 x 28."""
-        return cls(shape, width=size_choice(size, WIDTHS), conditions=conditions, minibatch_std=minibatch_std)
+        return cls(
+            shape,
+            width=size_choice(size, WIDTHS),
+            conditions=conditions,
+            minibatch_std=minibatch_std,
+        )
 
-    def forward(self, x: Tensor, t: Tensor | None = None, condition: Condition | None = None) -> Tensor:
+    def forward(
+        self, x: Tensor, t: Tensor | None = None, condition: Condition | None = None
+    ) -> Tensor:
         """Compute scores (n,) for examples (n, *shape)."""
         check_input(x, self.shape, "TextbookCritic")
         h = F.leaky_relu(self.enter(x.flatten(1)), SLOPE)

@@ -24,7 +24,10 @@ from pushforward.networks.blocks import (
     vector_shape,
 )
 
-ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"silu": F.silu, "leaky_relu": lambda h: F.leaky_relu(h, 0.2)}
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "silu": F.silu,
+    "leaky_relu": lambda h: F.leaky_relu(h, 0.2),
+}
 
 
 class MLP(nn.Module):
@@ -71,9 +74,17 @@ class MLP(nn.Module):
         self.conditions = kinds_of(conditions)
         self.times = times
         vector = max(16, width // 4)
-        self.conditioning = Conditioning(vector, conditions=self.conditions, times=times, shares_time=True)
-        self.modulation = None if self.conditioning.silent else Modulation.films(vector, [width] * depth)
-        self.joined = {} if times else {name: kind for name, kind in self.conditions.items() if kind.continuous}
+        self.conditioning = Conditioning(
+            vector, conditions=self.conditions, times=times, shares_time=True
+        )
+        self.modulation = (
+            None if self.conditioning.silent else Modulation.films(vector, [width] * depth)
+        )
+        self.joined = (
+            {}
+            if times
+            else {name: kind for name, kind in self.conditions.items() if kind.continuous}
+        )
         self.enter = nn.Linear(inputs + sum(kind.channels for kind in self.joined.values()), width)
         self.hidden = nn.ModuleList([nn.Linear(width, width) for _ in range(depth)])
         self.leave = nn.Linear(width + (1 if minibatch_std else 0), outputs)
@@ -120,7 +131,9 @@ class MLP(nn.Module):
             activation=activation,
         )
 
-    def forward(self, x: Tensor, t: Tensor | None = None, condition: Condition | None = None) -> Tensor:
+    def forward(
+        self, x: Tensor, t: Tensor | None = None, condition: Condition | None = None
+    ) -> Tensor:
         """Compute vectors (n, outputs) from x (n, inputs); t may have length 1, one time for all examples."""
         check_input(x, (self.inputs,), "MLP")
         vector = self.conditioning(x.shape[0], x.device, t, condition)
@@ -161,7 +174,15 @@ class Perceptron(nn.Module):
         Burda et al., Importance Weighted Autoencoders, 2016, section 5.
     """
 
-    def __init__(self, inputs: int, outputs: int, *, width: int = 200, depth: int = 2, conditions: Kinds = None) -> None:
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        *,
+        width: int = 200,
+        depth: int = 2,
+        conditions: Kinds = None,
+    ) -> None:
         super().__init__()
         self.inputs, self.outputs, self.width, self.depth = inputs, outputs, width, depth
         self.conditions = kinds_of(conditions)
@@ -171,16 +192,27 @@ class Perceptron(nn.Module):
         self.leave = nn.Linear(width, outputs)
 
     @classmethod
-    def sized(cls, size: str, *, shape: Sequence[int], outputs: int | None = None, conditions: Kinds = None) -> Perceptron:
+    def sized(
+        cls,
+        size: str,
+        *,
+        shape: Sequence[int],
+        outputs: int | None = None,
+        conditions: Kinds = None,
+    ) -> Perceptron:
         """Build one of three sizes: width 64, 200 or 512, and two hidden layers.
 
         ``outputs`` is the length of the output, None for the length of x.
         """
         inputs = vector_shape(shape)
         width = size_choice(size, {"tiny": 64, "small": 200, "base": 512})
-        return cls(inputs, inputs if outputs is None else outputs, width=width, conditions=conditions)
+        return cls(
+            inputs, inputs if outputs is None else outputs, width=width, conditions=conditions
+        )
 
-    def forward(self, x: Tensor, t: Tensor | None = None, condition: Condition | None = None) -> Tensor:
+    def forward(
+        self, x: Tensor, t: Tensor | None = None, condition: Condition | None = None
+    ) -> Tensor:
         """Compute vectors (n, outputs) from x (n, inputs)."""
         check_input(x, (self.inputs,), "Perceptron")
         label = self.conditioning(x.shape[0], x.device, t, condition)

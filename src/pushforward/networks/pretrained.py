@@ -23,7 +23,14 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from pushforward.draws import ExampleDraws
 from pushforward.errors import CheckpointError, MissingExtra, UsageError
-from pushforward.networks.blocks import Condition, Kinds, check_input, image_shape, kinds_of, size_choice
+from pushforward.networks.blocks import (
+    Condition,
+    Kinds,
+    check_input,
+    image_shape,
+    kinds_of,
+    size_choice,
+)
 from pushforward.networks.gan import SLOPE, ProjectionHead, Resample
 from pushforward.networks.unet import UNet
 from pushforward.networks.wrappers import Spectral
@@ -32,7 +39,10 @@ from pushforward.networks.wrappers import Spectral
 WEIGHTS = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 FEATURES = (24, 40, 112, 320)  # Channels at the four depths
 STRIDES = (4, 8, 16, 32)  # Pixels of the image for one of the features, along a side
-SEPARABLE = {"conv_dw": ("bn1", "_depthwise_conv", "_bn1"), "conv_pw": ("bn2", "_project_conv", "_bn2")}
+SEPARABLE = {
+    "conv_dw": ("bn1", "_depthwise_conv", "_bn1"),
+    "conv_pw": ("bn2", "_project_conv", "_bn2"),
+}
 # The convolutions of timm's blocks: their normalisation, and how the file of weights calls both
 INVERTED = {
     "conv_pw": ("bn1", "_expand_conv", "_bn0"),
@@ -57,7 +67,9 @@ def _read(file: Path) -> Mapping[str, Tensor]:
     try:
         content = file.read_bytes()
     except OSError as error:
-        raise CheckpointError(f"The weights of EfficientNet-Lite0 cannot be read: {error}.") from error
+        raise CheckpointError(
+            f"The weights of EfficientNet-Lite0 cannot be read: {error}."
+        ) from error
     if hashlib.sha256(content).hexdigest() != WEIGHTS:
         raise CheckpointError(
             f"{file} is not the EfficientNet-Lite0 weights file that projected critics need (expected sha256 "
@@ -67,11 +79,20 @@ def _read(file: Path) -> Mapping[str, Tensor]:
     return torch.load(io.BytesIO(content), weights_only=True)
 
 
-def _fold(block: nn.Module, convolution: str, norm: str, file: Mapping[str, Tensor], weight: str, statistics: str) -> None:
+def _fold(
+    block: nn.Module,
+    convolution: str,
+    norm: str,
+    file: Mapping[str, Tensor],
+    weight: str,
+    statistics: str,
+) -> None:
     conv: Any = block.get_submodule(convolution)
     normalise: Any = block.get_submodule(norm)
     conv.load_state_dict({"weight": file[f"{weight}.weight"]})
-    normalise.load_state_dict({name: file[f"{statistics}.{name}"] for name in normalise.state_dict()})
+    normalise.load_state_dict(
+        {name: file[f"{statistics}.{name}"] for name in normalise.state_dict()}
+    )
     setattr(block, convolution, fuse_conv_bn_eval(conv, normalise))
     setattr(block, norm, normalise.act)
 
@@ -102,18 +123,29 @@ def pretrained(device: torch.device, dtype: torch.dtype) -> nn.Module:
     timm, file = _packages()
     weights = _read(file)
     with torch.random.fork_rng(devices=[]):  # timm draws weights, which are replaced
-        network = timm.create_model("tf_efficientnet_lite0", pretrained=False, features_only=True, out_indices=(1, 2, 3, 4))
+        network = timm.create_model(
+            "tf_efficientnet_lite0", pretrained=False, features_only=True, out_indices=(1, 2, 3, 4)
+        )
     network.eval()
     _fold(network, "conv_stem", "bn1", weights, "_conv_stem", "_bn0")
     for index, block in enumerate(block for stage in network.blocks for block in stage):
         for convolution, (norm, weight, statistics) in (INVERTED if index else SEPARABLE).items():
-            _fold(block, convolution, norm, weights, f"_blocks.{index}.{weight}", f"_blocks.{index}.{statistics}")
+            _fold(
+                block,
+                convolution,
+                norm,
+                weights,
+                f"_blocks.{index}.{weight}",
+                f"_blocks.{index}.{statistics}",
+            )
     return network.requires_grad_(False).to(memory_format=torch.channels_last)
 
 
 def bilinear(new: int, old: int) -> Tensor:
     """Return the matrix (new, old) of bilinear resampling, antialiased when reducing."""
-    return F.interpolate(torch.eye(old)[None, None], (new, old), mode="bilinear", antialias=True)[0, 0]
+    return F.interpolate(torch.eye(old)[None, None], (new, old), mode="bilinear", antialias=True)[
+        0, 0
+    ]
 
 
 class PretrainedFeatures(nn.Module):
@@ -188,7 +220,10 @@ class PretrainedFeatures(nn.Module):
 
     def images(self, x: Tensor) -> list[Tensor]:
         """Convert model units to grey or RGB in data units, on each background if there is transparency."""
-        mean, std = (torch.tensor(v, dtype=x.dtype, device=x.device)[:, None, None] for v in (self.mean, self.std))
+        mean, std = (
+            torch.tensor(v, dtype=x.dtype, device=x.device)[:, None, None]
+            for v in (self.mean, self.std)
+        )
         image = mean + std * x
         if self.shape[0] != 4:
             return [image]
@@ -217,15 +252,27 @@ class Mixing(nn.Module):
         super().__init__()
         self.widths = [width * 2**level for level in range(4)]
         for level, (features, out) in enumerate(zip(FEATURES, self.widths, strict=True)):
-            self.register_buffer(f"across_{level}", _kaiming(f"across {level}", (out, features, 1, 1), seed), persistent=False)
+            self.register_buffer(
+                f"across_{level}",
+                _kaiming(f"across {level}", (out, features, 1, 1), seed),
+                persistent=False,
+            )
         for level, (fine, coarse) in enumerate(pairwise(self.widths)):
-            self.register_buffer(f"down_{level}", _kaiming(f"down {level}", (fine, coarse, 3, 3), seed), persistent=False)
+            self.register_buffer(
+                f"down_{level}",
+                _kaiming(f"down {level}", (fine, coarse, 3, 3), seed),
+                persistent=False,
+            )
         grids = [side // stride for stride in STRIDES]
-        self.enlarge = nn.ModuleList([Resample(bilinear(a, b), bilinear(a, b)) for a, b in pairwise(grids)])
+        self.enlarge = nn.ModuleList(
+            [Resample(bilinear(a, b), bilinear(a, b)) for a, b in pairwise(grids)]
+        )
 
     def forward(self, features: Sequence[Tensor]) -> list[Tensor]:
         """Mix the features of four depths, finest first, keeping their sides."""
-        mixed = [F.conv2d(f, self.get_buffer(f"across_{level}")) for level, f in enumerate(features)]
+        mixed = [
+            F.conv2d(f, self.get_buffer(f"across_{level}")) for level, f in enumerate(features)
+        ]
         for level in reversed(range(3)):
             coarse = F.conv2d(mixed[level + 1], self.get_buffer(f"down_{level}"), padding=1)
             mixed[level] = mixed[level] + self.enlarge[level](coarse)
@@ -260,7 +307,9 @@ class ScaleCritic(nn.Module):
         self.convolutions = nn.ModuleList(halve or [nn.Conv2d(features, width, 3, padding=1)])
         self.leave = ProjectionHead(width, conditions)
 
-    def forward(self, x: Tensor, t: Tensor | None = None, condition: Condition | None = None) -> Tensor:
+    def forward(
+        self, x: Tensor, t: Tensor | None = None, condition: Condition | None = None
+    ) -> Tensor:
         """Compute scores (n,), float32 or wider, from features (n, features, side, side)."""
         for convolution in self.convolutions:
             x = F.leaky_relu(convolution(x), SLOPE)
@@ -328,7 +377,9 @@ class ProjectedCritic(nn.Module):
     ) -> None:
         super().__init__()
         self.shape = image_shape(shape)
-        self.eyes = PretrainedFeatures(shape, mean=mean, std=std, side=side, backgrounds=backgrounds)
+        self.eyes = PretrainedFeatures(
+            shape, mean=mean, std=std, side=side, backgrounds=backgrounds
+        )
         self.mean, self.std, self.backgrounds = self.eyes.mean, self.eyes.std, self.eyes.backgrounds
         self.side, self.width, self.hidden = side, width, hidden
         self.conditions = kinds_of(conditions)
@@ -352,11 +403,23 @@ class ProjectedCritic(nn.Module):
         backgrounds: Sequence[float] = (1.0,),
     ) -> ProjectedCritic:
         """Build one of three sizes: sides 64, 128 and 224, and about 0.5, 2.3 and 6.5 million trainable parameters."""
-        side, width, hidden = size_choice(size, {"tiny": (64, 40, 64), "small": (128, 64, 128), "base": (224, 64, 192)})
+        side, width, hidden = size_choice(
+            size, {"tiny": (64, 40, 64), "small": (128, 64, 128), "base": (224, 64, 192)}
+        )
         units = {"mean": mean, "std": std}
-        return cls(shape, **units, side=side, width=width, hidden=hidden, conditions=conditions, backgrounds=backgrounds)
+        return cls(
+            shape,
+            **units,
+            side=side,
+            width=width,
+            hidden=hidden,
+            conditions=conditions,
+            backgrounds=backgrounds,
+        )
 
-    def forward(self, x: Tensor, t: Tensor | None = None, condition: Condition | None = None) -> Tensor:
+    def forward(
+        self, x: Tensor, t: Tensor | None = None, condition: Condition | None = None
+    ) -> Tensor:
         """Compute scores for images (n, channels, height, width) in model units.
 
         Returns:
@@ -366,7 +429,9 @@ class ProjectedCritic(nn.Module):
         scores = []
         for image in self.eyes.images(x):
             mixed = self.mixing(self.eyes.of_image(image))
-            scores += [critic(h, t, condition) for critic, h in zip(self.critics, mixed, strict=True)]
+            scores += [
+                critic(h, t, condition) for critic, h in zip(self.critics, mixed, strict=True)
+            ]
         return torch.stack(scores, dim=1).to(x.dtype)
 
 
@@ -383,11 +448,19 @@ class FeatureHeads(nn.Module):
         Sauer et al., Projected GANs Converge Faster, 2021, section 3.2.
     """
 
-    def __init__(self, widths: Sequence[int], sides: Sequence[int], hidden: int = 64, conditions: Kinds = None) -> None:
+    def __init__(
+        self,
+        widths: Sequence[int],
+        sides: Sequence[int],
+        hidden: int = 64,
+        conditions: Kinds = None,
+    ) -> None:
         super().__init__()
         self.widths, self.sides, self.hidden = tuple(widths), tuple(sides), hidden
         self.conditions = kinds_of(conditions)
-        self.critics = nn.ModuleList([ScaleCritic(w, s, hidden, conditions) for w, s in zip(widths, sides, strict=True)])
+        self.critics = nn.ModuleList(
+            [ScaleCritic(w, s, hidden, conditions) for w, s in zip(widths, sides, strict=True)]
+        )
 
     @classmethod
     def of(cls, network: UNet, hidden: int = 64) -> FeatureHeads:
@@ -397,7 +470,12 @@ class FeatureHeads(nn.Module):
         sides = [coarsest * 2 ** (levels - level) for level in range(levels + 1)]
         return cls(network.widths, sides, hidden, network.conditions)
 
-    def forward(self, features: Sequence[Tensor], t: Tensor | None = None, condition: Condition | None = None) -> Tensor:
+    def forward(
+        self,
+        features: Sequence[Tensor],
+        t: Tensor | None = None,
+        condition: Condition | None = None,
+    ) -> Tensor:
         """Compute scores (n,), float32 or wider, from feature maps, each (n, width, height, width of the map)."""
         scores = [critic(h, t, condition) for critic, h in zip(self.critics, features, strict=True)]
         return torch.stack(scores).sum(0)

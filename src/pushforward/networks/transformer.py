@@ -43,7 +43,12 @@ class TransformerBlock(nn.Module):
     def attend(self, h: Tensor) -> Tensor:
         """Apply self-attention to tokens (n, tokens, width), keeping the shape."""
         n, tokens, width = h.shape
-        q, k, v = self.qkv(h).reshape(n, tokens, 3, self.heads, width // self.heads).permute(2, 0, 3, 1, 4).unbind(0)
+        q, k, v = (
+            self.qkv(h)
+            .reshape(n, tokens, 3, self.heads, width // self.heads)
+            .permute(2, 0, 3, 1, 4)
+            .unbind(0)
+        )
         return self.out(attend(q, k, v).transpose(1, 2).reshape(n, tokens, width))
 
     def forward(self, x: Tensor, film: Sequence[Tensor]) -> Tensor:
@@ -61,7 +66,9 @@ class TransformerBlock(nn.Module):
 def rescale(x: Tensor, film: Sequence[Tensor]) -> Tensor:
     """Normalise tokens (n, tokens, width) to mean 0 and variance 1, then scale and shift them unless ``film`` is empty."""
     h = F.layer_norm(x, (x.shape[2],))
-    return torch.addcmul(film[1][:, None].to(h.dtype), h, film[0][:, None].to(h.dtype)) if film else h
+    return (
+        torch.addcmul(film[1][:, None].to(h.dtype), h, film[0][:, None].to(h.dtype)) if film else h
+    )
 
 
 class DiT(nn.Module):
@@ -84,7 +91,15 @@ class DiT(nn.Module):
     """
 
     def __init__(
-        self, shape: Sequence[int], *, patch: int, width: int, depth: int, heads: int, conditions: Kinds = None, times: int = 1
+        self,
+        shape: Sequence[int],
+        *,
+        patch: int,
+        width: int,
+        depth: int,
+        heads: int,
+        conditions: Kinds = None,
+        times: int = 1,
     ) -> None:
         super().__init__()
         self.shape = image_shape(shape)
@@ -103,10 +118,16 @@ class DiT(nn.Module):
         self.conditioning = Conditioning(width, conditions=self.conditions, times=times)
         # Scale, shift and gate of attention and of the perceptron in each block; scale and shift at the end.
         starts = [1, 0, 0] * 2 * depth + [1, 0]
-        self.modulation = None if self.conditioning.silent else Modulation(width, [width] * len(starts), starts, zero=True)
+        self.modulation = (
+            None
+            if self.conditioning.silent
+            else Modulation(width, [width] * len(starts), starts, zero=True)
+        )
 
     @classmethod
-    def sized(cls, size: str, *, shape: Sequence[int], conditions: Kinds = None, times: int = 1) -> DiT:
+    def sized(
+        cls, size: str, *, shape: Sequence[int], conditions: Kinds = None, times: int = 1
+    ) -> DiT:
         """Build one of three sizes: about 0.25, 1.3 and 7 million parameters, or half of that below 14 pixels.
 
         Patches have 2 pixels a side up to 16 pixels, then 4, then 8 above 64.
@@ -116,18 +137,34 @@ class DiT(nn.Module):
         while side / patch > 16:
             patch *= 2
         if side < 14:
-            width, depth, heads = size_choice(size, {"tiny": (48, 3, 2), "small": (96, 3, 4), "base": (192, 6, 4)})
+            width, depth, heads = size_choice(
+                size, {"tiny": (48, 3, 2), "small": (96, 3, 4), "base": (192, 6, 4)}
+            )
         else:
-            width, depth, heads = size_choice(size, {"tiny": (64, 3, 2), "small": (128, 4, 4), "base": (256, 6, 4)})
-        return cls(shape, patch=patch, width=width, depth=depth, heads=heads, conditions=conditions, times=times)
+            width, depth, heads = size_choice(
+                size, {"tiny": (64, 3, 2), "small": (128, 4, 4), "base": (256, 6, 4)}
+            )
+        return cls(
+            shape,
+            patch=patch,
+            width=width,
+            depth=depth,
+            heads=heads,
+            conditions=conditions,
+            times=times,
+        )
 
-    def forward(self, x: Tensor, t: Tensor | None = None, condition: Condition | None = None) -> Tensor:
+    def forward(
+        self, x: Tensor, t: Tensor | None = None, condition: Condition | None = None
+    ) -> Tensor:
         """Compute a tensor of the shape of images x (n, channels, height, width)."""
         check_input(x, self.shape, "DiT")
         n = x.shape[0]
         vector = self.conditioning(n, x.device, t, condition)
         films = () if self.modulation is None or vector is None else self.modulation(vector)
-        h = self.enter(F.pixel_unshuffle(pad_to(x, self.patch), self.patch).flatten(2).transpose(1, 2))
+        h = self.enter(
+            F.pixel_unshuffle(pad_to(x, self.patch), self.patch).flatten(2).transpose(1, 2)
+        )
         h = h + self.position.to(h.dtype)
         for index, block in enumerate(self.layers):
             h = block(h, films[6 * index : 6 * index + 6])
@@ -161,32 +198,51 @@ class ColumnTransformer(nn.Module):
     outputs: Tensor
 
     def __init__(
-        self, starts: Sequence[int], *, width: int, depth: int, heads: int, conditions: Kinds = None, times: int = 1
+        self,
+        starts: Sequence[int],
+        *,
+        width: int,
+        depth: int,
+        heads: int,
+        conditions: Kinds = None,
+        times: int = 1,
     ) -> None:
         super().__init__()
         self.starts, self.width, self.depth, self.heads = tuple(starts), width, depth, heads
         self.conditions, self.times = kinds_of(conditions), times
         self.size, self.count = self.starts[-1], len(self.starts) - 1
         self.inputs = self.size + self.count
-        widths = [stop - start for start, stop in zip(self.starts[:-1], self.starts[1:], strict=True)]
-        groups = [[j for j, wide in enumerate(widths) if wide == each] for each in sorted(set(widths))]
+        widths = [
+            stop - start for start, stop in zip(self.starts[:-1], self.starts[1:], strict=True)
+        ]
+        groups = [
+            [j for j, wide in enumerate(widths) if wide == each] for each in sorted(set(widths))
+        ]
         self.enter, self.leave = nn.ParameterList(), nn.ParameterList()
         for group in groups:
             length = widths[group[0]]
-            self.enter.append(nn.Parameter(torch.randn(len(group), length + 1, width) / math.sqrt(length + 1)))
+            self.enter.append(
+                nn.Parameter(torch.randn(len(group), length + 1, width) / math.sqrt(length + 1))
+            )
             self.leave.append(nn.Parameter(torch.zeros(len(group), width + 1, length)))
         self._index(groups)
         self.position = nn.Parameter(0.5 * torch.randn(1, self.count, width))
         self.layers = nn.ModuleList([TransformerBlock(width, heads) for _ in range(depth)])
-        self.conditioning = Conditioning(width, conditions=self.conditions, times=times, shares_time=True)
+        self.conditioning = Conditioning(
+            width, conditions=self.conditions, times=times, shares_time=True
+        )
         starting = [1, 0, 0] * 2 * depth + [1, 0]
         self.modulation = Modulation(width, [width] * len(starting), starting, zero=True)
 
     def _index(self, groups: Sequence[Sequence[int]]) -> None:
         """Columns of one width together: where their coordinates and marks are, and where their tokens and outputs go."""
-        coordinates = [[range(self.starts[j], self.starts[j + 1]) for j in group] for group in groups]
+        coordinates = [
+            [range(self.starts[j], self.starts[j + 1]) for j in group] for group in groups
+        ]
         for number, (group, places) in enumerate(zip(groups, coordinates, strict=True)):
-            index = torch.tensor([[*place, self.size + j] for place, j in zip(places, group, strict=True)])
+            index = torch.tensor(
+                [[*place, self.size + j] for place, j in zip(places, group, strict=True)]
+            )
             self.register_buffer(f"inputs{number}", index, persistent=False)
             self.register_buffer(f"tokens{number}", torch.tensor(group), persistent=False)
         order = torch.tensor([j for group in groups for j in group])
@@ -196,30 +252,46 @@ class ColumnTransformer(nn.Module):
 
     @classmethod
     def sized(
-        cls, size: str, *, shape: Sequence[int], starts: Sequence[int] | None = None, conditions: Kinds = None, times: int = 1
+        cls,
+        size: str,
+        *,
+        shape: Sequence[int],
+        starts: Sequence[int] | None = None,
+        conditions: Kinds = None,
+        times: int = 1,
     ) -> ColumnTransformer:
         """Build one of three sizes: tiny (width 32, depth 2), small (64, 3) or base (192, 6).
 
         ``shape`` is the shape of a row, (d,); without ``starts``, every coordinate is a column.
         """
-        width, depth, heads = size_choice(size, {"tiny": (32, 2, 2), "small": (64, 3, 4), "base": (192, 6, 6)})
+        width, depth, heads = size_choice(
+            size, {"tiny": (32, 2, 2), "small": (64, 3, 4), "base": (192, 6, 6)}
+        )
         starts = range(shape[0] + 1) if starts is None else starts
-        return cls(starts, width=width, depth=depth, heads=heads, conditions=conditions, times=times)
+        return cls(
+            starts, width=width, depth=depth, heads=heads, conditions=conditions, times=times
+        )
 
-    def forward(self, x: Tensor, t: Tensor | None = None, condition: Condition | None = None) -> Tensor:
+    def forward(
+        self, x: Tensor, t: Tensor | None = None, condition: Condition | None = None
+    ) -> Tensor:
         """Compute rows (n, d) from x (n, d + columns): the coordinates, then a flag for each given column."""
         check_input(x, (self.inputs,), "ColumnTransformer")
         vector = self.conditioning(x.shape[0], x.device, t, condition)
         assert vector is not None
         films = self.modulation(vector)
         parts = [
-            torch.bmm(x[:, index].transpose(0, 1), weight) for index, weight in zip(self._held("inputs"), self.enter, strict=True)
+            torch.bmm(x[:, index].transpose(0, 1), weight)
+            for index, weight in zip(self._held("inputs"), self.enter, strict=True)
         ]
         h = torch.cat(parts)[self.order].transpose(0, 1) + self.position
         for index, block in enumerate(self.layers):
             h = block(h, films[6 * index : 6 * index + 6])
         h = rescale(h, films[-2:]).transpose(0, 1)
-        ends = [self._left(h[index], weight) for index, weight in zip(self._held("tokens"), self.leave, strict=True)]
+        ends = [
+            self._left(h[index], weight)
+            for index, weight in zip(self._held("tokens"), self.leave, strict=True)
+        ]
         return torch.cat(ends, dim=1)[:, self.outputs].to(x.dtype)
 
     def _held(self, name: str) -> list[Tensor]:

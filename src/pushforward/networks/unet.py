@@ -97,7 +97,15 @@ class UNet(nn.Module):
         self.gain = nn.Parameter(torch.zeros(self.shape[0], vector)) if times else None
 
     @classmethod
-    def sized(cls, size: str, *, shape: Sequence[int], conditions: Kinds = None, times: int = 1, dropout: float = 0.0) -> UNet:
+    def sized(
+        cls,
+        size: str,
+        *,
+        shape: Sequence[int],
+        conditions: Kinds = None,
+        times: int = 1,
+        dropout: float = 0.0,
+    ) -> UNet:
         """Build one of three sizes: about 0.2, 1.2 and 6 million parameters at 28 x 28.
 
         Images below 14 pixels get narrower networks and no folding.
@@ -108,18 +116,32 @@ class UNet(nn.Module):
         else:
             width, blocks = size_choice(size, {"tiny": (32, 1), "small": (64, 2), "base": (128, 3)})
         widths = (width, 2 * width, 2 * width) if side / stem > 16 else (width, 2 * width)
-        return cls(shape, widths=widths, blocks=blocks, conditions=conditions, times=times, stem=stem, dropout=dropout)
+        return cls(
+            shape,
+            widths=widths,
+            blocks=blocks,
+            conditions=conditions,
+            times=times,
+            stem=stem,
+            dropout=dropout,
+        )
 
-    def forward(self, x: Tensor, t: Tensor | None = None, condition: Condition | None = None) -> Tensor:
+    def forward(
+        self, x: Tensor, t: Tensor | None = None, condition: Condition | None = None
+    ) -> Tensor:
         """Compute a tensor of the shape of images x (n, channels, height, width)."""
         skips, h, films, vector = self._encoded(x, t, condition)
         h = self.middle(h, films)
-        for level, grow, skip in zip(reversed(self.up), reversed(self.grow), reversed(skips), strict=True):
+        for level, grow, skip in zip(
+            reversed(self.up), reversed(self.grow), reversed(skips), strict=True
+        ):
             h = level(skip + F.pixel_shuffle(grow(h), 2), films)
         h = unfold(self.leave(F.silu(self.norm(h))), self.stem, self.shape).to(x.dtype)
         return h if self.gain is None or vector is None else h + self._gained(x, vector)
 
-    def features(self, x: Tensor, t: Tensor | None = None, condition: Condition | None = None) -> list[Tensor]:
+    def features(
+        self, x: Tensor, t: Tensor | None = None, condition: Condition | None = None
+    ) -> list[Tensor]:
         """Compute the features of each level on the way down, finest first, and the middle, each (n, width, height, width)."""
         skips, h, films, _ = self._encoded(x, t, condition)
         return [*skips, self.middle(h, films)]

@@ -16,7 +16,14 @@ from pushforward.data.spaces import Space
 from pushforward.data.spaces.table import TableSpace
 from pushforward.data.tables.coordinates import Coordinates, gumbel
 from pushforward.errors import UsageError
-from pushforward.networks.blocks import Condition, Kinds, check_condition, check_input, kinds_of, values_of
+from pushforward.networks.blocks import (
+    Condition,
+    Kinds,
+    check_condition,
+    check_input,
+    kinds_of,
+    values_of,
+)
 
 
 class Reshaped(nn.Module):
@@ -31,7 +38,9 @@ class Reshaped(nn.Module):
         super().__init__()
         self.network, self.shape = network, tuple(shape)
 
-    def forward(self, x: Tensor, t: Tensor | None = None, condition: Condition | None = None) -> Tensor:
+    def forward(
+        self, x: Tensor, t: Tensor | None = None, condition: Condition | None = None
+    ) -> Tensor:
         return self.network(x.flatten(1), t, condition).reshape(x.shape[0], *self.shape)
 
 
@@ -68,7 +77,13 @@ class FourierFeatures(nn.Module):
         columns: Sequence[int] | None = None,
     ) -> None:
         super().__init__()
-        self.network, self.inputs, self.fourier_features, self.low, self.high = network, inputs, fourier_features, low, high
+        self.network, self.inputs, self.fourier_features, self.low, self.high = (
+            network,
+            inputs,
+            fourier_features,
+            low,
+            high,
+        )
         self.columns = None if columns is None else tuple(columns)
         directions = nn.functional.normalize(torch.randn(fourier_features, inputs), dim=1)
         if self.columns is not None:
@@ -77,7 +92,9 @@ class FourierFeatures(nn.Module):
         frequencies = torch.logspace(math.log10(low), math.log10(high), fourier_features)
         self.register_buffer("frequencies", directions * frequencies[:, None])
 
-    def forward(self, x: Tensor, t: Tensor | None = None, condition: Condition | None = None) -> Tensor:
+    def forward(
+        self, x: Tensor, t: Tensor | None = None, condition: Condition | None = None
+    ) -> Tensor:
         """Apply ``network`` to x (n, inputs), in model units, and its waves."""
         check_input(x, (self.inputs,), "a network with Fourier features")
         # an angle of 100 radians in bfloat16 is off by a quarter
@@ -117,19 +134,27 @@ class SignCodes(nn.Module):
 
     powers: Tensor
 
-    def __init__(self, network: nn.Module, latent: int, sign_codes: int, scale: float = 0.3) -> None:
+    def __init__(
+        self, network: nn.Module, latent: int, sign_codes: int, scale: float = 0.3
+    ) -> None:
         super().__init__()
         if sign_codes > min(latent, MOST):
-            raise UsageError(f"{sign_codes} sign codes do not fit into a z of {latent} numbers. Use at most {min(latent, MOST)}.")
+            raise UsageError(
+                f"{sign_codes} sign codes do not fit into a z of {latent} numbers. Use at most {min(latent, MOST)}."
+            )
         self.network, self.latent, self.sign_codes, self.scale = network, latent, sign_codes, scale
         self.register_buffer("powers", 2 ** torch.arange(sign_codes), persistent=False)
         patterns = torch.arange(2**sign_codes)[:, None].bitwise_and(self.powers) > 0
         self.codes = nn.Parameter(2.0 * patterns - 1.0)
 
-    def forward(self, x: Tensor, t: Tensor | None = None, condition: Condition | None = None) -> Tensor:
+    def forward(
+        self, x: Tensor, t: Tensor | None = None, condition: Condition | None = None
+    ) -> Tensor:
         """Apply ``network`` to ``scale`` z and the code of its signs, for noise x (n, latent)."""
         pattern = ((x[:, : self.sign_codes] > 0) * self.powers).sum(1)
-        return self.network(torch.cat([self.scale * x, F.embedding(pattern, self.codes)], dim=1), t, condition)
+        return self.network(
+            torch.cat([self.scale * x, F.embedding(pattern, self.codes)], dim=1), t, condition
+        )
 
 
 class Packed(nn.Module):
@@ -169,9 +194,14 @@ class Packed(nn.Module):
         Returns:
             (pack (d + c),), or (pack (channels + c), height, width), with c channels for conditions.
         """
-        return (pack * (int(shape[0]) + _channels(kinds_of(conditions))), *(int(side) for side in shape[1:]))
+        return (
+            pack * (int(shape[0]) + _channels(kinds_of(conditions))),
+            *(int(side) for side in shape[1:]),
+        )
 
-    def forward(self, x: Tensor, t: Tensor | None = None, condition: Condition | None = None) -> Tensor:
+    def forward(
+        self, x: Tensor, t: Tensor | None = None, condition: Condition | None = None
+    ) -> Tensor:
         """Compute scores (n / pack,), one per pack, for x (n, channels, height, width) or (n, d), n a multiple of ``pack``."""
         n = x.shape[0]
         if t is not None:
@@ -186,7 +216,10 @@ class Packed(nn.Module):
             values, null = values_of(name, kind, n, x.device, condition)
             channels = kind.as_channels(values).to(x.dtype)
             channels = channels if null is None else torch.where(null[:, None], 0.0, channels)
-            x = torch.cat([x, channels.unflatten(1, (-1, *[1] * (x.ndim - 2))).expand(-1, -1, *x.shape[2:])], dim=1)
+            x = torch.cat(
+                [x, channels.unflatten(1, (-1, *[1] * (x.ndim - 2))).expand(-1, -1, *x.shape[2:])],
+                dim=1,
+            )
         packs = x.reshape(n // self.pack, self.pack * x.shape[1], *x.shape[2:])
         return self.network(packs, None, None).reshape(n // self.pack)
 
@@ -194,7 +227,9 @@ class Packed(nn.Module):
 def _channels(kinds: Mapping[str, ConditionKind]) -> int:
     for name, kind in kinds.items():
         if not kind.channels:
-            raise UsageError(f'A packed critic does not support the condition "{name}" ({type(kind).__name__}). Leave out pack.')
+            raise UsageError(
+                f'A packed critic does not support the condition "{name}" ({type(kind).__name__}). Leave out pack.'
+            )
     return sum(kind.channels for kind in kinds.values())
 
 
@@ -217,7 +252,9 @@ class UnitVectors(nn.Module):
         self.norm = (norm,)  # in a tuple, since the layer already owns it as a module
 
     def forward(self, weight: Tensor) -> Tensor:
-        return weight * (self.norm[0].get_buffer("_u").norm() * self.norm[0].get_buffer("_v").norm())
+        return weight * (
+            self.norm[0].get_buffer("_u").norm() * self.norm[0].get_buffer("_v").norm()
+        )
 
 
 class Spectral(nn.Module):
@@ -250,7 +287,9 @@ class Spectral(nn.Module):
             norm = list(layer.get_submodule("parametrizations.weight").children())[-1]
             register_parametrization(layer, "weight", UnitVectors(norm))
 
-    def forward(self, x: Tensor, t: Tensor | None = None, condition: Condition | None = None) -> Tensor:
+    def forward(
+        self, x: Tensor, t: Tensor | None = None, condition: Condition | None = None
+    ) -> Tensor:
         return self.network(x, t, condition)
 
 
@@ -275,9 +314,16 @@ class StraightThrough(nn.Module):
         Jang, Gu, Poole, Categorical Reparameterization with Gumbel-Softmax (2017), section 2.2, "straight-through".
     """
 
-    def __init__(self, network: nn.Module, space: TableSpace, latent: int, temperature: float = 1.0) -> None:
+    def __init__(
+        self, network: nn.Module, space: TableSpace, latent: int, temperature: float = 1.0
+    ) -> None:
         super().__init__()
-        self.network, self.space, self.latent, self.temperature = network, space, latent, temperature
+        self.network, self.space, self.latent, self.temperature = (
+            network,
+            space,
+            latent,
+            temperature,
+        )
         self.layout = Coordinates(space)
 
     @staticmethod
@@ -285,7 +331,9 @@ class StraightThrough(nn.Module):
         """Return the length of z: ``latent`` plus one number per indicator."""
         return latent + sum(stop - start for start, stop in space.blocks)
 
-    def forward(self, x: Tensor, t: Tensor | None = None, condition: Condition | None = None) -> Tensor:
+    def forward(
+        self, x: Tensor, t: Tensor | None = None, condition: Condition | None = None
+    ) -> Tensor:
         """Generate rows (n, d) in model units from noise x (n, `noise_size`)."""
         check_input(x, (self.noise_size(self.space, self.latent),), "a generator of rows")
         out = self.network(x[:, : self.latent], t, condition)
@@ -294,9 +342,15 @@ class StraightThrough(nn.Module):
 
     def _rows(self, out: Tensor, noise: Tensor) -> Tensor:
         layout = self.layout
-        noisy = (out.index_add(1, layout.indicators, noise) if len(layout.indicators) else out) / self.temperature
+        noisy = (
+            out.index_add(1, layout.indicators, noise) if len(layout.indicators) else out
+        ) / self.temperature
         soft = layout.log_shares(noisy).exp()
-        rows = layout.chosen(noisy) + (soft - soft.detach()) if len(layout.indicators) else torch.zeros_like(out)
+        rows = (
+            layout.chosen(noisy) + (soft - soft.detach())
+            if len(layout.indicators)
+            else torch.zeros_like(out)
+        )
         scores = out[:, layout.scores]
         codes = layout.codes.gather(1, layout.value_of(scores.detach()).T).T
         scores = scores + torch.where(layout.closed, codes - scores, 0.0).detach()
@@ -360,9 +414,14 @@ class LevelPosterior(nn.Module):
         noisy = x * torch.sqrt(1 + ratio.square())
         ends = torch.stack([low.expand_as(x), (low + 255 * gap).expand_as(x)])
         off = (noisy - ends) / ratio
-        inner = torch.cat([x, *off.clamp(-6, 6) / 3, noisy.clamp(ends[0], ends[1]), *_waves(noisy, ratio, gap)], dim=1)
+        inner = torch.cat(
+            [x, *off.clamp(-6, 6) / 3, noisy.clamp(ends[0], ends[1]), *_waves(noisy, ratio, gap)],
+            dim=1,
+        )
         output = self.network(inner, t, condition).to(x.dtype)
-        mean, log_std, favour, outer = output.unflatten(1, (PARTS, -1)).movedim(1, 0).split([*[len(WIDTHS)] * 3, 2])
+        mean, log_std, favour, outer = (
+            output.unflatten(1, (PARTS, -1)).movedim(1, 0).split([*[len(WIDTHS)] * 3, 2])
+        )
         # near the highest level a mean in bfloat16 would be rounded to a level or more; its distance from there is not
         mean = mean + torch.stack([torch.zeros_like(x), ends[1]])
         log_std = log_std + torch.tensor(WIDTHS).to(x).reshape(-1, *(1,) * x.dim())
@@ -381,7 +440,11 @@ class LevelPosterior(nn.Module):
 def _waves(noisy: Tensor, ratio: Tensor, gap: Tensor) -> list[Tensor]:
     """Sines and cosines of a noisy value, damped to their mean given the noise: its finer digits, which bfloat16 drops."""
     turns = [2 * math.pi / (period * gap) for period in PERIODS]
-    return [torch.exp(-(ratio * turn).square() / 2) * wave(noisy * turn) for turn in turns for wave in (torch.sin, torch.cos)]
+    return [
+        torch.exp(-(ratio * turn).square() / 2) * wave(noisy * turn)
+        for turn in turns
+        for wave in (torch.sin, torch.cos)
+    ]
 
 
 def _rounded(middle: Tensor, width: Tensor, low: Tensor, gap: Tensor) -> Tensor:
@@ -391,10 +454,14 @@ def _rounded(middle: Tensor, width: Tensor, low: Tensor, gap: Tensor) -> Tensor:
         return middle  # most steps of sampling; elsewhere asking would cost more than it spares
     place = (middle - low) / gap
     nearest = place.detach().round().clamp(0, 255)
-    offsets = torch.arange(-REACH, REACH + 1, device=place.device, dtype=place.dtype).reshape(-1, *(1,) * place.dim())
+    offsets = torch.arange(-REACH, REACH + 1, device=place.device, dtype=place.dtype).reshape(
+        -1, *(1,) * place.dim()
+    )
     tightness = (width / gap).clamp(0.02, WIDE).square().reciprocal() / 2
     # -(nearest + offset - place)^2 tightness, less what all offsets share
-    weights = torch.addcmul(offsets * (2 * (place - nearest) * tightness), -offsets.square(), tightness)
+    weights = torch.addcmul(
+        offsets * (2 * (place - nearest) * tightness), -offsets.square(), tightness
+    )
     outside = (offsets < -nearest) | (offsets > 255 - nearest)
     weights = torch.softmax(weights.masked_fill(outside, -torch.inf), dim=0)
     exact = low + gap * (nearest + (weights * offsets).sum(0))

@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-from pushforward.paths.couplings import Coupling, Independent, OptimalTransport, Source, assign, same_source, training_noise
+from pushforward.paths.couplings import (
+    Coupling,
+    Independent,
+    OptimalTransport,
+    Source,
+    assign,
+    same_source,
+    training_noise,
+)
 from pushforward.paths.path import (
     ROWS,
     SNR,

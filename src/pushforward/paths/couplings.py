@@ -57,7 +57,14 @@ class Source:
         DataError: On first use, if the examples have changed since the fingerprint was computed.
     """
 
-    def __init__(self, data: str, space: Space, limit: int | None = None, seed: int = 0, fingerprint: str | None = None) -> None:
+    def __init__(
+        self,
+        data: str,
+        space: Space,
+        limit: int | None = None,
+        seed: int = 0,
+        fingerprint: str | None = None,
+    ) -> None:
         from pushforward.data import names
 
         path = Path(data).expanduser()
@@ -72,7 +79,12 @@ class Source:
         from pushforward.data import load
 
         height_width = self.space.shape[1:] if self.space.has_pixels else None
-        options = {"limit": self.limit, "seed": self.seed, "labelled": False, "resize": height_width}
+        options = {
+            "limit": self.limit,
+            "seed": self.seed,
+            "labelled": False,
+            "resize": height_width,
+        }
         dataset = load(self.data, **options)  # type: ignore[arg-type]
         if dataset.space.shape != tuple(self.space.shape):
             raise UsageError(
@@ -116,7 +128,9 @@ class Source:
     def __call__(self, draws: Draws) -> Tensor:
         """Draw a training example for each example of the draws, with replacement."""
         u = draws.uniform()
-        return self._chosen(False, (u.double().cpu() * len(self._dataset.train)).long()).to(u.device)
+        return self._chosen(False, (u.double().cpu() * len(self._dataset.train)).long()).to(
+            u.device
+        )
 
     def starts(self, draws: Draws) -> Tensor:
         """Return a held-out example for each example of the draws, as a function of the example's seed.
@@ -132,7 +146,9 @@ class Source:
         index = torch.empty(draws.n, dtype=torch.int64)
         for period in np.unique(seeds // PERIOD):
             within = seeds // PERIOD == period
-            index[torch.from_numpy(within)] = _order(n, int(period))[torch.from_numpy(seeds[within] % PERIOD % n)]
+            index[torch.from_numpy(within)] = _order(n, int(period))[
+                torch.from_numpy(seeds[within] % PERIOD % n)
+            ]
         return self._chosen(True, index).to(draws.device)
 
     def fixed(self, n: int, device: torch.device | str) -> Tensor:
@@ -178,7 +194,9 @@ class Coupling(ABC):
     def __call__(self, x: Tensor, condition: Condition, draws: Draws) -> tuple[Tensor, Tensor]:
         """Return the unchanged data and its noise, both (n, *shape)."""
 
-    def examples(self, x: Tensor, condition: Condition, draws: Draws) -> tuple[Tensor, Tensor, Condition]:
+    def examples(
+        self, x: Tensor, condition: Condition, draws: Draws
+    ) -> tuple[Tensor, Tensor, Condition]:
         """Return the training pairs: data, noise and condition; a coupling with its own data replaces all three."""
         return *self(x, condition, draws), condition
 
@@ -239,7 +257,11 @@ class OptimalTransport(Coupling):
         positions = torch.arange(len(x))
         order = positions.clone()
         for group in positions.split(self.group):
-            classes = [group] if labels is None else [group[labels[group].cpu() == c] for c in labels[group].unique().cpu()]
+            classes = (
+                [group]
+                if labels is None
+                else [group[labels[group].cpu() == c] for c in labels[group].unique().cpu()]
+            )
             for members in classes:
                 order[members] = members[assign(x[members], z[members])]
         return order.to(x.device)

@@ -45,7 +45,9 @@ class Coefficients:
     def over(self, x: Tensor) -> Coefficients:
         """Reshape the coefficients to (n, 1, ..., 1), to multiply a batch of the shape of x."""
         shape = (-1,) + (1,) * (x.dim() - 1)
-        return Coefficients(*(part.reshape(shape) for part in (self.alpha, self.sigma, self.dalpha, self.dsigma)))
+        return Coefficients(
+            *(part.reshape(shape) for part in (self.alpha, self.sigma, self.dalpha, self.dsigma))
+        )
 
     @property
     def dlog_snr(self) -> Tensor:
@@ -200,7 +202,9 @@ class Shifted(Path):
     def __init__(self, path: Path, shift: float) -> None:
         self.path, self.shift = path, float(shift)
         high, low = path.log_snr_ends()
-        inside = torch.tensor([high + 2 * math.log(shift), low + 2 * math.log(shift)], dtype=torch.float64)
+        inside = torch.tensor(
+            [high + 2 * math.log(shift), low + 2 * math.log(shift)], dtype=torch.float64
+        )
         ends = path.time(inside).clamp(*path.ends).tolist()
         self.ends = (ends[0], ends[1])
 
@@ -337,7 +341,9 @@ class Tabulated(Path):
 
         log_bar = np.cumsum(np.log1p(-np.array(self.betas)))
         knots = log_bar - np.log(-np.expm1(log_bar))
-        cubic = PchipInterpolator(np.arange(1, self.levels + 1), knots).c  # highest power first, in units of one level
+        cubic = PchipInterpolator(
+            np.arange(1, self.levels + 1), knots
+        ).c  # highest power first, in units of one level
         return torch.from_numpy(np.stack([cubic[3], cubic[2], cubic[1], cubic[0], knots[1:]]))
 
     def _cubic(self, t: Tensor) -> tuple[Tensor, Tensor]:
@@ -360,7 +366,9 @@ class Tabulated(Path):
     def time(self, log_snr: Tensor) -> Tensor:
         """Compute the inverse: find the level in the table, then solve the cubic by Newton steps within the level."""
         value, table = log_snr.double(), self._table.to(log_snr.device)
-        index = torch.searchsorted(-table[4], -value.detach().contiguous()).clamp(0, self.levels - 2)
+        index = torch.searchsorted(-table[4], -value.detach().contiguous()).clamp(
+            0, self.levels - 2
+        )
         a, b, c, d, following = table[:, index]
         u = (value - a) / (following - a)
         inside = (u >= 0) & (u <= 1)
@@ -470,7 +478,10 @@ class Stratified(Times):
         self.times, self.group = times, group
 
     def numbers(self, draws: Draws) -> Tensor:
-        parts = [(torch.arange(len(part), device=part.device) + part) / len(part) for part in draws.uniform().split(self.group)]
+        parts = [
+            (torch.arange(len(part), device=part.device) + part) / len(part)
+            for part in draws.uniform().split(self.group)
+        ]
         return torch.cat(parts)
 
     def quantile(self, u: Tensor, path: Path) -> Tensor:
@@ -502,7 +513,11 @@ class Flat(Weight):
 
     def __call__(self, kind: str, k: Coefficients) -> Tensor:
         """Compute gain(kind, self.kind)^2."""
-        return torch.ones_like(k.alpha) if self.kind in (None, kind) else gain(kind, self.kind or kind, k) ** 2
+        return (
+            torch.ones_like(k.alpha)
+            if self.kind in (None, kind)
+            else gain(kind, self.kind or kind, k) ** 2
+        )
 
     def on_data(self, k: Coefficients) -> Tensor:
         return self("data", k)

@@ -85,13 +85,25 @@ def precision(space: Space) -> str:
 
 def _mlp(space: Space, size: str, inputs: int, outputs: Sequence[int], times: int = 0) -> nn.Module:
     count = math.prod(outputs)
-    network = MLP.sized(size, shape=(inputs,), outputs=count, conditions=space.conditions, times=times)
-    return network if tuple(outputs) == (count,) and len(space.shape) == 1 else Reshaped(network, outputs)
+    network = MLP.sized(
+        size, shape=(inputs,), outputs=count, conditions=space.conditions, times=times
+    )
+    return (
+        network
+        if tuple(outputs) == (count,) and len(space.shape) == 1
+        else Reshaped(network, outputs)
+    )
 
 
-def _player(space: Space, size: str, inputs: int, outputs: Sequence[int], minibatch_std: int = 0) -> nn.Module:
+def _player(
+    space: Space, size: str, inputs: int, outputs: Sequence[int], minibatch_std: int = 0
+) -> nn.Module:
     """A game's perceptron. Its critic receives how steep it may be, which a piecewise linear one answers at less cost."""
-    options: dict[str, Any] = {"times": 0, "activation": "leaky_relu", "conditions": space.conditions}
+    options: dict[str, Any] = {
+        "times": 0,
+        "activation": "leaky_relu",
+        "conditions": space.conditions,
+    }
     options["minibatch_std"] = minibatch_std
     results, longest = math.prod(outputs), max(inputs, *outputs, 1)
     width, depth = size_choice(size, GAMES)
@@ -99,7 +111,11 @@ def _player(space: Space, size: str, inputs: int, outputs: Sequence[int], miniba
         network = MLP(inputs, results, width=width, depth=depth, **options)
     else:
         network = MLP.sized(size, shape=(inputs,), outputs=results, **options)
-    return network if tuple(outputs) == (results,) and len(space.shape) == 1 else Reshaped(network, outputs)
+    return (
+        network
+        if tuple(outputs) == (results,) and len(space.shape) == 1
+        else Reshaped(network, outputs)
+    )
 
 
 def code_length(space: Space, size: int | None, image: int, vector: int) -> int:
@@ -108,10 +124,14 @@ def code_length(space: Space, size: int | None, image: int, vector: int) -> int:
     Raises:
         UsageError: If the size is less than one.
     """
-    return whole("latent_size", size if size is not None else (vector if len(space.shape) == 1 else image), 1)
+    return whole(
+        "latent_size", size if size is not None else (vector if len(space.shape) == 1 else image), 1
+    )
 
 
-def denoising_network(space: Space, size: str, kind: str | nn.Module = "auto", times: int = 1) -> nn.Module:
+def denoising_network(
+    space: Space, size: str, kind: str | nn.Module = "auto", times: int = 1
+) -> nn.Module:
     """Build a denoising network: an MLP for vectors and very small images, a U-Net for images, or a DiT on request.
 
     Args:
@@ -125,14 +145,18 @@ def denoising_network(space: Space, size: str, kind: str | nn.Module = "auto", t
     """
     if isinstance(kind, nn.Module):
         return kind
-    chosen = _chosen(space, kind, "mlp" if flat(space, DENOISED) else "unet", ("mlp",), ("unet", "dit"))
+    chosen = _chosen(
+        space, kind, "mlp" if flat(space, DENOISED) else "unet", ("mlp",), ("unet", "dit")
+    )
     if chosen == "mlp":
         return _mlp(space, size, space.size, space.shape, times=times)
     part = UNet if chosen == "unet" else DiT
     return part.sized(size, shape=space.shape, conditions=space.conditions, times=times)
 
 
-def _chosen(space: Space, kind: str, usual: str, plain: Sequence[str], of_images: Sequence[str]) -> str:
+def _chosen(
+    space: Space, kind: str, usual: str, plain: Sequence[str], of_images: Sequence[str]
+) -> str:
     """The name of a network that suits a space; ``usual`` for auto."""
     if one_of("network", kind, ("auto", *plain, *of_images)) in of_images and not space.grid:
         raise UsageError(
@@ -141,13 +165,17 @@ def _chosen(space: Space, kind: str, usual: str, plain: Sequence[str], of_images
     return usual if kind == "auto" else kind
 
 
-def generator(space: Space, size: str, latent: int, kind: str = "auto", sign_codes: int = 0) -> nn.Module:
+def generator(
+    space: Space, size: str, latent: int, kind: str = "auto", sign_codes: int = 0
+) -> nn.Module:
     """Build a generator from noise of length ``latent`` to data, with a number of sign codes (`SignCodes`)."""
     inputs, chosen = latent + sign_codes, _game(space, kind)
     if chosen == "mlp":
         network = _player(space, size, inputs, space.shape)
     else:
-        network = PAIRS[chosen][0].sized(size, shape=space.shape, latent=inputs, conditions=space.conditions)
+        network = PAIRS[chosen][0].sized(
+            size, shape=space.shape, latent=inputs, conditions=space.conditions
+        )
     return SignCodes(network, latent, sign_codes) if sign_codes else network
 
 
@@ -177,7 +205,9 @@ def critic(
     """
     chosen, conditions = _game(space, kind), space.conditions
     if fourier_features and (chosen != "mlp" or len(space.shape) != 1):
-        raise UsageError("Fourier features need an mlp critic on vectors. Leave out fourier_features.")
+        raise UsageError(
+            "Fourier features need an mlp critic on vectors. Leave out fourier_features."
+        )
     if chosen == "projected":
         return _projected(space, size, pack, minibatch_std)
     single = space
@@ -185,10 +215,17 @@ def critic(
         space = space.with_conditions().unscaled(Packed.shape(space.shape, pack, conditions))
     if chosen == "mlp":
         network = _player(space, size, space.size + 2 * fourier_features, (), minibatch_std)
-        network = _with_waves(network, single, pack, fourier_features) if fourier_features else network
+        network = (
+            _with_waves(network, single, pack, fourier_features) if fourier_features else network
+        )
     else:
         dcgan_options = {"normalise": normalise} if chosen == "dcgan" else {}
-        kinds = {"shape": space.shape, "conditions": space.conditions, "minibatch_std": minibatch_std, **dcgan_options}
+        kinds = {
+            "shape": space.shape,
+            "conditions": space.conditions,
+            "minibatch_std": minibatch_std,
+            **dcgan_options,
+        }
         network = PAIRS[chosen][1].sized(size, **kinds)
     network = Packed(network, pack, conditions) if pack > 1 else network
     return Spectral(network) if spectral else network
@@ -204,17 +241,32 @@ def _with_waves(network: nn.Module, space: Space, pack: int, waves: int) -> nn.M
 
 def _projected(space: Space, size: str, pack: int, minibatch_std: int) -> nn.Module:
     if pack > 1 or minibatch_std:
-        raise UsageError("A projected critic scores one example at a time. Leave out pack and minibatch_std.")
+        raise UsageError(
+            "A projected critic scores one example at a time. Leave out pack and minibatch_std."
+        )
     if not isinstance(space, ImageSpace) or space.low is None:
-        raise UsageError("A projected critic needs images, and latents are not images. Choose another network.")
-    of = {"shape": space.shape, "mean": space.mean, "std": space.std, "conditions": space.conditions}
+        raise UsageError(
+            "A projected critic needs images, and latents are not images. Choose another network."
+        )
+    of = {
+        "shape": space.shape,
+        "mean": space.mean,
+        "std": space.std,
+        "conditions": space.conditions,
+    }
     if space.shape[0] == 4:  # on white alone, white and transparent are one
         of["backgrounds"] = (1.0, 0.0)
     return ProjectedCritic.sized(size, **of)  # type: ignore[arg-type]
 
 
 def _game(space: Space, kind: str) -> str:
-    return _chosen(space, kind, "mlp" if flat(space) else "dcgan", ("mlp", "textbook"), ("dcgan", "residual", "projected"))
+    return _chosen(
+        space,
+        kind,
+        "mlp" if flat(space) else "dcgan",
+        ("mlp", "textbook"),
+        ("dcgan", "residual", "projected"),
+    )
 
 
 def encoder(space: Space, size: str, latent: int, kind: str = "auto") -> nn.Module:
@@ -225,7 +277,9 @@ def encoder(space: Space, size: str, latent: int, kind: str = "auto") -> nn.Modu
     return perceptron(space, size, space.size, (2 * latent,), chosen)
 
 
-def decoder(space: Space, size: str, latent: int, kind: str = "auto", outputs: Sequence[int] | None = None) -> nn.Module:
+def decoder(
+    space: Space, size: str, latent: int, kind: str = "auto", outputs: Sequence[int] | None = None
+) -> nn.Module:
     """Build a decoder from latents to data, or to ``outputs`` that describe data; see `encoder`."""
     chosen, shape = _coder(space, kind), tuple(space.shape if outputs is None else outputs)
     if chosen == "convolutional":
@@ -233,16 +287,26 @@ def decoder(space: Space, size: str, latent: int, kind: str = "auto", outputs: S
     return perceptron(space, size, latent, shape, chosen)
 
 
-def perceptron(space: Space, size: str, inputs: int, outputs: Sequence[int], kind: str = "mlp") -> nn.Module:
+def perceptron(
+    space: Space, size: str, inputs: int, outputs: Sequence[int], kind: str = "mlp"
+) -> nn.Module:
     """Build an MLP without time: residual ("mlp"), or plain with tanh ("textbook")."""
     if kind == "mlp":
         return _mlp(space, size, inputs, outputs)
-    network = Perceptron.sized(size, shape=(inputs,), outputs=math.prod(outputs), conditions=space.conditions)
+    network = Perceptron.sized(
+        size, shape=(inputs,), outputs=math.prod(outputs), conditions=space.conditions
+    )
     return Reshaped(network, outputs)
 
 
 def _coder(space: Space, kind: str) -> str:
-    return _chosen(space, kind, "mlp" if flat(space) else "convolutional", ("mlp", "textbook"), ("convolutional",))
+    return _chosen(
+        space,
+        kind,
+        "mlp" if flat(space) else "convolutional",
+        ("mlp", "textbook"),
+        ("convolutional",),
+    )
 
 
 def extent_of(space: Space) -> float:
@@ -269,7 +333,9 @@ def table_denoising(
         UsageError: If the network or size is unknown.
     """
     assert isinstance(space, TableSpace)
-    name = next(name for name in ("known", "known_columns", "given_columns") if name not in space.names)
+    name = next(
+        name for name in ("known", "known_columns", "given_columns") if name not in space.names
+    )
     space = space.with_conditions({**space.conditions, name: Known(space.fields)})
     waves = WAVES if network in ("auto", "mlp") else 0
     net = network if isinstance(network, nn.Module) else _network(space, size, network, waves)
@@ -278,9 +344,13 @@ def table_denoising(
 
 def _network(space: TableSpace, size: str, kind: str, waves: int) -> nn.Module:
     one_of("network", kind, ("auto", "mlp", "columns"), " for a table")
-    conditions = {name: condition for name, condition in space.conditions.items() if not condition.learned}
+    conditions = {
+        name: condition for name, condition in space.conditions.items() if not condition.learned
+    }
     if kind == "columns":
-        return ColumnTransformer.sized(size, shape=space.shape, starts=space.starts, conditions=conditions)
+        return ColumnTransformer.sized(
+            size, shape=space.shape, starts=space.starts, conditions=conditions
+        )
     width, depth = size_choice(size, TABLES_SIZES)
     inputs = space.size + len(space.fields) + 2 * waves * len(space.scored)
     return MLP(inputs, space.size, width=width, depth=depth, conditions=conditions)

@@ -11,8 +11,25 @@ from pushforward.denoisers import Denoiser, Preconditioning
 from pushforward.methods import Denoising
 from pushforward.networks import LevelPosterior
 from pushforward.networks.wrappers import PARTS
-from pushforward.paths import VE, EDMWeight, Flat, Levels, Linear, LogNormal, LogSNR, Stratified, Tabulated, linear_betas
-from pushforward.recipes.choice import denoising_network, denoising_training, flat, table_denoising, table_training
+from pushforward.paths import (
+    VE,
+    EDMWeight,
+    Flat,
+    Levels,
+    Linear,
+    LogNormal,
+    LogSNR,
+    Stratified,
+    Tabulated,
+    linear_betas,
+)
+from pushforward.recipes.choice import (
+    denoising_network,
+    denoising_training,
+    flat,
+    table_denoising,
+    table_training,
+)
 from pushforward.recipes.recipe import NetworkOption, PathOption, Recipe, on_space
 from pushforward.solvers import DPM, Heun
 
@@ -50,7 +67,13 @@ def ddpm(
         return Recipe(rows, table_training(size, space, network), "ddpm", "diffusion")
     net = denoising_network(space, size, network)
     method = Denoising(
-        Denoiser(net, Tabulated(betas), "noise", space, preconditioning=Preconditioning(output="v" if preconditioned else None)),
+        Denoiser(
+            net,
+            Tabulated(betas),
+            "noise",
+            space,
+            preconditioning=Preconditioning(output="v" if preconditioned else None),
+        ),
         times=Stratified(Levels(levels)),
         solver=DPM(order=2),
         steps=25,
@@ -65,7 +88,9 @@ LEAST_SIGMA_MAX = 20.0
 
 
 @on_space
-def edm(space: Space, size: str = "small", *, network: NetworkOption[str | nn.Module] = "auto") -> Recipe:
+def edm(
+    space: Space, size: str = "small", *, network: NetworkOption[str | nn.Module] = "auto"
+) -> Recipe:
     """EDM: preconditioned denoising over log-normal noise levels; 18 Heun steps by default (35 network calls).
 
     With data of unit variance the preconditioned output is -v, so this is the v prediction on the
@@ -87,7 +112,13 @@ def edm(space: Space, size: str = "small", *, network: NetworkOption[str | nn.Mo
         return Recipe(rows, table_training(size, space, network), "edm", "diffusion")
     net = denoising_network(space, size, network)
     method = Denoising(
-        Denoiser(net, VE(sigma_max=sigma_max(space.size)), "v", space, preconditioning=Preconditioning(clock="log_snr")),
+        Denoiser(
+            net,
+            VE(sigma_max=sigma_max(space.size)),
+            "v",
+            space,
+            preconditioning=Preconditioning(clock="log_snr"),
+        ),
         times=Stratified(LogNormal(-0.5, 1.2) if flat(space) else LogNormal(0.8, 1.4)),
         weight=EDMWeight(),
         solver=Heun(),
@@ -108,7 +139,9 @@ def sigma_max(size: int) -> float:
 
 
 @on_space
-def vdm(space: Space, size: str = "small", *, network: NetworkOption[str | nn.Module] = "auto") -> Recipe:
+def vdm(
+    space: Space, size: str = "small", *, network: NetworkOption[str | nn.Module] = "auto"
+) -> Recipe:
     """Variational diffusion: the loss is a bound on the likelihood; 25 DPM-Solver++(2M) steps by default.
 
     Noise levels are uniform in log-SNR, and the loss is the squared error of the noise, which
@@ -136,4 +169,6 @@ def vdm(space: Space, size: str = "small", *, network: NetworkOption[str | nn.Mo
         steps=25,
         grid="time",
     )
-    return Recipe(method, denoising_training(space, getattr(net, "network", net)), "vdm", "diffusion")
+    return Recipe(
+        method, denoising_training(space, getattr(net, "network", net)), "vdm", "diffusion"
+    )

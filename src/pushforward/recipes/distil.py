@@ -50,9 +50,24 @@ from pushforward.recipes.students import copy_of, distil_table, student_of, time
 from pushforward.transports import Flow, Latent, inner_of
 
 # Settings that tables do not have
-OF_NUMBERS = ["rule", "stored", "guidance", "first", "last", "over", "derivative", "average", "power", "diagonal", "likeness"]
+OF_NUMBERS = [
+    "rule",
+    "stored",
+    "guidance",
+    "first",
+    "last",
+    "over",
+    "derivative",
+    "average",
+    "power",
+    "diagonal",
+    "likeness",
+]
 RULES = ("stored", "start", "middle", "end", "progressive")
-STEPS, STEPS_FROM_DATA = 8, 32  # Of a trajectory from noise, and of one from other data, which bends more
+STEPS, STEPS_FROM_DATA = (
+    8,
+    32,
+)  # Of a trajectory from noise, and of one from other data, which bends more
 STAGES = 5  # Of progressive distillation: steps of 1/16, 1/8, ... 1.
 AVERAGE = 5_000.0  # Samples. At the rate of U-Nets, targets of the map in training run away from its teacher.
 # Of U-Nets: the shares of stored pairs that are the jump of a sampling in 1, and a jump of one in 2 or 4
@@ -134,15 +149,25 @@ def distil(
     given, flow = dict(locals()), inner_of(teacher)
     denoiser = _denoiser(flow)
     if denoiser.jumps:
-        raise UsageError("The teacher is already a map between two times. Sample it in 1, 2 or 4 `steps`.")
+        raise UsageError(
+            "The teacher is already a map between two times. Sample it in 1, 2 or 4 `steps`."
+        )
     assert isinstance(flow, Flow)
     space = flow.space if isinstance(teacher, Latent) else space
     if isinstance(denoiser, TableDenoiser):
         usual = inspect.signature(distil).parameters
-        others = [name for name, value in given.items() if name in OF_NUMBERS and value != usual[name].default]
-        return distil_table(flow, denoiser, size, calls, to_data, trajectories, teacher_steps, others)
+        others = [
+            name
+            for name, value in given.items()
+            if name in OF_NUMBERS and value != usual[name].default
+        ]
+        return distil_table(
+            flow, denoiser, size, calls, to_data, trajectories, teacher_steps, others
+        )
     usual_steps = STEPS if denoiser.source is None else STEPS_FROM_DATA
-    teacher_steps = usual_steps if teacher_steps is None else whole("teacher_steps", teacher_steps, 1)
+    teacher_steps = (
+        usual_steps if teacher_steps is None else whole("teacher_steps", teacher_steps, 1)
+    )
     guide = flow.with_solver("unipc", teacher_steps, times_of_jumps(denoiser, teacher_steps))
     scales = _guidance(guidance)
     span = scales if len(scales) == 2 else None
@@ -153,7 +178,10 @@ def distil(
     convolutional = isinstance(denoiser.network, UNet)
     if average is None and convolutional and rule in ("start", "middle", "end"):
         average = AVERAGE
-    share, chosen = _share(rule, stored), _rule(rule, (first, last, over), derivative, average or None)
+    share, chosen = (
+        _share(rule, stored),
+        _rule(rule, (first, last, over), derivative, average or None),
+    )
     pairs: Pairs = Sorted(times_for(space), diagonal=diagonal, to_data=to_data)
     if rule == "progressive":
         pairs = Dyadic(STAGES - 1, diagonal=diagonal, staged=True)
@@ -161,11 +189,20 @@ def distil(
         unconditional = 0.1 if student.unconditional else 0.0
         number = trajectories_for(guide.steps + 1, guide.space.size, trajectories)
         legs = LEGS if convolutional else 0.5
-        store = Trajectories(guide, number, to_data=to_data, legs=legs, unconditional=unconditional, guidance=span)
+        store = Trajectories(
+            guide, number, to_data=to_data, legs=legs, unconditional=unconditional, guidance=span
+        )
         unlike = (LIKENESS if convolutional else 0.0) if likeness is None else likeness
         alike = Likeness(unlike) if unlike else None
         method: Method = Distillation(
-            student, chosen, pairs, trajectories=store, stored=share, power=power, steps=calls, likeness=alike
+            student,
+            chosen,
+            pairs,
+            trajectories=store,
+            stored=share,
+            power=power,
+            steps=calls,
+            likeness=alike,
         )
     else:
         method = Mapping(student, chosen, pairs, teacher=guide, power=power, steps=calls)
@@ -186,19 +223,33 @@ def _in_latents(method: Method, teacher: Any) -> tuple[Method, str]:
 def _denoiser(flow: Any) -> Denoiser:
     denoiser = trained(flow.denoiser) if isinstance(flow, Flow) else None
     if denoiser is None:
-        raise UsageError(f"The teacher must be a model that samples in steps (flow, ddpm, edm); got a {type(flow).__name__}.")
+        raise UsageError(
+            f"The teacher must be a model that samples in steps (flow, ddpm, edm); got a {type(flow).__name__}."
+        )
     return denoiser
 
 
 def _guidance(given: float | str | Sequence[float]) -> tuple[float, ...]:
     """One scale, or the least and the greatest."""
-    parts = given.split(",") if isinstance(given, str) else given if isinstance(given, Sequence) else (given,)
+    parts = (
+        given.split(",")
+        if isinstance(given, str)
+        else given
+        if isinstance(given, Sequence)
+        else (given,)
+    )
     try:
         scales = tuple(float(part) for part in parts)
     except (TypeError, ValueError):
         scales = ()
-    if len(scales) not in (1, 2) or not -math.inf < scales[0] <= scales[-1] < math.inf or len(set(scales)) < len(scales):
-        raise UsageError(f"guidance must be a scale, such as 2, or a range with the lower end first, such as 1,4; got {given!r}.")
+    if (
+        len(scales) not in (1, 2)
+        or not -math.inf < scales[0] <= scales[-1] < math.inf
+        or len(set(scales)) < len(scales)
+    ):
+        raise UsageError(
+            f"guidance must be a scale, such as 2, or a range with the lower end first, such as 1,4; got {given!r}."
+        )
     return scales
 
 
@@ -213,16 +264,24 @@ def _share(rule: str, stored: float | None) -> float:
         usual = 0.0 if rule == "progressive" else 0.5
         return usual if stored is None else stored
     if stored is not None and stored != 1:
-        raise UsageError(f"stored={stored:g} trains partly on a rule, but rule=stored is not one. Use {', '.join(RULES[1:])}.")
+        raise UsageError(
+            f"stored={stored:g} trains partly on a rule, but rule=stored is not one. Use {', '.join(RULES[1:])}."
+        )
     return 1.0
 
 
-def _rule(rule: str, schedule: tuple[float, float, float], derivative: str, average: float | None) -> Rule:
+def _rule(
+    rule: str, schedule: tuple[float, float, float], derivative: str, average: float | None
+) -> Rule:
     if rule not in ("start", "end") and derivative != "none":
-        raise UsageError(f"The rule {rule} does not use a derivative. Use start or end, or leave out derivative.")
+        raise UsageError(
+            f"The rule {rule} does not use a derivative. Use start or end, or leave out derivative."
+        )
     if rule == "progressive":
         if average is not None:
-            raise UsageError("The rule progressive takes its targets from the previous stage. Leave out average.")
+            raise UsageError(
+                "The rule progressive takes its targets from the previous stage. Leave out average."
+            )
         return Progressive(STAGES)
     if rule == "middle":
         return Middle(average=average)
@@ -292,7 +351,13 @@ def dmd(
         return copy_of(first) if first.jumps else student_of(first)
 
     method = DistributionMatching(
-        begun(denoiser), copy_of(denoiser), teacher=teacher, rounds=rounds, ends=(least, greatest), inside=inside, steps=calls
+        begun(denoiser),
+        copy_of(denoiser),
+        teacher=teacher,
+        rounds=rounds,
+        ends=(least, greatest),
+        inside=inside,
+        steps=calls,
     )
 
     def first_weights(method: Any) -> None:
@@ -301,8 +366,12 @@ def dmd(
         method.fake.load_state_dict(real.state_dict())
         method.flow_map.load_state_dict(begun(real).state_dict())
 
-    rate = 1e-4 if start is not None or denoiser.jumps else 3e-4  # a map that jumps well already is only moved a little
-    training = Training(batch_size(space), lr=rate, betas=(0.0, 0.99), ema=20_000, precision=precision(space))
+    rate = (
+        1e-4 if start is not None or denoiser.jumps else 3e-4
+    )  # a map that jumps well already is only moved a little
+    training = Training(
+        batch_size(space), lr=rate, betas=(0.0, 0.99), ema=20_000, precision=precision(space)
+    )
     return Recipe(method, training, "dmd", "flow map", first_weights=first_weights)
 
 
@@ -370,19 +439,33 @@ def finish(
     References:
         Lin et al., Adversarial Flow Models (2025); Huang et al., The GAN Is Dead; Long Live the GAN! (2024).
     """
-    augment = None if augment_critic == "none" else DiffAugment(augment_critic, extent=extent_of(space))
+    augment = (
+        None if augment_critic == "none" else DiffAugment(augment_critic, extent=extent_of(space))
+    )
     inner: Any = inner_of(teacher) if isinstance(teacher, Latent) else teacher
-    flow_map, space = getattr(inner, "denoiser", inner), inner.space if isinstance(teacher, Latent) else space
+    flow_map, space = (
+        getattr(inner, "denoiser", inner),
+        inner.space if isinstance(teacher, Latent) else space,
+    )
     critic = critic if critic is not None else _critic(space, size, network, flow_map)
     by_features = isinstance(critic, FeatureCritic)
     gamma = gamma if gamma is not None else 1.0 - by_features
-    still = still if still is not None else (STILL_FEATURES if by_features else STILL * (not flat(space)))
+    still = (
+        still
+        if still is not None
+        else (STILL_FEATURES if by_features else STILL * (not flat(space)))
+    )
     method: Method = Finish(
         copy_of(flow_map),
         critic,
         teacher=flow_map,
         penalties=Penalties(
-            "r1+r2", gamma, gamma / 10 if gamma_end is None else gamma_end, None, penalty_interval, difference or None
+            "r1+r2",
+            gamma,
+            gamma / 10 if gamma_end is None else gamma_end,
+            None,
+            penalty_interval,
+            difference or None,
         ),
         critic_input=CriticInput(augment=augment, strength=strength),
         anchor=Anchor(anchor, anchor_end, inside, still),

@@ -13,8 +13,25 @@ from pushforward.errors import UsageError
 from pushforward.methods import Denoising, Mapping, TeacherPairs, Trajectories
 from pushforward.methods.flow_map import Dyadic, Sorted
 from pushforward.methods.flow_map_targets import Middle, Start
-from pushforward.paths import Coupling, Independent, Linear, LogitNormal, OptimalTransport, Source, Stratified, Times, Uniform
-from pushforward.recipes.choice import batch_size, denoising_network, denoising_training, flat, table_denoising, table_training
+from pushforward.paths import (
+    Coupling,
+    Independent,
+    Linear,
+    LogitNormal,
+    OptimalTransport,
+    Source,
+    Stratified,
+    Times,
+    Uniform,
+)
+from pushforward.recipes.choice import (
+    batch_size,
+    denoising_network,
+    denoising_training,
+    flat,
+    table_denoising,
+    table_training,
+)
 from pushforward.recipes.recipe import LossOption, NetworkOption, PathOption, Recipe, on_space
 from pushforward.solvers import DPM, DPMSDE, UniPC
 from pushforward.transports import Flow
@@ -104,7 +121,9 @@ def flow(
                 "teacher out."
             )
         # factors below 1, which columns that follow from others get, leave little of training to low noise
-        rows = table_denoising(space, size, network, Linear(), "velocity", rate=0.0, solver=DPMSDE())
+        rows = table_denoising(
+            space, size, network, Linear(), "velocity", rate=0.0, solver=DPMSDE()
+        )
         return Recipe(rows, table_training(size, space, network), "flow", "flow matching")
     if source is not None and not isinstance(source, (str, Path, Source)):
         raise UsageError(
@@ -112,12 +131,20 @@ def flow(
             f"{type(source).__name__}. Save arrays as a .npy file."
         )
     start = Source(str(source), space) if isinstance(source, (str, Path)) else source
-    couple: Coupling = OptimalTransport(batch_size(space), reuse, start) if coupling == "ot" else Independent(start)
+    couple: Coupling = (
+        OptimalTransport(batch_size(space), reuse, start)
+        if coupling == "ot"
+        else Independent(start)
+    )
     if coupling == "reflow" or teacher is not None:
         couple = _reflow(coupling, teacher, start, pairs, teacher_steps)
     net = denoising_network(space, size, network)
     # from other data than noise ways bend at both ends: UniPC at equal times errs less there
-    solver, grid = (DPM(order=2), "shifted:0.3" if flat(space) else "time") if couple.source is None else (UniPC(), "time")
+    solver, grid = (
+        (DPM(order=2), "shifted:0.3" if flat(space) else "time")
+        if couple.source is None
+        else (UniPC(), "time")
+    )
     method = Denoising(
         Denoiser(net, Linear(), "velocity", space, source=couple.source),
         couple=couple,
@@ -131,15 +158,23 @@ def flow(
     return Recipe(method, denoising_training(space, net), "flow", "flow matching")
 
 
-def _reflow(coupling: str, teacher: Flow | None, source: Source | None, pairs: int | None, steps: int | None) -> TeacherPairs:
+def _reflow(
+    coupling: str, teacher: Flow | None, source: Source | None, pairs: int | None, steps: int | None
+) -> TeacherPairs:
     if teacher is None or coupling != "reflow":
         raise UsageError(
             'The coupling reflow learns from a trained flow, ddpm or edm. Pass both `coupling="reflow"` and `teacher`.'
         )
     if source is not None:
-        raise UsageError("A reflow starts from the same distribution as its teacher. Leave out `source`.")
+        raise UsageError(
+            "A reflow starts from the same distribution as its teacher. Leave out `source`."
+        )
     usual, grid = (16, None) if teacher.source is None else (32, "time")
-    guide = teacher if teacher.solver.jumps else teacher.with_solver("unipc", usual if steps is None else steps, grid)
+    guide = (
+        teacher
+        if teacher.solver.jumps
+        else teacher.with_solver("unipc", usual if steps is None else steps, grid)
+    )
     number = pairs or trajectories_for(2, guide.space.size)
     return TeacherPairs(Trajectories(guide, number, ends=True))
 
@@ -181,7 +216,9 @@ def consistency(
     """
     flow_map = new_map(space, size, network)
     rule = Start(first, last, over=over, derivative=derivative, average=average)
-    method = Mapping(flow_map, rule, Sorted(times_for(space), diagonal=0.0, to_data=1.0), power=power)
+    method = Mapping(
+        flow_map, rule, Sorted(times_for(space), diagonal=0.0, to_data=1.0), power=power
+    )
     return Recipe(method, denoising_training(space, flow_map.network), "consistency", "flow map")
 
 
@@ -257,5 +294,7 @@ def shortcut(
         Frans et al., One Step Diffusion via Shortcut Models (2025).
     """
     flow_map = new_map(space, size, network)
-    method = Mapping(flow_map, Middle(average=average), Dyadic(levels, diagonal=diagonal), power=power)
+    method = Mapping(
+        flow_map, Middle(average=average), Dyadic(levels, diagonal=diagonal), power=power
+    )
     return Recipe(method, denoising_training(space, flow_map.network), "shortcut", "flow map")

@@ -133,11 +133,17 @@ def gan(
     )
     loss = ("hinge" if network == "projected" else "relativistic") if loss is None else loss
     if penalty is None:
-        penalty = OBJECTIVES[loss].penalty if loss in OBJECTIVES and network != "projected" else "none"
+        penalty = (
+            OBJECTIVES[loss].penalty if loss in OBJECTIVES and network != "projected" else "none"
+        )
     if penalty_interval is None:
         penalty_interval = 4 if convolutional and network in ("auto", "dcgan") else 1
     if gamma is None:
-        gamma = 10.0 if convolutional or loss == "wasserstein" else (0.5 if vector and not _continuous(space) else 5.0)
+        gamma = (
+            10.0
+            if convolutional or loss == "wasserstein"
+            else (0.5 if vector and not _continuous(space) else 5.0)
+        )
     plain = penalty == "none" and not spectral
     if critic is None:
         critic = choose_critic(
@@ -154,26 +160,35 @@ def gan(
     if shortest_ramp is None and ramp is None and penalised and vector and not _continuous(space):
         shortest_ramp = SHORTEST_RAMP
     gamma_end = gamma * (0.06 if vector else 0.1) if gamma_end is None else gamma_end
-    augment = None if augment_critic == "none" else DiffAugment(augment_critic, extent=extent_of(space))
+    augment = (
+        None if augment_critic == "none" else DiffAugment(augment_critic, extent=extent_of(space))
+    )
     strength = (1.0 if ada_target is None else 0.0) if strength is None else strength
     if generator is None:
         generator = choose_generator(space, size, latent, network, sign_codes)
     if isinstance(space, TableSpace):
-        generator, latent = StraightThrough(generator, space, latent), StraightThrough.noise_size(space, latent)
+        generator, latent = (
+            StraightThrough(generator, space, latent),
+            StraightThrough.noise_size(space, latent),
+        )
     method = GAN(
         generator,
         critic,
         space,
         latent=latent,
         loss=loss,
-        penalties=Penalties(penalty, gamma, gamma_end, ramp, penalty_interval, difference, shortest_ramp),
+        penalties=Penalties(
+            penalty, gamma, gamma_end, ramp, penalty_interval, difference, shortest_ramp
+        ),
         critic_input=CriticInput(pack, minibatch_std, augment, strength, ada_target),
     )
     training = _training(space, network == "projected", penalty_interval if penalised else 1)
     # for vectors the rate falls over all of training, and 400,000 examples at least: a step at the full rate may leave a mode
     lr_ramp = (0.01 if vector else 1.0) if lr_ramp is None else lr_ramp
     lr_end = 0.01 if vector else 0.1
-    schedule = Schedule(lr_end=lr_end, lr_ramp=lr_ramp, beta2_end=beta2_end, ramp=ramp, shortest_ramp=shortest_ramp)
+    schedule = Schedule(
+        lr_end=lr_end, lr_ramp=lr_ramp, beta2_end=beta2_end, ramp=ramp, shortest_ramp=shortest_ramp
+    )
     training = dataclasses.replace(training, schedule=schedule, ema_share=ema_share)
     return Recipe(method, training, "gan", "GAN")
 
@@ -186,7 +201,9 @@ def _training(space: Space, projected: bool, penalty_interval: int) -> Training:
     vector = len(space.shape) == 1
     attributes = vector and _continuous(space)
     lr = 2e-4 if projected else (1.5e-3 if vector else (5e-4 if flat(space) else 1e-3))
-    rates = {"generator": lr / 2, "critic": 4 * lr} if attributes else {"generator": lr, "critic": lr}
+    rates = (
+        {"generator": lr / 2, "critic": 4 * lr} if attributes else {"generator": lr, "critic": lr}
+    )
     betas = (0.0, 0.99)
     # StyleGAN2, appendix B: the lazy penalty adjusts the optimiser's rates
     share = penalty_interval / (penalty_interval + 1) if penalty_interval > 1 else 1.0

@@ -45,7 +45,9 @@ class Schedule:
         if self.decay > 1 / 3 + 1e-9:
             raise UsageError(f"decay is a fraction of training, at most 1/3, got {self.decay}.")
         if self.beta2_end is not None and not 0 <= self.beta2_end < 1:
-            raise UsageError(f"beta2_end is the decay rate of a running average and must be below 1, got {self.beta2_end}.")
+            raise UsageError(
+                f"beta2_end is the decay rate of a running average and must be below 1, got {self.beta2_end}."
+            )
         for name in ("ramp", "shortest_ramp"):
             whole(name, 1 if getattr(self, name) is None else getattr(self, name), 1)
 
@@ -57,12 +59,20 @@ class Schedule:
                 warm-up by time, at most a tenth of training.
             now: State of training at this step.
         """
-        rise = (clock.step + 1) / max(1, self.warmup if clock.fixed is None else min(self.warmup, clock.fixed // 10))
+        rise = (clock.step + 1) / max(
+            1, self.warmup if clock.fixed is None else min(self.warmup, clock.fixed // 10)
+        )
         rise = min(1.0, max(rise, clock.risen))
-        past = 0.0 if self.decay <= 0 else max(0.0, (clock.progress - (1 - self.decay)) / self.decay)
+        past = (
+            0.0 if self.decay <= 0 else max(0.0, (clock.progress - (1 - self.decay)) / self.decay)
+        )
         fall = self.lr_end + (1 - self.lr_end) * (1 + math.cos(math.pi * min(1.0, past))) / 2
         return rise * fall * now.along(1.0, self.lr_ramp, self.ramp, self.shortest_ramp)
 
     def beta2(self, start: float, now: Now) -> float | None:
         """Return AdamW's beta2 for the next step, initially ``start``; None if constant."""
-        return None if self.beta2_end is None else now.along(start, self.beta2_end, self.ramp, self.shortest_ramp)
+        return (
+            None
+            if self.beta2_end is None
+            else now.along(start, self.beta2_end, self.ramp, self.shortest_ramp)
+        )

@@ -96,7 +96,10 @@ class Training:
         Learning rates of single networks keep their ratio to the common rate, as lazy
         regularisation and two time scales require.
         """
-        players = {player: {k: v for k, v in settings.items() if k not in changes} for player, settings in self.players.items()}
+        players = {
+            player: {k: v for k, v in settings.items() if k not in changes}
+            for player, settings in self.players.items()
+        }
         if "lr" in changes:
             for player, settings in self.players.items():
                 if "lr" in settings:
@@ -135,7 +138,9 @@ class Recipe:
     family: str = ""
     builds_on: tuple[tuple[str, Seen], ...] = field(default=(), compare=False, repr=False)
     first_weights: Callable[[Any], None] | None = field(default=None, compare=False, repr=False)
-    samplers: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, compare=False, repr=False)
+    samplers: Mapping[str, Mapping[str, Any]] = field(
+        default_factory=dict, compare=False, repr=False
+    )
 
     def __post_init__(self) -> None:
         for player in self.training.players:
@@ -145,7 +150,13 @@ class Recipe:
 RecipeFunction = Callable[..., Recipe]
 
 
-NETWORK, PATH, LOSS, REGULARISATION, SCHEDULE = "network", "path", "loss", "regularisation", "schedule"
+NETWORK, PATH, LOSS, REGULARISATION, SCHEDULE = (
+    "network",
+    "path",
+    "loss",
+    "regularisation",
+    "schedule",
+)
 # The groups of options in the order in which a help page shows them. A recipe names them in its signature:
 # ``gamma: LossOption[float] = 1.0``; an option without a group is shown after them.
 GROUPS = (NETWORK, PATH, LOSS, REGULARISATION, SCHEDULE)
@@ -191,7 +202,9 @@ def options_of(recipe: RecipeFunction) -> dict[str, Option]:
         plain = [kind for kind in _PLAIN if kind in types_]
         if parameter.kind is parameter.KEYWORD_ONLY and plain:
             kind = str if str in plain else plain[-1]
-            options[name] = Option(name, kind, group, parameter.default, described.get(name, ""), types_)
+            options[name] = Option(
+                name, kind, group, parameter.default, described.get(name, ""), types_
+            )
     return options
 
 
@@ -207,7 +220,9 @@ def _parts(annotation: Any) -> tuple[tuple[Any, ...], str]:
 def _described(docstring: str) -> dict[str, str]:
     """The texts of a docstring's arguments, by name."""
     section = re.search(r"^Args:\n(.*?)(?=^\S|\Z)", docstring, re.M | re.S)
-    arguments = re.findall(r"^ {4}(\w+): (.*?)(?=^ {4}\S|\Z)", section[1] if section else "", re.M | re.S)
+    arguments = re.findall(
+        r"^ {4}(\w+): (.*?)(?=^ {4}\S|\Z)", section[1] if section else "", re.M | re.S
+    )
     return {name: " ".join(text.split()) for name, text in arguments}
 
 
@@ -216,7 +231,9 @@ def on_space(function: RecipeFunction) -> RecipeFunction:
 
     @functools.wraps(function)
     def recipe(space: Any, *arguments: Any, **settings: Any) -> Recipe:
-        return function(space if isinstance(space, Space) else dataset_of(space).space, *arguments, **settings)
+        return function(
+            space if isinstance(space, Space) else dataset_of(space).space, *arguments, **settings
+        )
 
     return recipe
 
@@ -239,7 +256,9 @@ def load_file(path: str | Path) -> RecipeFunction:
         UsageError: If the file is missing, fails, or contains no or several recipes.
     """
     if not Path(path).is_file():
-        raise UsageError(f"The file {path} does not exist. Specify the name of a recipe ({', '.join(RECIPES)}) or a Python file.")
+        raise UsageError(
+            f"The file {path} does not exist. Specify the name of a recipe ({', '.join(RECIPES)}) or a Python file."
+        )
     return RECIPES[plugins.only(path, "recipe", "a function annotated `-> Recipe`")]
 
 
@@ -257,12 +276,20 @@ def frozen_parts(recipe: RecipeFunction) -> dict[str, inspect.Parameter]:
 
 def missing_parts(recipe: RecipeFunction, given: Iterable[str] = ()) -> list[str]:
     """Return the missing frozen parts of a recipe, which have no default."""
-    return [name for name, part in frozen_parts(recipe).items() if part.default is part.empty and name not in given]
+    return [
+        name
+        for name, part in frozen_parts(recipe).items()
+        if part.default is part.empty and name not in given
+    ]
 
 
 def words_of(annotation: Any) -> set[str]:
     """Return the names in an annotation, given as text or as a type."""
-    text = annotation if isinstance(annotation, str) else f"{getattr(annotation, '__name__', '')} {annotation}"
+    text = (
+        annotation
+        if isinstance(annotation, str)
+        else f"{getattr(annotation, '__name__', '')} {annotation}"
+    )
     return set(re.findall(r"\w+", text))
 
 

@@ -27,7 +27,9 @@ from pushforward.solvers.solver import grid_times
 from pushforward.transports import Flow
 
 
-def student_of(teacher: Denoiser, unconditional: bool | None = None, guidance: Sequence[float] | None = None) -> FlowMap:
+def student_of(
+    teacher: Denoiser, unconditional: bool | None = None, guidance: Sequence[float] | None = None
+) -> FlowMap:
     """Build a map between two times on the straight path, initialised as a denoiser on any path.
 
     Its network is the teacher's, with a second time. At a time of the straight path, it receives
@@ -48,7 +50,9 @@ def student_of(teacher: Denoiser, unconditional: bool | None = None, guidance: S
     if isinstance(teacher, TableDenoiser):
         raise UsageError(NO_JUMPS)
     path, pre = teacher.path, teacher.preconditioning
-    if not isinstance(path, Linear) and (teacher.output in ("velocity", "score") or not pre.scale_input):
+    if not isinstance(path, Linear) and (
+        teacher.output in ("velocity", "score") or not pre.scale_input
+    ):
         raise UsageError(
             f"This model's network outputs the {teacher.output} of its own path ({type(path).__name__}). Distillation "
             "needs a network that predicts data, noise or v from an input of unit variance, or a network on the "
@@ -57,7 +61,11 @@ def student_of(teacher: Denoiser, unconditional: bool | None = None, guidance: S
     network, straight = _straightened(teacher, 2 if guidance is None else 3)
     pre = Preconditioning(pre.scale_input, "t", teacher.output, guidance)
     known = teacher.unconditional if unconditional is None else unconditional
-    options: Any = {"preconditioning": pre, "unconditional": known, "sampling": MapSampling(jump_grid(teacher.space))}
+    options: Any = {
+        "preconditioning": pre,
+        "unconditional": known,
+        "sampling": MapSampling(jump_grid(teacher.space)),
+    }
     return FlowMap(network, straight, "velocity", teacher.space, source=teacher.source, **options)
 
 
@@ -83,7 +91,9 @@ def student_of_table(teacher: TableDenoiser) -> TableDenoiser:
     network, straight = _straightened(teacher)
     options: Any = {"unconditional": teacher.unconditional, "waves": teacher.waves}
     sampling = MapSampling(jump_grid(teacher.table))
-    student = TableDenoiser(network, straight, "velocity", teacher.table, clock="t", sampling=sampling, **options)
+    student = TableDenoiser(
+        network, straight, "velocity", teacher.table, clock="t", sampling=sampling, **options
+    )
     student.shift.copy_(teacher.shift)
     return student
 
@@ -138,7 +148,9 @@ def distil_table(
         )
     steps = STEPS if teacher_steps is None else whole("teacher_steps", teacher_steps, 1)
     guide = Flow(denoiser, "dpm", steps, times_of_jumps(denoiser, steps))
-    store = Trajectories(guide, trajectories_for(steps + 1, denoiser.table.size, trajectories), to_data=to_data)
+    store = Trajectories(
+        guide, trajectories_for(steps + 1, denoiser.table.size, trajectories), to_data=to_data
+    )
     method = TableDistillation(student_of_table(denoiser), store, steps=calls)
     network = "columns" if isinstance(denoiser.network, ColumnTransformer) else "mlp"
     training = table_training("small", denoiser.table, network)
@@ -154,7 +166,10 @@ RIDGE = 1e-6  # The weight of the squared weights in the fit of an embedding, fo
 
 
 def with_second_time(
-    network: nn.Module, ends: tuple[float, float], received: Callable[[Tensor], Tensor], times: int = 2
+    network: nn.Module,
+    ends: tuple[float, float],
+    received: Callable[[Tensor], Tensor],
+    times: int = 2,
 ) -> nn.Module:
     """Copy a network to one with two or more times, which initially depends only on the first.
 
@@ -182,8 +197,15 @@ def with_second_time(
         )
     copy: nn.Module = spec.build(described).to(next(network.parameters()))
     target, source = copy.state_dict(), network.state_dict()
-    copy.load_state_dict({name: source[name] if source[name].shape == part.shape else part for name, part in target.items()})
-    embeddings = {name: part for name, part in network.named_modules() if isinstance(part, TimeEmbedding)}
+    copy.load_state_dict(
+        {
+            name: source[name] if source[name].shape == part.shape else part
+            for name, part in target.items()
+        }
+    )
+    embeddings = {
+        name: part for name, part in network.named_modules() if isinstance(part, TimeEmbedding)
+    }
     points = torch.linspace(*ends, POINTS, dtype=torch.float64)
     for name, embedding in embeddings.items():
         fitted = copy.get_submodule(name)
@@ -203,11 +225,17 @@ def _set_times(described: Any, times: int) -> bool:
 
 @torch.no_grad()
 def _fit(fitted: TimeEmbedding, embedding: TimeEmbedding, times: Tensor, received: Tensor) -> None:
-    times, received = (part.to(fitted.inner.weight.device, torch.float64) for part in (times, received))
+    times, received = (
+        part.to(fitted.inner.weight.device, torch.float64) for part in (times, received)
+    )
     old, new = deepcopy(embedding).double(), deepcopy(fitted).double()
-    features = new.features(torch.stack([times, *[torch.zeros_like(times)] * (new.times - 1)], dim=1))
+    features = new.features(
+        torch.stack([times, *[torch.zeros_like(times)] * (new.times - 1)], dim=1)
+    )
     number = len(new.frequencies)
-    first = torch.zeros(features.shape[1], dtype=torch.bool, device=features.device).view(2, new.times, number)
+    first = torch.zeros(features.shape[1], dtype=torch.bool, device=features.device).view(
+        2, new.times, number
+    )
     first[:, 0] = True
     first = first.flatten()
     weight, bias = _regression(features[:, first], old.inner(old.features(received[:, None])))

@@ -14,13 +14,29 @@ from pushforward.errors import UsageError
 from pushforward.methods import VAE, HierarchicalVAE, PerceptualAutoencoder, QuantisedAutoencoder
 from pushforward.methods.autoencoders import LossWeights
 from pushforward.methods.likelihoods import EvidenceBound, likelihood_of
-from pushforward.networks import Codebook, Compressor, Expander, PatchCritic, PretrainedFeatures, Reshaped, Rounding
+from pushforward.networks import (
+    Codebook,
+    Compressor,
+    Expander,
+    PatchCritic,
+    PretrainedFeatures,
+    Reshaped,
+    Rounding,
+)
 from pushforward.networks.autoencoder import map_shape
 from pushforward.recipes.choice import batch_size, code_length, flat, perceptron, precision
 from pushforward.recipes.choice import critic as choose_critic
 from pushforward.recipes.choice import decoder as choose_decoder
 from pushforward.recipes.choice import encoder as choose_encoder
-from pushforward.recipes.recipe import LossOption, NetworkOption, Recipe, RegularisationOption, ScheduleOption, Training, on_space
+from pushforward.recipes.recipe import (
+    LossOption,
+    NetworkOption,
+    Recipe,
+    RegularisationOption,
+    ScheduleOption,
+    Training,
+    on_space,
+)
 
 
 @on_space
@@ -67,7 +83,9 @@ def vae(
     References:
         Kingma and Welling (2014); Rybkin et al., sigma-VAE (2021); Sohn et al., CVAE (2015); for the rest see `pushforward.VAE`.
     """
-    latent = code_length(space, latent_size, image=16 if flat(space) else 8, vector=min(16, space.shape[0]))
+    latent = code_length(
+        space, latent_size, image=16 if flat(space) else 8, vector=min(16, space.shape[0])
+    )
     density = likelihood_of(likelihood, space)
     method = VAE(
         encoder or choose_encoder(space, size, latent, network),
@@ -129,7 +147,10 @@ def hvae(
     """
     lower = code_length(space, latent_size, image=32, vector=min(16, space.shape[0]))
     upper = whole("upper_size", max(1, lower // 2) if upper_size is None else upper_size, 1)
-    density, between = likelihood_of(likelihood, space), "textbook" if network == "textbook" else "mlp"
+    density, between = (
+        likelihood_of(likelihood, space),
+        "textbook" if network == "textbook" else "mlp",
+    )
     method = HierarchicalVAE(
         encoder or choose_encoder(space, size, lower, network),
         decoder or choose_decoder(space, size, lower, network, density.outputs),
@@ -180,7 +201,9 @@ def vqvae(
         van den Oord et al., VQ-VAE (2017); Mentzer et al., FSQ (2023).
     """
     if one_of("codebook", codebook, ("vq", "fsq")) == "fsq" and codes not in LEVELS:
-        raise UsageError(f"Rounding supports about {', '.join(map(str, LEVELS))} codes; got codes={codes}.")
+        raise UsageError(
+            f"Rounding supports about {', '.join(map(str, LEVELS))} codes; got codes={codes}."
+        )
     book = Codebook(codes, dim) if codebook == "vq" else Rounding(LEVELS[codes])
     density = likelihood_of(likelihood, space)
     if flat(space):
@@ -197,9 +220,13 @@ def vqvae(
         places = map_shape(space.shape, book.dim, factor)[1:]
         options: dict[str, Any] = {"factor": factor, "conditions": space.conditions}
         encoder = Compressor.sized(size, shape=space.shape, outputs=book.dim, **options)
-        decoder = Expander.sized(size, shape=(density.outputs[0], *space.shape[1:]), inputs=book.dim, **options)
+        decoder = Expander.sized(
+            size, shape=(density.outputs[0], *space.shape[1:]), inputs=book.dim, **options
+        )
     weight = commitment if isinstance(book, Codebook) else 0.0
-    method = QuantisedAutoencoder(encoder, decoder, book, space, places=places, likelihood=density, commitment=weight)
+    method = QuantisedAutoencoder(
+        encoder, decoder, book, space, places=places, likelihood=density, commitment=weight
+    )
     return Recipe(method, coding_training(space), "vqvae", "VAE")
 
 
@@ -250,13 +277,23 @@ def autoencoder(
         (2024), for latents of tables.
     """
     if isinstance(space, TableSpace):
-        codes, weight = channels or min(ROW_CODE, 2 * len(space.fields)), 0.1 if kl_weight is None else kl_weight
+        codes, weight = (
+            channels or min(ROW_CODE, 2 * len(space.fields)),
+            0.1 if kl_weight is None else kl_weight,
+        )
         rows = vae(space.with_conditions(), size, latent_size=codes, beta=weight)
         return replace(rows, name="autoencoder", family="autoencoder")
     if not isinstance(space, ImageSpace):
-        raise UsageError("autoencoder compresses images and tables only. For other data, train a vae and use its latents.")
-    if one_of("perceptual loss", perceptual_loss, ("critic", "pretrained", "none")) == "pretrained" and space.low is None:
-        raise UsageError("Pretrained features need images, and latents are not images. Use `perceptual_loss=critic`.")
+        raise UsageError(
+            "autoencoder compresses images and tables only. For other data, train a vae and use its latents."
+        )
+    if (
+        one_of("perceptual loss", perceptual_loss, ("critic", "pretrained", "none")) == "pretrained"
+        and space.low is None
+    ):
+        raise UsageError(
+            "Pretrained features need images, and latents are not images. Use `perceptual_loss=critic`."
+        )
     side = max(space.shape[1:])
     factor = (2 if side < 16 else (4 if side < 64 else 8)) if factor is None else factor
     most = max(1, space.size // 2 // math.prod(map_shape(space.shape, 1, factor)))
@@ -273,7 +310,9 @@ def autoencoder(
             f"The critic {critic} has no features to compare. Use `perceptual_loss=none` or `perceptual_loss=pretrained`."
         )
     feature_extractor = (
-        PretrainedFeatures(space.shape, mean=space.mean, std=space.std, side=64) if perceptual_loss == "pretrained" else None
+        PretrainedFeatures(space.shape, mean=space.mean, std=space.std, side=64)
+        if perceptual_loss == "pretrained"
+        else None
     )
     method = PerceptualAutoencoder(
         Compressor.sized(size, shape=space.shape, outputs=2 * channels, factor=factor),
@@ -283,11 +322,18 @@ def autoencoder(
         latent=latent,
         feature_extractor=feature_extractor,
         weights=LossWeights(
-            0.0 if perceptual_loss == "none" else features, adversarial, start, 1e-3 if kl_weight is None else kl_weight
+            0.0 if perceptual_loss == "none" else features,
+            adversarial,
+            start,
+            1e-3 if kl_weight is None else kl_weight,
         ),
     )
     # the critic's rate is such that it stays ahead: slower critics scored decoded images above real ones
     players = {"critic": {"lr": 2e-3, "betas": (0.5, 0.99), "optimizer": "adamw", "clip": None}}
-    few = batch_size(space) // 8  # reconstructions are closer to the image after 8 times as many steps of 8 images
-    training = Training(few, lr=4e-3, precision=precision(space), optimizer="muon", ema=20_000, players=players)
+    few = (
+        batch_size(space) // 8
+    )  # reconstructions are closer to the image after 8 times as many steps of 8 images
+    training = Training(
+        few, lr=4e-3, precision=precision(space), optimizer="muon", ema=20_000, players=players
+    )
     return Recipe(method, training, "autoencoder", "autoencoder")

@@ -35,7 +35,9 @@ from pushforward.training.loop.budget import PASSES, STEPS
 from pushforward.training.monitor.alarms import IMPROVED
 
 LONGEST = 10.0  # How many times the budget is worth extending; beyond, a smaller network or smaller images are advised
-LARGE = 32  # Pixels along a side from which smaller images are advised rather than a smaller network
+LARGE = (
+    32  # Pixels along a side from which smaller images are advised rather than a smaller network
+)
 ADVICE = 3  # Pieces of advice at most
 LONGER = "{longer}"  # Marks advice to train longer
 
@@ -78,7 +80,9 @@ def _best(comparison: Comparison, metric: str) -> str:
         beside = f"{BESIDE}{floor} for real data" if floor else ""
     label = inside(info.label)
     best = f"{scores[0].name} has the best {label} ({value_text(comparison, metric, scores[0])}){beside}."
-    others = [f"{score.name} ({value})" for score, value in zip(scores[1:], values[1:], strict=True)]
+    others = [
+        f"{score.name} ({value})" for score, value in zip(scores[1:], values[1:], strict=True)
+    ]
     if others:
         best = f"{best} It is followed by {named(others)}."
     if not blind(comparison, metric):
@@ -103,7 +107,9 @@ def _quality(comparison: Comparison, metric: str) -> str:
     if score.better_than(real):
         return f"{text} Samples score significantly better than real data, which may be a sign of copies."
     text = f"{text} The difference is not significant{_at_n(comparison)} (95 %)"
-    return f"{text}, but neither is that of the baseline." if blind(comparison, metric) else f"{text}."
+    return (
+        f"{text}, but neither is that of the baseline." if blind(comparison, metric) else f"{text}."
+    )
 
 
 def _baseline(comparison: Comparison, metric: str) -> str:
@@ -130,9 +136,15 @@ def _at_n(comparison: Comparison) -> str:
 
 def _copies(comparison: Comparison, found: Sequence[Finding]) -> str:
     warned = [finding.text for finding in found if finding.kind == "copies"]
-    unique = [score.value for score in statistics(comparison, "unique_texts") if not at_floor(comparison, "unique_texts", score)]
+    unique = [
+        score.value
+        for score in statistics(comparison, "unique_texts")
+        if not at_floor(comparison, "unique_texts", score)
+    ]
     if unique:
-        warned.append(f"Up to {percent(max(unique))} of samples contain a text that only one training row has.")
+        warned.append(
+            f"Up to {percent(max(unique))} of samples contain a text that only one training row has."
+        )
     scores = statistics(comparison, "near_copies")
     if warned or not scores:
         lacking = "" if comparison.data.train else " They need the training data: `train`."
@@ -173,7 +185,9 @@ def _speed(comparison: Comparison) -> str:
 
 def _problems(comparison: Comparison, found: Sequence[Finding]) -> str:
     """State what is wrong with each model in a few words; models with the same problems are grouped."""
-    general = [finding.text for finding in found if finding.kind == "measure" and not finding.models]
+    general = [
+        finding.text for finding in found if finding.kind == "measure" and not finding.models
+    ]
     grouped: dict[str, list[str]] = {}
     for model in comparison.models:
         about = [finding for finding in found if finding.short and model.name in finding.models]
@@ -181,12 +195,21 @@ def _problems(comparison: Comparison, found: Sequence[Finding]) -> str:
         problems += _worst_columns(comparison, model)
         if problems:
             grouped.setdefault(listing(problems), []).append(model.name)
-    said = [f"{named(names)} {'has' if len(names) == 1 else 'have'} {problems}." for problems, names in grouped.items()]
+    said = [
+        f"{named(names)} {'has' if len(names) == 1 else 'have'} {problems}."
+        for problems, names in grouped.items()
+    ]
     if general or said:
         return " ".join([*general, *said[:NAMED]])
     number = sum(finding.kind not in ("verdict", "copies") for finding in found)
-    no = "No other problems" if any(finding.kind == "copies" for finding in found) else "No problems"
-    return f"{no} were found, apart from {counted(number, 'warning')}." if number else f"{no} were found."
+    no = (
+        "No other problems" if any(finding.kind == "copies" for finding in found) else "No problems"
+    )
+    return (
+        f"{no} were found, apart from {counted(number, 'warning')}."
+        if number
+        else f"{no} were found."
+    )
 
 
 def _problem(finding: Finding, model: ModelResult) -> str:
@@ -197,7 +220,10 @@ def _problem(finding: Finding, model: ModelResult) -> str:
 def _worst_columns(comparison: Comparison, model: ModelResult) -> list[str]:
     """Return the column and the pair of columns of a table with the largest errors, if these exceed those of real data."""
     said = []
-    for metric, what, errors in (("column_error", "column", "errors"), ("pair_error", "pair", "matrix")):
+    for metric, what, errors in (
+        ("column_error", "column", "errors"),
+        ("pair_error", "pair", "matrix"),
+    ):
         score = statistic(comparison, model, metric)
         if score is None or at_floor(comparison, metric, score):
             continue
@@ -243,7 +269,9 @@ def _training_advice(comparison: Comparison, model: ModelResult) -> str:
     alarms = [begin.advice for begin, end in alarm_periods(model) if end is None and begin.advice]
     cost = model.training
     lacks = {"training steps": STEPS / (cost.steps or math.inf)}
-    lacks["passes over the data"] = PASSES * (comparison.data.train or 0) / (cost.samples or math.inf)
+    lacks["passes over the data"] = (
+        PASSES * (comparison.data.train or 0) / (cost.samples or math.inf)
+    )
     what = max(lacks, key=lambda name: lacks[name])
     if collapsed(comparison, model) and (lacks[what] <= 1 or not model.extension):
         return f"{{names}} collapsed. {f'Advice: {alarms[-1]}' if alarms else 'Train again with a lower learning rate'}."

@@ -27,7 +27,15 @@ class Axis:
     """A scale from values to pixels with its ticks."""
 
     def __init__(
-        self, low: float, high: float, start: float, end: float, *, log: bool = False, ticks: int = 5, whole: bool = False
+        self,
+        low: float,
+        high: float,
+        start: float,
+        end: float,
+        *,
+        log: bool = False,
+        ticks: int = 5,
+        whole: bool = False,
     ) -> None:
         self.log = log and low > 0
         if not high > low:
@@ -75,9 +83,15 @@ def far_apart(values: Sequence[float]) -> bool:
 def _linear_ticks(low: float, high: float, ticks: int, whole: bool = False) -> list[float]:
     from matplotlib.ticker import MaxNLocator
 
-    places = MaxNLocator(nbins=ticks, steps=[1, 2, 2.5, 5, 10], integer=whole).tick_values(low, high)
+    places = MaxNLocator(nbins=ticks, steps=[1, 2, 2.5, 5, 10], integer=whole).tick_values(
+        low, high
+    )
     slack = 1e-9 * (high - low)
-    return [float(0 if abs(place) < slack else place) for place in places if low - slack <= place <= high + slack]
+    return [
+        float(0 if abs(place) < slack else place)
+        for place in places
+        if low - slack <= place <= high + slack
+    ]
 
 
 def _log_ticks(low: float, high: float) -> list[float]:
@@ -94,7 +108,10 @@ def tick_text(value: float) -> str:
         return f"{value / 1000:,.4g}k"
     if value and (abs(value) >= 1e4 or abs(value) < 1e-4):
         size = math.floor(math.log10(abs(value)))
-        lead, power = value / 10**size, f"10{str(size).translate(str.maketrans('0123456789-', '⁰¹²³⁴⁵⁶⁷⁸⁹⁻'))}"
+        lead, power = (
+            value / 10**size,
+            f"10{str(size).translate(str.maketrans('0123456789-', '⁰¹²³⁴⁵⁶⁷⁸⁹⁻'))}",
+        )
         return power if abs(lead - 1) < 1e-6 else f"{lead:.3g}·{power}"
     return f"{value:,.6g}".replace("-", "−")
 
@@ -110,7 +127,9 @@ def x_ticks(x: Axis, bottom: float, top: float | None = None) -> Iterator[str]:
 def y_ticks(y: Axis, left: float, right: float) -> Iterator[str]:
     """Draw the tick labels and horizontal grid lines of a vertical axis."""
     for value in y.ticks:
-        yield line("gridline", left, y(value), right, y(value)) + text(tick_text(value), left - 8, y(value) + 4, "end")
+        yield line("gridline", left, y(value), right, y(value)) + text(
+            tick_text(value), left - 8, y(value) + 4, "end"
+        )
 
 
 # Parts of charts ------------------------------------------------------------------------------------------------
@@ -137,7 +156,9 @@ def text(words: str, x: float, y: float, anchor: str = "start", kind: str = "tic
     return f'<text class="{kind}" x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escape(words)}</text>'
 
 
-def box(kind: str, x: float, y: float, width: float, height: float, title: str = "", more: str = "") -> str:
+def box(
+    kind: str, x: float, y: float, width: float, height: float, title: str = "", more: str = ""
+) -> str:
     """Return a rectangle with a style and a tooltip."""
     inner = f"<title>{escape(title)}</title>" if title else ""
     return f'<rect class="{kind}" x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{height:.1f}"{more}>{inner}</rect>'
@@ -146,7 +167,9 @@ def box(kind: str, x: float, y: float, width: float, height: float, title: str =
 def svg(width: float, height: float, label: str, parts: Iterable[str], kind: str = "") -> Markup:
     """Return a chart with its natural width for the style sheet and a label for screen readers."""
     size = f'style="--w:{width}px" viewBox="0 0 {width} {height}"'
-    return Markup(f'<svg class="chart {kind}" {size} role="img" aria-label="{escape(label)}">{"".join(parts)}</svg>')
+    return Markup(
+        f'<svg class="chart {kind}" {size} role="img" aria-label="{escape(label)}">{"".join(parts)}</svg>'
+    )
 
 
 def path(points: Iterable[Sequence[float]]) -> str:
@@ -161,7 +184,9 @@ def smooth(values: Sequence[float | None]) -> list[float]:
     with warnings.catch_warnings(action="ignore"):  # of windows without any finite value
         for middle in (np.nanmedian, np.nanmean):
             padded_x = np.pad(x, (half, half + (len(x) == 0)), constant_values=np.nan)
-            x = middle(np.lib.stride_tricks.sliding_window_view(padded_x, 2 * half + 1), axis=1)[: len(values)]
+            x = middle(np.lib.stride_tricks.sliding_window_view(padded_x, 2 * half + 1), axis=1)[
+                : len(values)
+            ]
     return [float(value) for value in x]
 
 
@@ -202,7 +227,11 @@ class Series:
     def whiskers(self) -> list[tuple[float, float, float]]:
         """Position, lower and upper end of each error bar."""
         drawn = zip(self.x, self.bars, strict=False)
-        return [(x, ends[0], ends[1]) for at, ends in drawn if (x := finite(at)) is not None and ends is not None]
+        return [
+            (x, ends[0], ends[1])
+            for at, ends in drawn
+            if (x := finite(at)) is not None and ends is not None
+        ]
 
 
 @dataclass(frozen=True)
@@ -273,7 +302,9 @@ def line_chart(
     parts += [_shaded(span, x, y) for span in spans]
     parts += _frame(x, y, x_label + ", log scale" * x.log, y_label + y.note, plot.height)
     parts += [part for drawn in series for part in _drawn(drawn, x, y)]
-    return svg(plot.width, plot.height, f"{y_label} over {x_label}", parts, "small" if small else "")
+    return svg(
+        plot.width, plot.height, f"{y_label} over {x_label}", parts, "small" if small else ""
+    )
 
 
 def _vertical(
@@ -305,7 +336,9 @@ def _frame(x: Axis, y: Axis, x_label: str, y_label: str, height: int) -> Iterato
     yield line("axis", x.start, y.start, x.end, y.start)
     yield from (line("axis", x(value), y.start, x(value), y.start + 4) for value in x.ticks)
     yield from x_ticks(x, y.start)
-    yield text(x_label, (x.start + x.end) / 2, height - 4, "middle", "label") + text(y_label, 0, 14, kind="label")
+    yield text(x_label, (x.start + x.end) / 2, height - 4, "middle", "label") + text(
+        y_label, 0, 14, kind="label"
+    )
 
 
 def _band(x: Axis, y: Axis, floor: tuple[float, float]) -> list[str]:
@@ -319,7 +352,9 @@ def _band(x: Axis, y: Axis, floor: tuple[float, float]) -> list[str]:
 
 def _shaded(span: Span, x: Axis, y: Axis) -> str:
     start, top = x(span.start), min(y.start, y.end)
-    inner = box("", start, top, max(2.0, x(span.stop) - start), abs(y.start - y.end)) + line("", start, top, start, y.start)
+    inner = box("", start, top, max(2.0, x(span.stop) - start), abs(y.start - y.end)) + line(
+        "", start, top, start, y.start
+    )
     return f'<g class="alarm"><title>{escape(span.text)}</title>{inner}</g>'
 
 
@@ -327,9 +362,18 @@ def _drawn(drawn: Series, x: Axis, y: Axis) -> Iterator[str]:
     at = [(x(a), y(b)) for a, b in drawn.points]
     yield f'<g class="{colour(drawn.index)} {drawn.style}">'
     if drawn.line and len(at) > 1:
-        dash = ' stroke-dasharray="5 4"' if drawn.style == "dashed" else "" if drawn.style else dashes(drawn.index)
+        dash = (
+            ' stroke-dasharray="5 4"'
+            if drawn.style == "dashed"
+            else ""
+            if drawn.style
+            else dashes(drawn.index)
+        )
         yield f'<path class="line" d="{path(at)}"{dash}/>'
-    yield from (line("whisker", x(place), y(max(low, y.low)), x(place), y(high)) for place, low, high in drawn.whiskers)
+    yield from (
+        line("whisker", x(place), y(max(low, y.low)), x(place), y(high))
+        for place, low, high in drawn.whiskers
+    )
     if drawn.dots:
         for place, (a, b) in zip(at, drawn.points, strict=True):
             yield dot(drawn.index, *place, f"{drawn.name}: {plain(b)} at {plain(a)}")
@@ -364,7 +408,11 @@ class Interval:
 
 
 def interval_chart(
-    rows: Sequence[Interval], label: str, floor: tuple[float, float] | None = None, *, log: bool = False
+    rows: Sequence[Interval],
+    label: str,
+    floor: tuple[float, float] | None = None,
+    *,
+    log: bool = False,
 ) -> Markup:
     """Draw values with error bars, one row each, over the band of real data, below a title.
 
@@ -387,21 +435,41 @@ def interval_chart(
     if floor is not None:
         start, end = (x(max(place, x.low)) for place in band)
         middle = x(floor[0])
-        anchor = "end" if middle > (left + width) / 2 + 100 else "start" if middle < left + 40 else "middle"
-        parts += [box("band", start, top, max(2.0, end - start), bottom - top), line("floorline", middle, top, middle, bottom)]
+        anchor = (
+            "end"
+            if middle > (left + width) / 2 + 100
+            else "start"
+            if middle < left + 40
+            else "middle"
+        )
+        parts += [
+            box("band", start, top, max(2.0, end - start), bottom - top),
+            line("floorline", middle, top, middle, bottom),
+        ]
         parts.append(text("real data", middle, top - 5, anchor, "floortext"))
     parts += x_ticks(x, bottom, top)
     names = shortened([row.name for row in rows], 16)
     for number, (row, name) in enumerate(zip(rows, names, strict=True)):
         at = top + step * (number + 0.5)
         start, end = (x(max(place, x.low)) for place in row.ends)
-        parts.append(f'<g class="{colour(row.index)}">{text(name, left - 10, at + 4, "end", "rowname")}')
-        parts.append(f"{line('whisker', start, at, end, at)}{dot(row.index, x(row.mean), at, f'{row.name}: {row.text}')}</g>")
+        parts.append(
+            f'<g class="{colour(row.index)}">{text(name, left - 10, at + 4, "end", "rowname")}'
+        )
+        parts.append(
+            f"{line('whisker', start, at, end, at)}{dot(row.index, x(row.mean), at, f'{row.name}: {row.text}')}</g>"
+        )
     title = Markup('<p class="figtitle">{}<span>{}</span></p>').format(label, x.note)
     return title + svg(width, bottom + 26, f"{label} of each model", parts, "intervals")
 
 
-def path_chart(lines: np.ndarray, real: np.ndarray | None, limits: Limits, index: int, label: str, size: int = 320) -> Markup:
+def path_chart(
+    lines: np.ndarray,
+    real: np.ndarray | None,
+    limits: Limits,
+    index: int,
+    label: str,
+    size: int = 320,
+) -> Markup:
     """Draw trajectories in the plane, from a cross to a dot, over real data as gray rings.
 
     Args:
@@ -412,13 +480,19 @@ def path_chart(lines: np.ndarray, real: np.ndarray | None, limits: Limits, index
         label: Label for screen readers.
         size: Width and height of the drawing in units.
     """
-    corner, sides = np.array([limits[0], limits[3]]), np.array([limits[1] - limits[0], limits[2] - limits[3]])
+    corner, sides = (
+        np.array([limits[0], limits[3]]),
+        np.array([limits[1] - limits[0], limits[2] - limits[3]]),
+    )
     behind = np.zeros((0, 2)) if real is None else (real - corner) / sides * size
     rings = "".join(f'<circle cx="{a:.0f}" cy="{b:.0f}" r="2"/>' for a, b in behind.tolist())
     drawn = [_thinned((way - corner) / sides * size) for way in lines if np.isfinite(way).all()]
     parts = [f'<g class="real">{rings}</g><g class="{colour(index)}">']
     parts += [f'<path class="way" d="{path(way)}"/>' for way in drawn]
-    parts += [f'<path class="from" d="M{x - 2.4:.1f} {y - 2.4:.1f}l4.8 4.8m0 -4.8l-4.8 4.8"/>' for (x, y), *_ in drawn]
+    parts += [
+        f'<path class="from" d="M{x - 2.4:.1f} {y - 2.4:.1f}l4.8 4.8m0 -4.8l-4.8 4.8"/>'
+        for (x, y), *_ in drawn
+    ]
     parts += [f'<circle class="to" cx="{x:.1f}" cy="{y:.1f}" r="2.4"/>' for *_, (x, y) in drawn]
     return svg(size, size, label, [*parts, "</g>"], "paths")
 

@@ -11,7 +11,17 @@ from markupsafe import Markup
 
 from pushforward.evaluation.results import Comparison, ModelResult
 from pushforward.numbers import count
-from pushforward.report.charts import Interval, Plot, Series, Span, far_apart, interval_chart, line_chart, path_chart, smooth
+from pushforward.report.charts import (
+    Interval,
+    Plot,
+    Series,
+    Span,
+    far_apart,
+    interval_chart,
+    line_chart,
+    path_chart,
+    smooth,
+)
 from pushforward.report.ladders import ladder_metric, rung_of, rungs_of
 from pushforward.report.sprites import Look
 from pushforward.report.statistics import (
@@ -38,9 +48,13 @@ class Chart:
     keys: Sequence[tuple[int, str]] = ()
 
 
-def _chart(lines: Sequence[Series], x: str, y: str, plot: Plot, floor: tuple[float, float] | None = None) -> Chart | None:
+def _chart(
+    lines: Sequence[Series], x: str, y: str, plot: Plot, floor: tuple[float, float] | None = None
+) -> Chart | None:
     svg = line_chart(lines, x, y, plot, floor=floor)
-    return Chart(svg, list(dict.fromkeys((line.index, line.name) for line in lines))) if svg else None
+    return (
+        Chart(svg, list(dict.fromkeys((line.index, line.name) for line in lines))) if svg else None
+    )
 
 
 def interval_charts(comparison: Comparison) -> list[Markup]:
@@ -48,13 +62,27 @@ def interval_charts(comparison: Comparison) -> list[Markup]:
     charts = []
     for metric in main_metrics(comparison):
         every = [*enumerate(comparison.models), (None, comparison.baseline)]
-        known = [(number, score) for number, row in every if (score := statistic(comparison, row, metric)) is not None]
+        known = [
+            (number, score)
+            for number, row in every
+            if (score := statistic(comparison, row, metric)) is not None
+        ]
         rows = [
-            Interval("baseline" if number is None else score.name, number, score.value, score.bar, score.text)
+            Interval(
+                "baseline" if number is None else score.name,
+                number,
+                score.value,
+                score.bar,
+                score.text,
+            )
             for number, score in known
         ]
         band, info = floor_band(comparison, metric), comparison.info(metric)
-        wide = info.role == "quality" and info.better == "lower" and _wide([row.mean for row in rows], band)
+        wide = (
+            info.role == "quality"
+            and info.better == "lower"
+            and _wide([row.mean for row in rows], band)
+        )
         charts.append(interval_chart(rows, score_column(comparison, metric).named, band, log=wide))
     return charts
 
@@ -83,11 +111,16 @@ def by_seconds(comparison: Comparison, model: ModelResult) -> Points:
     seconds, calls = model.sampling.seconds_per_sample, model.sampling.calls
     if not seconds or not calls:
         return [], []
-    single, curve = ([(at * seconds / calls, value) for at, value in points] for points in by_calls(comparison, model))
+    single, curve = (
+        [(at * seconds / calls, value) for at, value in points]
+        for points in by_calls(comparison, model)
+    )
     return single, curve
 
 
-def against(comparison: Comparison, points_of: Callable[[Comparison, ModelResult], Points], label: str) -> Chart | None:
+def against(
+    comparison: Comparison, points_of: Callable[[Comparison, ModelResult], Points], label: str
+) -> Chart | None:
     """Draw the curve of each model, or its single point."""
     metric, lines = curve_metric(comparison), []
     scores = statistics(comparison, metric)
@@ -102,22 +135,47 @@ def against(comparison: Comparison, points_of: Callable[[Comparison, ModelResult
 
 
 def _quality(
-    comparison: Comparison, metric: str, lines: Sequence[Series], label: str, band: tuple[float, float] | None
+    comparison: Comparison,
+    metric: str,
+    lines: Sequence[Series],
+    label: str,
+    band: tuple[float, float] | None,
 ) -> Chart | None:
-    log = comparison.info(metric).better == "lower" and _wide((y for line in lines for y in line.y), band)
-    return _chart(lines, label, score_column(comparison, metric).named, Plot(log_x=True, log_y=log), band)
+    log = comparison.info(metric).better == "lower" and _wide(
+        (y for line in lines for y in line.y), band
+    )
+    return _chart(
+        lines, label, score_column(comparison, metric).named, Plot(log_x=True, log_y=log), band
+    )
 
 
 def sweep(comparison: Comparison) -> Chart | None:
     """Draw the score that ranks models over training time; None without several budgets."""
     metric, lines = sweep_metric(comparison), []
     for index, model in enumerate(comparison.models):
-        points = [(p.seconds, sweep_score(comparison, model.name, p, metric)) for p in comparison.sweep.get(model.name, ())]
-        known = [(seconds, score) for seconds, score in points if seconds is not None and score is not None]
+        points = [
+            (p.seconds, sweep_score(comparison, model.name, p, metric))
+            for p in comparison.sweep.get(model.name, ())
+        ]
+        known = [
+            (seconds, score)
+            for seconds, score in points
+            if seconds is not None and score is not None
+        ]
         if known:
             seconds, scores = zip(*known, strict=True)
-            lines.append(Series(model.name, index, seconds, [s.value for s in scores], bars=[s.bar for s in scores]))
-    return _quality(comparison, metric, lines, "training time in seconds", floor_band(comparison, metric))
+            lines.append(
+                Series(
+                    model.name,
+                    index,
+                    seconds,
+                    [s.value for s in scores],
+                    bars=[s.bar for s in scores],
+                )
+            )
+    return _quality(
+        comparison, metric, lines, "training time in seconds", floor_band(comparison, metric)
+    )
 
 
 # Few calls ------------------------------------------------------------------------------------------------------
@@ -134,12 +192,18 @@ def few_calls(comparison: Comparison, index: int, model: ModelResult) -> Chart |
         rung = rung_of(point, metric)
         shown.append(("teacher", index + 1, [] if rung is None else [rung], ""))
     lines = [
-        Series(name, at, [rung.calls for rung in rungs], [rung.value for rung in rungs], style=style)
+        Series(
+            name, at, [rung.calls for rung in rungs], [rung.value for rung in rungs], style=style
+        )
         for name, at, rungs, style in shown
         if rungs
     ]
     floor = ladder.floors.get(metric)
-    band = None if floor is None or floor.value is None else (floor.value, DIFFER * (floor.spread or 0.0) / 2**0.5)
+    band = (
+        None
+        if floor is None or floor.value is None
+        else (floor.value, DIFFER * (floor.spread or 0.0) / 2**0.5)
+    )
     return _quality(comparison, metric, lines, "network calls per sample", band)
 
 
@@ -149,7 +213,14 @@ def moved(look: Look, index: int, name: str) -> Markup:
     if lines is None:
         return Markup()
     behind = None if look.behind is None else look.behind[:BEHIND]
-    return path_chart(lines, behind, look.limits, index, f"From the teacher's samples to those of {name} in one call", 480)
+    return path_chart(
+        lines,
+        behind,
+        look.limits,
+        index,
+        f"From the teacher's samples to those of {name} in one call",
+        480,
+    )
 
 
 def trajectories(comparison: Comparison, look: Look) -> list[tuple[int, ModelResult, Markup]]:
@@ -160,7 +231,9 @@ def trajectories(comparison: Comparison, look: Look) -> list[tuple[int, ModelRes
         lines = look.paths(model.name)
         if lines is not None:
             label = f"Trajectories of {model.name}, from noise to data"
-            drawn.append((index, model, path_chart(lines, behind, look.paths_limits(), index, label)))
+            drawn.append(
+                (index, model, path_chart(lines, behind, look.paths_limits(), index, label))
+            )
     return drawn
 
 
@@ -187,9 +260,18 @@ def _smoothed(name: str, index: int, series: Any, style: str) -> list[Series]:
 
 def levels(comparison: Comparison) -> Chart | None:
     """Draw the loss by noise level; None if no model has one."""
-    known = [(index, model, points) for index, model in enumerate(comparison.models) if (points := level_points(model))]
+    known = [
+        (index, model, points)
+        for index, model in enumerate(comparison.models)
+        if (points := level_points(model))
+    ]
     lines = [
-        Series(model.name, index, [math.exp(-level / 2) for level, *_ in points], [error for _, error, _ in points])
+        Series(
+            model.name,
+            index,
+            [math.exp(-level / 2) for level, *_ in points],
+            [error for _, error, _ in points],
+        )
         for index, model, points in known
     ]
     errors = [error for *_, points in known for _, error, _ in points]
@@ -203,26 +285,66 @@ SHARE, COUNT, OWN = (0.0, 1.0), (0.0, None), (None, None)
 # Training measures in the order of the page: label, axis, and a sentence; coverage only if the modes of the data are unknown
 MEASURES: dict[str, tuple[str, Ends, str]] = {
     "modes_held": ("modes held", OWN, "A lasting decrease means collapse."),
-    "coverage": ("coverage", SHARE, "A lasting decrease means collapse. A perfect model reaches about 0.97."),
+    "coverage": (
+        "coverage",
+        SHARE,
+        "A lasting decrease means collapse. A perfect model reaches about 0.97.",
+    ),
     "coverage_1": ("coverage with one call", SHARE, "Maps lose coverage with one call first."),
-    "recall": ("recall with one call", SHARE, "A decrease means that quality improves at the expense of diversity."),
+    "recall": (
+        "recall with one call",
+        SHARE,
+        "A decrease means that quality improves at the expense of diversity.",
+    ),
     "bridges": ("bridges", COUNT, "Fraction of samples between modes."),
-    "disagreement": ("disagreement", COUNT, "Difference between one jump and two jumps. A consistent map has 0."),
-    "critic_accuracy": ("critic accuracy", SHARE, "0.5 is chance. If accuracy stays near 1, the critic has won."),
+    "disagreement": (
+        "disagreement",
+        COUNT,
+        "Difference between one jump and two jumps. A consistent map has 0.",
+    ),
+    "critic_accuracy": (
+        "critic accuracy",
+        SHARE,
+        "0.5 is chance. If accuracy stays near 1, the critic has won.",
+    ),
     "logit_gap": ("logit gap", OWN, "A steady increase means that the critic diverges."),
-    "diagonal_loss": ("raw loss at equal times", OWN, "The loss levels off at what no model can predict."),
-    "off_diagonal_loss": ("raw loss between two times", OWN, "Part of the target comes from the map itself."),
+    "diagonal_loss": (
+        "raw loss at equal times",
+        OWN,
+        "The loss levels off at what no model can predict.",
+    ),
+    "off_diagonal_loss": (
+        "raw loss between two times",
+        OWN,
+        "Part of the target comes from the map itself.",
+    ),
     "stored_loss": ("raw loss on stored trajectories", OWN, ""),
-    "target_size_high": ("target size near noise", OWN, "Values above 2 mean that the targets diverge."),
+    "target_size_high": (
+        "target size near noise",
+        OWN,
+        "Values above 2 mean that the targets diverge.",
+    ),
     "log_likelihood": ("log-likelihood, nats", OWN, "Higher is better."),
     "kl": ("KL divergence, nats", OWN, "Near 0, the decoder ignores the latent."),
     "explained": ("explained variance", OWN, "Fraction of variance that reconstructions explain."),
     "active_units": ("active units", COUNT, "Latent dimensions in use."),
     "perplexity": ("codebook perplexity", COUNT, "Effective number of codebook entries in use."),
-    "feature_distance": ("feature distance", OWN, "Feature distance between images and reconstructions."),
+    "feature_distance": (
+        "feature distance",
+        OWN,
+        "Feature distance between images and reconstructions.",
+    ),
 }
 # Measures of many samples; the others come from single batches and are smoothed
-WHOLE = {"modes_held", "coverage", "coverage_1", "recall", "bridges", "disagreement", "target_size_high"}
+WHOLE = {
+    "modes_held",
+    "coverage",
+    "coverage_1",
+    "recall",
+    "bridges",
+    "disagreement",
+    "target_size_high",
+}
 
 
 def health(index: int, model: ModelResult) -> list[tuple[Markup, str]]:
@@ -230,10 +352,16 @@ def health(index: int, model: ModelResult) -> list[tuple[Markup, str]]:
     if model.health is None:
         return []
     known = {name: model.health.series.get(name) for name in MEASURES}
-    drawn = {name: row for name, row in known.items() if row and sum(value is not None for value in row.value) > 1}
+    drawn = {
+        name: row
+        for name, row in known.items()
+        if row and sum(value is not None for value in row.value) > 1
+    }
     if "modes_held" in drawn:
         drawn.pop("coverage", None)
-    spans = _alarms(model, (step for row in drawn.values() for step in row.step if step is not None))
+    spans = _alarms(
+        model, (step for row in drawn.values() for step in row.step if step is not None)
+    )
     charts = []
     for name, row in drawn.items():
         label, ends, words = MEASURES[name]
@@ -253,7 +381,11 @@ def _alarms(model: ModelResult, steps: Iterable[float]) -> list[Span]:
     """Return the alarms of the first training run, whose curves are drawn."""
     last, first = max(steps, default=0.0), model.trainings[0].name if model.trainings else None
     return [
-        Span(begin.step, last if end is None or end.step is None else end.step, begin.sentence or "alarm")
+        Span(
+            begin.step,
+            last if end is None or end.step is None else end.step,
+            begin.sentence or "alarm",
+        )
         for begin, end in alarm_periods(model)
         if begin.training in (None, first) and begin.step is not None
     ]

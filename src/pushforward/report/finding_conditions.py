@@ -79,7 +79,9 @@ JUDGES = ("efficientnet", "inception")
 BESIDE = ", compared with "  # What separates a value from that of real data
 Values = dict[str, Any]  # By the names in a template; "models" and "some" map names to details
 Condition = Callable[[Comparison], Iterator[Values]]
-Sentence = Callable[[Comparison, ModelResult], str]  # Details about one model; empty if the condition does not hold
+Sentence = Callable[
+    [Comparison, ModelResult], str
+]  # Details about one model; empty if the condition does not hold
 
 
 def _valued(comparison: Comparison, metric: str, scores: Sequence[Statistic]) -> dict[str, str]:
@@ -95,11 +97,16 @@ def ranked(role: Role, comparison: Comparison) -> Iterator[Values]:
     if metric is None:
         return
     floor = floor_text(comparison, metric)
-    scores = [(score.name, value_text(comparison, metric, score)) for score in statistics(comparison, metric)]
+    scores = [
+        (score.name, value_text(comparison, metric, score))
+        for score in statistics(comparison, metric)
+    ]
     (best, first), *others = scores
     yield {
         "label": inside(comparison.info(metric).label),
-        "scores": listing([f"{best} scores {first}", *(f"{name} {value}" for name, value in others)]),
+        "scores": listing(
+            [f"{best} scores {first}", *(f"{name} {value}" for name, value in others)]
+        ),
         "floor": f" Real data scores {floor}." if floor else "",
         "stands": standing(comparison, metric),
     }
@@ -115,11 +122,16 @@ def sweep(comparison: Comparison) -> Iterator[Values]:
         return
     stages = []
     for points in zip(*rows, strict=True):
-        scores = [sweep_score(comparison, name, point, metric) for name, point in zip(names, points, strict=True)]
+        scores = [
+            sweep_score(comparison, name, point, metric)
+            for name, point in zip(names, points, strict=True)
+        ]
         ranked = sorted(filter(None, scores), key=lambda score: score.loss)
         if len(ranked) == len(points):
             lead = lead_text(ranked[0], ranked[1:])
-            stages.append(f"After {budget_of(points[0])} of training, {ranked[0].name} has the best {label}, {lead}.")
+            stages.append(
+                f"After {budget_of(points[0])} of training, {ranked[0].name} has the best {label}, {lead}."
+            )
     if len(stages) > 1:
         yield {"stages": " ".join(stages)}
 
@@ -159,12 +171,16 @@ def few_calls(comparison: Comparison) -> Iterator[Values]:
             scores = f"reaches {ratio} the {label} of {teacher}"
         else:
             scores = f"has a {label} of {rungs[0].text}, compared with {own.text} for {teacher}"
-        worse = listing(counted(rung.calls, "call") for rung in rungs if above(ladder, metric, rung, own))
+        worse = listing(
+            counted(rung.calls, "call") for rung in rungs if above(ladder, metric, rung, own)
+        )
         yield {
             "models": {model.name: ""},
             "calls": counted(rungs[0].calls, "call"),
             "scores": scores,
-            "worse": f"It is significantly worse with {worse}." if worse else "No difference is significant.",
+            "worse": f"It is significantly worse with {worse}."
+            if worse
+            else "No difference is significant.",
         }
 
 
@@ -210,9 +226,15 @@ def rises(comparison: Comparison) -> Iterator[Values]:
         best = min(rungs, key=lambda rung: rung.value, default=None)
         if best is None or model.ladder is None:
             continue
-        if any(rung.calls > best.calls and above(model.ladder, metric, rung, best) for rung in rungs):
+        if any(
+            rung.calls > best.calls and above(model.ladder, metric, rung, best) for rung in rungs
+        ):
             calls = counted(best.calls, "call")
-            yield {"models": {model.name: ""}, "label": inside(comparison.info(metric).label), "best": calls}
+            yield {
+                "models": {model.name: ""},
+                "label": inside(comparison.info(metric).label),
+                "best": calls,
+            }
 
 
 def uncovered(comparison: Comparison) -> Iterator[Values]:
@@ -224,7 +246,12 @@ def uncovered(comparison: Comparison) -> Iterator[Values]:
         first = next(iter(rungs_of(model.ladder.points, "coverage")), None)
         if first is not None and own is not None and above(model.ladder, "coverage", own, first):
             calls = counted(first.calls, "call")
-            yield {"models": {model.name: ""}, "calls": calls, "value": plain(first.value), "taught": plain(own.value)}
+            yield {
+                "models": {model.name: ""},
+                "calls": calls,
+                "value": plain(first.value),
+                "taught": plain(own.value),
+            }
 
 
 # Measures -------------------------------------------------------------------------------------------------------
@@ -232,7 +259,9 @@ def uncovered(comparison: Comparison) -> Iterator[Values]:
 
 def taught_judges(comparison: Comparison) -> Iterator[Values]:
     """Yield ImageNet feature spaces that score models trained with ImageNet features."""
-    taught = {model.name: "" for model in comparison.models if _has_part(model.config.get("method"))}
+    taught = {
+        model.name: "" for model in comparison.models if _has_part(model.config.get("method"))
+    }
     for space in comparison.settings.spaces:
         if taught and space.partition(":")[0] in JUDGES:
             yield {"models": taught, "space": space}
@@ -247,7 +276,11 @@ def _has_part(value: object) -> bool:
 
 def cannot_tell(comparison: Comparison) -> Iterator[Values]:
     """Yield scores in which the baseline is not significantly worse than real data."""
-    labels = [inside(comparison.info(metric).label) for metric in main_metrics(comparison) if blind(comparison, metric)]
+    labels = [
+        inside(comparison.info(metric).label)
+        for metric in main_metrics(comparison)
+        if blind(comparison, metric)
+    ]
     if labels:
         yield {"label": listing(labels)}
 
@@ -255,7 +288,9 @@ def cannot_tell(comparison: Comparison) -> Iterator[Values]:
 def few_samples(comparison: Comparison) -> Iterator[Values]:
     """Yield the number of samples if it is too small."""
     n = comparison.settings.n
-    compared = any(metric not in MODEL_SCORES for model in comparison.models for metric in model.scores)
+    compared = any(
+        metric not in MODEL_SCORES for model in comparison.models for metric in model.scores
+    )
     if compared and n is not None and n < THRESHOLDS["small"]:
         enough = (comparison.data.held_out or 0) >= THRESHOLDS["small"]
         least = count(THRESHOLDS["small"])
@@ -271,21 +306,38 @@ def biased(comparison: Comparison) -> Iterator[Values]:
     for metric, info in comparison.metrics.items():
         if info.role is None:
             continue
-        scores = {model.name: model.scores[metric] for model in comparison.models if metric in model.scores}
+        scores = {
+            model.name: model.scores[metric]
+            for model in comparison.models
+            if metric in model.scores
+        }
         known = [score.bias for score in scores.values() if score.bias is not None]
         if not known:
             continue
         floor = floor_of(comparison, metric)[0]
         bias = sum(known) / len(known) if floor is None else floor
-        most = {name: "" for name, score in scores.items() if score.value and bias > THRESHOLDS["biased"] * score.value}
+        most = {
+            name: ""
+            for name, score in scores.items()
+            if score.value and bias > THRESHOLDS["biased"] * score.value
+        }
         if most:
-            yield {"models": most, "n": count(n), "label": inside(info.label), "bias": plain(bias, 2)}
+            yield {
+                "models": most,
+                "n": count(n),
+                "label": inside(info.label),
+                "bias": plain(bias, 2),
+            }
 
 
 def unscored(comparison: Comparison) -> Iterator[Values]:
     """Yield models without a finite score."""
     metrics = main_metrics(comparison)
-    lost = {m.name: "" for m in comparison.models if all(statistic(comparison, m, metric) is None for metric in metrics)}
+    lost = {
+        m.name: ""
+        for m in comparison.models
+        if all(statistic(comparison, m, metric) is None for metric in metrics)
+    }
     if metrics and lost:
         yield {"models": lost}
 
@@ -310,12 +362,24 @@ def disagreements(comparison: Comparison) -> Iterator[Values]:
     """Yield pairs of models that are ranked differently in two feature spaces, both times significantly."""
     first, *others = comparison.settings.spaces or ("",)
     for space in others:
-        names = [name.removesuffix(f" ({space})") for name in comparison.metrics if name.endswith(f" ({space})")]
+        names = [
+            name.removesuffix(f" ({space})")
+            for name in comparison.metrics
+            if name.endswith(f" ({space})")
+        ]
         for model, other in permutations(comparison.models, 2):
             for name in names:
-                if _ahead(comparison, name, model, other) and _ahead(comparison, f"{name} ({space})", other, model):
+                if _ahead(comparison, name, model, other) and _ahead(
+                    comparison, f"{name} ({space})", other, model
+                ):
                     label = inside(comparison.info(name).label)
-                    yield {"models": {model.name: ""}, "other": other.name, "first": first, "space": space, "label": label}
+                    yield {
+                        "models": {model.name: ""},
+                        "other": other.name,
+                        "first": first,
+                        "space": space,
+                        "label": label,
+                    }
 
 
 def _ahead(comparison: Comparison, metric: str, model: ModelResult, other: ModelResult) -> bool:
@@ -330,7 +394,9 @@ def each_of(say: Sentence) -> Condition:
     """Return the condition that yields the models for which ``say`` returns details."""
 
     def holds(comparison: Comparison) -> Iterator[Values]:
-        models = {model.name: text for model in comparison.models if (text := say(comparison, model))}
+        models = {
+            model.name: text for model in comparison.models if (text := say(comparison, model))
+        }
         if models:
             yield {"models": models}
 
@@ -362,7 +428,9 @@ def collapsed(comparison: Comparison, model: ModelResult) -> str:
     """Return the number of distinct samples of each training run with far fewer of them than real data."""
     if not model.trainings:
         return _distinct(comparison, model)
-    return listing(f"{run.name} with {text}" for run in model.trainings if (text := _distinct(comparison, run)))
+    return listing(
+        f"{run.name} with {text}" for run in model.trainings if (text := _distinct(comparison, run))
+    )
 
 
 def _distinct(comparison: Comparison, model: ModelResult) -> str:
@@ -395,7 +463,9 @@ def memorised(comparison: Comparison, model: ModelResult) -> str:
     gap = score.value - (floor or 0.0)
     if gap <= THRESHOLDS["near_copies"] or not differ(gap, score.width, spread):
         return ""
-    return _beside_real(value_text(comparison, "near_copies", score), floor_text(comparison, "near_copies"))
+    return _beside_real(
+        value_text(comparison, "near_copies", score), floor_text(comparison, "near_copies")
+    )
 
 
 def copying(comparison: Comparison, model: ModelResult) -> str:
@@ -428,9 +498,13 @@ def _side(comparison: Comparison, model: ModelResult) -> int:
     value, spread = floor_of(comparison, "held_out_ratio")
     gap, stated = score.value - (1.0 if value is None else value), model.scores["held_out_ratio"]
     error = stated.error or 0.0  # large if all samples are alike, unlike their spread
-    if gap > 0:  # if samples reach few examples, chance alone can look like held-out examples that were seen
+    if (
+        gap > 0
+    ):  # if samples reach few examples, chance alone can look like held-out examples that were seen
         error = max(error, stated.extra.get("tail", 0.0))
-    if abs(gap) < THRESHOLDS["held_out_ratio"] or not differ(abs(gap), max(score.width, error), spread):
+    if abs(gap) < THRESHOLDS["held_out_ratio"] or not differ(
+        abs(gap), max(score.width, error), spread
+    ):
         return 0
     return 1 if gap > 0 else -1
 
@@ -477,15 +551,26 @@ def lost_modes(comparison: Comparison, model: ModelResult) -> str:
     held, floor = statistic(comparison, model, "modes_held"), floor_of(comparison, "modes_held")[0]
     if held is not None and floor is not None:
         few = held.value < floor - 0.05
-        return f"{value_text(comparison, 'modes_held', held)} of {plain(len(mass) or floor)} modes" if few else ""
+        return (
+            f"{value_text(comparison, 'modes_held', held)} of {plain(len(mass) or floor)} modes"
+            if few
+            else ""
+        )
     thick = [share for share in mass if share >= THRESHOLDS["mode_held"] / len(mass)]
     return f"{len(thick)} of {len(mass)} modes" if len(thick) < len(mass) else ""
 
 
 def bridges(comparison: Comparison, model: ModelResult) -> str:
     """Return the fraction of samples between modes if it exceeds that of real data."""
-    score, floor = statistic(comparison, model, "bridges"), floor_of(comparison, "bridges")[0] or 0.0
-    return value_text(comparison, "bridges", score) if score and score.value > floor + THRESHOLDS["bridges"] else ""
+    score, floor = (
+        statistic(comparison, model, "bridges"),
+        floor_of(comparison, "bridges")[0] or 0.0,
+    )
+    return (
+        value_text(comparison, "bridges", score)
+        if score and score.value > floor + THRESHOLDS["bridges"]
+        else ""
+    )
 
 
 def varied(kind: str, comparison: Comparison, model: ModelResult) -> str:
@@ -494,11 +579,17 @@ def varied(kind: str, comparison: Comparison, model: ModelResult) -> str:
     Precision hardly decreases in many dimensions, so density and other scores also decide whether
     samples look realistic.
     """
-    precision, recall, density = (ratio_of(model, metric) for metric in ("precision", "recall", "density"))
+    precision, recall, density = (
+        ratio_of(model, metric) for metric in ("precision", "recall", "density")
+    )
     if precision is None or recall is None or collapsed(comparison, model):
         return ""
     apart = density is not None and density < THRESHOLDS["density_right"]
-    alike = precision >= THRESHOLDS["precision_right"] and not apart and recall < THRESHOLDS["recall_poor"]
+    alike = (
+        precision >= THRESHOLDS["precision_right"]
+        and not apart
+        and recall < THRESHOLDS["recall_poor"]
+    )
     against = _against_looks(comparison, model) if alike else ""
     found = "few" if against else "repeat" if alike else ""
     if (apart or precision < THRESHOLDS["precision_poor"]) and recall >= THRESHOLDS["recall_right"]:
@@ -516,7 +607,9 @@ def _against_looks(comparison: Comparison, model: ModelResult) -> str:
     for metric in ("classifier_test", "neighbour_test"):
         score = statistic(comparison, model, metric)
         if score is not None and score.value > THRESHOLDS["told_apart"]:
-            reasons.append(f"{inside(comparison.info(metric).label)} {value_text(comparison, metric, score)}")
+            reasons.append(
+                f"{inside(comparison.info(metric).label)} {value_text(comparison, metric, score)}"
+            )
     if model.name in unproven(comparison):
         reasons.append("not ahead of the baseline")
     return f", but {listing(reasons)}" if reasons else ""
@@ -540,13 +633,20 @@ def missing_classes(comparison: Comparison, model: ModelResult) -> str:
 def misread_classes(comparison: Comparison) -> Iterator[Values]:
     """Yield models whose samples are recognised as their class significantly less often than real data."""
     n = comparison.settings.n
-    real = 1.0 if comparison.settings.classifier_accuracy is None else comparison.settings.classifier_accuracy
+    real = (
+        1.0
+        if comparison.settings.classifier_accuracy is None
+        else comparison.settings.classifier_accuracy
+    )
     models = {}
     for model in comparison.models:
         agreement = model.label_agreement
         if agreement is None or agreement >= THRESHOLDS["agreement"] * real:
             continue
-        errors = [math.sqrt(max(share * (1 - share), 0.0) / n) if n else 0.0 for share in (agreement, real)]
+        errors = [
+            math.sqrt(max(share * (1 - share), 0.0) / n) if n else 0.0
+            for share in (agreement, real)
+        ]
         if differ(real - agreement, *errors):
             models[model.name] = percent(agreement)
     if models:
@@ -556,7 +656,9 @@ def misread_classes(comparison: Comparison) -> Iterator[Values]:
 def unlike_conditions(comparison: Comparison) -> Iterator[Values]:
     """Yield what models were given, if it differs."""
     given = {
-        model.name: ", ".join(model.conditioned) or "nothing" for model in comparison.models if model.conditioned is not None
+        model.name: ", ".join(model.conditioned) or "nothing"
+        for model in comparison.models
+        if model.conditioned is not None
     }
     if len(set(given.values())) > 1:
         yield {"models": given}
@@ -581,13 +683,19 @@ def unused_codes(comparison: Comparison) -> Iterator[Values]:
     vectors = len(comparison.data.shape) == 1
     for model in comparison.models:
         code = None if model.latent is None else model.latent.code
-        standing = any(begin.kind == "posterior" and end is None for begin, end in alarm_periods(model))
+        standing = any(
+            begin.kind == "posterior" and end is None for begin, end in alarm_periods(model)
+        )
         if code is not None and code.units and code.active == 0 and not standing:
             early = (model.training.steps or math.inf) < THRESHOLDS["early"]
             yield {
                 "models": {model.name: f"0 of {count(code.units)}"},
-                "alike": "samples differ only by the decoder's noise" if vectors else "samples are nearly identical",
-                "early": f" {count(model.training.steps)} steps may be too few to call this posterior collapse." if early else "",
+                "alike": "samples differ only by the decoder's noise"
+                if vectors
+                else "samples are nearly identical",
+                "early": f" {count(model.training.steps)} steps may be too few to call this posterior collapse."
+                if early
+                else "",
             }
 
 

@@ -49,10 +49,15 @@ def findings(comparison: Comparison) -> list[Finding]:
     for rule in RULES:
         for values in rule.holds(comparison):
             models = values.get("models", {})
-            words = {name: listed(value) if isinstance(value, Mapping) else value for name, value in values.items()}
+            words = {
+                name: listed(value) if isinstance(value, Mapping) else value
+                for name, value in values.items()
+            }
             found.append(Finding(rule.kind, rule.template.format(**words), models, rule.short))
     for model in comparison.models:
-        found += [Finding("warning", f"{model.name}: {text}", {model.name: ""}) for text in model.warnings]
+        found += [
+            Finding("warning", f"{model.name}: {text}", {model.name: ""}) for text in model.warnings
+        ]
     return found
 
 
@@ -100,7 +105,11 @@ RULES: tuple[Rule, ...] = (
         when.training_times,
     ),
     Rule("verdict", "With {calls}, {models} {scores}. {worse}", when.few_calls),
-    Rule("verdict", "Finishing did not improve {models}, so the initial weights were kept.", when.nothing_gained),
+    Rule(
+        "verdict",
+        "Finishing did not improve {models}, so the initial weights were kept.",
+        when.nothing_gained,
+    ),
     _models(
         "Samples of {models} are nearly identical, a sign of mode collapse.",
         when.collapsed,
@@ -114,7 +123,9 @@ RULES: tuple[Rule, ...] = (
         when.against_guess,
         "scores no better than a guess",
     ),
-    _models("Samples of {models} include near-copies of training data.", when.memorised, kind="copies"),
+    _models(
+        "Samples of {models} include near-copies of training data.", when.memorised, kind="copies"
+    ),
     _models("Samples of {models} miss some modes of the data.", when.lost_modes, "only {said}"),
     _models(
         "Samples of {models} look realistic but lack diversity, compared with real data.",
@@ -175,9 +186,19 @@ RULES: tuple[Rule, ...] = (
         when.unused_codes,
         "an unused latent",
     ),
-    _models("Samples of {models} often lie between the modes.", when.bridges, "{said} of its samples between modes"),
-    _models("Samples of {models} have narrower modes than the true distribution.", when.beyond("spread", "narrow", -1)),
-    _models("Samples of {models} have wider modes than the true distribution.", when.beyond("spread", "wide", 1)),
+    _models(
+        "Samples of {models} often lie between the modes.",
+        when.bridges,
+        "{said} of its samples between modes",
+    ),
+    _models(
+        "Samples of {models} have narrower modes than the true distribution.",
+        when.beyond("spread", "narrow", -1),
+    ),
+    _models(
+        "Samples of {models} have wider modes than the true distribution.",
+        when.beyond("spread", "wide", 1),
+    ),
     _models(
         "Samples of {models} look blurred, with less fine detail than real data.",
         when.beyond("sharpness", "blurred", -1, True),

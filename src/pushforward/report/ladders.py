@@ -53,7 +53,9 @@ class Rung:
 
     def _variations(self, least: float) -> Variations:
         if self.sample_terms and self.reference_terms:
-            return Variations(Variation.of_terms(self.sample_terms), Variation.of_terms(self.reference_terms))
+            return Variations(
+                Variation.of_terms(self.sample_terms), Variation.of_terms(self.reference_terms)
+            )
         if self.interval is not None:
             return Variations(Variation(((self.interval[1] - self.interval[0]) / 2 / NORMAL) ** 2))
         return Variations(Variation(max(self.spread or 0.0, least) ** 2))
@@ -83,13 +85,24 @@ def rungs_of(points: Sequence[CurvePoint], metric: str) -> list[Rung]:
 def ladder_metric(comparison: Comparison) -> str:
     """Return the distance that tables of few calls show; the energy distance for tables of data."""
     metric = curve_metric(comparison)
-    points = [point for model in comparison.models if model.ladder is not None for point in model.ladder.points]
-    return metric if comparison.info(metric).better == "lower" and any(metric in p.scores for p in points) else "energy"
+    points = [
+        point
+        for model in comparison.models
+        if model.ladder is not None
+        for point in model.ladder.points
+    ]
+    return (
+        metric
+        if comparison.info(metric).better == "lower" and any(metric in p.scores for p in points)
+        else "energy"
+    )
 
 
 def above(ladder: Ladder, metric: str, first: Rung, other: Rung) -> bool:
     """Return whether a score is significantly greater than another one."""
-    return first.value > other.value and first.differs(other, width_of(ladder, metric), len(ladder.points))
+    return first.value > other.value and first.differs(
+        other, width_of(ladder, metric), len(ladder.points)
+    )
 
 
 def width_of(ladder: Ladder, metric: str) -> float:
@@ -126,12 +139,23 @@ def ladder_table(comparison: Comparison, model: ModelResult) -> Table | None:
         column = score_column(comparison, name)
         columns += [column, replace(column, label=f"{column.label}, teacher")]
         texts.append([*(figures(rung, factor, decimals=decimals) for rung in mapped), floor])
-        beside = [figures(rung, factor, line.note, decimals=decimals) for rung, line in zip(taught, lines, strict=True)]
+        beside = [
+            figures(rung, factor, line.note, decimals=decimals)
+            for rung, line in zip(taught, lines, strict=True)
+        ]
         texts.append([*beside, Cell("–")])
-    columns.append(Column("Distance to teacher (std)", "Root mean square distance to the teacher's samples from the same noise."))
+    columns.append(
+        Column(
+            "Distance to teacher (std)",
+            "Root mean square distance to the teacher's samples from the same noise.",
+        )
+    )
     texts.append([Cell(text) for text in aligned([*(line.distance for line in lines), None], 2)])
     names = [(line.name, line.kind) for line in lines] + [("real data", "floor")]
-    rows = [Row(name, cells, kind) for (name, kind), cells in zip(names, zip(*texts, strict=True), strict=True)]
+    rows = [
+        Row(name, cells, kind)
+        for (name, kind), cells in zip(names, zip(*texts, strict=True), strict=True)
+    ]
     return Table(columns, rows).filled
 
 
@@ -150,15 +174,29 @@ class _Line:
 def _ladder_lines(ladder: Ladder) -> list[_Line]:
     lines = []
     for point in sorted(ladder.points, key=lambda point: point.calls or 0.0):
-        fitting = [other for other in ladder.teacher if (other.calls or 0.0) <= (point.calls or 0.0)]
+        fitting = [
+            other for other in ladder.teacher if (other.calls or 0.0) <= (point.calls or 0.0)
+        ]
         beside = max(fitting, key=lambda other: other.calls or 0.0, default=None)
-        note = "" if beside is None or beside.calls == point.calls else counted(beside.calls, "call")
-        lines.append(_Line(counted(point.calls, "call"), "calls", point, beside, point.distance, note))
+        note = (
+            "" if beside is None or beside.calls == point.calls else counted(beside.calls, "call")
+        )
+        lines.append(
+            _Line(counted(point.calls, "call"), "calls", point, beside, point.distance, note)
+        )
     shown = [*ladder.teacher]
     for other, name in ((ladder.own, "teacher"), (ladder.default, "teacher by default")):
         if other is not None and other not in shown:
             shown.append(other)
-            lines.append(_Line(f"{name}: {counted(other.calls, 'call')}", "baseline", None, other, other.distance))
+            lines.append(
+                _Line(
+                    f"{name}: {counted(other.calls, 'call')}",
+                    "baseline",
+                    None,
+                    other,
+                    other.distance,
+                )
+            )
     return lines
 
 
@@ -171,5 +209,7 @@ def ladder_how(ladder: Ladder) -> str:
         by = f" ({ladder.solver}, {counted(ladder.own.calls, 'call')})" if ladder.solver else ""
         parts.append(f"Learned from the teacher{by}: {ladder.learned or 'not recorded'}.")
     if ladder.default is not None and ladder.default != ladder.own:
-        parts.append(f"The teacher's default is {ladder.default_solver} with {counted(ladder.default.calls, 'call')}.")
+        parts.append(
+            f"The teacher's default is {ladder.default_solver} with {counted(ladder.default.calls, 'call')}."
+        )
     return " ".join(parts)

@@ -41,20 +41,44 @@ def environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.globals |= {"sign": sign, "colour": colour, "curves": curves, "ladders": ladders, "tables": tables}
-    made.globals |= {"counted": counted, "plain": plain, "duration": duration, "shortened": shortened}
+    made.globals |= {
+        "sign": sign,
+        "colour": colour,
+        "curves": curves,
+        "ladders": ladders,
+        "tables": tables,
+    }
+    made.globals |= {
+        "counted": counted,
+        "plain": plain,
+        "duration": duration,
+        "shortened": shortened,
+    }
     return made
 
 
 def _file(name: str) -> Markup:
-    return Markup(importlib.resources.files("pushforward.report").joinpath("templates", name).read_text(encoding="utf-8").strip())
+    return Markup(
+        importlib.resources.files("pushforward.report")
+        .joinpath("templates", name)
+        .read_text(encoding="utf-8")
+        .strip()
+    )
 
 
 def notebook(comparison: Comparison) -> str:
     """Return the answers and scores as HTML without scripts or pictures; `Report.save` writes the whole page."""
     comparison = comparison.best_first()
-    values = {"title": title(comparison), "subtitle": subtitle(comparison), "answers": answers(comparison)}
-    return environment().get_template("notebook.html.j2").render(values, cards=tables.scorecards(comparison))
+    values = {
+        "title": title(comparison),
+        "subtitle": subtitle(comparison),
+        "answers": answers(comparison),
+    }
+    return (
+        environment()
+        .get_template("notebook.html.j2")
+        .render(values, cards=tables.scorecards(comparison))
+    )
 
 
 def page(comparison: Comparison, opening: Comparison | None = None, live: str | None = None) -> str:
@@ -82,10 +106,16 @@ def _looks(pictures: Mapping[str, Pictures]) -> Iterator[tuple[Look, str]]:
         yield Look({}), LEFT_OUT.format("pictures")
 
 
-def _page(comparison: Comparison, opening: Comparison | None, live: str | None, look: Look, note: str) -> str:
+def _page(
+    comparison: Comparison, opening: Comparison | None, live: str | None, look: Look, note: str
+) -> str:
     rules: list[str] = []
     found = findings(comparison)
-    columns = distributions.column_charts(comparison), distributions.pair_charts(comparison), distributions.told_chart(comparison)
+    columns = (
+        distributions.column_charts(comparison),
+        distributions.pair_charts(comparison),
+        distributions.told_chart(comparison),
+    )
     values: dict[str, Any] = {
         "comparison": comparison,
         "models": list(enumerate(comparison.models)),
@@ -100,7 +130,9 @@ def _page(comparison: Comparison, opening: Comparison | None, live: str | None, 
         "sampled": sampled(comparison),
         "player": samples.player(comparison, look, rules),
         "note": note,
-        "histograms": [] if columns[0] or columns[1][0] or columns[2][0] else samples.histograms(comparison, look),
+        "histograms": []
+        if columns[0] or columns[1][0] or columns[2][0]
+        else samples.histograms(comparison, look),
         "columns": columns[0],
         "pairs": columns[1],
         "told": columns[2],
@@ -134,7 +166,12 @@ def _page(comparison: Comparison, opening: Comparison | None, live: str | None, 
         "scripts": [_file(name) for name in SCRIPTS],
     }
     if opening is not None:
-        small = Look(opening.pictures if look.pictures else {}, look.detail, "s", numbers(comparison, opening))
+        small = Look(
+            opening.pictures if look.pictures else {},
+            look.detail,
+            "s",
+            numbers(comparison, opening),
+        )
         values["story"] = {
             "cards": small.numbered(opening.models),
             "player": samples.player(opening, small, rules),
@@ -152,5 +189,9 @@ def numbers(comparison: Comparison, opening: Comparison | None) -> dict[str, int
 
 def _json(comparison: Comparison) -> Markup:
     """Return JSON that cannot end the script element around it."""
-    text = json.dumps(comparison.to_plain(), allow_nan=False, ensure_ascii=False, separators=(",", ":"))
-    return Markup(text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029"))
+    text = json.dumps(
+        comparison.to_plain(), allow_nan=False, ensure_ascii=False, separators=(",", ":")
+    )
+    return Markup(
+        text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
+    )

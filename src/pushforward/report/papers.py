@@ -55,14 +55,30 @@ def csv_text(comparison: Comparison) -> str:
                 ends = score.interval or ("", "")
                 floor = floor_of(comparison, metric)
                 seconds = part.training.seconds
-                writer.writerow([name, "", part.seed, metric, score.value, score.spread, *ends, "", *floor, budget, seconds])
+                writer.writerow(
+                    [
+                        name,
+                        "",
+                        part.seed,
+                        metric,
+                        score.value,
+                        score.spread,
+                        *ends,
+                        "",
+                        *floor,
+                        budget,
+                        seconds,
+                    ]
+                )
     for metric, pairs in comparison.differences().items():
         for pair in pairs:
             names = [_safe(pair["first"]), _safe(pair["other"])]
             difference = _difference(pair)
             interval = difference.interval or ("", "")
             clear = int(pair["ahead"] is not None)
-            writer.writerow([*names, "", metric, difference.value, "", *interval, clear, "", "", "", ""])
+            writer.writerow(
+                [*names, "", metric, difference.value, "", *interval, clear, "", "", "", ""]
+            )
     return buffer.getvalue()
 
 
@@ -79,7 +95,10 @@ def latex(comparison: Comparison) -> str:
     """Return a table for each group of scores, and tables of training runs and of paired differences."""
     parts = [HEADING]
     for heading, card in tables.scorecards(comparison):
-        lines = [[column.named, *(row.cells[at] for row in card.rows)] for at, column in enumerate(card.columns)]
+        lines = [
+            [column.named, *(row.cells[at] for row in card.rows)]
+            for at, column in enumerate(card.columns)
+        ]
         parts.append(_tabular(heading, [row.name for row in card.rows], lines))
     runs = [run for model in comparison.models for run in model.trainings]
     for metric in main_metrics(comparison):
@@ -110,4 +129,8 @@ def _tabular(heading: str, names: Sequence[str], lines: Iterable[Sequence[Any]])
     head, *body = (" & ".join(map(_text, line)) for line in [["", *names], *lines])
     begin = f"% {heading}\n\\begin{{tabular}}{{l{'r' * len(names)}}}\n\\toprule\n"
     rows = " \\\\\n".join(body)
-    return f"{begin}{head} \\\\\n\\midrule\n{rows} \\\\\n\\bottomrule\n\\end{{tabular}}\n" if body else ""
+    return (
+        f"{begin}{head} \\\\\n\\midrule\n{rows} \\\\\n\\bottomrule\n\\end{{tabular}}\n"
+        if body
+        else ""
+    )

@@ -15,14 +15,24 @@ from pushforward.numbers import count, counted, listing, plain, shortened, some
 from pushforward.report import ladders, tables
 from pushforward.report.answers import answers
 from pushforward.report.findings import findings, warnings
-from pushforward.report.statistics import inside, main_metrics, margin, sampled, sessions, statistics
+from pushforward.report.statistics import (
+    inside,
+    main_metrics,
+    margin,
+    sampled,
+    sessions,
+    statistics,
+)
 from pushforward.report.tables import ARROWS, BASELINE, Row, Table, budget_of
 
 NARROW, WIDE = 60, 120  # Minimum and maximum width of the text
 LINES = 30  # Maximum number of lines of the short text
 INDENT = 10  # Width of the headings of the answers
 GLUE = "\u00a0"  # Non-breaking space
-KINDS = {"Findings": ("verdict",), "Warnings": ("measure", "copies", "warning")}  # Kinds of findings by heading
+KINDS = {
+    "Findings": ("verdict",),
+    "Warnings": ("measure", "copies", "warning"),
+}  # Kinds of findings by heading
 
 
 def text(comparison: Comparison, full: bool = False, width: int | None = None) -> str:
@@ -39,11 +49,17 @@ def text(comparison: Comparison, full: bool = False, width: int | None = None) -
 
 def _answered(comparison: Comparison, width: int) -> list[str]:
     """Return the answers as indented lines after their headings; commands and percentages are not broken."""
-    wrapper = textwrap.TextWrapper(width, "", " " * INDENT, break_long_words=False, break_on_hyphens=False)
+    wrapper = textwrap.TextWrapper(
+        width, "", " " * INDENT, break_long_words=False, break_on_hyphens=False
+    )
     lines = []
     for heading, answer in answers(comparison).items():
-        glued = re.sub("`.*?`|[0-9] %", lambda found: found[0].strip("`").replace(" ", GLUE), answer)
-        lines += [line.replace(GLUE, " ") for line in wrapper.wrap(f"{heading.ljust(INDENT)}{glued}")]
+        glued = re.sub(
+            "`.*?`|[0-9] %", lambda found: found[0].strip("`").replace(" ", GLUE), answer
+        )
+        lines += [
+            line.replace(GLUE, " ") for line in wrapper.wrap(f"{heading.ljust(INDENT)}{glued}")
+        ]
     return lines
 
 
@@ -74,8 +90,14 @@ def _sections(comparison: Comparison) -> Iterator[tuple[str, Table | list[str]]]
     cards = tables.scorecards(comparison)
     single = len(comparison.models) == 1
     titled = {"Quality over training time": tables.sweep_table(comparison)}
-    titled |= {f"Scores: {heading.lower()}": tables.turned(card).filled if single else card for heading, card in cards}
-    titled |= {f"Few calls: {model.name}": ladders.ladder_table(comparison, model) for model in comparison.models}
+    titled |= {
+        f"Scores: {heading.lower()}": tables.turned(card).filled if single else card
+        for heading, card in cards
+    }
+    titled |= {
+        f"Few calls: {model.name}": ladders.ladder_table(comparison, model)
+        for model in comparison.models
+    }
     titled |= {"Latents": tables.codes(comparison), "Trajectories": tables.trajectories(comparison)}
     titled |= {f"Cost: {heading.lower()}": table for heading, table in tables.costs(comparison)}
     yield from ((heading, table) for heading, table in titled.items() if table is not None)
@@ -93,7 +115,9 @@ def _sections(comparison: Comparison) -> Iterator[tuple[str, Table | list[str]]]
 
 def _bullets(sentences: Iterable[str], width: int) -> str:
     glued = (re.sub("(?<=[0-9]) (?=%)", GLUE, sentence) for sentence in sentences)
-    return "\n".join(textwrap.fill(text, width, initial_indent="- ", subsequent_indent="  ") for text in glued).replace(GLUE, " ")
+    return "\n".join(
+        textwrap.fill(text, width, initial_indent="- ", subsequent_indent="  ") for text in glued
+    ).replace(GLUE, " ")
 
 
 def _table(table: Table, width: int, wrap: bool = True) -> str:
@@ -104,7 +128,10 @@ def _table(table: Table, width: int, wrap: bool = True) -> str:
     taken = first
     for at, column in enumerate(table.columns):
         cells = [row.cells[at] for row in table.rows]
-        lines = [column.named, *(f"{cell.value}{cell.beside}{' *' if cell.best else ''}" for cell in cells)]
+        lines = [
+            column.named,
+            *(f"{cell.value}{cell.beside}{' *' if cell.best else ''}" for cell in cells),
+        ]
         wide = max(map(len, lines))
         if blocks[-1] and taken + 2 + wide > width:
             if not wrap:
@@ -115,7 +142,10 @@ def _table(table: Table, width: int, wrap: bool = True) -> str:
         taken += 2 + wide
     parts = []
     for block in blocks:
-        lines = ["  ".join([name.ljust(first), *(cells[i] for cells in block)]).rstrip() for i, name in enumerate(names)]
+        lines = [
+            "  ".join([name.ljust(first), *(cells[i] for cells in block)]).rstrip()
+            for i, name in enumerate(names)
+        ]
         parts.append("\n".join(lines))
     return "\n\n".join([*parts, *([textwrap.fill(table.note, width)] if table.note else [])])
 
@@ -130,7 +160,11 @@ def _name(row: Row) -> str:
 def markdown(comparison: Comparison) -> str:
     """Return the text of report.md."""
     parts = [f"# {escape(title(comparison))}", escape(subtitle(comparison))]
-    parts.append(_listed(f"**{heading}** {_spans(answer)}" for heading, answer in answers(comparison).items()))
+    parts.append(
+        _listed(
+            f"**{heading}** {_spans(answer)}" for heading, answer in answers(comparison).items()
+        )
+    )
     sections = dict(_sections(comparison))
     settings = tables.differences(comparison)
     if settings is not None:
@@ -151,7 +185,9 @@ def _listed(lines: Iterable[str]) -> str:
 def _spans(answer: str) -> str:
     """Escape an answer for Markdown, except commands between backticks."""
     parts = " ".join(answer.split()).split("`")
-    return "".join(f"`{part}`" if number % 2 else _escaped(part) for number, part in enumerate(parts))
+    return "".join(
+        f"`{part}`" if number % 2 else _escaped(part) for number, part in enumerate(parts)
+    )
 
 
 def escape(text: str) -> str:
@@ -169,7 +205,9 @@ def _rows(table: Table) -> str:
         cells = [(escape(cell.flat), cell.best) for cell in row.cells]
         lines.append([escape(row.name), *(f"**{cell}**" if best else cell for cell, best in cells)])
     lines.insert(1, ["---", *["--:"] * len(table.columns)])
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines) + (f"\n\n{escape(table.note)}" if table.note else "")
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines) + (
+        f"\n\n{escape(table.note)}" if table.note else ""
+    )
 
 
 def title(comparison: Comparison) -> str:
@@ -182,13 +220,17 @@ def title(comparison: Comparison) -> str:
 def subtitle(comparison: Comparison) -> str:
     """Describe data, budget and number of samples on one line."""
     data, settings = comparison.data, comparison.settings
-    size = " × ".join(map(str, data.shape[1:] if len(data.shape) == 3 and data.shape[0] == 1 else data.shape))
+    size = " × ".join(
+        map(str, data.shape[1:] if len(data.shape) == 3 and data.shape[0] == 1 else data.shape)
+    )
     if data.kind == "row" and data.columns:
         size = counted(len(data.columns), "column")
     trained, scored = settings.budget, scored_trainings(comparison)
     parts = [
         data.name,
-        "" if data.train is None else f"{count(data.train)} training and {count(data.held_out)} held-out examples",
+        ""
+        if data.train is None
+        else f"{count(data.train)} training and {count(data.held_out)} held-out examples",
         size,
         f"trained for {trained}".replace("for --", "with --") if trained else "",
         f"scores of {scored}" if scored else "",
@@ -201,15 +243,25 @@ def subtitle(comparison: Comparison) -> str:
 def scored_trainings(comparison: Comparison) -> str:
     """Return which training runs are scored if there are several budgets, else an empty string."""
     names = {model.name for model in comparison.models}
-    last = [budget_of(points[-1]) for name, points in comparison.sweep.items() if len(points) > 1 and name in names]
+    last = [
+        budget_of(points[-1])
+        for name, points in comparison.sweep.items()
+        if len(points) > 1 and name in names
+    ]
     return f"training runs of {', '.join(dict.fromkeys(last))}" if last else ""
 
 
 def commands(comparison: Comparison) -> list[str]:
     """Return the commands that repeat the training runs and the comparison."""
-    shorter = [line for points in comparison.sweep.values() for point in points for line in point.commands]
+    shorter = [
+        line for points in comparison.sweep.values() for point in points for line in point.commands
+    ]
     trainings = [line for model in comparison.models for line in model.commands]
-    return list(dict.fromkeys(" ".join(line.split()) for line in (*shorter, *trainings, *comparison.commands)))
+    return list(
+        dict.fromkeys(
+            " ".join(line.split()) for line in (*shorter, *trainings, *comparison.commands)
+        )
+    )
 
 
 def facts(comparison: Comparison) -> list[tuple[str, str]]:
@@ -235,29 +287,45 @@ def facts(comparison: Comparison) -> list[tuple[str, str]]:
         ("Reference examples", protocol.reference),
     ]
     labels = {"cpu": "Processor", "processor": "Processor", "torch": "PyTorch"}
-    rows += [(labels.get(key, key.capitalize()), value) for key, value in comparison.machine.items()]
+    rows += [
+        (labels.get(key, key.capitalize()), value) for key, value in comparison.machine.items()
+    ]
     rows += [(f"Run {model.name}", model.run) for model in comparison.models]
-    return [(name, f"{value:,}" if isinstance(value, int) else str(value)) for name, value in rows if value not in (None, "", ())]
+    return [
+        (name, f"{value:,}" if isinstance(value, int) else str(value))
+        for name, value in rows
+        if value not in (None, "", ())
+    ]
 
 
 def limits(comparison: Comparison) -> list[str]:
     """Return what the comparison cannot show."""
-    sentences = [sentence for metric in main_metrics(comparison) if (sentence := _margins(comparison, metric))]
+    sentences = [
+        sentence
+        for metric in main_metrics(comparison)
+        if (sentence := _margins(comparison, metric))
+    ]
     if any(len(model.trainings) < 2 and not model.given for model in comparison.models):
-        sentences.append("If a model was trained once, its intervals only cover sampling. Another seed can change the ranking.")
+        sentences.append(
+            "If a model was trained once, its intervals only cover sampling. Another seed can change the ranking."
+        )
     if any(len(model.trainings) > 1 for model in comparison.models):
         sentences += [
             "Standard deviations over a few training runs are imprecise.",
             "Pictures and losses come from the first training run.",
         ]
     if comparison.settings.features:
-        sentences.append("Scores depend on the features named below and are not comparable with published scores.")
+        sentences.append(
+            "Scores depend on the features named below and are not comparable with published scores."
+        )
     apart = " They were measured in different sessions." if len(sessions(comparison)) > 1 else ""
     sentences.append(f"Times depend on the machine listed below.{apart}")
     for model in comparison.models:
         bits = model.scores.get("bpd")
         if bits is not None and "how" in bits.extra:
-            sentences.append(f"Bits per dimension of {model.name}: {bits.extra['how']} (n = {bits.n}).")
+            sentences.append(
+                f"Bits per dimension of {model.name}: {bits.extra['how']} (n = {bits.n})."
+            )
     return [*sentences, *filter(None, [absent(comparison)])]
 
 
@@ -278,7 +346,11 @@ def _margins(comparison: Comparison, metric: str) -> str:
 def absent(comparison: Comparison) -> str:
     """Return which models' samples are not shown; empty if all are, or the data is unknown."""
     models = [model for model in comparison.models if model.run or model.sampling.calls is not None]
-    lacking = [model.name for model in models if comparison.pictures.get(model.name, Pictures()).grid is None]
+    lacking = [
+        model.name
+        for model in models
+        if comparison.pictures.get(model.name, Pictures()).grid is None
+    ]
     if not lacking or not comparison.data.shape:
         return ""
     return f"report.json does not contain the samples of {listing(lacking)}. See report.html."

@@ -24,7 +24,9 @@ class Report:
         UsageError: If ``comparison`` is not a `Comparison`.
     """
 
-    def __init__(self, comparison: Comparison, opening: Comparison | None = None, live: str | None = None) -> None:
+    def __init__(
+        self, comparison: Comparison, opening: Comparison | None = None, live: str | None = None
+    ) -> None:
         if not isinstance(comparison, Comparison):
             raise UsageError(
                 f"A report needs a Comparison, as returned by pf.compare(...), but got a {type(comparison).__name__}. "
@@ -117,7 +119,9 @@ class Report:
         }
         render = renderers.get(target.suffix.lower())
         if render is None:
-            raise UsageError(f'Cannot write a report to "{target.name}". Use .html, .json, .md, .csv or .tex.')
+            raise UsageError(
+                f'Cannot write a report to "{target.name}". Use .html, .json, .md, .csv or .tex.'
+            )
         _write({target: render()})
         return target
 
@@ -131,7 +135,11 @@ class Report:
             CheckpointError: If writing fails; files are replaced one by one.
         """
         where = Path(folder)
-        texts = {"report.json": self.to_json(), "report.md": self.to_markdown(), "report.html": self.to_html()}
+        texts = {
+            "report.json": self.to_json(),
+            "report.md": self.to_markdown(),
+            "report.html": self.to_html(),
+        }
         texts |= {"scores.csv": self.to_csv(), "scores.tex": self.to_latex()}
         _write({where / name: text for name, text in texts.items()})
         return where

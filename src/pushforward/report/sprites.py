@@ -13,7 +13,15 @@ import numpy as np
 
 from pushforward.evaluation.measurements import Pictures
 from pushforward.evaluation.results import ModelResult
-from pushforward.pictures import COLOURS, Limits, grid_picture, image, limits_of, scatter_picture, square
+from pushforward.pictures import (
+    COLOURS,
+    Limits,
+    grid_picture,
+    image,
+    limits_of,
+    scatter_picture,
+    square,
+)
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -66,7 +74,9 @@ def data_uri(picture: Image.Image, lossless: bool = True) -> str:
 def tiled(images: np.ndarray, columns: int | None = None) -> tuple[Image.Image, bool]:
     """Return images as one picture, small ones enlarged, and whether their pixels must stay sharp."""
     side = max(images.shape[1:3])
-    return grid_picture(images, columns, scale=max(1, -(-SMALL // side)), gap=2, paper=None), side <= 32
+    return grid_picture(
+        images, columns, scale=max(1, -(-SMALL // side)), gap=2, paper=None
+    ), side <= 32
 
 
 def shown(images: np.ndarray, columns: int) -> tuple[str, int, int]:
@@ -75,7 +85,9 @@ def shown(images: np.ndarray, columns: int) -> tuple[str, int, int]:
     return data_uri(picture, exact), picture.width, picture.height
 
 
-def projection(real: np.ndarray | None, others: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+def projection(
+    real: np.ndarray | None, others: Sequence[np.ndarray]
+) -> tuple[np.ndarray, np.ndarray]:
     """Return the centre (d,) and the axes (d, 2) on which vectors are drawn.
 
     Two columns are drawn unchanged, more on the first two principal axes of the real data.
@@ -84,7 +96,9 @@ def projection(real: np.ndarray | None, others: Sequence[np.ndarray]) -> tuple[n
         real: Real data, shape (m, d), or None.
         others: Samples, shape (n, d), which replace missing real data.
     """
-    base = np.asarray(real if real is not None and len(real) else np.concatenate(list(others)), dtype=np.float64)
+    base = np.asarray(
+        real if real is not None and len(real) else np.concatenate(list(others)), dtype=np.float64
+    )
     base = base[np.isfinite(base).all(1)]
     d = base.shape[1]
     if d <= 2 or len(base) < 3:
@@ -106,14 +120,20 @@ class Look:
     """
 
     def __init__(
-        self, pictures: Mapping[str, Pictures], detail: float = 1.0, suffix: str = "", numbers: Mapping[str, int] | None = None
+        self,
+        pictures: Mapping[str, Pictures],
+        detail: float = 1.0,
+        suffix: str = "",
+        numbers: Mapping[str, int] | None = None,
     ) -> None:
         self.suffix = suffix
         self.numbers = numbers or {}
         self.pictures = pictures
         self.detail = detail
         self.real = self.samples("real")
-        clouds = [rows for name in pictures if (rows := self.samples(name)) is not None and rows.ndim == 2]
+        clouds = [
+            rows for name in pictures if (rows := self.samples(name)) is not None and rows.ndim == 2
+        ]
         self.vectors = bool(clouds)
         if self.vectors:
             self.centre, self.axes = projection(self.real, clouds)
@@ -141,11 +161,17 @@ class Look:
         if rows is None:
             return None
         picture, exact = self._picture(
-            rows, index, most=TILES**2, tile=round(72 * self.detail), size=max(160, round(360 * self.detail))
+            rows,
+            index,
+            most=TILES**2,
+            tile=round(72 * self.detail),
+            size=max(160, round(360 * self.detail)),
         )
         return data_uri(picture, exact), picture.width, picture.height
 
-    def sprite(self, frames: Sequence[tuple[float, np.ndarray]] | None, index: int, word: str) -> Sprite | None:
+    def sprite(
+        self, frames: Sequence[tuple[float, np.ndarray]] | None, index: int, word: str
+    ) -> Sprite | None:
         """Return a sheet of frames; None without any.
 
         Args:
@@ -158,9 +184,13 @@ class Look:
             return None
         chosen = _spaced(drawable, max(6, round(24 * self.detail)))
         tile, size = round(48 * self.detail), round(260 * self.detail)
-        pictures = [self._picture(rows, index, most=TILES**2, tile=tile, size=size) for _, rows in chosen]
+        pictures = [
+            self._picture(rows, index, most=TILES**2, tile=tile, size=size) for _, rows in chosen
+        ]
         first, lossless = pictures[0]
-        labels = [f"t = {float(at):.2f}" if word == "t" else f"{word} {int(at):,}" for at, _ in chosen]
+        labels = [
+            f"t = {float(at):.2f}" if word == "t" else f"{word} {int(at):,}" for at, _ in chosen
+        ]
         moments = [float(at) for at, _ in chosen]
         uri = data_uri(sheet([picture for picture, _ in pictures]), lossless)
         return Sprite(uri, len(pictures), first.width, first.height, labels, moments)
@@ -171,7 +201,9 @@ class Look:
             points[:, 1] = np.linspace(-1, 1, len(points))
         return points
 
-    def _picture(self, rows: np.ndarray, index: int | None, most: int, tile: int, size: int) -> tuple[Image.Image, bool]:
+    def _picture(
+        self, rows: np.ndarray, index: int | None, most: int, tile: int, size: int
+    ) -> tuple[Image.Image, bool]:
         if rows.ndim == 2:
             points = self._flat(rows)
             draw = partial(scatter_picture, limits=self.limits, size=size, transparent=True)
@@ -191,11 +223,15 @@ class Look:
         if jumped is None or own is None or jumped.ndim != 4:
             return [], 1
         gap = np.abs(jumped.astype(int) - own.astype(int))
-        factor = next(times for times in ENLARGED if times * np.quantile(gap, 0.99) <= 255 or times == 1)
+        factor = next(
+            times for times in ENLARGED if times * np.quantile(gap, 0.99) <= 255 or times == 1
+        )
         compared = [jumped, own, (gap * factor).clip(0, 255).astype(np.uint8)]
         tile = round(72 * self.detail)
         pictures = [self._picture(x, index, most=36, tile=tile, size=0) for x in compared]
-        return [(data_uri(picture, exact), picture.width, picture.height) for picture, exact in pictures], factor
+        return [
+            (data_uri(picture, exact), picture.width, picture.height) for picture, exact in pictures
+        ], factor
 
     def moved(self, name: str) -> np.ndarray | None:
         """Return lines (n, 2, 2) from samples of a teacher to those of the map in one call; None for images."""
@@ -206,13 +242,21 @@ class Look:
 
     def _both(self, name: str) -> tuple[np.ndarray | None, np.ndarray | None]:
         jumped, own = (_rows(x) for x in self.of(name).pair or (None, None))
-        return (jumped, own) if jumped is not None and own is not None and jumped.shape == own.shape else (None, None)
+        return (
+            (jumped, own)
+            if jumped is not None and own is not None and jumped.shape == own.shape
+            else (None, None)
+        )
 
     def paths(self, name: str) -> np.ndarray | None:
         """Return the trajectories (n, steps + 1, 2) of a model in the plane; None without any."""
         paths = self.of(name).paths
         lines = None if paths is None else np.asarray(paths, dtype=float)
-        return lines if lines is not None and lines.ndim == 3 and lines.shape[2] == 2 and lines.size else None
+        return (
+            lines
+            if lines is not None and lines.ndim == 3 and lines.shape[2] == 2 and lines.size
+            else None
+        )
 
     def paths_limits(self) -> Limits:
         """Return the limits of a square that contains real data and the start of all trajectories."""

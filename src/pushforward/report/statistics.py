@@ -88,7 +88,9 @@ def differ(gap: float, width: float, other: float) -> bool:
     return gap > DIFFER * math.hypot(width, other)
 
 
-def with_spread(value: float | None, spread: float | None, interval: Sequence[float] | None = None) -> str:
+def with_spread(
+    value: float | None, spread: float | None, interval: Sequence[float] | None = None
+) -> str:
     """Format a value with its standard deviation, ``1.02 ± 0.05``, or interval, ``1.02 [0.97, 1.07]``."""
     if interval is not None:
         return " ".join(bounded(value, interval))
@@ -107,7 +109,9 @@ def groups(comparison: Comparison) -> list[tuple[str, list[str]]]:
     The score that ranks models and the fractions of copies and unique texts are first in their groups.
     """
     first = comparison.ranking_metric("quality")
-    known = dict.fromkeys([*comparison.metrics, *(name for row in rows_of(comparison) for name in row.scores)])
+    known = dict.fromkeys(
+        [*comparison.metrics, *(name for row in rows_of(comparison) for name in row.scores)]
+    )
     names = sorted(known, key=lambda name: name != first)
     headings: dict[str, list[str]] = {}
     for name in names:
@@ -116,7 +120,11 @@ def groups(comparison: Comparison) -> list[tuple[str, list[str]]]:
             headings.setdefault(comparison.info(name).group, []).append(name)
     for together in headings.values():
         together.sort(key=lambda name: name not in (first, "near_copies", "unique_texts"))
-    ranking = {heading for heading, names in headings.items() if any(comparison.info(name).role for name in names)}
+    ranking = {
+        heading
+        for heading, names in headings.items()
+        if any(comparison.info(name).role for name in names)
+    }
     return sorted(headings.items(), key=lambda item: (item[0] == FURTHER, item[0] not in ranking))
 
 
@@ -146,11 +154,17 @@ def statistic(comparison: Comparison, row: ModelResult | None, metric: str) -> S
     )
 
 
-def sweep_score(comparison: Comparison, name: str, point: SweepPoint, metric: str) -> Statistic | None:
+def sweep_score(
+    comparison: Comparison, name: str, point: SweepPoint, metric: str
+) -> Statistic | None:
     """Return one score of a training run for a budget, comparable with those of other recipes."""
     row = next((model for model in comparison.models if model.name == name), ModelResult(name))
     score = statistic(comparison, replace(row, scores=point.scores, trainings=()), metric)
-    return None if score is None else replace(score, comparisons=score.comparisons * len(comparison.sweep[name]))
+    return (
+        None
+        if score is None
+        else replace(score, comparisons=score.comparisons * len(comparison.sweep[name]))
+    )
 
 
 def floor_statistic(comparison: Comparison, metric: str) -> Statistic | None:
@@ -166,9 +180,15 @@ def floor_statistic(comparison: Comparison, metric: str) -> Statistic | None:
 
 def guess_statistics(comparison: Comparison) -> dict[str, Statistic]:
     """Return the scores of guesses without a model, by metric; a guess varies by its own error, or not at all."""
-    known = [(metric, statistic(comparison, row, metric)) for row in comparison.guesses for metric in row.scores]
+    known = [
+        (metric, statistic(comparison, row, metric))
+        for row in comparison.guesses
+        for metric in row.scores
+    ]
     return {
-        metric: replace(score, variations=Variations(Variation(score.width**2))) for metric, score in known if score is not None
+        metric: replace(score, variations=Variations(Variation(score.width**2)))
+        for metric, score in known
+        if score is not None
     }
 
 
@@ -234,7 +254,9 @@ def standing(comparison: Comparison, metric: str) -> str:
     if short:
         base = statistic(comparison, comparison.baseline, metric)
         behind = [score.name for score in scores if base is not None and base.better_than(score)]
-        baseline = f"{baseline_name(comparison)}, which scores {value_text(comparison, metric, base)}"
+        baseline = (
+            f"{baseline_name(comparison)}, which scores {value_text(comparison, metric, base)}"
+        )
         if behind == short:
             parts.append(f"{baseline[0].upper()}{baseline[1:]}, is ahead of {named(behind)}.")
             return " ".join(parts)
@@ -276,7 +298,12 @@ def curve_metric(comparison: Comparison) -> str:
     """Return the distance for curves over network calls: the score that ranks models, or the Fréchet distance."""
     best = comparison.ranking_metric("quality")
     points = [*(point for model in comparison.models for point in model.curve)]
-    points += [point for model in comparison.models if model.ladder is not None for point in model.ladder.points]
+    points += [
+        point
+        for model in comparison.models
+        if model.ladder is not None
+        for point in model.ladder.points
+    ]
     return best if best is not None and any(best in point.scores for point in points) else "frechet"
 
 
@@ -316,7 +343,11 @@ def floor_text(comparison: Comparison, metric: str) -> str:
 
 def target_text(comparison: Comparison, metric: str) -> str:
     """Format the ideal value of a "target" metric with its unit, with no more digits than its error; empty if unknown."""
-    info, factor, floor = comparison.info(metric), factor_of(comparison, metric), floor_statistic(comparison, metric)
+    info, factor, floor = (
+        comparison.info(metric),
+        factor_of(comparison, metric),
+        floor_statistic(comparison, metric),
+    )
     text = plain(factor * info.target) if info.target is not None else ""
     if not text and floor is not None:
         text = measured(factor * floor.value, factor * floor.width)[0]
@@ -332,7 +363,10 @@ def floor_band(comparison: Comparison, metric: str) -> tuple[float, float] | Non
 def sampled(comparison: Comparison) -> str:
     """Return from how many training runs and samplings scores were measured, such as ``3 samplings``."""
     trainings = max((len(model.trainings) for model in comparison.models), default=0)
-    most = max((len(score.values) for model in comparison.models for score in model.scores.values()), default=0)
+    most = max(
+        (len(score.values) for model in comparison.models for score in model.scores.values()),
+        default=0,
+    )
     repeats = counted(min(comparison.settings.repeats or 1, most or 1), "sampling")
     return f"{counted(trainings, 'training run')}, {repeats}" if trainings > 1 else repeats
 
@@ -347,7 +381,11 @@ def unproven(comparison: Comparison, metric: str | None = None) -> list[str]:
     """Return the models that are not ahead of the baseline in a score, by default the one that ranks models."""
     metric = metric or comparison.ranking_metric("quality") or ""
     base = statistic(comparison, comparison.baseline, metric)
-    return [] if base is None else [own.name for own in statistics(comparison, metric) if not own.better_than(base)]
+    return (
+        []
+        if base is None
+        else [own.name for own in statistics(comparison, metric) if not own.better_than(base)]
+    )
 
 
 def sessions(comparison: Comparison) -> list[list[str]]:

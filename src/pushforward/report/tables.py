@@ -38,7 +38,11 @@ from pushforward.report.statistics import (
 )
 
 # Arrows in headings, with their meaning
-ARROWS = {"↓": "lower is better", "↑": "higher is better", "→": "the correct value, or the value of real data"}
+ARROWS = {
+    "↓": "lower is better",
+    "↑": "higher is better",
+    "→": "the correct value, or the value of real data",
+}
 BASELINE = "baseline"  # The short name of baselines
 PRIVACY_NOTE = (
     "These scores can find copies but cannot prove that there are none. Each row counts as one person. "
@@ -106,7 +110,11 @@ class Table:
     @property
     def filled(self) -> Table:
         """The table without empty columns."""
-        chosen = [at for at in range(len(self.columns)) if any(row.cells[at].value != "–" for row in self.rows)]
+        chosen = [
+            at
+            for at in range(len(self.columns))
+            if any(row.cells[at].value != "–" for row in self.rows)
+        ]
         rows = [replace(row, cells=[row.cells[at] for at in chosen]) for row in self.rows]
         return replace(self, columns=[self.columns[at] for at in chosen], rows=rows)
 
@@ -133,10 +141,22 @@ def scorecard(comparison: Comparison, metrics: Sequence[str]) -> Table:
         rows.append(Row(model.name, cells, "model", at, family_aside(model)))
     for row in (comparison.baseline, *comparison.further_baselines):
         if row is not None:
-            rows.append(Row(row.name, [score_cell(comparison, row, metric) for metric in metrics], "baseline"))
+            rows.append(
+                Row(
+                    row.name,
+                    [score_cell(comparison, row, metric) for metric in metrics],
+                    "baseline",
+                )
+            )
     for metric, guess in guess_statistics(comparison).items():
         if metric in metrics:
-            rows.append(Row(guess.name, [figures(guess if m == metric else None) for m in metrics], "baseline"))
+            rows.append(
+                Row(
+                    guess.name,
+                    [figures(guess if m == metric else None) for m in metrics],
+                    "baseline",
+                )
+            )
     rows.append(Row("real data", [floor_cell(comparison, metric) for metric in metrics], "floor"))
     return Table([score_column(comparison, metric) for metric in metrics], rows)
 
@@ -148,7 +168,10 @@ def summary(comparison: Comparison) -> Table:
         columns = turns[0].columns if turns else []
         note = "".join(turn.note for turn in turns)
         return Table(columns, [row for turn in turns for row in turn.rows], note).filled
-    metrics = main_metrics(comparison) or [metric for _, names in groups(comparison) for metric in names][:2]
+    metrics = (
+        main_metrics(comparison)
+        or [metric for _, names in groups(comparison) for metric in names][:2]
+    )
     table = scorecard(comparison, metrics)
     times = models_table(comparison, (SAMPLE, TOTAL))
     empty = [Cell("–")] * len(times.columns)
@@ -162,13 +185,25 @@ def summary(comparison: Comparison) -> Table:
 
 def turned(table: Table) -> Table:
     """Return a scorecard of one model with a row for each score: model, real data, ratio, and first baseline."""
-    (model,), (floor,), baselines = ([row for row in table.rows if row.kind == kind] for kind in ("model", "floor", "baseline"))
+    (model,), (floor,), baselines = (
+        [row for row in table.rows if row.kind == kind] for kind in ("model", "floor", "baseline")
+    )
     rows = []
     for at, column in enumerate(table.columns):
         guess = next((row.cells[at] for row in baselines if row.cells[at].value != "–"), Cell("–"))
         cell = model.cells[at]
-        rows.append(Row(column.named, [replace(cell, note=""), floor.cells[at], Cell(cell.note or "–"), guess], "score"))
-    return Table([Column(name) for name in (model.name or "model", "real data", "ratio", BASELINE)], rows, table.note)
+        rows.append(
+            Row(
+                column.named,
+                [replace(cell, note=""), floor.cells[at], Cell(cell.note or "–"), guess],
+                "score",
+            )
+        )
+    return Table(
+        [Column(name) for name in (model.name or "model", "real data", "ratio", BASELINE)],
+        rows,
+        table.note,
+    )
 
 
 def family_aside(model: ModelResult) -> str:
@@ -212,7 +247,9 @@ def score_cell(comparison: Comparison, row: ModelResult, metric: str, best: bool
         score = replace(score, spread=None)
     times = times_real(comparison, row, metric)
     note = f"{times}×" if times else ""
-    return figures(score, factor_of(comparison, metric), note, best, decimals_in(comparison, metric))
+    return figures(
+        score, factor_of(comparison, metric), note, best, decimals_in(comparison, metric)
+    )
 
 
 def floor_cell(comparison: Comparison, metric: str) -> Cell:
@@ -221,13 +258,17 @@ def floor_cell(comparison: Comparison, metric: str) -> Cell:
     return figures(floor, factor, decimals=decimals_in(comparison, metric))
 
 
-def figures(score: Any, factor: int = 1, note: str = "", best: bool = False, decimals: int | None = None) -> Cell:
+def figures(
+    score: Any, factor: int = 1, note: str = "", best: bool = False, decimals: int | None = None
+) -> Cell:
     """Format a value with its interval or standard deviation; with a factor of 100 as percentages, None as a dash."""
     if score is None or score.value is None:
         return Cell("–")
     unit = " %" if factor == 100 else ""
     if score.interval is not None:
-        value, interval = bounded(factor * score.value, [factor * end for end in score.interval], decimals)
+        value, interval = bounded(
+            factor * score.value, [factor * end for end in score.interval], decimals
+        )
         return Cell(value, "", note, best, interval + unit)
     value, wide = measured(factor * score.value, score.spread and factor * score.spread, decimals)
     if unit and not finite(wide):
@@ -268,13 +309,17 @@ class Measure:
 
 def models_table(comparison: Comparison, measures: Sequence[Measure]) -> Table:
     """Return a row for each model and a column for each measure, without empty rows and columns."""
-    columns = [measure.texts([measure.read(model) for model in comparison.models]) for measure in measures]
+    columns = [
+        measure.texts([measure.read(model) for model in comparison.models]) for measure in measures
+    ]
     rows = []
     for number, model in enumerate(comparison.models):
         cells = [Cell(texts[number]) for texts in columns]
         if any(cell.value != "–" for cell in cells):
             rows.append(Row(model.name, cells, index=number))
-    return Table([Column(measure.label, measure.what, measure.hint) for measure in measures], rows).filled
+    return Table(
+        [Column(measure.label, measure.what, measure.hint) for measure in measures], rows
+    ).filled
 
 
 def words(values: Iterable[Any]) -> list[str]:
@@ -304,15 +349,31 @@ def at_once(batch: float | None) -> str:
     return "one at a time" if batch == 1 else f"{count(batch)} at once"
 
 
-SAMPLE = Measure("Per sample", "sampling.seconds_per_sample", durations, "Time per sample when sampling a batch.")
+SAMPLE = Measure(
+    "Per sample", "sampling.seconds_per_sample", durations, "Time per sample when sampling a batch."
+)
 TRAINED = Measure("Training", "training.seconds", durations, "Time spent in training steps.")
-TOTAL = replace(TRAINED, value="training.total", what="Training time, with that of the models it builds on.")
+TOTAL = replace(
+    TRAINED, value="training.total", what="Training time, with that of the models it builds on."
+)
 COSTS = {
     "Size and training": (
-        Measure("Parameters", "parameters", counts, "Parameters of the network that generates samples."),
-        Measure("Training only", _training_only, words, "Parameters of networks that are only used in training."),
+        Measure(
+            "Parameters", "parameters", counts, "Parameters of the network that generates samples."
+        ),
+        Measure(
+            "Training only",
+            _training_only,
+            words,
+            "Parameters of networks that are only used in training.",
+        ),
         TRAINED,
-        Measure("Trajectories", "training.trajectory_seconds", durations, "Time in which the teacher generated trajectories."),
+        Measure(
+            "Trajectories",
+            "training.trajectory_seconds",
+            durations,
+            "Time in which the teacher generated trajectories.",
+        ),
         Measure(
             "Built on",
             "training.ancestor_seconds",
@@ -320,7 +381,12 @@ COSTS = {
             "Training time of the teacher, the autoencoder or the initial model.",
         ),
         Measure("Steps", "training.steps", counts),
-        Measure("Examples seen", "training.samples", counts, "Training examples used, including repetitions."),
+        Measure(
+            "Examples seen",
+            "training.samples",
+            counts,
+            "Training examples used, including repetitions.",
+        ),
         Measure("Examples per second", "training.samples_per_second", counts),
         Measure("Batch size", "training.batch", counts),
         Measure("Precision", "training.precision", words),
@@ -340,7 +406,11 @@ COSTS = {
         Measure("Samples at once", "sampling.timing.batch", counts),
         Measure("Memory, MB", "sampling.memory.mb", what="Peak memory that sampling a batch adds."),
         Measure("FLOPs per sample", "sampling.flops_per_sample", counts),
-        Measure("Rejected samples, %", _rejected, what="Samples that violated a constraint of the table and were drawn again."),
+        Measure(
+            "Rejected samples, %",
+            _rejected,
+            what="Samples that violated a constraint of the table and were drawn again.",
+        ),
     ),
 }
 
@@ -353,7 +423,9 @@ def costs(comparison: Comparison) -> list[tuple[str, Table]]:
 
 def sweep_metric(comparison: Comparison) -> str:
     """Return the score that ranks models, or the Fréchet distance if the sweep lacks it."""
-    known = {name for points in comparison.sweep.values() for point in points for name in point.scores}
+    known = {
+        name for points in comparison.sweep.values() for point in points for name in point.scores
+    }
     metric = comparison.ranking_metric("quality")
     return metric if metric is not None and metric in known else "frechet"
 
@@ -362,27 +434,57 @@ def budget_of(point: SweepPoint) -> str:
     """Format the budget of a point, or if unknown its training time with two digits."""
     if point.budget is not None or point.seconds is None:
         return duration(point.budget)
-    return f"{point.seconds:.2g} s" if 0.1 <= point.seconds < 10 else duration(float(f"{point.seconds:.2g}"))
+    return (
+        f"{point.seconds:.2g} s"
+        if 0.1 <= point.seconds < 10
+        else duration(float(f"{point.seconds:.2g}"))
+    )
 
 
 def sweep_table(comparison: Comparison) -> Table | None:
     """Return a row for each model and budget, with score, training time and steps; None without a sweep."""
     metric = sweep_metric(comparison)
-    known = [(index, m.name, p) for index, m in enumerate(comparison.models) for p in comparison.sweep.get(m.name, ())]
+    known = [
+        (index, m.name, p)
+        for index, m in enumerate(comparison.models)
+        for p in comparison.sweep.get(m.name, ())
+    ]
     if not known:
         return None
     points = [point for *_, point in known]
-    seconds, steps = durations([point.seconds for point in points]), counts(point.steps for point in points)
+    seconds, steps = (
+        durations([point.seconds for point in points]),
+        counts(point.steps for point in points),
+    )
     rows = []
     for at, (index, name, point) in enumerate(known):
         score = score_cell(comparison, ModelResult(name, scores=point.scores), metric)
-        rows.append(Row(name, [Cell(budget_of(point)), score, Cell(seconds[at]), Cell(steps[at])], index=index))
-    return Table([Column("Budget"), score_column(comparison, metric), Column("Training"), Column("Steps")], rows)
+        rows.append(
+            Row(
+                name,
+                [Cell(budget_of(point)), score, Cell(seconds[at]), Cell(steps[at])],
+                index=index,
+            )
+        )
+    return Table(
+        [Column("Budget"), score_column(comparison, metric), Column("Training"), Column("Steps")],
+        rows,
+    )
 
 
 WAYS = (
-    Measure("Straightness", "trajectory.straightness", what="0 for straight trajectories at constant speed.", hint="↓"),
-    Measure("NPE", "trajectory.npe", what="Normalised path energy: excess over optimal transport.", hint="↓"),
+    Measure(
+        "Straightness",
+        "trajectory.straightness",
+        what="0 for straight trajectories at constant speed.",
+        hint="↓",
+    ),
+    Measure(
+        "NPE",
+        "trajectory.npe",
+        what="Normalised path energy: excess over optimal transport.",
+        hint="↓",
+    ),
 )
 
 
@@ -396,16 +498,31 @@ def level_points(model: ModelResult) -> list[tuple[float, float, float | None]]:
     """Return log-SNR, error and standard deviation by decreasing log-SNR, without values that are not finite."""
     levels = () if model.trajectory is None else model.trajectory.loss_by_level
     points = [
-        (level.log_snr, level.error, level.spread) for level in levels if level.log_snr is not None and level.error is not None
+        (level.log_snr, level.error, level.spread)
+        for level in levels
+        if level.log_snr is not None and level.error is not None
     ]
     return sorted(points, key=lambda point: -point[0])
 
 
 CODES = (
-    Measure("PSNR", "latent.reconstruction.psnr", what="Reconstruction quality on held-out images, in dB.", hint="↑"),
-    Measure("SSIM", "latent.reconstruction.ssim", what="Structural similarity of reconstructions.", hint="↑"),
     Measure(
-        "Explained", "latent.reconstruction.explained", what="Fraction of the variance that reconstructions explain.", hint="↑"
+        "PSNR",
+        "latent.reconstruction.psnr",
+        what="Reconstruction quality on held-out images, in dB.",
+        hint="↑",
+    ),
+    Measure(
+        "SSIM",
+        "latent.reconstruction.ssim",
+        what="Structural similarity of reconstructions.",
+        hint="↑",
+    ),
+    Measure(
+        "Explained",
+        "latent.reconstruction.explained",
+        what="Fraction of the variance that reconstructions explain.",
+        hint="↑",
     ),
     Measure(
         "Feature distance",
@@ -413,10 +530,20 @@ CODES = (
         what="Distance between images and reconstructions in the features used for the scores.",
         hint="↓",
     ),
-    Measure("Active units", "latent.code.active", counts, "Latent dimensions whose mean varies over the data."),
+    Measure(
+        "Active units",
+        "latent.code.active",
+        counts,
+        "Latent dimensions whose mean varies over the data.",
+    ),
     Measure("Units", "latent.code.units", counts, "Latent dimensions."),
     Measure("KL", "latent.code.kl", what="KL divergence per example, in nats."),
-    Measure("Mismatch", "latent.code.mismatch", what="KL divergence of all latents together from the prior, in nats.", hint="↓"),
+    Measure(
+        "Mismatch",
+        "latent.code.mismatch",
+        what="KL divergence of all latents together from the prior, in nats.",
+        hint="↓",
+    ),
 )
 
 
@@ -438,7 +565,9 @@ def differences(comparison: Comparison) -> Table | None:
     keys = dict.fromkeys(key for leaves in flat.values() for key in leaves)
     unlike = [key for key in keys if len({leaves.get(key) for leaves in flat.values()}) > 1]
     unlike.sort(key=lambda key: key.startswith("method."))
-    rows = [Row(key, [Cell(leaves.get(key, "–")) for leaves in flat.values()], "key") for key in unlike]
+    rows = [
+        Row(key, [Cell(leaves.get(key, "–")) for leaves in flat.values()], "key") for key in unlike
+    ]
     return Table([Column(name) for name in flat], rows) if len(flat) > 1 and rows else None
 
 
@@ -447,7 +576,13 @@ def _leaves(value: object, key: str = "") -> Iterator[tuple[str, str]]:
         for name, inner in value.items():
             yield from _leaves(inner, f"{key}.{name}" if key else str(name))
     elif value is not None and value != {} and key:
-        text = f"{value:.10g}" if isinstance(value, float) else value if isinstance(value, str) else json.dumps(value)
+        text = (
+            f"{value:.10g}"
+            if isinstance(value, float)
+            else value
+            if isinstance(value, str)
+            else json.dumps(value)
+        )
         yield key, text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
 
 
@@ -455,7 +590,11 @@ def origins(comparison: Comparison) -> list[tuple[str, dict[str, str]]]:
     """Return folder, seed, commit, versions and hashes of each run, by the name of the model."""
     known = []
     for model in comparison.models:
-        facts = {"Folder": model.run, "Seed": model.seed if isinstance(model.seed, int) else None, **model.origin}
+        facts = {
+            "Folder": model.run,
+            "Seed": model.seed if isinstance(model.seed, int) else None,
+            **model.origin,
+        }
         said = {name: str(value) for name, value in facts.items() if value not in (None, "")}
         known += [(model.name, said)] if said else []
     return known

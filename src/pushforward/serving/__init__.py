@@ -13,7 +13,18 @@ if TYPE_CHECKING:
     from pushforward.serving.http import application
     from pushforward.serving.server import check_installed, serve
 
-__all__ = ["Busy", "Connections", "Engine", "Limits", "Model", "Request", "application", "check_installed", "serve", "working"]
+__all__ = [
+    "Busy",
+    "Connections",
+    "Engine",
+    "Limits",
+    "Model",
+    "Request",
+    "application",
+    "check_installed",
+    "serve",
+    "working",
+]
 
 __getattr__ = exports(
     __name__,

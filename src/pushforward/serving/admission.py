@@ -59,7 +59,9 @@ class Model:
         steps: Maximum number of solver steps; None for a one-call model.
     """
 
-    def __init__(self, run: Run, name: str | None = None, limits: Limits = LIMITS, **engine: int) -> None:
+    def __init__(
+        self, run: Run, name: str | None = None, limits: Limits = LIMITS, **engine: int
+    ) -> None:
         self.run, self.name, self.space = run, name or run.name, run.transport.space
         self.engine = Engine(run.transport, **engine)
         self.most = min(limits.images if self.space.has_pixels else limits.rows, self.engine.queue)
@@ -80,7 +82,11 @@ class Model:
     def columns(self) -> list[str]:
         """Return the column names of rows; empty for images."""
         named = self.space.names or self.space.columns
-        return [] if self.space.has_pixels else list(named) or [f"x{i}" for i in range(self.space.size)]
+        return (
+            []
+            if self.space.has_pixels
+            else list(named) or [f"x{i}" for i in range(self.space.size)]
+        )
 
     def described(self) -> dict[str, Any]:
         """Describe the model with its outputs and inputs, as plain values."""
@@ -99,15 +105,29 @@ class Model:
             "given": [name for name in names_of(conditions) if name != "label"],
         }
         if flow is not None:
-            usual = {"steps": flow.steps, "solver": type(flow.solver).__name__.lower(), "scale": self.engine.scale}
+            usual = {
+                "steps": flow.steps,
+                "solver": type(flow.solver).__name__.lower(),
+                "scale": self.engine.scale,
+            }
             jumps = has_jump(flow.denoiser)
-            solvers = [name for name in SOLVERS if not (known := as_solver(name)).adaptive and jumps >= known.jumps]
+            solvers = [
+                name
+                for name in SOLVERS
+                if not (known := as_solver(name)).adaptive and jumps >= known.jumps
+            ]
             facts |= {"steps": self.steps, "default": usual, "solvers": solvers}
         return {name: value for name, value in facts.items() if value}
 
     def _schedule(self, **sampler: Any) -> Schedule | None:
         run = self.run
-        configured = configure(run.transport, grids=run.learned_grid, tables=run.learned_table, name=self.name, **sampler)
+        configured = configure(
+            run.transport,
+            grids=run.learned_grid,
+            tables=run.learned_table,
+            name=self.name,
+            **sampler,
+        )
         flow = inner_of(configured)
         if not isinstance(flow, Flow):
             return None
@@ -143,17 +163,27 @@ class Model:
         seed = secrets.randbelow(1 << 32) if seed is None else seed
         steps = sampler.get("steps")
         if steps is not None and self.steps is not None and not 1 <= steps <= self.steps:
-            raise UsageError(f"`steps` must be between 1 and {self.steps} for {self.name}, got {steps:,}.")
+            raise UsageError(
+                f"`steps` must be between 1 and {self.steps} for {self.name}, got {steps:,}."
+            )
         schedule = self.schedule(**sampler)
         wanted, warnings = self._wanted(label, given or {})
         condition = self.run.transport.conditions(n, wanted, seed)
         scale = sampler.get("scale")
         if scale is None:
             scale = self.engine.scale
-        return Request(range(seed, seed + n), condition, schedule, 1.0 if scale is None else scale, warnings)
+        return Request(
+            range(seed, seed + n), condition, schedule, 1.0 if scale is None else scale, warnings
+        )
 
-    def _wanted(self, label: str | None, given: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
-        kinds = {word: kind for name, kind in self.space.conditions.items() for word in kind.entries or (name,)}
+    def _wanted(
+        self, label: str | None, given: Mapping[str, Any]
+    ) -> tuple[dict[str, Any], list[str]]:
+        kinds = {
+            word: kind
+            for name, kind in self.space.conditions.items()
+            for word in kind.entries or (name,)
+        }
         wanted: dict[str, Any] = {}
         warnings: list[str] = []
         for name, value in given.items():

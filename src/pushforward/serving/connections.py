@@ -94,12 +94,19 @@ class Connection(H11Protocol):
         """Close the connection immediately, even if data is still unsent."""
         self.limits.waiting.pop(self, None)
         self.limits.closed += 1
-        if self.limits.closed.bit_count() == 1:  # at 1, 2, 4, 8, ...: no flood of connections is one of lines
-            self.logger.error("connections closed because they kept the server waiting: %d", self.limits.closed)
+        if (
+            self.limits.closed.bit_count() == 1
+        ):  # at 1, 2, 4, 8, ...: no flood of connections is one of lines
+            self.logger.error(
+                "connections closed because they kept the server waiting: %d", self.limits.closed
+            )
         self.transport.abort()
 
     def _watch(self) -> None:
-        answering = self.conn.our_state in (h11.SEND_RESPONSE, h11.SEND_BODY) and self.conn.their_state is not h11.SEND_BODY
+        answering = (
+            self.conn.our_state in (h11.SEND_RESPONSE, h11.SEND_BODY)
+            and self.conn.their_state is not h11.SEND_BODY
+        )
         if answering and not self.flow.write_paused:
             self.limits.waiting.pop(self, None)
         else:

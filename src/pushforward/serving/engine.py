@@ -20,7 +20,15 @@ import torch
 from torch import Tensor
 
 from pushforward.denoisers import AtScale, Guided
-from pushforward.denoisers.denoiser import SCALE, Condition, Predictor, evaluate, network_precision, over, trained
+from pushforward.denoisers.denoiser import (
+    SCALE,
+    Condition,
+    Predictor,
+    evaluate,
+    network_precision,
+    over,
+    trained,
+)
 from pushforward.draws import ExampleDraws
 from pushforward.errors import Diverged, PushforwardError, UsageError
 from pushforward.export.program import End
@@ -29,7 +37,9 @@ from pushforward.serving.schedule import Schedule
 from pushforward.transports import Flow, Transport, inner_of
 from pushforward.transports.transport import HOPELESS, TURNS, finite, named_constraints
 
-AGEING = 8  # A row that came so many network calls earlier goes before one that has one call less left
+AGEING = (
+    8  # A row that came so many network calls earlier goes before one that has one call less left
+)
 NUMBERS = 1 << 24  # Numbers of one slot of all rows that have begun
 
 
@@ -60,7 +70,12 @@ class Request:
         scale: float = 1.0,
         warnings: Sequence[str] = (),
     ) -> None:
-        self.seeds, self.condition, self.schedule, self.scale = seeds, condition or {}, schedule, scale
+        self.seeds, self.condition, self.schedule, self.scale = (
+            seeds,
+            condition or {},
+            schedule,
+            scale,
+        )
         self.warnings = warnings
         self.answer: Future[Tensor] = Future()
         self.gone = False
@@ -81,7 +96,11 @@ class Request:
     def end(self, result: Tensor | Exception) -> None:
         """Answer with the samples or an error, if the client is still waiting."""
         if not self.gone and self.answer.set_running_or_notify_cancel():
-            (self.answer.set_exception if isinstance(result, Exception) else self.answer.set_result)(result)  # type: ignore
+            (
+                self.answer.set_exception
+                if isinstance(result, Exception)
+                else self.answer.set_result
+            )(result)  # type: ignore
         self.gone = True
 
     def take(self, number: int, x: Tensor) -> None:
@@ -112,7 +131,9 @@ def scaled(denoiser: Predictor) -> tuple[Predictor, float] | None:
     inner = trained(denoiser)
     learned = None if inner is None else inner.preconditioning.guidance
     if learned is not None:
-        return denoiser, denoiser.scale if isinstance(denoiser, AtScale) else min(max(1.0, learned[0]), learned[1])
+        return denoiser, denoiser.scale if isinstance(denoiser, AtScale) else min(
+            max(1.0, learned[0]), learned[1]
+        )
     try:
         return Guided(denoiser, 1.0), 1.0
     except UsageError:
@@ -136,8 +157,14 @@ class Engine:
         made: Number of samples so far.
     """
 
-    def __init__(self, transport: Transport, *, batch: int = 16, begun: int = 256, queue: int = 4096) -> None:
-        self.transport, self.space, self.device = transport.eval(), transport.space, transport.device
+    def __init__(
+        self, transport: Transport, *, batch: int = 16, begun: int = 256, queue: int = 4096
+    ) -> None:
+        self.transport, self.space, self.device = (
+            transport.eval(),
+            transport.space,
+            transport.device,
+        )
         flow = inner_of(transport)
         self.flow = flow if isinstance(flow, Flow) else None
         guided = None if self.flow is None else scaled(self.flow.denoiser)
@@ -146,7 +173,11 @@ class Engine:
         self._end = transport if self.flow is None else End(transport).transport
         size = max(math.prod(transport.noise_shape), self.space.size)
         places = max(batch, min(begun, NUMBERS // size))
-        self.batch, self.places, self.queue = batch, places, max(places, min(queue, 4 * NUMBERS // size))
+        self.batch, self.places, self.queue = (
+            batch,
+            places,
+            max(places, min(queue, 4 * NUMBERS // size)),
+        )
         self.calls = self.moved = self.made = 0
         self.woken: Callable[[], object] = lambda: None
         self._rows: list[_Row] = []
@@ -155,7 +186,9 @@ class Engine:
         self._layouts: dict[str, RowLayout] = {}
         self._slots = torch.zeros(places, 0, *transport.noise_shape, device=self.device)
         self._scales = torch.ones(places, device=self.device)
-        self._values = {name: kind.blank(places, self.device) for name, kind in self.space.conditions.items()}
+        self._values = {
+            name: kind.blank(places, self.device) for name, kind in self.space.conditions.items()
+        }
 
     @property
     def rows(self) -> int:
@@ -175,7 +208,9 @@ class Engine:
         """
         waiting = self.rows
         if waiting + more > self.queue:
-            raise Busy(f"Too many requests: {waiting:,} rows are waiting, and at most {self.queue:,} may wait. Try again later.")
+            raise Busy(
+                f"Too many requests: {waiting:,} rows are waiting, and at most {self.queue:,} may wait. Try again later."
+            )
 
     def submit(self, request: Request) -> None:
         """Accept a request.
@@ -206,7 +241,9 @@ class Engine:
             for row in rows:
                 row.at, row.rank = row.at + 1, row.rank - 1
             ended = [row for row in rows if row.at == len(row.kinds)]
-            for together in [[row for row in ended if row.turn == turn] for turn in {row.turn for row in ended}]:
+            for together in [
+                [row for row in ended if row.turn == turn] for turn in {row.turn for row in ended}
+            ]:
                 self._finish(together)
         except Exception as error:  # it is answered, and other requests go on
             for row in rows:
@@ -223,7 +260,9 @@ class Engine:
             self._rows = sorted(alive, key=attrgetter("rank"))
             chosen, free = list[_Row](), len(self._free)
             for row in self._rows:
-                alike = len(chosen) < self.batch and (not chosen or row.kinds[row.at] == chosen[0].kinds[chosen[0].at])
+                alike = len(chosen) < self.batch and (
+                    not chosen or row.kinds[row.at] == chosen[0].kinds[chosen[0].at]
+                )
                 if alike and (row.place >= 0 or free):
                     free -= row.place < 0
                     chosen.append(row)
@@ -269,15 +308,21 @@ class Engine:
     def _advance(self, rows: list[_Row]) -> None:
         kind, (index, condition) = rows[0].kinds[rows[0].at], self._at(rows)
         layout = self._layouts[kind]
-        schedules = [(row, row.request.schedule) for row in rows if row.request.schedule is not None]
-        packed = torch.stack([schedule.row(row.at, layout) for row, schedule in schedules]).to(self.device)
+        schedules = [
+            (row, row.request.schedule) for row in rows if row.request.schedule is not None
+        ]
+        packed = torch.stack([schedule.row(row.at, layout) for row, schedule in schedules]).to(
+            self.device
+        )
         columns, point, keep, fresh, spread = layout.unpacked(packed)
         slots = self._slots[index, : layout.slots].flatten(2)
         state = torch.bmm(point[:, None], slots).reshape(len(rows), *self._slots.shape[2:])
         if self.scale is not None:
             condition = {**(condition or {}), SCALE: self._scales[index]}
         estimate = evaluate(self.denoiser, kind, state, over(columns, state), condition)
-        moved = torch.baddbmm(fresh[:, :, None] * estimate.flatten(1)[:, None], keep, slots).unflatten(2, state.shape[1:])
+        moved = torch.baddbmm(
+            fresh[:, :, None] * estimate.flatten(1)[:, None], keep, slots
+        ).unflatten(2, state.shape[1:])
         for number, (row, schedule) in enumerate(schedules):
             if count := schedule.noises[row.at + 1]:
                 moved[number] += _mixed(spread[number], self._noise(row, count, layout.noises))
@@ -292,7 +337,9 @@ class Engine:
         draws = ExampleDraws(seeds, name=rows[0].stream, device=self.device)
         z = self.transport.noise(draws) if self.flow is None else self._slots[index, 0]
         model = self._end(z, condition, draws)
-        x = self.space.finished(self.space.to_data(model).float().cpu(), condition, draws.stream("digits").normal)
+        x = self.space.finished(
+            self.space.to_data(model).float().cpu(), condition, draws.stream("digits").normal
+        )
         valid = self.space.valid(x)
         for number, row in enumerate(rows):
             self._release(row)
@@ -306,10 +353,16 @@ class Engine:
             elif row.request.refused(row.number, row.turn):
                 what = named_constraints(self.space, every=True)
                 row.request.end(
-                    Diverged(f"Hardly any generated rows satisfy {what}, so the request was stopped. Train for longer.")
+                    Diverged(
+                        f"Hardly any generated rows satisfy {what}, so the request was stopped. Train for longer."
+                    )
                 )
             else:
-                row.turn, row.at, row.rank = row.turn + 1, 0, row.rank + len(row.kinds) + 1  # after other first draws
+                row.turn, row.at, row.rank = (
+                    row.turn + 1,
+                    0,
+                    row.rank + len(row.kinds) + 1,
+                )  # after other first draws
 
 
 def _mixed(weights: Tensor, parts: Tensor) -> Tensor:

@@ -43,7 +43,9 @@ PAGE = """<!doctype html><html lang="en"><title>pushforward</title>
 
 ASKED = {"n", "seed", "steps", "solver", "scale", "given"}  # Words of `Model.request`
 COMPUTED = 32  # Requests that wait for a new step table at most
-CHUNK = 1 << 16  # Bytes of an answer that are sent at a time, so that a connection notices a client that does not read
+CHUNK = (
+    1 << 16
+)  # Bytes of an answer that are sent at a time, so that a connection notices a client that does not read
 
 
 class _Drawing(BaseModel):
@@ -108,7 +110,9 @@ def application(
         with working([model.engine for model in models], precision):
             yield
 
-    app = FastAPI(lifespan=life, openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
+    app = FastAPI(
+        lifespan=life, openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False
+    )
     for kind in (RequestValidationError, HTTPException, Busy, Diverged, UsageError, Exception):
         app.add_exception_handler(kind, _refused)
 
@@ -123,8 +127,12 @@ def application(
 
     places, turn = asyncio.Semaphore(COMPUTED), asyncio.Lock()
 
-    async def drawn(model: Model, body: _Drawing, label: str | None, http: Http) -> tuple[Request, Tensor]:
-        request = await run_in_threadpool(model.request, label=label, **body.model_dump(include=ASKED))
+    async def drawn(
+        model: Model, body: _Drawing, label: str | None, http: Http
+    ) -> tuple[Request, Tensor]:
+        request = await run_in_threadpool(
+            model.request, label=label, **body.model_dump(include=ASKED)
+        )
         model.engine.check_room(body.n)
         if request.schedule and not request.schedule.ready:
             if places.locked():
@@ -154,7 +162,10 @@ def application(
             raise UsageError(f"{model.name} makes images of `size` {model.size}, got {body.size}.")
         request, x = await drawn(model, body, body.prompt, http)
         pictures = await run_in_threadpool(_pictures, model, x)
-        data = [{"b64_json": text, "seed": seed} for text, seed in zip(pictures, request.seeds, strict=True)]
+        data = [
+            {"b64_json": text, "seed": seed}
+            for text, seed in zip(pictures, request.seeds, strict=True)
+        ]
         return _json({"created": int(time.time()), "data": data})
 
     @app.post(ROWS)
@@ -162,7 +173,11 @@ def application(
         model = asked(body.model)
         if model.space.has_pixels:
             raise UsageError(f"{model.name} makes images, not rows. Use {IMAGES}.")
-        wants_csv = "text/csv" in http.headers.get("accept", "") if body.format is None else body.format == "csv"
+        wants_csv = (
+            "text/csv" in http.headers.get("accept", "")
+            if body.format is None
+            else body.format == "csv"
+        )
         request, x = await drawn(model, body, body.label, http)
         return await run_in_threadpool(_csv if wants_csv else _rows, model, x, request)
 
@@ -220,7 +235,9 @@ def _rows(model: Model, x: Tensor, request: Request) -> Response:
     records, fields = model.space.records(x), getattr(model.space, "fields", ())
     if fields:
         missing = np.isnan(model.space.values(x))  # type: ignore[attr-defined]
-        records = [list(map(_value, row, fields, gaps)) for row, gaps in zip(records, missing, strict=True)]
+        records = [
+            list(map(_value, row, fields, gaps)) for row, gaps in zip(records, missing, strict=True)
+        ]
     return _json(
         {
             "object": "list",
@@ -259,7 +276,9 @@ def _error(status: int, message: str, headers: Mapping[str, str] | None = None) 
     kinds = {401: "authentication_error", 429: "rate_limit_error"}
     kind = kinds.get(status, "invalid_request_error" if status < 500 else "server_error")
     code = {401: "invalid_api_key", 404: "not_found", 413: "too_large", 429: "busy"}.get(status)
-    return _json({"error": {"message": message, "type": kind, "param": None, "code": code}}, status, headers)
+    return _json(
+        {"error": {"message": message, "type": kind, "param": None, "code": code}}, status, headers
+    )
 
 
 def _refused(_: Http, error: Exception) -> Response:
@@ -271,7 +290,9 @@ def _refused(_: Http, error: Exception) -> Response:
         return _error(400, f"`{where}`: {first['msg']}" if where else str(first["msg"]))
     if isinstance(error, Busy):
         return _error(429, str(error), {"Retry-After": "1"})
-    if isinstance(error, (UsageError, Diverged)):  # one that diverged does so again: clients need not repeat it
+    if isinstance(
+        error, (UsageError, Diverged)
+    ):  # one that diverged does so again: clients need not repeat it
         return _error(400, str(error))
     return _error(500, f"{type(error).__name__}: the samples could not be generated.")
 
@@ -287,7 +308,9 @@ class Gate:
         seconds: Metric for response times, by path and status.
     """
 
-    def __init__(self, app: ASGIApp, key: str | None, hosts: Iterable[str], most: int, seconds: Histogram) -> None:
+    def __init__(
+        self, app: ASGIApp, key: str | None, hosts: Iterable[str], most: int, seconds: Histogram
+    ) -> None:
         self.app = app
         self.most = most
         self.seconds = seconds
@@ -309,12 +332,18 @@ class Gate:
             message = await receive()
             taken += len(message.get("body", b""))
             if taken > self.most:
-                raise HTTPException(413, f"A request body may have at most {self.most:,} bytes.", {"Connection": "close"})
+                raise HTTPException(
+                    413,
+                    f"A request body may have at most {self.most:,} bytes.",
+                    {"Connection": "close"},
+                )
             return message
 
         async def timed(message: Message) -> None:
             if message["type"] == "http.response.start":
-                self.seconds.labels(path, str(message["status"])).observe(time.perf_counter() - began)
+                self.seconds.labels(path, str(message["status"])).observe(
+                    time.perf_counter() - began
+                )
             body = memoryview(message.get("body", b""))
             while len(body) > CHUNK:
                 await send({**message, "body": body[:CHUNK], "more_body": True})
@@ -326,14 +355,21 @@ class Gate:
         try:
             await (refusal or self.app)(scope, limited, timed)
         except asyncio.CancelledError:
-            await _error(503, "The server stopped before it answered this request.")(scope, receive, timed)
+            await _error(503, "The server stopped before it answered this request.")(
+                scope, receive, timed
+            )
 
     def _refusal(self, headers: dict[bytes, bytes]) -> Response | None:
         if self.token is None:
             if not self.hosts.fullmatch(headers.get(b"host", b"")):
                 return _error(
-                    403, "Without a key, the server only accepts requests to localhost, an IP address or an --allow-host."
+                    403,
+                    "Without a key, the server only accepts requests to localhost, an IP address or an --allow-host.",
                 )
         elif not secrets.compare_digest(headers.get(b"authorization", b""), self.token):
-            return _error(401, "Send the server key: Authorization: Bearer KEY.", {"WWW-Authenticate": "Bearer"})
+            return _error(
+                401,
+                "Send the server key: Authorization: Bearer KEY.",
+                {"WWW-Authenticate": "Bearer"},
+            )
         return None

@@ -31,14 +31,20 @@ class Metrics(Collector):
     def __init__(self, models: Sequence[Model]) -> None:
         self.models, self._registry = models, CollectorRegistry()
         self.seconds = Histogram(
-            "pushforward_seconds", "Seconds until an answer begins.", ["path", "status"], buckets=SECONDS, registry=self._registry
+            "pushforward_seconds",
+            "Seconds until an answer begins.",
+            ["path", "status"],
+            buckets=SECONDS,
+            registry=self._registry,
         )
         self._registry.register(self)
 
     def collect(self) -> Iterable[Metric]:
         """Yield the current state of engines."""
         for name, (attribute, meaning, grows) in FIGURES.items():
-            family = (CounterMetricFamily if grows else GaugeMetricFamily)(f"pushforward_{name}", meaning, labels=["model"])
+            family = (CounterMetricFamily if grows else GaugeMetricFamily)(
+                f"pushforward_{name}", meaning, labels=["model"]
+            )
             for model in self.models:
                 family.add_metric([model.name], getattr(model.engine, attribute))
             yield family

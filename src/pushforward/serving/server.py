@@ -34,7 +34,9 @@ def bound(host: str, port: int) -> socket.socket:
         UsageError: If the host does not belong to this machine, or the port is in use.
     """
     try:
-        return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET, backlog=2048)
+        return socket.create_server(
+            (host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET, backlog=2048
+        )
     except (OSError, OverflowError) as error:
         raise UsageError(
             f"The server cannot listen on `host={host}`, `port={port}`: {error}. Choose another host or port."
@@ -82,7 +84,13 @@ def serve(
     from pushforward.export.files import showable
     from pushforward.export.page import build
     from pushforward.serving.admission import Model
-    from pushforward.serving.connections import BACKLOG, RESERVED, Connection, Connections, descriptors
+    from pushforward.serving.connections import (
+        BACKLOG,
+        RESERVED,
+        Connection,
+        Connections,
+        descriptors,
+    )
     from pushforward.serving.http import application
 
     kept = connections or Connections()
@@ -93,10 +101,14 @@ def serve(
 
     with bound(host, port) as listening:
         models = [Model(run, name) for name, run in runs.items()]
-        page_models = showable({name: run.transport for name, run in runs.items()}, tell) if page else []
+        page_models = (
+            showable({name: run.transport for name, run in runs.items()}, tell) if page else []
+        )
         title = some(about["name"] for about, _ in page_models)
         home = build(page_models, title) if page_models else None
-        app = application(models, key=key, origins=origins, hosts=[host, *hosts], page=home, precision=precision)
+        app = application(
+            models, key=key, origins=origins, hosts=[host, *hosts], page=home, precision=precision
+        )
         name = f"[{host}]" if ":" in host else host
         ready(f"http://{name}:{listening.getsockname()[1]}")
         config = uvicorn.Config(

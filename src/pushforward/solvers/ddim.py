@@ -34,7 +34,14 @@ class DDIM(Solver):
         self.stochastic = eta > 0
 
     def step(
-        self, denoiser: Predictor, x: Tensor, t: Tensor, s: Tensor, condition: Condition, draws: Draws | None, memory: Memory
+        self,
+        denoiser: Predictor,
+        x: Tensor,
+        t: Tensor,
+        s: Tensor,
+        condition: Condition,
+        draws: Draws | None,
+        memory: Memory,
     ) -> tuple[Tensor, Memory]:
         here, there = ends_of(denoiser.path, x, t, s)
         data, noise = solve("data", denoiser.predict("data", x, t, condition), x, here)
@@ -43,7 +50,9 @@ class DDIM(Solver):
         ratio = (here.alpha * there.sigma / (there.alpha * here.sigma)).square().clamp(max=1)
         fresh = self.eta * there.sigma * torch.sqrt(1 - ratio)
         return (
-            there.alpha * data + torch.sqrt((there.sigma**2 - fresh**2).clamp(min=0)) * noise + fresh * noise_of(x, draws)
+            there.alpha * data
+            + torch.sqrt((there.sigma**2 - fresh**2).clamp(min=0)) * noise
+            + fresh * noise_of(x, draws)
         ), None
 
 
@@ -58,7 +67,14 @@ class Ancestral(Solver):
     stochastic = True
 
     def step(
-        self, denoiser: Predictor, x: Tensor, t: Tensor, s: Tensor, condition: Condition, draws: Draws | None, memory: Memory
+        self,
+        denoiser: Predictor,
+        x: Tensor,
+        t: Tensor,
+        s: Tensor,
+        condition: Condition,
+        draws: Draws | None,
+        memory: Memory,
     ) -> tuple[Tensor, Memory]:
         return DDIM(1.0).step(denoiser, x, t, s, condition, draws, memory)
 
@@ -88,21 +104,43 @@ class Jump(Solver):
     @classmethod
     def of(cls, denoiser: Predictor) -> Jump:
         """Build the solver for the jumps that a map has learned, with new noise between jumps if it only jumps to data."""
-        return cls(1.0 if getattr(getattr(denoiser, "sampling", None), "only_to_data", False) else 0.0)
+        return cls(
+            1.0 if getattr(getattr(denoiser, "sampling", None), "only_to_data", False) else 0.0
+        )
 
     def step(
-        self, denoiser: Predictor, x: Tensor, t: Tensor, s: Tensor, condition: Condition, draws: Draws | None, memory: Memory
+        self,
+        denoiser: Predictor,
+        x: Tensor,
+        t: Tensor,
+        s: Tensor,
+        condition: Condition,
+        draws: Draws | None,
+        memory: Memory,
     ) -> tuple[Tensor, Memory]:
         """Jump from t to s, or to a lower level and back to s by adding noise."""
         if self.renoise == 0:
             return denoiser.jump(x, t, s, condition), None  # type: ignore[attr-defined]  # a flow refuses those without
         path, whole = denoiser.path, self.renoise == 1
-        lower = torch.zeros_like(s) if whole else path.time(path.log_snr(s) - math.log1p(-(self.renoise**2)))
+        lower = (
+            torch.zeros_like(s)
+            if whole
+            else path.time(path.log_snr(s) - math.log1p(-(self.renoise**2)))
+        )
         here, there = ends_of(path, x, lower, s)
         landed = denoiser.jump(x, t, lower, condition)  # type: ignore[attr-defined]
-        return there.alpha / here.alpha * landed + self.renoise * there.sigma * noise_of(x, draws), None
+        return there.alpha / here.alpha * landed + self.renoise * there.sigma * noise_of(
+            x, draws
+        ), None
 
     def last(
-        self, denoiser: Predictor, x: Tensor, t: Tensor, s: Tensor, condition: Condition, draws: Draws | None, memory: Memory
+        self,
+        denoiser: Predictor,
+        x: Tensor,
+        t: Tensor,
+        s: Tensor,
+        condition: Condition,
+        draws: Draws | None,
+        memory: Memory,
     ) -> Tensor:
         return denoiser.jump(x, t, s, condition)  # type: ignore[attr-defined]

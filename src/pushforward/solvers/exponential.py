@@ -24,7 +24,9 @@ from pushforward.draws import Draws
 from pushforward.errors import UsageError
 from pushforward.solvers.solver import Memory, Solver, over, whole
 
-Node = tuple[Tensor, Tensor]  # Where an estimate was made, lambda (n,) in float64, and the estimate (n, *shape)
+Node = tuple[
+    Tensor, Tensor
+]  # Where an estimate was made, lambda (n,) in float64, and the estimate (n, *shape)
 
 _POINTS, _WEIGHTS = (torch.from_numpy(part) for part in np.polynomial.legendre.leggauss(16))
 
@@ -39,7 +41,9 @@ def time_at(denoiser: Predictor, lam: Tensor, like: Tensor) -> Tensor:
     return denoiser.path.time(2 * lam).to(like)
 
 
-def exponential_step(denoiser: Predictor, kind: str, x: Tensor, t: Tensor, s: Tensor, nodes: Sequence[Node]) -> Tensor:
+def exponential_step(
+    denoiser: Predictor, kind: str, x: Tensor, t: Tensor, s: Tensor, nodes: Sequence[Node]
+) -> Tensor:
     """Compute the state at s from x at t, with the estimate of ``kind`` interpolated through ``nodes``.
 
     Args:
@@ -103,7 +107,14 @@ class SingleStep(Solver):
         return self.order
 
     def step(
-        self, denoiser: Predictor, x: Tensor, t: Tensor, s: Tensor, condition: Condition, draws: Draws | None, memory: Memory
+        self,
+        denoiser: Predictor,
+        x: Tensor,
+        t: Tensor,
+        s: Tensor,
+        condition: Condition,
+        draws: Draws | None,
+        memory: Memory,
     ) -> tuple[Tensor, Memory]:
         """Take one step from t to s; memory is the estimate at t, from which a multistep method can continue."""
         start = lambda_at(denoiser, t)
@@ -113,9 +124,13 @@ class SingleStep(Solver):
         for i in range(1, self.order):
             at = start + gap * i / self.order
             inner = time_at(denoiser, at, t)
-            state = exponential_step(denoiser, self.of, x, t, inner, [first] if i == 1 else [first, node])
+            state = exponential_step(
+                denoiser, self.of, x, t, inner, [first] if i == 1 else [first, node]
+            )
             node = (at, denoiser.predict(self.of, state, inner, condition))
-        return exponential_step(denoiser, self.of, x, t, s, [node] if self.order == 2 else [first, node]), (first,)
+        return exponential_step(
+            denoiser, self.of, x, t, s, [node] if self.order == 2 else [first, node]
+        ), (first,)
 
 
 class _Multistep(Solver):
@@ -127,12 +142,16 @@ class _Multistep(Solver):
     single_start = False
     """Whether order 3 is reached with a single-step method as the first step."""
 
-    def _move(self, denoiser: Predictor, x: Tensor, t: Tensor, s: Tensor, nodes: list[Node]) -> Tensor:
+    def _move(
+        self, denoiser: Predictor, x: Tensor, t: Tensor, s: Tensor, nodes: list[Node]
+    ) -> Tensor:
         """The state at s; the first node is at t."""
         if self.of == "data" and len(nodes) == 2:
             newer, older = nodes
             ratio = (lambda_at(denoiser, s) - lambda_at(denoiser, t)) / (newer[0] - older[0])
-            return _halfway(denoiser, "data", x, t, s, nodes, over(ratio, newer[1]) * (newer[1] - older[1]))
+            return _halfway(
+                denoiser, "data", x, t, s, nodes, over(ratio, newer[1]) * (newer[1] - older[1])
+            )
         return exponential_step(denoiser, self.of, x, t, s, nodes)
 
     def _start(self) -> SingleStep | None:
@@ -142,17 +161,35 @@ class _Multistep(Solver):
         return steps + (1 if self._start() and steps > 1 else 0)
 
     def step(
-        self, denoiser: Predictor, x: Tensor, t: Tensor, s: Tensor, condition: Condition, draws: Draws | None, memory: Memory
+        self,
+        denoiser: Predictor,
+        x: Tensor,
+        t: Tensor,
+        s: Tensor,
+        condition: Condition,
+        draws: Draws | None,
+        memory: Memory,
     ) -> tuple[Tensor, Memory]:
         """Take one step from t to s; memory is the estimates before this one, each with its lambda."""
         start = self._start()
         if memory is None and start is not None:
             return start.step(denoiser, x, t, s, condition, draws, None)
-        nodes = [(lambda_at(denoiser, t), denoiser.predict(self.of, x, t, condition)), *(memory or ())][: self.memory]
+        nodes = [
+            (lambda_at(denoiser, t), denoiser.predict(self.of, x, t, condition)),
+            *(memory or ()),
+        ][: self.memory]
         return self._move(denoiser, x, t, s, nodes), tuple(nodes)
 
 
-def _halfway(denoiser: Predictor, kind: str, x: Tensor, t: Tensor, s: Tensor, nodes: list[Node], slope: Tensor) -> Tensor:
+def _halfway(
+    denoiser: Predictor,
+    kind: str,
+    x: Tensor,
+    t: Tensor,
+    s: Tensor,
+    nodes: list[Node],
+    slope: Tensor,
+) -> Tensor:
     return exponential_step(denoiser, kind, x, t, s, [(nodes[0][0], nodes[0][1] + slope / 2)])
 
 
@@ -194,7 +231,12 @@ class DEIS(_Multistep):
         self.order = self.memory = whole("DEIS", "order", order, (1, 2, 3))
 
 
-_ADAMS = ((1.0,), (3 / 2, -1 / 2), (23 / 12, -16 / 12, 5 / 12), (55 / 24, -59 / 24, 37 / 24, -9 / 24))
+_ADAMS = (
+    (1.0,),
+    (3 / 2, -1 / 2),
+    (23 / 12, -16 / 12, 5 / 12),
+    (55 / 24, -59 / 24, 37 / 24, -9 / 24),
+)
 
 
 class IPNDM(_Multistep):
@@ -216,7 +258,9 @@ class IPNDM(_Multistep):
         self.terms = self.memory = whole("IPNDM", "terms", terms, (1, 2, 3, 4))
         self.order = min(self.terms, 2)
 
-    def _move(self, denoiser: Predictor, x: Tensor, t: Tensor, s: Tensor, nodes: list[Node]) -> Tensor:
+    def _move(
+        self, denoiser: Predictor, x: Tensor, t: Tensor, s: Tensor, nodes: list[Node]
+    ) -> Tensor:
         mean = sum(c * value for c, (_, value) in zip(_ADAMS[len(nodes) - 1], nodes, strict=True))
         return exponential_step(denoiser, "noise", x, t, s, [(nodes[0][0], mean)])  # type: ignore[list-item]
 
@@ -242,7 +286,14 @@ class UniPC(_Multistep):
         self.order = self.predictor_order + 1
 
     def step(
-        self, denoiser: Predictor, x: Tensor, t: Tensor, s: Tensor, condition: Condition, draws: Draws | None, memory: Memory
+        self,
+        denoiser: Predictor,
+        x: Tensor,
+        t: Tensor,
+        s: Tensor,
+        condition: Condition,
+        draws: Draws | None,
+        memory: Memory,
     ) -> tuple[Tensor, Memory]:
         """Take one step from t to s; memory is (the state before, its time, the estimates of then and earlier)."""
         new = (lambda_at(denoiser, t), denoiser.predict("data", x, t, condition))
@@ -254,7 +305,9 @@ class UniPC(_Multistep):
         return self._move(denoiser, x, t, s, nodes), (x, t, nodes)
 
     @staticmethod
-    def _corrected(denoiser: Predictor, x: Tensor, t: Tensor, s: Tensor, new: Node, nodes: list[Node]) -> Tensor:
+    def _corrected(
+        denoiser: Predictor, x: Tensor, t: Tensor, s: Tensor, new: Node, nodes: list[Node]
+    ) -> Tensor:
         if len(nodes) == 1:
             return _halfway(denoiser, "data", x, t, s, nodes, new[1] - nodes[0][1])
         return exponential_step(denoiser, "data", x, t, s, [new, *nodes])

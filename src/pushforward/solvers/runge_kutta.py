@@ -27,7 +27,14 @@ class _Explicit(Solver):
         return len(self.nodes)
 
     def step(
-        self, denoiser: Predictor, x: Tensor, t: Tensor, s: Tensor, condition: Condition, draws: Draws | None, memory: Memory
+        self,
+        denoiser: Predictor,
+        x: Tensor,
+        t: Tensor,
+        s: Tensor,
+        condition: Condition,
+        draws: Draws | None,
+        memory: Memory,
     ) -> tuple[Tensor, Memory]:
         """X + h sum_i b_i k_i with k_i = velocity(x + h sum_j a_ij k_j, t + c_i h)."""
         gap = s - t
@@ -97,7 +104,14 @@ class Adaptive(Solver):
         self.atol = between("Adaptive", "atol", atol, 1e-12, 1)
 
     def step(
-        self, denoiser: Predictor, x: Tensor, t: Tensor, s: Tensor, condition: Condition, draws: Draws | None, memory: Memory
+        self,
+        denoiser: Predictor,
+        x: Tensor,
+        t: Tensor,
+        s: Tensor,
+        condition: Condition,
+        draws: Draws | None,
+        memory: Memory,
     ) -> tuple[Tensor, Memory]:
         """Integrate from t to s in the number of steps that the tolerances require; all examples must be at the same time."""
         from torchdiffeq import odeint
@@ -115,5 +129,7 @@ class Adaptive(Solver):
             return ((moved - growth * y) / k.dlog_snr).to(y)
 
         ends = path.log_snr(torch.stack([t[0], s[0]]).double())
-        y = odeint(slope, x / over(path.at(t).r, x), ends, rtol=self.rtol, atol=self.atol, method="dopri5")[-1]
+        y = odeint(
+            slope, x / over(path.at(t).r, x), ends, rtol=self.rtol, atol=self.atol, method="dopri5"
+        )[-1]
         return y * over(path.at(s).r, x), None

@@ -25,7 +25,9 @@ from pushforward.paths import Coefficients, Path
 from pushforward.registries import SOLVERS, from_text
 
 State = tuple[float, Tensor]  # A time and x there
-Memory = Any  # The state that one step passes to the next: None at the start, else a tuple of tensors
+Memory = (
+    Any  # The state that one step passes to the next: None at the start, else a tuple of tensors
+)
 
 
 class Solver(ABC):
@@ -51,7 +53,14 @@ class Solver(ABC):
 
     @abstractmethod
     def step(
-        self, denoiser: Predictor, x: Tensor, t: Tensor, s: Tensor, condition: Condition, draws: Draws | None, memory: Memory
+        self,
+        denoiser: Predictor,
+        x: Tensor,
+        t: Tensor,
+        s: Tensor,
+        condition: Condition,
+        draws: Draws | None,
+        memory: Memory,
     ) -> tuple[Tensor, Memory]:
         """Take one step.
 
@@ -69,7 +78,14 @@ class Solver(ABC):
         """
 
     def last(
-        self, denoiser: Predictor, x: Tensor, t: Tensor, s: Tensor, condition: Condition, draws: Draws | None, memory: Memory
+        self,
+        denoiser: Predictor,
+        x: Tensor,
+        t: Tensor,
+        s: Tensor,
+        condition: Condition,
+        draws: Draws | None,
+        memory: Memory,
     ) -> Tensor:
         """Take the last step to t = 0, where the log-SNR is infinite: predict the data at x and t, in model units.
 
@@ -111,7 +127,12 @@ def noise_of(x: Tensor, draws: Draws | None) -> Tensor:
 
 
 def stepped(
-    solver: Solver, denoiser: Predictor, x: Tensor, times: np.ndarray | Tensor, condition: Condition, draws: Draws | None
+    solver: Solver,
+    denoiser: Predictor,
+    x: Tensor,
+    times: np.ndarray | Tensor,
+    condition: Condition,
+    draws: Draws | None,
 ) -> Iterator[State]:
     """Yield (time, state) after each step from the state x at the first time, using the solver's own steps.
 
@@ -240,7 +261,12 @@ def shifted(path: Path, steps: int, shift: float = 3.0) -> np.ndarray:
     return np.append((high * shift * u / (1 + (shift - 1) * u)).clip(low, high), 0.0)
 
 
-GRIDS: dict[str, Grid] = {"time": uniform_time, "log_snr": uniform_log_snr, "karras": karras, "shifted": shifted}
+GRIDS: dict[str, Grid] = {
+    "time": uniform_time,
+    "log_snr": uniform_log_snr,
+    "karras": karras,
+    "shifted": shifted,
+}
 
 
 def grid_times(grid: str | Sequence[float], path: Path, steps: int) -> np.ndarray:
@@ -274,5 +300,7 @@ def grid_times(grid: str | Sequence[float], path: Path, steps: int) -> np.ndarra
     except ValueError:
         value = math.nan
     if not 1e-3 <= value <= 1e3:
-        raise UsageError(f'The grid "{grid}" needs a number between 0.001 and 1,000, as in shifted:1.5, got "{number}".')
+        raise UsageError(
+            f'The grid "{grid}" needs a number between 0.001 and 1,000, as in shifted:1.5, got "{number}".'
+        )
     return GRIDS[name](path, steps, **{setting: value})  # type: ignore[call-arg]

@@ -14,7 +14,15 @@ from pushforward.denoisers.denoiser import Condition, Predictor, shaped
 from pushforward.draws import Draws
 from pushforward.paths import solve, target
 from pushforward.solvers.ddim import DDIM
-from pushforward.solvers.solver import Memory, Solver, between, ends_of, half_log_snr, noise_of, whole
+from pushforward.solvers.solver import (
+    Memory,
+    Solver,
+    between,
+    ends_of,
+    half_log_snr,
+    noise_of,
+    whole,
+)
 
 
 class DPMSDE(Solver):
@@ -38,7 +46,14 @@ class DPMSDE(Solver):
         self.extrapolate = whole("DPMSDE", "extrapolate", extrapolate, (1, 2))
 
     def step(
-        self, denoiser: Predictor, x: Tensor, t: Tensor, s: Tensor, condition: Condition, draws: Draws | None, memory: Memory
+        self,
+        denoiser: Predictor,
+        x: Tensor,
+        t: Tensor,
+        s: Tensor,
+        condition: Condition,
+        draws: Draws | None,
+        memory: Memory,
     ) -> tuple[Tensor, Memory]:
         """Take one step from t to s; memory is (the data predicted at the step before, its step in lambda)."""
         here, there = ends_of(denoiser.path, x, t, s)
@@ -74,7 +89,14 @@ class EulerMaruyama(Solver):
         self.stochastic = self.strength > 0
 
     def step(
-        self, denoiser: Predictor, x: Tensor, t: Tensor, s: Tensor, condition: Condition, draws: Draws | None, memory: Memory
+        self,
+        denoiser: Predictor,
+        x: Tensor,
+        t: Tensor,
+        s: Tensor,
+        condition: Condition,
+        draws: Draws | None,
+        memory: Memory,
     ) -> tuple[Tensor, Memory]:
         here, there = ends_of(denoiser.path, x, t, s)
         data, noise = solve("v", denoiser.predict("v", x, t, condition), x, here)
@@ -109,13 +131,22 @@ class Churn(Solver):
     stochastic = True
     calls_per_step = 2
 
-    def __init__(self, churn: float = 1.0, low: float = 0.05, high: float = 50.0, excess: float = 1.0) -> None:
+    def __init__(
+        self, churn: float = 1.0, low: float = 0.05, high: float = 50.0, excess: float = 1.0
+    ) -> None:
         self.churn = between("Churn", "churn", churn, 0, 100)
         self.low, self.high = between("Churn", "low", low, 0, high), float(high)
         self.excess = between("Churn", "excess", excess, 0.5, 2)
 
     def step(
-        self, denoiser: Predictor, x: Tensor, t: Tensor, s: Tensor, condition: Condition, draws: Draws | None, memory: Memory
+        self,
+        denoiser: Predictor,
+        x: Tensor,
+        t: Tensor,
+        s: Tensor,
+        condition: Condition,
+        draws: Draws | None,
+        memory: Memory,
     ) -> tuple[Tensor, Memory]:
         path = denoiser.path
         here, there = ends_of(path, x, t, s)
@@ -125,7 +156,9 @@ class Churn(Solver):
         up = path.time(-2 * torch.log(level * grown)).clamp(*path.ends)
         high = path.at(up).over(x)
         # sigma / alpha of the present state, so that rounding in the time has no effect
-        extra = ((high.sigma / high.alpha) ** 2 - (here.sigma / here.alpha) ** 2).clamp(min=0).sqrt()
+        extra = (
+            ((high.sigma / high.alpha) ** 2 - (here.sigma / here.alpha) ** 2).clamp(min=0).sqrt()
+        )
         y = x / here.alpha + extra * self.excess * noise_of(x, draws)
         gap = there.sigma / there.alpha - high.sigma / high.alpha
         first = denoiser.predict("noise", high.alpha * y, up, condition)
@@ -162,7 +195,14 @@ class PredictorCorrector(Solver):
         return 1 + self.corrections
 
     def step(
-        self, denoiser: Predictor, x: Tensor, t: Tensor, s: Tensor, condition: Condition, draws: Draws | None, memory: Memory
+        self,
+        denoiser: Predictor,
+        x: Tensor,
+        t: Tensor,
+        s: Tensor,
+        condition: Condition,
+        draws: Draws | None,
+        memory: Memory,
     ) -> tuple[Tensor, Memory]:
         x, _ = DDIM(1.0).step(denoiser, x, t, s, condition, draws, None)
         here = denoiser.path.at(s).over(x)

@@ -29,7 +29,15 @@ import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
-from pushforward.denoisers.denoiser import Condition, Predicting, Predictor, TimeColumns, columns_of, evaluate, mapped
+from pushforward.denoisers.denoiser import (
+    Condition,
+    Predicting,
+    Predictor,
+    TimeColumns,
+    columns_of,
+    evaluate,
+    mapped,
+)
 from pushforward.draws import Draws
 from pushforward.errors import UsageError
 from pushforward.paths import check
@@ -107,7 +115,9 @@ class Table:
         """Return the number of network evaluations per sample, including guidance."""
         return sum(denoiser.calls(float(row.call.t)) for row in self.rows if row.call is not None)
 
-    def walk(self, denoiser: Predictor, x: Tensor, condition: Condition, draws: Draws | None) -> Iterator[State]:
+    def walk(
+        self, denoiser: Predictor, x: Tensor, condition: Condition, draws: Draws | None
+    ) -> Iterator[State]:
         """Run the rows from the state x (n, *shape), and yield (time, state) after each step.
 
         Raises:
@@ -118,13 +128,17 @@ class Table:
             for register in row.noises:
                 values[register] = noise_of(x, draws)
             for update in row.updates:
-                values[update.register] = _combined([values[source] for source in update.sources], update.weights)
+                values[update.register] = _combined(
+                    [values[source] for source in update.sources], update.weights
+                )
             if row.stop is not None and row.state is not None:
                 yield row.stop, values[row.state]
             if row.call is not None:
                 call = row.call
                 assert call.columns is not None
-                values[call.estimate] = evaluate(denoiser, call.kind, values[call.point], call.columns, condition)
+                values[call.estimate] = evaluate(
+                    denoiser, call.kind, values[call.point], call.columns, condition
+                )
             for register in row.dropped:
                 del values[register]
 
@@ -132,7 +146,11 @@ class Table:
 def _combined(values: list[Tensor], weights: tuple[Any, ...]) -> Tensor:
     out = _times(values[0], weights[0])
     for value, weight in zip(values[1:], weights[1:], strict=True):
-        out = out + _times(value, weight) if isinstance(weight, Tensor) else torch.add(out, value, alpha=weight)
+        out = (
+            out + _times(value, weight)
+            if isinstance(weight, Tensor)
+            else torch.add(out, value, alpha=weight)
+        )
     return out
 
 
@@ -146,14 +164,23 @@ def with_drops(rows: list[Row]) -> tuple[Row, ...]:
     """Return the rows, each dropping the registers that are not used afterwards."""
     last: dict[int, int] = {0: 0}
     for number, row in enumerate(rows):
-        used = [*row.noises, *(register for update in row.updates for register in (update.register, *update.sources))]
+        used = [
+            *row.noises,
+            *(
+                register
+                for update in row.updates
+                for register in (update.register, *update.sources)
+            ),
+        ]
         used += [] if row.state is None else [row.state]
         used += [] if row.call is None else [row.call.point, row.call.estimate]
         last.update(dict.fromkeys(used, number))
     ends: dict[int, list[int]] = {}
     for register, number in last.items():
         ends.setdefault(number, []).append(register)
-    return tuple(replace(row, dropped=tuple(ends.get(number, ()))) for number, row in enumerate(rows))
+    return tuple(
+        replace(row, dropped=tuple(ends.get(number, ()))) for number, row in enumerate(rows)
+    )
 
 
 Number = float | Tensor
@@ -168,7 +195,11 @@ def _number(value: Any) -> Number:
         return value.double().reshape(()) if value.requires_grad else float(value)
     if isinstance(value, (int, float)):
         return float(value)
-    what = f"an array of shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
+    what = (
+        f"an array of shape {tuple(value.shape)}"
+        if isinstance(value, Tensor)
+        else type(value).__name__
+    )
     raise NotAffine(f"it multiplies a state by {what}")
 
 
@@ -212,7 +243,9 @@ class Symbol:
 
     def _scaled(self, by: Any) -> Symbol:
         factor = _number(by)
-        return Symbol({register: weight * factor for register, weight in self.terms.items()}, self.shape[1:])
+        return Symbol(
+            {register: weight * factor for register, weight in self.terms.items()}, self.shape[1:]
+        )
 
     def _plus(self, other: Any, sign: float = 1.0) -> Symbol:
         if not isinstance(other, Symbol):
@@ -256,7 +289,9 @@ class Symbol:
         raise NotAffine("it branches on a state")
 
     @classmethod
-    def __torch_function__(cls, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None) -> Symbol:
+    def __torch_function__(
+        cls, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None
+    ) -> Symbol:
         name = getattr(func, "__name__", "").strip("_")
         if name in _OPERATIONS and not kwargs:
             return _OPERATIONS[name](*args)
@@ -266,7 +301,9 @@ class Symbol:
 # torch's functions on symbols; tensors of one number stand on either side
 _OPERATIONS: dict[str, Callable[..., Symbol]] = {
     **dict.fromkeys(("add", "radd"), lambda a, b: a + b if isinstance(a, Symbol) else b + a),
-    **dict.fromkeys(("mul", "rmul", "multiply"), lambda a, b: a * b if isinstance(a, Symbol) else b * a),
+    **dict.fromkeys(
+        ("mul", "rmul", "multiply"), lambda a, b: a * b if isinstance(a, Symbol) else b * a
+    ),
     **dict.fromkeys(("sub", "subtract"), lambda a, b: a - b if isinstance(a, Symbol) else -b + a),
     **dict.fromkeys(("div", "truediv", "true_divide"), lambda a, b: a / b),
     "rsub": lambda a, b: -a + b,
@@ -357,11 +394,15 @@ class _Tracer:
         assert value.register is not None
         return value.register
 
-    def _asked(self, kind: str, x: Any, t: Tensor, condition: Any, to: Tensor | None = None) -> Symbol:
+    def _asked(
+        self, kind: str, x: Any, t: Tensor, condition: Any, to: Tensor | None = None
+    ) -> Symbol:
         if condition is not self.condition:
             raise NotAffine("it changes the condition")
         point, estimate = self._register(x), self.fresh()
-        self._close(Call(kind, point, estimate, t.reshape(()), None if to is None else to.reshape(())))
+        self._close(
+            Call(kind, point, estimate, t.reshape(()), None if to is None else to.reshape(()))
+        )
         return Symbol.of(estimate, self.shape)
 
     def predict(self, kind: str, x_t: Any, t: Tensor, condition: Condition = None) -> Any:
@@ -419,9 +460,14 @@ def with_columns(rows: list[Row], denoiser: Predictor) -> list[Row]:
         calls = [call for number in numbers if (call := rows[number].call) is not None]
         t = torch.stack([call.t for call in calls])
         to = None if calls[0].to is None else torch.stack([call.to for call in calls])
-        columns = mapped(columns_of(denoiser, kind, t, to), lambda part: part if part.requires_grad else part.tolist())
+        columns = mapped(
+            columns_of(denoiser, kind, t, to),
+            lambda part: part if part.requires_grad else part.tolist(),
+        )
         for place, (number, call) in enumerate(zip(numbers, calls, strict=True)):
-            done[number] = replace(rows[number], call=replace(call, columns=mapped(columns, itemgetter(place))))
+            done[number] = replace(
+                rows[number], call=replace(call, columns=mapped(columns, itemgetter(place)))
+            )
     return done
 
 
@@ -473,21 +519,31 @@ def general(table: Table) -> General:
         if row.noises or (row.call is not None and row.call.kind == "jump"):
             raise UsageError("Tables are learned only for solvers without noise and without jumps.")
         for update in row.updates:
-            parts = [values[source] * weight for source, weight in zip(update.sources, update.weights, strict=True)]
+            parts = [
+                values[source] * weight
+                for source, weight in zip(update.sources, update.weights, strict=True)
+            ]
             values[update.register] = torch.stack(parts).sum(0)
         if row.state is not None:
             state = row.state
             if row.call is not None and row.call.point == state:
                 stops.append(number)
             elif row.stop != 0:
-                raise UsageError("Tables are learned only for solvers whose steps begin with a prediction at their start.")
+                raise UsageError(
+                    "Tables are learned only for solvers whose steps begin with a prediction at their start."
+                )
         if row.call is not None:
             points.append(values[row.call.point])
             number += 1
             values[row.call.estimate] = unit[number]
     assert state is not None
     times = torch.stack([torch.as_tensor(call.t, dtype=torch.float64) for call in calls])
-    return General(tuple(call.kind for call in calls), times, torch.stack([*points, values[state]]), tuple(stops))
+    return General(
+        tuple(call.kind for call in calls),
+        times,
+        torch.stack([*points, values[state]]),
+        tuple(stops),
+    )
 
 
 @dataclass(frozen=True)
@@ -514,22 +570,36 @@ class LearnedTable:
 
     def __post_init__(self) -> None:
         calls = len(self.kinds)
-        fits = len(self.times) == calls > 0 and [len(row) for row in self.weights] == list(range(1, calls + 2))
-        inner = list(self.stops) == sorted(set(self.stops)) and all(0 < stop < calls for stop in self.stops)
+        fits = len(self.times) == calls > 0 and [len(row) for row in self.weights] == list(
+            range(1, calls + 2)
+        )
+        inner = list(self.stops) == sorted(set(self.stops)) and all(
+            0 < stop < calls for stop in self.stops
+        )
         if not (fits and inner and len(self.grid) == len(self.stops) + 2):
             raise UsageError(
                 f"A table with {calls} calls needs {calls} times, {calls + 1} rows of 1 to {calls + 1} weights, and a "
                 f"grid with two more times than stops. Got {len(self.times)} times, rows of "
                 f"{[len(row) for row in self.weights]} weights, {len(self.grid)} grid times and stops {list(self.stops)}."
             )
-        if not np.isfinite([*self.times, *self.grid, *(weight for row in self.weights for weight in row)]).all():
-            raise UsageError("This learned table contains values that are not finite. Learn it again.")
+        if not np.isfinite(
+            [*self.times, *self.grid, *(weight for row in self.weights for weight in row)]
+        ).all():
+            raise UsageError(
+                "This learned table contains values that are not finite. Learn it again."
+            )
 
     @classmethod
     def of(cls, table: General, grid: Sequence[float]) -> LearnedTable:
         """Extract the numbers of a table in the general form."""
         weights = [row[: k + 1] for k, row in enumerate(table.weights.tolist())]
-        return cls(list(table.kinds), table.times.tolist(), weights, list(table.stops), [float(t) for t in grid])
+        return cls(
+            list(table.kinds),
+            table.times.tolist(),
+            weights,
+            list(table.stops),
+            [float(t) for t in grid],
+        )
 
     def table(self, denoiser: Predictor) -> Table:
         """Build the table for this denoiser."""
@@ -538,7 +608,9 @@ class LearnedTable:
         for k, row in enumerate(self.weights):
             weights[k, : k + 1] = torch.tensor(row, dtype=torch.float64)
         times = torch.tensor(self.times, dtype=torch.float64)
-        return General(tuple(self.kinds), times, weights, tuple(self.stops)).table(denoiser, self.grid)
+        return General(tuple(self.kinds), times, weights, tuple(self.stops)).table(
+            denoiser, self.grid
+        )
 
 
 TABLES = 8  # How many tables are kept: those of a flow's own times and of the last solves, encodings and variations
@@ -574,7 +646,11 @@ class TableCache:
         return self._tables[key][1]
 
     def _compiled(self, denoiser: Predictor, times: Tensor) -> Table | NotAffine:
-        if self.learned is not None and not times.requires_grad and times.tolist() == list(self.learned.grid):
+        if (
+            self.learned is not None
+            and not times.requires_grad
+            and times.tolist() == list(self.learned.grid)
+        ):
             return self.learned.table(denoiser)
         try:
             return compile_table(self.solver, times, denoiser)
@@ -593,7 +669,13 @@ def _settings(part: object) -> list[Any]:
     A module is known by the dicts that it holds, which it shares with what torch.export puts instead of a module that is
     used twice.
     """
-    held = {name: value for name, value in getattr(part, "__dict__", {}).items() if name != "training"}
-    inner = [value for value in (*held.values(), *held.get("_modules", {}).values()) if isinstance(value, Predicting)]
+    held = {
+        name: value for name, value in getattr(part, "__dict__", {}).items() if name != "training"
+    }
+    inner = [
+        value
+        for value in (*held.values(), *held.get("_modules", {}).values())
+        if isinstance(value, Predicting)
+    ]
     identity = [] if isinstance(part, nn.Module) else [part]
     return [*identity, *chain(*held.items()), *chain(*map(_settings, inner))]

@@ -57,7 +57,9 @@ def train_on(folder: Path, disk: Any, steps: int, every: int, beside: bool = Tru
     if folder.exists():
         trainer = reopen(folder, data=data)
     else:
-        trainer = prepare(recipe_for("flow", data), data, steps=steps, checkpoint_every=every, out=folder)
+        trainer = prepare(
+            recipe_for("flow", data), data, steps=steps, checkpoint_every=every, out=folder
+        )
     trainer.saver.beside = beside
     with patch.object(storage, "save", saved):
         trainer.advance()
@@ -216,7 +218,10 @@ def damage(folder: Path, number: int) -> tuple[tuple[str, ...], str]:
 
 Apart = Callable[[Callable[[], Any]], tuple[int, Any]]
 
-KINDS = ("save", "step")  # Within the writes of a checkpoint, and elsewhere: turns of a step, its end, and other writes
+KINDS = (
+    "save",
+    "step",
+)  # Within the writes of a checkpoint, and elsewhere: turns of a step, its end, and other writes
 SHARE = 0.75  # Of the events that are left, at most so many pass before a kill: a run that is resumed writes a few files less
 
 
@@ -253,14 +258,20 @@ class Events:
         counts: The events so far, by kind.
     """
 
-    def __init__(self, kill: Kill | None = None, die: Callable[[], None] = killed_by_signal) -> None:
+    def __init__(
+        self, kill: Kill | None = None, die: Callable[[], None] = killed_by_signal
+    ) -> None:
         self.kill, self.die = kill, die
         self.counts = dict.fromkeys(KINDS, 0)
 
     def note(self, kind: str, half: Callable[[], None] | None = None) -> None:
         """Count an event that is about to happen; ``half`` leaves it half done if training dies here."""
         self.counts[kind] += 1
-        if self.kill is not None and self.kill.kind == kind and self.counts[kind] == self.kill.number + 1:
+        if (
+            self.kill is not None
+            and self.kill.kind == kind
+            and self.counts[kind] == self.kill.number + 1
+        ):
             if half is not None:
                 half()
             self.die()
@@ -272,7 +283,11 @@ class Events:
         losses = trainer.method.losses
         with contextlib.ExitStack() as stack:
             stack.enter_context(patch.object(trainer, "progress", _Steps(self)))
-            stack.enter_context(patch.object(trainer.method, "losses", lambda batch, now: self._turns(losses(batch, now))))
+            stack.enter_context(
+                patch.object(
+                    trainer.method, "losses", lambda batch, now: self._turns(losses(batch, now))
+                )
+            )
             for place, name, call in self._replaced():
                 stack.enter_context(patch.object(place, name, call))
             yield
@@ -285,10 +300,16 @@ class Events:
 
     def _replaced(self) -> Iterator[tuple[Any, str, Callable[..., Any]]]:
         yield from ((os, name, self._noted(getattr(os, name))) for name in CALLS)
-        yield io, "open", self._noted(io.open, lambda mode="r", *_, **__: bool(set(mode) & set("wax+")))
+        yield (
+            io,
+            "open",
+            self._noted(io.open, lambda mode="r", *_, **__: bool(set(mode) & set("wax+"))),
+        )
         yield safetensors.torch, "save_file", self._saved(safetensors.torch.save_file)
 
-    def _noted(self, call: Callable[..., Any], counts: Callable[..., bool] = lambda *_, **__: True) -> Callable[..., Any]:
+    def _noted(
+        self, call: Callable[..., Any], counts: Callable[..., bool] = lambda *_, **__: True
+    ) -> Callable[..., Any]:
         def noted(path: Any, *arguments: Any, **named: Any) -> Any:
             if counts(*arguments, **named):
                 self.note(_kind(path, named.get("dir_fd")))
@@ -355,23 +376,38 @@ class Chain:
 
         A run that was killed before its first checkpoint, and whose first weights came from Python, is started again.
         """
-        folder, events, marks = self.folder / name, Events(kill, self.die), {-1: dict.fromkeys(KINDS, 0)}
+        folder, events, marks = (
+            self.folder / name,
+            Events(kill, self.die),
+            {-1: dict.fromkeys(KINDS, 0)},
+        )
         trainer = None
         if folder.exists():
             with contextlib.suppress(*(() if newest_step(folder) >= 0 else (CheckpointError,))):
                 trainer = reopen(folder, data=self.data)
         if trainer is None:
-            trainer = prepare(self.recipe(), self.data, out=folder, overwrite=folder.exists(), **self.options)
+            trainer = prepare(
+                self.recipe(), self.data, out=folder, overwrite=folder.exists(), **self.options
+            )
         save = storage.save
 
         def marked(where: Path, step: int, *arguments: Any, **named: Any) -> None:
-            save(where, step, *arguments, **named | ({} if self.keep is None else {"keep": self.keep}))
+            save(
+                where,
+                step,
+                *arguments,
+                **named | ({} if self.keep is None else {"keep": self.keep}),
+            )
             marks[step] = dict(events.counts)
             self.saved(name, step)
 
         with events.watching(trainer), patch.object(storage, "save", marked):
             trainer.advance()
-        return {"digest": state_digest(folder), "counts": events.counts, "marks": list(marks.items())}
+        return {
+            "digest": state_digest(folder),
+            "counts": events.counts,
+            "marks": list(marks.items()),
+        }
 
     def saved(self, name: str, step: int | None = None) -> int:
         """Return the last saved step, -1 if there is none; ``step`` sets it."""
@@ -382,7 +418,9 @@ class Chain:
         steps = file.read_text(encoding="utf-8").split() if file.exists() else []
         return int(steps[-1]) if steps else -1
 
-    def killed(self, kinds: Sequence[str], seed: str, apart: Apart, name: str = "cut") -> list[dict[str, Any]]:
+    def killed(
+        self, kinds: Sequence[str], seed: str, apart: Apart, name: str = "cut"
+    ) -> list[dict[str, Any]]:
         """Kill a run once for each of ``kinds``, then let it end.
 
         Args:
@@ -398,7 +436,12 @@ class Chain:
         self.whole = self.whole or apart(lambda: self.run("whole"))[1]
         if self.whole is None:
             return [{"kind": "whole", "wrong": ["the uninterrupted training run failed"]}]
-        marks, step, random, kills = {int(at): counts for at, counts in self.whole["marks"]}, -1, Random(seed), []
+        marks, step, random, kills = (
+            {int(at): counts for at, counts in self.whole["marks"]},
+            -1,
+            Random(seed),
+            [],
+        )
         for left, kind in zip(range(len(kinds), 0, -1), kinds, strict=True):
             remaining = self.whole["counts"][kind] - marks[step][kind]
             kill = Kill(kind, int(random.uniform(0, SHARE / left) * remaining))
@@ -409,7 +452,15 @@ class Chain:
             kills.append({**asdict(kill), "saved": saved, "newest": step, "wrong": wrong})
         status, end = apart(lambda: self.run(name))
         same = status == 0 and end["digest"] == self.whole["digest"]
-        return [*kills, {"kind": "end", "wrong": [] if same else [f"the resumed run ends differently (exit status {status})"]}]
+        return [
+            *kills,
+            {
+                "kind": "end",
+                "wrong": []
+                if same
+                else [f"the resumed run ends differently (exit status {status})"],
+            },
+        ]
 
 
 def newest_step(folder: Path) -> int:
@@ -445,10 +496,14 @@ def forked(work: Callable[[], Any]) -> tuple[int, Any]:
 
 
 LIMIT = 120.0  # Seconds that processes may take together
-Outcome = tuple[list[int], list[str], float]  # The exit code and the printed text of each process, and the seconds of all
+Outcome = tuple[
+    list[int], list[str], float
+]  # The exit code and the printed text of each process, and the seconds of all
 
 
-def together(count: int, work: Callable[[int], int | None], folder: str | Path, **environment: str) -> Outcome:
+def together(
+    count: int, work: Callable[[int], int | None], folder: str | Path, **environment: str
+) -> Outcome:
     """Fork processes that each do ``work(rank)``, which returns an exit code or None for 0.
 
     The process that calls this has computed no gradient, after which torch trains in no process that is forked.
@@ -464,8 +519,17 @@ def together(count: int, work: Callable[[int], int | None], folder: str | Path, 
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    shared = {"MASTER_ADDR": str(folder.resolve() / "store"), "MASTER_PORT": "0", "WORLD_SIZE": str(count), **environment}
-    began, children, codes = time.monotonic(), [_forked(rank, work, folder, shared) for rank in range(count)], dict[int, int]()
+    shared = {
+        "MASTER_ADDR": str(folder.resolve() / "store"),
+        "MASTER_PORT": "0",
+        "WORLD_SIZE": str(count),
+        **environment,
+    }
+    began, children, codes = (
+        time.monotonic(),
+        [_forked(rank, work, folder, shared) for rank in range(count)],
+        dict[int, int](),
+    )
     while len(codes) < count and time.monotonic() - began < LIMIT:
         for rank, child in enumerate(children):
             if rank not in codes and (done := os.waitpid(child, os.WNOHANG))[0]:
@@ -479,14 +543,20 @@ def together(count: int, work: Callable[[int], int | None], folder: str | Path, 
     return [codes[rank] for rank in range(count)], printed, time.monotonic() - began
 
 
-def _forked(rank: int, work: Callable[[int], int | None], folder: Path, shared: dict[str, str]) -> int:
+def _forked(
+    rank: int, work: Callable[[int], int | None], folder: Path, shared: dict[str, str]
+) -> int:
     child = os.fork()
     if child:
         return child
     code = 1
     try:
-        torch.set_num_threads(torch.get_num_threads())  # renews the pool before backward passes race for it
-        os.environ.update(shared, RANK=str(rank), LOCAL_RANK=str(rank), LOCAL_WORLD_SIZE=shared["WORLD_SIZE"])
+        torch.set_num_threads(
+            torch.get_num_threads()
+        )  # renews the pool before backward passes race for it
+        os.environ.update(
+            shared, RANK=str(rank), LOCAL_RANK=str(rank), LOCAL_WORLD_SIZE=shared["WORLD_SIZE"]
+        )
         with (
             (folder / f"{rank}.txt").open("w", buffering=1, encoding="utf-8") as file,
             contextlib.redirect_stdout(file),

@@ -29,12 +29,28 @@ def sample_sets() -> list[Samples]:
     random = np.random.Generator(np.random.Philox(3))
     centres = np.array([[2.0, 0.0], [-2.0, 0.0], [0.0, 2.0]])
     truth = SimpleNamespace(centres=centres, std=0.2, weights=np.full(3, 1 / 3))
-    vectors = [centres[random.integers(3, size=EXAMPLES)] + 0.2 * random.standard_normal((EXAMPLES, 2)) for _ in range(3)]
-    images = [np.clip(0.5 + 0.2 * random.standard_normal((EXAMPLES, SIDE * SIDE)), 0, 1) for _ in range(3)]
+    vectors = [
+        centres[random.integers(3, size=EXAMPLES)] + 0.2 * random.standard_normal((EXAMPLES, 2))
+        for _ in range(3)
+    ]
+    images = [
+        np.clip(0.5 + 0.2 * random.standard_normal((EXAMPLES, SIDE * SIDE)), 0, 1) for _ in range(3)
+    ]
     rows = [_rows(random) for _ in range(3)]
-    names, kinds = ("number", "other", "category", "target"), ("number", "number", "category", "boolean")
+    names, kinds = (
+        ("number", "other", "category", "target"),
+        ("number", "number", "category", "boolean"),
+    )
     labels = (), (), ("low", "middle", "high"), ("no", "yes")
-    table = Table(_values(rows[0]), _values(rows[1]), names, kinds, labels, "target", training=_values(rows[2]))
+    table = Table(
+        _values(rows[0]),
+        _values(rows[1]),
+        names,
+        kinds,
+        labels,
+        "target",
+        training=_values(rows[2]),
+    )
     of_table = dataclasses.replace(_samples(rows, (7,), None), table=table)
     return [_samples(vectors, (2,), truth), _samples(images, (1, SIDE, SIDE), None), of_table]
 
@@ -44,17 +60,25 @@ def _rows(random: np.random.Generator) -> np.ndarray:
     number = random.standard_normal(EXAMPLES)
     other = number + random.standard_normal(EXAMPLES)
     category = np.searchsorted([-0.5, 0.5], number + 0.5 * random.standard_normal(EXAMPLES))
-    return np.column_stack([number, other, np.eye(3)[category], np.eye(2)[np.asarray(other > 0, int)]])
+    return np.column_stack(
+        [number, other, np.eye(3)[category], np.eye(2)[np.asarray(other > 0, int)]]
+    )
 
 
 def _values(x: np.ndarray) -> np.ndarray:
     rows = x.astype(np.float32)
-    return np.column_stack([rows[:, :2], rows[:, 2:5].argmax(1), rows[:, 5:].argmax(1)]).astype(np.float64)
+    return np.column_stack([rows[:, :2], rows[:, 2:5].argmax(1), rows[:, 5:].argmax(1)]).astype(
+        np.float64
+    )
 
 
 def _samples(splits: Sequence[np.ndarray], shape: tuple[int, ...], truth: object) -> Samples:
     generated, reference, training = (part.astype(np.float32) for part in splits)
-    classes: dict[str, Any] = {"generated_classes": _classes(generated), "reference_classes": _classes(reference), "classes": 2}
+    classes: dict[str, Any] = {
+        "generated_classes": _classes(generated),
+        "reference_classes": _classes(reference),
+        "classes": 2,
+    }
     return samples_of(generated, reference, training, shape=shape, truth=truth, **classes)
 
 
@@ -64,7 +88,11 @@ def _classes(x: np.ndarray) -> np.ndarray:
 
 def _with_generated(samples: Samples, generated: np.ndarray) -> Samples:
     classes = None if samples.generated_classes is None else _classes(generated)
-    table = None if samples.table is None else dataclasses.replace(samples.table, generated=_values(generated))
+    table = (
+        None
+        if samples.table is None
+        else dataclasses.replace(samples.table, generated=_values(generated))
+    )
     return dataclasses.replace(
         samples,
         generated=generated.astype(np.float32),
@@ -75,7 +103,9 @@ def _with_generated(samples: Samples, generated: np.ndarray) -> Samples:
 
 
 def check_metric(
-    metric: Metric | type[Metric], samples: Samples | None = None, worse: Callable[[Samples], np.ndarray] | None = None
+    metric: Metric | type[Metric],
+    samples: Samples | None = None,
+    worse: Callable[[Samples], np.ndarray] | None = None,
 ) -> None:
     """Check the laws of a metric, in milliseconds.
 
@@ -98,9 +128,13 @@ def check_metric(
         TypeError: If it applies to none of the samples.
     """
     thing: Metric = metric() if isinstance(metric, type) else metric
-    given = next((kind for kind in ([samples] if samples else sample_sets()) if thing.applies(kind)), None)
+    given = next(
+        (kind for kind in ([samples] if samples else sample_sets()) if thing.applies(kind)), None
+    )
     if given is None:
-        raise TypeError(f"{type(thing).__name__} applies to none of the samples. Pass samples that it applies to.")
+        raise TypeError(
+            f"{type(thing).__name__} applies to none of the samples. Pass samples that it applies to."
+        )
     before = given.generated.copy(), given.reference.copy(), given.training.copy()
     scores = thing(given)
     with law(thing, "it must not modify the arrays it is given"):
@@ -113,20 +147,31 @@ def check_metric(
     shuffled = thing(_with_generated(given, given.generated[::-1].copy()))
     with law(thing, "the order of generated examples must not matter"):
         for name, score in scores.items():
-            assert math.isclose(shuffled[name].number, score.number, rel_tol=1e-6, abs_tol=1e-9), f'"{name}" changes.'
+            assert math.isclose(shuffled[name].number, score.number, rel_tol=1e-6, abs_tol=1e-9), (
+                f'"{name}" changes.'
+            )
     far = np.full_like(given.generated, 9 * np.abs(given.reference).max())
     bad = thing(_with_generated(given, far if worse is None else worse(given)))
     for name, score in scores.items():
         sign = {"lower": -1, "higher": 1}.get(thing.scores[name].better or "", 0)
         if name in bad and math.isfinite(bad[name].number):
             with law(thing, f'"{name}" must not be better for worse examples'):
-                assert sign * score.number >= sign * bad[name].number, f"Good: {score}, worse: {bad[name]}."
+                assert sign * score.number >= sign * bad[name].number, (
+                    f"Good: {score}, worse: {bad[name]}."
+                )
     with law(thing, "examples that are not finite must be refused"):
-        assert refuses(lambda: _with_generated(given, np.full_like(given.generated, np.nan)), Diverged)
+        assert refuses(
+            lambda: _with_generated(given, np.full_like(given.generated, np.nan)), Diverged
+        )
 
 
 def samples_of(
-    generated: np.ndarray, reference: np.ndarray, training: np.ndarray | None = None, *, features: bool = True, **more: Any
+    generated: np.ndarray,
+    reference: np.ndarray,
+    training: np.ndarray | None = None,
+    *,
+    features: bool = True,
+    **more: Any,
 ) -> Samples:
     """Convert arrays (n, d) to inputs of metrics, with the examples as their own features.
 
@@ -138,7 +183,9 @@ def samples_of(
         more: Other fields of `pushforward.metrics.Samples`.
     """
     training = reference if training is None else training
-    as_features = (lambda x: x.astype(np.float64)) if features else (lambda x: np.zeros((len(x), 1)))
+    as_features = (
+        (lambda x: x.astype(np.float64)) if features else (lambda x: np.zeros((len(x), 1)))
+    )
     fields = {
         "generated": generated.astype(np.float32),
         "reference": reference.astype(np.float32),
@@ -147,7 +194,9 @@ def samples_of(
         "reference_features": as_features(reference),
         "shape": generated.shape[1:],
     }
-    return Samples(**{**fields, **{name: value for name, value in more.items() if value is not None}})
+    return Samples(
+        **{**fields, **{name: value for name, value in more.items() if value is not None}}
+    )
 
 
 def values_of(metric: Metric, *arrays: np.ndarray, **more: Any) -> dict[str, Score]:
@@ -160,7 +209,9 @@ def values_of(metric: Metric, *arrays: np.ndarray, **more: Any) -> dict[str, Sco
 FEATURES_EXAMPLES = 12
 
 
-def check_features(extractor: str | Extractor | type[Extractor] | nn.Module, data: Dataset | None = None) -> None:
+def check_features(
+    extractor: str | Extractor | type[Extractor] | nn.Module, data: Dataset | None = None
+) -> None:
     """Check the laws of a feature extractor, in the time of two fits.
 
     1. It describes itself and its preprocessing.
@@ -182,7 +233,9 @@ def check_features(extractor: str | Extractor | type[Extractor] | nn.Module, dat
     part: Any = extractor
     before = torch.get_rng_state()
     with tempfile.TemporaryDirectory() as cache:
-        features, cached = (fit_features(data, extractor, cache=cache, reads=False) for _ in range(2))
+        features, cached = (
+            fit_features(data, extractor, cache=cache, reads=False) for _ in range(2)
+        )
         again = fit_features(data, extractor, cache=False, reads=False)
         with law(part, "it must not change torch's global generator"):
             assert torch.equal(torch.get_rng_state(), before)
@@ -202,12 +255,21 @@ def check_features(extractor: str | Extractor | type[Extractor] | nn.Module, dat
             with law(part, f"an example's features must not depend on {name}"):
                 gap = float(np.abs(changed - whole).max()) / scale
                 assert gap < 1e-4, f"They differ by {gap:.1e} of the largest."
-        for other, says in ((again, "the same data and seed must give"), (cached, "the cache must give")):
+        for other, says in (
+            (again, "the same data and seed must give"),
+            (cached, "the cache must give"),
+        ):
             with law(part, f"{says} the same features, bit for bit, and the same identity"):
-                assert np.array_equal(whole, other(x, FEATURES_EXAMPLES * 10)), "The features differ."
+                assert np.array_equal(whole, other(x, FEATURES_EXAMPLES * 10)), (
+                    "The features differ."
+                )
                 assert features.identity == other.identity, "The identities differ."
     network: nn.Module = again._network
-    tensors = [tensor for tensor in network.state_dict().values() if tensor.is_floating_point() and tensor.numel()]
+    tensors = [
+        tensor
+        for tensor in network.state_dict().values()
+        if tensor.is_floating_point() and tensor.numel()
+    ]
     weights, identity = again.weights, again.identity
     del again.weights
     if tensors:

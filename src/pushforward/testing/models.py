@@ -114,7 +114,10 @@ def space_data(shape: tuple[int, ...], labels: bool, n: int = 70, seed: int = 0)
         }
     conditions = {"label": Label(("a", "b", "c"), (0.5, 0.25, 0.25))} if labels else {}
     label = random.integers(0, 3, size=len(x)) if labels else None
-    train, held_out = (Split(x[part], None if label is None else label[part]) for part in (slice(n), slice(n, None)))
+    train, held_out = (
+        Split(x[part], None if label is None else label[part])
+        for part in (slice(n), slice(n, None))
+    )
     kind = VectorSpace if len(shape) == 1 else ImageSpace
     return Dataset("made", kind(shape=shape, **measured, conditions=conditions), train, held_out)
 
@@ -186,7 +189,10 @@ def check_space(kind: type[Space], x: NDArray[Any]) -> None:
     with law(space, "model units must have mean 0, and `to_data` must invert `to_model`"):
         assert abs(float(model.mean())) < 1e-4
         assert torch.allclose(space.to_data(model), exact, rtol=1e-9, atol=1e-9)
-    with law(space, "`scale` must be the standard deviations, and `log_det` minus the sum of their logarithms"):
+    with law(
+        space,
+        "`scale` must be the standard deviations, and `log_det` minus the sum of their logarithms",
+    ):
         gaps = (exact - exact[:1]).flatten(1) / scale
         assert torch.allclose(gaps, (model - model[:1]).flatten(1), rtol=1e-5, atol=1e-5)
         assert abs(space.log_det + float(scale.log().sum())) <= 1e-5 * (1 + abs(space.log_det))
@@ -211,7 +217,10 @@ def check_space(kind: type[Space], x: NDArray[Any]) -> None:
 
 
 def check_method(
-    method: Method | Recipe | Callable[..., Method | Recipe], data: Dataset | None = None, *, size: int = 16
+    method: Method | Recipe | Callable[..., Method | Recipe],
+    data: Dataset | None = None,
+    *,
+    size: int = 16,
 ) -> None:
     """Check the laws of a method that need no training, in seconds.
 
@@ -237,7 +246,9 @@ def check_method(
     thing = method if isinstance(method, (Method, Recipe)) else method(data.space)
     thing = thing.method if isinstance(thing, Recipe) else thing
     if not isinstance(thing, Method):
-        raise TypeError(f"Expected a method, a recipe, or a function from a space to a method, got {thing!r}.")
+        raise TypeError(
+            f"Expected a method, a recipe, or a function from a space to a method, got {thing!r}."
+        )
     with law(thing, "it must have networks, each with parameters"):
         assert thing.players
         assert all(list(player.parameters()) for player in thing.players.values())
@@ -269,7 +280,9 @@ def check_method(
         assert [float(loss) for _, loss, _ in first] == [float(loss) for _, loss, _ in second]
     with law(thing, "it must be rebuilt from its description"):
         again, tensors = rebuilt(thing), thing.state_dict()
-        assert {name: part.shape for name, part in again.state_dict().items()} == {n: t.shape for n, t in tensors.items()}
+        assert {name: part.shape for name, part in again.state_dict().items()} == {
+            n: t.shape for n, t in tensors.items()
+        }
     transport = stirred(thing).transport()
     _check_drawn(thing, transport.sample(4, seed=7), data.space)
     with law(thing, "sample i must depend on seed + i only"):
@@ -277,7 +290,9 @@ def check_method(
 
 
 def _examples(data: Dataset, index: slice) -> tuple[Tensor, Condition]:
-    return data.space.to_model(data.train.data_units(index)), data.train.condition(data.space.conditions, index)
+    return data.space.to_model(data.train.data_units(index)), data.train.condition(
+        data.space.conditions, index
+    )
 
 
 def _turns(method: Method, batch: Batch) -> list[tuple[str, Tensor, float]]:
@@ -294,7 +309,9 @@ def _turns(method: Method, batch: Batch) -> list[tuple[str, Tensor, float]]:
 
 
 def _check_drawn(method: Method, x: Tensor, space: Space) -> None:
-    with law(method, "samples must be finite, have the shape of the data and lie within its bounds"):
+    with law(
+        method, "samples must be finite, have the shape of the data and lie within its bounds"
+    ):
         assert x.shape[1:] == torch.Size(space.shape)
         assert torch.isfinite(x).all()
         assert space.levels is None or (x.min() >= 0 and x.max() <= 1)
@@ -307,14 +324,18 @@ def check_seeds(transport: Transport) -> None:
     apart = (whole[1:] - whole[:-1]).flatten(1).square().mean(1).sqrt()
     assert apart.min() > 1e-2 * scale, "If seeds had no effect, equal samples would prove nothing."
     for seed, n in ((4, 4), (2, 1)):
-        torch.testing.assert_close(moved(transport, seed, n), whole[seed : seed + n], rtol=0, atol=1e-4 * scale)
+        torch.testing.assert_close(
+            moved(transport, seed, n), whole[seed : seed + n], rtol=0, atol=1e-4 * scale
+        )
 
 
 def moved(transport: Transport, seed: int, n: int) -> Tensor:
     """Return samples in model units, because images of a hardly trained model saturate in data units."""
     draws = ExampleDraws(seed, n)
     with torch.no_grad():
-        return transport(draws.normal(transport.noise_shape), transport.conditions(n, None, seed), draws)
+        return transport(
+            draws.normal(transport.noise_shape), transport.conditions(n, None, seed), draws
+        )
 
 
 def stirred(method: Method) -> Method:
@@ -335,7 +356,9 @@ def final_state(folder: Path) -> State:
     newest = latest(folder / "checkpoints")
     assert newest is not None, f"{folder} has no checkpoint."
     stored = load_checkpoint(newest)
-    return stored.tensors, {name: value for name, value in stored.state.items() if name not in MEASURED}
+    return stored.tensors, {
+        name: value for name, value in stored.state.items() if name not in MEASURED
+    }
 
 
 def assert_same(a: State, b: State) -> None:
@@ -343,7 +366,9 @@ def assert_same(a: State, b: State) -> None:
     assert a[1] == b[1], f"Counters differ: {a[1]} and {b[1]}."
     assert a[0].keys() == b[0].keys() == {"method", "average", "optimizer"}
     for group in a[0]:
-        assert a[0][group].keys() == b[0][group].keys(), f"The tensors of {group} have different names."
+        assert a[0][group].keys() == b[0][group].keys(), (
+            f"The tensors of {group} have different names."
+        )
         for name, tensor in a[0][group].items():
             assert torch.equal(tensor, b[0][group][name]), f"{group}/{name} differs."
 
@@ -366,7 +391,9 @@ class Trained:
 def train_twice(recipe: str | RecipeFunction, data: Dataset, folder: Path) -> Trained:
     """Train a recipe for two steps in ``folder / "whole"``, and again in ``folder / "cut"``, killed after one and resumed."""
     whole = fit(recipe_for(recipe, data), data, steps=2, out=folder / "whole")
-    trainer = prepare(recipe_for(recipe, data), data, steps=2, out=folder / "cut", checkpoint_every=1)
+    trainer = prepare(
+        recipe_for(recipe, data), data, steps=2, out=folder / "cut", checkpoint_every=1
+    )
     trainer.advance(1e-9)
     del trainer  # a kill: nothing is finished or saved beyond the last checkpoint
     reopen(folder / "cut", data=data).advance()
@@ -382,7 +409,10 @@ def in_few_steps(transport: Transport) -> Transport:
 
 def check_resumed(trained: Trained) -> None:
     """Check that the interrupted run ends like the uninterrupted one, bit for bit."""
-    with law(trained.run.method, "a run that was interrupted and resumed must end like an uninterrupted one"):
+    with law(
+        trained.run.method,
+        "a run that was interrupted and resumed must end like an uninterrupted one",
+    ):
         assert_same(final_state(trained.whole.folder), final_state(trained.run.folder))
 
 
@@ -397,7 +427,9 @@ def check_sampled(trained: Trained) -> Tensor:
     """Check shape, finiteness and bounds of samples, and equality after loading; return five samples."""
     x = trained.run.transport.sample(5, seed=7)
     with law(trained.run.method, "a loaded run must draw the same samples as the trained run"):
-        mine, whole = (in_few_steps(run.transport).sample(5, seed=7) for run in (trained.run, trained.whole))
+        mine, whole = (
+            in_few_steps(run.transport).sample(5, seed=7) for run in (trained.run, trained.whole)
+        )
         assert torch.equal(mine, whole)
     _check_drawn(trained.run.method, x, trained.data.space)
     return x
@@ -413,7 +445,9 @@ def check_scored(trained: Trained) -> None:
         assert all(np.isfinite(score.number) for score in scores.values())
 
 
-def check_recipe(recipe: str | RecipeFunction, data: Dataset | None = None, folder: str | Path | None = None) -> None:
+def check_recipe(
+    recipe: str | RecipeFunction, data: Dataset | None = None, folder: str | Path | None = None
+) -> None:
     """Check all laws of a recipe and its method: build, compute losses, train, interrupt, resume, load, sample and evaluate.
 
     It trains twice for two steps at size "tiny", a few seconds in all.

@@ -16,7 +16,19 @@ from pushforward.data import Space, VectorSpace
 from pushforward.denoisers import Condition
 from pushforward.draws import Draws, ExampleDraws
 from pushforward.errors import UsageError
-from pushforward.paths import VE, VP, Coefficients, Cosine, Linear, Narrowed, Path, Shifted, Tabulated, convert, linear_betas
+from pushforward.paths import (
+    VE,
+    VP,
+    Coefficients,
+    Cosine,
+    Linear,
+    Narrowed,
+    Path,
+    Shifted,
+    Tabulated,
+    convert,
+    linear_betas,
+)
 from pushforward.solvers import Solver
 from pushforward.solvers.solver import grid_times
 from pushforward.testing.models import built, law, rebuilt, refuses
@@ -64,7 +76,11 @@ def check_path(path: Path | type[Path]) -> None:
     with law(thing, "its ends must lie in [0, 1], the smaller first"):
         assert 0 <= thing.ends[0] < thing.ends[1] <= 1
     # knots of a table have one-sided second derivatives only, so the times avoid them
-    t = (torch.linspace(*thing.ends, 50, dtype=torch.float64) * 0.997 + 0.0011).clamp(*thing.ends).requires_grad_()
+    t = (
+        (torch.linspace(*thing.ends, 50, dtype=torch.float64) * 0.997 + 0.0011)
+        .clamp(*thing.ends)
+        .requires_grad_()
+    )
     k = thing.at(t)
     with law(thing, "its derivatives must match its coefficients"):
         for value, derivative in ((k.alpha, k.dalpha), (k.sigma, k.dsigma)):
@@ -74,12 +90,16 @@ def check_path(path: Path | type[Path]) -> None:
     t = torch.linspace(*thing.ends, 61, dtype=torch.float64)
     k, log_snr = thing.at(t), thing.log_snr(t)
     with law(thing, "its log-SNR must match its coefficients and decrease"):
-        torch.testing.assert_close(log_snr, 2 * (k.alpha.log() - k.sigma.log()), rtol=1e-8, atol=1e-8)
+        torch.testing.assert_close(
+            log_snr, 2 * (k.alpha.log() - k.sigma.log()), rtol=1e-8, atol=1e-8
+        )
         assert (log_snr.diff() < 0).all()
     with law(thing, "time(log_snr(t)) must equal t"):
         torch.testing.assert_close(thing.time(log_snr), t, rtol=1e-9, atol=1e-10)
     with law(thing, "single precision must stay close to double precision"):
-        for single, double in zip(vars(thing.at(t.float())).values(), vars(thing.at(t)).values(), strict=True):
+        for single, double in zip(
+            vars(thing.at(t.float())).values(), vars(thing.at(t)).values(), strict=True
+        ):
             assert single.dtype == torch.float32
             torch.testing.assert_close(single.double(), double, rtol=2e-3, atol=2e-5)
     with law(thing, "coefficients must have the shape of t"):
@@ -90,7 +110,10 @@ def check_path(path: Path | type[Path]) -> None:
 
 # The paths that solvers are measured on
 PATHS: dict[str, Path] = {"vp": VP(), "linear": Linear(), "cosine": Cosine(), "ve": VE(0.02, 20)}
-START, STOP = -6.0, 7.0  # The log-SNR between which orders are measured; no coefficient is nearly singular there
+START, STOP = (
+    -6.0,
+    7.0,
+)  # The log-SNR between which orders are measured; no coefficient is nearly singular there
 
 
 class Mixture(nn.Module):
@@ -116,7 +139,9 @@ class Mixture(nn.Module):
         variance = k.alpha**2 * self.std**2 + k.sigma**2
         gaps = x_t[:, None] - k.alpha[:, None] * centres
         share = torch.softmax(-(gaps**2).sum(-1) / (2 * variance), dim=1)
-        data = (share[..., None] * (centres + (k.alpha * self.std**2 / variance)[:, None] * gaps)).sum(1)
+        data = (
+            share[..., None] * (centres + (k.alpha * self.std**2 / variance)[:, None] * gaps)
+        ).sum(1)
         return convert("data", kind, data, x_t, k)
 
     def calls(self, t: float = 0.5) -> int:
@@ -194,7 +219,9 @@ def truth(path: str) -> Tensor:
         velocity = denoiser.predict("velocity", torch.from_numpy(points).reshape(x.shape), t)
         return (velocity / denoiser.path.at(t).dlog_snr[:, None]).flatten().numpy()
 
-    solution = solve_ivp(slope, (START, STOP), x.flatten().numpy(), method="DOP853", rtol=1e-12, atol=1e-12)
+    solution = solve_ivp(
+        slope, (START, STOP), x.flatten().numpy(), method="DOP853", rtol=1e-12, atol=1e-12
+    )
     return torch.from_numpy(solution.y[:, -1]).reshape(x.shape)
 
 
@@ -229,7 +256,9 @@ def moments(
     begin, stopped = path.time(torch.tensor([start, stop], dtype=torch.float64)).tolist()
     draws = _Quick(5, n)
     here, there = (path.at(torch.tensor([at], dtype=torch.float64)) for at in (begin, stopped))
-    root = torch.linalg.cholesky(here.alpha**2 * Correlated.covariance + here.sigma**2 * torch.eye(2))
+    root = torch.linalg.cholesky(
+        here.alpha**2 * Correlated.covariance + here.sigma**2 * torch.eye(2)
+    )
     x = here.alpha * denoiser.centres + draws.normal((2,)).double() @ root.T
     x = Flow(denoiser, solver, steps).solve(x, begin, stopped, None, draws)
     wanted = there.alpha**2 * Correlated.covariance + there.sigma**2 * torch.eye(2)
@@ -276,7 +305,9 @@ def check_solver(
         assert len(grid_times(thing.grid, VP(), 3)) == 4
     before = copy.deepcopy(vars(thing))
     Flow(ring(VP()), thing, 3).sample(2)
-    with law(thing, "sampling must not change the solver: values of earlier steps belong in its memory"):
+    with law(
+        thing, "sampling must not change the solver: values of earlier steps belong in its memory"
+    ):
         assert vars(thing) == before
     _check_samples(thing)
     for count in (2, 7):
@@ -298,7 +329,9 @@ def _check_samples(solver: Solver) -> None:
     if not solver.adaptive:
         with law(solver, "sample i must depend on seed + i only"):
             torch.testing.assert_close(flow.sample(2, seed=5), x[2:], rtol=1e-5, atol=1e-5)
-    z = torch.randn(3, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64).requires_grad_()
+    z = torch.randn(
+        3, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64
+    ).requires_grad_()
     end = flow(z, None, ExampleDraws(0, 3)).sum()
     with law(solver, "the result must be differentiable with respect to the start"):
         assert end.requires_grad, "It does not depend on it."
@@ -306,7 +339,10 @@ def _check_samples(solver: Solver) -> None:
         assert torch.isfinite(slope).all()
         assert slope.abs().sum() > 0
     if solver.stochastic:
-        with law(solver, "a stochastic solver must refuse to run without random numbers (`noise_of` does)"):
+        with law(
+            solver,
+            "a stochastic solver must refuse to run without random numbers (`noise_of` does)",
+        ):
             assert refuses(lambda: flow(z.detach()), UsageError)
 
 
@@ -320,7 +356,9 @@ def check_calls(solver: Solver, steps: int) -> None:
         assert solver.adaptive or flow.calls == solver.calls(steps)
 
 
-def check_order(solver: Solver, path: str = "vp", steps: tuple[int, int] = (256, 512), tolerance: float = 0.05) -> None:
+def check_order(
+    solver: Solver, path: str = "vp", steps: tuple[int, int] = (256, 512), tolerance: float = 0.05
+) -> None:
     """Check that the order measured on a problem with a closed form equals the declared order.
 
     Args:
@@ -331,7 +369,9 @@ def check_order(solver: Solver, path: str = "vp", steps: tuple[int, int] = (256,
     """
     order = measured_order(solver, path, steps)
     with law(solver, f"the order measured on {path} must equal the declared order"):
-        assert abs(order - solver.order) < tolerance, f"Measured {order:.3f}, declared {solver.order}."
+        assert abs(order - solver.order) < tolerance, (
+            f"Measured {order:.3f}, declared {solver.order}."
+        )
 
 
 def check_moments(solver: Solver, steps: int = 400, bias: float = 0.005, n: int = SAMPLES) -> None:
@@ -340,7 +380,11 @@ def check_moments(solver: Solver, steps: int = 400, bias: float = 0.005, n: int 
     product = wanted.diagonal()[:, None] * wanted.diagonal()
     with law(solver, f"it must preserve the mean of a Gaussian in {steps} steps"):
         off = (mean - wanted_mean).abs()
-        assert (off < 3 * (wanted.diagonal() / n).sqrt() + bias).all(), f"It is off by {off.tolist()}."
+        assert (off < 3 * (wanted.diagonal() / n).sqrt() + bias).all(), (
+            f"It is off by {off.tolist()}."
+        )
     with law(solver, f"it must preserve the covariance of a Gaussian in {steps} steps"):
         off = (covariance - wanted).abs()
-        assert (off < 3 * ((product + wanted**2) / n).sqrt() + bias).all(), f"It is off by {off.tolist()}."
+        assert (off < 3 * ((product + wanted**2) / n).sqrt() + bias).all(), (
+            f"It is off by {off.tolist()}."
+        )

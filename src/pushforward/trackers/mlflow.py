@@ -26,7 +26,9 @@ class MLflow(Tracker):
         self._client: Any = None
         self._id = ""
 
-    def start(self, folder: Path, facts: Mapping[str, Any], config: Mapping[str, Any], known: str | None) -> str:
+    def start(
+        self, folder: Path, facts: Mapping[str, Any], config: Mapping[str, Any], known: str | None
+    ) -> str:
         place = os.environ.get("MLFLOW_TRACKING_URI")
         if place is None:
             os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")
@@ -37,9 +39,16 @@ class MLflow(Tracker):
             self._client.update_run(known, status="RUNNING")
             return known
         experiment = self._client.get_experiment_by_name("pushforward")
-        number = self._client.create_experiment("pushforward") if experiment is None else experiment.experiment_id
+        number = (
+            self._client.create_experiment("pushforward")
+            if experiment is None
+            else experiment.experiment_id
+        )
         self._id = self._client.create_run(number, run_name=folder.name).info.run_id
-        settings = {**{name: value for name, value in config.items() if name != "method"}, "manifest": dict(facts)}
+        settings = {
+            **{name: value for name, value in config.items() if name != "method"},
+            "manifest": dict(facts),
+        }
         for name, value in _flat(settings):
             self._client.log_param(self._id, name, str(value)[:LONGEST])
         self._client.log_artifact(self._id, str(folder / "spec.json"))
@@ -47,7 +56,9 @@ class MLflow(Tracker):
 
     def log(self, step: int, numbers: Mapping[str, float]) -> None:
         metric, now = imported("mlflow.entities", "mlflow").Metric, int(1000 * time.time())
-        self._client.log_batch(self._id, metrics=[metric(name, value, now, step) for name, value in numbers.items()])
+        self._client.log_batch(
+            self._id, metrics=[metric(name, value, now, step) for name, value in numbers.items()]
+        )
 
     def pictures(self, step: int, paths: Sequence[Path]) -> None:
         for path in paths:

@@ -20,8 +20,12 @@ class TensorBoard(Tracker):
     def __init__(self) -> None:
         self._writer: Any = None
 
-    def start(self, folder: Path, facts: Mapping[str, Any], config: Mapping[str, Any], known: str | None) -> str:
-        self._writer = imported("torch.utils.tensorboard", "tensorboard").SummaryWriter(str(folder / FOLDER / "tensorboard"))
+    def start(
+        self, folder: Path, facts: Mapping[str, Any], config: Mapping[str, Any], known: str | None
+    ) -> str:
+        self._writer = imported("torch.utils.tensorboard", "tensorboard").SummaryWriter(
+            str(folder / FOLDER / "tensorboard")
+        )
         if known is None:
             for title, content in (("spec", config), ("manifest", facts)):
                 text = json.dumps(content, indent=1, default=str)
@@ -37,7 +41,9 @@ class TensorBoard(Tracker):
 
         for path in paths:
             with Image.open(path, formats=("PNG",)) as image:
-                self._writer.add_image("pictures/samples", np.asarray(image.convert("RGB")), step, dataformats="HWC")
+                self._writer.add_image(
+                    "pictures/samples", np.asarray(image.convert("RGB")), step, dataformats="HWC"
+                )
 
     def finish(self, status: str) -> None:
         self._writer.close()

@@ -37,7 +37,9 @@ class Tracker(ABC):
             imported(self.library, self.library)
 
     @abstractmethod
-    def start(self, folder: Path, facts: Mapping[str, Any], config: Mapping[str, Any], known: str | None) -> str:
+    def start(
+        self, folder: Path, facts: Mapping[str, Any], config: Mapping[str, Any], known: str | None
+    ) -> str:
         """Start logging; called first, and again if training continues after `finish`.
 
         Args:
@@ -84,7 +86,9 @@ def imported(module: str, extra: str) -> Any:
     Raises:
         MissingExtra: If it is not installed, with the install command.
     """
-    return errors.imported(module, f"The tracker {extra} needs a package that is not installed", extra)
+    return errors.imported(
+        module, f"The tracker {extra} needs a package that is not installed", extra
+    )
 
 
 def trackers_of(given: str | Tracker | Iterable[str | Tracker] | None) -> tuple[Tracker, ...]:
@@ -99,8 +103,16 @@ def trackers_of(given: str | Tracker | Iterable[str | Tracker] | None) -> tuple[
     """
     if given is None:
         return ()
-    words = given.replace(" ", "").split(",") if isinstance(given, str) else [given] if isinstance(given, Tracker) else given
-    trackers = tuple(word if isinstance(word, Tracker) else TRACKERS.find(word)() for word in words if word != "")
+    words = (
+        given.replace(" ", "").split(",")
+        if isinstance(given, str)
+        else [given]
+        if isinstance(given, Tracker)
+        else given
+    )
+    trackers = tuple(
+        word if isinstance(word, Tracker) else TRACKERS.find(word)() for word in words if word != ""
+    )
     for tracker in trackers:
         tracker.check()
     return trackers

@@ -22,7 +22,9 @@ class WandB(Tracker):
     def __init__(self) -> None:
         self._run: Any = None
 
-    def start(self, folder: Path, facts: Mapping[str, Any], config: Mapping[str, Any], known: str | None) -> str:
+    def start(
+        self, folder: Path, facts: Mapping[str, Any], config: Mapping[str, Any], known: str | None
+    ) -> str:
         (folder / FOLDER).mkdir(exist_ok=True)
         library = imported("wandb", "wandb")
         self._run = library.init(

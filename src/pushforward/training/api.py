@@ -61,14 +61,27 @@ from pushforward.training.recipe_argument import (
 from pushforward.training.runs import log
 from pushforward.training.runs.folder import Holding, claim, hold
 from pushforward.training.runs.provenance import data_of_run
-from pushforward.training.runs.run import Run, budget_of, check_spec, extend, load, pick, read_spec, recipe_of
+from pushforward.training.runs.run import (
+    Run,
+    budget_of,
+    check_spec,
+    extend,
+    load,
+    pick,
+    read_spec,
+    recipe_of,
+)
 from pushforward.transports import Latent, has_steps, inner_of
 
 TURN = 5.0  # Seconds of training that a model has before the next one's turn
 
 
 def prepare(
-    recipe: RecipeLike, data: DataLike, *, asked: Mapping[str, Any] | None = None, **options: Unpack[FitOptions]
+    recipe: RecipeLike,
+    data: DataLike,
+    *,
+    asked: Mapping[str, Any] | None = None,
+    **options: Unpack[FitOptions],
 ) -> Trainer:
     """Build a new `Trainer` as for `fit`; see `Settings` for ``asked``. Without ``progress`` it is silent.
 
@@ -81,19 +94,35 @@ def prepare(
     processes = joined(device, shard=options.get("shard", False), devices=options.get("devices"))
     with processes.phase("the start of training"):
         plugins = [load_plugin(path).file for path in files_of(options.get("plugins", ()))]
-        dataset = given if isinstance(given, Dataset) else dataset_of(data)  # swapped arguments are refused as a recipe
-        seed, size, name = whole("seed", options.get("seed", 0)), options.get("size") or "small", name_of(given)
-        budget, flops, augment = budget_in(options), options.get("flops"), options.get("augment", ())
+        dataset = (
+            given if isinstance(given, Dataset) else dataset_of(data)
+        )  # swapped arguments are refused as a recipe
+        seed, size, name = (
+            whole("seed", options.get("seed", 0)),
+            options.get("size") or "small",
+            name_of(given),
+        )
+        budget, flops, augment = (
+            budget_in(options),
+            options.get("flops"),
+            options.get("augment", ()),
+        )
         epochs = options.get("epochs")
         if sum(amount is not None for amount in (budget, flops, epochs)) > 1:
-            raise UsageError("Pass exactly one budget: `steps`, `samples`, `seconds`, `budget`, `epochs` or `flops`.")
+            raise UsageError(
+                "Pass exactly one budget: `steps`, `samples`, `seconds`, `budget`, `epochs` or `flops`."
+            )
         if epochs is not None:
             budget = Budget(samples=samples_in(epochs, dataset))
         rebuildable = isinstance(given, Recipe) or name is not None
-        recipe, from_seed = started(lambda: recipe_from(given, dataset, size, own), given, rebuildable, seed)
+        recipe, from_seed = started(
+            lambda: recipe_from(given, dataset, size, own), given, rebuildable, seed
+        )
         if options.get("batch") is None:
             options["batch"] = batch_size_of(data)
-        changes = {change: options[change] for change in TrainingChanges.__annotations__ if options.get(change) is not None}  # type: ignore[literal-required]
+        given_values = {name: value for name, value in options.items() if value is not None}
+        names = TrainingChanges.__annotations__.keys()
+        changes = {name: value for name, value in given_values.items() if name in names}
         recipe = replace(recipe, training=recipe.training.changed(**changes))
         if asked is not None:
             asked = {**changes, **asked}
@@ -112,7 +141,9 @@ def prepare(
         settings = Settings(
             seed=seed,
             device=device,
-            augment=[word for word in augment.replace(" ", "").split(",") if word] if isinstance(augment, str) else augment,
+            augment=[word for word in augment.replace(" ", "").split(",") if word]
+            if isinstance(augment, str)
+            else augment,
             checkpoint_every=options.get("checkpoint_every"),
             plugins=plugins,
             asked=asked,
@@ -123,9 +154,18 @@ def prepare(
         )
         if flops is not None:
             budget = Budget(steps=steps_within(flops, recipe, dataset, settings)[0])
-        watcher = None if options.get("progress") is None or processes.rank else watcher_of(options["progress"])
+        watcher = (
+            None
+            if options.get("progress") is None or processes.rank
+            else watcher_of(options["progress"])
+        )
         claimed = (
-            claim(options.get("out"), dataset.name, recipe.name, overwrite=options.get("overwrite", False))
+            claim(
+                options.get("out"),
+                dataset.name,
+                recipe.name,
+                overwrite=options.get("overwrite", False),
+            )
             if processes.rank == 0
             else None
         )
@@ -209,14 +249,21 @@ def reopen(folder: str | Path | Run, **options: Unpack[ResumeOptions]) -> Traine
     with processes.phase("the start of training"):
         writes = processes.rank == 0
         checkpoint, method = options.get("checkpoint"), options.get("method")
-        given, watcher = budget_in(options), watcher_of(options.get("progress") if writes else False)
+        given, watcher = (
+            budget_in(options),
+            watcher_of(options.get("progress") if writes else False),
+        )
         if checkpoint is not None and options.get("fallback"):
-            raise UsageError("Pass either `checkpoint`, or `fallback=True`, which resumes from the newest undamaged checkpoint.")
+            raise UsageError(
+                "Pass either `checkpoint`, or `fallback=True`, which resumes from the newest undamaged checkpoint."
+            )
         content = read_spec(folder, options.get("plugins", ()))
         epochs = options.get("epochs")
         if epochs is not None:
             if given is not None:
-                raise UsageError("Pass exactly one budget: `steps`, `samples`, `seconds`, `budget` or `epochs`.")
+                raise UsageError(
+                    "Pass exactly one budget: `steps`, `samples`, `seconds`, `budget` or `epochs`."
+                )
             known = data_of_run(folder, content, options.get("data"))
             given = Budget(samples=samples_in(epochs, known))
             options["data"] = known
@@ -229,7 +276,12 @@ def reopen(folder: str | Path | Run, **options: Unpack[ResumeOptions]) -> Traine
                     sweep(folder / "cache")
             # another machine may still see an older one
             newest = latest(folder / "checkpoints") if writes and checkpoint is None else None
-            if writes and newest is None and checkpoint is None and (rows := log.read(folder / "metrics.jsonl")):
+            if (
+                writes
+                and newest is None
+                and checkpoint is None
+                and (rows := log.read(folder / "metrics.jsonl"))
+            ):
                 raise CheckpointError(
                     f"{folder} was trained for {rows[-1]['step']:,} steps, but its checkpoints are missing, so it cannot be "
                     "resumed. Restore them, or train again into another folder."
@@ -237,12 +289,23 @@ def reopen(folder: str | Path | Run, **options: Unpack[ResumeOptions]) -> Traine
             if newest is not None and options.get("fallback") and fault(newest) is not None:
                 newest = next_good(newest) or newest
             where = processes.first(None if newest is None else newest.name)
-            start = pick(folder, checkpoint) if checkpoint else None if where is None else folder / "checkpoints" / where
+            start = (
+                pick(folder, checkpoint)
+                if checkpoint
+                else None
+                if where is None
+                else folder / "checkpoints" / where
+            )
             if start is not None:
                 stored = stored_for(processes, start, device)
                 check_spec(folder, content, stored.state)
                 if given and asdict(budget) != content["budget"]:
-                    budget.check_beyond(folder, stored.state["seconds"], stored.state["step"], content["training"]["batch"])
+                    budget.check_beyond(
+                        folder,
+                        stored.state["seconds"],
+                        stored.state["step"],
+                        content["training"]["batch"],
+                    )
             data = data_of_run(folder, content, options.get("data"))
             complete = spec.with_network(content, options.get("network"))
             recipe = (
@@ -258,7 +321,15 @@ def reopen(folder: str | Path | Run, **options: Unpack[ResumeOptions]) -> Traine
                 trackers=trackers,
             )
             holding = Holding(folder, lock, content, writes)
-            trainer = Trainer(recipe, data, budget, out=holding, settings=settings, progress=watcher, processes=processes)
+            trainer = Trainer(
+                recipe,
+                data,
+                budget,
+                out=holding,
+                settings=settings,
+                progress=watcher,
+                processes=processes,
+            )
             if start is not None:
                 trainer.restore(stored)
             processes.agreed(False)  # all have read the spec
@@ -342,7 +413,9 @@ def student(
     return _learning_from(recipe, data, run, student_settings, options)
 
 
-def _learning_from(recipe: Recipe, data: Dataset, run: Run, settings: Mapping[str, Any], options: FitOptions) -> Trainer:
+def _learning_from(
+    recipe: Recipe, data: Dataset, run: Run, settings: Mapping[str, Any], options: FitOptions
+) -> Trainer:
     record = {name.replace("_", "-"): value for name, value in settings.items()}
     return prepare(recipe, data, asked={**record, "frozen": [f"teacher={run.folder}"]}, **options)
 
@@ -361,17 +434,23 @@ def check_finish(
             recipe ``finish`` does not support a setting or the student.
     """
     if teacher.space.names:
-        raise UsageError("finish does not support tables. Leave out `finish`; for better rows, sample in 2 or 4 `steps`.")
+        raise UsageError(
+            "finish does not support tables. Leave out `finish`; for better rows, sample in 2 or 4 `steps`."
+        )
     second = Path(f"{out}-finished")
     if out is not None and second.exists() and not overwrite:
         raise UsageError(f"{second} already exists. Choose another `out`, or add `overwrite=True`.")
     finish = recipes.named("finish")
     known = recipes.settings(finish)
     if unknown := (finish_settings or {}).keys() - known.keys():
-        raise UsageError(f"The recipe finish does not support {', '.join(unknown)}.{did_you_mean(min(unknown), known)}")
+        raise UsageError(
+            f"The recipe finish does not support {', '.join(unknown)}.{did_you_mean(min(unknown), known)}"
+        )
 
     def built() -> Recipe:
-        transport = with_frozen("distil", {"teacher": teacher})(teacher.space, **(settings or {})).method.transport()
+        transport = with_frozen("distil", {"teacher": teacher})(
+            teacher.space, **(settings or {})
+        ).method.transport()
         start = transport if isinstance(transport, Latent) else transport.denoiser
         return finish(teacher.space, teacher=start, **(finish_settings or {}))
 
@@ -379,7 +458,11 @@ def check_finish(
 
 
 def finisher(
-    run: Run, data: Dataset, finish: float, settings: Mapping[str, Any] | None = None, **options: Unpack[FitOptions]
+    run: Run,
+    data: Dataset,
+    finish: float,
+    settings: Mapping[str, Any] | None = None,
+    **options: Unpack[FitOptions],
 ) -> Trainer:
     """Build the `Trainer` that finishes a student in ``finish`` seconds, in a folder next to it that ends in "-finished".
 
@@ -441,7 +524,9 @@ def distil(
             "leave the settings out."
         )
     if finish is not None:
-        check_finish(teacher, options.get("out"), options.get("overwrite", False), settings, finish_settings)
+        check_finish(
+            teacher, options.get("out"), options.get("overwrite", False), settings, finish_settings
+        )
     trainer = student(teacher, calls=calls, data=data, settings=settings, **options)
     run = trained(trainer)
     if finish is None:
@@ -478,7 +563,11 @@ def train_in_turns(trainers: Sequence[Trainer], turn: float = TURN) -> list[Run]
 
     try:
         while not any(trainer.stop for trainer in trainers):
-            waiting = [number for number, trainer in enumerate(trainers) if number not in fallen and not trainer.done]
+            waiting = [
+                number
+                for number, trainer in enumerate(trainers)
+                if number not in fallen and not trainer.done
+            ]
             if not waiting:
                 break
             for number in waiting:

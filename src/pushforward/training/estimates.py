@@ -95,7 +95,9 @@ class Plan:
         return {**plain, "memory": {**plain["memory"], "total": self.memory.total}}
 
 
-def plan(recipe: Recipe, data: Dataset, budget: Budget, *, processes: int = 1, sharded: bool = False) -> Plan:
+def plan(
+    recipe: Recipe, data: Dataset, budget: Budget, *, processes: int = 1, sharded: bool = False
+) -> Plan:
     """Estimate the resources of a training run; computes two small steps, which change the recipe's weights.
 
     Raises:
@@ -107,13 +109,18 @@ def plan(recipe: Recipe, data: Dataset, budget: Budget, *, processes: int = 1, s
     with tempfile.TemporaryDirectory() as nowhere, torch.random.fork_rng(devices=[]):
         activations = _activations(recipe, data, part, Path(nowhere))
         trainer = _unwritten(recipe, data, budget, Path(nowhere))
-        weights, average = (_bytes(kept.state_dict().values()) for kept in (trainer.method, trainer.average))
+        weights, average = (
+            _bytes(kept.state_dict().values()) for kept in (trainer.method, trainer.average)
+        )
         optimizers = sum(player.state_bytes() for player in trainer.players.values())
         steps, precision = trainer.clock.total, trainer.precision
     sizes = [_bytes(player.parameters()) for player in method.players.values()]
     needs = Needs(
         weights=weights // shares,
-        gradients=_bytes(p for player in method.players.values() for p in player.parameters() if p.requires_grad) // shares,
+        gradients=_bytes(
+            p for player in method.players.values() for p in player.parameters() if p.requires_grad
+        )
+        // shares,
         optimizers=optimizers // shares,
         average=average // shares,
         frozen=sum(_bytes(frozen.state_dict().values()) for frozen in method.parts.values()),
@@ -124,7 +131,9 @@ def plan(recipe: Recipe, data: Dataset, budget: Budget, *, processes: int = 1, s
     return Plan(
         processes=processes,
         sharded=sharded,
-        parameters=sum(p.numel() for player in method.players.values() for p in player.parameters()),
+        parameters=sum(
+            p.numel() for player in method.players.values() for p in player.parameters()
+        ),
         batch=training.batch,
         share=min(part * training.accumulate, training.batch),
         part=part,
@@ -136,8 +145,17 @@ def plan(recipe: Recipe, data: Dataset, budget: Budget, *, processes: int = 1, s
     )
 
 
-def _unwritten(recipe: Recipe, data: Dataset, budget: Budget, folder: Path, settings: Settings | None = None) -> Trainer:
-    return Trainer(recipe, data, budget, out=Holding(folder, None, writes=False), settings=settings, observers=())
+def _unwritten(
+    recipe: Recipe, data: Dataset, budget: Budget, folder: Path, settings: Settings | None = None
+) -> Trainer:
+    return Trainer(
+        recipe,
+        data,
+        budget,
+        out=Holding(folder, None, writes=False),
+        settings=settings,
+        observers=(),
+    )
 
 
 def _activations(recipe: Recipe, data: Dataset, part: int, folder: Path) -> int | None:
@@ -148,7 +166,12 @@ def _activations(recipe: Recipe, data: Dataset, part: int, folder: Path) -> int 
         trainer = _unwritten(small, data, Budget(steps=2), folder)
         if (added := _of_second_step(trainer)) is None:
             return None
-        measured.append(max(0, added - _bytes(p for player in trainer.players.values() for p in player.parameters)))
+        measured.append(
+            max(
+                0,
+                added - _bytes(p for player in trainer.players.values() for p in player.parameters),
+            )
+        )
     slope = max(0, measured[-1] - measured[0]) / few
     return round(measured[-1] + slope * (part - sizes[-1]))
 
@@ -174,14 +197,23 @@ def training_memory(run: Run, data: Dataset) -> int | None:
     Returns:
         Bytes; None if this cannot be measured, for example because of too little free memory.
     """
-    learned = next((known for known in (data, data.without_labels()) if known.fingerprint == run.spec["fingerprint"]), None)
+    learned = next(
+        (
+            known
+            for known in (data, data.without_labels())
+            if known.fingerprint == run.spec["fingerprint"]
+        ),
+        None,
+    )
     if learned is None:
         return None
     holding = Holding(run.folder, None, run.spec, writes=False)
     settings = Settings(seed=run.spec["seed"], device=next(run.method.parameters()).device)
     try:
         with torch.random.fork_rng(devices=[]):
-            trainer = Trainer(recipe_of(run.spec), learned, Budget(steps=2), out=holding, settings=settings)
+            trainer = Trainer(
+                recipe_of(run.spec), learned, Budget(steps=2), out=holding, settings=settings
+            )
             added = _of_second_step(trainer)
     except (CheckpointError, DataError, UsageError, OutOfMemory):
         return None
@@ -190,7 +222,9 @@ def training_memory(run: Run, data: Dataset) -> int | None:
             raise
         return None
     held = held_bytes(trainer.method, trainer.average.method, *trainer.method.parts.values())
-    states = sum(value.nbytes for player in trainer.players.values() for value in player.state().values())
+    states = sum(
+        value.nbytes for player in trainer.players.values() for value in player.state().values()
+    )
     return None if added is None else held + states + added
 
 
@@ -230,14 +264,19 @@ def step_flops(recipe: Recipe, data: Dataset, settings: Settings | None = None) 
                 "`steps`, `samples` or `seconds`."
             )
         while len(counts) < 2 or (len(counts) < PERIOD and counts[0] != counts[1]):
-            with sdpa_kernel(SDPBackend.MATH), _Counter() as counter:  # attention as products that all devices count
+            with (
+                sdpa_kernel(SDPBackend.MATH),
+                _Counter() as counter,
+            ):  # attention as products that all devices count
                 trainer.step()
             trainer.clock.tick(0.0)
             counts.append(counter.total)
     return sum(counts) / len(counts)
 
 
-def steps_within(flops: float, recipe: Recipe, data: Dataset, settings: Settings | None = None) -> tuple[int, float]:
+def steps_within(
+    flops: float, recipe: Recipe, data: Dataset, settings: Settings | None = None
+) -> tuple[int, float]:
     """Compute the number of steps within a budget of floating-point operations, and the operations per step.
 
     Raises:

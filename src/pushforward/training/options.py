@@ -19,8 +19,13 @@ from pushforward.trackers import Tracker
 from pushforward.training.loop.budget import Budget
 from pushforward.training.loop.callbacks import Watcher
 
-_OF_RECIPE = " It belongs to the recipe: dataclasses.replace(recipe, training=recipe.training.changed({}))."
-HINTS = {name: _OF_RECIPE.format(f"{name}=...") for name in ("betas", "clip", "ema_share", "players", "schedule", "weight_decay")}
+_OF_RECIPE = (
+    " It belongs to the recipe: dataclasses.replace(recipe, training=recipe.training.changed({}))."
+)
+HINTS = {
+    name: _OF_RECIPE.format(f"{name}=...")
+    for name in ("betas", "clip", "ema_share", "players", "schedule", "weight_decay")
+}
 """Suggestions for settings of `pushforward.Training` that `fit` does not take."""
 
 
@@ -148,7 +153,11 @@ class ResumeOptions(TrainingOptions, total=False):
     epochs: float | None
 
 
-BUDGETS = (*BudgetOptions.__annotations__, "epochs", "flops")  # The options of `fit` that say how long to train
+BUDGETS = (
+    *BudgetOptions.__annotations__,
+    "epochs",
+    "flops",
+)  # The options of `fit` that say how long to train
 
 
 def budget_in(options: BudgetOptions) -> Budget | None:
@@ -157,7 +166,12 @@ def budget_in(options: BudgetOptions) -> Budget | None:
     Raises:
         UsageError: For several, or one that is no number, naming the option.
     """
-    steps, samples, seconds, text = options.get("steps"), options.get("samples"), options.get("seconds"), options.get("budget")
+    steps, samples, seconds, text = (
+        options.get("steps"),
+        options.get("samples"),
+        options.get("seconds"),
+        options.get("budget"),
+    )
     for name, count in (("steps", steps), ("samples", samples)):
         if count is not None:
             whole(name, count)

@@ -36,7 +36,9 @@ RecipeLike = Recipe | Method | str | Callable[..., Recipe | Method]
 """A recipe, a method, a recipe's name, or a recipe function, called with the data's space unless it takes no arguments."""
 
 
-def recipe_from(given: Any, data: Dataset, size: str, settings: Mapping[str, Any] | None = None) -> Recipe | Method:
+def recipe_from(
+    given: Any, data: Dataset, size: str, settings: Mapping[str, Any] | None = None
+) -> Recipe | Method:
     """Return a recipe for the data, or a method unchanged.
 
     A recipe of this package, given by name or as its function, has this size and these settings.
@@ -57,17 +59,26 @@ def recipe_from(given: Any, data: Dataset, size: str, settings: Mapping[str, Any
             f'Expected a recipe: its name (such as "flow"), a recipe function, a Recipe or a Method; got {given!r:.200}.{hint}'
         )
     if missing := recipes.missing_parts(function):
-        parts, name = ", ".join(f'"{name}": run' for name in missing), getattr(function, "__name__", function)
+        parts, name = (
+            ", ".join(f'"{name}": run' for name in missing),
+            getattr(function, "__name__", function),
+        )
         written = f'"{given}"' if isinstance(given, str) else name
-        raise UsageError(f"The recipe {name} needs a trained run: pf.fit(pf.training.with_frozen({written}, {{{parts}}}), data).")
+        raise UsageError(
+            f"The recipe {name} needs a trained run: pf.fit(pf.training.with_frozen({written}, {{{parts}}}), data)."
+        )
     if name_of(given) is not None:
         return function(data.space, size, **(settings or {}))
     kinds = inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD
     parameters = inspect.signature(function).parameters.values()
-    takes_space = any(parameter.default is parameter.empty and parameter.kind in kinds for parameter in parameters)
+    takes_space = any(
+        parameter.default is parameter.empty and parameter.kind in kinds for parameter in parameters
+    )
     recipe = function(data.space) if takes_space else function()
     if not isinstance(recipe, (Recipe, Method)):
-        raise UsageError(f"A recipe function takes a space or nothing, and returns a Recipe or a Method; got {recipe!r:.200}.")
+        raise UsageError(
+            f"A recipe function takes a space or nothing, and returns a Recipe or a Method; got {recipe!r:.200}."
+        )
     return recipe
 
 
@@ -87,7 +98,11 @@ def settings_in(given: Any, options: Mapping[str, Any], known: Iterable[str]) ->
     name = name_of(given)
     if name is not None and name in RECIPES:
         settings = recipes.settings(RECIPES[name])
-        return {option: options[option] for option in options if option in settings and option not in known}
+        return {
+            option: options[option]
+            for option in options
+            if option in settings and option not in known
+        }
     for option in ("size", "network"):
         if options.get(option) is not None and not isinstance(given, (Dataset, Run)):
             raise UsageError(
@@ -97,7 +112,9 @@ def settings_in(given: Any, options: Mapping[str, Any], known: Iterable[str]) ->
     return {}
 
 
-def started(make: Callable[[], Recipe | Method], given: Any, rebuildable: bool, seed: int) -> tuple[Recipe, bool]:
+def started(
+    make: Callable[[], Recipe | Method], given: Any, rebuildable: bool, seed: int
+) -> tuple[Recipe, bool]:
     """Build a recipe with initial weights, and return whether these can be redrawn from only the seed and the spec.
 
     Args:
@@ -110,9 +127,13 @@ def started(make: Callable[[], Recipe | Method], given: Any, rebuildable: bool, 
         UsageError: If a method that cannot be rebuilt was already trained.
     """
     built = seeded(make, seed)
-    recipe = built if isinstance(built, Recipe) else Recipe(built, name=type(built).__name__.lower())
+    recipe = (
+        built if isinstance(built, Recipe) else Recipe(built, name=type(built).__name__.lower())
+    )
     if built is given and isinstance(built, Method):
-        return replace(recipe, builds_on=tuple((folder, seen_by(folder)) for folder in trainings(built))), False
+        return replace(
+            recipe, builds_on=tuple((folder, seen_by(folder)) for folder in trainings(built))
+        ), False
     if rebuildable:
         content = spec.describe(recipe.method)
         try:
@@ -145,7 +166,10 @@ def from_run(init: str | Path | Run, recipe: Recipe) -> tuple[Recipe, Run]:
         UsageError: If the run has another method, or its weights do not fit.
     """
     run = opened(init, ())
-    there, here = _identity(run.spec["recipe"], run.spec["method"]), _identity(recipe.name, spec.describe(recipe.method))
+    there, here = (
+        _identity(run.spec["recipe"], run.spec["method"]),
+        _identity(recipe.name, spec.describe(recipe.method)),
+    )
     conditions = run.method.space.conditions, recipe.method.space.conditions
     there["conditions"], here["conditions"] = (", ".join(kinds) or "none" for kinds in conditions)
     for name in conditions[0].keys() & conditions[1].keys() - {"label"}:
@@ -186,7 +210,9 @@ KINDS = {
 
 
 def with_frozen(
-    recipe: str | Callable[..., Recipe], parts: Mapping[str, str | Path | Run], plugins: str | Path | Sequence[str | Path] = ()
+    recipe: str | Callable[..., Recipe],
+    parts: Mapping[str, str | Path | Run],
+    plugins: str | Path | Sequence[str | Path] = (),
 ) -> Callable[..., Recipe]:
     """Fill the frozen parts of a recipe with networks of trained runs.
 
@@ -221,11 +247,16 @@ def with_frozen(
 
     @functools.wraps(function)
     def bound(space: Space, *arguments: Any, **options: Any) -> Recipe:
-        given = {name: _part(name, run, known[name].annotation, space) for name, run in runs.items()}
+        given = {
+            name: _part(name, run, known[name].annotation, space) for name, run in runs.items()
+        }
         recipe = function(space, *arguments, **options, **given)
         ancestors = tuple((str(run.folder), run.seen) for run in runs.values())
         described = {name: described_sampler(run.transport) for name, run in runs.items()}
-        samplers = {**recipe.samplers, **{name: sampler for name, sampler in described.items() if sampler is not None}}
+        samplers = {
+            **recipe.samplers,
+            **{name: sampler for name, sampler in described.items() if sampler is not None},
+        }
         return replace(recipe, builds_on=(*recipe.builds_on, *ancestors), samplers=samplers)
 
     signature = inspect.signature(function)
@@ -241,12 +272,18 @@ def _part(name: str, run: Run, annotation: Any, space: Space) -> nn.Module:
         trained = run.method.space
     else:
         transport = run.transport
-        if tuple(transport.space.shape) != tuple(space.shape) or _other_units(transport.space, space):
+        if tuple(transport.space.shape) != tuple(space.shape) or _other_units(
+            transport.space, space
+        ):
             transport = inner_of(transport)  # codes may have the shape of data
         trained = transport.space
         if trained.names and "FlowMap" in kinds:
-            raise UsageError(f"finish does not support tables. Sample {run.folder} in two or four calls.")
-        whole = not kinds & {"Denoiser", "FlowMap"} or ("Latent" in kinds and isinstance(transport, Latent))
+            raise UsageError(
+                f"finish does not support tables. Sample {run.folder} in two or four calls."
+            )
+        whole = not kinds & {"Denoiser", "FlowMap"} or (
+            "Latent" in kinds and isinstance(transport, Latent)
+        )
         part = transport if whole else getattr(transport, "denoiser", None)
     if tuple(trained.shape) != tuple(space.shape) or not met(trained.conditions, space.conditions):
         data = (run.spec.get("data") or {}).get("name_or_path")
@@ -263,14 +300,24 @@ def _part(name: str, run: Run, annotation: Any, space: Space) -> nn.Module:
     expected = sorted(kinds & recipes.MODELS)
     if not any(base.__name__ in expected for base in type(part).__mro__):
         wanted = " or ".join(dict.fromkeys(KINDS[kind] for kind in expected))
-        first = f" Distil it first: `pushforward distil {shlex.quote(str(run.folder))}`." if "FlowMap" in expected else ""
-        raise UsageError(f"{run.folder} is a run of {run.spec['recipe']}, but the frozen part {name} must be {wanted}.{first}")
+        first = (
+            f" Distil it first: `pushforward distil {shlex.quote(str(run.folder))}`."
+            if "FlowMap" in expected
+            else ""
+        )
+        raise UsageError(
+            f"{run.folder} is a run of {run.spec['recipe']}, but the frozen part {name} must be {wanted}.{first}"
+        )
     return part  # type: ignore[no-any-return]
 
 
 def _other_units(trained: Space, space: Space) -> list[str]:
     units = space.units
-    return [name for name, value in units.items() if not close(getattr(trained, name), value, units["std"])]
+    return [
+        name
+        for name, value in units.items()
+        if not close(getattr(trained, name), value, units["std"])
+    ]
 
 
 def pairs_of(given: Sequence[str]) -> dict[str, str]:
@@ -283,12 +330,16 @@ def pairs_of(given: Sequence[str]) -> dict[str, str]:
     for word in given:
         name, _, run = word.partition("=")
         if not name or not run or name in pairs:
-            raise UsageError(f'Expected NAME=RUN with each name once, such as teacher=runs/flow; got "{word}".')
+            raise UsageError(
+                f'Expected NAME=RUN with each name once, such as teacher=runs/flow; got "{word}".'
+            )
         pairs[name] = run
     return pairs
 
 
-def autoencoder_of(run: str | Path | Run, space: Space, plugins: Sequence[str | Path] = ()) -> Autoencoder:
+def autoencoder_of(
+    run: str | Path | Run, space: Space, plugins: Sequence[str | Path] = ()
+) -> Autoencoder:
     """Load the autoencoder of a run (vae, hvae, autoencoder, vqvae), or from a diffusers folder.
 
     Args:
@@ -378,7 +429,11 @@ def in_latent(
     space = code_space(codes, data.space)
     function = recipes.named(recipe) if isinstance(recipe, str) else recipe
     inner = function(space, size, **options)
-    ancestor = (str(run), seen_by(run)) if isinstance(run, (str, Path)) else ("an autoencoder passed in Python", Seen())
+    ancestor = (
+        (str(run), seen_by(run))
+        if isinstance(run, (str, Path))
+        else ("an autoencoder passed in Python", Seen())
+    )
     ancestor = (str(run.folder), run.seen) if isinstance(run, Run) else ancestor
     method, family = LatentMethod(inner.method, autoencoder), f"{inner.family} in a latent space"
     return Recipe(method, inner.training, inner.name, family, (*inner.builds_on, ancestor))

@@ -23,7 +23,13 @@ if TYPE_CHECKING:
         starts,
         with_inner,
     )
-    from pushforward.transports.transport import BATCH, ConditionLike, Transport, as_examples, check_transport
+    from pushforward.transports.transport import (
+        BATCH,
+        ConditionLike,
+        Transport,
+        as_examples,
+        check_transport,
+    )
 
 __all__ = [
     "BATCH",

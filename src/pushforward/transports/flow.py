@@ -14,14 +14,27 @@ from torch import Tensor, nn
 from pushforward import spec
 from pushforward.arguments import whole
 from pushforward.data.spaces import Space
-from pushforward.denoisers.denoiser import Condition, Predictor, call, check_predictor, has_jump, trained
+from pushforward.denoisers.denoiser import (
+    Condition,
+    Predictor,
+    call,
+    check_predictor,
+    has_jump,
+    trained,
+)
 from pushforward.draws import Draws, ExampleDraws
 from pushforward.errors import UsageError
 from pushforward.paths import Coefficients, Source, training_noise
 from pushforward.solvers import Solver, as_solver, name_of
 from pushforward.solvers.solver import State, grid_times, stepped
 from pushforward.solvers.table import LearnedTable, NotAffine, Table, TableCache
-from pushforward.transports.transport import ConditionLike, Transport, as_examples, device_of, finite
+from pushforward.transports.transport import (
+    ConditionLike,
+    Transport,
+    as_examples,
+    device_of,
+    finite,
+)
 
 MOST_STEPS = 10_000  # Steps of a flow, ten times those of the longest published samplers; a damaged run cannot ask for more
 
@@ -67,7 +80,9 @@ class Flow(Transport):
         self.learned = learned
         self._tables = TableCache(solver, learned)
         self.width = float(self._edge().sigma)
-        if self.source is not None and (solver.stochastic or self._where() in ("log_snr", "karras")):
+        if self.source is not None and (
+            solver.stochastic or self._where() in ("log_snr", "karras")
+        ):
             raise UsageError(
                 f"This model was trained from {self.source.data} instead of noise, so it has no noise levels. Sample it "
                 "with unipc, dpm, euler, heun, midpoint or rk4 on the grid time."
@@ -78,24 +93,44 @@ class Flow(Transport):
                 "time. Sample it with dpm, heun or another solver."
             )
         if solver.adaptive and self.steps < 2:
-            raise UsageError("An adaptive solver needs at least 2 steps: one that it divides itself, and one to t = 0.")
+            raise UsageError(
+                "An adaptive solver needs at least 2 steps: one that it divides itself, and one to t = 0."
+            )
         if learned is not None and self._times.tolist() != list(learned.grid):
-            raise UsageError("This table was learned for another time grid. Use flow.with_table(table).")
+            raise UsageError(
+                "This table was learned for another time grid. Use flow.with_table(table)."
+            )
 
     def _where(self) -> str | Sequence[float]:
-        learned = getattr(getattr(trained(self.denoiser), "sampling", None), "grid", None) if self.solver.jumps else None
+        learned = (
+            getattr(getattr(trained(self.denoiser), "sampling", None), "grid", None)
+            if self.solver.jumps
+            else None
+        )
         of_data = self.source is not None and getattr(self.solver, "of", None) == "data"
         # from other data than noise these solvers of the ODE need no noise levels, but their own grid does
         return self.grid or learned or ("time" if of_data else self.solver.grid)
 
     def facts(self) -> dict[str, str]:
-        arguments = {name: value for name, value in spec.describe(self.solver).items() if name not in ("part", "opaque")}
+        arguments = {
+            name: value
+            for name, value in spec.describe(self.solver).items()
+            if name not in ("part", "opaque")
+        }
         given = ", ".join(f"{name}={value}" for name, value in arguments.items())
         grid = self._where()
-        where = (grid if isinstance(grid, str) else "given times") + (", with a learned table" if self.learned else "")
+        where = (grid if isinstance(grid, str) else "given times") + (
+            ", with a learned table" if self.learned else ""
+        )
         inner = trained(self.denoiser)
-        model = type(self.denoiser).__name__ if inner is None else f"{inner.prediction} on {type(inner.path).__name__}"
-        guided = "" if inner is None or inner is self.denoiser else f", {type(self.denoiser).__name__}"
+        model = (
+            type(self.denoiser).__name__
+            if inner is None
+            else f"{inner.prediction} on {type(inner.path).__name__}"
+        )
+        guided = (
+            "" if inner is None or inner is self.denoiser else f", {type(self.denoiser).__name__}"
+        )
         solver = f"{self.steps} steps of {type(self.solver).__name__}({given}) on {where}"
         return super().facts() | {"model": model + guided, "solver": solver}
 
@@ -129,10 +164,19 @@ class Flow(Transport):
         with torch.no_grad():
             draws = ExampleDraws(0, 1, device=self.device)
             state = self._at_start(draws.normal(self.noise_shape))
-            self._last(stepped(self.solver, counted, state, self._times, self.conditions(1, None, 0), draws))
+            self._last(
+                stepped(
+                    self.solver, counted, state, self._times, self.conditions(1, None, 0), draws
+                )
+            )
         return counted.count
 
-    def with_solver(self, solver: Solver | str, steps: int | None = None, grid: str | Sequence[float] | None = None) -> Flow:
+    def with_solver(
+        self,
+        solver: Solver | str,
+        steps: int | None = None,
+        grid: str | Sequence[float] | None = None,
+    ) -> Flow:
         """Return a flow with the same denoiser and another solver.
 
         Args:
@@ -143,7 +187,9 @@ class Flow(Transport):
         """
         solver = as_solver(solver)
         steps = self.steps if steps is None else steps
-        return Flow(self.denoiser, solver, steps, self.grid_for(solver, steps) if grid is None else grid)
+        return Flow(
+            self.denoiser, solver, steps, self.grid_for(solver, steps) if grid is None else grid
+        )
 
     def with_steps(self, steps: int) -> Flow:
         """Return the same flow with another number of steps, as ``pushforward sample --steps`` does."""
@@ -172,7 +218,9 @@ class Flow(Transport):
         return z * self.width
 
     def _edge(self, t: float | None = None) -> Coefficients:
-        return self.denoiser.path.at(torch.tensor(float(self._times[0]) if t is None else t, dtype=torch.float64))
+        return self.denoiser.path.at(
+            torch.tensor(float(self._times[0]) if t is None else t, dtype=torch.float64)
+        )
 
     def _beyond(self, t: float) -> bool:
         path = self.denoiser.path
@@ -186,7 +234,11 @@ class Flow(Transport):
         return True
 
     def walk(
-        self, x: Tensor, times: np.ndarray | Tensor, condition: Condition = None, draws: Draws | None = None
+        self,
+        x: Tensor,
+        times: np.ndarray | Tensor,
+        condition: Condition = None,
+        draws: Draws | None = None,
     ) -> Iterator[State]:
         """Solve along ``times`` from the state x at the first time, and yield (time, state) after each step, in model units.
 
@@ -212,7 +264,14 @@ class Flow(Transport):
             )
         return table
 
-    def solve(self, x: Tensor, start: float, stop: float, condition: Condition = None, draws: Draws | None = None) -> Tensor:
+    def solve(
+        self,
+        x: Tensor,
+        start: float,
+        stop: float,
+        condition: Condition = None,
+        draws: Draws | None = None,
+    ) -> Tensor:
         """Solve from one time to another, with the flow's number of steps, equal in log-SNR.
 
         At t = 0 the log-SNR is infinite. A solve to 0 goes to t_min and from there to 0 in its last
@@ -240,20 +299,32 @@ class Flow(Transport):
         if start == stop:
             return x
         if self._beyond(start):
-            return self.solve(x * float(self._edge(high).sigma / self._edge(start).sigma), high, stop, condition, draws)
+            return self.solve(
+                x * float(self._edge(high).sigma / self._edge(start).sigma),
+                high,
+                stop,
+                condition,
+                draws,
+            )
         if self._beyond(stop):
-            return self.solve(x, start, high, condition, draws) * float(self._edge(stop).sigma / self._edge(high).sigma)
+            return self.solve(x, start, high, condition, draws) * float(
+                self._edge(stop).sigma / self._edge(high).sigma
+            )
         if start == 0:
             x, start = x * float(self._edge(low).alpha), low
         if stop == 0 and (start <= low or self.steps == 1):
             return self._last(self.walk(x, np.array([start, 0.0]), condition, draws))
         end, last, steps = (stop, [], self.steps) if stop else (low, [0.0], self.steps - 1)
         ends = path.log_snr(torch.tensor([start, end], dtype=torch.float64))
-        times = path.time(torch.linspace(float(ends[0]), float(ends[1]), steps + 1, dtype=torch.float64)).numpy()
+        times = path.time(
+            torch.linspace(float(ends[0]), float(ends[1]), steps + 1, dtype=torch.float64)
+        ).numpy()
         times[0], times[-1] = start, end
         return self._last(self.walk(x, np.append(times, last), condition, draws))
 
-    def trajectory(self, n: int, condition: ConditionLike = None, *, seed: int = 0) -> Iterator[State]:
+    def trajectory(
+        self, n: int, condition: ConditionLike = None, *, seed: int = 0
+    ) -> Iterator[State]:
         """Yield (t, x_t) from t_max to 0 for the samples of `sample`, in data units (images clamped to [0, 1])."""
         n, seed = whole("n", n, 1), whole("seed", seed)
         with torch.no_grad():
@@ -292,7 +363,9 @@ class Flow(Transport):
         with torch.no_grad():
             low = self.denoiser.path.ends[0]
             times = np.append(self._times[self._times > low], low)
-            start = self.space.to_model(as_examples(self.space, x).to(self.device)) * float(self._edge(low).alpha)
+            start = self.space.to_model(as_examples(self.space, x).to(self.device)) * float(
+                self._edge(low).alpha
+            )
             state = self._last(self.walk(start, times[::-1], self.read(len(start), condition)))
             return state / self.width
 
@@ -301,7 +374,12 @@ class _Counted:
     """A denoiser that counts network evaluations of one example."""
 
     def __init__(self, denoiser: Predictor) -> None:
-        self.denoiser, self.path, self.space, self.count = denoiser, denoiser.path, denoiser.space, 0
+        self.denoiser, self.path, self.space, self.count = (
+            denoiser,
+            denoiser.path,
+            denoiser.space,
+            0,
+        )
 
     def predict(self, kind: str, x_t: Tensor, t: Tensor, condition: Condition = None) -> Tensor:
         self.count += self.denoiser.calls(float(t[0]))
@@ -336,11 +414,17 @@ class Stepped(Protocol):
     def source(self) -> Source | None:
         """Return the noise source; None for standard normal noise, for which times are noise levels."""
 
-    def with_solver(self, solver: Solver | str, steps: int, grid: str | Sequence[float] | None = None) -> Any:
+    def with_solver(
+        self, solver: Solver | str, steps: int, grid: str | Sequence[float] | None = None
+    ) -> Any:
         """Return the same model with another solver."""
 
     def walk(
-        self, x: Tensor, times: np.ndarray | Tensor, condition: Condition = None, draws: Draws | None = None
+        self,
+        x: Tensor,
+        times: np.ndarray | Tensor,
+        condition: Condition = None,
+        draws: Draws | None = None,
     ) -> Iterator[State]:
         """Yield (time, state) after each step."""
 
@@ -374,7 +458,13 @@ class Map(Transport):
             decoder output is the sample.
     """
 
-    def __init__(self, network: nn.Module, space: Space, noise_shape: Sequence[int], likelihood: Observed | None = None) -> None:
+    def __init__(
+        self,
+        network: nn.Module,
+        space: Space,
+        noise_shape: Sequence[int],
+        likelihood: Observed | None = None,
+    ) -> None:
         super().__init__()
         self.network, self.space, self.noise_shape = network, space, tuple(noise_shape)
         self.likelihood = likelihood
@@ -387,7 +477,11 @@ class Map(Transport):
         return self.likelihood.sample(x, draws.normal(self.space.shape))
 
     def facts(self) -> dict[str, str]:
-        drawn = {} if self.likelihood is None else {"samples": f"drawn from the {type(self.likelihood).__name__} likelihood"}
+        drawn = (
+            {}
+            if self.likelihood is None
+            else {"samples": f"drawn from the {type(self.likelihood).__name__} likelihood"}
+        )
         return super().facts() | drawn
 
     @property
@@ -409,7 +503,12 @@ class Autoencoder(nn.Module):
     """
 
     def __init__(
-        self, encoder: nn.Module, decoder: nn.Module, space: Space, standard: bool = True, likelihood: Observed | None = None
+        self,
+        encoder: nn.Module,
+        decoder: nn.Module,
+        space: Space,
+        standard: bool = True,
+        likelihood: Observed | None = None,
     ) -> None:
         super().__init__()
         self.encoder, self.decoder, self.space, self.standard = encoder, decoder, space, standard
@@ -443,7 +542,9 @@ class Autoencoder(nn.Module):
         missing = [name for name in names if condition is None or name not in condition]
         if missing:
             what = " and ".join(missing)
-            raise UsageError(f"This autoencoder takes {what}, so its latents depend on them too. Pass {what} as a condition.")
+            raise UsageError(
+                f"This autoencoder takes {what}, so its latents depend on them too. Pass {what} as a condition."
+            )
         return {name: condition[name] for name in names} if condition and names else None
 
 
@@ -463,7 +564,9 @@ class Latent(Transport):
 
     def forward(self, z: Tensor, condition: Condition = None, draws: Draws | None = None) -> Tensor:
         """Compute decode(inner(z)); with draws, draw from the decoder's likelihood if the autoencoder has one."""
-        return self.autoencoder.drawn(self.decode(self.inner(z, condition, draws), condition), draws)
+        return self.autoencoder.drawn(
+            self.decode(self.inner(z, condition, draws), condition), draws
+        )
 
     def decode(self, codes: Tensor, condition: Condition = None) -> Tensor:
         """Decode latents in their own model units to data in model units."""
@@ -475,7 +578,9 @@ class Latent(Transport):
     def codes(self, x: Tensor, condition: Condition = None) -> Tensor:
         """Compute the mean latents of data x (n, *shape), in data units, in the data units of the latent space."""
         with torch.no_grad():
-            return self.autoencoder.encode(self.space.to_model(as_examples(self.space, x).to(self.device)), condition)
+            return self.autoencoder.encode(
+                self.space.to_model(as_examples(self.space, x).to(self.device)), condition
+            )
 
     def encode(self, x: Tensor, condition: ConditionLike = None) -> Tensor:
         """Find the noise that is mapped to data x (n, *shape), in data units, through its mean latent.
@@ -491,7 +596,9 @@ class Latent(Transport):
         given = self.read(len(x), condition)
         return self.inner.encode(self.codes(x, given), given)
 
-    def trajectory(self, n: int, condition: ConditionLike = None, *, seed: int = 0) -> Iterator[State]:
+    def trajectory(
+        self, n: int, condition: ConditionLike = None, *, seed: int = 0
+    ) -> Iterator[State]:
         """Yield (t, decoded x_t) from t_max to 0 for the samples of `sample`, in data units.
 
         Raises:

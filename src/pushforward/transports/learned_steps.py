@@ -22,7 +22,15 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from pushforward.denoisers.denoiser import Condition, Predictor, TimeColumns, Wrapped, columns_of, condition_at, evaluate
+from pushforward.denoisers.denoiser import (
+    Condition,
+    Predictor,
+    TimeColumns,
+    Wrapped,
+    columns_of,
+    condition_at,
+    evaluate,
+)
 from pushforward.draws import ExampleDraws
 from pushforward.errors import UsageError
 from pushforward.solvers.solver import GRIDS
@@ -89,7 +97,10 @@ def learn_grid(
     """
     refuse_others(flow, "grid")
     teacher = teacher or teacher_of(flow)
-    learn, judge = (Pairs.of(flow, teacher, count, first) for count, first in ((n, seed), (-(-n // 3), seed + n)))
+    learn, judge = (
+        Pairs.of(flow, teacher, count, first)
+        for count, first in ((n, seed), (-(-n // 3), seed + n))
+    )
     tried = [flow, *(flow.with_solver(flow.solver, flow.steps, grid) for grid in GRIDS)]
     parameters = Shares(min(tried, key=lambda candidate: learn.error(along(candidate), batch)))
     optimizer = torch.optim.Adam(parameters.parameters(), lr=lr)
@@ -98,7 +109,9 @@ def learn_grid(
     interval = max(1, rounds // 10)
     for i in range(rounds):
         optimizer.zero_grad()
-        learn.some(i, batch).loss(along(flow, parameters.times())).backward(inputs=list(parameters.parameters()))
+        learn.some(i, batch).loss(along(flow, parameters.times())).backward(
+            inputs=list(parameters.parameters())
+        )
         for group in optimizer.param_groups:
             group["lr"] = lr * (1 - i / rounds)
         optimizer.step()
@@ -121,7 +134,9 @@ def along(flow: Flow, times: Tensor | None = None) -> Solve:
     """Solve along other times (N + 1,), with gradients if the times require them; None for the flow's own times."""
     times = torch.from_numpy(flow.times.copy()) if times is None else times
     start = flow.denoiser.path.at(times[:1]).sigma
-    return lambda noise, condition: deque(flow.walk(noise * start.to(noise), times, condition), maxlen=1).pop()[1]
+    return lambda noise, condition: deque(
+        flow.walk(noise * start.to(noise), times, condition), maxlen=1
+    ).pop()[1]
 
 
 def refuse_others(flow: Flow, what: str) -> None:
@@ -137,7 +152,9 @@ def refuse_others(flow: Flow, what: str) -> None:
             "unipc or deis."
         )
     if flow.steps < 2:
-        raise UsageError("A single step goes straight from noise to data, so there are no times to learn. Use 2 steps or more.")
+        raise UsageError(
+            "A single step goes straight from noise to data, so there are no times to learn. Use 2 steps or more."
+        )
 
 
 class Shares(nn.Module):
@@ -176,7 +193,10 @@ class Pairs:
         condition = flow.conditions(n, None, seed)
         noise = flow.training_noise(draws)
         with torch.no_grad():
-            parts = [teacher(noise[i : i + 64], condition_at(condition, slice(i, i + 64))) for i in range(0, n, 64)]
+            parts = [
+                teacher(noise[i : i + 64], condition_at(condition, slice(i, i + 64)))
+                for i in range(0, n, 64)
+            ]
         return cls(noise, condition, torch.cat(parts))
 
     def some(self, turn: int, size: int) -> Pairs:
@@ -208,7 +228,10 @@ TABLE_LEARNING_SEED = 600_000_000
 FEWEST = 32  # Examples on which a table is at least certified
 # Adam's rates at the start, for coefficients and call times, and for the times of the grid
 RATES = {"coefficients": 0.02, "grid": 0.05}
-CERTAIN, LEAST = 2.0, 0.01  # The least gain of a table over the best grid: in standard errors, and as a share of the distance
+CERTAIN, LEAST = (
+    2.0,
+    0.01,
+)  # The least gain of a table over the best grid: in standard errors, and as a share of the distance
 
 
 @dataclass(frozen=True)
@@ -238,7 +261,11 @@ class TableLearning:
         return (
             f"distance to the many-step samples on {self.n} new noise examples (RMS, standard deviations): "
             f"{self.before:.4f} with the best grid, {self.after:.4f} with the learned table"
-            + ("; distance of samples to real data: {:.4g} and {:.4g}".format(*self.to_data) if self.to_data else "")
+            + (
+                "; distance of samples to real data: {:.4g} and {:.4g}".format(*self.to_data)
+                if self.to_data
+                else ""
+            )
             + ("" if self.table else ". The table is not used, as it is not significantly better")
         )
 
@@ -289,8 +316,14 @@ def learn_table(
     _ = flow.table  # refuses steps that are no table
     teacher = teacher or teacher_of(flow)
     counts = n, -(-n // 4), max(FEWEST, -(-n // 2))
-    firsts = TABLE_LEARNING_SEED, TABLE_LEARNING_SEED + counts[0], TABLE_LEARNING_SEED + counts[0] + counts[1]
-    fit, choice, certify = (Pairs.of(flow, teacher, count, first) for count, first in zip(counts, firsts, strict=True))
+    firsts = (
+        TABLE_LEARNING_SEED,
+        TABLE_LEARNING_SEED + counts[0],
+        TABLE_LEARNING_SEED + counts[0] + counts[1],
+    )
+    fit, choice, certify = (
+        Pairs.of(flow, teacher, count, first) for count, first in zip(counts, firsts, strict=True)
+    )
     named: list[str | Sequence[float]] = [*GRIDS, *grids]
     rivals = [flow, *(flow.with_solver(flow.solver, flow.steps, grid) for grid in named)]
     start = min(rivals, key=lambda rival: fit.error(along(rival), batch))
@@ -299,17 +332,28 @@ def learn_table(
     best = min(rivals, key=lambda rival: float(squares[id(rival)].mean()))
     before, after = squares[id(best)], certify.distances(along(tabled), batch).double()
     gain = before - after
-    nearer = float(gain.mean()) > max(CERTAIN * float(gain.std()) / len(gain) ** 0.5, LEAST * float(before.mean()))
+    nearer = float(gain.mean()) > max(
+        CERTAIN * float(gain.std()) / len(gain) ** 0.5, LEAST * float(before.mean())
+    )
     otherwise = {id(rival): rival for rival in (best, flow, *rivals[1 + len(GRIDS) :])}
     to_data = (min(map(distance, otherwise.values())), distance(tabled)) if nearer else None
     certified = tabled.learned if to_data and to_data[1] <= to_data[0] else None
     return TableLearning(
-        certified, float(before.mean().sqrt()), float(after.mean().sqrt()), best.times.tolist(), len(gain), to_data
+        certified,
+        float(before.mean().sqrt()),
+        float(after.mean().sqrt()),
+        best.times.tolist(),
+        len(gain),
+        to_data,
     )
 
 
 def _learned(
-    start: Flow, fit: Pairs, choice: Pairs, size: tuple[int, int], watch: Callable[[int, float], None] | None
+    start: Flow,
+    fit: Pairs,
+    choice: Pairs,
+    size: tuple[int, int],
+    watch: Callable[[int, float], None] | None,
 ) -> LearnedTable:
     rounds, batch = size
     numbers = _Numbers(start)
@@ -333,7 +377,11 @@ def _learned(
         optimizer.step()
         if (i + 1) % interval == 0 or i + 1 == rounds:
             candidate = numbers.table()
-            error = float("nan") if candidate is None else choice.error(along(start.with_table(candidate)), batch)
+            error = (
+                float("nan")
+                if candidate is None
+                else choice.error(along(start.with_table(candidate)), batch)
+            )
             if candidate is not None and error < least:
                 best, least = candidate, error
         if watch is not None:
@@ -345,7 +393,9 @@ def _learned(
 def _solve(flow: Flow, predictor: Predictor, table: General, grid: Tensor) -> Solve:
     compiled = table.table(predictor, grid.tolist())
     width = flow.denoiser.path.at(grid[:1].detach()).sigma
-    return lambda noise, condition: deque(compiled.walk(predictor, noise * width.to(noise), condition, None), maxlen=1).pop()[1]
+    return lambda noise, condition: deque(
+        compiled.walk(predictor, noise * width.to(noise), condition, None), maxlen=1
+    ).pop()[1]
 
 
 class _Numbers:
@@ -362,7 +412,9 @@ class _Numbers:
         calls = len(start.kinds)
         self.added = nn.Parameter(torch.zeros(calls + 1, calls + 1, dtype=torch.float64))
         self.moved = nn.Parameter(torch.zeros(calls, dtype=torch.float64))
-        widths = self._path.at(torch.cat([start.times.detach(), torch.tensor([self._path.ends[0]]).double()])).r
+        widths = self._path.at(
+            torch.cat([start.times.detach(), torch.tensor([self._path.ends[0]]).double()])
+        ).r
         self._units = torch.tril(widths[:, None].expand(-1, calls + 1)).clone()
         self._units[:, 0] /= self._path.at(start.times[:1].detach()).sigma
 
@@ -379,7 +431,11 @@ class _Numbers:
         with torch.no_grad():
             table, grid = self()
         finite = all(bool(part.isfinite().all()) for part in (table.weights, table.times, grid))
-        return LearnedTable.of(table, grid.tolist()) if finite and bool((grid.diff() < 0).all()) else None
+        return (
+            LearnedTable.of(table, grid.tolist())
+            if finite and bool((grid.diff() < 0).all())
+            else None
+        )
 
 
 class _Recomputed(Wrapped):
@@ -388,10 +444,20 @@ class _Recomputed(Wrapped):
     def columns(self, kind: str, t: Tensor, to: Tensor | None = None) -> TimeColumns:
         return columns_of(self.denoiser, kind, t, to)
 
-    def evaluate(self, kind: str, x_t: Tensor, columns: TimeColumns, condition: Condition = None) -> Tensor:
+    def evaluate(
+        self, kind: str, x_t: Tensor, columns: TimeColumns, condition: Condition = None
+    ) -> Tensor:
         # the backward pass may run in another thread, which does not have the precision that is set for this one
         here = contextvars.copy_context()
         estimate: Tensor = checkpoint(
-            here.run, evaluate, self.denoiser, kind, x_t, columns, condition, use_reentrant=False, preserve_rng_state=False
+            here.run,
+            evaluate,
+            self.denoiser,
+            kind,
+            x_t,
+            columns,
+            condition,
+            use_reentrant=False,
+            preserve_rng_state=False,
         )
         return estimate

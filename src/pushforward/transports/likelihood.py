@@ -28,7 +28,13 @@ LEVELS = 256
 
 
 def log_prob(
-    flow: Transport, x: Tensor, condition: ConditionLike = None, *, steps: int = 100, probes: int = 1, seed: int = 0
+    flow: Transport,
+    x: Tensor,
+    condition: ConditionLike = None,
+    *,
+    steps: int = 100,
+    probes: int = 1,
+    seed: int = 0,
 ) -> Tensor:
     """Compute the log density of data under a flow, by the instantaneous change of variables.
 
@@ -61,11 +67,19 @@ def log_prob(
     signs = None
     if size > EXACT:
         draws = ExampleDraws(seed, len(u), "probes", u.device)
-        signs = torch.stack([torch.where(draws.normal(u.shape[1:]) < 0, -1.0, 1.0) for _ in range(probes)]).to(u)
+        signs = torch.stack(
+            [torch.where(draws.normal(u.shape[1:]) < 0, -1.0, 1.0) for _ in range(probes)]
+        ).to(u)
     slope = _Slope(denoiser, flow.read(len(u), condition), signs)
-    y, gained = _rk4(slope, u * float(first.alpha / first.r), torch.linspace(float(ends[0]), float(ends[1]), steps + 1).double())
+    y, gained = _rk4(
+        slope,
+        u * float(first.alpha / first.r),
+        torch.linspace(float(ends[0]), float(ends[1]), steps + 1).double(),
+    )
     scale = float(last.sigma / last.r)
-    at_end = -(y / scale).square().flatten(1).sum(1) / 2 - size * (math.log(2 * math.pi) / 2 + math.log(scale))
+    at_end = -(y / scale).square().flatten(1).sum(1) / 2 - size * (
+        math.log(2 * math.pi) / 2 + math.log(scale)
+    )
     return at_end + gained + size * float(torch.log(first.alpha / first.r)) + flow.space.log_det
 
 
@@ -77,7 +91,9 @@ def _denoiser(flow: Transport) -> Predictor:
             "Use an iterative model (flow, ddpm, edm, vdm)."
         )
     if not has_levels(flow):
-        raise UsageError("This flow does not start from standard normal noise, so its starting density is unknown.")
+        raise UsageError(
+            "This flow does not start from standard normal noise, so its starting density is unknown."
+        )
     return flow.denoiser
 
 
@@ -107,7 +123,11 @@ class _Slope:
     @staticmethod
     def _exact(moved: Tensor, y: Tensor) -> Tensor:
         n, size = len(y), y[0].numel()
-        basis = torch.eye(size, dtype=y.dtype, device=y.device).reshape(size, 1, *y.shape[1:]).expand(size, n, *y.shape[1:])
+        basis = (
+            torch.eye(size, dtype=y.dtype, device=y.device)
+            .reshape(size, 1, *y.shape[1:])
+            .expand(size, n, *y.shape[1:])
+        )
         (slopes,) = torch.autograd.grad(moved, y, basis, is_grads_batched=True)
         return torch.diagonal(slopes.reshape(size, n, size), dim1=0, dim2=2).sum(1)
 
@@ -196,7 +216,9 @@ def elbo(
     """
     denoiser = _denoiser(flow)
     if flow.space.levels != LEVELS:
-        raise UsageError("The variational bound supports only images with 256 levels. Use log_prob for vectors.")
+        raise UsageError(
+            "The variational bound supports only images with 256 levels. Use log_prob for vectors."
+        )
     u = flow.space.to_model(x.to(flow.device))
     draws = ExampleDraws(seed, len(u), "elbo", flow.device)
     path = denoiser.path
@@ -208,7 +230,9 @@ def elbo(
         return _decoded(denoiser, u, given, draws, [spread])[0] - diffusion - prior
 
 
-def _diffusion(denoiser: Predictor, u: Tensor, condition: Condition, times: int, draws: ExampleDraws) -> Tensor:
+def _diffusion(
+    denoiser: Predictor, u: Tensor, condition: Condition, times: int, draws: ExampleDraws
+) -> Tensor:
     path = denoiser.path
     high, low = path.log_snr_ends()
     total = torch.zeros(len(u), dtype=torch.float64, device=u.device)
@@ -222,7 +246,9 @@ def _diffusion(denoiser: Predictor, u: Tensor, condition: Condition, times: int,
     return total * (high - low) / (2 * times)
 
 
-def _decoded(denoiser: Predictor, u: Tensor, condition: Condition, draws: ExampleDraws, spreads: list[float]) -> list[Tensor]:
+def _decoded(
+    denoiser: Predictor, u: Tensor, condition: Condition, draws: ExampleDraws, spreads: list[float]
+) -> list[Tensor]:
     path, bounds = denoiser.path, denoiser.space.bounds
     assert bounds is not None
     t = torch.full((len(u),), path.ends[0], dtype=u.dtype, device=u.device)
@@ -238,7 +264,9 @@ def _decoded(denoiser: Predictor, u: Tensor, condition: Condition, draws: Exampl
         distance = (levels - example).square() / 2
         for values, each in zip(log_probs, width, strict=True):
             precision = each[0] ** -2
-            log_prob = -(wanted - example).square() / 2 * precision - torch.logsumexp(-distance * precision, 0)
+            log_prob = -(wanted - example).square() / 2 * precision - torch.logsumexp(
+                -distance * precision, 0
+            )
             values.append(log_prob.double().sum())
     return [torch.stack(values) for values in log_probs]
 
@@ -254,5 +282,7 @@ def decoder_spread(flow: Flow, x: Tensor, condition: Condition = None) -> float:
     tried = [float(s) for s in np.geomspace(0.05, 2, 16)]
     u = flow.space.to_model(x.to(flow.device))
     with torch.no_grad():
-        log_probs = _decoded(flow.denoiser, u, condition, ExampleDraws(0, len(u), "spread", flow.device), tried)
+        log_probs = _decoded(
+            flow.denoiser, u, condition, ExampleDraws(0, len(u), "spread", flow.device), tried
+        )
     return tried[int(np.argmax([float(values.mean()) for values in log_probs]))]

@@ -65,7 +65,9 @@ class Transport(nn.Module, ABC):
 
     def __repr__(self) -> str:
         facts = self.facts()
-        rest = (f"{value} {name}" if name == "parameters" else value for name, value in facts.items())
+        rest = (
+            f"{value} {name}" if name == "parameters" else value for name, value in facts.items()
+        )
         return f"{type(self).__name__}({', '.join(rest)})"
 
     def _repr_html_(self) -> str:
@@ -86,9 +88,21 @@ class Transport(nn.Module, ABC):
             UsageError: If a name is unknown, the number of values is not n, or values do not exist.
         """
         values = self._values(n, condition, seed)
-        return None if values is None else {name: value.to(self.device) for name, value in values.items()}
+        return (
+            None
+            if values is None
+            else {name: value.to(self.device) for name, value in values.items()}
+        )
 
-    def sample(self, n: int, condition: ConditionLike = None, *, seed: int = 0, batch: int = BATCH, **conditions: Any) -> Tensor:
+    def sample(
+        self,
+        n: int,
+        condition: ConditionLike = None,
+        *,
+        seed: int = 0,
+        batch: int = BATCH,
+        **conditions: Any,
+    ) -> Tensor:
         """Draw new samples in data units, on the CPU; sample i depends only on ``seed + i``.
 
         Args:
@@ -113,9 +127,15 @@ class Transport(nn.Module, ABC):
         if conditions:
             condition = {**(condition or {}), **conditions}
         parts = [x for x, _ in self.stream(n, condition, seed=seed, batch=batch)]
-        return torch.cat(parts) if parts else torch.empty(0, *self.space.shape, dtype=self.space.precision)
+        return (
+            torch.cat(parts)
+            if parts
+            else torch.empty(0, *self.space.shape, dtype=self.space.precision)
+        )
 
-    def stream(self, n: int, condition: ConditionLike = None, *, seed: int = 0, batch: int = BATCH) -> Iterator[Chunk]:
+    def stream(
+        self, n: int, condition: ConditionLike = None, *, seed: int = 0, batch: int = BATCH
+    ) -> Iterator[Chunk]:
         """Yield the samples of `sample` in batches with their conditions, so that memory stays bounded.
 
         Raises:
@@ -129,7 +149,9 @@ class Transport(nn.Module, ABC):
         redrawing = Redrawing(self.space, n, seed)
         return redrawing.checked(self._parts(n, wanted, seed, batch, redrawing))
 
-    def _parts(self, n: int, wanted: Condition, seed: int, batch: int, redrawing: Redrawing) -> Iterator[Chunk]:
+    def _parts(
+        self, n: int, wanted: Condition, seed: int, batch: int, redrawing: Redrawing
+    ) -> Iterator[Chunk]:
         waiting: list[Part] = []
         for start in range(0, n, batch):
             waiting.append(self._begun(start, min(batch, n - start), wanted, seed, redrawing))
@@ -139,8 +161,13 @@ class Transport(nn.Module, ABC):
             yield from ((part.x, part.condition) for part in waiting)
             waiting = []
 
-    def _begun(self, start: int, size: int, wanted: Condition, seed: int, redrawing: Redrawing) -> Part:
-        given, draws = self.given(start, size, wanted, seed), ExampleDraws(seed + start, size, device=self.device)
+    def _begun(
+        self, start: int, size: int, wanted: Condition, seed: int, redrawing: Redrawing
+    ) -> Part:
+        given, draws = (
+            self.given(start, size, wanted, seed),
+            ExampleDraws(seed + start, size, device=self.device),
+        )
         return redrawing.begun(self._drawn(given, draws), given, draws)
 
     def wanted(self, n: int, condition: ConditionLike, seed: int) -> Condition:
@@ -149,7 +176,9 @@ class Transport(nn.Module, ABC):
 
     def _values(self, n: int, condition: ConditionLike, seed: int) -> Condition:
         space = self.space
-        return Request(space.conditions, space.names, () if space.names else space.columns).values(n, condition, seed)
+        return Request(space.conditions, space.names, () if space.names else space.columns).values(
+            n, condition, seed
+        )
 
     def read(self, n: int, condition: ConditionLike) -> Condition:
         """Convert conditions of n examples in data units, including class names and texts as in `sample`, to tensors.
@@ -164,15 +193,28 @@ class Transport(nn.Module, ABC):
             return condition  # type: ignore[return-value]
         values = self.conditions(n, condition, 0) or {}
         named = {name: {name, *kind.entries} for name, kind in self.space.conditions.items()}
-        return {name: value for name, value in values.items() if named.get(name, {name}) & set(condition)}
+        return {
+            name: value
+            for name, value in values.items()
+            if named.get(name, {name}) & set(condition)
+        }
 
     def given(self, start: int, size: int, wanted: Condition, seed: int) -> Condition:
         """Return the conditions of some of the samples; see `part`."""
-        part = None if wanted is None else {name: value[start : start + size] for name, value in wanted.items()}
+        part = (
+            None
+            if wanted is None
+            else {name: value[start : start + size] for name, value in wanted.items()}
+        )
         return self.conditions(size, part, seed + start)
 
     def part(
-        self, start: int, size: int, wanted: Condition, seed: int, redrawing: Redrawing | None = None
+        self,
+        start: int,
+        size: int,
+        wanted: Condition,
+        seed: int,
+        redrawing: Redrawing | None = None,
     ) -> tuple[Tensor, Condition]:
         """Draw some of the samples of `stream`, in data units on the CPU, with their conditions.
 
@@ -218,7 +260,11 @@ def as_examples(space: Space, x: Any) -> Tensor:
     """
     examples = x if isinstance(x, Tensor) else torch.as_tensor(x).float()
     if tuple(examples.shape[1:]) != tuple(space.shape):
-        hint = " Add a leading dimension to a single example: x[None]." if tuple(examples.shape) == tuple(space.shape) else ""
+        hint = (
+            " Add a leading dimension to a single example: x[None]."
+            if tuple(examples.shape) == tuple(space.shape)
+            else ""
+        )
         raise UsageError(
             f"Expected examples of shape (n, {', '.join(map(str, space.shape))}); got {tuple(examples.shape)}.{hint}"
         )
@@ -254,7 +300,9 @@ def finite(x: Tensor) -> Tensor:
 
 TURNS = 100  # How often a sample is drawn again at most
 MEASURED = 20  # How often at most where a model is measured: one that hardly meets its constraints would cost five times as much
-HOPELESS = 1000  # A request is given up where none of so many of its first draws meets the constraints
+HOPELESS = (
+    1000  # A request is given up where none of so many of its first draws meets the constraints
+)
 
 
 @dataclass
@@ -364,7 +412,11 @@ class Redrawing:
     @property
     def undecided(self) -> bool:
         """Return whether all draws so far violate a constraint, and further first draws may show that the request is hopeless."""
-        return 0 < self.tally.refused == self.tally.drawn and self.lost < HOPELESS and not _unmet_allowed
+        return (
+            0 < self.tally.refused == self.tally.drawn
+            and self.lost < HOPELESS
+            and not _unmet_allowed
+        )
 
     def begun(self, x: Tensor, condition: Condition, draws: ExampleDraws) -> Part:
         """Record samples as first drawn."""
@@ -376,7 +428,9 @@ class Redrawing:
             self._refused = x[waiting]
         return Part(x, condition, draws, waiting)
 
-    def finish(self, parts: Sequence[Part], draw: Callable[[Condition, ExampleDraws], Tensor]) -> None:
+    def finish(
+        self, parts: Sequence[Part], draw: Callable[[Condition, ExampleDraws], Tensor]
+    ) -> None:
         """Redraw samples that violate a constraint, in place, at most `TURNS` times (`MEASURED` within `unmet_kept`).
 
         The r-th draw of a sample depends only on its seed and r.
@@ -393,14 +447,22 @@ class Redrawing:
                     self._again(part, turn, draw)
         self._count_unmet(sum(len(part.waiting) for part in parts))
 
-    def _again(self, part: Part, turn: int, draw: Callable[[Condition, ExampleDraws], Tensor]) -> None:
+    def _again(
+        self, part: Part, turn: int, draw: Callable[[Condition, ExampleDraws], Tensor]
+    ) -> None:
         waiting, draws = part.waiting, part.draws
         seeds = [draws.seeds[place] for place in waiting.tolist()]
         condition = condition_at(part.condition, waiting)
-        again = draw(condition, ExampleDraws(seeds, name=f"{draws.name}/again {turn}", device=draws.device))
+        again = draw(
+            condition, ExampleDraws(seeds, name=f"{draws.name}/again {turn}", device=draws.device)
+        )
         part.x[waiting] = again
         valid: Any = self.space.valid(again)
-        self._drawn(turn, [seed for seed, met in zip(seeds, valid.tolist(), strict=True) if not met], len(valid))
+        self._drawn(
+            turn,
+            [seed for seed, met in zip(seeds, valid.tolist(), strict=True) if not met],
+            len(valid),
+        )
         part.waiting = waiting[~valid]
         if len(part.waiting):
             self._refused = again[~valid]
@@ -409,7 +471,9 @@ class Redrawing:
         """Add the draws of other processes for the same request since the last call."""
         now = (self.tally.drawn, self.tally.refused, self.unmet, self.lost)
         own = [new - old for new, old in zip(now, self._joined, strict=True)]
-        drawn, refused, unmet, lost = (total - part for total, part in zip(summed(own), own, strict=True))
+        drawn, refused, unmet, lost = (
+            total - part for total, part in zip(summed(own), own, strict=True)
+        )
         self._count(drawn, refused)
         self._count_unmet(unmet)
         self.lost += lost
@@ -440,10 +504,12 @@ class Redrawing:
     def _given_up(self, what: str) -> Diverged:
         broken = [] if self._refused is None else _broken_by(self.space, self._refused)
         several = len(getattr(self.space, "constraints", ())) > 1
-        what += f"; rows violate {listing(quoted(each.text) for each in broken)}" if several and broken else ""
-        advice = (
-            "Train for longer, or without this constraint. For an equation, leave out one column and compute it from the others."
+        what += (
+            f"; rows violate {listing(quoted(each.text) for each in broken)}"
+            if several and broken
+            else ""
         )
+        advice = "Train for longer, or without this constraint. For an equation, leave out one column and compute it from the others."
         return Diverged(f"{what}. {advice}", what=what)
 
     def _drawn(self, turn: int, refused: Sequence[int], drawn: int) -> None:
@@ -478,7 +544,10 @@ def warn_broken(space: Space, x: Tensor) -> None:
     """Warn if samples in data units still violate a constraint."""
     valid = space.valid(x)
     if valid is not None and not valid.all():
-        warn(f"{_broken(space, int((~valid).sum()), len(valid), MEASURED)}. They are scored unchanged.", stacklevel=2)
+        warn(
+            f"{_broken(space, int((~valid).sum()), len(valid), MEASURED)}. They are scored unchanged.",
+            stacklevel=2,
+        )
 
 
 def named_constraints(space: Space, every: bool = False) -> str:
@@ -486,18 +555,25 @@ def named_constraints(space: Space, every: bool = False) -> str:
     constraints: Sequence[Any] = getattr(space, "constraints", ())
     if len(constraints) == 1:
         return f"the constraint {quoted(constraints[0].text)}"
-    return f"all {len(constraints)} constraints of the model" if every else f"one of {len(constraints)} constraints"
+    return (
+        f"all {len(constraints)} constraints of the model"
+        if every
+        else f"one of {len(constraints)} constraints"
+    )
 
 
 def _broken_by(space: Space, x: Tensor) -> list[Any]:
     constraints = getattr(space, "constraints", ())
-    return [each for each in constraints if not np.all(replace(space, constraints=(each,)).valid(x))]  # type: ignore[type-var]
+    broken = []
+    for each in constraints:
+        single = replace(space, constraints=(each,))  # type: ignore[type-var]
+        if not np.all(single.valid(x)):
+            broken.append(each)
+    return broken
 
 
 def _broken(space: Space, broken: int, n: int, turns: int) -> str:
-    return (
-        f"{broken:,} of {n:,} samples do not satisfy {named_constraints(space, every=True)} after {turns} further attempts each"
-    )
+    return f"{broken:,} of {n:,} samples do not satisfy {named_constraints(space, every=True)} after {turns} further attempts each"
 
 
 _active: list[bool] = []
@@ -522,7 +598,12 @@ def writes_samples() -> bool:
 
 
 def shared_stream(
-    transport: Transport, n: int, condition: ConditionLike = None, *, seed: int = 0, batch: int = BATCH
+    transport: Transport,
+    n: int,
+    condition: ConditionLike = None,
+    *,
+    seed: int = 0,
+    batch: int = BATCH,
 ) -> Iterator[Chunk]:
     """Yield the samples of `Transport.stream`; within `spreading`, each process computes some parts and receives the others.
 
@@ -534,15 +615,21 @@ def shared_stream(
     torch.distributed.barrier()  # all have checked what they were given before the first one writes
     redrawing = Redrawing(transport.space, n, seed)
     batch = max(1, min(batch, math.ceil(n / count)))
-    return redrawing.checked(_shared(transport, n, transport.wanted(n, condition, seed), seed, batch, redrawing))
+    return redrawing.checked(
+        _shared(transport, n, transport.wanted(n, condition, seed), seed, batch, redrawing)
+    )
 
 
-def _shared(transport: Transport, n: int, wanted: Condition, seed: int, batch: int, redrawing: Redrawing) -> Iterator[Chunk]:
+def _shared(
+    transport: Transport, n: int, wanted: Condition, seed: int, batch: int, redrawing: Redrawing
+) -> Iterator[Chunk]:
     rank, count = torch.distributed.get_rank(), torch.distributed.get_world_size()
     starts = range(0, n, batch)
     for turn in range(0, len(starts), count):
         parts = [(start, min(batch, n - start)) for start in starts[turn : turn + count]]
-        own = transport.part(*parts[rank], wanted, seed, redrawing)[0] if rank < len(parts) else None
+        own = (
+            transport.part(*parts[rank], wanted, seed, redrawing)[0] if rank < len(parts) else None
+        )
         redrawing.join(_summed)
         for source, (start, size) in enumerate(parts):
             empty = torch.empty(size, *transport.space.shape, dtype=transport.space.precision)

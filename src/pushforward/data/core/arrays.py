@@ -19,7 +19,9 @@ from pushforward.numbers import counted
 MAX_CHANNELS = 4
 
 
-def attributes(values: NDArray[Any], n: int, name: str, columns: Sequence[str] = ()) -> NDArray[np.float32]:
+def attributes(
+    values: NDArray[Any], n: int, name: str, columns: Sequence[str] = ()
+) -> NDArray[np.float32]:
     """Convert continuous attributes to a float32 array (n, k).
 
     Args:
@@ -49,7 +51,10 @@ def attributes(values: NDArray[Any], n: int, name: str, columns: Sequence[str] =
 
 
 def label_numbers(
-    given: Sequence[NDArray[Any]], sizes: Sequence[int], classes: tuple[str, ...] = (), place: str = "labels"
+    given: Sequence[NDArray[Any]],
+    sizes: Sequence[int],
+    classes: tuple[str, ...] = (),
+    place: str = "labels",
 ) -> tuple[NDArray[np.int64], tuple[str, ...]]:
     """Convert the labels of one or more splits to class numbers.
 
@@ -71,11 +76,15 @@ def label_numbers(
             raise DataError(
                 f"{place} has shape {labels.shape} and dtype {labels.dtype}; expected {n} integers or strings, of shape ({n},)."
             )
-    values = np.concatenate([np.char.decode(part, "utf-8") if part.dtype.kind == "S" else part for part in given])
+    values = np.concatenate(
+        [np.char.decode(part, "utf-8") if part.dtype.kind == "S" else part for part in given]
+    )
     if not classes:
         return numbered(values, place)
     if values.dtype.kind not in "biu" or values.min() < 0 or values.max() >= len(classes):
-        raise DataError(f"{place} must be integers from 0 to {len(classes) - 1}, because {len(classes)} classes are named.")
+        raise DataError(
+            f"{place} must be integers from 0 to {len(classes) - 1}, because {len(classes)} classes are named."
+        )
     return values.astype(np.int64), classes
 
 
@@ -90,8 +99,13 @@ def numbered(values: NDArray[Any], place: str) -> tuple[NDArray[np.int64], tuple
         DataError: If a label is not finite or has a fractional part, or there are too many
             distinct labels for classes.
     """
-    if values.dtype.kind == "f" and not ((values == np.rint(values)) & (np.abs(values) < 2**53)).all():
-        raise DataError(f"{place}: a class label is missing or has a fractional part. Expected integers or strings.")
+    if (
+        values.dtype.kind == "f"
+        and not ((values == np.rint(values)) & (np.abs(values) < 2**53)).all()
+    ):
+        raise DataError(
+            f"{place}: a class label is missing or has a fractional part. Expected integers or strings."
+        )
     values = values.astype(np.int64) if values.dtype.kind in "bf" else values
     kinds, numbers = np.unique(values, return_inverse=True)
     if len(kinds) > max(10, len(values) // 2) or len(kinds) > 10_000:
@@ -114,14 +128,20 @@ def example_array(x: NDArray[Any], name: str) -> tuple[NDArray[Any], tuple[int, 
     Raises:
         DataError: If the shape, dtype or value range is wrong.
     """
-    if x.dtype.kind not in "biuf" or not x.size or (x.ndim not in (2, 3, 4) and not any(kind.accepts(x) for kind in kinds())):
+    if (
+        x.dtype.kind not in "biuf"
+        or not x.size
+        or (x.ndim not in (2, 3, 4) and not any(kind.accepts(x) for kind in kinds()))
+    ):
         others = "".join(f", or {kind.stores()}" for kind in kinds()[3:])
         raise DataError(
             f"{name} has shape {x.shape} and dtype {x.dtype}; expected numbers: vectors (n, d), "
             f"or images (n, H, W), (n, H, W, C) or (n, C, H, W){others}."
         )
     with np.errstate(over="ignore"):
-        finite = np.isfinite(x.astype(np.float32)) if x.dtype.kind == "f" else np.ones(1, dtype=bool)
+        finite = (
+            np.isfinite(x.astype(np.float32)) if x.dtype.kind == "f" else np.ones(1, dtype=bool)
+        )
     if not finite.all():
         bad = np.flatnonzero(~finite.reshape(len(x), -1).all(axis=1))
         raise DataError(
@@ -169,8 +189,12 @@ def _pixels(x: NDArray[Any], name: str) -> NDArray[np.uint8]:
         )
     low, high, floats = float(x.min()), float(x.max()), x.dtype.kind == "f"
     if low < (-1e-4 if floats else 0) or high > (1 + 1e-4 if floats else 255):
-        expected = "floats from 0 to 1 (use (x + 1) / 2 for values from -1 to 1) or integers from 0 to 255"
-        raise DataError(f"{name}: the pixels are {x.dtype} from {low:g} to {high:g}; expected {expected}.")
+        expected = (
+            "floats from 0 to 1 (use (x + 1) / 2 for values from -1 to 1) or integers from 0 to 255"
+        )
+        raise DataError(
+            f"{name}: the pixels are {x.dtype} from {low:g} to {high:g}; expected {expected}."
+        )
     if floats:
         return np.ascontiguousarray(np.rint(np.clip(x, 0, 1) * 255).astype(np.uint8))
     pixels = np.ascontiguousarray(x).astype(np.uint8)
@@ -224,18 +248,33 @@ def from_arrays(x: Any, labels: Any = None, **options: Unpack[ArrayOptions]) -> 
     """
     refuse_unknown(options, ArrayOptions, "data.from_arrays")
     given, held_out_given = options.get("given") or {}, options.get("held_out_given") or {}
-    named = {"x": x, "x_test": options.get("held_out"), "label": labels, "label_test": options.get("held_out_labels")}
+    named = {
+        "x": x,
+        "x_test": options.get("held_out"),
+        "label": labels,
+        "label_test": options.get("held_out_labels"),
+    }
     arrays = {name: _array(value) for name, value in named.items() if value is not None}
     if given:
-        arrays |= {"given": np.column_stack([*map(_array, given.values())]), "given_names": np.array(list(given))}
+        arrays |= {
+            "given": np.column_stack([*map(_array, given.values())]),
+            "given_names": np.array(list(given)),
+        }
     if held_out_given:
         arrays["given_test"] = np.column_stack([_array(held_out_given[name]) for name in given])
-    train, held_out, schema = splits_of(arrays, "", tuple(options.get("classes", ())), tuple(options.get("columns", ())))
-    return build(options.get("name", "arrays"), train, held_out, schema=schema, limit=options.get("limit"))
+    train, held_out, schema = splits_of(
+        arrays, "", tuple(options.get("classes", ())), tuple(options.get("columns", ()))
+    )
+    return build(
+        options.get("name", "arrays"), train, held_out, schema=schema, limit=options.get("limit")
+    )
 
 
 def splits_of(
-    arrays: Mapping[str, NDArray[Any]], place: str = "", classes: tuple[str, ...] = (), columns: tuple[str, ...] = ()
+    arrays: Mapping[str, NDArray[Any]],
+    place: str = "",
+    classes: tuple[str, ...] = (),
+    columns: tuple[str, ...] = (),
 ) -> tuple[Split, Split | None, Schema]:
     """Build the training split, the held-out split if there is one, and their schema from named arrays.
 
@@ -249,7 +288,9 @@ def splits_of(
         DataError: If an array has the wrong shape, dtype or value range, or arrays do not match.
     """
     parts = ["", "_test"] if "x_test" in arrays else [""]
-    x, whole = zip(*(example_array(arrays[f"x{part}"], f"{place}x{part}") for part in parts), strict=True)
+    x, whole = zip(
+        *(example_array(arrays[f"x{part}"], f"{place}x{part}") for part in parts), strict=True
+    )
     sizes, shape = list(map(len, x)), x[0].shape[1:]
     if x[-1].shape[1:] != shape:
         raise DataError(
@@ -270,19 +311,36 @@ def splits_of(
     given: Any = [{}, {}]
     kinds = {}
     if "label" in arrays:
-        numbers, classes = label_numbers([arrays[f"label{part}"] for part in parts], sizes, classes, f"{place}label")
+        numbers, classes = label_numbers(
+            [arrays[f"label{part}"] for part in parts], sizes, classes, f"{place}label"
+        )
         labels = np.split(numbers, sizes[:1])
     if "given" in arrays:
-        names = [str(name) for name in arrays.get("given_names", [f"given_{i}" for i in range(arrays["given"][:1].size)])]
+        names = [
+            str(name)
+            for name in arrays.get(
+                "given_names", [f"given_{i}" for i in range(arrays["given"][:1].size)]
+            )
+        ]
         named = [f"given{part}" for part in parts]
-        values = [attributes(arrays[name], n, place + name, names) for name, n in zip(named, sizes, strict=True)]
+        values = [
+            attributes(arrays[name], n, place + name, names)
+            for name, n in zip(named, sizes, strict=True)
+        ]
         if len(set(names)) < len(names) or any(part.shape[1] != len(names) for part in values):
             raise DataError(
                 f"{place}given_names contains {', '.join(names)}; expected one distinct name for each column of given."
             )
-        given, kinds = [{"given": part} for part in values], {"given": partial(Numbers.measure, columns=names)}
+        given, kinds = (
+            [{"given": part} for part in values],
+            {"given": partial(Numbers.measure, columns=names)},
+        )
     splits = [Split(*side[:2], given=side[2]) for side in zip(x, labels, given, strict=False)]
-    return splits[0], splits[1] if len(splits) > 1 else None, Schema(classes, columns, whole[0], kinds=kinds)
+    return (
+        splits[0],
+        splits[1] if len(splits) > 1 else None,
+        Schema(classes, columns, whole[0], kinds=kinds),
+    )
 
 
 def _array(values: Any) -> NDArray[Any]:
@@ -291,5 +349,9 @@ def _array(values: Any) -> NDArray[Any]:
 
     if not isinstance(values, torch.Tensor):
         return np.asarray(values)
-    array = values.detach().cpu().float().numpy() if values.is_floating_point() else values.detach().cpu().numpy()
+    array = (
+        values.detach().cpu().float().numpy()
+        if values.is_floating_point()
+        else values.detach().cpu().numpy()
+    )
     return array.transpose(0, 2, 3, 1) if array.ndim == 4 and array.shape[1] <= 4 else array

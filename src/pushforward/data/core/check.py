@@ -89,7 +89,9 @@ def check(name_or_path: Any, **options: Unpack[CheckOptions]) -> dict[str, Any]:
     refuse_unknown(options, CheckOptions, "data.check")
     out, against, schema = options.get("out"), options.get("against"), options.get("write_schema")
     if out is not None and Path(out).exists():
-        raise UsageError(f"{os.fspath(out)} already exists. Choose another `out`, or delete the file first.")
+        raise UsageError(
+            f"{os.fspath(out)} already exists. Choose another `out`, or delete the file first."
+        )
     known = None
     if against is not None:
         try:
@@ -97,8 +99,14 @@ def check(name_or_path: Any, **options: Unpack[CheckOptions]) -> dict[str, Any]:
             known = {"fingerprint": content["fingerprint"], "files": dict(content["files"])}
         except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
             expected = "expected a file that `pushforward data check` wrote with `out`"
-            raise DataError(f"{os.fspath(against)} is not a list of the files of a data set ({error}): {expected}.") from error
-    loading: Any = {name: value for name, value in options.items() if name not in ("out", "against", "write_schema")}
+            raise DataError(
+                f"{os.fspath(against)} is not a list of the files of a data set ({error}): {expected}."
+            ) from error
+    loading: Any = {
+        name: value
+        for name, value in options.items()
+        if name not in ("out", "against", "write_schema")
+    }
     try:
         data = read(name_or_path, loading)
         report = _of_data(data) | {"refused": None}
@@ -113,10 +121,17 @@ def check(name_or_path: Any, **options: Unpack[CheckOptions]) -> dict[str, Any]:
     except DataError as error:
         if schema is not None and error.schema:
             write_schema(Path(schema), error.schema)
-            raise DataError(f"{error}\n  {schema} contains the columns that could be read, and drops the others.") from error
+            raise DataError(
+                f"{error}\n  {schema} contains the columns that could be read, and drops the others."
+            ) from error
         if not error.skipped:
             raise
-        report = {"name": os.fspath(name_or_path), "refused": str(error), "skipped": _listed(error.skipped), "classes": {}}
+        report = {
+            "name": os.fspath(name_or_path),
+            "refused": str(error),
+            "skipped": _listed(error.skipped),
+            "classes": {},
+        }
     report |= {"changes": None, "differs": False, "written": None}
     if is_frame(name_or_path):
         return report
@@ -126,8 +141,12 @@ def check(name_or_path: Any, **options: Unpack[CheckOptions]) -> dict[str, Any]:
         return report
     files, fingerprint = file_hashes(path), report.get("fingerprint")
     if packed is not None:
-        digests = {str(shard["file"]): str(shard.get("sha256")) for shard in packed.manifest["shards"]}
-        differing = [name for name, digest in digests.items() if files.get(name, {}).get("sha256") != digest]
+        digests = {
+            str(shard["file"]): str(shard.get("sha256")) for shard in packed.manifest["shards"]
+        }
+        differing = [
+            name for name, digest in digests.items() if files.get(name, {}).get("sha256") != digest
+        ]
         if differing:
             report["refused"] = (
                 f"These tars in {packed.folder} have changed since the images were packed: "
@@ -138,11 +157,18 @@ def check(name_or_path: Any, **options: Unpack[CheckOptions]) -> dict[str, Any]:
         changes = {
             "added": sorted(files.keys() - before.keys()),
             "removed": sorted(before.keys() - files.keys()),
-            "changed": sorted(name for name, file in files.items() if name in before and before[name] != file),
+            "changed": sorted(
+                name for name, file in files.items() if name in before and before[name] != file
+            ),
         }
         report |= {"changes": changes, "differs": known["fingerprint"] != fingerprint}
     if out is not None:
-        content = {"format": FORMAT, "source": os.fspath(name_or_path), "fingerprint": fingerprint, "files": files}
+        content = {
+            "format": FORMAT,
+            "source": os.fspath(name_or_path),
+            "fingerprint": fingerprint,
+            "files": files,
+        }
         with replacing(Path(out)) as temporary:
             temporary.write_text(json.dumps(content, indent=1), encoding="utf-8")
         report["written"] = os.fspath(out)
@@ -161,7 +187,9 @@ def _of_data(data: Dataset) -> dict[str, Any]:
         "range": [low, high],
         "mean": list(space.units.get("mean", ())),
         "std": list(space.units.get("std", ())),
-        "constant": [str(names[i]) for i in np.flatnonzero(np.ptp(x, axis=0) == 0)] if len(space.shape) == 1 else [],
+        "constant": [str(names[i]) for i in np.flatnonzero(np.ptp(x, axis=0) == 0)]
+        if len(space.shape) == 1
+        else [],
         "integer": [str(names[i]) for i in space.integer],
         "header": data.header,
         "read_as": data.read_as or None,
@@ -174,12 +202,33 @@ def _of_data(data: Dataset) -> dict[str, Any]:
         "ignored": data.ignored,
     }
     if data.table is not None and isinstance(space, TableSpace):
-        units = ("range", "mean", "std", "constant", "integer", "binary", "classes", "held_out_classes")
-        stated = {"target": space.target or None, "constraints": [constraint.text for constraint in space.constraints]}
+        units = (
+            "range",
+            "mean",
+            "std",
+            "constant",
+            "integer",
+            "binary",
+            "classes",
+            "held_out_classes",
+        )
+        stated = {
+            "target": space.target or None,
+            "constraints": [constraint.text for constraint in space.constraints],
+        }
         fields = {"notes": list(data.table.notes), "fields": data.table.columns(space.fields)}
-        report |= {"table": {"rows": data.table.rows, **data.table.layout, **stated, **fields}, "columns": list(space.names)}
-        return {name: value for name, value in report.items() if name not in units} | {"classes": {}}
-    if space.has_pixels and data.train.labels is not None and (several := _in_several_classes(data)):
+        report |= {
+            "table": {"rows": data.table.rows, **data.table.layout, **stated, **fields},
+            "columns": list(space.names),
+        }
+        return {name: value for name, value in report.items() if name not in units} | {
+            "classes": {}
+        }
+    if (
+        space.has_pixels
+        and data.train.labels is not None
+        and (several := _in_several_classes(data))
+    ):
         report["warnings"] += [
             f"{counted(several, 'image')} found in more than one class. A class-conditional model "
             "learns such an image in each of its classes. Remove the copies in the wrong class."
@@ -188,7 +237,9 @@ def _of_data(data: Dataset) -> dict[str, Any]:
         groups: dict[int, list[str]] = {}
         for name, content in zip(data.files.names, data.files.hashes.tolist(), strict=True):
             groups.setdefault(content, []).append(name)
-        largest = sorted((files for files in groups.values() if len(files) > 1), key=len, reverse=True)[:_GROUPS]
+        largest = sorted(
+            (files for files in groups.values() if len(files) > 1), key=len, reverse=True
+        )[:_GROUPS]
         duplicates = [{"files": files[:_NAMED], "copies": len(files)} for files in largest]
         report |= {"files": len(data.files.names) + len(data.skipped), "duplicates": duplicates}
     return report
@@ -197,7 +248,10 @@ def _of_data(data: Dataset) -> dict[str, Any]:
 def _in_several_classes(data: Dataset) -> int:
     splits = (data.train, data.held_out)
     labels = np.concatenate([split.labels for split in splits if split.labels is not None])
-    pairs = np.unique(np.stack([np.concatenate([split.hashes for split in splits]), labels.view(np.uint64)]), axis=1)
+    pairs = np.unique(
+        np.stack([np.concatenate([split.hashes for split in splits]), labels.view(np.uint64)]),
+        axis=1,
+    )
     return int((np.unique(pairs[0], return_counts=True)[1] > 1).sum())
 
 
@@ -217,9 +271,15 @@ def file_hashes(path: Path) -> dict[str, dict[str, Any]]:
     if not path.exists():
         return {}
     folder = path if path.is_dir() else path.parent
-    names = [path.name] if not path.is_dir() else [tar.name for tar in tars_in(path)] or image_names(path)[0]
+    names = (
+        [path.name]
+        if not path.is_dir()
+        else [tar.name for tar in tars_in(path)] or image_names(path)[0]
+    )
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-        return dict(zip(names, pool.map(lambda name: _described(folder / name), names), strict=True))
+        return dict(
+            zip(names, pool.map(lambda name: _described(folder / name), names), strict=True)
+        )
 
 
 def _described(path: Path) -> dict[str, Any]:

@@ -19,7 +19,15 @@ from pushforward.conditions.columns import Columns, Numbers
 from pushforward.conditions.kind import ConditionKind, registry
 from pushforward.conditions.label import Label
 from pushforward.data.core.ground_truth import Stack, Truth
-from pushforward.data.core.hashes import ATOM, Hashes, among, distinct, held_out_indices, permutation, repeated
+from pushforward.data.core.hashes import (
+    ATOM,
+    Hashes,
+    among,
+    distinct,
+    held_out_indices,
+    permutation,
+    repeated,
+)
 from pushforward.data.images.image_store import Streamed, content_hashes, selected
 from pushforward.data.spaces import Space, TableSpace
 from pushforward.data.spaces.space import kind_of, measure
@@ -32,7 +40,9 @@ if TYPE_CHECKING:
     from pushforward.data.tables.schema import TableFacts
 
 
-_BYTES = 1 << 24  # about how much is hashed at a time, so that examples that stay on disk are read in parts
+_BYTES = (
+    1 << 24
+)  # about how much is hashed at a time, so that examples that stay on disk are read in parts
 _LIMIT_KEY = 0x5EED_0F_5711
 FEW = 20  # training examples of a class below which a model can hardly learn the class
 NAMED = 12
@@ -75,13 +85,17 @@ class Split:
 
     def __post_init__(self) -> None:
         kind_of(self.x)
-        if self.labels is not None and (self.labels.dtype != np.int64 or self.labels.shape != (len(self.x),)):
+        if self.labels is not None and (
+            self.labels.dtype != np.int64 or self.labels.shape != (len(self.x),)
+        ):
             raise DataError(
                 f"Labels have shape {self.labels.shape} and dtype {self.labels.dtype}; expected "
                 f"shape ({len(self.x)},) and dtype int64, one label per example."
             )
         if any(len(values) != len(self.x) for values in self.given.values()):
-            raise DataError(f"The number of values of a condition differs from the number of examples, {len(self.x)}.")
+            raise DataError(
+                f"The number of values of a condition differs from the number of examples, {len(self.x)}."
+            )
 
     def __len__(self) -> int:
         return len(self.x)
@@ -107,7 +121,9 @@ class Split:
         """Values of all conditions, including labels, by name."""
         return {**({} if self.labels is None else {"label": self.labels}), **self.given}
 
-    def condition(self, names: Iterable[str], index: Any = None, device: Any = "cpu") -> dict[str, Tensor] | None:
+    def condition(
+        self, names: Iterable[str], index: Any = None, device: Any = "cpu"
+    ) -> dict[str, Tensor] | None:
         """Return the values of conditions as tensors.
 
         Args:
@@ -121,7 +137,11 @@ class Split:
         import torch
 
         values, index = self.values, slice(None) if index is None else index
-        tensors = {name: torch.from_numpy(np.array(values[name][index])).to(device) for name in names if name in values}
+        tensors = {
+            name: torch.from_numpy(np.array(values[name][index])).to(device)
+            for name in names
+            if name in values
+        }
         return tensors or None
 
     def take(self, index: Any) -> Split:
@@ -243,7 +263,9 @@ class Dataset:
             "held_out": len(self.held_out),
             "classes": list(self.space.classes),
             "columns": list(self.space.columns),
-            "given": [entry for name in self.train.given for entry in self.space.conditions[name].entries],
+            "given": [
+                entry for name in self.train.given for entry in self.space.conditions[name].entries
+            ],
             "binary": self.space.binary,
             "truth": self.truth is not None,
             "skipped": len(self.skipped),
@@ -275,12 +297,16 @@ def fingerprints(space: Space, *splits: Split, coordinates: bool = False) -> tup
     rows = [split.table_values for split in splits if split.table_values is not None]
     if len(rows) == len(splits) and not coordinates:
         fields: Any = getattr(space, "fields", ())
-        whole.update(json.dumps({"columns": [[field.name, list(field.levels)] for field in fields]}).encode())
+        whole.update(
+            json.dumps({"columns": [[field.name, list(field.levels)] for field in fields]}).encode()
+        )
         for known in rows:
             _add(known, whole)
         return whole.hexdigest(), whole.hexdigest()
     for digest, names in ((whole, space.classes), (unlabelled, space.without_labels().classes)):
-        digest.update(json.dumps({"shape": space.shape, "classes": names, "columns": space.columns}).encode())
+        digest.update(
+            json.dumps({"shape": space.shape, "classes": names, "columns": space.columns}).encode()
+        )
     for split in splits:
         _add(split.x, whole, unlabelled)
         for digest, labels in ((whole, split.labels), (unlabelled, None)):
@@ -404,14 +430,18 @@ def build(
         table = schema.fit(train.x, held_out.x)
         rows = [
             Split(table.space.encoded(learned), source_hashes=split.hashes, table_values=known)
-            for split, known, learned in zip((train, held_out), table.known, table.learned, strict=True)
+            for split, known, learned in zip(
+                (train, held_out), table.known, table.learned, strict=True
+            )
         ]
         return Dataset(name, table.space, rows[0], rows[1], removed=removed, **extra)
     if not schema.classes:
         train, held_out = train.without_labels(), held_out.without_labels()
     values = [train.given[name] for name in schema.kinds]
     chosen = Columns.evenly(np.concatenate(values, axis=1), train.labels) if values else None
-    conditions: dict[str, ConditionKind] = {name: kind(train.given[name], chosen=chosen) for name, kind in schema.kinds.items()}
+    conditions: dict[str, ConditionKind] = {
+        name: kind(train.given[name], chosen=chosen) for name, kind in schema.kinds.items()
+    }
     if train.labels is not None:
         conditions = {"label": Label.of(train.labels, schema.classes, schema.target), **conditions}
     space = measure(train.x, conditions, columns=schema.columns, integer=schema.integer)
@@ -420,7 +450,9 @@ def build(
 
 def _without_copies(train: Split, held_out: Split, scaled: bool) -> tuple[Split, int]:
     """The training examples that equal no held-out example, and how many did; scaled ones are compared as they are now."""
-    here, there = (content_hashes(split.x) if scaled else split.hashes for split in (train, held_out))
+    here, there = (
+        content_hashes(split.x) if scaled else split.hashes for split in (train, held_out)
+    )
     copies = among(here, np.sort(there))
     if copies.any():
         copies &= repeated(np.concatenate([here, there]))[: len(here)] <= ATOM
@@ -448,9 +480,15 @@ def given_columns(data: Dataset, columns: Sequence[str]) -> Dataset:
             would be left.
     """
     present, plain = data.space.columns, [column for column in columns if ":" not in column]
-    chosen: dict[str, tuple[type[ConditionKind], list[str]]] = {"given": (Numbers, plain)} if plain else {}
+    chosen: dict[str, tuple[type[ConditionKind], list[str]]] = (
+        {"given": (Numbers, plain)} if plain else {}
+    )
     for column, _, kind in (column.partition(":") for column in columns if ":" in column):
-        known = {name: part for name, part in registry().items() if part is not Label and not part.learned}
+        known = {
+            name: part
+            for name, part in registry().items()
+            if part is not Label and not part.learned
+        }
         if kind not in known:
             raise UsageError(
                 f'There is no kind of condition "{kind}" for columns; available kinds: '
@@ -468,7 +506,9 @@ def given_columns(data: Dataset, columns: Sequence[str]) -> Dataset:
         if column not in present:
             named = ", ".join(present) or "none, because `given` needs a table of numbers"
             hint = did_you_mean(column, present)
-            raise UsageError(f'{data.name} has no column "{column}".{hint} Available columns: {named}.')
+            raise UsageError(
+                f'{data.name} has no column "{column}".{hint} Available columns: {named}.'
+            )
     remaining = [i for i, column in enumerate(present) if column not in wanted]
     if len(set(wanted)) < len(wanted) or not remaining:
         raise UsageError(
@@ -476,17 +516,34 @@ def given_columns(data: Dataset, columns: Sequence[str]) -> Dataset:
             f"{', '.join(columns)}. At least one column must remain."
         )
     if taken := data.space.conditions.keys() & chosen.keys():
-        raise UsageError(f"{data.name} already has a condition {', '.join(taken)}. Rename the column.")
-    places = {name: [present.index(column) for column in names] for name, (_, names) in chosen.items()}
+        raise UsageError(
+            f"{data.name} already has a condition {', '.join(taken)}. Rename the column."
+        )
+    places = {
+        name: [present.index(column) for column in names] for name, (_, names) in chosen.items()
+    }
     sides = []
     for split in (data.train, data.held_out):
         given = {name: split.x[:, columns].copy() for name, columns in places.items()}
-        sides.append(Split(split.x[:, remaining].copy(), split.labels, split.hashes, {**split.given, **given}))
+        sides.append(
+            Split(
+                split.x[:, remaining].copy(), split.labels, split.hashes, {**split.given, **given}
+            )
+        )
     train, held_out = sides
-    own = {name: (type(kind), kind.entries) for name, kind in data.space.conditions.items() if name in data.train.given}
+    own = {
+        name: (type(kind), kind.entries)
+        for name, kind in data.space.conditions.items()
+        if name in data.train.given
+    }
     parts = own | chosen
-    examples = Columns.evenly(np.concatenate([train.given[name] for name in parts], axis=1), train.labels)
-    kinds = {name: kind.measure(train.given[name], names, examples) for name, (kind, names) in parts.items()}
+    examples = Columns.evenly(
+        np.concatenate([train.given[name] for name in parts], axis=1), train.labels
+    )
+    kinds = {
+        name: kind.measure(train.given[name], names, examples)
+        for name, (kind, names) in parts.items()
+    }
     integer = [remaining.index(i) for i in data.space.integer if i in remaining]
     names = [present[i] for i in remaining]
     space = measure(train.x, {**data.space.conditions, **kinds}, columns=names, integer=integer)
@@ -522,13 +579,23 @@ class Seen:
     seconds: Mapping[str, float] = field(default_factory=dict)
 
     def joined_by(self, name: str, other: Seen) -> Seen:
-        hashes = [self.inherited, other.inherited] + ([] if other.own is None else [other.own[~among(other.own, other.shared)]])
+        hashes = [self.inherited, other.inherited] + (
+            [] if other.own is None else [other.own[~among(other.own, other.shared)]]
+        )
         return replace(
             self,
             inherited=distinct(np.concatenate(hashes)),
             names=tuple(dict.fromkeys((*self.names, name, *other.names))),
-            unknown=tuple(dict.fromkeys((*self.unknown, *((name,) if other.own is None else ()), *other.unknown))),
-            seconds={**self.seconds, **other.seconds, **({} if other.own is None else {name: other.own_seconds})},
+            unknown=tuple(
+                dict.fromkeys(
+                    (*self.unknown, *((name,) if other.own is None else ()), *other.unknown)
+                )
+            ),
+            seconds={
+                **self.seconds,
+                **other.seconds,
+                **({} if other.own is None else {name: other.own_seconds}),
+            },
         )
 
     def overlaps(self, data: Dataset) -> tuple[int, int]:
@@ -537,7 +604,11 @@ class Seen:
         Examples that the model's own data had in both splits do not count: `shared_examples` reports them.
         """
         held_out = data.held_out.hashes
-        own = 0 if self.own is None else int((among(held_out, self.own) & ~among(held_out, self.shared)).sum())
+        own = (
+            0
+            if self.own is None
+            else int((among(held_out, self.own) & ~among(held_out, self.shared)).sum())
+        )
         return own, int(among(held_out, self.inherited).sum())
 
 
@@ -551,11 +622,18 @@ def shared_examples(data: Dataset) -> tuple[str, ...]:
     shared = among(held_out, np.sort(data.train.hashes))
     most: list[int] = []
     if labels is not None:
-        copied, every = (np.bincount(part, minlength=len(data.space.classes)) for part in (labels[shared], labels))
+        copied, every = (
+            np.bincount(part, minlength=len(data.space.classes))
+            for part in (labels[shared], labels)
+        )
         most = np.flatnonzero(2 * copied > every).tolist()
     if 100 * shared.sum() <= len(held_out) and not most:
         return ()
-    classes = f", including most of class {', '.join(data.space.classes[label] for label in most)}" if most else ""
+    classes = (
+        f", including most of class {', '.join(data.space.classes[label] for label in most)}"
+        if most
+        else ""
+    )
     return (
         f"{int(shared.sum()):,} of the {len(held_out):,} held-out examples of {data.name} are "
         f"also training examples{classes}, because examples with more than {ATOM} copies occur in "
@@ -581,7 +659,11 @@ def seen_in_training(data: Dataset, builds_on: Iterable[tuple[str, Seen]] = ()) 
 def class_counts(data: Dataset) -> dict[str, tuple[int, int]]:
     """Count the training and the held-out examples of each class; empty for data without labels."""
     classes = data.space.classes
-    labels = [split.labels for split in (data.train, data.held_out) if classes and split.labels is not None]
+    labels = [
+        split.labels
+        for split in (data.train, data.held_out)
+        if classes and split.labels is not None
+    ]
     counts = [np.bincount(numbers, minlength=len(classes)).tolist() for numbers in labels]
     return dict(zip(classes, zip(*counts, strict=True), strict=True))
 
@@ -593,7 +675,11 @@ def rare_classes(data: Dataset) -> tuple[str, ...]:
     unseen = [name for name, (_, held_out) in counts.items() if not held_out]
     sentences = []
     if few:
-        sentences.append(f"these classes have fewer than {FEW} training examples, so samples are poor: {some(few, NAMED)}.")
+        sentences.append(
+            f"these classes have fewer than {FEW} training examples, so samples are poor: {some(few, NAMED)}."
+        )
     if unseen:
-        sentences.append(f"these classes have no held-out examples: {some(unseen, NAMED)}. Scores do not cover them.")
+        sentences.append(
+            f"these classes have no held-out examples: {some(unseen, NAMED)}. Scores do not cover them."
+        )
     return tuple(sentences)

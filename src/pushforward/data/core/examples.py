@@ -43,15 +43,24 @@ def from_examples(source: Any) -> Any:
     if isinstance(source, tuple):
         return from_arrays(*source)
     if isinstance(source, Mapping):
-        raise UsageError(f'Expected a single split, such as data["train"]; got a dict with {", ".join(map(str, source))}.')
+        raise UsageError(
+            f'Expected a single split, such as data["train"]; got a dict with {", ".join(map(str, source))}.'
+        )
     parts = []
     for batch in _batches(source):
-        if isinstance(batch, Mapping) and not set(DATA) & set(batch) and hasattr(source, "to_pandas"):
+        if (
+            isinstance(batch, Mapping)
+            and not set(DATA) & set(batch)
+            and hasattr(source, "to_pandas")
+        ):
             return source.to_pandas()
         parts.append(_parts_of(batch))
     if not parts:
         raise DataError(f"The {type(source).__name__} contains no examples.")
-    columns = [torch.cat(column) if torch.is_tensor(column[0]) else np.concatenate(column) for column in zip(*parts, strict=True)]
+    columns = [
+        torch.cat(column) if torch.is_tensor(column[0]) else np.concatenate(column)
+        for column in zip(*parts, strict=True)
+    ]
     return from_arrays(*columns, classes=_classes(source) if len(columns) > 1 else ())
 
 
@@ -114,7 +123,11 @@ def _parts_of(batch: Any) -> Sequence[Any]:
 def _fields(names: Iterable[str]) -> list[str]:
     """Return the names of the data and of the classes, if there are any."""
     present = set(names)
-    return [next(name for name in known if name in present) for known in (DATA, LABELS) if present & set(known)]
+    return [
+        next(name for name in known if name in present)
+        for known in (DATA, LABELS)
+        if present & set(known)
+    ]
 
 
 def _classes(source: Any) -> tuple[str, ...]:

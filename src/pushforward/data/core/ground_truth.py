@@ -46,7 +46,9 @@ class Truth:
             return self.log_pdf(x64)
         squares = np.stack([((x64 - c) ** 2).sum(1) for c in self.centres], axis=1)
         variance, d = self.std**2, x64.shape[1]
-        terms = np.log(self.weights) - squares / (2 * variance) - d / 2 * np.log(2 * np.pi * variance)
+        terms = (
+            np.log(self.weights) - squares / (2 * variance) - d / 2 * np.log(2 * np.pi * variance)
+        )
         top = terms.max(axis=1, keepdims=True)
         return top[:, 0] + np.log(np.exp(terms - top).sum(axis=1))
 
@@ -86,12 +88,16 @@ class Stack:
         train = self.base.train
         assert train.labels is not None
         places = np.arange(count * self.channels)
-        wanted = train.labels[(mix(_ANEW, *key, 0, places) % np.uint64(len(train))).astype(np.int64)]
+        wanted = train.labels[
+            (mix(_ANEW, *key, 0, places) % np.uint64(len(train))).astype(np.int64)
+        ]
         picked, which = np.empty(len(places), np.int64), mix(_ANEW, *key, 1, places)
         for label in np.unique(wanted):
             of_class, of_label = images[train.labels[images] == label], wanted == label
             of_class = of_class if len(of_class) else np.flatnonzero(train.labels == label)
-            picked[of_label] = of_class[(which[of_label] % np.uint64(len(of_class))).astype(np.int64)]
+            picked[of_label] = of_class[
+                (which[of_label] % np.uint64(len(of_class))).astype(np.int64)
+            ]
         x = train.x[picked, 0]
         return x.reshape(count, self.channels, *x.shape[1:])
 

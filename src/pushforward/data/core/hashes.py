@@ -48,7 +48,9 @@ def mix(*words: ArrayLike) -> NDArray[np.uint64]:
     """
     state = np.zeros(1, dtype=np.uint64)
     for word in words:
-        value = np.atleast_1d(np.asarray(word & _MASK if isinstance(word, int) else word)).astype(np.uint64)
+        value = np.atleast_1d(np.asarray(word & _MASK if isinstance(word, int) else word)).astype(
+            np.uint64
+        )
         state = (state ^ value) + _GOLDEN
         state = (state ^ (state >> np.uint64(30))) * _FIRST
         state = (state ^ (state >> np.uint64(27))) * _SECOND
@@ -69,7 +71,9 @@ def permutation(n: int, *words: int) -> NDArray[np.int64]:
     hashes = mix(*words, np.arange(n))
     order = np.argsort(hashes)
     ranked = hashes[order]
-    if (ranked[1:] == ranked[:-1]).any():  # only then would the order depend on the sorting algorithm
+    if (
+        ranked[1:] == ranked[:-1]
+    ).any():  # only then would the order depend on the sorting algorithm
         order = np.argsort(hashes, kind="stable")
     return order.astype(np.int64, copy=False)
 
@@ -163,7 +167,10 @@ def draws_repeat(hashes: Hashes, numbers: Sequence[NDArray[np.float64]] | None) 
     if numbers is None or counts[counts > 1].sum() <= REPEATING * len(hashes):
         return False
     different = [np.unique(values[first]) for values in numbers]
-    return all(len(values) <= min(CLOSED, len(first) / OCCURS) and not np.nansum(values % 1) for values in different)
+    return all(
+        len(values) <= min(CLOSED, len(first) / OCCURS) and not np.nansum(values % 1)
+        for values in different
+    )
 
 
 def numbered_copies(hashes: Hashes, most: int = 0) -> Hashes:
@@ -178,7 +185,9 @@ def numbered_copies(hashes: Hashes, most: int = 0) -> Hashes:
     return known
 
 
-def held_out_indices(hashes: Hashes, labels: NDArray[np.int64] | None = None, count: int | None = None) -> NDArray[np.int64]:
+def held_out_indices(
+    hashes: Hashes, labels: NDArray[np.int64] | None = None, count: int | None = None
+) -> NDArray[np.int64]:
     """Choose the held-out examples by content: those whose hash is in the lowest tenth of all hashes.
 
     An example therefore stays on its side when others are added, removed or reordered, and copies
@@ -201,20 +210,26 @@ def held_out_indices(hashes: Hashes, labels: NDArray[np.int64] | None = None, co
     """
     n = len(hashes)
     if n < 2:
-        raise DataError(f"The data has {counted(n, 'example')}; expected at least 2: one for training, one held out.")
+        raise DataError(
+            f"The data has {counted(n, 'example')}; expected at least 2: one for training, one held out."
+        )
     if count is not None:
         return _exactly(hashes, np.zeros(n, dtype=np.int64) if labels is None else labels, count)
     distinct, inverse = np.unique(numbered_copies(hashes, ATOM), return_inverse=True)
     ranks = inverse.reshape(-1)
     if len(distinct) < 2:
-        raise DataError(f"All {n} examples are equal; expected at least 2 distinct examples: one for training, one held out.")
+        raise DataError(
+            f"All {n} examples are equal; expected at least 2 distinct examples: one for training, one held out."
+        )
     trained = np.zeros(len(distinct), dtype=bool)
     highest = np.full(1 if labels is None else labels.max() + 1, -1)
     np.maximum.at(highest, np.zeros_like(ranks) if labels is None else labels, ranks)
     trained[highest[highest >= 0]] = True
     free = np.flatnonzero(~trained)
     if not len(free):
-        raise DataError("Every class has a single example, so none can be held out. Leave out the labels, or add examples.")
+        raise DataError(
+            "Every class has a single example, so none can be held out. Leave out the labels, or add examples."
+        )
     held = (distinct < np.uint64(2**64 // SHARE)) & ~trained
     held[free[: 2 if len(distinct) >= 5 else 1]] = True  # they are sorted, so these are the lowest
     return np.flatnonzero(held[ranks])
@@ -224,7 +239,9 @@ def _exactly(hashes: Hashes, labels: NDArray[np.int64], count: int) -> NDArray[n
     """The lowest hashes of each class, ``count`` in all: by largest remainders (ties: the first class), leaving one of each."""
     sizes = np.bincount(labels)
     if sizes.max() < 2:
-        raise DataError("Every class has a single example, so none can be held out. Leave out the labels, or add examples.")
+        raise DataError(
+            "Every class has a single example, so none can be held out. Leave out the labels, or add examples."
+        )
     exact = sizes * count / sizes.sum()
     quota = np.floor(exact).astype(np.int64)
     largest = np.argsort(-(exact - quota), kind="stable")

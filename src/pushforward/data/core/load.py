@@ -19,7 +19,11 @@ from pushforward.errors import DataError, UsageError, did_you_mean
 from pushforward.registries import SETS
 
 # The values of options that are names.
-CHOICES = {"channels": ("rgb", "grey", "gray"), "copies": ("together", "apart"), "rare": ("replace", "keep")}
+CHOICES = {
+    "channels": ("rgb", "grey", "gray"),
+    "copies": ("together", "apart"),
+    "rare": ("replace", "keep"),
+}
 CHANNELS = {None: None, "rgb": 3, "grey": 1, "gray": 1}
 WORKERS = 1  # threads that decode ahead, by default: a second one takes more from a training on two cores than it gives
 
@@ -175,7 +179,11 @@ def read(name_or_path: Any, options: LoadOptions) -> Dataset:
     text, known = os.fspath(name_or_path), SETS
     reading = reading_of(options)
     check_there(text)
-    data = known[text].dataset(reading) if text in known else readers.read(Path(text).expanduser(), reading)
+    data = (
+        known[text].dataset(reading)
+        if text in known
+        else readers.read(Path(text).expanduser(), reading)
+    )
     labelled = options.get("labelled")
     if labelled and not data.space.classes:
         raise UsageError(
@@ -201,7 +209,9 @@ def read(name_or_path: Any, options: LoadOptions) -> Dataset:
         "copies": {None: reading.copies, True: "apart", False: "together"}[data.apart],
         "rare": None if data.table is None else reading.rare,
     }
-    data = dataclasses.replace(data, origin={name: value for name, value in origin.items() if value is not None})
+    data = dataclasses.replace(
+        data, origin={name: value for name, value in origin.items() if value is not None}
+    )
     if labelled is None:
         labelled = text not in known or known[text].labelled
     return data if labelled else data.without_labels()
@@ -210,15 +220,21 @@ def read(name_or_path: Any, options: LoadOptions) -> Dataset:
 def reading_of(options: LoadOptions) -> Reading:
     """Check the options of `load` and return them as a `Reading`."""
     target, limit, copies = options.get("target"), options.get("limit"), options.get("copies")
-    words = {name: _words(name, options.get(name)) for name in ("given", "columns", "drop", "missing")}
+    words = {
+        name: _words(name, options.get(name)) for name in ("given", "columns", "drop", "missing")
+    }
     given = tuple(filter(None, words["given"] or ()))
     if target is not None and any(column.partition(":")[0] == target for column in given):
-        raise UsageError(f'`target` and `given` both contain "{target}". A column can be the label or a condition, not both.')
+        raise UsageError(
+            f'`target` and `given` both contain "{target}". A column can be the label or a condition, not both.'
+        )
     workers = whole("workers", options.get("workers", WORKERS), 0)
     for name, choices in CHOICES.items():
         value = options.get(name)
         if value is not None and value not in choices:
-            raise UsageError(f"`{name}={value!r}` is not supported: expected one of {', '.join(choices)}.")
+            raise UsageError(
+                f"`{name}={value!r}` is not supported: expected one of {', '.join(choices)}."
+            )
     constraints, schema = options.get("constraints") or (), options.get("schema")
     if schema is not None:
         from pushforward.data.tables.schema import read_schema

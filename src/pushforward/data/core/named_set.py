@@ -89,7 +89,9 @@ class Named(ABC):
         reading.refuse_table(self.name)
         reading.refuse_stream(self.name)
         if reading.size and len(self.shape) == 1:
-            raise UsageError(f"`resize` supports only images, but {self.name} contains vectors. Leave it out.")
+            raise UsageError(
+                f"`resize` supports only images, but {self.name} contains vectors. Leave it out."
+            )
         return self._dataset(reading)
 
     @abstractmethod
@@ -116,10 +118,19 @@ class Source(Named):
         train, held_out = splits if isinstance(splits, tuple) else (splits, None)
         for split in (train, held_out):
             if split is not None and split.x.shape[1:] != self.shape:
-                raise DataError(f"{self.name} has examples of shape {split.x.shape[1:]}, but declares the shape {self.shape}.")
+                raise DataError(
+                    f"{self.name} has examples of shape {split.x.shape[1:]}, but declares the shape {self.shape}."
+                )
         if reading.size:
-            train, held_out = resized(train, reading.size), held_out and resized(held_out, reading.size)
-        options: dict[str, Any] = {"limit": reading.limit, "seed": reading.seed, "truth": self.truth}
+            train, held_out = (
+                resized(train, reading.size),
+                held_out and resized(held_out, reading.size),
+            )
+        options: dict[str, Any] = {
+            "limit": reading.limit,
+            "seed": reading.seed,
+            "truth": self.truth,
+        }
         test = self.held_out if held_out is None else held_out
         return build(self.name, train, test, schema=Schema(self.classes), **options)
 
@@ -142,7 +153,9 @@ class Derived(Named):
     def _dataset(self, reading: Reading) -> Dataset:
         limit, seed = (None, 0) if self.whole else (reading.limit, reading.seed)
         base = SETS.find(self.base).dataset(
-            Reading(conversion=reading.conversion, limit=limit, seed=seed, download=reading.download)
+            Reading(
+                conversion=reading.conversion, limit=limit, seed=seed, download=reading.download
+            )
         )
         return self.derive(base, self, reading)
 
@@ -160,4 +173,6 @@ def register(*sets: Named) -> None:
 def check_set(name: str, part: Named) -> None:
     """Refuse a name that could be a path."""
     if not name or set(name) & set("/\\") or name.endswith((".py", ".csv", ".npy", ".npz")):
-        raise UsageError(f'"{name}" cannot be the name of a data set, because it looks like a path.')
+        raise UsageError(
+            f'"{name}" cannot be the name of a data set, because it looks like a path.'
+        )

@@ -25,7 +25,9 @@ from pushforward.errors import UsageError
 
 AUGMENTATIONS = {
     "flip": "flip horizontally with probability 1/2",
-    "shift": ("shift by up to an eighth of the size (at least 1 pixel) in each direction, repeating edge pixels"),
+    "shift": (
+        "shift by up to an eighth of the size (at least 1 pixel) in each direction, repeating edge pixels"
+    ),
     "dequantise": "add uniform noise within each of the 256 levels, so that the data has a density",
 }
 Condition = dict[str, Tensor] | None  # Values and masks of conditions by name, each of length n
@@ -61,8 +63,12 @@ class Batch:
         return self.fields[name]
 
     def take(self, index: Any) -> Batch:
-        condition = self.condition and {name: value[index] for name, value in self.condition.items()}
-        return Batch(self.x[index], condition, {name: value[index] for name, value in self.fields.items()})
+        condition = self.condition and {
+            name: value[index] for name, value in self.condition.items()
+        }
+        return Batch(
+            self.x[index], condition, {name: value[index] for name, value in self.fields.items()}
+        )
 
 
 class Sampler:
@@ -99,9 +105,13 @@ class Sampler:
             one_of("augmentation", name, AUGMENTATIONS)
         if unsuited := [name for name in self.augment if name not in dataset.space.augmentations]:
             noun = dataset.space.noun
-            raise UsageError(f"The augmentations {', '.join(unsuited)} support only images, but {dataset.name} contains {noun}s.")
+            raise UsageError(
+                f"The augmentations {', '.join(unsuited)} support only images, but {dataset.name} contains {noun}s."
+            )
         self._stored = dataset.train.x if dataset.probabilities is None else dataset.probabilities
-        self._small = not isinstance(self._stored, Streamed) and self._stored.size * 4 <= RESIDENT_BYTES
+        self._small = (
+            not isinstance(self._stored, Streamed) and self._stored.size * 4 <= RESIDENT_BYTES
+        )
         self._converted = self._small and not self.augment and dataset.probabilities is None
         self._orders: dict[int, NDArray[np.int64]] = {}
         self._stores: dict[str, tuple[Tensor | Prefetch, Condition]] = {}
@@ -131,9 +141,15 @@ class Sampler:
             epochs.append(np.full(len(taken), epoch, dtype=np.int64))
             index.append(taken)
             start += len(taken)
-        return (epochs[0], index[0]) if len(index) == 1 else (np.concatenate(epochs), np.concatenate(index))
+        return (
+            (epochs[0], index[0])
+            if len(index) == 1
+            else (np.concatenate(epochs), np.concatenate(index))
+        )
 
-    def batch(self, number: int, device: str | torch.device = "cpu", index: slice | None = None) -> Batch:
+    def batch(
+        self, number: int, device: str | torch.device = "cpu", index: slice | None = None
+    ) -> Batch:
         """Return batch number 0, 1, 2, ...; the same number always gives the same batch.
 
         Args:
@@ -146,18 +162,30 @@ class Sampler:
         """
         epochs, numbers = self._places(number, index)
         values, conditions = self._store(device)
-        chosen = torch.from_numpy(numbers).to("cpu" if isinstance(values, Prefetch) else values.device)
-        x = values.batch(number, index) if isinstance(values, Prefetch) else values.index_select(0, chosen)
+        chosen = torch.from_numpy(numbers).to(
+            "cpu" if isinstance(values, Prefetch) else values.device
+        )
+        x = (
+            values.batch(number, index)
+            if isinstance(values, Prefetch)
+            else values.index_select(0, chosen)
+        )
         if self.dataset.probabilities is not None:
-            x = torch.from_numpy(bits(x.cpu().numpy(), _BITS, self.seed, epochs, numbers)).to(x.device)
+            x = torch.from_numpy(bits(x.cpu().numpy(), _BITS, self.seed, epochs, numbers)).to(
+                x.device
+            )
         if self.augment:
             x = self._augmented(x, epochs, numbers)
         condition = _condition_at(conditions, chosen, device)
         x = x.to(device)
         u = x if self._converted else self._model_units(x)
-        return Batch(self._dequantised(u, epochs, numbers) if "dequantise" in self.augment else u, condition)
+        return Batch(
+            self._dequantised(u, epochs, numbers) if "dequantise" in self.augment else u, condition
+        )
 
-    def _places(self, number: int, index: slice | None) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    def _places(
+        self, number: int, index: slice | None
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         return self.positions(*positions_of(number, self.batch_size, index))
 
     def _store(self, device: str | torch.device) -> tuple[Tensor | Prefetch, Condition]:
@@ -170,14 +198,22 @@ class Sampler:
         if key not in self._stores:
             conditions = split.condition(self.conditions, device=key)
             if isinstance(self._stored, Streamed):
-                self._stores[key] = Prefetch(self._stored, lambda *part: self._places(*part)[1]), conditions
+                self._stores[key] = (
+                    Prefetch(self._stored, lambda *part: self._places(*part)[1]),
+                    conditions,
+                )
             else:
                 values = torch.from_numpy(np.ascontiguousarray(self._stored)).to(key)
-                self._stores[key] = (self._model_units(values) if self._converted else values, conditions)
+                self._stores[key] = (
+                    self._model_units(values) if self._converted else values,
+                    conditions,
+                )
         return self._stores[key]
 
     def _model_units(self, x: Tensor) -> Tensor:
-        return self.dataset.space.to_model(x.to(torch.float32).div_(255) if x.dtype == torch.uint8 else x)
+        return self.dataset.space.to_model(
+            x.to(torch.float32).div_(255) if x.dtype == torch.uint8 else x
+        )
 
     def _augmented(self, x: Tensor, epochs: NDArray[np.int64], index: NDArray[np.int64]) -> Tensor:
         n, channels, height, width = x.shape
@@ -194,19 +230,29 @@ class Sampler:
         places = torch.from_numpy(pixels).to(x.device).expand(n, channels, -1)
         return x.flatten(2).gather(2, places).view(x.shape)
 
-    def _dequantised(self, u: Tensor, epochs: NDArray[np.int64], index: NDArray[np.int64]) -> Tensor:
+    def _dequantised(
+        self, u: Tensor, epochs: NDArray[np.int64], index: NDArray[np.int64]
+    ) -> Tensor:
         words = mix(_LEVEL, self.seed, epochs[:, None], index[:, None], np.arange(u[0].numel()))
-        uniform = torch.from_numpy(((words >> np.uint64(40)).astype(np.float32) + 0.5) / 2**24 - 0.5)
+        uniform = torch.from_numpy(
+            ((words >> np.uint64(40)).astype(np.float32) + 0.5) / 2**24 - 0.5
+        )
         std = torch.from_numpy(self.dataset.space.scale).to(u).view(self.dataset.space.shape)
         return u + uniform.view(u.shape).to(u) / (255 * std)
 
-    def _integers(self, purpose: int, epochs: NDArray[np.int64], index: NDArray[np.int64], size: int) -> NDArray[np.int64]:
+    def _integers(
+        self, purpose: int, epochs: NDArray[np.int64], index: NDArray[np.int64], size: int
+    ) -> NDArray[np.int64]:
         reach = max(1, size // 8)  # uniform integers from -reach to reach
-        return (mix(purpose, self.seed, epochs, index) % np.uint64(2 * reach + 1)).astype(np.int64) - reach
+        return (mix(purpose, self.seed, epochs, index) % np.uint64(2 * reach + 1)).astype(
+            np.int64
+        ) - reach
 
 
 def _condition_at(condition: Condition, index: Tensor, device: str | torch.device) -> Condition:
-    return condition and {name: values.index_select(0, index).to(device) for name, values in condition.items()}
+    return condition and {
+        name: values.index_select(0, index).to(device) for name, values in condition.items()
+    }
 
 
 def positions_of(number: int, size: int, index: slice | None) -> tuple[int, int]:
@@ -250,14 +296,21 @@ class PreparedSampler:
                 raise UsageError(
                     f'"{name}" has {len(value)} prepared examples; expected {len(dataset.train)}, one for each training example.'
                 )
-        self.prepared, self.order = dict(prepared), Sampler(dataset, batch, seed=seed, conditions=conditions)
+        self.prepared, self.order = (
+            dict(prepared),
+            Sampler(dataset, batch, seed=seed, conditions=conditions),
+        )
         self.condition = dataset.train.condition(self.order.conditions)
 
-    def batch(self, number: int, device: str | torch.device = "cpu", index: slice | None = None) -> Batch:
+    def batch(
+        self, number: int, device: str | torch.device = "cpu", index: slice | None = None
+    ) -> Batch:
         """Return batch number 0, 1, 2, ... of the inputs prepared from the examples of `Sampler.batch`."""
         _, positions = self.order.positions(*positions_of(number, self.order.batch_size, index))
         chosen = torch.from_numpy(positions)
-        fields = {name: value.index_select(0, chosen).to(device) for name, value in self.prepared.items()}
+        fields = {
+            name: value.index_select(0, chosen).to(device) for name, value in self.prepared.items()
+        }
         return Batch(fields.pop("x"), _condition_at(self.condition, chosen, device), fields)
 
 
@@ -270,7 +323,9 @@ class Prefetch:
         numbers: Function from a batch number and the requested slice of the batch to image indices.
     """
 
-    def __init__(self, x: Streamed, numbers: Callable[[int, slice | None], NDArray[np.int64]]) -> None:
+    def __init__(
+        self, x: Streamed, numbers: Callable[[int, slice | None], NDArray[np.int64]]
+    ) -> None:
         self.x, self.numbers = x, numbers
         self._pool: ThreadPoolExecutor | None = None
         self._coming: dict[tuple[int, str], Future[NDArray[np.uint8]]] = {}
@@ -281,7 +336,9 @@ class Prefetch:
         if self._last is None or self._last[0] != key:  # some methods take a batch several times
             coming = self._coming.pop(key, None)
             self._begin(number, part)
-            images = self.x.decoded(self.numbers(number, part)) if coming is None else coming.result()
+            images = (
+                self.x.decoded(self.numbers(number, part)) if coming is None else coming.result()
+            )
             self._last = key, torch.from_numpy(images)
         return self._last[1]
 
@@ -290,7 +347,10 @@ class Prefetch:
             return
         if self._pool is None:
             self._pool = ThreadPoolExecutor(self.x.workers, "pushforward-decoding")
-        following = {(later, repr(part)): later for later in range(number + 1, number + 1 + 2 * self.x.workers)}
+        following = {
+            (later, repr(part)): later
+            for later in range(number + 1, number + 1 + 2 * self.x.workers)
+        }
         for key in [key for key in self._coming if key not in following]:
             self._coming.pop(key).cancel()
         for key, later in following.items():

@@ -28,7 +28,21 @@ _PARSING = Lock()
 # The shape of an array, whether its first index runs fastest, and the type of its elements.
 ArrayHeader = tuple[tuple[int, ...], bool, np.dtype[Any]]
 Size = tuple[int, int]  # Height and width
-ENDINGS = (".png", ".jpg", ".jpeg", ".jfif", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm")
+ENDINGS = (
+    ".png",
+    ".jpg",
+    ".jpeg",
+    ".jfif",
+    ".webp",
+    ".bmp",
+    ".gif",
+    ".tif",
+    ".tiff",
+    ".ppm",
+    ".pgm",
+    ".pbm",
+    ".pnm",
+)
 ARRAYS = ".npy"  # the ending of images as plain arrays, which archives may hold
 MAX_PIXELS = 64_000_000
 # Decoders that are tried for any ending; some of the others start programs (EPS).
@@ -44,7 +58,9 @@ def array_header(file: IO[bytes]) -> ArrayHeader:
     """
     version = np.lib.format.read_magic(file)
     if version not in _WIDTHS:
-        raise ValueError(f"version {version} of the numpy format is not supported: expected a plain array of numbers")
+        raise ValueError(
+            f"version {version} of the numpy format is not supported: expected a plain array of numbers"
+        )
     length = file.read(_WIDTHS[version])
     size = int.from_bytes(length, "little")
     if size > MAX_BYTES:
@@ -59,7 +75,11 @@ def _parsed(version: tuple[int, int], content: bytes) -> ArrayHeader:
 
     numpy calls ``ast.literal_eval``, in which CPython 3.11 counts depth for all threads together (python/cpython issue 106905).
     """
-    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    read = (
+        np.lib.format.read_array_header_1_0
+        if version == (1, 0)
+        else np.lib.format.read_array_header_2_0
+    )
     return read(io.BytesIO(content))
 
 
@@ -98,7 +118,9 @@ class Conversion:
 
         if image.mode == "RGBA" and (self.background or self.channels):
             ground = self.background or "white"
-            image = Images.alpha_composite(Images.new("RGBA", image.size, ground), image).convert("RGB")
+            image = Images.alpha_composite(Images.new("RGBA", image.size, ground), image).convert(
+                "RGB"
+            )
             notes.append(f"transparency to {ground}")
         if image.mode != "L" and self.channels == 1:
             image = image.convert("L")
@@ -157,8 +179,14 @@ def decoded(open_file: Callable[[], BinaryIO], file: str, conversion: Conversion
     try:
         with open_file() as handle:
             read.pixels = _decode(handle, conversion, read)
-    except Exception as error:  # whatever a hostile file makes its decoder raise, it is this file that is left out
-        read.reason = str(error) if isinstance(error, UnusableError) else f"damaged: {type(error).__name__} {error}"
+    except (
+        Exception
+    ) as error:  # whatever a hostile file makes its decoder raise, it is this file that is left out
+        read.reason = (
+            str(error)
+            if isinstance(error, UnusableError)
+            else f"damaged: {type(error).__name__} {error}"
+        )
     return read
 
 
@@ -188,10 +216,16 @@ def _decode(handle: BinaryIO, conversion: Conversion, read: ImageFile) -> NDArra
     width, height = image.size
     if width * height > MAX_PIXELS:
         megapixels = MAX_PIXELS // 10**6
-        raise UnusableError(f"{width} x {height} pixels exceed the limit of {megapixels:g} megapixels (a decompression bomb?)")
+        raise UnusableError(
+            f"{width} x {height} pixels exceed the limit of {megapixels:g} megapixels (a decompression bomb?)"
+        )
     with image as opened:
         if getattr(opened, "is_animated", False):
-            notes.append("first frame of an animation" if opened.format != "TIFF" else "first of several pages")
+            notes.append(
+                "first frame of an animation"
+                if opened.format != "TIFF"
+                else "first of several pages"
+            )
             opened.seek(0)
         # the bits of a colour PNG, which the decoder cuts to 8 without a word
         if start[:8] == _PNG and start[24:] == b"\x10" and not opened.mode.startswith("I"):
@@ -204,7 +238,9 @@ def _decode(handle: BinaryIO, conversion: Conversion, read: ImageFile) -> NDArra
         return _converted(_pixels(plain), conversion, read)
 
 
-def _converted(pixels: NDArray[np.uint8], conversion: Conversion, read: ImageFile) -> NDArray[np.uint8]:
+def _converted(
+    pixels: NDArray[np.uint8], conversion: Conversion, read: ImageFile
+) -> NDArray[np.uint8]:
     from PIL import Image as Images
 
     if not conversion:
@@ -219,14 +255,24 @@ def _array(handle: BinaryIO, conversion: Conversion, read: ImageFile) -> NDArray
     handle.seek(0)
     shape, fortran, dtype = array_header(handle)
     wanted = (*shape, 1)[:3]
-    if dtype != np.uint8 or fortran or len(shape) not in (2, 3) or wanted[2] not in (1, 3, 4) or min(shape) < 1:
+    if (
+        dtype != np.uint8
+        or fortran
+        or len(shape) not in (2, 3)
+        or wanted[2] not in (1, 3, 4)
+        or min(shape) < 1
+    ):
         raise UnusableError(
             f"shape {shape} and dtype {dtype} are not supported: expected uint8 (height, width) "
             "or (height, width, C) with C = 1, 3 or 4"
         )
     if wanted[0] * wanted[1] > MAX_PIXELS or math.prod(wanted) != end - handle.tell():
-        raise UnusableError(f"the file is damaged: its header says {shape}, but {end - handle.tell():,} bytes follow")
-    return _converted(_fewest(np.frombuffer(handle.read(), dtype=np.uint8).reshape(wanted)), conversion, read)
+        raise UnusableError(
+            f"the file is damaged: its header says {shape}, but {end - handle.tell():,} bytes follow"
+        )
+    return _converted(
+        _fewest(np.frombuffer(handle.read(), dtype=np.uint8).reshape(wanted)), conversion, read
+    )
 
 
 def _plain(image: Image, notes: list[str]) -> Image:
@@ -238,14 +284,18 @@ def _plain(image: Image, notes: list[str]) -> Image:
         floats = image.mode.startswith("F")
         values, most = np.asarray(image).astype(np.float64), 255 if floats else 65535
         if not np.isfinite(values).all() or values.min() < 0 or values.max() > most:
-            raise UnusableError(f"{image.mode} pixels from {values.min():g} to {values.max():g}: expected 0 to {most}")
+            raise UnusableError(
+                f"{image.mode} pixels from {values.min():g} to {values.max():g}: expected 0 to {most}"
+            )
         notes.append("float to 8-bit" if floats else "16-bit to 8-bit")
         scale = 255 / 65535 if not floats else 255.0 if values.max() <= 1 else 1.0
         return Images.fromarray(np.rint(values * scale).astype(np.uint8))
     if image.mode in ("1", "L", "RGB", "LA", "La", "RGBA", "RGBa", "RGBX"):
         transparent = "transparency" in image.info or image.mode in ("LA", "La", "RGBa")
         return image.convert("RGBA" if transparent else "L" if image.mode == "1" else "RGB")
-    notes.append({"P": "palette to RGB", "PA": "palette to RGB"}.get(image.mode, f"{image.mode} to RGB"))
+    notes.append(
+        {"P": "palette to RGB", "PA": "palette to RGB"}.get(image.mode, f"{image.mode} to RGB")
+    )
     return image.convert("RGBA" if "transparency" in image.info or image.mode == "PA" else "RGB")
 
 
@@ -266,7 +316,9 @@ def _fewest(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     if pixels.shape[2] == 1 or (pixels.shape[2] == 4 and (pixels[:, :, 3] < 255).any()):
         return pixels.copy()
     colours = pixels[:, :, :3]
-    gray = (colours[:, :, 0] == colours[:, :, 1]).all() and (colours[:, :, 1] == colours[:, :, 2]).all()
+    gray = (colours[:, :, 0] == colours[:, :, 1]).all() and (
+        colours[:, :, 1] == colours[:, :, 2]
+    ).all()
     return colours[:, :, :1].copy() if gray else colours.copy()
 
 

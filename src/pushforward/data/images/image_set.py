@@ -73,7 +73,9 @@ def read_images(store: ImageStore, reading: Reading) -> Folder:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         for number, read in enumerate(store.read_all(reading.conversion)):
-            if reading.progress is not None and ((number + 1) % BLOCK == 0 or number + 1 == len(store)):
+            if reading.progress is not None and (
+                (number + 1) % BLOCK == 0 or number + 1 == len(store)
+            ):
                 reading.progress(number + 1, len(store))
             if read.pixels is None:
                 skipped.append((read.file, read.reason))
@@ -99,7 +101,11 @@ def read_images(store: ImageStore, reading: Reading) -> Folder:
         )
     places = np.array(used, dtype=np.int64)
     hashes = (
-        store.hashes[places] if store.hashes is not None else np.array(known, dtype=np.uint64) if reading.conversion else None
+        store.hashes[places]
+        if store.hashes is not None
+        else np.array(known, dtype=np.uint64)
+        if reading.conversion
+        else None
     )
     labels, classes = None, tuple[str, ...]()
     if store.labelled:
@@ -108,10 +114,22 @@ def read_images(store: ImageStore, reading: Reading) -> Folder:
         places_of = {name: i for i, name in enumerate(classes)}
         labels = np.array([places_of[name] for name in named], dtype=np.int64)
     names = tuple(store.names[place] for place in places)
-    return Folder(images.finish(places), labels, classes, tuple(skipped), tuple(converted), store.ignored, hashes, places, names)
+    return Folder(
+        images.finish(places),
+        labels,
+        classes,
+        tuple(skipped),
+        tuple(converted),
+        store.ignored,
+        hashes,
+        places,
+        names,
+    )
 
 
-def _of_several_sizes(store: ImageStore, sizes: Mapping[str, Sequence[str]], skipped: Sequence[tuple[str, str]]) -> DataError:
+def _of_several_sizes(
+    store: ImageStore, sizes: Mapping[str, Sequence[str]], skipped: Sequence[tuple[str, str]]
+) -> DataError:
     """The error for images of several sizes, with all files that are not of the most common size.
 
     Args:
@@ -120,7 +138,9 @@ def _of_several_sizes(store: ImageStore, sizes: Mapping[str, Sequence[str]], ski
         skipped: Further files that cannot be used, with the reason.
     """
     common, *rest = ranked = sorted(sizes, key=lambda size: -len(sizes[size]))
-    others = [(file, f"{size} pixels; most images have {common}") for size in rest for file in sizes[size]]
+    others = [
+        (file, f"{size} pixels; most images have {common}") for size in rest for file in sizes[size]
+    ]
     listed = some([f"{size} ({len(sizes[size])} files)" for size in ranked], NAMED_SIZES)
     return DataError(
         f"The images in {store.source} differ in size (height x width): {listed}. The first file "
@@ -142,7 +162,10 @@ class _Images:
         self.counts = np.zeros((4, 256), dtype=np.int64)
 
     def add(self, image: NDArray[np.uint8]) -> None:
-        self.sides, self.channels = (image.shape[0], image.shape[1]), max(self.channels, image.shape[2])
+        self.sides, self.channels = (
+            (image.shape[0], image.shape[1]),
+            max(self.channels, image.shape[2]),
+        )
         if self.stream is None:
             self.stream = 3 * image[:, :, 0].nbytes * len(self.store) > STREAM_BYTES
         self.images.append(image)
@@ -157,7 +180,9 @@ class _Images:
 
     def _note(self) -> None:
         if self.images:
-            self.hashes.append(example_hashes(stacked(self.images, self.reading.conversion.channels)))
+            self.hashes.append(
+                example_hashes(stacked(self.images, self.reading.conversion.channels))
+            )
             self.counts += level_counts(stacked(self.images, 4))  # gray becomes equal colours
         self.images, self.held = [], 0
 
@@ -166,8 +191,19 @@ class _Images:
             return stacked(self.images, self.channels)
         self._note()
         content = np.concatenate(self.hashes)
-        sides, counted = (self.channels, *self.sides), (places, content, self.counts[: self.channels])
-        return Streamed(self.store, places, sides, content, self.reading.conversion, self.reading.workers, counted)
+        sides, counted = (
+            (self.channels, *self.sides),
+            (places, content, self.counts[: self.channels]),
+        )
+        return Streamed(
+            self.store,
+            places,
+            sides,
+            content,
+            self.reading.conversion,
+            self.reading.workers,
+            counted,
+        )
 
 
 def read_image(path: Path, channels: int, size: Size | None = None) -> NDArray[np.uint8]:
@@ -193,7 +229,9 @@ def read_image(path: Path, channels: int, size: Size | None = None) -> NDArray[n
     from PIL import Image
 
     if channels not in (1, 3, 4):
-        raise DataError(f"Image files have 1, 3 or 4 channels, but the images of this model have {channels}.")
+        raise DataError(
+            f"Image files have 1, 3 or 4 channels, but the images of this model have {channels}."
+        )
     if not path.is_file():
         raise DataError(f"The image file {path} does not exist.")
     with warnings.catch_warnings():
@@ -203,7 +241,9 @@ def read_image(path: Path, channels: int, size: Size | None = None) -> NDArray[n
     if pixels is None:
         raise DataError(f"{path} cannot be used: {read.reason}.")
     if pixels.shape[2] == 4 and channels < 4:
-        raise DataError(f"{path} has transparent pixels, which this model does not support. Flatten the image first.")
+        raise DataError(
+            f"{path} has transparent pixels, which this model does not support. Flatten the image first."
+        )
     if pixels.shape[2] == 3 and channels == 1:
         pixels = np.asarray(Image.fromarray(pixels).convert("L"))[:, :, None]
     return stacked([pixels], channels)[0]
@@ -226,7 +266,9 @@ def resized(x: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
     out = np.empty((*x.shape[:2], *size), dtype=np.uint8)
     for target, image in zip(out, x, strict=True):
         if len(image) == 4:
-            target[:] = np.asarray(fit(Image.fromarray(np.ascontiguousarray(image.transpose(1, 2, 0))), size)).transpose(2, 0, 1)
+            target[:] = np.asarray(
+                fit(Image.fromarray(np.ascontiguousarray(image.transpose(1, 2, 0))), size)
+            ).transpose(2, 0, 1)
         else:
             for channel in range(len(image)):
                 target[channel] = np.asarray(fit(Image.fromarray(image[channel]), size))

@@ -16,10 +16,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pushforward.data.core.hashes import Hashes, example_hashes
-from pushforward.data.images.image_file import ENDINGS, UNCHANGED, Conversion, ImageFile, decoded, opened, stacked
+from pushforward.data.images.image_file import (
+    ENDINGS,
+    UNCHANGED,
+    Conversion,
+    ImageFile,
+    decoded,
+    opened,
+    stacked,
+)
 from pushforward.errors import DataError
 
-BLOCK = 256  # images that are decoded together, so that a reader who stops early has not decoded all
+BLOCK = (
+    256  # images that are decoded together, so that a reader who stops early has not decoded all
+)
 
 
 class ImageStore(ABC):
@@ -39,7 +49,9 @@ class ImageStore(ABC):
 
     hashes: Hashes | None = None
 
-    def __init__(self, place: Path, names: Sequence[str], ignored: int = 0, labelled: bool = False) -> None:
+    def __init__(
+        self, place: Path, names: Sequence[str], ignored: int = 0, labelled: bool = False
+    ) -> None:
         self.place, self.names, self.ignored, self.labelled = place, names, ignored, labelled
         self.source = place
         self._stamps = np.full((len(names), 2), -1, dtype=np.int64)
@@ -79,7 +91,9 @@ class ImageStore(ABC):
             return ImageFile(self.names[i], reason=f"cannot be read: {error.strerror}")
         return decoded(lambda: self.open(i), self.names[i], conversion)
 
-    def again(self, i: int, content: np.uint64, conversion: Conversion = UNCHANGED) -> NDArray[np.uint8]:
+    def again(
+        self, i: int, content: np.uint64, conversion: Conversion = UNCHANGED
+    ) -> NDArray[np.uint8]:
         """Decode an image again that was read before, uint8 (H, W, C).
 
         Args:
@@ -94,20 +108,30 @@ class ImageStore(ABC):
         try:
             stamp = self.stamp(i)
         except OSError as error:
-            raise DataError(f"{where} has been removed since the data was first read: {error.strerror}. Restore it.") from error
+            raise DataError(
+                f"{where} has been removed since the data was first read: {error.strerror}. Restore it."
+            ) from error
         read = decoded(lambda: self.open(i), self.names[i], conversion)
         if read.pixels is None:
-            raise DataError(f"{where} has changed since the data was first read: {read.reason}. Restore it.")
-        if stamp != tuple(self._stamps[i]):  # a file that was touched, or copied back, may hold the same
+            raise DataError(
+                f"{where} has changed since the data was first read: {read.reason}. Restore it."
+            )
+        if stamp != tuple(
+            self._stamps[i]
+        ):  # a file that was touched, or copied back, may hold the same
             if example_hashes(read.pixels.transpose(2, 0, 1)[None])[0] != content:
-                raise DataError(f"{where} has changed since the data was first read. Restore it, or start a new training run.")
+                raise DataError(
+                    f"{where} has changed since the data was first read. Restore it, or start a new training run."
+                )
             self._stamps[i] = stamp
         return read.pixels
 
     def read_all(self, conversion: Conversion = UNCHANGED) -> Iterator[ImageFile]:
         with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
             for start in range(0, len(self), BLOCK):
-                yield from pool.map(lambda i: self.read(i, conversion), range(start, min(start + BLOCK, len(self))))
+                yield from pool.map(
+                    lambda i: self.read(i, conversion), range(start, min(start + BLOCK, len(self)))
+                )
 
 
 class FolderStore(ImageStore):
@@ -196,7 +220,11 @@ class Streamed:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        return (len(self.places), math.prod(self.sides)) if self.flat else (len(self.places), *self.sides)
+        return (
+            (len(self.places), math.prod(self.sides))
+            if self.flat
+            else (len(self.places), *self.sides)
+        )
 
     @property
     def ndim(self) -> int:
@@ -214,7 +242,9 @@ class Streamed:
         return len(self.places)
 
     def __array__(self, *_: Any, **__: Any) -> Any:
-        raise DataError("These images stay on disk and may not fit into memory. Read some of them at a time, such as x[:1000].")
+        raise DataError(
+            "These images stay on disk and may not fit into memory. Read some of them at a time, such as x[:1000]."
+        )
 
     def __getitem__(self, index: Any) -> NDArray[np.uint8]:
         wanted = np.atleast_1d(np.arange(len(self))[index])
@@ -227,7 +257,9 @@ class Streamed:
 
     def reshape(self, n: int, *sides: int) -> Streamed:
         if n != len(self) or sides != (-1,):
-            raise DataError(f"Images that stay on disk support only x.reshape({len(self)}, -1); got the shape {(n, *sides)}.")
+            raise DataError(
+                f"Images that stay on disk support only x.reshape({len(self)}, -1); got the shape {(n, *sides)}."
+            )
         return replace(self, flat=True)
 
     def only(self, index: Any) -> Streamed:
@@ -252,7 +284,11 @@ class Streamed:
 
     def _stacked(self, images: Iterable[NDArray[np.uint8]]) -> NDArray[np.uint8]:
         content = list(images)
-        return stacked(content, self.sides[0]) if content else np.zeros((0, *self.sides), dtype=np.uint8)
+        return (
+            stacked(content, self.sides[0])
+            if content
+            else np.zeros((0, *self.sides), dtype=np.uint8)
+        )
 
     def _image(self, number: int) -> NDArray[np.uint8]:
         return self.store.again(int(self.places[number]), self.content[number], self.conversion)
@@ -261,7 +297,9 @@ class Streamed:
 def level_counts(x: NDArray[np.uint8], axis: int = 1) -> NDArray[np.int64]:
     """Count each of the 256 levels at each position along an axis, (positions, 256)."""
     places = range(x.shape[axis])
-    return np.stack([np.bincount(x.take(place, axis).ravel(), minlength=256) for place in places]).astype(np.int64)
+    return np.stack(
+        [np.bincount(x.take(place, axis).ravel(), minlength=256) for place in places]
+    ).astype(np.int64)
 
 
 def selected(x: Any, index: Any) -> Any:

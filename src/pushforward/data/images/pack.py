@@ -50,7 +50,11 @@ class PackOptions(TypedDict, total=False):
     progress: Callable[[int, int], None] | None
 
 
-def pack(name_or_path: str | os.PathLike[str], out: str | os.PathLike[str], **options: Unpack[PackOptions]) -> dict[str, Any]:
+def pack(
+    name_or_path: str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    **options: Unpack[PackOptions],
+) -> dict[str, Any]:
     """Write images to uncompressed tars, from which `load` reads exactly the same data set.
 
     The folder appears when it is complete. It contains tars of training and of held-out examples in
@@ -72,12 +76,17 @@ def pack(name_or_path: str | os.PathLike[str], out: str | os.PathLike[str], **op
         CheckpointError: if the disk refuses.
     """
     refuse_unknown(options, PackOptions, "data.pack")
-    encoding, per_tar = options.get("encoding", ENCODINGS[0]), whole("per_tar", options.get("per_tar", 10_000), 1)
+    encoding, per_tar = (
+        options.get("encoding", ENCODINGS[0]),
+        whole("per_tar", options.get("per_tar", 10_000), 1),
+    )
     if encoding not in ENCODINGS:
         raise unknown("encoding", encoding, ENCODINGS)
     folder = Path(out).expanduser()
     if folder.exists() or not folder.name:
-        raise UsageError(f"{folder} already exists. Choose another `out`, or delete the folder first.")
+        raise UsageError(
+            f"{folder} already exists. Choose another `out`, or delete the folder first."
+        )
     named = not isinstance(name_or_path, (str, os.PathLike)) or os.fspath(name_or_path) in SETS
     if not named and Path(name_or_path).expanduser().resolve() in folder.resolve().parents:
         raise UsageError(
@@ -85,7 +94,12 @@ def pack(name_or_path: str | os.PathLike[str], out: str | os.PathLike[str], **op
         )
     names = ("resize", "labelled", "download", "stream", "progress")
     data = load(name_or_path, **{name: options[name] for name in names if name in options})  # type: ignore[arg-type, literal-required]
-    if not data.space.has_pixels or data.space.shape[0] not in (1, 3, 4) or data.probabilities is not None or data.train.given:
+    if (
+        not data.space.has_pixels
+        or data.space.shape[0] not in (1, 3, 4)
+        or data.probabilities is not None
+        or data.train.given
+    ):
         raise UsageError(
             f"{data.name} contains {data.space.noun}s of shape {data.space.shape}, which cannot "
             "be packed. Only images with 1, 3 or 4 channels can, without conditions other than "
@@ -106,7 +120,9 @@ def pack(name_or_path: str | os.PathLike[str], out: str | os.PathLike[str], **op
             "classes": list(data.space.classes),
             "target": "" if data.space.label is None else data.space.label.target,
             "fingerprint": data.fingerprint,
-            "content": content_digest(np.concatenate([content_hashes(split.x) for split in (data.train, data.held_out)])),
+            "content": content_digest(
+                np.concatenate([content_hashes(split.x) for split in (data.train, data.held_out)])
+            ),
             "shards": shards,
         }
         (temporary / MANIFEST).write_text(json.dumps(manifest, indent=1))
@@ -115,7 +131,12 @@ def pack(name_or_path: str | os.PathLike[str], out: str | os.PathLike[str], **op
 
 class _Writer:
     def __init__(
-        self, folder: Path, data: Dataset, encoding: str, per_tar: int, progress: Callable[[int, int], None] | None
+        self,
+        folder: Path,
+        data: Dataset,
+        encoding: str,
+        per_tar: int,
+        progress: Callable[[int, int], None] | None,
     ) -> None:
         self.folder, self.encoding, self.per_tar = folder, encoding, per_tar
         self.progress, self.total, self.done = progress, len(data.train) + len(data.held_out), 0
@@ -129,21 +150,39 @@ class _Writer:
             with open(file, "rb") as written:
                 digest = file_digest(written, "sha256").hexdigest()
             held_out, count, size = name != "train", len(index["names"]), file.stat().st_size
-            shards.append({"file": file.name, "held_out": held_out, "images": count, "bytes": size, "sha256": digest})
+            shards.append(
+                {
+                    "file": file.name,
+                    "held_out": held_out,
+                    "images": count,
+                    "bytes": size,
+                    "sha256": digest,
+                }
+            )
         return shards
 
     def _tar(self, file: Path, split: Split, examples: range) -> dict[str, list[Any]]:
         from PIL import Image
 
-        index: dict[str, list[Any]] = {"names": [], "offsets": [], "sizes": [], "labels": [], "hashes": []}
+        index: dict[str, list[Any]] = {
+            "names": [],
+            "offsets": [],
+            "sizes": [],
+            "labels": [],
+            "hashes": [],
+        }
         with tarfile.open(file, "w", format=tarfile.USTAR_FORMAT) as archive:
             for start in range(examples.start, examples.stop, BLOCK):
                 block = range(start, min(start + BLOCK, examples.stop))
                 for i, image in zip(block, split.x[block.start : block.stop], strict=True):
-                    pixels = np.ascontiguousarray(image[0] if len(image) == 1 else image.transpose(1, 2, 0))
+                    pixels = np.ascontiguousarray(
+                        image[0] if len(image) == 1 else image.transpose(1, 2, 0)
+                    )
                     buffer = io.BytesIO()
                     if self.encoding == "npy":
-                        np.lib.format.write_array(buffer, pixels, version=(1, 0), allow_pickle=False)
+                        np.lib.format.write_array(
+                            buffer, pixels, version=(1, 0), allow_pickle=False
+                        )
                     else:
                         Image.fromarray(pixels).save(buffer, "PNG")
                     content = buffer.getvalue()

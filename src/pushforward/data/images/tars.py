@@ -58,10 +58,15 @@ def index_of(path: Path) -> TarIndex:
     """
     refuse_compressed(path)
     try:
-        with open(plain_path(path), "rb") as file, tarfile.open(fileobj=file, mode="r:", errors="replace") as archive:
+        with (
+            open(plain_path(path), "rb") as file,
+            tarfile.open(fileobj=file, mode="r:", errors="replace") as archive,
+        ):
             return _indexed(file, archive, path.stat().st_size)
     except (tarfile.TarError, OSError, ValueError, EOFError, MemoryError) as error:
-        raise DataError(f"{path} is damaged or is not a tar file: {str(error) or type(error).__name__}.") from error
+        raise DataError(
+            f"{path} is damaged or is not a tar file: {str(error) or type(error).__name__}."
+        ) from error
 
 
 def refuse_compressed(path: Path) -> None:
@@ -149,7 +154,9 @@ def packed_in(path: Path) -> Packed | None:
     except DataError:
         raise
     except (KeyError, TypeError, ValueError, OverflowError) as error:
-        raise DataError(f"{path / MANIFEST} is damaged: {type(error).__name__} {error}. Pack the images again.") from error
+        raise DataError(
+            f"{path / MANIFEST} is damaged: {type(error).__name__} {error}. Pack the images again."
+        ) from error
 
 
 def _packed(path: Path, content: dict[str, Any]) -> Packed:
@@ -173,7 +180,9 @@ def _packed(path: Path, content: dict[str, Any]) -> Packed:
     if not sides[False] or not sides[True]:
         raise ValueError("one of the splits has no tars")
     name, target = str(content["name"]), str(content["target"])
-    return Packed(path, name, classes, target, sides[False], sides[True], np.concatenate(hashes), content)
+    return Packed(
+        path, name, classes, target, sides[False], sides[True], np.concatenate(hashes), content
+    )
 
 
 def content_digest(hashes: Hashes) -> str:
@@ -183,12 +192,18 @@ def content_digest(hashes: Hashes) -> str:
 
 def _index(file: Path) -> tuple[TarIndex, Hashes]:
     content, end = _json(file.with_suffix(".json")), file.stat().st_size
-    names, labels = [str(name) for name in content["names"]], [sys.intern(str(label)) for label in content["labels"]]
+    names, labels = (
+        [str(name) for name in content["names"]],
+        [sys.intern(str(label)) for label in content["labels"]],
+    )
     offsets, sizes = (array("q", content[name]) for name in ("offsets", "sizes"))
     hashes = np.array([int(word, 16) for word in content["hashes"]], dtype=np.uint64)
     if len({len(names), len(labels), len(offsets), len(sizes), len(hashes)}) > 1:
         raise ValueError(f"the lists in {file.stem}.json have different lengths")
-    if any(offset < 0 or size < 0 or offset + size > end for offset, size in zip(offsets, sizes, strict=True)):
+    if any(
+        offset < 0 or size < 0 or offset + size > end
+        for offset, size in zip(offsets, sizes, strict=True)
+    ):
         raise ValueError(f"{file.stem}.json refers to bytes beyond the end of the tar")
     return TarIndex(names, offsets, sizes, labels), hashes
 
@@ -197,7 +212,9 @@ def _json(path: Path) -> Any:
     try:
         return json.loads(path.read_bytes())
     except (OSError, json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise DataError(f"{path} cannot be read: {type(error).__name__} {error}. Pack the images again.") from error
+        raise DataError(
+            f"{path} cannot be read: {type(error).__name__} {error}. Pack the images again."
+        ) from error
 
 
 class TarStore(ImageStore):
@@ -214,19 +231,33 @@ class TarStore(ImageStore):
     """
 
     def __init__(
-        self, place: Path, shards: Mapping[str, TarIndex], names: tuple[str, ...] = (), hashes: Hashes | None = None
+        self,
+        place: Path,
+        shards: Mapping[str, TarIndex],
+        names: tuple[str, ...] = (),
+        hashes: Hashes | None = None,
     ) -> None:
         labels = [label for index in shards.values() for label in index.labels]
         images = [f"{shard}/{name}" for shard, index in shards.items() for name in index.names]
         if not images:
-            raise DataError(f"There are no images in {place / next(iter(shards))}: expected members such as 000000001.png.")
-        super().__init__(place, images, sum(index.ignored for index in shards.values()), labelled=all(labels))
+            raise DataError(
+                f"There are no images in {place / next(iter(shards))}: expected members such as 000000001.png."
+            )
+        super().__init__(
+            place, images, sum(index.ignored for index in shards.values()), labelled=all(labels)
+        )
         self.shards, self.class_names, self.hashes = tuple(shards), names, hashes
         self.source = place / self.shards[0] if len(shards) == 1 else place
         self._labels = labels
-        self._shard = np.repeat(np.arange(len(shards), dtype=np.int32), [len(index.names) for index in shards.values()])
-        self._offsets = np.concatenate([np.array(index.offsets, dtype=np.int64) for index in shards.values()])
-        self._sizes = np.concatenate([np.array(index.sizes, dtype=np.int64) for index in shards.values()])
+        self._shard = np.repeat(
+            np.arange(len(shards), dtype=np.int32), [len(index.names) for index in shards.values()]
+        )
+        self._offsets = np.concatenate(
+            [np.array(index.offsets, dtype=np.int64) for index in shards.values()]
+        )
+        self._sizes = np.concatenate(
+            [np.array(index.sizes, dtype=np.int64) for index in shards.values()]
+        )
 
     def open(self, i: int) -> BinaryIO:
         size = int(self._sizes[i])

@@ -19,7 +19,9 @@ from pushforward.data.readers.reader import IDX, Examples, Reader, Reading
 from pushforward.errors import DataError
 from pushforward.numbers import some
 
-SMALL = 64 << 20  # bytes that any file may unpack to; others unpack to at most RATIO times their size
+SMALL = (
+    64 << 20
+)  # bytes that any file may unpack to; others unpack to at most RATIO times their size
 RATIO = 200
 WHAT = {1: "labels (1 dimension)", 3: "images (3 dimensions)"}
 
@@ -80,7 +82,9 @@ def _read(path: Path, reading: Reading) -> Dataset:
     test = _renamed(path, "train", "t10k")
     held_out = None if test is None else _held_out(test, classes, reading)
     name = re.split("[.-]", path.name)[0]
-    return build(name, train, held_out, schema=Schema(classes), limit=reading.limit, seed=reading.seed)
+    return build(
+        name, train, held_out, schema=Schema(classes), limit=reading.limit, seed=reading.seed
+    )
 
 
 def _held_out(path: Path, classes: tuple[str, ...], reading: Reading) -> Split:
@@ -89,7 +93,9 @@ def _held_out(path: Path, classes: tuple[str, ...], reading: Reading) -> Split:
     if not own or not classes:
         return split
     if not set(own) <= set(classes):
-        raise DataError(f"{path} has classes that the training images do not have. Expected only {some(classes)}.")
+        raise DataError(
+            f"{path} has classes that the training images do not have. Expected only {some(classes)}."
+        )
     numbers = np.array([classes.index(name) for name in own])
     return replace(split, labels=numbers[split.labels])
 

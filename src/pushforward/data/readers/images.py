@@ -33,13 +33,22 @@ def _content(path: Path, reading: Reading) -> tuple[Folder, Packed | None]:
         return read_images(FolderStore(path), reading), None
     packed = packed_in(path) if path.is_dir() else None
     if packed is None:
-        return read_images(TarStore(tars[0].parent, {tar.name: index_of(tar) for tar in tars}), reading), None
-    store = TarStore(packed.folder, {**packed.train, **packed.held_out}, packed.classes, packed.hashes)
+        return read_images(
+            TarStore(tars[0].parent, {tar.name: index_of(tar) for tar in tars}), reading
+        ), None
+    store = TarStore(
+        packed.folder, {**packed.train, **packed.held_out}, packed.classes, packed.hashes
+    )
     content = read_images(store, reading)
     if content.skipped:
         file, reason = content.skipped[0]
-        raise DataError(f"{packed.folder / file} is damaged ({reason}). The images in {packed.folder} {_DIFFER}", content.skipped)
-    if not reading.conversion and content_digest(content_hashes(content.x)) != packed.manifest.get("content"):
+        raise DataError(
+            f"{packed.folder / file} is damaged ({reason}). The images in {packed.folder} {_DIFFER}",
+            content.skipped,
+        )
+    if not reading.conversion and content_digest(content_hashes(content.x)) != packed.manifest.get(
+        "content"
+    ):
         raise DataError(f"The images in {packed.folder} {_DIFFER}")
     return content, packed
 
@@ -51,8 +60,16 @@ def _read(path: Path, reading: Reading) -> Dataset:
     name = (path.stem if path.is_file() else path.resolve().name) or "images"
     splits = [examples]
     if packed is not None:
-        count = int(np.searchsorted(content.places, sum(len(index.names) for index in packed.train.values())))
-        splits, name, target = [examples.take(slice(count)), examples.take(slice(count, None))], packed.name, packed.target
+        count = int(
+            np.searchsorted(
+                content.places, sum(len(index.names) for index in packed.train.values())
+            )
+        )
+        splits, name, target = (
+            [examples.take(slice(count)), examples.take(slice(count, None))],
+            packed.name,
+            packed.target,
+        )
     return build(
         name,
         *splits,

@@ -38,11 +38,23 @@ def _read(path: Path, reading: Reading) -> Dataset:
     train, held_out, schema = splits_of(arrays, f"{path.name}: ")
     if reading.size:
         if train.x.ndim != 4:
-            raise UsageError(f"`resize` supports only images, but {path} contains vectors. Leave it out.")
+            raise UsageError(
+                f"`resize` supports only images, but {path} contains vectors. Leave it out."
+            )
         train, held_out = resized(train, reading.size), held_out and resized(held_out, reading.size)
     known = "x, label (or y), given, given_names, x_test, label_test (or y_test) and given_test"
-    skipped = tuple((f"{path.name}: {name}", f"not used; these arrays are read: {known}") for name in unused)
-    return build(path.stem, train, held_out, schema=schema, skipped=skipped, limit=reading.limit, seed=reading.seed)
+    skipped = tuple(
+        (f"{path.name}: {name}", f"not used; these arrays are read: {known}") for name in unused
+    )
+    return build(
+        path.stem,
+        train,
+        held_out,
+        schema=schema,
+        skipped=skipped,
+        limit=reading.limit,
+        seed=reading.seed,
+    )
 
 
 def _examples(path: Path, reading: Reading) -> Examples:
@@ -109,7 +121,9 @@ def _array(file: Any, size: int, name: str) -> NDArray[Any]:
         )
     content = bytearray(file.read(needed))
     if len(content) < needed:
-        raise DataError(f"{name} ends after {len(content):,} of {needed:,} bytes; the file is incomplete.")
+        raise DataError(
+            f"{name} ends after {len(content):,} of {needed:,} bytes; the file is incomplete."
+        )
     return np.frombuffer(content, dtype).reshape(shape, order="F" if fortran else "C")
 
 

@@ -81,9 +81,19 @@ class Reading:
     @property
     def of_tables(self) -> dict[str, Any]:
         """Options that apply only to tables and were set, as plain values."""
-        given = {name: getattr(self, name) for name in ("columns", "drop", "missing", "schema", "constraints", "table")}
-        plain = {name: list(value) if isinstance(value, tuple) else value for name, value in given.items()}
-        return {name: value for name, value in plain.items() if value not in (None, {}) and (value != [] or name == "missing")}
+        given = {
+            name: getattr(self, name)
+            for name in ("columns", "drop", "missing", "schema", "constraints", "table")
+        }
+        plain = {
+            name: list(value) if isinstance(value, tuple) else value
+            for name, value in given.items()
+        }
+        return {
+            name: value
+            for name, value in plain.items()
+            if value not in (None, {}) and (value != [] or name == "missing")
+        }
 
     @property
     def size(self) -> tuple[int, int] | None:
@@ -106,10 +116,17 @@ class Reading:
             )
 
     def refuse_table(self, text: str) -> None:
-        stated = {"target": self.target, "header": self.header, "copies": self.copies, **self.of_tables}
+        stated = {
+            "target": self.target,
+            "header": self.header,
+            "copies": self.copies,
+            **self.of_tables,
+        }
         for name, value in stated.items():
             if value is not None:
-                raise UsageError(f"`{name}` applies only to tables such as .csv files, and {text} is not a table. Leave it out.")
+                raise UsageError(
+                    f"`{name}` applies only to tables such as .csv files, and {text} is not a table. Leave it out."
+                )
 
 
 @dataclass(frozen=True)
@@ -143,7 +160,9 @@ def register(*readers: Reader) -> None:
 def check_ending(ending: str, reader: Reader) -> None:
     """Raise an error if a text is not a file extension."""
     if not ending.startswith(".") or ending != ending.lower():
-        raise UsageError(f'"{ending}" is not a file extension: expected one such as ".parquet", in lower case.')
+        raise UsageError(
+            f'"{ending}" is not a file extension: expected one such as ".parquet", in lower case.'
+        )
 
 
 def ending_of(path: Path) -> str:
@@ -165,7 +184,11 @@ def read(path: Path, reading: Reading) -> Dataset:
         reading.refuse_table(str(path))
         refuse_compressed(path)
         hint = " To read images, pass the folder that contains them." if ending in ENDINGS else ""
-        hint = " If this Python file defines data, pass it as a plugin: `plugins=[FILE.py]`." if ending == ".py" else hint
+        hint = (
+            " If this Python file defines data, pass it as a plugin: `plugins=[FILE.py]`."
+            if ending == ".py"
+            else hint
+        )
         raise DataError(f"{path} is not a supported data file: expected {described()}.{hint}")
     data: Dataset = READERS[ending].read(path, reading)
     return data
@@ -181,12 +204,19 @@ def examples_in(path: Path, reading: Reading) -> Examples:
     if reader is not None and reader.examples is not None:
         return reader.examples(path, reading)
     data = read(path, reading)
-    return data.train.followed_by(data.held_out), tuple(data.space.classes), tuple(data.space.columns)
+    return (
+        data.train.followed_by(data.held_out),
+        tuple(data.space.classes),
+        tuple(data.space.columns),
+    )
 
 
 def is_frame(value: object) -> bool:
     """Return whether a value is a data frame of pandas or polars."""
-    return type(value).__name__ == "DataFrame" and type(value).__module__.partition(".")[0] in ("pandas", "polars")
+    return type(value).__name__ == "DataFrame" and type(value).__module__.partition(".")[0] in (
+        "pandas",
+        "polars",
+    )
 
 
 def described() -> str:

@@ -37,7 +37,9 @@ def _read(path: Path, reading: Reading) -> Dataset:
     given_table, options = reading.table, reading.of_tables
     vectors = not given_table if given_table is not None or reading.given else None
     if vectors is None:
-        vectors = path.suffix.lower() == ".csv" and not options and are_vectors(table, reading.target)
+        vectors = (
+            path.suffix.lower() == ".csv" and not options and are_vectors(table, reading.target)
+        )
     if vectors and not faults.sentences:
         split, schema = vectors_of(path, table, reading)
         read_as = (
@@ -45,7 +47,12 @@ def _read(path: Path, reading: Reading) -> Dataset:
             if given_table is False
             else "read as vectors; use `table=True` to read a table, whose samples keep the number of decimals"
         )
-        parts: dict[str, Any] = {"limit": reading.limit, "seed": reading.seed, "header": table.header, "read_as": read_as}
+        parts: dict[str, Any] = {
+            "limit": reading.limit,
+            "seed": reading.seed,
+            "header": table.header,
+            "read_as": read_as,
+        }
         return build(path.stem, split, schema=schema, **parts)
     if reading.given:
         raise UsageError(
@@ -60,7 +67,11 @@ def _examples(path: Path, reading: Reading) -> Examples:
     table, faults = _opened(path, reading)
     faults.refuse(str(path))
     split, schema = vectors_of(path, table, reading)
-    return split, schema.classes, schema.columns if table.header is not False or reading.columns else ()
+    return (
+        split,
+        schema.classes,
+        schema.columns if table.header is not False or reading.columns else (),
+    )
 
 
 def _opened(path: Path, reading: Reading) -> tuple[RawTable, Faults]:
@@ -86,7 +97,9 @@ def read_pair(train: Path, held_out: Path, reading: Reading) -> Dataset:
     other, further = _opened(held_out, reading)
     faults.sentences += further.sentences
     both = first.followed_by(other)
-    return table_dataset(held_out.stem, f"{train} and {held_out}", both, reading, faults, len(other.lines))
+    return table_dataset(
+        held_out.stem, f"{train} and {held_out}", both, reading, faults, len(other.lines)
+    )
 
 
 def read_rows(path: Path, space: TableSpace) -> NDArray[np.float64]:
@@ -130,14 +143,20 @@ def frame_rows(frame: Any, space: TableSpace, name: str = "The data frame") -> N
 
 def _check_columns(place: str, names: Sequence[str], space: TableSpace) -> None:
     if lacking := [name for name in space.names if name not in names]:
-        raise DataError(f"{place} does not contain the columns {some(lacking)}. It contains {some(names, 12)}.")
+        raise DataError(
+            f"{place} does not contain the columns {some(lacking)}. It contains {some(names, 12)}."
+        )
 
 
-def _table(path: Path, cells: Cells, header: bool | None, columns: Sequence[str], target: str | None = None) -> RawTable:
+def _table(
+    path: Path, cells: Cells, header: bool | None, columns: Sequence[str], target: str | None = None
+) -> RawTable:
     faults, first = cells.faults, cells.rows[0] if cells.rows else []
     if not any(first):
         faults.refuse(str(path))
-        raise DataError(f"{path} is empty: expected rows of data, optionally below a line of column names.")
+        raise DataError(
+            f"{path} is empty: expected rows of data, optionally below a line of column names."
+        )
     if header is None:
         known = {*columns, *([target] if target else ())}
         header = (known and known <= set(first)) or has_header(first, cells.rows[1:])
@@ -155,7 +174,10 @@ def _table(path: Path, cells: Cells, header: bool | None, columns: Sequence[str]
         raise UsageError(
             f"{path} has no header line, so `columns` must contain {len(first)} distinct names, one for each of its columns."
         )
-    names, rows = first if named else list(columns) or [f"x{i}" for i in range(len(first))], cells.rows[named:]
+    names, rows = (
+        first if named else list(columns) or [f"x{i}" for i in range(len(first))],
+        cells.rows[named:],
+    )
     if not rows:
         faults.refuse(str(path))
         raise DataError(f"{path} has a header but no rows.")
@@ -228,18 +250,28 @@ def vectors_of(path: Path, table: RawTable, reading: Reading) -> tuple[Split, Sc
             raise DataError(
                 f'{path}: the label column "{target}" has missing values in {where}. Fill them in or remove the rows.'
             )
-        cells = np.array(label_column.texts)[label_column.codes]  # as numbers if all are, so that labels sort as numbers
+        cells = np.array(label_column.texts)[
+            label_column.codes
+        ]  # as numbers if all are, so that labels sort as numbers
         as_text = np.isnan(_numbers(label_column)).any()
-        labels, classes = numbered(cells if as_text else cells.astype(np.float64), f'{path}, column "{target}"')
+        labels, classes = numbered(
+            cells if as_text else cells.astype(np.float64), f'{path}, column "{target}"'
+        )
     if not columns:
-        raise DataError(f"{path} contains no column except the target: expected at least one column of numbers.")
+        raise DataError(
+            f"{path} contains no column except the target: expected at least one column of numbers."
+        )
     x = np.empty((len(table.lines), len(columns)))
     for place, column in enumerate(columns):
         values = _numbers(column)
         if odd := np.flatnonzero(~_finite(values)).tolist():
             free = reading.target is None and column.name not in reading.given
             label = f', or use the column as the label: `target="{column.name}"`' if free else ""
-            as_table = " Without `given`, the file is read as a table that may contain texts." if reading.given else ""
+            as_table = (
+                " Without `given`, the file is read as a table that may contain texts."
+                if reading.given
+                else ""
+            )
             raise DataError(
                 f'{path}, column "{column.name}": expected finite numbers; got '
                 f"{column.where(odd, table.lines)}. Correct or remove these rows, or drop the "
@@ -249,7 +281,8 @@ def vectors_of(path: Path, table: RawTable, reading: Reading) -> tuple[Split, Sc
     integer = tuple(
         place
         for place, column in enumerate(columns)
-        if (x[:, place] == np.rint(x[:, place])).all() and not any(set(text) & set(".eE") for text in column.texts)
+        if (x[:, place] == np.rint(x[:, place])).all()
+        and not any(set(text) & set(".eE") for text in column.texts)
     )
     for place in integer:
         refuse_rounding(x[:, place], f'{path}, column "{columns[place].name}"')
@@ -257,5 +290,7 @@ def vectors_of(path: Path, table: RawTable, reading: Reading) -> tuple[Split, Sc
     for column in table.columns:
         hashes += column.hashes
     apart = reading.apart(hashes, list(x.T))
-    schema = Schema(classes, tuple(column.name for column in columns), integer, target or "", apart=apart)
+    schema = Schema(
+        classes, tuple(column.name for column in columns), integer, target or "", apart=apart
+    )
     return Split(x.astype(np.float32), labels, numbered_copies(hashes) if apart else hashes), schema

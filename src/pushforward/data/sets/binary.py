@@ -47,16 +47,26 @@ def drawn(data: Dataset, name: str, seed: int = 0) -> Dataset:
         DataError: For vectors.
     """
     if not data.space.has_pixels:
-        raise DataError(f"{data.name} contains vectors: only images can be drawn with binary pixels.")
+        raise DataError(
+            f"{data.name} contains vectors: only images can be drawn with binary pixels."
+        )
     splits = []
     for part, split in enumerate((data.train, data.held_out)):
         parts = [np.arange(at, min(at + _CHUNK, len(split))) for at in range(0, len(split), _CHUNK)]
-        x = np.concatenate([bits(split.x[rows[0] : rows[-1] + 1], _KEY, seed, part, rows) for rows in parts])
+        x = np.concatenate(
+            [bits(split.x[rows[0] : rows[-1] + 1], _KEY, seed, part, rows) for rows in parts]
+        )
         splits.append(Split(x, split.labels, split.hashes, split.given))
     train, held_out = splits
     space = measure(train.x, data.space.conditions)
     return dataclasses.replace(
-        data, name=name, space=space, train=train, held_out=held_out, truth=None, probabilities=data.train.x
+        data,
+        name=name,
+        space=space,
+        train=train,
+        held_out=held_out,
+        truth=None,
+        probabilities=data.train.x,
     )
 
 

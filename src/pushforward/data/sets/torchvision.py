@@ -16,13 +16,38 @@ from pushforward.data.core.named_set import Source, folder
 from pushforward.data.readers.idx import idx_array
 from pushforward.errors import DataError
 
-_FASHION = ("T-shirt", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
-_CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+_FASHION = (
+    "T-shirt",
+    "Trouser",
+    "Pullover",
+    "Dress",
+    "Coat",
+    "Sandal",
+    "Shirt",
+    "Sneaker",
+    "Bag",
+    "Ankle boot",
+)
+_CIFAR10 = (
+    "airplane",
+    "automobile",
+    "bird",
+    "cat",
+    "deer",
+    "dog",
+    "frog",
+    "horse",
+    "ship",
+    "truck",
+)
 
 
 def _read(name: str, kind: str, download: bool) -> tuple[Split, Split]:
     try:
-        return _stored(folder() / kind / "raw") or (_fetched(kind, True, download), _fetched(kind, False, download))
+        return _stored(folder() / kind / "raw") or (
+            _fetched(kind, True, download),
+            _fetched(kind, False, download),
+        )
     except Exception as error:  # a download or a damaged file may raise anything
         what = "could not be downloaded to" if download else "was not found in"
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
@@ -43,14 +68,24 @@ def _fetched(kind: str, train: bool, download: bool) -> Split:
 
 
 def _stored(raw: Path) -> tuple[Split, Split] | None:
-    files = [raw / f"{split}-{what}-ubyte" for split in ("train", "t10k") for what in ("images-idx3", "labels-idx1")]
+    files = [
+        raw / f"{split}-{what}-ubyte"
+        for split in ("train", "t10k")
+        for what in ("images-idx3", "labels-idx1")
+    ]
     if not all(file.is_file() for file in files):
         return None
-    x, labels, x_test, labels_test = (idx_array(file, dimensions) for file, dimensions in zip(files, (3, 1, 3, 1), strict=True))
-    return Split(x[:, None], labels.astype(np.int64)), Split(x_test[:, None], labels_test.astype(np.int64))
+    x, labels, x_test, labels_test = (
+        idx_array(file, dimensions) for file, dimensions in zip(files, (3, 1, 3, 1), strict=True)
+    )
+    return Split(x[:, None], labels.astype(np.int64)), Split(
+        x_test[:, None], labels_test.astype(np.int64)
+    )
 
 
-def _set(name: str, kind: str, what: str, shape: tuple[int, ...], n: int, classes: tuple[str, ...]) -> Source:
+def _set(
+    name: str, kind: str, what: str, shape: tuple[int, ...], n: int, classes: tuple[str, ...]
+) -> Source:
     return Source(
         name=name,
         what=what,

@@ -61,7 +61,9 @@ NODES, WEIGHTS = np.polynomial.legendre.leggauss(8)
 BLOCK_ELEMENTS = 1 << 22
 
 
-def _blurred(curves: Sequence[Callable[[Floats], Floats]], ends: tuple[float, float], panels: int, std: float) -> Truth:
+def _blurred(
+    curves: Sequence[Callable[[Floats], Floats]], ends: tuple[float, float], panels: int, std: float
+) -> Truth:
     """The truth of a point that is uniform in the parameter of one of some curves, plus Gaussian noise.
 
     Its density, the integral of N(x; c(t), std^2 I) over t, is taken by Gauss and Legendre's rule on panels that are no
@@ -84,7 +86,9 @@ def _in_blocks(log_pdf: Callable[[Floats], Floats], width: int) -> Callable[[Flo
     block = max(1, BLOCK_ELEMENTS // width)
 
     def blockwise(x: Floats) -> Floats:
-        return np.concatenate([log_pdf(x[i : i + block]) for i in range(0, len(x), block)] or [np.zeros(0)])
+        return np.concatenate(
+            [log_pdf(x[i : i + block]) for i in range(0, len(x), block)] or [np.zeros(0)]
+        )
 
     return blockwise
 
@@ -103,7 +107,9 @@ def _circle(radius: float) -> Floats:
     return radius * np.stack([np.cos(angles), np.sin(angles)], axis=1)
 
 
-LATTICE = np.stack(np.meshgrid(*2 * [np.arange(-4.0, 5.0, 2.0)], indexing="ij"), axis=-1).reshape(-1, 2)
+LATTICE = np.stack(np.meshgrid(*2 * [np.arange(-4.0, 5.0, 2.0)], indexing="ij"), axis=-1).reshape(
+    -1, 2
+)
 
 
 def _upper(angle: Floats) -> Floats:
@@ -163,7 +169,9 @@ def _pinwheel(random: RandomState, n: int) -> Draw:
     arm = random.standard_normal((n, 2)) * np.array([0.3, 0.1]) + np.array([1.0, 0.0])
     angle = 2 * np.pi * modes / 5 + _twist(arm[:, 0])
     cos, sin = np.cos(angle), np.sin(angle)
-    turned = np.stack([cos * arm[:, 0] - sin * arm[:, 1], sin * arm[:, 0] + cos * arm[:, 1]], axis=1)
+    turned = np.stack(
+        [cos * arm[:, 0] - sin * arm[:, 1], sin * arm[:, 0] + cos * arm[:, 1]], axis=1
+    )
     return 2 * turned, modes
 
 
@@ -179,7 +187,9 @@ def _pinwheel_log_pdf(x: Floats) -> Floats:
     """
     y, k = x / 2, 513
     r, phi = np.hypot(y[:, 0], y[:, 1]), np.arctan2(y[:, 1], y[:, 0])
-    phi = (phi[:, None] - 2 * np.pi * np.arange(5) / 5).ravel()  # five arms: five times as many points
+    phi = (
+        phi[:, None] - 2 * np.pi * np.arange(5) / 5
+    ).ravel()  # five arms: five times as many points
     r = np.repeat(r, 5)
     grid = r[:, None] * np.linspace(-1, 1, k)
     above = r[:, None] * np.cos(phi[:, None] - _twist(grid)) > grid
@@ -191,19 +201,34 @@ def _pinwheel_log_pdf(x: Floats) -> Floats:
         low, high = np.where(same, middle, low), np.where(same, high, middle)
     u, v = low, r[row] * np.sin(phi[row] - _twist(low))
     det = np.abs(1 - _twist(u) * v)
-    log_p = -(((u - 1) / 0.3) ** 2 + (v / 0.1) ** 2) / 2 - np.log(2 * np.pi * 0.3 * 0.1 * 5 * 4) - np.log(det)
+    log_p = (
+        -(((u - 1) / 0.3) ** 2 + (v / 0.1) ** 2) / 2
+        - np.log(2 * np.pi * 0.3 * 0.1 * 5 * 4)
+        - np.log(det)
+    )
     total = np.full(len(x), -np.inf)
     np.logaddexp.at(total, row // 5, log_p)
     return total
 
 
 TOYS: dict[str, Toy] = {
-    "ring": _gaussians("8 Gaussians on a circle of radius 1, std 0.01 (mode collapse)", _circle(1), 0.01),
+    "ring": _gaussians(
+        "8 Gaussians on a circle of radius 1, std 0.01 (mode collapse)", _circle(1), 0.01
+    ),
     "grid": _gaussians("25 Gaussians on a 5 x 5 lattice, std 0.05 (mode collapse)", LATTICE, 0.05),
     "8gaussians": _gaussians("8 Gaussians on a circle of radius 5, std 1", _circle(5), 1.0),
-    "8gaussians-c2ot": _gaussians("8 Gaussians on a circle of radius 5, std 0.562 (protocol of C2OT)", _circle(5), 0.562),
-    "moons": _moons("two interleaved half circles, noise 0.05, doubled, moved left by 1", 0.05, 2, (-1, 0)),
-    "moons-c2ot": _moons("two interleaved half circles, noise 0.2, times 3, minus 1 (protocol of C2OT)", 0.2, 3, (-1, -1)),
+    "8gaussians-c2ot": _gaussians(
+        "8 Gaussians on a circle of radius 5, std 0.562 (protocol of C2OT)", _circle(5), 0.562
+    ),
+    "moons": _moons(
+        "two interleaved half circles, noise 0.05, doubled, moved left by 1", 0.05, 2, (-1, 0)
+    ),
+    "moons-c2ot": _moons(
+        "two interleaved half circles, noise 0.2, times 3, minus 1 (protocol of C2OT)",
+        0.2,
+        3,
+        (-1, -1),
+    ),
     "scurve": Toy(
         "an S of two half circles, noise 0.05, times 1.5",
         _scurve,
@@ -220,7 +245,10 @@ TOYS: dict[str, Toy] = {
         truth=_blurred([lambda t: _spiral(t) / 5], (1.5 * np.pi, 4.5 * np.pi), 140, 0.2),
     ),
     "pinwheel": Toy(
-        "5 curved arms", _pinwheel, tuple(str(k) for k in range(5)), Truth(log_pdf=_in_blocks(_pinwheel_log_pdf, 5 * 513))
+        "5 curved arms",
+        _pinwheel,
+        tuple(str(k) for k in range(5)),
+        Truth(log_pdf=_in_blocks(_pinwheel_log_pdf, 5 * 513)),
     ),
 }
 

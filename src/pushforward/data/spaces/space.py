@@ -116,7 +116,12 @@ class Space(ABC):
     def unscaled(self, shape: tuple[int, ...]) -> Self:
         """Return a space of this kind and conditions for another shape, without scaling or bounds."""
 
-    def finished(self, x: Tensor, condition: Mapping[str, Tensor] | None, normal: Callable[[tuple[int, ...]], Tensor]) -> Tensor:
+    def finished(
+        self,
+        x: Tensor,
+        condition: Mapping[str, Tensor] | None,
+        normal: Callable[[tuple[int, ...]], Tensor],
+    ) -> Tensor:
         """Complete samples in data units with digits that a float32 model cannot generate; by default unchanged.
 
         Args:
@@ -242,12 +247,17 @@ class Space(ABC):
         return dataclasses.replace(self, conditions=conditions or {})  # type: ignore[type-var]
 
     def without_labels(self) -> Self:
-        return self.with_conditions({name: kind for name, kind in self.conditions.items() if name != "label"})
+        return self.with_conditions(
+            {name: kind for name, kind in self.conditions.items() if name != "label"}
+        )
 
 
 def kinds() -> tuple[type[Space], ...]:
     """Return all kinds of data, in the order in which `accepts` is called."""
-    own = (at(f"data.spaces.{home}") for home in ("image:ImageSpace", "table:TableSpace", "vector:VectorSpace"))
+    own = (
+        at(f"data.spaces.{home}")
+        for home in ("image:ImageSpace", "table:TableSpace", "vector:VectorSpace")
+    )
     return (*own, *spec.plugins(Space))
 
 
@@ -261,7 +271,9 @@ def kind_of(x: NDArray[Any]) -> type[Space]:
         if kind.accepts(x):
             return kind
     known = ", or ".join(kind.stores() for kind in kinds())
-    raise DataError(f"No kind of data accepts examples with shape {x.shape} and dtype {x.dtype}: expected {known}.")
+    raise DataError(
+        f"No kind of data accepts examples with shape {x.shape} and dtype {x.dtype}: expected {known}."
+    )
 
 
 def measure(
@@ -330,13 +342,21 @@ class ScaledSpace(Space):
         object.__setattr__(self, "binary", bool(self.binary))
         object.__setattr__(self, "conditions", checked(self.conditions))
         if len(self.shape) != len(self.sides) or min(self.shape) < 1:
-            raise DataError(f"{self.shape} is not a valid shape of one {self.noun}: expected ({', '.join(self.sides)}).")
+            raise DataError(
+                f"{self.shape} is not a valid shape of one {self.noun}: expected ({', '.join(self.sides)})."
+            )
         for name in ("mean", "std", "low", "high"):
             value, count = getattr(self, name), self.shape[self.axis]
             if value is not None and len(value) != count:
-                raise DataError(f"{name} has {len(value)} values; expected {count}, one per column or channel.")
-        if not all(math.isfinite(m) for m in self.mean) or not all(math.isfinite(s) and s > 0 for s in self.std):
-            raise DataError("mean must be finite, and std finite and above 0 (use std 1 for constant columns).")
+                raise DataError(
+                    f"{name} has {len(value)} values; expected {count}, one per column or channel."
+                )
+        if not all(math.isfinite(m) for m in self.mean) or not all(
+            math.isfinite(s) and s > 0 for s in self.std
+        ):
+            raise DataError(
+                "mean must be finite, and std finite and above 0 (use std 1 for constant columns)."
+            )
         if (self.low is None) != (self.high is None):
             raise DataError("low and high must both be given, or neither.")
 
@@ -360,7 +380,9 @@ class ScaledSpace(Space):
         import torch
 
         like = torch.empty(0)
-        return self.to_model(self._broadcast(self.low, like)), self.to_model(self._broadcast(self.high, like))
+        return self.to_model(self._broadcast(self.low, like)), self.to_model(
+            self._broadcast(self.high, like)
+        )
 
     @property
     def log_det(self) -> float:
@@ -378,13 +400,21 @@ class ScaledSpace(Space):
     def quantise(self, x: Tensor | NDArray[Any]) -> NDArray[Any]:
         import torch
 
-        values = x.detach().to("cpu", torch.float32).numpy() if isinstance(x, torch.Tensor) else np.asarray(x, dtype=np.float32)
+        values = (
+            x.detach().to("cpu", torch.float32).numpy()
+            if isinstance(x, torch.Tensor)
+            else np.asarray(x, dtype=np.float32)
+        )
         if self.levels is None:
             return values.copy()
         return np.rint(np.clip(values, 0, 1) * np.float32(self.levels - 1)).astype(np.uint8)
 
     def rounded(self, x: Tensor) -> Tensor:
-        return x if self.levels is None else (x.clamp(0, 1) * (self.levels - 1)).round() / (self.levels - 1)
+        return (
+            x
+            if self.levels is None
+            else (x.clamp(0, 1) * (self.levels - 1)).round() / (self.levels - 1)
+        )
 
     def unscaled(self, shape: tuple[int, ...]) -> Self:
         count = shape[self.axis]
@@ -404,7 +434,9 @@ class ScaledSpace(Space):
         statistics = _column_statistics if cls.levels is None else _level_statistics
         mean, std, binary = statistics(x, 1 + cls.axis)
         std = np.where(std > 0, std, 1.0)
-        ends: dict[str, Any] = {} if cls.levels is None else {"low": (0.0,) * len(mean), "high": (1.0,) * len(mean)}
+        ends: dict[str, Any] = (
+            {} if cls.levels is None else {"low": (0.0,) * len(mean), "high": (1.0,) * len(mean)}
+        )
         return cls(x.shape[1:], tuple(mean), tuple(std), binary=binary, **ends, **names)
 
     @classmethod
@@ -426,7 +458,9 @@ def _blocks(x: NDArray[Any]) -> list[slice]:
     return [slice(start, start + chunk) for start in range(0, len(x), chunk)]
 
 
-def _level_statistics(x: NDArray[np.uint8], axis: int) -> tuple[NDArray[np.float64], NDArray[np.float64], bool]:
+def _level_statistics(
+    x: NDArray[np.uint8], axis: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64], bool]:
     """Exact mean and std from a histogram of the 256 values per channel, and whether only 0 and 255 occur."""
     # images that stay on disk were counted when they were first read
     if hasattr(x, "level_counts"):
@@ -441,13 +475,18 @@ def _level_statistics(x: NDArray[np.uint8], axis: int) -> tuple[NDArray[np.float
     return mean, np.sqrt(variance), used.tolist() == [0, 255]
 
 
-def _column_statistics(x: NDArray[Any], axis: int) -> tuple[NDArray[np.float64], NDArray[np.float64], bool]:
+def _column_statistics(
+    x: NDArray[Any], axis: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64], bool]:
     """Mean, then the squared deviations from it, both in float64, and whether only 0 and 1 occur."""
     axes = tuple(other for other in range(x.ndim) if other != axis)
     entries = x.size // x.shape[axis]
     mean = sum(np.sum(x[b], axis=axes, dtype=np.float64) for b in _blocks(x)) / entries
     centre = np.expand_dims(mean, axes)
-    variance = sum(np.sum((x[b].astype(np.float64) - centre) ** 2, axis=axes) for b in _blocks(x)) / entries
+    variance = (
+        sum(np.sum((x[b].astype(np.float64) - centre) ** 2, axis=axes) for b in _blocks(x))
+        / entries
+    )
     constant = np.ptp(x, axis=axes) == 0
     binary = all(bool(np.isin(x[b], (0, 1)).all()) for b in _blocks(x)) and not bool(constant.all())
     return mean, np.where(constant, 0.0, np.sqrt(variance)), binary

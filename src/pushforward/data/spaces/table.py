@@ -59,7 +59,9 @@ class TableSpace(ScaledSpace):
         if self.target and self.target not in self.names:
             raise DataError(f'The target "{self.target}" is not a column of the table.')
         if not {len(self.layout.missing), len(self.layout.types)} <= {0, len(self.fields)}:
-            raise DataError(f"The layout's missing texts and types do not match {len(self.fields)} columns.")
+            raise DataError(
+                f"The layout's missing texts and types do not match {len(self.fields)} columns."
+            )
         check_constraints(self.constraints, {field.name: field for field in self.fields})
 
     @classmethod
@@ -73,8 +75,14 @@ class TableSpace(ScaledSpace):
     @classmethod
     def of(cls, fields: Sequence[Column], target: str = "", **names: Any) -> Self:
         mean = [share for field in fields for share in ((0.0,) * field.scores + field.shares)]
-        std = [scale for field in fields for scale in (1.0,) * field.scores + (INDICATOR_SCALE,) * len(field.shares)]
-        return cls((len(mean),), tuple(mean), tuple(std), fields=tuple(fields), target=target, **names)
+        std = [
+            scale
+            for field in fields
+            for scale in (1.0,) * field.scores + (INDICATOR_SCALE,) * len(field.shares)
+        ]
+        return cls(
+            (len(mean),), tuple(mean), tuple(std), fields=tuple(fields), target=target, **names
+        )
 
     @classmethod
     def measured(cls, x: NDArray[Any], **names: Any) -> Self:
@@ -103,7 +111,9 @@ class TableSpace(ScaledSpace):
     @cached_property
     def starts(self) -> tuple[int, ...]:
         """First coordinate of each column, followed by the number of coordinates."""
-        return tuple(int(start) for start in np.cumsum([0, *(field.width for field in self.fields)]))
+        return tuple(
+            int(start) for start in np.cumsum([0, *(field.width for field in self.fields)])
+        )
 
     @cached_property
     def spans(self) -> tuple[tuple[Column, int, int], ...]:
@@ -113,17 +123,23 @@ class TableSpace(ScaledSpace):
     @cached_property
     def blocks(self) -> tuple[tuple[int, int], ...]:
         """Start and end of each block of indicators."""
-        return tuple((start + field.scores, stop) for field, start, stop in self.spans if field.shares)
+        return tuple(
+            (start + field.scores, stop) for field, start, stop in self.spans if field.shares
+        )
 
     @cached_property
     def scored(self) -> tuple[int, ...]:
         """Coordinates that are scores."""
-        return tuple(start for field, start in zip(self.fields, self.starts, strict=False) if field.scores)
+        return tuple(
+            start for field, start in zip(self.fields, self.starts, strict=False) if field.scores
+        )
 
     @cached_property
     def open(self) -> tuple[int, ...]:
         """Coordinates that are scores of open columns."""
-        return tuple(start for field, start in zip(self.fields, self.starts, strict=False) if field.open)
+        return tuple(
+            start for field, start in zip(self.fields, self.starts, strict=False) if field.open
+        )
 
     @property
     def precision(self) -> torch.dtype:
@@ -134,7 +150,12 @@ class TableSpace(ScaledSpace):
     def to_model(self, x: Tensor) -> Tensor:
         return super().to_model(x.float())
 
-    def finished(self, x: Tensor, condition: Mapping[str, Tensor] | None, normal: Callable[[tuple[int, ...]], Tensor]) -> Tensor:
+    def finished(
+        self,
+        x: Tensor,
+        condition: Mapping[str, Tensor] | None,
+        normal: Callable[[tuple[int, ...]], Tensor],
+    ) -> Tensor:
         """Add the digits to scores that float32 cannot represent.
 
         A float32 score represents the interval of numbers that are rounded to it; the result is
@@ -173,7 +194,11 @@ class TableSpace(ScaledSpace):
         Raises:
             DataError: For missing values of columns that have none, unless ``foreign``.
         """
-        lacking = [f.name for place, f in enumerate(self.fields) if not f.missing and np.isnan(values[:, place]).any()]
+        lacking = [
+            f.name
+            for place, f in enumerate(self.fields)
+            if not f.missing and np.isnan(values[:, place]).any()
+        ]
         if lacking and not foreign:
             raise DataError(
                 f"These columns have no missing values in the training data, but values are missing: {', '.join(lacking)}."
@@ -189,8 +214,12 @@ class TableSpace(ScaledSpace):
         """Decode coordinates in data units, which need not be exact, to values float64 (n, columns), NaN if missing."""
         import torch
 
-        examples = x.detach().cpu().double().numpy() if isinstance(x, torch.Tensor) else np.asarray(x)
-        return np.column_stack([field.decode(examples[:, start:stop]) for field, start, stop in self.spans])
+        examples = (
+            x.detach().cpu().double().numpy() if isinstance(x, torch.Tensor) else np.asarray(x)
+        )
+        return np.column_stack(
+            [field.decode(examples[:, start:stop]) for field, start, stop in self.spans]
+        )
 
     def unknown(self, values: NDArray[np.float64]) -> NDArray[np.bool_]:
         """Return which values (n, columns) are texts other than the categories of their column, bool (n, columns)."""
@@ -199,7 +228,9 @@ class TableSpace(ScaledSpace):
 
     def cells(self, x: Tensor | NDArray[Any]) -> list[list[str]]:
         values, texts = self.values(x), self.layout.missing or ("",) * len(self.fields)
-        columns = [field.cells(values[:, place], texts[place]) for place, field in enumerate(self.fields)]
+        columns = [
+            field.cells(values[:, place], texts[place]) for place, field in enumerate(self.fields)
+        ]
         return [list(row) for row in zip(*columns, strict=True)]
 
     def records(self, x: Tensor) -> list[list[Any]]:

@@ -36,7 +36,9 @@ class VectorSpace(ScaledSpace):
         object.__setattr__(self, "columns", tuple(map(str, self.columns)))
         object.__setattr__(self, "integer", tuple(map(int, self.integer)))
         if self.columns and len(self.columns) != self.shape[0]:
-            raise DataError(f"{len(self.columns)} column names do not match {self.shape[0]} columns.")
+            raise DataError(
+                f"{len(self.columns)} column names do not match {self.shape[0]} columns."
+            )
 
     def quantise(self, x: Tensor | NDArray[Any]) -> NDArray[Any]:
         rounded = super().quantise(x)
@@ -51,9 +53,16 @@ class VectorSpace(ScaledSpace):
 
     def records(self, x: Tensor) -> list[list[Any]]:
         whole = [column in self.integer for column in range(self.shape[0])]
-        return [[int(v) if flag else float(v) for v, flag in zip(row, whole, strict=True)] for row in self.quantise(x)]
+        return [
+            [int(v) if flag else float(v) for v, flag in zip(row, whole, strict=True)]
+            for row in self.quantise(x)
+        ]
 
     @property
     def endings(self) -> Mapping[str, str]:
         tables = {".npz": ".npz", ".csv": ".csv"}
-        return tables | {".png": ".png (a scatter plot)", ".gif": ".gif (noise to data)"} if self.shape == (2,) else tables
+        return (
+            tables | {".png": ".png (a scatter plot)", ".gif": ".gif (noise to data)"}
+            if self.shape == (2,)
+            else tables
+        )

@@ -13,7 +13,10 @@ from numpy.typing import NDArray
 from pushforward.data.tables import rows
 from pushforward.errors import DataError
 
-_DATES = (-62_135_596_800.0, 253_402_300_799.0)  # seconds from 1970 to the first and to the last second of the years 1 to 9999
+_DATES = (
+    -62_135_596_800.0,
+    253_402_300_799.0,
+)  # seconds from 1970 to the first and to the last second of the years 1 to 9999
 MOST_DIGITS = 17  # a float64 number has no more
 LONGEST = 100
 _DIRECTIVE = re.compile("%-?[A-Za-z%]")
@@ -61,16 +64,24 @@ class Format:
         for name in ("decimals", "least", "digits"):
             count = getattr(self, name)
             if count is not None and not (isinstance(count, int) and 0 <= count <= MOST_DIGITS):
-                raise DataError(f'"{name}" must be an integer from 0 to {MOST_DIGITS}; got {count!r}.')
+                raise DataError(
+                    f'"{name}" must be an integer from 0 to {MOST_DIGITS}; got {count!r}.'
+                )
         if len(self.pattern) > LONGEST or "%" in _DIRECTIVE.sub("", self.pattern):
-            raise DataError(f'"{self.pattern[:LONGEST]}" is not a date pattern: expected one such as %Y-%m-%d.')
+            raise DataError(
+                f'"{self.pattern[:LONGEST]}" is not a date pattern: expected one such as %Y-%m-%d.'
+            )
         if self.point not in (".", ",") or len(self.group) > 1 or self.group == self.point:
             raise DataError(
                 '"point" must be "." or ",", and "group" must be another character, or empty for no thousands separator.'
             )
 
-        if any(len(unit) > LONGEST or re.search(r"\d", unit) for unit in (self.prefix, self.suffix)):
-            raise DataError(f'"prefix" and "suffix" must be texts without digits, of at most {LONGEST} characters.')
+        if any(
+            len(unit) > LONGEST or re.search(r"\d", unit) for unit in (self.prefix, self.suffix)
+        ):
+            raise DataError(
+                f'"prefix" and "suffix" must be texts without digits, of at most {LONGEST} characters.'
+            )
 
     @property
     def has_unit(self) -> bool:
@@ -82,7 +93,13 @@ class Format:
 
     def holds(self, values: NDArray[np.float64]) -> bool:
         """Return whether all values are finite, and can be written as levels or dates if necessary."""
-        low, high = (0.0, len(self.levels) - 1.0) if self.levels else _DATES if self.pattern else (-math.inf, math.inf)
+        low, high = (
+            (0.0, len(self.levels) - 1.0)
+            if self.levels
+            else _DATES
+            if self.pattern
+            else (-math.inf, math.inf)
+        )
         return bool((np.isfinite(values) & (values >= low) & (values <= high)).all())
 
     def cell(self, value: float) -> str:
@@ -95,7 +112,11 @@ class Format:
             if self.levels:
                 return float(self.levels.index(cell))
             if self.pattern:
-                return datetime.strptime(cell, self.pattern.replace("%-", "%")).replace(tzinfo=UTC).timestamp()
+                return (
+                    datetime.strptime(cell, self.pattern.replace("%-", "%"))
+                    .replace(tzinfo=UTC)
+                    .timestamp()
+                )
             value = float(self.plain(cell).replace(self.point, "."))
         except ValueError:
             return math.nan
@@ -106,7 +127,9 @@ class Format:
         sign = cell[:1] if cell[:1] in "+-" else ""
         digits = cell[len(sign) :].removeprefix(self.prefix).removesuffix(self.suffix)
         cell = sign + digits
-        if self.group and re.match(rf"[-+]?\d{{1,3}}(?:{re.escape(self.group)}\d{{3}})+(?!\d)", cell):
+        if self.group and re.match(
+            rf"[-+]?\d{{1,3}}(?:{re.escape(self.group)}\d{{3}})+(?!\d)", cell
+        ):
             cell = cell.replace(self.group, "")
         return cell.removeprefix("+") if self.plus else cell
 

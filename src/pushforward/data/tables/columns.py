@@ -61,7 +61,11 @@ class Category(Column):
     def __post_init__(self) -> None:
         object.__setattr__(self, "names", tuple(map(str, self.names)))
         object.__setattr__(self, "shares", tuple(map(float, self.shares)))
-        if len(self.shares) != len(self.names) + self.missing or not self.shares or len(set(self.names)) < len(self.names):
+        if (
+            len(self.shares) != len(self.names) + self.missing
+            or not self.shares
+            or len(set(self.names)) < len(self.names)
+        ):
             raise DataError(
                 f'"{self.name}" has {len(self.names)} categories and {len(self.shares)} fractions, which do not match.'
             )
@@ -69,7 +73,12 @@ class Category(Column):
 
     @classmethod
     def measured(
-        cls, name: str, values: NDArray[np.float64], names: Sequence[str], kind: str = "category", missing: bool = False
+        cls,
+        name: str,
+        values: NDArray[np.float64],
+        names: Sequence[str],
+        kind: str = "category",
+        missing: bool = False,
     ) -> Self:
         """Fit a column to training values.
 
@@ -84,7 +93,9 @@ class Category(Column):
         counts = np.bincount(values[~absent].astype(np.int64), minlength=len(names)).tolist()
         missing = missing or bool(absent.any()) or not names
         counts += [int(absent.sum())] if missing else []
-        return cls(name, tuple(names), tuple(np.asarray(counts) / max(1, len(values))), missing, kind)
+        return cls(
+            name, tuple(names), tuple(np.asarray(counts) / max(1, len(values))), missing, kind
+        )
 
     @property
     def scores(self) -> int:
@@ -96,7 +107,10 @@ class Category(Column):
 
     @property
     def coordinates(self) -> tuple[str, ...]:
-        return tuple(f"{self.name} = {text}" for text in (*self.names, *(("missing",) if self.missing else ())))
+        return tuple(
+            f"{self.name} = {text}"
+            for text in (*self.names, *(("missing",) if self.missing else ()))
+        )
 
     def encode(self, values: NDArray[np.float64]) -> NDArray[np.float32]:
         # a value that is missing and may not be takes the most frequent category
@@ -125,8 +139,14 @@ class Category(Column):
     def read(self, cells: Sequence[str]) -> NDArray[np.float64]:
         places = {text: float(place) for place, text in enumerate(self.names)}
         # 3.0 is read as 3, and True as TRUE, since other programs write them so
-        plain = {_plain(text): place for text, place in places.items()} if self.kind != "category" else {}
-        return np.array([places.get(cell, plain.get(_plain(cell), np.nan)) for cell in cells], dtype=np.float64)
+        plain = (
+            {_plain(text): place for text, place in places.items()}
+            if self.kind != "category"
+            else {}
+        )
+        return np.array(
+            [places.get(cell, plain.get(_plain(cell), np.nan)) for cell in cells], dtype=np.float64
+        )
 
 
 def _plain(cell: str) -> str:
@@ -134,7 +154,9 @@ def _plain(cell: str) -> str:
     return head if point and not fraction.strip("0") else cell.lower()
 
 
-def renumbered(values: NDArray[np.float64], own: Sequence[Column], other: Sequence[Column]) -> NDArray[np.float64]:
+def renumbered(
+    values: NDArray[np.float64], own: Sequence[Column], other: Sequence[Column]
+) -> NDArray[np.float64]:
     """Renumber the categories in values of one table to match another table.
 
     Args:
@@ -163,7 +185,9 @@ def renumbered(values: NDArray[np.float64], own: Sequence[Column], other: Sequen
         new = numbers[np.where(np.isnan(column), len(here.levels), column).astype(np.int64)]
         lost = np.isnan(new) & ~np.isnan(column)
         if lost.any():
-            texts = some(f'"{here.levels[number]}"' for number in np.unique(column[lost]).astype(int))
+            texts = some(
+                f'"{here.levels[number]}"' for number in np.unique(column[lost]).astype(int)
+            )
             hint = " It was read without rare texts: use `rare=keep`." if there.rare else ""
             raise DataError(
                 f'"{here.name}" has {counted(int(lost.sum()), "value")} that the other table does not have: {texts}.{hint} '
@@ -221,14 +245,24 @@ class Number(Column):
         for name in ("knots", "ranks", "atoms", "shares", "spans"):
             object.__setattr__(self, name, tuple(map(float, getattr(self, name))))
         expected = 1 + len(self.atoms) + self.missing
-        if len(self.knots) != len(self.ranks) or len(self.shares) != (expected if expected > 1 else 0):
+        if len(self.knots) != len(self.ranks) or len(self.shares) != (
+            expected if expected > 1 else 0
+        ):
             raise DataError(f'"{self.name}": knots, ranks, atoms and shares do not match.')
-        if len(self.spans) not in (0, len(self.knots)) or any(not 0 <= span <= 1 for span in self.spans):
+        if len(self.spans) not in (0, len(self.knots)) or any(
+            not 0 <= span <= 1 for span in self.spans
+        ):
             raise DataError(f'"{self.name}": spans must be fractions, one per knot.')
         if not self.form.holds(np.array([*self.knots, *self.atoms])):
-            raise DataError(f'"{self.name}": knots and atoms must be finite, and valid levels or dates in columns of these.')
+            raise DataError(
+                f'"{self.name}": knots and atoms must be finite, and valid levels or dates in columns of these.'
+            )
         top = 1.0 if self.closed else math.nextafter(1.0, 0.0)
-        if any(np.diff(self.knots) <= 0) or any(np.diff(self.ranks) <= 0) or not all(0 < rank <= top for rank in self.ranks):
+        if (
+            any(np.diff(self.knots) <= 0)
+            or any(np.diff(self.ranks) <= 0)
+            or not all(0 < rank <= top for rank in self.ranks)
+        ):
             raise DataError(
                 f'"{self.name}": knots and ranks must increase; ranks must be above 0 and at most '
                 "1, or below 1 in an open column."
@@ -238,7 +272,12 @@ class Number(Column):
 
     @classmethod
     def measured(
-        cls, name: str, values: NDArray[np.float64], kind: str = "number", form: Format | None = None, missing: bool = False
+        cls,
+        name: str,
+        values: NDArray[np.float64],
+        kind: str = "number",
+        form: Format | None = None,
+        missing: bool = False,
     ) -> Self:
         """Fit a column to training values.
 
@@ -252,22 +291,39 @@ class Number(Column):
         absent, form = np.isnan(values), form or Format()
         different, counts = np.unique(values[~absent], return_counts=True)
         share = counts / max(1, len(values))
-        atomic = (share > ATOM_SHARE) & (share > ATOM_RATIO / max(1, len(different))) & (kind != "ordinal")
+        atomic = (
+            (share > ATOM_SHARE)
+            & (share > ATOM_RATIO / max(1, len(different)))
+            & (kind != "ordinal")
+        )
         atoms, shares = different[atomic], share[atomic]
-        rest, missing = 1.0 - shares.sum() - absent.mean() if len(values) else 0.0, missing or bool(absent.any())
+        rest, missing = (
+            1.0 - shares.sum() - absent.mean() if len(values) else 0.0,
+            missing or bool(absent.any()),
+        )
         block = [max(0.0, rest), *shares, *([absent.mean()] if missing else [])]
         different, counts = different[~atomic], counts[~atomic]
         more = kind, form, tuple(atoms), tuple(block) if len(block) > 1 else (), missing
         if len(different) <= CLOSED:
             return cls(name, tuple(different), tuple(_upper(counts)), True, *more)
         share = counts / counts.sum()
-        ranks, spans = _upper(counts) - share / 2, np.where(counts > 1, WITHIN * share, 0.0)  # middles and widths of intervals
+        ranks, spans = (
+            _upper(counts) - share / 2,
+            np.where(counts > 1, WITHIN * share, 0.0),
+        )  # middles and widths of intervals
         inner = np.searchsorted(ranks, np.linspace(0, 1, CLOSED)[1:-1])
         ends = np.r_[np.arange(TAIL), np.arange(len(counts) - TAIL, len(counts))]
         places = np.unique(np.clip(np.r_[inner, ends], 0, len(counts) - 1))
         exact = kind in ("whole", "date") and different == form.rounded(different)
         while True:
-            column = cls(name, tuple(different[places]), tuple(ranks[places]), False, *more, tuple(spans[places]))
+            column = cls(
+                name,
+                tuple(different[places]),
+                tuple(ranks[places]),
+                False,
+                *more,
+                tuple(spans[places]),
+            )
             rounded = exact & (column._values(column._scores(different)) != different)
             rounded[places] = False
             if not rounded.any():
@@ -296,7 +352,12 @@ class Number(Column):
         if not self.shares:
             return (self.name,)
         atoms = (f"{self.name} = {self.form.cell(atom)}" for atom in self.atoms)
-        return (self.name, f"{self.name} is not an atom", *atoms, *((f"{self.name} = missing",) if self.missing else ()))
+        return (
+            self.name,
+            f"{self.name} is not an atom",
+            *atoms,
+            *((f"{self.name} = missing",) if self.missing else ()),
+        )
 
     def encode(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         chosen = np.zeros(len(values), dtype=np.int64)
@@ -305,7 +366,11 @@ class Number(Column):
         if self.missing:
             chosen[np.isnan(values)] = len(self.shares) - 1
         scores = np.where(chosen == 0, self._scores(values), 0.0)
-        return np.column_stack([scores, indicators(chosen, len(self.shares))]) if self.shares else scores[:, None]
+        return (
+            np.column_stack([scores, indicators(chosen, len(self.shares))])
+            if self.shares
+            else scores[:, None]
+        )
 
     def decode(self, coordinates: NDArray[Any]) -> NDArray[np.float64]:
         ordinary = self._values(np.asarray(coordinates[:, 0], dtype=np.float64))
@@ -317,7 +382,9 @@ class Number(Column):
         return np.where(chosen == 0, ordinary, special)
 
     def cells(self, values: NDArray[np.float64], missing: str = "") -> list[str]:
-        return [missing if math.isnan(value) else self.form.cell(value) for value in values.tolist()]
+        return [
+            missing if math.isnan(value) else self.form.cell(value) for value in values.tolist()
+        ]
 
     def read(self, cells: Sequence[str]) -> NDArray[np.float64]:
         values = np.array([self.form.value(cell) for cell in cells], dtype=np.float64)
@@ -329,18 +396,26 @@ class Number(Column):
     def nearest(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         held = np.full(len(values), np.inf)
         if self.knots:
-            held = np.array(self.knots)[self._nearest(values)] if self.closed else np.clip(values, self.knots[0], self.knots[-1])
+            held = (
+                np.array(self.knots)[self._nearest(values)]
+                if self.closed
+                else np.clip(values, self.knots[0], self.knots[-1])
+            )
         for atom in self.atoms:
             away = np.abs(values - atom)
             held = np.where(away <= np.abs(values - held), atom, held)
         return np.where(np.isnan(values) | np.isinf(held), values, held)
 
-    def intervals(self, values: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def intervals(
+        self, values: NDArray[np.float64]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return the intervals of ranks of values in a closed column, or of knots and the gaps between them in an open one."""
         if self.closed:
             place = self._nearest(values)
         else:  # each knot has two ends in `bounds`
-            place = np.searchsorted(self.knots, values) + np.searchsorted(self.knots, values, "right")
+            place = np.searchsorted(self.knots, values) + np.searchsorted(
+                self.knots, values, "right"
+            )
         ends = np.array([0.0, *self.bounds, 1.0])
         return ends[place], ends[place + 1]
 

@@ -31,7 +31,11 @@ _COMPARED: dict[type, Callable[..., Any]] = {
     ast.Eq: operator.eq,
     ast.NotEq: operator.ne,
 }
-_COMPUTED: dict[type, Callable[..., Any]] = {ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul}
+_COMPUTED: dict[type, Callable[..., Any]] = {
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+}
 _QUOTED = re.compile(r"`([^`]+)`")
 LONGEST, DEEPEST = 500, 50
 _ROUNDING = 1e-12  # relative difference up to which two sides are equal, since 0.1 + 0.2 is not 0.3 in binary
@@ -61,7 +65,13 @@ class Constraint:
     @property
     def names(self) -> tuple[str, ...]:
         tree, quoted = self._parsed
-        return tuple(dict.fromkeys(quoted.get(node.id, node.id) for node in ast.walk(tree) if isinstance(node, ast.Name)))
+        return tuple(
+            dict.fromkeys(
+                quoted.get(node.id, node.id)
+                for node in ast.walk(tree)
+                if isinstance(node, ast.Name)
+            )
+        )
 
     @cached_property
     def quoted(self) -> str | None:
@@ -71,7 +81,9 @@ class Constraint:
     def plain(self) -> bool:
         """Whether each side is a single column or a text and the comparison is == or !=, as for categories."""
         tree, _ = self._parsed
-        whole = all(isinstance(side, ast.Name) or _is_text(side) for side in (tree.left, *tree.comparators))
+        whole = all(
+            isinstance(side, ast.Name) or _is_text(side) for side in (tree.left, *tree.comparators)
+        )
         return whole and all(isinstance(op, (ast.Eq, ast.NotEq)) for op in tree.ops)
 
     @cached_property
@@ -90,9 +102,14 @@ class Constraint:
             tree = ast.Constant(None)
         sides = (tree.left, *tree.comparators) if isinstance(tree, ast.Compare) else ()
         named_sides = any(isinstance(side, ast.Name) for side in sides)
-        computable = all(_computable(side) or (_is_text(side) and len(sides) == 2 and named_sides) for side in sides)
+        computable = all(
+            _computable(side) or (_is_text(side) and len(sides) == 2 and named_sides)
+            for side in sides
+        )
         known = isinstance(tree, ast.Compare) and all(type(op) in _COMPARED for op in tree.ops)
-        if not (known and computable and any(isinstance(node, ast.Name) for node in ast.walk(tree))):
+        if not (
+            known and computable and any(isinstance(node, ast.Name) for node in ast.walk(tree))
+        ):
             raise UsageError(
                 f"{in_quotes(self.text[:80])} is not a constraint. Expected a comparison (<=, >=, "
                 "<, >, == or !=) of columns and numbers, combined by +, - and *, such as end >= "
@@ -108,17 +125,25 @@ def _is_text(node: ast.AST) -> bool:
 
 def _computable(node: ast.AST, depth: int = 0) -> bool:
     if isinstance(node, ast.BinOp) and type(node.op) in _COMPUTED:
-        return depth < DEEPEST and _computable(node.left, depth + 1) and _computable(node.right, depth + 1)
+        return (
+            depth < DEEPEST
+            and _computable(node.left, depth + 1)
+            and _computable(node.right, depth + 1)
+        )
     if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
         return depth < DEEPEST and _computable(node.operand, depth + 1)
     return isinstance(node, ast.Name) or (
-        isinstance(node, ast.Constant) and type(node.value) in (int, float) and abs(node.value) <= 1e300  # type: ignore[arg-type, operator]
+        isinstance(node, ast.Constant)
+        and type(node.value) in (int, float)
+        and abs(node.value) <= 1e300  # type: ignore[arg-type, operator]
     )
 
 
 def _computed(node: ast.AST, quoted: Mapping[str, str], values: Values) -> Any:
     if isinstance(node, ast.BinOp):
-        return _COMPUTED[type(node.op)](_computed(node.left, quoted, values), _computed(node.right, quoted, values))
+        return _COMPUTED[type(node.op)](
+            _computed(node.left, quoted, values), _computed(node.right, quoted, values)
+        )
     if isinstance(node, ast.UnaryOp):
         return -_computed(node.operand, quoted, values)
     if isinstance(node, ast.Constant):
@@ -138,7 +163,9 @@ def check_constraints(constraints: Iterable[Constraint], fields: Fields) -> None
         for name in constraint.names:
             if name not in fields:
                 hint = f"{did_you_mean(name, fields)} Columns: {some(fields, 30)}."
-                raise UsageError(f'{who} refers to "{name}", which is not a column (texts need quotes).{hint}')
+                raise UsageError(
+                    f'{who} refers to "{name}", which is not a column (texts need quotes).{hint}'
+                )
         compared = [fields[name] for name in constraint.names]
         unordered = [field for field in compared if field.kind in ("category", "boolean")]
         if unordered and not (constraint.plain and all(field.levels for field in compared)):
@@ -148,14 +175,22 @@ def check_constraints(constraints: Iterable[Constraint], fields: Fields) -> None
                 'category. To define an order, use "kind": "ordinal" and "names" in a schema.'
             )
         text = constraint.quoted
-        forbids = isinstance(constraint._parsed[0].ops[0], ast.NotEq) and compared[0].kind in ("category", "ordinal")
+        forbids = isinstance(constraint._parsed[0].ops[0], ast.NotEq) and compared[0].kind in (
+            "category",
+            "ordinal",
+        )
         if text is not None and np.isnan(compared[0].read([text])[0]) and not forbids:
             expected = some(compared[0].levels) or "a number, or a date such as 2021-03-04"
             hint = did_you_mean(text, compared[0].levels)
-            raise UsageError(f'{who} compares "{compared[0].name}" with {in_quotes(text)}.{hint} Expected {expected}.')
+            raise UsageError(
+                f'{who} compares "{compared[0].name}" with {in_quotes(text)}.{hint} Expected {expected}.'
+            )
         shared = _shared(compared) if text is None and not unordered else ()
         longest = max((len(field.levels) for field in compared), default=0)
-        if shared and (len(shared) > longest or any(sorted(f.levels, key=shared.index) != list(f.levels) for f in compared)):
+        if shared and (
+            len(shared) > longest
+            or any(sorted(f.levels, key=shared.index) != list(f.levels) for f in compared)
+        ):
             raise UsageError(
                 f'{who} compares columns whose levels have no common order. Use the same "names" for these columns in a schema.'
             )
@@ -175,7 +210,9 @@ def holds(constraint: Constraint, fields: Fields, values: Values) -> NDArray[np.
     """
     tree, quoted = constraint._parsed
     levels = _shared([fields[name] for name in constraint.names])
-    numbers: dict[str, Any] = {name: _numbered(fields[name], values[name], levels) for name in constraint.names}
+    numbers: dict[str, Any] = {
+        name: _numbered(fields[name], values[name], levels) for name in constraint.names
+    }
     missing: Any = np.any([np.isnan(column) for column in numbers.values()], axis=0)
     if constraint.quoted is not None:
         (field,) = (fields[name] for name in constraint.names)
@@ -185,11 +222,15 @@ def holds(constraint: Constraint, fields: Fields, values: Values) -> NDArray[np.
     for op, left, right in zip(tree.ops, sides, sides[1:], strict=False):
         near = np.abs(left - right) <= _ROUNDING * np.maximum(np.abs(left), np.abs(right))
         plain = _COMPARED[type(op)](left, right)
-        compared = compared & ((plain & ~near) if isinstance(op, (ast.Lt, ast.Gt, ast.NotEq)) else (plain | near))
+        compared = compared & (
+            (plain & ~near) if isinstance(op, (ast.Lt, ast.Gt, ast.NotEq)) else (plain | near)
+        )
     return np.broadcast_to(compared | missing, missing.shape).copy()
 
 
-def _numbered(field: Column, values: NDArray[np.float64], levels: Sequence[str]) -> NDArray[np.float64]:
+def _numbered(
+    field: Column, values: NDArray[np.float64], levels: Sequence[str]
+) -> NDArray[np.float64]:
     if not levels:
         return field.numbers(values)
     places = np.array([*(float(levels.index(text)) for text in field.levels), math.nan])
@@ -201,11 +242,16 @@ def _shared(fields: Sequence[Column]) -> tuple[str, ...]:
     named = [field.levels for field in fields]
     if not all(named) or all(finite(text) is not None for levels in named for text in levels):
         return ()
-    return tuple(dict.fromkeys([*max(named, key=len), *(text for levels in named for text in levels)]))
+    return tuple(
+        dict.fromkeys([*max(named, key=len), *(text for levels in named for text in levels)])
+    )
 
 
 def beyond_ranges(
-    fields: Sequence[Column], values: NDArray[np.float64], given: NDArray[np.bool_], places: Sequence[object]
+    fields: Sequence[Column],
+    values: NDArray[np.float64],
+    given: NDArray[np.bool_],
+    places: Sequence[object],
 ) -> str:
     """Describe given numbers and dates outside the training rows' ranges; empty without any.
 
@@ -218,8 +264,16 @@ def beyond_ranges(
     beyond = []
     for place, field in enumerate(fields):
         low, high = field.range or (-np.inf, np.inf)
-        rows = np.flatnonzero(given[:, place] & ((values[:, place] < low) | (values[:, place] > high)))
+        rows = np.flatnonzero(
+            given[:, place] & ((values[:, place] < low) | (values[:, place] > high))
+        )
         if len(rows):
             cell, first, last = field.cells(np.array([values[rows[0], place], low, high]))
-            beyond.append(f"{field.name}={cell} in {places[rows[0]]} (the range is {first} to {last}; cells: {len(rows):,})")
-    return f"Values outside the training range: {some(beyond)}. The model uses the nearest values in the range." if beyond else ""
+            beyond.append(
+                f"{field.name}={cell} in {places[rows[0]]} (the range is {first} to {last}; cells: {len(rows):,})"
+            )
+    return (
+        f"Values outside the training range: {some(beyond)}. The model uses the nearest values in the range."
+        if beyond
+        else ""
+    )

@@ -63,17 +63,35 @@ class Coordinates(nn.Module):
         super().__init__()
         self.size, self.count, self.spans = space.size, len(space.fields), _spans(space)
         self.widths = sorted({stop - start for start, stop in space.blocks})
-        groups = [np.array([np.arange(a, b) for a, b in space.blocks if b - a == width]) for width in self.widths]
+        groups = [
+            np.array([np.arange(a, b) for a, b in space.blocks if b - a == width])
+            for width in self.widths
+        ]
         order = np.concatenate([np.zeros(0, dtype=np.int64), *(group.ravel() for group in groups)])
         constants = {f"group{number}": group for number, group in enumerate(groups)}
-        constants |= {"order": order, "indicators": np.sort(order), **_of_columns(space), **_of_values(space)}
+        constants |= {
+            "order": order,
+            "indicators": np.sort(order),
+            **_of_columns(space),
+            **_of_values(space),
+        }
         shares = np.array(space.mean)
         prior = np.where(constants["discrete"], np.log(np.maximum(shares, LEAST_SHARE)), 0.0)
-        entropy = [sum(-share * math.log(share) for share in field.shares if share > 0) for field in space.fields]
-        floats = {"mean": shares, "std": np.array(space.std), "prior": prior, "entropy": np.maximum(entropy, LEAST_ENTROPY)}
+        entropy = [
+            sum(-share * math.log(share) for share in field.shares if share > 0)
+            for field in space.fields
+        ]
+        floats = {
+            "mean": shares,
+            "std": np.array(space.std),
+            "prior": prior,
+            "entropy": np.maximum(entropy, LEAST_ENTROPY),
+        }
         constants |= {name: value.astype(np.float32) for name, value in floats.items()}
         for name, value in constants.items():
-            self.register_buffer(name, torch.from_numpy(np.ascontiguousarray(value)), persistent=False)
+            self.register_buffer(
+                name, torch.from_numpy(np.ascontiguousarray(value)), persistent=False
+            )
 
     def log_shares(self, logits: Tensor) -> Tensor:
         """Compute log probabilities of each block, (n, d), from logits (n, d); 0 for scores.
@@ -83,26 +101,42 @@ class Coordinates(nn.Module):
         rounding.
         """
         if torch.is_grad_enabled():
-            return self._spread([torch.log_softmax(block, dim=2) for block in self._blocks(logits)], logits)
+            return self._spread(
+                [torch.log_softmax(block, dim=2) for block in self._blocks(logits)], logits
+            )
         rows = pad(logits.T, (0, VECTOR - logits.shape[0] % VECTOR))
         parts = []
         for start, stop, width in self.spans:
-            part = rows[start:stop]  # blocks of so many rows each, one after the other; scores have the width 0
-            blocks = part.unflatten(0, ((stop - start) // width, width)) if width else torch.zeros_like(part)
+            part = rows[
+                start:stop
+            ]  # blocks of so many rows each, one after the other; scores have the width 0
+            blocks = (
+                part.unflatten(0, ((stop - start) // width, width))
+                if width
+                else torch.zeros_like(part)
+            )
             parts.append(torch.log_softmax(blocks, dim=1).flatten(0, 1) if width else blocks)
-        return torch.cat(parts)[:, : logits.shape[0]].T.contiguous() if parts else torch.zeros_like(logits)
+        return (
+            torch.cat(parts)[:, : logits.shape[0]].T.contiguous()
+            if parts
+            else torch.zeros_like(logits)
+        )
 
     def chosen(self, logits: Tensor) -> Tensor:
         """Return one-hot indicators of each block's largest logit, (n, d); 0 for scores."""
         best = [(block, block.argmax(dim=2, keepdim=True)) for block in self._blocks(logits)]
-        return self._spread([torch.zeros_like(block).scatter_(2, place, 1.0) for block, place in best], logits)
+        return self._spread(
+            [torch.zeros_like(block).scatter_(2, place, 1.0) for block, place in best], logits
+        )
 
     def ordinary(self, indicators: Tensor) -> Tensor:
         """Return, for each coordinate, the indicator or probability that its score counts, (n, d).
 
         It is 1 for indicators and in columns without any.
         """
-        return torch.cat([indicators, torch.ones_like(indicators[:, :1])], dim=1).index_select(1, self.gate)
+        return torch.cat([indicators, torch.ones_like(indicators[:, :1])], dim=1).index_select(
+            1, self.gate
+        )
 
     def gated(self, indicators: Tensor) -> Tensor:
         """Return, for each score, the indicator or probability that a row has one, (n, s); 1 in columns without a block."""
@@ -169,12 +203,26 @@ def gumbel(noise: Tensor) -> Tensor:
 
 
 def _of_columns(space: TableSpace) -> dict[str, np.ndarray]:
-    discrete, gate, absent = np.zeros(space.size, dtype=bool), np.full(space.size, space.size), np.zeros(space.size, dtype=bool)
+    discrete, gate, absent = (
+        np.zeros(space.size, dtype=bool),
+        np.full(space.size, space.size),
+        np.zeros(space.size, dtype=bool),
+    )
     for start, stop in space.blocks:
         discrete[start:stop] = True
-    scored = [start for field, start in zip(space.fields, space.starts, strict=False) if field.scores and field.shares]
+    scored = [
+        start
+        for field, start in zip(space.fields, space.starts, strict=False)
+        if field.scores and field.shares
+    ]
     gate[scored] = np.array(scored, dtype=np.int64) + 1
-    absent[[stop - 1 for field, stop in zip(space.fields, space.starts[1:], strict=True) if field.missing]] = True
+    absent[
+        [
+            stop - 1
+            for field, stop in zip(space.fields, space.starts[1:], strict=True)
+            if field.missing
+        ]
+    ] = True
     return {
         "owner": space.owners,
         "first": np.array(space.starts[:-1]),
@@ -195,7 +243,9 @@ def _of_values(space: TableSpace) -> dict[str, np.ndarray]:
         "closed": np.array([field.closed for field in numbers], dtype=bool),
         "edges": _filled([edges for edges, _ in ends], longest + 1).astype(np.float32),
         "codes": _filled([codes for _, codes in ends], longest).astype(np.float32),
-        "ranks": _filled([[*ranks, 1.0] for ranks in inner], max((len(ranks) for ranks in inner), default=0) + 1),
+        "ranks": _filled(
+            [[*ranks, 1.0] for ranks in inner], max((len(ranks) for ranks in inner), default=0) + 1
+        ),
     }
 
 
@@ -209,4 +259,6 @@ def _ends(field: Number) -> tuple[list[float], list[float]]:
 
 
 def _filled(parts: list[list[float]], length: int) -> np.ndarray:
-    return np.array([[*part, *[part[-1]] * (length - len(part))] for part in parts], dtype=np.float64).reshape(-1, length)
+    return np.array(
+        [[*part, *[part[-1]] * (length - len(part))] for part in parts], dtype=np.float64
+    ).reshape(-1, length)

@@ -21,7 +21,13 @@ from pushforward.files import plain_path
 from pushforward.numbers import counted, finite, some
 from pushforward.table_column import Column
 
-SEPARATORS = ("\t", ";", "|", ",", " ")  # in the order of preference where several split alike: 1,5;2,5 holds decimal commas
+SEPARATORS = (
+    "\t",
+    ";",
+    "|",
+    ",",
+    " ",
+)  # in the order of preference where several split alike: 1,5;2,5 holds decimal commas
 SEPARATOR_NAMES = {"\t": "tab", ";": "semicolon", "|": "pipe", ",": "comma", " ": "blanks"}
 COMMENTS = ("#", "%", "|", "//")
 LOOKED_AT = 200  # lines by which the separator is chosen
@@ -64,7 +70,11 @@ class Layout:
         object.__setattr__(self, "columns", tuple(map(str, self.columns)))
         object.__setattr__(self, "levels", tuple(tuple(map(str, texts)) for texts in self.levels))
         texts = (*self.missing, *self.types)
-        if len(self.levels) != len(self.types) or len(self.separator) != 1 or any(len(text) > LONGEST for text in texts):
+        if (
+            len(self.levels) != len(self.types)
+            or len(self.separator) != 1
+            or any(len(text) > LONGEST for text in texts)
+        ):
             raise DataError(
                 "The layout of a table must have a separator of one character, short texts, and levels for each type."
             )
@@ -111,23 +121,31 @@ def cells_of(content: bytes) -> Cells:
             "UTF-8 OLD > NEW`."
         )
     if max(map(re.split("[\r\n]", text, maxsplit=1)[0].count, SEPARATORS)) >= MOST_COLUMNS:
-        faults.add(f"The first line has more than {MOST_COLUMNS:,} cells. Save such a table as .npy, which is read as vectors.")
+        faults.add(
+            f"The first line has more than {MOST_COLUMNS:,} cells. Save such a table as .npy, which is read as vectors."
+        )
         return Cells(CellRows(), (), faults=faults)
     separator = _separator("\n".join(text.split("\n", LOOKED_AT)[:LOOKED_AT]))
     del text  # it is read again part by part
     split = _split(content, encoding, separator, faults)
     usual, ends = split.rows()
     comments = [split.lines[place] for place, row in split.others if row[0].startswith(COMMENTS)]
-    others = [(place, row) for place, row in split.others if not row[0].startswith(COMMENTS) and any(row)]
+    others = [
+        (place, row) for place, row in split.others if not row[0].startswith(COMMENTS) and any(row)
+    ]
     if others:
-        listed = some(f"line {split.lines[place]} has {counted(len(row), 'cell')}" for place, row in others)
+        listed = some(
+            f"line {split.lines[place]} has {counted(len(row), 'cell')}" for place, row in others
+        )
         faults.add(
             f"Lines have different numbers of cells: most have {split.width}, but {listed}. "
             f"Detected separator: {SEPARATOR_NAMES.get(separator, separator)}. Correct or remove "
             "these lines, and put quotes around cells that contain the separator."
         )
     if any("\n" in cell for cell in split.last) and content.count(b'"') % 2:
-        faults.add(f"The quote opened after line {[0, *split.lines][-2]} is never closed. Close or remove it.")
+        faults.add(
+            f"The quote opened after line {[0, *split.lines][-2]} is never closed. Close or remove it."
+        )
     return Cells(usual, ends, separator, encoding, tuple(comments), faults)
 
 
@@ -146,7 +164,9 @@ def _separator(text: str) -> str:
 
 def _split(content: bytes, encoding: str, separator: str, faults: Faults) -> Collector:
     """The cells of every line that holds any; between blanks, lines have none before and after them, and no tabs."""
-    lines: Iterable[str] = io.TextIOWrapper(io.BytesIO(content), encoding, errors="replace", newline="")
+    lines: Iterable[str] = io.TextIOWrapper(
+        io.BytesIO(content), encoding, errors="replace", newline=""
+    )
     if separator == " ":
         lines = (line.strip().replace("\t", " ") + "\n" for line in lines)
     reader, split = csv.reader(lines, delimiter=separator, skipinitialspace=True), Collector()
@@ -155,7 +175,9 @@ def _split(content: bytes, encoding: str, separator: str, faults: Faults) -> Col
             if row and (len(row) > 1 or row[0].strip()):
                 split.add(row, reader.line_num)
     except csv.Error as error:
-        faults.add(f"Line {reader.line_num}: {error}. A quote at the start of a cell may not be closed.")
+        faults.add(
+            f"Line {reader.line_num}: {error}. A quote at the start of a cell may not be closed."
+        )
     split.take_apart()
     return split
 
@@ -176,7 +198,9 @@ def has_header(first: Sequence[str], rows: Sequence[Sequence[str]]) -> bool | No
     whole = [int(cell) for cell in cells if cell.isdecimal()]
     steps = {b - a for a, b in itertools.pairwise(whole)}
     counted = len(steps) == 1 and min(steps) > 0
-    evidence = [_sign(cell, [row[i].strip() for row in rows], counted) for i, cell in enumerate(cells)]
+    evidence = [
+        _sign(cell, [row[i].strip() for row in rows], counted) for i, cell in enumerate(cells)
+    ]
     outweighed = evidence.count("name") >= 2 and evidence.count("repeated") == 1
     signs = {sign if sign != "repeated" else "" if outweighed else "data" for sign in evidence}
     for name, data in (("name", "data"), ("name?", "data?")):
@@ -185,11 +209,16 @@ def has_header(first: Sequence[str], rows: Sequence[Sequence[str]]) -> bool | No
         if name in signs:
             return True
         if data == "data?" and data in signs and counted:
-            return True if whole[0] == 0 and len(whole) >= 3 and not _continued(cells, rows) else None
+            return (
+                True if whole[0] == 0 and len(whole) >= 3 and not _continued(cells, rows) else None
+            )
         if data in signs:
             return False
     # rising numbers that name columns are 0, 1, 2, ... or 1, 2, 3, ..., or years
-    usual = counted and ((whole[0] in (0, 1) and whole[1] == whole[0] + 1) or all(number in YEARS for number in whole))
+    usual = counted and (
+        (whole[0] in (0, 1) and whole[1] == whole[0] + 1)
+        or all(number in YEARS for number in whole)
+    )
     return True if not whole or (usual and not _continued(cells, rows)) else None
 
 
@@ -265,7 +294,9 @@ class GappyFile:
         if not cells.rows:
             raise DataError(f"{path} is empty.")
         header, known = cells.rows[0], set(cells.rows[0]) & set(names)
-        named = len(known) == len(names) or (layout.header and (bool(known) or has_header(header, cells.rows[1:]) is not False))
+        named = len(known) == len(names) or (
+            layout.header and (bool(known) or has_header(header, cells.rows[1:]) is not False)
+        )
         numbered = [f"x{place}" for place in range(len(header))]
         if not named and len(header) != len(names) and not set(names) <= set(numbered):
             raise DataError(
@@ -273,13 +304,24 @@ class GappyFile:
             )
         ending = "\r\n" if "\r\n" in content.decode(cells.encoding) else "\n"
         header = header if named else list(names) if len(header) == len(names) else numbered
-        return cls(path, cells.encoding, cells.separator, ending, tuple(header), named, cells.rows[named:], cells.lines[named:])
+        return cls(
+            path,
+            cells.encoding,
+            cells.separator,
+            ending,
+            tuple(header),
+            named,
+            cells.rows[named:],
+            cells.lines[named:],
+        )
 
     def values(
         self, fields: Sequence[Column], absent: Iterable[str] = (), **options: Any
     ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
         """Return the values of a table's columns, and which cells are missing; see `gappy_values`."""
-        columns = [RawColumn(name, *self.rows.column(place)) for place, name in enumerate(self.header)]
+        columns = [
+            RawColumn(name, *self.rows.column(place)) for place, name in enumerate(self.header)
+        ]
         return gappy_values(str(self.path), columns, fields, absent, self.numbers, **options)
 
     def filled(self, cells: Mapping[str, Mapping[int, str]]) -> str:
@@ -290,7 +332,9 @@ class GappyFile:
             writer.writerow(self.header)
         columns = [cells.get(name, {}) for name in self.header]
         for number, row in enumerate(self.rows):
-            writer.writerow(column.get(number, cell) for column, cell in zip(columns, row, strict=True))
+            writer.writerow(
+                column.get(number, cell) for column, cell in zip(columns, row, strict=True)
+            )
         return out.getvalue()
 
 
@@ -340,7 +384,10 @@ def gappy_values(
         if wanted.rare or (foreign and levels):
             read[np.isnan(read) & ~gaps] = len(levels)
         odd = np.flatnonzero(np.isnan(read) & ~gaps).tolist()
-        values[:, place], missing[:, place] = column.numbered(np.where(gaps, np.nan, read)), gaps[column.codes]
+        values[:, place], missing[:, place] = (
+            column.numbered(np.where(gaps, np.nan, read)),
+            gaps[column.codes],
+        )
         if odd:
             expected = f" Expected one of: {some(levels)}." if levels else ""
             where = column.where(odd, numbers)
@@ -349,7 +396,9 @@ def gappy_values(
     return values, missing
 
 
-def chosen_columns(fields: Sequence[Column], only: Sequence[str] | str | None, there: Sequence[str]) -> NDArray[np.bool_]:
+def chosen_columns(
+    fields: Sequence[Column], only: Sequence[str] | str | None, there: Sequence[str]
+) -> NDArray[np.bool_]:
     """Return which columns to fill in, bool (columns,).
 
     Args:

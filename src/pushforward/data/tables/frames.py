@@ -41,10 +41,17 @@ def frame_table(frame: Any) -> RawTable:
         series = frame[name] if _is_polars(frame) else frame.iloc[:, place]
         values = series.to_list()
         if str(series.dtype).lower() == "float32":  # 45.9 in place of 45.90000152587891
-            values = [value if _missing(value) else float(str(np.float32(value))) for value in values]
+            values = [
+                value if _missing(value) else float(str(np.float32(value))) for value in values
+            ]
         present = [value for value in values if not _missing(value)]
-        whole = len(present) < len(values) and all(isinstance(value, float) and value.is_integer() for value in present)
-        days = all(isinstance(value, date) and getattr(value, "time", time)() == time() for value in present)
+        whole = len(present) < len(values) and all(
+            isinstance(value, float) and value.is_integer() for value in present
+        )
+        days = all(
+            isinstance(value, date) and getattr(value, "time", time)() == time()
+            for value in present
+        )
         columns.append(RawColumn.of(name, (_cell(name, value, whole, days) for value in values)))
         kind, levels = _type_of(series)
         types[name] = kind, tuple(_cell(name, level, whole, days) for level in levels)
@@ -61,15 +68,26 @@ def _type_of(series: Any) -> tuple[str, list[Any]]:
     if not _is_polars(series):
         if str(dtype) != "category":
             return str(dtype), []
-        return f"{'ordered ' * series.cat.ordered}category:{series.cat.categories.dtype}", series.cat.categories.to_list()
+        return (
+            f"{'ordered ' * series.cat.ordered}category:{series.cat.categories.dtype}",
+            series.cat.categories.to_list(),
+        )
     if name in ("Categorical", "Enum"):
         return f"{_POLARS}category:{name}", dtype.categories.to_list() if name == "Enum" else []
-    details = {"Datetime": ("time_unit", "time_zone"), "Decimal": ("precision", "scale")}.get(name, ())
-    return _POLARS + " ".join([name, *(str(getattr(dtype, detail) or "-") for detail in details)]), []
+    details = {"Datetime": ("time_unit", "time_zone"), "Decimal": ("precision", "scale")}.get(
+        name, ()
+    )
+    return _POLARS + " ".join(
+        [name, *(str(getattr(dtype, detail) or "-") for detail in details)]
+    ), []
 
 
 def _missing(value: Any) -> bool:
-    return value is None or type(value).__name__ in ("NAType", "NaTType") or (isinstance(value, float) and math.isnan(value))
+    return (
+        value is None
+        or type(value).__name__ in ("NAType", "NaTType")
+        or (isinstance(value, float) and math.isnan(value))
+    )
 
 
 def _cell(name: str, value: Any, whole: bool, days: bool) -> str:
@@ -81,13 +99,19 @@ def _cell(name: str, value: Any, whole: bool, days: bool) -> str:
         return str(int(value))
     if isinstance(value, (float, np.floating)):
         if math.isinf(value):
-            raise DataError(f'The column "{name}" contains {value}: expected finite numbers, and NaN for missing values.')
+            raise DataError(
+                f'The column "{name}" contains {value}: expected finite numbers, and NaN for missing values.'
+            )
         return str(int(value)) if whole and value.is_integer() else repr(float(value))
     if isinstance(value, datetime):
-        return value.strftime("%Y-%m-%d" if days else f"%Y-%m-%d %H:%M:%S{'.%f' * (value.microsecond > 0)}")
+        return value.strftime(
+            "%Y-%m-%d" if days else f"%Y-%m-%d %H:%M:%S{'.%f' * (value.microsecond > 0)}"
+        )
     if isinstance(value, (str, date, time)) or type(value).__name__ == "Decimal":
         return str(value).strip()
-    raise DataError(f'The column "{name}" contains a {type(value).__name__}: expected numbers, strings, dates or booleans.')
+    raise DataError(
+        f'The column "{name}" contains a {type(value).__name__}: expected numbers, strings, dates or booleans.'
+    )
 
 
 def frame_of(
@@ -109,7 +133,10 @@ def frame_of(
     Returns:
         The frame; None if the library is not installed.
     """
-    polars = any(kind.startswith(_POLARS) for kind in layout.types) and importlib.util.find_spec("polars") is not None
+    polars = (
+        any(kind.startswith(_POLARS) for kind in layout.types)
+        and importlib.util.find_spec("polars") is not None
+    )
     if not polars and importlib.util.find_spec("pandas") is None:
         return None
     library: Any = importlib.import_module("polars" if polars else "pandas")
@@ -117,41 +144,70 @@ def frame_of(
     levels = layout.levels or ((),) * len(fields)
     series = _polars_series if polars else _pandas_series
     columns = zip(fields, values.T, types, levels, strict=True)
-    known = {field.name: series(library, field, column, kind, texts) for field, column, kind, texts in columns}
+    known = {
+        field.name: series(library, field, column, kind, texts)
+        for field, column, kind, texts in columns
+    }
     for name, value in (fill or {}).items():
         known[name] = range(1, len(values) + 1) if value == SEQUENCE else [value] * len(values)
-    return library.DataFrame({name: known[name] for name in layout.columns or known if name in known})
+    return library.DataFrame(
+        {name: known[name] for name in layout.columns or known if name in known}
+    )
 
 
 def _objects(field: Column, values: NDArray[np.float64]) -> tuple[list[Any], str]:
     absent = np.isnan(values)
     texts = [None if gone else cell for cell, gone in zip(field.cells(values), absent, strict=True)]
-    if isinstance(field, Number) and field.kind == "date" and "%d" in field.form.pattern.replace("%-", "%"):
-        moments = (None if np.isnan(value) else datetime.fromtimestamp(value, UTC) for value in values)
+    if (
+        isinstance(field, Number)
+        and field.kind == "date"
+        and "%d" in field.form.pattern.replace("%-", "%")
+    ):
+        moments = (
+            None if np.isnan(value) else datetime.fromtimestamp(value, UTC) for value in values
+        )
         return [moment and moment.replace(tzinfo=None) for moment in moments], "datetime64[us]"
     if isinstance(field, Number) and not field.form.pattern and not field.form.has_unit:
-        numbers = [None if np.isnan(value) else value for value in field.form.rounded(values).tolist()]
+        numbers = [
+            None if np.isnan(value) else value for value in field.form.rounded(values).tolist()
+        ]
         if field.kind != "whole":
             return numbers, "float64"
-        return [None if number is None else int(number) for number in numbers], "Int64" if absent.any() else "int64"
-    if isinstance(field, Category) and field.names and {name.lower() for name in field.names} <= set(TRUTHS):
-        return [None if text is None else TRUTHS[text.lower()] for text in texts], "boolean" if absent.any() else "bool"
+        return [
+            None if number is None else int(number) for number in numbers
+        ], "Int64" if absent.any() else "int64"
+    if (
+        isinstance(field, Category)
+        and field.names
+        and {name.lower() for name in field.names} <= set(TRUTHS)
+    ):
+        return [
+            None if text is None else TRUTHS[text.lower()] for text in texts
+        ], "boolean" if absent.any() else "bool"
     if isinstance(field, Category) and field.names and all(map(_WHOLE.fullmatch, field.names)):
-        return [None if text is None else int(text) for text in texts], "Int64" if absent.any() else "int64"
+        return [
+            None if text is None else int(text) for text in texts
+        ], "Int64" if absent.any() else "int64"
     return texts, ""
 
 
-def _pandas_series(pd: Any, field: Column, values: NDArray[np.float64], kind: str, levels: Sequence[str]) -> Any:
+def _pandas_series(
+    pd: Any, field: Column, values: NDArray[np.float64], kind: str, levels: Sequence[str]
+) -> Any:
     objects, own = _objects(field, values)
     series = pd.Series(objects, dtype=own or None)
     try:
         if "category:" in kind:
             index = pd.Index(levels).astype(kind.partition(":")[2])
-            typed = series.astype(index.dtype).astype(pd.CategoricalDtype(index, ordered=kind.startswith("ordered")))
+            typed = series.astype(index.dtype).astype(
+                pd.CategoricalDtype(index, ordered=kind.startswith("ordered"))
+            )
         elif "datetime64" in kind and ", " in kind:
             zone = kind.partition(", ")[2].rstrip("]")
             first = np.ones(len(series), dtype=bool)
-            typed = series.dt.tz_localize(zone, ambiguous=first, nonexistent="shift_forward").astype(kind)
+            typed = series.dt.tz_localize(
+                zone, ambiguous=first, nonexistent="shift_forward"
+            ).astype(kind)
         else:
             typed = series.astype(kind) if kind else series
     except (AttributeError, TypeError, ValueError):
@@ -159,9 +215,14 @@ def _pandas_series(pd: Any, field: Column, values: NDArray[np.float64], kind: st
     return typed if typed.isna().sum() == series.isna().sum() else series
 
 
-def _polars_series(pl: Any, field: Column, values: NDArray[np.float64], kind: str, levels: Sequence[str]) -> Any:
+def _polars_series(
+    pl: Any, field: Column, values: NDArray[np.float64], kind: str, levels: Sequence[str]
+) -> Any:
     objects, own = _objects(field, values)
-    cells = [None if np.isnan(value) else cell for value, cell in zip(values, field.cells(values), strict=True)]
+    cells = [
+        None if np.isnan(value) else cell
+        for value, cell in zip(values, field.cells(values), strict=True)
+    ]
     texts = pl.Series(field.name, cells, dtype=pl.String)
     name, *details = kind.removeprefix(_POLARS).split(" ")
     try:
@@ -170,7 +231,10 @@ def _polars_series(pl: Any, field: Column, values: NDArray[np.float64], kind: st
             typed = pl.Series(field.name, objects, dtype=pl.Datetime("us"))
             if zone != "-":  # a time that the clocks skip is an hour later
                 both = (typed, typed.dt.offset_by("1h"))
-                typed, later = (part.dt.replace_time_zone(zone, ambiguous="earliest", non_existent="null") for part in both)
+                typed, later = (
+                    part.dt.replace_time_zone(zone, ambiguous="earliest", non_existent="null")
+                    for part in both
+                )
                 typed = typed.fill_null(later)
             typed = typed.dt.cast_time_unit(unit)
         elif name == "Decimal":
@@ -178,7 +242,10 @@ def _polars_series(pl: Any, field: Column, values: NDArray[np.float64], kind: st
         elif name == "Time":
             typed = texts.str.to_time("%H:%M:%S%.f")
         elif "category:" in name or not own:
-            categories = {"category:Enum": pl.Enum(list(levels)), "category:Categorical": pl.Categorical}
+            categories = {
+                "category:Enum": pl.Enum(list(levels)),
+                "category:Categorical": pl.Categorical,
+            }
             typed = texts.cast(categories.get(name, pl.String))
         else:
             typed = pl.Series(field.name, objects).cast(getattr(pl, name))
@@ -187,7 +254,9 @@ def _polars_series(pl: Any, field: Column, values: NDArray[np.float64], kind: st
     return typed if typed.null_count() == texts.null_count() else texts
 
 
-def filled_frame(frame: Any, fields: Sequence[Column], values: NDArray[np.float64], missing: NDArray[np.bool_]) -> Any:
+def filled_frame(
+    frame: Any, fields: Sequence[Column], values: NDArray[np.float64], missing: NDArray[np.bool_]
+) -> Any:
     """Fill in the missing values of a data frame; columns keep their types if these can represent the values.
 
     Args:
@@ -198,7 +267,10 @@ def filled_frame(frame: Any, fields: Sequence[Column], values: NDArray[np.float6
     """
     polars = _is_polars(frame)
     library: Any = importlib.import_module("polars" if polars else "pandas")
-    series, labels = _polars_series if polars else _pandas_series, {str(label): label for label in frame.columns}
+    series, labels = (
+        _polars_series if polars else _pandas_series,
+        {str(label): label for label in frame.columns},
+    )
     filled = frame.clone() if polars else frame.copy()
     for place, field, rows in with_gaps(fields, missing):
         source = frame[labels[field.name]]
@@ -212,7 +284,11 @@ def filled_frame(frame: Any, fields: Sequence[Column], values: NDArray[np.float6
             continue
         cells = source.tolist()
         texts = any(isinstance(cell, str) for cell in cells)
-        for row, cell in zip(rows.tolist(), field.cells(values[rows, place]) if texts else drawn.tolist(), strict=True):
+        for row, cell in zip(
+            rows.tolist(),
+            field.cells(values[rows, place]) if texts else drawn.tolist(),
+            strict=True,
+        ):
             cells[row] = cell
         try:
             column = library.Series(cells, index=source.index, dtype=source.dtype)
@@ -245,7 +321,9 @@ def write_parquet(path: Path, frames: Sequence[Any]) -> None:
     if frames and _is_polars(frames[0]):
         importlib.import_module("polars").concat(frames).write_parquet(path)
         return
-    for_parquet(path).concat(frames, ignore_index=True).to_parquet(path, engine="pyarrow", index=False)
+    for_parquet(path).concat(frames, ignore_index=True).to_parquet(
+        path, engine="pyarrow", index=False
+    )
 
 
 def for_parquet(path: Path) -> Any:

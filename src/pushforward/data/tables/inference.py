@@ -18,14 +18,25 @@ from pushforward.table_column import Column
 
 _NUMBER = re.compile(r"-?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?$")
 _COMMA = re.compile(r"-?(?:\d+|\d*,\d+)$")
-_LIKE = re.compile(r"[-+]?[.,]?\d[\d.,'eE+\s-]*$")  # any other text is no number, without a closer look
+_LIKE = re.compile(
+    r"[-+]?[.,]?\d[\d.,'eE+\s-]*$"
+)  # any other text is no number, without a closer look
 _WHOLE = re.compile(r"-?\d+$")
 _CODE = re.compile(r"(?:-?0\d|\+)[\d.,]*$")
 # What may stand between thousands, with the decimal points that may stand beside it; the last two are blanks as well.
 _GROUPS = {",": ".", ".": ",", "'": ".,", " ": ".,", "\u00a0": ".,", "\u202f": ".,"}
 EXACT = 2**53  # whole numbers up to here are float64 numbers
 MOST_DECIMALS = 12
-_DAYS = ("%Y-%m-%d", "%Y/%m/%d", "%Y.%m.%d", "%d.%m.%Y", "%d/%m/%Y", "%m/%d/%Y", "%d-%m-%Y", "%m-%d-%Y")
+_DAYS = (
+    "%Y-%m-%d",
+    "%Y/%m/%d",
+    "%Y.%m.%d",
+    "%d.%m.%Y",
+    "%d/%m/%Y",
+    "%m/%d/%Y",
+    "%d-%m-%Y",
+    "%m-%d-%Y",
+)
 _LOOSE = ("%-d/%-m/%Y", "%-m/%-d/%Y", "%-d.%-m.%Y", "%Y/%-m/%-d", "%Y-%-m-%-d")
 _WORDS = ("%d %b %Y", "%d-%b-%Y", "%b %d, %Y", "%b %d %Y", "%d %B %Y", "%B %d, %Y", "%Y-%b-%d")
 _TIMES = ("%H:%M:%S", "%H:%M", "%H:%M:%S.%f")
@@ -39,15 +50,24 @@ LIKE_IDENTIFIER = "integers that look like an identifier: all values differ"
 CONSTANT = "a constant: all values are equal"
 FEW = 20  # whole numbers of at most so many different values are ordered categories,
 REPEATED = 5  # where each occurs so often on average
-IDENTIFIER_ROWS, IDENTIFIER_SHARE = 20, 0.95  # text is an identifier where so many rows and this share of them differ
+IDENTIFIER_ROWS, IDENTIFIER_SHARE = (
+    20,
+    0.95,
+)  # text is an identifier where so many rows and this share of them differ
 MIXED = 0.5  # texts of which more than this share are numbers are numbers with errors among them
 CODES = 0.01  # numbers beside at least this share of texts such as 007, which a number would lose, are texts as well
 _LONG = re.compile(r"-?\d{4}")
-_UNIT = re.compile(r"[^\w\s.,+-]?\s?[-+]?\d[\d.,]*(\s?[^\w\s.,+-][A-Z]?|\s[A-Za-z]{1,3})?$")  # such as $5 and 5 kg
+_UNIT = re.compile(
+    r"[^\w\s.,+-]?\s?[-+]?\d[\d.,]*(\s?[^\w\s.,+-][A-Z]?|\s[A-Za-z]{1,3})?$"
+)  # such as $5 and 5 kg
 # Currencies before a number; any constant word or sign behind it is a unit
 _CURRENCY = r"(?:[A-Z]{0,3}[$\u00a2-\u00a5\u20a0-\u20cf]|(?:EUR|USD|GBP|CHF|JPY|CNY|CAD|AUD|INR|SEK|NOK|DKK|PLN|BRL)(?=[\s\d]))"
-_AMOUNT = re.compile(rf"[-+]?((?:{_CURRENCY}\s?)?)([.,]?\d[\d.,'\s]*?)(|\s?[^\s\d.,'+:/-][^\d:]{{0,11}})$")
-_NAMED_ID = re.compile(r"(?i:(^|[^a-z])(id|uuid)$)|[a-z]I[dD]$")  # the ends of id, customer_id and customerId
+_AMOUNT = re.compile(
+    rf"[-+]?((?:{_CURRENCY}\s?)?)([.,]?\d[\d.,'\s]*?)(|\s?[^\s\d.,'+:/-][^\d:]{{0,11}})$"
+)
+_NAMED_ID = re.compile(
+    r"(?i:(^|[^a-z])(id|uuid)$)|[a-z]I[dD]$"
+)  # the ends of id, customer_id and customerId
 
 
 def is_number(text: str, point: str = ".") -> bool:
@@ -104,7 +124,10 @@ def form_of(texts: Iterable[str], point: str = ".") -> Format:
         plain, _, exponent = text.lower().partition("e")
         whole, _, fraction = plain.partition(point)
         decimals = len(fraction) - int(exponent or 0)
-        most, fewest = max(most, decimals), min(fewest, MOST_DECIMALS if exponent else max(0, decimals))
+        most, fewest = (
+            max(most, decimals),
+            min(fewest, MOST_DECIMALS if exponent else max(0, decimals)),
+        )
         digits = max(digits, len((whole.lstrip("-") + fraction).lstrip("0")))
     if most > MOST_DECIMALS:
         return Format(digits=min(17, max(1, digits)), point=point)
@@ -121,7 +144,13 @@ def date_patterns(texts: Sequence[str]) -> list[str]:
         return []
     patterns = (
         *_DAYS,
-        *(f"{day}{gap}{time}{zone}" for day in _DAYS for gap in " T" for time in _TIMES for zone in ("", "Z")),
+        *(
+            f"{day}{gap}{time}{zone}"
+            for day in _DAYS
+            for gap in " T"
+            for time in _TIMES
+            for zone in ("", "Z")
+        ),
         *_LOOSE,
         *(f"{day} {time}" for day in (*_LOOSE, *_DAYS) for time in (*_TIMES, *_LOOSE_TIMES)),
         *_WORDS,
@@ -135,7 +164,9 @@ def date_patterns(texts: Sequence[str]) -> list[str]:
 
 def _fits(pattern: str, texts: Sequence[str]) -> bool:
     form = Format(pattern=pattern)
-    return all(not math.isnan(value := form.value(text)) and form.cell(value) == text for text in texts)
+    return all(
+        not math.isnan(value := form.value(text)) and form.cell(value) == text for text in texts
+    )
 
 
 @dataclass(frozen=True)
@@ -173,7 +204,9 @@ class Finding:
         texts, places = np.full(len(column.texts), np.nan), column.present(missing)
         if self.numeric:
             texts[places] = [self.form.value(column.texts[place]) for place in places]
-            texts[places] = (self.form.rounded(texts[places]) if self.rounds else texts[places]) + 0.0
+            texts[places] = (
+                self.form.rounded(texts[places]) if self.rounds else texts[places]
+            ) + 0.0
         else:
             known = {name: float(number) for number, name in enumerate(self.names)}
             texts[places] = [known.get(column.texts[place], np.nan) for place in places]
@@ -183,10 +216,14 @@ class Finding:
         """Fit a column to training values, float64 (n,); ``missing`` says whether other values may be missing."""
         if self.numeric:
             return Number.measured(self.name, values, self.kind, self.form, missing)
-        return replace(Category.measured(self.name, values, self.names, self.kind, missing), rare=self.rare)
+        return replace(
+            Category.measured(self.name, values, self.names, self.kind, missing), rare=self.rare
+        )
 
 
-def infer(column: RawColumn, missing: Sequence[str], lines: Sequence[int], faults: Faults) -> Finding:
+def infer(
+    column: RawColumn, missing: Sequence[str], lines: Sequence[int], faults: Faults
+) -> Finding:
     """Decide what a column contains.
 
     Args:
@@ -204,11 +241,17 @@ def infer(column: RawColumn, missing: Sequence[str], lines: Sequence[int], fault
     prefix, suffix = unit_of(texts)
     unit = Format(prefix=prefix, suffix=suffix)
     if not unit.has_unit and not any(map(_LIKE.match, texts)):
-        return _of_dates(name, texts) or _of_texts(column, places, [False] * len(texts), lines, faults)
+        return _of_dates(name, texts) or _of_texts(
+            column, places, [False] * len(texts), lines, faults
+        )
     bare = [unit.plain(text) for text in texts]
     group = group_of(bare)
     plain = [text.replace(group, "") for text in bare] if group else bare
-    if group == "," and not any("." in text or text.count(",") > 1 for text in bare) and any(map(_LONG.match, bare)):
+    if (
+        group == ","
+        and not any("." in text or text.count(",") > 1 for text in bare)
+        and any(map(_LONG.match, bare))
+    ):
         faults.add(
             f'In the column "{name}", commas may separate thousands or decimals: it contains '
             "numbers with a comma and numbers with four digits. Write all numbers in the same "
@@ -225,7 +268,9 @@ def infer(column: RawColumn, missing: Sequence[str], lines: Sequence[int], fault
     return _of_texts(column, places, numeric, lines, faults)
 
 
-def of_levels(column: RawColumn, levels: Sequence[str], missing: Sequence[str], ordinal: bool) -> Finding | None:
+def of_levels(
+    column: RawColumn, levels: Sequence[str], missing: Sequence[str], ordinal: bool
+) -> Finding | None:
     """Decide from the levels of a categorical data-frame column that occur, in their order if they have one.
 
     Returns None if cells are not among the levels, or if there are no levels or more than
@@ -235,25 +280,52 @@ def of_levels(column: RawColumn, levels: Sequence[str], missing: Sequence[str], 
     names = tuple(dict.fromkeys(level for level in levels if level in present))
     if set(names) != present or not 0 < len(names) <= MOST_CATEGORIES:
         return None
-    kind, why = ("ordinal", "an ordered category of the data frame") if ordinal else ("category", "a category of the data frame")
+    kind, why = (
+        ("ordinal", "an ordered category of the data frame")
+        if ordinal
+        else ("category", "a category of the data frame")
+    )
     return Finding(column.name, kind, why, names=names if ordinal else ordered(names))
 
 
 def _of_dates(name: str, texts: Sequence[str]) -> Finding | None:
     fitting = date_patterns(texts)
     other = f"; {fitting[1]} fits as well" if len(fitting) > 1 else ""
-    return Finding(name, "date", f"dates of the pattern {fitting[0]}{other}", Format(pattern=fitting[0])) if fitting else None
+    return (
+        Finding(
+            name, "date", f"dates of the pattern {fitting[0]}{other}", Format(pattern=fitting[0])
+        )
+        if fitting
+        else None
+    )
 
 
-def _of_numbers(column: RawColumn, cells: Sequence[str], texts: Sequence[str], signs: Format, n: int) -> Finding:
+def _of_numbers(
+    column: RawColumn, cells: Sequence[str], texts: Sequence[str], signs: Format, n: int
+) -> Finding:
     """Decide about numbers, whose ``texts`` are without the unit and the signs between thousands of their ``cells``."""
     name, different = column.name, len(texts)
     unit = f', written with "{(signs.prefix or signs.suffix).strip()}"' if signs.has_unit else ""
     whole = replace(signs, decimals=0)
     if not all(map(is_whole, texts)):
-        form = replace(signs, **{part: getattr(form_of(texts, signs.point), part) for part in ("decimals", "least", "digits")})
-        digits = f"significant digits: {form.digits}" if form.decimals is None else f"decimals: {form.decimals}"
-        return Finding(name, "number", f"numbers, {digits}{', with a decimal comma' * (signs.point == ',')}{unit}", form)
+        form = replace(
+            signs,
+            **{
+                part: getattr(form_of(texts, signs.point), part)
+                for part in ("decimals", "least", "digits")
+            },
+        )
+        digits = (
+            f"significant digits: {form.digits}"
+            if form.decimals is None
+            else f"decimals: {form.decimals}"
+        )
+        return Finding(
+            name,
+            "number",
+            f"numbers, {digits}{', with a decimal comma' * (signs.point == ',')}{unit}",
+            form,
+        )
     if signs.group:
         return Finding(name, "whole", f"integers{unit}", whole)
     if n == len(column.codes) == different > FEW:
@@ -263,21 +335,46 @@ def _of_numbers(column: RawColumn, cells: Sequence[str], texts: Sequence[str], s
         if (steps > 0).all() or (steps < 0).all() or _NAMED_ID.search(name):
             return Finding(name, "whole", LIKE_IDENTIFIER, whole)
     elif different <= FEW and n >= REPEATED * different:
-        why = f"{different} distinct integers, treated as ordered categories" if different > 1 else CONSTANT
-        return Finding(name, "ordinal", why, names=tuple(sorted(cells, key=lambda text: (signs.value(text), text))))
+        why = (
+            f"{different} distinct integers, treated as ordered categories"
+            if different > 1
+            else CONSTANT
+        )
+        return Finding(
+            name,
+            "ordinal",
+            why,
+            names=tuple(sorted(cells, key=lambda text: (signs.value(text), text))),
+        )
     return Finding(name, "whole", f"integers{unit}", whole)
 
 
-def _of_texts(column: RawColumn, places: Sequence[int], numeric: Sequence[bool], lines: Sequence[int], faults: Faults) -> Finding:
-    name, counts, texts = column.name, column.counts[list(places)], [column.texts[place] for place in places]
+def _of_texts(
+    column: RawColumn,
+    places: Sequence[int],
+    numeric: Sequence[bool],
+    lines: Sequence[int],
+    faults: Faults,
+) -> Finding:
+    name, counts, texts = (
+        column.name,
+        column.counts[list(places)],
+        [column.texts[place] for place in places],
+    )
     n, different, are = int(counts.sum()), len(places), np.array(numeric)
     amounts = np.array([bool(_UNIT.match(text)) for text in texts])
     identifier = n > IDENTIFIER_ROWS and different >= IDENTIFIER_SHARE * n
     several = different > MOST_CATEGORIES
-    if not amounts.all() and any(unit_of([text for text, is_amount in zip(texts, amounts, strict=True) if is_amount])):
+    if not amounts.all() and any(
+        unit_of([text for text, is_amount in zip(texts, amounts, strict=True) if is_amount])
+    ):
         are |= amounts
     odd = [place for place, number in zip(places, are, strict=True) if not number]
-    codes = all(is_code(column.texts[place]) for place in odd) and counts[~are].sum() >= CODES * n and not (identifier or several)
+    codes = (
+        all(is_code(column.texts[place]) for place in odd)
+        and counts[~are].sum() >= CODES * n
+        and not (identifier or several)
+    )
     what = looks_like(name, texts, n, "category")
     seems = f" (it looks like {what})" if what else ""
     if (cells := counts[are].sum()) > MIXED * n and are.sum() > min(FEW, cells / 2) and not codes:
@@ -297,7 +394,12 @@ def _of_texts(column: RawColumn, places: Sequence[int], numeric: Sequence[bool],
         return Finding(name, "drop", "too many categories")
     if identifier:
         return Finding(name, "drop", f"an identifier: {different:,} distinct texts in {n:,} cells")
-    return Finding(name, "category", f"{different} distinct texts" if different > 1 else CONSTANT, names=ordered(texts))
+    return Finding(
+        name,
+        "category",
+        f"{different} distinct texts" if different > 1 else CONSTANT,
+        names=ordered(texts),
+    )
 
 
 def ordered(texts: Sequence[str]) -> tuple[str, ...]:

@@ -105,7 +105,9 @@ def cells_of(column: Mapping[str, Any], x: NDArray[Any]) -> list[str]:
     if not column.get("cells", column.get("numbers")):
         indicators[:, 0] = -np.inf  # every value is among the texts
     chosen = np.argmax(indicators, axis=1).tolist()
-    return [texts[place - 1] if place else cell for place, cell in zip(chosen, ordinary, strict=True)]
+    return [
+        texts[place - 1] if place else cell for place, cell in zip(chosen, ordinary, strict=True)
+    ]
 
 
 def _ordinary(column: Mapping[str, Any], scores: Floats) -> list[str]:
@@ -122,11 +124,15 @@ def main() -> None:
     """Write the table that the command line asks for."""
     space = json.loads(Path(__file__).with_name("space.json").read_text(encoding="utf-8"))
     parser = argparse.ArgumentParser(description=f"Write samples of {space['name']} as a table.")
-    parser.add_argument("samples", type=Path, help="coordinates that run.py has drawn, such as samples.npy")
+    parser.add_argument(
+        "samples", type=Path, help="coordinates that run.py has drawn, such as samples.npy"
+    )
     parser.add_argument("table", type=Path, help="the table to write, .csv or .tsv")
     asked = parser.parse_args()
     if space.get("export") != EXPORT:
-        parser.error("rows.py and space.json belong to different exports. Export again into an empty folder.")
+        parser.error(
+            "rows.py and space.json belong to different exports. Export again into an empty folder."
+        )
     ending = asked.table.suffix.lower()
     if ending not in (".csv", ".tsv"):
         parser.error(f"the table must end in .csv or .tsv, got {asked.table}")
@@ -135,7 +141,9 @@ def main() -> None:
     x = np.load(asked.samples, allow_pickle=False)
     expected = tuple(space["shape"])
     if x.shape[1:] != expected:
-        parser.error(f"{asked.samples} contains arrays of shape {x.shape[1:]}; expected {expected}, as written by run.py")
+        parser.error(
+            f"{asked.samples} contains arrays of shape {x.shape[1:]}; expected {expected}, as written by run.py"
+        )
     columns = [cells_of(column, x) for column in space["columns"]]
     separator = "\t" if ending == ".tsv" else space["table"]["separator"]
     with asked.table.open("w", newline="", encoding="utf-8") as file:

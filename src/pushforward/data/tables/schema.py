@@ -58,7 +58,18 @@ EXAMPLES, NAMED = 3, 20
 FEW = 10  # rows of a table below which a model can only repeat them
 MOST_NAMED = 10_000  # categories of a column that a schema makes a category
 _WHOLE = ("columns", "target", "missing", "constraints")
-_FORM = ("decimals", "pattern", "least", "digits", "point", "group", "plus", "bare", "prefix", "suffix")
+_FORM = (
+    "decimals",
+    "pattern",
+    "least",
+    "digits",
+    "point",
+    "group",
+    "plus",
+    "bare",
+    "prefix",
+    "suffix",
+)
 _DIGITS = {"decimals", "least", "digits", "bare"}
 _ENTRY = ("kind", "why", "names", *_FORM)
 
@@ -88,7 +99,13 @@ class TableFacts:
     notes: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, table: RawTable, columns: Sequence[RawColumn], findings: Sequence[Finding], missing: Sequence[str]) -> TableFacts:
+    def of(
+        cls,
+        table: RawTable,
+        columns: Sequence[RawColumn],
+        findings: Sequence[Finding],
+        missing: Sequence[str],
+    ) -> TableFacts:
         examples, shares = [], []
         for column in columns:
             present = column.present(missing)
@@ -99,21 +116,41 @@ class TableFacts:
             notes.append(
                 f"the table has only {rows} rows, so a model can memorise them: samples will repeat rows of the training split"
             )
-        personal = {finding.name: finding.personal for finding in findings if finding.personal and finding.kind != "drop"}
+        personal = {
+            finding.name: finding.personal
+            for finding in findings
+            if finding.personal and finding.kind != "drop"
+        }
         if personal:
             listed = ", ".join(f'"{name}" ({what})' for name, what in personal.items())
             notes.append(
                 f"these columns look like personal data, which samples would repeat: {listed}. "
                 f'Drop them with `drop="{",".join(personal)}"`'
             )
-        numbered = [finding.name for finding in findings if finding.why == LIKE_IDENTIFIER and not finding.personal]
+        numbered = [
+            finding.name
+            for finding in findings
+            if finding.why == LIKE_IDENTIFIER and not finding.personal
+        ]
         if numbered:
             notes.append(
                 f"these columns may be identifiers, which a model cannot learn: {some(map(quoted, numbered))}. "
                 f'If so, drop them with `drop="{",".join(numbered)}"`'
             )
-        separator, texts = "" if table.header is None else table.separator, tuple(dict.fromkeys(missing))
-        return cls(table.names, tuple(findings), tuple(examples), tuple(shares), texts, rows, separator, tuple(notes))
+        separator, texts = (
+            "" if table.header is None else table.separator,
+            tuple(dict.fromkeys(missing)),
+        )
+        return cls(
+            table.names,
+            tuple(findings),
+            tuple(examples),
+            tuple(shares),
+            texts,
+            rows,
+            separator,
+            tuple(notes),
+        )
 
     def fitted(self, fields: Sequence[Column], known: NDArray[np.float64]) -> TableFacts:
         """Add the handling of rare values once the columns are fitted; findings no longer list these values.
@@ -123,8 +160,13 @@ class TableFacts:
             known: Values of the training rows, (n, columns).
         """
         rare = {field.name: () for field in fields if field.rare}
-        findings = [replace(finding, names=rare.get(finding.name, finding.names)) for finding in self.findings]
-        return replace(self, findings=tuple(findings), notes=(*self.notes, *rare_notes(fields, known)))
+        findings = [
+            replace(finding, names=rare.get(finding.name, finding.names))
+            for finding in self.findings
+        ]
+        return replace(
+            self, findings=tuple(findings), notes=(*self.notes, *rare_notes(fields, known))
+        )
 
     @property
     def sentences(self) -> list[str]:
@@ -146,13 +188,21 @@ class TableFacts:
         return [
             {"name": finding.name, "kind": "left out" if finding.kind == "drop" else finding.kind}
             | content.get(finding.name, {})
-            | {"missing": round(missing, 6), "examples": list(examples), "why": _reason(finding), "personal": finding.personal}
+            | {
+                "missing": round(missing, 6),
+                "examples": list(examples),
+                "why": _reason(finding),
+                "personal": finding.personal,
+            }
             for finding, examples, missing in parts
         ]
 
     @property
     def layout(self) -> dict[str, Any]:
-        return {"separator": SEPARATOR_NAMES.get(self.separator, self.separator) or None, "missing_texts": list(self.texts)}
+        return {
+            "separator": SEPARATOR_NAMES.get(self.separator, self.separator) or None,
+            "missing_texts": list(self.texts),
+        }
 
 
 def _reason(finding: Finding) -> str:
@@ -187,7 +237,9 @@ def read_schema(source: str | os.PathLike[str] | Mapping[str, Any]) -> dict[str,
         except (OSError, ValueError, RecursionError) as error:
             raise DataError(f"{source} is not a valid JSON file: {error}.") from error
     if not isinstance(content, Mapping) or not isinstance(content.get("columns", {}), Mapping):
-        raise DataError('The schema has the wrong form: expected {"columns": {"NAME": {"kind": KIND}, ...}, ...}.')
+        raise DataError(
+            'The schema has the wrong form: expected {"columns": {"NAME": {"kind": KIND}, ...}, ...}.'
+        )
     _refuse_unknown("The schema", content, _WHOLE)
     if not _texts(content.get("missing", [])) or not _texts(content.get("constraints", [])):
         raise DataError('The schema: "missing" and "constraints" must be lists of strings.')
@@ -196,7 +248,9 @@ def read_schema(source: str | os.PathLike[str] | Mapping[str, Any]) -> dict[str,
     for name, entry in content.get("columns", {}).items():
         where = f'The schema, column "{name}"'
         if not isinstance(entry, Mapping) or entry.get("kind") not in KINDS:
-            raise DataError(f'{where}: expected {{"kind": KIND, ...}} with one of these kinds: {", ".join(KINDS)}.')
+            raise DataError(
+                f'{where}: expected {{"kind": KIND, ...}} with one of these kinds: {", ".join(KINDS)}.'
+            )
         _refuse_unknown(where, entry, _ENTRY)
         names = entry.get("names", [])
         if not _texts(names) or len(set(names)) < len(names):
@@ -211,7 +265,9 @@ def read_schema(source: str | os.PathLike[str] | Mapping[str, Any]) -> dict[str,
 def _refuse_unknown(where: str, content: Mapping[str, Any], known: Sequence[str]) -> None:
     for key in content:
         if key not in known:
-            raise DataError(f'{where}: unknown entry "{key}".{did_you_mean(key, known)} Expected one of: {", ".join(known)}.')
+            raise DataError(
+                f'{where}: unknown entry "{key}".{did_you_mean(key, known)} Expected one of: {", ".join(known)}.'
+            )
 
 
 def _texts(value: Any) -> bool:
@@ -223,11 +279,20 @@ def schema_of(facts: TableFacts, target: str, constraints: Sequence[str]) -> dic
     columns: dict[str, Any] = {name: {"kind": "drop"} for name in facts.names}
     for finding in facts.findings:
         plain = {name: getattr(finding.form, name) for name in _FORM}
-        form = {name: value for name, value in plain.items() if finding.numeric and value != getattr(Format(), name)}
+        form = {
+            name: value
+            for name, value in plain.items()
+            if finding.numeric and value != getattr(Format(), name)
+        }
         names = {"names": list(finding.names)} if finding.names else {}
         columns[finding.name] = {"kind": finding.kind, "why": finding.why, **form, **names}
     named = {"target": target} if target else {}
-    return {**named, "missing": list(facts.texts), "constraints": list(constraints), "columns": columns}
+    return {
+        **named,
+        "missing": list(facts.texts),
+        "constraints": list(constraints),
+        "columns": columns,
+    }
 
 
 def write_schema(path: Path, schema: Mapping[str, Any]) -> None:
@@ -238,17 +303,27 @@ def write_schema(path: Path, schema: Mapping[str, Any]) -> None:
         CheckpointError: If the disk refuses.
     """
     if path.exists():
-        raise UsageError(f"{path} already exists. Choose another `write_schema`, or delete the file first.")
+        raise UsageError(
+            f"{path} already exists. Choose another `write_schema`, or delete the file first."
+        )
     plain = partial(json.dumps, ensure_ascii=False)
-    columns = ",\n".join(f"    {plain(name)}: {plain(entry)}" for name, entry in schema["columns"].items())
-    lines = [f"  {plain(name)}: {plain(value)}" for name, value in schema.items() if name != "columns"]
+    columns = ",\n".join(
+        f"    {plain(name)}: {plain(entry)}" for name, entry in schema["columns"].items()
+    )
+    lines = [
+        f"  {plain(name)}: {plain(value)}" for name, value in schema.items() if name != "columns"
+    ]
     text = "{\n" + ",\n".join([*lines, f'  "columns": {{\n{columns}\n  }}']) + "\n}\n"
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
 def decide(
-    column: RawColumn, entry: Mapping[str, Any] | None, missing: Sequence[str], lines: Sequence[int], faults: Faults
+    column: RawColumn,
+    entry: Mapping[str, Any] | None,
+    missing: Sequence[str],
+    lines: Sequence[int],
+    faults: Faults,
 ) -> Finding:
     """Decide what a column contains, from its entry in the schema or from its cells.
 
@@ -261,25 +336,43 @@ def decide(
     """
     if entry is None:
         return infer(column, missing, lines, faults)
-    name, kind, why = column.name, entry["kind"], str(entry.get("why") or "as specified in the schema")
+    name, kind, why = (
+        column.name,
+        entry["kind"],
+        str(entry.get("why") or "as specified in the schema"),
+    )
     if kind == "drop":
         return Finding(name, kind, why)
     places = column.present(missing)
     texts, odd = [column.texts[place] for place in places], []
     if kind in NUMERIC:
-        finding = Finding(name, kind, why, _form(kind, entry, texts), rounds=kind == "number" and bool(_DIGITS & set(entry)))
+        finding = Finding(
+            name,
+            kind,
+            why,
+            _form(kind, entry, texts),
+            rounds=kind == "number" and bool(_DIGITS & set(entry)),
+        )
         form = finding.form
         for place, text in zip(places, texts, strict=True):
             plain = form.plain(text)
             dated = kind == "date" and not math.isnan(form.value(text))
-            if not (dated or (kind == "whole" and is_whole(plain)) or (kind == "number" and is_number(plain, form.point))):
+            if not (
+                dated
+                or (kind == "whole" and is_whole(plain))
+                or (kind == "number" and is_number(plain, form.point))
+            ):
                 odd.append(place)
     else:
-        finding = Finding(name, kind, why, names=tuple(entry["names"]) if "names" in entry else ordered(texts))
+        finding = Finding(
+            name, kind, why, names=tuple(entry["names"]) if "names" in entry else ordered(texts)
+        )
         known, limit = set(finding.names), 2 if kind == "boolean" else MOST_NAMED
         odd = [place for place in places if column.texts[place] not in known]
         if len(known) > limit:
-            faults.add(f'The column "{name}" has {len(known):,} categories, but a {kind} can have at most {limit:,}.')
+            faults.add(
+                f'The column "{name}" has {len(known):,} categories, but a {kind} can have at most {limit:,}.'
+            )
     if odd:
         cells = counted(int(column.counts[odd].sum()), "cell")
         faults.add(
@@ -292,7 +385,9 @@ def decide(
 def _form(kind: str, entry: Mapping[str, Any], texts: Sequence[str]) -> Format:
     given = {name: entry[name] for name in _FORM if name in entry}
     if kind == "date":
-        fitting = [given["pattern"]] if "pattern" in given else date_patterns(texts) if texts else []
+        fitting = (
+            [given["pattern"]] if "pattern" in given else date_patterns(texts) if texts else []
+        )
         return Format(pattern=fitting[0] if fitting else "%Y-%m-%d")
     prefix, suffix = unit_of(texts)
     unit = Format(prefix=given.get("prefix", prefix), suffix=given.get("suffix", suffix))
@@ -301,6 +396,10 @@ def _form(kind: str, entry: Mapping[str, Any], texts: Sequence[str]) -> Format:
     group = "" if group == given.get("point") else group
     plain = [text.replace(group, "") for text in texts] if group else texts
     point = given.get("point", point_of(plain, group))
-    form = Format(0) if kind == "whole" else form_of([text for text in plain if is_number(text, point)], point)
+    form = (
+        Format(0)
+        if kind == "whole"
+        else form_of([text for text in plain if is_number(text, point)], point)
+    )
     known = {"prefix": unit.prefix, "suffix": unit.suffix, **given, "point": point, "group": group}
     return replace(Format() if _DIGITS & set(given) else form, **known)

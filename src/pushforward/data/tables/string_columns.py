@@ -63,7 +63,9 @@ class RawColumn:
     @classmethod
     def of(cls, name: str, cells: Iterable[str]) -> RawColumn:
         places: dict[str, int] = {}
-        codes = np.fromiter((places.setdefault(cell, len(places)) for cell in cells), dtype=np.int32)
+        codes = np.fromiter(
+            (places.setdefault(cell, len(places)) for cell in cells), dtype=np.int32
+        )
         return cls(name, tuple(places), codes)
 
     @cached_property
@@ -88,7 +90,11 @@ class RawColumn:
     def missing_text(self, missing: Iterable[str]) -> str:
         """Return the most frequent text of missing values; empty if no value is missing."""
         absent = set(missing)
-        known = [(count, text) for text, count in zip(self.texts, self.counts.tolist(), strict=True) if text in absent]
+        known = [
+            (count, text)
+            for text, count in zip(self.texts, self.counts.tolist(), strict=True)
+            if text in absent
+        ]
         return max(known, default=(0, ""), key=lambda entry: entry[0])[1]
 
     @property
@@ -100,11 +106,26 @@ class RawColumn:
         """
         hashes = np.empty(len(self.texts), dtype=np.uint64)
         # a number of more than 16 characters may not fit into a float64 and is hashed as text
-        plain = np.array([len(text) <= 16 and _PLAIN.fullmatch(text) is not None for text in self.texts], dtype=bool)
-        values = np.array([float(self.texts[place]) for place in np.flatnonzero(plain)], dtype=np.float64) + 0.0  # -0 becomes 0
-        others = [_digest("" if text in MISSING else text) for text, number in zip(self.texts, plain, strict=True) if not number]
+        plain = np.array(
+            [len(text) <= 16 and _PLAIN.fullmatch(text) is not None for text in self.texts],
+            dtype=bool,
+        )
+        values = (
+            np.array(
+                [float(self.texts[place]) for place in np.flatnonzero(plain)], dtype=np.float64
+            )
+            + 0.0
+        )  # -0 becomes 0
+        others = [
+            _digest("" if text in MISSING else text)
+            for text, number in zip(self.texts, plain, strict=True)
+            if not number
+        ]
         name = _digest(self.name)
-        hashes[plain], hashes[~plain] = mix(name, 0, values.view(np.uint64)), mix(name, 1, np.array(others, dtype=np.uint64))
+        hashes[plain], hashes[~plain] = (
+            mix(name, 0, values.view(np.uint64)),
+            mix(name, 1, np.array(others, dtype=np.uint64)),
+        )
         return hashes[self.codes]
 
     def numbered(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -113,7 +134,10 @@ class RawColumn:
     def where(self, places: Sequence[int], lines: Sequence[int], most: int = 5) -> str:
         """Describe the first cells with some of the texts: their lines and texts."""
         rows = np.flatnonzero(np.isin(self.codes, list(places)))
-        words = [f'line {lines[row]} ("{self.texts[self.codes[row]][:40]}")' for row in rows[:most].tolist()]
+        words = [
+            f'line {lines[row]} ("{self.texts[self.codes[row]][:40]}")'
+            for row in rows[:most].tolist()
+        ]
         return some(words) + (f" and {len(rows) - most:,} more" if len(rows) > most else "")
 
 
@@ -155,7 +179,9 @@ class RawTable:
         """
         columns = {column.name: column for column in other.columns}
         if apart := sorted(columns.keys() ^ set(self.names)):
-            raise DataError(f"These columns occur in only one of the two tables: {some(apart)}. Remove them.")
+            raise DataError(
+                f"These columns occur in only one of the two tables: {some(apart)}. Remove them."
+            )
         joined = tuple(column.followed_by(columns[column.name]) for column in self.columns)
         return replace(self, columns=joined, lines=[*self.lines, *other.lines])
 
@@ -227,7 +253,9 @@ class Collector:
         if self.width is None:
             self.width = self.usual
         if not self._columns:
-            self._columns = [(defaultdict(itertools.count().__next__), array("i")) for _ in range(self.width)]
+            self._columns = [
+                (defaultdict(itertools.count().__next__), array("i")) for _ in range(self.width)
+            ]
         if any(len(row) != self.width for row in rows):
             start = len(self.lines) - len(rows)
             odd = [(start + place, row) for place, row in enumerate(rows) if len(row) != self.width]
@@ -244,5 +272,9 @@ class Collector:
         texts = tuple(tuple(numbers) for numbers, _ in self._columns)
         codes = tuple(np.frombuffer(codes, dtype=np.int32) for _, codes in self._columns)
         others = {place for place, _ in self.others}
-        lines = array("q", (line for place, line in enumerate(self.lines) if place not in others)) if others else self.lines
+        lines = (
+            array("q", (line for place, line in enumerate(self.lines) if place not in others))
+            if others
+            else self.lines
+        )
         return CellRows(texts, codes), lines

@@ -29,7 +29,12 @@ from pushforward.table_column import Column
 
 
 def table_dataset(
-    name: str, where: str, table: RawTable, reading: Reading, faults: Faults | None = None, held_out: int = 0
+    name: str,
+    where: str,
+    table: RawTable,
+    reading: Reading,
+    faults: Faults | None = None,
+    held_out: int = 0,
 ) -> Dataset:
     """Build the data set of a table.
 
@@ -46,7 +51,10 @@ def table_dataset(
         DataError: If the table has problems; the message lists all of them.
     """
     faults, schema = faults or Faults(), reading.schema
-    missing = ("", *(schema.get("missing", MISSING) if reading.missing is None else reading.missing))
+    missing = (
+        "",
+        *(schema.get("missing", MISSING) if reading.missing is None else reading.missing),
+    )
     target = reading.target if reading.target is not None else str(schema.get("target") or "")
     constraints = tuple(map(Constraint, reading.constraints or schema.get("constraints", ())))
     entries: Mapping[str, Any] = schema.get("columns", {})
@@ -55,7 +63,11 @@ def table_dataset(
     for column in columns:
         entry, (kind, order) = entries.get(column.name), table.types.get(column.name, ("", ()))
         ordered = kind.startswith("ordered ") or kind.endswith("category:Enum")
-        stated = of_levels(column, order or column.texts, missing, ordered) if "category:" in kind and not entry else None
+        stated = (
+            of_levels(column, order or column.texts, missing, ordered)
+            if "category:" in kind and not entry
+            else None
+        )
         finding = stated or decide(column, entry, missing, table.lines, faults)
         texts, count = column.values(missing)
         personal = looks_like(column.name, texts, count, finding.kind)
@@ -64,15 +76,21 @@ def table_dataset(
     facts = TableFacts.of(table, columns, findings, missing)
     faults.refuse(where, schema_of(facts, target, [constraint.text for constraint in constraints]))
     if not fields:
-        raise DataError(f"{where}: no column is left. The table has the columns {', '.join(table.names)}.")
+        raise DataError(
+            f"{where}: no column is left. The table has the columns {', '.join(table.names)}."
+        )
     known = {finding.name: finding.kind for finding in fields}
     if target and target not in known:
-        raise UsageError(f'{where}: the target "{target}" is left out. Keep this column, or choose another `target`.')
+        raise UsageError(
+            f'{where}: the target "{target}" is left out. Keep this column, or choose another `target`.'
+        )
     used = [column for column in columns if column.name in known]
     rows = np.empty((len(table.lines), len(fields)))
     for place, (finding, column) in enumerate(zip(fields, used, strict=True)):
         rows[:, place] = finding.values(column, missing)
-    hashes, contents = np.zeros((2, len(table.lines)), dtype=np.uint64)  # of all columns that the user keeps, and of those used
+    hashes, contents = np.zeros(
+        (2, len(table.lines)), dtype=np.uint64
+    )  # of all columns that the user keeps, and of those used
     for column in columns:
         if entries.get(column.name, {}).get("kind") != "drop":
             hashes += (cells := column.hashes)
@@ -82,9 +100,18 @@ def table_dataset(
     types = tuple(table.types[column.name][0] for column in used if table.types)
     levels = tuple(table.types[column.name][1] for column in used if table.types)
     every = table.names if len(fields) < len(table.names) else ()
-    layout, header = Layout(table.separator, table.header is not False, gaps, types, levels, every), table.header
-    absent = [bool(np.isnan(column).any()) for column in rows.T]  # of all rows, so that held-out ones fit
-    numbers = None if "date" in known.values() else [rows[:, place] for place, f in enumerate(fields) if f.numeric]
+    layout, header = (
+        Layout(table.separator, table.header is not False, gaps, types, levels, every),
+        table.header,
+    )
+    absent = [
+        bool(np.isnan(column).any()) for column in rows.T
+    ]  # of all rows, so that held-out ones fit
+    numbers = (
+        None
+        if "date" in known.values()
+        else [rows[:, place] for place, f in enumerate(fields) if f.numeric]
+    )
     apart = reading.apart(contents, numbers)
     del table, columns, used, column
     stay = {name for constraint in constraints for name in constraint.names}
@@ -105,7 +132,9 @@ def table_dataset(
 
     examples = Split(rows, source_hashes=numbered_copies(hashes) if apart else hashes)
     last = len(rows) - held_out
-    splits = [examples.take(slice(last)), examples.take(slice(last, None))] if held_out else [examples]
+    splits = (
+        [examples.take(slice(last)), examples.take(slice(last, None))] if held_out else [examples]
+    )
     data = build(
         name,
         *splits,
@@ -128,7 +157,9 @@ def frame_dataset(frame: Any, reading: Reading) -> Dataset:
     """
     reading.refuse_stream("a data frame")
     if reading.size or reading.header is not None or reading.given or reading.table is False:
-        raise UsageError("`resize`, `header`, `given` and `table=False` do not apply to a data frame. Leave them out.")
+        raise UsageError(
+            "`resize`, `header`, `given` and `table=False` do not apply to a data frame. Leave them out."
+        )
     faults, table = Faults(), frame_table(frame)
     check_names(table.names, faults)
     return table_dataset("frame", "The data frame", table, reading, faults)
@@ -137,9 +168,13 @@ def frame_dataset(frame: Any, reading: Reading) -> Dataset:
 def check_names(names: Sequence[str], faults: Faults) -> None:
     """Report empty and repeated column names."""
     if empty := [place for place, name in enumerate(names, 1) if not name]:
-        faults.add(f"Every column needs a name, but column {some(empty)} has none. In pandas, save with index=False.")
+        faults.add(
+            f"Every column needs a name, but column {some(empty)} has none. In pandas, save with index=False."
+        )
     if repeated := [name for name, count in Counter(names).items() if name and count > 1]:
-        faults.add(f"Column names must be unique, but these occur more than once: {some(map(quoted, repeated))}.")
+        faults.add(
+            f"Column names must be unique, but these occur more than once: {some(map(quoted, repeated))}."
+        )
 
 
 def _chosen(where: str, table: RawTable, reading: Reading, named: Sequence[str]) -> list[RawColumn]:
@@ -151,9 +186,15 @@ def _chosen(where: str, table: RawTable, reading: Reading, named: Sequence[str])
                 f'{where} has no column "{name}", which an option or the schema refers to.{hint} '
                 f"Columns: {', '.join(table.names)}."
             )
-    left = [column for column in table.columns if (not keep or column.name in keep) and column.name not in drop]
+    left = [
+        column
+        for column in table.columns
+        if (not keep or column.name in keep) and column.name not in drop
+    ]
     if not left:
-        raise UsageError(f"{where}: `columns` and `drop` leave out all columns: {', '.join(table.names)}.")
+        raise UsageError(
+            f"{where}: `columns` and `drop` leave out all columns: {', '.join(table.names)}."
+        )
     return left
 
 
@@ -166,8 +207,13 @@ def _check_constraints(
 ) -> None:
     named = {name for constraint in constraints for name in constraint.names}
     columns = dict(zip((finding.name for finding in findings), values, strict=True))
-    fields: dict[str, Column] = {f.name: f.measured(columns[f.name]) for f in findings if f.name in named}
-    check_constraints(constraints, {f.name: fields.get(f.name) or Category(f.name, (), (1.0,), True) for f in findings})
+    fields: dict[str, Column] = {
+        f.name: f.measured(columns[f.name]) for f in findings if f.name in named
+    }
+    check_constraints(
+        constraints,
+        {f.name: fields.get(f.name) or Category(f.name, (), (1.0,), True) for f in findings},
+    )
     for constraint in constraints:
         broken = np.flatnonzero(~holds(constraint, fields, columns)).tolist()
         if broken:

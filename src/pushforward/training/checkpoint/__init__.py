@@ -12,4 +12,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Checkpoint", "latest", "load", "save", "step_name", "unfinished"]
 
-__getattr__ = exports(__name__, {"storage": ("latest", "save", "step_name", "unfinished"), "tensors": ("Checkpoint", "load")})
+__getattr__ = exports(
+    __name__,
+    {"storage": ("latest", "save", "step_name", "unfinished"), "tensors": ("Checkpoint", "load")},
+)

@@ -18,7 +18,15 @@ from torch import Tensor
 
 from pushforward.errors import CheckpointError
 from pushforward.training.checkpoint import storage
-from pushforward.training.checkpoint.storage import FORMAT, bytes_of, latest, read_state, step_name, step_of, write_latest
+from pushforward.training.checkpoint.storage import (
+    FORMAT,
+    bytes_of,
+    latest,
+    read_state,
+    step_name,
+    step_of,
+    write_latest,
+)
 from pushforward.training.checkpoint.tensors import (
     Checkpoint,
     copied_shards,
@@ -75,10 +83,17 @@ class Saver:
         self._written: Future[None] | None = None
 
     def due(self, trainer: Any) -> bool:
-        every, clock, limit = trainer.settings.checkpoint_every, trainer.clock, trainer.clock.budget.seconds
+        every, clock, limit = (
+            trainer.settings.checkpoint_every,
+            trainer.clock,
+            trainer.clock.budget.seconds,
+        )
         if every is not None:
             return bool(clock.step % every == 0)
-        return bool(clock.seconds - self._seconds >= min(CHECKPOINT_SECONDS, math.inf if limit is None else limit / 4))
+        return bool(
+            clock.seconds - self._seconds
+            >= min(CHECKPOINT_SECONDS, math.inf if limit is None else limit / 4)
+        )
 
     def join(self) -> BaseException | None:
         """Wait until nothing is being written; its error, which stays for `wait`."""
@@ -110,7 +125,11 @@ class Saver:
     @property
     def failed(self) -> bool:
         """Return whether this process failed to write a checkpoint in the background, with the error not yet raised by `wait`."""
-        return self._written is not None and self._written.done() and self._written.exception() is not None
+        return (
+            self._written is not None
+            and self._written.done()
+            and self._written.exception() is not None
+        )
 
     def check(self, processes: Processes) -> None:
         """Raise the error of a background checkpoint that could not be written, like `wait`, but without waiting."""
@@ -144,7 +163,10 @@ class Saver:
                 plain = torch.contiguous_format
                 copy = lambda value: value.detach().to("cpu", copy=True, memory_format=plain)  # noqa: E731
                 whole = {} if processes.sharded else tensors
-                copies = {group: {name: copy(value) for name, value in part.items()} for group, part in whole.items()}
+                copies = {
+                    group: {name: copy(value) for name, value in part.items()}
+                    for group, part in whole.items()
+                }
                 tensors = copies or copied_shards(tensors)
             where = trainer.folder / "checkpoints"
             state = {
@@ -158,10 +180,20 @@ class Saver:
                 **({} if self.weights_step is None else {"weights_step": self.weights_step}),
                 **trainer.store.state(),
             }
-            options: dict[str, Any] = {"after": self.step, "held": kept_steps(trainer.observers, trainer.method)}
+            options: dict[str, Any] = {
+                "after": self.step,
+                "held": kept_steps(trainer.observers, trainer.method),
+            }
             work = partial(storage.save, where, trainer.clock.step, tensors, state, **options)
             if processes.sharded:
-                work = partial(save_shards, processes.saving, where / step_name(trainer.clock.step), tensors, state, **options)
+                work = partial(
+                    save_shards,
+                    processes.saving,
+                    where / step_name(trainer.clock.step),
+                    tensors,
+                    state,
+                    **options,
+                )
             if meanwhile:
                 self._written = beside(work)
             else:
@@ -175,30 +207,53 @@ class Saver:
         It becomes the newest, and later rows of the log are dropped; observers read the others.
         """
         self.wait(trainer.processes)
-        stored = stored_for(trainer.processes, stored, trainer.device) if isinstance(stored, Path) else stored
+        stored = (
+            stored_for(trainer.processes, stored, trainer.device)
+            if isinstance(stored, Path)
+            else stored
+        )
         take_up(trainer, stored)
         state, inside = stored.state, stored.folder.parent
         same = asdict(trainer.budget) == state.get("budget", trainer.content["budget"])
         trainer.clock.budget = trainer.store.restore(state, trainer.budget)
         try:
-            trainer.clock.restore(state, [Stage(**stage) for stage in state.get("stages", ())] if same else [])
+            trainer.clock.restore(
+                state, [Stage(**stage) for stage in state.get("stages", ())] if same else []
+            )
         except TypeError as error:
-            raise CheckpointError(f"{stored.folder}/state.json is damaged: it has no stages. Restore the file.") from error
-        self.step, self._seconds, self.weights_step = state["step"], state["seconds"], state.get("weights_step")
+            raise CheckpointError(
+                f"{stored.folder}/state.json is damaged: it has no stages. Restore the file."
+            ) from error
+        self.step, self._seconds, self.weights_step = (
+            state["step"],
+            state["seconds"],
+            state.get("weights_step"),
+        )
         self._before = self.step, self._seconds
         trainer.threads.resume(self.step)
         if trainer.holding.writes and latest(inside) != stored.folder:
             write_latest(inside, stored.folder.name)
         for row in trainer.journal.cut(state["step"]):
             trainer.clock.mark(row["step"], row.get("seconds", 0.0))
-        where = {"the step and training seconds to resume from": [trainer.clock.step, trainer.clock.seconds]}
+        where = {
+            "the step and training seconds to resume from": [
+                trainer.clock.step,
+                trainer.clock.seconds,
+            ]
+        }
         trainer.processes.compare(where)
 
 
 def state_of(trainer: Any) -> dict[str, dict[str, Tensor]]:
     """Return the weights, averages and optimisers of a trainer, sharded or whole."""
-    optimizers = {name: value for player in trainer.players.values() for name, value in player.state().items()}
-    return {"method": trainer.method.state_dict(), "average": trainer.average.state_dict(), "optimizer": optimizers}
+    optimizers = {
+        name: value for player in trainer.players.values() for name, value in player.state().items()
+    }
+    return {
+        "method": trainer.method.state_dict(),
+        "average": trainer.average.state_dict(),
+        "optimizer": optimizers,
+    }
 
 
 def stored_for(processes: Processes, folder: Path, device: torch.device) -> Checkpoint:
@@ -210,7 +265,9 @@ def stored_for(processes: Processes, folder: Path, device: torch.device) -> Chec
     if not (processes.sharded and has_shards(folder)):
         return load(folder, device)
     # one process verifies all files
-    return Checkpoint(folder, {}, dict(processes.first(read_state(folder) if processes.rank == 0 else None)))
+    return Checkpoint(
+        folder, {}, dict(processes.first(read_state(folder) if processes.rank == 0 else None))
+    )
 
 
 def take_up(trainer: Any, stored: Checkpoint) -> None:

@@ -19,7 +19,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pushforward.errors import CheckpointError
-from pushforward.files import check_tensors, disk, opened, private, read_json, read_object, replacing, sweep
+from pushforward.files import (
+    check_tensors,
+    disk,
+    opened,
+    private,
+    read_json,
+    read_object,
+    replacing,
+    sweep,
+)
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -76,7 +85,9 @@ def appearing(path: Path) -> Iterator[Path]:
 def write_json(path: Path, content: Any) -> None:
     """Write a JSON file atomically; see `appearing`."""
     with appearing(path) as temporary:
-        temporary.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+        temporary.write_text(
+            json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8"
+        )
 
 
 def sha256(path: Path) -> str:
@@ -95,7 +106,9 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
     from safetensors.torch import save_file
 
     path.touch()
-    mode = path.stat().st_mode  # by the umask, as that of every file; the library lets nobody else read
+    mode = (
+        path.stat().st_mode
+    )  # by the umask, as that of every file; the library lets nobody else read
     plain = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
     places = Counter(value.untyped_storage().data_ptr() for value in plain.values())
     for name, value in plain.items():
@@ -129,7 +142,9 @@ def read_tensors(path: Path, device: Any = "cpu") -> dict[str, Tensor]:
 
 def bytes_of(groups: Iterable[Mapping[str, Tensor]]) -> int:
     """Compute the bytes of a checkpoint with these tensors, counting whole tensors."""
-    return BESIDE + sum(tensor.numel() * tensor.element_size() for group in groups for tensor in group.values())
+    return BESIDE + sum(
+        tensor.numel() * tensor.element_size() for group in groups for tensor in group.values()
+    )
 
 
 def check_space(final: Path, needed: int) -> None:
@@ -199,7 +214,9 @@ def staged(final: Path) -> Iterator[Path]:
             yield temporary
 
 
-def commit(temporary: Path, final: Path, known: Mapping[str, Mapping[str, Any]] | None = None) -> None:
+def commit(
+    temporary: Path, final: Path, known: Mapping[str, Mapping[str, Any]] | None = None
+) -> None:
     """Publish a folder of written files as the newest checkpoint: its manifest is written last, then the folder is renamed.
 
     Files whose size and sha256 are ``known`` have been hashed by their writers.
@@ -224,7 +241,9 @@ def commit(temporary: Path, final: Path, known: Mapping[str, Mapping[str, Any]] 
 def prune(final: Path, keep: int = 2, after: int | None = None, held: Container[int] = ()) -> None:
     """Remove older checkpoints, by their steps, once a new one is the newest; see `save` for the arguments."""
     there = all_in(final.parent)
-    given_up = [path for path in there if path != final and after is not None and step_of(path) > after]
+    given_up = [
+        path for path in there if path != final and after is not None and step_of(path) > after
+    ]
     remaining = [path for path in there if path not in given_up and step_of(path) not in held]
     for old in (*given_up, *remaining[:-keep]):
         if old != final:
@@ -237,7 +256,9 @@ def _remove(folder: Path) -> None:
         os.rename(folder, gone / folder.name)
 
 
-def fill(folder: Path, tensors: Mapping[str, Mapping[str, Tensor]], state: Mapping[str, Any]) -> None:
+def fill(
+    folder: Path, tensors: Mapping[str, Mapping[str, Tensor]], state: Mapping[str, Any]
+) -> None:
     """Write tensors and counters into a folder, flushed.
 
     Raises:
@@ -246,7 +267,9 @@ def fill(folder: Path, tensors: Mapping[str, Mapping[str, Tensor]], state: Mappi
     for name, group in tensors.items():
         write_tensors(folder / f"{name}.safetensors", group)
         flush(folder / f"{name}.safetensors")
-    (folder / "state.json").write_text(json.dumps(state, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    (folder / "state.json").write_text(
+        json.dumps(state, indent=1, allow_nan=False) + "\n", encoding="utf-8"
+    )
     flush(folder / "state.json")
 
 
@@ -259,10 +282,14 @@ def seal(folder: Path, known: Mapping[str, Mapping[str, Any]] | None = None) -> 
         OSError: If writing fails.
     """
     listing = dict(known or {})
-    for path in sorted(path for path in folder.iterdir() if path.is_file() and path.name not in listing):
+    for path in sorted(
+        path for path in folder.iterdir() if path.is_file() and path.name not in listing
+    ):
         listing[path.name] = {"size": path.stat().st_size, "sha256": sha256(path)}
     manifest = folder / MANIFEST
-    manifest.write_text(json.dumps({"format_version": FORMAT, "files": listing}, indent=1) + "\n", encoding="utf-8")
+    manifest.write_text(
+        json.dumps({"format_version": FORMAT, "files": listing}, indent=1) + "\n", encoding="utf-8"
+    )
     flush(manifest)
     flush(folder)
 
@@ -303,7 +330,9 @@ def weights_of(checkpoint: Path, raw: bool = False) -> str:
 
 def all_in(folder: Path) -> list[Path]:
     """Return the checkpoints in a run's ``checkpoints`` folder, by step."""
-    return sorted((path for path in folder.glob(f"{PREFIX}*") if is_checkpoint(path.name)), key=step_of)
+    return sorted(
+        (path for path in folder.glob(f"{PREFIX}*") if is_checkpoint(path.name)), key=step_of
+    )
 
 
 def latest(folder: Path) -> Path | None:
@@ -316,12 +345,22 @@ def latest(folder: Path) -> Path | None:
     if is_checkpoint(name) and (folder / str(name)).is_dir():
         return folder / str(name)
     checkpoints = all_in(folder)
-    return next((path for path in reversed(checkpoints) if fault(path) is None), checkpoints[-1] if checkpoints else None)
+    return next(
+        (path for path in reversed(checkpoints) if fault(path) is None),
+        checkpoints[-1] if checkpoints else None,
+    )
 
 
 def write_latest(folder: Path, name: str) -> None:
     """Make a checkpoint of a run's ``checkpoints`` folder the newest (`latest`), named with the hash of its manifest."""
-    write_json(folder / LATEST, {"checkpoint": name, "manifest": sha256(folder / name / MANIFEST), "format_version": FORMAT})
+    write_json(
+        folder / LATEST,
+        {
+            "checkpoint": name,
+            "manifest": sha256(folder / name / MANIFEST),
+            "format_version": FORMAT,
+        },
+    )
 
 
 def fault(folder: Path) -> tuple[str, str] | None:
@@ -331,19 +370,30 @@ def fault(folder: Path) -> tuple[str, str] | None:
     except CheckpointError as error:
         if isinstance(error.__cause__, PermissionError):
             raise
-        return MANIFEST, "is missing" if isinstance(error.__cause__, FileNotFoundError) else "cannot be read"
+        return MANIFEST, "is missing" if isinstance(
+            error.__cause__, FileNotFoundError
+        ) else "cannot be read"
     files = manifest.get("files") if isinstance(manifest, dict) else None
     if not isinstance(files, dict):
         return MANIFEST, "does not list the files"
     if (version := manifest.get("format_version")) != FORMAT:
-        return MANIFEST, f"has format {version!r}, but this version of pushforward reads format {FORMAT}"
+        return (
+            MANIFEST,
+            f"has format {version!r}, but this version of pushforward reads format {FORMAT}",
+        )
     needed = {"state.json"} if any(map(is_shard, files)) else WHOLE
     if missing := sorted(needed - files.keys()):
         return MANIFEST, f"does not list {missing[0]}"
     with ThreadPoolExecutor(THREADS) as pool:  # hashing lets other threads run
-        wrong = next(filter(None, pool.map(lambda entry: _difference(folder, *entry), files.items())), None)
+        wrong = next(
+            filter(None, pool.map(lambda entry: _difference(folder, *entry), files.items())), None
+        )
     newest = read_object(folder.parent / LATEST)
-    if wrong and newest.get("checkpoint") == folder.name and newest.get("manifest") not in (None, sha256(folder / MANIFEST)):
+    if (
+        wrong
+        and newest.get("checkpoint") == folder.name
+        and newest.get("manifest") not in (None, sha256(folder / MANIFEST))
+    ):
         return MANIFEST, "has changed since it was written (its sha256 differs)"
     return wrong
 
@@ -379,7 +429,9 @@ def damaged(folder: Path, name: str, why: str) -> CheckpointError:
     remedy = "This run has no other undamaged checkpoint."
     if good is not None:
         remedy = f"Newest undamaged checkpoint: {good.name}. Resume from it with `fallback=True`."
-    return CheckpointError(f"Checkpoint {folder} is damaged: {name} {why}. {remedy}", good.name if good else None)
+    return CheckpointError(
+        f"Checkpoint {folder} is damaged: {name} {why}. {remedy}", good.name if good else None
+    )
 
 
 def read_state(folder: Path) -> dict[str, Any]:
@@ -405,7 +457,11 @@ def wrong_counter(state: Any) -> str | None:
     for name, kinds in {**NEEDED, **MAY}.items():
         value = given.get(name)
         number = isinstance(value, (int, float))
-        fits = isinstance(value, kinds) and not isinstance(value, bool) and (not number or 0 <= value < MOST)
+        fits = (
+            isinstance(value, kinds)
+            and not isinstance(value, bool)
+            and (not number or 0 <= value < MOST)
+        )
         if not fits if name in given else name in NEEDED:
             return name
     return None
@@ -418,6 +474,10 @@ def unfinished(checkpoint: Path, budget: dict[str, Any]) -> str | None:
         step, total, seconds = state["step"], state.get("total"), budget.get("seconds")
         if total:
             return f"{step:,} of {total:,} steps" if step < total else None
-        return f"{state['seconds']:.0f} of {seconds:.0f} s" if seconds and state["seconds"] < seconds else None
+        return (
+            f"{state['seconds']:.0f} of {seconds:.0f} s"
+            if seconds and state["seconds"] < seconds
+            else None
+        )
     except (CheckpointError, OSError, KeyError, TypeError, AttributeError):
         return None

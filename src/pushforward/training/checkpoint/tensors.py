@@ -67,7 +67,9 @@ def by_place(numbers: Iterable[int], tensors: Sequence[Tensor]) -> list[list[int
 def gradient_norm(parameters: Sequence[nn.Parameter]) -> Tensor:
     """Compute the norm of all gradients, a scalar tensor; every process must call this."""
     gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
-    groups = [[gradients[i] for i in numbers] for numbers in by_place(range(len(gradients)), gradients)]
+    groups = [
+        [gradients[i] for i in numbers] for numbers in by_place(range(len(gradients)), gradients)
+    ]
     if not gradients:
         return torch.zeros(())
     norms = [whole(nn.utils.get_total_norm(group, foreach=True)) for group in groups]
@@ -92,7 +94,12 @@ def restore(method: nn.Module, tensors: Mapping[str, Tensor], where: Path) -> No
     """
     current = method.state_dict()
     try:
-        method.load_state_dict({name: placed(v, current[name]) if name in current else v for name, v in tensors.items()})
+        method.load_state_dict(
+            {
+                name: placed(v, current[name]) if name in current else v
+                for name, v in tensors.items()
+            }
+        )
     except RuntimeError as error:
         first = str(error).strip().splitlines()[-1].strip()
         raise CheckpointError(f"The weights in {where} do not fit the method: {first}") from error
@@ -125,10 +132,14 @@ def load(folder: Path, device: torch.device | str = "cpu") -> Checkpoint:
     """
     state = read_state(folder)
     try:
-        listed = sorted(name for name in read_json(folder / MANIFEST)["files"] if name.endswith(".safetensors"))
+        listed = sorted(
+            name for name in read_json(folder / MANIFEST)["files"] if name.endswith(".safetensors")
+        )
         if has_shards(folder):
             return Checkpoint(folder, read_shards(folder, listed, device), state)
-        return Checkpoint(folder, {Path(name).stem: read_tensors(folder / name, device) for name in listed}, state)
+        return Checkpoint(
+            folder, {Path(name).stem: read_tensors(folder / name, device) for name in listed}, state
+        )
     except OSError as error:
         raise damaged(folder, "a weights file", f"cannot be read ({error})") from error
 
@@ -157,10 +168,17 @@ def state_digest(folder: str | Path) -> str:
     for group, tensors in sorted(stored.tensors.items()):
         for name, tensor in sorted(tensors.items()):
             digest.update(f"{group}/{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-            digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+            digest.update(
+                tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
+            )
     counters = {name: value for name, value in stored.state.items() if name not in MEASURED}
-    rows = [row for row in log.read(folder / "metrics.jsonl") if row["step"] <= stored.state["step"]]
-    for entry in (counters, *({name: value for name, value in row.items() if name != "seconds"} for row in rows)):
+    rows = [
+        row for row in log.read(folder / "metrics.jsonl") if row["step"] <= stored.state["step"]
+    ]
+    for entry in (
+        counters,
+        *({name: value for name, value in row.items() if name != "seconds"} for row in rows),
+    ):
         digest.update(json.dumps(_exact(entry), sort_keys=True).encode() + b"\n")
     return digest.hexdigest()
 
@@ -177,12 +195,21 @@ def copied_shards(groups: Groups) -> dict[str, dict[str, Tensor]]:
     """Copy this process's shards of tensors to CPU memory, by group and name."""
     from torch.distributed.checkpoint.staging import DefaultStager, StagingOptions
 
-    plain = StagingOptions(use_pinned_memory=False, use_shared_memory=False, use_async_staging=False, use_non_blocking_copy=False)
-    copies: Any = DefaultStager(plain).stage({group: dict(tensors) for group, tensors in groups.items()})
+    plain = StagingOptions(
+        use_pinned_memory=False,
+        use_shared_memory=False,
+        use_async_staging=False,
+        use_non_blocking_copy=False,
+    )
+    copies: Any = DefaultStager(plain).stage(
+        {group: dict(tensors) for group, tensors in groups.items()}
+    )
     return dict(copies)
 
 
-def save_shards(channel: Processes, where: Path, tensors: Groups, state: Mapping[str, Any], **options: Any) -> None:
+def save_shards(
+    channel: Processes, where: Path, tensors: Groups, state: Mapping[str, Any], **options: Any
+) -> None:
     """Write a checkpoint: each process its part, into one folder; the first one adds counters and hashes and publishes it.
 
     No other thread may use the channel meanwhile; ``options`` are those of `checkpoint.prune`.
@@ -202,7 +229,9 @@ def save_shards(channel: Processes, where: Path, tensors: Groups, state: Mapping
         files = channel.gathered(written)
         if channel.rank == 0:
             fill(shared, {}, {**state, "processes": channel.count})
-            commit(shared, where, {name: entry for written in files for name, entry in written.items()})
+            commit(
+                shared, where, {name: entry for written in files for name, entry in written.items()}
+            )
     if channel.rank == 0:
         prune(where, **options)
 
@@ -219,7 +248,9 @@ def _all_or_none(channel: Processes) -> Iterator[None]:
         yield
     except Exception as error:  # whatever it is, the others wait for this process
         own = error
-    if (words := channel.failure(None if own is None else str(own) or type(own).__name__)) is not None:
+    if (
+        words := channel.failure(None if own is None else str(own) or type(own).__name__)
+    ) is not None:
         raise CheckpointError(words) from own
 
 
@@ -227,21 +258,30 @@ def _write(folder: Path, groups: Groups, rank: int, control: Any) -> dict[str, d
     from torch.distributed.checkpoint import HuggingFaceStorageWriter, save
 
     with _as_error(f"{folder.parent} could not be written", "What was saved before is intact."):
-        save(_named(groups), storage_writer=HuggingFaceStorageWriter(str(folder), save_distributed=True), process_group=control)
+        save(
+            _named(groups),
+            storage_writer=HuggingFaceStorageWriter(str(folder), save_distributed=True),
+            process_group=control,
+        )
     own = [path for path in folder.glob(f"shard-{rank + 1:05d}-*") if path.is_file()]
     for path in own:
         flush(path)
     return {path.name: {"size": path.stat().st_size, "sha256": sha256(path)} for path in own}
 
 
-def read_shards(folder: Path, listed: Sequence[str], device: torch.device | str = "cpu") -> dict[str, dict[str, Tensor]]:
+def read_shards(
+    folder: Path, listed: Sequence[str], device: torch.device | str = "cpu"
+) -> dict[str, dict[str, Tensor]]:
     """Read the whole tensors of a sharded checkpoint by group and name, in one process.
 
     Raises:
         CheckpointError: If a file is damaged or is not listed, or the parts do not fill the tensors.
     """
     groups: dict[str, dict[str, Tensor]] = {"method": {}, "average": {}, "optimizer": {}}
-    tensors = {name: torch.empty(size, dtype=dtype) for name, (size, dtype) in _sizes(folder, listed).items()}
+    tensors = {
+        name: torch.empty(size, dtype=dtype)
+        for name, (size, dtype) in _sizes(folder, listed).items()
+    }
     _fill(folder, tensors)
     for name, value in tensors.items():
         group, _, rest = name.partition("/")
@@ -255,13 +295,28 @@ def restore_shards(trainer: Any, folder: Path) -> None:
     Raises:
         CheckpointError: If they do not fit the method, or a file is damaged.
     """
-    stored, players = _sizes(folder, read_json(folder / MANIFEST)["files"]), trainer.players.values()
-    moments = {name.removeprefix("optimizer/"): size for name, size in stored.items() if name.startswith("optimizer/")}
+    stored, players = (
+        _sizes(folder, read_json(folder / MANIFEST)["files"]),
+        trainer.players.values(),
+    )
+    moments = {
+        name.removeprefix("optimizer/"): size
+        for name, size in stored.items()
+        if name.startswith("optimizer/")
+    }
     optimizer = {name: value for player in players for name, value in player.empty(moments).items()}
-    expected = _named({"method": trainer.method.state_dict(), "average": trainer.average.state_dict(), "optimizer": optimizer})
+    expected = _named(
+        {
+            "method": trainer.method.state_dict(),
+            "average": trainer.average.state_dict(),
+            "optimizer": optimizer,
+        }
+    )
     for name, value in expected.items():
         if name not in stored or stored[name][0] != value.shape:
-            raise CheckpointError(f"The weights in {folder} do not fit the method: {name} is missing or has another shape.")
+            raise CheckpointError(
+                f"The weights in {folder} do not fit the method: {name} is missing or has another shape."
+            )
     with torch.no_grad():
         _fill(folder, expected, trainer.processes.control)
     for player in players:
@@ -269,20 +324,31 @@ def restore_shards(trainer: Any, folder: Path) -> None:
 
 
 def _named(groups: Groups) -> dict[str, Tensor]:
-    return {f"{group}/{name}": value.detach() for group, tensors in groups.items() for name, value in tensors.items()}
+    return {
+        f"{group}/{name}": value.detach()
+        for group, tensors in groups.items()
+        for name, value in tensors.items()
+    }
 
 
 def _sizes(folder: Path, listed: Iterable[str]) -> dict[str, tuple[torch.Size, torch.dtype]]:
     from torch.distributed.checkpoint import HuggingFaceStorageReader
 
     if unknown := {path.name for path in folder.glob("*.safetensors")} - set(listed):
-        raise CheckpointError(f"Checkpoint {folder} cannot be read: {min(unknown)} does not belong to it. Remove this file.")
+        raise CheckpointError(
+            f"Checkpoint {folder} cannot be read: {min(unknown)} does not belong to it. Remove this file."
+        )
     try:
         _check_parts(sorted(folder.glob("*.safetensors")))
         metadata: Any = HuggingFaceStorageReader(str(folder)).read_metadata()
-        return {name: (entry.size, entry.properties.dtype) for name, entry in metadata.state_dict_metadata.items()}
+        return {
+            name: (entry.size, entry.properties.dtype)
+            for name, entry in metadata.state_dict_metadata.items()
+        }
     except (KeyError, TypeError, ValueError, OverflowError, RuntimeError, SafetensorError) as error:
-        raise CheckpointError(f"The shards in {folder} cannot be combined: {error}. Use another checkpoint.") from error
+        raise CheckpointError(
+            f"The shards in {folder} cannot be combined: {error}. Use another checkpoint."
+        ) from error
 
 
 def _check_parts(files: Iterable[Path]) -> None:
@@ -304,15 +370,25 @@ def _check_parts(files: Iterable[Path]) -> None:
                 part = file.get_slice(name)
                 shape = part.get_shape()
                 offsets = [0] * len(shape) if places is None else places[name]["saved_offsets"]
-                if len(offsets) != len(shape) or any(type(each) is not int for each in offsets) or any(offsets[1:]):
-                    raise ValueError(f"a shard of the tensor {name[:80]!r} does not consist of whole rows")
+                if (
+                    len(offsets) != len(shape)
+                    or any(type(each) is not int for each in offsets)
+                    or any(offsets[1:])
+                ):
+                    raise ValueError(
+                        f"a shard of the tensor {name[:80]!r} does not consist of whole rows"
+                    )
                 start, rows = (offsets[0], shape[0]) if shape else (0, 1)
-                parts.setdefault(name, []).append((start, start + rows, shape[1:], part.get_dtype()))
+                parts.setdefault(name, []).append(
+                    (start, start + rows, shape[1:], part.get_dtype())
+                )
     for name, pieces in parts.items():
         end = 0
         for start, stop, *kind in sorted(pieces):
             if start != end or kind != [*pieces[0][2:]]:
-                raise ValueError(f"the shards of the tensor {name[:80]!r} overlap, leave gaps or differ in shape or type")
+                raise ValueError(
+                    f"the shards of the tensor {name[:80]!r} overlap, leave gaps or differ in shape or type"
+                )
             end = stop
 
 
@@ -321,9 +397,17 @@ def _fill(folder: Path, tensors: dict[str, Tensor], control: Any = None) -> None
     from torch.distributed.checkpoint import load as load_shards
 
     alone = not any(hasattr(value, "device_mesh") for value in tensors.values())
-    with warnings.catch_warnings(), _as_error(f"{folder} cannot be read", "Use another checkpoint."):
+    with (
+        warnings.catch_warnings(),
+        _as_error(f"{folder} cannot be read", "Use another checkpoint."),
+    ):
         warnings.filterwarnings("ignore", message="torch.distributed is")
-        load_shards(tensors, storage_reader=HuggingFaceStorageReader(str(folder)), process_group=control, no_dist=alone)
+        load_shards(
+            tensors,
+            storage_reader=HuggingFaceStorageReader(str(folder)),
+            process_group=control,
+            no_dist=alone,
+        )
 
 
 @contextlib.contextmanager
@@ -334,4 +418,6 @@ def _as_error(what: str, advice: str) -> Iterator[None]:
         yield
     except CheckpointException as error:
         rank, (first, _) = min(error.failures.items(), key=lambda item: item[0])
-        raise CheckpointError(f"{what}: in process {rank}: {str(first).strip().splitlines()[0]}. {advice}") from error
+        raise CheckpointError(
+            f"{what}: in process {rank}: {str(first).strip().splitlines()[0]}. {advice}"
+        ) from error

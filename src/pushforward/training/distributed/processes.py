@@ -122,7 +122,10 @@ class Processes:
         if self.count == 1 or not self.agreed(words is not None):
             return words
         said = [(rank, text) for rank, text in enumerate(self.gathered(words)) if text is not None]
-        return next(text if text.startswith("In process ") else f"In process {rank}: {text}" for rank, text in said)
+        return next(
+            text if text.startswith("In process ") else f"In process {rank}: {text}"
+            for rank, text in said
+        )
 
     def compare(self, what: Mapping[str, Any]) -> None:
         """Raise an error if processes have different data, versions or settings, given as JSON data by name.
@@ -131,8 +134,13 @@ class Processes:
             DataError: If the data differs.
             UsageError: If anything else differs, with both values.
         """
-        texts = {name: json.dumps(value, sort_keys=True, default=str) for name, value in what.items()}
-        short = lambda text: text if len(text) <= 80 else hashlib.sha256(text.encode()).hexdigest()[:16]  # noqa: E731
+        texts = {
+            name: json.dumps(value, sort_keys=True, default=str) for name, value in what.items()
+        }
+
+        def short(text: str) -> str:
+            return text if len(text) <= 80 else hashlib.sha256(text.encode()).hexdigest()[:16]
+
         each = self.gathered({name: short(text) for name, text in texts.items()})
         for name, value in each[0].items():
             rank = next((rank for rank, other in enumerate(each) if other.get(name) != value), None)
@@ -163,17 +171,25 @@ class Group(Processes):
         Zhao et al., PyTorch FSDP (2023); here in the form of one sharded tensor for each parameter.
     """
 
-    def __init__(self, sharded: bool = False, device: str = "cpu", timeout: float = TIMEOUT) -> None:
+    def __init__(
+        self, sharded: bool = False, device: str = "cpu", timeout: float = TIMEOUT
+    ) -> None:
         self.sharded, self.device, self.timeout = sharded, device, timeout
         self.rank, self.count = torch.distributed.get_rank(), torch.distributed.get_world_size()
-        backend = torch.distributed.distributed_c10d._get_default_group()._get_backend(torch.device(device)).name()
+        backend = (
+            torch.distributed.distributed_c10d._get_default_group()
+            ._get_backend(torch.device(device))
+            .name()
+        )
         self.words = f"{self.count} processes, {backend}, {'a shard of the' if sharded else 'all'} weights in each"
         self._networks: list[Any] = []
         # flags, times and texts are exchanged by the processors, which notice at once that a process has ended
         self.control = self._gloo() if device != "cpu" else None
 
     def _gloo(self) -> Any:
-        return torch.distributed.new_group(backend="gloo", timeout=datetime.timedelta(seconds=self.timeout))
+        return torch.distributed.new_group(
+            backend="gloo", timeout=datetime.timedelta(seconds=self.timeout)
+        )
 
     @cached_property
     def saving(self) -> Group:  # type: ignore[override]
@@ -189,10 +205,14 @@ class Group(Processes):
         from torch.distributed.device_mesh import init_device_mesh
         from torch.distributed.fsdp import fully_shard
 
-        method._apply(lambda tensor: tensor.contiguous())  # the layout "channels last" cannot be sharded
+        method._apply(
+            lambda tensor: tensor.contiguous()
+        )  # the layout "channels last" cannot be sharded
         mesh = init_device_mesh(self.device, (self.count,))
         _meshes.append(mesh)
-        networks: list[Any] = [network for name, player in method.players.items() for network in called(name, player)]
+        networks: list[Any] = [
+            network for name, player in method.players.items() for network in called(name, player)
+        ]
         for network in networks:
             fully_shard(network, mesh=mesh, reshard_after_forward=True)
             # losses are shares of the whole batch's mean, so that gradients add up
@@ -226,7 +246,10 @@ class Group(Processes):
         try:
             yield
         except RuntimeError as error:
-            if not isinstance(error, torch.distributed.DistError) and _LOST.search(str(error)) is None:
+            if (
+                not isinstance(error, torch.distributed.DistError)
+                and _LOST.search(str(error)) is None
+            ):
                 raise
             time.sleep(LINGER)
             raise GroupError(
@@ -246,11 +269,15 @@ def _add(tensors: Sequence[Tensor]) -> None:
         return
     flat = torch.cat([tensor.reshape(-1) for tensor in tensors])
     torch.distributed.all_reduce(flat)
-    for tensor, total in zip(tensors, flat.split([tensor.numel() for tensor in tensors]), strict=True):
+    for tensor, total in zip(
+        tensors, flat.split([tensor.numel() for tensor in tensors]), strict=True
+    ):
         tensor.copy_(total.view(tensor.shape))
 
 
-def joined(device: torch.device | str = "cpu", *, shard: bool = False, devices: int | None = None) -> Processes:
+def joined(
+    device: torch.device | str = "cpu", *, shard: bool = False, devices: int | None = None
+) -> Processes:
     """Join the process group that this process was started in; return a `Group`, or a single process.
 
     If none exists, the default group of torch.distributed is formed: by gloo on CPUs; on CUDA
@@ -303,7 +330,9 @@ def _form(launch: Launch, place: torch.device) -> None:
         torch.set_num_threads(max(1, cores() // launch.local_count))
     os.environ |= {"RANK": str(launch.rank), "WORLD_SIZE": str(launch.count)}  # as Slurm does not
     store = None
-    if os.path.isabs(address := os.environ["MASTER_ADDR"]):  # a file of this machine: its processes talk by loopback
+    if os.path.isabs(
+        address := os.environ["MASTER_ADDR"]
+    ):  # a file of this machine: its processes talk by loopback
         store = torch.distributed.FileStore(address)
         loopback = next(name for _, name in socket.if_nameindex() if name.startswith("lo"))
         os.environ |= {"GLOO_SOCKET_IFNAME": loopback, "NCCL_SOCKET_IFNAME": loopback}
@@ -311,7 +340,9 @@ def _form(launch: Launch, place: torch.device) -> None:
     seconds = _seconds()
     try:
         limit = timedelta(seconds=seconds)
-        torch.distributed.init_process_group(backend, store=store, rank=launch.rank, world_size=launch.count, timeout=limit)
+        torch.distributed.init_process_group(
+            backend, store=store, rank=launch.rank, world_size=launch.count, timeout=limit
+        )
     except RuntimeError as error:
         raise GroupError(
             f"Process {launch.rank} of {launch.count} did not reach all others at {address} within {seconds:g} "
@@ -331,6 +362,8 @@ def leave() -> None:
     if _formed_here and torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()
     _formed_here = False
-    while _meshes:  # torch's caches of sharded tensors hold the group by their mesh until the interpreter ends
+    while (
+        _meshes
+    ):  # torch's caches of sharded tensors hold the group by their mesh until the interpreter ends
         getattr(_meshes.pop(), "_pg_registry", {}).clear()
     gc.collect()  # sharded networks, which refer to themselves, hold the group as well

@@ -18,8 +18,12 @@ _SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0}
 _UNITS = "s|secs?|seconds?|m|mins?|minutes?|h|hrs?|hours?"
 _NUMBER, _GROUPED = r"\d+\.?\d*|\.\d+", r"\d+(?:_\d+)*\.?\d*|\.\d+"
 _COUNTS = {"": 1, "k": 1_000, "K": 1_000, "M": 1_000_000}
-SETTLE = 2 / 3  # the share of a seconds budget after which the number of steps is fixed, so that the rest can be repeated exactly
-CHECKS = 48  # from there on the forecast is repeated whenever another 1 / CHECKS of the budget is used
+SETTLE = (
+    2 / 3
+)  # the share of a seconds budget after which the number of steps is fixed, so that the rest can be repeated exactly
+CHECKS = (
+    48  # from there on the forecast is repeated whenever another 1 / CHECKS of the budget is used
+)
 TOLERANCE = 0.02  # the share of a seconds budget by which training may miss it before the number of steps is corrected
 LATEST = 15  # the usual time of a step is the median of so many latest ones
 FEWEST = 5  # a forecast counts at least so many steps
@@ -55,7 +59,9 @@ class Budget:
         value, unit = _read(str(text).lower(), _NUMBER, _UNITS)
         value *= _SECONDS[unit[:1] or "s"]
         if not value > 0:
-            raise UsageError(f'"{text}" is not a duration: write 90s, 10m or 1.5h (one number and one unit).')
+            raise UsageError(
+                f'"{text}" is not a duration: write 90s, 10m or 1.5h (one number and one unit).'
+            )
         return value
 
     @staticmethod
@@ -74,7 +80,11 @@ class Budget:
 
     def after(self, seconds: float) -> Budget:
         """Return the rest of a budget in seconds after work before the first step, at least a quarter."""
-        return self if self.seconds is None else Budget(seconds=max(self.seconds - seconds, self.seconds / 4))
+        return (
+            self
+            if self.seconds is None
+            else Budget(seconds=max(self.seconds - seconds, self.seconds / 4))
+        )
 
     def longer(self, step: int) -> Budget:
         """Return a budget of the same kind that is `LONGER` times as large, for a run that has taken ``step`` steps."""
@@ -91,7 +101,9 @@ class Budget:
             UsageError: With the training so far.
         """
         done = {"steps": step, "samples": step * batch, "seconds": seconds}
-        unit, wanted = next((name, value) for name, value in asdict(self).items() if value is not None)
+        unit, wanted = next(
+            (name, value) for name, value in asdict(self).items() if value is not None
+        )
         if wanted < done[unit] and (self.total_steps(batch) or 0) < step:
             raise UsageError(
                 f"{folder} is already trained for {round(done[unit], 2):,.10g} {unit}, so a budget of {wanted:,.10g} "
@@ -102,7 +114,11 @@ class Budget:
     def __str__(self) -> str:
         if self.steps is not None:
             return f"--steps {self.steps}"
-        return f"--samples {self.samples}" if self.samples is not None else f"--budget {self.seconds:g}s"
+        return (
+            f"--samples {self.samples}"
+            if self.samples is not None
+            else f"--budget {self.seconds:g}s"
+        )
 
     @property
     def argument(self) -> str:
@@ -177,7 +193,13 @@ class Clock:
 
     def state(self) -> dict[str, Any]:
         stages = [asdict(stage) for stage in self.stages]
-        return {"step": self.step, "seconds": self.seconds, "total": self.total, "stages": stages, "warmed": self.warmed}
+        return {
+            "step": self.step,
+            "seconds": self.seconds,
+            "total": self.total,
+            "stages": stages,
+            "warmed": self.warmed,
+        }
 
     def restore(self, state: Mapping[str, Any], stages: Sequence[Stage]) -> None:
         """Restore a checkpoint's `state`, and its stages if the budget is the same."""
@@ -211,7 +233,9 @@ class Clock:
         """Return the fraction of the warm-up that is done by time, if the number of steps is not fixed."""
         if self.fixed is not None or self.step < 2:
             return 0.0
-        return self.warmed * self.step / (self.step - 1) / WARMUP  # of the next step the share is taken to be the mean so far
+        return (
+            self.warmed * self.step / (self.step - 1) / WARMUP
+        )  # of the next step the share is taken to be the mean so far
 
     @property
     def progress(self) -> float:
@@ -220,7 +244,9 @@ class Clock:
             last = self.stages[-1]
             if self.step >= last.total:
                 return 1.0
-            return last.progress + (1 - last.progress) * (self.step - last.step) / (last.total - last.step)
+            return last.progress + (1 - last.progress) * (self.step - last.step) / (
+                last.total - last.step
+            )
         return min(1.0, self._used if self.fixed is None else self.step / self.fixed)
 
     @property
@@ -244,10 +270,18 @@ class Clock:
         left = limit - self.seconds
         since = self._paced - max(left, limit / CHECKS)
         step, paced = next(
-            (mark for mark in reversed(self._marks) if mark[0] <= self.step - FEWEST and mark[1] <= since), (0, 0.0)
+            (
+                mark
+                for mark in reversed(self._marks)
+                if mark[0] <= self.step - FEWEST and mark[1] <= since
+            ),
+            (0, 0.0),
         )
         pace = (self._paced - paced) / (self.step - step)
-        if self.total is not None and abs((self.total - self.step) * pace - left) <= TOLERANCE * limit:
+        if (
+            self.total is not None
+            and abs((self.total - self.step) * pace - left) <= TOLERANCE * limit
+        ):
             return None
         return Stage(self.step, start, self.step + (max(0, round(left / pace)) if pace > 0 else 0))
 

@@ -72,11 +72,16 @@ def watcher_of(progress: Watcher | bool | None) -> Watcher:
         return progress
     if progress is not None and not isinstance(progress, bool):
         raise UsageError(f"Expected progress=True, False or a pf.Progress; got {progress!r}.")
-    visible = (sys.stderr and sys.stderr.isatty()) or in_notebook() if progress is None else progress
+    visible = (
+        (sys.stderr and sys.stderr.isatty()) or in_notebook() if progress is None else progress
+    )
     return Progress() if visible else Silent()
 
 
-WINDOW, SPACING = 60.0, 5.0  # seconds of training from which the speed is computed, and between its marks
+WINDOW, SPACING = (
+    60.0,
+    5.0,
+)  # seconds of training from which the speed is computed, and between its marks
 
 
 class Pace:
@@ -87,7 +92,9 @@ class Pace:
         self._newest = (0.0, 0, 0.0)
 
     def add(self, seconds: float, samples: int, done: float) -> None:
-        if seconds < self._newest[0] or samples < self._newest[1]:  # back at a checkpoint, or another training
+        if (
+            seconds < self._newest[0] or samples < self._newest[1]
+        ):  # back at a checkpoint, or another training
             self._marks.clear()
         self._newest = seconds, samples, done
         if not self._marks or seconds - self._marks[-1][0] >= SPACING:
@@ -96,7 +103,9 @@ class Pace:
             del self._marks[0]
 
     def words(self) -> str:
-        seconds, samples, done = (new - old for new, old in zip(self._newest, self._marks[0], strict=True))
+        seconds, samples, done = (
+            new - old for new, old in zip(self._newest, self._marks[0], strict=True)
+        )
         if seconds <= 0 or done <= 0:
             return ""
         return f"  {samples / seconds:,.0f} examples/s  {duration(seconds * (1 - self._newest[2]) / done)} left"
@@ -138,7 +147,10 @@ class Progress(Watcher):
     """
 
     def __init__(self, interval: float = 10.0) -> None:
-        self._terminal, self._notebook = sys.stderr is not None and sys.stderr.isatty(), in_notebook()
+        self._terminal, self._notebook = (
+            sys.stderr is not None and sys.stderr.isatty(),
+            in_notebook(),
+        )
         self.interval = 0.2 if self._terminal or self._notebook else interval
         self._lines: dict[str, _Line] = {}
         self._bars: Any = None
@@ -181,7 +193,9 @@ class Progress(Watcher):
             from rich import progress
             from rich.console import Console
 
-            title, rest = (progress.TextColumn(f"{{task.fields[{part}]}}") for part in ("title", "line"))
+            title, rest = (
+                progress.TextColumn(f"{{task.fields[{part}]}}") for part in ("title", "line")
+            )
             columns = title, progress.BarColumn(24), progress.TaskProgressColumn(), rest
             self._bars = progress.Progress(*columns, console=Console(stderr=True))
             self._bars.start()
@@ -200,7 +214,11 @@ class Progress(Watcher):
 
     def close(self) -> None:
         for name, line in self._lines.items():
-            if line.shown and line.clock is not None and (line.place is not None or line.shown != line.now):
+            if (
+                line.shown
+                and line.clock is not None
+                and (line.place is not None or line.shown != line.now)
+            ):
                 self._show(name, line.clock.progress, line.text(ended=True))
         if self._bars is not None:
             self._bars.stop()
@@ -281,7 +299,9 @@ class Observer:
         """
 
 
-def measures(observers: Sequence[Observer], moment: Moment, processes: Processes | None = None) -> dict[str, Any]:
+def measures(
+    observers: Sequence[Observer], moment: Moment, processes: Processes | None = None
+) -> dict[str, Any]:
     """Collect the measures of observers at a step, by name, in read-only mode (`observing`).
 
     What the first of several ``processes`` measures decides in all of them; None does not ask.
@@ -289,7 +309,9 @@ def measures(observers: Sequence[Observer], moment: Moment, processes: Processes
     if not observers:
         return {}
     with observing(moment.method, moment.average):
-        measured = {name: value for observer in observers for name, value in observer.look(moment).items()}
+        measured = {
+            name: value for observer in observers for name, value in observer.look(moment).items()
+        }
     return measured if processes is None else dict(processes.first(measured))
 
 
@@ -300,7 +322,9 @@ def passed(observers: Sequence[Observer]) -> int | None:
 
 def kept_steps(observers: Sequence[Observer], method: Method) -> frozenset[int]:
     """Return the steps whose checkpoints are kept: the best, and the last good one of a method with a guard."""
-    steps = [observer.best for observer in observers] + ([] if method.guard is None else [passed(observers)])
+    steps = [observer.best for observer in observers] + (
+        [] if method.guard is None else [passed(observers)]
+    )
     return frozenset(step for step in steps if step is not None)
 
 
@@ -316,9 +340,16 @@ def observing(method: Method, average: Method) -> Iterator[None]:
     with generators_kept(device), torch.no_grad():
         yield
     if _versions(method, average) != before:
-        raise RuntimeError("An observer has modified what it observes; observers may only read. Modify a copy of the method.")
+        raise RuntimeError(
+            "An observer has modified what it observes; observers may only read. Modify a copy of the method."
+        )
 
 
 def _versions(*methods: Method) -> list[tuple[int, int | bool]]:
-    tensors = [(id(t), t._version) for method in methods for t in (*method.parameters(), *method.buffers())]
-    return [*tensors, *((id(module), module.training) for method in methods for module in method.modules())]
+    tensors = [
+        (id(t), t._version) for method in methods for t in (*method.parameters(), *method.buffers())
+    ]
+    return [
+        *tensors,
+        *((id(module), module.training) for method in methods for module in method.modules()),
+    ]

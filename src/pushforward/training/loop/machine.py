@@ -62,12 +62,18 @@ def lacks_memory(error: BaseException) -> bool:
     """Return whether an error means out of memory: of Python, a CUDA device, or PyTorch's CPU allocator."""
     # the last one raises a bare RuntimeError
     words = str(error)
-    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "can't allocate memory" in words or "CPUAllocator" in words
+    return (
+        isinstance(error, (MemoryError, torch.OutOfMemoryError))
+        or "can't allocate memory" in words
+        or "CPUAllocator" in words
+    )
 
 
 def held_bytes(*modules: nn.Module) -> int:
     """Count the bytes of parameters and buffers of modules; shared tensors count once."""
-    tensors = (t.untyped_storage() for module in modules for t in (*module.parameters(), *module.buffers()))
+    tensors = (
+        t.untyped_storage() for module in modules for t in (*module.parameters(), *module.buffers())
+    )
     return sum({storage.data_ptr(): storage.nbytes() for storage in tensors}.values())
 
 
@@ -89,12 +95,16 @@ def added_peak(work: Callable[[], Any], device: torch.device | str = "cpu") -> i
         return int(torch.cuda.max_memory_allocated(device)) - before
     if torch.autograd._profiler_enabled():
         return None
-    os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # the profiler's library prints when it starts and stops
+    os.environ.setdefault(
+        "KINETO_LOG_LEVEL", "99"
+    )  # the profiler's library prints when it starts and stops
     with torch.autograd.profiler.profile(profile_memory=True) as profiler:
         work()
     results: Any = profiler.kineto_results
     held = most = 0
-    for event in sorted((e for e in results.events() if e.name() == "[memory]"), key=lambda event: event.start_ns()):
+    for event in sorted(
+        (e for e in results.events() if e.name() == "[memory]"), key=lambda event: event.start_ns()
+    ):
         held += event.nbytes()
         most = max(most, held)
     return most
@@ -104,11 +114,16 @@ def free_memory() -> int | None:
     """Return the bytes that this process may still allocate, by machine and control group; None if unknown."""
     try:
         lines = Path("/proc/meminfo").read_text(encoding="utf-8").splitlines()
-        machine = next(1024 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable:"))
+        machine = next(
+            1024 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable:")
+        )
     except (OSError, StopIteration):
         return None
     try:
-        most, taken = (int((_GROUP / name).read_text(encoding="utf-8")) for name in ("memory.max", "memory.current"))
+        most, taken = (
+            int((_GROUP / name).read_text(encoding="utf-8"))
+            for name in ("memory.max", "memory.current")
+        )
     except (OSError, ValueError):  # no limit is written as a word
         return machine
     return min(machine, most - taken)
@@ -169,7 +184,9 @@ class Threads:
         stages: From step ``step`` on, steps use the numbers in ``threads`` in turn.
     """
 
-    def __init__(self, folder: Path, device: torch.device, writes: bool = True, alone: bool = True) -> None:
+    def __init__(
+        self, folder: Path, device: torch.device, writes: bool = True, alone: bool = True
+    ) -> None:
         self.path, self.writes = folder / FILE, writes
         self.numbers = _numbers(device) if alone else [torch.get_num_threads()]
         self.stages: list[dict[str, Any]] = [{"step": 0, "threads": self.numbers}]
@@ -188,7 +205,9 @@ class Threads:
             self.stages, self._written = _read(self.path), True
         present = self._stage(step)["step"]
         recent = {n for stage in self.stages if stage["step"] >= present for n in stage["threads"]}
-        if (len(self.numbers) == 1 and recent != set(self.numbers)) or max(recent) > self.numbers[0]:
+        if (len(self.numbers) == 1 and recent != set(self.numbers)) or max(recent) > self.numbers[
+            0
+        ]:
             self.stages = [stage for stage in self.stages if stage["step"] < step]
             self._begin(step, self.numbers)
 
@@ -237,7 +256,10 @@ def _numbers(device: torch.device) -> list[int]:
 def _defaults() -> set[int]:
     try:
         usable = os.sched_getaffinity(0)
-        cores = {Path(f"/sys/devices/system/cpu/cpu{i}/topology/thread_siblings_list").read_bytes() for i in usable}
+        cores = {
+            Path(f"/sys/devices/system/cpu/cpu{i}/topology/thread_siblings_list").read_bytes()
+            for i in usable
+        }
     except (AttributeError, OSError):
         return {os.cpu_count() or 1, torch.get_num_threads()}
     return {len(usable), len(cores)}
@@ -246,7 +268,8 @@ def _defaults() -> set[int]:
 def _read(path: Path) -> list[dict[str, Any]]:
     try:
         stages: list[Any] = [
-            {"step": int(each["step"]), "threads": [int(n) for n in each["threads"]]} for each in read_json(path)["stages"]
+            {"step": int(each["step"]), "threads": [int(n) for n in each["threads"]]}
+            for each in read_json(path)["stages"]
         ]
         if stages[0]["step"] != 0 or any(min(stage["threads"]) < 1 for stage in stages):
             raise ValueError("it does not list the run's thread counts")

@@ -26,13 +26,21 @@ from pushforward.methods.distillation import Trajectories
 from pushforward.methods.latent_method import LatentMethod
 from pushforward.methods.method import Method, PrecomputesInputs
 from pushforward.recipes.recipe import Recipe
-from pushforward.training.checkpoint.storage import appearing, read_tensors, sha256, write_json, write_tensors
+from pushforward.training.checkpoint.storage import (
+    appearing,
+    read_tensors,
+    sha256,
+    write_json,
+    write_tensors,
+)
 from pushforward.training.distributed.processes import Processes
 from pushforward.training.loop.budget import Budget, Settings
 from pushforward.training.loop.callbacks import Watcher, duration
 
 
-def check_fit(recipe: Recipe, data: Dataset, budget: Budget, checkpoint_every: int | None, processes: int = 1) -> None:
+def check_fit(
+    recipe: Recipe, data: Dataset, budget: Budget, checkpoint_every: int | None, processes: int = 1
+) -> None:
     """Raise an error if a method was built for another space than the data's, or settings are invalid.
 
     Raises:
@@ -67,7 +75,11 @@ def check_fit(recipe: Recipe, data: Dataset, budget: Budget, checkpoint_every: i
             )
     if checkpoint_every is not None and checkpoint_every < 1:
         raise UsageError(f"`checkpoint_every` must be at least 1 step, got {checkpoint_every}.")
-    if processes > 1 and budget.seconds is not None and any(isinstance(part, Trajectories) for part in recipe.method.modules()):
+    if (
+        processes > 1
+        and budget.seconds is not None
+        and any(isinstance(part, Trajectories) for part in recipe.method.modules())
+    ):
         raise UsageError(
             "Several processes that compute teacher trajectories would stop at different ones with a budget in "
             "seconds. Use `steps` or `samples`."
@@ -76,7 +88,9 @@ def check_fit(recipe: Recipe, data: Dataset, budget: Budget, checkpoint_every: i
 
 def close(values: Sequence[float], others: Sequence[float], std: Sequence[float]) -> bool:
     """Return whether values are equal up to rounding on another machine."""
-    return all(abs(a - b) <= 1e-6 * (unit + abs(b)) for a, b, unit in zip(values, others, std, strict=True))
+    return all(
+        abs(a - b) <= 1e-6 * (unit + abs(b)) for a, b, unit in zip(values, others, std, strict=True)
+    )
 
 
 CHUNK = 500  # examples prepared at a time
@@ -88,7 +102,10 @@ _last: tuple[tuple[Any, str], dict[str, Tensor]] | None = None
 
 
 def prepared(
-    method: PrecomputesInputs, data: Dataset, device: torch.device | str = "cpu", key: str | None = None
+    method: PrecomputesInputs,
+    data: Dataset,
+    device: torch.device | str = "cpu",
+    key: str | None = None,
 ) -> dict[str, Tensor]:
     """Compute a method's prepared inputs of all training examples, by name: "x" and others, (n, ...) each, on the CPU.
 
@@ -108,7 +125,12 @@ def prepared(
         index = slice(start, start + CHUNK)
         x = space.to_model(data.train.data_units(index).to(device))
         fields = fields_of(method, x, data.train.condition(space.conditions, index, device), start)
-        parts.append({name: (value.float() if value.is_floating_point() else value).cpu() for name, value in fields.items()})
+        parts.append(
+            {
+                name: (value.float() if value.is_floating_point() else value).cpu()
+                for name, value in fields.items()
+            }
+        )
     fields = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
     for name, value in fields.items():
         if not bool(value.isfinite().all()):
@@ -121,7 +143,9 @@ def prepared(
     return fields
 
 
-def fields_of(method: PrecomputesInputs, x: Tensor, condition: Condition, start: int = 0) -> dict[str, Tensor]:
+def fields_of(
+    method: PrecomputesInputs, x: Tensor, condition: Condition, start: int = 0
+) -> dict[str, Tensor]:
     """Compute a method's prepared inputs for training examples x (n, *shape), model units; ``start`` is the first index.
 
     Raises:
@@ -131,8 +155,13 @@ def fields_of(method: PrecomputesInputs, x: Tensor, condition: Condition, start:
     with torch.no_grad():
         returned = method.prepared(x, condition, draws)
     fields = dict(returned) if isinstance(returned, Mapping) else {"x": returned}
-    shapes = {name: tuple(value.shape) if isinstance(value, Tensor) else type(value) for name, value in fields.items()}
-    fitting = all(isinstance(value, Tensor) and value.shape[:1] == x.shape[:1] for value in fields.values())
+    shapes = {
+        name: tuple(value.shape) if isinstance(value, Tensor) else type(value)
+        for name, value in fields.items()
+    }
+    fitting = all(
+        isinstance(value, Tensor) and value.shape[:1] == x.shape[:1] for value in fields.values()
+    )
     if not fitting or "x" not in fields:
         raise UsageError(
             f"{type(method).__name__}.prepared returned {shapes}. Expected a tensor, or a dict of tensors with the "
@@ -143,7 +172,9 @@ def fields_of(method: PrecomputesInputs, x: Tensor, condition: Condition, start:
 
 def _key(method: PrecomputesInputs, data: Dataset) -> str:
     names = [name for name in inspect.signature(type(method)).parameters if hasattr(method, name)]
-    learned = {id(p) for player in getattr(method, "players", {}).values() for p in player.parameters()}
+    learned = {
+        id(p) for player in getattr(method, "players", {}).values() for p in player.parameters()
+    }
     settings = {name: getattr(method, name) for name in names}
     fixed = {
         name: value
@@ -153,7 +184,9 @@ def _key(method: PrecomputesInputs, data: Dataset) -> str:
     plain = {name: value for name, value in settings.items() if not isinstance(value, nn.Module)}
     modules = {**fixed, **method.parts}
     described = spec.describe({"parts": modules, "settings": plain})
-    digest = hashlib.sha256(f"{method.prepared.__qualname__}{json.dumps(described, sort_keys=True)}".encode())
+    digest = hashlib.sha256(
+        f"{method.prepared.__qualname__}{json.dumps(described, sort_keys=True)}".encode()
+    )
     for name, module in modules.items():
         for key, value in module.state_dict().items():
             digest.update(f"{name}.{key}{tuple(value.shape)}".encode())
@@ -162,7 +195,13 @@ def _key(method: PrecomputesInputs, data: Dataset) -> str:
 
 
 def sampler_of(
-    method: Method, data: Dataset, batch: int, *, settings: Settings, folder: Path, keep: bool = True
+    method: Method,
+    data: Dataset,
+    batch: int,
+    *,
+    settings: Settings,
+    folder: Path,
+    keep: bool = True,
 ) -> Sampler | PreparedSampler:
     """Build the sampler of training batches: of the data, or of the method's prepared inputs.
 
@@ -224,8 +263,15 @@ class Store:
         precision: str = "float32",
         processes: Processes | None = None,
     ) -> None:
-        self.folder, self.writes, self.precision, self.seconds = folder / CACHE / "trajectories", writes, precision, 0.0
-        self.trajectories = next((part for part in method.modules() if isinstance(part, Trajectories)), None)
+        self.folder, self.writes, self.precision, self.seconds = (
+            folder / CACHE / "trajectories",
+            writes,
+            precision,
+            0.0,
+        )
+        self.trajectories = next(
+            (part for part in method.modules() if isinstance(part, Trajectories)), None
+        )
         self._hashes: list[str] = []
         self._ends = [0]  # trajectories that are there after each part that was read
         self._finished = False
@@ -240,7 +286,11 @@ class Store:
     def _read(self, trajectories: Trajectories) -> None:
         try:
             content = read_json(self.folder / "index.json")
-            hashes, seconds, finished = content["parts"], float(content["seconds"]), bool(content["finished"])
+            hashes, seconds, finished = (
+                content["parts"],
+                float(content["seconds"]),
+                bool(content["finished"]),
+            )
             self.seconds = seconds  # they were spent, even where a part is damaged
             for index, written in zip(trajectories.missing(), hashes, strict=False):
                 path = self._path(len(self._hashes))
@@ -274,7 +324,9 @@ class Store:
             return self.trajectories.ready >= self._count
         return self._finished or self.trajectories.ready == self.trajectories.count
 
-    def completed(self, name: str, budget: Budget, watcher: Watcher, stopped: Callable[[], bool]) -> Budget:
+    def completed(
+        self, name: str, budget: Budget, watcher: Watcher, stopped: Callable[[], bool]
+    ) -> Budget:
         """Compute and write the missing parts, and return the rest of the budget.
 
         A budget in seconds includes this work, and ends it after a quarter; it leaves off after a part once ``stopped``.
@@ -299,9 +351,15 @@ class Store:
                 self._hashes.append(sha256(path))
             if self._count is None:
                 self.seconds += time.perf_counter() - started
-                self._finished = budget.seconds is not None and self.seconds >= SHARE * budget.seconds
+                self._finished = (
+                    budget.seconds is not None and self.seconds >= SHARE * budget.seconds
+                )
             if self.writes:
-                content = {"parts": self._hashes, "seconds": self.seconds, "finished": self._finished}
+                content = {
+                    "parts": self._hashes,
+                    "seconds": self.seconds,
+                    "finished": self._finished,
+                }
                 write_json(self.folder / "index.json", {"format_version": 1, **content})
             words = f"{index.stop:,}/{trajectories.count:,} teacher trajectories  {duration(self.seconds)}"
             watcher.preparing(name, index.stop / trajectories.count, words)
@@ -321,5 +379,9 @@ def mark(folder: Path, *methods: Method) -> None:
 
 def trainings(method: Method) -> tuple[str, ...]:
     """Return the folders of runs that have trained modules of a method."""
-    marked = [part for part in method.modules() if hasattr(part, _TRAINED_IN) and any(p.requires_grad for p in part.parameters())]
+    marked = [
+        part
+        for part in method.modules()
+        if hasattr(part, _TRAINED_IN) and any(p.requires_grad for p in part.parameters())
+    ]
     return tuple(dict.fromkeys(str(getattr(part, _TRAINED_IN)) for part in marked))

@@ -24,10 +24,17 @@ NARROWEST = 32
 
 
 MOMENTUM = 0.95
-A, B, C = 3.4445, -4.7750, 2.0315  # coefficients of the iteration X <- (A + B G + C G^2) X with G = X X^T
+A, B, C = (
+    3.4445,
+    -4.7750,
+    2.0315,
+)  # coefficients of the iteration X <- (A + B G + C G^2) X with G = X X^T
 ITERATIONS = 5
 EPS = 1e-7  # the least norm that a matrix is divided by
-ROUNDS = (3, 2)  # iterations in a row that update G alone in float32; longer blocks let errors of small singular values grow
+ROUNDS = (
+    3,
+    2,
+)  # iterations in a row that update G alone in float32; longer blocks let errors of small singular values grow
 
 
 class Player:
@@ -47,10 +54,16 @@ class Player:
         self.parameters = [p for p in module.parameters() if p.requires_grad]
         self.lr, self.clip = float(training.of(name, "lr")), training.of(name, "clip")
         modules = module.modules() if training.of(name, "optimizer") == "muon" else ()
-        kernels = [part.weight for part in modules if isinstance(part, nn.Conv2d) and part.groups == 1]
-        wide = {id(w) for w in kernels if w.requires_grad and min(len(w), w[0].numel()) >= NARROWEST}
+        kernels = [
+            part.weight for part in modules if isinstance(part, nn.Conv2d) and part.groups == 1
+        ]
+        wide = {
+            id(w) for w in kernels if w.requires_grad and min(len(w), w[0].numel()) >= NARROWEST
+        }
         if wide and any(hasattr(p, "device_mesh") for p in self.parameters):
-            raise UsageError("Muon needs whole matrices, but these weights are sharded. Use `optimizer=adamw`.")
+            raise UsageError(
+                "Muon needs whole matrices, but these weights are sharded. Use `optimizer=adamw`."
+            )
         by_muon = [i for i, p in enumerate(self.parameters) if id(p) in wide]
         others = [i for i, p in enumerate(self.parameters) if id(p) not in wide]
         self._matrices = [nn.Parameter(_matrix(self.parameters[i].detach())) for i in by_muon]
@@ -60,12 +73,16 @@ class Player:
         self._optimizers: list[tuple[torch.optim.Optimizer, list[int]]] = []
         for numbers in by_place(others, self.parameters):
             plain = [self.parameters[i] for i in numbers]
-            adamw = torch.optim.AdamW(plain, lr=self.lr, betas=tuple(betas), weight_decay=decay, fused=True)
+            adamw = torch.optim.AdamW(
+                plain, lr=self.lr, betas=tuple(betas), weight_decay=decay, fused=True
+            )
             self._optimizers.append((adamw, numbers))
         if by_muon:
             self._optimizers.append((Muon(self._matrices, lr=self.lr, weight_decay=decay), by_muon))
 
-    def update(self, rate: float, beta2: float | None = None, loss: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def update(
+        self, rate: float, beta2: float | None = None, loss: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Take one step with the current gradients at ``rate`` times the learning rate, and clear the gradients.
 
         If the gradient norm or the loss is not finite, weights and optimisers are unchanged.
@@ -82,7 +99,9 @@ class Player:
         finite = torch.isfinite(norm if loss is None else norm + loss)
         if self.clip is not None:
             for numbers in by_place(range(len(self.parameters)), self.parameters):
-                nn.utils.clip_grads_with_norm_([self.parameters[i] for i in numbers], self.clip, norm, foreach=True)
+                nn.utils.clip_grads_with_norm_(
+                    [self.parameters[i] for i in numbers], self.clip, norm, foreach=True
+                )
         for matrix, kernel in zip(self._matrices, self._kernels, strict=True):
             matrix.grad = None if kernel.grad is None else _matrix(kernel.grad)
         for optimizer, _ in self._optimizers:
@@ -110,13 +129,18 @@ class Player:
         states: dict[str, Tensor] = {}
         for optimizer, numbers in self._optimizers:
             for at, kinds in optimizer.state_dict()["state"].items():
-                states |= {f"{self.name}/{numbers[at]}/{kind}": value for kind, value in kinds.items()}
+                states |= {
+                    f"{self.name}/{numbers[at]}/{kind}": value for kind, value in kinds.items()
+                }
         return states
 
     def state_bytes(self) -> int:
         """Compute the bytes of optimiser states after the first step: two averages for AdamW, one for Muon."""
         sizes = [4 * local(p).numel() for p in self.parameters]
-        averages = [(2 if isinstance(optimizer, torch.optim.AdamW) else 1, numbers) for optimizer, numbers in self._optimizers]
+        averages = [
+            (2 if isinstance(optimizer, torch.optim.AdamW) else 1, numbers)
+            for optimizer, numbers in self._optimizers
+        ]
         return sum(count * sizes[i] for count, numbers in averages for i in numbers)
 
     def empty(self, sizes: Mapping[str, tuple[torch.Size, torch.dtype]]) -> dict[str, Tensor]:
@@ -139,18 +163,29 @@ class Player:
                     value = torch.empty_like(parameter).copy_(placed(value, parameter))
                 by_index.setdefault(int(index), {})[kind] = value
         for optimizer, numbers in self._optimizers:
-            state = {at: by_index[number] for at, number in enumerate(numbers) if number in by_index}
-            optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+            state = {
+                at: by_index[number] for at, number in enumerate(numbers) if number in by_index
+            }
+            optimizer.load_state_dict(
+                {"state": state, "param_groups": optimizer.state_dict()["param_groups"]}
+            )
 
 
 def _waits(player: Player) -> bool:
     """Whether a step is left out by looking; on an accelerator the fused kernel decides, except for shares and Muon."""
-    places = {(parameter.device.type, hasattr(parameter, "device_mesh")) for parameter in player.parameters}
+    places = {
+        (parameter.device.type, hasattr(parameter, "device_mesh"))
+        for parameter in player.parameters
+    }
     return bool(player._matrices) or places != {("cuda", False)}
 
 
 def _matrix(kernel: Tensor) -> Tensor:
-    return kernel.view(len(kernel), -1) if kernel.is_contiguous() else kernel.permute(0, 2, 3, 1).view(len(kernel), -1)
+    return (
+        kernel.view(len(kernel), -1)
+        if kernel.is_contiguous()
+        else kernel.permute(0, 2, 3, 1).view(len(kernel), -1)
+    )
 
 
 class Muon(torch.optim.Optimizer):
@@ -168,7 +203,9 @@ class Muon(torch.optim.Optimizer):
         Jordan et al., Muon (2024); Liu et al., Muon is Scalable for LLM Training (2025), for the scale.
     """
 
-    def __init__(self, params: Iterable[nn.Parameter], lr: float = 1e-3, weight_decay: float = 0.0) -> None:
+    def __init__(
+        self, params: Iterable[nn.Parameter], lr: float = 1e-3, weight_decay: float = 0.0
+    ) -> None:
         super().__init__(params, {"lr": lr, "weight_decay": weight_decay})
 
     @torch.no_grad()
@@ -259,12 +296,20 @@ class Average:
         Karras et al., EDM (2022), appendix F.2, for the half-life in training examples and its ramp.
     """
 
-    def __init__(self, method: Method, half_life: float, share: float, build: Callable[[], Method] | None = None) -> None:
+    def __init__(
+        self,
+        method: Method,
+        half_life: float,
+        share: float,
+        build: Callable[[], Method] | None = None,
+    ) -> None:
         self.half_life, self.share = half_life, share
         self.method = copy.deepcopy(method) if build is None else build()
         self.method.eval().requires_grad_(False)
         parts = getattr(method, "averaged", (method,))
-        averaged = {id(tensor) for part in parts for tensor in (*part.parameters(), *part.buffers())}
+        averaged = {
+            id(tensor) for part in parts for tensor in (*part.parameters(), *part.buffers())
+        }
         self._left_out: set[str] = set()
         self._averages: list[Tensor] = []
         self._theirs: list[Tensor] = []
@@ -291,7 +336,11 @@ class Average:
             average.copy_(theirs)
 
     def state_dict(self) -> dict[str, Tensor]:
-        return {name: value for name, value in self.method.state_dict().items() if name not in self._left_out}
+        return {
+            name: value
+            for name, value in self.method.state_dict().items()
+            if name not in self._left_out
+        }
 
 
 def _named(method: nn.Module) -> list[tuple[str, Tensor]]:

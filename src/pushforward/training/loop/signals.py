@@ -9,7 +9,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-ENDING = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP", "SIGUSR1") if hasattr(signal, name))
+ENDING = tuple(
+    getattr(signal, name) for name in ("SIGTERM", "SIGHUP", "SIGUSR1") if hasattr(signal, name)
+)
 """Signals that ask a process to end: sent by the system, by a terminal that closes, or by a cluster before its time limit."""
 TOGETHER = 1.0
 """Seconds within which signals other than SIGINT count as one, because launchers repeat signals of a cluster."""
@@ -45,7 +47,9 @@ def interruptible(trainers: Sequence[Any], ending: bool = True) -> Iterator[list
 
     numbers = [signal.SIGINT, *ending_signals()]
     if not ending:
-        numbers = [signal.SIGINT] if signal.getsignal(signal.SIGINT) is signal.default_int_handler else []
+        numbers = (
+            [signal.SIGINT] if signal.getsignal(signal.SIGINT) is signal.default_int_handler else []
+        )
     if threading.current_thread() is not threading.main_thread():
         numbers = []
     before = {number: signal.signal(number, stop) for number in numbers}

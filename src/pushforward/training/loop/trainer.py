@@ -31,7 +31,15 @@ from pushforward.training.checkpoint.storage import step_name, weights_of
 from pushforward.training.checkpoint.tensors import load, local, restore
 from pushforward.training.distributed.processes import Processes
 from pushforward.training.loop.budget import Budget, Clock, Settings
-from pushforward.training.loop.callbacks import Moment, Observer, Silent, Watcher, kept_steps, measures, passed
+from pushforward.training.loop.callbacks import (
+    Moment,
+    Observer,
+    Silent,
+    Watcher,
+    kept_steps,
+    measures,
+    passed,
+)
 from pushforward.training.loop.machine import (
     Threads,
     generator_state,
@@ -121,10 +129,19 @@ class Step:
         self.moved = True
         trained = [parameter for parameter in method.parameters() if parameter.requires_grad]
         named = {**dict(method.named_parameters()), **dict(method.named_buffers())}
-        own = {name: {id(parameter) for parameter in player.parameters} for name, player in players.items()}
-        self._others = {name: [parameter for parameter in trained if id(parameter) not in own[name]] for name in own}
+        own = {
+            name: {id(parameter) for parameter in player.parameters}
+            for name, player in players.items()
+        }
+        self._others = {
+            name: [parameter for parameter in trained if id(parameter) not in own[name]]
+            for name in own
+        }
         # the state besides the weights of players: running statistics, averages, counts
-        state, moved = (named[name] for name in method.state_dict() if name in named), set().union(*own.values())
+        state, moved = (
+            (named[name] for name in method.state_dict() if name in named),
+            set().union(*own.values()),
+        )
         self._present = [local(tensor) for tensor in state if id(tensor) not in moved]
         self._before = [tensor.clone() for tensor in self._present]
 
@@ -152,27 +169,43 @@ class Step:
             name, player = move[0], self.players[move[0]]
             losses[name] = self.processes.added([move[1]])[0]
             self.processes.add_gradients(player.parameters)
-            norm, finite = player.update(rate, schedule.beta2(self.training.of(name, "betas")[1], now), losses[name])
+            norm, finite = player.update(
+                rate, schedule.beta2(self.training.of(name, "betas")[1], now), losses[name]
+            )
             updated.append((name, finite))
             if clock.step % NORMS == 0:
                 norms[f"gradient_norm/{name}"] = norm
         notes = joined([part.now.notes for part in parts], [part.count for part in parts])
         if self.processes.count > 1:
             share = (self.index.stop - self.index.start) / self.training.batch
-            notes = dict(zip(notes, self.processes.added([note * share for note in notes.values()]), strict=True))
+            notes = dict(
+                zip(
+                    notes,
+                    self.processes.added([note * share for note in notes.values()]),
+                    strict=True,
+                )
+            )
         made = torch.stack([flag for _, flag in updated]).tolist()
         self.moved = any(made)
         if self._present and not all(made):
             with torch.no_grad():
                 torch._foreach_copy_(self._present, self._before)
-        marks = {f"{MARK}{name}": 1 for (name, _), done in zip(updated, made, strict=True) if not done}
+        marks = {
+            f"{MARK}{name}": 1 for (name, _), done in zip(updated, made, strict=True) if not done
+        }
         return losses, notes | norms | marks
 
     def _part(self, index: slice, batch: Batch, clock: Any) -> _Part:
         start, count = index.start - self.index.start, index.stop - index.start
         examples = batch if count == len(batch.x) else batch.take(slice(start, start + count))
         draws = BlockDraws(self.seed, clock.step, count, index.start, device=self.device)
-        now = Now(draws, clock.step * self.training.batch, clock.progress, clock.step, parts=len(self.parts))
+        now = Now(
+            draws,
+            clock.step * self.training.batch,
+            clock.progress,
+            clock.step,
+            parts=len(self.parts),
+        )
         return _Part(index, self.method.losses(examples, now), now, count)
 
     def _together(self, parts: Sequence[_Part], reply: Sums | None) -> Move | None:
@@ -181,7 +214,10 @@ class Step:
         for part in parts:  # each with torch's generators in the state in which it left them
             if part.generator is None:
                 block = part.index.start // BLOCK
-                seed_generators(key(self.seed, "dropout", part.now.step, *([block] if block else [])) >> 1, self.device)
+                seed_generators(
+                    key(self.seed, "dropout", part.now.step, *([block] if block else [])) >> 1,
+                    self.device,
+                )
             elif len(parts) > 1:
                 set_generator_state(part.generator, self.device)
             move = answered(part.game, reply)
@@ -209,10 +245,15 @@ class Step:
 
     def _added(self, sums: Sequence[Sums]) -> Sums:
         values = {name: _total([part.values[name] for part in sums]) for name in sums[0].values}
-        examples = {name: torch.cat([part.examples[name] for part in sums]) for name in sums[0].examples}
+        examples = {
+            name: torch.cat([part.examples[name] for part in sums]) for name in sums[0].examples
+        }
         if self.processes.count == 1:
             return Sums(sum(part.count for part in sums), values, examples, sums[0].then).settled()
-        spread = {name: held.new_zeros(self.training.batch, *held.shape[1:]) for name, held in examples.items()}
+        spread = {
+            name: held.new_zeros(self.training.batch, *held.shape[1:])
+            for name, held in examples.items()
+        }
         for name, everything in spread.items():
             everything[self.index] = examples[name]
         totals = iter(self.processes.added([*values.values(), *spread.values()]))
@@ -230,7 +271,9 @@ def joined(notes: Sequence[Mapping[str, Any]], counts: Sequence[int]) -> dict[st
         return dict(notes[0])
     means = {}
     for name in dict.fromkeys(name for part in notes for name in part):
-        held = [(part[name], count) for part, count in zip(notes, counts, strict=True) if name in part]
+        held = [
+            (part[name], count) for part, count in zip(notes, counts, strict=True) if name in part
+        ]
         means[name] = sum(note * count for note, count in held) / sum(count for _, count in held)
     return means
 
@@ -241,7 +284,11 @@ def parts_of(training: Training, method: Method, processes: int = 1) -> list[sli
     Raises:
         UsageError: If the batch cannot be split.
     """
-    unit, size, count = math.lcm(BLOCK, method.group), training.batch, training.accumulate * processes
+    unit, size, count = (
+        math.lcm(BLOCK, method.group),
+        training.batch,
+        training.accumulate * processes,
+    )
     share = math.ceil(size / count)
     if count > 1 and (share % unit or size < count * unit):
         each = f"each of {processes} processes computes" if processes > 1 else "it is computed"
@@ -305,17 +352,31 @@ class Trainer:
         # sharded weights cannot be copied, so the average begins as a copy of the whole ones
         twin = copy.deepcopy(method) if self.processes.count > 1 else None
         self.method = self.processes.distribute(method)
-        self.players = {name: Player(module, name, self.training) for name, module in self.method.players.items()}
+        self.players = {
+            name: Player(module, name, self.training)
+            for name, module in self.method.players.items()
+        }
         build = None if twin is None else lambda: self.processes.distribute(twin)
         self.average = Average(self.method, self.training.ema, self.training.ema_share, build)
         seed = self.settings.seed
-        self._step = Step(self.method, self.players, self.training, seed=seed, device=self.device, processes=self.processes)
-        self._moving = [local(value) for value in self.method.state_dict().values() if value.is_floating_point()]
+        self._step = Step(
+            self.method,
+            self.players,
+            self.training,
+            seed=seed,
+            device=self.device,
+            processes=self.processes,
+        )
+        self._moving = [
+            local(value) for value in self.method.state_dict().values() if value.is_floating_point()
+        ]
         if isinstance(out, Holding):
             self.holding = out
         else:
             here = self.processes.rank == 0
-            self.holding = claim(out, data.name, recipe.name) if here else Holding(out, None, writes=False)
+            self.holding = (
+                claim(out, data.name, recipe.name) if here else Holding(out, None, writes=False)
+            )
         self.folder, writes = self.holding.folder, self.holding.writes
         self.threads = Threads(self.folder, self.device, writes, alone=self.processes.count == 1)
         if observers is None:
@@ -329,14 +390,28 @@ class Trainer:
         self.journal = Journal(self.folder / "metrics.jsonl", self.observers, writes)
         if content is not None:
             read_parts(self.folder, content, self.method, self.device)
-        self.sampler = sampler_of(self.method, data, self.training.batch, settings=self.settings, folder=self.folder, keep=writes)
+        self.sampler = sampler_of(
+            self.method,
+            data,
+            self.training.batch,
+            settings=self.settings,
+            folder=self.folder,
+            keep=writes,
+        )
         self.store = Store(self.method, self.folder, writes, self.precision, self.processes)
         self.clock.budget = budget.after(self.store.seconds)
         alike: dict[str, Any] = {"data": data.fingerprint}
         alike |= {package: version(package) for package in ("torch", "pushforward", "numpy")}
-        alike |= {"kind of device": self.device.type, "training": str(sorted(asdict(self.training).items()))}
-        self.processes.compare(alike | {"settings": self.settings.stored() | {"asked": None}, "method": described})
-        self.content = content or self.processes.first(begin(self.holding, self.recipe, data, budget, self.settings, described))
+        alike |= {
+            "kind of device": self.device.type,
+            "training": str(sorted(asdict(self.training).items())),
+        }
+        self.processes.compare(
+            alike | {"settings": self.settings.stored() | {"asked": None}, "method": described}
+        )
+        self.content = content or self.processes.first(
+            begin(self.holding, self.recipe, data, budget, self.settings, described)
+        )
 
     @property
     def samples(self) -> int:
@@ -354,7 +429,9 @@ class Trainer:
     @property
     def ended(self) -> str | None:
         """Return why training has ended early, such as loss of diversity; None if it has not."""
-        return next((observer.ended for observer in self.observers if observer.ended is not None), None)
+        return next(
+            (observer.ended for observer in self.observers if observer.ended is not None), None
+        )
 
     def advance(self, seconds: float = math.inf) -> None:
         """Train until `done`, until `stop` is set, or for about ``seconds``.
@@ -376,7 +453,9 @@ class Trainer:
                 self.holding.reopen()
                 if not self.saved:
                     self.save()  # a kill before the first step loses nothing
-                self.clock.budget = self.store.completed(self.folder.name, self.budget, self.progress, self._stopping)
+                self.clock.budget = self.store.completed(
+                    self.folder.name, self.budget, self.progress, self._stopping
+                )
                 until, stopping = self.clock.seconds + seconds, self._stopping()
                 while not (self.done or stopping or self.clock.seconds >= until):
                     self.saver.check(self.processes)  # of a checkpoint that was written meanwhile
@@ -386,7 +465,9 @@ class Trainer:
                     if self.device.type == "cuda":
                         torch.cuda.synchronize()
                     elapsed = time.perf_counter() - started
-                    elapsed, stop, self.saver.refused = self.processes.together(elapsed, self.stop, self.saver.failed)
+                    elapsed, stop, self.saver.refused = self.processes.together(
+                        elapsed, self.stop, self.saver.failed
+                    )
                     self.stop = stop or self.stop
                     self.threads.after(self.clock.step, elapsed)
                     stage = self.clock.tick(elapsed)
@@ -402,8 +483,14 @@ class Trainer:
                     )
                     with self._timed("checking samples"):
                         health |= measures(self._due(now, late=False), now, self.processes)
-                    self.journal.add(self.clock.step, self.samples, self.clock.seconds, losses, health)
-                    if self.journal.full or players_in(health) or any(o.decides and o.due(now) for o in self.observers):
+                    self.journal.add(
+                        self.clock.step, self.samples, self.clock.seconds, losses, health
+                    )
+                    if (
+                        self.journal.full
+                        or players_in(health)
+                        or any(o.decides and o.due(now) for o in self.observers)
+                    ):
                         self._flush()
                     self.progress(self.folder.name, self.clock, self.samples, self.journal.losses)
                     good = passed(self.observers) == self.clock.step
@@ -444,7 +531,9 @@ class Trainer:
         return self.processes.agreed(bool(self.stop))
 
     def _due(self, now: Moment, late: bool) -> list[Observer]:
-        return [observer for observer in self.observers if observer.late == late and observer.due(now)]
+        return [
+            observer for observer in self.observers if observer.late == late and observer.due(now)
+        ]
 
     def step(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Run one training step, and return the losses and the method's measurements.
@@ -460,7 +549,11 @@ class Trainer:
                 losses, health = self._step(self._batch(), self.clock)
                 if self._step.moved:
                     # the sum of norms is fast to see; several processes look where they save, together
-                    norms = torch._foreach_norm(self._moving) if self._moving and self.processes.count == 1 else ()
+                    norms = (
+                        torch._foreach_norm(self._moving)
+                        if self._moving and self.processes.count == 1
+                        else ()
+                    )
                     if norms and not bool(torch.isfinite(torch.stack(norms).sum())):
                         self._check_weights(step)
                     self.average.update(self.samples + self.training.batch, self.training.batch)
@@ -475,7 +568,9 @@ class Trainer:
     def _batch(self) -> Batch:
         batch, words = None, None
         try:
-            batch = self.sampler.batch(self.clock.step // self.method.reuse, self.device, self._step.index)
+            batch = self.sampler.batch(
+                self.clock.step // self.method.reuse, self.device, self._step.index
+            )
         except DataError as error:
             words = str(error)
         if isinstance(self.data.train.x, Streamed):  # no other data are read in a step
@@ -520,15 +615,30 @@ class Trainer:
 
     def _diverged(self, problem: Problem) -> Diverged:
         self.saver.join()
-        last_saved = f"; step {self.saver.step} is saved in {self.folder}/checkpoints" if self.saved else ""
-        return Diverged(f"{problem.what}{last_saved}. {problem.advice or ADVICE}", problem.step, problem.what)
+        last_saved = (
+            f"; step {self.saver.step} is saved in {self.folder}/checkpoints" if self.saved else ""
+        )
+        return Diverged(
+            f"{problem.what}{last_saved}. {problem.advice or ADVICE}", problem.step, problem.what
+        )
 
     def _check_weights(self, step: int) -> None:
-        states = {"weights": self.method.state_dict(), "averaged weights": self.average.method.state_dict()}
-        tensors = ((f"{kind} {name}", local(value)) for kind, state in states.items() for name, value in state.items())
-        name = next((name for name, value in tensors if not bool(torch.isfinite(value).all())), None)
+        states = {
+            "weights": self.method.state_dict(),
+            "averaged weights": self.average.method.state_dict(),
+        }
+        tensors = (
+            (f"{kind} {name}", local(value))
+            for kind, state in states.items()
+            for name, value in state.items()
+        )
+        name = next(
+            (name for name, value in tensors if not bool(torch.isfinite(value).all())), None
+        )
         if self.processes.agreed(name is not None):
-            raise self._diverged(Problem(f"The {name or 'weights'} are not finite after step {step}", step=step))
+            raise self._diverged(
+                Problem(f"The {name or 'weights'} are not finite after step {step}", step=step)
+            )
 
     def save(self, beside: bool = False) -> None:
         """Write a checkpoint of the current step; with ``beside``, training continues and a later step raises errors.
@@ -565,7 +675,9 @@ def trained(trainer: Trainer) -> Run:
     if got:
         how = "read the finished run with pf.load" if trainer.done else "resume with pf.resume"
         data = "" if trainer.done or getattr(trainer.data, "origin", None) else ", data=data"
-        raise KeyboardInterrupt(f"saved at step {trainer.clock.step:,}; {how}({str(trainer.folder)!r}{data})")
+        raise KeyboardInterrupt(
+            f"saved at step {trainer.clock.step:,}; {how}({str(trainer.folder)!r}{data})"
+        )
     return finished(trainer)
 
 

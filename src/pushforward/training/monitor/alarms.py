@@ -16,12 +16,21 @@ from typing import Any, NamedTuple
 from pushforward.training.runs.log import players_in
 
 SLACK = 1e-9  # rounding: less below a threshold is not below it
-WINDOW, LOOKS = 500, 50  # steps over which means and medians are taken, and between two looks at them
+WINDOW, LOOKS = (
+    500,
+    50,
+)  # steps over which means and medians are taken, and between two looks at them
 HELD, COVERED, HOLDING = 0.75, 0.4, 200
 """A model has collapsed below this fraction of its best, if it has held that fraction of modes or coverage that many steps."""
 CHANCE = 0.55  # accuracy up to which a critic has learned nothing
-RIGHT, WRONG_AGAIN = 0.99, 0.98  # mean accuracy from which the critic wins, and below which it does so no more
-WIDE, GAP = 20.0, 1e4  # logit gap that is large even where it does not rise, and the one above which a training diverges
+RIGHT, WRONG_AGAIN = (
+    0.99,
+    0.98,
+)  # mean accuracy from which the critic wins, and below which it does so no more
+WIDE, GAP = (
+    20.0,
+    1e4,
+)  # logit gap that is large even where it does not rise, and the one above which a training diverges
 IMPROVED = 0.95
 """A Fréchet distance counts as better below this fraction of the best one before; coverage, above the best one divided by it."""
 SILENT, HELD_DOWN, UNUSED = 0.1, 0.5, 0.02
@@ -34,7 +43,9 @@ LARGE, SMALL = 3.0, 0.1
 """Target size divided by velocity size, beyond which targets have diverged or vanished; sound runs have .1 to 1.4."""
 UNSKIPPED = 100  # steps without a skipped one after which that alarm is over
 
-Health = Mapping[str, Any]  # the measures of one step by name; a value is None where it was not finite
+Health = Mapping[
+    str, Any
+]  # the measures of one step by name; a value is None where it was not finite
 Past = dict[str, Any]  # what a rule remembers of earlier rows
 
 
@@ -75,8 +86,14 @@ class Look(NamedTuple):
     advice: str = ""
 
 
-def _look(wrong: Any, value: float, threshold: float, sentence: str, advice: str, over: str) -> Look:
-    return Look(wrong, value, threshold, sentence, advice) if wrong else Look(None, value, threshold, over)
+def _look(
+    wrong: Any, value: float, threshold: float, sentence: str, advice: str, over: str
+) -> Look:
+    return (
+        Look(wrong, value, threshold, sentence, advice)
+        if wrong
+        else Look(None, value, threshold, over)
+    )
 
 
 def _collapse(step: int, health: Health, past: Past) -> Look | None:
@@ -89,10 +106,17 @@ def _collapse(step: int, health: Health, past: Past) -> Look | None:
         past.pop("since", None)
     elif step - past.setdefault("since", step) >= HOLDING:
         past["held"] = True
-    said = f"covers {reached:.2f} of the data" if modes is None else f"reaches {reached:.0f} of {modes} modes"
+    said = (
+        f"covers {reached:.2f} of the data"
+        if modes is None
+        else f"reaches {reached:.0f} of {modes} modes"
+    )
     threshold = HELD * past["best"]
     lost = "held" in past and reached < threshold - SLACK
-    sentence, over = f"the generator {said}, down from {past['best']:.3g}", f"the collapse is over: the generator {said}"
+    sentence, over = (
+        f"the generator {said}, down from {past['best']:.3g}",
+        f"the collapse is over: the generator {said}",
+    )
     return _look(lost, reached, threshold, sentence, _against_collapse(health), over)
 
 
@@ -110,7 +134,9 @@ def _missing(step: int, health: Health, past: Past) -> Look | None:
     if modes is None or held is None:
         return None
     best = past["best"] = max(past.get("best", 0), held)
-    advice = _against_collapse(health) if "logit_gap" in health else "train longer, or use a larger size"
+    advice = (
+        _against_collapse(health) if "logit_gap" in health else "train longer, or use a larger size"
+    )
     few = best < HELD * modes - SLACK
     said = f"the generator has reached at most {best} of {modes} modes, and no more since"
     return Look(f"{best} held" if few else None, best, HELD * modes, said, advice)
@@ -118,7 +144,10 @@ def _missing(step: int, health: Health, past: Past) -> Look | None:
 
 def _critic(step: int, health: Health, past: Past) -> Look | None:
     rows, samples = past.setdefault("rows", deque()), past.setdefault("samples", deque())
-    for kept, names in ((rows, ("critic_accuracy", "logit_gap")), (samples, ("frechet", "coverage"))):
+    for kept, names in (
+        (rows, ("critic_accuracy", "logit_gap")),
+        (samples, ("frechet", "coverage")),
+    ):
         if (values := _known(health, *names)) is not None:
             kept.append((step, *values))
     if rows:
@@ -132,10 +161,11 @@ def _critic(step: int, health: Health, past: Past) -> Look | None:
     if step % LOOKS or not rows or step - past["first"] + 1 < WINDOW:
         return None
     accuracy, half = statistics.fmean(right for _, right, _ in rows), len(rows) // 2
-    first, second = (statistics.fmean(gap for _, _, gap in part) for part in ([*rows][:half] or rows, [*rows][half:]))
-    said = (
-        f"over {WINDOW} steps the critic ranked {accuracy:.1%} of the examples correctly, and the logit gap went to {second:.3g}"
+    first, second = (
+        statistics.fmean(gap for _, _, gap in part)
+        for part in ([*rows][:half] or rows, [*rows][half:])
     )
+    said = f"over {WINDOW} steps the critic ranked {accuracy:.1%} of the examples correctly, and the logit gap went to {second:.3g}"
     improved = bool(samples)
     if before := past.get("before"):
         distance = min((value for _, value, _ in samples), default=math.inf)
@@ -156,7 +186,13 @@ def _divergence(step: int, health: Health, past: Past) -> Look | None:
     gap = health["logit_gap"]
     away = gap is None or abs(gap) > GAP
     said = f"the logit gap is {'not finite' if gap is None else f'{gap:.3g}'}"
-    return Look("away" if away else None, gap, GAP, f"{said}, after steps above {GAP:,.0f}", "raise gamma, or lower lr")
+    return Look(
+        "away" if away else None,
+        gap,
+        GAP,
+        f"{said}, after steps above {GAP:,.0f}",
+        "raise gamma, or lower lr",
+    )
 
 
 def _units(health: Health) -> tuple[float, float, float | None, str] | None:
@@ -175,12 +211,12 @@ def _posterior(step: int, health: Health, past: Past) -> Look | None:
     elif beta == 0:
         advice = "lower lr: nothing regularises the latent, so the encoder itself has died"
     else:
-        advice = (
-            f"{'lower beta, or ' if beta > 1 else ''}set warmup to 0.3 (for a vae also free_bits to 0.1), or weaken the decoder"
-        )
+        advice = f"{'lower beta, or ' if beta > 1 else ''}set warmup to 0.3 (for a vae also free_bits to 0.1), or weaken the decoder"
     sentence = f"the posterior has collapsed: {said}, so the decoder ignores the latent"
     silent = active <= SILENT * units + SLACK
-    return _look(silent, active, SILENT * units, sentence, advice, f"the latent is used again: {said}")
+    return _look(
+        silent, active, SILENT * units, sentence, advice, f"the latent is used again: {said}"
+    )
 
 
 def _regularised(step: int, health: Health, past: Past) -> Look | None:
@@ -189,7 +225,14 @@ def _regularised(step: int, health: Health, past: Past) -> Look | None:
     active, units, beta, said = code
     down = beta is not None and beta > 1 and SILENT * units + SLACK < active < HELD_DOWN * units
     sentence = f"the latent is over-regularised: at beta {beta or 0:g}, {said}"
-    return _look(down, active, HELD_DOWN * units, sentence, "lower beta towards 1", f"the latent is used again: {said}")
+    return _look(
+        down,
+        active,
+        HELD_DOWN * units,
+        sentence,
+        "lower beta towards 1",
+        f"the latent is used again: {said}",
+    )
 
 
 def _book(step: int, health: Health, past: Past) -> Look | None:
@@ -198,7 +241,10 @@ def _book(step: int, health: Health, past: Past) -> Look | None:
         return None
     threshold = max(2.0, UNUSED * size)
     said = f"{used:.0f} of {size:.0f} codebook entries are used"
-    sentence, over = f"the codebook is hardly used: about {said}", f"the codebook is used again: {said}"
+    sentence, over = (
+        f"the codebook is hardly used: about {said}",
+        f"the codebook is used again: {said}",
+    )
     return _look(not used > threshold, used, threshold, sentence, "lower codes or lr", over)
 
 
@@ -226,19 +272,42 @@ def _off_diagonal(step: int, health: Health, past: Past) -> Look | None:
     ratio = apart / max(equal, 1e-12)
     said = f"over {WINDOW} steps the raw loss between two different times is {ratio:.2g} times the loss at equal times"
     chases = not ratio < TIMES_DIAGONAL
-    return _look(chases, ratio, TIMES_DIAGONAL, f"the map chases its own targets: {said}", "lower lr, or raise diagonal", said)
+    return _look(
+        chases,
+        ratio,
+        TIMES_DIAGONAL,
+        f"the map chases its own targets: {said}",
+        "lower lr, or raise diagonal",
+        said,
+    )
 
 
 def _targets(step: int, health: Health, past: Past) -> Look | None:
-    sizes = [value for name, value in health.items() if name.startswith("target_size_") and value is not None]
+    sizes = [
+        value
+        for name, value in health.items()
+        if name.startswith("target_size_") and value is not None
+    ]
     if not sizes:
         return None
     most = max(sizes)
     said = f"targets are {most:.2g} times as large as velocities"
     if most > LARGE:
-        return Look("large", most, LARGE, f"targets diverge: {said}", "lower lr, or leave exact derivatives out")
+        return Look(
+            "large",
+            most,
+            LARGE,
+            f"targets diverge: {said}",
+            "lower lr, or leave exact derivatives out",
+        )
     if most < SMALL:
-        return Look("small", most, SMALL, f"the network has died: {said} at all times", "start again with a lower lr")
+        return Look(
+            "small",
+            most,
+            SMALL,
+            f"the network has died: {said} at all times",
+            "start again with a lower lr",
+        )
     return Look(None, most, LARGE, f"targets are of normal size again: {said}")
 
 
@@ -246,8 +315,12 @@ def _skipped(step: int, health: Health, past: Past) -> Look | None:
     players = players_in(health)
     if players:
         past |= {"last": step, "count": past.get("count", 0) + 1}
-        what = f"the loss or gradient of {' and '.join(players)} is not finite, so the step is skipped"
-        return Look("skipped", None, 0.0, what, "if this happens again, lower lr or train in float32")
+        what = (
+            f"the loss or gradient of {' and '.join(players)} is not finite, so the step is skipped"
+        )
+        return Look(
+            "skipped", None, 0.0, what, "if this happens again, lower lr or train in float32"
+        )
     if "last" not in past or step < past["last"] + UNSKIPPED:
         return None
     return Look(None, float(past["count"]), 0.0, f"steps skipped so far: {past['count']}")
@@ -255,7 +328,11 @@ def _skipped(step: int, health: Health, past: Past) -> Look | None:
 
 def _variety(step: int, health: Health, past: Past) -> Look | None:
     ratios = {name: health.get(f"{name}_ratio") for name in ("coverage", "recall")}
-    known = {name: (ratio, health[f"{name}_limit"]) for name, ratio in ratios.items() if ratio is not None}
+    known = {
+        name: (ratio, health[f"{name}_limit"])
+        for name, ratio in ratios.items()
+        if ratio is not None
+    }
     if not known:
         return None
     name, (ratio, limit) = min(known.items(), key=lambda item: item[1][0] - item[1][1])
@@ -263,7 +340,11 @@ def _variety(step: int, health: Health, past: Past) -> Look | None:
         past["passed"] = step
         return Look(None, ratio, limit, f"{name} is {ratio:.3f} of its initial value")
     passed = past.get("passed", 0)
-    weights = f"the weights of step {passed:,}" if passed else "the initial weights, so nothing was gained"
+    weights = (
+        f"the weights of step {passed:,}"
+        if passed
+        else "the initial weights, so nothing was gained"
+    )
     said = f"{name} has fallen to {ratio:.3f} of its initial value, below the limit of {limit:.3f}; training ends with {weights}"
     advice = "to go further, run finish on the same map again with a larger anchor or a lower learning rate"
     return Look("lost", ratio, limit, said, advice)
@@ -324,7 +405,17 @@ class Watch:
             if kind == "variety" and not over:
                 self.ended = look.sentence
             if over == (kind in self._standing):
-                news.append(Alarm(kind, step, look.value, look.threshold, look.sentence, "" if over else look.advice, over))
+                news.append(
+                    Alarm(
+                        kind,
+                        step,
+                        look.value,
+                        look.threshold,
+                        look.sentence,
+                        "" if over else look.advice,
+                        over,
+                    )
+                )
                 self._standing ^= {kind}
         return news
 
@@ -338,4 +429,7 @@ def alarms(history: Iterable[Mapping[str, Any]]) -> list[Alarm]:
 def lost(rows: Sequence[Mapping[str, Any]]) -> str:
     """Return the sentence of the alarm that ended training, from the rows of its log; empty if there is none."""
     last = rows[-1].get("alarm", ()) if rows else ()
-    return next((alarm["sentence"] for alarm in last if alarm["kind"] == "variety" and not alarm["over"]), "")
+    return next(
+        (alarm["sentence"] for alarm in last if alarm["kind"] == "variety" and not alarm["over"]),
+        "",
+    )

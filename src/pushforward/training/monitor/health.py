@@ -50,7 +50,9 @@ def in_words(health: Mapping[str, Any]) -> str:
         return f"coverage {health['coverage_1']:.2f} in one call"
     if health.get("coverage") is None:
         return ""
-    units = f"  units {health['active_units']:.0f}/{health['units']:.0f}" if health.get("units") else ""
+    units = (
+        f"  units {health['active_units']:.0f}/{health['units']:.0f}" if health.get("units") else ""
+    )
     return f"coverage {health['coverage']:.2f}{units}"
 
 
@@ -83,7 +85,11 @@ class Reference:
     def __init__(self, data: Dataset, most: int = SAMPLES) -> None:
         truth, train = data.truth, data.train
         self.space, self.count = data.space, min(most, len(train))
-        self.truth = truth if isinstance(truth, Centred) and len(truth.centres) > 0 and truth.std > 0 else None
+        self.truth = (
+            truth
+            if isinstance(truth, Centred) and len(truth.centres) > 0 and truth.std > 0
+            else None
+        )
         x = train.data_units(permutation(len(train), 0)[: self.count])
         self._centre, self._axes = principal(self.space.to_model(x).flatten(1).double().numpy())
         self._real = self._projected(x)
@@ -108,11 +114,20 @@ class Reference:
             return {}
         measures: dict[str, float] = {}
         if self.truth is not None:
-            of = count_modes(x.flatten(1).numpy(), self.truth.centres, float(self.truth.std), self.truth.weights)
-            measures = {"modes": len(of.mass), "modes_held": of.held, "bridges": of.bridges, "spread": of.spread}
+            of = count_modes(
+                x.flatten(1).numpy(), self.truth.centres, float(self.truth.std), self.truth.weights
+            )
+            measures = {
+                "modes": len(of.mass),
+                "modes_held": of.held,
+                "bridges": of.bridges,
+                "spread": of.spread,
+            }
         samples = self._projected(x)
         if self.count > NEIGHBOURS:
-            measures["coverage"] = float((_distances(self._real, samples).amin(1) < self._reach).double().mean())
+            measures["coverage"] = float(
+                (_distances(self._real, samples).amin(1) < self._reach).double().mean()
+            )
         return {**measures, "frechet": frechet_distance(samples, self._real)}
 
     def recall(self, x: Tensor) -> dict[str, float]:
@@ -185,7 +200,9 @@ def sampled(transport: Transport, noise: Tensor, condition: Condition) -> Tensor
 
 
 def _distances(x: np.ndarray, y: np.ndarray) -> Tensor:
-    return torch.cdist(torch.from_numpy(x), torch.from_numpy(y), compute_mode="donot_use_mm_for_euclid_dist")
+    return torch.cdist(
+        torch.from_numpy(x), torch.from_numpy(y), compute_mode="donot_use_mm_for_euclid_dist"
+    )
 
 
 def principal(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -230,7 +247,9 @@ class Variety(Observer):
         guard = moment.method.guard
         if guard is None or self._count(guard) <= NEIGHBOURS:
             return False
-        before, now = (int(guard.checks * share + 1e-9) for share in (moment.before, moment.progress))
+        before, now = (
+            int(guard.checks * share + 1e-9) for share in (moment.before, moment.progress)
+        )
         return now > before
 
     def look(self, moment: Moment) -> Mapping[str, float]:
@@ -258,7 +277,9 @@ class Variety(Observer):
                 continue  # no share of nothing can be lost
             error = math.sqrt(float((before != after).sum())) / len(before)
             measures[f"{name}_ratio"] = float(after.mean()) / float(before.mean())
-            measures[f"{name}_limit"] = max(0.0, min(least, 1 - CHANCE * error / float(before.mean())))
+            measures[f"{name}_limit"] = max(
+                0.0, min(least, 1 - CHANCE * error / float(before.mean()))
+            )
         return measures
 
     def _prepare(self, guard: Guard, reference: Transport) -> None:
@@ -283,7 +304,11 @@ class Variety(Observer):
 
 COUNTS = {1: 1, 2: 1, 4: 4}
 """Numbers of calls, each with the number of measurements between its marks: on average four calls per mark."""
-BINS = {"low": 1 / 6, "middle": 1 / 2, "high": 5 / 6}  # times t at which targets are measured, by their third of [0, 1]
+BINS = {
+    "low": 1 / 6,
+    "middle": 1 / 2,
+    "high": 5 / 6,
+}  # times t at which targets are measured, by their third of [0, 1]
 TARGETS = 128  # examples on which targets are measured at each of those times
 
 
@@ -293,7 +318,9 @@ class HasTargets(Protocol):
 
     couple: Coupling
 
-    def target(self, where: tuple[Tensor, Tensor, Tensor], velocity: Tensor, condition: Condition, now: Now) -> Tensor:
+    def target(
+        self, where: tuple[Tensor, Tensor, Tensor], velocity: Tensor, condition: Condition, now: Now
+    ) -> Tensor:
         """Compute the target of the mean velocity from t to s at (x_t, t, s); the velocity if s = t."""
 
 
@@ -359,16 +386,25 @@ class Jumps(Observer):
         """
         self._prepare(method)
         samples = {count: self._samples(method, count) for count in counts}
-        by_count = {count: scores for count, x in samples.items() if (scores := self.reference.measures(x))}
+        by_count = {
+            count: scores for count, x in samples.items() if (scores := self.reference.measures(x))
+        }
         if 1 not in by_count:
             return {}
         measures = self.reference.recall(samples[1])
         if "coverage" in by_count[1]:
             measures["coverage_1"] = by_count[1]["coverage"]
         if max(COUNTS) in by_count:
-            best = 1 if "critic" in method.players else min(by_count, key=lambda count: by_count[count]["frechet"])
+            best = (
+                1
+                if "critic" in method.players
+                else min(by_count, key=lambda count: by_count[count]["frechet"])
+            )
             measures |= by_count[best]
-        measures |= {"frechet" if count == 1 else f"frechet_{count}": of["frechet"] for count, of in by_count.items()}
+        measures |= {
+            "frechet" if count == 1 else f"frechet_{count}": of["frechet"]
+            for count, of in by_count.items()
+        }
         if 2 in by_count and not self._fresh:
             measures["disagreement"] = disagreement(samples[1], samples[2])
         return measures
@@ -378,7 +414,9 @@ class Jumps(Observer):
             transport = method.transport()
             flow = inner_of(transport)
             assert isinstance(flow, Flow)
-            return sampled(with_inner(transport, flow.with_solver(flow.solver, count)), *self._starts)
+            return sampled(
+                with_inner(transport, flow.with_solver(flow.solver, count)), *self._starts
+            )
 
     def _targets(self, moment: Moment) -> Iterator[tuple[str, float]]:
         method = moment.method
@@ -390,18 +428,26 @@ class Jumps(Observer):
         x = space.to_model(split.data_units(index).to(device))
         condition = split.condition(space.conditions, index, device)
         draws = ExampleDraws(0, len(x), "targets", device=device)
-        z, s = training_noise(method.couple.source, x.shape[1:], draws), draws.stream("second time").uniform()
+        z, s = (
+            training_noise(method.couple.source, x.shape[1:], draws),
+            draws.stream("second time").uniform(),
+        )
         with as_sampled(method):
             for name, at in BINS.items():
                 t = torch.full_like(s, at)
                 x_t, now = (1 - at) * x + at * z, Now(draws.stream(name), 0, moment.progress)
                 size, velocity = (
-                    float(method.target((x_t, t, until), z - x, condition, now).square().mean()) for until in (s * t, t)
+                    float(method.target((x_t, t, until), z - x, condition, now).square().mean())
+                    for until in (s * t, t)
                 )
                 yield f"target_size_{name}", (size / velocity) ** 0.5 if velocity > 0 else math.nan
 
 
 def disagreement(once: Tensor, twice: Tensor) -> float:
     """Compute the RMS difference of two sets of samples from the same noise, divided by their standard deviation."""
-    spread = float(torch.stack([(x - x.mean(0)).double().square().mean() for x in (once, twice)]).mean())
-    return float((once - twice).double().square().mean() / spread) ** 0.5 if spread > 0 else math.nan
+    spread = float(
+        torch.stack([(x - x.mean(0)).double().square().mean() for x in (once, twice)]).mean()
+    )
+    return (
+        float((once - twice).double().square().mean() / spread) ** 0.5 if spread > 0 else math.nan
+    )

@@ -53,11 +53,15 @@ def landscape(method: Method, data: Dataset) -> dict[str, np.ndarray]:
     margin = MARGIN * np.where(high > low, high - low, 1.0)
     low, high = low - margin, high + margin
     xs, ys = (np.linspace(a, b, SIDE) for a, b in zip(low, high, strict=True))
-    points = torch.from_numpy(np.stack(np.meshgrid(xs, ys), axis=-1).reshape(-1, 2).astype(np.float32))
+    points = torch.from_numpy(
+        np.stack(np.meshgrid(xs, ys), axis=-1).reshape(-1, 2).astype(np.float32)
+    )
     with as_sampled(method):
         transport = method.transport()
         x = method.space.to_model(points).to(transport.device)
-        scores = torch.stack([method.scores(x, condition) for condition in _asked(method.space, x)]).amax(0)
+        scores = torch.stack(
+            [method.scores(x, condition) for condition in _asked(method.space, x)]
+        ).amax(0)
         with as_drawn():
             raw = transport.sample(min(SAMPLES, len(data.train)), seed=0)
     return {
@@ -73,10 +77,19 @@ def _asked(space: Space, x: Tensor) -> list[Condition]:
     count = min(CLASSES, len(space.classes)) if list(space.conditions) == ["label"] else CLASSES
     labels = {"label": torch.arange(count) % len(space.classes)} if space.label else {}
     values = Request(space.conditions).values(count, labels, 0) or {}
-    return [{name: v[i].expand(len(x), *v.shape[1:]).to(x.device) for name, v in values.items()} for i in range(count)]
+    return [
+        {name: v[i].expand(len(x), *v.shape[1:]).to(x.device) for name, v in values.items()}
+        for i in range(count)
+    ]
 
 
-PICTURES = (0.02, 0.1, 0.3, 0.6, 1.0)  # shares of the budget at which fixed-noise samples are written
+PICTURES = (
+    0.02,
+    0.1,
+    0.3,
+    0.6,
+    1.0,
+)  # shares of the budget at which fixed-noise samples are written
 DRAWN = {False: 36, True: 1000}  # fixed-noise samples that are written, by whether they are points
 
 
@@ -181,7 +194,9 @@ class Pictures(Observer):
                     images = data.space.drawing(arrays["x"])
                     grid_picture(images, scale=legible(images)).save(folder / f"{name}.png")
                 elif data.space.shape == (2,):
-                    real = data.held_out.data_units(permutation(len(data.held_out), 0)[: len(x)]).numpy()
+                    real = data.held_out.data_units(
+                        permutation(len(data.held_out), 0)[: len(x)]
+                    ).numpy()
                     scatter_picture(x.numpy(), real, ticks=True).save(folder / f"{name}.png")
         return {}
 
@@ -210,13 +225,17 @@ class Tracked(Observer):
 
     late = True
 
-    def __init__(self, folder: Path, trackers: Sequence[Tracker], rates: Callable[[], Mapping[str, float]]) -> None:
+    def __init__(
+        self, folder: Path, trackers: Sequence[Tracker], rates: Callable[[], Mapping[str, float]]
+    ) -> None:
         if (inside := folder / FOLDER).exists():
             refuse_links(inside, ())
         self.folder, self.rates = folder, rates
         known, logged = _known(folder), log.last_step(folder / "metrics.jsonl")
         names = [(tracker, tracker.name) for tracker in trackers]
-        self._followers = [_Follower(each, known.get(name), logged if name in known else 0) for each, name in names]
+        self._followers = [
+            _Follower(each, known.get(name), logged if name in known else 0) for each, name in names
+        ]
         self._held: list[Mapping[str, Any]] = []
         self._rates: dict[int, Mapping[str, float]] = {}
         self._before: tuple[float, float] | None = None
@@ -257,13 +276,21 @@ class Tracked(Observer):
     def _numbers(self, row: Mapping[str, Any]) -> dict[str, float]:
         rates, losses, health = self._rates.pop(row["step"], {}), row["loss"], row.get("health", {})
         parts: dict[str, Mapping[str, Any]] = {"loss": losses, "lr": rates, "health": health}
-        named = {f"{kind}/{name}": value for kind, part in parts.items() for name, value in part.items()}
+        named = {
+            f"{kind}/{name}": value for kind, part in parts.items() for name, value in part.items()
+        }
         samples, seconds = row.get("samples", 0), row.get("seconds", 0.0)
         named |= {"progress/samples": samples, "progress/seconds": seconds}
         if self._before is not None and seconds > self._before[1]:
-            named["progress/samples_per_second"] = (samples - self._before[0]) / (seconds - self._before[1])
+            named["progress/samples_per_second"] = (samples - self._before[0]) / (
+                seconds - self._before[1]
+            )
         self._before = samples, seconds
-        return {name: float(value) for name, value in named.items() if isinstance(value, (int, float)) and math.isfinite(value)}
+        return {
+            name: float(value)
+            for name, value in named.items()
+            if isinstance(value, (int, float)) and math.isfinite(value)
+        }
 
     def _try(self, follower: _Follower, call: Callable[[Tracker], None]) -> None:
         try:
@@ -285,11 +312,18 @@ class Tracked(Observer):
         follower.started = True
         if known != follower.known:
             follower.known = known
-            content = {"format_version": 1, "runs": {**_known(self.folder), follower.tracker.name: known}}
+            content = {
+                "format_version": 1,
+                "runs": {**_known(self.folder), follower.tracker.name: known},
+            }
             write_json(self.folder / FILE, content)
 
 
 def _known(folder: Path) -> dict[str, str]:
     runs = read_object(folder / FILE).get("runs")
     given = runs if isinstance(runs, dict) else {}
-    return {name: value for name, value in given.items() if isinstance(value, str) and value.replace("-", "").isalnum()}
+    return {
+        name: value
+        for name, value in given.items()
+        if isinstance(value, str) and value.replace("-", "").isalnum()
+    }

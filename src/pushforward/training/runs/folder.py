@@ -35,14 +35,18 @@ def hold(folder: Path) -> BaseFileLock | None:
     """
     refuse_links(folder, (), known=())
     # all who may write to the folder may lock it
-    lock = FileLock(folder / LOCK, timeout=_WAIT, thread_local=False, mode=folder.stat().st_mode & 0o666)
+    lock = FileLock(
+        folder / LOCK, timeout=_WAIT, thread_local=False, mode=folder.stat().st_mode & 0o666
+    )
     try:
         lock.acquire()
     except Timeout:
         raise busy(folder) from None
     except OSError as error:
         effective = os.access in os.supports_effective_ids
-        if error.errno in _READ_ONLY and not os.access(folder, os.W_OK | os.X_OK, effective_ids=effective):
+        if error.errno in _READ_ONLY and not os.access(
+            folder, os.W_OK | os.X_OK, effective_ids=effective
+        ):
             return None
         raise CheckpointError(
             f"{folder}/{LOCK} could not be locked for training: {error.strerror or error}. If the file belongs to another "
@@ -105,7 +109,9 @@ class Holding:
 
     def discard(self) -> None:
         """Remove the new folder of a training that could not be set up; an earlier run takes its place again."""
-        with contextlib.suppress(OSError):  # another run has come into a folder; the first error is the one to report
+        with contextlib.suppress(
+            OSError
+        ):  # another run has come into a folder; the first error is the one to report
             if self.folder in self.made:
                 remove(self.folder)
             if self.replaced is not None:
@@ -175,7 +181,9 @@ ENTRIES = {
 NAMED = 8  # runs in a folder that an error names at most
 
 
-def free_folder(wanted: str | Path | None, data: str, recipe: str, *, under: str | Path = "runs") -> Path:
+def free_folder(
+    wanted: str | Path | None, data: str, recipe: str, *, under: str | Path = "runs"
+) -> Path:
     """Choose a folder for a new run: ``wanted`` if given, otherwise ``runs/DATA-RECIPE`` with -2, -3, ... as needed.
 
     It is missing or empty, or ``wanted`` holds what a training has left there that was killed before it was set up.
@@ -188,11 +196,18 @@ def free_folder(wanted: str | Path | None, data: str, recipe: str, *, under: str
         folder = Path(wanted)
         if os.path.lexists(folder) and not (folder.is_dir() and _is_unbegun(folder)):
             run = (folder / "spec.json").is_file()
-            advice = f", replace the run with `overwrite=True`, or continue it: pushforward resume {folder}" if run else "."
+            advice = (
+                f", replace the run with `overwrite=True`, or continue it: pushforward resume {folder}"
+                if run
+                else "."
+            )
             raise UsageError(f"{folder} already exists. Choose another `out`{advice}")
         return folder
     stem = Path(under) / f"{Path(data).stem or 'data'}-{recipe}"
-    names = (stem.with_name(f"{stem.name}-{number}") if number > 1 else stem for number in itertools.count(1))
+    names = (
+        stem.with_name(f"{stem.name}-{number}") if number > 1 else stem
+        for number in itertools.count(1)
+    )
     return next(folder for folder in names if not os.path.lexists(folder))
 
 
@@ -207,7 +222,11 @@ def _is_unbegun(folder: Path) -> bool:
 
 
 def _others(folder: Path) -> list[Path]:
-    return [path for path in folder.iterdir() if path.name not in ENTRIES and not path.name.startswith(TEMPORARY)]
+    return [
+        path
+        for path in folder.iterdir()
+        if path.name not in ENTRIES and not path.name.startswith(TEMPORARY)
+    ]
 
 
 def remove(folder: Path) -> None:
@@ -266,7 +285,11 @@ def check_run(folder: str | Path) -> None:
         raise CheckpointError(
             f"{folder} has no run yet: its training is just starting, or was interrupted while starting. Start it again."
         )
-    what = f"{folder} is not a run folder: it has no spec.json." if folder.exists() else f"There is no folder {folder}."
+    what = (
+        f"{folder} is not a run folder: it has no spec.json."
+        if folder.exists()
+        else f"There is no folder {folder}."
+    )
     raise RunUsageError(f"{what}{run_suggestion(folder)}")
 
 
@@ -278,10 +301,18 @@ def runs_inside(folder: Path) -> list[Path]:
 def run_suggestion(folder: Path) -> str:
     """Suggest runs for a path that is not a run, in a sentence."""
     if inside := runs_inside(folder):
-        return f" Runs in it: {', '.join(map(str, inside[:NAMED]))}{', ...' * (len(inside) > NAMED)}."
-    known = {path.name: path for place in (Path("runs"), folder.parent) for path in runs_inside(place)}
+        return (
+            f" Runs in it: {', '.join(map(str, inside[:NAMED]))}{', ...' * (len(inside) > NAMED)}."
+        )
+    known = {
+        path.name: path for place in (Path("runs"), folder.parent) for path in runs_inside(place)
+    }
     name = closest(folder.name, known)
-    return " Create a run with `pushforward train`." if name is None else f' Did you mean "{known[name]}"?'
+    return (
+        " Create a run with `pushforward train`."
+        if name is None
+        else f' Did you mean "{known[name]}"?'
+    )
 
 
 def checkpoint_in(text: str | Path) -> tuple[str, str | None]:

@@ -57,13 +57,21 @@ class Learned:
 
     def damaged(self, kind: str) -> CheckpointError:
         path = self.folder / f"{kind}.json"
-        return CheckpointError(f"{path} is damaged: it contains no learned {kind}. Delete it and run pushforward tune again.")
+        return CheckpointError(
+            f"{path} is damaged: it contains no learned {kind}. Delete it and run pushforward tune again."
+        )
 
-    def entry(self, kind: str, steps: int, solver: Solver, guidance: Mapping[str, Any] | None = None) -> dict[str, Any] | None:
+    def entry(
+        self, kind: str, steps: int, solver: Solver, guidance: Mapping[str, Any] | None = None
+    ) -> dict[str, Any] | None:
         """Find the entry learned for a number of steps, solver and guidance: for these weights, otherwise for others."""
-        wanted = (steps, spec.describe(solver), spec.describe(dict(guidance or {})))[: len(FIELDS[kind]) - 1]
+        wanted = (steps, spec.describe(solver), spec.describe(dict(guidance or {})))[
+            : len(FIELDS[kind]) - 1
+        ]
         entries = [entry for entry in self.read(kind) if _key(kind, entry) == wanted]
-        return next((entry for entry in entries if self.fits(entry)), entries[-1] if entries else None)
+        return next(
+            (entry for entry in entries if self.fits(entry)), entries[-1] if entries else None
+        )
 
     def fits(self, entry: dict[str, Any] | None) -> bool:
         return entry is not None and entry.get("weights") == self.weights
@@ -78,16 +86,27 @@ class Learned:
         named = grid in ("learned", "table") if isinstance(grid, str) else False
         if not has_steps(flow) or not (named or (grid is None and "steps" in given)):
             return []
-        steps, solver = given.get("steps", flow.steps), solvers.as_solver(given.get("solver", flow.solver))
+        steps, solver = (
+            given.get("steps", flow.steps),
+            solvers.as_solver(given.get("solver", flow.solver)),
+        )
         guidance = {name: given[name] for name in GUIDANCE if name in given}
-        kinds = {TABLES: grid != "learned" and "weaker" not in guidance, GRIDS: grid == "learned" or not (named or guidance)}
+        kinds = {
+            TABLES: grid != "learned" and "weaker" not in guidance,
+            GRIDS: grid == "learned" or not (named or guidance),
+        }
         sentences = []
         for kind in (kind for kind, used in kinds.items() if used):
             entry = self.entry(kind, steps, solver, guidance if kind == TABLES else None)
             if self.fits(entry):
                 break
             if entry is not None:
-                again = tuning(str(self.folder), steps, given.get("solver"), guidance if kind == TABLES else None)
+                again = tuning(
+                    str(self.folder),
+                    steps,
+                    given.get("solver"),
+                    guidance if kind == TABLES else None,
+                )
                 sentences.append(
                     f"the {kind.removesuffix('s')} learned for {steps} steps of {entry['solver']['part']} is not used: it "
                     f"belongs to the weights of step {entry.get('checkpoint_step')}, not to those of step {self.step:,}. "
@@ -99,12 +118,23 @@ class Learned:
 
     def store(self, kind: str, entry: dict[str, Any]) -> None:
         entry = {"checkpoint_step": self.step, **entry, "weights": self.weights}
-        others = [other for other in self.read(kind) if not (_key(kind, other) == _key(kind, entry) and self.fits(other))]
-        content = {"format_version": FORMAT, kind: sorted([*others, entry], key=itemgetter("steps"))}
+        others = [
+            other
+            for other in self.read(kind)
+            if not (_key(kind, other) == _key(kind, entry) and self.fits(other))
+        ]
+        content = {
+            "format_version": FORMAT,
+            kind: sorted([*others, entry], key=itemgetter("steps")),
+        }
         write_json(self.folder / f"{kind}.json", content)
 
 
 def described_sampler(transport: Transport) -> dict[str, Any] | None:
     """Describe solver, steps and grid as JSON; None for a model without steps."""
     flow = inner_of(transport)
-    return {"solver": spec.describe(flow.solver), "steps": flow.steps, "grid": flow.grid} if isinstance(flow, Flow) else None
+    return (
+        {"solver": spec.describe(flow.solver), "steps": flow.steps, "grid": flow.grid}
+        if isinstance(flow, Flow)
+        else None
+    )

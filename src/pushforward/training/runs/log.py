@@ -81,7 +81,9 @@ def last_step(path: Path) -> int:
 def _text(path: Path) -> str:
     try:
         with opened(path) as file:
-            lines = itertools.takewhile(lambda line: len(line) <= LONGEST, iter(lambda: file.readline(LONGEST + 1), b""))
+            lines = itertools.takewhile(
+                lambda line: len(line) <= LONGEST, iter(lambda: file.readline(LONGEST + 1), b"")
+            )
             return b"".join(lines).decode("utf-8", errors="replace")
     except FileNotFoundError:
         return ""
@@ -94,7 +96,9 @@ def _text(path: Path) -> str:
 def _rows(text: str) -> list[tuple[str, dict[str, Any]]]:
     rows = []
     for line in text.splitlines():
-        with contextlib.suppress(ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError):
+        with contextlib.suppress(
+            ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError
+        ):
             row = json.loads(line)
             if _is_row(row):
                 rows.append((line, row))
@@ -107,7 +111,11 @@ def _is_row(row: Any) -> bool:
     numbers = [row["step"], row.get("seconds", 0.0), *row["loss"].values(), *measures]
     texts = [alarm[name] for alarm in alarms for name in ("kind", "sentence")]
     known = all(isinstance(value, (int, float)) and abs(value) < LARGEST for value in numbers)
-    known = known and all(isinstance(text, str) for text in texts) and all("over" in alarm for alarm in alarms)
+    known = (
+        known
+        and all(isinstance(text, str) for text in texts)
+        and all("over" in alarm for alarm in alarms)
+    )
     return known and type(row["step"]) is int and row["step"] >= 0
 
 
@@ -142,7 +150,9 @@ class Skips:
         if len(self._steps) >= IN_A_ROW and self._steps[-IN_A_ROW] == step - IN_A_ROW + 1:
             return f"In {IN_A_ROW} steps in a row, up to step {step:,}, {what}"
         if len(self._steps) > MOST:
-            return f"In {len(self._steps)} of the last {WINDOW:,} steps, up to step {step:,}, {what}"
+            return (
+                f"In {len(self._steps)} of the last {WINDOW:,} steps, up to step {step:,}, {what}"
+            )
         return None
 
     @property
@@ -188,8 +198,16 @@ def quality(health: Mapping[str, Any] | None) -> float | None:
     None if a measure is missing.
     """
     distances = [(health or {}).get(name) for name in BY]
-    known = [float(distance) for distance in distances if distance is not None and math.isfinite(distance)]
-    return math.prod(max(distance, 1e-12) for distance in known) ** (1 / len(BY)) if len(known) == len(BY) else None
+    known = [
+        float(distance)
+        for distance in distances
+        if distance is not None and math.isfinite(distance)
+    ]
+    return (
+        math.prod(max(distance, 1e-12) for distance in known) ** (1 / len(BY))
+        if len(known) == len(BY)
+        else None
+    )
 
 
 def best_of(rows: Iterable[Mapping[str, Any]], best: Best | None = None) -> Best | None:
@@ -197,7 +215,9 @@ def best_of(rows: Iterable[Mapping[str, Any]], best: Best | None = None) -> Best
     for row in rows:
         if (measured := quality(row.get("health"))) is not None:
             better = best is None or measured < BETTER * best.quality
-            step, least = (row["step"], measured) if best is None or better else (best.step, best.quality)
+            step, least = (
+                (row["step"], measured) if best is None or better else (best.step, best.quality)
+            )
             best = Best(step, least, row["step"], measured)
     return best
 
@@ -206,10 +226,20 @@ def in_numbers(measures: Sequence[dict[str, Any]]) -> None:
     """Convert tensors among the measures to numbers with one device synchronisation; non-finite values become None."""
     import torch
 
-    places = [(held, name) for held in measures for name, value in held.items() if isinstance(value, torch.Tensor)]
+    places = [
+        (held, name)
+        for held in measures
+        for name, value in held.items()
+        if isinstance(value, torch.Tensor)
+    ]
     if places:
-        device = next((held[name].device for held, name in places if held[name].device.type != "cpu"), torch.device("cpu"))
-        values = torch.stack([held[name].detach().to(device, torch.float64).reshape(()) for held, name in places]).tolist()
+        device = next(
+            (held[name].device for held, name in places if held[name].device.type != "cpu"),
+            torch.device("cpu"),
+        )
+        values = torch.stack(
+            [held[name].detach().to(device, torch.float64).reshape(()) for held, name in places]
+        ).tolist()
         for (held, name), value in zip(places, values, strict=True):
             held[name] = value
     for held in measures:
@@ -257,7 +287,14 @@ class Journal:
     def full(self) -> bool:
         return len(self.held) >= FLUSH
 
-    def add(self, step: int, samples: int, seconds: float, losses: Mapping[str, Tensor], health: Mapping[str, Any]) -> None:
+    def add(
+        self,
+        step: int,
+        samples: int,
+        seconds: float,
+        losses: Mapping[str, Tensor],
+        health: Mapping[str, Any],
+    ) -> None:
         row = {"step": step, "samples": samples, "seconds": seconds, "loss": dict(losses)}
         self.held.append(row | ({"health": dict(health)} if health else {}))
 
@@ -273,7 +310,9 @@ class Journal:
         rows, self.held = self.held, []
         for row in rows:
             losses = {player: float(loss) for player, loss in row["loss"].items()}
-            row["loss"] = {player: loss for player, loss in losses.items() if math.isfinite(loss)}  # others are skipped
+            row["loss"] = {
+                player: loss for player, loss in losses.items() if math.isfinite(loss)
+            }  # others are skipped
         in_numbers([row["health"] for row in rows if "health" in row])
         problem = None
         for number, row in enumerate(rows):
@@ -284,7 +323,10 @@ class Journal:
                 problem = Problem(why, step=row["step"])
             for alarm in row.get("alarm", ()):
                 if problem is None and alarm["kind"] == "divergence" and not alarm["over"]:
-                    problem = Problem(f"At step {row['step']:,} {alarm['sentence']}", f"To fix it, {alarm['advice']}.")
+                    problem = Problem(
+                        f"At step {row['step']:,} {alarm['sentence']}",
+                        f"To fix it, {alarm['advice']}.",
+                    )
             if problem is not None:
                 rows = rows[: number + 1]
                 break

@@ -20,7 +20,14 @@ from pushforward.files import read_object
 from pushforward.methods.method import Method
 from pushforward.paths import Source
 from pushforward.recipes.recipe import Recipe
-from pushforward.training.checkpoint.storage import appearing, latest, read_state, read_tensors, sha256, write_tensors
+from pushforward.training.checkpoint.storage import (
+    appearing,
+    latest,
+    read_state,
+    read_tensors,
+    sha256,
+    write_tensors,
+)
 from pushforward.transports import Autoencoder, Transport
 
 _FILE = "rows.safetensors"
@@ -35,9 +42,18 @@ def with_ancestors(recipe: Recipe) -> Recipe:
     sources = {f"the source {name}": source for name, source in sources_of(recipe.method).items()}
     builds_on = [(name, seen) for name, seen in recipe.builds_on if name not in sources]
     if not builds_on:
-        models = [name for name, part in recipe.method.parts.items() if isinstance(part, (Autoencoder, Denoiser, Transport))]
-        builds_on = [(f"{'an' if name[0] in 'aeiou' else 'a'} {name} passed in Python", Seen()) for name in models]
-    return replace(recipe, builds_on=(*builds_on, *((name, source.seen) for name, source in sources.items())))
+        models = [
+            name
+            for name, part in recipe.method.parts.items()
+            if isinstance(part, (Autoencoder, Denoiser, Transport))
+        ]
+        builds_on = [
+            (f"{'an' if name[0] in 'aeiou' else 'a'} {name} passed in Python", Seen())
+            for name in models
+        ]
+    return replace(
+        recipe, builds_on=(*builds_on, *((name, source.seen) for name, source in sources.items()))
+    )
 
 
 def sources_of(method: Method) -> dict[str, Source]:
@@ -58,7 +74,14 @@ def write_seen(folder: Path, seen: Seen) -> dict[str, Any]:
     path = folder / _FILE
     hashes = np.zeros(0, dtype=np.uint64) if seen.own is None else seen.own
     with appearing(path) as temporary:
-        write_tensors(temporary, {"own": tensor(hashes), "inherited": tensor(seen.inherited), "shared": tensor(seen.shared)})
+        write_tensors(
+            temporary,
+            {
+                "own": tensor(hashes),
+                "inherited": tensor(seen.inherited),
+                "shared": tensor(seen.shared),
+            },
+        )
     names = {"builds_on": list(seen.names), "unknown": list(seen.unknown)}
     return {"sha256": sha256(path), **names, "seconds": dict(seen.seconds), "apart": seen.apart}
 
@@ -78,7 +101,15 @@ def read_seen(folder: Path, content: Mapping[str, Any], state: Mapping[str, Any]
         names = tuple(record["builds_on"]), tuple(record["unknown"])
         times = {name: float(+value) for name, value in record.get("seconds", {}).items()}
         own_seconds = state.get("seconds", 0.0) + (state.get("store_seconds") or 0.0)
-        return Seen(rows["own"], rows["inherited"], rows["shared"], *names, record.get("apart"), own_seconds, times)
+        return Seen(
+            rows["own"],
+            rows["inherited"],
+            rows["shared"],
+            *names,
+            record.get("apart"),
+            own_seconds,
+            times,
+        )
     except (AttributeError, CheckpointError, OSError, KeyError, TypeError, ValueError) as error:
         raise CheckpointError(
             f"Cannot use {path}, which records the training examples of the run: {error}. Copy it again from the original run."
@@ -91,7 +122,9 @@ def seen_by(folder: str | Path) -> Seen:
     if not (path / "spec.json").is_file():
         return Seen()
     newest = latest(path / "checkpoints")
-    return read_seen(path, read_object(path / "spec.json"), {} if newest is None else read_state(newest))
+    return read_seen(
+        path, read_object(path / "spec.json"), {} if newest is None else read_state(newest)
+    )
 
 
 def leaks(seen: Seen, data: Dataset) -> tuple[str, ...]:
@@ -144,7 +177,11 @@ def data_of_run(folder: Path, content: Mapping[str, Any], data: DataLike = None)
             f"{folder} was trained on data passed in Python, which a run does not store. Pass the same data as `data`, in Python."
         )
     if content["fingerprint"] != dataset.fingerprint:
-        earlier = ' Runs of earlier versions learned rare texts: read their data with `rare="keep"`.' if dataset.table else ""
+        earlier = (
+            ' Runs of earlier versions learned rare texts: read their data with `rare="keep"`.'
+            if dataset.table
+            else ""
+        )
         raise DataError(
             f"The data has changed since {folder} was trained (fingerprint {dataset.fingerprint[:12]}, expected "
             f"{content['fingerprint'][:12]}). Restore the data, or start a new run from these weights: "

@@ -24,14 +24,27 @@ from pushforward import spec
 from pushforward.data import Dataset, Space
 from pushforward.data.core.dataset import Seen, seen_in_training
 from pushforward.denoisers import Denoiser
-from pushforward.errors import CheckpointError, MissingExtra, RunUsageError, UsageError, did_you_mean
+from pushforward.errors import (
+    CheckpointError,
+    MissingExtra,
+    RunUsageError,
+    UsageError,
+    did_you_mean,
+)
 from pushforward.files import disk, read_json
 from pushforward.methods.method import Method
 from pushforward.plugins import load_needed, recorded, resume_command
 from pushforward.recipes.recipe import Recipe, Training
 from pushforward.runtime import device_named, facts
 from pushforward.samples import drawn_from
-from pushforward.sampling_options import Sampling, configure, given_options, guidance_notes, seed_of, with_conditions
+from pushforward.sampling_options import (
+    Sampling,
+    configure,
+    given_options,
+    guidance_notes,
+    seed_of,
+    with_conditions,
+)
 from pushforward.solvers.solver import Solver
 from pushforward.solvers.table import LearnedTable
 from pushforward.training.checkpoint.storage import (
@@ -75,7 +88,9 @@ def write_parts(folder: Path, method: Method) -> dict[str, str]:
     return written
 
 
-def read_parts(folder: Path, content: Mapping[str, Any], method: Method, device: torch.device | str = "cpu") -> None:
+def read_parts(
+    folder: Path, content: Mapping[str, Any], method: Method, device: torch.device | str = "cpu"
+) -> None:
     """Load a method's frozen parts from a run's folder, each verified by its hash.
 
     Raises:
@@ -96,18 +111,36 @@ def read_parts(folder: Path, content: Mapping[str, Any], method: Method, device:
 
 
 FORMAT = 4
-UNFIT = (ArithmeticError, AssertionError, AttributeError, LookupError, MemoryError, RuntimeError, TypeError, ValueError)
+UNFIT = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    LookupError,
+    MemoryError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
 """What constructors raise for unsuitable arguments."""
 
 
 LARGEST = 10_000
 """Largest number allowed in a spec of a network, solver or transport, or the number of stored weights if larger."""
-MOST = 1_000_000  # the largest such number of a run that has saved no weights, and the largest batch
-_COUNTED = tuple(f"pushforward.{home}." for home in ("interop", "networks", "solvers", "transports"))
+MOST = (
+    1_000_000  # the largest such number of a run that has saved no weights, and the largest batch
+)
+_COUNTED = tuple(
+    f"pushforward.{home}." for home in ("interop", "networks", "solvers", "transports")
+)
 
 
 def begin(
-    holding: Holding, recipe: Recipe, data: Dataset, budget: Budget, settings: Settings, method: dict[str, Any]
+    holding: Holding,
+    recipe: Recipe,
+    data: Dataset,
+    budget: Budget,
+    settings: Settings,
+    method: dict[str, Any],
 ) -> dict[str, Any]:
     """Write the files of a new run folder before its first step, and return its spec with this description of the method.
 
@@ -134,15 +167,27 @@ def begin(
         commit, program = None, Path(sys.argv[0])
         with contextlib.suppress(OSError, subprocess.SubprocessError):
             words, here = ["git", "rev-parse", "HEAD"], Path(__file__).parent
-            commit = subprocess.run(words, cwd=here, capture_output=True, encoding="utf-8", timeout=5).stdout.strip() or None
+            commit = (
+                subprocess.run(
+                    words, cwd=here, capture_output=True, encoding="utf-8", timeout=5
+                ).stdout.strip()
+                or None
+            )
         manifest = {
             "format_version": FORMAT,
             "machine": machine(),
-            "packages": {name: version(name) for name in ("pushforward", "torch", "numpy", "safetensors")},
+            "packages": {
+                name: version(name) for name in ("pushforward", "torch", "numpy", "safetensors")
+            },
             "commit": commit,
             "seed": settings.seed,
             "data": data.describe(),
-            "command": shlex.join([program.parent.name if program.name == "__main__.py" else program.name, *sys.argv[1:]]),
+            "command": shlex.join(
+                [
+                    program.parent.name if program.name == "__main__.py" else program.name,
+                    *sys.argv[1:],
+                ]
+            ),
         }
         write_json(holding.folder / "spec.json", content)
         write_json(holding.folder / "manifest.json", manifest)
@@ -168,7 +213,9 @@ def check_spec(folder: Path, content: Mapping[str, Any], state: Mapping[str, Any
         )
 
 
-def extend(folder: Path, content: dict[str, Any], budget: Budget, step: int, writes: bool = True) -> None:
+def extend(
+    folder: Path, content: dict[str, Any], budget: Budget, step: int, writes: bool = True
+) -> None:
     """Store a new budget in the spec, with the replaced budget and the step, so that a later resume keeps it.
 
     If several processes train together, only one writes.
@@ -184,7 +231,9 @@ def extend(folder: Path, content: dict[str, Any], budget: Budget, step: int, wri
         content |= changed
 
 
-def read_spec(folder: str | Path, plugins: str | Path | Iterable[str | Path] = ()) -> dict[str, Any]:
+def read_spec(
+    folder: str | Path, plugins: str | Path | Iterable[str | Path] = ()
+) -> dict[str, Any]:
     """Read the spec of a run, after checking that the plugins that it needs are named.
 
     Raises:
@@ -201,10 +250,16 @@ def read_spec(folder: str | Path, plugins: str | Path | Iterable[str | Path] = (
             "trained the run, or restore the file."
         )
     wrong = [name for name, kind in _KINDS.items() if not isinstance(content.get(name), kind)]
-    named = (plugin.get(key) if isinstance(plugin, dict) else None for plugin in content["plugins"] for key in ("file", "sha256"))
+    named = (
+        plugin.get(key) if isinstance(plugin, dict) else None
+        for plugin in content["plugins"]
+        for key in ("file", "sha256")
+    )
     if wrong or not all(isinstance(text, str) for text in named):
         name = (*wrong, "plugins")[0]
-        raise CheckpointError(f"{folder}/spec.json is damaged: its entry {name} is missing or invalid. Restore the file.")
+        raise CheckpointError(
+            f"{folder}/spec.json is damaged: its entry {name} is missing or invalid. Restore the file."
+        )
     load_needed(content["plugins"], plugins)
     return dict(content)
 
@@ -237,7 +292,12 @@ def check_counts(content: Any, most: float = LARGEST, counted: bool = False) -> 
         )
 
 
-def recipe_of(content: dict[str, Any], method: Method | None = None, seed: int = 0, weights: Sequence[Path] = ()) -> Recipe:
+def recipe_of(
+    content: dict[str, Any],
+    method: Method | None = None,
+    seed: int = 0,
+    weights: Sequence[Path] = (),
+) -> Recipe:
     """Build the recipe described by a spec, with weights drawn from the seed, or with a given method.
 
     Args:
@@ -255,7 +315,9 @@ def recipe_of(content: dict[str, Any], method: Method | None = None, seed: int =
         if method is None:
             stored = sum(os.lstat(path).st_size for folder in weights for path in folder.rglob("*"))
             check_counts(content["method"], max(LARGEST, stored // 4) if weights else MOST)
-        built = method if method is not None else seeded(lambda: spec.build(content["method"]), seed)
+        built = (
+            method if method is not None else seeded(lambda: spec.build(content["method"]), seed)
+        )
         if not isinstance(built, Method):
             raise TypeError(f"{type(built).__name__} is not a method")
         return Recipe(built, Training(**content["training"]), content["recipe"], content["family"])
@@ -272,7 +334,9 @@ def budget_of(content: dict[str, Any]) -> Budget:
     try:
         return Budget(**content["budget"])
     except UNFIT as error:
-        raise CheckpointError(f"The run's spec.json has no valid budget: {error}. Restore the file.") from error
+        raise CheckpointError(
+            f"The run's spec.json has no valid budget: {error}. Restore the file."
+        ) from error
 
 
 class Run(Viewed):
@@ -300,7 +364,13 @@ class Run(Viewed):
         weights: str,
         warnings: Sequence[str] = (),
     ) -> None:
-        self.folder, self.spec, self.method, self.state, self.weights = folder, content, method, state, weights
+        self.folder, self.spec, self.method, self.state, self.weights = (
+            folder,
+            content,
+            method,
+            state,
+            weights,
+        )
         self.warnings = tuple(warnings)
         self._guides: tuple[Path, ...] = ()
         self.options: dict[str, Any] = {}
@@ -352,9 +422,19 @@ class Run(Viewed):
         words = None if newest is None else unfinished(newest, self.spec.get("budget") or {})
         if not words or any("broke off" in text for text in self.warnings) or lost(self.losses()):
             return ()
-        return (f"training is unfinished: {words}. Resume it first: {resume_command(self.folder, self.spec)}",)
+        return (
+            f"training is unfinished: {words}. Resume it first: {resume_command(self.folder, self.spec)}",
+        )
 
-    def sample(self, n: int = 64, condition: ConditionLike = None, *, seed: int = 0, batch: int = BATCH, **options: Any) -> Any:
+    def sample(
+        self,
+        n: int = 64,
+        condition: ConditionLike = None,
+        *,
+        seed: int = 0,
+        batch: int = BATCH,
+        **options: Any,
+    ) -> Any:
         """Draw new samples in data units, on the CPU; sample i depends only on ``seed + i``.
 
         Args:
@@ -406,7 +486,11 @@ class Run(Viewed):
             run._guides = (*self._guides, weaker.folder)
             given["weaker"] = weaker.denoiser
         run.transport = configure(
-            self.transport, grids=self.learned_grid, tables=self.learned_table, name=str(self.folder), **given
+            self.transport,
+            grids=self.learned_grid,
+            tables=self.learned_table,
+            name=str(self.folder),
+            **given,
         )
         run.warnings = tuple(dict.fromkeys((*run.warnings, *guidance_notes(run.transport))))
         return run
@@ -424,15 +508,28 @@ class Run(Viewed):
         """
         from pushforward.export.files import export
 
-        return export(self.transport, out or self.folder / "export", learned=self.tuned(), name=self.name, **options)
+        return export(
+            self.transport,
+            out or self.folder / "export",
+            learned=self.tuned(),
+            name=self.name,
+            **options,
+        )
 
     def tuned(self) -> list[Flow]:
         """Return the flows that `pushforward tune` has learned for these weights, by number of steps, without guided ones."""
         flow = inner_of(self.transport)
         if not (isinstance(flow, Flow) and isinstance(flow.denoiser, Denoiser)):
             return []
-        keys = [(each["steps"], each["solver"]) for kind in (GRIDS, TABLES) for each in self.learned.read(kind)]
-        flows = [inner_of(self.configured(steps=steps, solver=spec.build(solver)).transport) for steps, solver in keys]
+        keys = [
+            (each["steps"], each["solver"])
+            for kind in (GRIDS, TABLES)
+            for each in self.learned.read(kind)
+        ]
+        flows = [
+            inner_of(self.configured(steps=steps, solver=spec.build(solver)).transport)
+            for steps, solver in keys
+        ]
         return [each for each in flows if isinstance(each, Flow) and isinstance(each.grid, list)]
 
     def losses(self) -> list[dict[str, Any]]:
@@ -459,10 +556,17 @@ class Run(Viewed):
         Raises:
             CheckpointError: If writing fails.
         """
-        entry = {"steps": len(times) - 1, "solver": spec.describe(solver), "times": [float(t) for t in times], **facts}
+        entry = {
+            "steps": len(times) - 1,
+            "solver": spec.describe(solver),
+            "times": [float(t) for t in times],
+            **facts,
+        }
         self.learned.store(GRIDS, entry)
 
-    def learned_table(self, steps: int, solver: Solver, guidance: Mapping[str, Any] | None = None) -> LearnedTable | None:
+    def learned_table(
+        self, steps: int, solver: Solver, guidance: Mapping[str, Any] | None = None
+    ) -> LearnedTable | None:
         """Return the table learned for a number of steps of this solver, this guidance and these weights; None if there is none.
 
         Args:
@@ -476,11 +580,21 @@ class Run(Viewed):
         """
         entry = self.learned.entry(TABLES, steps, solver, guidance)
         try:
-            return LearnedTable(**entry["table"]) if entry is not None and self.learned.fits(entry) else None
+            return (
+                LearnedTable(**entry["table"])
+                if entry is not None and self.learned.fits(entry)
+                else None
+            )
         except (TypeError, UsageError) as error:
             raise self.learned.damaged(TABLES) from error
 
-    def store_table(self, solver: Solver, table: LearnedTable, guidance: Mapping[str, Any] | None = None, **facts: Any) -> None:
+    def store_table(
+        self,
+        solver: Solver,
+        table: LearnedTable,
+        guidance: Mapping[str, Any] | None = None,
+        **facts: Any,
+    ) -> None:
         """Store a learned table with the run, replacing an earlier one for the same steps, solver and guidance.
 
         Args:
@@ -493,15 +607,24 @@ class Run(Viewed):
             CheckpointError: If writing fails.
         """
         key = {"solver": spec.describe(solver), "guidance": spec.describe(dict(guidance or {}))}
-        self.learned.store(TABLES, {"steps": len(table.grid) - 1, **key, "table": asdict(table), **facts})
+        self.learned.store(
+            TABLES, {"steps": len(table.grid) - 1, **key, "table": asdict(table), **facts}
+        )
 
     def __repr__(self) -> str:
         return f"Run({str(self.folder)!r}, {self.spec['recipe']}, step {self.state['step']})"
 
     def _repr_html_(self) -> str:
         data = (self.spec.get("data") or {}).get("name_or_path", "given in Python")
-        summary, now = {"recipe": f"{self.spec['recipe']} ({self.spec['family']})", "data": data}, self.state
-        summary |= {"step": f"{now['step']:,}", "samples": f"{now['samples']:,}", "seconds": f"{now['seconds']:.1f}"}
+        summary, now = (
+            {"recipe": f"{self.spec['recipe']} ({self.spec['family']})", "data": data},
+            self.state,
+        )
+        summary |= {
+            "step": f"{now['step']:,}",
+            "samples": f"{now['samples']:,}",
+            "seconds": f"{now['seconds']:.1f}",
+        }
         return facts(f"Run {self.folder}", summary | {"sampler": repr(self.transport)})
 
 
@@ -525,7 +648,9 @@ def pick(folder: Path, name: str | None) -> Path:
         return chosen
     names = [path.name for path in all_in(inside)]
     if not names:
-        raise CheckpointError(f"{folder} has no checkpoint yet. Start its training: pushforward resume {folder}")
+        raise CheckpointError(
+            f"{folder} has no checkpoint yet. Start its training: pushforward resume {folder}"
+        )
     hint = did_you_mean(name or "", [*names, "best"])
     raise RunUsageError(f"{folder} has no checkpoint {name}.{hint} Available: {', '.join(names)}.")
 
@@ -560,7 +685,9 @@ def load(
         UsageError: If the network differs from the run's.
     """
     if not isinstance(folder, (str, Path)):
-        raise UsageError(f'Expected a run folder, such as "runs/digits-flow"; got a {type(folder).__name__}.')
+        raise UsageError(
+            f'Expected a run folder, such as "runs/digits-flow"; got a {type(folder).__name__}.'
+        )
     folder, device, content = Path(folder), device_named(device), read_spec(Path(folder), plugins)
     stored = load_checkpoint(pick(folder, checkpoint), device)
     check_spec(folder, content, stored.state)

@@ -75,7 +75,9 @@ class Viewed(ABC):
             """Refuse a missing attribute, with a hint if it is a word of another library."""
             if synonyms.is_listed(name):
                 hint = suggestion(name, dir(type(self)))
-                raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}.{hint}")
+                raise AttributeError(
+                    f"{type(self).__name__!r} object has no attribute {name!r}.{hint}"
+                )
             return object.__getattribute__(self, name)
 
 
@@ -92,11 +94,15 @@ def figure_of(name: str, rows: Sequence[Mapping[str, Any]]) -> Any:
     scored = [(row["step"], row["health"]) for row in rows if "frechet" in row.get("health", ())]
     if scored:
         panels["Fréchet distance"] = [(step, _distances(health)) for step, health in scored]
-    figure, axes = pyplot.subplots(1, len(panels), figsize=(9, 4), layout="constrained", squeeze=False)
+    figure, axes = pyplot.subplots(
+        1, len(panels), figsize=(9, 4), layout="constrained", squeeze=False
+    )
     for axis, (title, points) in zip(axes[0], panels.items(), strict=True):
         steps, values = zip(*points, strict=True)
         for what in values[-1]:
-            axis.plot(steps, [each.get(what) for each in values], label=what, marker=".", markersize=3)
+            axis.plot(
+                steps, [each.get(what) for each in values], label=what, marker=".", markersize=3
+            )
         axis.set(title=name, xlabel="step", ylabel=title)
         axis.legend()
     if in_notebook():  # which shows the returned figure, and all open ones a second time
