@@ -43,11 +43,9 @@ def truth(age: float | None) -> tuple[Tensor, Tensor]:
 def drawn(n: int, given: bool) -> Any:
     """The table with n examples, with its attribute or without."""
     rng = np.random.default_rng(0)
-    age, side, noise = (
-        rng.uniform(-1, 1, n),
-        rng.choice([-1.0, 1.0], n),
-        NOISE * rng.normal(size=(n, 2)),
-    )
+    age = rng.uniform(-1, 1, n)
+    side = rng.choice([-1.0, 1.0], n)
+    noise = NOISE * rng.normal(size=(n, 2))
     x = np.stack([2 * age, side + age], 1) + noise
     return pf.data.from_arrays(
         x.astype(np.float32), name="line", given={"age": age} if given else None
@@ -60,7 +58,8 @@ def missed(x: Tensor, age: float | None) -> tuple[Tensor, Tensor, Tensor, Tensor
     The standard error of a standard deviation s is sqrt((m4 / s^2 - s^2) / 4n), with m4 the samples' fourth central moment.
     """
     mean, std = truth(age)
-    own, n = x.std(0), len(x)
+    own = x.std(0)
+    n = len(x)
     fourth = (x - x.mean(0)).pow(4).mean(0)
     error = ((fourth / own.square() - own.square()) / (4 * n)).clamp(min=0).sqrt()
     return (x.mean(0) - mean).abs(), (own - std).abs(), own / math.sqrt(n), error
@@ -68,7 +67,9 @@ def missed(x: Tensor, age: float | None) -> tuple[Tensor, Tensor, Tensor, Tensor
 
 def budget(given: argparse.Namespace) -> dict[str, Any]:
     """The budget of a training, in steps where they are given, else in seconds."""
-    return {"steps": given.steps} if given.steps else {"seconds": given.seconds}
+    if given.steps:
+        return {"steps": given.steps}
+    return {"seconds": given.seconds}
 
 
 def on_table(name: str, seed: int, given: argparse.Namespace) -> Row:
@@ -80,16 +81,15 @@ def on_table(name: str, seed: int, given: argparse.Namespace) -> Row:
             lambda data=data: pf.recipes.named(name)(data.space), data, seed, **budget(given)
         )
     mean, std, *_ = missed(runs[False].transport.sample(given.n, seed=seed * given.n), None)
-    worst, beyond = 0.0, -math.inf
+    worst = 0.0
+    beyond = -math.inf
     for age in AGES:
         off_mean, off_std, error_mean, error_std = missed(
             runs[True].transport.sample(given.n, {"age": age}, seed=seed * given.n), age
         )
         excess = torch.cat([off_mean - 3 * error_mean - mean, off_std - 3 * error_std - std])
-        worst, beyond = (
-            max(worst, float(torch.cat([off_mean, off_std]).max())),
-            max(beyond, float(excess.max())),
-        )
+        worst = max(worst, float(torch.cat([off_mean, off_std]).max()))
+        beyond = max(beyond, float(excess.max()))
     free = float(torch.cat([mean, std]).max())
     row = {"data": "table", "model": name, "seed": seed, "worst": worst, "unconditional": free}
     return {**row, "beyond": beyond, "passes": beyond <= 0}
@@ -97,7 +97,8 @@ def on_table(name: str, seed: int, given: argparse.Namespace) -> Row:
 
 def inked(data: Any) -> Any:
     """Images with their total ink as an attribute."""
-    x, held = data.train.data_units(), data.held_out.data_units()
+    x = data.train.data_units()
+    held = data.held_out.data_units()
     ink = {key: part.flatten(1).sum(1).numpy() for key, part in (("train", x), ("held", held))}
     return pf.data.from_arrays(
         x,

@@ -93,10 +93,8 @@ def report(
     for name in given.recipes:
         mine = [row for row in rows if row["recipe"] == name]
         bar, labels = BARS[name]
-        ratio, agreement = (
-            [row["coverage_ratio"] for row in mine],
-            [row["agreement"] for row in mine],
-        )
+        ratio = [row["coverage_ratio"] for row in mine]
+        agreement = [row["agreement"] for row in mine]
         ok = np.mean(ratio) >= bar and np.mean([r["near_copies"] for r in mine]) <= 0.01
         ok = ok and (labels is None or np.mean(agreement) >= labels)
         ok = ok and np.mean([row["frechet"] for row in mine]) < base.scores["frechet"].value

@@ -101,7 +101,8 @@ def main(words: list[str]) -> None:
 
 def runs(space: str, data: Any, given: argparse.Namespace) -> tuple[pf.Run, pf.Run]:
     """The flow of a space and its student, each trained to its budget."""
-    folder, seconds = Path(given.runs), getattr(given, f"{space}_seconds")
+    folder = Path(given.runs)
+    seconds = getattr(given, f"{space}_seconds")
     if space == "latent":
         recipe = lambda: pf.recipes.autoencoder(data.space)  # noqa: E731
         autoencoder = ended(
@@ -113,7 +114,8 @@ def runs(space: str, data: Any, given: argparse.Namespace) -> tuple[pf.Run, pf.R
     else:
         make = lambda: pf.recipes.flow(data.space)  # noqa: E731
     teacher = ended(taken_up(make, data, seconds, given.seed, folder / space))
-    out, watch = folder / f"{space}-student", pf.Progress(60)
+    out = folder / f"{space}-student"
+    watch = pf.Progress(60)
     if (out / "checkpoints").exists():
         return teacher, ended(reopen(out, data=data, progress=watch))
     settings = {"trajectories": given.trajectories} if space == "pixel" else {}
@@ -181,7 +183,8 @@ def passed(row: dict[str, Any], teacher: dict[str, Any], floor: float) -> dict[s
 def report(rows: list[dict[str, Any]], judge: Judge, given: argparse.Namespace) -> None:
     """The table, and which bars are reached."""
     scored = [metric for metric in NAMES if metric in rows[0]]
-    body, verdicts = [], []
+    body = []
+    verdicts = []
     teachers = {row["space"]: row for row in rows if row["model"] == "teacher"}
     for row in rows:
         cells = [with_interval(row[metric]) for metric in scored]

@@ -53,8 +53,10 @@ from pushforward.transports import (
 )
 
 FIXED = tuple(name for name, part in SOLVERS.items() if not part.adaptive and not part.jumps)
-STEPS, BATCHES = (1, 4, 25, 50), (1, 5, 64)
-BAR, ROOM = 1e-5, {False: 60_000, True: 100_000}
+STEPS = (1, 4, 25, 50)
+BATCHES = (1, 5, 64)
+BAR = 1e-5
+ROOM = {False: 60_000, True: 100_000}
 TURN = 0.2  # Processor seconds of a turn at least
 
 

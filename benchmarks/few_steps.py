@@ -54,7 +54,9 @@ BARS = {
     ("meanflow", 1): 1.25,
 }
 """The greatest ratio of the Fréchet distance to the teacher's at many calls."""
-COVERAGE, RECALL, CLASSIFIER = 0.97, 0.95, 0.005
+COVERAGE = 0.97
+RECALL = 0.95
+CLASSIFIER = 0.005
 """Bars of coverage and recall, as shares of the teacher's, and of the classifier's accuracy, as a difference."""
 
 
@@ -101,7 +103,8 @@ def main(words: list[str]) -> None:
 
 def trained(data: Any, given: argparse.Namespace) -> dict[str, pf.Run]:
     """The runs by name, each trained unless it is there."""
-    folder, runs = Path(given.runs), {}
+    folder = Path(given.runs)
+    runs = {}
     settings = {
         name: int(value) if value.isdigit() else float(value)
         for name, value in (s.split("=") for s in given.settings)
@@ -208,7 +211,8 @@ def report(
 ) -> None:
     """The table of all models and calls, and which bars they reach."""
     best = {metric: float(np.mean(values)) for metric, values in rows[0]["values"].items()}
-    scored, body = [metric for metric in NAMES if metric in best], []
+    scored = [metric for metric in NAMES if metric in best]
+    body = []
     for row in rows:
         ratio = float(np.mean(row["values"]["frechet"])) / best["frechet"]
         cells = [mean_and_spread(row["values"][metric]) for metric in scored]
@@ -269,7 +273,9 @@ def passes(row: dict[str, Any], ratio: float, teacher: dict[str, Any]) -> str:
     if row["calls"] == 1 and row["model"] != "meanflow":
         ok = ok and share["coverage"] >= COVERAGE and row["cas"] >= teacher["cas"] - CLASSIFIER
         ok = ok and (row["model"] != "finished" or share["recall"] >= RECALL)
-    return "yes" if ok else "no"
+    if ok:
+        return "yes"
+    return "no"
 
 
 if __name__ == "__main__":

@@ -27,7 +27,8 @@ from pushforward.evaluation.intervals import deviation
 from pushforward.evaluation.scores import floors, score
 from pushforward.extractors import named
 
-COLUMNS, COMPONENTS = 16, 6
+COLUMNS = 16
+COMPONENTS = 6
 SIZES = {
     "digits": (1077, 360),
     "mnist": (10_000, 2000),
@@ -52,10 +53,8 @@ def rows_of(case: str, count: int, seed: int) -> tuple[Split, tuple[str, ...]]:
         return mixture(count, draw, not case.endswith("unlabelled"))
     if case == "digits":
         source = load_digits()
-        x, labels = (
-            np.rint(source.images * (255 / 16)).astype(np.uint8)[:, None],
-            source.target.astype(np.int64),
-        )
+        x = np.rint(source.images * (255 / 16)).astype(np.uint8)[:, None]
+        labels = source.target.astype(np.int64)
         whole = Split(x, labels)
     else:
         whole = load("mnist").train
@@ -120,7 +119,8 @@ def compare(rows: list[dict[str, Any]], name: str) -> tuple[list[float], list[fl
     """Floors, unseen examples, the mean difference over its standard error, and over the spread of one split."""
     floor, unseen = ([row["scores"][name][part] for row in rows] for part in (0, 1))
     gaps = np.subtract(floor, unseen).tolist()
-    mean, spread = float(np.mean(gaps)), deviation(gaps)
+    mean = float(np.mean(gaps))
+    spread = deviation(gaps)
     if spread == 0:
         return floor, unseen, 0.0 if mean == 0 else np.inf, 0.0 if mean == 0 else np.inf
     return floor, unseen, mean / (spread / np.sqrt(len(gaps))), mean / spread
@@ -160,7 +160,9 @@ def report(rows: list[dict[str, Any]], cases: list[str]) -> None:
         "floor, after",
         "off by",
     ]
-    body, counts, spreads = [], {"before": [0, 0, 0], "after": [0, 0, 0]}, []
+    body = []
+    counts = {"before": [0, 0, 0], "after": [0, 0, 0]}
+    spreads = []
     for case in cases:
         mine = {
             rule: [row for row in rows if (row["case"], row["rule"]) == (case, rule)]
@@ -205,7 +207,9 @@ def report(rows: list[dict[str, Any]], cases: list[str]) -> None:
 
 def _ratios(rows: list[dict[str, Any]], name: str) -> list[float]:
     wide = deviation([row["scores"][name][1] for row in rows])
-    return [float(np.mean([row["scores"][name][2] for row in rows])) / wide] if wide > 0 else []
+    if wide > 0:
+        return [float(np.mean([row["scores"][name][2] for row in rows])) / wide]
+    return []
 
 
 if __name__ == "__main__":

@@ -184,7 +184,8 @@ def captioned(tiles: dict[str, np.ndarray], scale: int = 2) -> Image.Image:
     grid = grid_picture(np.concatenate(list(tiles.values())), SHOWN, scale=scale, gap=4).convert(
         "RGB"
     )
-    pitch, font = (grid.height + 4) // len(tiles), ImageFont.load_default(size=8 * scale)
+    pitch = (grid.height + 4) // len(tiles)
+    font = ImageFont.load_default(size=8 * scale)
     left = 16 + max(math.ceil(font.getlength(name)) for name in tiles)
     sheet = Image.new("RGB", (left + grid.width, grid.height), "white")
     sheet.paste(grid, (left, 0))

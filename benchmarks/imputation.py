@@ -71,11 +71,13 @@ def iterative(known: Rows, gaps: Rows, fields: Any, seed: int) -> Rows:
         for place, field in enumerate(fields)
     ]
     wide = expanded(known, fields, frequent)
-    mean, std = np.nanmean(wide, axis=0), np.nanstd(wide, axis=0)
+    mean = np.nanmean(wide, axis=0)
+    std = np.nanstd(wide, axis=0)
     std = np.where(std > 0, std, 1.0)
     imputer = IterativeImputer(random_state=seed, keep_empty_features=True).fit((wide - mean) / std)
     filled = imputer.transform((expanded(gaps, fields, frequent) - mean) / std) * std + mean
-    out, start = gaps.copy(), 0
+    out = gaps.copy()
+    start = 0
     for place, (field, most) in enumerate(zip(fields, frequent, strict=True)):
         width = 1 if isinstance(field, Number) else len(field.names) - 1
         part = filled[:, start : start + width]
@@ -106,7 +108,8 @@ def errors(
     filled: Rows, true: Rows, mask: NDArray[np.bool_], fields: Any, std: Rows
 ) -> tuple[float, float]:
     """The root mean square error of numbers, in standard deviations, and the accuracy of categories; means over columns."""
-    wrong, right = [], []
+    wrong = []
+    right = []
     for place, field in enumerate(fields):
         here = mask[:, place]
         if not here.any():
@@ -124,7 +127,8 @@ def errors(
 
 def places(draws: Rows, true: Rows, rng: np.random.Generator) -> NDArray[np.int64]:
     """The place, 0 to the number of draws, of each true value (n,) among its draws (draws, n); ties are broken at random."""
-    below, equal = (draws < true).sum(0), (draws == true).sum(0)
+    below = (draws < true).sum(0)
+    equal = (draws == true).sum(0)
     return below + rng.integers(0, equal + 1)
 
 
@@ -132,7 +136,8 @@ def measured(
     name: str, data: Any, run: Any, trial: int, given: argparse.Namespace
 ) -> dict[str, Any]:
     """One trial of a model."""
-    space, rng = run.transport.space, np.random.default_rng(trial)
+    space = run.transport.space
+    rng = np.random.default_rng(trial)
     fields = space.fields
     every = np.asarray(rows_at(data.held_out, slice(None)))
     true = every[rng.permutation(len(every))[: given.rows]]

@@ -54,7 +54,8 @@ def main(words: list[str]) -> None:
     given = parsed(parser, words, trials=1, steps=4)
     torch.set_num_threads(1)
     spec.registered()  # before any gradient is computed: torch trains in no process that is forked after that
-    folder, numbers = Path(tempfile.mkdtemp()), random.Random(given.seed)
+    folder = Path(tempfile.mkdtemp())
+    numbers = random.Random(given.seed)
     names = RECIPES[: given.trials]
     for name in names:
         alone(partial(train, name, given.steps, folder / name), given.smoke)
@@ -87,7 +88,9 @@ class Stop:
         """The exit code that is due after so many signals; a training may have ended before a second one."""
         if self.second is None or sent == 1:
             return SIGNALS[self.signal]
-        return 130 if self.second == "SIGINT" else 128 + getattr(signal, self.second)
+        if self.second == "SIGINT":
+            return 130
+        return 128 + getattr(signal, self.second)
 
 
 def alone(work: Callable[[], int], smoke: bool) -> int:
@@ -122,7 +125,8 @@ def train(name: str, steps: int, out: Path) -> int:
 
 def stopped(name: str, steps: int, out: Path, stop: Stop) -> int:
     """The exit code of a training that gets signals; how long it took to end is written beside it."""
-    step, sent = Trainer.step, []
+    step = Trainer.step
+    sent = []
 
     def send() -> None:
         time.sleep(0.9 * stop.share * steps * SLOW)
@@ -155,7 +159,8 @@ def trial(
 ) -> dict[str, Any]:
     """One training that is stopped and resumed."""
     code = alone(partial(stopped, name, given.steps, out, stop), given.smoke)
-    step, logged = pf.load(out).state["step"], log.last_step(out / "metrics.jsonl")
+    step = pf.load(out).state["step"]
+    logged = log.last_step(out / "metrics.jsonl")
     again = alone(lambda: command_line(["resume", str(out)]), given.smoke)
     try:
         assert_same(final_state(out), final_state(folder / name))

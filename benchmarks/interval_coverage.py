@@ -33,8 +33,10 @@ from pushforward.metrics.names import measured as scores_of
 
 SAMPLINGS = 3
 MODES = 27
-READ, EVEN = "modes that are read", "modes that are read, perfect"
-TAUGHT, DENSITY = "classes that are taught", "a density"
+READ = "modes that are read"
+EVEN = "modes that are read, perfect"
+TAUGHT = "classes that are taught"
+DENSITY = "a density"
 OF_MODELS = {TAUGHT: "cas", DENSITY: "bpd", READ: "stacked_kl", EVEN: "stacked_kl"}
 """Scores that ask a model or a reader, by case."""
 
@@ -51,10 +53,8 @@ class Reader:
 def repeated(case: Case, n: int, repeat: int, metrics: list[str] | None) -> list[dict[str, Score]]:
     """The scores of each sampling of one repeat."""
     draw = np.random.Generator(np.random.Philox(key=[repeat, sum(map(ord, case.name))]))
-    reference, training = (
-        case.real(n, draw),
-        case.real(2 * n, np.random.Generator(np.random.Philox(1))),
-    )
+    reference = case.real(n, draw)
+    training = case.real(2 * n, np.random.Generator(np.random.Philox(1)))
     return [
         scores_of(case.samples(n, reference, training, draw), chosen(metrics))
         for _ in range(SAMPLINGS)
@@ -64,7 +64,9 @@ def repeated(case: Case, n: int, repeat: int, metrics: list[str] | None) -> list
 def wanted(case: Case, metrics: list[str] | None) -> list[str] | None:
     """The names of scores that are measured of a case, of those that were asked for; None for all."""
     if metrics is None:
-        return None if case.scores is None else list(case.scores)
+        if case.scores is None:
+            return None
+        return list(case.scores)
     return [
         name
         for name in metrics
@@ -197,7 +199,8 @@ def joined(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def report(rows: list[dict[str, Any]], given: argparse.Namespace) -> None:
-    known, names = known_scores(), list(dict.fromkeys((row["case"], row["score"]) for row in rows))
+    known = known_scores()
+    names = list(dict.fromkeys((row["case"], row["score"]) for row in rows))
     body = []
     for case, score in names:
         by_samplings = {

@@ -142,7 +142,8 @@ def main(words: list[str]) -> None:
 
 def swapped(data: Dataset, seed: int) -> Dataset:
     """Training examples held out in place of the usual ones, which join the training: nothing was chosen by how they come out."""
-    order, n = np.random.default_rng(seed).permutation(len(data.train)), len(data.held_out)
+    order = np.random.default_rng(seed).permutation(len(data.train))
+    n = len(data.held_out)
     out, stay = (
         Split(*(part if part is None else part[rows] for part in (data.train.x, data.train.labels)))
         for rows in (np.sort(order[:n]), np.sort(order[n:]))
@@ -212,11 +213,10 @@ def costs(trainer: Trainer, data: Any, given: argparse.Namespace) -> dict[str, A
 
 def by_steps(trainer: Trainer, data: Any, given: argparse.Namespace) -> list[dict[str, float]]:
     """KID and seconds a sample at fewer and fewer steps."""
-    transport, judge = (
-        trainer.average.method.transport(),
-        Judge(data, given.n, given.repeats, ["kid"]),
-    )
-    flow, curve = inner_of(transport), []
+    transport = trainer.average.method.transport()
+    judge = Judge(data, given.n, given.repeats, ["kid"])
+    flow = inner_of(transport)
+    curve = []
     for steps in given.steps:
         fewer = with_inner(transport, flow.with_solver(flow.solver, steps))
         with network_precision(resolve_precision("auto", "cpu")):
@@ -256,7 +256,9 @@ def interval(values: list[float], digits: str) -> str:
         f"{value:{digits}}" if math.isfinite(value) else "never"
         for value in (min(values), max(values))
     )
-    return low if low == high else f"{low} to {high}"
+    if low == high:
+        return low
+    return f"{low} to {high}"
 
 
 def sooner(metric: str, results: dict[str, Any], before: float) -> str:
@@ -267,7 +269,8 @@ def sooner(metric: str, results: dict[str, Any], before: float) -> str:
         results: The curve of each flow.
         before: Seconds of the autoencoder's training and of the encoding.
     """
-    pixel, latent = results["pixel"]["curve"], results["latent"]["curve"]
+    pixel = results["pixel"]["curve"]
+    latent = results["latent"]["curve"]
     targets = pixel[-1][metric]
     samplings = range(len(targets))
     of_pixel = [
@@ -330,7 +333,8 @@ def report(
     quality: dict[str, Any],
     given: argparse.Namespace,
 ) -> None:
-    pixel, latent = results["pixel"], results["latent"]
+    pixel = results["pixel"]
+    latent = results["latent"]
     before = given.coder_seconds + encoding
     body = []
     for name, flow in results.items():

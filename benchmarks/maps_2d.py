@@ -52,8 +52,12 @@ PUBLISHED = {
 }
 BARS = {"checkerboard": (0.40, 0.25), "c2ot": (0.030, None)}
 """The greatest value in one call and in four."""
-BINS, SIDE = 32, 4.0
-BATCH, WIDTH, DEPTH, RATE = 512, 256, 3, 2e-3
+BINS = 32
+SIDE = 4.0
+BATCH = 512
+WIDTH = 256
+DEPTH = 3
+RATE = 2e-3
 CALLS = (1, 4)
 
 
@@ -83,15 +87,15 @@ TEACHER: dict[str, Any] = {
 
 
 def source_of(name: str, data: Any) -> Source | None:
-    return Source("8gaussians-c2ot", data.space) if name == "c2ot" else None
+    if name == "c2ot":
+        return Source("8gaussians-c2ot", data.space)
+    return None
 
 
 def data_of(name: str) -> Any:
-    return (
-        in_the_planes_units(load("moons-c2ot", labelled=False), 3.0)
-        if name == "c2ot"
-        else load(name)
-    )
+    if name == "c2ot":
+        return in_the_planes_units(load("moons-c2ot", labelled=False), 3.0)
+    return load(name)
 
 
 def mapping(name: str, method: str, data: Any) -> Recipe:
@@ -132,7 +136,8 @@ def divergence(x: np.ndarray) -> float:
     assert truth is not None
     assert truth.log_pdf is not None
     density = np.exp(truth.log_pdf(points))
-    p, q = density / density.sum(), counts / (len(x) + BINS * BINS)
+    p = density / density.sum()
+    q = counts / (len(x) + BINS * BINS)
     inside = p > 0
     return float((p[inside] * np.log(p[inside] / q[inside])).sum())
 
@@ -262,7 +267,9 @@ def main(words: list[str]) -> None:
 def passes(name: str, single: list[float], four: list[float]) -> str:
     first, second = BARS[name]
     ok = np.mean(single) <= first and (second is None or np.mean(four) <= second)
-    return "yes" if ok else "no"
+    if ok:
+        return "yes"
+    return "no"
 
 
 if __name__ == "__main__":

@@ -72,7 +72,8 @@ def run_case(
 
 def judged(run: pf.Run, calls: tuple[int, ...], data: Any, n: int) -> dict[str, Any]:
     """Scores by metric and number of calls."""
-    judge, scores = Judge(data, n, 1), {}
+    judge = Judge(data, n, 1)
+    scores = {}
     for count in calls:
         with network_precision(resolve_precision("auto", "cpu")):
             values, _ = judge.scores(run.configured(steps=count).transport)

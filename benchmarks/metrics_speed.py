@@ -26,7 +26,8 @@ from pushforward.evaluation.features import Features, fit_features
 from pushforward.metrics import Samples
 from pushforward.registries import METRICS
 
-SECONDS, CHUNK_MB = 60, 1024
+SECONDS = 60
+CHUNK_MB = 1024
 """The bars: of all metrics together, and what a metric may add to memory."""
 
 
@@ -108,9 +109,12 @@ def samples(
 
 def spent(name: str, given: Samples) -> tuple[float, float]:
     """Seconds of processor time of a metric, and the megabytes by which it raises the peak of the process."""
-    metric, before, began = METRICS[name](), peak_memory_after_reset(), time.process_time()
+    metric = METRICS[name]()
+    before = peak_memory_after_reset()
+    began = time.process_time()
     metric(given)
-    took, added = time.process_time() - began, (peak_memory() - before) / 2**20
+    took = time.process_time() - began
+    added = (peak_memory() - before) / 2**20
     print(f"{name}: n = {len(given.generated):,}, {took:.2f} s, {added:.0f} MB", flush=True)
     return took, added
 
@@ -132,14 +136,13 @@ def report(
     given: argparse.Namespace,
 ) -> None:
     """The table, with the sum to which the bar applies."""
-    head, rows = (
-        ["metric", f"seconds, n = {given.n:,}", f"seconds, n = {given.many:,}", "added MB"],
-        [],
-    )
+    head = ["metric", f"seconds, n = {given.n:,}", f"seconds, n = {given.many:,}", "added MB"]
+    rows = []
     for name, value in seconds.items():
         longer, mb = added.get(name, (0.0, 0.0))
         rows.append({"metric": name, "seconds": value, "seconds_many": longer, "added_mb": mb})
-    total, whole = sum(seconds.values()), 8 * given.many**2 / 2**20
+    total = sum(seconds.values())
+    whole = 8 * given.many**2 / 2**20
     most = max(row["added_mb"] for row in rows)
     body = [
         [

@@ -169,18 +169,18 @@ def passes(
     """Whether a recipe reaches its bars; a dash for those that have none."""
     if row["recipe"] == "gan" and flow is not None:
         ok = row["frechet"] <= FACTOR * flow["frechet"]
-        return (
-            "yes"
-            if ok and all(row[m] >= flow[m] / FACTOR for m in ("coverage", "density"))
-            else "no"
-        )
+        if ok and all(row[m] >= flow[m] / FACTOR for m in ("coverage", "density")):
+            return "yes"
+        return "no"
     if row["recipe"] not in ("flow", "ddpm", "edm"):
         return "-"
     ok = row["frechet"] < base["frechet"].value and row["coverage"] > base["coverage"].value
     ok = ok and float(row["overhead"].rstrip("%")) <= 10
     if row["recipe"] == "flow":
         ok = ok and row["cas"] >= max(0.97, real - 0.02)
-    return "yes" if ok else "no"
+    if ok:
+        return "yes"
+    return "no"
 
 
 def images_per_second(
@@ -207,7 +207,8 @@ class Kept:
     """A sampler that keeps the samples of its last stream."""
 
     def __init__(self, transport: Any) -> None:
-        self.transport, self.parts = transport, []
+        self.transport = transport
+        self.parts = []
 
     def stream(self, n: int, **how: Any) -> list[Any]:
         self.parts = list(self.transport.stream(n, **how))
@@ -216,7 +217,8 @@ class Kept:
 
 def judged(name: str, folder: Path, n: int, repeats: int) -> dict[str, Any]:
     """Judge one run on conditional samples."""
-    data, run = load("mnist"), pf.load(folder)
+    data = load("mnist")
+    run = pf.load(folder)
     with network_precision(resolve_precision("auto", "cpu")):
         recorded = Kept(run.transport)
         scores, agreement = Judge(data, n, repeats).scores(recorded)
@@ -247,7 +249,8 @@ def outside(transport: Any, rows: int = 64, repeats: int = 5) -> str:
     if transport.calls == 1:
         return "-"
     network = transport.denoiser.network
-    z, t = torch.randn(rows, *transport.noise_shape), torch.full((rows,), 0.5)
+    z = torch.randn(rows, *transport.noise_shape)
+    t = torch.full((rows,), 0.5)
     condition = transport.conditions(rows, None, 0)
     ratios = []
     with torch.no_grad(), network_precision(resolve_precision("auto", "cpu")):

@@ -242,8 +242,10 @@ def straight(run: pf.Run) -> dict[str, float]:
     z, condition = starts(run, 16, FAR)
     gaps = {}
     for kind, tolerance in ((torch.float64, 1e-5), (torch.float32, 1e-6)):
-        denoiser, solver = copy.deepcopy(run.denoiser).to(kind), Adaptive(tolerance, tolerance)
-        own, other = Flow(denoiser, solver, 2), Flow(denoiser.on(Linear()), solver, 2)
+        denoiser = copy.deepcopy(run.denoiser).to(kind)
+        solver = Adaptive(tolerance, tolerance)
+        own = Flow(denoiser, solver, 2)
+        other = Flow(denoiser.on(Linear()), solver, 2)
         edges = [flow.denoiser.path.at(torch.tensor(flow.times[:1])) for flow in (own, other)]
         # x on the new path is x on the old one, scaled by the ratio of standard deviations
         scaled = z.to(kind) * float(edges[0].sigma / edges[0].r * edges[1].r / edges[1].sigma)
@@ -264,7 +266,8 @@ def quality(data: Any, block: int, flow: Flow, count: int) -> dict[str, float]:
 
 
 def judged(run: pf.Run, data: Any, cache: Kept, block: int) -> None:
-    reference, count = cache.given.reference, cache.given.count
+    reference = cache.given.reference
+    count = cache.given.count
     cache.rows(
         f"block {block} reference {reference}",
         lambda: quality(data, block, flow_of(run, "unipc:2", reference), count),
@@ -293,7 +296,9 @@ def report(cache: Kept, given: Any) -> str:
     ]
 
     def cell(key):
-        return f"{rows[key]:.4f}" if key in rows else "-"
+        if key in rows:
+            return f"{rows[key]:.4f}"
+        return "-"
 
     text += table(
         ["solver", "grid", *map(str, given.calls)],

@@ -119,7 +119,9 @@ def page_rows(runs: int) -> list[dict[str, Any]]:
 
 def timed(path: Path, draw: Callable[[int], float], runs: int) -> dict[str, Any]:
     """Medians over new browsers of seconds to the first picture, and of milliseconds of an image there and in onnxruntime."""
-    first, there, here = [], [], []
+    first = []
+    there = []
+    here = []
     for run in range(runs):
         with Browser() as browser:
             browser.open(path)
@@ -128,7 +130,8 @@ def timed(path: Path, draw: Callable[[int], float], runs: int) -> dict[str, Any]
             for seed in range(1, 6):
                 there.append(image_in_page(browser, 100 * run + seed))
                 here.append(draw(100 * run + seed))
-    page, onnxruntime = float(np.median(there)), float(np.median(here))
+    page = float(np.median(there))
+    onnxruntime = float(np.median(here))
     return {
         "first": float(np.median(first)),
         "page_ms": page,

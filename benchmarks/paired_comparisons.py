@@ -40,8 +40,12 @@ from pushforward.metrics.table import Table
 from pushforward.metrics.trees import Detection
 from pushforward.metrics.uncertainty import by_blocks, frechet_errors, share_error, sliced_terms
 
-DIMENSIONS, N, NEIGHBOURS = 4, 200, 5
-MODELS, SAMPLINGS, TRAININGS = (2, 4, 8), (1, 2, 5), (1, 3, 5)
+DIMENSIONS = 4
+N = 200
+NEIGHBOURS = 5
+MODELS = (2, 4, 8)
+SAMPLINGS = (1, 2, 5)
+TRAININGS = (1, 3, 5)
 MOVED = 0.5  # How far equal models are moved, in standard deviations of the data
 VARIED = 0.05  # Standard deviation of that over training runs
 LABELS = {
@@ -76,7 +80,8 @@ def frechet(x: np.ndarray, real: np.ndarray) -> Score:
 
 
 def sliced_w2(x: np.ndarray, real: np.ndarray) -> Score:
-    first, second = x @ AXES, real @ AXES
+    first = x @ AXES
+    second = real @ AXES
     value = float(np.sqrt(np.square(np.sort(first, 0) - np.sort(second, 0)).mean()))
     of_x, of_real = (by_examples(terms / (2 * value)) for terms in sliced_terms(first, second))
     return Score(value, sample_terms=of_x, reference_terms=of_real)
@@ -162,7 +167,9 @@ def comparison_of(metric: str, models: list[list[list[Score]]]) -> Comparison:
         for seed, samplings in enumerate(runs)
     ]
     comparison = Comparison(models=tuple(rows), metrics={metric: info})
-    return aggregated(comparison) if len(models[0]) > 1 else comparison
+    if len(models[0]) > 1:
+        return aggregated(comparison)
+    return comparison
 
 
 def told_apart(
@@ -235,7 +242,8 @@ def power(rows: np.ndarray) -> tuple[float, list[float]]:
     Args:
         rows: (comparisons, steps, 4), as `found` gives them.
     """
-    gaps, said = rows[:, :, 0], rows[:, :, 1:]
+    gaps = rows[:, :, 0]
+    said = rows[:, :, 1:]
     ratios = gaps.mean(0) / np.maximum(gaps.std(0, ddof=1), 1e-12)
     ratios[0] = 0.0
     if ratios.max() < RATIO:

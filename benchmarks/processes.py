@@ -35,7 +35,8 @@ from pushforward.registries import RECIPES
 
 PROGRAM = Path(__file__).parent / "programs" / "several.py"
 VARIANTS = ("gan:lazy", "flow:accumulate")
-BAR, TIMES = 1e-5, 3.0
+BAR = 1e-5
+TIMES = 3.0
 KINDS = ("plain", "sharded")
 PARTS = ("recipes", "kills", "speeds", "roundings", "seeds", "pauses")
 SENSITIVE = ("gan", "vqvae")
@@ -78,7 +79,8 @@ def among(plain: dict[str, Any]) -> dict[str, Any]:
         they stay within three times of in all steps; and in how many pairs of controls one does so with the other.
     """
     drifts = np.array(plain["controls"])
-    bounds, places = bound(drifts), range(len(drifts))
+    bounds = bound(drifts)
+    places = range(len(drifts))
 
     def within(losses: np.ndarray, which: Any) -> int:
         return int((losses <= TIMES * bounds[which]).all(-1).sum())
@@ -116,10 +118,8 @@ def row(
     )
     if why is not None:
         return {**known, "why": why, "holds": None if "failed" not in result else False}
-    losses, drift = (
-        apart(result["losses"], single["losses"]),
-        apart(control["losses"], single["losses"]),
-    )
+    losses = apart(result["losses"], single["losses"])
+    drift = apart(control["losses"], single["losses"])
     first = gradient(result["gradients"], single["gradients"])
     game = len(single["gradients"]) > 1
     allowed = TIMES * bound(drift) if game else np.full(len(losses), BAR)
@@ -232,13 +232,17 @@ def in_parts(count: Any, losses: list[float]) -> str:
 
 def words_of(known: dict[str, Any]) -> str:
     """What `rounding` gave, in sentences."""
-    double, plain = known["double"], known["plain"]
+    double = known["double"]
+    plain = known["plain"]
     first = max(losses[0] for losses in double["losses"].values())
     largest = max(max(losses) for losses in double["losses"].values())
     drifts = sorted(max(control) for control in plain["controls"])
-    gradients, control = max(double["gradient"].values()), max(double["controls"][0])
-    beside, pairs = among(plain), len(drifts) * (len(drifts) - 1)
-    ratios, counts = beside["medians"], beside["within"]
+    gradients = max(double["gradient"].values())
+    control = max(double["controls"][0])
+    beside = among(plain)
+    pairs = len(drifts) * (len(drifts) - 1)
+    ratios = beside["medians"]
+    counts = beside["within"]
     lines = [
         [
             f"{count} processes",
@@ -325,7 +329,8 @@ def fast(speeds: dict[str, float]) -> str:
 def recipes(steps: int, smoke: bool) -> list[dict[str, Any]]:
     """A row for each recipe, kind of weights and number of processes."""
     cases, counts = (["flow"], [1]) if smoke else ([*RECIPES, *VARIANTS], [2, 4])
-    alone, rows = ran("train", 1, "plain,control", steps, *cases), []
+    alone = ran("train", 1, "plain,control", steps, *cases)
+    rows = []
     for kind in KINDS[:1] if smoke else KINDS:
         for count in counts:
             several = ran("train", count, kind, steps, *cases)[kind]

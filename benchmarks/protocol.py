@@ -61,10 +61,8 @@ def smoke() -> Iterator[None]:
     if _smoking:
         yield
         return
-    before, threads = (
-        (os.getcwd(), os.environ.get("PUSHFORWARD_CACHE"), tempfile.tempdir),
-        torch.get_num_threads(),
-    )
+    before = (os.getcwd(), os.environ.get("PUSHFORWARD_CACHE"), tempfile.tempdir)
+    threads = torch.get_num_threads()
     with tempfile.TemporaryDirectory() as folder:
         _smoking.append(Path(folder))
         os.environ["PUSHFORWARD_CACHE"] = tempfile.tempdir = folder
@@ -124,7 +122,8 @@ def load(name: str, **options: Any) -> Any:
     return dataclasses.replace(data, held_out=data.held_out.take(few))
 
 
-SKIPPED, TIMED = 8, 48
+SKIPPED = 8
+TIMED = 48
 """Steps that are made before the processor's time is taken, and steps that are timed; multiples of a lazy penalty's period."""
 
 
@@ -184,7 +183,8 @@ def watched(
     recipe: pf.Recipe, data: Any, seconds: float, seed: int
 ) -> tuple[Trainer, dict[str, Any]]:
     """Train a recipe to its end or until it diverges; the trainer, and steps, seconds, alarms and what broke it off."""
-    out, diverged = Path(tempfile.mkdtemp()) / "run", None
+    out = Path(tempfile.mkdtemp()) / "run"
+    diverged = None
     trainer = prepare(recipe, data, seconds=seconds, seed=seed, out=out, progress=pf.Progress(30))
     try:
         trainer.advance()
@@ -285,10 +285,8 @@ def printed_by(program: Path, words: list[str], source: Path, given: str = "") -
         SystemExit: If the program fails.
     """
     if _smoking:
-        read, called = (
-            patch.object(sys, "stdin", io.StringIO(given)),
-            patch.object(sys, "argv", [str(program), *words]),
-        )
+        read = patch.object(sys, "stdin", io.StringIO(given))
+        called = patch.object(sys, "argv", [str(program), *words])
         with contextlib.redirect_stdout(io.StringIO()) as out, read, called:
             runpy.run_path(str(program), run_name="__main__")
         return out.getvalue()

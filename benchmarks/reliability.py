@@ -50,7 +50,8 @@ def joined(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def text_of(rows: list[dict[str, Any]], given: argparse.Namespace) -> str:
     """A line for each part, and a table for each with a row for each case."""
-    lines, tables = [], []
+    lines = []
+    tables = []
     for part in PARTS:
         inside = [row for row in rows if row["part"] == part]
         if not inside:
@@ -99,7 +100,8 @@ def main(words: list[str]) -> None:
     parser.add_argument("--workers", default="0", help="numbers of worker processes, such as 0,1,2")
     parser.add_argument("--trials", type=int, default=20, help="of each kind of lock")
     given = parsed(parser, words, cases="flow", kills=4, precisions="float32", trials=2)
-    cases, rows = given.cases.split(";") if given.cases else list(CASES), []
+    cases = given.cases.split(";") if given.cases else list(CASES)
+    rows = []
     work = {
         "kills": lambda: kills.measured(cases, given.kills, given.steps, given.seed, given.smoke),
         "grid": lambda: grid.measured(

@@ -42,7 +42,8 @@ from pushforward.training.api import prepare
 from pushforward.training.checkpoint.storage import latest, read_state, save
 from pushforward.training.checkpoint.tensors import load
 
-STEPS, EVERY = 4, 2
+STEPS = 4
+EVERY = 2
 Row = dict[str, Any]
 
 
@@ -92,7 +93,8 @@ def crashes(folder: Path, every: int, here: bool) -> Iterator[Row]:
     for beside, power in itertools.product((False, True), (False, True)):
         points = states = equal = 0
         for last in itertools.count(1, every):
-            run, disk = folder / "run", Disk(last, exits=not here, power=power)
+            run = folder / "run"
+            disk = Disk(last, exits=not here, power=power)
             if not died(
                 lambda run=run, disk=disk, beside=beside: training(run, disk, beside), here
             ):
@@ -147,7 +149,8 @@ def damages(folder: Path, cases: int) -> Iterator[Row]:
 
 def timed(work: Callable[[], Any]) -> tuple[float, float]:
     """Seconds, and seconds of the processor."""
-    began, before = time.perf_counter(), time.process_time()
+    began = time.perf_counter()
+    before = time.process_time()
     work()
     return time.perf_counter() - began, time.process_time() - before
 
@@ -209,7 +212,8 @@ class Blocks(Silent):
     """No checkpoint, one beside the steps, one that training waits for."""
 
     def __init__(self, steps: int, warm: int) -> None:
-        self.steps, self.warm = steps, warm
+        self.steps = steps
+        self.warm = warm
         self.times: list[float] = []
         self.trainer: Any = None
 
@@ -231,7 +235,8 @@ def cost(folder: Path, cycles: int, steps: int, small: bool) -> Iterator[Row]:
     """What a checkpoint adds to the time of 100 steps of the small U-Net on images of 28 x 28."""
     data = space_data((1, 8, 8) if small else (1, 28, 28), labels=False, n=256)
     warm = 2 * steps
-    watch, total = Blocks(steps, warm), warm + steps * len(Blocks.WAYS) * cycles
+    watch = Blocks(steps, warm)
+    total = warm + steps * len(Blocks.WAYS) * cycles
     recipe = (
         recipe_for("flow", data) if small else pf.recipes.flow(data.space, "small", network="unet")
     )
@@ -243,10 +248,8 @@ def cost(folder: Path, cycles: int, steps: int, small: bool) -> Iterator[Row]:
     }
     watch.trainer = prepare(recipe, data, **options)
     watch.trainer.advance()
-    none, newest = (
-        statistics.median(watch.seconds(0)) / steps,
-        latest(folder / "run" / "checkpoints"),
-    )
+    none = statistics.median(watch.seconds(0)) / steps
+    newest = latest(folder / "run" / "checkpoints")
     megabytes = sum(path.stat().st_size for path in newest.iterdir()) / 1e6 if newest else 0.0
     for way, what in ((1, "beside the next steps"), (2, "while training waits")):
         added = statistics.median(

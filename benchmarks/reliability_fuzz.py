@@ -39,8 +39,13 @@ class Fuzz:
     """
 
     def __init__(self, folder: Path, limit: int) -> None:
-        self.base, self.place, self.limit = folder / "run", folder / "case", limit
-        self.count, self.refused, self.seconds, self.peak = 0, 0, 0.0, 0.0
+        self.base = folder / "run"
+        self.place = folder / "case"
+        self.limit = limit
+        self.count = 0
+        self.refused = 0
+        self.seconds = 0.0
+        self.peak = 0.0
         self.failures: list[str] = []
         hostile.small_run(self.base)
 
@@ -118,13 +123,12 @@ def main(words: list[str]) -> None:
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, hard))
     try:
         with tempfile.TemporaryDirectory() as folder:
-            corpus, fuzz = (
-                Fuzz(Path(folder) / "corpus", given.most),
-                Fuzz(Path(folder) / "fuzz", given.most),
-            )
+            corpus = Fuzz(Path(folder) / "corpus", given.most)
+            fuzz = Fuzz(Path(folder) / "fuzz", given.most)
             for name, damage in CASES.items():
                 corpus.attack(name, damage, refusal=name not in HARMLESS)
-            seed, ends = given.seed, time.monotonic() + 60 * given.minutes
+            seed = given.seed
+            ends = time.monotonic() + 60 * given.minutes
             while time.monotonic() < ends and fuzz.count < given.most:
                 damage, description = fuzzing.damage(seed)
                 fuzz.attack(description, damage)

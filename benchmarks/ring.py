@@ -38,7 +38,9 @@ from pushforward.methods import Penalties
 from pushforward.metrics.modes import count_modes
 from pushforward.training.loop.machine import seeded
 
-N, PARTS, SHOWN = 25_000, 10, 4_000
+N = 25_000
+PARTS = 10
+SHOWN = 4_000
 NAMES = ["bridges", "spread", "kl", "high_quality"]
 PUBLISHED = {
     "ring": [("GAN", "6.3 ± 0.5", "0.45", "0.982"), ("PacGAN4", "7.8", "0.07", "0.959")],
@@ -176,7 +178,8 @@ def judged(
 def measured(x: np.ndarray, truth: Any) -> dict[str, float]:
     """What the table says of samples in data units."""
     known = truth.centres, float(truth.std), truth.weights
-    whole, share = count_modes(x, *known), len(truth.centres)
+    whole = count_modes(x, *known)
+    share = len(truth.centres)
     size = len(x) // PARTS
     parts = [count_modes(x[at : at + size], *known).divergence for at in range(0, len(x), size)]
     kept_modes = int(((whole.mass * share >= 0.5) & (whole.mass * share <= 1.5)).sum())
@@ -215,7 +218,8 @@ def passes(data: str, rows: list[dict[str, Any]], modes: int) -> str:
 
 def report(data: str, rows: list[dict[str, Any]], given: argparse.Namespace) -> None:
     truth: Any = load(data).truth
-    modes, body = len(truth.centres), []
+    modes = len(truth.centres)
+    body = []
     for name in given.models:
         for weights in ("averaged", "raw"):
             mine = [row for row in rows if row["model"] == name and row["weights"] == weights]
@@ -286,11 +290,9 @@ def picture(data: str, models: list[str], runs: str) -> None:
         if (path := Path(runs) / f"{data}-{name}-0.npy").exists()
     }
     figure = Figure(figsize=(3.2 * len(panels), 6.4), dpi=110, layout="constrained")
-    reach, centre, near = (
-        np.abs(truth.centres).max() * 1.25,
-        truth.centres[len(truth.centres) // 2],
-        6 * float(truth.std),
-    )
+    reach = np.abs(truth.centres).max() * 1.25
+    centre = truth.centres[len(truth.centres) // 2]
+    near = 6 * float(truth.std)
     for (name, x), (far_axes, near_axes) in zip(
         panels.items(), figure.subplots(2, len(panels)).T, strict=True
     ):

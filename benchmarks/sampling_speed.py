@@ -47,7 +47,8 @@ def overhead_pairs(steps: int, batch: int) -> dict[str, tuple[Work, Work]]:
     torch.manual_seed(0)
     network = UNet.sized("small", shape=(1, 28, 28)).to(memory_format=torch.channels_last).eval()
     denoiser = pf.Denoiser(network, pf.Linear(), "velocity", space(28))
-    z, t = torch.randn(batch, 1, 28, 28), torch.full((batch,), 0.5)
+    z = torch.randn(batch, 1, 28, 28)
+    t = torch.full((batch,), 0.5)
 
     def bare(calls: int) -> Work:
         return lambda: [network(z, t, None) for _ in range(calls)]
@@ -81,7 +82,8 @@ def pipeline_pairs(steps: int, batch: int) -> tuple[dict[str, tuple[Work, Work]]
         diffusers.DDPMPipeline(diffusers_unet(), diffusers.DDPMScheduler(**v)).save_pretrained(
             folder
         )
-        denoiser, unet = from_diffusers(folder), diffusers.DDPMPipeline.from_pretrained(folder).unet
+        denoiser = from_diffusers(folder)
+        unet = diffusers.DDPMPipeline.from_pretrained(folder).unet
     theirs = {
         "dpm": diffusers.DDPMPipeline(unet, diffusers.DPMSolverMultistepScheduler(**v)),
         "ddim": diffusers.DDIMPipeline(unet, diffusers.DDIMScheduler(**v)),

@@ -50,7 +50,9 @@ from pushforward.testing import stirred
 from pushforward.training import Run
 from pushforward.transports import Flow
 
-SOLVERS, SHORT, AT_ONCE = ("euler", "heun", "dpm", "ancestral"), 6, 16
+SOLVERS = ("euler", "heun", "dpm", "ancestral")
+SHORT = 6
+AT_ONCE = 16
 SIDES = {"U-Net": 28, "MLP": 8}
 BARS = {"U-Net": 1.5, "MLP": 2.2}
 IMAGES = "/v1/images/generations"
@@ -88,7 +90,8 @@ def one_by_one(run: Run, asked: list[dict[str, Any]]) -> tuple[float, float]:
         denoiser = run.denoiser if body["scale"] == 1 else Guided(run.denoiser, body["scale"])
         flows.append(Flow(denoiser, body["solver"], body["steps"]))
         _ = flows[-1].table  # compiled before the clock runs
-    began, ends = time.process_time(), []
+    began = time.process_time()
+    ends = []
     for flow, body in zip(flows, asked, strict=True):
         flow.sample(1, {"label": body["label"]}, seed=body["seed"])
         ends.append(time.process_time() - began)
@@ -173,7 +176,8 @@ async def equal_bytes(run: Run, count: int) -> tuple[float, int]:
     """The share of (b), and the greatest difference of a pixel in levels."""
     asked = bodies(count, 99)
     async with served(Model(run)) as client:
-        alone, mixed = await ask(client, asked, 1), await ask(client, asked, AT_ONCE)
+        alone = await ask(client, asked, 1)
+        mixed = await ask(client, asked, AT_ONCE)
 
     def pixels(answer: httpx.Response) -> np.ndarray:
         return np.asarray(
@@ -236,7 +240,8 @@ def main(words: list[str]) -> None:
     counts = {"U-Net": max(2, given.requests // 5), "MLP": given.requests}
     measured = {name: work(run, counts[name], given.turns) for name, run in runs.items()}
     equal, levels = asyncio.run(equal_bytes(runs["MLP"], given.bytes))
-    grown, codes = asyncio.run(growth(runs["MLP"], given.memory)), asyncio.run(flood(runs["MLP"]))
+    grown = asyncio.run(growth(runs["MLP"], given.memory))
+    codes = asyncio.run(flood(runs["MLP"]))
     head = [
         "network",
         "samples/s alone",

@@ -79,7 +79,8 @@ def run_case(name: str, seed: int, given: argparse.Namespace) -> dict[str, Any]:
     trainer = taken_up(
         lambda: pf.recipes.named(name)(data.space), data, given.seconds, seed, folder
     )
-    diverged, turn = None, given.every or math.inf
+    diverged = None
+    turn = given.every or math.inf
     try:
         while not trainer.done:
             trainer.advance(turn - trainer.clock.seconds % turn)
@@ -87,7 +88,8 @@ def run_case(name: str, seed: int, given: argparse.Namespace) -> dict[str, Any]:
                 trainer.save()
                 judged(trainer, judge)
     except Diverged as error:
-        run, diverged = salvaged(trainer, error), str(error)
+        run = salvaged(trainer, error)
+        diverged = str(error)
         trainer.clock.step, trainer.clock.seconds = run.state["step"], run.state["seconds"]
     points = judged(trainer, judge)
     row = {
@@ -103,7 +105,8 @@ def run_case(name: str, seed: int, given: argparse.Namespace) -> dict[str, Any]:
 
 def judged(trainer: Trainer, judge: Judge) -> list[dict[str, Any]]:
     """The run's points so far, the present step among them; they lie in its folder, so that none is measured twice."""
-    path, step = trainer.folder / "stacked.json", trainer.clock.step
+    path = trainer.folder / "stacked.json"
+    step = trainer.clock.step
     same = {"n": judge.n, "features": judge.features.key}
     rows = json.loads(path.read_text()) if path.exists() else []
     points = [row for row in rows if row["step"] <= step and same.items() <= row.items()]
@@ -117,18 +120,14 @@ def judged(trainer: Trainer, judge: Judge) -> list[dict[str, Any]]:
 
 def report(rows: list[dict[str, Any]], judge: Judge, given: argparse.Namespace) -> None:
     """Write the table of models beside floor, no-network row and published numbers, and the curve where there is one."""
-    floor, base, accuracy = (
-        floors(judge, NAMES),
-        judge.baseline().scores,
-        judge.features.channels.accuracy,
-    )
+    floor = floors(judge, NAMES)
+    base = judge.baseline().scores
+    accuracy = judge.features.channels.accuracy
     body = []
     for name in given.models:
         mine = [row for row in rows if row["model"] == name]
-        steps, modes = (
-            sum(row["step"] for row in mine) / len(mine),
-            "/".join(f"{row['stacked_modes']:g}" for row in mine),
-        )
+        steps = sum(row["step"] for row in mine) / len(mine)
+        modes = "/".join(f"{row['stacked_modes']:g}" for row in mine)
         kl = mean_and_spread([row["stacked_kl"] for row in mine])
         body.append(
             [
@@ -173,11 +172,9 @@ def passes(name: str, rows: list[dict[str, Any]], judge: Judge, given: argparse.
     )
     if name not in barred or given.n != 26_000:
         return "-"
-    return (
-        "yes"
-        if all(row["stacked_modes"] >= least and row["stacked_kl"] <= most for row in rows)
-        else "no"
-    )
+    if all(row["stacked_modes"] >= least and row["stacked_kl"] <= most for row in rows):
+        return "yes"
+    return "no"
 
 
 def curve(rows: list[dict[str, Any]]) -> str:

@@ -34,8 +34,10 @@ import pushforward as pf
 from pushforward.data import Sampler
 from pushforward.training.api import prepare
 
-SIDE, BATCH = 64, 64
-MEMORY_BAR, SPEED_BAR = 300, 0.9
+SIDE = 64
+BATCH = 64
+MEMORY_BAR = 300
+SPEED_BAR = 0.9
 """Megabytes that all images may add to a few, and the share of the images per second from memory."""
 KINDS = {"folder": "folder of PNG", "png": "packed PNG", "npy": "packed pixels"}
 
@@ -142,13 +144,15 @@ def child(given: argparse.Namespace) -> None:
 
 def batches(source: Path, batch: int, stream: bool) -> set[str]:
     """sha256 of some batches, for 0, 1 and 2 workers: the first ten, and four around the end of the first epoch."""
-    data, hashes = pf.data.load(source, stream=stream), set()
+    data = pf.data.load(source, stream=stream)
+    hashes = set()
     for workers in (0, 1, 2) if stream else (0,):
         x: Any = replace(data.train.x, workers=workers) if stream else data.train.x
         sampler = Sampler(
             replace(data, train=replace(data.train, x=x)), batch, seed=1, augment=("flip", "shift")
         )
-        last, digest = len(data.train) // batch, hashlib.sha256()
+        last = len(data.train) // batch
+        digest = hashlib.sha256()
         for number in (*range(10), *range(last - 2, last + 2)):
             digest.update(sampler.batch(number).x.numpy().tobytes())
         hashes.add(digest.hexdigest())
@@ -191,17 +195,14 @@ def measured(place: Path, given: argparse.Namespace) -> list[dict[str, Any]]:
     """One row for each kind of source."""
     kinds = given.kinds.split(",")
     few, many = (sources(place, kinds, count, given.side) for count in (given.few, given.images))
-    known, rates, rows = (
-        batches(next(iter(few.values())), given.batch, False),
-        speeds(few, given),
-        [],
-    )
+    known = batches(next(iter(few.values())), given.batch, False)
+    rates = speeds(few, given)
+    rows = []
     for kind in kinds:
-        low, high = resident(few[kind], given), resident(many[kind], given)
-        same, whole = (
-            batches(few[kind], given.batch, True) == known,
-            batches(many[kind], given.batch, True),
-        )
+        low = resident(few[kind], given)
+        high = resident(many[kind], given)
+        same = batches(few[kind], given.batch, True) == known
+        whole = batches(many[kind], given.batch, True)
         ratios = sorted(
             rate / base for rate, base in zip(rates[kind], rates["memory"], strict=True)
         )
@@ -279,7 +280,8 @@ def main(words: list[str]) -> None:
     ]
     lines = []
     for row in rows:
-        low, high = row["few_mb"]["VmRSS"], row["many_mb"]["VmRSS"]
+        low = row["few_mb"]["VmRSS"]
+        high = row["many_mb"]["VmRSS"]
         rate, base = (statistics.median(row[name]) for name in ("images_per_second", "from_memory"))
         facts = [
             KINDS[row["kind"]],

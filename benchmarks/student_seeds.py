@@ -37,7 +37,9 @@ from pushforward.evaluation import Judge
 from pushforward.training.api import student
 
 NAMES = ["frechet", "coverage", "recall"]
-WITHIN, RATIO, COVERAGE = 1.3, 1.10, 0.98
+WITHIN = 1.3
+RATIO = 1.10
+COVERAGE = 0.98
 
 
 @benchmark
@@ -97,7 +99,8 @@ def row_of(name: str, seed: int, run: pf.Run, judge: Judge) -> dict[str, Any]:
 
 def report(rows: list[dict[str, Any]], judge: Judge, given: argparse.Namespace) -> None:
     """The table, and which bars hold."""
-    teacher, students = rows[0], [row for row in rows[1:] if "diverged" not in row]
+    teacher = rows[0]
+    students = [row for row in rows[1:] if "diverged" not in row]
     body = [["teacher", *(f"{teacher[metric]:.4g}" for metric in NAMES)]]
     body.append(
         [
@@ -108,7 +111,8 @@ def report(rows: list[dict[str, Any]], judge: Judge, given: argparse.Namespace) 
     floor = floors(judge, NAMES)
     body.append(["real data", *(floor.get(metric, "") for metric in NAMES)])
     distances = np.array([row["frechet"] for row in students])
-    worst, ratio = distances.max() / np.median(distances), distances.mean() / teacher["frechet"]
+    worst = distances.max() / np.median(distances)
+    ratio = distances.mean() / teacher["frechet"]
     share = np.mean([row["coverage"] for row in students]) / judge.floors["coverage"].value
     verdict = lambda ok: "reached" if ok else "missed"  # noqa: E731
     text = table(["model", *NAMES], body)

@@ -70,7 +70,8 @@ def page(rows: list[dict[str, Any]], steps: int) -> str:
     )
     if len(rows) == 1:
         return text
-    first, last = rows[0], rows[-1]
+    first = rows[0]
+    last = rows[-1]
     factor = (last["peak"] - first["peak"]) / max(last["file"] - first["file"], 1e-9)
     return f"{text}\n\nThe peak grows by {factor:.1f} bytes for each byte of the file."
 

@@ -49,7 +49,8 @@ def process(source: Path) -> Iterator[Process]:
         yield Process(None, source)
         return
     environment = {**os.environ, "PYTHONPATH": str(source), "OMP_NUM_THREADS": "1"}
-    command, here = [sys.executable, str(PROGRAM)], tempfile.gettempdir()
+    command = [sys.executable, str(PROGRAM)]
+    here = tempfile.gettempdir()
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment, cwd=here
     ) as started:
@@ -66,7 +67,8 @@ class Process:
     """
 
     def __init__(self, started: subprocess.Popen[str] | None, source: Path) -> None:
-        self.started, self.source = started, source
+        self.started = started
+        self.source = source
 
     def times(self, case: Case) -> dict[str, Any]:
         """What it answers.

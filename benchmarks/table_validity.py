@@ -62,13 +62,12 @@ def broken(kind: str, real: Counter[str], drawn: Counter[str]) -> Counter[str]:
         drawn: Those of the samples.
     """
     faults: Counter[str] = Counter()
-    known, numeric = [text for text in real if text not in MISSING], kind in ("number", "whole")
+    known = [text for text in real if text not in MISSING]
+    numeric = kind in ("number", "whole")
     values = [float(text) for text in known] if numeric else []
-    least, greatest, most = (
-        min(values, default=0.0),
-        max(values, default=0.0),
-        max(map(decimals, known), default=0),
-    )
+    least = min(values, default=0.0)
+    greatest = max(values, default=0.0)
+    most = max(map(decimals, known), default=0)
     for text, count in drawn.items():
         if text in MISSING:
             faults["missing"] += count * (text not in real)
@@ -102,11 +101,13 @@ def cells(space: Any, parts: Any) -> list[Counter[str]]:
 
 def measured(name: str, data: Any, model: str, transport: Transport, rows: int) -> dict[str, Any]:
     """Draw, count what is wrong, and time it."""
-    space, began = transport.space, time.process_time()
+    space = transport.space
+    began = time.process_time()
     with counted() as tally:
         parts = [x for x, _ in transport.stream(rows, seed=0, batch=BATCH)]
     seconds = time.process_time() - began
-    real, drawn = cells(space, [data.train.x]), cells(space, parts)
+    real = cells(space, [data.train.x])
+    drawn = cells(space, parts)
     faults: Counter[str] = Counter()
     off = []
     for field, here, there in zip(space.fields, real, drawn, strict=True):

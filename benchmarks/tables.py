@@ -134,7 +134,9 @@ def _loaded(rows: list[list[str]], target: str) -> Any:
 def drawn(judge: Judge, sampler: Any) -> np.ndarray:
     """As many samples as training rows, in the table's own values."""
     x, _, values = judge.draw(sampler, 3_000_000, len(judge.data.train))
-    return judge.data.space.values(x) if values is None else values
+    if values is None:
+        return judge.data.space.values(x)
+    return values
 
 
 def halves(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -165,7 +167,8 @@ def against_training_rows(name: str, data: Any, samples: np.ndarray | None) -> d
     """
     import xgboost
 
-    known, space = rows_at(data.train, slice(None)), data.space
+    known = rows_at(data.train, slice(None))
+    space = data.space
     pair = halves(known) if samples is None else (samples, known)
     facts: dict[str, Any] = {
         "as_published": as_published(table_of(space, *pair)),

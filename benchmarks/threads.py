@@ -75,7 +75,8 @@ class Inside:
 
     def turn(self, steps: int) -> dict[str, list[float]]:
         """The seconds and threads of so many steps."""
-        seconds, threads = [], []
+        seconds = []
+        threads = []
         for _ in range(steps):
             before = self.trainer.clock.seconds
             threads.append(self.trainer.threads.at(self.trainer.clock.step))

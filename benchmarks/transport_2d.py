@@ -90,7 +90,8 @@ def from_noise(name: str, seconds: float, seed: int, pairs: int, moved: int) -> 
         seed,
         seconds=seconds,
     )
-    flow, held_out = run.transport, data.held_out.data_units()
+    flow = run.transport
+    held_out = data.held_out.data_units()
     parts = min(10, len(held_out) // pairs)
     both = [
         (flow.sample(pairs, seed=(i + 1) * 1_000_000), held_out[i * pairs : (i + 1) * pairs])

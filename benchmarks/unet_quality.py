@@ -62,7 +62,8 @@ def main(words: list[str]) -> None:
     rate = ours.training.lr
     rates = (rate,) if given.smoke else (rate, rate / 3)
     models = {"ours": ours, **{f"diffusers, rate {lr:g}": theirs(data.space, lr) for lr in rates}}
-    folder, options = tempfile.mkdtemp(), {"seconds": given.seconds, "progress": pf.Progress(60)}
+    folder = tempfile.mkdtemp()
+    options = {"seconds": given.seconds, "progress": pf.Progress(60)}
     runs = train_in_turns(
         [
             prepare(recipe, data, out=f"{folder}/{i}", **options)
@@ -70,7 +71,8 @@ def main(words: list[str]) -> None:
         ]
     )
     judge = Judge(data, given.n, 1)
-    rows, body = [], []
+    rows = []
+    body = []
     for (name, recipe), run in zip(models.items(), runs, strict=True):
         with network_precision(resolve_precision(recipe.training.precision, "cpu")):
             scores, _ = judge.scores(run.transport)

@@ -40,7 +40,8 @@ def training_step(
 ) -> Callable:
     """One training step of a network as a function without arguments."""
     player = Player(network, "network", pf.Training(lr=1e-4, optimizer=optimizer, clip=None))
-    x, t = torch.randn(batch, *SHAPE), torch.rand(batch)
+    x = torch.randn(batch, *SHAPE)
+    t = torch.rand(batch)
 
     def step() -> None:
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=bf16):

@@ -35,7 +35,8 @@ from pushforward.networks import Decoder, Encoder
 from pushforward.training import Trainer
 from pushforward.training.loop.machine import machine
 
-WATCHED, FEW = 2_000, 200
+WATCHED = 2_000
+FEW = 200
 """Training digits and codes of the curve."""
 PART = 1_000
 """Test digits that are scored between two savings."""
@@ -169,7 +170,8 @@ def scored(trainer: Trainer, data: pf.data.Dataset, codes: int) -> tuple[float, 
     counts, means, errors = (
         np.array([part[key] for part in parts]) for key in ("n", "nats", "error")
     )
-    mean, total = np.average(means, weights=counts), counts.sum()
+    mean = np.average(means, weights=counts)
+    total = counts.sum()
     squares = (counts * (counts - 1) * errors**2 + counts * (means - mean) ** 2).sum()
     return float(mean), float(np.sqrt(squares / (total - 1) / total))
 
@@ -184,7 +186,8 @@ def measured(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def watched(trainer: Trainer, data: Any, few_codes: int = FEW) -> None:
     """One more point of the curve, kept in the run's folder."""
-    path, step = trainer.folder / "curve.json", trainer.clock.step
+    path = trainer.folder / "curve.json"
+    step = trainer.clock.step
     points = [
         point
         for point in (json.loads(path.read_text()) if path.exists() else [])

@@ -17,7 +17,9 @@ class Matched(Method):
 
     def __init__(self, student: nn.Module, second: Denoiser, teacher: Flow, space: Space) -> None:
         super().__init__()
-        self.student, self.second, self.space = student, second, space
+        self.student = student
+        self.second = second
+        self.space = space
         self.freeze("teacher", teacher)
 
     @property
@@ -30,10 +32,8 @@ class Matched(Method):
 
     def losses(self, batch: Batch, now: Now) -> Iterator[tuple[str, Tensor]]:
         x = self.student(now.draws.normal(self.space.shape), None, batch.condition)
-        t, z = (
-            now.draws.stream("times").uniform() * 0.8 + 0.1,
-            now.draws.stream("noise").normal(self.space.shape),
-        )
+        t = now.draws.stream("times").uniform() * 0.8 + 0.1
+        z = now.draws.stream("noise").normal(self.space.shape)
         shaped = t.reshape(-1, *(1,) * len(self.space.shape))
         x_t = (1 - shaped) * x + shaped * z
         learned = self.second.predict("data", x_t.detach(), t, batch.condition)

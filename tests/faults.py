@@ -57,7 +57,8 @@ def main(parts: list[str]) -> int:
     faults = [
         (file, fault) for file, fault in faults if not parts or any(part in file for part in parts)
     ]
-    waiting, survived = iter(faults), []
+    waiting = iter(faults)
+    survived = []
     with tempfile.TemporaryDirectory() as folder:
         copies = [Path(folder) / name for name in "ab"]
         for copy, part in itertools.product(copies, ("src", "tests", "benchmarks", "docs")):
@@ -82,7 +83,8 @@ def main(parts: list[str]) -> int:
 def planted(copy: Path, file: str, fault: Fault, pytest_main: Callable[[list[str]], int]) -> bool:
     """Whether the tests fail with one fault in place."""
     right, wrong, modules = fault
-    path, started = copy / "src" / "pushforward" / file, time.perf_counter()
+    path = copy / "src" / "pushforward" / file
+    started = time.perf_counter()
     text = path.read_text()
     if right not in text:
         print(f"GONE      {file}: {right!r} is not there any more", flush=True)

@@ -71,7 +71,9 @@ def imports() -> dict[str, set[str]]:
         if f"{module}.{part}" in modules:
             return f"{module}.{part}"
         inner = homes.get((module, part), module)
-        return module if inner == module else home(inner, part)
+        if inner == module:
+            return module
+        return home(inner, part)
 
     found = {
         name: {home(module, part) for module, part in pairs}
@@ -94,7 +96,8 @@ def circles() -> list[list[str]]:
     graph = imports()
 
     def reached(module: str) -> set[str]:
-        seen, front = set(), [module]
+        seen = set()
+        front = [module]
         while front:
             new = graph[front.pop()] - seen
             seen |= new
@@ -136,7 +139,9 @@ def expressions(tree: list[ast.AST]) -> int:
 def folder_of(file: str) -> str:
     """Return the folder of the package that a file belongs to, or "root"."""
     parts = Path(file).relative_to("src/pushforward").parts
-    return parts[0] if len(parts) > 1 else "root"
+    if len(parts) > 1:
+        return parts[0]
+    return "root"
 
 
 def figures() -> dict[str, int]:

@@ -220,7 +220,8 @@ def test_a_resumed_run_raises_the_same_alarms(tmp_path, monkeypatch):
         run.finish()
         run = reopen(tmp_path / "cut", data=data, method=make().method)
     run.advance()
-    whole, cut = log_of(tmp_path / "whole"), log_of(tmp_path / "cut")
+    whole = log_of(tmp_path / "whole")
+    cut = log_of(tmp_path / "cut")
     assert whole == cut
     raised = [(alarm["kind"], alarm["over"]) for row in whole for alarm in row.get("alarm", [])]
     assert raised == [("collapse", False), ("collapse", True)]
@@ -308,7 +309,8 @@ def test_when_a_code_is_silent(rows, wanted):
     assert told(rows) == wanted
 
 
-MEAN, VARIANCE = 0.3, 0.25
+MEAN = 0.3
+VARIANCE = 0.25
 
 
 def marks(values, name="disagreement", every=100):
@@ -449,7 +451,8 @@ def test_targets_are_measured_over_velocities(factor):
 
 
 def test_measuring_a_map_changes_no_bit(tmp_path, monkeypatch):
-    data, finals = space_data((2,), labels=True), []
+    data = space_data((2,), labels=True)
+    finals = []
     monkeypatch.setattr(map_health, "interval", lambda batch: 2)
     for name in ("with", "without"):
         if name == "without":

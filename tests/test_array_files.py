@@ -202,7 +202,9 @@ def test_headers_that_are_none_are_refused():
 
 
 def test_threads_parse_one_header_at_a_time_and_each_once(monkeypatch):
-    inside, calls, read = [], [], FORMATS.read_array_header_1_0
+    inside = []
+    calls = []
+    read = FORMATS.read_array_header_1_0
 
     def slowly(file):
         inside.append(file)

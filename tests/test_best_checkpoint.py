@@ -67,7 +67,9 @@ def measured(monkeypatch):
     }
 
     def look(self, moment):
-        return row(0, *distances[moment.step])["health"] if moment.step in distances else {}
+        if moment.step in distances:
+            return row(0, *distances[moment.step])["health"]
+        return {}
 
     monkeypatch.setattr(Jumps, "due", lambda self, moment: moment.step % 2 == 0)
     monkeypatch.setattr(Jumps, "look", look)
@@ -85,7 +87,8 @@ def test_the_best_checkpoint_stays_and_is_read(measured, tmp_path, capsys):
     trainer.advance()
     names = sorted(path.name for path in (tmp_path / "run" / "checkpoints").glob("step_*"))
     assert names == ["step_000004", "step_000009", "step_000010"]
-    best, newest = pf.load(tmp_path / "run", checkpoint="best"), pf.load(tmp_path / "run")
+    best = pf.load(tmp_path / "run", checkpoint="best")
+    newest = pf.load(tmp_path / "run")
     assert (best.state["step"], newest.state["step"]) == (4, 10)
     raw = pf.load(tmp_path / "run", checkpoint="best", raw=True), pf.load(plain.folder, raw=True)
     assert (raw[0].sample(4) == raw[1].sample(4)).all(), "weights are those of step 4"

@@ -36,7 +36,9 @@ for _at in (0.1, 0.3, 0.5, 0.6, 0.66, 0.68, 0.75, 0.8, 0.89):
 
 def simulate(limit, base, speed, jitter=0.0, warmup=100):
     """The clock at the end, and (progress, rate) before each step."""
-    clock, noise, path = Clock(Budget(seconds=limit), 1), random.Random(0), []
+    clock = Clock(Budget(seconds=limit), 1)
+    noise = random.Random(0)
+    path = []
     while not clock.done:
         path.append((clock.progress, rate(clock, warmup)))
         clock.tick(base * speed(clock.seconds / limit) * math.exp(jitter * noise.gauss(0, 1)))
@@ -75,7 +77,8 @@ def test_the_rate_is_a_continuous_function_of_progress(limit, base, speed):
 def test_few_slow_steps_are_not_starved():
     """At one second a step the warm-up of 100 steps would take all of 60 seconds."""
     seconds = simulate(60.0, 1.0, SPEEDS["steady"])[1][:, 1].mean()
-    clock, rates = Clock(Budget(steps=60), 1), []
+    clock = Clock(Budget(steps=60), 1)
+    rates = []
     while not clock.done:
         rates.append(rate(clock))
         clock.tick(1.0)
@@ -127,7 +130,9 @@ class Deadly(Silent):
 
 def slower(step, at=140):
     """Seconds of a step: the machine's speed halves at a step."""
-    return 0.3 if step < at else 0.6
+    if step < at:
+        return 0.3
+    return 0.6
 
 
 @pytest.fixture

@@ -13,7 +13,10 @@ from scipy import stats
 
 ROOT = Path(__file__).parents[1]
 BENCHMARKS = ROOT / "benchmarks"
-HOLDS, PART, FAILS, OPEN = "holds", "holds in part", "does not hold", "not decided"
+HOLDS = "holds"
+PART = "holds in part"
+FAILS = "does not hold"
+OPEN = "not decided"
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +57,8 @@ def test_the_page_and_its_numbers_are_those_of_the_results(claims, rows):
     again = "run python benchmarks/claims.py"
     assert (ROOT / "docs" / "claims.md").read_text() == claims.page(rows), again
     assert claims.details(rows) in (BENCHMARKS / "results" / "claims.md").read_text(), again
-    stored, computed = (BENCHMARKS / "results" / "claims.json").read_text(), json.dumps(rows)
+    stored = (BENCHMARKS / "results" / "claims.json").read_text()
+    computed = json.dumps(rows)
     assert rounded(stored)["rows"] == rounded(computed), again
 
 
@@ -84,7 +88,8 @@ def test_intervals(figures):
 def test_the_closed_form_of_both_variances(claims):
     gradients = importlib.import_module("claim_measurements.gradients")
     torch = gradients.torch
-    offset, spread = torch.tensor([0.5, -1.0], dtype=torch.float64), 0.7
+    offset = torch.tensor([0.5, -1.0], dtype=torch.float64)
+    spread = 0.7
     nodes, weights = np.polynomial.hermite_e.hermegauss(12)  # exact for these polynomials
     e = np.stack([part.ravel() for part in np.meshgrid(nodes, nodes)], 1)
     weight = np.outer(weights, weights).ravel() / (2 * np.pi)

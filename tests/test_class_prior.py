@@ -49,15 +49,14 @@ def test_the_kl_term_is_that_to_the_prior_of_the_label():
     codes = ToPrior(Same(), part)(torch.cat([mean, log_variance], 1), None, LABELS)
     tables = [10 * parameter.view(2, 3) for parameter in (part.mean, part.log_std)]
     centres, log_stds = ((table - table.mean(0))[LABELS["label"]] for table in tables)
-    q, p = (
-        distributions.Normal(mean, (log_variance / 2).exp()),
-        distributions.Normal(centres, log_stds.exp()),
-    )
+    q = distributions.Normal(mean, (log_variance / 2).exp())
+    p = distributions.Normal(centres, log_stds.exp())
     torch.testing.assert_close(divergences(*codes.chunk(2, 1)), distributions.kl_divergence(q, p))
 
 
 def test_decoders_receive_the_code_that_encoders_gave():
-    part, x = prior(), torch.randn(5, 3)
+    part = prior()
+    x = torch.randn(5, 3)
     codes = ToPrior(Same(), part)(torch.cat([x, x], 1), None, LABELS).chunk(2, 1)[0]
     assert not torch.allclose(codes, x)
     torch.testing.assert_close(FromPrior(Same(), part)(codes, None, LABELS), x)
@@ -74,7 +73,8 @@ def test_unlabelled_examples_have_the_standard_prior():
 
 
 def test_a_class_without_examples_has_the_standard_prior_and_moves_no_other():
-    full, part = prior(), ClassPrior(3, (3,), absent=(1,))
+    full = prior()
+    part = ClassPrior(3, (3,), absent=(1,))
     with torch.no_grad():
         for name in ("mean", "log_std"):
             getattr(part, name).view(3, 3)[[0, 2]] = getattr(full, name).view(2, 3)
@@ -99,13 +99,16 @@ class Spread(nn.Module):
 def test_the_bound_moves_the_prior_to_the_moments_of_the_codes_of_each_class(options):
     """Averages over the classes are fixed, so the codes have 0 and 1 there: N(1.5, .5^2) and N(-1.5, 2^2)."""
     torch.manual_seed(0)
-    labels, noise = torch.arange(400) % 2, torch.randn(200, 3)
+    labels = torch.arange(400) % 2
+    noise = torch.randn(200, 3)
     noise = (noise - noise.mean(0)) / noise.std(
         0, correction=0
     )  # the moments of each class are exact
     x = torch.stack([1.5 + 0.5 * noise, -1.5 + 2 * noise], 1).flatten(0, 1)
     vae = pf.VAE(Spread(), Same(), LINE, latent=3, classes=2, bound=EvidenceBound(**options))
-    optimiser, centres, stds = torch.optim.Adam(vae.prior.parameters(), lr=0.003), [], []
+    optimiser = torch.optim.Adam(vae.prior.parameters(), lr=0.003)
+    centres = []
+    stds = []
     for step in range(250):
         optimiser.zero_grad()
         ((_, loss),) = list(
@@ -114,8 +117,10 @@ def test_the_bound_moves_the_prior_to_the_moments_of_the_codes_of_each_class(opt
         loss.backward()
         optimiser.step()
         centre, log_std = vae.prior.moments({"label": torch.tensor([0, 1])}, 2)
-        centres, stds = [*centres, centre.detach()], [*stds, log_std.exp().detach()]
-    centre, std = torch.stack(centres[150:]).mean(0), torch.stack(stds[150:]).mean(0)
+        centres = [*centres, centre.detach()]
+        stds = [*stds, log_std.exp().detach()]
+    centre = torch.stack(centres[150:]).mean(0)
+    std = torch.stack(stds[150:]).mean(0)
     torch.testing.assert_close(
         centre, torch.tensor([[1.5], [-1.5]]).expand(2, 3), atol=0.07, rtol=0
     )
@@ -128,11 +133,13 @@ def test_samples_come_from_the_prior_and_every_bound_knows_it():
         vae.likelihood.spread.zero_()
         vae.prior.mean.view(2, 3).copy_(torch.tensor([[-0.4], [0.4]]).expand(2, 3))
         vae.prior.log_std.view(2, 3).copy_(torch.tensor([[0.1], [-0.1]]).expand(2, 3))
-    z, label = ExampleDraws(0, 4000).normal((3,)), {"label": torch.ones(4000, dtype=torch.int64)}
+    z = ExampleDraws(0, 4000).normal((3,))
+    label = {"label": torch.ones(4000, dtype=torch.int64)}
     samples = LINE.to_data(vae.transport()(z, label)).detach()
     assert float(samples.mean()) == pytest.approx(4, abs=0.02)
     assert float(samples.std()) == pytest.approx(0.3679, abs=0.01)
-    x, condition = torch.full((8, 3), 4.0), {"label": torch.ones(8, dtype=torch.int64)}
+    x = torch.full((8, 3), 4.0)
+    condition = {"label": torch.ones(8, dtype=torch.int64)}
     exact = (
         distributions.Normal(4.0, (1 + 0.3679**2) ** 0.5).log_prob(x).sum(1)
     )  # the decoder's variance is 1
@@ -181,7 +188,8 @@ STD = 0.7
 class Affine(nn.Module):
     def __init__(self, weight, offset):
         super().__init__()
-        self.weight, self.offset = nn.Parameter(weight.clone()), offset
+        self.weight = nn.Parameter(weight.clone())
+        self.offset = offset
 
     def forward(self, z, t=None, condition=None):
         return z @ self.weight.T + self.offset
@@ -232,7 +240,8 @@ def test_decoders_of_vectors_draw_and_those_of_pictures_do_not(name):
     data = space_data((17,), labels=True)
     transport = recipe_for(name, data).method.eval().transport()
     draws = ExampleDraws(0, 5)
-    z, label = transport.noise(draws), transport.conditions(5, None, 0)
+    z = transport.noise(draws)
+    label = transport.conditions(5, None, 0)
     assert isinstance(transport.likelihood, Gaussian)
     noise = ExampleDraws(0, 5)
     noise.normal(transport.noise_shape)
@@ -263,7 +272,8 @@ def test_bits_of_vectors_are_zeros_and_ones():
 def test_an_exported_sampler_takes_the_noise(linear, limit):
     transport = linear if limit is None else pf.editing.Truncated(linear, limit)
     program = functools.partial(exported(transport).module(), condition=None, decoder_noise=None)
-    z, noise = torch.randn(5, 2), torch.randn(noise_count(transport), 5, 3)
+    z = torch.randn(5, 2)
+    noise = torch.randn(noise_count(transport), 5, 3)
     assert len(noise) == 1
     wanted = SPACE.to_data(transport(z, None, GivenNoise(noise)))
     torch.testing.assert_close(program(z=z, noise=noise), wanted)

@@ -287,7 +287,8 @@ def test_an_image_file_is_read_as_a_model_takes_it(here):
 def test_guidance_is_what_the_library_makes_of_it(here, capsys):
     from pushforward import Autoguided, Flow, Guided, load
 
-    flow, weak = load("flow").transport, load("flow", checkpoint="step_000002").denoiser
+    flow = load("flow").transport
+    weak = load("flow", checkpoint="step_000002").denoiser
     for words, denoiser in (
         (["--scale", "3", "--interval", "0.2:5"], Guided(flow.denoiser, 3.0, (0.2, 5.0))),
         (

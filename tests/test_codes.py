@@ -93,10 +93,12 @@ def plain_coder(data):
 
 def test_looking_through_a_coder_that_changes_nothing():
     data = space_data((1, 4, 5), labels=True, n=90)
-    coder, space = plain_coder(data), data.space
+    coder = plain_coder(data)
+    space = data.space
     both = strip(coder, data, 7)
     torch.testing.assert_close(both[0], both[1], rtol=0, atol=1e-6)
-    a, b = both[0, 0], both[0, 1]
+    a = both[0, 0]
+    b = both[0, 1]
     torch.testing.assert_close(
         walk(coder, a, b, 5),
         torch.lerp(a, b, torch.linspace(0, 1, 5).reshape(5, 1, 1, 1)),
@@ -107,7 +109,8 @@ def test_looking_through_a_coder_that_changes_nothing():
         walk(coder, a, b, 5), walk(coder, a, b, 5, interpolation="spherical"), atol=1e-2
     )
     moved = arithmetic(coder, data, 0, 2, examples=3, frames=4)
-    x, label = data.train.data_units(), data.train.labels
+    x = data.train.data_units()
+    label = data.train.labels
     way = x[label == 2].mean(0) - x[label == 0].mean(0)
     held = data.held_out.data_units(np.flatnonzero(data.held_out.labels == 0)[:3])
     wanted = held[:, None] + torch.linspace(0, 1.5, 4).reshape(1, 4, 1, 1, 1) * way
@@ -144,7 +147,8 @@ def test_the_command_line_shows_codes_and_the_report_draws_them(tmp_path, monkey
         assert tuple((side + 2) // 66 for side in Image.open(f"{what}.png").size) == size
     assert main(["interpolate", "vae", "--show", "map"]) == 0
     assert (tmp_path / "vae" / "samples" / "map.png").is_file()
-    run, data = pf.load("vae"), pf.data.load("digits", limit=200, labelled=False)
+    run = pf.load("vae")
+    data = pf.data.load("digits", limit=200, labelled=False)
     assert labelled(data).space.classes
     pictures = latent_pictures(run, data)
     assert pictures.arithmetic.x.shape[1:] == (8, 8, 1)
@@ -165,7 +169,8 @@ def test_a_coder_that_is_told_labels_walks_within_one_class(told_labels):
     pictures = latent_pictures(run, data)
     assert pictures.arithmetic is None
     first, last = (pictures.walks["linear"][at].astype(float) for at in (0, -1))
-    coder, held = run.method.autoencoder().eval(), data.held_out
+    coder = run.method.autoencoder().eval()
+    held = data.held_out
     x = held.data_units(np.arange(len(held)))
     decoded = reconstructed(coder, x, {"label": torch.from_numpy(held.labels)})
     decoded = data.space.quantise(decoded).astype(float)
@@ -185,10 +190,8 @@ class Told(nn.Module):
 
 
 def test_a_walk_is_decoded_as_what_its_first_example_is_given():
-    data, ages = (
-        space_data((1, 4, 5), labels=False),
-        np.linspace(-1, 1, 24, dtype=np.float32)[:, None],
-    )
+    data = space_data((1, 4, 5), labels=False)
+    ages = np.linspace(-1, 1, 24, dtype=np.float32)[:, None]
     space = dataclasses.replace(data.space, conditions={"age": Numbers(("age",), (0.0,), (1.0,))})
     data = dataclasses.replace(
         data, space=space, held_out=dataclasses.replace(data.held_out, given={"age": ages})
@@ -299,7 +302,8 @@ def test_the_frozen_part_is_in_no_checkpoint_and_does_not_move(tmp_path):
 
 
 def test_data_is_encoded_once(tmp_path, monkeypatch):
-    data, counted = space_data((1, 8, 8), labels=False), []
+    data = space_data((1, 8, 8), labels=False)
+    counted = []
     run = coder(data, tmp_path)
     monkeypatch.setattr(preparing, "_last", None)
     moments = Autoencoder.moments
@@ -338,7 +342,9 @@ def test_data_is_edited_with_the_label_that_the_autoencoder_needs(tmp_path, monk
     transport = in_latent(
         "flow", data, coder(data, tmp_path, "vae"), out=tmp_path / "run"
     ).transport
-    x, conditions, encode = data.held_out.data_units(slice(2)), [], Autoencoder.encode
+    x = data.held_out.data_units(slice(2))
+    conditions = []
+    encode = Autoencoder.encode
     monkeypatch.setattr(
         Autoencoder,
         "encode",
@@ -375,7 +381,8 @@ def test_the_codes_units_are_measured_with_the_posteriors_spread():
 class Spy(pf.Method):
     def __init__(self, space):
         super().__init__()
-        self.space, self.seen = space, []
+        self.space = space
+        self.seen = []
         self.weight = nn.Parameter(torch.zeros(()))
 
     @property

@@ -25,7 +25,8 @@ NUMBERS = Numbers(
 )
 LABEL = Label(("a", "b", "c"), (0.2, 0.3, 0.5))
 BOTH = {"label": LABEL, "given": NUMBERS}
-PAIRED, CODING = ("mlp", "dcgan", "residual", "textbook"), ("convolutional", "textbook")
+PAIRED = ("mlp", "dcgan", "residual", "textbook")
+CODING = ("convolutional", "textbook")
 
 
 def test_one_value_stands_for_all_samples_and_names_may_be_mixed():
@@ -144,7 +145,8 @@ def test_every_network_receives_numbers_and_their_null(name):
     x = torch.randn(1, *shape, dtype=torch.float64).expand(4, *shape)
     t = torch.full((4,), 0.4).double() if name.startswith("denoiser") else None
     given = torch.tensor([[20.0, 1.0], [20.0, 1.0], [60.0, 1.0], [20.0, 5.0]]).double()
-    label, mask = torch.zeros(4, dtype=torch.int64), torch.tensor([True, False, False, False])
+    label = torch.zeros(4, dtype=torch.int64)
+    mask = torch.tensor([True, False, False, False])
     y = network(x, t, {"label": label, "given": given, "given_null": mask}).reshape(4, -1)
     for a in range(4):
         for b in range(a):
@@ -169,7 +171,8 @@ def test_a_density_is_that_given_the_class():
             )
             return torch.where(condition["label"][:, None] == 0, first, other)
 
-    x, label = torch.tensor([[0.3, -0.4]] * 2, dtype=torch.float64), torch.tensor([0, 1])
+    x = torch.tensor([[0.3, -0.4]] * 2, dtype=torch.float64)
+    label = torch.tensor([0, 1])
     log_density = log_prob(Flow(OfClass(), Heun(), 5), x, {"label": label}, steps=40)
     wanted = [multivariate_normal(centre, 0.49).logpdf(x[0].numpy()) for centre in centres]
     assert log_density.tolist() == pytest.approx(wanted, abs=2e-3)

@@ -124,7 +124,9 @@ class Quadratic(Path):
     ends = (0.01, 0.99)
 
     def __init__(self, slope: float = 2.0, lift: float = 0.0, turn: float = 1.0) -> None:
-        self.slope, self.lift, self.turn = slope, lift, turn
+        self.slope = slope
+        self.lift = lift
+        self.turn = turn
 
     def at(self, t):
         return Coefficients(1 - t**2, t, -self.slope * t, torch.ones_like(t))
@@ -158,7 +160,9 @@ class Distance:
     }
 
     def __init__(self, name="mean_distance", sign=1, first=slice(None), better="lower"):
-        self.name, self.sign, self.first = name, sign, first
+        self.name = name
+        self.sign = sign
+        self.first = first
         self.scores = {
             "mean_distance": MetricInfo("Mean distance", better, "The distance of means.")
         }
@@ -207,7 +211,9 @@ class Moments(pf.Method):
 
     def __init__(self, space, mistake: str = "") -> None:
         super().__init__()
-        self.space, self.mistake, self.count = space, mistake, 0
+        self.space = space
+        self.mistake = mistake
+        self.count = 0
         self.affine = Affine(space.size)
         self.other = Affine(space.size)
 
@@ -217,7 +223,9 @@ class Moments(pf.Method):
             "affine": self.affine,
             "other": self.affine if self.mistake == "shared" else self.other,
         }
-        return players if self.mistake in ("shared", "unplayed") else {"affine": self.affine}
+        if self.mistake in ("shared", "unplayed"):
+            return players
+        return {"affine": self.affine}
 
     def losses(self, batch, now):
         self.count += self.mistake == "counting"

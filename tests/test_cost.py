@@ -73,7 +73,9 @@ class Simulated:
     """A clock that samplers move; between two of its times everything takes ``factor`` times as long."""
 
     def __init__(self, busy, factor=25.0):
-        self.now, self.busy, self.factor = 0.0, busy, factor
+        self.now = 0.0
+        self.busy = busy
+        self.factor = factor
 
     def work(self, seconds):
         self.now += seconds * (self.factor if self.busy[0] <= self.now < self.busy[1] else 1.0)
@@ -85,7 +87,8 @@ class Simulated:
 @pytest.mark.parametrize("busy", [(0.05, 1.0), (0.35, 7.0)])
 def test_a_comparison_times_its_models_in_turns(monkeypatch, busy):
     """Timed one after the other, the second model's whole measurement lay in the second of these moments."""
-    clock, data = Simulated(busy), vectors()
+    clock = Simulated(busy)
+    data = vectors()
     for module in ("evaluator", "timing", "plans"):
         monkeypatch.setattr(f"pushforward.evaluation.{module}.time", clock)
 
@@ -103,7 +106,9 @@ def test_a_comparison_times_its_models_in_turns(monkeypatch, busy):
 
 def test_a_fixed_time_per_call_is_not_taken_for_the_time_per_sample(monkeypatch):
     """Neither in the report nor in the plan, and a model with slow samples is timed with few of them."""
-    clock, data, drawn = Simulated((0.0, 0.0)), vectors(1330), {"late": [], "slow": []}
+    clock = Simulated((0.0, 0.0))
+    data = vectors(1330)
+    drawn = {"late": [], "slow": []}
     for module in ("evaluator", "timing", "plans"):
         monkeypatch.setattr(f"pushforward.evaluation.{module}.time", clock)
 
@@ -132,7 +137,8 @@ def test_a_fixed_time_per_call_is_not_taken_for_the_time_per_sample(monkeypatch)
 
 def test_sampling_memory_counts_weights_and_the_batch_alone():
     """A map through one wide layer: weights, noise, hidden rows, and what space and clamp make of the output."""
-    space, n = VectorSpace((3,), (0.0,) * 3, (1.0,) * 3), 64
+    space = VectorSpace((3,), (0.0,) * 3, (1.0,) * 3)
+    n = 64
     wide = nn.Sequential(nn.Linear(3, 4096), nn.Linear(4096, 3))
     transport = Map(lambda z, t, condition: wide(z), space, (3,))
     transport.layers = wide
@@ -199,7 +205,8 @@ def test_the_guess_for_vectors_is_a_gaussian():
         (3,), (1.0, 2.0, 3.0), (0.5, 2.0, 4.0), conditions={"label": Label(("a", "b"), (0.5, 0.5))}
     )
     data = Dataset("two", space, Split(rows[::2], labels[::2]), Split(rows[1::2], labels[1::2]))
-    train, held = rows[::2].astype(float), rows[1::2].astype(float)
+    train = rows[::2].astype(float)
+    held = rows[1::2].astype(float)
     alone = -multivariate_normal(train.mean(0), np.cov(train.T, bias=True)).logpdf(held) / (
         3 * math.log(2)
     )

@@ -34,7 +34,8 @@ from pushforward.spec import build, describe
 
 def test_assignment_is_the_best_of_all_permutations():
     torch.manual_seed(0)
-    x, z = torch.randn(6, 3), torch.randn(6, 3)
+    x = torch.randn(6, 3)
+    z = torch.randn(6, 3)
     best = min(
         itertools.permutations(range(6)), key=lambda p: float((x - z[list(p)]).square().sum())
     )
@@ -43,7 +44,8 @@ def test_assignment_is_the_best_of_all_permutations():
 
 @pytest.mark.parametrize("n", [64, 150])
 def test_transport_permutes_the_noise_within_groups(n):
-    x, draws = torch.randn(n, 2), BlockDraws(0, 3, n)
+    x = torch.randn(n, 2)
+    draws = BlockDraws(0, 3, n)
     same, z = OptimalTransport(group=64)(x, None, draws)
     plain = BlockDraws(0, 3, n).stream("coupling").normal((2,))
     assert torch.equal(same, x)
@@ -54,7 +56,8 @@ def test_transport_permutes_the_noise_within_groups(n):
 
 def test_plans_never_cross_a_class():
     n = 128
-    x, label = torch.randn(n, 2), torch.arange(n) % 3
+    x = torch.randn(n, 2)
+    label = torch.arange(n) % 3
     _, z = OptimalTransport(group=64)(x, {"label": label}, BlockDraws(0, 0, n))
     plain = BlockDraws(0, 0, n).stream("coupling").normal((2,))
     for start in (0, 64):
@@ -65,7 +68,8 @@ def test_plans_never_cross_a_class():
 
 def test_a_reused_plan_is_that_of_its_first_step():
     x = torch.randn(64, 2)
-    reused, fresh = OptimalTransport(64, reuse=4), OptimalTransport(64, reuse=4)
+    reused = OptimalTransport(64, reuse=4)
+    fresh = OptimalTransport(64, reuse=4)
     first = [reused(x, None, BlockDraws(0, step, 64))[1] for step in range(8)]
     assert torch.equal(first[0], first[3])
     assert not torch.equal(first[3], first[4])
@@ -143,7 +147,8 @@ def test_a_weight_values_an_error_the_same_in_every_prediction(weight, path):
     """The weighted squared error of one wrong estimate must not depend on the prediction in which it is written."""
     t = torch.linspace(0.1, 0.9, 9, dtype=torch.float64)
     x, z, fault = torch.randn(3, 9, 4, dtype=torch.float64)
-    k, flat = path.at(t).over(x), path.at(t)
+    k = path.at(t).over(x)
+    flat = path.at(t)
     x_t = k.alpha * x + k.sigma * z
     weighted = {}
     for kind in ("data", "noise", "velocity", "v", "score"):

@@ -45,11 +45,13 @@ def folder(tmp_path):
 )
 def test_after_every_change_of_the_disk_a_whole_state_is_there(kind, power, folder, tmp_path):
     """As a process is killed, or, where what was not flushed is lost, as the power fails."""
-    options, old = SAVES[kind], 2.0
+    options = SAVES[kind]
+    old = 2.0
     if "after" in options:
         write_latest(folder, "step_000001")
         old = 1.0
-    values, last = [], 0
+    values = []
+    last = 0
     while True:
         last += 1
         crashed = shutil.copytree(folder, tmp_path / "crashed")
@@ -94,7 +96,9 @@ def test_a_checkpoint_has_no_steps_that_the_log_loses_with_the_power(tmp_path):
             if clock.step == 4:
                 disk.stop()
 
-    data, run, progress = space_data((2,), labels=False), tmp_path / "run", Power()
+    data = space_data((2,), labels=False)
+    run = tmp_path / "run"
+    progress = Power()
     with Disk(power=True) as disk, contextlib.suppress(Stopped):
         trainer = prepare(
             recipe_for("flow", data), data, steps=6, out=run, checkpoint_every=2, progress=progress
@@ -108,7 +112,8 @@ def test_a_checkpoint_has_no_steps_that_the_log_loses_with_the_power(tmp_path):
 
 def test_damage_to_any_file_is_noticed_and_the_next_good_checkpoint_named(tmp_path):
     """The values differ from file to file, as they do in a run, so that swapped files differ."""
-    inside, crashed = tmp_path / "whole" / "checkpoints", tmp_path / "damaged"
+    inside = tmp_path / "whole" / "checkpoints"
+    crashed = tmp_path / "damaged"
     with Disk():
         for step in (1, 2, 3):
             tensors = {name: {"w": torch.randn(40)} for name in ("method", "average", "optimizer")}
@@ -142,7 +147,8 @@ def test_a_checkpoint_that_takes_anothers_place_is_noticed(folder):
 
 
 def test_what_a_dead_process_has_left_goes_when_training_goes_on(tmp_path):
-    run, data = tmp_path / "run", space_data((2,), labels=False)
+    run = tmp_path / "run"
+    data = space_data((2,), labels=False)
     pf.fit(recipe_for("flow", data), data, steps=2, out=run)
     (run / "checkpoints" / ".tmp-step_000002-1").mkdir()
     names = ("checkpoints/.tmp-1-latest.json", "cache/.tmp-1-prepared.safetensors")
@@ -204,7 +210,8 @@ def test_a_kill_in_the_first_save_after_an_older_checkpoint_leaves_a_whole_run(r
 
 
 def test_a_folder_whose_first_training_was_killed_in_its_set_up_is_free(tmp_path):
-    run, child = tmp_path / "run", os.fork()
+    run = tmp_path / "run"
+    child = os.fork()
     if child == 0:
         folders.claim(run, "data", "flow")
         (run / "parts" / "coder").mkdir(parents=True)

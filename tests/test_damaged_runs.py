@@ -225,7 +225,8 @@ def test_a_run_that_also_holds_files_of_the_user_is_not_replaced(tmp_path):
 
 @pytest.mark.parametrize("name", [".lock", "checkpoints", "samples", "cache", "metrics.jsonl"])
 def test_a_link_in_a_run_is_refused_and_what_it_leads_to_is_not_touched(name, tmp_path):
-    run, outside = tmp_path / "run", tmp_path / "outside"
+    run = tmp_path / "run"
+    outside = tmp_path / "outside"
     pf.fit(recipe_for("flow", DATA), DATA, steps=2, checkpoint_every=1, out=run)
     (run / name).rename(outside) if (run / name).exists() else outside.mkdir()
     if outside.is_file():

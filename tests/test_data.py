@@ -93,7 +93,8 @@ def test_quantise_writes_what_files_hold():
 
 
 def test_held_out_rows_are_fixed_disjoint_and_about_a_tenth_of_each_class():
-    labels, hashes = np.repeat(np.arange(3), (500, 1500, 3000)), mix(1, np.arange(5000))
+    labels = np.repeat(np.arange(3), (500, 1500, 3000))
+    hashes = mix(1, np.arange(5000))
     held = held_out_indices(hashes, labels)
     assert np.array_equal(held, held_out_indices(hashes, labels))
     shares = np.bincount(labels[held]) / (500, 1500, 3000)
@@ -266,7 +267,8 @@ def test_a_set_that_is_not_there_says_how_to_get_it(monkeypatch, tmp_path):
 def test_files_of_mnist_are_read_as_torchvision_reads_them_and_without_it(monkeypatch, tmp_path):
     from torchvision.datasets.mnist import FashionMNIST
 
-    raw, random = tmp_path / "FashionMNIST" / "raw", np.random.default_rng(0)
+    raw = tmp_path / "FashionMNIST" / "raw"
+    random = np.random.default_rng(0)
     raw.mkdir(parents=True)
     for split, n in (("train", 25), ("t10k", 11)):
         images, labels = (
@@ -346,7 +348,8 @@ def test_training_rows_are_drawn_anew_in_every_epoch_and_held_out_ones_never():
     torch.testing.assert_close(sampler.batch(0).x, Sampler(data, 40, seed=3).batch(0).x)
     assert set(first.unique().tolist()) == {0.0, 1.0}
     back = [torch.from_numpy(np.argsort(sampler.order(epoch))) for epoch in (0, 1)]
-    first, second = first[back[0]], second[back[1]]
+    first = first[back[0]]
+    second = second[back[1]]
     assert 0.1 < float((first != second).float().mean()) < 0.5
     mean = torch.stack(
         [

@@ -70,7 +70,8 @@ def test_a_gan_and_a_map_are_no_teachers(teacher, tmp_path):
 
 
 def test_a_teacher_whose_data_is_gone_or_changed_is_refused(tmp_path):
-    file, out = tmp_path / "table.csv", tmp_path / "teacher"
+    file = tmp_path / "table.csv"
+    out = tmp_path / "teacher"
     rows = [f"{i % 7},{i % 11}" for i in range(60)]
     file.write_text("\n".join(["a,b", *rows]))
     pf.fit("flow", str(file), steps=1, size="tiny", out=out, progress=False)

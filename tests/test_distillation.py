@@ -151,7 +151,8 @@ def test_what_has_no_condition_learns_from_the_teacher_without_one(stirred_flow,
     z = flow.noise(ExampleDraws(stored.seed, 200))
     labels = {"label": condition["label"]}
     with torch.no_grad():
-        given, without = flow(z, labels), flow(z, hidden(labels, torch.ones(200, dtype=torch.bool)))
+        given = flow(z, labels)
+        without = flow(z, hidden(labels, torch.ones(200, dtype=torch.bool)))
     wanted = torch.where(stored.hidden[:, None], without, given)
     assert (
         (stored.states[:, -1].float() - wanted).abs().max()
@@ -162,7 +163,8 @@ def test_what_has_no_condition_learns_from_the_teacher_without_one(stirred_flow,
     method = pf.recipes.distil(labelled.space, "tiny", teacher=stirred_flow, trajectories=64).method
     assert (method.label_dropout, method.trajectories.unconditional) == (0.1, 0.1)
     method.label_dropout = 0.5
-    x, label = torch.randn(64, 17), torch.arange(64) % 3
+    x = torch.randn(64, 17)
+    label = torch.arange(64) % 3
     (x_t, t), (x_s, s), own = method.trajectories.draw(ExampleDraws(5, 64))
     equal = torch.arange(64) % 2 == 0
     now = Now(BlockDraws(0, 0, 64), 0, 0.0)
@@ -280,7 +282,8 @@ def _inside(draw):
     return drawn
 
 
-MEAN, VARIANCE = 0.8, 0.25
+MEAN = 0.8
+VARIANCE = 0.25
 LABELS = {"label": pf.conditions.Label(("a", "b"), (0.5, 0.5))}
 SPACE = pf.data.VectorSpace((2,), (0, 0), (1, 1), conditions=LABELS)
 RANGE = (1.0, 4.0)
@@ -320,7 +323,8 @@ def test_a_trajectory_is_that_of_its_own_scale(path):
     stored = Trajectories(teacher, 40, seed=3, guidance=RANGE)
     stored.fill()
     condition = stored.condition(torch.arange(40))
-    scale, sign = condition[SCALE], 2 * condition["label"] - 1
+    scale = condition[SCALE]
+    sign = 2 * condition["label"] - 1
     assert RANGE[0] <= float(scale.min()) < 1.5 < 3.5 < float(scale.max()) <= RANGE[1]
     ends = stored.states[:, -1].float()
     exact = (scale * sign * MEAN)[:, None] + VARIANCE**0.5 * teacher.noise(ExampleDraws(3, 40))
@@ -335,8 +339,10 @@ def test_a_trajectory_is_that_of_its_own_scale(path):
 
 @pytest.mark.parametrize("number", [1, 5])
 def test_scales_of_single_examples_take_the_place_of_the_common_one(number):
-    x, t = torch.randn(number, 2), torch.rand(number) * 0.8 + 0.1
-    label, scales = torch.arange(number) % 2, torch.linspace(1, 3, number)
+    x = torch.randn(number, 2)
+    t = torch.rand(number) * 0.8 + 0.1
+    label = torch.arange(number) % 2
+    scales = torch.linspace(1, 3, number)
     given = {"label": label, SCALE: scales}
     for common in (0.0, 1.0, 2.5):
         rows = guided(Linear(), common).denoiser.predict("velocity", x, t, given)
@@ -414,7 +420,8 @@ def test_a_run_is_sampled_at_any_scale_of_its_range(tmp_path, capsys):
     assert not torch.equal(run.sample(8), strong.sample(8))
     assert torch.equal(run.sample(8), run.sample(8, scale=1.0))
     assert torch.equal(strong.configured(scale=2.0).sample(8), run.sample(8, scale=2.0))
-    taught, own = teacher_of(strong), pf.Flow(pf.Guided(teacher.denoiser, 3.0), "unipc", 2, "time")
+    taught = teacher_of(strong)
+    own = pf.Flow(pf.Guided(teacher.denoiser, 3.0), "unipc", 2, "time")
     assert torch.equal(taught.sample(6), own.sample(6)), (
         "reports compare it with its teacher at the same scale"
     )

@@ -61,12 +61,15 @@ def matching(real, fake, path=None, **options):
 @pytest.mark.parametrize("path", [Linear(), VP(), VE()], ids=["linear", "vp", "ve"])
 def test_the_step_is_the_difference_of_the_scores(path):
     """x_fake - x_real = sigma^2 / alpha (score_fake - score_real), in closed form, over the mean distance to x_real."""
-    real, fake = (0.3, 0.5), (-0.4, 1.2)
+    real = (0.3, 0.5)
+    fake = (-0.4, 1.2)
     method = matching(real, fake, path)
     torch.manual_seed(0)
-    x, moment = torch.randn(64, 2, dtype=torch.float64) * 1.1 - 0.4, now(64)
+    x = torch.randn(64, 2, dtype=torch.float64) * 1.1 - 0.4
+    moment = now(64)
     step = method.step(x, None, moment.draws)
-    z, levels = now(64).draws.stream("noise").normal((2,)), method._levels(now(64).draws)
+    z = now(64).draws.stream("noise").normal((2,))
+    levels = method._levels(now(64).draws)
     assert 0.02 <= float(levels.min()) < 0.1 < 0.9 < float(levels.max()) <= 0.98
     t = at_level(path, levels)
     k = path.at(t).over(x)
@@ -91,11 +94,13 @@ def test_samples_are_moved_against_the_step_and_stay_where_the_scores_agree():
 
 def test_the_loss_has_the_step_as_its_gradient_and_the_denoiser_of_samples_has_its_turns(tmp_path):
     trainer = prepare(recipe_for("dmd", DATA), DATA, out=tmp_path / "run", steps=2)
-    method, x = trainer.method, DATA.space.to_model(DATA.train.data_units(slice(64)))
+    method = trainer.method
+    x = DATA.space.to_model(DATA.train.data_units(slice(64)))
     with torch.no_grad():
         for parameter in method.fake.parameters():
             parameter.mul_(1.1)
-    seen, jumped = [], {}
+    seen = []
+    jumped = {}
     jump = type(method.flow_map).jump
 
     def noted(self, *given):

@@ -243,7 +243,8 @@ def test_code_runs_as_pasted(page, here, monkeypatch):
                 names,
             )
     if page == ROOT / "README.md":
-        flow, x = names["flow"], names["flow"].sample(2, seed=0)
+        flow = names["flow"]
+        x = names["flow"].sample(2, seed=0)
         assert (flow.space.to_data(flow(flow.encode(x))) - x).abs().max() < 0.05
     if "Network" in names:
         run = pf.load("runs/squares", network=names["Network"]())
@@ -277,7 +278,8 @@ def test_links_lead_somewhere():
 
 
 def test_every_page_is_reached_from_the_readme():
-    seen, front = set(), [ROOT / "README.md"]
+    seen = set()
+    front = [ROOT / "README.md"]
     while front:
         page = front.pop()
         seen.add(page.resolve())

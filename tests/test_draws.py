@@ -13,7 +13,8 @@ from pushforward.draws import BLOCK, BlockDraws, ExampleDraws, key
 
 
 def test_rows_come_from_their_seed_alone():
-    many, few = ExampleDraws(0, 8), ExampleDraws(4, 4)
+    many = ExampleDraws(0, 8)
+    few = ExampleDraws(4, 4)
     for _ in range(3):
         assert torch.equal(many.normal((3, 2))[4:], few.normal((3, 2)))
         assert torch.equal(many.uniform()[4:], few.uniform())
@@ -21,7 +22,8 @@ def test_rows_come_from_their_seed_alone():
 
 def test_calls_and_streams_differ():
     draws = ExampleDraws(0, 5)
-    first, second = draws.normal((7,)), draws.normal((7,))
+    first = draws.normal((7,))
+    second = draws.normal((7,))
     other = ExampleDraws(0, 5).stream("label").normal((7,))
     assert not (first == second).any()
     assert not (first == other).any()
@@ -137,15 +139,18 @@ def test_augmentation_is_keyed_by_epoch_and_row_whatever_the_batch(augment):
     both = wide.batch(0).x
     assert torch.equal(both, torch.cat([narrow.batch(b).x for b in range(2 * n)]))
     order = [Sampler(data, 1, seed=2).order(e) for e in (0, 1)]
-    first, second = both[:n][np.argsort(order[0])], both[n:][np.argsort(order[1])]
+    first = both[:n][np.argsort(order[0])]
+    second = both[n:][np.argsort(order[1])]
     assert not torch.equal(first, second)
 
 
 def test_flip_mirrors_half_of_the_rows_left_to_right():
     data = pictures(600, shape=(2, 3, 5), labelled=False)
     n = len(data.train)
-    plain, flipped = Sampler(data, n), Sampler(data, n, augment=("flip",))
-    x, y = plain.batch(0).x, flipped.batch(0).x
+    plain = Sampler(data, n)
+    flipped = Sampler(data, n, augment=("flip",))
+    x = plain.batch(0).x
+    y = flipped.batch(0).x
     mirrored = (y == x.flip(-1)).flatten(1).all(1)
     assert (mirrored | (y == x).flatten(1).all(1)).all()
     assert abs(int(mirrored.sum()) - n / 2) < 5 * math.sqrt(n) / 2
@@ -154,7 +159,8 @@ def test_flip_mirrors_half_of_the_rows_left_to_right():
 def test_shift_moves_each_way_and_repeats_the_edge():
     data = pictures(900, shape=(2, 16, 17), labelled=False)
     n = len(data.train)
-    x, y = Sampler(data, n).batch(0).x, Sampler(data, n, augment=("shift",)).batch(0).x
+    x = Sampler(data, n).batch(0).x
+    y = Sampler(data, n, augment=("shift",)).batch(0).x
     seen = np.zeros((5, 5), dtype=int)
     for down in range(-2, 3):  # 16 // 8 pixels down or up, 17 // 8 right or left
         for right in range(-2, 3):
@@ -168,7 +174,8 @@ def test_shift_moves_each_way_and_repeats_the_edge():
 def test_dequantised_values_stay_in_their_level_and_are_keyed_by_epoch_row_and_place():
     data = pictures()
     n = len(data.train)
-    plain, moved = Sampler(data, n, seed=3), Sampler(data, n, seed=3, augment=("dequantise",))
+    plain = Sampler(data, n, seed=3)
+    moved = Sampler(data, n, seed=3, augment=("dequantise",))
     std = torch.tensor(data.space.std).view(1, -1, 1, 1)
     gaps = [(moved.batch(epoch).x - plain.batch(epoch).x) * std * 255 for epoch in (0, 1)]
     for gap in gaps:

@@ -29,7 +29,8 @@ from pushforward.transports import Flow, Map
 
 
 def test_slerp_turns_at_a_steady_angle_and_changes_the_norm_linearly():
-    a, b = seen(0, (2, 5), 4), 3 * seen(9, (2, 5), 4)
+    a = seen(0, (2, 5), 4)
+    b = 3 * seen(9, (2, 5), 4)
     whole = torch.acos(F.cosine_similarity(a.flatten(1), b.flatten(1)))
     for share in (0.0, 0.25, 0.7, 1.0):
         c = slerp(a, b, share)
@@ -58,7 +59,8 @@ def test_slerp_turns_at_a_steady_angle_and_changes_the_norm_linearly():
 @pytest.mark.parametrize("solver", [solvers.RK4(), solvers.DEIS()], ids=["rk4", "deis"])
 def test_interpolation_ends_at_its_inputs(path, solver):
     flow = rows(path, solver=solver, steps=60)
-    a, b = torch.tensor([-1.5, 1.0, 4.0]), torch.tensor([-0.7, -1.0, 0.0])
+    a = torch.tensor([-1.5, 1.0, 4.0])
+    b = torch.tensor([-0.7, -1.0, 0.0])
     x = interpolate(flow, a, b, 5)
     assert x.shape == (5, 3)
     std = torch.tensor(flow.space.std)
@@ -93,7 +95,8 @@ def test_the_ends_of_strength(path, solver):
 
 def test_a_variation_has_the_mean_and_spread_of_noising_and_solving_back():
     """x_t = alpha x + sigma z, and the ideal ODE scales what deviates from the mean by sqrt(v / (alpha^2 v + sigma^2))."""
-    v, mean = 0.6, 0.4
+    v = 0.6
+    mean = 0.4
     flow = rows(VP(), [[v]], solvers.RK4(), 60, mean=(mean,))
     variation = Variation(flow, torch.tensor([3.0]), 0.5)
     assert (len(variation.rest.times), variation.calls) == (31, 4 * 29 + 1)
@@ -106,7 +109,9 @@ def test_a_variation_has_the_mean_and_spread_of_noising_and_solving_back():
 
 
 def test_rows_depend_on_their_seed_alone():
-    flow, x, image = rows(), torch.tensor([-1.5, 1.0, 4.0]), pictures()
+    flow = rows()
+    x = torch.tensor([-1.5, 1.0, 4.0])
+    image = pictures()
     mask = torch.tensor([False, True, False])
     low = image.space.to_data(torch.zeros(1, 2, 4, 6))[0, :, ::2, ::2]
     for draw in (
@@ -142,7 +147,9 @@ def test_without_a_label_given_data_meet_the_unconditional_model():
         conditions={"label": Label(tuple("abc"), (0.2, 0.3, 0.5))},
     )
     denoiser = Denoiser(Labelled(), Linear(), "data", space)
-    flow, x, mask = Flow(denoiser, solvers.DDIM(), 4), torch.zeros(2), torch.tensor([False, True])
+    flow = Flow(denoiser, solvers.DDIM(), 4)
+    x = torch.zeros(2)
+    mask = torch.tensor([False, True])
     for condition, wanted in ((None, -1.0), ({"label": 2}, 2.0)):
         assert (vary(flow, x, 0.5, 5, condition=condition) == wanted).all()
         assert (inpaint(flow, x, mask, 5, condition=condition)[:, 1] == wanted).all()
@@ -161,7 +168,9 @@ def test_without_a_label_given_data_meet_the_unconditional_model():
 
 
 def test_what_cannot_be_is_refused():
-    flow, x, mask = rows(), torch.zeros(3), torch.tensor([False, True, False])
+    flow = rows()
+    x = torch.zeros(3)
+    mask = torch.tensor([False, True, False])
     one_call = Map(nn.Identity(), flow.space, (3,))
     images = pictures(
         space=ImageSpace(shape=(2, 4, 6), mean=(0.2, 0.6), std=(0.3, 0.1), low=(0, 0), high=(1, 1))

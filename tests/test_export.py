@@ -89,9 +89,9 @@ class Light(torch.nn.Module):
 
 def number(condition):
     hidden = condition.get("label_null")
-    return (
-        condition["label"] + 1 if hidden is None else torch.where(hidden, 0, condition["label"] + 1)
-    )
+    if hidden is None:
+        return condition["label"] + 1
+    return torch.where(hidden, 0, condition["label"] + 1)
 
 
 def program(module, *inputs):
@@ -238,9 +238,11 @@ def test_the_loop_does_what_torchs_scan_does_bit_for_bit(every_solver):
     made = every_solver
     flow = made.flows["dpm"][12]
     layout = RowLayout.of(dense(each.table) for by in made.flows.values() for each in by.values())
-    arrays, model_session = dense(flow.table), session(made.model.SerializeToString())
+    arrays = dense(flow.table)
+    model_session = session(made.model.SerializeToString())
     feeds = feeds_of(model_session, flow, 4, 0, True, list(made.flows).index("dpm"))
-    step, end = TableRow(flow, layout, arrays.kind), End(flow)
+    step = TableRow(flow, layout, arrays.kind)
+    end = End(flow)
 
     class Scanned(torch.nn.Module):
         def __init__(self):
@@ -692,10 +694,8 @@ def test_arrays_do_what_the_table_does(name):
     flow = Flow(denoiser().double(), solvers.named(name), 5)
     arrays = dense(flow.table)
     layout = RowLayout(RowLayout.of([arrays]).columns, 8, 4)
-    noise, z = (
-        torch.randn(len(arrays.point) + 1, 4, 3, *SMALL).double(),
-        torch.randn(3, *SMALL).double(),
-    )
+    noise = torch.randn(len(arrays.point) + 1, 4, 3, *SMALL).double()
+    z = torch.randn(3, *SMALL).double()
     drawn = [noise[i, j] for i, count in enumerate(arrays.noises) for j in range(count)]
     condition = {"label": torch.tensor([0, 1, 1])}
     row = TableRow(flow, layout, arrays.kind)

@@ -132,7 +132,8 @@ def test_the_key_and_the_identity_follow_data_settings_weights_and_seed():
 def test_features_of_real_data_are_read_from_the_cache_and_a_damaged_file_is_made_anew(
     tmp_path, monkeypatch
 ):
-    data, calls = space_data((1, 8, 8), labels=True), []
+    data = space_data((1, 8, 8), labels=True)
+    calls = []
     features = fit_features(data, Means(), cache=tmp_path)
     usual = module.extracted
     monkeypatch.setattr(module, "extracted", lambda *given: calls.append(1) or usual(*given))
@@ -192,11 +193,9 @@ class Wrong(nn.Module):
             "mean": flat.mean(),
             "tuple": (flat,),
         }
-        return (
-            nn.functional.conv2d(x, torch.ones(1, 3, 3, 3))
-            if self.kind == "channels"
-            else answers[self.kind]
-        )
+        if self.kind == "channels":
+            return nn.functional.conv2d(x, torch.ones(1, 3, 3, 3))
+        return answers[self.kind]
 
 
 @pytest.mark.parametrize(
@@ -260,7 +259,8 @@ def test_scores_in_a_second_space_stand_beside_the_first_and_equal_those_of_it_a
         spaces="pca,raw",
     )
     alone = Judge(plain_digits, n=60, repeats=1, metrics=["frechet", "precision"], spaces="raw")
-    scores, own = judge.scores(sampler)[0], alone.scores(sampler)[0]
+    scores = judge.scores(sampler)[0]
+    own = alone.scores(sampler)[0]
     assert {"frechet", "precision", "frechet (raw)", "precision (raw)"} <= set(scores)
     assert "sharpness (raw)" not in scores
     for name in own:
@@ -331,7 +331,8 @@ class Quarters(Extractor):
 
 
 def test_a_file_adds_features_for_the_command_line(tmp_path, capsys):
-    file, samples = tmp_path / "quarters.py", tmp_path / "samples.npz"
+    file = tmp_path / "quarters.py"
+    samples = tmp_path / "samples.npz"
     file.write_text(PLUGIN)
     np.savez(samples, x=pf.data.load("digits").held_out.x[:40])
     options = [
@@ -423,7 +424,8 @@ def test_fitting_is_reproducible_and_leaves_the_global_generator_alone(labelled)
         torch.set_num_threads(threads)
     assert torch.equal(torch.get_rng_state(), before)
     torch.manual_seed(6)
-    second, other = fit_features(labelled, cache=False), fit_features(labelled, seed=1, cache=False)
+    second = fit_features(labelled, cache=False)
+    other = fit_features(labelled, seed=1, cache=False)
     x = labelled.held_out.x
     np.testing.assert_array_equal(first(x, 200), second(x, 200))
     assert np.abs(first(x, 200) - other(x, 200)).max() > 1e-3

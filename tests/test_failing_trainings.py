@@ -37,7 +37,9 @@ def test_weights_that_are_not_finite_stop_the_run_and_keeps_the_checkpoint(tmp_p
 
 
 def test_a_short_budget_is_saved_in_quarters(tmp_path, monkeypatch):
-    saved, save, tick = [], Trainer.save, Clock.tick
+    saved = []
+    save = Trainer.save
+    tick = Clock.tick
     monkeypatch.setattr(Clock, "tick", lambda self, seconds: tick(self, 1.0))
     monkeypatch.setattr(
         Trainer, "save", lambda self, **how: (saved.append(self.clock.step), save(self, **how))[1]
@@ -49,7 +51,8 @@ def test_a_short_budget_is_saved_in_quarters(tmp_path, monkeypatch):
 
 def test_a_full_disk_loses_nothing(tmp_path, monkeypatch):
     folder, data = run_folder(tmp_path)
-    before, spec = final_state(folder), (folder / "spec.json").read_bytes()
+    before = final_state(folder)
+    spec = (folder / "spec.json").read_bytes()
 
     def full(*args, **kwargs):
         raise OSError(28, "No space left on device")
@@ -191,7 +194,8 @@ def test_a_file_that_vanishes_costs_no_step(folder, tmp_path):
     (folder / "cats").rename(tmp_path / "away")
     with pytest.raises(DataError, match=r"photos/cats/0\d\d\.png has") as caught:
         trainer.advance()
-    step, words = trainer.clock.step, str(caught.value)
+    step = trainer.clock.step
+    words = str(caught.value)
     assert step >= 2
     assert f"Step {step} is saved" in words
     assert words.endswith(f"pushforward resume {tmp_path}/run")

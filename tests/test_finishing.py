@@ -56,7 +56,8 @@ def now(rows, step=0, progress=0.0):
 def test_differences_are_the_squared_slope_in_the_mean_where_a_critic_is_linear():
     """Along each direction they are exact, whatever the step: (w n)^2, whose mean is |w|^2."""
     torch.manual_seed(0)
-    w, n = torch.tensor([0.3, -1.2, 0.5], dtype=torch.float64), 40_000
+    w = torch.tensor([0.3, -1.2, 0.5], dtype=torch.float64)
+    n = 40_000
     x, noise = torch.randn(2, n, 3, dtype=torch.float64)
 
     def critic(x):
@@ -75,7 +76,8 @@ class Bent(nn.Module):
 
     def __init__(self, pack=1):
         super().__init__()
-        self.a, self.pack = nn.Parameter(torch.tensor(0.7)), pack
+        self.a = nn.Parameter(torch.tensor(0.7))
+        self.pack = pack
 
     def forward(self, x, t=None, condition=None):
         return (self.a * x.square().flatten(1).sum(1) / 2).reshape(-1, self.pack).sum(1)
@@ -85,7 +87,8 @@ class Bent(nn.Module):
 @pytest.mark.parametrize(("kind", "parts"), [("r1", (1, 0)), ("r2", (0, 1)), ("r1+r2", (1, 1))])
 def test_a_game_takes_differences_in_place_of_slopes(kind, parts, pack):
     torch.manual_seed(0)
-    real, fake = torch.randn(64, 3), 1.5 * torch.randn(64, 3)
+    real = torch.randn(64, 3)
+    fake = 1.5 * torch.randn(64, 3)
     exact, near = (
         Game(Bent(pack), "relativistic", Penalties(kind, 2.0, difference=step))
         for step in (None, 0.01)
@@ -95,7 +98,8 @@ def test_a_game_takes_differences_in_place_of_slopes(kind, parts, pack):
     draws = now(64).draws.stream("difference")
     expected = 0.0
     for part, x in zip(parts, (real, fake), strict=True):
-        noise, d = draws.normal((3,)), Bent(pack)
+        noise = draws.normal((3,))
+        d = Bent(pack)
         expected += part * ((d(x + 0.01 * noise) - d(x)) / 0.01).square().mean()
     assert moment.notes["penalty"].item() == pytest.approx(expected.item(), rel=1e-2)
     assert bool(loss.isfinite())
@@ -109,11 +113,9 @@ def test_a_game_takes_differences_in_place_of_slopes(kind, parts, pack):
 def test_differences_are_computed_in_float32():
     """In bfloat16 the difference of two scores would be its rounding."""
     torch.manual_seed(0)
-    critic, real, fake = (
-        nn.Sequential(nn.Linear(3, 16), nn.Tanh(), nn.Linear(16, 1)),
-        torch.randn(32, 3),
-        torch.randn(32, 3),
-    )
+    critic = nn.Sequential(nn.Linear(3, 16), nn.Tanh(), nn.Linear(16, 1))
+    real = torch.randn(32, 3)
+    fake = torch.randn(32, 3)
     penalties = []
     for precision in ("float32", "bfloat16"):
         moment = now(32)
@@ -129,7 +131,8 @@ def test_differences_are_computed_in_float32():
 
 @pytest.mark.parametrize("inside", [0.0, 0.4])
 def test_jumps_start_at_noise_or_on_the_way(inside):
-    flow_map, n = recipe_for("meanflow", DATA).method.flow_map, 2000
+    flow_map = recipe_for("meanflow", DATA).method.flow_map
+    n = 2000
     low, high = flow_map.path.ends
     far = torch.full((n, 2), 100.0)
     x, t = starts(flow_map, far, BlockDraws(0, 0, n), inside)
@@ -272,7 +275,8 @@ def test_latent_students_are_finished_on_their_codes(tmp_path, capsys):
         str(tmp_path / "student"),
     ]
     assert main(["distil", str(teacher.folder), *few, "--finish", ".1s"]) == 0
-    run, student = pf.load(tmp_path / "student-finished"), pf.load(tmp_path / "student")
+    run = pf.load(tmp_path / "student-finished")
+    student = pf.load(tmp_path / "student")
     method = run.method
     assert isinstance(method, LatentMethod)
     codes = student.transport.inner.space.shape
@@ -320,14 +324,16 @@ def unet_map(seed=0):
 def test_examples_are_mixed_with_noise_at_the_time_that_the_denoiser_reads():
     critic = FeatureCritic(Mean(), low=0.1, high=0.6)
     critic.look_through(FlowMap(Shown(), Linear(), "velocity", IMAGES.space))
-    n, label = 1024, {"label": torch.zeros(1024, dtype=torch.long)}
+    n = 1024
+    label = {"label": torch.zeros(1024, dtype=torch.long)}
     seen, mixed = critic.noised(label, BlockDraws(0, 0, n), lambda x: 2 * x)
     assert set(label) == {"label"}
     (t,) = (seen[name] for name in seen if name != "label")
     assert 0.1 <= t.min() < 0.11
     assert 0.59 < t.max() <= 0.6
     x = torch.full((n, 1, 8, 8), 1.5)
-    first, second = mixed(x), mixed(x)
+    first = mixed(x)
+    second = mixed(x)
     noise = (first - 3 * (1 - t)[:, None, None, None]) / t[:, None, None, None]
     assert abs(float(noise.mean())) < 0.01
     assert abs(float(noise.std()) - 1) < 0.01
@@ -344,7 +350,8 @@ def test_the_heads_fit_the_features_of_any_unet_and_know_conditions():
         network = UNet(
             shape, widths=widths, blocks=1, stem=stem, heads=2, conditions=IMAGES.space.conditions
         )
-        heads, x = FeatureHeads.of(network, hidden=8), torch.randn(3, *shape)
+        heads = FeatureHeads.of(network, hidden=8)
+        x = torch.randn(3, *shape)
         features = network.features(x, torch.rand(3), {"label": torch.tensor([0, 1, 2])})
         assert [max(h.shape[2:]) for h in features] == list(heads.sides)
         scores = [heads(features, None, {"label": torch.full((3,), label)}) for label in (0, 1)]
@@ -360,7 +367,8 @@ def test_only_the_small_critics_learn_and_both_players_see_noise():
     assert set(method.parts) == {"teacher"}
     assert {name.split(".")[0] for name, _ in method.critic.named_parameters()} == {"heads"}
     assert (method.penalties.gamma, method.anchor.still) == (0.0, 0.05)
-    calls, score = [], method.critic.forward
+    calls = []
+    score = method.critic.forward
     method.critic.forward = lambda x, t, condition: (
         calls.append((x.detach(), condition)) or score(x, t, condition)
     )
@@ -398,7 +406,8 @@ FAST = {"lr": 0.05, "players": {}, "ema": 1.0, "ema_share": 0.0}
 
 class Heard(Silent):
     def __init__(self):
-        self.lines, self.steps = [], 0
+        self.lines = []
+        self.steps = 0
 
     def __call__(self, name, clock, samples, losses):
         assert not any("has fallen" in line for line in self.lines), (
@@ -413,7 +422,8 @@ class Heard(Silent):
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
     """A finish whose map collapses from half of training on, and what was said while it trained."""
-    folder, heard = tmp_path_factory.mktemp("guard") / "whole", Heard()
+    folder = tmp_path_factory.mktemp("guard") / "whole"
+    heard = Heard()
     with pytest.MonkeyPatch.context() as patch:
         collapses(patch, 0.5)
         trainer = begun(_collapsing(), DATA, folder, steps=24, progress=heard, checkpoint_every=5)
@@ -487,7 +497,10 @@ class Cloud(pf.transports.Transport):
 
     def __init__(self, width):
         super().__init__()
-        self.width, self.space, self.noise_shape, self.calls = width, DATA.space, (2,), 1
+        self.width = width
+        self.space = DATA.space
+        self.noise_shape = (2,)
+        self.calls = 1
 
     calls = 1
 
@@ -551,7 +564,8 @@ def test_samples_of_the_reference_are_drawn_once(monkeypatch):
 
 def test_a_fall_that_chance_explains_does_not_count():
     """A wider cloud covers some examples and loses others: the limit is two standard errors of the paired difference below 1."""
-    watch, width = Variety(DATA), 1.4
+    watch = Variety(DATA)
+    width = 1.4
     measures = watch.look(moment(width, 0, 0.2))
     real = DATA.space.to_model(DATA.train.data_units(slice(None))).numpy()
     first, then = (
@@ -564,7 +578,8 @@ def test_a_fall_that_chance_explains_does_not_count():
 
 
 def test_checks_fall_at_equal_shares_of_training():
-    watch, guard = Variety(DATA), Guard(checks=4)
+    watch = Variety(DATA)
+    guard = Guard(checks=4)
     due = [step for step in range(10) if watch.due(moment(1.0, step / 10, (step + 1) / 10, guard))]
     assert due == [2, 4, 7, 9]
     assert not watch.due(moment(1.0, 0, 1, Guard(samples=5)))

@@ -74,7 +74,8 @@ def teacher(tmp_path_factory):
 @pytest.fixture(scope="module")
 def trained(teacher, tmp_path_factory):
     """A run of a method with two networks and a teacher, whose folder has moved away since."""
-    folder, moved = tmp_path_factory.mktemp("runs") / "run", teacher.parent / "moved"
+    folder = tmp_path_factory.mktemp("runs") / "run"
+    moved = teacher.parent / "moved"
     shutil.copytree(teacher, moved)
     assert main([*TRAIN, "--teacher", str(moved), "--out", str(folder)]) == 0
     shutil.rmtree(moved)
@@ -196,7 +197,8 @@ def test_a_flow_from_a_source_starts_there_and_knows_no_noise(tmp_path):
         flow.sample(6, seed=1)[2:], flow.sample(4, seed=3), rtol=0, atol=1e-5
     )
     torch.testing.assert_close(run.transport.sample(4), flow.sample(4))
-    x, t = torch.zeros(2, 2), torch.full((2,), 0.5)
+    x = torch.zeros(2, 2)
+    t = torch.full((2,), 0.5)
     for kind in ("noise", "score"):
         with pytest.raises(UsageError, match="instead of noise"):
             again.denoiser.predict(kind, x, t)

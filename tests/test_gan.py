@@ -36,7 +36,8 @@ PLANE = VectorSpace(shape=(2,), mean=(0.0, 0.0), std=(1.0, 1.0))
 PICTURES = ImageSpace(
     shape=(3, 6, 9), mean=(0.5,) * 3, std=(0.25,) * 3, low=(0.0,) * 3, high=(1.0,) * 3
 )
-A, B = 1.5, 0.7
+A = 1.5
+B = 0.7
 
 
 class Quadratic(nn.Module):
@@ -74,7 +75,8 @@ def game(space=PLANE, loss="relativistic", **settings):
             if name in settings
         }
     )
-    penalties, critic = Penalties(**settings), Quadratic(given.pack)
+    penalties = Penalties(**settings)
+    critic = Quadratic(given.pack)
     return pf.GAN(
         Scale(space.shape),
         critic,
@@ -97,7 +99,8 @@ def rows(n=64):
 
 def parts(n=64):
     """Scores and squared slopes of n real and generated examples, computed apart from the library."""
-    real, fake = rows(n), B * now(n).draws.normal((2,))
+    real = rows(n)
+    fake = B * now(n).draws.normal((2,))
     return [value.square().sum(1) * scale for scale in (A / 2, A**2) for value in (real, fake)]
 
 
@@ -185,7 +188,9 @@ def test_penalties_have_the_gradient_of_their_definition():
     """By finite differences in a critic that is not quadratic, flat ones included."""
     torch.manual_seed(0)
     net = nn.Sequential(nn.Linear(2, 5), nn.Tanh(), nn.Linear(5, 1)).double()
-    x, y, u = torch.randn(7, 2).double(), torch.randn(7, 2).double(), torch.rand(7).double()
+    x = torch.randn(7, 2).double()
+    y = torch.randn(7, 2).double()
+    u = torch.rand(7).double()
 
     def value(kind):
         if kind == "gradient":
@@ -213,7 +218,9 @@ def value_without_graph(value, kind):
 
 
 def test_lazy_penalties_come_seldom_and_weigh_as_much():
-    lazy, always, without = game(gamma=0.5, interval=4), game(gamma=0.5), game(gamma=0.0)
+    lazy = game(gamma=0.5, interval=4)
+    always = game(gamma=0.5)
+    without = game(gamma=0.0)
     for step in range(8):
         (losses, notes), (bare, _) = (
             turns(method, rows(), now(64, step)) for method in (lazy, without)
@@ -330,7 +337,8 @@ def test_rate_and_beta2_move_by_samples(tmp_path, ramp, samples):
         steps=8,
         out=tmp_path / "run",
     )
-    seen, player = [], trainer.players["critic"]
+    seen = []
+    player = trainer.players["critic"]
     update = player.update
 
     def watched(*given):
@@ -450,7 +458,8 @@ def test_cutout_hides_one_rectangle_of_half_the_sides_wherever_it_falls():
     hidden = (changed("cutout", x=torch.ones(2000, 3, 8, 24)) == 0).float()
     assert torch.equal(hidden.amin(1), hidden.amax(1))
     hidden = hidden[:, 0]
-    tall, wide = hidden.amax(2).sum(1), hidden.amax(1).sum(1)
+    tall = hidden.amax(2).sum(1)
+    wide = hidden.amax(1).sum(1)
     assert torch.equal(hidden.sum((1, 2)), tall * wide)
     assert int(tall.max()) == 4
     assert int(wide.max()) == 12
@@ -472,7 +481,8 @@ def test_changes_come_with_their_probability_and_for_each_row_alone():
 
 def test_gradients_pass_through_augmentation():
     """The derivative along a direction equals a finite difference."""
-    x, along = images(8).double().requires_grad_(), torch.randn(8, 3, 6, 9).double()
+    x = images(8).double().requires_grad_()
+    along = torch.randn(8, 3, 6, 9).double()
     weights = torch.randn(8, 3, 6, 9).double()
     total = lambda x: (changed("color,translation,cutout", x=x) * weights).sum()  # noqa: E731
     (slopes,) = torch.autograd.grad(total(x), x)
@@ -487,7 +497,8 @@ def split_turns(method, x):
         method.losses(Batch(part), now(64, start=start))
         for part, start in ((x[:64], 0), (x[64:], 64))
     ]
-    joined, reply = {}, None
+    joined = {}
+    reply = None
     while moves := [
         move for move in [answered(half, reply) for half in halves] if move is not None
     ]:
@@ -522,7 +533,8 @@ def test_the_strength_moves_with_how_the_critic_leans(name):
     turns(whole, x, now(128))
     split_turns(split, x)
     torch.testing.assert_close(whole.strength_now, split.strength_now)
-    real, fake = x, now(128).draws.normal((162,)).reshape(x.shape) * B
+    real = x
+    fake = now(128).draws.normal((162,)).reshape(x.shape) * B
     draws = now(128).draws.stream("augment")
     seen = [
         whole.critic_input.augment(rows, draws, 0.4).square().flatten(1).sum(1)
@@ -569,9 +581,11 @@ CASES = [
 
 def test_labels_speak_by_projection():
     head = ProjectionHead(6, class_labels(CLASSES)).double()
-    features, condition = torch.randn(5, 6, dtype=torch.float64), labels(5)
+    features = torch.randn(5, 6, dtype=torch.float64)
+    condition = labels(5)
     table = head.conditioning.embeddings.label.table.weight
-    labelled, free = head(features, None, condition), head(features)
+    labelled = head(features, None, condition)
+    free = head(features)
     torch.testing.assert_close(free, head.linear(features)[:, 0] + features @ table[CLASSES])
     torch.testing.assert_close(
         labelled - free, (features * (table[condition["label"]] - table[CLASSES])).sum(1)
@@ -589,7 +603,8 @@ def test_gradient_penalty_equals_difference(make, shape, deviation):
     network = awaken(
         make(shape, conditions=class_labels(CLASSES), minibatch_std=deviation), 0.05
     ).double()
-    x, condition = torch.randn(5, *shape, dtype=torch.float64, requires_grad=True), labels(5)
+    x = torch.randn(5, *shape, dtype=torch.float64, requires_grad=True)
+    condition = labels(5)
     weights = list(network.parameters())
     direction = [torch.randn_like(weight) for weight in weights]
 
@@ -616,7 +631,8 @@ def test_gradient_penalty_equals_difference(make, shape, deviation):
 
 
 def test_dcgan_of_64_pixels_is_the_published_one():
-    network, critic = DCGANGenerator((3, 64, 64)), DCGANCritic((3, 64, 64))
+    network = DCGANGenerator((3, 64, 64))
+    critic = DCGANCritic((3, 64, 64))
     kernels = [tuple(w.shape) for w in [g.weight for g in network.grow] + [network.leave.weight]]
     assert network.enter.weight.shape == (512 * 4 * 4, 100)
     assert kernels == [(512, 256, 4, 4), (256, 128, 4, 4), (128, 64, 4, 4), (64, 3, 4, 4)]
@@ -640,9 +656,12 @@ def test_dcgan_of_64_pixels_is_the_published_one():
 
 
 def test_textbook_pair_is_its_formula():
-    network, critic = TextbookGenerator((1, 28, 28)), TextbookCritic((1, 28, 28))
-    z, x = torch.randn(3, 100), torch.randn(3, 1, 28, 28)
-    a, b = network.enter, network.leave
+    network = TextbookGenerator((1, 28, 28))
+    critic = TextbookCritic((1, 28, 28))
+    z = torch.randn(3, 100)
+    x = torch.randn(3, 1, 28, 28)
+    a = network.enter
+    b = network.leave
     hidden = (z @ a.weight.T + a.bias).clamp(min=0)
     torch.testing.assert_close(network(z), (hidden @ b.weight.T + b.bias).reshape(3, 1, 28, 28))
     hidden = x.flatten(1) @ critic.enter.weight.T + critic.enter.bias

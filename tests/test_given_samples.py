@@ -248,10 +248,8 @@ def written_table(path, n, seed):
 
 def test_samples_of_any_program_are_scored_without_its_training_data(tmp_path, capsys):
     """And scores that need the training data are left out; the page says so."""
-    real, synthetic = (
-        written_table(tmp_path / "real.csv", 90, 0),
-        written_table(tmp_path / "synthetic.csv", 60, 1),
-    )
+    real = written_table(tmp_path / "real.csv", 90, 0)
+    synthetic = written_table(tmp_path / "synthetic.csv", 60, 1)
     page = tmp_path / "quality.html"
     assert (
         main(
@@ -286,10 +284,8 @@ def test_samples_of_any_program_are_scored_without_its_training_data(tmp_path, c
 
 
 def test_copies_are_found_by_the_training_data_that_is_named(tmp_path, capsys):
-    real, train = (
-        written_table(tmp_path / "real.csv", 60, 0),
-        written_table(tmp_path / "train.csv", 120, 1),
-    )
+    real = written_table(tmp_path / "real.csv", 60, 0)
+    train = written_table(tmp_path / "train.csv", 120, 1)
     names = "near_copies,nearer_training"
     found = []
     for samples in (train, written_table(tmp_path / "new.csv", 120, 2)):

@@ -23,7 +23,8 @@ def test_the_present_format_is_recorded():
 
 @pytest.mark.parametrize("golden", FOLDERS, ids=lambda folder: folder.name)
 def test_a_run_of_an_earlier_version_loads_and_ends_as_it_would_have(golden, tmp_path):
-    end, folder = json.loads((golden / "end.json").read_text()), tmp_path / "run"
+    end = json.loads((golden / "end.json").read_text())
+    folder = tmp_path / "run"
     shutil.copytree(golden, folder)
     loaded = pf.load(folder)
     assert loaded.state["step"] == STOPPED

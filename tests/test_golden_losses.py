@@ -86,5 +86,6 @@ def test_fifty_steps_end_in_the_same_losses(case, tmp_path):
         assert not len(late), (
             f"{player}, steps {late.tolist()}: {apart[late]} where {allowed[late]} are allowed"
         )
-        mine, first = np.array(gradients[player]), np.array(golden["gradients"][player])
+        mine = np.array(gradients[player])
+        first = np.array(golden["gradients"][player])
         assert np.abs(mine - first).max() < 1e-5 * first[0], player

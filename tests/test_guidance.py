@@ -36,7 +36,8 @@ class Labelled(nn.Module):
 
     def __init__(self, weight=0.3):
         super().__init__()
-        self.weight, self.rows = weight, 0
+        self.weight = weight
+        self.rows = 0
 
     def forward(self, x, t, condition=None):
         self.rows += len(x)
@@ -143,10 +144,12 @@ def test_a_flow_says_what_guidance_in_an_interval_costs(name):
 
 def test_autoguidance_moves_away_from_the_worse_model_even_on_another_path():
     x, t, label = inputs()
-    strong, weak = model(), model("noise", VP(), 0.9)
+    strong = model()
+    weak = model("noise", VP(), 0.9)
     matched = weak.on(Linear())
     guided = Autoguided(strong, weak, 2.0).predict("data", x, t, label)
-    good, bad = strong.predict("data", x, t, label), matched.predict("data", x, t, label)
+    good = strong.predict("data", x, t, label)
+    bad = matched.predict("data", x, t, label)
     torch.testing.assert_close(guided, bad + 2 * (good - bad), rtol=1e-9, atol=1e-9)
     assert torch.equal(Autoguided(strong, weak, 1.0).predict("data", x, t, label), good)
     both = Autoguided(Guided(strong, 1.7), weak, 2.0).predict("data", x, t, label)
@@ -168,10 +171,12 @@ def test_thresholding_holds_the_prediction_in_its_range_and_leaves_a_good_one_al
             return self.value
 
     low, high = PICTURES.bounds
-    middle, half = (low + high) / 2, (high - low) / 2
+    middle = (low + high) / 2
+    half = (high - low) / 2
     torch.manual_seed(0)
     u = torch.rand(3, 1, 4, 5, dtype=torch.float64) * 2 - 1
-    x, t = torch.randn_like(u), torch.full((3,), 0.5, dtype=torch.float64)
+    x = torch.randn_like(u)
+    t = torch.full((3,), 0.5, dtype=torch.float64)
     inside = Thresholded(Denoiser(Fixed(middle + half * u), Linear(), "data", PICTURES))
     torch.testing.assert_close(inside.predict("data", x, t), (middle + half * u).double())
     far = u * torch.tensor([1.0, 3.0, 9.0], dtype=torch.float64).reshape(3, 1, 1, 1)
@@ -196,7 +201,8 @@ def test_thresholding_holds_the_prediction_in_its_range_and_leaves_a_good_one_al
 @pytest.mark.parametrize("path", PATHS.values(), ids=PATHS)
 def test_a_model_read_on_another_path_is_the_ideal_one_there(path, new):
     """Bayes' rule gives the ideal denoiser on either path, so re-reading one must give the other."""
-    read, ideal = Repathed(ring(path), new), ring(new)
+    read = Repathed(ring(path), new)
+    ideal = ring(new)
     low, high = read.path.ends
     t = torch.linspace(low, high, 9, dtype=torch.float64)
     torch.manual_seed(0)

@@ -81,7 +81,8 @@ def test_minus_zero_is_zero():
 @pytest.mark.parametrize("make", [vectors, pixels])
 @pytest.mark.parametrize("seed", range(3))
 def test_a_row_stays_on_its_side_whatever_happens_to_the_others(make, seed):
-    x, r = make(1000, seed), random(10 + seed)
+    x = make(1000, seed)
+    r = random(10 + seed)
     train, held_out = sides(x)
     assert not train & held_out
     assert len(train | held_out) == 1000
@@ -118,7 +119,8 @@ def test_the_two_leaks_of_a_choice_by_position_are_closed(tmp_path):
 
 @pytest.mark.parametrize("n", range(2, 40))
 def test_small_data_has_rows_on_both_sides_and_growth_moves_none_from_training(n):
-    x, labels = vectors(n + 1, n), np.arange(n + 1) % 3
+    x = vectors(n + 1, n)
+    labels = np.arange(n + 1) % 3
     data = (
         build("few", Split(x[:n], labels[:n]), schema=Schema(("a", "b", "c")))
         if n > 3
@@ -128,10 +130,8 @@ def test_small_data_has_rows_on_both_sides_and_growth_moves_none_from_training(n
     assert len(data.train) >= 1
     if n > 3:
         assert set(labels[:n]) == set(data.train.labels)
-    trained, judged = (
-        content(build("few", Split(x[:n])).train.x),
-        content(build("more", Split(x)).held_out.x),
-    )
+    trained = content(build("few", Split(x[:n])).train.x)
+    judged = content(build("more", Split(x)).held_out.x)
     if n not in (
         4,
         2,
@@ -162,7 +162,8 @@ def test_data_that_cannot_be_split_is_refused(x, labels, says):
 
 
 def test_a_fixed_count_is_exact_and_in_the_classes_proportions():
-    x, labels = vectors(100), np.repeat(np.arange(3), (10, 30, 60))
+    x = vectors(100)
+    labels = np.repeat(np.arange(3), (10, 30, 60))
     held = held_out_indices(example_hashes(x), labels, 20)
     assert np.bincount(labels[held]).tolist() == [2, 6, 12]
     order = random(3).permutation(100)
@@ -195,7 +196,8 @@ def test_atoms_of_a_distribution_are_split_as_rows_of_their_own():
 
 
 def test_training_rows_that_equal_a_held_out_row_are_left_out(tmp_path):
-    x, test = vectors(300), vectors(80, 1)
+    x = vectors(300)
+    test = vectors(80, 1)
     np.savez(tmp_path / "own.npz", x=np.concatenate([x, test[:25]]), x_test=test)
     report = pf_data.check(tmp_path / "own.npz")
     assert (report["train"], report["held_out"], report["removed"], report["repeated"]) == (
@@ -295,7 +297,8 @@ def test_images_that_scaling_makes_equal_do_not_stay_on_both_sides(tmp_path):
 
 
 def test_binarised_images_are_split_as_the_images_they_are_drawn_from():
-    grey, bits = pf_data.load("digits"), pf_data.load("binary-digits", labelled=False, limit=300)
+    grey = pf_data.load("digits")
+    bits = pf_data.load("binary-digits", labelled=False, limit=300)
     np.testing.assert_array_equal(bits.held_out.hashes, grey.held_out.hashes)
     assert np.isin(bits.train.hashes, grey.train.hashes).all()
     assert len(bits.train.hashes) == 300

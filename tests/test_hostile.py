@@ -207,7 +207,8 @@ def test_a_folder_starts_no_download(monkeypatch, tmp_path):
 
 
 def test_a_run_may_be_reached_through_a_link_and_hold_links_of_the_user(tmp_path):
-    run, data = tmp_path / "run", space_data((2,), labels=False)
+    run = tmp_path / "run"
+    data = space_data((2,), labels=False)
     pf.fit(recipe_for("flow", data), data, steps=1, out=tmp_path / "disk", progress=False)
     assert {path.name for path in (tmp_path / "disk").iterdir()} <= folders.ENTRIES.keys()
     run.symlink_to(tmp_path / "disk")
@@ -297,7 +298,8 @@ def test_a_pipe_is_refused_at_once(reader, name, here, tmp_path, capsys):
             code = PIPED[reader](path.parent if "/" in name else path)
             words = capsys.readouterr().err
         except DataError as error:
-            code, words = error.exit_code, str(error)
+            code = error.exit_code
+            words = str(error)
     assert code == DataError.exit_code
     assert path.name in words
 
@@ -323,7 +325,8 @@ def test_the_umask_decides_who_may_read_a_file(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("name", ["average.safetensors", "MANIFEST.json"])
 def test_a_file_that_may_not_be_read_is_not_damaged(name, tmp_path, monkeypatch):
-    data, opened = space_data((2,), labels=False), os.open
+    data = space_data((2,), labels=False)
+    opened = os.open
     run = pf.fit(
         recipe_for("flow", data),
         data,

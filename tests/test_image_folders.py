@@ -103,7 +103,8 @@ def test_channels_and_background_are_chosen(tmp_path):
     grey, rgb, black = (load(tmp_path, **options) for options in GROUNDS)
     assert [data.space.shape[0] for data in (found, grey, rgb, black)] == [4, 1, 3, 3]
     assert all((data.held_out.hashes == found.held_out.hashes).all() for data in (grey, rgb, black))
-    colours, alpha = found.train.x[:, :3].astype(float), found.train.x[:, 3:] / 255
+    colours = found.train.x[:, :3].astype(float)
+    alpha = found.train.x[:, 3:] / 255
     assert np.abs(rgb.train.x - (alpha * colours + (1 - alpha) * 255)).max() <= 1
     assert np.abs(black.train.x - alpha * colours).max() <= 1
     wanted = [np.asarray(Image.fromarray(x.transpose(1, 2, 0)).convert("L")) for x in rgb.train.x]

@@ -45,7 +45,8 @@ def test_missing_cells_are_drawn_given_the_others_and_all_else_stays(tmp_path):
     assert (drawn[:, 2, 1] == 0).all()
     assert not np.isnan(drawn).any()
     assert set(np.unique(drawn[:, 4])) == {0, 1}
-    a, b = (["u", "v"][int(drawn[7, row, 0])] for row in (3, 4)), ["no", "yes"][int(drawn[7, 4, 1])]
+    a = (["u", "v"][int(drawn[7, row, 0])] for row in (3, 4))
+    b = ["no", "yes"][int(drawn[7, 4, 1])]
     first, second = a
     imputed.write(tmp_path / "full.csv", 7)
     wanted = f'b,"note, free",a\r\nno,"x ""y""",u\r\nyes,1.50,v\r\nno,,u\r\nyes,z,{first}\r\n{b},z,{second}\r\n'
@@ -64,7 +65,8 @@ def test_a_row_has_its_own_seed_and_keeps_values_that_the_model_has_not_seen():
     fields = [Number.measured("x", np.arange(50.0)), Category("b", ("no", "yes"), (0.5, 0.5))]
     transport = pf.recipes.flow(TableSpace.of(fields), "tiny").method.transport()
     values = np.array([[3.0, 1], [99, np.nan], [np.nan, 0], [np.nan, np.nan], [-5, np.nan]])
-    whole, rest = pf.impute(transport, values, seed=4), pf.impute(transport, values[1:], seed=5)
+    whole = pf.impute(transport, values, seed=4)
+    rest = pf.impute(transport, values[1:], seed=5)
     np.testing.assert_array_equal(whole.values[0, 1:], rest.values[0])
     np.testing.assert_array_equal(whole.values[0][~np.isnan(values)], values[~np.isnan(values)])
 
@@ -157,7 +159,8 @@ def test_rows_that_break_a_constraint_are_drawn_again_or_named(monkeypatch):
     ]
     plain, bound = (pf.recipes.flow(space, "tiny").method.transport() for space in spaces)
     values = np.array([[25, np.nan, 3], [np.nan, 25, 3]] * 20 + [[70, np.nan, 3], [9, 8, np.nan]])
-    free, bounded = pf.impute(plain, values, seed=4), pf.impute(bound, values, seed=4)
+    free = pf.impute(plain, values, seed=4)
+    bounded = pf.impute(bound, values, seed=4)
     broken = free.values[0, :40, 1] < free.values[0, :40, 0]
     assert 5 < broken.sum() < 35
     assert (bounded.values[0, :40, 1] >= bounded.values[0, :40, 0]).all()
@@ -174,7 +177,8 @@ def test_a_column_called_numbers_holds_no_numbers_of_lines():
     pd = pytest.importorskip("pandas")
     fields = [Number.measured(name, np.arange(50.0), "whole") for name in ("numbers", "x")]
     space = TableSpace.of(fields, constraints=(Constraint("numbers < 9"),))
-    values, missing = np.array([[[3.0, 1.0], [20.0, 1.0]]]), np.array([[False, True]] * 2)
+    values = np.array([[[3.0, 1.0], [20.0, 1.0]]])
+    missing = np.array([[False, True]] * 2)
     frame = pd.DataFrame({"numbers": [3, 20], "x": [None, None]})
     assert _imputed(Imputed(values, missing, space, frame, given_unmet=(1,)))["given_unmet"] == [1]
 

@@ -32,7 +32,8 @@ class Still(ExampleDraws):
 )
 @pytest.mark.parametrize("rounds", [1, 3])
 def test_what_is_known_stays(path, solver, rounds):
-    flow, mask = rows(path, steps=8), torch.tensor([False, True, True])
+    flow = rows(path, steps=8)
+    mask = torch.tensor([False, True, True])
     x = torch.tensor([2.0, -9.0, 100.0])
     filled = inpaint(flow, x, mask, 7, solver=solver, rounds=rounds)
     torch.testing.assert_close(filled[:, 0], torch.full((7,), 2.0), atol=1e-5, rtol=0)
@@ -122,7 +123,9 @@ def test_rounds_bring_the_unknown_to_its_conditional_mean():
 
 def test_noising_back_gives_the_marginal_of_the_earlier_time():
     """Resampled, with steps that leave x where exact data stand, must give x_t = alpha_t x + sigma_t z again."""
-    path, x, before = VP(), 1.7, []
+    path = VP()
+    x = 1.7
+    before = []
 
     class Exact(solvers.Solver):
         order = 1
@@ -134,7 +137,8 @@ def test_noising_back_gives_the_marginal_of_the_earlier_time():
 
     n = 20000
     flow = rows(path)
-    t, s = torch.full((n,), 0.6, dtype=torch.float64), torch.full((n,), 0.2, dtype=torch.float64)
+    t = torch.full((n,), 0.6, dtype=torch.float64)
+    s = torch.full((n,), 0.2, dtype=torch.float64)
     Resampled(Exact(), 2).step(
         flow.denoiser, torch.zeros(n, 3, dtype=torch.float64), t, s, None, ExampleDraws(0, n), None
     )

@@ -75,7 +75,8 @@ def test_a_prediction_means_what_it_meant(kind, tmp_path):
     """At a level the network gets diffusers' own timestep, and the data read from it is diffusers' estimate."""
     scheduler = diffusers.DDIMScheduler(prediction_type=kind, clip_sample=False)
     folder, network = saved(tmp_path / "theirs", scheduler)
-    denoiser, x = from_diffusers(folder), noise(1)
+    denoiser = from_diffusers(folder)
+    x = noise(1)
     scheduler.set_timesteps(T)
     for i in (0, 1, 417, 998, 999):
         t = torch.tensor([(i + 1) / T])
@@ -87,12 +88,10 @@ def test_a_prediction_means_what_it_meant(kind, tmp_path):
 def test_v_has_the_sign_of_diffusers(tmp_path):
     scheduler = diffusers.DDPMScheduler(**V)
     folder, _ = saved(tmp_path / "theirs", scheduler)
-    denoiser, x, z, i = (
-        from_diffusers(folder),
-        noise(seed=1),
-        noise(seed=2),
-        torch.tensor([0, 80, 500, 999]),
-    )
+    denoiser = from_diffusers(folder)
+    x = noise(seed=1)
+    z = noise(seed=2)
+    i = torch.tensor([0, 80, 500, 999])
     k = denoiser.coefficients(x, (i.double() + 1) / T)
     ours = target("v", x.double(), z.double(), k).float()
     torch.testing.assert_close(ours, scheduler.get_velocity(x, z, i), rtol=1e-4, atol=1e-5)
@@ -128,7 +127,9 @@ def test_round_trip(scheduler, wanted, tmp_path):
     assert [path.name for path in tmp_path.glob(".*")] == []
     back = diffusers.DDPMPipeline.from_pretrained(tmp_path / "ours")
     assert wanted.items() <= dict(back.scheduler.config).items()
-    again, x, t = from_diffusers(tmp_path / "ours"), noise(), torch.tensor([0.2, 0.4, 0.6, 0.9])
+    again = from_diffusers(tmp_path / "ours")
+    x = noise()
+    t = torch.tensor([0.2, 0.4, 0.6, 0.9])
     assert torch.equal(back.unet(x, 500).sample, network(x, 500).sample)
     assert torch.equal(again.predict("data", x, t), denoiser.predict("data", x, t))
     if type(denoiser.path) is pf.Tabulated:
@@ -140,7 +141,9 @@ def test_round_trip(scheduler, wanted, tmp_path):
 def test_labels(tmp_path):
     """Five embedded classes are five classes, none of which stands for no label."""
     denoiser, network = labelled(tmp_path)
-    label, t, x = torch.tensor([4, 0, 2, 1]), torch.full((4,), 0.5), noise()
+    label = torch.tensor([4, 0, 2, 1])
+    t = torch.full((4,), 0.5)
+    x = noise()
     assert denoiser.space.classes == ("0", "1", "2", "3", "4")
     theirs = network(x, 499, class_labels=label).sample
     torch.testing.assert_close(denoiser(x, t, {"label": label}), theirs, rtol=1e-4, atol=1e-4)
@@ -164,11 +167,11 @@ def test_a_class_for_no_label(tmp_path):
     four = {"conditions": class_labels(4)}
     space = pf.data.ImageSpace(SHAPE, (0.5,) * 3, (0.5,) * 3, (0.0,) * 3, (1.0,) * 3, **four)
     denoiser, network = labelled(tmp_path, space)
-    label, t, x = torch.tensor([3, 0, 2, 1]), torch.full((4,), 0.5), noise()
-    with_label, without = (
-        network(x, 499, class_labels=label).sample,
-        network(x, 499, class_labels=torch.full((4,), 4)).sample,
-    )
+    label = torch.tensor([3, 0, 2, 1])
+    t = torch.full((4,), 0.5)
+    x = noise()
+    with_label = network(x, 499, class_labels=label).sample
+    without = network(x, 499, class_labels=torch.full((4,), 4)).sample
     torch.testing.assert_close(denoiser(x, t), without, rtol=1e-4, atol=1e-4)
     guided = pf.Guided(denoiser, 3.0).predict("v", x, t, {"label": label})
     torch.testing.assert_close(guided, without + 3 * (with_label - without), rtol=1e-3, atol=1e-3)
@@ -201,7 +204,9 @@ def without(name):
     return lambda folder, network: (folder / name).unlink()
 
 
-SAMPLER, INDEX, NETWORK = "scheduler/scheduler_config.json", "model_index.json", "unet/config.json"
+SAMPLER = "scheduler/scheduler_config.json"
+INDEX = "model_index.json"
+NETWORK = "unet/config.json"
 BROKEN = {
     "pickle": (as_pickle, UsageError, "safe_serialization=True"),
     "cut weights": (cut, CheckpointError, "safetensors"),
@@ -329,7 +334,8 @@ def test_a_network_of_diffusers_is_trained_here_and_handed_back(tmp_path, precon
     )
     run = pf.fit(recipe, data, steps=3, out=tmp_path / "run")
     to_diffusers(run, tmp_path / "out")
-    x, t = torch.randn(2, 1, 8, 8), torch.tensor([0.3, 0.8])
+    x = torch.randn(2, 1, 8, 8)
+    t = torch.tensor([0.3, 0.8])
     wanted = run.denoiser.predict("data", x, t)
     again = from_diffusers(tmp_path / "out")
     torch.testing.assert_close(again.predict("data", x, t), wanted, rtol=1e-4, atol=1e-4)

@@ -115,7 +115,9 @@ def test_ancestral(tmp_path):
     )
     denoiser, network = v_model(tmp_path, scheduler)
     scheduler.set_timesteps(20)
-    x, theirs, generator = noise(), [], torch.Generator().manual_seed(5)
+    x = noise()
+    theirs = []
+    generator = torch.Generator().manual_seed(5)
     with torch.no_grad():
         for t in scheduler.timesteps:
             x = scheduler.step(network(x, t).sample, t, x, generator=generator).prev_sample

@@ -75,7 +75,8 @@ def test_the_interval_of_a_share_of_independent_examples_is_wilsons(count, n):
 
 
 def test_wilsons_interval_holds_the_true_share_in_95_percent_where_a_symmetric_one_does_not():
-    counts, true = np.arange(201), 0.98
+    counts = np.arange(201)
+    true = 0.98
     weights = stats.binom.pmf(counts, 200, true)
     held = [
         low <= true <= high
@@ -125,7 +126,8 @@ def test_the_interval_of_a_distance_holds_the_means_that_are_not_refused(value, 
 
 @pytest.mark.parametrize("name", [*SHARES, *POSITIVE])
 def test_scores_declare_their_range_and_their_intervals_keep_to_it(name):
-    info, most = describe()[name], 1.0 if name in SHARES else None
+    info = describe()[name]
+    most = 1.0 if name in SHARES else None
     assert (info.least, info.most) == (0.0, most)
     near = [0.98, 1.0, 1.0] if most else [0.02, 0.0, 0.01]
     own = [Score(value, error=0.1, reference_error=0.05) for value in near]
@@ -145,7 +147,8 @@ def test_an_interval_is_that_of_a_share_and_of_a_distance_that_is_none_below_0()
 
 def drawn(metric, seed):
     draw = random(seed)
-    real, generated = draw.standard_normal((120, 2)), 0.3 + 1.1 * draw.standard_normal((120, 2))
+    real = draw.standard_normal((120, 2))
+    generated = 0.3 + 1.1 * draw.standard_normal((120, 2))
     training = random(10**6).standard_normal((240, 2))
     classes = [np.digitize(x[:, 0], [-0.5, 0.5]) for x in (generated, real)]
     x, y, known = (part.astype(np.float32) for part in (generated, real, training))
@@ -178,7 +181,8 @@ def test_twice_the_mean_of_p_values():
 
 def test_merged_p_values_are_valid_where_their_mean_is_not():
     """The worst case of Rüschendorf: two p-values whose sum is constant where both are small."""
-    alpha, p = 0.05, (np.arange(4000) + 0.5) / 4000
+    alpha = 0.05
+    p = (np.arange(4000) + 0.5) / 4000
     other = np.where(p < 2 * alpha, 2 * alpha - p, p)
     assert np.allclose(np.sort(other), p)
     assert ((p + other) / 2 <= alpha + 1e-9).mean() == pytest.approx(2 * alpha, abs=1e-3)
@@ -207,7 +211,8 @@ def test_the_error_of_an_accuracy_is_that_of_a_share_and_what_parts_of_the_sampl
     space = VectorSpace(
         (2,), (0.0, 0.0), (1.0, 1.0), conditions={"label": Label(("a", "b"), (0.5, 0.5))}
     )
-    draw, labels = random(5), np.arange(100) % 2
+    draw = random(5)
+    labels = np.arange(100) % 2
     x = (np.where(labels[:, None] == 0, -2, 2) + draw.standard_normal((100, 2))).astype(np.float32)
     data = Dataset("points", space, Split(x, labels), Split(x, labels))
     error, shared = accuracy_errors(0.9, x, labels, data)
@@ -233,10 +238,8 @@ def points(n, draw, weights=None):
 
 def scored(name, seed, samplings=1, weights=None, n=60):
     """A score of new samples of the modes against new real points, which have even modes; with its interval."""
-    draw, truth = (
-        random([seed, 11]),
-        SimpleNamespace(centres=CENTRES, std=0.1, weights=np.full(5, 0.2)),
-    )
+    draw = random([seed, 11])
+    truth = SimpleNamespace(centres=CENTRES, std=0.1, weights=np.full(5, 0.2))
     real, classes = points(n, draw)
     scores = []
     for _ in range(samplings):
@@ -317,7 +320,8 @@ def test_divisions_take_from_either_side_in_proportion(n, m):
 
 def test_scores_of_modes_have_their_growth():
     truth = SimpleNamespace(centres=CENTRES, std=0.1, weights=None)
-    far, near = np.full((9, 2), 99.0), points(9, random(2))[0]
+    far = np.full((9, 2), 99.0)
+    near = points(9, random(2))[0]
     assert Modes()(Samples(far, near, near, far, near, (2,), truth=truth))["mode_kl"].growth == ()
     read = SimpleNamespace(modes=7, read=lambda x: np.arange(9) % 7)
     stacked = Stacked()(Samples(near, near, near, near, near, (2,), truth=read))["stacked_kl"]
@@ -352,7 +356,8 @@ def test_the_growth_of_a_squared_difference_of_means_is_the_closed_form():
     x, y, d = *random(63).standard_normal((2, 50)), 0.7
     y = y[:20]
     growth = growth_of(2 * d * x, -2 * d * y, 2.0, d**2, bias=0.1)
-    of_x, of_y = 4 * x.var(ddof=1) / 50, 4 * y.var(ddof=1) / 20
+    of_x = 4 * x.var(ddof=1) / 50
+    of_y = 4 * y.var(ddof=1) / 20
     assert growth == pytest.approx(
         (math.sqrt(2) * (1 / 50 + 1 / 20), math.sqrt(2) / 20, of_x + of_y, of_y, 0.1, 0)
     )
@@ -360,11 +365,14 @@ def test_the_growth_of_a_squared_difference_of_means_is_the_closed_form():
 
 
 def test_the_growth_of_a_divergence_is_that_of_counts_also_where_modes_expect_few():
-    counts, weights, c = np.array([6, 3, 1] + [0] * 27), np.full(30, 1 / 30), np.arange(1, 11)
+    counts = np.array([6, 3, 1] + [0] * 27)
+    weights = np.full(30, 1 / 30)
+    c = np.arange(1, 11)
     growth = divergence_growth(counts, weights)
     true = 30 * stats.binom.pmf(c, 10, 1 / 30) @ (c / 10 * np.log(3 * c))
     assert growth.null_mean == pytest.approx(true, rel=0.01), "of a chi-squared number: 1.45"
-    share, terms = counts[:3] / 10, np.log(3 * counts[:3])
+    share = counts[:3] / 10
+    terms = np.log(3 * counts[:3])
     mean = share @ terms
     assert growth.slope == pytest.approx((share @ terms**2 - mean**2) / 10 / mean)
     assert divergence_growth(np.array([5, 5]), np.array([0.5, 0.5])).slope == 0
@@ -383,7 +391,8 @@ def test_the_growth_of_a_norm_is_students_and_that_of_a_mean_of_blocks(blocks):
 def test_the_reference_part_of_a_recall_is_whole_where_samples_do_not_matter():
     """Samples at 0 recall the real points at 0 alone, whichever they are; a single one at 10 recalls the others as well."""
     draw = random(65)
-    real, x = draw.standard_normal((100, 2)) / 10, draw.standard_normal((60, 2)) / 10
+    real = draw.standard_normal((100, 2)) / 10
+    x = draw.standard_normal((60, 2)) / 10
     real[50:] += 10
     assert recall_errors(x, real, 0.5, 5)[1] == pytest.approx(share_error(50, 100), rel=0.1)
     x[0] += 10
@@ -407,7 +416,8 @@ def test_the_error_of_held_out_neighbours_is_that_of_new_examples():
     held_out = draw.integers(0, 60, 600)
     training = np.where(held_out < 20, draw.integers(0, 400, 600), 400 + held_out // 4)
     few = reached(held_out, training)
-    cells, ratios = np.stack(few.by_cell(60)), []
+    cells = np.stack(few.by_cell(60))
+    ratios = []
     for _ in range(2000):
         new, old = cells[:, draw.integers(0, 60, 60)].sum(1)
         ratios.append(new / (new + old))
@@ -423,12 +433,14 @@ def test_the_error_of_held_out_neighbours_is_that_of_new_examples():
 
 
 def test_the_error_of_a_class_distance_is_that_of_two_shares():
-    x, y = np.arange(40) % 4 == 0, np.arange(60) % 2 == 0
+    x = np.arange(40) % 4 == 0
+    y = np.arange(60) % 2 == 0
     sides = dict(
         zip(("generated_classes", "reference_classes"), (x.astype(int), y.astype(int)), strict=True)
     )
     score = Classes()(Samples(*[np.zeros((40, 2))] * 5, (2,), **sides, classes=2))["class_distance"]
-    of_x, of_y = 0.25 * 0.75 / 39, 0.25 / 59
+    of_x = 0.25 * 0.75 / 39
+    of_y = 0.25 / 59
     assert (score.value, score.error, score.reference_error) == pytest.approx(
         (0.25, math.sqrt(of_x + of_y), math.sqrt(of_y))
     )

@@ -89,7 +89,8 @@ def judge(data, tmp_path_factory):
 def test_map_and_teacher_are_sampled_from_the_same_noise_in_as_many_calls(
     student, judge, monkeypatch
 ):
-    drawn, draw = [], Judge.draw
+    drawn = []
+    draw = Judge.draw
     monkeypatch.setattr(
         Judge, "draw", lambda self, *given: drawn.append(given) or draw(self, *given)
     )
@@ -109,7 +110,8 @@ def test_map_and_teacher_are_sampled_from_the_same_noise_in_as_many_calls(
         "the steps in which training held the teacher are not sampled again"
     )
     assert measured.floors.keys() == {"energy", "frechet", "kid", "coverage"}
-    teacher, seeds = teacher_of(student), (REPEAT_SEEDS, 2 * REPEAT_SEEDS)
+    teacher = teacher_of(student)
+    seeds = (REPEAT_SEEDS, 2 * REPEAT_SEEDS)
     own = [judge.draw(teacher, seed, 20)[0] for seed in seeds]
     for point, flow in ((measured.points[2], student.transport), (measured.teacher[2], teacher)):
         samples = [
@@ -207,7 +209,9 @@ def test_a_finished_map_is_beside_the_map_that_it_was_finished_from(
 
 
 def assert_distances_in_as_many_calls(finish, teacher, judge, monkeypatch):
-    drawn, draw, to_model = [], Judge.draw, finish.space.to_model
+    drawn = []
+    draw = Judge.draw
+    to_model = finish.space.to_model
     monkeypatch.setattr(
         Judge, "draw", lambda self, *given: drawn.append(given) or draw(self, *given)
     )

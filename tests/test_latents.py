@@ -22,7 +22,9 @@ LIMITS = (0.3, 1.0, 2.5)
 
 
 def test_a_straight_way_is_shorter_in_the_middle_and_a_spherical_one_is_not():
-    a, b, share = normal(0, 500, 60), 2 * normal(500, 500, 60), 0.3
+    a = normal(0, 500, 60)
+    b = 2 * normal(500, 500, 60)
+    share = 0.3
     straight = lerp(a, b, share)
     torch.testing.assert_close(straight, 0.7 * a + 0.3 * b)
     squares = 0.49 * a.square().sum(1) + 0.09 * b.square().sum(1) + 0.42 * (a * b).sum(1)

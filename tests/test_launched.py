@@ -192,7 +192,9 @@ def test_no_thread_of_the_group_outlives_it(kind, folder, results):
 class Second(Processes):
     """The second of two processes that share weights, which the first one tells these values."""
 
-    rank, count, sharded = 1, 2, True
+    rank = 1
+    count = 2
+    sharded = True
 
     def __init__(self, *values):
         self.values = list(values)

@@ -53,7 +53,8 @@ PAIRS = {
 @pytest.fixture(scope="module")
 def cache(tmp_path_factory):
     """One for all recipes: they share data, and so features and floors."""
-    folder, patch = tmp_path_factory.mktemp("cache"), pytest.MonkeyPatch()
+    folder = tmp_path_factory.mktemp("cache")
+    patch = pytest.MonkeyPatch()
     patch.setenv("PUSHFORWARD_CACHE", str(folder))
     yield folder
     patch.undo()
@@ -159,7 +160,8 @@ def animated(transport, path):
 
 def pictured(run, tmp_path):
     """A scatter plot of the plane, and how samples form; in the plane by the command line."""
-    iterative, plane = isinstance(run.transport, pf.Flow), run.space.shape == (2,)
+    iterative = isinstance(run.transport, pf.Flow)
+    plane = run.space.shape == (2,)
     few = ["--steps", "5"] if iterative and run.transport.steps > 5 else []
     sample = ["sample", str(run.folder), *few, "--n", "3", "--out"]
     if plane:
@@ -186,7 +188,8 @@ def test_rows_depend_on_their_seed_alone(name, shape, labels):
     """sample(8, seed=0)[4:] against sample(4, seed=4), and a row by itself, at the recipe's default steps."""
     data = space_data(shape, labels)
     transport = trained_a_little(name, data).transport()
-    many, few = ExampleDraws(0, 8), ExampleDraws(4, 4)
+    many = ExampleDraws(0, 8)
+    few = ExampleDraws(4, 4)
     assert torch.equal(many.normal(transport.noise_shape)[4:], few.normal(transport.noise_shape))
     check_seeds(transport)
     torch.testing.assert_close(

@@ -92,7 +92,8 @@ def test_probes_estimate_the_trace_without_bias_and_by_row(monkeypatch):
     rows = log_prob(flow, two.repeat(60, 1), steps=20).reshape(
         60, 4
     )  # each row has probes of its own
-    mean, error = rows.mean(0), rows.std(0) / math.sqrt(60)
+    mean = rows.mean(0)
+    error = rows.std(0) / math.sqrt(60)
     assert error.min() > 0
     assert (np.abs(mean.numpy() - density(mixture, two.numpy())) < 4 * error.numpy() + 2e-3).all()
     torch.testing.assert_close(
@@ -108,7 +109,8 @@ class Pixels(nn.Module):
 
     def __init__(self, path, levels, shares):
         super().__init__()
-        self.path, self.space = path, PICTURES
+        self.path = path
+        self.space = PICTURES
         self.values = PICTURES.to_model(
             torch.tensor(levels, dtype=torch.float64).reshape(1, -1, 1, 1) / 255
         ).flatten()
@@ -128,7 +130,8 @@ class Pixels(nn.Module):
 
 def test_the_bound_of_an_ideal_model_is_the_entropy():
     """Independent pixels: with the ideal denoiser the mean bound is the entropy of the levels, in nats."""
-    levels, shares = [0, 3, 200, 255], [0.5, 0.2, 0.2, 0.1]
+    levels = [0, 3, 200, 255]
+    shares = [0.5, 0.2, 0.2, 0.1]
     rows = 400
     random = np.random.default_rng(0)
     x = torch.from_numpy(random.choice(levels, size=(rows, 1, 2, 3), p=shares) / 255).float()
@@ -158,7 +161,8 @@ def test_the_bound_counts_what_the_last_level_knows_of_the_data():
 
 def test_the_decoder_of_the_bound_shares_1_among_all_levels():
     """Of data that is one image, whose first state has noise of many levels: beside the KL, the share of the true level."""
-    x, width = torch.full((5, 1, 2, 3), 100 / 255), 0.25 * 0.2 * 255
+    x = torch.full((5, 1, 2, 3), 100 / 255)
+    width = 0.25 * 0.2 * 255
     bound = elbo(Flow(Pixels(Narrowed(Linear(), 0.2, 0.7), [100], [1.0]), DPM(), 5), x, times=2)
     shares = torch.exp(-(((torch.arange(256.0) - 100) / width) ** 2) / 2)
     wanted = 6 * (
@@ -191,7 +195,8 @@ def test_dequantised_values_are_uniform_in_their_level_and_by_row():
     [(0.2, 0.05), (7.4, 0.4), (7.5, 1.1), (254.9, 0.6), (-2.0, 0.8), (300.0, 0.3), (99.3, 1.19)],
 )
 def test_a_rounded_gaussian_has_the_mean_of_its_levels(middle, width):
-    low, gap = torch.tensor(-0.4, dtype=torch.float64), torch.tensor(0.0127, dtype=torch.float64)
+    low = torch.tensor(-0.4, dtype=torch.float64)
+    gap = torch.tensor(0.0127, dtype=torch.float64)
     levels = torch.arange(256, dtype=torch.float64)
     share = torch.softmax(-(((levels - middle) / width) ** 2) / 2, 0)
     wanted = low + gap * (share * levels).sum()
@@ -262,7 +267,8 @@ def test_a_run_is_evaluated_in_bits_per_dimension(tmp_path, monkeypatch, capsys)
     content = json.loads(capsys.readouterr().out)
     row = content["models"][0]["scores"]["bpd"]
     run = pf.load(tmp_path / "vdm")
-    x, label = data.held_out.data_units(slice(100)), torch.from_numpy(data.held_out.labels[:100])
+    x = data.held_out.data_units(slice(100))
+    label = torch.from_numpy(data.held_out.labels[:100])
     fitted = data.train.data_units()[:64], {"label": torch.from_numpy(data.train.labels[:64])}
     spread = decoder_spread(run.transport, *fitted)
     again = -elbo(run.transport, x, {"label": label}, times=16, spread=spread) / (64 * math.log(2))

@@ -20,7 +20,8 @@ from pushforward.training.runs.provenance import leaks, seen_by
 
 def swapped(data, rows):
     """The same rows, of which so many held-out ones are in the training split and the other way round."""
-    train, held_out = data.train.x.copy(), data.held_out.x.copy()
+    train = data.train.x.copy()
+    held_out = data.held_out.x.copy()
     train[:rows], held_out[:rows] = held_out[:rows], data.train.x[:rows]
     return dataclasses.replace(data, name="swapped", train=Split(train), held_out=Split(held_out))
 

@@ -22,7 +22,8 @@ from pushforward.testing import assert_same, final_state, ring
 from pushforward.training.api import prepare, reopen
 from pushforward.transports import Flow
 
-MEAN, VARIANCE = 0.7, 0.16
+MEAN = 0.7
+VARIANCE = 0.16
 N = 64
 
 
@@ -101,7 +102,8 @@ def _shares(rule):
 
 
 def test_exact_jumps_compose_and_a_jump_to_the_same_time_stays(where):
-    m, jump = (where.t + where.s) / 3, exact().jump
+    m = (where.t + where.s) / 3
+    jump = exact().jump
     torch.testing.assert_close(
         jump(jump(where.x, where.t, m), m, where.s),
         jump(where.x, where.t, where.s),
@@ -172,7 +174,8 @@ def test_targets_come_from_an_average_that_follows_each_update(moons):
         ):
             torch.testing.assert_close(average, old.lerp(new, weight))
             old.copy_(average)
-    targets, x = [], torch.randn(4, 2)
+    targets = []
+    x = torch.randn(4, 2)
     for map_ in (method.flow_map, method.target_map):
         own = method.target_map
         method.target_map = map_
@@ -212,16 +215,15 @@ def test_each_stage_is_the_teacher_of_the_next(moons):
 
 
 def test_an_average_is_resumed_bit_for_bit(moons, tmp_path):
-    recipe, options = (
-        pf.recipes.shortcut(moons.space, "tiny", average=500.0),
-        {"steps": 5, "seed": 3, "checkpoint_every": 1},
-    )
+    recipe = pf.recipes.shortcut(moons.space, "tiny", average=500.0)
+    options = {"steps": 5, "seed": 3, "checkpoint_every": 1}
     pf.fit(recipe, moons, out=tmp_path / "whole", **options)
     trainer = prepare(recipe, moons, out=tmp_path / "cut", **options)
     trainer.advance(1e-9)
     del trainer
     reopen(tmp_path / "cut", data=moons).advance()
-    whole, cut = final_state(tmp_path / "whole"), final_state(tmp_path / "cut")
+    whole = final_state(tmp_path / "whole")
+    cut = final_state(tmp_path / "cut")
     assert_same(whole, cut)
     assert any(name.startswith("target_map") for name in cut[0]["method"])
     assert not any(name.startswith("target_map") for name in cut[0]["average"])
@@ -232,7 +234,8 @@ class Jumping(nn.Module):
 
     def __init__(self, mean, std):
         super().__init__()
-        self.mean, self.std = mean, std
+        self.mean = mean
+        self.std = std
 
     def forward(self, x, t, condition=None):
         t, s = t[:, :1], t[:, 1:]
@@ -300,8 +303,10 @@ def test_a_flow_map_at_one_time_is_a_denoiser_for_every_solver():
 
 def test_a_flow_map_jumps_on_another_path():
     """Repathed jumps land where jumps on the own path do, scaled to the new path's width."""
-    repathed, t = jumping().on(VP()), torch.tensor([0.8, 0.7], dtype=torch.float64)
-    s, x = t / 2, torch.randn(2, 2, dtype=torch.float64)
+    repathed = jumping().on(VP())
+    t = torch.tensor([0.8, 0.7], dtype=torch.float64)
+    s = t / 2
+    x = torch.randn(2, 2, dtype=torch.float64)
     old = {at: Linear().time(VP().log_snr(at)) for at in (t, s)}
     widths = {at: Linear().at(old[at]).r / VP().at(at).r for at in (t, s)}
     wanted = (
@@ -336,9 +341,11 @@ def method():
 def test_targets_are_those_of_the_rule_without_calls_at_equal_times(name, equal, method):
     method.rule = RULES[name]
     x, velocity = torch.randn(2, N, 1, 8, 8)
-    t, condition = torch.rand(N) * 0.8 + 0.1, {"label": torch.arange(N) % 2}
+    t = torch.rand(N) * 0.8 + 0.1
+    condition = {"label": torch.arange(N) % 2}
     s = torch.where(torch.randperm(N) < equal, t, 0.5 * t)
-    rows, network = [], method.flow_map.network
+    rows = []
+    network = method.flow_map.network
     network.register_forward_pre_hook(lambda module, inputs: rows.append(len(inputs[0])))
     now = Now(BlockDraws(0, 0, N), N, 0.5)
     with torch.no_grad():

@@ -68,17 +68,16 @@ class Linear(nn.Module):
 
     def forward(self, x, t=None, condition=None):
         mean = self.map(x)
-        return (
-            mean
-            if self.log_variance is None
-            else torch.cat([mean, self.log_variance.expand_as(mean)], 1)
-        )
+        if self.log_variance is None:
+            return mean
+        return torch.cat([mean, self.log_variance.expand_as(mean)], 1)
 
 
 def test_the_elbo_is_tight_where_the_posterior_is_exact():
     """Linear Gaussian model: with the exact posterior, the bound is log N(x; 0, W W^T + s^2) for every draw of noise."""
     torch.manual_seed(0)
-    w, log_variance = torch.tensor([[1.2], [-0.4]]), -1.0
+    w = torch.tensor([[1.2], [-0.4]])
+    log_variance = -1.0
     s2 = math.exp(log_variance)
     vae = pf.VAE(Linear(2, 1, encoder=True), Linear(1, 2), PLANE, latent=1)
     precision = 1 + (w.T @ w).item() / s2
@@ -195,8 +194,11 @@ def test_latent_is_the_decoder_after_the_inner_transport():
 def test_the_weight_of_times_multiplies_each_example_s_error():
     """By hand, on a straight path, where the weight of a time is the time itself."""
     torch.manual_seed(0)
-    x, path, at = torch.randn(64, 2), pf.Linear(), now(64)
-    denoiser, seen = pf.Denoiser(Scale(), path, "velocity", PLANE), []
+    x = torch.randn(64, 2)
+    path = pf.Linear()
+    at = now(64)
+    denoiser = pf.Denoiser(Scale(), path, "velocity", PLANE)
+    seen = []
 
     def weight(prediction, k):
         assert prediction == "velocity"

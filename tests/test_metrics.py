@@ -60,7 +60,8 @@ from pushforward.testing.metrics import values_of as values
 def test_prdc_is_what_its_authors_package_computes():
     package = pytest.importorskip("prdc")
     r = random(6)
-    real, fake = r.standard_normal((1203, 5)), r.standard_normal((1203, 5)) * 0.8 + 0.4
+    real = r.standard_normal((1203, 5))
+    fake = r.standard_normal((1203, 5)) * 0.8 + 0.4
     with contextlib.redirect_stdout(io.StringIO()):
         wanted = package.compute_prdc(real_features=real, fake_features=fake, nearest_k=5)
     ours = prdc(fake, real, 5)
@@ -69,7 +70,8 @@ def test_prdc_is_what_its_authors_package_computes():
 
 
 ANGLES = 2 * np.pi * np.arange(8) / 8
-CENTRES, STD = np.stack([np.cos(ANGLES), np.sin(ANGLES)], 1), 0.01
+CENTRES = np.stack([np.cos(ANGLES), np.sin(ANGLES)], 1)
+STD = 0.01
 
 
 def ring(n=8000, seed=8, keep=range(8), spread=1.0, bridges=0.0):
@@ -87,7 +89,8 @@ def distinct_of(x, real):
 @pytest.mark.parametrize("dims", [2, 16])
 def test_distinct_samples_of_real_data_are_nearly_all_and_repeats_count_once(dims):
     r = random(31)
-    real, fresh = r.standard_normal((1200, dims)), r.standard_normal((1200, dims))
+    real = r.standard_normal((1200, dims))
+    fresh = r.standard_normal((1200, dims))
     assert distinct_of(fresh, real) >= 1180
     few = fresh[np.arange(1200) % 10]
     assert distinct_of(few, real) == 10
@@ -209,7 +212,9 @@ def clouds(n=400, m=300, f=7):
 def test_frechet_between_commuting_gaussians_is_the_closed_form():
     r = random(2)
     turn = np.linalg.qr(r.standard_normal((6, 6)))[0]
-    a, b, mean = r.uniform(0.1, 4, 6), r.uniform(0.1, 4, 6), r.standard_normal(6)
+    a = r.uniform(0.1, 4, 6)
+    b = r.uniform(0.1, 4, 6)
+    mean = r.standard_normal(6)
     distance = gaussian_distance(np.zeros(6), (turn * a) @ turn.T, mean, (turn * b) @ turn.T)
     wanted = (mean**2).sum() + ((np.sqrt(a) - np.sqrt(b)) ** 2).sum()
     assert distance == pytest.approx(wanted, rel=1e-6)
@@ -261,25 +266,30 @@ def test_kid_is_unbiased_negative_half_of_the_time_and_knows_its_error():
 
 def test_kid_in_blocks_is_the_mean_over_blocks_of_drawn_rows():
     r = random(4)
-    x, y = r.standard_normal((50, 3)), r.standard_normal((50, 3)) + 0.5
+    x = r.standard_normal((50, 3))
+    y = r.standard_normal((50, 3)) + 0.5
     value, error, *_ = kernel_distance(x, y, every_pair=30, block=20)
     order = random(0)
-    x, y = x[order.permutation(50)], y[order.permutation(50)]
+    x = x[order.permutation(50)]
+    y = y[order.permutation(50)]
     each = [by_hand(x[at : at + 20], y[at : at + 20]) for at in (0, 20)]
     assert value == pytest.approx(np.mean(each), rel=1e-10)
     assert error == pytest.approx(abs(each[0] - each[1]) / 2, rel=1e-10)
 
 
 def test_w2_of_many_points_is_the_root_mean_square_over_blocks():
-    x, y = random(76).standard_normal((90, 2)), random(77).standard_normal((90, 2)) + 1
+    x = random(76).standard_normal((90, 2))
+    y = random(77).standard_normal((90, 2)) + 1
     value = transport_score(list(matchings(x, y, block=30, blocks=3)))
-    x, y = drawn(x, 90, 0), drawn(y, 90, 1)
+    x = drawn(x, 90, 0)
+    y = drawn(y, 90, 1)
     squares = [transport_distance(x[at : at + 30], y[at : at + 30]) ** 2 for at in (0, 30, 60)]
     assert value == pytest.approx(np.sqrt(np.mean(squares)))
 
 
 def test_energy_distance_is_the_mean_over_pairs():
-    x, y = random(83).standard_normal((7, 2)), random(84).standard_normal((9, 2)) + 0.5
+    x = random(83).standard_normal((7, 2))
+    y = random(84).standard_normal((9, 2)) + 0.5
 
     def norm(a, b):
         return np.linalg.norm(a[:, None] - b[None], axis=-1)
@@ -301,7 +311,8 @@ def test_p_values_are_uniform_where_nothing_differs_and_small_where_something_do
 
 
 def test_the_nearest_neighbour_test_is_half_for_equal_one_for_apart_and_less_for_copies():
-    x, y = random(87).standard_normal((400, 3)), random(88).standard_normal((400, 3))
+    x = random(87).standard_normal((400, 3))
+    y = random(88).standard_normal((400, 3))
     assert neighbour_accuracy(x, y) == pytest.approx(0.5, abs=0.08)
     assert neighbour_accuracy(x, y + 20) == 1
     assert neighbour_accuracy(y + 1e-6, y) < 0.05
@@ -309,10 +320,12 @@ def test_the_nearest_neighbour_test_is_half_for_equal_one_for_apart_and_less_for
 
 def test_the_extrapolated_frechet_distance_has_no_bias():
     means = np.array([0.3, 0.0, 0.0, 0.0, 0.0, 0.0])
-    plain, limits = [], []
+    plain = []
+    limits = []
     numbers = random(91)
     for _ in range(30):
-        x, y = numbers.standard_normal((600, 6)) + means, numbers.standard_normal((600, 6))
+        x = numbers.standard_normal((600, 6)) + means
+        y = numbers.standard_normal((600, 6))
         plain.append(frechet_distance(x, y))
         limits.append(extrapolated_distance(x, y))
     error = np.std(limits) / np.sqrt(len(limits))
@@ -323,7 +336,8 @@ def test_the_extrapolated_frechet_distance_has_no_bias():
 
 def test_precision_and_recall_are_what_torch_fidelity_computes():
     package = pytest.importorskip("torch_fidelity.metric_prc")
-    x, y = random(100).standard_normal((300, 6)), random(101).standard_normal((300, 6)) * 0.7 + 0.3
+    x = random(100).standard_normal((300, 6))
+    y = random(101).standard_normal((300, 6)) * 0.7 + 0.3
     theirs = package.prc_features_to_metric(
         torch.from_numpy(x),
         torch.from_numpy(y),
@@ -341,7 +355,8 @@ def test_precision_and_recall_are_what_torch_fidelity_computes():
 def test_coverage_and_density_of_one_distribution_are_the_closed_form():
     # a real example's ball is empty if its k nearest of the other n - 1 real and n generated examples are all real; a generated
     # one is within it if it is among the k nearest of the n - 1 real ones and itself
-    n, k = 40, 3
+    n = 40
+    k = 3
     pairs = [prdc(*random(s).standard_normal((2, n, 2)), k) for s in range(100)]
     for name, wanted in (("coverage", 1 - comb(n - 1, k) / comb(2 * n - 1, k)), ("density", 1.0)):
         measured = np.array([pair[name] for pair in pairs])
@@ -350,7 +365,8 @@ def test_coverage_and_density_of_one_distribution_are_the_closed_form():
 
 def test_exact_w2_is_what_pot_computes():
     ot = pytest.importorskip("ot")
-    x, y = random(102).standard_normal((80, 3)), random(103).standard_normal((80, 3)) * 2 + 1
+    x = random(102).standard_normal((80, 3))
+    y = random(103).standard_normal((80, 3)) * 2 + 1
     assert transport_distance(x, y) ** 2 == pytest.approx(ot.emd2([], [], ot.dist(x, y)), rel=1e-10)
 
 
@@ -360,7 +376,8 @@ def total(function, *arguments):
 
 def test_the_sinkhorn_divergence_is_what_pot_computes():
     ot = pytest.importorskip("ot")
-    x, y = random(105).standard_normal((30, 3)), random(106).standard_normal((40, 3)) + 0.5
+    x = random(105).standard_normal((30, 3))
+    y = random(106).standard_normal((40, 3)) + 0.5
 
     def cost(a, b):
         return float(
@@ -375,7 +392,10 @@ def test_the_sinkhorn_divergence_is_what_pot_computes():
 
 def test_the_sinkhorn_cost_of_gaussians_is_the_closed_form():
     """Janati et al., Entropic optimal transport between unbalanced Gaussian measures has a closed form, 2020, proposition 1."""
-    a, b, shift, epsilon = 1.0, 2.0, 1.5, 1.0
+    a = 1.0
+    b = 2.0
+    shift = 1.5
+    epsilon = 1.0
 
     def cost(a, b, shift):
         half = epsilon / 2
@@ -383,14 +403,16 @@ def test_the_sinkhorn_cost_of_gaussians_is_the_closed_form():
         return shift**2 + a**2 + b**2 - d + half * (1 - np.log(2 * half)) + half * np.log(d + half)
 
     levels = norm.ppf((np.arange(400) + 0.5) / 400)
-    x, y = a * levels[:, None], b * levels[:, None] + shift
+    x = a * levels[:, None]
+    y = b * levels[:, None] + shift
     assert total(potentials, (x - y.T) ** 2, epsilon) == pytest.approx(cost(a, b, shift), rel=0.01)
     wanted = cost(a, b, shift) - (cost(a, a, 0) + cost(b, b, 0)) / 2
     assert total(divergence_terms, x, y, epsilon) == pytest.approx(wanted, rel=0.01)
 
 
 def test_the_sinkhorn_score_sees_collapse_and_survives_outliers_and_equal_examples():
-    x, y = random(110).standard_normal((200, 3)), random(111).standard_normal((200, 3))
+    x = random(110).standard_normal((200, 3))
+    y = random(111).standard_normal((200, 3))
     own, collapsed = (values(Sinkhorn(), part, y)["sinkhorn"].value for part in (x, 0 * x))
     assert 0 < own < collapsed / 3
     far = x.copy()
@@ -403,10 +425,8 @@ def test_the_sinkhorn_score_sees_collapse_and_survives_outliers_and_equal_exampl
 
 
 def test_a_classifier_reaches_the_best_accuracy_on_shifted_gaussians():
-    x, y = (
-        random(112).standard_normal((1000, 2)),
-        random(113).standard_normal((1000, 2)) + np.array([2.0, 0]),
-    )
+    x = random(112).standard_normal((1000, 2))
+    y = random(113).standard_normal((1000, 2)) + np.array([2.0, 0])
     score = values(TwoSample(), x, y)["classifier_test"]
     assert score.value == pytest.approx(
         norm.cdf(1), abs=4 * np.sqrt(norm.cdf(1) * norm.cdf(-1) / 2000)
@@ -496,7 +516,8 @@ def test_errors_are_what_clouds_drawn_again_vary_by(name):
 
 def test_authenticity_of_new_data_on_a_line_is_a_third():
     # around a new point at distance D ~ Exp(2) from its nearest example t, the other side of t is free of them for Exp(1) < D
-    training, generated = random(200).uniform(size=(5000, 1)), random(201).uniform(size=(5000, 1))
+    training = random(200).uniform(size=(5000, 1))
+    generated = random(201).uniform(size=(5000, 1))
     assert copying(generated, generated, training)["authenticity"].value == pytest.approx(
         1 / 3, abs=0.03
     )
@@ -505,8 +526,11 @@ def test_authenticity_of_new_data_on_a_line_is_a_third():
 def test_the_copying_test_is_the_mann_whitney_score_in_each_cell():
     from scipy.stats import mannwhitneyu
 
-    x, y = random(202).standard_normal(60), random(203).standard_normal(90) + 0.4
-    of_x, of_y = np.arange(60) % 2, np.arange(90) % 3  # of the third cell x has nothing
+    x = random(202).standard_normal(60)
+    y = random(203).standard_normal(90) + 0.4
+    # of the third cell x has nothing
+    of_x = np.arange(60) % 2
+    of_y = np.arange(90) % 3
     z, weights, *_ = zip(*cell_tests(x, y, of_x, of_y), strict=True)
     assert weights == (30, 30)
     for cell in range(2):
@@ -524,7 +548,9 @@ def test_the_copying_test_is_the_mann_whitney_score_in_each_cell():
 
 def test_copies_samples_that_saw_held_out_examples_and_blur_are_told_apart():
     rows = random(204).standard_normal((2400, 8))
-    training, held_out, fresh = rows[:1200], rows[1200:1800], rows[1800:]
+    training = rows[:1200]
+    held_out = rows[1200:1800]
+    fresh = rows[1800:]
     noise = 0.3 * random(205).standard_normal((600, 8))
     scores = {
         name: {
@@ -558,7 +584,8 @@ def test_the_class_distance_of_a_lost_class_is_its_share():
 
 def test_the_score_holds_the_share_of_each_class():
     x = random(209).standard_normal((100, 2))
-    of_samples, of_data = np.repeat(np.arange(2), 50), np.repeat(np.arange(4), 25)
+    of_samples = np.repeat(np.arange(2), 50)
+    of_data = np.repeat(np.arange(4), 25)
     given = samples(x, x, generated_classes=of_samples, reference_classes=of_data, classes=4)
     result = Classes()(given)["class_distance"]
     assert result.value == 0.5
@@ -592,7 +619,9 @@ def test_planted_copies_are_found_and_new_rows_are_not(d):
     r = random(11)
     scale = r.uniform(0.5, 20, d)
     rows = r.standard_normal((5000, d)) * scale
-    training, held_out, fresh = rows[:3000], rows[3000:3900], rows[3900:4900]
+    training = rows[:3000]
+    held_out = rows[3000:3900]
+    fresh = rows[3900:4900]
     generated = fresh.copy()
     generated[:50] = training[100:150] + 0.02 * scale * r.standard_normal((50, d))
     score = values(Memorisation(), generated, held_out, training, scale=scale.astype(np.float32))[
@@ -629,10 +658,8 @@ def test_literal_copies_are_near_copies_where_real_data_consists_of_copies_and_t
 
 def test_nearest_distance_is_the_double_loop_and_a_copy_is_at_exactly_zero():
     r = random(12)
-    x, y = (
-        r.integers(0, 256, (37, 90), dtype=np.uint8),
-        r.integers(0, 256, (2200, 90), dtype=np.uint8),
-    )
+    x = r.integers(0, 256, (37, 90), dtype=np.uint8)
+    y = r.integers(0, 256, (2200, 90), dtype=np.uint8)
     x[5] = y[1234]
     wanted = np.sqrt((((x[:, None] / 255 - y[None] / 255) / 0.25) ** 2).sum(-1)).min(1)
     distances = nearest_distance(x, y, np.full(90, 0.25))

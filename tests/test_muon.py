@@ -33,7 +33,8 @@ def steps(parameters, optimizer, count=3, without=()):
 @pytest.mark.parametrize("decay", [0.0, 0.1])
 def test_updates_are_those_of_pytorch_one_matrix_at_a_time(decay, monkeypatch):
     monkeypatch.setattr(muon, "has_bfloat16", lambda: True)
-    mine, theirs = matrices(), matrices()
+    mine = matrices()
+    theirs = matrices()
     reference = torch.optim.Muon(
         theirs, lr=0.02, weight_decay=decay, adjust_lr_fn="match_rms_adamw"
     )

@@ -90,7 +90,8 @@ def test_null_rows_read_as_unconditional(build):
     network = awaken(build(shape, CLASSES).double(), 0.3)
     x, t, condition = arguments(build, shape, CLASSES, 5)
     null = torch.tensor([True, False, True, False, False])
-    free, labelled = network(x, t, None), network(x, t, condition)
+    free = network(x, t, None)
+    labelled = network(x, t, condition)
     mixed = network(x, t, {**condition, "label_null": null})
     torch.testing.assert_close(mixed[null], free[null], rtol=1e-12, atol=1e-12)
     torch.testing.assert_close(mixed[~null], labelled[~null], rtol=1e-12, atol=1e-12)
@@ -185,19 +186,24 @@ def test_every_parameter_learns(build, shape, classes):
 @pytest.mark.parametrize("build", [unet, dit, critic, encoder])
 def test_odd_sizes_equal_hand_padded_even_sizes(build):
     """A network for 5 x 3 equals the same weights on the hand-padded image, cropped at the top left."""
-    odd, even = (2, 5, 3), (2, 8, 4)
+    odd = (2, 5, 3)
+    even = (2, 8, 4)
     if build is critic or build is encoder:
         options = {"stem": 4, "width": 8}
         options |= {"blocks": 1} if build is critic else {"latent": LATENT}
         kind = Critic if build is critic else Encoder
-        small, large = kind(odd, **options), kind(even, **options)
-        x, t = torch.randn(4, *odd), None
+        small = kind(odd, **options)
+        large = kind(even, **options)
+        x = torch.randn(4, *odd)
+        t = None
     else:
         options = {"stem": 4} if build is unet else {"patch": 4, "depth": 2}
         kind = UNet if build is unet else DiT
         options |= {"heads": 2} | ({"blocks": 1, "widths": (8,)} if build is unet else {"width": 8})
-        small, large = kind(odd, **options), kind(even, **options)
-        x, t = torch.randn(4, *odd), torch.rand(4)
+        small = kind(odd, **options)
+        large = kind(even, **options)
+        x = torch.randn(4, *odd)
+        t = torch.rand(4)
     awaken(small)
     large.load_state_dict(small.state_dict())
     rows = [0, 1, 2, 3, 4, 4, 4, 4]
@@ -230,7 +236,9 @@ def test_resampling_is_the_kernel_1_2_1(size):
 
 
 def test_modulation_and_attention_are_their_formulas():
-    h, scale, shift = torch.randn(3, 4, 2, 5), torch.randn(3, 4), torch.randn(3, 4)
+    h = torch.randn(3, 4, 2, 5)
+    scale = torch.randn(3, 4)
+    shift = torch.randn(3, 4)
     torch.testing.assert_close(
         modulate(h, (scale, shift)), h * scale[:, :, None, None] + shift[:, :, None, None]
     )
@@ -400,7 +408,8 @@ def test_fourier_directions_point_everywhere():
 def test_fourier_angles_keep_their_precision():
     from pushforward.denoisers.denoiser import call, network_precision
 
-    network, x = FourierFeatures(Sees(), 2, 16), 3 * torch.randn(50, 2)
+    network = FourierFeatures(Sees(), 2, 16)
+    x = 3 * torch.randn(50, 2)
     with network_precision("bfloat16"):
         seen = call(network, x)
     angles = (x[:, None] * network.frequencies).sum(2)

@@ -136,10 +136,8 @@ def test_a_metric_is_one_file_and_compare_registers_it_by_itself(run, corners):
     assert content["models"][0]["scores"].keys() == {"balance"}
     code, out, err = run("compare", corners, *FEW, "--out", "balance-report", *named)
     assert code == 0, err
-    page, report = (
-        Path("balance-report/report.html").read_text(),
-        json.loads(Path("balance-report/report.json").read_text()),
-    )
+    page = Path("balance-report/report.html").read_text()
+    report = json.loads(Path("balance-report/report.json").read_text())
     assert ">imbalance" in page
     assert 0 <= report["floors"]["balance"]["value"] <= 0.5
     assert "imbalance" in out.partition("Baseline")[0], (
@@ -287,7 +285,8 @@ def test_a_file_without_a_recipe_says_so(here, capsys):
 
 def test_a_class_of_one_name_is_of_one_file(tmp_path, forget):
     forget()
-    first, second = tmp_path / "first.py", tmp_path / "second.py"
+    first = tmp_path / "first.py"
+    second = tmp_path / "second.py"
     first.write_text("class OwnNet:\n    tag = 1\n")
     second.write_text("class OwnNet:\n    tag = 2\n")
     plugins.load(first)

@@ -35,7 +35,8 @@ def digits():
 def test_the_baseline_has_the_mean_and_covariance_of_each_class():
     x, labels = vectors(4000, d=6)
     data = dataset(x, labels)
-    model, n = GaussianBaseline.fit(data), 5000
+    model = GaussianBaseline.fit(data)
+    n = 5000
     for k in range(3):
         drawn = model.sample(n, {"label": k}).double().numpy()
         rows = data.train.x[data.train.labels == k].astype(np.float64)
@@ -143,7 +144,8 @@ def test_a_mixture_recovers_its_components(data):
 
 
 def test_the_density_of_a_mixture_is_scipys(data):
-    mixture, rows = RowMixture.fit(data, 3, 2), data.held_out.data_units()[:5]
+    mixture = RowMixture.fit(data, 3, 2)
+    rows = data.held_out.data_units()[:5]
     letters = rows[:, 1:].bool().numpy()
     parts = [
         np.log(weight)
@@ -231,7 +233,8 @@ def test_samples_of_a_mixture_have_its_shares_and_moments(data):
 
 
 def test_one_component_is_the_table_without_what_columns_have_to_do_with_each_other(data):
-    mixture, rows = RowMixture.fit(data, 1), data.train.data_units()
+    mixture = RowMixture.fit(data, 1)
+    rows = data.train.data_units()
     np.testing.assert_allclose(mixture.logits[0, 1:].exp(), rows[:, 1:].mean(0), atol=1e-5)
     np.testing.assert_allclose(mixture.means[0], rows[:, :1].mean(0), atol=1e-5)
     np.testing.assert_allclose(mixture.deviations[0], rows[:, :1].std(0, correction=0), atol=1e-4)

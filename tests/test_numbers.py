@@ -32,7 +32,8 @@ def line(n=4000, seed=0, noise=0.3):
 
 def write_table(path, n=120, seed=0):
     rng = np.random.default_rng(seed)
-    angle, age = rng.uniform(0, 360, n), rng.uniform(20, 60, n)
+    angle = rng.uniform(0, 360, n)
+    age = rng.uniform(20, 60, n)
     x = np.stack([np.cos(np.radians(angle)), np.sin(np.radians(angle))], 1) + 0.05 * rng.normal(
         size=(n, 2)
     )
@@ -45,7 +46,8 @@ def write_table(path, n=120, seed=0):
 
 def test_columns_of_a_table_are_given(tmp_path):
     path = write_table(tmp_path / "t.csv")
-    whole, data = pf.data.load(path, table=False), pf.data.load(path, given=["age", "angle"])
+    whole = pf.data.load(path, table=False)
+    data = pf.data.load(path, given=["age", "angle"])
     assert data.space.columns == ("a", "b")
     assert data.space.conditions["given"].columns == ("age", "angle")
     np.testing.assert_array_equal(data.held_out.given["given"], whole.held_out.x[:, [3, 2]])

@@ -30,7 +30,10 @@ class Looks(Observer):
     """Looks every second step, and does what it is given to do."""
 
     def __init__(self, does=lambda moment: {}, late=False):
-        self.does, self.late, self.rows, self.steps = does, late, [], []
+        self.does = does
+        self.late = late
+        self.rows = []
+        self.steps = []
 
     def due(self, moment):
         return moment.step % 2 == 0
@@ -41,7 +44,9 @@ class Looks(Observer):
 
     def row(self, row, again=False):
         self.rows.append((row["step"], again))
-        return {"noticed": row["step"]} if row["step"] == 3 and not again else {}
+        if row["step"] == 3 and not again:
+            return {"noticed": row["step"]}
+        return {}
 
 
 def trainer(folder, *observers, steps=5, **options):
@@ -61,7 +66,9 @@ class Second(Processes):
     """One of several processes, of which the first has measured 1."""
 
     def first(self, value):
-        return {"frechet": 1.0} if "frechet" in value else value
+        if "frechet" in value:
+            return {"frechet": 1.0}
+        return value
 
 
 def test_the_first_process_decides_what_was_measured(tmp_path):
@@ -84,10 +91,12 @@ def test_measures_are_logged_and_nothing_changes(tmp_path):
             moment.average.transport().sample(2)
         return {"drawn": float(torch.rand(1)), "step": moment.step}
 
-    early, late = Looks(measure), Looks(measure, late=True)
+    early = Looks(measure)
+    late = Looks(measure, late=True)
     trainer(tmp_path / "with", early, late).advance()
     trainer(tmp_path / "without").advance()
-    observed, unobserved = final(tmp_path / "with"), final(tmp_path / "without")
+    observed = final(tmp_path / "with")
+    unobserved = final(tmp_path / "without")
     for group in observed:
         assert all(
             torch.equal(tensor, unobserved[group][name]) for name, tensor in observed[group].items()
@@ -196,7 +205,8 @@ def test_samples_that_are_not_finite_do_not_end_a_training(tmp_path, monkeypatch
 
 
 def test_pictures_stand_beside_held_out_examples_of_any_place(tmp_path, monkeypatch):
-    beside, held_out = [], DATA.held_out.data_units().tolist()
+    beside = []
+    held_out = DATA.held_out.data_units().tolist()
     monkeypatch.setattr(observers, "PICTURES", (1.0,))
     monkeypatch.setattr(observers, "DRAWN", {True: 10})
     monkeypatch.setattr(
@@ -214,9 +224,12 @@ def test_a_log_holds_the_rows_up_to_a_divergence_and_gives_them_again(tmp_path):
 
     class Alarmed(Looks):
         def row(self, row, again=False):
-            return {"alarm": [alarm]} if row["step"] == 3 else {}
+            if row["step"] == 3:
+                return {"alarm": [alarm]}
+            return {}
 
-    path, again = tmp_path / "metrics.jsonl", Looks()
+    path = tmp_path / "metrics.jsonl"
+    again = Looks()
     journal = Journal(path, [Alarmed()])
     for step in range(1, 6):
         journal.add(step, step, 0.0, {"model": torch.ones(())}, {})

@@ -32,7 +32,8 @@ def give_gradients(module, seed):
 def test_muon_moves_wide_kernels_as_matrices_and_adamw_the_rest(layout, monkeypatch):
     """Against the two optimisers applied by hand to copies laid out plainly."""
     monkeypatch.setattr("pushforward.training.loop.optimizers.has_bfloat16", lambda: True)
-    module, twin = network(layout), network(torch.contiguous_format)
+    module = network(layout)
+    twin = network(torch.contiguous_format)
     player = Player(
         module, "one", Training(lr=3e-3, optimizer="muon", clip=None, weight_decay=0.01)
     )
@@ -89,8 +90,10 @@ def test_gradients_are_clipped_by_the_norm_of_all(share):
 @pytest.mark.parametrize("optimizer", ["adamw", "muon"])
 def test_a_restored_player_goes_on_bit_for_bit(optimizer):
     settings = Training(lr=1e-2, optimizer=optimizer)
-    whole, cut = network(), network()
-    first, second = Player(whole, "one", settings), Player(cut, "one", settings)
+    whole = network()
+    cut = network()
+    first = Player(whole, "one", settings)
+    second = Player(cut, "one", settings)
     for seed in range(2):
         for module, player in ((whole, first), (cut, second)):
             give_gradients(module, seed)

@@ -52,10 +52,8 @@ def test_packed_images_are_the_same_data_set(folder, tmp_path, encoding, options
         ):  # also of images that were scaled, whose split is that of the originals
             np.testing.assert_array_equal(getattr(there, split).hashes, getattr(here, split).hashes)
         for number in (0, 3, 5):
-            left, right = (
-                Sampler(there, 16, augment=("flip",)).batch(number),
-                Sampler(here, 16, augment=("flip",)).batch(number),
-            )
+            left = Sampler(there, 16, augment=("flip",)).batch(number)
+            right = Sampler(here, 16, augment=("flip",)).batch(number)
             assert torch.equal(left.x, right.x)
             assert here.train.labels is None or torch.equal(
                 left.condition["label"], right.condition["label"]
@@ -63,8 +61,10 @@ def test_packed_images_are_the_same_data_set(folder, tmp_path, encoding, options
 
 
 def test_any_program_reads_the_tars(folder, packed):
-    data, manifest = pf.data.load(folder), json.loads((packed / "manifest.json").read_text())
-    images, classes = [], []
+    data = pf.data.load(folder)
+    manifest = json.loads((packed / "manifest.json").read_text())
+    images = []
+    classes = []
     for shard in manifest["shards"]:
         index = json.loads((packed / shard["file"]).with_suffix(".json").read_text())
         content = (packed / shard["file"]).read_bytes()
@@ -149,7 +149,8 @@ def with_header(change, content=b""):
 
 def large(kind):
     def change(info):
-        info.type, info.size = kind, 2**33
+        info.type = kind
+        info.size = 2**33
 
     return change
 
@@ -262,7 +263,8 @@ def test_what_is_packed_appears_whole_or_not_at_all(folder, tmp_path):
 def test_one_changed_byte_is_refused(folder, tmp_path, encoding, capsys):
     pf.data.pack(folder, tmp_path / "packed", encoding=encoding)
     file = tmp_path / "packed" / "train-000000.tar"
-    index, content = json.loads(file.with_suffix(".json").read_text()), bytearray(file.read_bytes())
+    index = json.loads(file.with_suffix(".json").read_text())
+    content = bytearray(file.read_bytes())
     content[index["offsets"][3] + index["sizes"][3] - 30] ^= 255  # of an image's pixels
     file.write_bytes(content)
     for stream, limit in ((False, None), (True, 9)):
@@ -275,7 +277,8 @@ def test_one_changed_byte_is_refused(folder, tmp_path, encoding, capsys):
 @pytest.fixture
 def decodings(monkeypatch):
     """The numbers of the images that are decoded again, in their order."""
-    numbers, again = [], ImageStore.again
+    numbers = []
+    again = ImageStore.again
 
     def counted(store, i, content, size=None):
         numbers.append(i)
@@ -299,17 +302,16 @@ def test_it_is_the_same_data_set(folder, options, monkeypatch):
     monkeypatch.setattr(
         images, "BLOCK", 1 if not options else 9
     )  # blocks that need one, three and four channels
-    there, here = (
-        pf.data.load(folder, stream=True, **options),
-        pf.data.load(folder, stream=False, **options),
-    )
+    there = pf.data.load(folder, stream=True, **options)
+    here = pf.data.load(folder, stream=False, **options)
     assert there.train.on_disk
     assert not here.train.on_disk
     assert there.space == here.space
     for name in ("fingerprint", "examples_fingerprint", "skipped", "converted", "removed"):
         assert getattr(there, name) == getattr(here, name), name
     for split in ("train", "held_out"):
-        left, right = getattr(there, split), getattr(here, split)
+        left = getattr(there, split)
+        right = getattr(here, split)
         np.testing.assert_array_equal(left.x[:], right.x)
         np.testing.assert_array_equal(left.hashes, right.hashes)
         np.testing.assert_array_equal(
@@ -367,11 +369,9 @@ def test_reading_a_set_decodes_each_image_once_and_then_the_held_out_ones(folder
 
 
 def test_a_fingerprint_reads_no_more_than_a_part_at_a_time(folder, monkeypatch):
-    data, whole, parts = (
-        pf.data.load(folder, stream=True),
-        pf.data.load(folder, stream=False).fingerprint,
-        [],
-    )
+    data = pf.data.load(folder, stream=True)
+    whole = pf.data.load(folder, stream=False).fingerprint
+    parts = []
     monkeypatch.setattr(fingerprints, "_BYTES", 1000)
     decoded = type(data.train.x)._stacked
     monkeypatch.setattr(

@@ -106,10 +106,8 @@ def images(name="flow"):
 
 def expected(seeds, label, scale, solver, steps, stream="sample"):
     """The states and the samples of `images`, (3, n, 6, 6)."""
-    draws, labels = (
-        ExampleDraws(seeds, name=stream),
-        Request(IMAGES.conditions).values(len(seeds), label, seeds[0])["label"],
-    )
+    draws = ExampleDraws(seeds, name=stream)
+    labels = Request(IMAGES.conditions).values(len(seeds), label, seeds[0])["label"]
     z = draws.normal((1, 6, 6))
     count = images()[0]["draws"][solver][str(steps)]
     noises = sum((draws.normal((1, 6, 6)) for _ in range(count)), torch.zeros_like(z))
@@ -218,7 +216,8 @@ class Page:
 
     def tiles(self, panel=0, side=6, count=16):
         """The images of a grid, (count, side, side)."""
-        picture, across = self.pixels(panel)[..., 0], int(np.ceil(np.sqrt(count)))
+        picture = self.pixels(panel)[..., 0]
+        across = int(np.ceil(np.sqrt(count)))
         gap = (picture.shape[1] - across * side) // max(1, across - 1)
         places = [divmod(i, across) for i in range(count)]
         return np.stack(
@@ -335,7 +334,8 @@ def test_every_control_changes_the_picture_and_changes_it_back(either, pages):
 
 
 def test_the_way_leads_from_noise_to_data_for_the_model_that_has_one(either, pages):
-    page, states = Page(either, pages["mixed"]), expected(range(16), None, 1.0, "dpm", 2)
+    page = Page(either, pages["mixed"])
+    states = expected(range(16), None, 1.0, "dpm", 2)
     for reached, state in ((0, 0), (50, 1), (100, 2)):
         page.set(reached=reached)
         assert near(page.tiles(), states[state])
@@ -465,7 +465,8 @@ def test_cells_are_those_of_the_table(either, pages):
         either.run("[...document.querySelectorAll('td')].map((cell) => cell.textContent)")
         == shown[1]
     )
-    code, columns = (HERE / "templates" / "cells.js").read_text(), json.dumps(about["columns"])
+    code = (HERE / "templates" / "cells.js").read_text()
+    columns = json.dumps(about["columns"])
     more = 2 * ExampleDraws(range(300)).normal(about["noise"])
     many = f"{json.dumps(more.tolist())}.map((x) => columns.map((column) => cell(column, x)))"
     cells = either.run(f"(() => {{ {code}; const columns = {columns}; return {many}; }})()")

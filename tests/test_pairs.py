@@ -25,7 +25,9 @@ from pushforward.metrics.two_sample import Kernel, TwoSample
 from pushforward.report.answers import answers
 from pushforward.report.findings import findings
 
-N, CLASSES, DIMENSIONS = 60, 5, 2
+N = 60
+CLASSES = 5
+DIMENSIONS = 2
 INFOS = {"frechet": MetricInfo("Fréchet distance", "lower", role="quality", least=0.0)}
 SHIFTS = np.eye(DIMENSIONS)
 
@@ -68,7 +70,9 @@ def simulated(seed, shifts, share=True, classes=True, samplings=5, trainings=1):
         }
         models.append(ModelResult(f"model {number}-{run}", seed=run, scores=scores))
     comparison = Comparison(models=tuple(models), metrics=INFOS)
-    return aggregated(comparison) if trainings > 1 else comparison
+    if trainings > 1:
+        return aggregated(comparison)
+    return comparison
 
 
 def ahead(comparison, metric="frechet"):
@@ -137,7 +141,8 @@ def test_pairs_and_classes_in_proportion_make_the_margin_smaller():
 
 def test_the_interval_of_a_difference_holds_the_true_one():
     """True distances of equal Gaussians that are moved: the squares of what they are moved by, and the same bias for both."""
-    shifts, held = [0.3 * SHIFTS[0], 0.8 * SHIFTS[1]], 0
+    shifts = [0.3 * SHIFTS[0], 0.8 * SHIFTS[1]]
+    held = 0
     for seed in range(100):
         (pair,) = simulated(seed, shifts).differences()["frechet"]
         held += abs(pair["difference"] - (0.3**2 - 0.8**2)) <= pair["margin"]
@@ -169,7 +174,8 @@ def test_terms_of_samples_say_how_a_score_varies_and_belong_to_the_same_samples_
     few = name == "detection"  # its classifiers take long
     n = 160
     real = random.standard_normal((n, 2))
-    values, variances = [], []
+    values = []
+    variances = []
     for _ in range(12 if few else 60):
         noise = random.standard_normal((n, 2))
         score = scored(name, 0.6 + noise, real)
@@ -191,7 +197,8 @@ def test_terms_of_samples_say_how_a_score_varies_and_belong_to_the_same_samples_
 def test_roots_are_compared_by_their_squares():
     """Models whose values differ: the terms of a root are those of its square over twice the value, by the delta method."""
     random = np.random.default_rng(3)
-    roots, squares = [], []
+    roots = []
+    squares = []
     for name, value in (("a", 0.2), ("b", 0.5)):
         terms = {
             "sample_terms": random.standard_normal(32),
@@ -247,7 +254,8 @@ def names_in(text):
 def said_of(comparison, metric):
     """The models in the order in which they are named, and what is said of each other, clause by clause."""
     if metric == "frechet":
-        first, clauses = answers(comparison)["Best"], answers(comparison)["Clear?"]
+        first = answers(comparison)["Best"]
+        clauses = answers(comparison)["Clear?"]
     else:
         (text,) = (
             finding.text
@@ -317,7 +325,8 @@ def digits():
 def test_all_families_get_the_same_labels_in_proportion_and_the_same_noise_where_it_has_one_shape(
     digits,
 ):
-    judge, started = Judge(digits, 100, 1, ["frechet"]), {}
+    judge = Judge(digits, 100, 1, ["frechet"])
+    started = {}
     recipes = {
         name: getattr(pf.recipes, name)(digits.space, "tiny")
         for name in ("gan", "vae", "ddpm", "flow")

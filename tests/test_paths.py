@@ -63,7 +63,8 @@ def test_known_values():
 torch.manual_seed(0)
 
 
-PATHS, IDS = list(EVERY_PATH.values()), list(EVERY_PATH)
+PATHS = list(EVERY_PATH.values())
+IDS = list(EVERY_PATH)
 
 
 @pytest.mark.parametrize("path", PATHS, ids=IDS)
@@ -88,7 +89,8 @@ def test_solve_returns_data_and_noise(path, kind):
 @pytest.mark.parametrize(("kind", "to"), list(itertools.product(ROWS, ROWS)))
 def test_gain_is_how_an_error_grows(path, kind, to):
     x, z, k, x_t = pairs(path)
-    y, fault = target(kind, x, z, k), torch.randn(len(x), 3, dtype=torch.float64)
+    y = target(kind, x, z, k)
+    fault = torch.randn(len(x), 3, dtype=torch.float64)
     grown = convert(kind, to, y + fault, x_t, k) - convert(kind, to, y, x_t, k)
     wanted = gain(kind, to, k) * fault
     assert (grown - wanted).norm() <= 1e-9 * wanted.norm() + 1e-12 * (y.norm() + x_t.norm())
@@ -119,7 +121,8 @@ class Seen(torch.nn.Module):
     """A network that keeps what it receives."""
 
     def forward(self, x, t, condition=None):
-        self.x, self.t = x, t
+        self.x = x
+        self.t = t
         return x
 
 
@@ -161,7 +164,8 @@ def times(path, k):
 @pytest.mark.parametrize(("kind", "to"), list(itertools.product(ROWS, ROWS)))
 def test_the_network_puts_out_v_whatever_is_predicted(path, kind, to):
     _, _, k, x_t = pairs(path)
-    t, network = times(path, k), Wave()
+    t = times(path, k)
+    network = Wave()
     plain = pf.Denoiser(network, path, "v", SPACE)
     preconditioned = pf.Denoiser(network, path, kind, SPACE, preconditioning=V)
     wanted = plain.predict(to, x_t, t)
@@ -177,7 +181,8 @@ def test_a_preconditioned_noise_prediction_is_a_gain_of_x_t_and_a_scaled_network
     """noise = sigma x_t + alpha network(x_t, t) on a path that preserves variance."""
     path = pf.VP()
     _, _, k, x_t = pairs(path)
-    t, network = times(path, k), Wave()
+    t = times(path, k)
+    network = Wave()
     wanted = k.sigma * x_t + k.alpha * network(x_t, t)
     torch.testing.assert_close(
         pf.Denoiser(network, path, "noise", SPACE, preconditioning=V)(x_t, t), wanted
@@ -199,10 +204,8 @@ def test_ddpm_minimises_the_squared_error_of_the_noise(preconditioned):
     alpha_bar = torch.cumprod(1 - torch.linspace(1e-4, 0.02, 1000, dtype=torch.float64), 0)
     level = (1000 * t).round().long() - 1
     torch.testing.assert_close(1000 * t, (level + 1).float())
-    alpha, sigma = (
-        alpha_bar[level, None].sqrt().float(),
-        (1 - alpha_bar[level, None]).sqrt().float(),
-    )
+    alpha = alpha_bar[level, None].sqrt().float()
+    sigma = (1 - alpha_bar[level, None]).sqrt().float()
     x_t = alpha * x + sigma * z
     raw = network(x_t, t)
     noise = sigma * x_t + alpha * raw if preconditioned else raw
@@ -227,6 +230,7 @@ def test_ddpm_trains_on_every_level_of_its_table_equally(space, levels):
 def test_edm_preconditioning_is_minus_v():
     """Karras et al. (2022), eq. 7: D = c_skip x + c_out F; with unit data, F = -v."""
     x, _, k, x_t = pairs(VE())
-    c_skip, c_out = 1 / (1 + k.sigma**2), k.sigma / torch.sqrt(1 + k.sigma**2)
+    c_skip = 1 / (1 + k.sigma**2)
+    c_out = k.sigma / torch.sqrt(1 + k.sigma**2)
     raw = torch.randn_like(x)
     torch.testing.assert_close(convert("v", "data", -raw, x_t, k), c_skip * x_t + c_out * raw)

@@ -83,7 +83,8 @@ def by_hand(method, x):
     z = mean + (log_variance / 2).exp() * now(len(x)).draws.normal((3, 4, 6))
     out = method.decoder(z)
     error = (x - out).abs().flatten(1).mean(1)
-    real, seen = method.critic.features(x), method.critic.features(out)
+    real = method.critic.features(x)
+    seen = method.critic.features(out)
     apart = (
         (F.normalize(real[0], dim=1) - F.normalize(seen[0], dim=1))
         .square()
@@ -101,16 +102,19 @@ def by_hand(method, x):
 
 
 def test_the_critic_plays_hinge():
-    x, model = torch.randn(5, *SPACE.shape), method()
+    x = torch.randn(5, *SPACE.shape)
+    model = method()
     critic, *_ = turns(model, x)
     out = by_hand(model, x)[0]
-    on_real, on_made = model.critic(x), model.critic(out)
+    on_real = model.critic(x)
+    on_made = model.critic(out)
     torch.testing.assert_close(critic, (F.relu(1 - on_real) + F.relu(1 + on_made)).mean())
 
 
 def test_the_autoencoder_s_gradient_is_that_of_its_terms_by_hand():
     """Rows weigh the critic's push by the ratio of the gradients' lengths in their own reconstruction."""
-    x, model = torch.randn(5, *SPACE.shape), method(features=0.7, adversarial=0.4, kl_weight=0.3)
+    x = torch.randn(5, *SPACE.shape)
+    model = method(features=0.7, adversarial=0.4, kl_weight=0.3)
     _, loss, slopes = turns(model, x)
     out, error, apart, push, divergence = by_hand(model, x)
     near = error + 0.7 * apart
@@ -125,10 +129,8 @@ def test_the_autoencoder_s_gradient_is_that_of_its_terms_by_hand():
 
 
 def test_feature_distance_is_that_of_directions():
-    a, b = (
-        [torch.randn(4, 3, 5, 6), torch.randn(4, 7, 2, 2)],
-        [torch.randn(4, 3, 5, 6), torch.randn(4, 7, 2, 2)],
-    )
+    a = [torch.randn(4, 3, 5, 6), torch.randn(4, 7, 2, 2)]
+    b = [torch.randn(4, 3, 5, 6), torch.randn(4, 7, 2, 2)]
     wanted = 0.0
     for x, y in zip(a, b, strict=True):
         cosine = (x * y).sum(1) / (x.norm(dim=1) * y.norm(dim=1))
@@ -157,7 +159,8 @@ def test_sampling_decodes_codes_of_the_measured_mean_and_spread():
 
 def test_the_nearest_vector_is_taken_and_gradients_pass():
     torch.manual_seed(0)
-    book, h = Codebook(7, 3), torch.randn(5, 3, 2, 4, requires_grad=True)
+    book = Codebook(7, 3)
+    h = torch.randn(5, 3, 2, 4, requires_grad=True)
     q, index = book(h)
     flat = h.detach().movedim(1, -1)
     distances = (flat[..., None, :] - book.vectors).square().sum(-1)
@@ -219,7 +222,8 @@ def test_a_dead_code_may_be_put_at_any_place_of_any_row():
         book = Codebook(2, 1, decay=0.9)
         book.sums.copy_(torch.tensor([[0.0], [1e6]]))
         book.counts.copy_(torch.tensor([500.0, 1e-3]))
-        h, draws = torch.arange(1000.0).reshape(40, 1, 25), BlockDraws(0, step, 40)
+        h = torch.arange(1000.0).reshape(40, 1, 25)
+        draws = BlockDraws(0, step, 40)
         follow(book, h, torch.zeros(40, 25, dtype=torch.int64), draws.uniform(), draws.uniform())
         positions.append(round(float(book.vectors[1])))
     rows, places = np.divmod(positions, 25)
@@ -230,7 +234,8 @@ def test_a_dead_code_may_be_put_at_any_place_of_any_row():
 
 def test_codes_are_the_nearest_in_any_precision_of_the_networks_around():
     torch.manual_seed(0)
-    book, h = Codebook(256, 8), torch.randn(500, 8)
+    book = Codebook(256, 8)
+    h = torch.randn(500, 8)
     with torch.autocast("cpu", torch.bfloat16):
         index = book(h)[1]
     assert torch.equal(index, torch.cdist(h, book.vectors).argmin(1))
@@ -290,7 +295,9 @@ class Still(nn.Module):
     """x as two numbers at one place, and back."""
 
     def forward(self, x, t=None, condition=None):
-        return x[:, :2, None] if x.dim() == 2 else torch.cat([x[..., 0], x[:, :1, 0]], 1)
+        if x.dim() == 2:
+            return x[:, :2, None]
+        return torch.cat([x[..., 0], x[:, :1, 0]], 1)
 
 
 def test_the_loss_and_what_follows_it():
@@ -298,7 +305,8 @@ def test_the_loss_and_what_follows_it():
     method = QuantisedAutoencoder(
         Still(), Still(), Codebook(4, 2), VECTORS, places=(1,), commitment=0.5
     )
-    x, at = torch.randn(32, 3), Now(BlockDraws(0, 0, 32), 0, 0.0)
+    x = torch.randn(32, 3)
+    at = Now(BlockDraws(0, 0, 32), 0, 0.0)
     before = method.codebook.vectors.clone()
     game = method.turns(Batch(x), at)
     _, loss = next(game)

@@ -219,7 +219,8 @@ def test_texts_of_one_row_are_counted_and_not_learned(tmp_path):
     assert data.space.fields[1].names == ("late", "none", "paid twice")
     assert not notes_of(data.space.cells(data.train.x))
     assert "secret" not in json.dumps(data.space.fields[1].shares) + repr(data.space)
-    again, other = load(path), load(path, seed=1)
+    again = load(path)
+    other = load(path, seed=1)
     np.testing.assert_array_equal(again.train.x, data.train.x)
     assert (other.train.x != data.train.x).any(), "draws are by seed"
     assert other.fingerprint == data.fingerprint
@@ -313,7 +314,8 @@ def test_held_out_rows_keep_the_value_that_a_model_does_not_have(tmp_path):
     path = tmp_path / "copied.csv"
     path.write_text("\n".join(["age,note", *(f"{age},{note}" for age, note in copied)]))
     scores = pf.evaluate(path, data, metrics=["column_shapes", "unique_texts"], repeats=1)
-    model, real = scores.models[0].scores, scores.floors
+    model = scores.models[0].scores
+    real = scores.floors
     assert "unique_texts" not in {**model, **real}
     assert "unique_texts" in scores.unscored, "the texts that one row has are not known"
     assert model["column_error"].value > real["column_error"].value

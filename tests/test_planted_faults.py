@@ -25,7 +25,8 @@ METRICS = {
     "digits": ["near_copies", "copying", "class_distance", "sharpness", "manifold", "distinct"],
     "ring": ["near_copies", "modes", "manifold", "distinct"],
 }
-ASIDE, SAMPLES = 600, 250
+ASIDE = 600
+SAMPLES = 250
 
 
 class World:
@@ -39,7 +40,9 @@ class World:
         self.data = dataclasses.replace(
             data, train=data.train.take(order[ASIDE:]), held_out=data.held_out.take(slice(360))
         )
-        self.fresh, self.name, self.folder = data.train.take(order[:ASIDE]), name, folder
+        self.fresh = data.train.take(order[:ASIDE])
+        self.name = name
+        self.folder = folder
         self.x = self.fresh.data_units().numpy()
 
     def said(self, x):
@@ -88,7 +91,8 @@ def without_two_modes(world):
 
 def one_picture_per_class(world):
     """One blurred picture of each class, with noise of one of 100 grey levels."""
-    labels, pictures = world.fresh.labels, blurred(world)
+    labels = world.fresh.labels
+    pictures = blurred(world)
     first = np.unique(labels, return_index=True)[1]
     return noisy(pictures[first[labels]], 5, 0.01)
 
@@ -115,7 +119,8 @@ def memorised(world):
 
 def logged(**measures):
     """The verdict on a training of 700 steps with these measures, each a number or a function of the step."""
-    watch, rows = Watch(), []
+    watch = Watch()
+    rows = []
     for step in range(1, 701):
         health = {
             name: value(step) if callable(value) else value for name, value in measures.items()

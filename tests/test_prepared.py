@@ -43,7 +43,10 @@ class Pairs(pf.Method):
 
     def __init__(self, student, teacher, space, scale=1.0):
         super().__init__()
-        self.student, self.space, self.scale, self.seen = student, space, scale, []
+        self.student = student
+        self.space = space
+        self.scale = scale
+        self.seen = []
         self.freeze("teacher", teacher)
 
     @property
@@ -142,7 +145,8 @@ def test_a_run_that_is_killed_ends_in_the_same_bits(cache, tmp_path, monkeypatch
     monkeypatch.setattr(preparing, "_last", None)
     if not cache:
         shutil.rmtree(tmp_path / "cut" / "cache")
-    calls, forward = [], Shift.forward
+    calls = []
+    forward = Shift.forward
     monkeypatch.setattr(Shift, "forward", lambda self, z: calls.append(len(z)) or forward(self, z))
     reopen(tmp_path / "cut", data=data).advance()
     assert_same(final_state(tmp_path / "whole"), final_state(tmp_path / "cut"))
@@ -191,12 +195,11 @@ def flow(moons, tmp_path_factory):
 def test_a_training_that_is_killed_among_its_trajectories_goes_on_with_the_next(
     damage, flow, moons, small_parts, tmp_path, monkeypatch
 ):
-    recipe, options = (
-        functools.partial(with_frozen("distil", {"teacher": flow}), trajectories=50),
-        {"steps": 3, "seed": 3},
-    )
+    recipe = functools.partial(with_frozen("distil", {"teacher": flow}), trajectories=50)
+    options = {"steps": 3, "seed": 3}
     pf.fit(recipe(moons.space), moons, out=tmp_path / "whole", **options)
-    own, computed = Trajectories.part, []
+    own = Trajectories.part
+    computed = []
 
     def part(self, rows):
         computed.append(rows.start)

@@ -89,14 +89,16 @@ def losses_of(folder):
 @pytest.mark.parametrize("kind", ["reduced", "sharded"])
 def test_a_training_ends_where_one_process_ends(name, player, kind, folder, alone):
     """Weights, averages, optimisers and the log; files hold whole tensors. A vae is two networks, a prior and a variance."""
-    single, shared = tensors_of(alone[name][0]), tensors_of(folder / f"{name}-{kind}")
+    single = tensors_of(alone[name][0])
+    shared = tensors_of(folder / f"{name}-{kind}")
     for group in ("method", "average", "optimizer"):
         assert single[group].keys() == shared[group].keys()
         for key, tensor in single[group].items():
             torch.testing.assert_close(
                 shared[group][key], tensor, rtol=1e-5, atol=1e-5, msg=f"{group}/{key}"
             )
-    mine, wanted = losses_of(folder / f"{name}-{kind}"), losses_of(alone[name][0])
+    mine = losses_of(folder / f"{name}-{kind}")
+    wanted = losses_of(alone[name][0])
     np.testing.assert_allclose(mine[player], wanted[player], rtol=1e-5)
     key = f"gradient_norm/{player}"
     health = [
@@ -111,7 +113,8 @@ def test_a_training_ends_where_one_process_ends(name, player, kind, folder, alon
 @pytest.mark.parametrize("name", STEPS)
 def test_each_process_holds_a_share_of_sharded_weights(name, folder, alone):
     shares = [json.loads((folder / f"{name}-shards-{rank}.json").read_text()) for rank in (0, 1)]
-    held, rest = [share["shards"] for share in shares], shares[0]["whole"]
+    held = [share["shards"] for share in shares]
+    rest = shares[0]["whole"]
     assert sum(held) + rest == sum(parameter.numel() for parameter in alone[name][2])
     assert max(held) < 0.6 * sum(held)
     assert rest < 0.1 * sum(held), "a variance and a prior stay whole"
@@ -148,7 +151,8 @@ def test_a_game_agrees_as_far_as_rounding_allows(kind, folder, alone, control):
     gradients = torch.load(folder / f"gan-{kind}.gradients")
     for player, wanted in alone["gan"][1].items():
         assert float((gradients[player] - wanted).norm()) < 1e-5 * float(wanted.norm()), player
-    single, shared = losses_of(alone["gan"][0]), losses_of(folder / f"gan-{kind}")
+    single = losses_of(alone["gan"][0])
+    shared = losses_of(folder / f"gan-{kind}")
     for player, wanted in single.items():
         drift = np.maximum.accumulate(np.abs(control[player] - wanted) / np.abs(wanted))
         assert (
@@ -191,9 +195,7 @@ def test_networks_of_a_player_are_sharded_one_by_one():
 
 @pytest.mark.parametrize("kind", ["reduced", "sharded"])
 def test_a_book_of_codes_follows_the_whole_batch(kind, folder, alone):
-    single, shared = (
-        tensors_of(alone["vqvae"][0])["method"],
-        tensors_of(folder / f"vqvae-{kind}")["method"],
-    )
+    single = tensors_of(alone["vqvae"][0])["method"]
+    shared = tensors_of(folder / f"vqvae-{kind}")["method"]
     for name in ("codebook.counts", "codebook.sums", "use"):
         torch.testing.assert_close(shared[name], single[name], rtol=1e-4, atol=1e-4, msg=name)

@@ -28,10 +28,8 @@ CLASSES = 3
 
 @pytest.mark.parametrize(("side", "last"), [(56, 3), (8, 4), (4, 4), (1, 1)])
 def test_small_critics_score_every_place_and_take_the_mean(side, last):
-    small, x = (
-        projected.ScaleCritic(7, side, 5, class_labels(CLASSES)),
-        torch.randn(2, 7, side, side),
-    )
+    small = projected.ScaleCritic(7, side, 5, class_labels(CLASSES))
+    x = torch.randn(2, 7, side, side)
     label = {"label": torch.tensor([2, 0])}
     h = x
     for convolution in small.convolutions:
@@ -77,7 +75,8 @@ def test_training_saving_and_loading(tmp_path):
     assert saved < frozen_bytes() / 4
     method = loaded.method
     assert isinstance(method.critic, ProjectedCritic)
-    x, condition = images(), {"label": torch.tensor([2, 0])}
+    x = images()
+    condition = {"label": torch.tensor([2, 0])}
     assert torch.equal(method.critic(x, None, condition), run.method.critic(x, None, condition))
     average = Average(method, 100.0, 0.5)
     assert torch.equal(

@@ -82,7 +82,8 @@ def test_without_a_label_projection_keeps_the_one_that_fits():
 
 
 def test_variations_run_from_z_to_new_samples_and_keep_the_distribution():
-    model, z = linear(), normal(2, 1, 3)[0]
+    model = linear()
+    z = normal(2, 1, 3)[0]
     torch.testing.assert_close(
         Nearby(model, z, 1.0).sample(5, seed=8), model.sample(5, seed=8), rtol=0, atol=0
     )

@@ -40,7 +40,8 @@ def first():
 
 
 def test_a_score_carries_how_it_was_measured(first):
-    model, protocol = first["it"], first.protocol
+    model = first["it"]
+    protocol = first.protocol
     assert model.sampling_seeds == (REPEAT_SEEDS, 2 * REPEAT_SEEDS)
     assert (protocol.n, protocol.k, protocol.dimensions, protocol.quantisation) == (
         40,
@@ -94,7 +95,8 @@ def test_trainings_of_a_recipe_have_an_interval_over_trainings(first):
 
 
 def test_finished_runs_of_a_recipe_are_one_row_also_if_they_were_scored_apart():
-    data, other = cloud(), cloud(1)
+    data = cloud()
+    other = cloud(1)
     models = [GaussianBaseline.fit(data), GaussianBaseline.fit(other)]
     options = {"n": 40, "repeats": 2, "curve": False}
     listed = pf.compare({"it": models, "else": models[0]}, data, **options)

@@ -72,10 +72,10 @@ def test_edm_starts_from_noise_that_hides_the_data(size):
 
 def test_edm_trains_the_noise_that_it_samples():
     """On images, half of the training is beyond sigma 1, and one example in a thousand beyond half of sigma_max."""
-    path, times = (
-        VE(sigma_max=sigma_max(784)),
-        pf.recipes.edm(ImageSpace(shape=(1, 28, 28), mean=(0.0,), std=(1.0,)), "tiny").method.times,
-    )
+    path = VE(sigma_max=sigma_max(784))
+    times = pf.recipes.edm(
+        ImageSpace(shape=(1, 28, 28), mean=(0.0,), std=(1.0,)), "tiny"
+    ).method.times
     sigma = torch.exp(-path.log_snr(times.quantile(torch.tensor([0.5, 0.999]), path)) / 2)
     assert sigma[0] > 1
     assert sigma[1] > sigma_max(784) / 2

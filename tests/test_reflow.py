@@ -63,7 +63,8 @@ def test_a_reflow_needs_fewer_steps_than_its_teacher(teacher, moons, tmp_path):
 
 
 def test_a_killed_reflow_ends_in_the_same_bits_without_its_teacher(moons, tmp_path):
-    folder, options = tmp_path / "teacher", {"steps": 4, "seed": 3, "checkpoint_every": 1}
+    folder = tmp_path / "teacher"
+    options = {"steps": 4, "seed": 3, "checkpoint_every": 1}
     pf.fit("ddpm", moons, size="tiny", steps=5, seed=0, out=folder)
     recipe = reflow(folder, pairs=300)
     pf.fit(recipe(moons.space, "tiny"), moons, out=tmp_path / "whole", **options)
@@ -73,7 +74,8 @@ def test_a_killed_reflow_ends_in_the_same_bits_without_its_teacher(moons, tmp_pa
     del trainer
     shutil.rmtree(folder)
     reopen(tmp_path / "cut", data=moons).advance()
-    whole, cut = final_state(tmp_path / "whole"), final_state(tmp_path / "cut")
+    whole = final_state(tmp_path / "whole")
+    cut = final_state(tmp_path / "cut")
     assert_same(whole, cut)
     assert all(name.startswith("denoiser") for name in cut[0]["average"])
     assert len(list((tmp_path / "cut" / "cache" / "trajectories").glob("*.safetensors"))) == 2

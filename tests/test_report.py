@@ -178,7 +178,8 @@ def test_any_field_may_be_missing(content):
             if short in drawn[-2:]:
                 continue  # the field had its default, or null is read as nothing
             drawn.append(short)
-            page, text = Report(short).to_html(), Report(short).to_markdown()
+            page = Report(short).to_html()
+            text = Report(short).to_markdown()
             assert "None" not in text, path
             assert "nan" not in re.sub(r"[a-z]*nan[a-z]+|[a-z]+nan[a-z]*", "", text.lower()), path
             assert "None" not in page or "None" not in Reader(page).text, (
@@ -192,7 +193,8 @@ def test_nothing_at_all_is_a_page():
     assert report({"models": [{}, {"name": "a"}]}).to_markdown()
 
 
-MEAN, STD = (0.5, -0.3), 0.4
+MEAN = (0.5, -0.3)
+STD = 0.4
 
 
 @pytest.mark.parametrize("channels", [1, 3, 4])
@@ -228,14 +230,16 @@ def test_velocities_and_trajectories_are_those_of_the_closed_form():
     field = field_of(flow, rows_of(flow.space))
     left, right, low, high = field.limits
     assert right - left == pytest.approx(high - low)
-    side, mean = field.velocities.shape[2], np.array(MEAN)
+    side = field.velocities.shape[2]
+    mean = np.array(MEAN)
     share = (np.arange(side) + 0.5) / side
     x = np.stack(np.meshgrid(left + share * (right - left), low + share * (high - low)), axis=-1)
     for number, t in enumerate(field.times[1:-1], 1):
         s = math.hypot((1 - t) * STD, t)
         moved = -mean + (t - (1 - t) * STD**2) / s**2 * (x - (1 - t) * mean)
         np.testing.assert_allclose(field.velocities[0, number], -moved, atol=2e-3)
-    starts, ends = field.ways[0, :, :, 0], field.ways[0, :, :, -1]
+    starts = field.ways[0, :, :, 0]
+    ends = field.ways[0, :, :, -1]
     np.testing.assert_allclose(ends, mean + STD * starts, atol=0.03)
     assert field.classes == ("",)
 

@@ -228,7 +228,8 @@ def test_lucky_agreement_of_repeats_is_no_difference(content):
 @pytest.mark.parametrize("spread", [0.0, 0.03])
 def test_one_rule_decides_every_comparison(content, share, distinct, spread):
     """Just below and just above the margin: among models, against real data and against no network."""
-    width, floor = max(spread, 0.01), 0.01
+    width = max(spread, 0.01)
+    floor = 0.01
     quantile = 2.2414  # of a normal distribution, for two comparisons at a level of .05
     rows = content["models"] = content["models"][:2]
     base = content["baseline"]

@@ -176,7 +176,8 @@ def test_a_trainer_that_is_gone_holds_nothing(way, tmp_path):
 
 
 def test_a_closed_trainer_goes_on_unless_the_run_has(tmp_path):
-    first, second = held(tmp_path), None
+    first = held(tmp_path)
+    second = None
     first.finish()
     first.advance(1e-9)
     first.close()

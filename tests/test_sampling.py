@@ -44,11 +44,14 @@ def test_samples_as_a_person_takes_them_are_those_of_their_seed():
 
 
 def test_learned_times_are_used_for_unguided_steps_alone(runs):
-    times, asked = [0.9, 0.5, 0.2, 0.0], []
+    times = [0.9, 0.5, 0.2, 0.0]
+    asked = []
 
     def grids(steps, solver):
         asked.append((steps, type(solver).__name__))
-        return times if steps == 3 else None
+        if steps == 3:
+            return times
+        return None
 
     def grid(**options):
         return configure(runs["flow"].transport, grids=grids, **options).grid
@@ -74,7 +77,8 @@ def test_given_times_stand_for_their_own_number_of_steps(runs):
 
 
 def test_what_does_not_fit_is_refused_by_name(runs):
-    flow, gan = runs["flow"].transport, runs["gan"].transport
+    flow = runs["flow"].transport
+    gan = runs["gan"].transport
     for transport, options, says in (
         (gan, {"steps": 3, "scale": 2.0}, "samples in one call.*`steps`, `scale`"),
         (flow, {"truncation": 1.0}, "iterative model"),
@@ -91,7 +95,8 @@ def test_what_does_not_fit_is_refused_by_name(runs):
 
 
 def test_a_run_samples_with_the_same_options(runs):
-    run, other = runs["flow"], runs["gan"]
+    run = runs["flow"]
+    other = runs["gan"]
     few = run.configured(steps=3, solver="heun")
     assert torch.equal(
         run.sample(4, {"label": 3}, seed=5, steps=3, solver="heun"),

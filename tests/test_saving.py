@@ -28,7 +28,8 @@ class At(Silent):
     """Does something after steps, and remembers what was said."""
 
     def __init__(self, **works):
-        self.works, self.said = works, []
+        self.works = works
+        self.said = []
 
     def __call__(self, name, clock, samples, losses):
         self.works.get(f"step_{clock.step}", int)()
@@ -71,7 +72,8 @@ def names(folder):
 
 def test_a_checkpoint_holds_its_step_while_training_goes_on(tmp_path, monkeypatch):
     """The first and the last are waited for; that of step 2 is written after step 3."""
-    later, beside = threading.Event(), []
+    later = threading.Event()
+    beside = []
     filled(
         monkeypatch,
         lambda step, background: beside.append(
@@ -126,7 +128,9 @@ def test_an_error_beside_training_ends_it_at_the_next_step(tmp_path, monkeypatch
 
 
 def test_the_lock_is_given_back_after_the_write(tmp_path, monkeypatch):
-    stopped, order, close = threading.Event(), [], Holding.close
+    stopped = threading.Event()
+    order = []
+    close = Holding.close
 
     def slow(step, background):
         if background:
@@ -170,7 +174,8 @@ def test_no_process_is_forked_in_the_middle_of_a_write():
 
 
 def test_a_file_that_may_not_grow_is_an_error_and_nothing_is_lost(run):
-    before, limits = final_state(run), resource.getrlimit(resource.RLIMIT_FSIZE)
+    before = final_state(run)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     largest = max(path.stat().st_size for path in run.rglob("*.safetensors"))
     resource.setrlimit(resource.RLIMIT_FSIZE, (largest - 1, limits[1]))
     try:

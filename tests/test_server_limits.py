@@ -251,7 +251,8 @@ def test_between_the_pieces_of_an_answer_the_server_notices_clients_that_go(mode
     }
 
     async def turns_of_the_loop():
-        turns, seen = itertools.count(), []
+        turns = itertools.count()
+        seen = []
 
         async def count():
             while True:
@@ -399,7 +400,8 @@ def test_a_table_is_computed_once_for_all_scales_and_after_everything_is_checked
 ):
     assert model.schedule(steps=5, scale=2.0) is model.schedule(steps=5)
     assert model.schedule(steps=5) is not model.schedule(steps=6)
-    computed, dense = [], schedule.dense
+    computed = []
+    dense = schedule.dense
     monkeypatch.setattr(schedule, "dense", lambda table: computed.append(table) or dense(table))
     with client_of(model) as client:
         for scale in (1.0, 1.5, 2.0):
@@ -423,7 +425,9 @@ def test_a_table_is_computed_once_for_all_scales_and_after_everything_is_checked
 
 def test_a_flood_of_new_tables_holds_up_nobody_who_needs_none(model, monkeypatch):
     monkeypatch.setattr(server_http, "COMPUTED", 3)
-    gate, dense, answers = threading.Event(), schedule.dense, []
+    gate = threading.Event()
+    dense = schedule.dense
+    answers = []
     monkeypatch.setattr(schedule, "dense", lambda table: gate.wait(60) and dense(table))
     with client_of(model) as client:
 

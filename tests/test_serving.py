@@ -261,10 +261,8 @@ def test_a_request_that_no_draw_meets_ends_with_an_error(tmp_path):
 
 def test_the_fewest_calls_left_go_first_and_one_that_waits_is_not_passed_by_for_ever(flow):
     model = Model(flow, batch=2)
-    long, short = (
-        model.request(2, steps=50, solver="euler"),
-        model.request(2, steps=3, solver="euler"),
-    )
+    long = model.request(2, steps=50, solver="euler")
+    short = model.request(2, steps=3, solver="euler")
     for request in (long, short):
         model.engine.submit(request)
     for _ in range(3):
@@ -279,7 +277,8 @@ def test_the_fewest_calls_left_go_first_and_one_that_waits_is_not_passed_by_for_
 
 def test_a_request_that_is_cancelled_leaves_within_a_call(flow):
     model = Model(flow, batch=4, begun=8)
-    kept, gone = model.request(3, steps=5, seed=8), model.request(40, steps=4, seed=0)
+    kept = model.request(3, steps=5, seed=8)
+    gone = model.request(40, steps=4, seed=0)
     for request in (gone, kept):
         model.engine.submit(request)
     for _ in range(3):
@@ -319,10 +318,8 @@ class Failing(torch.nn.Module):
 
 def test_the_error_of_one_request_is_not_that_of_others(flow, tmp_path):
     model = Model(flow)
-    bad, good = (
-        model.request(2, seed=1, scale=1e35, steps=3),
-        model.request(2, seed=1, steps=3, label="a"),
-    )
+    bad = model.request(2, seed=1, scale=1e35, steps=3)
+    good = model.request(2, seed=1, steps=3, label="a")
     with pytest.raises(Diverged):
         made(model, [bad, good])
     assert (
@@ -431,9 +428,11 @@ def test_models_pages_and_paths_that_are_not_there(client, openai, models):
 
 def test_rows_are_those_of_sample_as_json_and_csv(client, models):
     body = {"model": "rows", "n": 30, "seed": 5, "steps": 2, "given": {"kind": "b"}}
-    run, answer = models[1].run, client.post(ROWS, json=body).json()
+    run = models[1].run
+    answer = client.post(ROWS, json=body).json()
     x = run.configured(steps=2).transport.sample(30, {"kind": "b"}, seed=5)
-    frame, cells = run.space.values(x), run.space.records(x)
+    frame = run.space.values(x)
+    cells = run.space.records(x)
     assert answer["columns"] == list(run.space.names)
     for row, values, texts in zip(answer["data"], frame, cells, strict=True):
         assert row[0] == pytest.approx(values[0], abs=1e-3)
@@ -522,7 +521,8 @@ def damaged(chance):
 
 
 def test_damaged_bodies_are_refused_without_a_network_call(client, models):
-    chance, refused = random.Random(0), 0
+    chance = random.Random(0)
+    refused = 0
     bodies = [damaged(chance) for _ in range(200)] + [
         b"[" * 30000,
         b'{"n": ' + b"9" * 6000 + b"}",
@@ -530,7 +530,8 @@ def test_damaged_bodies_are_refused_without_a_network_call(client, models):
         b"\xff\xfe",
     ]
     for number, body in enumerate(bodies):
-        before, path = models[0].engine.calls, IMAGES if number % 4 else ROWS
+        before = models[0].engine.calls
+        path = IMAGES if number % 4 else ROWS
         answer = client.post(path, content=body, headers={"content-type": "application/json"})
         assert answer.status_code == 200 or 400 <= answer.status_code < 500, (body, answer.text)
         if answer.status_code != 200:
@@ -540,7 +541,9 @@ def test_damaged_bodies_are_refused_without_a_network_call(client, models):
 
 
 def test_a_flood_is_answered_or_told_to_come_again(flow):
-    model, answers, gate = Model(flow, "flow", batch=4, queue=20, begun=8), [], threading.Event()
+    model = Model(flow, "flow", batch=4, queue=20, begun=8)
+    answers = []
+    gate = threading.Event()
     tick = model.engine.tick
     model.engine.tick = lambda: gate.wait(60) and tick()
     with TestClient(application([model]), base_url=LOCAL) as client:
@@ -565,7 +568,8 @@ def test_a_flood_is_answered_or_told_to_come_again(flow):
 
 def test_rows_of_a_client_that_goes_are_dropped(flow):
     model = Model(flow, "flow", batch=4)
-    body, sent = json.dumps({"prompt": "a", "n": 64, "steps": 250}).encode(), []
+    body = json.dumps({"prompt": "a", "n": 64, "steps": 250}).encode()
+    sent = []
 
     async def ask():
         going = asyncio.Event()
@@ -642,10 +646,12 @@ def folder(tmp_path_factory):
 
 
 def test_a_server_that_is_told_to_end_answers_what_it_has_accepted(folder, capsys):
-    port, answers = free_port(), []
+    port = free_port()
+    answers = []
 
     def ask():
-        url, body = f"http://127.0.0.1:{port}{ROWS}", {"n": 100, "steps": 60, "seed": 1}
+        url = f"http://127.0.0.1:{port}{ROWS}"
+        body = {"n": 100, "steps": 60, "seed": 1}
         answers.append(httpx.post(url, json=body, timeout=120))
 
     def work(client):
@@ -666,7 +672,8 @@ def test_a_server_that_is_told_to_end_answers_what_it_has_accepted(folder, capsy
 
 def test_the_root_of_a_server_runs_the_model_where_it_can(tmp_path, monkeypatch):
     pf.fit("gan", space_data((2,), False), size="tiny", steps=1, out=tmp_path / "gan")
-    port, homes = free_port(), []
+    port = free_port()
+    homes = []
     words = ["serve", str(tmp_path / "gan"), "--port", str(port)]
     for more in ([], ["--no-page"]):
         assert (

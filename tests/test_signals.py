@@ -59,7 +59,8 @@ def usual_handlers():
 @pytest.fixture
 def at_step(monkeypatch):
     """Calls a function inside the third step of each training, once."""
-    play, left = VAE.losses, []
+    play = VAE.losses
+    left = []
 
     def losses(method, batch, now):
         for move in play(method, batch, now):
@@ -152,7 +153,8 @@ def test_fit_saves_before_it_raises_the_keyboards_interrupt(at_step, tmp_path):
 
 
 def test_fit_leaves_a_handler_of_the_users_own(at_step, tmp_path):
-    got, moons = [], pf.data.load("moons")
+    got = []
+    moons = pf.data.load("moons")
     before = signal.signal(signal.SIGINT, lambda number, frame: got.append(number))
     try:
         at_step(lambda: send("SIGINT"))

@@ -41,7 +41,8 @@ def state_of(trainer):
 
 def one_step(trainer):
     """What a trainer holds before and after its next step, and the row of the log."""
-    before, step = state_of(trainer), trainer.clock.step
+    before = state_of(trainer)
+    step = trainer.clock.step
     trainer.advance(1e-9)
     assert trainer.clock.step == step + 1
     row = [*log.read(trainer.journal.path), *trainer.journal.held][-1]
@@ -107,7 +108,8 @@ class Beside(Processes):
     """One process that adds up what another one has, which is not finite at one step."""
 
     def __init__(self, what):
-        self.what, self.calls = what, 0
+        self.what = what
+        self.calls = 0
 
     def added(self, tensors):
         self.calls += 1

@@ -129,7 +129,8 @@ def test_a_leap_is_exact_for_polynomials(steps, h):
     polynomial = lambda at: 0.3 - 0.8 * at + 0.5 * at**2  # noqa: E731
     x = torch.full((1, 1), 0.7, dtype=torch.float64)
     nodes = [(at[None], polynomial(at).reshape(1, 1)) for at in lam]
-    here, there = denoiser.path.at(t), denoiser.path.at(s)
+    here = denoiser.path.at(t)
+    there = denoiser.path.at(s)
     data = quad(lambda at: math.exp(at) * polynomial(at), -1, -1 + h, epsabs=1e-13)[0]
     noise = quad(lambda at: math.exp(-at) * polynomial(at), -1, -1 + h, epsabs=1e-13)[0]
     wanted = {
@@ -161,19 +162,16 @@ def test_ancestral_step_has_the_posterior_of_ddpm():
     denoiser = Mixture(
         Tabulated(betas.tolist()), [[0.7, -0.2]], 1e-9
     )  # the data are one known point
-    n, x_t = 40_000, torch.tensor([[0.3, 1.1]], dtype=torch.float64)
-    t, s = (
-        torch.full((n,), (i + 1) / 1000, dtype=torch.float64),
-        torch.full((n,), i / 1000, dtype=torch.float64),
-    )
+    n = 40_000
+    x_t = torch.tensor([[0.3, 1.1]], dtype=torch.float64)
+    t = torch.full((n,), (i + 1) / 1000, dtype=torch.float64)
+    s = torch.full((n,), i / 1000, dtype=torch.float64)
     x, _ = solvers.Ancestral().step(
         denoiser, x_t.expand(n, 2), t, s, None, ExampleDraws(0, n), None
     )
     point = denoiser.centres[0]
-    a, b = (
-        bar[i - 1].sqrt() * betas[i] / (1 - bar[i]),
-        (1 - betas[i]).sqrt() * (1 - bar[i - 1]) / (1 - bar[i]),
-    )
+    a = bar[i - 1].sqrt() * betas[i] / (1 - bar[i])
+    b = (1 - betas[i]).sqrt() * (1 - bar[i - 1]) / (1 - bar[i])
     std = (betas[i] * (1 - bar[i - 1]) / (1 - bar[i])).sqrt()
     assert (x.mean(0) - (a * point + b * x_t[0])).abs().max() < 4 * std / math.sqrt(n)
     assert (x.std(0) / std - 1).abs().max() < 4 / math.sqrt(2 * n)
@@ -275,7 +273,8 @@ INVERTED = [(path, solver) for path in WAYS for solver in ("rk4", "deis")] + [
 
 @pytest.mark.parametrize(("path", "solver"), INVERTED)
 def test_encode_and_the_flow_are_inverse(path, solver):
-    path, solver = WAYS[path], BACK[solver]
+    path = WAYS[path]
+    solver = BACK[solver]
     denoiser = ring(path)
     flow = Flow(denoiser, solver, 100, "log_snr")
     torch.manual_seed(0)
@@ -307,7 +306,8 @@ def test_samples_that_are_not_finite_are_refused():
 @pytest.mark.parametrize("name", [name for name, part in SOLVERS.items() if not part.jumps])
 def test_rows_depend_on_their_seed_alone(name):
     """An adaptive solver's rows share their steps, so they agree to its tolerance only."""
-    flow, atol = Flow(ring(VP()), solvers.named(name), 6), 2e-3 if name == "adaptive" else 1e-5
+    flow = Flow(ring(VP()), solvers.named(name), 6)
+    atol = 2e-3 if name == "adaptive" else 1e-5
     torch.testing.assert_close(
         flow.sample(8, seed=0)[4:], flow.sample(4, seed=4), rtol=0, atol=atol
     )
@@ -348,7 +348,8 @@ def test_data_come_back_from_their_noise_given_a_class_by_its_name():
     flow = pf.recipes.flow(data.space, "tiny").method.transport().with_solver("rk4", 40)
     for weights in flow.parameters():
         torch.nn.init.normal_(weights, std=0.1)
-    x, name = torch.from_numpy(data.train.x[:3]), data.space.classes[1]
+    x = torch.from_numpy(data.train.x[:3])
+    name = data.space.classes[1]
     z = flow.encode(x, {"label": name})
     numbers = {"label": torch.ones(3, dtype=torch.int64)}
     torch.testing.assert_close(z, flow.encode(x, numbers), rtol=0, atol=0)

@@ -77,7 +77,8 @@ def test_trajectories_start_at_training_examples_and_end_where_the_teacher_leads
 
 
 def test_a_student_starts_at_its_teachers_source_and_jumps_where_it_leads(teacher, student):
-    flow, loaded = teacher.transport, pf.load(student.folder).transport
+    flow = teacher.transport
+    loaded = pf.load(student.folder).transport
     assert (loaded.calls, loaded.source.data) == (1, GAUSSIANS)
     z = loaded.noise(ExampleDraws(3, 400))
     assert torch.isin(z, loaded.source.held_out).all(), (
@@ -129,7 +130,8 @@ def test_what_decides_in_training_starts_at_training_examples(teacher, student, 
     source = teacher.transport.source
     noise, _ = starts_of(student.transport, 50)
     assert from_training(noise, source)
-    jumps, method = Jumps(moons, 64), student.method
+    jumps = Jumps(moons, 64)
+    method = student.method
     jumps.look(moment_of(method, moons))
     assert from_training(jumps._starts[0], source)
     assert len(noise.unique(dim=0)) == 50, "no start stands twice"
@@ -217,7 +219,8 @@ def test_the_likeness_of_a_student_of_images_mixes_with_the_source(images, monke
     recipe = pf.recipes.distil(
         images.space, teacher=Flow(images, "euler", 2, "time"), trajectories=16, teacher_steps=2
     )
-    x, sources = torch.zeros(16, 1, 8, 8), []
+    x = torch.zeros(16, 1, 8, 8)
+    sources = []
     noised = Likeness.noised
     monkeypatch.setattr(
         Likeness, "noised", lambda *given: sources.append(given[-1]) or noised(*given)

@@ -37,7 +37,9 @@ def plugin():
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
     """A folder with the file, the data and two runs: one trained for six steps, one killed after three and resumed."""
-    folder, before, known = tmp_path_factory.mktemp("clips"), os.getcwd(), dict(PARTS.added)
+    folder = tmp_path_factory.mktemp("clips")
+    before = os.getcwd()
+    known = dict(PARTS.added)
     shutil.copy(FILE, folder / "clips.py")
     os.chdir(folder)
     os.environ["PUSHFORWARD_CACHE"] = str(folder / "cache")
@@ -110,7 +112,8 @@ def test_what_every_space_answers(plugin, noun):
     ],
 )
 def test_a_space_that_answers_wrongly_is_told_what_is_wrong(plugin, monkeypatch, name, wrong, says):
-    kind, x = plugin["VideoSpace"], spaces(plugin)["clip"]
+    kind = plugin["VideoSpace"]
+    x = spaces(plugin)["clip"]
     x = (x * np.linspace(0.2, 1, 3)[:, None, None]).astype(np.uint8)  # channels that differ
     check_space(kind, x)
     monkeypatch.setattr(kind, name, wrong)

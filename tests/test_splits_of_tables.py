@@ -50,7 +50,8 @@ def test_new_draws_from_the_law_of_a_survey_are_told_from_its_rows_no_better_tha
     fresh = write(tmp_path / "fresh.csv", "abcd", survey(1, 3000))
     metrics = ["membership", "nearest_rows"]
     result = pf.evaluate(fresh, path, metrics=["detection", *metrics], repeats=1)
-    scores, floors = result.models[0].scores, result.floors
+    scores = result.models[0].scores
+    floors = result.floors
     assert floors["detection"].value > 0.85
     assert scores["detection"].value > 0.85
     assert all(abs(scores[name].value - 0.5) < 0.07 for name in ("membership", "membership_ratio"))
@@ -132,10 +133,8 @@ def test_held_out_rows_stay_held_out_when_a_new_row_changes_what_a_column_is_tak
 ):
     """They were hashed as what their columns were taken for: 92 of 94 rows, or 82 of 115, had been trained on."""
     rows, new = grow(numeric(5, 1000))
-    first, grown = (
-        write(tmp_path / "first.csv", ["key", "x"], rows),
-        write(tmp_path / "grown.csv", ["key", "x"], rows + new),
-    )
+    first = write(tmp_path / "first.csv", ["key", "x"], rows)
+    grown = write(tmp_path / "grown.csv", ["key", "x"], rows + new)
     assert trained_before(first, grown, "key") == 0
 
 
@@ -174,7 +173,8 @@ def test_a_run_reads_grown_data_by_its_own_rule_and_refuses_another(tmp_path, mo
     rows = [[f"a{i}", f"b{j}"] for i, j in r.integers(0, 90, (220, 2))]
     write("few.csv", "ab", rows)
     write("grown.csv", "ab", rows + rows[:50])
-    few, grown = pf_data.load("few.csv"), pf_data.load("grown.csv")
+    few = pf_data.load("few.csv")
+    grown = pf_data.load("grown.csv")
     assert (few.apart, grown.apart) == (False, True)
     run = pf.fit("flow", few, size="tiny", steps=2, out="run")
     with pytest.raises(UsageError, match='copies="together"'):

@@ -79,7 +79,8 @@ def test_every_part_receives_the_sums_of_the_whole_batch(tmp_path):
 
 
 def test_gradients_reach_the_player_whose_turn_it_is_and_nobody_else(tmp_path):
-    trainer, gradients = trainer_of(tmp_path, 2), {}
+    trainer = trainer_of(tmp_path, 2)
+    gradients = {}
 
     def gradients_of(name):
         gradients[name] = [
@@ -89,7 +90,8 @@ def test_gradients_reach_the_player_whose_turn_it_is_and_nobody_else(tmp_path):
 
     for name, player in trainer.players.items():
         player.update = lambda *_, name=name: (gradients_of(name), torch.tensor(True))
-    wanted, reached = trainer.method, []
+    wanted = trainer.method
+    reached = []
     for name, parameter in wanted.named_parameters():
         parameter.register_post_accumulate_grad_hook(
             lambda p, name=name: None if p.grad is None else reached.append(name.split(".")[0])
@@ -152,15 +154,19 @@ class Saved:
     ("name", "shape"), [("gan", (17,)), ("finish", (17,)), ("autoencoder", (1, 8, 8))]
 )
 def test_saved_activations_fall_with_the_number_of_parts(name, shape, tmp_path):
-    data, most = space_data(shape, labels=True, n=300), {}
+    data = space_data(shape, labels=True, n=300)
+    most = {}
     for parts in (1, 4, 8):
         recipe = recipe_for(name, data, batch=8 * BLOCK, accumulate=parts, precision="float32")
         trainer = prepare(recipe, data, steps=9, out=tmp_path / str(parts))
         weights = {p.untyped_storage().data_ptr() for p in trainer.method.parameters()}
-        Saved.alive, Saved.most = {}, 0
+        Saved.alive = {}
+        Saved.most = 0
 
         def pack(t, weights=weights):
-            return t if t.untyped_storage().data_ptr() in weights else Saved(t)
+            if t.untyped_storage().data_ptr() in weights:
+                return t
+            return Saved(t)
 
         with torch.autograd.graph.saved_tensors_hooks(
             pack, lambda held: held.tensor if isinstance(held, Saved) else held
@@ -175,11 +181,9 @@ def test_saved_activations_fall_with_the_number_of_parts(name, shape, tmp_path):
 def test_rows_may_have_any_seeds():
     seeds = [7, 3, 3, 2**40, 11]
     draws = ExampleDraws(seeds)
-    numbers, uniform, other = (
-        draws.normal((2, 3)),
-        draws.uniform(),
-        draws.stream("other").normal((4,)),
-    )
+    numbers = draws.normal((2, 3))
+    uniform = draws.uniform()
+    other = draws.stream("other").normal((4,))
     for row, seed in enumerate(seeds):
         alone = ExampleDraws(seed, 1)
         assert torch.equal(numbers[row], alone.normal((2, 3))[0])

@@ -25,7 +25,8 @@ def test_pictures_of_a_checkpoint_end_at_its_step(flow_run):
 
 def test_files_that_hold_no_samples_of_the_data_are_refused(flow_run):
     last = flow_run.folder / "samples" / "step_000002.npz"
-    whole, array = last.read_bytes(), io.BytesIO()
+    whole = last.read_bytes()
+    array = io.BytesIO()
     arrays = [np.zeros(shape, np.float32) for shape in ((), (100,), (0, 2), (100, 3), (1001, 2))]
     arrays += [
         np.full((100, 2), filling, kind)

@@ -88,7 +88,9 @@ def test_of_a_single_score_the_estimate_is_the_conditional_mean():
     space = TableSpace.of([Number.measured("x", np.random.default_rng(0).normal(size=3000))])
     denoiser = single(space)
     denoiser.shift.fill_(NAT // 2)
-    x, t, f = torch.tensor([[0.4], [-2.0]]), torch.tensor([0.2, 0.7]), math.exp(0.5)
+    x = torch.tensor([[0.4], [-2.0]])
+    t = torch.tensor([0.2, 0.7])
+    f = math.exp(0.5)
     wanted = (1 - t) * f * x[:, 0] / (((1 - t) * f) ** 2 + t**2)
     torch.testing.assert_close(denoiser.space.to_data(denoiser.predict("data", x, t))[:, 0], wanted)
 
@@ -100,7 +102,8 @@ def test_a_score_that_may_not_count_is_noise_in_so_much():
     denoiser.network.forward = lambda x, t, condition=None: torch.tensor([[0.5, 0.0, 0.0]]).expand(
         len(x), 3
     )
-    x, t = torch.tensor([[0.3, 0.4, -0.2]]), torch.tensor([0.8])
+    x = torch.tensor([[0.3, 0.4, -0.2]])
+    t = torch.tensor([0.8])
     data = denoiser.space.to_data(denoiser.predict("data", x, t))[0]
     assert data[1] + data[2] == pytest.approx(1, abs=1e-6)
     assert 0.6 < data[1] < 0.99
@@ -114,8 +117,10 @@ def test_a_score_that_may_not_count_is_noise_in_so_much():
 def test_estimates_of_every_kind_are_of_one_data_and_noise(mixed, path):
     denoiser = single(mixed, path, network=nn.Identity())
     denoiser.network.forward = lambda x, t, condition=None: torch.sin(3 * x[:, : mixed.shape[0]])
-    x, t = torch.randn(6, *mixed.shape), torch.linspace(0.1, 0.9, 6)
-    k, data = path.at(t).over(x), denoiser.predict("data", x, t)
+    x = torch.randn(6, *mixed.shape)
+    t = torch.linspace(0.1, 0.9, 6)
+    k = path.at(t).over(x)
+    data = denoiser.predict("data", x, t)
     noise = (x - k.alpha * data) / k.sigma
     for kind in ROWS:
         estimate = denoiser.predict(kind, x, t)
@@ -126,10 +131,8 @@ def test_estimates_of_every_kind_are_of_one_data_and_noise(mixed, path):
 
 
 def test_probabilities_of_a_row_are_the_same_in_every_batch(mixed):
-    layout, logits = (
-        Coordinates(mixed),
-        5 * torch.randn(33, mixed.size, generator=torch.Generator().manual_seed(0)),
-    )
+    layout = Coordinates(mixed)
+    logits = 5 * torch.randn(33, mixed.size, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         whole = layout.log_shares(logits)
         assert all(torch.equal(layout.log_shares(logits[:n]), whole[:n]) for n in range(1, 34))
@@ -144,7 +147,8 @@ def test_blocks_of_all_widths_are_normalised_each_by_itself(mixed, grad):
         ]
     )
     for space in (mixed, neighbours):
-        layout, logits = Coordinates(space), torch.randn(4, *space.shape)
+        layout = Coordinates(space)
+        logits = torch.randn(4, *space.shape)
         with torch.set_grad_enabled(grad):
             out = layout.log_shares(logits)
         for start, stop in space.blocks:
@@ -153,7 +157,8 @@ def test_blocks_of_all_widths_are_normalised_each_by_itself(mixed, grad):
 
 
 def test_spread_scores_are_normal_and_mean_the_same_values(mixed):
-    layout, values = single(mixed).layout, mixed_values(4000, 3)
+    layout = single(mixed).layout
+    values = mixed_values(4000, 3)
     mixed = mixed_space(values)
     layout = single(mixed).layout
     x = torch.from_numpy(mixed.encoded(values))
@@ -205,7 +210,8 @@ def test_waves_are_expectations_given_the_noisy_score():
     waves = denoiser.features(noisy, None, reach)[:, 4:].reshape(3, 2, 2, 3)
     u = torch.linspace(-9, 9, 3001, dtype=torch.float64)
     for row in range(3):
-        alpha, sigma = float(columns["alpha"][row]), float(columns["sigma"][row])
+        alpha = float(columns["alpha"][row])
+        sigma = float(columns["sigma"][row])
         for score in range(2):
             law = torch.exp(-(u**2) / 2 - ((x_t[row, score] - alpha * u) / sigma) ** 2 / 2)
             angles = u * denoiser.frequencies[:, None].double()
@@ -253,8 +259,10 @@ def test_columns_that_are_given_come_out_as_given(mixed):
 
 
 def test_columns_that_are_not_given_leave_no_trace_in_a_condition(mixed):
-    known, values = Known(mixed.fields), mixed_values(500)
-    first, second = values[:20], values[20:40].copy()
+    known = Known(mixed.fields)
+    values = mixed_values(500)
+    first = values[:20]
+    second = values[20:40].copy()
     marks = np.tile([1, -1, 0, 0, 0], (20, 1))
     assert not torch.equal(known.of(first, marks), known.of(second, marks))
     second[:, 0] = first[:, 0]
@@ -267,7 +275,8 @@ def test_guidance_leads_away_from_the_model_that_sees_no_given_column():
     )
     denoiser = pf.recipes.flow(space, network=Copying()).method.denoiser
     given = {"known": torch.tensor([[0.0, 1, 0, 0, 1, 0]]), "known_null": torch.tensor([False])}
-    x, t = torch.zeros(1, 4), torch.tensor([0.9])
+    x = torch.zeros(1, 4)
+    t = torch.tensor([0.9])
     seen = denoiser.predict("data", x, t, given)
     hidden = denoiser.predict("data", x, t, given | {"known_null": torch.tensor([True])})
     assert seen[0, 3] > 0.6 > abs(float(hidden[0, 3]))
@@ -374,7 +383,8 @@ def test_the_time_of_all_rows_is_embedded_once_and_says_the_same(mixed, network)
     denoiser.network.conditioning.time.register_forward_pre_hook(
         lambda _, inputs: lengths.append(len(inputs[0]))
     )
-    x, t = torch.randn(5, mixed.shape[0]), torch.tensor(0.4)
+    x = torch.randn(5, mixed.shape[0])
+    t = torch.tensor(0.4)
     with torch.no_grad():
         alone = denoiser.evaluate("data", x, denoiser.columns("data", t))
         torch.testing.assert_close(
@@ -384,7 +394,8 @@ def test_the_time_of_all_rows_is_embedded_once_and_says_the_same(mixed, network)
 
 
 def test_a_network_that_declares_nothing_gets_a_time_for_each_row(mixed):
-    denoiser, lengths = single(mixed), []
+    denoiser = single(mixed)
+    lengths = []
     denoiser.network.register_forward_pre_hook(lambda _, inputs: lengths.append(len(inputs[1])))
     denoiser.evaluate(
         "data", torch.randn(5, *mixed.shape), denoiser.columns("data", torch.tensor(0.4))

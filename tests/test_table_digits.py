@@ -15,7 +15,8 @@ from pushforward.evaluation.features import fit_features
 from pushforward.evaluation.scores import score
 from pushforward.transports import Map
 
-LARGEST, N = 2**53, 1500
+LARGEST = 2**53
+N = 1500
 
 
 def whole(values, kind="whole", form=Format(0)):
@@ -80,7 +81,8 @@ def test_samples_of_an_open_column_are_any_whole_number(billion):
     transport = Map(Noise(), billion, billion.shape)
     x = transport.sample(3000, seed=4)
     assert x.dtype == billion.precision == torch.float64
-    values, rounded = billion.values(x), billion.values(x.float())
+    values = billion.values(x)
+    rounded = billion.values(x.float())
     assert np.array_equal(values, np.floor(values))
     assert np.array_equal(values[:, 1], rounded[:, 1])
     low, high = (
@@ -123,7 +125,8 @@ def test_a_given_number_of_an_open_column_is_sampled_as_it_is(billion):
 
 
 def test_metrics_see_the_digits_of_samples(tmp_path):
-    rng, seen = np.random.default_rng(2), Seen()
+    rng = np.random.default_rng(2)
+    seen = Seen()
     (tmp_path / "t.csv").write_text(
         "amount,few\n" + "".join(f"{v},{v % 7}\n" for v in rng.integers(0, 10**9, 1500))
     )

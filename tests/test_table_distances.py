@@ -25,11 +25,10 @@ DISTANCES = ["nearest_ratio", "membership", "membership_ratio", "energy", "authe
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
     """Amounts, some of which are missing, a size of which 0 is an atom, and a colour; none repeats."""
-    path, rng = tmp_path_factory.mktemp("distances") / "t.csv", np.random.default_rng(7)
-    amount, size = (
-        rng.integers(10**3, 10**6, 300).tolist(),
-        np.where(rng.random(300) < 0.3, 0, rng.gamma(2, 9, 300)).tolist(),
-    )
+    path = tmp_path_factory.mktemp("distances") / "t.csv"
+    rng = np.random.default_rng(7)
+    amount = rng.integers(10**3, 10**6, 300).tolist()
+    size = np.where(rng.random(300) < 0.3, 0, rng.gamma(2, 9, 300)).tolist()
     rows = [
         f"{'' if i % 11 == 0 else a},{b:.3f},{'rgb'[a % 3]}"
         for i, (a, b) in enumerate(zip(amount, size, strict=True))
@@ -40,7 +39,8 @@ def data(tmp_path_factory):
 
 def coarse(data):
     """The same rows in coordinates of other columns: without atoms, and with the knots of the first rows alone."""
-    values, fields = data.train.table_values, []
+    values = data.train.table_values
+    fields = []
     for place, field in enumerate(data.space.fields):
         few = np.unique(values[~np.isnan(values[:, place]), place])[::9]
         if isinstance(field, Number):
@@ -59,12 +59,15 @@ def coarse(data):
 
 
 def test_points_are_standardised_values_and_indicators(data):
-    known, held, raw = data.train.table_values, data.held_out.table_values, Raw(data)
+    known = data.train.table_values
+    held = data.held_out.table_values
+    raw = Raw(data)
     assert raw.scale is None
     assert raw.shape == (
         2 + 1 + 4,
     )  # a number and whether it is missing, a number, 3 colours and none
-    amount, size = np.nan_to_num(known[:, 0], nan=np.nanmean(known[:, 0])), known[:, 1]
+    amount = np.nan_to_num(known[:, 0], nan=np.nanmean(known[:, 0]))
+    size = known[:, 1]
     present = known[~np.isnan(known[:, 0]), 0]
     assert raw.training[:, 0] == pytest.approx((amount - present.mean()) / present.std(), abs=1e-5)
     assert np.array_equal(raw.training[:, 1], np.isnan(known[:, 0]))
@@ -88,7 +91,8 @@ def test_points_are_standardised_values_and_indicators(data):
 def test_scores_of_distances_are_the_same_in_all_coordinates(data):
     other = coarse(data)
     assert other.space.size != data.space.size
-    rng, scores = np.random.default_rng(3), {}
+    rng = np.random.default_rng(3)
+    scores = {}
     values = data.train.table_values[rng.integers(0, len(data.train), 60)]
     values[:, 0] = np.clip(np.round(values[:, 0] * rng.uniform(0.9, 1.1, 60)), 10**3, 10**6)
     for name, each in (("own", data), ("other", other)):
@@ -125,7 +129,8 @@ def test_samples_of_a_model_in_other_coordinates_keep_their_values(data):
     assert np.array_equal(data.space.values(again), own.values(x), equal_nan=True)
     assert np.array_equal(values, own.values(x), equal_nan=True)
     assert recoded(x, own, own)[0] is x
-    sampler, seen = Map(Noise(), own, own.shape), Seen()
+    sampler = Map(Noise(), own, own.shape)
+    seen = Seen()
     scores = Judge(data, 20, repeats=1, metrics=[seen]).scores(sampler)[0]
     assert scores == {}
     assert np.array_equal(
@@ -149,7 +154,8 @@ def test_floors_measure_distances_in_the_same_points(data):
 
 
 def test_the_nearest_training_row_is_that_of_the_values(data):
-    x, raw = torch.from_numpy(data.train.x[3:9]), Raw(data)
+    x = torch.from_numpy(data.train.x[3:9])
+    raw = Raw(data)
     near = nearest(x, data, 2)
     assert near.examples[:, 0].tolist() == list(range(3, 9))
     assert near.copies.all()

@@ -32,7 +32,8 @@ def test_the_error_of_a_share_counts_the_cells_of_real_rows(rows, samples):
         draw = random([50, seed])
         sides = [np.tile(draw.random((n, 1)), 4) for n in (samples, rows, rows)]
         scores.append(NearestRows()(samples_of(*sides))["nearer_training"])
-    of_real, of_samples = 1 / (16 * rows), 1 / (4 * samples)
+    of_real = 1 / (16 * rows)
+    of_samples = 1 / (4 * samples)
     assert np.mean([score.reference_error**2 for score in scores]) == pytest.approx(
         of_real, rel=0.2
     )
@@ -57,17 +58,20 @@ def test_the_error_of_a_share_counts_the_cells_of_real_rows(rows, samples):
 
 def test_the_error_of_a_predicted_number_is_that_of_leaving_out_rows():
     """Of a heavy tail the same rows decide the error and the unit in which it is measured."""
-    x, y = rows(200, 51), rows(150, 52)
+    x = rows(200, 51)
+    y = rows(150, 52)
     for seed, side in enumerate((x, y)):
         side[:, 1] = np.exp(0.5 * side[:, 0] + 0.8 * random([53, seed]).standard_normal(len(side)))
-    given, columns = table(x, y, "w"), [0, 2, 3]
+    given = table(x, y, "w")
+    columns = [0, 2, 3]
     _, value, error = utility(given)
     learned, real = ((side[:, columns], side[:, 1]) for side in inputs(given))
     order = shuffled(np.column_stack(learned), 0)
     trees = predictor(given.categorical[columns], learned[1], False).fit(
         learned[0][order], learned[1][order] / 10
     )
-    squares, others = (real[1] - 10 * trees.predict(real[0])) ** 2, ~np.eye(150, dtype=bool)
+    squares = (real[1] - 10 * trees.predict(real[0])) ** 2
+    others = ~np.eye(150, dtype=bool)
     without = [np.sqrt(squares[other].mean()) / real[1][other].std() for other in others]
     assert value == pytest.approx(np.sqrt(squares.mean()) / real[1].std(), rel=0.03)
     assert error == pytest.approx(149 * np.std(without) / np.sqrt(149), rel=0.2)
@@ -86,9 +90,11 @@ def test_an_error_of_few_blocks_is_widened_for_being_unsure():
 @pytest.mark.parametrize(("target", "place"), [("y", 3), ("c", 2)])
 def test_the_error_of_predicted_classes_is_that_of_leaving_out_rows(target, place):
     """Of one class against the other, and of the mean over each of three against the rest."""
-    x, y = rows(150, 57, missing=0), rows(120, 58, missing=0)
+    x = rows(150, 57, missing=0)
+    y = rows(120, 58, missing=0)
     x[:, 0] += random(59).standard_normal(150)
-    given, columns = table(x, y, target), [at for at in range(4) if at != place]
+    given = table(x, y, target)
+    columns = [at for at in range(4) if at != place]
     _, value, error = utility(given)
     learned, real = ((side[:, columns], side[:, place]) for side in inputs(given))
     order = shuffled(np.column_stack(learned), 0)
@@ -163,7 +169,8 @@ def test_an_attack_ranks_rows_by_their_nearest_sample():
     members, others, samples, known = (
         random(seed).standard_normal((30, 2)).astype(np.float32) for seed in range(29, 33)
     )
-    labels, both = np.r_[np.ones(30), np.zeros(30)], np.concatenate([members, others])
+    labels = np.r_[np.ones(30), np.zeros(30)]
+    both = np.concatenate([members, others])
     near = {
         name: np.linalg.norm(both[:, None] - side, axis=2).min(1)
         for name, side in (("own", samples), ("known", known))

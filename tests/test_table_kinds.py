@@ -129,7 +129,8 @@ def test_columns_that_are_refused_rather_than_left_out(cells, says):
     assert says in faults[0]
 
 
-NAN, INF = float("nan"), float("inf")
+NAN = float("nan")
+INF = float("inf")
 
 
 @pytest.mark.parametrize(

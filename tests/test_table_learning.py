@@ -50,12 +50,13 @@ def unchanged(flow):
 @pytest.mark.parametrize("name", NAMES)
 def test_the_general_form_does_what_the_solver_does(path, name):
     flow = Flow(ring(path), solvers.named(name), 5)
-    ours, x = (
-        unchanged(flow),
+    ours = unchanged(flow)
+    x = (
         torch.randn(3, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-        * flow.width,
+        * flow.width
     )
-    states, wanted = list(ours.walk(x, ours.times)), list(flow.walk(x, flow.times))
+    states = list(ours.walk(x, ours.times))
+    wanted = list(flow.walk(x, flow.times))
     assert [t for t, _ in states] == [t for t, _ in wanted] == flow.times[1:].tolist()
     for (_, state), (_, other) in zip(states, wanted, strict=True):
         torch.testing.assert_close(state, other, rtol=1e-8, atol=1e-8)
@@ -163,7 +164,8 @@ def drawn(capsys, folder, *words):
 
 
 def test_sampling_uses_a_table_for_its_steps_and_guidance_alone(run, capsys):
-    plain, guided = table_of(run, 3), table_of(run, 4, scale=2.0, interval=(0.2, 5.0))
+    plain = table_of(run, 3)
+    guided = table_of(run, 4, scale=2.0, interval=(0.2, 5.0))
     run.store_grid(run.transport.solver, [0.9, 0.5, 0.2, 0.0])
     learned = lambda **options: run.configured(**options).transport.learned  # noqa: E731
     assert learned(steps=3) == plain
@@ -195,7 +197,9 @@ def learned_of(run):
 @pytest.mark.parametrize("kind", ["learned", "table"])
 def test_what_was_learned_belongs_to_the_weights_that_it_was_learned_for(kind, tmp_path):
     """A grid or table of step 2 is used for its weights alone: not after the run was trained on, and not for the last weights."""
-    data, folder, times = pf.data.load("moons", limit=100), tmp_path / "run", [0.9, 0.5, 0.2, 0.0]
+    data = pf.data.load("moons", limit=100)
+    folder = tmp_path / "run"
+    times = [0.9, 0.5, 0.2, 0.0]
     run = pf.fit("flow", data, steps=2, size="tiny", out=folder)
 
     def keeps(run):

@@ -40,7 +40,8 @@ from pushforward.testing import sample_sets
 
 
 def test_shapes_are_the_kolmogorov_smirnov_distance_and_total_variation():
-    x, y = rows(60, 0), rows(80, 1)
+    x = rows(60, 0)
+    y = rows(80, 1)
     each, *terms = shape_errors(table(x, y))
     shares = [Counter(np.nan_to_num(side[:, 2], nan=-1).tolist()) for side in (x, y)]
     variation = sum(abs(shares[0][v] / 60 - shares[1][v] / 80) for v in shares[0] | shares[1]) / 2
@@ -55,7 +56,8 @@ def test_shapes_are_the_kolmogorov_smirnov_distance_and_total_variation():
 
 
 def test_pair_errors_are_those_of_correlations_and_of_joint_shares():
-    x, y = rows(60, 4), rows(90, 5)
+    x = rows(60, 4)
+    y = rows(90, 5)
     pairs, each, terms = pair_errors(table(x, y))
     assert pairs == list(combinations(range(4), 2))
     gap = abs(np.corrcoef(x[:, 0], x[:, 1])[0, 1] - np.corrcoef(y[:, 0], y[:, 1])[0, 1]) / 2
@@ -84,7 +86,8 @@ def test_pair_errors_are_those_of_correlations_and_of_joint_shares():
 
 def test_the_terms_of_a_correlation_are_its_derivative():
     """Leaving a row out moves the score by its term over n, to first order."""
-    x, y = rows(200, 6, missing=0)[:, :2], rows(200, 7, missing=0)[:, :2]
+    x = rows(200, 6, missing=0)[:, :2]
+    y = rows(200, 7, missing=0)[:, :2]
     names = ("x", "w"), ("number", "number"), ((), ())
     whole, (terms, _) = (pair_errors(Table(x, y, *names))[at] for at in (1, 2))
     for out in (0, 50):
@@ -96,14 +99,16 @@ def test_the_terms_of_a_correlation_are_its_derivative():
 
 
 def test_an_area_is_the_mean_of_its_terms_and_has_delongs_error():
-    x, y = np.round(random(10).normal(0.4, 1, 40), 1), np.round(random(11).normal(0, 1, 30), 1)
+    x = np.round(random(10).normal(0.4, 1, 40), 1)
+    y = np.round(random(11).normal(0, 1, 30), 1)
     above, below = area(x, y)
     wins = (x[:, None] > y) + 0.5 * (x[:, None] == y)
     assert above == pytest.approx(wins.mean(1))
     assert below == pytest.approx(wins.mean(0))
     labels = np.r_[np.ones(40), np.zeros(30)]
     assert above.mean() == pytest.approx(roc_auc_score(labels, np.r_[x, y]))
-    of_x, of_y = np.cov(wins.mean(1)) / 40, np.cov(wins.mean(0)) / 30
+    of_x = np.cov(wins.mean(1)) / 40
+    of_y = np.cov(wins.mean(0)) / 30
     assert area_errors(above, below) == pytest.approx((np.sqrt(of_x + of_y), np.sqrt(of_y)))
 
 
@@ -111,7 +116,8 @@ def test_an_area_is_the_mean_of_its_terms_and_has_delongs_error():
 
 
 def test_trees_tell_rows_apart_by_the_columns_that_differ():
-    x, y = rows(150, 12), rows(150, 13)
+    x = rows(150, 12)
+    y = rows(150, 13)
     same = Detection()(samples_of(x, y))["detection"]
     assert same.value > 0.7
     x[:, 1] += 40
@@ -129,7 +135,8 @@ def test_trees_tell_rows_apart_by_the_columns_that_differ():
 
 
 def test_fidelity_agrees_with_its_definition_in_loops():
-    x, y = random(16).standard_normal((40, 2)), random(17).standard_normal((40, 2)) * 1.3
+    x = random(16).standard_normal((40, 2))
+    y = random(17).standard_normal((40, 2)) * 1.3
     levels = np.linspace(0, 1, 30)
     gaps = {"precision": 0.0, "recall": 0.0}
     own = [min(np.linalg.norm(y[i] - y[j]) for j in range(40) if j != i) for i in range(40)]
@@ -150,7 +157,8 @@ def test_fidelity_agrees_with_its_definition_in_loops():
 
 
 def test_use_is_the_area_of_trees_that_learn_from_samples():
-    x, y = rows(200, 20), rows(150, 21)
+    x = rows(200, 20)
+    y = rows(150, 21)
     name, value, error = utility(table(x, y))
     known, test = (np.nan_to_num(side, nan=3) for side in (x, y))
     known = known[shuffled(known, 0)]
@@ -167,7 +175,8 @@ def test_use_is_the_area_of_trees_that_learn_from_samples():
 
 
 def test_use_of_several_classes_is_the_mean_of_each_against_the_rest():
-    x, y = rows(200, 22), rows(150, 23)
+    x = rows(200, 22)
+    y = rows(150, 23)
     name, value, _ = utility(table(x, y, "c"))
     (x, y), order = (side[~np.isnan(side[:, 2])] for side in (x, y)), None
     columns = [0, 1, 3]
@@ -178,7 +187,8 @@ def test_use_of_several_classes_is_the_mean_of_each_against_the_rest():
 
 
 def test_the_error_of_a_number_is_in_its_standard_deviations():
-    x, y = rows(200, 24), rows(150, 25)
+    x = rows(200, 24)
+    y = rows(150, 25)
     name, value, error = utility(table(x, y, "w"))
     assert name == "utility_rmse"
     assert 0.2 < value < 0.6  # the noise alone is 1 / sqrt(10) of it
@@ -198,7 +208,8 @@ def test_errors_have_the_size_of_what_new_rows_change():
     """Over repeats with new rows on both sides scores vary by no more than twice their error, and by a fifth at least."""
     scored = {}
     for repeat in range(12):
-        x, y = rows(150, 100 + repeat), rows(150, 200 + repeat)
+        x = rows(150, 100 + repeat)
+        y = rows(150, 200 + repeat)
         x[:, 0] *= 1.5
         for metric in (ColumnShapes(), PairTrends(), Fidelity()):
             for name, score in metric(samples_of(x, y)).items():
@@ -227,14 +238,16 @@ def test_only_metrics_that_suit_tables_apply_to_them():
 
 
 def test_missing_numbers_count_as_the_least():
-    x, y = np.array([np.nan, np.nan, 1.0, 2.0]), np.array([1.0, 2.0, 1.0, 2.0])
+    x = np.array([np.nan, np.nan, 1.0, 2.0])
+    y = np.array([1.0, 2.0, 1.0, 2.0])
     assert kolmogorov_smirnov(x, y) == (0.5, -np.inf, 1.0)
     assert kolmogorov_smirnov(y, x)[2] == -1
     assert kolmogorov_smirnov(x, x)[0] == 0
 
 
 def test_histograms_hold_all_rows_and_name_their_bins():
-    x, y = rows(50, 2), rows(400, 3)
+    x = rows(50, 2)
+    y = rows(400, 3)
     drawn = histograms(table(x, y))
     ends = np.cumsum(drawn["counts"])
     for side in ("share", "real"):
@@ -253,7 +266,8 @@ def test_histograms_hold_all_rows_and_name_their_bins():
 
 
 def test_numbers_are_points_in_their_ranges_and_missing_ones_are_below_all_for_trees():
-    x, y = np.array([[3.0], [9.0], [np.nan]]), np.array([[2.0], [6.0], [4.0]])
+    x = np.array([[3.0], [9.0], [np.nan]])
+    y = np.array([[2.0], [6.0], [4.0]])
     given = Table(x, y, ("a",), ("number",), ((),))
     assert [side[:, 0].tolist() for side in embedded(given)] == [[-0.25, 1.25, 0], [-0.5, 0.5, 0]]
     assert inputs(given)[0][:, 0].tolist() == [3, 9, 1]
@@ -269,7 +283,8 @@ def test_rows_are_shuffled_by_their_values_in_whatever_order_they_come():
 
 
 def test_pairs_count_a_column_that_is_constant_on_one_side_and_tell_missing_numbers_from_low_ones():
-    x, y = rows(60, 26, missing=0), rows(90, 27, missing=0)
+    x = rows(60, 26, missing=0)
+    y = rows(90, 27, missing=0)
     x[:, 1] = 3
     gap = abs(np.corrcoef(y[:, 0], y[:, 1])[0, 1]) / 2
     assert pair_errors(table(x, y))[1][0] == pytest.approx(gap), (
@@ -283,7 +298,8 @@ def test_pairs_count_a_column_that_is_constant_on_one_side_and_tell_missing_numb
 
 
 def test_trees_learn_from_all_rows_that_there_are_up_to_a_number_of_cells():
-    x, y = rows(200, 28), rows(150, 29)
+    x = rows(200, 28)
+    y = rows(150, 29)
     assert utility(replace(table(x[::-1] * [1, 1, 1, 0], y), learned=x)) == utility(table(x, y))
     assert [most_rows(columns, TO_PREDICT) for columns in (2, 60, 10**4)] == [50_000, 25_000, 1000]
     classes = np.r_[np.arange(2000) % 2, 2.0]

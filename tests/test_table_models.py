@@ -80,16 +80,16 @@ class Called(nn.Module):
 
 
 def test_gradients_are_those_of_the_softmax(space):
-    out, weights = torch.randn(space.size), torch.randn(space.size)
-    head, z, layout = (
-        StraightThrough(Constant(out), space, 1),
-        noise_of(space, 1),
-        Coordinates(space),
-    )
+    out = torch.randn(space.size)
+    weights = torch.randn(space.size)
+    head = StraightThrough(Constant(out), space, 1)
+    z = noise_of(space, 1)
+    layout = Coordinates(space)
     weights[layout.scores] = 0.0  # scores are gated by indicators
     (space.to_data(head(z)) @ weights).sum().backward()
     logits = out.clone().requires_grad_()
-    total, at = 0.0, 1
+    total = 0.0
+    at = 1
     for start, stop in space.blocks:
         gumbel = -torch.log(
             -torch.log(torch.special.ndtr(z[0, at : at + stop - start].double()))
@@ -101,7 +101,8 @@ def test_gradients_are_those_of_the_softmax(space):
 
 
 def test_scores_pass_their_gradient_where_a_row_has_one(space):
-    head, layout = StraightThrough(Constant(torch.zeros(space.size)), space, 1), Coordinates(space)
+    head = StraightThrough(Constant(torch.zeros(space.size)), space, 1)
+    layout = Coordinates(space)
     rows = head(noise_of(space, 50))
     rows[:, layout.scores[1]].sum().backward()
     assert layout.gate[layout.scores[1]] < space.size
@@ -125,7 +126,8 @@ def test_categories_of_noise_have_the_shares_of_their_logits(space):
 
 def test_the_likelihood_of_densities_is_scipys():
     space = open_space()
-    likelihood, rows = Rows(space), torch.tensor([[0.3, 0.7, 1.0, 0.0], [-1.2, 0.0, 0.0, 1.0]])
+    likelihood = Rows(space)
+    rows = torch.tensor([[0.3, 0.7, 1.0, 0.0], [-1.2, 0.0, 0.0, 1.0]])
     decoded = torch.tensor([[0.1, 0.4, 0.2, -0.3], [0.5, 9.0, 1.0, 0.6]])
     with torch.no_grad():
         likelihood.spread.copy_(torch.tensor([-0.1, 0.05]))
@@ -147,7 +149,8 @@ def rows_of(field):
 @pytest.mark.parametrize("place", range(5))
 def test_probabilities_of_all_values_of_a_column_add_up_to_one(space, place):
     field = space.fields[place]
-    alone, values = TableSpace.of([field]), rows_of(field)
+    alone = TableSpace.of([field])
+    values = rows_of(field)
     decoded = 3 * torch.randn(1, alone.size, generator=torch.Generator().manual_seed(place))
     rows = alone.to_model(torch.from_numpy(alone.encoded(values[:, None])))
     log_prob = Rows(alone).log_prob(rows, decoded.expand(len(rows), -1))
@@ -172,7 +175,8 @@ def test_draws_have_the_probabilities_of_the_likelihood():
             )
         ]
     )
-    likelihood, n = Rows(space), 20_000
+    likelihood = Rows(space)
+    n = 20_000
     decoded = torch.tensor([[0.4, 0.5, -0.2, 0.3]])
     with torch.no_grad():
         likelihood.spread.fill_(0.03)
@@ -253,7 +257,8 @@ def test_a_sampler_of_rows_exports_for_any_number_of_rows_with_given_columns():
     denoiser.move(torch.tensor([0.4, -0.2]))
     nn.init.normal_(denoiser.network.leave.weight, 0, 0.1)
     flow = Flow(denoiser, "euler", 1)
-    program, z = exported(flow).module(), torch.randn(7, *flow.noise_shape)
+    program = exported(flow).module()
+    z = torch.randn(7, *flow.noise_shape)
     for given in (None, {"kind": "b"}):
         condition = flow.conditions(7, given, 0)
         with torch.no_grad():

@@ -115,7 +115,8 @@ def test_a_schema_is_written_of_what_could_be_read(tmp_path):
         "price": [f"{v / 8} {'kg' if v % 2 else 'g'}" for v in range(60)],
         "cost": [f"{v / 4} EUR" for v in range(60)],
     }
-    path, schema = write(tmp_path / "t.csv", columns), tmp_path / "schema.json"
+    path = write(tmp_path / "t.csv", columns)
+    schema = tmp_path / "schema.json"
     with pytest.raises(DataError, match=r"price.*\n.*schema\.json"):
         check(path, write_schema=schema)
     data = load(path, schema=str(schema))
@@ -192,14 +193,12 @@ def test_a_new_category_moves_no_row_to_the_other_side(tmp_path):
 
 @pytest.mark.parametrize("name", ["a", "b"])
 def test_a_value_that_is_missing_in_held_out_rows_alone_stays_missing(tmp_path, name):
-    columns, sides = (
-        {
-            "a": [f"{i}.5" for i in range(30)],
-            "b": ["u", "v", "w"] * 10,
-            "c": [f"{i}.25" for i in range(30)],
-        },
-        set(),
-    )
+    columns = {
+        "a": [f"{i}.5" for i in range(30)],
+        "b": ["u", "v", "w"] * 10,
+        "c": [f"{i}.25" for i in range(30)],
+    }
+    sides = set()
     for row in range(20):
         cells = [*columns[name][:row], "", *columns[name][row + 1 :]]
         data = load(write(tmp_path / "t.csv", columns | {name: cells}))
@@ -214,7 +213,8 @@ def test_a_value_that_is_missing_in_held_out_rows_alone_stays_missing(tmp_path, 
 
 
 def test_a_schema_is_written_edited_and_read(tmp_path, capsys):
-    path, file = write(tmp_path / "t.csv", mixed_columns(90)), tmp_path / "t.json"
+    path = write(tmp_path / "t.csv", mixed_columns(90))
+    file = tmp_path / "t.json"
     assert (
         main(["data", "check", str(path), "--write-schema", str(file), "--target", "member"]) == 0
     )
@@ -231,7 +231,8 @@ def test_a_schema_is_written_edited_and_read(tmp_path, capsys):
             "blue, dark",
         )
     )
-    first, schema = load(path, target="member"), json.loads(file.read_text())
+    first = load(path, target="member")
+    schema = json.loads(file.read_text())
     assert load(path, schema=file).space == first.space
     assert load(path, schema=schema).fingerprint == first.fingerprint
     schema["columns"] |= {
@@ -263,7 +264,8 @@ def test_frames_are_read_as_files_are(tmp_path):
     pandas = pytest.importorskip("pandas")
     path = write(tmp_path / "t.csv", mixed_columns(80))
     frame = pandas.read_csv(path, parse_dates=["since"])
-    data, other = load(frame, target="member"), load(path, target="member")
+    data = load(frame, target="member")
+    other = load(path, target="member")
     assert [field.kind for field in data.space.fields] == [
         field.kind for field in other.space.fields
     ]
@@ -292,7 +294,8 @@ def test_a_table_of_very_many_columns_is_refused_at_once(tmp_path):
 
 
 def decided(cells, entry):
-    column, faults = RawColumn.of("c", cells), Faults()
+    column = RawColumn.of("c", cells)
+    faults = Faults()
     finding = decide(column, entry, MISSING, range(2, len(cells) + 2), faults)
     return finding, column, faults.sentences
 
@@ -317,7 +320,8 @@ def test_a_schema_says_which_sign_separates_thousands():
 
 
 def test_a_written_schema_has_a_line_for_each_column_below_what_is_edited_most(tmp_path):
-    path, file = tmp_path / "t.csv", tmp_path / "t.json"
+    path = tmp_path / "t.csv"
+    file = tmp_path / "t.json"
     path.write_text("x;y\n" + "".join(f"{i % 7},25;t{i % 30}\n" for i in range(300)))
     check(path, target="y", constraints="x >= 0", write_schema=file)
     lines = file.read_text().splitlines()
@@ -329,7 +333,8 @@ def test_a_written_schema_has_a_line_for_each_column_below_what_is_edited_most(t
 
 def test_a_frame_of_samples_has_the_types_of_the_training_frame():
     pd = pytest.importorskip("pandas")
-    n, rng = 60, np.random.default_rng(0)
+    n = 60
+    rng = np.random.default_rng(0)
     days = pd.Timestamp("2024-01-01") + pd.to_timedelta(rng.integers(0, 90 * 24, n), unit="h")
     frame = pd.DataFrame(
         {
@@ -411,7 +416,8 @@ def test_what_vectors_and_tables_cannot_do_is_said_with_what_can(tmp_path):
     path.write_text(
         "width,length,species\n" + "".join(f"{i}.5,{i * i}.25,{'ab'[i % 2]}\n" for i in range(60))
     )
-    vectors, table = load(path, target="species"), load(path, table=True)
+    vectors = load(path, target="species")
+    table = load(path, table=True)
     with pytest.raises(UsageError, match=r'^"width" is one of the numbers .*`table=True`'):
         pf.recipes.flow(vectors.space, "tiny").method.transport().sample(2, {"width": 1})
     with pytest.raises(UsageError, match="does not support tables"):

@@ -52,7 +52,9 @@ class Rows(Transport):
 
     def __init__(self, moved=0.0):
         super().__init__()
-        self.moved, self.space, self.noise_shape = moved, DATA.space, (1,)
+        self.moved = moved
+        self.space = DATA.space
+        self.noise_shape = (1,)
 
     def forward(self, z, condition=None, draws=None):
         chosen_rows = (torch.special.ndtr(z[:, 0].double()) * len(DATA.train)).long()

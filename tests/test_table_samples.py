@@ -61,7 +61,8 @@ def test_samples_are_written_as_the_file_is_and_read_again(tmp_path, ending, hea
     data = table(
         tmp_path, "\n".join(rows) + "\n", header=header, target="member" if header else None
     )
-    x, file = torch.from_numpy(data.train.x), tmp_path / f"new.{ending}"
+    x = torch.from_numpy(data.train.x)
+    file = tmp_path / f"new.{ending}"
     write_samples(file, data.space, len(x), [(x[:7], None), (x[7:], None)])
     if ending != "npz":
         lines = [
@@ -192,7 +193,8 @@ def test_samples_meet_constraints_and_depend_on_their_own_seed_alone(tmp_path):
     free, bound = (rough(table(tmp_path, constraints=c).space) for c in ((), ("end >= start",)))
     with counted() as tally:
         x = bound.sample(60, seed=5)
-    values, plain = bound.space.values(x), free.sample(60, seed=5)
+    values = bound.space.values(x)
+    plain = free.sample(60, seed=5)
     broken = ~bound.space.valid(plain)
     assert (values[:, 1] >= values[:, 0]).all()
     assert 10 < broken.sum() < 50
@@ -314,7 +316,8 @@ def test_each_sample_has_its_own_condition_in_batches_of_any_size():
         def forward(self, z, t=None, condition=None):
             return condition["label"][:, None, None, None] / 10 + 0 * z
 
-    labels, model = [0, 2, 1, 1, 0, 2, 2], Map(Known(), space, space.shape)
+    labels = [0, 2, 1, 1, 0, 2, 2]
+    model = Map(Known(), space, space.shape)
     for batch in (7, 3, 1):
         x = model.sample(7, {"label": labels}, batch=batch)
         torch.testing.assert_close(x[:, 0, 0, 0], torch.tensor(labels) / 10)
@@ -332,7 +335,9 @@ def seldom_met(share):
 def test_which_samples_are_drawn_again_is_the_same_in_batches_of_any_size(monkeypatch, share):
     monkeypatch.setattr("pushforward.transports.transport.TURNS", 6)
     monkeypatch.setattr("pushforward.transports.transport.HOPELESS", 100)
-    transport, drawn, said = seldom_met(share), [], []
+    transport = seldom_met(share)
+    drawn = []
+    said = []
     for batch in (50, 256, 600):
         with counted() as tally, unmet_kept():
             drawn.append((transport.sample(600, seed=3, batch=batch), tally.drawn))
@@ -526,7 +531,8 @@ def test_samples_that_break_constraints_after_all_draws_are_counted():
 
 
 def test_a_curve_has_all_samplings_and_scores_the_values_of_rows_in_other_coordinates(monkeypatch):
-    values, seen = object(), []
+    values = object()
+    seen = []
     monkeypatch.setattr(evaluator, "inner_of", lambda transport: transport)
     monkeypatch.setattr(evaluator, "with_inner", lambda transport, other: other)
     monkeypatch.setattr(evaluator, "has_steps", lambda transport: True)
@@ -565,7 +571,8 @@ def test_columns_that_are_left_out_are_named_and_filled(tmp_path, capsys):
     """So that a file of samples has the columns of the data's file, in their order."""
     text = "id;size;note\n" + "".join(f"{i};{i % 7}.5;text {i}\n" for i in range(60))
     (tmp_path / "t.csv").write_text(text)
-    run, out = str(tmp_path / "run"), tmp_path / "new.csv"
+    run = str(tmp_path / "run")
+    out = tmp_path / "new.csv"
     pf.fit(
         "flow", load(tmp_path / "t.csv", drop="note"), size="tiny", steps=1, out=run, progress=False
     )

@@ -64,10 +64,8 @@ def test_a_student_starts_as_its_teacher_whatever_its_path(mixed, recipe):
     student = student_of_table(teacher).double()
     assert student.jumps
     assert not teacher.jumps
-    x, t = (
-        torch.randn(64, teacher.layout.size, dtype=torch.float64),
-        torch.linspace(0.05, 0.95, 64, dtype=torch.float64),
-    )
+    x = torch.randn(64, teacher.layout.size, dtype=torch.float64)
+    t = torch.linspace(0.05, 0.95, 64, dtype=torch.float64)
     straight = teacher if recipe == "flow" else teacher.on(pf.Linear())
     difference = (student.predict("data", x, t) - straight.predict("data", x, t)).abs()
     assert difference.mean() < 0.01
@@ -91,9 +89,11 @@ def test_a_network_of_zeros_draws_categories_by_their_shares_in_one_jump():
 def test_the_target_of_a_jump_leads_to_its_end(mixed):
     """Where the estimate is the target, the jump from x_t ends at x_s."""
     student = student_of_table(method_of(mixed, "ddpm").denoiser)
-    layout, rows = student.layout, mixed.space.encoded(mixed.train.table_values[:50])
+    layout = student.layout
+    rows = mixed.space.encoded(mixed.train.table_values[:50])
     data = student.factors * (torch.from_numpy(rows).float() - layout.mean) / layout.std
-    x_t, t = torch.randn_like(data) * student.factors, torch.linspace(0.1, 0.9, len(data))
+    x_t = torch.randn_like(data) * student.factors
+    t = torch.linspace(0.1, 0.9, len(data))
     columns = over(student.columns("v", t, 0 * t), x_t)
     shares, v = student.target(data, x_t, columns)
     torch.testing.assert_close(shares, torch.from_numpy(rows).float() * layout.discrete)
@@ -109,9 +109,11 @@ def test_the_target_of_a_jump_leads_to_its_end(mixed):
 
 
 def test_the_input_of_a_block_moves_with_the_length_of_the_jump(mixed):
-    student, seen = student_of_table(method_of(mixed).denoiser), []
+    student = student_of_table(method_of(mixed).denoiser)
+    seen = []
     student.network.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
-    x_t, t = torch.randn(20, student.layout.size), torch.full((20,), 0.8)
+    x_t = torch.randn(20, student.layout.size)
+    t = torch.full((20,), 0.8)
     for to in (0.8, 0.3):
         student.estimate(x_t, over(student.columns("v", t, torch.full_like(t, to)), x_t))
     moved = (seen[1] - seen[0])[:, : student.layout.size]
@@ -140,11 +142,10 @@ def test_between_two_states_of_a_line_the_target_is_its_end(mixed):
     store = Trajectories(Flow(method_of(mixed).denoiser, "dpm", 4, "time"), 64)
     store.fill()
     store.condition_known.zero_()
-    layout, rows = (
-        student.layout,
-        torch.from_numpy(mixed.space.encoded(mixed.train.table_values[:64])).float(),
-    )
-    data, times = (rows - layout.mean) / layout.std, torch.tensor(store.times)[None, :, None]
+    layout = student.layout
+    rows = torch.from_numpy(mixed.space.encoded(mixed.train.table_values[:64])).float()
+    data = (rows - layout.mean) / layout.std
+    times = torch.tensor(store.times)[None, :, None]
     store.states = (1 - times) * data[:, None] + times * torch.randn_like(data)[:, None]
     ((_, loss),) = TableDistillation(student, store).losses(
         None, Now(BlockDraws(0, 0, 64), samples=0, progress=0.0)
@@ -213,11 +214,10 @@ def test_a_score_is_compared_as_sampling_uses_it(mixed):
     """Where the estimate of v times the probability of a number is the target, a map has no error, and a denoiser has one."""
     denoiser = method_of(mixed).denoiser
     student = student_of_table(denoiser)
-    layout, rows = (
-        student.layout,
-        torch.from_numpy(mixed.space.encoded(mixed.train.table_values[:50])).float(),
-    )
-    x_t, t = torch.randn(len(rows), layout.size), torch.full((len(rows),), 0.8)
+    layout = student.layout
+    rows = torch.from_numpy(mixed.space.encoded(mixed.train.table_values[:50])).float()
+    x_t = torch.randn(len(rows), layout.size)
+    t = torch.full((len(rows),), 0.8)
     for model, right in ((student, True), (denoiser, False)):
         columns = over(model.columns("v", t, 0 * t), x_t)
         estimate = model.estimate(x_t, columns)

@@ -21,8 +21,10 @@ FOREIGN = "start,end,flag\n3.5,4,no\n-1000000,5,no\n1000000,2000000,no\n,6,yes\n
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
     """Whole numbers to 1e9, which float32 cannot tell apart."""
-    path, rng = tmp_path_factory.mktemp("values") / "t.csv", np.random.default_rng(7)
-    start, size = rng.integers(10**8, 10**9, 3000).tolist(), rng.integers(0, 3, 3000).tolist()
+    path = tmp_path_factory.mktemp("values") / "t.csv"
+    rng = np.random.default_rng(7)
+    start = rng.integers(10**8, 10**9, 3000).tolist()
+    size = rng.integers(0, 3, 3000).tolist()
     rows = [f"{a},{a + b},{('no', 'yes')[b % 2]}" for a, b in zip(start, size, strict=True)]
     path.write_text("start,end,flag\n" + "\n".join(rows) + "\n")
     return load(path, constraints=["end >= start"])
@@ -62,7 +64,8 @@ def test_floors_compare_rows_as_the_file_holds_them(data):
 
 def test_samples_are_scored_as_their_file_holds_them(small, tmp_path, monkeypatch):
     (tmp_path / "new.csv").write_text(FOREIGN)
-    given, seen = given_samples(tmp_path / "new.csv", small), []
+    given = given_samples(tmp_path / "new.csv", small)
+    seen = []
     monkeypatch.setattr(
         "pushforward.evaluation.evaluator.score",
         lambda x, *rest, values, **more: seen.append((x, values)) or {},
@@ -115,7 +118,8 @@ def test_samples_keep_their_digits_and_the_texts_of_their_categories(tables):
 
 def test_a_floors_predictor_learns_from_all_training_rows_as_a_models_does(small, monkeypatch):
     monkeypatch.setattr("pushforward.evaluation.features.COLUMNS", 0)
-    seen, features = Seen(), fit_features(small, cache=False)
+    seen = Seen()
+    features = fit_features(small, cache=False)
     assert len(features.halves.drawn) < len(small.train)
     table = replace(small, space=replace(small.space, target="flag"))
     floors(table, features, n=20, redraws=1, metrics=[seen], cache=False)

@@ -81,7 +81,9 @@ def test_steps_that_are_repeated_are_a_table(inner):
 
 
 def test_estimates_are_freed_while_a_table_is_walked(monkeypatch):
-    model, estimates, alive = ring(VP()), [], []
+    model = ring(VP())
+    estimates = []
+    alive = []
     predict = model.predict
 
     def watched(*given):
@@ -130,7 +132,8 @@ class Clamped(Norms):
 
 @pytest.mark.parametrize("solver", [Norms, Unconditional, PerRow, Clamped])
 def test_a_step_that_is_not_affine_is_run_as_it_is_and_says_so(solver):
-    z, flow = torch.randn(4, 2), Flow(ring(Linear()), solver(), 3)
+    z = torch.randn(4, 2)
+    flow = Flow(ring(Linear()), solver(), 3)
     with pytest.warns(UserWarning, match=f"The step of {solver.__name__} is not affine"):
         x = flow(z, None, ExampleDraws(0, 4))
     torch.testing.assert_close(x, Flow(ring(Linear()), Euler(), 3)(z), rtol=1e-5, atol=1e-5)
@@ -151,7 +154,8 @@ def test_an_adaptive_solver_has_no_table_and_needs_no_warning():
 class Fading(Solver):
     """A step whose noise has the coefficient 0 in all but the first step."""
 
-    order, stochastic = 1, True
+    order = 1
+    stochastic = True
 
     def step(self, denoiser, x, t, s, condition, draws, memory):
         weight = (t > 0.9).to(t)[:, None]
@@ -161,7 +165,8 @@ class Fading(Solver):
 
 
 def test_noise_with_coefficient_0_is_drawn_all_the_same():
-    flow, draws = Flow(ring(VP()), Fading(), 4), ExampleDraws(0, 5)
+    flow = Flow(ring(VP()), Fading(), 4)
+    draws = ExampleDraws(0, 5)
     table, steps = both(flow)
     torch.testing.assert_close(table[-1][1], steps[-1][1], rtol=1e-11, atol=1e-11)
     flow(torch.zeros(5, 2), None, draws)
@@ -196,7 +201,9 @@ def test_a_setting_that_is_changed_in_place_has_another_table():
         guided = pf.Guided(pf.Autoguided(model, weaker, weaker_scale), scale, interval)
         return Flow(guided, solvers.DDIM(eta), 6)
 
-    flow, z, given = guided_flow(), torch.randn(2, 2), {"label": torch.tensor([0, 1])}
+    flow = guided_flow()
+    z = torch.randn(2, 2)
+    given = {"label": torch.tensor([0, 1])}
     seen = [flow(z, given, ExampleDraws(0, 2))]
     for part, name, value in (
         (flow.denoiser, "scale", 3.0),

@@ -60,7 +60,8 @@ def test_entries_choose_before_torch_is_imported(entry):
 @pytest.fixture
 def free(monkeypatch):
     """A machine of four cores on which the user has set nothing; the numbers that torch is given, in order."""
-    current, given = [4], []
+    current = [4]
+    given = []
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(torch, "get_num_threads", lambda: current[0])
@@ -113,14 +114,17 @@ def test_training_keeps_its_threads_with_the_run_and_gives_torch_its_own_back(
 ):
     """Two threads or one, where a step with one takes half the time."""
     monkeypatch.setattr(threads, "_numbers", lambda device: [2, 1])
-    used, after = [], Threads.after
+    used = []
+    after = Threads.after
 
     def simulated(self, step, seconds):
         used.append(torch.get_num_threads())
         after(self, step, float(used[-1]))
 
     monkeypatch.setattr(Threads, "after", simulated)
-    before, data, turns = torch.get_num_threads(), space_data((2,), labels=False), 2 * (ROUNDS + 1)
+    before = torch.get_num_threads()
+    data = space_data((2,), labels=False)
+    turns = 2 * (ROUNDS + 1)
     trainer = prepare(recipe_for("flow", data), data, steps=turns + 8, out=tmp_path / "run")
     trainer.advance()
     assert torch.get_num_threads() == before

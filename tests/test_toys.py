@@ -18,7 +18,9 @@ from pushforward.metrics.modes import Stacked
 @pytest.mark.parametrize("name", ["ring", "grid", "8gaussians", "8gaussians-c2ot"])
 def test_mixtures_have_their_centres_weights_and_spread(name):
     data = pf_data.load(name, labelled=True)
-    truth, x, modes = data.truth, data.train.x.astype(np.float64), data.train.labels
+    truth = data.truth
+    x = data.train.x.astype(np.float64)
+    modes = data.train.labels
     k = len(truth.centres)
     assert k == {"ring": 8, "grid": 25}.get(name, 8)
     assert (
@@ -64,7 +66,8 @@ def test_mixture_log_density_is_scipys_and_checkerboards_integrates_to_one():
 
 
 def test_moons_have_the_closed_form_moments():
-    plain, c2ot = pf_data.load("moons", labelled=True), pf_data.load("moons-c2ot", labelled=True)
+    plain = pf_data.load("moons", labelled=True)
+    c2ot = pf_data.load("moons-c2ot", labelled=True)
     assert plain.space.classes == ("upper", "lower")
     for data, scale, shift, noise in ((plain, 2, (-1, 0), 0.05), (c2ot, 3, (-1, -1), 0.2)):
         x = data.train.x
@@ -82,7 +85,8 @@ def test_scurve_and_swissroll_lie_on_their_curves():
     away = np.abs(np.linalg.norm(x - np.where(x[:, 1:] > 0, 1, -1) * np.array([0, 1]), axis=1) - 1)
     assert np.sqrt((away[np.abs(x[:, 1]) > 0.3] ** 2).mean()) == pytest.approx(0.05, rel=0.03)
     x = pf_data.load("swissroll").train.x * 5
-    radius, turn = np.linalg.norm(x, axis=1), np.arctan2(x[:, 1], x[:, 0])
+    radius = np.linalg.norm(x, axis=1)
+    turn = np.arctan2(x[:, 1], x[:, 0])
     off = (radius - turn + np.pi) % (
         2 * np.pi
     ) - np.pi  # radius = angle on the spiral; noise 1 across it
@@ -101,10 +105,13 @@ def test_toys_are_the_same_data_everywhere():
 @pytest.mark.parametrize("name", ["moons", "swissroll", "pinwheel"])
 def test_a_toys_density_integrates_to_one_and_is_that_of_its_rows(name):
     x, _ = toys.TOYS[name].examples(name, 1000)
-    low, high, k = x.min(0) - 0.6, x.max(0) + 0.6, 50
+    low = x.min(0) - 0.6
+    high = x.max(0) + 0.6
+    k = 50
     axes = [low[i] + (high[i] - low[i]) * (np.arange(k) + 0.5) / k for i in range(2)]
     grid = np.stack([part.ravel() for part in np.meshgrid(*axes, indexing="ij")], axis=1)
-    log_p, cell = toys.TOYS[name].truth.log_density(grid), np.prod((high - low) / k)
+    log_p = toys.TOYS[name].truth.log_density(grid)
+    cell = np.prod((high - low) / k)
     assert np.exp(log_p).sum() * cell == pytest.approx(1, abs=1e-3)
     own = toys.TOYS[name].truth.log_density(x)
     assert abs(own.mean() - (np.exp(log_p) * log_p).sum() * cell) < 4 * own.std() / math.sqrt(
@@ -148,7 +155,8 @@ def rows_of(x, known):
 
 def test_rows_are_made_of_their_own_split_and_their_mode_is_the_number_of_its_labels(data):
     base = pf.data.load("digits")
-    train, held_out = images(base.train), images(base.held_out)
+    train = images(base.train)
+    held_out = images(base.held_out)
     assert not train.keys() & held_out.keys()
     for x, known, labels, modes in (
         (data.train.x, train, base.train.labels, data.truth.train),

@@ -20,7 +20,10 @@ class Notes(Tracker):
     """Writes down what it receives, draws random numbers, and fails where it is told to."""
 
     def __init__(self, fails=None):
-        self.fails, self.calls, self.rows, self.drawn = fails, [], [], []
+        self.fails = fails
+        self.calls = []
+        self.rows = []
+        self.drawn = []
 
     def start(self, folder, facts, config, known):
         assert facts["seed"] == config["seed"] == 1
@@ -106,7 +109,8 @@ def test_a_tracker_that_fails_is_dropped_with_one_warning(fails, tmp_path):
     class Others(Notes):
         pass
 
-    bad, good = Notes(fails), Others()
+    bad = Notes(fails)
+    good = Others()
     with pytest.warns(UserWarning, match="notes failed .* no connection") as given:
         begun(tmp_path / "run", bad, good).advance()
     assert len(given) == 1
@@ -158,7 +162,8 @@ def test_wandb_is_offline_and_goes_on_with_its_run(tmp_path, monkeypatch):
 
 
 def test_mlflow_writes_into_the_folder_and_goes_on_with_its_run(tmp_path, monkeypatch):
-    mlflow, entities = MagicMock(), MagicMock()
+    mlflow = MagicMock()
+    entities = MagicMock()
     entities.Metric = lambda name, value, time, step: (name, step)
     client = mlflow.MlflowClient.return_value
     client.create_run.return_value.info.run_id = "abc123"

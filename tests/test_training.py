@@ -41,10 +41,8 @@ def test_a_resumed_run_ends_bit_for_bit(name, tmp_path):
 
     What draws beside the resumed training changes nothing either: its streams have names of their own.
     """
-    data, precision = (
-        space_data(shape_for(name), labels=True, n=64),
-        ("float32", "bfloat16")[[*RECIPES].index(name) % 2],
-    )
+    data = space_data(shape_for(name), labels=True, n=64)
+    precision = ("float32", "bfloat16")[[*RECIPES].index(name) % 2]
     recipe = lambda: recipe_for(name, data, batch=32, precision=precision)  # noqa: E731
     whole = pf.fit(recipe(), data, steps=5, out=tmp_path / "whole", seed=3)
     trainer = prepare(recipe(), data, steps=5, out=tmp_path / "cut", seed=3)
@@ -93,7 +91,8 @@ def consumed(trainer):
     trainer.method.freeze("another", torch.nn.Linear(3, 2))
 
     def drawing(batch, now):
-        game, reply = losses(batch, now), None
+        game = losses(batch, now)
+        reply = None
         while True:
             (
                 now.draws.stream("another").uniform(),
@@ -177,7 +176,9 @@ def test_a_batch_is_kept_as_long_as_its_method_asks_and_draws_are_fresh_each_ste
         steps=4,
         out=tmp_path / "run",
     )
-    losses, rows, drawn = trainer.method.losses, [], []
+    losses = trainer.method.losses
+    rows = []
+    drawn = []
 
     def noted(batch, now):
         rows.append(batch.x.clone())
@@ -204,7 +205,8 @@ def test_the_average_is_the_stated_one():
     data = space_data((2,), labels=False)
     method = recipe_for("flow", data).method
     average = Average(method, half_life=100, share=0.5)
-    parameter, mine = next(method.parameters()), next(average.method.parameters())
+    parameter = next(method.parameters())
+    mine = next(average.method.parameters())
     expected = mine.clone()
     for step in range(1, 6):
         with torch.no_grad():
@@ -220,7 +222,8 @@ def test_buffers_are_averaged_and_counts_copied():
     method = recipe_for("flow", data).method
     method.denoiser.network.norm = torch.nn.BatchNorm1d(2)
     average = Average(method, half_life=1e9, share=1.0)
-    norm, mine = method.denoiser.network.norm, average.method.denoiser.network.norm
+    norm = method.denoiser.network.norm
+    mine = average.method.denoiser.network.norm
     norm.running_mean += 1
     norm.num_batches_tracked += 7
     average.update(samples=100, batch=50)
@@ -282,7 +285,8 @@ class Own(torch.nn.Module):
 
     def __init__(self, activation, width=8):
         super().__init__()
-        self.activation, self.width = activation, width
+        self.activation = activation
+        self.width = width
         self.inner, self.outer = torch.nn.Linear(3, width), torch.nn.Linear(width, 2)
 
     def forward(self, x, t=None, condition=None):
@@ -293,7 +297,8 @@ class Own(torch.nn.Module):
     "make", [lambda: Own(lambda x: x.relu()), lambda: Own(torch.nn.Linear(8, 8))]
 )
 def test_a_network_that_cannot_be_stored_is_warned_of_and_handed_over_again(make, tmp_path):
-    data, said = space_data((2,), labels=False), []
+    data = space_data((2,), labels=False)
+    said = []
 
     class First(Silent):
         def __call__(self, *moment):

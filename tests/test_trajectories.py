@@ -24,7 +24,8 @@ from pushforward.testing import Mixture, ring
 from pushforward.transports import Flow
 
 PATHS = [Linear(), Cosine(), VP(), VE(0.01, 100.0), Shifted(Linear(), 3.0)]
-MEAN, STD = (1.5, -0.4, 0.8), 0.3
+MEAN = (1.5, -0.4, 0.8)
+STD = 0.3
 
 
 def named(path):
@@ -43,7 +44,8 @@ def dataset(flow, rows):
 def closed_form(times, states, mean=MEAN, std=STD):
     """E |z - x|^2 and E int |v|^2 of the ideal flow, whose trajectories are x_t = (1 - t) m + s(t) z with
     s(t)^2 = (1 - t)^2 std^2 + t^2, hence v = s'(t) z - m; z is that of the trajectories on which the states start."""
-    start, m = float(times[0]), torch.tensor(mean, dtype=torch.float64)
+    start = float(times[0])
+    m = torch.tensor(mean, dtype=torch.float64)
     z = (states[0].double() - (1 - start) * m) / math.hypot((1 - start) * std, start)
 
     def square_of_slope(t):

@@ -49,7 +49,8 @@ from pushforward.transports import Autoencoder
 def test_divergences_and_densities_are_those_of_torch_distributions():
     torch.manual_seed(0)
     mean, log_variance, x = (torch.randn(7, 5) for _ in range(3))
-    q, p = distributions.Normal(mean, (log_variance / 2).exp()), distributions.Normal(0.0, 1.0)
+    q = distributions.Normal(mean, (log_variance / 2).exp())
+    p = distributions.Normal(0.0, 1.0)
     torch.testing.assert_close(divergences(mean, log_variance), distributions.kl_divergence(q, p))
     torch.testing.assert_close(gaussian_log_prob(x, mean, log_variance), q.log_prob(x).sum(1))
     torch.testing.assert_close(standard_log_prob(x), p.log_prob(x).sum(1))
@@ -61,7 +62,8 @@ def test_divergences_and_densities_are_those_of_torch_distributions():
 
 def test_gradients_of_the_bound_are_those_of_torch_distributions():
     """One code, the same noise: the loss and its gradients written out in torch.distributions."""
-    x, vae = torch.randn(11, 3), linear_vae(beta=0.7)
+    x = torch.randn(11, 3)
+    vae = linear_vae(beta=0.7)
     ((_, loss),) = list(vae.losses(Batch(x), now(11)))
     mine = torch.autograd.grad(loss, list(vae.parameters()))
     mean, log_variance = vae.encoder(x).chunk(2, 1)
@@ -80,7 +82,9 @@ def test_gradients_of_the_bound_are_those_of_torch_distributions():
 
 def test_the_importance_bound_grows_with_the_codes_and_reaches_the_exact_likelihood():
     x = exact_rows(64)
-    truth, vae, bounds_of_k = float(exact(x).mean()), linear_vae(), []
+    truth = float(exact(x).mean())
+    vae = linear_vae()
+    bounds_of_k = []
     for samples, repeats in ((1, 400), (5, 80), (50, 8), (5000, 1)):
         with torch.no_grad():
             bounds = [
@@ -105,7 +109,8 @@ def test_free_bits_hold_each_number_s_mean_over_groups_of_64_rows():
     torch.manual_seed(0)
     rows = torch.rand(100, 3) * torch.tensor([0.01, 1.0, 2.0])
     held = above_free_bits(rows, 0.25)
-    first, second = rows[:64].mean(0).clamp(min=0.25).sum(), rows[64:].mean(0).clamp(min=0.25).sum()
+    first = rows[:64].mean(0).clamp(min=0.25).sum()
+    second = rows[64:].mean(0).clamp(min=0.25).sum()
     torch.testing.assert_close(held, torch.cat([first.expand(64), second.expand(36)]))
     torch.testing.assert_close(above_free_bits(rows, 0.0), rows.sum(1))
     mean = torch.full((64, 2), 0.1, requires_grad=True)
@@ -131,7 +136,9 @@ def test_active_units_vary_over_data():
 
 
 def test_what_is_noted():
-    x, vae, at = exact_rows(2000), linear_vae(), now(2000)
+    x = exact_rows(2000)
+    vae = linear_vae()
+    at = now(2000)
     list(vae.losses(Batch(x), at))
     mean, log_variance = vae.encoder(x).chunk(2, 1)
     assert float(at.notes["kl"]) == pytest.approx(
@@ -257,7 +264,9 @@ def test_the_doubly_reparameterised_gradient_holds_for_two_layers(make, beta):
 
 
 def test_upper_codes_are_drawn_afresh_as_often_as_weights_are_asked_for():
-    vae, draws, seen = hierarchy(), ExampleDraws(0, 4), []
+    vae = hierarchy()
+    draws = ExampleDraws(0, 4)
+    seen = []
     vae.upper_encoder.map.weight.data.zero_()
     vae.upper_decoder.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].clone()))
     for _ in range(2):
@@ -270,7 +279,9 @@ def test_upper_codes_are_drawn_afresh_as_often_as_weights_are_asked_for():
     "options", [{}, {"samples": 6}, {"dreg": True}, {"samples": 6, "dreg": True, "beta": 0.5}]
 )
 def test_both_halves_of_the_bound_are_noted_whatever_the_objective(make, options):
-    x, vae, at = exact_rows(20_000), make(**options), now(20_000)
+    x = exact_rows(20_000)
+    vae = make(**options)
+    at = now(20_000)
     loss = next(vae.losses(Batch(x), at))[1].detach()
     assert not any(note.requires_grad for note in at.notes.values())
     assert float(at.notes["beta"]) == options.get("beta", 1.0)
@@ -339,12 +350,17 @@ def test_codes_are_measured_as_they_are():
 
 
 def mirrored(place, side):
-    return -1 - place if place < 0 else (2 * side - 1 - place if place >= side else place)
+    if place < 0:
+        return -1 - place
+    if place >= side:
+        return 2 * side - 1 - place
+    return place
 
 
 def window(image, row, column):
     """The 11 x 11 Gaussian window around a place, mirrored at the edges, by loops."""
-    total, values = 0.0, []
+    total = 0.0
+    values = []
     for down in range(-5, 6):
         for right in range(-5, 6):
             weight = math.exp(-(down**2 + right**2) / (2 * 1.5**2))
@@ -380,7 +396,9 @@ def test_structural_similarity_by_loops():
 
 
 def test_at_most_a_thousand_rows_are_weighed_by_all_codes_unless_more_are_asked_for(monkeypatch):
-    vae, data, asked = linear_vae(), dataset_of(exact_rows(1005)), []
+    vae = linear_vae()
+    data = dataset_of(exact_rows(1005))
+    asked = []
     weights = vae.log_weights
     monkeypatch.setattr(
         vae, "log_weights", lambda x, n, *more: asked.append(n * len(x)) or weights(x, n, *more)
@@ -394,7 +412,8 @@ def test_at_most_a_thousand_rows_are_weighed_by_all_codes_unless_more_are_asked_
 @pytest.mark.parametrize("name", ["vae", "hvae"])
 def test_each_code_of_an_example_is_decoded_with_its_condition(name):
     data = space_data((17,), labels=True)
-    vae, seen = recipe_for(name, data).method, []
+    vae = recipe_for(name, data).method
+    seen = []
     vae.decoder.register_forward_pre_hook(lambda part, inputs: seen.append(inputs[2]["label"]))
     label = torch.tensor([1, 0, 1, 1])
     vae.log_weights(torch.randn(4, 17), 3, ExampleDraws(0, 4), {"label": label})

@@ -196,10 +196,8 @@ class Stream(IterableDataset):
     ids=lambda source: type(source).__name__,
 )
 def test_data_sets_of_other_libraries_hold_the_same_examples(source):
-    data, expected = (
-        pf.data.dataset_of(source),
-        pf.data.from_arrays(torch.from_numpy(IMAGES), CLASSES),
-    )
+    data = pf.data.dataset_of(source)
+    expected = pf.data.from_arrays(torch.from_numpy(IMAGES), CLASSES)
     assert torch.equal(torch.as_tensor(data.train.x), torch.as_tensor(expected.train.x))
     assert data.train.labels.tolist() == expected.train.labels.tolist()
     assert data.examples_fingerprint == expected.examples_fingerprint

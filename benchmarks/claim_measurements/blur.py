@@ -31,7 +31,8 @@ class Means:
     """The mean of each class of training examples, as often as it is drawn."""
 
     def __init__(self, data: Any) -> None:
-        x, label = data.train.data_units(), torch.from_numpy(data.train.labels)
+        x = data.train.data_units()
+        label = torch.from_numpy(data.train.labels)
         self.label, self.mean = (
             label,
             torch.stack([x[label == value].mean(0) for value in range(int(label.max()) + 1)]),
@@ -80,8 +81,10 @@ def measure(small: bool = False) -> None:
 def by_energy(data: Any, seed: int, steps: int) -> Map:
     """A generator trained by the energy distance of pixels and labels."""
     method = seeded(lambda: pf.recipes.gan(data.space), seed).method
-    x, label = data.space.to_model(data.train.data_units()), torch.from_numpy(data.train.labels)
-    generator, rate = torch.Generator().manual_seed(seed), 1e-3
+    x = data.space.to_model(data.train.data_units())
+    label = torch.from_numpy(data.train.labels)
+    generator = torch.Generator().manual_seed(seed)
+    rate = 1e-3
     optimizer = torch.optim.AdamW(method.generator.parameters(), lr=rate, betas=(0.5, 0.99))
     for step in range(steps):
         optimizer.param_groups[0]["lr"] = rate * (1 - step / steps)

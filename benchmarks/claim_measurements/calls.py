@@ -37,7 +37,8 @@ CALLS = {
     "dpm:2": (5, 10, 15, 20, 25, 50),
 }
 GRIDS = {"ancestral": "time", "ddim": "time", "dpm:2": "log_snr"}
-STD, RADIUS = 0.05, math.sqrt(2)
+STD = 0.05
+RADIUS = math.sqrt(2)
 INSIDE = 1 - math.exp(-9 / 2)
 """The share of a Gaussian in a plane within three standard deviations."""
 WITHIN = {"spread": 0.1, "inside": 0.02}

@@ -14,7 +14,10 @@ from scipy import stats
 Results = Mapping[str, Any]
 """What results/NAME.json holds, by name."""
 
-HOLDS, PART, FAILS, OPEN = "holds", "holds in part", "does not hold", "not decided"
+HOLDS = "holds"
+PART = "holds in part"
+FAILS = "does not hold"
+OPEN = "not decided"
 
 
 @dataclass(frozen=True)
@@ -57,12 +60,15 @@ def short(value: float) -> str:
     """Three significant digits, without an exponent where it can be read."""
     if value != 0 and not 1e-3 <= abs(value) < 1e6:
         return f"{value:.2g}"
-    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+    if abs(value) >= 100:
+        return f"{value:,.0f}"
+    return f"{value:.3g}"
 
 
 def over_seeds(values: Sequence[float]) -> Figure:
     """The mean and its 95 % interval by Student's t; of one value, that value."""
-    mean, n = float(np.mean(values)), len(values)
+    mean = float(np.mean(values))
+    n = len(values)
     half = (
         float(stats.t.ppf(0.975, n - 1) * np.std(values, ddof=1) / math.sqrt(n)) if n > 1 else 0.0
     )
@@ -83,7 +89,8 @@ def ratios(above: Sequence[float], below: Sequence[float]) -> Figure:
 
 def share(marks: Sequence[bool]) -> Figure:
     """The share of trainings that are marked, with Wilson's 95 % interval."""
-    count, n = int(sum(marks)), len(marks)
+    count = int(sum(marks))
+    n = len(marks)
     interval = stats.binomtest(count, n).proportion_ci(method="wilson")
     return Figure(count / n, float(interval.low), float(interval.high), n, "wilson")
 
@@ -94,7 +101,8 @@ def less(few: Sequence[bool], many: Sequence[bool]) -> Figure:
     References:
         Newcombe, Interval estimation for the difference between independent proportions, 1998, method 10.
     """
-    a, b = share(many), share(few)
+    a = share(many)
+    b = share(few)
     low = math.hypot(a.value - a.low, b.high - b.value)
     high = math.hypot(a.high - a.value, b.value - b.low)
     gap = a.value - b.value
@@ -120,44 +128,66 @@ Met = bool | None
 def below(a: Figure, b: Figure | float) -> Met:
     """Whether one is less than the other: by all of both intervals, or by nothing of them; None where the intervals overlap."""
     low, high = _ends(b)
-    return True if a.high < low else False if a.low >= high else None
+    if a.high < low:
+        return True
+    if a.low >= high:
+        return False
+    return None
 
 
 def above(a: Figure, b: Figure | float) -> Met:
     """Whether one is more than the other, as `below`."""
     low, high = _ends(b)
-    return True if a.low > high else False if a.high <= low else None
+    if a.low > high:
+        return True
+    if a.high <= low:
+        return False
+    return None
 
 
 def at_most(a: Figure, b: Figure | float) -> Met:
     """Whether one is not more than the other, as `below`."""
     more = above(a, b)
-    return None if more is None else not more
+    if more is None:
+        return None
+    return not more
 
 
 def at_least(a: Figure, b: Figure | float) -> Met:
     """Whether one is not less than the other, as `below`."""
     less_than = below(a, b)
-    return None if less_than is None else not less_than
+    if less_than is None:
+        return None
+    return not less_than
 
 
 def _ends(bar: Figure | float) -> tuple[float, float]:
-    return (bar.low, bar.high) if isinstance(bar, Figure) else (bar, bar)
+    if isinstance(bar, Figure):
+        return (bar.low, bar.high)
+    return (bar, bar)
 
 
 def met(conditions: Sequence[Met], least: int) -> Met:
     """Whether at least so many conditions are met."""
-    sure, possible = (
-        sum(each is True for each in conditions),
-        sum(each is not False for each in conditions),
-    )
-    return True if sure >= least else False if possible < least else None
+    sure = sum(each is True for each in conditions)
+    possible = sum(each is not False for each in conditions)
+    if sure >= least:
+        return True
+    if possible < least:
+        return False
+    return None
 
 
 def verdict(conditions: Sequence[Met], part: Met = False) -> str:
     """In words: holds if all conditions are met, holds in part if ``part`` is, and is not decided where these are not."""
     whole = met(conditions, len(conditions))
-    return HOLDS if whole else OPEN if whole is None or part is None else PART if part else FAILS
+    if whole:
+        return HOLDS
+    if whole is None or part is None:
+        return OPEN
+    if part:
+        return PART
+    return FAILS
 
 
 @dataclass(frozen=True)

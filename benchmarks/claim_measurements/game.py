@@ -26,7 +26,8 @@ from pushforward.training.loop.machine import seeded
 POINTS = 128
 STILL = 1e-12
 """The learning rate of a generator that stays."""
-FIRST, COUNT = 100, 8
+FIRST = 100
+COUNT = 8
 """The first seed, and how many: the rule of the claim was settled on seeds 0 to 2, which are not measured again."""
 
 

@@ -65,7 +65,9 @@ def closed_form(offset: Tensor, spread: float) -> tuple[float, float]:
     With u = mean - c and z = mean + spread e: 2 (z - c) has the variance 4 spread^2 in each entry; f e / spread has
     E f^2 e_i^2 / spread^2 - 4 u_i^2, from the moments of e up to the sixth.
     """
-    d, a, s2 = len(offset), float(offset.square().sum()), spread**2
+    d = len(offset)
+    a = float(offset.square().sum())
+    s2 = spread**2
     second = (
         a**2 + 2 * a * s2 * (d + 2) + s2**2 * (d + 2) * (d + 4) + 4 * s2 * (a + 2 * offset.square())
     )
@@ -75,10 +77,12 @@ def closed_form(offset: Tensor, spread: float) -> tuple[float, float]:
 def check(seed: int, draws: int) -> dict[str, float]:
     """How far the measured variances are from the closed forms, relative, and the ratio of the closed forms."""
     generator = torch.Generator().manual_seed(seed)
-    offset, spread = torch.randn(8, generator=generator, dtype=torch.float64), 0.5
+    offset = torch.randn(8, generator=generator, dtype=torch.float64)
+    spread = 0.5
     e = torch.randn(draws, 8, generator=generator, dtype=torch.float64)
     z = offset + spread * e
-    first, second = 2 * z, z.square().sum(1, keepdim=True) * e / spread
+    first = 2 * z
+    second = z.square().sum(1, keepdim=True) * e / spread
     known = closed_form(offset, spread)
     errors = [
         abs(float(x.var(0).sum()) / variance - 1)

@@ -51,8 +51,11 @@ def compared(seed: int, n: int) -> list[dict[str, float]]:
     betas = linear_betas()
     data = load("8gaussians")
     x = data.space.to_model(data.train.data_units(slice(n))).double()
-    path, generator = Tabulated(betas), torch.Generator().manual_seed(seed)
-    state, rows, began = x, [], time.process_time()
+    path = Tabulated(betas)
+    generator = torch.Generator().manual_seed(seed)
+    state = x
+    rows = []
+    began = time.process_time()
     spent = 0.0
     for level, beta in enumerate(betas, start=1):
         state = (1 - beta) ** 0.5 * state + beta**0.5 * torch.randn(

@@ -20,7 +20,8 @@ from torch import Tensor
 import pushforward as pf
 from claim_measurements.shared import SEEDS, trained
 
-POINTS, DRAWN = 128, 2_000
+POINTS = 128
+DRAWN = 2_000
 
 
 def measure(small: bool = False) -> None:

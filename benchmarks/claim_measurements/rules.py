@@ -24,7 +24,8 @@ from claim_measurements.figures import (
 )
 
 Figures = Mapping[str, Figure]
-MODES, GRID = 8, 25
+MODES = 8
+GRID = 25
 """Modes of ring and grid, by definition."""
 MOST = 0.1
 """The share of trainings that may fail of what counts as stable."""
@@ -120,7 +121,8 @@ def holes(results: Results) -> dict[str, Figure]:
             [value / floor for value in (score["values"][:1] if same else score["values"])]
         )
 
-    plain, vae = "autoencoder, beta 0", "VAE"
+    plain = "autoencoder, beta 0"
+    vae = "VAE"
     between = "spherical midpoints of codes"
     return {
         "plain": coverage(f"{plain}: N(0, 1) decoded"),
@@ -135,7 +137,8 @@ def holes_rule(figures: Figures) -> str:
 
     Holds in part if the plain autoencoder covers less than the VAE.
     """
-    plain, vae = figures["plain"], figures["vae"]
+    plain = figures["plain"]
+    vae = figures["vae"]
     return verdict([below(plain, 0.5), at_least(vae, 0.9)], below(plain, vae))
 
 
@@ -228,7 +231,8 @@ def noise_rule(figures: Figures) -> str:
 
 
 def many(results: Results) -> dict[str, Figure]:
-    steps, others = ("flow", "ddpm", "edm"), ("gan", "original", "vae")
+    steps = ("flow", "ddpm", "edm")
+    others = ("gan", "original", "vae")
     return {
         "steps": failures(results, *steps),
         **{name: failures(results, name) for name in others},

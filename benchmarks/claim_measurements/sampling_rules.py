@@ -22,10 +22,8 @@ from claim_measurements.rules import Figures, single
 
 def calls(results: Results) -> dict[str, Figure]:
     needed = lambda name: positive(column(results, "claim_calls", f"needed/{name}"))  # noqa: E731
-    rows, reference = (
-        results["mnist_calls_small"]["rows"],
-        results["mnist_calls_small"]["reference"],
-    )
+    rows = results["mnist_calls_small"]["rows"]
+    reference = results["mnist_calls_small"]["reference"]
     blocks = sorted({key.split()[1] for key in rows if key.startswith("block")})
 
     def ratio(name: str) -> Figure:
@@ -46,7 +44,8 @@ def calls_rule(figures: Figures) -> str:
 
     Holds in part if DPM-Solver++ needs fewer calls than the ancestral sampler.
     """
-    ancestral, fast = figures["ancestral"], figures["fast"]
+    ancestral = figures["ancestral"]
+    fast = figures["fast"]
     return verdict([at_least(ancestral, 100), at_most(fast, 25)], below(fast, ancestral))
 
 

@@ -32,7 +32,8 @@ from pushforward.transports import Flow
 MODELS = ("vp", "straight", "ot", "reflow")
 STEPS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96)
 WITHIN = 0.1
-GROUP, REUSE = 128, 4
+GROUP = 128
+REUSE = 4
 """Examples whose noise is permuted together, and the steps for which a plan is kept."""
 
 
@@ -71,7 +72,8 @@ def measure(small: bool = False) -> None:
 
 def models(data: Any, seed: int, steps: int, moved: int, small: bool) -> list[dict[str, Any]]:
     """The models of one seed, and what is measured of each."""
-    rows, straight = [], None
+    rows = []
+    straight = None
     for model in ("straight", "reflow") if small else MODELS:
         couple: Any = OptimalTransport(GROUP, REUSE) if model == "ot" else Independent()
         if model == "reflow":
@@ -102,10 +104,8 @@ def recipe(space: Any, path: Any, couple: Any) -> Recipe:
 
 def measured(flow: Flow, moved: int, small: bool = False) -> dict[str, float]:
     """Straightness, Euler steps needed, and the distance that 8 steps leave."""
-    z, counts = (
-        ExampleDraws(1_000_000, moved).normal(flow.noise_shape),
-        STEPS[:6] if small else STEPS,
-    )
+    z = ExampleDraws(1_000_000, moved).normal(flow.noise_shape)
+    counts = STEPS[:6] if small else STEPS
     with torch.no_grad():
         end = Flow(flow.denoiser, Heun(), counts[-1] if small else 100, "time")(z)
         distance = {

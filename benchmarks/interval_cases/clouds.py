@@ -15,7 +15,10 @@ from pushforward.metrics.frechet import gaussian_distance
 __all__ = ["RING", "Case", "cases"]
 
 RING = np.stack([np.cos(np.arange(8) * np.pi / 4), np.sin(np.arange(8) * np.pi / 4)], 1)
-STD, SIDE, FEATURES, CLASSES = 0.1, 8, 16, 5
+STD = 0.1
+SIDE = 8
+FEATURES = 16
+CLASSES = 5
 WEIGHTS = np.array([0.16, 0.14, 0.13, 0.125, 0.125, 0.12, 0.11, 0.09])
 """Of the generated modes; the true ones have an eighth each."""
 AXES = np.linalg.qr(
@@ -95,7 +98,8 @@ def images(scale: float, shift: float) -> Callable[[int, np.random.Generator], n
 
 def cases() -> list[Case]:
     """A model with usual faults and one without any, for points and for images."""
-    spread, real = AXES.T @ np.diag(DECAY**2) @ AXES, np.zeros(FEATURES)
+    spread = AXES.T @ np.diag(DECAY**2) @ AXES
+    real = np.zeros(FEATURES)
     limit = gaussian_distance(0.3 * np.eye(FEATURES)[0], 0.81 * spread, real, spread)
     shape = (1, SIDE, SIDE)
     return [

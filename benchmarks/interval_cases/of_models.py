@@ -18,7 +18,8 @@ from pushforward.transports import Flow
 
 __all__ = ["of_classes", "of_density", "true_bits"]
 
-WIDE, SHIFT = 1.2, 0.3
+WIDE = 1.2
+SHIFT = 0.3
 """Standard deviation of the model's density where data has 1, and by how much the mean of the data is beside it."""
 
 

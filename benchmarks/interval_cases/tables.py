@@ -12,14 +12,13 @@ from pushforward.metrics.table import Table, embedding
 
 __all__ = ["TABLES", "of_table"]
 
-NAMES, KINDS = ("x", "y", "w", "c", "b"), ("number", "number", "whole", "category", "boolean")
+NAMES = ("x", "y", "w", "c", "b")
+KINDS = ("number", "number", "whole", "category", "boolean")
 LABELS = ((), (), (), ("red", "green", "blue", "none"), ("no", "yes"))
 MISSING = tuple(name == "c" for name in NAMES)
-CATEGORICAL, COUNTS, GAPS = (
-    [kind in ("category", "boolean") for kind in KINDS],
-    list(map(len, LABELS)),
-    [False] * len(KINDS),
-)
+CATEGORICAL = [kind in ("category", "boolean") for kind in KINDS]
+COUNTS = list(map(len, LABELS))
+GAPS = [False] * len(KINDS)
 
 NEAR = ("nearest_ratio", "nearer_training", "membership", "membership_ratio")
 SHAPES = (
@@ -88,7 +87,8 @@ def of_table(
     """The scores of each sampling of one repeat, in which training and held-out rows are new."""
     model, target, *_ = TABLES[case]
     random = np.random.Generator(np.random.Philox(key=[repeat, sum(map(ord, case))]))
-    training, reference = rows(2 * n, random), rows(n, random)
+    training = rows(2 * n, random)
+    reference = rows(n, random)
     points = embedding(training, CATEGORICAL, COUNTS, GAPS)
     results = []
     for _ in range(samplings):

@@ -26,7 +26,8 @@ SEED = 5
 
 def data_of(kind: str, labels: bool) -> Dataset:
     """300 random examples and 24 held-out ones."""
-    random, shape = np.random.default_rng(0), SHAPES[kind]
+    random = np.random.default_rng(0)
+    shape = SHAPES[kind]
     if kind == "vector":
         x = (random.normal(size=(324, *shape)) * 2 + 1).astype(np.float32)
         measured = {"mean": x.mean(0).tolist(), "std": x.std(0).tolist()}

@@ -42,7 +42,8 @@ from pushforward.training.api import prepare
 from pushforward.training.checkpoint.tensors import whole
 from pushforward.training.runs.log import read
 
-BATCH, ROUNDING = 256, 1.2e-7
+BATCH = 256
+ROUNDING = 1.2e-7
 REFUSALS = ("batch", "shard", "split", "whole weights")
 """Words of errors by which a case is refused, not failed."""
 STEPS = 30
@@ -103,7 +104,9 @@ def in_double(trainer: Trainer) -> None:
 
 
 def _double(value: torch.Tensor) -> torch.Tensor:
-    return value.double() if value.is_floating_point() else value
+    if value.is_floating_point():
+        return value.double()
+    return value
 
 
 def stay_in_double() -> None:
@@ -170,7 +173,8 @@ def train(count: int, kind: str, steps: int, cases: list[str]) -> dict[str, Any]
 
 def kill(times: int) -> list[dict[str, Any]]:
     """Kill one of two processes after a step, let them be started again, and compare with the undisturbed run."""
-    drawn, rows = random.Random(0), []
+    drawn = random.Random(0)
+    rows = []
     with tempfile.TemporaryDirectory() as folder:
         words = [
             "train",
@@ -193,8 +197,11 @@ def kill(times: int) -> list[dict[str, Any]]:
                 2, lambda rank: command_line([*words, str(undisturbed)]), Path(folder, "printed")
             )
         for number in range(times):
-            rank, step, inside = drawn.randrange(2), drawn.randrange(1, STEPS), drawn.random() < 0.5
-            out, launch = Path(folder, str(number)), {"TORCHELASTIC_RUN_ID": str(number)}
+            rank = drawn.randrange(2)
+            step = drawn.randrange(1, STEPS)
+            inside = drawn.random() < 0.5
+            out = Path(folder, str(number))
+            launch = {"TORCHELASTIC_RUN_ID": str(number)}
 
             def work(own, at=(rank, step, inside), out=out):
                 return _killed(own, at, [*words, str(out)])
@@ -260,7 +267,8 @@ def pause(times: int) -> dict[str, Any]:
 
     Both ways take turns; two steps lie between saves. The medians, and the bytes of a checkpoint.
     """
-    data, results = space_data((3, 32, 32), labels=False, n=512), {}
+    data = space_data((3, 32, 32), labels=False, n=512)
+    results = {}
 
     def work(rank: int, kind: str, folder: Path) -> None:
         recipe = dataclasses.replace(pf.recipes.flow(data.space, "small"), name="unet")
@@ -313,7 +321,8 @@ def pause(times: int) -> dict[str, Any]:
 def _killed(own: int, at: tuple[int, int, bool], words: list[str]) -> int:
     """A training that is killed, in one process, after a step, or in the first save that comes after it."""
     rank, step, inside = at
-    usual, saving = Trainer.step, Trainer.save
+    usual = Trainer.step
+    saving = Trainer.save
 
     def stepped(trainer: Trainer) -> Any:
         result = usual(trainer)

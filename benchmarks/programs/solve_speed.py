@@ -47,13 +47,15 @@ def network_of(side):
 def works(side, solver, steps, batch):
     """A solve, one around an idle network, and the bare calls, warmed up."""
     kind = pf.data.ImageSpace if hasattr(pf.data, "ImageSpace") else pf.data.Space
-    network, space = network_of(side), kind((1, side, side), (0.5,), (0.5,), (0.0,), (1.0,))
+    network = network_of(side)
+    space = kind((1, side, side), (0.5,), (0.5,), (0.0,), (1.0,))
     z = torch.randn(batch, 1, side, side)
     flow, idle = (
         pf.Flow(pf.Denoiser(net, pf.Linear(), "velocity", space), solvers.named(solver), steps)
         for net in (network, Idle(torch.randn_like(z)))
     )
-    t, calls = torch.full((batch,), 0.5), flow.calls
+    t = torch.full((batch,), 0.5)
+    calls = flow.calls
     done = (
         (lambda: flow(z)),
         (lambda: idle(z)),

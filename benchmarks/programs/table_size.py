@@ -24,9 +24,12 @@ def memory() -> dict[str, float]:
     return {name.rstrip(":"): int(value) / 1024 for name, value, _ in lines}
 
 
-file, steps, size = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
+file = Path(sys.argv[1])
+steps = int(sys.argv[2])
+size = sys.argv[3]
 pf.data.load("moons", limit=10)
-start, began = memory()["VmRSS"], time.process_time()
+start = memory()["VmRSS"]
+began = time.process_time()
 data = pf.data.load(file, target="target")
 result = {"reading": time.process_time() - began, "after reading": memory()["VmHWM"] - start}
 with tempfile.TemporaryDirectory() as folder:

@@ -14,7 +14,9 @@ __all__ = ["apart", "warmed"]
 
 def apart(smoke: bool) -> Apart:
     """What runs work that may die: a forked process, or in a smoke run this one, in which an exception stands for the signal."""
-    return _here if smoke else forked
+    if smoke:
+        return _here
+    return forked
 
 
 def _here(work: Callable[[], Any]) -> tuple[int, Any]:

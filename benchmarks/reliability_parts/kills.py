@@ -26,7 +26,9 @@ def measured(
 
 
 def _row(name: str, rounds: int, steps: int, seed: int, smoke: bool) -> dict[str, Any]:
-    counts, wrong, restarted = dict.fromkeys((*KINDS, "end"), 0), [], 0
+    counts = dict.fromkeys((*KINDS, "end"), 0)
+    wrong = []
+    restarted = 0
     options = {"steps": steps, "checkpoint_every": max(1, steps // 3)}
     with tempfile.TemporaryDirectory() as folder:
         for keep in (None, 1):

@@ -30,7 +30,8 @@ def as_published(table: Table, seed: int = 0) -> float:
     from xgboost import XGBClassifier
 
     sides = as_numbers(table)
-    rows, real = np.concatenate(sides), np.repeat([1, 0], [len(side) for side in sides])
+    rows = np.concatenate(sides)
+    real = np.repeat([1, 0], [len(side) for side in sides])
     parts = []
     for known, unseen in StratifiedKFold(FOLDS, shuffle=True, random_state=seed).split(rows, real):
         trees = XGBClassifier(eval_metric="logloss", enable_categorical=True, random_state=0)
@@ -46,7 +47,8 @@ def as_numbers(table: Table) -> tuple[np.ndarray, np.ndarray]:
     Numbers come first, missing ones as the mean of the real rows. Each text that real rows hold becomes an indicator, and so does
     a missing one. Categories and levels that a file writes as numbers, or as true and false, are numbers, as pandas reads them.
     """
-    numbers, indicators = [], []
+    numbers = []
+    indicators = []
     for labels, *sides in zip(table.labels, table.reference.T, table.generated.T, strict=True):
         known = _written(labels)
         if known is None:

@@ -85,11 +85,14 @@ class ExampleDraws(Draws):
             else [*map(int, seed)]
         )
         assert n in (None, len(self.seeds)), "one seed per sample"
-        self.n, self.name, self.device = len(self.seeds), name, device
+        self.n = len(self.seeds)
+        self.name = name
+        self.device = device
         self._stream, self._calls, self._philox = key("rows", name), 0, _Philox()
 
     def _each(self) -> Iterator[np.random.Generator]:
-        call, self._calls = self._calls, self._calls + 1
+        call = self._calls
+        self._calls = self._calls + 1
         return (self._philox.at(seed, self._stream, call) for seed in self.seeds)
 
     def normal(self, shape: Sequence[int]) -> Tensor:
@@ -130,18 +133,17 @@ class BlockDraws(Draws):
         device: torch.device | str = "cpu",
     ) -> None:
         assert start % BLOCK == 0, "a micro-batch must start at a multiple of the block size"
-        self.seed, self.step, self.n, self.start, self.name, self.device = (
-            seed,
-            step,
-            n,
-            start,
-            name,
-            device,
-        )
+        self.seed = seed
+        self.step = step
+        self.n = n
+        self.start = start
+        self.name = name
+        self.device = device
         self._calls, self._philox = 0, _Philox()
 
     def _blocks(self) -> list[tuple[slice, int]]:
-        call, self._calls = self._calls, self._calls + 1
+        call = self._calls
+        self._calls = self._calls + 1
         first = self.start // BLOCK
         return [
             (

@@ -77,7 +77,8 @@ class _Failed(PushforwardError):
 
     def __init__(self, message: str, step: int | None = None, what: str | None = None) -> None:
         super().__init__(message)
-        self.step, self.what = step, message if what is None else what
+        self.step = step
+        self.what = message if what is None else what
 
 
 class Diverged(_Failed):
@@ -146,13 +147,17 @@ def suggestion(word: str, known: Iterable[str], prefix: str = "") -> str:
     if not synonyms.is_listed(word):
         return did_you_mean(word, known, SURE, prefix)
     names = [f'"{prefix}{name}"' for name in synonyms.names_for(word, known)]
-    return f" Did you mean {' or '.join(names)}?" if names else synonyms.note_on(word)
+    if names:
+        return f" Did you mean {' or '.join(names)}?"
+    return synonyms.note_on(word)
 
 
 def did_you_mean(word: str, known: Iterable[str], least: float = 0.6, prefix: str = "") -> str:
     """Return a hint such as ``' Did you mean "flow"?'``, or an empty string if no name is close to ``word``; see `closest`."""
     name = closest(word, known, least)
-    return "" if name is None else f' Did you mean "{prefix}{name}"?'
+    if name is None:
+        return ""
+    return f' Did you mean "{prefix}{name}"?'
 
 
 def closest(word: str, known: Iterable[str], least: float = 0.6) -> str | None:
@@ -165,7 +170,9 @@ def closest(word: str, known: Iterable[str], least: float = 0.6) -> str | None:
     lower = word.lower()
     close = difflib.get_close_matches(lower, names, n=1, cutoff=least)
     close = close or [name for name in reversed(names) if len(lower) >= 3 and lower in name]
-    return names[close[0]] if close else None
+    if close:
+        return names[close[0]]
+    return None
 
 
 def quoted(text: str) -> str:

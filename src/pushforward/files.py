@@ -29,7 +29,9 @@ from typing import Any, Literal, Self, Union, get_args, get_origin, get_type_hin
 from pushforward.errors import CheckpointError, DataError, UsageError
 
 # Lists and objects of a JSON file, their items, and how deep they are nested
-MOST_OBJECTS, MOST_ITEMS, DEEPEST = 250_000, 2_000_000, 64
+MOST_OBJECTS = 250_000
+MOST_ITEMS = 2_000_000
+DEEPEST = 64
 MOST_DIGITS = 100  # Digits of a whole number
 
 
@@ -191,7 +193,9 @@ def read_object(path: Path) -> dict[str, Any]:
         content = read_json(path)
     except CheckpointError:
         return {}
-    return content if isinstance(content, dict) else {}
+    if isinstance(content, dict):
+        return content
+    return {}
 
 
 def check_tensors(path: Path) -> None:
@@ -230,7 +234,9 @@ def refuse_links(
     Raises:
         CheckpointError: Naming the first; or if the disk does not list a folder.
     """
-    waiting, names, left = [folder], set(inside), MOST_ENTRIES
+    waiting = [folder]
+    names = set(inside)
+    left = MOST_ENTRIES
     while waiting:
         place = waiting.pop()
         try:
@@ -380,9 +386,13 @@ def _plain(value: Any) -> Any:
         return value
     if isinstance(value, str):
         # file names may hold half a surrogate pair
-        return value if value.isascii() else value.encode("utf-8", "replace").decode()
+        if value.isascii():
+            return value
+        return value.encode("utf-8", "replace").decode()
     if isinstance(value, float):
-        return float(value) if math.isfinite(value) else None
+        if math.isfinite(value):
+            return float(value)
+        return None
     if isinstance(value, (list, tuple)):
         return tuple([_plain(item) for item in value])
     if isinstance(value, Mapping):
@@ -476,12 +486,15 @@ def _unpacked(value: Any) -> Any:
         return value.to_plain()
     if isinstance(value, Mapping):
         return {name: _unpacked(item) for name, item in value.items()}
-    return [_unpacked(item) for item in value] if isinstance(value, tuple) else value
+    if isinstance(value, tuple):
+        return [_unpacked(item) for item in value]
+    return value
 
 
 @functools.cache
 def _reader(kind: Any) -> Reader:
-    origin, parts = get_origin(kind), get_args(kind)
+    origin = get_origin(kind)
+    parts = get_args(kind)
     if kind is Any:
         return lambda value, where: value
     if origin in (Union, types.UnionType):
@@ -509,7 +522,8 @@ def _reader(kind: Any) -> Reader:
 def _read_items(kind: Any, value: Any, where: str) -> tuple[Any, ...]:
     if not isinstance(value, (list, tuple)):
         raise _wrong(where, "a list", value)
-    read, nullable = _reader(kind), _nullable(kind)
+    read = _reader(kind)
+    nullable = _nullable(kind)
     return tuple(
         [
             read(item, f"{where}[{number}]")
@@ -522,7 +536,8 @@ def _read_items(kind: Any, value: Any, where: str) -> tuple[Any, ...]:
 def _read_named(kind: Any, value: Any, where: str) -> dict[str, Any]:
     if not isinstance(value, Mapping):
         raise _wrong(where, "an object", value)
-    read, nullable = _reader(kind), _nullable(kind)
+    read = _reader(kind)
+    nullable = _nullable(kind)
     return {
         str(name): read(item, f"{where}.{name}")
         for name, item in value.items()

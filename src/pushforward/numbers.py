@@ -17,7 +17,9 @@ def finite(x: Any) -> float | None:
         value = float(x)
     except (TypeError, ValueError):
         return None
-    return value if math.isfinite(value) else None
+    if math.isfinite(value):
+        return value
+    return None
 
 
 def finite_all(values: Iterable[Any] | None) -> list[float]:
@@ -29,7 +31,9 @@ ROUNDING = 1e-9  # A spread below this share of its mean is what rounding leaves
 
 
 def _decimals(x: float, digits: int) -> int:
-    return min(6, max(0, digits - 1 - math.floor(math.log10(abs(x))))) if x else 0
+    if x:
+        return min(6, max(0, digits - 1 - math.floor(math.log10(abs(x)))))
+    return 0
 
 
 def plain(x: Any, digits: int = 3) -> str:
@@ -41,7 +45,9 @@ def plain(x: Any, digits: int = 3) -> str:
         return f"{value:,.0f}".replace("-", "−")
     rounded = float(f"{value:.{max(digits, 1) - 1}e}")  # .997 has two digits as 1.0
     text = f"{value:,.{_decimals(rounded, digits)}f}"
-    return text.replace("-", "−") if float(text.replace(",", "")) else "0"
+    if float(text.replace(",", "")):
+        return text.replace("-", "−")
+    return "0"
 
 
 def decimals_of(mean: Any, spread: Any = None) -> int:
@@ -50,7 +56,8 @@ def decimals_of(mean: Any, spread: Any = None) -> int:
     The standard deviation gets one digit, or two if the first is 1 or 2. Without it, the mean gets
     three digits.
     """
-    value, wide = finite(mean), finite(spread)
+    value = finite(mean)
+    wide = finite(spread)
     if value is None or not wide or wide < ROUNDING * abs(value):
         return len(plain(value).partition(".")[2])
     leading = wide / 10 ** math.floor(math.log10(wide))
@@ -59,7 +66,8 @@ def decimals_of(mean: Any, spread: Any = None) -> int:
 
 def measured(mean: Any, spread: Any = None, decimals: int | None = None) -> tuple[str, str]:
     """Format a mean and its standard deviation with the same decimals, by default `decimals_of`; a missing one is empty."""
-    value, wide = finite(mean), finite(spread)
+    value = finite(mean)
+    wide = finite(spread)
     if value is None:
         return NOTHING, ""
     decimals = decimals_of(value, wide) if decimals is None else decimals
@@ -89,13 +97,17 @@ def percent(x: Any) -> str:
     if value is None:
         return NOTHING
     percent = 100 * value
-    return f"{percent:.0f} %" if percent == 0 or abs(percent) >= 10 else f"{percent:.1f} %"
+    if percent == 0 or abs(percent) >= 10:
+        return f"{percent:.0f} %"
+    return f"{percent:.1f} %"
 
 
 def count(x: Any) -> str:
     """Format an integer with thousands separators."""
     value = finite(x)
-    return NOTHING if value is None else f"{round(value):,}"
+    if value is None:
+        return NOTHING
+    return f"{round(value):,}"
 
 
 def counted(x: Any, noun: str) -> str:
@@ -151,7 +163,11 @@ def counts(values: Iterable[Any]) -> list[str]:
 def listing(words: Iterable[str]) -> str:
     """Join words by commas and a final "and"."""
     some = list(words)
-    return some[0] if len(some) == 1 else f"{', '.join(some[:-1])} and {some[-1]}" if some else ""
+    if len(some) == 1:
+        return some[0]
+    if some:
+        return f"{', '.join(some[:-1])} and {some[-1]}"
+    return ""
 
 
 def some(items: Iterable[object], most: int = 5) -> str:
@@ -164,7 +180,9 @@ def some(items: Iterable[object], most: int = 5) -> str:
 def clipped(cell: str, width: int) -> str:
     """Format a table cell on one line, truncated to a maximum length."""
     text = cell.replace("\r", "").replace("\n", "\\n")
-    return text if len(text) <= width else f"{text[: width - 1]}…"
+    if len(text) <= width:
+        return text
+    return f"{text[: width - 1]}…"
 
 
 def shortened(names: Sequence[str], width: int) -> list[str]:

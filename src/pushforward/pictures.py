@@ -24,7 +24,9 @@ Limits = tuple[
     float, float, float, float
 ]  # The limits of a scatter plot: least x, greatest x, least y, greatest y
 
-INK, REAL, PAPER = (0, 114, 178), (150, 150, 150), (255, 255, 255)
+INK = (0, 114, 178)
+REAL = (150, 150, 150)
+PAPER = (255, 255, 255)
 LEGIBLE = 64  # Pixels that an image needs along its longer side to be looked at
 SMOOTH = 3  # Scatter plots are drawn this many times too large and shrunk, so that dots are round
 
@@ -130,7 +132,8 @@ def limits_of(*clouds: np.ndarray | None) -> Limits:
 
 def square(low: np.ndarray, high: np.ndarray, margin: float = 1.0) -> Limits:
     """Compute the limits of an enlarged square around the rectangle between two corners."""
-    middle, half = (low + high) / 2, max(float((high - low).max()) / 2, 1e-9) * margin
+    middle = (low + high) / 2
+    half = max(float((high - low).max()) / 2, 1e-9) * margin
     return middle[0] - half, middle[0] + half, middle[1] - half, middle[1] + half
 
 
@@ -168,7 +171,9 @@ def scatter_picture(
 def _number_edges(picture: Image.Image, limits: Limits) -> None:
     from matplotlib.ticker import MaxNLocator
 
-    draw, size, colour = ImageDraw.Draw(picture), picture.width, (120, 120, 120, 255)
+    draw = ImageDraw.Draw(picture)
+    size = picture.width
+    colour = (120, 120, 120, 255)
     for low, high, across in ((limits[0], limits[1], True), (limits[2], limits[3], False)):
         for value in MaxNLocator(5).tick_values(low, high):
             at = (value - low) / (high - low) * size
@@ -277,11 +282,9 @@ def columns_picture(
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(5.6, 5.6), dpi=100, layout="constrained")
-    axes, width, centre = (
-        figure.subplots(),
-        space.scale,
-        space.to_data(torch.zeros(1, 2))[0].tolist(),
-    )
+    axes = figure.subplots()
+    width = space.scale
+    centre = space.to_data(torch.zeros(1, 2))[0].tolist()
     points, groups = _groups(points, labels, len(space.classes))
     for number, colour, members in groups:
         name = space.classes[number] if labels is not None and space.classes else None
@@ -351,10 +354,8 @@ def _groups(
     from matplotlib import colormaps
 
     known = np.isfinite(points).all(1)
-    points, group = (
-        points[known],
-        np.zeros(int(known.sum()), dtype=int) if labels is None else labels[known],
-    )
+    points = points[known]
+    group = np.zeros(int(known.sum()), dtype=int) if labels is None else labels[known]
     colours = colormaps["tab10" if count <= 10 else "tab20"]
     return points, [
         (int(number), colours(int(number) % colours.N), points[group == number])
@@ -364,7 +365,8 @@ def _groups(
 
 def _range(values: np.ndarray, mean: float, std: float) -> tuple[float, float]:
     low, high = np.percentile(values, [0.5, 99.5]) if len(values) else (mean, mean)
-    low, high = min(low, mean - WIDTHS * std), max(high, mean + WIDTHS * std)
+    low = min(low, mean - WIDTHS * std)
+    high = max(high, mean + WIDTHS * std)
     return float(low - 0.03 * (high - low)), float(high + 0.03 * (high - low))
 
 
@@ -391,4 +393,6 @@ def sign(index: int | None) -> Markup:
 
 def colour(index: int | None) -> str:
     """Return the CSS class of a model's colour; gray for None."""
-    return "base" if index is None else f"e{index % len(COLOURS)}"
+    if index is None:
+        return "base"
+    return f"e{index % len(COLOURS)}"

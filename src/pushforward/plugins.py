@@ -96,7 +96,9 @@ def only(path: str | Path, kind: str, hint: str) -> str:
 
 def files_of(plugins: str | Path | Iterable[str | Path]) -> list[str | Path]:
     """Return the named files, given as several or a single file."""
-    return [plugins] if isinstance(plugins, (str, Path)) else list(plugins)
+    if isinstance(plugins, (str, Path)):
+        return [plugins]
+    return list(plugins)
 
 
 def load_needed(

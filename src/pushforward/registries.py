@@ -37,12 +37,17 @@ class Registry(Mapping[str, Any]):
         defined: Callable[[ModuleType], dict[str, Any]],
         refuse: str | None = None,
     ) -> None:
-        self.kind, self.homes, self._defined, self._refuse = kind, homes, defined, refuse
+        self.kind = kind
+        self.homes = homes
+        self._defined = defined
+        self._refuse = refuse
         self.added: dict[str, Any] = {}
         self._files: dict[str, str] = {}
 
     def __getitem__(self, name: str) -> Any:
-        return self.added[name] if name in self.added else at(self.homes[name], name)
+        if name in self.added:
+            return self.added[name]
+        return at(self.homes[name], name)
 
     def __iter__(self) -> Iterator[str]:
         yield from self.homes
@@ -93,7 +98,8 @@ class Registry(Mapping[str, Any]):
             UsageError: If a name belongs to another file, because a run would silently use the
                 later part.
         """
-        file, parts = str(module.__file__), self._defined(module)
+        file = str(module.__file__)
+        parts = self._defined(module)
         for name in [name for name, owner in self._files.items() if owner == file]:
             del self._files[name]
             self.added.pop(name, None)
@@ -117,7 +123,9 @@ def at(home: str, name: str = "") -> Any:
     """Import an object from "module:object"; for a tuple of objects, the one with the name."""
     module, _, attribute = home.partition(":")
     part = getattr(importlib.import_module(f"pushforward.{module}"), attribute)
-    return next(one for one in part if one.name == name) if isinstance(part, tuple) else part
+    if isinstance(part, tuple):
+        return next(one for one in part if one.name == name)
+    return part
 
 
 def from_text(parts: Registry, text: str) -> Any:

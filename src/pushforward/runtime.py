@@ -58,7 +58,8 @@ def launched(environment: Mapping[str, str] | None = None) -> Launch:
         names = _SLURM
     else:
         return Launch()
-    rank, count = _number(given, names[0]), _number(given, names[1])
+    rank = _number(given, names[0])
+    count = _number(given, names[1])
     if not 0 <= rank < count:
         raise UsageError(
             f"The launcher set {names[0]}={rank} and {names[1]}={count}; expected a rank from 0 to {count - 1}."

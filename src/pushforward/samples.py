@@ -62,7 +62,9 @@ class Samples(Tensor):
     def __getitem__(self, where: Any) -> Tensor:
         part = super().__getitem__(where)
         whole = tuple(part.shape[1:]) == tuple(self.space.shape) and part.dim() == self.dim()
-        return Samples.of(part, self.space) if whole else part
+        if whole:
+            return Samples.of(part, self.space)
+        return part
 
     def to_pil(self, columns: int | None = None, *, zoom: int | None = None) -> Image.Image:
         """Draw a picture: a grid of images, or a scatter plot of 2-dimensional vectors.
@@ -164,7 +166,8 @@ def drawn_from(
 
 
 Parts = Iterable[Chunk]
-MOST_DRAWN, LARGEST_ZOOM = 4096, 64
+MOST_DRAWN = 4096
+LARGEST_ZOOM = 64
 PICTURES = (".png", ".gif")
 
 
@@ -179,7 +182,8 @@ def check_target(
     Raises:
         UsageError: With alternatives.
     """
-    known, ending = space.endings, path.suffix.lower()
+    known = space.endings
+    ending = path.suffix.lower()
     if path.name.lower() in known:
         raise UsageError(
             f'"{path}" has no file name before its extension. Write samples.png, or ./samples for a new folder.'
@@ -242,7 +246,8 @@ def draw_to(
         Diverged: If a sample is not finite, or violates a constraint of the data after all
             attempts; an existing file is kept.
     """
-    path, space = Path(path), transport.space
+    path = Path(path)
+    space = transport.space
     if path.suffix.lower() != ".gif":
         check_target(path, space, n, overwrite, zoom)
         parts = shared_stream(transport, n, condition, seed=seed, batch=batch)
@@ -274,7 +279,8 @@ def frames_to(
     """
     path = Path(path)
     warn_between(space, x)
-    ending, images = path.suffix.lower(), space.drawing(space.quantise(x))
+    ending = path.suffix.lower()
+    images = space.drawing(space.quantise(x))
     check_target(path, space, len(images), overwrite, zoom)
     if ending == ".gif":
         back = [images[i : i + 1] for i in (*range(len(images)), *range(len(images) - 2, 0, -1))]
@@ -414,7 +420,8 @@ def _csv(
 
 def _folder(path: Path, space: Space, n: int, parts: Parts, zoom: int) -> None:
     path.mkdir()
-    width, at = len(str(n - 1)), 0
+    width = len(str(n - 1))
+    at = 0
     for x, condition in parts:
         known = cells_of(space.conditions, condition, len(x))
         for i, picture in enumerate(space.drawing(space.quantise(x))):
@@ -429,10 +436,8 @@ def _folder(path: Path, space: Space, n: int, parts: Parts, zoom: int) -> None:
 
 def _picture(path: Path, space: Space, n: int, parts: Parts, zoom: int | None) -> None:
     drawn = [(space.quantise(x), (condition or {}).get("label")) for x, condition in parts]
-    images, labels = (
-        space.drawing(np.concatenate([x for x, _ in drawn])),
-        [label for _, label in drawn if label is not None],
-    )
+    images = space.drawing(np.concatenate([x for x, _ in drawn]))
+    labels = [label for _, label in drawn if label is not None]
     if space.as_points:
         picture = columns_picture(
             images, space, np.concatenate([label.numpy() for label in labels]) if labels else None

@@ -181,10 +181,8 @@ def configure(
             f"{name} jumps to the data in {counted(flow.steps, 'step')}, but `solver={given['solver']}` needs more. "
             "Pass `steps` as well, such as `steps=8`."
         )
-    denoiser, table = (
-        _guided(flow.denoiser, given),
-        _learned_table(given, solver, steps, tables, name),
-    )
+    denoiser = _guided(flow.denoiser, given)
+    table = _learned_table(given, solver, steps, tables, name)
     if table is not None:
         return with_inner(transport, Flow(denoiser, solver, steps, table.grid, table))
     return with_inner(
@@ -239,7 +237,9 @@ def _grid(
             return times
         if grid == "learned":
             raise _unlearned("grid", name, steps, given, solver)
-    return flow.grid_for(solver, steps) if grid is None else grid
+    if grid is None:
+        return flow.grid_for(solver, steps)
+    return grid
 
 
 def _unlearned(
@@ -296,4 +296,6 @@ def _guided(denoiser: Predictor, given: dict[str, Any]) -> Predictor:
         )
     if "weaker" in given:
         denoiser = Autoguided(denoiser, given["weaker"], given.get("weaker_scale", 2.0), interval)
-    return Thresholded(denoiser, given["threshold"]) if "threshold" in given else denoiser
+    if "threshold" in given:
+        return Thresholded(denoiser, given["threshold"])
+    return denoiser

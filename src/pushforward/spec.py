@@ -186,7 +186,9 @@ def misfit(part: type, arguments: Mapping[str, Any]) -> str | None:
     wrong = [
         name for name, value in arguments.items() if name in hints and not _fits(value, hints[name])
     ]
-    return f"{wrong[0]}={arguments[wrong[0]]!r:.60}" if wrong else None
+    if wrong:
+        return f"{wrong[0]}={arguments[wrong[0]]!r:.60}"
+    return None
 
 
 @functools.cache
@@ -201,7 +203,8 @@ def _hints(part: type) -> dict[str, Any]:
 
 
 def _fits(value: Any, hint: Any) -> bool:
-    origin, parts = get_origin(hint), get_args(hint)
+    origin = get_origin(hint)
+    parts = get_args(hint)
     if origin in (Union, types.UnionType):
         return any(_fits(value, part) for part in parts)
     if origin is Literal:

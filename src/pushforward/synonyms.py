@@ -178,4 +178,6 @@ def note_on(word: str) -> str:
     """Return a sentence about a word without a counterpart, after a space, or an empty string."""
     plain = _plain(word)
     note = _NOTE_OF.get(re.sub("^(?!lr_).*(?=pipeline$|scheduler$)", "", plain))
-    return f" {note}" if note else ""
+    if note:
+        return f" {note}"
+    return ""

@@ -24,7 +24,8 @@ from pushforward.training.loop.machine import seeded
 from pushforward.training.runs.run import FORMAT
 
 FOLDER = Path(__file__).parent
-STEPS, STOPPED = 8, 4
+STEPS = 8
+STOPPED = 4
 
 
 def data():
@@ -79,10 +80,8 @@ def record(name):
         trainer.close()
         shutil.rmtree(f"{place}/cut/checkpoints/step_000000")
         Path(f"{place}/cut/.lock").unlink()
-        losses, samples = (
-            [row["loss"] for row in whole.losses()],
-            whole.transport.sample(5, seed=1).tolist(),
-        )
+        losses = [row["loss"] for row in whole.losses()]
+        samples = whole.transport.sample(5, seed=1).tolist()
         manifest = json.loads(Path(f"{place}/cut/manifest.json").read_text())
         del manifest["machine"]["platform"]
         Path(f"{place}/cut/manifest.json").write_text(json.dumps(manifest, indent=1) + "\n")

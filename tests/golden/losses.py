@@ -59,7 +59,9 @@ AMPLIFYING = (
 
 def shape_of(case):
     """Short vectors where the recipe takes them."""
-    return (1, 8, 8) if case.endswith("-images") or CASES[case][0] in IMAGES_ONLY else (17,)
+    if case.endswith("-images") or CASES[case][0] in IMAGES_ONLY:
+        return (1, 8, 8)
+    return (17,)
 
 
 def prepared(case, folder, scale=1.0, **training):
@@ -85,7 +87,8 @@ def prepared(case, folder, scale=1.0, **training):
 
 def first_gradients(trainer):
     """Filled while the trainer runs: for each player the norm of its first gradient and four projections of it."""
-    gradients, update = {}, Player.update
+    gradients = {}
+    update = Player.update
 
     def noted(player, *arguments, **named):
         if player.name not in gradients and player.parameters[0].grad is not None:

@@ -19,7 +19,8 @@ from pushforward.testing import class_labels
 from pushforward.transports import Autoencoder, Flow, Latent
 
 FOLDER = Path(__file__).parent
-ROWS, STEPS = 4, 5
+ROWS = 4
+STEPS = 5
 NAMES = ("digits", "mnist", "emoji")
 
 SOLVERS = [
@@ -145,7 +146,8 @@ def sample(name, model, autoencoder, setting, dtype=torch.float32):
     flow = flow_of(model, setting)
     transport = (flow if autoencoder is None else Latent(flow, autoencoder)).to(dtype)
     draws = ExampleDraws(0, ROWS)
-    z, label = draws.normal(flow.noise_shape).to(dtype), torch.arange(ROWS) % 3
+    z = draws.normal(flow.noise_shape).to(dtype)
+    label = torch.arange(ROWS) % 3
     with torch.no_grad():
         x = transport(z, {"label": label}, draws).flatten(1)
     return x[:, :: max(1, x.shape[1] // 64)].double().numpy()

@@ -95,7 +95,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ),
     ],
     "evaluation/features.py": [
-        ('or given.startswith("~") else', "else", "hostile"),
+        (' or given.startswith("~")', "", "hostile"),
         ("    if wrong:\n", "    if False:\n", "extractors"),
         ("state = state_hash(network)", "state = None", "extractors"),
         ("hashlib.sha256(self.weights.encode())", "hashlib.sha256()", "extractors"),
@@ -111,14 +111,18 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("high = (n, high) if", "high = (low, n) if", "intervals"),
         ("max(0.0, root - half) ** 2)", "(root - half) * abs(root - half))", "intervals"),
         ("min(len(values), 2)", "1", "intervals"),
-        ("if np.ptp(values) == 0 else", "if False else", "floors"),
+        ("np.ptp(values) == 0", "False", "floors"),
         ("/ len(terms), len(terms) - 1, tuple", "/ len(terms), 1, tuple", "pairs"),
         ("if len(self.terms) == len(other.terms) > 1:", "if False:", "pairs"),
         ("            self.runs.of_difference(other.runs),\n", "", "pairs"),
         ("if self.root and other.root:", "if False:", "pairs"),
     ],
     "evaluation/model_metrics.py": [
-        ("if not (held & ~used).any() else 256", "", "cost"),
+        (
+            "if not (held & ~used).any():\n        return max(2, int(used.sum()))\n    return 256",
+            "return max(2, int(used.sum()))",
+            "cost",
+        ),
         ("float(np.var(accuracies, ddof=1)) - of_few", "0.0", "intervals"),
         ("min(len(data.held_out), EXAMPLES)", "len(data.held_out)", "vae"),
         (
@@ -157,7 +161,11 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ('run.space.drawing(arrays["x"]', 'np.array(arrays["x"]', "spaces"),
     ],
     "evaluation/pictures.py": [
-        ("if met(autoencoder.space.conditions, data.space.conditions) else None", "", "codes"),
+        (
+            "if met(autoencoder.space.conditions, data.space.conditions):\n        return (autoencoder, data)\n    return None",
+            "return (autoencoder, data)",
+            "codes",
+        ),
         ("if not autoencoder.standard", "if False", "codes"),
         ("torch.diag(log_variance.exp().mean(0))", "0", "vae"),
         (
@@ -184,11 +192,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("return curve + ladder", "return int(curve)", "plans"),
     ],
     "evaluation/results.py": [
-        (
-            "math.inf if value is None else self.loss",
-            "math.inf if value is None else -self.loss",
-            "report_findings",
-        ),
+        ("eturn self.l", "eturn -self.l", "report_findings"),
         ("if version != FORMAT", "if False", "report_files"),
         ("better if abs(gap) > margin else None", "better", "pairs"),
         ("Variation(max(each, default=0.0))", "Variation()", "pairs"),
@@ -197,7 +201,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
             "self._over_samples(row, metric, score, pooled), Variation(own), runs",
             "pairs",
         ),
-        ('return -value if better == "higher" else value', "return value", "pairs"),
+        ('if better == "higher":\n            return -value\n        ', "", "pairs"),
         ('    "representation": "the representation of rows",\n', "", "table_distances"),
     ],
     "evaluation/scores.py": [
@@ -226,11 +230,11 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
             "table_distances",
         ),
         (
-            "return rows if isinstance(rows, np.ndarray) and space.accepts(rows) else",
-            "return",
+            "if isinstance(rows, np.ndarray) and space.accepts(rows):\n        return rows\n    ",
+            "",
             "table_values",
         ),
-        ("if split.table_values is None else", "if True else", "table_values"),
+        ("split.table_values is Non", "Tru", "table_values"),
         ("min(2 * train, MOST), learned)", "n, learned)", "table_report"),
         ("rows_at(split, np.arange(len(split)))", "rows_at(split, used)", "table_values"),
         ("space.values(torch.as_tensor(generated))", "space.values(every)", "table_digits"),
@@ -243,8 +247,8 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ),
         ('if redraw >= getattr(metric, "floor_redraws", redraw + 1):', "if False:", "table_report"),
         (
-            "OF_TABLES if isinstance(dataset.space, TableSpace) else REDRAWS",
-            "REDRAWS",
+            "if isinstance(dataset.space, TableSpace):\n        return OF_TABLES\n    ",
+            "",
             "table_report",
         ),
         (

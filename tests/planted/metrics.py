@@ -3,7 +3,7 @@
 FAULTS: dict[str, list[tuple[str, str, str]]] = {
     "metrics/columns.py": [
         ("np.where(np.isnan(side), -np.inf, side)", "side[~np.isnan(side)]", "table_metrics"),
-        ("abs(gap) / 2, np.sign(gap) / 2", "abs(gap), np.sign(gap) / 2", "table_metrics"),
+        ("abs(gap) / 2", "abs(gap)", "table_metrics"),
         ("value * (u**2 + v**2) / 2", "value", "table_metrics"),
         (" * len(x) / both.sum()", "", "table_errors"),
         (
@@ -116,11 +116,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("- (c.sum() / n) ** 2 / rows", "", "table_errors"),
         ("some(samples.training, len(held_out), 2)", "samples.training", "table_errors"),
         ("if not distances[1].any():", "if False:", "table_errors"),
-        (
-            "(\n            -near if known is None else np.log(nearest_distance(rows, known, scale) + TINY) - near\n        )",
-            "near if known is None else np.log(nearest_distance(rows, known, scale) + TINY) - near",
-            "table_errors",
-        ),
+        ("return -near", "return near", "table_errors"),
         (
             "if samples.generated_more is None else samples.generated_more",
             "if True else None",
@@ -176,8 +172,8 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("generated=table.learned, learned=None", "learned=None", "table_metrics"),
         ("TAUGHT = 1.5", "TAUGHT = 1.0", "table_errors"),
         (
-            "table.generated.copy(), table.reference.copy()",
-            "table.generated, table.reference",
+            ".copy()\n    reference = table.reference.copy()",
+            "\n    reference = table.reference",
             "table_metrics",
         ),
         ("float(part.min()) - 1", "float(part.min())", "table_metrics"),

@@ -53,7 +53,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
     ],
     "editing/imputation.py": [
         ("field.name not in there)", "False)", "imputation"),
-        ("missing & ~chosen, missing & chosen", "missing & ~chosen, missing", "imputation"),
+        ("ing & chosen", "ing", "imputation"),
         ("| known_missing)", ")", "imputation"),
         ("np.array([field.missing for field in space.fields])", "True", "imputation"),
         ("if not all(holds(c, fields, values).all()", "if not all(True", "imputation"),
@@ -69,11 +69,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         (" + (seed + rows) // PERIOD * 2**40", "", "imputation"),
         ('"sample/again {turn}"', '"sample/again"', "imputation"),
         ("waiting[possible[waiting] & ", "waiting[", "imputation"),
-        (
-            "space.met(values) if space.constraints",
-            "~np.isnan(values[:, 0]) if space.constraints",
-            "imputation",
-        ),
+        ("space.met(values", "~np.isnan(values[:, 0]", "imputation"),
     ],
     "editing/interpolation.py": [
         ("     last.z[", "     first.z[", "cli_editing"),

@@ -16,11 +16,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
             ' Tabulated(betas), "noise", space, preconditioning=Preconditioning(output=None)',
             "paths",
         ),
-        (
-            "        path, times = Tabulated(betas), Stratified(Levels(levels)",
-            "        path, times = Tabulated(betas), Stratified(Levels(levels // 2)",
-            "paths",
-        ),
+        ("els(levels))", "els(levels // 2))", "paths"),
     ],
     "recipes/distil.py": [
         ("if source is not None:", "if False:", "source_students"),
@@ -44,7 +40,11 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ),
         ("rate=0.0, ", "", "table_denoiser"),
         ("if isinstance(space, TableSpace):", "if False:", "table_students"),
-        ("most if given is None else whole(", "given or most or (", "table_students"),
+        (
+            "if given is None:\n        return most\n    return whole",
+            "return given or most or ",
+            "table_students",
+        ),
     ],
     "recipes/gan.py": [
         ("penalty_interval = 4 if convolutional and", "penalty_interval = 4 if", "recipes"),

@@ -67,7 +67,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
             "if self.spread is None:",
             "report_findings",
         ),
-        ('return f"{text} {info.unit}".strip() if', "return text if", "report_findings"),
+        ('f"{text} {info.unit}".strip()', "text", "report_findings"),
     ],
     "report/tables.py": [
         ("        score = replace(score, spread=None)", "        pass", "report_findings"),
@@ -83,6 +83,6 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ),
         ('"training.trajectory_seconds"', '"training.seconds"', "report_findings"),
         ('"training.ancestor_seconds"', '"training.seconds"', "report_findings"),
-        ("else 100 * refused", "else refused", "report_findings"),
+        ("rn 100 * ref", "rn ref", "report_findings"),
     ],
 }

@@ -80,7 +80,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("LEAST_LOG = -87.0", "LEAST_LOG = -0.87", "table_denoiser"),
         ("isinstance(inputs, int) and inputs !=", "False and inputs !=", "table_denoiser"),
         ("noisy.new_zeros(noisy.shape[0], ", "noisy.new_zeros(len(noisy), ", "table_models"),
-        ("times_for(t, x_t[:1]) if single", "times_for(t, x_t) if single", "table_denoiser"),
+        ("(t, x_t[:1])", "(t, x_t)", "table_denoiser"),
         ('getattr(self.network, "shares_time", False)', "True", "table_denoiser"),
         ("(x_t + alpha * layout.mean)", "(x_t - alpha * layout.mean)", "table_denoiser"),
         ("* layout.ordinary(probabilities)", "* 1.0", "table_denoiser"),
@@ -95,7 +95,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
             "table_denoiser",
         ),
         ("given.known & ~given.hide[:, None]", "given.known", "table_denoiser"),
-        ("mean, reach = noisy * reach,", "mean, reach = noisy,", "table_denoiser"),
+        ("oisy * reach", "oisy", "table_denoiser"),
         ("torch.exp((reach**2 - 1) / 2", "torch.exp(0 * (reach**2 - 1) / 2", "table_denoiser"),
         ("reach.masked_fill(seen, 1.0)", "reach", "table_denoiser"),
         (
@@ -158,7 +158,11 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ),
         ('getattr(os, "O_NONBLOCK", 0)', "0", "hostile"),
         ("elif not entry.is_file(follow_symlinks=False):", "elif False:", "hostile"),
-        ("float(value) if math.isfinite(value) else None", "float(value)", "report_files"),
+        (
+            "if math.isfinite(value):\n            return float(value)\n        return None",
+            "return float(value)",
+            "report_files",
+        ),
         (
             "\n        _checked,\n        lambda value: isinstance(value, accepted) and isinstance(value, bool) == (kind is bool),\n        wanted,\n    ",
             "_checked, lambda value: isinstance(value, accepted), wanted",
@@ -167,11 +171,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("lambda value: value in parts", "bool", "report_files"),
     ],
     "paths/couplings.py": [
-        (
-            "if source is None else source(draws)",
-            "if source is None else source.starts(draws)",
-            "source_students",
-        ),
+        ("source(draws", "source.starts(draws", "source_students"),
         ("if dataset.stored_fingerprints[1] != self.fingerprint:", "if False:", "frozen"),
         (
             '\n            "limit": self.limit,\n            "seed": self.seed,\n            "labelled": False,\n            "resize": height_width,\n        ',
@@ -245,7 +245,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("at += len(x)", "at += 0", "cli"),
         ("conditions.setdefault(name, []).append(condition[name].cpu().numpy())", "pass", "cli"),
         ("condition, seed=seed, batch=batch)", "condition, seed=0, batch=batch)", "sampling"),
-        ("if whole else part", "if part.dim() else part", "sampling"),
+        ("   if whole:", "   if part.dim():", "sampling"),
     ],
     "sampling_options.py": [
         (
@@ -260,11 +260,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
             "table_learning",
         ),
         ('given.get("steps", flow.steps)', "flow.steps", "sampling"),
-        (
-            "(\n        _guided(flow.denoiser, given),\n        _learned_table(given, solver, steps, tables, name),\n    ",
-            "flow.denoiser, _learned_table(given, solver, steps, tables, name",
-            "cli_editing",
-        ),
+        ("_guided(flow.denoiser, given)", "flow.denoiser", "cli_editing"),
         ('"steps" in given and unguided', '"steps" in given', "sampling"),
         ('given.get("weaker_scale", 2.0)', "2.0", "sampling"),
         ("and flow.solver.jumps else None", "and False else None", "sampling"),

@@ -24,18 +24,10 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         (" and not self.flow.write_paused", "", "server_limits"),
     ],
     "serving/engine.py": [
-        (
-            "                row.done, self.made = True, self.made + 1\n",
-            "                self.made += 1\n",
-            "serving",
-        ),
+        ("row.done = True\n                self.made = self.made +", "self.made +=", "serving"),
         ("                    self._release(row)\n", "                    pass\n", "serving"),
         ("if row.done or row.request.gone:", "if row.done:", "serving"),
-        (
-            'return f"sample/again {self.turn}" if self.turn else "sample"',
-            'return "sample"',
-            "serving",
-        ),
+        ('if self.turn:\n            return f"sample/again {self.turn}"\n        ', "", "serving"),
         (
             "noise[number] = row.draws.normal(self._slots.shape[2:])[0]",
             "noise[number].normal_()",
@@ -83,7 +75,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
             "        return cell\n    if field.kind",
             "serving",
         ),
-        ("return int(number) if field", "return float(cell) if field", "server_limits"),
+        (" int(number)", " float(cell)", "server_limits"),
         ("html.escape(", "str(", "server_limits"),
         ('headers={"Content-Security-Policy": security}', "headers={}", "server_limits"),
         (

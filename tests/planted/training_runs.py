@@ -99,11 +99,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("_fill(folder, expected, trainer.processes.control)", "for _ in ()", "launched"),
         ("start != end or kind", "kind", "hostile"),
         ("        check_tensors(path)\n", "", "hostile"),
-        (
-            "return value.hex() if isinstance(value, float)",
-            "return round(value, 9) if isinstance(value, float)",
-            "state_digest",
-        ),
+        (" value.hex()", " round(value, 9)", "state_digest"),
         (
             '\n        row for row in log.read(folder / "metrics.jsonl") if row["step"] <= stored.state["step"]\n    ',
             'row for row in log.read(folder / "metrics.jsonl")',
@@ -115,8 +111,8 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
             "state_digest",
         ),
         (" if name not in MEASURED}", "}", "state_digest"),
-        ("else torch.stack(norms).norm()", "else norms[0]", "processes"),
-        ("return tensor.full_tensor() if", "return tensor.to_local() if", "processes"),
+        ("torch.stack(norms).norm()", "norms[0]", "processes"),
+        (".full_tensor(", ".to_local(", "processes"),
     ],
     "training/recipe_argument.py": [
         ("(*recipe.builds_on, *ancestors)", "recipe.builds_on", "frozen"),

@@ -14,7 +14,8 @@ from pushforward.training.checkpoint.storage import latest
 from pushforward.training.checkpoint.storage import save as save_checkpoint
 from pushforward.training.checkpoint.tensors import load
 
-AT, STEPS = 2, 4
+AT = 2
+STEPS = 4
 """The step whose save is interrupted, and the steps of a training."""
 
 

@@ -48,7 +48,8 @@ def trained(name, folder, processes, scale=1.0, parts=1):
         settings=Settings(seed=4),
         processes=processes,
     )
-    gradients, step = {}, trainer.processes.add_gradients
+    gradients = {}
+    step = trainer.processes.add_gradients
 
     def noted(parameters):
         step(parameters)

@@ -31,7 +31,9 @@ def nan_data(batch, now, play):
 
 def second_part(batch, now, play):
     """Only the second part of the batch is spoiled."""
-    return nan_loss(batch, now, play) if now.draws.start else play(batch, now)
+    if now.draws.start:
+        return nan_loss(batch, now, play)
+    return play(batch, now)
 
 
 def only_critic(batch, now, play):
@@ -44,7 +46,8 @@ def only_critic(batch, now, play):
 
 def spoiled(trainer, steps, how, times=math.inf):
     """A trainer whose method is spoiled at some steps, counted from 0, so many times at most."""
-    play, left = trainer.method.losses, [times]
+    play = trainer.method.losses
+    left = [times]
 
     def losses(batch, now):
         if now.step not in steps or left[0] <= 0:

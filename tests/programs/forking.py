@@ -123,7 +123,9 @@ def _status(code, given, cwd, env, folder):
     try:
         exec(compile(code, "<forked>", "exec"), {"__name__": "__main__"})
     except SystemExit as error:
-        return error.code if isinstance(error.code, int) else int(error.code is not None)
+        if isinstance(error.code, int):
+            return error.code
+        return int(error.code is not None)
     except BaseException:
         traceback.print_exc()
         return 1

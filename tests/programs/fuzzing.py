@@ -60,7 +60,8 @@ def damage(seed):
     names = [*JSON, *TENSORS, *OTHERS]
     name = draw.choices(names, [WEIGHTS.get(name, 1) for name in names])[0]
     kind = draw.choices(["structure", "bytes"], [4, 1])[0]
-    times, agree = draw.choice((1, 1, 2, 3)), draw.random() < 0.8
+    times = draw.choice((1, 1, 2, 3))
+    agree = draw.random() < 0.8
 
     def done(run):
         path = hostile.file_of(run, name)
@@ -99,11 +100,9 @@ def _structure(draw, name):
             return b"\n".join(
                 _encoded(_altered(draw, _decoded(line))) for line in content.splitlines()
             )
-        return (
-            _bytes(draw)(content)
-            if name.endswith(".npz")
-            else _encoded(_altered(draw, _decoded(content)))
-        )
+        if name.endswith(".npz"):
+            return _bytes(draw)(content)
+        return _encoded(_altered(draw, _decoded(content)))
 
     return changed
 
@@ -156,7 +155,8 @@ def _bytes(draw):
     def changed(content):
         if not content:
             return bytes([draw.randrange(256)])
-        at, kind = draw.randrange(len(content)), draw.randrange(5)
+        at = draw.randrange(len(content))
+        kind = draw.randrange(5)
         if kind == 0:
             return content[:at] + bytes([content[at] ^ 1 << draw.randrange(8)]) + content[at + 1 :]
         if kind == 1:

@@ -15,10 +15,8 @@ from pushforward.data.core.dataset import Dataset, Split
 
 def dataset(x, labels=None, held_out=200, truth=None, name="made", **space):
     flat = x.reshape(*x.shape[:2], -1).astype(np.float64) / (255 if x.ndim == 4 else 1)
-    train, rest = (
-        Split(x[held_out:], None if labels is None else labels[held_out:]),
-        Split(x[:held_out], None if labels is None else labels[:held_out]),
-    )
+    train = Split(x[held_out:], None if labels is None else labels[held_out:])
+    rest = Split(x[:held_out], None if labels is None else labels[:held_out])
     if labels is not None:
         share = np.bincount(train.labels) / len(train)
         space |= {
@@ -26,7 +24,8 @@ def dataset(x, labels=None, held_out=200, truth=None, name="made", **space):
                 "label": Label(tuple(map(str, range(len(share)))), tuple(share.tolist()))
             }
         }
-    mean, std = flat.mean((0, 2)), flat.std((0, 2))
+    mean = flat.mean((0, 2))
+    std = flat.std((0, 2))
     units = (VectorSpace if x.ndim == 2 else ImageSpace)(
         x.shape[1:], tuple(mean.tolist()), tuple(np.where(std > 0, std, 1).tolist()), **space
     )
@@ -56,11 +55,10 @@ def handwritten():
 
 def mixture(rows, seed, d=64):
     """Classes that overlap in many columns, which a classifier learns by heart."""
-    r, fixed = random(seed), random(99)
-    centres, shapes = (
-        0.15 * fixed.standard_normal((4, d)),
-        fixed.standard_normal((4, d, d)) / np.sqrt(d),
-    )
+    r = random(seed)
+    fixed = random(99)
+    centres = 0.15 * fixed.standard_normal((4, d))
+    shapes = fixed.standard_normal((4, d, d)) / np.sqrt(d)
     labels = r.integers(0, 4, rows)
     return (
         centres[labels] + np.einsum("nij,nj->ni", shapes[labels], r.standard_normal((rows, d)))

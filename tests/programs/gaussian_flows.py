@@ -27,7 +27,9 @@ class Gaussian(nn.Module):
 
     def predict(self, kind, x_t, t, condition=None):
         k = self.path.at(t).over(x_t.flatten(1))
-        values, axes, mean = self.values.to(x_t), self.axes.to(x_t), self.mean.to(x_t)
+        values = self.values.to(x_t)
+        axes = self.axes.to(x_t)
+        mean = self.mean.to(x_t)
         gain = k.alpha * values / (k.alpha**2 * values + k.sigma**2)
         data = mean + ((x_t.flatten(1) - k.alpha * mean) @ axes * gain) @ axes.T
         return convert("data", kind, data.reshape(x_t.shape), x_t, self.path.at(t).over(x_t))

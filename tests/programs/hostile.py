@@ -145,7 +145,8 @@ def signed(run):
     store = run / "cache" / "trajectories"
     parts = [sha256(path) for path in sorted(store.glob("*.safetensors"))]
     change(store / "index.json", lambda index: index.update(parts=parts))
-    rows, weights = run / "rows.safetensors", run / "parts" / "teacher" / "weights.safetensors"
+    rows = run / "rows.safetensors"
+    weights = run / "parts" / "teacher" / "weights.safetensors"
 
     def rehashed(spec):
         spec["rows"]["sha256"], spec["parts"]["teacher"] = sha256(rows), sha256(weights)
@@ -222,7 +223,9 @@ def outcome(base, place, damage):
     (place / "outside" / "file").write_text("outside")
     resident = _memory("VmRSS")
     Path("/proc/self/clear_refs").write_text("5")  # the peak is that of now
-    began, messages, fault = time.perf_counter(), [], None
+    began = time.perf_counter()
+    messages = []
+    fault = None
     before = signal.signal(signal.SIGALRM, _late)
     signal.alarm(LIMIT)
     try:
@@ -232,7 +235,8 @@ def outcome(base, place, damage):
     finally:
         signal.alarm(0)
         signal.signal(signal.SIGALRM, before)
-    seconds, peak = time.perf_counter() - began, _memory("VmHWM") - resident
+    seconds = time.perf_counter() - began
+    peak = _memory("VmHWM") - resident
     touched = sorted({path.name for path in place.iterdir()} - {"run", "outside"})
     touched += [] if (place / "outside" / "file").read_text() == "outside" else ["outside/file"]
     shutil.rmtree(place)

@@ -41,7 +41,8 @@ TENSORS = (
     "rows.safetensors",
 )
 FILES = (*JSON, *TENSORS, "index.json", "000000.safetensors", "metrics.jsonl", "step_000001.npz")
-CASES, HARMLESS = {}, set()
+CASES = {}
+HARMLESS = set()
 """The cases by name; those whose damage no reader needs to refuse: it is in a file that is made anew or not read."""
 
 

@@ -136,7 +136,9 @@ def _space(run, item):
 
 
 def _space_of(part):
-    return part["space"] if "space" in part else part["teacher"]["denoiser"]["space"]
+    if "space" in part:
+        return part["space"]
+    return part["teacher"]["denoiser"]["space"]
 
 
 SPACES = {

@@ -38,11 +38,9 @@ class Affine(nn.Module):
 
     def forward(self, x, t=None, condition=None):
         mean = self.map(x)
-        return (
-            mean
-            if self.log_variance is None
-            else torch.cat([mean, self.log_variance.expand_as(mean)], 1)
-        )
+        if self.log_variance is None:
+            return mean
+        return torch.cat([mean, self.log_variance.expand_as(mean)], 1)
 
 
 WEIGHT = torch.tensor([[1.2, 0.3], [-0.4, 0.8], [0.5, -1.0]])
@@ -74,7 +72,8 @@ def exact_rows(n):
 @functools.cache
 def gradients(make, beta, doubly, repeats=100, rows=256):
     """Gradients of the bound of one example in 8 codes, which stands in every row of a batch: by part, (repeats, parameters)."""
-    vae, x = make(beta=beta, samples=8, dreg=doubly), torch.tensor([[1.0, -0.3, 0.7]])
+    vae = make(beta=beta, samples=8, dreg=doubly)
+    x = torch.tensor([[1.0, -0.3, 0.7]])
     parts = {
         name: list(part.parameters())
         for name, part in vae.named_children()

@@ -7,7 +7,8 @@ class Seen:
     """Holds the samples that metrics receive, in ``samples``, and scores nothing."""
 
     def __init__(self):
-        self.scores, self.samples = {"seen": MetricInfo("Seen", "target", "Nothing.")}, []
+        self.scores = {"seen": MetricInfo("Seen", "target", "Nothing.")}
+        self.samples = []
 
     def applies(self, samples):
         self.samples.append(samples)

@@ -156,7 +156,8 @@ def full_disk(rank):
     """From the second checkpoint on, the first process has no space left."""
     from pushforward.training.checkpoint import storage
 
-    usual, saved = storage.fill, []
+    usual = storage.fill
+    saved = []
 
     def fill(*arguments):
         saved.append(1)
@@ -189,11 +190,13 @@ def other_data(rank):
 
 def handed_on(folder, shard):
     """Train 2 steps in 2 processes, go on in 4 for 2, and alone for 2; note which examples each has computed in each step."""
-    data, out = space_data((17,), labels=True, n=300), folder / "run"
+    data = space_data((17,), labels=True, n=300)
+    out = folder / "run"
 
     def work(count, until):
         def inner(rank):
-            noted, usual = [], Sampler.positions
+            noted = []
+            usual = Sampler.positions
 
             def positions(sampler, start, stop):
                 epochs, index = usual(sampler, start, stop)
@@ -230,7 +233,8 @@ def started(folder):
     """The launcher of ``--devices``: the second process cannot read the data after it has met the first; the exit code."""
 
     def entry(words):
-        rank, processes.LINGER = int(os.environ["RANK"]), 20.0
+        rank = int(os.environ["RANK"])
+        processes.LINGER = 20.0
         os.environ["GLOO_SOCKET_IFNAME"] = "none"  # of a cluster that this machine belongs to
         at_step(rank, 2, overheard(folder))(rank)
         if rank:

@@ -14,7 +14,8 @@ from programs.reporting import VALUES, floors, metrics, score
 def of_digits():
     from sklearn.datasets import load_digits
 
-    rng, x = np.random.default_rng(0), load_digits().images[..., None] / 16
+    rng = np.random.default_rng(0)
+    x = load_digits().images[..., None] / 16
     pictures = {"real": {"grid": (x[:64] * 255).astype(np.uint8)}}
     for i, name in enumerate(VALUES):
         data = np.clip(
@@ -127,7 +128,12 @@ class Reader(html.parser.HTMLParser):
 
     def __init__(self, page):
         super().__init__()
-        self.tags, self.open, self.loads, self.ids, self.hrefs, self.text = [], [], [], [], [], ""
+        self.tags = []
+        self.open = []
+        self.loads = []
+        self.ids = []
+        self.hrefs = []
+        self.text = ""
         self.feed(page)
         self.close()
 

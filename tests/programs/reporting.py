@@ -91,7 +91,8 @@ def floors(declared=ABOUT):
 
 
 def losses(family, steps=300):
-    rng, step = np.random.default_rng(5), np.arange(0, steps * 10, 10)
+    rng = np.random.default_rng(5)
+    step = np.arange(0, steps * 10, 10)
     fall = 0.3 + 0.9 * np.exp(-step / 300) + 0.04 * rng.normal(size=steps)
     if family != "GAN":
         return {"model": {"step": step.tolist(), "value": fall.tolist()}}

@@ -39,7 +39,8 @@ REFUSALS = (
 
 def after_three_steps(act):
     """Call `act(trainer)` in this process once three steps are computed; the list of all steps that are."""
-    computed, usual = [], Trainer.step
+    computed = []
+    usual = Trainer.step
 
     def step(trainer):
         result = usual(trainer)
@@ -95,7 +96,8 @@ def later(kind, folder):
     """The checkpoint of step 2 is written after step 3, by every process that writes; which wrote beside training is noted."""
 
     def work(rank):
-        reached, written = threading.Event(), []
+        reached = threading.Event()
+        written = []
         after_three_steps(lambda trainer: reached.set())
         writes(*FILLS[kind], lambda: written.append(reached.wait(WAIT)))
         code = fitted(kind, folder / f"later-{kind}")

@@ -20,7 +20,8 @@ from pushforward.serving import Model, application
 from pushforward.testing import recipe_for, space_data, stirred
 from pushforward.training import Run
 
-IMAGES, ROWS = "/v1/images/generations", "/v1/rows"
+IMAGES = "/v1/images/generations"
+ROWS = "/v1/rows"
 LOCAL = "http://localhost"
 SMALL = (1, 8, 8)
 
@@ -30,7 +31,8 @@ class Drawn(pf.Method):
 
     def __init__(self, transport):
         super().__init__()
-        self.model, self.space = transport, transport.space
+        self.model = transport
+        self.space = transport.space
 
     players = averaged = property(lambda self: {})
 

@@ -32,7 +32,8 @@ def overheard(folder):
 
     def act(trainer):
         if sys.platform == "linux":
-            own, launcher = listening(os.getpid()), listening(os.getppid())
+            own = listening(os.getpid())
+            launcher = listening(os.getppid())
             folder.with_name(f"listening-{os.environ['RANK']}.json").write_text(
                 json.dumps([own, launcher])
             )

@@ -13,7 +13,8 @@ from pushforward.testing import final_state, recipe_for, space_data
 
 def run_folder(tmp_path, steps=4, every=2):
     """A copy of a run that is trained once, with its data."""
-    data, prepared = space_data((2,), labels=False), tmp_path.parent / f"made-{steps}-{every}"
+    data = space_data((2,), labels=False)
+    prepared = tmp_path.parent / f"made-{steps}-{every}"
     if not prepared.exists():
         pf.fit(recipe_for("flow", data), data, steps=steps, out=prepared, checkpoint_every=every)
     return Path(shutil.copytree(prepared, tmp_path / "run")), data

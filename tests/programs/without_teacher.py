@@ -32,6 +32,7 @@ def check_killed(
     del trainer
     shutil.rmtree(teacher)
     reopen(folder / "cut", data=data).advance()
-    whole, cut = final_state(folder / "whole"), final_state(folder / "cut")
+    whole = final_state(folder / "whole")
+    cut = final_state(folder / "cut")
     assert_same(whole, cut)
     return cut

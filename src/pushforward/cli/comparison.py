@@ -411,10 +411,8 @@ def _trainers(
 
     if not planned:
         return _report_folder(out, data.name), []
-    begun, options = (
-        claim(out, f"compare-{data.name}", "report"),
-        options | {"progress": Progress()},
-    )
+    begun = claim(out, f"compare-{data.name}", "report")
+    options = options | {"progress": Progress()}
     flops = options.pop("flops", None)
     with nothing_left(begun.folder):
         trainers = []
@@ -533,7 +531,8 @@ STORY_TURN = 2.0  # Seconds per turn in two dimensions, so that all models start
 STORY_N = 500  # Samples per model, enough for pictures and for counting modes
 # Less than elsewhere, so that the demo is short: the steps of quality against calls, and the examples that the classifier is
 # trained on, whose accuracy on mnist-5k is 97.7 % then
-STEPS, SEEN = (1, 4, 8), 40_000
+STEPS = (1, 4, 8)
+SEEN = 40_000
 FILE = "demo.json"  # The options of a demo, stored in its folder
 
 
@@ -569,7 +568,8 @@ def demo(
     from pushforward.training.api import TURN
     from pushforward.training.loop.budget import Budget
 
-    seconds, opening_seconds = Budget.duration(budget), Budget.duration(story)
+    seconds = Budget.duration(budget)
+    opening_seconds = Budget.duration(story)
     check_names((), data=data)
     loaded = load(data or _demo_data())
     # in a minute of two cores tiny U-Nets and VAEs learn enough, at a fifth of the time for sampling; a tiny GAN collapses
@@ -678,7 +678,8 @@ def _demo_trainers(
     from pushforward.evaluation.comparison import continued
     from pushforward.training import Progress
 
-    progress, trainers = Progress(), []
+    progress = Progress()
+    trainers = []
     for family, size in sizes.items():
         trainers.append(
             continued(

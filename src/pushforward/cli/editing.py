@@ -141,10 +141,8 @@ def interpolate(
     )
     target = target_of(loaded, out, f"interpolate-{stem}", frames, placing)
     options: dict[str, Any] = {"interpolation": interpolation, "batch": loading.batch}
-    transport, result = (
-        loaded.transport,
-        {"out": str(target), "frames": frames, "calls_per_sample": loaded.transport.calls},
-    )
+    transport = loaded.transport
+    result = {"out": str(target), "frames": frames, "calls_per_sample": loaded.transport.calls}
     with precision_of(loading):
         if start is None or end is None:
             condition = condition_of(loaded, label, given)
@@ -183,7 +181,9 @@ def interpolate(
 def _coder(run: Run) -> Any:
     from pushforward.methods.method import HasAutoencoder
 
-    return run.method.autoencoder().eval() if isinstance(run.method, HasAutoencoder) else None
+    if isinstance(run.method, HasAutoencoder):
+        return run.method.autoencoder().eval()
+    return None
 
 
 def _show_latent_space(
@@ -199,7 +199,8 @@ def _show_latent_space(
     from pushforward.evaluation.pictures import arithmetic, code_map, labelled, strip
     from pushforward.pictures import groups_picture
 
-    coder, pair = _coder(run), (groups or "").split(",")
+    coder = _coder(run)
+    pair = (groups or "").split(",")
     if coder is None:
         raise UsageError(
             f"--show {what} needs a model with an encoder, such as vae or vqvae; {run.folder} is a run of {run.spec['recipe']}."
@@ -271,7 +272,8 @@ def vary(
     loaded = configured_run(run, loading, solving, guiding)
     check_images(loaded)
     target = _edit_target(loaded, out, "vary", image, seed, n, placing)
-    condition, x = _condition(loaded, label, given, guiding), image_of(loaded.space, image, resize)
+    condition = _condition(loaded, label, given, guiding)
+    x = image_of(loaded.space, image, resize)
     with precision_of(loading):
         varied, used = variations(
             loaded.transport,
@@ -522,7 +524,8 @@ def invert(
         loaded, out, f"invert-{Path(images[0]).stem}", 3 * len(images), placing, (".png", ".npz")
     )
     x = torch.stack([image_of(loaded.space, file, resize) for file in images])
-    condition, search = condition_of(loaded, label, given), editing.Search(steps, starts)
+    condition = condition_of(loaded, label, given)
+    search = editing.Search(steps, starts)
     say(f"searching for the z of {len(images)} image{'s' * (len(images) > 1)} ...")
     with precision_of(loading):
         nearest = editing.invert(
@@ -563,7 +566,8 @@ def _write_inversion(
 
     from pushforward.files import replacing
 
-    given, inverted = space.quantise(x), space.quantise(inversion.x)
+    given = space.quantise(x)
+    inverted = space.quantise(inversion.x)
     if path.suffix.lower() == ".png":
         gap = np.abs(given.astype(np.int16) - inverted).astype(np.uint8)
         return save_picture(

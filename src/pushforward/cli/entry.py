@@ -56,7 +56,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     if words[:1] == ["help"]:
         words = [*words[1:], "--help"]
-    before, sys.argv = sys.argv, ["pushforward", *words]
+    before = sys.argv
+    sys.argv = ["pushforward", *words]
     while (
         number := os.open(os.devnull, os.O_RDWR)
     ) < 3:  # no file of a run gets the descriptor of a closed stream
@@ -64,10 +65,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     os.close(number)
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="replace")
-    out, err = (
-        Lasting(sys.stdout or io.StringIO(), BrokenPipeError),
-        Lasting(sys.stderr or io.StringIO(), OSError),
-    )
+    out = Lasting(sys.stdout or io.StringIO(), BrokenPipeError)
+    err = Lasting(sys.stderr or io.StringIO(), OSError)
     with (
         contextlib.redirect_stdout(out),
         contextlib.redirect_stderr(err),
@@ -92,13 +91,12 @@ def _signals_and_warnings() -> Iterator[None]:
         raise SystemExit(128 + number)
 
     def worded(message: Any, category: Any, *place: Any, **line: Any) -> str:
-        return (
-            f"warning: {as_options(str(message))}\n"
-            if category is UserWarning
-            else formatted(message, category, *place, **line)
-        )
+        if category is UserWarning:
+            return f"warning: {as_options(str(message))}\n"
+        return formatted(message, category, *place, **line)
 
-    formatted, warnings.formatwarning = warnings.formatwarning, worded
+    formatted = warnings.formatwarning
+    warnings.formatwarning = worded
     alone = threading.current_thread() is threading.main_thread()
     before = {number: signal.signal(number, end) for number in ending_signals()} if alone else {}
     try:
@@ -132,7 +130,9 @@ def _run(words: list[str]) -> int:
         sys.stdout.flush()
         return 0
     except SystemExit as stop:
-        return stop.code if isinstance(stop.code, int) else 1
+        if isinstance(stop.code, int):
+            return stop.code
+        return 1
     except KeyboardInterrupt as stop:
         say(f"interrupted: {stop}" if stop.args else "interrupted")
         return 130
@@ -165,7 +165,8 @@ def _explain(error: Exception) -> int:
         )
         return 6
     if isinstance(error, OSError):
-        where, why = error.filename or "the output", error.strerror or error
+        where = error.filename or "the output"
+        why = error.strerror or error
         say(
             f"error: {where} could not be read or written: {why}. Check the path, its permissions and the free disk space."
         )
@@ -195,7 +196,9 @@ def processes_wanted(words: Sequence[str]) -> int:
     """Return the number of processes that a command starts; 1 if that number is missing or invalid."""
     text = _option(words, "--devices") or "1"
     alone = words[:1] and words[0] in TOGETHER and not {"--dry-run", "--help", "-h"} & set(words)
-    return int(text) if alone and text.isdecimal() else 1
+    if alone and text.isdecimal():
+        return int(text)
+    return 1
 
 
 def start(words: Sequence[str], count: int, entry: Any = None) -> int:
@@ -238,7 +241,9 @@ def start(words: Sequence[str], count: int, entry: Any = None) -> int:
             config.rdzv_endpoint = str(Path(folder, "store").resolve())
             elastic_launch(config, sys.executable if entry is None else entry)(*command)
     except SignalException as stopped:
-        return 130 if stopped.sigval == signal.SIGINT else 75
+        if stopped.sigval == signal.SIGINT:
+            return 130
+        return 75
     except ChildFailedError as error:
         codes = {rank: failure.exitcode for rank, failure in error.failures.items()}
         if (killed := _killed(codes)) is not None:
@@ -251,7 +256,9 @@ def start(words: Sequence[str], count: int, entry: Any = None) -> int:
                 else "Run the command again."
             )
         first = codes[error.get_first_failure()[0]]
-        return first if first > 0 else 1
+        if first > 0:
+            return first
+        return 1
     return 0
 
 

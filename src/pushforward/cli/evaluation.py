@@ -73,7 +73,9 @@ if TYPE_CHECKING:
     from pushforward.evaluation.models import Given
     from pushforward.evaluation.pictures import Nearest
 
-LISTED, CELL = 8, 20  # Samples of a table on the terminal, and characters of a cell there, at most
+# Samples of a table on the terminal, and characters of a cell there, at most
+LISTED = 8
+CELL = 20
 
 
 @app.command(group=INSPECT, sort_key=1)
@@ -313,7 +315,8 @@ def nearest(
         placing,
         (ending,),
     )
-    condition, data = condition_of(loaded, label), data_of(loaded)
+    condition = condition_of(loaded, label)
+    data = data_of(loaded)
     with precision_of(loading):
         x = loaded.transport.sample(n, condition, seed=seed, batch=loading.batch)
     near = search(x, data, k)
@@ -430,10 +433,8 @@ def _rows(names: list[str], samples: list[dict[str, Any]]) -> str:
         )
         for distance, row in zip(sample["distances"], sample["rows"], strict=True):
             rows.append(["", "training", f"{distance:.3f}", *(clipped(cell, CELL) for cell in row)])
-    widths, room = (
-        [max(map(len, column)) + 2 for column in zip(*rows, strict=True)],
-        shutil.get_terminal_size((120, 24)).columns,
-    )
+    widths = [max(map(len, column)) + 2 for column in zip(*rows, strict=True)]
+    room = shutil.get_terminal_size((120, 24)).columns
     fitting = max(4, sum(sum(widths[: i + 1]) - 2 <= room for i in range(len(widths))))
     more = (
         "\n... the file contains all samples and columns"

@@ -145,7 +145,8 @@ def settings_of(name: str, settings: dict[str, str], options: Iterable[str] = ()
     """Convert a recipe's own settings, checking names and types before any data is read."""
     from pushforward import recipes
 
-    known, values = recipes.settings(recipes.named(name)), {}
+    known = recipes.settings(recipes.named(name))
+    values = {}
     for option, text in settings.items():
         key = option.replace("-", "_")
         if key not in known:
@@ -189,7 +190,9 @@ def recipe_of(
     from pushforward.training import in_latent, with_frozen
     from pushforward.training.loop.machine import seeded
 
-    parts, origin, function = dict(runs or {}), data.origin or {}, recipes.named(name)
+    parts = dict(runs or {})
+    origin = data.origin or {}
+    function = recipes.named(name)
     own_name = (
         function.__name__
     )  # a recipe of a file may build on one of the package, and have its name
@@ -229,7 +232,9 @@ def amounts(
         raise UsageError(
             "Specify only one budget: --steps, --samples, --epochs, --budget or --flops."
         )
-    return given if given or default is None else {"seconds": Budget.duration(default)}
+    if given or default is None:
+        return given
+    return {"seconds": Budget.duration(default)}
 
 
 def check_free(out: str | None) -> None:
@@ -332,7 +337,8 @@ def counting(name: str) -> Iterator[Callable[[int, int], None]]:
     """Yield a progress callback for reading, which takes the number of files or lines that were read, and the total."""
     from pushforward.training.loop.callbacks import Progress, duration
 
-    progress, since = Progress(), time.monotonic()
+    progress = Progress()
+    since = time.monotonic()
 
     def count(done: int, total: int) -> None:
         progress.preparing(
@@ -459,13 +465,11 @@ def pairs_of(option: str, text: str | None) -> dict[str, str]:
 
 def _between_commas(option: str, text: str) -> list[str]:
     lexer = shlex.shlex(text, posix=True)
-    lexer.whitespace, lexer.quotes, lexer.escape, lexer.commenters, lexer.whitespace_split = (
-        ",",
-        '"',
-        "",
-        "",
-        True,
-    )
+    lexer.whitespace = ","
+    lexer.quotes = '"'
+    lexer.escape = ""
+    lexer.commenters = ""
+    lexer.whitespace_split = True
     try:
         return list(lexer)
     except ValueError:

@@ -36,7 +36,11 @@ from pushforward.registries import EXTRACTORS, METRICS, RECIPES, SOLVERS
 Listed = DataOption[Plugins]  # Plug-ins whose parts are listed too
 EVERYTHING = 1000  # Factor for all limits with --full
 # Limits: items of a fact, categories of a column, and characters of a cell, a column's name and a category
-_SHOWN, _CATEGORIES, _WIDE, _NAME, _TEXT = 12, 4, 44, 28, 16
+_SHOWN = 12
+_CATEGORIES = 4
+_WIDE = 44
+_NAME = 28
+_TEXT = 16
 
 
 @list_app.command(name="recipes")
@@ -69,7 +73,8 @@ def list_solvers(*, plugin: Listed = (), json: Json = False) -> None:
     load_plugins(plugin)
     rows = {}
     for name, part in SOLVERS.items():
-        solver, arguments = part(), list(inspect.signature(part).parameters)
+        solver = part()
+        arguments = list(inspect.signature(part).parameters)
         rows[name] = {
             "number": {arguments[0]: getattr(solver, arguments[0])} if arguments else None,
             "order": solver.order,
@@ -128,10 +133,8 @@ def list_runs(folder: str = "runs", *, json: Json = False) -> None:
     if not Path(folder).is_dir() and folder != "runs":
         raise UsageError(f"{folder} is not a folder. Name a folder that contains runs.")
     rows = [_run(path) for path in sorted(Path(folder).glob("**/spec.json"))]
-    head, cells = (
-        [list(row) for row in rows[:1]],
-        [[str(value or "-") for value in row.values()] for row in rows],
-    )
+    head = [list(row) for row in rows[:1]]
+    cells = [[str(value or "-") for value in row.values()] for row in rows]
     empty = f"no runs in {folder}. To train one: pushforward train flow --data digits --budget 60s"
     show(rows, json, lambda _: columns([*head, *cells]) or empty)
 
@@ -315,7 +318,9 @@ def _checked(report: dict[str, Any], full: bool) -> str:
     )
     text = f"{text}\n{_table(table, most)}" if table else text
     shortened = not full and ("…" in text or " more" in text)
-    return f"{text}\n\nTo see everything, add --full" if shortened else text
+    if shortened:
+        return f"{text}\n\nTo see everything, add --full"
+    return text
 
 
 def _words(value: Any, most: int) -> str:
@@ -329,7 +334,9 @@ def _words(value: Any, most: int) -> str:
         )
     if isinstance(value, (list, tuple)):
         return some((_words(item, most) for item in value), most)
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return str(value)
 
 
 def _table(table: dict[str, Any], most: int) -> str:
@@ -432,7 +439,8 @@ def data_pack(
 
 
 def _packed(out: str, manifest: dict[str, Any], data: str) -> str:
-    size, skipped = sum(shard["bytes"] for shard in manifest["shards"]) / 2**20, manifest["skipped"]
+    size = sum(shard["bytes"] for shard in manifest["shards"]) / 2**20
+    skipped = manifest["skipped"]
     images = f"{manifest['train']:,} training and {manifest['held_out']:,} held-out images"
     hint = (
         f". {skipped:,} image files were left out; see pushforward data check {shlex.quote(data)}"

@@ -358,8 +358,14 @@ class Sharing:
     shard: Flag = False
 
 
-NO_BUDGET, ALL_DATA, NO_CHANGES, ALONE = Budgeting(), Reading(), Changes(), Sharing()
-AS_IT_IS, UNGUIDED, NEWEST, PLACED = Solving(), Guiding(), Loading(), Placing()
+NO_BUDGET = Budgeting()
+ALL_DATA = Reading()
+NO_CHANGES = Changes()
+ALONE = Sharing()
+AS_IT_IS = Solving()
+UNGUIDED = Guiding()
+NEWEST = Loading()
+PLACED = Placing()
 
 
 _ARGUMENT = re.compile(r"`([a-z][a-z_]*)(?:=([^`\n]*))?`")
@@ -400,17 +406,17 @@ def as_options(message: str) -> str:
     """
 
     def option(match: re.Match[str]) -> str:
-        name, value, whole = match[1], match[2], _WHOLE.get(match[0].strip("`"))
+        name = match[1]
+        value = match[2]
+        whole = _WHOLE.get(match[0].strip("`"))
         if whole is not None or (value is None and name in app):
             return whole or match[0]
         if name == "checkpoint" and sys.argv[1:2] == ["resume"]:
             name = "from"
         word = _NAMES.get(name, f"--{name.replace('_', '-')}")
-        return (
-            word
-            if value is None
-            else f"{word} {shlex.quote(value.strip('[]').strip(chr(34) + chr(39)))}"
-        )
+        if value is None:
+            return word
+        return f"{word} {shlex.quote(value.strip('[]').strip(chr(34) + chr(39)))}"
 
     return _ARGUMENT.sub(option, message)
 
@@ -506,14 +512,13 @@ class Lasting:
     """
 
     def __init__(self, stream: Any, ends: type[OSError]) -> None:
-        self.stream, self.ends = stream, ends
+        self.stream = stream
+        self.ends = ends
 
     def __getattr__(self, name: str) -> Any:
-        return (
-            functools.partial(self._call, name)
-            if name in ("write", "flush")
-            else getattr(self.stream, name)
-        )
+        if name in ("write", "flush"):
+            return functools.partial(self._call, name)
+        return getattr(self.stream, name)
 
     def _call(self, name: str, *given: str) -> None:
         try:

@@ -194,7 +194,8 @@ def target_of(
     """
     from pushforward.samples import check_target, usual_ending
 
-    ending, number = usual_ending(run.space) if endings is None else endings[0], 1
+    ending = usual_ending(run.space) if endings is None else endings[0]
+    number = 1
     target = Path(out) if out else run.folder / "samples" / f"{stem}{ending}"
     while out is None and target.exists():
         number += 1
@@ -277,7 +278,8 @@ def impute(
         draws: Number of completed files to write. The differences between them show the uncertainty
             of the filled-in values.
     """
-    loaded, path = configured_run(run, loading, solving, guiding), Path(out)
+    loaded = configured_run(run, loading, solving, guiding)
+    path = Path(out)
     from pushforward.editing import impute as filled_in
 
     targets = (
@@ -308,7 +310,8 @@ def _imputed(imputed: Imputed) -> dict[str, Any]:
     from pushforward.numbers import some
     from pushforward.transports.transport import named_constraints
 
-    cells, rows = int(imputed.missing.sum()), int(imputed.missing.any(1).sum())
+    cells = int(imputed.missing.sum())
+    rows = int(imputed.missing.any(1).sum())
     columns = {
         f.name: int(n)
         for f, n in zip(imputed.space.fields, imputed.missing.sum(0), strict=True)

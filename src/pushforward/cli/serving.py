@@ -83,7 +83,8 @@ def serve(
     from pushforward.serving.connections import Connections
     from pushforward.training.runs.folder import checkpoint_in
 
-    loading, served = Loading(raw=raw, plugin=plugin, device=device), {}
+    loading = Loading(raw=raw, plugin=plugin, device=device)
+    served = {}
     for text in runs:
         folder, checkpoint = checkpoint_in(text)
         run = loaded_run(folder, dataclasses.replace(loading, checkpoint=checkpoint))
@@ -98,7 +99,8 @@ def serve(
 
     if page:
         say("building the page that runs models in a browser")
-    names, chosen = ", ".join(served), resolve_precision(precision, device_of(device))
+    names = ", ".join(served)
+    chosen = resolve_precision(precision, device_of(device))
     with contextlib.suppress(SystemExit):  # SIGTERM, which uvicorn raises again after all answers
         answer(
             served,

@@ -163,7 +163,8 @@ def train(
     others = [file for file in plugin if Path(file) != Path(recipe)]
     start = None if init is None else load(init)
     check_free(None if overwrite or dry_run or launched().rank else out)
-    loaded, where = examples(data, runs, reading, condition), device_of(device)
+    loaded = examples(data, runs, reading, condition)
+    where = device_of(device)
     chosen = recipe_of(recipe, loaded, size, values, changes, seed, runs, device=where)
     ends |= steps_for(ends.pop("flops"), chosen, loaded) if "flops" in ends else {}
     ends |= {"samples": samples_in(ends.pop("epochs"), loaded)} if "epochs" in ends else {}
@@ -334,7 +335,8 @@ def resume(
 
 
 def _standing(run: str, trainer: Trainer) -> str:
-    step, total = f"step {trainer.clock.step:,}", trainer.clock.total
+    step = f"step {trainer.clock.step:,}"
+    total = trainer.clock.total
     if trainer.ended is not None:
         return f"{run} ended at {step}: {trainer.ended}"
     if trainer.done:
@@ -409,13 +411,12 @@ def distil(
         for name, key in names.items()
         if finish and key in further and key not in known
     }
-    own, of_finish = (
-        settings_of(
-            "distil", settings, {*options_of("distil"), *(further if finish else ())} - {"calls"}
-        ),
-        settings_of("finish", later),
+    own = settings_of(
+        "distil", settings, {*options_of("distil"), *(further if finish else ())} - {"calls"}
     )
-    seconds, teacher = None if finish is None else Budget.duration(finish), load(run)
+    of_finish = settings_of("finish", later)
+    seconds = None if finish is None else Budget.duration(finish)
+    teacher = load(run)
     if seconds is not None:
         check_finish(teacher, out, overwrite, own, of_finish)
     changed = changes.of_training()
@@ -468,7 +469,8 @@ def print_recipe_help(name: str) -> None:
     from pushforward import recipes
     from pushforward.recipes.recipe import GROUPS
 
-    recipe, keyword = recipes.named(own_name(name)), inspect.Parameter.KEYWORD_ONLY
+    recipe = recipes.named(own_name(name))
+    keyword = inspect.Parameter.KEYWORD_ONLY
     hints = typing.get_type_hints(train, include_extras=True)
     shown = [part for part in inspect.signature(train).parameters.values() if part.kind is keyword]
     shown = [part.replace(annotation=hints[part.name]) for part in shown]
@@ -477,7 +479,8 @@ def print_recipe_help(name: str) -> None:
         kind: Any = option.kind
         default = option.default
         if kind is bool:
-            kind, default = Literal["yes", "no"], "yes" if default else "no"
+            kind = Literal["yes", "no"]
+            default = "yes" if default else "no"
         group = Group(f"{recipe.__name__}: {option.group or 'other options'}", sort_key=11 + place)
         parameter = Parameter(
             group=group, help=option.help, negative=(), show_default=default is not None
@@ -525,12 +528,10 @@ def announce(trainer: Trainer) -> None:
     from pushforward.methods.method import parameters, training_only
     from pushforward.training.runs.provenance import leaks, sources_of
 
-    method, data, content, sampler = (
-        trainer.method,
-        trainer.data,
-        trainer.content,
-        trainer.method.transport(),
-    )
+    method = trainer.method
+    data = trainer.data
+    content = trainer.content
+    sampler = trainer.method.transport()
     sizes = {"parameters": parameters(sampler), **training_only(method, sampler)}
     facts = [
         f"{trainer.recipe.name} on {data.name} ({len(data.train):,} examples of shape {'x'.join(map(str, data.space.shape))})",
@@ -560,11 +561,15 @@ def closing_notes(run: Run, examples: int) -> list[str]:
     from pushforward.training.monitor.alarms import lost
     from pushforward.training.runs.log import BETTER, best_of, in_words
 
-    rows, notes, start = run.losses(), [], _start(run)
-    alarm, guarded = lost(rows), any("coverage_ratio" in (row.get("health") or {}) for row in rows)
+    rows = run.losses()
+    notes = []
+    start = _start(run)
+    alarm = lost(rows)
+    guarded = any("coverage_ratio" in (row.get("health") or {}) for row in rows)
     if skipped := in_words(rows):
         notes.append(f"{skipped}. If there are many, use a lower --lr or --precision float32.")
-    step, passes = run.state["step"], run.state["samples"] / max(1, examples)
+    step = run.state["step"]
+    passes = run.state["samples"] / max(1, examples)
     if not alarm and not guarded and (step < STEPS or passes < PASSES):
         few = f"{step:,} steps, {plain(passes, 2)} passes over the data: training was short, so samples may be poor"
         longer = Budget(**run.spec["budget"]).longer(step)
@@ -685,4 +690,6 @@ def _needed(recipe: Recipe, data: Dataset, needs: Any) -> str:
 
 
 def _size(size: float) -> str:
-    return f"{size / 2**10:,.1f} KiB" if size < 2**20 else f"{size / 2**20:,.1f} MiB"
+    if size < 2**20:
+        return f"{size / 2**10:,.1f} KiB"
+    return f"{size / 2**20:,.1f} MiB"

@@ -114,7 +114,8 @@ def _flow(run: Run, solver: str | None, steps: int) -> Flow:
             f"{run.folder} is a one-call model ({run.spec['family']}) without steps to tune. Use a diffusion or flow model."
         )
     if solver is None and flow.solver.stochastic:
-        solver, own = INSTEAD, type(flow.solver).__name__
+        solver = INSTEAD
+        own = type(flow.solver).__name__
         say(
             f"{own} is stochastic and cannot be tuned, so {solver} is tuned. Sample with --solver {solver} --steps {steps}"
         )
@@ -130,7 +131,9 @@ def _watched(
     """Yield a callback that shows the progress of each round, with an estimate of the time left."""
     from pushforward.training.loop.callbacks import Progress, duration
 
-    rounds, progress, since = amounts["rounds"], Progress(), []
+    rounds = amounts["rounds"]
+    progress = Progress()
+    since = []
     say(
         f"tuning {flow.steps} steps of {type(flow.solver).__name__} on {amounts['n']:,} noise examples ..."
     )

@@ -81,7 +81,8 @@ class Columns(ConditionKind):
         return (len(self.columns),)
 
     def read(self, request: Any) -> Tensor:
-        names, k = ", ".join(self.columns), len(self.columns)
+        names = ", ".join(self.columns)
+        k = len(self.columns)
         values = as_numbers(request, f"Expected numbers for {names}, got {request!r}.")
         if k == 1 and (values.dim() == 0 or (values.dim() == 1 and len(values) != 1)):
             values = values.unsqueeze(-1)
@@ -195,7 +196,8 @@ class Known(ConditionKind):
         import torch
 
         place = self.entries.index(entry)
-        field, start = self.fields[place], sum(other.width for other in self.fields[:place])
+        field = self.fields[place]
+        start = sum(other.width for other in self.fields[:place])
         request = request.tolist() if hasattr(request, "tolist") else request
         cells = list(request) if isinstance(request, (list, tuple)) else [request]
         if len(cells) not in (1, n):

@@ -23,7 +23,8 @@ class LabelEmbedding(nn.Module):
 
     def __init__(self, classes: int, width: int) -> None:
         super().__init__()
-        self.classes, self.width = classes, width
+        self.classes = classes
+        self.width = width
         self.table = nn.Embedding(classes + 1, width)
         nn.init.normal_(self.table.weight, std=1 / math.sqrt(width))
 
@@ -80,8 +81,6 @@ class NumbersEmbedding(nn.Module):
             [u, *(wave(angle) for angle in angles for wave in (torch.sin, torch.cos))], dim=1
         )
         vector = self.outer(F.silu(self.inner(features)))
-        return (
-            vector
-            if null is None
-            else torch.where(null[:, None], self.null.to(vector.dtype), vector)
-        )
+        if null is None:
+            return vector
+        return torch.where(null[:, None], self.null.to(vector.dtype), vector)

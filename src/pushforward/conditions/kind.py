@@ -83,10 +83,8 @@ class ConditionKind(ABC):
             UsageError: If the shape is not (n, *shape), or the dtype is not a float.
         """
         if tuple(values.shape) != (n, *self.shape) or not values.is_floating_point():
-            got, names = (
-                f"shape {tuple(values.shape)} and {values.dtype}",
-                ", ".join(self.entries) or type(self).__name__,
-            )
+            got = f"shape {tuple(values.shape)} and {values.dtype}"
+            names = ", ".join(self.entries) or type(self).__name__
             raise UsageError(
                 f"Got values of {got} for {names}; expected floats of shape {(n, *self.shape)}."
             )
@@ -319,7 +317,9 @@ class Request:
         columns: Collection[str] = (),
         numbers: Collection[str] = (),
     ) -> None:
-        self.kinds, self.columns, self.numbers = kinds, columns, numbers
+        self.kinds = kinds
+        self.columns = columns
+        self.numbers = numbers
 
     def values(self, n: int, requested: Any, seed: int) -> dict[str, Tensor] | None:
         """Return values and masks of n samples on the CPU; sample i depends only on its request and on ``seed + i``.

@@ -86,7 +86,9 @@ SCALE = "guidance scale"
 
 def condition_at(condition: Condition, index: Tensor | NDArray[np.int64] | slice) -> Condition:
     """Select the conditions of some examples by indices, a mask or a slice."""
-    return None if condition is None else {name: part[index] for name, part in condition.items()}
+    if condition is None:
+        return None
+    return {name: part[index] for name, part in condition.items()}
 
 
 def without_scale(condition: Condition) -> tuple[Condition, Tensor | None]:
@@ -181,7 +183,8 @@ class Predicting(nn.Module, ABC):
 
     def jump_columns(self, t: Tensor, s: Tensor) -> TimeColumns:
         """Compute the coefficients for `evaluate_jump` that depend on t and s, each of their shape."""
-        here, there = self.path.at(t), self.path.at(s)
+        here = self.path.at(t)
+        there = self.path.at(s)
         state = there.sigma / here.sigma
         return {
             "state": state,
@@ -198,7 +201,9 @@ class Predicting(nn.Module, ABC):
 
 def has_jump(denoiser: object) -> bool:
     """Return whether a predictor is a map between two times."""
-    return denoiser.jumps if isinstance(denoiser, Predicting) else isinstance(denoiser, Jumping)
+    if isinstance(denoiser, Predicting):
+        return denoiser.jumps
+    return isinstance(denoiser, Jumping)
 
 
 def _own(denoiser: object) -> bool:
@@ -217,7 +222,9 @@ def columns_of(denoiser: Predictor, kind: str, t: Tensor, to: Tensor | None = No
     For a predictor with only `predict`, the columns are the times themselves.
     """
     if not _own(denoiser):
-        return {"t": t} if to is None else {"t": t, "to": to}
+        if to is None:
+            return {"t": t}
+        return {"t": t, "to": to}
     assert isinstance(denoiser, Predicting)
     if kind == "jump":
         assert to is not None
@@ -253,7 +260,8 @@ def blend(columns: TimeColumns, x_t: Tensor, y: Tensor) -> Tensor:
     """Compute ``state`` x_t + ``output`` y, or y itself if the columns contain neither."""
     if "state" not in columns:
         return y
-    state, output = columns["state"], columns["output"]
+    state = columns["state"]
+    output = columns["output"]
     if isinstance(state, float):
         return (y * output).add(x_t, alpha=state)
     return state * x_t + output * y
@@ -299,7 +307,9 @@ class Wrapped(Predicting):
     def __init__(self, denoiser: Predictor) -> None:
         super().__init__()
         check_predictor(denoiser)
-        self.denoiser, self.path, self.space = denoiser, denoiser.path, denoiser.space
+        self.denoiser = denoiser
+        self.path = denoiser.path
+        self.space = denoiser.space
 
     @property
     def jumps(self) -> bool:
@@ -369,7 +379,8 @@ class Denoiser(Predicting):
             space,
         )
         self.preconditioning = preconditioning or Preconditioning()
-        self.unconditional, self.source = unconditional, source
+        self.unconditional = unconditional
+        self.source = source
 
     @property
     def output(self) -> str:
@@ -562,7 +573,8 @@ class Repathed(Wrapped):
 
     def columns(self, kind: str, t: Tensor, to: Tensor | None = None) -> TimeColumns:
         """Compute the standard deviation ratio, the denoiser's columns at matched times, and the conversion of v to ``kind``."""
-        here, then = self.path.at(t), self._matched(t)
+        here = self.path.at(t)
+        then = self._matched(t)
         scale = self.denoiser.path.at(then).r / here.r
         inner = columns_of(self.denoiser, "v", then, None if to is None else self._matched(to))
         return {"scale": scale, "inner": inner, **affine_columns("v", kind, here)}
@@ -605,16 +617,15 @@ def network_precision(name: str) -> Iterator[None]:
 def call(network: Callable[..., Any], *inputs: Any) -> Any:
     """Call ``network(*inputs)`` in the active precision; results have the dtype of the first input."""
     # exported programs are float32; code that reads the context variable cannot be exported
-    dtype, first = None if torch.compiler.is_exporting() else _ACTIVE.get(), inputs[0]
+    dtype = None if torch.compiler.is_exporting() else _ACTIVE.get()
+    first = inputs[0]
     if dtype is None:
         return network(*inputs)
     with torch.autocast(first.device.type, dtype=dtype):
         output = network(*inputs)
-        return (
-            [part.to(first.dtype) for part in output]
-            if isinstance(output, list)
-            else output.to(first.dtype)
-        )
+        if isinstance(output, list):
+            return [part.to(first.dtype) for part in output]
+        return output.to(first.dtype)
 
 
 def check_network(network: nn.Module) -> None:
@@ -643,8 +654,12 @@ def resolve_precision(name: str, device: torch.device | str) -> str:
         with network_precision(name):
             return name
     if torch.device(device).type == "cuda":
-        return "bfloat16" if torch.cuda.is_bf16_supported() else "float32"
-    return "bfloat16" if has_bfloat16() else "float32"
+        if torch.cuda.is_bf16_supported():
+            return "bfloat16"
+        return "float32"
+    if has_bfloat16():
+        return "bfloat16"
+    return "float32"
 
 
 def has_bfloat16() -> bool:

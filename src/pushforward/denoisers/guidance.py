@@ -39,7 +39,8 @@ Interval = tuple[float, float] | None
 def _checked(interval: Interval) -> Interval:
     if interval is None:
         return None
-    low, high = float(interval[0]), float(interval[1])
+    low = float(interval[0])
+    high = float(interval[1])
     if not 0 <= low < high:
         raise UsageError(
             f"A guidance interval needs two noise levels (sigma / alpha), the lower first; got {low:g} and {high:g}."
@@ -146,7 +147,8 @@ class Guided(Wrapped):
         self, kind: str, x_t: Tensor, columns: TimeColumns, condition: Condition = None
     ) -> Tensor:
         """Compute the guided estimate of ``kind``; one network call if all examples have scale 1."""
-        acts, inner = columns["acts"], columns["inner"]
+        acts = columns["acts"]
+        inner = columns["inner"]
         condition, scales = without_scale(condition)
         if condition is None or (self._without and scales is None):
             return evaluate(self.denoiser, kind, x_t, inner, None)
@@ -174,10 +176,8 @@ class Guided(Wrapped):
         repeated = mapped(
             inner, lambda part: torch.cat([part, part[index]]) if _per_example(part, x_t) else part
         )
-        n, y = (
-            x_t.shape[0],
-            evaluate(self.denoiser, kind, torch.cat([x_t, x_t[index]]), repeated, conditions),
-        )
+        n = x_t.shape[0]
+        y = evaluate(self.denoiser, kind, torch.cat([x_t, x_t[index]]), repeated, conditions)
         return y[:n].index_copy(0, index, torch.lerp(y[n:], y[index], scale[index]))
 
     def calls(self, t: float = 0.5) -> int:
@@ -204,7 +204,8 @@ class AtScale(Wrapped):
 
     def __init__(self, denoiser: Predictor, scale: float) -> None:
         super().__init__(denoiser)
-        inner, self.scale = trained(denoiser), _scale(scale)
+        inner = trained(denoiser)
+        self.scale = _scale(scale)
         if inner is None or inner.preconditioning.guidance is None:
             raise UsageError(
                 "This map was distilled without a guidance range. Guide it with pf.Guided, or distil it with a range."
@@ -264,7 +265,8 @@ class Autoguided(Wrapped):
         return super().jumps and self._matched.jumps
 
     def columns(self, kind: str, t: Tensor, to: Tensor | None = None) -> TimeColumns:
-        inner, weaker = columns_of(self.denoiser, kind, t, to), self._matched.columns(kind, t, to)
+        inner = columns_of(self.denoiser, kind, t, to)
+        weaker = self._matched.columns(kind, t, to)
         scale = torch.where(
             _inside(self.interval, self.path, t) > 0.5,
             torch.full_like(t, self.scale),
@@ -330,9 +332,11 @@ class Thresholded(ChangesData):
     ) -> Tensor:
         assert self.space.bounds is not None
         low, high = (end.to(x_t) for end in self.space.bounds)
-        middle, half = (low + high) / 2, (high - low) / 2
+        middle = (low + high) / 2
+        half = (high - low) / 2
         u = (evaluate(self.denoiser, "data", x_t, columns["inner"], condition) - middle) / half
-        sizes, place = u.abs().flatten(1).sort(1).values, self.share * (math.prod(u.shape[1:]) - 1)
+        sizes = u.abs().flatten(1).sort(1).values
+        place = self.share * (math.prod(u.shape[1:]) - 1)
         reach = (
             sizes[:, int(place)]
             .lerp(sizes[:, math.ceil(place)], place % 1)

@@ -240,7 +240,8 @@ class TableDenoiser(Denoiser):
             given: Columns with given values.
             condition: Other conditions.
         """
-        layout, own = self.layout, self._own(x_t, columns)
+        layout = self.layout
+        own = self._own(x_t, columns)
         if given is not None and given.present is not None:
             own = own.masked_fill(given.present[:, layout.owner] & layout.absent, LEAST_LOGIT)
         scaled = x_t / self._width(columns)
@@ -266,7 +267,9 @@ class TableDenoiser(Denoiser):
         single = getattr(self.network, "shares_time", False) and not (
             isinstance(t, Tensor) and t.numel() > 1
         )
-        return times_for(t, x_t[:1]) if single else super()._times(columns, x_t)
+        if single:
+            return times_for(t, x_t[:1])
+        return super()._times(columns, x_t)
 
     def v(self, u: Tensor, z: Tensor, columns: TimeColumns) -> Tensor:
         """Compute v for data u (n, d), in model units without factors, and noise z."""
@@ -281,7 +284,9 @@ class TableDenoiser(Denoiser):
             x_t: State, in the same units, (n, d).
             columns: Columns at the time of the state.
         """
-        layout, alpha, width = self.layout, columns["alpha"] * self.factors, self._width(columns)
+        layout = self.layout
+        alpha = columns["alpha"] * self.factors
+        width = self._width(columns)
         u = data / self.factors
         shares = (u * layout.std + layout.mean).clamp(min=0) * layout.discrete
         sums = layout.by_column(shares)[:, layout.owner].clamp(min=1e-6)
@@ -330,31 +335,31 @@ class TableDenoiser(Denoiser):
             given: Columns with given values.
             reach: Correlation of scores with their noisy state, which broadcasts over noisy.
         """
-        mean, reach = noisy * reach, reach.expand_as(noisy)
+        mean = noisy * reach
+        reach = reach.expand_as(noisy)
         marks = noisy.new_zeros(noisy.shape[0], self.layout.count)
         if given is not None:
             known = given.known if given.hide is None else given.known & ~given.hide[:, None]
-            seen, clean = (
-                known[:, self.layout.owner],
-                (given.x.to(noisy) - self.layout.mean) / self.layout.std,
-            )
-            noisy, mean, reach = (
-                torch.where(seen, clean, noisy),
-                torch.where(seen, clean, mean),
-                reach.masked_fill(seen, 1.0),
-            )
+            seen = known[:, self.layout.owner]
+            clean = (given.x.to(noisy) - self.layout.mean) / self.layout.std
+            noisy = torch.where(seen, clean, noisy)
+            mean = torch.where(seen, clean, mean)
+            reach = reach.masked_fill(seen, 1.0)
             marks = known.to(noisy)
         return torch.cat([noisy, marks, *self._waves(mean, reach)], dim=1)
 
     def _waves(self, mean: Tensor, reach: Tensor) -> list[Tensor]:
         if not self.waves:
             return []
-        mean, reach = mean[:, self.layout.scores, None], reach[:, self.layout.scores, None]
-        angles, left = mean * self.frequencies, torch.exp((reach**2 - 1) / 2 * self.frequencies**2)
+        mean = mean[:, self.layout.scores, None]
+        reach = reach[:, self.layout.scores, None]
+        angles = mean * self.frequencies
+        left = torch.exp((reach**2 - 1) / 2 * self.frequencies**2)
         return [(left * angles.sin()).flatten(1), (left * angles.cos()).flatten(1)]
 
     def _own(self, x_t: Tensor, columns: TimeColumns) -> Tensor:
-        layout, alpha = self.layout, columns["alpha"] * self.factors / self.layout.std
+        layout = self.layout
+        alpha = columns["alpha"] * self.factors / self.layout.std
         return layout.prior + alpha / columns["sigma"] ** 2 * (x_t + alpha * layout.mean)
 
     def _width(self, columns: TimeColumns) -> Tensor:
@@ -362,7 +367,9 @@ class TableDenoiser(Denoiser):
 
     def _data(self, estimate: RowEstimate, x_t: Tensor, columns: TimeColumns) -> Tensor:
         """The data, in the units of `space`. The score of an atom or a missing value is noise, of which v is 0."""
-        layout, alpha, width = self.layout, columns["alpha"] * self.factors, self._width(columns)
+        layout = self.layout
+        alpha = columns["alpha"] * self.factors
+        width = self._width(columns)
         probabilities = _shares(estimate.log_probabilities)
         v = estimate.v * layout.ordinary(probabilities)
         scores = (alpha * x_t / width - columns["sigma"] * v) / width
@@ -374,16 +381,19 @@ class TableDenoiser(Denoiser):
         """Split a condition into given columns and its other parts."""
         if condition is None or self.known is None or self.known not in condition:
             return None, condition
-        mask, values = mask_of(self.known), condition[self.known]
+        mask = mask_of(self.known)
+        values = condition[self.known]
         rest = {name: value for name, value in condition.items() if name not in (self.known, mask)}
-        x, marks = values[:, : self.layout.size].float(), values[:, self.layout.size :]
+        x = values[:, : self.layout.size].float()
+        marks = values[:, self.layout.size :]
         return Given(x, marks > 0.5, condition.get(mask), marks < -0.5), rest or None
 
     def forward(self, x_t: Tensor, t: Tensor, condition: Condition = None) -> Tensor:
         return self.predict(self.prediction, x_t, t, condition)
 
     def pair(self, x_t: Tensor, t: Tensor, condition: Condition = None) -> tuple[Tensor, Tensor]:
-        k, data = self.coefficients(x_t, t), self.predict("data", x_t, t, condition)
+        k = self.coefficients(x_t, t)
+        data = self.predict("data", x_t, t, condition)
         return data, (x_t - k.alpha * data) / k.sigma
 
 

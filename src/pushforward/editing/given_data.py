@@ -102,7 +102,8 @@ def checked_example(
         UsageError: If the shape is wrong, or values are not floating-point, not finite or outside
             the data range.
     """
-    space, wanted = transport.space, shape or tuple(transport.space.shape)
+    space = transport.space
+    wanted = shape or tuple(transport.space.shape)
     x = torch.as_tensor(x)
     if tuple(x.shape) != wanted or not x.is_floating_point():
         raise UsageError(
@@ -210,12 +211,10 @@ class Resampled(Solver):
         if rounds < 1:
             raise UsageError(f"The number of rounds must be at least 1, got {rounds}.")
         self.solver, self.rounds = solver, int(rounds)
-        self.order, self.grid, self.adaptive, self.jumps = (
-            solver.order,
-            solver.grid,
-            solver.adaptive,
-            solver.jumps,
-        )
+        self.order = solver.order
+        self.grid = solver.grid
+        self.adaptive = solver.adaptive
+        self.jumps = solver.jumps
 
     @property
     def calls_per_step(self) -> int:  # type: ignore[override]
@@ -397,7 +396,8 @@ def super_resolution(flow: Transport, low: Tensor, **leading: Unpack[Leading]) -
             an integer factor.
     """
     model = iterative(flow)
-    shape, small = tuple(model.space.shape), tuple(low.shape)
+    shape = tuple(model.space.shape)
+    small = tuple(low.shape)
     if not model.space.has_pixels:
         raise UsageError(
             f"Super-resolution needs a model of images; this model makes {model.space.noun}s."
@@ -504,7 +504,8 @@ class Truncated(Transport):
         )
         truncate(torch.zeros(1), limit)
         self.inner, self.limit = inner, float(limit)
-        self.space, self.noise_shape = inner.space, inner.noise_shape
+        self.space = inner.space
+        self.noise_shape = inner.noise_shape
 
     def forward(self, z: Tensor, condition: Condition = None, draws: Draws | None = None) -> Tensor:
         return self.inner(truncate(z, self.limit), condition, draws)
@@ -549,11 +550,9 @@ class Variation(Transport):
     def __init__(self, flow: Transport, x: Tensor, strength: float) -> None:
         super().__init__()
         model = iterative(flow)
-        self.strength, self.space, self.noise_shape = (
-            _strength(strength),
-            model.space,
-            model.noise_shape,
-        )
+        self.strength = _strength(strength)
+        self.space = model.space
+        self.noise_shape = model.noise_shape
         share = self.strength * model.steps
         steps = max(1, math.floor(share + 0.5))
         times = model.times[-steps - 1 :].copy()
@@ -655,7 +654,8 @@ class Nearby(Transport):
                 f"Expected one z of shape {tuple(inner.noise_shape)}, got {tuple(z.shape)}."
             )
         self.inner, self.strength = inner, _strength(strength)
-        self.space, self.noise_shape = inner.space, inner.noise_shape
+        self.space = inner.space
+        self.noise_shape = inner.noise_shape
         self.z = nn.Buffer(z[None].to(inner.device), persistent=False)
 
     def forward(self, z: Tensor, condition: Condition = None, draws: Draws | None = None) -> Tensor:

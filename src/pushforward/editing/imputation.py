@@ -61,11 +61,9 @@ class Imputed:
         """Return the model's columns that are missing in the file or data frame, whose values are unknown."""
         there = getattr(self.source, "header", None)
         there = list(self.source.columns) if is_frame(self.source) else there
-        return (
-            ()
-            if there is None
-            else tuple(field.name for field in self.space.fields if field.name not in there)
-        )
+        if there is None:
+            return ()
+        return tuple(field.name for field in self.space.fields if field.name not in there)
 
     @property
     def mean(self) -> NDArray[np.float64]:
@@ -215,7 +213,8 @@ def impute(
         chosen = chosen_columns(fields, only, source.header)
         values, missing = source.values(fields, layout.missing)
     elif is_frame(table):
-        source, raw = table, frame_table(table)
+        source = table
+        raw = frame_table(table)
         chosen = chosen_columns(fields, only, raw.names)
         values, missing = gappy_values("The frame", raw.columns, fields, layout.missing)
     else:
@@ -226,9 +225,12 @@ def impute(
             raise DataError(
                 f"Got values of shape {values.shape}; expected (n, {len(fields)}): {', '.join(there)}."
             )
-    draws, seed, batch = whole("draws", draws, 1), whole("seed", seed), whole("batch", batch, 1)
+    draws = whole("draws", draws, 1)
+    seed = whole("seed", seed)
+    batch = whole("batch", batch, 1)
     space = transport.space
-    stay, missing = missing & ~chosen, missing & chosen
+    stay = missing & ~chosen
+    missing = missing & chosen
     rows = np.flatnonzero(missing.any(1))
     known_missing = stay[rows] & np.array([field.missing for field in space.fields])
     rare = space.unknown(values[rows])
@@ -237,7 +239,8 @@ def impute(
     out = np.repeat(values[None], draws, axis=0)
     possible = _met(space, values[rows])
     seeds = seed + rows + (seed + rows) // PERIOD * 2**40
-    tally, unmet = Tally(), np.zeros(len(rows), dtype=bool)
+    tally = Tally()
+    unmet = np.zeros(len(rows), dtype=bool)
     for draw in range(draws):
         waiting = np.arange(len(rows))
         for turn in range(1 + TURNS):
@@ -277,7 +280,9 @@ def known_columns(transport: Transport) -> tuple[str, Known]:
 
 
 def _met(space: TableSpace, values: NDArray[np.float64]) -> NDArray[np.bool_]:
-    return space.met(values) if space.constraints else np.ones(len(values), dtype=bool)
+    if space.constraints:
+        return space.met(values)
+    return np.ones(len(values), dtype=bool)
 
 
 @torch.no_grad()

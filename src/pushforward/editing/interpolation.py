@@ -65,7 +65,8 @@ def slerp(a: Tensor, b: Tensor, share: float | Tensor) -> Tensor:
     norms = first.norm(dim=1, keepdim=True), second.norm(dim=1, keepdim=True)
     u = torch.where(norms[0] > 0, first, second)
     v = torch.where(norms[1] > 0, second, first)
-    u, v = F.normalize(u, dim=1), F.normalize(v, dim=1)
+    u = F.normalize(u, dim=1)
+    v = F.normalize(v, dim=1)
     angle = 2 * torch.atan2((u - v).norm(dim=1, keepdim=True), (u + v).norm(dim=1, keepdim=True))
     turned = torch.cos(far * angle) * u + torch.sin(far * angle) * _across(u, v)
     return (torch.lerp(*norms, far) * turned).to(a.dtype).reshape(a.shape)
@@ -268,11 +269,9 @@ def _line(a: Tensor, b: Tensor, frames: int, interpolation: str) -> Tensor:
 
 
 def _repeated(condition: Condition, n: int) -> Condition:
-    return (
-        None
-        if condition is None
-        else {name: part.expand(n, *part.shape[1:]) for name, part in condition.items()}
-    )
+    if condition is None:
+        return None
+    return {name: part.expand(n, *part.shape[1:]) for name, part in condition.items()}
 
 
 def walk(
@@ -301,7 +300,8 @@ def walk(
     Raises:
         UsageError: If there are fewer than 2 frames, or the interpolation is unknown.
     """
-    space, device = autoencoder.space, autoencoder.device
+    space = autoencoder.space
+    device = autoencoder.device
     given = (
         None if condition is None else {name: value.to(device) for name, value in condition.items()}
     )
@@ -416,7 +416,8 @@ def invert(
         torch.stack([checked_example(transport, example) for example in x])
     )
     given = None if condition is None else transport.conditions(len(x), condition, seed)
-    group, parts = max(1, batch // search.starts), []
+    group = max(1, batch // search.starts)
+    parts = []
     for start in range(0, len(x), group):
         index = slice(start, start + group)
         part = _Part(transport, target[index], search)
@@ -433,12 +434,10 @@ class _Part:
     """Examples that are searched for together, several z for each; example i has the z from i starts to (i + 1) starts - 1."""
 
     def __init__(self, transport: Transport, target: Tensor, search: Search) -> None:
-        self.transport, self.target, self.search, self.starts = (
-            transport,
-            target,
-            search,
-            search.starts,
-        )
+        self.transport = transport
+        self.target = target
+        self.search = search
+        self.starts = search.starts
 
     def begin(self, given: Condition, seed: int, batch: int) -> None:
         candidates = max(self.search.candidates, self.starts)
@@ -478,14 +477,15 @@ class _Part:
         return (held - target).square().flatten(1).mean(1)
 
     def run(self) -> Inversion:
-        steps, lr = self.search.steps, self.search.lr
+        steps = self.search.steps
+        lr = self.search.lr
         z = self.z.clone().requires_grad_(True)
-        optimizer, target = (
-            torch.optim.Adam([z], lr=lr),
-            self.target.repeat_interleave(self.starts, 0),
-        )
-        best, least = self.z.clone(), torch.full((len(z),), torch.inf, device=z.device)
-        errors, first = least.clone(), least
+        optimizer = torch.optim.Adam([z], lr=lr)
+        target = self.target.repeat_interleave(self.starts, 0)
+        best = self.z.clone()
+        least = torch.full((len(z),), torch.inf, device=z.device)
+        errors = least.clone()
+        first = least
         for i in range(steps + 1):
             with torch.enable_grad():
                 x = self.transport(z, self.condition)
@@ -532,11 +532,9 @@ class _Part:
 
 def _together(conditions: list[Condition]) -> Condition:
     held = [condition for condition in conditions if condition is not None]
-    return (
-        {name: torch.cat([condition[name] for condition in held]) for name in held[0]}
-        if held
-        else None
-    )
+    if held:
+        return {name: torch.cat([condition[name] for condition in held]) for name in held[0]}
+    return None
 
 
 Events = Callable[
@@ -639,7 +637,9 @@ def variations(
 def edited_condition(transport: Transport, condition: ConditionLike) -> ConditionLike:
     """Return the condition for editing given data: for an iterative model, None is the unconditional model."""
     inner = inner_of(transport)
-    return condition_of_data(inner, condition) if has_steps(inner) else condition
+    if has_steps(inner):
+        return condition_of_data(inner, condition)
+    return condition
 
 
 def _nearest(

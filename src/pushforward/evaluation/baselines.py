@@ -51,7 +51,8 @@ class GaussianBaseline(Transport):
         self, space: Space, means: Tensor, factors: list[Tensor], residuals: Tensor
     ) -> None:
         super().__init__()
-        self.space, self.factors = space, factors
+        self.space = space
+        self.factors = factors
         self.register_buffer("means", means)
         self.register_buffer("residuals", residuals)
         self._rank = max(len(factor) for factor in factors)
@@ -60,7 +61,8 @@ class GaussianBaseline(Transport):
     @classmethod
     def fit(cls, dataset: Dataset) -> GaussianBaseline:
         """Fit Gaussians to the training split; a class without examples gets the Gaussian of all examples."""
-        space, labels = dataset.space, dataset.train.labels
+        space = dataset.space
+        labels = dataset.train.labels
         examples = np.arange(len(dataset.train))
         groups = [examples]
         if space.classes and labels is not None:
@@ -126,7 +128,8 @@ class GaussianBaseline(Transport):
 
 def _gaussian(dataset: Dataset, examples: np.ndarray) -> tuple[Tensor, Tensor, Tensor]:
     x = dataset.space.to_model(dataset.train.data_units(examples)).flatten(1).numpy()
-    d, mean = x.shape[1], x.mean(0, dtype=np.float64)
+    d = x.shape[1]
+    mean = x.mean(0, dtype=np.float64)
     centred = (x - mean.astype(np.float32)).astype(np.float64 if d <= FULL else np.float32)
     variance = (centred**2).mean(0, dtype=np.float64)
     if d <= FULL:
@@ -194,15 +197,18 @@ class RowMixture(Transport):
         order = permutation(len(data.train), 0)[:ROWS]
         rows = data.train.data_units(np.sort(order))
         k = max(1, min(COMPONENTS, len(rows) // ROWS_EACH)) if components is None else components
-        layout, known = Coordinates(space), _Rows(rows, Coordinates(space))
+        layout = Coordinates(space)
+        known = _Rows(rows, Coordinates(space))
         centres = rows[:: max(1, len(rows) // k)][:k]
         units = rows / layout.std
         shares = torch.nn.functional.one_hot(
             torch.cdist(units, centres / layout.std).argmin(1), len(centres)
         ).float()
-        mixture, last = cls(space, *known.maximised([shares])), -math.inf
+        mixture = cls(space, *known.maximised([shares]))
+        last = -math.inf
         for _ in range(iterations):
-            parts, total = [], 0.0
+            parts = []
+            total = 0.0
             for start in range(0, len(rows), BLOCK):
                 joint = known.joint(mixture, slice(start, start + BLOCK))
                 norm = torch.logsumexp(joint, 1, keepdim=True)
@@ -220,7 +226,8 @@ class RowMixture(Transport):
         which = torch.searchsorted(
             self.weights.double().cumsum(0), torch.special.ndtr(z[:, 0].double())
         )
-        which, noise = which.clamp(max=len(self.weights) - 1), z[:, 1:]
+        which = which.clamp(max=len(self.weights) - 1)
+        noise = z[:, 1:]
         rows = layout.chosen(self.logits[which] + gumbel(noise))
         scores = self.means[which] + self.deviations[which] * noise[:, layout.scores]
         rows = rows.index_copy(1, layout.scores, layout.gated(rows) * scores)
@@ -290,7 +297,8 @@ class DrawnRows(Transport):
 
     def __init__(self, space: TableSpace, rows: Tensor, whole: bool) -> None:
         super().__init__()
-        self.space, self.whole = space, whole
+        self.space = space
+        self.whole = whole
         self.register_buffer("rows", rows)
         self.register_buffer(
             "owners",

@@ -161,7 +161,9 @@ def compare(
             )
         every = joined(earlier)
         every = replace(every, commands=tuple(dict.fromkeys([*every.commands, *commands])))
-        return aggregated(every) if seeds > 1 else every
+        if seeds > 1:
+            return aggregated(every)
+        return every
     given = models
     models = models_of(given)
     if whole("seeds", seeds, 1) > 1 and not any(map(TRAINING.fullmatch, models)):
@@ -179,7 +181,8 @@ def compare(
     judge = Judge(data, fitting(models.values(), data, n), most, spaces=features, tell=tell)
     follow_plan(judge, [*models.values(), *further], n, repeats, thorough, curve=bool(curve))
     sampling = judge.sampling({name: transport_of(model) for name, model in models.items()})
-    results, pictures = [], {"real": real_pictures(data)}
+    results = []
+    pictures = {"real": real_pictures(data)}
     groups: dict[
         tuple[int, ...], list[str]
     ] = {}  # models whose noise has one shape: equal seeds give equal noise
@@ -189,10 +192,8 @@ def compare(
             result, drawn = with_ladder(judge, model, result, drawn)
         if isinstance(model, Run):
             health, alarms = health_of(model)
-            result, drawn = (
-                replace(result, health=health, alarms=alarms),
-                replace(drawn, landscapes=landscapes_of(model)),
-            )
+            result = replace(result, health=health, alarms=alarms)
+            drawn = replace(drawn, landscapes=landscapes_of(model))
         pictures[name] = drawn
         results.append(result)
         groups.setdefault(tuple(transport_of(model).noise_shape), []).append(name)
@@ -380,8 +381,12 @@ def stored_file(path: str | Path) -> Path | None:
     place = Path(path)
     if place.is_dir():
         inside = place / "report.json"
-        return inside if inside.is_file() and not (place / "spec.json").exists() else None
-    return place if place.suffix.lower() == ".json" and place.is_file() else None
+        if inside.is_file() and not (place / "spec.json").exists():
+            return inside
+        return None
+    if place.suffix.lower() == ".json" and place.is_file():
+        return place
+    return None
 
 
 def stored(path: str | Path) -> Comparison:
@@ -545,7 +550,8 @@ def aggregated(comparison: Comparison, among: Collection[str] | None = None) -> 
             tuple(dict.fromkeys(names.get(name, name) for name in group)) for group in known
         )
 
-    settings, pictures = comparison.settings, comparison.pictures
+    settings = comparison.settings
+    pictures = comparison.pictures
     seeds = max(len(model.trainings) or 1 for model in models)
     settings = replace(
         settings, seeds=seeds, shared=renamed(settings.shared), timed=renamed(settings.timed)
@@ -629,7 +635,9 @@ def _mean(parts: Sequence[Any]) -> Any:
     if all(isinstance(part, list) and len(part) == len(first) for part in parts):
         return [_mean(list(places)) for places in zip(*parts, strict=True)]
     numbers = [number for number in map(finite, parts) if number is not None]
-    return statistics.fmean(numbers) if len(numbers) == len(parts) else first
+    if len(numbers) == len(parts):
+        return statistics.fmean(numbers)
+    return first
 
 
 def story_trainers(

@@ -48,7 +48,8 @@ SHOWN = {
     True: 200,
 }  # Samples that are drawn beside the teacher's, by whether they are points
 # The first seed of samples by which a sampler is chosen, above those of all others, and how many there are at most.
-CHOOSING, CHOSEN_BY = 700_000_000, 2_000
+CHOOSING = 700_000_000
+CHOSEN_BY = 2_000
 
 
 @dataclass
@@ -78,7 +79,8 @@ class _Climb:
         self, transport: Transport, samplings: Sequence[Tensor], beside: Sequence[Tensor]
     ) -> CurvePoint:
         """One point, without scores where a sample is not finite; ``beside``: the teacher's samples, or none."""
-        flow, data = inner_of(transport), self.judge.data
+        flow = inner_of(transport)
+        data = self.judge.data
         assert isinstance(flow, Flow)
         point = CurvePoint(flow.steps, transport.calls)
         with suppress(Diverged):
@@ -145,7 +147,8 @@ def ladder_of(
     Returns:
         Ladder; None for other models.
     """
-    transport, run = transport_of(model), model if isinstance(model, Run) else None
+    transport = transport_of(model)
+    run = model if isinstance(model, Run) else None
     flow = inner_of(transport)
     if not isinstance(flow, Flow) or not flow.solver.jumps or not judge.plan.sweep:
         return None
@@ -237,7 +240,8 @@ def affordable(judge: Judge, samples: float | None, repeats: int | None = None) 
         samples: Number of samples that the time allows; None for no limit.
         repeats: Maximum number of samplings; None for the number of the evaluation.
     """
-    most, repeats = min(judge.n, SIZES[-1]), repeats or judge.repeats
+    most = min(judge.n, SIZES[-1])
+    repeats = repeats or judge.repeats
     if samples is None:
         return most, repeats
     if samples >= most:
@@ -262,14 +266,16 @@ def _taught_rungs(transport: Transport, teacher: Flow) -> Iterator[Transport]:
 
 
 def _alike(first: Transport, other: Transport) -> bool:
-    a, b = inner_of(first), inner_of(other)
+    a = inner_of(first)
+    b = inner_of(other)
     same = isinstance(a, Flow) and isinstance(b, Flow) and np.array_equal(a.times, b.times)
     return same and spec.describe(a.solver) == spec.describe(b.solver)  # type: ignore[union-attr]
 
 
 def pair_of(model: Run | Transport) -> tuple[np.ndarray, np.ndarray] | None:
     """Draw samples of a flow map with one call and of its teacher from the same noise; None without a teacher."""
-    transport, teacher = transport_of(model), teacher_of(model)
+    transport = transport_of(model)
+    teacher = teacher_of(model)
     flow = inner_of(transport)
     if teacher is None or not isinstance(flow, Flow) or not flow.solver.jumps:
         return None
@@ -287,7 +293,8 @@ def with_ladder(
     judge: Judge, model: Run | Transport, result: ModelResult, pictures: Pictures
 ) -> tuple[ModelResult, Pictures]:
     """Add the ladder and the pictures of its teacher to the result of a flow map; other results are unchanged."""
-    seconds, calls = result.sampling.seconds_per_sample, result.sampling.calls
+    seconds = result.sampling.seconds_per_sample
+    calls = result.sampling.calls
     ladder = ladder_of(judge, model, seconds / calls if seconds and calls else None, result.name)
     if ladder is None:
         return result, pictures
@@ -304,7 +311,8 @@ def training_distance(transport: Transport, data: Dataset) -> Callable[[Flow], f
         transport: Transport of the model, which decodes the latents of a latent flow.
         data: Training data of the model.
     """
-    features, name = fit_features(data), "energy" if len(data.space.shape) == 1 else "frechet"
+    features = fit_features(data)
+    name = "energy" if len(data.space.shape) == 1 else "frechet"
     known = replace(
         data, held_out=data.train if data.truth else data.train.take(features.halves.drawn)
     )
@@ -363,7 +371,8 @@ def with_sweep(
     for name, shorter in runs.items():
         points = []
         for run in shorter:
-            state, budget = run.state, run.spec["budget"]["seconds"]
+            state = run.state
+            budget = run.spec["budget"]["seconds"]
             scores = judge.scores(
                 run.transport, f"{name} after {duration(budget or state['seconds'])}"
             )[0]

@@ -171,10 +171,8 @@ class Judge:
         """Describe each score; scores in further spaces have their own heading and never rank models."""
         known = describe()
         for space in self.others:
-            what, group = (
-                f" Computed in other features: {space.describe(self.n)}.",
-                f"In other features: {space.name}",
-            )
+            what = f" Computed in other features: {space.describe(self.n)}."
+            group = f"In other features: {space.name}"
             for info, name in ((known[name], f"{name} ({space.name})") for name in SCORES):
                 label = f"{info.label} ({space.name})"
                 known[name] = replace(
@@ -199,7 +197,8 @@ class Judge:
             if name:
                 self.say(f"{name}, sampling {repeat + 1} of {times}")
             given = sampler if isinstance(sampler, Given) else None  # as many as they are
-            n, seed = self.n if given else attacked(self.data, self.n), (repeat + 1) * REPEAT_SEEDS
+            n = self.n if given else attacked(self.data, self.n)
+            seed = (repeat + 1) * REPEAT_SEEDS
             x, labels, values = self.draw(sampler, seed, n)
             learned = None if given is None else given.x if given.values is None else given.values
             samplings.append(self.score(x, self.n, values, learned))
@@ -243,7 +242,8 @@ class Judge:
             Samples, their labels or None, and the values of table rows if the coordinates of the model
             differ from the data's, or None.
         """
-        n, seed = n or self.n, self.seed + seed
+        n = n or self.n
+        seed = self.seed + seed
         if isinstance(sampler, Given):
             return sampler.part(n, seed)
         draw = sampler.stream
@@ -253,7 +253,8 @@ class Judge:
             )
         with unmet_kept():
             parts = list(draw(n, seed=seed, batch=self.batch))
-        x, values = torch.cat([part for part, _ in parts]), None
+        x = torch.cat([part for part, _ in parts])
+        values = None
         if isinstance(sampler, Transport):
             if not isinstance(sampler, RowMixture):
                 warn_broken(sampler.space, x)
@@ -272,7 +273,8 @@ class Judge:
         self.say("the baseline")
         if isinstance(self.data.space, TableSpace):
             mixture = RowMixture.fit(self.data)
-            scores, agreement = self.scores(mixture)[0], None
+            scores = self.scores(mixture)[0]
+            agreement = None
             name = f"baseline (mixture of {len(mixture.weights)})"
         else:
             scores, agreement = self.scores(GaussianBaseline.fit(self.data))
@@ -299,7 +301,8 @@ class Judge:
             models: Results of models.
             baselines: Whether to score baselines too.
         """
-        space, known = self.data.space, self._infos()
+        space = self.data.space
+        known = self._infos()
         baseline = self.baseline() if baselines else None
         rows = [*models, baseline] if baseline else models
         names = dict.fromkeys([*self.floors, *(name for row in rows for name in row.scores)])
@@ -355,7 +358,8 @@ class Judge:
                 numbers of steps to measure, besides the model's own.
             sampling: Sampling cost from `sampling`; None to measure it for this model alone.
         """
-        transport, run = transport_of(model), model if isinstance(model, Run) else None
+        transport = transport_of(model)
+        run = model if isinstance(model, Run) else None
         with counted() as tally:
             scores, agreement = self.scores(transport, name)
         sampling = sampling or self.sampling({name: transport})[name]
@@ -411,7 +415,9 @@ class Judge:
 
 def most_at_once(data: Dataset) -> int:
     """Return the largest batch size for measuring sampling time and memory."""
-    return 1000 if data.space.as_points else 64
+    if data.space.as_points:
+        return 1000
+    return 64
 
 
 def learns(dataset: Dataset, spaces: Spaces) -> bool:
@@ -443,7 +449,8 @@ def quality_curve(
         return ()
     # times given one by one are for their own number of steps
     grid = flow.grid if isinstance(flow.grid, str) else None
-    points, started = [], time.perf_counter()
+    points = []
+    started = time.perf_counter()
     own = flow.steps if flow.grid is grid else 0
     if own:
         points.append(
@@ -458,7 +465,8 @@ def quality_curve(
     for steps in rest:
         other = with_inner(transport, flow.with_solver(flow.solver, steps, grid))
         judge.say(f"{name}, number of steps: {steps}")
-        began, samplings = time.perf_counter(), []
+        began = time.perf_counter()
+        samplings = []
         for repeat in range(1, repeats + 1):
             x, _, values = judge.draw(other, repeat * REPEAT_SEEDS)
             samplings.append(
@@ -570,7 +578,9 @@ def sampling_memory(transport: Transport, n: int) -> int | None:
     added = added_peak(
         lambda: _in_few_steps(transport, FEW_STEPS).sample(n, batch=n), transport.device
     )
-    return None if added is None else held_bytes(transport) + added
+    if added is None:
+        return None
+    return held_bytes(transport) + added
 
 
 @as_drawn()
@@ -631,9 +641,12 @@ def batch_of(transport: Transport, n: int) -> torch.Tensor:
 
 def solver_title(transport: Flow) -> str:
     """Name the solver and time grid of a flow, such as "Heun on the shifted:0.3 grid"."""
-    name, grid = type(transport.solver).__name__, transport.grid
+    name = type(transport.solver).__name__
+    grid = transport.grid
     if getattr(transport, "learned", None) is not None:
         return f"{name} with a learned table"
     if grid is None:
         return name
-    return f"{name} on the {grid} grid" if isinstance(grid, str) else f"{name} on its own time grid"
+    if isinstance(grid, str):
+        return f"{name} on the {grid} grid"
+    return f"{name} on its own time grid"

@@ -66,7 +66,9 @@ def cache_folder(cache: Cache = None) -> Path | None:
     given = os.path.expanduser(
         cache or os.environ.get("PUSHFORWARD_CACHE") or "~/.cache/pushforward"
     )
-    return None if cache is False or given.startswith("~") else Path(given)
+    if cache is False or given.startswith("~"):
+        return None
+    return Path(given)
 
 
 def write_cached(path: Path, content: bytes) -> None:
@@ -87,7 +89,9 @@ def read_cached(path: Path | None) -> bytes | None:
     if path is None or not path.is_file():
         return None
     content = path.read_bytes()
-    return content[32:] if hashlib.sha256(content[32:]).digest() == content[:32] else None
+    if hashlib.sha256(content[32:]).digest() == content[:32]:
+        return content[32:]
+    return None
 
 
 def quantised(x: Tensor | np.ndarray, space: Space) -> Tensor:
@@ -168,7 +172,8 @@ def halves(dataset: Dataset, learned: bool = False) -> Halves:
     split = dataset.truth.base.train if isinstance(dataset.truth, Stack) else dataset.train
     keys = mix(_KEY, split.hashes)
     order = np.argsort(keys, kind="stable")
-    count, ordered = max(1, len(split) // 2), keys[order]
+    count = max(1, len(split) // 2)
+    ordered = keys[order]
     if count < len(
         keys
     ):  # the boundary between copies nearest to the middle, at most an eighth away
@@ -179,7 +184,8 @@ def halves(dataset: Dataset, learned: bool = False) -> Halves:
             default=count,
         )
         count = near if abs(near - count) <= len(keys) // 8 else count
-    first, rest = order[:count], order[count:]
+    first = order[:count]
+    rest = order[count:]
     if (
         split.labels is not None
     ):  # swap in an example of each class that only the rest has, with its copies
@@ -189,7 +195,8 @@ def halves(dataset: Dataset, learned: bool = False) -> Halves:
         needed = first[np.unique(labels[first], return_index=True)[1]]
         spare = first[~np.isin(keys[first], keys[needed])]
         swaps = min(len(lost), len(spare))
-        moved, gone = keys[lost[:swaps]], keys[spare[len(spare) - swaps :]]
+        moved = keys[lost[:swaps]]
+        gone = keys[spare[len(spare) - swaps :]]
         first = np.concatenate(
             [first[~np.isin(keys[first], gone)], rest[np.isin(keys[rest], moved)]]
         )
@@ -200,10 +207,14 @@ def kind_of(dataset: Dataset) -> str:
     """Return the default features of a data set: "raw" for toys and tables, "classifier" for labelled data, else "pca"."""
     space = dataset.space
     if isinstance(space, TableSpace):
-        return "raw" if space.size <= COLUMNS else "pca"
+        if space.size <= COLUMNS:
+            return "raw"
+        return "pca"
     if space.as_points and (space.size <= 3 or dataset.truth is not None):
         return "raw"
-    return "classifier" if labelled(dataset) else "pca"
+    if labelled(dataset):
+        return "classifier"
+    return "pca"
 
 
 def principal(centred: np.ndarray, most: int) -> np.ndarray:
@@ -266,7 +277,9 @@ class Features:
         tensors: Mapping[str, Tensor],
         accuracy: float | None = None,
     ) -> None:
-        self.space, self.key, self.accuracy = space, key, accuracy
+        self.space = space
+        self.key = key
+        self.accuracy = accuracy
         self.name, self.extractor, self._network = extractor
         self.tensors = dict(tensors)
         self.halves = Halves(self.tensors["fitted"].numpy(), self.tensors["drawn"].numpy())
@@ -322,7 +335,9 @@ class Features:
     def dims(self, n: int) -> int:
         """Return the number of dimensions for n compared examples: min(64, n / 10), or all columns of raw features."""
         most = int(self._axes.shape[1])
-        return max(1, min(MOST, n // 10, most)) if self.extractor.reduces else most
+        if self.extractor.reduces:
+            return max(1, min(MOST, n // 10, most))
+        return most
 
     def __call__(self, x: Tensor | np.ndarray, n: int, real: bool = False) -> np.ndarray:
         """Compute features of examples.
@@ -426,7 +441,9 @@ def fit_features(
     channels = None
     if reads and isinstance(dataset.truth, Stack):
         channels = fit_features(dataset.truth.base, seed=seed, cache=cache)
-    content, space, place = chosen.content(), dataset.space, cache_folder(cache)
+    content = chosen.content()
+    space = dataset.space
+    place = cache_folder(cache)
     with apart():  # torch's global generator is left as it was
         torch.default_generator.manual_seed(seed)
         network = chosen.network(space).eval()
@@ -464,7 +481,8 @@ def fit_features(
         features.determined = _key(
             (VERSION, dataset.stored_fingerprints[0], seed, torch.__version__.split("+")[0], own)
         )[:16]
-    features.channels, features.folder = channels, None if folder is None else folder / "real"
+    features.channels = channels
+    features.folder = None if folder is None else folder / "real"
     return features
 
 
@@ -481,7 +499,8 @@ def fit_on(
 ) -> Features:
     """Fit features to some of the training examples, without a cache and without a key (see `fit_features`)."""
     (name, chosen), space, index = extractor, dataset.space, halved.fitted
-    data, tensors = dataset, {}
+    data = dataset
+    tensors = {}
     if isinstance(dataset.truth, Stack):  # stacked again
         data = dataclasses.replace(
             dataset, train=Split(dataset.truth.composed(halved.fitted, STATISTICS, 0))
@@ -512,7 +531,8 @@ def fit_on(
         tensors |= {
             f"net.{part}": tensor.contiguous() for part, tensor in reader.state_dict().items()
         }
-    mean, total = base.mean(0), float(base.var(0).sum())
+    mean = base.mean(0)
+    total = float(base.var(0).sum())
     axes = principal(base - mean, MOST) if chosen.reduces else np.eye(base.shape[1])
     scale = np.sqrt(total) if total > 0 else 1.0
     tensors |= {

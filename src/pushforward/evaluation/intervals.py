@@ -31,7 +31,8 @@ def with_interval(score: Score, info: MetricInfo | None = None) -> Score:
         score: Score with its values.
         info: Description with the range of the score; None for no limits.
     """
-    values, shared = _numbers(score), score.reference_error or 0.0
+    values = _numbers(score)
+    shared = score.reference_error or 0.0
     if score.value is None or len(values) != max(1, len(score.values)):
         return score
     if score.growth and None not in score.growth:
@@ -117,7 +118,8 @@ def of_share(value: float, error: float, quantile: float = NORMAL) -> tuple[floa
     References:
         Wilson, Probable inference, the law of succession, and statistical inference, 1927.
     """
-    low, high = 0.0, 4 / max(error, 1e-9) ** 2
+    low = 0.0
+    high = 4 / max(error, 1e-9) ** 2
     for _ in range(100):  # the error falls with the number
         n = (low + high) / 2
         low, high = (n, high) if share_error(value * n, n) > error else (low, n)
@@ -139,7 +141,8 @@ def above(value: float, error: float, quantile: float = NORMAL) -> tuple[float, 
         error: Standard error.
         quantile: Number of standard errors.
     """
-    wide, root = quantile * error, math.sqrt(max(0.0, value))
+    wide = quantile * error
+    root = math.sqrt(max(0.0, value))
     half = math.sqrt(wide / 2) if value <= wide / 2 else wide / (2 * root)
     return min(value, max(0.0, root - half) ** 2), max(value + wide, (root + half) ** 2)
 
@@ -162,7 +165,9 @@ def merged_p(values: Sequence[float]) -> float:
 
 def deviation(values: Sequence[float]) -> float:
     """Compute the sample standard deviation; exactly 0 for equal values, despite rounding."""
-    return 0.0 if np.ptp(values) == 0 else float(np.std(values, ddof=1))
+    if np.ptp(values) == 0:
+        return 0.0
+    return float(np.std(values, ddof=1))
 
 
 def ratio(value: float, floor: Score) -> float | None:
@@ -229,15 +234,11 @@ def combined(
         floor: Real-data score; None for no ratio.
         info: Description with the range of the score; None for no limits.
     """
-    values, terms = (
-        [result.number for result in samplings],
-        [result.reference_terms for result in samplings],
-    )
+    values = [result.number for result in samplings]
+    terms = [result.reference_terms for result in samplings]
     sample_terms = [_around_value(result) for result in samplings]
-    mean, growths = (
-        float(np.mean(values)),
-        [Growth(*result.growth) for result in samplings if result.growth],
-    )
+    mean = float(np.mean(values))
+    growths = [Growth(*result.growth) for result in samplings if result.growth]
     summary = Score(
         value=mean,
         spread=deviation(values) if len(values) > 1 else None,
@@ -270,11 +271,9 @@ def mean_of(samplings: Sequence[Score], name: str) -> float | None:
     values = [value for result in samplings if (value := getattr(result, name)) is not None]
     if not values:
         return None
-    return (
-        float(np.sqrt(np.mean(np.square(values))))
-        if name.endswith("error")
-        else float(np.mean(values))
-    )
+    if name.endswith("error"):
+        return float(np.sqrt(np.mean(np.square(values))))
+    return float(np.mean(values))
 
 
 def mean_extra(samplings: Sequence[Score]) -> dict[str, object]:
@@ -359,7 +358,9 @@ def over_samples(score: Score, pooled: Variation) -> Variation:
         return Variation.of_terms(score.sample_terms)
     if score.reference_error is None:
         alone = score.error or (score.spread if len(score.values) < 2 else None)
-        return Variation(alone**2) if alone else pooled
+        if alone:
+            return Variation(alone**2)
+        return pooled
     samplings = max(1, len(score.values))
     own = (score.error or 0.0) ** 2 - score.reference_error**2
     if score.error is not None and own > 1e-9 * score.error**2:
@@ -424,7 +425,8 @@ class Variations:
             other: Variations of the other score.
             comparisons: Number of differences that are tested at once, such as of all pairs of models.
         """
-        own, others = 1.0, 1.0
+        own = 1.0
+        others = 1.0
         if self.root and other.root:
             # a - b = (a^2 - b^2) / (a + b): terms of the roots, over 2 a and 2 b, become those of the squares, over a + b
             own, others = (2 * root / (self.root + other.root) for root in (self.root, other.root))

@@ -44,7 +44,9 @@ class Plan(Record):
         samples = f"{counted(self.repeats, 'sampling')} of {count(self.n)} samples"
         kept = {"sweeps over solver steps": self.sweep, "memory use": self.memory}
         left_out = " or ".join(name for name, measured in kept.items() if not measured)
-        return f"{samples}, without {left_out}" if left_out else samples
+        if left_out:
+            return f"{samples}, without {left_out}"
+        return samples
 
 
 @dataclass(frozen=True)

@@ -76,7 +76,8 @@ EXAMPLES = 1_000
 # quarter slower at 2,048, 3 to 5 times slower at 12,500)
 WEIGHED = 512
 # Of the error over new samples: the parts of them that train a classifier each, and the samples of a part at least
-PARTS, FEWEST = 5, 10
+PARTS = 5
+FEWEST = 10
 
 
 def trace(
@@ -218,7 +219,8 @@ def transport_cost(
     )
     least = 0.0
     for value in torch.unique(label):  # type: ignore[no-untyped-call]
-        there, here = x[label == value], z[label == value]
+        there = x[label == value]
+        here = z[label == value]
         least += float((there - here[assign(there, here)]).double().square().sum()) / n
     return abs(path_energy(flow, n, seed, steps, condition) - least) / least
 
@@ -354,11 +356,9 @@ def bits(
     Returns:
         Mean with its standard error over examples; ``extra`` has mean nats per example and the method.
     """
-    held_out, conditions, discrete = (
-        data.held_out,
-        transport.space.conditions,
-        data.space.levels is not None,
-    )
+    held_out = data.held_out
+    conditions = transport.space.conditions
+    discrete = data.space.levels is not None
     assert has_steps(transport)
     if not met(conditions, data.space.conditions):
         conditions = {}
@@ -390,7 +390,8 @@ def bits(
 
 
 def _score(bits: Tensor, data: Dataset, how: str, conditions: Mapping[str, ConditionKind]) -> Score:
-    mean, count = float(bits.mean()), len(bits)
+    mean = float(bits.mean())
+    count = len(bits)
     error = float(bits.std() / math.sqrt(count)) if count > 1 else None
     given = [
         "given the labels" if name == "label" else kind.describe()
@@ -430,19 +431,20 @@ def coded_bits(
         Burda et al., Importance Weighted Autoencoders (2016), section 5: 5,000 latents per example.
     """
     assert isinstance(method, HasImportanceWeights)
-    count, space, conditions = (
-        min(len(data.held_out), EXAMPLES) if n is None else n,
-        method.space,
-        method.space.conditions,
-    )
-    device, discrete = next(method.parameters()).device, data.space.levels is not None
+    count = min(len(data.held_out), EXAMPLES) if n is None else n
+    space = method.space
+    conditions = method.space.conditions
+    device = next(method.parameters()).device
+    discrete = data.space.levels is not None
     parts = []
     for start in range(0, count, batch):
         part = slice(start, min(start + batch, count))
         x = data.held_out.data_units(part).to(device)
         x = dequantise(x, seed=seed + start) if discrete and not method.discrete else x
         condition = data.held_out.condition(conditions, part, device)
-        draws, weights, left = ExampleDraws(seed + start, len(x), "codes", device), [], codes
+        draws = ExampleDraws(seed + start, len(x), "codes", device)
+        weights = []
+        left = codes
         while left:
             few = min(left, max(1, WEIGHED // len(x)))
             with torch.no_grad():
@@ -482,7 +484,8 @@ def classification_accuracy(x: Tensor | np.ndarray, labels: np.ndarray, data: Da
 
 
 def _taught(x: Tensor | np.ndarray, labels: np.ndarray, data: Dataset) -> Dataset:
-    examples, levels = quantised(x, data.space), data.space.levels
+    examples = quantised(x, data.space)
+    levels = data.space.levels
     stored = (
         examples.numpy()
         if levels is None
@@ -513,10 +516,12 @@ def accuracy_errors(
     References:
         Scheffé, The Analysis of Variance, 1959, chapter 7: two ways, of which both are drawn.
     """
-    n, m = len(labels), len(data.held_out)
+    n = len(labels)
+    m = len(data.held_out)
     if n < PARTS * FEWEST:
         return None
-    samples, order = _taught(x, labels, data), permutation(n, 0)
+    samples = _taught(x, labels, data)
+    order = permutation(n, 0)
     parts = (train_classifier(samples, order[at::PARTS], seen=SEEN // PARTS) for at in range(PARTS))
     right = np.stack([named(part, data.space, data.held_out) for part in parts]).astype(np.float64)
     accuracies = right.mean(1)
@@ -568,7 +573,8 @@ def check_bits(model: Run | Transport, data: Dataset, n: int | None) -> None:
             raise UsageError(
                 "bpd does not support a vae trained with beta 0, whose latents have no distribution."
             )
-        wanted, there = model.method.space.conditions, data.space.conditions
+        wanted = model.method.space.conditions
+        there = data.space.conditions
         if not met(wanted, there):
             raise UsageError(
                 f"bpd: this model was trained with {described(wanted)}, but {data.name} has {described(there)}. Use data with "
@@ -614,7 +620,8 @@ def accuracy_score(
 
     ``extra`` has the accuracy with equally many real examples as "real".
     """
-    transport, n = transport_of(model), check_accuracy(model, data, n)
+    transport = transport_of(model)
+    n = check_accuracy(model, data, n)
     parts = list(shared_stream(transport, n, seed=seed + REPEAT_SEEDS, batch=batch))
     labels = (
         torch.cat([condition["label"] for _, condition in parts if condition is not None])
@@ -622,7 +629,8 @@ def accuracy_score(
         .numpy()
     )
     x = torch.cat([part for part, _ in parts])
-    value, real = classification_accuracy(x, labels, data), real_accuracy(data, n)
+    value = classification_accuracy(x, labels, data)
+    real = real_accuracy(data, n)
     error, shared = accuracy_errors(value, x, labels, data) or (None, None)
     ratio = value / real if real else None
     return Score(
@@ -726,8 +734,11 @@ def levels_of(data: Dataset) -> int:
     """Return the number of levels of image values: those in training examples, or 256 if held-out examples have others."""
     if data.space.binary:
         return 2
-    used, held = np.zeros(256, dtype=bool), np.zeros(256, dtype=bool)
+    used = np.zeros(256, dtype=bool)
+    held = np.zeros(256, dtype=bool)
     for x, present in ((data.train.x, used), (data.held_out.x, held)):
         for start in range(0, len(x), BLOCK):
             present[np.unique(x[start : start + BLOCK])] = True
-    return max(2, int(used.sum())) if not (held & ~used).any() else 256
+    if not (held & ~used).any():
+        return max(2, int(used.sum()))
+    return 256

@@ -50,10 +50,9 @@ from pushforward.transports import Transport, starts
 
 SHOWN = {False: 64, True: 1000}  # samples that are drawn, by whether they are points
 MOST = 1000  # samples of one moment that are read at most; a run stores no more
-POINTS, LOSSES = (
-    300,
-    400,
-)  # points that are stored at most: of a health series, means of neighbours; about, of a loss curve
+# points that are stored at most: of a health series, means of neighbours; about, of a loss curve
+POINTS = 300
+LOSSES = 400
 FAULTS = (
     OSError,
     ValueError,
@@ -74,7 +73,9 @@ SETTINGS = (
     "init",
     "method",
 )  # of a spec: how a run was trained
-LEAST, SLACK = 2, 1e-3  # Fewest samples, and tolerance for images outside of [0, 1]
+# Fewest samples, and tolerance for images outside of [0, 1]
+LEAST = 2
+SLACK = 1e-3
 HELD = 1024  # held-out examples that are read at a time
 
 
@@ -131,7 +132,9 @@ def informed(models: Mapping[str, Run | Transport]) -> Run | Transport:
     conditioned = [
         model for model in models.values() if isinstance(model, Run) and model.space.conditions
     ]
-    return conditioned[0] if conditioned else next(iter(models.values()))
+    if conditioned:
+        return conditioned[0]
+    return next(iter(models.values()))
 
 
 def check_model(name: str, model: Run | Transport, data: Dataset) -> None:
@@ -140,7 +143,8 @@ def check_model(name: str, model: Run | Transport, data: Dataset) -> None:
     Raises:
         UsageError: With the difference.
     """
-    space, other = transport_of(model).space, data.space
+    space = transport_of(model).space
+    other = data.space
     if (tuple(space.shape), space.names) != (tuple(other.shape), other.names):
         if isinstance(space, TableSpace) and isinstance(other, TableSpace):
             here, there = (
@@ -257,7 +261,9 @@ def starts_warnings(model: Run | Transport, n: int) -> tuple[str, ...]:
     source, count = known
     moved = f"it transforms held-out examples of {source.data} instead of noise, so it is sampled only once."
     repeats = f"it has {count:,} different examples to start from, so its {n:,} samples repeat. Use n={count} or less."
-    return (moved, repeats) if count < n else (moved,)
+    if count < n:
+        return (moved, repeats)
+    return (moved,)
 
 
 # Existing samples.
@@ -316,12 +322,16 @@ def given_samples(samples: Any, data: Dataset) -> Given:
     """
     if isinstance(samples, Given):
         return samples
-    space, name, classes = data.space, "samples", tuple[str, ...]()
+    space = data.space
+    name = "samples"
+    classes = tuple[str, ...]()
     labels = values = None
     if isinstance(samples, (str, Path)):
         name = Path(samples).name
         split, classes = _read(plain_path(Path(samples)), data)
-        x, labels, values = split.x, split.labels, split.table_values
+        x = split.x
+        labels = split.labels
+        values = split.table_values
     elif is_frame(samples) and isinstance(space, TableSpace):
         values = frame_rows(samples, space)
         x = space.encoded(values, foreign=True)
@@ -335,7 +345,8 @@ def given_samples(samples: Any, data: Dataset) -> Given:
             f"{type(samples).__name__}."
         )
     _check_samples(name, x, data)
-    examples, notes = quantised(x, space), []
+    examples = quantised(x, space)
+    notes = []
     if labels is not None:
         places = [space.classes.index(each) if each in space.classes else -1 for each in classes]
         labels = np.array(places, np.int64)[labels] if min(places, default=0) >= 0 else None
@@ -361,7 +372,8 @@ def given_samples(samples: Any, data: Dataset) -> Given:
 
 
 def _check_samples(name: str, x: np.ndarray, data: Dataset) -> None:
-    shape, floats = tuple(data.space.shape), x.dtype.kind == "f"
+    shape = tuple(data.space.shape)
+    floats = x.dtype.kind == "f"
     if tuple(x.shape[1:]) != shape:
         hint = (
             " Convert both with `resize=N` and `channels=rgb` or `channels=grey`."
@@ -389,7 +401,8 @@ def _check_samples(name: str, x: np.ndarray, data: Dataset) -> None:
 
 
 def _read(path: Path, data: Dataset) -> tuple[Split, tuple[str, ...]]:
-    space, own = data.space, tuple(data.space.columns)
+    space = data.space
+    own = tuple(data.space.columns)
     if isinstance(space, TableSpace) and path.suffix.lower() in TABLES.endings:
         values = read_rows(path, space)
         return Split(space.encoded(values, foreign=True), table_values=values), ()
@@ -397,7 +410,8 @@ def _read(path: Path, data: Dataset) -> tuple[Split, tuple[str, ...]]:
     options: Any = {
         name: origin[name] for name in ("resize", "channels", "background") if name in origin
     }
-    reading, given = reading_of(options if space.has_pixels else {}), set[str]()
+    reading = reading_of(options if space.has_pixels else {})
+    given = set[str]()
     if path.suffix.lower() == ".csv":
         with path.open(encoding="utf-8-sig", errors="replace") as file:
             cells = re.split("[,;\\t]", file.readline().strip().replace('"', ""))
@@ -439,7 +453,9 @@ def _held_out_copies(examples: Tensor, data: Dataset) -> int:
 
 def of_run(result: ModelResult, run: Run) -> ModelResult:
     """Add family, method, training cost, losses and commands of a run to the result of a model."""
-    state, seconds, rows = run.state, run.state["seconds"], run.losses()
+    state = run.state
+    seconds = run.state["seconds"]
+    rows = run.losses()
     losses: dict[str, list[tuple[float, float]]] = {}
     for row in rows[:: max(1, len(rows) // LOSSES)]:
         for player, value in row["loss"].items():
@@ -512,7 +528,8 @@ def health_of(run: Run) -> tuple[Health | None, tuple[Alarm, ...]]:
             tuple(round(at, 3) for at in seconds) if timed else (),
         )
         drawn[name] = Series(tuple(map(round, steps)), *rounded)
-    skipped, best = in_words(rows), best_of(rows)
+    skipped = in_words(rows)
+    best = best_of(rows)
     said = None if best is None else best.sentence
     return (Health(modes, drawn, skipped, said) if drawn or skipped else None), alarms
 
@@ -524,7 +541,9 @@ def _without_space(value: Any) -> Any:
             for name, inner in value.items()
             if name not in ("space", "conditions")
         }
-    return [_without_space(inner) for inner in value] if isinstance(value, list) else value
+    if isinstance(value, list):
+        return [_without_space(inner) for inner in value]
+    return value
 
 
 def origin_of(run: Run) -> dict[str, str]:
@@ -533,7 +552,8 @@ def origin_of(run: Run) -> dict[str, str]:
     newest = read_object(run.folder / "checkpoints/latest.json").values()
     checkpoint = next((value for value in newest if isinstance(value, str)), "")
     weights = read_object(run.folder / f"checkpoints/{checkpoint}/MANIFEST.json").get("files", {})
-    packages, machine = manifest.get("packages") or {}, manifest.get("machine") or {}
+    packages = manifest.get("packages") or {}
+    machine = manifest.get("machine") or {}
     trained = spec.describe(run.transport) == spec.describe(run.method.transport())
     known = {
         "Command": manifest.get("command"),

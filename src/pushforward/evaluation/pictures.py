@@ -96,7 +96,8 @@ def nearest(x: Tensor, data: Dataset, k: int = 1) -> Nearest:
     Raises:
         Diverged: If samples are not finite.
     """
-    samples, raw = quantised(x, data.space), Raw(data)
+    samples = quantised(x, data.space)
+    raw = Raw(data)
     points = raw.of(samples, data.space.values(x) if isinstance(data.space, TableSpace) else None)
     copies, threshold = near_copies(
         points, raw.training, raw.at(data.held_out, slice(None)), raw.scale
@@ -117,9 +118,11 @@ def nearest_examples(points: np.ndarray, raw: Raw, k: int) -> tuple[np.ndarray, 
         Indices and distances, (n, k), nearest first.
     """
     unit = torch.ones(points.shape[1]) if raw.scale is None else torch.from_numpy(raw.scale)
-    samples, train = torch.from_numpy(points) / unit, raw.dataset.train
+    samples = torch.from_numpy(points) / unit
+    train = raw.dataset.train
     candidates = min(k + 4, len(train))  # matrix products are not exact
-    squares, at = torch.empty(len(samples), 0), torch.empty(len(samples), 0, dtype=torch.int64)
+    squares = torch.empty(len(samples), 0)
+    at = torch.empty(len(samples), 0, dtype=torch.int64)
     for start in range(0, len(train), BLOCK):
         examples = torch.from_numpy(raw.at(train, slice(start, start + BLOCK))) / unit
         squares = torch.cat([squares, examples.square().sum(1) - 2 * samples @ examples.T], 1)
@@ -152,7 +155,8 @@ def formation_of(flow: Flow, samples: Tensor, n: int) -> list[tuple[float, np.nd
         :-1
     ].tolist():  # between the times of the solve by linear interpolation
         at = int((times >= t).sum().clamp(1, len(times) - 1))
-        before, after = float(times[at - 1]), float(times[at])
+        before = float(times[at - 1])
+        after = float(times[at])
         x = torch.lerp(
             states[at - 1], states[at], min(1.0, max(0.0, (before - t) / (before - after)))
         )
@@ -174,7 +178,8 @@ def field_of(flow: Flow, data: Dataset) -> Field2D:
     )
     points = np.concatenate([corners, [[left, low], [right, high]]])
     limits = square(points.min(0), points.max(0))
-    straight, times = Repathed(flow.denoiser, Linear()), np.linspace(1.0, 0.0, MOMENTS)
+    straight = Repathed(flow.denoiser, Linear())
+    times = np.linspace(1.0, 0.0, MOMENTS)
     first, last = straight.path.ends
     grids = []
     for side in (ARROWS, CELLS):  # the middles of cells; rows from the least to the greatest y
@@ -188,12 +193,14 @@ def field_of(flow: Flow, data: Dataset) -> Field2D:
         grids.append(space.to_model(middles).to(flow.device))
     places, starts = grids
     width = torch.as_tensor(space.scale, device=flow.device)
-    velocities, ways = [], []
+    velocities = []
+    ways = []
     way_times = torch.zeros(0)
     names = tuple(map(str, space.classes[:3])) if "label" in space.conditions else ()
     for number, _ in enumerate(names or ("",)):
         label = number if names else None
-        given, moved = _given(flow, len(places), label), []
+        given = _given(flow, len(places), label)
+        moved = []
         with torch.no_grad():
             for t in times.tolist():
                 at = torch.full((len(places),), min(max(t, first), last)).to(places)
@@ -214,11 +221,9 @@ def _given(transport: Transport, n: int, label: int | None) -> Condition:
     examples = Request(transport.space.conditions).values(
         1, {} if label is None else {"label": label}, 0
     )
-    return (
-        None
-        if examples is None
-        else {name: v.expand(n, *v.shape[1:]).to(transport.device) for name, v in examples.items()}
-    )
+    if examples is None:
+        return None
+    return {name: v.expand(n, *v.shape[1:]).to(transport.device) for name, v in examples.items()}
 
 
 def mesh_of(transport: Transport) -> np.ndarray | None:
@@ -267,7 +272,8 @@ def pictures_of(transport: Transport, run: Run | None, data: Dataset) -> Picture
         run: Run with stored samples; None for a model without a run.
         data: Data set for nearest images and for the visible part of the plane.
     """
-    space, plane = transport.space, tuple(transport.space.shape) == (2,)
+    space = transport.space
+    plane = tuple(transport.space.shape) == (2,)
     with unmet_kept():
         x = transport.sample(SHOWN[space.as_points])
     moving = transport if plane and has_levels(transport) else None
@@ -428,12 +434,15 @@ def code_statistics(
     if float(log_variance.max()) < CERTAIN:
         return None
     label = None if condition is None else condition.get("label")
-    units, active, mismatch = mean.shape[1], int(active_units(mean, label)), None
+    units = mean.shape[1]
+    active = int(active_units(mean, label))
+    mismatch = None
     if not autoencoder.standard:
         return CodeStatistics(len(x), units, active)
     by_unit = divergences(mean, log_variance).mean(0)
     if len(x) >= 4 * units:
-        centre, covariance = mean.mean(0), torch.cov(mean.T, correction=0).reshape(units, -1)
+        centre = mean.mean(0)
+        covariance = torch.cov(mean.T, correction=0).reshape(units, -1)
         covariance = covariance + torch.diag(log_variance.exp().mean(0))
         gap = (
             covariance.trace()
@@ -463,7 +472,9 @@ def autoencoder_of(run: Run, data: Dataset) -> tuple[Autoencoder, Dataset] | Non
         return None
     autoencoder = run.method.autoencoder().eval()
     data = labelled(data) if autoencoder.space.classes else data
-    return (autoencoder, data) if met(autoencoder.space.conditions, data.space.conditions) else None
+    if met(autoencoder.space.conditions, data.space.conditions):
+        return (autoencoder, data)
+    return None
 
 
 def labelled(data: Dataset) -> Dataset:
@@ -472,7 +483,9 @@ def labelled(data: Dataset) -> Dataset:
     if data.space.classes or origin.get("labelled") is not False:
         return data
     again = load_data(**{name: value for name, value in origin.items() if name != "labelled"})
-    return again if again.examples_fingerprint == data.examples_fingerprint else data
+    if again.examples_fingerprint == data.examples_fingerprint:
+        return again
+    return data
 
 
 def strip(autoencoder: Autoencoder, data: Dataset, n: int = 10) -> Tensor:
@@ -510,7 +523,8 @@ def arithmetic(
             "This autoencoder receives the labels, so its latents need not contain the class. Train one without labels: "
             "`labelled=False`."
         )
-    space, where = autoencoder.space, autoencoder.device
+    space = autoencoder.space
+    where = autoencoder.device
     means = []
     for group in (a, b):
         picked = np.flatnonzero(data.train.labels == group)[:500]
@@ -536,7 +550,8 @@ def code_map(autoencoder: Autoencoder, data: Dataset) -> Map2D | None:
     if codes.shape[1] < 2:
         return None
     centred = codes - codes.mean(0)
-    points, share = codes, 1.0
+    points = codes
+    share = 1.0
     if codes.shape[1] > 2:
         _, size, axes = np.linalg.svd(centred, full_matrices=False)
         points = centred @ axes[:2].T
@@ -550,11 +565,14 @@ def latent_pictures(run: Run, data: Dataset) -> LatentPictures | None:
     pair = autoencoder_of(run, data)
     if pair is None:
         return None
-    autoencoder, data = pair[0], labelled(pair[1])
+    autoencoder = pair[0]
+    data = labelled(pair[1])
     points = code_map(autoencoder, data)
     if not data.space.has_pixels:
         return LatentPictures(points)
-    both, labels, moved = strip(autoencoder, data, STRIP), data.held_out.labels, None
+    both = strip(autoencoder, data, STRIP)
+    labels = data.held_out.labels
+    moved = None
     if not autoencoder.space.conditions and labels is not None and len(data.space.classes) > 1:
         counts = np.bincount(labels, minlength=len(data.space.classes))
         a, b = (
@@ -574,8 +592,12 @@ def _walks(autoencoder: Autoencoder, data: Dataset) -> dict[str, np.ndarray]:
 
     Under "classes" the first image's code is decoded as each class: what the label says, and what the code says besides.
     """
-    split, space, conditions = data.held_out, data.space, autoencoder.space.conditions
-    examples, walks = permutation(len(split), 0)[:500], {}  # the end of a walk is one of these
+    split = data.held_out
+    space = data.space
+    conditions = autoencoder.space.conditions
+    # the end of a walk is one of these
+    examples = permutation(len(split), 0)[:500]
+    walks = {}
     if "label" in conditions and split.labels is not None:
         examples = examples[split.labels[examples] == split.labels[examples[0]]]
     if len(examples) < 2:
@@ -585,7 +607,8 @@ def _walks(autoencoder: Autoencoder, data: Dataset) -> dict[str, np.ndarray]:
     other = split.data_units(examples[[int(gaps.argmax())]])
     condition = split.condition(conditions, examples[:1])
     if condition is not None and "label" in condition:
-        count, where = min(STRIP, len(space.classes)), autoencoder.device
+        count = min(STRIP, len(space.classes))
+        where = autoencoder.device
         given = {name: value.to(where) for name, value in condition.items()}
         with torch.no_grad():
             code = autoencoder.encode(autoencoder.space.to_model(first.to(where)), given)

@@ -36,7 +36,9 @@ REDUCTIONS: Sequence[Mapping[str, Any]] = (
 WARMING = 2  # Models are warmed up for as long as this many timed rounds take
 MARGIN = 1.1  # For what is not estimated: pictures, reading and writing
 REDRAW = 0.5  # Scoring a draw of real data takes this fraction of the time of scoring a sampling
-FEWEST, PROBED = 50, 500  # Samples whose scoring is timed: few as a warm-up, then more
+# Samples whose scoring is timed: few as a warm-up, then more
+FEWEST = 50
+PROBED = 500
 
 
 def planned(

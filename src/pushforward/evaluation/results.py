@@ -131,7 +131,8 @@ def check_same(protocols: Sequence[tuple[str, Protocol]], data: Sequence[str] = 
             )
         what = ""
         for field_name, words in NAMES.items():
-            here, there = getattr(known, field_name), getattr(other, field_name)
+            here = getattr(known, field_name)
+            there = getattr(other, field_name)
             pairs = [("", here, there)]
             if isinstance(here, Mapping):
                 pairs = [
@@ -339,7 +340,9 @@ class Comparison(Record):
     def info(self, metric: str) -> MetricInfo:
         """Return the description of a score, with its name as the label if it has none."""
         info = self.metrics.get(metric) or MetricInfo()
-        return info if info.label else replace(info, label=metric)
+        if info.label:
+            return info
+        return replace(info, label=metric)
 
     def ranking_metric(self, role: Role) -> str | None:
         """Return the name of the score that ranks models in quality or diversity, or None if no model has one."""
@@ -360,7 +363,9 @@ class Comparison(Record):
 
         def place(model: ModelResult) -> float:
             value = self._value(model, metric)
-            return math.inf if value is None else self.loss(metric, value)
+            if value is None:
+                return math.inf
+            return self.loss(metric, value)
 
         return replace(self, models=tuple(sorted(self.models, key=place)))
 
@@ -371,7 +376,9 @@ class Comparison(Record):
     def target(self, metric: str) -> float | None:
         """Return the ideal value of a score: the declared target, or the real-data score."""
         declared = self.info(metric).target
-        return declared if declared is not None else self.floors.get(metric, Score()).value
+        if declared is not None:
+            return declared
+        return self.floors.get(metric, Score()).value
 
     def loss(self, metric: str, value: float) -> float:
         """Convert a value of a score so that lower is better; for a "target", to the distance from it."""
@@ -379,7 +386,9 @@ class Comparison(Record):
         target = self.target(metric)
         if better == "target" and target is not None:
             return abs(value - target)
-        return -value if better == "higher" else value
+        if better == "higher":
+            return -value
+        return value
 
     def variations(self, metric: str, row: ModelResult) -> Variations:
         """Return how much a score of a model or of the baseline varies.

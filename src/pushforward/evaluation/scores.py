@@ -45,10 +45,9 @@ from pushforward.transports import Transport
 
 MOST = 10_000  # examples that are compared, and samples that an attack uses, at most unless more are asked for
 TO_LEARN = 50_000  # samples that a predictor of the target uses at most, unless more are compared
-REDRAWS, OF_TABLES = (
-    20,
-    10,
-)  # how often a floor's examples are drawn again; those of tables, whose metrics take long
+# how often a floor's examples are drawn again; those of tables, whose metrics take long
+REDRAWS = 20
+OF_TABLES = 10
 GOLDEN = (
     5**0.5 - 1
 ) / 2  # multiples of it modulo 1 fill the unit interval evenly, and so does any stretch of them
@@ -70,7 +69,8 @@ def compared(dataset: Dataset, n: int | None = None, learned: bool = False) -> i
         UsageError: If n is less than 2 or exceeds the number of available examples.
         DataError: If the data set is too small for a comparison.
     """
-    held_out, train = len(dataset.held_out), len(dataset.train)
+    held_out = len(dataset.held_out)
+    train = len(dataset.train)
     drawn = train if isinstance(dataset.truth, Stack) else len(halves(dataset, learned).drawn)
     most = min(held_out, drawn - 1)
     sizes = f"{dataset.name} has {held_out} held-out examples and {drawn} training examples for real-data scores"
@@ -174,12 +174,10 @@ def score(
         raise UsageError(
             f"There are {len(generated)} generated examples; expected at least n = {n}. Generate more, or lower n."
         )
-    space, choice, raw, table = (
-        dataset.space,
-        chosen(metrics),
-        Raw(dataset),
-        isinstance(dataset.space, TableSpace),
-    )
+    space = dataset.space
+    choice = chosen(metrics)
+    raw = Raw(dataset)
+    table = isinstance(dataset.space, TableSpace)
     every = quantised(generated if table else generated[:n], space)
     examples = every[:n]
     if isinstance(space, TableSpace) and values is None:
@@ -238,7 +236,8 @@ def floors(
         spread. Draws share examples, so their standard deviation is divided by the square root of 1 - n / m,
         with m the number of examples that they are drawn from.
     """
-    n, choice = compared(dataset, n), chosen(metrics)
+    n = compared(dataset, n)
+    choice = chosen(metrics)
     usual = usual_redraws(dataset)
     redraws = redraws or usual
     folder = cache_folder(cache)
@@ -255,9 +254,11 @@ def floors(
             return {name: Score.from_plain(row) for name, row in json.loads(stored).items()}
     if only_stored:
         return {}
-    split, examples = dataset.train, features.halves.drawn
+    split = dataset.train
+    examples = features.halves.drawn
     if isinstance(dataset.truth, Stack):
-        split, examples = Split(dataset.truth.composed(examples, 2 * n, 1)), np.arange(2 * n)
+        split = Split(dataset.truth.composed(examples, 2 * n, 1))
+        examples = np.arange(2 * n)
     picks = [
         in_proportion(examples, split, dataset.space.label, _random(redraw))[:n]
         for redraw in range(redraws)
@@ -290,7 +291,9 @@ def _redrawn(
     split: Split,
     picks: Sequence[np.ndarray],
 ) -> Iterator[dict[str, Score]]:
-    held_out, raw, used = dataset.held_out, Raw(dataset), np.unique(np.concatenate(picks))
+    held_out = dataset.held_out
+    raw = Raw(dataset)
+    used = np.unique(np.concatenate(picks))
     references = [reference_examples(len(held_out), n, redraw) for redraw in range(len(picks))]
     all_rows = None
     if isinstance(dataset.space, TableSpace):
@@ -383,7 +386,9 @@ def copied(
 
 def usual_redraws(dataset: Dataset) -> int:
     """Return the usual number of draws for real-data scores."""
-    return OF_TABLES if isinstance(dataset.space, TableSpace) else REDRAWS
+    if isinstance(dataset.space, TableSpace):
+        return OF_TABLES
+    return REDRAWS
 
 
 def floor_path(folder: Path, key: str, n: int, redraws: int, choice: Choice) -> Path:
@@ -410,7 +415,9 @@ def floor_path(folder: Path, key: str, n: int, redraws: int, choice: Choice) -> 
 
 def reference_examples(count: int, n: int, seed: int = 0) -> np.ndarray:
     """Choose the sorted indices of n held-out examples, depending only on the seed."""
-    return np.arange(count) if n == count else np.sort(_random(seed).permutation(count)[:n])
+    if n == count:
+        return np.arange(count)
+    return np.sort(_random(seed).permutation(count)[:n])
 
 
 def _random(seed: int) -> np.random.Generator:
@@ -450,7 +457,8 @@ def labels_for(transport: Transport, data: Dataset, n: int, seed: int) -> Condit
 
     All models receive the same labels. The label of sample i depends only on ``seed + i``.
     """
-    own, label = transport.space.label, data.space.label
+    own = transport.space.label
+    label = data.space.label
     if own is None or label is None or not label.frequencies or own.channels != label.channels:
         return None
     places = torch.from_numpy((seed + np.arange(n)) * GOLDEN % 1)
@@ -468,7 +476,8 @@ def in_proportion(
     by_class = np.argsort(own, kind="stable")
     rank = np.empty(len(own))
     rank[by_class] = np.arange(len(own)) - np.searchsorted(own[by_class], own[by_class])
-    shares, start = np.maximum(label.frequencies, 1e-12), random.random(len(label.frequencies))
+    shares = np.maximum(label.frequencies, 1e-12)
+    start = random.random(len(label.frequencies))
     return order[np.argsort((rank + start[own]) / shares[own], kind="stable")]
 
 
@@ -478,14 +487,19 @@ def attacked(dataset: Dataset, n: int) -> int:
     Attacks on tables need many samples to find a model that repeats rows. With a target, the number
     of samples equals the number of training rows, at most 50,000, for training a predictor.
     """
-    space, train = dataset.space, len(dataset.train)
+    space = dataset.space
+    train = len(dataset.train)
     learned = min(train, TO_LEARN) if isinstance(space, TableSpace) and space.target else 0
-    return max(n, min(2 * train, MOST), learned) if isinstance(space, TableSpace) else n
+    if isinstance(space, TableSpace):
+        return max(n, min(2 * train, MOST), learned)
+    return n
 
 
 def rows_at(split: Split, index: Any) -> Tensor | np.ndarray:
     """Return rows as values, float64 (n, columns), if they are known; else as coordinates in data units, (n, d)."""
-    return split.data_units(index) if split.table_values is None else split.table_values[index]
+    if split.table_values is None:
+        return split.data_units(index)
+    return split.table_values[index]
 
 
 def table_of(
@@ -548,7 +562,9 @@ def recoded(x: Tensor, own: Space, space: Space) -> tuple[Tensor, np.ndarray | N
 
 
 def _values(space: TableSpace, rows: Tensor | np.ndarray) -> np.ndarray:
-    return rows if isinstance(rows, np.ndarray) and space.accepts(rows) else space.values(rows)
+    if isinstance(rows, np.ndarray) and space.accepts(rows):
+        return rows
+    return space.values(rows)
 
 
 class Raw:
@@ -562,7 +578,8 @@ class Raw:
     """
 
     def __init__(self, dataset: Dataset) -> None:
-        self.dataset, self.space = dataset, dataset.space
+        self.dataset = dataset
+        self.space = dataset.space
         # Divisor of each column for distances, (d,); None for points, which are standardised
         self.scale: np.ndarray | None = (
             None if isinstance(self.space, TableSpace) else self.space.scale
@@ -597,29 +614,23 @@ class Raw:
     def training(self) -> np.ndarray:
         """Return all training examples; images as stored, in uint8."""
         train = self.dataset.train
-        return (
-            self.at(train, slice(None))
-            if isinstance(self.space, TableSpace)
-            else train.x.reshape(len(train), -1)
-        )
+        if isinstance(self.space, TableSpace):
+            return self.at(train, slice(None))
+        return train.x.reshape(len(train), -1)
 
     @property
     def shape(self) -> tuple[int, ...]:
         """Return the shape of one example."""
-        return (
-            self.training.shape[1:]
-            if isinstance(self.space, TableSpace)
-            else tuple(self.space.shape)
-        )
+        if isinstance(self.space, TableSpace):
+            return self.training.shape[1:]
+        return tuple(self.space.shape)
 
     @cached_property
     def _embedding(self) -> tuple[np.ndarray, np.ndarray, Callable[[np.ndarray], np.ndarray]]:
         """The least and the greatest value of each column in the training rows, and the map from values to points."""
         assert isinstance(self.space, TableSpace)
-        known, fields = (
-            _values(self.space, rows_at(self.dataset.train, slice(None))),
-            self.space.fields,
-        )
+        known = _values(self.space, rows_at(self.dataset.train, slice(None)))
+        fields = self.space.fields
         table = table_of(self.space, known[:1], known[:1])
         assert table is not None
         points = embedding(

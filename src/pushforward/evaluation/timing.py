@@ -56,11 +56,13 @@ def time_in_turns(
     Returns:
         Times by name.
     """
-    batches, calls = {}, {}
+    batches = {}
+    calls = {}
     for name, sample in samplers.items():
         batches[name], single = speed(sample, most)
         calls[name] = math.ceil(min(MOST_CALLS, SHORTEST / (single * batches[name])))
-    names, seconds = list(samplers), {name: list[float]() for name in samplers}
+    names = list(samplers)
+    seconds = {name: list[float]() for name in samplers}
     for turn in range(turns or TURNS):
         at = turn % len(names)
         for name in names[at:] + names[:at]:

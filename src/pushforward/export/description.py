@@ -40,7 +40,8 @@ def describe(
             besides z for each solver and number of steps; ``most``, the maximum number of steps;
             ``conditions``; and ``default``.
     """
-    space, inner = transport.space, inner_of(transport)
+    space = transport.space
+    inner = inner_of(transport)
     counts = {
         solver: {str(n): noise_count(flow) for n, flow in by.items()}
         for solver, by in flows.items()

@@ -136,7 +136,8 @@ def export(
     """
     if format not in FORMATS:
         raise unknown("format", format, FORMATS)
-    out, taken = Path(out), FORMATS[format][0]
+    out = Path(out)
+    taken = FORMATS[format][0]
     if not overwrite and (there := [name for name in FORMATS[format] if (out / name).exists()]):
         raise UsageError(
             f"{out / there[0]} already exists. Choose another `out`, or add `overwrite=True`."
@@ -315,11 +316,9 @@ def _at_any_scale(denoiser: Predictor) -> tuple[Predictor, float | None]:
         low, high = known.preconditioning.guidance
         return denoiser, 1.0 if low <= 1 <= high else float(low)
     free = denoiser.space.conditions and (known is None or known.unconditional)
-    return (
-        (Guided(denoiser), 1.0)
-        if free and not isinstance(denoiser, (Autoguided, Thresholded))
-        else (denoiser, None)
-    )
+    if free and not isinstance(denoiser, (Autoguided, Thresholded)):
+        return (Guided(denoiser), 1.0)
+    return (denoiser, None)
 
 
 def _flows(

@@ -24,7 +24,8 @@ from pushforward.export.program import End, Sampler, TableRow, inputs_of, traced
 from pushforward.export.tables import Dense, RowLayout, dense
 from pushforward.transports import Flow, Transport, inner_of
 
-OPSET, IR = 20, 10
+OPSET = 20
+IR = 10
 _DOMAIN = "pushforward"
 LARGE = 64  # Weights of at least so many numbers are stored as float16 where that is asked for
 _MISSING = 1 << 40  # An index that Gather refuses; where tables end with it, -1 finds it
@@ -83,11 +84,9 @@ def stepped(
         raise UsageError(
             f"The solvers {', '.join(flows)} call a flow map in two ways. Export jump separately."
         )
-    layout, example, flow = (
-        RowLayout.of(arrays.values()),
-        next(iter(arrays.values())),
-        inner_of(transport),
-    )
+    layout = RowLayout.of(arrays.values())
+    example = next(iter(arrays.values()))
+    flow = inner_of(transport)
     assert isinstance(flow, Flow)
     inputs = inputs_of(transport, noises=layout.noises, scale=scale)
     z, condition, noise, decoder_noise = (
@@ -99,7 +98,8 @@ def stepped(
         "row": (),
         "states": ("k" if way else "", "n"),
     }
-    row, slots = layout.rows(example)[0].float(), torch.randn(layout.slots, *z.shape)
+    row = layout.rows(example)[0].float()
+    slots = torch.randn(layout.slots, *z.shape)
     states = torch.randn(2 if way else 1, *z.shape)
     end = {"states": states, "condition": condition, "decoder_noise": decoder_noise}
     step = {"slots": slots, "row": row, "condition": condition, "noise": noise}
@@ -240,7 +240,8 @@ def _tables(
 
 def _places_of_noise(drawn: Sequence[int], most: int) -> np.ndarray:
     """Which of the noises each block takes, (blocks, M); 0 beyond those that it draws."""
-    firsts, counts = np.cumsum(drawn) - drawn, np.array(drawn)
+    firsts = np.cumsum(drawn) - drawn
+    counts = np.array(drawn)
     places = firsts[:, None] + np.arange(most)
     return np.where(np.arange(most) < counts[:, None], places, 0)
 
@@ -307,7 +308,8 @@ def _searchsorted(edges: Any, values: Any, right: bool = False) -> Any:
 
 
 def _constant(onnx: Any, weight: Any, half: bool) -> list[Any]:
-    make, numbers = onnx.helper.make_node, onnx.numpy_helper
+    make = onnx.helper.make_node
+    numbers = onnx.numpy_helper
     values = numbers.to_array(weight)
     small = (
         numbers.from_array(values.astype(np.float16), f"{weight.name}_half")
@@ -339,7 +341,8 @@ def _joined(
 ) -> Any:
     """A model of functions that are called by lines of ONNX's text form; the functions are put in their places."""
     onnx = library()
-    declared, kinds = onnx.helper.make_tensor_value_info, onnx.TensorProto
+    declared = onnx.helper.make_tensor_value_info
+    kinds = onnx.TensorProto
     types = {value.name: value for _, values in parts for value in values}
     types |= {name: declared(name, kinds.INT64, []) for name in ("steps", "solver", "way")}
     types |= {name: declared(name, kinds.FLOAT, shape) for name, shape in shapes.items()}

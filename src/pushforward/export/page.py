@@ -26,7 +26,8 @@ SHOWN = {
     "points": 400,
     "rows": 8,
 }  # Samples that are seen together, by how they are drawn
-RUNTIME, BINARY = "ort.wasm.bundle.min.mjs", "ort-wasm-simd-threaded.wasm"
+RUNTIME = "ort.wasm.bundle.min.mjs"
+BINARY = "ort-wasm-simd-threaded.wasm"
 _EXPORTS = re.compile(r"export\s*\{([^}]*)\};?\s*(//#.*)?\s*$")
 
 
@@ -120,7 +121,11 @@ def _environment() -> Environment:
 
 def _drawn(about: Mapping[str, Any]) -> str:
     plane = about["shape"] == [2] and about["units"] is not None
-    return "images" if about["data"] == "image" else "points" if plane else "rows"
+    if about["data"] == "image":
+        return "images"
+    if plane:
+        return "points"
+    return "rows"
 
 
 def _asked(abouts: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

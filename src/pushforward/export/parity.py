@@ -18,7 +18,9 @@ from pushforward.solvers import name_of
 from pushforward.transports import Flow, Transport, inner_of, with_inner
 
 BAR = 1e-4  # A graph that is farther from its sampler is not written
-STEPS, EXAMPLES = (1, 4, 25, 50), (1, 5)  # What is compared, of the steps that a graph has
+# What is compared, of the steps that a graph has
+STEPS = (1, 4, 25, 50)
+EXAMPLES = (1, 5)
 SCALES = (0.0, 3.0)
 LEARNED = "learned"  # The solver of steps that were tuned for the run
 
@@ -66,7 +68,8 @@ def feeds_of(
         scale: Whether the examples have different guidance scales, evenly from 0 to 3; otherwise 1.
         number: Number of the solver.
     """
-    inner, draws = inner_of(transport), ExampleDraws(seed, n)
+    inner = inner_of(transport)
+    draws = ExampleDraws(seed, n)
     z = transport.noise(draws)
     noises = [draws.normal(inner.space.shape) for _ in range(noise_count(transport))]
     feeds: dict[str, Any] = {

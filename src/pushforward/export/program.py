@@ -35,7 +35,9 @@ class GivenNoise(Draws):
     """
 
     def __init__(self, noise: Tensor | None, decoder: Tensor | None = None) -> None:
-        self.noise, self.decoder, self._calls = noise, decoder, 0
+        self.noise = noise
+        self.decoder = decoder
+        self._calls = 0
 
     def normal(self, shape: Sequence[int]) -> Tensor:
         assert self.noise is not None
@@ -99,7 +101,9 @@ class TableRow(nn.Module):
 
     def __init__(self, flow: Flow, layout: RowLayout, kind: str) -> None:
         super().__init__()
-        self.denoiser, self.layout, self.kind = flow.denoiser, layout, kind
+        self.denoiser = flow.denoiser
+        self.layout = layout
+        self.kind = kind
 
     def forward(
         self, slots: Tensor, row: Tensor, condition: Condition = None, noise: Tensor | None = None
@@ -159,7 +163,8 @@ class End(nn.Module):
 class _Ended(Transport):
     def __init__(self, inner: Transport) -> None:
         super().__init__()
-        self.space, self.noise_shape = inner.space, inner.noise_shape
+        self.space = inner.space
+        self.noise_shape = inner.noise_shape
 
     def forward(self, z: Tensor, condition: Condition = None, draws: Draws | None = None) -> Tensor:
         return z
@@ -195,7 +200,8 @@ def inputs_of(
         noises: Number of noise tensors; None for `noise_count`.
         scale: Whether the condition contains a guidance scale for each example.
     """
-    inner, device = inner_of(transport), transport.device
+    inner = inner_of(transport)
+    device = transport.device
     count = noise_count(transport) if noises is None else noises
     condition = transport.conditions(n, None, 0)
     if scale:
@@ -228,9 +234,11 @@ def traced(
 
     def free(name: str, part: Any) -> Any:
         axis = {at: sizes[size] for at, size in enumerate(axes.get(name, ("n",))) if size}
-        return (
-            None if part is None else dict.fromkeys(part, axis) if isinstance(part, dict) else axis
-        )
+        if part is None:
+            return None
+        if isinstance(part, dict):
+            return dict.fromkeys(part, axis)
+        return axis
 
     shapes = {name: free(name, part) for name, part in inputs.items()}
     try:

@@ -71,7 +71,8 @@ def dense(table: Table) -> Dense:
     for number, call in enumerate(calls):
         point[number, places[number][call.point]] = 1.0
     arrays = [_filled(vector, places[i], width, most) for i, vector in enumerate(vectors)]
-    first, rows = arrays[0], arrays[1:]
+    first = arrays[0]
+    rows = arrays[1:]
     drawn = tuple(sum(len(row.noises) for row in part) for _, part in blocks)
     stacked = {
         name: torch.stack([row[name] for row in rows]) for name in ("keep", "fresh", "spread")
@@ -101,7 +102,8 @@ def _blocks(table: Table) -> list[tuple[Call | None, list[Row]]]:
 
 def _needed(blocks: list[tuple[Call | None, list[Row]]]) -> list[set[int]]:
     last = [row.state for _, rows in blocks for row in rows if row.state is not None][-1]
-    needed, held = [], {last}
+    needed = []
+    held = {last}
     for call, rows in reversed(blocks):
         needed.append(set(held))
         for row in reversed(rows):
@@ -204,15 +206,18 @@ class RowLayout:
     def of(cls, tables: Iterable[Dense]) -> RowLayout:
         """Build a layout for all of the tables."""
         columns: dict[str, Any] = {}
-        slots, noises = 1, 0
+        slots = 1
+        noises = 0
         for table in tables:
             columns = _joined(columns, table.columns)
-            slots, noises = max(slots, table.point.shape[1]), max(noises, table.first.shape[1])
+            slots = max(slots, table.point.shape[1])
+            noises = max(noises, table.first.shape[1])
         return cls(columns, slots, noises)
 
     def rows(self, table: Dense) -> Tensor:
         """Pack the rows of a table, (N, K) float64."""
-        w, m = self.slots - table.point.shape[1], self.noises - table.first.shape[1]
+        w = self.slots - table.point.shape[1]
+        m = self.noises - table.first.shape[1]
         count = len(table.point)
         parts = [
             pad(table.point, (0, w)),
@@ -225,13 +230,15 @@ class RowLayout:
 
     def start(self, table: Dense, width: float) -> Tensor:
         """Return the initial slots, (W, 1 + M) float64: the coefficients of the start and of noise."""
-        w, m = self.slots - table.start.shape[0], self.noises - table.first.shape[1]
+        w = self.slots - table.start.shape[0]
+        m = self.noises - table.first.shape[1]
         return pad(torch.cat([table.start[:, None] * width, table.first], dim=1), (0, m, 0, w))
 
     def unpacked(self, rows: Tensor) -> tuple[TimeColumns, Tensor, Tensor, Tensor, Tensor]:
         """Unpack rows (..., K) to columns (...,), point (..., W), keep (..., W, W), fresh (..., W) and spread (..., W, M)."""
         columns, at = _unflat(rows, self.columns)
-        w, m = self.slots, self.noises
+        w = self.slots
+        m = self.noises
         point, keep, fresh, spread = rows[..., at:].split([w, w * w, w, w * m], dim=-1)
         return (
             columns,

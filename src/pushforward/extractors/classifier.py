@@ -116,7 +116,8 @@ class LastHidden(Extractor):
 class _Hidden(nn.Module):
     def __init__(self, space: Space, classifier: Classifier) -> None:
         super().__init__()
-        self.space, self.classifier = space, classifier
+        self.space = space
+        self.classifier = classifier
 
     def forward(self, x: Tensor) -> Tensor:
         return self.classifier.hidden(self.space.to_model(x))
@@ -169,7 +170,8 @@ def train_classifier(
         torch.default_generator.manual_seed(seed)
         network = Classifier(dataset.space.shape, len(dataset.space.classes))
         network = laid_out(network, dataset.space.memory_format)
-        rows, batch = len(labels), min(128, len(labels))
+        rows = len(labels)
+        batch = min(128, len(labels))
         epochs = min(40, max(2, round(min(seen, SEEN) / rows)))
         order = np.random.Generator(np.random.Philox(seed))
         steps = epochs * (rows // batch)

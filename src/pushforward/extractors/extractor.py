@@ -70,7 +70,9 @@ class Extractor(ABC):
 
         Images are rounded to 256 levels before that, for every extractor.
         """
-        return "images in [0, 1]" if space.levels is not None else "data units"
+        if space.levels is not None:
+            return "images in [0, 1]"
+        return "data units"
 
     def fit(self, network: nn.Module, data: Dataset, index: NDArray[np.int64], seed: int) -> None:
         """Train the network; nothing by default. torch's global generator comes seeded, and is restored afterwards.
@@ -103,7 +105,9 @@ class Extractor(ABC):
         """Compute the sha256 of class, settings and sources; None, without caching, if a source is unknown."""
         sources = [source_hash(part) for part in (type(self), *self.parts)]
         words = type(self).__qualname__, json.dumps(self.settings(), sort_keys=True), *sources
-        return None if None in sources else hashlib.sha256(repr(words).encode()).hexdigest()
+        if None in sources:
+            return None
+        return hashlib.sha256(repr(words).encode()).hexdigest()
 
 
 class OfModule(Extractor):
@@ -231,12 +235,16 @@ def check_weights_file(name: str, file: str | Path | None) -> Path:
 
 def coloured(x: Tensor) -> Tensor:
     """Convert images to three channels by copying a grey channel."""
-    return x.expand(-1, 3, -1, -1) if x.shape[1] == 1 else x
+    if x.shape[1] == 1:
+        return x.expand(-1, 3, -1, -1)
+    return x
 
 
 def grey(space: Space) -> str:
     """Describe what `coloured` does, with a comma; empty for images with three channels."""
-    return "grey copied to three channels, " if space.shape[0] == 1 else ""
+    if space.shape[0] == 1:
+        return "grey copied to three channels, "
+    return ""
 
 
 def resized(x: Tensor, side: int) -> Tensor:

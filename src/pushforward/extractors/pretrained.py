@@ -66,7 +66,8 @@ class EfficientNet(Extractor):
 class _PooledDepths(nn.Module):
     def __init__(self, inner: nn.Module, side: int) -> None:
         super().__init__()
-        self.inner, self.side = inner, side
+        self.inner = inner
+        self.side = side
 
     def forward(self, x: Tensor) -> Tensor:
         x = (255 * resized(coloured(x), self.side) - 127) / 128

@@ -22,13 +22,17 @@ from pushforward.runtime import laid_out
 
 BATCH = 256
 EMBEDDED = 256  # Numbers of the embedding, which is used in training alone
-INVARIANCE, VARIANCE, COVARIANCE = 25.0, 25.0, 1.0  # Weights of the three terms, those of the paper
+# Weights of the three terms, those of the paper
+INVARIANCE = 25.0
+VARIANCE = 25.0
+COVARIANCE = 1.0
 # Views of images: the largest shift as a share of the side, change of size, and angle in radians
-SHIFT, ZOOM, TURN = 0.12, 0.2, 0.15
-CONTRAST, NOISE = (
-    0.3,
-    0.15,
-)  # Views: the spread of contrast and brightness, and of noise, in model units
+SHIFT = 0.12
+ZOOM = 0.2
+TURN = 0.15
+# Views: the spread of contrast and brightness, and of noise, in model units
+CONTRAST = 0.3
+NOISE = 0.15
 HIDDEN = (
     0.4  # Views of images: the largest side of the square that is hidden, as a share of the side
 )
@@ -90,7 +94,8 @@ def _train(
         nn.SiLU(),
         nn.Linear(EMBEDDED, EMBEDDED),
     )
-    rows, batch = len(index), min(BATCH, len(index))
+    rows = len(index)
+    batch = min(BATCH, len(index))
     epochs = min(60, max(2, round(seen / rows)))
     order = np.random.Generator(np.random.Philox(seed))
     steps = epochs * (rows // batch)
@@ -151,17 +156,16 @@ def views(x: Tensor) -> Tensor:
     zoom = torch.exp(ZOOM * (2 * torch.rand(n, 2) - 1))
     angle = TURN * (2 * torch.rand(n) - 1)
     shift = 2 * SHIFT * (2 * torch.rand(n, 2) - 1)
-    cos, sin = angle.cos(), angle.sin()
+    cos = angle.cos()
+    sin = angle.sin()
     rows = [
         torch.stack([cos * zoom[:, 0], -sin, shift[:, 0]], 1),
         torch.stack([sin, cos * zoom[:, 1], shift[:, 1]], 1),
     ]
     grid = functional.affine_grid(torch.stack(rows, 1), list(x.shape), align_corners=False)
     x = functional.grid_sample(x, grid, padding_mode="border", align_corners=False)
-    contrast, brightness = (
-        1 + CONTRAST * torch.randn(n, 1, 1, 1),
-        CONTRAST * torch.randn(n, 1, 1, 1),
-    )
+    contrast = 1 + CONTRAST * torch.randn(n, 1, 1, 1)
+    brightness = CONTRAST * torch.randn(n, 1, 1, 1)
     return torch.where(_square(x), 0.0, contrast * x + brightness) + NOISE * torch.randn(x.shape)
 
 
@@ -169,8 +173,10 @@ def _square(x: Tensor) -> Tensor:
     """Where an example is hidden: a square of random size and place, (n, 1, height, width)."""
     n, _, height, width = x.shape
     side = HIDDEN * torch.rand(n, 1)
-    top, left = torch.rand(n, 1) * (1 - side), torch.rand(n, 1) * (1 - side)
-    down, across = (torch.arange(height) + 0.5) / height, (torch.arange(width) + 0.5) / width
+    top = torch.rand(n, 1) * (1 - side)
+    left = torch.rand(n, 1) * (1 - side)
+    down = (torch.arange(height) + 0.5) / height
+    across = (torch.arange(width) + 0.5) / width
     inside = ((down >= top) & (down < top + side))[:, None, :, None] & (
         (across >= left) & (across < left + side)
     )[:, None, None, :]

@@ -184,10 +184,8 @@ def trained_on(name: str, settings: Mapping[str, Any]) -> tuple[paths.Path, str]
 
 
 def _tabulated(settings: Mapping[str, Any]) -> Tabulated:
-    given, make = (
-        {name: settings[name] for name in _BETAS if name in settings},
-        library().DDPMScheduler,
-    )
+    given = {name: settings[name] for name in _BETAS if name in settings}
+    make = library().DDPMScheduler
     try:
         betas = make(**given).betas.double()
     except (NotImplementedError, TypeError, ValueError, RuntimeError) as error:
@@ -268,7 +266,9 @@ class DiffusersUNet(nn.Module):
                     f"This UNet2DModel has {name}={self.config[name]!r}; expected {value!r}. Networks that output a variance, "
                     "take an image as a condition, or embed times or classes in other ways are not supported."
                 )
-        self.levels, self.offset, self.null = levels, offset, null
+        self.levels = levels
+        self.offset = offset
+        self.null = null
         if null is not None and not 0 <= null < self.embedded:
             raise UsageError(
                 f"null must be one of the {self.embedded} classes that the UNet2DModel embeds, got {null}."
@@ -294,10 +294,8 @@ class DiffusersUNet(nn.Module):
         Raises:
             UsageError: If a shape does not fit, or a time or label is missing or unexpected.
         """
-        channels, multiple = (
-            self.config["in_channels"],
-            2 ** (len(self.config["block_out_channels"]) - 1),
-        )
+        channels = self.config["in_channels"]
+        multiple = 2 ** (len(self.config["block_out_channels"]) - 1)
         if x.ndim != 4 or x.shape[1] != channels or x.shape[2] % multiple or x.shape[3] % multiple:
             raise UsageError(
                 f"This UNet2DModel got x of shape {tuple(x.shape)}; expected (n, {channels}, height, width), with height "
@@ -321,7 +319,8 @@ class DiffusersUNet(nn.Module):
         if not self.embedded:
             return None
         given = condition or {}
-        label, masked = given.get("label"), given.get("label_null")
+        label = given.get("label")
+        masked = given.get("label_null")
         if self.null is None and (label is None or masked is not None):
             raise UsageError(
                 f"This DiffusersUNet embeds {self.embedded} classes, and none of them is unconditional. Pass a label for "
@@ -331,7 +330,9 @@ class DiffusersUNet(nn.Module):
             )
         if label is None:
             return torch.full((n,), self.null or 0, dtype=torch.int64, device=device)
-        return label.long() if masked is None else torch.where(masked, self.null or 0, label.long())
+        if masked is None:
+            return label.long()
+        return torch.where(masked, self.null or 0, label.long())
 
 
 def from_diffusers(folder: str | Path, *, space: Space | None = None) -> Denoiser:
@@ -373,10 +374,8 @@ def from_diffusers(folder: str | Path, *, space: Space | None = None) -> Denoise
         else (settings.get("num_train_timesteps", 1000), 0)
     )
     unscaled = Preconditioning(scale_input=False)
-    network, unconditional = (
-        DiffusersUNet(unet, levels, offset, null),
-        not classes or null is not None,
-    )
+    network = DiffusersUNet(unet, levels, offset, null)
+    unconditional = not classes or null is not None
     return Denoiser(
         network, path, prediction, space, preconditioning=unscaled, unconditional=unconditional
     ).eval()
@@ -407,7 +406,8 @@ def _sampler(folder: Path) -> str:
 
 
 def _space(unet: Any, given: Space | None, classes: int) -> Space:
-    channels, side = unet.config["in_channels"], unet.config["sample_size"]
+    channels = unet.config["in_channels"]
+    side = unet.config["sample_size"]
     if given is None:
         if side is None:
             raise UsageError(
@@ -415,7 +415,8 @@ def _space(unet: Any, given: Space | None, classes: int) -> Space:
             )
         height, width = (side, side) if isinstance(side, int) else side
         half = (0.5,) * channels
-        low, high = (0.0,) * channels, (1.0,) * channels
+        low = (0.0,) * channels
+        high = (1.0,) * channels
         conditions = {"label": Label.numbered(classes)} if classes else {}
         return ImageSpace((channels, height, width), half, half, low, high, conditions)
     _check_units(given)
@@ -501,7 +502,8 @@ def _expressible(denoiser: Denoiser) -> DiffusersUNet:
 
 
 def _sampler_for(denoiser: Denoiser, network: DiffusersUNet) -> Any:
-    path, prediction = denoiser.path, denoiser.output
+    path = denoiser.path
+    prediction = denoiser.output
     names = {ours: theirs for theirs, ours in PREDICTIONS.items()}
     if type(path) is Linear and prediction == "velocity":
         _check_clock(network, network.levels, 0)
@@ -538,7 +540,9 @@ class DiffusersEncoder(nn.Module):
     def __init__(self, config: nn.Module | Mapping[str, Any]) -> None:
         super().__init__()
         model = _autoencoder(config)
-        self.config, self.encoder, self.leave = config_of(model), model.encoder, model.quant_conv
+        self.config = config_of(model)
+        self.encoder = model.encoder
+        self.leave = model.quant_conv
 
     def forward(self, x: Tensor, t: Tensor | None = None, condition: Condition = None) -> Tensor:
         """Apply the network.
@@ -565,11 +569,9 @@ class DiffusersDecoder(nn.Module):
     def __init__(self, config: nn.Module | Mapping[str, Any]) -> None:
         super().__init__()
         model = _autoencoder(config)
-        self.config, self.enter, self.decoder = (
-            config_of(model),
-            model.post_quant_conv,
-            model.decoder,
-        )
+        self.config = config_of(model)
+        self.enter = model.post_quant_conv
+        self.decoder = model.decoder
 
     def forward(self, z: Tensor, t: Tensor | None = None, condition: Condition = None) -> Tensor:
         return self.decoder(z if self.enter is None else self.enter(z))
@@ -596,10 +598,8 @@ def autoencoder_from_diffusers(
         MissingExtra: If diffusers is not installed.
     """
     model = load_network(Path(folder), "AutoencoderKL")
-    channels, multiple = (
-        model.config["in_channels"],
-        2 ** (len(model.config["block_out_channels"]) - 1),
-    )
+    channels = model.config["in_channels"]
+    multiple = 2 ** (len(model.config["block_out_channels"]) - 1)
     shape = tuple(data.shape)
     same = len(shape) == 3 and shape[0] == channels == model.config["out_channels"]
     if not same or shape[1] % multiple or shape[2] % multiple:

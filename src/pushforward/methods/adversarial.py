@@ -20,10 +20,9 @@ from pushforward.methods.method import Method, Modules, Move, Now, Sums
 from pushforward.transports import Map
 
 POLICIES = ("color", "translation", "cutout")
-SHIFT, HOLE = (
-    1 / 8,
-    1 / 2,
-)  # The greatest shift and the side of the hole, as shares of the image's sides
+# The greatest shift and the side of the hole, as shares of the image's sides
+SHIFT = 1 / 8
+HOLE = 1 / 2
 
 
 class DiffAugment(nn.Module):
@@ -50,7 +49,8 @@ class DiffAugment(nn.Module):
         names = tuple(policy.split(",")) if isinstance(policy, str) else tuple(policy)
         for name in names:
             one_of("augmentation", name, POLICIES)
-        self.policy, self.extent = names, extent
+        self.policy = names
+        self.extent = extent
 
     def forward(self, x: Tensor, draws: Draws, probability: Tensor | float = 1.0) -> Tensor:
         """Augment images.
@@ -203,11 +203,15 @@ class Penalties:
     @property
     def names(self) -> tuple[str, ...]:
         """Return the names of the penalties in ``kind``."""
-        return () if self.kind in (None, "none") else tuple(str(self.kind).split("+"))
+        if self.kind in (None, "none"):
+            return ()
+        return tuple(str(self.kind).split("+"))
 
     @property
     def end(self) -> float:
-        return self.gamma if self.gamma_end is None else self.gamma_end
+        if self.gamma_end is None:
+            return self.gamma
+        return self.gamma_end
 
     def weight(self, now: Now) -> float:
         return now.along(self.gamma, self.end, self.ramp, self.shortest_ramp)
@@ -410,7 +414,8 @@ class Game:
             condition: Conditions, as networks take them.
             now: Random numbers, step and log.
         """
-        names, interval = self.penalties.names, self.penalties.interval
+        names = self.penalties.names
+        interval = self.penalties.interval
         due = now.step % interval == 0
         gamma = self.penalties.weight(now) * interval if due else 0.0
         zero_centred = gamma > 0 and bool({"r1", "r2"} & set(names))
@@ -466,11 +471,9 @@ class Game:
 
 
 def _twice(condition: Condition) -> Condition:
-    return (
-        None
-        if condition is None
-        else {name: torch.cat([values, values]) for name, values in condition.items()}
-    )
+    if condition is None:
+        return None
+    return {name: torch.cat([values, values]) for name, values in condition.items()}
 
 
 # Training samples in which the augmentation's strength moves by 1 if all examples agree (Karras et al. 2020).
@@ -545,19 +548,18 @@ class GAN(Adversarial):
     ) -> None:
         super().__init__()
         one_of("loss", loss, OBJECTIVES)
-        penalties, critic_input = penalties or Penalties(), critic_input or CriticInput()
+        penalties = penalties or Penalties()
+        critic_input = critic_input or CriticInput()
         augment = critic_input.augment
         if augment is not None and not space.grid:
             raise UsageError(
                 "Colour, translation and cutout augment images only. Leave out augment for vectors."
             )
-        self.generator, self.critic, self.space, self.latent, self.loss = (
-            generator,
-            critic,
-            space,
-            latent,
-            loss,
-        )
+        self.generator = generator
+        self.critic = critic
+        self.space = space
+        self.latent = latent
+        self.loss = loss
         self.penalties = (
             penalties if penalties.kind else replace(penalties, kind=OBJECTIVES[loss].penalty)
         )
@@ -589,10 +591,8 @@ class GAN(Adversarial):
         strength = self.strength_now.clone()
         if self.critic_input.augment is not None:
             now.notes["strength"] = strength
-        transform, z = (
-            self.critic_input.transform(now.draws, strength),
-            now.draws.normal((self.latent,)),
-        )
+        transform = self.critic_input.transform(now.draws, strength)
+        z = now.draws.normal((self.latent,))
         with torch.set_grad_enabled(now.parts == 1):
             fake = call(self.generator, z, None, batch.condition)
         loss, leans = self.game.critic_loss(

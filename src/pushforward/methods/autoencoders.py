@@ -148,7 +148,10 @@ class PerceptualAutoencoder(Method):
         weights: LossWeights | None = None,
     ) -> None:
         super().__init__()
-        self.encoder, self.decoder, self.critic, self.space = encoder, decoder, critic, space
+        self.encoder = encoder
+        self.decoder = decoder
+        self.critic = critic
+        self.space = space
         self.latent, self.weights = tuple(int(side) for side in latent), weights or LossWeights()
         if feature_extractor is None:
             self.feature_extractor = None
@@ -173,7 +176,8 @@ class PerceptualAutoencoder(Method):
         with torch.set_grad_enabled(now.parts == 1):
             mean, log_variance, z, reconstructed = self._reconstructed(batch.x, noise)
         yield "critic", self._critic_loss(batch.x, reconstructed.detach(), now)
-        codes, axes = z.detach(), (0, *range(2, z.dim()))
+        codes = z.detach()
+        axes = (0, *range(2, z.dim()))
         yield Sums(
             len(z),
             {"sum": codes.sum(axes), "square": codes.square().sum(axes)},
@@ -198,7 +202,8 @@ class PerceptualAutoencoder(Method):
 
     def _critic_loss(self, x: Tensor, reconstructed: Tensor, now: Now) -> Tensor:
         on_real, on_made = call(self.critic, torch.cat([x, reconstructed]), None, None).chunk(2)
-        on_real, on_made = on_real.reshape(len(x), -1), on_made.reshape(len(x), -1)
+        on_real = on_real.reshape(len(x), -1)
+        on_made = on_made.reshape(len(x), -1)
         gap = (on_real - on_made).detach().mean(1)
         now.notes.update(patch_gap=gap.mean(), patch_accuracy=(gap > 0).float().mean())
         return (F.relu(1 - on_real) + F.relu(1 + on_made)).mean(1).mean()
@@ -236,7 +241,8 @@ class PerceptualAutoencoder(Method):
         return feature_distance(wanted, self.feature_extractor.features(reconstructed)), scores  # type: ignore[operator]
 
     def _measured(self, total: Sums) -> None:
-        view, count = self.code_mean.shape, total.count * math.prod(self.latent[1:])
+        view = self.code_mean.shape
+        count = total.count * math.prod(self.latent[1:])
         self.code_mean.lerp_((total.values["sum"] / count).reshape(view), 1 - MEMORY)
         self.code_square.lerp_((total.values["square"] / count).reshape(view), 1 - MEMORY)
 
@@ -282,7 +288,8 @@ class Snapped(nn.Module):
 
     def __init__(self, network: nn.Module, codebook: nn.Module) -> None:
         super().__init__()
-        self.network, self.codebook = network, codebook
+        self.network = network
+        self.codebook = codebook
 
     def forward(self, z: Tensor, t: Tensor | None = None, condition: Condition = None) -> Tensor:
         return self.network(self.codebook(z)[0], t, condition)
@@ -305,7 +312,8 @@ class Drawn(nn.Module):
 
     def __init__(self, network: nn.Module, codebook: Any, use: Tensor) -> None:
         super().__init__()
-        self.network, self.codebook = network, codebook
+        self.network = network
+        self.codebook = codebook
         self.register_buffer("use", use)
         steps = use.double().cumsum(-1)
         reached = (steps / steps[..., -1:])[..., :-1].flatten(0, -2)
@@ -359,7 +367,9 @@ class QuantisedAutoencoder(Method):
         commitment: float = 0.25,
     ) -> None:
         super().__init__()
-        self.encoder, self.decoder, self.space = encoder, decoder, space
+        self.encoder = encoder
+        self.decoder = decoder
+        self.space = space
         self.codebook = codebook
         self.places, self.commitment = (
             tuple(int(side) for side in places),
@@ -397,7 +407,8 @@ class QuantisedAutoencoder(Method):
         if not isinstance(self.codebook, Following):
             return Sums(len(index), use, then=self._followed)
         restart = now.draws.stream("restart")
-        choice, place = restart.uniform(), restart.uniform()
+        choice = restart.uniform()
+        place = restart.uniform()
         examples = {"candidates": self.codebook.candidates(h, place), "choice": choice}
         return Sums(
             len(index), use | self.codebook.assigned(h, index), examples, then=self._followed

@@ -109,7 +109,8 @@ class Denoising(DenoiserMethod):
         grid: str | None = None,
     ) -> None:
         super().__init__()
-        self.denoiser, self.space = denoiser, denoiser.space
+        self.denoiser = denoiser
+        self.space = denoiser.space
         self.couple, self.times, self.weight = (
             couple or Independent(),
             times or Uniform(),
@@ -117,7 +118,9 @@ class Denoising(DenoiserMethod):
         )
         self.label_dropout = dropout_share(denoiser, label_dropout)
         self._check()
-        self.solver, self.steps, self.grid = solver or Heun(), steps, grid
+        self.solver = solver or Heun()
+        self.steps = steps
+        self.grid = grid
 
     def _check(self) -> None:
         if self.space.conditions and self.denoiser.unconditional != (self.label_dropout > 0):
@@ -190,25 +193,31 @@ class TableDenoising(DenoiserMethod):
     ) -> None:
         super().__init__()
         share("known", known, " of rows")
-        self.denoiser, self.space = denoiser, denoiser.table
+        self.denoiser = denoiser
+        self.space = denoiser.table
         self.times, self.weight, self.known, self.rate = (
             times or Stratified(Uniform()),
             weight or Flat(),
             known,
             rate,
         )
-        self.solver, self.steps, self.grid = solver or DPM(order=2), steps, grid
+        self.solver = solver or DPM(order=2)
+        self.steps = steps
+        self.grid = grid
 
     @property
     def group(self) -> int:
         return self.times.group
 
     def losses(self, batch: Batch, now: Now) -> Iterator[Move]:
-        denoiser, layout, draws = self.denoiser, self.denoiser.layout, now.draws
+        denoiser = self.denoiser
+        layout = self.denoiser.layout
+        draws = now.draws
         rows = self.space.to_data(batch.x)
         given = Given(rows, known_columns(draws.stream("known"), layout.count, self.known))
         x = layout.spread(rows, draws.stream("spread").normal((len(layout.scores),)))
-        u, z = (x - layout.mean) / layout.std, draws.normal(rows.shape[1:])
+        u = (x - layout.mean) / layout.std
+        z = draws.normal(rows.shape[1:])
         t = self.times(draws, denoiser.path)
         columns = over(denoiser.columns("v", t), x)
         x_t = columns["alpha"] * denoiser.factors * u + columns["sigma"] * z
@@ -218,7 +227,8 @@ class TableDenoising(DenoiserMethod):
         error = denoiser.errors(estimate, rows, denoiser.v(u, z, columns))
         if self.rate and now.progress < LEARNED:
             with torch.no_grad():
-                lost, cells = denoiser.lost(error, columns) * ~given.known, (~given.known).sum(0)
+                lost = denoiser.lost(error, columns) * ~given.known
+                cells = (~given.known).sum(0)
             yield Sums(len(lost), {"lost": lost.sum(0), "cells": cells.to(lost)}, then=self._move)
         yield (
             "denoiser",
@@ -229,5 +239,6 @@ class TableDenoising(DenoiserMethod):
     def _move(
         self, total: Sums
     ) -> None:  # where half of a column's information is lost its factor stays
-        lost, cells = total.values["lost"], total.values["cells"]
+        lost = total.values["lost"]
+        cells = total.values["cells"]
         self.denoiser.move(self.rate * (lost / cells.clamp(min=1) - 0.5) * (cells > 0))

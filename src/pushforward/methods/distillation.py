@@ -90,9 +90,12 @@ class Trajectories(Freezing):
             share("legs", part)
         self.freeze("teacher", teacher)
         self.space, self.count, self.seed = teacher.space, whole("count", count), seed
-        self.to_data, self.unconditional, self.ends = to_data, unconditional, ends
+        self.to_data = to_data
+        self.unconditional = unconditional
+        self.ends = ends
         self.legs = legs if isinstance(legs, (int, float)) else (single, others)
-        self._legs, self._single = single + others, single / (single + others or 1)
+        self._legs = single + others
+        self._single = single / (single + others or 1)
         if guidance is not None and unconditional:
             raise UsageError(
                 "Unconditional trajectories do not support guidance. Leave out `guidance` or `unconditional`."
@@ -135,7 +138,9 @@ class Trajectories(Freezing):
         Raises:
             UsageError: If a state is not finite.
         """
-        teacher, n, seed = self.teacher, index.stop - index.start, self.seed + index.start
+        teacher = self.teacher
+        n = index.stop - index.start
+        seed = self.seed + index.start
         draws = ExampleDraws(seed, n, device=teacher.device)
         condition = self._conditions(n, seed, draws)
         hide = draws.stream("unconditional").uniform() < self.unconditional
@@ -165,7 +170,8 @@ class Trajectories(Freezing):
         if condition is None or name is None:
             return condition
         known = known_columns(draws.stream("known"), denoiser.layout.count, KNOWN)
-        which, blank = known.any(1).nonzero()[:, 0], condition[name]
+        which = known.any(1).nonzero()[:, 0]
+        blank = condition[name]
         values = blank[:, : denoiser.layout.size].clone()
         if len(which):
             with as_drawn():
@@ -206,7 +212,8 @@ class Trajectories(Freezing):
         a = (draws.stream("place").uniform().double() * (last + 1)).long()
         b = (draws.stream("other place").uniform().double() * last).long()
         b = b + (b >= a).long()
-        first, second = torch.minimum(a, b), torch.maximum(a, b)
+        first = torch.minimum(a, b)
+        second = torch.maximum(a, b)
         whole_way = draws.stream("to data").uniform() < self.to_data
         second = torch.where(whole_way, last, second)
         leg = draws.stream("leg").uniform() < self._legs
@@ -239,9 +246,9 @@ class Trajectories(Freezing):
     def condition(self, which: Tensor) -> Condition:
         """Return the conditions of some trajectories."""
         values = {name: getattr(self, _condition(name))[which] for name in self.names}
-        return (
-            hidden(values, self.hidden[which]) if values and self.unconditional else values or None
-        )
+        if values and self.unconditional:
+            return hidden(values, self.hidden[which])
+        return values or None
 
 
 def _condition(name: str) -> str:
@@ -266,7 +273,8 @@ class TeacherPairs(Coupling, nn.Module):
 
     def __init__(self, trajectories: Trajectories) -> None:
         super().__init__()
-        self.trajectories, self.source = trajectories, trajectories.teacher.source
+        self.trajectories = trajectories
+        self.source = trajectories.teacher.source
 
     def __call__(self, x: Tensor, condition: Condition, draws: Draws) -> tuple[Tensor, Tensor]:
         x, z, _ = self.examples(x, condition, draws)
@@ -277,7 +285,8 @@ class TeacherPairs(Coupling, nn.Module):
     ) -> tuple[Tensor, Tensor, Condition]:
         pairs = self.trajectories
         which = pairs.choose(draws)
-        start, sample = pairs.states[which, 0].float(), pairs.states[which, -1].float()
+        start = pairs.states[which, 0].float()
+        sample = pairs.states[which, -1].float()
         return sample, start / pairs.times[0], pairs.condition(which)
 
 
@@ -332,7 +341,8 @@ class Distillation(Mapping):
                 "likeness reads features of a UNet, and this teacher's network is not a UNet. Leave out likeness."
             )
         self.likeness = likeness
-        self.stored, self.trajectories = share("stored", stored), trajectories
+        self.stored = share("stored", stored)
+        self.trajectories = trajectories
         parts = {
             "samples": self.stored > 0 and pairs.diagonal < 1,
             "velocity": self.stored < 1 or pairs.diagonal > 0,
@@ -365,14 +375,16 @@ class Distillation(Mapping):
         self, pair: tuple[Tensor, Tensor], jumps: Tensor, condition: Condition, now: Now
     ) -> Tensor:
         assert self.likeness is not None
-        teacher, which = trained(self.teacher.denoiser), jumps.nonzero()[:, 0]
+        teacher = trained(self.teacher.denoiser)
+        which = jumps.nonzero()[:, 0]
         assert teacher is not None
         distance = torch.zeros_like(jumps, dtype=pair[0].dtype)
         if len(which):
             at, noise = self.likeness.noised(
                 pair[0].shape[1:], now.draws.stream("likeness"), teacher.source
             )
-            ends, noised = (pair[0][which], pair[1][which]), (at[which], noise[which])
+            ends = (pair[0][which], pair[1][which])
+            noised = (at[which], noise[which])
             distance = distance.index_put(
                 (which,),
                 self.likeness.distance(teacher, ends, noised, condition_at(condition, which)),
@@ -397,7 +409,8 @@ class Distillation(Mapping):
         at = self.pairs.equal(now.draws.stream("times"), straight(self.flow_map).path)
         mixed = shaped(1 - at, x) * x + shaped(at, x) * z
         data_condition = self._trained(batch.condition, now.draws)
-        held, velocity = equal.nonzero()[:, 0], torch.zeros_like(target)
+        held = equal.nonzero()[:, 0]
+        velocity = torch.zeros_like(target)
         with torch.no_grad():
             guide = straight(self.teacher.denoiser)
             velocity[held] = guide.predict(
@@ -420,7 +433,8 @@ def chosen(first: Tensor, a: Condition, b: Condition) -> Condition:
     not_hidden = torch.zeros_like(first)
     joined = {}
     for name in dict.fromkeys([*a, *b]):
-        given, other = a.get(name, not_hidden), b.get(name, not_hidden)
+        given = a.get(name, not_hidden)
+        other = b.get(name, not_hidden)
         joined[name] = torch.where(shaped(first, given), given, other)
     return joined
 
@@ -452,7 +466,8 @@ class TableDistillation(MapMethod):
         self, flow_map: TableDenoiser, trajectories: Trajectories, *, steps: int = 1
     ) -> None:
         super().__init__(flow_map, steps)
-        self.space, self.trajectories = flow_map.table, trajectories
+        self.space = flow_map.table
+        self.trajectories = trajectories
         self.freeze("teacher", trajectories.teacher)
         self.learns = "samples"
 
@@ -465,7 +480,8 @@ class TableDistillation(MapMethod):
         return {"map": self.flow_map}
 
     def losses(self, batch: Batch, now: Now) -> Iterator[Move]:
-        student, trajectories = self.flow_map, self.trajectories
+        student = self.flow_map
+        trajectories = self.trajectories
         which, first, second = trajectories.places(now.draws.stream("trajectories"))
         (x_t, t), (x_s, s) = trajectories.at(which, first), trajectories.at(which, second)
         given, rest = student.given(trajectories.condition(which))

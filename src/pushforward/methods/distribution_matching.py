@@ -103,10 +103,8 @@ class DistributionMatching(MapMethod):
 
     def fake_loss(self, x: Tensor, condition: Condition, draws: Draws) -> Tensor:
         """Compute the squared error of ``fake`` at samples x (n, *shape), model units, equally weighted in v at all levels."""
-        z, t = (
-            draws.stream("noise").normal(x.shape[1:]),
-            at_level(self.fake.path, self._levels(draws)).to(x),
-        )
+        z = draws.stream("noise").normal(x.shape[1:])
+        t = at_level(self.fake.path, self._levels(draws)).to(x)
         k = self.fake.path.at(t).over(x)
         output = self.fake(k.alpha * x + k.sigma * z, t, condition)
         error = (output - target(self.fake.prediction, x, z, k)) * gain(
@@ -116,7 +114,8 @@ class DistributionMatching(MapMethod):
 
     def step(self, x: Tensor, condition: Condition, draws: Draws) -> Tensor:
         """Compute the step of samples x (n, *shape), in model units, away from the teacher's distribution."""
-        z, levels = draws.stream("noise").normal(x.shape[1:]), self._levels(draws)
+        z = draws.stream("noise").normal(x.shape[1:])
+        levels = self._levels(draws)
         real, learned = (
             estimate(part, x, z, levels, condition) for part in (self.teacher.denoiser, self.fake)
         )

@@ -89,7 +89,8 @@ class Finish(Adversarial, MapMethod):
     ) -> None:
         super().__init__(flow_map, steps, compared=True)
         penalties = penalties or Penalties()
-        self.critic, self.loss = critic, "relativistic"
+        self.critic = critic
+        self.loss = "relativistic"
         self.penalties = (
             penalties
             if penalties.kind
@@ -119,10 +120,8 @@ class Finish(Adversarial, MapMethod):
             UsageError: If a batch cannot be divided into whole groups.
         """
         self.critic_input.check(len(batch.x))
-        condition, transform = (
-            batch.condition,
-            self.critic_input.transform(now.draws, self.critic_input.strength),
-        )
+        condition = batch.condition
+        transform = self.critic_input.transform(now.draws, self.critic_input.strength)
         start = starts(self.flow_map, batch.x, now.draws, self.anchor.inside)
         with torch.set_grad_enabled(now.parts == 1):
             x = jump_to_data(self.flow_map, start, condition)

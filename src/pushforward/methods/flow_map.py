@@ -96,9 +96,11 @@ class Sorted(Pairs):
         first = self.equal(draws, path)
         # strata go by the place in the batch: two stratified draws of one example would always be neighbours
         second = plain(self.until or self.times)(draws.stream("second time"), path)
-        t, s = torch.maximum(first, second), torch.minimum(first, second)
+        t = torch.maximum(first, second)
+        s = torch.minimum(first, second)
         whole = draws.stream("to data").uniform() < self.to_data
-        t, s = torch.where(whole, first, t), torch.where(whole, 0.0, s)
+        t = torch.where(whole, first, t)
+        s = torch.where(whole, 0.0, s)
         equal = draws.stream("diagonal").uniform() < self.diagonal
         return torch.where(equal, first, t), torch.where(equal, first, s)
 
@@ -108,7 +110,9 @@ class Sorted(Pairs):
 
 def plain(times: Times) -> Times:
     """Return the distribution without stratification."""
-    return plain(times.times) if isinstance(times, Stratified) else times
+    if isinstance(times, Stratified):
+        return plain(times.times)
+    return times
 
 
 class Dyadic(Pairs):
@@ -126,13 +130,15 @@ class Dyadic(Pairs):
 
     def __init__(self, levels: int = 7, *, diagonal: float = 0.75, staged: bool = False) -> None:
         super().__init__(diagonal)
-        self.levels, self.staged = whole("levels", levels, 0), staged
+        self.levels = whole("levels", levels, 0)
+        self.staged = staged
 
     def __call__(self, draws: Draws, path: Path, progress: float = 1.0) -> tuple[Tensor, Tensor]:
         """Draw pairs; a step that would begin beyond the path's end begins at the end."""
         u = draws.uniform()
         longest = self.levels - int(progress * (self.levels + 1)) if self.staged else 0
-        longest, u_length = max(0, longest), draws.stream("length").uniform()
+        longest = max(0, longest)
+        u_length = draws.stream("length").uniform()
         # the shortest steps are learned in the first stage alone: no stage trains their halves
         lengths = max(1, self.levels - longest) if self.staged else self.levels + 1
         steps = 2.0 ** (longest + torch.floor(u_length * lengths))
@@ -166,7 +172,9 @@ class MapMethod(Method):
                 "This map was distilled with a range of guidance scales, so its guided samples do not follow the distribution of "
                 "the training data. Finish a student that was distilled without guidance, or with one scale."
             )
-        self.flow_map, self.space, self.steps = flow_map, flow_map.space, steps
+        self.flow_map = flow_map
+        self.space = flow_map.space
+        self.steps = steps
 
     @property
     def averaged(self) -> Sequence[nn.Module]:
@@ -191,7 +199,8 @@ def starts(
     Returns:
         States (n, *shape) and times (n,).
     """
-    path, z = flow_map.path, training_noise(flow_map.source, x.shape[1:], draws)
+    path = flow_map.path
+    z = training_noise(flow_map.source, x.shape[1:], draws)
     low, high = path.ends
     t = torch.full((len(x),), high, dtype=x.dtype, device=x.device)
     if not inside:
@@ -216,7 +225,9 @@ EPS = 1e-3  # Added to a squared error before its power becomes the example's we
 def straight(predictor: Any) -> Predicting:
     """Convert a predictor to the straight path, where every map between two times is a mean velocity."""
     inner = predictor.path.path if isinstance(predictor.path, Narrowed) else predictor.path
-    return predictor if isinstance(inner, Linear) else Repathed(predictor, Linear())
+    if isinstance(inner, Linear):
+        return predictor
+    return Repathed(predictor, Linear())
 
 
 def mean_velocity(
@@ -338,10 +349,8 @@ class Mapping(MapMethod):
         predictor = straight(self.flow_map)
         x, z, condition = self.couple.examples(batch.x, batch.condition, now.draws)
         t, s = self.pairs(now.draws.stream("times"), predictor.path, now.progress)
-        x_t, condition = (
-            shaped(1 - t, x) * x + shaped(t, x) * z,
-            self._trained(condition, now.draws),
-        )
+        x_t = shaped(1 - t, x) * x + shaped(t, x) * z
+        condition = self._trained(condition, now.draws)
         output = mean_velocity(predictor, x_t, t, s, condition)
         with torch.no_grad():
             target = self.target((x_t, t, s), z - x, condition, now)

@@ -152,8 +152,12 @@ class Start(Rule):
         return self.first * (self.last / self.first) ** min(1.0, progress / self.over)
 
     def target(self, where: Where) -> Tensor:
-        x, t, s, v = where.x, where.t, where.s, where.velocity
-        share, exact = self.share(where.progress), self.derivative != "none"
+        x = where.x
+        t = where.t
+        s = where.s
+        v = where.velocity
+        share = self.share(where.progress)
+        exact = self.derivative != "none"
         if share == 1 and not exact:
             return v
         direction = where.mean_velocity(x, t, t) if self.direction == "map" else v
@@ -180,7 +184,9 @@ class Middle(Rule):
         self.random = random
 
     def target(self, where: Where) -> Tensor:
-        x, t, s = where.x, where.t, where.s
+        x = where.x
+        t = where.t
+        s = where.s
         share = (
             where.draws.stream("middle").uniform().to(t) if self.random else torch.full_like(t, 0.5)
         )
@@ -233,7 +239,9 @@ class End(Rule):
         self.share, self.derivative = share, one_of("derivative", derivative, DERIVATIVES)
 
     def target(self, where: Where) -> Tensor:
-        x, t, s = where.x, where.t, where.s
+        x = where.x
+        t = where.t
+        s = where.s
         if self.derivative == "none":
             m = s + self.share * (t - s)
             a = where.mean_velocity(x, t, m)
@@ -246,13 +254,17 @@ class End(Rule):
 
 def along(where: Where, derivative: str) -> Tensor:
     """Compute dF/dt along the velocity: the derivative of F(x_t, t, s) in the direction (v, 1, 0), (n, *shape)."""
-    x, t, s, v = where.x, where.t, where.s, where.velocity
+    x = where.x
+    t = where.t
+    s = where.s
+    v = where.velocity
     if derivative == "forward":
         with torch.autocast(x.device.type, enabled=False):
             return torch.func.jvp(
                 lambda x, t: where.mean_velocity(x, t, s), (x, t), (v, torch.ones_like(t))
             )[1]
-    high, low = (t + STEP).clamp(max=1), torch.maximum(t - STEP, s)
+    high = (t + STEP).clamp(max=1)
+    low = torch.maximum(t - STEP, s)
     return _slope(
         lambda at: where.mean_velocity(x + shaped(at - t, x) * v, at, s), (low, t, high), x
     )
@@ -260,13 +272,16 @@ def along(where: Where, derivative: str) -> Tensor:
 
 def in_end(where: Where, derivative: str) -> tuple[Tensor, Tensor]:
     """Compute F(x_t, t, s) and its derivative in s."""
-    x, t, s = where.x, where.t, where.s
+    x = where.x
+    t = where.t
+    s = where.s
     if derivative == "forward":
         with torch.autocast(x.device.type, enabled=False):
             return torch.func.jvp(
                 lambda s: where.mean_velocity(x, t, s), (s,), (torch.ones_like(s),)
             )  # type: ignore[return-value]
-    high, low = torch.minimum(s + STEP, t), (s - STEP).clamp(min=0)
+    high = torch.minimum(s + STEP, t)
+    low = (s - STEP).clamp(min=0)
     slope = _slope(lambda at: where.mean_velocity(x, t, at), (low, s, high), x)
     return where.mean_velocity(x, t, s), slope
 

@@ -36,7 +36,8 @@ class LatentMethod(Method):
                 f"{type(method).__name__} prepares its inputs from the data itself, so it cannot be trained on an "
                 "autoencoder's latents. Train it on the data."
             )
-        self.method, self.learns = method, method.learns
+        self.method = method
+        self.learns = method.learns
         self.freeze("autoencoder", frozen)
         missing = [name for name in frozen.space.conditions if name not in method.space.conditions]
         if missing:

@@ -29,7 +29,8 @@ START = (
 LEVELS = 256
 LOG_TAU = math.log(2 * math.pi)  # Of the density of a standard normal number
 # Logarithms of a logistic's scale, in units of half the range: from far below one level to far above the range
-NARROWEST, WIDEST = -7.0, 4.0
+NARROWEST = -7.0
+WIDEST = 4.0
 
 
 class Likelihood(nn.Module, ABC):
@@ -177,7 +178,8 @@ class LogisticMixture(Likelihood):
 
     def _parts(self, decoded: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Log weights (n, k, 1, H, W), places and log scales (n, k, C, H, W), where data runs from -1 to 1."""
-        k, channels = self.components, self.space.shape[0]
+        k = self.components
+        channels = self.space.shape[0]
         logits, places, scales = decoded.split([k, k * channels, k * channels], dim=1)
         shaped = (k, channels)
         log_weights = torch.log_softmax(logits, 1).unsqueeze(2)
@@ -191,9 +193,11 @@ class LogisticMixture(Likelihood):
     def log_prob(self, x: Tensor, decoded: Tensor) -> Tensor:
         log_weights, places, log_scales = self._parts(decoded)
         level = (self.space.to_data(x) * (LEVELS - 1)).round().unsqueeze(1)
-        half, centred = 1 / (LEVELS - 1), level * (2 / (LEVELS - 1)) - 1 - places
+        half = 1 / (LEVELS - 1)
+        centred = level * (2 / (LEVELS - 1)) - 1 - places
         sharp = torch.exp(-log_scales)
-        above, below = (centred + half) * sharp, (centred - half) * sharp
+        above = (centred + half) * sharp
+        below = (centred - half) * sharp
         # P = sigmoid(a) - sigmoid(b) = sigmoid(a) sigmoid(-b) (1 - e^(b - a)), which does not cancel
         inside = (
             F.logsigmoid(above) + F.logsigmoid(-below) + torch.log(-torch.expm1(-2 * half * sharp))
@@ -221,7 +225,8 @@ class Decoded(nn.Module):
 
     def __init__(self, network: nn.Module, likelihood: Likelihood) -> None:
         super().__init__()
-        self.network, self.likelihood = network, likelihood
+        self.network = network
+        self.likelihood = likelihood
 
     def forward(self, z: Tensor, t: Tensor | None = None, condition: Condition = None) -> Tensor:
         return self.likelihood.mean(self.network(z, t, condition))
@@ -229,12 +234,16 @@ class Decoded(nn.Module):
 
 def mean_of(decoder: nn.Module, likelihood: Likelihood) -> nn.Module:
     """Convert a decoder to a network that returns the mean of the data; unchanged if its output is the mean."""
-    return decoder if isinstance(likelihood, Gaussian) else Decoded(decoder, likelihood)
+    if isinstance(likelihood, Gaussian):
+        return decoder
+    return Decoded(decoder, likelihood)
 
 
 def drawn_from(likelihood: Likelihood) -> Likelihood | None:
     """Return the likelihood to draw samples from; None for images, whose samples are means by convention."""
-    return likelihood if likelihood.space.as_points else None
+    if likelihood.space.as_points:
+        return likelihood
+    return None
 
 
 class Rows(Likelihood):
@@ -273,10 +282,12 @@ class Rows(Likelihood):
 
     def log_prob(self, x: Tensor, decoded: Tensor) -> Tensor:
         """Compute log p(x | z) in nats, (n,): probabilities of indicators and closed columns, densities of open columns."""
-        layout, decoded = self.layout, decoded.float()
+        layout = self.layout
+        decoded = decoded.float()
         rows = x * layout.std + layout.mean
         shares = (rows * layout.log_shares(decoded)).sum(1)
-        scores, means = rows[:, layout.scores], decoded[:, layout.scores]
+        scores = rows[:, layout.scores]
+        means = decoded[:, layout.scores]
         deviation = torch.exp(self.log_variance / 2)
         errors = (scores - means) / deviation
         densities = -(errors.square() + self.log_variance + LOG_TAU) / 2
@@ -304,7 +315,8 @@ def log_between(low: Tensor, high: Tensor) -> Tensor:
     """Compute log(Phi(high) - Phi(low)), low < high, without cancellation in either tail."""
     turned = low + high > 0
     low, high = torch.where(turned, -high, low), torch.where(turned, -low, high)
-    above, below = torch.special.log_ndtr(high), torch.special.log_ndtr(low)
+    above = torch.special.log_ndtr(high)
+    below = torch.special.log_ndtr(low)
     return above + torch.log(-torch.expm1((below - above).clamp(max=-1e-6)))
 
 
@@ -372,7 +384,9 @@ class EvidenceBound:
 
     def weight(self, now: Now) -> float:
         """Return the weight of the KL term at this point of training."""
-        return self.beta * min(1.0, now.progress / self.warmup) if self.warmup else self.beta
+        if self.warmup:
+            return self.beta * min(1.0, now.progress / self.warmup)
+        return self.beta
 
 
 # A unit of a code is active where its posterior mean varies over data by more than this (Burda et al. 2016, section 5.2).
@@ -455,7 +469,8 @@ def active_units(mean: Tensor, label: Tensor | None = None) -> Tensor:
     References:
         Burda et al., Importance Weighted Autoencoders (2016), section 5.2.
     """
-    mean, groups = mean.flatten(1), 1
+    mean = mean.flatten(1)
+    groups = 1
     if label is not None and len(mean) - len(label.unique()) >= FREEDOM:
         present, group = label.unique(return_inverse=True)
         groups = len(present)

@@ -81,7 +81,9 @@ class Freezing(nn.Module):
 
     def __getattr__(self, name: str) -> Any:
         frozen = self.__dict__.get("_frozen", {})
-        return frozen[name] if name in frozen else super().__getattr__(name)
+        if name in frozen:
+            return frozen[name]
+        return super().__getattr__(name)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         super()._apply(fn, recurse)

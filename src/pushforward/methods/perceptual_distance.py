@@ -80,10 +80,8 @@ class Likeness:
             noised: Times and noise from `noised`.
             condition: Conditions, as networks take them.
         """
-        at, noise = (
-            denoiser.path.time(Linear().log_snr(noised[0])).clamp(*denoiser.path.ends),
-            noised[1],
-        )
+        at = denoiser.path.time(Linear().log_snr(noised[0])).clamp(*denoiser.path.ends)
+        noise = noised[1]
 
         def features(x: Tensor) -> list[Tensor]:
             k = denoiser.coefficients(x, at)
@@ -122,7 +120,9 @@ class FeatureCritic(Freezing):
 
     def __init__(self, heads: nn.Module, *, low: float = 0.02, high: float = 0.5) -> None:
         super().__init__()
-        self.heads, self.low, self.high = heads, low, high
+        self.heads = heads
+        self.low = low
+        self.high = high
 
     def look_through(self, teacher: Denoiser) -> None:
         """Set the denoiser whose features are used, a frozen part of the method.

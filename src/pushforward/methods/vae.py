@@ -67,7 +67,8 @@ class ClassPrior(nn.Module):
         if condition is None or "label" not in condition:
             standard = self.mean.new_zeros(n, *self.code)
             return standard, standard
-        label, null = condition["label"], condition.get(mask_of("label"))
+        label = condition["label"]
+        null = condition.get(mask_of("label"))
         label = label if null is None else torch.where(null, self.classes, label)
         mean, log_std = (self._by_label(part)[label] for part in (self.mean, self.log_std))
         return mean, log_std
@@ -91,7 +92,8 @@ class ToPrior(nn.Module):
 
     def __init__(self, encoder: nn.Module, prior: ClassPrior) -> None:
         super().__init__()
-        self.encoder, self.prior = encoder, prior
+        self.encoder = encoder
+        self.prior = prior
 
     def forward(self, x: Tensor, t: Tensor | None = None, condition: Condition = None) -> Tensor:
         mean, log_variance = self.encoder(x, t, condition).chunk(2, dim=1)
@@ -109,7 +111,8 @@ class FromPrior(nn.Module):
 
     def __init__(self, decoder: nn.Module, prior: ClassPrior) -> None:
         super().__init__()
-        self.decoder, self.prior = decoder, prior
+        self.decoder = decoder
+        self.prior = prior
 
     def forward(self, w: Tensor, t: Tensor | None = None, condition: Condition = None) -> Tensor:
         mean, log_std = self.prior.moments(condition, w.shape[0])
@@ -130,7 +133,8 @@ class Deterministic(nn.Module):
 
     def __init__(self, network: nn.Module, halved: bool = True) -> None:
         super().__init__()
-        self.network, self.halved = network, halved
+        self.network = network
+        self.halved = halved
 
     def forward(self, x: Tensor, t: Tensor | None = None, condition: Condition = None) -> Tensor:
         mean = self.network(x, t, condition)
@@ -172,10 +176,13 @@ class VAE(Method):
         bound: EvidenceBound | None = None,
     ) -> None:
         super().__init__()
-        self.encoder, self.decoder, self.space = encoder, decoder, space
+        self.encoder = encoder
+        self.decoder = decoder
+        self.space = space
         self.latent = latent if isinstance(latent, int) else tuple(latent)
         self.likelihood = Gaussian(space) if likelihood is None else likelihood
-        self.bound, self.classes = bound or EvidenceBound(), classes
+        self.bound = bound or EvidenceBound()
+        self.classes = classes
         absent = tuple(number for number, share in enumerate(space.frequencies) if share == 0)
         self.prior = ClassPrior(classes, self.code, absent) if classes and self.bound.beta else None
 
@@ -185,12 +192,16 @@ class VAE(Method):
 
     @property
     def group(self) -> int:
-        return 64 if self.bound.free_bits else 1
+        if self.bound.free_bits:
+            return 64
+        return 1
 
     @property
     def code(self) -> tuple[int, ...]:
         """Return the shape of one latent."""
-        return (self.latent,) if isinstance(self.latent, int) else self.latent
+        if isinstance(self.latent, int):
+            return (self.latent,)
+        return self.latent
 
     @property
     def discrete(self) -> bool:
@@ -199,15 +210,20 @@ class VAE(Method):
     @property
     def code_encoder(self) -> nn.Module:
         """Return the encoder to latents with the prior N(0, I)."""
-        return self.encoder if self.prior is None else ToPrior(self.encoder, self.prior)
+        if self.prior is None:
+            return self.encoder
+        return ToPrior(self.encoder, self.prior)
 
     @property
     def code_decoder(self) -> nn.Module:
         """Return the decoder from latents with the prior N(0, I)."""
-        return self.decoder if self.prior is None else FromPrior(self.decoder, self.prior)
+        if self.prior is None:
+            return self.decoder
+        return FromPrior(self.decoder, self.prior)
 
     def losses(self, batch: Batch, now: Now) -> Iterator[Turn]:
-        beta, settings = self.bound.weight(now), self.bound
+        beta = self.bound.weight(now)
+        settings = self.bound
         mean, log_variance = self.posterior(batch.x, batch.condition)
         divergence = divergences(mean, log_variance)
         if settings.weighted:
@@ -276,7 +292,8 @@ class VAE(Method):
         mean, log_variance = (part.unsqueeze(1) for part in posterior)
         z = mean + torch.exp(log_variance / 2) * draws.normal((samples, *self.code))
         if held:
-            mean, log_variance = mean.detach(), log_variance.detach()
+            mean = mean.detach()
+            log_variance = log_variance.detach()
         index = torch.arange(len(x), device=x.device).repeat_interleave(samples)
         decoded = call(self.code_decoder, z.flatten(0, 1), None, condition_at(condition, index))
         log_likelihood = self.likelihood.log_prob(x[index], decoded).unflatten(0, z.shape[:2])
@@ -381,7 +398,9 @@ class Descent(nn.Module):
 
     def __init__(self, upper: nn.Module, decoder: nn.Module, split: int) -> None:
         super().__init__()
-        self.upper, self.decoder, self.split = upper, decoder, split
+        self.upper = upper
+        self.decoder = decoder
+        self.split = split
 
     def forward(self, z: Tensor, t: Tensor | None = None, condition: Condition = None) -> Tensor:
         mean, log_variance = gaussian_of(self.upper(z[:, : self.split], None, condition))
@@ -434,8 +453,11 @@ class HierarchicalVAE(Method):
             raise UsageError(
                 "beta must be above 0 and free_bits 0 here: the upper latent layer has no meaning without its prior."
             )
-        self.encoder, self.decoder, self.space = encoder, decoder, space
-        self.upper_encoder, self.upper_decoder = upper_encoder, upper_decoder
+        self.encoder = encoder
+        self.decoder = decoder
+        self.space = space
+        self.upper_encoder = upper_encoder
+        self.upper_decoder = upper_decoder
         self.latent = (int(latent[0]), int(latent[1]))
         self.likelihood = Gaussian(space) if likelihood is None else likelihood
 
@@ -448,7 +470,8 @@ class HierarchicalVAE(Method):
         return self.likelihood.discrete
 
     def losses(self, batch: Batch, now: Now) -> Iterator[Turn]:
-        beta, dreg = self.bound.weight(now), self.bound.dreg
+        beta = self.bound.weight(now)
+        dreg = self.bound.dreg
         drawn = self._weights(batch.x, self.bound.samples, now.draws, batch.condition, dreg)
         log_likelihood, ratio, codes, mean, decoded = drawn
         bound = importance_bound(log_likelihood + beta * ratio, codes if dreg else None, beta)
@@ -474,17 +497,16 @@ class HierarchicalVAE(Method):
         """
         n, (lower, upper) = len(x), self.latent
         index = torch.arange(n, device=x.device).repeat_interleave(samples)
-        given, noise = (
-            condition_at(condition, index),
-            draws.normal((samples, lower + upper)).flatten(0, 1),
-        )
+        given = condition_at(condition, index)
+        noise = draws.normal((samples, lower + upper)).flatten(0, 1)
         each = gaussian_of(call(self.encoder, x, None, condition))
         mean, log_variance = (part[index] for part in each)
         h = mean + torch.exp(log_variance / 2) * noise[:, :lower]
         above = gaussian_of(call(self.upper_encoder, h, None, given))
         u = above[0] + torch.exp(above[1] / 2) * noise[:, lower:]
         # copies, so that the weights act on the gradients of the densities, not on those from h to u
-        seen_h, seen_u = h.clone(), u.clone()
+        seen_h = h.clone()
+        seen_u = u.clone()
         log_q = gaussian_log_prob(
             seen_h, *((mean.detach(), log_variance.detach()) if held else (mean, log_variance))
         )

@@ -13,11 +13,10 @@ from pushforward.metrics.score import MetricInfo, Samples, Score, share_info
 from pushforward.metrics.table import Parts, Table, codes, variation
 from pushforward.metrics.uncertainty import errors
 
-DRAWN, BINS, BARS = (
-    24,
-    24,
-    12,
-)  # Of the pictures: columns at most, bins of a number, and categories, of which the rarest are one
+# Of the pictures: columns at most, bins of a number, and categories, of which the rarest are one
+DRAWN = 24
+BINS = 24
+BARS = 12
 
 
 def kolmogorov_smirnov(
@@ -57,9 +56,11 @@ def shape_errors(
         Errors (columns,) from 0 to 1, and terms for `pushforward.metrics.uncertainty.errors`, (n,)
             and (m,).
     """
-    each, terms = [], [np.zeros(len(table.generated)), np.zeros(len(table.reference))]
+    each = []
+    terms = [np.zeros(len(table.generated)), np.zeros(len(table.reference))]
     for place, discrete in enumerate(table.categorical):
-        x, y = table.generated[:, place], table.reference[:, place]
+        x = table.generated[:, place]
+        y = table.reference[:, place]
         count = len(table.labels[place])
         distance, *added = (
             variation(codes(x, count), codes(y, count), count + 1)
@@ -100,10 +101,13 @@ def histograms(table: Table) -> dict[str, Any]:
             cells, texts, count = _bars(sides, table.labels[place], bool(table.categorical[place]))
         else:
             edges = _edges(sides[1])
-            cells, texts, count = [_bins(side, edges) for side in sides], (), len(edges) - 1
+            cells = [_bins(side, edges) for side in sides]
+            texts = ()
+            count = len(edges) - 1
             parts["edges"] += edges.tolist()
         if table.missing[place] if table.missing else any(np.isnan(side).any() for side in sides):
-            texts, count = (*texts, "missing"), count + 1
+            texts = (*texts, "missing")
+            count = count + 1
         parts["counts"].append(count)
         parts["texts"].append(texts)
         for name, cell in zip(("share", "real"), cells, strict=True):
@@ -117,7 +121,8 @@ def _edges(real: NDArray[np.float64]) -> NDArray[np.float64]:
     low, high = np.quantile(known, [0.005, 0.995]) if len(known) else (0.0, 0.0)
     if not np.array_equal(known, np.round(known)):
         return np.linspace(low, high if high > low else low + 1, BINS + 1)
-    low, high = np.floor(low), np.ceil(high)
+    low = np.floor(low)
+    high = np.ceil(high)
     width = max(1.0, np.ceil((high - low + 1) / BINS))
     count = int(np.ceil((high - low + 1) / width))
     return np.asarray(low - 0.5 + width * np.arange(count + 1), np.float64)
@@ -131,7 +136,8 @@ def _bins(values: NDArray[np.float64], edges: NDArray[np.float64]) -> NDArray[np
 def _bars(
     sides: tuple[NDArray[np.float64], ...], labels: tuple[str, ...], by_share: bool
 ) -> tuple[list[NDArray[np.int64]], tuple[str, ...], int]:
-    count, bars = len(labels), min(len(labels), BARS)
+    count = len(labels)
+    bars = min(len(labels), BARS)
     shares = np.bincount(codes(sides[1], count), minlength=count + 1)[:count]
     order = np.argsort(-shares, kind="stable") if by_share else np.arange(count)
     place = np.full(count + 1, bars)
@@ -178,7 +184,9 @@ class ColumnShapes:
 
 
 JOINT_BINS = 10  # Bins of equal width of a number beside a category
-PAIRS, SHOWN = 1000, 40  # Pairs that are compared at most, and columns whose pairs a report shows
+# Pairs that are compared at most, and columns whose pairs a report shows
+PAIRS = 1000
+SHOWN = 40
 Terms = tuple[NDArray[np.float64], NDArray[np.float64]]
 Cells = tuple[
     NDArray[np.int64], NDArray[np.int64], int
@@ -203,8 +211,11 @@ def pair_errors(table: Table) -> tuple[list[tuple[int, int]], NDArray[np.float64
         every[at]
         for at in np.unique(np.linspace(0, len(every) - 1, min(len(every), PAIRS)).astype(int))
     ]
-    cells, sides = _cells(table), (table.generated, table.reference)
-    pairs, each, terms = [], [], [np.zeros(len(side)) for side in sides]
+    cells = _cells(table)
+    sides = (table.generated, table.reference)
+    pairs = []
+    each = []
+    terms = [np.zeros(len(side)) for side in sides]
     for first, second in chosen:
         if table.categorical[[first, second]].any():
             error, *added = _contingency(cells[first], cells[second])
@@ -213,7 +224,8 @@ def pair_errors(table: Table) -> tuple[list[tuple[int, int]], NDArray[np.float64
             if all(value is None for value, _ in correlations):
                 continue
             gap = (correlations[0][0] or 0.0) - (correlations[1][0] or 0.0)
-            error, sign = abs(gap) / 2, np.sign(gap) / 2
+            error = abs(gap) / 2
+            sign = np.sign(gap) / 2
             added = [sign * correlations[0][1], -sign * correlations[1][1]]
         pairs.append((first, second))
         each.append(error)
@@ -225,7 +237,8 @@ def pair_errors(table: Table) -> tuple[list[tuple[int, int]], NDArray[np.float64
 def _cells(table: Table) -> list[Cells]:
     columns: list[Cells] = []
     for place, discrete in enumerate(table.categorical):
-        x, y = table.generated[:, place], table.reference[:, place]
+        x = table.generated[:, place]
+        y = table.reference[:, place]
         if discrete:
             count = len(table.labels[place])
             columns.append((codes(x, count), codes(y, count), count + 1))
@@ -240,7 +253,8 @@ def _cells(table: Table) -> list[Cells]:
 
 
 def _contingency(first: Cells, second: Cells) -> Parts:
-    of_x, of_y = first[0] * second[2] + second[0], first[1] * second[2] + second[1]
+    of_x = first[0] * second[2] + second[0]
+    of_y = first[1] * second[2] + second[1]
     occurring, where = np.unique(np.concatenate([of_x, of_y]), return_inverse=True)
     return variation(where[: len(of_x)], where[len(of_x) :], len(occurring))
 
@@ -248,7 +262,8 @@ def _contingency(first: Cells, second: Cells) -> Parts:
 def _correlation(
     x: NDArray[np.float64], y: NDArray[np.float64]
 ) -> tuple[float | None, NDArray[np.float64]]:
-    both, terms = ~(np.isnan(x) | np.isnan(y)), np.zeros(len(x))
+    both = ~(np.isnan(x) | np.isnan(y))
+    terms = np.zeros(len(x))
     if both.sum() < 2 or np.ptp(x[both]) == 0 or np.ptp(y[both]) == 0:
         return None, terms
     u, v = ((side[both] - side[both].mean()) / side[both].std() for side in (x, y))

@@ -55,7 +55,8 @@ def frechet_distance(x: np.ndarray, y: np.ndarray) -> float:
     References:
         Heusel et al., GANs trained by a two time-scale update rule, 2017, arXiv:1706.08500.
     """
-    x, y = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
+    x = np.asarray(x, dtype=np.float64)
+    y = np.asarray(y, dtype=np.float64)
     return gaussian_distance(x.mean(0), _covariance(x), y.mean(0), _covariance(y))
 
 
@@ -80,7 +81,8 @@ def extrapolated_distance(x: np.ndarray, y: np.ndarray) -> float | None:
     n = min(len(x), len(y))
     if n // 5 < ENOUGH * x.shape[1]:
         return None
-    x, y = ordered(x), ordered(y)
+    x = ordered(x)
+    y = ordered(y)
     random = random_for(
         x, 0
     )  # of both sides: samplings that drew the same subsets of y would share their chance
@@ -123,7 +125,8 @@ class Frechet:
         return samples.table is None and samples.fewest > 1
 
     def __call__(self, samples: Samples) -> dict[str, Score]:
-        x, y = samples.generated_features, samples.reference_features
+        x = samples.generated_features
+        y = samples.reference_features
         distance = frechet_distance(x, y)
         (error, shared), growth, (of_x, of_y) = frechet_errors(x, y, distance)
         score = Score(

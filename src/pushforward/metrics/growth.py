@@ -70,10 +70,12 @@ def growth_of(
             clouds and non-negative.
         bias: Mean score between clouds of one distribution; 0 for unbiased scores.
     """
-    n, m = len(generated), len(reference)
+    n = len(generated)
+    m = len(reference)
     of_reference = float(np.var(reference, ddof=1)) / m
     first = float(np.var(generated, ddof=1)) / n + of_reference
-    root, over = math.sqrt(max(second, 0.0)), 1 / distance if distance > 0 else 0.0
+    root = math.sqrt(max(second, 0.0))
+    over = 1 / distance if distance > 0 else 0.0
     return Growth(root * (1 / n + 1 / m), root / m, first * over, of_reference * over, bias)
 
 
@@ -145,11 +147,9 @@ def score_interval(
     slope = growth.reference_slope + max(0.0, growth.slope - growth.reference_slope) / samplings
     if growth.is_norm:
         return _norm_interval(value, growth.null_mean, null_variance, slope, quantile)
-    above, wide, lift = (
-        value - growth.null_mean,
-        quantile * math.sqrt(null_variance),
-        quantile**2 * slope / 2,
-    )
+    above = value - growth.null_mean
+    wide = quantile * math.sqrt(null_variance)
+    lift = quantile**2 * slope / 2
     root = math.sqrt(max(0.0, 2 * lift * above + wide**2 + lift**2))
     low = lift - root if above > wide else -wide
     high = lift + root if above > -wide else wide
@@ -189,7 +189,9 @@ def _last(holds: Callable[[float], bool], low: float, high: float) -> float:
 
 
 # Divisions at least and at most, and examples of a side in all of them: to match 1,000 exactly takes a tenth of a second
-LEAST, MOST, WORK = 12, 24, 8_000
+LEAST = 12
+MOST = 24
+WORK = 8_000
 # The numbers of the examples of either new cloud among all examples, those of the first side first
 Division = tuple[NDArray[np.int64], NDArray[np.int64]]
 
@@ -220,7 +222,8 @@ def divisions(n: int, m: int, count: int) -> Iterator[Division]:
     random = np.random.Generator(np.random.Philox(0))
     stay = round(n * n / (n + m))
     for _ in range(count):
-        x, y = random.permutation(n), n + random.permutation(m)
+        x = random.permutation(n)
+        y = n + random.permutation(m)
         parts = [x[:stay], y[: n - stay]], [x[stay:], y[n - stay :]]
         yield tuple(np.concatenate(part) for part in parts)  # type: ignore[misc]
 

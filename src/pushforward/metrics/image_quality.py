@@ -60,11 +60,12 @@ class Sharpness:
 
 
 MOST = 100.0  # Decibels given to a reconstruction without any error
-SIGMA, RADIUS = 1.5, 5  # Of the Gaussian window, in pixels: 11 x 11
-SMALL, SMALLER = (
-    0.01**2,
-    0.03**2,
-)  # What keeps means and variances near zero from deciding (C1 and C2 where the range is 1)
+# Of the Gaussian window, in pixels: 11 x 11
+SIGMA = 1.5
+RADIUS = 5
+# What keeps means and variances near zero from deciding (C1 and C2 where the range is 1)
+SMALL = 0.01**2
+SMALLER = 0.03**2
 
 
 def psnr(x: NDArray[np.floating], y: NDArray[np.floating]) -> NDArray[np.float64]:
@@ -91,13 +92,16 @@ def ssim(x: NDArray[np.floating], y: NDArray[np.floating]) -> NDArray[np.float64
     """
     from scipy.ndimage import gaussian_filter
 
-    a, b = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
+    a = np.asarray(x, dtype=np.float64)
+    b = np.asarray(y, dtype=np.float64)
 
     def blurred(z: NDArray[np.float64]) -> NDArray[np.float64]:
         return np.asarray(gaussian_filter(z, (0, 0, SIGMA, SIGMA), radius=(0, 0, RADIUS, RADIUS)))
 
-    mean_a, mean_b = blurred(a), blurred(b)
-    var_a, var_b = blurred(a * a) - mean_a**2, blurred(b * b) - mean_b**2
+    mean_a = blurred(a)
+    mean_b = blurred(b)
+    var_a = blurred(a * a) - mean_a**2
+    var_b = blurred(b * b) - mean_b**2
     both = blurred(a * b) - mean_a * mean_b
     alike = (2 * mean_a * mean_b + SMALL) * (2 * both + SMALLER)
     similarity = alike / ((mean_a**2 + mean_b**2 + SMALL) * (var_a + var_b + SMALLER))

@@ -22,14 +22,14 @@ from pushforward.metrics.subsets import (
 from pushforward.metrics.table import embedded, shuffled
 from pushforward.metrics.uncertainty import by_blocks, share_error
 
-ROWS, ENTRIES = (
-    1000,
-    10_000_000,
-)  # Rows of the distance matrix that are held at a time, and its entries, at most
+# Rows of the distance matrix that are held at a time, and its entries, at most
+ROWS = 1000
+ENTRIES = 10_000_000
 # The share of a score's variance that comes from real examples, about, as measured in 2 and 16 dimensions
 OF_REFERENCE = {"precision": 0.65, "coverage": 0.35}
 # Of the errors of recall and density: examples of either side at most, and how often they are divided in halves
-SOME, HALVES = 1000, 5
+SOME = 1000
+HALVES = 5
 
 
 def radii(x: np.ndarray, k: int) -> np.ndarray:
@@ -90,9 +90,11 @@ def _balls(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     from sklearn.metrics import pairwise_distances
 
-    of_real, of_generated = radii(real, k), radii(generated, k)
+    of_real = radii(real, k)
+    of_generated = radii(generated, k)
     within = np.zeros(len(generated))
-    recalled, covered = np.empty(len(real), bool), np.empty(len(real), bool)
+    recalled = np.empty(len(real), bool)
+    covered = np.empty(len(real), bool)
     step = max(1, min(ROWS, ENTRIES // len(generated)))
     for start in range(0, len(real), step):
         rows = slice(start, start + step)
@@ -194,12 +196,15 @@ class Manifold:
         return samples.table is None and samples.equal and samples.fewest > self.k
 
     def __call__(self, samples: Samples) -> dict[str, Score]:
-        x, y = samples.generated_features, samples.reference_features
+        x = samples.generated_features
+        y = samples.reference_features
         within, recalled, covered = _balls(x, y, self.k)
         values = _means(within, recalled, covered, self.k)
         terms_of = {"recall": (recall_terms, recalled), "coverage": (coverage_terms, covered)}
-        generated, real = x, y
-        x, y = drawn(x, len(x), 0), drawn(y, len(y), 1)
+        generated = x
+        real = y
+        x = drawn(x, len(x), 0)
+        y = drawn(y, len(y), 1)
         spreads = (
             by_blocks(lambda a, b: np.array([*prdc(a, b, self.k).values()]), x, y, 5 * self.k)
             if samples.errors
@@ -250,8 +255,10 @@ def density_errors(
     """
     from sklearn.metrics import pairwise_distances
 
-    x, y = generated[:SOME], real[:SOME]
-    own, across = pairwise_distances(y), pairwise_distances(y, x)
+    x = generated[:SOME]
+    y = real[:SOME]
+    own = pairwise_distances(y)
+    across = pairwise_distances(y, x)
 
     def density(part: np.ndarray) -> float:
         reach = np.partition(own[np.ix_(part, part)], k, axis=1)[:, k]
@@ -265,7 +272,8 @@ def density_errors(
             )
         )
 
-    halves, quarters = variance(2), variance(4)
+    halves = variance(2)
+    quarters = variance(4)
     falls = float(np.clip(halves / quarters, 0.5, 1)) if quarters > 0 else 0.5
     of_real = (halves * falls * len(y) / len(real)) ** 0.5
     return float(np.hypot(np.std(within / k, ddof=1) / np.sqrt(len(within)), of_real)), of_real
@@ -294,9 +302,12 @@ def recall_errors(
     References:
         Shao and Wu, A general theory for jackknife variance estimation, 1989.
     """
-    x, y, m = generated[:SOME], real[:SOME], len(real)
+    x = generated[:SOME]
+    y = real[:SOME]
+    m = len(real)
     recalled = _recaller(x, y, k)
-    variance, half = left_out(lambda part: float(recalled(part).mean()), len(x)), len(x) // 2
+    variance = left_out(lambda part: float(recalled(part).mean()), len(x))
+    half = len(x) // 2
     halves = [
         (recalled(order[:half]), recalled(order[half : 2 * half]))
         for order in orders(len(x), HALVES)
@@ -314,7 +325,8 @@ def _recaller(x: np.ndarray, y: np.ndarray, k: int) -> Callable[[np.ndarray], np
     """From the indices of some of the generated examples x to which of the real examples y they recall, as floats."""
     from sklearn.metrics import pairwise_distances
 
-    own, across = pairwise_distances(x), pairwise_distances(y, x)
+    own = pairwise_distances(x)
+    across = pairwise_distances(y, x)
 
     def recalled(part: np.ndarray) -> np.ndarray:
         reach = np.partition(own[np.ix_(part, part)], k, axis=1)[:, k]
@@ -351,7 +363,8 @@ def fidelity(generated: NDArray[np.float64], real: NDArray[np.float64]) -> tuple
         Alaa et al., How faithful is your synthetic data?, 2022, arXiv:2102.08921, sections 3 and 4; without their embedding in a
         sphere: what the package synthcity calls "naive".
     """
-    levels, centre = np.linspace(0, 1, LEVELS), real.mean(0)
+    levels = np.linspace(0, 1, LEVELS)
+    centre = real.mean(0)
     radii = np.quantile(np.linalg.norm(real - centre, axis=1), levels)
     outward = np.linalg.norm(generated - centre, axis=1)
     precision = (outward[:, None] <= radii).mean(0)

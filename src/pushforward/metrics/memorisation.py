@@ -26,7 +26,8 @@ SKETCH = 32  # Dimensions of the projection that rules out most pairs
 def _examples(x: np.ndarray, scale: np.ndarray | None) -> Tensor:
     import torch
 
-    examples, unit = torch.from_numpy(x.astype(np.float32)), 255.0 if x.dtype == np.uint8 else 1.0
+    examples = torch.from_numpy(x.astype(np.float32))
+    unit = 255.0 if x.dtype == np.uint8 else 1.0
     if scale is None:
         return examples.div_(unit)
     return examples.mul_(
@@ -46,13 +47,12 @@ def _closest(examples: Tensor, others: Iterable[Tensor]) -> tuple[Tensor, Tensor
     """
     import torch
 
-    best, where = (
-        torch.full((len(examples),), torch.inf),
-        torch.zeros(len(examples), dtype=torch.int64),
-    )
+    best = torch.full((len(examples),), torch.inf)
+    where = torch.zeros(len(examples), dtype=torch.int64)
     passed = 0
     for block in others:
-        lengths, turned = block.square().sum(1), (-2 * block).T.contiguous()
+        lengths = block.square().sum(1)
+        turned = (-2 * block).T.contiguous()
         for start in range(0, len(examples), BLOCK):
             here = slice(start, start + BLOCK)
             squares = torch.addmm(lengths, examples[here], turned)
@@ -228,7 +228,9 @@ class Memorisation:
 
 MOST = 2000  # Examples of either side that look for their nearest training example, at most
 # Of the copying test: held-out examples for each cell, cells at most, and examples of either side in a cell that counts
-CELL, CELLS, FEWEST = 100, 10, 10
+CELL = 100
+CELLS = 10
+FEWEST = 10
 FEW = 20  # Expected examples below which a count is not taken for normal
 
 
@@ -353,7 +355,8 @@ def ratio_errors(reached: _Reached, m: int, k: int) -> tuple[float, float]:
         estimation, 1989.
     """
     new, old = reached.by_cell(m)
-    total, n = float((new + old).sum()), len(reached.new)
+    total = float((new + old).sum())
+    n = len(reached.new)
     terms = (new - new.sum() / total * (new + old)) / total
     adjusted = (new.sum() + 2) / (total + 4)
     of_count = adjusted * (1 - adjusted) ** 2 / total * (1 - total / (m + k))
@@ -378,14 +381,16 @@ def cell_tests(
             variances from x and from y.
     """
     for cell in np.unique(cells_of_y):
-        here, there = x[cells_of_x == cell], y[cells_of_y == cell]
+        here = x[cells_of_x == cell]
+        there = y[cells_of_y == cell]
         if min(len(here), len(there)) >= FEWEST:
             z, of_x, of_y = _mann_whitney(here, there)
             yield z, len(there), of_x, of_y
 
 
 def _mann_whitney(x: np.ndarray, y: np.ndarray) -> tuple[float, float, float]:
-    n, m = len(x), len(y)
+    n = len(x)
+    m = len(y)
     above, below = area(x, y)
     scale = 12 * n * m / (n + m + 1)
     z = (above.mean() - 0.5) * np.sqrt(scale)

@@ -15,7 +15,9 @@ from pushforward.metrics.table import variation
 from pushforward.metrics.uncertainty import divergence_error, errors, share_error
 
 # Standard deviations up to which an example is of high quality, and beyond which a bridge; a held mode's share of its mass
-NEAR, FAR, HOLD = 3, 5, 0.2
+NEAR = 3
+FAR = 5
+HOLD = 0.2
 
 
 @runtime_checkable

@@ -15,7 +15,8 @@ from pushforward.metrics.table import shuffled
 from pushforward.metrics.uncertainty import Errors, area, area_errors, share_error
 
 # Rows of either side that are compared, and training rows among which they look for the nearest, at most
-MOST, KNOWN = 2000, 100_000
+MOST = 2000
+KNOWN = 100_000
 REPEATING = (
     0.05  # the share of training rows that equal another one above which distances are not compared
 )
@@ -39,7 +40,8 @@ def distance_ratio(
         generated: Distances of samples, (n,).
         held_out: Distances of held-out rows, (m,), not all 0.
     """
-    a, b = generated.mean(), held_out.mean()
+    a = generated.mean()
+    b = held_out.mean()
     of_a, of_b = (
         float(side.std(ddof=1)) / np.sqrt(len(side)) if len(side) > 1 else 0.0
         for side in (generated, held_out)
@@ -77,7 +79,9 @@ def some(x: NDArray[np.float32], most: int, seed: int) -> NDArray[np.float32]:
     """Select at most ``most`` rows, depending on values and seed; above 100,000 rows, also on positions."""
     if len(x) > KNOWN:
         x = x[np.sort(np.random.Generator(np.random.Philox(seed)).permutation(len(x))[:KNOWN])]
-    return x[shuffled(x.astype(np.float64), seed)[:most]] if most < KNOWN else x
+    if most < KNOWN:
+        return x[shuffled(x.astype(np.float64), seed)[:most]]
+    return x
 
 
 _UNIQUE = f"Not computed if more than {REPEATING:.0%} of the training rows repeat and copies are kept together."
@@ -133,7 +137,8 @@ class NearestRows:
         known = some(samples.training, KNOWN, 3)
         if not samples.apart and repeating(known) > REPEATING:
             return {}
-        generated, held_out = some(samples.generated, MOST, 0), some(samples.reference, MOST, 1)
+        generated = some(samples.generated, MOST, 0)
+        held_out = some(samples.reference, MOST, 1)
         training = some(samples.training, len(held_out), 2)
         real = training, held_out[: len(training)]
         own = nearer(*(nearest_distance(generated, side, samples.scale) for side in real))
@@ -225,9 +230,9 @@ def attack(
 
     def ranks(rows: NDArray[np.float32]) -> NDArray[np.float64]:
         near = np.log(nearest_distance(rows, generated, scale) + TINY)
-        return (
-            -near if known is None else np.log(nearest_distance(rows, known, scale) + TINY) - near
-        )
+        if known is None:
+            return -near
+        return np.log(nearest_distance(rows, known, scale) + TINY) - near
 
     return area(ranks(members), ranks(others))
 
@@ -265,7 +270,8 @@ class Membership:
 
         Standard errors are over new candidates, which all samplings share.
         """
-        training, reference = samples.training, samples.reference
+        training = samples.training
+        reference = samples.reference
         others = some(reference, MOST, 1)
         members = some(training, len(others), 0)
         generated = samples.generated if samples.generated_more is None else samples.generated_more

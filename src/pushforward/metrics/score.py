@@ -116,7 +116,9 @@ class Score(Record):
     @property
     def number(self) -> float:
         """Return the value, or NaN if there is none."""
-        return math.nan if self.value is None else self.value
+        if self.value is None:
+            return math.nan
+        return self.value
 
     @property
     def stated(self) -> str:
@@ -130,7 +132,9 @@ class Score(Record):
     def __str__(self) -> str:
         """Return the value in words, such as ``0.130 ± 0.008``."""
         value, spread = measured(self.value, self.spread)
-        return f"{value} ± {spread}" if spread else value
+        if spread:
+            return f"{value} ± {spread}"
+        return value
 
     def __repr__(self) -> str:
         """Return value, spread, interval, ratio to real data and number of examples."""

@@ -10,10 +10,9 @@ import numpy as np
 COLUMNS = 8  # Columns by which examples are put in order, at most
 GROUPS = 32  # Groups of examples whose terms are stored, on either side
 DIGITS = 6  # Significant digits of stored terms
-SPLITS, LEFT_OUT = (
-    30,
-    5,
-)  # How often some examples are left out to measure a variance, and which part, a fifth
+# How often some examples are left out to measure a variance, and which part, a fifth
+SPLITS = 30
+LEFT_OUT = 5
 
 
 def groups_of(n: int) -> np.ndarray:

@@ -131,7 +131,9 @@ def _moments(
 def _scaled(column: NDArray[np.float64], of: tuple[float, float], gap: bool) -> NDArray[np.float64]:
     missing = np.isnan(column)
     numbers = np.where(missing, 0.0, (column - of[0]) / of[1])
-    return np.column_stack([numbers, missing]) if gap else numbers[:, None]
+    if gap:
+        return np.column_stack([numbers, missing])
+    return numbers[:, None]
 
 
 def rank(column: NDArray[np.float64], count: int) -> NDArray[np.int64]:

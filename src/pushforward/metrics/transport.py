@@ -24,7 +24,9 @@ from pushforward.metrics.uncertainty import (
 
 BLOCK = 1000  # Examples on either side that are matched at a time: the time of an exact matching grows with their cube
 BLOCKS = 2
-DIRECTIONS, FEWER = 512, 128  # Of the sliced distance, and of its errors
+# Of the sliced distance, and of its errors
+DIRECTIONS = 512
+FEWER = 128
 SLICED = 4000  # Examples on either side whose projections are compared, at most
 
 
@@ -105,7 +107,8 @@ def _blocks(
 def transport_growth(x: np.ndarray, y: np.ndarray, first_order: Errors) -> Growth:
     """Compute the growth of the variance of `transport_score`; ``first_order`` has the errors from example terms."""
     blocks = _blocks(x, y)
-    size, distances = len(blocks[0][0]), []
+    size = len(blocks[0][0])
+    distances = []
     for at, (first, second) in enumerate(divisions(size, size, rounds(size))):
         pooled = np.concatenate(blocks[at % len(blocks)])
         distances.append(transport_distance(pooled[first], pooled[second]))
@@ -137,7 +140,8 @@ def sliced_errors_of(x: np.ndarray, y: np.ndarray) -> tuple[Errors, Growth, Term
     of_x, of_y = sliced_terms(first, second)
     first_order = root_errors(value, errors(of_x, of_y))
     lines = np.concatenate([first, second])
-    order, distances = np.argsort(lines.T, 1), []
+    order = np.argsort(lines.T, 1)
+    distances = []
     rising = np.take_along_axis(lines.T, order, 1)
     for chosen, _ in divisions(len(x), len(y), rounds(len(x))):
         inside = np.zeros(len(lines), bool)
@@ -207,7 +211,9 @@ class Wasserstein:
         return samples.table is None and samples.fewest > 1
 
     def left_out(self, samples: Samples) -> tuple[str, ...]:
-        return ("w2",) if len(samples.shape) > 1 else ()
+        if len(samples.shape) > 1:
+            return ("w2",)
+        return ()
 
     def __call__(self, samples: Samples) -> dict[str, Score]:
         sliced = _sliced(samples)
@@ -223,7 +229,8 @@ class Wasserstein:
 
 
 def _sliced(samples: Samples) -> Score:
-    x, y = samples.generated_features, samples.reference_features
+    x = samples.generated_features
+    y = samples.reference_features
     at_x = drawn_at(x, SLICED, 0)
     at_y = drawn_at(y, SLICED, 1)
     score = Score(sliced_distance(x[at_x], y[at_y]))
@@ -244,7 +251,9 @@ def _with_errors(score: Score, first_order: Errors, growth: Growth) -> Score:
 MOST = 500  # Examples on either side that are compared, at most: memory and time grow with their square
 PART = 0.05  # The regularisation as a share of the median squared distance between real examples
 # The mean relative error of the marginals at which a solve ends, its rounds at most, and scalings within a round
-TOLERANCE, ROUNDS, INNER = 1e-3, 200, 20
+TOLERANCE = 1e-3
+ROUNDS = 200
+INNER = 20
 
 
 def divergence_terms(x: np.ndarray, y: np.ndarray, epsilon: float) -> tuple[np.ndarray, np.ndarray]:
@@ -272,7 +281,8 @@ def divergence_terms(x: np.ndarray, y: np.ndarray, epsilon: float) -> tuple[np.n
 
     if not epsilon > 0:
         raise UsageError(f"`epsilon` must be above 0, got {epsilon}.")
-    x, y = np.asarray(x, np.float64), np.asarray(y, np.float64)
+    x = np.asarray(x, np.float64)
+    y = np.asarray(y, np.float64)
     of_x, of_y = potentials(cdist(x, y, "sqeuclidean"), epsilon)
     own_x, own_y = (
         _own_potential(cdist(examples, examples, "sqeuclidean"), epsilon) for examples in (x, y)
@@ -307,10 +317,8 @@ def potentials(costs: np.ndarray, epsilon: float) -> tuple[np.ndarray, np.ndarra
         rows, columns, error = _scaled(
             np.exp((of_rows[:, None] + of_columns - costs) / epsilon) / costs.size
         )
-        of_rows, of_columns = (
-            of_rows + epsilon * np.log(rows),
-            of_columns + epsilon * np.log(columns),
-        )
+        of_rows = of_rows + epsilon * np.log(rows)
+        of_columns = of_columns + epsilon * np.log(columns)
         if error < TOLERANCE:
             return of_rows, of_columns
     raise _unsolved(error)
@@ -318,7 +326,8 @@ def potentials(costs: np.ndarray, epsilon: float) -> tuple[np.ndarray, np.ndarra
 
 def _scaled(plan: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
     n, m = plan.shape
-    rows, columns = np.ones(n), np.ones(m)
+    rows = np.ones(n)
+    columns = np.ones(m)
     for _ in range(INNER):
         reached = n * (plan @ columns)
         error = float(np.abs(rows * reached - 1).mean())
@@ -368,7 +377,8 @@ def _second_order(y: np.ndarray, epsilon: float) -> tuple[float, float]:
     (1/n + 1/m)^2, the mean over 1/n + 1/m.
     """
     halves = y[::2], y[1::2]
-    terms, over = divergence_terms(*halves, epsilon), sum(1 / len(half) for half in halves)
+    terms = divergence_terms(*halves, epsilon)
+    over = sum(1 / len(half) for half in halves)
     error, _ = errors(*terms)
     return float(error**2 / 2 / over**2), float(sum(side.mean() for side in terms) / over)
 
@@ -398,10 +408,8 @@ class Sinkhorn:
         """
         from scipy.spatial.distance import pdist
 
-        x, y = (
-            drawn(samples.generated_features, MOST, 0),
-            drawn(samples.reference_features, MOST, 1),
-        )
+        x = drawn(samples.generated_features, MOST, 0)
+        y = drawn(samples.reference_features, MOST, 1)
         epsilon = PART * float(np.median(pdist(y, "sqeuclidean")))
         with contextlib.suppress(Diverged, UsageError):
             of_x, of_y = divergence_terms(x, y, epsilon)

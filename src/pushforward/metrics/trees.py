@@ -15,15 +15,15 @@ from pushforward.metrics.table import Table, rank, shuffled
 from pushforward.metrics.uncertainty import area, area_errors
 
 # Rows that trees are given at most to tell rows apart, and to predict a column, which takes one fit instead of three
-ROWS, TO_PREDICT = 10_000, 50_000
+ROWS = 10_000
+TO_PREDICT = 50_000
 FEW_COLUMNS = (
     30  # Tables with more columns have fewer rows, since the time grows with the number of cells
 )
 STOPPED = 2000  # Rows from which on a tenth of them says when a predictor has learned enough; of fewer a tenth says little
-TREES, PATIENCE = (
-    500,
-    10,
-)  # Trees of a predictor that is stopped, at most, and how many trees in a row do not help before it is
+# Trees of a predictor that is stopped, at most, and how many trees in a row do not help before it is
+TREES = 500
+PATIENCE = 10
 CODES = 250  # Categories of a column that trees tell apart, at most; the rarest are one
 
 
@@ -34,7 +34,8 @@ def inputs(table: Table) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     additional category. If there are many categories, they are numbered by frequency among held-out
     rows, and the rarest are merged.
     """
-    generated, reference = table.generated.copy(), table.reference.copy()
+    generated = table.generated.copy()
+    reference = table.reference.copy()
     for place, discrete in enumerate(table.categorical):
         sides = [side[:, place] for side in (generated, reference)]
         known = [side[~np.isnan(side)] for side in sides]
@@ -131,9 +132,11 @@ def detected(
     whole = inputs(table)
     orders = [shuffled(side, seed)[:most] for seed, side in enumerate(whole)]
     sides = [side[order] for side, order in zip(whole, orders, strict=True)]
-    rows, own = np.concatenate(sides), np.arange(len(sides[0]) + len(sides[1])) < len(sides[0])
+    rows = np.concatenate(sides)
+    own = np.arange(len(sides[0]) + len(sides[1])) < len(sides[0])
     fold = np.concatenate([np.arange(len(side)) % FOLDS for side in sides])
-    areas, falls = [], np.zeros(rows.shape[1])
+    areas = []
+    falls = np.zeros(rows.shape[1])
     with config_context(assume_finite=True, skip_parameter_validation=True):
         for out in (fold == number for number in range(FOLDS)):
             trees = classifier(table.categorical).fit(rows[~out], own[~out])
@@ -269,16 +272,19 @@ def _class_area(
     kinds: NDArray[np.bool_], known: tuple[Array, Array, Array], test: Array
 ) -> tuple[float, float]:
     x, y, real = known
-    seen, classes = np.unique(y), np.unique(real)
+    seen = np.unique(y)
+    classes = np.unique(real)
     shares = (
         predictor(kinds, y, True).fit(x, y).predict_proba(test)
         if len(seen) > 1
         else np.zeros((len(test), len(seen)))
     )
     ranks = {value: shares[:, at] for at, value in enumerate(seen)}
-    areas, terms = [], np.zeros(len(test))
+    areas = []
+    terms = np.zeros(len(test))
     for value in classes[-1:] if len(classes) == 2 else classes:
-        own, rank = real == value, ranks.get(value, np.zeros(len(test)))
+        own = real == value
+        rank = ranks.get(value, np.zeros(len(test)))
         above, below = area(rank[own], rank[~own])
         areas.append(float(above.mean()))
         terms[own] += (above - areas[-1]) / own.mean()
@@ -290,7 +296,8 @@ def _number_error(
     kinds: NDArray[np.bool_], known: tuple[Array, Array, Array], test: Array
 ) -> tuple[float, float]:
     x, y, real = known
-    mean, std = real.mean(), real.std()
+    mean = real.mean()
+    std = real.std()
     guess = (
         predictor(kinds, y, False).fit(x, (y - mean) / std).predict(test)
         if len(y) > 1
@@ -330,7 +337,9 @@ class Utility:
     def left_out(self, samples: Samples) -> tuple[str, ...]:
         assert samples.table is not None
         target = samples.table.names.index(samples.table.target)
-        return ("utility_rmse",) if samples.table.categorical[target] else ("utility_auc",)
+        if samples.table.categorical[target]:
+            return ("utility_rmse",)
+        return ("utility_auc",)
 
     def __call__(self, samples: Samples) -> dict[str, Score]:
         """Compute one of the two scores.

@@ -42,9 +42,13 @@ def squared_mmd(x: np.ndarray, y: np.ndarray, grows: bool = False) -> KernelDist
         Gretton et al., A kernel two-sample test, 2012. Bińkowski et al., Demystifying MMD GANs, 2018, arXiv:1801.01401.
     """
     n = len(x)
-    xx, yy, xy = _kernel(x, x), _kernel(y, y), _kernel(x, y)
+    xx = _kernel(x, x)
+    yy = _kernel(y, y)
+    xy = _kernel(x, y)
     own = xx.sum(1) - np.diag(xx) + yy.sum(1) - np.diag(yy)
-    rows, columns, both = xy.sum(1), xy.sum(0), np.diag(xy)
+    rows = xy.sum(1)
+    columns = xy.sum(0)
+    both = np.diag(xy)
     value = own.sum() / (n * (n - 1)) - 2 * xy.sum() / n**2
     left_out = (own.sum() - 2 * own) / ((n - 1) * (n - 2)) - 2 * (
         xy.sum() - rows - columns + both
@@ -122,8 +126,10 @@ class Kernel:
         return samples.table is None and samples.fewest > 2
 
     def __call__(self, samples: Samples) -> dict[str, Score]:
-        x, y = samples.generated_features, samples.reference_features
-        centre, total = y.mean(0), float(y.var(0).sum())
+        x = samples.generated_features
+        y = samples.reference_features
+        centre = y.mean(0)
+        total = float(y.var(0).sum())
         stretch = np.sqrt(y.shape[1] / total) if total > 0 else 1.0
         distance = kernel_distance(
             (x - centre) * stretch, (y - centre) * stretch, grows=samples.errors
@@ -138,10 +144,14 @@ class Kernel:
 
 
 # Examples on either side at most of the neighbour test, the energy distance and its p-value: time grows with their square
-MOST, ENERGY, TESTED = 1000, 2000, 500
+MOST = 1000
+ENERGY = 2000
+TESTED = 500
 PERMUTATIONS = 500
 # Of the classifier: examples whose bumps it sees, at most, the inverse of its penalty, and the parts of a cross-validation
-LANDMARKS, PENALTY, FOLDS = 100, 0.1, 5
+LANDMARKS = 100
+PENALTY = 0.1
+FOLDS = 5
 # The share of the variance of an accuracy that comes from real examples, about, as measured in 2 and 16 dimensions
 OF_REFERENCE = 0.4
 
@@ -192,7 +202,8 @@ def energy_test(
     """
     from scipy.spatial.distance import cdist
 
-    n, m = len(x), len(y)
+    n = len(x)
+    m = len(y)
     pooled = np.concatenate([x, y]).astype(np.float64)
     distances = cdist(pooled, pooled)
     random = np.random.Generator(np.random.Philox(0))
@@ -223,7 +234,8 @@ def neighbour_accuracy(x: np.ndarray, y: np.ndarray) -> float:
     """
     from sklearn.neighbors import NearestNeighbors
 
-    pooled, own = np.concatenate([x, y]), np.arange(len(x) + len(y)) < len(x)
+    pooled = np.concatenate([x, y])
+    own = np.arange(len(x) + len(y)) < len(x)
     neighbours = NearestNeighbors(n_neighbors=1).fit(pooled).kneighbors(return_distance=False)[:, 0]
     return float((own[neighbours] == own).mean())
 
@@ -254,10 +266,8 @@ def classifier_accuracy(x: np.ndarray, y: np.ndarray) -> float:
     from sklearn import config_context
     from sklearn.linear_model import LogisticRegression
 
-    own, fold = (
-        np.arange(len(x) + len(y)) < len(x),
-        np.concatenate([np.arange(len(examples)) % FOLDS for examples in (x, y)]),
-    )
+    own = np.arange(len(x) + len(y)) < len(x)
+    fold = np.concatenate([np.arange(len(examples)) % FOLDS for examples in (x, y)])
     pooled = _standardised(np.concatenate([x, y]))
     centres = np.concatenate(
         [examples[: LANDMARKS // 2] for examples in (pooled[own], pooled[~own])]
@@ -319,7 +329,9 @@ class TwoSample:
     def left_out(self, samples: Samples) -> tuple[str, ...]:
         if samples.table is not None:
             return "neighbour_test", "classifier_test"
-        return ("energy",) if len(samples.shape) > 1 else ()
+        if len(samples.shape) > 1:
+            return ("energy",)
+        return ()
 
     def __call__(self, samples: Samples) -> dict[str, Score]:
         """Compute "neighbour_test", "classifier_test" (from 10 examples per side) and "energy" (points; the only one for tables).
@@ -328,10 +340,8 @@ class TwoSample:
         """
         if samples.table is not None:
             return {"energy": _energy(samples)}
-        x, y = (
-            drawn(samples.generated_features, MOST, 0),
-            drawn(samples.reference_features, MOST, 1),
-        )
+        x = drawn(samples.generated_features, MOST, 0)
+        y = drawn(samples.reference_features, MOST, 1)
         accuracy = neighbour_accuracy(x, y)
         error = _accuracy_error(accuracy, len(x))
         scores = {

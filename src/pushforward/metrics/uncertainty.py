@@ -27,7 +27,9 @@ Array = NDArray[np.float64]
 Terms = tuple[
     Array, Array
 ]  # What each generated (n,) and each reference example (m,) adds to n and m times a score
-BLOCK, BLOCKS = 1000, 4  # Examples of a block at most, and the fewest blocks
+# Examples of a block at most, and the fewest blocks
+BLOCK = 1000
+BLOCKS = 4
 
 
 def errors(generated: Array, reference: Array | None = None, second: float = 0.0) -> Errors:
@@ -85,7 +87,8 @@ def area(x: Array, y: Array) -> tuple[Array, Array]:
     """
     from scipy.stats import rankdata
 
-    n, m = len(x), len(y)
+    n = len(x)
+    m = len(y)
     ranks = rankdata(np.concatenate([x, y]))
     return (ranks[:n] - rankdata(x)) / m, 1 - (ranks[n:] - rankdata(y)) / n
 
@@ -122,8 +125,10 @@ def kernel_errors(xx: Array, yy: Array, xy: Array) -> tuple[Errors, Growth, Term
     """
     n, m = xy.shape
     of_x, of_y = (square.sum(1) - np.diag(square) for square in (xx, yy))
-    rows, columns = xy.mean(1), xy.mean(0)
-    mean_x, mean_y = of_x / (n - 1), of_y / (m - 1)
+    rows = xy.mean(1)
+    columns = xy.mean(0)
+    mean_x = of_x / (n - 1)
+    mean_y = of_y / (m - 1)
     own = _centred_square(xx, mean_x, mean_x, 1) + _centred_square(yy, mean_y, mean_y, 1)
     second = (own + 2 * _centred_square(xy, rows, columns, 0)) / 2
     biased = (
@@ -135,7 +140,8 @@ def kernel_errors(xx: Array, yy: Array, xy: Array) -> tuple[Errors, Growth, Term
 
 
 def _centred_square(kernel: Array, rows: Array, columns: Array, own: int) -> float:
-    total, count = 0.0, kernel.size - own * len(kernel)
+    total = 0.0
+    count = kernel.size - own * len(kernel)
     centre = float(rows.mean())
     for start in range(0, len(kernel), 1000):
         part = slice(start, start + 1000)
@@ -159,10 +165,12 @@ def frechet_errors(x: Array, y: Array, distance: float = 0.0) -> tuple[Errors, G
         The derivative of the distance by a covariance is 1 - T with the optimal map T between the Gaussians: Takatsu,
         Wasserstein geometry of Gaussian measures, 2011.
     """
-    a, b = x - x.mean(0), y - y.mean(0)
+    a = x - x.mean(0)
+    b = y - y.mean(0)
     c, d = (part.T @ part / max(len(part) - 1, 1) for part in (a, b))
     gap = x.mean(0) - y.mean(0)
-    forth, back = _map(c, d), _map(d, c)
+    forth = _map(c, d)
+    back = _map(d, c)
     of_x = 2 * a @ gap + (a * a).sum(1) - np.einsum("ij,ij->i", a @ forth, a)
     of_y = -2 * b @ gap + (b * b).sum(1) - np.einsum("ij,ij->i", b @ back, b)
     values = np.clip(np.linalg.eigvalsh((c + d) / 2), 0, None)
@@ -222,8 +230,10 @@ def sliced_terms(first: Array, second: Array) -> Terms:
         del Barrio, Giné and Utzet, Asymptotics for L2 functionals of the empirical quantile process, 2005: the term of an
         example is the dual potential at its place.
     """
-    of_first, of_second = np.argsort(first, 0), np.argsort(second, 0)
-    a, b = np.take_along_axis(first, of_first, 0), np.take_along_axis(second, of_second, 0)
+    of_first = np.argsort(first, 0)
+    of_second = np.argsort(second, 0)
+    a = np.take_along_axis(first, of_first, 0)
+    b = np.take_along_axis(second, of_second, 0)
     terms = (np.zeros(len(a)), np.zeros(len(b)))
     for at in range(a.shape[1]):
         for term, order, own, other in ((terms[0], of_first, a, b), (terms[1], of_second, b, a)):
@@ -248,7 +258,8 @@ def matching_potentials(costs: Array, columns: NDArray[np.int64]) -> tuple[Array
     lengths = (
         costs.T[columns] - matched[:, None]
     )  # from example j to i: u_i <= c_ij - v_j = c_ij - c_jj + u_j
-    u, changed = np.zeros(len(costs)), np.arange(len(costs))
+    u = np.zeros(len(costs))
+    changed = np.arange(len(costs))
     for _ in range(len(costs)):
         lower = (lengths[changed] + u[changed, None]).min(0)
         closer = lower < u

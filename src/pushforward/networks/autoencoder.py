@@ -61,7 +61,9 @@ class _Coder(nn.Module):
         super().__init__()
         toward = -1 if self.rising else 1
         self.shape = image_shape(shape)
-        self.width, self.blocks, self.stem = width, blocks, stem
+        self.width = width
+        self.blocks = blocks
+        self.stem = stem
         self.conditions = kinds_of(conditions)
         self.grids, self.channels = sides[::toward], level_widths(width, len(sides), 2)[::toward]
         order = [w for w in self.channels for _ in range(blocks)]
@@ -72,7 +74,8 @@ class _Coder(nn.Module):
         return nn.ModuleList([Level(w, self.blocks) for w in self.channels])
 
     def _add(self, enter: nn.Module, levels: nn.ModuleList) -> None:
-        self.enter, self.levels = enter, levels
+        self.enter = enter
+        self.levels = levels
         if self.rising:
             self.grow = nn.ModuleList([nn.Conv2d(a, 4 * b, 1) for a, b in pairwise(self.channels)])
         else:
@@ -207,7 +210,8 @@ class _MapCoder(_Coder):
         blocks: int,
         conditions: Kinds,
     ) -> None:
-        code, stem = map_shape(shape, channels, factor), min(factor, 2)
+        code = map_shape(shape, channels, factor)
+        stem = min(factor, 2)
         sides = [
             (code[1] * 2**level, code[2] * 2**level)
             for level in reversed(range((factor // stem).bit_length()))
@@ -359,7 +363,9 @@ class Codebook(nn.Module):
 
     def __init__(self, size: int, dim: int, decay: float = 0.99) -> None:
         super().__init__()
-        self.size, self.dim, self.decay = size, dim, decay
+        self.size = size
+        self.dim = dim
+        self.decay = decay
         self.register_buffer("counts", torch.ones(size))
         self.register_buffer("sums", torch.randn(size, dim) / math.sqrt(dim))
 
@@ -378,7 +384,8 @@ class Codebook(nn.Module):
             The nearest vectors, of the shape of ``h`` and with its gradient, and the codes' numbers, int64 (n, ...).
         """
         positions = h.detach().movedim(1, -1)
-        flat, vectors = positions.reshape(-1, self.dim).float(), self.vectors
+        flat = positions.reshape(-1, self.dim).float()
+        vectors = self.vectors
         with torch.autocast(h.device.type, enabled=False):
             distances = vectors.square().sum(1) - 2 * flat @ vectors.T
         index = distances.argmin(1).reshape(positions.shape[:-1])
@@ -399,7 +406,8 @@ class Codebook(nn.Module):
             ``counts`` (size,), how often each code was assigned, and ``sums`` (size, dim), the sums
                 of the vectors assigned to it.
         """
-        flat, codes = self._flat(h), index.reshape(-1)
+        flat = self._flat(h)
+        codes = index.reshape(-1)
         counts = torch.bincount(codes, minlength=self.size).to(self.counts)
         return {"counts": counts, "sums": torch.zeros_like(self.sums).index_add_(0, codes, flat)}
 
@@ -484,7 +492,8 @@ class Rounding(nn.Module):
 
     def look_up(self, index: Tensor) -> Tensor:
         """Look up the scaled levels (n, dim, ...) of codes by their numbers (n, ...)."""
-        digits, rest = [], index
+        digits = []
+        rest = index
         for level in self.levels:
             digits.append((rest % level - level // 2) / (level // 2))
             rest = rest // level
@@ -510,7 +519,8 @@ class PatchCritic(nn.Module):
     def __init__(self, shape: Sequence[int], *, width: int = 32, depth: int = 2) -> None:
         super().__init__()
         self.shape = image_shape(shape)
-        self.width, self.depth = width, depth
+        self.width = width
+        self.depth = depth
         widths = [self.shape[0], *level_widths(width, depth, 8)]
         self.halve = nn.ModuleList(
             [nn.Conv2d(a, b, 4, stride=2, padding=1) for a, b in pairwise(widths)]
@@ -537,7 +547,8 @@ class PatchCritic(nn.Module):
             UsageError: If the shape does not fit.
         """
         check_input(x, self.shape, "PatchCritic")
-        h, maps = fold(self._padded(x), 1), []
+        h = fold(self._padded(x), 1)
+        maps = []
         for layer in (*self.halve, self.mix):
             h = F.leaky_relu(layer(h), SLOPE)
             maps.append(h)

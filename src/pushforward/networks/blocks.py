@@ -107,7 +107,8 @@ def grids(height: int, width: int, stem: int) -> list[tuple[int, int]]:
 
 
 # The fastest waves of the time in radians, of networks of one time and of more
-TOP_FREQUENCY, TOP_FREQUENCY_OF_MAPS = 1000.0, 30.0
+TOP_FREQUENCY = 1000.0
+TOP_FREQUENCY_OF_MAPS = 30.0
 Condition = Mapping[str, Tensor]
 Kinds = Mapping[str, ConditionKind] | None
 Film = tuple[Tensor, Tensor] | None
@@ -132,7 +133,8 @@ class TimeEmbedding(nn.Module):
 
     def __init__(self, width: int, times: int = 1) -> None:
         super().__init__()
-        self.width, self.times = width, times
+        self.width = width
+        self.times = times
         number = max(2, min(width // 2, 64))
         top = TOP_FREQUENCY if times == 1 else TOP_FREQUENCY_OF_MAPS
         self.register_buffer(
@@ -211,7 +213,8 @@ class Conditioning(nn.Module):
         self, width: int, *, conditions: Kinds = None, times: int, shares_time: bool = False
     ) -> None:
         super().__init__()
-        self.shares_time, self.width = shares_time, width
+        self.shares_time = shares_time
+        self.width = width
         self.conditions = kinds_of(conditions)
         self.times = times
         self.time = TimeEmbedding(width, times) if times else None
@@ -269,12 +272,16 @@ class Conditioning(nn.Module):
         for name, kind in self.conditions.items():
             values, null = values_of(name, kind, n, device, condition)
             parts.append(self.embeddings[name](values, null) * math.sqrt(self.width))
-        return sum(parts[1:], parts[0]) if parts else None
+        if parts:
+            return sum(parts[1:], parts[0])
+        return None
 
     def joined(self, x: Tensor, t: Tensor | None, condition: Condition | None) -> Tensor:
         """Append the embedding of the conditions, if any, to vectors x (n, d); t is None."""
         label = self(x.shape[0], x.device, t, condition)
-        return x if label is None else torch.cat([x, label.to(x.dtype)], dim=1)
+        if label is None:
+            return x
+        return torch.cat([x, label.to(x.dtype)], dim=1)
 
 
 def values_of(
@@ -352,7 +359,8 @@ def modulate(h: Tensor, film: Film) -> Tensor:
     scale, shift = film
     if h.ndim > 2:
         sides = [1] * (h.ndim - 2)
-        scale, shift = scale.unflatten(1, (-1, *sides)), shift.unflatten(1, (-1, *sides))
+        scale = scale.unflatten(1, (-1, *sides))
+        shift = shift.unflatten(1, (-1, *sides))
     return torch.addcmul(shift.to(h.dtype), h, scale.to(h.dtype))
 
 
@@ -418,7 +426,8 @@ class ResidualBlock(nn.Module):
 
     def __init__(self, width: int, dropout: float = 0.0) -> None:
         super().__init__()
-        self.width, self.dropout = width, dropout
+        self.width = width
+        self.dropout = dropout
         self.norm1 = Norm(width)
         self.conv1 = nn.Conv2d(width, width, 3, padding=1)
         self.norm2 = Norm(width)
@@ -443,7 +452,8 @@ class Attention(nn.Module):
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
-        self.width, self.heads = width, heads
+        self.width = width
+        self.heads = heads
         self.norm = Norm(width)
         self.qkv = nn.Conv2d(width, 3 * width, 1)
         self.out = zeroed(nn.Conv2d(width, width, 1))
@@ -472,7 +482,10 @@ class Level(nn.Module):
 
     def __init__(self, width: int, blocks: int, *, heads: int = 0, dropout: float = 0.0) -> None:
         super().__init__()
-        self.width, self.blocks, self.heads, self.dropout = width, blocks, heads, dropout
+        self.width = width
+        self.blocks = blocks
+        self.heads = heads
+        self.dropout = dropout
         self.residual = nn.ModuleList([ResidualBlock(width, dropout) for _ in range(blocks)])
         self.attention = Attention(width, heads) if heads else None
 
@@ -487,8 +500,11 @@ class Level(nn.Module):
 
 def pad_to(x: Tensor, multiple: int) -> Tensor:
     """Repeat the last row and column of images (n, c, h, w) until height and width are multiples of a number."""
-    bottom, right = -x.shape[2] % multiple, -x.shape[3] % multiple
-    return F.pad(x, (0, right, 0, bottom), mode="replicate") if bottom or right else x
+    bottom = -x.shape[2] % multiple
+    right = -x.shape[3] % multiple
+    if bottom or right:
+        return F.pad(x, (0, right, 0, bottom), mode="replicate")
+    return x
 
 
 def fold(x: Tensor, stem: int) -> Tensor:

@@ -75,7 +75,8 @@ class Resample(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Resample images (n, c, height, width) to (n, c, new height, new width), channels last in memory."""
         n, c, height, width = x.shape
-        new_height, new_width = self.rows.shape[0], self.columns.shape[0]
+        new_height = self.rows.shape[0]
+        new_width = self.columns.shape[0]
         h = self.rows.to(x.dtype) @ x.permute(0, 2, 3, 1).reshape(n, height, width * c)
         h = self.columns.to(x.dtype) @ h.reshape(n * new_height, width, c)
         return h.reshape(n, new_height, new_width, c).permute(0, 3, 1, 2)
@@ -159,7 +160,8 @@ class InvertedBlock(nn.Module):
 
     def __init__(self, width: int, total: int) -> None:
         super().__init__()
-        self.width, self.total = width, total
+        self.width = width
+        self.total = total
         inner = 2 * width
         groups = max(1, inner // GROUP)
         while inner % groups:
@@ -176,7 +178,8 @@ class InvertedBlock(nn.Module):
 
 def halvings(height: int, width: int) -> int:
     """Return how often an image is halved, rounding up: until no side is longer than 4, and at least twice."""
-    side, number = max(height, width), 0
+    side = max(height, width)
+    number = 0
     while number < 2 or -(-side // 2**number) > 4:
         number += 1
     return number
@@ -214,7 +217,8 @@ class DCGANGenerator(nn.Module):
     ) -> None:
         super().__init__()
         self.shape = image_shape(shape)
-        self.latent, self.width = latent, width
+        self.latent = latent
+        self.width = width
         self.conditions = kinds_of(conditions)
         number = halvings(*self.shape[1:])
         channels = level_widths(width, number, 8)[::-1]
@@ -288,7 +292,8 @@ class DCGANCritic(nn.Module):
         self.shape = image_shape(shape)
         self.width = width
         self.conditions = kinds_of(conditions)
-        self.minibatch_std, self.normalise = minibatch_std, normalise
+        self.minibatch_std = minibatch_std
+        self.normalise = normalise
         number = halvings(*self.shape[1:])
         channels = level_widths(width, number, 8)
         self.multiple = 2**number
@@ -343,7 +348,9 @@ class DCGANCritic(nn.Module):
 def width_of(size: str, shape: Sequence[int]) -> int:
     """Return the finest width of a named size; small images have fewer but wider grids."""
     width = size_choice(size, {"tiny": 16, "small": 56, "base": 128})
-    return width if max(image_shape(shape)[1:]) >= 16 else 2 * width
+    if max(image_shape(shape)[1:]) >= 16:
+        return width
+    return 2 * width
 
 
 def _levels(channels: Sequence[int], blocks: int) -> nn.ModuleList:
@@ -391,7 +398,9 @@ class Generator(nn.Module):
     ) -> None:
         super().__init__()
         self.shape = image_shape(shape)
-        self.latent, self.width, self.blocks = latent, width, blocks
+        self.latent = latent
+        self.width = width
+        self.blocks = blocks
         self.conditions = kinds_of(conditions)
         self.stem = stem
         self.grids = grids(*self.shape[1:], stem)
@@ -465,9 +474,11 @@ class Critic(nn.Module):
     ) -> None:
         super().__init__()
         self.shape = image_shape(shape)
-        self.width, self.blocks = width, blocks
+        self.width = width
+        self.blocks = blocks
         self.conditions = kinds_of(conditions)
-        self.stem, self.minibatch_std = stem, minibatch_std
+        self.stem = stem
+        self.minibatch_std = minibatch_std
         sizes = grids(*self.shape[1:], stem)
         channels = level_widths(width, len(sizes), 4)
         self.enter = convolution(self.shape[0] * stem**2, channels[0], 1)
@@ -531,7 +542,9 @@ WIDTHS = {"tiny": 64, "small": 256, "base": 1024}
 
 def example_shape(shape: Sequence[int]) -> tuple[int, ...]:
     """Return an example shape, (d,) or (channels, height, width), as a tuple of int; see `vector_shape` and `image_shape`."""
-    return (vector_shape(shape),) if len(shape) == 1 else image_shape(shape)
+    if len(shape) == 1:
+        return (vector_shape(shape),)
+    return image_shape(shape)
 
 
 class TextbookGenerator(nn.Module):
@@ -553,7 +566,8 @@ class TextbookGenerator(nn.Module):
     ) -> None:
         super().__init__()
         self.shape = example_shape(shape)
-        self.latent, self.width = latent, width
+        self.latent = latent
+        self.width = width
         self.conditions = kinds_of(conditions)
         self.conditioning = Conditioning(latent, conditions=self.conditions, times=0)
         self.enter = nn.Linear(latent * (2 if conditions else 1), width)

@@ -69,8 +69,11 @@ class MLP(nn.Module):
     ) -> None:
         super().__init__()
         self.activation = one_of("activation", activation, ACTIVATIONS)
-        self.minibatch_std, self.inputs, self.outputs = minibatch_std, inputs, outputs
-        self.width, self.depth = width, depth
+        self.minibatch_std = minibatch_std
+        self.inputs = inputs
+        self.outputs = outputs
+        self.width = width
+        self.depth = depth
         self.conditions = kinds_of(conditions)
         self.times = times
         vector = max(16, width // 4)
@@ -119,7 +122,8 @@ class MLP(nn.Module):
         # long vectors need room: up to 256 wide and one layer more
         wanted = {"tiny": 2, "small": 4, "base": 8}[size] * max(inputs, outputs)
         if wanted > width:
-            width, depth = max(width, min(256, wanted)), max(depth, 4)
+            width = max(width, min(256, wanted))
+            depth = max(depth, 4)
         return cls(
             inputs,
             outputs,
@@ -184,7 +188,10 @@ class Perceptron(nn.Module):
         conditions: Kinds = None,
     ) -> None:
         super().__init__()
-        self.inputs, self.outputs, self.width, self.depth = inputs, outputs, width, depth
+        self.inputs = inputs
+        self.outputs = outputs
+        self.width = width
+        self.depth = depth
         self.conditions = kinds_of(conditions)
         self.conditioning = Conditioning(width, conditions=self.conditions, times=0)
         sizes = [inputs, *[width] * depth]

@@ -301,7 +301,8 @@ class ScaleCritic(nn.Module):
         super().__init__()
         number = 0
         while side > 4:
-            side, number = side // 2, number + 1
+            side = side // 2
+            number = number + 1
         sizes = [features, *[width] * number]
         halve = [nn.Conv2d(a, b, 4, stride=2, padding=1) for a, b in pairwise(sizes)]
         self.convolutions = nn.ModuleList(halve or [nn.Conv2d(features, width, 3, padding=1)])
@@ -380,8 +381,12 @@ class ProjectedCritic(nn.Module):
         self.eyes = PretrainedFeatures(
             shape, mean=mean, std=std, side=side, backgrounds=backgrounds
         )
-        self.mean, self.std, self.backgrounds = self.eyes.mean, self.eyes.std, self.eyes.backgrounds
-        self.side, self.width, self.hidden = side, width, hidden
+        self.mean = self.eyes.mean
+        self.std = self.eyes.std
+        self.backgrounds = self.eyes.backgrounds
+        self.side = side
+        self.width = width
+        self.hidden = hidden
         self.conditions = kinds_of(conditions)
         self.mixing = Mixing(side, width)
         self.critics = nn.ModuleList(

@@ -34,7 +34,8 @@ class TransformerBlock(nn.Module):
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
-        self.width, self.heads = width, heads
+        self.width = width
+        self.heads = heads
         self.qkv = nn.Linear(width, 3 * width)
         self.out = nn.Linear(width, width)
         self.inner = nn.Linear(width, 4 * width)
@@ -60,15 +61,17 @@ class TransformerBlock(nn.Module):
         h = self.attend(rescale(x, film[0:2]))
         x = x + h if not film else torch.addcmul(x, film[2][:, None].to(x.dtype), h.to(x.dtype))
         h = self.outer(F.gelu(self.inner(rescale(x, film[3:5])), approximate="tanh"))
-        return x + h if not film else torch.addcmul(x, film[5][:, None].to(x.dtype), h.to(x.dtype))
+        if not film:
+            return x + h
+        return torch.addcmul(x, film[5][:, None].to(x.dtype), h.to(x.dtype))
 
 
 def rescale(x: Tensor, film: Sequence[Tensor]) -> Tensor:
     """Normalise tokens (n, tokens, width) to mean 0 and variance 1, then scale and shift them unless ``film`` is empty."""
     h = F.layer_norm(x, (x.shape[2],))
-    return (
-        torch.addcmul(film[1][:, None].to(h.dtype), h, film[0][:, None].to(h.dtype)) if film else h
-    )
+    if film:
+        return torch.addcmul(film[1][:, None].to(h.dtype), h, film[0][:, None].to(h.dtype))
+    return h
 
 
 class DiT(nn.Module):
@@ -103,7 +106,10 @@ class DiT(nn.Module):
     ) -> None:
         super().__init__()
         self.shape = image_shape(shape)
-        self.patch, self.width, self.depth, self.heads = patch, width, depth, heads
+        self.patch = patch
+        self.width = width
+        self.depth = depth
+        self.heads = heads
         self.conditions = kinds_of(conditions)
         self.times = times
         pixels = self.shape[0] * patch**2
@@ -208,8 +214,12 @@ class ColumnTransformer(nn.Module):
         times: int = 1,
     ) -> None:
         super().__init__()
-        self.starts, self.width, self.depth, self.heads = tuple(starts), width, depth, heads
-        self.conditions, self.times = kinds_of(conditions), times
+        self.starts = tuple(starts)
+        self.width = width
+        self.depth = depth
+        self.heads = heads
+        self.conditions = kinds_of(conditions)
+        self.times = times
         self.size, self.count = self.starts[-1], len(self.starts) - 1
         self.inputs = self.size + self.count
         widths = [

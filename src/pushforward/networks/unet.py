@@ -76,7 +76,10 @@ class UNet(nn.Module):
         self.widths = tuple(widths)
         self.blocks = blocks
         self.conditions = kinds_of(conditions)
-        self.times, self.stem, self.heads, self.dropout = times, stem, heads, dropout
+        self.times = times
+        self.stem = stem
+        self.heads = heads
+        self.dropout = dropout
         pixels = self.shape[0] * stem**2
         self.enter = nn.Conv2d(pixels, widths[0], 3, padding=1)
         self.down = nn.ModuleList([Level(w, blocks, dropout=dropout) for w in widths[:-1]])
@@ -110,7 +113,8 @@ class UNet(nn.Module):
 
         Images below 14 pixels get narrower networks and no folding.
         """
-        side, stem = max(image_shape(shape)[1:]), stem_of(size, shape, 14)
+        side = max(image_shape(shape)[1:])
+        stem = stem_of(size, shape, 14)
         if side < 14:
             width, blocks = size_choice(size, {"tiny": (24, 1), "small": (48, 1), "base": (96, 2)})
         else:
@@ -137,7 +141,9 @@ class UNet(nn.Module):
         ):
             h = level(skip + F.pixel_shuffle(grow(h), 2), films)
         h = unfold(self.leave(F.silu(self.norm(h))), self.stem, self.shape).to(x.dtype)
-        return h if self.gain is None or vector is None else h + self._gained(x, vector)
+        if self.gain is None or vector is None:
+            return h
+        return h + self._gained(x, vector)
 
     def features(
         self, x: Tensor, t: Tensor | None = None, condition: Condition | None = None

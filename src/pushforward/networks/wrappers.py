@@ -77,13 +77,11 @@ class FourierFeatures(nn.Module):
         columns: Sequence[int] | None = None,
     ) -> None:
         super().__init__()
-        self.network, self.inputs, self.fourier_features, self.low, self.high = (
-            network,
-            inputs,
-            fourier_features,
-            low,
-            high,
-        )
+        self.network = network
+        self.inputs = inputs
+        self.fourier_features = fourier_features
+        self.low = low
+        self.high = high
         self.columns = None if columns is None else tuple(columns)
         directions = nn.functional.normalize(torch.randn(fourier_features, inputs), dim=1)
         if self.columns is not None:
@@ -142,7 +140,10 @@ class SignCodes(nn.Module):
             raise UsageError(
                 f"{sign_codes} sign codes do not fit into a z of {latent} numbers. Use at most {min(latent, MOST)}."
             )
-        self.network, self.latent, self.sign_codes, self.scale = network, latent, sign_codes, scale
+        self.network = network
+        self.latent = latent
+        self.sign_codes = sign_codes
+        self.scale = scale
         self.register_buffer("powers", 2 ** torch.arange(sign_codes), persistent=False)
         patterns = torch.arange(2**sign_codes)[:, None].bitwise_and(self.powers) > 0
         self.codes = nn.Parameter(2.0 * patterns - 1.0)
@@ -178,7 +179,8 @@ class Packed(nn.Module):
 
     def __init__(self, network: nn.Module, pack: int, conditions: Kinds = None) -> None:
         super().__init__()
-        self.network, self.pack = network, pack
+        self.network = network
+        self.pack = pack
         self.conditions = kinds_of(conditions)
         _channels(self.conditions)
 
@@ -318,12 +320,10 @@ class StraightThrough(nn.Module):
         self, network: nn.Module, space: TableSpace, latent: int, temperature: float = 1.0
     ) -> None:
         super().__init__()
-        self.network, self.space, self.latent, self.temperature = (
-            network,
-            space,
-            latent,
-            temperature,
-        )
+        self.network = network
+        self.space = space
+        self.latent = latent
+        self.temperature = temperature
         self.layout = Coordinates(space)
 
     @staticmethod
@@ -396,7 +396,8 @@ class LevelPosterior(nn.Module):
 
     def __init__(self, network: nn.Module, space: Space) -> None:
         super().__init__()
-        self.network, self.space = network, space
+        self.network = network
+        self.space = space
         low, high = space.bounds or (torch.tensor(-1.0), torch.tensor(1.0))
         self.register_buffer("low", low, persistent=False)
         self.register_buffer("gap", (high - low) / 255, persistent=False)
@@ -409,7 +410,8 @@ class LevelPosterior(nn.Module):
             t: Times log(sigma / alpha) / 4, (n,).
             condition: None or a dict of tensors with n examples.
         """
-        low, gap = self.low.to(x), self.gap.to(x)
+        low = self.low.to(x)
+        gap = self.gap.to(x)
         ratio = torch.exp(4 * t).reshape(-1, *(1,) * (x.dim() - 1))
         noisy = x * torch.sqrt(1 + ratio.square())
         ends = torch.stack([low.expand_as(x), (low + 255 * gap).expand_as(x)])

@@ -69,7 +69,9 @@ class Source:
 
         path = Path(data).expanduser()
         self.data = str(path.resolve()) if data not in names() and path.exists() else data
-        self.space, self.limit, self.seed = space, limit, seed
+        self.space = space
+        self.limit = limit
+        self.seed = seed
         if fingerprint is None:
             self._dataset = self._read()
             fingerprint = self._dataset.stored_fingerprints[1]
@@ -176,7 +178,9 @@ def same_source(a: Source | None, b: Source | None) -> bool:
 
 def training_noise(source: Source | None, shape: Sequence[int], draws: Draws) -> Tensor:
     """Draw noise for training, (n, *shape): standard normal, or training examples of the source."""
-    return draws.normal(shape) if source is None else source(draws)
+    if source is None:
+        return draws.normal(shape)
+    return source(draws)
 
 
 class Coupling(ABC):
@@ -274,7 +278,8 @@ def assign(x: Tensor, z: Tensor) -> Tensor:
     """Find the permutation p that minimises sum |x_i - z_p(i)|^2, int64 (n,); exact (Jonker-Volgenant, by SciPy)."""
     from scipy.optimize import linear_sum_assignment
 
-    flat_x, flat_z = x.detach().flatten(1).double(), z.detach().flatten(1).double()
+    flat_x = x.detach().flatten(1).double()
+    flat_z = z.detach().flatten(1).double()
     # |x|^2 and |z|^2 are the same for every permutation
     cost = -(flat_x @ flat_z.T).cpu().numpy()
     return torch.from_numpy(np.asarray(linear_sum_assignment(cost)[1], dtype=np.int64))

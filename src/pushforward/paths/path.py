@@ -111,7 +111,8 @@ class Cosine(Path):
     def at(self, t: Tensor) -> Coefficients:
         half = math.pi / 2
         # sin of the complement keeps alpha exact near t = 1
-        alpha, sigma = torch.sin(half * (1 - t)), torch.sin(half * t)
+        alpha = torch.sin(half * (1 - t))
+        sigma = torch.sin(half * t)
         return Coefficients(alpha, sigma, -half * sigma, half * alpha)
 
     def log_snr(self, t: Tensor) -> Tensor:
@@ -136,14 +137,16 @@ class VP(Path):
     ends = (1e-3, 1.0)
 
     def __init__(self, beta_min: float = 0.1, beta_max: float = 20.0) -> None:
-        self.beta_min, self.beta_max = beta_min, beta_max
+        self.beta_min = beta_min
+        self.beta_max = beta_max
 
     def _log_alpha(self, t: Tensor) -> Tensor:
         return -t * (t * (self.beta_max - self.beta_min) / 4 + self.beta_min / 2)
 
     def at(self, t: Tensor) -> Coefficients:
         log_alpha = self._log_alpha(t)
-        alpha, sigma = torch.exp(log_alpha), torch.sqrt(-torch.expm1(2 * log_alpha))
+        alpha = torch.exp(log_alpha)
+        sigma = torch.sqrt(-torch.expm1(2 * log_alpha))
         dalpha = -alpha * (t * (self.beta_max - self.beta_min) + self.beta_min) / 2
         return Coefficients(alpha, sigma, dalpha, -alpha * dalpha / sigma)
 
@@ -154,7 +157,8 @@ class VP(Path):
     def time(self, log_snr: Tensor) -> Tensor:
         """Compute the positive root of the quadratic log alpha(t) = log(sigmoid(log_snr)) / 2, in its stable form."""
         c = -F.logsigmoid(log_snr) / 2
-        b, a = self.beta_min / 2, (self.beta_max - self.beta_min) / 4
+        b = self.beta_min / 2
+        a = (self.beta_max - self.beta_min) / 4
         return 2 * c / (b + torch.sqrt(b * b + 4 * a * c))
 
 
@@ -171,7 +175,8 @@ class VE(Path):
     """
 
     def __init__(self, sigma_min: float = 0.002, sigma_max: float = 80.0) -> None:
-        self.sigma_min, self.sigma_max = sigma_min, sigma_max
+        self.sigma_min = sigma_min
+        self.sigma_max = sigma_max
         self.ends = (sigma_min / sigma_max, 1.0)
 
     def at(self, t: Tensor) -> Coefficients:
@@ -209,7 +214,8 @@ class Shifted(Path):
         self.ends = (ends[0], ends[1])
 
     def at(self, t: Tensor) -> Coefficients:
-        k, here = self.path.at(self.path.time(self.log_snr(t))), self.path.at(t)
+        k = self.path.at(self.path.time(self.log_snr(t)))
+        here = self.path.at(t)
         rate = here.dlog_snr / k.dlog_snr
         return Coefficients(k.alpha, k.sigma, k.dalpha * rate, k.dsigma * rate)
 
@@ -292,7 +298,8 @@ def convert(kind: str, to: str, y: Tensor, x_t: Tensor, k: Coefficients) -> Tens
 
 def affine(kind: str, to: str, k: Coefficients) -> tuple[Tensor, Tensor]:
     """Return (p, q) such that an output y of ``kind``, converted to ``to``, is p x_t + q y; of the shape of the coefficients."""
-    zeros, ones = torch.zeros_like(k.alpha), torch.ones_like(k.alpha)
+    zeros = torch.zeros_like(k.alpha)
+    ones = torch.ones_like(k.alpha)
     return convert(kind, to, zeros, ones, k), convert(kind, to, ones, zeros, k)
 
 
@@ -356,7 +363,8 @@ class Tabulated(Path):
 
     def at(self, t: Tensor) -> Coefficients:
         value, slope = self._cubic(t)
-        alpha, sigma = torch.sqrt(torch.sigmoid(value)), torch.sqrt(torch.sigmoid(-value))
+        alpha = torch.sqrt(torch.sigmoid(value))
+        sigma = torch.sqrt(torch.sigmoid(-value))
         parts = alpha, sigma, alpha * sigma**2 * slope / 2, -sigma * alpha**2 * slope / 2
         return Coefficients(*(part.to(t.dtype) for part in parts))
 
@@ -365,7 +373,8 @@ class Tabulated(Path):
 
     def time(self, log_snr: Tensor) -> Tensor:
         """Compute the inverse: find the level in the table, then solve the cubic by Newton steps within the level."""
-        value, table = log_snr.double(), self._table.to(log_snr.device)
+        value = log_snr.double()
+        table = self._table.to(log_snr.device)
         index = torch.searchsorted(-table[4], -value.detach().contiguous()).clamp(
             0, self.levels - 2
         )
@@ -428,7 +437,8 @@ class LogitNormal(Times):
     """t = sigmoid(mean + std n) for a standard normal n; mass in the middle of the path."""
 
     def __init__(self, mean: float = 0.0, std: float = 1.0) -> None:
-        self.mean, self.std = mean, std
+        self.mean = mean
+        self.std = std
 
     def quantile(self, u: Tensor, path: Path) -> Tensor:
         return torch.sigmoid(self.mean + self.std * _normal_quantile(u))
@@ -444,7 +454,8 @@ class LogNormal(Times):
     """
 
     def __init__(self, mean: float = -1.2, std: float = 1.2) -> None:
-        self.mean, self.std = mean, std
+        self.mean = mean
+        self.std = std
 
     def quantile(self, u: Tensor, path: Path) -> Tensor:
         return path.time(-2 * (self.mean + self.std * _normal_quantile(u)))
@@ -459,7 +470,8 @@ class LogSNR(Times):
     """
 
     def __init__(self, low: float = -7.0, high: float = 12.5) -> None:
-        self.low, self.high = low, high
+        self.low = low
+        self.high = high
 
     def quantile(self, u: Tensor, path: Path) -> Tensor:
         return path.time(self.high - u * (self.high - self.low))
@@ -475,7 +487,8 @@ class Stratified(Times):
     """
 
     def __init__(self, times: Times, group: int = 64) -> None:
-        self.times, self.group = times, group
+        self.times = times
+        self.group = group
 
     def numbers(self, draws: Draws) -> Tensor:
         parts = [
@@ -513,11 +526,9 @@ class Flat(Weight):
 
     def __call__(self, kind: str, k: Coefficients) -> Tensor:
         """Compute gain(kind, self.kind)^2."""
-        return (
-            torch.ones_like(k.alpha)
-            if self.kind in (None, kind)
-            else gain(kind, self.kind or kind, k) ** 2
-        )
+        if self.kind in (None, kind):
+            return torch.ones_like(k.alpha)
+        return gain(kind, self.kind or kind, k) ** 2
 
     def on_data(self, k: Coefficients) -> Tensor:
         return self("data", k)

@@ -75,12 +75,16 @@ def denoising_training(space: Space, network: nn.Module) -> Training:
 
 def batch_size(space: Space) -> int:
     """Choose the batch size: convolutional steps are expensive, and smaller batches allow more steps in the same time."""
-    return 128 if flat(space) else 64
+    if flat(space):
+        return 128
+    return 64
 
 
 def precision(space: Space) -> str:
     """Choose the precision: float32 for the narrow MLPs of short vectors, for which casting costs more than bfloat16 saves."""
-    return "float32" if len(space.shape) == 1 else "auto"
+    if len(space.shape) == 1:
+        return "float32"
+    return "auto"
 
 
 def _mlp(space: Space, size: str, inputs: int, outputs: Sequence[int], times: int = 0) -> nn.Module:
@@ -88,11 +92,9 @@ def _mlp(space: Space, size: str, inputs: int, outputs: Sequence[int], times: in
     network = MLP.sized(
         size, shape=(inputs,), outputs=count, conditions=space.conditions, times=times
     )
-    return (
-        network
-        if tuple(outputs) == (count,) and len(space.shape) == 1
-        else Reshaped(network, outputs)
-    )
+    if tuple(outputs) == (count,) and len(space.shape) == 1:
+        return network
+    return Reshaped(network, outputs)
 
 
 def _player(
@@ -105,17 +107,16 @@ def _player(
         "conditions": space.conditions,
     }
     options["minibatch_std"] = minibatch_std
-    results, longest = math.prod(outputs), max(inputs, *outputs, 1)
+    results = math.prod(outputs)
+    longest = max(inputs, *outputs, 1)
     width, depth = size_choice(size, GAMES)
     if len(space.shape) == 1 and longest <= width:
         network = MLP(inputs, results, width=width, depth=depth, **options)
     else:
         network = MLP.sized(size, shape=(inputs,), outputs=results, **options)
-    return (
-        network
-        if tuple(outputs) == (results,) and len(space.shape) == 1
-        else Reshaped(network, outputs)
-    )
+    if tuple(outputs) == (results,) and len(space.shape) == 1:
+        return network
+    return Reshaped(network, outputs)
 
 
 def code_length(space: Space, size: int | None, image: int, vector: int) -> int:
@@ -162,21 +163,26 @@ def _chosen(
         raise UsageError(
             f'The network "{kind}" needs images. For {space.noun}s of shape {space.shape}, use {" or ".join(plain)}, or auto.'
         )
-    return usual if kind == "auto" else kind
+    if kind == "auto":
+        return usual
+    return kind
 
 
 def generator(
     space: Space, size: str, latent: int, kind: str = "auto", sign_codes: int = 0
 ) -> nn.Module:
     """Build a generator from noise of length ``latent`` to data, with a number of sign codes (`SignCodes`)."""
-    inputs, chosen = latent + sign_codes, _game(space, kind)
+    inputs = latent + sign_codes
+    chosen = _game(space, kind)
     if chosen == "mlp":
         network = _player(space, size, inputs, space.shape)
     else:
         network = PAIRS[chosen][0].sized(
             size, shape=space.shape, latent=inputs, conditions=space.conditions
         )
-    return SignCodes(network, latent, sign_codes) if sign_codes else network
+    if sign_codes:
+        return SignCodes(network, latent, sign_codes)
+    return network
 
 
 def critic(
@@ -203,7 +209,8 @@ def critic(
         spectral: Whether to use spectral normalisation.
         normalise: Whether a DCGAN uses batch normalisation.
     """
-    chosen, conditions = _game(space, kind), space.conditions
+    chosen = _game(space, kind)
+    conditions = space.conditions
     if fourier_features and (chosen != "mlp" or len(space.shape) != 1):
         raise UsageError(
             "Fourier features need an mlp critic on vectors. Leave out fourier_features."
@@ -228,7 +235,9 @@ def critic(
         }
         network = PAIRS[chosen][1].sized(size, **kinds)
     network = Packed(network, pack, conditions) if pack > 1 else network
-    return Spectral(network) if spectral else network
+    if spectral:
+        return Spectral(network)
+    return network
 
 
 def _with_waves(network: nn.Module, space: Space, pack: int, waves: int) -> nn.Module:
@@ -281,7 +290,8 @@ def decoder(
     space: Space, size: str, latent: int, kind: str = "auto", outputs: Sequence[int] | None = None
 ) -> nn.Module:
     """Build a decoder from latents to data, or to ``outputs`` that describe data; see `encoder`."""
-    chosen, shape = _coder(space, kind), tuple(space.shape if outputs is None else outputs)
+    chosen = _coder(space, kind)
+    shape = tuple(space.shape if outputs is None else outputs)
     if chosen == "convolutional":
         return Decoder.sized(size, shape=shape, latent=latent, conditions=space.conditions)
     return perceptron(space, size, latent, shape, chosen)
@@ -312,11 +322,14 @@ def _coder(space: Space, kind: str) -> str:
 def extent_of(space: Space) -> float:
     """Return the largest range of values over channels, in model units."""
     bounds = space.bounds
-    return 2.0 if bounds is None else float((bounds[1] - bounds[0]).max())
+    if bounds is None:
+        return 2.0
+    return float((bounds[1] - bounds[0]).max())
 
 
 # Rows of a batch, and the most columns at which a transformer over columns has as many
-BATCH, TOKENS = 512, 64
+BATCH = 512
+TOKENS = 64
 TABLES_SIZES = {"tiny": (64, 3), "small": (256, 4), "base": (512, 6)}  # Width and depth of the MLP
 WAVES = 5  # Frequencies of each score that the MLP receives
 

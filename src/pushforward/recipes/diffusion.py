@@ -62,7 +62,8 @@ def ddpm(
     # fewer levels keep the same total noise by larger betas, as in Nichol and Dhariwal (2021)
     betas = linear_betas(levels, 0.1 / levels, min(20.0 / levels, 0.999))
     if isinstance(space, TableSpace):
-        path, times = Tabulated(betas), Stratified(Levels(levels))
+        path = Tabulated(betas)
+        times = Stratified(Levels(levels))
         rows = table_denoising(space, size, network, path, "noise", times=times)
         return Recipe(rows, table_training(size, space, network), "ddpm", "diffusion")
     net = denoising_network(space, size, network)
@@ -107,7 +108,8 @@ def edm(
         Karras et al., Elucidating the Design Space of Diffusion-Based Generative Models (2022), table 1.
     """
     if isinstance(space, TableSpace):
-        path, times = VE(sigma_max=sigma_max(space.size)), Stratified(LogNormal(-0.5, 1.2))
+        path = VE(sigma_max=sigma_max(space.size))
+        times = Stratified(LogNormal(-0.5, 1.2))
         rows = table_denoising(space, size, network, path, "v", times=times, weight=EDMWeight())
         return Recipe(rows, table_training(size, space, network), "edm", "diffusion")
     net = denoising_network(space, size, network)

@@ -64,10 +64,9 @@ OF_NUMBERS = [
     "likeness",
 ]
 RULES = ("stored", "start", "middle", "end", "progressive")
-STEPS, STEPS_FROM_DATA = (
-    8,
-    32,
-)  # Of a trajectory from noise, and of one from other data, which bends more
+# Of a trajectory from noise, and of one from other data, which bends more
+STEPS = 8
+STEPS_FROM_DATA = 32
 STAGES = 5  # Of progressive distillation: steps of 1/16, 1/8, ... 1.
 AVERAGE = 5_000.0  # Samples. At the rate of U-Nets, targets of the map in training run away from its teacher.
 # Of U-Nets: the shares of stored pairs that are the jump of a sampling in 1, and a jump of one in 2 or 4
@@ -146,7 +145,8 @@ def distil(
         Song et al., Consistency Models (2023); Luo et al., SoFlow (2025); Zhang et al., AlphaFlow (2025); Frans et al., Shortcut
         Models (2025); Boffi et al. (2025), for the end; Meng et al., On Distillation of Guided Diffusion Models (2023).
     """
-    given, flow = dict(locals()), inner_of(teacher)
+    given = dict(locals())
+    flow = inner_of(teacher)
     denoiser = _denoiser(flow)
     if denoiser.jumps:
         raise UsageError(
@@ -178,10 +178,8 @@ def distil(
     convolutional = isinstance(denoiser.network, UNet)
     if average is None and convolutional and rule in ("start", "middle", "end"):
         average = AVERAGE
-    share, chosen = (
-        _share(rule, stored),
-        _rule(rule, (first, last, over), derivative, average or None),
-    )
+    share = _share(rule, stored)
+    chosen = _rule(rule, (first, last, over), derivative, average or None)
     pairs: Pairs = Sorted(times_for(space), diagonal=diagonal, to_data=to_data)
     if rule == "progressive":
         pairs = Dyadic(STAGES - 1, diagonal=diagonal, staged=True)
@@ -262,7 +260,9 @@ def _student(guide: Flow, guidance: Sequence[float] | None) -> Any:
 def _share(rule: str, stored: float | None) -> float:
     if one_of("rule", rule, RULES) != "stored":
         usual = 0.0 if rule == "progressive" else 0.5
-        return usual if stored is None else stored
+        if stored is None:
+            return usual
+        return stored
     if stored is not None and stored != 1:
         raise UsageError(
             f"stored={stored:g} trains partly on a rule, but rule=stored is not one. Use {', '.join(RULES[1:])}."
@@ -348,7 +348,9 @@ def dmd(
 
     def begun(denoiser: Any) -> Any:
         first = denoiser if start is None else start
-        return copy_of(first) if first.jumps else student_of(first)
+        if first.jumps:
+            return copy_of(first)
+        return student_of(first)
 
     method = DistributionMatching(
         begun(denoiser),
@@ -376,7 +378,8 @@ def dmd(
 
 
 # The share of training in which a convolutional critic, which knows nothing at first, learns alone; and one of features
-STILL, STILL_FEATURES = 0.15, 0.05
+STILL = 0.15
+STILL_FEATURES = 0.05
 
 
 @on_space
@@ -443,10 +446,8 @@ def finish(
         None if augment_critic == "none" else DiffAugment(augment_critic, extent=extent_of(space))
     )
     inner: Any = inner_of(teacher) if isinstance(teacher, Latent) else teacher
-    flow_map, space = (
-        getattr(inner, "denoiser", inner),
-        inner.space if isinstance(teacher, Latent) else space,
-    )
+    flow_map = getattr(inner, "denoiser", inner)
+    space = inner.space if isinstance(teacher, Latent) else space
     critic = critic if critic is not None else _critic(space, size, network, flow_map)
     by_features = isinstance(critic, FeatureCritic)
     gamma = gamma if gamma is not None else 1.0 - by_features

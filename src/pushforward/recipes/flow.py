@@ -37,7 +37,8 @@ from pushforward.solvers import DPM, DPMSDE, UniPC
 from pushforward.transports import Flow
 
 # Bytes that stored trajectories take at most by default, and how many there are at most
-MEMORY, MOST = 512 * 2**20, 16_384
+MEMORY = 512 * 2**20
+MOST = 16_384
 NO_JUMPS = (
     "shortcut, consistency, meanflow and dmd do not support tables: they learn jumps by squared error, and "
     "the mean of two categories is not a category. Train a flow with `pushforward train flow --data FILE` "
@@ -69,7 +70,9 @@ def times_for(space: Space) -> Times:
 def trajectories_for(states: int, size: int, given: int | None = None) -> int:
     """Choose the number of stored trajectories from the size and number of their states; by default limited by memory."""
     most = max(64, min(MOST, MEMORY // (2 * states * size)))
-    return most if given is None else whole("trajectories", given, 1)
+    if given is None:
+        return most
+    return whole("trajectories", given, 1)
 
 
 @on_space

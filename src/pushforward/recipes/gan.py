@@ -121,7 +121,8 @@ def gan(
     References:
         Huang et al., The GAN Is Dead; Long Live the GAN! (2024); for the rest see `pushforward.GAN`.
     """
-    convolutional, vector = not flat(space), len(space.shape) == 1
+    convolutional = not flat(space)
+    vector = len(space.shape) == 1
     resolved = bool(space.scored) if isinstance(space, TableSpace) else True
     plain_images = convolutional and network in ("auto", "dcgan") and space.size <= PLAIN
     latent = code_length(space, latent_size, image=16 if plain_images else 64, vector=16)
@@ -167,10 +168,8 @@ def gan(
     if generator is None:
         generator = choose_generator(space, size, latent, network, sign_codes)
     if isinstance(space, TableSpace):
-        generator, latent = (
-            StraightThrough(generator, space, latent),
-            StraightThrough.noise_size(space, latent),
-        )
+        generator = StraightThrough(generator, space, latent)
+        latent = StraightThrough.noise_size(space, latent)
     method = GAN(
         generator,
         critic,

@@ -71,8 +71,6 @@ class Schedule:
 
     def beta2(self, start: float, now: Now) -> float | None:
         """Return AdamW's beta2 for the next step, initially ``start``; None if constant."""
-        return (
-            None
-            if self.beta2_end is None
-            else now.along(start, self.beta2_end, self.ramp, self.shortest_ramp)
-        )
+        if self.beta2_end is None:
+            return None
+        return now.along(start, self.beta2_end, self.ramp, self.shortest_ramp)

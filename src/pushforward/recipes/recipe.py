@@ -150,13 +150,11 @@ class Recipe:
 RecipeFunction = Callable[..., Recipe]
 
 
-NETWORK, PATH, LOSS, REGULARISATION, SCHEDULE = (
-    "network",
-    "path",
-    "loss",
-    "regularisation",
-    "schedule",
-)
+NETWORK = "network"
+PATH = "path"
+LOSS = "loss"
+REGULARISATION = "regularisation"
+SCHEDULE = "schedule"
 # The groups of options in the order in which a help page shows them. A recipe names them in its signature:
 # ``gamma: LossOption[float] = 1.0``; an option without a group is shown after them.
 GROUPS = (NETWORK, PATH, LOSS, REGULARISATION, SCHEDULE)
@@ -244,7 +242,9 @@ def named(name: str) -> RecipeFunction:
     Raises:
         UsageError: If the name is unknown, or the file does not contain exactly one recipe.
     """
-    return load_file(name) if name.endswith(".py") and name not in RECIPES else RECIPES.find(name)
+    if name.endswith(".py") and name not in RECIPES:
+        return load_file(name)
+    return RECIPES.find(name)
 
 
 def load_file(path: str | Path) -> RecipeFunction:

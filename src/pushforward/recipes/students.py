@@ -49,7 +49,8 @@ def student_of(
     """
     if isinstance(teacher, TableDenoiser):
         raise UsageError(NO_JUMPS)
-    path, pre = teacher.path, teacher.preconditioning
+    path = teacher.path
+    pre = teacher.preconditioning
     if not isinstance(path, Linear) and (
         teacher.output in ("velocity", "score") or not pre.scale_input
     ):
@@ -104,7 +105,9 @@ def jump_grid(space: Space) -> str:
     For larger images it is shifted towards noise, which halves the error of UniPC compared with
     equal times.
     """
-    return "time" if flat(space) else "shifted:2"
+    if flat(space):
+        return "time"
+    return "shifted:2"
 
 
 def times_of_jumps(teacher: Denoiser, steps: int) -> str | list[float]:
@@ -196,7 +199,8 @@ def with_second_time(
             "Networks of pushforward (MLP, UNet, DiT) do."
         )
     copy: nn.Module = spec.build(described).to(next(network.parameters()))
-    target, source = copy.state_dict(), network.state_dict()
+    target = copy.state_dict()
+    source = network.state_dict()
     copy.load_state_dict(
         {
             name: source[name] if source[name].shape == part.shape else part
@@ -228,7 +232,8 @@ def _fit(fitted: TimeEmbedding, embedding: TimeEmbedding, times: Tensor, receive
     times, received = (
         part.to(fitted.inner.weight.device, torch.float64) for part in (times, received)
     )
-    old, new = deepcopy(embedding).double(), deepcopy(fitted).double()
+    old = deepcopy(embedding).double()
+    new = deepcopy(fitted).double()
     features = new.features(
         torch.stack([times, *[torch.zeros_like(times)] * (new.times - 1)], dim=1)
     )
@@ -250,8 +255,10 @@ def _fit(fitted: TimeEmbedding, embedding: TimeEmbedding, times: Tensor, receive
 
 def _regression(inputs: Tensor, outputs: Tensor) -> tuple[Tensor, Tensor]:
     """Weight and bias of the linear layer that maps (n, a) to (n, b) with the least squared error and small weights."""
-    mean, center = inputs.mean(0), outputs.mean(0)
-    x, y = inputs - mean, outputs - center
+    mean = inputs.mean(0)
+    center = outputs.mean(0)
+    x = inputs - mean
+    y = outputs - center
     penalty = RIDGE * len(x) * torch.eye(x.shape[1], dtype=x.dtype, device=x.device)
     weight = torch.linalg.solve(x.T @ x + penalty, x.T @ y).T
     return weight, center - weight @ mean

@@ -147,10 +147,8 @@ def hvae(
     """
     lower = code_length(space, latent_size, image=32, vector=min(16, space.shape[0]))
     upper = whole("upper_size", max(1, lower // 2) if upper_size is None else upper_size, 1)
-    density, between = (
-        likelihood_of(likelihood, space),
-        "textbook" if network == "textbook" else "mlp",
-    )
+    density = likelihood_of(likelihood, space)
+    between = "textbook" if network == "textbook" else "mlp"
     method = HierarchicalVAE(
         encoder or choose_encoder(space, size, lower, network),
         decoder or choose_decoder(space, size, lower, network, density.outputs),
@@ -277,10 +275,8 @@ def autoencoder(
         (2024), for latents of tables.
     """
     if isinstance(space, TableSpace):
-        codes, weight = (
-            channels or min(ROW_CODE, 2 * len(space.fields)),
-            0.1 if kl_weight is None else kl_weight,
-        )
+        codes = channels or min(ROW_CODE, 2 * len(space.fields))
+        weight = 0.1 if kl_weight is None else kl_weight
         rows = vae(space.with_conditions(), size, latent_size=codes, beta=weight)
         return replace(rows, name="autoencoder", family="autoencoder")
     if not isinstance(space, ImageSpace):
@@ -298,7 +294,8 @@ def autoencoder(
     factor = (2 if side < 16 else (4 if side < 64 else 8)) if factor is None else factor
     most = max(1, space.size // 2 // math.prod(map_shape(space.shape, 1, factor)))
     channels = min(8 if factor == 8 else 4, most) if channels is None else channels
-    latent, plain = map_shape(space.shape, channels, factor), space.with_conditions()
+    latent = map_shape(space.shape, channels, factor)
+    plain = space.with_conditions()
     # a projected critic's small critics are normalised already
     judge: nn.Module = (
         PatchCritic.sized(size, shape=space.shape)

@@ -107,9 +107,9 @@ def _quality(comparison: Comparison, metric: str) -> str:
     if score.better_than(real):
         return f"{text} Samples score significantly better than real data, which may be a sign of copies."
     text = f"{text} The difference is not significant{_at_n(comparison)} (95 %)"
-    return (
-        f"{text}, but neither is that of the baseline." if blind(comparison, metric) else f"{text}."
-    )
+    if blind(comparison, metric):
+        return f"{text}, but neither is that of the baseline."
+    return f"{text}."
 
 
 def _baseline(comparison: Comparison, metric: str) -> str:
@@ -128,7 +128,9 @@ def _baseline(comparison: Comparison, metric: str) -> str:
 
 
 def _at_n(comparison: Comparison) -> str:
-    return "" if comparison.settings.n is None else f" at n = {count(comparison.settings.n)}"
+    if comparison.settings.n is None:
+        return ""
+    return f" at n = {count(comparison.settings.n)}"
 
 
 # Copies, Speed, Problems ----------------------------------------------------------------------------------------
@@ -205,11 +207,9 @@ def _problems(comparison: Comparison, found: Sequence[Finding]) -> str:
     no = (
         "No other problems" if any(finding.kind == "copies" for finding in found) else "No problems"
     )
-    return (
-        f"{no} were found, apart from {counted(number, 'warning')}."
-        if number
-        else f"{no} were found."
-    )
+    if number:
+        return f"{no} were found, apart from {counted(number, 'warning')}."
+    return f"{no} were found."
 
 
 def _problem(finding: Finding, model: ModelResult) -> str:
@@ -306,7 +306,9 @@ def _smaller(comparison: Comparison, model: ModelResult) -> str:
         return f"--resize {LARGE}"
     asked = model.config.get("asked") or {}
     of_its_teacher = bool(asked.get("frozen"))
-    return "" if of_its_teacher or asked.get("size") == "tiny" else "--size tiny"
+    if of_its_teacher or asked.get("size") == "tiny":
+        return ""
+    return "--size tiny"
 
 
 def _improving(model: ModelResult) -> bool:

@@ -41,7 +41,10 @@ class Axis:
         if not high > low:
             pad = abs(low) * 0.1 or 1.0
             low, high = (low / 1.5, high * 1.5) if self.log else (low - pad, high + pad)
-        self.low, self.high, self.start, self.end = low, high, start, end
+        self.low = low
+        self.high = high
+        self.start = start
+        self.end = end
         self.ticks = _log_ticks(low, high) if self.log else _linear_ticks(low, high, ticks, whole)
 
     def __call__(self, value: float) -> float:
@@ -57,7 +60,9 @@ class Axis:
         """The part of a label that says that an axis is logarithmic or does not contain 0."""
         if self.log:
             return " · log scale"
-        return "" if self.low <= 0 <= self.high else " · axis does not start at\u00a00"
+        if self.low <= 0 <= self.high:
+            return ""
+        return " · axis does not start at\u00a00"
 
 
 def padded(low: float, high: float) -> tuple[float, float]:
@@ -99,7 +104,9 @@ def _log_ticks(low: float, high: float) -> list[float]:
     decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     every = [step * 10.0**decade for decade in decades for step in steps]
     ticks = [tick for tick in every if low * 0.999 <= tick <= high * 1.001]
-    return ticks if len(ticks) > 1 else _linear_ticks(low, high, 4)
+    if len(ticks) > 1:
+        return ticks
+    return _linear_ticks(low, high, 4)
 
 
 def tick_text(value: float) -> str:
@@ -108,11 +115,11 @@ def tick_text(value: float) -> str:
         return f"{value / 1000:,.4g}k"
     if value and (abs(value) >= 1e4 or abs(value) < 1e-4):
         size = math.floor(math.log10(abs(value)))
-        lead, power = (
-            value / 10**size,
-            f"10{str(size).translate(str.maketrans('0123456789-', '⁰¹²³⁴⁵⁶⁷⁸⁹⁻'))}",
-        )
-        return power if abs(lead - 1) < 1e-6 else f"{lead:.3g}·{power}"
+        lead = value / 10**size
+        power = f"10{str(size).translate(str.maketrans('0123456789-', '⁰¹²³⁴⁵⁶⁷⁸⁹⁻'))}"
+        if abs(lead - 1) < 1e-6:
+            return power
+        return f"{lead:.3g}·{power}"
     return f"{value:,.6g}".replace("-", "−")
 
 
@@ -143,7 +150,9 @@ def dot(index: int | None, x: float, y: float, text: str, r: float = 4.5) -> str
 def dashes(index: int) -> str:
     """Return the dash pattern of a model's lines as an attribute."""
     dash = DASHES[(index + index // len(COLOURS)) % len(DASHES)]
-    return f' stroke-dasharray="{dash}"' if dash else ""
+    if dash:
+        return f' stroke-dasharray="{dash}"'
+    return ""
 
 
 def line(kind: str, x1: float, y1: float, x2: float, y2: float) -> str:
@@ -292,10 +301,13 @@ def line_chart(
         return Markup()
     xs, ys = np.array(points).T
     low, high, log_y = _vertical(series, ys, plot, floor)
-    x_low, x_high = float(xs.min()), float(xs.max())
+    x_low = float(xs.min())
+    x_high = float(xs.max())
     x_low, x_high = (x_low / 1.12, x_high * 1.12) if plot.log_x and x_low > 0 else (x_low, x_high)
-    small, whole = plot.width < 500, bool((xs == np.round(xs)).all())
-    left, right = 46 if small else 56, plot.width - (80 if floor else 14)
+    small = plot.width < 500
+    whole = bool((xs == np.round(xs)).all())
+    left = 46 if small else 56
+    right = plot.width - (80 if floor else 14)
     x = Axis(x_low, x_high, left, right, log=plot.log_x, ticks=4 if small else 7, whole=whole)
     y = Axis(low, high, plot.height - 46, 26, log=log_y, ticks=4 if small else 6)
     parts = [] if floor is None else _band(x, y, floor)
@@ -342,7 +354,9 @@ def _frame(x: Axis, y: Axis, x_label: str, y_label: str, height: int) -> Iterato
 
 
 def _band(x: Axis, y: Axis, floor: tuple[float, float]) -> list[str]:
-    top, middle, bottom = y(floor[0] + floor[1]), y(floor[0]), y(max(floor[0] - floor[1], y.low))
+    top = y(floor[0] + floor[1])
+    middle = y(floor[0])
+    bottom = y(max(floor[0] - floor[1], y.low))
     return [
         box("band", x.start, top, x.end - x.start, max(2.0, bottom - top)),
         line("floorline", x.start, middle, x.end, middle),
@@ -351,7 +365,8 @@ def _band(x: Axis, y: Axis, floor: tuple[float, float]) -> list[str]:
 
 
 def _shaded(span: Span, x: Axis, y: Axis) -> str:
-    start, top = x(span.start), min(y.start, y.end)
+    start = x(span.start)
+    top = min(y.start, y.end)
     inner = box("", start, top, max(2.0, x(span.stop) - start), abs(y.start - y.end)) + line(
         "", start, top, start, y.start
     )
@@ -424,7 +439,10 @@ def interval_chart(
     """
     if not rows:
         return Markup()
-    width, step, left, top = 400, 30, 112, 20
+    width = 400
+    step = 30
+    left = 112
+    top = 20
     bottom = top + 10 + step * len(rows)
     band = [] if floor is None else [floor[0] - floor[1], floor[0] + floor[1]]
     means = [row.mean for row in rows] + ([] if floor is None else [floor[0]])
@@ -480,10 +498,8 @@ def path_chart(
         label: Label for screen readers.
         size: Width and height of the drawing in units.
     """
-    corner, sides = (
-        np.array([limits[0], limits[3]]),
-        np.array([limits[1] - limits[0], limits[2] - limits[3]]),
-    )
+    corner = np.array([limits[0], limits[3]])
+    sides = np.array([limits[1] - limits[0], limits[2] - limits[3]])
     behind = np.zeros((0, 2)) if real is None else (real - corner) / sides * size
     rings = "".join(f'<circle cx="{a:.0f}" cy="{b:.0f}" r="2"/>' for a, b in behind.tolist())
     drawn = [_thinned((way - corner) / sides * size) for way in lines if np.isfinite(way).all()]

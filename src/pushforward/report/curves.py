@@ -52,9 +52,9 @@ def _chart(
     lines: Sequence[Series], x: str, y: str, plot: Plot, floor: tuple[float, float] | None = None
 ) -> Chart | None:
     svg = line_chart(lines, x, y, plot, floor=floor)
-    return (
-        Chart(svg, list(dict.fromkeys((line.index, line.name) for line in lines))) if svg else None
-    )
+    if svg:
+        return Chart(svg, list(dict.fromkeys((line.index, line.name) for line in lines)))
+    return None
 
 
 def interval_charts(comparison: Comparison) -> list[Markup]:
@@ -77,7 +77,8 @@ def interval_charts(comparison: Comparison) -> list[Markup]:
             )
             for number, score in known
         ]
-        band, info = floor_band(comparison, metric), comparison.info(metric)
+        band = floor_band(comparison, metric)
+        info = comparison.info(metric)
         wide = (
             info.role == "quality"
             and info.better == "lower"
@@ -100,7 +101,8 @@ Points = tuple[Sequence[tuple[float, float]], Sequence[tuple[float, float]]]
 
 def by_calls(comparison: Comparison, model: ModelResult) -> Points:
     """Return the point of a model with its own sampler, and its curve, over network calls."""
-    metric, calls = curve_metric(comparison), model.sampling.calls
+    metric = curve_metric(comparison)
+    calls = model.sampling.calls
     score = statistic(comparison, model, metric)
     curve = [(rung.calls, rung.value) for rung in rungs_of(model.curve, metric)]
     return [] if calls is None or score is None else [(calls, score.value)], curve
@@ -108,7 +110,8 @@ def by_calls(comparison: Comparison, model: ModelResult) -> Points:
 
 def by_seconds(comparison: Comparison, model: ModelResult) -> Points:
     """Return the same over seconds per sample, which are proportional to calls."""
-    seconds, calls = model.sampling.seconds_per_sample, model.sampling.calls
+    seconds = model.sampling.seconds_per_sample
+    calls = model.sampling.calls
     if not seconds or not calls:
         return [], []
     single, curve = (
@@ -122,7 +125,8 @@ def against(
     comparison: Comparison, points_of: Callable[[Comparison, ModelResult], Points], label: str
 ) -> Chart | None:
     """Draw the curve of each model, or its single point."""
-    metric, lines = curve_metric(comparison), []
+    metric = curve_metric(comparison)
+    lines = []
     scores = statistics(comparison, metric)
     ends = {score.name: score.bar for score in scores}
     for index, model in enumerate(comparison.models):
@@ -151,7 +155,8 @@ def _quality(
 
 def sweep(comparison: Comparison) -> Chart | None:
     """Draw the score that ranks models over training time; None without several budgets."""
-    metric, lines = sweep_metric(comparison), []
+    metric = sweep_metric(comparison)
+    lines = []
     for index, model in enumerate(comparison.models):
         points = [
             (p.seconds, sweep_score(comparison, model.name, p, metric))
@@ -183,7 +188,8 @@ def sweep(comparison: Comparison) -> Chart | None:
 
 def few_calls(comparison: Comparison, index: int, model: ModelResult) -> Chart | None:
     """Draw the quality of a map and of its teacher over network calls."""
-    metric, ladder = ladder_metric(comparison), model.ladder
+    metric = ladder_metric(comparison)
+    ladder = model.ladder
     if ladder is None:
         return None
     shown = [(model.name, index, rungs_of(ladder.points, metric), "solid")]
@@ -281,7 +287,9 @@ def levels(comparison: Comparison) -> Chart | None:
 
 Ends = tuple[float | None, float | None]
 # Ends of the vertical axis for fractions, for numbers from 0, and for any values
-SHARE, COUNT, OWN = (0.0, 1.0), (0.0, None), (None, None)
+SHARE = (0.0, 1.0)
+COUNT = (0.0, None)
+OWN = (None, None)
 # Training measures in the order of the page: label, axis, and a sentence; coverage only if the modes of the data are unknown
 MEASURES: dict[str, tuple[str, Ends, str]] = {
     "modes_held": ("modes held", OWN, "A lasting decrease means collapse."),
@@ -366,11 +374,14 @@ def health(index: int, model: ModelResult) -> list[tuple[Markup, str]]:
     for name, row in drawn.items():
         label, ends, words = MEASURES[name]
         if name == "modes_held" and model.health.modes is not None:
-            label, ends = f"{label}, of {count(model.health.modes)}", (0.0, model.health.modes)
+            label = f"{label}, of {count(model.health.modes)}"
+            ends = (0.0, model.health.modes)
         if name in WHOLE:
-            lines, clip = [Series(name, index, row.step, row.value, dots=False, style="solid")], 0.0
+            lines = [Series(name, index, row.step, row.value, dots=False, style="solid")]
+            clip = 0.0
         else:
-            lines, clip = _smoothed(name, index, row, "solid"), 0.005
+            lines = _smoothed(name, index, row, "solid")
+            clip = 0.005
         chart = line_chart(lines, "step", label, Plot(350, 190, clip=clip, ends=ends), spans=spans)
         if chart:
             charts.append((chart, words))
@@ -379,7 +390,8 @@ def health(index: int, model: ModelResult) -> list[tuple[Markup, str]]:
 
 def _alarms(model: ModelResult, steps: Iterable[float]) -> list[Span]:
     """Return the alarms of the first training run, whose curves are drawn."""
-    last, first = max(steps, default=0.0), model.trainings[0].name if model.trainings else None
+    last = max(steps, default=0.0)
+    first = model.trainings[0].name if model.trainings else None
     return [
         Span(
             begin.step,

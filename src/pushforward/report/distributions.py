@@ -21,7 +21,11 @@ LEAST = 0.01  # Minimum decrease of the AUC for a column to be drawn
 CLASSES = 30  # Maximum number of classes in a chart
 BINS = 24  # Bins of a histogram of samples
 # Size of a column's chart, its margin, the width of category names, and the height of a category
-WIDTH, HEIGHT, EDGE, LABELS, ROW = 300, 168, 10, 124, 17
+WIDTH = 300
+HEIGHT = 168
+EDGE = 10
+LABELS = 124
+ROW = 17
 
 Numbered = tuple[
     int, ModelResult, Extra
@@ -58,14 +62,17 @@ def column_charts(comparison: Comparison) -> list[dict[str, Any]]:
         return []
     first = models[0][2]
     same = [entry for entry in models if entry[2]["counts"] == first["counts"]]
-    charts, start, edge = [], 0, 0
+    charts = []
+    start = 0
+    edge = 0
     columns = zip(first["columns"], first["kinds"], first["counts"], first["texts"], strict=False)
     for place, (name, kind, count, texts) in enumerate(columns):
         bins = slice(start, start + int(count))
         numeric = tuple(texts) in ((), ("missing",))
         ends = int(count) + 1 - ("missing" in texts) if numeric else 0
         edges = finite_all(first["edges"][edge : edge + ends])
-        start, edge = start + int(count), edge + ends
+        start = start + int(count)
+        edge = edge + ends
         real = np.array(finite_all(first["real"][bins]))
         rows = [
             Shares(m.name, number, np.array(finite_all(e["share"][bins])), e["errors"][place])
@@ -101,11 +108,10 @@ def _numbers(
     rows: Sequence[Shares],
 ) -> Iterator[str]:
     """Draw an area for real data and lines for models over the bins, and missing values as a bar on the right."""
-    right, bins = WIDTH - EDGE - 54 * bool(texts), len(edges) - 1
-    x, y = (
-        Axis(edges[0], edges[-1], EDGE, right, ticks=4),
-        Axis(0, _top(real, rows), HEIGHT - 28, 8),
-    )
+    right = WIDTH - EDGE - 54 * bool(texts)
+    bins = len(edges) - 1
+    x = Axis(edges[0], edges[-1], EDGE, right, ticks=4)
+    y = Axis(0, _top(real, rows), HEIGHT - 28, 8)
     yield f'<path class="area" d="{_steps(real[:bins], edges, x, y)}"/>'
     for row in rows:
         drawn = f'<path class="line thin" d="{_steps(row.share[:bins], edges, x, y)}"{dashes(row.index)}/>'
@@ -121,7 +127,8 @@ def _numbers(
     else:
         yield from x_ticks(x, y.start)
     if texts:
-        middle, share = right + 32, float(real[bins])
+        middle = right + 32
+        share = float(real[bins])
         yield box(
             "band",
             middle - 18,
@@ -132,13 +139,15 @@ def _numbers(
         )
         yield text("missing", middle, HEIGHT - 10, "middle")
         for order, row in enumerate(rows):
-            place, share = middle - 14 + 28 * (order + 0.5) / len(rows), float(row.share[bins])
+            place = middle - 14 + 28 * (order + 0.5) / len(rows)
+            share = float(row.share[bins])
             yield dot(row.index, place, y(share), f"{row.name}, missing: {percent(share)}", 3.4)
 
 
 def _bars(texts: Sequence[str], real: np.ndarray, rows: Sequence[Shares]) -> tuple[int, list[str]]:
     """Return the height, and a gray bar for each category with the models' markers."""
-    x, parts = Axis(0, _top(real, rows), LABELS, WIDTH - EDGE), []
+    x = Axis(0, _top(real, rows), LABELS, WIDTH - EDGE)
+    parts = []
     for place, (name, label, share) in enumerate(
         zip(texts, shortened(texts, 15), real, strict=True)
     ):
@@ -155,7 +164,8 @@ def _bars(texts: Sequence[str], real: np.ndarray, rows: Sequence[Shares]) -> tup
         )
         parts.append(text(label, LABELS - 6, at + ROW / 2 + 4, "end"))
         for order, row in enumerate(rows):
-            own, y = float(row.share[place]), at + 3 + (ROW - 6) * (order + 0.5) / len(rows)
+            own = float(row.share[place])
+            y = at + 3 + (ROW - 6) * (order + 0.5) / len(rows)
             parts.append(dot(row.index, x(own), y, f"{row.name}, {name}: {percent(own)}", 3.4))
     return 2 * EDGE + ROW * len(texts), parts
 
@@ -221,7 +231,9 @@ def pair_charts(comparison: Comparison) -> tuple[list[tuple[int, ModelResult, Ma
 def _matrix(
     names: Sequence[str], shares: np.ndarray, most: float, index: int, model: str
 ) -> Markup:
-    left, top, size = 126, 20, 312
+    left = 126
+    top = 20
+    size = 312
     step = size / max(1, len(names))
     parts = [f'<g class="{colour(index)}">']
     for row, label in enumerate(shortened(names, 15)):
@@ -269,7 +281,9 @@ def told_chart(comparison: Comparison) -> tuple[Markup, set[int]]:
     )[:LISTED]
     if not names:
         return Markup(), set()
-    step, left, width = 28, 128, 520
+    step = 28
+    left = 128
+    width = 520
     height = 10 + step * len(names) + 28
     x = Axis(0.0, 1.06 * greatest[names[0]], left, width - 14, ticks=5)
     parts = [*x_ticks(x, height - 26, 6)]
@@ -308,16 +322,20 @@ def class_chart(comparison: Comparison) -> tuple[Markup, set[int]]:
     names = list(comparison.data.classes)
     if len(names) != len(real):
         names = [str(number) for number in range(len(real))]
-    width, height, left = 600, 250, 46
+    width = 600
+    height = 250
+    left = 46
     top = max(max(shares) for shares in (real, *counted.values())) or 1.0
-    y, step = Axis(0.0, 108 * top, height - 28, 28, ticks=4), (width - left) / len(names)
+    y = Axis(0.0, 108 * top, height - 28, 28, ticks=4)
+    step = (width - left) / len(names)
     parts = [
         text("fraction of samples, %", 0, 14, kind="label"),
         line("axis", left, y.start, width, y.start),
     ]
     parts += y_ticks(y, left, width)
     for at, (name, short, share) in enumerate(zip(names, shortened(names, 12), real, strict=True)):
-        bar, start = y(100 * share), left + step * at
+        bar = y(100 * share)
+        start = left + step * at
         parts.append(
             box(
                 "band",

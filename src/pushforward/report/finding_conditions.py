@@ -189,7 +189,8 @@ def enough_steps(comparison: Comparison, model: ModelResult) -> str:
 
     From these steps on, no point of the model's curve is significantly worse than the best one.
     """
-    metric, own = curve_metric(comparison), model.sampling.steps
+    metric = curve_metric(comparison)
+    own = model.sampling.steps
     rungs = [] if own is None or blind(comparison, metric) else rungs_of(model.curve, metric)
     if len(rungs) < 3 or own is None:
         return ""
@@ -435,7 +436,9 @@ def collapsed(comparison: Comparison, model: ModelResult) -> str:
 
 def _distinct(comparison: Comparison, model: ModelResult) -> str:
     score = model.scores.get("distinct_samples", Score())
-    distinct, of, near = score.value, score.extra.get("of"), score.extra.get("near")
+    distinct = score.value
+    of = score.extra.get("of")
+    near = score.extra.get("near")
     if score.ratio is None or not of:
         return ""
     recall = ratio_of(model, "recall")
@@ -451,7 +454,9 @@ def _distinct(comparison: Comparison, model: ModelResult) -> str:
 
 
 def _beside_real(value: str, real: str) -> str:
-    return f"{value}{BESIDE}{real} for real data" if real else value
+    if real:
+        return f"{value}{BESIDE}{real} for real data"
+    return value
 
 
 def memorised(comparison: Comparison, model: ModelResult) -> str:
@@ -496,7 +501,8 @@ def _side(comparison: Comparison, model: ModelResult) -> int:
     if score is None:
         return 0
     value, spread = floor_of(comparison, "held_out_ratio")
-    gap, stated = score.value - (1.0 if value is None else value), model.scores["held_out_ratio"]
+    gap = score.value - (1.0 if value is None else value)
+    stated = model.scores["held_out_ratio"]
     error = stated.error or 0.0  # large if all samples are alike, unlike their spread
     if (
         gap > 0
@@ -506,7 +512,9 @@ def _side(comparison: Comparison, model: ModelResult) -> int:
         abs(gap), max(score.width, error), spread
     ):
         return 0
-    return 1 if gap > 0 else -1
+    if gap > 0:
+        return 1
+    return -1
 
 
 def attacked(comparison: Comparison, model: ModelResult) -> str:
@@ -520,7 +528,9 @@ def attacked(comparison: Comparison, model: ModelResult) -> str:
         gap = score.value - max(0.5, floor or 0.5)
         if gap >= THRESHOLDS["attack"] and differ(gap, score.width, spread):
             reached.append(score.value)
-    return f"AUC {plain(max(reached), 2)}" if reached else ""
+    if reached:
+        return f"AUC {plain(max(reached), 2)}"
+    return ""
 
 
 def hardly_told(score: Statistic) -> bool:
@@ -548,29 +558,28 @@ def told_by(model: ModelResult) -> list[str]:
 def lost_modes(comparison: Comparison, model: ModelResult) -> str:
     """Return how many modes have enough samples, if some have not."""
     mass = finite_all(model.scores.get("modes_held", Score()).extra.get("mass"))
-    held, floor = statistic(comparison, model, "modes_held"), floor_of(comparison, "modes_held")[0]
+    held = statistic(comparison, model, "modes_held")
+    floor = floor_of(comparison, "modes_held")[0]
     if held is not None and floor is not None:
         few = held.value < floor - 0.05
-        return (
-            f"{value_text(comparison, 'modes_held', held)} of {plain(len(mass) or floor)} modes"
-            if few
-            else ""
-        )
+        if few:
+            return (
+                f"{value_text(comparison, 'modes_held', held)} of {plain(len(mass) or floor)} modes"
+            )
+        return ""
     thick = [share for share in mass if share >= THRESHOLDS["mode_held"] / len(mass)]
-    return f"{len(thick)} of {len(mass)} modes" if len(thick) < len(mass) else ""
+    if len(thick) < len(mass):
+        return f"{len(thick)} of {len(mass)} modes"
+    return ""
 
 
 def bridges(comparison: Comparison, model: ModelResult) -> str:
     """Return the fraction of samples between modes if it exceeds that of real data."""
-    score, floor = (
-        statistic(comparison, model, "bridges"),
-        floor_of(comparison, "bridges")[0] or 0.0,
-    )
-    return (
-        value_text(comparison, "bridges", score)
-        if score and score.value > floor + THRESHOLDS["bridges"]
-        else ""
-    )
+    score = statistic(comparison, model, "bridges")
+    floor = floor_of(comparison, "bridges")[0] or 0.0
+    if score and score.value > floor + THRESHOLDS["bridges"]:
+        return value_text(comparison, "bridges", score)
+    return ""
 
 
 def varied(kind: str, comparison: Comparison, model: ModelResult) -> str:
@@ -596,12 +605,15 @@ def varied(kind: str, comparison: Comparison, model: ModelResult) -> str:
         found = "wrong"
     numbers = f"precision {plain(precision, 2)}×, recall {plain(recall, 2)}×"
     numbers += "" if density is None or found != "wrong" else f", density {plain(density, 2)}×"
-    return f"{numbers}{against}" if found == kind else ""
+    if found == kind:
+        return f"{numbers}{against}"
+    return ""
 
 
 def _against_looks(comparison: Comparison, model: ModelResult) -> str:
     """Return what suggests unrealistic samples: blur or grain, two-sample tests, no lead over the baseline."""
-    sharpness, reasons = ratio_of(model, "sharpness"), []
+    sharpness = ratio_of(model, "sharpness")
+    reasons = []
     if sharpness is not None and not THRESHOLDS["blurred"] <= sharpness <= THRESHOLDS["grainy"]:
         reasons.append(f"sharpness {plain(sharpness, 2)}×")
     for metric in ("classifier_test", "neighbour_test"):
@@ -612,12 +624,15 @@ def _against_looks(comparison: Comparison, model: ModelResult) -> str:
             )
     if model.name in unproven(comparison):
         reasons.append("not ahead of the baseline")
-    return f", but {listing(reasons)}" if reasons else ""
+    if reasons:
+        return f", but {listing(reasons)}"
+    return ""
 
 
 def missing_classes(comparison: Comparison, model: ModelResult) -> str:
     """Return the classes that samples hardly contain, if enough samples of them are expected."""
-    extra, n = model.scores.get("class_distance", Score()).extra, comparison.settings.n or 0
+    extra = model.scores.get("class_distance", Score()).extra
+    n = comparison.settings.n or 0
     if (comparison.settings.classifier_accuracy or 0.0) < THRESHOLDS["class_read"]:
         return ""
     real, share = (finite_all(extra.get(side)) for side in ("real", "share"))
@@ -627,7 +642,9 @@ def missing_classes(comparison: Comparison, model: ModelResult) -> str:
         if n * wanted >= THRESHOLDS["class_expected"] and part < THRESHOLDS["class_held"] * wanted
     ]
     noun = "class" if len(rare) == 1 else "classes"
-    return f"{noun} {named(rare)}" if rare else ""
+    if rare:
+        return f"{noun} {named(rare)}"
+    return ""
 
 
 def misread_classes(comparison: Comparison) -> Iterator[Values]:

@@ -39,7 +39,9 @@ class Rung:
     def spread(self) -> float | None:
         """The standard deviation over samplings; None for a single sampling."""
         values = [value for value in self.values if value is not None]
-        return stdev(values) if len(values) > 1 else None
+        if len(values) > 1:
+            return stdev(values)
+        return None
 
     @property
     def text(self) -> str:
@@ -91,11 +93,9 @@ def ladder_metric(comparison: Comparison) -> str:
         if model.ladder is not None
         for point in model.ladder.points
     ]
-    return (
-        metric
-        if comparison.info(metric).better == "lower" and any(metric in p.scores for p in points)
-        else "energy"
-    )
+    if comparison.info(metric).better == "lower" and any(metric in p.scores for p in points):
+        return metric
+    return "energy"
 
 
 def above(ladder: Ladder, metric: str, first: Rung, other: Rung) -> bool:
@@ -115,7 +115,8 @@ def ratio_text(ladder: Ladder, metric: str, first: Rung, own: Rung) -> str:
     width = width_of(ladder, metric)
     if own.value <= DIFFER * max(width, 1e-12):
         return ""
-    ratio, wide = first.value / own.value, width / own.value
+    ratio = first.value / own.value
+    wide = width / own.value
     each = [a / b for a, b in zip(first.values, own.values, strict=False) if a is not None and b]
     wide = max(wide, stdev(each)) if len(each) > 1 else wide
     low, high = (plain(max(0.0, ratio + side * DIFFER * wide), 2) for side in (-1, 1))

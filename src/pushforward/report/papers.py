@@ -87,7 +87,8 @@ def _safe(name: str) -> str:
 
 
 def _difference(pair: dict[str, float]) -> Score:
-    value, margin = pair["difference"], pair["margin"]
+    value = pair["difference"]
+    margin = pair["margin"]
     return Score(value, interval=None if margin is None else (value - margin, value + margin))
 
 
@@ -129,8 +130,6 @@ def _tabular(heading: str, names: Sequence[str], lines: Iterable[Sequence[Any]])
     head, *body = (" & ".join(map(_text, line)) for line in [["", *names], *lines])
     begin = f"% {heading}\n\\begin{{tabular}}{{l{'r' * len(names)}}}\n\\toprule\n"
     rows = " \\\\\n".join(body)
-    return (
-        f"{begin}{head} \\\\\n\\midrule\n{rows} \\\\\n\\bottomrule\n\\end{{tabular}}\n"
-        if body
-        else ""
-    )
+    if body:
+        return f"{begin}{head} \\\\\n\\midrule\n{rows} \\\\\n\\bottomrule\n\\end{{tabular}}\n"
+    return ""

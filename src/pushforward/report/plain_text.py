@@ -25,7 +25,9 @@ from pushforward.report.statistics import (
 )
 from pushforward.report.tables import ARROWS, BASELINE, Row, Table, budget_of
 
-NARROW, WIDE = 60, 120  # Minimum and maximum width of the text
+# Minimum and maximum width of the text
+NARROW = 60
+WIDE = 120
 LINES = 30  # Maximum number of lines of the short text
 INDENT = 10  # Width of the headings of the answers
 GLUE = "\u00a0"  # Non-breaking space
@@ -44,7 +46,9 @@ def text(comparison: Comparison, full: bool = False, width: int | None = None) -
         width: Characters per line, from 60 to 120; None for the width of the terminal, or 80 without one.
     """
     width = max(NARROW, min(WIDE, width or shutil.get_terminal_size((80, 24)).columns))
-    return _full(comparison, width) if full else _short(comparison, width)
+    if full:
+        return _full(comparison, width)
+    return _short(comparison, width)
 
 
 def _answered(comparison: Comparison, width: int) -> list[str]:
@@ -64,7 +68,8 @@ def _answered(comparison: Comparison, width: int) -> list[str]:
 
 
 def _short(comparison: Comparison, width: int) -> str:
-    lines, table = _answered(comparison, width), tables.summary(comparison)
+    lines = _answered(comparison, width)
+    table = tables.summary(comparison)
     first = sorted(table.rows, key=lambda row: row.index)  # other models are left out first
     kept = first[: max(0, LINES - len(lines) - 4)]
     rows = [row for row in table.rows if row in kept]
@@ -151,7 +156,9 @@ def _table(table: Table, width: int, wrap: bool = True) -> str:
 
 
 def _name(row: Row) -> str:
-    return BASELINE if row.kind == "baseline" and row.name.startswith(BASELINE) else row.name
+    if row.kind == "baseline" and row.name.startswith(BASELINE):
+        return BASELINE
+    return row.name
 
 
 # Markdown -------------------------------------------------------------------------------------------------------
@@ -219,13 +226,15 @@ def title(comparison: Comparison) -> str:
 
 def subtitle(comparison: Comparison) -> str:
     """Describe data, budget and number of samples on one line."""
-    data, settings = comparison.data, comparison.settings
+    data = comparison.data
+    settings = comparison.settings
     size = " × ".join(
         map(str, data.shape[1:] if len(data.shape) == 3 and data.shape[0] == 1 else data.shape)
     )
     if data.kind == "row" and data.columns:
         size = counted(len(data.columns), "column")
-    trained, scored = settings.budget, scored_trainings(comparison)
+    trained = settings.budget
+    scored = scored_trainings(comparison)
     parts = [
         data.name,
         ""
@@ -248,7 +257,9 @@ def scored_trainings(comparison: Comparison) -> str:
         for name, points in comparison.sweep.items()
         if len(points) > 1 and name in names
     ]
-    return f"training runs of {', '.join(dict.fromkeys(last))}" if last else ""
+    if last:
+        return f"training runs of {', '.join(dict.fromkeys(last))}"
+    return ""
 
 
 def commands(comparison: Comparison) -> list[str]:
@@ -266,7 +277,9 @@ def commands(comparison: Comparison) -> list[str]:
 
 def facts(comparison: Comparison) -> list[tuple[str, str]]:
     """Return name and value of data, settings and machine."""
-    data, settings, protocol = comparison.data, comparison.settings, comparison.protocol
+    data = comparison.data
+    settings = comparison.settings
+    protocol = comparison.protocol
     rows: list[tuple[str, object]] = [
         ("Date", comparison.created),
         ("Data", data.name),
@@ -335,7 +348,8 @@ def _margins(comparison: Comparison, metric: str) -> str:
     margins = [each for each in margins if 0 < each < math.inf]
     if not margins:
         return ""
-    info, n = comparison.info(metric), comparison.settings.n
+    info = comparison.info(metric)
+    n = comparison.settings.n
     factor, unit = (100, " percentage points") if info.unit == "%" else (1, "")
     ends = dict.fromkeys(plain(factor * end, 2) for end in (margins[0], margins[-1]))
     depending = ", depending on the models," if len(ends) > 1 else ""

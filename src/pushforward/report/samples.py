@@ -32,17 +32,19 @@ from pushforward.report.sprites import (
 if TYPE_CHECKING:
     from PIL import Image
 
-SAMPLING, TRAINING = (
-    "f",
-    "t",
-)  # Style classes of frames from noise to data, and of frames over training
+# Style classes of frames from noise to data, and of frames over training
+SAMPLING = "f"
+TRAINING = "t"
 COLUMNS = 12  # Maximum number of histograms
 CLOSEST = 8  # Samples shown with their nearest training images
 SIDE = 1000  # Width and height of drawings over the plane in units
 SCALE = 32_000  # Positions are 16-bit numbers, from 0 to this inside the square
 QUANTILE = 0.98  # Quantile of speeds above which all arrows have the same length
 # Landscape of a critic: pixels along a side, colour, number of shades, and maximum opacity of 255
-LAND, COLOUR, BANDS, OPAQUE = 96, (236, 160, 40), 10, 180
+LAND = 96
+COLOUR = (236, 160, 40)
+BANDS = 10
+OPAQUE = 180
 CHANGE = 4.0  # Mean difference of pixels, of 255, from which an interpolation changes
 ALIKE = 12.0  # Mean difference of pixels, of 255, below which two interpolations look the same
 WALKS = {
@@ -110,13 +112,12 @@ def player(comparison: Comparison, look: Look, rules: list[str]) -> dict[str, An
 
 
 def _panel(index: int, model: ModelResult, look: Look, rules: list[str]) -> dict[str, Any] | None:
-    still, pictures = look.grid(model.name, index), look.of(model.name)
+    still = look.grid(model.name, index)
+    pictures = look.of(model.name)
     if still is None:
         return None
-    formation, training = (
-        look.sprite(pictures.formation, index, "t"),
-        look.sprite(pictures.training, index, "after step"),
-    )
+    formation = look.sprite(pictures.formation, index, "t")
+    training = look.sprite(pictures.training, index, "after step")
     both = ((SAMPLING, formation), (TRAINING, training))
     layers = [
         (kind, f"{kind}{index}{look.suffix}", sprite)
@@ -127,7 +128,9 @@ def _panel(index: int, model: ModelResult, look: Look, rules: list[str]) -> dict
         _rule(name, sprite, f"aspect-ratio:{sprite.width}/{sprite.height}")
         for _, name, sprite in layers
     ]
-    steps, earlier, calls = model.training.steps, model.weights_step, model.sampling.calls
+    steps = model.training.steps
+    earlier = model.weights_step
+    calls = model.sampling.calls
     moment = "" if steps is None else f"after step {count(steps)}"
     if earlier is not None and steps is not None:
         moment = f"weights after step {count(earlier)} of {count(steps)}"
@@ -171,7 +174,8 @@ def _slider(kind: str, sprites: Sequence[Sprite], suffix: str) -> dict[str, Any]
 
 def _same_noise(comparison: Comparison) -> str:
     """Return which models share their noise, such as ``flow and ddpm``; empty if unknown."""
-    names, shared = [model.name for model in comparison.models], comparison.settings.shared or ()
+    names = [model.name for model in comparison.models]
+    shared = comparison.settings.shared or ()
     groups = [[name for name in names if name in stated] for stated in shared]
     return "; ".join(listing(group) for group in groups if len(group) > 1)
 
@@ -180,7 +184,8 @@ def histograms(comparison: Comparison, look: Look) -> list[tuple[str, Markup]]:
     """Draw the first columns of vectors, with their names."""
     if look.columns() < 3 and look.columns() != 1:
         return []
-    names, charts = comparison.data.columns, []
+    names = comparison.data.columns
+    charts = []
     clouds = [
         (model.name, index, look.samples(model.name))
         for index, model in look.numbered(comparison.models)
@@ -202,7 +207,8 @@ def histograms(comparison: Comparison, look: Look) -> list[tuple[str, Markup]]:
 
 def _known(look: Look, name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return samples, their nearest training images and the distances; empty arrays if they are unknown."""
-    nearest, rows = look.of(name).nearest, look.samples(name)
+    nearest = look.of(name).nearest
+    rows = look.samples(name)
     if nearest is None or rows is None or rows.ndim != 4 or rows.shape[1:] != nearest.x.shape[1:]:
         return (np.empty(0),) * 3
     most = min(len(rows), len(nearest.x), len(nearest.distances), TILES**2)
@@ -339,8 +345,10 @@ def shaded_picture(heights: np.ndarray, limits: Limits, seen: Limits, size: int)
 
     share = np.clip(landscape_shares(heights), 0, 1)
     middles = (np.arange(size) + 0.5) / size
-    xs, ys = seen[0] + middles * (seen[1] - seen[0]), seen[3] - middles * (seen[3] - seen[2])
-    across, up = np.linspace(*limits[:2], share.shape[1]), np.linspace(*limits[2:], share.shape[0])
+    xs = seen[0] + middles * (seen[1] - seen[0])
+    ys = seen[3] - middles * (seen[3] - seen[2])
+    across = np.linspace(*limits[:2], share.shape[1])
+    up = np.linspace(*limits[2:], share.shape[0])
     rows = np.stack([np.interp(xs, across, row, 0.0, 0.0) for row in share])
     shade = np.stack([np.interp(ys, up, column, 0.0, 0.0) for column in rows.T], axis=1)
     alpha = np.floor(np.clip(shade, 0, 0.999) * BANDS) / (BANDS - 1) * OPAQUE
@@ -413,13 +421,15 @@ def code_chart(
         label: Label for screen readers.
     """
     known = np.isfinite(points).all(1)
-    points, group = points[known][:DOTS], None if labels is None else labels[known][:DOTS]
+    points = points[known][:DOTS]
+    group = None if labels is None else labels[known][:DOTS]
     if not len(points):
         return Markup(), []
     left, right, low, high = square(points.min(0), points.max(0), 1.05)
     places = (points - [left, high]) / [right - left, low - high] * SIZE
     classes = [0] if group is None else [int(number) for number in np.unique(group)]
-    parts, means = [], []
+    parts = []
+    means = []
     for number in classes:
         members = places if group is None else places[group == number]
         dots = "".join(f'<circle cx="{x:.0f}" cy="{y:.0f}" r="3.4"/>' for x, y in members)

@@ -103,7 +103,8 @@ def projection(
     d = base.shape[1]
     if d <= 2 or len(base) < 3:
         return np.zeros(d), np.eye(d, 2)
-    centre, scale = base.mean(0), base.std(0)
+    centre = base.mean(0)
+    scale = base.std(0)
     scale[scale == 0] = 1
     _, _, axes = np.linalg.svd((base - centre) / scale, full_matrices=False)
     return centre, axes[:2].T / scale[:, None]
@@ -183,7 +184,8 @@ class Look:
         if not drawable:
             return None
         chosen = _spaced(drawable, max(6, round(24 * self.detail)))
-        tile, size = round(48 * self.detail), round(260 * self.detail)
+        tile = round(48 * self.detail)
+        size = round(260 * self.detail)
         pictures = [
             self._picture(rows, index, most=TILES**2, tile=tile, size=size) for _, rows in chosen
         ]
@@ -242,21 +244,17 @@ class Look:
 
     def _both(self, name: str) -> tuple[np.ndarray | None, np.ndarray | None]:
         jumped, own = (_rows(x) for x in self.of(name).pair or (None, None))
-        return (
-            (jumped, own)
-            if jumped is not None and own is not None and jumped.shape == own.shape
-            else (None, None)
-        )
+        if jumped is not None and own is not None and jumped.shape == own.shape:
+            return (jumped, own)
+        return (None, None)
 
     def paths(self, name: str) -> np.ndarray | None:
         """Return the trajectories (n, steps + 1, 2) of a model in the plane; None without any."""
         paths = self.of(name).paths
         lines = None if paths is None else np.asarray(paths, dtype=float)
-        return (
-            lines
-            if lines is not None and lines.ndim == 3 and lines.shape[2] == 2 and lines.size
-            else None
-        )
+        if lines is not None and lines.ndim == 3 and lines.shape[2] == 2 and lines.size:
+            return lines
+        return None
 
     def paths_limits(self) -> Limits:
         """Return the limits of a square that contains real data and the start of all trajectories."""
@@ -268,7 +266,9 @@ class Look:
 
     def columns(self) -> int:
         """Return the number of columns of vectors; 0 for images."""
-        return len(self.centre) if self.vectors else 0
+        if self.vectors:
+            return len(self.centre)
+        return 0
 
 
 def _rows(samples: np.ndarray | None) -> np.ndarray | None:

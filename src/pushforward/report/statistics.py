@@ -95,7 +95,9 @@ def with_spread(
     if interval is not None:
         return " ".join(bounded(value, interval))
     text, wide = measured(value, spread)
-    return f"{text} ± {wide}" if wide else text
+    if wide:
+        return f"{text} ± {wide}"
+    return text
 
 
 def rows_of(comparison: Comparison) -> list[ModelResult]:
@@ -160,11 +162,9 @@ def sweep_score(
     """Return one score of a training run for a budget, comparable with those of other recipes."""
     row = next((model for model in comparison.models if model.name == name), ModelResult(name))
     score = statistic(comparison, replace(row, scores=point.scores, trainings=()), metric)
-    return (
-        None
-        if score is None
-        else replace(score, comparisons=score.comparisons * len(comparison.sweep[name]))
-    )
+    if score is None:
+        return None
+    return replace(score, comparisons=score.comparisons * len(comparison.sweep[name]))
 
 
 def floor_statistic(comparison: Comparison, metric: str) -> Statistic | None:
@@ -199,9 +199,12 @@ def ratio_of(row: ModelResult, metric: str) -> float | None:
 
 def times_real(comparison: Comparison, row: ModelResult, metric: str) -> str:
     """Format the ratio of a score to that of real data; empty if it is not meaningful."""
-    info, ratio = comparison.info(metric), ratio_of(row, metric)
+    info = comparison.info(metric)
+    ratio = ratio_of(row, metric)
     unknown = info.unit == "%" or info.better == "target" or ratio is None or ratio <= 0
-    return "" if unknown else plain(ratio, 2)
+    if unknown:
+        return ""
+    return plain(ratio, 2)
 
 
 def statistics(comparison: Comparison, metric: str) -> list[Statistic]:
@@ -221,7 +224,9 @@ def lead_text(best: Statistic, others: Sequence[Statistic]) -> str:
 def named(names: Iterable[str]) -> str:
     """Join names for a sentence; of many names the first ones, and the number of the others."""
     known = list(names)
-    return listing(known) if len(known) <= NAMED else some(known, FIRST)
+    if len(known) <= NAMED:
+        return listing(known)
+    return some(known, FIRST)
 
 
 def indistinct(scores: Sequence[Statistic]) -> list[list[str]]:
@@ -304,7 +309,9 @@ def curve_metric(comparison: Comparison) -> str:
         if model.ladder is not None
         for point in model.ladder.points
     ]
-    return best if best is not None and any(best in point.scores for point in points) else "frechet"
+    if best is not None and any(best in point.scores for point in points):
+        return best
+    return "frechet"
 
 
 def decimals_in(comparison: Comparison, metric: str) -> int | None:
@@ -323,7 +330,9 @@ def decimals_for(scores: Sequence[Any], factor: float = 1) -> int | None:
 
 def factor_of(comparison: Comparison, metric: str) -> int:
     """Return 100 for a fraction, which is shown as a percentage, else 1."""
-    return 100 if comparison.info(metric).unit == "%" else 1
+    if comparison.info(metric).unit == "%":
+        return 100
+    return 1
 
 
 def value_text(comparison: Comparison, metric: str, score: Any) -> str:
@@ -332,32 +341,38 @@ def value_text(comparison: Comparison, metric: str, score: Any) -> str:
     value = factor * (score.value or 0.0)
     text = measured(value, None, decimals_in(comparison, metric))[0]
     text = text if text.strip("0.−") else plain(value, 1)
-    return f"{text} %" if factor == 100 else text
+    if factor == 100:
+        return f"{text} %"
+    return text
 
 
 def floor_text(comparison: Comparison, metric: str) -> str:
     """Format the score of real data with the decimals of its column; empty if unknown."""
     floor = comparison.floors.get(metric, Score())
-    return "" if floor.value is None else value_text(comparison, metric, floor)
+    if floor.value is None:
+        return ""
+    return value_text(comparison, metric, floor)
 
 
 def target_text(comparison: Comparison, metric: str) -> str:
     """Format the ideal value of a "target" metric with its unit, with no more digits than its error; empty if unknown."""
-    info, factor, floor = (
-        comparison.info(metric),
-        factor_of(comparison, metric),
-        floor_statistic(comparison, metric),
-    )
+    info = comparison.info(metric)
+    factor = factor_of(comparison, metric)
+    floor = floor_statistic(comparison, metric)
     text = plain(factor * info.target) if info.target is not None else ""
     if not text and floor is not None:
         text = measured(factor * floor.value, factor * floor.width)[0]
-    return f"{text} {info.unit}".strip() if text else ""
+    if text:
+        return f"{text} {info.unit}".strip()
+    return ""
 
 
 def floor_band(comparison: Comparison, metric: str) -> tuple[float, float] | None:
     """Return the score of real data, and the half-width of the band of scores that cannot be distinguished from it."""
     floor = floor_statistic(comparison, metric)
-    return None if floor is None else (floor.value, margin(floor, floor))
+    if floor is None:
+        return None
+    return (floor.value, margin(floor, floor))
 
 
 def sampled(comparison: Comparison) -> str:
@@ -368,24 +383,26 @@ def sampled(comparison: Comparison) -> str:
         default=0,
     )
     repeats = counted(min(comparison.settings.repeats or 1, most or 1), "sampling")
-    return f"{counted(trainings, 'training run')}, {repeats}" if trainings > 1 else repeats
+    if trainings > 1:
+        return f"{counted(trainings, 'training run')}, {repeats}"
+    return repeats
 
 
 def inside(label: str) -> str:
     """Return a label for use within a sentence; abbreviations and names keep their capital."""
     keeps = label[:2].isupper() or label.startswith(("Fréchet", "Sinkhorn", "Wasserstein"))
-    return label if keeps else label[:1].lower() + label[1:]
+    if keeps:
+        return label
+    return label[:1].lower() + label[1:]
 
 
 def unproven(comparison: Comparison, metric: str | None = None) -> list[str]:
     """Return the models that are not ahead of the baseline in a score, by default the one that ranks models."""
     metric = metric or comparison.ranking_metric("quality") or ""
     base = statistic(comparison, comparison.baseline, metric)
-    return (
-        []
-        if base is None
-        else [own.name for own in statistics(comparison, metric) if not own.better_than(base)]
-    )
+    if base is None:
+        return []
+    return [own.name for own in statistics(comparison, metric) if not own.better_than(base)]
 
 
 def sessions(comparison: Comparison) -> list[list[str]]:
@@ -397,9 +414,12 @@ def sessions(comparison: Comparison) -> list[list[str]]:
 
 def slower(fast: ModelResult, slow: ModelResult) -> float | None:
     """Return the ratio of a model's fastest round to the median round of another; None if the times do not differ."""
-    low, high = slow.sampling.timing.low, fast.sampling.timing.high
+    low = slow.sampling.timing.low
+    high = fast.sampling.timing.high
     ratio = None if low is None or not high else low / high
-    return ratio if ratio is not None and ratio >= FASTER else None
+    if ratio is not None and ratio >= FASTER:
+        return ratio
+    return None
 
 
 def alarm_periods(model: ModelResult) -> list[tuple[Alarm, Alarm | None]]:

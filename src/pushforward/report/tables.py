@@ -66,7 +66,9 @@ class Cell:
         """The interval or standard deviation, as written after the value; empty if unknown."""
         if self.interval:
             return f" {self.interval}"
-        return f" ± {self.spread}" if self.spread else ""
+        if self.spread:
+            return f" ± {self.spread}"
+        return ""
 
     @property
     def flat(self) -> str:
@@ -209,7 +211,9 @@ def turned(table: Table) -> Table:
 def family_aside(model: ModelResult) -> str:
     """Return the family of a model if the name does not contain it."""
     words = " ".join(re.split("[^a-z0-9]+", model.name.lower()))
-    return "" if f" {model.family.lower()} " in f" {words} " else model.family
+    if f" {model.family.lower()} " in f" {words} ":
+        return ""
+    return model.family
 
 
 def _best(comparison: Comparison, metric: str) -> int | None:
@@ -254,7 +258,8 @@ def score_cell(comparison: Comparison, row: ModelResult, metric: str, best: bool
 
 def floor_cell(comparison: Comparison, metric: str) -> Cell:
     """Return the score of real data, with the decimals of its column."""
-    floor, factor = floor_statistic(comparison, metric), factor_of(comparison, metric)
+    floor = floor_statistic(comparison, metric)
+    factor = factor_of(comparison, metric)
     return figures(floor, factor, decimals=decimals_in(comparison, metric))
 
 
@@ -339,14 +344,18 @@ def _training_only(model: ModelResult) -> str:
 
 def _rejected(model: ModelResult) -> float | None:
     refused = model.sampling.refused
-    return None if refused is None else 100 * refused
+    if refused is None:
+        return None
+    return 100 * refused
 
 
 def at_once(batch: float | None) -> str:
     """Return how many samples were drawn at once; empty if unknown."""
     if batch is None:
         return ""
-    return "one at a time" if batch == 1 else f"{count(batch)} at once"
+    if batch == 1:
+        return "one at a time"
+    return f"{count(batch)} at once"
 
 
 SAMPLE = Measure(
@@ -427,18 +436,18 @@ def sweep_metric(comparison: Comparison) -> str:
         name for points in comparison.sweep.values() for point in points for name in point.scores
     }
     metric = comparison.ranking_metric("quality")
-    return metric if metric is not None and metric in known else "frechet"
+    if metric is not None and metric in known:
+        return metric
+    return "frechet"
 
 
 def budget_of(point: SweepPoint) -> str:
     """Format the budget of a point, or if unknown its training time with two digits."""
     if point.budget is not None or point.seconds is None:
         return duration(point.budget)
-    return (
-        f"{point.seconds:.2g} s"
-        if 0.1 <= point.seconds < 10
-        else duration(float(f"{point.seconds:.2g}"))
-    )
+    if 0.1 <= point.seconds < 10:
+        return f"{point.seconds:.2g} s"
+    return duration(float(f"{point.seconds:.2g}"))
 
 
 def sweep_table(comparison: Comparison) -> Table | None:
@@ -452,10 +461,8 @@ def sweep_table(comparison: Comparison) -> Table | None:
     if not known:
         return None
     points = [point for *_, point in known]
-    seconds, steps = (
-        durations([point.seconds for point in points]),
-        counts(point.steps for point in points),
-    )
+    seconds = durations([point.seconds for point in points])
+    steps = counts(point.steps for point in points)
     rows = []
     for at, (index, name, point) in enumerate(known):
         score = score_cell(comparison, ModelResult(name, scores=point.scores), metric)
@@ -491,7 +498,9 @@ WAYS = (
 def trajectories(comparison: Comparison) -> Table | None:
     """Return straightness and transport cost of each model that has them; None if no model does."""
     table = models_table(comparison, WAYS)
-    return table if table.rows else None
+    if table.rows:
+        return table
+    return None
 
 
 def level_points(model: ModelResult) -> list[tuple[float, float, float | None]]:
@@ -550,7 +559,9 @@ CODES = (
 def codes(comparison: Comparison) -> Table | None:
     """Return reconstruction and latent statistics of each model that has them; None if no model does."""
     table = models_table(comparison, CODES)
-    return table if table.rows else None
+    if table.rows:
+        return table
+    return None
 
 
 # Settings and origins -------------------------------------------------------------------------------------------
@@ -568,7 +579,9 @@ def differences(comparison: Comparison) -> Table | None:
     rows = [
         Row(key, [Cell(leaves.get(key, "–")) for leaves in flat.values()], "key") for key in unlike
     ]
-    return Table([Column(name) for name in flat], rows) if len(flat) > 1 and rows else None
+    if len(flat) > 1 and rows:
+        return Table([Column(name) for name in flat], rows)
+    return None
 
 
 def _leaves(value: object, key: str = "") -> Iterator[tuple[str, str]]:

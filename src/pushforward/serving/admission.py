@@ -62,7 +62,9 @@ class Model:
     def __init__(
         self, run: Run, name: str | None = None, limits: Limits = LIMITS, **engine: int
     ) -> None:
-        self.run, self.name, self.space = run, name or run.name, run.transport.space
+        self.run = run
+        self.name = name or run.name
+        self.space = run.transport.space
         self.engine = Engine(run.transport, **engine)
         self.most = min(limits.images if self.space.has_pixels else limits.rows, self.engine.queue)
         flow = self.engine.flow
@@ -76,21 +78,22 @@ class Model:
     @property
     def size(self) -> str | None:
         """Return the image size as WIDTHxHEIGHT; None for other data."""
-        return f"{self.space.shape[2]}x{self.space.shape[1]}" if self.space.has_pixels else None
+        if self.space.has_pixels:
+            return f"{self.space.shape[2]}x{self.space.shape[1]}"
+        return None
 
     @property
     def columns(self) -> list[str]:
         """Return the column names of rows; empty for images."""
         named = self.space.names or self.space.columns
-        return (
-            []
-            if self.space.has_pixels
-            else list(named) or [f"x{i}" for i in range(self.space.size)]
-        )
+        if self.space.has_pixels:
+            return []
+        return list(named) or [f"x{i}" for i in range(self.space.size)]
 
     def described(self) -> dict[str, Any]:
         """Describe the model with its outputs and inputs, as plain values."""
-        conditions, flow = self.space.conditions, self.engine.flow
+        conditions = self.space.conditions
+        flow = self.engine.flow
         facts: dict[str, Any] = {
             "id": self.name,
             "object": "model",

@@ -70,12 +70,10 @@ class Request:
         scale: float = 1.0,
         warnings: Sequence[str] = (),
     ) -> None:
-        self.seeds, self.condition, self.schedule, self.scale = (
-            seeds,
-            condition or {},
-            schedule,
-            scale,
-        )
+        self.seeds = seeds
+        self.condition = condition or {}
+        self.schedule = schedule
+        self.scale = scale
         self.warnings = warnings
         self.answer: Future[Tensor] = Future()
         self.gone = False
@@ -117,13 +115,19 @@ class Request:
 
 class _Row:
     def __init__(self, request: Request, number: int) -> None:
-        self.request, self.number, self.turn, self.at, self.done = request, number, 0, 0, False
+        self.request = request
+        self.number = number
+        self.turn = 0
+        self.at = 0
+        self.done = False
         self.kinds = ("once",) if request.schedule is None else request.schedule.kinds
         self.rank, self.place, self.draws = 0.0, -1, ExampleDraws([])
 
     @property
     def stream(self) -> str:
-        return f"sample/again {self.turn}" if self.turn else "sample"
+        if self.turn:
+            return f"sample/again {self.turn}"
+        return "sample"
 
 
 def scaled(denoiser: Predictor) -> tuple[Predictor, float] | None:
@@ -160,11 +164,9 @@ class Engine:
     def __init__(
         self, transport: Transport, *, batch: int = 16, begun: int = 256, queue: int = 4096
     ) -> None:
-        self.transport, self.space, self.device = (
-            transport.eval(),
-            transport.space,
-            transport.device,
-        )
+        self.transport = transport.eval()
+        self.space = transport.space
+        self.device = transport.device
         flow = inner_of(transport)
         self.flow = flow if isinstance(flow, Flow) else None
         guided = None if self.flow is None else scaled(self.flow.denoiser)
@@ -239,7 +241,8 @@ class Engine:
                 self._advance(rows)
             self.calls, self.moved = self.calls + 1, self.moved + len(rows)
             for row in rows:
-                row.at, row.rank = row.at + 1, row.rank - 1
+                row.at = row.at + 1
+                row.rank = row.rank - 1
             ended = [row for row in rows if row.at == len(row.kinds)]
             for together in [
                 [row for row in ended if row.turn == turn] for turn in {row.turn for row in ended}
@@ -258,7 +261,8 @@ class Engine:
                 else:
                     alive.append(row)
             self._rows = sorted(alive, key=attrgetter("rank"))
-            chosen, free = list[_Row](), len(self._free)
+            chosen = list[_Row]()
+            free = len(self._free)
             for row in self._rows:
                 alike = len(chosen) < self.batch and (
                     not chosen or row.kinds[row.at] == chosen[0].kinds[chosen[0].at]
@@ -274,7 +278,8 @@ class Engine:
             row.place = -1
 
     def _begin(self, row: _Row) -> None:
-        row.place, request = self._free.pop(), row.request
+        row.place = self._free.pop()
+        request = row.request
         self._scales[row.place] = request.scale
         for name, values in self._values.items():
             values[row.place] = request.condition[name][row.number]
@@ -282,7 +287,8 @@ class Engine:
             return
         self._include(request.schedule)
         row.draws = ExampleDraws([request.seeds[row.number]], name=row.stream)
-        layout, z = self._layouts[row.kinds[0]], self.flow.noise(row.draws).to(self.device)
+        layout = self._layouts[row.kinds[0]]
+        z = self.flow.noise(row.draws).to(self.device)
         start = request.schedule.start(layout).to(self.device)
         drawn = torch.cat([z, self._noise(row, request.schedule.noises[0], layout.noises)])
         self._slots[row.place] = 0
@@ -348,7 +354,8 @@ class Engine:
             except Diverged as error:
                 row.request.end(error)
             if valid is None or valid[number]:
-                row.done, self.made = True, self.made + 1
+                row.done = True
+                self.made = self.made + 1
                 row.request.take(row.number, x[number].clone())
             elif row.request.refused(row.number, row.turn):
                 what = named_constraints(self.space, every=True)
@@ -377,7 +384,8 @@ def working(engines: Sequence[Engine], precision: str = "float32") -> Iterator[N
         engines: All engines.
         precision: Precision of network calls: float32 or bfloat16.
     """
-    woken, ending = threading.Event(), threading.Event()
+    woken = threading.Event()
+    ending = threading.Event()
 
     def work() -> None:
         with network_precision(precision):

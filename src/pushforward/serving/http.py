@@ -35,7 +35,9 @@ from pushforward.serving.admission import LIMITS, Limits, Model
 from pushforward.serving.engine import Busy, Request, working
 from pushforward.serving.metrics import Metrics
 
-IMAGES, ROWS, HEALTH = "/v1/images/generations", "/v1/rows", "/healthz"
+IMAGES = "/v1/images/generations"
+ROWS = "/v1/rows"
+HEALTH = "/healthz"
 PATHS = (IMAGES, ROWS, HEALTH, "/v1/models", "/metrics", "/")
 PAGE = """<!doctype html><html lang="en"><title>pushforward</title>
 <p>pushforward serves {names}. Their parameters are listed at <a href="/v1/models">/v1/models</a>.</p></html>"""
@@ -103,7 +105,8 @@ def application(
         limits: Limits with the maximum body size.
         precision: Precision of network calls.
     """
-    metrics, served = Metrics(models), {model.name: model for model in models}
+    metrics = Metrics(models)
+    served = {model.name: model for model in models}
 
     @contextlib.asynccontextmanager
     async def life(_: FastAPI) -> AsyncIterator[None]:
@@ -125,7 +128,8 @@ def application(
             raise HTTPException(404, f'Unknown model "{name}"; available: {", ".join(served)}.')
         return served[name]
 
-    places, turn = asyncio.Semaphore(COMPUTED), asyncio.Lock()
+    places = asyncio.Semaphore(COMPUTED)
+    turn = asyncio.Lock()
 
     async def drawn(
         model: Model, body: _Drawing, label: str | None, http: Http
@@ -143,7 +147,8 @@ def application(
             async with places, turn:  # one table at a time is computed, so that the engine goes on
                 await run_in_threadpool(request.schedule.compute)
         model.engine.submit(request)
-        answer, left = asyncio.wrap_future(request.answer), asyncio.create_task(_left(http))
+        answer = asyncio.wrap_future(request.answer)
+        left = asyncio.create_task(_left(http))
         try:
             await asyncio.wait((answer, left), return_when=asyncio.FIRST_COMPLETED)
             if not answer.done():
@@ -232,7 +237,8 @@ def _pictures(model: Model, x: Tensor) -> list[str]:
 
 
 def _rows(model: Model, x: Tensor, request: Request) -> Response:
-    records, fields = model.space.records(x), getattr(model.space, "fields", ())
+    records = model.space.records(x)
+    fields = getattr(model.space, "fields", ())
     if fields:
         missing = np.isnan(model.space.values(x))  # type: ignore[attr-defined]
         records = [
@@ -256,7 +262,9 @@ def _value(cell: str, field: Any, missing: bool) -> Any:
     if field.kind not in ("number", "whole"):
         return cell
     number = field.form.value(cell)
-    return int(number) if field.kind == "whole" else number
+    if field.kind == "whole":
+        return int(number)
+    return number
 
 
 def _csv(model: Model, x: Tensor, request: Request) -> Response:

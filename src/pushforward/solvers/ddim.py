@@ -121,7 +121,8 @@ class Jump(Solver):
         """Jump from t to s, or to a lower level and back to s by adding noise."""
         if self.renoise == 0:
             return denoiser.jump(x, t, s, condition), None  # type: ignore[attr-defined]  # a flow refuses those without
-        path, whole = denoiser.path, self.renoise == 1
+        path = denoiser.path
+        whole = self.renoise == 1
         lower = (
             torch.zeros_like(s)
             if whole

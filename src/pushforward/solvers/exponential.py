@@ -55,8 +55,11 @@ def exponential_step(
         nodes: Interpolation nodes: one for a constant estimate, two for a line, three for a
             parabola.
     """
-    path, lam_t, lam_s = denoiser.path, lambda_at(denoiser, t), lambda_at(denoiser, s)
-    here, there = path.at(t.double()), path.at(s.double())
+    path = denoiser.path
+    lam_t = lambda_at(denoiser, t)
+    lam_s = lambda_at(denoiser, s)
+    here = path.at(t.double())
+    there = path.at(s.double())
     toward = 1.0 if kind == "data" else -1.0
     h = (lam_s - lam_t)[:, None]
     points = lam_t[:, None] + h * (_POINTS.to(h.device) + 1) / 2
@@ -72,7 +75,8 @@ def exponential_step(
 
 def _basis(points: Tensor, nodes: Sequence[Node], i: int) -> Tensor:
     """Lagrange's polynomial that is 1 at node i and 0 at the others, at ``points`` (n, q)."""
-    value, at = torch.ones_like(points), nodes[i][0][:, None]
+    value = torch.ones_like(points)
+    at = nodes[i][0][:, None]
     for j, (other, _) in enumerate(nodes):
         if j != i:
             value = value * (points - other[:, None]) / (at - other[:, None])
@@ -99,7 +103,8 @@ class SingleStep(Solver):
     def __init__(self, order: int = 3, of: str = "noise") -> None:
         if of not in ("noise", "data"):
             raise UsageError(f'SingleStep interpolates "noise" or "data", got "{of}".')
-        self.order, self.of = whole("SingleStep", "order", order, (2, 3)), of
+        self.order = whole("SingleStep", "order", order, (2, 3))
+        self.of = of
 
     @property
     def calls_per_step(self) -> int:  # type: ignore[override]
@@ -155,7 +160,9 @@ class _Multistep(Solver):
         return exponential_step(denoiser, self.of, x, t, s, nodes)
 
     def _start(self) -> SingleStep | None:
-        return SingleStep(2, self.of) if self.single_start and self.order == 3 else None
+        if self.single_start and self.order == 3:
+            return SingleStep(2, self.of)
+        return None
 
     def calls(self, steps: int) -> int:
         return steps + (1 if self._start() and steps > 1 else 0)

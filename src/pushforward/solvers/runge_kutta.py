@@ -50,14 +50,18 @@ class Euler(_Explicit):
     """Euler's method: x + h velocity(x, t)."""
 
     order = 1
-    nodes, stages, weights = (0.0,), ((),), (1.0,)
+    nodes = (0.0,)
+    stages = ((),)
+    weights = (1.0,)
 
 
 class Midpoint(_Explicit):
     """Midpoint method: the velocity at half the step."""
 
     order = 2
-    nodes, stages, weights = (0.0, 0.5), ((), (0.5,)), (0.0, 1.0)
+    nodes = (0.0, 0.5)
+    stages = ((), (0.5,))
+    weights = (0.0, 1.0)
 
 
 class Heun(_Explicit):
@@ -68,7 +72,9 @@ class Heun(_Explicit):
     """
 
     order = 2
-    nodes, stages, weights = (0.0, 1.0), ((), (1.0,)), (0.5, 0.5)
+    nodes = (0.0, 1.0)
+    stages = ((), (1.0,))
+    weights = (0.5, 0.5)
 
 
 class RK4(_Explicit):

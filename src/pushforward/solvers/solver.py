@@ -197,7 +197,9 @@ def name_of(solver: Solver) -> str:
     word = type(solver).__name__.lower()
     first = next(iter(inspect.signature(type(solver)).parameters.values()), None)
     value = None if first is None else getattr(solver, first.name)
-    return word if first is None or value == first.default else f"{word}:{value}"
+    if first is None or value == first.default:
+        return word
+    return f"{word}:{value}"
 
 
 def as_solver(solver: Any) -> Solver:
@@ -244,7 +246,8 @@ def uniform_log_snr(path: Path, steps: int, low: float = -9.0, high: float = 9.0
 def karras(path: Path, steps: int, rho: float = 7.0) -> np.ndarray:
     """Compute equal steps in (sigma / alpha)^(1 / rho), within [0.002, 80] as far as the path allows."""
     high_end, low_end = path.log_snr_ends()
-    most, least = min(np.exp(-low_end / 2), 80.0), max(np.exp(-high_end / 2), 0.002)
+    most = min(np.exp(-low_end / 2), 80.0)
+    least = max(np.exp(-high_end / 2), 0.002)
     ratio = np.linspace(most ** (1 / rho), least ** (1 / rho), steps) ** rho
     return _inner(path, -2 * np.log(ratio))
 

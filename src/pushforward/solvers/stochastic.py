@@ -150,7 +150,8 @@ class Churn(Solver):
     ) -> tuple[Tensor, Memory]:
         path = denoiser.path
         here, there = ends_of(path, x, t, s)
-        level, after = torch.exp(-path.log_snr(t) / 2), torch.exp(-path.log_snr(s) / 2)
+        level = torch.exp(-path.log_snr(t) / 2)
+        after = torch.exp(-path.log_snr(s) / 2)
         acts = ((level >= self.low) & (level <= self.high)).to(level.dtype)
         grown = 1 + acts * (self.churn * torch.log(level / after)).clamp(0, 2**0.5 - 1)
         up = path.time(-2 * torch.log(level * grown)).clamp(*path.ends)

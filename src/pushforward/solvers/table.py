@@ -157,7 +157,9 @@ def _combined(values: list[Tensor], weights: tuple[Any, ...]) -> Tensor:
 def _times(value: Tensor, weight: Any) -> Tensor:
     if isinstance(weight, Tensor):
         return value * weight.to(value)
-    return value if weight == 1.0 else value * weight
+    if weight == 1.0:
+        return value
+    return value * weight
 
 
 def with_drops(rows: list[Row]) -> tuple[Row, ...]:
@@ -192,7 +194,9 @@ class NotAffine(Exception):
 
 def _number(value: Any) -> Number:
     if isinstance(value, Tensor) and value.numel() == 1:
-        return value.double().reshape(()) if value.requires_grad else float(value)
+        if value.requires_grad:
+            return value.double().reshape(())
+        return float(value)
     if isinstance(value, (int, float)):
         return float(value)
     what = (
@@ -216,7 +220,8 @@ class Symbol:
     """
 
     __array_priority__ = 1000
-    dtype, device = torch.float64, torch.device("cpu")
+    dtype = torch.float64
+    device = torch.device("cpu")
 
     def __init__(self, terms: dict[int, Number], shape: tuple[int, ...]) -> None:
         self.terms, self.shape, self.ndim = terms, torch.Size((1, *shape)), len(shape) + 1
@@ -231,7 +236,8 @@ class Symbol:
 
     def settle(self, register: int) -> None:
         """Replace the symbol by one register to which its value has been written."""
-        self.terms, self.register = {register: 1.0}, register
+        self.terms = {register: 1.0}
+        self.register = register
 
     def dim(self) -> int:
         """Return the number of dimensions, including the batch dimension."""
@@ -344,7 +350,8 @@ def _traced(solver: Solver, times: Tensor, denoiser: Predictor) -> list[Row]:
     x: Any = Symbol.of(0, tracer.shape)
     memory: Any = None
     for i, stop in enumerate(times.tolist()[1:]):
-        t, s = times[i : i + 1], times[i + 1 : i + 2]
+        t = times[i : i + 1]
+        s = times[i + 1 : i + 2]
         arguments = tracer, x, t, s, tracer.condition, noise, memory
         if stop == 0:
             x = solver.last(*arguments)  # type: ignore[arg-type]
@@ -358,7 +365,9 @@ class _Tracer:
     """The stand-in for the denoiser: it returns a symbol for each estimate and records the calls."""
 
     def __init__(self, denoiser: Predictor) -> None:
-        self.path, self.space, self._denoiser = denoiser.path, denoiser.space, denoiser
+        self.path = denoiser.path
+        self.space = denoiser.space
+        self._denoiser = denoiser
         self.shape = tuple(denoiser.space.shape)
         self.condition: Any = object()  # a step passes it on unread
         self._rows: list[Row] = []
@@ -399,7 +408,8 @@ class _Tracer:
     ) -> Symbol:
         if condition is not self.condition:
             raise NotAffine("it changes the condition")
-        point, estimate = self._register(x), self.fresh()
+        point = self._register(x)
+        estimate = self.fresh()
         self._close(
             Call(kind, point, estimate, t.reshape(()), None if to is None else to.reshape(()))
         )
@@ -491,7 +501,8 @@ class General:
     def table(self, denoiser: Predictor, grid: Sequence[float]) -> Table:
         """Build the table for this denoiser on a grid of N + 1 falling times; numbers without gradient become floats."""
         calls = len(self.kinds)
-        rows, ends = [], dict(zip(self.stops, grid[1:-1], strict=True))
+        rows = []
+        ends = dict(zip(self.stops, grid[1:-1], strict=True))
         for k in range(calls + 1):
             point = 2 * k + 1
             row = self.weights[k, : k + 1]
@@ -513,8 +524,11 @@ def general(table: Table) -> General:
     calls = [row.call for row in table.rows if row.call is not None]
     count = len(calls)
     unit = torch.eye(count + 1, dtype=torch.float64)
-    values, points, stops = {0: unit[0]}, [], []
-    state, number = None, 0
+    values = {0: unit[0]}
+    points = []
+    stops = []
+    state = None
+    number = 0
     for row in table.rows:
         if row.noises or (row.call is not None and row.call.kind == "jump"):
             raise UsageError("Tables are learned only for solvers without noise and without jumps.")
@@ -629,7 +643,8 @@ class TableCache:
     """
 
     def __init__(self, solver: Solver, learned: LearnedTable | None = None) -> None:
-        self.solver, self.learned = solver, learned
+        self.solver = solver
+        self.learned = learned
         self._tables: dict[bytes, tuple[list[Any], Table | NotAffine]] = {}
 
     def table(self, denoiser: Predictor, times: Times) -> Table | NotAffine:
@@ -637,7 +652,8 @@ class TableCache:
         if isinstance(times, Tensor) and times.requires_grad:
             return self._compiled(denoiser, times.cpu())
         along = np.array(times, dtype=np.float64)
-        key, settings = along.tobytes(), [*_settings(self.solver), *_settings(denoiser)]
+        key = along.tobytes()
+        settings = [*_settings(self.solver), *_settings(denoiser)]
         if key in self._tables and list(map(id, self._tables[key][0])) == list(map(id, settings)):
             return self._tables[key][1]
         while len(self._tables) >= TABLES:

@@ -48,7 +48,8 @@ def train_on(folder: Path, disk: Any, steps: int, every: int, beside: bool = Tru
     """
     from pushforward.testing.models import recipe_for, space_data
 
-    data, save = space_data((2,), labels=False), storage.save
+    data = space_data((2,), labels=False)
+    save = storage.save
 
     def saved(where: Path, step: int, *given: Any, **options: Any) -> None:
         with disk if step == every else contextlib.nullcontext():
@@ -86,8 +87,11 @@ class Disk:
     """
 
     def __init__(self, last: int | None = None, exits: bool = False, power: bool = False) -> None:
-        self.last, self.exits, self.power = last, exits, power
-        self.changes, self.stopped = 0, False
+        self.last = last
+        self.exits = exits
+        self.power = power
+        self.changes = 0
+        self.stopped = False
         self._unflushed: dict[int, tuple[int, int]] = {}
 
     def __enter__(self) -> Disk:
@@ -189,16 +193,20 @@ def damage(folder: Path, number: int) -> tuple[tuple[str, ...], str]:
     Returns:
         The names of the files that differ now, and what was done to the first.
     """
-    kind, rng = number % 5, random.Random(number)
+    kind = number % 5
+    rng = random.Random(number)
     names = sorted(path.name for path in folder.iterdir())
-    name, other = names[number // 5 % len(names)], names[(number // 5 + 1) % len(names)]
-    path, content = folder / name, bytearray((folder / name).read_bytes())
+    name = names[number // 5 % len(names)]
+    other = names[(number // 5 + 1) % len(names)]
+    path = folder / name
+    content = bytearray((folder / name).read_bytes())
     if kind == 0:
         end = rng.randrange(len(content))
         path.write_bytes(content[:end])
         return (name,), f"cut off at byte {end:,}"
     if kind == 1:
-        at, bit = rng.randrange(len(content)), rng.randrange(8)
+        at = rng.randrange(len(content))
+        bit = rng.randrange(8)
         content[at] ^= 1 << bit
         path.write_bytes(content)
         return (name,), f"bit {bit} of byte {at:,} flipped"
@@ -261,7 +269,8 @@ class Events:
     def __init__(
         self, kill: Kill | None = None, die: Callable[[], None] = killed_by_signal
     ) -> None:
-        self.kill, self.die = kill, die
+        self.kill = kill
+        self.die = die
         self.counts = dict.fromkeys(KINDS, 0)
 
     def note(self, kind: str, half: Callable[[], None] | None = None) -> None:
@@ -346,7 +355,9 @@ def _kind(path: Any, within: int | None = None) -> str:
     if opened is not None:
         with contextlib.suppress(OSError):
             parts.append(os.readlink(f"/proc/self/fd/{opened}"))
-    return "save" if any("checkpoints" in Path(part).parts for part in parts) else "step"
+    if any("checkpoints" in Path(part).parts for part in parts):
+        return "save"
+    return "step"
 
 
 @dataclass
@@ -376,11 +387,9 @@ class Chain:
 
         A run that was killed before its first checkpoint, and whose first weights came from Python, is started again.
         """
-        folder, events, marks = (
-            self.folder / name,
-            Events(kill, self.die),
-            {-1: dict.fromkeys(KINDS, 0)},
-        )
+        folder = self.folder / name
+        events = Events(kill, self.die)
+        marks = {-1: dict.fromkeys(KINDS, 0)}
         trainer = None
         if folder.exists():
             with contextlib.suppress(*(() if newest_step(folder) >= 0 else (CheckpointError,))):
@@ -416,7 +425,9 @@ class Chain:
             with file.open("ab", buffering=0) as handle:  # in one piece, whenever the process dies
                 handle.write(f"{step}\n".encode())
         steps = file.read_text(encoding="utf-8").split() if file.exists() else []
-        return int(steps[-1]) if steps else -1
+        if steps:
+            return int(steps[-1])
+        return -1
 
     def killed(
         self, kinds: Sequence[str], seed: str, apart: Apart, name: str = "cut"
@@ -436,17 +447,16 @@ class Chain:
         self.whole = self.whole or apart(lambda: self.run("whole"))[1]
         if self.whole is None:
             return [{"kind": "whole", "wrong": ["the uninterrupted training run failed"]}]
-        marks, step, random, kills = (
-            {int(at): counts for at, counts in self.whole["marks"]},
-            -1,
-            Random(seed),
-            [],
-        )
+        marks = {int(at): counts for at, counts in self.whole["marks"]}
+        step = -1
+        random = Random(seed)
+        kills = []
         for left, kind in zip(range(len(kinds), 0, -1), kinds, strict=True):
             remaining = self.whole["counts"][kind] - marks[step][kind]
             kill = Kill(kind, int(random.uniform(0, SHARE / left) * remaining))
             status, _ = apart(lambda kill=kill: self.run(name, kill))  # type: ignore[misc]
-            saved, step = self.saved(name), newest_step(self.folder / name)
+            saved = self.saved(name)
+            step = newest_step(self.folder / name)
             wrong = [] if status == -signal.SIGKILL else [f"the process exited with {status}"]
             wrong += ["a checkpoint was lost"] if step < saved else []
             kills.append({**asdict(kill), "saved": saved, "newest": step, "wrong": wrong})
@@ -470,7 +480,9 @@ def newest_step(folder: Path) -> int:
         CheckpointError: If it is damaged: a partial checkpoint was accepted.
     """
     newest = storage.latest(folder / "checkpoints")
-    return -1 if newest is None else int(storage.read_state(newest)["step"])
+    if newest is None:
+        return -1
+    return int(storage.read_state(newest)["step"])
 
 
 def forked(work: Callable[[], Any]) -> tuple[int, Any]:
@@ -525,11 +537,9 @@ def together(
         "WORLD_SIZE": str(count),
         **environment,
     }
-    began, children, codes = (
-        time.monotonic(),
-        [_forked(rank, work, folder, shared) for rank in range(count)],
-        dict[int, int](),
-    )
+    began = time.monotonic()
+    children = [_forked(rank, work, folder, shared) for rank in range(count)]
+    codes = dict[int, int]()
     while len(codes) < count and time.monotonic() - began < LIMIT:
         for rank, child in enumerate(children):
             if rank not in codes and (done := os.waitpid(child, os.WNOHANG))[0]:

@@ -21,7 +21,8 @@ from pushforward.metrics import Metric, Samples, Score
 from pushforward.metrics.table import Table
 from pushforward.testing.models import law, refuses, space_data
 
-EXAMPLES, SIDE = 240, 6
+EXAMPLES = 240
+SIDE = 6
 
 
 def sample_sets() -> list[Samples]:
@@ -37,10 +38,8 @@ def sample_sets() -> list[Samples]:
         np.clip(0.5 + 0.2 * random.standard_normal((EXAMPLES, SIDE * SIDE)), 0, 1) for _ in range(3)
     ]
     rows = [_rows(random) for _ in range(3)]
-    names, kinds = (
-        ("number", "other", "category", "target"),
-        ("number", "number", "category", "boolean"),
-    )
+    names = ("number", "other", "category", "target")
+    kinds = ("number", "number", "category", "boolean")
     labels = (), (), ("low", "middle", "high"), ("no", "yes")
     table = Table(
         _values(rows[0]),
@@ -270,7 +269,8 @@ def check_features(
         for tensor in network.state_dict().values()
         if tensor.is_floating_point() and tensor.numel()
     ]
-    weights, identity = again.weights, again.identity
+    weights = again.weights
+    identity = again.identity
     del again.weights
     if tensors:
         tensors[-1].view(-1)[0] += 1

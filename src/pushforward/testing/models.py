@@ -71,7 +71,8 @@ def refuses(work: Callable[[], object], error: type[Exception]) -> bool:
 
 def rebuilt(part: Any) -> Any:
     """Rebuild a part from its description, as for a run on disk; your own class is registered for this."""
-    kind, name = type(part), type(part).__name__
+    kind = type(part)
+    name = type(part).__name__
     known = spec.registered().get(name, kind)
     with law(part, "its class must not have the same name as a part of pushforward"):
         assert known is kind or not known.__module__.startswith("pushforward."), f"{known} has it."
@@ -124,12 +125,16 @@ def space_data(shape: tuple[int, ...], labels: bool, n: int = 70, seed: int = 0)
 
 def class_labels(classes: int) -> dict[str, ConditionKind]:
     """Build the conditions of a space or network with a number of equally frequent classes; none for 0."""
-    return {"label": Label.numbered(classes)} if classes else {}
+    if classes:
+        return {"label": Label.numbered(classes)}
+    return {}
 
 
 def shape_for(name: str) -> tuple[int, ...]:
     """Choose a shape that suits a recipe: short vectors if supported."""
-    return (1, 8, 8) if name in IMAGES_ONLY else (17,)
+    if name in IMAGES_ONLY:
+        return (1, 8, 8)
+    return (17,)
 
 
 def teachers_for(recipe: recipes.RecipeFunction, space: Space) -> dict[str, Any]:
@@ -184,7 +189,8 @@ def check_space(kind: type[Space], x: NDArray[Any]) -> None:
     with law(space, "rebuilding a space from its description must give an equal space"):
         assert space.shape == x.shape[1:]
         assert spec.build(spec.describe(space)) == space
-    exact, scale = data.double(), torch.from_numpy(space.scale).double()
+    exact = data.double()
+    scale = torch.from_numpy(space.scale).double()
     model = space.to_model(exact)
     with law(space, "model units must have mean 0, and `to_data` must invert `to_model`"):
         assert abs(float(model.mean())) < 1e-4
@@ -279,7 +285,8 @@ def check_method(
     with law(thing, "losses must depend only on batch, now and weights"):
         assert [float(loss) for _, loss, _ in first] == [float(loss) for _, loss, _ in second]
     with law(thing, "it must be rebuilt from its description"):
-        again, tensors = rebuilt(thing), thing.state_dict()
+        again = rebuilt(thing)
+        tensors = thing.state_dict()
         assert {name: part.shape for name, part in again.state_dict().items()} == {
             n: t.shape for n, t in tensors.items()
         }
@@ -340,7 +347,8 @@ def moved(transport: Transport, seed: int, n: int) -> Tensor:
 
 def stirred(method: Method) -> Method:
     """Copy a model with changed zero-initialised layers, so that samples depend on every part."""
-    method, random = copy.deepcopy(method).eval(), torch.Generator().manual_seed(5)
+    method = copy.deepcopy(method).eval()
+    random = torch.Generator().manual_seed(5)
     with torch.no_grad():
         for parameter in method.parameters():
             parameter.add_(0.02 * torch.randn(parameter.shape, generator=random))

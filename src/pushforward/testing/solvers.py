@@ -88,7 +88,8 @@ def check_path(path: Path | type[Path]) -> None:
             (slope,) = torch.autograd.grad((value + 0 * t).sum(), t, retain_graph=True)
             torch.testing.assert_close(derivative, slope, rtol=1e-9, atol=1e-11)
     t = torch.linspace(*thing.ends, 61, dtype=torch.float64)
-    k, log_snr = thing.at(t), thing.log_snr(t)
+    k = thing.at(t)
+    log_snr = thing.log_snr(t)
     with law(thing, "its log-SNR must match its coefficients and decrease"):
         torch.testing.assert_close(
             log_snr, 2 * (k.alpha.log() - k.sigma.log()), rtol=1e-8, atol=1e-8
@@ -110,10 +111,9 @@ def check_path(path: Path | type[Path]) -> None:
 
 # The paths that solvers are measured on
 PATHS: dict[str, Path] = {"vp": VP(), "linear": Linear(), "cosine": Cosine(), "ve": VE(0.02, 20)}
-START, STOP = (
-    -6.0,
-    7.0,
-)  # The log-SNR between which orders are measured; no coefficient is nearly singular there
+# The log-SNR between which orders are measured; no coefficient is nearly singular there
+START = -6.0
+STOP = 7.0
 
 
 class Mixture(nn.Module):
@@ -127,7 +127,8 @@ class Mixture(nn.Module):
 
     def __init__(self, path: Path, centres: Sequence[Sequence[float]] | Tensor, std: float) -> None:
         super().__init__()
-        self.path, self.std = path, std
+        self.path = path
+        self.std = std
         self.centres = nn.Buffer(torch.as_tensor(centres, dtype=torch.float64))
         d = self.centres.shape[1]
         self.space: Space = VectorSpace(shape=(d,), mean=(0.0,) * d, std=(1.0,) * d)

@@ -55,7 +55,8 @@ class MLflow(Tracker):
         return str(self._id)
 
     def log(self, step: int, numbers: Mapping[str, float]) -> None:
-        metric, now = imported("mlflow.entities", "mlflow").Metric, int(1000 * time.time())
+        metric = imported("mlflow.entities", "mlflow").Metric
+        now = int(1000 * time.time())
         self._client.log_batch(
             self._id, metrics=[metric(name, value, now, step) for name, value in numbers.items()]
         )

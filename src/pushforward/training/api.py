@@ -90,23 +90,20 @@ def prepare(
     """
     own = settings_in(recipe, options, FitOptions.__annotations__.keys() - {"network"})
     refuse_unknown(options.keys() - own.keys(), FitOptions, "fit", HINTS)
-    given, device = recipe, device_named(options.get("device", "auto"))
+    given = recipe
+    device = device_named(options.get("device", "auto"))
     processes = joined(device, shard=options.get("shard", False), devices=options.get("devices"))
     with processes.phase("the start of training"):
         plugins = [load_plugin(path).file for path in files_of(options.get("plugins", ()))]
         dataset = (
             given if isinstance(given, Dataset) else dataset_of(data)
         )  # swapped arguments are refused as a recipe
-        seed, size, name = (
-            whole("seed", options.get("seed", 0)),
-            options.get("size") or "small",
-            name_of(given),
-        )
-        budget, flops, augment = (
-            budget_in(options),
-            options.get("flops"),
-            options.get("augment", ()),
-        )
+        seed = whole("seed", options.get("seed", 0))
+        size = options.get("size") or "small"
+        name = name_of(given)
+        budget = budget_in(options)
+        flops = options.get("flops")
+        augment = options.get("augment", ())
         epochs = options.get("epochs")
         if sum(amount is not None for amount in (budget, flops, epochs)) > 1:
             raise UsageError(
@@ -248,11 +245,10 @@ def reopen(folder: str | Path | Run, **options: Unpack[ResumeOptions]) -> Traine
     processes = joined(device, shard=options.get("shard", False), devices=options.get("devices"))
     with processes.phase("the start of training"):
         writes = processes.rank == 0
-        checkpoint, method = options.get("checkpoint"), options.get("method")
-        given, watcher = (
-            budget_in(options),
-            watcher_of(options.get("progress") if writes else False),
-        )
+        checkpoint = options.get("checkpoint")
+        method = options.get("method")
+        given = budget_in(options)
+        watcher = watcher_of(options.get("progress") if writes else False)
         if checkpoint is not None and options.get("fallback"):
             raise UsageError(
                 "Pass either `checkpoint`, or `fallback=True`, which resumes from the newest undamaged checkpoint."
@@ -267,7 +263,8 @@ def reopen(folder: str | Path | Run, **options: Unpack[ResumeOptions]) -> Traine
             known = data_of_run(folder, content, options.get("data"))
             given = Budget(samples=samples_in(epochs, known))
             options["data"] = known
-        budget, trackers = given or budget_of(content), trackers_of(options.get("trackers"))
+        budget = given or budget_of(content)
+        trackers = trackers_of(options.get("trackers"))
         lock = hold(folder) if writes else None
         try:
             if checkpoint is None and lock is not None:
@@ -473,7 +470,8 @@ def finisher(
         settings: Settings of the recipe ``finish``.
         options: Options as for `distil`.
     """
-    function, settings = with_frozen("finish", {"teacher": run}), settings or {}
+    function = with_frozen("finish", {"teacher": run})
+    settings = settings or {}
     recipe = seeded(lambda: function(data.space, **settings), options.get("seed", 0))
     no_budget: Any = dict.fromkeys(BUDGETS)
     options = {**options, **no_budget, "out": f"{run.folder}-finished", "seconds": finish}

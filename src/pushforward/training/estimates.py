@@ -103,7 +103,9 @@ def plan(
     Raises:
         UsageError: If settings do not fit each other, for example if a batch cannot be divided.
     """
-    training, method, shares = recipe.training, recipe.method, processes if sharded else 1
+    training = recipe.training
+    method = recipe.method
+    shares = processes if sharded else 1
     parts = parts_of(training, method, processes)
     part = parts[0].stop - parts[0].start
     with tempfile.TemporaryDirectory() as nowhere, torch.random.fork_rng(devices=[]):
@@ -113,7 +115,8 @@ def plan(
             _bytes(kept.state_dict().values()) for kept in (trainer.method, trainer.average)
         )
         optimizers = sum(player.state_bytes() for player in trainer.players.values())
-        steps, precision = trainer.clock.total, trainer.precision
+        steps = trainer.clock.total
+        precision = trainer.precision
     sizes = [_bytes(player.parameters()) for player in method.players.values()]
     needs = Needs(
         weights=weights // shares,
@@ -160,7 +163,8 @@ def _unwritten(
 
 def _activations(recipe: Recipe, data: Dataset, part: int, folder: Path) -> int | None:
     few = math.lcm(recipe.method.group, FEW) if recipe.method.group <= FEW else recipe.method.group
-    sizes, measured = [part] if part <= 2 * few else [few, 2 * few], list[int]()
+    sizes = [part] if part <= 2 * few else [few, 2 * few]
+    measured = list[int]()
     for size in sizes:
         small = replace(recipe, training=recipe.training.changed(batch=size, accumulate=1))
         trainer = _unwritten(small, data, Budget(steps=2), folder)
@@ -225,7 +229,9 @@ def training_memory(run: Run, data: Dataset) -> int | None:
     states = sum(
         value.nbytes for player in trainer.players.values() for value in player.state().values()
     )
-    return None if added is None else held + states + added
+    if added is None:
+        return None
+    return held + states + added
 
 
 class _Counter(TorchDispatchMode):

@@ -166,12 +166,10 @@ def budget_in(options: BudgetOptions) -> Budget | None:
     Raises:
         UsageError: For several, or one that is no number, naming the option.
     """
-    steps, samples, seconds, text = (
-        options.get("steps"),
-        options.get("samples"),
-        options.get("seconds"),
-        options.get("budget"),
-    )
+    steps = options.get("steps")
+    samples = options.get("samples")
+    seconds = options.get("seconds")
+    text = options.get("budget")
     for name, count in (("steps", steps), ("samples", samples)):
         if count is not None:
             whole(name, count)
@@ -181,7 +179,9 @@ def budget_in(options: BudgetOptions) -> Budget | None:
         if seconds is not None:
             raise UsageError("Pass exactly one budget: `seconds` or `budget`.")
         seconds = Budget.duration(text)
-    return None if steps is samples is seconds is None else Budget(steps, samples, seconds)
+    if steps is samples is seconds is None:
+        return None
+    return Budget(steps, samples, seconds)
 
 
 def samples_in(epochs: float, data: Dataset) -> int:

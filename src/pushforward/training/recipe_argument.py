@@ -59,10 +59,8 @@ def recipe_from(
             f'Expected a recipe: its name (such as "flow"), a recipe function, a Recipe or a Method; got {given!r:.200}.{hint}'
         )
     if missing := recipes.missing_parts(function):
-        parts, name = (
-            ", ".join(f'"{name}": run' for name in missing),
-            getattr(function, "__name__", function),
-        )
+        parts = ", ".join(f'"{name}": run' for name in missing)
+        name = getattr(function, "__name__", function)
         written = f'"{given}"' if isinstance(given, str) else name
         raise UsageError(
             f"The recipe {name} needs a trained run: pf.fit(pf.training.with_frozen({written}, {{{parts}}}), data)."
@@ -156,7 +154,9 @@ def started(
 
 def opened(run: str | Path | Run, plugins: str | Path | Sequence[str | Path]) -> Run:
     """Return the run, loading it first if a folder is given."""
-    return run if isinstance(run, Run) else load(run, plugins=plugins)
+    if isinstance(run, Run):
+        return run
+    return load(run, plugins=plugins)
 
 
 def from_run(init: str | Path | Run, recipe: Recipe) -> tuple[Recipe, Run]:
@@ -166,10 +166,8 @@ def from_run(init: str | Path | Run, recipe: Recipe) -> tuple[Recipe, Run]:
         UsageError: If the run has another method, or its weights do not fit.
     """
     run = opened(init, ())
-    there, here = (
-        _identity(run.spec["recipe"], run.spec["method"]),
-        _identity(recipe.name, spec.describe(recipe.method)),
-    )
+    there = _identity(run.spec["recipe"], run.spec["method"])
+    here = _identity(recipe.name, spec.describe(recipe.method))
     conditions = run.method.space.conditions, recipe.method.space.conditions
     there["conditions"], here["conditions"] = (", ".join(kinds) or "none" for kinds in conditions)
     for name in conditions[0].keys() & conditions[1].keys() - {"label"}:
@@ -416,9 +414,11 @@ def in_latent(
         UsageError: If the autoencoder takes other examples, or conditions that the data lacks.
         CheckpointError: If the run cannot be read.
     """
-    data, device = dataset_of(data), device_named(device)
+    data = dataset_of(data)
+    device = device_named(device)
     autoencoder = run if isinstance(run, Autoencoder) else autoencoder_of(run, data.space, plugins)
-    there, here = autoencoder.space, data.space
+    there = autoencoder.space
+    here = data.space
     if tuple(there.shape) != tuple(here.shape) or not met(there.conditions, here.conditions):
         raise UsageError(
             f"The autoencoder takes examples of shape {tuple(there.shape)} with {described(there.conditions)}; "
@@ -435,7 +435,8 @@ def in_latent(
         else ("an autoencoder passed in Python", Seen())
     )
     ancestor = (str(run.folder), run.seen) if isinstance(run, Run) else ancestor
-    method, family = LatentMethod(inner.method, autoencoder), f"{inner.family} in a latent space"
+    method = LatentMethod(inner.method, autoencoder)
+    family = f"{inner.family} in a latent space"
     return Recipe(method, inner.training, inner.name, family, (*inner.builds_on, ancestor))
 
 
@@ -445,7 +446,8 @@ class _Alone:
     prepared = LatentMethod.prepared
 
     def __init__(self, frozen: Autoencoder) -> None:
-        self.frozen, self.space = frozen.eval(), frozen.space
+        self.frozen = frozen.eval()
+        self.space = frozen.space
 
     @property
     def parts(self) -> Mapping[str, nn.Module]:

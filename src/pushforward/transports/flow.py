@@ -138,11 +138,15 @@ class Flow(Transport):
     def source(self) -> Source | None:
         """Return the noise source; None for standard normal noise."""
         inner = trained(self.denoiser)
-        return None if inner is None else inner.source
+        if inner is None:
+            return None
+        return inner.source
 
     def noise(self, draws: Draws) -> Tensor:
         """Draw standard normal noise, or held-out examples of the model's source."""
-        return super().noise(draws) if self.source is None else self.source.starts(draws)
+        if self.source is None:
+            return super().noise(draws)
+        return self.source.starts(draws)
 
     def training_noise(self, draws: Draws) -> Tensor:
         """Draw standard normal noise, or training examples of the model's source; held-out examples are kept for scores."""
@@ -157,7 +161,9 @@ class Flow(Transport):
     def calls(self) -> int:
         """Return the network evaluations per sample, including guidance; for adaptive solvers, of the sample with seed 0."""
         table = self._tables.table(self.denoiser, self._times)
-        return self._counted() if isinstance(table, NotAffine) else table.calls(self.denoiser)
+        if isinstance(table, NotAffine):
+            return self._counted()
+        return table.calls(self.denoiser)
 
     def _counted(self) -> int:
         counted = _Counted(self.denoiser)
@@ -201,7 +207,9 @@ class Flow(Transport):
         A named grid suits all solvers of the same name, and given times suit their own number of steps.
         """
         fits = isinstance(self.grid, str) or steps == self.steps
-        return self.grid if fits and name_of(solver) == name_of(self.solver) else None
+        if fits and name_of(solver) == name_of(self.solver):
+            return self.grid
+        return None
 
     def with_table(self, learned: LearnedTable) -> Flow:
         """Return a flow with the same denoiser and solver, and the times and coefficients of a learned table."""
@@ -311,7 +319,8 @@ class Flow(Transport):
                 self._edge(stop).sigma / self._edge(high).sigma
             )
         if start == 0:
-            x, start = x * float(self._edge(low).alpha), low
+            x = x * float(self._edge(low).alpha)
+            start = low
         if stop == 0 and (start <= low or self.steps == 1):
             return self._last(self.walk(x, np.array([start, 0.0]), condition, draws))
         end, last, steps = (stop, [], self.steps) if stop else (low, [0.0], self.steps - 1)
@@ -326,7 +335,8 @@ class Flow(Transport):
         self, n: int, condition: ConditionLike = None, *, seed: int = 0
     ) -> Iterator[State]:
         """Yield (t, x_t) from t_max to 0 for the samples of `sample`, in data units (images clamped to [0, 1])."""
-        n, seed = whole("n", n, 1), whole("seed", seed)
+        n = whole("n", n, 1)
+        seed = whole("seed", seed)
         with torch.no_grad():
             given = self.conditions(n, condition, seed)
             draws = ExampleDraws(seed, n, device=self.device)
@@ -374,12 +384,10 @@ class _Counted:
     """A denoiser that counts network evaluations of one example."""
 
     def __init__(self, denoiser: Predictor) -> None:
-        self.denoiser, self.path, self.space, self.count = (
-            denoiser,
-            denoiser.path,
-            denoiser.space,
-            0,
-        )
+        self.denoiser = denoiser
+        self.path = denoiser.path
+        self.space = denoiser.space
+        self.count = 0
 
     def predict(self, kind: str, x_t: Tensor, t: Tensor, condition: Condition = None) -> Tensor:
         self.count += self.denoiser.calls(float(t[0]))
@@ -511,7 +519,10 @@ class Autoencoder(nn.Module):
         likelihood: Observed | None = None,
     ) -> None:
         super().__init__()
-        self.encoder, self.decoder, self.space, self.standard = encoder, decoder, space, standard
+        self.encoder = encoder
+        self.decoder = decoder
+        self.space = space
+        self.standard = standard
         self.likelihood = likelihood
 
     def moments(self, x: Tensor, condition: Condition = None) -> Tensor:
@@ -545,7 +556,9 @@ class Autoencoder(nn.Module):
             raise UsageError(
                 f"This autoencoder takes {what}, so its latents depend on them too. Pass {what} as a condition."
             )
-        return {name: condition[name] for name in names} if condition and names else None
+        if condition and names:
+            return {name: condition[name] for name in names}
+        return None
 
 
 class Latent(Transport):
@@ -558,7 +571,8 @@ class Latent(Transport):
 
     def __init__(self, inner: Transport, autoencoder: Autoencoder) -> None:
         super().__init__()
-        self.inner, self.autoencoder = inner, autoencoder
+        self.inner = inner
+        self.autoencoder = autoencoder
         self.space = autoencoder.space.with_conditions(inner.space.conditions)
         self.noise_shape = inner.noise_shape
 
@@ -621,15 +635,21 @@ class Latent(Transport):
 
 def inner_of(transport: Transport) -> Transport:
     """Return the transport that maps the noise: the transport itself, or the inner transport of a `Latent`."""
-    return transport.inner if isinstance(transport, Latent) else transport
+    if isinstance(transport, Latent):
+        return transport.inner
+    return transport
 
 
 def starts(transport: Transport) -> tuple[Source, int] | None:
     """Return the data set that a flow starts from, with its number of different held-out examples; None for noise."""
     source = getattr(inner_of(transport), "source", None)
-    return None if source is None else (source, len(torch.unique(source.held_out, dim=0)))
+    if source is None:
+        return None
+    return (source, len(torch.unique(source.held_out, dim=0)))
 
 
 def with_inner(transport: Transport, inner: Transport) -> Transport:
     """Replace the transport that maps the noise by ``inner``; see `inner_of`."""
-    return Latent(inner, transport.autoencoder) if isinstance(transport, Latent) else inner
+    if isinstance(transport, Latent):
+        return Latent(inner, transport.autoencoder)
+    return inner

@@ -105,7 +105,9 @@ def learn_grid(
     parameters = Shares(min(tried, key=lambda candidate: learn.error(along(candidate), batch)))
     optimizer = torch.optim.Adam(parameters.parameters(), lr=lr)
     before = judge.error(along(flow), batch)
-    best, least, error = flow.times.tolist(), before, before
+    best = flow.times.tolist()
+    least = before
+    error = before
     interval = max(1, rounds // 10)
     for i in range(rounds):
         optimizer.zero_grad()
@@ -119,7 +121,8 @@ def learn_grid(
             times = parameters.times().detach()
             error = judge.error(along(flow, times), batch)
             if error < least and bool((times.diff() < 0).all()):
-                best, least = times.tolist(), error
+                best = times.tolist()
+                least = error
         if watch is not None:
             watch(i + 1, error)
     return LearnedGrid(best, before, least)
@@ -228,10 +231,9 @@ TABLE_LEARNING_SEED = 600_000_000
 FEWEST = 32  # Examples on which a table is at least certified
 # Adam's rates at the start, for coefficients and call times, and for the times of the grid
 RATES = {"coefficients": 0.02, "grid": 0.05}
-CERTAIN, LEAST = (
-    2.0,
-    0.01,
-)  # The least gain of a table over the best grid: in standard errors, and as a share of the distance
+# The least gain of a table over the best grid: in standard errors, and as a share of the distance
+CERTAIN = 2.0
+LEAST = 0.01
 
 
 @dataclass(frozen=True)
@@ -330,7 +332,8 @@ def learn_table(
     tabled = flow.with_table(_learned(start, fit, choice, (rounds, batch), watch))
     squares = {id(rival): certify.distances(along(rival), batch).double() for rival in rivals}
     best = min(rivals, key=lambda rival: float(squares[id(rival)].mean()))
-    before, after = squares[id(best)], certify.distances(along(tabled), batch).double()
+    before = squares[id(best)]
+    after = certify.distances(along(tabled), batch).double()
     gain = before - after
     nearer = float(gain.mean()) > max(
         CERTAIN * float(gain.std()) / len(gain) ** 0.5, LEAST * float(before.mean())
@@ -364,8 +367,10 @@ def _learned(
     ]
     optimizer = torch.optim.Adam(groups, betas=(0.9, 0.99))
     rates = [group["lr"] for group in optimizer.param_groups]
-    best, least = numbers.table(), choice.error(along(start), batch)
-    interval, error = max(1, rounds // 20), least
+    best = numbers.table()
+    least = choice.error(along(start), batch)
+    interval = max(1, rounds // 20)
+    error = least
     for i in range(rounds):
         optimizer.zero_grad()
         table, grid = numbers()
@@ -383,7 +388,8 @@ def _learned(
                 else choice.error(along(start.with_table(candidate)), batch)
             )
             if candidate is not None and error < least:
-                best, least = candidate, error
+                best = candidate
+                least = error
         if watch is not None:
             watch(i + 1, error)
     assert best is not None
@@ -406,7 +412,8 @@ class _Numbers:
     """
 
     def __init__(self, flow: Flow) -> None:
-        self._flow, self._path = flow, flow.denoiser.path
+        self._flow = flow
+        self._path = flow.denoiser.path
         self.grid = Shares(flow)
         start = self._compiled(self.grid.times().detach())
         calls = len(start.kinds)
@@ -431,11 +438,9 @@ class _Numbers:
         with torch.no_grad():
             table, grid = self()
         finite = all(bool(part.isfinite().all()) for part in (table.weights, table.times, grid))
-        return (
-            LearnedTable.of(table, grid.tolist())
-            if finite and bool((grid.diff() < 0).all())
-            else None
-        )
+        if finite and bool((grid.diff() < 0).all()):
+            return LearnedTable.of(table, grid.tolist())
+        return None
 
 
 class _Recomputed(Wrapped):

@@ -61,7 +61,8 @@ def log_prob(
     """
     denoiser = _denoiser(flow)
     u = flow.space.to_model(x.to(flow.device)).double()
-    path, size = denoiser.path, flow.space.size
+    path = denoiser.path
+    size = flow.space.size
     ends = path.log_snr(torch.tensor(path.ends, dtype=torch.float64))
     first, last = (path.at(torch.tensor([t], dtype=torch.float64)) for t in path.ends)
     signs = None
@@ -101,7 +102,9 @@ class _Slope:
     """The slope in log-SNR of y = x_t / hypot(alpha, sigma), and its divergence."""
 
     def __init__(self, denoiser: Predictor, condition: Condition, probes: Tensor | None) -> None:
-        self.denoiser, self.condition, self.probes = denoiser, condition, probes
+        self.denoiser = denoiser
+        self.condition = condition
+        self.probes = probes
 
     def __call__(self, log_snr: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         with torch.enable_grad():
@@ -122,7 +125,8 @@ class _Slope:
 
     @staticmethod
     def _exact(moved: Tensor, y: Tensor) -> Tensor:
-        n, size = len(y), y[0].numel()
+        n = len(y)
+        size = y[0].numel()
         basis = (
             torch.eye(size, dtype=y.dtype, device=y.device)
             .reshape(size, 1, *y.shape[1:])
@@ -143,7 +147,8 @@ class _Slope:
 def _rk4(slope: _Slope, y: Tensor, grid: Tensor) -> tuple[Tensor, Tensor]:
     gained = y.new_zeros(len(y))
     for start, stop in itertools.pairwise(grid):
-        h, middle = stop - start, (start + stop) / 2
+        h = stop - start
+        middle = (start + stop) / 2
         a, da = slope(start, y)
         b, db = slope(middle, y + h / 2 * a)
         c, dc = slope(middle, y + h / 2 * b)
@@ -178,7 +183,9 @@ def bits_per_dim(log_density: Tensor, space: Space) -> Tensor:
         space: Space of the data; images have the levels i / 255.
     """
     bits = -log_density / (space.size * math.log(2))
-    return bits if space.levels is None else bits + math.log2(space.levels - 1)
+    if space.levels is None:
+        return bits
+    return bits + math.log2(space.levels - 1)
 
 
 def elbo(
@@ -239,7 +246,8 @@ def _diffusion(
     for i in range(times):
         log_snr = high + (low - high) * (i + draws.uniform().double()) / times
         t = path.time(log_snr).clamp(*path.ends).to(u)
-        k, z = path.at(t).over(u), draws.normal(u.shape[1:]).to(u)
+        k = path.at(t).over(u)
+        z = draws.normal(u.shape[1:]).to(u)
         x_t = k.alpha * u + k.sigma * z
         estimate = solve("v", denoiser.predict("v", x_t, t, condition), x_t, k)[1]
         total += (z - estimate).double().square().flatten(1).sum(1)
@@ -249,14 +257,17 @@ def _diffusion(
 def _decoded(
     denoiser: Predictor, u: Tensor, condition: Condition, draws: ExampleDraws, spreads: list[float]
 ) -> list[Tensor]:
-    path, bounds = denoiser.path, denoiser.space.bounds
+    path = denoiser.path
+    bounds = denoiser.space.bounds
     assert bounds is not None
     t = torch.full((len(u),), path.ends[0], dtype=u.dtype, device=u.device)
     k = path.at(t).over(u)
     x_t = k.alpha * u + k.sigma * draws.normal(u.shape[1:]).to(u)
     mean = denoiser.predict("data", x_t, t, condition)
-    low, gap = bounds[0].to(u), ((bounds[1] - bounds[0]) / (LEVELS - 1)).to(u)
-    place, true = (mean - low) / gap, ((u - low) / gap).round()
+    low = bounds[0].to(u)
+    gap = ((bounds[1] - bounds[0]) / (LEVELS - 1)).to(u)
+    place = (mean - low) / gap
+    true = ((u - low) / gap).round()
     width = [float(k.sigma[0] / k.alpha[0]) * spread / gap for spread in spreads]
     levels = torch.arange(LEVELS, device=u.device, dtype=u.dtype).reshape(-1, *(1,) * (u.dim() - 1))
     log_probs: list[list[Tensor]] = [[] for _ in spreads]

@@ -88,11 +88,9 @@ class Transport(nn.Module, ABC):
             UsageError: If a name is unknown, the number of values is not n, or values do not exist.
         """
         values = self._values(n, condition, seed)
-        return (
-            None
-            if values is None
-            else {name: value.to(self.device) for name, value in values.items()}
-        )
+        if values is None:
+            return None
+        return {name: value.to(self.device) for name, value in values.items()}
 
     def sample(
         self,
@@ -127,11 +125,9 @@ class Transport(nn.Module, ABC):
         if conditions:
             condition = {**(condition or {}), **conditions}
         parts = [x for x, _ in self.stream(n, condition, seed=seed, batch=batch)]
-        return (
-            torch.cat(parts)
-            if parts
-            else torch.empty(0, *self.space.shape, dtype=self.space.precision)
-        )
+        if parts:
+            return torch.cat(parts)
+        return torch.empty(0, *self.space.shape, dtype=self.space.precision)
 
     def stream(
         self, n: int, condition: ConditionLike = None, *, seed: int = 0, batch: int = BATCH
@@ -144,7 +140,9 @@ class Transport(nn.Module, ABC):
                 constraint of the data after all attempts (`pushforward.transports.transport`), and
                 immediately if hardly any satisfies it.
         """
-        n, seed, batch = whole("n", n, 0), whole("seed", seed), whole("batch", batch, 1)
+        n = whole("n", n, 0)
+        seed = whole("seed", seed)
+        batch = whole("batch", batch, 1)
         wanted = self.wanted(n, condition, seed)
         redrawing = Redrawing(self.space, n, seed)
         return redrawing.checked(self._parts(n, wanted, seed, batch, redrawing))
@@ -164,15 +162,15 @@ class Transport(nn.Module, ABC):
     def _begun(
         self, start: int, size: int, wanted: Condition, seed: int, redrawing: Redrawing
     ) -> Part:
-        given, draws = (
-            self.given(start, size, wanted, seed),
-            ExampleDraws(seed + start, size, device=self.device),
-        )
+        given = self.given(start, size, wanted, seed)
+        draws = ExampleDraws(seed + start, size, device=self.device)
         return redrawing.begun(self._drawn(given, draws), given, draws)
 
     def wanted(self, n: int, condition: ConditionLike, seed: int) -> Condition:
         """Return the requested values of conditions for n samples; None if nothing was requested."""
-        return None if condition is None else self._values(n, condition, seed)
+        if condition is None:
+            return None
+        return self._values(n, condition, seed)
 
     def _values(self, n: int, condition: ConditionLike, seed: int) -> Condition:
         space = self.space
@@ -249,7 +247,9 @@ class Transport(nn.Module, ABC):
 def device_of(module: nn.Module) -> torch.device:
     """Return the device of a module's weights; the CPU for no weights."""
     held = next(itertools.chain(module.parameters(), module.buffers()), None)
-    return torch.device("cpu") if held is None else held.device
+    if held is None:
+        return torch.device("cpu")
+    return held.device
 
 
 def as_examples(space: Space, x: Any) -> Tensor:
@@ -268,7 +268,9 @@ def as_examples(space: Space, x: Any) -> Tensor:
         raise UsageError(
             f"Expected examples of shape (n, {', '.join(map(str, space.shape))}); got {tuple(examples.shape)}.{hint}"
         )
-    return examples if examples.is_floating_point() else examples.float()
+    if examples.is_floating_point():
+        return examples
+    return examples.float()
 
 
 def check_transport(model: Any) -> None:
@@ -399,8 +401,12 @@ class Redrawing:
     """
 
     def __init__(self, space: Space, n: int, seed: int) -> None:
-        self.space, self.n, self.seed = space, n, seed
-        self.tally, self.unmet, self.lost = Tally(), 0, 0
+        self.space = space
+        self.n = n
+        self.seed = seed
+        self.tally = Tally()
+        self.unmet = 0
+        self.lost = 0
         self._joined = (0, 0, 0, 0)
         self._refused: Tensor | None = None
 
@@ -450,7 +456,8 @@ class Redrawing:
     def _again(
         self, part: Part, turn: int, draw: Callable[[Condition, ExampleDraws], Tensor]
     ) -> None:
-        waiting, draws = part.waiting, part.draws
+        waiting = part.waiting
+        draws = part.draws
         seeds = [draws.seeds[place] for place in waiting.tolist()]
         condition = condition_at(part.condition, waiting)
         again = draw(
@@ -494,7 +501,8 @@ class Redrawing:
             Diverged: With the number of such samples, outside of `unmet_kept`.
         """
         if self.hopeless:
-            drawn, refused = self.tally.drawn, self.tally.refused
+            drawn = self.tally.drawn
+            refused = self.tally.refused
             raise self._given_up(
                 f"{drawn - refused:,} of {drawn:,} generated rows satisfy {named_constraints(self.space, every=True)}"
             )
@@ -555,11 +563,9 @@ def named_constraints(space: Space, every: bool = False) -> str:
     constraints: Sequence[Any] = getattr(space, "constraints", ())
     if len(constraints) == 1:
         return f"the constraint {quoted(constraints[0].text)}"
-    return (
-        f"all {len(constraints)} constraints of the model"
-        if every
-        else f"one of {len(constraints)} constraints"
-    )
+    if every:
+        return f"all {len(constraints)} constraints of the model"
+    return f"one of {len(constraints)} constraints"
 
 
 def _broken_by(space: Space, x: Tensor) -> list[Any]:
@@ -623,7 +629,8 @@ def shared_stream(
 def _shared(
     transport: Transport, n: int, wanted: Condition, seed: int, batch: int, redrawing: Redrawing
 ) -> Iterator[Chunk]:
-    rank, count = torch.distributed.get_rank(), torch.distributed.get_world_size()
+    rank = torch.distributed.get_rank()
+    count = torch.distributed.get_world_size()
     starts = range(0, n, batch)
     for turn in range(0, len(starts), count):
         parts = [(start, min(batch, n - start)) for start in starts[turn : turn + count]]

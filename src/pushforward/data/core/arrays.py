@@ -187,7 +187,9 @@ def _pixels(x: NDArray[Any], name: str) -> NDArray[np.uint8]:
         raise DataError(
             f"{name} has shape {x.shape}; expected images with 1 to {MAX_CHANNELS} channels on the second or last axis."
         )
-    low, high, floats = float(x.min()), float(x.max()), x.dtype.kind == "f"
+    low = float(x.min())
+    high = float(x.max())
+    floats = x.dtype.kind == "f"
     if low < (-1e-4 if floats else 0) or high > (1 + 1e-4 if floats else 255):
         expected = (
             "floats from 0 to 1 (use (x + 1) / 2 for values from -1 to 1) or integers from 0 to 255"
@@ -198,7 +200,9 @@ def _pixels(x: NDArray[Any], name: str) -> NDArray[np.uint8]:
     if floats:
         return np.ascontiguousarray(np.rint(np.clip(x, 0, 1) * 255).astype(np.uint8))
     pixels = np.ascontiguousarray(x).astype(np.uint8)
-    return pixels * np.uint8(255) if high <= 1 else pixels
+    if high <= 1:
+        return pixels * np.uint8(255)
+    return pixels
 
 
 class ArrayOptions(TypedDict, total=False):
@@ -247,7 +251,8 @@ def from_arrays(x: Any, labels: Any = None, **options: Unpack[ArrayOptions]) -> 
         DataError: For arrays of another shape, range or type, or labels that do not fit them.
     """
     refuse_unknown(options, ArrayOptions, "data.from_arrays")
-    given, held_out_given = options.get("given") or {}, options.get("held_out_given") or {}
+    given = options.get("given") or {}
+    held_out_given = options.get("held_out_given") or {}
     named = {
         "x": x,
         "x_test": options.get("held_out"),
@@ -291,7 +296,8 @@ def splits_of(
     x, whole = zip(
         *(example_array(arrays[f"x{part}"], f"{place}x{part}") for part in parts), strict=True
     )
-    sizes, shape = list(map(len, x)), x[0].shape[1:]
+    sizes = list(map(len, x))
+    shape = x[0].shape[1:]
     if x[-1].shape[1:] != shape:
         raise DataError(
             f"{place}held-out examples have shape {x[-1].shape[1:]}, but training examples have "
@@ -331,10 +337,8 @@ def splits_of(
             raise DataError(
                 f"{place}given_names contains {', '.join(names)}; expected one distinct name for each column of given."
             )
-        given, kinds = (
-            [{"given": part} for part in values],
-            {"given": partial(Numbers.measure, columns=names)},
-        )
+        given = [{"given": part} for part in values]
+        kinds = {"given": partial(Numbers.measure, columns=names)}
     splits = [Split(*side[:2], given=side[2]) for side in zip(x, labels, given, strict=False)]
     return (
         splits[0],
@@ -354,4 +358,6 @@ def _array(values: Any) -> NDArray[Any]:
         if values.is_floating_point()
         else values.detach().cpu().numpy()
     )
-    return array.transpose(0, 2, 3, 1) if array.ndim == 4 and array.shape[1] <= 4 else array
+    if array.ndim == 4 and array.shape[1] <= 4:
+        return array.transpose(0, 2, 3, 1)
+    return array

@@ -27,7 +27,8 @@ from pushforward.errors import DataError, UsageError
 from pushforward.files import plain_path, replacing
 from pushforward.numbers import counted
 
-_GROUPS, _NAMED = 5, 5
+_GROUPS = 5
+_NAMED = 5
 _TOGETHER = "up to 20 copies of a row stay on the same side of the split (`copies=apart` splits each row independently)"
 _APART = (
     "each row is split independently, as in a survey; accidental copies cannot be told from "
@@ -87,7 +88,9 @@ def check(name_or_path: Any, **options: Unpack[CheckOptions]) -> dict[str, Any]:
         CheckpointError: if the disk refuses.
     """
     refuse_unknown(options, CheckOptions, "data.check")
-    out, against, schema = options.get("out"), options.get("against"), options.get("write_schema")
+    out = options.get("out")
+    against = options.get("against")
+    schema = options.get("write_schema")
     if out is not None and Path(out).exists():
         raise UsageError(
             f"{os.fspath(out)} already exists. Choose another `out`, or delete the file first."
@@ -139,7 +142,8 @@ def check(name_or_path: Any, **options: Unpack[CheckOptions]) -> dict[str, Any]:
     packed = packed_in(path) if path.is_dir() and os.fspath(name_or_path) not in names() else None
     if out is None and known is None and packed is None:
         return report
-    files, fingerprint = file_hashes(path), report.get("fingerprint")
+    files = file_hashes(path)
+    fingerprint = report.get("fingerprint")
     if packed is not None:
         digests = {
             str(shard["file"]): str(shard.get("sha256")) for shard in packed.manifest["shards"]
@@ -176,9 +180,11 @@ def check(name_or_path: Any, **options: Unpack[CheckOptions]) -> dict[str, Any]:
 
 
 def _of_data(data: Dataset) -> dict[str, Any]:
-    space, x = data.space, data.train.x
+    space = data.space
+    x = data.train.x
     counts = class_counts(data)
-    hashes, held_out = content_hashes(x), content_hashes(data.held_out.x)
+    hashes = content_hashes(x)
+    held_out = content_hashes(data.held_out.x)
     names, low, high = space.columns or range(math.prod(space.shape)), *_range(x)
     report = {
         **data.describe(),

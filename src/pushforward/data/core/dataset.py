@@ -136,7 +136,8 @@ class Split:
         """
         import torch
 
-        values, index = self.values, slice(None) if index is None else index
+        values = self.values
+        index = slice(None) if index is None else index
         tensors = {
             name: torch.from_numpy(np.array(values[name][index])).to(device)
             for name in names
@@ -155,7 +156,9 @@ class Split:
 
         def joined(name: str) -> Any:
             parts = [getattr(self, name), getattr(other, name)]
-            return None if any(part is None for part in parts) else np.concatenate(parts)
+            if any(part is None for part in parts):
+                return None
+            return np.concatenate(parts)
 
         given = {name: np.concatenate([self.given[name], other.given[name]]) for name in self.given}
         return Split(joined("x"), joined("labels"), joined("hashes"), given, joined("table_values"))
@@ -167,7 +170,9 @@ class Split:
     @cached_property
     def hashes(self) -> Hashes:
         """Hashes of the source examples, uint64 (n,), which identify them across data sets."""
-        return content_hashes(self.x) if self.source_hashes is None else self.source_hashes
+        if self.source_hashes is None:
+            return content_hashes(self.x)
+        return self.source_hashes
 
     def without_labels(self) -> Split:
         return Split(self.x, None, self.source_hashes, self.given, self.table_values)
@@ -293,7 +298,8 @@ def fingerprints(space: Space, *splits: Split, coordinates: bool = False) -> tup
         coordinates: Whether to hash the coordinates of a table's rows; otherwise the values of its
             file are hashed if they are known, so that all digits count and the encoding does not.
     """
-    whole, unlabelled = hashlib.sha256(), hashlib.sha256()
+    whole = hashlib.sha256()
+    unlabelled = hashlib.sha256()
     rows = [split.table_values for split in splits if split.table_values is not None]
     if len(rows) == len(splits) and not coordinates:
         fields: Any = getattr(space, "fields", ())
@@ -436,7 +442,8 @@ def build(
         ]
         return Dataset(name, table.space, rows[0], rows[1], removed=removed, **extra)
     if not schema.classes:
-        train, held_out = train.without_labels(), held_out.without_labels()
+        train = train.without_labels()
+        held_out = held_out.without_labels()
     values = [train.given[name] for name in schema.kinds]
     chosen = Columns.evenly(np.concatenate(values, axis=1), train.labels) if values else None
     conditions: dict[str, ConditionKind] = {
@@ -461,7 +468,9 @@ def _without_copies(train: Split, held_out: Split, scaled: bool) -> tuple[Split,
             "Every training example equals a held-out example, so no training data is left. "
             "Add distinct examples, or pass other held-out examples."
         )
-    return (train.take(~copies), int(copies.sum())) if copies.any() else (train, 0)
+    if copies.any():
+        return (train.take(~copies), int(copies.sum()))
+    return (train, 0)
 
 
 def given_columns(data: Dataset, columns: Sequence[str]) -> Dataset:
@@ -479,7 +488,8 @@ def given_columns(data: Dataset, columns: Sequence[str]) -> Dataset:
         UsageError: If the data has no named columns, a column or kind does not exist, or no column
             would be left.
     """
-    present, plain = data.space.columns, [column for column in columns if ":" not in column]
+    present = data.space.columns
+    plain = [column for column in columns if ":" not in column]
     chosen: dict[str, tuple[type[ConditionKind], list[str]]] = (
         {"given": (Numbers, plain)} if plain else {}
     )
@@ -618,7 +628,8 @@ def shared_examples(data: Dataset) -> tuple[str, ...]:
     There is no warning below 1 % of the held-out examples, unless they are most examples of a
     class.
     """
-    held_out, labels = data.held_out.hashes, data.held_out.labels
+    held_out = data.held_out.hashes
+    labels = data.held_out.labels
     shared = among(held_out, np.sort(data.train.hashes))
     most: list[int] = []
     if labels is not None:

@@ -67,7 +67,9 @@ def from_examples(source: Any) -> Any:
 def batch_size_of(source: Any) -> int | None:
     """Return the batch size of a ``DataLoader``; None for other data, and for the loader's default of 1."""
     size = source.batch_size if isinstance(source, DataLoader) else None
-    return None if size == 1 else size
+    if size == 1:
+        return None
+    return size
 
 
 def _batches(source: Any) -> Iterable[Any]:
@@ -105,7 +107,9 @@ def _without_pictures(example: Any) -> Any:
         return np.array(example)
     if isinstance(example, Mapping):
         return {name: _without_pictures(part) for name, part in example.items()}
-    return tuple(map(_without_pictures, example)) if isinstance(example, tuple) else example
+    if isinstance(example, tuple):
+        return tuple(map(_without_pictures, example))
+    return example
 
 
 def _parts_of(batch: Any) -> Sequence[Any]:
@@ -137,5 +141,7 @@ def _classes(source: Any) -> tuple[str, ...]:
     features = getattr(source, "features", None)
     if not isinstance(features, Mapping):
         classes = getattr(source, "classes", ())
-        return tuple(map(str, classes)) if isinstance(classes, (list, tuple)) else ()
+        if isinstance(classes, (list, tuple)):
+            return tuple(map(str, classes))
+        return ()
     return tuple(getattr(features[_fields(features)[-1]], "names", ()))

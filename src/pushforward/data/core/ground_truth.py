@@ -45,7 +45,8 @@ class Truth:
         if self.log_pdf is not None:
             return self.log_pdf(x64)
         squares = np.stack([((x64 - c) ** 2).sum(1) for c in self.centres], axis=1)
-        variance, d = self.std**2, x64.shape[1]
+        variance = self.std**2
+        d = x64.shape[1]
         terms = (
             np.log(self.weights) - squares / (2 * variance) - d / 2 * np.log(2 * np.pi * variance)
         )
@@ -91,9 +92,11 @@ class Stack:
         wanted = train.labels[
             (mix(_ANEW, *key, 0, places) % np.uint64(len(train))).astype(np.int64)
         ]
-        picked, which = np.empty(len(places), np.int64), mix(_ANEW, *key, 1, places)
+        picked = np.empty(len(places), np.int64)
+        which = mix(_ANEW, *key, 1, places)
         for label in np.unique(wanted):
-            of_class, of_label = images[train.labels[images] == label], wanted == label
+            of_class = images[train.labels[images] == label]
+            of_label = wanted == label
             of_class = of_class if len(of_class) else np.flatnonzero(train.labels == label)
             picked[of_label] = of_class[
                 (which[of_label] % np.uint64(len(of_class))).astype(np.int64)

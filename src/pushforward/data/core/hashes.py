@@ -23,7 +23,8 @@ from pushforward.errors import DataError
 from pushforward.numbers import counted
 
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
-_FIRST, _SECOND = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
+_FIRST = np.uint64(0xBF58476D1CE4E5B9)
+_SECOND = np.uint64(0x94D049BB133111EB)
 _MASK = (1 << 64) - 1
 Hashes = NDArray[np.uint64]
 # An example with more copies than this is an atom of the distribution: its copies are split as examples of their own.
@@ -32,7 +33,8 @@ SHARE = 10  # one example in so many is held out
 # Above this share of rows that equal another one, rows without open numbers are split as examples of their own.
 REPEATING = 0.05
 # A column of whole numbers is closed with at most so many values, which occur so often on average among the different rows.
-CLOSED, OCCURS = 128, 5
+CLOSED = 128
+OCCURS = 5
 _KEY = 0x5EED_0F_5711
 _BYTES = 1 << 18  # about how much is hashed at a time, so that it stays in the processor's cache
 
@@ -105,14 +107,17 @@ def example_hashes(x: NDArray[np.uint8] | NDArray[np.float32]) -> Hashes:
     """
     step = max(1, _BYTES // max(1, x[:1].nbytes))
     blocks = [_block(x[start : start + step]) for start in range(0, len(x), step)]
-    return np.concatenate(blocks) if blocks else np.zeros(0, dtype=np.uint64)
+    if blocks:
+        return np.concatenate(blocks)
+    return np.zeros(0, dtype=np.uint64)
 
 
 def _block(x: NDArray[np.uint8] | NDArray[np.float32]) -> Hashes:
     if x.ndim != 4 or x.shape[1] not in (3, 4):
         return _folded(x)
     gray = ((x[:, 0] == x[:, 1]) & (x[:, 1] == x[:, 2])).all(axis=(1, 2))
-    needed, hashes = np.where(gray, 1, 3), np.empty(len(x), dtype=np.uint64)
+    needed = np.where(gray, 1, 3)
+    hashes = np.empty(len(x), dtype=np.uint64)
     if x.shape[1] == 4:
         needed = np.where((x[:, 3] < 255).any(axis=(1, 2)), 4, needed)
     for channels in np.unique(needed):
@@ -136,7 +141,9 @@ def _folded(x: NDArray[np.uint8] | NDArray[np.float32]) -> Hashes:
 def distinct(hashes: Hashes) -> Hashes:
     """Return the sorted distinct hashes; for integers, 30 times faster than `numpy.unique`."""
     ranked = np.sort(hashes)
-    return ranked[np.r_[True, ranked[1:] != ranked[:-1]]] if len(ranked) else ranked
+    if len(ranked):
+        return ranked[np.r_[True, ranked[1:] != ranked[:-1]]]
+    return ranked
 
 
 def among(hashes: Hashes, ranked: Hashes) -> NDArray[np.bool_]:

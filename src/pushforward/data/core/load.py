@@ -176,7 +176,8 @@ def read(name_or_path: Any, options: LoadOptions) -> Dataset:
             f"{kind}. Use pf.data.from_arrays(x, labels) for arrays and tensors, and "
             "pf.data.dataset_of(examples) for data sets of other libraries."
         )
-    text, known = os.fspath(name_or_path), SETS
+    text = os.fspath(name_or_path)
+    known = SETS
     reading = reading_of(options)
     check_there(text)
     data = (
@@ -214,12 +215,16 @@ def read(name_or_path: Any, options: LoadOptions) -> Dataset:
     )
     if labelled is None:
         labelled = text not in known or known[text].labelled
-    return data if labelled else data.without_labels()
+    if labelled:
+        return data
+    return data.without_labels()
 
 
 def reading_of(options: LoadOptions) -> Reading:
     """Check the options of `load` and return them as a `Reading`."""
-    target, limit, copies = options.get("target"), options.get("limit"), options.get("copies")
+    target = options.get("target")
+    limit = options.get("limit")
+    copies = options.get("copies")
     words = {
         name: _words(name, options.get(name)) for name in ("given", "columns", "drop", "missing")
     }
@@ -235,7 +240,8 @@ def reading_of(options: LoadOptions) -> Reading:
             raise UsageError(
                 f"`{name}={value!r}` is not supported: expected one of {', '.join(choices)}."
             )
-    constraints, schema = options.get("constraints") or (), options.get("schema")
+    constraints = options.get("constraints") or ()
+    schema = options.get("schema")
     if schema is not None:
         from pushforward.data.tables.schema import read_schema
 
@@ -337,4 +343,6 @@ def dataset_of(data: DataLike, **options: Unpack[LoadOptions]) -> Dataset:
     from pushforward.data.core.examples import from_examples
 
     found = from_examples(data)
-    return load(found, **options) if is_frame(found) else found
+    if is_frame(found):
+        return load(found, **options)
+    return found

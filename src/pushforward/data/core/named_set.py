@@ -122,10 +122,8 @@ class Source(Named):
                     f"{self.name} has examples of shape {split.x.shape[1:]}, but declares the shape {self.shape}."
                 )
         if reading.size:
-            train, held_out = (
-                resized(train, reading.size),
-                held_out and resized(held_out, reading.size),
-            )
+            train = resized(train, reading.size)
+            held_out = held_out and resized(held_out, reading.size)
         options: dict[str, Any] = {
             "limit": reading.limit,
             "seed": reading.seed,

@@ -32,7 +32,12 @@ AUGMENTATIONS = {
 }
 Condition = dict[str, Tensor] | None  # Values and masks of conditions by name, each of length n
 RESIDENT_BYTES = 256 * 2**20
-_ORDER, _FLIP, _DOWN, _RIGHT, _LEVEL, _BITS = 1, 2, 3, 4, 5, 6
+_ORDER = 1
+_FLIP = 2
+_DOWN = 3
+_RIGHT = 4
+_LEVEL = 5
+_BITS = 6
 
 
 @dataclass(frozen=True)
@@ -134,18 +139,17 @@ class Sampler:
             Two int64 arrays (stop - start,): epochs, indices.
         """
         n = len(self.dataset.train)
-        epochs, index = [], []
+        epochs = []
+        index = []
         while start < stop:
             epoch, offset = divmod(start, n)
             taken = self.order(epoch)[offset : offset + stop - start]
             epochs.append(np.full(len(taken), epoch, dtype=np.int64))
             index.append(taken)
             start += len(taken)
-        return (
-            (epochs[0], index[0])
-            if len(index) == 1
-            else (np.concatenate(epochs), np.concatenate(index))
-        )
+        if len(index) == 1:
+            return (epochs[0], index[0])
+        return (np.concatenate(epochs), np.concatenate(index))
 
     def batch(
         self, number: int, device: str | torch.device = "cpu", index: slice | None = None
@@ -217,7 +221,8 @@ class Sampler:
 
     def _augmented(self, x: Tensor, epochs: NDArray[np.int64], index: NDArray[np.int64]) -> Tensor:
         n, channels, height, width = x.shape
-        down, right = np.zeros(n, dtype=np.int64), np.zeros(n, dtype=np.int64)
+        down = np.zeros(n, dtype=np.int64)
+        right = np.zeros(n, dtype=np.int64)
         if "shift" in self.augment:
             down = self._integers(_DOWN, epochs, index, height)
             right = self._integers(_RIGHT, epochs, index, width)
@@ -326,7 +331,8 @@ class Prefetch:
     def __init__(
         self, x: Streamed, numbers: Callable[[int, slice | None], NDArray[np.int64]]
     ) -> None:
-        self.x, self.numbers = x, numbers
+        self.x = x
+        self.numbers = numbers
         self._pool: ThreadPoolExecutor | None = None
         self._coming: dict[tuple[int, str], Future[NDArray[np.uint8]]] = {}
         self._last: tuple[tuple[int, str], Tensor] | None = None

@@ -125,7 +125,9 @@ class Conversion:
         if image.mode != "L" and self.channels == 1:
             image = image.convert("L")
             notes.append("colour to grey")
-        return image if self.size in (None, image.size[::-1]) else fit(image, self.size)
+        if self.size in (None, image.size[::-1]):
+            return image
+        return fit(image, self.size)
 
 
 UNCHANGED = Conversion()
@@ -282,7 +284,8 @@ def _plain(image: Image, notes: list[str]) -> Image:
         return image
     if image.mode.startswith(("I", "F")):
         floats = image.mode.startswith("F")
-        values, most = np.asarray(image).astype(np.float64), 255 if floats else 65535
+        values = np.asarray(image).astype(np.float64)
+        most = 255 if floats else 65535
         if not np.isfinite(values).all() or values.min() < 0 or values.max() > most:
             raise UnusableError(
                 f"{image.mode} pixels from {values.min():g} to {values.max():g}: expected 0 to {most}"
@@ -319,7 +322,9 @@ def _fewest(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     gray = (colours[:, :, 0] == colours[:, :, 1]).all() and (
         colours[:, :, 1] == colours[:, :, 2]
     ).all()
-    return colours[:, :, :1].copy() if gray else colours.copy()
+    if gray:
+        return colours[:, :, :1].copy()
+    return colours.copy()
 
 
 def stacked(images: Sequence[NDArray[np.uint8]], channels: int | None = None) -> NDArray[np.uint8]:

@@ -68,8 +68,12 @@ def read_images(store: ImageStore, reading: Reading) -> Folder:
         DataError: If images that are not scaled have different sizes, or more than a tenth is
             unusable.
     """
-    skipped, converted, used, known = [], [], array("q"), array("Q")
-    sizes, images = dict[str, list[str]](), _Images(store, reading)
+    skipped = []
+    converted = []
+    used = array("q")
+    known = array("Q")
+    sizes = dict[str, list[str]]()
+    images = _Images(store, reading)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         for number, read in enumerate(store.read_all(reading.conversion)):
@@ -107,7 +111,8 @@ def read_images(store: ImageStore, reading: Reading) -> Folder:
         if reading.conversion
         else None
     )
-    labels, classes = None, tuple[str, ...]()
+    labels = None
+    classes = tuple[str, ...]()
     if store.labelled:
         named = [store.label(place) for place in places]
         classes = store.classes(set(named))
@@ -155,10 +160,14 @@ class _Images:
     """The images of one size that were read so far: in memory, or of those that stay on disk their hashes."""
 
     def __init__(self, store: ImageStore, reading: Reading) -> None:
-        self.store, self.reading, self.stream = store, reading, reading.stream
+        self.store = store
+        self.reading = reading
+        self.stream = reading.stream
         self.images: list[NDArray[np.uint8]] = []
         self.hashes: list[Hashes] = []
-        self.held, self.channels, self.sides = 0, reading.conversion.channels or 0, (0, 0)
+        self.held = 0
+        self.channels = reading.conversion.channels or 0
+        self.sides = (0, 0)
         self.counts = np.zeros((4, 256), dtype=np.int64)
 
     def add(self, image: NDArray[np.uint8]) -> None:
@@ -184,17 +193,16 @@ class _Images:
                 example_hashes(stacked(self.images, self.reading.conversion.channels))
             )
             self.counts += level_counts(stacked(self.images, 4))  # gray becomes equal colours
-        self.images, self.held = [], 0
+        self.images = []
+        self.held = 0
 
     def finish(self, places: NDArray[np.int64]) -> Any:
         if not self.stream:
             return stacked(self.images, self.channels)
         self._note()
         content = np.concatenate(self.hashes)
-        sides, counted = (
-            (self.channels, *self.sides),
-            (places, content, self.counts[: self.channels]),
-        )
+        sides = (self.channels, *self.sides)
+        counted = (places, content, self.counts[: self.channels])
         return Streamed(
             self.store,
             places,

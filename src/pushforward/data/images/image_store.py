@@ -52,7 +52,10 @@ class ImageStore(ABC):
     def __init__(
         self, place: Path, names: Sequence[str], ignored: int = 0, labelled: bool = False
     ) -> None:
-        self.place, self.names, self.ignored, self.labelled = place, names, ignored, labelled
+        self.place = place
+        self.names = names
+        self.ignored = ignored
+        self.labelled = labelled
         self.source = place
         self._stamps = np.full((len(names), 2), -1, dtype=np.int64)
 
@@ -173,7 +176,8 @@ class FolderStore(ImageStore):
 
 def image_names(path: Path) -> tuple[list[str], int]:
     """List image files below a folder as sorted relative paths with forward slashes, and count the other files."""
-    files, ignored = [], 0
+    files = []
+    ignored = 0
     visited = set()
     for place, folders, names in os.walk(path, followlinks=True):
         folders[:] = sorted(f for f in folders if not f.startswith("."))
@@ -220,11 +224,9 @@ class Streamed:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        return (
-            (len(self.places), math.prod(self.sides))
-            if self.flat
-            else (len(self.places), *self.sides)
-        )
+        if self.flat:
+            return (len(self.places), math.prod(self.sides))
+        return (len(self.places), *self.sides)
 
     @property
     def ndim(self) -> int:
@@ -250,7 +252,9 @@ class Streamed:
         wanted = np.atleast_1d(np.arange(len(self))[index])
         images = self._spread(wanted) if len(wanted) >= BLOCK else self.decoded(wanted)
         images = images.reshape(len(images), -1) if self.flat else images
-        return images[0] if isinstance(index, (int, np.integer)) else images
+        if isinstance(index, (int, np.integer)):
+            return images[0]
+        return images
 
     def decoded(self, index: NDArray[np.int64]) -> NDArray[np.uint8]:
         return self._stacked(map(self._image, index))
@@ -284,11 +288,9 @@ class Streamed:
 
     def _stacked(self, images: Iterable[NDArray[np.uint8]]) -> NDArray[np.uint8]:
         content = list(images)
-        return (
-            stacked(content, self.sides[0])
-            if content
-            else np.zeros((0, *self.sides), dtype=np.uint8)
-        )
+        if content:
+            return stacked(content, self.sides[0])
+        return np.zeros((0, *self.sides), dtype=np.uint8)
 
     def _image(self, number: int) -> NDArray[np.uint8]:
         return self.store.again(int(self.places[number]), self.content[number], self.conversion)
@@ -304,7 +306,9 @@ def level_counts(x: NDArray[np.uint8], axis: int = 1) -> NDArray[np.int64]:
 
 def selected(x: Any, index: Any) -> Any:
     """Return the examples of an index (slice, integer or boolean array), as a contiguous array or still on disk."""
-    return x.only(index) if isinstance(x, Streamed) else np.ascontiguousarray(x[index])
+    if isinstance(x, Streamed):
+        return x.only(index)
+    return np.ascontiguousarray(x[index])
 
 
 def without(x: NDArray[Any], index: NDArray[np.int64]) -> NDArray[Any]:
@@ -315,4 +319,6 @@ def without(x: NDArray[Any], index: NDArray[np.int64]) -> NDArray[Any]:
 
 def content_hashes(x: Any) -> Hashes:
     """Return the hash of each stored example, uint64 (n,), without decoding images that stay on disk."""
-    return x.content if isinstance(x, Streamed) else example_hashes(x)
+    if isinstance(x, Streamed):
+        return x.content
+    return example_hashes(x)

@@ -76,10 +76,8 @@ def pack(
         CheckpointError: if the disk refuses.
     """
     refuse_unknown(options, PackOptions, "data.pack")
-    encoding, per_tar = (
-        options.get("encoding", ENCODINGS[0]),
-        whole("per_tar", options.get("per_tar", 10_000), 1),
-    )
+    encoding = options.get("encoding", ENCODINGS[0])
+    per_tar = whole("per_tar", options.get("per_tar", 10_000), 1)
     if encoding not in ENCODINGS:
         raise unknown("encoding", encoding, ENCODINGS)
     folder = Path(out).expanduser()
@@ -138,7 +136,9 @@ class _Writer:
         per_tar: int,
         progress: Callable[[int, int], None] | None,
     ) -> None:
-        self.folder, self.encoding, self.per_tar = folder, encoding, per_tar
+        self.folder = folder
+        self.encoding = encoding
+        self.per_tar = per_tar
         self.progress, self.total, self.done = progress, len(data.train) + len(data.held_out), 0
 
     def write(self, split: Split, name: str) -> list[dict[str, Any]]:
@@ -149,7 +149,9 @@ class _Writer:
             file.with_suffix(".json").write_text(json.dumps(index))
             with open(file, "rb") as written:
                 digest = file_digest(written, "sha256").hexdigest()
-            held_out, count, size = name != "train", len(index["names"]), file.stat().st_size
+            held_out = name != "train"
+            count = len(index["names"])
+            size = file.stat().st_size
             shards.append(
                 {
                     "file": file.name,
@@ -202,5 +204,6 @@ class _Writer:
 
 def _add(archive: tarfile.TarFile, name: str, content: bytes) -> None:
     member = tarfile.TarInfo(name)
-    member.size, member.mode = len(content), 0o644
+    member.size = len(content)
+    member.mode = 0o644
     archive.addfile(member, io.BytesIO(content))

@@ -25,7 +25,9 @@ from pushforward.data.images.image_store import ImageStore
 from pushforward.errors import DataError
 from pushforward.files import plain_path
 
-FORMAT, MANIFEST, TAR = "pushforward-images-1", "manifest.json", ".tar"
+FORMAT = "pushforward-images-1"
+MANIFEST = "manifest.json"
+TAR = ".tar"
 MAX_CLASS = 100
 _PACKED = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"\x28\xb5\x2f\xfd": "zstd"}
 MAX_MEMBER = 256 * 2**20  # bytes of a member that is read
@@ -86,7 +88,10 @@ def refuse_compressed(path: Path) -> None:
 
 
 def _indexed(file: BinaryIO, archive: tarfile.TarFile, end: int) -> TarIndex:
-    index, key, imaged, label = TarIndex(), None, None, ""
+    index = TarIndex()
+    key = None
+    imaged = None
+    label = ""
     while (member := archive.next()) is not None:
         archive.members.clear()  # type: ignore[attr-defined]  # or they would be held in memory
         if member.type not in (tarfile.REGTYPE, tarfile.AREGTYPE) or member.issparse():
@@ -96,7 +101,8 @@ def _indexed(file: BinaryIO, archive: tarfile.TarFile, end: int) -> TarIndex:
         folder, _, name = member.name.rpartition("/")
         stem, _, ending = name.partition(".")
         if (folder, stem) != key:
-            key, label = (folder, stem), ""
+            key = (folder, stem)
+            label = ""
         if ending == "cls" and member.size <= MAX_CLASS:
             file.seek(member.offset_data)
             label = file.read(member.size).decode("utf-8", "replace").strip()
@@ -161,7 +167,8 @@ def packed_in(path: Path) -> Packed | None:
 
 def _packed(path: Path, content: dict[str, Any]) -> Packed:
     sides: dict[bool, dict[str, TarIndex]] = {False: {}, True: {}}
-    hashes, classes = [], tuple(str(name) for name in content["classes"])
+    hashes = []
+    classes = tuple(str(name) for name in content["classes"])
     numbers = {str(number) for number in range(len(classes))} or {""}
     for shard in sorted(content["shards"], key=lambda shard: bool(shard["held_out"])):
         file = path / str(shard["file"])
@@ -179,7 +186,8 @@ def _packed(path: Path, content: dict[str, Any]) -> Packed:
         hashes.append(known)
     if not sides[False] or not sides[True]:
         raise ValueError("one of the splits has no tars")
-    name, target = str(content["name"]), str(content["target"])
+    name = str(content["name"])
+    target = str(content["target"])
     return Packed(
         path, name, classes, target, sides[False], sides[True], np.concatenate(hashes), content
     )
@@ -191,11 +199,10 @@ def content_digest(hashes: Hashes) -> str:
 
 
 def _index(file: Path) -> tuple[TarIndex, Hashes]:
-    content, end = _json(file.with_suffix(".json")), file.stat().st_size
-    names, labels = (
-        [str(name) for name in content["names"]],
-        [sys.intern(str(label)) for label in content["labels"]],
-    )
+    content = _json(file.with_suffix(".json"))
+    end = file.stat().st_size
+    names = [str(name) for name in content["names"]]
+    labels = [sys.intern(str(label)) for label in content["labels"]]
     offsets, sizes = (array("q", content[name]) for name in ("offsets", "sizes"))
     hashes = np.array([int(word, 16) for word in content["hashes"]], dtype=np.uint64)
     if len({len(names), len(labels), len(offsets), len(sizes), len(hashes)}) > 1:
@@ -246,7 +253,9 @@ class TarStore(ImageStore):
         super().__init__(
             place, images, sum(index.ignored for index in shards.values()), labelled=all(labels)
         )
-        self.shards, self.class_names, self.hashes = tuple(shards), names, hashes
+        self.shards = tuple(shards)
+        self.class_names = names
+        self.hashes = hashes
         self.source = place / self.shards[0] if len(shards) == 1 else place
         self._labels = labels
         self._shard = np.repeat(
@@ -269,7 +278,9 @@ class TarStore(ImageStore):
 
     def label(self, i: int) -> str:
         label = self._labels[i]
-        return self.class_names[int(label)] if self.class_names else label
+        if self.class_names:
+            return self.class_names[int(label)]
+        return label
 
     def file(self, i: int) -> Path:
         return self.place / self.shards[self._shard[i]]

@@ -57,7 +57,8 @@ def idx_array(path: Path, dimensions: int) -> NDArray[np.uint8]:
 
 def _examples(path: Path, reading: Reading) -> Examples:
     images = idx_array(path, 3)[:, None]
-    labels, classes = None, tuple[str, ...]()
+    labels = None
+    classes = tuple[str, ...]()
     beside = _renamed(path, "images", "labels")
     if beside is not None:
         labels, classes = numbered(idx_array(beside, 1), str(beside))

@@ -56,7 +56,8 @@ def _content(path: Path, reading: Reading) -> tuple[Folder, Packed | None]:
 def _read(path: Path, reading: Reading) -> Dataset:
     reading.refuse_table(str(path))
     content, packed = _content(path, reading)
-    examples, target = Split(content.x, content.labels, content.hashes), ""
+    examples = Split(content.x, content.labels, content.hashes)
+    target = ""
     name = (path.stem if path.is_file() else path.resolve().name) or "images"
     splits = [examples]
     if packed is not None:
@@ -65,11 +66,9 @@ def _read(path: Path, reading: Reading) -> Dataset:
                 content.places, sum(len(index.names) for index in packed.train.values())
             )
         )
-        splits, name, target = (
-            [examples.take(slice(count)), examples.take(slice(count, None))],
-            packed.name,
-            packed.target,
-        )
+        splits = [examples.take(slice(count)), examples.take(slice(count, None))]
+        name = packed.name
+        target = packed.target
     return build(
         name,
         *splits,

@@ -41,7 +41,8 @@ def _read(path: Path, reading: Reading) -> Dataset:
             raise UsageError(
                 f"`resize` supports only images, but {path} contains vectors. Leave it out."
             )
-        train, held_out = resized(train, reading.size), held_out and resized(held_out, reading.size)
+        train = resized(train, reading.size)
+        held_out = held_out and resized(held_out, reading.size)
     known = "x, label (or y), given, given_names, x_test, label_test (or y_test) and given_test"
     skipped = tuple(
         (f"{path.name}: {name}", f"not used; these arrays are read: {known}") for name in unused
@@ -78,7 +79,8 @@ def _members(path: Path) -> tuple[dict[str, NDArray[Any]], tuple[str, ...]]:
                     f"{', '.join(inside) or 'nothing'}. Rename the array of examples to x and the "
                     f"labels to label: np.savez(file, x={next(iter(inside), '...')}, label=...)."
                 )
-            members, unused = {}, []
+            members = {}
+            unused = []
             for spelling, info in inside.items():
                 name = _ALIASES.get(spelling, spelling)
                 if name in _NAMES and (name == spelling or name not in inside):

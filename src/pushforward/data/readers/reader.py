@@ -102,7 +102,9 @@ class Reading:
 
     def apart(self, hashes: Hashes, numbers: Sequence[NDArray[np.float64]] | None) -> bool:
         """Return whether equal rows are split independently; see `draws_repeat`."""
-        return draws_repeat(hashes, numbers) if self.copies is None else self.copies == "apart"
+        if self.copies is None:
+            return draws_repeat(hashes, numbers)
+        return self.copies == "apart"
 
     def refuse_stream(self, text: str) -> None:
         if self.conversion.channels or self.conversion.background:
@@ -169,7 +171,9 @@ def ending_of(path: Path) -> str:
     """Return the extension that decides how a file or a folder is read."""
     if plain_path(path).is_dir():
         return FOLDER
-    return IDX if _IDX_NAME.search(path.name) else path.suffix.lower()
+    if _IDX_NAME.search(path.name):
+        return IDX
+    return path.suffix.lower()
 
 
 def read(path: Path, reading: Reading) -> Dataset:

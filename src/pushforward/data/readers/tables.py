@@ -24,7 +24,9 @@ from pushforward.numbers import finite, some
 
 DECIMALS = 4  # a column of at most so many decimals is one of a table, which keeps decimals, whole numbers and ranges
 # A number that holds this share of a column of many values, and so many times the mean share, makes it a table's column.
-ATOM_SHARE, ATOM_RATIO, FEW = 0.02, 10, 20
+ATOM_SHARE = 0.02
+ATOM_RATIO = 10
+FEW = 20
 FIRST = 200  # different cells of a column that are tried first: a text among them decides
 
 
@@ -34,7 +36,8 @@ def _read(path: Path, reading: Reading) -> Dataset:
             f"`stream`, `resize`, `channels` and `background` apply only to images, and {path} is a table. Leave them out."
         )
     table, faults = _opened(path, reading)
-    given_table, options = reading.table, reading.of_tables
+    given_table = reading.table
+    options = reading.of_tables
     vectors = not given_table if given_table is not None or reading.given else None
     if vectors is None:
         vectors = (
@@ -151,7 +154,8 @@ def _check_columns(place: str, names: Sequence[str], space: TableSpace) -> None:
 def _table(
     path: Path, cells: Cells, header: bool | None, columns: Sequence[str], target: str | None = None
 ) -> RawTable:
-    faults, first = cells.faults, cells.rows[0] if cells.rows else []
+    faults = cells.faults
+    first = cells.rows[0] if cells.rows else []
     if not any(first):
         faults.refuse(str(path))
         raise DataError(
@@ -174,10 +178,8 @@ def _table(
         raise UsageError(
             f"{path} has no header line, so `columns` must contain {len(first)} distinct names, one for each of its columns."
         )
-    names, rows = (
-        first if named else list(columns) or [f"x{i}" for i in range(len(first))],
-        cells.rows[named:],
-    )
+    names = first if named else list(columns) or [f"x{i}" for i in range(len(first))]
+    rows = cells.rows[named:]
     if not rows:
         faults.refuse(str(path))
         raise DataError(f"{path} has a header but no rows.")
@@ -237,7 +239,10 @@ def vectors_of(path: Path, table: RawTable, reading: Reading) -> tuple[Split, Sc
         UsageError: no column is called ``target``.
         DataError: a cell that is not a finite number.
     """
-    target, names, labels, classes = reading.target, table.names, None, tuple[str, ...]()
+    target = reading.target
+    names = table.names
+    labels = None
+    classes = tuple[str, ...]()
     columns = [column for column in table.columns if column.name != target]
     if target is not None:
         if target not in names:

@@ -15,7 +15,8 @@ from pushforward.data.sets.torchvision import MNIST
 from pushforward.errors import DataError
 
 CHANNELS = 3
-TRAIN_EXAMPLES, HELD_OUT_EXAMPLES = 128_000, 26_000
+TRAIN_EXAMPLES = 128_000
+HELD_OUT_EXAMPLES = 26_000
 _KEY = 0x57AC_3ED
 
 

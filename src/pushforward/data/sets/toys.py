@@ -22,7 +22,8 @@ from pushforward.data.core.named_set import Source
 Floats = NDArray[np.float64]
 Draw = tuple[Floats, NDArray[np.int64] | None]
 
-TRAIN_EXAMPLES, HELD_OUT_EXAMPLES = 100_000, 10_000
+TRAIN_EXAMPLES = 100_000
+HELD_OUT_EXAMPLES = 10_000
 
 
 @dataclass(frozen=True)
@@ -122,7 +123,8 @@ def _lower(angle: Floats) -> Floats:
 
 def _moons(what: str, noise: float, scale: float, shift: tuple[float, float]) -> Toy:
     def draw(random: RandomState, n: int) -> Draw:
-        modes, angle = random.randint(2, size=n), np.pi * random.random_sample(n)
+        modes = random.randint(2, size=n)
+        angle = np.pi * random.random_sample(n)
         curve = np.where(modes[:, None] == 0, _upper(angle), _lower(angle))
         return (curve + noise * random.standard_normal((n, 2))) * scale + np.array(shift), modes
 
@@ -143,7 +145,8 @@ def _scurve(random: RandomState, n: int) -> Draw:
 
 def _checkerboard(random: RandomState, n: int) -> Draw:
     corner = random.randint(8, size=n)
-    column, pair = corner // 2, corner % 2
+    column = corner // 2
+    pair = corner % 2
     row = 2 * pair + column % 2
     cell = np.stack([column, row], axis=1)
     return 2.0 * (cell + random.random_sample((n, 2))) - 4.0, None
@@ -168,7 +171,8 @@ def _pinwheel(random: RandomState, n: int) -> Draw:
     modes = random.randint(5, size=n)
     arm = random.standard_normal((n, 2)) * np.array([0.3, 0.1]) + np.array([1.0, 0.0])
     angle = 2 * np.pi * modes / 5 + _twist(arm[:, 0])
-    cos, sin = np.cos(angle), np.sin(angle)
+    cos = np.cos(angle)
+    sin = np.sin(angle)
     turned = np.stack(
         [cos * arm[:, 0] - sin * arm[:, 1], sin * arm[:, 0] + cos * arm[:, 1]], axis=1
     )
@@ -185,8 +189,10 @@ def _pinwheel_log_pdf(x: Floats) -> Floats:
     A point at radius r and angle phi comes from u with r cos(phi - angle(u)) = u, which lies between -r and r; all such u
     are bracketed on a grid and found by bisection.
     """
-    y, k = x / 2, 513
-    r, phi = np.hypot(y[:, 0], y[:, 1]), np.arctan2(y[:, 1], y[:, 0])
+    y = x / 2
+    k = 513
+    r = np.hypot(y[:, 0], y[:, 1])
+    phi = np.arctan2(y[:, 1], y[:, 0])
     phi = (
         phi[:, None] - 2 * np.pi * np.arange(5) / 5
     ).ravel()  # five arms: five times as many points
@@ -194,12 +200,16 @@ def _pinwheel_log_pdf(x: Floats) -> Floats:
     grid = r[:, None] * np.linspace(-1, 1, k)
     above = r[:, None] * np.cos(phi[:, None] - _twist(grid)) > grid
     row, cell = np.nonzero(above[:, :-1] != above[:, 1:])
-    low, high, was = grid[row, cell], grid[row, cell + 1], above[row, cell]
+    low = grid[row, cell]
+    high = grid[row, cell + 1]
+    was = above[row, cell]
     for _ in range(45):
         middle = (low + high) / 2
         same = (r[row] * np.cos(phi[row] - _twist(middle)) > middle) == was
-        low, high = np.where(same, middle, low), np.where(same, high, middle)
-    u, v = low, r[row] * np.sin(phi[row] - _twist(low))
+        low = np.where(same, middle, low)
+        high = np.where(same, high, middle)
+    u = low
+    v = r[row] * np.sin(phi[row] - _twist(low))
     det = np.abs(1 - _twist(u) * v)
     log_p = (
         -(((u - 1) / 0.3) ** 2 + (v / 0.1) ** 2) / 2

@@ -198,7 +198,9 @@ class Space(ABC):
     @property
     def endings(self) -> Mapping[str, str]:
         """Extensions of the files that samples can be written to, with descriptions."""
-        return {".npz": ".npz"} if self.as_points else PICTURE_FILES
+        if self.as_points:
+            return {".npz": ".npz"}
+        return PICTURE_FILES
 
     def records(self, x: Tensor) -> list[list[Any]]:
         """Convert samples in data units to rows of a file, with one cell per column or dimension."""
@@ -222,17 +224,23 @@ class Space(ABC):
     @property
     def label(self) -> Label | None:
         label = self.conditions.get("label")
-        return label if isinstance(label, Label) else None
+        if isinstance(label, Label):
+            return label
+        return None
 
     @property
     def classes(self) -> tuple[str, ...]:
         """Class names in the order of the class numbers; empty without labels."""
-        return () if self.label is None else self.label.names
+        if self.label is None:
+            return ()
+        return self.label.names
 
     @property
     def frequencies(self) -> tuple[float, ...]:
         """Fraction of each class in the training split; empty without labels."""
-        return () if self.label is None else self.label.frequencies
+        if self.label is None:
+            return ()
+        return self.label.frequencies
 
     def label_index(self, label: str | int) -> int:
         if self.label is None:
@@ -346,7 +354,8 @@ class ScaledSpace(Space):
                 f"{self.shape} is not a valid shape of one {self.noun}: expected ({', '.join(self.sides)})."
             )
         for name in ("mean", "std", "low", "high"):
-            value, count = getattr(self, name), self.shape[self.axis]
+            value = getattr(self, name)
+            count = self.shape[self.axis]
             if value is not None and len(value) != count:
                 raise DataError(
                     f"{name} has {len(value)} values; expected {count}, one per column or channel."
@@ -410,11 +419,9 @@ class ScaledSpace(Space):
         return np.rint(np.clip(values, 0, 1) * np.float32(self.levels - 1)).astype(np.uint8)
 
     def rounded(self, x: Tensor) -> Tensor:
-        return (
-            x
-            if self.levels is None
-            else (x.clamp(0, 1) * (self.levels - 1)).round() / (self.levels - 1)
-        )
+        if self.levels is None:
+            return x
+        return (x.clamp(0, 1) * (self.levels - 1)).round() / (self.levels - 1)
 
     def unscaled(self, shape: tuple[int, ...]) -> Self:
         count = shape[self.axis]
@@ -467,7 +474,8 @@ def _level_statistics(
         counts = x.level_counts()
     else:
         counts = np.sum([level_counts(x[block], axis) for block in _blocks(x)], axis=0)
-    values, total = np.arange(256) / 255, counts.sum(1, keepdims=True)
+    values = np.arange(256) / 255
+    total = counts.sum(1, keepdims=True)
     mean = (counts * values).sum(1) / total[:, 0]
     variance = (counts * (values - mean[:, None]) ** 2).sum(1) / total[:, 0]
     variance[(counts > 0).sum(1) == 1] = 0.0

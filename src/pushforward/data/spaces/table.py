@@ -145,7 +145,9 @@ class TableSpace(ScaledSpace):
     def precision(self) -> torch.dtype:
         import torch
 
-        return torch.float64 if self.open else torch.float32
+        if self.open:
+            return torch.float64
+        return torch.float32
 
     def to_model(self, x: Tensor) -> Tensor:
         return super().to_model(x.float())
@@ -227,7 +229,8 @@ class TableSpace(ScaledSpace):
         return np.column_stack([field.unknown(column) for field, column in columns])
 
     def cells(self, x: Tensor | NDArray[Any]) -> list[list[str]]:
-        values, texts = self.values(x), self.layout.missing or ("",) * len(self.fields)
+        values = self.values(x)
+        texts = self.layout.missing or ("",) * len(self.fields)
         columns = [
             field.cells(values[:, place], texts[place]) for place, field in enumerate(self.fields)
         ]
@@ -242,7 +245,9 @@ class TableSpace(ScaledSpace):
         return frame_of(self.fields, self.values(x), self.layout, fill)
 
     def valid(self, x: Tensor) -> NDArray[np.bool_] | None:
-        return self.met(self.values(x)) if self.constraints else None
+        if self.constraints:
+            return self.met(self.values(x))
+        return None
 
     def met(self, values: NDArray[np.float64]) -> NDArray[np.bool_]:
         fields = {field.name: field for field in self.fields}

@@ -49,7 +49,9 @@ class VectorSpace(ScaledSpace):
     def rounded(self, x: Tensor) -> Tensor:
         import torch
 
-        return torch.from_numpy(self.quantise(x)) if self.integer else x
+        if self.integer:
+            return torch.from_numpy(self.quantise(x))
+        return x
 
     def records(self, x: Tensor) -> list[list[Any]]:
         whole = [column in self.integer for column in range(self.shape[0])]
@@ -61,8 +63,6 @@ class VectorSpace(ScaledSpace):
     @property
     def endings(self) -> Mapping[str, str]:
         tables = {".npz": ".npz", ".csv": ".csv"}
-        return (
-            tables | {".png": ".png (a scatter plot)", ".gif": ".gif (noise to data)"}
-            if self.shape == (2,)
-            else tables
-        )
+        if self.shape == (2,):
+            return tables | {".png": ".png (a scatter plot)", ".gif": ".gif (noise to data)"}
+        return tables

@@ -120,7 +120,9 @@ class Format:
             value = float(self.plain(cell).replace(self.point, "."))
         except ValueError:
             return math.nan
-        return value if math.isfinite(value) else math.nan
+        if math.isfinite(value):
+            return value
+        return math.nan
 
     def plain(self, cell: str) -> str:
         """Remove the unit, thousands separators and plus sign from the text of a number."""
@@ -131,7 +133,9 @@ class Format:
             rf"[-+]?\d{{1,3}}(?:{re.escape(self.group)}\d{{3}})+(?!\d)", cell
         ):
             cell = cell.replace(self.group, "")
-        return cell.removeprefix("+") if self.plus else cell
+        if self.plus:
+            return cell.removeprefix("+")
+        return cell
 
 
 def iso_date(text: str) -> float:

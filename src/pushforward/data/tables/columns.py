@@ -151,7 +151,9 @@ class Category(Column):
 
 def _plain(cell: str) -> str:
     head, point, fraction = cell.lower().partition(".")
-    return head if point and not fraction.strip("0") else cell.lower()
+    if point and not fraction.strip("0"):
+        return head
+    return cell.lower()
 
 
 def renumbered(
@@ -288,7 +290,8 @@ class Number(Column):
             form: Format of the cells.
             missing: Whether values may be missing even if no training value is.
         """
-        absent, form = np.isnan(values), form or Format()
+        absent = np.isnan(values)
+        form = form or Format()
         different, counts = np.unique(values[~absent], return_counts=True)
         share = counts / max(1, len(values))
         atomic = (
@@ -296,21 +299,20 @@ class Number(Column):
             & (share > ATOM_RATIO / max(1, len(different)))
             & (kind != "ordinal")
         )
-        atoms, shares = different[atomic], share[atomic]
-        rest, missing = (
-            1.0 - shares.sum() - absent.mean() if len(values) else 0.0,
-            missing or bool(absent.any()),
-        )
+        atoms = different[atomic]
+        shares = share[atomic]
+        rest = 1.0 - shares.sum() - absent.mean() if len(values) else 0.0
+        missing = missing or bool(absent.any())
         block = [max(0.0, rest), *shares, *([absent.mean()] if missing else [])]
-        different, counts = different[~atomic], counts[~atomic]
+        different = different[~atomic]
+        counts = counts[~atomic]
         more = kind, form, tuple(atoms), tuple(block) if len(block) > 1 else (), missing
         if len(different) <= CLOSED:
             return cls(name, tuple(different), tuple(_upper(counts)), True, *more)
         share = counts / counts.sum()
-        ranks, spans = (
-            _upper(counts) - share / 2,
-            np.where(counts > 1, WITHIN * share, 0.0),
-        )  # middles and widths of intervals
+        # middles and widths of intervals
+        ranks = _upper(counts) - share / 2
+        spans = np.where(counts > 1, WITHIN * share, 0.0)
         inner = np.searchsorted(ranks, np.linspace(0, 1, CLOSED)[1:-1])
         ends = np.r_[np.arange(TAIL), np.arange(len(counts) - TAIL, len(counts))]
         places = np.unique(np.clip(np.r_[inner, ends], 0, len(counts) - 1))
@@ -341,7 +343,9 @@ class Number(Column):
     @property
     def range(self) -> tuple[float, float] | None:
         values = [*self.knots[:1], *self.knots[-1:], *self.atoms]
-        return (min(values), max(values)) if values else None
+        if values:
+            return (min(values), max(values))
+        return None
 
     @property
     def open(self) -> bool:
@@ -366,11 +370,9 @@ class Number(Column):
         if self.missing:
             chosen[np.isnan(values)] = len(self.shares) - 1
         scores = np.where(chosen == 0, self._scores(values), 0.0)
-        return (
-            np.column_stack([scores, indicators(chosen, len(self.shares))])
-            if self.shares
-            else scores[:, None]
-        )
+        if self.shares:
+            return np.column_stack([scores, indicators(chosen, len(self.shares))])
+        return scores[:, None]
 
     def decode(self, coordinates: NDArray[Any]) -> NDArray[np.float64]:
         ordinary = self._values(np.asarray(coordinates[:, 0], dtype=np.float64))
@@ -448,7 +450,8 @@ class Number(Column):
         if self.closed:
             upper = np.array([0.0, *self.ranks])
             return _normal_quantile((upper[:-1] + upper[1:]) / 2)[self._nearest(values)]
-        knots, edges = np.array(self.knots), self.edges
+        knots = np.array(self.knots)
+        edges = self.edges
         values = np.clip(np.nan_to_num(values), knots[0], knots[-1])
         place = np.searchsorted(knots, values, "right") - 1
         after = np.minimum(place + 1, len(knots) - 1)

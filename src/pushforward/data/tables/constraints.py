@@ -37,7 +37,8 @@ _COMPUTED: dict[type, Callable[..., Any]] = {
     ast.Mult: operator.mul,
 }
 _QUOTED = re.compile(r"`([^`]+)`")
-LONGEST, DEEPEST = 500, 50
+LONGEST = 500
+DEEPEST = 50
 _ROUNDING = 1e-12  # relative difference up to which two sides are equal, since 0.1 + 0.2 is not 0.3 in binary
 
 
@@ -272,8 +273,6 @@ def beyond_ranges(
             beyond.append(
                 f"{field.name}={cell} in {places[rows[0]]} (the range is {first} to {last}; cells: {len(rows):,})"
             )
-    return (
-        f"Values outside the training range: {some(beyond)}. The model uses the nearest values in the range."
-        if beyond
-        else ""
-    )
+    if beyond:
+        return f"Values outside the training range: {some(beyond)}. The model uses the nearest values in the range."
+    return ""

@@ -116,11 +116,9 @@ class Coordinates(nn.Module):
                 else torch.zeros_like(part)
             )
             parts.append(torch.log_softmax(blocks, dim=1).flatten(0, 1) if width else blocks)
-        return (
-            torch.cat(parts)[:, : logits.shape[0]].T.contiguous()
-            if parts
-            else torch.zeros_like(logits)
-        )
+        if parts:
+            return torch.cat(parts)[:, : logits.shape[0]].T.contiguous()
+        return torch.zeros_like(logits)
 
     def chosen(self, logits: Tensor) -> Tensor:
         """Return one-hot indicators of each block's largest logit, (n, d); 0 for scores."""
@@ -162,7 +160,8 @@ class Coordinates(nn.Module):
             normal: Standard normal numbers, one per score, (n, s).
         """
         scores = x[:, self.scores]
-        rank, ranks = torch.special.ndtr(scores.double()).T.contiguous(), self.ranks
+        rank = torch.special.ndtr(scores.double()).T.contiguous()
+        ranks = self.ranks
         after = torch.searchsorted(ranks, rank).clamp(max=ranks.shape[1] - 1)
         upper = ranks.gather(1, after)
         lower = torch.where(after > 0, ranks.gather(1, (after - 1).clamp(min=0)), 0.0)
@@ -203,11 +202,9 @@ def gumbel(noise: Tensor) -> Tensor:
 
 
 def _of_columns(space: TableSpace) -> dict[str, np.ndarray]:
-    discrete, gate, absent = (
-        np.zeros(space.size, dtype=bool),
-        np.full(space.size, space.size),
-        np.zeros(space.size, dtype=bool),
-    )
+    discrete = np.zeros(space.size, dtype=bool)
+    gate = np.full(space.size, space.size)
+    absent = np.zeros(space.size, dtype=bool)
     for start, stop in space.blocks:
         discrete[start:stop] = True
     scored = [

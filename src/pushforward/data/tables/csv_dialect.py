@@ -153,12 +153,14 @@ def _separator(text: str) -> str:
     """The separator that splits most of the first lines into as many cells as their first one, and into more than one."""
     lines = text.split("\n")
     head = "\n".join(line for line in lines if not line.startswith(COMMENTS)) or text
-    best, most = ",", 0.0
+    best = ","
+    most = 0.0
     for separator in SEPARATORS:
         split = _split(head.encode(), "utf-8", separator, Faults())
         share = split.widths[split.usual] / max(1, len(split.lines)) if split.usual > 1 else 0.0
         if share > most + (0.2 if separator == " " else 0):
-            best, most = separator, share
+            best = separator
+            most = share
     return best
 
 
@@ -169,7 +171,8 @@ def _split(content: bytes, encoding: str, separator: str, faults: Faults) -> Col
     )
     if separator == " ":
         lines = (line.strip().replace("\t", " ") + "\n" for line in lines)
-    reader, split = csv.reader(lines, delimiter=separator, skipinitialspace=True), Collector()
+    reader = csv.reader(lines, delimiter=separator, skipinitialspace=True)
+    split = Collector()
     try:
         for row in reader:
             if row and (len(row) > 1 or row[0].strip()):
@@ -192,7 +195,8 @@ def has_header(first: Sequence[str], rows: Sequence[Sequence[str]]) -> bool | No
     Returns:
         True for names, False for data, None if both are possible.
     """
-    cells, rows = [cell.strip() for cell in first], list(rows[:ROWS])
+    cells = [cell.strip() for cell in first]
+    rows = list(rows[:ROWS])
     if not rows:
         return any(finite(cell) is None for cell in cells)
     whole = [int(cell) for cell in cells if cell.isdecimal()]
@@ -209,9 +213,9 @@ def has_header(first: Sequence[str], rows: Sequence[Sequence[str]]) -> bool | No
         if name in signs:
             return True
         if data == "data?" and data in signs and counted:
-            return (
-                True if whole[0] == 0 and len(whole) >= 3 and not _continued(cells, rows) else None
-            )
+            if whole[0] == 0 and len(whole) >= 3 and not _continued(cells, rows):
+                return True
+            return None
         if data in signs:
             return False
     # rising numbers that name columns are 0, 1, 2, ... or 1, 2, 3, ..., or years
@@ -219,7 +223,9 @@ def has_header(first: Sequence[str], rows: Sequence[Sequence[str]]) -> bool | No
         (whole[0] in (0, 1) and whole[1] == whole[0] + 1)
         or all(number in YEARS for number in whole)
     )
-    return True if not whole or (usual and not _continued(cells, rows)) else None
+    if not whole or (usual and not _continued(cells, rows)):
+        return True
+    return None
 
 
 def _continued(cells: Sequence[str], rows: Sequence[Sequence[str]]) -> bool:
@@ -236,16 +242,23 @@ def _sign(cell: str, column: Sequence[str], counted: bool) -> str:
     below = [other for other in column if other.lower() not in _ABSENT]
     if cell.lower() in _ABSENT or not below:
         return ""
-    number, numbers = finite(cell), [value for value in map(finite, below) if value is not None]
+    number = finite(cell)
+    numbers = [value for value in map(finite, below) if value is not None]
     if len(numbers) < len(below):  # a column of text
         repeated = len(set(below)) <= max(1, len(below) // 2)
-        return "repeated" if cell in below else "name?" if number is None and repeated else ""
+        if cell in below:
+            return "repeated"
+        if number is None and repeated:
+            return "name?"
+        return ""
     if number is None:
         return "name"
     if not cell.isdecimal():
         return "data"
     fractions = not all(other.lstrip("+-").isdecimal() for other in below)
-    return "data?" if min(numbers) <= number <= max(numbers) and not (counted and fractions) else ""
+    if min(numbers) <= number <= max(numbers) and not (counted and fractions):
+        return "data?"
+    return ""
 
 
 @dataclass(frozen=True)
@@ -293,7 +306,8 @@ class GappyFile:
         cells.faults.refuse(str(path))
         if not cells.rows:
             raise DataError(f"{path} is empty.")
-        header, known = cells.rows[0], set(cells.rows[0]) & set(names)
+        header = cells.rows[0]
+        known = set(cells.rows[0]) & set(names)
         named = len(known) == len(names) or (
             layout.header and (bool(known) or has_header(header, cells.rows[1:]) is not False)
         )
@@ -378,7 +392,8 @@ def gappy_values(
     for place, wanted in enumerate(fields):
         if wanted.name not in known:
             continue
-        column, levels = known[wanted.name], getattr(wanted, "names", ())
+        column = known[wanted.name]
+        levels = getattr(wanted, "names", ())
         gaps = np.array([text in texts and text not in levels for text in column.texts], dtype=bool)
         read = wanted.read(column.texts)
         if wanted.rare or (foreign and levels):

@@ -36,7 +36,9 @@ def frame_table(frame: Any) -> RawTable:
     Raises:
         DataError: For values that no cell of a table holds, such as lists.
     """
-    names, columns, types = [str(name) for name in frame.columns], [], {}
+    names = [str(name) for name in frame.columns]
+    columns = []
+    types = {}
     for place, name in enumerate(names):
         series = frame[name] if _is_polars(frame) else frame.iloc[:, place]
         values = series.to_list()
@@ -64,7 +66,8 @@ def _type_of(series: Any) -> tuple[str, list[Any]]:
     For pandas it is the name, or "category:int64" or "ordered category:str" with the type of the
     levels; of polars "polars Int64", "polars category:Enum", or "polars Datetime us UTC".
     """
-    dtype, name = series.dtype, type(series.dtype).__name__
+    dtype = series.dtype
+    name = type(series.dtype).__name__
     if not _is_polars(series):
         if str(dtype) != "category":
             return str(dtype), []
@@ -102,7 +105,9 @@ def _cell(name: str, value: Any, whole: bool, days: bool) -> str:
             raise DataError(
                 f'The column "{name}" contains {value}: expected finite numbers, and NaN for missing values.'
             )
-        return str(int(value)) if whole and value.is_integer() else repr(float(value))
+        if whole and value.is_integer():
+            return str(int(value))
+        return repr(float(value))
     if isinstance(value, datetime):
         return value.strftime(
             "%Y-%m-%d" if days else f"%Y-%m-%d %H:%M:%S{'.%f' * (value.microsecond > 0)}"
@@ -212,7 +217,9 @@ def _pandas_series(
             typed = series.astype(kind) if kind else series
     except (AttributeError, TypeError, ValueError):
         return series
-    return typed if typed.isna().sum() == series.isna().sum() else series
+    if typed.isna().sum() == series.isna().sum():
+        return typed
+    return series
 
 
 def _polars_series(
@@ -251,7 +258,9 @@ def _polars_series(
             typed = pl.Series(field.name, objects).cast(getattr(pl, name))
     except (AttributeError, TypeError, ValueError, pl.exceptions.PolarsError):
         return texts
-    return typed if typed.null_count() == texts.null_count() else texts
+    if typed.null_count() == texts.null_count():
+        return typed
+    return texts
 
 
 def filled_frame(
@@ -267,10 +276,8 @@ def filled_frame(
     """
     polars = _is_polars(frame)
     library: Any = importlib.import_module("polars" if polars else "pandas")
-    series, labels = (
-        _polars_series if polars else _pandas_series,
-        {str(label): label for label in frame.columns},
-    )
+    series = _polars_series if polars else _pandas_series
+    labels = {str(label): label for label in frame.columns}
     filled = frame.clone() if polars else frame.copy()
     for place, field, rows in with_gaps(fields, missing):
         source = frame[labels[field.name]]

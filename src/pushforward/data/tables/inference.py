@@ -50,10 +50,9 @@ LIKE_IDENTIFIER = "integers that look like an identifier: all values differ"
 CONSTANT = "a constant: all values are equal"
 FEW = 20  # whole numbers of at most so many different values are ordered categories,
 REPEATED = 5  # where each occurs so often on average
-IDENTIFIER_ROWS, IDENTIFIER_SHARE = (
-    20,
-    0.95,
-)  # text is an identifier where so many rows and this share of them differ
+# text is an identifier where so many rows and this share of them differ
+IDENTIFIER_ROWS = 20
+IDENTIFIER_SHARE = 0.95
 MIXED = 0.5  # texts of which more than this share are numbers are numbers with errors among them
 CODES = 0.01  # numbers beside at least this share of texts such as 007, which a number would lose, are texts as well
 _LONG = re.compile(r"-?\d{4}")
@@ -107,7 +106,9 @@ def unit_of(texts: Sequence[str]) -> tuple[str, str]:
         found.add((amount[1], amount[3]) if amount else ("", ""))
         if len(found) > 1:
             return "", ""
-    return found.pop() if found else ("", "")
+    if found:
+        return found.pop()
+    return ("", "")
 
 
 def point_of(texts: Sequence[str], group: str = "") -> str:
@@ -119,15 +120,15 @@ def point_of(texts: Sequence[str], group: str = "") -> str:
 
 def form_of(texts: Iterable[str], point: str = ".") -> Format:
     """Detect the format of a column of numbers, such as the largest and the smallest number of decimals."""
-    most, fewest, digits = 0, MOST_DECIMALS, 0
+    most = 0
+    fewest = MOST_DECIMALS
+    digits = 0
     for text in texts:
         plain, _, exponent = text.lower().partition("e")
         whole, _, fraction = plain.partition(point)
         decimals = len(fraction) - int(exponent or 0)
-        most, fewest = (
-            max(most, decimals),
-            min(fewest, MOST_DECIMALS if exponent else max(0, decimals)),
-        )
+        most = max(most, decimals)
+        fewest = min(fewest, MOST_DECIMALS if exponent else max(0, decimals))
         digits = max(digits, len((whole.lstrip("-") + fraction).lstrip("0")))
     if most > MOST_DECIMALS:
         return Format(digits=min(17, max(1, digits)), point=point)
@@ -201,7 +202,8 @@ class Finding:
         return self.kind in NUMERIC
 
     def values(self, column: RawColumn, missing: Sequence[str]) -> NDArray[np.float64]:
-        texts, places = np.full(len(column.texts), np.nan), column.present(missing)
+        texts = np.full(len(column.texts), np.nan)
+        places = column.present(missing)
         if self.numeric:
             texts[places] = [self.form.value(column.texts[place]) for place in places]
             texts[places] = (
@@ -232,8 +234,10 @@ def infer(
         lines: Line number of each row, for messages.
         faults: Collector of problems.
     """
-    name, places = column.name, column.present(missing)
-    texts, n = [column.texts[place] for place in places], int(column.counts[places].sum())
+    name = column.name
+    places = column.present(missing)
+    texts = [column.texts[place] for place in places]
+    n = int(column.counts[places].sum())
     if not texts:
         return Finding(name, "category", "all cells are missing; samples leave the column empty")
     if len(texts) == 2 and tuple(sorted(text.lower() for text in texts)) in TWO:
@@ -291,20 +295,19 @@ def of_levels(
 def _of_dates(name: str, texts: Sequence[str]) -> Finding | None:
     fitting = date_patterns(texts)
     other = f"; {fitting[1]} fits as well" if len(fitting) > 1 else ""
-    return (
-        Finding(
+    if fitting:
+        return Finding(
             name, "date", f"dates of the pattern {fitting[0]}{other}", Format(pattern=fitting[0])
         )
-        if fitting
-        else None
-    )
+    return None
 
 
 def _of_numbers(
     column: RawColumn, cells: Sequence[str], texts: Sequence[str], signs: Format, n: int
 ) -> Finding:
     """Decide about numbers, whose ``texts`` are without the unit and the signs between thousands of their ``cells``."""
-    name, different = column.name, len(texts)
+    name = column.name
+    different = len(texts)
     unit = f', written with "{(signs.prefix or signs.suffix).strip()}"' if signs.has_unit else ""
     whole = replace(signs, decimals=0)
     if not all(map(is_whole, texts)):
@@ -356,12 +359,12 @@ def _of_texts(
     lines: Sequence[int],
     faults: Faults,
 ) -> Finding:
-    name, counts, texts = (
-        column.name,
-        column.counts[list(places)],
-        [column.texts[place] for place in places],
-    )
-    n, different, are = int(counts.sum()), len(places), np.array(numeric)
+    name = column.name
+    counts = column.counts[list(places)]
+    texts = [column.texts[place] for place in places]
+    n = int(counts.sum())
+    different = len(places)
+    are = np.array(numeric)
     amounts = np.array([bool(_UNIT.match(text)) for text in texts])
     identifier = n > IDENTIFIER_ROWS and different >= IDENTIFIER_SHARE * n
     several = different > MOST_CATEGORIES

@@ -21,7 +21,9 @@ FEW = 20  # A column of at most this many different values holds categories
 MOST = 0.5  # The fraction of texts that have a form from which a column has it
 UNIQUE = 0.9  # The fraction of cells that differ in a column of identifiers
 VARIED = 0.2  # The same of sentences
-KNOWN, HINTED = 0.15, 0.1  # The fraction of known names, also if a column's name hints at persons
+# The fraction of known names, also if a column's name hints at persons
+KNOWN = 0.15
+HINTED = 0.1
 GENERATION = 12  # Years that are the standard deviation of dates of birth, at least
 
 # Words of column names: `_words` writes the first as "person" and the second as "id"
@@ -229,7 +231,9 @@ def looks_like(name: str, texts: Sequence[str], count: int, kind: str) -> str:
     words = _words(name)
     if kind == "date":
         named, _ = NAMED["dates of birth"]
-        return "dates of birth" if re.search(named, words) or _are_births(sample) else ""
+        if re.search(named, words) or _are_births(sample):
+            return "dates of birth"
+        return ""
     for what, form in CERTAIN.items():
         if _fraction(form, sample) > MOST:
             return what
@@ -254,7 +258,9 @@ def _by_content(words: str, texts: Sequence[str], different: float) -> str:
         return "identifiers"
     if different > VARIED and words == "person" and _fraction(r"\S{3,}", texts) > MOST:
         return "identifiers"
-    return "free text" if different > VARIED and _fraction(_SENTENCE, texts) > MOST else ""
+    if different > VARIED and _fraction(_SENTENCE, texts) > MOST:
+        return "free text"
+    return ""
 
 
 def _are_births(dates: Sequence[str]) -> bool:

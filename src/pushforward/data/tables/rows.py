@@ -81,7 +81,9 @@ def _number(value: float, form: Form) -> str:
     digits = form["digits"]
     if decimals is None:
         value = value if digits is None else float(f"{value:.{digits}g}")
-        return str(int(value)) if value == int(value) and abs(value) < 2**53 else repr(float(value))
+        if value == int(value) and abs(value) < 2**53:
+            return str(int(value))
+        return repr(float(value))
     text = f"{round(value, decimals) + 0.0:.{decimals}f}"
     whole, _, fraction = text.partition(".")
     if form["bare"] and not fraction.strip("0"):
@@ -89,7 +91,9 @@ def _number(value: float, form: Form) -> str:
     if least is None or least >= decimals:
         return text
     fraction = fraction.rstrip("0").ljust(least, "0")
-    return f"{whole}.{fraction}" if fraction else whole
+    if fraction:
+        return f"{whole}.{fraction}"
+    return whole
 
 
 def cells_of(column: Mapping[str, Any], x: NDArray[Any]) -> list[str]:

@@ -54,7 +54,8 @@ from pushforward.files import replacing
 from pushforward.numbers import counted, some
 from pushforward.table_column import Column
 
-EXAMPLES, NAMED = 3, 20
+EXAMPLES = 3
+NAMED = 20
 FEW = 10  # rows of a table below which a model can only repeat them
 MOST_NAMED = 10_000  # categories of a column that a schema makes a category
 _WHOLE = ("columns", "target", "missing", "constraints")
@@ -106,12 +107,14 @@ class TableFacts:
         findings: Sequence[Finding],
         missing: Sequence[str],
     ) -> TableFacts:
-        examples, shares = [], []
+        examples = []
+        shares = []
         for column in columns:
             present = column.present(missing)
             examples.append(tuple(column.texts[place] for place in present[:EXAMPLES]))
             shares.append(1 - int(column.counts[present].sum()) / max(1, len(column.codes)))
-        rows, notes = len(table.lines), list(table.notes)
+        rows = len(table.lines)
+        notes = list(table.notes)
         if rows < FEW:
             notes.append(
                 f"the table has only {rows} rows, so a model can memorise them: samples will repeat rows of the training split"
@@ -137,10 +140,8 @@ class TableFacts:
                 f"these columns may be identifiers, which a model cannot learn: {some(map(quoted, numbered))}. "
                 f'If so, drop them with `drop="{",".join(numbered)}"`'
             )
-        separator, texts = (
-            "" if table.header is None else table.separator,
-            tuple(dict.fromkeys(missing)),
-        )
+        separator = "" if table.header is None else table.separator
+        texts = tuple(dict.fromkeys(missing))
         return cls(
             table.names,
             tuple(findings),
@@ -206,7 +207,9 @@ class TableFacts:
 
 
 def _reason(finding: Finding) -> str:
-    return f"{finding.why}; looks like {finding.personal}" if finding.personal else finding.why
+    if finding.personal:
+        return f"{finding.why}; looks like {finding.personal}"
+    return finding.why
 
 
 def _content(field: Column) -> dict[str, Any]:
@@ -336,15 +339,14 @@ def decide(
     """
     if entry is None:
         return infer(column, missing, lines, faults)
-    name, kind, why = (
-        column.name,
-        entry["kind"],
-        str(entry.get("why") or "as specified in the schema"),
-    )
+    name = column.name
+    kind = entry["kind"]
+    why = str(entry.get("why") or "as specified in the schema")
     if kind == "drop":
         return Finding(name, kind, why)
     places = column.present(missing)
-    texts, odd = [column.texts[place] for place in places], []
+    texts = [column.texts[place] for place in places]
+    odd = []
     if kind in NUMERIC:
         finding = Finding(
             name,
@@ -367,7 +369,8 @@ def decide(
         finding = Finding(
             name, kind, why, names=tuple(entry["names"]) if "names" in entry else ordered(texts)
         )
-        known, limit = set(finding.names), 2 if kind == "boolean" else MOST_NAMED
+        known = set(finding.names)
+        limit = 2 if kind == "boolean" else MOST_NAMED
         odd = [place for place in places if column.texts[place] not in known]
         if len(known) > limit:
             faults.add(

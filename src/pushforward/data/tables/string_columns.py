@@ -129,7 +129,9 @@ class RawColumn:
         return hashes[self.codes]
 
     def numbered(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
-        return values[self.codes] if len(self.texts) else np.zeros(0)
+        if len(self.texts):
+            return values[self.codes]
+        return np.zeros(0)
 
     def where(self, places: Sequence[int], lines: Sequence[int], most: int = 5) -> str:
         """Describe the first cells with some of the texts: their lines and texts."""
@@ -199,7 +201,9 @@ class CellRows(Sequence[list[str]]):
     codes: tuple[NDArray[np.int32], ...] = ()
 
     def __len__(self) -> int:
-        return len(self.codes[0]) if self.codes else 0
+        if self.codes:
+            return len(self.codes[0])
+        return 0
 
     def __getitem__(self, place: Any) -> Any:
         if isinstance(place, slice):
@@ -211,7 +215,8 @@ class CellRows(Sequence[list[str]]):
 
     def column(self, column: int) -> tuple[tuple[str, ...], NDArray[np.int32]]:
         """Return the distinct texts of a column and the index of each cell's text; unused texts are omitted."""
-        texts, codes = self.texts[column], self.codes[column]
+        texts = self.texts[column]
+        codes = self.codes[column]
         counts = np.bincount(codes, minlength=len(texts))
         if counts.all():
             return texts, codes
@@ -245,7 +250,8 @@ class Collector:
 
     def take_apart(self) -> None:
         """Process the rows added since the last call; must be called after the last row."""
-        rows, self._waiting = self._waiting, []
+        rows = self._waiting
+        self._waiting = []
         if not rows:
             return
         self.last = [cell.strip() for cell in rows[-1]]
@@ -266,7 +272,9 @@ class Collector:
 
     @property
     def usual(self) -> int:
-        return self.widths.most_common(1)[0][0] if self.widths else 0
+        if self.widths:
+            return self.widths.most_common(1)[0][0]
+        return 0
 
     def rows(self) -> tuple[CellRows, Sequence[int]]:
         texts = tuple(tuple(numbers) for numbers, _ in self._columns)

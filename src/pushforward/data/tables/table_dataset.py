@@ -50,7 +50,8 @@ def table_dataset(
         UsageError: If an option names a column that the table does not have.
         DataError: If the table has problems; the message lists all of them.
     """
-    faults, schema = faults or Faults(), reading.schema
+    faults = faults or Faults()
+    schema = reading.schema
     missing = (
         "",
         *(schema.get("missing", MISSING) if reading.missing is None else reading.missing),
@@ -100,10 +101,8 @@ def table_dataset(
     types = tuple(table.types[column.name][0] for column in used if table.types)
     levels = tuple(table.types[column.name][1] for column in used if table.types)
     every = table.names if len(fields) < len(table.names) else ()
-    layout, header = (
-        Layout(table.separator, table.header is not False, gaps, types, levels, every),
-        table.header,
-    )
+    layout = Layout(table.separator, table.header is not False, gaps, types, levels, every)
+    header = table.header
     absent = [
         bool(np.isnan(column).any()) for column in rows.T
     ]  # of all rows, so that held-out ones fit
@@ -160,7 +159,8 @@ def frame_dataset(frame: Any, reading: Reading) -> Dataset:
         raise UsageError(
             "`resize`, `header`, `given` and `table=False` do not apply to a data frame. Leave them out."
         )
-    faults, table = Faults(), frame_table(frame)
+    faults = Faults()
+    table = frame_table(frame)
     check_names(table.names, faults)
     return table_dataset("frame", "The data frame", table, reading, faults)
 
@@ -178,7 +178,9 @@ def check_names(names: Sequence[str], faults: Faults) -> None:
 
 
 def _chosen(where: str, table: RawTable, reading: Reading, named: Sequence[str]) -> list[RawColumn]:
-    keep, drop, known = set(reading.columns), set(reading.drop), set(table.names)
+    keep = set(reading.columns)
+    drop = set(reading.drop)
+    known = set(table.names)
     for name in (*reading.columns, *reading.drop, *named):
         if name not in known:
             hint = did_you_mean(name, table.names)

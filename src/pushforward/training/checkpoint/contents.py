@@ -77,17 +77,18 @@ class Saver:
     """
 
     def __init__(self) -> None:
-        self.step, self._seconds, self.beside, self.refused = -1, 0.0, True, False
+        self.step = -1
+        self._seconds = 0.0
+        self.beside = True
+        self.refused = False
         self._before = self.step, self._seconds
         self.weights_step: int | None = None
         self._written: Future[None] | None = None
 
     def due(self, trainer: Any) -> bool:
-        every, clock, limit = (
-            trainer.settings.checkpoint_every,
-            trainer.clock,
-            trainer.clock.budget.seconds,
-        )
+        every = trainer.settings.checkpoint_every
+        clock = trainer.clock
+        limit = trainer.clock.budget.seconds
         if every is not None:
             return bool(clock.step % every == 0)
         return bool(
@@ -199,7 +200,8 @@ class Saver:
             else:
                 work()
         self._before = self.step, self._seconds
-        self.step, self._seconds = trainer.clock.step, trainer.clock.seconds
+        self.step = trainer.clock.step
+        self._seconds = trainer.clock.seconds
 
     def restore(self, trainer: Any, stored: Path | Checkpoint) -> None:
         """Restore weights, averages, optimisers and counters from a checkpoint, or from the one in a folder.
@@ -213,7 +215,8 @@ class Saver:
             else stored
         )
         take_up(trainer, stored)
-        state, inside = stored.state, stored.folder.parent
+        state = stored.state
+        inside = stored.folder.parent
         same = asdict(trainer.budget) == state.get("budget", trainer.content["budget"])
         trainer.clock.budget = trainer.store.restore(state, trainer.budget)
         try:

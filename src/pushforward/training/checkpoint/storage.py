@@ -37,11 +37,13 @@ FORMAT = 1  # the number of the format of checkpoints that is written and read
 BESIDE = 1 << 16  # bytes of a checkpoint beside its tensors, at most
 THREADS = 4  # files of a checkpoint that are hashed at once
 PREFIX = "step_"  # how the name of every checkpoint begins; digits follow
-LATEST, MANIFEST = "latest.json", "MANIFEST.json"
+LATEST = "latest.json"
+MANIFEST = "MANIFEST.json"
 WHOLE = {"state.json", "method.safetensors", "average.safetensors", "optimizer.safetensors"}
 """The files of a checkpoint. A sharded checkpoint has shards instead of the weights."""
 MOST = 1 << 62  # above every counter
-_NUMBER, _NONE = (int, float), type(None)
+_NUMBER = (int, float)
+_NONE = type(None)
 NEEDED: dict[str, Any] = {"step": int, "samples": int, "seconds": _NUMBER, "total": (int, _NONE)}
 """The required entries of ``state.json``."""
 MAY: dict[str, Any] = {
@@ -320,7 +322,9 @@ def weights_hash(files: Mapping[str, Any], raw: bool = False) -> str | None:
     if entry is not None:
         return str(entry["sha256"])
     shards = sorted(f"{name} {entry['sha256']}" for name, entry in files.items() if is_shard(name))
-    return hashlib.sha256("\n".join(shards).encode()).hexdigest() if shards else None
+    if shards:
+        return hashlib.sha256("\n".join(shards).encode()).hexdigest()
+    return None
 
 
 def weights_of(checkpoint: Path, raw: bool = False) -> str:
@@ -471,13 +475,15 @@ def unfinished(checkpoint: Path, budget: dict[str, Any]) -> str | None:
     """Describe the progress of an unfinished run, such as "26 of 200 steps"; None if its budget is used up or unknown."""
     try:
         state = read_json(checkpoint / "state.json")
-        step, total, seconds = state["step"], state.get("total"), budget.get("seconds")
+        step = state["step"]
+        total = state.get("total")
+        seconds = budget.get("seconds")
         if total:
-            return f"{step:,} of {total:,} steps" if step < total else None
-        return (
-            f"{state['seconds']:.0f} of {seconds:.0f} s"
-            if seconds and state["seconds"] < seconds
-            else None
-        )
+            if step < total:
+                return f"{step:,} of {total:,} steps"
+            return None
+        if seconds and state["seconds"] < seconds:
+            return f"{state['seconds']:.0f} of {seconds:.0f} s"
+        return None
     except (CheckpointError, OSError, KeyError, TypeError, AttributeError):
         return None

@@ -47,13 +47,17 @@ MEASURED = ("seconds", "peak_memory_mb", "spec_sha256", "store_seconds")
 
 def whole(tensor: Tensor) -> Tensor:
     """Gather a tensor from all its shards; every process must call this."""
-    return tensor.full_tensor() if hasattr(tensor, "full_tensor") else tensor
+    if hasattr(tensor, "full_tensor"):
+        return tensor.full_tensor()
+    return tensor
 
 
 def local(tensor: Tensor) -> Tensor:
     """Return this process's shard of a tensor: the same memory, without gradients."""
     tensor = tensor.detach()
-    return tensor.to_local() if hasattr(tensor, "to_local") else tensor
+    if hasattr(tensor, "to_local"):
+        return tensor.to_local()
+    return tensor
 
 
 def by_place(numbers: Iterable[int], tensors: Sequence[Tensor]) -> list[list[int]]:
@@ -73,7 +77,9 @@ def gradient_norm(parameters: Sequence[nn.Parameter]) -> Tensor:
     if not gradients:
         return torch.zeros(())
     norms = [whole(nn.utils.get_total_norm(group, foreach=True)) for group in groups]
-    return norms[0] if len(norms) == 1 else torch.stack(norms).norm()
+    if len(norms) == 1:
+        return norms[0]
+    return torch.stack(norms).norm()
 
 
 def placed(value: Tensor, like: Tensor) -> Tensor:
@@ -121,7 +127,9 @@ class Checkpoint:
 
     def weights(self, raw: bool = False) -> dict[str, Tensor]:
         """Return the method's tensors by name: averaged if available, otherwise the last weights."""
-        return self.tensors["method"] if raw else self.tensors["method"] | self.tensors["average"]
+        if raw:
+            return self.tensors["method"]
+        return self.tensors["method"] | self.tensors["average"]
 
 
 def load(folder: Path, device: torch.device | str = "cpu") -> Checkpoint:
@@ -188,7 +196,9 @@ def _exact(value: Any) -> Any:
         return {name: _exact(part) for name, part in value.items()}
     if isinstance(value, list):
         return [_exact(part) for part in value]
-    return value.hex() if isinstance(value, float) else value
+    if isinstance(value, float):
+        return value.hex()
+    return value
 
 
 def copied_shards(groups: Groups) -> dict[str, dict[str, Tensor]]:
@@ -295,10 +305,8 @@ def restore_shards(trainer: Any, folder: Path) -> None:
     Raises:
         CheckpointError: If they do not fit the method, or a file is damaged.
     """
-    stored, players = (
-        _sizes(folder, read_json(folder / MANIFEST)["files"]),
-        trainer.players.values(),
-    )
+    stored = _sizes(folder, read_json(folder / MANIFEST)["files"])
+    players = trainer.players.values()
     moments = {
         name.removeprefix("optimizer/"): size
         for name, size in stored.items()

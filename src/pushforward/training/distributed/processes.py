@@ -139,7 +139,9 @@ class Processes:
         }
 
         def short(text: str) -> str:
-            return text if len(text) <= 80 else hashlib.sha256(text.encode()).hexdigest()[:16]
+            if len(text) <= 80:
+                return text
+            return hashlib.sha256(text.encode()).hexdigest()[:16]
 
         each = self.gathered({name: short(text) for name, text in texts.items()})
         for name, value in each[0].items():
@@ -174,7 +176,9 @@ class Group(Processes):
     def __init__(
         self, sharded: bool = False, device: str = "cpu", timeout: float = TIMEOUT
     ) -> None:
-        self.sharded, self.device, self.timeout = sharded, device, timeout
+        self.sharded = sharded
+        self.device = device
+        self.timeout = timeout
         self.rank, self.count = torch.distributed.get_rank(), torch.distributed.get_world_size()
         backend = (
             torch.distributed.distributed_c10d._get_default_group()
@@ -288,7 +292,8 @@ def joined(
             process, or ``devices`` differs.
         GroupError: If the processes do not find each other.
     """
-    launch, place = launched(), torch.device(device)
+    launch = launched()
+    place = torch.device(device)
     if devices is not None and devices != launch.count:
         raise UsageError(
             f"Got `devices={devices}`, but {launch.count} processes were started. Python does not start processes "

@@ -16,7 +16,8 @@ from pushforward.trackers import Tracker
 
 _SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0}
 _UNITS = "s|secs?|seconds?|m|mins?|minutes?|h|hrs?|hours?"
-_NUMBER, _GROUPED = r"\d+\.?\d*|\.\d+", r"\d+(?:_\d+)*\.?\d*|\.\d+"
+_NUMBER = r"\d+\.?\d*|\.\d+"
+_GROUPED = r"\d+(?:_\d+)*\.?\d*|\.\d+"
 _COUNTS = {"": 1, "k": 1_000, "K": 1_000, "M": 1_000_000}
 SETTLE = (
     2 / 3
@@ -28,14 +29,18 @@ TOLERANCE = 0.02  # the share of a seconds budget by which training may miss it 
 LATEST = 15  # the usual time of a step is the median of so many latest ones
 FEWEST = 5  # a forecast counts at least so many steps
 WARMUP = 0.1  # the share of training in which the learning rate has risen, whatever the number of warm-up steps
-STEPS, PASSES = 500, 5  # Training steps, and passes over the data, below which samples are poor
+# Training steps, and passes over the data, below which samples are poor
+STEPS = 500
+PASSES = 5
 LONGER = 4  # How many times the budget is advised where training was short
 LONGEST = 4  # a forecast counts a longer step, such as one in which the machine was suspended, as so many usual ones
 
 
 def _read(text: str, number: str, units: str) -> tuple[float, str]:
     match = re.fullmatch(rf"\s*({number})\s*({units})?\s*", text)
-    return (float(match[1]), match[2] or "") if match else (math.nan, "")
+    if match:
+        return (float(match[1]), match[2] or "")
+    return (math.nan, "")
 
 
 @dataclass(frozen=True)
@@ -76,15 +81,15 @@ class Budget:
     def total_steps(self, batch: int) -> int | None:
         if self.steps is not None:
             return self.steps
-        return None if self.samples is None else math.ceil(self.samples / batch)
+        if self.samples is None:
+            return None
+        return math.ceil(self.samples / batch)
 
     def after(self, seconds: float) -> Budget:
         """Return the rest of a budget in seconds after work before the first step, at least a quarter."""
-        return (
-            self
-            if self.seconds is None
-            else Budget(seconds=max(self.seconds - seconds, self.seconds / 4))
-        )
+        if self.seconds is None:
+            return self
+        return Budget(seconds=max(self.seconds - seconds, self.seconds / 4))
 
     def longer(self, step: int) -> Budget:
         """Return a budget of the same kind that is `LONGER` times as large, for a run that has taken ``step`` steps."""
@@ -114,17 +119,17 @@ class Budget:
     def __str__(self) -> str:
         if self.steps is not None:
             return f"--steps {self.steps}"
-        return (
-            f"--samples {self.samples}"
-            if self.samples is not None
-            else f"--budget {self.seconds:g}s"
-        )
+        if self.samples is not None:
+            return f"--samples {self.samples}"
+        return f"--budget {self.seconds:g}s"
 
     @property
     def argument(self) -> str:
         """Return the argument of `pushforward.resume`, such as ``steps=100``."""
         name, value = str(self).removeprefix("--").split()
-        return f'budget="{value}"' if name == "budget" else f"{name}={value}"
+        if name == "budget":
+            return f'budget="{value}"'
+        return f"{name}={value}"
 
 
 @dataclass(frozen=True)
@@ -158,7 +163,9 @@ class Clock:
     """
 
     def __init__(self, budget: Budget, batch: int) -> None:
-        self.budget, self.step, self.seconds = budget, 0, 0.0
+        self.budget = budget
+        self.step = 0
+        self.seconds = 0.0
         self.stages: list[Stage] = []
         self.warmed = 0.0  # the share of a seconds budget for the warm-up, without the first step and the excess of slow ones
         self.fixed = budget.total_steps(batch)  # None of a budget in seconds
@@ -172,7 +179,8 @@ class Clock:
         Returns:
             New stage, if this step fixes or corrects the number of steps.
         """
-        place, progress = self._place, self.progress
+        place = self._place
+        progress = self.progress
         self.step += 1
         self.seconds += seconds
         if self.budget.seconds is None:
@@ -226,7 +234,9 @@ class Clock:
 
     @property
     def total(self) -> int | None:
-        return self.stages[-1].total if self.stages else self.fixed
+        if self.stages:
+            return self.stages[-1].total
+        return self.fixed
 
     @property
     def risen(self) -> float:
@@ -251,11 +261,15 @@ class Clock:
 
     @property
     def done(self) -> bool:
-        return self._used >= 1 if self.total is None else self.step >= self.total
+        if self.total is None:
+            return self._used >= 1
+        return self.step >= self.total
 
     @property
     def _used(self) -> float:
-        return 0.0 if self.budget.seconds is None else self.seconds / self.budget.seconds
+        if self.budget.seconds is None:
+            return 0.0
+        return self.seconds / self.budget.seconds
 
     @property
     def _place(self) -> int:

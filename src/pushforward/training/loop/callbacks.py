@@ -24,7 +24,9 @@ from pushforward.training.loop.machine import generators_kept
 def duration(seconds: float) -> str:
     """Format seconds: 90 -> "1:30", 5400 -> "1:30:00"."""
     hours, rest = divmod(int(seconds + 0.5), 3600)
-    return f"{hours}:{rest // 60:02d}:{rest % 60:02d}" if hours else f"{rest // 60}:{rest % 60:02d}"
+    if hours:
+        return f"{hours}:{rest // 60:02d}:{rest % 60:02d}"
+    return f"{rest // 60}:{rest % 60:02d}"
 
 
 class Watcher:
@@ -75,13 +77,14 @@ def watcher_of(progress: Watcher | bool | None) -> Watcher:
     visible = (
         (sys.stderr and sys.stderr.isatty()) or in_notebook() if progress is None else progress
     )
-    return Progress() if visible else Silent()
+    if visible:
+        return Progress()
+    return Silent()
 
 
-WINDOW, SPACING = (
-    60.0,
-    5.0,
-)  # seconds of training from which the speed is computed, and between its marks
+# seconds of training from which the speed is computed, and between its marks
+WINDOW = 60.0
+SPACING = 5.0
 
 
 class Pace:
@@ -160,7 +163,8 @@ class Progress(Watcher):
 
     def __call__(self, name: str, clock: Any, samples: int, losses: dict[str, float]) -> None:
         line = self._of(name)
-        line.clock, line.losses = clock, losses
+        line.clock = clock
+        line.losses = losses
         line.pace.add(clock.seconds, samples, clock.progress)
         if time.monotonic() >= line.due:
             self._show(name, clock.progress, line.text())
@@ -174,7 +178,8 @@ class Progress(Watcher):
 
     def _show(self, name: str, share: float, text: str) -> None:
         line = self._lines[name]
-        line.due, line.shown = time.monotonic() + self.interval, line.now
+        line.due = time.monotonic() + self.interval
+        line.shown = line.now
         plain = f"{name}  {100 * share:3.0f} %  {text}"
         if self._notebook:
             bar = f"<progress value='{share:.4f}' max='1'></progress>"
@@ -222,7 +227,8 @@ class Progress(Watcher):
                 self._show(name, line.clock.progress, line.text(ended=True))
         if self._bars is not None:
             self._bars.stop()
-        self._bars, self._lines = None, {}
+        self._bars = None
+        self._lines = {}
 
 
 @dataclass(frozen=True)
@@ -312,7 +318,9 @@ def measures(
         measured = {
             name: value for observer in observers for name, value in observer.look(moment).items()
         }
-    return measured if processes is None else dict(processes.first(measured))
+    if processes is None:
+        return measured
+    return dict(processes.first(measured))
 
 
 def passed(observers: Sequence[Observer]) -> int | None:

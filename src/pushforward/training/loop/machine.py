@@ -154,7 +154,9 @@ def seeded(build: Callable[[], Any], seed: int) -> Any:
 def generator_state(device: torch.device) -> tuple[torch.Tensor, ...]:
     """Return the states of the generators of the CPU and of ``device``."""
     cpu_state = (torch.default_generator.get_state(),)
-    return (*cpu_state, torch.cuda.get_rng_state(device)) if device.type == "cuda" else cpu_state
+    if device.type == "cuda":
+        return (*cpu_state, torch.cuda.get_rng_state(device))
+    return cpu_state
 
 
 def set_generator_state(state: tuple[torch.Tensor, ...], device: torch.device) -> None:
@@ -187,7 +189,8 @@ class Threads:
     def __init__(
         self, folder: Path, device: torch.device, writes: bool = True, alone: bool = True
     ) -> None:
-        self.path, self.writes = folder / FILE, writes
+        self.path = folder / FILE
+        self.writes = writes
         self.numbers = _numbers(device) if alone else [torch.get_num_threads()]
         self.stages: list[dict[str, Any]] = [{"step": 0, "threads": self.numbers}]
         self._seconds: dict[int, list[float]] = {}
@@ -202,7 +205,8 @@ class Threads:
             CheckpointError: If ``threads.json`` is damaged.
         """
         if self.path.is_file():
-            self.stages, self._written = _read(self.path), True
+            self.stages = _read(self.path)
+            self._written = True
         present = self._stage(step)["step"]
         recent = {n for stage in self.stages if stage["step"] >= present for n in stage["threads"]}
         if (len(self.numbers) == 1 and recent != set(self.numbers)) or max(recent) > self.numbers[
@@ -225,7 +229,8 @@ class Threads:
         measuring = step > last["step"] and len(last["threads"]) > 1
         if measuring and all(len(self._seconds.get(n, ())) > ROUNDS for n in last["threads"]):
             times = {n: median(seconds[1:]) for n, seconds in self._seconds.items()}
-            present, best = last["threads"][0], min(times, key=times.__getitem__)
+            present = last["threads"][0]
+            best = min(times, key=times.__getitem__)
             self._begin(step, [best if times[best] < MARGIN * times[present] else present])
         if self.writes and not self._written:
             write_json(self.path, {"format_version": 1, "stages": self.stages})
@@ -242,7 +247,8 @@ class Threads:
 
     def _begin(self, step: int, threads: list[int]) -> None:
         self.stages.append({"step": step, "threads": threads})
-        self._seconds, self._written = {}, False
+        self._seconds = {}
+        self._written = False
 
 
 def _numbers(device: torch.device) -> list[int]:

@@ -49,7 +49,8 @@ def check_fit(
     trained = recipe.method.space
     space = data.space
     if not met(trained.conditions, space.conditions):
-        expected, got = described(trained.conditions), described(space.conditions)
+        expected = described(trained.conditions)
+        got = described(space.conditions)
         raise UsageError(
             f"The method was built for data with {expected}; {data.name} has "
             f"{got}{', but with other values' * (expected == got)}. Build the recipe from data.space."
@@ -57,7 +58,8 @@ def check_fit(
     # codes are computed in the units of the frozen autoencoder, which may have learned from other data
     units = {} if isinstance(recipe.method, LatentMethod) else space.units
     for name in ("shape", "columns", *units, "low", "high"):
-        expected, got = getattr(trained, name), getattr(space, name)
+        expected = getattr(trained, name)
+        got = getattr(space, name)
         if not (close(expected, got, units["std"]) if name in ("mean", "std") else expected == got):
             what = "examples of shape" if name == "shape" else f"data whose {name} is"
             raise UsageError(
@@ -120,7 +122,8 @@ def prepared(
     known = getattr(method.prepared, "__func__", method.prepared), key or _key(method, data)
     if _last is not None and _last[0] == known:
         return _last[1]
-    parts, space = [], method.space
+    parts = []
+    space = method.space
     for start in range(0, len(data.train), CHUNK):
         index = slice(start, start + CHUNK)
         x = space.to_model(data.train.data_units(index).to(device))
@@ -221,8 +224,10 @@ def sampler_of(
             "prepared from the data once. Leave out augment. You can augment when training the frozen part, or a "
             "model of the data itself."
         )
-    path, key = folder / CACHE / "prepared.safetensors", _key(method, data)
-    known, fields = read_object(path.with_suffix(".json")), None
+    path = folder / CACHE / "prepared.safetensors"
+    key = _key(method, data)
+    known = read_object(path.with_suffix(".json"))
+    fields = None
     with contextlib.suppress(CheckpointError, OSError):  # a cache that is not whole is made again
         if known.get("key") == key and sha256(path) == known.get("sha256"):
             fields = read_tensors(path)
@@ -263,12 +268,10 @@ class Store:
         precision: str = "float32",
         processes: Processes | None = None,
     ) -> None:
-        self.folder, self.writes, self.precision, self.seconds = (
-            folder / CACHE / "trajectories",
-            writes,
-            precision,
-            0.0,
-        )
+        self.folder = folder / CACHE / "trajectories"
+        self.writes = writes
+        self.precision = precision
+        self.seconds = 0.0
         self.trajectories = next(
             (part for part in method.modules() if isinstance(part, Trajectories)), None
         )
@@ -281,16 +284,15 @@ class Store:
             parts = min((processes or Processes()).gathered(len(self._hashes)))
             if parts < len(self._hashes):
                 del self._hashes[parts:]
-                self.trajectories.ready, self._finished = self._ends[parts], False
+                self.trajectories.ready = self._ends[parts]
+                self._finished = False
 
     def _read(self, trajectories: Trajectories) -> None:
         try:
             content = read_json(self.folder / "index.json")
-            hashes, seconds, finished = (
-                content["parts"],
-                float(content["seconds"]),
-                bool(content["finished"]),
-            )
+            hashes = content["parts"]
+            seconds = float(content["seconds"])
+            finished = bool(content["finished"])
             self.seconds = seconds  # they were spent, even where a part is damaged
             for index, written in zip(trajectories.missing(), hashes, strict=False):
                 path = self._path(len(self._hashes))

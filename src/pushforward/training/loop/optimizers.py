@@ -24,11 +24,10 @@ NARROWEST = 32
 
 
 MOMENTUM = 0.95
-A, B, C = (
-    3.4445,
-    -4.7750,
-    2.0315,
-)  # coefficients of the iteration X <- (A + B G + C G^2) X with G = X X^T
+# coefficients of the iteration X <- (A + B G + C G^2) X with G = X X^T
+A = 3.4445
+B = -4.7750
+C = 2.0315
 ITERATIONS = 5
 EPS = 1e-7  # the least norm that a matrix is divided by
 ROUNDS = (
@@ -50,7 +49,8 @@ class Player:
     """
 
     def __init__(self, module: nn.Module, name: str, training: Training) -> None:
-        self.module, self.name = module, name
+        self.module = module
+        self.name = name
         self.parameters = [p for p in module.parameters() if p.requires_grad]
         self.lr, self.clip = float(training.of(name, "lr")), training.of(name, "clip")
         modules = module.modules() if training.of(name, "optimizer") == "muon" else ()
@@ -68,7 +68,8 @@ class Player:
         others = [i for i, p in enumerate(self.parameters) if id(p) not in wide]
         self._matrices = [nn.Parameter(_matrix(self.parameters[i].detach())) for i in by_muon]
         self._kernels = [self.parameters[i] for i in by_muon]
-        betas, decay = training.of(name, "betas"), training.of(name, "weight_decay")
+        betas = training.of(name, "betas")
+        decay = training.of(name, "weight_decay")
         # each with the numbers of its parameters
         self._optimizers: list[tuple[torch.optim.Optimizer, list[int]]] = []
         for numbers in by_place(others, self.parameters):
@@ -122,7 +123,9 @@ class Player:
 
     @property
     def rate(self) -> float:
-        return float(self._optimizers[0][0].param_groups[0]["lr"]) if self._optimizers else self.lr
+        if self._optimizers:
+            return float(self._optimizers[0][0].param_groups[0]["lr"])
+        return self.lr
 
     def state(self) -> dict[str, Tensor]:
         """Return the optimisers' tensors, named PLAYER/PARAMETER/KIND."""
@@ -181,11 +184,9 @@ def _waits(player: Player) -> bool:
 
 
 def _matrix(kernel: Tensor) -> Tensor:
-    return (
-        kernel.view(len(kernel), -1)
-        if kernel.is_contiguous()
-        else kernel.permute(0, 2, 3, 1).view(len(kernel), -1)
-    )
+    if kernel.is_contiguous():
+        return kernel.view(len(kernel), -1)
+    return kernel.permute(0, 2, 3, 1).view(len(kernel), -1)
 
 
 class Muon(torch.optim.Optimizer):
@@ -256,7 +257,9 @@ def orthogonalise(matrices: Tensor, dtype: torch.dtype) -> Tensor:
     else:
         for count in ROUNDS:
             x = _iterated(x @ x.mT, count) @ x
-    return x.mT if tall else x
+    if tall:
+        return x.mT
+    return x
 
 
 def _iterated(gram: Tensor, count: int) -> Tensor:
@@ -303,7 +306,8 @@ class Average:
         share: float,
         build: Callable[[], Method] | None = None,
     ) -> None:
-        self.half_life, self.share = half_life, share
+        self.half_life = half_life
+        self.share = share
         self.method = copy.deepcopy(method) if build is None else build()
         self.method.eval().requires_grad_(False)
         parts = getattr(method, "averaged", (method,))

@@ -116,8 +116,12 @@ class Step:
         device: torch.device,
         processes: Processes,
     ) -> None:
-        self.method, self.players, self.training = method, players, training
-        self.seed, self.device, self.processes = seed, device, processes
+        self.method = method
+        self.players = players
+        self.training = training
+        self.seed = seed
+        self.device = device
+        self.processes = processes
         all_parts = parts_of(training, method, processes.count)
         for name, module in method.named_modules() if len(all_parts) > 1 else ():
             if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.training:
@@ -138,10 +142,8 @@ class Step:
             for name in own
         }
         # the state besides the weights of players: running statistics, averages, counts
-        state, moved = (
-            (named[name] for name in method.state_dict() if name in named),
-            set().union(*own.values()),
-        )
+        state = (named[name] for name in method.state_dict() if name in named)
+        moved = set().union(*own.values())
         self._present = [local(tensor) for tensor in state if id(tensor) not in moved]
         self._before = [tensor.clone() for tensor in self._present]
 
@@ -159,14 +161,19 @@ class Step:
         if self._present:
             torch._foreach_copy_(self._before, self._present)
         parts = [self._part(index, batch, clock) for index in self.parts]
-        now, schedule = parts[0].now, self.training.schedule
-        rate, losses, norms, updated = schedule.rate(clock, now), {}, {}, []
+        now = parts[0].now
+        schedule = self.training.schedule
+        rate = schedule.rate(clock, now)
+        losses = {}
+        norms = {}
+        updated = []
         reply: Sums | None = None
         while (move := self._together(parts, reply)) is not None:
             reply = move if isinstance(move, Sums) else None
             if isinstance(move, Sums):
                 continue
-            name, player = move[0], self.players[move[0]]
+            name = move[0]
+            player = self.players[move[0]]
             losses[name] = self.processes.added([move[1]])[0]
             self.processes.add_gradients(player.parameters)
             norm, finite = player.update(
@@ -196,7 +203,8 @@ class Step:
         return losses, notes | norms | marks
 
     def _part(self, index: slice, batch: Batch, clock: Any) -> _Part:
-        start, count = index.start - self.index.start, index.stop - index.start
+        start = index.start - self.index.start
+        count = index.stop - index.start
         examples = batch if count == len(batch.x) else batch.take(slice(start, start + count))
         draws = BlockDraws(self.seed, clock.step, count, index.start, device=self.device)
         now = Now(
@@ -228,7 +236,9 @@ class Step:
         if isinstance(moves[0], tuple):
             return moves[0][0], _total([move[1] for move in moves if isinstance(move, tuple)])
         sums = [move for move in moves if isinstance(move, Sums)]
-        return self._added(sums) if sums else None
+        if sums:
+            return self._added(sums)
+        return None
 
     def _backward(self, part: _Part, player: str, loss: Tensor) -> tuple[str, Tensor]:
         share = loss * (part.count / self.training.batch)
@@ -262,7 +272,9 @@ class Step:
 
 
 def _total(parts: Sequence[Tensor]) -> Tensor:
-    return parts[0] if len(parts) == 1 else torch.stack(list(parts)).sum(0)
+    if len(parts) == 1:
+        return parts[0]
+    return torch.stack(list(parts)).sum(0)
 
 
 def joined(notes: Sequence[Mapping[str, Any]], counts: Sequence[int]) -> dict[str, Any]:
@@ -284,11 +296,9 @@ def parts_of(training: Training, method: Method, processes: int = 1) -> list[sli
     Raises:
         UsageError: If the batch cannot be split.
     """
-    unit, size, count = (
-        math.lcm(BLOCK, method.group),
-        training.batch,
-        training.accumulate * processes,
-    )
+    unit = math.lcm(BLOCK, method.group)
+    size = training.batch
+    count = training.accumulate * processes
     share = math.ceil(size / count)
     if count > 1 and (share % unit or size < count * unit):
         each = f"each of {processes} processes computes" if processes > 1 else "it is computed"
@@ -344,7 +354,8 @@ class Trainer:
         self.data, self.budget, self.progress = data, budget, progress or Silent()
         self.training, self.device = recipe.training, torch.device(self.settings.device)
         self.precision = resolve_precision(self.training.precision, self.device)
-        self.clock, self.stop = Clock(budget, self.training.batch), 0
+        self.clock = Clock(budget, self.training.batch)
+        self.stop = 0
         self.spent: dict[str, float] = {}  # seconds outside of training steps, by what took them
         self.saver = Saver()
         described = spec.describe(recipe.method)  # sharding changes the modules' classes
@@ -377,10 +388,12 @@ class Trainer:
             self.holding = (
                 claim(out, data.name, recipe.name) if here else Holding(out, None, writes=False)
             )
-        self.folder, writes = self.holding.folder, self.holding.writes
+        self.folder = self.holding.folder
+        writes = self.holding.writes
         self.threads = Threads(self.folder, self.device, writes, alone=self.processes.count == 1)
         if observers is None:
-            batch, players = self.training.batch, self.players
+            batch = self.training.batch
+            players = self.players
             observers = FixedNoise(data, batch), Jumps(data, batch), Variety(data)
             observers = *observers, Alarms(self.folder, self.progress), Pictures(self.progress)
             if writes and self.settings.trackers:
@@ -456,10 +469,12 @@ class Trainer:
                 self.clock.budget = self.store.completed(
                     self.folder.name, self.budget, self.progress, self._stopping
                 )
-                until, stopping = self.clock.seconds + seconds, self._stopping()
+                until = self.clock.seconds + seconds
+                stopping = self._stopping()
                 while not (self.done or stopping or self.clock.seconds >= until):
                     self.saver.check(self.processes)  # of a checkpoint that was written meanwhile
-                    before, started = self.clock.progress, time.perf_counter()
+                    before = self.clock.progress
+                    started = time.perf_counter()
                     self.threads.before(self.clock.step)
                     losses, health = self.step()
                     if self.device.type == "cuda":
@@ -560,13 +575,15 @@ class Trainer:
         except (MemoryError, RuntimeError) as error:
             if not lacks_memory(error):
                 raise
-            what, why = f"out of memory in step {step:,}", str(error)[:200] or type(error).__name__
+            what = f"out of memory in step {step:,}"
+            why = str(error)[:200] or type(error).__name__
             advice = "Use a smaller `batch` or a larger `accumulate`."
             raise OutOfMemory(f"{what} ({why}). {advice}", step, what) from None
         return losses, health
 
     def _batch(self) -> Batch:
-        batch, words = None, None
+        batch = None
+        words = None
         try:
             batch = self.sampler.batch(
                 self.clock.step // self.method.reuse, self.device, self._step.index

@@ -16,30 +16,32 @@ from typing import Any, NamedTuple
 from pushforward.training.runs.log import players_in
 
 SLACK = 1e-9  # rounding: less below a threshold is not below it
-WINDOW, LOOKS = (
-    500,
-    50,
-)  # steps over which means and medians are taken, and between two looks at them
-HELD, COVERED, HOLDING = 0.75, 0.4, 200
+# steps over which means and medians are taken, and between two looks at them
+WINDOW = 500
+LOOKS = 50
+HELD = 0.75
+COVERED = 0.4
+HOLDING = 200
 """A model has collapsed below this fraction of its best, if it has held that fraction of modes or coverage that many steps."""
 CHANCE = 0.55  # accuracy up to which a critic has learned nothing
-RIGHT, WRONG_AGAIN = (
-    0.99,
-    0.98,
-)  # mean accuracy from which the critic wins, and below which it does so no more
-WIDE, GAP = (
-    20.0,
-    1e4,
-)  # logit gap that is large even where it does not rise, and the one above which a training diverges
+# mean accuracy from which the critic wins, and below which it does so no more
+RIGHT = 0.99
+WRONG_AGAIN = 0.98
+# logit gap that is large even where it does not rise, and the one above which a training diverges
+WIDE = 20.0
+GAP = 1e4
 IMPROVED = 0.95
 """A Fréchet distance counts as better below this fraction of the best one before; coverage, above the best one divided by it."""
-SILENT, HELD_DOWN, UNUSED = 0.1, 0.5, 0.02
+SILENT = 0.1
+HELD_DOWN = 0.5
+UNUSED = 0.02
 """Fractions of latent units up to which a posterior has collapsed or is over-regularised; fraction of codes that are unused."""
 APART = 0.3
 """Disagreement from which a map is inconsistent: sound maps have .08 to .21, a velocity mistaken for a map .42."""
 TIMES_DIAGONAL = 3.0
 """Off-diagonal loss divided by the loss at equal times, from which it is too large; sound runs (exact derivatives) reach 1.6."""
-LARGE, SMALL = 3.0, 0.1
+LARGE = 3.0
+SMALL = 0.1
 """Target size divided by velocity size, beyond which targets have diverged or vanished; sound runs have .1 to 1.4."""
 UNSKIPPED = 100  # steps without a skipped one after which that alarm is over
 
@@ -73,7 +75,9 @@ class Alarm:
 
     @property
     def text(self) -> str:
-        return f"{self.sentence}: {self.advice}" if self.advice else self.sentence
+        if self.advice:
+            return f"{self.sentence}: {self.advice}"
+        return self.sentence
 
 
 class Look(NamedTuple):
@@ -89,11 +93,9 @@ class Look(NamedTuple):
 def _look(
     wrong: Any, value: float, threshold: float, sentence: str, advice: str, over: str
 ) -> Look:
-    return (
-        Look(wrong, value, threshold, sentence, advice)
-        if wrong
-        else Look(None, value, threshold, over)
-    )
+    if wrong:
+        return Look(wrong, value, threshold, sentence, advice)
+    return Look(None, value, threshold, over)
 
 
 def _collapse(step: int, health: Health, past: Past) -> Look | None:
@@ -113,10 +115,8 @@ def _collapse(step: int, health: Health, past: Past) -> Look | None:
     )
     threshold = HELD * past["best"]
     lost = "held" in past and reached < threshold - SLACK
-    sentence, over = (
-        f"the generator {said}, down from {past['best']:.3g}",
-        f"the collapse is over: the generator {said}",
-    )
+    sentence = f"the generator {said}, down from {past['best']:.3g}"
+    over = f"the collapse is over: the generator {said}"
     return _look(lost, reached, threshold, sentence, _against_collapse(health), over)
 
 
@@ -130,7 +130,8 @@ def _against_collapse(health: Health) -> str:
 
 
 def _missing(step: int, health: Health, past: Past) -> Look | None:
-    modes, held = health.get("modes"), health.get("modes_held")
+    modes = health.get("modes")
+    held = health.get("modes_held")
     if modes is None or held is None:
         return None
     best = past["best"] = max(past.get("best", 0), held)
@@ -143,7 +144,8 @@ def _missing(step: int, health: Health, past: Past) -> Look | None:
 
 
 def _critic(step: int, health: Health, past: Past) -> Look | None:
-    rows, samples = past.setdefault("rows", deque()), past.setdefault("samples", deque())
+    rows = past.setdefault("rows", deque())
+    samples = past.setdefault("samples", deque())
     for kept, names in (
         (rows, ("critic_accuracy", "logit_gap")),
         (samples, ("frechet", "coverage")),
@@ -160,7 +162,8 @@ def _critic(step: int, health: Health, past: Past) -> Look | None:
         past["before"] = min(least, distance), max(most, coverage)
     if step % LOOKS or not rows or step - past["first"] + 1 < WINDOW:
         return None
-    accuracy, half = statistics.fmean(right for _, right, _ in rows), len(rows) // 2
+    accuracy = statistics.fmean(right for _, right, _ in rows)
+    half = len(rows) // 2
     first, second = (
         statistics.fmean(gap for _, _, gap in part)
         for part in ([*rows][:half] or rows, [*rows][half:])
@@ -177,7 +180,9 @@ def _critic(step: int, health: Health, past: Past) -> Look | None:
     past["wins"] = past.get("wins") or second > first or second >= WIDE
     advice = "raise gamma, lower the critic's learning rate, or augment"
     said = f"the critic wins: {said}, and the samples did not improve"
-    return Look("wins", accuracy, RIGHT, said, advice) if past["wins"] else None
+    if past["wins"]:
+        return Look("wins", accuracy, RIGHT, said, advice)
+    return None
 
 
 def _divergence(step: int, health: Health, past: Past) -> Look | None:
@@ -196,7 +201,8 @@ def _divergence(step: int, health: Health, past: Past) -> Look | None:
 
 
 def _units(health: Health) -> tuple[float, float, float | None, str] | None:
-    active, units = health.get("active_units"), health.get("units")
+    active = health.get("active_units")
+    units = health.get("units")
     if active is None or not units:
         return None
     return active, units, health.get("beta"), f"{active:.0f} of {units:.0f} latent units are active"
@@ -236,15 +242,14 @@ def _regularised(step: int, health: Health, past: Past) -> Look | None:
 
 
 def _book(step: int, health: Health, past: Past) -> Look | None:
-    used, size = health.get("perplexity"), health.get("book")
+    used = health.get("perplexity")
+    size = health.get("book")
     if used is None or not size:
         return None
     threshold = max(2.0, UNUSED * size)
     said = f"{used:.0f} of {size:.0f} codebook entries are used"
-    sentence, over = (
-        f"the codebook is hardly used: about {said}",
-        f"the codebook is used again: {said}",
-    )
+    sentence = f"the codebook is hardly used: about {said}"
+    over = f"the codebook is used again: {said}"
     return _look(not used > threshold, used, threshold, sentence, "lower codes or lr", over)
 
 
@@ -254,7 +259,8 @@ def _disagreement(step: int, health: Health, past: Past) -> Look | None:
         return None
     said = f"one jump and two jumps from the same noise differ by {apart:.2f} standard deviations of the samples"
     advice = "sample it in more calls, or distil a flow instead"
-    sentence, over = f"the map is inconsistent: {said}", f"the map is consistent again: {said}"
+    sentence = f"the map is inconsistent: {said}"
+    over = f"the map is consistent again: {said}"
     return _look(not apart < APART, apart, APART, sentence, advice, over)
 
 
@@ -352,7 +358,9 @@ def _variety(step: int, health: Health, past: Past) -> Look | None:
 
 def _known(health: Health, *names: str) -> list[Any] | None:
     values = [health.get(name) for name in names]
-    return None if None in values else values
+    if None in values:
+        return None
+    return values
 
 
 RULES: dict[str, tuple[Callable[[int, Health, Past], Look | None], int]] = {
@@ -394,7 +402,9 @@ class Watch:
         return int(self._past["variety"].get("passed", 0))
 
     def read(self, row: Mapping[str, Any]) -> list[Alarm]:
-        step, health, news = row["step"], row.get("health") or {}, []
+        step = row["step"]
+        health = row.get("health") or {}
+        news = []
         for kind, (rule, lasting) in RULES.items() if health else ():
             look = rule(step, health, self._past[kind])
             if look is None:

@@ -83,7 +83,8 @@ class Reference:
     """
 
     def __init__(self, data: Dataset, most: int = SAMPLES) -> None:
-        truth, train = data.truth, data.train
+        truth = data.truth
+        train = data.train
         self.space, self.count = data.space, min(most, len(train))
         self.truth = (
             truth
@@ -272,7 +273,8 @@ class Variety(Observer):
         except Diverged:
             now = {name: np.zeros_like(before) for name, before in self._start.items()}
         for name, least in (("coverage", guard.coverage), ("recall", guard.recall)):
-            before, after = self._start[name], now[name]
+            before = self._start[name]
+            after = now[name]
             if not before.any():
                 continue  # no share of nothing can be lost
             error = math.sqrt(float((before != after).sum())) / len(before)
@@ -283,7 +285,8 @@ class Variety(Observer):
         return measures
 
     def _prepare(self, guard: Guard, reference: Transport) -> None:
-        train, self._noise = self.data.train, starts_of(reference, self._count(guard))
+        train = self.data.train
+        self._noise = starts_of(reference, self._count(guard))
         rows = permutation(len(train), 0)[: len(self._noise[0])]
         examples = self.data.space.to_model(train.data_units(rows)).flatten(1).double().numpy()
         self._centre, self._axes = principal(examples)
@@ -345,7 +348,9 @@ class Jumps(Observer):
 
     @property
     def best(self) -> int | None:  # type: ignore[override]
-        return None if self._best is None else self._best.step
+        if self._best is None:
+            return None
+        return self._best.step
 
     def row(self, row: Mapping[str, Any], again: bool = False) -> Mapping[str, Any]:
         self._best = best_of([row], self._best)
@@ -422,20 +427,20 @@ class Jumps(Observer):
         method = moment.method
         if not isinstance(method, HasTargets) or moment.progress < getattr(method, "stored", 0.0):
             return
-        split, space = self.data.train, method.space
+        split = self.data.train
+        space = method.space
         index = permutation(len(split), 0)[:TARGETS]
         device = next(method.parameters()).device
         x = space.to_model(split.data_units(index).to(device))
         condition = split.condition(space.conditions, index, device)
         draws = ExampleDraws(0, len(x), "targets", device=device)
-        z, s = (
-            training_noise(method.couple.source, x.shape[1:], draws),
-            draws.stream("second time").uniform(),
-        )
+        z = training_noise(method.couple.source, x.shape[1:], draws)
+        s = draws.stream("second time").uniform()
         with as_sampled(method):
             for name, at in BINS.items():
                 t = torch.full_like(s, at)
-                x_t, now = (1 - at) * x + at * z, Now(draws.stream(name), 0, moment.progress)
+                x_t = (1 - at) * x + at * z
+                now = Now(draws.stream(name), 0, moment.progress)
                 size, velocity = (
                     float(method.target((x_t, t, until), z - x, condition, now).square().mean())
                     for until in (s * t, t)
@@ -448,6 +453,6 @@ def disagreement(once: Tensor, twice: Tensor) -> float:
     spread = float(
         torch.stack([(x - x.mean(0)).double().square().mean() for x in (once, twice)]).mean()
     )
-    return (
-        float((once - twice).double().square().mean() / spread) ** 0.5 if spread > 0 else math.nan
-    )
+    if spread > 0:
+        return float((once - twice).double().square().mean() / spread) ** 0.5
+    return math.nan

@@ -49,9 +49,11 @@ def landscape(method: Method, data: Dataset) -> dict[str, np.ndarray]:
     """
     if not isinstance(method, HasCritic) or tuple(data.space.shape) != (2,):
         return {}
-    low, high = data.train.x.min(0).astype(np.float64), data.train.x.max(0).astype(np.float64)
+    low = data.train.x.min(0).astype(np.float64)
+    high = data.train.x.max(0).astype(np.float64)
     margin = MARGIN * np.where(high > low, high - low, 1.0)
-    low, high = low - margin, high + margin
+    low = low - margin
+    high = high + margin
     xs, ys = (np.linspace(a, b, SIDE) for a, b in zip(low, high, strict=True))
     points = torch.from_numpy(
         np.stack(np.meshgrid(xs, ys), axis=-1).reshape(-1, 2).astype(np.float32)
@@ -110,7 +112,10 @@ class Alarms(Observer):
 
     def __init__(self, folder: Path, progress: Watcher) -> None:
         self.folder, self.progress, self.watch = folder, progress, Watch()
-        self._skipped, self._words, self._logged, self._last = 0, "", "", ""
+        self._skipped = 0
+        self._words = ""
+        self._logged = ""
+        self._last = ""
 
     @property
     def suspect(self) -> bool:  # type: ignore[override]
@@ -125,7 +130,8 @@ class Alarms(Observer):
         return self.watch.ended and (self._logged or self.watch.ended)
 
     def row(self, row: Mapping[str, Any], again: bool = False) -> Mapping[str, Any]:
-        news, skipped = self.watch.read(row), bool(players_in(row.get("health")))
+        news = self.watch.read(row)
+        skipped = bool(players_in(row.get("health")))
         self._skipped += skipped
         if again:
             self._logged = lost([row])
@@ -141,7 +147,9 @@ class Alarms(Observer):
             self._words = words or self._words
             count = f"{self._skipped} skipped" if self._skipped else ""
             self.progress.measured(self.folder.name, "  ".join(filter(None, (self._words, count))))
-        return {"alarm": [asdict(alarm) for alarm in news]} if news else {}
+        if news:
+            return {"alarm": [asdict(alarm) for alarm in news]}
+        return {}
 
     def close(self, status: str) -> None:
         if self._last:
@@ -169,7 +177,8 @@ class Pictures(Observer):
     def look(self, moment: Moment) -> Mapping[str, Any]:
         from pushforward.pictures import grid_picture, legible, scatter_picture
 
-        data, folder = moment.data, moment.folder / "samples"
+        data = moment.data
+        folder = moment.folder / "samples"
         try:
             with as_drawn():
                 x = moment.average.transport().sample(DRAWN[data.space.as_points], seed=0)
@@ -230,8 +239,10 @@ class Tracked(Observer):
     ) -> None:
         if (inside := folder / FOLDER).exists():
             refuse_links(inside, ())
-        self.folder, self.rates = folder, rates
-        known, logged = _known(folder), log.last_step(folder / "metrics.jsonl")
+        self.folder = folder
+        self.rates = rates
+        known = _known(folder)
+        logged = log.last_step(folder / "metrics.jsonl")
         names = [(tracker, tracker.name) for tracker in trackers]
         self._followers = [
             _Follower(each, known.get(name), logged if name in known else 0) for each, name in names
@@ -265,21 +276,26 @@ class Tracked(Observer):
                 follower.started = False
 
     def _pass_on(self) -> None:
-        rows, self._held = self._held, []
+        rows = self._held
+        self._held = []
         for row in rows:
-            step, numbers = row["step"], self._numbers(row)
+            step = row["step"]
+            numbers = self._numbers(row)
             for follower in list(self._followers):
                 if step > follower.logged:
                     self._try(follower, methodcaller("log", step, numbers))
                     follower.logged = step
 
     def _numbers(self, row: Mapping[str, Any]) -> dict[str, float]:
-        rates, losses, health = self._rates.pop(row["step"], {}), row["loss"], row.get("health", {})
+        rates = self._rates.pop(row["step"], {})
+        losses = row["loss"]
+        health = row.get("health", {})
         parts: dict[str, Mapping[str, Any]] = {"loss": losses, "lr": rates, "health": health}
         named = {
             f"{kind}/{name}": value for kind, part in parts.items() for name, value in part.items()
         }
-        samples, seconds = row.get("samples", 0), row.get("seconds", 0.0)
+        samples = row.get("samples", 0)
+        seconds = row.get("seconds", 0.0)
         named |= {"progress/samples": samples, "progress/seconds": seconds}
         if self._before is not None and seconds > self._before[1]:
             named["progress/samples_per_second"] = (samples - self._before[0]) / (

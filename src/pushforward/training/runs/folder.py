@@ -99,8 +99,13 @@ class Holding:
         made: Sequence[Path] = (),
         replaced: Path | None = None,
     ) -> None:
-        self.folder, self.lock, self.content, self.writes = folder, lock, content, writes
-        self.made, self.replaced, self._open = made, replaced, True
+        self.folder = folder
+        self.lock = lock
+        self.content = content
+        self.writes = writes
+        self.made = made
+        self.replaced = replaced
+        self._open = True
         self._closed_at: tuple[Path | None, int] = (None, 0)
 
     def settle(self) -> None:
@@ -142,7 +147,8 @@ class Holding:
             raise CheckpointError(
                 f"{self.folder} has been trained further since this trainer was closed. Continue from there: pf.resume(...)."
             )
-        self.lock, self._open = lock, True
+        self.lock = lock
+        self._open = True
 
     def _standing(self) -> tuple[Path | None, int]:
         log = self.folder / "metrics.jsonl"
@@ -308,11 +314,9 @@ def run_suggestion(folder: Path) -> str:
         path.name: path for place in (Path("runs"), folder.parent) for path in runs_inside(place)
     }
     name = closest(folder.name, known)
-    return (
-        " Create a run with `pushforward train`."
-        if name is None
-        else f' Did you mean "{known[name]}"?'
-    )
+    if name is None:
+        return " Create a run with `pushforward train`."
+    return f' Did you mean "{known[name]}"?'
 
 
 def checkpoint_in(text: str | Path) -> tuple[str, str | None]:

@@ -82,14 +82,13 @@ class Learned:
         Raises:
             UsageError: With this sentence, if the grid or table was given by name.
         """
-        flow, grid = inner_of(transport), given.get("grid")
+        flow = inner_of(transport)
+        grid = given.get("grid")
         named = grid in ("learned", "table") if isinstance(grid, str) else False
         if not has_steps(flow) or not (named or (grid is None and "steps" in given)):
             return []
-        steps, solver = (
-            given.get("steps", flow.steps),
-            solvers.as_solver(given.get("solver", flow.solver)),
-        )
+        steps = given.get("steps", flow.steps)
+        solver = solvers.as_solver(given.get("solver", flow.solver))
         guidance = {name: given[name] for name in GUIDANCE if name in given}
         kinds = {
             TABLES: grid != "learned" and "weaker" not in guidance,
@@ -133,8 +132,6 @@ class Learned:
 def described_sampler(transport: Transport) -> dict[str, Any] | None:
     """Describe solver, steps and grid as JSON; None for a model without steps."""
     flow = inner_of(transport)
-    return (
-        {"solver": spec.describe(flow.solver), "steps": flow.steps, "grid": flow.grid}
-        if isinstance(flow, Flow)
-        else None
-    )
+    if isinstance(flow, Flow):
+        return {"solver": spec.describe(flow.solver), "steps": flow.steps, "grid": flow.grid}
+    return None

@@ -32,7 +32,9 @@ LONGEST = 1 << 20  # bytes of a row; a longer one is none, and what follows it i
 LARGEST = 1e300  # above every number of a row
 FLUSH = 25  # steps whose losses are held before they are checked and written
 IN_A_ROW = 3  # skipped steps in a row after which a training has diverged
-WINDOW, MOST = 1000, 10  # more than so many skipped steps among the last ones are too many
+# more than so many skipped steps among the last ones are too many
+WINDOW = 1000
+MOST = 10
 MARK = "skipped/"  # the prefix of the measure that marks a skipped update of a player
 DIGITS = 5  # digits of measures that are logged, and that alarms see
 BY = ("frechet", "frechet_2", "frechet_4")
@@ -133,16 +135,20 @@ class Skips:
     """
 
     def __init__(self) -> None:
-        self.count, self.last, self._read = 0, 0, 0
+        self.count = 0
+        self.last = 0
+        self._read = 0
         self._steps: deque[int] = deque()
 
     def read(self, row: Mapping[str, Any]) -> str | None:
         """Read a row of the log, in order, and return why training has diverged; None if it continues."""
-        players, step = players_in(row.get("health")), row["step"]
+        players = players_in(row.get("health"))
+        step = row["step"]
         self._read += 1
         if not players:
             return None
-        self.count, self.last = self.count + 1, step
+        self.count = self.count + 1
+        self.last = step
         self._steps.append(step)
         while self._steps[0] <= step - WINDOW:
             self._steps.popleft()
@@ -203,11 +209,9 @@ def quality(health: Mapping[str, Any] | None) -> float | None:
         for distance in distances
         if distance is not None and math.isfinite(distance)
     ]
-    return (
-        math.prod(max(distance, 1e-12) for distance in known) ** (1 / len(BY))
-        if len(known) == len(BY)
-        else None
-    )
+    if len(known) == len(BY):
+        return math.prod(max(distance, 1e-12) for distance in known) ** (1 / len(BY))
+    return None
 
 
 def best_of(rows: Iterable[Mapping[str, Any]], best: Best | None = None) -> Best | None:
@@ -278,7 +282,9 @@ class Journal:
     """
 
     def __init__(self, path: Path, observers: Sequence[Observer], writes: bool = True) -> None:
-        self.path, self.observers, self.writes = path, observers, writes
+        self.path = path
+        self.observers = observers
+        self.writes = writes
         self.losses: dict[str, float] = {}
         self.skips = Skips()
         self.held: list[dict[str, Any]] = []
@@ -307,7 +313,8 @@ class Journal:
         Raises:
             CheckpointError: If writing fails.
         """
-        rows, self.held = self.held, []
+        rows = self.held
+        self.held = []
         for row in rows:
             losses = {player: float(loss) for player, loss in row["loss"].items()}
             row["loss"] = {

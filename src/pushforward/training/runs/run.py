@@ -164,9 +164,11 @@ def begin(
     if holding.writes:
         content["parts"] = write_parts(holding.folder, recipe.method)
         content["rows"] = write_seen(holding.folder, seen_in_training(data, recipe.builds_on))
-        commit, program = None, Path(sys.argv[0])
+        commit = None
+        program = Path(sys.argv[0])
         with contextlib.suppress(OSError, subprocess.SubprocessError):
-            words, here = ["git", "rev-parse", "HEAD"], Path(__file__).parent
+            words = ["git", "rev-parse", "HEAD"]
+            here = Path(__file__).parent
             commit = (
                 subprocess.run(
                     words, cwd=here, capture_output=True, encoding="utf-8", timeout=5
@@ -364,13 +366,11 @@ class Run(Viewed):
         weights: str,
         warnings: Sequence[str] = (),
     ) -> None:
-        self.folder, self.spec, self.method, self.state, self.weights = (
-            folder,
-            content,
-            method,
-            state,
-            weights,
-        )
+        self.folder = folder
+        self.spec = content
+        self.method = method
+        self.state = state
+        self.weights = weights
         self.warnings = tuple(warnings)
         self._guides: tuple[Path, ...] = ()
         self.options: dict[str, Any] = {}
@@ -543,7 +543,9 @@ class Run(Viewed):
     def learned_grid(self, steps: int, solver: Solver) -> list[float] | None:
         """Return the times learned for a number of steps of this solver and these weights; None if there are none."""
         entry = self.learned.entry(GRIDS, steps, solver)
-        return list(entry["times"]) if entry is not None and self.learned.fits(entry) else None
+        if entry is not None and self.learned.fits(entry):
+            return list(entry["times"])
+        return None
 
     def store_grid(self, solver: Solver, times: Sequence[float], **facts: Any) -> None:
         """Store learned times with the run, replacing earlier ones for the same solver and number of steps.
@@ -580,11 +582,9 @@ class Run(Viewed):
         """
         entry = self.learned.entry(TABLES, steps, solver, guidance)
         try:
-            return (
-                LearnedTable(**entry["table"])
-                if entry is not None and self.learned.fits(entry)
-                else None
-            )
+            if entry is not None and self.learned.fits(entry):
+                return LearnedTable(**entry["table"])
+            return None
         except (TypeError, UsageError) as error:
             raise self.learned.damaged(TABLES) from error
 
@@ -616,10 +616,8 @@ class Run(Viewed):
 
     def _repr_html_(self) -> str:
         data = (self.spec.get("data") or {}).get("name_or_path", "given in Python")
-        summary, now = (
-            {"recipe": f"{self.spec['recipe']} ({self.spec['family']})", "data": data},
-            self.state,
-        )
+        summary = {"recipe": f"{self.spec['recipe']} ({self.spec['family']})", "data": data}
+        now = self.state
         summary |= {
             "step": f"{now['step']:,}",
             "samples": f"{now['samples']:,}",
@@ -701,7 +699,9 @@ def load(
 
 def transport_of(model: Run | Transport) -> Transport:
     """Return the transport of a run, or the transport itself."""
-    return model.transport if isinstance(model, Run) else model
+    if isinstance(model, Run):
+        return model.transport
+    return model
 
 
 def by_default(content: Any, part: str, flow: Flow) -> Flow | None:
