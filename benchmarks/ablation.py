@@ -79,11 +79,10 @@ def main(words: list[str]) -> None:
     parser.add_argument("--jobs", type=int, default=2, help="trainings at a time, one thread each")
     parser.add_argument("--runs", default="runs/ablation", help="folder of what is finished")
     given = parsed(parser, words, seconds=0.02, seeds=1, rows=["default"], n=40)
-    judges = (
-        {"stacked-digits": judge_of("stacked-digits", given.n)}
-        if "stacked-digits" in given.data
-        else {}
-    )
+    if "stacked-digits" in given.data:
+        judges = {"stacked-digits": judge_of("stacked-digits", given.n)}
+    else:
+        judges = {}
     cases = [
         (data, name, seed, given.seconds, given.n, given.runs)
         for seed in range(given.seeds)

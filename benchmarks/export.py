@@ -73,11 +73,10 @@ def scattered(transport: Transport) -> Transport:
 def of(recipe: str, data: Any, **options: Any) -> Transport:
     """An untrained tiny model of a recipe."""
     torch.manual_seed(0)
-    built = (
-        pf.recipes.named(recipe)(data.space, "tiny", **options)
-        if options
-        else recipe_for(recipe, data)
-    )
+    if options:
+        built = pf.recipes.named(recipe)(data.space, "tiny", **options)
+    else:
+        built = recipe_for(recipe, data)
     return built.method.transport()
 
 
@@ -166,9 +165,10 @@ def bytes_above(made: Graph) -> int:
 
 def rounding(made: Graph, opened: Any, at: Distance) -> float:
     """How far the sampler in float32 is from itself in float64, in standard deviations; NaN where it cannot be."""
-    model = (
-        with_inner(made.transport, made.flows[at.solver][at.steps]) if at.solver else made.transport
-    )
+    if at.solver:
+        model = with_inner(made.transport, made.flows[at.solver][at.steps])
+    else:
+        model = made.transport
     feeds = feeds_of(
         opened, model, at.n, 0, True, list(made.flows).index(at.solver) if at.solver else 0
     )

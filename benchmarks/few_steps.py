@@ -170,9 +170,11 @@ def stored_row(
     key = f"{name} in {calls}, step {run.state['step']}, {judge.n} x {judge.repeats}, classifier {classify}"
     if key not in rows:
         row = judged(name, run, calls, data, judge, classify)
-        rows = (
-            json.loads(file.read_text()) if file.exists() else {}
-        )  # another process may have added some
+        # another process may have added some
+        if file.exists():
+            rows = json.loads(file.read_text())
+        else:
+            rows = {}
         rows[key] = row
         file.write_text(json.dumps(rows))
     return dict(rows[key])

@@ -81,11 +81,10 @@ def iterative(known: Rows, gaps: Rows, fields: Any, seed: int) -> Rows:
     for place, (field, most) in enumerate(zip(fields, frequent, strict=True)):
         width = 1 if isinstance(field, Number) else len(field.names) - 1
         part = filled[:, start : start + width]
-        value = (
-            part[:, 0]
-            if isinstance(field, Number)
-            else np.insert(part, most, 1 - part.sum(1), axis=1).argmax(1)
-        )
+        if isinstance(field, Number):
+            value = part[:, 0]
+        else:
+            value = np.insert(part, most, 1 - part.sum(1), axis=1).argmax(1)
         out[:, place] = np.where(np.isnan(gaps[:, place]), value, gaps[:, place])
         start += width
     return out
@@ -95,11 +94,10 @@ def simple(known: Rows, gaps: Rows, fields: Any) -> Rows:
     """The rows filled in by the mean of numbers and the most frequent category."""
     out = gaps.copy()
     for place, field in enumerate(fields):
-        value = (
-            np.nanmean(known[:, place])
-            if isinstance(field, Number)
-            else most_frequent(known[:, place])
-        )
+        if isinstance(field, Number):
+            value = np.nanmean(known[:, place])
+        else:
+            value = most_frequent(known[:, place])
         out[:, place] = np.where(np.isnan(gaps[:, place]), value, gaps[:, place])
     return out
 

@@ -99,7 +99,8 @@ def main(words: list[str]) -> None:
     given.name = given.data if given.swap is None else f"{given.data}_swap_{given.swap}"
     folder = Path(given.runs or f"runs/latent-{given.name}")
     data = load(SETS[given.data] or str(pf.data.core.named_set.folder() / "emoji"))
-    data = data if given.swap is None else swapped(data, given.swap)
+    if given.swap is not None:
+        data = swapped(data, given.swap)
     given.n = min(given.n, len(data.held_out))
     judge = Judge(data, given.n, given.repeats, NAMES)
     coder = taken_up(

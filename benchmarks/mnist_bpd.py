@@ -29,11 +29,10 @@ def main(words: list[str]) -> None:
     parser.add_argument("--n", type=int, default=10_000, help="test digits")
     given = parsed(parser, words, seconds=0.01, times=2, n=20)
     data = load("mnist", labelled=False)
-    run = (
-        pf.load(given.run)
-        if given.run
-        else train(lambda: pf.recipes.vdm(data.space), data, 0, seconds=given.seconds)
-    )
+    if given.run:
+        run = pf.load(given.run)
+    else:
+        run = train(lambda: pf.recipes.vdm(data.space), data, 0, seconds=given.seconds)
     assert not run.space.classes, "the published numbers are those of models without labels"
     rows = []
     with network_precision(resolve_precision("auto", "cpu")):

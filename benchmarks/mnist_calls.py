@@ -96,11 +96,10 @@ def main(words: list[str]) -> None:
     }
     given = parsed(parser, words, **small, solvers=["ddim", "unipc:2", "heun"])
     data = load("mnist")
-    run = (
-        pf.load(given.run)
-        if given.run
-        else train(lambda: pf.recipes.ddpm(data.space, given.size), data, 0, seconds=given.seconds)
-    )
+    if given.run:
+        run = pf.load(given.run)
+    else:
+        run = train(lambda: pf.recipes.ddpm(data.space, given.size), data, 0, seconds=given.seconds)
     name = f"mnist_calls_{given.size}"
     cache = Kept(run, name, given)
     cache.rows("straight path", lambda: straight(run))

@@ -219,11 +219,10 @@ def paused(pauses: dict[str, Any]) -> str:
 def in_parts(count: Any, losses: list[float]) -> str:
     """How far several processes are from one that adds up the same parts of each batch, in a sentence."""
     same = sum(not any(losses[: step + 1]) for step in range(len(losses)))
-    then = (
-        "."
-        if same == len(losses)
-        else f", {losses[same]:.1e} apart in the next one, and {max(losses):.1e} at most."
-    )
+    if same == len(losses):
+        then = "."
+    else:
+        then = f", {losses[same]:.1e} apart in the next one, and {max(losses):.1e} at most."
     return (
         f"\n\n{count} processes and one process that computes each batch in {count} parts: equal in every digit in the first "
         f"{same} of {len(losses)} steps{then}"
@@ -287,11 +286,10 @@ def text_of(rows: list[dict[str, Any]]) -> str:
     words = {True: "holds", False: "misses", None: "refused"}
     lines = []
     for r in rows:
-        numbers = (
-            ["", "", ""]
-            if "why" in r
-            else [f"{r[name]:.1e}" for name in ("losses", "gradient", "drift")]
-        )
+        if "why" in r:
+            numbers = ["", "", ""]
+        else:
+            numbers = [f"{r[name]:.1e}" for name in ("losses", "gradient", "drift")]
         why = f": {r['why']}" if "why" in r else ""
         lines.append([r["case"], r["kind"], str(r["processes"]), *numbers, words[r["holds"]] + why])
     head = [

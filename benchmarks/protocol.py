@@ -84,7 +84,8 @@ def benchmark(main: Callable[[list[str]], None]) -> Callable[..., None]:
 
     @functools.wraps(main)
     def run(words: list[str] | None = None) -> None:
-        words = sys.argv[1:] if words is None else words
+        if words is None:
+            words = sys.argv[1:]
         with smoke() if "--smoke" in words else contextlib.nullcontext():
             main(words)
 

@@ -237,9 +237,10 @@ def cost(folder: Path, cycles: int, steps: int, small: bool) -> Iterator[Row]:
     warm = 2 * steps
     watch = Blocks(steps, warm)
     total = warm + steps * len(Blocks.WAYS) * cycles
-    recipe = (
-        recipe_for("flow", data) if small else pf.recipes.flow(data.space, "small", network="unet")
-    )
+    if small:
+        recipe = recipe_for("flow", data)
+    else:
+        recipe = pf.recipes.flow(data.space, "small", network="unet")
     options: dict[str, Any] = {
         "steps": total,
         "checkpoint_every": 10 * total,

@@ -129,11 +129,10 @@ def work(run: Run, count: int, turns: int) -> dict[str, float]:
     taken = []
     for turn in range(turns + 1):
         asked = bodies(count, turn)
-        pair = (
-            (one_by_one(run, asked), shared(run, asked))
-            if turn % 2
-            else (shared(run, asked), one_by_one(run, asked))[::-1]
-        )
+        if turn % 2:
+            pair = (one_by_one(run, asked), shared(run, asked))
+        else:
+            pair = (shared(run, asked), one_by_one(run, asked))[::-1]
         if turn or not turns:
             taken.append(pair)
     middle = lambda values: statistics.median(list(values))  # noqa: E731

@@ -65,9 +65,10 @@ def main(words: list[str]) -> None:
         load(given.data), given.n, 1, NAMES
     )  # the classifier and the floors, which each training finds
     cases = [(name, seed, given) for name in given.models for seed in range(given.seeds)]
-    rows = (
-        each(run_case, cases, given.jobs) if given.jobs > 1 else [run_case(*case) for case in cases]
-    )
+    if given.jobs > 1:
+        rows = each(run_case, cases, given.jobs)
+    else:
+        rows = [run_case(*case) for case in cases]
     report(rows, judge, given)
 
 

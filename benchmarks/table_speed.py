@@ -173,9 +173,11 @@ def main(words: list[str]) -> None:
     ]
     with source_of(BEFORE) as source, process(source) as before, contextlib.ExitStack() as stack:
         here = Path(pf.__file__).parents[1]
-        now = (
-            before if source == here else stack.enter_context(process(here))
-        )  # a smoke run has no code from before
+        # a smoke run has no code from before
+        if source == here:
+            now = before
+        else:
+            now = stack.enter_context(process(here))
         rows = measured({"before": before, "now": now}, few, given.turns)
         rows += measured({"now": now}, many, given.turns // 2 + 1)
     write("table_speed", "Solves by tables", text_of(rows), rows, turns=given.turns)

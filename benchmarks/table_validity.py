@@ -164,11 +164,10 @@ def page(rows: list[dict[str, Any]]) -> str:
 
 def _last(row: dict[str, Any]) -> list[str]:
     """The last three cells: without constraints there is nothing to break or to draw again."""
-    again = (
-        ["–", "–"]
-        if row["constraints"] is None
-        else [str(row["constraints"]), f"{100 * row['drawn again']:.1f} %"]
-    )
+    if row["constraints"] is None:
+        again = ["–", "–"]
+    else:
+        again = [str(row["constraints"]), f"{100 * row['drawn again']:.1f} %"]
     return [*again, ", ".join(row["beyond a point"]) or "none"]
 
 

@@ -179,11 +179,10 @@ def against_training_rows(name: str, data: Any, samples: np.ndarray | None) -> d
         return facts
     learned = utility(table_of(space, known if samples is None else samples, test))
     n = min(len(test), len(known))
-    compared = (
-        (test[:n], known[np.random.default_rng(0).permutation(len(known))[:n]])
-        if samples is None
-        else pair
-    )
+    if samples is None:
+        compared = (test[:n], known[np.random.default_rng(0).permutation(len(known))[:n]])
+    else:
+        compared = pair
     recall = fidelity(*embedded(table_of(space, *compared)))[1]
     return {**facts, "test_auc": learned[1] if learned else float("nan"), "training_recall": recall}
 

@@ -115,11 +115,10 @@ def from_gaussians(labelled: bool, seconds: float, seed: int, moved: int) -> dic
     start = space.to_model(load("8gaussians-c2ot").held_out.data_units()[:moved])
     held_out = data.held_out
     y = held_out.data_units()[:moved]
-    condition = (
-        None
-        if held_out.labels is None or not labelled
-        else {"label": torch.from_numpy(held_out.labels[:moved])}
-    )
+    if held_out.labels is None or not labelled:
+        condition = None
+    else:
+        condition = {"label": torch.from_numpy(held_out.labels[:moved])}
     row: dict[str, Any] = {"data": "c2ot labelled" if labelled else "c2ot", "seed": seed}
     for label, solver, steps in (("one step", Euler(), 1), ("100 Heun steps", Heun(), 100)):
         with torch.no_grad():

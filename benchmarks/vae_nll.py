@@ -112,9 +112,10 @@ def main(words: list[str]) -> None:
         jobs=1,
     )
     cases = [(name, given) for name in given.models]
-    rows = (
-        each(run_case, cases, given.jobs) if given.jobs > 1 else [run_case(*case) for case in cases]
-    )
+    if given.jobs > 1:
+        rows = each(run_case, cases, given.jobs)
+    else:
+        rows = [run_case(*case) for case in cases]
     report(measured(rows), given)
 
 

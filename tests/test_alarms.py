@@ -34,11 +34,10 @@ def measured(values, every=50, **more):
     """A history: at each multiple of ``every`` one row, with the given modes held of 8 (or coverage, where below 1)."""
     rows = []
     for number, value in enumerate(values, 1):
-        measures = (
-            {"modes": 8, "modes_held": value, "coverage": value / 10}
-            if isinstance(value, int)
-            else {"coverage": value}
-        )
+        if isinstance(value, int):
+            measures = {"modes": 8, "modes_held": value, "coverage": value / 10}
+        else:
+            measures = {"coverage": value}
         rows.append({"step": number * every, "health": {**measures, "frechet": 0.1, **more}})
     return rows
 

@@ -144,11 +144,10 @@ def model(recipe, solver, way="plain"):
     if way == "repathed":
         part = part.on(pf.Linear() if recipe == "ddpm" else pf.VP())
     if "guided" in way:
-        part = (
-            pf.Autoguided(part, denoiser(path=pf.VP()))
-            if way == "autoguided"
-            else pf.Guided(part, 2.0, (0.1, 3.0))
-        )
+        if way == "autoguided":
+            part = pf.Autoguided(part, denoiser(path=pf.VP()))
+        else:
+            part = pf.Guided(part, 2.0, (0.1, 3.0))
     flow = Flow(pf.Thresholded(part, 0.9) if way == "guided and thresholded" else part, solver, 2)
     return (latent(flow) if way == "latent" else flow).eval()
 

@@ -391,11 +391,10 @@ def collapses(monkeypatch, after):
             if player == "map":
                 start = starts(self.flow_map, batch.x, now.draws)
                 x = self.flow_map.jump(*start, torch.zeros_like(start[1]))
-                loss = (
-                    x.square().mean()
-                    if now.progress >= after
-                    else self.distance(x, start, batch.condition)
-                )
+                if now.progress >= after:
+                    loss = x.square().mean()
+                else:
+                    loss = self.distance(x, start, batch.condition)
             yield player, loss
 
     monkeypatch.setattr(Finish, "losses", losses)

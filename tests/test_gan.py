@@ -89,7 +89,8 @@ def game(space=PLANE, loss="relativistic", **settings):
 
 
 def turns(method, x, moment=None):
-    moment = now(len(x)) if moment is None else moment
+    if moment is None:
+        moment = now(len(x))
     return dict(method.turns(Batch(x), moment)), moment.notes
 
 
@@ -412,7 +413,8 @@ def test_a_run_with_every_aid_resumes_bit_for_bit(tmp_path, accumulate):
 
 
 def changed(policy, n=40, probability=1.0, x=None):
-    x = images(n) if x is None else x
+    if x is None:
+        x = images(n)
     return DiffAugment(policy, extent=4.0)(x, BlockDraws(0, 0, len(x)), probability)
 
 

@@ -121,11 +121,10 @@ def test_the_two_leaks_of_a_choice_by_position_are_closed(tmp_path):
 def test_small_data_has_rows_on_both_sides_and_growth_moves_none_from_training(n):
     x = vectors(n + 1, n)
     labels = np.arange(n + 1) % 3
-    data = (
-        build("few", Split(x[:n], labels[:n]), schema=Schema(("a", "b", "c")))
-        if n > 3
-        else build("few", Split(x[:n]))
-    )
+    if n > 3:
+        data = build("few", Split(x[:n], labels[:n]), schema=Schema(("a", "b", "c")))
+    else:
+        data = build("few", Split(x[:n]))
     assert len(data.held_out) >= (2 if n >= 5 else 1)
     assert len(data.train) >= 1
     if n > 3:

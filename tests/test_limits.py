@@ -99,11 +99,10 @@ CALLS = {
 def dangerous(file, node):
     """What a node of a syntax tree does that a file could use to run code; None for most."""
     if isinstance(node, ast.Import | ast.ImportFrom):
-        names = (
-            [alias.name for alias in node.names]
-            if isinstance(node, ast.Import)
-            else [node.module or ""]
-        )
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        else:
+            names = [node.module or ""]
         return next((name for name in names if name.split(".")[0] in FORBIDDEN), None)
     if not isinstance(node, ast.Call) or (name := ast.unparse(node.func)) not in CALLS:
         return None

@@ -196,9 +196,10 @@ class Page:
     def set(self, **values):
         """Give controls values as a person does; -- stands for - in their names as _."""
         for name, value in values.items():
-            chosen = (
-                f"[name=view][value={value}]" if name == "view" else f"#{name.replace('_', '-')}"
-            )
+            if name == "view":
+                chosen = f"[name=view][value={value}]"
+            else:
+                chosen = f"#{name.replace('_', '-')}"
             act = "one.checked = true" if name == "view" else f"one.value = {json.dumps(value)}"
             self.run(
                 f"(() => {{ const one = document.querySelector('{chosen}'); {act}; "
@@ -486,7 +487,8 @@ def test_the_pages_script_writes_cells_byte_for_byte():
     for space, values in ((table_space(), None), (wide_space(wide_values()), wide_values())):
         about = describe(pf.recipes.gan(space, "tiny").method.transport(), {}, {}, "rows")
         x = np.random.default_rng(1).normal(0, 1.5, (1500, *space.shape)).astype(np.float32)
-        x = x if values is None else np.concatenate([x, space.encoded(values)])
+        if values is not None:
+            x = np.concatenate([x, space.encoded(values)])
         given = json.dumps({"columns": about["columns"], "rows": x.tolist()})
         done = subprocess.run(
             [node, "-e", code], input=given, capture_output=True, text=True, check=True

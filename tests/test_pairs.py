@@ -57,7 +57,8 @@ def simulated(seed, shifts, share=True, classes=True, samplings=5, trainings=1):
     noise = random.standard_normal((samplings, N, DIMENSIONS))
     models = []
     for (number, shift), run in itertools.product(enumerate(shifts), range(trainings)):
-        noise = noise if share else random.standard_normal(noise.shape)
+        if not share:
+            noise = random.standard_normal(noise.shape)
         moved = shift * (1 + 0.3 * random.standard_normal() * (trainings > 1))
         samples = [
             as_samples(means[label] + z + moved, real)

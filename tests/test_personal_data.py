@@ -201,9 +201,10 @@ def people(path, n=400):
         writer = csv.writer(file)
         writer.writerow(["age", "note"])
         for row in range(n):
-            note = (
-                f"secret {row}" if row % 10 == 0 else ("none", "late", "paid twice")[r.integers(3)]
-            )
+            if row % 10 == 0:
+                note = f"secret {row}"
+            else:
+                note = ("none", "late", "paid twice")[r.integers(3)]
             writer.writerow([r.integers(18, 90), note])
     return path
 

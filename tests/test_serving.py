@@ -89,11 +89,10 @@ def check(run, asked, within, **engine):
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_every_recipe_gives_the_samples_of_its_run(recipe, tmp_path):
     run = run_of(recipe, tmp_path, SMALL, labels=recipe not in IMAGES_ONLY)
-    steps = (
-        [{"steps": 1}, {"steps": 3}, *([{}] if recipe == "flow" else [])]
-        if has_steps(inner_of(run.transport))
-        else [{}]
-    )
+    if has_steps(inner_of(run.transport)):
+        steps = [{"steps": 1}, {"steps": 3}, *([{}] if recipe == "flow" else [])]
+    else:
+        steps = [{}]
     asked = [{"n": n, "seed": 50 * n, **more} for n, more in enumerate(steps * 2, start=1)]
     check(
         run,
@@ -108,11 +107,10 @@ def test_every_recipe_gives_the_samples_of_its_run(recipe, tmp_path):
 def test_rows_and_vectors_are_those_of_the_run(recipe, kind, tmp_path):
     data = mixed_table(200) if kind == "tables" else space_data((5,), False)
     run = run_of(recipe, tmp_path, data=data)
-    steps = (
-        [{"steps": 2, "solver": "dpmsde"}, {"steps": 3, "solver": "heun"}]
-        if has_steps(inner_of(run.transport))
-        else [{}]
-    )
+    if has_steps(inner_of(run.transport)):
+        steps = [{"steps": 2, "solver": "dpmsde"}, {"steps": 3, "solver": "heun"}]
+    else:
+        steps = [{}]
     asked = [{"n": 9, "seed": 4, **steps[0]}, {"n": 5, "seed": -3, **steps[-1]}]
     model = Model(run, batch=8)
     if kind == "tables" and steps[0]:

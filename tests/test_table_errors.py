@@ -103,7 +103,8 @@ def test_the_error_of_predicted_classes_is_that_of_leaving_out_rows(target, plac
         .fit(learned[0][order], learned[1][order])
         .predict_proba(real[0])
     )
-    shares = shares[:, 1] if place == 3 else shares
+    if place == 3:
+        shares = shares[:, 1]
     without = [
         roc_auc_score(real[1][other], shares[other], multi_class="ovr")
         for other in ~np.eye(120, dtype=bool)

@@ -57,7 +57,8 @@ def test_samples_are_written_as_the_file_is_and_read_again(tmp_path, ending, hea
         ";".join(f'"{cell}"' if ";" in cell else cell for cell in row)
         for row in zip(*columns.values(), strict=True)
     ]
-    rows = [";".join(columns), *rows] if header else rows
+    if header:
+        rows = [";".join(columns), *rows]
     data = table(
         tmp_path, "\n".join(rows) + "\n", header=header, target="member" if header else None
     )

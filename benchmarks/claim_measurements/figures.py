@@ -69,9 +69,10 @@ def over_seeds(values: Sequence[float]) -> Figure:
     """The mean and its 95 % interval by Student's t; of one value, that value."""
     mean = float(np.mean(values))
     n = len(values)
-    half = (
-        float(stats.t.ppf(0.975, n - 1) * np.std(values, ddof=1) / math.sqrt(n)) if n > 1 else 0.0
-    )
+    if n > 1:
+        half = float(stats.t.ppf(0.975, n - 1) * np.std(values, ddof=1) / math.sqrt(n))
+    else:
+        half = 0.0
     return Figure(mean, mean - half, mean + half, n)
 
 

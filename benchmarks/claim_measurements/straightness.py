@@ -87,7 +87,8 @@ def models(data: Any, seed: int, steps: int, moved: int, small: bool) -> list[di
         )
         assert run is not None, "these flows do not diverge"
         flow = run.transport
-        straight = flow if model == "straight" else straight
+        if model == "straight":
+            straight = flow
         rows.append({"model": model, "seed": seed, **measured(flow, moved, small)})
         print(rows[-1], flush=True)
     return rows

@@ -62,11 +62,10 @@ def losses(name: str, steps: int) -> dict[str, list[float]]:
     recipe, *kinds = name.split(":")
     kind = "image" if "image" in kinds else "vector"
     data = data_of(kind, "unlabelled" not in kinds)
-    options = (
-        {"preconditioned": False}
-        if recipe == "ddpm" and "preconditioned" in _options(recipe)
-        else {}
-    )
+    if recipe == "ddpm" and "preconditioned" in _options(recipe):
+        options = {"preconditioned": False}
+    else:
+        options = {}
     built = pf.recipes.named(recipe)(data.space, "tiny", **options)
     training = dataclasses.replace(built.training, batch=64, precision="float32")
     with tempfile.TemporaryDirectory() as folder:

@@ -70,7 +70,8 @@ def measured(mean: Any, spread: Any = None, decimals: int | None = None) -> tupl
     wide = finite(spread)
     if value is None:
         return NOTHING, ""
-    decimals = decimals_of(value, wide) if decimals is None else decimals
+    if decimals is None:
+        decimals = decimals_of(value, wide)
     return _fixed(value, decimals), "" if wide is None else f"{wide:,.{decimals}f}"
 
 

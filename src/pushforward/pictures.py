@@ -57,11 +57,10 @@ def image(picture: np.ndarray) -> Image.Image:
         picture: Picture (height, width, channels), uint8; 1, 3 and 4 channels are gray, RGB and
             RGBA. With 2 channels, the first is shown; with 5 or more, the first three.
     """
-    channels = (
-        picture[..., 0]
-        if picture.shape[-1] <= 2
-        else picture[..., : 4 if picture.shape[-1] == 4 else 3]
-    )
+    if picture.shape[-1] <= 2:
+        channels = picture[..., 0]
+    else:
+        channels = picture[..., : 4 if picture.shape[-1] == 4 else 3]
     return Image.fromarray(np.ascontiguousarray(channels))
 
 
@@ -91,13 +90,13 @@ def grid_picture(
     columns = columns or int(np.ceil(np.sqrt(count)))
     rows = -(-count // columns)
     height, width = (side * scale for side in images.shape[1:3])
-    gap = gap if gap is not None else (1 if max(height, width) < 24 else 2)
+    if gap is None:
+        gap = 1 if max(height, width) < 24 else 2
     tiles = [image(pixels) for pixels in images]
-    mode = (
-        tiles[0].mode
-        if paper is not None
-        else {"L": "LA", "RGB": "RGBA"}.get(tiles[0].mode, "RGBA")
-    )
+    if paper is not None:
+        mode = tiles[0].mode
+    else:
+        mode = {"L": "LA", "RGB": "RGBA"}.get(tiles[0].mode, "RGBA")
     bands = Image.new(mode, (1, 1)).getbands()
     fill = tuple(
         255 if band == "A" and paper is not None else 0 if band == "A" else paper or 0

@@ -121,11 +121,12 @@ def load_needed(
     for plugin in needed:
         if plugin["sha256"] not in hashes.values():
             file = plugin["file"]
-            changed = (
-                " None of the named files has this content, so the file has changed since."
-                if files
-                else ""
-            )
+            if files:
+                changed = (
+                    " None of the named files has this content, so the file has changed since."
+                )
+            else:
+                changed = ""
             raise (CheckpointError if files else RunUsageError)(
                 f"This run was trained with {file} (sha256 {plugin['sha256'][:12]}...), which is only run if you name it: "
                 f"`plugins=[{file}]`.{changed}"

@@ -398,9 +398,10 @@ def _csv(
 ) -> None:
     layout = space.layout if isinstance(space, TableSpace) else None
     own = list(space.names or space.columns) or [f"x{i}" for i in range(space.shape[0])]
-    names = (
-        [name for name in layout.columns if name in own or name in fill] if layout and fill else own
-    )
+    if layout and fill:
+        names = [name for name in layout.columns if name in own or name in fill]
+    else:
+        names = own
     count = itertools.count(1)
     with path.open("w", newline="", encoding="utf-8") as file:
         usual = separator or (layout.separator if layout else ",")

@@ -289,11 +289,10 @@ def _guided(denoiser: Predictor, given: dict[str, Any]) -> Predictor:
             raise UsageError(
                 "This map was distilled with guidance at all noise levels. Leave out `interval`."
             )
-        denoiser = (
-            AtScale(denoiser, given["scale"])
-            if learned
-            else Guided(denoiser, given["scale"], interval)
-        )
+        if learned:
+            denoiser = AtScale(denoiser, given["scale"])
+        else:
+            denoiser = Guided(denoiser, given["scale"], interval)
     if "weaker" in given:
         denoiser = Autoguided(denoiser, given["weaker"], given.get("weaker_scale", 2.0), interval)
     if "threshold" in given:

@@ -185,7 +185,11 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("mix(name, 0, values", "mix(name, 0, np.arange(len(values)) + values", "splits_of_tables"),
         ("if text in MISSING else text", "if False else text", "splits_of_tables"),
         ("key=lambda entry: entry[0])[1]", "key=lambda entry: -entry[0])[1]", "table_reading"),
-        (" if place not in others))", "))", "table_reading"),
+        (
+            '\n                "q", (line for place, line in enumerate(self.lines) if place not in others)\n            ',
+            '"q", (line for place, line in enumerate(self.lines))',
+            "table_reading",
+        ),
     ],
     "data/tables/table_dataset.py": [
         ('str(schema.get("target") or "")', 'str(schema.get("target", ""))', "table_reading"),

@@ -300,8 +300,8 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
             "methods vae",
         ),
         (
-            "(\n                mean\n                if settings.beta == 0\n                else mean + torch.exp(log_variance / 2) * now.draws.normal(self.code)\n            ",
-            "mean if False else mean + torch.exp(log_variance / 2) * now.draws.normal(self.code",
+            "if settings.beta == 0:\n                z = mean\n            else:\n                z =",
+            "z = mean if False else",
             "methods",
         ),
         ("log_likelihood + ratio", "log_likelihood - ratio", "vae"),

@@ -58,7 +58,11 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("with generators_kept(device), torch.no_grad():", "if True:", "observers"),
         ("if sys.stderr is not None:", "if True:", "help"),
         ("contextlib.suppress(OSError)", "contextlib.suppress(KeyError)", "help"),
-        ("sys.stderr.isatty()) or in_notebook() if", "sys.stderr.isatty()) if", "sampling"),
+        (
+            "(sys.stderr and sys.stderr.isatty()) or in_notebook",
+            "sys.stderr and sys.stderr.isatty",
+            "sampling",
+        ),
     ],
     "training/loop/machine.py": [
         ("most = max(most, held)", "most = held", "cost"),
@@ -127,8 +131,8 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         (" is not signal.SIG_IGN", " is not None", "signals"),
         ("            signal.signal(number, handler)\n", "            pass\n", "signals"),
         (
-            " if signal.getsignal(signal.SIGINT) is signal.default_int_handler else []",
-            "",
+            "if signal.getsignal(signal.SIGINT) is signal.default_int_handler:\n            numbers = [signal.SIGINT]\n        else:\n            numbers = [",
+            "numbers = [signal.SIGINT",
             "signals",
         ),
     ],

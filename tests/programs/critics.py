@@ -38,7 +38,8 @@ def labels(n: int) -> dict[str, Tensor]:
 def largest(layer: nn.Module) -> float:
     """The largest singular value of a layer's weight as a matrix (outputs, everything else)."""
     weight = layer.weight.detach().double()
-    weight = weight.transpose(0, 1) if isinstance(layer, nn.ConvTranspose2d) else weight
+    if isinstance(layer, nn.ConvTranspose2d):
+        weight = weight.transpose(0, 1)
     return torch.linalg.svdvals(weight.flatten(1))[0].item()
 
 

@@ -61,11 +61,10 @@ def states_of(scheduler, network, x):
     states = []
     with torch.no_grad():
         for t in scheduler.timesteps:
-            seen = (
-                scheduler.scale_model_input(x, t)
-                if isinstance(scheduler, diffusers.EulerDiscreteScheduler)
-                else x
-            )
+            if isinstance(scheduler, diffusers.EulerDiscreteScheduler):
+                seen = scheduler.scale_model_input(x, t)
+            else:
+                seen = x
             x = scheduler.step(network(seen, t).sample, t, x).prev_sample
             states.append(x)
     return states

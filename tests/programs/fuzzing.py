@@ -143,9 +143,10 @@ def _altered(draw, value):
 
 
 def _places(value):
-    keys = (
-        value if isinstance(value, dict) else range(len(value)) if isinstance(value, list) else ()
-    )
+    if isinstance(value, dict):
+        keys = value
+    else:
+        keys = range(len(value)) if isinstance(value, list) else ()
     for key in keys:
         yield value, key
         yield from _places(value[key])

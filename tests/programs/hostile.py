@@ -196,7 +196,8 @@ def remanifest(folder, function):
 
 def header(run, name, content, data=b"", length=None, size=None):
     """Put a header of tensors and their bytes in place of a file, of this size in all, and let all hashes agree."""
-    content = content if isinstance(content, bytes) else json.dumps(content).encode()
+    if not isinstance(content, bytes):
+        content = json.dumps(content).encode()
     with file_of(run, name).open("wb") as file:
         file.write(struct.pack("<Q", len(content) if length is None else length) + content + data)
         file.truncate(size)

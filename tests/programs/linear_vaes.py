@@ -30,11 +30,10 @@ class Affine(nn.Module):
         with torch.no_grad():
             self.map.weight.copy_(weight)
             self.map.bias.fill_(bias)
-        self.log_variance = (
-            None
-            if log_variance is None
-            else nn.Parameter(torch.full((len(weight),), log_variance).to(weight))
-        )
+        if log_variance is None:
+            self.log_variance = None
+        else:
+            self.log_variance = nn.Parameter(torch.full((len(weight),), log_variance).to(weight))
 
     def forward(self, x, t=None, condition=None):
         mean = self.map(x)

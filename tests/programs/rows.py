@@ -36,9 +36,10 @@ def table(generated, reference, target="y"):
 def samples_of(generated, reference, training=None, **more):
     """Samples whose coordinates are the values, missing ones as 9."""
     points = [np.nan_to_num(side, nan=9.0).astype(np.float32) for side in (generated, reference)]
-    training = (
-        points[1] if training is None else np.nan_to_num(training, nan=9.0).astype(np.float32)
-    )
+    if training is None:
+        training = points[1]
+    else:
+        training = np.nan_to_num(training, nan=9.0).astype(np.float32)
     return Samples(
         *points,
         training,

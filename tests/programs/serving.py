@@ -45,7 +45,8 @@ class Drawn(pf.Method):
 
 def run_of(recipe, folder, shape=SMALL, labels=True, data=None):
     """An untrained run of a recipe whose samples depend on all of its weights."""
-    data = space_data(shape, labels) if data is None else data
+    if data is None:
+        data = space_data(shape, labels)
     return Run(
         folder, {"recipe": str(recipe)}, stirred(recipe_for(recipe, data).method), {"step": 0}, ""
     )

@@ -183,11 +183,10 @@ def awaken(network: nn.Module, scale: float = 0.1) -> nn.Module:
 
 def arguments(build: Build, shape: tuple[int, ...], classes: int, n: int, dtype=torch.float64):
     """Input, time and condition for a network that ``build`` makes."""
-    inputs = (
-        (LATENT,)
-        if build in FROM_NOISE
-        else (map_shape(shape, 3, 2) if build is expander else shape)
-    )
+    if build in FROM_NOISE:
+        inputs = (LATENT,)
+    else:
+        inputs = map_shape(shape, 3, 2) if build is expander else shape
     x = torch.randn(n, *inputs, dtype=dtype)
     t = torch.rand(n, dtype=dtype) if build in DENOISERS else None
     condition = {"label": torch.arange(n) % classes} if classes else None

@@ -179,13 +179,12 @@ def compare(
         for part in planned:
             if "seconds" in part:
                 points.setdefault(part["recipe"].name, []).append(trained.pop(part["out"]))
-        budget = (
-            next(
+        if fresh:
+            budget = next(
                 (f"{option} {value}" for option, value in budgets.items() if value), "--budget 60s"
             )
-            if fresh
-            else None
-        )
+        else:
+            budget = None
         details: dict[str, Any] = {
             "n": n,
             "repeats": repeats,
@@ -300,11 +299,10 @@ def _shared_data(
 ) -> Dataset:
     from pushforward.evaluation.models import check_model, data_of, informed
 
-    loaded = (
-        source(data or "digits", reading, condition)
-        if data or not runs
-        else data_of(informed(dict(runs)))
-    )
+    if data or not runs:
+        loaded = source(data or "digits", reading, condition)
+    else:
+        loaded = data_of(informed(dict(runs)))
     for name, run in runs:
         check_model(name, run, loaded)
     return loaded
@@ -376,9 +374,10 @@ def _planned(
             *((seeds[0], part) for part in shorter),
         ]:
             recipe = recipe_of(name, data, size, {}, changes, seed)
-            ending = (
-                f"-{seconds:g}s" if seconds is not None else f"-{seed}" if len(seeds) > 1 else ""
-            )
+            if seconds is not None:
+                ending = f"-{seconds:g}s"
+            else:
+                ending = f"-{seed}" if len(seeds) > 1 else ""
             own = {"recipe": recipe, "out": f"{recipe.name}{ending}", "seed": seed, "asked": asked}
             own |= {"plugins": [*python_files(name), *others]}
             planned.append(own if seconds is None else own | {"seconds": seconds})
@@ -626,9 +625,10 @@ def demo_folder(out: str | None, data: str, options: Mapping[str, Any]) -> Itera
 
     wanted = json.loads(json.dumps(options))
     earlier = [path for path in Path("runs").glob(f"compare-{data}-report*") if path.is_dir()]
-    places = (
-        [Path(out)] if out else sorted(earlier, key=lambda path: path.stat().st_mtime, reverse=True)
-    )
+    if out:
+        places = [Path(out)]
+    else:
+        places = sorted(earlier, key=lambda path: path.stat().st_mtime, reverse=True)
     unfinished = [
         path
         for path in places

@@ -134,11 +134,10 @@ def interpolate(
     loaded = configured_run(run, loading, solving, guiding)
     if show_ != "between":
         return _show_latent_space(loaded, show_, groups, frames, out, placing, json)
-    stem = (
-        f"seeds{first}-{last}"
-        if start is None or end is None
-        else f"{Path(start).stem}-{Path(end).stem}"
-    )
+    if start is None or end is None:
+        stem = f"seeds{first}-{last}"
+    else:
+        stem = f"{Path(start).stem}-{Path(end).stem}"
     target = target_of(loaded, out, f"interpolate-{stem}", frames, placing)
     options: dict[str, Any] = {"interpolation": interpolation, "batch": loading.batch}
     transport = loaded.transport
@@ -224,15 +223,15 @@ def _show_latent_space(
         say(f"the plane explains {plane.share:.0%} of the variance of the latents")
         picture = groups_picture(plane.points, plane.labels, data.space.classes, size=720)
     else:
-        labels = (
-            [data.space.label_index(name.strip()) for name in pair] if what == "arithmetic" else []
-        )
+        if what == "arithmetic":
+            labels = [data.space.label_index(name.strip()) for name in pair]
+        else:
+            labels = []
         facts |= {"groups": [data.space.classes[label] for label in labels]} if labels else {}
-        images = (
-            arithmetic(coder, data, labels[0], labels[1], frames=frames)
-            if labels
-            else strip(coder, data, frames)
-        )
+        if labels:
+            images = arithmetic(coder, data, labels[0], labels[1], frames=frames)
+        else:
+            images = strip(coder, data, frames)
         picture = enlarged(data.space.quantise(images.flatten(0, 1)), images.shape[1], placing.zoom)
     save_picture(picture, target)
     show(facts, as_json, written)

@@ -172,11 +172,10 @@ def _explain(error: Exception) -> int:
         )
         return 4
     where = plugins.line_of(error)
-    whose = (
-        "This is a bug in pushforward."
-        if where is None
-        else f"The error was raised in your file {where}."
-    )
+    if where is None:
+        whose = "This is a bug in pushforward."
+    else:
+        whose = f"The error was raised in your file {where}."
     say(
         f"error: {type(error).__name__}: {error}\n{whose} Set PUSHFORWARD_TRACEBACK=1 to see the traceback."
     )
@@ -222,9 +221,10 @@ def start(words: Sequence[str], count: int, entry: Any = None) -> int:
         if name.startswith("torch.distributed.elastic")
     ]:
         logging.getLogger(name).setLevel(logging.CRITICAL)  # errors are reported below
-    cores = (
-        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    )
+    if hasattr(os, "sched_getaffinity"):
+        cores = len(os.sched_getaffinity(0))
+    else:
+        cores = os.cpu_count() or 1
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, cores // count)))
     config = LaunchConfig(
         min_nodes=1,

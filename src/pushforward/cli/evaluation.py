@@ -165,11 +165,13 @@ def evaluate(
     }
     with precision_of(loading):
         comparison = judge(model, data, **options)
-    result = (
-        {**comparison.to_plain(), "warnings": [finding.text for finding in warnings(comparison)]}
-        if json
-        else None
-    )
+    if json:
+        result = {
+            **comparison.to_plain(),
+            "warnings": [finding.text for finding in warnings(comparison)],
+        }
+    else:
+        result = None
     show(result, json, lambda _: as_options(text(comparison, full)))
     if out is not None:
         from pushforward import Report
@@ -397,11 +399,10 @@ def _write(path: Path, data: Dataset, near: Nearest, samples: list[dict[str, Any
 
 
 def _in_words(result: dict[str, Any]) -> str:
-    listed = (
-        _rows(result["columns"], result["samples"])
-        if "columns" in result
-        else _numbers(result["samples"])
-    )
+    if "columns" in result:
+        listed = _rows(result["columns"], result["samples"])
+    else:
+        listed = _numbers(result["samples"])
     copies = f"{result['near_copies']} of {result['n']} samples are near-copies: within {result['threshold']:.3f} of an example"
     scale = (
         "a quarter of the median distance of held-out examples, in standard deviations of the data"
@@ -436,9 +437,8 @@ def _rows(names: list[str], samples: list[dict[str, Any]]) -> str:
     widths = [max(map(len, column)) + 2 for column in zip(*rows, strict=True)]
     room = shutil.get_terminal_size((120, 24)).columns
     fitting = max(4, sum(sum(widths[: i + 1]) - 2 <= room for i in range(len(widths))))
-    more = (
-        "\n... the file contains all samples and columns"
-        if fitting < len(widths) or len(samples) > LISTED
-        else ""
-    )
+    if fitting < len(widths) or len(samples) > LISTED:
+        more = "\n... the file contains all samples and columns"
+    else:
+        more = ""
     return f"{columns([row[:fitting] for row in rows])}{more}"

@@ -418,11 +418,10 @@ def condition_of(run: Run, label: str | None, given: str | None = None) -> dict[
         for kind in run.space.conditions.values()
         for field in getattr(kind, "fields", ())
     }
-    absent = (
-        dict(zip(fields, run.space.layout.missing, strict=False))
-        if isinstance(run.space, TableSpace)
-        else {}
-    )
+    if isinstance(run.space, TableSpace):
+        absent = dict(zip(fields, run.space.layout.missing, strict=False))
+    else:
+        absent = {}
     for name, value in pairs_of("--given", given).items():
         requested[name] = value
         if not fields:

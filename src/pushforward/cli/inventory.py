@@ -87,9 +87,10 @@ def list_solvers(*, plugin: Listed = (), json: Json = False) -> None:
 
 
 def _solver(name: str, row: dict[str, Any]) -> list[str]:
-    number = (
-        "" if row["number"] is None else "[:{}={:g}]".format(*next(iter(row["number"].items())))
-    )
+    if row["number"] is None:
+        number = ""
+    else:
+        number = "[:{}={:g}]".format(*next(iter(row["number"].items())))
     calls = f"calls per step: {row['calls_per_step'] or 'adaptive'}"
     return [f"{name}{number}", f"order {row['order']}", calls, f"grid {row['grid']}", row["what"]]
 
@@ -316,7 +317,8 @@ def _checked(report: dict[str, Any], full: bool) -> str:
             for name, value in facts.items()
         ]
     )
-    text = f"{text}\n{_table(table, most)}" if table else text
+    if table:
+        text = f"{text}\n{_table(table, most)}"
     shortened = not full and ("…" in text or " more" in text)
     if shortened:
         return f"{text}\n\nTo see everything, add --full"
@@ -442,9 +444,8 @@ def _packed(out: str, manifest: dict[str, Any], data: str) -> str:
     size = sum(shard["bytes"] for shard in manifest["shards"]) / 2**20
     skipped = manifest["skipped"]
     images = f"{manifest['train']:,} training and {manifest['held_out']:,} held-out images"
-    hint = (
-        f". {skipped:,} image files were left out; see pushforward data check {shlex.quote(data)}"
-        if skipped
-        else ""
-    )
+    if skipped:
+        hint = f". {skipped:,} image files were left out; see pushforward data check {shlex.quote(data)}"
+    else:
+        hint = ""
     return f"{out}: {images} in {len(manifest['shards'])} tars, {size:,.1f} MB. To train on them: --data {out}{hint}"

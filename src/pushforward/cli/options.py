@@ -576,9 +576,10 @@ def first_line(part: Any) -> str:
 
 def columns(rows: list[list[str]]) -> str:
     """Align rows of text in columns."""
-    widths = (
-        [max(len(cell) for cell in column) for column in zip(*rows, strict=True)] if rows else []
-    )
+    if rows:
+        widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
+    else:
+        widths = []
     return "\n".join(
         "  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip()
         for row in rows

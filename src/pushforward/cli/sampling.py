@@ -161,9 +161,10 @@ def configured_run(
 
 def guidance_of(guiding: Guiding) -> dict[str, Any]:
     """Return the guidance options, with an interval such as 0.2:5 as two numbers."""
-    interval = (
-        None if guiding.interval is None else numbers("--interval", guiding.interval, 2, float, ":")
-    )
+    if guiding.interval is None:
+        interval = None
+    else:
+        interval = numbers("--interval", guiding.interval, 2, float, ":")
     return {**dataclasses.asdict(guiding), "interval": interval}
 
 
@@ -282,11 +283,10 @@ def impute(
     path = Path(out)
     from pushforward.editing import impute as filled_in
 
-    targets = (
-        [path]
-        if draws == 1
-        else [path.with_name(f"{path.stem}-{i}{path.suffix}") for i in range(1, draws + 1)]
-    )
+    if draws == 1:
+        targets = [path]
+    else:
+        targets = [path.with_name(f"{path.stem}-{i}{path.suffix}") for i in range(1, draws + 1)]
     if (Path(table).suffix.lower() == ".parquet") != (path.suffix.lower() == ".parquet"):
         raise UsageError(
             f"Cannot fill {table} into --out {path}: expected two text files or two Parquet files."

@@ -277,16 +277,14 @@ def say_estimate(trainers: Sequence[Trainer], thorough: bool = False) -> None:
     """Print estimates for the duration of training, if budgets are in seconds, and of measuring."""
     left = [(trainer.budget.seconds or math.nan) - trainer.clock.seconds for trainer in trainers]
     ahead = sum(seconds for seconds in left if seconds > 0)
-    training = (
-        f"training takes about {duration(ahead, 2)}; "
-        if ahead and not any(map(math.isnan, left))
-        else ""
-    )
-    limit = (
-        "as long as it needs"
-        if thorough
-        else "about as long as training at most, or 30 s if that is longer"
-    )
+    if ahead and not any(map(math.isnan, left)):
+        training = f"training takes about {duration(ahead, 2)}; "
+    else:
+        training = ""
+    if thorough:
+        limit = "as long as it needs"
+    else:
+        limit = "about as long as training at most, or 30 s if that is longer"
     say(f"{training}measuring takes {limit}")
 
 
@@ -604,11 +602,10 @@ def report_run(run: Run, as_json: bool, examples: int) -> None:
         "trajectory_seconds": state.get("store_seconds") or 0.0,
         "checkpoint": f"{run.folder}/checkpoints/step_{state['step']:06d}",
     }
-    stored = (
-        f" and {summary['trajectory_seconds']:.1f} s for trajectories"
-        if summary["trajectory_seconds"]
-        else ""
-    )
+    if summary["trajectory_seconds"]:
+        stored = f" and {summary['trajectory_seconds']:.1f} s for trajectories"
+    else:
+        stored = ""
     show(
         summary,
         as_json,

@@ -140,11 +140,10 @@ def _watched(
 
     def watch(number: int, error: float) -> None:
         since.append(time.monotonic())
-        left = (
-            duration((since[-1] - since[0]) / max(1, number - 1) * (rounds - number))
-            if number > 1 or rounds == 1
-            else "?"
-        )
+        if number > 1 or rounds == 1:
+            left = duration((since[-1] - since[0]) / max(1, number - 1) * (rounds - number))
+        else:
+            left = "?"
         line = f"round {number:,}/{rounds:,}  distance {error:.4f}  {left} left"
         progress.preparing(run.folder.name, number / rounds, line)
 
@@ -194,10 +193,9 @@ def _text(r: dict[str, Any]) -> str:
         return f"{r['summary']}\n" + (
             f"stored in {r['run']}/tables.json" if r["stored"] else "nothing was stored"
         )
-    gain = (
-        f"{r['before']:.4f} -> {r['after']:.4f}"
-        if r["after"] < r["before"]
-        else f"{r['before']:.4f}, not improved"
-    )
+    if r["after"] < r["before"]:
+        gain = f"{r['before']:.4f} -> {r['after']:.4f}"
+    else:
+        gain = f"{r['before']:.4f}, not improved"
     times = " ".join(f"{t:.4g}" for t in r["times"])
     return f"distance to many-step samples (RMS, standard deviations): {gain}\ntimes: {times}\nstored in {r['run']}/grids.json"

@@ -198,7 +198,8 @@ class Known(ConditionKind):
         place = self.entries.index(entry)
         field = self.fields[place]
         start = sum(other.width for other in self.fields[:place])
-        request = request.tolist() if hasattr(request, "tolist") else request
+        if hasattr(request, "tolist"):
+            request = request.tolist()
         cells = list(request) if isinstance(request, (list, tuple)) else [request]
         if len(cells) not in (1, n):
             raise UsageError(

@@ -271,13 +271,12 @@ def checked(conditions: Mapping[str, ConditionKind]) -> dict[str, ConditionKind]
             raise UsageError(
                 f'The condition "{name}" is a {type(kind).__name__}; expected a kind of condition, such as Label.'
             )
-        free = (
-            {"label"} - conditions.keys()
-            if kind.learned
-            else {name}
-            if kind.entries == (name,) and name != "label"
-            else set()
-        )
+        if kind.learned:
+            free = {"label"} - conditions.keys()
+        elif kind.entries == (name,) and name != "label":
+            free = {name}
+        else:
+            free = set()
         if twice := set(kind.entries) & (taken - free):
             raise UsageError(
                 f"Given columns cannot have the same names as conditions. Rename them: {', '.join(twice)}."
@@ -337,7 +336,8 @@ class Request:
             UsageError: If a name is unknown, the number of values is not n, or a value does not
                 exist.
         """
-        requested = {} if requested is None else requested
+        if requested is None:
+            requested = {}
         self._check(n, requested)
         values: dict[str, Tensor] = {}
         u, bounds = self._places(n, requested, seed)

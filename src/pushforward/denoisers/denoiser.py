@@ -497,11 +497,10 @@ class FlowMap(Denoiser):
 
     def columns(self, kind: str, t: Tensor, to: Tensor | None = None) -> TimeColumns:
         """Compute columns as for a denoiser, with the second time; a log-SNR clock, infinite at 0, stops at t_min."""
-        second = (
-            t
-            if to is None
-            else (to if self.preconditioning.clock == "t" else to.clamp(min=self.path.ends[0]))
-        )
+        if to is None:
+            second = t
+        else:
+            second = to if self.preconditioning.clock == "t" else to.clamp(min=self.path.ends[0])
         return {**super().columns(kind, t), "until": self.time(second)}
 
     def evaluate(

@@ -60,7 +60,8 @@ class Imputed:
     def absent(self) -> tuple[str, ...]:
         """Return the model's columns that are missing in the file or data frame, whose values are unknown."""
         there = getattr(self.source, "header", None)
-        there = list(self.source.columns) if is_frame(self.source) else there
+        if is_frame(self.source):
+            there = list(self.source.columns)
         if there is None:
             return ()
         return tuple(field.name for field in self.space.fields if field.name not in there)
@@ -82,9 +83,10 @@ class Imputed:
 
         For a category, it is the fraction of draws that differ from the most frequent value.
         """
-        out = (
-            self.values.std(0, ddof=1) if len(self.values) > 1 else np.zeros(self.values.shape[1:])
-        )
+        if len(self.values) > 1:
+            out = self.values.std(0, ddof=1)
+        else:
+            out = np.zeros(self.values.shape[1:])
         for place, field in enumerate(self.space.fields):
             if isinstance(field, Category):
                 out[:, place] = (self.values[:, :, place] != self.mean[:, place]).mean(0)

@@ -302,9 +302,10 @@ def walk(
     """
     space = autoencoder.space
     device = autoencoder.device
-    given = (
-        None if condition is None else {name: value.to(device) for name, value in condition.items()}
-    )
+    if condition is None:
+        given = None
+    else:
+        given = {name: value.to(device) for name, value in condition.items()}
     with torch.no_grad():
         codes = autoencoder.encode(
             space.to_model(torch.stack([a, b]).to(device)), _repeated(given, 2)
@@ -449,11 +450,10 @@ class _Part:
             condition = condition_at(
                 given, torch.zeros(candidates, dtype=torch.int64, device=self.target.device) + i
             )
-            tried = (
-                self.transport.conditions(candidates, None, seed)
-                if condition is None
-                else condition
-            )
+            if condition is None:
+                tried = self.transport.conditions(candidates, None, seed)
+            else:
+                tried = condition
             with torch.no_grad():
                 errors = torch.cat(
                     [
@@ -497,11 +497,8 @@ class _Part:
                     (x - target).square().flatten(1).mean(1).sum() + pull.sum(), z
                 )
             error = self._error(x.detach(), target)
-            first = (
-                error.view(-1, self.starts).amin(1).repeat_interleave(self.starts)
-                if i == 0
-                else first
-            )
+            if i == 0:
+                first = error.view(-1, self.starts).amin(1).repeat_interleave(self.starts)
             worth = torch.where(error <= first, error + pull.detach(), torch.inf)
             better = worth < least
             best[better], least[better], errors[better] = (
@@ -582,11 +579,10 @@ def between(
                 "Between images, this model goes through its latent space, which takes no labels. Leave out `label`."
             )
         check_complete(autoencoder.space.conditions, condition)
-        given = (
-            None
-            if condition is None
-            else Request(autoencoder.space.conditions).values(1, condition, 0)
-        )
+        if condition is None:
+            given = None
+        else:
+            given = Request(autoencoder.space.conditions).values(1, condition, 0)
         return walk(autoencoder, *ends, frames, given, interpolation=interpolation)
     first, condition = _nearest(transport, ends[0], condition, batch, events)
     last, condition = _nearest(transport, ends[1], condition, batch, events)

@@ -83,9 +83,10 @@ class GaussianBaseline(Transport):
 
         Examples are computed one by one, because rounding in batched matrix products depends on the batch size.
         """
-        labels = (
-            condition["label"].tolist() if condition and len(self.factors) > 1 else [0] * len(z)
-        )
+        if condition and len(self.factors) > 1:
+            labels = condition["label"].tolist()
+        else:
+            labels = [0] * len(z)
         out = self.means[labels] + z[:, self._rank :] * self.residuals[labels]
         for example, label in enumerate(labels):
             factor = self.factors[label]
@@ -106,11 +107,10 @@ class GaussianBaseline(Transport):
         if self.space.size > FULL:
             return None
         examples = self.space.to_model(x.double()).flatten(1)
-        which = (
-            torch.zeros(len(examples), dtype=torch.int64)
-            if labels is None or len(self.factors) == 1
-            else labels
-        )
+        if labels is None or len(self.factors) == 1:
+            which = torch.zeros(len(examples), dtype=torch.int64)
+        else:
+            which = labels
         log_probs = torch.empty(len(examples), dtype=torch.float64)
         for label, factor in enumerate(self.factors):
             covariance = factor.double().T @ factor.double() + torch.diag(
@@ -320,7 +320,8 @@ def drawn_rows(data: Dataset) -> dict[str, DrawnRows]:
     if not isinstance(space, TableSpace):
         return {}
     rows = data.train.data_units()
-    copies = (
-        {ROW_COPIES: DrawnRows(space, rows, whole=True)} if data.trained_on is not False else {}
-    )
+    if data.trained_on is not False:
+        copies = {ROW_COPIES: DrawnRows(space, rows, whole=True)}
+    else:
+        copies = {}
     return {INDEPENDENT_ROWS: DrawnRows(space, rows, whole=False), **copies}

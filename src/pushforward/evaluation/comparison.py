@@ -260,7 +260,8 @@ def evaluate(
             existing samples, a transport is given without data, or the run was trained on held-out examples.
         DataError: If the data of the run has changed.
     """
-    metrics = [metrics] if isinstance(metrics, str) else metrics
+    if isinstance(metrics, str):
+        metrics = [metrics]
     for path in files_of(plugins):
         load_plugin(path)
     check_metrics(metrics)
@@ -281,9 +282,10 @@ def evaluate(
     for metric in of_model:
         MODEL_CHECKS[metric](model, data, n)
     most = whole("repeats", REPEATS if repeats is None else repeats, 1)
-    others = (
-        None if metrics is None else [metric for metric in metrics if metric not in MODEL_METRICS]
-    )
+    if metrics is None:
+        others = None
+    else:
+        others = [metric for metric in metrics if metric not in MODEL_METRICS]
     alone = others == [] and bool(of_model)
     size = 0 if alone else compared(data, fitting([model], data, n), learns(data, features))
     if of_model and tell is not None:
@@ -330,11 +332,10 @@ def _of_samples(
             "Existing samples need data to be compared with. Specify `data`, such as digits."
         )
     is_folder = isinstance(data, (str, Path)) and (Path(data) / "spec.json").is_file()
-    data = (
-        data_of(load(data, plugins=plugins))
-        if is_folder and not isinstance(data, Dataset)
-        else dataset_of(data, rare="keep")
-    )
+    if is_folder and not isinstance(data, Dataset):
+        data = data_of(load(data, plugins=plugins))
+    else:
+        data = dataset_of(data, rare="keep")
     check_applicable(metrics, data)
     wanted = chosen(metrics)
     if data.trained_on is False:
@@ -413,7 +414,10 @@ def taken_apart(models: Any) -> tuple[dict[str, Comparison], Any]:
     for key, model in models.items() if isinstance(models, Mapping) else enumerate(models, start=1):
         file = stored_file(model) if isinstance(model, (str, Path)) else None
         if isinstance(model, Comparison) or file is not None:
-            name = str(key) if named else f"comparison {key}" if file is None else str(model)
+            if named:
+                name = str(key)
+            else:
+                name = f"comparison {key}" if file is None else str(model)
             earlier[name] = model if file is None else stored(file)
         else:
             others.append((key, model))

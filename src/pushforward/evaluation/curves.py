@@ -180,15 +180,17 @@ def ladder_of(
         same = next((entry for entry in known if _alike(other, entry[0])), None)
         if same is None:
             drawn = climb.samples(other, f"the teacher of {name}")
-            own = own if known else drawn
+            if not known:
+                own = drawn
             same = other, drawn, climb.point(other, drawn, drawn if finished else own)
             known.append(same)
         beside.append(same)
-    same_calls = (
-        {other.calls: entry[1] for other, entry in zip(taught[1:], beside[1:], strict=True)}
-        if finished
-        else {}
-    )
+    if finished:
+        same_calls = {
+            other.calls: entry[1] for other, entry in zip(taught[1:], beside[1:], strict=True)
+        }
+    else:
+        same_calls = {}
     points = [
         climb.point(
             rung, climb.samples(rung, name), same_calls.get(rung.calls, [] if finished else own)
@@ -203,11 +205,10 @@ def ladder_of(
             [] if finished else own,
         )
     same_floors = climb.n == judge.n and set(SCORES) <= judge.floors.keys()
-    real = (
-        judge.floors
-        if same_floors
-        else floors(judge.data, judge.features, n=climb.n, metrics=SCORES)
-    )
+    if same_floors:
+        real = judge.floors
+    else:
+        real = floors(judge.data, judge.features, n=climb.n, metrics=SCORES)
     asked = ((run.spec.get("asked") or {}).get("frozen") or ()) if run is not None else ()
     pairs = (str(text).partition("=") for text in asked)
     return Ladder(

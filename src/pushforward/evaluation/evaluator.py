@@ -200,7 +200,10 @@ class Judge:
             n = self.n if given else attacked(self.data, self.n)
             seed = (repeat + 1) * REPEAT_SEEDS
             x, labels, values = self.draw(sampler, seed, n)
-            learned = None if given is None else given.x if given.values is None else given.values
+            if given is None:
+                learned = None
+            else:
+                learned = given.x if given.values is None else given.values
             samplings.append(self.score(x, self.n, values, learned))
             if labels is not None and self.features.classifies:
                 agreements.append(float((self.features.classify(x) == labels).mean()))

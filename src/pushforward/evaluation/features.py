@@ -105,9 +105,10 @@ def quantised(x: Tensor | np.ndarray, space: Space) -> Tensor:
         Diverged: If examples contain NaN or infinity.
         DataError: If examples have another shape than the data.
     """
-    examples = (
-        torch.from_numpy(np.ascontiguousarray(x)) if isinstance(x, np.ndarray) else x.detach().cpu()
-    )
+    if isinstance(x, np.ndarray):
+        examples = torch.from_numpy(np.ascontiguousarray(x))
+    else:
+        examples = x.detach().cpu()
     if tuple(examples.shape[1:]) != tuple(space.shape) or len(examples) == 0:
         raise DataError(
             f"Expected at least one example of shape {tuple(space.shape)}, got {tuple(examples.shape)}."
@@ -126,9 +127,10 @@ def extracted(x: Tensor | np.ndarray, space: Space, network: nn.Module, name: st
     with torch.no_grad():
         out = network(examples.to(device))
     if not isinstance(out, Tensor) or out.dim() < 2 or len(out) != len(examples):
-        what = (
-            f"a tensor {tuple(out.shape)}" if isinstance(out, Tensor) else f"a {type(out).__name__}"
-        )
+        if isinstance(out, Tensor):
+            what = f"a tensor {tuple(out.shape)}"
+        else:
+            what = f"a {type(out).__name__}"
         raise UsageError(
             f"The features {name} returned {what} for {len(examples)} examples; expected a tensor ({len(examples)}, features)."
         )
@@ -183,7 +185,8 @@ def halves(dataset: Dataset, learned: bool = False) -> Halves:
             key=lambda end: abs(end - count),
             default=count,
         )
-        count = near if abs(near - count) <= len(keys) // 8 else count
+        if abs(near - count) <= len(keys) // 8:
+            count = near
     first = order[:count]
     rest = order[count:]
     if (
@@ -362,9 +365,10 @@ class Features:
             words.update(quantised(x, self.space).numpy().tobytes())
             path = self.folder / f"{words.hexdigest()[:32]}.real"
         content = read_cached(path)
-        features = (
-            self._projected(x, self._axes) if content is None else load(content)["features"].numpy()
-        )
+        if content is None:
+            features = self._projected(x, self._axes)
+        else:
+            features = load(content)["features"].numpy()
         if path is not None and content is None:
             write_cached(path, save({"features": torch.from_numpy(features)}))
         return features[:, : self.dims(n)]
@@ -405,9 +409,10 @@ class Features:
             else f" (held-out accuracy {each.accuracy:.1%})"
             for each in (self, self.channels)
         )
-        channels = (
-            "" if self.channels is None else f"; channels recognised by a classifier{read[0]}"
-        )
+        if self.channels is None:
+            channels = ""
+        else:
+            channels = f"; channels recognised by a classifier{read[0]}"
         kept = counted(self.dims(n), "dimension")
         return f"{self.extractor.describe(sure)}, {kept}, scaled to unit total variance{channels}"
 
@@ -468,11 +473,10 @@ def fit_features(
         features = fit_on(dataset, halves(dataset, chosen.learns), (name, chosen), seed, reads)
         features.key = _key(words) if content is not None else _key((*words, features.weights))
         if path is not None:
-            right = (
-                {}
-                if features.accuracy is None
-                else {"accuracy": torch.tensor(features.accuracy, dtype=torch.float64)}
-            )
+            if features.accuracy is None:
+                right = {}
+            else:
+                right = {"accuracy": torch.tensor(features.accuracy, dtype=torch.float64)}
             write_cached(path, save({**features.tensors, **right}))
     if content is not None:
         # another processor may round the first weights of our own networks otherwise; what a user's hold is in their state alone
@@ -506,11 +510,10 @@ def fit_on(
             dataset, train=Split(dataset.truth.composed(halved.fitted, STATISTICS, 0))
         )
         index = np.arange(len(data.train))
-    few = (
-        index
-        if len(index) <= STATISTICS
-        else index[np.linspace(0, len(index) - 1, STATISTICS).astype(int)]
-    )
+    if len(index) <= STATISTICS:
+        few = index
+    else:
+        few = index[np.linspace(0, len(index) - 1, STATISTICS).astype(int)]
     with apart():
         torch.default_generator.manual_seed(seed)
         network = chosen.network(space)

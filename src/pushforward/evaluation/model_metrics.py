@@ -212,11 +212,10 @@ def transport_cost(
     x, condition = _held_out(flow.denoiser, data, n, flow.device)
     x, n = x.flatten(1).cpu(), len(x)
     z = ExampleDraws(seed, n).normal(flow.noise_shape).flatten(1)
-    label = (
-        torch.zeros(n)
-        if condition is None or "label" not in condition
-        else condition["label"].cpu()
-    )
+    if condition is None or "label" not in condition:
+        label = torch.zeros(n)
+    else:
+        label = condition["label"].cpu()
     least = 0.0
     for value in torch.unique(label):  # type: ignore[no-untyped-call]
         there = x[label == value]
@@ -381,11 +380,10 @@ def bits(
             parts.append(
                 bits_per_dim(log_prob(transport, x, condition, seed=seed + start), data.space)
             )
-    how = (
-        f"variational bound, {times} noise levels per example"
-        if discrete
-        else "density of the probability-flow ODE"
-    )
+    if discrete:
+        how = f"variational bound, {times} noise levels per example"
+    else:
+        how = "density of the probability-flow ODE"
     return _score(torch.cat(parts), data, how, conditions)
 
 
@@ -440,7 +438,8 @@ def coded_bits(
     for start in range(0, count, batch):
         part = slice(start, min(start + batch, count))
         x = data.held_out.data_units(part).to(device)
-        x = dequantise(x, seed=seed + start) if discrete and not method.discrete else x
+        if discrete and not method.discrete:
+            x = dequantise(x, seed=seed + start)
         condition = data.held_out.condition(conditions, part, device)
         draws = ExampleDraws(seed + start, len(x), "codes", device)
         weights = []
@@ -486,11 +485,10 @@ def classification_accuracy(x: Tensor | np.ndarray, labels: np.ndarray, data: Da
 def _taught(x: Tensor | np.ndarray, labels: np.ndarray, data: Dataset) -> Dataset:
     examples = quantised(x, data.space)
     levels = data.space.levels
-    stored = (
-        examples.numpy()
-        if levels is None
-        else (examples * (levels - 1)).round().to(torch.uint8).numpy()
-    )
+    if levels is None:
+        stored = examples.numpy()
+    else:
+        stored = (examples * (levels - 1)).round().to(torch.uint8).numpy()
     return replace(data, train=Split(stored, np.asarray(labels, np.int64)))
 
 

@@ -361,9 +361,11 @@ def given_samples(samples: Any, data: Dataset) -> Given:
             notes.append(
                 f"texts that are not categories of {data.name} count as unknown values, in {some(map(quoted, new))}."
             )
-    copies = (
-        0 if isinstance(space, TableSpace) else _held_out_copies(examples, data)
-    )  # rows of few values repeat by chance
+    # rows of few values repeat by chance
+    if isinstance(space, TableSpace):
+        copies = 0
+    else:
+        copies = _held_out_copies(examples, data)
     if copies:
         notes.append(
             f"{copies:,} of the {len(examples):,} samples are held-out examples of {data.name}, so scores are not meaningful."
@@ -375,11 +377,10 @@ def _check_samples(name: str, x: np.ndarray, data: Dataset) -> None:
     shape = tuple(data.space.shape)
     floats = x.dtype.kind == "f"
     if tuple(x.shape[1:]) != shape:
-        hint = (
-            " Convert both with `resize=N` and `channels=rgb` or `channels=grey`."
-            if data.space.has_pixels
-            else ""
-        )
+        if data.space.has_pixels:
+            hint = " Convert both with `resize=N` and `channels=rgb` or `channels=grey`."
+        else:
+            hint = ""
         raise DataError(
             f"{name} contains samples of shape {tuple(x.shape[1:])}, but {data.name} has shape {shape}.{hint}"
         )
@@ -420,11 +421,10 @@ def _read(path: Path, data: Dataset) -> tuple[Split, tuple[str, ...]]:
         called = (kind.target if isinstance(kind, Label) else None, "label")
         target = next((name for name in called if name in names), None)
         given = names & {entry for kind in space.conditions.values() for entry in kind.entries}
-        header = (
-            True
-            if target or given or (own and set(own) <= {cell.strip() for cell in cells})
-            else None
-        )
+        if target or given or (own and set(own) <= {cell.strip() for cell in cells}):
+            header = True
+        else:
+            header = None
         reading = Reading(target=target, header=header or origin.get("header"))
     split, classes, columns = examples_in(path, reading)
     keep = [

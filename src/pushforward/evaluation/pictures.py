@@ -307,11 +307,10 @@ def real_pictures(data: Dataset) -> Pictures:
 def given_pictures(samples: Given, data: Dataset) -> Pictures:
     """Choose existing samples, the same number as for a model, and find the nearest training images if known."""
     x = samples.x[: SHOWN[data.space.as_points]]
-    nearest = (
-        _nearest(x[: FORMING[False]], data)
-        if data.space.has_pixels and data.trained_on is not False
-        else None
-    )
+    if data.space.has_pixels and data.trained_on is not False:
+        nearest = _nearest(x[: FORMING[False]], data)
+    else:
+        nearest = None
     return Pictures(data.space.drawing(data.space.quantise(x)), nearest=nearest)
 
 
@@ -370,11 +369,10 @@ def _in_parts(
     results = []
     for start in range(0, len(x), PART):
         part = slice(start, start + PART)
-        given = (
-            None
-            if condition is None
-            else {name: value[part].to(autoencoder.device) for name, value in condition.items()}
-        )
+        if condition is None:
+            given = None
+        else:
+            given = {name: value[part].to(autoencoder.device) for name, value in condition.items()}
         with torch.no_grad():
             results.append(
                 work(autoencoder.space.to_model(x[part].to(autoencoder.device)), given).cpu()
@@ -471,7 +469,8 @@ def autoencoder_of(run: Run, data: Dataset) -> tuple[Autoencoder, Dataset] | Non
     if not isinstance(run.method, HasAutoencoder):
         return None
     autoencoder = run.method.autoencoder().eval()
-    data = labelled(data) if autoencoder.space.classes else data
+    if autoencoder.space.classes:
+        data = labelled(data)
     if met(autoencoder.space.conditions, data.space.conditions):
         return (autoencoder, data)
     return None

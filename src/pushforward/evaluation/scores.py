@@ -375,7 +375,8 @@ def copied(
         others = np.ones(len(x), bool)
         others[used[block_places]] = False
         examples = x[used[block_places]].astype(np.float32)
-        examples = examples / np.float32(255) if x.dtype == np.uint8 else examples
+        if x.dtype == np.uint8:
+            examples = examples / np.float32(255)
         copies[block_places], threshold = near_copies(
             examples, selected(x, others), reference, scale
         )
@@ -499,7 +500,8 @@ def rows_at(split: Split, index: Any) -> Tensor | np.ndarray:
     """Return rows as values, float64 (n, columns), if they are known; else as coordinates in data units, (n, d)."""
     if split.table_values is None:
         return split.data_units(index)
-    return split.table_values[index]
+    values: np.ndarray = split.table_values[index]
+    return values
 
 
 def table_of(

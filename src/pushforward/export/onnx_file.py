@@ -311,11 +311,10 @@ def _constant(onnx: Any, weight: Any, half: bool) -> list[Any]:
     make = onnx.helper.make_node
     numbers = onnx.numpy_helper
     values = numbers.to_array(weight)
-    small = (
-        numbers.from_array(values.astype(np.float16), f"{weight.name}_half")
-        if half and values.dtype == np.float32
-        else None
-    )
+    if half and values.dtype == np.float32:
+        small = numbers.from_array(values.astype(np.float16), f"{weight.name}_half")
+    else:
+        small = None
     if small is None or values.size < LARGE or (numbers.to_array(small) != values).any():
         return [make("Constant", [], [weight.name], value=weight)]
     return [

@@ -96,11 +96,10 @@ def by_torch(transport: Transport, feeds: Mapping[str, np.ndarray]) -> Tensor:
     condition = {name: given[name] for name in transport.space.conditions if name in given}
     if "scale" in given:
         condition[SCALE] = given["scale"]
-    draws = (
-        GivenNoise(given.get("noise"), given.get("decoder_noise"))
-        if {"noise", "decoder_noise"} & given.keys()
-        else None
-    )
+    if {"noise", "decoder_noise"} & given.keys():
+        draws = GivenNoise(given.get("noise"), given.get("decoder_noise"))
+    else:
+        draws = None
     with torch.inference_mode():
         return transport.space.to_data(transport(given["z"], condition or None, draws))
 

@@ -144,18 +144,16 @@ class End(nn.Module):
         """Convert k states per example, (k, n, *noise_shape), to data units, (k, n, *shape)."""
         k, n = states.shape[:2]
         condition, _ = without_scale(condition)
-        each = (
-            None
-            if condition is None
-            else {
+        if condition is None:
+            each = None
+        else:
+            each = {
                 name: part.repeat(k, *(1,) * (part.dim() - 1)) for name, part in condition.items()
             }
-        )
-        draws = (
-            None
-            if decoder_noise is None
-            else GivenNoise(None, decoder_noise.repeat(k, *(1,) * (decoder_noise.dim() - 1)))
-        )
+        if decoder_noise is None:
+            draws = None
+        else:
+            draws = GivenNoise(None, decoder_noise.repeat(k, *(1,) * (decoder_noise.dim() - 1)))
         x = self.transport(states.flatten(0, 1), each, draws)
         return self.transport.space.to_data(x).unflatten(0, (k, n))
 

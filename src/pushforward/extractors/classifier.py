@@ -164,7 +164,8 @@ def train_classifier(
     """
     split = dataset.train
     assert split.labels is not None, "a classifier needs labels"
-    index = np.arange(len(split)) if index is None else index
+    if index is None:
+        index = np.arange(len(split))
     labels = torch.from_numpy(np.asarray(split.labels[index], dtype=np.int64))
     with apart():
         torch.default_generator.manual_seed(seed)

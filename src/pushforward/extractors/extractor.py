@@ -206,9 +206,10 @@ def check_images(name: str, data: Dataset) -> None:
     """
     shape = tuple(data.space.shape)
     if len(shape) != 3 or shape[0] not in (1, 3):
-        what = (
-            f"images with {shape[0]} channels" if len(shape) == 3 else f"examples of shape {shape}"
-        )
+        if len(shape) == 3:
+            what = f"images with {shape[0]} channels"
+        else:
+            what = f"examples of shape {shape}"
         raise DataError(
             f"The features {name} support images with one or three channels, and {data.name} has {what}. Use "
             "`features=self-supervised` or `features=pca`."
@@ -312,13 +313,13 @@ def named_extractors(spaces: Spaces) -> dict[str, Extractor]:
         return {}
     if isinstance(spaces, Mapping):
         return {name: _one(part)[1] for name, part in spaces.items()}
-    parts = (
-        spaces.split(",")
-        if isinstance(spaces, str)
-        else spaces
-        if isinstance(spaces, (list, tuple))
-        else [spaces]
-    )
+    parts: Sequence[Any]
+    if isinstance(spaces, str):
+        parts = spaces.split(",")
+    elif isinstance(spaces, (list, tuple)):
+        parts = spaces
+    else:
+        parts = [spaces]
     if not parts:
         raise UsageError(
             "There are no features to compare with. Name some, or leave out `features`."

@@ -394,11 +394,10 @@ class Game:
     def alone(self, x: Tensor, condition: Condition, pack: int) -> Tensor:
         """Compute scores (n,) of examples, each packed with copies of itself; averaged if an example has several scores."""
         alike = lambda values: values.repeat_interleave(pack, 0)  # noqa: E731
-        given = (
-            None
-            if condition is None
-            else {name: alike(values) for name, values in condition.items()}
-        )
+        if condition is None:
+            given = None
+        else:
+            given = {name: alike(values) for name, values in condition.items()}
         return self.scores(alike(x), given).reshape(len(x), -1).mean(1)
 
     def critic_loss(
@@ -560,9 +559,10 @@ class GAN(Adversarial):
         self.space = space
         self.latent = latent
         self.loss = loss
-        self.penalties = (
-            penalties if penalties.kind else replace(penalties, kind=OBJECTIVES[loss].penalty)
-        )
+        if penalties.kind:
+            self.penalties = penalties
+        else:
+            self.penalties = replace(penalties, kind=OBJECTIVES[loss].penalty)
         self.critic_input = critic_input
         self.register_buffer(
             "strength_now",

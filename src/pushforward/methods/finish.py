@@ -91,11 +91,10 @@ class Finish(Adversarial, MapMethod):
         penalties = penalties or Penalties()
         self.critic = critic
         self.loss = "relativistic"
-        self.penalties = (
-            penalties
-            if penalties.kind
-            else replace(penalties, kind=OBJECTIVES["relativistic"].penalty)
-        )
+        if penalties.kind:
+            self.penalties = penalties
+        else:
+            self.penalties = replace(penalties, kind=OBJECTIVES["relativistic"].penalty)
         self.critic_input, self.anchor, self.guard = (
             critic_input or CriticInput(),
             anchor or Anchor(),

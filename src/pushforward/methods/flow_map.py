@@ -316,9 +316,9 @@ class Mapping(MapMethod):
         else:
             self.freeze("teacher", teacher)
             self.learns = "velocity"
-        self.target_map = (
-            copy.deepcopy(flow_map).requires_grad_(False) if self.rule.separate else None
-        )
+        self.target_map: FlowMap | None = None
+        if self.rule.separate:
+            self.target_map = copy.deepcopy(flow_map).requires_grad_(False)
         if self.target_map is not None:
             self.register_buffer("stage", torch.zeros((), dtype=torch.int64))
 

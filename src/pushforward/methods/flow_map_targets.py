@@ -187,9 +187,10 @@ class Middle(Rule):
         x = where.x
         t = where.t
         s = where.s
-        share = (
-            where.draws.stream("middle").uniform().to(t) if self.random else torch.full_like(t, 0.5)
-        )
+        if self.random:
+            share = where.draws.stream("middle").uniform().to(t)
+        else:
+            share = torch.full_like(t, 0.5)
         m = t - share * (t - s)
         a = where.mean_velocity(x, t, m)
         b = where.mean_velocity(x - shaped(t - m, x) * a, m, s)

@@ -334,7 +334,10 @@ def likelihood_of(name: str, space: Space) -> Likelihood:
     Raises:
         UsageError: If the name is unknown, or the likelihood does not suit the data.
     """
-    plain = "rows" if isinstance(space, TableSpace) else "bernoulli" if space.binary else "gaussian"
+    if isinstance(space, TableSpace):
+        plain = "rows"
+    else:
+        plain = "bernoulli" if space.binary else "gaussian"
     kind = LIKELIHOODS[
         plain if one_of("likelihood", name, ("auto", *LIKELIHOODS)) == "auto" else name
     ]

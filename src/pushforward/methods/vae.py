@@ -69,7 +69,8 @@ class ClassPrior(nn.Module):
             return standard, standard
         label = condition["label"]
         null = condition.get(mask_of("label"))
-        label = label if null is None else torch.where(null, self.classes, label)
+        if null is not None:
+            label = torch.where(null, self.classes, label)
         mean, log_std = (self._by_label(part)[label] for part in (self.mean, self.log_std))
         return mean, log_std
 
@@ -138,7 +139,8 @@ class Deterministic(nn.Module):
 
     def forward(self, x: Tensor, t: Tensor | None = None, condition: Condition = None) -> Tensor:
         mean = self.network(x, t, condition)
-        mean = mean.chunk(2, dim=1)[0] if self.halved else mean
+        if self.halved:
+            mean = mean.chunk(2, dim=1)[0]
         return torch.cat([mean, torch.full_like(mean, NOTHING)], dim=1)
 
 
@@ -240,11 +242,10 @@ class VAE(Method):
                 log_likelihood + beta * ratio, [z] if settings.dreg else None, beta
             )
         else:
-            z = (
-                mean
-                if settings.beta == 0
-                else mean + torch.exp(log_variance / 2) * now.draws.normal(self.code)
-            )
+            if settings.beta == 0:
+                z = mean
+            else:
+                z = mean + torch.exp(log_variance / 2) * now.draws.normal(self.code)
             decoded = call(self.code_decoder, z, None, batch.condition)
             log_likelihood = self.likelihood.log_prob(batch.x, decoded)
             bound = log_likelihood - (
@@ -510,9 +511,10 @@ class HierarchicalVAE(Method):
         log_q = gaussian_log_prob(
             seen_h, *((mean.detach(), log_variance.detach()) if held else (mean, log_variance))
         )
-        under = (
-            gaussian_of(call(constant(self.upper_encoder), seen_h, None, given)) if held else above
-        )
+        if held:
+            under = gaussian_of(call(constant(self.upper_encoder), seen_h, None, given))
+        else:
+            under = above
         log_q = log_q + gaussian_log_prob(seen_u, *under)
         prior = gaussian_of(call(self.upper_decoder, seen_u, None, given))
         log_p = gaussian_log_prob(seen_h, *prior) + standard_log_prob(seen_u)

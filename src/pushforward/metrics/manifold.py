@@ -205,11 +205,12 @@ class Manifold:
         real = y
         x = drawn(x, len(x), 0)
         y = drawn(y, len(y), 1)
-        spreads = (
-            by_blocks(lambda a, b: np.array([*prdc(a, b, self.k).values()]), x, y, 5 * self.k)
-            if samples.errors
-            else None
-        )
+        if samples.errors:
+            spreads = by_blocks(
+                lambda a, b: np.array([*prdc(a, b, self.k).values()]), x, y, 5 * self.k
+            )
+        else:
+            spreads = None
         if spreads is None:
             return {name: Score(value) for name, value in values.items()}
         scores = {}
@@ -408,11 +409,10 @@ class Fidelity:
             side[shuffled(side, seed)[:MOST]] for seed, side in enumerate(embedded(samples.table))
         )
         values = dict(zip(self.scores, np.clip(fidelity(x, y), 0, 1), strict=True))
-        spreads = (
-            by_blocks(lambda a, b: np.array(fidelity(a, b)), x, y, LEAST)
-            if samples.errors
-            else None
-        )
+        if samples.errors:
+            spreads = by_blocks(lambda a, b: np.array(fidelity(a, b)), x, y, LEAST)
+        else:
+            spreads = None
         if spreads is None:
             return {name: Score(float(value)) for name, value in values.items()}
         scores = {}

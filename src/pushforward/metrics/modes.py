@@ -80,11 +80,10 @@ def count_modes(
     x = np.asarray(x, dtype=np.float64)
     centres = np.asarray(centres, dtype=np.float64)
     count, d = centres.shape
-    weights = (
-        np.full(count, 1 / count)
-        if weights is None
-        else np.asarray(weights, np.float64) / np.sum(weights)
-    )
+    if weights is None:
+        weights = np.full(count, 1 / count)
+    else:
+        weights = np.asarray(weights, np.float64) / np.sum(weights)
     distance, nearest = (np.asarray(part) for part in cKDTree(centres).query(x))
     good = distance <= NEAR * std
     assigned = distance <= FAR * std

@@ -40,11 +40,10 @@ def inputs(table: Table) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         sides = [side[:, place] for side in (generated, reference)]
         known = [side[~np.isnan(side)] for side in sides]
         count = len(table.labels[place])
-        absent = (
-            float(count)
-            if discrete
-            else min((float(part.min()) - 1 for part in known if len(part)), default=0.0)
-        )
+        if discrete:
+            absent = float(count)
+        else:
+            absent = min((float(part.min()) - 1 for part in known if len(part)), default=0.0)
         for side in sides:
             side[np.isnan(side)] = absent
         if discrete and count >= CODES:
@@ -244,9 +243,8 @@ def utility(table: Table) -> tuple[str, float, float] | None:
         Esteban et al., Real-valued (medical) time series generation with recurrent conditional GANs, 2017, arXiv:1706.02633
         ("TSTR"); Xu et al., Modeling tabular data using conditional GAN, 2019, arXiv:1907.00503 ("machine learning efficacy").
     """
-    table = (
-        table if table.learned is None else replace(table, generated=table.learned, learned=None)
-    )
+    if table.learned is not None:
+        table = replace(table, generated=table.learned, learned=None)
     place = table.names.index(table.target)
     kinds = np.delete(table.categorical, place)
     (x, y), (test, real) = (
@@ -274,11 +272,10 @@ def _class_area(
     x, y, real = known
     seen = np.unique(y)
     classes = np.unique(real)
-    shares = (
-        predictor(kinds, y, True).fit(x, y).predict_proba(test)
-        if len(seen) > 1
-        else np.zeros((len(test), len(seen)))
-    )
+    if len(seen) > 1:
+        shares = predictor(kinds, y, True).fit(x, y).predict_proba(test)
+    else:
+        shares = np.zeros((len(test), len(seen)))
     ranks = {value: shares[:, at] for at, value in enumerate(seen)}
     areas = []
     terms = np.zeros(len(test))
@@ -298,11 +295,10 @@ def _number_error(
     x, y, real = known
     mean = real.mean()
     std = real.std()
-    guess = (
-        predictor(kinds, y, False).fit(x, (y - mean) / std).predict(test)
-        if len(y) > 1
-        else np.zeros(len(test))
-    )
+    if len(y) > 1:
+        guess = predictor(kinds, y, False).fit(x, (y - mean) / std).predict(test)
+    else:
+        guess = np.zeros(len(test))
     squares = ((real - mean) / std - guess) ** 2
     value = float(np.sqrt(squares.mean()))
     terms = squares - ((real - mean) / std * value) ** 2  # the unit varies with the same rows

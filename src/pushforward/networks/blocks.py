@@ -183,9 +183,10 @@ def check_condition(
     for name, values in (condition or {}).items():
         kind = name.removesuffix("_null")
         if kind not in kinds:
-            known = (
-                f"with {', '.join(kinds)} only" if kinds else "without labels or other conditions"
-            )
+            if kinds:
+                known = f"with {', '.join(kinds)} only"
+            else:
+                known = "without labels or other conditions"
             raise UsageError(
                 f'Got the condition "{name}", but this network was built {known}. Leave out the condition, or build the '
                 "network with the data's conditions."
@@ -509,13 +510,15 @@ def pad_to(x: Tensor, multiple: int) -> Tensor:
 
 def fold(x: Tensor, stem: int) -> Tensor:
     """Fold patches of stem x stem pixels into channels, (n, c stem^2, h / stem, w / stem), channels last in memory."""
-    x = F.pixel_unshuffle(x, stem) if stem > 1 else x
+    if stem > 1:
+        x = F.pixel_unshuffle(x, stem)
     return x.contiguous(memory_format=torch.channels_last)
 
 
 def unfold(h: Tensor, stem: int, like: tuple[int, int, int]) -> Tensor:
     """Undo `fold`, and crop at the bottom and right to an image size (c, h, w)."""
-    h = F.pixel_shuffle(h, stem) if stem > 1 else h
+    if stem > 1:
+        h = F.pixel_shuffle(h, stem)
     return h[:, :, : like[1], : like[2]]
 
 

@@ -108,11 +108,10 @@ class ProjectionHead(nn.Module):
     ) -> Tensor:
         """Compute scores (n,), float32 or wider, from features (n, width)."""
         label = self.conditioning(features.shape[0], features.device, t, condition)
-        weight = (
-            self.linear.weight
-            if label is None
-            else self.linear.weight + label / math.sqrt(self.width)
-        )
+        if label is None:
+            weight = self.linear.weight
+        else:
+            weight = self.linear.weight + label / math.sqrt(self.width)
         # Products and sums keep float32 under autocast, where a linear layer would round the score to three digits.
         features = features.to(torch.promote_types(features.dtype, torch.float32))
         return (features * weight).sum(1) + self.linear.bias

@@ -80,14 +80,14 @@ class MLP(nn.Module):
         self.conditioning = Conditioning(
             vector, conditions=self.conditions, times=times, shares_time=True
         )
-        self.modulation = (
-            None if self.conditioning.silent else Modulation.films(vector, [width] * depth)
-        )
-        self.joined = (
-            {}
-            if times
-            else {name: kind for name, kind in self.conditions.items() if kind.continuous}
-        )
+        if self.conditioning.silent:
+            self.modulation = None
+        else:
+            self.modulation = Modulation.films(vector, [width] * depth)
+        if times:
+            self.joined = {}
+        else:
+            self.joined = {name: kind for name, kind in self.conditions.items() if kind.continuous}
         self.enter = nn.Linear(inputs + sum(kind.channels for kind in self.joined.values()), width)
         self.hidden = nn.ModuleList([nn.Linear(width, width) for _ in range(depth)])
         self.leave = nn.Linear(width + (1 if minibatch_std else 0), outputs)
@@ -118,7 +118,8 @@ class MLP(nn.Module):
         timeless = {"tiny": (64, 3), "small": (128, 4), "base": (512, 6)}
         width, depth = size_choice(size, timed if times else timeless)
         inputs = vector_shape(shape)
-        outputs = inputs if outputs is None else outputs
+        if outputs is None:
+            outputs = inputs
         # long vectors need room: up to 256 wide and one layer more
         wanted = {"tiny": 2, "small": 4, "base": 8}[size] * max(inputs, outputs)
         if wanted > width:

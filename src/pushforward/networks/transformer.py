@@ -124,11 +124,10 @@ class DiT(nn.Module):
         self.conditioning = Conditioning(width, conditions=self.conditions, times=times)
         # Scale, shift and gate of attention and of the perceptron in each block; scale and shift at the end.
         starts = [1, 0, 0] * 2 * depth + [1, 0]
-        self.modulation = (
-            None
-            if self.conditioning.silent
-            else Modulation(width, [width] * len(starts), starts, zero=True)
-        )
+        if self.conditioning.silent:
+            self.modulation = None
+        else:
+            self.modulation = Modulation(width, [width] * len(starts), starts, zero=True)
 
     @classmethod
     def sized(
@@ -277,7 +276,8 @@ class ColumnTransformer(nn.Module):
         width, depth, heads = size_choice(
             size, {"tiny": (32, 2, 2), "small": (64, 3, 4), "base": (192, 6, 6)}
         )
-        starts = range(shape[0] + 1) if starts is None else starts
+        if starts is None:
+            starts = range(shape[0] + 1)
         return cls(
             starts, width=width, depth=depth, heads=heads, conditions=conditions, times=times
         )

@@ -217,7 +217,8 @@ class Packed(nn.Module):
         for name, kind in self.conditions.items():
             values, null = values_of(name, kind, n, x.device, condition)
             channels = kind.as_channels(values).to(x.dtype)
-            channels = channels if null is None else torch.where(null[:, None], 0.0, channels)
+            if null is not None:
+                channels = torch.where(null[:, None], 0.0, channels)
             x = torch.cat(
                 [x, channels.unflatten(1, (-1, *[1] * (x.ndim - 2))).expand(-1, -1, *x.shape[2:])],
                 dim=1,
@@ -346,11 +347,10 @@ class StraightThrough(nn.Module):
             out.index_add(1, layout.indicators, noise) if len(layout.indicators) else out
         ) / self.temperature
         soft = layout.log_shares(noisy).exp()
-        rows = (
-            layout.chosen(noisy) + (soft - soft.detach())
-            if len(layout.indicators)
-            else torch.zeros_like(out)
-        )
+        if len(layout.indicators):
+            rows = layout.chosen(noisy) + (soft - soft.detach())
+        else:
+            rows = torch.zeros_like(out)
         scores = out[:, layout.scores]
         codes = layout.codes.gather(1, layout.value_of(scores.detach()).T).T
         scores = scores + torch.where(layout.closed, codes - scores, 0.0).detach()

@@ -261,11 +261,10 @@ class OptimalTransport(Coupling):
         positions = torch.arange(len(x))
         order = positions.clone()
         for group in positions.split(self.group):
-            classes = (
-                [group]
-                if labels is None
-                else [group[labels[group].cpu() == c] for c in labels[group].unique().cpu()]
-            )
+            if labels is None:
+                classes = [group]
+            else:
+                classes = [group[labels[group].cpu() == c] for c in labels[group].unique().cpu()]
             for members in classes:
                 order[members] = members[assign(x[members], z[members])]
         return order.to(x.device)

@@ -68,7 +68,10 @@ def denoising_training(space: Space, network: nn.Module) -> Training:
     a tenth to the time per step.
     """
     convolutional = isinstance(network, UNet)
-    rate = 3e-3 if convolutional else (2e-3 if isinstance(network, Reshaped) else 1e-3)
+    if convolutional:
+        rate = 3e-3
+    else:
+        rate = 2e-3 if isinstance(network, Reshaped) else 1e-3
     optimizer = "muon" if convolutional else "adamw"
     return Training(batch_size(space), lr=rate, precision=precision(space), optimizer=optimizer)
 
@@ -222,9 +225,8 @@ def critic(
         space = space.with_conditions().unscaled(Packed.shape(space.shape, pack, conditions))
     if chosen == "mlp":
         network = _player(space, size, space.size + 2 * fourier_features, (), minibatch_std)
-        network = (
-            _with_waves(network, single, pack, fourier_features) if fourier_features else network
-        )
+        if fourier_features:
+            network = _with_waves(network, single, pack, fourier_features)
     else:
         dcgan_options = {"normalise": normalise} if chosen == "dcgan" else {}
         kinds = {
@@ -234,7 +236,8 @@ def critic(
             **dcgan_options,
         }
         network = PAIRS[chosen][1].sized(size, **kinds)
-    network = Packed(network, pack, conditions) if pack > 1 else network
+    if pack > 1:
+        network = Packed(network, pack, conditions)
     if spectral:
         return Spectral(network)
     return network

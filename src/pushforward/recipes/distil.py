@@ -153,7 +153,8 @@ def distil(
             "The teacher is already a map between two times. Sample it in 1, 2 or 4 `steps`."
         )
     assert isinstance(flow, Flow)
-    space = flow.space if isinstance(teacher, Latent) else space
+    if isinstance(teacher, Latent):
+        space = flow.space
     if isinstance(denoiser, TableDenoiser):
         usual = inspect.signature(distil).parameters
         others = [
@@ -165,9 +166,10 @@ def distil(
             flow, denoiser, size, calls, to_data, trajectories, teacher_steps, others
         )
     usual_steps = STEPS if denoiser.source is None else STEPS_FROM_DATA
-    teacher_steps = (
-        usual_steps if teacher_steps is None else whole("teacher_steps", teacher_steps, 1)
-    )
+    if teacher_steps is None:
+        teacher_steps = usual_steps
+    else:
+        teacher_steps = whole("teacher_steps", teacher_steps, 1)
     guide = flow.with_solver("unipc", teacher_steps, times_of_jumps(denoiser, teacher_steps))
     scales = _guidance(guidance)
     span = scales if len(scales) == 2 else None
@@ -190,7 +192,10 @@ def distil(
         store = Trajectories(
             guide, number, to_data=to_data, legs=legs, unconditional=unconditional, guidance=span
         )
-        unlike = (LIKENESS if convolutional else 0.0) if likeness is None else likeness
+        if likeness is None:
+            unlike = LIKENESS if convolutional else 0.0
+        else:
+            unlike = likeness
         alike = Likeness(unlike) if unlike else None
         method: Method = Distillation(
             student,
@@ -229,13 +234,13 @@ def _denoiser(flow: Any) -> Denoiser:
 
 def _guidance(given: float | str | Sequence[float]) -> tuple[float, ...]:
     """One scale, or the least and the greatest."""
-    parts = (
-        given.split(",")
-        if isinstance(given, str)
-        else given
-        if isinstance(given, Sequence)
-        else (given,)
-    )
+    parts: Sequence[str | float]
+    if isinstance(given, str):
+        parts = given.split(",")
+    elif isinstance(given, Sequence):
+        parts = given
+    else:
+        parts = (given,)
     try:
         scales = tuple(float(part) for part in parts)
     except (TypeError, ValueError):
@@ -368,9 +373,11 @@ def dmd(
         method.fake.load_state_dict(real.state_dict())
         method.flow_map.load_state_dict(begun(real).state_dict())
 
-    rate = (
-        1e-4 if start is not None or denoiser.jumps else 3e-4
-    )  # a map that jumps well already is only moved a little
+    # a map that jumps well already is only moved a little
+    if start is not None or denoiser.jumps:
+        rate = 1e-4
+    else:
+        rate = 3e-4
     training = Training(
         batch_size(space), lr=rate, betas=(0.0, 0.99), ema=20_000, precision=precision(space)
     )
@@ -442,20 +449,21 @@ def finish(
     References:
         Lin et al., Adversarial Flow Models (2025); Huang et al., The GAN Is Dead; Long Live the GAN! (2024).
     """
-    augment = (
-        None if augment_critic == "none" else DiffAugment(augment_critic, extent=extent_of(space))
-    )
+    if augment_critic == "none":
+        augment = None
+    else:
+        augment = DiffAugment(augment_critic, extent=extent_of(space))
     inner: Any = inner_of(teacher) if isinstance(teacher, Latent) else teacher
     flow_map = getattr(inner, "denoiser", inner)
-    space = inner.space if isinstance(teacher, Latent) else space
-    critic = critic if critic is not None else _critic(space, size, network, flow_map)
+    if isinstance(teacher, Latent):
+        space = inner.space
+    if critic is None:
+        critic = _critic(space, size, network, flow_map)
     by_features = isinstance(critic, FeatureCritic)
-    gamma = gamma if gamma is not None else 1.0 - by_features
-    still = (
-        still
-        if still is not None
-        else (STILL_FEATURES if by_features else STILL * (not flat(space)))
-    )
+    if gamma is None:
+        gamma = 1.0 - by_features
+    if still is None:
+        still = STILL_FEATURES if by_features else STILL * (not flat(space))
     method: Method = Finish(
         copy_of(flow_map),
         critic,

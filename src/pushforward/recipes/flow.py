@@ -173,11 +173,10 @@ def _reflow(
             "A reflow starts from the same distribution as its teacher. Leave out `source`."
         )
     usual, grid = (16, None) if teacher.source is None else (32, "time")
-    guide = (
-        teacher
-        if teacher.solver.jumps
-        else teacher.with_solver("unipc", usual if steps is None else steps, grid)
-    )
+    if teacher.solver.jumps:
+        guide = teacher
+    else:
+        guide = teacher.with_solver("unipc", usual if steps is None else steps, grid)
     number = pairs or trajectories_for(2, guide.space.size)
     return TeacherPairs(Trajectories(guide, number, ends=True))
 

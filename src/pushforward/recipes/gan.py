@@ -126,25 +126,26 @@ def gan(
     resolved = bool(space.scored) if isinstance(space, TableSpace) else True
     plain_images = convolutional and network in ("auto", "dcgan") and space.size <= PLAIN
     latent = code_length(space, latent_size, image=16 if plain_images else 64, vector=16)
-    sign_codes = (min(10, latent) if vector else 0) if sign_codes is None else sign_codes
-    fourier_features = (
-        (32 if vector and resolved and network in ("auto", "mlp") and not spectral else 0)
-        if fourier_features is None
-        else fourier_features
-    )
-    loss = ("hinge" if network == "projected" else "relativistic") if loss is None else loss
-    if penalty is None:
-        penalty = (
-            OBJECTIVES[loss].penalty if loss in OBJECTIVES and network != "projected" else "none"
+    if sign_codes is None:
+        sign_codes = min(10, latent) if vector else 0
+    if fourier_features is None:
+        fourier_features = (
+            32 if vector and resolved and network in ("auto", "mlp") and not spectral else 0
         )
+    if loss is None:
+        loss = "hinge" if network == "projected" else "relativistic"
+    if penalty is None:
+        if loss in OBJECTIVES and network != "projected":
+            penalty = OBJECTIVES[loss].penalty
+        else:
+            penalty = "none"
     if penalty_interval is None:
         penalty_interval = 4 if convolutional and network in ("auto", "dcgan") else 1
     if gamma is None:
-        gamma = (
-            10.0
-            if convolutional or loss == "wasserstein"
-            else (0.5 if vector and not _continuous(space) else 5.0)
-        )
+        if convolutional or loss == "wasserstein":
+            gamma = 10.0
+        else:
+            gamma = 0.5 if vector and not _continuous(space) else 5.0
     plain = penalty == "none" and not spectral
     if critic is None:
         critic = choose_critic(
@@ -160,11 +161,14 @@ def gan(
     penalised = bool(penalty != "none" and gamma)
     if shortest_ramp is None and ramp is None and penalised and vector and not _continuous(space):
         shortest_ramp = SHORTEST_RAMP
-    gamma_end = gamma * (0.06 if vector else 0.1) if gamma_end is None else gamma_end
-    augment = (
-        None if augment_critic == "none" else DiffAugment(augment_critic, extent=extent_of(space))
-    )
-    strength = (1.0 if ada_target is None else 0.0) if strength is None else strength
+    if gamma_end is None:
+        gamma_end = gamma * (0.06 if vector else 0.1)
+    if augment_critic == "none":
+        augment = None
+    else:
+        augment = DiffAugment(augment_critic, extent=extent_of(space))
+    if strength is None:
+        strength = 1.0 if ada_target is None else 0.0
     if generator is None:
         generator = choose_generator(space, size, latent, network, sign_codes)
     if isinstance(space, TableSpace):
@@ -183,7 +187,8 @@ def gan(
     )
     training = _training(space, network == "projected", penalty_interval if penalised else 1)
     # for vectors the rate falls over all of training, and 400,000 examples at least: a step at the full rate may leave a mode
-    lr_ramp = (0.01 if vector else 1.0) if lr_ramp is None else lr_ramp
+    if lr_ramp is None:
+        lr_ramp = 0.01 if vector else 1.0
     lr_end = 0.01 if vector else 0.1
     schedule = Schedule(
         lr_end=lr_end, lr_ramp=lr_ramp, beta2_end=beta2_end, ramp=ramp, shortest_ramp=shortest_ramp
@@ -199,10 +204,16 @@ def _continuous(space: Space) -> bool:
 def _training(space: Space, projected: bool, penalty_interval: int) -> Training:
     vector = len(space.shape) == 1
     attributes = vector and _continuous(space)
-    lr = 2e-4 if projected else (1.5e-3 if vector else (5e-4 if flat(space) else 1e-3))
-    rates = (
-        {"generator": lr / 2, "critic": 4 * lr} if attributes else {"generator": lr, "critic": lr}
-    )
+    if projected:
+        lr = 2e-4
+    elif vector:
+        lr = 1.5e-3
+    else:
+        lr = 5e-4 if flat(space) else 1e-3
+    if attributes:
+        rates = {"generator": lr / 2, "critic": 4 * lr}
+    else:
+        rates = {"generator": lr, "critic": lr}
     betas = (0.0, 0.99)
     # StyleGAN2, appendix B: the lazy penalty adjusts the optimiser's rates
     share = penalty_interval / (penalty_interval + 1) if penalty_interval > 1 else 1.0

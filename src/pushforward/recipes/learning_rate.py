@@ -63,9 +63,10 @@ class Schedule:
             1, self.warmup if clock.fixed is None else min(self.warmup, clock.fixed // 10)
         )
         rise = min(1.0, max(rise, clock.risen))
-        past = (
-            0.0 if self.decay <= 0 else max(0.0, (clock.progress - (1 - self.decay)) / self.decay)
-        )
+        if self.decay <= 0:
+            past = 0.0
+        else:
+            past = max(0.0, (clock.progress - (1 - self.decay)) / self.decay)
         fall = self.lr_end + (1 - self.lr_end) * (1 + math.cos(math.pi * min(1.0, past))) / 2
         return rise * fall * now.along(1.0, self.lr_ramp, self.ramp, self.shortest_ramp)
 

@@ -285,11 +285,10 @@ def missing_parts(recipe: RecipeFunction, given: Iterable[str] = ()) -> list[str
 
 def words_of(annotation: Any) -> set[str]:
     """Return the names in an annotation, given as text or as a type."""
-    text = (
-        annotation
-        if isinstance(annotation, str)
-        else f"{getattr(annotation, '__name__', '')} {annotation}"
-    )
+    if isinstance(annotation, str):
+        text = annotation
+    else:
+        text = f"{getattr(annotation, '__name__', '')} {annotation}"
     return set(re.findall(r"\w+", text))
 
 

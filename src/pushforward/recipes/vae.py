@@ -212,9 +212,11 @@ def vqvae(
         places: tuple[int, ...] = (1, GROUP)
         encoder = perceptron(space, size, space.size, (book.dim, *places))
         decoder: nn.Module = perceptron(space, size, book.dim * GROUP, density.outputs)
-        decoder = decoder if isinstance(decoder, Reshaped) else Reshaped(decoder, density.outputs)
+        if not isinstance(decoder, Reshaped):
+            decoder = Reshaped(decoder, density.outputs)
     else:
-        factor = (2 if max(space.shape[1:]) < 32 else 4) if factor is None else factor
+        if factor is None:
+            factor = 2 if max(space.shape[1:]) < 32 else 4
         places = map_shape(space.shape, book.dim, factor)[1:]
         options: dict[str, Any] = {"factor": factor, "conditions": space.conditions}
         encoder = Compressor.sized(size, shape=space.shape, outputs=book.dim, **options)
@@ -291,9 +293,14 @@ def autoencoder(
             "Pretrained features need images, and latents are not images. Use `perceptual_loss=critic`."
         )
     side = max(space.shape[1:])
-    factor = (2 if side < 16 else (4 if side < 64 else 8)) if factor is None else factor
+    if factor is None:
+        if side < 16:
+            factor = 2
+        else:
+            factor = 4 if side < 64 else 8
     most = max(1, space.size // 2 // math.prod(map_shape(space.shape, 1, factor)))
-    channels = min(8 if factor == 8 else 4, most) if channels is None else channels
+    if channels is None:
+        channels = min(8 if factor == 8 else 4, most)
     latent = map_shape(space.shape, channels, factor)
     plain = space.with_conditions()
     # a projected critic's small critics are normalised already
@@ -306,11 +313,10 @@ def autoencoder(
         raise UsageError(
             f"The critic {critic} has no features to compare. Use `perceptual_loss=none` or `perceptual_loss=pretrained`."
         )
-    feature_extractor = (
-        PretrainedFeatures(space.shape, mean=space.mean, std=space.std, side=64)
-        if perceptual_loss == "pretrained"
-        else None
-    )
+    if perceptual_loss == "pretrained":
+        feature_extractor = PretrainedFeatures(space.shape, mean=space.mean, std=space.std, side=64)
+    else:
+        feature_extractor = None
     method = PerceptualAutoencoder(
         Compressor.sized(size, shape=space.shape, outputs=2 * channels, factor=factor),
         Expander.sized(size, shape=space.shape, inputs=channels, factor=factor),

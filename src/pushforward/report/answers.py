@@ -204,9 +204,10 @@ def _problems(comparison: Comparison, found: Sequence[Finding]) -> str:
     if general or said:
         return " ".join([*general, *said[:NAMED]])
     number = sum(finding.kind not in ("verdict", "copies") for finding in found)
-    no = (
-        "No other problems" if any(finding.kind == "copies" for finding in found) else "No problems"
-    )
+    if any(finding.kind == "copies" for finding in found):
+        no = "No other problems"
+    else:
+        no = "No problems"
     if number:
         return f"{no} were found, apart from {counted(number, 'warning')}."
     return f"{no} were found."

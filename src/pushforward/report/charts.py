@@ -336,8 +336,10 @@ def _vertical(
         values.append(floor[0])
     low, high = spanned(values, ends, log)
     first, last = plot.ends
-    low = low if first is None else first
-    high = high if last is None else last
+    if first is not None:
+        low = first
+    if last is not None:
+        high = last
     if first is not None and high <= low:
         high = low + 1
     return low, high, log
@@ -377,13 +379,12 @@ def _drawn(drawn: Series, x: Axis, y: Axis) -> Iterator[str]:
     at = [(x(a), y(b)) for a, b in drawn.points]
     yield f'<g class="{colour(drawn.index)} {drawn.style}">'
     if drawn.line and len(at) > 1:
-        dash = (
-            ' stroke-dasharray="5 4"'
-            if drawn.style == "dashed"
-            else ""
-            if drawn.style
-            else dashes(drawn.index)
-        )
+        if drawn.style == "dashed":
+            dash = ' stroke-dasharray="5 4"'
+        elif drawn.style:
+            dash = ""
+        else:
+            dash = dashes(drawn.index)
         yield f'<path class="line" d="{path(at)}"{dash}/>'
     yield from (
         line("whisker", x(place), y(max(low, y.low)), x(place), y(high))
@@ -453,13 +454,12 @@ def interval_chart(
     if floor is not None:
         start, end = (x(max(place, x.low)) for place in band)
         middle = x(floor[0])
-        anchor = (
-            "end"
-            if middle > (left + width) / 2 + 100
-            else "start"
-            if middle < left + 40
-            else "middle"
-        )
+        if middle > (left + width) / 2 + 100:
+            anchor = "end"
+        elif middle < left + 40:
+            anchor = "start"
+        else:
+            anchor = "middle"
         parts += [
             box("band", start, top, max(2.0, end - start), bottom - top),
             line("floorline", middle, top, middle, bottom),

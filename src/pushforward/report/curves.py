@@ -205,11 +205,10 @@ def few_calls(comparison: Comparison, index: int, model: ModelResult) -> Chart |
         if rungs
     ]
     floor = ladder.floors.get(metric)
-    band = (
-        None
-        if floor is None or floor.value is None
-        else (floor.value, DIFFER * (floor.spread or 0.0) / 2**0.5)
-    )
+    if floor is None or floor.value is None:
+        band = None
+    else:
+        band = (floor.value, DIFFER * (floor.spread or 0.0) / 2**0.5)
     return _quality(comparison, metric, lines, "network calls per sample", band)
 
 

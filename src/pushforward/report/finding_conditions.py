@@ -600,7 +600,10 @@ def varied(kind: str, comparison: Comparison, model: ModelResult) -> str:
         and recall < THRESHOLDS["recall_poor"]
     )
     against = _against_looks(comparison, model) if alike else ""
-    found = "few" if against else "repeat" if alike else ""
+    if against:
+        found = "few"
+    else:
+        found = "repeat" if alike else ""
     if (apart or precision < THRESHOLDS["precision_poor"]) and recall >= THRESHOLDS["recall_right"]:
         found = "wrong"
     numbers = f"precision {plain(precision, 2)}×, recall {plain(recall, 2)}×"
@@ -650,11 +653,10 @@ def missing_classes(comparison: Comparison, model: ModelResult) -> str:
 def misread_classes(comparison: Comparison) -> Iterator[Values]:
     """Yield models whose samples are recognised as their class significantly less often than real data."""
     n = comparison.settings.n
-    real = (
-        1.0
-        if comparison.settings.classifier_accuracy is None
-        else comparison.settings.classifier_accuracy
-    )
+    if comparison.settings.classifier_accuracy is None:
+        real = 1.0
+    else:
+        real = comparison.settings.classifier_accuracy
     models = {}
     for model in comparison.models:
         agreement = model.label_agreement

@@ -118,7 +118,8 @@ def ratio_text(ladder: Ladder, metric: str, first: Rung, own: Rung) -> str:
     ratio = first.value / own.value
     wide = width / own.value
     each = [a / b for a, b in zip(first.values, own.values, strict=False) if a is not None and b]
-    wide = max(wide, stdev(each)) if len(each) > 1 else wide
+    if len(each) > 1:
+        wide = max(wide, stdev(each))
     low, high = (plain(max(0.0, ratio + side * DIFFER * wide), 2) for side in (-1, 1))
     return f"{plain(ratio, 2)} times ({low} to {high})"
 
@@ -179,9 +180,10 @@ def _ladder_lines(ladder: Ladder) -> list[_Line]:
             other for other in ladder.teacher if (other.calls or 0.0) <= (point.calls or 0.0)
         ]
         beside = max(fitting, key=lambda other: other.calls or 0.0, default=None)
-        note = (
-            "" if beside is None or beside.calls == point.calls else counted(beside.calls, "call")
-        )
+        if beside is None or beside.calls == point.calls:
+            note = ""
+        else:
+            note = counted(beside.calls, "call")
         lines.append(
             _Line(counted(point.calls, "call"), "calls", point, beside, point.distance, note)
         )

@@ -159,11 +159,10 @@ def _rule(name: str, sprite: Sprite, more: str = "") -> str:
 def _slider(kind: str, sprites: Sequence[Sprite], suffix: str) -> dict[str, Any]:
     """Return the range of a slider, and the percentage of training at each frame."""
     most = max(sprites, key=lambda sprite: sprite.frames)
-    shares = (
-        [round(100 * moment / (most.moments[-1] or 1.0)) for moment in most.moments]
-        if kind == TRAINING
-        else []
-    )
+    if kind == TRAINING:
+        shares = [round(100 * moment / (most.moments[-1] or 1.0)) for moment in most.moments]
+    else:
+        shares = []
     return {
         "kind": kind,
         "id": f"slider-{kind}{suffix}",
@@ -304,9 +303,10 @@ def _mesh(look: Look, mesh: np.ndarray) -> str:
 def _packed(field: Field2D, look: Look) -> dict[str, object]:
     left, right, low, high = look.limits
     sizes = np.linalg.norm(field.velocities, axis=-1)
-    longest = (
-        float(np.quantile(sizes[np.isfinite(sizes)], QUANTILE)) if np.isfinite(sizes).any() else 1.0
-    )
+    if np.isfinite(sizes).any():
+        longest = float(np.quantile(sizes[np.isfinite(sizes)], QUANTILE))
+    else:
+        longest = 1.0
     arrows = np.nan_to_num(field.velocities / max(longest, 1e-12)) * [1, -1]
     arrows /= np.maximum(1.0, np.linalg.norm(arrows, axis=-1, keepdims=True))
     places = (field.ways - [left, high]) / [right - left, low - high] * SCALE
@@ -433,11 +433,10 @@ def code_chart(
     for number in classes:
         members = places if group is None else places[group == number]
         dots = "".join(f'<circle cx="{x:.0f}" cy="{y:.0f}" r="3.4"/>' for x, y in members)
-        title = (
-            f"<title>{escape(names[number])}</title>"
-            if group is not None and number < len(names)
-            else ""
-        )
+        if group is not None and number < len(names):
+            title = f"<title>{escape(names[number])}</title>"
+        else:
+            title = ""
         parts.append(f'<g fill="{HUES[number % len(HUES)]}" opacity=".72">{title}{dots}</g>')
         means += [(number, members.mean(0))] if title else []
     if (

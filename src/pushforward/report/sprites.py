@@ -62,7 +62,8 @@ def data_uri(picture: Image.Image, lossless: bool = True) -> str:
 
     buffer = io.BytesIO()
     if features.check("webp"):
-        picture = picture.convert("RGBA") if picture.mode == "LA" else picture
+        if picture.mode == "LA":
+            picture = picture.convert("RGBA")
         picture.save(buffer, "WEBP", lossless=lossless, quality=70 if lossless else 86, method=4)
         kind = "webp"
     else:

@@ -340,7 +340,8 @@ def value_text(comparison: Comparison, metric: str, score: Any) -> str:
     factor = factor_of(comparison, metric)
     value = factor * (score.value or 0.0)
     text = measured(value, None, decimals_in(comparison, metric))[0]
-    text = text if text.strip("0.−") else plain(value, 1)
+    if not text.strip("0.−"):
+        text = plain(value, 1)
     if factor == 100:
         return f"{text} %"
     return text

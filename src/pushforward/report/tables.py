@@ -589,13 +589,12 @@ def _leaves(value: object, key: str = "") -> Iterator[tuple[str, str]]:
         for name, inner in value.items():
             yield from _leaves(inner, f"{key}.{name}" if key else str(name))
     elif value is not None and value != {} and key:
-        text = (
-            f"{value:.10g}"
-            if isinstance(value, float)
-            else value
-            if isinstance(value, str)
-            else json.dumps(value)
-        )
+        if isinstance(value, float):
+            text = f"{value:.10g}"
+        elif isinstance(value, str):
+            text = value
+        else:
+            text = json.dumps(value)
         yield key, text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
 
 

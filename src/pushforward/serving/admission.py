@@ -163,7 +163,8 @@ class Model:
         """
         if not 1 <= n <= self.most:
             raise UsageError(f"`n` must be between 1 and {self.most:,} for {self.name}, got {n:,}.")
-        seed = secrets.randbelow(1 << 32) if seed is None else seed
+        if seed is None:
+            seed = secrets.randbelow(1 << 32)
         steps = sampler.get("steps")
         if steps is not None and self.steps is not None and not 1 <= steps <= self.steps:
             raise UsageError(

@@ -178,11 +178,10 @@ def application(
         model = asked(body.model)
         if model.space.has_pixels:
             raise UsageError(f"{model.name} makes images, not rows. Use {IMAGES}.")
-        wants_csv = (
-            "text/csv" in http.headers.get("accept", "")
-            if body.format is None
-            else body.format == "csv"
-        )
+        if body.format is None:
+            wants_csv = "text/csv" in http.headers.get("accept", "")
+        else:
+            wants_csv = body.format == "csv"
         request, x = await drawn(model, body, body.label, http)
         return await run_in_threadpool(_csv if wants_csv else _rows, model, x, request)
 

@@ -101,9 +101,10 @@ def serve(
 
     with bound(host, port) as listening:
         models = [Model(run, name) for name, run in runs.items()]
-        page_models = (
-            showable({name: run.transport for name, run in runs.items()}, tell) if page else []
-        )
+        if page:
+            page_models = showable({name: run.transport for name, run in runs.items()}, tell)
+        else:
+            page_models = []
         title = some(about["name"] for about, _ in page_models)
         home = build(page_models, title) if page_models else None
         app = application(

@@ -123,11 +123,10 @@ class Jump(Solver):
             return denoiser.jump(x, t, s, condition), None  # type: ignore[attr-defined]  # a flow refuses those without
         path = denoiser.path
         whole = self.renoise == 1
-        lower = (
-            torch.zeros_like(s)
-            if whole
-            else path.time(path.log_snr(s) - math.log1p(-(self.renoise**2)))
-        )
+        if whole:
+            lower = torch.zeros_like(s)
+        else:
+            lower = path.time(path.log_snr(s) - math.log1p(-(self.renoise**2)))
         here, there = ends_of(path, x, lower, s)
         landed = denoiser.jump(x, t, lower, condition)  # type: ignore[attr-defined]
         return there.alpha / here.alpha * landed + self.renoise * there.sigma * noise_of(

@@ -146,11 +146,10 @@ class Table:
 def _combined(values: list[Tensor], weights: tuple[Any, ...]) -> Tensor:
     out = _times(values[0], weights[0])
     for value, weight in zip(values[1:], weights[1:], strict=True):
-        out = (
-            out + _times(value, weight)
-            if isinstance(weight, Tensor)
-            else torch.add(out, value, alpha=weight)
-        )
+        if isinstance(weight, Tensor):
+            out = out + _times(value, weight)
+        else:
+            out = torch.add(out, value, alpha=weight)
     return out
 
 
@@ -199,11 +198,10 @@ def _number(value: Any) -> Number:
         return float(value)
     if isinstance(value, (int, float)):
         return float(value)
-    what = (
-        f"an array of shape {tuple(value.shape)}"
-        if isinstance(value, Tensor)
-        else type(value).__name__
-    )
+    if isinstance(value, Tensor):
+        what = f"an array of shape {tuple(value.shape)}"
+    else:
+        what = type(value).__name__
     raise NotAffine(f"it multiplies a state by {what}")
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
 from pushforward.data import Dataset
@@ -87,11 +88,10 @@ def _classes(x: np.ndarray) -> np.ndarray:
 
 def _with_generated(samples: Samples, generated: np.ndarray) -> Samples:
     classes = None if samples.generated_classes is None else _classes(generated)
-    table = (
-        None
-        if samples.table is None
-        else dataclasses.replace(samples.table, generated=_values(generated))
-    )
+    if samples.table is None:
+        table = None
+    else:
+        table = dataclasses.replace(samples.table, generated=_values(generated))
     return dataclasses.replace(
         samples,
         generated=generated.astype(np.float32),
@@ -181,10 +181,14 @@ def samples_of(
         features: Whether examples are their own features; otherwise all features are 0.
         more: Other fields of `pushforward.metrics.Samples`.
     """
-    training = reference if training is None else training
-    as_features = (
-        (lambda x: x.astype(np.float64)) if features else (lambda x: np.zeros((len(x), 1)))
-    )
+    if training is None:
+        training = reference
+
+    def as_features(x: NDArray[Any]) -> NDArray[Any]:
+        if features:
+            return x.astype(np.float64)
+        return np.zeros((len(x), 1))
+
     fields = {
         "generated": generated.astype(np.float32),
         "reference": reference.astype(np.float32),

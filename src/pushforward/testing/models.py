@@ -250,7 +250,8 @@ def check_method(
     """
     data = data or space_data((17,), labels=True)
     thing = method if isinstance(method, (Method, Recipe)) else method(data.space)
-    thing = thing.method if isinstance(thing, Recipe) else thing
+    if isinstance(thing, Recipe):
+        thing = thing.method
     if not isinstance(thing, Method):
         raise TypeError(
             f"Expected a method, a recipe, or a function from a space to a method, got {thing!r}."

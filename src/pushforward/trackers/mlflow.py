@@ -39,11 +39,10 @@ class MLflow(Tracker):
             self._client.update_run(known, status="RUNNING")
             return known
         experiment = self._client.get_experiment_by_name("pushforward")
-        number = (
-            self._client.create_experiment("pushforward")
-            if experiment is None
-            else experiment.experiment_id
-        )
+        if experiment is None:
+            number = self._client.create_experiment("pushforward")
+        else:
+            number = experiment.experiment_id
         self._id = self._client.create_run(number, run_name=folder.name).info.run_id
         settings = {
             **{name: value for name, value in config.items() if name != "method"},

@@ -103,13 +103,13 @@ def trackers_of(given: str | Tracker | Iterable[str | Tracker] | None) -> tuple[
     """
     if given is None:
         return ()
-    words = (
-        given.replace(" ", "").split(",")
-        if isinstance(given, str)
-        else [given]
-        if isinstance(given, Tracker)
-        else given
-    )
+    words: Iterable[str | Tracker]
+    if isinstance(given, str):
+        words = given.replace(" ", "").split(",")
+    elif isinstance(given, Tracker):
+        words = [given]
+    else:
+        words = given
     trackers = tuple(
         word if isinstance(word, Tracker) else TRACKERS.find(word)() for word in words if word != ""
     )

@@ -95,9 +95,11 @@ def prepare(
     processes = joined(device, shard=options.get("shard", False), devices=options.get("devices"))
     with processes.phase("the start of training"):
         plugins = [load_plugin(path).file for path in files_of(options.get("plugins", ()))]
-        dataset = (
-            given if isinstance(given, Dataset) else dataset_of(data)
-        )  # swapped arguments are refused as a recipe
+        # swapped arguments are refused as a recipe
+        if isinstance(given, Dataset):
+            dataset = given
+        else:
+            dataset = dataset_of(data)
         seed = whole("seed", options.get("seed", 0))
         size = options.get("size") or "small"
         name = name_of(given)
@@ -151,21 +153,19 @@ def prepare(
         )
         if flops is not None:
             budget = Budget(steps=steps_within(flops, recipe, dataset, settings)[0])
-        watcher = (
-            None
-            if options.get("progress") is None or processes.rank
-            else watcher_of(options["progress"])
-        )
-        claimed = (
-            claim(
+        if options.get("progress") is None or processes.rank:
+            watcher = None
+        else:
+            watcher = watcher_of(options["progress"])
+        if processes.rank == 0:
+            claimed = claim(
                 options.get("out"),
                 dataset.name,
                 recipe.name,
                 overwrite=options.get("overwrite", False),
             )
-            if processes.rank == 0
-            else None
-        )
+        else:
+            claimed = None
         try:
             folder = Path(processes.first(None if claimed is None else str(claimed.folder)))
             trainer = Trainer(
@@ -286,13 +286,12 @@ def reopen(folder: str | Path | Run, **options: Unpack[ResumeOptions]) -> Traine
             if newest is not None and options.get("fallback") and fault(newest) is not None:
                 newest = next_good(newest) or newest
             where = processes.first(None if newest is None else newest.name)
-            start = (
-                pick(folder, checkpoint)
-                if checkpoint
-                else None
-                if where is None
-                else folder / "checkpoints" / where
-            )
+            if checkpoint:
+                start = pick(folder, checkpoint)
+            elif where is None:
+                start = None
+            else:
+                start = folder / "checkpoints" / where
             if start is not None:
                 stored = stored_for(processes, start, device)
                 check_spec(folder, content, stored.state)
@@ -305,11 +304,10 @@ def reopen(folder: str | Path | Run, **options: Unpack[ResumeOptions]) -> Traine
                     )
             data = data_of_run(folder, content, options.get("data"))
             complete = spec.with_network(content, options.get("network"))
-            recipe = (
-                _started_over(folder, complete, method)
-                if start is None
-                else recipe_of(complete, method, weights=(start, folder / "parts"))
-            )
+            if start is None:
+                recipe = _started_over(folder, complete, method)
+            else:
+                recipe = recipe_of(complete, method, weights=(start, folder / "parts"))
             settings = Settings(
                 seed=content["seed"],
                 device=device,

@@ -125,9 +125,10 @@ def started(
         UsageError: If a method that cannot be rebuilt was already trained.
     """
     built = seeded(make, seed)
-    recipe = (
-        built if isinstance(built, Recipe) else Recipe(built, name=type(built).__name__.lower())
-    )
+    if isinstance(built, Recipe):
+        recipe = built
+    else:
+        recipe = Recipe(built, name=type(built).__name__.lower())
     if built is given and isinstance(built, Method):
         return replace(
             recipe, builds_on=tuple((folder, seen_by(folder)) for folder in trainings(built))
@@ -298,11 +299,10 @@ def _part(name: str, run: Run, annotation: Any, space: Space) -> nn.Module:
     expected = sorted(kinds & recipes.MODELS)
     if not any(base.__name__ in expected for base in type(part).__mro__):
         wanted = " or ".join(dict.fromkeys(KINDS[kind] for kind in expected))
-        first = (
-            f" Distil it first: `pushforward distil {shlex.quote(str(run.folder))}`."
-            if "FlowMap" in expected
-            else ""
-        )
+        if "FlowMap" in expected:
+            first = f" Distil it first: `pushforward distil {shlex.quote(str(run.folder))}`."
+        else:
+            first = ""
         raise UsageError(
             f"{run.folder} is a run of {run.spec['recipe']}, but the frozen part {name} must be {wanted}.{first}"
         )
@@ -429,12 +429,12 @@ def in_latent(
     space = code_space(codes, data.space)
     function = recipes.named(recipe) if isinstance(recipe, str) else recipe
     inner = function(space, size, **options)
-    ancestor = (
-        (str(run), seen_by(run))
-        if isinstance(run, (str, Path))
-        else ("an autoencoder passed in Python", Seen())
-    )
-    ancestor = (str(run.folder), run.seen) if isinstance(run, Run) else ancestor
+    if isinstance(run, (str, Path)):
+        ancestor = (str(run), seen_by(run))
+    else:
+        ancestor = ("an autoencoder passed in Python", Seen())
+    if isinstance(run, Run):
+        ancestor = (str(run.folder), run.seen)
     method = LatentMethod(inner.method, autoencoder)
     family = f"{inner.family} in a latent space"
     return Recipe(method, inner.training, inner.name, family, (*inner.builds_on, ancestor))

@@ -102,11 +102,10 @@ class Flow(Transport):
             )
 
     def _where(self) -> str | Sequence[float]:
-        learned = (
-            getattr(getattr(trained(self.denoiser), "sampling", None), "grid", None)
-            if self.solver.jumps
-            else None
-        )
+        if self.solver.jumps:
+            learned = getattr(getattr(trained(self.denoiser), "sampling", None), "grid", None)
+        else:
+            learned = None
         of_data = self.source is not None and getattr(self.solver, "of", None) == "data"
         # from other data than noise these solvers of the ODE need no noise levels, but their own grid does
         return self.grid or learned or ("time" if of_data else self.solver.grid)
@@ -123,14 +122,14 @@ class Flow(Transport):
             ", with a learned table" if self.learned else ""
         )
         inner = trained(self.denoiser)
-        model = (
-            type(self.denoiser).__name__
-            if inner is None
-            else f"{inner.prediction} on {type(inner.path).__name__}"
-        )
-        guided = (
-            "" if inner is None or inner is self.denoiser else f", {type(self.denoiser).__name__}"
-        )
+        if inner is None:
+            model = type(self.denoiser).__name__
+        else:
+            model = f"{inner.prediction} on {type(inner.path).__name__}"
+        if inner is None or inner is self.denoiser:
+            guided = ""
+        else:
+            guided = f", {type(self.denoiser).__name__}"
         solver = f"{self.steps} steps of {type(self.solver).__name__}({given}) on {where}"
         return super().facts() | {"model": model + guided, "solver": solver}
 
@@ -192,7 +191,8 @@ class Flow(Transport):
                 does.
         """
         solver = as_solver(solver)
-        steps = self.steps if steps is None else steps
+        if steps is None:
+            steps = self.steps
         return Flow(
             self.denoiser, solver, steps, self.grid_for(solver, steps) if grid is None else grid
         )
@@ -485,11 +485,10 @@ class Map(Transport):
         return self.likelihood.sample(x, draws.normal(self.space.shape))
 
     def facts(self) -> dict[str, str]:
-        drawn = (
-            {}
-            if self.likelihood is None
-            else {"samples": f"drawn from the {type(self.likelihood).__name__} likelihood"}
-        )
+        if self.likelihood is None:
+            drawn = {}
+        else:
+            drawn = {"samples": f"drawn from the {type(self.likelihood).__name__} likelihood"}
         return super().facts() | drawn
 
     @property

@@ -135,7 +135,8 @@ def teacher_of(flow: Flow) -> Flow:
 
 def along(flow: Flow, times: Tensor | None = None) -> Solve:
     """Solve along other times (N + 1,), with gradients if the times require them; None for the flow's own times."""
-    times = torch.from_numpy(flow.times.copy()) if times is None else times
+    if times is None:
+        times = torch.from_numpy(flow.times.copy())
     start = flow.denoiser.path.at(times[:1]).sigma
     return lambda noise, condition: deque(
         flow.walk(noise * start.to(noise), times, condition), maxlen=1
@@ -382,11 +383,10 @@ def _learned(
         optimizer.step()
         if (i + 1) % interval == 0 or i + 1 == rounds:
             candidate = numbers.table()
-            error = (
-                float("nan")
-                if candidate is None
-                else choice.error(along(start.with_table(candidate)), batch)
-            )
+            if candidate is None:
+                error = float("nan")
+            else:
+                error = choice.error(along(start.with_table(candidate)), batch)
             if candidate is not None and error < least:
                 best = candidate
                 least = error

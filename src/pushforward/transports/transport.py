@@ -199,11 +199,10 @@ class Transport(nn.Module, ABC):
 
     def given(self, start: int, size: int, wanted: Condition, seed: int) -> Condition:
         """Return the conditions of some of the samples; see `part`."""
-        part = (
-            None
-            if wanted is None
-            else {name: value[start : start + size] for name, value in wanted.items()}
-        )
+        if wanted is None:
+            part = None
+        else:
+            part = {name: value[start : start + size] for name, value in wanted.items()}
         return self.conditions(size, part, seed + start)
 
     def part(
@@ -260,11 +259,10 @@ def as_examples(space: Space, x: Any) -> Tensor:
     """
     examples = x if isinstance(x, Tensor) else torch.as_tensor(x).float()
     if tuple(examples.shape[1:]) != tuple(space.shape):
-        hint = (
-            " Add a leading dimension to a single example: x[None]."
-            if tuple(examples.shape) == tuple(space.shape)
-            else ""
-        )
+        if tuple(examples.shape) == tuple(space.shape):
+            hint = " Add a leading dimension to a single example: x[None]."
+        else:
+            hint = ""
         raise UsageError(
             f"Expected examples of shape (n, {', '.join(map(str, space.shape))}); got {tuple(examples.shape)}.{hint}"
         )
@@ -634,9 +632,10 @@ def _shared(
     starts = range(0, n, batch)
     for turn in range(0, len(starts), count):
         parts = [(start, min(batch, n - start)) for start in starts[turn : turn + count]]
-        own = (
-            transport.part(*parts[rank], wanted, seed, redrawing)[0] if rank < len(parts) else None
-        )
+        if rank < len(parts):
+            own = transport.part(*parts[rank], wanted, seed, redrawing)[0]
+        else:
+            own = None
         redrawing.join(_summed)
         for source, (start, size) in enumerate(parts):
             empty = torch.empty(size, *transport.space.shape, dtype=transport.space.precision)

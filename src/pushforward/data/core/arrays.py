@@ -106,7 +106,8 @@ def numbered(values: NDArray[Any], place: str) -> tuple[NDArray[np.int64], tuple
         raise DataError(
             f"{place}: a class label is missing or has a fractional part. Expected integers or strings."
         )
-    values = values.astype(np.int64) if values.dtype.kind in "bf" else values
+    if values.dtype.kind in "bf":
+        values = values.astype(np.int64)
     kinds, numbers = np.unique(values, return_inverse=True)
     if len(kinds) > max(10, len(values) // 2) or len(kinds) > 10_000:
         raise DataError(
@@ -139,9 +140,10 @@ def example_array(x: NDArray[Any], name: str) -> tuple[NDArray[Any], tuple[int, 
             f"or images (n, H, W), (n, H, W, C) or (n, C, H, W){others}."
         )
     with np.errstate(over="ignore"):
-        finite = (
-            np.isfinite(x.astype(np.float32)) if x.dtype.kind == "f" else np.ones(1, dtype=bool)
-        )
+        if x.dtype.kind == "f":
+            finite = np.isfinite(x.astype(np.float32))
+        else:
+            finite = np.ones(1, dtype=bool)
     if not finite.all():
         bad = np.flatnonzero(~finite.reshape(len(x), -1).all(axis=1))
         raise DataError(
@@ -353,11 +355,10 @@ def _array(values: Any) -> NDArray[Any]:
 
     if not isinstance(values, torch.Tensor):
         return np.asarray(values)
-    array = (
-        values.detach().cpu().float().numpy()
-        if values.is_floating_point()
-        else values.detach().cpu().numpy()
-    )
+    if values.is_floating_point():
+        array = values.detach().cpu().float().numpy()
+    else:
+        array = values.detach().cpu().numpy()
     if array.ndim == 4 and array.shape[1] <= 4:
         return array.transpose(0, 2, 3, 1)
     return array

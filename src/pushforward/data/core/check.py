@@ -277,11 +277,10 @@ def file_hashes(path: Path) -> dict[str, dict[str, Any]]:
     if not path.exists():
         return {}
     folder = path if path.is_dir() else path.parent
-    names = (
-        [path.name]
-        if not path.is_dir()
-        else [tar.name for tar in tars_in(path)] or image_names(path)[0]
-    )
+    if not path.is_dir():
+        names = [path.name]
+    else:
+        names = [tar.name for tar in tars_in(path)] or image_names(path)[0]
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
         return dict(
             zip(names, pool.map(lambda name: _described(folder / name), names), strict=True)

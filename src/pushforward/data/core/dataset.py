@@ -137,7 +137,8 @@ class Split:
         import torch
 
         values = self.values
-        index = slice(None) if index is None else index
+        if index is None:
+            index = slice(None)
         tensors = {
             name: torch.from_numpy(np.array(values[name][index])).to(device)
             for name in names
@@ -614,11 +615,10 @@ class Seen:
         Examples that the model's own data had in both splits do not count: `shared_examples` reports them.
         """
         held_out = data.held_out.hashes
-        own = (
-            0
-            if self.own is None
-            else int((among(held_out, self.own) & ~among(held_out, self.shared)).sum())
-        )
+        if self.own is None:
+            own = 0
+        else:
+            own = int((among(held_out, self.own) & ~among(held_out, self.shared)).sum())
         return own, int(among(held_out, self.inherited).sum())
 
 
@@ -640,11 +640,12 @@ def shared_examples(data: Dataset) -> tuple[str, ...]:
         most = np.flatnonzero(2 * copied > every).tolist()
     if 100 * shared.sum() <= len(held_out) and not most:
         return ()
-    classes = (
-        f", including most of class {', '.join(data.space.classes[label] for label in most)}"
-        if most
-        else ""
-    )
+    if most:
+        classes = (
+            f", including most of class {', '.join(data.space.classes[label] for label in most)}"
+        )
+    else:
+        classes = ""
     return (
         f"{int(shared.sum()):,} of the {len(held_out):,} held-out examples of {data.name} are "
         f"also training examples{classes}, because examples with more than {ATOM} copies occur in "

@@ -97,7 +97,8 @@ class Stack:
         for label in np.unique(wanted):
             of_class = images[train.labels[images] == label]
             of_label = wanted == label
-            of_class = of_class if len(of_class) else np.flatnonzero(train.labels == label)
+            if not len(of_class):
+                of_class = np.flatnonzero(train.labels == label)
             picked[of_label] = of_class[
                 (which[of_label] % np.uint64(len(of_class))).astype(np.int64)
             ]

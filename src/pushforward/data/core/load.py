@@ -180,11 +180,10 @@ def read(name_or_path: Any, options: LoadOptions) -> Dataset:
     known = SETS
     reading = reading_of(options)
     check_there(text)
-    data = (
-        known[text].dataset(reading)
-        if text in known
-        else readers.read(Path(text).expanduser(), reading)
-    )
+    if text in known:
+        data = known[text].dataset(reading)
+    else:
+        data = readers.read(Path(text).expanduser(), reading)
     labelled = options.get("labelled")
     if labelled and not data.space.classes:
         raise UsageError(
@@ -192,7 +191,8 @@ def read(name_or_path: Any, options: LoadOptions) -> Dataset:
         )
     # paths are kept whole, so that a run finds its data again from another folder
     name = text if text in known else str(Path(text).expanduser().resolve())
-    data = given_columns(data, reading.given) if reading.given else data
+    if reading.given:
+        data = given_columns(data, reading.given)
     origin = {
         "name_or_path": name,
         "target": reading.target,

@@ -169,11 +169,10 @@ class Sampler:
         chosen = torch.from_numpy(numbers).to(
             "cpu" if isinstance(values, Prefetch) else values.device
         )
-        x = (
-            values.batch(number, index)
-            if isinstance(values, Prefetch)
-            else values.index_select(0, chosen)
-        )
+        if isinstance(values, Prefetch):
+            x = values.batch(number, index)
+        else:
+            x = values.index_select(0, chosen)
         if self.dataset.probabilities is not None:
             x = torch.from_numpy(bits(x.cpu().numpy(), _BITS, self.seed, epochs, numbers)).to(
                 x.device
@@ -342,9 +341,10 @@ class Prefetch:
         if self._last is None or self._last[0] != key:  # some methods take a batch several times
             coming = self._coming.pop(key, None)
             self._begin(number, part)
-            images = (
-                self.x.decoded(self.numbers(number, part)) if coming is None else coming.result()
-            )
+            if coming is None:
+                images = self.x.decoded(self.numbers(number, part))
+            else:
+                images = coming.result()
             self._last = key, torch.from_numpy(images)
         return self._last[1]
 

@@ -75,11 +75,10 @@ def _parsed(version: tuple[int, int], content: bytes) -> ArrayHeader:
 
     numpy calls ``ast.literal_eval``, in which CPython 3.11 counts depth for all threads together (python/cpython issue 106905).
     """
-    read = (
-        np.lib.format.read_array_header_1_0
-        if version == (1, 0)
-        else np.lib.format.read_array_header_2_0
-    )
+    if version == (1, 0):
+        read = np.lib.format.read_array_header_1_0
+    else:
+        read = np.lib.format.read_array_header_2_0
     return read(io.BytesIO(content))
 
 
@@ -184,11 +183,10 @@ def decoded(open_file: Callable[[], BinaryIO], file: str, conversion: Conversion
     except (
         Exception
     ) as error:  # whatever a hostile file makes its decoder raise, it is this file that is left out
-        read.reason = (
-            str(error)
-            if isinstance(error, UnusableError)
-            else f"damaged: {type(error).__name__} {error}"
-        )
+        if isinstance(error, UnusableError):
+            read.reason = str(error)
+        else:
+            read.reason = f"damaged: {type(error).__name__} {error}"
     return read
 
 
@@ -291,7 +289,10 @@ def _plain(image: Image, notes: list[str]) -> Image:
                 f"{image.mode} pixels from {values.min():g} to {values.max():g}: expected 0 to {most}"
             )
         notes.append("float to 8-bit" if floats else "16-bit to 8-bit")
-        scale = 255 / 65535 if not floats else 255.0 if values.max() <= 1 else 1.0
+        if not floats:
+            scale = 255 / 65535
+        else:
+            scale = 255.0 if values.max() <= 1 else 1.0
         return Images.fromarray(np.rint(values * scale).astype(np.uint8))
     if image.mode in ("1", "L", "RGB", "LA", "La", "RGBA", "RGBa", "RGBX"):
         transparent = "transparency" in image.info or image.mode in ("LA", "La", "RGBa")

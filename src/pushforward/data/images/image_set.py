@@ -104,13 +104,12 @@ def read_images(store: ImageStore, reading: Reading) -> Folder:
             skipped,
         )
     places = np.array(used, dtype=np.int64)
-    hashes = (
-        store.hashes[places]
-        if store.hashes is not None
-        else np.array(known, dtype=np.uint64)
-        if reading.conversion
-        else None
-    )
+    if store.hashes is not None:
+        hashes = store.hashes[places]
+    elif reading.conversion:
+        hashes = np.array(known, dtype=np.uint64)
+    else:
+        hashes = None
     labels = None
     classes = tuple[str, ...]()
     if store.labelled:

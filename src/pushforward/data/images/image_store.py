@@ -251,7 +251,8 @@ class Streamed:
     def __getitem__(self, index: Any) -> NDArray[np.uint8]:
         wanted = np.atleast_1d(np.arange(len(self))[index])
         images = self._spread(wanted) if len(wanted) >= BLOCK else self.decoded(wanted)
-        images = images.reshape(len(images), -1) if self.flat else images
+        if self.flat:
+            images = images.reshape(len(images), -1)
         if isinstance(index, (int, np.integer)):
             return images[0]
         return images

@@ -188,11 +188,8 @@ def read(path: Path, reading: Reading) -> Dataset:
         reading.refuse_table(str(path))
         refuse_compressed(path)
         hint = " To read images, pass the folder that contains them." if ending in ENDINGS else ""
-        hint = (
-            " If this Python file defines data, pass it as a plugin: `plugins=[FILE.py]`."
-            if ending == ".py"
-            else hint
-        )
+        if ending == ".py":
+            hint = " If this Python file defines data, pass it as a plugin: `plugins=[FILE.py]`."
         raise DataError(f"{path} is not a supported data file: expected {described()}.{hint}")
     data: Dataset = READERS[ending].read(path, reading)
     return data

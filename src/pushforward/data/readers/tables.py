@@ -45,11 +45,10 @@ def _read(path: Path, reading: Reading) -> Dataset:
         )
     if vectors and not faults.sentences:
         split, schema = vectors_of(path, table, reading)
-        read_as = (
-            ""
-            if given_table is False
-            else "read as vectors; use `table=True` to read a table, whose samples keep the number of decimals"
-        )
+        if given_table is False:
+            read_as = ""
+        else:
+            read_as = "read as vectors; use `table=True` to read a table, whose samples keep the number of decimals"
         parts: dict[str, Any] = {
             "limit": reading.limit,
             "seed": reading.seed,
@@ -164,7 +163,8 @@ def _table(
     if header is None:
         known = {*columns, *([target] if target else ())}
         header = (known and known <= set(first)) or has_header(first, cells.rows[1:])
-        header = False if header is None and len(columns) == len(first) else header
+        if header is None and len(columns) == len(first):
+            header = False
     if header is None:
         listed = f"{', '.join(first[:4])}{', ...' * (len(first) > 4)}"
         faults.add(
@@ -272,11 +272,10 @@ def vectors_of(path: Path, table: RawTable, reading: Reading) -> tuple[Split, Sc
         if odd := np.flatnonzero(~_finite(values)).tolist():
             free = reading.target is None and column.name not in reading.given
             label = f', or use the column as the label: `target="{column.name}"`' if free else ""
-            as_table = (
-                " Without `given`, the file is read as a table that may contain texts."
-                if reading.given
-                else ""
-            )
+            if reading.given:
+                as_table = " Without `given`, the file is read as a table that may contain texts."
+            else:
+                as_table = ""
             raise DataError(
                 f'{path}, column "{column.name}": expected finite numbers; got '
                 f"{column.where(odd, table.lines)}. Correct or remove these rows, or drop the "

@@ -409,11 +409,10 @@ class ScaledSpace(Space):
     def quantise(self, x: Tensor | NDArray[Any]) -> NDArray[Any]:
         import torch
 
-        values = (
-            x.detach().to("cpu", torch.float32).numpy()
-            if isinstance(x, torch.Tensor)
-            else np.asarray(x, dtype=np.float32)
-        )
+        if isinstance(x, torch.Tensor):
+            values = x.detach().to("cpu", torch.float32).numpy()
+        else:
+            values = np.asarray(x, dtype=np.float32)
         if self.levels is None:
             return values.copy()
         return np.rint(np.clip(values, 0, 1) * np.float32(self.levels - 1)).astype(np.uint8)

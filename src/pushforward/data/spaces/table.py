@@ -216,9 +216,10 @@ class TableSpace(ScaledSpace):
         """Decode coordinates in data units, which need not be exact, to values float64 (n, columns), NaN if missing."""
         import torch
 
-        examples = (
-            x.detach().cpu().double().numpy() if isinstance(x, torch.Tensor) else np.asarray(x)
-        )
+        if isinstance(x, torch.Tensor):
+            examples = x.detach().cpu().double().numpy()
+        else:
+            examples = np.asarray(x)
         return np.column_stack(
             [field.decode(examples[:, start:stop]) for field, start, stop in self.spans]
         )

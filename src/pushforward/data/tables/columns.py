@@ -139,11 +139,10 @@ class Category(Column):
     def read(self, cells: Sequence[str]) -> NDArray[np.float64]:
         places = {text: float(place) for place, text in enumerate(self.names)}
         # 3.0 is read as 3, and True as TRUE, since other programs write them so
-        plain = (
-            {_plain(text): place for text, place in places.items()}
-            if self.kind != "category"
-            else {}
-        )
+        if self.kind != "category":
+            plain = {_plain(text): place for text, place in places.items()}
+        else:
+            plain = {}
         return np.array(
             [places.get(cell, plain.get(_plain(cell), np.nan)) for cell in cells], dtype=np.float64
         )
@@ -398,11 +397,10 @@ class Number(Column):
     def nearest(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         held = np.full(len(values), np.inf)
         if self.knots:
-            held = (
-                np.array(self.knots)[self._nearest(values)]
-                if self.closed
-                else np.clip(values, self.knots[0], self.knots[-1])
-            )
+            if self.closed:
+                held = np.array(self.knots)[self._nearest(values)]
+            else:
+                held = np.clip(values, self.knots[0], self.knots[-1])
         for atom in self.atoms:
             away = np.abs(values - atom)
             held = np.where(away <= np.abs(values - held), atom, held)

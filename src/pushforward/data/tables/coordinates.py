@@ -110,11 +110,10 @@ class Coordinates(nn.Module):
             part = rows[
                 start:stop
             ]  # blocks of so many rows each, one after the other; scores have the width 0
-            blocks = (
-                part.unflatten(0, ((stop - start) // width, width))
-                if width
-                else torch.zeros_like(part)
-            )
+            if width:
+                blocks = part.unflatten(0, ((stop - start) // width, width))
+            else:
+                blocks = torch.zeros_like(part)
             parts.append(torch.log_softmax(blocks, dim=1).flatten(0, 1) if width else blocks)
         if parts:
             return torch.cat(parts)[:, : logits.shape[0]].T.contiguous()

@@ -317,7 +317,8 @@ class GappyFile:
                 f"{path} has {len(header)} columns and no header line. Add one; the expected columns are {some(names)}."
             )
         ending = "\r\n" if "\r\n" in content.decode(cells.encoding) else "\n"
-        header = header if named else list(names) if len(header) == len(names) else numbered
+        if not named:
+            header = list(names) if len(header) == len(names) else numbered
         return cls(
             path,
             cells.encoding,
@@ -425,7 +426,10 @@ def chosen_columns(
         UsageError: For names that are none of columns, or of none of the table's.
     """
     names = [field.name for field in fields]
-    wanted = names if only is None else [only] if isinstance(only, str) else list(only)
+    if only is None:
+        wanted = names
+    else:
+        wanted = [only] if isinstance(only, str) else list(only)
     both = [name for name in names if name in there]
     if not wanted or (only is not None and not set(wanted) <= set(both)):
         wrong = next((name for name in wanted if name not in both), "")

@@ -318,11 +318,10 @@ def _of_numbers(
                 for part in ("decimals", "least", "digits")
             },
         )
-        digits = (
-            f"significant digits: {form.digits}"
-            if form.decimals is None
-            else f"decimals: {form.decimals}"
-        )
+        if form.decimals is None:
+            digits = f"significant digits: {form.digits}"
+        else:
+            digits = f"decimals: {form.decimals}"
         return Finding(
             name,
             "number",
@@ -338,11 +337,10 @@ def _of_numbers(
         if (steps > 0).all() or (steps < 0).all() or _NAMED_ID.search(name):
             return Finding(name, "whole", LIKE_IDENTIFIER, whole)
     elif different <= FEW and n >= REPEATED * different:
-        why = (
-            f"{different} distinct integers, treated as ordered categories"
-            if different > 1
-            else CONSTANT
-        )
+        if different > 1:
+            why = f"{different} distinct integers, treated as ordered categories"
+        else:
+            why = CONSTANT
         return Finding(
             name,
             "ordinal",

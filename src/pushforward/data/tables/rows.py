@@ -80,7 +80,8 @@ def _number(value: float, form: Form) -> str:
     least = form["least"]
     digits = form["digits"]
     if decimals is None:
-        value = value if digits is None else float(f"{value:.{digits}g}")
+        if digits is not None:
+            value = float(f"{value:.{digits}g}")
         if value == int(value) and abs(value) < 2**53:
             return str(int(value))
         return repr(float(value))

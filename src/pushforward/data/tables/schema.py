@@ -388,21 +388,22 @@ def decide(
 def _form(kind: str, entry: Mapping[str, Any], texts: Sequence[str]) -> Format:
     given = {name: entry[name] for name in _FORM if name in entry}
     if kind == "date":
-        fitting = (
-            [given["pattern"]] if "pattern" in given else date_patterns(texts) if texts else []
-        )
+        if "pattern" in given:
+            fitting = [given["pattern"]]
+        else:
+            fitting = date_patterns(texts) if texts else []
         return Format(pattern=fitting[0] if fitting else "%Y-%m-%d")
     prefix, suffix = unit_of(texts)
     unit = Format(prefix=given.get("prefix", prefix), suffix=given.get("suffix", suffix))
     texts = [unit.plain(text) for text in texts]
     group = given.get("group", group_of(texts))
-    group = "" if group == given.get("point") else group
+    if group == given.get("point"):
+        group = ""
     plain = [text.replace(group, "") for text in texts] if group else texts
     point = given.get("point", point_of(plain, group))
-    form = (
-        Format(0)
-        if kind == "whole"
-        else form_of([text for text in plain if is_number(text, point)], point)
-    )
+    if kind == "whole":
+        form = Format(0)
+    else:
+        form = form_of([text for text in plain if is_number(text, point)], point)
     known = {"prefix": unit.prefix, "suffix": unit.suffix, **given, "point": point, "group": group}
     return replace(Format() if _DIGITS & set(given) else form, **known)

@@ -280,9 +280,10 @@ class Collector:
         texts = tuple(tuple(numbers) for numbers, _ in self._columns)
         codes = tuple(np.frombuffer(codes, dtype=np.int32) for _, codes in self._columns)
         others = {place for place, _ in self.others}
-        lines = (
-            array("q", (line for place, line in enumerate(self.lines) if place not in others))
-            if others
-            else self.lines
-        )
+        if others:
+            lines = array(
+                "q", (line for place, line in enumerate(self.lines) if place not in others)
+            )
+        else:
+            lines = self.lines
         return CellRows(texts, codes), lines

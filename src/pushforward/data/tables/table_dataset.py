@@ -64,11 +64,10 @@ def table_dataset(
     for column in columns:
         entry, (kind, order) = entries.get(column.name), table.types.get(column.name, ("", ()))
         ordered = kind.startswith("ordered ") or kind.endswith("category:Enum")
-        stated = (
-            of_levels(column, order or column.texts, missing, ordered)
-            if "category:" in kind and not entry
-            else None
-        )
+        if "category:" in kind and not entry:
+            stated = of_levels(column, order or column.texts, missing, ordered)
+        else:
+            stated = None
         finding = stated or decide(column, entry, missing, table.lines, faults)
         texts, count = column.values(missing)
         personal = looks_like(column.name, texts, count, finding.kind)
@@ -106,11 +105,10 @@ def table_dataset(
     absent = [
         bool(np.isnan(column).any()) for column in rows.T
     ]  # of all rows, so that held-out ones fit
-    numbers = (
-        None
-        if "date" in known.values()
-        else [rows[:, place] for place, f in enumerate(fields) if f.numeric]
-    )
+    if "date" in known.values():
+        numbers = None
+    else:
+        numbers = [rows[:, place] for place, f in enumerate(fields) if f.numeric]
     apart = reading.apart(contents, numbers)
     del table, columns, used, column
     stay = {name for constraint in constraints for name in constraint.names}
@@ -131,9 +129,10 @@ def table_dataset(
 
     examples = Split(rows, source_hashes=numbered_copies(hashes) if apart else hashes)
     last = len(rows) - held_out
-    splits = (
-        [examples.take(slice(last)), examples.take(slice(last, None))] if held_out else [examples]
-    )
+    if held_out:
+        splits = [examples.take(slice(last)), examples.take(slice(last, None))]
+    else:
+        splits = [examples]
     data = build(
         name,
         *splits,

@@ -209,11 +209,8 @@ class Saver:
         It becomes the newest, and later rows of the log are dropped; observers read the others.
         """
         self.wait(trainer.processes)
-        stored = (
-            stored_for(trainer.processes, stored, trainer.device)
-            if isinstance(stored, Path)
-            else stored
-        )
+        if isinstance(stored, Path):
+            stored = stored_for(trainer.processes, stored, trainer.device)
         take_up(trainer, stored)
         state = stored.state
         inside = stored.folder.parent

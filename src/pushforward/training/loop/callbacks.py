@@ -74,9 +74,10 @@ def watcher_of(progress: Watcher | bool | None) -> Watcher:
         return progress
     if progress is not None and not isinstance(progress, bool):
         raise UsageError(f"Expected progress=True, False or a pf.Progress; got {progress!r}.")
-    visible = (
-        (sys.stderr and sys.stderr.isatty()) or in_notebook() if progress is None else progress
-    )
+    if progress is None:
+        visible = (sys.stderr and sys.stderr.isatty()) or in_notebook()
+    else:
+        visible = progress
     if visible:
         return Progress()
     return Silent()

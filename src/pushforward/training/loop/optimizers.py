@@ -248,7 +248,8 @@ def orthogonalise(matrices: Tensor, dtype: torch.dtype) -> Tensor:
     norms = torch.stack(torch._foreach_norm(x.unbind())).clamp(min=EPS)  # type: ignore[arg-type]
     x = x.div_(norms[:, None, None]) if x is not matrices else x / norms[:, None, None]
     tall = x.shape[1] > x.shape[2]
-    x = x.mT if tall else x
+    if tall:
+        x = x.mT
     rows, columns = x.shape[1:]
     if dtype == torch.bfloat16 or columns < 2 * rows:
         for _ in range(ITERATIONS):

@@ -47,9 +47,10 @@ def interruptible(trainers: Sequence[Any], ending: bool = True) -> Iterator[list
 
     numbers = [signal.SIGINT, *ending_signals()]
     if not ending:
-        numbers = (
-            [signal.SIGINT] if signal.getsignal(signal.SIGINT) is signal.default_int_handler else []
-        )
+        if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+            numbers = [signal.SIGINT]
+        else:
+            numbers = []
     if threading.current_thread() is not threading.main_thread():
         numbers = []
     before = {number: signal.signal(number, stop) for number in numbers}

@@ -385,9 +385,10 @@ class Trainer:
             self.holding = out
         else:
             here = self.processes.rank == 0
-            self.holding = (
-                claim(out, data.name, recipe.name) if here else Holding(out, None, writes=False)
-            )
+            if here:
+                self.holding = claim(out, data.name, recipe.name)
+            else:
+                self.holding = Holding(out, None, writes=False)
         self.folder = self.holding.folder
         writes = self.holding.writes
         self.threads = Threads(self.folder, self.device, writes, alone=self.processes.count == 1)
@@ -564,11 +565,10 @@ class Trainer:
                 losses, health = self._step(self._batch(), self.clock)
                 if self._step.moved:
                     # the sum of norms is fast to see; several processes look where they save, together
-                    norms = (
-                        torch._foreach_norm(self._moving)
-                        if self._moving and self.processes.count == 1
-                        else ()
-                    )
+                    if self._moving and self.processes.count == 1:
+                        norms = torch._foreach_norm(self._moving)
+                    else:
+                        norms = ()
                     if norms and not bool(torch.isfinite(torch.stack(norms).sum())):
                         self._check_weights(step)
                     self.average.update(self.samples + self.training.batch, self.training.batch)
@@ -632,9 +632,10 @@ class Trainer:
 
     def _diverged(self, problem: Problem) -> Diverged:
         self.saver.join()
-        last_saved = (
-            f"; step {self.saver.step} is saved in {self.folder}/checkpoints" if self.saved else ""
-        )
+        if self.saved:
+            last_saved = f"; step {self.saver.step} is saved in {self.folder}/checkpoints"
+        else:
+            last_saved = ""
         return Diverged(
             f"{problem.what}{last_saved}. {problem.advice or ADVICE}", problem.step, problem.what
         )

@@ -108,11 +108,10 @@ def _collapse(step: int, health: Health, past: Past) -> Look | None:
         past.pop("since", None)
     elif step - past.setdefault("since", step) >= HOLDING:
         past["held"] = True
-    said = (
-        f"covers {reached:.2f} of the data"
-        if modes is None
-        else f"reaches {reached:.0f} of {modes} modes"
-    )
+    if modes is None:
+        said = f"covers {reached:.2f} of the data"
+    else:
+        said = f"reaches {reached:.0f} of {modes} modes"
     threshold = HELD * past["best"]
     lost = "held" in past and reached < threshold - SLACK
     sentence = f"the generator {said}, down from {past['best']:.3g}"
@@ -135,9 +134,10 @@ def _missing(step: int, health: Health, past: Past) -> Look | None:
     if modes is None or held is None:
         return None
     best = past["best"] = max(past.get("best", 0), held)
-    advice = (
-        _against_collapse(health) if "logit_gap" in health else "train longer, or use a larger size"
-    )
+    if "logit_gap" in health:
+        advice = _against_collapse(health)
+    else:
+        advice = "train longer, or use a larger size"
     few = best < HELD * modes - SLACK
     said = f"the generator has reached at most {best} of {modes} modes, and no more since"
     return Look(f"{best} held" if few else None, best, HELD * modes, said, advice)
@@ -346,11 +346,10 @@ def _variety(step: int, health: Health, past: Past) -> Look | None:
         past["passed"] = step
         return Look(None, ratio, limit, f"{name} is {ratio:.3f} of its initial value")
     passed = past.get("passed", 0)
-    weights = (
-        f"the weights of step {passed:,}"
-        if passed
-        else "the initial weights, so nothing was gained"
-    )
+    if passed:
+        weights = f"the weights of step {passed:,}"
+    else:
+        weights = "the initial weights, so nothing was gained"
     said = f"{name} has fallen to {ratio:.3f} of its initial value, below the limit of {limit:.3f}; training ends with {weights}"
     advice = "to go further, run finish on the same map again with a larger anchor or a lower learning rate"
     return Look("lost", ratio, limit, said, advice)

@@ -50,9 +50,10 @@ def in_words(health: Mapping[str, Any]) -> str:
         return f"coverage {health['coverage_1']:.2f} in one call"
     if health.get("coverage") is None:
         return ""
-    units = (
-        f"  units {health['active_units']:.0f}/{health['units']:.0f}" if health.get("units") else ""
-    )
+    if health.get("units"):
+        units = f"  units {health['active_units']:.0f}/{health['units']:.0f}"
+    else:
+        units = ""
     return f"coverage {health['coverage']:.2f}{units}"
 
 
@@ -86,11 +87,9 @@ class Reference:
         truth = data.truth
         train = data.train
         self.space, self.count = data.space, min(most, len(train))
-        self.truth = (
-            truth
-            if isinstance(truth, Centred) and len(truth.centres) > 0 and truth.std > 0
-            else None
-        )
+        self.truth: Centred | None = None
+        if isinstance(truth, Centred) and len(truth.centres) > 0 and truth.std > 0:
+            self.truth = truth
         x = train.data_units(permutation(len(train), 0)[: self.count])
         self._centre, self._axes = principal(self.space.to_model(x).flatten(1).double().numpy())
         self._real = self._projected(x)
@@ -400,11 +399,10 @@ class Jumps(Observer):
         if "coverage" in by_count[1]:
             measures["coverage_1"] = by_count[1]["coverage"]
         if max(COUNTS) in by_count:
-            best = (
-                1
-                if "critic" in method.players
-                else min(by_count, key=lambda count: by_count[count]["frechet"])
-            )
+            if "critic" in method.players:
+                best = 1
+            else:
+                best = min(by_count, key=lambda count: by_count[count]["frechet"])
             measures |= by_count[best]
         measures |= {
             "frechet" if count == 1 else f"frechet_{count}": of["frechet"]

@@ -202,11 +202,10 @@ def free_folder(
         folder = Path(wanted)
         if os.path.lexists(folder) and not (folder.is_dir() and _is_unbegun(folder)):
             run = (folder / "spec.json").is_file()
-            advice = (
-                f", replace the run with `overwrite=True`, or continue it: pushforward resume {folder}"
-                if run
-                else "."
-            )
+            if run:
+                advice = f", replace the run with `overwrite=True`, or continue it: pushforward resume {folder}"
+            else:
+                advice = "."
             raise UsageError(f"{folder} already exists. Choose another `out`{advice}")
         return folder
     stem = Path(under) / f"{Path(data).stem or 'data'}-{recipe}"
@@ -291,11 +290,10 @@ def check_run(folder: str | Path) -> None:
         raise CheckpointError(
             f"{folder} has no run yet: its training is just starting, or was interrupted while starting. Start it again."
         )
-    what = (
-        f"{folder} is not a run folder: it has no spec.json."
-        if folder.exists()
-        else f"There is no folder {folder}."
-    )
+    if folder.exists():
+        what = f"{folder} is not a run folder: it has no spec.json."
+    else:
+        what = f"There is no folder {folder}."
     raise RunUsageError(f"{what}{run_suggestion(folder)}")
 
 

@@ -177,11 +177,12 @@ def data_of_run(folder: Path, content: Mapping[str, Any], data: DataLike = None)
             f"{folder} was trained on data passed in Python, which a run does not store. Pass the same data as `data`, in Python."
         )
     if content["fingerprint"] != dataset.fingerprint:
-        earlier = (
-            ' Runs of earlier versions learned rare texts: read their data with `rare="keep"`.'
-            if dataset.table
-            else ""
-        )
+        if dataset.table:
+            earlier = (
+                ' Runs of earlier versions learned rare texts: read their data with `rare="keep"`.'
+            )
+        else:
+            earlier = ""
         raise DataError(
             f"The data has changed since {folder} was trained (fingerprint {dataset.fingerprint[:12]}, expected "
             f"{content['fingerprint'][:12]}). Restore the data, or start a new run from these weights: "

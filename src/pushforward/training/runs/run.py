@@ -283,7 +283,8 @@ def check_counts(content: Any, most: float = LARGEST, counted: bool = False) -> 
     """Raise a CheckpointError if networks, solvers or transports in a spec have a number above ``most``, such as layers."""
     if isinstance(content, dict):
         part = spec.registered().get(str(content.get("part")))
-        counted = counted if part is None else f"{part.__module__}.".startswith(_COUNTED)
+        if part is not None:
+            counted = f"{part.__module__}.".startswith(_COUNTED)
         content = list(content.values())
     for inner in content if isinstance(content, list) else ():
         check_counts(inner, most, counted)
@@ -317,9 +318,10 @@ def recipe_of(
         if method is None:
             stored = sum(os.lstat(path).st_size for folder in weights for path in folder.rglob("*"))
             check_counts(content["method"], max(LARGEST, stored // 4) if weights else MOST)
-        built = (
-            method if method is not None else seeded(lambda: spec.build(content["method"]), seed)
-        )
+        if method is not None:
+            built = method
+        else:
+            built = seeded(lambda: spec.build(content["method"]), seed)
         if not isinstance(built, Method):
             raise TypeError(f"{type(built).__name__} is not a method")
         return Recipe(built, Training(**content["training"]), content["recipe"], content["family"])
