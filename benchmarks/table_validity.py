@@ -27,7 +27,7 @@ from tables import FILES, read
 
 import pushforward as pf
 from pushforward.data.core.named_set import folder
-from pushforward.data.tables.string_columns import MISSING
+from pushforward.tables.reading.string_columns import MISSING
 from pushforward.transports import Transport
 from pushforward.transports.transport import counted
 

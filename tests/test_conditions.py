@@ -10,12 +10,12 @@ from pushforward.conditions import Label, Numbers, Request, hidden
 from pushforward.conditions.columns import Known
 from pushforward.conditions.kind import checked
 from pushforward.data import VectorSpace
-from pushforward.data.tables import Category
 from pushforward.draws import ExampleDraws
 from pushforward.errors import UsageError
 from pushforward.paths import Linear
 from pushforward.recipes.choice import critic, decoder, denoising_network, encoder, generator
 from pushforward.solvers import Heun
+from pushforward.tables import Category
 from pushforward.testing import Mixture
 from pushforward.transports import Flow
 from pushforward.transports.likelihood import log_prob

@@ -9,8 +9,8 @@ from programs.image_files import rows_of
 import pushforward as pf
 from pushforward.cli.inputs import source
 from pushforward.data import Space, check, load
-from pushforward.data.tables.csv_dialect import has_header
 from pushforward.errors import DataError, UsageError
+from pushforward.tables.reading.csv_dialect import has_header
 
 
 def table(tmp_path, text):

@@ -12,13 +12,13 @@ from pushforward.cli.inputs import condition_of
 from pushforward.cli.options import app
 from pushforward.conditions import Known, Label
 from pushforward.data import TableSpace
-from pushforward.data.readers.tables import read_rows
-from pushforward.data.tables import Category, Number
-from pushforward.data.tables.columns import Format
-from pushforward.data.tables.csv_dialect import Layout
 from pushforward.errors import DataError, UsageError
 from pushforward.recipes.flow import flow
 from pushforward.sampling_options import with_conditions
+from pushforward.tables import Category, Number
+from pushforward.tables.columns import Format
+from pushforward.tables.reading.csv_dialect import Layout
+from pushforward.tables.reading.reader import read_rows
 
 
 @pytest.fixture(scope="module")

@@ -23,11 +23,11 @@ import pushforward as pf
 from pushforward import files
 from pushforward.cli import main
 from pushforward.data.core import named_set
-from pushforward.data.tables.csv_dialect import GappyFile
 from pushforward.errors import CheckpointError, DataError
 from pushforward.evaluation.features import cache_folder
 from pushforward.report import Report
 from pushforward.spec import misfit
+from pushforward.tables.reading.csv_dialect import GappyFile
 from pushforward.testing import recipe_for, space_data
 from pushforward.training.checkpoint import tensors as shards
 from pushforward.training.runs import folder as folders

@@ -12,14 +12,14 @@ import pushforward as pf
 from pushforward.cli import main
 from pushforward.cli.sampling import _imputed
 from pushforward.data import TableSpace
-from pushforward.data.tables import Category, Number
-from pushforward.data.tables.columns import Format
-from pushforward.data.tables.constraints import Constraint
-from pushforward.data.tables.csv_dialect import GappyFile, Layout, gappy_values
-from pushforward.data.tables.frames import filled_frame, frame_of, frame_table
 from pushforward.editing import imputation
-from pushforward.editing.imputation import Imputed
 from pushforward.errors import DataError, UsageError
+from pushforward.tables import Category, Number
+from pushforward.tables.columns import Format
+from pushforward.tables.constraints import Constraint
+from pushforward.tables.imputation import Imputed
+from pushforward.tables.reading.csv_dialect import GappyFile, Layout, gappy_values
+from pushforward.tables.reading.frames import filled_frame, frame_of, frame_table
 
 
 def pairs():

@@ -35,7 +35,6 @@ from pushforward.metrics.memorisation import (
 )
 from pushforward.metrics.modes import Classes, Distinct, count_modes, distinct, repeat_distances
 from pushforward.metrics.subsets import drawn
-from pushforward.metrics.table import variation
 from pushforward.metrics.transport import (
     Sinkhorn,
     divergence_terms,
@@ -52,6 +51,7 @@ from pushforward.metrics.two_sample import (
     neighbour_accuracy,
     squared_mmd,
 )
+from pushforward.tables.metrics.table import variation
 from pushforward.testing.metrics import sample_sets
 from pushforward.testing.metrics import samples_of as samples
 from pushforward.testing.metrics import values_of as values

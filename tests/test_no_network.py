@@ -12,7 +12,6 @@ from scipy import stats
 
 from pushforward.data import Split, TableSpace
 from pushforward.data.core.dataset import build
-from pushforward.data.tables import Category, Number
 from pushforward.evaluation.baselines import (
     SHRINKAGE,
     DrawnRows,
@@ -25,6 +24,7 @@ from pushforward.evaluation.evaluator import Judge
 from pushforward.evaluation.results import INDEPENDENT_ROWS, ROW_COPIES, Comparison, ModelResult
 from pushforward.metrics import Score
 from pushforward.metrics.memorisation import near_copies
+from pushforward.tables import Category, Number
 
 
 @pytest.fixture(scope="module")

@@ -23,13 +23,13 @@ from programs.tables import wide_space, wide_values
 import pushforward as pf
 from pushforward.conditions import Label, Numbers
 from pushforward.conditions.kind import Request
-from pushforward.data.tables.cells import Format
 from pushforward.draws import ExampleDraws, key
 from pushforward.editing.interpolation import slerp
 from pushforward.errors import UsageError
 from pushforward.export.description import describe
 from pushforward.export.files import Graph, Unlike, showable
 from pushforward.export.page import build, write
+from pushforward.tables.reading.cells import Format
 from pushforward.transports import Flow, with_inner
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "docs"))
@@ -131,7 +131,7 @@ def points(name="points"):
 
 def table_space():
     """Open and closed numbers, levels, dates and categories, with frequent values and missing ones."""
-    from pushforward.data.tables.columns import Category, Number
+    from pushforward.tables.columns import Category, Number
 
     rng = np.random.default_rng(0)
     n = 3000

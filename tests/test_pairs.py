@@ -18,12 +18,12 @@ from pushforward.evaluation.results import REPEAT_SEEDS, Comparison, ModelResult
 from pushforward.metrics import MetricInfo, Samples, Score
 from pushforward.metrics.frechet import Frechet
 from pushforward.metrics.manifold import Manifold
-from pushforward.metrics.table import Table
 from pushforward.metrics.transport import Wasserstein
-from pushforward.metrics.trees import Detection
 from pushforward.metrics.two_sample import Kernel, TwoSample
 from pushforward.report.answers import answers
 from pushforward.report.findings import findings
+from pushforward.tables.metrics.table import Table
+from pushforward.tables.metrics.trees import Detection
 
 N = 60
 CLASSES = 5

@@ -8,7 +8,6 @@ from torch import nn
 
 import pushforward as pf
 from pushforward.data import Batch, TableSpace, VectorSpace
-from pushforward.data.tables import Category
 from pushforward.denoisers import Denoiser, Preconditioning
 from pushforward.draws import BlockDraws
 from pushforward.methods import Now
@@ -27,6 +26,7 @@ from pushforward.paths import (
     target,
 )
 from pushforward.registries import PARTS, concrete
+from pushforward.tables import Category
 from pushforward.testing import EVERY_PATH, check_path, pairs
 
 

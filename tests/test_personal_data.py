@@ -11,11 +11,11 @@ import pytest
 import pushforward as pf
 from pushforward.cli import main
 from pushforward.data import check, load
-from pushforward.data.tables.personal import looks_like
 from pushforward.errors import DataError, UsageError
-from pushforward.metrics.nearest_rows import UniqueTexts
 from pushforward.metrics.score import Samples
-from pushforward.metrics.table import Table
+from pushforward.tables.metrics.nearest_rows import UniqueTexts
+from pushforward.tables.metrics.table import Table
+from pushforward.tables.reading.personal import looks_like
 from pushforward.training.runs.provenance import data_of_run
 
 N = 200

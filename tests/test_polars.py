@@ -8,10 +8,10 @@ from programs.tables import Noise
 
 from pushforward import spec
 from pushforward.data import load
-from pushforward.data.tables.csv_dialect import gappy_values
-from pushforward.data.tables.frames import filled_frame, frame_table
 from pushforward.errors import DataError
 from pushforward.samples import drawn_from
+from pushforward.tables.reading.csv_dialect import gappy_values
+from pushforward.tables.reading.frames import filled_frame, frame_table
 from pushforward.transports import Map
 
 pl = pytest.importorskip("polars")

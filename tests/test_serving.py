@@ -37,13 +37,13 @@ from starlette.testclient import TestClient
 
 import pushforward as pf
 from pushforward.cli import main
-from pushforward.data.tables.constraints import Constraint
 from pushforward.errors import Diverged, MissingExtra, UsageError
 from pushforward.networks import MLP, Reshaped
 from pushforward.registries import RECIPES, SOLVERS
 from pushforward.serving import Busy, Limits, Model, application, serve, working
 from pushforward.solvers import named
 from pushforward.solvers.table import LearnedTable, general
+from pushforward.tables.constraints import Constraint
 from pushforward.testing import IMAGES_ONLY, ring, space_data
 from pushforward.training import Run
 from pushforward.transports import has_steps, inner_of

@@ -14,11 +14,7 @@ from pushforward import spec
 from pushforward.conditions import Request
 from pushforward.conditions.columns import Known
 from pushforward.data import TableSpace
-from pushforward.data.tables import Category, Number
-from pushforward.data.tables.columns import Format
-from pushforward.data.tables.coordinates import Coordinates
 from pushforward.denoisers import TableDenoiser
-from pushforward.denoisers.table_denoiser import NAT, Given, known_columns
 from pushforward.draws import BlockDraws
 from pushforward.errors import CheckpointError, UsageError
 from pushforward.methods import Now
@@ -27,6 +23,10 @@ from pushforward.networks import ColumnTransformer
 from pushforward.paths import ROWS, VE, Linear, solve, target
 from pushforward.recipes import Training
 from pushforward.recipes.choice import table_denoising
+from pushforward.tables import Category, Number
+from pushforward.tables.columns import Format
+from pushforward.tables.coordinates import Coordinates
+from pushforward.tables.denoiser import NAT, Given, known_columns
 from pushforward.training.api import prepare, reopen
 from pushforward.training.checkpoint.tensors import state_digest
 from pushforward.training.runs.run import recipe_of

@@ -8,11 +8,11 @@ from programs.tables import Noise
 
 import pushforward as pf
 from pushforward.data import TableSpace
-from pushforward.data.tables import Number
-from pushforward.data.tables.columns import Format
 from pushforward.draws import ExampleDraws
 from pushforward.evaluation.features import fit_features
 from pushforward.evaluation.scores import score
+from pushforward.tables import Number
+from pushforward.tables.columns import Format
 from pushforward.transports import Map
 
 LARGEST = 2**53

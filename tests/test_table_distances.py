@@ -10,13 +10,13 @@ from programs.tables import Noise
 
 from pushforward.data import TableSpace, load
 from pushforward.data.core.dataset import Split
-from pushforward.data.tables import Number
 from pushforward.errors import UsageError
 from pushforward.evaluation.evaluator import Judge, protocol_of
 from pushforward.evaluation.features import fit_features
 from pushforward.evaluation.pictures import nearest
 from pushforward.evaluation.results import REPEAT_SEEDS, Protocol, check_same
 from pushforward.evaluation.scores import REPRESENTATION, Raw, floors, recoded, score
+from pushforward.tables import Number
 from pushforward.transports import Map
 
 DISTANCES = ["nearest_ratio", "membership", "membership_ratio", "energy", "authenticity"]

@@ -10,8 +10,9 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.metrics import roc_auc_score
 
 from pushforward.metrics import Samples, nearest_rows
-from pushforward.metrics.columns import pair_errors
-from pushforward.metrics.nearest_rows import (
+from pushforward.metrics.uncertainty import by_blocks
+from pushforward.tables.metrics.columns import pair_errors
+from pushforward.tables.metrics.nearest_rows import (
     Membership,
     NearestRows,
     attack,
@@ -19,9 +20,8 @@ from pushforward.metrics.nearest_rows import (
     distance_ratio,
     nearer,
 )
-from pushforward.metrics.table import Table, shuffled
-from pushforward.metrics.trees import Detection, classifier, inputs, predictor, utility
-from pushforward.metrics.uncertainty import by_blocks
+from pushforward.tables.metrics.table import Table, shuffled
+from pushforward.tables.metrics.trees import Detection, classifier, inputs, predictor, utility
 
 
 @pytest.mark.parametrize(("rows", "samples"), [(200, 200), (100, 400)])
@@ -211,9 +211,9 @@ def test_the_error_of_trees_holds_what_they_vary_by(monkeypatch):
             early_stopping=False, categorical_features=categorical, random_state=0, max_iter=3
         )
 
-    monkeypatch.setattr("pushforward.metrics.trees.classifier", few)
+    monkeypatch.setattr("pushforward.tables.metrics.trees.classifier", few)
     monkeypatch.setattr(
-        "pushforward.metrics.trees._falls", lambda *_: 0.0
+        "pushforward.tables.metrics.trees._falls", lambda *_: 0.0
     )  # takes longer, and is not looked at
     scores = []
     for repeat in range(40):

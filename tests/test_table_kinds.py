@@ -5,12 +5,12 @@ import pytest
 
 from pushforward.data import load
 from pushforward.data.spaces import TableSpace
-from pushforward.data.tables.columns import Category, Format, Number
-from pushforward.data.tables.constraints import Constraint
-from pushforward.data.tables.csv_dialect import Layout
-from pushforward.data.tables.inference import infer
-from pushforward.data.tables.string_columns import MISSING, Faults, RawColumn
 from pushforward.errors import DataError, UsageError
+from pushforward.tables.columns import Category, Format, Number
+from pushforward.tables.constraints import Constraint
+from pushforward.tables.reading.csv_dialect import Layout
+from pushforward.tables.reading.inference import infer
+from pushforward.tables.reading.string_columns import MISSING, Faults, RawColumn
 
 
 def finding(cells, missing=MISSING):

@@ -12,7 +12,10 @@ from programs.rows import random, rows, samples_of, table
 from scipy.stats import ks_2samp
 from sklearn.metrics import roc_auc_score
 
-from pushforward.metrics.columns import (
+from pushforward.metrics.manifold import Fidelity, fidelity
+from pushforward.metrics.uncertainty import area, area_errors
+from pushforward.registries import METRICS
+from pushforward.tables.metrics.columns import (
     ColumnShapes,
     PairTrends,
     histograms,
@@ -20,9 +23,8 @@ from pushforward.metrics.columns import (
     pair_errors,
     shape_errors,
 )
-from pushforward.metrics.manifold import Fidelity, fidelity
-from pushforward.metrics.table import Table, embedded, shuffled
-from pushforward.metrics.trees import (
+from pushforward.tables.metrics.table import Table, embedded, shuffled
+from pushforward.tables.metrics.trees import (
     TO_PREDICT,
     Detection,
     Utility,
@@ -32,8 +34,6 @@ from pushforward.metrics.trees import (
     predictor,
     utility,
 )
-from pushforward.metrics.uncertainty import area, area_errors
-from pushforward.registries import METRICS
 from pushforward.testing import sample_sets
 
 # --- columns alone ---

@@ -9,9 +9,6 @@ from torch import nn
 
 import pushforward as pf
 from pushforward.data import TableSpace
-from pushforward.data.tables import Category, Number
-from pushforward.data.tables.columns import Format
-from pushforward.data.tables.coordinates import Coordinates
 from pushforward.errors import UsageError
 from pushforward.export import exported
 from pushforward.methods.likelihoods import Rows, likelihood_of, log_between
@@ -19,6 +16,9 @@ from pushforward.networks import FourierFeatures
 from pushforward.networks.wrappers import StraightThrough
 from pushforward.paths import Linear
 from pushforward.recipes.choice import table_denoising
+from pushforward.tables import Category, Number
+from pushforward.tables.columns import Format
+from pushforward.tables.coordinates import Coordinates
 from pushforward.training.recipe_argument import in_latent
 from pushforward.transports import Flow
 
@@ -277,7 +277,7 @@ def test_a_sampler_of_rows_exports_for_any_number_of_rows_with_given_columns():
 def test_rows_are_encoded_in_parts(monkeypatch, space):
     values = mixed_values(700)
     whole = space.encoded(values)
-    monkeypatch.setattr("pushforward.data.spaces.table.ROWS", 64)
+    monkeypatch.setattr("pushforward.tables.space.ROWS", 64)
     assert np.array_equal(space.encoded(values), whole)
 
 

@@ -12,14 +12,14 @@ from programs.table_files import mixed_columns
 import pushforward as pf
 from pushforward.cli import main
 from pushforward.data import TableSpace, check, load
-from pushforward.data.readers.tables import _table
-from pushforward.data.tables.csv_dialect import cells_of
-from pushforward.data.tables.schema import decide
-from pushforward.data.tables.string_columns import MISSING, Faults, RawColumn
 from pushforward.errors import DataError, UsageError, did_you_mean
 from pushforward.evaluation.model_metrics import check_bits
 from pushforward.numbers import clipped
 from pushforward.spec import build, describe
+from pushforward.tables.reading.csv_dialect import cells_of
+from pushforward.tables.reading.reader import _table
+from pushforward.tables.reading.schema import decide
+from pushforward.tables.reading.string_columns import MISSING, Faults, RawColumn
 
 
 def rows_of(columns):

@@ -17,8 +17,6 @@ from pushforward.cli import main
 from pushforward.conditions import Label
 from pushforward.data import TableSpace, load
 from pushforward.data.core.hashes import permutation
-from pushforward.data.tables.columns import Category, Format, Number
-from pushforward.data.tables.constraints import Constraint, check_constraints, holds
 from pushforward.draws import ExampleDraws
 from pushforward.errors import DataError, Diverged, UsageError
 from pushforward.evaluation import evaluator
@@ -28,6 +26,8 @@ from pushforward.evaluation.results import ModelResult
 from pushforward.metrics import Score
 from pushforward.samples import write_samples
 from pushforward.solvers import Euler
+from pushforward.tables.columns import Category, Format, Number
+from pushforward.tables.constraints import Constraint, check_constraints, holds
 from pushforward.transports import Map
 from pushforward.transports.transport import (
     MEASURED,

@@ -9,7 +9,6 @@ from torch import nn
 import pushforward as pf
 from pushforward.cli import main
 from pushforward.data.spaces import TableSpace
-from pushforward.data.tables.columns import Category
 from pushforward.denoisers.denoiser import over
 from pushforward.draws import BlockDraws
 from pushforward.errors import UsageError
@@ -17,6 +16,7 @@ from pushforward.methods import Now, Trajectories
 from pushforward.methods.distillation import APART, CHUNK, SEED, TableDistillation
 from pushforward.recipes.students import student_of_table
 from pushforward.solvers import Jump
+from pushforward.tables.columns import Category
 from pushforward.training import distil
 from pushforward.training.recipe_argument import with_frozen
 from pushforward.transports import Flow

@@ -8,7 +8,7 @@ import numpy as np
 
 from pushforward.metrics import Samples, Score
 from pushforward.metrics.names import chosen, measured
-from pushforward.metrics.table import Table, embedding
+from pushforward.tables.metrics.table import Table, embedding
 
 __all__ = ["TABLES", "of_table"]
 

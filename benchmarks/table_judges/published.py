@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from pushforward.metrics.table import Table, codes
+from pushforward.tables.metrics.table import Table, codes
 
 __all__ = ["as_numbers", "as_published"]
 

@@ -275,25 +275,25 @@ METRICS = Registry(
     "metric",
     {
         "classes": "metrics.modes:Classes",
-        "column_shapes": "metrics.columns:ColumnShapes",
+        "column_shapes": "tables.metrics.columns:ColumnShapes",
         "copying": "metrics.memorisation:Copying",
-        "detection": "metrics.trees:Detection",
+        "detection": "tables.metrics.trees:Detection",
         "distinct": "metrics.modes:Distinct",
         "fidelity": "metrics.manifold:Fidelity",
         "frechet": "metrics.frechet:Frechet",
         "kernel": "metrics.two_sample:Kernel",
         "manifold": "metrics.manifold:Manifold",
-        "membership": "metrics.nearest_rows:Membership",
+        "membership": "tables.metrics.nearest_rows:Membership",
         "memorisation": "metrics.memorisation:Memorisation",
         "modes": "metrics.modes:Modes",
-        "nearest_rows": "metrics.nearest_rows:NearestRows",
-        "pair_trends": "metrics.columns:PairTrends",
+        "nearest_rows": "tables.metrics.nearest_rows:NearestRows",
+        "pair_trends": "tables.metrics.columns:PairTrends",
         "sharpness": "metrics.image_quality:Sharpness",
         "sinkhorn": "metrics.transport:Sinkhorn",
         "stacked": "metrics.modes:Stacked",
         "two_sample": "metrics.two_sample:TwoSample",
-        "unique_texts": "metrics.nearest_rows:UniqueTexts",
-        "utility": "metrics.trees:Utility",
+        "unique_texts": "tables.metrics.nearest_rows:UniqueTexts",
+        "utility": "tables.metrics.trees:Utility",
         "wasserstein": "metrics.transport:Wasserstein",
     },
     lambda module: {
@@ -361,11 +361,11 @@ READERS = Registry(
         ".npy": "data.readers.numpy_files:NUMPY",
         ".idx3-ubyte": "data.readers.idx:IDX_FILES",
         ".tar": "data.readers.images:IMAGES",
-        ".csv": "data.readers.tables:TABLES",
-        ".tsv": "data.readers.tables:TABLES",
-        ".data": "data.readers.tables:TABLES",
-        ".txt": "data.readers.tables:TABLES",
-        ".parquet": "data.readers.tables:TABLES",
+        ".csv": "tables.reading.reader:TABLES",
+        ".tsv": "tables.reading.reader:TABLES",
+        ".data": "tables.reading.reader:TABLES",
+        ".txt": "tables.reading.reader:TABLES",
+        ".parquet": "tables.reading.reader:TABLES",
     },
     lambda module: {
         ending: part
@@ -373,6 +373,12 @@ READERS = Registry(
         for ending in part.endings
     },
     refuse="data.readers.reader:check_ending",
+)
+# Kinds of data, in the order in which they are asked whether they accept an array
+SPACES = (
+    "data.spaces.image:ImageSpace",
+    "tables.space:TableSpace",
+    "data.spaces.vector:VectorSpace",
 )
 # The classes that `spec.build` makes from a `spec.json`, by the module that defines them; a run with any other class is not read
 _PARTS = {
@@ -382,19 +388,19 @@ _PARTS = {
     "conditions.label": "Label",
     "data.spaces.image": "ImageSpace",
     "data.spaces.space": "ScaledSpace",
-    "data.spaces.table": "TableSpace",
+    "tables.space": "TableSpace",
     "data.spaces.vector": "VectorSpace",
-    "data.tables.string_columns": "CellRows Collector Faults RawColumn RawTable",
-    "data.tables.cells": "Format",
-    "data.tables.columns": "Category Number",
-    "data.tables.constraints": "Constraint",
-    "data.tables.csv_dialect": "Cells GappyFile Layout",
-    "data.tables.coordinates": "Coordinates",
-    "data.tables.inference": "Finding",
-    "data.tables.schema": "TableFacts",
+    "tables.reading.string_columns": "CellRows Collector Faults RawColumn RawTable",
+    "tables.reading.cells": "Format",
+    "tables.columns": "Category Number",
+    "tables.constraints": "Constraint",
+    "tables.reading.csv_dialect": "Cells GappyFile Layout",
+    "tables.coordinates": "Coordinates",
+    "tables.reading.inference": "Finding",
+    "tables.reading.schema": "TableFacts",
     "denoisers.denoiser": "Denoiser FlowMap Jumping MapSampling Preconditioning Predictor Repathed",
     "denoisers.guidance": "AtScale Autoguided Guided Thresholded",
-    "denoisers.table_denoiser": "TableDenoiser",
+    "tables.denoiser": "TableDenoiser",
     "interop.diffusers": "DiffusersDecoder DiffusersEncoder DiffusersUNet",
     "export.tables": "Dense",
     "methods.adversarial": "CriticInput DiffAugment GAN Game Objective Penalties",
@@ -448,13 +454,14 @@ def exports(package: str, homes: Mapping[str, Sequence[str]]) -> Callable[[str],
 
     Args:
         package: Full name of the package.
-        homes: Public names by the module of the package that defines them.
+        homes: Public names by the module of the package that defines them; ".tables.space" is a
+            module of another package.
     """
     home = {name: module for module, names in homes.items() for name in names}
 
     def find(name: str) -> Any:
         if name in home:
-            return getattr(importlib.import_module(f"{package}.{home[name]}"), name)
+            return getattr(importlib.import_module(f".{home[name]}", package), name)
         if not name.startswith("_") and importlib.util.find_spec(f"{package}.{name}") is not None:
             return importlib.import_module(f"{package}.{name}")
         hint = suggestion(name, module.__all__) if synonyms.is_listed(name) else ""

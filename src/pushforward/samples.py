@@ -24,12 +24,12 @@ from torch import Tensor
 from pushforward.arguments import whole
 from pushforward.conditions.kind import cells_of
 from pushforward.data import Space, TableSpace
-from pushforward.data.tables.frames import SEQUENCE, for_parquet, write_parquet
 from pushforward.errors import UsageError
 from pushforward.files import check_replaceable, replacing
 from pushforward.numbers import some
 from pushforward.pictures import columns_picture, grid_picture, legible, write_gif
 from pushforward.runtime import display, in_notebook
+from pushforward.tables.reading.frames import SEQUENCE, for_parquet, write_parquet
 from pushforward.transports import BATCH, ConditionLike, Transport, has_steps, inner_of
 from pushforward.transports.transport import (
     Chunk,

@@ -151,7 +151,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
             "packing",
         ),
     ],
-    "data/readers/tables.py": [
+    "tables/reading/reader.py": [
         ("It contains {some(names, 12)}", "It contains {some(space.names, 12)}", "given_values"),
         ("range(DECIMALS + 1)", "range(DECIMALS)", "table_reading"),
     ],
@@ -172,7 +172,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("statistics(x, 1 + cls.axis)", "statistics(x, 1)", "spaces"),
         ("self.size // self.shape[self.axis]", "self.size // self.shape[0]", "spaces"),
     ],
-    "data/spaces/table.py": [
+    "tables/space.py": [
         ("within * torch.from_numpy(", "0 * within * torch.from_numpy(", "table_digits"),
         (
             "if isinstance(kind, Known) and condition is not None",

@@ -1,7 +1,7 @@
 """Planted faults of `metrics`."""
 
 FAULTS: dict[str, list[tuple[str, str, str]]] = {
-    "metrics/columns.py": [
+    "tables/metrics/columns.py": [
         ("np.where(np.isnan(side), -np.inf, side)", "side[~np.isnan(side)]", "table_metrics"),
         ("abs(gap) / 2", "abs(gap)", "table_metrics"),
         ("value * (u**2 + v**2) / 2", "value", "table_metrics"),
@@ -102,7 +102,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("eps=reach", "eps=reach / 2", "metrics"),
         ("            x, real = samples.points", "            pass", "metrics"),
     ],
-    "metrics/nearest_rows.py": [
+    "tables/metrics/nearest_rows.py": [
         ("if not samples.apart and repeating(known) > REPEATING:", "if False:", "table_errors"),
         ("counts[counts > 1].sum()", "(counts > 1).sum()", "table_errors"),
         (
@@ -124,7 +124,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ),
         ("known, scale) + TINY) - near", "known, scale) + TINY)", "table_errors"),
     ],
-    "metrics/table.py": [
+    "tables/metrics/table.py": [
         ("sign[of_x], -sign[of_y]", "sign[of_x], sign[of_y]", "table_metrics"),
         (
             "\n        table.categorical.tolist(),\n        [len(names) for names in table.labels],\n        gaps,\n        np.ptp,",
@@ -147,7 +147,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
             "intervals",
         ),
     ],
-    "metrics/trees.py": [
+    "tables/metrics/trees.py": [
         (
             "np.concatenate([order[number::FOLDS]",
             "np.concatenate([np.sort(order)[number::FOLDS]",

@@ -51,7 +51,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
             "codes",
         ),
     ],
-    "editing/imputation.py": [
+    "tables/imputation.py": [
         ("field.name not in there)", "False)", "imputation"),
         ("ing & chosen", "ing", "imputation"),
         ("| known_missing)", ")", "imputation"),

@@ -59,7 +59,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("Repathed(weaker, denoiser.path)", "weaker", "guidance"),
         ("clamp(min=1)\n            .", "", "guidance"),
     ],
-    "denoisers/table_denoiser.py": [
+    "tables/denoiser.py": [
         ("(v - target).square()", "(estimate.v - target).square()", "table_students"),
         (
             "gumbel(scaled.clamp(-FARTHEST, FARTHEST)) * layout.discrete",
@@ -272,7 +272,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("return kind is int", "return True", "hostile"),
         ("any(_fits(value, part) for part in parts)", "True", "hostile"),
     ],
-    "table_column.py": [
+    "tables/column.py": [
         ("share >= 0 for share in shares", "True for share in shares", "table_kinds"),
     ],
     "transports/learned_steps.py": [

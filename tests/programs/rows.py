@@ -3,7 +3,7 @@
 import numpy as np
 
 from pushforward.metrics import Samples
-from pushforward.metrics.table import Table
+from pushforward.tables.metrics.table import Table
 
 KINDS = ("number", "whole", "category", "boolean")
 

@@ -7,9 +7,9 @@ from torch import nn
 
 from pushforward.data import Split, TableSpace
 from pushforward.data.core.dataset import FittedTable, Schema, build
-from pushforward.data.tables import Category, Number
-from pushforward.data.tables.columns import Format
-from pushforward.data.tables.csv_dialect import Layout
+from pushforward.tables import Category, Number
+from pushforward.tables.columns import Format
+from pushforward.tables.reading.csv_dialect import Layout
 
 
 class Noise(nn.Module):

@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from pushforward.data import Space
-    from pushforward.editing.imputation import Imputed
+    from pushforward.tables.imputation import Imputed
     from pushforward.training import Run
 
 
@@ -306,8 +306,8 @@ def impute(
 
 
 def _imputed(imputed: Imputed) -> dict[str, Any]:
-    from pushforward.data.tables.csv_dialect import GappyFile
     from pushforward.numbers import some
+    from pushforward.tables.reading.csv_dialect import GappyFile
     from pushforward.transports.transport import named_constraints
 
     cells = int(imputed.missing.sum())

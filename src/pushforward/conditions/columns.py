@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from pushforward.conditions.kind import ConditionKind, as_numbers
 from pushforward.errors import DataError, UsageError, did_you_mean, quoted
-from pushforward.table_column import Column
+from pushforward.tables.column import Column
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from pushforward.denoisers.denoiser import (
     Condition,
     Denoiser,
@@ -15,7 +17,10 @@ from pushforward.denoisers.denoiser import (
     Wrapped,
 )
 from pushforward.denoisers.guidance import AtScale, Autoguided, Guided, Thresholded
-from pushforward.denoisers.table_denoiser import TableDenoiser
+from pushforward.registries import exports
+
+if TYPE_CHECKING:
+    from pushforward.tables.denoiser import TableDenoiser
 
 __all__ = [
     "AtScale",
@@ -34,3 +39,5 @@ __all__ = [
     "TimeColumns",
     "Wrapped",
 ]
+
+__getattr__ = exports(__name__, {".tables.denoiser": ("TableDenoiser",)})

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from pushforward.editing.given_data import (
     Leading,
     Masked,
@@ -19,7 +21,6 @@ from pushforward.editing.given_data import (
     variation,
     vary,
 )
-from pushforward.editing.imputation import Imputed, impute
 from pushforward.editing.interpolation import (
     INTERPOLATIONS,
     Inversion,
@@ -35,6 +36,10 @@ from pushforward.editing.interpolation import (
     variations,
     walk,
 )
+from pushforward.registries import exports
+
+if TYPE_CHECKING:
+    from pushforward.tables.imputation import Imputed, impute
 
 __all__ = [
     "INTERPOLATIONS",
@@ -68,3 +73,5 @@ __all__ = [
     "vary",
     "walk",
 ]
+
+__getattr__ = exports(__name__, {".tables.imputation": ("Imputed", "impute")})

@@ -11,11 +11,11 @@ from torch import Tensor
 
 from pushforward.data import Dataset, Space, TableSpace
 from pushforward.data.core.hashes import permutation
-from pushforward.data.tables.coordinates import Coordinates, gumbel
 from pushforward.denoisers import Condition
 from pushforward.draws import Draws
 from pushforward.evaluation.features import strongest
 from pushforward.evaluation.results import INDEPENDENT_ROWS, ROW_COPIES
+from pushforward.tables.coordinates import Coordinates, gumbel
 from pushforward.transports import Transport
 
 FULL = 1024  # Columns up to which the full covariance is used

@@ -27,8 +27,6 @@ from pushforward.data.core.load import reading_of
 from pushforward.data.images.image_file import array_header
 from pushforward.data.readers import examples_in
 from pushforward.data.readers.reader import is_frame
-from pushforward.data.readers.tables import TABLES, frame_rows, read_rows
-from pushforward.data.tables.string_columns import some
 from pushforward.errors import CheckpointError, DataError, UsageError, quoted
 from pushforward.evaluation.baselines import GaussianBaseline
 from pushforward.evaluation.features import quantised
@@ -40,6 +38,8 @@ from pushforward.methods.method import training_only
 from pushforward.numbers import finite
 from pushforward.plugins import plugin_options
 from pushforward.registries import RECIPES
+from pushforward.tables.reading.reader import TABLES, frame_rows, read_rows
+from pushforward.tables.reading.string_columns import some
 from pushforward.training import Budget, Run, load
 from pushforward.training.checkpoint.storage import weights_hash
 from pushforward.training.monitor.standard_callbacks import SIDE

@@ -22,7 +22,6 @@ from pushforward.conditions.label import Label
 from pushforward.data import Dataset, Space, Split, TableSpace
 from pushforward.data.core.ground_truth import Stack, numbered
 from pushforward.data.images.image_store import selected, without
-from pushforward.data.tables.columns import RARE_TEXT, renumbered
 from pushforward.denoisers import Condition
 from pushforward.errors import DataError, UsageError
 from pushforward.evaluation.features import (
@@ -39,8 +38,9 @@ from pushforward.extractors.classifier import EXAMPLES
 from pushforward.metrics import Metric, Samples, Score
 from pushforward.metrics.memorisation import Memorisation, near_copies
 from pushforward.metrics.names import MODEL_SCORES, Choice, chosen, measured
-from pushforward.metrics.table import Table, embedding
 from pushforward.registries import METRICS
+from pushforward.tables.columns import RARE_TEXT, renumbered
+from pushforward.tables.metrics.table import Table, embedding
 from pushforward.transports import Transport
 
 MOST = 10_000  # examples that are compared, and samples that an attack uses, at most unless more are asked for

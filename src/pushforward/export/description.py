@@ -11,11 +11,11 @@ from pushforward.conditions.columns import Numbers
 from pushforward.conditions.kind import ConditionKind
 from pushforward.conditions.label import Label
 from pushforward.data.spaces import TableSpace
-from pushforward.data.tables.columns import Number
 from pushforward.denoisers.denoiser import trained
 from pushforward.draws import key
 from pushforward.export.program import decoder_draws, noise_count
-from pushforward.table_column import Column
+from pushforward.tables.column import Column
+from pushforward.tables.columns import Number
 from pushforward.transports import Flow, Transport, inner_of
 
 Flows = Mapping[str, Mapping[int, Flow]]

@@ -16,7 +16,6 @@ import numpy as np
 import torch
 
 from pushforward.arguments import whole
-from pushforward.data.tables import rows
 from pushforward.denoisers import Autoguided, Guided, Thresholded
 from pushforward.denoisers.denoiser import Predictor, trained
 from pushforward.denoisers.guidance import AtScale
@@ -36,6 +35,7 @@ from pushforward.export.parity import (
 from pushforward.export.program import exported
 from pushforward.files import replacing, replacing_files
 from pushforward.solvers import as_solver, name_of
+from pushforward.tables.reading import rows
 from pushforward.transports import Flow, Transport, has_steps, inner_of, with_inner
 
 FORMATS = {

@@ -13,7 +13,6 @@ from pushforward.conditions.kind import hidden
 from pushforward.data import Batch
 from pushforward.denoisers import Condition, Denoiser, TableDenoiser
 from pushforward.denoisers.denoiser import over
-from pushforward.denoisers.table_denoiser import Given, known_columns
 from pushforward.draws import Draws
 from pushforward.errors import UsageError
 from pushforward.methods.method import Method, Modules, Move, Now, Sums, Turn
@@ -30,6 +29,7 @@ from pushforward.paths import (
     target,
 )
 from pushforward.solvers import DPM, Heun, Solver
+from pushforward.tables.denoiser import Given, known_columns
 from pushforward.transports import Flow
 
 

@@ -22,7 +22,6 @@ from pushforward.denoisers.denoiser import (
     shaped,
     trained,
 )
-from pushforward.denoisers.table_denoiser import TableDenoiser, known_columns
 from pushforward.draws import Draws, ExampleDraws
 from pushforward.errors import UsageError
 from pushforward.methods.flow_map import MapMethod, Mapping, Pairs, mean_velocity, scaled, straight
@@ -30,6 +29,7 @@ from pushforward.methods.flow_map_targets import Rule
 from pushforward.methods.method import Freezing, Modules, Move, Now
 from pushforward.methods.perceptual_distance import Featured, Likeness
 from pushforward.paths import Coupling
+from pushforward.tables.denoiser import TableDenoiser, known_columns
 from pushforward.transports import Flow
 from pushforward.transports.transport import as_drawn
 

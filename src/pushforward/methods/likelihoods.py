@@ -15,11 +15,11 @@ from torch.nn import functional as F
 
 from pushforward.arguments import one_of, share, weight, whole
 from pushforward.data import Space, TableSpace
-from pushforward.data.tables.coordinates import Coordinates, gumbel
 from pushforward.denoisers import Condition
 from pushforward.draws import BLOCK, Draws
 from pushforward.errors import UsageError
 from pushforward.methods.method import Now
+from pushforward.tables.coordinates import Coordinates, gumbel
 
 # The log-variance is this many times its parameter, so that it keeps pace with the decoder at the decoder's learning rate
 SPEED = 10.0

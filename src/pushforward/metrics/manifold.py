@@ -19,8 +19,8 @@ from pushforward.metrics.subsets import (
     nearest,
     orders,
 )
-from pushforward.metrics.table import embedded, shuffled
 from pushforward.metrics.uncertainty import by_blocks, share_error
+from pushforward.tables.metrics.table import embedded, shuffled
 
 # Rows of the distance matrix that are held at a time, and its entries, at most
 ROWS = 1000

@@ -11,8 +11,8 @@ import numpy as np
 from pushforward.metrics.growth import divergence, divergence_growth, divisions, norm_growth
 from pushforward.metrics.score import MetricInfo, Samples, Score, share_info
 from pushforward.metrics.subsets import drawn, nearest
-from pushforward.metrics.table import variation
 from pushforward.metrics.uncertainty import divergence_error, errors, share_error
+from pushforward.tables.metrics.table import variation
 
 # Standard deviations up to which an example is of high quality, and beyond which a bridge; a held mode's share of its mass
 NEAR = 3

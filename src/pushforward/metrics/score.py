@@ -16,7 +16,7 @@ from pushforward.files import Record
 from pushforward.numbers import measured, plain
 
 if TYPE_CHECKING:
-    from pushforward.metrics.table import Table
+    from pushforward.tables.metrics.table import Table
 
 
 Better = Literal["lower", "higher", "target"]

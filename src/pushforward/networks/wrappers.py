@@ -13,8 +13,6 @@ from torch.nn.utils.parametrize import register_parametrization
 
 from pushforward.conditions.kind import ConditionKind
 from pushforward.data.spaces import Space
-from pushforward.data.spaces.table import TableSpace
-from pushforward.data.tables.coordinates import Coordinates, gumbel
 from pushforward.errors import UsageError
 from pushforward.networks.blocks import (
     Condition,
@@ -24,6 +22,8 @@ from pushforward.networks.blocks import (
     kinds_of,
     values_of,
 )
+from pushforward.tables.coordinates import Coordinates, gumbel
+from pushforward.tables.space import TableSpace
 
 
 class Reshaped(nn.Module):

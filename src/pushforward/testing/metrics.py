@@ -19,7 +19,7 @@ from pushforward.errors import Diverged
 from pushforward.evaluation.features import fit_features
 from pushforward.extractors import Extractor
 from pushforward.metrics import Metric, Samples, Score
-from pushforward.metrics.table import Table
+from pushforward.tables.metrics.table import Table
 from pushforward.testing.models import law, refuses, space_data
 
 EXAMPLES = 240

@@ -22,10 +22,10 @@ from pushforward.data.images.tars import packed_in
 from pushforward.data.readers.images import tars_in
 from pushforward.data.readers.reader import is_frame
 from pushforward.data.spaces import TableSpace
-from pushforward.data.tables.schema import schema_of, write_schema
 from pushforward.errors import DataError, UsageError
 from pushforward.files import plain_path, replacing
 from pushforward.numbers import counted
+from pushforward.tables.reading.schema import schema_of, write_schema
 
 _GROUPS = 5
 _NAMED = 5

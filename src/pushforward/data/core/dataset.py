@@ -37,7 +37,7 @@ from pushforward.numbers import some
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from pushforward.data.tables.schema import TableFacts
+    from pushforward.tables.reading.schema import TableFacts
 
 
 _BYTES = (

@@ -68,7 +68,7 @@ class LoadOptions(TypedDict, total=False):
     Args:
         target: Column of a table to predict, used as the label in a ``.csv`` of plain numbers.
         header: Whether the first line of a table contains column names. By default this is decided
-            by comparing it with the rows below (`pushforward.data.tables.csv_dialect`); `check` and
+            by comparing it with the rows below (`pushforward.tables.reading.csv_dialect`); `check` and
             ``Dataset.header`` report the choice.
         resize: Image size in pixels, as one side, (height, width) or "HEIGHTxWIDTH". Images are
             scaled to cover this size (antialiased bicubic) and cropped at the centre.
@@ -96,11 +96,11 @@ class LoadOptions(TypedDict, total=False):
             header, as a list or separated by commas.
         drop: Columns of a table to leave out, as a list or separated by commas.
         missing: Texts that denote a missing value, besides an empty cell, as a list or separated by
-            commas. By default `pushforward.data.tables.string_columns.MISSING`.
-        schema: Description of a table's columns: a JSON file (`pushforward.data.tables.schema`) or
+            commas. By default `pushforward.tables.reading.string_columns.MISSING`.
+        schema: Description of a table's columns: a JSON file (`pushforward.tables.reading.schema`) or
             its content.
         constraints: Comparisons that hold for every row and every sample of a table, such as
-            ``["end >= start"]``; see `pushforward.data.tables.constraints.Constraint`.
+            ``["end >= start"]``; see `pushforward.tables.constraints.Constraint`.
         table: True reads a ``.csv`` of plain numbers as a table, False as vectors.
         copies: "together" keeps equal rows of a table on one side of the split, "apart" splits each
             row independently, as for a survey. The default is "apart" if more than 5 % of the rows
@@ -166,7 +166,7 @@ def read(name_or_path: Any, options: LoadOptions) -> Dataset:
     """Read data as `load` does, without warnings."""
     refuse_unknown(options, LoadOptions, "data.load", also=["name_or_path"])
     if is_frame(name_or_path):
-        from pushforward.data.tables.table_dataset import frame_dataset
+        from pushforward.tables.reading.table_dataset import frame_dataset
 
         return frame_dataset(name_or_path, reading_of(options))
     if not isinstance(name_or_path, (str, os.PathLike)):
@@ -243,7 +243,7 @@ def reading_of(options: LoadOptions) -> Reading:
     constraints = options.get("constraints") or ()
     schema = options.get("schema")
     if schema is not None:
-        from pushforward.data.tables.schema import read_schema
+        from pushforward.tables.reading.schema import read_schema
 
         schema = read_schema(schema)
     return Reading(

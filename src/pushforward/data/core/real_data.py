@@ -13,8 +13,8 @@ from pushforward.data.core.dataset import Dataset, Schema, build
 from pushforward.data.core.hashes import held_out_indices
 from pushforward.data.core.load import LoadOptions, check_there, read, reading_of
 from pushforward.data.readers.reader import Reading, examples_in
-from pushforward.data.readers.tables import TABLES, read_pair
 from pushforward.errors import DataError, UsageError
+from pushforward.tables.reading.reader import TABLES, read_pair
 
 PARTS = 3  # one part is compared with samples, the others give the scores of real data
 

@@ -47,14 +47,14 @@ class Reading:
             row independently; None decides from the rows
             (`pushforward.data.core.hashes.draws_repeat`).
         rare: "replace" or "keep": treatment of texts in a table that at most one training row has
-            (`pushforward.data.tables.rare`).
+            (`pushforward.tables.reading.rare`).
         columns: Columns of a table to keep; names of all columns if the file has no header.
         drop: Columns to leave out.
         missing: Texts that denote a missing value; None for
-            `pushforward.data.tables.string_columns.MISSING`.
-        schema: Content of a schema file, see `pushforward.data.tables.schema`; empty for none.
+            `pushforward.tables.reading.string_columns.MISSING`.
+        schema: Content of a schema file, see `pushforward.tables.reading.schema`; empty for none.
         constraints: Conditions that every row meets, as for
-            `pushforward.data.tables.constraints.Constraint`.
+            `pushforward.tables.constraints.Constraint`.
         table: Whether to read the data as a table of typed columns; False reads vectors; None
             decides from the content.
     """

@@ -13,8 +13,8 @@ from pushforward.registries import exports
 if TYPE_CHECKING:
     from pushforward.data.spaces.image import ImageSpace
     from pushforward.data.spaces.space import ScaledSpace, Space, kinds, measure
-    from pushforward.data.spaces.table import TableSpace
     from pushforward.data.spaces.vector import VectorSpace
+    from pushforward.tables.space import TableSpace
 
 __all__ = ["ImageSpace", "ScaledSpace", "Space", "TableSpace", "VectorSpace", "kinds", "measure"]
 
@@ -23,7 +23,7 @@ __getattr__ = exports(
     {
         "image": ("ImageSpace",),
         "space": ("kinds", "measure", "ScaledSpace", "Space"),
-        "table": ("TableSpace",),
+        "..tables.space": ("TableSpace",),
         "vector": ("VectorSpace",),
     },
 )

@@ -17,7 +17,7 @@ from pushforward.conditions.kind import ConditionKind, checked
 from pushforward.conditions.label import Label
 from pushforward.data.images.image_store import level_counts
 from pushforward.errors import DataError, UsageError
-from pushforward.registries import at
+from pushforward.registries import SPACES, at
 
 if TYPE_CHECKING:
     import torch
@@ -262,11 +262,7 @@ class Space(ABC):
 
 def kinds() -> tuple[type[Space], ...]:
     """Return all kinds of data, in the order in which `accepts` is called."""
-    own = (
-        at(f"data.spaces.{home}")
-        for home in ("image:ImageSpace", "table:TableSpace", "vector:VectorSpace")
-    )
-    return (*own, *spec.plugins(Space))
+    return (*map(at, SPACES), *spec.plugins(Space))
 
 
 def kind_of(x: NDArray[Any]) -> type[Space]:

@@ -8,10 +8,10 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from pushforward.data.tables.inference import Finding
 from pushforward.errors import quoted
 from pushforward.numbers import some
-from pushforward.table_column import Column
+from pushforward.tables.column import Column
+from pushforward.tables.reading.inference import Finding
 
 MOST = 0.5  # The fraction of rows with such a value above which a column says little without them
 

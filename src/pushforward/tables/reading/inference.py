@@ -10,11 +10,11 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from pushforward.data.tables.columns import TWO, Category, Format, Number
-from pushforward.data.tables.personal import looks_like
-from pushforward.data.tables.string_columns import Faults, RawColumn
 from pushforward.numbers import counted
-from pushforward.table_column import Column
+from pushforward.tables.column import Column
+from pushforward.tables.columns import TWO, Category, Format, Number
+from pushforward.tables.reading.personal import looks_like
+from pushforward.tables.reading.string_columns import Faults, RawColumn
 
 _NUMBER = re.compile(r"-?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?$")
 _COMMA = re.compile(r"-?(?:\d+|\d*,\d+)$")
@@ -182,7 +182,7 @@ class Finding:
         names: Texts of the categories in order.
         rounds: Whether a schema specifies the number of digits, to which cells are rounded.
         rare: Number of further category texts that are not learned
-            (`pushforward.data.tables.rare`).
+            (`pushforward.tables.reading.rare`).
         personal: Kind of personal data that the column seems to contain, such as "names"; usually
             empty.
     """

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
-from pushforward.data.spaces.table import TableSpace
-from pushforward.data.tables.columns import FARTHEST, Number
+from pushforward.tables.columns import FARTHEST, Number
+from pushforward.tables.space import TableSpace
 
 # The least entropy, in nats, by which the cross-entropy of a block is divided: columns that hardly vary count for less.
 LEAST_ENTROPY = 0.1

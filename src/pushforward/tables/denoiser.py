@@ -13,7 +13,6 @@ from pushforward.arguments import whole
 from pushforward.conditions.columns import Known
 from pushforward.conditions.kind import mask_of
 from pushforward.data.spaces import Space, TableSpace
-from pushforward.data.tables.coordinates import Coordinates, gumbel
 from pushforward.denoisers.denoiser import (
     Condition,
     Denoiser,
@@ -28,6 +27,7 @@ from pushforward.denoisers.denoiser import (
 from pushforward.draws import Draws
 from pushforward.errors import UsageError
 from pushforward.paths import Path
+from pushforward.tables.coordinates import Coordinates, gumbel
 
 
 @dataclass(frozen=True)

@@ -16,13 +16,18 @@ from pushforward.arguments import whole
 from pushforward.conditions.columns import Known
 from pushforward.data.readers.reader import is_frame
 from pushforward.data.spaces import TableSpace
-from pushforward.data.tables.columns import Category
-from pushforward.data.tables.constraints import beyond_ranges, holds
-from pushforward.data.tables.csv_dialect import GappyFile, Layout, chosen_columns, gappy_values
-from pushforward.data.tables.frames import filled_frame, frame_table, parquet_frame, write_parquet
 from pushforward.draws import ExampleDraws
 from pushforward.errors import DataError, UsageError
 from pushforward.files import replacing
+from pushforward.tables.columns import Category
+from pushforward.tables.constraints import beyond_ranges, holds
+from pushforward.tables.reading.csv_dialect import GappyFile, Layout, chosen_columns, gappy_values
+from pushforward.tables.reading.frames import (
+    filled_frame,
+    frame_table,
+    parquet_frame,
+    write_parquet,
+)
 from pushforward.transports import BATCH, Transport
 from pushforward.transports.transport import TURNS, Tally, finite
 

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from pushforward.data.spaces.space import ScaledSpace
 from pushforward.data.spaces.vector import VectorSpace
-from pushforward.data.tables.constraints import Constraint, check_constraints, holds
-from pushforward.data.tables.csv_dialect import Layout
 from pushforward.errors import DataError
-from pushforward.table_column import Column
+from pushforward.tables.column import Column
+from pushforward.tables.constraints import Constraint, check_constraints, holds
+from pushforward.tables.reading.csv_dialect import Layout
 
 if TYPE_CHECKING:
     import torch
@@ -241,7 +241,7 @@ class TableSpace(ScaledSpace):
         return self.cells(x)
 
     def frame(self, x: Tensor, fill: Mapping[str, str] | None = None) -> Any:
-        from pushforward.data.tables.frames import frame_of
+        from pushforward.tables.reading.frames import frame_of
 
         return frame_of(self.fields, self.values(x), self.layout, fill)
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from pushforward.errors import UsageError, did_you_mean
 from pushforward.errors import quoted as in_quotes
 from pushforward.numbers import finite, some
-from pushforward.table_column import Column
+from pushforward.tables.column import Column
 
 Fields = Mapping[str, Column]
 Values = Mapping[str, NDArray[np.float64]]

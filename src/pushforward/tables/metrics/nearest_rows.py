@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from pushforward.metrics.memorisation import nearest_distance
 from pushforward.metrics.score import MetricInfo, Samples, Score, share_info
 from pushforward.metrics.subsets import nearest
-from pushforward.metrics.table import shuffled
 from pushforward.metrics.uncertainty import Errors, area, area_errors, share_error
+from pushforward.tables.metrics.table import shuffled
 
 # Rows of either side that are compared, and training rows among which they look for the nearest, at most
 MOST = 2000

@@ -15,11 +15,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pushforward.data.tables.string_columns import MISSING, CellRows, Collector, Faults, RawColumn
 from pushforward.errors import DataError, UsageError, did_you_mean
 from pushforward.files import plain_path
 from pushforward.numbers import counted, finite, some
-from pushforward.table_column import Column
+from pushforward.tables.column import Column
+from pushforward.tables.reading.string_columns import (
+    MISSING,
+    CellRows,
+    Collector,
+    Faults,
+    RawColumn,
+)
 
 SEPARATORS = (
     "\t",

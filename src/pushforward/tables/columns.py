@@ -11,11 +11,11 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from pushforward.data.tables.cells import Format, iso_date
-from pushforward.data.tables.rows import between
 from pushforward.errors import DataError
 from pushforward.numbers import counted, some
-from pushforward.table_column import Column, check_shares, indicators
+from pushforward.tables.column import Column, check_shares, indicators
+from pushforward.tables.reading.cells import Format, iso_date
+from pushforward.tables.reading.rows import between
 
 # Texts of two values, in lower case, that mean no and yes.
 TWO = (("false", "true"), ("no", "yes"), ("f", "t"), ("n", "y"), ("off", "on"), ("0", "1"))

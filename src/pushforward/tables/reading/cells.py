@@ -10,8 +10,8 @@ from datetime import UTC, datetime
 import numpy as np
 from numpy.typing import NDArray
 
-from pushforward.data.tables import rows
 from pushforward.errors import DataError
+from pushforward.tables.reading import rows
 
 _DATES = (
     -62_135_596_800.0,

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from pushforward.data.tables.known_names import ENDINGS, FORMS, NAMES
+from pushforward.tables.reading.known_names import ENDINGS, FORMS, NAMES
 
 SAMPLE = 1000  # Different texts of a column that are looked at, at most
 LONGEST = 200  # Characters of a text that are looked at
@@ -220,7 +220,7 @@ def looks_like(name: str, texts: Sequence[str], count: int, kind: str) -> str:
         name: The name of the column.
         texts: Its different texts, in the order of the rows, without those of missing values.
         count: The number of its cells that hold a value.
-        kind: Its kind, as in `pushforward.data.tables.inference.KINDS`.
+        kind: Its kind, as in `pushforward.tables.reading.inference.KINDS`.
 
     Returns:
         The kind of personal data, such as "e-mail addresses"; an empty text for other columns.

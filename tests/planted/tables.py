@@ -1,7 +1,7 @@
-"""Planted faults of `data/tables`."""
+"""Planted faults of `tables`."""
 
 FAULTS: dict[str, list[tuple[str, str, str]]] = {
-    "data/tables/cells.py": [
+    "tables/reading/cells.py": [
         ("(?!\\d)", "", "table_kinds"),
         ("and 0 <= count <= MOST_DIGITS", "and count <= MOST_DIGITS", "table_kinds"),
         ('or "%" in _DIRECTIVE.sub("", self.pattern)', "", "table_kinds"),
@@ -12,7 +12,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
             "table_kinds",
         ),
     ],
-    "data/tables/rows.py": [
+    "tables/reading/rows.py": [
         ('fraction.rstrip("0").ljust(least, "0")', 'fraction.rstrip("0")', "table_kinds"),
         ('"%S": 1.0', '"%S": 60.0', "table_kinds"),
         ('form["plus"] and float(text) > 0', 'form["plus"] and float(text) >= 0', "table_kinds"),
@@ -29,7 +29,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ('if space.get("export") != EXPORT:', "if False:", "export"),
         ('space["table"]["separator"]', '","', "export"),
     ],
-    "data/tables/columns.py": [
+    "tables/columns.py": [
         ("for place in np.flatnonzero(np.isnan(values)):", "for place in ():", "table_samples"),
         ("return named[np.where(", "return values + 0 * named[np.where(", "table_samples"),
         ("if here.levels == there.levels:", "if True:", "table_values"),
@@ -61,7 +61,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ),
         ("0 < rank <= top", "0 < rank", "table_kinds"),
     ],
-    "data/tables/constraints.py": [
+    "tables/constraints.py": [
         ("if not all(named) or all(", "if True or all(", "table_samples"),
         ("compared | missing", "compared", "table_samples"),
         ("(values[:, place] < low) | ", "", "given_values"),
@@ -71,7 +71,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
             "table_samples",
         ),
     ],
-    "data/tables/csv_dialect.py": [
+    "tables/reading/csv_dialect.py": [
         ("read = wanted.read(", "read = 0 * wanted.read(", "table_samples"),
         ('evidence.count("name") >= 2 and', "False and", "csv_files"),
         ('evidence.count("name") >= 2 and', "True and", "csv_files"),
@@ -85,7 +85,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ('if any("\\n" in cell', 'if not any("\\n" in cell', "table_reading"),
         ("== len(names) else numbered", "== len(names) else names", "imputation"),
     ],
-    "data/tables/coordinates.py": [
+    "tables/coordinates.py": [
         ("np.log(np.maximum(shares, LEAST_SHARE))", "0 * shares", "table_denoiser"),
         ("u = lower + (upper - lower)", "u = lower + 0.5 * (upper - lower)", "table_denoiser"),
         ("> 0.5, drawn, normal)", "> 0.5, drawn, scores)", "table_denoiser"),
@@ -117,7 +117,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ),
         ("log_softmax(blocks, dim=1)", "log_softmax(blocks, dim=0)", "table_denoiser"),
     ],
-    "data/tables/frames.py": [
+    "tables/reading/frames.py": [
         ("whole = len(present) < len(values) and", "whole = False and", "table_reading"),
         ("index=source.index, dtype=source.dtype)", "index=source.index)", "imputation"),
         ("if math.isinf(value):", "if False:", "table_reading"),
@@ -129,7 +129,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ),
         ("drawn.cast(source.dtype)", "drawn.cast(source.dtype, strict=False)", "polars"),
     ],
-    "data/tables/inference.py": [
+    "tables/reading/inference.py": [
         (
             "self.form.rounded(texts[places]) if self.rounds",
             "texts[places] if self.rounds",
@@ -149,11 +149,11 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("(steps > 0).all() or (steps < 0).all()", "(steps > 0).all()", "table_kinds"),
         ("(steps > 0).all() or (steps < 0).all()", "(steps > 0).any()", "table_kinds"),
     ],
-    "data/tables/rare.py": [
+    "tables/reading/rare.py": [
         ("[:count] > 1)", "[:count] > 0)", "personal_data"),
         ("key=[seed, place]", "key=[0, place]", "personal_data"),
     ],
-    "data/tables/schema.py": [
+    "tables/reading/schema.py": [
         (
             '\n        f"  {plain(name)}: {plain(value)}" for name, value in schema.items() if name != "columns"\n    ',
             'f"  {plain(name)}: {plain(value)}" for name, value in schema.items()',
@@ -181,7 +181,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
             "table_reading",
         ),
     ],
-    "data/tables/string_columns.py": [
+    "tables/reading/string_columns.py": [
         ("mix(name, 0, values", "mix(name, 0, np.arange(len(values)) + values", "splits_of_tables"),
         ("if text in MISSING else text", "if False else text", "splits_of_tables"),
         ("key=lambda entry: entry[0])[1]", "key=lambda entry: -entry[0])[1]", "table_reading"),
@@ -191,7 +191,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
             "table_reading",
         ),
     ],
-    "data/tables/table_dataset.py": [
+    "tables/reading/table_dataset.py": [
         ('str(schema.get("target") or "")', 'str(schema.get("target", ""))', "table_reading"),
         ("if broken:", "if False:", "table_samples"),
         ("bool(np.isnan(column).any()) for column", "False for column", "table_reading"),

@@ -14,18 +14,18 @@ from pushforward.data.core.dataset import Dataset, FittedTable, Schema, Split, b
 from pushforward.data.core.hashes import numbered_copies
 from pushforward.data.readers.reader import Reading
 from pushforward.data.spaces import TableSpace
-from pushforward.data.tables.columns import Category
-from pushforward.data.tables.constraints import Constraint, check_constraints, holds
-from pushforward.data.tables.csv_dialect import Layout
-from pushforward.data.tables.frames import frame_table
-from pushforward.data.tables.inference import Finding, of_levels
-from pushforward.data.tables.personal import looks_like
-from pushforward.data.tables.rare import pooled
-from pushforward.data.tables.schema import TableFacts, decide, schema_of
-from pushforward.data.tables.string_columns import MISSING, Faults, RawColumn, RawTable
 from pushforward.errors import DataError, UsageError, did_you_mean, quoted
 from pushforward.numbers import counted, some
-from pushforward.table_column import Column
+from pushforward.tables.column import Column
+from pushforward.tables.columns import Category
+from pushforward.tables.constraints import Constraint, check_constraints, holds
+from pushforward.tables.reading.csv_dialect import Layout
+from pushforward.tables.reading.frames import frame_table
+from pushforward.tables.reading.inference import Finding, of_levels
+from pushforward.tables.reading.personal import looks_like
+from pushforward.tables.reading.rare import pooled
+from pushforward.tables.reading.schema import TableFacts, decide, schema_of
+from pushforward.tables.reading.string_columns import MISSING, Faults, RawColumn, RawTable
 
 
 def table_dataset(

@@ -14,13 +14,19 @@ from pushforward.data.core.dataset import Dataset, Schema, Split, build
 from pushforward.data.core.hashes import numbered_copies
 from pushforward.data.readers.reader import MAX_BYTES, Examples, Reader, Reading
 from pushforward.data.spaces import TableSpace
-from pushforward.data.tables.csv_dialect import Cells, GappyFile, cells_of, gappy_values, has_header
-from pushforward.data.tables.frames import frame_table, parquet_frame
-from pushforward.data.tables.inference import form_of
-from pushforward.data.tables.string_columns import Faults, RawColumn, RawTable
-from pushforward.data.tables.table_dataset import check_names, table_dataset
 from pushforward.errors import DataError, UsageError, did_you_mean
 from pushforward.numbers import finite, some
+from pushforward.tables.reading.csv_dialect import (
+    Cells,
+    GappyFile,
+    cells_of,
+    gappy_values,
+    has_header,
+)
+from pushforward.tables.reading.frames import frame_table, parquet_frame
+from pushforward.tables.reading.inference import form_of
+from pushforward.tables.reading.string_columns import Faults, RawColumn, RawTable
+from pushforward.tables.reading.table_dataset import check_names, table_dataset
 
 DECIMALS = 4  # a column of at most so many decimals is one of a table, which keeps decimals, whole numbers and ranges
 # A number that holds this share of a column of many values, and so many times the mean share, makes it a table's column.

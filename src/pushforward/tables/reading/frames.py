@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pushforward.data.tables.columns import Category, Number
-from pushforward.data.tables.csv_dialect import Layout
-from pushforward.data.tables.string_columns import RawColumn, RawTable
 from pushforward.errors import DataError, imported
-from pushforward.table_column import Column, with_gaps
+from pushforward.tables.column import Column, with_gaps
+from pushforward.tables.columns import Category, Number
+from pushforward.tables.reading.csv_dialect import Layout
+from pushforward.tables.reading.string_columns import RawColumn, RawTable
 
 SEQUENCE = "sequence"  # What fills a column with consecutive numbers
 _WHOLE = re.compile(r"0|-?[1-9][0-9]*")

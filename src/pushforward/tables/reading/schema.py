@@ -30,9 +30,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pushforward.data.tables.columns import Format, Number
-from pushforward.data.tables.csv_dialect import SEPARATOR_NAMES
-from pushforward.data.tables.inference import (
+from pushforward.errors import DataError, UsageError, did_you_mean, quoted
+from pushforward.files import replacing
+from pushforward.numbers import counted, some
+from pushforward.tables.column import Column
+from pushforward.tables.columns import Format, Number
+from pushforward.tables.reading.csv_dialect import SEPARATOR_NAMES
+from pushforward.tables.reading.inference import (
     KINDS,
     LIKE_IDENTIFIER,
     NUMERIC,
@@ -47,12 +51,8 @@ from pushforward.data.tables.inference import (
     point_of,
     unit_of,
 )
-from pushforward.data.tables.rare import rare_notes
-from pushforward.data.tables.string_columns import Faults, RawColumn, RawTable
-from pushforward.errors import DataError, UsageError, did_you_mean, quoted
-from pushforward.files import replacing
-from pushforward.numbers import counted, some
-from pushforward.table_column import Column
+from pushforward.tables.reading.rare import rare_notes
+from pushforward.tables.reading.string_columns import Faults, RawColumn, RawTable
 
 EXAMPLES = 3
 NAMED = 20

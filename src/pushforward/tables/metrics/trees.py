@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from pushforward.metrics.score import MetricInfo, Samples, Score, share_info
 from pushforward.metrics.subsets import by_examples, placed
-from pushforward.metrics.table import Table, rank, shuffled
 from pushforward.metrics.uncertainty import area, area_errors
+from pushforward.tables.metrics.table import Table, rank, shuffled
 
 # Rows that trees are given at most to tell rows apart, and to predict a column, which takes one fit instead of three
 ROWS = 10_000
