@@ -7,7 +7,6 @@ from scipy.stats import multivariate_normal
 
 import pushforward as pf
 from pushforward.conditions import Label, Numbers, Request, hidden
-from pushforward.conditions.columns import Known
 from pushforward.conditions.kind import checked
 from pushforward.data import VectorSpace
 from pushforward.draws import ExampleDraws
@@ -16,6 +15,7 @@ from pushforward.paths import Linear
 from pushforward.recipes.choice import critic, decoder, denoising_network, encoder, generator
 from pushforward.solvers import Heun
 from pushforward.tables import Category
+from pushforward.tables.known import Known
 from pushforward.testing import Mixture
 from pushforward.transports import Flow
 from pushforward.transports.likelihood import log_prob

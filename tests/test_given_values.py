@@ -10,13 +10,14 @@ from programs.tables import mixed_space, mixed_values
 import pushforward as pf
 from pushforward.cli.inputs import condition_of
 from pushforward.cli.options import app
-from pushforward.conditions import Known, Label
+from pushforward.conditions import Label
 from pushforward.data import TableSpace
 from pushforward.errors import DataError, UsageError
 from pushforward.recipes.flow import flow
 from pushforward.sampling_options import with_conditions
 from pushforward.tables import Category, Number
 from pushforward.tables.columns import Format
+from pushforward.tables.known import Known
 from pushforward.tables.reading.csv_dialect import Layout
 from pushforward.tables.reading.reader import read_rows
 

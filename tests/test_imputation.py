@@ -12,9 +12,8 @@ import pushforward as pf
 from pushforward.cli import main
 from pushforward.cli.sampling import _imputed
 from pushforward.data import TableSpace
-from pushforward.editing import imputation
 from pushforward.errors import DataError, UsageError
-from pushforward.tables import Category, Number
+from pushforward.tables import Category, Number, imputation
 from pushforward.tables.columns import Format
 from pushforward.tables.constraints import Constraint
 from pushforward.tables.imputation import Imputed

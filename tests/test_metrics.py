@@ -33,7 +33,14 @@ from pushforward.metrics.memorisation import (
     near_copies,
     nearest_distance,
 )
-from pushforward.metrics.modes import Classes, Distinct, count_modes, distinct, repeat_distances
+from pushforward.metrics.modes import (
+    Classes,
+    Distinct,
+    count_modes,
+    distinct,
+    repeat_distances,
+    variation,
+)
 from pushforward.metrics.subsets import drawn
 from pushforward.metrics.transport import (
     Sinkhorn,
@@ -51,7 +58,6 @@ from pushforward.metrics.two_sample import (
     neighbour_accuracy,
     squared_mmd,
 )
-from pushforward.tables.metrics.table import variation
 from pushforward.testing.metrics import sample_sets
 from pushforward.testing.metrics import samples_of as samples
 from pushforward.testing.metrics import values_of as values

@@ -12,19 +12,13 @@ from scipy import stats
 
 from pushforward.data import Split, TableSpace
 from pushforward.data.core.dataset import build
-from pushforward.evaluation.baselines import (
-    SHRINKAGE,
-    DrawnRows,
-    GaussianBaseline,
-    RowMixture,
-    _Rows,
-    drawn_rows,
-)
+from pushforward.evaluation.baselines import SHRINKAGE, GaussianBaseline
 from pushforward.evaluation.evaluator import Judge
 from pushforward.evaluation.results import INDEPENDENT_ROWS, ROW_COPIES, Comparison, ModelResult
 from pushforward.metrics import Score
 from pushforward.metrics.memorisation import near_copies
 from pushforward.tables import Category, Number
+from pushforward.tables.baselines import DrawnRows, RowMixture, _Rows, drawn_rows
 
 
 @pytest.fixture(scope="module")

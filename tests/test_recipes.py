@@ -6,11 +6,10 @@ import torch
 import pushforward as pf
 from pushforward.data import ImageSpace, VectorSpace
 from pushforward.methods import LatentMethod, Method
-from pushforward.methods.denoising import TableDenoising
-from pushforward.methods.distillation import TableDistillation
 from pushforward.paths import VE
 from pushforward.recipes.diffusion import sigma_max
 from pushforward.registries import PARTS, RECIPES, concrete
+from pushforward.tables.methods import TableDenoising, TableDistillation
 from pushforward.testing import recipe_for, shape_for, space_data
 
 

@@ -12,21 +12,20 @@ from torch import nn
 import pushforward as pf
 from pushforward import spec
 from pushforward.conditions import Request
-from pushforward.conditions.columns import Known
 from pushforward.data import TableSpace
-from pushforward.denoisers import TableDenoiser
 from pushforward.draws import BlockDraws
 from pushforward.errors import CheckpointError, UsageError
 from pushforward.methods import Now
-from pushforward.methods import denoising as of_tables
 from pushforward.networks import ColumnTransformer
 from pushforward.paths import ROWS, VE, Linear, solve, target
 from pushforward.recipes import Training
-from pushforward.recipes.choice import table_denoising
 from pushforward.tables import Category, Number
+from pushforward.tables import methods as of_tables
 from pushforward.tables.columns import Format
 from pushforward.tables.coordinates import Coordinates
-from pushforward.tables.denoiser import NAT, Given, known_columns
+from pushforward.tables.denoiser import NAT, Given, TableDenoiser, known_columns
+from pushforward.tables.known import Known
+from pushforward.tables.recipes import table_denoising
 from pushforward.training.api import prepare, reopen
 from pushforward.training.checkpoint.tensors import state_digest
 from pushforward.training.runs.run import recipe_of

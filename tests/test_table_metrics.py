@@ -12,7 +12,6 @@ from programs.rows import random, rows, samples_of, table
 from scipy.stats import ks_2samp
 from sklearn.metrics import roc_auc_score
 
-from pushforward.metrics.manifold import Fidelity, fidelity
 from pushforward.metrics.uncertainty import area, area_errors
 from pushforward.registries import METRICS
 from pushforward.tables.metrics.columns import (
@@ -23,6 +22,7 @@ from pushforward.tables.metrics.columns import (
     pair_errors,
     shape_errors,
 )
+from pushforward.tables.metrics.nearest_rows import Fidelity, fidelity
 from pushforward.tables.metrics.table import Table, embedded, shuffled
 from pushforward.tables.metrics.trees import (
     TO_PREDICT,

@@ -11,14 +11,15 @@ import pushforward as pf
 from pushforward.data import TableSpace
 from pushforward.errors import UsageError
 from pushforward.export import exported
-from pushforward.methods.likelihoods import Rows, likelihood_of, log_between
+from pushforward.methods.likelihoods import likelihood_of
 from pushforward.networks import FourierFeatures
-from pushforward.networks.wrappers import StraightThrough
 from pushforward.paths import Linear
-from pushforward.recipes.choice import table_denoising
 from pushforward.tables import Category, Number
 from pushforward.tables.columns import Format
 from pushforward.tables.coordinates import Coordinates
+from pushforward.tables.generator import StraightThrough
+from pushforward.tables.likelihood import Rows, log_between
+from pushforward.tables.recipes import table_denoising
 from pushforward.training.recipe_argument import in_latent
 from pushforward.transports import Flow
 

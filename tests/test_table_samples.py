@@ -20,12 +20,12 @@ from pushforward.data.core.hashes import permutation
 from pushforward.draws import ExampleDraws
 from pushforward.errors import DataError, Diverged, UsageError
 from pushforward.evaluation import evaluator
-from pushforward.evaluation.baselines import RowMixture
 from pushforward.evaluation.models import given_samples
 from pushforward.evaluation.results import ModelResult
 from pushforward.metrics import Score
 from pushforward.samples import write_samples
 from pushforward.solvers import Euler
+from pushforward.tables.baselines import RowMixture
 from pushforward.tables.columns import Category, Format, Number
 from pushforward.tables.constraints import Constraint, check_constraints, holds
 from pushforward.transports import Map

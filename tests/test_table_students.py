@@ -13,10 +13,11 @@ from pushforward.denoisers.denoiser import over
 from pushforward.draws import BlockDraws
 from pushforward.errors import UsageError
 from pushforward.methods import Now, Trajectories
-from pushforward.methods.distillation import APART, CHUNK, SEED, TableDistillation
-from pushforward.recipes.students import student_of_table
+from pushforward.methods.distillation import APART, CHUNK, SEED
 from pushforward.solvers import Jump
 from pushforward.tables.columns import Category
+from pushforward.tables.methods import TableDistillation
+from pushforward.tables.recipes import student_of_table
 from pushforward.training import distil
 from pushforward.training.recipe_argument import with_frozen
 from pushforward.transports import Flow

@@ -44,13 +44,13 @@ if TYPE_CHECKING:
         Repathed,
         Thresholded,
     )
-    from pushforward.editing import impute
     from pushforward.evaluation import Comparison, Score, evaluate
     from pushforward.evaluation.comparison import compare
     from pushforward.methods import GAN, VAE, Denoising, Method
     from pushforward.paths import VE, VP, Cosine, Linear, Path, Shifted, Tabulated
     from pushforward.recipes import Recipe, Schedule, Training
     from pushforward.report import Report
+    from pushforward.tables.imputation import impute
     from pushforward.training import Progress, Run, fit, in_latent, load, resume
     from pushforward.transports import Autoencoder, Flow, Latent, Map, Transport
 
@@ -133,12 +133,12 @@ __getattr__ = exports(
             "Repathed",
             "Thresholded",
         ),
-        "editing": ("impute",),
         "evaluation": ("Comparison", "Score", "compare", "evaluate"),
         "methods": ("GAN", "VAE", "Denoising", "Method"),
         "paths": ("VE", "VP", "Cosine", "Linear", "Path", "Shifted", "Tabulated"),
         "recipes": ("Recipe", "Schedule", "Training"),
         "report": ("Report",),
+        "tables.imputation": ("impute",),
         "training": ("Progress", "Run", "fit", "in_latent", "load", "resume"),
         "transports": ("Autoencoder", "Flow", "Latent", "Map", "Transport"),
     },

@@ -173,6 +173,11 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("self.size // self.shape[self.axis]", "self.size // self.shape[0]", "spaces"),
     ],
     "tables/space.py": [
+        (
+            '"meanflow": "tables.recipes:no_map"',
+            '"meanflow": "recipes.flow:meanflow"',
+            "table_students",
+        ),
         ("within * torch.from_numpy(", "0 * within * torch.from_numpy(", "table_digits"),
         (
             "if isinstance(kind, Known) and condition is not None",

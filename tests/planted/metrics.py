@@ -63,9 +63,6 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("float(np.clip(together / max(shares, 1e-12), 0, 1))", "0.35", "intervals"),
         ("(variance * len(x) / len(generated)) ** 0.5", "0.0", "intervals"),
         ("of_real = (halves * falls * len(y) / len(real)) ** 0.5", "of_real = 0.0", "intervals"),
-        ("nearest(real, real, 1)", "nearest(real, real, 0)", "table_metrics"),
-        ("generated - centre, axis=1)", "generated - generated.mean(0), axis=1)", "table_metrics"),
-        ("generated[at] - generated.mean(0)", "generated[at] - centre", "table_metrics"),
     ],
     "metrics/memorisation.py": [
         ("return distances <= threshold", "return distances < threshold", "metrics"),
@@ -84,6 +81,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("error=share_error(authentic", "error=2 * share_error(authentic", "intervals"),
     ],
     "metrics/modes.py": [
+        ("sign[of_x], -sign[of_y]", "sign[of_x], sign[of_y]", "table_metrics"),
         ("growth=count.divergence_growth", "growth=()", "intervals"),
         (
             "\n            distance,\n            error=first_order[0],\n            reference_error=first_order[1],\n            growth=growth,\n            extra=extra,\n        ",
@@ -103,6 +101,9 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("            x, real = samples.points", "            pass", "metrics"),
     ],
     "tables/metrics/nearest_rows.py": [
+        ("nearest(real, real, 1)", "nearest(real, real, 0)", "table_metrics"),
+        ("generated - centre, axis=1)", "generated - generated.mean(0), axis=1)", "table_metrics"),
+        ("generated[at] - generated.mean(0)", "generated[at] - centre", "table_metrics"),
         ("if not samples.apart and repeating(known) > REPEATING:", "if False:", "table_errors"),
         ("counts[counts > 1].sum()", "(counts > 1).sum()", "table_errors"),
         (
@@ -125,7 +126,6 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("known, scale) + TINY) - near", "known, scale) + TINY)", "table_errors"),
     ],
     "tables/metrics/table.py": [
-        ("sign[of_x], -sign[of_y]", "sign[of_x], sign[of_y]", "table_metrics"),
         (
             "\n        table.categorical.tolist(),\n        [len(names) for names in table.labels],\n        gaps,\n        np.ptp,",
             " table.categorical.tolist(), [len(names) for names in table.labels], gaps",

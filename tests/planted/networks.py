@@ -47,15 +47,6 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("x[:, : self.sign_codes] > 0", "x[:, : self.sign_codes] < 0", "networks"),
         ("self.scale * x,", "x,", "networks"),
         ("F.embedding(pattern, self.codes)", "F.embedding(pattern, self.codes.sign())", "networks"),
-        ("layout.chosen(noisy) + (soft - soft.detach())", "soft", "table_models"),
-        ("(soft - soft.detach())", "(soft - soft).detach()", "table_models"),
-        (
-            "torch.where(layout.closed, codes - scores, 0.0).detach()",
-            "torch.where(layout.closed, codes - scores, 0.0)",
-            "table_models",
-        ),
-        ("torch.where(layout.closed, codes - scores, 0.0).detach()", "0.0", "table_models"),
-        ("layout.gated(rows) * scores", "scores", "table_models"),
         ("if sign_codes > min(latent, MOST)", "if sign_codes > latent + 1", "networks"),
     ],
 }

@@ -1,24 +1,6 @@
 """Planted faults of the smaller folders of the package."""
 
 FAULTS: dict[str, list[tuple[str, str, str]]] = {
-    "conditions/columns.py": [
-        ("type(cell).__name__ in (", "False and type(cell).__name__ in (", "given_values"),
-        (
-            "torch.as_tensor(request, dtype=torch.float64)",
-            "torch.as_tensor(request, dtype=torch.float32)",
-            "table_digits",
-        ),
-        ("* (marks[:, place, None] > 0)", "", "table_denoiser"),
-        ("len(self.fields) + place] = 1.0", "len(self.fields) + place] = 0.0", "table_denoiser"),
-        ("            warn(", "            (", "given_values"),
-        (
-            "columns = [field.nearest(values[:, place])",
-            "columns = [(values[:, place])",
-            "given_values",
-        ),
-        ("> ROUNDING * np.ptp(field.range)", "> 0 * np.ptp(field.range)", "given_values"),
-        ("if not text and field.missing:", "if not text:", "table_denoiser"),
-    ],
     "conditions/embeddings.py": [
         ("(like - mean) / std", "like / std * 0", "conditions"),
         ("self.null.to(vector.dtype), vector)", "vector, vector)", "conditions"),

@@ -4,27 +4,16 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
     "recipes/choice.py": [
         ("flat(space, DENOISED)", "flat(space)", "recipes"),
         ('"mlp" if flat(space) else "dcgan"', '"mlp" if flat(space) else "residual"', "recipes"),
-        ('WAVES if network in ("auto", "mlp") else 0', "WAVES", "table_denoiser"),
-        ("BATCH * TOKENS // columns // 64 * 64", "BATCH", "given_values"),
         ("part * (size // pack) + place", "part + place", "table_models"),
         ("high=HIGHEST, ", "", "table_models"),
     ],
     "recipes/diffusion.py": [
         ('"log_snr" if len(space.shape) == 1 else "time"', '"time"', "grid_learning"),
-        (
-            '\n            Tabulated(betas),\n            "noise",\n            space,\n            preconditioning=Preconditioning(output="v" if preconditioned else None),',
-            ' Tabulated(betas), "noise", space, preconditioning=Preconditioning(output=None)',
-            "paths",
-        ),
+        ('output="v" if preconditioned else None', "output=None", "paths"),
         ("els(levels))", "els(levels // 2))", "paths"),
     ],
     "recipes/distil.py": [
         ("if source is not None:", "if False:", "source_students"),
-        (
-            "\n            name\n            for name, value in given.items()\n            if name in OF_NUMBERS and value != usual[name].default\n        ",
-            "name for name, value in given.items() if name in OF_NUMBERS and False",
-            "table_students",
-        ),
         ("STEPS if denoiser.source is None else STEPS_FROM_DATA", "STEPS", "source_students"),
     ],
     "recipes/flow.py": [
@@ -38,8 +27,6 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
             '"velocity", space, source=start)',
             "source_students",
         ),
-        ("rate=0.0, ", "", "table_denoiser"),
-        ("if isinstance(space, TableSpace):", "if False:", "table_students"),
         (
             "if given is None:\n        return most\n    return whole",
             "return given or most or ",
@@ -89,12 +76,6 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
             "teacher.space, source=teacher.source, **options",
             "teacher.space, **options",
             "source_students",
-        ),
-        ("student.shift.copy_(teacher.shift)", "pass", "table_students"),
-        (
-            "STEPS if teacher_steps is None else whole(",
-            "STEPS if not teacher_steps else whole(",
-            "table_students",
         ),
     ],
 }

@@ -198,4 +198,106 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("table.header is not Fals", "Tru", "table_samples"),
         (' or kind.endswith("category:Enum")', "", "polars"),
     ],
+    "tables/known.py": [
+        ("type(cell).__name__ in (", "False and type(cell).__name__ in (", "given_values"),
+        (
+            "torch.as_tensor(request, dtype=torch.float64)",
+            "torch.as_tensor(request, dtype=torch.float32)",
+            "table_digits",
+        ),
+        ("* (marks[:, place, None] > 0)", "", "table_denoiser"),
+        ("len(self.fields) + place] = 1.0", "len(self.fields) + place] = 0.0", "table_denoiser"),
+        ("            warn(", "            (", "given_values"),
+        (
+            "columns = [field.nearest(values[:, place])",
+            "columns = [(values[:, place])",
+            "given_values",
+        ),
+        ("> ROUNDING * np.ptp(field.range)", "> 0 * np.ptp(field.range)", "given_values"),
+        ("if not text and field.missing:", "if not text:", "table_denoiser"),
+    ],
+    "tables/baselines.py": [
+        ("(joint - norm).exp()", "torch.ones_like(joint) / joint.shape[1]", "no_network"),
+        ("+ mixture.weights.log()", "", "no_network"),
+        ("(squares - means.square())", "squares", "no_network"),
+        ("torch.special.ndtr(z[:, 0].double())", "z[:, 0].double().sigmoid()", "no_network"),
+        (
+            "(\n            -(mixture.means.square() * precision + math.log(2 * math.pi)) / 2\n            - mixture.deviations.log()\n        )",
+            "-(mixture.means.square() * precision + math.log(2 * math.pi)) / 2",
+            "no_network",
+        ),
+        (
+            "\n            torch.zeros(space.size, dtype=torch.int64) if whole else torch.tensor(space.owners),",
+            " torch.tensor(space.owners) if whole else torch.tensor(space.owners)",
+            "no_network",
+        ),
+        (
+            "else torch.tensor(space.owners)",
+            "else torch.zeros(space.size, dtype=torch.int64)",
+            "no_network",
+        ),
+        ("torch.special.ndtr(z.double())", "torch.special.ndtr(z.double()).square()", "no_network"),
+    ],
+    "tables/generator.py": [
+        ("layout.gated(rows) * scores", "scores", "table_models"),
+        ("layout.chosen(noisy) + (soft - soft.detach())", "soft", "table_models"),
+        ("(soft - soft.detach())", "(soft - soft).detach()", "table_models"),
+        (
+            "torch.where(layout.closed, codes - scores, 0.0).detach()",
+            "torch.where(layout.closed, codes - scores, 0.0)",
+            "table_models",
+        ),
+        ("torch.where(layout.closed, codes - scores, 0.0).detach()", "0.0", "table_models"),
+    ],
+    "tables/methods.py": [
+        (
+            '(\n            "denoiser",\n            ((error.indicators + weight[:, None] * error.scores) * ~given.known).mean(),\n        ',
+            '"denoiser", (error.indicators + weight[:, None] * error.scores).mean(',
+            "table_denoiser",
+        ),
+        ("now.progress < LEARNED", "True", "table_denoiser"),
+        ("total if given is None else total * ~given.known", "total", "table_students"),
+        ("torch.where((s == 0)[:, None], ends, shares)", "shares * 0", "table_students"),
+        ("(x_s - part * x_t) / (1 - part)", "x_s", "table_students"),
+    ],
+    "tables/likelihood.py": [
+        ("+ gumbel(noise)", "", "table_models"),
+        ("(layout.gated(rows) * each)", "each", "table_models"),
+        (
+            "torch.where(layout.closed, log_between(low, high), densities)",
+            "densities",
+            "table_models",
+        ),
+        (
+            "        densities = -(errors.square() + self.log_variance + LOG_TAU",
+            "        densities = -(errors.square() + LOG_TAU",
+            "table_models",
+        ),
+        (
+            "        scores = rows[:, layout.scores] + torch.exp(self.log_variance / 2) * noise",
+            "        scores = rows[:, layout.scores] + noise",
+            "table_models",
+        ),
+        (
+            "torch.where(turned, -high, low), torch.where(turned, -low, high)",
+            "low, high",
+            "table_models",
+        ),
+    ],
+    "tables/recipes.py": [
+        (
+            "if name not in STUDENT_SETTINGS and value != usual[name].default",
+            "if False",
+            "table_students",
+        ),
+        ("rate=0.0, ", "", "table_denoiser"),
+        ('WAVES if network in ("auto", "mlp") else 0', "WAVES", "table_denoiser"),
+        ("BATCH * TOKENS // columns // 64 * 64", "BATCH", "given_values"),
+        ("student.shift.copy_(teacher.shift)", "pass", "table_students"),
+        (
+            "STEPS if teacher_steps is None else whole(",
+            "STEPS if not teacher_steps else whole(",
+            "table_students",
+        ),
+    ],
 }

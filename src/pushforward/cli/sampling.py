@@ -281,7 +281,7 @@ def impute(
     """
     loaded = configured_run(run, loading, solving, guiding)
     path = Path(out)
-    from pushforward.editing import impute as filled_in
+    from pushforward.tables.imputation import impute as filled_in
 
     if draws == 1:
         targets = [path]

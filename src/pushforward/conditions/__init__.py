@@ -10,14 +10,13 @@ from typing import TYPE_CHECKING
 from pushforward.registries import exports
 
 if TYPE_CHECKING:
-    from pushforward.conditions.columns import Columns, Known, Numbers
+    from pushforward.conditions.columns import Columns, Numbers
     from pushforward.conditions.kind import ConditionKind, Request, hidden, mask_of, registry
     from pushforward.conditions.label import Label
 
 __all__ = [
     "Columns",
     "ConditionKind",
-    "Known",
     "Label",
     "Numbers",
     "Request",
@@ -29,7 +28,7 @@ __all__ = [
 __getattr__ = exports(
     __name__,
     {
-        "columns": ("Columns", "Known", "Numbers"),
+        "columns": ("Columns", "Numbers"),
         "kind": ("ConditionKind", "hidden", "mask_of", "registry", "Request"),
         "label": ("Label",),
     },

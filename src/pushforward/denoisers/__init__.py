@@ -1,8 +1,6 @@
-"""Denoisers: estimates of data, noise, score or velocity at a state and time; of tables, and guided."""
+"""Denoisers: estimates of data, noise, score or velocity at a state and time; and guided ones."""
 
 from __future__ import annotations
-
-from typing import TYPE_CHECKING
 
 from pushforward.denoisers.denoiser import (
     Condition,
@@ -17,10 +15,6 @@ from pushforward.denoisers.denoiser import (
     Wrapped,
 )
 from pushforward.denoisers.guidance import AtScale, Autoguided, Guided, Thresholded
-from pushforward.registries import exports
-
-if TYPE_CHECKING:
-    from pushforward.tables.denoiser import TableDenoiser
 
 __all__ = [
     "AtScale",
@@ -34,10 +28,7 @@ __all__ = [
     "Predicting",
     "Predictor",
     "Repathed",
-    "TableDenoiser",
     "Thresholded",
     "TimeColumns",
     "Wrapped",
 ]
-
-__getattr__ = exports(__name__, {".tables.denoiser": ("TableDenoiser",)})

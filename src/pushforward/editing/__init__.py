@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from pushforward.editing.given_data import (
     Leading,
     Masked,
@@ -36,14 +34,9 @@ from pushforward.editing.interpolation import (
     variations,
     walk,
 )
-from pushforward.registries import exports
-
-if TYPE_CHECKING:
-    from pushforward.tables.imputation import Imputed, impute
 
 __all__ = [
     "INTERPOLATIONS",
-    "Imputed",
     "Inversion",
     "Leading",
     "Masked",
@@ -56,7 +49,6 @@ __all__ = [
     "Variation",
     "between",
     "edited_condition",
-    "impute",
     "inpaint",
     "inpainting",
     "interpolate",
@@ -73,5 +65,3 @@ __all__ = [
     "vary",
     "walk",
 ]
-
-__getattr__ = exports(__name__, {".tables.imputation": ("Imputed", "impute")})

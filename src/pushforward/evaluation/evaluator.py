@@ -19,7 +19,7 @@ from pushforward.arguments import whole
 from pushforward.conditions.kind import names_of
 from pushforward.data import Dataset, Space, TableSpace
 from pushforward.errors import quoted
-from pushforward.evaluation.baselines import GaussianBaseline, RowMixture, drawn_rows
+from pushforward.evaluation.baselines import GaussianBaseline
 from pushforward.evaluation.features import Features, fit_features, kind_of
 from pushforward.evaluation.intervals import point_of, together
 from pushforward.evaluation.measurements import CurvePoint, Memory, Pictures, Plan, SamplingCost
@@ -51,6 +51,7 @@ from pushforward.methods.method import parameters
 from pushforward.metrics import MetricInfo, Score, describe
 from pushforward.metrics.names import chosen
 from pushforward.registries import METRICS
+from pushforward.tables.baselines import RowMixture, drawn_rows
 from pushforward.training.estimates import training_memory
 from pushforward.training.loop.machine import added_peak, held_bytes, machine
 from pushforward.training.runs.run import Run, transport_of

@@ -5,31 +5,26 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 
-import torch
 from torch import nn
 
 from pushforward.arguments import share
 from pushforward.conditions.kind import hidden
 from pushforward.data import Batch
-from pushforward.denoisers import Condition, Denoiser, TableDenoiser
-from pushforward.denoisers.denoiser import over
+from pushforward.denoisers import Condition, Denoiser
 from pushforward.draws import Draws
 from pushforward.errors import UsageError
-from pushforward.methods.method import Method, Modules, Move, Now, Sums, Turn
+from pushforward.methods.method import Method, Modules, Now, Turn
 from pushforward.paths import (
     Coupling,
     Flat,
     Independent,
-    Stratified,
     Times,
     Uniform,
     Weight,
-    gain,
     same_source,
     target,
 )
-from pushforward.solvers import DPM, Heun, Solver
-from pushforward.tables.denoiser import Given, known_columns
+from pushforward.solvers import Heun, Solver
 from pushforward.transports import Flow
 
 
@@ -148,97 +143,3 @@ class Denoising(DenoiserMethod):
         output = self.denoiser(x_t, t, dropped(condition, self.label_dropout, now.draws))
         error = (output - target(self.denoiser.prediction, x, z, k)).square().flatten(1).mean(1)
         yield "denoiser", (self.weight(self.denoiser.prediction, at) * error).mean()
-
-
-LEARNED = 1 / 3  # The share of training in which the factors of columns are learned; then they stay
-
-
-class TableDenoising(DenoiserMethod):
-    """Denoising of table rows, with equal weight for all columns.
-
-    In the first third of training, the column factors (`TableDenoiser`) are adapted so that each
-    column loses half of its information, averaged over training times.
-
-    loss = mean over columns of cross-entropy / entropy of the column's indicators + w(t) |v -
-    target|^2 of its score, which is left out for atoms and missing values. In a fraction of the
-    rows, a random set of columns is given and excluded from the loss.
-
-    Args:
-        denoiser: Denoiser, with its network, path and prediction.
-        times: Distribution of training times.
-        weight: Weight of each time in the squared error.
-        known: Fraction of training rows in which columns are given.
-        rate: Change per step, in nats, of the log factor of a column that has lost all or no
-            information at the training times; 0 keeps the factors at 1.
-        solver: Default solver of the transport.
-        steps: Default number of steps of the transport.
-        grid: Default time grid of the transport; None for the grid of the solver.
-
-    References:
-        Dieleman et al., Continuous Diffusion for Categorical Data (2022), eq. 8; Mueller et al. (2024), section 3.2, for the
-        normalisation of losses.
-    """
-
-    def __init__(
-        self,
-        denoiser: TableDenoiser,
-        *,
-        times: Times | None = None,
-        weight: Weight | None = None,
-        known: float = 0.5,
-        rate: float = 0.05,
-        solver: Solver | None = None,
-        steps: int = 50,
-        grid: str | None = None,
-    ) -> None:
-        super().__init__()
-        share("known", known, " of rows")
-        self.denoiser = denoiser
-        self.space = denoiser.table
-        self.times, self.weight, self.known, self.rate = (
-            times or Stratified(Uniform()),
-            weight or Flat(),
-            known,
-            rate,
-        )
-        self.solver = solver or DPM(order=2)
-        self.steps = steps
-        self.grid = grid
-
-    @property
-    def group(self) -> int:
-        return self.times.group
-
-    def losses(self, batch: Batch, now: Now) -> Iterator[Move]:
-        denoiser = self.denoiser
-        layout = self.denoiser.layout
-        draws = now.draws
-        rows = self.space.to_data(batch.x)
-        given = Given(rows, known_columns(draws.stream("known"), layout.count, self.known))
-        x = layout.spread(rows, draws.stream("spread").normal((len(layout.scores),)))
-        u = (x - layout.mean) / layout.std
-        z = draws.normal(rows.shape[1:])
-        t = self.times(draws, denoiser.path)
-        columns = over(denoiser.columns("v", t), x)
-        x_t = columns["alpha"] * denoiser.factors * u + columns["sigma"] * z
-        estimate = denoiser.estimate(x_t, columns, given, batch.condition)
-        k = denoiser.path.at(t)
-        weight = self.weight(denoiser.prediction, k) * gain("v", denoiser.prediction, k) ** 2
-        error = denoiser.errors(estimate, rows, denoiser.v(u, z, columns))
-        if self.rate and now.progress < LEARNED:
-            with torch.no_grad():
-                lost = denoiser.lost(error, columns) * ~given.known
-                cells = (~given.known).sum(0)
-            yield Sums(len(lost), {"lost": lost.sum(0), "cells": cells.to(lost)}, then=self._move)
-        yield (
-            "denoiser",
-            ((error.indicators + weight[:, None] * error.scores) * ~given.known).mean(),
-        )
-
-    @torch.no_grad()
-    def _move(
-        self, total: Sums
-    ) -> None:  # where half of a column's information is lost its factor stays
-        lost = total.values["lost"]
-        cells = total.values["cells"]
-        self.denoiser.move(self.rate * (lost / cells.clamp(min=1) - 0.5) * (cells > 0))

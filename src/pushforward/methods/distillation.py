@@ -18,18 +18,17 @@ from pushforward.denoisers.denoiser import (
     Condition,
     FlowMap,
     condition_at,
-    over,
     shaped,
     trained,
 )
 from pushforward.draws import Draws, ExampleDraws
 from pushforward.errors import UsageError
-from pushforward.methods.flow_map import MapMethod, Mapping, Pairs, mean_velocity, scaled, straight
+from pushforward.methods.flow_map import Mapping, Pairs, mean_velocity, scaled, straight
 from pushforward.methods.flow_map_targets import Rule
-from pushforward.methods.method import Freezing, Modules, Move, Now
+from pushforward.methods.method import Freezing, Move, Now
 from pushforward.methods.perceptual_distance import Featured, Likeness
 from pushforward.paths import Coupling
-from pushforward.tables.denoiser import TableDenoiser, known_columns
+from pushforward.tables.denoiser import known_columns
 from pushforward.transports import Flow
 from pushforward.transports.transport import as_drawn
 
@@ -437,61 +436,3 @@ def chosen(first: Tensor, a: Condition, b: Condition) -> Condition:
         other = b.get(name, not_hidden)
         joined[name] = torch.where(shaped(first, given), given, other)
     return joined
-
-
-class TableDistillation(MapMethod):
-    """Distillation of table models: learns the teacher's jumps from stored trajectories.
-
-    Between two states of a trajectory on the straight path, at t and s, the data of the jump is x =
-    (x_s - (s / t) x_t) / (1 - s / t): at s = 0 the teacher's row. For a block of indicators, it is
-    a mean of the teacher's probabilities, and the target of a cross-entropy; at s = 0 it is the
-    decoded category. For a score it gives v.
-
-    loss = mean over columns of cross-entropy / entropy of the column's indicators + |p v -
-    target|^2 of its score, if the trajectory ends at a number rather than an atom or a missing
-    value. p is the student's probability of a number (without gradient), by which sampling
-    multiplies v. Given columns are excluded.
-
-    Args:
-        flow_map: Student, a map on the straight path that starts as the teacher.
-        trajectories: Trajectories of the teacher.
-        steps: Default number of jumps of the transport.
-
-    References:
-        Hu et al., CMT: Mid-Training for Efficient Learning of Consistency, Mean Flow, and Flow Map Models (2025), for the
-        regression along trajectories; Dieleman et al., Continuous Diffusion for Categorical Data (2022), for the cross-entropy.
-    """
-
-    def __init__(
-        self, flow_map: TableDenoiser, trajectories: Trajectories, *, steps: int = 1
-    ) -> None:
-        super().__init__(flow_map, steps)
-        self.space = flow_map.table
-        self.trajectories = trajectories
-        self.freeze("teacher", trajectories.teacher)
-        self.learns = "samples"
-
-    def start_from(self, weights: Dict[str, Tensor]) -> None:
-        """Initialise the map with the weights of another map."""
-        self.flow_map.load_state_dict(weights)
-
-    @property
-    def players(self) -> Modules:
-        return {"map": self.flow_map}
-
-    def losses(self, batch: Batch, now: Now) -> Iterator[Move]:
-        student = self.flow_map
-        trajectories = self.trajectories
-        which, first, second = trajectories.places(now.draws.stream("trajectories"))
-        (x_t, t), (x_s, s) = trajectories.at(which, first), trajectories.at(which, second)
-        given, rest = student.given(trajectories.condition(which))
-        columns = over(student.columns("v", t, s), x_t)
-        with torch.no_grad():
-            part = (s / t)[:, None]
-            shares, v = student.target((x_s - part * x_t) / (1 - part), x_t, columns)
-            last, _ = trajectories.at(which, -1)
-            ends = student.layout.chosen(student.target(last, x_t, columns)[0])
-            shares = torch.where((s == 0)[:, None], ends, shares)
-        errors = student.errors(student.estimate(x_t, columns, given, rest), shares, v, ends)
-        total = errors.indicators + errors.scores
-        yield "map", (total if given is None else total * ~given.known).mean()

@@ -14,12 +14,12 @@ from torch.func import functional_call
 from torch.nn import functional as F
 
 from pushforward.arguments import one_of, share, weight, whole
-from pushforward.data import Space, TableSpace
+from pushforward.data import Space
 from pushforward.denoisers import Condition
 from pushforward.draws import BLOCK, Draws
 from pushforward.errors import UsageError
 from pushforward.methods.method import Now
-from pushforward.tables.coordinates import Coordinates, gumbel
+from pushforward.registries import at
 
 # The log-variance is this many times its parameter, so that it keeps pace with the decoder at the decoder's learning rate
 SPEED = 10.0
@@ -42,6 +42,8 @@ class Likelihood(nn.Module, ABC):
 
     # Whether it is a probability of data as files hold it, not a density in model units
     discrete: bool = True
+    # Whether the mean has the form of data; the mean of two categories has not
+    mean_is_data: bool = True
 
     def __init__(self, space: Space) -> None:
         super().__init__()
@@ -241,107 +243,31 @@ def mean_of(decoder: nn.Module, likelihood: Likelihood) -> nn.Module:
 
 def drawn_from(likelihood: Likelihood) -> Likelihood | None:
     """Return the likelihood to draw samples from; None for images, whose samples are means by convention."""
-    if likelihood.space.as_points:
-        return likelihood
-    return None
+    if likelihood.space.grid:
+        return None
+    return likelihood
 
 
-class Rows(Likelihood):
-    """Likelihood of table rows: blocks are categorical, scores normal around the output with a learned variance per column.
-
-    The output holds the means of scores and the logits of indicators. A score of an open column has
-    a density. A value of a closed column has a probability: the probability of the scores that it
-    covers. If a number is an atom or missing, only the indicators of its column count.
-
-    Args:
-        space: Space of the table.
-
-    Raises:
-        UsageError: If the data is not a table.
-
-    References:
-        Xu et al., Modeling Tabular Data using Conditional GAN (TVAE, 2019), section 4.4, for a likelihood of each kind; Rybkin
-        et al., sigma-VAE (2021), for the learned variance.
-    """
-
-    discrete = True
-
-    def __init__(self, space: TableSpace) -> None:
-        super().__init__(space)
-        if not isinstance(space, TableSpace):
-            raise UsageError(
-                "The row likelihood supports only tables. Use the Gaussian likelihood."
-            )
-        self.layout = Coordinates(space)
-        self.spread = nn.Parameter(torch.full((len(self.layout.scores),), START))
-
-    @property
-    def log_variance(self) -> Tensor:
-        """Log variance of each score, (s,)."""
-        return SPEED * self.spread
-
-    def log_prob(self, x: Tensor, decoded: Tensor) -> Tensor:
-        """Compute log p(x | z) in nats, (n,): probabilities of indicators and closed columns, densities of open columns."""
-        layout = self.layout
-        decoded = decoded.float()
-        rows = x * layout.std + layout.mean
-        shares = (rows * layout.log_shares(decoded)).sum(1)
-        scores = rows[:, layout.scores]
-        means = decoded[:, layout.scores]
-        deviation = torch.exp(self.log_variance / 2)
-        errors = (scores - means) / deviation
-        densities = -(errors.square() + self.log_variance + LOG_TAU) / 2
-        place = layout.value_of(scores).T
-        low, high = ((layout.edges.gather(1, place + end).T - means) / deviation for end in (0, 1))
-        each = torch.where(layout.closed, log_between(low, high), densities)
-        return shares + (layout.gated(rows) * each).sum(1)
-
-    def mean(self, decoded: Tensor) -> Tensor:
-        shares = self.layout.log_shares(decoded.float()).exp()
-        rows = shares.index_copy(1, self.layout.scores, decoded[:, self.layout.scores].float())
-        return (rows - self.layout.mean) / self.layout.std
-
-    def sample(self, mean: Tensor, noise: Tensor) -> Tensor:
-        """Draw a row in model units: indicators by Gumbel noise, scores with noise of the learned variance."""
-        layout = self.layout
-        rows = mean * layout.std + layout.mean
-        drawn = layout.chosen(torch.log(rows.clamp(min=1e-30)) + gumbel(noise))
-        scores = rows[:, layout.scores] + torch.exp(self.log_variance / 2) * noise[:, layout.scores]
-        drawn = drawn.index_copy(1, layout.scores, layout.gated(drawn) * scores)
-        return (drawn - layout.mean) / layout.std
-
-
-def log_between(low: Tensor, high: Tensor) -> Tensor:
-    """Compute log(Phi(high) - Phi(low)), low < high, without cancellation in either tail."""
-    turned = low + high > 0
-    low, high = torch.where(turned, -high, low), torch.where(turned, -low, high)
-    above = torch.special.log_ndtr(high)
-    below = torch.special.log_ndtr(low)
-    return above + torch.log(-torch.expm1((below - above).clamp(max=-1e-6)))
-
-
-LIKELIHOODS: dict[str, type[Any]] = {
-    "gaussian": Gaussian,
-    "bernoulli": Bernoulli,
-    "logistic": LogisticMixture,
-    "rows": Rows,
+# Likelihoods by name: where each is defined
+LIKELIHOODS = {
+    "gaussian": "methods.likelihoods:Gaussian",
+    "bernoulli": "methods.likelihoods:Bernoulli",
+    "logistic": "methods.likelihoods:LogisticMixture",
+    "rows": "tables.likelihood:Rows",
 }
 
 
 def likelihood_of(name: str, space: Space) -> Likelihood:
-    """Build a likelihood by name; "auto" is `Rows` for tables, Bernoulli for binary data, otherwise Gaussian.
+    """Build a likelihood by name; "auto" is the one that suits the space.
 
     Raises:
         UsageError: If the name is unknown, or the likelihood does not suit the data.
     """
-    if isinstance(space, TableSpace):
-        plain = "rows"
-    else:
-        plain = "bernoulli" if space.binary else "gaussian"
-    kind = LIKELIHOODS[
-        plain if one_of("likelihood", name, ("auto", *LIKELIHOODS)) == "auto" else name
-    ]
-    return kind(space)
+    one_of("likelihood", name, ("auto", *LIKELIHOODS))
+    if name == "auto":
+        name = space.likelihood
+    likelihood: Likelihood = at(LIKELIHOODS[name])(space)
+    return likelihood
 
 
 @dataclass(frozen=True)

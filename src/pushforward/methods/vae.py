@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from pushforward.conditions.kind import mask_of
-from pushforward.data import Batch, Space, TableSpace
+from pushforward.data import Batch, Space
 from pushforward.denoisers.denoiser import Condition, call, condition_at
 from pushforward.draws import Draws
 from pushforward.errors import UsageError
@@ -307,7 +307,7 @@ class VAE(Method):
 
     def autoencoder(self) -> Autoencoder:
         encoder = self.code_encoder if self.bound.beta else Deterministic(self.encoder)
-        drawn = self.likelihood if isinstance(self.space, TableSpace) else None
+        drawn = None if self.likelihood.mean_is_data else self.likelihood
         return Autoencoder(
             encoder, mean_of(self.code_decoder, self.likelihood), self.space, likelihood=drawn
         )

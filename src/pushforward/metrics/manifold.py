@@ -7,7 +7,6 @@ from dataclasses import replace
 from typing import ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pushforward.metrics.score import MetricInfo, Samples, Score, share_info
 from pushforward.metrics.subsets import (
@@ -20,7 +19,6 @@ from pushforward.metrics.subsets import (
     orders,
 )
 from pushforward.metrics.uncertainty import by_blocks, share_error
-from pushforward.tables.metrics.table import embedded, shuffled
 
 # Rows of the distance matrix that are held at a time, and its entries, at most
 ROWS = 1000
@@ -334,89 +332,3 @@ def _recaller(x: np.ndarray, y: np.ndarray, k: int) -> Callable[[np.ndarray], np
         return np.asarray((across[:, part] < reach).any(1), np.float64)
 
     return recalled
-
-
-MOST = 5000  # Rows of either side that are compared, at most: time grows with their square
-LEVELS = 30
-LEAST = 20  # Rows of a block by which errors are measured, at least
-WHERE = "with numbers in units of their range and categories as indicators"
-
-
-def fidelity(generated: NDArray[np.float64], real: NDArray[np.float64]) -> tuple[float, float]:
-    """Compute alpha-precision and beta-recall, integrated over all levels.
-
-    The alpha-support of real data is the ball around its mean that holds a fraction alpha of the
-    data. P(alpha) is the fraction of samples in this ball. R(beta) is the fraction of real points
-    that are no farther from their nearest sample than from their nearest other real point, and
-    whose nearest sample is among the fraction beta closest to the samples' mean. The results are 1
-    - mean |P - alpha| / mean alpha and 1 - mean |R - beta| / mean beta, over 30 levels from 0 to 1.
-
-    Args:
-        generated: Generated examples, (n, f).
-        real: Real examples, (n, f), n at least 2.
-
-    Returns:
-        Alpha-precision, 1 for perfect samples, and beta-recall, about a half for perfect samples,
-            because the nearest neighbour of a real point is equally likely a sample or another real
-            point.
-
-    References:
-        Alaa et al., How faithful is your synthetic data?, 2022, arXiv:2102.08921, sections 3 and 4; without their embedding in a
-        sphere: what the package synthcity calls "naive".
-    """
-    levels = np.linspace(0, 1, LEVELS)
-    centre = real.mean(0)
-    radii = np.quantile(np.linalg.norm(real - centre, axis=1), levels)
-    outward = np.linalg.norm(generated - centre, axis=1)
-    precision = (outward[:, None] <= radii).mean(0)
-    own, _ = nearest(real, real, 1)
-    distances, at = nearest(real, generated)
-    reached = np.linalg.norm(generated[at] - generated.mean(0), axis=1)
-    within = reached[:, None] <= np.quantile(reached, levels)
-    recall = ((distances <= own)[:, None] & within).mean(0)
-    alpha, beta = (
-        float(1 - np.abs(curve - levels).sum() / levels.sum()) for curve in (precision, recall)
-    )
-    return alpha, beta
-
-
-class Fidelity:
-    """Alpha-precision and beta-recall of the rows of a table."""
-
-    definition: ClassVar[int] = 2
-    scores: ClassVar[Mapping[str, MetricInfo]] = {
-        "alpha_precision": share_info(
-            "Alpha-precision",
-            "higher",
-            f"Agreement of samples and real rows in the distance from the centre of the data, {WHERE}; at most 1.",
-            group="Quality and diversity",
-        ),
-        "beta_recall": share_info(
-            "Beta-recall",
-            "higher",
-            f"Fraction of real rows that are closer to a sample than to any other real row, {WHERE}; about 0.5 for real data.",
-            group="Quality and diversity",
-            role="diversity",
-        ),
-    }
-
-    def applies(self, samples: Samples) -> bool:
-        return samples.table is not None and samples.equal and len(samples.generated) >= 10
-
-    def __call__(self, samples: Samples) -> dict[str, Score]:
-        assert samples.table is not None
-        x, y = (
-            side[shuffled(side, seed)[:MOST]] for seed, side in enumerate(embedded(samples.table))
-        )
-        values = dict(zip(self.scores, np.clip(fidelity(x, y), 0, 1), strict=True))
-        if samples.errors:
-            spreads = by_blocks(lambda a, b: np.array(fidelity(a, b)), x, y, LEAST)
-        else:
-            spreads = None
-        if spreads is None:
-            return {name: Score(float(value)) for name, value in values.items()}
-        scores = {}
-        for (name, value), spread in zip(values.items(), spreads, strict=True):
-            error = max(float(spread), share_error(value * len(x), len(x)))
-            scores[name] = Score(float(value), error=error, reference_error=error * 0.5**0.5)
-        return scores

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from typing import ClassVar, Protocol, runtime_checkable
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pushforward.metrics.growth import divergence, divergence_growth, divisions, norm_growth
 from pushforward.metrics.score import MetricInfo, Samples, Score, share_info
 from pushforward.metrics.subsets import drawn, nearest
 from pushforward.metrics.uncertainty import divergence_error, errors, share_error
-from pushforward.tables.metrics.table import variation
 
 # Standard deviations up to which an example is of high quality, and beyond which a bridge; a held mode's share of its mass
 NEAR = 3
@@ -396,3 +396,14 @@ class Distinct:
         usual, least = repeat_distances(x, real)
         extra = {"of": len(x), "near": float(distinct(x, usual))}
         return {"distinct_samples": Score(distinct(x, least), extra=extra)}
+
+
+# An error, and what each generated and each held-out row adds to it
+Parts = tuple[float, NDArray[np.float64], NDArray[np.float64]]
+
+
+def variation(of_x: NDArray[np.int64], of_y: NDArray[np.int64], count: int) -> Parts:
+    """Compute the total variation between two sets of categories, (n,) and (m,), integers below ``count``."""
+    share, real = (np.bincount(side, minlength=count) / len(side) for side in (of_x, of_y))
+    sign = np.sign(share - real) / 2
+    return float(np.abs(share - real).sum() / 2), sign[of_x], -sign[of_y]

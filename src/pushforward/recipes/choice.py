@@ -9,14 +9,10 @@ from typing import Any
 from torch import nn
 
 from pushforward.arguments import one_of, whole
-from pushforward.conditions import Known
-from pushforward.data import ImageSpace, Space, TableSpace
-from pushforward.denoisers import TableDenoiser
+from pushforward.data import Space
 from pushforward.errors import UsageError
-from pushforward.methods.denoising import TableDenoising
 from pushforward.networks import (
     MLP,
-    ColumnTransformer,
     Critic,
     DCGANCritic,
     DCGANGenerator,
@@ -36,7 +32,6 @@ from pushforward.networks import (
     UNet,
 )
 from pushforward.networks.blocks import size_choice
-from pushforward.paths import Path
 from pushforward.recipes.recipe import Training
 
 # Generators and critics by architecture; an MLP stands beside them
@@ -52,7 +47,7 @@ GAMES = {"tiny": (64, 2), "small": (96, 2), "base": (256, 3)}
 FLAT = 256
 # The same for denoisers, whose input is almost the whole image: from here on convolutions learn more
 DENOISED = 128
-HIGHEST = 30.0  # The highest frequency, in radians, of Fourier features along scores of a table
+HIGHEST = 30.0  # The highest frequency, in radians, of Fourier features along continuous coordinates among discrete ones
 
 
 def flat(space: Space, most: int = FLAT) -> bool:
@@ -245,9 +240,11 @@ def critic(
 
 def _with_waves(network: nn.Module, space: Space, pack: int, waves: int) -> nn.Module:
     size = Packed.shape(space.shape, pack, space.conditions)[0] if pack > 1 else space.size
-    if not isinstance(space, TableSpace):
+    if space.continuous is None:
         return FourierFeatures(network, size, waves)
-    columns = [part * (size // pack) + place for part in range(pack) for place in space.scored]
+    columns = []
+    for part in range(pack):
+        columns += [part * (size // pack) + place for place in space.continuous]
     return FourierFeatures(network, size, waves, high=HIGHEST, columns=columns)
 
 
@@ -256,14 +253,13 @@ def _projected(space: Space, size: str, pack: int, minibatch_std: int) -> nn.Mod
         raise UsageError(
             "A projected critic scores one example at a time. Leave out pack and minibatch_std."
         )
-    if not isinstance(space, ImageSpace) or space.low is None:
+    if len(space.grid) != 2 or space.low is None:
         raise UsageError(
             "A projected critic needs images, and latents are not images. Choose another network."
         )
     of = {
         "shape": space.shape,
-        "mean": space.mean,
-        "std": space.std,
+        **space.units,
         "conditions": space.conditions,
     }
     if space.shape[0] == 4:  # on white alone, white and transparent are one
@@ -328,56 +324,3 @@ def extent_of(space: Space) -> float:
     if bounds is None:
         return 2.0
     return float((bounds[1] - bounds[0]).max())
-
-
-# Rows of a batch, and the most columns at which a transformer over columns has as many
-BATCH = 512
-TOKENS = 64
-TABLES_SIZES = {"tiny": (64, 3), "small": (256, 4), "base": (512, 6)}  # Width and depth of the MLP
-WAVES = 5  # Frequencies of each score that the MLP receives
-
-
-def table_denoising(
-    space: Space, size: str, network: str | nn.Module, path: Path, prediction: str, **options: Any
-) -> TableDenoising:
-    """Build the method that denoises table rows.
-
-    ``network`` is "auto", "mlp", "columns" for a transformer with one token per column, or a
-    module; the squared error of ``prediction`` is the loss of scores.
-
-    Raises:
-        UsageError: If the network or size is unknown.
-    """
-    assert isinstance(space, TableSpace)
-    name = next(
-        name for name in ("known", "known_columns", "given_columns") if name not in space.names
-    )
-    space = space.with_conditions({**space.conditions, name: Known(space.fields)})
-    waves = WAVES if network in ("auto", "mlp") else 0
-    net = network if isinstance(network, nn.Module) else _network(space, size, network, waves)
-    return TableDenoising(TableDenoiser(net, path, prediction, space, waves=waves), **options)
-
-
-def _network(space: TableSpace, size: str, kind: str, waves: int) -> nn.Module:
-    one_of("network", kind, ("auto", "mlp", "columns"), " for a table")
-    conditions = {
-        name: condition for name, condition in space.conditions.items() if not condition.learned
-    }
-    if kind == "columns":
-        return ColumnTransformer.sized(
-            size, shape=space.shape, starts=space.starts, conditions=conditions
-        )
-    width, depth = size_choice(size, TABLES_SIZES)
-    inputs = space.size + len(space.fields) + 2 * waves * len(space.scored)
-    return MLP(inputs, space.size, width=width, depth=depth, conditions=conditions)
-
-
-def table_training(size: str, space: TableSpace, network: str | nn.Module) -> Training:
-    """Choose the training settings of a denoiser of rows; bfloat16 saves little in narrow networks.
-
-    The transformer over columns computes one token per cell: with more than 64 columns, a batch has
-    fewer rows, so that steps do not get more expensive.
-    """
-    columns = max(TOKENS, len(space.fields)) if network == "columns" else TOKENS
-    rows = max(64, BATCH * TOKENS // columns // 64 * 64)
-    return Training(rows, lr=1e-3, precision="auto" if size == "base" else "float32")

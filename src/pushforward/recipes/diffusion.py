@@ -6,7 +6,7 @@ import math
 
 from torch import nn
 
-from pushforward.data import Space, TableSpace
+from pushforward.data import Space
 from pushforward.denoisers import Denoiser, Preconditioning
 from pushforward.methods import Denoising
 from pushforward.networks import LevelPosterior
@@ -23,13 +23,7 @@ from pushforward.paths import (
     Tabulated,
     linear_betas,
 )
-from pushforward.recipes.choice import (
-    denoising_network,
-    denoising_training,
-    flat,
-    table_denoising,
-    table_training,
-)
+from pushforward.recipes.choice import denoising_network, denoising_training, flat
 from pushforward.recipes.recipe import NetworkOption, PathOption, Recipe, on_space
 from pushforward.solvers import DPM, Heun
 
@@ -59,18 +53,11 @@ def ddpm(
     References:
         Ho, Jain, Abbeel, Denoising Diffusion Probabilistic Models (2020), section 4.
     """
-    # fewer levels keep the same total noise by larger betas, as in Nichol and Dhariwal (2021)
-    betas = linear_betas(levels, 0.1 / levels, min(20.0 / levels, 0.999))
-    if isinstance(space, TableSpace):
-        path = Tabulated(betas)
-        times = Stratified(Levels(levels))
-        rows = table_denoising(space, size, network, path, "noise", times=times)
-        return Recipe(rows, table_training(size, space, network), "ddpm", "diffusion")
     net = denoising_network(space, size, network)
     method = Denoising(
         Denoiser(
             net,
-            Tabulated(betas),
+            ddpm_path(levels),
             "noise",
             space,
             preconditioning=Preconditioning(output="v" if preconditioned else None),
@@ -82,6 +69,11 @@ def ddpm(
         grid="log_snr" if len(space.shape) == 1 else "time",
     )
     return Recipe(method, denoising_training(space, net), "ddpm", "diffusion")
+
+
+def ddpm_path(levels: int) -> Tabulated:
+    """Return the path of DDPM: fewer levels keep the same total noise by larger betas, as in Nichol and Dhariwal (2021)."""
+    return Tabulated(linear_betas(levels, 0.1 / levels, min(20.0 / levels, 0.999)))
 
 
 # Where sampling starts for short vectors, on which the start of `sigma_max` would be lower
@@ -107,11 +99,6 @@ def edm(
     References:
         Karras et al., Elucidating the Design Space of Diffusion-Based Generative Models (2022), table 1.
     """
-    if isinstance(space, TableSpace):
-        path = VE(sigma_max=sigma_max(space.size))
-        times = Stratified(LogNormal(-0.5, 1.2))
-        rows = table_denoising(space, size, network, path, "v", times=times, weight=EDMWeight())
-        return Recipe(rows, table_training(size, space, network), "edm", "diffusion")
     net = denoising_network(space, size, network)
     method = Denoising(
         Denoiser(

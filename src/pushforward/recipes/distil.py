@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -11,7 +10,7 @@ from torch import nn
 
 from pushforward.arguments import one_of, whole
 from pushforward.data import Space
-from pushforward.denoisers import Guided, TableDenoiser
+from pushforward.denoisers import Guided
 from pushforward.denoisers.denoiser import Denoiser, FlowMap, trained
 from pushforward.errors import UsageError
 from pushforward.methods import (
@@ -46,23 +45,9 @@ from pushforward.recipes.recipe import (
     Training,
     on_space,
 )
-from pushforward.recipes.students import copy_of, distil_table, student_of, times_of_jumps
+from pushforward.recipes.students import copy_of, student_of, times_of_jumps
 from pushforward.transports import Flow, Latent, inner_of
 
-# Settings that tables do not have
-OF_NUMBERS = [
-    "rule",
-    "stored",
-    "guidance",
-    "first",
-    "last",
-    "over",
-    "derivative",
-    "average",
-    "power",
-    "diagonal",
-    "likeness",
-]
 RULES = ("stored", "start", "middle", "end", "progressive")
 # Of a trajectory from noise, and of one from other data, which bends more
 STEPS = 8
@@ -145,26 +130,11 @@ def distil(
         Song et al., Consistency Models (2023); Luo et al., SoFlow (2025); Zhang et al., AlphaFlow (2025); Frans et al., Shortcut
         Models (2025); Boffi et al. (2025), for the end; Meng et al., On Distillation of Guided Diffusion Models (2023).
     """
-    given = dict(locals())
     flow = inner_of(teacher)
-    denoiser = _denoiser(flow)
-    if denoiser.jumps:
-        raise UsageError(
-            "The teacher is already a map between two times. Sample it in 1, 2 or 4 `steps`."
-        )
+    denoiser = teaching_denoiser(flow)
     assert isinstance(flow, Flow)
     if isinstance(teacher, Latent):
         space = flow.space
-    if isinstance(denoiser, TableDenoiser):
-        usual = inspect.signature(distil).parameters
-        others = [
-            name
-            for name, value in given.items()
-            if name in OF_NUMBERS and value != usual[name].default
-        ]
-        return distil_table(
-            flow, denoiser, size, calls, to_data, trajectories, teacher_steps, others
-        )
     usual_steps = STEPS if denoiser.source is None else STEPS_FROM_DATA
     if teacher_steps is None:
         teacher_steps = usual_steps
@@ -221,6 +191,20 @@ def _in_latents(method: Method, teacher: Any) -> tuple[Method, str]:
     if isinstance(teacher, Latent):
         return LatentMethod(method, teacher.autoencoder), "flow map in a latent space"
     return method, "flow map"
+
+
+def teaching_denoiser(flow: Any) -> Denoiser:
+    """Return the denoiser of a teacher that samples in steps.
+
+    Raises:
+        UsageError: If the model does not sample in steps, or is a map between two times.
+    """
+    denoiser = _denoiser(flow)
+    if denoiser.jumps:
+        raise UsageError(
+            "The teacher is already a map between two times. Sample it in 1, 2 or 4 `steps`."
+        )
+    return denoiser
 
 
 def _denoiser(flow: Any) -> Denoiser:

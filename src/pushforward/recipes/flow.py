@@ -7,7 +7,7 @@ from pathlib import Path
 from torch import nn
 
 from pushforward.arguments import one_of, whole
-from pushforward.data import Space, TableSpace
+from pushforward.data import Space
 from pushforward.denoisers import Denoiser, FlowMap
 from pushforward.errors import UsageError
 from pushforward.methods import Denoising, Mapping, TeacherPairs, Trajectories
@@ -24,38 +24,21 @@ from pushforward.paths import (
     Times,
     Uniform,
 )
-from pushforward.recipes.choice import (
-    batch_size,
-    denoising_network,
-    denoising_training,
-    flat,
-    table_denoising,
-    table_training,
-)
+from pushforward.recipes.choice import batch_size, denoising_network, denoising_training, flat
 from pushforward.recipes.recipe import LossOption, NetworkOption, PathOption, Recipe, on_space
-from pushforward.solvers import DPM, DPMSDE, UniPC
+from pushforward.solvers import DPM, UniPC
 from pushforward.transports import Flow
 
 # Bytes that stored trajectories take at most by default, and how many there are at most
 MEMORY = 512 * 2**20
 MOST = 16_384
-NO_JUMPS = (
-    "shortcut, consistency, meanflow and dmd do not support tables: they learn jumps by squared error, and "
-    "the mean of two categories is not a category. Train a flow with `pushforward train flow --data FILE` "
-    "and distil it with `pushforward distil RUN`, or train a gan or a vae, which sample in one call."
-)
 
 
 def new_map(space: Space, size: str, network: str | nn.Module) -> FlowMap:
     """Build a map on the straight path with random weights, whose network outputs the mean velocity.
 
     ``network`` is auto, mlp, unet, dit, or a module ``network(x, t, condition)`` with t of shape (n, 2).
-
-    Raises:
-        UsageError: If the data is a table.
     """
-    if isinstance(space, TableSpace):
-        raise UsageError(NO_JUMPS)
     return FlowMap(denoising_network(space, size, network, times=2), Linear(), "velocity", space)
 
 
@@ -117,17 +100,6 @@ def flow(
             "The coupling ot pairs noise with data within classes. With other conditions, noise would depend on "
             "their values. Leave out coupling."
         )
-    if isinstance(space, TableSpace):
-        if coupling != "independent" or source is not None or teacher is not None:
-            raise UsageError(
-                "A flow of a table with mixed types always pairs rows with independent noise. Leave coupling, source and "
-                "teacher out."
-            )
-        # factors below 1, which columns that follow from others get, leave little of training to low noise
-        rows = table_denoising(
-            space, size, network, Linear(), "velocity", rate=0.0, solver=DPMSDE()
-        )
-        return Recipe(rows, table_training(size, space, network), "flow", "flow matching")
     if source is not None and not isinstance(source, (str, Path, Source)):
         raise UsageError(
             "source must be the name or path of a data set, or a pushforward.paths.couplings.Source, got a "

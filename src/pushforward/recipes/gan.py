@@ -7,10 +7,9 @@ from typing import Any
 
 from torch import nn
 
-from pushforward.data import Space, TableSpace
+from pushforward.data import Space
 from pushforward.methods import GAN
 from pushforward.methods.adversarial import OBJECTIVES, CriticInput, DiffAugment, Penalties
-from pushforward.networks.wrappers import StraightThrough
 from pushforward.recipes.choice import batch_size, code_length, extent_of, flat, precision
 from pushforward.recipes.choice import critic as choose_critic
 from pushforward.recipes.choice import generator as choose_generator
@@ -123,7 +122,7 @@ def gan(
     """
     convolutional = not flat(space)
     vector = len(space.shape) == 1
-    resolved = bool(space.scored) if isinstance(space, TableSpace) else True
+    resolved = space.continuous != ()
     plain_images = convolutional and network in ("auto", "dcgan") and space.size <= PLAIN
     latent = code_length(space, latent_size, image=16 if plain_images else 64, vector=16)
     if sign_codes is None:
@@ -171,9 +170,7 @@ def gan(
         strength = 1.0 if ada_target is None else 0.0
     if generator is None:
         generator = choose_generator(space, size, latent, network, sign_codes)
-    if isinstance(space, TableSpace):
-        generator = StraightThrough(generator, space, latent)
-        latent = StraightThrough.noise_size(space, latent)
+    generator, latent = space.generator(generator, latent)
     method = GAN(
         generator,
         critic,

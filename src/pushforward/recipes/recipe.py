@@ -20,7 +20,7 @@ from pushforward.data.core.dataset import Seen
 from pushforward.errors import UsageError
 from pushforward.methods.method import Method
 from pushforward.recipes.learning_rate import Schedule
-from pushforward.registries import RECIPES
+from pushforward.registries import RECIPES, at
 
 OPTIMIZERS = ("adamw", "muon")
 # The settings that a player may have of its own
@@ -225,13 +225,18 @@ def _described(docstring: str) -> dict[str, str]:
 
 
 def on_space(function: RecipeFunction) -> RecipeFunction:
-    """Extend a recipe to take a data set, or its name or path, as well as a space."""
+    """Extend a recipe to take a data set, or its name or path, and to use the recipe of the kind of data, if it has one."""
 
     @functools.wraps(function)
     def recipe(space: Any, *arguments: Any, **settings: Any) -> Recipe:
-        return function(
-            space if isinstance(space, Space) else dataset_of(space).space, *arguments, **settings
-        )
+        if not isinstance(space, Space):
+            space = dataset_of(space).space
+        home = space.recipes.get(function.__name__)
+        if home is None:
+            return function(space, *arguments, **settings)
+        inspect.signature(function).bind(space, *arguments, **settings)  # refuses unknown settings
+        own: Recipe = at(home)(space, *arguments, **settings)
+        return own
 
     return recipe
 

@@ -11,20 +11,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pushforward import spec
-from pushforward.arguments import whole
 from pushforward.data import Space
-from pushforward.denoisers import Denoiser, FlowMap, MapSampling, Preconditioning, TableDenoiser
+from pushforward.denoisers import Denoiser, FlowMap, MapSampling, Preconditioning
 from pushforward.errors import UsageError
-from pushforward.methods import Trajectories
-from pushforward.methods.distillation import TableDistillation
-from pushforward.networks import ColumnTransformer
 from pushforward.networks.blocks import TimeEmbedding
 from pushforward.paths import Linear, Path
-from pushforward.recipes.choice import flat, table_training
-from pushforward.recipes.flow import NO_JUMPS, trajectories_for
-from pushforward.recipes.recipe import Recipe
+from pushforward.recipes.choice import flat
 from pushforward.solvers.solver import grid_times
-from pushforward.transports import Flow
 
 
 def student_of(
@@ -47,8 +40,6 @@ def student_of(
         UsageError: If the network does not support a second time, or its input or output depends on
             its path.
     """
-    if isinstance(teacher, TableDenoiser):
-        raise UsageError(NO_JUMPS)
     path = teacher.path
     pre = teacher.preconditioning
     if not isinstance(path, Linear) and (
@@ -59,7 +50,7 @@ def student_of(
             "needs a network that predicts data, noise or v from an input of unit variance, or a network on the "
             "straight path."
         )
-    network, straight = _straightened(teacher, 2 if guidance is None else 3)
+    network, straight = straightened(teacher, 2 if guidance is None else 3)
     pre = Preconditioning(pre.scale_input, "t", teacher.output, guidance)
     known = teacher.unconditional if unconditional is None else unconditional
     options: Any = {
@@ -70,7 +61,7 @@ def student_of(
     return FlowMap(network, straight, "velocity", teacher.space, source=teacher.source, **options)
 
 
-def _straightened(teacher: Denoiser, times: int = 2) -> tuple[nn.Module, Path]:
+def straightened(teacher: Denoiser, times: int = 2) -> tuple[nn.Module, Path]:
     """A denoiser's network with further times, which are those of the straight path; and that path, between the same log-SNRs."""
     path = teacher.path
     if isinstance(path, Linear):
@@ -81,22 +72,6 @@ def _straightened(teacher: Denoiser, times: int = 2) -> tuple[nn.Module, Path]:
         return teacher.time(path.time(straight.log_snr(t)).clamp(*path.ends))
 
     return with_second_time(teacher.network, straight.ends, received, times), straight
-
-
-def student_of_table(teacher: TableDenoiser) -> TableDenoiser:
-    """Build a map between two times on the straight path, initialised as a denoiser of a table; see `student_of`.
-
-    Raises:
-        UsageError: If the network does not support a second time.
-    """
-    network, straight = _straightened(teacher)
-    options: Any = {"unconditional": teacher.unconditional, "waves": teacher.waves}
-    sampling = MapSampling(jump_grid(teacher.table))
-    student = TableDenoiser(
-        network, straight, "velocity", teacher.table, clock="t", sampling=sampling, **options
-    )
-    student.shift.copy_(teacher.shift)
-    return student
 
 
 def jump_grid(space: Space) -> str:
@@ -122,46 +97,6 @@ def times_of_jumps(teacher: Denoiser, steps: int) -> str | list[float]:
 def copy_of(denoiser: Any) -> Any:
     """Copy a denoiser, or a map between two times, with trainable weights."""
     return deepcopy(denoiser).requires_grad_(True).train()
-
-
-# Of a trajectory, by DPM-Solver++(2M): a multiple of the jumps of samplings in 1, 2, 4 and 8 calls
-STEPS = 24
-
-
-def distil_table(
-    flow: Flow,
-    denoiser: TableDenoiser,
-    size: str,
-    calls: int,
-    to_data: float,
-    trajectories: int | None,
-    teacher_steps: int | None,
-    others: Sequence[str],
-) -> Recipe:
-    """Build the recipe of a student of a table; ``others`` are further given settings of `pushforward.recipes.distil`.
-
-    Raises:
-        UsageError: If a setting does not apply, the denoiser has guidance, or there are no
-            trajectories or steps.
-    """
-    if named := [*others, *["size"] * (size != "small")]:
-        raise UsageError(
-            "A student of a table always learns from stored trajectories, with its teacher's network. Leave "
-            f"out {', '.join(named)}."
-        )
-    steps = STEPS if teacher_steps is None else whole("teacher_steps", teacher_steps, 1)
-    guide = Flow(denoiser, "dpm", steps, times_of_jumps(denoiser, steps))
-    store = Trajectories(
-        guide, trajectories_for(steps + 1, denoiser.table.size, trajectories), to_data=to_data
-    )
-    method = TableDistillation(student_of_table(denoiser), store, steps=calls)
-    network = "columns" if isinstance(denoiser.network, ColumnTransformer) else "mlp"
-    training = table_training("small", denoiser.table, network)
-    return Recipe(method, training, "distil", "flow map", first_weights=_start_as_teacher)
-
-
-def _start_as_teacher(method: Any) -> None:
-    method.start_from(student_of_table(method.teacher.denoiser).state_dict())
 
 
 POINTS = 4096  # Times at which the two embeddings are compared

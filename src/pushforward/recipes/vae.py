@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from typing import Any
 
 from torch import nn
 
 from pushforward.arguments import one_of, whole
-from pushforward.data import ImageSpace, Space, TableSpace
+from pushforward.data import Space
 from pushforward.errors import UsageError
 from pushforward.methods import VAE, HierarchicalVAE, PerceptualAutoencoder, QuantisedAutoencoder
 from pushforward.methods.autoencoders import LossWeights
@@ -230,9 +229,6 @@ def vqvae(
     return Recipe(method, coding_training(space), "vqvae", "VAE")
 
 
-ROW_CODE = 32  # Numbers of the code of a row at most, by default
-
-
 @on_space
 def autoencoder(
     space: Space,
@@ -276,12 +272,7 @@ def autoencoder(
         Rombach et al., Latent Diffusion Models (2022); see `pushforward.methods.PerceptualAutoencoder`. Zhang et al., TabSyn
         (2024), for latents of tables.
     """
-    if isinstance(space, TableSpace):
-        codes = channels or min(ROW_CODE, 2 * len(space.fields))
-        weight = 0.1 if kl_weight is None else kl_weight
-        rows = vae(space.with_conditions(), size, latent_size=codes, beta=weight)
-        return replace(rows, name="autoencoder", family="autoencoder")
-    if not isinstance(space, ImageSpace):
+    if len(space.grid) != 2:
         raise UsageError(
             "autoencoder compresses images and tables only. For other data, train a vae and use its latents."
         )
@@ -314,7 +305,7 @@ def autoencoder(
             f"The critic {critic} has no features to compare. Use `perceptual_loss=none` or `perceptual_loss=pretrained`."
         )
     if perceptual_loss == "pretrained":
-        feature_extractor = PretrainedFeatures(space.shape, mean=space.mean, std=space.std, side=64)
+        feature_extractor = PretrainedFeatures(space.shape, **space.units, side=64)
     else:
         feature_extractor = None
     method = PerceptualAutoencoder(

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor, nn
 
 from pushforward.arguments import whole
-from pushforward.conditions.columns import Known
 from pushforward.conditions.kind import mask_of
 from pushforward.data.spaces import Space, TableSpace
 from pushforward.denoisers.denoiser import (
@@ -28,6 +27,7 @@ from pushforward.draws import Draws
 from pushforward.errors import UsageError
 from pushforward.paths import Path
 from pushforward.tables.coordinates import Coordinates, gumbel
+from pushforward.tables.known import Known
 
 
 @dataclass(frozen=True)

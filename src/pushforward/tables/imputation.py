@@ -13,7 +13,6 @@ import torch
 from numpy.typing import NDArray
 
 from pushforward.arguments import whole
-from pushforward.conditions.columns import Known
 from pushforward.data.readers.reader import is_frame
 from pushforward.data.spaces import TableSpace
 from pushforward.draws import ExampleDraws
@@ -21,6 +20,7 @@ from pushforward.errors import DataError, UsageError
 from pushforward.files import replacing
 from pushforward.tables.columns import Category
 from pushforward.tables.constraints import beyond_ranges, holds
+from pushforward.tables.known import Known
 from pushforward.tables.reading.csv_dialect import GappyFile, Layout, chosen_columns, gappy_values
 from pushforward.tables.reading.frames import (
     filled_frame,

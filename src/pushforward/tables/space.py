@@ -19,12 +19,23 @@ from pushforward.tables.reading.csv_dialect import Layout
 
 if TYPE_CHECKING:
     import torch
-    from torch import Tensor
+    from torch import Tensor, nn
 
 
 ROWS = 65_536  # how many rows are encoded at a time
 # The unit of indicators: two categories are as far from each other, 2, as the two values of a number that is -1 or 1.
 INDICATOR_SCALE = 0.5**0.5
+RECIPES = {
+    "autoencoder": "tables.recipes:autoencoder",
+    "consistency": "tables.recipes:no_map",
+    "ddpm": "tables.recipes:ddpm",
+    "distil": "tables.recipes:distil",
+    "dmd": "tables.recipes:no_map",
+    "edm": "tables.recipes:edm",
+    "flow": "tables.recipes:flow",
+    "meanflow": "tables.recipes:no_map",
+    "shortcut": "tables.recipes:no_map",
+}
 
 
 @dataclass(frozen=True)
@@ -48,6 +59,7 @@ class TableSpace(ScaledSpace):
     constraints: tuple[Constraint, ...] = ()
 
     noun = "row"
+    recipes = RECIPES
     sides = ("d",)
 
     def __post_init__(self) -> None:
@@ -134,6 +146,19 @@ class TableSpace(ScaledSpace):
             start for field, start in zip(self.fields, self.starts, strict=False) if field.scores
         )
 
+    @property
+    def likelihood(self) -> str:
+        return "rows"
+
+    @property
+    def continuous(self) -> tuple[int, ...]:
+        return self.scored
+
+    def generator(self, network: nn.Module, latent: int) -> tuple[nn.Module, int]:
+        from pushforward.tables.generator import StraightThrough
+
+        return StraightThrough(network, self, latent), StraightThrough.noise_size(self, latent)
+
     @cached_property
     def open(self) -> tuple[int, ...]:
         """Coordinates that are scores of open columns."""
@@ -165,7 +190,7 @@ class TableSpace(ScaledSpace):
         """
         import torch
 
-        from pushforward.conditions.columns import Known
+        from pushforward.tables.known import Known
 
         if not self.open:
             return x

@@ -21,7 +21,7 @@ from pushforward.registries import SPACES, at
 
 if TYPE_CHECKING:
     import torch
-    from torch import Tensor
+    from torch import Tensor, nn
 
 
 # The files that samples which are pictures are written to.
@@ -58,6 +58,8 @@ class Space(ABC):
             metrics support.
         augmentations: Names of suitable augmentations
             (`pushforward.data.core.sampler.AUGMENTATIONS`).
+        recipes: Recipes of this kind of data by the name of the general recipe that they replace,
+            each as "module:function" below `pushforward`.
     """
 
     noun: ClassVar[str]
@@ -65,6 +67,7 @@ class Space(ABC):
     as_points: ClassVar[bool] = True
     has_pixels: ClassVar[bool] = False
     augmentations: ClassVar[tuple[str, ...]] = ()
+    recipes: ClassVar[Mapping[str, str]] = {}
 
     shape: tuple[int, ...]
     conditions: Mapping[str, ConditionKind]
@@ -169,6 +172,22 @@ class Space(ABC):
         return ()
 
     # What suits it
+
+    @property
+    def continuous(self) -> tuple[int, ...] | None:
+        """Dimensions with continuous values; None if all are."""
+        return None
+
+    def generator(self, network: nn.Module, latent: int) -> tuple[nn.Module, int]:
+        """Complete the generator of a GAN, which takes noise of length ``latent``; returns it and the length of its noise."""
+        return network, latent
+
+    @property
+    def likelihood(self) -> str:
+        """Name of the likelihood of decoders that suits the data (`pushforward.methods.likelihoods`)."""
+        if self.binary:
+            return "bernoulli"
+        return "gaussian"
 
     @property
     def grid(self) -> tuple[int, ...]:

@@ -9,9 +9,10 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from pushforward.metrics.modes import Parts, variation
 from pushforward.metrics.score import MetricInfo, Samples, Score, share_info
 from pushforward.metrics.uncertainty import errors
-from pushforward.tables.metrics.table import Parts, Table, codes, variation
+from pushforward.tables.metrics.table import Table, codes
 
 # Of the pictures: columns at most, bins of a number, and categories, of which the rarest are one
 DRAWN = 24

@@ -59,17 +59,6 @@ def codes(values: NDArray[np.float64], count: int) -> NDArray[np.int64]:
     return np.where(np.isnan(values), count, values).astype(np.int64)
 
 
-# An error, and what each generated and each held-out row adds to it
-Parts = tuple[float, NDArray[np.float64], NDArray[np.float64]]
-
-
-def variation(of_x: NDArray[np.int64], of_y: NDArray[np.int64], count: int) -> Parts:
-    """Compute the total variation between two sets of categories, (n,) and (m,), integers below ``count``."""
-    share, real = (np.bincount(side, minlength=count) / len(side) for side in (of_x, of_y))
-    sign = np.sign(share - real) / 2
-    return float(np.abs(share - real).sum() / 2), sign[of_x], -sign[of_y]
-
-
 def shuffled(rows: NDArray[np.float64], seed: int) -> NDArray[np.int64]:
     """Return a random order of rows (n, d) that depends only on their values and the seed."""
     rising = np.lexsort(rows.T[::-1])

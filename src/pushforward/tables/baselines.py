@@ -1,0 +1,221 @@
+"""Baselines of tables without a network: a mixture, independent columns and copied rows."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pushforward.data import Dataset
+from pushforward.data.core.hashes import permutation
+from pushforward.denoisers import Condition
+from pushforward.draws import Draws
+from pushforward.evaluation.results import INDEPENDENT_ROWS, ROW_COPIES
+from pushforward.tables.coordinates import Coordinates, gumbel
+from pushforward.tables.space import TableSpace
+from pushforward.transports import Transport
+
+ROWS = 50_000  # Rows that a mixture is fitted to at most
+
+
+ROWS_EACH = 100  # Rows for each component, at least
+
+
+COMPONENTS = 256
+
+
+ITERATIONS = 60
+
+
+ENOUGH = 1e-3  # A gain of so few nats a row ends the fit
+
+
+PRIOR = 1.0  # Rows of the whole table that join each component
+
+
+NARROWEST = 0.02  # The least standard deviation of a component's scores
+
+
+BLOCK = 8192
+
+
+class RowMixture(Transport):
+    """Mixture of k components with independent columns: categorical indicators and normal scores.
+
+    Args:
+        space: Space of the table.
+        weights: Component weights, (k,).
+        logits: Log-probabilities of indicators, (k, d); 0 for scores.
+        means: Means of scores over rows that have one, (k, s).
+        deviations: Standard deviations of scores, (k, s).
+
+    References:
+        Shallow mixtures are a strong baseline of tables, for example beside Tractable Probabilistic Circuits (TabPC, 2026).
+    """
+
+    calls = 0  # type: ignore[assignment] # there is no network
+    weights: Tensor
+    logits: Tensor
+    means: Tensor
+    deviations: Tensor
+
+    def __init__(
+        self, space: TableSpace, weights: Tensor, logits: Tensor, means: Tensor, deviations: Tensor
+    ) -> None:
+        super().__init__()
+        self.space, self.layout = space, Coordinates(space)
+        for name, value in {
+            "weights": weights,
+            "logits": logits,
+            "means": means,
+            "deviations": deviations,
+        }.items():
+            self.register_buffer(name, value)
+        self.noise_shape = (1 + space.size,)
+
+    @classmethod
+    def fit(
+        cls, data: Dataset, components: int | None = None, iterations: int = ITERATIONS
+    ) -> RowMixture:
+        """Fit the mixture by expectation-maximisation to at most 50,000 training rows.
+
+        Args:
+            data: Table.
+            components: Number of components; None for one per 100 rows, at most 256.
+            iterations: Maximum number of iterations; a gain of less than 0.001 nats per row ends the fit.
+        """
+        space = data.space
+        assert isinstance(space, TableSpace)
+        order = permutation(len(data.train), 0)[:ROWS]
+        rows = data.train.data_units(np.sort(order))
+        k = max(1, min(COMPONENTS, len(rows) // ROWS_EACH)) if components is None else components
+        layout = Coordinates(space)
+        known = _Rows(rows, Coordinates(space))
+        centres = rows[:: max(1, len(rows) // k)][:k]
+        units = rows / layout.std
+        shares = torch.nn.functional.one_hot(
+            torch.cdist(units, centres / layout.std).argmin(1), len(centres)
+        ).float()
+        mixture = cls(space, *known.maximised([shares]))
+        last = -math.inf
+        for _ in range(iterations):
+            parts = []
+            total = 0.0
+            for start in range(0, len(rows), BLOCK):
+                joint = known.joint(mixture, slice(start, start + BLOCK))
+                norm = torch.logsumexp(joint, 1, keepdim=True)
+                total += float(norm.double().sum())
+                parts.append((joint - norm).exp())
+            mixture = cls(space, *known.maximised(parts))
+            if total / len(rows) - last < ENOUGH:
+                break
+            last = total / len(rows)
+        return mixture
+
+    def forward(self, z: Tensor, condition: Condition = None, draws: Draws | None = None) -> Tensor:
+        """Generate rows in model units, (n, d); z[:, 0] selects the component, the rest is the noise of coordinates."""
+        layout = self.layout
+        which = torch.searchsorted(
+            self.weights.double().cumsum(0), torch.special.ndtr(z[:, 0].double())
+        )
+        which = which.clamp(max=len(self.weights) - 1)
+        noise = z[:, 1:]
+        rows = layout.chosen(self.logits[which] + gumbel(noise))
+        scores = self.means[which] + self.deviations[which] * noise[:, layout.scores]
+        rows = rows.index_copy(1, layout.scores, layout.gated(rows) * scores)
+        return (rows - layout.mean) / layout.std
+
+
+class _Rows:
+    """Sufficient statistics of rows under products of categorical and normal columns."""
+
+    def __init__(self, rows: Tensor, layout: Coordinates) -> None:
+        self.layout, self.counts = layout, rows.index_fill(1, layout.scores, 0.0)
+        self.gates = layout.gated(rows)
+        self.first = self.gates * rows[:, layout.scores]
+        self.second = self.first * rows[:, layout.scores]
+
+    def joint(self, mixture: RowMixture, block: slice) -> Tensor:
+        """Compute log p(row, component), (n, k)."""
+        precision = mixture.deviations.square().reciprocal()
+        constant = (
+            -(mixture.means.square() * precision + math.log(2 * math.pi)) / 2
+            - mixture.deviations.log()
+        )
+        joint = self.counts[block] @ mixture.logits.T + self.gates[block] @ constant.T
+        joint = (
+            joint
+            + self.first[block] @ (mixture.means * precision).T
+            - self.second[block] @ (precision / 2).T
+        )
+        return joint + mixture.weights.log()
+
+    def maximised(self, shares: list[Tensor]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Compute weights, logits, means and standard deviations from the component probabilities of rows, blocks of (n, k)."""
+
+        def summed(values: Tensor) -> Tensor:
+            parts = torch.split(values, [len(part) for part in shares])
+            return torch.stack(
+                [part.T @ value for part, value in zip(shares, parts, strict=True)]
+            ).sum(0)
+
+        total = torch.stack([part.sum(0) for part in shares]).sum(0)
+        counts = summed(self.counts) + PRIOR * self.counts.mean(0)
+        logits = (
+            (counts / (total[:, None] + PRIOR))
+            .clamp(min=1e-12)
+            .log()
+            .index_fill(1, self.layout.scores, 0.0)
+        )
+        gates = summed(self.gates) + PRIOR * self.gates.mean(0).clamp(min=1e-12)
+        means = (summed(self.first) + PRIOR * self.first.mean(0)) / gates
+        squares = (summed(self.second) + PRIOR * self.second.mean(0)) / gates
+        deviations = (squares - means.square()).clamp(min=NARROWEST**2).sqrt()
+        weights = (total + PRIOR) / (total + PRIOR).sum()
+        return weights, logits, means, deviations
+
+
+class DrawnRows(Transport):
+    """Training rows drawn with replacement, as whole rows or column by column.
+
+    Args:
+        space: Space of the table.
+        rows: Training rows in data units, (n, d).
+        whole: Whether to draw whole rows, which are copies. If False, columns are drawn independently.
+    """
+
+    calls = 0  # type: ignore[assignment] # there is no network
+    rows: Tensor
+
+    def __init__(self, space: TableSpace, rows: Tensor, whole: bool) -> None:
+        super().__init__()
+        self.space = space
+        self.whole = whole
+        self.register_buffer("rows", rows)
+        self.register_buffer(
+            "owners",
+            torch.zeros(space.size, dtype=torch.int64) if whole else torch.tensor(space.owners),
+        )
+        self.noise_shape = (1 if whole else len(space.fields),)
+
+    def forward(self, z: Tensor, condition: Condition = None, draws: Draws | None = None) -> Tensor:
+        """Generate rows in model units, (n, d); each column of z selects a training row."""
+        places = (
+            (torch.special.ndtr(z.double()) * len(self.rows)).long().clamp(max=len(self.rows) - 1)
+        )
+        return self.space.to_model(self.rows.gather(0, places[:, self.owners]))
+
+
+def drawn_rows(data: Dataset) -> dict[str, DrawnRows]:
+    """Create the further baselines of a table by name; copied rows only if the training rows are known."""
+    space = data.space
+    if not isinstance(space, TableSpace):
+        return {}
+    rows = data.train.data_units()
+    if data.trained_on is not False:
+        copies = {ROW_COPIES: DrawnRows(space, rows, whole=True)}
+    else:
+        copies = {}
+    return {INDEPENDENT_ROWS: DrawnRows(space, rows, whole=False), **copies}
