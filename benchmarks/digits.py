@@ -61,7 +61,7 @@ def main(words: list[str]) -> None:
         for name in given.recipes
         for seed in range(given.seeds)
     ]
-    report(each(run_case, cases, given.jobs), judge.baseline(), judge, given)
+    report(each(run_case, cases, given.jobs), judge.baselines()[0], judge, given)
 
 
 def run_case(name: str, seed: int, steps: int, n: int, repeats: int) -> dict[str, Any]:

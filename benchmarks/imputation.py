@@ -29,8 +29,8 @@ from sklearn.impute import IterativeImputer
 from tables import read
 
 import pushforward as pf
-from pushforward.evaluation.scores import rows_at
 from pushforward.tables import Number
+from pushforward.tables.encoder import rows_at
 
 HIDDEN = 0.3
 DRAWS = 39

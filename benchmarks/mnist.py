@@ -84,7 +84,7 @@ def main(words: list[str]) -> None:
         [(name, folder / name, given.n, given.repeats) for name in given.recipes],
         given.jobs,
     )
-    base = judge.baseline().scores
+    base = judge.baselines()[0].scores
     runs = {name: pf.load(folder / name) for name in given.recipes}
     speed = images_per_second(
         {name: run.transport for name, run in runs.items()}, repeats=given.turns

@@ -122,7 +122,7 @@ def judged(trainer: Trainer, judge: Judge) -> list[dict[str, Any]]:
 def report(rows: list[dict[str, Any]], judge: Judge, given: argparse.Namespace) -> None:
     """Write the table of models beside floor, no-network row and published numbers, and the curve where there is one."""
     floor = floors(judge, NAMES)
-    base = judge.baseline().scores
+    base = judge.baselines()[0].scores
     accuracy = judge.features.channels.accuracy
     body = []
     for name in given.models:

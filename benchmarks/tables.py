@@ -44,8 +44,8 @@ from table_judges.published import as_published
 import pushforward as pf
 from pushforward.data.core.named_set import folder
 from pushforward.evaluation.evaluator import Judge
-from pushforward.evaluation.scores import rows_at, table_of
 from pushforward.tables.baselines import RowMixture, drawn_rows
+from pushforward.tables.encoder import rows_at, table_of
 from pushforward.tables.metrics.nearest_rows import fidelity
 from pushforward.tables.metrics.table import embedded
 from pushforward.tables.metrics.trees import utility

@@ -80,7 +80,7 @@ def main(words: list[str]) -> None:
         body.append([name, f"{run.state['step']:,}", *(f"{scores[m].value:.4g}" for m in NAMES)])
     floor = floors(judge, NAMES)
     body.append(["real data", "", *(floor[m] for m in NAMES)])
-    base = judge.baseline().scores
+    base = judge.baselines()[0].scores
     body.append(["no network", "", *(f"{base[m].value:.4g}" for m in NAMES)])
     text = table(["network", "steps", *NAMES], body)
     text += f"\n\n{given.seconds:g} s of training each in turns, n = {given.n}, one training, one sampling."

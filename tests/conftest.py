@@ -28,7 +28,7 @@ TRACED = {False: (256, 8), True: (1000, 16)}
 QUICK = {
     "training.monitor.standard_callbacks": {"PICTURES": (), "DRAWN": {False: 4, True: 100}},
     "extractors.classifier": {"SEEN": 2000},
-    "evaluation.scores": {"REDRAWS": 3},
+    "data.spaces.space": {"REDRAWS": 3},
     "evaluation.models": {"SHOWN": {False: 9, True: 100}},
     "evaluation.pictures": {
         "SHOWN": {False: 9, True: 100},

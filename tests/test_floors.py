@@ -189,7 +189,7 @@ def test_near_copies_of_the_floor_are_counted_among_all_other_training_rows(monk
     twins = 200 + r.permutation(800)[:400]
     x[twins[:200]] = x[twins[200:]] + 1e-3
     data = dataset(x)
-    monkeypatch.setattr("pushforward.evaluation.scores.REDRAWS", 20)
+    monkeypatch.setattr("pushforward.data.spaces.space.REDRAWS", 20)
     floor = floors(
         data, fit_features(data, cache=False), n=200, metrics=["near_copies"], cache=False
     )["near_copies"]

@@ -14,11 +14,18 @@ from pushforward.data import Split, TableSpace
 from pushforward.data.core.dataset import build
 from pushforward.evaluation.baselines import SHRINKAGE, GaussianBaseline
 from pushforward.evaluation.evaluator import Judge
-from pushforward.evaluation.results import INDEPENDENT_ROWS, ROW_COPIES, Comparison, ModelResult
+from pushforward.evaluation.results import Comparison, ModelResult
 from pushforward.metrics import Score
 from pushforward.metrics.memorisation import near_copies
 from pushforward.tables import Category, Number
-from pushforward.tables.baselines import DrawnRows, RowMixture, _Rows, drawn_rows
+from pushforward.tables.baselines import (
+    INDEPENDENT_ROWS,
+    ROW_COPIES,
+    DrawnRows,
+    RowMixture,
+    _Rows,
+    drawn_rows,
+)
 
 
 @pytest.fixture(scope="module")

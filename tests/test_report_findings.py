@@ -28,7 +28,6 @@ from scipy.special import stdtrit
 from pushforward.evaluation.comparison import joined
 from pushforward.evaluation.measurements import SamplingCost, TrainingCost
 from pushforward.evaluation.results import (
-    ROW_COPIES,
     Comparison,
     DataInfo,
     ModelResult,
@@ -43,6 +42,7 @@ from pushforward.report.findings import RULES, findings
 from pushforward.report.plain_text import commands, limits, subtitle
 from pushforward.report.sprites import Look
 from pushforward.report.statistics import statistic
+from pushforward.tables.baselines import ROW_COPIES
 
 
 def best_cells(content):

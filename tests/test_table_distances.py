@@ -15,8 +15,9 @@ from pushforward.evaluation.evaluator import Judge, protocol_of
 from pushforward.evaluation.features import fit_features
 from pushforward.evaluation.pictures import nearest
 from pushforward.evaluation.results import REPEAT_SEEDS, Protocol, check_same
-from pushforward.evaluation.scores import REPRESENTATION, Raw, floors, recoded, score
+from pushforward.evaluation.scores import floors, score
 from pushforward.tables import Number
+from pushforward.tables.encoder import RowEncoder
 from pushforward.transports import Map
 
 DISTANCES = ["nearest_ratio", "membership", "membership_ratio", "energy", "authenticity"]
@@ -61,7 +62,7 @@ def coarse(data):
 def test_points_are_standardised_values_and_indicators(data):
     known = data.train.table_values
     held = data.held_out.table_values
-    raw = Raw(data)
+    raw = RowEncoder(data)
     assert raw.scale is None
     assert raw.shape == (
         2 + 1 + 4,
@@ -114,7 +115,7 @@ def test_scores_of_distances_are_the_same_in_all_coordinates(data):
             samples.training,
             samples.generated_more,
         ]
-    assert np.array_equal(scores["own"]["arrays"][2], Raw(data).training)
+    assert np.array_equal(scores["own"]["arrays"][2], RowEncoder(data).training)
     for own, there in zip(scores["own"].pop("arrays"), scores["other"].pop("arrays"), strict=True):
         assert np.array_equal(own, there)
     assert set(DISTANCES) <= scores["own"].keys()
@@ -125,10 +126,10 @@ def test_scores_of_distances_are_the_same_in_all_coordinates(data):
 def test_samples_of_a_model_in_other_coordinates_keep_their_values(data):
     own = coarse(data).space
     x = torch.from_numpy(own.encoded(data.train.table_values[:40]))
-    again, values = recoded(x, own, data.space)
+    again, values = own.recoded(x, data.space)
     assert np.array_equal(data.space.values(again), own.values(x), equal_nan=True)
     assert np.array_equal(values, own.values(x), equal_nan=True)
-    assert recoded(x, own, own)[0] is x
+    assert own.recoded(x, own)[0] is x
     sampler = Map(Noise(), own, own.shape)
     seen = Seen()
     scores = Judge(data, 20, repeats=1, metrics=[seen]).scores(sampler)[0]
@@ -143,19 +144,20 @@ def test_samples_of_a_model_in_other_coordinates_keep_their_values(data):
 def test_floors_measure_distances_in_the_same_points(data):
     seen = Seen()
     floors(data, fit_features(data, cache=False), n=10, redraws=2, metrics=[seen], cache=False)
-    training = {row.tobytes() for row in Raw(data).training}
+    training = {row.tobytes() for row in RowEncoder(data).training}
     for samples in seen.samples:
         assert {row.tobytes() for row in samples.generated} <= training
         assert {row.tobytes() for row in samples.training} <= training
         assert len(samples.training) == len(data.train) - 10
         assert np.array_equal(
-            samples.reference[:, :2], Raw(data).of(samples.table, samples.table.reference)[:, :2]
+            samples.reference[:, :2],
+            RowEncoder(data).of(samples.table, samples.table.reference)[:, :2],
         )
 
 
 def test_the_nearest_training_row_is_that_of_the_values(data):
     x = torch.from_numpy(data.train.x[3:9])
-    raw = Raw(data)
+    raw = RowEncoder(data)
     near = nearest(x, data, 2)
     assert near.examples[:, 0].tolist() == list(range(3, 9))
     assert near.copies.all()
@@ -165,10 +167,12 @@ def test_the_nearest_training_row_is_that_of_the_values(data):
 
 def test_the_protocol_says_what_distances_are_measured_in(data):
     features = fit_features(data, cache=False)
-    assert protocol_of(data, features, 10, ()).representation == REPRESENTATION
+    assert protocol_of(data, features, 10, ()).representation == RowEncoder.representation
     moons = load("moons")
     assert protocol_of(moons, fit_features(moons), 10, ()).representation == ""
-    old, new = (Protocol(data="it", n=10, representation=what) for what in ("", REPRESENTATION))
+    old, new = (
+        Protocol(data="it", n=10, representation=what) for what in ("", RowEncoder.representation)
+    )
     with pytest.raises(
         UsageError,
         match=r"representation of rows is unknown in old and values of the file.* in new",

@@ -8,17 +8,18 @@ import pytest
 import torch
 from programs.tables import mixed_table
 
-from pushforward.evaluation import features as halves
 from pushforward.evaluation.evaluator import Judge
 from pushforward.evaluation.features import kind_of
 from pushforward.evaluation.results import Comparison, ModelResult
-from pushforward.evaluation.scores import attacked, floor_path, table_of
+from pushforward.evaluation.scores import floor_path
 from pushforward.extractors import raw
 from pushforward.metrics import Score, describe
 from pushforward.metrics.names import chosen
 from pushforward.report.answers import answers
 from pushforward.report.finding_conditions import given_away, told_by
 from pushforward.report.findings import findings
+from pushforward.tables import space
+from pushforward.tables.encoder import table_of
 from pushforward.transports import Transport
 
 DATA = mixed_table(1000, seed=1)
@@ -77,7 +78,7 @@ def comparison(tmp_path_factory):
 
 def test_the_coordinates_of_rows_are_what_is_compared():
     assert kind_of(DATA) == "raw"
-    assert halves.COLUMNS == raw.MOST
+    assert space.RAW_COORDINATES == raw.MOST
     seen = table_of(DATA.space, DATA.train.x[:5], DATA.held_out.x)
     assert np.array_equal(seen.reference, DATA.space.values(DATA.held_out.x), equal_nan=True)
     assert seen.missing == tuple(field.missing for field in DATA.space.fields)
@@ -118,7 +119,11 @@ def test_a_table_has_its_own_scores_and_floors(comparison):
 
 
 def test_an_attack_on_a_model_has_more_samples_than_are_compared(comparison):
-    assert attacked(DATA, 10) == 2 * len(DATA.train) > comparison.settings.n
+    assert (
+        DATA.space.samples_needed(10, len(DATA.train))
+        == 2 * len(DATA.train)
+        > comparison.settings.n
+    )
     assert comparison["copy"].scores["membership"].value > 0.8
     assert comparison["copy"].scores["nearest_ratio"].value == 0
 

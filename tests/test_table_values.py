@@ -13,7 +13,7 @@ from pushforward.errors import DataError
 from pushforward.evaluation.evaluator import Judge
 from pushforward.evaluation.features import fit_features
 from pushforward.evaluation.models import given_samples
-from pushforward.evaluation.scores import floors, recoded
+from pushforward.evaluation.scores import floors
 
 FOREIGN = "start,end,flag\n3.5,4,no\n-1000000,5,no\n1000000,2000000,no\n,6,yes\n9,2,yes\n"
 
@@ -107,17 +107,17 @@ def test_samples_keep_their_digits_and_the_texts_of_their_categories(tables):
     sample = torch.tensor(
         [[0.123456789012, 1.0, 0.0, 0.0], [-1.0, 0.0, 1.0, 0.0]], dtype=torch.float64
     )
-    x, values = recoded(sample, own, now.space)
+    x, values = own.recoded(sample, now.space)
     assert values[:, 0].tolist() == own.values(sample)[:, 0].tolist()
     assert values[:, 1].tolist() == now.space.values(x)[:, 1].tolist() == [2.0, 0.0]
     foreign = replace(own, fields=(number, replace(kind, names=("a", "e", "b"))))
     with pytest.raises(DataError, match=r'"kind" .*1 value .*"e"'):
-        recoded(sample, foreign, now.space)
-    assert recoded(sample, now.space, now.space)[1] is None
+        foreign.recoded(sample, now.space)
+    assert now.space.recoded(sample, now.space)[1] is None
 
 
 def test_a_floors_predictor_learns_from_all_training_rows_as_a_models_does(small, monkeypatch):
-    monkeypatch.setattr("pushforward.evaluation.features.COLUMNS", 0)
+    monkeypatch.setattr("pushforward.tables.space.RAW_COORDINATES", 0)
     seen = Seen()
     features = fit_features(small, cache=False)
     assert len(features.halves.drawn) < len(small.train)

@@ -173,6 +173,20 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("self.size // self.shape[self.axis]", "self.size // self.shape[0]", "spaces"),
     ],
     "tables/space.py": [
+        ("return 10  # metrics of rows take long", "return 20", "table_report"),
+        ("return max(n, attack, min(training, TO_LEARN))", "return max(n, attack)", "table_report"),
+        ("renumbered(self.values(x), self", "renumbered(space.values(x), self", "table_distances"),
+        (
+            'if self.size <= RAW_COORDINATES:\n            return "raw"',
+            'if False:\n            return "raw"',
+            "table_report",
+        ),
+        ("if lacking:", "if False:", "table_samples"),
+        (
+            "torch.from_numpy(space.encoded(values, foreign=True)), values",
+            "torch.from_numpy(space.encoded(values, foreign=True)), None",
+            "table_values",
+        ),
         (
             '"meanflow": "tables.recipes:no_map"',
             '"meanflow": "recipes.flow:meanflow"',
@@ -202,5 +216,12 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
     ],
     "data/spaces/vector.py": [
         ("int(v) if flag else float(v)", "float(v)", "cli"),
+    ],
+    "data/spaces/encoder.py": [
+        (
+            '"generated": self.at(split, picked),',
+            '"generated": self.at(split, picked) + 1,',
+            "table_distances",
+        ),
     ],
 }

@@ -29,11 +29,11 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
     ],
     "evaluation/evaluator.py": [
         (
-            "            x, values = recoded(x, sampler.space, self.data.space)\n",
+            "            x, values = sampler.space.recoded(x, self.data.space)\n",
             "",
             "table_distances",
         ),
-        ("self.further_baselines() if baselines else ()", "()", "no_network"),
+        ("further_baselines=tuple(further)", "further_baselines=()", "no_network"),
         (
             'versions |= dict.fromkeys(own, f"definition',
             'dict.fromkeys(own, f"definition',
@@ -44,12 +44,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
             "max(\n                timings[name].values",
             "cost",
         ),
-        (
-            "\n        f\"{what}: {', '.join(constraints)}.\"\n        for what, constraints in differences.items()\n        if constraints\n    ",
-            "f\"{what}: {', '.join(constraints)}.\" for what, constraints in ()",
-            "table_samples",
-        ),
-        ("*[unmet] * bool(tally.unmet)", "", "table_samples"),
+        ("return *warnings, unmet", "return warnings", "table_samples"),
         ("() if run is None else (*run.warnings, *run.unfinished)", "()", "failing_trainings"),
         ("(\n    6  # St", "(\n    2  # St", "cost"),
         (
@@ -58,16 +53,20 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
             "table_samples",
         ),
         ("took * (repeat + 1) > judge.plan.sweep / len(rest)", "True", "table_samples"),
-        ("if not isinstance(sampler, RowMixture):", "if True:", "table_samples"),
+        ("if sampler.calls:", "if True:", "table_samples"),
         ("refused=tally.share if tally.drawn else None", "refused=None", "table_samples"),
         (
             "for name in names if name in known",
             "for name in self.floors if name in known",
             "no_network",
         ),
-        ("else attacked(self.data, self.n)", "else self.n", "table_report"),
         (
-            'representation=REPRESENTATION if isinstance(space, TableSpace) else ""',
+            "n = self.data.space.samples_needed(self.n, len(self.data.train))",
+            "n = self.n",
+            "table_report",
+        ),
+        (
+            "representation=space.encoder(data).representation",
             'representation=""',
             "table_distances",
         ),
@@ -78,7 +77,6 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("state = state_hash(network)", "state = None", "extractors"),
         ("hashlib.sha256(self.weights.encode())", "hashlib.sha256()", "extractors"),
         (" and not learned:", ":", "extractors"),
-        ("    if isinstance(space, TableSpace):", "    if False:", "table_report"),
         ("repr((own, self.preprocessing, state))", "repr((own, self.preprocessing))", "extractors"),
     ],
     "evaluation/intervals.py": [
@@ -108,7 +106,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
             "method.log_weights(space.to_model(x), 1",
             "vae",
         ),
-        ("if isinstance(transport.space, TableSpace):", "if False:", "table_reading"),
+        ("if transport.space.no_density:", "if False:", "table_reading"),
     ],
     "evaluation/models.py": [
         ("    if own:\n", "    if False:\n", "lineage"),
@@ -160,7 +158,11 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ),
         ("share * (means[1] - means[0])", "share * means[1]", "codes"),
         ("axes[:2].T", "axes[-2:].T", "codes"),
-        ("points = raw.of(samples, data", "points = 2 * raw.of(samples, data", "table_distances"),
+        (
+            "points = raw.of(samples, raw.values(x))",
+            "points = 2 * raw.of(samples, raw.values(x))",
+            "table_distances",
+        ),
     ],
     "evaluation/plans.py": [
         ("if seconds(plan) <= limit:", "if False:", "plans"),
@@ -186,49 +188,11 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("if not own or isinstance", "if True or isinstance", "given_samples"),
         ("repr((key, n, redraws, named))", "repr((key, n, named))", "table_report"),
         (
-            "np.clip(values[start : start + BLOCK], low, high)",
-            "values[start : start + BLOCK]",
-            "table_distances",
-        ),
-        (
-            "_values(self.space, rows_at(split, index))",
-            "self.space.values(split.data_units(index))",
-            "table_distances",
-        ),
-        ("(x) if values is None else values)", "(x) if True else values)", "table_distances"),
-        ("renumbered(own.values(x), own", "renumbered(space.values(x), own", "table_distances"),
-        (
-            "torch.from_numpy(space.encoded(values, foreign=True)), values",
-            "torch.from_numpy(space.encoded(values, foreign=True)), None",
-            "table_values",
-        ),
-        (
-            "None if isinstance(self.space, TableSpace) else self.space.scale",
-            "self.space.scale",
-            "table_distances",
-        ),
-        (
-            "if isinstance(rows, np.ndarray) and space.accepts(rows):\n        return rows\n    ",
-            "",
-            "table_values",
-        ),
-        ("split.table_values is Non", "Tru", "table_values"),
-        ("min(2 * train, MOST), learned)", "n, learned)", "table_report"),
-        ("rows_at(split, np.arange(len(split)))", "rows_at(split, used)", "table_values"),
-        ("space.values(torch.as_tensor(generated))", "space.values(every)", "table_digits"),
-        ("raw.of(every, values) if", "raw.of(every) if", "table_distances"),
-        ("training=raw.training,", "training=raw.training[::-1] * 2,", "table_distances"),
-        (
-            "generated=raw.at(split, picked)",
-            "generated=raw.at(split, picked) + 1",
-            "table_distances",
+            "values = encoder.values(torch.as_tensor(generated))",
+            "values = encoder.values(quantised(generated, dataset.space))",
+            "table_digits",
         ),
         ('if redraw >= getattr(metric, "floor_redraws", redraw + 1):', "if False:", "table_report"),
-        (
-            "if isinstance(dataset.space, TableSpace):\n        return OF_TABLES\n    ",
-            "",
-            "table_report",
-        ),
         (
             'if name not in getattr(metric(), "left_out", lambda _: ())(samples)',
             "",

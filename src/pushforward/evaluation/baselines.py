@@ -1,4 +1,4 @@
-"""Baselines without a network: one Gaussian per class; for tables, a mixture, independent columns and copied rows."""
+"""Baselines without a network: one Gaussian per class."""
 
 from __future__ import annotations
 
@@ -132,3 +132,9 @@ def _gaussian(dataset: Dataset, examples: np.ndarray) -> tuple[Tensor, Tensor, T
         torch.from_numpy(np.ascontiguousarray(part, dtype=np.float32))
         for part in (mean, factor, residual)
     )  # type: ignore[return-value]
+
+
+def baselines(data: Dataset) -> dict[str, GaussianBaseline]:
+    """Fit one Gaussian per class, or one in total for unlabelled data."""
+    name = "one Gaussian per class" if data.space.classes else "one Gaussian"
+    return {name: GaussianBaseline.fit(data)}

@@ -17,9 +17,7 @@ import torch
 
 from pushforward.arguments import whole
 from pushforward.conditions.kind import names_of
-from pushforward.data import Dataset, Space, TableSpace
-from pushforward.errors import quoted
-from pushforward.evaluation.baselines import GaussianBaseline
+from pushforward.data import Dataset, Space
 from pushforward.evaluation.features import Features, fit_features, kind_of
 from pushforward.evaluation.intervals import point_of, together
 from pushforward.evaluation.measurements import CurvePoint, Memory, Pictures, Plan, SamplingCost
@@ -36,12 +34,9 @@ from pushforward.evaluation.results import (
     Settings,
 )
 from pushforward.evaluation.scores import (
-    REPRESENTATION,
-    attacked,
     compared,
     floors,
     labels_for,
-    recoded,
     reference_examples,
     score,
 )
@@ -50,8 +45,7 @@ from pushforward.extractors import Spaces, check_spaces, named_extractors
 from pushforward.methods.method import parameters
 from pushforward.metrics import MetricInfo, Score, describe
 from pushforward.metrics.names import chosen
-from pushforward.registries import METRICS
-from pushforward.tables.baselines import RowMixture, drawn_rows
+from pushforward.registries import METRICS, at
 from pushforward.training.estimates import training_memory
 from pushforward.training.loop.machine import added_peak, held_bytes, machine
 from pushforward.training.runs.run import Run, transport_of
@@ -197,29 +191,28 @@ class Judge:
         for repeat in range(times):
             if name:
                 self.say(f"{name}, sampling {repeat + 1} of {times}")
-            given = sampler if isinstance(sampler, Given) else None  # as many as they are
-            n = self.n if given else attacked(self.data, self.n)
             seed = (repeat + 1) * REPEAT_SEEDS
-            x, labels, values = self.draw(sampler, seed, n)
-            if given is None:
-                learned = None
+            if isinstance(sampler, Given):  # as many as there are
+                n = self.n
+                learned = sampler.x if sampler.values is None else sampler.values
             else:
-                learned = given.x if given.values is None else given.values
+                n = self.data.space.samples_needed(self.n, len(self.data.train))
+                learned = None
+            x, labels, values = self.draw(sampler, seed, n)
             samplings.append(self.score(x, self.n, values, learned))
             if labels is not None and self.features.classifies:
                 agreements.append(float((self.features.classify(x) == labels).mean()))
         scores = together(samplings, self.n, self.floors, self._infos())
         for key, metric in METRICS.items():
-            table = isinstance(self.data.space, TableSpace) or not getattr(
-                metric, "of_tables", False
-            )
             wanted = self.metrics is None or {key, *metric.scores} & set(self.metrics)
             missing = {
                 name: info.missing
                 for name, info in metric.scores.items()
                 if info.missing and name not in scores
             }
-            self.unscored |= missing if table and wanted else {}
+            suited = self.data.space.names or not getattr(metric, "of_tables", False)
+            if wanted and suited:
+                self.unscored |= missing
         return scores, float(np.mean(agreements)) if agreements else None
 
     def score(
@@ -260,9 +253,9 @@ class Judge:
         x = torch.cat([part for part, _ in parts])
         values = None
         if isinstance(sampler, Transport):
-            if not isinstance(sampler, RowMixture):
+            if sampler.calls:  # baselines without a network break constraints
                 warn_broken(sampler.space, x)
-            x, values = recoded(x, sampler.space, self.data.space)
+            x, values = sampler.space.recoded(x, self.data.space)
         if "label" not in (parts[0][1] or {}):
             return x, None, values
         labels = (
@@ -272,31 +265,24 @@ class Judge:
         )
         return x, labels, values
 
-    def baseline(self) -> ModelResult:
-        """Score the baseline: one Gaussian per class, or one in total; for tables, a mixture of products of columns."""
+    def baselines(self) -> tuple[ModelResult, ...]:
+        """Score the samplers without a network that the kind of data has, the main one first."""
         self.say("the baseline")
-        if isinstance(self.data.space, TableSpace):
-            mixture = RowMixture.fit(self.data)
-            scores = self.scores(mixture)[0]
-            agreement = None
-            name = f"baseline (mixture of {len(mixture.weights)})"
-        else:
-            scores, agreement = self.scores(GaussianBaseline.fit(self.data))
-            name = f"baseline ({'one Gaussian per class' if self.data.space.classes else 'one Gaussian'})"
-        return ModelResult(
-            name, sampling_seeds=self._seeds(scores), scores=scores, label_agreement=agreement
+        main, *further = at(self.data.space.baselines)(self.data).items()
+        name, sampler = main
+        scores, agreement = self.scores(sampler)
+        result = ModelResult(
+            f"baseline ({name})",
+            sampling_seeds=self._seeds(scores),
+            scores=scores,
+            label_agreement=agreement,
         )
+        others = (ModelResult(name, scores=self.scores(sampler)[0]) for name, sampler in further)
+        return result, *others
 
     def _seeds(self, scores: Mapping[str, Score]) -> tuple[int, ...]:
         samplings = max((len(score.values) for score in scores.values()), default=0)
         return tuple(self.seed + (repeat + 1) * REPEAT_SEEDS for repeat in range(samplings))
-
-    def further_baselines(self) -> tuple[ModelResult, ...]:
-        """Score two further baselines of tables: independently drawn columns, and copies of training rows."""
-        return tuple(
-            ModelResult(name, scores=self.scores(drawn)[0])
-            for name, drawn in drawn_rows(self.data).items()
-        )
 
     def comparison(self, models: Sequence[ModelResult] = (), baselines: bool = False) -> Comparison:
         """Combine results of models with data, settings, machine, metrics and real-data scores.
@@ -307,7 +293,7 @@ class Judge:
         """
         space = self.data.space
         known = self._infos()
-        baseline = self.baseline() if baselines else None
+        baseline, *further = self.baselines() if baselines else (None,)
         rows = [*models, baseline] if baseline else models
         names = dict.fromkeys([*self.floors, *(name for row in rows for name in row.scores)])
         data = DataInfo(
@@ -315,12 +301,12 @@ class Judge:
             tuple(space.shape),
             space.noun,
             tuple(space.classes),
-            space.names if isinstance(space, TableSpace) else tuple(space.columns),
+            space.names or tuple(space.columns),
             None if self.data.trained_on is False else len(self.data.train),
             len(self.data.held_out),
             self.data.fingerprint,
             tuple(entry for kind in space.conditions.values() for entry in kind.entries),
-            getattr(space, "left_out", ()),
+            space.left_out,
         )
         settings = Settings(
             n=self.n,
@@ -342,7 +328,7 @@ class Judge:
             unscored=self.unscored,
             models=tuple(models),
             baseline=baseline,
-            further_baselines=self.further_baselines() if baselines else (),
+            further_baselines=tuple(further),
         )
 
     def judge(
@@ -493,26 +479,11 @@ def constraint_warnings(own: Space, data: Space, tally: Tally) -> tuple[str, ...
         data: Space of the data.
         tally: Counts of the draws of the scored samples.
     """
-    if not isinstance(own, TableSpace) or not isinstance(data, TableSpace):
-        return ()
-    texts, others = (
-        dict.fromkeys(quoted(each.text) for each in space.constraints) for space in (own, data)
-    )
-    differences = {
-        "it was trained without these constraints of the data": [
-            text for text in others if text not in texts
-        ],
-        "it was trained with constraints that the data of this comparison lacks": [
-            text for text in texts if text not in others
-        ],
-    }
+    warnings = own.constraint_warnings(data)
+    if not tally.unmet:
+        return warnings
     unmet = f"{tally.unmet:,} scored samples still break {named_constraints(own)} after {MEASURED} further draws."
-    sentences = [
-        f"{what}: {', '.join(constraints)}."
-        for what, constraints in differences.items()
-        if constraints
-    ]
-    return (*sentences, *[unmet] * bool(tally.unmet))
+    return *warnings, unmet
 
 
 def protocol_of(
@@ -539,7 +510,7 @@ def protocol_of(
     for metric in METRICS.values():
         own = sorted(set(metric.scores) & set(metrics))
         if own and not metric.__module__.startswith(
-            "pushforward.metrics."
+            "pushforward."
         ):  # a user's own is known by its file
             file = Path(inspect.getfile(metric))
             content = hashlib.sha256(file.read_bytes()).hexdigest()[:12] if file.is_file() else ""
@@ -555,7 +526,7 @@ def protocol_of(
         dimensions=features.dims(n),
         preprocessing=features.preprocessing,
         quantisation=f"{space.levels} levels" if space.levels is not None else "float32",
-        representation=REPRESENTATION if isinstance(space, TableSpace) else "",
+        representation=space.encoder(data).representation,
         labels="in proportion" if space.label is not None else "",
         versions=versions,
         spaces={other.name: other.identity for other in others},

@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
-from pushforward.data import Dataset, Space, Split, TableSpace
+from pushforward.data import Dataset, Space, Split
 from pushforward.data.core.ground_truth import Stack, numbered
 from pushforward.data.core.hashes import mix
 from pushforward.errors import CheckpointError, DataError, UsageError
@@ -55,7 +55,6 @@ _log = logging.getLogger("pushforward")
 
 
 _KEY = 0xF1_7ED
-COLUMNS = 1024  # Coordinates of a table that are compared as they are, at most: as many as the features "raw" take
 VERSION = 4  # Part of every cache key: raise it when the same data would give other features
 MOST = 64  # Dimensions that are kept at most
 STATISTICS = 20_000  # Examples from which mean, variance and axes are measured at most
@@ -208,16 +207,7 @@ def halves(dataset: Dataset, learned: bool = False) -> Halves:
 
 def kind_of(dataset: Dataset) -> str:
     """Return the default features of a data set: "raw" for toys and tables, "classifier" for labelled data, else "pca"."""
-    space = dataset.space
-    if isinstance(space, TableSpace):
-        if space.size <= COLUMNS:
-            return "raw"
-        return "pca"
-    if space.as_points and (space.size <= 3 or dataset.truth is not None):
-        return "raw"
-    if labelled(dataset):
-        return "classifier"
-    return "pca"
+    return dataset.space.features(labelled(dataset), dataset.truth is not None)
 
 
 def principal(centred: np.ndarray, most: int) -> np.ndarray:

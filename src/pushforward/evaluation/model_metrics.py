@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from pushforward.arguments import whole
 from pushforward.conditions.kind import ConditionKind, described, met
-from pushforward.data import Dataset, Split, TableSpace
+from pushforward.data import Dataset, Split
 from pushforward.data.core.hashes import permutation
 from pushforward.denoisers import Condition, Predictor, Repathed
 from pushforward.denoisers.denoiser import condition_at
@@ -561,11 +561,8 @@ def check_bits(model: Run | Transport, data: Dataset, n: int | None) -> None:
         UsageError: If the model has no likelihood for such data, or n is not valid.
     """
     transport = transport_of(model)
-    if isinstance(transport.space, TableSpace):
-        raise UsageError(
-            "bpd does not support tables: categories, missing values and frequent numbers have no density. Use metrics "
-            "of tables: detection, fidelity, column_shapes, pair_trends or utility."
-        )
+    if transport.space.no_density:
+        raise UsageError(f"bpd does not support {transport.space.no_density}")
     if isinstance(model, Run) and isinstance(model.method, HasImportanceWeights):
         if isinstance(model.method, VAE) and model.method.bound.beta == 0:
             raise UsageError(
@@ -705,7 +702,7 @@ def guess(
         Baseline with the score "bpd"; None for tables, vectors with a singular covariance, and models with
         conditions other than labels.
     """
-    if isinstance(data.space, TableSpace):
+    if data.space.no_density:
         return None
     if data.space.levels is not None or (discrete and data.space.binary):
         levels = levels_of(data)

@@ -20,14 +20,14 @@ from torch import Tensor
 
 from pushforward import spec
 from pushforward.conditions.label import Label
-from pushforward.data import Dataset, Reading, Space, Split, TableSpace
+from pushforward.data import Dataset, Reading, Space, Split
 from pushforward.data.core.dataset import shared_examples
 from pushforward.data.core.hashes import permutation
 from pushforward.data.core.load import reading_of
 from pushforward.data.images.image_file import array_header
 from pushforward.data.readers import examples_in
 from pushforward.data.readers.reader import is_frame
-from pushforward.errors import CheckpointError, DataError, UsageError, quoted
+from pushforward.errors import CheckpointError, DataError, UsageError
 from pushforward.evaluation.baselines import GaussianBaseline
 from pushforward.evaluation.features import quantised
 from pushforward.evaluation.measurements import Alarm, Health, Series, TrainingCost
@@ -38,8 +38,6 @@ from pushforward.methods.method import training_only
 from pushforward.numbers import finite
 from pushforward.plugins import plugin_options
 from pushforward.registries import RECIPES
-from pushforward.tables.reading.reader import TABLES, frame_rows, read_rows
-from pushforward.tables.reading.string_columns import some
 from pushforward.training import Budget, Run, load
 from pushforward.training.checkpoint.storage import weights_hash
 from pushforward.training.monitor.standard_callbacks import SIDE
@@ -146,21 +144,9 @@ def check_model(name: str, model: Run | Transport, data: Dataset) -> None:
     space = transport_of(model).space
     other = data.space
     if (tuple(space.shape), space.names) != (tuple(other.shape), other.names):
-        if isinstance(space, TableSpace) and isinstance(other, TableSpace):
-            here, there = (
-                {field.name: field.width for field in each.fields}.items()
-                for each in (space, other)
-            )
-            differ = (
-                some(map(quoted, sorted({column for column, _ in here ^ there}))) or "their order"
-            )
-            kept = any(field.rare for field in other.fields) and not any(
-                field.rare for field in space.fields
-            )
-            hint = " If the model learned rare texts, use `rare=keep`." if kept else ""
-            raise UsageError(
-                f"{name} was trained on another table than {data.name}. Columns or categories differ: {differ}.{hint}"
-            )
+        difference = space.difference(other)
+        if difference:
+            raise UsageError(f"{name} was trained on another table than {data.name}. {difference}")
         raise UsageError(
             f"{name} generates examples of shape {tuple(space.shape)}, but {data.name} has shape {tuple(other.shape)}."
         )
@@ -325,52 +311,38 @@ def given_samples(samples: Any, data: Dataset) -> Given:
     space = data.space
     name = "samples"
     classes = tuple[str, ...]()
-    labels = values = None
+    split = None
     if isinstance(samples, (str, Path)):
         name = Path(samples).name
         split, classes = _read(plain_path(Path(samples)), data)
-        x = split.x
-        labels = split.labels
-        values = split.table_values
-    elif is_frame(samples) and isinstance(space, TableSpace):
-        values = frame_rows(samples, space)
-        x = space.encoded(values, foreign=True)
-    elif is_frame(samples) and list(samples.columns) == list(space.columns):
-        x = samples.to_numpy()
-    elif isinstance(samples, (np.ndarray, Tensor)):
-        x = samples.detach().cpu().numpy() if isinstance(samples, Tensor) else samples
-    else:
+    elif is_frame(samples):
+        split = space.read_frame(samples)
+    elif isinstance(samples, Tensor):
+        split = Split(samples.detach().cpu().numpy())
+    elif isinstance(samples, np.ndarray):
+        split = Split(samples)
+    if split is None:
         raise UsageError(
             "Samples must be a path, an array, a tensor, or a data frame with the columns of the data, got "
             f"{type(samples).__name__}."
         )
-    _check_samples(name, x, data)
-    examples = quantised(x, space)
+    _check_samples(name, split.x, data)
+    examples = quantised(split.x, space)
     notes = []
-    if labels is not None:
-        places = [space.classes.index(each) if each in space.classes else -1 for each in classes]
-        labels = np.array(places, np.int64)[labels] if min(places, default=0) >= 0 else None
-        notes += (
-            [f"their labels are not classes of {data.name}, so labels are not scored."]
-            if labels is None
-            else []
-        )
-    if values is not None and isinstance(space, TableSpace):
-        new = np.array(space.names)[space.unknown(values).any(axis=0)]
-        if len(new):
-            notes.append(
-                f"texts that are not categories of {data.name} count as unknown values, in {some(map(quoted, new))}."
-            )
-    # rows of few values repeat by chance
-    if isinstance(space, TableSpace):
-        copies = 0
-    else:
-        copies = _held_out_copies(examples, data)
+    labels = split.labels
+    if labels is not None and set(classes) <= set(space.classes):
+        places = [space.classes.index(each) for each in classes]
+        labels = np.array(places, np.int64)[labels]
+    elif labels is not None:
+        labels = None
+        notes.append(f"their labels are not classes of {data.name}, so labels are not scored.")
+    notes += space.notes(split, data.name)
+    copies = 0 if space.repeats else _held_out_copies(examples, data)
     if copies:
         notes.append(
             f"{copies:,} of the {len(examples):,} samples are held-out examples of {data.name}, so scores are not meaningful."
         )
-    return Given(name, examples, labels, notes, values)
+    return Given(name, examples, labels, notes, split.table_values)
 
 
 def _check_samples(name: str, x: np.ndarray, data: Dataset) -> None:
@@ -404,9 +376,9 @@ def _check_samples(name: str, x: np.ndarray, data: Dataset) -> None:
 def _read(path: Path, data: Dataset) -> tuple[Split, tuple[str, ...]]:
     space = data.space
     own = tuple(data.space.columns)
-    if isinstance(space, TableSpace) and path.suffix.lower() in TABLES.endings:
-        values = read_rows(path, space)
-        return Split(space.encoded(values, foreign=True), table_values=values), ()
+    known = space.read(path)
+    if known is not None:
+        return known, ()
     origin = data.origin or {}
     options: Any = {
         name: origin[name] for name in ("resize", "channels", "background") if name in origin

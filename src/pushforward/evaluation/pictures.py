@@ -11,9 +11,10 @@ from torch import Tensor
 
 from pushforward.conditions import Request
 from pushforward.conditions.kind import met
-from pushforward.data import Dataset, Split, TableSpace
+from pushforward.data import Dataset, Split
 from pushforward.data import load as load_data
 from pushforward.data.core.hashes import permutation
+from pushforward.data.spaces.encoder import Encoder
 from pushforward.denoisers import Condition, Repathed
 from pushforward.editing.interpolation import INTERPOLATIONS, walk
 from pushforward.errors import UsageError
@@ -31,7 +32,6 @@ from pushforward.evaluation.measurements import (
 )
 from pushforward.evaluation.model_metrics import TRACED, trace, trace_from
 from pushforward.evaluation.models import SHOWN, Given, history_of
-from pushforward.evaluation.scores import Raw
 from pushforward.methods.likelihoods import active_units, divergences, explained
 from pushforward.methods.method import HasAutoencoder
 from pushforward.metrics.image_quality import psnr, ssim
@@ -97,8 +97,8 @@ def nearest(x: Tensor, data: Dataset, k: int = 1) -> Nearest:
         Diverged: If samples are not finite.
     """
     samples = quantised(x, data.space)
-    raw = Raw(data)
-    points = raw.of(samples, data.space.values(x) if isinstance(data.space, TableSpace) else None)
+    raw = data.space.encoder(data)
+    points = raw.of(samples, raw.values(x))
     copies, threshold = near_copies(
         points, raw.training, raw.at(data.held_out, slice(None)), raw.scale
     )
@@ -106,7 +106,7 @@ def nearest(x: Tensor, data: Dataset, k: int = 1) -> Nearest:
     return Nearest(samples, examples, distances, copies, threshold)
 
 
-def nearest_examples(points: np.ndarray, raw: Raw, k: int) -> tuple[np.ndarray, np.ndarray]:
+def nearest_examples(points: np.ndarray, raw: Encoder, k: int) -> tuple[np.ndarray, np.ndarray]:
     """Find the k nearest training examples of each sample.
 
     Args:
@@ -119,7 +119,7 @@ def nearest_examples(points: np.ndarray, raw: Raw, k: int) -> tuple[np.ndarray, 
     """
     unit = torch.ones(points.shape[1]) if raw.scale is None else torch.from_numpy(raw.scale)
     samples = torch.from_numpy(points) / unit
-    train = raw.dataset.train
+    train = raw.data.train
     candidates = min(k + 4, len(train))  # matrix products are not exact
     squares = torch.empty(len(samples), 0)
     at = torch.empty(len(samples), 0, dtype=torch.int64)
@@ -315,7 +315,7 @@ def given_pictures(samples: Given, data: Dataset) -> Pictures:
 
 
 def _nearest(x: torch.Tensor, data: Dataset) -> NearestImages:
-    raw = Raw(data)
+    raw = data.space.encoder(data)
     examples, distances = nearest_examples(raw.of(quantised(x, data.space)), raw, 1)
     held_out = raw.at(data.held_out, permutation(len(data.held_out), 0)[:JUDGED])
     _, usual = nearest_examples(held_out, raw, 1)

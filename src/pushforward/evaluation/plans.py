@@ -15,7 +15,7 @@ from pushforward.evaluation.curves import SWEEPS
 from pushforward.evaluation.evaluator import Judge, batch_of, most_at_once
 from pushforward.evaluation.measurements import Plan
 from pushforward.evaluation.results import Comparison
-from pushforward.evaluation.scores import attacked, floors, usual_redraws
+from pushforward.evaluation.scores import floors
 from pushforward.evaluation.timing import TURN_SECONDS, TURNS, speed
 from pushforward.numbers import duration
 from pushforward.runtime import launched
@@ -120,7 +120,12 @@ def estimator(
     data = judge.data
     for n in (min(judge.n, FEWEST), min(judge.n, PROBED)):  # the first call imports libraries
         started = time.perf_counter()
-        judge.score(data.train.data_units(np.arange(attacked(data, n)) % len(data.train)), n)
+        judge.score(
+            data.train.data_units(
+                np.arange(data.space.samples_needed(n, len(data.train))) % len(data.train)
+            ),
+            n,
+        )
     scoring = (time.perf_counter() - started) / n
     transports = [transport_of(model) for model in models]
     speeds = [
@@ -138,14 +143,14 @@ def estimator(
 
     def seconds(plan: Plan) -> float:
         n = plan.n or 0
-        sampling = attacked(data, n) * drawing + rows * n * scoring
+        sampling = data.space.samples_needed(n, len(data.train)) * drawing + rows * n * scoring
         total = spent + (plan.repeats or 0) * sampling
         total += (WARMING + (plan.turns or TURNS)) * turn
         total += plan.sweep * sum(_sweeps(transport, curve, judge) for transport in transports)
         if plan.memory:
             total += 2 * turn + len(models)
         if not stored(n):
-            total += (plan.redraws or usual_redraws(data)) * REDRAW * n * scoring
+            total += (plan.redraws or data.space.redraws) * REDRAW * n * scoring
         return MARGIN * total
 
     return seconds

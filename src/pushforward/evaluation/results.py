@@ -46,9 +46,6 @@ from pushforward.metrics import MetricInfo, Score
 from pushforward.metrics.score import Role
 
 FORMAT = 2  # Format of the JSON; other formats are refused
-INDEPENDENT_ROWS = "independent columns"
-# Names of the further baselines of tables: independently drawn columns, and training rows drawn with replacement
-ROW_COPIES = "copied rows"
 REPEATS = (
     5  # Default number of samplings per model; Student's interval of three is 1.5 times as wide
 )

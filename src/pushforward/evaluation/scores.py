@@ -7,7 +7,6 @@ import inspect
 import json
 import math
 from collections.abc import Callable, Iterator, Sequence
-from functools import cached_property
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -19,9 +18,10 @@ from torch import Tensor
 
 from pushforward.arguments import whole
 from pushforward.conditions.label import Label
-from pushforward.data import Dataset, Space, Split, TableSpace
+from pushforward.data import Dataset, Split
 from pushforward.data.core.ground_truth import Stack, numbered
-from pushforward.data.images.image_store import selected, without
+from pushforward.data.images.image_store import selected
+from pushforward.data.spaces.encoder import Encoder
 from pushforward.denoisers import Condition
 from pushforward.errors import DataError, UsageError
 from pushforward.evaluation.features import (
@@ -39,22 +39,13 @@ from pushforward.metrics import Metric, Samples, Score
 from pushforward.metrics.memorisation import Memorisation, near_copies
 from pushforward.metrics.names import MODEL_SCORES, Choice, chosen, measured
 from pushforward.registries import METRICS
-from pushforward.tables.columns import RARE_TEXT, renumbered
-from pushforward.tables.metrics.table import Table, embedding
 from pushforward.transports import Transport
 
-MOST = 10_000  # examples that are compared, and samples that an attack uses, at most unless more are asked for
-TO_LEARN = 50_000  # samples that a predictor of the target uses at most, unless more are compared
-# how often a floor's examples are drawn again; those of tables, whose metrics take long
-REDRAWS = 20
-OF_TABLES = 10
+MOST = 10_000  # examples that are compared at most, unless more are asked for
 GOLDEN = (
     5**0.5 - 1
 ) / 2  # multiples of it modulo 1 fill the unit interval evenly, and so does any stretch of them
 APPLICABLE = 100  # more examples than any metric needs to apply, so that few held-out examples are no reason to refuse one
-BLOCK = 65_536  # how many rows are turned into points at a time
-# Description of the points of table rows; change it with the points, so that scores are not compared
-REPRESENTATION = "values of the file: numbers in standard deviations of the training rows, indicators of categories and gaps"
 
 
 def compared(dataset: Dataset, n: int | None = None, learned: bool = False) -> int:
@@ -101,19 +92,15 @@ def check_applicable(names: Sequence[str] | None, data: Dataset) -> None:
     if not own or isinstance(data.truth, Stack):
         return
     picked = np.resize(np.arange(len(data.held_out)), APPLICABLE)
-    examples = Raw(data).at(data.held_out, picked)
+    encoder = data.space.encoder(data)
     features = np.zeros((APPLICABLE, 2))
-    rows = rows_at(data.held_out, picked)
     classes = None if data.held_out.labels is None else data.held_out.labels[picked]
     samples = Samples(
-        generated=examples,
-        reference=examples,
-        training=examples,
+        **encoder.of_real(data.held_out, picked, picked),
         generated_features=features,
         reference_features=features,
-        shape=examples.shape[1:] if isinstance(data.space, TableSpace) else tuple(data.space.shape),
+        shape=encoder.shape,
         truth=data.truth,
-        table=table_of(data.space, rows, rows),
         generated_classes=classes,
         reference_classes=classes,
         classes=len(data.space.classes),
@@ -174,34 +161,20 @@ def score(
         raise UsageError(
             f"There are {len(generated)} generated examples; expected at least n = {n}. Generate more, or lower n."
         )
-    space = dataset.space
     choice = chosen(metrics)
-    raw = Raw(dataset)
-    table = isinstance(dataset.space, TableSpace)
-    every = quantised(generated if table else generated[:n], space)
+    encoder = dataset.space.encoder(dataset)
+    if values is None:
+        values = encoder.values(torch.as_tensor(generated))
+    every = quantised(generated, dataset.space)
     examples = every[:n]
-    if isinstance(space, TableSpace) and values is None:
-        values = space.values(torch.as_tensor(generated))
     reference = reference_examples(len(dataset.held_out), n, redraw_seed)
     held_out = dataset.held_out.data_units(reference)
     classes = features.classify(examples) if _reads_classes(choice, dataset, features) else None
     samples = Samples(
-        generated=raw.of(examples, None if values is None else values[:n]),
-        reference=raw.at(dataset.held_out, reference),
-        training=raw.training,
+        **encoder.of_samples(every, n, reference, values, learned),
         generated_features=features(examples, n),
         reference_features=features(held_out, n, real=True),
-        table=table_of(
-            space,
-            examples if values is None else values[:n],
-            rows_at(dataset.held_out, reference),
-            ((every if values is None else values) if learned is None else learned)[
-                : len(dataset.train)
-            ],
-            rows_at(dataset.train, slice(None)),
-        ),
-        generated_more=raw.of(every, values) if table else None,
-        **_known(raw, features, classes, reference),
+        **_known(encoder, features, classes, reference),
     )
     return measured(samples, choice)
 
@@ -225,7 +198,7 @@ def floors(
         dataset: Data set.
         features: Features from `fit_features`.
         n: Number of examples per side; None for the result of `compared`.
-        redraws: Number of draws; None for `REDRAWS`, or `OF_TABLES` for tables. Stored scores with this usual
+        redraws: Number of draws; None for the usual number of the kind of data. Stored scores with this
             number are preferred. Expensive metrics limit the number by their attribute ``floor_redraws``.
         metrics: Names of metrics; see `score`.
         cache: Folder; None for `cache_folder`, False for no cache.
@@ -238,16 +211,12 @@ def floors(
     """
     n = compared(dataset, n)
     choice = chosen(metrics)
-    usual = usual_redraws(dataset)
+    usual = dataset.space.redraws
     redraws = redraws or usual
     folder = cache_folder(cache)
     paths: list[Path] = []
     if folder is not None:
-        key = features.key
-        if isinstance(
-            dataset.space, TableSpace
-        ):  # features depend on coordinates, which may round the values of rows
-            key += hashlib.sha256(dataset.held_out.hashes.tobytes()).hexdigest()
+        key = features.key + dataset.space.encoder(dataset).digest
         paths = [floor_path(folder, key, n, count, choice) for count in (usual, redraws)]
     for path in paths:
         if (stored := read_cached(path)) is not None:
@@ -292,12 +261,9 @@ def _redrawn(
     picks: Sequence[np.ndarray],
 ) -> Iterator[dict[str, Score]]:
     held_out = dataset.held_out
-    raw = Raw(dataset)
+    encoder = dataset.space.encoder(dataset)
     used = np.unique(np.concatenate(picks))
     references = [reference_examples(len(held_out), n, redraw) for redraw in range(len(picks))]
-    all_rows = None
-    if isinstance(dataset.space, TableSpace):
-        all_rows = np.asarray(rows_at(split, np.arange(len(split))))
     of_drawn = _in_parts(split, used, MOST, lambda examples: features(examples, n, real=True))
     of_held_out = _in_parts(
         held_out, np.arange(len(held_out)), MOST, lambda examples: features(examples, n, real=True)
@@ -305,29 +271,21 @@ def _redrawn(
     read = _reads_classes(choice, dataset, features)
     classes = _in_parts(split, used, EXAMPLES, features.classify) if read else None
     copies = {}
-    for number, (metric, _) in enumerate(
-        choice
-    ):  # copies are counted among all training examples but the copied ones themselves
-        if isinstance(metric, Memorisation) and split is dataset.train:
-            compared_with = [raw.at(held_out, reference) for reference in references]
-            copies[number] = copied(raw.training, used, compared_with, raw.scale)
+    if split is dataset.train:
+        for number, (metric, _) in enumerate(choice):
+            # copies are counted among all training examples but the copied ones themselves
+            if isinstance(metric, Memorisation):
+                compared_with = [encoder.at(held_out, reference) for reference in references]
+                copies[number] = copied(encoder.training, used, compared_with, encoder.scale)
     for redraw, (picked, reference) in enumerate(zip(picks, references, strict=True)):
         at = np.searchsorted(used, picked)
+        read_classes = None if classes is None else classes[at]
         samples = Samples(
-            generated=raw.at(split, picked),
-            reference=raw.at(held_out, reference),
-            training=raw.training if split is not dataset.train else without(raw.training, picked),
+            **encoder.of_real(split, picked, reference),
             generated_features=of_drawn[at],
             reference_features=of_held_out[reference],
-            table=table_of(
-                dataset.space,
-                rows_at(split, picked),
-                rows_at(held_out, reference),
-                all_rows,
-                None if all_rows is None else without(all_rows, picked),
-            ),
             errors=False,
-            **_known(raw, features, None if classes is None else classes[at], reference),
+            **_known(encoder, features, read_classes, reference),
         )
         scores: dict[str, Score] = {}
         for number, (metric, names) in enumerate(choice):
@@ -385,13 +343,6 @@ def copied(
     return copies
 
 
-def usual_redraws(dataset: Dataset) -> int:
-    """Return the usual number of draws for real-data scores."""
-    if isinstance(dataset.space, TableSpace):
-        return OF_TABLES
-    return REDRAWS
-
-
 def floor_path(folder: Path, key: str, n: int, redraws: int, choice: Choice) -> Path:
     """Return the cache file of real-data scores; its name is a hash of all inputs and the source code.
 
@@ -431,9 +382,9 @@ def _reads_classes(choice: Choice, dataset: Dataset, features: Features) -> bool
 
 
 def _known(
-    raw: Raw, features: Features, classes: np.ndarray | None, reference: np.ndarray
+    encoder: Encoder, features: Features, classes: np.ndarray | None, reference: np.ndarray
 ) -> dict[str, Any]:
-    dataset = raw.dataset
+    dataset = encoder.data
     truth: Any = dataset.truth
     if isinstance(
         truth, Stack
@@ -442,7 +393,12 @@ def _known(
         truth = SimpleNamespace(
             modes=truth.modes, read=lambda x: features.classify(x.reshape(-1, *shape))
         )
-    known = {"shape": raw.shape, "scale": raw.scale, "truth": truth, "apart": bool(dataset.apart)}
+    known = {
+        "shape": encoder.shape,
+        "scale": encoder.scale,
+        "truth": truth,
+        "apart": bool(dataset.apart),
+    }
     if classes is None or dataset.held_out.labels is None:
         return known
     labels = dataset.held_out.labels[reference]
@@ -480,166 +436,3 @@ def in_proportion(
     shares = np.maximum(label.frequencies, 1e-12)
     start = random.random(len(label.frequencies))
     return order[np.argsort((rank + start[own]) / shares[own], kind="stable")]
-
-
-def attacked(dataset: Dataset, n: int) -> int:
-    """Return the number of samples to draw if n are compared: for tables, twice the training rows, at most 10,000.
-
-    Attacks on tables need many samples to find a model that repeats rows. With a target, the number
-    of samples equals the number of training rows, at most 50,000, for training a predictor.
-    """
-    space = dataset.space
-    train = len(dataset.train)
-    learned = min(train, TO_LEARN) if isinstance(space, TableSpace) and space.target else 0
-    if isinstance(space, TableSpace):
-        return max(n, min(2 * train, MOST), learned)
-    return n
-
-
-def rows_at(split: Split, index: Any) -> Tensor | np.ndarray:
-    """Return rows as values, float64 (n, columns), if they are known; else as coordinates in data units, (n, d)."""
-    if split.table_values is None:
-        return split.data_units(index)
-    values: np.ndarray = split.table_values[index]
-    return values
-
-
-def table_of(
-    space: Space,
-    generated: Tensor | np.ndarray,
-    reference: Tensor | np.ndarray,
-    learned: Tensor | np.ndarray | None = None,
-    training: Tensor | np.ndarray | None = None,
-) -> Table | None:
-    """Build the table of generated and held-out rows for metrics; None for other data.
-
-    Args:
-        space: Space of the data.
-        generated: Generated rows, as coordinates in data units (n, d), or values (n, columns), float64.
-        reference: Held-out rows, (m, d) or (m, columns).
-        learned: Rows for training a predictor of the target, (k, d) or (k, columns); None for ``generated``.
-        training: Training rows, (k, d) or (k, columns); None if no metric needs them.
-    """
-    if not isinstance(space, TableSpace):
-        return None
-    known = None if training is None else _values(space, training)
-    return Table(
-        generated=_values(space, generated),
-        reference=_values(space, reference),
-        names=space.names,
-        kinds=tuple(field.kind for field in space.fields),
-        labels=tuple(
-            (*field.levels, RARE_TEXT) if field.rare else field.levels for field in space.fields
-        ),
-        target=space.target,
-        missing=tuple(field.missing for field in space.fields),
-        learned=_values(space, learned) if learned is not None and space.target else None,
-        training=known,
-        pooled=known is not None and bool(space.unknown(known).any()),
-    )
-
-
-def recoded(x: Tensor, own: Space, space: Space) -> tuple[Tensor, np.ndarray | None]:
-    """Convert samples of a model to the coordinates of the data.
-
-    Args:
-        x: Samples in data units of ``own``, (n, *shape).
-        own: Space of the model.
-        space: Space of the data.
-
-    Returns:
-        Samples, and the values of table rows whose coordinates changed, float64 (n, columns), or None.
-
-    Raises:
-        DataError: If samples have categories that the data does not have.
-    """
-    if not (
-        isinstance(own, TableSpace) and isinstance(space, TableSpace) and own.names == space.names
-    ):
-        return x, None
-    if own.fields == space.fields:
-        return x, None
-    values = renumbered(own.values(x), own.fields, space.fields)
-    return torch.from_numpy(space.encoded(values, foreign=True)), values
-
-
-def _values(space: TableSpace, rows: Tensor | np.ndarray) -> np.ndarray:
-    if isinstance(rows, np.ndarray) and space.accepts(rows):
-        return rows
-    return space.values(rows)
-
-
-class Raw:
-    """Converter from examples to flat arrays for distances, float32 (n, d).
-
-    The arrays are in data units; for tables, they are points that depend only on values (`REPRESENTATION`).
-    Numbers outside of the range of training rows are clipped.
-
-    Args:
-        dataset: Data set.
-    """
-
-    def __init__(self, dataset: Dataset) -> None:
-        self.dataset = dataset
-        self.space = dataset.space
-        # Divisor of each column for distances, (d,); None for points, which are standardised
-        self.scale: np.ndarray | None = (
-            None if isinstance(self.space, TableSpace) else self.space.scale
-        )
-
-    def of(self, x: Tensor, values: np.ndarray | None = None) -> np.ndarray:
-        """Convert examples.
-
-        Args:
-            x: Examples in data units, (n, *shape).
-            values: Values of table rows, float64 (n, columns); None to derive them from ``x``.
-        """
-        if not isinstance(self.space, TableSpace):
-            return x.flatten(1).numpy()
-        return self._points(self.space.values(x) if values is None else values)
-
-    def _points(self, values: np.ndarray) -> np.ndarray:
-        low, high, points = self._embedding
-        blocks = [
-            np.clip(values[start : start + BLOCK], low, high)
-            for start in range(0, max(1, len(values)), BLOCK)
-        ]
-        return np.concatenate([points(block).astype(np.float32) for block in blocks])
-
-    def at(self, split: Split, index: Any) -> np.ndarray:
-        """Convert the examples of a split at some indices."""
-        if not isinstance(self.space, TableSpace):
-            return self.of(split.data_units(index))
-        return self._points(_values(self.space, rows_at(split, index)))
-
-    @cached_property
-    def training(self) -> np.ndarray:
-        """Return all training examples; images as stored, in uint8."""
-        train = self.dataset.train
-        if isinstance(self.space, TableSpace):
-            return self.at(train, slice(None))
-        return train.x.reshape(len(train), -1)
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Return the shape of one example."""
-        if isinstance(self.space, TableSpace):
-            return self.training.shape[1:]
-        return tuple(self.space.shape)
-
-    @cached_property
-    def _embedding(self) -> tuple[np.ndarray, np.ndarray, Callable[[np.ndarray], np.ndarray]]:
-        """The least and the greatest value of each column in the training rows, and the map from values to points."""
-        assert isinstance(self.space, TableSpace)
-        known = _values(self.space, rows_at(self.dataset.train, slice(None)))
-        fields = self.space.fields
-        table = table_of(self.space, known[:1], known[:1])
-        assert table is not None
-        points = embedding(
-            known,
-            table.categorical.tolist(),
-            [len(names) for names in table.labels],
-            [f.missing for f in fields],
-        )
-        low = np.where(table.categorical, -np.inf, np.fmin.reduce(known))
-        return low, np.where(table.categorical, np.inf, np.fmax.reduce(known)), points

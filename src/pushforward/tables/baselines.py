@@ -12,11 +12,12 @@ from pushforward.data import Dataset
 from pushforward.data.core.hashes import permutation
 from pushforward.denoisers import Condition
 from pushforward.draws import Draws
-from pushforward.evaluation.results import INDEPENDENT_ROWS, ROW_COPIES
 from pushforward.tables.coordinates import Coordinates, gumbel
 from pushforward.tables.space import TableSpace
 from pushforward.transports import Transport
 
+INDEPENDENT_ROWS = "independent columns"
+ROW_COPIES = "copied rows"
 ROWS = 50_000  # Rows that a mixture is fitted to at most
 
 
@@ -209,13 +210,17 @@ class DrawnRows(Transport):
 
 
 def drawn_rows(data: Dataset) -> dict[str, DrawnRows]:
-    """Create the further baselines of a table by name; copied rows only if the training rows are known."""
+    """Create the samplers of training rows by name; copied rows only if the training rows are known."""
     space = data.space
-    if not isinstance(space, TableSpace):
-        return {}
+    assert isinstance(space, TableSpace)
     rows = data.train.data_units()
+    samplers = {INDEPENDENT_ROWS: DrawnRows(space, rows, whole=False)}
     if data.trained_on is not False:
-        copies = {ROW_COPIES: DrawnRows(space, rows, whole=True)}
-    else:
-        copies = {}
-    return {INDEPENDENT_ROWS: DrawnRows(space, rows, whole=False), **copies}
+        samplers[ROW_COPIES] = DrawnRows(space, rows, whole=True)
+    return samplers
+
+
+def baselines(data: Dataset) -> dict[str, Transport]:
+    """Fit the mixture of a table, and create the samplers of its training rows."""
+    mixture = RowMixture.fit(data)
+    return {f"mixture of {len(mixture.weights)}": mixture, **drawn_rows(data)}

@@ -10,21 +10,32 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from pushforward.data.spaces.space import ScaledSpace
+from pushforward.data.spaces.space import ScaledSpace, Space
 from pushforward.data.spaces.vector import VectorSpace
-from pushforward.errors import DataError
+from pushforward.errors import DataError, quoted
 from pushforward.tables.column import Column
+from pushforward.tables.columns import renumbered
 from pushforward.tables.constraints import Constraint, check_constraints, holds
 from pushforward.tables.reading.csv_dialect import Layout
+from pushforward.tables.reading.string_columns import some
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import torch
     from torch import Tensor, nn
+
+    from pushforward.data.core.dataset import Dataset, Split
+    from pushforward.data.spaces.encoder import Encoder
 
 
 ROWS = 65_536  # how many rows are encoded at a time
 # The unit of indicators: two categories are as far from each other, 2, as the two values of a number that is -1 or 1.
 INDICATOR_SCALE = 0.5**0.5
+# The greatest number of coordinates that are compared as they are: as many as the features "raw" take
+RAW_COORDINATES = 1024
+ATTACK = 10_000  # samples that an attack uses at most
+TO_LEARN = 50_000  # samples that a predictor of the target uses at most
 RECIPES = {
     "autoencoder": "tables.recipes:autoencoder",
     "consistency": "tables.recipes:no_map",
@@ -60,6 +71,12 @@ class TableSpace(ScaledSpace):
 
     noun = "row"
     recipes = RECIPES
+    baselines = "tables.baselines:baselines"
+    no_density = (
+        "tables: categories, missing values and frequent numbers have no density. Use metrics of "
+        "tables: detection, fidelity, column_shapes, pair_trends or utility."
+    )
+    repeats = True
     sides = ("d",)
 
     def __post_init__(self) -> None:
@@ -287,6 +304,103 @@ class TableSpace(ScaledSpace):
         import torch
 
         return torch.from_numpy(self.quantise(x))
+
+    def encoder(self, data: Dataset) -> Encoder:
+        from pushforward.tables.encoder import RowEncoder
+
+        return RowEncoder(data)
+
+    def features(self, labelled: bool, known: bool) -> str:
+        if self.size <= RAW_COORDINATES:
+            return "raw"
+        return "pca"
+
+    @property
+    def redraws(self) -> int:
+        return 10  # metrics of rows take long
+
+    def samples_needed(self, n: int, training: int) -> int:
+        """Return twice the number of training rows, at most 10,000, for attacks; for a predictor of the target as many rows.
+
+        Attacks need many samples to find a model that repeats rows. A predictor learns from at most
+        50,000 samples.
+        """
+        attack = min(2 * training, ATTACK)
+        if not self.target:
+            return max(n, attack)
+        return max(n, attack, min(training, TO_LEARN))
+
+    def recoded(self, x: Tensor, space: Space) -> tuple[Tensor, NDArray[np.float64] | None]:
+        """Convert rows to the coordinates of another table with the same columns.
+
+        Raises:
+            DataError: If rows have categories that the other table does not have.
+        """
+        import torch
+
+        if not isinstance(space, TableSpace) or self.names != space.names:
+            return x, None
+        if self.fields == space.fields:
+            return x, None
+        values = renumbered(self.values(x), self.fields, space.fields)
+        return torch.from_numpy(space.encoded(values, foreign=True)), values
+
+    def difference(self, data: Space) -> str:
+        if not isinstance(data, TableSpace):
+            return ""
+        own = {(field.name, field.width) for field in self.fields}
+        other = {(field.name, field.width) for field in data.fields}
+        names = sorted({name for name, _ in own ^ other})
+        differing = some(map(quoted, names)) or "their order"
+        hint = ""
+        if any(field.rare for field in data.fields) and not any(
+            field.rare for field in self.fields
+        ):
+            hint = " If the model learned rare texts, use `rare=keep`."
+        return f"Columns or categories differ: {differing}.{hint}"
+
+    def constraint_warnings(self, data: Space) -> tuple[str, ...]:
+        if not isinstance(data, TableSpace):
+            return ()
+        own = dict.fromkeys(quoted(each.text) for each in self.constraints)
+        other = dict.fromkeys(quoted(each.text) for each in data.constraints)
+        lacking = ", ".join(text for text in other if text not in own)
+        further = ", ".join(text for text in own if text not in other)
+        warnings = []
+        if lacking:
+            warnings.append(f"it was trained without these constraints of the data: {lacking}.")
+        if further:
+            warnings.append(
+                f"it was trained with constraints that the data of this comparison lacks: {further}."
+            )
+        return tuple(warnings)
+
+    def read(self, path: Path) -> Split | None:
+        from pushforward.tables.reading.reader import TABLES, read_rows
+
+        if path.suffix.lower() not in TABLES.endings:
+            return None
+        return self._split(read_rows(path, self))
+
+    def read_frame(self, frame: Any) -> Split:
+        from pushforward.tables.reading.reader import frame_rows
+
+        return self._split(frame_rows(frame, self))
+
+    def _split(self, values: NDArray[np.float64]) -> Split:
+        from pushforward.data.core.dataset import Split
+
+        return Split(self.encoded(values, foreign=True), table_values=values)
+
+    def notes(self, samples: Split, name: str) -> list[str]:
+        if samples.table_values is None:
+            return []
+        columns = np.array(self.names)[self.unknown(samples.table_values).any(axis=0)]
+        if not len(columns):
+            return []
+        return [
+            f"texts that are not categories of {name} count as unknown values, in {some(map(quoted, columns))}."
+        ]
 
     @property
     def endings(self) -> Mapping[str, str]:

@@ -16,12 +16,17 @@ from pushforward import spec
 from pushforward.conditions.kind import ConditionKind, checked
 from pushforward.conditions.label import Label
 from pushforward.data.images.image_store import level_counts
+from pushforward.data.spaces.encoder import Encoder
 from pushforward.errors import DataError, UsageError
 from pushforward.registries import SPACES, at
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import torch
     from torch import Tensor, nn
+
+    from pushforward.data.core.dataset import Dataset, Split
 
 
 # The files that samples which are pictures are written to.
@@ -31,6 +36,7 @@ PICTURE_FILES = {
     ".npz": ".npz",
     ".gif": ".gif (noise to data)",
 }
+REDRAWS = 20
 _CHUNK_ELEMENTS = 1 << 24
 
 
@@ -60,6 +66,12 @@ class Space(ABC):
             (`pushforward.data.core.sampler.AUGMENTATIONS`).
         recipes: Recipes of this kind of data by the name of the general recipe that they replace,
             each as "module:function" below `pushforward`.
+        baselines: Function from a data set to samplers without a network by name, the main one
+            first, as "module:function".
+        no_density: Sentence on data without a density, after "does not support"; empty for data that
+            has one.
+        repeats: Whether equal examples are common.
+        left_out: Names of columns of the file that the model does not learn.
     """
 
     noun: ClassVar[str]
@@ -68,6 +80,10 @@ class Space(ABC):
     has_pixels: ClassVar[bool] = False
     augmentations: ClassVar[tuple[str, ...]] = ()
     recipes: ClassVar[Mapping[str, str]] = {}
+    baselines: ClassVar[str] = "evaluation.baselines:baselines"
+    no_density: ClassVar[str] = ""
+    repeats: ClassVar[bool] = False
+    left_out: tuple[str, ...] = ()
 
     shape: tuple[int, ...]
     conditions: Mapping[str, ConditionKind]
@@ -200,6 +216,70 @@ class Space(ABC):
         import torch
 
         return torch.contiguous_format
+
+    # Evaluation
+
+    def encoder(self, data: Dataset) -> Encoder:
+        """Return the converter from examples of a data set of this space to what metrics compare."""
+        return Encoder(data)
+
+    def features(self, labelled: bool, known: bool) -> str:
+        """Name of the features that samples are compared in by default (`pushforward.extractors`).
+
+        Args:
+            labelled: Whether examples have labels of two or more classes.
+            known: Whether the distribution of the data is known.
+        """
+        if self.as_points and (self.size <= 3 or known):
+            return "raw"
+        if labelled:
+            return "classifier"
+        return "pca"
+
+    @property
+    def redraws(self) -> int:
+        """Usual number of draws of real-data scores."""
+        return REDRAWS
+
+    def samples_needed(self, n: int, training: int) -> int:
+        """Number of samples to draw if n are compared and there are some training examples."""
+        return n
+
+    def recoded(self, x: Tensor, space: Space) -> tuple[Tensor, NDArray[np.float64] | None]:
+        """Convert samples of a model of this space to another space of the same shape.
+
+        Args:
+            x: Samples in data units, (n, *shape).
+            space: Space of the data.
+
+        Returns:
+            Samples, and their exact values if they changed, as of `Encoder.values`.
+        """
+        return x, None
+
+    def difference(self, data: Space) -> str:
+        """Describe why a model of this space does not fit data of another space; empty if it is the shape."""
+        return ""
+
+    def constraint_warnings(self, data: Space) -> tuple[str, ...]:
+        """Describe constraints that a model of this space and data of another space do not share."""
+        return ()
+
+    def read(self, path: Path) -> Split | None:
+        """Read samples from a file in a format of this kind of data; None for other formats."""
+        return None
+
+    def read_frame(self, frame: Any) -> Split | None:
+        """Read samples from a data frame; None if it has other columns."""
+        from pushforward.data.core.dataset import Split
+
+        if list(frame.columns) != list(self.columns):
+            return None
+        return Split(frame.to_numpy())
+
+    def notes(self, samples: Split, name: str) -> list[str]:
+        """Describe values of samples that the data set called ``name`` does not have."""
+        return []
 
     # Pictures and files
 
