@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import csv
 import io
-import itertools
 import re
 import zipfile
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,13 +21,13 @@ from torch import Tensor
 
 from pushforward.arguments import whole
 from pushforward.conditions.kind import cells_of
-from pushforward.data import Space, TableSpace
+from pushforward.data import Space
 from pushforward.errors import UsageError
 from pushforward.files import check_replaceable, replacing
 from pushforward.numbers import some
 from pushforward.pictures import columns_picture, grid_picture, legible, write_gif
+from pushforward.registries import at
 from pushforward.runtime import display, in_notebook
-from pushforward.tables.reading.frames import SEQUENCE, for_parquet, write_parquet
 from pushforward.transports import BATCH, ConditionLike, Transport, has_steps, inner_of
 from pushforward.transports.transport import (
     Chunk,
@@ -196,8 +194,7 @@ def check_target(
         raise UsageError(
             f'Cannot write {space.noun}s to "{path}". Use one of these extensions: {", ".join(known.values())}.'
         )
-    if ending == ".parquet":
-        for_parquet(path)
+    space.check_file(path)
     if ending in PICTURES and n > MOST_DRAWN:
         raise UsageError(
             f"A picture shows at most {MOST_DRAWN:,} samples. Write {n:,} samples to an .npz file instead."
@@ -327,21 +324,15 @@ def write_samples(
     check_fill(space, fill or {})
     if fill and path.suffix.lower() not in (".csv", ".tsv"):
         raise UsageError(f"`fill` supports only .csv and .tsv files, got {path}.")
-    writers: dict[str, Callable[..., None]] = {
-        ".npz": _npz,
-        ".csv": partial(_csv, fill=fill or {}),
-        ".tsv": partial(_csv, fill=fill or {}, separator="\t"),
-        ".parquet": lambda path, space, n, parts: write_parquet(
-            path, [space.frame(x) for x, _ in parts]
-        ),
-        ".png": partial(_picture, zoom=zoom),
-        "": partial(_folder, zoom=zoom or 1),
-    }
+    ending = path.suffix.lower()
     with replacing(path) as temporary:
-        writers[path.suffix.lower()](temporary, space, n, parts)
+        if ending in space.writers:
+            at(space.writers[ending])(temporary, space, parts, fill or {})
+        else:
+            WRITERS[ending](temporary, space, n, parts, zoom)
 
 
-def _npz(path: Path, space: Space, n: int, parts: Parts) -> None:
+def _npz(path: Path, space: Space, n: int, parts: Parts, zoom: int | None) -> None:
     conditions: dict[str, list[np.ndarray]] = {}
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         with archive.open("x.npy", "w", force_zip64=True) as file:
@@ -379,7 +370,7 @@ def check_fill(space: Space, fill: Mapping[str, str]) -> None:
     Raises:
         UsageError: Naming the columns that can be filled.
     """
-    known = space.left_out if isinstance(space, TableSpace) else ()
+    known = space.left_out
     for name in fill:
         if name not in known:
             raise UsageError(
@@ -388,38 +379,20 @@ def check_fill(space: Space, fill: Mapping[str, str]) -> None:
             )
 
 
-def _csv(
-    path: Path,
-    space: Space,
-    n: int,
-    parts: Parts,
-    fill: Mapping[str, str],
-    separator: str | None = None,
-) -> None:
-    layout = space.layout if isinstance(space, TableSpace) else None
-    own = list(space.names or space.columns) or [f"x{i}" for i in range(space.shape[0])]
-    if layout and fill:
-        names = [name for name in layout.columns if name in own or name in fill]
-    else:
-        names = own
-    count = itertools.count(1)
+def _csv(path: Path, space: Space, n: int, parts: Parts, zoom: int | None) -> None:
+    names = list(space.columns) or [f"x{i}" for i in range(space.shape[0])]
     with path.open("w", newline="", encoding="utf-8") as file:
-        usual = separator or (layout.separator if layout else ",")
-        writer = csv.writer(file, delimiter=usual, lineterminator="\n" if layout else "\r\n")
+        writer = csv.writer(file)
         for number, (x, condition) in enumerate(parts):
-            known = [{}] * len(x) if layout else cells_of(space.conditions, condition, len(x))
-            if number == 0 and (layout is None or layout.header):
-                writer.writerow(
-                    [*names, *(name if name not in names else f"{name}_" for name in known[0])]
-                )
+            known = cells_of(space.conditions, condition, len(x))
+            if number == 0:
+                conditions = [f"{name}_" if name in names else name for name in known[0]]
+                writer.writerow([*names, *conditions])
             for cells, more in zip(space.records(x), known, strict=True):
-                place = str(next(count))
-                row = dict(zip(own, cells, strict=True))
-                row |= {name: place if value == SEQUENCE else value for name, value in fill.items()}
-                writer.writerow([*map(row.__getitem__, names), *more.values()])
+                writer.writerow([*cells, *more.values()])
 
 
-def _folder(path: Path, space: Space, n: int, parts: Parts, zoom: int) -> None:
+def _folder(path: Path, space: Space, n: int, parts: Parts, zoom: int | None) -> None:
     path.mkdir()
     width = len(str(n - 1))
     at = 0
@@ -431,7 +404,9 @@ def _folder(path: Path, space: Space, n: int, parts: Parts, zoom: int) -> None:
                 for name, value in known[i].items()
             ]
             tail = re.sub(r"[^\w -]", "_", "".join(words))
-            grid_picture(picture[None], scale=zoom).save(path / f"{at + i:0{width}d}{tail}.png")
+            grid_picture(picture[None], scale=zoom or 1).save(
+                path / f"{at + i:0{width}d}{tail}.png"
+            )
         at += len(x)
 
 
@@ -446,3 +421,11 @@ def _picture(path: Path, space: Space, n: int, parts: Parts, zoom: int | None) -
     else:
         picture = grid_picture(images, scale=zoom or (legible(images) if n > 1 else 1))
     picture.save(path, format="PNG")
+
+
+WRITERS: Mapping[str, Callable[[Path, Space, int, Parts, int | None], None]] = {
+    ".npz": _npz,
+    ".csv": _csv,
+    ".png": _picture,
+    "": _folder,
+}

@@ -96,7 +96,6 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("pairs.condition(which)", "condition", "reflow"),
         ("teacher.training_noise(draws)", "teacher.noise(draws)", "source_students"),
         ("seed=seed + APART", "seed=seed", "table_students"),
-        ("values = values * known[:, denoiser.layout.owner]", "pass", "table_students"),
         ("if self.ends else states", "", "distillation"),
         ("condition = hidden(condition, hide)", "pass", "distillation"),
         ("hidden(values, self.hidden[which])", "values", "distillation"),

@@ -60,6 +60,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("clamp(min=1)\n            .", "", "guidance"),
     ],
     "tables/denoiser.py": [
+        ("values = values * known[:, self.layout.owner]", "values = values * 1", "table_students"),
         ("(v - target).square()", "(estimate.v - target).square()", "table_students"),
         (
             "gumbel(scaled.clamp(-FARTHEST, FARTHEST)) * layout.discrete",

@@ -6,7 +6,7 @@ import numpy as np
 from torch import nn
 
 from pushforward.data import Split, TableSpace
-from pushforward.data.core.dataset import FittedTable, Schema, build
+from pushforward.data.core.dataset import Schema, build
 from pushforward.tables import Category, Number
 from pushforward.tables.columns import Format
 from pushforward.tables.reading.csv_dialect import Layout
@@ -36,7 +36,16 @@ def mixed_values(n=600, seed=0):
 
 def fitted_by(space):
     """A schema whose columns are those that a function makes of the training rows; all values are learned."""
-    return Schema(fit=lambda *splits: FittedTable(space(splits[0]), splits, splits))
+
+    def fit(*splits):
+        fitted = space(splits[0].x)
+        encoded = (
+            Split(fitted.encoded(split.x), source_hashes=split.hashes, table_values=split.x)
+            for split in splits
+        )
+        return fitted, *encoded
+
+    return Schema(fit=fit)
 
 
 def mixed_space(values):

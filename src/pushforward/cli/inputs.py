@@ -408,7 +408,6 @@ def condition_of(run: Run, label: str | None, given: str | None = None) -> dict[
         UsageError: If a class is unknown, several classes are given, or a column has no value.
     """
     from pushforward.conditions import Numbers
-    from pushforward.data.spaces import TableSpace
 
     if label is not None and "," in label and run.space.classes and label not in run.space.classes:
         raise UsageError(f'--label takes one class, got "{label}". Run the command once per class.')
@@ -418,10 +417,7 @@ def condition_of(run: Run, label: str | None, given: str | None = None) -> dict[
         for kind in run.space.conditions.values()
         for field in getattr(kind, "fields", ())
     }
-    if isinstance(run.space, TableSpace):
-        absent = dict(zip(fields, run.space.layout.missing, strict=False))
-    else:
-        absent = {}
+    absent = dict(zip(fields, run.space.missing_texts, strict=False))
     for name, value in pairs_of("--given", given).items():
         requested[name] = value
         if not fields:

@@ -81,7 +81,6 @@ def sample(
             a folder of PNGs if there is no extension. Default: a new file in RUN/samples.
     """
     loaded = configured_run(run, loading, solving, guiding)
-    from pushforward.data import TableSpace
     from pushforward.samples import draw_to
     from pushforward.transports.flow import starts
     from pushforward.transports.transport import counted, named_constraints
@@ -95,8 +94,8 @@ def sample(
         )
     target = target_of(loaded, out, f"seed{seed}-n{n}", n, placing)
     filled = pairs_of("--fill", fill)
-    left_out = loaded.space.left_out if isinstance(loaded.space, TableSpace) else ()
-    if lacking := [name for name in left_out if name not in filled]:
+    lacking = [name for name in loaded.space.left_out if name not in filled]
+    if lacking:
         say(f"columns left out of training are not written: {some(lacking)}")
         if not filled:
             say(f"To number the rows in one of them: --fill {shlex.quote(lacking[0])}=sequence")

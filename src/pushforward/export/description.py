@@ -10,12 +10,9 @@ import numpy as np
 from pushforward.conditions.columns import Numbers
 from pushforward.conditions.kind import ConditionKind
 from pushforward.conditions.label import Label
-from pushforward.data.spaces import TableSpace
 from pushforward.denoisers.denoiser import trained
 from pushforward.draws import key
 from pushforward.export.program import decoder_draws, noise_count
-from pushforward.tables.column import Column
-from pushforward.tables.columns import Number
 from pushforward.transports import Flow, Transport, inner_of
 
 Flows = Mapping[str, Mapping[int, Flow]]
@@ -48,6 +45,7 @@ def describe(
     }
     known = trained(inner.denoiser) if isinstance(inner, Flow) else None
     learned = known.preconditioning.guidance if known is not None else None
+    layout = space.export_layout()
     return {
         "name": name,
         "data": space.noun,
@@ -62,14 +60,10 @@ def describe(
         "scales": list(learned) if learned else None,
         "conditions": [_condition(name, kind) for name, kind in space.conditions.items()],
         "default": dict(default),
-        "columns": _columns(space) if isinstance(space, TableSpace) else list(space.columns),
-        "table": {"separator": space.layout.separator, "header": space.layout.header}
-        if isinstance(space, TableSpace)
-        else {},
+        "columns": layout["columns"],
+        "table": layout["table"],
         "bounds": [space.low, space.high],
-        "units": {name: list(values) for name, values in space.units.items()}
-        if space.as_points and not space.names
-        else None,
+        "units": layout["units"],
     }
 
 
@@ -94,31 +88,3 @@ def _condition(name: str, kind: ConditionKind) -> dict[str, Any]:
         "columns": list(kind.entries),
         "std": list(getattr(kind, "std", ())),
     }
-
-
-def _columns(space: TableSpace) -> list[dict[str, Any]]:
-    missing = space.layout.missing or ("",) * len(space.fields)
-    return [
-        _column(*each)
-        for each in zip(space.fields, space.starts[:-1], space.starts[1:], missing, strict=True)
-    ]
-
-
-def _column(field: Column, start: int, stop: int, missing: str) -> dict[str, Any]:
-    """How the coordinates from ``start`` to ``stop`` become cells.
-
-    The first is a score where ``edges`` are, and the others are indicators of ``texts``. An open column's ``numbers`` belong to
-    its ``edges``; between them numbers are linear, and written as ``form`` says. A closed one's score has the text of its
-    interval among ``cells``.
-    """
-    known: dict[str, Any] = {"name": field.name, "start": start, "stop": stop, "kind": field.kind}
-    if not isinstance(field, Number):
-        return known | {"texts": [*field.levels, *([missing] if field.missing else [])]}
-    known |= {"texts": [*field.cells(np.array(field.atoms)), *([missing] if field.missing else [])]}
-    if field.closed:
-        return known | {"edges": field.edges.tolist(), "cells": field.cells(np.array(field.knots))}
-    ends = zip(field.edges.tolist(), np.repeat(field.knots, 2).tolist(), strict=True)
-    pairs = list(dict.fromkeys(ends))  # most numbers have one edge
-    edges = [edge for edge, _ in pairs]
-    numbers = [value for _, value in pairs]
-    return known | {"edges": edges, "numbers": numbers, "form": vars(field.form)}

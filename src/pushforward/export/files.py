@@ -35,7 +35,6 @@ from pushforward.export.parity import (
 from pushforward.export.program import exported
 from pushforward.files import replacing, replacing_files
 from pushforward.solvers import as_solver, name_of
-from pushforward.tables.reading import rows
 from pushforward.transports import Flow, Transport, has_steps, inner_of, with_inner
 
 FORMATS = {
@@ -366,8 +365,8 @@ def _written(out: Path, onnx_graph: Graph) -> tuple[Path, ...]:
     scripts = []
     if not description["source"]:
         scripts.append(Path(__file__).parent / "templates" / "run.py")
-    if description["table"]:
-        scripts.append(Path(rows.__file__))
+    package = Path(__file__).parents[1]
+    scripts += [package / name for name in onnx_graph.transport.space.export_scripts]
     for script in scripts:
         text = script.read_text(encoding="utf-8")
         contents[script.name] = text.replace(

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from collections.abc import Mapping as Dict
 from itertools import chain
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -28,15 +27,12 @@ from pushforward.methods.flow_map_targets import Rule
 from pushforward.methods.method import Freezing, Move, Now
 from pushforward.methods.perceptual_distance import Featured, Likeness
 from pushforward.paths import Coupling
-from pushforward.tables.denoiser import known_columns
 from pushforward.transports import Flow
 from pushforward.transports.transport import as_drawn
 
 # The seed of the first trajectory: none is the noise of a sample that a person draws or that is scored
 SEED = 700_000_000
 APART = 1_000_000_000  # From the seed of a trajectory to that of the row whose columns it is given
-# The share of trajectories of a table in which columns are given, as of rows in the training of its denoiser
-KNOWN = 0.5
 CHUNK = 256  # Trajectories computed at a time
 
 
@@ -164,19 +160,16 @@ class Trajectories(Freezing):
     def _conditions(self, n: int, seed: int, draws: Draws) -> Condition:
         """The conditions of n trajectories; in half of those of a table columns of another row of the teacher are given."""
         condition = self.teacher.conditions(n, None, seed)
-        denoiser: Any = trained(self.teacher.denoiser)
-        name = getattr(denoiser, "known", None)
-        if condition is None or name is None:
+        with_known = getattr(trained(self.teacher.denoiser), "with_known", None)
+        if condition is None or with_known is None:
             return condition
-        known = known_columns(draws.stream("known"), denoiser.layout.count, KNOWN)
-        which = known.any(1).nonzero()[:, 0]
-        blank = condition[name]
-        values = blank[:, : denoiser.layout.size].clone()
-        if len(which):
+
+        def rows(count: int) -> Tensor:
             with as_drawn():
-                values[which] = self.teacher.sample(len(which), seed=seed + APART).to(blank)
-        values = values * known[:, denoiser.layout.owner]
-        return {**condition, name: torch.cat([values, known.to(values)], dim=1)}
+                return self.teacher.sample(count, seed=seed + APART)
+
+        given: Condition = with_known(condition, rows, draws.stream("known"))
+        return given
 
     def _straightened(self, t: float, x: Tensor) -> Tensor:
         k = self.teacher.denoiser.path.at(torch.tensor(t, dtype=torch.float64))

@@ -7,17 +7,13 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeGuard, runtime_checkable
+from typing import Any, ClassVar, Literal, Protocol, TypeGuard, runtime_checkable
 
 import numpy as np
 
 from pushforward.errors import DataError, Diverged
 from pushforward.files import Record
 from pushforward.numbers import measured, plain
-
-if TYPE_CHECKING:
-    from pushforward.tables.metrics.table import Table
-
 
 Better = Literal["lower", "higher", "target"]
 Role = Literal["quality", "diversity"]
@@ -189,7 +185,7 @@ class Samples:
     generated_classes: np.ndarray | None = None
     reference_classes: np.ndarray | None = None
     classes: int = 0
-    table: Table | None = None
+    table: Any = None
     generated_more: np.ndarray | None = None
     apart: bool = False
     errors: bool = True

@@ -61,6 +61,14 @@ class Column(ABC):
         """
 
     @abstractmethod
+    def exported(self, missing: str) -> dict[str, Any]:
+        """Describe how coordinates become cells, as plain values for ``space.json``.
+
+        Args:
+            missing: Text of a missing value.
+        """
+
+    @abstractmethod
     def read(self, cells: Sequence[str]) -> NDArray[np.float64]:
         """Parse cells to values, with NaN for invalid cells; the caller handles missing values."""
 

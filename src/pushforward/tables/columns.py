@@ -126,6 +126,10 @@ class Category(Column):
         texts = (*self.names, RARE_TEXT)
         return [missing if np.isnan(value) else texts[int(value)] for value in values]
 
+    def exported(self, missing: str) -> dict[str, Any]:
+        """Return the texts of the indicators."""
+        return {"texts": [*self.levels, *([missing] if self.missing else [])]}
+
     def unknown(self, values: NDArray[np.float64]) -> NDArray[np.bool_]:
         return values == len(self.names)
 
@@ -386,6 +390,28 @@ class Number(Column):
         return [
             missing if math.isnan(value) else self.form.cell(value) for value in values.tolist()
         ]
+
+    def exported(self, missing: str) -> dict[str, Any]:
+        """Return the texts of the indicators, and how the score becomes a cell.
+
+        A closed column's score has the text of its interval between ``edges`` among ``cells``. An
+        open column's ``numbers`` belong to its ``edges``; between them numbers are linear, and
+        written as ``form`` says.
+        """
+        texts = self.cells(np.array(self.atoms))
+        if self.missing:
+            texts.append(missing)
+        edges = self.edges.tolist()
+        if self.closed:
+            return {"texts": texts, "edges": edges, "cells": self.cells(np.array(self.knots))}
+        ends = zip(edges, np.repeat(self.knots, 2).tolist(), strict=True)
+        pairs = list(dict.fromkeys(ends))  # most numbers have one edge
+        return {
+            "texts": texts,
+            "edges": [edge for edge, _ in pairs],
+            "numbers": [value for _, value in pairs],
+            "form": vars(self.form),
+        }
 
     def read(self, cells: Sequence[str]) -> NDArray[np.float64]:
         values = np.array([self.form.value(cell) for cell in cells], dtype=np.float64)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -81,6 +82,7 @@ def known_columns(draws: Draws, columns: int, share: float) -> Tensor:
     return torch.special.ndtr(draws.normal((columns,))) < part[:, None]
 
 
+KNOWN = 0.5  # fraction of rows in which columns are given, by default
 LEAST_LOGIT = -1e9
 # The least logarithm of a probability: the exponential of less is too small for float32 and takes ten times as long
 LEAST_LOG = -87.0
@@ -211,6 +213,27 @@ class TableDenoiser(Denoiser):
             "sigma": k.sigma,
             **affine_columns("data", kind, k),
         }
+
+    def with_known(
+        self, condition: dict[str, Tensor], rows: Callable[[int], Tensor], draws: Draws
+    ) -> dict[str, Tensor]:
+        """Give columns of other rows in half of the examples of a condition, as in training.
+
+        Args:
+            condition: Condition of n examples without given columns.
+            rows: Function that returns a number of rows in data units.
+            draws: Random numbers of n examples.
+        """
+        if self.known is None:
+            return condition
+        known = known_columns(draws, self.layout.count, KNOWN)
+        which = known.any(1).nonzero()[:, 0]
+        blank = condition[self.known]
+        values = blank[:, : self.layout.size].clone()
+        if len(which):
+            values[which] = rows(len(which)).to(blank)
+        values = values * known[:, self.layout.owner]
+        return {**condition, self.known: torch.cat([values, known.to(values)], dim=1)}
 
     def evaluate(
         self, kind: str, x_t: Tensor, columns: TimeColumns, condition: Condition = None

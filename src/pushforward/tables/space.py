@@ -77,6 +77,7 @@ class TableSpace(ScaledSpace):
         "tables: detection, fidelity, column_shapes, pair_trends or utility."
     )
     repeats = True
+    export_scripts = ("tables/reading/rows.py",)
     sides = ("d",)
 
     def __post_init__(self) -> None:
@@ -133,7 +134,7 @@ class TableSpace(ScaledSpace):
         return tuple(name for field in self.fields for name in field.coordinates)
 
     @property
-    def left_out(self) -> tuple[str, ...]:
+    def left_out(self) -> tuple[str, ...]:  # type: ignore[override]
         """Names of the file's columns that the model does not learn."""
         return tuple(name for name in self.layout.columns if name not in self.names)
 
@@ -401,6 +402,33 @@ class TableSpace(ScaledSpace):
         return [
             f"texts that are not categories of {name} count as unknown values, in {some(map(quoted, columns))}."
         ]
+
+    @property
+    def missing_texts(self) -> tuple[str, ...]:  # type: ignore[override]
+        return self.layout.missing
+
+    @property
+    def writers(self) -> Mapping[str, str]:
+        return {
+            ".csv": "tables.reading.csv_dialect:write_csv",
+            ".tsv": "tables.reading.csv_dialect:write_tsv",
+            ".parquet": "tables.reading.frames:write_samples",
+        }
+
+    def check_file(self, path: Path) -> None:
+        if path.suffix.lower() == ".parquet":
+            from pushforward.tables.reading.frames import for_parquet
+
+            for_parquet(path)
+
+    def export_layout(self) -> dict[str, Any]:
+        texts = self.layout.missing or ("",) * len(self.fields)
+        columns = []
+        for (field, start, stop), missing in zip(self.spans, texts, strict=True):
+            known = {"name": field.name, "start": start, "stop": stop, "kind": field.kind}
+            columns.append(known | field.exported(missing))
+        form = {"separator": self.layout.separator, "header": self.layout.header}
+        return {"columns": columns, "table": form, "units": None}
 
     @property
     def endings(self) -> Mapping[str, str]:

@@ -21,11 +21,10 @@ from pushforward.data.images.image_store import content_hashes, image_names
 from pushforward.data.images.tars import packed_in
 from pushforward.data.readers.images import tars_in
 from pushforward.data.readers.reader import is_frame
-from pushforward.data.spaces import TableSpace
 from pushforward.errors import DataError, UsageError
 from pushforward.files import plain_path, replacing
 from pushforward.numbers import counted
-from pushforward.tables.reading.schema import schema_of, write_schema
+from pushforward.registries import at
 
 _GROUPS = 5
 _NAMED = 5
@@ -35,6 +34,17 @@ _APART = (
     "equal rows (`copies=together` keeps equal rows on one side)"
 )
 FORMAT = "pushforward-files-1"
+# Entries of a report about coordinates, which rows of a table have in place of values
+COORDINATES = (
+    "range",
+    "mean",
+    "std",
+    "constant",
+    "integer",
+    "binary",
+    "classes",
+    "held_out_classes",
+)
 
 
 class CheckOptions(LoadOptions, total=False):
@@ -114,16 +124,15 @@ def check(name_or_path: Any, **options: Unpack[CheckOptions]) -> dict[str, Any]:
         data = read(name_or_path, loading)
         report = _of_data(data) | {"refused": None}
         if schema is not None:
-            if data.table is None or not isinstance(data.space, TableSpace):
+            if data.table is None:
                 raise UsageError(
                     f"`write_schema` supports tables of mixed types, but {data.name} is not one. "
                     "Use `table=True` to read it as one."
                 )
-            constraints = [constraint.text for constraint in data.space.constraints]
-            write_schema(Path(schema), schema_of(data.table, data.space.target, constraints))
+            data.table.write(Path(schema), data.space)
     except DataError as error:
         if schema is not None and error.schema:
-            write_schema(Path(schema), error.schema)
+            at("tables.reading.schema:write_schema")(Path(schema), error.schema)
             raise DataError(
                 f"{error}\n  {schema} contains the columns that could be read, and drops the others."
             ) from error
@@ -207,29 +216,10 @@ def _of_data(data: Dataset) -> dict[str, Any]:
         "converted": _listed(data.converted),
         "ignored": data.ignored,
     }
-    if data.table is not None and isinstance(space, TableSpace):
-        units = (
-            "range",
-            "mean",
-            "std",
-            "constant",
-            "integer",
-            "binary",
-            "classes",
-            "held_out_classes",
-        )
-        stated = {
-            "target": space.target or None,
-            "constraints": [constraint.text for constraint in space.constraints],
-        }
-        fields = {"notes": list(data.table.notes), "fields": data.table.columns(space.fields)}
-        report |= {
-            "table": {"rows": data.table.rows, **data.table.layout, **stated, **fields},
-            "columns": list(space.names),
-        }
-        return {name: value for name, value in report.items() if name not in units} | {
-            "classes": {}
-        }
+    if data.table is not None:
+        for name in COORDINATES:
+            del report[name]
+        return report | data.table.report(space) | {"classes": {}}
     if (
         space.has_pixels
         and data.train.labels is not None

@@ -29,15 +29,13 @@ from pushforward.data.core.hashes import (
     repeated,
 )
 from pushforward.data.images.image_store import Streamed, content_hashes, selected
-from pushforward.data.spaces import Space, TableSpace
+from pushforward.data.spaces import Space
 from pushforward.data.spaces.space import kind_of, measure
 from pushforward.errors import DataError, UsageError, did_you_mean
 from pushforward.numbers import some
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-    from pushforward.tables.reading.schema import TableFacts
 
 
 _BYTES = (
@@ -201,7 +199,8 @@ class Dataset:
             epoch, uint8 with the shape of ``train.x``, which is one such sample; None for data that
             does not change.
         files: Usable image files; None if the data was not read from image files.
-        table: Decisions about each column of a table of mixed types; None for other data.
+        table: Decisions about each column of a table of mixed types
+            (`pushforward.tables.reading.schema.TableFacts`); None for other data.
         apart: Whether equal rows of a table are split independently; None for other data.
         read_as: Sentence on a file that can be read in two ways: the way chosen, and how to choose
             the other; otherwise empty.
@@ -223,7 +222,7 @@ class Dataset:
     origin: Mapping[str, Any] | None = None
     probabilities: NDArray[np.uint8] | None = None
     files: Files | None = None
-    table: TableFacts | None = None
+    table: Any = None
     apart: bool | None = None
     read_as: str = ""
     trained_on: bool | None = None
@@ -339,20 +338,6 @@ def _add(array: Any, *digests: Any) -> None:
             digest.update(part.data)
 
 
-class FittedTable(NamedTuple):
-    """A table whose columns are fitted to its training rows.
-
-    Args:
-        space: Columns of the table.
-        known: Values of training and held-out rows as in the file, (n, columns).
-        learned: Values that a model learns instead, (n, columns).
-    """
-
-    space: TableSpace
-    known: Sequence[NDArray[np.float64]]
-    learned: Sequence[NDArray[np.float64]]
-
-
 @dataclass(frozen=True)
 class Schema:
     """Description of the examples of a source.
@@ -362,9 +347,8 @@ class Schema:
         columns: Column names of a table.
         integer: Indices of integer columns.
         target: Name of the column used as the label.
-        fit: Function that fits the columns of a table to the values of its training rows and
-            receives those of the held-out rows too, float64 (n, columns) each; None for examples
-            that are stored unchanged.
+        fit: Function that fits a space to training and held-out examples as in the file, and returns
+            it with both splits; None for examples that are stored unchanged.
         kinds: Functions that create the kind of each other condition from its training values and
             the indices ``chosen`` to draw from; see `ConditionKind.measure`.
         apart: Whether equal rows of a table are split independently, with numbered hashes; None for
@@ -375,7 +359,7 @@ class Schema:
     columns: tuple[str, ...] = ()
     integer: tuple[int, ...] = ()
     target: str = ""
-    fit: Callable[[NDArray[np.float64], NDArray[np.float64]], FittedTable] | None = None
+    fit: Callable[[Split, Split], tuple[Space, Split, Split]] | None = None
     kinds: Mapping[str, Callable[..., ConditionKind]] = field(default_factory=dict)
     apart: bool | None = None
 
@@ -434,14 +418,8 @@ def build(
     if limit is not None and whole("limit", limit, 1) < len(train):
         train = train.take(np.sort(permutation(len(train), _LIMIT_KEY, seed)[:limit]))
     if schema.fit is not None:
-        table = schema.fit(train.x, held_out.x)
-        rows = [
-            Split(table.space.encoded(learned), source_hashes=split.hashes, table_values=known)
-            for split, known, learned in zip(
-                (train, held_out), table.known, table.learned, strict=True
-            )
-        ]
-        return Dataset(name, table.space, rows[0], rows[1], removed=removed, **extra)
+        space, train, held_out = schema.fit(train, held_out)
+        return Dataset(name, space, train, held_out, removed=removed, **extra)
     if not schema.classes:
         train = train.without_labels()
         held_out = held_out.without_labels()

@@ -16,7 +16,7 @@ from pushforward.data.core.dataset import Dataset, given_columns
 from pushforward.data.images.image_file import Conversion, Size
 from pushforward.data.readers.reader import Reading, is_frame
 from pushforward.errors import DataError, UsageError, did_you_mean
-from pushforward.registries import SETS
+from pushforward.registries import SETS, at
 
 # The values of options that are names.
 CHOICES = {
@@ -166,9 +166,10 @@ def read(name_or_path: Any, options: LoadOptions) -> Dataset:
     """Read data as `load` does, without warnings."""
     refuse_unknown(options, LoadOptions, "data.load", also=["name_or_path"])
     if is_frame(name_or_path):
-        from pushforward.tables.reading.table_dataset import frame_dataset
-
-        return frame_dataset(name_or_path, reading_of(options))
+        data: Dataset = at("tables.reading.table_dataset:frame_dataset")(
+            name_or_path, reading_of(options)
+        )
+        return data
     if not isinstance(name_or_path, (str, os.PathLike)):
         kind = type(name_or_path).__name__
         raise UsageError(
@@ -243,9 +244,7 @@ def reading_of(options: LoadOptions) -> Reading:
     constraints = options.get("constraints") or ()
     schema = options.get("schema")
     if schema is not None:
-        from pushforward.tables.reading.schema import read_schema
-
-        schema = read_schema(schema)
+        schema = at("tables.reading.schema:read_schema")(schema)
     return Reading(
         target=target,
         header=options.get("header"),

@@ -14,7 +14,7 @@ from pushforward.data.core.hashes import held_out_indices
 from pushforward.data.core.load import LoadOptions, check_there, read, reading_of
 from pushforward.data.readers.reader import Reading, examples_in
 from pushforward.errors import DataError, UsageError
-from pushforward.tables.reading.reader import TABLES, read_pair
+from pushforward.registries import READERS
 
 PARTS = 3  # one part is compared with samples, the others give the scores of real data
 
@@ -43,7 +43,9 @@ def real_data(
         DataError: If a file cannot be read, or if the two differ in shape or columns.
     """
     place = Path(real).expanduser()
-    is_table = place.suffix.lower() in TABLES.endings and not options.get("given")
+    reader = READERS.get(place.suffix.lower())
+    read_pair = getattr(reader, "pair", None)
+    is_table = read_pair is not None and not options.get("given")
     settings: Any = {**({"table": True} if is_table else {"stream": False}), **options}
     settings["rare"] = options.get("rare") or "keep"
     if train is None:
@@ -61,7 +63,10 @@ def real_data(
     for path in (place, source):
         check_there(os.path.join(path.parent, path.name))
     reading = reading_of(settings)
-    data = read_pair(source, place, reading) if reading.table else _pair(source, place, reading)
+    if reading.table and read_pair is not None:
+        data = read_pair(source, place, reading)
+    else:
+        data = _pair(source, place, reading)
     return replace(data, trained_on=True, origin={"name_or_path": str(place), **options})
 
 

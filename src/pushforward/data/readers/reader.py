@@ -141,11 +141,14 @@ class Reader:
             not apply.
         examples: Function from (path, reading) to all examples of the file in order, including
             copies, for samples of a model; None uses all examples that ``read`` returns.
+        pair: Function from (path, path of held-out examples, reading) to the data, for formats of
+            tables.
     """
 
     endings: tuple[str, ...]
     read: Callable[[Path, Reading], Dataset]
     examples: Callable[[Path, Reading], Examples] | None = None
+    pair: Callable[[Path, Path, Reading], Dataset] | None = None
 
 
 def register(*readers: Reader) -> None:

@@ -72,6 +72,8 @@ class Space(ABC):
             has one.
         repeats: Whether equal examples are common.
         left_out: Names of columns of the file that the model does not learn.
+        missing_texts: Text of a missing value in each column of the file.
+        export_scripts: Scripts that an export of a model contains, as paths in the package.
     """
 
     noun: ClassVar[str]
@@ -84,6 +86,8 @@ class Space(ABC):
     no_density: ClassVar[str] = ""
     repeats: ClassVar[bool] = False
     left_out: tuple[str, ...] = ()
+    missing_texts: tuple[str, ...] = ()
+    export_scripts: ClassVar[tuple[str, ...]] = ()
 
     shape: tuple[int, ...]
     conditions: Mapping[str, ConditionKind]
@@ -300,6 +304,26 @@ class Space(ABC):
         if self.as_points:
             return {".npz": ".npz"}
         return PICTURE_FILES
+
+    @property
+    def writers(self) -> Mapping[str, str]:
+        """Functions that write files of this kind of data only, as "module:function", by extension."""
+        return {}
+
+    def check_file(self, path: Path) -> None:
+        """Raise an error if a file cannot be written, for example because a package is not installed."""
+        return None
+
+    def export_layout(self) -> dict[str, Any]:
+        """Describe how the output of an exported model becomes the content of a file, as plain values.
+
+        Returns:
+            "columns", "table" (format of the file) and "units" (None if scripts do not need them).
+        """
+        units = None
+        if self.as_points:
+            units = {name: list(values) for name, values in self.units.items()}
+        return {"columns": list(self.columns), "table": {}, "units": units}
 
     def records(self, x: Tensor) -> list[list[Any]]:
         """Convert samples in data units to rows of a file, with one cell per column or dimension."""

@@ -6,10 +6,10 @@ import importlib
 import importlib.util
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime, time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,10 +17,12 @@ from numpy.typing import NDArray
 from pushforward.errors import DataError, imported
 from pushforward.tables.column import Column, with_gaps
 from pushforward.tables.columns import Category, Number
-from pushforward.tables.reading.csv_dialect import Layout
+from pushforward.tables.reading.csv_dialect import SEQUENCE, Layout
 from pushforward.tables.reading.string_columns import RawColumn, RawTable
 
-SEQUENCE = "sequence"  # What fills a column with consecutive numbers
+if TYPE_CHECKING:
+    from pushforward.tables.space import TableSpace
+
 _WHOLE = re.compile(r"0|-?[1-9][0-9]*")
 TRUTHS = {"true": True, "false": False}
 _POLARS = "polars "  # begins the types of a polars frame, as a layout holds them
@@ -331,6 +333,13 @@ def write_parquet(path: Path, frames: Sequence[Any]) -> None:
     for_parquet(path).concat(frames, ignore_index=True).to_parquet(
         path, engine="pyarrow", index=False
     )
+
+
+def write_samples(
+    path: Path, space: TableSpace, parts: Iterable[tuple[Any, Any]], fill: Mapping[str, str]
+) -> None:
+    """Write samples to a Parquet file; arguments as of `write_csv`, without columns to fill."""
+    write_parquet(path, [space.frame(x) for x, _ in parts])
 
 
 def for_parquet(path: Path) -> Any:

@@ -194,7 +194,7 @@ def _table(
     return RawTable(raw, cells.lines[named:], named, cells.separator, notes)
 
 
-TABLES = Reader((".csv", ".tsv", ".data", ".txt", ".parquet"), _read, _examples)
+TABLES = Reader((".csv", ".tsv", ".data", ".txt", ".parquet"), _read, _examples, read_pair)
 
 
 def are_vectors(table: RawTable, target: str | None) -> bool:

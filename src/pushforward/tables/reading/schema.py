@@ -25,7 +25,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,6 +53,9 @@ from pushforward.tables.reading.inference import (
 )
 from pushforward.tables.reading.rare import rare_notes
 from pushforward.tables.reading.string_columns import Faults, RawColumn, RawTable
+
+if TYPE_CHECKING:
+    from pushforward.tables.space import TableSpace
 
 EXAMPLES = 3
 NAMED = 20
@@ -198,12 +201,23 @@ class TableFacts:
             for finding, examples, missing in parts
         ]
 
-    @property
-    def layout(self) -> dict[str, Any]:
-        return {
+    def report(self, space: TableSpace) -> dict[str, Any]:
+        """Describe the table for `pushforward.data.check`."""
+        table = {
+            "rows": self.rows,
             "separator": SEPARATOR_NAMES.get(self.separator, self.separator) or None,
             "missing_texts": list(self.texts),
+            "target": space.target or None,
+            "constraints": [constraint.text for constraint in space.constraints],
+            "notes": list(self.notes),
+            "fields": self.columns(space.fields),
         }
+        return {"table": table, "columns": list(space.names)}
+
+    def write(self, path: Path, space: TableSpace) -> None:
+        """Write the schema of the table; see `write_schema`."""
+        constraints = [constraint.text for constraint in space.constraints]
+        write_schema(path, schema_of(self, space.target, constraints))
 
 
 def _reason(finding: Finding) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pushforward.data.core.dataset import Dataset, FittedTable, Schema, Split, build
+from pushforward.data.core.dataset import Dataset, Schema, Split, build
 from pushforward.data.core.hashes import numbered_copies
 from pushforward.data.readers.reader import Reading
 from pushforward.data.spaces import TableSpace
@@ -114,9 +114,9 @@ def table_dataset(
     stay = {name for constraint in constraints for name in constraint.names}
     stay |= {name for name, entry in entries.items() if "names" in entry}
 
-    def fit(*splits: NDArray[np.float64]) -> FittedTable:
+    def fit(train: Split, held_out: Split) -> tuple[TableSpace, Split, Split]:
         kept = set(known) if reading.rare == "keep" else stay
-        found, values, learned = pooled(fields, splits, kept, reading.seed)
+        found, values, learned = pooled(fields, (train.x, held_out.x), kept, reading.seed)
         parts = zip(found, learned[0].T, absent, strict=True)
         columns = [finding.measured(column, empty) for finding, column, empty in parts]
         levels = []
@@ -125,7 +125,11 @@ def table_dataset(
             levels.append(tuple(text for text in texts if text in occurring))
         form = replace(layout, levels=tuple(levels))
         space = TableSpace.of(columns, target, layout=form, constraints=constraints)
-        return FittedTable(space, values, learned)
+        encoded = []
+        for split, of_file, of_model in zip((train, held_out), values, learned, strict=True):
+            x = space.encoded(of_model)
+            encoded.append(Split(x, source_hashes=split.hashes, table_values=of_file))
+        return space, *encoded
 
     examples = Split(rows, source_hashes=numbered_copies(hashes) if apart else hashes)
     last = len(rows) - held_out
