@@ -30,7 +30,7 @@ from tables import read
 
 import pushforward as pf
 from pushforward.tables import Number
-from pushforward.tables.encoder import rows_at
+from pushforward.tables.metrics.table import rows_at
 
 HIDDEN = 0.3
 DRAWS = 39

@@ -45,9 +45,8 @@ import pushforward as pf
 from pushforward.data.core.named_set import folder
 from pushforward.evaluation.evaluator import Judge
 from pushforward.tables.baselines import RowMixture, drawn_rows
-from pushforward.tables.encoder import rows_at, table_of
 from pushforward.tables.metrics.nearest_rows import fidelity
-from pushforward.tables.metrics.table import embedded
+from pushforward.tables.metrics.table import embedded, rows_at, table_of
 from pushforward.tables.metrics.trees import utility
 from pushforward.tables.reading.reader import read_rows
 

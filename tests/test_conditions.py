@@ -15,7 +15,7 @@ from pushforward.paths import Linear
 from pushforward.recipes.choice import critic, decoder, denoising_network, encoder, generator
 from pushforward.solvers import Heun
 from pushforward.tables import Category
-from pushforward.tables.known import Known
+from pushforward.tables.column import Known
 from pushforward.testing import Mixture
 from pushforward.transports import Flow
 from pushforward.transports.likelihood import log_prob

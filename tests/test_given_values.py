@@ -16,8 +16,8 @@ from pushforward.errors import DataError, UsageError
 from pushforward.recipes.flow import flow
 from pushforward.sampling_options import with_conditions
 from pushforward.tables import Category, Number
+from pushforward.tables.column import Known
 from pushforward.tables.columns import Format
-from pushforward.tables.known import Known
 from pushforward.tables.reading.csv_dialect import Layout
 from pushforward.tables.reading.reader import read_rows
 

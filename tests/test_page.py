@@ -29,7 +29,7 @@ from pushforward.errors import UsageError
 from pushforward.export.description import describe
 from pushforward.export.files import Graph, Unlike, showable
 from pushforward.export.page import build, write
-from pushforward.tables.reading.cells import Format
+from pushforward.tables.reading.string_columns import Format
 from pushforward.transports import Flow, with_inner
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "docs"))

@@ -9,7 +9,7 @@ from pushforward.methods import LatentMethod, Method
 from pushforward.paths import VE
 from pushforward.recipes.diffusion import sigma_max
 from pushforward.registries import PARTS, RECIPES, concrete
-from pushforward.tables.methods import TableDenoising, TableDistillation
+from pushforward.tables.denoiser import TableDenoising, TableDistillation
 from pushforward.testing import recipe_for, shape_for, space_data
 
 

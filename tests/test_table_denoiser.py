@@ -20,11 +20,11 @@ from pushforward.networks import ColumnTransformer
 from pushforward.paths import ROWS, VE, Linear, solve, target
 from pushforward.recipes import Training
 from pushforward.tables import Category, Number
-from pushforward.tables import methods as of_tables
+from pushforward.tables import denoiser as of_tables
+from pushforward.tables.column import Known
 from pushforward.tables.columns import Format
 from pushforward.tables.coordinates import Coordinates
 from pushforward.tables.denoiser import NAT, Given, TableDenoiser, known_columns
-from pushforward.tables.known import Known
 from pushforward.tables.recipes import table_denoising
 from pushforward.training.api import prepare, reopen
 from pushforward.training.checkpoint.tensors import state_digest

@@ -17,7 +17,7 @@ from pushforward.evaluation.pictures import nearest
 from pushforward.evaluation.results import REPEAT_SEEDS, Protocol, check_same
 from pushforward.evaluation.scores import floors, score
 from pushforward.tables import Number
-from pushforward.tables.encoder import RowEncoder
+from pushforward.tables.metrics.table import RowEncoder
 from pushforward.transports import Map
 
 DISTANCES = ["nearest_ratio", "membership", "membership_ratio", "energy", "authenticity"]

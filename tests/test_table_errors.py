@@ -9,8 +9,9 @@ from programs.rows import random, rows, samples_of, table
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.metrics import roc_auc_score
 
-from pushforward.metrics import Samples, nearest_rows
+from pushforward.metrics import Samples
 from pushforward.metrics.uncertainty import by_blocks
+from pushforward.tables.metrics import nearest_rows
 from pushforward.tables.metrics.columns import pair_errors
 from pushforward.tables.metrics.nearest_rows import (
     Membership,

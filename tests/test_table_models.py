@@ -16,9 +16,7 @@ from pushforward.networks import FourierFeatures
 from pushforward.paths import Linear
 from pushforward.tables import Category, Number
 from pushforward.tables.columns import Format
-from pushforward.tables.coordinates import Coordinates
-from pushforward.tables.generator import StraightThrough
-from pushforward.tables.likelihood import Rows, log_between
+from pushforward.tables.coordinates import Coordinates, Rows, StraightThrough, log_between
 from pushforward.tables.recipes import table_denoising
 from pushforward.training.recipe_argument import in_latent
 from pushforward.transports import Flow

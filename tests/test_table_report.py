@@ -19,7 +19,7 @@ from pushforward.report.answers import answers
 from pushforward.report.finding_conditions import given_away, told_by
 from pushforward.report.findings import findings
 from pushforward.tables import space
-from pushforward.tables.encoder import table_of
+from pushforward.tables.metrics.table import table_of
 from pushforward.transports import Transport
 
 DATA = mixed_table(1000, seed=1)

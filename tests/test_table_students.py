@@ -16,7 +16,7 @@ from pushforward.methods import Now, Trajectories
 from pushforward.methods.distillation import APART, CHUNK, SEED
 from pushforward.solvers import Jump
 from pushforward.tables.columns import Category
-from pushforward.tables.methods import TableDistillation
+from pushforward.tables.denoiser import TableDistillation
 from pushforward.tables.recipes import student_of_table
 from pushforward.training import distil
 from pushforward.training.recipe_argument import with_frozen

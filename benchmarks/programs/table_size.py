@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 import pushforward as pf
-from pushforward.data.readers import tables  # noqa: F401
+from pushforward.tables.reading import reader as tables  # noqa: F401
 from pushforward.training.api import prepare
 
 

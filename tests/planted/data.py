@@ -152,6 +152,11 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ),
     ],
     "tables/reading/reader.py": [
+        ('str(schema.get("target") or "")', 'str(schema.get("target", ""))', "table_reading"),
+        ("if broken:", "if False:", "table_samples"),
+        ("bool(np.isnan(column).any()) for column", "False for column", "table_reading"),
+        ("table.header is not Fals", "Tru", "table_samples"),
+        (' or kind.endswith("category:Enum")', "", "polars"),
         ("It contains {some(names, 12)}", "It contains {some(space.names, 12)}", "given_values"),
         ("range(DECIMALS + 1)", "range(DECIMALS)", "table_reading"),
     ],
@@ -167,10 +172,12 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ('in", "t10k")', 'in", "train")', "data"),
     ],
     "data/spaces/space.py": [
+        (
+            '"generated": self.at(split, picked),',
+            '"generated": self.at(split, picked) + 1,',
+            "table_distances",
+        ),
         (", *spec.plugins(Space))", ")", "spaces"),
-        (") / self._broadcast(self.std, x)", ") * self._broadcast(self.std, x)", "data spaces"),
-        ("statistics(x, 1 + cls.axis)", "statistics(x, 1)", "spaces"),
-        ("self.size // self.shape[self.axis]", "self.size // self.shape[0]", "spaces"),
     ],
     "tables/space.py": [
         ("return 10  # metrics of rows take long", "return 20", "table_report"),
@@ -215,13 +222,9 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("check_constraints(self.constraints, {", "check_constraints((), {", "table_kinds"),
     ],
     "data/spaces/vector.py": [
+        (") / self._broadcast(self.std, x)", ") * self._broadcast(self.std, x)", "data spaces"),
+        ("statistics(x, 1 + cls.axis)", "statistics(x, 1)", "spaces"),
+        ("self.size // self.shape[self.axis]", "self.size // self.shape[0]", "spaces"),
         ("int(v) if flag else float(v)", "float(v)", "cli"),
-    ],
-    "data/spaces/encoder.py": [
-        (
-            '"generated": self.at(split, picked),',
-            '"generated": self.at(split, picked) + 1,',
-            "table_distances",
-        ),
     ],
 }

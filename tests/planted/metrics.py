@@ -126,6 +126,35 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("known, scale) + TINY) - near", "known, scale) + TINY)", "table_errors"),
     ],
     "tables/metrics/table.py": [
+        ('"training": self.training,', '"training": self.training[::-1] * 2,', "table_distances"),
+        ("points = self.points(values)", "points = self.of(x)", "table_distances"),
+        (
+            "every = np.asarray(rows_at(split, slice(None)))",
+            "every = np.asarray(rows_at(split, picked))",
+            "table_values",
+        ),
+        ("        self.scale = None\n", "", "table_distances"),
+        (
+            "        if values is None:\n            values = self.space.values(x)\n        return",
+            "        values = self.space.values(x)\n        return",
+            "table_distances",
+        ),
+        (
+            "np.clip(values[start : start + BLOCK], low, high)",
+            "values[start : start + BLOCK]",
+            "table_distances",
+        ),
+        (
+            "_values(self.space, rows_at(split, index))",
+            "self.space.values(split.data_units(index))",
+            "table_distances",
+        ),
+        (
+            "if isinstance(rows, np.ndarray) and space.accepts(rows):\n        return rows\n    ",
+            "",
+            "table_values",
+        ),
+        ("split.table_values is Non", "Tru", "table_values"),
         (
             "\n        table.categorical.tolist(),\n        [len(names) for names in table.labels],\n        gaps,\n        np.ptp,",
             " table.categorical.tolist(), [len(names) for names in table.labels], gaps",

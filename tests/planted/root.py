@@ -60,6 +60,15 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("clamp(min=1)\n            .", "", "guidance"),
     ],
     "tables/denoiser.py": [
+        (
+            '(\n            "denoiser",\n            ((error.indicators + weight[:, None] * error.scores) * ~given.known).mean(),\n        ',
+            '"denoiser", (error.indicators + weight[:, None] * error.scores).mean(',
+            "table_denoiser",
+        ),
+        ("now.progress < LEARNED", "True", "table_denoiser"),
+        ("total if given is None else total * ~given.known", "total", "table_students"),
+        ("torch.where((s == 0)[:, None], ends, shares)", "shares * 0", "table_students"),
+        ("(x_s - part * x_t) / (1 - part)", "x_s", "table_students"),
         ("values = values * known[:, self.layout.owner]", "values = values * 1", "table_students"),
         ("(v - target).square()", "(estimate.v - target).square()", "table_students"),
         (
@@ -274,6 +283,22 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("any(_fits(value, part) for part in parts)", "True", "hostile"),
     ],
     "tables/column.py": [
+        ("type(cell).__name__ in (", "False and type(cell).__name__ in (", "given_values"),
+        (
+            "torch.as_tensor(request, dtype=torch.float64)",
+            "torch.as_tensor(request, dtype=torch.float32)",
+            "table_digits",
+        ),
+        ("* (marks[:, place, None] > 0)", "", "table_denoiser"),
+        ("len(self.fields) + place] = 1.0", "len(self.fields) + place] = 0.0", "table_denoiser"),
+        ("            warn(", "            (", "given_values"),
+        (
+            "columns = [field.nearest(values[:, place])",
+            "columns = [(values[:, place])",
+            "given_values",
+        ),
+        ("> ROUNDING * np.ptp(field.range)", "> 0 * np.ptp(field.range)", "given_values"),
+        ("if not text and field.missing:", "if not text:", "table_denoiser"),
         ("share >= 0 for share in shares", "True for share in shares", "table_kinds"),
     ],
     "transports/learned_steps.py": [

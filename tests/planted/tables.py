@@ -1,7 +1,15 @@
 """Planted faults of `tables`."""
 
 FAULTS: dict[str, list[tuple[str, str, str]]] = {
-    "tables/reading/cells.py": [
+    "tables/reading/string_columns.py": [
+        ("mix(name, 0, values", "mix(name, 0, np.arange(len(values)) + values", "splits_of_tables"),
+        ("if text in MISSING else text", "if False else text", "splits_of_tables"),
+        ("key=lambda entry: entry[0])[1]", "key=lambda entry: -entry[0])[1]", "table_reading"),
+        (
+            '\n                "q", (line for place, line in enumerate(self.lines) if place not in others)\n            ',
+            '"q", (line for place, line in enumerate(self.lines))',
+            "table_reading",
+        ),
         ("(?!\\d)", "", "table_kinds"),
         ("and 0 <= count <= MOST_DIGITS", "and count <= MOST_DIGITS", "table_kinds"),
         ('or "%" in _DIRECTIVE.sub("", self.pattern)', "", "table_kinds"),
@@ -86,6 +94,37 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("== len(names) else numbered", "== len(names) else names", "imputation"),
     ],
     "tables/coordinates.py": [
+        ("+ gumbel(noise)", "", "table_models"),
+        ("(layout.gated(rows) * each)", "each", "table_models"),
+        (
+            "torch.where(layout.closed, log_between(low, high), densities)",
+            "densities",
+            "table_models",
+        ),
+        (
+            "        densities = -(errors.square() + self.log_variance + LOG_TAU",
+            "        densities = -(errors.square() + LOG_TAU",
+            "table_models",
+        ),
+        (
+            "        scores = rows[:, layout.scores] + torch.exp(self.log_variance / 2) * noise",
+            "        scores = rows[:, layout.scores] + noise",
+            "table_models",
+        ),
+        (
+            "torch.where(turned, -high, low), torch.where(turned, -low, high)",
+            "low, high",
+            "table_models",
+        ),
+        ("layout.gated(rows) * scores", "scores", "table_models"),
+        ("layout.chosen(noisy) + (soft - soft.detach())", "soft", "table_models"),
+        ("(soft - soft.detach())", "(soft - soft).detach()", "table_models"),
+        (
+            "torch.where(layout.closed, codes - scores, 0.0).detach()",
+            "torch.where(layout.closed, codes - scores, 0.0)",
+            "table_models",
+        ),
+        ("torch.where(layout.closed, codes - scores, 0.0).detach()", "0.0", "table_models"),
         ("np.log(np.maximum(shares, LEAST_SHARE))", "0 * shares", "table_denoiser"),
         ("u = lower + (upper - lower)", "u = lower + 0.5 * (upper - lower)", "table_denoiser"),
         ("> 0.5, drawn, normal)", "> 0.5, drawn, scores)", "table_denoiser"),
@@ -149,10 +188,6 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("(steps > 0).all() or (steps < 0).all()", "(steps > 0).all()", "table_kinds"),
         ("(steps > 0).all() or (steps < 0).all()", "(steps > 0).any()", "table_kinds"),
     ],
-    "tables/reading/rare.py": [
-        ("[:count] > 1)", "[:count] > 0)", "personal_data"),
-        ("key=[seed, place]", "key=[0, place]", "personal_data"),
-    ],
     "tables/reading/schema.py": [
         (
             '\n        f"  {plain(name)}: {plain(value)}" for name, value in schema.items() if name != "columns"\n    ',
@@ -180,41 +215,8 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
             'isinstance(content.get("target") or "", str)',
             "table_reading",
         ),
-    ],
-    "tables/reading/string_columns.py": [
-        ("mix(name, 0, values", "mix(name, 0, np.arange(len(values)) + values", "splits_of_tables"),
-        ("if text in MISSING else text", "if False else text", "splits_of_tables"),
-        ("key=lambda entry: entry[0])[1]", "key=lambda entry: -entry[0])[1]", "table_reading"),
-        (
-            '\n                "q", (line for place, line in enumerate(self.lines) if place not in others)\n            ',
-            '"q", (line for place, line in enumerate(self.lines))',
-            "table_reading",
-        ),
-    ],
-    "tables/reading/table_dataset.py": [
-        ('str(schema.get("target") or "")', 'str(schema.get("target", ""))', "table_reading"),
-        ("if broken:", "if False:", "table_samples"),
-        ("bool(np.isnan(column).any()) for column", "False for column", "table_reading"),
-        ("table.header is not Fals", "Tru", "table_samples"),
-        (' or kind.endswith("category:Enum")', "", "polars"),
-    ],
-    "tables/known.py": [
-        ("type(cell).__name__ in (", "False and type(cell).__name__ in (", "given_values"),
-        (
-            "torch.as_tensor(request, dtype=torch.float64)",
-            "torch.as_tensor(request, dtype=torch.float32)",
-            "table_digits",
-        ),
-        ("* (marks[:, place, None] > 0)", "", "table_denoiser"),
-        ("len(self.fields) + place] = 1.0", "len(self.fields) + place] = 0.0", "table_denoiser"),
-        ("            warn(", "            (", "given_values"),
-        (
-            "columns = [field.nearest(values[:, place])",
-            "columns = [(values[:, place])",
-            "given_values",
-        ),
-        ("> ROUNDING * np.ptp(field.range)", "> 0 * np.ptp(field.range)", "given_values"),
-        ("if not text and field.missing:", "if not text:", "table_denoiser"),
+        ("[:count] > 1)", "[:count] > 0)", "personal_data"),
+        ("key=[seed, place]", "key=[0, place]", "personal_data"),
     ],
     "tables/baselines.py": [
         ("(joint - norm).exp()", "torch.ones_like(joint) / joint.shape[1]", "no_network"),
@@ -238,52 +240,6 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ),
         ("torch.special.ndtr(z.double())", "torch.special.ndtr(z.double()).square()", "no_network"),
     ],
-    "tables/generator.py": [
-        ("layout.gated(rows) * scores", "scores", "table_models"),
-        ("layout.chosen(noisy) + (soft - soft.detach())", "soft", "table_models"),
-        ("(soft - soft.detach())", "(soft - soft).detach()", "table_models"),
-        (
-            "torch.where(layout.closed, codes - scores, 0.0).detach()",
-            "torch.where(layout.closed, codes - scores, 0.0)",
-            "table_models",
-        ),
-        ("torch.where(layout.closed, codes - scores, 0.0).detach()", "0.0", "table_models"),
-    ],
-    "tables/methods.py": [
-        (
-            '(\n            "denoiser",\n            ((error.indicators + weight[:, None] * error.scores) * ~given.known).mean(),\n        ',
-            '"denoiser", (error.indicators + weight[:, None] * error.scores).mean(',
-            "table_denoiser",
-        ),
-        ("now.progress < LEARNED", "True", "table_denoiser"),
-        ("total if given is None else total * ~given.known", "total", "table_students"),
-        ("torch.where((s == 0)[:, None], ends, shares)", "shares * 0", "table_students"),
-        ("(x_s - part * x_t) / (1 - part)", "x_s", "table_students"),
-    ],
-    "tables/likelihood.py": [
-        ("+ gumbel(noise)", "", "table_models"),
-        ("(layout.gated(rows) * each)", "each", "table_models"),
-        (
-            "torch.where(layout.closed, log_between(low, high), densities)",
-            "densities",
-            "table_models",
-        ),
-        (
-            "        densities = -(errors.square() + self.log_variance + LOG_TAU",
-            "        densities = -(errors.square() + LOG_TAU",
-            "table_models",
-        ),
-        (
-            "        scores = rows[:, layout.scores] + torch.exp(self.log_variance / 2) * noise",
-            "        scores = rows[:, layout.scores] + noise",
-            "table_models",
-        ),
-        (
-            "torch.where(turned, -high, low), torch.where(turned, -low, high)",
-            "low, high",
-            "table_models",
-        ),
-    ],
     "tables/recipes.py": [
         (
             "if name not in STUDENT_SETTINGS and value != usual[name].default",
@@ -299,36 +255,5 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
             "STEPS if not teacher_steps else whole(",
             "table_students",
         ),
-    ],
-    "tables/encoder.py": [
-        ('"training": self.training,', '"training": self.training[::-1] * 2,', "table_distances"),
-        ("points = self.points(values)", "points = self.of(x)", "table_distances"),
-        (
-            "every = np.asarray(rows_at(split, slice(None)))",
-            "every = np.asarray(rows_at(split, picked))",
-            "table_values",
-        ),
-        ("        self.scale = None\n", "", "table_distances"),
-        (
-            "        if values is None:\n            values = self.space.values(x)\n        return",
-            "        values = self.space.values(x)\n        return",
-            "table_distances",
-        ),
-        (
-            "np.clip(values[start : start + BLOCK], low, high)",
-            "values[start : start + BLOCK]",
-            "table_distances",
-        ),
-        (
-            "_values(self.space, rows_at(split, index))",
-            "self.space.values(split.data_units(index))",
-            "table_distances",
-        ),
-        (
-            "if isinstance(rows, np.ndarray) and space.accepts(rows):\n        return rows\n    ",
-            "",
-            "table_values",
-        ),
-        ("split.table_values is Non", "Tru", "table_values"),
     ],
 }

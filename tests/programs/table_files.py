@@ -3,8 +3,8 @@
 import numpy as np
 
 from pushforward.data.readers.reader import Reading
+from pushforward.tables.reading.reader import table_dataset
 from pushforward.tables.reading.string_columns import RawColumn, RawTable
-from pushforward.tables.reading.table_dataset import table_dataset
 
 
 def mixed_columns(n, seed=0):

@@ -14,7 +14,7 @@ from pushforward.conditions.kind import met
 from pushforward.data import Dataset, Split
 from pushforward.data import load as load_data
 from pushforward.data.core.hashes import permutation
-from pushforward.data.spaces.encoder import Encoder
+from pushforward.data.spaces.space import Encoder
 from pushforward.denoisers import Condition, Repathed
 from pushforward.editing.interpolation import INTERPOLATIONS, walk
 from pushforward.errors import UsageError

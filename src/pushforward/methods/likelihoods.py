@@ -253,7 +253,7 @@ LIKELIHOODS = {
     "gaussian": "methods.likelihoods:Gaussian",
     "bernoulli": "methods.likelihoods:Bernoulli",
     "logistic": "methods.likelihoods:LogisticMixture",
-    "rows": "tables.likelihood:Rows",
+    "rows": "tables.coordinates:Rows",
 }
 
 

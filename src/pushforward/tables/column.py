@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
+from warnings import warn
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor, nn
 
-from pushforward.errors import DataError
+from pushforward.conditions.kind import ConditionKind
+from pushforward.errors import DataError, UsageError, did_you_mean, quoted
 
 
 class Column(ABC):
@@ -135,3 +139,167 @@ def with_gaps(
         rows = np.flatnonzero(missing[:, place])
         if len(rows):
             yield place, field, rows
+
+
+SAME = 1e-6  # the share of itself by which a number may change without a word where its cell stays the same
+
+
+MOST = 5  # how many values of a column a warning names
+
+
+ROUNDING = (
+    1e-4  # the share of its range by which a value of an open column may change without a word
+)
+
+
+@dataclass(frozen=True)
+class Known(ConditionKind):
+    """Condition with the values of any columns of a table; other columns are drawn given these.
+
+    A value is the coordinates of the known columns, zeros for the others, and after them a mark for
+    each column: 1 if it is known, 0 if it is unknown, and -1 if it is only known not to be missing.
+    It is (d + columns,), float64, in data units. Only a method that hides columns in training
+    learns it; no data holds it.
+
+    Args:
+        fields: Columns of the table.
+    """
+
+    fields: tuple[Column, ...]
+
+    learned = True
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "fields", tuple(self.fields))
+
+    @property
+    def entries(self) -> tuple[str, ...]:
+        return tuple(field.name for field in self.fields)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return (sum(field.width for field in self.fields) + len(self.fields),)
+
+    def read(self, request: Any) -> Tensor:
+        import torch
+
+        values = torch.as_tensor(request, dtype=torch.float64)
+        if values.shape[-1:] != self.shape or values.dim() > 2:
+            raise UsageError(
+                f"Known columns need numbers of shape {self.shape} or (n, {self.shape[0]}); got {tuple(values.shape)}."
+            )
+        return values
+
+    def of(self, values: NDArray[np.float64], marks: NDArray[np.int64]) -> Tensor:
+        """Build the condition for rows; values that a column does not have are replaced by the nearest value.
+
+        Args:
+            values: Values of columns, NaN if missing, (n, columns).
+            marks: 1 for those that are given, 0 for others, -1 for those that are only known not to be missing, (n, columns).
+        """
+        import torch
+
+        columns = [field.nearest(values[:, place]) for place, field in enumerate(self.fields)]
+        parts = [field.encode(column) for field, column in zip(self.fields, columns, strict=True)]
+        parts = [part * (marks[:, place, None] > 0) for place, part in enumerate(parts)]
+        return torch.from_numpy(np.concatenate([*parts, marks], axis=1).astype(np.float64))
+
+    def entered(self, values: Tensor, entry: str, request: Any, n: int) -> Tensor:
+        """Add one known column to the condition of n rows.
+
+        Args:
+            values: Condition so far, (n, *shape).
+            entry: Column.
+            request: Value: a number, the text of a category, None or an empty text for a missing
+                value; or n such values.
+            n: Number of samples.
+
+        Raises:
+            UsageError: If a text is not a value of the column.
+        """
+        import torch
+
+        place = self.entries.index(entry)
+        field = self.fields[place]
+        start = sum(other.width for other in self.fields[:place])
+        if hasattr(request, "tolist"):
+            request = request.tolist()
+        cells = list(request) if isinstance(request, (list, tuple)) else [request]
+        if len(cells) not in (1, n):
+            raise UsageError(
+                f'"{entry}" has {len(cells)} values; expected one, or one for each of the {n} samples.'
+            )
+        numbers = np.array([_value(field, cell) for cell in cells])
+        if sentences := _replaced(field, cells, numbers):
+            warn(" ".join(sentences[:MOST]), stacklevel=2)
+        coordinates = torch.from_numpy(
+            field.encode(field.nearest(numbers)).astype(np.float64)
+        ).expand(n, -1)
+        values = values.clone()
+        values[:, start : start + field.width] = coordinates
+        values[:, self.shape[0] - len(self.fields) + place] = 1.0
+        return values
+
+    def held(self, entry: str, request: Any) -> tuple[Any, list[str]]:
+        field = self.fields[self.entries.index(entry)]
+        numbers = np.array([_value(field, request)])
+        sentences = _replaced(field, [request], numbers)
+        return field.cells(field.nearest(numbers))[0] if sentences else request, sentences
+
+    def draw(self, u: Tensor, bounds: Tensor) -> Tensor:
+        return self.blank(len(u), u.device)
+
+    def blank(self, n: int, device: Any) -> Tensor:
+        import torch
+
+        return torch.zeros(n, *self.shape, dtype=torch.float64, device=device)
+
+    def embedding(self, width: int) -> nn.Module:
+        raise UsageError("Only denoisers of tables support known columns. Train flow, ddpm or edm.")
+
+    def describe(self) -> str:
+        return "any column can be given"
+
+    def cells(self, values: Tensor) -> list[dict[str, Any]]:
+        return [{} for _ in range(len(values))]
+
+
+def _replaced(field: Column, cells: Sequence[Any], numbers: NDArray[np.float64]) -> list[str]:
+    """A sentence on each number that is replaced by its nearest value, since the training rows have none like it."""
+    if field.range is None:
+        return []
+    held = field.decode(field.encode(field.nearest(numbers)))
+    texts = field.cells(held)
+    if field.open:
+        replaced = np.abs(held - numbers) > ROUNDING * np.ptp(field.range)
+    else:
+        rewritten = [text != asked for text, asked in zip(texts, field.cells(numbers), strict=True)]
+        replaced = (np.abs(held - numbers) > SAME * np.abs(numbers)) | np.array(rewritten)
+    first, last = field.cells(np.array(field.range))
+    sentences = (
+        f"{field.name}={cells[i]} does not occur in the training data ({first} to {last}), so {texts[i]} is used."
+        for i in np.flatnonzero(replaced).tolist()
+    )
+    return list(dict.fromkeys(sentences))
+
+
+def _value(field: Column, cell: Any) -> float:
+    absent = cell is None or type(cell).__name__ in ("NAType", "NaTType") or cell != cell
+    text = "" if absent else str(cell).strip()
+    value = float(field.read([text])[0])
+    if not np.isnan(value):
+        return value
+    if not text and field.missing:
+        return value
+    names = getattr(field, "names", None) or getattr(getattr(field, "form", None), "levels", ())
+    if not names:
+        such = f", such as {field.cells(np.array(field.range[:1]))[0]}" if field.range else ""
+        raise UsageError(f'"{field.name}" takes a {field.kind}{such}; got {cell!r}.')
+    listed = ", ".join(f'"{name}"' for name in names[:12]) + (", ..." if len(names) > 12 else "")
+    rare = ""
+    if field.rare:
+        rare = f" Not learned: {field.rare:,} texts that at most one training row has; train with `rare=keep` to learn them."
+    hint = did_you_mean(text, names)
+    raise UsageError(
+        f'"{field.name}" has no category {quoted(text)}.{hint}{rare} Expected one of: {listed}.'
+    )

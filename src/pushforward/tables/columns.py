@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from pushforward.errors import DataError
 from pushforward.numbers import counted, some
 from pushforward.tables.column import Column, check_shares, indicators
-from pushforward.tables.reading.cells import Format, iso_date
 from pushforward.tables.reading.rows import between
+from pushforward.tables.reading.string_columns import Format, iso_date
 
 # Texts of two values, in lower case, that mean no and yes.
 TWO = (("false", "true"), ("no", "yes"), ("f", "t"), ("n", "y"), ("off", "on"), ("0", "1"))

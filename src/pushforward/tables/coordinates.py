@@ -10,6 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
+from pushforward.errors import UsageError
+from pushforward.methods.likelihoods import LOG_TAU, SPEED, START, Likelihood
+from pushforward.networks.blocks import Condition, check_input
 from pushforward.tables.columns import FARTHEST, Number
 from pushforward.tables.space import TableSpace
 
@@ -258,3 +261,140 @@ def _filled(parts: list[list[float]], length: int) -> np.ndarray:
     return np.array(
         [[*part, *[part[-1]] * (length - len(part))] for part in parts], dtype=np.float64
     ).reshape(-1, length)
+
+
+class StraightThrough(nn.Module):
+    """Generator of table rows that turns scores and logits into coordinates: each block is drawn from its logits.
+
+    The network receives the first ``latent`` dimensions of z; each further dimension gives the
+    Gumbel noise of an indicator, so that only z determines the row. With logits a and Gumbel noise
+    g, an indicator has the largest a + g with probability softmax(a). Forward its indicator is
+    exactly 1 and the others of the block 0; backward the gradient is that of softmax((a + g) /
+    temperature). Scores of closed columns move to the score of the value that they stand for, and
+    those of atoms and missing values to 0, as rows of the table have them; the gradient passes
+    through the former unchanged.
+
+    Args:
+        network: ``network(z, None, condition)`` returns scores and logits (n, d) for z (n, latent).
+        space: The table's columns.
+        latent: Number of entries of z that the network receives.
+        temperature: Temperature of the gradient, above 0.
+
+    References:
+        Jang, Gu, Poole, Categorical Reparameterization with Gumbel-Softmax (2017), section 2.2, "straight-through".
+    """
+
+    def __init__(
+        self, network: nn.Module, space: TableSpace, latent: int, temperature: float = 1.0
+    ) -> None:
+        super().__init__()
+        self.network = network
+        self.space = space
+        self.latent = latent
+        self.temperature = temperature
+        self.layout = Coordinates(space)
+
+    @staticmethod
+    def noise_size(space: TableSpace, latent: int) -> int:
+        """Return the length of z: ``latent`` plus one number per indicator."""
+        return latent + sum(stop - start for start, stop in space.blocks)
+
+    def forward(
+        self, x: Tensor, t: Tensor | None = None, condition: Condition | None = None
+    ) -> Tensor:
+        """Generate rows (n, d) in model units from noise x (n, `noise_size`)."""
+        check_input(x, (self.noise_size(self.space, self.latent),), "a generator of rows")
+        out = self.network(x[:, : self.latent], t, condition)
+        with torch.autocast(x.device.type, enabled=False):
+            return self._rows(out.float(), gumbel(x[:, self.latent :].float()))
+
+    def _rows(self, out: Tensor, noise: Tensor) -> Tensor:
+        layout = self.layout
+        noisy = (
+            out.index_add(1, layout.indicators, noise) if len(layout.indicators) else out
+        ) / self.temperature
+        soft = layout.log_shares(noisy).exp()
+        if len(layout.indicators):
+            rows = layout.chosen(noisy) + (soft - soft.detach())
+        else:
+            rows = torch.zeros_like(out)
+        scores = out[:, layout.scores]
+        codes = layout.codes.gather(1, layout.value_of(scores.detach()).T).T
+        scores = scores + torch.where(layout.closed, codes - scores, 0.0).detach()
+        rows = rows.index_copy(1, layout.scores, layout.gated(rows) * scores)
+        return (rows - layout.mean) / layout.std
+
+
+class Rows(Likelihood):
+    """Likelihood of table rows: blocks are categorical, scores normal around the output with a learned variance per column.
+
+    The output holds the means of scores and the logits of indicators. A score of an open column has
+    a density. A value of a closed column has a probability: the probability of the scores that it
+    covers. If a number is an atom or missing, only the indicators of its column count.
+
+    Args:
+        space: Space of the table.
+
+    Raises:
+        UsageError: If the data is not a table.
+
+    References:
+        Xu et al., Modeling Tabular Data using Conditional GAN (TVAE, 2019), section 4.4, for a likelihood of each kind; Rybkin
+        et al., sigma-VAE (2021), for the learned variance.
+    """
+
+    discrete = True
+    mean_is_data = False
+
+    def __init__(self, space: TableSpace) -> None:
+        super().__init__(space)
+        if not space.names:
+            raise UsageError(
+                "The row likelihood supports only tables. Use the Gaussian likelihood."
+            )
+        self.layout = Coordinates(space)
+        self.spread = nn.Parameter(torch.full((len(self.layout.scores),), START))
+
+    @property
+    def log_variance(self) -> Tensor:
+        """Log variance of each score, (s,)."""
+        return SPEED * self.spread
+
+    def log_prob(self, x: Tensor, decoded: Tensor) -> Tensor:
+        """Compute log p(x | z) in nats, (n,): probabilities of indicators and closed columns, densities of open columns."""
+        layout = self.layout
+        decoded = decoded.float()
+        rows = x * layout.std + layout.mean
+        shares = (rows * layout.log_shares(decoded)).sum(1)
+        scores = rows[:, layout.scores]
+        means = decoded[:, layout.scores]
+        deviation = torch.exp(self.log_variance / 2)
+        errors = (scores - means) / deviation
+        densities = -(errors.square() + self.log_variance + LOG_TAU) / 2
+        place = layout.value_of(scores).T
+        low, high = ((layout.edges.gather(1, place + end).T - means) / deviation for end in (0, 1))
+        each = torch.where(layout.closed, log_between(low, high), densities)
+        return shares + (layout.gated(rows) * each).sum(1)
+
+    def mean(self, decoded: Tensor) -> Tensor:
+        shares = self.layout.log_shares(decoded.float()).exp()
+        rows = shares.index_copy(1, self.layout.scores, decoded[:, self.layout.scores].float())
+        return (rows - self.layout.mean) / self.layout.std
+
+    def sample(self, mean: Tensor, noise: Tensor) -> Tensor:
+        """Draw a row in model units: indicators by Gumbel noise, scores with noise of the learned variance."""
+        layout = self.layout
+        rows = mean * layout.std + layout.mean
+        drawn = layout.chosen(torch.log(rows.clamp(min=1e-30)) + gumbel(noise))
+        scores = rows[:, layout.scores] + torch.exp(self.log_variance / 2) * noise[:, layout.scores]
+        drawn = drawn.index_copy(1, layout.scores, layout.gated(drawn) * scores)
+        return (drawn - layout.mean) / layout.std
+
+
+def log_between(low: Tensor, high: Tensor) -> Tensor:
+    """Compute log(Phi(high) - Phi(low)), low < high, without cancellation in either tail."""
+    turned = low + high > 0
+    low, high = torch.where(turned, -high, low), torch.where(turned, -low, high)
+    above = torch.special.log_ndtr(high)
+    below = torch.special.log_ndtr(low)
+    return above + torch.log(-torch.expm1((below - above).clamp(max=-1e-6)))

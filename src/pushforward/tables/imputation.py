@@ -18,9 +18,9 @@ from pushforward.data.spaces import TableSpace
 from pushforward.draws import ExampleDraws
 from pushforward.errors import DataError, UsageError
 from pushforward.files import replacing
+from pushforward.tables.column import Known
 from pushforward.tables.columns import Category
 from pushforward.tables.constraints import beyond_ranges, holds
-from pushforward.tables.known import Known
 from pushforward.tables.reading.csv_dialect import GappyFile, Layout, chosen_columns, gappy_values
 from pushforward.tables.reading.frames import (
     filled_frame,

@@ -31,9 +31,8 @@ from pushforward.recipes.recipe import Recipe, Training
 from pushforward.recipes.students import jump_grid, straightened, times_of_jumps
 from pushforward.recipes.vae import vae
 from pushforward.solvers import DPMSDE
-from pushforward.tables.denoiser import TableDenoiser
-from pushforward.tables.known import Known
-from pushforward.tables.methods import TableDenoising, TableDistillation
+from pushforward.tables.column import Known
+from pushforward.tables.denoiser import TableDenoiser, TableDenoising, TableDistillation
 from pushforward.tables.space import TableSpace
 from pushforward.transports import Flow, Latent, inner_of
 

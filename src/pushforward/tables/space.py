@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from pushforward.data.spaces.space import ScaledSpace, Space
-from pushforward.data.spaces.vector import VectorSpace
+from pushforward.data.spaces.space import Space
+from pushforward.data.spaces.vector import ScaledSpace, VectorSpace
 from pushforward.errors import DataError, quoted
 from pushforward.tables.column import Column
 from pushforward.tables.columns import renumbered
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from pushforward.data.core.dataset import Dataset, Split
-    from pushforward.data.spaces.encoder import Encoder
+    from pushforward.data.spaces.space import Encoder
 
 
 ROWS = 65_536  # how many rows are encoded at a time
@@ -173,7 +173,7 @@ class TableSpace(ScaledSpace):
         return self.scored
 
     def generator(self, network: nn.Module, latent: int) -> tuple[nn.Module, int]:
-        from pushforward.tables.generator import StraightThrough
+        from pushforward.tables.coordinates import StraightThrough
 
         return StraightThrough(network, self, latent), StraightThrough.noise_size(self, latent)
 
@@ -208,7 +208,7 @@ class TableSpace(ScaledSpace):
         """
         import torch
 
-        from pushforward.tables.known import Known
+        from pushforward.tables.column import Known
 
         if not self.open:
             return x
@@ -307,7 +307,7 @@ class TableSpace(ScaledSpace):
         return torch.from_numpy(self.quantise(x))
 
     def encoder(self, data: Dataset) -> Encoder:
-        from pushforward.tables.encoder import RowEncoder
+        from pushforward.tables.metrics.table import RowEncoder
 
         return RowEncoder(data)
 

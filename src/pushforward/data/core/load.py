@@ -166,9 +166,7 @@ def read(name_or_path: Any, options: LoadOptions) -> Dataset:
     """Read data as `load` does, without warnings."""
     refuse_unknown(options, LoadOptions, "data.load", also=["name_or_path"])
     if is_frame(name_or_path):
-        data: Dataset = at("tables.reading.table_dataset:frame_dataset")(
-            name_or_path, reading_of(options)
-        )
+        data: Dataset = at("tables.reading.reader:frame_dataset")(name_or_path, reading_of(options))
         return data
     if not isinstance(name_or_path, (str, os.PathLike)):
         kind = type(name_or_path).__name__

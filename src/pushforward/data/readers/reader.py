@@ -47,7 +47,7 @@ class Reading:
             row independently; None decides from the rows
             (`pushforward.data.core.hashes.draws_repeat`).
         rare: "replace" or "keep": treatment of texts in a table that at most one training row has
-            (`pushforward.tables.reading.rare`).
+            (`pushforward.tables.reading.schema`).
         columns: Columns of a table to keep; names of all columns if the file has no header.
         drop: Columns to leave out.
         missing: Texts that denote a missing value; None for

@@ -12,8 +12,8 @@ from pushforward.registries import exports
 
 if TYPE_CHECKING:
     from pushforward.data.spaces.image import ImageSpace
-    from pushforward.data.spaces.space import ScaledSpace, Space, kinds, measure
-    from pushforward.data.spaces.vector import VectorSpace
+    from pushforward.data.spaces.space import Space, kinds, measure
+    from pushforward.data.spaces.vector import ScaledSpace, VectorSpace
     from pushforward.tables.space import TableSpace
 
 __all__ = ["ImageSpace", "ScaledSpace", "Space", "TableSpace", "VectorSpace", "kinds", "measure"]
@@ -22,8 +22,8 @@ __getattr__ = exports(
     __name__,
     {
         "image": ("ImageSpace",),
-        "space": ("kinds", "measure", "ScaledSpace", "Space"),
+        "space": ("kinds", "measure", "Space"),
         "..tables.space": ("TableSpace",),
-        "vector": ("VectorSpace",),
+        "vector": ("ScaledSpace", "VectorSpace"),
     },
 )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pushforward.data.spaces.space import ScaledSpace
+from pushforward.data.spaces.vector import ScaledSpace
 
 if TYPE_CHECKING:
     import torch

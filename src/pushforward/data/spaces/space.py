@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pushforward import spec
-from pushforward.conditions.kind import ConditionKind, checked
+from pushforward.conditions.kind import ConditionKind
 from pushforward.conditions.label import Label
-from pushforward.data.images.image_store import level_counts
-from pushforward.data.spaces.encoder import Encoder
+from pushforward.data.images.image_store import without
 from pushforward.errors import DataError, UsageError
 from pushforward.registries import SPACES, at
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from pushforward.data.core.dataset import Dataset, Split
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -37,7 +40,6 @@ PICTURE_FILES = {
     ".gif": ".gif (noise to data)",
 }
 REDRAWS = 20
-_CHUNK_ELEMENTS = 1 << 24
 
 
 class Space(ABC):
@@ -430,189 +432,93 @@ def measure(
     return kind_of(x).measured(x, conditions=conditions or {}, **names)
 
 
-@dataclass(frozen=True)
-class ScaledSpace(Space):
-    """Data with model units u = (x - mean) / std, with one mean and std per column or channel.
+class Encoder:
+    """Converter from examples to flat arrays for distances, float32 (n, d), in data units.
+
+    Kinds of data with another representation override `of` and `at`, and those with further inputs of
+    metrics `of_samples` and `of_real`.
 
     Args:
-        shape: Shape of one sample.
-        mean: Mean in data units, per column or per channel.
-        std: Standard deviation in data units, per column or per channel, above 0 (1 for constant
-            ones).
-        low: Smallest possible value in data units, per column or per channel; None without bounds.
-        high: Largest possible value in data units; None if ``low`` is None.
-        conditions: Kinds of condition by name; "label" is a `Label` if examples have classes.
-        binary: Whether every value is 0 or 1 in data units.
+        data: Data set.
 
-    Raises:
-        UsageError: a condition whose name or kind cannot be.
-        DataError: lengths that do not fit the shape, or a standard deviation that is not positive.
+    Attributes:
+        representation: Description of arrays that are not the examples themselves; change it with them,
+            so that scores are not compared.
+        scale: Divisor of each column for distances, (d,); None for arrays that are standardised.
     """
 
-    shape: tuple[int, ...]
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-    low: tuple[float, ...] | None = None
-    high: tuple[float, ...] | None = None
-    conditions: Mapping[str, ConditionKind] = field(default_factory=dict, hash=False)
-    binary: bool = False
+    representation: ClassVar[str] = ""
 
-    sides: ClassVar[tuple[str, ...]]  # names of the sides of a sample
-    axis: ClassVar[int] = 0  # the side along which units differ
-
-    def __post_init__(self) -> None:
-        numbers = {"shape": int, "mean": float, "std": float, "low": float, "high": float}
-        for name, kind in numbers.items():
-            value = getattr(self, name)
-            if value is not None:
-                object.__setattr__(self, name, tuple(kind(v) for v in value))
-        object.__setattr__(self, "binary", bool(self.binary))
-        object.__setattr__(self, "conditions", checked(self.conditions))
-        if len(self.shape) != len(self.sides) or min(self.shape) < 1:
-            raise DataError(
-                f"{self.shape} is not a valid shape of one {self.noun}: expected ({', '.join(self.sides)})."
-            )
-        for name in ("mean", "std", "low", "high"):
-            value = getattr(self, name)
-            count = self.shape[self.axis]
-            if value is not None and len(value) != count:
-                raise DataError(
-                    f"{name} has {len(value)} values; expected {count}, one per column or channel."
-                )
-        if not all(math.isfinite(m) for m in self.mean) or not all(
-            math.isfinite(s) and s > 0 for s in self.std
-        ):
-            raise DataError(
-                "mean must be finite, and std finite and above 0 (use std 1 for constant columns)."
-            )
-        if (self.low is None) != (self.high is None):
-            raise DataError("low and high must both be given, or neither.")
+    def __init__(self, data: Dataset) -> None:
+        self.data = data
+        self.scale: NDArray[np.float32] | None = data.space.scale
 
     @property
-    def size(self) -> int:
-        return math.prod(self.shape)
+    def digest(self) -> str:
+        """Hash of the content that scores depend on and features do not; empty without such content."""
+        return ""
 
     @property
-    def units(self) -> dict[str, tuple[float, ...]]:
-        return {"mean": self.mean, "std": self.std}
+    def shape(self) -> tuple[int, ...]:
+        """Shape of one example."""
+        return tuple(self.data.space.shape)
 
-    @property
-    def scale(self) -> NDArray[np.float32]:
-        std = np.asarray(self.std, dtype=np.float32).reshape(self._view()[1:])
-        return np.array(np.broadcast_to(std, self.shape)).reshape(-1)
+    @cached_property
+    def training(self) -> NDArray[Any]:
+        """All training examples; images as stored, in uint8."""
+        train = self.data.train
+        return train.x.reshape(len(train), -1)
 
-    @property
-    def bounds(self) -> tuple[Tensor, Tensor] | None:
-        if self.low is None or self.high is None:
-            return None
-        import torch
+    def values(self, x: Tensor) -> NDArray[np.float64] | None:
+        """Exact values of examples in data units, (n, columns); None if they have no other values."""
+        return None
 
-        like = torch.empty(0)
-        return self.to_model(self._broadcast(self.low, like)), self.to_model(
-            self._broadcast(self.high, like)
-        )
+    def of(self, x: Tensor, values: NDArray[np.float64] | None = None) -> NDArray[Any]:
+        """Convert examples in data units, (n, *shape), or their exact values, if they are known."""
+        return x.flatten(1).numpy()
 
-    @property
-    def log_det(self) -> float:
-        return -sum(math.log(s) for s in self.std) * (self.size // self.shape[self.axis])
+    def at(self, split: Split, index: Any) -> NDArray[Any]:
+        """Convert the examples of a split at some indices."""
+        return self.of(split.data_units(index))
 
-    def to_model(self, x: Tensor) -> Tensor:
-        return (x - self._broadcast(self.mean, x)) / self._broadcast(self.std, x)
+    def of_samples(
+        self,
+        x: Tensor,
+        n: int,
+        reference: NDArray[np.int64],
+        values: NDArray[np.float64] | None = None,
+        learned: Any = None,
+    ) -> dict[str, Any]:
+        """Build the arguments of `pushforward.metrics.Samples` that come from examples of a model.
 
-    def to_data(self, u: Tensor) -> Tensor:
-        x = self._broadcast(self.mean, u) + self._broadcast(self.std, u) * u
-        if self.low is None or self.high is None:
-            return x
-        return x.clamp(self._broadcast(self.low, x), self._broadcast(self.high, x))
+        Args:
+            x: Samples in data units, (n or more, *shape).
+            n: Number of samples to compare.
+            reference: Indices of held-out examples.
+            values: Exact values of the samples, if they are known.
+            learned: Samples from which a predictor may learn; None for ``x``.
+        """
+        return {
+            "generated": self.of(x[:n]),
+            "reference": self.at(self.data.held_out, reference),
+            "training": self.training,
+        }
 
-    def quantise(self, x: Tensor | NDArray[Any]) -> NDArray[Any]:
-        import torch
+    def of_real(
+        self, split: Split, picked: NDArray[np.int64], reference: NDArray[np.int64]
+    ) -> dict[str, Any]:
+        """Build the arguments of `pushforward.metrics.Samples` for real examples in the place of samples.
 
-        if isinstance(x, torch.Tensor):
-            values = x.detach().to("cpu", torch.float32).numpy()
-        else:
-            values = np.asarray(x, dtype=np.float32)
-        if self.levels is None:
-            return values.copy()
-        return np.rint(np.clip(values, 0, 1) * np.float32(self.levels - 1)).astype(np.uint8)
-
-    def rounded(self, x: Tensor) -> Tensor:
-        if self.levels is None:
-            return x
-        return (x.clamp(0, 1) * (self.levels - 1)).round() / (self.levels - 1)
-
-    def unscaled(self, shape: tuple[int, ...]) -> Self:
-        count = shape[self.axis]
-        return type(self)(shape, (0.0,) * count, (1.0,) * count, conditions=self.conditions)
-
-    @classmethod
-    def accepts(cls, x: NDArray[Any]) -> bool:
-        return x.ndim == 1 + len(cls.sides) and x.dtype == cls._stored()
-
-    @classmethod
-    def stores(cls) -> str:
-        how = ", such as x.astype(np.float32)" if cls.levels is None else f", 0 to {cls.levels - 1}"
-        return f"{cls._stored()} {cls.noun}s (n, {', '.join(cls.sides)}){how}"
-
-    @classmethod
-    def measured(cls, x: NDArray[Any], **names: Any) -> Self:
-        statistics = _column_statistics if cls.levels is None else _level_statistics
-        mean, std, binary = statistics(x, 1 + cls.axis)
-        std = np.where(std > 0, std, 1.0)
-        ends: dict[str, Any] = (
-            {} if cls.levels is None else {"low": (0.0,) * len(mean), "high": (1.0,) * len(mean)}
-        )
-        return cls(x.shape[1:], tuple(mean), tuple(std), binary=binary, **ends, **names)
-
-    @classmethod
-    def _stored(cls) -> np.dtype[Any]:
-        return np.dtype(np.float32 if cls.levels is None else np.uint8)
-
-    def _view(self) -> tuple[int, ...]:
-        return (1,) * (1 + self.axis) + (-1,) + (1,) * (len(self.shape) - 1 - self.axis)
-
-    def _broadcast(self, values: Sequence[float], like: Tensor) -> Tensor:
-        """Return one value per column or channel in a shape that broadcasts over samples."""
-        import torch
-
-        return torch.tensor(values, dtype=like.dtype, device=like.device).view(self._view())
-
-
-def _blocks(x: NDArray[Any]) -> list[slice]:
-    chunk = max(1, _CHUNK_ELEMENTS // max(1, math.prod(x.shape[1:])))
-    return [slice(start, start + chunk) for start in range(0, len(x), chunk)]
-
-
-def _level_statistics(
-    x: NDArray[np.uint8], axis: int
-) -> tuple[NDArray[np.float64], NDArray[np.float64], bool]:
-    """Exact mean and std from a histogram of the 256 values per channel, and whether only 0 and 255 occur."""
-    # images that stay on disk were counted when they were first read
-    if hasattr(x, "level_counts"):
-        counts = x.level_counts()
-    else:
-        counts = np.sum([level_counts(x[block], axis) for block in _blocks(x)], axis=0)
-    values = np.arange(256) / 255
-    total = counts.sum(1, keepdims=True)
-    mean = (counts * values).sum(1) / total[:, 0]
-    variance = (counts * (values - mean[:, None]) ** 2).sum(1) / total[:, 0]
-    variance[(counts > 0).sum(1) == 1] = 0.0
-    used = np.flatnonzero(counts.sum(0))
-    return mean, np.sqrt(variance), used.tolist() == [0, 255]
-
-
-def _column_statistics(
-    x: NDArray[Any], axis: int
-) -> tuple[NDArray[np.float64], NDArray[np.float64], bool]:
-    """Mean, then the squared deviations from it, both in float64, and whether only 0 and 1 occur."""
-    axes = tuple(other for other in range(x.ndim) if other != axis)
-    entries = x.size // x.shape[axis]
-    mean = sum(np.sum(x[b], axis=axes, dtype=np.float64) for b in _blocks(x)) / entries
-    centre = np.expand_dims(mean, axes)
-    variance = (
-        sum(np.sum((x[b].astype(np.float64) - centre) ** 2, axis=axes) for b in _blocks(x))
-        / entries
-    )
-    constant = np.ptp(x, axis=axes) == 0
-    binary = all(bool(np.isin(x[b], (0, 1)).all()) for b in _blocks(x)) and not bool(constant.all())
-    return mean, np.where(constant, 0.0, np.sqrt(variance)), binary
+        Args:
+            split: Split that the examples are from.
+            picked: Indices of the examples; those of the training split do not count as training examples.
+            reference: Indices of held-out examples.
+        """
+        training = self.training
+        if split is self.data.train:
+            training = without(training, picked)
+        return {
+            "generated": self.at(split, picked),
+            "reference": self.at(self.data.held_out, reference),
+            "training": training,
+        }

@@ -182,7 +182,7 @@ class Finding:
         names: Texts of the categories in order.
         rounds: Whether a schema specifies the number of digits, to which cells are rounded.
         rare: Number of further category texts that are not learned
-            (`pushforward.tables.reading.rare`).
+            (`pushforward.tables.reading.schema`).
         personal: Kind of personal data that the column seems to contain, such as "names"; usually
             empty.
     """

@@ -17,7 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 EXPORT = ""  # The identifier of the export that this copy belongs to
-Form = Mapping[str, Any]  # The settings of `pushforward.tables.reading.cells.Format` by name
+Form = Mapping[
+    str, Any
+]  # The settings of `pushforward.tables.reading.string_columns.Format` by name
 Floats = NDArray[np.float64]
 
 # Parts of a date that are written without a zero before them, which `datetime.strftime` cannot do on every system.
