@@ -154,7 +154,6 @@ class Judge:
             self.tell(f"measuring {what} ...")
 
     def _in_spaces(self, scored: Callable[..., dict[str, Score]]) -> dict[str, Score]:
-        """Compute all scores, and the requested ones of `SCORES` in further feature spaces, such as "frechet (pca)"."""
         scores = scored(self.features, metrics=self.metrics)
         names = [name for _, names in chosen(self.metrics) for name in names if name in SCORES]
         for space in self.others if names else ():
@@ -163,7 +162,6 @@ class Judge:
         return scores
 
     def _infos(self) -> dict[str, MetricInfo]:
-        """Describe each score; scores in further spaces have their own heading and never rank models."""
         known = describe()
         for space in self.others:
             what = f" Computed in other features: {space.describe(self.n)}."
@@ -182,7 +180,6 @@ class Judge:
 
         Args:
             sampler: Transport, given samples, or any object with ``stream(n, seed=..., batch=...)``.
-            name: Name in progress lines; empty to print none.
         """
         samplings: list[dict[str, Score]] = []
         agreements = []
@@ -231,8 +228,6 @@ class Judge:
         """Draw samples in data units. All models receive the same labels, and the same noise if its shape is the same.
 
         Args:
-            sampler: Model or samples; see `scores`.
-            seed: Seed of the sampling.
             n: Number of samples; None for the number that is compared.
 
         Returns:
@@ -285,12 +280,7 @@ class Judge:
         return tuple(self.seed + (repeat + 1) * REPEAT_SEEDS for repeat in range(samplings))
 
     def comparison(self, models: Sequence[ModelResult] = (), baselines: bool = False) -> Comparison:
-        """Combine results of models with data, settings, machine, metrics and real-data scores.
-
-        Args:
-            models: Results of models.
-            baselines: Whether to score baselines too.
-        """
+        """Combine results of models with data, settings, machine, metrics and real-data scores."""
         space = self.data.space
         known = self._infos()
         baseline, *further = self.baselines() if baselines else (None,)
@@ -342,10 +332,6 @@ class Judge:
         """Measure one model, and make its pictures.
 
         Args:
-            name: Name of the model in the report.
-            model: Run or transport.
-            curve: Whether to measure scores over network calls, trajectories and training memory; or the
-                numbers of steps to measure, besides the model's own.
             sampling: Sampling cost from `sampling`; None to measure it for this model alone.
         """
         transport = transport_of(model)
@@ -428,11 +414,7 @@ def quality_curve(
     """Measure distances and coverage over network calls, at the numbers of steps for which there is time.
 
     Args:
-        judge: Evaluation with features and plan.
-        transport: Model.
         scores: Scores at the model's own number of steps, which replaces numbers within a factor of 1.5.
-        counts: Numbers of steps.
-        name: Name of the model in progress lines.
     """
     flow = inner_of(transport)
     if not has_steps(flow) or flow.solver.adaptive:
@@ -472,13 +454,7 @@ def quality_curve(
 
 
 def constraint_warnings(own: Space, data: Space, tally: Tally) -> tuple[str, ...]:
-    """Write warnings if the constraints of a table model differ from the data's, or if samples break them.
-
-    Args:
-        own: Space of the model.
-        data: Space of the data.
-        tally: Counts of the draws of the scored samples.
-    """
+    """Write warnings if the constraints of a table model differ from the data's, or if samples break them."""
     warnings = own.constraint_warnings(data)
     if not tally.unmet:
         return warnings
@@ -493,15 +469,7 @@ def protocol_of(
     metrics: Sequence[str],
     others: Sequence[Features] = (),
 ) -> Protocol:
-    """Describe how scores are computed, so that reports can be compared.
-
-    Args:
-        data: Data set; its held-out examples are the reference.
-        features: Features of the scores.
-        n: Number of samples per side.
-        metrics: Names of the scores.
-        others: Further features in which a few scores are computed.
-    """
+    """Describe how scores are computed, so that reports can be compared."""
     space = data.space
     examples = data.held_out.data_units(reference_examples(len(data.held_out), n)).numpy()
     versions = {
@@ -581,13 +549,7 @@ def _in_few_steps(transport: Transport, steps: int) -> Transport:
 def sampling_costs(
     models: Mapping[str, Transport], most: int, plan: Plan = EVERYTHING
 ) -> dict[str, SamplingCost]:
-    """Measure the sampling cost of each model.
-
-    Args:
-        models: Models by name.
-        most: Batch size for memory, and largest batch size for time.
-        plan: Number of timed rounds, and whether memory is measured.
-    """
+    """Measure the sampling cost of each model."""
     samplers = {name: partial(batch_of, transport) for name, transport in models.items()}
     timings = time_in_turns(samplers, most, plan.turns)
     costs = {}

@@ -98,11 +98,6 @@ def quantised(x: Tensor | np.ndarray, space: Space) -> Tensor:
 
     Args:
         x: Examples in data units, (n, *shape), or uint8 images.
-        space: Space of the data.
-
-    Raises:
-        Diverged: If examples contain NaN or infinity.
-        DataError: If examples have another shape than the data.
     """
     if isinstance(x, np.ndarray):
         examples = torch.from_numpy(np.ascontiguousarray(x))
@@ -162,10 +157,6 @@ def halves(dataset: Dataset, learned: bool = False) -> Halves:
 
     The half for features contains an example of each class, if possible. For raw features, which cannot overfit,
     both parts contain all examples.
-
-    Args:
-        dataset: Data set.
-        learned: Whether features are learned for data that would have raw features, so that it is split too.
     """
     if kind_of(dataset) == "raw" and not learned:
         examples = np.arange(len(dataset.train))
@@ -227,7 +218,6 @@ def strongest(centred: np.ndarray, most: int) -> tuple[np.ndarray, np.ndarray]:
 
     Args:
         centred: Centred examples, float (n, d).
-        most: Number of directions; the result has fewer if there are fewer examples.
 
     Returns:
         Singular values (k,) in descending order and orthonormal axes (d, k). The last ones are inaccurate, so
@@ -337,15 +327,9 @@ class Features:
 
         Args:
             x: Examples in data units, (m, *shape), which are rounded by `quantised`; images may be uint8.
-            n: Number of examples per side, which sets the number of dimensions.
-            real: Whether these are examples of the data, whose features a slow extractor caches.
 
         Returns:
             Features, float64 (m, dims(n)).
-
-        Raises:
-            Diverged: If examples contain NaN or infinity.
-            UsageError: If the extractor fails, or returns NaN or another number of examples.
         """
         if not self.extractor.slow:
             return self._projected(x, self._axes[:, : self.dims(n)])
@@ -420,14 +404,7 @@ def fit_features(
     Args:
         dataset: Data set; features are fitted on half of its training split (`halves`).
         extractor: Name, extractor or network; None for the default of the data.
-        seed: Seed of training.
         cache: Folder; None for `cache_folder`, False for no cache.
-        reads: Whether to train a classifier for labelled data or the channels of stacked images.
-
-    Raises:
-        DataError: If the extractor cannot read the data.
-        UsageError: If the extractor is unknown or fails.
-        MissingExtra: If a package that the extractor needs is not installed.
     """
     ((name, chosen),) = named_extractors(
         kind_of(dataset) if extractor is None else extractor

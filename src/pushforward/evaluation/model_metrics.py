@@ -89,18 +89,13 @@ def trace(
     steps in log-SNR, so that their trajectories are comparable.
 
     Args:
-        flow: Flow.
         n: Number of trajectories, at least 1.
-        seed: Seed; example i starts from the noise of ``seed + i``.
         steps: Number of steps, at least 1, with one network call each.
         condition: Tensors with n entries by name; None to draw labels as `Transport.sample` does.
 
     Returns:
         Times (steps + 1,), float64, in descending order from t_max to 0, and states (steps + 1, n, *shape) in
         model units, on the CPU.
-
-    Raises:
-        UsageError: If the condition is not valid.
     """
     given = flow.conditions(n, condition, seed)
     parts = []
@@ -134,9 +129,6 @@ def straightness(flow: Flow, n: int = 1_000, seed: int = 0, steps: int = 64) -> 
     step. Because int v dt = z - x, S is also the path energy divided by E |z - x|^2, minus 1.
 
     Args:
-        flow: Flow.
-        n: Number of trajectories.
-        seed: Seed of the first trajectory.
         steps: Number of solver steps. For Gaussian data, the error of S is below 0.004 with 64 steps and below
             0.03 with 24.
 
@@ -157,13 +149,6 @@ def path_energy(
     The minimum is W2^2, the squared Wasserstein distance between noise and data (Benamou and Brenier). Only
     straight trajectories of an optimal plan reach it.
 
-    Args:
-        flow: Flow.
-        n: Number of trajectories.
-        seed: Seed of the first trajectory.
-        steps: Number of solver steps, as in `straightness`.
-        condition: Condition of the samples; see `trace`.
-
     Returns:
         Energy in squared model units, summed over the entries of an example.
 
@@ -176,7 +161,6 @@ def path_energy(
 
 
 def _velocities(times: Tensor, states: Tensor) -> tuple[Tensor, Tensor]:
-    """The velocity of each step, (steps, n, d), float64, and the share of [0, 1] in which it is held, (steps,)."""
     steps = states.flatten(2).double()
     velocity = (steps[1:] - steps[:-1]) / times.diff()[:, None, None]
     shares = -torch.cat([times.new_ones(1), times[1:]]).diff()
@@ -196,12 +180,8 @@ def transport_cost(
     columns.
 
     Args:
-        flow: Flow.
-        data: Data set; its held-out split is the target.
         n: Number of examples per side, at most the number of held-out examples. The time of the assignment
             grows with n^3.
-        seed: Seed of the first trajectory.
-        steps: Number of solver steps, as in `straightness`.
 
     Returns:
         Normalised path energy, at least 0, independent of units.
@@ -236,8 +216,6 @@ def loss_by_level(
     examples and noise.
 
     Args:
-        denoiser: Denoiser, evaluated as a prediction of v with the labels of the data.
-        data: Data set with held-out examples.
         levels: Number of equally spaced log-SNRs from 9 to -9, at least 2; those outside of the denoiser's
             path are omitted.
         examples: Maximum number of held-out examples, at least 2.
@@ -301,9 +279,6 @@ def trajectory_of(
     """Measure trajectories of an iterative model on the number of examples that the time allows.
 
     Args:
-        transport: Model.
-        data: Data set with held-out examples.
-        seed: Seed of the first trajectory.
         seconds: Seconds per sample; None if unknown.
 
     Returns:
@@ -345,12 +320,7 @@ def bits(
     (`log_prob`). Models with labels are conditioned on them.
 
     Args:
-        transport: Iterative model.
-        data: Data set with held-out examples.
         n: Number of held-out examples; None for all, at most 10,000.
-        times: Number of network calls per example for the bound.
-        seed: Seed of random numbers.
-        batch: Number of examples computed at a time.
 
     Returns:
         Mean with its standard error over examples; ``extra`` has mean nats per example and the method.
@@ -416,11 +386,7 @@ def coded_bits(
 
     Args:
         method: Method with importance weights (`HasImportanceWeights`).
-        data: Data set with held-out examples.
         n: Number of held-out examples; None for all, at most 1,000.
-        codes: Number of latents per example.
-        seed: Seed; example i uses ``seed + i``.
-        batch: Number of examples encoded at a time.
 
     Returns:
         As `bits`.
@@ -468,11 +434,6 @@ def classification_accuracy(x: Tensor | np.ndarray, labels: np.ndarray, data: Da
     Args:
         x: Samples in data units, (n, *shape); images are rounded.
         labels: Requested class of each sample, int64 (n,).
-        data: Data set with labelled held-out examples for testing.
-
-    Raises:
-        DataError: If the data has no labels.
-        Diverged: If samples are not finite.
 
     References:
         Ravuri and Vinyals, Classification accuracy score for conditional generative models, 2019,
@@ -501,12 +462,6 @@ def accuracy_errors(
     the samples comes from five classifiers, each trained on a fifth of the samples: the variance of their
     accuracies, minus the contribution of held-out examples, divided by five.
 
-    Args:
-        value: Accuracy.
-        x: Samples, as in `classification_accuracy`.
-        labels: Labels, as in `classification_accuracy`.
-        data: Data set, as in `classification_accuracy`.
-
     Returns:
         Standard errors over new samples and held-out examples, and over new held-out examples only; None for
         fewer than 50 samples.
@@ -534,7 +489,6 @@ def real_accuracy(data: Dataset, n: int) -> float:
     """Compute the accuracy of a classifier trained on n real examples, which perfect samples would reach.
 
     Args:
-        data: Labelled data set.
         n: Number of training examples, at least 2, drawn by a fixed permutation.
     """
     return accuracy(
@@ -543,11 +497,7 @@ def real_accuracy(data: Dataset, n: int) -> float:
 
 
 def check_labelled(data: Dataset) -> None:
-    """Raise an error if the data has fewer than two classes.
-
-    Raises:
-        DataError: If the data has fewer than two classes.
-    """
+    """Raise an error if the data has fewer than two classes."""
     if not labelled(data) or data.held_out.labels is None:
         raise DataError(
             f"cas needs labels of two or more classes, which {data.name} does not have."
@@ -555,11 +505,7 @@ def check_labelled(data: Dataset) -> None:
 
 
 def check_bits(model: Run | Transport, data: Dataset, n: int | None) -> None:
-    """Raise an error if bits per dimension cannot be computed for a model and data.
-
-    Raises:
-        UsageError: If the model has no likelihood for such data, or n is not valid.
-    """
+    """Raise an error if bits per dimension cannot be computed for a model and data."""
     transport = transport_of(model)
     if transport.space.no_density:
         raise UsageError(f"bpd does not support {transport.space.no_density}")
@@ -596,12 +542,7 @@ def bits_score(
 
 
 def check_accuracy(model: Run | Transport, data: Dataset, n: int | None) -> int:
-    """Choose the number of samples for the classifier of a classification accuracy score.
-
-    Raises:
-        DataError: If the data has fewer than two classes.
-        UsageError: If the model has no labels, or the data does not allow n.
-    """
+    """Choose the number of samples for the classifier of a classification accuracy score."""
     check_labelled(data)
     if "label" not in transport_of(model).space.conditions:
         raise UsageError("cas needs a model trained with class labels, which this model is not.")
@@ -691,12 +632,6 @@ def guess(
     data: Dataset, n: int, *, discrete: bool = False, conditions: Collection[str] = ()
 ) -> ModelResult | None:
     """Compute bits per dimension of a baseline: a uniform guess for images, one Gaussian per class for vectors.
-
-    Args:
-        data: Data set.
-        n: Number of held-out examples; the first n are used.
-        discrete: Whether the model has probabilities for values other than images, such as binary values.
-        conditions: Names of the model's conditions.
 
     Returns:
         Baseline with the score "bpd"; None for tables, vectors with a singular covariance, and models with

@@ -78,12 +78,7 @@ HELD = 1024  # held-out examples that are read at a time
 
 
 def models_of(models: Any) -> dict[str, Run | Transport]:
-    """Convert the ``models`` of `pushforward.compare` to runs and transports by name.
-
-    Raises:
-        UsageError: If `models` is empty, two have the same name, or a model has another type.
-        CheckpointError: If a run cannot be read.
-    """
+    """Convert the ``models`` of `pushforward.compare` to runs and transports by name."""
     if isinstance(models, (str, Path)) or not isinstance(models, (Mapping, Sequence)):
         kind = type(models).__name__
         raise UsageError(
@@ -107,7 +102,6 @@ def models_of(models: Any) -> dict[str, Run | Transport]:
 
 
 def _single(models: Mapping[str, Any]) -> dict[str, Any]:
-    """Replace lists of training runs by single runs, whose names end in their seed; transports are numbered."""
     pairs: list[tuple[str, Any]] = []
     for name, model in models.items():
         if not isinstance(model, (list, tuple)):
@@ -136,11 +130,7 @@ def informed(models: Mapping[str, Run | Transport]) -> Run | Transport:
 
 
 def check_model(name: str, model: Run | Transport, data: Dataset) -> None:
-    """Raise an error if a model was trained on other data, or on held-out examples.
-
-    Raises:
-        UsageError: With the difference.
-    """
+    """Raise an error if a model was trained on other data, or on held-out examples."""
     space = transport_of(model).space
     other = data.space
     if (tuple(space.shape), space.names) != (tuple(other.shape), other.names):
@@ -159,12 +149,7 @@ def check_model(name: str, model: Run | Transport, data: Dataset) -> None:
 
 
 def data_of(model: Run | Transport) -> Dataset:
-    """Return the data set that a run was trained on.
-
-    Raises:
-        UsageError: If the model is not a run.
-        DataError: If the data has changed.
-    """
+    """Return the data set that a run was trained on."""
     if not isinstance(model, Run):
         raise UsageError("This model does not record its data. Pass the data set as `data`.")
     return data_of_run(model.folder, model.spec)
@@ -174,12 +159,7 @@ def data_of(model: Run | Transport) -> Dataset:
 
 
 def check_unseen(name: str, run: Run, data: Dataset) -> None:
-    """Raise an error if a run was trained on held-out examples of the data.
-
-    Raises:
-        UsageError: With their number.
-        CheckpointError: If the record of training examples in the run is damaged.
-    """
+    """Raise an error if a run was trained on held-out examples of the data."""
     own, _ = run.seen.overlaps(data)
     if None not in (run.seen.apart, data.apart) and run.seen.apart != data.apart:
         rule = "apart" if run.seen.apart else "together"
@@ -227,12 +207,7 @@ def unseen_warnings(model: Run | Transport, data: Dataset) -> tuple[str, ...]:
 
 
 def fitting(models: Iterable[Run | Transport], data: Dataset, n: int | None) -> int:
-    """Choose the number of samples per side: ``n``, or the maximum that the data and every model allow.
-
-    Raises:
-        UsageError: If the data does not allow ``n`` (see `compared`).
-        DataError: If the data set is too small for a comparison.
-    """
+    """Choose the number of samples per side: ``n``, or the maximum that the data and every model allow."""
     if n is not None:
         return compared(data, n)
     counts = [known[1] for model in models if (known := starts(transport_of(model))) is not None]
@@ -300,11 +275,6 @@ def given_samples(samples: Any, data: Dataset) -> Given:
         samples: File (.npz, .npy, .csv or another table) or folder of images, data frame with the columns of
             the data, or array (n, *shape) in data units; images may be uint8. In an .npz file, ``x`` and
             ``label`` or ``y`` are read.
-        data: Data set to compare with.
-
-    Raises:
-        DataError: If the samples cannot be read, have another shape, are fewer than two, or are not finite.
-        UsageError: If the samples have an unsupported type.
     """
     if isinstance(samples, Given):
         return samples
@@ -549,9 +519,6 @@ def moments_of(run: Run) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
 
     Yields:
         Training step, and arrays by name.
-
-    Raises:
-        CheckpointError: If a file cannot be read, or contains unexpected arrays.
     """
     for path in sorted((run.folder / "samples").glob("step_*.npz")):
         number = path.stem.removeprefix("step_")
@@ -570,7 +537,6 @@ def moments_of(run: Run) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
 
 
 def _check_headers(content: IO[bytes], space: Space) -> None:
-    """Refuse a file of samples whose arrays are of another kind or larger, by their headers alone."""
     example = space.quantise(np.zeros((1, *space.shape), dtype=np.float32))
     expected = {
         "x.npy": (MOST, *example.shape[1:]),
@@ -596,11 +562,7 @@ def _check_headers(content: IO[bytes], space: Space) -> None:
 
 
 def history_of(run: Run) -> list[tuple[int, np.ndarray]]:
-    """Return training steps and the samples stored at them, all from the same noise.
-
-    Raises:
-        CheckpointError: If a file contains unexpected arrays.
-    """
+    """Return training steps and the samples stored at them, all from the same noise."""
     most = SHOWN[run.space.as_points]
     return [
         (step, run.space.drawing(arrays["x"][:most]))

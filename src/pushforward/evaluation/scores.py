@@ -52,13 +52,7 @@ def compared(dataset: Dataset, n: int | None = None, learned: bool = False) -> i
     """Choose the number of examples per side.
 
     Args:
-        dataset: Data set; its held-out split is the reference.
         n: Requested number; None for the maximum, at most 10,000.
-        learned: Whether the features are learned from the data; see `halves`.
-
-    Raises:
-        UsageError: If n is less than 2 or exceeds the number of available examples.
-        DataError: If the data set is too small for a comparison.
     """
     held_out = len(dataset.held_out)
     train = len(dataset.train)
@@ -83,10 +77,6 @@ def check_applicable(names: Sequence[str] | None, data: Dataset) -> None:
 
     Args:
         names: Names of metrics; None for all that apply.
-        data: Data set.
-
-    Raises:
-        UsageError: With the metrics that apply.
     """
     own = [name for name in names or () if isinstance(name, str) and name not in MODEL_SCORES]
     if not own or isinstance(data.truth, Stack):
@@ -139,11 +129,8 @@ def score(
     Args:
         generated: Generated examples in data units, (n or more, *shape). The first n are compared; attacks on
             tables use all.
-        dataset: Data set.
-        features: Features from `fit_features`.
         n: Number of examples per side; None for the result of `compared`.
         metrics: Metrics, or names of metrics or scores; None for all that apply.
-        redraw_seed: Seed that selects n held-out examples if there are more.
         values: Values of generated table rows, float64 (n or more, columns); None to derive them from
             coordinates, which may be rounded.
         learned: Table rows for training a predictor of the target, as coordinates or values; None for the
@@ -151,10 +138,6 @@ def score(
 
     Returns:
         Scores by name, in a fixed order.
-
-    Raises:
-        UsageError: If there are fewer generated examples than n, or a name is unknown.
-        Diverged: If generated examples contain NaN or infinity.
     """
     n = compared(dataset, n)
     if len(generated) < n:
@@ -195,14 +178,10 @@ def floors(
     (``features.halves``). The other training examples serve as the training set of metrics.
 
     Args:
-        dataset: Data set.
-        features: Features from `fit_features`.
         n: Number of examples per side; None for the result of `compared`.
         redraws: Number of draws; None for the usual number of the kind of data. Stored scores with this
             number are preferred. Expensive metrics limit the number by their attribute ``floor_redraws``.
-        metrics: Names of metrics; see `score`.
         cache: Folder; None for `cache_folder`, False for no cache.
-        only_stored: Whether to return only stored scores, and none if there are none.
 
     Returns:
         Scores by name: mean over draws, value of each draw, and the standard deviation for n new examples as
@@ -318,7 +297,6 @@ def copied(
 
     Args:
         x: Training examples, (k, d), float32, or uint8 with 255 for 1.
-        used: Sorted indices of the examples to examine.
         references: Held-out examples, (m, d) each, that set the threshold of a block.
         scale: Divisor of each column, (d,).
 
@@ -344,15 +322,7 @@ def copied(
 
 
 def floor_path(folder: Path, key: str, n: int, redraws: int, choice: Choice) -> Path:
-    """Return the cache file of real-data scores; its name is a hash of all inputs and the source code.
-
-    Args:
-        folder: Cache folder.
-        key: Key of the features.
-        n: Number of examples per side.
-        redraws: Number of draws.
-        choice: Metrics.
-    """
+    """Return the cache file of real-data scores; its name is a hash of all inputs and the source code."""
     named = [
         (type(metric).__qualname__, sorted(vars(metric).items()), scores)
         for metric, scores in choice

@@ -83,7 +83,6 @@ class RowMixture(Transport):
         """Fit the mixture by expectation-maximisation to at most 50,000 training rows.
 
         Args:
-            data: Table.
             components: Number of components; None for one per 100 rows, at most 256.
             iterations: Maximum number of iterations; a gain of less than 0.001 nats per row ends the fit.
         """

@@ -61,16 +61,11 @@ class Column(ABC):
 
         Args:
             values: Values (n,).
-            missing: The text of a missing value.
         """
 
     @abstractmethod
     def exported(self, missing: str) -> dict[str, Any]:
-        """Describe how coordinates become cells, as plain values for ``space.json``.
-
-        Args:
-            missing: Text of a missing value.
-        """
+        """Describe how coordinates become cells, as plain values for ``space.json``."""
 
     @abstractmethod
     def read(self, cells: Sequence[str]) -> NDArray[np.float64]:
@@ -110,11 +105,7 @@ class Column(ABC):
 
 
 def check_shares(name: str, shares: Sequence[float]) -> None:
-    """Raise an error if fractions are negative or do not sum to 1, within 1 %.
-
-    Raises:
-        DataError: Naming the column.
-    """
+    """Raise an error if fractions are negative or do not sum to 1, within 1 %."""
     if not (all(share >= 0 for share in shares) and abs(sum(shares) - 1) <= 0.01):
         raise DataError(f'"{name}": the fractions of its values must be at least 0 and sum to 1.')
 
@@ -132,7 +123,6 @@ def with_gaps(
     """Yield columns with missing values: index, column and rows without a value.
 
     Args:
-        fields: All columns.
         missing: Mask of their missing values, (n, columns).
     """
     for place, field in enumerate(fields):
@@ -209,13 +199,8 @@ class Known(ConditionKind):
 
         Args:
             values: Condition so far, (n, *shape).
-            entry: Column.
             request: Value: a number, the text of a category, None or an empty text for a missing
                 value; or n such values.
-            n: Number of samples.
-
-        Raises:
-            UsageError: If a text is not a value of the column.
         """
         import torch
 
@@ -265,7 +250,6 @@ class Known(ConditionKind):
 
 
 def _replaced(field: Column, cells: Sequence[Any], numbers: NDArray[np.float64]) -> list[str]:
-    """A sentence on each number that is replaced by its nearest value, since the training rows have none like it."""
     if field.range is None:
         return []
     held = field.decode(field.encode(field.nearest(numbers)))

@@ -83,11 +83,7 @@ class Category(Column):
         """Fit a column to training values.
 
         Args:
-            name: Column name.
             values: Category indices (n,), NaN if missing.
-            names: Texts of the categories.
-            kind: Kind of the column: "category", "boolean" or "ordinal".
-            missing: Whether values may be missing even if no training value is.
         """
         absent = np.isnan(values)
         counts = np.bincount(values[~absent].astype(np.int64), minlength=len(names)).tolist()
@@ -166,15 +162,9 @@ def renumbered(
 
     Args:
         values: Values (n, columns), NaN if missing.
-        own: Columns of the values.
-        other: Columns of the other table, in the same order.
 
     Returns:
         (n, columns); the values themselves if no number changes.
-
-    Raises:
-        DataError: If values belong to a category that the other column does not have, with their
-            number, or if only one of two columns has categories.
     """
     for place, (here, there) in enumerate(zip(own, other, strict=True)):
         if here.levels == there.levels:
@@ -287,11 +277,7 @@ class Number(Column):
         """Fit a column to training values.
 
         Args:
-            name: Column name.
             values: Values (n,), NaN if missing.
-            kind: Kind of the column: "number", "whole", "ordinal" or "date".
-            form: Format of the cells.
-            missing: Whether values may be missing even if no training value is.
         """
         absent = np.isnan(values)
         form = form or Format()

@@ -89,7 +89,6 @@ class Constraint:
 
     @cached_property
     def _parsed(self) -> tuple[ast.Compare, dict[str, str]]:
-        """The comparison, and the names in backquotes by what stands for them in it."""
         quoted: dict[str, str] = {}
 
         def named(match: re.Match[str]) -> str:
@@ -154,11 +153,7 @@ def _computed(node: ast.AST, quoted: Mapping[str, str], values: Values) -> Any:
 
 
 def check_constraints(constraints: Iterable[Constraint], fields: Fields) -> None:
-    """Check that constraints refer to columns that exist and can be compared.
-
-    Raises:
-        UsageError: Naming the constraint.
-    """
+    """Check that constraints refer to columns that exist and can be compared."""
     for constraint in constraints:
         who = f"The constraint {in_quotes(constraint.text)}"
         for name in constraint.names:
@@ -205,8 +200,6 @@ def holds(constraint: Constraint, fields: Fields, values: Values) -> NDArray[np.
     its column equals nothing.
 
     Args:
-        constraint: Constraint to check.
-        fields: Columns of the table by name.
         values: Values of the columns by name, (n,), NaN if missing.
     """
     tree, quoted = constraint._parsed
@@ -239,7 +232,6 @@ def _numbered(
 
 
 def _shared(fields: Sequence[Column]) -> tuple[str, ...]:
-    """The texts of several columns, in one order; empty for numbers, dates and texts that are numbers."""
     named = [field.levels for field in fields]
     if not all(named) or all(finite(text) is not None for levels in named for text in levels):
         return ()
@@ -257,7 +249,6 @@ def beyond_ranges(
     """Describe given numbers and dates outside the training rows' ranges; empty without any.
 
     Args:
-        fields: Columns of the table.
         values: Values (n, columns).
         given: Mask of the given values, bool (n, columns).
         places: Name of each row in messages, (n,).

@@ -184,7 +184,6 @@ class Coordinates(nn.Module):
 
 
 def _spans(space: TableSpace) -> list[tuple[int, int, int]]:
-    """First and last coordinate, and width, of neighbouring blocks of one width and of scores, whose width is 0; in order."""
     spans: list[tuple[int, int, int]] = []
     end = 0
     for start, stop in [*space.blocks, (space.size, space.size)]:

@@ -228,9 +228,7 @@ class TableDenoiser(Denoiser):
         """Give columns of other rows in half of the examples of a condition, as in training.
 
         Args:
-            condition: Condition of n examples without given columns.
             rows: Function that returns a number of rows in data units.
-            draws: Random numbers of n examples.
         """
         if self.known is None:
             return condition
@@ -263,14 +261,7 @@ class TableDenoiser(Denoiser):
         given: Given | None = None,
         condition: Condition = None,
     ) -> RowEstimate:
-        """Compute the network's estimate at x_t (n, d) with the columns of `columns`, which broadcast over x_t.
-
-        Args:
-            x_t: State, in the units of `space`.
-            columns: Columns of any kind.
-            given: Columns with given values.
-            condition: Other conditions.
-        """
+        """Compute the network's estimate at x_t (n, d) with the columns of `columns`, which broadcast over x_t."""
         layout = self.layout
         own = self._own(x_t, columns)
         if given is not None and given.present is not None:
@@ -291,7 +282,6 @@ class TableDenoiser(Denoiser):
         return RowEstimate(output, layout.log_shares(own + output))
 
     def _times(self, columns: TimeColumns, x_t: Tensor) -> Tensor:
-        """Times (n,), of a map (n, 2), or one for all rows where the network declares that it takes it (``shares_time``)."""
         if "until" in columns:
             return torch.stack([times_for(columns[name], x_t) for name in ("time", "until")], dim=1)
         t = columns["time"]
@@ -313,7 +303,6 @@ class TableDenoiser(Denoiser):
         Args:
             data: Data in the units of `space`, (n, d); blocks may lie between categories.
             x_t: State, in the same units, (n, d).
-            columns: Columns at the time of the state.
         """
         layout = self.layout
         alpha = columns["alpha"] * self.factors
@@ -363,8 +352,6 @@ class TableDenoiser(Denoiser):
 
         Args:
             noisy: Posteriors of indicators and noisy scores of unit variance, (n, d).
-            given: Columns with given values.
-            reach: Correlation of scores with their noisy state, which broadcasts over noisy.
         """
         mean = noisy * reach
         reach = reach.expand_as(noisy)
@@ -397,7 +384,6 @@ class TableDenoiser(Denoiser):
         return ((columns["alpha"] * self.factors) ** 2 + columns["sigma"] ** 2).sqrt()
 
     def _data(self, estimate: RowEstimate, x_t: Tensor, columns: TimeColumns) -> Tensor:
-        """The data, in the units of `space`. The score of an atom or a missing value is noise, of which v is 0."""
         layout = self.layout
         alpha = columns["alpha"] * self.factors
         width = self._width(columns)

@@ -126,11 +126,7 @@ class Imputed:
         return filled
 
     def text(self, draw: int = 0) -> str:
-        """Return the file with missing cells filled in; every other character is unchanged, including a byte order mark.
-
-        Raises:
-            UsageError: If the table is not from a text file.
-        """
+        """Return the file with missing cells filled in; every other character is unchanged, including a byte order mark."""
         if not isinstance(self.source, GappyFile):
             raise UsageError(
                 "These values do not come from a text file. Use .values, or .frame() for values from a data frame."
@@ -138,12 +134,7 @@ class Imputed:
         return self.source.filled(self.cells(draw))
 
     def write(self, path: str | Path, draw: int = 0) -> None:
-        """Write `text` to a file in the encoding of the source file, or `frame` to a Parquet file.
-
-        Raises:
-            UsageError: If the values come from neither a file nor a data frame, or a frame is
-                written to another kind of file.
-        """
+        """Write `text` to a file in the encoding of the source file, or `frame` to a Parquet file."""
         target = Path(path)
         if is_frame(self.source) and target.suffix.lower() == ".parquet":
             frame = self.frame(draw)
@@ -155,11 +146,7 @@ class Imputed:
             temporary.write_bytes(text.encode(self.source.encoding))
 
     def frame(self, draw: int = 0) -> Any:
-        """Return the pandas or polars data frame with missing values filled in.
-
-        Raises:
-            UsageError: If the table is not from a data frame.
-        """
+        """Return the pandas or polars data frame with missing values filled in."""
         if not is_frame(self.source):
             raise UsageError(
                 "These values do not come from a data frame. Use .values, or .text() for values from a file."
@@ -272,11 +259,7 @@ def impute(
 
 
 def known_columns(transport: Transport) -> tuple[str, Known]:
-    """Return name and kind of the condition that holds known columns.
-
-    Raises:
-        UsageError: If the model has no such condition.
-    """
+    """Return name and kind of the condition that holds known columns."""
     for name, kind in transport.space.conditions.items():
         if isinstance(kind, Known):
             return name, kind

@@ -59,9 +59,6 @@ def table_denoising(
 
     ``network`` is "auto", "mlp", "columns" for a transformer with one token per column, or a
     module; the squared error of ``prediction`` is the loss of scores.
-
-    Raises:
-        UsageError: If the network or size is unknown.
     """
     name = next(
         name for name in ("known", "known_columns", "given_columns") if name not in space.names
@@ -98,11 +95,7 @@ def table_training(size: str, space: TableSpace, network: str | nn.Module) -> Tr
 
 
 def student_of_table(teacher: TableDenoiser) -> TableDenoiser:
-    """Build a map between two times on the straight path, initialised as a denoiser of a table; see `student_of`.
-
-    Raises:
-        UsageError: If the network does not support a second time.
-    """
+    """Build a map between two times on the straight path, initialised as a denoiser of a table; see `student_of`."""
     network, straight = straightened(teacher)
     options: Any = {"unconditional": teacher.unconditional, "waves": teacher.waves}
     sampling = MapSampling(jump_grid(teacher.table))
@@ -185,12 +178,7 @@ def no_map(space: TableSpace, *arguments: Any, **unused: Any) -> Recipe:
 def distil(
     space: TableSpace, size: str = "small", *, teacher: Flow | Latent, **settings: Any
 ) -> Recipe:
-    """Student of a denoiser of rows, or of any other model of tables by the general recipe.
-
-    Raises:
-        UsageError: If a setting does not apply, the denoiser has guidance, or there are no
-            trajectories or steps.
-    """
+    """Student of a denoiser of rows, or of any other model of tables by the general recipe."""
     flow = inner_of(teacher)
     denoiser = teaching_denoiser(flow)
     general = inspect.unwrap(distil_maps)

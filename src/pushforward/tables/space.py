@@ -233,11 +233,6 @@ class TableSpace(ScaledSpace):
 
         Args:
             values: Values float64, NaN if missing.
-            foreign: Whether rows may lack values in columns without missing values, as in samples
-                of other programs; such a value is encoded as an arbitrary value of its column.
-
-        Raises:
-            DataError: For missing values of columns that have none, unless ``foreign``.
         """
         lacking = [
             f.name
@@ -332,11 +327,7 @@ class TableSpace(ScaledSpace):
         return max(n, attack, min(training, TO_LEARN))
 
     def recoded(self, x: Tensor, space: Space) -> tuple[Tensor, NDArray[np.float64] | None]:
-        """Convert rows to the coordinates of another table with the same columns.
-
-        Raises:
-            DataError: If rows have categories that the other table does not have.
-        """
+        """Convert rows to the coordinates of another table with the same columns."""
         import torch
 
         if not isinstance(space, TableSpace) or self.names != space.names:

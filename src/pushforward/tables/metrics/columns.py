@@ -117,7 +117,6 @@ def histograms(table: Table) -> dict[str, Any]:
 
 
 def _edges(real: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The ends of bins of numbers, from the .5 % to the 99.5 % quantile; bins of whole numbers hold as many of them each."""
     known = real[~np.isnan(real)]
     low, high = np.quantile(known, [0.005, 0.995]) if len(known) else (0.0, 0.0)
     if not np.array_equal(known, np.round(known)):

@@ -61,11 +61,6 @@ def cell_variance(first: NDArray[Any], other: NDArray[Any], rows: int) -> float:
     The cell of a row is its fraction of all samples. With sums a and b over the cells of both
     kinds, a fraction a / (a + b) has the variance (b^2 var a + a^2 var b) / (a + b)^4. The
     contribution of chance to squared counts is subtracted.
-
-    Args:
-        first: Samples per row of the first kind; halves if a sample is equally near to both kinds.
-        other: Samples per row of the other kind.
-        rows: Number of rows of each kind, including rows without samples.
     """
     n = first.sum() + other.sum()
     of_first, of_other = (

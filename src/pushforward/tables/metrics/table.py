@@ -104,10 +104,6 @@ def embedding(
 
     Args:
         known: Rows in the format of `Table`, float64 (m, columns).
-        categorical: Whether each column holds categories.
-        counts: Number of categories of each column.
-        gaps: Whether each column of numbers has an indicator of missing values.
-        unit: Unit of a column's known numbers: standard deviation or range.
     """
     parts: list[Callable[[NDArray[np.float64]], NDArray[np.float64]]] = [
         partial(_indicators, places=rank(column, count))
@@ -172,9 +168,6 @@ def table_of(
     Rows are coordinates in data units (n, d), or values (n, columns), float64.
 
     Args:
-        space: Space of the data.
-        generated: Generated rows.
-        reference: Held-out rows.
         learned: Rows for training a predictor of the target; None for ``generated``.
         training: Training rows; None if no metric needs them.
     """
@@ -301,7 +294,6 @@ class RowEncoder(Encoder):
         NDArray[np.float64],
         Callable[[NDArray[np.float64]], NDArray[np.float64]],
     ]:
-        """Least and greatest value of each column in the training rows, and the map from values to points."""
         known = _values(self.space, rows_at(self.data.train, slice(None)))
         table = table_of(self.space, known[:1], known[:1])
         counts = [len(names) for names in table.labels]

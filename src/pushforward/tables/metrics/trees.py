@@ -83,7 +83,6 @@ def predictor(categorical: NDArray[np.bool_], y: NDArray[np.float64], classes: b
         y: Target column of the training rows, (n,). From 2,000 rows on, training stops when ten
             consecutive trees do not reduce the loss on a tenth of the rows, or after 500 trees.
             With fewer rows, or a class with a single row, it stops after 100 trees.
-        classes: Whether the column holds classes.
 
     References:
         As `classifier`.
@@ -114,11 +113,6 @@ def detected(
     table: Table, importance: bool = True
 ) -> tuple[list[Area], NDArray[np.float64], list[NDArray[np.int64]]]:
     """Distinguish generated from held-out rows by boosted trees, in a three-fold cross-validation.
-
-    Args:
-        table: Table with equal numbers of generated and held-out rows; otherwise trees learn the
-            class frequencies.
-        importance: Whether to measure the importance of columns.
 
     Returns:
         Area under the ROC curve of each fold, by its terms; decrease of the area when a column of
@@ -152,11 +146,6 @@ def _ranked(trees: Any, rows: NDArray[np.float64], own: NDArray[np.bool_]) -> Ar
 
 
 def _falls(trees: Any, rows: NDArray[np.float64], own: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Measure the decrease of the area when a column of some of the rows is shuffled, (columns,).
-
-    References:
-        Breiman, Random forests, 2001, section 10.
-    """
     from sklearn.inspection import permutation_importance
 
     some = np.concatenate(

@@ -114,9 +114,6 @@ class Cells:
 def cells_of(content: bytes) -> Cells:
     """Split the content of a file into cells.
 
-    Args:
-        content: Content of the whole file.
-
     Returns:
         The cells; what is wrong with them is in ``faults``.
     """
@@ -160,7 +157,6 @@ def cells_of(content: bytes) -> Cells:
 
 
 def _separator(text: str) -> str:
-    """The separator that splits most of the first lines into as many cells as their first one, and into more than one."""
     lines = text.split("\n")
     head = "\n".join(line for line in lines if not line.startswith(COMMENTS)) or text
     best = ","
@@ -175,7 +171,6 @@ def _separator(text: str) -> str:
 
 
 def _split(content: bytes, encoding: str, separator: str, faults: Faults) -> Collector:
-    """The cells of every line that holds any; between blanks, lines have none before and after them, and no tabs."""
     lines: Iterable[str] = io.TextIOWrapper(
         io.BytesIO(content), encoding, errors="replace", newline=""
     )
@@ -197,10 +192,6 @@ def _split(content: bytes, encoding: str, separator: str, faults: Faults) -> Col
 
 def has_header(first: Sequence[str], rows: Sequence[Sequence[str]]) -> bool | None:
     """Decide whether a table's first line contains column names.
-
-    Args:
-        first: Cells of the first line.
-        rows: Rows below it with equally many cells; the first `ROWS` are examined.
 
     Returns:
         True for names, False for data, None if both are possible.
@@ -239,7 +230,6 @@ def has_header(first: Sequence[str], rows: Sequence[Sequence[str]]) -> bool | No
 
 
 def _continued(cells: Sequence[str], rows: Sequence[Sequence[str]]) -> bool:
-    """Whether whole numbers of the first line begin columns that rise, as an index of time does, so that they may be data."""
     for i, cell in enumerate(cells):
         column = [value for value in (finite(row[i]) for row in rows) if value is not None]
         if cell.isdecimal() and any(b < a for a, b in itertools.pairwise([int(cell), *column])):
@@ -248,7 +238,7 @@ def _continued(cells: Sequence[str], rows: Sequence[Sequence[str]]) -> bool:
 
 
 def _sign(cell: str, column: Sequence[str], counted: bool) -> str:
-    """The evidence of a cell for its line: "name", "data" ("repeated" if text), "name?" or "data?" (probably), or none."""
+    """Evidence of a cell for its line: "name", "data", "name?" or "data?" (probably), "repeated" text, or none."""
     below = [other for other in column if other.lower() not in _ABSENT]
     if cell.lower() in _ABSENT or not below:
         return ""
@@ -297,17 +287,7 @@ class GappyFile:
 
     @classmethod
     def read(cls, path: Path, names: Sequence[str] = (), layout: Layout = Layout()) -> GappyFile:
-        """Read a file.
-
-        Args:
-            path: Path of the file.
-            names: Column names of the model, used to recognise a header and to name the columns of
-                a file without one.
-            layout: Format of the file that the model was trained on.
-
-        Raises:
-            DataError: For a file that is no table, or whose columns are unknown.
-        """
+        """Read a file."""
         try:
             content = plain_path(path).read_bytes()
         except OSError as error:
@@ -377,17 +357,9 @@ def gappy_values(
     column is a value, even if it denotes a missing value elsewhere.
 
     Args:
-        name: Name of the table in messages.
-        columns: Columns of the table.
         fields: Expected columns; dates may be in ISO 8601 format instead of their own.
-        absent: Texts that denote a missing value, in addition to `MISSING`.
         lines: Line of each row in the file, for messages; None for a table without a file, whose
             rows are counted from 0.
-        foreign: Whether other texts than the categories of a column are values, as in samples of
-            other programs; they get the number after the last category.
-
-    Raises:
-        DataError: For a table without any of the columns or with two of one name, or cells that a column does not have.
     """
     faults = Faults()
     known = {column.name: column for column in columns}
@@ -428,12 +400,7 @@ def chosen_columns(
     """Return which columns to fill in, bool (columns,).
 
     Args:
-        fields: Columns of the model.
         only: Names of the columns to fill in, or one name; None for all.
-        there: Column names of the table.
-
-    Raises:
-        UsageError: For names that are none of columns, or of none of the table's.
     """
     names = [field.name for field in fields]
     if only is None:
@@ -456,10 +423,7 @@ def write_csv(
     """Write samples as text in the format of the training file.
 
     Args:
-        path: New file.
-        space: Space of the table.
         parts: Pairs (samples in data units, condition).
-        fill: Values of columns that the model does not learn: `SEQUENCE` or a text for all rows.
     """
     _write(path, space, parts, fill, space.layout.separator)
 

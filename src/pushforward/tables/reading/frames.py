@@ -33,11 +33,7 @@ def _is_polars(value: object) -> bool:
 
 
 def frame_table(frame: Any) -> RawTable:
-    """Convert a data frame to the text of a table.
-
-    Raises:
-        DataError: For values that no cell of a table holds, such as lists.
-    """
+    """Convert a data frame to the text of a table."""
     names = [str(name) for name in frame.columns]
     columns = []
     types = {}
@@ -63,11 +59,6 @@ def frame_table(frame: Any) -> RawTable:
 
 
 def _type_of(series: Any) -> tuple[str, list[Any]]:
-    """The type of a column as a layout holds it, and the levels of a category.
-
-    For pandas it is the name, or "category:int64" or "ordered category:str" with the type of the
-    levels; of polars "polars Int64", "polars category:Enum", or "polars Datetime us UTC".
-    """
     dtype = series.dtype
     name = type(series.dtype).__name__
     if not _is_polars(series):
@@ -132,10 +123,7 @@ def frame_of(
     Columns have the types of the original frame if these can represent the values.
 
     Args:
-        fields: The columns.
         values: Their values, (n, columns).
-        layout: The form of the table.
-        fill: Values of further columns of the layout, by name: `SEQUENCE`, or a text for all rows.
 
     Returns:
         The frame; None if the library is not installed.
@@ -271,8 +259,6 @@ def filled_frame(
     """Fill in the missing values of a data frame; columns keep their types if these can represent the values.
 
     Args:
-        frame: Data frame with missing values.
-        fields: Columns to fill in.
         values: Values of these columns (n, columns).
         missing: Mask of the values that are missing in the frame, bool (n, columns).
     """
@@ -309,11 +295,7 @@ def filled_frame(
 
 
 def parquet_frame(path: Path) -> Any:
-    """Read a Parquet file as a pandas data frame.
-
-    Raises:
-        DataError: For a file that cannot be read.
-    """
+    """Read a Parquet file as a pandas data frame."""
     pandas = for_parquet(path)
     try:
         return pandas.read_parquet(path, engine="pyarrow")
@@ -322,11 +304,7 @@ def parquet_frame(path: Path) -> Any:
 
 
 def write_parquet(path: Path, frames: Sequence[Any]) -> None:
-    """Concatenate data frames and write them to a Parquet file.
-
-    Raises:
-        MissingExtra: If pandas or pyarrow is not installed.
-    """
+    """Concatenate data frames and write them to a Parquet file."""
     if frames and _is_polars(frames[0]):
         importlib.import_module("polars").concat(frames).write_parquet(path)
         return
@@ -343,14 +321,7 @@ def write_samples(
 
 
 def for_parquet(path: Path) -> Any:
-    """Import pandas, which reads and writes Parquet files with pyarrow.
-
-    Args:
-        path: File path, for the error message.
-
-    Raises:
-        MissingExtra: If pandas or pyarrow is not installed.
-    """
+    """Import pandas, which reads and writes Parquet files with pyarrow."""
     needed = f"{path} needs pyarrow and pandas"
     imported("pyarrow", needed, "tables")
     return imported("pandas", needed, "tables")

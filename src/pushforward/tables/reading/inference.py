@@ -136,11 +136,7 @@ def form_of(texts: Iterable[str], point: str = ".") -> Format:
 
 
 def date_patterns(texts: Sequence[str]) -> list[str]:
-    """Return the date patterns that read and write all texts unchanged, the preferred one first.
-
-    Args:
-        texts: Distinct cells, at least one.
-    """
+    """Return the date patterns that read and write all texts unchanged, the preferred one first."""
     if not all(_LIKE_DATE.match(text) for text in texts[:_FIRST]):
         return []
     patterns = (
@@ -226,14 +222,7 @@ class Finding:
 def infer(
     column: RawColumn, missing: Sequence[str], lines: Sequence[int], faults: Faults
 ) -> Finding:
-    """Decide what a column contains.
-
-    Args:
-        column: Cells of the column.
-        missing: Texts that denote a missing value.
-        lines: Line number of each row, for messages.
-        faults: Collector of problems.
-    """
+    """Decide what a column contains."""
     name = column.name
     places = column.present(missing)
     texts = [column.texts[place] for place in places]
@@ -305,7 +294,6 @@ def _of_dates(name: str, texts: Sequence[str]) -> Finding | None:
 def _of_numbers(
     column: RawColumn, cells: Sequence[str], texts: Sequence[str], signs: Format, n: int
 ) -> Finding:
-    """Decide about numbers, whose ``texts`` are without the unit and the signs between thousands of their ``cells``."""
     name = column.name
     different = len(texts)
     unit = f', written with "{(signs.prefix or signs.suffix).strip()}"' if signs.has_unit else ""

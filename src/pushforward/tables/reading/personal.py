@@ -214,12 +214,6 @@ _SENTENCE = r"(?s)(\S+\s+){4}.*|.*[\u0e00-\u0eff\u3040-\u30ff\u3400-\u9fff]{12}.
 def looks_like(name: str, texts: Sequence[str], count: int, kind: str) -> str:
     """Say what personal data a column looks like.
 
-    Args:
-        name: The name of the column.
-        texts: Its different texts, in the order of the rows, without those of missing values.
-        count: The number of its cells that hold a value.
-        kind: Its kind, as in `pushforward.tables.reading.inference.KINDS`.
-
     Returns:
         The kind of personal data, such as "e-mail addresses"; an empty text for other columns.
     """
@@ -244,7 +238,6 @@ def looks_like(name: str, texts: Sequence[str], count: int, kind: str) -> str:
 
 
 def _by_content(words: str, texts: Sequence[str], different: float) -> str:
-    """Say what texts are if neither their form nor the column's name is unmistakable."""
     ways = {re.sub(r"\d", "", text) for text in texts if re.fullmatch(_HOUSE, text)}
     if len(ways) > MOST * len(texts):
         return "addresses"
@@ -262,26 +255,22 @@ def _by_content(words: str, texts: Sequence[str], different: float) -> str:
 
 
 def _are_births(dates: Sequence[str]) -> bool:
-    """Whether dates are spread over generations, in no order."""
     years = [int(year) for year in re.findall(_YEAR, " ".join(dates))]
     return years != sorted(years) and bool(np.std(years) > GENERATION)
 
 
 def _known(text: str) -> bool:
-    """Whether a text has a title, or a frequent name of persons or one of its endings."""
     words = re.findall(r"[^\W\d]+", _plain(text))
     named = any(word in NAMES or ENDINGS.fullmatch(word) for word in words)
     return named or bool(FORMS.match(text))
 
 
 def _plain(text: str) -> str:
-    """Return a text in lower case and without accents."""
     letters = re.sub("[\u0300-\u036f]", "", unicodedata.normalize("NFKD", text.casefold()))
     return unicodedata.normalize("NFC", letters)
 
 
 def _words(name: str) -> str:
-    """Return the words of a column's name with blanks in between."""
     spaced = re.sub(r"(?<=[^\W\d_])(?=\d)|(?<=[a-zà-ÿ\d])(?=[A-Z])|_", " ", name)
     known = re.sub(_PERSON, "person ", _plain(spaced))
     return " ".join(re.findall(r"\w+", re.sub(_NUMBER, " id", known)))

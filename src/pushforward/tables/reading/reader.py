@@ -103,11 +103,7 @@ def _cells(path: Path) -> Cells:
 
 
 def read_pair(train: Path, held_out: Path, reading: Reading) -> Dataset:
-    """Read two files as one table, and hold out the rows of the second.
-
-    Raises:
-        DataError: If the columns of the files differ; see also `read`.
-    """
+    """Read two files as one table, and hold out the rows of the second."""
     first, faults = _opened(train, reading)
     other, further = _opened(held_out, reading)
     faults.sentences += further.sentences
@@ -121,14 +117,6 @@ def read_rows(path: Path, space: TableSpace) -> NDArray[np.float64]:
     """Read the rows of a file as values of a known table, (n, columns).
 
     Numbers may lie outside the columns' ranges, and unknown texts have the number after the last category.
-
-    Args:
-        path: File; columns with other names are ignored. Its first line is read as column names if
-            it contains all names of the table, or if the table's own file has a header.
-        space: Known table.
-
-    Raises:
-        DataError: For columns that are missing, and cells that are no values of their columns' kinds.
     """
     if path.suffix.lower() == ".parquet":
         return frame_rows(parquet_frame(path), space, str(path))
@@ -144,11 +132,6 @@ def frame_rows(frame: Any, space: TableSpace, name: str = "The data frame") -> N
     Args:
         frame: Data frame of pandas or polars; columns with other names are ignored. Dates may be in
             ISO 8601 format.
-        space: Known table.
-        name: Name of the data frame in messages.
-
-    Raises:
-        DataError: For missing columns, and cells that are not values of their columns.
     """
     table = frame_table(frame)
     _check_columns(name, table.names, space)
@@ -240,17 +223,8 @@ def _finite(values: NDArray[np.float64]) -> NDArray[np.bool_]:
 def vectors_of(path: Path, table: RawTable, reading: Reading) -> tuple[Split, Schema]:
     """Convert the rows of a table of numbers to vectors.
 
-    Args:
-        path: File of the table.
-        table: Text of the table.
-        reading: Options; ``target`` is the label column, which may contain strings or integers.
-
     Returns:
         Its rows, and their description.
-
-    Raises:
-        UsageError: no column is called ``target``.
-        DataError: a cell that is not a finite number.
     """
     target = reading.target
     names = table.names
@@ -324,16 +298,7 @@ def table_dataset(
     """Build the data set of a table.
 
     Args:
-        name: Name of the data set.
-        where: Name of the table in messages.
-        table: Columns as text.
-        reading: Reading options, which take precedence over entries of the schema.
-        faults: Problems found so far.
         held_out: Number of rows at the end to hold out; with 0, about a tenth is chosen by content.
-
-    Raises:
-        UsageError: If an option names a column that the table does not have.
-        DataError: If the table has problems; the message lists all of them.
     """
     faults = faults or Faults()
     schema = reading.schema
@@ -436,12 +401,7 @@ def table_dataset(
 
 
 def frame_dataset(frame: Any, reading: Reading) -> Dataset:
-    """Build the data set of a data frame of pandas or polars.
-
-    Raises:
-        UsageError: For options that are for files or images.
-        DataError: With all that is wrong with the table.
-    """
+    """Build the data set of a data frame of pandas or polars."""
     reading.refuse_stream("a data frame")
     if reading.size or reading.header is not None or reading.given or reading.table is False:
         raise UsageError(

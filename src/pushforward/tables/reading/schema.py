@@ -159,7 +159,6 @@ class TableFacts:
         """Add the handling of rare values once the columns are fitted; findings no longer list these values.
 
         Args:
-            fields: Fitted columns.
             known: Values of the training rows, (n, columns).
         """
         rare = {field.name: () for field in fields if field.rare}
@@ -181,11 +180,7 @@ class TableFacts:
         return [*(f"left out {some(names)}: {why}" for why, names in dropped.items()), *self.notes]
 
     def columns(self, fields: Sequence[Column]) -> list[dict[str, Any]]:
-        """Describe each column as a dict: name, kind, range or categories, missing, atoms, examples and why.
-
-        Args:
-            fields: Columns fitted to the training rows.
-        """
+        """Describe each column as a dict: name, kind, range or categories, missing, atoms, examples and why."""
         content = {field.name: _content(field) for field in fields}
         parts = zip(self.findings, self.examples, self.missing, strict=True)
         return [
@@ -235,14 +230,7 @@ def _content(field: Column) -> dict[str, Any]:
 
 
 def read_schema(source: str | os.PathLike[str] | Mapping[str, Any]) -> dict[str, Any]:
-    """Read and check a schema.
-
-    Args:
-        source: Path of a JSON file, or its content.
-
-    Raises:
-        DataError: If it is no schema, naming the column and the entry that cannot be.
-    """
+    """Read and check a schema."""
     content: Any = source
     if not isinstance(source, Mapping):
         try:
@@ -312,12 +300,7 @@ def schema_of(facts: TableFacts, target: str, constraints: Sequence[str]) -> dic
 
 
 def write_schema(path: Path, schema: Mapping[str, Any]) -> None:
-    """Write a schema to a new JSON file, with one line per column.
-
-    Raises:
-        UsageError: For a file that is there.
-        CheckpointError: If the disk refuses.
-    """
+    """Write a schema to a new JSON file, with one line per column."""
     if path.exists():
         raise UsageError(
             f"{path} already exists. Choose another `write_schema`, or delete the file first."
@@ -344,11 +327,7 @@ def decide(
     """Decide what a column contains, from its entry in the schema or from its cells.
 
     Args:
-        column: Cells of the column.
         entry: Entry of the schema; None if there is none.
-        missing: Texts that denote a missing value.
-        lines: Line number of each row, for messages.
-        faults: Collector of problems.
     """
     if entry is None:
         return infer(column, missing, lines, faults)
@@ -433,10 +412,7 @@ def pooled(
     """Replace texts that at most one training row has by draws from the rest of their column.
 
     Args:
-        findings: Detected types of the columns.
         splits: The values of each split, (n, columns); the training rows come first.
-        kept: Names of columns that are not changed.
-        seed: The seed of the draws. If no text of a column occurs twice, its values become missing.
 
     Returns:
         What the columns hold, without the texts of rare values; the values of each split, a rare
@@ -472,7 +448,6 @@ def rare_notes(fields: Sequence[Column], known: Floats) -> tuple[str, ...]:
     """Write which texts are not learned, in sentences.
 
     Args:
-        fields: The columns of the table.
         known: The values of the training rows, (n, columns), as `pooled` returns them.
     """
     replaced = []

@@ -177,11 +177,7 @@ class RawTable:
         return tuple(column.name for column in self.columns)
 
     def followed_by(self, other: RawTable) -> RawTable:
-        """Append the rows of another table with the same column names, in any order.
-
-        Raises:
-            DataError: If a column is missing in one of the tables.
-        """
+        """Append the rows of another table with the same column names, in any order."""
         columns = {column.name: column for column in other.columns}
         if apart := sorted(columns.keys() ^ set(self.names)):
             raise DataError(
