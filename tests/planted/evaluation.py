@@ -35,8 +35,8 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ),
         ("further_baselines=tuple(further)", "further_baselines=()", "no_network"),
         (
-            'versions |= dict.fromkeys(own, f"definition',
-            'dict.fromkeys(own, f"definition',
+            'version = f"definition {definition}" if definition else None',
+            "version = None",
             "table_report",
         ),
         (
@@ -45,7 +45,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
             "cost",
         ),
         ("return *warnings, unmet", "return warnings", "table_samples"),
-        ("() if run is None else (*run.warnings, *run.unfinished)", "()", "failing_trainings"),
+        ("warnings = [*run.warnings, *run.unfinished, *warnings]", "pass", "failing_trainings"),
         ("(\n    6  # St", "(\n    2  # St", "cost"),
         (
             "metrics=CURVE_SCORES, values=values",
@@ -101,22 +101,14 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ),
         ("float(np.var(accuracies, ddof=1)) - of_few", "0.0", "intervals"),
         ("min(len(data.held_out), EXAMPLES)", "len(data.held_out)", "vae"),
-        (
-            "method.log_weights(space.to_model(x), few",
-            "method.log_weights(space.to_model(x), 1",
-            "vae",
-        ),
+        ("method.log_weights(u, few", "method.log_weights(u, 1", "vae"),
         ("if transport.space.no_density:", "if False:", "table_reading"),
     ],
     "evaluation/models.py": [
         ("    if own:\n", "    if False:\n", "lineage"),
         ("run.seen.apart != data.apart", "False", "splits_of_tables"),
-        (
-            "not known and (model.seen.own is None or",
-            "not known or (model.seen.own is None or",
-            "lineage",
-        ),
-        ("return warnings + shared_examples(data)", "return warnings", "held_out"),
+        ("    elif not known:\n        seen", "    elif True:\n        seen", "lineage"),
+        ("    warnings += shared_examples(data)\n", "", "held_out"),
         (' or int(number) > run.state["step"]', "", "stored_pictures"),
         ("known = dtype == example.dtype if", "known = True if", "stored_pictures"),
         ("or not 0 < shape[0] <= most[0]", "", "stored_pictures"),
@@ -133,7 +125,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
             "                pass",
             "stored_pictures",
         ),
-        ("(unscored if entries else ())", "()", "numbers"),
+        ("    if entries:\n        warnings +=", "    if False:\n        warnings +=", "numbers"),
         ('run.space.drawing(arrays["x"]', 'np.array(arrays["x"]', "spaces"),
     ],
     "evaluation/pictures.py": [

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,7 @@ from pushforward.evaluation.scores import (
     score,
 )
 from pushforward.evaluation.timing import time_in_turns
-from pushforward.extractors import Spaces, check_spaces, named_extractors
+from pushforward.extractors import Extractor, Spaces, check_spaces, named_extractors
 from pushforward.methods.method import parameters
 from pushforward.metrics import MetricInfo, Score, describe
 from pushforward.metrics.names import chosen
@@ -121,16 +122,15 @@ class Judge:
     plan: Plan = field(init=False, default=EVERYTHING)
     features: Features = field(init=False)
     others: tuple[Features, ...] = field(init=False)
-    unscored: dict[str, str] = field(
-        init=False, default_factory=dict
-    )  # Why a requested score is missing, by name
+    # Why a requested score is missing, by name
+    unscored: dict[str, str] = field(init=False, default_factory=dict)
     began: float = field(init=False)  # Start of measuring, by `time.perf_counter`
 
     def __post_init__(self) -> None:
         self.began = time.perf_counter()
         self.repeats = whole("repeats", self.repeats, 1)
         self.n = compared(self.data, self.n or None, learns(self.data, self.spaces))
-        extractors = named_extractors(kind_of(self.data) if self.spaces is None else self.spaces)
+        extractors = _extractors(self.data, self.spaces)
         check_spaces(extractors, self.data)
         self.say("features, which are cached for the next evaluation")
         first, *others = ({name: extractor} for name, extractor in extractors.items())
@@ -155,10 +155,13 @@ class Judge:
 
     def _in_spaces(self, scored: Callable[..., dict[str, Score]]) -> dict[str, Score]:
         scores = scored(self.features, metrics=self.metrics)
-        names = [name for _, names in chosen(self.metrics) for name in names if name in SCORES]
-        for space in self.others if names else ():
-            others = scored(space, metrics=names)
-            scores |= {f"{name} ({space.name})": other for name, other in others.items()}
+        requested = chain.from_iterable(names for _, names in chosen(self.metrics))
+        names = [name for name in requested if name in SCORES]
+        if not names:
+            return scores
+        for space in self.others:
+            for name, result in scored(space, metrics=names).items():
+                scores[f"{name} ({space.name})"] = result
         return scores
 
     def _infos(self) -> dict[str, MetricInfo]:
@@ -166,10 +169,14 @@ class Judge:
         for space in self.others:
             what = f" Computed in other features: {space.describe(self.n)}."
             group = f"In other features: {space.name}"
-            for info, name in ((known[name], f"{name} ({space.name})") for name in SCORES):
-                label = f"{info.label} ({space.name})"
-                known[name] = replace(
-                    info, label=label, what=info.what + what, group=group, role=None
+            for name in SCORES:
+                info = known[name]
+                known[f"{name} ({space.name})"] = replace(
+                    info,
+                    label=f"{info.label} ({space.name})",
+                    what=info.what + what,
+                    group=group,
+                    role=None,
                 )
         return known
 
@@ -183,8 +190,9 @@ class Judge:
         """
         samplings: list[dict[str, Score]] = []
         agreements = []
-        once = isinstance(sampler, Transport) and starts(sampler) is not None
-        times = 1 if once else self.repeats
+        times = self.repeats
+        if isinstance(sampler, Transport) and starts(sampler) is not None:
+            times = 1
         for repeat in range(times):
             if name:
                 self.say(f"{name}, sampling {repeat + 1} of {times}")
@@ -200,17 +208,20 @@ class Judge:
             if labels is not None and self.features.classifies:
                 agreements.append(float((self.features.classify(x) == labels).mean()))
         scores = together(samplings, self.n, self.floors, self._infos())
+        self._note_missing(scores)
+        if not agreements:
+            return scores, None
+        return scores, float(np.mean(agreements))
+
+    def _note_missing(self, scores: Mapping[str, Score]) -> None:
         for key, metric in METRICS.items():
             wanted = self.metrics is None or {key, *metric.scores} & set(self.metrics)
-            missing = {
-                name: info.missing
-                for name, info in metric.scores.items()
-                if info.missing and name not in scores
-            }
             suited = self.data.space.names or not getattr(metric, "of_tables", False)
-            if wanted and suited:
-                self.unscored |= missing
-        return scores, float(np.mean(agreements)) if agreements else None
+            if not wanted or not suited:
+                continue
+            for name, info in metric.scores.items():
+                if info.missing and name not in scores:
+                    self.unscored[name] = info.missing
 
     def score(
         self,
@@ -240,9 +251,8 @@ class Judge:
             return sampler.part(n, seed)
         draw = sampler.stream
         if isinstance(sampler, Transport):
-            draw = partial(
-                shared_stream, sampler, condition=labels_for(sampler, self.data, n, seed)
-            )
+            condition = labels_for(sampler, self.data, n, seed)
+            draw = partial(shared_stream, sampler, condition=condition)
         with unmet_kept():
             parts = list(draw(n, seed=seed, batch=self.batch))
         x = torch.cat([part for part, _ in parts])
@@ -253,12 +263,8 @@ class Judge:
             x, values = sampler.space.recoded(x, self.data.space)
         if "label" not in (parts[0][1] or {}):
             return x, None, values
-        labels = (
-            torch.cat([condition["label"] for _, condition in parts if condition is not None])
-            .cpu()
-            .numpy()
-        )
-        return x, labels, values
+        labels = torch.cat([condition["label"] for _, condition in parts])
+        return x, labels.cpu().numpy(), values
 
     def baselines(self) -> tuple[ModelResult, ...]:
         """Score the samplers without a network that the kind of data has, the main one first."""
@@ -283,9 +289,16 @@ class Judge:
         """Combine results of models with data, settings, machine, metrics and real-data scores."""
         space = self.data.space
         known = self._infos()
-        baseline, *further = self.baselines() if baselines else (None,)
-        rows = [*models, baseline] if baseline else models
-        names = dict.fromkeys([*self.floors, *(name for row in rows for name in row.scores)])
+        baseline = None
+        further: Sequence[ModelResult] = ()
+        rows = list(models)
+        if baselines:
+            baseline, *further = self.baselines()
+            rows.append(baseline)
+        names = dict.fromkeys(self.floors)
+        for row in rows:
+            names |= dict.fromkeys(row.scores)
+        entries = chain.from_iterable(kind.entries for kind in space.conditions.values())
         data = DataInfo(
             self.data.name,
             tuple(space.shape),
@@ -295,7 +308,7 @@ class Judge:
             None if self.data.trained_on is False else len(self.data.train),
             len(self.data.held_out),
             self.data.fingerprint,
-            tuple(entry for kind in space.conditions.values() for entry in kind.entries),
+            tuple(entries),
             space.left_out,
         )
         settings = Settings(
@@ -343,18 +356,26 @@ class Judge:
         points: tuple[CurvePoint, ...] = ()
         trajectory = None
         if curve and self.plan.sweep:
-            points = quality_curve(
-                self, transport, scores, CURVE_STEPS if isinstance(curve, bool) else curve, name
-            )
+            counts = CURVE_STEPS if isinstance(curve, bool) else curve
+            points = quality_curve(self, transport, scores, counts, name)
             if has_levels(transport):
                 self.say(f"{name}, trajectories")
             trajectory = trajectory_of(transport, self.data, self.seed, sampling.seconds_per_sample)
+        conditions = transport.space.conditions
+        given = {name: kind for name, kind in conditions.items() if not kind.learned}
+        warnings = [
+            *unseen_warnings(model, self.data),
+            *starts_warnings(model, self.n),
+            *constraint_warnings(transport.space, self.data.space, tally),
+        ]
+        latent = None
+        if run is not None:
+            warnings = [*run.warnings, *run.unfinished, *warnings]
+            latent = latent_statistics(run, self.data, self.features)
         result = ModelResult(
             name=name,
             family=type(transport).__name__,
-            conditioned=names_of(
-                {k: v for k, v in transport.space.conditions.items() if not v.learned}
-            ),
+            conditioned=names_of(given),
             parameters=parameters(transport),
             sampling=sampling,
             scores=scores,
@@ -362,13 +383,8 @@ class Judge:
             sampling_seeds=self._seeds(scores),
             curve=points,
             trajectory=trajectory,
-            latent=None if run is None else latent_statistics(run, self.data, self.features),
-            warnings=(
-                *(() if run is None else (*run.warnings, *run.unfinished)),
-                *unseen_warnings(model, self.data),
-                *starts_warnings(model, self.n),
-                *constraint_warnings(transport.space, self.data.space, tally),
-            ),
+            latent=latent,
+            warnings=tuple(warnings),
         )
         pictures = pictures_of(transport, run, self.data)
         if run is None:
@@ -398,10 +414,13 @@ def most_at_once(data: Dataset) -> int:
 
 def learns(dataset: Dataset, spaces: Spaces) -> bool:
     """Return whether any feature space is learned, so that real-data scores use only half of the training examples."""
-    return any(
-        extractor.learns
-        for extractor in named_extractors(kind_of(dataset) if spaces is None else spaces).values()
-    )
+    return any(extractor.learns for extractor in _extractors(dataset, spaces).values())
+
+
+def _extractors(dataset: Dataset, spaces: Spaces) -> dict[str, Extractor]:
+    if spaces is None:
+        spaces = kind_of(dataset)
+    return named_extractors(spaces)
 
 
 def quality_curve(
@@ -472,19 +491,6 @@ def protocol_of(
     """Describe how scores are computed, so that reports can be compared."""
     space = data.space
     examples = data.held_out.data_units(reference_examples(len(data.held_out), n)).numpy()
-    versions = {
-        "pushforward": str(sys.modules["pushforward"].__version__)
-    }  # importing the package would point up
-    for metric in METRICS.values():
-        own = sorted(set(metric.scores) & set(metrics))
-        if own and not metric.__module__.startswith(
-            "pushforward."
-        ):  # a user's own is known by its file
-            file = Path(inspect.getfile(metric))
-            content = hashlib.sha256(file.read_bytes()).hexdigest()[:12] if file.is_file() else ""
-            versions |= dict.fromkeys(own, content)
-        elif definition := getattr(metric, "definition", None):
-            versions |= dict.fromkeys(own, f"definition {definition}")
     return Protocol(
         data=data.fingerprint,
         reference=hashlib.sha256(repr(examples.shape).encode() + examples.tobytes()).hexdigest(),
@@ -496,10 +502,33 @@ def protocol_of(
         quantisation=f"{space.levels} levels" if space.levels is not None else "float32",
         representation=space.encoder(data).representation,
         labels="in proportion" if space.label is not None else "",
-        versions=versions,
+        versions=_versions(metrics),
         spaces={other.name: other.identity for other in others},
         weights={each.name: each.weights for each in (features, *others)},
     )
+
+
+def _versions(metrics: Sequence[str]) -> dict[str, str]:
+    # importing the package would point up
+    versions = {"pushforward": str(sys.modules["pushforward"].__version__)}
+    for metric in METRICS.values():
+        own = sorted(set(metric.scores) & set(metrics))
+        if not own:
+            continue
+        if metric.__module__.startswith("pushforward."):
+            definition = getattr(metric, "definition", None)
+            version = f"definition {definition}" if definition else None
+        else:
+            version = _content_hash(Path(inspect.getfile(metric)))
+        if version is not None:
+            versions |= dict.fromkeys(own, version)
+    return versions
+
+
+def _content_hash(file: Path) -> str:
+    if not file.is_file():
+        return ""
+    return hashlib.sha256(file.read_bytes()).hexdigest()[:12]
 
 
 def flops(function: Callable[..., Any], *inputs: Any) -> int:
@@ -529,10 +558,12 @@ def sampling_memory(transport: Transport, n: int) -> int | None:
 @as_drawn()
 def sampling_flops(transport: Transport) -> int:
     """Count the floating-point operations per sample, from solves with one and two steps."""
-    short, long = (_in_few_steps(transport, steps) for steps in (1, 2))
+    short = _in_few_steps(transport, 1)
+    long = _in_few_steps(transport, 2)
     if long is transport:
         return flops(partial(batch_of, transport, 1))
-    first, second = (flops(partial(batch_of, few, 1)) for few in (short, long))
+    first = flops(partial(batch_of, short, 1))
+    second = flops(partial(batch_of, long, 1))
     return second + (second - first) * (transport.calls - long.calls) // (long.calls - short.calls)
 
 

@@ -166,22 +166,12 @@ def halves(dataset: Dataset, learned: bool = False) -> Halves:
     order = np.argsort(keys, kind="stable")
     count = max(1, len(split) // 2)
     ordered = keys[order]
-    if count < len(
-        keys
-    ):  # the boundary between copies nearest to the middle, at most an eighth away
-        ends = (int(np.searchsorted(ordered, ordered[count], side)) for side in ("left", "right"))
-        near = min(
-            (end for end in ends if 0 < end < len(keys)),
-            key=lambda end: abs(end - count),
-            default=count,
-        )
-        if abs(near - count) <= len(keys) // 8:
-            count = near
+    if count < len(keys):
+        count = _boundary(ordered, count)
     first = order[:count]
     rest = order[count:]
-    if (
-        split.labels is not None
-    ):  # swap in an example of each class that only the rest has, with its copies
+    if split.labels is not None:
+        # swap in an example of each class that only the rest has, with its copies
         labels = split.labels
         classes, at = np.unique(labels[rest], return_index=True)
         lost = rest[at[~np.isin(classes, labels[first])]]
@@ -190,10 +180,23 @@ def halves(dataset: Dataset, learned: bool = False) -> Halves:
         swaps = min(len(lost), len(spare))
         moved = keys[lost[:swaps]]
         gone = keys[spare[len(spare) - swaps :]]
-        first = np.concatenate(
-            [first[~np.isin(keys[first], gone)], rest[np.isin(keys[rest], moved)]]
-        )
+        stays = ~np.isin(keys[first], gone)
+        joins = np.isin(keys[rest], moved)
+        first = np.concatenate([first[stays], rest[joins]])
     return Halves(np.sort(first), np.setdiff1d(order, first))
+
+
+def _boundary(keys: NDArray[np.uint64], middle: int) -> int:
+    """The boundary between copies in sorted keys that is nearest to the middle, if it is at most an eighth away."""
+    nearest = middle
+    least = len(keys) // 8
+    for side in ("left", "right"):
+        end = int(np.searchsorted(keys, keys[middle], side))  # type: ignore[call-overload]
+        distance = abs(end - middle)
+        if 0 < end < len(keys) and distance <= least:
+            nearest = end
+            least = distance - 1
+    return nearest
 
 
 def kind_of(dataset: Dataset) -> str:
@@ -348,13 +351,12 @@ class Features:
         return features[:, : self.dims(n)]
 
     def _projected(self, x: Tensor | np.ndarray, axes: np.ndarray) -> np.ndarray:
-        parts = [x[start : start + EXAMPLES] for start in range(0, len(x), EXAMPLES)] or [x]
-        return np.concatenate(
-            [
-                (extracted(part, self.space, self._network, self.name) - self._mean) @ axes
-                for part in parts
-            ]
-        )
+        parts = []
+        for start in range(0, max(1, len(x)), EXAMPLES):
+            part = x[start : start + EXAMPLES]
+            features = extracted(part, self.space, self._network, self.name)
+            parts.append((features - self._mean) @ axes)
+        return np.concatenate(parts)
 
     def classify(self, x: Tensor | np.ndarray) -> np.ndarray:
         """Classify examples, int64 (m,).
@@ -362,11 +364,10 @@ class Features:
         The class of a stacked image is its mode: a number whose digits are the classes of the channels.
         """
         if self.channels is not None:
-            parts = [
-                self.channels.classify(x[:, channel : channel + 1])
-                for channel in range(self.space.shape[0])
-            ]
-            return numbered(np.stack(parts, axis=1), len(self.channels.space.classes))
+            classes = []
+            for channel in range(self.space.shape[0]):
+                classes.append(self.channels.classify(x[:, channel : channel + 1]))
+            return numbered(np.stack(classes, axis=1), len(self.channels.space.classes))
         assert self._reader is not None
         labels = []
         with torch.no_grad():
@@ -377,18 +378,17 @@ class Features:
 
     def describe(self, n: int) -> str:
         """Describe the features for a report."""
-        sure, *read = (
-            ""
-            if each is None or each.accuracy is None
-            else f" (held-out accuracy {each.accuracy:.1%})"
-            for each in (self, self.channels)
-        )
-        if self.channels is None:
-            channels = ""
-        else:
-            channels = f"; channels recognised by a classifier{read[0]}"
         kept = counted(self.dims(n), "dimension")
-        return f"{self.extractor.describe(sure)}, {kept}, scaled to unit total variance{channels}"
+        text = f"{self.extractor.describe(self._certainty)}, {kept}, scaled to unit total variance"
+        if self.channels is None:
+            return text
+        return f"{text}; channels recognised by a classifier{self.channels._certainty}"
+
+    @property
+    def _certainty(self) -> str:
+        if self.accuracy is None:
+            return ""
+        return f" (held-out accuracy {self.accuracy:.1%})"
 
 
 def fit_features(
@@ -406,9 +406,9 @@ def fit_features(
         extractor: Name, extractor or network; None for the default of the data.
         cache: Folder; None for `cache_folder`, False for no cache.
     """
-    ((name, chosen),) = named_extractors(
-        kind_of(dataset) if extractor is None else extractor
-    ).items()
+    if extractor is None:
+        extractor = kind_of(dataset)
+    ((name, chosen),) = named_extractors(extractor).items()
     chosen.check(dataset)
     channels = None
     if reads and isinstance(dataset.truth, Stack):
@@ -429,29 +429,23 @@ def fit_features(
     if stored is not None:
         tensors = load(stored)
         known = tensors.pop("accuracy", None)
-        features = Features(
-            space,
-            (name, chosen, network),
-            _key(words),
-            tensors,
-            None if known is None else float(known),
-        )
+        right = None if known is None else float(known)
+        features = Features(space, (name, chosen, network), _key(words), tensors, right)
     else:
         features = fit_on(dataset, halves(dataset, chosen.learns), (name, chosen), seed, reads)
         features.key = _key(words) if content is not None else _key((*words, features.weights))
         if path is not None:
-            if features.accuracy is None:
-                right = {}
-            else:
-                right = {"accuracy": torch.tensor(features.accuracy, dtype=torch.float64)}
-            write_cached(path, save({**features.tensors, **right}))
+            tensors = dict(features.tensors)
+            if features.accuracy is not None:
+                tensors["accuracy"] = torch.tensor(features.accuracy, dtype=torch.float64)
+            write_cached(path, save(tensors))
     if content is not None:
         # another processor may round the first weights of our own networks otherwise; what a user's hold is in their state alone
         ours = chosen.learns and type(chosen).__module__.startswith("pushforward.")
         own = content, None if ours else state, *seen
-        features.determined = _key(
-            (VERSION, dataset.stored_fingerprints[0], seed, torch.__version__.split("+")[0], own)
-        )[:16]
+        release = torch.__version__.split("+")[0]
+        known_inputs = (VERSION, dataset.stored_fingerprints[0], seed, release, own)
+        features.determined = _key(known_inputs)[:16]
     features.channels = channels
     features.folder = None if folder is None else folder / "real"
     return features
@@ -459,6 +453,10 @@ def fit_features(
 
 def _key(words: Any) -> str:
     return hashlib.sha256(repr(words).encode()).hexdigest()[:32]
+
+
+def _prefixed(prefix: str, network: nn.Module) -> dict[str, Tensor]:
+    return {prefix + name: part.contiguous() for name, part in network.state_dict().items()}
 
 
 def fit_on(
@@ -469,38 +467,34 @@ def fit_on(
     reads: bool = True,
 ) -> Features:
     """Fit features to some of the training examples, without a cache and without a key (see `fit_features`)."""
-    (name, chosen), space, index = extractor, dataset.space, halved.fitted
+    name, chosen = extractor
+    space = dataset.space
+    index = halved.fitted
     data = dataset
     tensors = {}
     if isinstance(dataset.truth, Stack):  # stacked again
-        data = dataclasses.replace(
-            dataset, train=Split(dataset.truth.composed(halved.fitted, STATISTICS, 0))
-        )
+        stacked = dataset.truth.composed(halved.fitted, STATISTICS, 0)
+        data = dataclasses.replace(dataset, train=Split(stacked))
         index = np.arange(len(data.train))
-    if len(index) <= STATISTICS:
-        few = index
-    else:
+    few = index
+    if len(index) > STATISTICS:
         few = index[np.linspace(0, len(index) - 1, STATISTICS).astype(int)]
     with apart():
         torch.default_generator.manual_seed(seed)
         network = chosen.network(space)
         if chosen.learns:
             chosen.fit(network, data, index, seed)
-            tensors = {
-                f"extractor.{part}": tensor.contiguous()
-                for part, tensor in network.state_dict().items()
-            }
+            tensors = _prefixed("extractor.", network)
         network.eval().requires_grad_(False)
-        parts = [few[start : start + EXAMPLES] for start in range(0, len(few), EXAMPLES)]
-        base = np.concatenate(
-            [extracted(data.train.data_units(part), space, network, name) for part in parts]
-        )
+        parts = []
+        for start in range(0, len(few), EXAMPLES):
+            examples = data.train.data_units(few[start : start + EXAMPLES])
+            parts.append(extracted(examples, space, network, name))
+        base = np.concatenate(parts)
     reader = chosen.reader(network)
     if reads and reader is None and labelled(dataset):
         reader = train_classifier(dataset, halved.fitted, seed)
-        tensors |= {
-            f"net.{part}": tensor.contiguous() for part, tensor in reader.state_dict().items()
-        }
+        tensors |= _prefixed("net.", reader)
     mean = base.mean(0)
     total = float(base.var(0).sum())
     axes = principal(base - mean, MOST) if chosen.reduces else np.eye(base.shape[1])
@@ -508,8 +502,10 @@ def fit_on(
     tensors |= {
         "mean": torch.from_numpy(mean),
         "axes": torch.from_numpy(np.ascontiguousarray(axes / scale)),
+        "fitted": torch.from_numpy(halved.fitted),
+        "drawn": torch.tensor(halved.drawn),
     }
-    tensors |= {"fitted": torch.from_numpy(halved.fitted), "drawn": torch.tensor(halved.drawn)}
-    judged = dataset.held_out.labels is not None and len(dataset.held_out) > 0
-    right = accuracy(reader, space, dataset.held_out) if reader is not None and judged else None
+    right = None
+    if reader is not None and dataset.held_out.labels is not None and len(dataset.held_out):
+        right = accuracy(reader, space, dataset.held_out)
     return Features(space, (name, chosen, network), "", tensors, right)

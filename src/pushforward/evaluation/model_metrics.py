@@ -101,9 +101,8 @@ def trace(
     parts = []
     for start in range(0, n, BATCH):
         part = slice(start, min(start + BATCH, n))
-        z = ExampleDraws(seed + start, part.stop - start, device=flow.device).normal(
-            flow.noise_shape
-        )
+        draws = ExampleDraws(seed + start, part.stop - start, device=flow.device)
+        z = draws.normal(flow.noise_shape)
         times, states = trace_from(flow, z, steps, condition_at(given, part))
         parts.append(states)
     return times, torch.cat(parts, dim=1)
@@ -190,7 +189,8 @@ def transport_cost(
         Tong et al. (2024), the normalised path energy NPE.
     """
     x, condition = _held_out(flow.denoiser, data, n, flow.device)
-    x, n = x.flatten(1).cpu(), len(x)
+    n = len(x)
+    x = x.flatten(1).cpu()
     z = ExampleDraws(seed, n).normal(flow.noise_shape).flatten(1)
     if condition is None or "label" not in condition:
         label = torch.zeros(n)
@@ -224,9 +224,10 @@ def loss_by_level(
         Dicts in descending order of log-SNR with ``log_snr``; ``error``, the mean squared error per entry in
         squared model units; and ``spread``, its standard error over examples.
     """
-    path, (high, low) = denoiser.path, denoiser.path.log_snr_ends()
-    held = denoiser.parameters() if isinstance(denoiser, nn.Module) else iter(())
-    device = next((tensor.device for tensor in held), torch.device("cpu"))
+    high, low = denoiser.path.log_snr_ends()
+    device = torch.device("cpu")
+    if isinstance(denoiser, nn.Module):
+        device = next((tensor.device for tensor in denoiser.parameters()), device)
     x, condition = _held_out(denoiser, data, examples, device)
     losses = []
     for number, level in enumerate(np.linspace(FURTHEST, -FURTHEST, levels).tolist()):
@@ -236,33 +237,25 @@ def loss_by_level(
         errors = []
         for start in range(0, len(x), BATCH):
             part = slice(start, start + BATCH)
-            t = (
-                path.time(torch.full((len(x[part]),), level, dtype=torch.float64))
-                .clamp(*path.ends)
-                .to(x)
-            )
-            k = path.at(t).over(x[part])
-            with torch.no_grad():
-                estimate = denoiser.predict(
-                    "v", k.alpha * x[part] + k.sigma * z[part], t, condition_at(condition, part)
-                )
-            errors.append(
-                (estimate - target("v", x[part], z[part], k))
-                .double()
-                .flatten(1)
-                .square()
-                .mean(1)
-                .cpu()
-            )
-        every = torch.cat(errors)
-        losses.append(
-            {
-                "log_snr": level,
-                "error": float(every.mean()),
-                "spread": float(every.std() / len(x) ** 0.5),
-            }
-        )
+            given = condition_at(condition, part)
+            errors.append(_level_errors(denoiser, x[part], z[part], level, given))
+        error = torch.cat(errors)
+        spread = float(error.std() / len(x) ** 0.5)
+        losses.append({"log_snr": level, "error": float(error.mean()), "spread": spread})
     return losses
+
+
+def _level_errors(
+    denoiser: Predictor, x: Tensor, z: Tensor, log_snr: float, condition: Condition
+) -> Tensor:
+    path = denoiser.path
+    levels = torch.full((len(x),), log_snr, dtype=torch.float64)
+    t = path.time(levels).clamp(*path.ends).to(x)
+    k = path.at(t).over(x)
+    with torch.no_grad():
+        estimate = denoiser.predict("v", k.alpha * x + k.sigma * z, t, condition)
+    difference = (estimate - target("v", x, z, k)).double().flatten(1)
+    return difference.square().mean(1).cpu()
 
 
 def _held_out(
@@ -289,17 +282,19 @@ def trajectory_of(
     most, steps = TRACED[transport.space.as_points]
     affordable = TRACED_SECONDS / (seconds / transport.calls * transport.denoiser.calls())
     n = max(16, min(most, round(affordable / steps)))
-    comparable = set(transport.space.conditions) <= {
-        "label"
-    }  # the least distance is found within classes
-    few = comparable and transport.space.as_points and transport.space.size <= FEW_COLUMNS
-    levels = loss_by_level(
-        transport.denoiser, data, LEVELS, max(16, min(1000, round(affordable / LEVELS)))
-    )
+    space = transport.space
+    # the least distance is found within classes
+    comparable = set(space.conditions) <= {"label"}
+    examples = max(16, min(1000, round(affordable / LEVELS)))
+    levels = loss_by_level(transport.denoiser, data, LEVELS, examples)
+    straight = straightness(transport, n, seed, steps)
+    npe = None
+    if comparable and space.as_points and space.size <= FEW_COLUMNS:
+        npe = transport_cost(transport, data, n, seed, steps)
     return Trajectory(
         n=n,
-        straightness=straightness(transport, n, seed, steps),
-        npe=transport_cost(transport, data, n, seed, steps) if few else None,
+        straightness=straight,
+        npe=npe,
         loss_by_level=tuple(LevelError(**level) for level in levels),
     )
 
@@ -361,12 +356,12 @@ def _score(bits: Tensor, data: Dataset, how: str, conditions: Mapping[str, Condi
     mean = float(bits.mean())
     count = len(bits)
     error = float(bits.std() / math.sqrt(count)) if count > 1 else None
-    given = [
-        "given the labels" if name == "label" else kind.describe()
-        for name, kind in conditions.items()
-    ]
-    words = f", {' and '.join(given)}" if given else ""
-    extra = {"nats": mean * data.space.size * math.log(2), "how": how + words}
+    given = []
+    for name, kind in conditions.items():
+        given.append("given the labels" if name == "label" else kind.describe())
+    if given:
+        how += f", {' and '.join(given)}"
+    extra = {"nats": mean * data.space.size * math.log(2), "how": how}
     return Score(mean, error, error, (mean,), count, extra=extra)
 
 
@@ -408,24 +403,21 @@ def coded_bits(
             x = dequantise(x, seed=seed + start)
         condition = data.held_out.condition(conditions, part, device)
         draws = ExampleDraws(seed + start, len(x), "codes", device)
+        u = space.to_model(x)
         weights = []
         left = codes
         while left:
             few = min(left, max(1, WEIGHED // len(x)))
             with torch.no_grad():
-                weights.append(
-                    method.log_weights(space.to_model(x), few, draws, condition).double().cpu()
-                )
+                weights.append(method.log_weights(u, few, draws, condition).double().cpu())
             left -= few
         nats = importance_bound(torch.cat(weights, 1))
-        parts.append(
-            -nats / (space.size * math.log(2))
-            if method.discrete
-            else bits_per_dim(nats + space.log_det, space)
-        )
-    return _score(
-        torch.cat(parts), data, f"importance sampling, {codes:,} latents per example", conditions
-    )
+        if method.discrete:
+            parts.append(-nats / (space.size * math.log(2)))
+        else:
+            parts.append(bits_per_dim(nats + space.log_det, space))
+    how = f"importance sampling, {codes:,} latents per example"
+    return _score(torch.cat(parts), data, how, conditions)
 
 
 def classification_accuracy(x: Tensor | np.ndarray, labels: np.ndarray, data: Dataset) -> float:
@@ -475,8 +467,11 @@ def accuracy_errors(
         return None
     samples = _taught(x, labels, data)
     order = permutation(n, 0)
-    parts = (train_classifier(samples, order[at::PARTS], seen=SEEN // PARTS) for at in range(PARTS))
-    right = np.stack([named(part, data.space, data.held_out) for part in parts]).astype(np.float64)
+    answers = []
+    for start in range(PARTS):
+        classifier = train_classifier(samples, order[start::PARTS], seen=SEEN // PARTS)
+        answers.append(named(classifier, data.space, data.held_out))
+    right = np.stack(answers).astype(np.float64)
     accuracies = right.mean(1)
     together = right - right.mean(0) - accuracies[:, None] + right.mean()
     of_few = float((together**2).sum()) / ((PARTS - 1) * max(m - 1, 1)) / m
@@ -599,30 +594,26 @@ def ask_model(
     """Compute scores of the model itself; an empty comparison if none is requested."""
     if not metrics:
         return Comparison()
-    scores = {
-        name: with_interval(
-            MODEL_METRICS[name](model, data, n, *seed_and_batch), MODEL_SCORES[name]
-        )
-        for name in metrics
-    }
+    scores = {}
+    floors = {}
+    for name in metrics:
+        score = MODEL_METRICS[name](model, data, n, *seed_and_batch)
+        scores[name] = with_interval(score, MODEL_SCORES[name])
+        if "real" in score.extra:
+            floors[name] = Score(score.extra["real"], n=score.n)
     compared_with = next(iter(scores.values())).n or len(data.held_out)
     row = None
     if "bpd" in scores:
         method = model.method if isinstance(model, Run) else None
         discrete = isinstance(method, HasImportanceWeights) and method.discrete
-        row = guess(
-            data, compared_with, discrete=discrete, conditions=transport_of(model).space.conditions
-        )
+        conditions = transport_of(model).space.conditions
+        row = guess(data, compared_with, discrete=discrete, conditions=conditions)
     return Comparison(
         data=DataInfo(data.name, fingerprint=data.fingerprint),
         settings=Settings(n=compared_with),
         machine=machine(),
         metrics={name: MODEL_SCORES[name] for name in scores},
-        floors={
-            name: Score(score.extra["real"], n=score.n)
-            for name, score in scores.items()
-            if "real" in score.extra
-        },
+        floors=floors,
         models=(ModelResult(scores=scores),),
         guesses=() if row is None else (row,),
     )
@@ -647,11 +638,11 @@ def guess(
     if set(conditions) - {"label"}:
         return None
     known = data if conditions else data.without_labels()
-    labels = known.held_out.labels
-    nats = GaussianBaseline.fit(known).log_prob(
-        known.held_out.data_units(np.arange(n)),
-        None if labels is None else torch.from_numpy(labels[:n]),
-    )
+    labels = None
+    if known.held_out.labels is not None:
+        labels = torch.from_numpy(known.held_out.labels[:n])
+    examples = known.held_out.data_units(np.arange(n))
+    nats = GaussianBaseline.fit(known).log_prob(examples, labels)
     if nats is None:
         return None
     bits = bits_per_dim(nats, data.space)

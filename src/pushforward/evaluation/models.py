@@ -10,6 +10,7 @@ import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import IO, Any
 from zipfile import ZipFile
@@ -19,7 +20,6 @@ import torch
 from torch import Tensor
 
 from pushforward import spec
-from pushforward.conditions.label import Label
 from pushforward.data import Dataset, Reading, Space, Split
 from pushforward.data.core.dataset import shared_examples
 from pushforward.data.core.hashes import permutation
@@ -86,10 +86,10 @@ def models_of(models: Any) -> dict[str, Run | Transport]:
         )
     if not models:
         raise UsageError("There are no models to compare. Name at least one recipe or run.")
-    named: dict[str, Any] = _single(models) if isinstance(models, Mapping) else {}
-    for model in () if named else models:
-        folder = model.folder if isinstance(model, Run) else Path(model)
-        named[str(folder) if folder.name in named else folder.name] = model
+    if isinstance(models, Mapping):
+        named = _single(models)
+    else:
+        named = _by_folder(models)
     for name, model in named.items():
         if isinstance(model, str) and model in RECIPES and not Path(model).is_dir():
             raise UsageError(f'"{model}" is a recipe. Train it first: pf.fit("{model}", data).')
@@ -99,6 +99,15 @@ def models_of(models: Any) -> dict[str, Run | Transport]:
                 f"Expected a run (pf.load), a run folder or a transport, got {type(model).__name__}."
             )
     return {str(name): model for name, model in named.items()}
+
+
+def _by_folder(models: Sequence[Any]) -> dict[str, Any]:
+    named: dict[str, Any] = {}
+    for model in models:
+        folder = model.folder if isinstance(model, Run) else Path(model)
+        name = str(folder) if folder.name in named else folder.name
+        named[name] = model
+    return named
 
 
 def _single(models: Mapping[str, Any]) -> dict[str, Any]:
@@ -182,36 +191,39 @@ def unseen_warnings(model: Run | Transport, data: Dataset) -> tuple[str, ...]:
     known = (
         isinstance(model, Run) and model.spec["examples_fingerprint"] == data.examples_fingerprint
     )
-    if not isinstance(model, Run) or (
-        not known and (model.seen.own is None or (model.seen.apart is None) != (data.apart is None))
-    ):
-        warnings += (
-            f"its training examples are unknown. If they include held-out examples of {data.name}, these scores are too "
-            "good."
-            + (
-                ""
-                if isinstance(model, Run)
-                else " Pass the run instead of its transport, because the run records them."
-            ),
-        )
-    others = [
-        (name, kind)
-        for name, kind in model.space.conditions.items()
-        if name != "label" and not kind.learned
-    ]
-    entries = [entry for name, kind in others for entry in kind.entries or (name,)]
-    unscored = (
-        f"scores do not use {', '.join(entries)}, so they cannot detect a model that ignores its conditions.",
+    unknown = (
+        f"its training examples are unknown. If they include held-out examples of {data.name}, "
+        "these scores are too good."
     )
-    return warnings + shared_examples(data) + (unscored if entries else ())
+    if not isinstance(model, Run):
+        advice = " Pass the run instead of its transport, because the run records them."
+        warnings += (unknown + advice,)
+    elif not known:
+        seen = model.seen
+        if seen.own is None or (seen.apart is None) != (data.apart is None):
+            warnings += (unknown,)
+    warnings += shared_examples(data)
+    entries: list[str] = []
+    for name, kind in model.space.conditions.items():
+        if name != "label" and not kind.learned:
+            entries += kind.entries or (name,)
+    if entries:
+        warnings += (
+            f"scores do not use {', '.join(entries)}, so they cannot detect a model that ignores its conditions.",
+        )
+    return warnings
 
 
 def fitting(models: Iterable[Run | Transport], data: Dataset, n: int | None) -> int:
     """Choose the number of samples per side: ``n``, or the maximum that the data and every model allow."""
     if n is not None:
         return compared(data, n)
-    counts = [known[1] for model in models if (known := starts(transport_of(model))) is not None]
-    return max(2, min([compared(data), *counts]))
+    counts = [compared(data)]
+    for model in models:
+        known = starts(transport_of(model))
+        if known is not None:
+            counts.append(known[1])
+    return max(2, min(counts))
 
 
 def starts_warnings(model: Run | Transport, n: int) -> tuple[str, ...]:
@@ -260,12 +272,10 @@ class Given:
     def part(self, n: int, seed: int) -> tuple[Tensor, np.ndarray | None, np.ndarray | None]:
         """Return n samples with labels and values, for the seed of a sampling (`pushforward.evaluation.results.REPEAT_SEEDS`)."""
         first = max(0, seed // REPEAT_SEEDS - 1) * n
-        x, labels, values = (
-            None if rows is None else rows[first : first + n]
-            for rows in (self.x, self.labels, self.values)
-        )
-        assert isinstance(x, Tensor)
-        return x, labels, values  # type: ignore[return-value]
+        part = slice(first, first + n)
+        labels = None if self.labels is None else self.labels[part]
+        values = None if self.values is None else self.values[part]
+        return self.x[part], labels, values
 
 
 def given_samples(samples: Any, data: Dataset) -> Given:
@@ -319,10 +329,9 @@ def _check_samples(name: str, x: np.ndarray, data: Dataset) -> None:
     shape = tuple(data.space.shape)
     floats = x.dtype.kind == "f"
     if tuple(x.shape[1:]) != shape:
+        hint = ""
         if data.space.has_pixels:
             hint = " Convert both with `resize=N` and `channels=rgb` or `channels=grey`."
-        else:
-            hint = ""
         raise DataError(
             f"{name} contains samples of shape {tuple(x.shape[1:])}, but {data.name} has shape {shape}.{hint}"
         )
@@ -330,12 +339,16 @@ def _check_samples(name: str, x: np.ndarray, data: Dataset) -> None:
         raise DataError(
             f"{name} contains too few samples: scores need at least {LEAST}, got {len(x)}."
         )
-    wrong = int((~np.isfinite(x.reshape(len(x), -1))).any(1).sum()) if floats else 0
-    if wrong:
-        raise DataError(
-            f"{wrong} of {len(x)} samples in {name} contain NaN or infinite values. Remove them."
-        )
-    fits = x.min() >= -SLACK and x.max() <= 1 + SLACK if floats else x.dtype == np.uint8
+    if floats:
+        valid = np.isfinite(x.reshape(len(x), -1)).all(1)
+        if not valid.all():
+            wrong = int((~valid).sum())
+            raise DataError(
+                f"{wrong} of {len(x)} samples in {name} contain NaN or infinite values. Remove them."
+            )
+        fits = x.min() >= -SLACK and x.max() <= 1 + SLACK
+    else:
+        fits = x.dtype == np.uint8
     if data.space.levels is not None and not fits:
         raise DataError(
             f"{name} contains images of type {x.dtype} with values from {x.min():g} to {x.max():g}; expected uint8 from 0 "
@@ -350,28 +363,32 @@ def _read(path: Path, data: Dataset) -> tuple[Split, tuple[str, ...]]:
     if known is not None:
         return known, ()
     origin = data.origin or {}
-    options: Any = {
-        name: origin[name] for name in ("resize", "channels", "background") if name in origin
-    }
-    reading = reading_of(options if space.has_pixels else {})
+    options: Any = {}
+    if space.has_pixels:
+        for name in ("resize", "channels", "background"):
+            if name in origin:
+                options[name] = origin[name]
+    reading = reading_of(options)
     given = set[str]()
     if path.suffix.lower() == ".csv":
         with path.open(encoding="utf-8-sig", errors="replace") as file:
             cells = re.split("[,;\\t]", file.readline().strip().replace('"', ""))
-        names = {cell.strip() for cell in cells} - set(own)
-        kind = space.conditions.get("label")
-        called = (kind.target if isinstance(kind, Label) else None, "label")
-        target = next((name for name in called if name in names), None)
-        given = names & {entry for kind in space.conditions.values() for entry in kind.entries}
-        if target or given or (own and set(own) <= {cell.strip() for cell in cells}):
+        first_line = {cell.strip() for cell in cells}
+        names = first_line - set(own)
+        target = None
+        label = space.label
+        if label is not None and label.target in names:
+            target = label.target
+        elif "label" in names:
+            target = "label"
+        entries = chain.from_iterable(kind.entries for kind in space.conditions.values())
+        given = names.intersection(entries)
+        header = origin.get("header")
+        if target or given or (own and set(own) <= first_line):
             header = True
-        else:
-            header = None
-        reading = Reading(target=target, header=header or origin.get("header"))
+        reading = Reading(target=target, header=header)
     split, classes, columns = examples_in(path, reading)
-    keep = [
-        name for name in columns if name not in given
-    ]  # what the model received is not compared
+    keep = [name for name in columns if name not in given]  # conditions are not compared
     if own and columns and set(keep) != set(own):
         raise DataError(
             f"{path} has the columns {', '.join(keep)}; expected the columns of {data.name}: {', '.join(own)}."
@@ -387,10 +404,8 @@ def _held_out_copies(examples: Tensor, data: Dataset) -> int:
     known = set[bytes]()
     for start in range(0, len(data.held_out), HELD):
         part = quantised(data.held_out.x[start : start + HELD], data.space).numpy()
-        known |= {
-            content for content in (example.tobytes() for example in part) if content in counts
-        }
-    return sum(counts[content] for content in known)
+        known |= counts.keys() & {example.tobytes() for example in part}
+    return sum(count for content, count in counts.items() if content in known)
 
 
 def of_run(result: ModelResult, run: Run) -> ModelResult:
@@ -442,38 +457,41 @@ def health_of(run: Run) -> tuple[Health | None, tuple[Alarm, ...]]:
     rows = run.losses()
     series: dict[str, list[tuple[float, ...]]] = {}
     modes = None
+    alarms = []
     for row in rows:
+        if isinstance(row.get("alarm"), list):
+            alarms += [Alarm.from_plain(alarm) for alarm in row["alarm"]]
         measured = row.get("health")
-        for name, value in measured.items() if isinstance(measured, dict) else ():
+        if not isinstance(measured, dict):
+            continue
+        for name, value in measured.items():
             number = finite(value)
             if name == "modes":
                 modes = value
             elif number is not None and not name.startswith(MARK):
                 series.setdefault(name, []).append((row["step"], number, row.get("seconds", 0.0)))
-    alarms = tuple(
-        Alarm.from_plain(alarm)
-        for row in rows
-        if isinstance(row.get("alarm"), list)
-        for alarm in row["alarm"]
-    )
     drawn = {}
     for name, points in series.items():
-        width = -(-len(points) // POINTS)
-        parts = [
-            zip(*points[start : start + width], strict=True)
-            for start in range(0, len(points), width)
-        ]
-        steps, values, seconds = zip(*(map(statistics.fmean, part) for part in parts), strict=True)
         timed = "frechet_2" in series and name.startswith("frechet")
-        rounded = (
-            tuple(float(f"{value:.5g}") for value in values),
-            tuple(round(at, 3) for at in seconds) if timed else (),
-        )
-        drawn[name] = Series(tuple(map(round, steps)), *rounded)
+        drawn[name] = _thinned(points, timed)
     skipped = in_words(rows)
+    if not drawn and not skipped:
+        return None, tuple(alarms)
     best = best_of(rows)
-    said = None if best is None else best.sentence
-    return (Health(modes, drawn, skipped, said) if drawn or skipped else None), alarms
+    sentence = None if best is None else best.sentence
+    return Health(modes, drawn, skipped, sentence), tuple(alarms)
+
+
+def _thinned(points: Sequence[tuple[float, ...]], timed: bool) -> Series:
+    width = -(-len(points) // POINTS)
+    means = []
+    for start in range(0, len(points), width):
+        part = zip(*points[start : start + width], strict=True)
+        means.append([statistics.fmean(column) for column in part])
+    steps, values, seconds = zip(*means, strict=True)
+    rounded = tuple(float(f"{value:.5g}") for value in values)
+    times = tuple(round(at, 3) for at in seconds) if timed else ()
+    return Series(tuple(map(round, steps)), rounded, times)
 
 
 def _without_space(value: Any) -> Any:
