@@ -17,7 +17,7 @@ from pushforward.training import Trainer
 from pushforward.training.api import prepare, reopen, train_in_turns
 from pushforward.training.checkpoint import storage
 from pushforward.training.checkpoint.storage import latest
-from pushforward.training.loop.budget import Clock, Stage
+from pushforward.training.loop.budget import Clock
 from pushforward.training.runs.folder import hold
 
 
@@ -80,25 +80,6 @@ def test_an_extension_is_kept_when_it_is_killed(tmp_path):
     assert [
         (extension["step"], extension["budget"]["steps"]) for extension in content["extended"]
     ] == [(4, 4)]
-
-
-def test_an_extension_in_seconds_keeps_its_settled_number_of_steps(tmp_path):
-    """Before it is settled, the number of steps of the shorter budget must not come back; from then on it must."""
-    data = space_data((2,), labels=False)
-    trainer = prepare(recipe_for("flow", data), data, seconds=1e-3, out=tmp_path / "run")
-    trainer.advance()
-    first = trainer.clock.total
-    trainer = reopen(tmp_path / "run", data=data, seconds=1e6)
-    assert trainer.clock.total is None
-    trainer.close()
-    trainer = reopen(tmp_path / "run", data=data)
-    assert trainer.clock.total is None
-    assert not trainer.done
-    trainer.clock.stages = [Stage(first, 0.5, first + 7)]
-    trainer.save()
-    trainer.close()
-    trainer = reopen(tmp_path / "run", data=data)
-    assert trainer.clock.total == first + 7
 
 
 def test_weights_that_are_not_finite_are_not_saved(tmp_path):

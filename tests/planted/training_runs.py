@@ -17,6 +17,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("if fallen and len(fallen) == len(trainers):", "if False:", "failing_trainings"),
     ],
     "training/checkpoint/contents.py": [
+        ("max(state[\"seconds\"], limit)", "state[\"seconds\"]", "budgets"),
         ("     >= min(", "     < 0 * min(", "crashes"),
         ("limit / 4)", "limit)", "failing_trainings"),
         ("    os.register_at_fork(before=lambda: wait_for(list(_writing)))", "    pass", "saving"),
@@ -33,7 +34,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         (
             'state.get("budget", trainer.content["budget"])',
             "asdict(trainer.budget)",
-            "failing_trainings",
+            "budgets",
         ),
         ('"after": self.step', '"after": None', "damaged_runs"),
         ("bytes_of(tensors.values()) <= SHARE * memory", "True", "saving"),

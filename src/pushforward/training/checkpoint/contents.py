@@ -37,7 +37,6 @@ from pushforward.training.checkpoint.tensors import (
     save_shards,
 )
 from pushforward.training.distributed.processes import Processes
-from pushforward.training.loop.budget import Stage
 from pushforward.training.loop.callbacks import kept_steps, passed
 from pushforward.training.loop.machine import free_memory
 from pushforward.training.runs.run import digest
@@ -216,14 +215,11 @@ class Saver:
         inside = stored.folder.parent
         same = asdict(trainer.budget) == state.get("budget", trainer.content["budget"])
         trainer.clock.budget = trainer.store.restore(state, trainer.budget)
-        try:
-            trainer.clock.restore(
-                state, [Stage(**stage) for stage in state.get("stages", ())] if same else []
-            )
-        except TypeError as error:
-            raise CheckpointError(
-                f"{stored.folder}/state.json is damaged: it has no stages. Restore the file."
-            ) from error
+        trainer.clock.restore(state["step"], state["seconds"])
+        limit = trainer.clock.budget.seconds
+        if same and limit is not None and state["total"] == state["step"]:
+            # earlier versions fixed the number of steps, and ended a little before the time
+            trainer.clock.restore(state["step"], max(state["seconds"], limit))
         self.step, self._seconds, self.weights_step = (
             state["step"],
             state["seconds"],
@@ -233,8 +229,7 @@ class Saver:
         trainer.threads.resume(self.step)
         if trainer.holding.writes and latest(inside) != stored.folder:
             write_latest(inside, stored.folder.name)
-        for row in trainer.journal.cut(state["step"]):
-            trainer.clock.mark(row["step"], row.get("seconds", 0.0))
+        trainer.journal.cut(state["step"])
         where = {
             "the step and training seconds to resume from": [
                 trainer.clock.step,

@@ -47,8 +47,6 @@ _NONE = type(None)
 NEEDED: dict[str, Any] = {"step": int, "samples": int, "seconds": _NUMBER, "total": (int, _NONE)}
 """The required entries of ``state.json``."""
 MAY: dict[str, Any] = {
-    "stages": list,
-    "warmed": _NUMBER,
     "budget": dict,
     "spec_sha256": str,
     "precision": str,

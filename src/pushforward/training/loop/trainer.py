@@ -452,8 +452,8 @@ class Trainer:
 
         `stop` is the number of a signal, or any other but 0; what it is in one process it is in all after the next step.
 
-        A new run is saved before its first step, so that it can be resumed whenever it is killed. So is each step at
-        which the number of steps of a budget in seconds is fixed or corrected. torch's generators are left as they were found.
+        A new run is saved before its first step, so that it can be resumed whenever it is killed. torch's generators are left
+        as they were found.
 
         Raises:
             Diverged: If three steps in a row were skipped, more than ten of the last 1,000, a weight is not finite, or the logit
@@ -486,7 +486,7 @@ class Trainer:
                     )
                     self.stop = stop or self.stop
                     self.threads.after(self.clock.step, elapsed)
-                    stage = self.clock.tick(elapsed)
+                    self.clock.tick(elapsed)
                     now = Moment(
                         folder=self.folder,
                         step=self.clock.step,
@@ -514,12 +514,12 @@ class Trainer:
                     if self.ended is not None:
                         self.saver.wait(self.processes)
                         go_back(self)
-                    elif good or stage or stays or self.saver.due(self):
+                    elif good or stays or self.saver.due(self):
                         self._flush()  # not after a skipped step, nor while a gap runs away
-                        skipped = self.journal.skips.last == self.clock.step and stage is None
+                        skipped = self.journal.skips.last == self.clock.step
                         suspect = skipped or any(observer.suspect for observer in self.observers)
                         if good or not suspect:
-                            self.save(beside=not (good or stage or stays or self.done or stop))
+                            self.save(beside=not (good or stays or self.done or stop))
                     if late := self._due(now, late=True):
                         self._flush()
                         self._check_weights(self.clock.step)

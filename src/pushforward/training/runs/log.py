@@ -343,7 +343,8 @@ class Journal:
             return Problem("In every step a loss or gradient was not finite", step=self.skips.last)
         return problem
 
-    def cut(self, step: int) -> list[dict[str, Any]]:
+    def cut(self, step: int) -> None:
+        """Remove rows after a step, and pass the others to the observers."""
         if self.writes:
             cut(self.path, step)
         rows = [row for row in read(self.path) if row["step"] <= step]
@@ -351,7 +352,6 @@ class Journal:
             self.skips.read(row)
             for observer in self.observers:
                 observer.row(row, again=True)
-        return rows
 
     def sync(self) -> None:
         """Wait until written rows are on disk, so that no checkpoint is ahead of the log.
