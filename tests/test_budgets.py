@@ -9,7 +9,7 @@ from pushforward.testing import recipe_for, space_data
 from pushforward.training import Budget, Silent
 from pushforward.training.api import prepare, reopen
 from pushforward.training.checkpoint import latest, load, storage
-from pushforward.training.loop.budget import Clock
+from pushforward.training.loop.state import Clock, TrainState
 
 
 def rate(clock, warmup=100, end=0.01):
@@ -29,11 +29,11 @@ SPEEDS = {
 
 def simulate(limit, base, speed):
     """The clock at the end, and (progress, rate) before each step."""
-    clock = Clock(Budget(seconds=limit), 1)
+    clock = Clock(TrainState(None, {}, None), Budget(seconds=limit), 1)
     path = []
     while not clock.done:
         path.append((clock.progress, rate(clock)))
-        clock.tick(base * speed(clock.seconds / limit))
+        clock.state.advance(base * speed(clock.seconds / limit))
     return clock, np.array(path)
 
 
@@ -54,18 +54,20 @@ def test_training_ends_with_the_step_that_uses_up_its_seconds(limit, base, speed
 def test_few_slow_steps_are_not_starved():
     """At one second a step the warm-up of 100 steps would take all of 60 seconds."""
     seconds = simulate(60.0, 1.0, SPEEDS["steady"])[1][:, 1].mean()
-    clock = Clock(Budget(steps=60), 1)
+    clock = Clock(TrainState(None, {}, None), Budget(steps=60), 1)
     rates = []
     while not clock.done:
         rates.append(rate(clock))
-        clock.tick(1.0)
+        clock.state.advance(1.0)
     assert np.mean(rates) == pytest.approx(0.80, abs=0.01)
     assert seconds == pytest.approx(np.mean(rates), abs=0.03)
 
 
 def test_a_run_of_steps_that_is_extended_by_seconds_has_warmed_up():
-    clock = Clock(Budget(seconds=80.0), 1)
-    clock.restore(step=20, seconds=20.0)
+    state = TrainState(None, {}, None)
+    state.step = 20
+    state.seconds = 20.0
+    clock = Clock(state, Budget(seconds=80.0), 1)
     assert rate(clock) == 1
 
 
@@ -84,8 +86,8 @@ class Deadly(Silent):
 
 @pytest.fixture
 def one_second_a_step(monkeypatch):
-    tick = Clock.tick
-    monkeypatch.setattr(Clock, "tick", lambda clock, measured: tick(clock, 1.0))
+    advance = TrainState.advance
+    monkeypatch.setattr(TrainState, "advance", lambda state, measured: advance(state, 1.0))
 
 
 def test_a_killed_run_goes_on_with_its_elapsed_time(tmp_path, one_second_a_step):

@@ -13,11 +13,11 @@ import pushforward as pf
 from pushforward.errors import CheckpointError, DataError, Diverged
 from pushforward.evaluation import Judge
 from pushforward.testing import assert_same, final_state, recipe_for, space_data
-from pushforward.training import Trainer
 from pushforward.training.api import prepare, reopen, train_in_turns
 from pushforward.training.checkpoint import storage
+from pushforward.training.checkpoint.checkpointer import Checkpointer
 from pushforward.training.checkpoint.storage import latest
-from pushforward.training.loop.budget import Clock
+from pushforward.training.loop.state import TrainState
 from pushforward.training.runs.folder import hold
 
 
@@ -38,12 +38,15 @@ def test_weights_that_are_not_finite_stop_the_run_and_keeps_the_checkpoint(tmp_p
 
 def test_a_short_budget_is_saved_in_quarters(tmp_path, monkeypatch):
     saved = []
-    save = Trainer.save
-    tick = Clock.tick
-    monkeypatch.setattr(Clock, "tick", lambda self, seconds: tick(self, 1.0))
-    monkeypatch.setattr(
-        Trainer, "save", lambda self, **how: (saved.append(self.clock.step), save(self, **how))[1]
-    )
+    save = Checkpointer.save
+    advance = TrainState.advance
+
+    def noted(checkpointer, state, *how, **more):
+        saved.append(state.step)
+        save(checkpointer, state, *how, **more)
+
+    monkeypatch.setattr(TrainState, "advance", lambda state, seconds: advance(state, 1.0))
+    monkeypatch.setattr(Checkpointer, "save", noted)
     data = space_data((2,), labels=False)
     pf.fit(recipe_for("flow", data), data, seconds=8, out=tmp_path / "run")
     assert saved == [0, 2, 4, 6, 8]
@@ -90,7 +93,7 @@ def test_weights_that_are_not_finite_are_not_saved(tmp_path):
     )
     while trainer.clock.step < 4:
         trainer.advance(1e-9)
-    trainer.players["denoiser"].lr = math.inf
+    trainer.state.optimizers["denoiser"].lr = math.inf
     with pytest.raises(Diverged, match=r"weights .* not finite after step 5.*step 4 is saved"):
         trainer.advance()
     assert latest(tmp_path / "run" / "checkpoints").name == "step_000004"
@@ -126,10 +129,10 @@ def test_a_disk_that_refuses_one_model_leaves_the_others_saved_and_free(tmp_path
         for name in ("vae", "flow")
     ]
 
-    def full():
+    def full(batch):
         raise CheckpointError("disk full")
 
-    monkeypatch.setattr(trainers[1], "step", full)
+    monkeypatch.setattr(trainers[1], "train_step", full)
     with pytest.raises(CheckpointError, match="disk full"):
         train_in_turns(trainers, turn=1e-9)
     for name in ("vae", "flow"):

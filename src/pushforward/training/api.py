@@ -28,13 +28,13 @@ from pushforward.recipes import Recipe
 from pushforward.registries import own_name
 from pushforward.runtime import device_named
 from pushforward.trackers import trackers_of
-from pushforward.training.checkpoint.contents import stored_for
 from pushforward.training.checkpoint.storage import fault, latest, next_good, step_name
+from pushforward.training.checkpoint.tensors import load as load_checkpoint
 from pushforward.training.checkpoint.tensors import restore
 from pushforward.training.distributed.processes import joined
 from pushforward.training.estimates import steps_within
 from pushforward.training.loop.budget import Budget, Settings
-from pushforward.training.loop.callbacks import watcher_of
+from pushforward.training.loop.display import watcher_of
 from pushforward.training.loop.machine import seeded
 from pushforward.training.loop.model_setup import mark
 from pushforward.training.loop.trainer import Trainer, finished, salvaged, trained
@@ -293,7 +293,7 @@ def reopen(folder: str | Path | Run, **options: Unpack[ResumeOptions]) -> Traine
             else:
                 start = folder / "checkpoints" / where
             if start is not None:
-                stored = stored_for(processes, start, device)
+                stored = load_checkpoint(start, device)
                 check_spec(folder, content, stored.state)
                 if given and asdict(budget) != content["budget"]:
                     budget.check_beyond(
@@ -550,7 +550,7 @@ def train_in_turns(trainers: Sequence[Trainer], turn: float = TURN) -> list[Run]
     """
     fallen: dict[int, Diverged] = {}
 
-    def attempt(number: int, work: Callable[[], None]) -> None:
+    def attempt(number: int, work: Callable[[], object]) -> None:
         try:
             work()
         except Diverged as error:

@@ -7,6 +7,7 @@ import math
 import tempfile
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,8 @@ from pushforward.errors import CheckpointError, DataError, OutOfMemory, UsageErr
 from pushforward.recipes.recipe import Recipe
 from pushforward.training.loop.budget import Budget, Settings
 from pushforward.training.loop.machine import added_peak, held_bytes, lacks_memory
-from pushforward.training.loop.trainer import Trainer, parts_of
+from pushforward.training.loop.step import parts_of
+from pushforward.training.loop.trainer import Trainer
 from pushforward.training.runs.folder import Holding
 from pushforward.training.runs.run import Run, recipe_of
 
@@ -114,7 +116,7 @@ def plan(
         weights, average = (
             _bytes(kept.state_dict().values()) for kept in (trainer.method, trainer.average)
         )
-        optimizers = sum(player.state_bytes() for player in trainer.players.values())
+        optimizers = sum(player.state_bytes() for player in trainer.state.optimizers.values())
         steps = trainer.clock.total
         precision = trainer.precision
     sizes = [_bytes(player.parameters()) for player in method.players.values()]
@@ -173,7 +175,10 @@ def _activations(recipe: Recipe, data: Dataset, part: int, folder: Path) -> int 
         measured.append(
             max(
                 0,
-                added - _bytes(p for player in trainer.players.values() for p in player.parameters),
+                added
+                - _bytes(
+                    p for player in trainer.state.optimizers.values() for p in player.parameters
+                ),
             )
         )
     slope = max(0, measured[-1] - measured[0]) / few
@@ -183,8 +188,12 @@ def _activations(recipe: Recipe, data: Dataset, part: int, folder: Path) -> int 
 def _of_second_step(trainer: Trainer) -> int | None:
     if not trainer.store.whole:
         return None
-    trainer.step()
-    return added_peak(trainer.step, trainer.device)
+    _step(trainer)
+    return added_peak(partial(_step, trainer), trainer.device)
+
+
+def _step(trainer: Trainer) -> None:
+    trainer.train_step(trainer.next_batch())
 
 
 def _bytes(tensors: Iterable[Tensor]) -> int:
@@ -227,7 +236,9 @@ def training_memory(run: Run, data: Dataset) -> int | None:
         return None
     held = held_bytes(trainer.method, trainer.average.method, *trainer.method.parts.values())
     states = sum(
-        value.nbytes for player in trainer.players.values() for value in player.state().values()
+        value.nbytes
+        for player in trainer.state.optimizers.values()
+        for value in player.state().values()
     )
     if added is None:
         return None
@@ -274,8 +285,8 @@ def step_flops(recipe: Recipe, data: Dataset, settings: Settings | None = None) 
                 sdpa_kernel(SDPBackend.MATH),
                 _Counter() as counter,
             ):  # attention as products that all devices count
-                trainer.step()
-            trainer.clock.tick(0.0)
+                _step(trainer)
+            trainer.state.advance(0.0)
             counts.append(counter.total)
     return sum(counts) / len(counts)
 

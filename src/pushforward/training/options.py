@@ -17,7 +17,7 @@ from pushforward.errors import UsageError
 from pushforward.methods.method import Method
 from pushforward.trackers import Tracker
 from pushforward.training.loop.budget import Budget
-from pushforward.training.loop.callbacks import Watcher
+from pushforward.training.loop.display import Watcher
 
 _OF_RECIPE = (
     " It belongs to the recipe: dataclasses.replace(recipe, training=recipe.training.changed({}))."

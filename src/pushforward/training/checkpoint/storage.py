@@ -40,7 +40,7 @@ PREFIX = "step_"  # how the name of every checkpoint begins; digits follow
 LATEST = "latest.json"
 MANIFEST = "MANIFEST.json"
 WHOLE = {"state.json", "method.safetensors", "average.safetensors", "optimizer.safetensors"}
-"""The files of a checkpoint. A sharded checkpoint has shards instead of the weights."""
+"""The files of a checkpoint."""
 MOST = 1 << 62  # above every counter
 _NUMBER = (int, float)
 _NONE = type(None)
@@ -214,18 +214,14 @@ def staged(final: Path) -> Iterator[Path]:
             yield temporary
 
 
-def commit(
-    temporary: Path, final: Path, known: Mapping[str, Mapping[str, Any]] | None = None
-) -> None:
-    """Publish a folder of written files as the newest checkpoint: its manifest is written last, then the folder is renamed.
-
-    Files whose size and sha256 are ``known`` have been hashed by their writers.
+def commit(temporary: Path, final: Path) -> None:
+    """Publish a folder of written files as the newest checkpoint: manifest, check, rename.
 
     Raises:
         CheckpointError: If the files, read again, are not what was written.
         OSError: If writing fails.
     """
-    seal(temporary, known)
+    seal(temporary)
     if (wrong := fault(temporary)) is not None:
         raise CheckpointError(
             f"{final} could not be written correctly: {wrong[0]}, when read back, {wrong[1]}. Check the disk. Earlier "
@@ -273,18 +269,14 @@ def fill(
     flush(folder / "state.json")
 
 
-def seal(folder: Path, known: Mapping[str, Mapping[str, Any]] | None = None) -> None:
-    """Write the sizes and hashes of all files in a folder (``MANIFEST.json``), flushed: after that, any change is noticed.
-
-    Those that are ``known`` are not read for it.
+def seal(folder: Path) -> None:
+    """Write sizes and hashes of all files in a folder to ``MANIFEST.json``, flushed.
 
     Raises:
         OSError: If writing fails.
     """
-    listing = dict(known or {})
-    for path in sorted(
-        path for path in folder.iterdir() if path.is_file() and path.name not in listing
-    ):
+    listing = {}
+    for path in sorted(path for path in folder.iterdir() if path.is_file()):
         listing[path.name] = {"size": path.stat().st_size, "sha256": sha256(path)}
     manifest = folder / MANIFEST
     manifest.write_text(
@@ -309,20 +301,10 @@ def is_checkpoint(name: object) -> bool:
     return isinstance(name, str) and re.fullmatch(PREFIX + "[0-9]{1,30}", name) is not None
 
 
-def is_shard(name: str) -> bool:
-    """Return whether a file name is the name of a shard of a checkpoint."""
-    return name.startswith("shard-") and name.endswith(".safetensors")
-
-
 def weights_hash(files: Mapping[str, Any], raw: bool = False) -> str | None:
     """Return the hash of a checkpoint's averaged (or last) weights from its manifest; None if there is none."""
     entry = files.get(f"{'method' if raw else 'average'}.safetensors")
-    if entry is not None:
-        return str(entry["sha256"])
-    shards = sorted(f"{name} {entry['sha256']}" for name, entry in files.items() if is_shard(name))
-    if shards:
-        return hashlib.sha256("\n".join(shards).encode()).hexdigest()
-    return None
+    return None if entry is None else str(entry["sha256"])
 
 
 def weights_of(checkpoint: Path, raw: bool = False) -> str:
@@ -383,8 +365,7 @@ def fault(folder: Path) -> tuple[str, str] | None:
             MANIFEST,
             f"has format {version!r}, but this version of pushforward reads format {FORMAT}",
         )
-    needed = {"state.json"} if any(map(is_shard, files)) else WHOLE
-    if missing := sorted(needed - files.keys()):
+    if missing := sorted(WHOLE - files.keys()):
         return MANIFEST, f"does not list {missing[0]}"
     with ThreadPoolExecutor(THREADS) as pool:  # hashing lets other threads run
         wrong = next(
@@ -441,8 +422,13 @@ def read_state(folder: Path) -> dict[str, Any]:
 
     Raises:
         CheckpointError: If anything is missing, differs from its hash or is malformed, with the
-            file and an undamaged checkpoint.
+            file and an undamaged checkpoint; or has a file of weights for each process.
     """
+    if any(folder.glob("shard-*.safetensors")):
+        raise CheckpointError(
+            f"{folder} has a file of weights for each process, as earlier versions wrote with `shard`. Resume the run "
+            "with that version in one process: the next checkpoint can then be read."
+        )
     if (wrong := fault(folder)) is not None:
         raise damaged(folder, *wrong)
     state = read_json(folder / "state.json")

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import atexit
 import contextlib
-import copy
-import datetime
 import gc
 import hashlib
 import json
@@ -15,7 +13,6 @@ import socket
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
-from functools import cached_property
 from typing import Any
 
 import torch
@@ -74,7 +71,6 @@ class Processes:
         sharded: Whether weights are sharded.
         control: torch.distributed group for data other than tensors; None for the default group, or
             without groups.
-        saving: Group for writing during training; its first use must be the same in all processes.
         words: Description: number of processes, backend, and sharding of weights; empty for one
             process.
     """
@@ -83,7 +79,6 @@ class Processes:
     count: int = 1
     sharded: bool = False
     control: Any = None
-    saving: Any = None
     words: str = ""
 
     def distribute(self, method: Method) -> Method:
@@ -188,18 +183,9 @@ class Group(Processes):
         self.words = f"{self.count} processes, {backend}, {'a shard of the' if sharded else 'all'} weights in each"
         self._networks: list[Any] = []
         # flags, times and texts are exchanged by the processors, which notice at once that a process has ended
-        self.control = self._gloo() if device != "cpu" else None
-
-    def _gloo(self) -> Any:
-        return torch.distributed.new_group(
-            backend="gloo", timeout=datetime.timedelta(seconds=self.timeout)
-        )
-
-    @cached_property
-    def saving(self) -> Group:  # type: ignore[override]
-        beside = copy.copy(self)
-        beside.control = self._gloo()
-        return beside
+        if device != "cpu":
+            limit = timedelta(seconds=timeout)
+            self.control = torch.distributed.new_group(backend="gloo", timeout=limit)
 
     def distribute(self, method: Method) -> Method:
         if not self.sharded:

@@ -17,7 +17,6 @@ _UNITS = "s|secs?|seconds?|m|mins?|minutes?|h|hrs?|hours?"
 _NUMBER = r"\d+\.?\d*|\.\d+"
 _GROUPED = r"\d+(?:_\d+)*\.?\d*|\.\d+"
 _COUNTS = {"": 1, "k": 1_000, "K": 1_000, "M": 1_000_000}
-WARMUP = 0.1  # fraction of a budget in seconds after which the learning rate has risen
 # Training steps, and passes over the data, below which samples are poor
 STEPS = 500
 PASSES = 5
@@ -118,59 +117,6 @@ class Budget:
         if name == "budget":
             return f'budget="{value}"'
         return f"{name}={value}"
-
-
-class Clock:
-    """Position of a training run in its budget.
-
-    With a budget in seconds, progress is the fraction of the seconds used; otherwise of the steps.
-
-    Args:
-        budget: Training budget.
-        batch: Batch size.
-    """
-
-    def __init__(self, budget: Budget, batch: int) -> None:
-        self.budget = budget
-        self.step = 0
-        self.seconds = 0.0
-        self.fixed = budget.total_steps(batch)  # None for a budget in seconds
-
-    def tick(self, seconds: float) -> None:
-        """Count one step with its duration."""
-        self.step += 1
-        self.seconds += seconds
-
-    def state(self) -> dict[str, Any]:
-        return {"step": self.step, "seconds": self.seconds, "total": self.total}
-
-    def restore(self, step: int, seconds: float) -> None:
-        self.step = step
-        self.seconds = seconds
-
-    @property
-    def total(self) -> int | None:
-        """Return the number of steps; None for a budget in seconds."""
-        return self.fixed
-
-    @property
-    def progress(self) -> float:
-        """Return the fraction of the budget used, in [0, 1]."""
-        if self.fixed is not None:
-            return min(1.0, self.step / self.fixed)
-        assert self.budget.seconds is not None
-        return min(1.0, self.seconds / self.budget.seconds)
-
-    @property
-    def risen(self) -> float:
-        """Return the fraction of the warm-up that is done by time; 0 if the steps are counted."""
-        if self.fixed is not None:
-            return 0.0
-        return self.progress / WARMUP
-
-    @property
-    def done(self) -> bool:
-        return self.progress >= 1
 
 
 @dataclass(frozen=True)

@@ -35,7 +35,7 @@ from pushforward.training.checkpoint.storage import (
 )
 from pushforward.training.distributed.processes import Processes
 from pushforward.training.loop.budget import Budget, Settings
-from pushforward.training.loop.callbacks import Watcher, duration
+from pushforward.training.loop.display import Watcher, duration
 
 
 def check_fit(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
@@ -145,16 +145,6 @@ class Player:
             for optimizer, numbers in self._optimizers
         ]
         return sum(count * sizes[i] for count, numbers in averages for i in numbers)
-
-    def empty(self, sizes: Mapping[str, tuple[torch.Size, torch.dtype]]) -> dict[str, Tensor]:
-        """Allocate empty tensors for states with these names, shapes and types, laid out like their parameters."""
-        states = {}
-        for path, (size, dtype) in sizes.items():
-            if path.partition("/")[0] == self.name:
-                parameter = self.parameters[int(path.split("/")[-2])]
-                like = parameter.detach() if size == parameter.shape else torch.empty(size)
-                states[path] = torch.empty_like(like, dtype=dtype)
-        return states
 
     def restore(self, tensors: dict[str, Tensor]) -> None:
         by_index: dict[int, dict[str, Any]] = {}

@@ -26,7 +26,7 @@ from pushforward.metrics.frechet import frechet_distance
 from pushforward.metrics.manifold import reached
 from pushforward.metrics.modes import Centred, count_modes
 from pushforward.paths import Coupling, training_noise
-from pushforward.training.loop.callbacks import Moment, Observer
+from pushforward.training.loop.callbacks import Action, CallbackRequest, Moment, Observer
 from pushforward.training.runs.log import Best, best_of
 from pushforward.transports import BATCH, Flow, Map, Transport, inner_of, with_inner
 from pushforward.transports.transport import as_drawn, finite
@@ -345,11 +345,10 @@ class Jumps(Observer):
     def decides(self) -> bool:  # type: ignore[override]
         return bool(self._jumps)
 
-    @property
-    def best(self) -> int | None:  # type: ignore[override]
+    def requests(self, moment: Moment) -> list[CallbackRequest]:
         if self._best is None:
-            return None
-        return self._best.step
+            return []
+        return [CallbackRequest(Action.CHECKPOINT, "the best samples so far", self._best.step)]
 
     def row(self, row: Mapping[str, Any], again: bool = False) -> Mapping[str, Any]:
         self._best = best_of([row], self._best)

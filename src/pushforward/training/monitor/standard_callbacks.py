@@ -23,7 +23,8 @@ from pushforward.files import disk, read_json, read_object, refuse_links
 from pushforward.methods.method import HasCritic, Method
 from pushforward.trackers.tracker import FOLDER, Tracker
 from pushforward.training.checkpoint.storage import step_name, write_json
-from pushforward.training.loop.callbacks import Moment, Observer, Silent, Watcher
+from pushforward.training.loop.callbacks import Action, CallbackRequest, Moment, Observer
+from pushforward.training.loop.display import Silent, Watcher
 from pushforward.training.monitor.alarms import Watch, lost
 from pushforward.training.monitor.health import SAMPLES, as_sampled, in_words
 from pushforward.training.runs import log
@@ -117,17 +118,18 @@ class Alarms(Observer):
         self._logged = ""
         self._last = ""
 
-    @property
-    def suspect(self) -> bool:  # type: ignore[override]
-        return self.watch.suspect
-
-    @property
-    def passed(self) -> int | None:  # type: ignore[override]
-        return self.watch.passed
-
-    @property
-    def ended(self) -> str | None:  # type: ignore[override]
-        return self.watch.ended and (self._logged or self.watch.ended)
+    def requests(self, moment: Moment) -> list[CallbackRequest]:
+        requests = []
+        passed = self.watch.passed
+        if moment.method.guard is not None:
+            requests.append(CallbackRequest(Action.CHECKPOINT, "the samples are diverse", passed))
+        if self.watch.suspect:
+            requests.append(CallbackRequest(Action.WITHHOLD, "the logit gap is running away"))
+        if self.watch.ended is not None:
+            reason = self._logged or self.watch.ended
+            requests.append(CallbackRequest(Action.STOP, reason))
+            requests.append(CallbackRequest(Action.RETURN, reason, passed))
+        return requests
 
     def row(self, row: Mapping[str, Any], again: bool = False) -> Mapping[str, Any]:
         news = self.watch.read(row)

@@ -16,9 +16,9 @@ from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
-from pushforward.errors import CheckpointError
+from pushforward.errors import CheckpointError, Diverged
 from pushforward.files import disk, opened
 from pushforward.numbers import count
 from pushforward.training.checkpoint.storage import appearing, flush
@@ -35,6 +35,7 @@ IN_A_ROW = 3  # skipped steps in a row after which a training has diverged
 # more than so many skipped steps among the last ones are too many
 WINDOW = 1000
 MOST = 10
+ADVICE = "Try a lower `lr` or `precision=float32`, or check the data with `pushforward data check`."
 MARK = "skipped/"  # the prefix of the measure that marks a skipped update of a player
 DIGITS = 5  # digits of measures that are logged, and that alarms see
 BY = ("frechet", "frechet_2", "frechet_4")
@@ -252,20 +253,6 @@ def in_numbers(measures: Sequence[dict[str, Any]]) -> None:
                 held[name] = float(f"{value:.{DIGITS}g}") if math.isfinite(value) else None
 
 
-class Problem(NamedTuple):
-    """Reason why training has diverged.
-
-    Args:
-        what: Description.
-        advice: Suggested fix; None for the default.
-        step: Step with a value that is not finite; None for other reasons.
-    """
-
-    what: str
-    advice: str | None = None
-    step: int | None = None
-
-
 class Journal:
     """Log of a training run, which is held for some steps, then checked, passed to observers and written.
 
@@ -304,13 +291,11 @@ class Journal:
         row = {"step": step, "samples": samples, "seconds": seconds, "loss": dict(losses)}
         self.held.append(row | ({"health": dict(health)} if health else {}))
 
-    def flush(self, last: bool = False) -> Problem | None:
-        """Write pending rows; ``last`` if no step follows.
-
-        Returns:
-            Reason why training has diverged; None if it continues. Later rows are dropped.
+    def flush(self, last: bool = False) -> None:
+        """Check and write pending rows; ``last`` if no step follows.
 
         Raises:
+            Diverged: If training has diverged; later rows are dropped.
             CheckpointError: If writing fails.
         """
         rows = self.held
@@ -323,25 +308,30 @@ class Journal:
         in_numbers([row["health"] for row in rows if "health" in row])
         problem = None
         for number, row in enumerate(rows):
-            self.losses = self.losses | row["loss"]
-            for observer in self.observers:
-                row |= observer.row(row)
-            if (why := self.skips.read(row)) is not None:
-                problem = Problem(why, step=row["step"])
-            for alarm in row.get("alarm", ()):
-                if problem is None and alarm["kind"] == "divergence" and not alarm["over"]:
-                    problem = Problem(
-                        f"At step {row['step']:,} {alarm['sentence']}",
-                        f"To fix it, {alarm['advice']}.",
-                    )
+            problem = self._read(row)
             if problem is not None:
                 rows = rows[: number + 1]
                 break
         if rows and self.writes:
             append(self.path, rows)
         if problem is None and last and self.skips.all:
-            return Problem("In every step a loss or gradient was not finite", step=self.skips.last)
-        return problem
+            problem = _diverged("In every step a loss or gradient was not finite", self.skips.last)
+        if problem is not None:
+            raise problem
+
+    def _read(self, row: dict[str, Any]) -> Diverged | None:
+        """Pass a row to the observers, and return the error if training has diverged."""
+        self.losses = self.losses | row["loss"]
+        for observer in self.observers:
+            row |= observer.row(row)
+        why = self.skips.read(row)
+        if why is not None:
+            return _diverged(why, row["step"])
+        for alarm in row.get("alarm", ()):
+            if alarm["kind"] == "divergence" and not alarm["over"]:
+                what = f"At step {row['step']:,} {alarm['sentence']}"
+                return Diverged(f"{what}. To fix it, {alarm['advice']}.", what=what)
+        return None
 
     def cut(self, step: int) -> None:
         """Remove rows after a step, and pass the others to the observers."""
@@ -363,3 +353,7 @@ class Journal:
             with disk(self.path):
                 flush(self.path)
                 flush(self.path.parent)
+
+
+def _diverged(what: str, step: int) -> Diverged:
+    return Diverged(f"{what}. {ADVICE}", step, what)
