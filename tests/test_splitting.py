@@ -196,7 +196,8 @@ def test_rows_may_have_any_seeds():
 
 
 def test_batch_normalisation_is_not_split(tmp_path):
-    trainer_of(tmp_path, 1, norm=True).step()
+    trainer = trainer_of(tmp_path, 1, norm=True)
+    trainer.train_step(trainer.next_batch())
     with pytest.raises(UsageError, match=r"first\.1 \(BatchNorm1d\) normalises over the batch"):
         trainer_of(tmp_path, 2, norm=True)
 
