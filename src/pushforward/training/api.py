@@ -83,11 +83,7 @@ def prepare(
     asked: Mapping[str, Any] | None = None,
     **options: Unpack[FitOptions],
 ) -> Trainer:
-    """Build a new `Trainer` as for `fit`; see `Settings` for ``asked``. Without ``progress`` it is silent.
-
-    Raises:
-        UsageError: See `fit`.
-    """
+    """Build a new `Trainer` as for `fit`; see `Settings` for ``asked``. Without ``progress`` it is silent."""
     own = settings_in(recipe, options, FitOptions.__annotations__.keys() - {"network"})
     refuse_unknown(options.keys() - own.keys(), FitOptions, "fit", HINTS)
     given = recipe
@@ -190,7 +186,6 @@ def prepare(
 
 
 def _warn_of(method: Method) -> None:
-    """Warn of a method that `pushforward.load` cannot rebuild, before an hour of training goes into it."""
     try:
         spec.build(spec.describe(method), check=True)
     except CheckpointError as error:
@@ -382,11 +377,7 @@ def student(
     settings: Mapping[str, Any] | None = None,
     **options: Unpack[FitOptions],
 ) -> Trainer:
-    """Build the `Trainer` of a run's student; the arguments are those of `distil`.
-
-    Raises:
-        UsageError, DataError: See `distil`.
-    """
+    """Build the `Trainer` of a run's student; the arguments are those of `distil`."""
     run = opened(teacher, options.get("plugins", ()))
     flow = inner_of(run.transport)
     if not has_steps(flow) or has_jump(flow.denoiser):
@@ -422,12 +413,7 @@ def check_finish(
     settings: Mapping[str, Any] | None = None,
     finish_settings: Mapping[str, Any] | None = None,
 ) -> None:
-    """Raise an error, before a student is trained, if it could not be finished with these settings.
-
-    Raises:
-        UsageError: If the folder of the finished student exists, the model is for tables, or the
-            recipe ``finish`` does not support a setting or the student.
-    """
+    """Raise an error, before a student is trained, if it could not be finished with these settings."""
     if teacher.space.names:
         raise UsageError(
             "finish does not support tables. Leave out `finish`; for better rows, sample in 2 or 4 `steps`."
@@ -459,15 +445,7 @@ def finisher(
     settings: Mapping[str, Any] | None = None,
     **options: Unpack[FitOptions],
 ) -> Trainer:
-    """Build the `Trainer` that finishes a student in ``finish`` seconds, in a folder next to it that ends in "-finished".
-
-    Args:
-        run: Student.
-        data: Data of the student.
-        finish: Training time in seconds.
-        settings: Settings of the recipe ``finish``.
-        options: Options as for `distil`.
-    """
+    """Build the `Trainer` that finishes a student in ``finish`` seconds, in a folder next to it that ends in "-finished"."""
     function = with_frozen("finish", {"teacher": run})
     settings = settings or {}
     recipe = seeded(lambda: function(data.space, **settings), options.get("seed", 0))
@@ -531,23 +509,7 @@ def distil(
 
 
 def train_in_turns(trainers: Sequence[Trainer], turn: float = TURN) -> list[Run]:
-    """Train several models in alternating rounds, so that changes of machine speed affect all models equally.
-
-    A training run that diverges is left at its last checkpoint, with an entry in ``warnings``; the
-    others continue.
-
-    Args:
-        trainers: One trainer per model; trainers with ``stop`` set are skipped.
-        turn: Seconds of training per round.
-
-    Returns:
-        Runs, in the order of ``trainers``.
-
-    Raises:
-        Diverged: If all models diverge.
-        CheckpointError: If writing fails; the other training runs are saved if possible.
-        DataError: If data cannot be read any more; all training runs are saved.
-    """
+    """Train several models in alternating rounds, so that changes of machine speed affect all models equally."""
     fallen: dict[int, Diverged] = {}
 
     def attempt(number: int, work: Callable[[], object]) -> None:

@@ -100,11 +100,7 @@ class Plan:
 def plan(
     recipe: Recipe, data: Dataset, budget: Budget, *, processes: int = 1, sharded: bool = False
 ) -> Plan:
-    """Estimate the resources of a training run; computes two small steps, which change the recipe's weights.
-
-    Raises:
-        UsageError: If settings do not fit each other, for example if a batch cannot be divided.
-    """
+    """Estimate the resources of a training run; computes two small steps, which change the recipe's weights."""
     training = recipe.training
     method = recipe.method
     shares = processes if sharded else 1
@@ -201,15 +197,7 @@ def _bytes(tensors: Iterable[Tensor]) -> int:
 
 
 def training_memory(run: Run, data: Dataset) -> int | None:
-    """Measure the peak tensor memory of a training step of this run's recipe, at the run's batch size and precision.
-
-    This includes weights, averages, frozen parts, optimiser states, gradients, activations and
-    temporary tensors, but not the data and the library. All lazy penalties are due in the measured
-    step. Nothing is written or locked: the run may be trained further meanwhile.
-
-    Returns:
-        Bytes; None if this cannot be measured, for example because of too little free memory.
-    """
+    """Measure the peak tensor memory of a training step of this run's recipe, at the run's batch size and precision."""
     learned = next(
         (
             known
@@ -246,8 +234,6 @@ def training_memory(run: Run, data: Dataset) -> int | None:
 
 
 class _Counter(TorchDispatchMode):
-    """Counts operations by torch's own formulas. `FlopCounterMode` counts by module, whose hooks fail under ``autograd.grad``."""
-
     def __init__(self) -> None:
         super().__init__()
         self.total = 0
@@ -263,14 +249,7 @@ class _Counter(TorchDispatchMode):
 
 
 def step_flops(recipe: Recipe, data: Dataset, settings: Settings | None = None) -> float:
-    """Count the floating-point operations of a training step: matrix products, convolutions and attention, forward and backward.
-
-    Operations are counted in steps of a copy of the recipe; a multiplication and an addition are
-    two. Element-wise operations, optimisers and observers are not counted.
-
-    Raises:
-        UsageError: If the recipe computes trajectories before its first step.
-    """
+    """Count the floating-point operations of a training step: matrix products, convolutions and attention, forward and backward."""
     twin = replace(recipe, method=copy.deepcopy(recipe.method))
     counts: list[int] = []
     with tempfile.TemporaryDirectory() as empty, torch.random.fork_rng(devices=[]):
@@ -294,11 +273,7 @@ def step_flops(recipe: Recipe, data: Dataset, settings: Settings | None = None) 
 def steps_within(
     flops: float, recipe: Recipe, data: Dataset, settings: Settings | None = None
 ) -> tuple[int, float]:
-    """Compute the number of steps within a budget of floating-point operations, and the operations per step.
-
-    Raises:
-        UsageError: If the budget is less than one step, or no operations are counted.
-    """
+    """Compute the number of steps within a budget of floating-point operations, and the operations per step."""
     if not number("flops", flops) > 0:
         raise UsageError(f"`flops` must be positive, got {flops}.")
     each = step_flops(recipe, data, settings)

@@ -161,11 +161,7 @@ BUDGETS = (
 
 
 def budget_in(options: BudgetOptions) -> Budget | None:
-    """Return the given budget, or None if there is none.
-
-    Raises:
-        UsageError: For several, or one that is no number, naming the option.
-    """
+    """Return the given budget, or None if there is none."""
     steps = options.get("steps")
     samples = options.get("samples")
     seconds = options.get("seconds")
@@ -185,11 +181,7 @@ def budget_in(options: BudgetOptions) -> Budget | None:
 
 
 def samples_in(epochs: float, data: Dataset) -> int:
-    """Return the number of training examples in ``epochs`` passes over the data, rounded up.
-
-    Raises:
-        UsageError: For passes that are not a positive number.
-    """
+    """Return the number of training examples in ``epochs`` passes over the data, rounded up."""
     if not 0 < number("epochs", epochs) < math.inf:
         raise UsageError(f"`epochs` must be positive and finite, got {epochs}.")
     return math.ceil(epochs * len(data.train))

@@ -39,13 +39,7 @@ RecipeLike = Recipe | Method | str | Callable[..., Recipe | Method]
 def recipe_from(
     given: Any, data: Dataset, size: str, settings: Mapping[str, Any] | None = None
 ) -> Recipe | Method:
-    """Return a recipe for the data, or a method unchanged.
-
-    A recipe of this package, given by name or as its function, has this size and these settings.
-
-    Raises:
-        UsageError: If this is something else.
-    """
+    """Return a recipe for the data, or a method unchanged."""
     if isinstance(given, (Recipe, Method)):
         return given
     function = recipes.named(given) if isinstance(given, str) else given
@@ -88,11 +82,7 @@ def name_of(given: Any) -> str | None:
 
 
 def settings_in(given: Any, options: Mapping[str, Any], known: Iterable[str]) -> dict[str, Any]:
-    """Return the options that are settings of a recipe of this package, and not of `fit`, whose options are ``known``.
-
-    Raises:
-        UsageError: For the size or the network of a recipe that is not given by its name or as its function.
-    """
+    """Return the options that are settings of a recipe of this package, and not of `fit`, whose options are ``known``."""
     name = name_of(given)
     if name is not None and name in RECIPES:
         settings = recipes.settings(RECIPES[name])
@@ -113,17 +103,7 @@ def settings_in(given: Any, options: Mapping[str, Any], known: Iterable[str]) ->
 def started(
     make: Callable[[], Recipe | Method], given: Any, rebuildable: bool, seed: int
 ) -> tuple[Recipe, bool]:
-    """Build a recipe with initial weights, and return whether these can be redrawn from only the seed and the spec.
-
-    Args:
-        make: Function that builds the recipe or method, called under the seed.
-        given: Argument of the caller; a method keeps its weights.
-        rebuildable: Whether the weights are redrawn from the seed, as for a `Recipe`.
-        seed: Seed of the training run.
-
-    Raises:
-        UsageError: If a method that cannot be rebuilt was already trained.
-    """
+    """Build a recipe with initial weights, and return whether these can be redrawn from only the seed and the spec."""
     built = seeded(make, seed)
     if isinstance(built, Recipe):
         recipe = built
@@ -161,11 +141,7 @@ def opened(run: str | Path | Run, plugins: str | Path | Sequence[str | Path]) ->
 
 
 def from_run(init: str | Path | Run, recipe: Recipe) -> tuple[Recipe, Run]:
-    """Return the recipe with the averaged weights of a run, and the run.
-
-    Raises:
-        UsageError: If the run has another method, or its weights do not fit.
-    """
+    """Return the recipe with the averaged weights of a run, and the run."""
     run = opened(init, ())
     there = _identity(run.spec["recipe"], run.spec["method"])
     here = _identity(recipe.name, spec.describe(recipe.method))
@@ -319,11 +295,7 @@ def _other_units(trained: Space, space: Space) -> list[str]:
 
 
 def pairs_of(given: Sequence[str]) -> dict[str, str]:
-    """Parse names and runs from words such as "teacher=runs/flow".
-
-    Raises:
-        UsageError: If a word has no name or run, or a name occurs twice.
-    """
+    """Parse names and runs from words such as "teacher=runs/flow"."""
     pairs: dict[str, str] = {}
     for word in given:
         name, _, run = word.partition("=")
@@ -363,12 +335,7 @@ def autoencoder_of(
 
 
 def code_space(moments: Tensor, data: Space) -> Space:
-    """Measure the space of latents drawn from means and log-variances: mean and variance over examples, positions and draws.
-
-    Args:
-        moments: Means and log-variances, (n, 2 c, ...).
-        data: Space of the data, whose conditions are kept.
-    """
+    """Measure the space of latents drawn from means and log-variances: mean and variance over examples, positions and draws."""
     mean, log_variance = moments.double().chunk(2, dim=1)
     axes = [axis for axis in range(mean.dim()) if axis != 1]
     centre = mean.mean(axes)
@@ -441,8 +408,6 @@ def in_latent(
 
 
 class _Alone:
-    """An autoencoder without a method on top, which prepares the same inputs as `LatentMethod`."""
-
     prepared = LatentMethod.prepared
 
     def __init__(self, frozen: Autoencoder) -> None:

@@ -154,7 +154,6 @@ class Checkpointer:
             self._seconds = state.seconds
 
     def _gathered(self, state: TrainState) -> dict[str, dict[str, Tensor]]:
-        """Return whole tensors by group; sharded ones are gathered, and only one process keeps them."""
         content = state.state_dict()
         if not self.processes.sharded:
             return {group: content[group] for group in GROUPS}

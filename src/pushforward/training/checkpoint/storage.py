@@ -1,8 +1,4 @@
-"""The files of a checkpoint: safetensors and JSON in a folder, hashed, and whole or not there.
-
-A folder is written under a temporary name, every file is flushed to the disk, the manifest with sizes and hashes comes
-last, and one rename makes it a checkpoint. Older ones go only after the new one has been read back and verified.
-"""
+"""The files of a checkpoint: safetensors and JSON in a folder, hashed, and whole or not there."""
 
 from __future__ import annotations
 
@@ -70,11 +66,7 @@ def flush(path: Path) -> None:
 
 @contextlib.contextmanager
 def appearing(path: Path) -> Iterator[Path]:
-    """Context with a temporary file that is flushed and renamed to ``path`` on success, and removed on failure.
-
-    Raises:
-        CheckpointError: If writing fails; an existing file is kept.
-    """
+    """Context with a temporary file that is flushed and renamed to ``path`` on success, and removed on failure."""
     with disk(path):
         with replacing(path) as temporary:
             yield temporary
@@ -97,11 +89,7 @@ def sha256(path: Path) -> str:
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    """Write whole tensors by name to a file (safetensors).
-
-    Raises:
-        OSError: If writing fails.
-    """
+    """Write whole tensors by name to a file (safetensors)."""
     from safetensors import SafetensorError
     from safetensors.torch import save_file
 
@@ -123,13 +111,7 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
 
 
 def read_tensors(path: Path, device: Any = "cpu") -> dict[str, Tensor]:
-    """Read the whole tensors of a file by name.
-
-    Raises:
-        OSError: If the file is missing or damaged.
-        CheckpointError: If it is not a regular file, or its header is damaged
-            (`pushforward.files.check_tensors`).
-    """
+    """Read the whole tensors of a file by name."""
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
@@ -148,11 +130,7 @@ def bytes_of(groups: Iterable[Mapping[str, Tensor]]) -> int:
 
 
 def check_space(final: Path, needed: int) -> None:
-    """Raise an error if there is too little disk space.
-
-    Raises:
-        CheckpointError: If there is too little free space on the disk.
-    """
+    """Raise an error if there is too little disk space."""
     there = next(folder for folder in (final, *final.absolute().parents) if folder.exists())
     if (free := shutil.disk_usage(there).free) < needed:
         raise CheckpointError(
@@ -170,21 +148,7 @@ def save(
     after: int | None = None,
     held: Container[int] = (),
 ) -> None:
-    """Write ``folder/step_NNNNNN`` and prune older checkpoints.
-
-    Args:
-        folder: The run's ``checkpoints`` folder.
-        step: The number of training steps done.
-        tensors: Per file name (without ending), tensors by name.
-        state: JSON-ready counters.
-        keep: Number of checkpoints to keep.
-        after: The step of the checkpoint that this training went on from. Later ones belong to a training that was given up
-            (``resume --from``) and are removed; None leaves them.
-        held: The steps of checkpoints that stay.
-
-    Raises:
-        CheckpointError: If writing fails or the disk is full; earlier checkpoints are intact.
-    """
+    """Write ``folder/step_NNNNNN`` and prune older checkpoints."""
     final = folder / step_name(step)
     check_space(final, bytes_of(tensors.values()))
     with staged(final) as temporary:
@@ -195,13 +159,7 @@ def save(
 
 @contextlib.contextmanager
 def staged(final: Path) -> Iterator[Path]:
-    """Context with a temporary folder for checkpoint files of any number of writers, removed unless `commit` publishes it.
-
-    Whatever an interrupted save has left beside the checkpoint is removed first (`sweep`).
-
-    Raises:
-        CheckpointError: If the disk refuses, here or within the context.
-    """
+    """Context with a temporary folder for checkpoint files of any number of writers, removed unless `commit` publishes it."""
     folder = final.parent
     with disk(final):
         if not folder.is_dir():
@@ -215,12 +173,7 @@ def staged(final: Path) -> Iterator[Path]:
 
 
 def commit(temporary: Path, final: Path) -> None:
-    """Publish a folder of written files as the newest checkpoint: manifest, check, rename.
-
-    Raises:
-        CheckpointError: If the files, read again, are not what was written.
-        OSError: If writing fails.
-    """
+    """Publish a folder of written files as the newest checkpoint: manifest, check, rename."""
     seal(temporary)
     if (wrong := fault(temporary)) is not None:
         raise CheckpointError(
@@ -255,11 +208,7 @@ def _remove(folder: Path) -> None:
 def fill(
     folder: Path, tensors: Mapping[str, Mapping[str, Tensor]], state: Mapping[str, Any]
 ) -> None:
-    """Write tensors and counters into a folder, flushed.
-
-    Raises:
-        OSError: If writing fails.
-    """
+    """Write tensors and counters into a folder, flushed."""
     for name, group in tensors.items():
         write_tensors(folder / f"{name}.safetensors", group)
         flush(folder / f"{name}.safetensors")
@@ -270,11 +219,7 @@ def fill(
 
 
 def seal(folder: Path) -> None:
-    """Write sizes and hashes of all files in a folder to ``MANIFEST.json``, flushed.
-
-    Raises:
-        OSError: If writing fails.
-    """
+    """Write sizes and hashes of all files in a folder to ``MANIFEST.json``, flushed."""
     listing = {}
     for path in sorted(path for path in folder.iterdir() if path.is_file()):
         listing[path.name] = {"size": path.stat().st_size, "sha256": sha256(path)}
@@ -320,11 +265,7 @@ def all_in(folder: Path) -> list[Path]:
 
 
 def latest(folder: Path) -> Path | None:
-    """Return the latest checkpoint in a run's ``checkpoints`` folder, or None if there is none.
-
-    ``latest.json`` names it. If that checkpoint does not exist, the intact checkpoint with the
-    highest number is returned.
-    """
+    """Return the latest checkpoint in a run's ``checkpoints`` folder, or None if there is none."""
     name = read_object(folder / LATEST).get("checkpoint")
     if is_checkpoint(name) and (folder / str(name)).is_dir():
         return folder / str(name)
@@ -404,10 +345,7 @@ def next_good(folder: Path) -> Path | None:
 
 
 def damaged(folder: Path, name: str, why: str) -> CheckpointError:
-    """Build the error for a damaged checkpoint, recommending only a verified checkpoint.
-
-    ``why`` continues after the file name.
-    """
+    """Build the error for a damaged checkpoint, recommending only a verified checkpoint."""
     good = next_good(folder)
     remedy = "This run has no other undamaged checkpoint."
     if good is not None:
@@ -418,12 +356,7 @@ def damaged(folder: Path, name: str, why: str) -> CheckpointError:
 
 
 def read_state(folder: Path) -> dict[str, Any]:
-    """Read the counters of a checkpoint, after verifying all files.
-
-    Raises:
-        CheckpointError: If anything is missing, differs from its hash or is malformed, with the
-            file and an undamaged checkpoint; or has a file of weights for each process.
-    """
+    """Read the counters of a checkpoint, after verifying all files."""
     if any(folder.glob("shard-*.safetensors")):
         raise CheckpointError(
             f"{folder} has a file of weights for each process, as earlier versions wrote with `shard`. Resume the run "

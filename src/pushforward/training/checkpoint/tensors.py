@@ -77,11 +77,7 @@ def placed(value: Tensor, like: Tensor) -> Tensor:
 
 
 def load_weights(method: nn.Module, tensors: Mapping[str, Tensor]) -> None:
-    """Load whole weights into a method, whose own weights may be sharded.
-
-    Raises:
-        RuntimeError: If they do not fit.
-    """
+    """Load whole weights into a method, whose own weights may be sharded."""
     current = method.state_dict()
     fitted = dict(tensors)
     for name in current.keys() & tensors.keys():
@@ -91,11 +87,7 @@ def load_weights(method: nn.Module, tensors: Mapping[str, Tensor]) -> None:
 
 @contextlib.contextmanager
 def fitting(folder: Path) -> Iterator[None]:
-    """Context in which weights of a checkpoint are loaded.
-
-    Raises:
-        CheckpointError: If they do not fit, with the mismatch.
-    """
+    """Context in which weights of a checkpoint are loaded."""
     try:
         yield
     except RuntimeError as error:
@@ -104,11 +96,7 @@ def fitting(folder: Path) -> Iterator[None]:
 
 
 def restore(method: nn.Module, tensors: Mapping[str, Tensor], folder: Path) -> None:
-    """Load whole weights of a checkpoint into a method.
-
-    Raises:
-        CheckpointError: If the weights do not fit, with the mismatch.
-    """
+    """Load whole weights of a checkpoint into a method."""
     with fitting(folder):
         load_weights(method, tensors)
 
@@ -135,11 +123,7 @@ class Checkpoint:
 
 
 def load(folder: Path, device: torch.device | str = "cpu") -> Checkpoint:
-    """Verify and read a checkpoint.
-
-    Raises:
-        CheckpointError: If anything is missing or differs from its hash.
-    """
+    """Verify and read a checkpoint."""
     state = read_state(folder)
     tensors = {}
     try:

@@ -29,14 +29,7 @@ _meshes: list[Any] = []  # what `shard` has laid weights out on
 
 
 def called(name: str, player: nn.Module) -> list[nn.Module]:
-    """Return the modules of a network with a forward pass, during which (and during backward) weights are whole.
-
-    A player without a forward pass of its own (a VAE) is a few networks that have one; what it holds besides, such as a variance,
-    stays whole in every process.
-
-    Raises:
-        UsageError: If there is no such network, or weights cannot be sharded.
-    """
+    """Return the modules of a network with a forward pass, during which (and during backward) weights are whole."""
     network = player.network if isinstance(player, Denoiser) else player
     networks = _running(network)
     if not networks:
@@ -123,12 +116,7 @@ class Processes:
         )
 
     def compare(self, what: Mapping[str, Any]) -> None:
-        """Raise an error if processes have different data, versions or settings, given as JSON data by name.
-
-        Raises:
-            DataError: If the data differs.
-            UsageError: If anything else differs, with both values.
-        """
+        """Raise an error if processes have different data, versions or settings, given as JSON data by name."""
         texts = {
             name: json.dumps(value, sort_keys=True, default=str) for name, value in what.items()
         }
@@ -148,11 +136,7 @@ class Processes:
                 )
 
     def phase(self, name: str) -> contextlib.AbstractContextManager[None]:
-        """Context in which a lost process raises an error that says so: "In NAME, another process was lost".
-
-        Raises:
-            GroupError: If another process is lost; the one that has failed says why.
-        """
+        """Context in which a lost process raises an error that says so: "In NAME, another process was lost"."""
         return contextlib.nullcontext()
 
 
@@ -268,16 +252,7 @@ def _add(tensors: Sequence[Tensor]) -> None:
 def joined(
     device: torch.device | str = "cpu", *, shard: bool = False, devices: int | None = None
 ) -> Processes:
-    """Join the process group that this process was started in; return a `Group`, or a single process.
-
-    If none exists, the default group of torch.distributed is formed: by gloo on CPUs; on CUDA
-    devices by nccl, with gloo for CPU tensors. Threads of processes on one machine share its cores.
-
-    Raises:
-        UsageError: If weights are to be sharded in one process, the device belongs to another
-            process, or ``devices`` differs.
-        GroupError: If the processes do not find each other.
-    """
+    """Join the process group that this process was started in; return a `Group`, or a single process."""
     launch = launched()
     place = torch.device(device)
     if devices is not None and devices != launch.count:
@@ -345,10 +320,7 @@ def _form(launch: Launch, place: torch.device) -> None:
 
 
 def leave() -> None:
-    """Leave the group formed by `joined`, if any, once all processes have reached this point.
-
-    Its threads end here: one that outlived the interpreter could abort the process (pytorch#179291).
-    """
+    """Leave the group formed by `joined`, if any, once all processes have reached this point."""
     global _formed_here
     if _formed_here and torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()

@@ -150,15 +150,7 @@ class Callbacks:
     def after_step(
         self, state: TrainState, clock: Clock, moment: Moment, result: StepResult, saving: bool
     ) -> list[CallbackRequest]:
-        """Measure, log and show a step, and return the requests of all observers.
-
-        Args:
-            state: State of training, whose weights are checked before late observers are called.
-            clock: Position in the budget, for the progress display.
-            moment: View of the state for observers.
-            result: Result of the step.
-            saving: Whether a checkpoint is due, so that the log must be written first.
-        """
+        """Measure, log and show a step, and return the requests of all observers."""
         early = [each for each in self.observers if not each.late and each.due(moment)]
         health = result.health | self._measures(early, moment, self.processes)
         self.journal.add(clock.step, clock.samples, clock.seconds, result.losses, health)
@@ -197,10 +189,7 @@ class Callbacks:
 def measures(
     observers: Sequence[Observer], moment: Moment, processes: Processes | None = None
 ) -> dict[str, Any]:
-    """Collect the measures of observers at a step, by name, in read-only mode (`observing`).
-
-    What the first of several ``processes`` measures decides in all of them; None does not ask.
-    """
+    """Collect the measures of observers at a step, by name, in read-only mode (`observing`)."""
     if not observers:
         return {}
     measured: dict[str, Any] = {}
@@ -214,11 +203,7 @@ def measures(
 
 @contextlib.contextmanager
 def observing(method: Method, average: Method) -> Iterator[None]:
-    """Context for read-only access to training: torch's generators are restored, and changed weights raise an error.
-
-    Raises:
-        RuntimeError: If a tensor of the method or its average was written to, or a module's mode changed.
-    """
+    """Context for read-only access to training: torch's generators are restored, and changed weights raise an error."""
     before = _versions(method, average)
     device = next((tensor.device for tensor in method.state_dict().values()), torch.device("cpu"))
     with generators_kept(device), torch.no_grad():

@@ -53,15 +53,7 @@ class Silent(Watcher):
 
 
 def watcher_of(progress: Watcher | bool | None) -> Watcher:
-    """Return the watcher for an argument ``progress``.
-
-    Args:
-        progress: Watcher; True for `Progress`, False for `Silent`; None for `Progress` on a
-            terminal or in a notebook, otherwise `Silent`.
-
-    Raises:
-        UsageError: For anything else.
-    """
+    """Return the watcher for an argument ``progress``."""
     if isinstance(progress, Watcher):
         return progress
     if progress is not None and not isinstance(progress, bool):
@@ -109,8 +101,6 @@ class Pace:
 
 @dataclass
 class _Line:
-    """What is known of one run, when it was last shown, and what was last printed of it."""
-
     due: float
     clock: Any = None
     losses: dict[str, float] = field(default_factory=dict)

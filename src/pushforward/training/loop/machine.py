@@ -75,14 +75,7 @@ def held_bytes(*modules: nn.Module) -> int:
 
 
 def added_peak(work: Callable[[], Any], device: torch.device | str = "cpu") -> int | None:
-    """Measure the peak tensor memory of ``work()`` in bytes, beyond the memory in use before.
-
-    The numbers are of PyTorch's allocator, on the CPU through the profiler, so temporary tensors inside operations count, and
-    other models and the data in the same process do not. Scratch memory that libraries allocate for themselves is not counted.
-
-    Returns:
-        Bytes; None if a profiler is already running, so that nothing can be measured.
-    """
+    """Measure the peak tensor memory of ``work()`` in bytes, beyond the memory in use before."""
     if torch.device(device).type == "cuda":
         torch.cuda.synchronize(device)
         torch.cuda.reset_peak_memory_stats(device)

@@ -41,11 +41,7 @@ from pushforward.training.loop.display import Watcher, duration
 def check_fit(
     recipe: Recipe, data: Dataset, budget: Budget, checkpoint_every: int | None, processes: int = 1
 ) -> None:
-    """Raise an error if a method was built for another space than the data's, or settings are invalid.
-
-    Raises:
-        UsageError: With the mismatch.
-    """
+    """Raise an error if a method was built for another space than the data's, or settings are invalid."""
     trained = recipe.method.space
     space = data.space
     if not met(trained.conditions, space.conditions):
@@ -109,15 +105,7 @@ def prepared(
     device: torch.device | str = "cpu",
     key: str | None = None,
 ) -> dict[str, Tensor]:
-    """Compute a method's prepared inputs of all training examples, by name: "x" and others, (n, ...) each, on the CPU.
-
-    ``key`` is the key of the inputs, if it is known already; otherwise all frozen weights are
-    hashed for it.
-
-    Raises:
-        UsageError: If the method's result does not follow `PrecomputesInputs`.
-        CheckpointError: If something is not finite.
-    """
+    """Compute a method's prepared inputs of all training examples, by name: "x" and others, (n, ...) each, on the CPU."""
     global _last
     known = getattr(method.prepared, "__func__", method.prepared), key or _key(method, data)
     if _last is not None and _last[0] == known:
@@ -149,11 +137,7 @@ def prepared(
 def fields_of(
     method: PrecomputesInputs, x: Tensor, condition: Condition, start: int = 0
 ) -> dict[str, Tensor]:
-    """Compute a method's prepared inputs for training examples x (n, *shape), model units; ``start`` is the first index.
-
-    Raises:
-        UsageError: If it is neither a tensor nor tensors by name with an "x", or has another number of examples.
-    """
+    """Compute a method's prepared inputs for training examples x (n, *shape), model units; ``start`` is the first index."""
     draws = ExampleDraws(start, len(x), "prepared", x.device)
     with torch.no_grad():
         returned = method.prepared(x, condition, draws)
@@ -206,15 +190,7 @@ def sampler_of(
     folder: Path,
     keep: bool = True,
 ) -> Sampler | PreparedSampler:
-    """Build the sampler of training batches: of the data, or of the method's prepared inputs.
-
-    ``keep`` writes prepared inputs to the run's folder; if they exist there and are complete, they
-    are read.
-
-    Raises:
-        UsageError: If data that is prepared once is to be augmented.
-        CheckpointError: If the disk refuses, or something prepared is not finite.
-    """
+    """Build the sampler of training batches: of the data, or of the method's prepared inputs."""
     names = tuple(method.space.conditions)
     if not isinstance(method, PrecomputesInputs):
         return Sampler(data, batch, seed=settings.seed, augment=settings.augment, conditions=names)
@@ -244,9 +220,6 @@ def sampler_of(
 
 class Store:
     """The trajectories of a method, if it has any, read from the run's folder if there are any.
-
-    Each part is a file that appears whole, so that a training that is killed goes on with the next one. A part that is damaged
-    is computed again, with all that follow.
 
     Args:
         method: Method, on its device.
@@ -329,14 +302,7 @@ class Store:
     def completed(
         self, name: str, budget: Budget, watcher: Watcher, stopped: Callable[[], bool]
     ) -> Budget:
-        """Compute and write the missing parts, and return the rest of the budget.
-
-        A budget in seconds includes this work, and ends it after a quarter; it leaves off after a part once ``stopped``.
-
-        Raises:
-            UsageError: If a state of the teacher is not finite.
-            CheckpointError: If the disk refuses; the parts before stay.
-        """
+        """Compute and write the missing parts, and return the rest of the budget."""
         trajectories = self.trajectories
         for index in () if trajectories is None else trajectories.missing():
             assert trajectories is not None

@@ -1,7 +1,4 @@
-"""Optimisers of each network, their state as named tensors, and the average of the weights.
-
-Fused AdamW, with Muon for convolution kernels on request.
-"""
+"""Optimisers of each network, their state as named tensors, and the average of the weights."""
 
 from __future__ import annotations
 
@@ -84,18 +81,7 @@ class Player:
     def update(
         self, rate: float, beta2: float | None = None, loss: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
-        """Take one step with the current gradients at ``rate`` times the learning rate, and clear the gradients.
-
-        If the gradient norm or the loss is not finite, weights and optimisers are unchanged.
-
-        Args:
-            rate: Factor of the learning rate.
-            beta2: New beta2 of AdamW; None for no change.
-            loss: The turn's, without dimensions; None leaves it out.
-
-        Returns:
-            Gradient norm before clipping, and whether the step was taken; both scalar tensors.
-        """
+        """Take one step with the current gradients at ``rate`` times the learning rate, and clear the gradients."""
         norm = gradient_norm(self.parameters)
         finite = torch.isfinite(norm if loss is None else norm + loss)
         if self.clip is not None:
@@ -165,7 +151,6 @@ class Player:
 
 
 def _waits(player: Player) -> bool:
-    """Whether a step is left out by looking; on an accelerator the fused kernel decides, except for shares and Muon."""
     places = {
         (parameter.device.type, hasattr(parameter, "device_mesh"))
         for parameter in player.parameters
@@ -181,9 +166,6 @@ def _matrix(kernel: Tensor) -> Tensor:
 
 class Muon(torch.optim.Optimizer):
     """The updates of ``torch.optim.Muon`` with ``adjust_lr_fn="match_rms_adamw"``, one batch of matrices per shape.
-
-    PyTorch orthogonalises one matrix at a time, always in bfloat16. A processor without bfloat16 emulates it, many times slower
-    than float32. Here such processors compute in float32.
 
     Args:
         params: Matrices.
@@ -225,15 +207,7 @@ class Muon(torch.optim.Optimizer):
 
 
 def orthogonalise(matrices: Tensor, dtype: torch.dtype) -> Tensor:
-    """Bring the singular values of each matrix to between about 0.7 and 1.2 by five Newton-Schulz iterations.
-
-    Args:
-        matrices: Matrices (batch, rows, columns).
-        dtype: Data type of the computation.
-
-    Returns:
-        Matrices of the same shape, in ``dtype``.
-    """
+    """Bring the singular values of each matrix to between about 0.7 and 1.2 by five Newton-Schulz iterations."""
     x = matrices.to(dtype)
     norms = torch.stack(torch._foreach_norm(x.unbind())).clamp(min=EPS)  # type: ignore[arg-type]
     x = x.div_(norms[:, None, None]) if x is not matrices else x / norms[:, None, None]
@@ -254,10 +228,6 @@ def orthogonalise(matrices: Tensor, dtype: torch.dtype) -> Tensor:
 
 
 def _iterated(gram: Tensor, count: int) -> Tensor:
-    """The matrix Q by which ``count`` iterations multiply X, from G = X X^T alone: with P = A + B G + C G^2, G becomes P G P.
-
-    All of these are polynomials of one symmetric matrix, so that they commute.
-    """
     q: Tensor | None = None
     for left in reversed(range(count)):
         p = torch.baddbmm(gram, gram, gram, beta=B, alpha=C)  # P without its A
@@ -275,9 +245,6 @@ def _iterated(gram: Tensor, count: int) -> Tensor:
 
 class Average:
     """Exponential moving average of a method's parameters and buffers, measured in training examples.
-
-    After n training examples the half-life is min(half_life, share * n), so that the average forgets the first, random weights
-    early in training whatever the batch. Modules that the method does not have averaged are the method's own.
 
     Args:
         method: Method to average.

@@ -19,17 +19,7 @@ TOGETHER = 1.0
 
 @contextmanager
 def interruptible(trainers: Sequence[Any], ending: bool = True) -> Iterator[list[int]]:
-    """Context in which SIGINT and the signals of `ENDING` set ``stop``; a second signal has its usual effect.
-
-    Signals that are ignored when it begins, as by nohup, stay so. In a thread that is not the main one it does nothing.
-
-    Args:
-        trainers: Objects with a number ``stop``.
-        ending: Whether that goes for the signals of `ENDING` too. Without it, SIGINT is left to a handler of the user's own.
-
-    Yields:
-        The signals so far.
-    """
+    """Context in which SIGINT and the signals of `ENDING` set ``stop``; a second signal has its usual effect."""
     got: list[int] = []
     first = time.monotonic()
 

@@ -82,11 +82,7 @@ class TrainState:
 
 
 def check_weights(state: TrainState, processes: Processes, step: int) -> None:
-    """Raise an error if weights or averages are not finite after a step in any process.
-
-    Raises:
-        Diverged: With the name of the tensor.
-    """
+    """Raise an error if weights or averages are not finite after a step in any process."""
     name = state.not_finite()
     if processes.agreed(name is not None):
         what = f"The {name or 'weights'} are not finite after step {step}"
@@ -95,8 +91,6 @@ def check_weights(state: TrainState, processes: Processes, step: int) -> None:
 
 class Clock:
     """Position of a training run in its budget.
-
-    With a budget in seconds, progress is the fraction of the seconds used; otherwise of the steps.
 
     Args:
         state: State of training, which counts steps and seconds.

@@ -39,8 +39,6 @@ class StepResult(NamedTuple):
 
 @dataclass
 class _MicroBatch:
-    """One micro-batch: its place in the batch, the rounds of the method on it, and torch's generators after the last round."""
-
     index: slice
     game: Iterator[Move]
     now: Now
@@ -51,10 +49,6 @@ class _MicroBatch:
 class Rounds:
     """Computes the losses of a method on this process's micro-batches of a batch, round by round.
 
-    The micro-batches run in lockstep: gradients add up, and the graph of one is freed before the
-    next computes its own. `Sums` that the method yields are added up over all micro-batches and
-    processes. Dropout is drawn by torch's generator, seeded for each micro-batch.
-
     Args:
         method: Method, with weights where the processes keep them.
         parameters: Trained parameters by network.
@@ -62,9 +56,6 @@ class Rounds:
         seed: Seed of the run.
         device: Device for training.
         processes: Processes that share each batch.
-
-    Raises:
-        UsageError: If the batch cannot be split into these micro-batches.
     """
 
     def __init__(
@@ -135,7 +126,6 @@ class Rounds:
         return _MicroBatch(index, self.method.losses(examples, now), now, count)
 
     def _together(self, reply: Sums | None) -> Move | None:
-        """Return the next move of all micro-batches: one network's loss, sums, or None at the end."""
         losses = []
         sums = []
         for micro in self._micro:
@@ -159,7 +149,6 @@ class Rounds:
         return None
 
     def _set_generator(self, micro: _MicroBatch) -> None:
-        """Set torch's generators as the micro-batch has left them."""
         if micro.generator is None:
             block = micro.index.start // BLOCK
             blocks = [block] if block else []
@@ -260,11 +249,7 @@ def joined(notes: Sequence[Mapping[str, Any]], counts: Sequence[int]) -> dict[st
 
 
 def parts_of(training: Training, method: Method, processes: int = 1) -> list[slice]:
-    """Split a batch into micro-batches of all processes in turn, with whole blocks of draws and whole groups.
-
-    Raises:
-        UsageError: If the batch cannot be split.
-    """
+    """Split a batch into micro-batches of all processes in turn, with whole blocks of draws and whole groups."""
     unit = math.lcm(BLOCK, method.group)
     size = training.batch
     count = training.accumulate * processes

@@ -156,7 +156,6 @@ class Trainer:
         return StepResult(losses, health)
 
     def _settle(self, updated: list[tuple[str, Any]]) -> dict[str, Any]:
-        """Restore statistics if an update was skipped, update the average, and return marks of skipped networks."""
         made = torch.stack([finite for _, finite in updated]).tolist()
         if not all(made):
             self.statistics.restore()
@@ -321,7 +320,6 @@ class Trainer:
         return {name: optimizer.rate for name, optimizer in self.state.optimizers.items()}
 
     def _compare(self, described: Any) -> None:
-        """Raise an error if processes have different data, versions or settings."""
         facts: dict[str, Any] = {"data": self.data.fingerprint}
         for package in ("torch", "pushforward", "numpy"):
             facts[package] = version(package)
@@ -398,7 +396,6 @@ class Trainer:
         return None
 
     def _exchanged(self, elapsed: float) -> float:
-        """Exchange time, signal and failed writes with all processes once per step, and return the mean time."""
         elapsed, stop, refused = self.processes.together(
             elapsed, self.stop, self.checkpointer.failed
         )
@@ -408,7 +405,6 @@ class Trainer:
         return elapsed
 
     def _begin(self) -> None:
-        """Take the lock, save a new run, and compute trajectories that are missing."""
         self.holding.reopen()
         if not self.saved:
             self.save()  # a kill before the first step loses nothing
@@ -423,7 +419,6 @@ class Trainer:
 
     @contextlib.contextmanager
     def _environment(self) -> Iterator[None]:
-        """Context of training, which restores torch's generators and number of threads."""
         threads = torch.get_num_threads()
         try:
             with self.processes.phase("training"), generators_kept(self.device):
@@ -433,7 +428,6 @@ class Trainer:
 
     @contextlib.contextmanager
     def _ending_on_errors(self) -> Iterator[None]:
-        """Context that releases the folder after an error, and adds what is saved to the error of a divergence."""
         try:
             yield
         except Diverged as error:
@@ -521,12 +515,7 @@ def use_threads(requests: Iterable[CallbackRequest]) -> None:
 
 
 def trained(trainer: Trainer) -> Run:
-    """Train to the end of the budget, and close the progress display in any case.
-
-    Raises:
-        KeyboardInterrupt: If SIGINT arrives, after the present step, which may be the last, has been saved; at once if it
-            arrives again.
-    """
+    """Train to the end of the budget, and close the progress display in any case."""
     if trainer.processes.words:
         trainer.progress.say(f"{trainer.folder.name}: {trainer.processes.words}")
     try:

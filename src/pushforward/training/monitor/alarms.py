@@ -1,8 +1,4 @@
-"""Alarms: one table of what can go wrong in a training, with what is measured, its threshold, for how long, and advice.
-
-A rule reads the rows of ``metrics.jsonl`` in their order, so that a resumed run, whose log is read again, stands where the
-uninterrupted one stands. Thresholds are compared with sound and broken trainings in docs/decisions/alarms-of-maps.md.
-"""
+"""Alarms: one table of what can go wrong in a training, with what is measured, its threshold, for how long, and advice."""
 
 from __future__ import annotations
 

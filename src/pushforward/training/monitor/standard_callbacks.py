@@ -37,17 +37,7 @@ CLASSES = 32  # the most classes of a landscape
 
 
 def landscape(method: Method, data: Dataset) -> dict[str, np.ndarray]:
-    """Compute critic values on a grid over the data range, and samples of the same weights; empty without a critic.
-
-    A critic of labelled data scores the grid for every class (the first 32), one of other conditions for 32 values that occur.
-    The highest value counts: how real a point is at best.
-
-    The weights are the present ones, not their average. There is no landscape of anything but points in the plane.
-
-    Returns:
-        ``scores`` float32 (64, 64), rows from low to high y and columns from low to high x; ``limits`` (least x, greatest x,
-        least y, greatest y) in data units; ``raw`` (n, 2), samples in data units.
-    """
+    """Compute critic values on a grid over the data range, and samples of the same weights; empty without a critic."""
     if not isinstance(method, HasCritic) or tuple(data.space.shape) != (2,):
         return {}
     low = data.train.x.min(0).astype(np.float64)
@@ -103,8 +93,6 @@ def drawn_at(moment: Moment) -> bool:
 
 class Alarms(Observer):
     """The alarms that begin and end with the rows of the log, reported to the progress.
-
-    That of the logit gap breaks training off, that of lost variety ends it and is reported last, as the trainer closes.
 
     Args:
         folder: Run folder.
@@ -162,8 +150,6 @@ class Alarms(Observer):
 class Pictures(Observer):
     """Samples of the average from fixed noise, written as arrays and as a picture, with the critic's landscape.
 
-    Samples that are not finite, of weights that are, do not end a training: they are reported and not written.
-
     Args:
         progress: Receives that report.
     """
@@ -217,8 +203,6 @@ FILE = "trackers.json"  # the identities of a run's trackers, in its folder
 
 @dataclass
 class _Follower:
-    """One tracker, its known identity, the last step that it has logged, and whether it is started."""
-
     tracker: Tracker
     known: str | None
     logged: int

@@ -75,11 +75,7 @@ class Threads(Observer):
         ]
 
     def threads_for(self, step: int) -> int:
-        """Return the number of threads for the next step, after writing a new stage if one begins.
-
-        Raises:
-            CheckpointError: If writing fails.
-        """
+        """Return the number of threads for the next step, after writing a new stage if one begins."""
         last = self.stages[-1]
         measuring = step > last["step"] and len(last["threads"]) > 1
         if measuring and all(len(self._seconds.get(n, ())) > ROUNDS for n in last["threads"]):

@@ -1,9 +1,4 @@
-"""What a run's folder holds, how it is claimed and locked, and which run a path may mean. One training at a time writes to it.
-
-The lock is the operating system's, on ``.lock`` in the folder: it ends with its process, however that ends, and the file says
-nothing by staying there. Reading a run neither takes nor opens it. Where a file system has no locks of this kind, filelock writes
-the holder's process and host into the file in their place.
-"""
+"""What a run's folder holds, how it is claimed and locked, and which run a path may mean. One training at a time writes to it."""
 
 from __future__ import annotations
 
@@ -28,11 +23,7 @@ _READ_ONLY = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
 def hold(folder: Path) -> BaseFileLock | None:
-    """Lock a run folder for training; return None if the folder is not writable, in which case the first write fails.
-
-    Raises:
-        CheckpointError: If another training holds it, or its lock is a link or belongs to another user.
-    """
+    """Lock a run folder for training; return None if the folder is not writable, in which case the first write fails."""
     refuse_links(folder, (), known=())
     # all who may write to the folder may lock it
     lock = FileLock(
@@ -77,8 +68,6 @@ def busy(folder: Path) -> CheckpointError:
 
 class Holding:
     """A run's folder, locked by one trainer: no other one, here or in another process, writes to it meanwhile.
-
-    The lock is held until it is given back, or this object is deleted.
 
     Args:
         folder: Run folder.
@@ -133,11 +122,7 @@ class Holding:
                 self.lock.release()
 
     def reopen(self) -> None:
-        """Take the lock again after `close`.
-
-        Raises:
-            CheckpointError: If another training holds the folder, or has changed the run.
-        """
+        """Take the lock again after `close`."""
         if self._open:
             return
         lock = hold(self.folder) if self.writes else None
@@ -190,14 +175,7 @@ NAMED = 8  # runs in a folder that an error names at most
 def free_folder(
     wanted: str | Path | None, data: str, recipe: str, *, under: str | Path = "runs"
 ) -> Path:
-    """Choose a folder for a new run: ``wanted`` if given, otherwise ``runs/DATA-RECIPE`` with -2, -3, ... as needed.
-
-    It is missing or empty, or ``wanted`` holds what a training has left there that was killed before it was set up.
-
-    Raises:
-        UsageError: If ``wanted`` contains anything else.
-        CheckpointError: If a training run uses the folder.
-    """
+    """Choose a folder for a new run: ``wanted`` if given, otherwise ``runs/DATA-RECIPE`` with -2, -3, ... as needed."""
     if wanted is not None:
         folder = Path(wanted)
         if os.path.lexists(folder) and not (folder.is_dir() and _is_unbegun(folder)):
@@ -241,14 +219,7 @@ def remove(folder: Path) -> None:
 
 
 def claim(wanted: str | Path | None, data: str, recipe: str, *, overwrite: bool = False) -> Holding:
-    """Create and lock the folder from `free_folder`; if several processes want the same name, only one gets it.
-
-    With ``overwrite`` a run that is in ``wanted`` gives way.
-
-    Raises:
-        UsageError: If ``wanted`` is taken and does not give way.
-        CheckpointError: If a training is writing to it, or the disk refuses.
-    """
+    """Create and lock the folder from `free_folder`; if several processes want the same name, only one gets it."""
     replaced = None
     if overwrite and wanted is not None and (Path(wanted) / "spec.json").is_file():
         folder = Path(wanted)
@@ -276,12 +247,7 @@ def is_run(path: str | Path) -> bool:
 
 
 def check_run(folder: str | Path) -> None:
-    """Raise an error if a path is not a run folder, or the run contains links or pipes.
-
-    Raises:
-        CheckpointError: If training has just begun there; a RunUsageError if there is no run at
-            all.
-    """
+    """Raise an error if a path is not a run folder, or the run contains links or pipes."""
     folder = Path(folder)
     if os.path.isfile(folder / "spec.json"):
         refuse_links(folder, FOLDERS, known=ENTRIES)

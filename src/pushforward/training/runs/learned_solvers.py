@@ -1,8 +1,4 @@
-"""Solvers of a run: learned times (``grids.json``) and tables (``tables.json``), and the default one of a frozen part.
-
-A grid or table belongs to the weights that it was learned for. With others, of a run that was trained on, of another checkpoint,
-or the last ones in place of their average, it is not used.
-"""
+"""Solvers of a run: learned times (``grids.json``) and tables (``tables.json``), and the default one of a frozen part."""
 
 from __future__ import annotations
 
@@ -77,11 +73,7 @@ class Learned:
         return entry is not None and entry.get("weights") == self.weights
 
     def stale(self, transport: Transport, given: Mapping[str, Any]) -> list[str]:
-        """Describe grids and tables that are not used because they were learned for other weights, with the fix.
-
-        Raises:
-            UsageError: With this sentence, if the grid or table was given by name.
-        """
+        """Describe grids and tables that are not used because they were learned for other weights, with the fix."""
         flow = inner_of(transport)
         grid = given.get("grid")
         named = grid in ("learned", "table") if isinstance(grid, str) else False

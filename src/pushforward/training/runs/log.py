@@ -1,10 +1,4 @@
-"""The log of a run: ``metrics.jsonl``, one row for each training step, and what it says: skipped steps, the best step.
-
-A row has step, samples, seconds and loss (player -> value, left out where it is not finite), and where there is any, health
-(measure -> value, null where it is not finite; "skipped/PLAYER" where a step has left a player as it was) and alarm (those that
-begin or end at this step, as `pushforward.training.monitor.alarms.Alarm` has them). A resumed run reads it again, so that it
-stands where the uninterrupted run stands.
-"""
+"""The log of a run: ``metrics.jsonl``, one row for each training step, and what it says: skipped steps, the best step."""
 
 from __future__ import annotations
 
@@ -45,20 +39,12 @@ BETTER = 0.99
 
 
 def read(path: Path) -> list[dict[str, Any]]:
-    """Read the complete rows of a log; incomplete or unreadable rows are skipped.
-
-    Raises:
-        CheckpointError: If the file exists but cannot be read.
-    """
+    """Read the complete rows of a log; incomplete or unreadable rows are skipped."""
     return [row for _, row in _rows(_text(path))]
 
 
 def cut(path: Path, step: int) -> None:
-    """Remove incomplete rows and rows after a step, atomically.
-
-    Raises:
-        CheckpointError: If the disk refuses; the log stays as it was.
-    """
+    """Remove incomplete rows and rows after a step, atomically."""
     text = _text(path)
     remaining = "".join(f"{line}\n" for line, row in _rows(text) if row["step"] <= step)
     if remaining != text:
@@ -67,11 +53,7 @@ def cut(path: Path, step: int) -> None:
 
 
 def append(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
-    """Append rows to the log.
-
-    Raises:
-        CheckpointError: If writing fails.
-    """
+    """Append rows to the log."""
     with disk(path), path.open("a", encoding="utf-8") as file:
         file.writelines(json.dumps(row) + "\n" for row in rows)
 
@@ -200,10 +182,7 @@ class Best:
 
 
 def quality(health: Mapping[str, Any] | None) -> float | None:
-    """Compute the geometric mean of the Fréchet distances in 1, 2 and 4 calls; lower is better.
-
-    None if a measure is missing.
-    """
+    """Compute the geometric mean of the Fréchet distances in 1, 2 and 4 calls; lower is better."""
     distances = [(health or {}).get(name) for name in BY]
     known = [
         float(distance)
@@ -256,8 +235,6 @@ def in_numbers(measures: Sequence[dict[str, Any]]) -> None:
 class Journal:
     """Log of a training run, which is held for some steps, then checked, passed to observers and written.
 
-    Losses stay on their device until several steps are read at once.
-
     Args:
         path: The log, ``metrics.jsonl``.
         observers: Who reads its rows.
@@ -292,12 +269,7 @@ class Journal:
         self.held.append(row | ({"health": dict(health)} if health else {}))
 
     def flush(self, last: bool = False) -> None:
-        """Check and write pending rows; ``last`` if no step follows.
-
-        Raises:
-            Diverged: If training has diverged; later rows are dropped.
-            CheckpointError: If writing fails.
-        """
+        """Check and write pending rows; ``last`` if no step follows."""
         rows = self.held
         self.held = []
         for row in rows:
@@ -320,7 +292,6 @@ class Journal:
             raise problem
 
     def _read(self, row: dict[str, Any]) -> Diverged | None:
-        """Pass a row to the observers, and return the error if training has diverged."""
         self.losses = self.losses | row["loss"]
         for observer in self.observers:
             row |= observer.row(row)
@@ -344,11 +315,7 @@ class Journal:
                 observer.row(row, again=True)
 
     def sync(self) -> None:
-        """Wait until written rows are on disk, so that no checkpoint is ahead of the log.
-
-        Raises:
-            CheckpointError: If writing fails.
-        """
+        """Wait until written rows are on disk, so that no checkpoint is ahead of the log."""
         if self.path.is_file():
             with disk(self.path):
                 flush(self.path)

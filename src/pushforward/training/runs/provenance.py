@@ -34,11 +34,7 @@ _FILE = "rows.safetensors"
 
 
 def with_ancestors(recipe: Recipe) -> Recipe:
-    """Add the names of all data sets and models that its method learns from to a recipe.
-
-    These are the data sets that it starts from instead of noise, and frozen models of which the recipe does not state where
-    they come from.
-    """
+    """Add the names of all data sets and models that its method learns from to a recipe."""
     sources = {f"the source {name}": source for name, source in sources_of(recipe.method).items()}
     builds_on = [(name, seen) for name, seen in recipe.builds_on if name not in sources]
     if not builds_on:
@@ -63,14 +59,7 @@ def sources_of(method: Method) -> dict[str, Source]:
 
 
 def write_seen(folder: Path, seen: Seen) -> dict[str, Any]:
-    """Write the hashes to ``folder/rows.safetensors``, whole or not at all.
-
-    Returns:
-        The entry of the run's spec: the file's sha256, and the names of models and data sets that the run builds on.
-
-    Raises:
-        CheckpointError: If writing fails.
-    """
+    """Write the hashes to ``folder/rows.safetensors``, whole or not at all."""
     path = folder / _FILE
     hashes = np.zeros(0, dtype=np.uint64) if seen.own is None else seen.own
     with appearing(path) as temporary:
@@ -87,11 +76,7 @@ def write_seen(folder: Path, seen: Seen) -> dict[str, Any]:
 
 
 def read_seen(folder: Path, content: Mapping[str, Any], state: Mapping[str, Any]) -> Seen:
-    """Read the training examples and seconds of a run, from its ``spec.json`` and the counters of a checkpoint.
-
-    Raises:
-        CheckpointError: If the file is missing or has changed.
-    """
+    """Read the training examples and seconds of a run, from its ``spec.json`` and the counters of a checkpoint."""
     path = folder / _FILE
     try:
         record = content["rows"]
@@ -145,18 +130,7 @@ def leaks(seen: Seen, data: Dataset) -> tuple[str, ...]:
 
 
 def data_of_run(folder: Path, content: Mapping[str, Any], data: DataLike = None) -> Dataset:
-    """Load the data of a run, which must not have changed.
-
-    Args:
-        folder: Run folder.
-        content: Content of its ``spec.json``.
-        data: Data set, or its location, read with the options of the run; None for the run's own
-            location.
-
-    Raises:
-        UsageError: If the data was passed in Python and is not given.
-        DataError: If the data cannot be read, or has changed.
-    """
+    """Load the data of a run, which must not have changed."""
     place: Any = content.get("data")
     known = isinstance(place, dict) and isinstance(place.get("name_or_path"), str)
     if known and not isinstance(data, Dataset):

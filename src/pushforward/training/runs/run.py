@@ -91,11 +91,7 @@ def write_parts(folder: Path, method: Method) -> dict[str, str]:
 def read_parts(
     folder: Path, content: Mapping[str, Any], method: Method, device: torch.device | str = "cpu"
 ) -> None:
-    """Load a method's frozen parts from a run's folder, each verified by its hash.
-
-    Raises:
-        CheckpointError: If a part is missing, damaged, or another than the run was trained with; the part is named.
-    """
+    """Load a method's frozen parts from a run's folder, each verified by its hash."""
     hashes = content.get("parts") or {}
     for name, module in method.parts.items():
         path = folder / "parts" / name / _FILE
@@ -142,11 +138,7 @@ def begin(
     settings: Settings,
     method: dict[str, Any],
 ) -> dict[str, Any]:
-    """Write the files of a new run folder before its first step, and return its spec with this description of the method.
-
-    Raises:
-        CheckpointError: If writing fails.
-    """
+    """Write the files of a new run folder before its first step, and return its spec with this description of the method."""
     content = {
         "format_version": FORMAT,
         "recipe": recipe.name,
@@ -203,11 +195,7 @@ def digest(content: Mapping[str, Any]) -> str:
 
 
 def check_spec(folder: Path, content: Mapping[str, Any], state: Mapping[str, Any]) -> None:
-    """Compare a spec with the one that a checkpoint was written under.
-
-    Raises:
-        CheckpointError: If they differ.
-    """
+    """Compare a spec with the one that a checkpoint was written under."""
     if state.get("spec_sha256") not in (None, digest(content)):
         raise CheckpointError(
             f"{folder}/spec.json has changed since the checkpoint was written (its sha256 differs). Restore the file. "
@@ -218,13 +206,7 @@ def check_spec(folder: Path, content: Mapping[str, Any], state: Mapping[str, Any
 def extend(
     folder: Path, content: dict[str, Any], budget: Budget, step: int, writes: bool = True
 ) -> None:
-    """Store a new budget in the spec, with the replaced budget and the step, so that a later resume keeps it.
-
-    If several processes train together, only one writes.
-
-    Raises:
-        CheckpointError: If the disk refuses; the old spec stays.
-    """
+    """Store a new budget in the spec, with the replaced budget and the step, so that a later resume keeps it."""
     if asdict(budget) != content["budget"]:
         earlier = [*content.get("extended", []), {"step": step, "budget": content["budget"]}]
         changed = {"extended": earlier, "budget": asdict(budget)}
@@ -236,12 +218,7 @@ def extend(
 def read_spec(
     folder: str | Path, plugins: str | Path | Iterable[str | Path] = ()
 ) -> dict[str, Any]:
-    """Read the spec of a run, after checking that the plugins that it needs are named.
-
-    Raises:
-        CheckpointError: If the folder is not a run folder, or a plugin is not named or has changed.
-        UsageError: If a named file does not exist, or cannot be loaded.
-    """
+    """Read the spec of a run, after checking that the plugins that it needs are named."""
     folder = Path(folder)
     check_run(folder)
     content = read_json(folder / "spec.json")
@@ -301,17 +278,7 @@ def recipe_of(
     seed: int = 0,
     weights: Sequence[Path] = (),
 ) -> Recipe:
-    """Build the recipe described by a spec, with weights drawn from the seed, or with a given method.
-
-    Args:
-        content: Spec.
-        method: Method that replaces the described one.
-        seed: Seed of the weights.
-        weights: The folders in which the run's weights lie, which bound what is built; none for a run that has saved none.
-
-    Raises:
-        CheckpointError: If this version cannot build the described recipe.
-    """
+    """Build the recipe described by a spec, with weights drawn from the seed, or with a given method."""
     try:
         if not 0 < content["training"].get("batch", 1) <= MOST:
             raise ValueError(f"a batch of {content['training']['batch']:.4g} examples")
@@ -629,11 +596,7 @@ class Run(Viewed):
 
 
 def pick(folder: Path, name: str | None) -> Path:
-    """Find a run's checkpoint by name, or the newest; "best" is a map's best step (`pushforward.training.runs.log`).
-
-    Raises:
-        CheckpointError: If there is no such checkpoint.
-    """
+    """Find a run's checkpoint by name, or the newest; "best" is a map's best step (`pushforward.training.runs.log`)."""
     if name == "best":
         best = best_of(log.read(folder / "metrics.jsonl"))
         if best is None:
@@ -707,14 +670,7 @@ def transport_of(model: Run | Transport) -> Transport:
 
 
 def by_default(content: Any, part: str, flow: Flow) -> Flow | None:
-    """Build a frozen part with the default sampler of its own run, from the spec of the run that holds it.
-
-    Returns:
-        None if the run does not specify it.
-
-    Raises:
-        CheckpointError: If the entry is not a sampler.
-    """
+    """Build a frozen part with the default sampler of its own run, from the spec of the run that holds it."""
     try:
         stored = (content.get("samplers") or {}).get(part)
         if stored is None:
