@@ -1,4 +1,4 @@
-"""Start, resume and distil training runs: fit, resume, distil, and the trainers behind them."""
+"""Start, resume and distil training runs."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def prepare(
     asked: Mapping[str, Any] | None = None,
     **options: Unpack[FitOptions],
 ) -> Trainer:
-    """Build a new `Trainer` as for `fit`; see `Settings` for ``asked``. Without ``progress`` it is silent."""
+    """Build a `Trainer` for a new run; see `fit`. Without ``progress`` it is silent."""
     own = settings_in(recipe, options, FitOptions.__annotations__.keys() - {"network"})
     refuse_unknown(options.keys() - own.keys(), FitOptions, "fit", HINTS)
     given = recipe
@@ -105,7 +105,8 @@ def prepare(
         epochs = options.get("epochs")
         if sum(amount is not None for amount in (budget, flops, epochs)) > 1:
             raise UsageError(
-                "Pass exactly one budget: `steps`, `samples`, `seconds`, `budget`, `epochs` or `flops`."
+                "Pass exactly one budget: `steps`, `samples`, `seconds`, `budget`, `epochs` or "
+                "`flops`."
             )
         if epochs is not None:
             budget = Budget(samples=samples_in(epochs, dataset))
@@ -246,7 +247,8 @@ def reopen(folder: str | Path | Run, **options: Unpack[ResumeOptions]) -> Traine
         watcher = watcher_of(options.get("progress") if writes else False)
         if checkpoint is not None and options.get("fallback"):
             raise UsageError(
-                "Pass either `checkpoint`, or `fallback=True`, which resumes from the newest undamaged checkpoint."
+                "Pass either `checkpoint`, or `fallback=True`, which resumes from the newest "
+                "undamaged checkpoint."
             )
         content = read_spec(folder, options.get("plugins", ()))
         epochs = options.get("epochs")
@@ -275,7 +277,8 @@ def reopen(folder: str | Path | Run, **options: Unpack[ResumeOptions]) -> Traine
                 and (rows := log.read(folder / "metrics.jsonl"))
             ):
                 raise CheckpointError(
-                    f"{folder} was trained for {rows[-1]['step']:,} steps, but its checkpoints are missing, so it cannot be "
+                    f"{folder} was trained for {rows[-1]['step']:,} steps, but its checkpoints are "
+                    "missing, so it cannot be "
                     "resumed. Restore them, or train again into another folder."
                 )
             if newest is not None and options.get("fallback") and fault(newest) is not None:
@@ -340,7 +343,8 @@ def _started_over(folder: Path, content: dict[str, Any], method: Method | None) 
         return recipe
     if method is None and not content.get("from_seed"):
         raise CheckpointError(
-            f"{folder} was never saved, and its initial weights (from Python or from a teacher) are lost. Train it "
+            f"{folder} was never saved, and its initial weights (from Python or from a teacher) "
+            "are lost. Train it "
             "again with `overwrite=True`, or pass them in Python: pf.resume(run, method=...)."
         )
     return recipe_of(content, method, content["seed"])
@@ -388,7 +392,8 @@ def student(
         )
     if not 1 <= whole("calls", calls) <= flow.calls:
         raise UsageError(
-            f"{run.folder} samples in {flow.calls} calls, so its student can take 1 to {flow.calls} `calls`, got {calls}."
+            f"{run.folder} samples in {flow.calls} calls, so its student can take 1 to "
+            f"{flow.calls} `calls`, got {calls}."
         )
     data = data_of_run(run.folder, run.spec, data)
     student_settings = {"calls": calls, **(settings or {})}
@@ -416,7 +421,8 @@ def check_finish(
     """Raise an error, before a student is trained, if it could not be finished with these settings."""
     if teacher.space.names:
         raise UsageError(
-            "finish does not support tables. Leave out `finish`; for better rows, sample in 2 or 4 `steps`."
+            "finish does not support tables. Leave out `finish`; for better rows, sample in 2 or 4 "
+            "`steps`."
         )
     second = Path(f"{out}-finished")
     if out is not None and second.exists() and not overwrite:
@@ -425,7 +431,8 @@ def check_finish(
     known = recipes.settings(finish)
     if unknown := (finish_settings or {}).keys() - known.keys():
         raise UsageError(
-            f"The recipe finish does not support {', '.join(unknown)}.{did_you_mean(min(unknown), known)}"
+            "The recipe finish does not support "
+            f"{', '.join(unknown)}.{did_you_mean(min(unknown), known)}"
         )
 
     def built() -> Recipe:
@@ -445,7 +452,7 @@ def finisher(
     settings: Mapping[str, Any] | None = None,
     **options: Unpack[FitOptions],
 ) -> Trainer:
-    """Build the `Trainer` that finishes a student in ``finish`` seconds, in a folder next to it that ends in "-finished"."""
+    """Build the `Trainer` that finishes a student, in a folder that ends in "-finished"."""
     function = with_frozen("finish", {"teacher": run})
     settings = settings or {}
     recipe = seeded(lambda: function(data.space, **settings), options.get("seed", 0))
@@ -494,7 +501,8 @@ def distil(
     teacher = opened(teacher, options.get("plugins", ()))
     if finish is None and finish_settings:
         raise UsageError(
-            "Got settings for finish, but not `finish` itself. Pass `finish` (its training time in seconds), or "
+            "Got settings for finish, but not `finish` itself. Pass `finish` (its training time in "
+            "seconds), or "
             "leave the settings out."
         )
     if finish is not None:
@@ -509,7 +517,7 @@ def distil(
 
 
 def train_in_turns(trainers: Sequence[Trainer], turn: float = TURN) -> list[Run]:
-    """Train several models in alternating rounds, so that changes of machine speed affect all models equally."""
+    """Train several models in alternating rounds, so that they meet the same machine speed."""
     fallen: dict[int, Diverged] = {}
 
     def attempt(number: int, work: Callable[[], object]) -> None:

@@ -1,4 +1,4 @@
-"""Estimate the memory, steps, checkpoints and floating-point operations of a training run before it starts."""
+"""Estimates of memory, steps and floating-point operations before training."""
 
 from __future__ import annotations
 
@@ -29,7 +29,8 @@ from pushforward.training.runs.run import Run, recipe_of
 
 FEW = 8  # examples of the smaller of two parts whose activations are measured, where a process's part is larger than both
 PERIOD = 16
-"""Number of steps whose operations are counted if the first two differ, because of a periodic penalty or random choices."""
+"""Number of steps whose operations are counted if the first two differ, because of a periodic
+penalty or random choices."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +101,7 @@ class Plan:
 def plan(
     recipe: Recipe, data: Dataset, budget: Budget, *, processes: int = 1, sharded: bool = False
 ) -> Plan:
-    """Estimate the resources of a training run; computes two small steps, which change the recipe's weights."""
+    """Estimate the resources of a training run from two small steps."""
     training = recipe.training
     method = recipe.method
     shares = processes if sharded else 1
@@ -197,7 +198,7 @@ def _bytes(tensors: Iterable[Tensor]) -> int:
 
 
 def training_memory(run: Run, data: Dataset) -> int | None:
-    """Measure the peak tensor memory of a training step of this run's recipe, at the run's batch size and precision."""
+    """Measure the peak tensor memory of a training step of a run's recipe."""
     learned = next(
         (
             known
@@ -249,14 +250,15 @@ class _Counter(TorchDispatchMode):
 
 
 def step_flops(recipe: Recipe, data: Dataset, settings: Settings | None = None) -> float:
-    """Count the floating-point operations of a training step: matrix products, convolutions and attention, forward and backward."""
+    """Count the floating-point operations of a training step, without element-wise ones."""
     twin = replace(recipe, method=copy.deepcopy(recipe.method))
     counts: list[int] = []
     with tempfile.TemporaryDirectory() as empty, torch.random.fork_rng(devices=[]):
         trainer = _unwritten(twin, data, Budget(steps=PERIOD), Path(empty), settings)
         if not trainer.store.whole:
             raise UsageError(
-                f"{recipe.name} computes trajectories before its first step, which a budget in `flops` cannot count. Use "
+                f"{recipe.name} computes trajectories before its first step, which a budget in "
+                "`flops` cannot count. Use "
                 "`steps`, `samples` or `seconds`."
             )
         while len(counts) < 2 or (len(counts) < PERIOD and counts[0] != counts[1]):
@@ -273,13 +275,14 @@ def step_flops(recipe: Recipe, data: Dataset, settings: Settings | None = None) 
 def steps_within(
     flops: float, recipe: Recipe, data: Dataset, settings: Settings | None = None
 ) -> tuple[int, float]:
-    """Compute the number of steps within a budget of floating-point operations, and the operations per step."""
+    """Return the number of steps within a budget of operations, and the operations per step."""
     if not number("flops", flops) > 0:
         raise UsageError(f"`flops` must be positive, got {flops}.")
     each = step_flops(recipe, data, settings)
     if not 0 < each <= flops:
         raise UsageError(
-            f"One step of {recipe.name} takes {each:.3g} floating-point operations, so `flops={flops:g}` is less than "
+            f"One step of {recipe.name} takes {each:.3g} floating-point operations, so "
+            f"`flops={flops:g}` is less than "
             "one step. Increase `flops`."
         )
     return int(flops / each), each

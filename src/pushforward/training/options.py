@@ -1,4 +1,4 @@
-"""The options of fit and resume, and the budget among them."""
+"""Options of fit and resume."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class BudgetOptions(TypedDict, total=False):
 
 
 class TrainingChanges(TypedDict, total=False):
-    """Settings of `pushforward.Training` that replace those of the recipe; None leaves a setting unchanged.
+    """Settings of `pushforward.Training` that replace those of the recipe.
 
     Args:
         batch: Batch size; `fit` uses that of a ``DataLoader`` if None is given.
@@ -98,7 +98,7 @@ class TrainingOptions(BudgetOptions, total=False):
 
 
 class FitOptions(TrainingOptions, TrainingChanges, total=False):
-    """Options of `pushforward.fit`, in addition to `BudgetOptions`, `TrainingOptions` and `TrainingChanges`.
+    """Options of `pushforward.fit`.
 
     Args:
         out: Run folder, which must not exist; ``runs/DATA-RECIPE`` by default, with -2, -3, ... if
@@ -133,7 +133,7 @@ class FitOptions(TrainingOptions, TrainingChanges, total=False):
 
 
 class ResumeOptions(TrainingOptions, total=False):
-    """Options of `pushforward.resume`: `TrainingOptions`, and a new total budget (`BudgetOptions`) that extends the run.
+    """Options of `pushforward.resume`.
 
     Args:
         checkpoint: Name of an older checkpoint, such as "step_000500".

@@ -1,4 +1,4 @@
-"""When, where and how the checkpoints of a training run are saved."""
+"""The policy of checkpoints: when, where and how a training run is saved."""
 
 from __future__ import annotations
 
@@ -33,9 +33,11 @@ from pushforward.training.runs.log import Journal
 
 GROUPS = ("method", "average", "optimizer")
 CHECKPOINT_SECONDS = 120.0
-"""Training seconds between checkpoints if ``checkpoint_every`` is not given; at most a quarter of a budget in seconds."""
+"""Training seconds between checkpoints if ``checkpoint_every`` is not given; at most a quarter of a
+budget in seconds."""
 SHARE = 0.5
-"""Fraction of the available memory that a copy of the state may take. A larger state is written while training waits."""
+"""Fraction of the available memory that a copy of the state may take. A larger state is written
+while training waits."""
 
 _writing: weakref.WeakSet[Future[None]] = weakref.WeakSet()
 if hasattr(os, "register_at_fork"):  # a process is not forked in the middle of a save
@@ -52,26 +54,26 @@ def beside(work: Callable[[], Any]) -> Future[None]:
 
 
 class Checkpointer:
-    """Decides when a training run is saved, and saves, prunes and restores its checkpoints.
+    """Policy of checkpoints: decides when to save, and saves, prunes and restores.
 
-    A regular checkpoint is copied and written during the next steps, at most one at a time. The
-    first, the last and requested checkpoints are waited for.
+    Regular checkpoints are copied and written during the next steps; the first, the last and
+    requested ones are waited for.
 
     Args:
         folder: Run folder.
         clock: Position in the budget.
-        processes: Processes that train together; the first one writes.
+        processes: Processes that train together.
         writes: Whether this process writes.
-        every: Number of steps between checkpoints; None for `CHECKPOINT_SECONDS`.
+        every: Steps between checkpoints; None for `CHECKPOINT_SECONDS`.
         facts: Further entries of ``state.json``.
-        journal: Log of the run, which is flushed to disk before each checkpoint.
+        journal: Log, which is flushed to disk before each checkpoint.
         spent: Seconds outside of training steps, by what took them.
 
     Attributes:
         step: Step of the newest checkpoint, which may still be written; -1 if there is none.
         beside: Whether regular checkpoints are written during the next steps.
-        refused: Whether any process had failed to write such a checkpoint at the last exchange.
-        weights_step: Step of the weights if training returned to earlier weights; otherwise None.
+        refused: Whether a write had failed in any process at the last exchange.
+        weights_step: Step of the weights after a return to earlier ones; otherwise None.
     """
 
     def __init__(
@@ -112,12 +114,7 @@ class Checkpointer:
         return self.clock.seconds - self._seconds >= interval
 
     def maybe_save(self, state: TrainState, requests: Iterable[CallbackRequest]) -> None:
-        """Save a checkpoint if one is due or requested, or return to an earlier one if that is requested.
-
-        Raises:
-            Diverged: If a weight is not finite; earlier checkpoints are kept.
-            CheckpointError: If writing fails.
-        """
+        """Save if a checkpoint is due or requested, or return to an earlier one if requested."""
         requests = list(requests)
         returns = numbers_in(requests, Action.RETURN)
         if returns:
@@ -130,12 +127,7 @@ class Checkpointer:
     def save(
         self, state: TrainState, requests: Iterable[CallbackRequest] = (), beside: bool = False
     ) -> None:
-        """Write a checkpoint of the current step.
-
-        Args:
-            state: State of training.
-            requests: Requests of callbacks, which name the checkpoints to keep.
-            beside: Whether training may continue meanwhile; `check` or `wait` then raises errors.
+        """Write a checkpoint of the current step; with ``beside``, during the next steps.
 
         Raises:
             Diverged: If a weight is not finite; earlier checkpoints are kept.
@@ -199,7 +191,7 @@ class Checkpointer:
             work()
 
     def join(self) -> BaseException | None:
-        """Wait until nothing is being written, and return the error, which stays for `wait`."""
+        """Wait for a pending write and return its error, which stays for `wait`."""
         error = None if self._written is None else self._written.exception()
         if error is not None:
             self.step, self._seconds = self._before
@@ -213,11 +205,7 @@ class Checkpointer:
         self._written = None
 
     def wait(self) -> None:
-        """Wait until the newest checkpoint is written; every process must call this.
-
-        Raises:
-            CheckpointError: If writing failed in any process; the checkpoint before stays.
-        """
+        """Wait for a pending write and raise its error in all processes, which must all call this."""
         error = self.join()
         self._written = None
         words = self.processes.failure(None if error is None else str(error))
@@ -230,23 +218,19 @@ class Checkpointer:
 
     @property
     def failed(self) -> bool:
-        """Return whether this process failed to write a checkpoint, with the error not yet raised by `wait`."""
+        """Return whether a pending write has failed in this process."""
         if self._written is None or not self._written.done():
             return False
         return self._written.exception() is not None
 
     def check(self) -> None:
-        """Raise the error of a checkpoint that could not be written, like `wait`, but without waiting."""
+        """Raise the error of a failed write, like `wait`, but without waiting."""
         if self.refused or (self.processes.count == 1 and self.failed):
             self.refused = False
             self.wait()
 
     def restore(self, state: TrainState, stored: Checkpoint) -> None:
-        """Restore a checkpoint, which becomes the newest.
-
-        Raises:
-            CheckpointError: If it does not fit, or writing fails.
-        """
+        """Restore a checkpoint, which becomes the newest."""
         self.wait()
         counters = {name: stored.state[name] for name in ("step", "seconds")}
         with fitting(stored.folder):
@@ -259,13 +243,7 @@ class Checkpointer:
             write_latest(self.folder, stored.folder.name)
 
     def go_back(self, state: TrainState, step: int) -> None:
-        """Restore the weights of an earlier step, which the next checkpoint then stores.
-
-        If that checkpoint is gone, because an older one was resumed, the newest one is used.
-
-        Raises:
-            CheckpointError: If it is damaged.
-        """
+        """Restore the weights of an earlier step, or of the newest checkpoint if it is gone."""
         self.wait()
         folder = self.folder / step_name(step)
         if not folder.is_dir():

@@ -1,4 +1,4 @@
-"""The files of a checkpoint: safetensors and JSON in a folder, hashed, and whole or not there."""
+"""The files of a checkpoint, written atomically and verified by hash."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def flush(path: Path) -> None:
 
 @contextlib.contextmanager
 def appearing(path: Path) -> Iterator[Path]:
-    """Context with a temporary file that is flushed and renamed to ``path`` on success, and removed on failure."""
+    """Context with a temporary file that is flushed and renamed to ``path`` on success."""
     with disk(path):
         with replacing(path) as temporary:
             yield temporary
@@ -134,7 +134,8 @@ def check_space(final: Path, needed: int) -> None:
     there = next(folder for folder in (final, *final.absolute().parents) if folder.exists())
     if (free := shutil.disk_usage(there).free) < needed:
         raise CheckpointError(
-            f"{final} was not written: it needs {needed / 1e6:,.1f} MB, but only {free / 1e6:,.1f} MB are free on the "
+            f"{final} was not written: it needs {needed / 1e6:,.1f} MB, but only {free / 1e6:,.1f} "
+            "MB are free on the "
             "disk. Free space or choose another `out`. Earlier checkpoints are intact."
         )
 
@@ -159,7 +160,7 @@ def save(
 
 @contextlib.contextmanager
 def staged(final: Path) -> Iterator[Path]:
-    """Context with a temporary folder for checkpoint files of any number of writers, removed unless `commit` publishes it."""
+    """Context with a temporary checkpoint folder, removed unless `commit` publishes it."""
     folder = final.parent
     with disk(final):
         if not folder.is_dir():
@@ -177,7 +178,8 @@ def commit(temporary: Path, final: Path) -> None:
     seal(temporary)
     if (wrong := fault(temporary)) is not None:
         raise CheckpointError(
-            f"{final} could not be written correctly: {wrong[0]}, when read back, {wrong[1]}. Check the disk. Earlier "
+            f"{final} could not be written correctly: {wrong[0]}, when read back, {wrong[1]}. "
+            "Check the disk. Earlier "
             "checkpoints are intact."
         )
     if final.exists():  # of the same step, by a training that was given up
@@ -188,7 +190,7 @@ def commit(temporary: Path, final: Path) -> None:
 
 
 def prune(final: Path, keep: int = 2, after: int | None = None, held: Container[int] = ()) -> None:
-    """Remove older checkpoints, by their steps, once a new one is the newest; see `save` for the arguments."""
+    """Remove older checkpoints; see `save` for the arguments."""
     there = all_in(final.parent)
     given_up = [
         path for path in there if path != final and after is not None and step_of(path) > after
@@ -247,7 +249,7 @@ def is_checkpoint(name: object) -> bool:
 
 
 def weights_hash(files: Mapping[str, Any], raw: bool = False) -> str | None:
-    """Return the hash of a checkpoint's averaged (or last) weights from its manifest; None if there is none."""
+    """Return the hash of averaged (or last) weights from a manifest."""
     entry = files.get(f"{'method' if raw else 'average'}.safetensors")
     return None if entry is None else str(entry["sha256"])
 
@@ -265,7 +267,7 @@ def all_in(folder: Path) -> list[Path]:
 
 
 def latest(folder: Path) -> Path | None:
-    """Return the latest checkpoint in a run's ``checkpoints`` folder, or None if there is none."""
+    """Return the newest checkpoint in a run's ``checkpoints`` folder, or None."""
     name = read_object(folder / LATEST).get("checkpoint")
     if is_checkpoint(name) and (folder / str(name)).is_dir():
         return folder / str(name)
@@ -277,7 +279,7 @@ def latest(folder: Path) -> Path | None:
 
 
 def write_latest(folder: Path, name: str) -> None:
-    """Make a checkpoint of a run's ``checkpoints`` folder the newest (`latest`), named with the hash of its manifest."""
+    """Make a checkpoint the newest (`latest`)."""
     write_json(
         folder / LATEST,
         {
@@ -289,7 +291,7 @@ def write_latest(folder: Path, name: str) -> None:
 
 
 def fault(folder: Path) -> tuple[str, str] | None:
-    """Find the first missing or damaged file of a checkpoint, with its fault; None if all are undamaged."""
+    """Return the first missing or damaged file of a checkpoint and its fault, or None."""
     try:
         manifest = read_json(folder / MANIFEST)
     except CheckpointError as error:
@@ -337,7 +339,7 @@ def _difference(folder: Path, name: str, entry: Any) -> tuple[str, str] | None:
 
 
 def next_good(folder: Path) -> Path | None:
-    """Find the newest undamaged checkpoint before another one, otherwise after it; None if there is none."""
+    """Return the newest undamaged checkpoint before another one, otherwise after it, or None."""
     others = [path for path in reversed(all_in(folder.parent)) if path != folder]
     if is_checkpoint(folder.name):
         others.sort(key=lambda path: step_of(path) > step_of(folder))
@@ -359,7 +361,8 @@ def read_state(folder: Path) -> dict[str, Any]:
     """Read the counters of a checkpoint, after verifying all files."""
     if any(folder.glob("shard-*.safetensors")):
         raise CheckpointError(
-            f"{folder} has a file of weights for each process, as earlier versions wrote with `shard`. Resume the run "
+            f"{folder} has a file of weights for each process, as earlier versions wrote with "
+            "`shard`. Resume the run "
             "with that version in one process: the next checkpoint can then be read."
         )
     if (wrong := fault(folder)) is not None:
@@ -373,7 +376,7 @@ def read_state(folder: Path) -> dict[str, Any]:
 
 
 def wrong_counter(state: Any) -> str | None:
-    """Return the name of the first missing or invalid counter; None if all are valid."""
+    """Return the name of the first missing or invalid counter, or None."""
     given = state if isinstance(state, Mapping) else {}
     for name, kinds in {**NEEDED, **MAY}.items():
         value = given.get(name)
@@ -389,7 +392,7 @@ def wrong_counter(state: Any) -> str | None:
 
 
 def unfinished(checkpoint: Path, budget: dict[str, Any]) -> str | None:
-    """Describe the progress of an unfinished run, such as "26 of 200 steps"; None if its budget is used up or unknown."""
+    """Describe the progress of an unfinished run, such as "26 of 200 steps", or return None."""
     try:
         state = read_json(checkpoint / "state.json")
         step = state["step"]

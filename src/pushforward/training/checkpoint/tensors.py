@@ -1,4 +1,4 @@
-"""Tensors of checkpoints, and of weights that are sharded over processes."""
+"""Tensors of checkpoints, whose weights may be sharded over processes."""
 
 from __future__ import annotations
 
@@ -26,7 +26,8 @@ from pushforward.training.runs import log
 
 Groups = Mapping[str, Mapping[str, Tensor]]  # Tensors by file and name
 MEASURED = ("seconds", "peak_memory_mb", "spec_sha256", "store_seconds")
-"""Entries of a checkpoint's state that hold times, memory use or settings, and so differ between two equal training runs."""
+"""Entries of a checkpoint's state that hold times, memory use or settings, and so differ between
+two equal training runs."""
 
 
 def whole(tensor: Tensor) -> Tensor:
@@ -45,7 +46,7 @@ def local(tensor: Tensor) -> Tensor:
 
 
 def by_place(numbers: Iterable[int], tensors: Sequence[Tensor]) -> list[list[int]]:
-    """Return the indices of sharded and of whole tensors, if any: no operation supports both together."""
+    """Return the indices of sharded and of whole tensors, which no operation takes together."""
     places: dict[bool, list[int]] = {}
     for number in numbers:
         places.setdefault(hasattr(tensors[number], "device_mesh"), []).append(number)
@@ -138,12 +139,12 @@ def load(folder: Path, device: torch.device | str = "cpu") -> Checkpoint:
 def state_digest(folder: str | Path) -> str:
     """Compute the sha256 of the state in which a run ended or stopped.
 
-    It covers the newest checkpoint (weights, averages, optimizers, counters) and every row of the log up to it, with floats to
-    the last bit. Times, memory, paths and settings are left out. On one machine, with one version of PyTorch and one number of
-    threads, the same training has the same digest, whether or not it was killed and resumed.
+    It covers the newest checkpoint and the log up to it, without times, memory, paths and settings.
+    On one machine, with one version of PyTorch and one number of threads, equal training runs have
+    equal digests.
 
     Raises:
-        CheckpointError: If the run has no checkpoint, or a damaged checkpoint.
+        CheckpointError: If the run has no checkpoint, or a damaged one.
     """
     folder = Path(folder)
     newest = latest(folder / "checkpoints")

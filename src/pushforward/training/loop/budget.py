@@ -32,7 +32,7 @@ def _read(text: str, number: str, units: str) -> tuple[float, str]:
 
 @dataclass(frozen=True)
 class Budget:
-    """Training budget: exactly one of steps, samples or seconds (of training steps, over all resumes)."""
+    """Training budget: exactly one of steps, samples or seconds."""
 
     steps: int | None = None
     samples: int | None = None
@@ -73,13 +73,13 @@ class Budget:
         return math.ceil(self.samples / batch)
 
     def after(self, seconds: float) -> Budget:
-        """Return the rest of a budget in seconds after work before the first step, at least a quarter."""
+        """Return the rest of a budget in seconds after earlier work, at least a quarter."""
         if self.seconds is None:
             return self
         return Budget(seconds=max(self.seconds - seconds, self.seconds / 4))
 
     def longer(self, step: int) -> Budget:
-        """Return a budget of the same kind that is `LONGER` times as large, for a run that has taken ``step`` steps."""
+        """Return a budget that is `LONGER` times as large."""
         if self.seconds is not None:
             return Budget(seconds=math.ceil(LONGER * self.seconds))
         if self.samples is not None:
@@ -87,19 +87,17 @@ class Budget:
         return Budget(steps=LONGER * max(STEPS, step))
 
     def check_beyond(self, folder: object, seconds: float, step: int, batch: int) -> None:
-        """Raise an error if a run is already trained for more than a budget.
-
-        Raises:
-            UsageError: With the training so far.
-        """
+        """Raise an error if a run is already trained for more than a budget."""
         done = {"steps": step, "samples": step * batch, "seconds": seconds}
         unit, wanted = next(
             (name, value) for name, value in asdict(self).items() if value is not None
         )
         if wanted < done[unit] and (self.total_steps(batch) or 0) < step:
             raise UsageError(
-                f"{folder} is already trained for {round(done[unit], 2):,.10g} {unit}, so a budget of {wanted:,.10g} "
-                "leaves nothing to do. The budget includes the steps already done: give more, such as "
+                f"{folder} is already trained for {round(done[unit], 2):,.10g} {unit}, so a budget "
+                f"of {wanted:,.10g} "
+                "leaves nothing to do. The budget includes the steps already done: give more, such "
+                "as "
                 f"`{unit}={math.ceil(2 * done[unit])}`."
             )
 

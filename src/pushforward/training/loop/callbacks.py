@@ -61,7 +61,7 @@ class Action(Enum):
 
 @dataclass(frozen=True)
 class CallbackRequest:
-    """CallbackRequest of an observer, which the checkpointer and the loop carry out.
+    """Request of an observer, which the checkpointer or the loop carries out.
 
     Args:
         action: What is asked for.
@@ -94,11 +94,11 @@ class Observer:
     decides: bool = False
 
     def due(self, moment: Moment) -> bool:
-        """Return whether to observe after this step, depending on step and budget, so that a resumed run behaves equally."""
+        """Return whether to observe after this step, depending only on step and budget."""
         return False
 
     def look(self, moment: Moment) -> Mapping[str, Any]:
-        """Return measures by name, to be logged as health. Called after the steps that are `due`."""
+        """Return measures by name for the log; called after the steps that are `due`."""
         return {}
 
     def row(self, row: Mapping[str, Any], again: bool = False) -> Mapping[str, Any]:
@@ -203,14 +203,15 @@ def measures(
 
 @contextlib.contextmanager
 def observing(method: Method, average: Method) -> Iterator[None]:
-    """Context for read-only access to training: torch's generators are restored, and changed weights raise an error."""
+    """Context for read-only access to training; modifying weights raises an error."""
     before = _versions(method, average)
     device = next((tensor.device for tensor in method.state_dict().values()), torch.device("cpu"))
     with generators_kept(device), torch.no_grad():
         yield
     if _versions(method, average) != before:
         raise RuntimeError(
-            "An observer has modified what it observes; observers may only read. Modify a copy of the method."
+            "An observer has modified what it observes; observers may only read. Modify a copy of "
+            "the method."
         )
 
 

@@ -1,4 +1,4 @@
-"""What a person sees of a training run: its progress, in a terminal, a notebook or plain lines."""
+"""Progress displays."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ class Watcher:
         """
 
     def preparing(self, name: str, share: float, words: str) -> None:
-        """Called while inputs are computed before the first step, with the fraction done and a description."""
+        """Called while inputs are computed before training, with the fraction done."""
 
     def measured(self, name: str, words: str) -> None:
-        """Called after samples were measured, with the latest values in a few words, such as "modes 8/8"."""
+        """Called after samples were measured, with the values in a few words."""
         return None
 
     def say(self, line: str) -> None:
@@ -73,7 +73,7 @@ SPACING = 5.0
 
 
 class Pace:
-    """Speed of one training run over the last minute, from marks of (seconds, samples, fraction done)."""
+    """Speed of a training run over the last minute."""
 
     def __init__(self) -> None:
         self._marks: list[tuple[float, int, float]] = []

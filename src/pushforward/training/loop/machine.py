@@ -56,7 +56,7 @@ _GROUP = Path("/sys/fs/cgroup")
 
 
 def lacks_memory(error: BaseException) -> bool:
-    """Return whether an error means out of memory: of Python, a CUDA device, or PyTorch's CPU allocator."""
+    """Return whether an error means out of memory."""
     # the last one raises a bare RuntimeError
     words = str(error)
     return (
@@ -75,7 +75,7 @@ def held_bytes(*modules: nn.Module) -> int:
 
 
 def added_peak(work: Callable[[], Any], device: torch.device | str = "cpu") -> int | None:
-    """Measure the peak tensor memory of ``work()`` in bytes, beyond the memory in use before."""
+    """Measure the peak tensor memory of ``work()`` in bytes; None if it cannot be measured."""
     if torch.device(device).type == "cuda":
         torch.cuda.synchronize(device)
         torch.cuda.reset_peak_memory_stats(device)
@@ -101,7 +101,7 @@ def added_peak(work: Callable[[], Any], device: torch.device | str = "cpu") -> i
 
 
 def free_memory() -> int | None:
-    """Return the bytes that this process may still allocate, by machine and control group; None if unknown."""
+    """Return the bytes that this process may still allocate, or None if unknown."""
     try:
         lines = Path("/proc/meminfo").read_text(encoding="utf-8").splitlines()
         machine = next(

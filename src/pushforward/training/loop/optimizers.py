@@ -1,4 +1,4 @@
-"""Optimisers of each network, their state as named tensors, and the average of the weights."""
+"""Optimisers of each network, and the average of the weights."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from pushforward.recipes.recipe import Training
 from pushforward.training.checkpoint.tensors import by_place, gradient_norm, local, placed
 
 NARROWEST = 32
-"""Muon trains kernels whose matrix, (channels out) x (channels in, height, width), has both sides at least this long."""
+"""Muon trains kernels whose matrix, (channels out) x (channels in, height, width), has both sides
+at least this long."""
 
 
 MOMENTUM = 0.95
@@ -81,7 +82,7 @@ class Player:
     def update(
         self, rate: float, beta2: float | None = None, loss: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
-        """Take one step with the current gradients at ``rate`` times the learning rate, and clear the gradients."""
+        """Take one step with the current gradients, and clear them."""
         norm = gradient_norm(self.parameters)
         finite = torch.isfinite(norm if loss is None else norm + loss)
         if self.clip is not None:
@@ -124,7 +125,7 @@ class Player:
         return states
 
     def state_bytes(self) -> int:
-        """Compute the bytes of optimiser states after the first step: two averages for AdamW, one for Muon."""
+        """Return the bytes of the optimiser states after the first step."""
         sizes = [4 * local(p).numel() for p in self.parameters]
         averages = [
             (2 if isinstance(optimizer, torch.optim.AdamW) else 1, numbers)
@@ -165,15 +166,12 @@ def _matrix(kernel: Tensor) -> Tensor:
 
 
 class Muon(torch.optim.Optimizer):
-    """The updates of ``torch.optim.Muon`` with ``adjust_lr_fn="match_rms_adamw"``, one batch of matrices per shape.
+    """``torch.optim.Muon`` with ``adjust_lr_fn="match_rms_adamw"``, batched by shape.
 
-    Args:
-        params: Matrices.
-        lr: Learning rate; the root mean square of an update is 0.2 times this.
-        weight_decay: Decoupled weight decay.
+    Processors without bfloat16 compute in float32.
 
     References:
-        Jordan et al., Muon (2024); Liu et al., Muon is Scalable for LLM Training (2025), for the scale.
+        Jordan et al., Muon (2024); Liu et al., Muon is Scalable for LLM Training (2025).
     """
 
     def __init__(
@@ -207,7 +205,7 @@ class Muon(torch.optim.Optimizer):
 
 
 def orthogonalise(matrices: Tensor, dtype: torch.dtype) -> Tensor:
-    """Bring the singular values of each matrix to between about 0.7 and 1.2 by five Newton-Schulz iterations."""
+    """Bring the singular values of matrices close to 1 by five Newton-Schulz iterations."""
     x = matrices.to(dtype)
     norms = torch.stack(torch._foreach_norm(x.unbind())).clamp(min=EPS)  # type: ignore[arg-type]
     x = x.div_(norms[:, None, None]) if x is not matrices else x / norms[:, None, None]
@@ -290,7 +288,7 @@ class Average:
 
     @torch.no_grad()
     def update(self, samples: int, batch: int) -> None:
-        """Update the average after a step, with ``samples`` training examples in total and ``batch`` in this step."""
+        """Update the average after a step."""
         half_life = min(self.half_life, self.share * samples)
         weight = 1.0 if half_life <= 0 else 1 - 0.5 ** (batch / half_life)
         torch._foreach_lerp_(self._averages, self._theirs, weight)

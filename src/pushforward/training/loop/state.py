@@ -46,7 +46,7 @@ class TrainState:
         self.seconds += seconds
 
     def state_dict(self) -> dict[str, Any]:
-        """Return tensors by name in the groups "method", "average" and "optimizer", step and seconds."""
+        """Return tensors by name in three groups, step and seconds."""
         optimizer: dict[str, torch.Tensor] = {}
         for player in self.optimizers.values():
             optimizer |= player.state()
@@ -59,11 +59,7 @@ class TrainState:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restore the result of `state_dict`, whose tensors may be whole though the weights are sharded.
-
-        Raises:
-            RuntimeError: If weights do not fit.
-        """
+        """Restore the result of `state_dict`, with whole tensors even if weights are sharded."""
         load_weights(self.method, state["method"])
         load_weights(self.average.method, state["method"] | state["average"])
         for player in self.optimizers.values():
@@ -72,7 +68,7 @@ class TrainState:
         self.seconds = state["seconds"]
 
     def not_finite(self) -> str | None:
-        """Return the name of a tensor of weights or averages that is not finite; None if there is none."""
+        """Return the name of a tensor that is not finite, or None."""
         kinds = {"weights": self.method, "averaged weights": self.average.method}
         for kind, method in kinds.items():
             for name, tensor in method.state_dict().items():
@@ -82,7 +78,7 @@ class TrainState:
 
 
 def check_weights(state: TrainState, processes: Processes, step: int) -> None:
-    """Raise an error if weights or averages are not finite after a step in any process."""
+    """Raise `Diverged` if weights or averages are not finite in any process."""
     name = state.not_finite()
     if processes.agreed(name is not None):
         what = f"The {name or 'weights'} are not finite after step {step}"

@@ -47,7 +47,11 @@ class _MicroBatch:
 
 
 class Rounds:
-    """Computes the losses of a method on this process's micro-batches of a batch, round by round.
+    """Computes the losses of a method on micro-batches, round by round.
+
+    The micro-batches of this process run in lockstep: gradients add up, and the graph of one is
+    freed before the next computes its own. `Sums` are added up over micro-batches and processes.
+    Dropout is drawn by torch's generator, seeded for each micro-batch.
 
     Args:
         method: Method, with weights where the processes keep them.
@@ -90,12 +94,12 @@ class Rounds:
         return slice(self.slices[0].start, self.slices[-1].stop)
 
     def begin(self, batch: Batch, step: int, progress: float) -> Now:
-        """Start the rounds on a batch, which holds the examples at `index`; returns the method's argument."""
+        """Start the rounds on the examples at `index`, and return the method's argument."""
         self._micro = [self._micro_batch(index, batch, step, progress) for index in self.slices]
         return self._micro[0].now
 
     def backward(self) -> Iterator[tuple[str, Tensor]]:
-        """Compute gradients round by round, and yield the network and its loss on this process's examples."""
+        """Compute gradients round by round, and yield each network and its loss."""
         reply: Sums | None = None
         while (move := self._together(reply)) is not None:
             reply = None
@@ -105,7 +109,7 @@ class Rounds:
                 yield move
 
     def notes(self) -> dict[str, Any]:
-        """Return the method's measurements in these rounds, as means over the whole batch."""
+        """Return the method's measurements, as means over the whole batch."""
         counts = [micro.count for micro in self._micro]
         notes = joined([micro.now.notes for micro in self._micro], counts)
         if self.processes.count == 1:
@@ -200,7 +204,7 @@ def _refuse_batch_norm(method: Method) -> None:
 
 
 class Statistics:
-    """State of a method besides the weights of trained networks, such as running statistics.
+    """State of a method besides trained weights, such as running statistics.
 
     Args:
         method: Method.
@@ -249,7 +253,7 @@ def joined(notes: Sequence[Mapping[str, Any]], counts: Sequence[int]) -> dict[st
 
 
 def parts_of(training: Training, method: Method, processes: int = 1) -> list[slice]:
-    """Split a batch into micro-batches of all processes in turn, with whole blocks of draws and whole groups."""
+    """Split a batch into micro-batches of whole blocks and groups, for all processes."""
     unit = math.lcm(BLOCK, method.group)
     size = training.batch
     count = training.accumulate * processes
@@ -258,7 +262,8 @@ def parts_of(training: Training, method: Method, processes: int = 1) -> list[sli
         each = f"each of {processes} processes computes" if processes > 1 else "it is computed"
         raise UsageError(
             f"A batch of {size} cannot be split into {count} micro-batches ({each} in "
-            f"accumulate={training.accumulate}): micro-batch sizes must be multiples of {unit}. Use "
+            f"accumulate={training.accumulate}): micro-batch sizes must be multiples of {unit}. "
+            "Use "
             f"`batch={unit * count * math.ceil(size / (unit * count))}`, or fewer micro-batches."
         )
     return [slice(at, min(at + share, size)) for at in range(0, size, share)]

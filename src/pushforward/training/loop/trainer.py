@@ -178,12 +178,7 @@ class Trainer:
             check_weights(self.state, self.processes, self.state.step + 1)
 
     def next_batch(self) -> Batch:
-        """Return this process's examples of the next step.
-
-        Raises:
-            DataError: If the data can no longer be read; the steps before are saved.
-            OutOfMemory: If the batch does not fit.
-        """
+        """Return this process's examples of the next step; if they cannot be read, save and raise."""
         batch = None
         words = None
         number = self.state.step // self.method.reuse
@@ -365,7 +360,7 @@ class Trainer:
 
     @property
     def ended(self) -> str | None:
-        """Return why training has ended early, such as loss of diversity; None if it has not."""
+        """Return why a callback has ended training, or None."""
         for request in self.callbacks.requests(self._moment(self.clock.progress)):
             if request.action is Action.STOP:
                 return request.reason
@@ -452,7 +447,7 @@ class Trainer:
             raise OutOfMemory(f"{what} ({why}). {advice}", step, what) from None
 
     def finish(self) -> None:
-        """Write pending rows, save the current step if necessary, and release the folder (`close`)."""
+        """Save the current step if necessary, and release the folder."""
         with self._ending_on_errors():
             self._finish()
 
@@ -466,7 +461,7 @@ class Trainer:
         self.close()
 
     def close(self, status: str | None = None) -> None:
-        """Release the folder's lock once nothing is being written, without saving; `advance` takes the lock again.
+        """Release the folder without saving; `advance` takes it again.
 
         Args:
             status: Status for trackers: "finished", "stopped" or "failed"; None to choose by
@@ -477,19 +472,14 @@ class Trainer:
         self.holding.close()
 
     def save(self, beside: bool = False) -> None:
-        """Write a checkpoint of the current step; with ``beside``, training continues and a later step raises errors.
-
-        Raises:
-            Diverged: See `advance`; earlier checkpoints are kept.
-            CheckpointError: If writing fails.
-        """
+        """Write a checkpoint of the current step; with ``beside``, during the next steps."""
         self.holding.reopen()
         self.journal.flush(self.done)
         requests = self.callbacks.requests(self._moment(self.clock.progress))
         self.checkpointer.save(self.state, requests, beside)
 
     def restore(self, stored: Checkpoint) -> None:
-        """Restore a checkpoint, which becomes the newest; later rows of the log are dropped."""
+        """Restore a checkpoint, which becomes the newest."""
         with self.processes.phase("reading a checkpoint"):
             self.checkpointer.restore(self.state, stored)
             self.clock.budget = self.store.restore(stored.state, self.budget)
@@ -515,7 +505,7 @@ def use_threads(requests: Iterable[CallbackRequest]) -> None:
 
 
 def trained(trainer: Trainer) -> Run:
-    """Train to the end of the budget, and close the progress display in any case."""
+    """Train to the end of the budget, and close the progress display."""
     if trainer.processes.words:
         trainer.progress.say(f"{trainer.folder.name}: {trainer.processes.words}")
     try:
@@ -542,7 +532,7 @@ def finished(trainer: Trainer) -> Run:
 
 
 def salvaged(trainer: Trainer, error: Diverged) -> Run:
-    """Return the run of a trainer that has diverged, at its last checkpoint and with a warning."""
+    """Return the run of a diverged trainer at its last checkpoint, with a warning."""
     trainer.progress.close()
     trainer.close()
     stored = load(pick(trainer.folder, None), trainer.device)

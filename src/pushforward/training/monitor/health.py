@@ -1,4 +1,4 @@
-"""The health of a training: notes of methods, norms of gradients, and the quality of samples from fixed noise."""
+"""Quality of samples during training, from fixed noise."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ NEIGHBOURS = 5
 
 
 def interval(batch: int) -> int:
-    """Choose the number of steps between measurements: 50, or more for small batches, so that measuring is cheap."""
+    """Return the number of steps between measurements, more for small batches."""
     return EVERY * math.ceil(8 * SAMPLES / (EVERY * batch))
 
 
 def in_words(health: Mapping[str, Any]) -> str:
-    """Format the latest measurement in a few characters, such as "modes 8/8"; empty if there is none."""
+    """Format the latest measurement, such as "modes 8/8"."""
     if health.get("modes") is not None:
         return f"modes {health['modes_held']}/{health['modes']}"
     if health.get("coverage_1") is not None:
@@ -70,7 +70,7 @@ def as_sampled(method: Method) -> Iterator[None]:
 
 
 class Reference:
-    """Training examples that stay the same, and how near samples are to them.
+    """Fixed training examples with which samples are compared.
 
     Args:
         data: Training data.
@@ -126,7 +126,7 @@ class Reference:
 
 
 class FixedNoise(Observer):
-    """Comparison of fixed training examples with samples that the current weights generate from fixed noise.
+    """Observer that compares samples from fixed noise with training examples.
 
     Args:
         data: Training data.
@@ -183,7 +183,7 @@ def _distances(x: np.ndarray, y: np.ndarray) -> Tensor:
 
 
 def principal(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Compute centre (d,) and axes (d, k) of examples (n, d): the columns themselves up to 32, otherwise principal axes."""
+    """Compute centre (d,) and at most 32 axes (d, k) of examples (n, d), of unit variance."""
     centre = x.mean(0)
     d = x.shape[1]
     axes = np.eye(d)
@@ -202,7 +202,7 @@ CHANCE = 2.0  # standard errors up to which a fall is laid to chance
 
 
 class Variety(Observer):
-    """Measurements of diversity at fixed points of training, if a method has a `pushforward.methods.Guard`.
+    """Observer of diversity at fixed points of training, for methods with a guard.
 
     Args:
         data: Training data.
@@ -224,7 +224,11 @@ class Variety(Observer):
         return now > before
 
     def look(self, moment: Moment) -> Mapping[str, float]:
-        """Measure ``NAME_ratio``, coverage and recall relative to the reference, and ``NAME_limit``, below which training ends."""
+        """Measure coverage and recall relative to the reference, and the limits that end training.
+
+        A limit is lower if few examples are compared: two standard errors below 1. Samples that are not
+        finite have coverage and recall 0.
+        """
         guard = moment.method.guard
         assert guard is not None
         if not self._start:
@@ -268,7 +272,8 @@ class Variety(Observer):
 
 
 COUNTS = {1: 1, 2: 1, 4: 4}
-"""Numbers of calls, each with the number of measurements between its marks: on average four calls per mark."""
+"""Numbers of calls, each with the number of measurements between its marks: on average four calls
+per mark."""
 BINS = {
     "low": 1 / 6,
     "middle": 1 / 2,
@@ -286,11 +291,11 @@ class HasTargets(Protocol):
     def target(
         self, where: tuple[Tensor, Tensor, Tensor], velocity: Tensor, condition: Condition, now: Now
     ) -> Tensor:
-        """Compute the target of the mean velocity from t to s at (x_t, t, s); the velocity if s = t."""
+        """Compute the target of the mean velocity from t to s at (x_t, t, s)."""
 
 
 class Jumps(Observer):
-    """Samples of the average in 1, 2 and 4 calls from noise that stays the same, and targets of the present weights.
+    """Observer of maps between two times: samples in 1, 2 and 4 calls, and target sizes.
 
     Args:
         data: Training data.
@@ -399,7 +404,7 @@ class Jumps(Observer):
 
 
 def disagreement(once: Tensor, twice: Tensor) -> float:
-    """Compute the RMS difference of two sets of samples from the same noise, divided by their standard deviation."""
+    """Compute the RMS difference of two sets of samples in standard deviations."""
     spread = float(
         torch.stack([(x - x.mean(0)).double().square().mean() for x in (once, twice)]).mean()
     )

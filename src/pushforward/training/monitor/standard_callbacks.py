@@ -1,4 +1,4 @@
-"""The callbacks of every training: measures of samples, alarms, pictures and trackers."""
+"""Alarms, pictures and trackers."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ CLASSES = 32  # the most classes of a landscape
 
 
 def landscape(method: Method, data: Dataset) -> dict[str, np.ndarray]:
-    """Compute critic values on a grid over the data range, and samples of the same weights; empty without a critic."""
+    """Compute critic values on a grid, and samples; empty without a critic of points."""
     if not isinstance(method, HasCritic) or tuple(data.space.shape) != (2,):
         return {}
     low = data.train.x.min(0).astype(np.float64)
@@ -87,12 +87,12 @@ DRAWN = {False: 36, True: 1000}  # fixed-noise samples that are written, by whet
 
 
 def drawn_at(moment: Moment) -> bool:
-    """Return whether samples are drawn after this step: at 2, 10, 30, 60 and 100 % of the budget."""
+    """Return whether samples are drawn after this step."""
     return any(moment.before < share <= moment.progress for share in PICTURES)
 
 
 class Alarms(Observer):
-    """The alarms that begin and end with the rows of the log, reported to the progress.
+    """Observer that reports alarms, and ends training if variety is lost.
 
     Args:
         folder: Run folder.
@@ -148,7 +148,7 @@ class Alarms(Observer):
 
 
 class Pictures(Observer):
-    """Samples of the average from fixed noise, written as arrays and as a picture, with the critic's landscape.
+    """Observer that writes samples of the average from fixed noise, and a critic's landscape.
 
     Args:
         progress: Receives that report.
@@ -173,8 +173,10 @@ class Pictures(Observer):
             arrays: dict[str, Any] = {"x": data.space.quantise(x), **landscape(moment.method, data)}
         except Diverged as error:
             said = (
-                f"{moment.folder.name}: step {moment.step:,}: no samples were written: {error.what}, although all weights "
-                "are finite. Training continues. If later samples are not finite either, train with a lower lr, or in "
+                f"{moment.folder.name}: step {moment.step:,}: no samples were written: "
+                f"{error.what}, although all weights "
+                "are finite. Training continues. If later samples are not finite either, train "
+                "with a lower lr, or in "
                 "float32."
             )
             if moment.writes and isinstance(self.progress, Silent):
@@ -210,7 +212,7 @@ class _Follower:
 
 
 class Tracked(Observer):
-    """Callback that passes rows of the log and pictures to trackers, each step once, even if a run is resumed.
+    """Observer that passes the log and pictures to trackers, each step once.
 
     Args:
         folder: Run folder.
@@ -303,7 +305,8 @@ class Tracked(Observer):
             self._followers.remove(follower)
             why = f"{type(error).__name__}: {error}"
             warn(
-                f"The tracker {follower.tracker.name} failed and gets no more data from {self.folder}. Training "
+                f"The tracker {follower.tracker.name} failed and gets no more data from "
+                f"{self.folder}. Training "
                 f"continues, and metrics.jsonl holds every step ({why:.300}).",
                 stacklevel=2,
             )

@@ -1,4 +1,4 @@
-"""Thread tuning: the number of threads with which training steps are fastest."""
+"""The number of threads with which training steps are fastest."""
 
 from __future__ import annotations
 
@@ -20,18 +20,17 @@ MARGIN = 0.9  # another number of threads is taken only where its steps take les
 
 
 class Threads(Observer):
-    """Requests the number of threads of each step, which it measures in the first steps.
+    """Observer that measures and requests the number of threads of each step.
 
     Args:
         folder: Run folder.
-        device: Device of the run; thread counts are compared only on the CPU.
-        writes: Whether this process keeps the numbers with the run.
-        alone: Whether it has the machine for itself; of several processes none measures, so that they compute alike when resumed.
+        device: Device; thread counts are compared only on the CPU.
+        writes: Whether this process writes ``threads.json``.
+        alone: Whether no other process trains; otherwise nothing is compared.
 
     Attributes:
-        numbers: The candidates: all threads that torch uses by itself, half of them, and one. A number that the user has set
-            is the only one.
-        stages: From step ``step`` on, steps use the numbers in ``threads`` in turn.
+        numbers: Thread counts to compare, or the only one if the user has set it.
+        stages: From ``step`` on, steps use the numbers in ``threads`` in turn.
     """
 
     def __init__(
@@ -45,13 +44,7 @@ class Threads(Observer):
         self._written = False
 
     def resume(self, step: int) -> None:
-        """Restore the written stages at a checkpoint's step.
-
-        A number that the user has set for this process goes before, and so does the limit of a machine with fewer cores.
-
-        Raises:
-            CheckpointError: If ``threads.json`` is damaged.
-        """
+        """Restore the written stages at a step, within the limits of this machine."""
         if self.path.is_file():
             self.stages = _read(self.path)
             self._written = True
@@ -75,7 +68,7 @@ class Threads(Observer):
         ]
 
     def threads_for(self, step: int) -> int:
-        """Return the number of threads for the next step, after writing a new stage if one begins."""
+        """Return the number of threads for the next step, after writing a new stage if any."""
         last = self.stages[-1]
         measuring = step > last["step"] and len(last["threads"]) > 1
         if measuring and all(len(self._seconds.get(n, ())) > ROUNDS for n in last["threads"]):

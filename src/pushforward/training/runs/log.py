@@ -1,4 +1,4 @@
-"""The log of a run: ``metrics.jsonl``, one row for each training step, and what it says: skipped steps, the best step."""
+"""The log of a run, ``metrics.jsonl``, with one row for each step."""
 
 from __future__ import annotations
 
@@ -33,9 +33,11 @@ ADVICE = "Try a lower `lr` or `precision=float32`, or check the data with `pushf
 MARK = "skipped/"  # the prefix of the measure that marks a skipped update of a player
 DIGITS = 5  # digits of measures that are logged, and that alarms see
 BY = ("frechet", "frechet_2", "frechet_4")
-"""The measures that choose the best step, equally weighted: one of them may improve while two get worse."""
+"""The measures that choose the best step, equally weighted: one of them may improve while two get
+worse."""
 BETTER = 0.99
-"""A step is better if its quality is below this fraction of the best one before; a smaller gain is not worth a checkpoint."""
+"""A step is better if its quality is below this fraction of the best one before; a smaller gain is
+not worth a checkpoint."""
 
 
 def read(path: Path) -> list[dict[str, Any]]:
@@ -59,7 +61,7 @@ def append(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
 
 
 def last_step(path: Path) -> int:
-    """Return the step of the last complete row; 0 for an empty log. Raises the same errors as `read`."""
+    """Return the step of the last complete row; 0 for an empty log."""
     return max((row["step"] for row in read(path)), default=0)
 
 
@@ -74,7 +76,8 @@ def _text(path: Path) -> str:
         return ""
     except OSError as error:
         raise CheckpointError(
-            f"{path} cannot be read: {error.strerror or error}. Check the disk, or move the file away."
+            f"{path} cannot be read: {error.strerror or error}. Check the disk, or move the file "
+            "away."
         ) from error
 
 
@@ -124,7 +127,7 @@ class Skips:
         self._steps: deque[int] = deque()
 
     def read(self, row: Mapping[str, Any]) -> str | None:
-        """Read a row of the log, in order, and return why training has diverged; None if it continues."""
+        """Read a row, and return why training has diverged, or None."""
         players = players_in(row.get("health"))
         step = row["step"]
         self._read += 1
@@ -150,7 +153,7 @@ class Skips:
 
 
 def in_words(rows: Iterable[Mapping[str, Any]]) -> str:
-    """Describe how many steps of a log were skipped, and the first; empty if there are none."""
+    """Describe how many steps of a log were skipped."""
     steps = [row["step"] for row in rows if players_in(row.get("health"))]
     if not steps:
         return ""
@@ -182,7 +185,7 @@ class Best:
 
 
 def quality(health: Mapping[str, Any] | None) -> float | None:
-    """Compute the geometric mean of the Fréchet distances in 1, 2 and 4 calls; lower is better."""
+    """Return the geometric mean of the Fréchet distances in 1, 2 and 4 calls, or None."""
     distances = [(health or {}).get(name) for name in BY]
     known = [
         float(distance)
@@ -195,7 +198,7 @@ def quality(health: Mapping[str, Any] | None) -> float | None:
 
 
 def best_of(rows: Iterable[Mapping[str, Any]], best: Best | None = None) -> Best | None:
-    """Find the best step in further rows of a log, after ``best`` so far; None if no step was measured in all calls."""
+    """Return the best step in further rows of a log, or None if no step was measured."""
     for row in rows:
         if (measured := quality(row.get("health"))) is not None:
             better = best is None or measured < BETTER * best.quality
@@ -207,7 +210,7 @@ def best_of(rows: Iterable[Mapping[str, Any]], best: Best | None = None) -> Best
 
 
 def in_numbers(measures: Sequence[dict[str, Any]]) -> None:
-    """Convert tensors among the measures to numbers with one device synchronisation; non-finite values become None."""
+    """Convert tensors among the measures to numbers with one device synchronisation."""
     import torch
 
     places = [
@@ -233,7 +236,7 @@ def in_numbers(measures: Sequence[dict[str, Any]]) -> None:
 
 
 class Journal:
-    """Log of a training run, which is held for some steps, then checked, passed to observers and written.
+    """Log of a training run: rows are held, then checked, passed to observers and written.
 
     Args:
         path: The log, ``metrics.jsonl``.
@@ -315,7 +318,7 @@ class Journal:
                 observer.row(row, again=True)
 
     def sync(self) -> None:
-        """Wait until written rows are on disk, so that no checkpoint is ahead of the log."""
+        """Flush written rows to disk, so that no checkpoint is ahead of the log."""
         if self.path.is_file():
             with disk(self.path):
                 flush(self.path)

@@ -1,4 +1,4 @@
-"""Looking at a run: its samples, the course of its training, its scores; and hints for words of other libraries."""
+"""Views of a run: samples, losses and scores."""
 
 from __future__ import annotations
 
