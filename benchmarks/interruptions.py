@@ -125,7 +125,7 @@ def train(name: str, steps: int, out: Path) -> int:
 
 def stopped(name: str, steps: int, out: Path, stop: Stop) -> int:
     """The exit code of a training that gets signals; how long it took to end is written beside it."""
-    step = Trainer.step
+    step = Trainer.train_step
     sent = []
 
     def send() -> None:
@@ -137,16 +137,16 @@ def stopped(name: str, steps: int, out: Path, stop: Stop) -> int:
             sent.append(time.perf_counter())
             os.kill(os.getpid(), getattr(signal, stop.second))
 
-    def slow(trainer: Trainer) -> Any:
+    def slow(trainer: Trainer, batch: Any) -> Any:
         if trainer.clock.step == 1:  # the first one imports
             threading.Thread(target=send, daemon=True).start()
-        done = step(trainer)
+        done = step(trainer, batch)
         time.sleep(SLOW)
         if stop.second is not None and trainer.stop:
             time.sleep(10)  # a long step, in which the second signal comes
         return done
 
-    with patch.object(Trainer, "step", slow):
+    with patch.object(Trainer, "train_step", slow):
         code = train(name, steps, out)
     out.with_suffix(".json").write_text(
         json.dumps({"sent": len(sent), "seconds": time.perf_counter() - sent[-1]})

@@ -173,9 +173,9 @@ def steps_in(make: Callable[[], pf.Recipe], data: Any, seconds: float) -> int:
     taken = []
     for _ in range(skipped + timed):
         began = time.process_time()
-        trainer.step()
+        trainer.train_step(trainer.next_batch())
         taken.append(time.process_time() - began)
-        trainer.clock.tick(taken[-1])
+        trainer.state.advance(taken[-1])
     trainer.close()
     return max(1, round(seconds / float(np.mean(taken[skipped:]))))
 

@@ -91,7 +91,8 @@ def run_case(name: str, seed: int, given: argparse.Namespace) -> dict[str, Any]:
     except Diverged as error:
         run = salvaged(trainer, error)
         diverged = str(error)
-        trainer.clock.step, trainer.clock.seconds = run.state["step"], run.state["seconds"]
+        trainer.state.step = run.state["step"]
+        trainer.state.seconds = run.state["seconds"]
     points = judged(trainer, judge)
     row = {
         "model": name,

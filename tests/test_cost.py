@@ -27,8 +27,9 @@ from pushforward.solvers import DPM, Heun, UniPC
 from pushforward.testing import ring, space_data
 from pushforward.training.api import prepare
 from pushforward.training.estimates import step_flops, steps_within
-from pushforward.training.loop.budget import Budget, Clock
+from pushforward.training.loop.budget import Budget
 from pushforward.training.loop.machine import added_peak, held_bytes
+from pushforward.training.loop.state import Clock, TrainState
 from pushforward.transports import Autoencoder, Flow, Latent, Map
 
 pytestmark = pytest.mark.usefixtures("usual")
@@ -264,7 +265,7 @@ def test_no_schedule_is_the_same_however_long_training_lasts(name):
     schedule = pf.recipes.named(name)("digits", "tiny").training.schedule
     rates = []
     for steps in (1000, 2000):
-        clock = Clock(Budget(steps=steps), batch=1)
-        clock.step = 900
+        clock = Clock(TrainState(None, {}, None), Budget(steps=steps), batch=1)
+        clock.state.step = 900
         rates.append(schedule.rate(clock, Now(None, samples=900, progress=clock.progress)))
     assert rates[0] < 0.9 * rates[1]

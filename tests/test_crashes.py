@@ -17,7 +17,7 @@ from pushforward.testing import assert_same, final_state, recipe_for, space_data
 from pushforward.testing.interruptions import DEATH, Disk, Stopped, damage
 from pushforward.training import Silent
 from pushforward.training.api import prepare, reopen
-from pushforward.training.checkpoint import contents as settings
+from pushforward.training.checkpoint import checkpointer as settings
 from pushforward.training.checkpoint import storage
 from pushforward.training.checkpoint.storage import all_in, fault, latest, write_latest
 from pushforward.training.checkpoint.storage import save as save_checkpoint
@@ -103,7 +103,7 @@ def test_a_checkpoint_has_no_steps_that_the_log_loses_with_the_power(tmp_path):
         trainer = prepare(
             recipe_for("flow", data), data, steps=6, out=run, checkpoint_every=2, progress=progress
         )
-        trainer.saver.beside = False
+        trainer.checkpointer.beside = False
         trainer.advance()
     assert disk.stopped
     assert latest(run / "checkpoints").name == "step_000002"
@@ -253,7 +253,7 @@ def test_checkpoints_by_the_clock_change_nothing(run, tmp_path, monkeypatch):
         trainer = prepare(recipe_for("flow", DATA), DATA, steps=8, out=tmp_path / "cut")
         for _ in range(3):
             trainer.advance(1e-9)
-        assert trainer.saver.step == 3
+        assert trainer.checkpointer.step == 3
         del trainer
     pf.resume(tmp_path / "cut", data=DATA)
     assert_same(final_state(run), final_state(tmp_path / "cut"))

@@ -13,11 +13,11 @@ import pushforward as pf
 from pushforward.errors import CheckpointError, DataError, Diverged
 from pushforward.evaluation import Judge
 from pushforward.testing import assert_same, final_state, recipe_for, space_data
-from pushforward.training import Trainer
 from pushforward.training.api import prepare, reopen, train_in_turns
 from pushforward.training.checkpoint import storage
+from pushforward.training.checkpoint.checkpointer import Checkpointer
 from pushforward.training.checkpoint.storage import latest
-from pushforward.training.loop.budget import Clock, Stage
+from pushforward.training.loop.state import TrainState
 from pushforward.training.runs.folder import hold
 
 
@@ -38,12 +38,15 @@ def test_weights_that_are_not_finite_stop_the_run_and_keeps_the_checkpoint(tmp_p
 
 def test_a_short_budget_is_saved_in_quarters(tmp_path, monkeypatch):
     saved = []
-    save = Trainer.save
-    tick = Clock.tick
-    monkeypatch.setattr(Clock, "tick", lambda self, seconds: tick(self, 1.0))
-    monkeypatch.setattr(
-        Trainer, "save", lambda self, **how: (saved.append(self.clock.step), save(self, **how))[1]
-    )
+    save = Checkpointer.save
+    advance = TrainState.advance
+
+    def noted(checkpointer, state, *how, **more):
+        saved.append(state.step)
+        save(checkpointer, state, *how, **more)
+
+    monkeypatch.setattr(TrainState, "advance", lambda state, seconds: advance(state, 1.0))
+    monkeypatch.setattr(Checkpointer, "save", noted)
     data = space_data((2,), labels=False)
     pf.fit(recipe_for("flow", data), data, seconds=8, out=tmp_path / "run")
     assert saved == [0, 2, 4, 6, 8]
@@ -82,25 +85,6 @@ def test_an_extension_is_kept_when_it_is_killed(tmp_path):
     ] == [(4, 4)]
 
 
-def test_an_extension_in_seconds_keeps_its_settled_number_of_steps(tmp_path):
-    """Before it is settled, the number of steps of the shorter budget must not come back; from then on it must."""
-    data = space_data((2,), labels=False)
-    trainer = prepare(recipe_for("flow", data), data, seconds=1e-3, out=tmp_path / "run")
-    trainer.advance()
-    first = trainer.clock.total
-    trainer = reopen(tmp_path / "run", data=data, seconds=1e6)
-    assert trainer.clock.total is None
-    trainer.close()
-    trainer = reopen(tmp_path / "run", data=data)
-    assert trainer.clock.total is None
-    assert not trainer.done
-    trainer.clock.stages = [Stage(first, 0.5, first + 7)]
-    trainer.save()
-    trainer.close()
-    trainer = reopen(tmp_path / "run", data=data)
-    assert trainer.clock.total == first + 7
-
-
 def test_weights_that_are_not_finite_are_not_saved(tmp_path):
     """Loss and gradient are finite, and the update is not: training ends at once, before anything is saved."""
     data = space_data((2,), labels=False)
@@ -109,7 +93,7 @@ def test_weights_that_are_not_finite_are_not_saved(tmp_path):
     )
     while trainer.clock.step < 4:
         trainer.advance(1e-9)
-    trainer.players["denoiser"].lr = math.inf
+    trainer.state.optimizers["denoiser"].lr = math.inf
     with pytest.raises(Diverged, match=r"weights .* not finite after step 5.*step 4 is saved"):
         trainer.advance()
     assert latest(tmp_path / "run" / "checkpoints").name == "step_000004"
@@ -145,10 +129,10 @@ def test_a_disk_that_refuses_one_model_leaves_the_others_saved_and_free(tmp_path
         for name in ("vae", "flow")
     ]
 
-    def full():
+    def full(batch):
         raise CheckpointError("disk full")
 
-    monkeypatch.setattr(trainers[1], "step", full)
+    monkeypatch.setattr(trainers[1], "train_step", full)
     with pytest.raises(CheckpointError, match="disk full"):
         train_in_turns(trainers, turn=1e-9)
     for name in ("vae", "flow"):

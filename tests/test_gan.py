@@ -339,7 +339,7 @@ def test_rate_and_beta2_move_by_samples(tmp_path, ramp, samples):
         out=tmp_path / "run",
     )
     seen = []
-    player = trainer.players["critic"]
+    player = trainer.state.optimizers["critic"]
     update = player.update
 
     def watched(*given):
@@ -393,7 +393,7 @@ def test_a_run_with_every_aid_resumes_bit_for_bit(tmp_path, accumulate):
     whole = prepare(with_aids(), data, steps=8, out=tmp_path / "whole")
     whole.advance()
     broken = prepare(with_aids(), data, steps=8, out=tmp_path / "broken", checkpoint_every=4)
-    broken.progress = lambda *_: setattr(broken, "stop", broken.clock.step == 4)
+    broken.callbacks.watcher = lambda *_: setattr(broken, "stop", broken.clock.step == 4)
     broken.progress.say = broken.progress.measured = lambda *_: None
     broken.advance()
     assert broken.clock.step == 4
@@ -406,7 +406,9 @@ def test_a_run_with_every_aid_resumes_bit_for_bit(tmp_path, accumulate):
     ):
         for name, value in own.state_dict().items():
             assert torch.equal(value, other.state_dict()[name]), name
-    for player, theirs in zip(whole.players.values(), taken_up.players.values(), strict=True):
+    for player, theirs in zip(
+        whole.state.optimizers.values(), taken_up.state.optimizers.values(), strict=True
+    ):
         assert all(
             torch.equal(value, theirs.state()[name]) for name, value in player.state().items()
         )

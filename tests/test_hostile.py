@@ -14,10 +14,8 @@ from urllib.parse import unquote
 
 import numpy as np
 import pytest
-import torch
 from programs import forking
 from programs.command_line import run as command
-from safetensors.torch import save_file
 
 import pushforward as pf
 from pushforward import files
@@ -29,7 +27,6 @@ from pushforward.report import Report
 from pushforward.spec import misfit
 from pushforward.tables.reading.csv_dialect import GappyFile
 from pushforward.testing import recipe_for, space_data
-from pushforward.training.checkpoint import tensors as shards
 from pushforward.training.runs import folder as folders
 from pushforward.training.runs import provenance
 from pushforward.training.runs.provenance import data_of_run
@@ -117,56 +114,6 @@ def test_json_is_read_up_to_its_limits():
     ):
         with pytest.raises(ValueError, match=r"nested|digits|too many"):
             files.parse_json(text)
-
-
-def test_parts_of_a_sharded_checkpoint_fill_its_tensors(tmp_path):
-    """Else holes would be read as weights, and a text as a place would be an error of another kind."""
-
-    def written(second, rows=2, **others):
-        places = [{"method/w": {"saved_offsets": offsets}} for offsets in ([0, 0], second)]
-        places[1] = others.get("places", places[1])
-        for number, (place, count) in enumerate(zip(places, (2, rows), strict=True)):
-            content = {
-                "method/w": torch.full(
-                    (count, 3),
-                    float(number),
-                    dtype=others.get("dtype", torch.float32) if number else None,
-                )
-            }
-            save_file(
-                content,
-                tmp_path / f"shard-0000{number}.safetensors",
-                {"DCP_SHARDING_INFO": json.dumps(place)},
-            )
-        return shards.read_shards(
-            tmp_path, [f"shard-0000{number}.safetensors" for number in (0, 1)]
-        )
-
-    assert written([2, 0])["method"]["w"].tolist() == [[0.0] * 3] * 2 + [[1.0] * 3] * 2
-    assert written([2, 0], rows=0)["method"]["w"].shape == (2, 3), "a process may have no rows"
-    wrong = [
-        [10**13, 0],
-        [3, 0],
-        [1, 0],
-        [0, 0],
-        [-2, 0],
-        [2, 1],
-        [2],
-        [2.0, 0],
-        ["2", 0],
-        "20",
-        None,
-    ]
-    cases = [{"second": offsets} for offsets in wrong]
-    cases += [{"second": [2, 0], "places": places} for places in ({}, [], {"method/w": 3}, 7)]
-    for case in (*cases, {"second": [2, 0], "dtype": torch.float64}):
-        with pytest.raises(CheckpointError, match="shards"):
-            written(**case)
-    (tmp_path / "shard-00001.safetensors").write_bytes(b"0" * 40)
-    with pytest.raises(CheckpointError, match="safetensors"):
-        shards.read_shards(tmp_path, ["shard-00000.safetensors", "shard-00001.safetensors"])
-    with pytest.raises(CheckpointError, match=r"shard-00001\.safetensors does not belong"):
-        shards.read_shards(tmp_path, ["shard-00000.safetensors"])
 
 
 class Part:

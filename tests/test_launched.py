@@ -11,12 +11,11 @@ from programs import forking
 
 import pushforward as pf
 from pushforward.cli.entry import _killed
-from pushforward.errors import UsageError
+from pushforward.errors import CheckpointError, UsageError
 from pushforward.runtime import Launch, launched
 from pushforward.testing import recipe_for, space_data
 from pushforward.testing.models import assert_same, final_state
-from pushforward.training.checkpoint.contents import stored_for
-from pushforward.training.distributed.processes import Processes
+from pushforward.training.checkpoint import latest, load
 
 CODE = "from pathlib import Path; from programs.ranks import main; main(Path.cwd())"
 
@@ -189,26 +188,14 @@ def test_no_thread_of_the_group_outlives_it(kind, folder, results):
     assert not [name for names in left for name in names if "gloo" in name], results[kind]
 
 
-class Second(Processes):
-    """The second of two processes that share weights, which the first one tells these values."""
-
-    rank = 1
-    count = 2
-    sharded = True
-
-    def __init__(self, *values):
-        self.values = list(values)
-
-    def first(self, value):
-        return self.values.pop(0)
-
-
-def test_the_first_process_alone_verifies_sharded_checkpoints(tmp_path):
-    (tmp_path / "step_000002").mkdir()
-    (tmp_path / "step_000002" / "shard-00001.safetensors").touch()
-    stored = stored_for(Second({"step": 2}), tmp_path / "step_000002", "cpu")
-    assert (stored.folder, stored.tensors, stored.state) == (
-        tmp_path / "step_000002",
-        {},
-        {"step": 2},
-    )
+def test_sharded_weights_are_saved_as_whole_ones(folder):
+    """A folder with a file for each process, as earlier versions wrote, is named."""
+    checkpoint = latest(folder / "sharded" / "run" / "checkpoints")
+    names = {path.name for path in checkpoint.glob("*.safetensors")}
+    assert names == {"method.safetensors", "average.safetensors", "optimizer.safetensors"}
+    (checkpoint / "shard-00001-model.safetensors").touch()
+    try:
+        with pytest.raises(CheckpointError, match="a file of weights for each process"):
+            load(checkpoint)
+    finally:
+        (checkpoint / "shard-00001-model.safetensors").unlink()

@@ -81,15 +81,15 @@ def killed_and_resumed(run, monkeypatch, out, train, plugins):
     longer = shlex.split(
         re.search("To continue: pushforward (.* --steps )2000(.*)", err).expand(r"\g<1>4\2")
     )
-    step = Trainer.step
+    step = Trainer.train_step
 
-    def deadly(trainer):
+    def deadly(trainer, batch):
         if trainer.clock.step == 2:
             raise Killed
-        return step(trainer)
+        return step(trainer, batch)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Trainer, "step", deadly)
+        patch.setattr(Trainer, "train_step", deadly)
         with pytest.raises(Killed):
             run(*train, *SHORT, "--out", f"{out}-cut")
     named = [word for file in plugins for word in ("--plugin", file)]

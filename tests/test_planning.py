@@ -29,7 +29,7 @@ def test_the_memory_of_one_process_is_that_of_its_tensors(tmp_path):
     trainer.advance()
     states = [
         value
-        for player in trainer.players.values()
+        for player in trainer.state.optimizers.values()
         for value in player.state().values()
         if value.numel() > 1
     ]

@@ -18,40 +18,6 @@ from pushforward.training.distributed.processes import Processes, called
 CODE = "from pathlib import Path; from programs.distributed import main; main(Path.cwd())"
 
 
-SHARDED = """
-import torch.distributed.checkpoint
-from pathlib import Path
-from unittest.mock import patch
-from pushforward.errors import CheckpointError
-from pushforward.testing import recipe_for, space_data
-from types import SimpleNamespace
-from pushforward.training import Budget, Trainer
-from pushforward.training.distributed.processes import Group
-torch.distributed.init_process_group("gloo", store=torch.distributed.HashStore(), rank=0, world_size=1)
-data, group, usual, used = space_data((2,), labels=False), Group(), torch.distributed.checkpoint.save, []
-def save(*given, process_group, **options):
-    used.append(process_group)
-    return usual(*given, process_group=process_group, **options)
-with patch("torch.distributed.checkpoint.save", save):
-    trainer = Trainer(recipe_for("flow", data), data, Budget(steps=1), out=Path("run"), processes=group)
-    group.sharded = True
-    trainer.save()
-    assert used == [group.saving.control] and group.saving.control not in (None, torch.distributed.group.WORLD), used
-    try:
-        with patch("shutil.disk_usage", lambda path: SimpleNamespace(free=10)):
-            trainer.save()
-    except CheckpointError as error:
-        print(error)
-    assert len(used) == 1
-"""
-
-
-def test_a_sharded_checkpoint_is_written_by_a_group_of_its_own_where_there_is_space(tmp_path):
-    done = forking.run(SHARDED, cwd=tmp_path)
-    assert done.returncode == 0, done.stderr[-4000:]
-    assert "was not written: it needs" in done.stdout
-
-
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """What two processes trained."""

@@ -12,7 +12,7 @@ import pushforward as pf
 from pushforward.errors import UsageError
 from pushforward.samples import Samples, drawn_from
 from pushforward.sampling_options import Sampling, configure, guidance_notes
-from pushforward.training.loop.callbacks import Silent, watcher_of
+from pushforward.training.loop.display import Silent, watcher_of
 
 
 @pytest.fixture(scope="module")

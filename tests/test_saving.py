@@ -14,7 +14,7 @@ from pushforward.errors import CheckpointError, UsageError
 from pushforward.testing import assert_same, final_state, recipe_for, space_data
 from pushforward.training import Silent
 from pushforward.training.api import prepare
-from pushforward.training.checkpoint import contents as saving
+from pushforward.training.checkpoint import checkpointer as saving
 from pushforward.training.checkpoint import storage
 from pushforward.training.checkpoint.tensors import load
 from pushforward.training.runs.folder import Holding
@@ -115,13 +115,13 @@ def test_an_error_beside_training_ends_it_at_the_next_step(tmp_path, monkeypatch
         out=tmp_path / "run",
         progress=At(),
     )
-    trainer.progress.works = {"step_3": trainer.saver.join}
+    trainer.progress.works = {"step_3": trainer.checkpointer.join}
     with pytest.raises(
         CheckpointError, match=r"step_000002 could not be written: No space left.*is intact"
     ):
         trainer.advance()
     assert trainer.clock.step in (2, 3)
-    assert trainer.saver.step == 0
+    assert trainer.checkpointer.step == 0
     assert names(tmp_path / "run") == ["latest.json", "step_000000"]
     monkeypatch.undo()
     assert pf.resume(tmp_path / "run", data=DATA).state["step"] == 6

@@ -22,7 +22,6 @@ from pushforward.evaluation.models import health_of
 from pushforward.methods.denoising import Denoising
 from pushforward.testing import assert_same, final_state, recipe_for, space_data
 from pushforward.training.api import prepare, reopen
-from pushforward.training.checkpoint import contents as going_back
 from pushforward.training.distributed.processes import Processes
 from pushforward.training.loop import optimizers
 from pushforward.training.runs import log
@@ -35,7 +34,8 @@ def state_of(trainer):
     """Weights, averages and optimisers, copied."""
     return {
         group: {name: value.clone() for name, value in tensors.items()}
-        for group, tensors in going_back.state_of(trainer).items()
+        for group, tensors in trainer.state.state_dict().items()
+        if isinstance(tensors, dict)
     }
 
 
@@ -77,7 +77,7 @@ def test_a_step_that_is_not_finite_changes_nothing(name, tmp_path):
                 after[group][key], value, rtol=0, atol=0, msg=f"{group}/{key}"
             )
     assert {key for key in row.get("health", {}) if key.startswith(MARK)} == {
-        f"{MARK}{player}" for player in trainer.players
+        f"{MARK}{player}" for player in trainer.state.optimizers
     }
     before, after, row = one_step(trainer)
     changed = {
@@ -126,7 +126,7 @@ class Beside(Processes):
 @pytest.mark.parametrize("what", ["loss", "gradient"])
 def test_processes_agree_by_what_they_have_added_up(what, tmp_path):
     trainer = prepare(recipe_for("flow", DATA), DATA, steps=9, out=tmp_path / "run")
-    trainer._step.processes = Beside(what)
+    trainer.processes = trainer.rounds.processes = Beside(what)
     marks = [f"{MARK}denoiser" in one_step(trainer)[2].get("health", {}) for _ in range(3)]
     assert marks == [False, True, False]
     trainer.close()
@@ -221,7 +221,7 @@ def test_too_many_end_a_training_with_the_last_weights_that_were_good(tmp_path):
     ):
         trainer.advance()
     stored = final_state(tmp_path / "run")[0]
-    assert trainer.saver.step == 4, "no checkpoint right after a skipped step"
+    assert trainer.checkpointer.step == 4, "no checkpoint right after a skipped step"
     assert all(torch.equal(good["method"][name], value) for name, value in stored["method"].items())
 
 

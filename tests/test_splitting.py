@@ -68,7 +68,7 @@ def test_every_part_receives_the_sums_of_the_whole_batch(tmp_path):
     for parts in (1, 4):
         trainer = trainer_of(tmp_path, parts)
         x = trainer.sampler.batch(0).x
-        trainer.step()
+        trainer.train_step(trainer.next_batch())
         totals = [entry[0] for entry in trainer.method.log if isinstance(entry, tuple)]
         assert len(totals) == parts
         for total in totals:
@@ -88,7 +88,7 @@ def test_gradients_reach_the_player_whose_turn_it_is_and_nobody_else(tmp_path):
         ]
         return torch.zeros(())
 
-    for name, player in trainer.players.items():
+    for name, player in trainer.state.optimizers.items():
         player.update = lambda *_, name=name: (gradients_of(name), torch.tensor(True))
     wanted = trainer.method
     reached = []
@@ -97,7 +97,7 @@ def test_gradients_reach_the_player_whose_turn_it_is_and_nobody_else(tmp_path):
             lambda p, name=name: None if p.grad is None else reached.append(name.split(".")[0])
         )
     x = trainer.sampler.batch(0).x
-    trainer.step()
+    trainer.train_step(trainer.next_batch())
     assert sorted(reached) == 8 * ["first"] + 4 * ["second"], (
         "in each of two parts, and none is computed for others"
     )
@@ -121,7 +121,7 @@ def test_dropout_is_keyed_by_the_first_block_of_a_part(tmp_path):
     drawn = {}
     for parts in (1, 2, 4):
         trainer = trainer_of(tmp_path, parts)
-        trainer.step()
+        trainer.train_step(trainer.next_batch())
         drawn[parts] = [entry[1] for entry in trainer.method.log if isinstance(entry, tuple)]
     for parts, values in drawn.items():
         for number, numbers in enumerate(values):
@@ -171,7 +171,7 @@ def test_saved_activations_fall_with_the_number_of_parts(name, shape, tmp_path):
         with torch.autograd.graph.saved_tensors_hooks(
             pack, lambda held: held.tensor if isinstance(held, Saved) else held
         ):
-            trainer.step()
+            trainer.train_step(trainer.next_batch())
         most[parts] = Saved.most
     fixed = 3.5 * 2**20 if name == "autoencoder" else 0  # spectrally normalised weights
     for parts in (4, 8):
@@ -196,7 +196,8 @@ def test_rows_may_have_any_seeds():
 
 
 def test_batch_normalisation_is_not_split(tmp_path):
-    trainer_of(tmp_path, 1, norm=True).step()
+    trainer = trainer_of(tmp_path, 1, norm=True)
+    trainer.train_step(trainer.next_batch())
     with pytest.raises(UsageError, match=r"first\.1 \(BatchNorm1d\) normalises over the batch"):
         trainer_of(tmp_path, 2, norm=True)
 

@@ -12,8 +12,8 @@ import torch
 from pushforward import runtime
 from pushforward.testing import recipe_for, space_data
 from pushforward.training.api import prepare, reopen
-from pushforward.training.loop import machine as threads
-from pushforward.training.loop.machine import ROUNDS, Threads
+from pushforward.training.monitor import threads
+from pushforward.training.monitor.threads import ROUNDS, Threads
 
 CPU = torch.device("cpu")
 REPOSITORY = Path(__file__).parents[1]
@@ -76,10 +76,9 @@ def simulate(measured, start, end, seconds):
     """The threads of steps start to end, if a step with n threads takes ``seconds(n, step)``."""
     used = []
     for step in range(start, end):
-        measured.before(step)
-        used.append(torch.get_num_threads())
+        used.append(measured.threads_for(step))
         assert used[-1] == measured.at(step)
-        measured.after(step, seconds(used[-1], step))
+        measured.measured(step, seconds(used[-1], step))
     return used
 
 
@@ -91,8 +90,7 @@ def test_the_fastest_number_is_chosen_and_written_before_its_first_step(tmp_path
     assert json.loads((tmp_path / "threads.json").read_text())["stages"] == [
         {"step": 0, "threads": [4, 2, 1]}
     ]
-    measured.before(length)
-    assert torch.get_num_threads() == 2
+    assert measured.threads_for(length) == 2
     assert json.loads((tmp_path / "threads.json").read_text())["stages"][1] == {
         "step": length,
         "threads": [2],
@@ -115,13 +113,13 @@ def test_training_keeps_its_threads_with_the_run_and_gives_torch_its_own_back(
     """Two threads or one, where a step with one takes half the time."""
     monkeypatch.setattr(threads, "_numbers", lambda device: [2, 1])
     used = []
-    after = Threads.after
+    measured = Threads.measured
 
     def simulated(self, step, seconds):
         used.append(torch.get_num_threads())
-        after(self, step, float(used[-1]))
+        measured(self, step, float(used[-1]))
 
-    monkeypatch.setattr(Threads, "after", simulated)
+    monkeypatch.setattr(Threads, "measured", simulated)
     before = torch.get_num_threads()
     data = space_data((2,), labels=False)
     turns = 2 * (ROUNDS + 1)

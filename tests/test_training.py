@@ -24,9 +24,9 @@ from pushforward.training import Budget, Silent
 from pushforward.training.api import prepare, reopen
 from pushforward.training.checkpoint.storage import latest
 from pushforward.training.checkpoint.tensors import state_digest
-from pushforward.training.loop.budget import Clock
 from pushforward.training.loop.callbacks import Observer
 from pushforward.training.loop.optimizers import Average
+from pushforward.training.loop.state import Clock, TrainState
 
 
 def rate(clock, warmup=100, end=0.01):
@@ -104,7 +104,7 @@ def consumed(trainer):
             reply = yield move
 
     trainer.method.losses = drawing
-    trainer.observers += (Consumer(),)
+    trainer.callbacks.observers.append(Consumer())
 
 
 SEEN_BY_PARTS = ("autoencoder",)
@@ -232,11 +232,11 @@ def test_buffers_are_averaged_and_counts_copied():
 
 
 def test_the_rate_rises_stays_and_falls():
-    clock = Clock(Budget(steps=1000), 1)
+    clock = Clock(TrainState(None, {}, None), Budget(steps=1000), 1)
     rates = []
     while not clock.done:
         rates.append(rate(clock, 100, 0.1))
-        clock.tick(0.01)
+        clock.state.advance(0.01)
     assert rates[0] == pytest.approx(0.01)
     assert rates[99:660] == pytest.approx([1.0] * 561)
     assert rates[-1] == pytest.approx(0.1, abs=0.01)

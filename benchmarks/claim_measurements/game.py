@@ -82,12 +82,12 @@ def critics(data: Any, x: Tensor, seed: int, steps: int, name: str) -> float:
     trainer.save()
     directions = []
     for step in range(steps):
-        trainer.step()
+        trainer.train_step(trainer.next_batch())
         if step in (steps // 3, steps - 1):
             here = points.clone().requires_grad_()
             directions.append(
                 torch.autograd.grad(trainer.recipe.method.scores(here).sum(), here)[0]
             )
-        trainer.clock.tick(0.0)
+        trainer.state.advance(0.0)
     trainer.close()
     return float(functional.cosine_similarity(*directions, dim=1).mean())

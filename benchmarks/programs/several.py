@@ -39,6 +39,7 @@ from pushforward.testing.interruptions import together
 from pushforward.testing.models import assert_same, final_state
 from pushforward.training import Trainer
 from pushforward.training.api import prepare
+from pushforward.training.checkpoint.checkpointer import Checkpointer
 from pushforward.training.checkpoint.tensors import whole
 from pushforward.training.runs.log import read
 
@@ -128,7 +129,9 @@ def trained(case: str, kind: str, steps: int, out: Path) -> dict[str, Any]:
         def noted(parameters: Any) -> None:
             usual(parameters)
             name = next(
-                name for name, player in trainer.players.items() if player.parameters is parameters
+                name
+                for name, player in trainer.state.optimizers.items()
+                if player.parameters is parameters
             )
             if name not in gradients:
                 gradients[name] = torch.cat(
@@ -242,11 +245,11 @@ def speed(count: int, threads: int, steps: int) -> float:
             trainer.save()
             times = []
             for _ in range(steps + 2):
-                trainer.threads.before(trainer.clock.step)
+                torch.set_num_threads(trainer.threads.threads_for(trainer.clock.step))
                 began = time.perf_counter()
-                trainer.step()
+                trainer.train_step(trainer.next_batch())
                 times.append(trainer.processes.together(time.perf_counter() - began, 0)[0])
-                trainer.clock.tick(times[-1])
+                trainer.state.advance(times[-1])
             trainer.close()
         if rank == 0 and "SHARED" in os.environ:
             (shared / "speed").write_text(str(median(times[2:])))
@@ -288,13 +291,13 @@ def pause(times: int) -> dict[str, Any]:
         trainer.save()
         for way in ("waiting", "beside") * times:
             for _ in range(2):
-                trainer.step()
-                trainer.clock.tick(1.0)
-            trainer.saver.wait(trainer.processes)
+                trainer.train_step(trainer.next_batch())
+                trainer.state.advance(1.0)
+            trainer.checkpointer.wait()
             began = time.perf_counter()
             trainer.save(beside=way == "beside")
             seconds[way].append(trainer.processes.together(time.perf_counter() - began, 0)[0])
-        trainer.saver.wait(trainer.processes)
+        trainer.checkpointer.wait()
         size = (
             sum(
                 path.stat().st_size
@@ -321,22 +324,23 @@ def pause(times: int) -> dict[str, Any]:
 def _killed(own: int, at: tuple[int, int, bool], words: list[str]) -> int:
     """A training that is killed, in one process, after a step, or in the first save that comes after it."""
     rank, step, inside = at
-    usual = Trainer.step
-    saving = Trainer.save
+    usual = Trainer.train_step
+    saving = Checkpointer.save
 
-    def stepped(trainer: Trainer) -> Any:
-        result = usual(trainer)
+    def stepped(trainer: Trainer, batch: Any) -> Any:
+        result = usual(trainer, batch)
         if own == rank and not inside and trainer.clock.step + 1 == step:
             os.kill(os.getpid(), signal.SIGKILL)
         return result
 
-    def saved(trainer: Trainer, **options: Any) -> None:
-        if own == rank and inside and trainer.clock.step >= step:
+    def saved(checkpointer: Checkpointer, state: Any, *given: Any, **options: Any) -> None:
+        if own == rank and inside and state.step >= step:
             signal.setitimer(signal.ITIMER_REAL, 0.002)
             signal.signal(signal.SIGALRM, lambda *_: os.kill(os.getpid(), signal.SIGKILL))
-        saving(trainer, **options)
+        saving(checkpointer, state, *given, **options)
 
-    Trainer.step, Trainer.save = stepped, saved  # type: ignore[method-assign]
+    Trainer.train_step = stepped  # type: ignore[method-assign]
+    Checkpointer.save = saved  # type: ignore[method-assign]
     return command_line(words)
 
 

@@ -41,10 +41,10 @@ with tempfile.TemporaryDirectory() as folder:
         out=Path(folder) / "run",
     )
     for _ in range(5):
-        trainer.step()
+        trainer.train_step(trainer.next_batch())
     began = time.process_time()
     for _ in range(steps):
-        trainer.step()
+        trainer.train_step(trainer.next_batch())
     result |= {
         "training": time.process_time() - began,
         "peak": memory()["VmHWM"] - start,

@@ -100,7 +100,7 @@ def first_gradients(trainer):
             gradients[player.name] = [float(gradient.norm()), *(probes @ gradient).tolist()]
         return update(player, *arguments, **named)
 
-    for player in trainer.players.values():
+    for player in trainer.state.optimizers.values():
         player.update = noted.__get__(player)
     return gradients
 

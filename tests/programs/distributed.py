@@ -54,7 +54,9 @@ def trained(name, folder, processes, scale=1.0, parts=1):
     def noted(parameters):
         step(parameters)
         player = next(
-            name for name, player in trainer.players.items() if player.parameters is parameters
+            name
+            for name, player in trainer.state.optimizers.items()
+            if player.parameters is parameters
         )
         if player not in gradients:
             gradients[player] = torch.cat(

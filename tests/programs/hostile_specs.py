@@ -171,7 +171,6 @@ COUNTERS = {
     "step of 10^30": {"step": 10**30},
     "true step": {"step": True},
     "seconds below zero": {"seconds": -1e300},
-    "stages of other fields": {"stages": [{"x": 1}]},
     "trajectories of 10^12": {"trajectories": 10**12},
     "memory of text": {"peak_memory_mb": "x"},
 }

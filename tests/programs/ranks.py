@@ -60,15 +60,15 @@ def at_step(rank, step, act):
     def before(own):
         from pushforward.training.loop.trainer import Trainer
 
-        usual = Trainer.step
+        usual = Trainer.train_step
 
-        def computed(trainer):
-            result = usual(trainer)
+        def computed(trainer, batch):
+            result = usual(trainer, batch)
             if own == rank and trainer.clock.step + 1 == step:
                 act(trainer)
             return result
 
-        Trainer.step = computed
+        Trainer.train_step = computed
 
     return before
 
@@ -83,16 +83,16 @@ def stopped(trainer):
 
 def lacking(rank):
     """One process has no memory for its part of the third batch, when the others wait for its gradients."""
-    from pushforward.training.loop.trainer import Step
+    from pushforward.training.loop.step import Rounds
 
-    usual = Step._backward
+    usual = Rounds.backward
 
-    def backward(step, part, player, loss):
-        if rank == 1 and part.now.step == 2:
+    def backward(rounds):
+        if rank == 1 and rounds._micro[0].now.step == 2:
             raise MemoryError("out of memory")
-        return usual(step, part, player, loss)
+        return usual(rounds)
 
-    Step._backward = backward
+    Rounds.backward = backward
 
 
 def hanging(trainer):

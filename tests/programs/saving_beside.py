@@ -21,36 +21,31 @@ from pushforward.testing import recipe_for, space_data
 from pushforward.testing.interruptions import together
 from pushforward.training import Trainer
 from pushforward.training.checkpoint import storage
-from pushforward.training.checkpoint import tensors as shards
-from pushforward.training.checkpoint.contents import Saver
+from pushforward.training.checkpoint.checkpointer import Checkpointer
 
 WAIT = 20.0
 """Seconds that a write waits for a step that should come at once."""
 
 
-REFUSALS = (
-    ("reduced", 0, storage, "fill"),
-    ("sharded", 0, shards, "check_space"),
-    ("sharded", 1, shards, "flush"),
-    ("sharded", 0, shards, "commit"),
-)
-"""Kind of training, process, module and function in which the disk refuses."""
+KINDS = ("reduced", "sharded")
+REFUSALS = [(kind, name) for kind in KINDS for name in ("check_space", "fill", "commit")]
+"""Kind of training, and function in which the disk refuses; the first process alone writes."""
 
 
 def after_three_steps(act):
     """Call `act(trainer)` in this process once three steps are computed; the list of all steps that are."""
     computed = []
-    usual = Trainer.step
+    usual = Trainer.train_step
 
-    def step(trainer):
-        result = usual(trainer)
+    def step(trainer, batch):
+        result = usual(trainer, batch)
         trainers.append(trainer)
         computed.append(trainer.clock.step + 1)
         if len(computed) == 3:
             act(trainer)
         return result
 
-    Trainer.step = step
+    Trainer.train_step = step
     return computed
 
 
@@ -58,16 +53,16 @@ def beside():
     return threading.current_thread() is not threading.main_thread()
 
 
-def writes(module, name, act):
-    """Call `act()` before a process calls a function of a module in the background."""
-    usual = getattr(module, name)
+def writes(name, act):
+    """Call `act()` before a process calls a function of `storage` in the background."""
+    usual = getattr(storage, name)
 
     def watched(*arguments, **options):
         if beside():
             act()
         return usual(*arguments, **options)
 
-    setattr(module, name, watched)
+    setattr(storage, name, watched)
 
 
 def full():
@@ -76,8 +71,6 @@ def full():
 
 trainers = []
 """That of each step of this process."""
-FILLS = {"reduced": (storage, "fill"), "sharded": (shards, "_write")}
-"""The module whose `fill` writes a process's tensors."""
 
 
 def fitted(kind, out):
@@ -99,7 +92,7 @@ def later(kind, folder):
         reached = threading.Event()
         written = []
         after_three_steps(lambda trainer: reached.set())
-        writes(*FILLS[kind], lambda: written.append(reached.wait(WAIT)))
+        writes("fill", lambda: written.append(reached.wait(WAIT)))
         code = fitted(kind, folder / f"later-{kind}")
         (folder / f"later-{kind}-{rank}.json").write_text(json.dumps(written))
         return code
@@ -111,22 +104,21 @@ def waiting(kind, folder):
     """The same training, which waits for every checkpoint."""
 
     def work(rank):
-        save = Saver.save
-        Saver.save = lambda saver, trainer, beside=False: save(saver, trainer)
+        save = Checkpointer.save
+        Checkpointer.save = lambda own, state, requests=(), beside=False: save(own, state, requests)
         return fitted(kind, folder / f"waiting-{kind}")
 
     return work
 
 
-def refused(kind, folder, rank, module, name):
-    """The disk of one process refuses in a function while the checkpoint of step 2 is written beside training."""
+def refused(kind, folder, name):
+    """The disk refuses in a function while the checkpoint of step 2 is written beside training."""
 
-    def work(own):
-        if own == rank:
-            writes(module, name, full)
-        computed = after_three_steps(lambda trainer: trainer.saver.join())
-        code = fitted(kind, folder / f"refused-{kind}-{rank}-{name}")
-        print(f"{len(computed)} steps, saved {trainers[-1].saver.step}")
+    def work(rank):
+        writes(name, full)
+        computed = after_three_steps(lambda trainer: trainer.checkpointer.join())
+        code = fitted(kind, folder / f"refused-{kind}-{name}")
+        print(f"{len(computed)} steps, saved {trainers[-1].checkpointer.step}")
         return code
 
     return work
@@ -137,21 +129,21 @@ def killed(kind, folder):
 
     def work(rank):
         if rank == 0:
-            writes(*FILLS[kind], lambda: os.kill(os.getpid(), signal.SIGKILL))
+            writes("fill", lambda: os.kill(os.getpid(), signal.SIGKILL))
         return fitted(kind, folder / f"killed-{kind}")
 
     return work
 
 
 def broken(folder):
-    """The first process fails in its third step, while the second one is late with its part of a checkpoint."""
+    """The second process fails in its third step, while the first one writes a checkpoint."""
 
     def work(rank):
         def fail(trainer):
             raise PushforwardError("broken")
 
-        if rank:
-            writes(*FILLS["sharded"], lambda: time.sleep(1.0))
+        if rank == 0:
+            writes("fill", lambda: time.sleep(1.0))
         else:
             after_three_steps(fail)
         return fitted("sharded", folder / "broken")
@@ -162,13 +154,13 @@ def broken(folder):
 def main(folder):
     torch.set_num_threads(1)
     works = {}
-    for kind in FILLS:
+    for kind in KINDS:
         works[f"later-{kind}"] = later(kind, folder)
         works[f"waiting-{kind}"] = waiting(kind, folder)
         works[f"killed-{kind}"] = killed(kind, folder)
     works["broken"] = broken(folder)
-    for kind, *where in REFUSALS:
-        works["-".join(["refused", kind, str(where[0]), where[2]])] = refused(kind, folder, *where)
+    for kind, name in REFUSALS:
+        works[f"refused-{kind}-{name}"] = refused(kind, folder, name)
     results = {name: together(2, work, folder / f"{name}-printed") for name, work in works.items()}
     (folder / "results.json").write_text(json.dumps(results))
 

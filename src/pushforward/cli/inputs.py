@@ -335,7 +335,7 @@ def options_of_reading(reading: Reading) -> dict[str, Any]:
 @contextmanager
 def counting(name: str) -> Iterator[Callable[[int, int], None]]:
     """Yield a progress callback for reading, which takes the number of files or lines that were read, and the total."""
-    from pushforward.training.loop.callbacks import Progress, duration
+    from pushforward.training.loop.display import Progress, duration
 
     progress = Progress()
     since = time.monotonic()

@@ -129,7 +129,7 @@ def _watched(
     run: Run, flow: Flow, amounts: dict[str, int]
 ) -> Iterator[Callable[[int, float], None]]:
     """Yield a callback that shows the progress of each round, with an estimate of the time left."""
-    from pushforward.training.loop.callbacks import Progress, duration
+    from pushforward.training.loop.display import Progress, duration
 
     rounds = amounts["rounds"]
     progress = Progress()

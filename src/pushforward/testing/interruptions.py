@@ -61,7 +61,7 @@ def train_on(folder: Path, disk: Any, steps: int, every: int, beside: bool = Tru
         trainer = prepare(
             recipe_for("flow", data), data, steps=steps, checkpoint_every=every, out=folder
         )
-    trainer.saver.beside = beside
+    trainer.checkpointer.beside = beside
     with patch.object(storage, "save", saved):
         trainer.advance()
 
@@ -291,7 +291,7 @@ class Events:
         """Context in which a trainer's events are counted: rounds, ends of steps, and writes of this process."""
         losses = trainer.method.losses
         with contextlib.ExitStack() as stack:
-            stack.enter_context(patch.object(trainer, "progress", _Steps(self)))
+            stack.enter_context(patch.object(trainer.callbacks, "watcher", _Steps(self)))
             stack.enter_context(
                 patch.object(
                     trainer.method, "losses", lambda batch, now: self._turns(losses(batch, now))

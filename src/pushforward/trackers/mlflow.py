@@ -1,4 +1,4 @@
-"""MLflow files in the run folder, unless ``MLFLOW_TRACKING_URI`` names another store."""
+"""MLflow tracker."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""TensorBoard event files in the run folder, for ``tensorboard --logdir runs``."""
+"""TensorBoard tracker."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pushforward.trackers.tracker import FOLDER, Tracker, imported
 
 
 class TensorBoard(Tracker):
-    """Write scalars, samples as images, and the run's spec as text to ``trackers/tensorboard`` in the run folder."""
+    """Write scalars, samples and the spec to ``trackers/tensorboard`` in the run folder."""
 
     library = "tensorboard"
 

@@ -14,7 +14,7 @@ FOLDER = "trackers"  # The folder, within a run's, where trackers of this machin
 
 
 class Tracker(ABC):
-    """Base class of trackers, which receive the training log after it is written to ``metrics.jsonl``. A tracker may fail.
+    """Base class of trackers, which receive the training log and may fail.
 
     The name of a tracker is the lower-case class name.
     """

@@ -1,4 +1,4 @@
-"""Weights & Biases files in the run folder, offline unless ``WANDB_MODE`` is set."""
+"""Weights & Biases tracker."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from pushforward.training.api import distil, fit, resume
     from pushforward.training.checkpoint.tensors import state_digest
     from pushforward.training.loop.budget import Budget
-    from pushforward.training.loop.callbacks import Progress, Silent, Watcher
+    from pushforward.training.loop.display import Progress, Silent, Watcher
     from pushforward.training.loop.trainer import Trainer
     from pushforward.training.recipe_argument import autoencoder_of, in_latent, with_frozen
     from pushforward.training.runs.run import Run, load
@@ -39,7 +39,7 @@ __getattr__ = exports(
         "loop.budget": ("Budget",),
         "checkpoint.tensors": ("state_digest",),
         "recipe_argument": ("autoencoder_of", "in_latent", "with_frozen"),
-        "loop.callbacks": ("Progress", "Silent", "Watcher"),
+        "loop.display": ("Progress", "Silent", "Watcher"),
         "runs.run": ("Run", "load"),
         "loop.trainer": ("Trainer",),
     },

@@ -1,4 +1,4 @@
-"""Start, resume and distil training runs: fit, resume, distil, and the trainers behind them."""
+"""Start, resume and distil training runs."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ from pushforward.recipes import Recipe
 from pushforward.registries import own_name
 from pushforward.runtime import device_named
 from pushforward.trackers import trackers_of
-from pushforward.training.checkpoint.contents import stored_for
 from pushforward.training.checkpoint.storage import fault, latest, next_good, step_name
+from pushforward.training.checkpoint.tensors import load as load_checkpoint
 from pushforward.training.checkpoint.tensors import restore
 from pushforward.training.distributed.processes import joined
 from pushforward.training.estimates import steps_within
 from pushforward.training.loop.budget import Budget, Settings
-from pushforward.training.loop.callbacks import watcher_of
+from pushforward.training.loop.display import watcher_of
 from pushforward.training.loop.machine import seeded
 from pushforward.training.loop.model_setup import mark
 from pushforward.training.loop.trainer import Trainer, finished, salvaged, trained
@@ -83,11 +83,7 @@ def prepare(
     asked: Mapping[str, Any] | None = None,
     **options: Unpack[FitOptions],
 ) -> Trainer:
-    """Build a new `Trainer` as for `fit`; see `Settings` for ``asked``. Without ``progress`` it is silent.
-
-    Raises:
-        UsageError: See `fit`.
-    """
+    """Build a `Trainer` for a new run; see `fit`. Without ``progress`` it is silent."""
     own = settings_in(recipe, options, FitOptions.__annotations__.keys() - {"network"})
     refuse_unknown(options.keys() - own.keys(), FitOptions, "fit", HINTS)
     given = recipe
@@ -109,7 +105,8 @@ def prepare(
         epochs = options.get("epochs")
         if sum(amount is not None for amount in (budget, flops, epochs)) > 1:
             raise UsageError(
-                "Pass exactly one budget: `steps`, `samples`, `seconds`, `budget`, `epochs` or `flops`."
+                "Pass exactly one budget: `steps`, `samples`, `seconds`, `budget`, `epochs` or "
+                "`flops`."
             )
         if epochs is not None:
             budget = Budget(samples=samples_in(epochs, dataset))
@@ -190,7 +187,6 @@ def prepare(
 
 
 def _warn_of(method: Method) -> None:
-    """Warn of a method that `pushforward.load` cannot rebuild, before an hour of training goes into it."""
     try:
         spec.build(spec.describe(method), check=True)
     except CheckpointError as error:
@@ -251,7 +247,8 @@ def reopen(folder: str | Path | Run, **options: Unpack[ResumeOptions]) -> Traine
         watcher = watcher_of(options.get("progress") if writes else False)
         if checkpoint is not None and options.get("fallback"):
             raise UsageError(
-                "Pass either `checkpoint`, or `fallback=True`, which resumes from the newest undamaged checkpoint."
+                "Pass either `checkpoint`, or `fallback=True`, which resumes from the newest "
+                "undamaged checkpoint."
             )
         content = read_spec(folder, options.get("plugins", ()))
         epochs = options.get("epochs")
@@ -280,7 +277,8 @@ def reopen(folder: str | Path | Run, **options: Unpack[ResumeOptions]) -> Traine
                 and (rows := log.read(folder / "metrics.jsonl"))
             ):
                 raise CheckpointError(
-                    f"{folder} was trained for {rows[-1]['step']:,} steps, but its checkpoints are missing, so it cannot be "
+                    f"{folder} was trained for {rows[-1]['step']:,} steps, but its checkpoints are "
+                    "missing, so it cannot be "
                     "resumed. Restore them, or train again into another folder."
                 )
             if newest is not None and options.get("fallback") and fault(newest) is not None:
@@ -293,7 +291,7 @@ def reopen(folder: str | Path | Run, **options: Unpack[ResumeOptions]) -> Traine
             else:
                 start = folder / "checkpoints" / where
             if start is not None:
-                stored = stored_for(processes, start, device)
+                stored = load_checkpoint(start, device)
                 check_spec(folder, content, stored.state)
                 if given and asdict(budget) != content["budget"]:
                     budget.check_beyond(
@@ -345,7 +343,8 @@ def _started_over(folder: Path, content: dict[str, Any], method: Method | None) 
         return recipe
     if method is None and not content.get("from_seed"):
         raise CheckpointError(
-            f"{folder} was never saved, and its initial weights (from Python or from a teacher) are lost. Train it "
+            f"{folder} was never saved, and its initial weights (from Python or from a teacher) "
+            "are lost. Train it "
             "again with `overwrite=True`, or pass them in Python: pf.resume(run, method=...)."
         )
     return recipe_of(content, method, content["seed"])
@@ -382,11 +381,7 @@ def student(
     settings: Mapping[str, Any] | None = None,
     **options: Unpack[FitOptions],
 ) -> Trainer:
-    """Build the `Trainer` of a run's student; the arguments are those of `distil`.
-
-    Raises:
-        UsageError, DataError: See `distil`.
-    """
+    """Build the `Trainer` of a run's student; the arguments are those of `distil`."""
     run = opened(teacher, options.get("plugins", ()))
     flow = inner_of(run.transport)
     if not has_steps(flow) or has_jump(flow.denoiser):
@@ -397,7 +392,8 @@ def student(
         )
     if not 1 <= whole("calls", calls) <= flow.calls:
         raise UsageError(
-            f"{run.folder} samples in {flow.calls} calls, so its student can take 1 to {flow.calls} `calls`, got {calls}."
+            f"{run.folder} samples in {flow.calls} calls, so its student can take 1 to "
+            f"{flow.calls} `calls`, got {calls}."
         )
     data = data_of_run(run.folder, run.spec, data)
     student_settings = {"calls": calls, **(settings or {})}
@@ -422,15 +418,11 @@ def check_finish(
     settings: Mapping[str, Any] | None = None,
     finish_settings: Mapping[str, Any] | None = None,
 ) -> None:
-    """Raise an error, before a student is trained, if it could not be finished with these settings.
-
-    Raises:
-        UsageError: If the folder of the finished student exists, the model is for tables, or the
-            recipe ``finish`` does not support a setting or the student.
-    """
+    """Raise an error, before a student is trained, if it could not be finished with these settings."""
     if teacher.space.names:
         raise UsageError(
-            "finish does not support tables. Leave out `finish`; for better rows, sample in 2 or 4 `steps`."
+            "finish does not support tables. Leave out `finish`; for better rows, sample in 2 or 4 "
+            "`steps`."
         )
     second = Path(f"{out}-finished")
     if out is not None and second.exists() and not overwrite:
@@ -439,7 +431,8 @@ def check_finish(
     known = recipes.settings(finish)
     if unknown := (finish_settings or {}).keys() - known.keys():
         raise UsageError(
-            f"The recipe finish does not support {', '.join(unknown)}.{did_you_mean(min(unknown), known)}"
+            "The recipe finish does not support "
+            f"{', '.join(unknown)}.{did_you_mean(min(unknown), known)}"
         )
 
     def built() -> Recipe:
@@ -459,15 +452,7 @@ def finisher(
     settings: Mapping[str, Any] | None = None,
     **options: Unpack[FitOptions],
 ) -> Trainer:
-    """Build the `Trainer` that finishes a student in ``finish`` seconds, in a folder next to it that ends in "-finished".
-
-    Args:
-        run: Student.
-        data: Data of the student.
-        finish: Training time in seconds.
-        settings: Settings of the recipe ``finish``.
-        options: Options as for `distil`.
-    """
+    """Build the `Trainer` that finishes a student, in a folder that ends in "-finished"."""
     function = with_frozen("finish", {"teacher": run})
     settings = settings or {}
     recipe = seeded(lambda: function(data.space, **settings), options.get("seed", 0))
@@ -516,7 +501,8 @@ def distil(
     teacher = opened(teacher, options.get("plugins", ()))
     if finish is None and finish_settings:
         raise UsageError(
-            "Got settings for finish, but not `finish` itself. Pass `finish` (its training time in seconds), or "
+            "Got settings for finish, but not `finish` itself. Pass `finish` (its training time in "
+            "seconds), or "
             "leave the settings out."
         )
     if finish is not None:
@@ -531,26 +517,10 @@ def distil(
 
 
 def train_in_turns(trainers: Sequence[Trainer], turn: float = TURN) -> list[Run]:
-    """Train several models in alternating rounds, so that changes of machine speed affect all models equally.
-
-    A training run that diverges is left at its last checkpoint, with an entry in ``warnings``; the
-    others continue.
-
-    Args:
-        trainers: One trainer per model; trainers with ``stop`` set are skipped.
-        turn: Seconds of training per round.
-
-    Returns:
-        Runs, in the order of ``trainers``.
-
-    Raises:
-        Diverged: If all models diverge.
-        CheckpointError: If writing fails; the other training runs are saved if possible.
-        DataError: If data cannot be read any more; all training runs are saved.
-    """
+    """Train several models in alternating rounds, so that they meet the same machine speed."""
     fallen: dict[int, Diverged] = {}
 
-    def attempt(number: int, work: Callable[[], None]) -> None:
+    def attempt(number: int, work: Callable[[], object]) -> None:
         try:
             work()
         except Diverged as error:

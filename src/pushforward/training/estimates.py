@@ -1,4 +1,4 @@
-"""Estimate the memory, steps, checkpoints and floating-point operations of a training run before it starts."""
+"""Estimates of memory, steps and floating-point operations before training."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import math
 import tempfile
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +22,15 @@ from pushforward.errors import CheckpointError, DataError, OutOfMemory, UsageErr
 from pushforward.recipes.recipe import Recipe
 from pushforward.training.loop.budget import Budget, Settings
 from pushforward.training.loop.machine import added_peak, held_bytes, lacks_memory
-from pushforward.training.loop.trainer import Trainer, parts_of
+from pushforward.training.loop.step import parts_of
+from pushforward.training.loop.trainer import Trainer
 from pushforward.training.runs.folder import Holding
 from pushforward.training.runs.run import Run, recipe_of
 
 FEW = 8  # examples of the smaller of two parts whose activations are measured, where a process's part is larger than both
 PERIOD = 16
-"""Number of steps whose operations are counted if the first two differ, because of a periodic penalty or random choices."""
+"""Number of steps whose operations are counted if the first two differ, because of a periodic
+penalty or random choices."""
 
 
 @dataclass(frozen=True)
@@ -98,11 +101,7 @@ class Plan:
 def plan(
     recipe: Recipe, data: Dataset, budget: Budget, *, processes: int = 1, sharded: bool = False
 ) -> Plan:
-    """Estimate the resources of a training run; computes two small steps, which change the recipe's weights.
-
-    Raises:
-        UsageError: If settings do not fit each other, for example if a batch cannot be divided.
-    """
+    """Estimate the resources of a training run from two small steps."""
     training = recipe.training
     method = recipe.method
     shares = processes if sharded else 1
@@ -114,7 +113,7 @@ def plan(
         weights, average = (
             _bytes(kept.state_dict().values()) for kept in (trainer.method, trainer.average)
         )
-        optimizers = sum(player.state_bytes() for player in trainer.players.values())
+        optimizers = sum(player.state_bytes() for player in trainer.state.optimizers.values())
         steps = trainer.clock.total
         precision = trainer.precision
     sizes = [_bytes(player.parameters()) for player in method.players.values()]
@@ -173,7 +172,10 @@ def _activations(recipe: Recipe, data: Dataset, part: int, folder: Path) -> int 
         measured.append(
             max(
                 0,
-                added - _bytes(p for player in trainer.players.values() for p in player.parameters),
+                added
+                - _bytes(
+                    p for player in trainer.state.optimizers.values() for p in player.parameters
+                ),
             )
         )
     slope = max(0, measured[-1] - measured[0]) / few
@@ -183,8 +185,12 @@ def _activations(recipe: Recipe, data: Dataset, part: int, folder: Path) -> int 
 def _of_second_step(trainer: Trainer) -> int | None:
     if not trainer.store.whole:
         return None
-    trainer.step()
-    return added_peak(trainer.step, trainer.device)
+    _step(trainer)
+    return added_peak(partial(_step, trainer), trainer.device)
+
+
+def _step(trainer: Trainer) -> None:
+    trainer.train_step(trainer.next_batch())
 
 
 def _bytes(tensors: Iterable[Tensor]) -> int:
@@ -192,15 +198,7 @@ def _bytes(tensors: Iterable[Tensor]) -> int:
 
 
 def training_memory(run: Run, data: Dataset) -> int | None:
-    """Measure the peak tensor memory of a training step of this run's recipe, at the run's batch size and precision.
-
-    This includes weights, averages, frozen parts, optimiser states, gradients, activations and
-    temporary tensors, but not the data and the library. All lazy penalties are due in the measured
-    step. Nothing is written or locked: the run may be trained further meanwhile.
-
-    Returns:
-        Bytes; None if this cannot be measured, for example because of too little free memory.
-    """
+    """Measure the peak tensor memory of a training step of a run's recipe."""
     learned = next(
         (
             known
@@ -227,7 +225,9 @@ def training_memory(run: Run, data: Dataset) -> int | None:
         return None
     held = held_bytes(trainer.method, trainer.average.method, *trainer.method.parts.values())
     states = sum(
-        value.nbytes for player in trainer.players.values() for value in player.state().values()
+        value.nbytes
+        for player in trainer.state.optimizers.values()
+        for value in player.state().values()
     )
     if added is None:
         return None
@@ -235,8 +235,6 @@ def training_memory(run: Run, data: Dataset) -> int | None:
 
 
 class _Counter(TorchDispatchMode):
-    """Counts operations by torch's own formulas. `FlopCounterMode` counts by module, whose hooks fail under ``autograd.grad``."""
-
     def __init__(self) -> None:
         super().__init__()
         self.total = 0
@@ -252,21 +250,15 @@ class _Counter(TorchDispatchMode):
 
 
 def step_flops(recipe: Recipe, data: Dataset, settings: Settings | None = None) -> float:
-    """Count the floating-point operations of a training step: matrix products, convolutions and attention, forward and backward.
-
-    Operations are counted in steps of a copy of the recipe; a multiplication and an addition are
-    two. Element-wise operations, optimisers and observers are not counted.
-
-    Raises:
-        UsageError: If the recipe computes trajectories before its first step.
-    """
+    """Count the floating-point operations of a training step, without element-wise ones."""
     twin = replace(recipe, method=copy.deepcopy(recipe.method))
     counts: list[int] = []
     with tempfile.TemporaryDirectory() as empty, torch.random.fork_rng(devices=[]):
         trainer = _unwritten(twin, data, Budget(steps=PERIOD), Path(empty), settings)
         if not trainer.store.whole:
             raise UsageError(
-                f"{recipe.name} computes trajectories before its first step, which a budget in `flops` cannot count. Use "
+                f"{recipe.name} computes trajectories before its first step, which a budget in "
+                "`flops` cannot count. Use "
                 "`steps`, `samples` or `seconds`."
             )
         while len(counts) < 2 or (len(counts) < PERIOD and counts[0] != counts[1]):
@@ -274,8 +266,8 @@ def step_flops(recipe: Recipe, data: Dataset, settings: Settings | None = None) 
                 sdpa_kernel(SDPBackend.MATH),
                 _Counter() as counter,
             ):  # attention as products that all devices count
-                trainer.step()
-            trainer.clock.tick(0.0)
+                _step(trainer)
+            trainer.state.advance(0.0)
             counts.append(counter.total)
     return sum(counts) / len(counts)
 
@@ -283,17 +275,14 @@ def step_flops(recipe: Recipe, data: Dataset, settings: Settings | None = None) 
 def steps_within(
     flops: float, recipe: Recipe, data: Dataset, settings: Settings | None = None
 ) -> tuple[int, float]:
-    """Compute the number of steps within a budget of floating-point operations, and the operations per step.
-
-    Raises:
-        UsageError: If the budget is less than one step, or no operations are counted.
-    """
+    """Return the number of steps within a budget of operations, and the operations per step."""
     if not number("flops", flops) > 0:
         raise UsageError(f"`flops` must be positive, got {flops}.")
     each = step_flops(recipe, data, settings)
     if not 0 < each <= flops:
         raise UsageError(
-            f"One step of {recipe.name} takes {each:.3g} floating-point operations, so `flops={flops:g}` is less than "
+            f"One step of {recipe.name} takes {each:.3g} floating-point operations, so "
+            f"`flops={flops:g}` is less than "
             "one step. Increase `flops`."
         )
     return int(flops / each), each

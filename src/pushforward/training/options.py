@@ -1,4 +1,4 @@
-"""The options of fit and resume, and the budget among them."""
+"""Options of fit and resume."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from pushforward.errors import UsageError
 from pushforward.methods.method import Method
 from pushforward.trackers import Tracker
 from pushforward.training.loop.budget import Budget
-from pushforward.training.loop.callbacks import Watcher
+from pushforward.training.loop.display import Watcher
 
 _OF_RECIPE = (
     " It belongs to the recipe: dataclasses.replace(recipe, training=recipe.training.changed({}))."
@@ -46,7 +46,7 @@ class BudgetOptions(TypedDict, total=False):
 
 
 class TrainingChanges(TypedDict, total=False):
-    """Settings of `pushforward.Training` that replace those of the recipe; None leaves a setting unchanged.
+    """Settings of `pushforward.Training` that replace those of the recipe.
 
     Args:
         batch: Batch size; `fit` uses that of a ``DataLoader`` if None is given.
@@ -98,7 +98,7 @@ class TrainingOptions(BudgetOptions, total=False):
 
 
 class FitOptions(TrainingOptions, TrainingChanges, total=False):
-    """Options of `pushforward.fit`, in addition to `BudgetOptions`, `TrainingOptions` and `TrainingChanges`.
+    """Options of `pushforward.fit`.
 
     Args:
         out: Run folder, which must not exist; ``runs/DATA-RECIPE`` by default, with -2, -3, ... if
@@ -133,7 +133,7 @@ class FitOptions(TrainingOptions, TrainingChanges, total=False):
 
 
 class ResumeOptions(TrainingOptions, total=False):
-    """Options of `pushforward.resume`: `TrainingOptions`, and a new total budget (`BudgetOptions`) that extends the run.
+    """Options of `pushforward.resume`.
 
     Args:
         checkpoint: Name of an older checkpoint, such as "step_000500".
@@ -161,11 +161,7 @@ BUDGETS = (
 
 
 def budget_in(options: BudgetOptions) -> Budget | None:
-    """Return the given budget, or None if there is none.
-
-    Raises:
-        UsageError: For several, or one that is no number, naming the option.
-    """
+    """Return the given budget, or None if there is none."""
     steps = options.get("steps")
     samples = options.get("samples")
     seconds = options.get("seconds")
@@ -185,11 +181,7 @@ def budget_in(options: BudgetOptions) -> Budget | None:
 
 
 def samples_in(epochs: float, data: Dataset) -> int:
-    """Return the number of training examples in ``epochs`` passes over the data, rounded up.
-
-    Raises:
-        UsageError: For passes that are not a positive number.
-    """
+    """Return the number of training examples in ``epochs`` passes over the data, rounded up."""
     if not 0 < number("epochs", epochs) < math.inf:
         raise UsageError(f"`epochs` must be positive and finite, got {epochs}.")
     return math.ceil(epochs * len(data.train))

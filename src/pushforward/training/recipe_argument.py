@@ -1,4 +1,4 @@
-"""What `fit` accepts as a recipe: with which weights it starts, and recipes on frozen networks of runs."""
+"""Recipes accepted by `fit`, and recipes that build on trained runs."""
 
 from __future__ import annotations
 
@@ -33,19 +33,14 @@ from pushforward.training.runs.run import Run, load
 from pushforward.transports import Autoencoder, Latent, inner_of
 
 RecipeLike = Recipe | Method | str | Callable[..., Recipe | Method]
-"""A recipe, a method, a recipe's name, or a recipe function, called with the data's space unless it takes no arguments."""
+"""A recipe, a method, a recipe's name, or a recipe function, called with the data's space unless it
+takes no arguments."""
 
 
 def recipe_from(
     given: Any, data: Dataset, size: str, settings: Mapping[str, Any] | None = None
 ) -> Recipe | Method:
-    """Return a recipe for the data, or a method unchanged.
-
-    A recipe of this package, given by name or as its function, has this size and these settings.
-
-    Raises:
-        UsageError: If this is something else.
-    """
+    """Return a recipe for the data, or a method unchanged."""
     if isinstance(given, (Recipe, Method)):
         return given
     function = recipes.named(given) if isinstance(given, str) else given
@@ -56,14 +51,16 @@ def recipe_from(
         if isinstance(given, Run):
             hint = " Continue a run with pf.resume(run.folder, steps=...), or reuse its weights: pf.fit(recipe, data, init=...)."
         raise UsageError(
-            f'Expected a recipe: its name (such as "flow"), a recipe function, a Recipe or a Method; got {given!r:.200}.{hint}'
+            'Expected a recipe: its name (such as "flow"), a recipe function, a Recipe or a '
+            f"Method; got {given!r:.200}.{hint}"
         )
     if missing := recipes.missing_parts(function):
         parts = ", ".join(f'"{name}": run' for name in missing)
         name = getattr(function, "__name__", function)
         written = f'"{given}"' if isinstance(given, str) else name
         raise UsageError(
-            f"The recipe {name} needs a trained run: pf.fit(pf.training.with_frozen({written}, {{{parts}}}), data)."
+            f"The recipe {name} needs a trained run: pf.fit(pf.training.with_frozen({written}, "
+            f"{{{parts}}}), data)."
         )
     if name_of(given) is not None:
         return function(data.space, size, **(settings or {}))
@@ -75,24 +72,21 @@ def recipe_from(
     recipe = function(data.space) if takes_space else function()
     if not isinstance(recipe, (Recipe, Method)):
         raise UsageError(
-            f"A recipe function takes a space or nothing, and returns a Recipe or a Method; got {recipe!r:.200}."
+            "A recipe function takes a space or nothing, and returns a Recipe or a Method; got "
+            f"{recipe!r:.200}."
         )
     return recipe
 
 
 def name_of(given: Any) -> str | None:
-    """Return the name of a recipe of this package, given by name or as a function."""
+    """Return the name of a built-in recipe, given by name or as a function."""
     if isinstance(given, str):
         return given
     return next((name for name, function in RECIPES.items() if function is given), None)
 
 
 def settings_in(given: Any, options: Mapping[str, Any], known: Iterable[str]) -> dict[str, Any]:
-    """Return the options that are settings of a recipe of this package, and not of `fit`, whose options are ``known``.
-
-    Raises:
-        UsageError: For the size or the network of a recipe that is not given by its name or as its function.
-    """
+    """Return the options that are settings of a built-in recipe."""
     name = name_of(given)
     if name is not None and name in RECIPES:
         settings = recipes.settings(RECIPES[name])
@@ -104,7 +98,8 @@ def settings_in(given: Any, options: Mapping[str, Any], known: Iterable[str]) ->
     for option in ("size", "network"):
         if options.get(option) is not None and not isinstance(given, (Dataset, Run)):
             raise UsageError(
-                f'The argument {option}= is for a recipe given by its name, such as pf.fit("flow", data, {option}=...); here it '
+                f'The argument {option}= is for a recipe given by its name, such as pf.fit("flow", '
+                f"data, {option}=...); here it "
                 f"is part of the recipe: pf.recipes.flow(data.space, {option}=...)."
             )
     return {}
@@ -113,17 +108,7 @@ def settings_in(given: Any, options: Mapping[str, Any], known: Iterable[str]) ->
 def started(
     make: Callable[[], Recipe | Method], given: Any, rebuildable: bool, seed: int
 ) -> tuple[Recipe, bool]:
-    """Build a recipe with initial weights, and return whether these can be redrawn from only the seed and the spec.
-
-    Args:
-        make: Function that builds the recipe or method, called under the seed.
-        given: Argument of the caller; a method keeps its weights.
-        rebuildable: Whether the weights are redrawn from the seed, as for a `Recipe`.
-        seed: Seed of the training run.
-
-    Raises:
-        UsageError: If a method that cannot be rebuilt was already trained.
-    """
+    """Build a recipe, and return it and whether its weights can be redrawn from the seed."""
     built = seeded(make, seed)
     if isinstance(built, Recipe):
         recipe = built
@@ -145,9 +130,12 @@ def started(
             return replace(recipe, method=method), True
     if trainings(recipe.method):
         raise UsageError(
-            f"This {type(recipe.method).__name__} holds modules that were already used in training, and cannot be "
-            "rebuilt from its constructor arguments. Pass a function that builds it: pf.fit(lambda: "
-            "pf.recipes.flow(data.space, network=Own()), data, seed=1). To continue from these weights, pass the "
+            f"This {type(recipe.method).__name__} holds modules that were already used in "
+            "training, and cannot be "
+            "rebuilt from its constructor arguments. Pass a function that builds it: "
+            "pf.fit(lambda: "
+            "pf.recipes.flow(data.space, network=Own()), data, seed=1). To continue from these "
+            "weights, pass the "
             "method itself: pf.fit(recipe.method, data)."
         )
     return recipe, False
@@ -161,11 +149,7 @@ def opened(run: str | Path | Run, plugins: str | Path | Sequence[str | Path]) ->
 
 
 def from_run(init: str | Path | Run, recipe: Recipe) -> tuple[Recipe, Run]:
-    """Return the recipe with the averaged weights of a run, and the run.
-
-    Raises:
-        UsageError: If the run has another method, or its weights do not fit.
-    """
+    """Return the recipe with the averaged weights of a run, and the run."""
     run = opened(init, ())
     there = _identity(run.spec["recipe"], run.spec["method"])
     here = _identity(recipe.name, spec.describe(recipe.method))
@@ -181,7 +165,8 @@ def from_run(init: str | Path | Run, recipe: Recipe) -> tuple[Recipe, Run]:
         restore(recipe.method, run.method.state_dict(), run.folder)
     except CheckpointError as error:
         raise UsageError(
-            f"The weights of `init={run.folder}` do not fit this {recipe.name}: {error}. Expected a run with the same "
+            f"The weights of `init={run.folder}` do not fit this {recipe.name}: {error}. Expected "
+            "a run with the same "
             "recipe, size, settings, classes and data shape."
         ) from error
     return replace(recipe, builds_on=(*recipe.builds_on, (str(run.folder), run.seen))), run
@@ -239,7 +224,8 @@ def with_frozen(
         if name not in known:
             raise UsageError(
                 f'The recipe {function.__name__} has no frozen part "{name}"; frozen parts: '
-                f"{', '.join(known) or 'none'}.{did_you_mean(name, known)} A frozen part is a recipe argument annotated "
+                f"{', '.join(known) or 'none'}.{did_you_mean(name, known)} A frozen part is a "
+                "recipe argument annotated "
                 "as a Transport, a Denoiser or an Autoencoder."
             )
     runs = {name: opened(run, plugins) for name, run in parts.items()}
@@ -287,13 +273,17 @@ def _part(name: str, run: Run, annotation: Any, space: Space) -> nn.Module:
     if tuple(trained.shape) != tuple(space.shape) or not met(trained.conditions, space.conditions):
         data = (run.spec.get("data") or {}).get("name_or_path")
         raise UsageError(
-            f"The frozen part {name} of {run.folder} is for data of shape {tuple(trained.shape)} with "
-            f"{described(trained.conditions)}; here the shape is {tuple(space.shape)}, with {described(space.conditions)}. "
-            f"Pass a run of the same data{'' if data is None else f', or the data of this run: `data={shlex.quote(str(data))}`'}."
+            f"The frozen part {name} of {run.folder} is for data of shape {tuple(trained.shape)} "
+            "with "
+            f"{described(trained.conditions)}; here the shape is {tuple(space.shape)}, with "
+            f"{described(space.conditions)}. "
+            "Pass a run of the same "
+            f"data{'' if data is None else f', or the data of this run: `data={shlex.quote(str(data))}`'}."
         )
     for unit in _other_units(trained, space) if "Autoencoder" not in kinds else ():
         raise UsageError(
-            f"The frozen part {name} of {run.folder} was trained on data with another {unit}, so its samples would "
+            f"The frozen part {name} of {run.folder} was trained on data with another {unit}, so "
+            "its samples would "
             "have the wrong units. Use a run that was trained on the same training split."
         )
     expected = sorted(kinds & recipes.MODELS)
@@ -304,7 +294,8 @@ def _part(name: str, run: Run, annotation: Any, space: Space) -> nn.Module:
         else:
             first = ""
         raise UsageError(
-            f"{run.folder} is a run of {run.spec['recipe']}, but the frozen part {name} must be {wanted}.{first}"
+            f"{run.folder} is a run of {run.spec['recipe']}, but the frozen part {name} must be "
+            f"{wanted}.{first}"
         )
     return part  # type: ignore[no-any-return]
 
@@ -319,11 +310,7 @@ def _other_units(trained: Space, space: Space) -> list[str]:
 
 
 def pairs_of(given: Sequence[str]) -> dict[str, str]:
-    """Parse names and runs from words such as "teacher=runs/flow".
-
-    Raises:
-        UsageError: If a word has no name or run, or a name occurs twice.
-    """
+    """Parse names and runs from words such as "teacher=runs/flow"."""
     pairs: dict[str, str] = {}
     for word in given:
         name, _, run = word.partition("=")
@@ -356,19 +343,15 @@ def autoencoder_of(
     loaded = opened(run, plugins)
     if not isinstance(loaded.method, HasAutoencoder):
         raise UsageError(
-            f"{loaded.folder} is a {loaded.spec['recipe']}, which has no latent space. Use a run of autoencoder, vae, "
+            f"{loaded.folder} is a {loaded.spec['recipe']}, which has no latent space. Use a run "
+            "of autoencoder, vae, "
             "hvae or vqvae, or a folder of diffusers' AutoencoderKL."
         )
     return loaded.method.autoencoder()
 
 
 def code_space(moments: Tensor, data: Space) -> Space:
-    """Measure the space of latents drawn from means and log-variances: mean and variance over examples, positions and draws.
-
-    Args:
-        moments: Means and log-variances, (n, 2 c, ...).
-        data: Space of the data, whose conditions are kept.
-    """
+    """Measure the space of latents drawn from means and log-variances (n, 2 c, ...)."""
     mean, log_variance = moments.double().chunk(2, dim=1)
     axes = [axis for axis in range(mean.dim()) if axis != 1]
     centre = mean.mean(axes)
@@ -421,8 +404,10 @@ def in_latent(
     here = data.space
     if tuple(there.shape) != tuple(here.shape) or not met(there.conditions, here.conditions):
         raise UsageError(
-            f"The autoencoder takes examples of shape {tuple(there.shape)} with {described(there.conditions)}; "
-            f"{data.name} has {tuple(here.shape)}, with {described(here.conditions)}. Train an autoencoder on this "
+            f"The autoencoder takes examples of shape {tuple(there.shape)} with "
+            f"{described(there.conditions)}; "
+            f"{data.name} has {tuple(here.shape)}, with {described(here.conditions)}. Train an "
+            "autoencoder on this "
             "data, resize the images (`resize=N`), or train one without labels (`labelled=False`)."
         )
     codes = prepared(_Alone(autoencoder.to(device)), data, device)["x"]
@@ -441,8 +426,6 @@ def in_latent(
 
 
 class _Alone:
-    """An autoencoder without a method on top, which prepares the same inputs as `LatentMethod`."""
-
     prepared = LatentMethod.prepared
 
     def __init__(self, frozen: Autoencoder) -> None:

@@ -1,4 +1,4 @@
-"""Checkpoints of a run: what one holds, how it is written whole, verified, sharded, saved and restored."""
+"""Checkpoints of a run."""
 
 from __future__ import annotations
 

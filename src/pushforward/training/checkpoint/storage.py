@@ -1,8 +1,4 @@
-"""The files of a checkpoint: safetensors and JSON in a folder, hashed, and whole or not there.
-
-A folder is written under a temporary name, every file is flushed to the disk, the manifest with sizes and hashes comes
-last, and one rename makes it a checkpoint. Older ones go only after the new one has been read back and verified.
-"""
+"""The files of a checkpoint, written atomically and verified by hash."""
 
 from __future__ import annotations
 
@@ -40,15 +36,13 @@ PREFIX = "step_"  # how the name of every checkpoint begins; digits follow
 LATEST = "latest.json"
 MANIFEST = "MANIFEST.json"
 WHOLE = {"state.json", "method.safetensors", "average.safetensors", "optimizer.safetensors"}
-"""The files of a checkpoint. A sharded checkpoint has shards instead of the weights."""
+"""The files of a checkpoint."""
 MOST = 1 << 62  # above every counter
 _NUMBER = (int, float)
 _NONE = type(None)
 NEEDED: dict[str, Any] = {"step": int, "samples": int, "seconds": _NUMBER, "total": (int, _NONE)}
 """The required entries of ``state.json``."""
 MAY: dict[str, Any] = {
-    "stages": list,
-    "warmed": _NUMBER,
     "budget": dict,
     "spec_sha256": str,
     "precision": str,
@@ -72,11 +66,7 @@ def flush(path: Path) -> None:
 
 @contextlib.contextmanager
 def appearing(path: Path) -> Iterator[Path]:
-    """Context with a temporary file that is flushed and renamed to ``path`` on success, and removed on failure.
-
-    Raises:
-        CheckpointError: If writing fails; an existing file is kept.
-    """
+    """Context with a temporary file that is flushed and renamed to ``path`` on success."""
     with disk(path):
         with replacing(path) as temporary:
             yield temporary
@@ -99,11 +89,7 @@ def sha256(path: Path) -> str:
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    """Write whole tensors by name to a file (safetensors).
-
-    Raises:
-        OSError: If writing fails.
-    """
+    """Write whole tensors by name to a file (safetensors)."""
     from safetensors import SafetensorError
     from safetensors.torch import save_file
 
@@ -125,13 +111,7 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
 
 
 def read_tensors(path: Path, device: Any = "cpu") -> dict[str, Tensor]:
-    """Read the whole tensors of a file by name.
-
-    Raises:
-        OSError: If the file is missing or damaged.
-        CheckpointError: If it is not a regular file, or its header is damaged
-            (`pushforward.files.check_tensors`).
-    """
+    """Read the whole tensors of a file by name."""
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
@@ -150,15 +130,12 @@ def bytes_of(groups: Iterable[Mapping[str, Tensor]]) -> int:
 
 
 def check_space(final: Path, needed: int) -> None:
-    """Raise an error if there is too little disk space.
-
-    Raises:
-        CheckpointError: If there is too little free space on the disk.
-    """
+    """Raise an error if there is too little disk space."""
     there = next(folder for folder in (final, *final.absolute().parents) if folder.exists())
     if (free := shutil.disk_usage(there).free) < needed:
         raise CheckpointError(
-            f"{final} was not written: it needs {needed / 1e6:,.1f} MB, but only {free / 1e6:,.1f} MB are free on the "
+            f"{final} was not written: it needs {needed / 1e6:,.1f} MB, but only {free / 1e6:,.1f} "
+            "MB are free on the "
             "disk. Free space or choose another `out`. Earlier checkpoints are intact."
         )
 
@@ -172,21 +149,7 @@ def save(
     after: int | None = None,
     held: Container[int] = (),
 ) -> None:
-    """Write ``folder/step_NNNNNN`` and prune older checkpoints.
-
-    Args:
-        folder: The run's ``checkpoints`` folder.
-        step: The number of training steps done.
-        tensors: Per file name (without ending), tensors by name.
-        state: JSON-ready counters.
-        keep: Number of checkpoints to keep.
-        after: The step of the checkpoint that this training went on from. Later ones belong to a training that was given up
-            (``resume --from``) and are removed; None leaves them.
-        held: The steps of checkpoints that stay.
-
-    Raises:
-        CheckpointError: If writing fails or the disk is full; earlier checkpoints are intact.
-    """
+    """Write ``folder/step_NNNNNN`` and prune older checkpoints."""
     final = folder / step_name(step)
     check_space(final, bytes_of(tensors.values()))
     with staged(final) as temporary:
@@ -197,13 +160,7 @@ def save(
 
 @contextlib.contextmanager
 def staged(final: Path) -> Iterator[Path]:
-    """Context with a temporary folder for checkpoint files of any number of writers, removed unless `commit` publishes it.
-
-    Whatever an interrupted save has left beside the checkpoint is removed first (`sweep`).
-
-    Raises:
-        CheckpointError: If the disk refuses, here or within the context.
-    """
+    """Context with a temporary checkpoint folder, removed unless `commit` publishes it."""
     folder = final.parent
     with disk(final):
         if not folder.is_dir():
@@ -216,21 +173,13 @@ def staged(final: Path) -> Iterator[Path]:
             yield temporary
 
 
-def commit(
-    temporary: Path, final: Path, known: Mapping[str, Mapping[str, Any]] | None = None
-) -> None:
-    """Publish a folder of written files as the newest checkpoint: its manifest is written last, then the folder is renamed.
-
-    Files whose size and sha256 are ``known`` have been hashed by their writers.
-
-    Raises:
-        CheckpointError: If the files, read again, are not what was written.
-        OSError: If writing fails.
-    """
-    seal(temporary, known)
+def commit(temporary: Path, final: Path) -> None:
+    """Publish a folder of written files as the newest checkpoint: manifest, check, rename."""
+    seal(temporary)
     if (wrong := fault(temporary)) is not None:
         raise CheckpointError(
-            f"{final} could not be written correctly: {wrong[0]}, when read back, {wrong[1]}. Check the disk. Earlier "
+            f"{final} could not be written correctly: {wrong[0]}, when read back, {wrong[1]}. "
+            "Check the disk. Earlier "
             "checkpoints are intact."
         )
     if final.exists():  # of the same step, by a training that was given up
@@ -241,7 +190,7 @@ def commit(
 
 
 def prune(final: Path, keep: int = 2, after: int | None = None, held: Container[int] = ()) -> None:
-    """Remove older checkpoints, by their steps, once a new one is the newest; see `save` for the arguments."""
+    """Remove older checkpoints; see `save` for the arguments."""
     there = all_in(final.parent)
     given_up = [
         path for path in there if path != final and after is not None and step_of(path) > after
@@ -261,11 +210,7 @@ def _remove(folder: Path) -> None:
 def fill(
     folder: Path, tensors: Mapping[str, Mapping[str, Tensor]], state: Mapping[str, Any]
 ) -> None:
-    """Write tensors and counters into a folder, flushed.
-
-    Raises:
-        OSError: If writing fails.
-    """
+    """Write tensors and counters into a folder, flushed."""
     for name, group in tensors.items():
         write_tensors(folder / f"{name}.safetensors", group)
         flush(folder / f"{name}.safetensors")
@@ -275,18 +220,10 @@ def fill(
     flush(folder / "state.json")
 
 
-def seal(folder: Path, known: Mapping[str, Mapping[str, Any]] | None = None) -> None:
-    """Write the sizes and hashes of all files in a folder (``MANIFEST.json``), flushed: after that, any change is noticed.
-
-    Those that are ``known`` are not read for it.
-
-    Raises:
-        OSError: If writing fails.
-    """
-    listing = dict(known or {})
-    for path in sorted(
-        path for path in folder.iterdir() if path.is_file() and path.name not in listing
-    ):
+def seal(folder: Path) -> None:
+    """Write sizes and hashes of all files in a folder to ``MANIFEST.json``, flushed."""
+    listing = {}
+    for path in sorted(path for path in folder.iterdir() if path.is_file()):
         listing[path.name] = {"size": path.stat().st_size, "sha256": sha256(path)}
     manifest = folder / MANIFEST
     manifest.write_text(
@@ -311,20 +248,10 @@ def is_checkpoint(name: object) -> bool:
     return isinstance(name, str) and re.fullmatch(PREFIX + "[0-9]{1,30}", name) is not None
 
 
-def is_shard(name: str) -> bool:
-    """Return whether a file name is the name of a shard of a checkpoint."""
-    return name.startswith("shard-") and name.endswith(".safetensors")
-
-
 def weights_hash(files: Mapping[str, Any], raw: bool = False) -> str | None:
-    """Return the hash of a checkpoint's averaged (or last) weights from its manifest; None if there is none."""
+    """Return the hash of averaged (or last) weights from a manifest."""
     entry = files.get(f"{'method' if raw else 'average'}.safetensors")
-    if entry is not None:
-        return str(entry["sha256"])
-    shards = sorted(f"{name} {entry['sha256']}" for name, entry in files.items() if is_shard(name))
-    if shards:
-        return hashlib.sha256("\n".join(shards).encode()).hexdigest()
-    return None
+    return None if entry is None else str(entry["sha256"])
 
 
 def weights_of(checkpoint: Path, raw: bool = False) -> str:
@@ -340,11 +267,7 @@ def all_in(folder: Path) -> list[Path]:
 
 
 def latest(folder: Path) -> Path | None:
-    """Return the latest checkpoint in a run's ``checkpoints`` folder, or None if there is none.
-
-    ``latest.json`` names it. If that checkpoint does not exist, the intact checkpoint with the
-    highest number is returned.
-    """
+    """Return the newest checkpoint in a run's ``checkpoints`` folder, or None."""
     name = read_object(folder / LATEST).get("checkpoint")
     if is_checkpoint(name) and (folder / str(name)).is_dir():
         return folder / str(name)
@@ -356,7 +279,7 @@ def latest(folder: Path) -> Path | None:
 
 
 def write_latest(folder: Path, name: str) -> None:
-    """Make a checkpoint of a run's ``checkpoints`` folder the newest (`latest`), named with the hash of its manifest."""
+    """Make a checkpoint the newest (`latest`)."""
     write_json(
         folder / LATEST,
         {
@@ -368,7 +291,7 @@ def write_latest(folder: Path, name: str) -> None:
 
 
 def fault(folder: Path) -> tuple[str, str] | None:
-    """Find the first missing or damaged file of a checkpoint, with its fault; None if all are undamaged."""
+    """Return the first missing or damaged file of a checkpoint and its fault, or None."""
     try:
         manifest = read_json(folder / MANIFEST)
     except CheckpointError as error:
@@ -385,8 +308,7 @@ def fault(folder: Path) -> tuple[str, str] | None:
             MANIFEST,
             f"has format {version!r}, but this version of pushforward reads format {FORMAT}",
         )
-    needed = {"state.json"} if any(map(is_shard, files)) else WHOLE
-    if missing := sorted(needed - files.keys()):
+    if missing := sorted(WHOLE - files.keys()):
         return MANIFEST, f"does not list {missing[0]}"
     with ThreadPoolExecutor(THREADS) as pool:  # hashing lets other threads run
         wrong = next(
@@ -417,7 +339,7 @@ def _difference(folder: Path, name: str, entry: Any) -> tuple[str, str] | None:
 
 
 def next_good(folder: Path) -> Path | None:
-    """Find the newest undamaged checkpoint before another one, otherwise after it; None if there is none."""
+    """Return the newest undamaged checkpoint before another one, otherwise after it, or None."""
     others = [path for path in reversed(all_in(folder.parent)) if path != folder]
     if is_checkpoint(folder.name):
         others.sort(key=lambda path: step_of(path) > step_of(folder))
@@ -425,10 +347,7 @@ def next_good(folder: Path) -> Path | None:
 
 
 def damaged(folder: Path, name: str, why: str) -> CheckpointError:
-    """Build the error for a damaged checkpoint, recommending only a verified checkpoint.
-
-    ``why`` continues after the file name.
-    """
+    """Build the error for a damaged checkpoint, recommending only a verified checkpoint."""
     good = next_good(folder)
     remedy = "This run has no other undamaged checkpoint."
     if good is not None:
@@ -439,12 +358,13 @@ def damaged(folder: Path, name: str, why: str) -> CheckpointError:
 
 
 def read_state(folder: Path) -> dict[str, Any]:
-    """Read the counters of a checkpoint, after verifying all files.
-
-    Raises:
-        CheckpointError: If anything is missing, differs from its hash or is malformed, with the
-            file and an undamaged checkpoint.
-    """
+    """Read the counters of a checkpoint, after verifying all files."""
+    if any(folder.glob("shard-*.safetensors")):
+        raise CheckpointError(
+            f"{folder} has a file of weights for each process, as earlier versions wrote with "
+            "`shard`. Resume the run "
+            "with that version in one process: the next checkpoint can then be read."
+        )
     if (wrong := fault(folder)) is not None:
         raise damaged(folder, *wrong)
     state = read_json(folder / "state.json")
@@ -456,7 +376,7 @@ def read_state(folder: Path) -> dict[str, Any]:
 
 
 def wrong_counter(state: Any) -> str | None:
-    """Return the name of the first missing or invalid counter; None if all are valid."""
+    """Return the name of the first missing or invalid counter, or None."""
     given = state if isinstance(state, Mapping) else {}
     for name, kinds in {**NEEDED, **MAY}.items():
         value = given.get(name)
@@ -472,7 +392,7 @@ def wrong_counter(state: Any) -> str | None:
 
 
 def unfinished(checkpoint: Path, budget: dict[str, Any]) -> str | None:
-    """Describe the progress of an unfinished run, such as "26 of 200 steps"; None if its budget is used up or unknown."""
+    """Describe the progress of an unfinished run, such as "26 of 200 steps", or return None."""
     try:
         state = read_json(checkpoint / "state.json")
         step = state["step"]

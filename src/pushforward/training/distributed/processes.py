@@ -1,11 +1,9 @@
-"""The processes that train one model together: how they meet, their sums, and where the weights are."""
+"""Processes that train one model together."""
 
 from __future__ import annotations
 
 import atexit
 import contextlib
-import copy
-import datetime
 import gc
 import hashlib
 import json
@@ -15,7 +13,6 @@ import socket
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
-from functools import cached_property
 from typing import Any
 
 import torch
@@ -32,23 +29,18 @@ _meshes: list[Any] = []  # what `shard` has laid weights out on
 
 
 def called(name: str, player: nn.Module) -> list[nn.Module]:
-    """Return the modules of a network with a forward pass, during which (and during backward) weights are whole.
-
-    A player without a forward pass of its own (a VAE) is a few networks that have one; what it holds besides, such as a variance,
-    stays whole in every process.
-
-    Raises:
-        UsageError: If there is no such network, or weights cannot be sharded.
-    """
+    """Return the modules of a network that have a forward pass and can be sharded."""
     network = player.network if isinstance(player, Denoiser) else player
     networks = _running(network)
     if not networks:
         raise UsageError(
-            f'The network "{name}" has no forward pass of its own, so its weights cannot be sharded. Use `shard=False`.'
+            f'The network "{name}" has no forward pass of its own, so its weights cannot be '
+            "sharded. Use `shard=False`."
         )
     if any(nn.utils.parametrize.is_parametrized(module) for module in network.modules()):
         raise UsageError(
-            f'The network "{name}" has weights computed from other weights (such as spectral norms), which torch '
+            f'The network "{name}" has weights computed from other weights (such as spectral '
+            "norms), which torch "
             "cannot shard. Use `shard=False`."
         )
     return networks
@@ -69,25 +61,21 @@ class Processes:
     """A single process that trains alone; base class of groups.
 
     Attributes:
-        rank: The number of this process; the first one, 0, writes the run's files.
-        count: Number of processes, each of which computes an equal part of every batch.
+        rank: Number of this process; process 0 writes the run's files.
+        count: Number of processes.
         sharded: Whether weights are sharded.
-        control: torch.distributed group for data other than tensors; None for the default group, or
-            without groups.
-        saving: Group for writing during training; its first use must be the same in all processes.
-        words: Description: number of processes, backend, and sharding of weights; empty for one
-            process.
+        control: torch.distributed group for data on the CPU; None for the default group.
+        words: Description for users; empty for one process.
     """
 
     rank: int = 0
     count: int = 1
     sharded: bool = False
     control: Any = None
-    saving: Any = None
     words: str = ""
 
     def distribute(self, method: Method) -> Method:
-        """Distribute a method's weights over the processes, and return the method, or its replacement."""
+        """Distribute a method's weights over the processes."""
         return method
 
     def added(self, tensors: Sequence[Tensor]) -> list[Tensor]:
@@ -105,7 +93,7 @@ class Processes:
         return torch.tensor([numbers], dtype=torch.float64)
 
     def together(self, seconds: float, stop: int, failed: bool = False) -> tuple[float, int, bool]:
-        """Combine over all processes: the mean of a time, the largest signal number, and whether any process failed."""
+        """Return the mean of a time, the largest signal, and whether any process failed."""
         if self.count == 1:
             return seconds, stop, failed
         values = self.rows(seconds, stop, failed)
@@ -118,7 +106,7 @@ class Processes:
         return self.gathered(value if self.rank == 0 else None)[0]
 
     def failure(self, words: str | None) -> str | None:
-        """Build the error that every process raises if one has failed, with its number; None if none has failed."""
+        """Return the error that every process raises if one has failed, or None."""
         if self.count == 1 or not self.agreed(words is not None):
             return words
         said = [(rank, text) for rank, text in enumerate(self.gathered(words)) if text is not None]
@@ -128,12 +116,7 @@ class Processes:
         )
 
     def compare(self, what: Mapping[str, Any]) -> None:
-        """Raise an error if processes have different data, versions or settings, given as JSON data by name.
-
-        Raises:
-            DataError: If the data differs.
-            UsageError: If anything else differs, with both values.
-        """
+        """Raise an error if processes have different data, versions or settings."""
         texts = {
             name: json.dumps(value, sort_keys=True, default=str) for name, value in what.items()
         }
@@ -148,16 +131,14 @@ class Processes:
             rank = next((rank for rank, other in enumerate(each) if other.get(name) != value), None)
             if rank is not None:
                 raise (DataError if name == "data" else UsageError)(
-                    f"The processes of this training run differ in {name}: process 0 has {value}, process {rank} has "
-                    f"{each[rank].get(name)}. Start all processes with the same command, versions and files."
+                    f"The processes of this training run differ in {name}: process 0 has {value}, "
+                    f"process {rank} has "
+                    f"{each[rank].get(name)}. Start all processes with the same command, versions "
+                    "and files."
                 )
 
     def phase(self, name: str) -> contextlib.AbstractContextManager[None]:
-        """Context in which a lost process raises an error that says so: "In NAME, another process was lost".
-
-        Raises:
-            GroupError: If another process is lost; the one that has failed says why.
-        """
+        """Context in which a lost process raises a `GroupError` that names the phase."""
         return contextlib.nullcontext()
 
 
@@ -188,18 +169,9 @@ class Group(Processes):
         self.words = f"{self.count} processes, {backend}, {'a shard of the' if sharded else 'all'} weights in each"
         self._networks: list[Any] = []
         # flags, times and texts are exchanged by the processors, which notice at once that a process has ended
-        self.control = self._gloo() if device != "cpu" else None
-
-    def _gloo(self) -> Any:
-        return torch.distributed.new_group(
-            backend="gloo", timeout=datetime.timedelta(seconds=self.timeout)
-        )
-
-    @cached_property
-    def saving(self) -> Group:  # type: ignore[override]
-        beside = copy.copy(self)
-        beside.control = self._gloo()
-        return beside
+        if device != "cpu":
+            limit = timedelta(seconds=timeout)
+            self.control = torch.distributed.new_group(backend="gloo", timeout=limit)
 
     def distribute(self, method: Method) -> Method:
         if not self.sharded:
@@ -257,8 +229,10 @@ class Group(Processes):
                 raise
             time.sleep(LINGER)
             raise GroupError(
-                f"In {name}, another process was lost or did not answer within {self.timeout:g} seconds (set "
-                "PUSHFORWARD_TIMEOUT=600 for more time). Saved checkpoints are intact. Restart all processes with "
+                f"In {name}, another process was lost or did not answer within {self.timeout:g} "
+                "seconds (set "
+                "PUSHFORWARD_TIMEOUT=600 for more time). Saved checkpoints are intact. Restart all "
+                "processes with "
                 "pushforward resume."
             ) from error
 
@@ -282,22 +256,15 @@ def _add(tensors: Sequence[Tensor]) -> None:
 def joined(
     device: torch.device | str = "cpu", *, shard: bool = False, devices: int | None = None
 ) -> Processes:
-    """Join the process group that this process was started in; return a `Group`, or a single process.
-
-    If none exists, the default group of torch.distributed is formed: by gloo on CPUs; on CUDA
-    devices by nccl, with gloo for CPU tensors. Threads of processes on one machine share its cores.
-
-    Raises:
-        UsageError: If weights are to be sharded in one process, the device belongs to another
-            process, or ``devices`` differs.
-        GroupError: If the processes do not find each other.
-    """
+    """Join the process group in which this process was started, if any."""
     launch = launched()
     place = torch.device(device)
     if devices is not None and devices != launch.count:
         raise UsageError(
-            f"Got `devices={devices}`, but {launch.count} processes were started. Python does not start processes "
-            f"itself: run the program under torchrun with {devices} processes per node, and leave out `devices`."
+            f"Got `devices={devices}`, but {launch.count} processes were started. Python does not "
+            "start processes "
+            f"itself: run the program under torchrun with {devices} processes per node, and leave "
+            "out `devices`."
         )
     formed = torch.distributed.is_available() and torch.distributed.is_initialized()
     if not formed and launch.count > 1:
@@ -305,7 +272,8 @@ def joined(
     if not (formed or launch.count > 1) or torch.distributed.get_world_size() == 1:
         if shard:
             raise UsageError(
-                "`shard=True` needs several processes, but there is only one. Start them with torchrun, or use the "
+                "`shard=True` needs several processes, but there is only one. Start them with "
+                "torchrun, or use the "
                 "command line with `devices=2`."
             )
         return Processes()
@@ -327,7 +295,8 @@ def _form(launch: Launch, place: torch.device) -> None:
     if place.type == "cuda":
         if place.index not in (None, launch.local_rank):
             raise UsageError(
-                f"Process {launch.rank} was asked to train on {place}, but each process on a machine needs a CUDA device "
+                f"Process {launch.rank} was asked to train on {place}, but each process on a "
+                "machine needs a CUDA device "
                 f"of its own, here cuda:{launch.local_rank}. Use `device=cuda`."
             )
         torch.cuda.set_device(launch.local_rank)
@@ -350,8 +319,10 @@ def _form(launch: Launch, place: torch.device) -> None:
         )
     except RuntimeError as error:
         raise GroupError(
-            f"Process {launch.rank} of {launch.count} did not reach all others at {address} within {seconds:g} "
-            f"seconds ({str(error).splitlines()[0][:200]}). Start all processes with the same address, or set "
+            f"Process {launch.rank} of {launch.count} did not reach all others at {address} within "
+            f"{seconds:g} "
+            f"seconds ({str(error).splitlines()[0][:200]}). Start all processes with the same "
+            "address, or set "
             "PUSHFORWARD_TIMEOUT=600 for more time."
         ) from error
     _formed_here = True
@@ -359,10 +330,7 @@ def _form(launch: Launch, place: torch.device) -> None:
 
 
 def leave() -> None:
-    """Leave the group formed by `joined`, if any, once all processes have reached this point.
-
-    Its threads end here: one that outlived the interpreter could abort the process (pytorch#179291).
-    """
+    """Leave the group formed by `joined`, so that none of its threads outlives the interpreter."""
     global _formed_here
     if _formed_here and torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()

@@ -1,1 +1,1 @@
-"""The training loop: trainer, step, optimisers, budget, and what is watched of them."""
+"""The training loop."""

@@ -1,235 +1,24 @@
-"""Callbacks: what looks at a training without changing it, and the progress that a person sees."""
+"""Observers of a training run, their requests, and how they are called."""
 
 from __future__ import annotations
 
 import contextlib
-import sys
-import time
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from html import escape
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from pushforward.data import Dataset
-from pushforward.errors import UsageError
 from pushforward.methods.method import Method
-from pushforward.runtime import display, in_notebook
 from pushforward.training.distributed.processes import Processes
-from pushforward.training.loop.machine import generators_kept
-
-
-def duration(seconds: float) -> str:
-    """Format seconds: 90 -> "1:30", 5400 -> "1:30:00"."""
-    hours, rest = divmod(int(seconds + 0.5), 3600)
-    if hours:
-        return f"{hours}:{rest // 60:02d}:{rest % 60:02d}"
-    return f"{rest // 60}:{rest % 60:02d}"
-
-
-class Watcher:
-    """Callback that receives training progress; every method may be overridden."""
-
-    def __call__(self, name: str, clock: Any, samples: int, losses: dict[str, float]) -> None:
-        """Called after every step.
-
-        Args:
-            name: Name of the run.
-            clock: Clock of the run: step, seconds and fraction of the budget.
-            samples: Training samples so far.
-            losses: Latest known losses, by network.
-        """
-
-    def preparing(self, name: str, share: float, words: str) -> None:
-        """Called while inputs are computed before the first step, with the fraction done and a description."""
-
-    def measured(self, name: str, words: str) -> None:
-        """Called after samples were measured, with the latest values in a few words, such as "modes 8/8"."""
-        return None
-
-    def say(self, line: str) -> None:
-        """Receives the text of an event."""
-
-    def close(self) -> None:
-        """Called at the end, even after an error."""
-
-
-class Silent(Watcher):
-    """Watcher without output."""
-
-
-def watcher_of(progress: Watcher | bool | None) -> Watcher:
-    """Return the watcher for an argument ``progress``.
-
-    Args:
-        progress: Watcher; True for `Progress`, False for `Silent`; None for `Progress` on a
-            terminal or in a notebook, otherwise `Silent`.
-
-    Raises:
-        UsageError: For anything else.
-    """
-    if isinstance(progress, Watcher):
-        return progress
-    if progress is not None and not isinstance(progress, bool):
-        raise UsageError(f"Expected progress=True, False or a pf.Progress; got {progress!r}.")
-    if progress is None:
-        visible = (sys.stderr and sys.stderr.isatty()) or in_notebook()
-    else:
-        visible = progress
-    if visible:
-        return Progress()
-    return Silent()
-
-
-# seconds of training from which the speed is computed, and between its marks
-WINDOW = 60.0
-SPACING = 5.0
-
-
-class Pace:
-    """Speed of one training run over the last minute, from marks of (seconds, samples, fraction done)."""
-
-    def __init__(self) -> None:
-        self._marks: list[tuple[float, int, float]] = []
-        self._newest = (0.0, 0, 0.0)
-
-    def add(self, seconds: float, samples: int, done: float) -> None:
-        if (
-            seconds < self._newest[0] or samples < self._newest[1]
-        ):  # back at a checkpoint, or another training
-            self._marks.clear()
-        self._newest = seconds, samples, done
-        if not self._marks or seconds - self._marks[-1][0] >= SPACING:
-            self._marks.append(self._newest)
-        while len(self._marks) > 1 and seconds - self._marks[1][0] >= WINDOW:
-            del self._marks[0]
-
-    def words(self) -> str:
-        seconds, samples, done = (
-            new - old for new, old in zip(self._newest, self._marks[0], strict=True)
-        )
-        if seconds <= 0 or done <= 0:
-            return ""
-        return f"  {samples / seconds:,.0f} examples/s  {duration(seconds * (1 - self._newest[2]) / done)} left"
-
-
-@dataclass
-class _Line:
-    """What is known of one run, when it was last shown, and what was last printed of it."""
-
-    due: float
-    clock: Any = None
-    losses: dict[str, float] = field(default_factory=dict)
-    pace: Pace = field(default_factory=Pace)
-    measured: str = ""
-    shown: tuple[int, str] | None = None
-    place: Any = None
-
-    @property
-    def now(self) -> tuple[int, str]:
-        return (-1 if self.clock is None else self.clock.step), self.measured
-
-    def text(self, ended: bool = False) -> str:
-        each = "  ".join(f"{player} {value:.4g}" for player, value in self.losses.items())
-        total = f"/{self.clock.total:,}" if self.clock.total else ""
-        pace = "" if ended else self.pace.words()
-        loss = f"  loss: {each}" if each else ""
-        return f"step {self.clock.step:,}{total}{pace}{loss}{self.measured and '  '}{self.measured}"
-
-
-class Progress(Watcher):
-    """Progress lines with name, fraction done, time left, training examples per second and losses.
-
-    Speed and time left are based on the last minute of training, so after a resume they refer to
-    this machine.
-
-    Args:
-        interval: Seconds between plain lines of one run if there is neither a terminal nor a
-            notebook. Runs trained in alternation have separate lines.
-    """
-
-    def __init__(self, interval: float = 10.0) -> None:
-        self._terminal, self._notebook = (
-            sys.stderr is not None and sys.stderr.isatty(),
-            in_notebook(),
-        )
-        self.interval = 0.2 if self._terminal or self._notebook else interval
-        self._lines: dict[str, _Line] = {}
-        self._bars: Any = None
-
-    def _of(self, name: str) -> _Line:
-        return self._lines.setdefault(name, _Line(time.monotonic() + self.interval))
-
-    def __call__(self, name: str, clock: Any, samples: int, losses: dict[str, float]) -> None:
-        line = self._of(name)
-        line.clock = clock
-        line.losses = losses
-        line.pace.add(clock.seconds, samples, clock.progress)
-        if time.monotonic() >= line.due:
-            self._show(name, clock.progress, line.text())
-
-    def preparing(self, name: str, share: float, words: str) -> None:
-        if time.monotonic() >= self._of(name).due:
-            self._show(name, share, words)
-
-    def measured(self, name: str, words: str) -> None:
-        self._of(name).measured = words
-
-    def _show(self, name: str, share: float, text: str) -> None:
-        line = self._lines[name]
-        line.due = time.monotonic() + self.interval
-        line.shown = line.now
-        plain = f"{name}  {100 * share:3.0f} %  {text}"
-        if self._notebook:
-            bar = f"<progress value='{share:.4f}' max='1'></progress>"
-            content = {"text/plain": plain, "text/html": f"{escape(name)} {bar} {escape(text)}"}
-            if line.place is None:
-                line.place = display(content, raw=True)
-            else:
-                line.place.update(content, raw=True)
-        elif self._terminal:
-            self._bar(line, name, share, text)
-        else:
-            self.say(plain)
-
-    def _bar(self, line: _Line, name: str, share: float, text: str) -> None:
-        if self._bars is None:
-            from rich import progress
-            from rich.console import Console
-
-            title, rest = (
-                progress.TextColumn(f"{{task.fields[{part}]}}") for part in ("title", "line")
-            )
-            columns = title, progress.BarColumn(24), progress.TaskProgressColumn(), rest
-            self._bars = progress.Progress(*columns, console=Console(stderr=True))
-            self._bars.start()
-        if line.place is None:
-            line.place = self._bars.add_task(name, total=1.0, title=name, line="")
-        self._bars.update(line.place, completed=share, line=text)
-
-    def say(self, line: str) -> None:
-        if self._bars is not None:
-            self._bars.console.print(line, markup=False, highlight=False)
-        elif self._notebook:
-            print(line, flush=True)
-        elif sys.stderr is not None:
-            with contextlib.suppress(OSError):  # nobody reads it any more
-                print(line, file=sys.stderr, flush=True)
-
-    def close(self) -> None:
-        for name, line in self._lines.items():
-            if (
-                line.shown
-                and line.clock is not None
-                and (line.place is not None or line.shown != line.now)
-            ):
-                self._show(name, line.clock.progress, line.text(ended=True))
-        if self._bars is not None:
-            self._bars.stop()
-        self._bars = None
-        self._lines = {}
+from pushforward.training.loop.display import Watcher
+from pushforward.training.loop.machine import generators_kept, timed
+from pushforward.training.loop.state import Clock, TrainState, check_weights
+from pushforward.training.loop.step import StepResult
+from pushforward.training.runs.log import Journal, players_in
 
 
 @dataclass(frozen=True)
@@ -246,6 +35,7 @@ class Moment:
         average: Average of the weights, as used for sampling.
         data: Training data.
         writes: Whether files may be written: only one of several processes writes.
+        elapsed: Seconds that this step took; None before the first step.
     """
 
     folder: Path
@@ -256,37 +46,59 @@ class Moment:
     average: Method
     data: Dataset
     writes: bool = True
+    elapsed: float | None = None
+
+
+class Action(Enum):
+    """What an observer may ask for; `CallbackRequest.number` in brackets."""
+
+    CHECKPOINT = "keep the checkpoint of a step, and write it if this is the step [step]"
+    WITHHOLD = "do not write a regular checkpoint of this step"
+    STOP = "end training"
+    RETURN = "restore the weights of an earlier checkpoint [step]"
+    THREADS = "use this number of threads for the next step [number of threads]"
+
+
+@dataclass(frozen=True)
+class CallbackRequest:
+    """Request of an observer, which the checkpointer or the loop carries out.
+
+    Args:
+        action: What is asked for.
+        reason: Reason, in a sentence for users.
+        number: Number of the action, if it needs one.
+    """
+
+    action: Action
+    reason: str
+    number: int = 0
+
+
+def numbers_in(requests: Iterable[CallbackRequest], action: Action) -> list[int]:
+    """Return the numbers of all requests for an action."""
+    return [request.number for request in requests if request.action is action]
 
 
 class Observer:
-    """Callback that observes training without affecting it.
+    """Callback that observes training; it cannot change training, but request something.
+
+    If several processes train together, requests must not depend on the process.
 
     Attributes:
         late: Whether the observer is called after the step is logged and all weights are known to
             be finite; measures are then not logged.
-        suspect: Whether the current weights should not replace earlier ones in a checkpoint.
-        decides: Whether its measures may end training, so that the log is read at once.
-        passed: Last step with weights found good, whose checkpoint is kept; None if this is not
-            observed.
-        best: Step with the best samples so far, whose checkpoint is kept; None if samples are not
-            compared.
-        ended: Reason why training ends here, with the weights of the step `passed`; None if it
-            continues.
+        decides: Whether its measures may lead to a request, so that the log is read at once.
     """
 
     late: bool = False
-    suspect: bool = False
     decides: bool = False
-    passed: int | None = None
-    best: int | None = None
-    ended: str | None = None
 
     def due(self, moment: Moment) -> bool:
-        """Return whether to observe after this step, depending on step and budget, so that a resumed run behaves equally."""
+        """Return whether to observe after this step, depending only on step and budget."""
         return False
 
     def look(self, moment: Moment) -> Mapping[str, Any]:
-        """Return measures by name, to be logged as health. Called after the steps that are `due`."""
+        """Return measures by name for the log; called after the steps that are `due`."""
         return {}
 
     def row(self, row: Mapping[str, Any], again: bool = False) -> Mapping[str, Any]:
@@ -298,6 +110,10 @@ class Observer:
         """
         return {}
 
+    def requests(self, moment: Moment) -> Iterable[CallbackRequest]:
+        """Return the present requests; called before the first step and after every step."""
+        return ()
+
     def close(self, status: str) -> None:
         """Called when the trainer releases its folder, possibly several times.
 
@@ -306,51 +122,96 @@ class Observer:
         """
 
 
+class Callbacks:
+    """The observers, the log and the progress display of a training run.
+
+    Args:
+        observers: Observers, which are called in this order.
+        journal: Log of the run.
+        watcher: Progress display.
+        processes: Processes that train together.
+        spent: Seconds outside of training steps, by what took them.
+    """
+
+    def __init__(
+        self,
+        observers: Sequence[Observer],
+        journal: Journal,
+        watcher: Watcher,
+        processes: Processes,
+        spent: dict[str, float],
+    ) -> None:
+        self.observers = list(observers)
+        self.journal = journal
+        self.watcher = watcher
+        self.processes = processes
+        self.spent = spent
+
+    def after_step(
+        self, state: TrainState, clock: Clock, moment: Moment, result: StepResult, saving: bool
+    ) -> list[CallbackRequest]:
+        """Measure, log and show a step, and return the requests of all observers."""
+        early = [each for each in self.observers if not each.late and each.due(moment)]
+        health = result.health | self._measures(early, moment, self.processes)
+        self.journal.add(clock.step, clock.samples, clock.seconds, result.losses, health)
+        deciding = any(each.decides for each in early)
+        if saving or deciding or self.journal.full or players_in(health):
+            self.journal.flush(clock.done)
+        self.watcher(moment.folder.name, clock, clock.samples, self.journal.losses)
+        late = [each for each in self.observers if each.late and each.due(moment)]
+        if late:
+            self.journal.flush(clock.done)
+            check_weights(state, self.processes, clock.step)
+            self._measures(late, moment)
+        requests = self.requests(moment)
+        if moment.step in numbers_in(requests, Action.CHECKPOINT):
+            self.journal.flush(clock.done)
+        return requests
+
+    def requests(self, moment: Moment) -> list[CallbackRequest]:
+        """Return the requests of all observers and of the log."""
+        requests = [request for each in self.observers for request in each.requests(moment)]
+        if moment.step and self.journal.skips.last == moment.step:
+            requests.append(CallbackRequest(Action.WITHHOLD, "the step was skipped"))
+        return requests
+
+    def _measures(
+        self, observers: Sequence[Observer], moment: Moment, processes: Processes | None = None
+    ) -> dict[str, Any]:
+        with timed(self.spent, "checking samples"):
+            return measures(observers, moment, processes)
+
+    def close(self, status: str) -> None:
+        for observer in self.observers:
+            observer.close(status)
+
+
 def measures(
     observers: Sequence[Observer], moment: Moment, processes: Processes | None = None
 ) -> dict[str, Any]:
-    """Collect the measures of observers at a step, by name, in read-only mode (`observing`).
-
-    What the first of several ``processes`` measures decides in all of them; None does not ask.
-    """
+    """Collect the measures of observers at a step, by name, in read-only mode (`observing`)."""
     if not observers:
         return {}
+    measured: dict[str, Any] = {}
     with observing(moment.method, moment.average):
-        measured = {
-            name: value for observer in observers for name, value in observer.look(moment).items()
-        }
+        for observer in observers:
+            measured |= observer.look(moment)
     if processes is None:
         return measured
     return dict(processes.first(measured))
 
 
-def passed(observers: Sequence[Observer]) -> int | None:
-    """Return the last step with weights found good; None without such an observer."""
-    return next((observer.passed for observer in observers if observer.passed is not None), None)
-
-
-def kept_steps(observers: Sequence[Observer], method: Method) -> frozenset[int]:
-    """Return the steps whose checkpoints are kept: the best, and the last good one of a method with a guard."""
-    steps = [observer.best for observer in observers] + (
-        [] if method.guard is None else [passed(observers)]
-    )
-    return frozenset(step for step in steps if step is not None)
-
-
 @contextlib.contextmanager
 def observing(method: Method, average: Method) -> Iterator[None]:
-    """Context for read-only access to training: torch's generators are restored, and changed weights raise an error.
-
-    Raises:
-        RuntimeError: If a tensor of the method or its average was written to, or a module's mode changed.
-    """
+    """Context for read-only access to training; modifying weights raises an error."""
     before = _versions(method, average)
     device = next((tensor.device for tensor in method.state_dict().values()), torch.device("cpu"))
     with generators_kept(device), torch.no_grad():
         yield
     if _versions(method, average) != before:
         raise RuntimeError(
-            "An observer has modified what it observes; observers may only read. Modify a copy of the method."
+            "An observer has modified what it observes; observers may only read. Modify a copy of "
+            "the method."
         )
 
 

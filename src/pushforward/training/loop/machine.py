@@ -1,4 +1,4 @@
-"""The machine that trains: its description, memory, threads, and torch's generators."""
+"""The machine that trains: its description, memory, times, and torch's generators."""
 
 from __future__ import annotations
 
@@ -6,20 +6,17 @@ import contextlib
 import functools
 import os
 import platform
+import time
 from collections.abc import Callable, Iterator
 from importlib import metadata
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import torch
 from torch import nn
 
 from pushforward.draws import key
-from pushforward.errors import CheckpointError
-from pushforward.files import read_json
 from pushforward.runtime import thread_waiting
-from pushforward.training.checkpoint.storage import write_json
 
 
 def machine() -> dict[str, Any]:
@@ -59,7 +56,7 @@ _GROUP = Path("/sys/fs/cgroup")
 
 
 def lacks_memory(error: BaseException) -> bool:
-    """Return whether an error means out of memory: of Python, a CUDA device, or PyTorch's CPU allocator."""
+    """Return whether an error means out of memory."""
     # the last one raises a bare RuntimeError
     words = str(error)
     return (
@@ -78,14 +75,7 @@ def held_bytes(*modules: nn.Module) -> int:
 
 
 def added_peak(work: Callable[[], Any], device: torch.device | str = "cpu") -> int | None:
-    """Measure the peak tensor memory of ``work()`` in bytes, beyond the memory in use before.
-
-    The numbers are of PyTorch's allocator, on the CPU through the profiler, so temporary tensors inside operations count, and
-    other models and the data in the same process do not. Scratch memory that libraries allocate for themselves is not counted.
-
-    Returns:
-        Bytes; None if a profiler is already running, so that nothing can be measured.
-    """
+    """Measure the peak tensor memory of ``work()`` in bytes; None if it cannot be measured."""
     if torch.device(device).type == "cuda":
         torch.cuda.synchronize(device)
         torch.cuda.reset_peak_memory_stats(device)
@@ -111,7 +101,7 @@ def added_peak(work: Callable[[], Any], device: torch.device | str = "cpu") -> i
 
 
 def free_memory() -> int | None:
-    """Return the bytes that this process may still allocate, by machine and control group; None if unknown."""
+    """Return the bytes that this process may still allocate, or None if unknown."""
     try:
         lines = Path("/proc/meminfo").read_text(encoding="utf-8").splitlines()
         machine = next(
@@ -166,119 +156,11 @@ def set_generator_state(state: tuple[torch.Tensor, ...], device: torch.device) -
         torch.cuda.set_rng_state(state[1], device)
 
 
-FILE = "threads.json"
-ROUNDS = 5  # steps timed with each number of threads, after one that is not counted
-MARGIN = 0.9  # another number of threads is taken only where its steps take less than this share of the time
-
-
-class Threads:
-    """The threads of each step of one run.
-
-    Args:
-        folder: Run folder.
-        device: Device of the run; thread counts are compared only on the CPU.
-        writes: Whether this process keeps the numbers with the run.
-        alone: Whether it has the machine for itself; of several processes none measures, so that they compute alike when resumed.
-
-    Attributes:
-        numbers: The candidates: all threads that torch uses by itself, half of them, and one. A number that the user has set
-            is the only one.
-        stages: From step ``step`` on, steps use the numbers in ``threads`` in turn.
-    """
-
-    def __init__(
-        self, folder: Path, device: torch.device, writes: bool = True, alone: bool = True
-    ) -> None:
-        self.path = folder / FILE
-        self.writes = writes
-        self.numbers = _numbers(device) if alone else [torch.get_num_threads()]
-        self.stages: list[dict[str, Any]] = [{"step": 0, "threads": self.numbers}]
-        self._seconds: dict[int, list[float]] = {}
-        self._written = False
-
-    def resume(self, step: int) -> None:
-        """Restore the written stages at a checkpoint's step.
-
-        A number that the user has set for this process goes before, and so does the limit of a machine with fewer cores.
-
-        Raises:
-            CheckpointError: If ``threads.json`` is damaged.
-        """
-        if self.path.is_file():
-            self.stages = _read(self.path)
-            self._written = True
-        present = self._stage(step)["step"]
-        recent = {n for stage in self.stages if stage["step"] >= present for n in stage["threads"]}
-        if (len(self.numbers) == 1 and recent != set(self.numbers)) or max(recent) > self.numbers[
-            0
-        ]:
-            self.stages = [stage for stage in self.stages if stage["step"] < step]
-            self._begin(step, self.numbers)
-
-    def at(self, step: int) -> int:
-        stage = self._stage(step)
-        return int(stage["threads"][(step - stage["step"]) % len(stage["threads"])])
-
-    def before(self, step: int) -> None:
-        """Write new stages, then set the number of threads for the next step.
-
-        Raises:
-            CheckpointError: If writing fails.
-        """
-        last = self.stages[-1]
-        measuring = step > last["step"] and len(last["threads"]) > 1
-        if measuring and all(len(self._seconds.get(n, ())) > ROUNDS for n in last["threads"]):
-            times = {n: median(seconds[1:]) for n, seconds in self._seconds.items()}
-            present = last["threads"][0]
-            best = min(times, key=times.__getitem__)
-            self._begin(step, [best if times[best] < MARGIN * times[present] else present])
-        if self.writes and not self._written:
-            write_json(self.path, {"format_version": 1, "stages": self.stages})
-            self._written = True
-        torch.set_num_threads(self.at(step))
-
-    def after(self, step: int, seconds: float) -> None:
-        last = self.stages[-1]
-        if len(last["threads"]) > 1 and step >= last["step"]:
-            self._seconds.setdefault(self.at(step), []).append(seconds)
-
-    def _stage(self, step: int) -> dict[str, Any]:
-        return next(stage for stage in reversed(self.stages) if stage["step"] <= step)
-
-    def _begin(self, step: int, threads: list[int]) -> None:
-        self.stages.append({"step": step, "threads": threads})
-        self._seconds = {}
-        self._written = False
-
-
-def _numbers(device: torch.device) -> list[int]:
-    present = torch.get_num_threads()
-    named = any(os.environ.get(name) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"))
-    if named or device.type != "cpu" or present not in _defaults():
-        return [present]
-    return list(dict.fromkeys((present, max(1, present // 2), 1)))
-
-
-def _defaults() -> set[int]:
+@contextlib.contextmanager
+def timed(spent: dict[str, float], what: str) -> Iterator[None]:
+    """Context that adds its seconds to an entry of ``spent``."""
+    began = time.perf_counter()
     try:
-        usable = os.sched_getaffinity(0)
-        cores = {
-            Path(f"/sys/devices/system/cpu/cpu{i}/topology/thread_siblings_list").read_bytes()
-            for i in usable
-        }
-    except (AttributeError, OSError):
-        return {os.cpu_count() or 1, torch.get_num_threads()}
-    return {len(usable), len(cores)}
-
-
-def _read(path: Path) -> list[dict[str, Any]]:
-    try:
-        stages: list[Any] = [
-            {"step": int(each["step"]), "threads": [int(n) for n in each["threads"]]}
-            for each in read_json(path)["stages"]
-        ]
-        if stages[0]["step"] != 0 or any(min(stage["threads"]) < 1 for stage in stages):
-            raise ValueError("it does not list the run's thread counts")
-    except (TypeError, KeyError, ValueError, IndexError) as error:
-        raise CheckpointError(f"{path} is damaged: {error}. Restore the file.") from error
-    return stages
+        yield
+    finally:
+        spent[what] = spent.get(what, 0.0) + time.perf_counter() - began

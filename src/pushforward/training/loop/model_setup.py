@@ -1,4 +1,4 @@
-"""Before the first step: whether a method fits its data, and what is computed once and kept in the run's folder."""
+"""Checks and computations before the first step."""
 
 from __future__ import annotations
 
@@ -35,17 +35,13 @@ from pushforward.training.checkpoint.storage import (
 )
 from pushforward.training.distributed.processes import Processes
 from pushforward.training.loop.budget import Budget, Settings
-from pushforward.training.loop.callbacks import Watcher, duration
+from pushforward.training.loop.display import Watcher, duration
 
 
 def check_fit(
     recipe: Recipe, data: Dataset, budget: Budget, checkpoint_every: int | None, processes: int = 1
 ) -> None:
-    """Raise an error if a method was built for another space than the data's, or settings are invalid.
-
-    Raises:
-        UsageError: With the mismatch.
-    """
+    """Raise an error if a method does not fit the data, or settings are invalid."""
     trained = recipe.method.space
     space = data.space
     if not met(trained.conditions, space.conditions):
@@ -53,7 +49,8 @@ def check_fit(
         got = described(space.conditions)
         raise UsageError(
             f"The method was built for data with {expected}; {data.name} has "
-            f"{got}{', but with other values' * (expected == got)}. Build the recipe from data.space."
+            f"{got}{', but with other values' * (expected == got)}. Build the recipe from "
+            "data.space."
         )
     # codes are computed in the units of the frozen autoencoder, which may have learned from other data
     units = {} if isinstance(recipe.method, LatentMethod) else space.units
@@ -63,7 +60,8 @@ def check_fit(
         if not (close(expected, got, units["std"]) if name in ("mean", "std") else expected == got):
             what = "examples of shape" if name == "shape" else f"data whose {name} is"
             raise UsageError(
-                f"The method was built for {what} {expected!s:.80}; {data.name} has {got!s:.80}. Build the recipe from "
+                f"The method was built for {what} {expected!s:.80}; {data.name} has {got!s:.80}. "
+                "Build the recipe from "
                 "data.space."
             )
     for part in recipe.method.modules():
@@ -72,7 +70,8 @@ def check_fit(
     for name, player in recipe.method.players.items():
         if not any(parameter.requires_grad for parameter in player.parameters()):
             raise UsageError(
-                f'Nothing in the network "{name}" can be trained: its weights are frozen, as in a loaded run. To continue '
+                f'Nothing in the network "{name}" can be trained: its weights are frozen, as in a '
+                "loaded run. To continue "
                 'from a run\'s weights, use them as a start: `pf.fit("flow", data, init=run)`.'
             )
     if checkpoint_every is not None and checkpoint_every < 1:
@@ -83,7 +82,8 @@ def check_fit(
         and any(isinstance(part, Trajectories) for part in recipe.method.modules())
     ):
         raise UsageError(
-            "Several processes that compute teacher trajectories would stop at different ones with a budget in "
+            "Several processes that compute teacher trajectories would stop at different ones with "
+            "a budget in "
             "seconds. Use `steps` or `samples`."
         )
 
@@ -100,7 +100,8 @@ CACHE = "cache"  # the folder, within a run's, of what is computed once
 SHARE = 0.25  # the share of a budget in seconds that trajectories may take; then training goes on with those that are there
 
 _last: tuple[tuple[Any, str], dict[str, Tensor]] | None = None
-"""The inputs last prepared in this process: building a recipe needs the latents' units before its trainer needs the latents."""
+"""The inputs last prepared in this process: building a recipe needs the latents' units before its
+trainer needs the latents."""
 
 
 def prepared(
@@ -109,15 +110,7 @@ def prepared(
     device: torch.device | str = "cpu",
     key: str | None = None,
 ) -> dict[str, Tensor]:
-    """Compute a method's prepared inputs of all training examples, by name: "x" and others, (n, ...) each, on the CPU.
-
-    ``key`` is the key of the inputs, if it is known already; otherwise all frozen weights are
-    hashed for it.
-
-    Raises:
-        UsageError: If the method's result does not follow `PrecomputesInputs`.
-        CheckpointError: If something is not finite.
-    """
+    """Compute a method's prepared inputs of all training examples, on the CPU."""
     global _last
     known = getattr(method.prepared, "__func__", method.prepared), key or _key(method, data)
     if _last is not None and _last[0] == known:
@@ -138,8 +131,10 @@ def prepared(
     for name, value in fields.items():
         if not bool(value.isfinite().all()):
             raise CheckpointError(
-                f'"{name}", which {type(method).__name__} prepares from the data, is not finite. If a frozen part '
-                f"computes it ({', '.join(method.parts) or 'it has none'}), the weights of that part have diverged: train "
+                f'"{name}", which {type(method).__name__} prepares from the data, is not finite. '
+                "If a frozen part "
+                f"computes it ({', '.join(method.parts) or 'it has none'}), the weights of that "
+                "part have diverged: train "
                 "it again."
             )
     _last = known, fields
@@ -149,11 +144,7 @@ def prepared(
 def fields_of(
     method: PrecomputesInputs, x: Tensor, condition: Condition, start: int = 0
 ) -> dict[str, Tensor]:
-    """Compute a method's prepared inputs for training examples x (n, *shape), model units; ``start`` is the first index.
-
-    Raises:
-        UsageError: If it is neither a tensor nor tensors by name with an "x", or has another number of examples.
-    """
+    """Compute a method's prepared inputs for training examples from index ``start`` on."""
     draws = ExampleDraws(start, len(x), "prepared", x.device)
     with torch.no_grad():
         returned = method.prepared(x, condition, draws)
@@ -167,7 +158,8 @@ def fields_of(
     )
     if not fitting or "x" not in fields:
         raise UsageError(
-            f"{type(method).__name__}.prepared returned {shapes}. Expected a tensor, or a dict of tensors with the "
+            f"{type(method).__name__}.prepared returned {shapes}. Expected a tensor, or a dict of "
+            "tensors with the "
             f'key "x", each with the same number of examples as the input ({len(x)}).'
         )
     return fields
@@ -206,22 +198,16 @@ def sampler_of(
     folder: Path,
     keep: bool = True,
 ) -> Sampler | PreparedSampler:
-    """Build the sampler of training batches: of the data, or of the method's prepared inputs.
-
-    ``keep`` writes prepared inputs to the run's folder; if they exist there and are complete, they
-    are read.
-
-    Raises:
-        UsageError: If data that is prepared once is to be augmented.
-        CheckpointError: If the disk refuses, or something prepared is not finite.
-    """
+    """Build the sampler of training batches."""
     names = tuple(method.space.conditions)
     if not isinstance(method, PrecomputesInputs):
         return Sampler(data, batch, seed=settings.seed, augment=settings.augment, conditions=names)
     if settings.augment:
         raise UsageError(
-            f"`augment={','.join(settings.augment)}` has no effect here: this method trains on inputs that are "
-            "prepared from the data once. Leave out augment. You can augment when training the frozen part, or a "
+            f"`augment={','.join(settings.augment)}` has no effect here: this method trains on "
+            "inputs that are "
+            "prepared from the data once. Leave out augment. You can augment when training the "
+            "frozen part, or a "
             "model of the data itself."
         )
     path = folder / CACHE / "prepared.safetensors"
@@ -244,9 +230,6 @@ def sampler_of(
 
 class Store:
     """The trajectories of a method, if it has any, read from the run's folder if there are any.
-
-    Each part is a file that appears whole, so that a training that is killed goes on with the next one. A part that is damaged
-    is computed again, with all that follow.
 
     Args:
         method: Method, on its device.
@@ -329,14 +312,7 @@ class Store:
     def completed(
         self, name: str, budget: Budget, watcher: Watcher, stopped: Callable[[], bool]
     ) -> Budget:
-        """Compute and write the missing parts, and return the rest of the budget.
-
-        A budget in seconds includes this work, and ends it after a quarter; it leaves off after a part once ``stopped``.
-
-        Raises:
-            UsageError: If a state of the teacher is not finite.
-            CheckpointError: If the disk refuses; the parts before stay.
-        """
+        """Compute and write the missing parts, and return the rest of the budget."""
         trajectories = self.trajectories
         for index in () if trajectories is None else trajectories.missing():
             assert trajectories is not None
@@ -369,7 +345,8 @@ class Store:
 
 
 _TRAINED_IN = "_trained_in"
-"""Attribute that marks a module as used by a trainer: the run's folder. A marked module and its copies do not count as new."""
+"""Attribute that marks a module as used by a trainer: the run's folder. A marked module and its
+copies do not count as new."""
 
 
 def mark(folder: Path, *methods: Method) -> None:

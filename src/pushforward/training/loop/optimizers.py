@@ -1,13 +1,10 @@
-"""Optimisers of each network, their state as named tensors, and the average of the weights.
-
-Fused AdamW, with Muon for convolution kernels on request.
-"""
+"""Optimisers of each network, and the average of the weights."""
 
 from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
@@ -20,7 +17,8 @@ from pushforward.recipes.recipe import Training
 from pushforward.training.checkpoint.tensors import by_place, gradient_norm, local, placed
 
 NARROWEST = 32
-"""Muon trains kernels whose matrix, (channels out) x (channels in, height, width), has both sides at least this long."""
+"""Muon trains kernels whose matrix, (channels out) x (channels in, height, width), has both sides
+at least this long."""
 
 
 MOMENTUM = 0.95
@@ -84,18 +82,7 @@ class Player:
     def update(
         self, rate: float, beta2: float | None = None, loss: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
-        """Take one step with the current gradients at ``rate`` times the learning rate, and clear the gradients.
-
-        If the gradient norm or the loss is not finite, weights and optimisers are unchanged.
-
-        Args:
-            rate: Factor of the learning rate.
-            beta2: New beta2 of AdamW; None for no change.
-            loss: The turn's, without dimensions; None leaves it out.
-
-        Returns:
-            Gradient norm before clipping, and whether the step was taken; both scalar tensors.
-        """
+        """Take one step with the current gradients, and clear them."""
         norm = gradient_norm(self.parameters)
         finite = torch.isfinite(norm if loss is None else norm + loss)
         if self.clip is not None:
@@ -138,23 +125,13 @@ class Player:
         return states
 
     def state_bytes(self) -> int:
-        """Compute the bytes of optimiser states after the first step: two averages for AdamW, one for Muon."""
+        """Return the bytes of the optimiser states after the first step."""
         sizes = [4 * local(p).numel() for p in self.parameters]
         averages = [
             (2 if isinstance(optimizer, torch.optim.AdamW) else 1, numbers)
             for optimizer, numbers in self._optimizers
         ]
         return sum(count * sizes[i] for count, numbers in averages for i in numbers)
-
-    def empty(self, sizes: Mapping[str, tuple[torch.Size, torch.dtype]]) -> dict[str, Tensor]:
-        """Allocate empty tensors for states with these names, shapes and types, laid out like their parameters."""
-        states = {}
-        for path, (size, dtype) in sizes.items():
-            if path.partition("/")[0] == self.name:
-                parameter = self.parameters[int(path.split("/")[-2])]
-                like = parameter.detach() if size == parameter.shape else torch.empty(size)
-                states[path] = torch.empty_like(like, dtype=dtype)
-        return states
 
     def restore(self, tensors: dict[str, Tensor]) -> None:
         by_index: dict[int, dict[str, Any]] = {}
@@ -175,7 +152,6 @@ class Player:
 
 
 def _waits(player: Player) -> bool:
-    """Whether a step is left out by looking; on an accelerator the fused kernel decides, except for shares and Muon."""
     places = {
         (parameter.device.type, hasattr(parameter, "device_mesh"))
         for parameter in player.parameters
@@ -190,18 +166,12 @@ def _matrix(kernel: Tensor) -> Tensor:
 
 
 class Muon(torch.optim.Optimizer):
-    """The updates of ``torch.optim.Muon`` with ``adjust_lr_fn="match_rms_adamw"``, one batch of matrices per shape.
+    """``torch.optim.Muon`` with ``adjust_lr_fn="match_rms_adamw"``, batched by shape.
 
-    PyTorch orthogonalises one matrix at a time, always in bfloat16. A processor without bfloat16 emulates it, many times slower
-    than float32. Here such processors compute in float32.
-
-    Args:
-        params: Matrices.
-        lr: Learning rate; the root mean square of an update is 0.2 times this.
-        weight_decay: Decoupled weight decay.
+    Processors without bfloat16 compute in float32.
 
     References:
-        Jordan et al., Muon (2024); Liu et al., Muon is Scalable for LLM Training (2025), for the scale.
+        Jordan et al., Muon (2024); Liu et al., Muon is Scalable for LLM Training (2025).
     """
 
     def __init__(
@@ -235,15 +205,7 @@ class Muon(torch.optim.Optimizer):
 
 
 def orthogonalise(matrices: Tensor, dtype: torch.dtype) -> Tensor:
-    """Bring the singular values of each matrix to between about 0.7 and 1.2 by five Newton-Schulz iterations.
-
-    Args:
-        matrices: Matrices (batch, rows, columns).
-        dtype: Data type of the computation.
-
-    Returns:
-        Matrices of the same shape, in ``dtype``.
-    """
+    """Bring the singular values of matrices close to 1 by five Newton-Schulz iterations."""
     x = matrices.to(dtype)
     norms = torch.stack(torch._foreach_norm(x.unbind())).clamp(min=EPS)  # type: ignore[arg-type]
     x = x.div_(norms[:, None, None]) if x is not matrices else x / norms[:, None, None]
@@ -264,10 +226,6 @@ def orthogonalise(matrices: Tensor, dtype: torch.dtype) -> Tensor:
 
 
 def _iterated(gram: Tensor, count: int) -> Tensor:
-    """The matrix Q by which ``count`` iterations multiply X, from G = X X^T alone: with P = A + B G + C G^2, G becomes P G P.
-
-    All of these are polynomials of one symmetric matrix, so that they commute.
-    """
     q: Tensor | None = None
     for left in reversed(range(count)):
         p = torch.baddbmm(gram, gram, gram, beta=B, alpha=C)  # P without its A
@@ -285,9 +243,6 @@ def _iterated(gram: Tensor, count: int) -> Tensor:
 
 class Average:
     """Exponential moving average of a method's parameters and buffers, measured in training examples.
-
-    After n training examples the half-life is min(half_life, share * n), so that the average forgets the first, random weights
-    early in training whatever the batch. Modules that the method does not have averaged are the method's own.
 
     Args:
         method: Method to average.
@@ -333,7 +288,7 @@ class Average:
 
     @torch.no_grad()
     def update(self, samples: int, batch: int) -> None:
-        """Update the average after a step, with ``samples`` training examples in total and ``batch`` in this step."""
+        """Update the average after a step."""
         half_life = min(self.half_life, self.share * samples)
         weight = 1.0 if half_life <= 0 else 1 - 0.5 ** (batch / half_life)
         torch._foreach_lerp_(self._averages, self._theirs, weight)

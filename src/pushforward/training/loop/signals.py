@@ -1,4 +1,4 @@
-"""Signals that end a training: the first one lets the present step end and be saved, a second one ends it at once."""
+"""Signals that end training."""
 
 from __future__ import annotations
 
@@ -12,24 +12,16 @@ from typing import Any
 ENDING = tuple(
     getattr(signal, name) for name in ("SIGTERM", "SIGHUP", "SIGUSR1") if hasattr(signal, name)
 )
-"""Signals that ask a process to end: sent by the system, by a terminal that closes, or by a cluster before its time limit."""
+"""Signals that ask a process to end: sent by the system, by a terminal that closes, or by a cluster
+before its time limit."""
 TOGETHER = 1.0
-"""Seconds within which signals other than SIGINT count as one, because launchers repeat signals of a cluster."""
+"""Seconds within which signals other than SIGINT count as one, because launchers repeat signals of
+a cluster."""
 
 
 @contextmanager
 def interruptible(trainers: Sequence[Any], ending: bool = True) -> Iterator[list[int]]:
-    """Context in which SIGINT and the signals of `ENDING` set ``stop``; a second signal has its usual effect.
-
-    Signals that are ignored when it begins, as by nohup, stay so. In a thread that is not the main one it does nothing.
-
-    Args:
-        trainers: Objects with a number ``stop``.
-        ending: Whether that goes for the signals of `ENDING` too. Without it, SIGINT is left to a handler of the user's own.
-
-    Yields:
-        The signals so far.
-    """
+    """Context in which signals set ``stop``; a second signal has its usual effect."""
     got: list[int] = []
     first = time.monotonic()
 

@@ -1,1 +1,1 @@
-"""What watches a training: measures, alarms, pictures and trackers."""
+"""Observers of training."""

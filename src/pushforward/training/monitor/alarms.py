@@ -1,8 +1,4 @@
-"""Alarms: one table of what can go wrong in a training, with what is measured, its threshold, for how long, and advice.
-
-A rule reads the rows of ``metrics.jsonl`` in their order, so that a resumed run, whose log is read again, stands where the
-uninterrupted one stands. Thresholds are compared with sound and broken trainings in docs/decisions/alarms-of-maps.md.
-"""
+"""Rules that detect faults of training from the rows of the log."""
 
 from __future__ import annotations
 
@@ -22,7 +18,8 @@ LOOKS = 50
 HELD = 0.75
 COVERED = 0.4
 HOLDING = 200
-"""A model has collapsed below this fraction of its best, if it has held that fraction of modes or coverage that many steps."""
+"""A model has collapsed below this fraction of its best, if it has held that fraction of modes or
+coverage that many steps."""
 CHANCE = 0.55  # accuracy up to which a critic has learned nothing
 # mean accuracy from which the critic wins, and below which it does so no more
 RIGHT = 0.99
@@ -31,18 +28,23 @@ WRONG_AGAIN = 0.98
 WIDE = 20.0
 GAP = 1e4
 IMPROVED = 0.95
-"""A Fréchet distance counts as better below this fraction of the best one before; coverage, above the best one divided by it."""
+"""A Fréchet distance counts as better below this fraction of the best one before; coverage, above
+the best one divided by it."""
 SILENT = 0.1
 HELD_DOWN = 0.5
 UNUSED = 0.02
-"""Fractions of latent units up to which a posterior has collapsed or is over-regularised; fraction of codes that are unused."""
+"""Fractions of latent units up to which a posterior has collapsed or is over-regularised; fraction
+of codes that are unused."""
 APART = 0.3
-"""Disagreement from which a map is inconsistent: sound maps have .08 to .21, a velocity mistaken for a map .42."""
+"""Disagreement from which a map is inconsistent: sound maps have .08 to .21, a velocity mistaken
+for a map .42."""
 TIMES_DIAGONAL = 3.0
-"""Off-diagonal loss divided by the loss at equal times, from which it is too large; sound runs (exact derivatives) reach 1.6."""
+"""Off-diagonal loss divided by the loss at equal times, from which it is too large; sound runs
+(exact derivatives) reach 1.6."""
 LARGE = 3.0
 SMALL = 0.1
-"""Target size divided by velocity size, beyond which targets have diverged or vanished; sound runs have .1 to 1.4."""
+"""Target size divided by velocity size, beyond which targets have diverged or vanished; sound runs
+have .1 to 1.4."""
 UNSKIPPED = 100  # steps without a skipped one after which that alarm is over
 
 Health = Mapping[
@@ -81,7 +83,7 @@ class Alarm:
 
 
 class Look(NamedTuple):
-    """Result of a rule for one row: fault (None for none), value, threshold, sentence and advice."""
+    """Result of a rule for one row; ``wrong`` is None if there is no fault."""
 
     wrong: Any
     value: float | None
@@ -376,7 +378,8 @@ RULES: dict[str, tuple[Callable[[int, Health, Past], Look | None], int]] = {
     "variety": (_variety, 0),
     "divergence": (_divergence, 49),
 }
-"""The faults that are watched for: how to examine a row, and for how many steps a fault must persist to raise an alarm."""
+"""The faults that are watched for: how to examine a row, and for how many steps a fault must
+persist to raise an alarm."""
 
 
 class Watch:
@@ -430,13 +433,13 @@ class Watch:
 
 
 def alarms(history: Iterable[Mapping[str, Any]]) -> list[Alarm]:
-    """Return all alarms that begin or end in a history: rows in order, each with "step" and, if measured, "health"."""
+    """Return all alarms that begin or end in the rows of a log."""
     watch = Watch()
     return [alarm for row in history for alarm in watch.read(row)]
 
 
 def lost(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Return the sentence of the alarm that ended training, from the rows of its log; empty if there is none."""
+    """Return the sentence of the alarm that ended training, or an empty string."""
     last = rows[-1].get("alarm", ()) if rows else ()
     return next(
         (alarm["sentence"] for alarm in last if alarm["kind"] == "variety" and not alarm["over"]),

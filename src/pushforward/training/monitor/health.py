@@ -1,8 +1,4 @@
-"""The health of a training: notes of methods, norms of gradients, and the quality of samples from fixed noise.
-
-Nothing here changes training by a bit: samples are drawn without gradients, with running statistics held and dropout off,
-from noise of their own, and torch's generator is put back.
-"""
+"""Quality of samples during training, from fixed noise."""
 
 from __future__ import annotations
 
@@ -26,7 +22,7 @@ from pushforward.metrics.frechet import frechet_distance
 from pushforward.metrics.manifold import reached
 from pushforward.metrics.modes import Centred, count_modes
 from pushforward.paths import Coupling, training_noise
-from pushforward.training.loop.callbacks import Moment, Observer
+from pushforward.training.loop.callbacks import Action, CallbackRequest, Moment, Observer
 from pushforward.training.runs.log import Best, best_of
 from pushforward.transports import BATCH, Flow, Map, Transport, inner_of, with_inner
 from pushforward.transports.transport import as_drawn, finite
@@ -38,12 +34,12 @@ NEIGHBOURS = 5
 
 
 def interval(batch: int) -> int:
-    """Choose the number of steps between measurements: 50, or more for small batches, so that measuring is cheap."""
+    """Return the number of steps between measurements, more for small batches."""
     return EVERY * math.ceil(8 * SAMPLES / (EVERY * batch))
 
 
 def in_words(health: Mapping[str, Any]) -> str:
-    """Format the latest measurement in a few characters, such as "modes 8/8"; empty if there is none."""
+    """Format the latest measurement, such as "modes 8/8"."""
     if health.get("modes") is not None:
         return f"modes {health['modes_held']}/{health['modes']}"
     if health.get("coverage_1") is not None:
@@ -74,9 +70,7 @@ def as_sampled(method: Method) -> Iterator[None]:
 
 
 class Reference:
-    """Training examples that stay the same, and how near samples are to them.
-
-    Examples are compared in model units, images on their first 32 principal axes, scaled to unit total variance.
+    """Fixed training examples with which samples are compared.
 
     Args:
         data: Training data.
@@ -98,18 +92,7 @@ class Reference:
             self._reach = _distances(self._real, self._real).kthvalue(NEIGHBOURS + 1, dim=1).values
 
     def measures(self, x: Tensor) -> dict[str, float]:
-        """Measure samples.
-
-        Args:
-            x: Samples in data units, on the CPU, (n, *shape).
-
-        Returns:
-            ``coverage`` (of `pushforward.metrics.manifold.prdc`; a perfect model has 0.97, 1 -
-                2^-5), ``frechet`` (Fréchet distance; 1 is that of a single point in the middle of
-                the data), and for data with known modes ``modes`` (their number) with
-                ``modes_held``, ``bridges`` and ``spread`` of
-                `pushforward.metrics.modes.count_modes`. Empty if samples are not finite.
-        """
+        """Measure samples."""
         if not bool(x.isfinite().all()):
             return {}
         measures: dict[str, float] = {}
@@ -143,10 +126,7 @@ class Reference:
 
 
 class FixedNoise(Observer):
-    """Comparison of fixed training examples with samples that the current weights generate from fixed noise.
-
-    Only methods whose samples take one network call (`Map`) are measured; maps between two times have an observer of their own
-    (`pushforward.training.monitor.health.Jumps`), and any other's samples cost too much.
+    """Observer that compares samples from fixed noise with training examples.
 
     Args:
         data: Training data.
@@ -178,10 +158,7 @@ class FixedNoise(Observer):
 
 
 def starts_of(transport: Transport, n: int) -> tuple[Tensor, Condition]:
-    """Return the fixed noise of n samples and their conditions.
-
-    For a transport with a source, these are distinct training examples, at most all of them.
-    """
+    """Return the fixed noise of n samples and their conditions."""
     source = getattr(inner_of(transport), "source", None)
     draws = ExampleDraws(0, n, device=transport.device)
     noise = transport.noise(draws) if source is None else source.fixed(n, transport.device)
@@ -206,10 +183,7 @@ def _distances(x: np.ndarray, y: np.ndarray) -> Tensor:
 
 
 def principal(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Compute centre (d,) and axes (d, k) of examples (n, d): the columns themselves up to 32, otherwise principal axes.
-
-    The total variance along the axes is 1.
-    """
+    """Compute centre (d,) and at most 32 axes (d, k) of examples (n, d), of unit variance."""
     centre = x.mean(0)
     d = x.shape[1]
     axes = np.eye(d)
@@ -228,10 +202,7 @@ CHANCE = 2.0  # standard errors up to which a fall is laid to chance
 
 
 class Variety(Observer):
-    """Measurements of diversity at fixed points of training, if a method has a `pushforward.methods.Guard`.
-
-    Samples of the average and of the method's reference come from the same noise, and are compared with the same training
-    examples, in model units on their first principal axes. Held-out examples are not looked at.
+    """Observer of diversity at fixed points of training, for methods with a guard.
 
     Args:
         data: Training data.
@@ -253,14 +224,10 @@ class Variety(Observer):
         return now > before
 
     def look(self, moment: Moment) -> Mapping[str, float]:
-        """Measure ``NAME_ratio``, coverage and recall relative to the reference, and ``NAME_limit``, below which training ends.
+        """Measure coverage and recall relative to the reference, and the limits that end training.
 
-        A limit is the guard's, or lower if few examples are compared: two standard errors below 1, of the difference between two
-        sets of samples that are compared with the same examples. If a sample is not finite, coverage and recall are 0. What the
-        reference does not reach at all is not measured.
-
-        Raises:
-            Diverged: If a sample of the reference is not finite.
+        A limit is lower if few examples are compared: two standard errors below 1. Samples that are not
+        finite have coverage and recall 0.
         """
         guard = moment.method.guard
         assert guard is not None
@@ -305,7 +272,8 @@ class Variety(Observer):
 
 
 COUNTS = {1: 1, 2: 1, 4: 4}
-"""Numbers of calls, each with the number of measurements between its marks: on average four calls per mark."""
+"""Numbers of calls, each with the number of measurements between its marks: on average four calls
+per mark."""
 BINS = {
     "low": 1 / 6,
     "middle": 1 / 2,
@@ -323,13 +291,11 @@ class HasTargets(Protocol):
     def target(
         self, where: tuple[Tensor, Tensor, Tensor], velocity: Tensor, condition: Condition, now: Now
     ) -> Tensor:
-        """Compute the target of the mean velocity from t to s at (x_t, t, s); the velocity if s = t."""
+        """Compute the target of the mean velocity from t to s at (x_t, t, s)."""
 
 
 class Jumps(Observer):
-    """Samples of the average in 1, 2 and 4 calls from noise that stays the same, and targets of the present weights.
-
-    Only maps between two times are measured (`pushforward.denoisers.FlowMap`, sampled by jumps).
+    """Observer of maps between two times: samples in 1, 2 and 4 calls, and target sizes.
 
     Args:
         data: Training data.
@@ -345,11 +311,10 @@ class Jumps(Observer):
     def decides(self) -> bool:  # type: ignore[override]
         return bool(self._jumps)
 
-    @property
-    def best(self) -> int | None:  # type: ignore[override]
+    def requests(self, moment: Moment) -> list[CallbackRequest]:
         if self._best is None:
-            return None
-        return self._best.step
+            return []
+        return [CallbackRequest(Action.CHECKPOINT, "the best samples so far", self._best.step)]
 
     def row(self, row: Mapping[str, Any], again: bool = False) -> Mapping[str, Any]:
         self._best = best_of([row], self._best)
@@ -379,15 +344,7 @@ class Jumps(Observer):
                 self.reference = Reference(self.data, len(self._starts[0]))
 
     def of(self, method: Method, counts: Sequence[int]) -> dict[str, float]:
-        """Measure a method's samples in these numbers of calls.
-
-        Returns:
-            ``frechet``, ``coverage_1`` and ``recall`` in one call (`Reference`), ``frechet_2`` and ``frechet_4`` in others, and,
-            unless noise is added between jumps, ``disagreement``: |x in one jump - x in two|, root mean square over the spread of
-            the samples. If four calls are measured, also ``coverage`` and what is known of modes, for alarms: in that number of
-            calls that has the least Fréchet distance, since a map that starts from nothing first learns to take small steps; of a
-            game in one call, which is what its critic sees. Empty if samples in one call are not finite.
-        """
+        """Measure a method's samples in these numbers of calls."""
         self._prepare(method)
         samples = {count: self._samples(method, count) for count in counts}
         by_count = {
@@ -447,7 +404,7 @@ class Jumps(Observer):
 
 
 def disagreement(once: Tensor, twice: Tensor) -> float:
-    """Compute the RMS difference of two sets of samples from the same noise, divided by their standard deviation."""
+    """Compute the RMS difference of two sets of samples in standard deviations."""
     spread = float(
         torch.stack([(x - x.mean(0)).double().square().mean() for x in (once, twice)]).mean()
     )

@@ -1,4 +1,4 @@
-"""The callbacks of every training: measures of samples, alarms, pictures and trackers."""
+"""Alarms, pictures and trackers."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ from pushforward.files import disk, read_json, read_object, refuse_links
 from pushforward.methods.method import HasCritic, Method
 from pushforward.trackers.tracker import FOLDER, Tracker
 from pushforward.training.checkpoint.storage import step_name, write_json
-from pushforward.training.loop.callbacks import Moment, Observer, Silent, Watcher
+from pushforward.training.loop.callbacks import Action, CallbackRequest, Moment, Observer
+from pushforward.training.loop.display import Silent, Watcher
 from pushforward.training.monitor.alarms import Watch, lost
 from pushforward.training.monitor.health import SAMPLES, as_sampled, in_words
 from pushforward.training.runs import log
@@ -36,17 +37,7 @@ CLASSES = 32  # the most classes of a landscape
 
 
 def landscape(method: Method, data: Dataset) -> dict[str, np.ndarray]:
-    """Compute critic values on a grid over the data range, and samples of the same weights; empty without a critic.
-
-    A critic of labelled data scores the grid for every class (the first 32), one of other conditions for 32 values that occur.
-    The highest value counts: how real a point is at best.
-
-    The weights are the present ones, not their average. There is no landscape of anything but points in the plane.
-
-    Returns:
-        ``scores`` float32 (64, 64), rows from low to high y and columns from low to high x; ``limits`` (least x, greatest x,
-        least y, greatest y) in data units; ``raw`` (n, 2), samples in data units.
-    """
+    """Compute critic values on a grid, and samples; empty without a critic of points."""
     if not isinstance(method, HasCritic) or tuple(data.space.shape) != (2,):
         return {}
     low = data.train.x.min(0).astype(np.float64)
@@ -96,14 +87,12 @@ DRAWN = {False: 36, True: 1000}  # fixed-noise samples that are written, by whet
 
 
 def drawn_at(moment: Moment) -> bool:
-    """Return whether samples are drawn after this step: at 2, 10, 30, 60 and 100 % of the budget."""
+    """Return whether samples are drawn after this step."""
     return any(moment.before < share <= moment.progress for share in PICTURES)
 
 
 class Alarms(Observer):
-    """The alarms that begin and end with the rows of the log, reported to the progress.
-
-    That of the logit gap breaks training off, that of lost variety ends it and is reported last, as the trainer closes.
+    """Observer that reports alarms, and ends training if variety is lost.
 
     Args:
         folder: Run folder.
@@ -117,17 +106,18 @@ class Alarms(Observer):
         self._logged = ""
         self._last = ""
 
-    @property
-    def suspect(self) -> bool:  # type: ignore[override]
-        return self.watch.suspect
-
-    @property
-    def passed(self) -> int | None:  # type: ignore[override]
-        return self.watch.passed
-
-    @property
-    def ended(self) -> str | None:  # type: ignore[override]
-        return self.watch.ended and (self._logged or self.watch.ended)
+    def requests(self, moment: Moment) -> list[CallbackRequest]:
+        requests = []
+        passed = self.watch.passed
+        if moment.method.guard is not None:
+            requests.append(CallbackRequest(Action.CHECKPOINT, "the samples are diverse", passed))
+        if self.watch.suspect:
+            requests.append(CallbackRequest(Action.WITHHOLD, "the logit gap is running away"))
+        if self.watch.ended is not None:
+            reason = self._logged or self.watch.ended
+            requests.append(CallbackRequest(Action.STOP, reason))
+            requests.append(CallbackRequest(Action.RETURN, reason, passed))
+        return requests
 
     def row(self, row: Mapping[str, Any], again: bool = False) -> Mapping[str, Any]:
         news = self.watch.read(row)
@@ -158,9 +148,7 @@ class Alarms(Observer):
 
 
 class Pictures(Observer):
-    """Samples of the average from fixed noise, written as arrays and as a picture, with the critic's landscape.
-
-    Samples that are not finite, of weights that are, do not end a training: they are reported and not written.
+    """Observer that writes samples of the average from fixed noise, and a critic's landscape.
 
     Args:
         progress: Receives that report.
@@ -185,8 +173,10 @@ class Pictures(Observer):
             arrays: dict[str, Any] = {"x": data.space.quantise(x), **landscape(moment.method, data)}
         except Diverged as error:
             said = (
-                f"{moment.folder.name}: step {moment.step:,}: no samples were written: {error.what}, although all weights "
-                "are finite. Training continues. If later samples are not finite either, train with a lower lr, or in "
+                f"{moment.folder.name}: step {moment.step:,}: no samples were written: "
+                f"{error.what}, although all weights "
+                "are finite. Training continues. If later samples are not finite either, train "
+                "with a lower lr, or in "
                 "float32."
             )
             if moment.writes and isinstance(self.progress, Silent):
@@ -215,8 +205,6 @@ FILE = "trackers.json"  # the identities of a run's trackers, in its folder
 
 @dataclass
 class _Follower:
-    """One tracker, its known identity, the last step that it has logged, and whether it is started."""
-
     tracker: Tracker
     known: str | None
     logged: int
@@ -224,7 +212,7 @@ class _Follower:
 
 
 class Tracked(Observer):
-    """Callback that passes rows of the log and pictures to trackers, each step once, even if a run is resumed.
+    """Observer that passes the log and pictures to trackers, each step once.
 
     Args:
         folder: Run folder.
@@ -317,7 +305,8 @@ class Tracked(Observer):
             self._followers.remove(follower)
             why = f"{type(error).__name__}: {error}"
             warn(
-                f"The tracker {follower.tracker.name} failed and gets no more data from {self.folder}. Training "
+                f"The tracker {follower.tracker.name} failed and gets no more data from "
+                f"{self.folder}. Training "
                 f"continues, and metrics.jsonl holds every step ({why:.300}).",
                 stacklevel=2,
             )

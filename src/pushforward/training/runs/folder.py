@@ -1,9 +1,4 @@
-"""What a run's folder holds, how it is claimed and locked, and which run a path may mean. One training at a time writes to it.
-
-The lock is the operating system's, on ``.lock`` in the folder: it ends with its process, however that ends, and the file says
-nothing by staying there. Reading a run neither takes nor opens it. Where a file system has no locks of this kind, filelock writes
-the holder's process and host into the file in their place.
-"""
+"""Contents, creation and locks of run folders."""
 
 from __future__ import annotations
 
@@ -28,11 +23,7 @@ _READ_ONLY = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
 def hold(folder: Path) -> BaseFileLock | None:
-    """Lock a run folder for training; return None if the folder is not writable, in which case the first write fails.
-
-    Raises:
-        CheckpointError: If another training holds it, or its lock is a link or belongs to another user.
-    """
+    """Lock a run folder for training; return None if it is not writable."""
     refuse_links(folder, (), known=())
     # all who may write to the folder may lock it
     lock = FileLock(
@@ -49,14 +40,15 @@ def hold(folder: Path) -> BaseFileLock | None:
         ):
             return None
         raise CheckpointError(
-            f"{folder}/{LOCK} could not be locked for training: {error.strerror or error}. If the file belongs to another "
+            f"{folder}/{LOCK} could not be locked for training: {error.strerror or error}. If the "
+            "file belongs to another "
             "user and no training is running there, delete it."
         ) from error
     return lock
 
 
 def is_locked(folder: Path) -> bool:
-    """Return whether a training run currently holds the lock of a folder; readers must not call this."""
+    """Return whether a training run holds the lock of a folder; readers must not call this."""
     if (folder / LOCK).is_symlink() or not (folder / LOCK).is_file():
         return False
     try:
@@ -71,14 +63,13 @@ def is_locked(folder: Path) -> bool:
 def busy(folder: Path) -> CheckpointError:
     """Build the error for a folder used by another training run."""
     return CheckpointError(
-        f"{folder} is being trained by another process, or by another trainer of this process. Wait until that training ends."
+        f"{folder} is being trained by another process, or by another trainer of this process. "
+        "Wait until that training ends."
     )
 
 
 class Holding:
-    """A run's folder, locked by one trainer: no other one, here or in another process, writes to it meanwhile.
-
-    The lock is held until it is given back, or this object is deleted.
+    """Run folder that is locked by one trainer until it is closed or deleted.
 
     Args:
         folder: Run folder.
@@ -113,7 +104,7 @@ class Holding:
             shutil.rmtree(self.replaced, ignore_errors=True)
 
     def discard(self) -> None:
-        """Remove the new folder of a training that could not be set up; an earlier run takes its place again."""
+        """Remove the folder of a run that could not be set up, and restore an earlier run."""
         with contextlib.suppress(
             OSError
         ):  # another run has come into a folder; the first error is the one to report
@@ -133,11 +124,7 @@ class Holding:
                 self.lock.release()
 
     def reopen(self) -> None:
-        """Take the lock again after `close`.
-
-        Raises:
-            CheckpointError: If another training holds the folder, or has changed the run.
-        """
+        """Take the lock again after `close`."""
         if self._open:
             return
         lock = hold(self.folder) if self.writes else None
@@ -145,7 +132,8 @@ class Holding:
             if lock is not None:
                 lock.release()
             raise CheckpointError(
-                f"{self.folder} has been trained further since this trainer was closed. Continue from there: pf.resume(...)."
+                f"{self.folder} has been trained further since this trainer was closed. Continue "
+                "from there: pf.resume(...)."
             )
         self.lock = lock
         self._open = True
@@ -190,14 +178,7 @@ NAMED = 8  # runs in a folder that an error names at most
 def free_folder(
     wanted: str | Path | None, data: str, recipe: str, *, under: str | Path = "runs"
 ) -> Path:
-    """Choose a folder for a new run: ``wanted`` if given, otherwise ``runs/DATA-RECIPE`` with -2, -3, ... as needed.
-
-    It is missing or empty, or ``wanted`` holds what a training has left there that was killed before it was set up.
-
-    Raises:
-        UsageError: If ``wanted`` contains anything else.
-        CheckpointError: If a training run uses the folder.
-    """
+    """Return the folder for a new run: ``wanted``, or ``runs/DATA-RECIPE`` with a number."""
     if wanted is not None:
         folder = Path(wanted)
         if os.path.lexists(folder) and not (folder.is_dir() and _is_unbegun(folder)):
@@ -241,14 +222,7 @@ def remove(folder: Path) -> None:
 
 
 def claim(wanted: str | Path | None, data: str, recipe: str, *, overwrite: bool = False) -> Holding:
-    """Create and lock the folder from `free_folder`; if several processes want the same name, only one gets it.
-
-    With ``overwrite`` a run that is in ``wanted`` gives way.
-
-    Raises:
-        UsageError: If ``wanted`` is taken and does not give way.
-        CheckpointError: If a training is writing to it, or the disk refuses.
-    """
+    """Create and lock the folder from `free_folder`."""
     replaced = None
     if overwrite and wanted is not None and (Path(wanted) / "spec.json").is_file():
         folder = Path(wanted)
@@ -256,7 +230,8 @@ def claim(wanted: str | Path | None, data: str, recipe: str, *, overwrite: bool 
             raise busy(folder)
         if others := _others(folder):
             raise UsageError(
-                f"{folder} is not replaced, because pushforward did not write {others[0]}. Move it away, or choose another `out`."
+                f"{folder} is not replaced, because pushforward did not write {others[0]}. Move it "
+                "away, or choose another `out`."
             )
         replaced = folder.with_name(f".replaced-{os.getpid()}-{folder.name}")
         with disk(folder):
@@ -270,25 +245,21 @@ def claim(wanted: str | Path | None, data: str, recipe: str, *, overwrite: bool 
 
 
 def is_run(path: str | Path) -> bool:
-    """Return whether a path denotes a run rather than a file or folder of samples."""
+    """Return whether a path denotes a run rather than samples."""
     folder = Path(path)
     return (folder / "spec.json").exists() or not folder.exists()
 
 
 def check_run(folder: str | Path) -> None:
-    """Raise an error if a path is not a run folder, or the run contains links or pipes.
-
-    Raises:
-        CheckpointError: If training has just begun there; a RunUsageError if there is no run at
-            all.
-    """
+    """Raise an error if a path is not a run folder, or contains links or pipes."""
     folder = Path(folder)
     if os.path.isfile(folder / "spec.json"):
         refuse_links(folder, FOLDERS, known=ENTRIES)
         return
     if (folder / LOCK).is_file() and not runs_inside(folder):
         raise CheckpointError(
-            f"{folder} has no run yet: its training is just starting, or was interrupted while starting. Start it again."
+            f"{folder} has no run yet: its training is just starting, or was interrupted while "
+            "starting. Start it again."
         )
     if folder.exists():
         what = f"{folder} is not a run folder: it has no spec.json."
@@ -298,7 +269,7 @@ def check_run(folder: str | Path) -> None:
 
 
 def runs_inside(folder: Path) -> list[Path]:
-    """Return the run folders in a folder, in order, such as those of a comparison."""
+    """Return the run folders in a folder."""
     return sorted(path.parent for path in folder.glob("*/spec.json"))
 
 

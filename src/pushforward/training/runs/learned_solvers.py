@@ -1,8 +1,4 @@
-"""Solvers of a run: learned times (``grids.json``) and tables (``tables.json``), and the default one of a frozen part.
-
-A grid or table belongs to the weights that it was learned for. With others, of a run that was trained on, of another checkpoint,
-or the last ones in place of their average, it is not used.
-"""
+"""Learned time grids and tables of a run."""
 
 from __future__ import annotations
 
@@ -58,13 +54,14 @@ class Learned:
     def damaged(self, kind: str) -> CheckpointError:
         path = self.folder / f"{kind}.json"
         return CheckpointError(
-            f"{path} is damaged: it contains no learned {kind}. Delete it and run pushforward tune again."
+            f"{path} is damaged: it contains no learned {kind}. Delete it and run pushforward tune "
+            "again."
         )
 
     def entry(
         self, kind: str, steps: int, solver: Solver, guidance: Mapping[str, Any] | None = None
     ) -> dict[str, Any] | None:
-        """Find the entry learned for a number of steps, solver and guidance: for these weights, otherwise for others."""
+        """Return the entry learned for these weights, otherwise one for other weights, or None."""
         wanted = (steps, spec.describe(solver), spec.describe(dict(guidance or {})))[
             : len(FIELDS[kind]) - 1
         ]
@@ -77,11 +74,7 @@ class Learned:
         return entry is not None and entry.get("weights") == self.weights
 
     def stale(self, transport: Transport, given: Mapping[str, Any]) -> list[str]:
-        """Describe grids and tables that are not used because they were learned for other weights, with the fix.
-
-        Raises:
-            UsageError: With this sentence, if the grid or table was given by name.
-        """
+        """Return warnings about entries that were learned for other weights."""
         flow = inner_of(transport)
         grid = given.get("grid")
         named = grid in ("learned", "table") if isinstance(grid, str) else False
@@ -107,8 +100,10 @@ class Learned:
                     guidance if kind == TABLES else None,
                 )
                 sentences.append(
-                    f"the {kind.removesuffix('s')} learned for {steps} steps of {entry['solver']['part']} is not used: it "
-                    f"belongs to the weights of step {entry.get('checkpoint_step')}, not to those of step {self.step:,}. "
+                    f"the {kind.removesuffix('s')} learned for {steps} steps of "
+                    f"{entry['solver']['part']} is not used: it "
+                    f"belongs to the weights of step {entry.get('checkpoint_step')}, not to those "
+                    f"of step {self.step:,}. "
                     f"Learn it again: {again}"
                 )
         if named and sentences:

@@ -1,10 +1,4 @@
-"""The log of a run: ``metrics.jsonl``, one row for each training step, and what it says: skipped steps, the best step.
-
-A row has step, samples, seconds and loss (player -> value, left out where it is not finite), and where there is any, health
-(measure -> value, null where it is not finite; "skipped/PLAYER" where a step has left a player as it was) and alarm (those that
-begin or end at this step, as `pushforward.training.monitor.alarms.Alarm` has them). A resumed run reads it again, so that it
-stands where the uninterrupted run stands.
-"""
+"""The log of a run, ``metrics.jsonl``, with one row for each step."""
 
 from __future__ import annotations
 
@@ -16,9 +10,9 @@ from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
-from pushforward.errors import CheckpointError
+from pushforward.errors import CheckpointError, Diverged
 from pushforward.files import disk, opened
 from pushforward.numbers import count
 from pushforward.training.checkpoint.storage import appearing, flush
@@ -35,29 +29,24 @@ IN_A_ROW = 3  # skipped steps in a row after which a training has diverged
 # more than so many skipped steps among the last ones are too many
 WINDOW = 1000
 MOST = 10
+ADVICE = "Try a lower `lr` or `precision=float32`, or check the data with `pushforward data check`."
 MARK = "skipped/"  # the prefix of the measure that marks a skipped update of a player
 DIGITS = 5  # digits of measures that are logged, and that alarms see
 BY = ("frechet", "frechet_2", "frechet_4")
-"""The measures that choose the best step, equally weighted: one of them may improve while two get worse."""
+"""The measures that choose the best step, equally weighted: one of them may improve while two get
+worse."""
 BETTER = 0.99
-"""A step is better if its quality is below this fraction of the best one before; a smaller gain is not worth a checkpoint."""
+"""A step is better if its quality is below this fraction of the best one before; a smaller gain is
+not worth a checkpoint."""
 
 
 def read(path: Path) -> list[dict[str, Any]]:
-    """Read the complete rows of a log; incomplete or unreadable rows are skipped.
-
-    Raises:
-        CheckpointError: If the file exists but cannot be read.
-    """
+    """Read the complete rows of a log; incomplete or unreadable rows are skipped."""
     return [row for _, row in _rows(_text(path))]
 
 
 def cut(path: Path, step: int) -> None:
-    """Remove incomplete rows and rows after a step, atomically.
-
-    Raises:
-        CheckpointError: If the disk refuses; the log stays as it was.
-    """
+    """Remove incomplete rows and rows after a step, atomically."""
     text = _text(path)
     remaining = "".join(f"{line}\n" for line, row in _rows(text) if row["step"] <= step)
     if remaining != text:
@@ -66,17 +55,13 @@ def cut(path: Path, step: int) -> None:
 
 
 def append(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
-    """Append rows to the log.
-
-    Raises:
-        CheckpointError: If writing fails.
-    """
+    """Append rows to the log."""
     with disk(path), path.open("a", encoding="utf-8") as file:
         file.writelines(json.dumps(row) + "\n" for row in rows)
 
 
 def last_step(path: Path) -> int:
-    """Return the step of the last complete row; 0 for an empty log. Raises the same errors as `read`."""
+    """Return the step of the last complete row; 0 for an empty log."""
     return max((row["step"] for row in read(path)), default=0)
 
 
@@ -91,7 +76,8 @@ def _text(path: Path) -> str:
         return ""
     except OSError as error:
         raise CheckpointError(
-            f"{path} cannot be read: {error.strerror or error}. Check the disk, or move the file away."
+            f"{path} cannot be read: {error.strerror or error}. Check the disk, or move the file "
+            "away."
         ) from error
 
 
@@ -141,7 +127,7 @@ class Skips:
         self._steps: deque[int] = deque()
 
     def read(self, row: Mapping[str, Any]) -> str | None:
-        """Read a row of the log, in order, and return why training has diverged; None if it continues."""
+        """Read a row, and return why training has diverged, or None."""
         players = players_in(row.get("health"))
         step = row["step"]
         self._read += 1
@@ -167,7 +153,7 @@ class Skips:
 
 
 def in_words(rows: Iterable[Mapping[str, Any]]) -> str:
-    """Describe how many steps of a log were skipped, and the first; empty if there are none."""
+    """Describe how many steps of a log were skipped."""
     steps = [row["step"] for row in rows if players_in(row.get("health"))]
     if not steps:
         return ""
@@ -199,10 +185,7 @@ class Best:
 
 
 def quality(health: Mapping[str, Any] | None) -> float | None:
-    """Compute the geometric mean of the Fréchet distances in 1, 2 and 4 calls; lower is better.
-
-    None if a measure is missing.
-    """
+    """Return the geometric mean of the Fréchet distances in 1, 2 and 4 calls, or None."""
     distances = [(health or {}).get(name) for name in BY]
     known = [
         float(distance)
@@ -215,7 +198,7 @@ def quality(health: Mapping[str, Any] | None) -> float | None:
 
 
 def best_of(rows: Iterable[Mapping[str, Any]], best: Best | None = None) -> Best | None:
-    """Find the best step in further rows of a log, after ``best`` so far; None if no step was measured in all calls."""
+    """Return the best step in further rows of a log, or None if no step was measured."""
     for row in rows:
         if (measured := quality(row.get("health"))) is not None:
             better = best is None or measured < BETTER * best.quality
@@ -227,7 +210,7 @@ def best_of(rows: Iterable[Mapping[str, Any]], best: Best | None = None) -> Best
 
 
 def in_numbers(measures: Sequence[dict[str, Any]]) -> None:
-    """Convert tensors among the measures to numbers with one device synchronisation; non-finite values become None."""
+    """Convert tensors among the measures to numbers with one device synchronisation."""
     import torch
 
     places = [
@@ -252,24 +235,8 @@ def in_numbers(measures: Sequence[dict[str, Any]]) -> None:
                 held[name] = float(f"{value:.{DIGITS}g}") if math.isfinite(value) else None
 
 
-class Problem(NamedTuple):
-    """Reason why training has diverged.
-
-    Args:
-        what: Description.
-        advice: Suggested fix; None for the default.
-        step: Step with a value that is not finite; None for other reasons.
-    """
-
-    what: str
-    advice: str | None = None
-    step: int | None = None
-
-
 class Journal:
-    """Log of a training run, which is held for some steps, then checked, passed to observers and written.
-
-    Losses stay on their device until several steps are read at once.
+    """Log of a training run: rows are held, then checked, passed to observers and written.
 
     Args:
         path: The log, ``metrics.jsonl``.
@@ -304,15 +271,8 @@ class Journal:
         row = {"step": step, "samples": samples, "seconds": seconds, "loss": dict(losses)}
         self.held.append(row | ({"health": dict(health)} if health else {}))
 
-    def flush(self, last: bool = False) -> Problem | None:
-        """Write pending rows; ``last`` if no step follows.
-
-        Returns:
-            Reason why training has diverged; None if it continues. Later rows are dropped.
-
-        Raises:
-            CheckpointError: If writing fails.
-        """
+    def flush(self, last: bool = False) -> None:
+        """Check and write pending rows; ``last`` if no step follows."""
         rows = self.held
         self.held = []
         for row in rows:
@@ -323,27 +283,32 @@ class Journal:
         in_numbers([row["health"] for row in rows if "health" in row])
         problem = None
         for number, row in enumerate(rows):
-            self.losses = self.losses | row["loss"]
-            for observer in self.observers:
-                row |= observer.row(row)
-            if (why := self.skips.read(row)) is not None:
-                problem = Problem(why, step=row["step"])
-            for alarm in row.get("alarm", ()):
-                if problem is None and alarm["kind"] == "divergence" and not alarm["over"]:
-                    problem = Problem(
-                        f"At step {row['step']:,} {alarm['sentence']}",
-                        f"To fix it, {alarm['advice']}.",
-                    )
+            problem = self._read(row)
             if problem is not None:
                 rows = rows[: number + 1]
                 break
         if rows and self.writes:
             append(self.path, rows)
         if problem is None and last and self.skips.all:
-            return Problem("In every step a loss or gradient was not finite", step=self.skips.last)
-        return problem
+            problem = _diverged("In every step a loss or gradient was not finite", self.skips.last)
+        if problem is not None:
+            raise problem
 
-    def cut(self, step: int) -> list[dict[str, Any]]:
+    def _read(self, row: dict[str, Any]) -> Diverged | None:
+        self.losses = self.losses | row["loss"]
+        for observer in self.observers:
+            row |= observer.row(row)
+        why = self.skips.read(row)
+        if why is not None:
+            return _diverged(why, row["step"])
+        for alarm in row.get("alarm", ()):
+            if alarm["kind"] == "divergence" and not alarm["over"]:
+                what = f"At step {row['step']:,} {alarm['sentence']}"
+                return Diverged(f"{what}. To fix it, {alarm['advice']}.", what=what)
+        return None
+
+    def cut(self, step: int) -> None:
+        """Remove rows after a step, and pass the others to the observers."""
         if self.writes:
             cut(self.path, step)
         rows = [row for row in read(self.path) if row["step"] <= step]
@@ -351,15 +316,14 @@ class Journal:
             self.skips.read(row)
             for observer in self.observers:
                 observer.row(row, again=True)
-        return rows
 
     def sync(self) -> None:
-        """Wait until written rows are on disk, so that no checkpoint is ahead of the log.
-
-        Raises:
-            CheckpointError: If writing fails.
-        """
+        """Flush written rows to disk, so that no checkpoint is ahead of the log."""
         if self.path.is_file():
             with disk(self.path):
                 flush(self.path)
                 flush(self.path.parent)
+
+
+def _diverged(what: str, step: int) -> Diverged:
+    return Diverged(f"{what}. {ADVICE}", step, what)

@@ -1,4 +1,4 @@
-"""Where a run comes from: its data, the hashes of its training examples, and the models that it builds on."""
+"""The data and the models that a run builds on."""
 
 from __future__ import annotations
 
@@ -34,11 +34,7 @@ _FILE = "rows.safetensors"
 
 
 def with_ancestors(recipe: Recipe) -> Recipe:
-    """Add the names of all data sets and models that its method learns from to a recipe.
-
-    These are the data sets that it starts from instead of noise, and frozen models of which the recipe does not state where
-    they come from.
-    """
+    """Add all data sets and models that a method learns from to its recipe."""
     sources = {f"the source {name}": source for name, source in sources_of(recipe.method).items()}
     builds_on = [(name, seen) for name, seen in recipe.builds_on if name not in sources]
     if not builds_on:
@@ -63,14 +59,7 @@ def sources_of(method: Method) -> dict[str, Source]:
 
 
 def write_seen(folder: Path, seen: Seen) -> dict[str, Any]:
-    """Write the hashes to ``folder/rows.safetensors``, whole or not at all.
-
-    Returns:
-        The entry of the run's spec: the file's sha256, and the names of models and data sets that the run builds on.
-
-    Raises:
-        CheckpointError: If writing fails.
-    """
+    """Write the hashes to ``folder/rows.safetensors``, whole or not at all."""
     path = folder / _FILE
     hashes = np.zeros(0, dtype=np.uint64) if seen.own is None else seen.own
     with appearing(path) as temporary:
@@ -87,11 +76,7 @@ def write_seen(folder: Path, seen: Seen) -> dict[str, Any]:
 
 
 def read_seen(folder: Path, content: Mapping[str, Any], state: Mapping[str, Any]) -> Seen:
-    """Read the training examples and seconds of a run, from its ``spec.json`` and the counters of a checkpoint.
-
-    Raises:
-        CheckpointError: If the file is missing or has changed.
-    """
+    """Read the training examples and seconds of a run."""
     path = folder / _FILE
     try:
         record = content["rows"]
@@ -112,12 +97,13 @@ def read_seen(folder: Path, content: Mapping[str, Any], state: Mapping[str, Any]
         )
     except (AttributeError, CheckpointError, OSError, KeyError, TypeError, ValueError) as error:
         raise CheckpointError(
-            f"Cannot use {path}, which records the training examples of the run: {error}. Copy it again from the original run."
+            f"Cannot use {path}, which records the training examples of the run: {error}. Copy it "
+            "again from the original run."
         ) from error
 
 
 def seen_by(folder: str | Path) -> Seen:
-    """Read the training examples and seconds of a run folder; unknown for other folders, such as from diffusers."""
+    """Read the training examples and seconds of a run folder; unknown for other folders."""
     path = Path(folder)
     if not (path / "spec.json").is_file():
         return Seen()
@@ -128,35 +114,28 @@ def seen_by(folder: str | Path) -> Seen:
 
 
 def leaks(seen: Seen, data: Dataset) -> tuple[str, ...]:
-    """Return warnings if a model may have seen held-out examples through models that it builds on; usually none."""
+    """Return warnings if a model may have seen held-out examples."""
     _, inherited = seen.overlaps(data)
     sentences = []
     if inherited:
         sentences.append(
-            f"{inherited:,} of the {len(data.held_out):,} held-out examples of {data.name} were training examples of "
-            f"a model that it builds on ({', '.join(seen.names)}), so its scores are better than on unseen data."
+            f"{inherited:,} of the {len(data.held_out):,} held-out examples of {data.name} were "
+            "training examples of "
+            f"a model that it builds on ({', '.join(seen.names)}), so its scores are better than "
+            "on unseen data."
         )
     if seen.unknown:
         sentences.append(
-            f"it builds on {', '.join(seen.unknown)}, whose training examples and training time are unknown: its "
-            f"training may have included held-out examples of {data.name}, and its training time is not counted."
+            f"it builds on {', '.join(seen.unknown)}, whose training examples and training time "
+            "are unknown: its "
+            f"training may have included held-out examples of {data.name}, and its training time "
+            "is not counted."
         )
     return tuple(sentences)
 
 
 def data_of_run(folder: Path, content: Mapping[str, Any], data: DataLike = None) -> Dataset:
-    """Load the data of a run, which must not have changed.
-
-    Args:
-        folder: Run folder.
-        content: Content of its ``spec.json``.
-        data: Data set, or its location, read with the options of the run; None for the run's own
-            location.
-
-    Raises:
-        UsageError: If the data was passed in Python and is not given.
-        DataError: If the data cannot be read, or has changed.
-    """
+    """Load the data of a run, which must not have changed."""
     place: Any = content.get("data")
     known = isinstance(place, dict) and isinstance(place.get("name_or_path"), str)
     if known and not isinstance(data, Dataset):
@@ -168,13 +147,15 @@ def data_of_run(folder: Path, content: Mapping[str, Any], data: DataLike = None)
             dataset = read_data(options["name_or_path"], options)
         except (AttributeError, DataError, OSError, TypeError) as error:
             raise DataError(
-                f"The data of {folder}: {error} If the data has moved, give its new location: `data=PLACE`."
+                f"The data of {folder}: {error} If the data has moved, give its new location: "
+                "`data=PLACE`."
             ) from error
     elif data is not None:
         dataset = dataset_of(data)
     else:
         raise UsageError(
-            f"{folder} was trained on data passed in Python, which a run does not store. Pass the same data as `data`, in Python."
+            f"{folder} was trained on data passed in Python, which a run does not store. Pass the "
+            "same data as `data`, in Python."
         )
     if content["fingerprint"] != dataset.fingerprint:
         if dataset.table:
@@ -184,8 +165,10 @@ def data_of_run(folder: Path, content: Mapping[str, Any], data: DataLike = None)
         else:
             earlier = ""
         raise DataError(
-            f"The data has changed since {folder} was trained (fingerprint {dataset.fingerprint[:12]}, expected "
-            f"{content['fingerprint'][:12]}). Restore the data, or start a new run from these weights: "
+            f"The data has changed since {folder} was trained (fingerprint "
+            f"{dataset.fingerprint[:12]}, expected "
+            f"{content['fingerprint'][:12]}). Restore the data, or start a new run from these "
+            "weights: "
             f"`init={folder}`.{earlier}"
         )
     return dataset

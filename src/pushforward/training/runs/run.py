@@ -1,4 +1,4 @@
-"""A run: its spec, frozen parts and weights, as they are written and read."""
+"""Runs, as they are written and read."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ _FILE = "weights.safetensors"
 
 
 def write_parts(folder: Path, method: Method) -> dict[str, str]:
-    """Copy a method's frozen parts to ``folder/parts/NAME/``, and return the sha256 of each part's weights, by name."""
+    """Copy a method's frozen parts to ``folder/parts/NAME/``, and return their hashes."""
     written = {}
     for name, module in method.parts.items():
         final = folder / "parts" / name
@@ -91,11 +91,7 @@ def write_parts(folder: Path, method: Method) -> dict[str, str]:
 def read_parts(
     folder: Path, content: Mapping[str, Any], method: Method, device: torch.device | str = "cpu"
 ) -> None:
-    """Load a method's frozen parts from a run's folder, each verified by its hash.
-
-    Raises:
-        CheckpointError: If a part is missing, damaged, or another than the run was trained with; the part is named.
-    """
+    """Load a method's frozen parts from a run's folder, each verified by its hash."""
     hashes = content.get("parts") or {}
     for name, module in method.parts.items():
         path = folder / "parts" / name / _FILE
@@ -105,7 +101,8 @@ def read_parts(
             module.load_state_dict(read_tensors(path, device))
         except (CheckpointError, OSError, RuntimeError, ValueError) as error:
             raise CheckpointError(
-                f"The part {name} of {folder} is damaged: {path}: {str(error).splitlines()[0]}. Copy the part again from "
+                f"The part {name} of {folder} is damaged: {path}: {str(error).splitlines()[0]}. "
+                "Copy the part again from "
                 "the original run; models trained on top of it cannot be used without it."
             ) from error
 
@@ -125,7 +122,8 @@ UNFIT = (
 
 
 LARGEST = 10_000
-"""Largest number allowed in a spec of a network, solver or transport, or the number of stored weights if larger."""
+"""Largest number allowed in a spec of a network, solver or transport, or the number of stored
+weights if larger."""
 MOST = (
     1_000_000  # the largest such number of a run that has saved no weights, and the largest batch
 )
@@ -142,11 +140,7 @@ def begin(
     settings: Settings,
     method: dict[str, Any],
 ) -> dict[str, Any]:
-    """Write the files of a new run folder before its first step, and return its spec with this description of the method.
-
-    Raises:
-        CheckpointError: If writing fails.
-    """
+    """Write the files of a new run folder, and return its spec."""
     content = {
         "format_version": FORMAT,
         "recipe": recipe.name,
@@ -197,34 +191,26 @@ def begin(
 
 
 def digest(content: Mapping[str, Any]) -> str:
-    """Compute the sha256 of a spec without its budget, which changes when a run is extended."""
+    """Compute the sha256 of a spec without its budget."""
     fixed = {name: value for name, value in content.items() if name not in ("budget", "extended")}
     return hashlib.sha256(json.dumps(fixed, sort_keys=True).encode()).hexdigest()
 
 
 def check_spec(folder: Path, content: Mapping[str, Any], state: Mapping[str, Any]) -> None:
-    """Compare a spec with the one that a checkpoint was written under.
-
-    Raises:
-        CheckpointError: If they differ.
-    """
+    """Compare a spec with the one that a checkpoint was written under."""
     if state.get("spec_sha256") not in (None, digest(content)):
         raise CheckpointError(
-            f"{folder}/spec.json has changed since the checkpoint was written (its sha256 differs). Restore the file. "
-            f"To train with other settings, start a new run, if you like from these weights: `init={folder}`."
+            f"{folder}/spec.json has changed since the checkpoint was written (its sha256 "
+            "differs). Restore the file. "
+            "To train with other settings, start a new run, if you like from these weights: "
+            f"`init={folder}`."
         )
 
 
 def extend(
     folder: Path, content: dict[str, Any], budget: Budget, step: int, writes: bool = True
 ) -> None:
-    """Store a new budget in the spec, with the replaced budget and the step, so that a later resume keeps it.
-
-    If several processes train together, only one writes.
-
-    Raises:
-        CheckpointError: If the disk refuses; the old spec stays.
-    """
+    """Store a new budget in the spec, with the earlier one."""
     if asdict(budget) != content["budget"]:
         earlier = [*content.get("extended", []), {"step": step, "budget": content["budget"]}]
         changed = {"extended": earlier, "budget": asdict(budget)}
@@ -236,19 +222,15 @@ def extend(
 def read_spec(
     folder: str | Path, plugins: str | Path | Iterable[str | Path] = ()
 ) -> dict[str, Any]:
-    """Read the spec of a run, after checking that the plugins that it needs are named.
-
-    Raises:
-        CheckpointError: If the folder is not a run folder, or a plugin is not named or has changed.
-        UsageError: If a named file does not exist, or cannot be loaded.
-    """
+    """Read the spec of a run and load the plugins that it needs."""
     folder = Path(folder)
     check_run(folder)
     content = read_json(folder / "spec.json")
     number = content.get("format_version") if isinstance(content, dict) else None
     if number != FORMAT:
         raise CheckpointError(
-            f"{folder}/spec.json has format {number!r}, but this version reads format {FORMAT}. Use the version that "
+            f"{folder}/spec.json has format {number!r}, but this version reads format {FORMAT}. "
+            "Use the version that "
             "trained the run, or restore the file."
         )
     wrong = [name for name, kind in _KINDS.items() if not isinstance(content.get(name), kind)]
@@ -260,7 +242,8 @@ def read_spec(
     if wrong or not all(isinstance(text, str) for text in named):
         name = (*wrong, "plugins")[0]
         raise CheckpointError(
-            f"{folder}/spec.json is damaged: its entry {name} is missing or invalid. Restore the file."
+            f"{folder}/spec.json is damaged: its entry {name} is missing or invalid. Restore the "
+            "file."
         )
     load_needed(content["plugins"], plugins)
     return dict(content)
@@ -280,7 +263,7 @@ _KINDS: dict[str, Any] = {
 
 
 def check_counts(content: Any, most: float = LARGEST, counted: bool = False) -> None:
-    """Raise a CheckpointError if networks, solvers or transports in a spec have a number above ``most``, such as layers."""
+    """Raise an error if a part in a spec has a number above ``most``, such as layers."""
     if isinstance(content, dict):
         part = spec.registered().get(str(content.get("part")))
         if part is not None:
@@ -290,7 +273,8 @@ def check_counts(content: Any, most: float = LARGEST, counted: bool = False) -> 
         check_counts(inner, most, counted)
     if counted and isinstance(content, (int, float)) and not abs(content) <= most:
         raise CheckpointError(
-            f"The run's spec.json contains the number {content:.4g}, which its weights do not account for. Restore "
+            f"The run's spec.json contains the number {content:.4g}, which its weights do not "
+            "account for. Restore "
             "the file. If the run is your own, pass the method: pf.load(run, method=...)."
         )
 
@@ -301,17 +285,7 @@ def recipe_of(
     seed: int = 0,
     weights: Sequence[Path] = (),
 ) -> Recipe:
-    """Build the recipe described by a spec, with weights drawn from the seed, or with a given method.
-
-    Args:
-        content: Spec.
-        method: Method that replaces the described one.
-        seed: Seed of the weights.
-        weights: The folders in which the run's weights lie, which bound what is built; none for a run that has saved none.
-
-    Raises:
-        CheckpointError: If this version cannot build the described recipe.
-    """
+    """Build the recipe of a spec, with weights drawn from the seed or a given method."""
     try:
         if not 0 < content["training"].get("batch", 1) <= MOST:
             raise ValueError(f"a batch of {content['training']['batch']:.4g} examples")
@@ -329,7 +303,8 @@ def recipe_of(
         raise
     except UNFIT as error:
         raise CheckpointError(
-            f"The run's spec.json does not describe a recipe of this version: {str(error).rstrip('.')}. Restore the file."
+            "The run's spec.json does not describe a recipe of this version: "
+            f"{str(error).rstrip('.')}. Restore the file."
         ) from error
 
 
@@ -407,11 +382,7 @@ class Run(Viewed):
 
     @cached_property
     def seen(self) -> Seen:
-        """Return the training examples and training seconds of the run and of the models that it builds on.
-
-        Raises:
-            CheckpointError: If the record in the folder is damaged.
-        """
+        """Return the training examples and seconds of the run and of the models that it builds on."""
         seen = read_seen(self.folder, self.spec, self.state)
         for folder in self._guides:
             seen = seen.joined_by(str(folder), seen_by(folder))
@@ -419,13 +390,14 @@ class Run(Viewed):
 
     @property
     def unfinished(self) -> tuple[str, ...]:
-        """Return a sentence if training has not used up its budget; empty if it has, or ended early or broke off."""
+        """Return a sentence if the budget is not used up; empty otherwise."""
         newest = latest(self.folder / "checkpoints")
         words = None if newest is None else unfinished(newest, self.spec.get("budget") or {})
         if not words or any("broke off" in text for text in self.warnings) or lost(self.losses()):
             return ()
         return (
-            f"training is unfinished: {words}. Resume it first: {resume_command(self.folder, self.spec)}",
+            f"training is unfinished: {words}. Resume it first: "
+            f"{resume_command(self.folder, self.spec)}",
         )
 
     def sample(
@@ -464,7 +436,7 @@ class Run(Viewed):
         return drawn_from(run.transport, n, condition, seed=seed, batch=batch, fill=fill)
 
     def configured(self, **options: Unpack[Sampling]) -> Run:
-        """Return the run with other sampling options, for sampling, evaluation or comparison; weights are shared.
+        """Return the run with other sampling options; weights are shared.
 
         Args:
             options: See `pushforward.sampling_options.Sampling`; ``weaker`` may also be a run, its folder, or FOLDER@CHECKPOINT.
@@ -519,7 +491,7 @@ class Run(Viewed):
         )
 
     def tuned(self) -> list[Flow]:
-        """Return the flows that `pushforward tune` has learned for these weights, by number of steps, without guided ones."""
+        """Return the flows that `pushforward tune` has learned for these weights."""
         flow = inner_of(self.transport)
         if not (isinstance(flow, Flow) and isinstance(flow.denoiser, Denoiser)):
             return []
@@ -543,23 +515,14 @@ class Run(Viewed):
         return log.read(self.folder / "metrics.jsonl")
 
     def learned_grid(self, steps: int, solver: Solver) -> list[float] | None:
-        """Return the times learned for a number of steps of this solver and these weights; None if there are none."""
+        """Return the times learned for a number of steps of this solver and these weights."""
         entry = self.learned.entry(GRIDS, steps, solver)
         if entry is not None and self.learned.fits(entry):
             return list(entry["times"])
         return None
 
     def store_grid(self, solver: Solver, times: Sequence[float], **facts: Any) -> None:
-        """Store learned times with the run, replacing earlier ones for the same solver and number of steps.
-
-        Args:
-            solver: Solver of the times.
-            times: Falling times (N + 1), the last 0.
-            facts: Further facts, plain values.
-
-        Raises:
-            CheckpointError: If writing fails.
-        """
+        """Store falling times (N + 1) learned for a solver, replacing earlier ones."""
         entry = {
             "steps": len(times) - 1,
             "solver": spec.describe(solver),
@@ -571,17 +534,7 @@ class Run(Viewed):
     def learned_table(
         self, steps: int, solver: Solver, guidance: Mapping[str, Any] | None = None
     ) -> LearnedTable | None:
-        """Return the table learned for a number of steps of this solver, this guidance and these weights; None if there is none.
-
-        Args:
-            steps: Number of steps.
-            solver: Solver from which learning started.
-            guidance: Options of `pushforward.sampling_options.Sampling`, such as ``{"scale": 2.0}``; None
-                for no guidance.
-
-        Raises:
-            CheckpointError: If ``tables.json`` is damaged.
-        """
+        """Return the table learned for a number of steps of this solver, guidance and weights."""
         entry = self.learned.entry(TABLES, steps, solver, guidance)
         try:
             if entry is not None and self.learned.fits(entry):
@@ -597,17 +550,7 @@ class Run(Viewed):
         guidance: Mapping[str, Any] | None = None,
         **facts: Any,
     ) -> None:
-        """Store a learned table with the run, replacing an earlier one for the same steps, solver and guidance.
-
-        Args:
-            solver: Solver from which learning started.
-            table: Learned table.
-            guidance: Guidance of the table; see `learned_table`.
-            facts: Further facts, plain values.
-
-        Raises:
-            CheckpointError: If writing fails.
-        """
+        """Store a learned table with the run, replacing an earlier one."""
         key = {"solver": spec.describe(solver), "guidance": spec.describe(dict(guidance or {}))}
         self.learned.store(
             TABLES, {"steps": len(table.grid) - 1, **key, "table": asdict(table), **facts}
@@ -629,17 +572,15 @@ class Run(Viewed):
 
 
 def pick(folder: Path, name: str | None) -> Path:
-    """Find a run's checkpoint by name, or the newest; "best" is a map's best step (`pushforward.training.runs.log`).
-
-    Raises:
-        CheckpointError: If there is no such checkpoint.
-    """
+    """Return a run's checkpoint by name, "best", or the newest."""
     if name == "best":
         best = best_of(log.read(folder / "metrics.jsonl"))
         if best is None:
             raise RunUsageError(
-                f"{folder} has no best checkpoint: its samples in 1, 2 and 4 calls were not measured, because it is not a "
-                "map between two times or was trained too briefly. To use the newest checkpoint, leave out `checkpoint`."
+                f"{folder} has no best checkpoint: its samples in 1, 2 and 4 calls were not "
+                "measured, because it is not a "
+                "map between two times or was trained too briefly. To use the newest checkpoint, "
+                "leave out `checkpoint`."
             )
         name = step_name(best.step)
     inside = folder / "checkpoints"
@@ -707,14 +648,7 @@ def transport_of(model: Run | Transport) -> Transport:
 
 
 def by_default(content: Any, part: str, flow: Flow) -> Flow | None:
-    """Build a frozen part with the default sampler of its own run, from the spec of the run that holds it.
-
-    Returns:
-        None if the run does not specify it.
-
-    Raises:
-        CheckpointError: If the entry is not a sampler.
-    """
+    """Build a frozen part with the default sampler of its own run; None if there is none."""
     try:
         stored = (content.get("samplers") or {}).get(part)
         if stored is None:
@@ -723,6 +657,7 @@ def by_default(content: Any, part: str, flow: Flow) -> Flow | None:
         return Flow(flow.denoiser, spec.build(stored["solver"]), stored["steps"], stored["grid"])
     except (*UNFIT, UsageError) as error:
         raise CheckpointError(
-            f"The run's spec.json does not describe a sampler of this version for the frozen part {part}: "
+            "The run's spec.json does not describe a sampler of this version for the frozen part "
+            f"{part}: "
             f"{str(error).rstrip('.')}. Restore the file."
         ) from error

@@ -1,4 +1,4 @@
-"""Looking at a run: its samples, the course of its training, its scores; and hints for words of other libraries."""
+"""Views of a run: samples, losses and scores."""
 
 from __future__ import annotations
 
@@ -82,12 +82,7 @@ class Viewed(ABC):
 
 
 def figure_of(name: str, rows: Sequence[Mapping[str, Any]]) -> Any:
-    """Draw losses, and Fréchet distances if any were measured, side by side.
-
-    Args:
-        name: The run's name, for the title.
-        rows: The rows of ``metrics.jsonl``, at least one.
-    """
+    """Draw losses, and Fréchet distances if any were measured, side by side."""
     from matplotlib import pyplot
 
     panels = {"loss": [(row["step"], row["loss"]) for row in rows]}

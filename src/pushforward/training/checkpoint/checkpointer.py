@@ -1,0 +1,274 @@
+"""The policy of checkpoints: when, where and how a training run is saved."""
+
+from __future__ import annotations
+
+import os
+import weakref
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import wait as wait_for
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pushforward.errors import CheckpointError
+from pushforward.training.checkpoint import storage
+from pushforward.training.checkpoint.storage import (
+    FORMAT,
+    bytes_of,
+    latest,
+    step_name,
+    step_of,
+    write_latest,
+)
+from pushforward.training.checkpoint.tensors import Checkpoint, fitting, load, whole
+from pushforward.training.distributed.processes import Processes
+from pushforward.training.loop.callbacks import Action, CallbackRequest, numbers_in
+from pushforward.training.loop.machine import free_memory, timed
+from pushforward.training.loop.state import Clock, TrainState, check_weights
+from pushforward.training.runs.log import Journal
+
+GROUPS = ("method", "average", "optimizer")
+CHECKPOINT_SECONDS = 120.0
+"""Training seconds between checkpoints if ``checkpoint_every`` is not given; at most a quarter of a
+budget in seconds."""
+SHARE = 0.5
+"""Fraction of the available memory that a copy of the state may take. A larger state is written
+while training waits."""
+
+_writing: weakref.WeakSet[Future[None]] = weakref.WeakSet()
+if hasattr(os, "register_at_fork"):  # a process is not forked in the middle of a save
+    os.register_at_fork(before=lambda: wait_for(list(_writing)))
+
+
+def beside(work: Callable[[], Any]) -> Future[None]:
+    """Run work in a separate thread; the future holds its error."""
+    thread = ThreadPoolExecutor(1, "pushforward-save")
+    future = thread.submit(work)
+    _writing.add(future)
+    thread.shutdown(wait=False)
+    return future
+
+
+class Checkpointer:
+    """Policy of checkpoints: decides when to save, and saves, prunes and restores.
+
+    Regular checkpoints are copied and written during the next steps; the first, the last and
+    requested ones are waited for.
+
+    Args:
+        folder: Run folder.
+        clock: Position in the budget.
+        processes: Processes that train together.
+        writes: Whether this process writes.
+        every: Steps between checkpoints; None for `CHECKPOINT_SECONDS`.
+        facts: Further entries of ``state.json``.
+        journal: Log, which is flushed to disk before each checkpoint.
+        spent: Seconds outside of training steps, by what took them.
+
+    Attributes:
+        step: Step of the newest checkpoint, which may still be written; -1 if there is none.
+        beside: Whether regular checkpoints are written during the next steps.
+        refused: Whether a write had failed in any process at the last exchange.
+        weights_step: Step of the weights after a return to earlier ones; otherwise None.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        clock: Clock,
+        processes: Processes,
+        *,
+        writes: bool,
+        every: int | None,
+        facts: dict[str, Any],
+        journal: Journal,
+        spent: dict[str, float],
+    ) -> None:
+        self.folder = folder / "checkpoints"
+        self.clock = clock
+        self.processes = processes
+        self.writes = writes
+        self.every = every
+        self.facts = facts
+        self.journal = journal
+        self.spent = spent
+        self.step = -1
+        self.beside = True
+        self.refused = False
+        self.weights_step: int | None = None
+        self._seconds = 0.0
+        self._before = (self.step, self._seconds)
+        self._written: Future[None] | None = None
+
+    def due(self) -> bool:
+        """Return whether a regular checkpoint is due after the current step."""
+        if self.every is not None:
+            return self.clock.step % self.every == 0
+        interval = CHECKPOINT_SECONDS
+        if self.clock.budget.seconds is not None:
+            interval = min(interval, self.clock.budget.seconds / 4)
+        return self.clock.seconds - self._seconds >= interval
+
+    def maybe_save(self, state: TrainState, requests: Iterable[CallbackRequest]) -> None:
+        """Save if a checkpoint is due or requested, or return to an earlier one if requested."""
+        requests = list(requests)
+        returns = numbers_in(requests, Action.RETURN)
+        if returns:
+            self.go_back(state, returns[0])
+        elif state.step in numbers_in(requests, Action.CHECKPOINT):
+            self.save(state, requests)
+        elif self.due() and not numbers_in(requests, Action.WITHHOLD):
+            self.save(state, requests, beside=not self.clock.done)
+
+    def save(
+        self, state: TrainState, requests: Iterable[CallbackRequest] = (), beside: bool = False
+    ) -> None:
+        """Write a checkpoint of the current step; with ``beside``, during the next steps.
+
+        Raises:
+            Diverged: If a weight is not finite; earlier checkpoints are kept.
+            CheckpointError: If writing fails, now or for the checkpoint before.
+        """
+        with timed(self.spent, "saving"), self.processes.phase("saving a checkpoint"):
+            check_weights(state, self.processes, state.step)
+            self.wait()
+            tensors = self._gathered(state)
+            if self.writes:
+                self.journal.sync()
+                kept = numbers_in(requests, Action.CHECKPOINT)
+                self._write(tensors, kept, beside and self.beside and self.step >= 0)
+            self._before = (self.step, self._seconds)
+            self.step = state.step
+            self._seconds = state.seconds
+
+    def _gathered(self, state: TrainState) -> dict[str, dict[str, Tensor]]:
+        content = state.state_dict()
+        if not self.processes.sharded:
+            return {group: content[group] for group in GROUPS}
+        gathered: dict[str, dict[str, Tensor]] = {}
+        for group in GROUPS:
+            gathered[group] = {}
+            for name, tensor in content[group].items():
+                value = whole(tensor.detach())
+                if self.writes:
+                    gathered[group][name] = value.to("cpu")
+        return gathered
+
+    def _write(
+        self, tensors: Mapping[str, Mapping[str, Tensor]], kept: list[int], meanwhile: bool
+    ) -> None:
+        if meanwhile:
+            memory = free_memory()
+            meanwhile = memory is None or bytes_of(tensors.values()) <= SHARE * memory
+        if meanwhile:
+            tensors = _copied(tensors)
+        content = {
+            "format_version": FORMAT,
+            "step": self.clock.step,
+            "seconds": self.clock.seconds,
+            "total": self.clock.total,
+            "samples": self.clock.samples,
+            **self.facts,
+        }
+        if self.weights_step is not None:
+            content["weights_step"] = self.weights_step
+        work = partial(
+            storage.save,
+            self.folder,
+            self.clock.step,
+            tensors,
+            content,
+            after=self.step,
+            held=kept,
+        )
+        if meanwhile:
+            self._written = beside(work)
+        else:
+            work()
+
+    def join(self) -> BaseException | None:
+        """Wait for a pending write and return its error, which stays for `wait`."""
+        error = None if self._written is None else self._written.exception()
+        if error is not None:
+            self.step, self._seconds = self._before
+        return error
+
+    def close(self, say: Callable[[str], None]) -> None:
+        """Wait for pending writes, and report an error as a warning."""
+        error = self.join()
+        if error is not None:
+            say(f"warning: {error}")
+        self._written = None
+
+    def wait(self) -> None:
+        """Wait for a pending write and raise its error in all processes, which must all call this."""
+        error = self.join()
+        self._written = None
+        words = self.processes.failure(None if error is None else str(error))
+        if words is None:
+            return
+        self.step, self._seconds = self._before
+        if error is not None and self.processes.count == 1:
+            raise error
+        raise CheckpointError(words) from error
+
+    @property
+    def failed(self) -> bool:
+        """Return whether a pending write has failed in this process."""
+        if self._written is None or not self._written.done():
+            return False
+        return self._written.exception() is not None
+
+    def check(self) -> None:
+        """Raise the error of a failed write, like `wait`, but without waiting."""
+        if self.refused or (self.processes.count == 1 and self.failed):
+            self.refused = False
+            self.wait()
+
+    def restore(self, state: TrainState, stored: Checkpoint) -> None:
+        """Restore a checkpoint, which becomes the newest."""
+        self.wait()
+        counters = {name: stored.state[name] for name in ("step", "seconds")}
+        with fitting(stored.folder):
+            state.load_state_dict({**stored.tensors, **counters})
+        self.step = state.step
+        self._seconds = state.seconds
+        self._before = (self.step, self._seconds)
+        self.weights_step = stored.state.get("weights_step")
+        if self.writes and latest(self.folder) != stored.folder:
+            write_latest(self.folder, stored.folder.name)
+
+    def go_back(self, state: TrainState, step: int) -> None:
+        """Restore the weights of an earlier step, or of the newest checkpoint if it is gone."""
+        self.wait()
+        folder = self.folder / step_name(step)
+        if not folder.is_dir():
+            folder = latest(self.folder) or folder
+        device = next(state.method.parameters()).device
+        stored = load(folder, device)
+        counters = {"step": state.step, "seconds": state.seconds}
+        with fitting(folder):
+            state.load_state_dict({**stored.tensors, **counters})
+        self.weights_step = step_of(folder)
+
+    @property
+    def newest(self) -> str:
+        """Return a sentence that names the newest checkpoint; empty if there is none."""
+        if self.step < 0:
+            return ""
+        return f"In {self.folder}, step {self.step} is saved."
+
+
+def _copied(tensors: Mapping[str, Mapping[str, Tensor]]) -> dict[str, dict[str, Tensor]]:
+    copies: dict[str, dict[str, Tensor]] = {}
+    for group, part in tensors.items():
+        copies[group] = {}
+        for name, tensor in part.items():
+            copies[group][name] = tensor.detach().to(
+                "cpu", copy=True, memory_format=torch.contiguous_format
+            )
+    return copies
