@@ -8,6 +8,7 @@ import io
 import json
 import os
 import re
+import sys
 
 import numpy as np
 import pytest
@@ -15,12 +16,13 @@ from programs import command_line
 from programs.report_pages import check_page
 from programs.reporting import comparison, report
 
-from pushforward.errors import CheckpointError, UsageError
+from pushforward.errors import CheckpointError, MissingExtra, UsageError
 from pushforward.evaluation.comparison import aggregated
 from pushforward.evaluation.results import Comparison, ModelResult
 from pushforward.files import Damaged
 from pushforward.metrics import MetricInfo, Score, describe
 from pushforward.report import Report
+from pushforward.report.papers import score_rows
 from pushforward.report.plain_text import text
 from pushforward.report.statistics import main_metrics
 
@@ -130,6 +132,23 @@ def test_scores_for_papers(content, tmp_path):
         table.count("textbf") for heading, table in sections if heading == "Paired differences"
     )
     assert 0 < bold == clear < sum(metric in main for metric, _ in pairs)
+
+
+def test_a_frame_has_a_row_for_each_model(content, monkeypatch):
+    whole = comparison(content)
+    frame = whole.to_frame()
+    assert list(frame["model"]) == [model.name for model in whole.models]
+    first = frame.iloc[0]
+    score = whole.models[0].scores["frechet"]
+    assert first["frechet"] == score.value
+    assert first["frechet_spread"] == score.spread
+    assert first["training_seconds"] == whole.models[0].training.seconds
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    polars = pytest.importorskip("polars")
+    assert whole.to_frame().equals(polars.DataFrame(score_rows(whole)))
+    monkeypatch.setitem(sys.modules, "polars", None)
+    with pytest.raises(MissingExtra, match="pandas or polars"):
+        whole.to_frame()
 
 
 @pytest.mark.parametrize("gap", [0.1006, 0.0994])

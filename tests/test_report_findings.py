@@ -6,6 +6,7 @@ import copy
 import dataclasses
 import json
 import re
+from inspect import isgeneratorfunction
 from pathlib import Path
 
 import numpy as np
@@ -36,9 +37,10 @@ from pushforward.evaluation.results import (
     Settings,
 )
 from pushforward.metrics import MetricInfo
-from pushforward.report import Report, finding_conditions, samples, statistics, tables
+from pushforward.report import Report, ladders, model_findings, samples, statistics, tables
+from pushforward.report import findings as general_findings
 from pushforward.report.answers import answers
-from pushforward.report.findings import RULES, findings
+from pushforward.report.findings import FINDINGS, findings
 from pushforward.report.plain_text import commands, limits, subtitle
 from pushforward.report.sprites import Look
 from pushforward.report.statistics import statistic
@@ -192,12 +194,16 @@ def test_all_pages_and_tables_have_the_best_model_first():
         assert places == sorted(places)
 
 
-def test_every_template_can_be_filled(content):
-    """Names in braces of a rule are values that its condition yields; a row without a condition's value would raise."""
-    assert len({rule.template for rule in RULES}) >= 30
-    known = Path(finding_conditions.__file__).read_text(encoding="utf-8")
-    for template in (rule.template for rule in RULES):
-        assert all(f'"{name}":' in known for name in re.findall(r"{(\w+)}", template)), template
+def test_every_finding_is_reported_once_and_has_a_description():
+    assert len(set(FINDINGS)) == len(FINDINGS) >= 30
+    assert all(finding.__doc__ for finding in FINDINGS)
+    for module in (general_findings, ladders, model_findings):
+        yielding = {
+            function
+            for function in vars(module).values()
+            if isgeneratorfunction(function) and function.__module__ == module.__name__
+        }
+        assert yielding <= set(FINDINGS), module
 
 
 def test_nobody_is_ahead_in_a_score_of_which_nothing_says_how_it_varies(content):
@@ -500,7 +506,12 @@ def test_a_training_run_that_collapsed_is_named_among_several():
 
 def test_the_documentation_has_every_threshold(content):
     page = (Path(__file__).parents[1] / "docs" / "findings.md").read_text(encoding="utf-8")
-    assert [name for name in finding_conditions.THRESHOLDS if f"`{name}`" not in page] == []
+    rows = re.findall(r"^(`[A-Z].*?) \| (.*?) \|", page, re.MULTILINE)
+    thresholds = vars(general_findings) | vars(model_findings)
+    assert len(rows) >= 20
+    for names, values in rows:
+        stated = [float(value.replace("−", "-").replace(",", "")) for value in values.split(", ")]
+        assert [thresholds[name] for name in re.findall("[A-Z_]+", names)] == stated
     assert len(page.split()) <= 600
     assert "docs/findings.md" in report(content).to_html()
 
@@ -646,7 +657,7 @@ def test_settings_that_differ_are_listed_and_others_are_not():
         ("training.lr", ["0.001", "0.003"]),
         ("method.network.widths", ["[8, 8]", "[16, 16]"]),
     ]
-    assert tables.differences(Comparison(models=models[:1])) is None
+    assert not tables.differences(Comparison(models=models[:1]))
 
 
 # Charts ---------------------------------------------------------------------------------------------------------
@@ -666,9 +677,8 @@ def test_a_caption_names_the_step_of_the_weights(earlier, says):
         sampling=SamplingCost("Jump", calls=1),
     )
     shown = comparison({}, {"map": {"grid": np.zeros((3, 2))}})
-    (panel,) = samples.player(dataclasses.replace(shown, models=(one,)), Look(shown.pictures), [])[
-        "panels"
-    ]
+    one_shown = dataclasses.replace(shown, models=(one,))
+    (panel,) = samples.player(one_shown, Look(shown.pictures))["panels"]
     assert panel["moment"] == says
 
 

@@ -16,8 +16,8 @@ from pushforward.extractors import raw
 from pushforward.metrics import Score, describe
 from pushforward.metrics.names import chosen
 from pushforward.report.answers import answers
-from pushforward.report.finding_conditions import given_away, told_by
 from pushforward.report.findings import findings
+from pushforward.report.model_findings import telling_columns, told_by
 from pushforward.tables import space
 from pushforward.tables.metrics.table import table_of
 from pushforward.transports import Transport
@@ -154,7 +154,9 @@ def test_columns_are_named_only_where_the_score_is_significantly_below_real_data
         "floors": {"detection": Score(0.95, spread)},
     }
     model = ModelResult("it", scores=scores)
-    assert given_away(Comparison(models=(model,), **known), model) == ("b, c, d" if named else "")
+    assert telling_columns(Comparison(models=(model,), **known), model) == (
+        "b, c, d" if named else ""
+    )
 
 
 def test_floors_are_kept_apart_by_the_code_that_they_depend_on(tmp_path):

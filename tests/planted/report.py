@@ -1,48 +1,49 @@
 """Planted faults of `report`."""
 
 FAULTS: dict[str, list[tuple[str, str, str]]] = {
-    "report/finding_conditions.py": [
-        ("any(map(_has_part, value.values()))", "False", "report_findings"),
+    "report/findings.py": [
+        ("any(map(_uses_imagenet, settings.values()))", "False", "report_findings"),
+    ],
+    "report/model_findings.py": [
         (
             "or recall is None or collapsed(comparison, model):",
             "or recall is None:",
             "report_findings",
         ),
         (
-            "if value is None or collapsed(comparison, model):",
-            "if value is None:",
+            "or not score.value or collapsed(comparison, model):",
+            "or not score.value:",
             "report_findings",
         ),
-        (
-            'ratio >= THRESHOLDS["distinct"]',
-            'ratio >= THRESHOLDS["distinct"] / 2',
-            "planted_faults",
-        ),
+        ("score.ratio < DISTINCT:", "score.ratio < DISTINCT / 2:", "planted_faults"),
         ("score.interval[0] <= 0.5", "score.interval[0] > 0.5", "table_report"),
         ("key=lambda name: -falls[name]", "key=lambda name: falls[name]", "table_report"),
+    ],
+    "report/ladders.py": [
         ("is not None and model.weights_step == 0:", "is None:", "ladder"),
-        ("worse[-1] + 1 if worse else 0", "worse[0] + 1 if worse else 0", "report_findings"),
     ],
     "report/answers.py": [
         ("if own.better_than(base):", "if True:", "report_findings"),
-        ("if lacks[what] > LONGEST and smaller:", "if smaller:", "report_findings"),
+        ("if factor > LONGEST and smaller:", "if smaller:", "report_findings"),
         ("if end is None and begin.advice]", "if begin.advice]", "report_findings"),
+        ("worse[-1] + 1 if worse else 0", "worse[0] + 1 if worse else 0", "report_findings"),
     ],
     "report/papers.py": [
         ("name.startswith(FORMULA)", "name.startswith(())", "hostile"),
-        ("for part in (row, *row.trainings)]", "for part in (row,)]", "report_files"),
+        ("for run in (model, *model.trainings):", "for run in (model,):", "report_files"),
         ("(value - margin, value + margin)", "(value, value + margin)", "report_files"),
-        ('best=pair["ahead"] is not None', "best=True", "report_files"),
+        ("best=significant", "best=True", "report_files"),
         ("value = cell.value.translate(LATEX)", "value = cell.value", "report_files"),
+        ('row[f"{metric}_low"] = low', 'row[f"{metric}_low"] = high', "report_files"),
     ],
     "report/plain_text.py": [
         ('if data.kind == "row" and data.columns', "if False", "report_findings"),
         (
-            "(*shorter, *trainings, *comparison.commands)",
-            "(*comparison.commands, *shorter, *trainings)",
+            "    for points in comparison.sweep.values():\n",
+            "    lines += comparison.commands\n    for points in comparison.sweep.values():\n",
             "report_findings",
         ),
-        ('if info.unit == "%" else (1, "")', 'if False else (1, "")', "report_findings"),
+        ('percentage = info.unit == "%"', "percentage = False", "report_findings"),
     ],
     "report/samples.py": [
         (
@@ -50,11 +51,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
             "square(points.min(0) / 2, points.max(0) / 2)",
             "codes",
         ),
-        (
-            "if earlier is not None and steps is not None:",
-            "if earlier and steps is not None:",
-            "report_findings",
-        ),
+        ("if model.weights_step is None:", "if not model.weights_step:", "report_findings"),
     ],
     "report/statistics.py": [
         ("if real.equal is None:", "if True:", "report_findings"),

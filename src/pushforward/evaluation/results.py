@@ -488,6 +488,18 @@ class Comparison(Record):
             )
         return super().from_plain(data, where)
 
+    def to_frame(self) -> Any:
+        """Return a data frame of pandas, or of polars if pandas is not installed.
+
+        The frame has one row per model, and columns for each score ("frechet", "frechet_spread",
+        "frechet_low" and "frechet_high", the ends of its 95 % interval) and for costs.
+
+        Raises:
+            MissingExtra: If neither pandas nor polars is installed.
+        """
+        # by name, since reports are built on comparisons
+        return registries.at("report.papers:frame")(self)
+
     def __repr__(self) -> str:
         return f'Comparison("{self.title}", models: {len(self.models)}, scores: {len(self.metrics)}, n = {self.settings.n})'
 

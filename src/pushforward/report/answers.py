@@ -1,4 +1,4 @@
-"""The first screen of every report: the best model, its lead, copies, speed, problems, and what to do next."""
+"""The first screen: the best model, its lead, copies, speed, problems, and what to do next."""
 
 from __future__ import annotations
 
@@ -10,14 +10,17 @@ import numpy as np
 from pushforward.evaluation.results import Comparison, ModelResult
 from pushforward.metrics.score import Score
 from pushforward.numbers import count, counted, duration_unit, listing, percent, plain, some
-from pushforward.report.finding_conditions import BESIDE, collapsed, enough_steps, hardly_told
-from pushforward.report.findings import Finding, findings
+from pushforward.report.findings import findings
+from pushforward.report.ladders import rungs_of
+from pushforward.report.model_findings import BESIDE, Finding, collapsed, hardly_told
 from pushforward.report.statistics import (
     NAMED,
     alarm_periods,
     at_floor,
     baseline_name,
     blind,
+    capitalised,
+    curve_metric,
     floor_of,
     floor_statistic,
     floor_text,
@@ -34,92 +37,92 @@ from pushforward.report.statistics import (
 from pushforward.training.loop.budget import PASSES, STEPS
 from pushforward.training.monitor.alarms import IMPROVED
 
-LONGEST = 10.0  # How many times the budget is worth extending; beyond, a smaller network or smaller images are advised
-LARGE = (
-    32  # Pixels along a side from which smaller images are advised rather than a smaller network
-)
-ADVICE = 3  # Pieces of advice at most
-LONGER = "{longer}"  # Marks advice to train longer
-
 
 def answers(comparison: Comparison) -> dict[str, str]:
-    """Return the answers of the first screen by heading; for a single model, Quality and Baseline come first."""
+    """Return the answers of the first screen by heading."""
     found = findings(comparison)
     metric = comparison.ranking_metric("quality")
+    lines = {}
     if metric is None:
-        lines = {"Best": "No score that ranks models was measured."}
+        lines["Best"] = "No score that ranks models was measured."
     elif len(comparison.models) == 1:
-        lines = {"Quality": _quality(comparison, metric), "Baseline": _baseline(comparison, metric)}
+        lines["Quality"] = _quality(comparison, metric)
+        lines["Baseline"] = _baseline(comparison, metric)
     else:
-        lines = {"Best": _best(comparison, metric), "Clear?": standing(comparison, metric)}
+        lines["Best"] = _best(comparison, metric)
+        lines["Clear?"] = standing(comparison, metric)
     copies = _copies(comparison, found)
-    left_out = comparison.data.left_out
-    if comparison.data.train and left_out and not all(model.run for model in comparison.models):
-        copies = f"{copies} Columns that were left out are not compared: {some(left_out)}."
-    lines["Privacy" if comparison.data.kind == "row" else "Copies"] = copies
+    data = comparison.data
+    if data.train and data.left_out and not all(model.run for model in comparison.models):
+        copies += f" Columns that were left out are not compared: {some(data.left_out)}."
+    lines["Privacy" if data.kind == "row" else "Copies"] = copies
     lines["Speed"] = _speed(comparison)
     lines["Problems"] = _problems(comparison, found)
     lines["Next"] = _next(comparison)
     return {heading: text for heading, text in lines.items() if text}
 
 
-# Best, Quality, Baseline ----------------------------------------------------------------------------------------
+# Best, Quality, Baseline ------------------------------------------------------------------------
 
 
 def _best(comparison: Comparison, metric: str) -> str:
     """Name the best model, with all scores as multiples of real data's score if possible."""
     scores = statistics(comparison, metric)
     info = comparison.info(metric)
-    times = [times_real(comparison, comparison[score.name], metric) for score in scores]
-    if info.better == "lower" and all(times):
-        values = [f"{value} times" for value in times]
+    best = scores[0]
+    best_value = value_text(comparison, metric, best)
+    ratios = [times_real(comparison, comparison[score.name], metric) for score in scores]
+    if info.better == "lower" and all(ratios):
+        values = [f"{ratio} times" for ratio in ratios]
         beside = f", {values[0]} that of real data"
     else:
         values = [value_text(comparison, metric, score) for score in scores]
         floor = floor_text(comparison, metric)
         beside = f"{BESIDE}{floor} for real data" if floor else ""
-    label = inside(info.label)
-    best = f"{scores[0].name} has the best {label} ({value_text(comparison, metric, scores[0])}){beside}."
-    others = [
-        f"{score.name} ({value})" for score, value in zip(scores[1:], values[1:], strict=True)
-    ]
+    text = f"{best.name} has the best {inside(info.label)} ({best_value}){beside}."
+    others = []
+    for score, value in zip(scores[1:], values[1:], strict=True):
+        others.append(f"{score.name} ({value})")
     if others:
-        best = f"{best} It is followed by {named(others)}."
-    if not blind(comparison, metric):
-        return best
-    return f"{best} This score cannot distinguish the baseline from real data{_at_n(comparison)}, so it says little."
+        text += f" It is followed by {named(others)}."
+    if blind(comparison, metric):
+        where = f"from real data{_at_n(comparison)}"
+        text += f" This score cannot distinguish the baseline {where}, so it says little."
+    return text
 
 
 def _quality(comparison: Comparison, metric: str) -> str:
     """Compare a single model with real data."""
     (score,) = statistics(comparison, metric)
     real = floor_statistic(comparison, metric)
-    text = f"The {inside(comparison.info(metric).label)} is {value_text(comparison, metric, score)}"
+    label = inside(comparison.info(metric).label)
+    text = f"The {label} is {value_text(comparison, metric, score)}"
     if real is None:
         return f"{text}."
-    text = f"{text}{BESIDE}{floor_text(comparison, metric)} for real data."
+    text += f"{BESIDE}{floor_text(comparison, metric)} for real data."
     if metric == "detection" and hardly_told(score):
         return f"{text} A classifier can hardly tell samples from real rows{_at_n(comparison)}."
+    if metric == "detection" and real.better_than(score):
+        return f"{text} A classifier can tell samples from real rows."
     if real.better_than(score):
-        if metric == "detection":
-            return f"{text} A classifier can tell samples from real rows."
         return f"{text} The difference is significant (95 %)."
     if score.better_than(real):
-        return f"{text} Samples score significantly better than real data, which may be a sign of copies."
-    text = f"{text} The difference is not significant{_at_n(comparison)} (95 %)"
+        copies = "which may be a sign of copies"
+        return f"{text} Samples score significantly better than real data, {copies}."
+    text += f" The difference is not significant{_at_n(comparison)} (95 %)"
     if blind(comparison, metric):
-        return f"{text}, but neither is that of the baseline."
+        text += ", but neither is that of the baseline"
     return f"{text}."
 
 
 def _baseline(comparison: Comparison, metric: str) -> str:
-    """Compare a single model with a model that is not a network."""
-    own = statistics(comparison, metric)[0]
+    """Compare a single model with the baseline."""
+    (own,) = statistics(comparison, metric)
     base = statistic(comparison, comparison.baseline, metric)
     if base is None:
         return ""
-    name = baseline_name(comparison)
-    text = f"{name[0].upper()}{name[1:]} scores {value_text(comparison, metric, base)}."
+    name = capitalised(baseline_name(comparison))
+    text = f"{name} scores {value_text(comparison, metric, base)}."
     if own.better_than(base):
         return f"{text} {own.name} is significantly better (95 %)."
     if base.better_than(own):
@@ -133,33 +136,36 @@ def _at_n(comparison: Comparison) -> str:
     return f" at n = {count(comparison.settings.n)}"
 
 
-# Copies, Speed, Problems ----------------------------------------------------------------------------------------
+# Copies, Speed ----------------------------------------------------------------------------------
 
 
 def _copies(comparison: Comparison, found: Sequence[Finding]) -> str:
     warned = [finding.text for finding in found if finding.kind == "copies"]
-    unique = [
-        score.value
-        for score in statistics(comparison, "unique_texts")
-        if not at_floor(comparison, "unique_texts", score)
-    ]
+    unique = []
+    for score in statistics(comparison, "unique_texts"):
+        if not at_floor(comparison, "unique_texts", score):
+            unique.append(score.value)
     if unique:
-        warned.append(
-            f"Up to {percent(max(unique))} of samples contain a text that only one training row has."
-        )
+        most = percent(max(unique))
+        warned.append(f"Up to {most} of samples contain a text that only one training row has.")
+    if warned:
+        return " ".join(warned)
     scores = statistics(comparison, "near_copies")
-    if warned or not scores:
+    if not scores:
         lacking = "" if comparison.data.train else " They need the training data: `train`."
-        return " ".join(warned) or f"Copies were not measured.{lacking}"
+        return f"Copies were not measured.{lacking}"
     noun = comparison.data.kind or "example"
-    most = max(score.value for score in scores)
-    floor, _ = floor_of(comparison, "near_copies")
-    if most == 0:
+    most_copies = max(score.value for score in scores)
+    if most_copies == 0:
         text = f"No sample is a near-copy of a training {noun}."
     else:
-        at_most = "At most " if len(scores) > 1 else ""
+        fraction = percent(most_copies)
+        if len(scores) > 1:
+            fraction = f"At most {fraction}"
+        floor, _ = floor_of(comparison, "near_copies")
         real = "" if floor is None else f"{BESIDE}{percent(floor)} of real data"
-        text = f"Copying was not detected. {at_most}{percent(most)} of samples are near-copies of a training {noun}{real}."
+        copies = f"of samples are near-copies of a training {noun}"
+        text = f"Copying was not detected. {fraction} {copies}{real}."
     attacks = statistics(comparison, "membership")
     if attacks:
         auc = max(score.value for score in attacks)
@@ -169,136 +175,161 @@ def _copies(comparison: Comparison, found: Sequence[Finding]) -> str:
 
 def _speed(comparison: Comparison) -> str:
     """State the time per sample of each model, the fastest first."""
-    times = {model.name: model.sampling.seconds_per_sample for model in comparison.models}
-    timed = sorted((seconds, name) for name, seconds in times.items() if seconds)
+    timed = []
+    for model in comparison.models:
+        if model.sampling.seconds_per_sample:
+            timed.append((model.sampling.seconds_per_sample, model.name))
     if not timed:
         return ""
-    factor, unit = duration_unit(timed[-1][0])
-    alike: dict[str, list[str]] = {}  # to one digit, because times vary
+    timed.sort()
+    longest, _ = timed[-1]
+    factor, unit = duration_unit(longest)
+    grouped: dict[str, list[str]] = {}  # to one digit, because times vary
     for seconds, name in timed:
-        alike.setdefault(f"{plain(seconds / factor, 1)} {unit}", []).append(name)
+        grouped.setdefault(f"{plain(seconds / factor, 1)} {unit}", []).append(name)
     if len(comparison.models) == 1:
-        return f"One sample takes about {next(iter(alike))}."
-    text = f"One sample takes about {some([f'{time} for {named(names)}' for time, names in alike.items()])}."
+        return f"One sample takes about {next(iter(grouped))}."
+    times = [f"{time} for {named(names)}" for time, names in grouped.items()]
+    text = f"One sample takes about {some(times)}."
     if len(sessions(comparison)) > 1:
         text += " The times cannot be compared, because they were measured in different sessions."
     return text
 
 
+# Problems ---------------------------------------------------------------------------------------
+
+
 def _problems(comparison: Comparison, found: Sequence[Finding]) -> str:
-    """State what is wrong with each model in a few words; models with the same problems are grouped."""
-    general = [
-        finding.text for finding in found if finding.kind == "measure" and not finding.models
-    ]
+    """State what is wrong with each model; models with the same problems are grouped."""
+    general = []
+    for finding in found:
+        if finding.kind == "measure" and not finding.models:
+            general.append(finding.text)
     grouped: dict[str, list[str]] = {}
     for model in comparison.models:
-        about = [finding for finding in found if finding.short and model.name in finding.models]
-        problems = list(dict.fromkeys(_problem(finding, model) for finding in about))
-        problems += _worst_columns(comparison, model)
+        problems = _problems_of(model, found) + _worst_columns(comparison, model)
         if problems:
             grouped.setdefault(listing(problems), []).append(model.name)
-    said = [
-        f"{named(names)} {'has' if len(names) == 1 else 'have'} {problems}."
-        for problems, names in grouped.items()
-    ]
-    if general or said:
-        return " ".join([*general, *said[:NAMED]])
-    number = sum(finding.kind not in ("verdict", "copies") for finding in found)
-    if any(finding.kind == "copies" for finding in found):
-        no = "No other problems"
-    else:
-        no = "No problems"
+    stated = []
+    for problems_text, names in grouped.items():
+        verb = "has" if len(names) == 1 else "have"
+        stated.append(f"{named(names)} {verb} {problems_text}.")
+    if general or stated:
+        return " ".join([*general, *stated[:NAMED]])
+    kinds = [finding.kind for finding in found]
+    text = "No other problems were found" if "copies" in kinds else "No problems were found"
+    number = sum(kind not in ("verdict", "copies") for kind in kinds)
     if number:
-        return f"{no} were found, apart from {counted(number, 'warning')}."
-    return f"{no} were found."
+        text += f", apart from {counted(number, 'warning')}"
+    return f"{text}."
 
 
-def _problem(finding: Finding, model: ModelResult) -> str:
-    """Return the problem of a model as a noun phrase, without what is measured on real data."""
-    return finding.short.format(said=finding.models[model.name].partition(BESIDE)[0])
+def _problems_of(model: ModelResult, found: Sequence[Finding]) -> list[str]:
+    """Return the problems of a model as noun phrases, without the values of real data."""
+    problems = []
+    for finding in found:
+        if finding.short and model.name in finding.models:
+            details, _, _ = finding.models[model.name].partition(BESIDE)
+            problems.append(finding.short.format(said=details))
+    return list(dict.fromkeys(problems))
 
 
 def _worst_columns(comparison: Comparison, model: ModelResult) -> list[str]:
-    """Return the column and the pair of columns of a table with the largest errors, if these exceed those of real data."""
-    said = []
-    for metric, what, errors in (
-        ("column_error", "column", "errors"),
-        ("pair_error", "pair", "matrix"),
-    ):
+    """Return the column and the pair of columns whose errors most exceed those of real data."""
+    problems = []
+    kinds = (("column_error", "column", "errors"), ("pair_error", "pair", "matrix"))
+    for metric, noun, key in kinds:
         score = statistic(comparison, model, metric)
         if score is None or at_floor(comparison, metric, score):
             continue
         extra = model.scores[metric].extra
-        values = np.array(extra.get(errors, ()), dtype=float)
-        real = np.array(comparison.floors.get(metric, Score()).extra.get(errors, ()), dtype=float)
-        if values.shape != real.shape or not (values > real).any():
+        floor = comparison.floors.get(metric, Score())
+        errors = np.array(extra.get(key, ()), dtype=float)
+        real = np.array(floor.extra.get(key, ()), dtype=float)
+        if errors.shape != real.shape or not (errors > real).any():
             continue
-        places = np.unravel_index(np.nanargmax(values - real), values.shape)
-        names = " and ".join(extra["columns"][place] for place in places)
-        shown = f"{percent(values[places])}{BESIDE}{percent(real[places])} for real data"
-        said.append(f"a {what} error in {names} of {shown}")
-    return said
+        worst = np.unravel_index(np.nanargmax(errors - real), errors.shape)
+        names = " and ".join(extra["columns"][place] for place in worst)
+        shown = f"{percent(errors[worst])}{BESIDE}{percent(real[worst])} for real data"
+        problems.append(f"a {noun} error in {names} of {shown}")
+    return problems
 
 
-# Next -----------------------------------------------------------------------------------------------------------
+# Next -------------------------------------------------------------------------------------------
+
+ADVICE = 3  # pieces of advice at most
+LONGEST = 10.0  # factor by which a budget is worth extending; beyond, smaller networks are advised
+LARGE = 32  # pixels along a side from which smaller images are advised, not smaller networks
+LONGER = "{longer}"  # marks advice to train longer
 
 
 def _next(comparison: Comparison) -> str:
     """State what to do next, for the best model first; models with the same advice are grouped."""
     grouped: dict[str, list[ModelResult]] = {}
     for model in comparison.models:
-        for advice in (_training_advice(comparison, model), enough_steps(comparison, model)):
+        for advice in (_training_advice(comparison, model), _steps_advice(comparison, model)):
             if advice:
                 grouped.setdefault(advice, []).append(model)
-    said: list[str] = []
+    stated: list[str] = []
     longer: list[ModelResult] = []
     for advice, models in grouped.items():
-        every = len(models) > 1 and len(models) == len(comparison.models)
-        names = "all models" if every else named(model.name for model in models)
+        if len(models) > 1 and len(models) == len(comparison.models):
+            names = "all models"
+        else:
+            names = named(model.name for model in models)
         text = advice.removesuffix(LONGER).replace("{names}", names)
-        said.append(f"All{text[3:]}" if text.startswith("all models") else text)
-        longer += models if advice.endswith(LONGER) else []
-    said = said[:ADVICE]
+        stated.append(capitalised(text) if text.startswith("all models") else text)
+        if advice.endswith(LONGER):
+            longer += models
+    stated = stated[:ADVICE]
     if longer:
         run = "Run" if len(longer) == 1 else "For example, run"
-        said.append(f"{run} `{longer[0].extension}` to extend training to this budget.")
-    return " ".join(said)
+        stated.append(f"{run} `{longer[0].extension}` to extend training to this budget.")
+    return " ".join(stated)
 
 
 def _training_advice(comparison: Comparison, model: ModelResult) -> str:
     """Return what training suggests, as a template for models with the same advice."""
     alarms = [begin.advice for begin, end in alarm_periods(model) if end is None and begin.advice]
     cost = model.training
-    lacks = {"training steps": STEPS / (cost.steps or math.inf)}
-    lacks["passes over the data"] = (
-        PASSES * (comparison.data.train or 0) / (cost.samples or math.inf)
-    )
-    what = max(lacks, key=lambda name: lacks[name])
-    if collapsed(comparison, model) and (lacks[what] <= 1 or not model.extension):
-        return f"{{names}} collapsed. {f'Advice: {alarms[-1]}' if alarms else 'Train again with a lower learning rate'}."
+    needed_samples = PASSES * (comparison.data.train or 0)
+    lacking = {
+        "training steps": STEPS / (cost.steps or math.inf),
+        "passes over the data": needed_samples / (cost.samples or math.inf),
+    }
+    scarce = max(lacking, key=lambda name: lacking[name])
+    factor = lacking[scarce]
+    if collapsed(comparison, model) and (factor <= 1 or not model.extension):
+        lower = "Train again with a lower learning rate"
+        return f"{{names}} collapsed. {f'Advice: {alarms[-1]}' if alarms else lower}."
     if alarms:
         return f"{{names}} ended training with an alarm. Advice: {alarms[-1]}."
     if not model.extension:
         return ""
     smaller = _smaller(comparison, model)
-    if lacks[what] > LONGEST and smaller:
-        rate = plain((cost.steps or 0) / (cost.seconds or math.inf), 2)
-        return f"{{names}} reached {rate} training steps per second, too few for this budget. Train again with {smaller}."
-    if lacks[what] > 1:
-        return f"{{names}} had too few {what}.{LONGER}"
-    metric = comparison.ranking_metric("quality") or ""
-    reached = [
-        at_floor(comparison, name, score)
-        for name in main_metrics(comparison)
-        if (score := statistic(comparison, model, name)) is not None
-    ]
-    if reached and all(reached):
+    if factor > LONGEST and smaller:
+        speed = plain((cost.steps or 0) / (cost.seconds or math.inf), 2)
+        reached = f"{{names}} reached {speed} training steps per second, too few for this budget."
+        return f"{reached} Train again with {smaller}."
+    if factor > 1:
+        return f"{{names}} had too few {scarce}.{LONGER}"
+    if _like_real_data(comparison, model):
+        metric = comparison.ranking_metric("quality") or ""
         label = inside(comparison.info(metric).label)
         same = f"{{names}} cannot be distinguished from real data in {label}{_at_n(comparison)}."
         return f"{same} Longer training can only be judged with more samples."
     if _improving(model):
         return f"{{names}} can still improve.{LONGER}"
     return f"{{names}} did not yet reach the quality of real data.{LONGER}"
+
+
+def _like_real_data(comparison: Comparison, model: ModelResult) -> bool:
+    reached = []
+    for metric in main_metrics(comparison):
+        score = statistic(comparison, model, metric)
+        if score is not None:
+            reached.append(at_floor(comparison, metric, score))
+    return bool(reached) and all(reached)
 
 
 def _smaller(comparison: Comparison, model: ModelResult) -> str:
@@ -315,6 +346,36 @@ def _smaller(comparison: Comparison, model: ModelResult) -> str:
 def _improving(model: ModelResult) -> bool:
     """Return whether the distance measured during training decreased in its last third."""
     series = None if model.health is None else model.health.series.get("frechet")
-    values = [] if series is None else [value for value in series.value if value is not None]
+    if series is None:
+        return False
+    values = [value for value in series.value if value is not None]
     earlier = values[: 2 * len(values) // 3]
     return bool(earlier) and values[-1] < IMPROVED * min(earlier)
+
+
+def _steps_advice(comparison: Comparison, model: ModelResult) -> str:
+    """Return how many sampling steps are enough, if they differ much from those of the model.
+
+    From these steps on, no point of the model's curve is significantly worse than the best one.
+    """
+    metric = curve_metric(comparison)
+    own_steps = model.sampling.steps
+    rungs = rungs_of(model.curve, metric)
+    if own_steps is None or len(rungs) < 3 or blind(comparison, metric):
+        return ""
+    spread = floor_of(comparison, metric)[1]
+    best = min(rungs, key=lambda rung: comparison.loss(metric, rung.value))
+    worse = [at for at, rung in enumerate(rungs) if rung.differs(best, spread, len(rungs) - 1)]
+    first = worse[-1] + 1 if worse else 0
+    calls = rungs[first].calls if first < len(rungs) else best.calls
+    steps = next((point.steps for point in model.curve if point.calls == calls), None)
+    if steps is None or own_steps / 2 < steps <= own_steps:
+        return ""
+    own_calls = next((point.calls for point in model.curve if point.steps == own_steps), None)
+    own = next((rung for rung in rungs if rung.calls == own_calls), best)
+    own_worse = own.differs(best, spread, len(rungs) - 1)
+    if steps > own_steps and not own_worse:
+        return ""
+    better = "better than" if own_worse else "not significantly worse than"
+    steps_text = f"--steps {count(steps)}"
+    return f"Samples of {{names}} with {steps_text} are {better} those with {count(own_steps)}."

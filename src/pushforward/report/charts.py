@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from html import escape
 
@@ -14,13 +14,10 @@ from markupsafe import Markup
 from pushforward.numbers import finite, plain, shortened
 from pushforward.pictures import COLOURS, Limits, colour, marker
 
-DASHES = ("", "7 3", "2 3", "8 3 2 3", "12 3", "1 4")
-NEAR = 0.5  # An axis starts at 0 if the least value is less than this fraction of the greatest
-FAR = 8  # Ratio of the greatest to the least value from which an axis is logarithmic
-SMOOTH = 15  # Maximum number of points of a running mean
+# Axes -------------------------------------------------------------------------------------------
 
-
-# Axes -----------------------------------------------------------------------------------------------------------
+NEAR = 0.5  # an axis starts at 0 if the least value is less than this fraction of the greatest
+FAR = 8  # ratio of the greatest to the least value from which an axis is logarithmic
 
 
 class Axis:
@@ -38,9 +35,13 @@ class Axis:
         whole: bool = False,
     ) -> None:
         self.log = log and low > 0
-        if not high > low:
+        if high <= low and self.log:
+            low = low / 1.5
+            high = high * 1.5
+        elif high <= low:
             pad = abs(low) * 0.1 or 1.0
-            low, high = (low / 1.5, high * 1.5) if self.log else (low - pad, high + pad)
+            low = low - pad
+            high = high + pad
         self.low = low
         self.high = high
         self.start = start
@@ -49,11 +50,14 @@ class Axis:
 
     def __call__(self, value: float) -> float:
         """Return the position of a value; values beyond the ends stay at the edge."""
-        scale: Callable[[float], float] = math.log if self.log else float
+        low = self.low
+        high = self.high
         if self.log and value <= 0:
             return self.start
-        share = (scale(value) - scale(self.low)) / (scale(self.high) - scale(self.low))
-        return self.start + min(1.04, max(-0.04, share)) * (self.end - self.start)
+        if self.log:
+            low, high, value = map(math.log, (low, high, value))
+        fraction = (value - low) / (high - low)
+        return self.start + min(1.04, max(-0.04, fraction)) * (self.end - self.start)
 
     @property
     def note(self) -> str:
@@ -65,62 +69,65 @@ class Axis:
         return " · axis does not start at\u00a00"
 
 
-def padded(low: float, high: float) -> tuple[float, float]:
-    """Return the ends of a linear axis with some room beyond the values; 0 if that is near."""
-    room = 0.06 * (high - low)
-    return (0.0 if 0 <= low <= NEAR * high else low - room), high + room
-
-
 def spanned(values: Sequence[float], ends: Sequence[float], log: bool) -> tuple[float, float]:
-    """Return the ends of an axis that shows values and error bars; a logarithmic one cuts bars below the values."""
-    if not log:
-        return padded(min(*values, *ends), max(*values, *ends))
-    least = min(values)
-    shown = [*values, *(max(end, 0.6 * least) for end in ends)]
-    return min(shown) / 1.1, max(shown) * 1.1
+    """Return the ends of an axis for values and error bars; a logarithmic one cuts long bars."""
+    if log:
+        least = min(values)
+        shown = [*values, *(max(end, 0.6 * least) for end in ends)]
+        return min(shown) / 1.1, max(shown) * 1.1
+    low = min(*values, *ends)
+    high = max(*values, *ends)
+    room = 0.06 * (high - low)
+    if 0 <= low <= NEAR * high:
+        return 0.0, high + room
+    return low - room, high + room
 
 
 def far_apart(values: Sequence[float]) -> bool:
-    """Return whether positive values are so far apart that a logarithmic axis shows them better."""
+    """Return whether positive values are so far apart that they need a logarithmic axis."""
     return bool(values) and min(values) > 0 and max(values) > FAR * min(values)
 
 
 def _linear_ticks(low: float, high: float, ticks: int, whole: bool = False) -> list[float]:
     from matplotlib.ticker import MaxNLocator
 
-    places = MaxNLocator(nbins=ticks, steps=[1, 2, 2.5, 5, 10], integer=whole).tick_values(
-        low, high
-    )
+    locator = MaxNLocator(nbins=ticks, steps=[1, 2, 2.5, 5, 10], integer=whole)
     slack = 1e-9 * (high - low)
-    return [
-        float(0 if abs(place) < slack else place)
-        for place in places
-        if low - slack <= place <= high + slack
-    ]
+    places = []
+    for place in locator.tick_values(low, high):
+        if low - slack <= place <= high + slack:
+            places.append(0.0 if abs(place) < slack else float(place))
+    return places
 
 
 def _log_ticks(low: float, high: float) -> list[float]:
     steps = (1, 2, 5) if math.log10(high / low) < 2.6 else (1,)
-    decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    every = [step * 10.0**decade for decade in decades for step in steps]
-    ticks = [tick for tick in every if low * 0.999 <= tick <= high * 1.001]
+    ticks = []
+    for decade in range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1):
+        for step in steps:
+            tick = step * 10.0**decade
+            if low * 0.999 <= tick <= high * 1.001:
+                ticks.append(tick)
     if len(ticks) > 1:
         return ticks
     return _linear_ticks(low, high, 4)
+
+
+SUPERSCRIPTS = str.maketrans("0123456789-", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻")
 
 
 def tick_text(value: float) -> str:
     """Format the number of a tick."""
     if 1e4 <= value < 1e7:
         return f"{value / 1000:,.4g}k"
-    if value and (abs(value) >= 1e4 or abs(value) < 1e-4):
-        size = math.floor(math.log10(abs(value)))
-        lead = value / 10**size
-        power = f"10{str(size).translate(str.maketrans('0123456789-', '⁰¹²³⁴⁵⁶⁷⁸⁹⁻'))}"
-        if abs(lead - 1) < 1e-6:
-            return power
-        return f"{lead:.3g}·{power}"
-    return f"{value:,.6g}".replace("-", "−")
+    if not value or 1e-4 <= abs(value) < 1e4:
+        return f"{value:,.6g}".replace("-", "−")
+    exponent = math.floor(math.log10(abs(value)))
+    lead = value / 10**exponent
+    power = f"10{str(exponent).translate(SUPERSCRIPTS)}"
+    if abs(lead - 1) < 1e-6:
+        return power
+    return f"{lead:.3g}·{power}"
 
 
 def x_ticks(x: Axis, bottom: float, top: float | None = None) -> Iterator[str]:
@@ -134,17 +141,30 @@ def x_ticks(x: Axis, bottom: float, top: float | None = None) -> Iterator[str]:
 def y_ticks(y: Axis, left: float, right: float) -> Iterator[str]:
     """Draw the tick labels and horizontal grid lines of a vertical axis."""
     for value in y.ticks:
-        yield line("gridline", left, y(value), right, y(value)) + text(
-            tick_text(value), left - 8, y(value) + 4, "end"
-        )
+        yield line("gridline", left, y(value), right, y(value))
+        yield text(tick_text(value), left - 8, y(value) + 4, "end")
 
 
-# Parts of charts ------------------------------------------------------------------------------------------------
+# Parts of charts --------------------------------------------------------------------------------
+
+DASHES = ("", "7 3", "2 3", "8 3 2 3", "12 3", "1 4")
 
 
-def dot(index: int | None, x: float, y: float, text: str, r: float = 4.5) -> str:
+def dot(index: int | None, x: float, y: float, words: str, r: float = 4.5) -> str:
     """Return the marker of a model with a tooltip."""
-    return f'<g class="dot {colour(index)}"><title>{escape(text)}</title>{marker(index or 0, x, y, r)}</g>'
+    return group(f"dot {colour(index)}", [marker(index or 0, x, y, r)], words)
+
+
+def group(kind: str, parts: Iterable[str], words: str = "") -> str:
+    """Return parts with a common style and tooltip."""
+    return f'<g class="{kind}">{tooltip(words)}{"".join(parts)}</g>'
+
+
+def tooltip(words: str) -> str:
+    """Return the title of an element; empty without words."""
+    if not words:
+        return ""
+    return f"<title>{escape(words)}</title>"
 
 
 def dashes(index: int) -> str:
@@ -162,23 +182,23 @@ def line(kind: str, x1: float, y1: float, x2: float, y2: float) -> str:
 
 def text(words: str, x: float, y: float, anchor: str = "start", kind: str = "tick") -> str:
     """Return a text, escaped, at a position."""
-    return f'<text class="{kind}" x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escape(words)}</text>'
+    place = f'x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}"'
+    return f'<text class="{kind}" {place}>{escape(words)}</text>'
 
 
 def box(
-    kind: str, x: float, y: float, width: float, height: float, title: str = "", more: str = ""
+    kind: str, x: float, y: float, width: float, height: float, words: str = "", more: str = ""
 ) -> str:
     """Return a rectangle with a style and a tooltip."""
-    inner = f"<title>{escape(title)}</title>" if title else ""
-    return f'<rect class="{kind}" x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{height:.1f}"{more}>{inner}</rect>'
+    size = f'x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{height:.1f}"'
+    return f'<rect class="{kind}" {size}{more}>{tooltip(words)}</rect>'
 
 
 def svg(width: float, height: float, label: str, parts: Iterable[str], kind: str = "") -> Markup:
-    """Return a chart with its natural width for the style sheet and a label for screen readers."""
+    """Return a chart with its natural width and a label for screen readers."""
     size = f'style="--w:{width}px" viewBox="0 0 {width} {height}"'
-    return Markup(
-        f'<svg class="chart {kind}" {size} role="img" aria-label="{escape(label)}">{"".join(parts)}</svg>'
-    )
+    words = f'role="img" aria-label="{escape(label)}"'
+    return Markup(f'<svg class="chart {kind}" {size} {words}>{"".join(parts)}</svg>')
 
 
 def path(points: Iterable[Sequence[float]]) -> str:
@@ -186,20 +206,25 @@ def path(points: Iterable[Sequence[float]]) -> str:
     return "M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in points)
 
 
+SMOOTH = 15  # maximum number of points of a running mean
+
+
 def smooth(values: Sequence[float | None]) -> list[float]:
     """Return the running mean of the running median, which removes single spikes."""
-    x = np.array([np.nan if (value := finite(v)) is None else value for v in values])
+    if not values:
+        return []
+    known = [finite(value) for value in values]
+    x = np.array(known, dtype=float)
     half = min(SMOOTH, max(1, len(x) // 8)) // 2
     with warnings.catch_warnings(action="ignore"):  # of windows without any finite value
-        for middle in (np.nanmedian, np.nanmean):
-            padded_x = np.pad(x, (half, half + (len(x) == 0)), constant_values=np.nan)
-            x = middle(np.lib.stride_tricks.sliding_window_view(padded_x, 2 * half + 1), axis=1)[
-                : len(values)
-            ]
+        for average in (np.nanmedian, np.nanmean):
+            padded = np.pad(x, half, constant_values=np.nan)
+            windows = np.lib.stride_tricks.sliding_window_view(padded, 2 * half + 1)
+            x = average(windows, axis=1)
     return [float(value) for value in x]
 
 
-# Lines over axes ------------------------------------------------------------------------------------------------
+# Lines over axes --------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -229,18 +254,20 @@ class Series:
     @property
     def points(self) -> list[tuple[float, float]]:
         """The finite points in order."""
-        pairs = [(finite(x), finite(y)) for x, y in zip(self.x, self.y, strict=False)]
-        return [(x, y) for x, y in pairs if x is not None and y is not None]
+        points = []
+        for x, y in zip(map(finite, self.x), map(finite, self.y), strict=False):
+            if x is not None and y is not None:
+                points.append((x, y))
+        return points
 
     @property
     def whiskers(self) -> list[tuple[float, float, float]]:
         """Position, lower and upper end of each error bar."""
-        drawn = zip(self.x, self.bars, strict=False)
-        return [
-            (x, ends[0], ends[1])
-            for at, ends in drawn
-            if (x := finite(at)) is not None and ends is not None
-        ]
+        whiskers = []
+        for x, ends in zip(map(finite, self.x), self.bars, strict=False):
+            if x is not None and ends is not None:
+                whiskers.append((x, *ends))
+        return whiskers
 
 
 @dataclass(frozen=True)
@@ -261,7 +288,7 @@ class Plot:
         height: Height of the drawing in units.
         log_x: Whether the horizontal axis is logarithmic.
         log_y: Whether the vertical axis is logarithmic, if all values are positive.
-        clip: Fraction of points at either end that may lie outside, so that spikes do not flatten the rest.
+        clip: Fraction of points at either end that may lie outside, such as spikes.
         ends: Fixed ends of the vertical axis; None follows the values.
     """
 
@@ -282,41 +309,46 @@ def line_chart(
     floor: tuple[float, float] | None = None,
     spans: Sequence[Span] = (),
 ) -> Markup:
-    """Draw lines and points over labelled axes.
+    """Draw lines and points over labelled axes; return an empty text if there are no points.
 
     Args:
         series: Lines and points, in drawing order.
         x_label: Label below the horizontal axis.
         y_label: Label above the vertical axis.
         plot: Size and axes.
-        floor: Mean and half-width of the band of real data. If it or a value is not positive, a logarithmic axis
-            ends at a third of the band's upper end, and smaller values are drawn at the edge.
+        floor: Mean and half-width of the band of real data. If it or a value is not positive, a
+            logarithmic axis ends at a third of the band's upper end.
         spans: Ranges shaded behind the lines.
-
-    Returns:
-        SVG, or an empty string if there is nothing to draw.
     """
     points = [point for drawn in series for point in drawn.points]
     if not points:
         return Markup()
     xs, ys = np.array(points).T
-    low, high, log_y = _vertical(series, ys, plot, floor)
     x_low = float(xs.min())
     x_high = float(xs.max())
-    x_low, x_high = (x_low / 1.12, x_high * 1.12) if plot.log_x and x_low > 0 else (x_low, x_high)
+    if plot.log_x and x_low > 0:
+        x_low = x_low / 1.12
+        x_high = x_high * 1.12
     small = plot.width < 500
-    whole = bool((xs == np.round(xs)).all())
     left = 46 if small else 56
     right = plot.width - (80 if floor else 14)
+    whole = bool((xs == np.round(xs)).all())
     x = Axis(x_low, x_high, left, right, log=plot.log_x, ticks=4 if small else 7, whole=whole)
+    low, high, log_y = _vertical(series, ys, plot, floor)
     y = Axis(low, high, plot.height - 46, 26, log=log_y, ticks=4 if small else 6)
     parts = [] if floor is None else _band(x, y, floor)
     parts += [_shaded(span, x, y) for span in spans]
-    parts += _frame(x, y, x_label + ", log scale" * x.log, y_label + y.note, plot.height)
-    parts += [part for drawn in series for part in _drawn(drawn, x, y)]
-    return svg(
-        plot.width, plot.height, f"{y_label} over {x_label}", parts, "small" if small else ""
-    )
+    parts += y_ticks(y, x.start, x.end)
+    parts.append(line("axis", x.start, y.start, x.end, y.start))
+    parts += [line("axis", x(value), y.start, x(value), y.start + 4) for value in x.ticks]
+    parts += x_ticks(x, y.start)
+    middle = (x.start + x.end) / 2
+    x_words = f"{x_label}, log scale" if x.log else x_label
+    parts.append(text(x_words, middle, plot.height - 4, "middle", "label"))
+    parts.append(text(y_label + y.note, 0, 14, kind="label"))
+    parts += [_drawn(drawn, x, y) for drawn in series]
+    label = f"{y_label} over {x_label}"
+    return svg(plot.width, plot.height, label, parts, "small" if small else "")
 
 
 def _vertical(
@@ -336,23 +368,12 @@ def _vertical(
         values.append(floor[0])
     low, high = spanned(values, ends, log)
     first, last = plot.ends
-    if first is not None:
-        low = first
     if last is not None:
         high = last
-    if first is not None and high <= low:
-        high = low + 1
+    if first is not None:
+        low = first
+        high = high if high > low else low + 1
     return low, high, log
-
-
-def _frame(x: Axis, y: Axis, x_label: str, y_label: str, height: int) -> Iterator[str]:
-    yield from y_ticks(y, x.start, x.end)
-    yield line("axis", x.start, y.start, x.end, y.start)
-    yield from (line("axis", x(value), y.start, x(value), y.start + 4) for value in x.ticks)
-    yield from x_ticks(x, y.start)
-    yield text(x_label, (x.start + x.end) / 2, height - 4, "middle", "label") + text(
-        y_label, 0, 14, kind="label"
-    )
 
 
 def _band(x: Axis, y: Axis, floor: tuple[float, float]) -> list[str]:
@@ -368,35 +389,28 @@ def _band(x: Axis, y: Axis, floor: tuple[float, float]) -> list[str]:
 
 def _shaded(span: Span, x: Axis, y: Axis) -> str:
     start = x(span.start)
-    top = min(y.start, y.end)
-    inner = box("", start, top, max(2.0, x(span.stop) - start), abs(y.start - y.end)) + line(
-        "", start, top, start, y.start
-    )
-    return f'<g class="alarm"><title>{escape(span.text)}</title>{inner}</g>'
+    width = max(2.0, x(span.stop) - start)
+    shade = box("", start, y.end, width, y.start - y.end)
+    return group("alarm", [shade, line("", start, y.end, start, y.start)], span.text)
 
 
-def _drawn(drawn: Series, x: Axis, y: Axis) -> Iterator[str]:
-    at = [(x(a), y(b)) for a, b in drawn.points]
-    yield f'<g class="{colour(drawn.index)} {drawn.style}">'
-    if drawn.line and len(at) > 1:
+def _drawn(drawn: Series, x: Axis, y: Axis) -> str:
+    parts = []
+    places = [(x(a), y(b)) for a, b in drawn.points]
+    if drawn.line and len(places) > 1:
+        dash = "" if drawn.style else dashes(drawn.index)
         if drawn.style == "dashed":
             dash = ' stroke-dasharray="5 4"'
-        elif drawn.style:
-            dash = ""
-        else:
-            dash = dashes(drawn.index)
-        yield f'<path class="line" d="{path(at)}"{dash}/>'
-    yield from (
-        line("whisker", x(place), y(max(low, y.low)), x(place), y(high))
-        for place, low, high in drawn.whiskers
-    )
+        parts.append(f'<path class="line" d="{path(places)}"{dash}/>')
+    for at, low, high in drawn.whiskers:
+        parts.append(line("whisker", x(at), y(max(low, y.low)), x(at), y(high)))
     if drawn.dots:
-        for place, (a, b) in zip(at, drawn.points, strict=True):
-            yield dot(drawn.index, *place, f"{drawn.name}: {plain(b)} at {plain(a)}")
-    yield "</g>"
+        for a, b in drawn.points:
+            parts.append(dot(drawn.index, x(a), y(b), f"{drawn.name}: {plain(b)} at {plain(a)}"))
+    return group(f"{colour(drawn.index)} {drawn.style}", parts)
 
 
-# Intervals and trajectories -------------------------------------------------------------------------------------
+# Intervals --------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -429,55 +443,63 @@ def interval_chart(
     floor: tuple[float, float] | None = None,
     *,
     log: bool = False,
-) -> Markup:
-    """Draw values with error bars, one row each, over the band of real data, below a title.
+) -> tuple[Markup, str]:
+    """Draw values with error bars, one row each, over the band of real data.
 
     Args:
-        rows: Rows from top to bottom.
-        label: The title.
+        rows: Rows from top to bottom, at least one.
+        label: What is measured, for screen readers.
         floor: Mean and half-width of the band of real data.
         log: Whether the axis is logarithmic, if all values are positive.
+
+    Returns:
+        The chart and a note about its axis.
     """
-    if not rows:
-        return Markup()
     width = 400
     step = 30
     left = 112
     top = 20
     bottom = top + 10 + step * len(rows)
-    band = [] if floor is None else [floor[0] - floor[1], floor[0] + floor[1]]
-    means = [row.mean for row in rows] + ([] if floor is None else [floor[0]])
-    log = log and min(means) > 0
+    means = [row.mean for row in rows]
     ends = [end for row in rows for end in row.ends]
-    x = Axis(*spanned(means, [*ends, *band], log), left, width - 14, log=log, ticks=5)
-    parts = []
     if floor is not None:
-        start, end = (x(max(place, x.low)) for place in band)
-        middle = x(floor[0])
-        if middle > (left + width) / 2 + 100:
-            anchor = "end"
-        elif middle < left + 40:
-            anchor = "start"
-        else:
-            anchor = "middle"
-        parts += [
-            box("band", start, top, max(2.0, end - start), bottom - top),
-            line("floorline", middle, top, middle, bottom),
-        ]
-        parts.append(text("real data", middle, top - 5, anchor, "floortext"))
+        means.append(floor[0])
+        ends += [floor[0] - floor[1], floor[0] + floor[1]]
+    log = log and min(means) > 0
+    x = Axis(*spanned(means, ends, log), left, width - 14, log=log, ticks=5)
+    parts = [] if floor is None else _vertical_band(x, floor, top, bottom)
     parts += x_ticks(x, bottom, top)
     names = shortened([row.name for row in rows], 16)
     for number, (row, name) in enumerate(zip(rows, names, strict=True)):
         at = top + step * (number + 0.5)
         start, end = (x(max(place, x.low)) for place in row.ends)
-        parts.append(
-            f'<g class="{colour(row.index)}">{text(name, left - 10, at + 4, "end", "rowname")}'
-        )
-        parts.append(
-            f"{line('whisker', start, at, end, at)}{dot(row.index, x(row.mean), at, f'{row.name}: {row.text}')}</g>"
-        )
-    title = Markup('<p class="figtitle">{}<span>{}</span></p>').format(label, x.note)
-    return title + svg(width, bottom + 26, f"{label} of each model", parts, "intervals")
+        drawn = [
+            text(name, left - 10, at + 4, "end", "rowname"),
+            line("whisker", start, at, end, at),
+            dot(row.index, x(row.mean), at, f"{row.name}: {row.text}"),
+        ]
+        parts.append(group(colour(row.index), drawn))
+    return svg(width, bottom + 26, f"{label} of each model", parts, "intervals"), x.note
+
+
+def _vertical_band(x: Axis, floor: tuple[float, float], top: float, bottom: float) -> list[str]:
+    start = x(max(floor[0] - floor[1], x.low))
+    end = x(max(floor[0] + floor[1], x.low))
+    middle = x(floor[0])
+    if middle > x.end - 30:
+        anchor = "end"
+    elif middle < x.start + 40:
+        anchor = "start"
+    else:
+        anchor = "middle"
+    return [
+        box("band", start, top, max(2.0, end - start), bottom - top),
+        line("floorline", middle, top, middle, bottom),
+        text("real data", middle, top - 5, anchor, "floortext"),
+    ]
+
+
+# Trajectories -----------------------------------------------------------------------------------
 
 
 def path_chart(
@@ -498,19 +520,33 @@ def path_chart(
         label: Label for screen readers.
         size: Width and height of the drawing in units.
     """
-    corner = np.array([limits[0], limits[3]])
-    sides = np.array([limits[1] - limits[0], limits[2] - limits[3]])
-    behind = np.zeros((0, 2)) if real is None else (real - corner) / sides * size
-    rings = "".join(f'<circle cx="{a:.0f}" cy="{b:.0f}" r="2"/>' for a, b in behind.tolist())
-    drawn = [_thinned((way - corner) / sides * size) for way in lines if np.isfinite(way).all()]
-    parts = [f'<g class="real">{rings}</g><g class="{colour(index)}">']
-    parts += [f'<path class="way" d="{path(way)}"/>' for way in drawn]
-    parts += [
-        f'<path class="from" d="M{x - 2.4:.1f} {y - 2.4:.1f}l4.8 4.8m0 -4.8l-4.8 4.8"/>'
-        for (x, y), *_ in drawn
-    ]
-    parts += [f'<circle class="to" cx="{x:.1f}" cy="{y:.1f}" r="2.4"/>' for *_, (x, y) in drawn]
-    return svg(size, size, label, [*parts, "</g>"], "paths")
+    if real is None:
+        real = np.zeros((0, 2))
+    rings = []
+    for x, y in to_picture(real, limits, size).tolist():
+        rings.append(f'<circle cx="{x:.0f}" cy="{y:.0f}" r="2"/>')
+    paths = []
+    starts = []
+    stops = []
+    for way in to_picture(lines, limits, size):
+        if not np.isfinite(way).all():
+            continue
+        points = _thinned(way)
+        x, y = points[0]
+        paths.append(f'<path class="way" d="{path(points)}"/>')
+        cross = f"M{x - 2.4:.1f} {y - 2.4:.1f}l4.8 4.8m0 -4.8l-4.8 4.8"
+        starts.append(f'<path class="from" d="{cross}"/>')
+        x, y = points[-1]
+        stops.append(f'<circle class="to" cx="{x:.1f}" cy="{y:.1f}" r="2.4"/>')
+    parts = [group("real", rings), group(colour(index), paths + starts + stops)]
+    return svg(size, size, label, parts, "paths")
+
+
+def to_picture(points: np.ndarray, limits: Limits, size: float) -> np.ndarray:
+    """Convert points (..., 2) of the plane to positions in a square picture, y downwards."""
+    left, right, low, high = limits
+    places: np.ndarray = (points - [left, high]) / [right - left, low - high] * size
+    return places
 
 
 def _thinned(way: np.ndarray) -> list[list[float]]:
@@ -519,4 +555,5 @@ def _thinned(way: np.ndarray) -> list[list[float]]:
     for point in way[1:-1]:
         if np.hypot(*(point - points[-1])) > 1:
             points.append(point)
-    return [point.tolist() for point in [*points, way[-1]]]
+    points.append(way[-1])
+    return [point.tolist() for point in points]

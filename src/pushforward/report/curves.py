@@ -32,12 +32,11 @@ from pushforward.report.statistics import (
     floor_band,
     main_metrics,
     statistic,
-    statistics,
     sweep_score,
 )
-from pushforward.report.tables import level_points, score_column, sweep_metric
+from pushforward.report.tables import score_column, sweep_metric
 
-BEHIND = 400  # Number of real examples behind trajectories
+BEHIND = 400  # number of real examples behind trajectories
 
 
 @dataclass(frozen=True)
@@ -57,85 +56,41 @@ def _chart(
     return None
 
 
-def interval_charts(comparison: Comparison) -> list[Markup]:
-    """Draw the scores that rank models with their error bars, over the band of real data."""
+# Quality ----------------------------------------------------------------------------------------
+
+
+def interval_charts(comparison: Comparison) -> list[tuple[str, str, Markup]]:
+    """Draw the scores that rank models over the band of real data, with a label and a note."""
     charts = []
     for metric in main_metrics(comparison):
-        every = [*enumerate(comparison.models), (None, comparison.baseline)]
-        known = [
-            (number, score)
-            for number, row in every
-            if (score := statistic(comparison, row, metric)) is not None
-        ]
-        rows = [
-            Interval(
-                "baseline" if number is None else score.name,
-                number,
-                score.value,
-                score.bar,
-                score.text,
-            )
-            for number, score in known
-        ]
+        rows = []
+        for index, row in [*enumerate(comparison.models), (None, comparison.baseline)]:
+            score = statistic(comparison, row, metric)
+            if score is not None:
+                name = "baseline" if index is None else score.name
+                rows.append(Interval(name, index, score.value, score.bar, score.text))
         band = floor_band(comparison, metric)
-        info = comparison.info(metric)
-        wide = (
-            info.role == "quality"
-            and info.better == "lower"
-            and _wide([row.mean for row in rows], band)
-        )
-        charts.append(interval_chart(rows, score_column(comparison, metric).named, band, log=wide))
+        label = score_column(comparison, metric).named
+        log = metric == comparison.ranking_metric("quality")
+        log = log and _spread_out(comparison, metric, [row.mean for row in rows], band)
+        chart, note = interval_chart(rows, label, band, log=log)
+        charts.append((label, note, chart))
     return charts
 
 
-def _wide(values: Iterable[float | None], band: tuple[float, float] | None) -> bool:
-    """Return whether the positive values and the band of real data need a logarithmic axis."""
-    shown = [*values, None if band is None else band[0]]
-    return far_apart([value for value in shown if value is not None and value > 0])
-
-
-# Quality against calls, seconds and training --------------------------------------------------------------------
-
-Points = tuple[Sequence[tuple[float, float]], Sequence[tuple[float, float]]]
-
-
-def by_calls(comparison: Comparison, model: ModelResult) -> Points:
-    """Return the point of a model with its own sampler, and its curve, over network calls."""
-    metric = curve_metric(comparison)
-    calls = model.sampling.calls
-    score = statistic(comparison, model, metric)
-    curve = [(rung.calls, rung.value) for rung in rungs_of(model.curve, metric)]
-    return [] if calls is None or score is None else [(calls, score.value)], curve
-
-
-def by_seconds(comparison: Comparison, model: ModelResult) -> Points:
-    """Return the same over seconds per sample, which are proportional to calls."""
-    seconds = model.sampling.seconds_per_sample
-    calls = model.sampling.calls
-    if not seconds or not calls:
-        return [], []
-    single, curve = (
-        [(at * seconds / calls, value) for at, value in points]
-        for points in by_calls(comparison, model)
-    )
-    return single, curve
-
-
-def against(
-    comparison: Comparison, points_of: Callable[[Comparison, ModelResult], Points], label: str
-) -> Chart | None:
-    """Draw the curve of each model, or its single point."""
-    metric = curve_metric(comparison)
-    lines = []
-    scores = statistics(comparison, metric)
-    ends = {score.name: score.bar for score in scores}
-    for index, model in enumerate(comparison.models):
-        single, curve = points_of(comparison, model)
-        bars = [ends[model.name]] if single and not curve and model.name in ends else []
-        if curve or single:
-            xs, ys = zip(*(curve or single), strict=True)
-            lines.append(Series(model.name, index, xs, ys, line=bool(curve), bars=bars))
-    return _quality(comparison, metric, lines, label, floor_band(comparison, metric))
+def _spread_out(
+    comparison: Comparison,
+    metric: str,
+    values: Iterable[float | None],
+    band: tuple[float, float] | None,
+) -> bool:
+    """Return whether a distance and the score of real data need a logarithmic axis."""
+    if comparison.info(metric).better != "lower":
+        return False
+    shown = [value for value in values if value is not None and value > 0]
+    if band is not None and band[0] > 0:
+        shown.append(band[0])
+    return far_apart(shown)
 
 
 def _quality(
@@ -145,12 +100,50 @@ def _quality(
     label: str,
     band: tuple[float, float] | None,
 ) -> Chart | None:
-    log = comparison.info(metric).better == "lower" and _wide(
-        (y for line in lines for y in line.y), band
-    )
-    return _chart(
-        lines, label, score_column(comparison, metric).named, Plot(log_x=True, log_y=log), band
-    )
+    values = [y for line in lines for y in line.y]
+    plot = Plot(log_x=True, log_y=_spread_out(comparison, metric, values, band))
+    return _chart(lines, label, score_column(comparison, metric).named, plot, band)
+
+
+def against_calls(comparison: Comparison) -> Chart | None:
+    """Draw the quality of models over network calls."""
+    return _against(comparison, lambda model: 1.0, "network calls per sample")
+
+
+def against_seconds(comparison: Comparison) -> Chart | None:
+    """Draw the quality of models over seconds per sample, which are proportional to calls."""
+    return _against(comparison, _seconds_per_call, "seconds per sample")
+
+
+def _seconds_per_call(model: ModelResult) -> float | None:
+    seconds = model.sampling.seconds_per_sample
+    calls = model.sampling.calls
+    if not seconds or not calls:
+        return None
+    return seconds / calls
+
+
+def _against(
+    comparison: Comparison, cost_of_call: Callable[[ModelResult], float | None], label: str
+) -> Chart | None:
+    """Draw the curve of each model, or its single point with an error bar."""
+    metric = curve_metric(comparison)
+    lines = []
+    for index, model in enumerate(comparison.models):
+        cost = cost_of_call(model)
+        rungs = rungs_of(model.curve, metric)
+        calls = model.sampling.calls
+        score = statistic(comparison, model, metric)
+        if cost is None:
+            continue
+        if rungs:
+            xs = [cost * rung.calls for rung in rungs]
+            lines.append(Series(model.name, index, xs, [rung.value for rung in rungs]))
+        elif calls is not None and score is not None:
+            x = [cost * calls]
+            point = Series(model.name, index, x, [score.value], line=False, bars=[score.bar])
+            lines.append(point)
+    return _quality(comparison, metric, lines, label, floor_band(comparison, metric))
 
 
 def sweep(comparison: Comparison) -> Chart | None:
@@ -158,32 +151,19 @@ def sweep(comparison: Comparison) -> Chart | None:
     metric = sweep_metric(comparison)
     lines = []
     for index, model in enumerate(comparison.models):
-        points = [
-            (p.seconds, sweep_score(comparison, model.name, p, metric))
-            for p in comparison.sweep.get(model.name, ())
-        ]
-        known = [
-            (seconds, score)
-            for seconds, score in points
-            if seconds is not None and score is not None
-        ]
-        if known:
-            seconds, scores = zip(*known, strict=True)
-            lines.append(
-                Series(
-                    model.name,
-                    index,
-                    seconds,
-                    [s.value for s in scores],
-                    bars=[s.bar for s in scores],
-                )
-            )
-    return _quality(
-        comparison, metric, lines, "training time in seconds", floor_band(comparison, metric)
-    )
-
-
-# Few calls ------------------------------------------------------------------------------------------------------
+        seconds = []
+        scores = []
+        for point in comparison.sweep.get(model.name, ()):
+            score = sweep_score(comparison, model.name, point, metric)
+            if point.seconds is not None and score is not None:
+                seconds.append(point.seconds)
+                scores.append(score)
+        if scores:
+            values = [score.value for score in scores]
+            bars = [score.bar for score in scores]
+            lines.append(Series(model.name, index, seconds, values, bars=bars))
+    band = floor_band(comparison, metric)
+    return _quality(comparison, metric, lines, "training time in seconds", band)
 
 
 def few_calls(comparison: Comparison, index: int, model: ModelResult) -> Chart | None:
@@ -192,68 +172,66 @@ def few_calls(comparison: Comparison, index: int, model: ModelResult) -> Chart |
     ladder = model.ladder
     if ladder is None:
         return None
-    shown = [(model.name, index, rungs_of(ladder.points, metric), "solid")]
-    shown.append(("teacher", index + 1, rungs_of(ladder.teacher, metric), "dashed"))
+    curves = [
+        (model.name, index, rungs_of(ladder.points, metric), "solid"),
+        ("teacher", index + 1, rungs_of(ladder.teacher, metric), "dashed"),
+    ]
     for point in (ladder.own, None if ladder.default == ladder.own else ladder.default):
         rung = rung_of(point, metric)
-        shown.append(("teacher", index + 1, [] if rung is None else [rung], ""))
-    lines = [
-        Series(
-            name, at, [rung.calls for rung in rungs], [rung.value for rung in rungs], style=style
-        )
-        for name, at, rungs, style in shown
-        if rungs
-    ]
+        if rung is not None:
+            curves.append(("teacher", index + 1, [rung], ""))
+    lines = []
+    for name, number, rungs, style in curves:
+        calls = [rung.calls for rung in rungs]
+        values = [rung.value for rung in rungs]
+        if rungs:
+            lines.append(Series(name, number, calls, values, style=style))
+    band = None
     floor = ladder.floors.get(metric)
-    if floor is None or floor.value is None:
-        band = None
-    else:
+    if floor is not None and floor.value is not None:
         band = (floor.value, DIFFER * (floor.spread or 0.0) / 2**0.5)
     return _quality(comparison, metric, lines, "network calls per sample", band)
 
 
+# Trajectories -----------------------------------------------------------------------------------
+
+
 def moved(look: Look, index: int, name: str) -> Markup:
-    """Draw lines from the samples of a teacher to those of the map in one call; empty for images."""
+    """Draw lines from the samples of a teacher to those of the map in one call."""
     lines = look.moved(name)
     if lines is None:
         return Markup()
     behind = None if look.behind is None else look.behind[:BEHIND]
-    return path_chart(
-        lines,
-        behind,
-        look.limits,
-        index,
-        f"From the teacher's samples to those of {name} in one call",
-        480,
-    )
+    label = f"From the teacher's samples to those of {name} in one call"
+    return path_chart(lines, behind, look.limits, index, label, 480)
 
 
 def trajectories(comparison: Comparison, look: Look) -> list[tuple[int, ModelResult, Markup]]:
     """Draw the trajectories in the plane of each model that has any."""
-    behind = look.behind[:BEHIND] if look.vectors and look.behind is not None else None
+    behind = None if look.behind is None else look.behind[:BEHIND]
     drawn = []
     for index, model in enumerate(comparison.models):
         lines = look.paths(model.name)
         if lines is not None:
             label = f"Trajectories of {model.name}, from noise to data"
-            drawn.append(
-                (index, model, path_chart(lines, behind, look.paths_limits(), index, label))
-            )
+            chart = path_chart(lines, behind, look.paths_limits(), index, label)
+            drawn.append((index, model, chart))
     return drawn
 
 
-# Training -------------------------------------------------------------------------------------------------------
+# Training ---------------------------------------------------------------------------------------
 
 
 def losses(comparison: Comparison) -> list[tuple[int, ModelResult, Markup]]:
-    """Draw the losses of each model, with a running average over single steps; the second network is dashed."""
+    """Draw the losses of each model with a running average; the second network is dashed."""
     drawn = []
     for index, model in enumerate(comparison.models):
         lines = []
         for number, (network, series) in enumerate(model.losses.items()):
             lines += _smoothed(network, index, series, "dashed" if number else "solid")
         chart = line_chart(lines, "step", "loss", Plot(350, 210, clip=0.01))
-        drawn += [(index, model, chart)] if chart else []
+        if chart:
+            drawn.append((index, model, chart))
     return drawn
 
 
@@ -265,23 +243,19 @@ def _smoothed(name: str, index: int, series: Any, style: str) -> list[Series]:
 
 def levels(comparison: Comparison) -> Chart | None:
     """Draw the loss by noise level; None if no model has one."""
-    known = [
-        (index, model, points)
-        for index, model in enumerate(comparison.models)
-        if (points := level_points(model))
-    ]
-    lines = [
-        Series(
-            model.name,
-            index,
-            [math.exp(-level / 2) for level, *_ in points],
-            [error for _, error, _ in points],
-        )
-        for index, model, points in known
-    ]
-    errors = [error for *_, points in known for _, error, _ in points]
-    wide = bool(errors) and min(errors) > 0 and max(errors) > 4 * min(errors)
-    return _chart(lines, "noise level σ/α", "mean squared error in v", Plot(log_x=True, log_y=wide))
+    lines = []
+    every: list[float] = []
+    for index, model in enumerate(comparison.models):
+        known = []
+        for level in () if model.trajectory is None else model.trajectory.loss_by_level:
+            if level.log_snr is not None and level.error is not None:
+                known.append((math.exp(-level.log_snr / 2), level.error))
+        if known:
+            sigmas, errors = zip(*sorted(known), strict=True)
+            lines.append(Series(model.name, index, sigmas, errors))
+            every += errors
+    log = bool(every) and min(every) > 0 and max(every) > 4 * min(every)
+    return _chart(lines, "noise level σ/α", "mean squared error in v", Plot(log_x=True, log_y=log))
 
 
 Ends = tuple[float | None, float | None]
@@ -289,7 +263,7 @@ Ends = tuple[float | None, float | None]
 SHARE = (0.0, 1.0)
 COUNT = (0.0, None)
 OWN = (None, None)
-# Training measures in the order of the page: label, axis, and a sentence; coverage only if the modes of the data are unknown
+# Training measures in the order of the page: label, axis, and a sentence
 MEASURES: dict[str, tuple[str, Ends, str]] = {
     "modes_held": ("modes held", OWN, "A lasting decrease means collapse."),
     "coverage": (
@@ -343,7 +317,7 @@ MEASURES: dict[str, tuple[str, Ends, str]] = {
     ),
 }
 # Measures of many samples; the others come from single batches and are smoothed
-WHOLE = {
+OF_MANY_SAMPLES = {
     "modes_held",
     "coverage",
     "coverage_1",
@@ -355,51 +329,45 @@ WHOLE = {
 
 
 def health(index: int, model: ModelResult) -> list[tuple[Markup, str]]:
-    """Draw a small chart of each training measure, with alarms shaded, and return it with a sentence about it."""
+    """Draw each training measure with alarms shaded, and return a sentence about it."""
     if model.health is None:
         return []
-    known = {name: model.health.series.get(name) for name in MEASURES}
-    drawn = {
-        name: row
-        for name, row in known.items()
-        if row and sum(value is not None for value in row.value) > 1
-    }
-    if "modes_held" in drawn:
-        drawn.pop("coverage", None)
-    spans = _alarms(
-        model, (step for row in drawn.values() for step in row.step if step is not None)
-    )
+    measured = {}
+    for name in MEASURES:
+        series = model.health.series.get(name)
+        if series is not None and len(series.value) - series.value.count(None) > 1:
+            measured[name] = series
+    if "modes_held" in measured:
+        measured.pop("coverage", None)
+    steps = [step for series in measured.values() for step in series.step if step is not None]
+    spans = _alarms(model, max(steps, default=0.0))
     charts = []
-    for name, row in drawn.items():
+    for name, series in measured.items():
         label, ends, words = MEASURES[name]
         if name == "modes_held" and model.health.modes is not None:
             label = f"{label}, of {count(model.health.modes)}"
             ends = (0.0, model.health.modes)
-        if name in WHOLE:
-            lines = [Series(name, index, row.step, row.value, dots=False, style="solid")]
-            clip = 0.0
+        if name in OF_MANY_SAMPLES:
+            lines = [Series(name, index, series.step, series.value, dots=False, style="solid")]
+            plot = Plot(350, 190, ends=ends)
         else:
-            lines = _smoothed(name, index, row, "solid")
-            clip = 0.005
-        chart = line_chart(lines, "step", label, Plot(350, 190, clip=clip, ends=ends), spans=spans)
+            lines = _smoothed(name, index, series, "solid")
+            plot = Plot(350, 190, clip=0.005, ends=ends)
+        chart = line_chart(lines, "step", label, plot, spans=spans)
         if chart:
             charts.append((chart, words))
     return charts
 
 
-def _alarms(model: ModelResult, steps: Iterable[float]) -> list[Span]:
+def _alarms(model: ModelResult, last: float) -> list[Span]:
     """Return the alarms of the first training run, whose curves are drawn."""
-    last = max(steps, default=0.0)
     first = model.trainings[0].name if model.trainings else None
-    return [
-        Span(
-            begin.step,
-            last if end is None or end.step is None else end.step,
-            begin.sentence or "alarm",
-        )
-        for begin, end in alarm_periods(model)
-        if begin.training in (None, first) and begin.step is not None
-    ]
+    spans = []
+    for begin, end in alarm_periods(model):
+        if begin.training in (None, first) and begin.step is not None:
+            stop = last if end is None or end.step is None else end.step
+            spans.append(Span(begin.step, stop, begin.sentence or "alarm"))
+    return spans
 
 
 def alarm_lines(model: ModelResult) -> list[str]:

@@ -1,63 +1,41 @@
-"""The table of findings: a condition on a comparison, and the template into which its values are put.
-
-`RULES` holds one row for each kind of finding; thresholds and conditions are in
-`pushforward.report.finding_conditions`. docs/findings.md explains them.
-"""
+"""All findings of a comparison in their order, and those about several models or about scores."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from functools import partial
+from collections.abc import Callable, Iterator, Mapping
+from itertools import permutations
 
-from pushforward.evaluation.results import Comparison
-from pushforward.numbers import listing
-from pushforward.report import finding_conditions as when
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One sentence about a comparison.
-
-    Args:
-        kind: "measure" (scores cannot be trusted), "verdict", "copies" or "warning".
-        text: The sentence.
-        models: Details about each model concerned, by name.
-        short: The problem of each of these models as a noun phrase, in which ``{said}`` stands for
-            the details; empty if the answer about problems leaves it out.
-    """
-
-    kind: str
-    text: str
-    models: Mapping[str, str] = field(default_factory=dict)
-    short: str = ""
-
-
-@dataclass(frozen=True)
-class Rule:
-    """A row of the table: each set of values that ``holds`` yields fills ``template``."""
-
-    kind: str
-    template: str
-    holds: when.Condition
-    short: str = ""
+from pushforward.evaluation.results import Comparison, ModelResult
+from pushforward.metrics.names import MODEL_SCORES
+from pushforward.numbers import count, duration, listing, plain
+from pushforward.report import ladders, model_findings
+from pushforward.report.model_findings import Finding, listed
+from pushforward.report.statistics import (
+    Statistic,
+    blind,
+    floor_of,
+    floor_text,
+    guess_statistics,
+    inside,
+    lead_text,
+    main_metrics,
+    standing,
+    statistic,
+    statistics,
+    sweep_score,
+    value_text,
+)
+from pushforward.report.tables import budget_of, sweep_metric
 
 
 def findings(comparison: Comparison) -> list[Finding]:
     """Return all findings: unreliable scores, the verdict, warnings, and the warnings of runs."""
-    found = []
-    for rule in RULES:
-        for values in rule.holds(comparison):
-            models = values.get("models", {})
-            words = {
-                name: listed(value) if isinstance(value, Mapping) else value
-                for name, value in values.items()
-            }
-            found.append(Finding(rule.kind, rule.template.format(**words), models, rule.short))
+    found: list[Finding] = []
+    for finding in FINDINGS:
+        found.extend(finding(comparison))
     for model in comparison.models:
-        found += [
-            Finding("warning", f"{model.name}: {text}", {model.name: ""}) for text in model.warnings
-        ]
+        for text in model.warnings:
+            found.append(Finding("warning", f"{model.name}: {text}", {model.name: ""}))
     return found
 
 
@@ -66,164 +44,285 @@ def warnings(comparison: Comparison) -> list[Finding]:
     return [finding for finding in findings(comparison) if finding.kind != "verdict"]
 
 
-def listed(values: Mapping[str, str]) -> str:
-    """Join names and their details, such as ``gan (3 %) and vae (5 %)``."""
-    return listing(f"{name} ({value})" if value else name for name, value in values.items())
+# Who is ahead -----------------------------------------------------------------------------------
 
 
-def _models(template: str, say: when.Sentence, short: str = "", kind: str = "warning") -> Rule:
-    """Return a rule about the models for which ``say`` returns details."""
-    return Rule(kind, template, when.each_of(say), short)
+def diversity(comparison: Comparison) -> Iterator[Finding]:
+    """Report the scores in diversity, best first, and how they compare."""
+    metric = comparison.ranking_metric("diversity")
+    if metric is None:
+        return
+    best, *others = statistics(comparison, metric)
+    texts = [f"{best.name} scores {value_text(comparison, metric, best)}"]
+    for score in others:
+        texts.append(f"{score.name} {value_text(comparison, metric, score)}")
+    floor = floor_text(comparison, metric)
+    real = f" Real data scores {floor}." if floor else ""
+    label = inside(comparison.info(metric).label)
+    stands = standing(comparison, metric)
+    yield Finding("verdict", f"In {label}, {listing(texts)}.{real} {stands}")
 
 
-# The table ------------------------------------------------------------------------------------------------------
+def budgets(comparison: Comparison) -> Iterator[Finding]:
+    """Report which recipe leads after each budget that all recipes were trained for."""
+    metric = sweep_metric(comparison)
+    label = inside(comparison.info(metric).label)
+    names = [model.name for model in comparison.models if comparison.sweep.get(model.name)]
+    rows = [comparison.sweep[name] for name in names]
+    budgets_of_rows = {tuple(point.budget for point in points) for points in rows}
+    if len(rows) < 2 or len(budgets_of_rows) > 1:
+        return
+    stages = []
+    for points in zip(*rows, strict=True):
+        scores = []
+        for name, point in zip(names, points, strict=True):
+            score = sweep_score(comparison, name, point, metric)
+            if score is not None:
+                scores.append(score)
+        if len(scores) < len(points):
+            continue
+        best, *others = sorted(scores, key=lambda score: score.loss)
+        lead = f"{best.name} has the best {label}, {lead_text(best, others)}"
+        stages.append(f"After {budget_of(points[0])} of training, {lead}.")
+    if len(stages) > 1:
+        once = "Each recipe was trained once for each budget."
+        yield Finding("verdict", f"{' '.join(stages)} {once}")
 
-# All kinds of findings, in the order of the report
-RULES: tuple[Rule, ...] = (
-    Rule(
-        "measure",
-        "{models} used ImageNet features in training, so scores in {space} features are too optimistic. "
-        "Compare the models in features that no model was trained on.",
-        when.taught_judges,
-        "scores in features that it was trained on",
-    ),
-    Rule(
-        "warning",
-        "The {label} cannot show whether a model is good, because the baseline is not significantly worse than real data.",
-        when.cannot_tell,
-    ),
-    Rule(
-        "measure",
-        "The scores are unreliable, because they are based on only {n} samples. {least}.",
-        when.few_samples,
-    ),
-    Rule("verdict", "In {label}, {scores}.{floor} {stands}", partial(when.ranked, "diversity")),
-    Rule("verdict", "{stages} Each recipe was trained once for each budget.", when.sweep),
-    Rule(
-        "verdict",
-        "Training took from {shortest} to {longest}, so the models did not have equal budgets.",
-        when.training_times,
-    ),
-    Rule("verdict", "With {calls}, {models} {scores}. {worse}", when.few_calls),
-    Rule(
-        "verdict",
-        "Finishing did not improve {models}, so the initial weights were kept.",
-        when.nothing_gained,
-    ),
-    _models(
-        "Samples of {models} are nearly identical, a sign of mode collapse.",
-        when.collapsed,
-        "mode collapse ({said})",
-    ),
-    Rule("warning", "Models without a finite score were not ranked: {models}.", when.unscored),
-    Rule("warning", "{why}", when.no_score),
-    Rule(
-        "warning",
-        "In {label}, {models} did not significantly outperform {guess}.",
-        when.against_guess,
-        "scores no better than a guess",
-    ),
-    _models(
-        "Samples of {models} include near-copies of training data.", when.memorised, kind="copies"
-    ),
-    _models("Samples of {models} miss some modes of the data.", when.lost_modes, "only {said}"),
-    _models(
-        "Samples of {models} look realistic but lack diversity, compared with real data.",
-        partial(when.varied, "repeat"),
-        "too little diversity",
-    ),
-    _models(
-        "Recall is low for {models}. High precision alone does not show that samples look realistic.",
-        partial(when.varied, "few"),
-        "low recall",
-    ),
-    _models(
-        "Samples of {models} are as diverse as real data, but many look unrealistic.",
-        partial(when.varied, "wrong"),
-        "many unrealistic samples",
-    ),
-    _models("Samples of {models} lack some classes.", when.missing_classes, "missing classes"),
-    _models(
-        "Samples of {models} lie closer to training examples than held-out examples do.",
-        when.copying,
-        kind="copies",
-    ),
-    _models(
-        "The scores of {models} are invalid, because the model has probably seen the held-out examples.",
-        when.held_out_seen,
-        "held-out examples in its training data",
-    ),
-    _models(
-        "An attacker with samples of {models} can tell training rows from new ones. Chance is an AUC of 0.5.",
-        when.attacked,
-        kind="copies",
-    ),
-    _models(
-        "A classifier can tell samples of {models} from real rows.",
-        when.given_away,
-        "columns that give samples away ({said})",
-    ),
-    Rule(
-        "warning",
-        "The {label} cannot rank {models} and {other}. {models} is ahead in {first} features and behind in {space} features.",
-        when.disagreements,
-    ),
-    Rule(
-        "warning",
-        "The {label} of {models} gets significantly worse with more than {best}. Sample with {best}, or train longer.",
-        when.rises,
-        "worse samples with more calls",
-    ),
-    Rule(
-        "warning",
-        "With {calls}, {models} has a coverage of {value}, compared with {taught} for its teacher.",
-        when.uncovered,
-    ),
-    Rule("warning", "{alarm}", when.alarms, "an alarm during training"),
-    Rule(
-        "warning",
-        "No latent dimension is active in {models}, so {alike}.{early} Train longer, or set warmup to 0.3.",
-        when.unused_codes,
-        "an unused latent",
-    ),
-    _models(
-        "Samples of {models} often lie between the modes.",
-        when.bridges,
-        "{said} of its samples between modes",
-    ),
-    _models(
-        "Samples of {models} have narrower modes than the true distribution.",
-        when.beyond("spread", "narrow", -1),
-    ),
-    _models(
-        "Samples of {models} have wider modes than the true distribution.",
-        when.beyond("spread", "wide", 1),
-    ),
-    _models(
-        "Samples of {models} look blurred, with less fine detail than real data.",
-        when.beyond("sharpness", "blurred", -1, True),
-        "blurred samples",
-    ),
-    _models(
-        "Samples of {models} look grainy, with more fine detail than real data.",
-        when.beyond("sharpness", "grainy", 1, True),
-        "grainy samples",
-    ),
-    Rule(
-        "warning",
-        "Samples of {models} are too rarely recognised as the requested class, compared with {real} for real data.",
-        when.misread_classes,
-        "only {said} of samples in the requested class",
-    ),
-    Rule(
-        "warning",
-        "The models are not directly comparable, because they were given different conditions: {models}.",
-        when.unlike_conditions,
-    ),
-    Rule("warning", "The number of parameters differs between {some}.", when.unequal_sizes),
-    Rule(
-        "warning",
-        "At n = {n}, about {bias} of the {label} of {models} is bias, which more samples would reduce.",
-        when.biased,
-    ),
+
+UNEQUAL_TIME = 1.15  # ratio of training times that counts as unequal
+
+
+def training_times(comparison: Comparison) -> Iterator[Finding]:
+    """Report the shortest and the longest training time, including what models build on."""
+    seconds = {}
+    for model in comparison.models:
+        if model.training.total:
+            seconds[model.name] = model.training.total
+    names = sorted(seconds, key=lambda name: seconds[name])
+    if len(names) < 2:
+        return
+    shortest = names[0]
+    longest = names[-1]
+    if seconds[longest] <= UNEQUAL_TIME * seconds[shortest]:
+        return
+    least = f"{duration(seconds[shortest])} ({shortest})"
+    most = f"{duration(seconds[longest])} ({longest})"
+    text = f"Training took from {least} to {most}, so the models did not have equal budgets."
+    yield Finding("verdict", text)
+
+
+# Whether scores can be trusted ------------------------------------------------------------------
+
+# Parts of a method, and feature extractors, that use ImageNet features
+# (Kynkäänniemi et al. 2023, arXiv:2203.06026)
+TRAINED_WITH_IMAGENET = frozenset({"ProjectedCritic", "PretrainedFeatures"})
+IMAGENET_EXTRACTORS = ("efficientnet", "inception")
+
+
+def trained_with_features(comparison: Comparison) -> Iterator[Finding]:
+    """Report ImageNet features that score models trained with ImageNet features."""
+    models = {}
+    for model in comparison.models:
+        if _uses_imagenet(model.config.get("method")):
+            models[model.name] = ""
+    for space in comparison.settings.spaces:
+        if models and space.partition(":")[0] in IMAGENET_EXTRACTORS:
+            text = (
+                f"{listed(models)} used ImageNet features in training, so scores in {space} "
+                "features are too optimistic. Compare the models in features that no model was "
+                "trained on."
+            )
+            yield Finding("measure", text, models, "scores in features that it was trained on")
+
+
+def _uses_imagenet(settings: object) -> bool:
+    if isinstance(settings, Mapping):
+        named = settings.get("part") in TRAINED_WITH_IMAGENET
+        return named or any(map(_uses_imagenet, settings.values()))
+    return isinstance(settings, (list, tuple)) and any(map(_uses_imagenet, settings))
+
+
+def blind_scores(comparison: Comparison) -> Iterator[Finding]:
+    """Report scores in which the baseline is not significantly worse than real data."""
+    labels = []
+    for metric in main_metrics(comparison):
+        if blind(comparison, metric):
+            labels.append(inside(comparison.info(metric).label))
+    if labels:
+        text = (
+            f"The {listing(labels)} cannot show whether a model is good, because the baseline is "
+            "not significantly worse than real data."
+        )
+        yield Finding("warning", text)
+
+
+SMALL = 200  # samples: below, scores are unreliable
+
+
+def few_samples(comparison: Comparison) -> Iterator[Finding]:
+    """Report a number of samples that is too small."""
+    n = comparison.settings.n
+    measured = {metric for model in comparison.models for metric in model.scores}
+    if n is None or n >= SMALL or measured <= set(MODEL_SCORES):
+        return
+    if (comparison.data.held_out or 0) >= SMALL:
+        advice = f"Use at least {SMALL}"
+    else:
+        advice = f"Use a larger data set, so that at least {SMALL} examples are held out"
+    few = f"they are based on only {count(n)} samples"
+    yield Finding("measure", f"The scores are unreliable, because {few}. {advice}.")
+
+
+FEW = 2000  # samples: below, the bias of a score is reported
+BIASED = 0.25  # fraction of a score that is bias
+
+
+def biased_scores(comparison: Comparison) -> Iterator[Finding]:
+    """Report ranking scores that are largely bias: the score of real data, or an estimate."""
+    n = comparison.settings.n
+    if n is None or n >= FEW:
+        return
+    for metric, info in comparison.metrics.items():
+        scores = {}
+        for model in comparison.models:
+            if info.role is not None and metric in model.scores:
+                scores[model.name] = model.scores[metric]
+        known = [score.bias for score in scores.values() if score.bias is not None]
+        if not known:
+            continue
+        bias = floor_of(comparison, metric)[0]
+        if bias is None:
+            bias = sum(known) / len(known)
+        models = {}
+        for name, score in scores.items():
+            if score.value and bias > BIASED * score.value:
+                models[name] = ""
+        if models:
+            fraction = f"about {plain(bias, 2)} of the {inside(info.label)} of {listed(models)}"
+            text = f"At n = {count(n)}, {fraction} is bias, which more samples would reduce."
+            yield Finding("warning", text, models)
+
+
+def unscored(comparison: Comparison) -> Iterator[Finding]:
+    """Report models without a finite score."""
+    metrics = main_metrics(comparison)
+    models = {}
+    for model in comparison.models:
+        if all(statistic(comparison, model, metric) is None for metric in metrics):
+            models[model.name] = ""
+    if metrics and models:
+        text = f"Models without a finite score were not ranked: {listed(models)}."
+        yield Finding("warning", text, models)
+
+
+def missing_scores(comparison: Comparison) -> Iterator[Finding]:
+    """Report why scores are missing."""
+    for reason in comparison.unscored.values():
+        yield Finding("warning", reason)
+
+
+def no_better_than_a_guess(comparison: Comparison) -> Iterator[Finding]:
+    """Report models that are not significantly better than a guess, in scores that have one."""
+    for metric, guess in guess_statistics(comparison).items():
+        scores = statistics(comparison, metric)
+        low = [score for score in scores if not score.better_than(guess)]
+        if not low:
+            continue
+        label = inside(comparison.info(metric).label)
+        models = _texts(comparison, metric, low)
+        guessed = listed(_texts(comparison, metric, [guess]))
+        text = f"In {label}, {listed(models)} did not significantly outperform {guessed}."
+        yield Finding("warning", text, models, "scores no better than a guess")
+
+
+def disagreements(comparison: Comparison) -> Iterator[Finding]:
+    """Report pairs of models whose significant order differs between two feature spaces."""
+    first, *others = comparison.settings.spaces or ("",)
+    for space in others:
+        suffix = f" ({space})"
+        metrics = [name for name in comparison.metrics if name.endswith(suffix)]
+        for model, other in permutations(comparison.models, 2):
+            for metric in metrics:
+                in_first = metric.removesuffix(suffix)
+                ahead = _ahead(comparison, in_first, model, other)
+                if ahead and _ahead(comparison, metric, other, model):
+                    label = inside(comparison.info(in_first).label)
+                    text = (
+                        f"The {label} cannot rank {model.name} and {other.name}. {model.name} is "
+                        f"ahead in {first} features and behind in {space} features."
+                    )
+                    yield Finding("warning", text, {model.name: ""})
+
+
+def _ahead(comparison: Comparison, metric: str, model: ModelResult, other: ModelResult) -> bool:
+    score = statistic(comparison, model, metric)
+    rival = statistic(comparison, other, metric)
+    return score is not None and rival is not None and score.better_than(rival)
+
+
+# Unlike models ----------------------------------------------------------------------------------
+
+
+def unlike_conditions(comparison: Comparison) -> Iterator[Finding]:
+    """Report what models were given, if it differs."""
+    models = {}
+    for model in comparison.models:
+        if model.conditioned is not None:
+            models[model.name] = ", ".join(model.conditioned) or "nothing"
+    if len(set(models.values())) > 1:
+        reason = f"they were given different conditions: {listed(models)}"
+        text = f"The models are not directly comparable, because {reason}."
+        yield Finding("warning", text, models)
+
+
+UNEQUAL_SIZE = 2.0  # ratio of parameter counts that counts as unequal
+
+
+def unequal_sizes(comparison: Comparison) -> Iterator[Finding]:
+    """Report the numbers of parameters if they are unequal."""
+    sizes = {model.name: model.parameters for model in comparison.models if model.parameters}
+    if sizes and max(sizes.values()) > UNEQUAL_SIZE * min(sizes.values()):
+        texts = {name: count(size) for name, size in sizes.items()}
+        yield Finding("warning", f"The number of parameters differs between {listed(texts)}.")
+
+
+def _texts(comparison: Comparison, metric: str, scores: list[Statistic]) -> dict[str, str]:
+    return {score.name: value_text(comparison, metric, score) for score in scores}
+
+
+# All findings in the order of a report
+FINDINGS: tuple[Callable[[Comparison], Iterator[Finding]], ...] = (
+    trained_with_features,
+    blind_scores,
+    few_samples,
+    diversity,
+    budgets,
+    training_times,
+    ladders.few_calls,
+    ladders.nothing_gained,
+    model_findings.mode_collapse,
+    unscored,
+    missing_scores,
+    no_better_than_a_guess,
+    model_findings.near_copies,
+    model_findings.lost_modes,
+    model_findings.lack_of_diversity,
+    model_findings.unrealistic,
+    model_findings.missing_classes,
+    model_findings.closer_to_training,
+    model_findings.held_out_seen,
+    model_findings.membership_attacks,
+    model_findings.given_away,
+    disagreements,
+    ladders.more_calls_worse,
+    ladders.low_coverage,
+    model_findings.alarms,
+    model_findings.unused_latents,
+    model_findings.between_modes,
+    model_findings.width_of_modes,
+    model_findings.sharpness,
+    model_findings.misread_classes,
+    unlike_conditions,
+    unequal_sizes,
+    biased_scores,
 )

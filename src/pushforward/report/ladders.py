@@ -1,8 +1,8 @@
-"""Scores in few network calls compared with those of a teacher."""
+"""Scores with few network calls compared with those of a teacher: findings and tables."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from statistics import stdev
 
@@ -10,9 +10,19 @@ from pushforward.evaluation.intervals import NORMAL, Variation, Variations
 from pushforward.evaluation.measurements import CurvePoint, Ladder
 from pushforward.evaluation.results import Comparison, ModelResult
 from pushforward.metrics import Score
-from pushforward.numbers import aligned, count, counted, plain
-from pushforward.report.statistics import DIFFER, curve_metric, decimals_for, factor_of, with_spread
+from pushforward.numbers import aligned, count, counted, listing, plain
+from pushforward.report.model_findings import Finding
+from pushforward.report.statistics import (
+    DIFFER,
+    curve_metric,
+    decimals_for,
+    factor_of,
+    inside,
+    with_spread,
+)
 from pushforward.report.tables import Cell, Column, Row, Table, figures, score_column
+
+# Points of curves -------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -24,8 +34,7 @@ class Rung:
         value: The mean over samplings.
         values: The value of each sampling.
         interval: The ends of the 95 % interval; None if unknown.
-        sample_terms, reference_terms: Terms of the score; see
-            `pushforward.evaluation.measurements.CurvePoint`.
+        sample_terms, reference_terms: See `pushforward.evaluation.measurements.CurvePoint`.
     """
 
     calls: float
@@ -49,17 +58,23 @@ class Rung:
         return with_spread(self.value, self.spread, self.interval)
 
     def differs(self, other: Rung, least: float, comparisons: int = 1) -> bool:
-        """Return whether two points with the same noise differ significantly; ``least`` is the minimum standard deviation."""
+        """Return whether two points with the same noise differ significantly.
+
+        Args:
+            other: The other point.
+            least: The minimum standard deviation of a score.
+            comparisons: The number of pairs compared.
+        """
         margin = self._variations(least).margin(other._variations(least), comparisons)
         return abs(self.value - other.value) > margin
 
     def _variations(self, least: float) -> Variations:
         if self.sample_terms and self.reference_terms:
-            return Variations(
-                Variation.of_terms(self.sample_terms), Variation.of_terms(self.reference_terms)
-            )
+            over_samples = Variation.of_terms(self.sample_terms)
+            return Variations(over_samples, Variation.of_terms(self.reference_terms))
         if self.interval is not None:
-            return Variations(Variation(((self.interval[1] - self.interval[0]) / 2 / NORMAL) ** 2))
+            low, high = self.interval
+            return Variations(Variation(((high - low) / 2 / NORMAL) ** 2))
         return Variations(Variation(max(self.spread or 0.0, least) ** 2))
 
 
@@ -80,139 +95,206 @@ def rung_of(point: CurvePoint | None, metric: str) -> Rung | None:
 
 def rungs_of(points: Sequence[CurvePoint], metric: str) -> list[Rung]:
     """Return one score of all points that have it, sorted by calls."""
-    rungs = [rung for point in points if (rung := rung_of(point, metric)) is not None]
-    return sorted(rungs, key=lambda rung: rung.calls)
+    rungs = (rung_of(point, metric) for point in points)
+    return sorted(filter(None, rungs), key=lambda rung: rung.calls)
 
 
 def ladder_metric(comparison: Comparison) -> str:
     """Return the distance that tables of few calls show; the energy distance for tables of data."""
     metric = curve_metric(comparison)
-    points = [
-        point
-        for model in comparison.models
-        if model.ladder is not None
-        for point in model.ladder.points
-    ]
-    if comparison.info(metric).better == "lower" and any(metric in p.scores for p in points):
-        return metric
+    if comparison.info(metric).better == "lower":
+        for model in comparison.models:
+            points = [] if model.ladder is None else model.ladder.points
+            if any(metric in point.scores for point in points):
+                return metric
     return "energy"
 
 
 def above(ladder: Ladder, metric: str, first: Rung, other: Rung) -> bool:
     """Return whether a score is significantly greater than another one."""
-    return first.value > other.value and first.differs(
-        other, width_of(ladder, metric), len(ladder.points)
-    )
+    width = _real_spread(ladder, metric)
+    return first.value > other.value and first.differs(other, width, len(ladder.points))
 
 
-def width_of(ladder: Ladder, metric: str) -> float:
-    """Return the standard deviation of real data's score at the n of the ladder."""
+def _real_spread(ladder: Ladder, metric: str) -> float:
     return ladder.floors.get(metric, Score()).spread or 0.0
 
 
-def ratio_text(ladder: Ladder, metric: str, first: Rung, own: Rung) -> str:
-    """Format a ratio, such as ``1.2 times (1.0 to 1.4)``; empty if the denominator is not clearly above 0."""
-    width = width_of(ladder, metric)
-    if own.value <= DIFFER * max(width, 1e-12):
+def _ratio_text(ladder: Ladder, metric: str, first: Rung, own: Rung) -> str:
+    """Format a ratio, ``1.2 times (1.0 to 1.4)``; empty if the denominator may be 0."""
+    spread = _real_spread(ladder, metric)
+    if own.value <= DIFFER * max(spread, 1e-12):
         return ""
     ratio = first.value / own.value
-    wide = width / own.value
+    spread = spread / own.value
     each = [a / b for a, b in zip(first.values, own.values, strict=False) if a is not None and b]
     if len(each) > 1:
-        wide = max(wide, stdev(each))
-    low, high = (plain(max(0.0, ratio + side * DIFFER * wide), 2) for side in (-1, 1))
+        spread = max(spread, stdev(each))
+    low = plain(max(0.0, ratio - DIFFER * spread), 2)
+    high = plain(max(0.0, ratio + DIFFER * spread), 2)
     return f"{plain(ratio, 2)} times ({low} to {high})"
 
 
-def ladder_table(comparison: Comparison, model: ModelResult) -> Table | None:
-    """Return the scores of a map and its teacher by number of calls; None for a model without a ladder."""
+# Findings ---------------------------------------------------------------------------------------
+
+
+def few_calls(comparison: Comparison) -> Iterator[Finding]:
+    """Report how each map compares with its teacher, and with how many calls it is worse."""
+    metric = ladder_metric(comparison)
+    label = inside(comparison.info(metric).label)
+    for model in comparison.models:
+        ladder = model.ladder
+        if ladder is None or model.weights_step == 0:
+            continue
+        own = rung_of(ladder.own, metric)
+        rungs = rungs_of(ladder.points, metric)
+        if own is None or not rungs:
+            continue
+        first = rungs[0]
+        teacher = f"its teacher, which uses {counted(own.calls, 'call')} and the same noise"
+        ratio = _ratio_text(ladder, metric, first, own)
+        if ratio:
+            scores = f"reaches {ratio} the {label} of {teacher}"
+        else:
+            scores = f"has a {label} of {first.text}, compared with {own.text} for {teacher}"
+        worse = [counted(rung.calls, "call") for rung in rungs if above(ladder, metric, rung, own)]
+        if worse:
+            differences = f"It is significantly worse with {listing(worse)}."
+        else:
+            differences = "No difference is significant."
+        text = f"With {counted(first.calls, 'call')}, {model.name} {scores}. {differences}"
+        yield Finding("verdict", text, {model.name: ""})
+
+
+def nothing_gained(comparison: Comparison) -> Iterator[Finding]:
+    """Report maps whose best weights are those before the finish."""
+    for model in comparison.models:
+        if model.ladder is not None and model.weights_step == 0:
+            kept = "so the initial weights were kept"
+            text = f"Finishing did not improve {model.name}, {kept}."
+            yield Finding("verdict", text, {model.name: ""})
+
+
+def more_calls_worse(comparison: Comparison) -> Iterator[Finding]:
+    """Report maps that get significantly worse with more calls."""
+    metric = ladder_metric(comparison)
+    label = inside(comparison.info(metric).label)
+    for model in comparison.models:
+        ladder = model.ladder
+        rungs = [] if ladder is None else rungs_of(ladder.points, metric)
+        if ladder is None or not rungs:
+            continue
+        best = min(rungs, key=lambda rung: rung.value)
+        later = [rung for rung in rungs if rung.calls > best.calls]
+        if any(above(ladder, metric, rung, best) for rung in later):
+            calls = counted(best.calls, "call")
+            text = (
+                f"The {label} of {model.name} gets significantly worse with more than {calls}. "
+                f"Sample with {calls}, or train longer."
+            )
+            yield Finding("warning", text, {model.name: ""}, "worse samples with more calls")
+
+
+def low_coverage(comparison: Comparison) -> Iterator[Finding]:
+    """Report maps whose coverage is significantly lower than that of their teacher."""
+    for model in comparison.models:
+        ladder = model.ladder
+        if ladder is None:
+            continue
+        own = rung_of(ladder.own, "coverage")
+        rungs = rungs_of(ladder.points, "coverage")
+        if own is None or not rungs or not above(ladder, "coverage", own, rungs[0]):
+            continue
+        calls = counted(rungs[0].calls, "call")
+        coverage = f"a coverage of {plain(rungs[0].value)}"
+        teacher = f"compared with {plain(own.value)} for its teacher"
+        text = f"With {calls}, {model.name} has {coverage}, {teacher}."
+        yield Finding("warning", text, {model.name: ""})
+
+
+# Tables -----------------------------------------------------------------------------------------
+
+
+def ladder_table(comparison: Comparison, model: ModelResult) -> Table:
+    """Return the scores of a map and its teacher by number of calls."""
     ladder = model.ladder
     if ladder is None or not ladder.points:
-        return None
+        return Table()
     lines = _ladder_lines(ladder)
     columns: list[Column] = []
-    texts: list[list[Cell]] = []
-    for name in dict.fromkeys(name for point in ladder.points for name in point.scores):
-        factor = factor_of(comparison, name)
-        mapped = [rung_of(line.point, name) for line in lines]
-        taught = [rung_of(line.teacher, name) for line in lines]
-        decimals = decimals_for([rung for rung in (*mapped, *taught) if rung is not None], factor)
-        floor = figures(ladder.floors.get(name), factor, decimals=decimals)
-        column = score_column(comparison, name)
+    cells: list[list[Cell]] = []  # by column
+    metrics = dict.fromkeys(name for point in ladder.points for name in point.scores)
+    for metric in metrics:
+        factor = factor_of(comparison, metric)
+        mapped = [rung_of(line.point, metric) for line in lines]
+        taught = [rung_of(line.teacher, metric) for line in lines]
+        decimals = decimals_for([*filter(None, [*mapped, *taught])], factor)
+        own_cells = [figures(rung, factor, decimals=decimals) for rung in mapped]
+        own_cells.append(figures(ladder.floors.get(metric), factor, decimals=decimals))
+        teacher_cells = []
+        for rung, line in zip(taught, lines, strict=True):
+            teacher_cells.append(figures(rung, factor, line.note, decimals=decimals))
+        teacher_cells.append(Cell("–"))
+        column = score_column(comparison, metric)
         columns += [column, replace(column, label=f"{column.label}, teacher")]
-        texts.append([*(figures(rung, factor, decimals=decimals) for rung in mapped), floor])
-        beside = [
-            figures(rung, factor, line.note, decimals=decimals)
-            for rung, line in zip(taught, lines, strict=True)
-        ]
-        texts.append([*beside, Cell("–")])
-    columns.append(
-        Column(
-            "Distance to teacher (std)",
-            "Root mean square distance to the teacher's samples from the same noise.",
-        )
-    )
-    texts.append([Cell(text) for text in aligned([*(line.distance for line in lines), None], 2)])
-    names = [(line.name, line.kind) for line in lines] + [("real data", "floor")]
-    rows = [
-        Row(name, cells, kind)
-        for (name, kind), cells in zip(names, zip(*texts, strict=True), strict=True)
-    ]
+        cells += [own_cells, teacher_cells]
+    what = "Root mean square distance to the teacher's samples from the same noise."
+    columns.append(Column("Distance to teacher (std)", what))
+    distances = aligned([*(line.distance for line in lines), None], 2)
+    cells.append([Cell(distance) for distance in distances])
+    lines.append(_Line("real data", "floor"))
+    rows = []
+    for line, cells_of_line in zip(lines, zip(*cells, strict=True), strict=True):
+        rows.append(Row(line.name, cells_of_line, line.kind))
     return Table(columns, rows).filled
 
 
 @dataclass(frozen=True)
 class _Line:
-    """A row of a ladder: a point of the map, the teacher with as many calls or fewer, and a note about the latter."""
+    """A row: a point of the map, the teacher with at most as many calls, and a note about it."""
 
     name: str
     kind: str
-    point: CurvePoint | None
-    teacher: CurvePoint | None
-    distance: float | None
+    point: CurvePoint | None = None
+    teacher: CurvePoint | None = None
+    distance: float | None = None
     note: str = ""
 
 
 def _ladder_lines(ladder: Ladder) -> list[_Line]:
     lines = []
-    for point in sorted(ladder.points, key=lambda point: point.calls or 0.0):
-        fitting = [
-            other for other in ladder.teacher if (other.calls or 0.0) <= (point.calls or 0.0)
-        ]
-        beside = max(fitting, key=lambda other: other.calls or 0.0, default=None)
-        if beside is None or beside.calls == point.calls:
-            note = ""
-        else:
-            note = counted(beside.calls, "call")
-        lines.append(
-            _Line(counted(point.calls, "call"), "calls", point, beside, point.distance, note)
-        )
+    teachers = sorted(ladder.teacher, key=_calls, reverse=True)
+    for point in sorted(ladder.points, key=_calls):
+        teacher = next((other for other in teachers if _calls(other) <= _calls(point)), None)
+        note = ""
+        if teacher is not None and teacher.calls != point.calls:
+            note = counted(teacher.calls, "call")
+        name = counted(point.calls, "call")
+        lines.append(_Line(name, "calls", point, teacher, point.distance, note))
     shown = [*ladder.teacher]
     for other, name in ((ladder.own, "teacher"), (ladder.default, "teacher by default")):
         if other is not None and other not in shown:
             shown.append(other)
-            lines.append(
-                _Line(
-                    f"{name}: {counted(other.calls, 'call')}",
-                    "baseline",
-                    None,
-                    other,
-                    other.distance,
-                )
-            )
+            name = f"{name}: {counted(other.calls, 'call')}"
+            lines.append(_Line(name, "baseline", None, other, other.distance))
     return lines
 
 
+def _calls(point: CurvePoint) -> float:
+    return point.calls or 0.0
+
+
 def ladder_how(ladder: Ladder) -> str:
-    """Describe how the points of a ladder were measured, and what the map learned from its teacher."""
-    parts = [f"The scores are based on {count(ladder.n)} samples."] if ladder.n else []
+    """Describe how the points of a ladder were measured, and what the map learned."""
+    parts = []
+    if ladder.n:
+        parts.append(f"The scores are based on {count(ladder.n)} samples.")
     if ladder.repeats and ladder.repeats > 1:
         parts.append(f"Each point was sampled {count(ladder.repeats)} times.")
     if ladder.own is not None and not ladder.finished:
         by = f" ({ladder.solver}, {counted(ladder.own.calls, 'call')})" if ladder.solver else ""
         parts.append(f"Learned from the teacher{by}: {ladder.learned or 'not recorded'}.")
     if ladder.default is not None and ladder.default != ladder.own:
-        parts.append(
-            f"The teacher's default is {ladder.default_solver} with {counted(ladder.default.calls, 'call')}."
-        )
+        calls = counted(ladder.default.calls, "call")
+        parts.append(f"The teacher's default is {ladder.default_solver} with {calls}.")
     return " ".join(parts)

@@ -1,109 +1,61 @@
-"""Pictures of samples: panels with sliders, layers over the plane, nearest training images, and latent spaces."""
+"""Pictures of samples: panels with sliders, the plane, nearest training images, latent spaces."""
 
 from __future__ import annotations
 
 import base64
 import json
 from collections.abc import Mapping, Sequence
-from html import escape
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from markupsafe import Markup
 
-from pushforward.evaluation.measurements import Field2D
+from pushforward.evaluation.measurements import Field2D, Map2D
 from pushforward.evaluation.results import Comparison, ModelResult
 from pushforward.numbers import count, counted, listing, percent, plain
 from pushforward.pictures import Limits, image, landscape_shares, square
-from pushforward.report.charts import svg, text
+from pushforward.report.charts import path, svg, text, to_picture, tooltip
 from pushforward.report.distributions import histogram_chart
 from pushforward.report.plain_text import absent
-from pushforward.report.sprites import (
-    TILES,
-    Look,
-    Sprite,
-    data_uri,
-    limits_from,
-    sheet,
-    shown,
-    shrunk,
-)
+from pushforward.report.sprites import TILES, Embedded, Look, Sprite, embedded, sheet, shrunk
 
 if TYPE_CHECKING:
     from PIL import Image
 
-# Style classes of frames from noise to data, and of frames over training
+# Kinds of frames, which the script of the page knows: from noise to data, and over training
 SAMPLING = "f"
 TRAINING = "t"
-COLUMNS = 12  # Maximum number of histograms
-CLOSEST = 8  # Samples shown with their nearest training images
-SIDE = 1000  # Width and height of drawings over the plane in units
-SCALE = 32_000  # Positions are 16-bit numbers, from 0 to this inside the square
-QUANTILE = 0.98  # Quantile of speeds above which all arrows have the same length
-# Landscape of a critic: pixels along a side, colour, number of shades, and maximum opacity of 255
-LAND = 96
-COLOUR = (236, 160, 40)
-BANDS = 10
-OPAQUE = 180
-CHANGE = 4.0  # Mean difference of pixels, of 255, from which an interpolation changes
-ALIKE = 12.0  # Mean difference of pixels, of 255, below which two interpolations look the same
-WALKS = {
-    "spherical": "Interpolation along an arc",
-    "linear": "Interpolation along a line",
-    "classes": "The same latent in each class",
-}
-DOTS = 800  # Maximum number of latents in a map
-HUES = (
-    "#4e79a7",
-    "#f28e2b",
-    "#59a14f",
-    "#e15759",
-    "#76b7b2",
-    "#b07aa1",
-    "#9c755f",
-    "#edc948",
-    "#ff9da7",
-    "#8a8a8e",
-)
-# Standard deviation of class means over that of all latents, from which names are written at the means
-APART = 0.45
-SIZE = 400
 
 
-def player(comparison: Comparison, look: Look, rules: list[str]) -> dict[str, Any]:
-    """Return the values of the template of samples, and add the styles of frames to ``rules``."""
-    panels = [
-        panel
-        for number, model in look.numbered(comparison.models)
-        if (panel := _panel(number, model, look, rules))
-    ]
-    layers = [layer for panel in panels for layer in panel["layers"]]
-    moving = {
-        kind: [sprite for layer, _, sprite in layers if layer == kind]
-        for kind in (TRAINING, SAMPLING)
-    }
-    fields = _fields(look)
-    packed = {
-        str(panel["index"]): _packed(fields[panel["name"]], look)
-        for panel in panels
-        if panel["name"] in fields
-    }
+def player(comparison: Comparison, look: Look) -> dict[str, Any]:
+    """Return the values of the template of samples."""
+    panels = []
+    for index, model in look.numbered(comparison.models):
+        still = look.grid(model.name, index)
+        if still is not None:
+            panels.append(_panel(index, model, still, look))
+    sliders = []
+    for kind in (TRAINING, SAMPLING):
+        sprites = []
+        for panel in panels:
+            sprites += [sprite for layer, sprite in panel["layers"] if layer == kind]
+        if sprites:
+            sliders.append(_slider(kind, sprites, look.suffix))
+    fields = {}
+    for panel in panels:
+        if panel["field"] is not None:
+            fields[panel["index"]] = panel["field"]
+    sampling = any(slider["kind"] == SAMPLING for slider in sliders)
     return {
         "real": look.grid("real", None),
         "panels": panels,
-        "sliders": [
-            _slider(kind, sprites, look.suffix) for kind, sprites in moving.items() if sprites
-        ],
-        "toggles": _toggles(look, fields),
+        "sliders": sliders,
+        "toggles": _toggles(panels),
         "classes": next((field.classes for field in fields.values() if len(field.classes) > 1), ()),
         "moves": bool(fields),
-        "planes": Markup(
-            json.dumps({"side": SIDE, "scale": SCALE, "models": packed}, separators=(",", ":"))
-        )
-        if packed
-        else "",
+        "planes": _planes(fields, look) if fields else "",
         "vectors": look.columns(),
-        "jumps": bool(moving[SAMPLING]) and any(panel["jump"] for panel in panels),
+        "jumps": sampling and any(panel["jump"] for panel in panels),
         "same_noise": _same_noise(comparison),
         "nearest": any(panel["near"] for panel in panels),
         "closest": _closest(look, panels),
@@ -111,31 +63,15 @@ def player(comparison: Comparison, look: Look, rules: list[str]) -> dict[str, An
     }
 
 
-def _panel(index: int, model: ModelResult, look: Look, rules: list[str]) -> dict[str, Any] | None:
-    still = look.grid(model.name, index)
+def _panel(index: int, model: ModelResult, still: Embedded, look: Look) -> dict[str, Any]:
     pictures = look.of(model.name)
-    if still is None:
-        return None
+    plane = look.columns() == 2
     formation = look.sprite(pictures.formation, index, "t")
     training = look.sprite(pictures.training, index, "after step")
-    both = ((SAMPLING, formation), (TRAINING, training))
-    layers = [
-        (kind, f"{kind}{index}{look.suffix}", sprite)
-        for kind, sprite in both
-        if sprite and sprite.frames > 1
-    ]
-    rules += [
-        _rule(name, sprite, f"aspect-ratio:{sprite.width}/{sprite.height}")
-        for _, name, sprite in layers
-    ]
-    steps = model.training.steps
-    earlier = model.weights_step
-    calls = model.sampling.calls
-    moment = "" if steps is None else f"after step {count(steps)}"
-    if earlier is not None and steps is not None:
-        moment = f"weights after step {count(earlier)} of {count(steps)}"
-    how = ["" if calls is None else counted(calls, "network call"), model.sampling.solver]
-    plane = look.columns() == 2
+    layers = []
+    for kind, sprite in ((SAMPLING, formation), (TRAINING, training)):
+        if sprite is not None and sprite.frames > 1:
+            layers.append((kind, sprite))
     return {
         "index": index,
         "model": model,
@@ -143,184 +79,175 @@ def _panel(index: int, model: ModelResult, look: Look, rules: list[str]) -> dict
         "still": still,
         "layers": layers,
         "jump": formation is None,
-        "moment": moment,
-        "how": ", ".join(filter(None, how)),
-        "land": _land(look, model.name, f"c{index}{look.suffix}", rules) if plane else None,
+        "moment": _moment(model),
+        "how": _sampler(model),
+        "land": _land(look, model.name) if plane and pictures.landscapes else None,
         "mesh": _mesh(look, pictures.mesh) if plane and pictures.mesh is not None else None,
-        "field": plane and pictures.field is not None,
-        "near": _near(look, model.name, f"n{index}{look.suffix}", rules),
+        "field": pictures.field if plane else None,
+        "near": _near(look, model.name),
     }
 
 
-def _rule(name: str, sprite: Sprite, more: str = "") -> str:
-    return f".{name}{{background-image:url({sprite.uri});background-size:100% {100 * sprite.frames}%;{more}}}"
+def _moment(model: ModelResult) -> str:
+    steps = model.training.steps
+    if steps is None:
+        return ""
+    if model.weights_step is None:
+        return f"after step {count(steps)}"
+    return f"weights after step {count(model.weights_step)} of {count(steps)}"
+
+
+def _sampler(model: ModelResult) -> str:
+    words = []
+    if model.sampling.calls is not None:
+        words.append(counted(model.sampling.calls, "network call"))
+    if model.sampling.solver:
+        words.append(model.sampling.solver)
+    return ", ".join(words)
 
 
 def _slider(kind: str, sprites: Sequence[Sprite], suffix: str) -> dict[str, Any]:
     """Return the range of a slider, and the percentage of training at each frame."""
-    most = max(sprites, key=lambda sprite: sprite.frames)
+    longest = max(sprites, key=lambda sprite: sprite.frames)
+    shares = []
     if kind == TRAINING:
-        shares = [round(100 * moment / (most.moments[-1] or 1.0)) for moment in most.moments]
-    else:
-        shares = []
+        last = longest.moments[-1] or 1.0
+        shares = [round(100 * moment / last) for moment in longest.moments]
     return {
         "kind": kind,
         "id": f"slider-{kind}{suffix}",
-        "last": most.frames - 1,
+        "last": longest.frames - 1,
         "shares": json.dumps(shares),
     }
 
 
+def _toggles(panels: Sequence[Mapping[str, Any]]) -> list[tuple[str, str, bool]]:
+    """Return name, title and initial state of each layer that can be shown."""
+    toggles = []
+    if any(panel["field"] is not None for panel in panels):
+        toggles.append(("arrows", "Velocities", True))
+    if any(panel["land"] is not None for panel in panels):
+        toggles.append(("land", "Critic’s landscape", True))
+    if any(panel["mesh"] is not None for panel in panels):
+        toggles.append(("mesh", "Grid of noise", False))
+    return toggles
+
+
 def _same_noise(comparison: Comparison) -> str:
     """Return which models share their noise, such as ``flow and ddpm``; empty if unknown."""
-    names = [model.name for model in comparison.models]
-    shared = comparison.settings.shared or ()
-    groups = [[name for name in names if name in stated] for stated in shared]
-    return "; ".join(listing(group) for group in groups if len(group) > 1)
+    groups = []
+    for stated in comparison.settings.shared or ():
+        names = [model.name for model in comparison.models if model.name in stated]
+        if len(names) > 1:
+            groups.append(listing(names))
+    return "; ".join(groups)
+
+
+COLUMNS = 12  # maximum number of histograms
 
 
 def histograms(comparison: Comparison, look: Look) -> list[tuple[str, Markup]]:
     """Draw the first columns of vectors, with their names."""
-    if look.columns() < 3 and look.columns() != 1:
+    if look.columns() in (0, 2):
         return []
     names = comparison.data.columns
     charts = []
-    clouds = [
-        (model.name, index, look.samples(model.name))
-        for index, model in look.numbered(comparison.models)
-    ]
     for column in range(min(look.columns(), COLUMNS)):
         label = names[column] if column < len(names) else f"x{column}"
-        rows = [(name, index, rows[:, column]) for name, index, rows in clouds if rows is not None]
-        charts.append(
-            (
-                label,
-                histogram_chart(label, None if look.real is None else look.real[:, column], rows),
-            )
-        )
+        clouds = []
+        for index, model in look.numbered(comparison.models):
+            rows = look.samples(model.name)
+            if rows is not None:
+                clouds.append((model.name, index, rows[:, column]))
+        real = None if look.real is None else look.real[:, column]
+        charts.append((label, histogram_chart(label, real, clouds)))
     return charts
 
 
-# Nearest training images ----------------------------------------------------------------------------------------
+# Nearest training images ------------------------------------------------------------------------
+
+CLOSEST = 8  # samples shown with their nearest training images
 
 
-def _known(look: Look, name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return samples, their nearest training images and the distances; empty arrays if they are unknown."""
+def _with_nearest(look: Look, name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
+    """Return samples, their nearest training images and the distances; None if unknown."""
     nearest = look.of(name).nearest
     rows = look.samples(name)
     if nearest is None or rows is None or rows.ndim != 4 or rows.shape[1:] != nearest.x.shape[1:]:
-        return (np.empty(0),) * 3
-    most = min(len(rows), len(nearest.x), len(nearest.distances), TILES**2)
-    return rows[:most], nearest.x[:most], np.asarray(nearest.distances[:most])
-
-
-def _near(look: Look, name: str, style: str, rules: list[str]) -> dict[str, Any] | None:
-    (rows, partners, distances), nearest = _known(look, name), look.of(name).nearest
-    if nearest is None or not len(rows):
         return None
-    pictures = [
-        image(pair)
-        for pair in shrunk(np.concatenate([rows, partners], axis=2), round(160 * look.detail))
-    ]
-    sprite = Sprite(
-        data_uri(sheet(pictures), max(rows.shape[1:3]) <= 32),
-        len(rows),
-        pictures[0].width,
-        pictures[0].height,
-    )
-    rules.append(_rule(style, sprite))
-    texts = json.dumps([plain(float(distance), 3) for distance in distances])
+    number = min(len(rows), len(nearest.x), len(nearest.distances), TILES**2)
+    if not number:
+        return None
+    return rows[:number], nearest.x[:number], np.asarray(nearest.distances[:number], dtype=float)
+
+
+def _near(look: Look, name: str) -> dict[str, Any] | None:
+    known = _with_nearest(look, name)
+    nearest = look.of(name).nearest
+    if known is None or nearest is None:
+        return None
+    rows, partners, distances = known
+    pairs = shrunk(np.concatenate([rows, partners], axis=2), round(160 * look.detail))
+    exact = max(rows.shape[1:3]) <= 32
     return {
-        "style": style,
-        "sprite": sprite,
-        "distances": texts,
+        "sprite": sheet([image(pair) for pair in pairs], exact),
+        "distances": json.dumps([plain(distance, 3) for distance in distances]),
         "usual": plain(nearest.usual, 3),
         "columns": TILES,
     }
 
 
 def _closest(look: Look, panels: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the samples of each model that are closest to training images, above these."""
     drawn = []
     for panel in panels:
-        (rows, partners, distances), nearest = (
-            _known(look, panel["name"]),
-            look.of(panel["name"]).nearest,
-        )
-        if nearest is None or not len(rows) or not nearest.usual > 0:
+        known = _with_nearest(look, panel["name"])
+        nearest = look.of(panel["name"]).nearest
+        if known is None or nearest is None or not nearest.usual > 0:
             continue
+        rows, partners, distances = known
         closest = np.argsort(distances, kind="stable")[:CLOSEST]
         tiles = shrunk(np.concatenate([rows[closest], partners[closest]]), round(72 * look.detail))
-        ends = [plain(float(distances[at]) / nearest.usual, 2) for at in (closest[0], closest[-1])]
-        drawn.append(
-            {"panel": panel, "picture": shown(tiles, len(closest)), "distances": " to ".join(ends)}
-        )
+        ratios = distances[closest] / nearest.usual
+        ends = f"{plain(ratios[0], 2)} to {plain(ratios[-1], 2)}"
+        picture = embedded(tiles, len(closest))
+        drawn.append({"panel": panel, "picture": picture, "distances": ends})
     return drawn
 
 
-# The plane ------------------------------------------------------------------------------------------------------
+# The plane --------------------------------------------------------------------------------------
 
-
-def _fields(look: Look) -> dict[str, Field2D]:
-    if look.columns() != 2:
-        return {}
-    return {
-        name: field for name, drawn in look.pictures.items() if (field := drawn.field) is not None
-    }
-
-
-def _toggles(look: Look, fields: dict[str, Field2D]) -> list[tuple[str, str, bool]]:
-    drawn = [look.of(name) for name in look.pictures] if look.columns() == 2 else []
-    parts = [("arrows", "Velocities", True)] if fields else []
-    parts += [("land", "Critic’s landscape", True)] if any(one.landscapes for one in drawn) else []
-    return parts + (
-        [("mesh", "Grid of noise", False)] if any(one.mesh is not None for one in drawn) else []
-    )
-
-
-def _land(look: Look, name: str, style: str, rules: list[str]) -> tuple[str, int] | None:
-    lands = look.of(name).landscapes
-    pictures = [
-        shaded_picture(land["scores"], limits_from(land["limits"]), look.limits, LAND)
-        for _, land in lands
-    ]
-    if not pictures:
-        return None
-    rules.append(_rule(style, Sprite(data_uri(sheet(pictures)), len(pictures), LAND, LAND)))
-    return style, len(pictures)
+SIDE = 1000  # width and height of drawings over the plane in units
+SCALE = 32_000  # positions are 16-bit numbers, from 0 to this inside the square
+QUANTILE = 0.98  # quantile of speeds above which all arrows have the same length
 
 
 def _mesh(look: Look, mesh: np.ndarray) -> str:
     """Return the lines of a grid as one path, without lines that are not finite."""
-    left, right, low, high = look.limits
-    places = np.clip((mesh - [left, high]) / [right - left, low - high] * SIDE, -SIDE, 2 * SIDE)
-    return "".join(
-        "M" + "L".join(f"{x:.0f} {y:.0f}" for x, y in line)
-        for line in places
-        if np.isfinite(line).all()
-    )
+    places = np.clip(to_picture(mesh, look.limits, SIDE), -SIDE, 2 * SIDE)
+    return "".join(path(line) for line in places if np.isfinite(line).all())
+
+
+def _planes(fields: Mapping[int, Field2D], look: Look) -> Markup:
+    """Return the velocities and trajectories of models as JSON for the script of the page."""
+    models = {str(index): _packed(field, look) for index, field in fields.items()}
+    data = {"side": SIDE, "scale": SCALE, "models": models}
+    return Markup(json.dumps(data, separators=(",", ":")))
 
 
 def _packed(field: Field2D, look: Look) -> dict[str, object]:
-    left, right, low, high = look.limits
-    sizes = np.linalg.norm(field.velocities, axis=-1)
-    if np.isfinite(sizes).any():
-        longest = float(np.quantile(sizes[np.isfinite(sizes)], QUANTILE))
-    else:
-        longest = 1.0
+    speeds = np.linalg.norm(field.velocities, axis=-1)
+    speeds = speeds[np.isfinite(speeds)]
+    longest = float(np.quantile(speeds, QUANTILE)) if len(speeds) else 1.0
     arrows = np.nan_to_num(field.velocities / max(longest, 1e-12)) * [1, -1]
     arrows /= np.maximum(1.0, np.linalg.norm(arrows, axis=-1, keepdims=True))
-    places = (field.ways - [left, high]) / [right - left, low - high] * SCALE
-    x0, x1, y0, y1 = np.nan_to_num(np.array(field.limits))
-    corners = (
-        (x0 - left) / (right - left),
-        (high - y1) / (high - low),
-        (x1 - left) / (right - left),
-        (high - y0) / (high - low),
-    )
+    places = np.nan_to_num(to_picture(field.ways, look.limits, SCALE))
+    left, right, low, high = np.nan_to_num(np.array(field.limits))
+    corners = to_picture(np.array([[left, high], [right, low]]), look.limits, 1)
     return {
-        "around": [round(float(corner), 5) for corner in corners],
+        "around": [round(float(corner), 5) for corner in corners.ravel()],
         "cells": field.ways.shape[1],
-        "ways": _base64(np.clip(np.nan_to_num(places), -32_767, 32_767).round().astype("<i2")),
+        "ways": _base64(np.clip(places, -32_767, 32_767).round().astype("<i2")),
         "way_times": [round(float(t), 4) for t in field.way_times],
         "side": field.velocities.shape[2],
         "arrows": _base64((127 * arrows).round().astype("<i1")),
@@ -332,8 +259,24 @@ def _base64(array: np.ndarray) -> str:
     return base64.b64encode(np.ascontiguousarray(array).tobytes()).decode()
 
 
+# Landscape of a critic: pixels along a side, colour, number of shades, and maximum opacity of 255
+LAND = 96
+COLOUR = (236, 160, 40)
+BANDS = 10
+OPAQUE = 180
+
+
+def _land(look: Look, name: str) -> Sprite:
+    pictures = []
+    for _, land in look.of(name).landscapes:
+        left, right, low, high = (float(end) for end in land["limits"])
+        limits = (left, right, low, high)
+        pictures.append(shaded_picture(land["scores"], limits, look.limits, LAND))
+    return sheet(pictures)
+
+
 def shaded_picture(heights: np.ndarray, limits: Limits, seen: Limits, size: int) -> Image.Image:
-    """Return values over the plane as an RGBA picture that is more opaque for greater values.
+    """Return values over the plane as an RGBA picture, more opaque for greater values.
 
     Args:
         heights: Values on a regular grid, shape (rows, columns), by increasing y and x.
@@ -353,60 +296,93 @@ def shaded_picture(heights: np.ndarray, limits: Limits, seen: Limits, size: int)
     shade = np.stack([np.interp(ys, up, column, 0.0, 0.0) for column in rows.T], axis=1)
     alpha = np.floor(np.clip(shade, 0, 0.999) * BANDS) / (BANDS - 1) * OPAQUE
     colour = np.broadcast_to(np.array(COLOUR, dtype=float), (size, size, 3))
-    return Image.fromarray(
-        np.concatenate([colour, alpha[..., None]], axis=2).round().astype(np.uint8)
-    )
+    pixels = np.concatenate([colour, alpha[..., None]], axis=2)
+    return Image.fromarray(pixels.round().astype(np.uint8))
+
+
+# Latent spaces ----------------------------------------------------------------------------------
+
+CHANGE = 4.0  # mean difference of pixels, of 255, from which an interpolation changes
+ALIKE = 12.0  # mean difference of pixels, of 255, below which two interpolations look the same
+WALKS = {
+    "spherical": "Interpolation along an arc",
+    "linear": "Interpolation along a line",
+    "classes": "The same latent in each class",
+}
 
 
 def latent_pictures(
-    comparison: Comparison, look: Look, model: ModelResult
-) -> dict[str, Any] | None:
-    """Return titled pictures of a latent space, and a map of the latents with its legend; None without any."""
-    drawn = look.of(model.name).latent
-    if drawn is None:
-        return None
-    panels = []
-    if drawn.strip is not None:
-        panels.append(
-            (
-                "Held-out images above their reconstructions",
-                shown(drawn.strip, len(drawn.strip) // 2),
-            )
-        )
-    panels += [
-        (WALKS.get(way, f"Interpolation: {way}"), shown(x, len(x)))
-        for way, x in _seen(drawn.walks).items()
-    ]
-    if drawn.arithmetic is not None:
-        a, b = drawn.arithmetic.groups
-        panels.append((f"{a} + ({b} − {a})", shown(drawn.arithmetic.x, drawn.arithmetic.frames)))
-    values: dict[str, Any] = {"panels": panels, "chart": Markup(), "legend": [], "share": ""}
-    if drawn.map is not None:
-        labels = drawn.map.labels
-        groups = 1 + int(labels.max()) if labels is not None and len(labels) else 1
-        names = [*comparison.data.classes] or [str(label) for label in range(groups)]
-        points = np.asarray(drawn.map.points, dtype=float)
-        values["chart"], values["legend"] = code_chart(
-            points, labels, names, f"Latents of held-out examples of {model.name}"
-        )
-        if drawn.map.share < 1:
-            values["share"] = f"{percent(drawn.map.share)} of the variance"
-    return values
+    comparison: Comparison, look: Look
+) -> list[tuple[int, ModelResult, dict[str, Any]]]:
+    """Return pictures of latent spaces, and maps of latents, of the models that have them."""
+    found = []
+    for index, model in enumerate(comparison.models):
+        drawn = look.of(model.name).latent
+        if drawn is None:
+            continue
+        panels = []
+        if drawn.strip is not None:
+            strip = embedded(drawn.strip, len(drawn.strip) // 2)
+            panels.append(("Held-out images above their reconstructions", strip))
+        for way, frames in _distinct_walks(drawn.walks).items():
+            heading = WALKS.get(way, f"Interpolation: {way}")
+            panels.append((heading, embedded(frames, len(frames))))
+        if drawn.arithmetic is not None:
+            a, b = drawn.arithmetic.groups
+            picture = embedded(drawn.arithmetic.x, drawn.arithmetic.frames)
+            panels.append((f"{a} + ({b} − {a})", picture))
+        values = {"panels": panels, "chart": Markup(), "legend": [], "share": ""}
+        if drawn.map is not None:
+            label = f"Latents of held-out examples of {model.name}"
+            values |= _code_map(drawn.map, comparison.data.classes, label)
+        found.append((index, model, values))
+    return found
 
 
-def _seen(walks: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+def _distinct_walks(walks: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Return the walks along which images change, without those that look like an earlier one."""
-    seen: dict[str, np.ndarray] = {}
+    distinct: dict[str, np.ndarray] = {}
     for way, frames in walks.items():
         pixels = frames.astype(float)
-        changes = np.abs(pixels - pixels[:1]).mean(axis=(1, 2, 3)).max() >= CHANGE
-        alike = any(
-            other.shape == frames.shape and np.abs(pixels - other).mean() < ALIKE
-            for other in seen.values()
-        )
-        if changes and not alike:
-            seen[way] = frames
-    return seen
+        change = np.abs(pixels - pixels[:1]).mean(axis=(1, 2, 3)).max()
+        if change >= CHANGE and not any(_alike(pixels, other) for other in distinct.values()):
+            distinct[way] = frames
+    return distinct
+
+
+def _alike(pixels: np.ndarray, other: np.ndarray) -> bool:
+    return other.shape == pixels.shape and bool(np.abs(pixels - other).mean() < ALIKE)
+
+
+def _code_map(codes: Map2D, classes: Sequence[str], label: str) -> dict[str, Any]:
+    names = [*classes]
+    if not names:
+        groups = 1
+        if codes.labels is not None and len(codes.labels):
+            groups += int(codes.labels.max())
+        names = [str(number) for number in range(groups)]
+    points = np.asarray(codes.points, dtype=float)
+    chart, legend = code_chart(points, codes.labels, names, label)
+    share = f"{percent(codes.share)} of the variance" if codes.share < 1 else ""
+    return {"chart": chart, "legend": legend, "share": share}
+
+
+DOTS = 800  # maximum number of latents in a map
+SIZE = 400
+# Standard deviation of class means over that of all latents, from which names are at the means
+APART = 0.45
+HUES = (
+    "#4e79a7",
+    "#f28e2b",
+    "#59a14f",
+    "#e15759",
+    "#76b7b2",
+    "#b07aa1",
+    "#9c755f",
+    "#edc948",
+    "#ff9da7",
+    "#8a8a8e",
+)
 
 
 def code_chart(
@@ -422,28 +398,28 @@ def code_chart(
     """
     known = np.isfinite(points).all(1)
     points = points[known][:DOTS]
-    group = None if labels is None else labels[known][:DOTS]
     if not len(points):
         return Markup(), []
-    left, right, low, high = square(points.min(0), points.max(0), 1.05)
-    places = (points - [left, high]) / [right - left, low - high] * SIZE
-    classes = [0] if group is None else [int(number) for number in np.unique(group)]
+    named = labels is not None
+    classes = np.zeros(len(points), int) if labels is None else labels[known][:DOTS]
+    limits = square(points.min(0), points.max(0), 1.05)
+    places = to_picture(points, limits, SIZE)
     parts = []
+    legend = []
     means = []
-    for number in classes:
-        members = places if group is None else places[group == number]
-        dots = "".join(f'<circle cx="{x:.0f}" cy="{y:.0f}" r="3.4"/>' for x, y in members)
-        if group is not None and number < len(names):
-            title = f"<title>{escape(names[number])}</title>"
-        else:
-            title = ""
-        parts.append(f'<g fill="{HUES[number % len(HUES)]}" opacity=".72">{title}{dots}</g>')
-        means += [(number, members.mean(0))] if title else []
-    if (
-        len(means) > 1
-        and np.std([mean for _, mean in means], axis=0).max() >= APART * places.std(axis=0).max()
-    ):
-        parts += [text(names[number], x, y + 5, "middle", "class") for number, (x, y) in means]
-    return svg(SIZE, SIZE, label, parts, "codes"), [
-        (HUES[number % len(HUES)], names[number]) for number, _ in means
-    ]
+    texts = []
+    for number in np.unique(classes).tolist():
+        members = places[classes == number]
+        circles = [f'<circle cx="{x:.0f}" cy="{y:.0f}" r="3.4"/>' for x, y in members]
+        hue = HUES[number % len(HUES)]
+        name = names[number] if named and number < len(names) else ""
+        content = tooltip(name) + "".join(circles)
+        parts.append(f'<g fill="{hue}" opacity=".72">{content}</g>')
+        if name:
+            x, y = members.mean(0)
+            legend.append((hue, name))
+            means.append((x, y))
+            texts.append(text(name, x, y + 5, "middle", "class"))
+    if len(means) > 1 and np.std(means, axis=0).max() >= APART * places.std(axis=0).max():
+        parts += texts
+    return svg(SIZE, SIZE, label, parts, "codes"), legend

@@ -37,19 +37,6 @@ from pushforward.report.statistics import (
     unproven,
 )
 
-# Arrows in headings, with their meaning
-ARROWS = {
-    "↓": "lower is better",
-    "↑": "higher is better",
-    "→": "the correct value, or the value of real data",
-}
-BASELINE = "baseline"  # The short name of baselines
-PRIVACY_NOTE = (
-    "These scores can find copies but cannot prove that there are none. Each row counts as one person. "
-    "pushforward does not offer differential privacy, and does not support sequences or several related tables."
-)
-LONGEST = 60  # Maximum length of the value of a setting
-
 
 @dataclass(frozen=True)
 class Cell:
@@ -73,12 +60,16 @@ class Cell:
     @property
     def flat(self) -> str:
         """The cell on one line."""
-        return self.value + self.beside + (f" ({self.note})" if self.note else "")
+        note = f" ({self.note})" if self.note else ""
+        return f"{self.value}{self.beside}{note}"
+
+
+EMPTY = Cell("–")
 
 
 @dataclass(frozen=True)
 class Column:
-    """A heading, a sentence that explains it, and an arrow that shows the better direction or correct value."""
+    """A heading, a sentence that explains it, and an arrow to the better or the correct value."""
 
     label: str
     what: str = ""
@@ -92,7 +83,7 @@ class Column:
 
 @dataclass(frozen=True)
 class Row:
-    """A row of kind "model", "floor", "baseline", "calls", "score" or "key", with the number and family of a model."""
+    """A row: "model" with its number and family, "floor", "baseline", "calls", "score" or "key"."""
 
     name: str
     cells: Sequence[Cell]
@@ -103,25 +94,37 @@ class Row:
 
 @dataclass(frozen=True)
 class Table:
-    """Columns and rows, with an optional note below."""
+    """Columns and rows, with an optional note below; false without rows."""
 
     columns: Sequence[Column] = field(default_factory=list)
     rows: Sequence[Row] = field(default_factory=list)
     note: str = ""
 
+    def __bool__(self) -> bool:
+        return bool(self.rows)
+
     @property
     def filled(self) -> Table:
         """The table without empty columns."""
-        chosen = [
-            at
-            for at in range(len(self.columns))
-            if any(row.cells[at].value != "–" for row in self.rows)
-        ]
-        rows = [replace(row, cells=[row.cells[at] for at in chosen]) for row in self.rows]
-        return replace(self, columns=[self.columns[at] for at in chosen], rows=rows)
+        columns = range(len(self.columns))
+        kept = [at for at in columns if any(row.cells[at] != EMPTY for row in self.rows)]
+        rows = [replace(row, cells=[row.cells[at] for at in kept]) for row in self.rows]
+        return replace(self, columns=[self.columns[at] for at in kept], rows=rows)
 
 
-# Scores ---------------------------------------------------------------------------------------------------------
+# Scores -----------------------------------------------------------------------------------------
+
+BASELINE = "baseline"  # the short name of baselines
+ARROWS = {
+    "↓": "lower is better",
+    "↑": "higher is better",
+    "→": "the correct value, or the value of real data",
+}
+PRIVACY_NOTE = (
+    "These scores can find copies but cannot prove that there are none. Each row counts as one "
+    "person. pushforward does not offer differential privacy, and does not support sequences or "
+    "several related tables."
+)
 
 
 def scorecards(comparison: Comparison) -> list[tuple[str, Table]]:
@@ -129,95 +132,79 @@ def scorecards(comparison: Comparison) -> list[tuple[str, Table]]:
     cards = []
     for heading, metrics in groups(comparison):
         card = scorecard(comparison, metrics)
-        private = heading == "Privacy" and comparison.data.kind == "row"
-        cards.append((heading, replace(card, note=PRIVACY_NOTE) if private else card))
+        if heading == "Privacy" and comparison.data.kind == "row":
+            card = replace(card, note=PRIVACY_NOTE)
+        cards.append((heading, card))
     return cards
 
 
 def scorecard(comparison: Comparison, metrics: Sequence[str]) -> Table:
-    """Return a table with a column for each score; the baselines and real data follow the models."""
-    best = {metric: _best(comparison, metric) for metric in metrics}
+    """Return a column for each score; the baselines and real data follow the models."""
+    best = [_best(comparison, metric) for metric in metrics]
     rows = []
-    for at, model in enumerate(comparison.models):
-        cells = [score_cell(comparison, model, metric, best[metric] == at) for metric in metrics]
-        rows.append(Row(model.name, cells, "model", at, family_aside(model)))
-    for row in (comparison.baseline, *comparison.further_baselines):
-        if row is not None:
-            rows.append(
-                Row(
-                    row.name,
-                    [score_cell(comparison, row, metric) for metric in metrics],
-                    "baseline",
-                )
-            )
-    for metric, guess in guess_statistics(comparison).items():
-        if metric in metrics:
-            rows.append(
-                Row(
-                    guess.name,
-                    [figures(guess if m == metric else None) for m in metrics],
-                    "baseline",
-                )
-            )
+    for index, model in enumerate(comparison.models):
+        cells = []
+        for metric, name in zip(metrics, best, strict=True):
+            cells.append(score_cell(comparison, model, metric, name == model.name))
+        rows.append(Row(model.name, cells, "model", index, family_aside(model)))
+    for row in filter(None, (comparison.baseline, *comparison.further_baselines)):
+        cells = [score_cell(comparison, row, metric) for metric in metrics]
+        rows.append(Row(row.name, cells, "baseline"))
+    for guessed, guess in guess_statistics(comparison).items():
+        if guessed in metrics:
+            cells = [figures(guess) if metric == guessed else EMPTY for metric in metrics]
+            rows.append(Row(guess.name, cells, "baseline"))
     rows.append(Row("real data", [floor_cell(comparison, metric) for metric in metrics], "floor"))
     return Table([score_column(comparison, metric) for metric in metrics], rows)
 
 
 def summary(comparison: Comparison) -> Table:
-    """Return the table of the first screen: ranking scores and times, or all scores of a single model."""
+    """Return ranking scores and times, or all scores of a single model."""
     if len(comparison.models) == 1:
-        turns = [turned(card) for _, card in scorecards(comparison)]
-        columns = turns[0].columns if turns else []
-        note = "".join(turn.note for turn in turns)
-        return Table(columns, [row for turn in turns for row in turn.rows], note).filled
-    metrics = (
-        main_metrics(comparison)
-        or [metric for _, names in groups(comparison) for metric in names][:2]
-    )
+        cards = [turned(card) for _, card in scorecards(comparison)]
+        columns = cards[0].columns if cards else []
+        rows = [row for card in cards for row in card.rows]
+        return Table(columns, rows, "".join(card.note for card in cards)).filled
+    metrics = main_metrics(comparison)
+    if not metrics:
+        metrics = [metric for _, names in groups(comparison) for metric in names][:2]
     table = scorecard(comparison, metrics)
     times = models_table(comparison, (SAMPLE, TOTAL))
-    empty = [Cell("–")] * len(times.columns)
-    cells = {row.name: row.cells for row in times.rows}
+    times_of = {row.name: row.cells for row in times.rows}
+    none = [EMPTY] * len(times.columns)
     rows = []
     for row in table.rows:
-        own = cells.get(row.name, empty) if row.kind == "model" else empty
-        rows.append(replace(row, cells=[*row.cells, *own]))
+        added = times_of.get(row.name, none) if row.kind == "model" else none
+        rows.append(replace(row, cells=[*row.cells, *added]))
     return Table([*table.columns, *times.columns], rows).filled
 
 
 def turned(table: Table) -> Table:
-    """Return a scorecard of one model with a row for each score: model, real data, ratio, and first baseline."""
-    (model,), (floor,), baselines = (
-        [row for row in table.rows if row.kind == kind] for kind in ("model", "floor", "baseline")
-    )
+    """Return a scorecard of one model with a row for each score."""
+    (model,) = (row for row in table.rows if row.kind == "model")
+    (floor,) = (row for row in table.rows if row.kind == "floor")
+    baselines = [row for row in table.rows if row.kind == "baseline"]
     rows = []
     for at, column in enumerate(table.columns):
-        guess = next((row.cells[at] for row in baselines if row.cells[at].value != "–"), Cell("–"))
         cell = model.cells[at]
-        rows.append(
-            Row(
-                column.named,
-                [replace(cell, note=""), floor.cells[at], Cell(cell.note or "–"), guess],
-                "score",
-            )
-        )
-    return Table(
-        [Column(name) for name in (model.name or "model", "real data", "ratio", BASELINE)],
-        rows,
-        table.note,
-    )
+        ratio = Cell(cell.note or "–")
+        guess = next((row.cells[at] for row in baselines if row.cells[at] != EMPTY), EMPTY)
+        cells = [replace(cell, note=""), floor.cells[at], ratio, guess]
+        rows.append(Row(column.named, cells, "score"))
+    names = (model.name or "model", "real data", "ratio", BASELINE)
+    return Table([Column(name) for name in names], rows, table.note)
 
 
 def family_aside(model: ModelResult) -> str:
     """Return the family of a model if the name does not contain it."""
-    words = " ".join(re.split("[^a-z0-9]+", model.name.lower()))
-    if f" {model.family.lower()} " in f" {words} ":
+    words = re.split("[^a-z0-9]+", model.name.lower())
+    if f" {model.family.lower()} " in f" {' '.join(words)} ":
         return ""
     return model.family
 
 
-def _best(comparison: Comparison, metric: str) -> int | None:
-    """Return the index of the model that is ahead of all others and of the baseline; None if there is none.
+def _best(comparison: Comparison, metric: str) -> str | None:
+    """Return the model that is ahead of all others and of the baseline; None if there is none.
 
     No model is best in a "target", with fewer near-copies than real data, or without a lead over
     the baseline in the score that ranks models.
@@ -231,29 +218,33 @@ def _best(comparison: Comparison, metric: str) -> int | None:
     base = statistic(comparison, comparison.baseline, metric)
     if not all(best.better_than(other) for other in filter(None, (*others, base))):
         return None
-    if metric == "near_copies" and best.value < (floor_of(comparison, metric)[0] or 0.0):
+    real = floor_of(comparison, metric)[0] or 0.0
+    if metric == "near_copies" and best.value < real:
         return None
-    return [model.name for model in comparison.models].index(best.name)
+    return best.name
 
 
 def score_column(comparison: Comparison, metric: str) -> Column:
-    """Return the column of a score, with an arrow that shows the better direction or the target value."""
+    """Return the column of a score, with an arrow to the better direction or the target value."""
     info = comparison.info(metric)
-    value = target_text(comparison, metric) if info.better == "target" else ""
-    arrow = {"lower": "↓", "higher": "↑"}.get(info.better, f"→ {value}" if value else "")
-    return Column(info.label or metric, info.what, arrow if metric in comparison.metrics else "")
+    hint = ""
+    if metric in comparison.metrics and info.better == "target":
+        value = target_text(comparison, metric)
+        hint = f"→ {value}" if value else ""
+    elif metric in comparison.metrics:
+        hint = "↓" if info.better == "lower" else "↑"
+    return Column(info.label or metric, info.what, hint)
 
 
 def score_cell(comparison: Comparison, row: ModelResult, metric: str, best: bool = False) -> Cell:
-    """Return a score with its interval or standard deviation, and its ratio to the score of real data."""
+    """Return a score with its interval or standard deviation, and its ratio to real data's."""
     score = statistic(comparison, row, metric)
     if score is not None and row.given and not score.spread:  # all samples were used each time
         score = replace(score, spread=None)
     times = times_real(comparison, row, metric)
     note = f"{times}×" if times else ""
-    return figures(
-        score, factor_of(comparison, metric), note, best, decimals_in(comparison, metric)
-    )
+    factor = factor_of(comparison, metric)
+    return figures(score, factor, note, best, decimals_in(comparison, metric))
 
 
 def floor_cell(comparison: Comparison, metric: str) -> Cell:
@@ -266,22 +257,22 @@ def floor_cell(comparison: Comparison, metric: str) -> Cell:
 def figures(
     score: Any, factor: int = 1, note: str = "", best: bool = False, decimals: int | None = None
 ) -> Cell:
-    """Format a value with its interval or standard deviation; with a factor of 100 as percentages, None as a dash."""
+    """Format a score with its interval or standard deviation; a factor of 100 means percentages."""
     if score is None or score.value is None:
-        return Cell("–")
+        return EMPTY
     unit = " %" if factor == 100 else ""
     if score.interval is not None:
-        value, interval = bounded(
-            factor * score.value, [factor * end for end in score.interval], decimals
-        )
+        ends = [factor * end for end in score.interval]
+        value, interval = bounded(factor * score.value, ends, decimals)
         return Cell(value, "", note, best, interval + unit)
-    value, wide = measured(factor * score.value, score.spread and factor * score.spread, decimals)
-    if unit and not finite(wide):
+    spread = None if score.spread is None else factor * score.spread
+    value, spread_text = measured(factor * score.value, spread, decimals)
+    if unit and not finite(spread_text):
         return Cell(value + unit, "", note, best)
-    return Cell(value, wide and wide + unit, note, best)
+    return Cell(value, spread_text and spread_text + unit, note, best)
 
 
-# Cost, sweeps, trajectories, codes ------------------------------------------------------------------------------
+# Tables with a row for each model ---------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -290,7 +281,7 @@ class Measure:
 
     Args:
         label: The heading.
-        value: The path of a field of a model, such as "training.seconds", or a function of the model.
+        value: The path of a field of a model, such as "training.seconds", or a function of it.
         texts: Function that formats all values of the column, with the same decimals.
         what: A sentence about the column.
         hint: The arrow of the heading.
@@ -313,18 +304,18 @@ class Measure:
 
 
 def models_table(comparison: Comparison, measures: Sequence[Measure]) -> Table:
-    """Return a row for each model and a column for each measure, without empty rows and columns."""
-    columns = [
-        measure.texts([measure.read(model) for model in comparison.models]) for measure in measures
-    ]
+    """Return a row for each model and a column for each measure, without empty ones."""
+    columns = []
+    texts = []  # by column
+    for measure in measures:
+        columns.append(Column(measure.label, measure.what, measure.hint))
+        texts.append(measure.texts([measure.read(model) for model in comparison.models]))
     rows = []
-    for number, model in enumerate(comparison.models):
-        cells = [Cell(texts[number]) for texts in columns]
-        if any(cell.value != "–" for cell in cells):
-            rows.append(Row(model.name, cells, index=number))
-    return Table(
-        [Column(measure.label, measure.what, measure.hint) for measure in measures], rows
-    ).filled
+    for index, model in enumerate(comparison.models):
+        cells = [Cell(column[index]) for column in texts]
+        if any(cell != EMPTY for cell in cells):
+            rows.append(Row(model.name, cells, index=index))
+    return Table(columns, rows).filled
 
 
 def words(values: Iterable[Any]) -> list[str]:
@@ -334,8 +325,13 @@ def words(values: Iterable[Any]) -> list[str]:
 
 def _sampler(model: ModelResult) -> str:
     cost = model.sampling
-    steps = "" if cost.steps is None else f", {counted(cost.steps, 'step')}"
-    return (cost.solver or ("one call" if cost.calls == 1 else "–")) + steps
+    if cost.solver:
+        sampler = cost.solver
+    else:
+        sampler = "one call" if cost.calls == 1 else "–"
+    if cost.steps is None:
+        return sampler
+    return f"{sampler}, {counted(cost.steps, 'step')}"
 
 
 def _training_only(model: ModelResult) -> str:
@@ -362,8 +358,11 @@ SAMPLE = Measure(
     "Per sample", "sampling.seconds_per_sample", durations, "Time per sample when sampling a batch."
 )
 TRAINED = Measure("Training", "training.seconds", durations, "Time spent in training steps.")
-TOTAL = replace(
-    TRAINED, value="training.total", what="Training time, with that of the models it builds on."
+TOTAL = Measure(
+    "Training",
+    "training.total",
+    durations,
+    "Training time, with that of the models it builds on.",
 )
 COSTS = {
     "Size and training": (
@@ -422,64 +421,7 @@ COSTS = {
         ),
     ),
 }
-
-
-def costs(comparison: Comparison) -> list[tuple[str, Table]]:
-    """Return the tables of size and training and of sampling, without empty columns."""
-    tables = {heading: models_table(comparison, measures) for heading, measures in COSTS.items()}
-    return [(heading, table) for heading, table in tables.items() if table.columns]
-
-
-def sweep_metric(comparison: Comparison) -> str:
-    """Return the score that ranks models, or the Fréchet distance if the sweep lacks it."""
-    known = {
-        name for points in comparison.sweep.values() for point in points for name in point.scores
-    }
-    metric = comparison.ranking_metric("quality")
-    if metric is not None and metric in known:
-        return metric
-    return "frechet"
-
-
-def budget_of(point: SweepPoint) -> str:
-    """Format the budget of a point, or if unknown its training time with two digits."""
-    if point.budget is not None or point.seconds is None:
-        return duration(point.budget)
-    if 0.1 <= point.seconds < 10:
-        return f"{point.seconds:.2g} s"
-    return duration(float(f"{point.seconds:.2g}"))
-
-
-def sweep_table(comparison: Comparison) -> Table | None:
-    """Return a row for each model and budget, with score, training time and steps; None without a sweep."""
-    metric = sweep_metric(comparison)
-    known = [
-        (index, m.name, p)
-        for index, m in enumerate(comparison.models)
-        for p in comparison.sweep.get(m.name, ())
-    ]
-    if not known:
-        return None
-    points = [point for *_, point in known]
-    seconds = durations([point.seconds for point in points])
-    steps = counts(point.steps for point in points)
-    rows = []
-    for at, (index, name, point) in enumerate(known):
-        score = score_cell(comparison, ModelResult(name, scores=point.scores), metric)
-        rows.append(
-            Row(
-                name,
-                [Cell(budget_of(point)), score, Cell(seconds[at]), Cell(steps[at])],
-                index=index,
-            )
-        )
-    return Table(
-        [Column("Budget"), score_column(comparison, metric), Column("Training"), Column("Steps")],
-        rows,
-    )
-
-
-WAYS = (
+TRAJECTORIES = (
     Measure(
         "Straightness",
         "trajectory.straightness",
@@ -493,28 +435,7 @@ WAYS = (
         hint="↓",
     ),
 )
-
-
-def trajectories(comparison: Comparison) -> Table | None:
-    """Return straightness and transport cost of each model that has them; None if no model does."""
-    table = models_table(comparison, WAYS)
-    if table.rows:
-        return table
-    return None
-
-
-def level_points(model: ModelResult) -> list[tuple[float, float, float | None]]:
-    """Return log-SNR, error and standard deviation by decreasing log-SNR, without values that are not finite."""
-    levels = () if model.trajectory is None else model.trajectory.loss_by_level
-    points = [
-        (level.log_snr, level.error, level.spread)
-        for level in levels
-        if level.log_snr is not None and level.error is not None
-    ]
-    return sorted(points, key=lambda point: -point[0])
-
-
-CODES = (
+LATENTS = (
     Measure(
         "PSNR",
         "latent.reconstruction.psnr",
@@ -556,32 +477,80 @@ CODES = (
 )
 
 
-def codes(comparison: Comparison) -> Table | None:
-    """Return reconstruction and latent statistics of each model that has them; None if no model does."""
-    table = models_table(comparison, CODES)
-    if table.rows:
-        return table
-    return None
+def costs(comparison: Comparison) -> list[tuple[str, Table]]:
+    """Return the tables of size and training and of sampling, without empty columns."""
+    tables = []
+    for heading, measures in COSTS.items():
+        table = models_table(comparison, measures)
+        if table.columns:
+            tables.append((heading, table))
+    return tables
 
 
-# Settings and origins -------------------------------------------------------------------------------------------
+def trajectories(comparison: Comparison) -> Table:
+    """Return straightness and transport cost of each model that has them."""
+    return models_table(comparison, TRAJECTORIES)
 
 
-def differences(comparison: Comparison) -> Table | None:
-    """Return a row for each setting that differs between models, with those of method and networks last.
+def codes(comparison: Comparison) -> Table:
+    """Return reconstruction and latent statistics of each model that has them."""
+    return models_table(comparison, LATENTS)
 
-    None if fewer than two models have settings, or all settings are equal.
-    """
+
+# Training budgets -------------------------------------------------------------------------------
+
+
+def sweep_metric(comparison: Comparison) -> str:
+    """Return the score that ranks models, or the Fréchet distance if the sweep lacks it."""
+    metric = comparison.ranking_metric("quality")
+    for points in comparison.sweep.values():
+        if metric is not None and any(metric in point.scores for point in points):
+            return metric
+    return "frechet"
+
+
+def budget_of(point: SweepPoint) -> str:
+    """Format the budget of a point, or if unknown its training time with two digits."""
+    if point.budget is not None or point.seconds is None:
+        return duration(point.budget)
+    if 0.1 <= point.seconds < 10:
+        return f"{point.seconds:.2g} s"
+    return duration(float(f"{point.seconds:.2g}"))
+
+
+def sweep_table(comparison: Comparison) -> Table:
+    """Return a row for each model and budget, with score, training time and steps."""
+    metric = sweep_metric(comparison)
+    known = []
+    for index, model in enumerate(comparison.models):
+        for point in comparison.sweep.get(model.name, ()):
+            known.append((index, model.name, point))
+    seconds = durations([point.seconds for *_, point in known])
+    steps = counts(point.steps for *_, point in known)
+    rows = []
+    for (index, name, point), time, number in zip(known, seconds, steps, strict=True):
+        score = score_cell(comparison, ModelResult(name, scores=point.scores), metric)
+        cells = [Cell(budget_of(point)), score, Cell(time), Cell(number)]
+        rows.append(Row(name, cells, index=index))
+    score_heading = score_column(comparison, metric)
+    return Table([Column("Budget"), score_heading, Column("Training"), Column("Steps")], rows)
+
+
+# Settings and origins ---------------------------------------------------------------------------
+
+LONGEST = 60  # maximum length of the value of a setting
+
+
+def differences(comparison: Comparison) -> Table:
+    """Return a row for each setting that differs between models, those of the method last."""
     flat = {model.name: dict(_leaves(model.config)) for model in comparison.models if model.config}
     keys = dict.fromkeys(key for leaves in flat.values() for key in leaves)
-    unlike = [key for key in keys if len({leaves.get(key) for leaves in flat.values()}) > 1]
-    unlike.sort(key=lambda key: key.startswith("method."))
-    rows = [
-        Row(key, [Cell(leaves.get(key, "–")) for leaves in flat.values()], "key") for key in unlike
-    ]
-    if len(flat) > 1 and rows:
-        return Table([Column(name) for name in flat], rows)
-    return None
+    rows = []
+    for key in sorted(keys, key=lambda key: key.startswith("method.")):
+        values = [leaves.get(key, "–") for leaves in flat.values()]
+        if len(set(values)) > 1:
+            rows.append(Row(key, [Cell(value) for value in values], "key"))
+    return Table([Column(name) for name in flat], rows)
 
 
 def _leaves(value: object, key: str = "") -> Iterator[tuple[str, str]]:
@@ -595,18 +564,16 @@ def _leaves(value: object, key: str = "") -> Iterator[tuple[str, str]]:
             text = value
         else:
             text = json.dumps(value)
-        yield key, text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
+        yield key, text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
 
 
 def origins(comparison: Comparison) -> list[tuple[str, dict[str, str]]]:
     """Return folder, seed, commit, versions and hashes of each run, by the name of the model."""
     known = []
     for model in comparison.models:
-        facts = {
-            "Folder": model.run,
-            "Seed": model.seed if isinstance(model.seed, int) else None,
-            **model.origin,
-        }
-        said = {name: str(value) for name, value in facts.items() if value not in (None, "")}
-        known += [(model.name, said)] if said else []
+        seed = model.seed if isinstance(model.seed, int) else None
+        facts = {"Folder": model.run, "Seed": seed, **model.origin}
+        stated = {name: str(value) for name, value in facts.items() if value not in (None, "")}
+        if stated:
+            known.append((model.name, stated))
     return known

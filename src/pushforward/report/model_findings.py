@@ -1,0 +1,563 @@
+"""Findings about single models; each function follows its thresholds and contains its sentence."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+from pushforward.evaluation.measurements import Alarm
+from pushforward.evaluation.results import Comparison, ModelResult
+from pushforward.metrics.score import Score
+from pushforward.numbers import count, finite_all, listing, percent, plain
+from pushforward.report.statistics import (
+    Statistic,
+    alarm_periods,
+    alarm_text,
+    at_floor,
+    differ,
+    floor_of,
+    floor_text,
+    inside,
+    named,
+    ratio_of,
+    statistic,
+    unproven,
+    value_text,
+)
+
+BESIDE = ", compared with "  # Separates a value from that of real data
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One sentence about a comparison.
+
+    Args:
+        kind: "measure" (scores cannot be trusted), "verdict", "copies" or "warning".
+        text: The sentence.
+        models: Details about each model concerned, by name.
+        short: The problem as a noun phrase, with ``{said}`` for the details; empty if the answer
+            about problems omits it.
+    """
+
+    kind: str
+    text: str
+    models: Mapping[str, str] = field(default_factory=dict)
+    short: str = ""
+
+
+def listed(values: Mapping[str, str]) -> str:
+    """Join names and their details, such as ``gan (3 %) and vae (5 %)``."""
+    words = []
+    for name, details in values.items():
+        words.append(f"{name} ({details})" if details else name)
+    return listing(words)
+
+
+def concerned(
+    comparison: Comparison, describe: Callable[[Comparison, ModelResult], str]
+) -> dict[str, str]:
+    """Return the models for which ``describe`` returns details, and these details."""
+    models = {}
+    for model in comparison.models:
+        details = describe(comparison, model)
+        if details:
+            models[model.name] = details
+    return models
+
+
+def _beside_real(value: str, real: str) -> str:
+    if not real:
+        return value
+    return f"{value}{BESIDE}{real} for real data"
+
+
+# Collapse ---------------------------------------------------------------------------------------
+
+DISTINCT = 0.6  # distinct samples relative to real data (recipes after 50 to 300 steps: .82 to 1)
+ALIKE = 0.15  # the same by the plain 1 % quantile (recipes: .27 to 1), if recall is
+RECALL_NONE = 0.02  # below this value relative to real data
+
+
+def mode_collapse(comparison: Comparison) -> Iterator[Finding]:
+    """Report models with far fewer distinct samples than real data."""
+    models = concerned(comparison, collapsed)
+    if models:
+        text = f"Samples of {listed(models)} are nearly identical, a sign of mode collapse."
+        yield Finding("warning", text, models, "mode collapse ({said})")
+
+
+def collapsed(comparison: Comparison, model: ModelResult) -> str:
+    """Return the number of distinct samples of each training run that has far too few."""
+    if not model.trainings:
+        return _few_distinct(comparison, model)
+    found = []
+    for run in model.trainings:
+        text = _few_distinct(comparison, run)
+        if text:
+            found.append(f"{run.name} with {text}")
+    return listing(found)
+
+
+def _few_distinct(comparison: Comparison, model: ModelResult) -> str:
+    score = model.scores.get("distinct_samples", Score())
+    total = score.extra.get("of")
+    near = score.extra.get("near")
+    if score.ratio is None or not total:
+        return ""
+    recall = ratio_of(model, "recall")
+    unvaried = recall is not None and recall < RECALL_NONE
+    if unvaried and near is not None and near < ALIKE * total:
+        text = f"{count(near)} clearly distinct samples among {count(total)}"
+    elif score.ratio < DISTINCT:
+        text = f"{count(score.value)} distinct samples among {count(total)}"
+    else:
+        return ""
+    return _beside_real(text, count(comparison.floors["distinct_samples"].value))
+
+
+# Copies and attacks -----------------------------------------------------------------------------
+
+NEAR_COPIES = 0.01  # fraction of near-copies above that of real data
+
+
+def near_copies(comparison: Comparison) -> Iterator[Finding]:
+    """Report models with significantly more near-copies of training examples than real data."""
+    models = concerned(comparison, _excess_of_copies)
+    if models:
+        text = f"Samples of {listed(models)} include near-copies of training data."
+        yield Finding("copies", text, models)
+
+
+def _excess_of_copies(comparison: Comparison, model: ModelResult) -> str:
+    score = statistic(comparison, model, "near_copies")
+    if score is None:
+        return ""
+    floor, spread = floor_of(comparison, "near_copies")
+    gap = score.value - (floor or 0.0)
+    if gap <= NEAR_COPIES or not differ(gap, score.width, spread):
+        return ""
+    value = value_text(comparison, "near_copies", score)
+    return _beside_real(value, floor_text(comparison, "near_copies"))
+
+
+COPYING = -3.0  # C_T (Meehan et al. 2020), below that of real data if the latter is negative
+
+
+def closer_to_training(comparison: Comparison) -> Iterator[Finding]:
+    """Report samples that are closer to training than to new examples, without near-copies."""
+    models = concerned(comparison, _copying)
+    if models:
+        closer = "lie closer to training examples than held-out examples do"
+        yield Finding("copies", f"Samples of {listed(models)} {closer}.", models)
+
+
+def _copying(comparison: Comparison, model: ModelResult) -> str:
+    score = statistic(comparison, model, "copying_test")
+    floor = floor_of(comparison, "copying_test")[0] or 0.0
+    if score is None or score.value >= min(0.0, floor) + COPYING:
+        return ""
+    # blurred samples are close to held-out examples as well
+    nearer_to_training = _held_out_excess(comparison, model) < 0
+    if not nearer_to_training or _excess_of_copies(comparison, model):
+        return ""
+    return f"C_T = {value_text(comparison, 'copying_test', score)}"
+
+
+HELD_OUT_RATIO = 0.2  # difference from real data in the ratio of held-out neighbours to chance
+
+
+def held_out_seen(comparison: Comparison) -> Iterator[Finding]:
+    """Report models with significantly more held-out neighbours than real data."""
+    models = concerned(comparison, _held_out_neighbours)
+    if models:
+        text = (
+            f"The scores of {listed(models)} are invalid, because the model has probably seen the "
+            "held-out examples."
+        )
+        yield Finding("warning", text, models, "held-out examples in its training data")
+
+
+def _held_out_neighbours(comparison: Comparison, model: ModelResult) -> str:
+    score = statistic(comparison, model, "held_out_ratio")
+    if score is None or _held_out_excess(comparison, model) <= 0:
+        return ""
+    ratio = value_text(comparison, "held_out_ratio", score)
+    return f"{ratio}× as many held-out neighbours as by chance"
+
+
+def _held_out_excess(comparison: Comparison, model: ModelResult) -> float:
+    """Return the excess of held-out neighbours over real data; 0 if it is not significant."""
+    score = statistic(comparison, model, "held_out_ratio")
+    if score is None:
+        return 0.0
+    real, spread = floor_of(comparison, "held_out_ratio")
+    gap = score.value - (1.0 if real is None else real)
+    stated = model.scores["held_out_ratio"]
+    error = stated.error or 0.0  # large if all samples are alike, unlike their spread
+    if gap > 0:  # if samples reach few examples, chance looks like held-out examples that were seen
+        error = max(error, stated.extra.get("tail", 0.0))
+    if abs(gap) < HELD_OUT_RATIO or not differ(abs(gap), max(score.width, error), spread):
+        return 0.0
+    return gap
+
+
+ATTACK = 0.02  # AUC of a membership attack above chance
+
+
+def membership_attacks(comparison: Comparison) -> Iterator[Finding]:
+    """Report models for which a membership attack is significantly better than chance."""
+    models = concerned(comparison, _attacked)
+    if models:
+        text = (
+            f"An attacker with samples of {listed(models)} can tell training rows from new ones. "
+            "Chance is an AUC of 0.5."
+        )
+        yield Finding("copies", text, models)
+
+
+def _attacked(comparison: Comparison, model: ModelResult) -> str:
+    reached = []
+    for metric in ("membership", "membership_ratio"):
+        score = statistic(comparison, model, metric)
+        if score is None or score.interval is None or score.interval[0] <= 0.5:
+            continue
+        floor, spread = floor_of(comparison, metric)
+        gap = score.value - max(0.5, floor or 0.5)
+        if gap >= ATTACK and differ(gap, score.width, spread):
+            reached.append(score.value)
+    if not reached:
+        return ""
+    return f"AUC {plain(max(reached), 2)}"
+
+
+# Columns of tables ------------------------------------------------------------------------------
+
+HARDLY_TOLD = 0.8  # two-sample score: above, trees hardly tell samples from real rows
+TOLD_BY = 0.01  # decrease of the ROC AUC when a column is shuffled
+
+
+def given_away(comparison: Comparison) -> Iterator[Finding]:
+    """Report columns by which samples are told from real rows."""
+    models = concerned(comparison, telling_columns)
+    if models:
+        text = f"A classifier can tell samples of {listed(models)} from real rows."
+        yield Finding("warning", text, models, "columns that give samples away ({said})")
+
+
+def telling_columns(comparison: Comparison, model: ModelResult) -> str:
+    """Return the columns that give samples away; empty if they can hardly be told from real rows."""
+    score = statistic(comparison, model, "detection")
+    if score is None or at_floor(comparison, "detection", score) or hardly_told(score):
+        return ""
+    return ", ".join(told_by(model))
+
+
+def hardly_told(score: Statistic) -> bool:
+    """Return whether a two-sample score says that samples are hardly told from real data."""
+    low, _ = score.interval or (score.value, score.value)
+    return low >= HARDLY_TOLD
+
+
+def told_by(model: ModelResult) -> list[str]:
+    """Return up to three columns by which samples are told from real rows, most telling first."""
+    extra = model.scores.get("detection", Score()).extra
+    falls = dict(zip(extra.get("columns", ()), finite_all(extra.get("falls")), strict=False))
+    ranked = sorted(falls, key=lambda name: -falls[name])
+    return [name for name in ranked[:3] if falls[name] >= TOLD_BY]
+
+
+# Modes ------------------------------------------------------------------------------------------
+
+MODE_HELD = 0.2  # fraction of a mode's expected mass
+MODES_LOST = 0.05  # modes fewer than in real data
+
+
+def lost_modes(comparison: Comparison) -> Iterator[Finding]:
+    """Report models without samples of some modes."""
+    models = concerned(comparison, _held_modes)
+    if models:
+        text = f"Samples of {listed(models)} miss some modes of the data."
+        yield Finding("warning", text, models, "only {said}")
+
+
+def _held_modes(comparison: Comparison, model: ModelResult) -> str:
+    mass = finite_all(model.scores.get("modes_held", Score()).extra.get("mass"))
+    held = statistic(comparison, model, "modes_held")
+    floor = floor_of(comparison, "modes_held")[0]
+    if held is not None and floor is not None:
+        if held.value >= floor - MODES_LOST:
+            return ""
+        number = value_text(comparison, "modes_held", held)
+        return f"{number} of {plain(len(mass) or floor)} modes"
+    thick = [share for share in mass if share >= MODE_HELD / len(mass)]
+    if len(thick) == len(mass):
+        return ""
+    return f"{len(thick)} of {len(mass)} modes"
+
+
+BRIDGES = 0.05  # fraction of samples between modes, above that of real data
+
+
+def between_modes(comparison: Comparison) -> Iterator[Finding]:
+    """Report models with more samples between modes than real data."""
+    models = concerned(comparison, _bridges)
+    if models:
+        text = f"Samples of {listed(models)} often lie between the modes."
+        yield Finding("warning", text, models, "{said} of its samples between modes")
+
+
+def _bridges(comparison: Comparison, model: ModelResult) -> str:
+    score = statistic(comparison, model, "bridges")
+    floor = floor_of(comparison, "bridges")[0] or 0.0
+    if score is None or score.value <= floor + BRIDGES:
+        return ""
+    return value_text(comparison, "bridges", score)
+
+
+NARROW = 0.8  # width of the modes relative to their true width
+WIDE = 1.25
+
+
+def width_of_modes(comparison: Comparison) -> Iterator[Finding]:
+    """Report modes that are too narrow or too wide."""
+    narrow = {}
+    wide = {}
+    for model in comparison.models:
+        width = _with_ends(comparison, model, "spread")
+        if width and max(width) < NARROW:
+            narrow[model.name] = f"{plain(width[0], 2)}×"
+        elif width and min(width) > WIDE:
+            wide[model.name] = f"{plain(width[0], 2)}×"
+    for models, word in ((narrow, "narrower"), (wide, "wider")):
+        if models:
+            text = f"Samples of {listed(models)} have {word} modes than the true distribution."
+            yield Finding("warning", text, models)
+
+
+def _with_ends(comparison: Comparison, model: ModelResult, metric: str) -> list[float]:
+    """Return a score and the ends of its interval; empty if unknown or the model has collapsed."""
+    score = statistic(comparison, model, metric)
+    if score is None or not score.value or collapsed(comparison, model):
+        return []
+    return [score.value, *(score.interval or ())]
+
+
+# Quality and diversity --------------------------------------------------------------------------
+
+# All values are relative to real data; in brackets four splits of digits with n = 300
+PRECISION_RIGHT = 0.9  # precision: above, samples look realistic (real data: 1.01 to 1.03)
+PRECISION_POOR = 0.6  # precision: below, many samples look unrealistic
+DENSITY_RIGHT = 0.7  # density: below, samples are off the data (real: .93 to 1.06)
+RECALL_POOR = 0.85  # recall: below, samples lack diversity (without 3 classes: .69 to .82)
+RECALL_RIGHT = 0.9  # recall: above, samples cover the data (real data: .99 to 1.01)
+
+
+def lack_of_diversity(comparison: Comparison) -> Iterator[Finding]:
+    """Report high precision with low recall, and what suggests unrealistic samples anyway."""
+    realistic = {}
+    doubtful = {}
+    for model in comparison.models:
+        ratios = _precision_and_recall(comparison, model)
+        if ratios is None:
+            continue
+        precision, recall = ratios
+        if precision < PRECISION_RIGHT or recall >= RECALL_POOR or _off_the_data(model):
+            continue
+        numbers = f"precision {plain(precision, 2)}×, recall {plain(recall, 2)}×"
+        doubts = _doubts(comparison, model)
+        if doubts:
+            doubtful[model.name] = f"{numbers}, but {listing(doubts)}"
+        else:
+            realistic[model.name] = numbers
+    if realistic:
+        lacking = "look realistic but lack diversity, compared with real data"
+        text = f"Samples of {listed(realistic)} {lacking}."
+        yield Finding("warning", text, realistic, "too little diversity")
+    if doubtful:
+        text = (
+            f"Recall is low for {listed(doubtful)}. High precision alone does not show that "
+            "samples look realistic."
+        )
+        yield Finding("warning", text, doubtful, "low recall")
+
+
+def unrealistic(comparison: Comparison) -> Iterator[Finding]:
+    """Report low precision or density with high recall."""
+    models = {}
+    for model in comparison.models:
+        ratios = _precision_and_recall(comparison, model)
+        if ratios is None:
+            continue
+        precision, recall = ratios
+        poor = precision < PRECISION_POOR or _off_the_data(model)
+        if not poor or recall < RECALL_RIGHT:
+            continue
+        numbers = f"precision {plain(precision, 2)}×, recall {plain(recall, 2)}×"
+        density = ratio_of(model, "density")
+        if density is not None:
+            numbers += f", density {plain(density, 2)}×"
+        models[model.name] = numbers
+    if models:
+        diverse = "are as diverse as real data, but many look unrealistic"
+        text = f"Samples of {listed(models)} {diverse}."
+        yield Finding("warning", text, models, "many unrealistic samples")
+
+
+def _precision_and_recall(comparison: Comparison, model: ModelResult) -> tuple[float, float] | None:
+    precision = ratio_of(model, "precision")
+    recall = ratio_of(model, "recall")
+    if precision is None or recall is None or collapsed(comparison, model):
+        return None
+    return precision, recall
+
+
+def _off_the_data(model: ModelResult) -> bool:
+    """Return whether density is low; precision hardly decreases in many dimensions."""
+    density = ratio_of(model, "density")
+    return density is not None and density < DENSITY_RIGHT
+
+
+BLURRED = 0.75  # high-frequency power relative to real data
+GRAINY = 1.35
+TOLD_APART = 0.8  # two-sample tests: above, most samples are told from real data
+
+
+def _doubts(comparison: Comparison, model: ModelResult) -> list[str]:
+    """Return what suggests unrealistic samples in spite of high precision."""
+    doubts = []
+    sharpness = ratio_of(model, "sharpness")
+    if sharpness is not None and not BLURRED <= sharpness <= GRAINY:
+        doubts.append(f"sharpness {plain(sharpness, 2)}×")
+    for metric in ("classifier_test", "neighbour_test"):
+        score = statistic(comparison, model, metric)
+        if score is not None and score.value > TOLD_APART:
+            label = inside(comparison.info(metric).label)
+            doubts.append(f"{label} {value_text(comparison, metric, score)}")
+    if model.name in unproven(comparison):
+        doubts.append("not ahead of the baseline")
+    return doubts
+
+
+def sharpness(comparison: Comparison) -> Iterator[Finding]:
+    """Report samples with less or more fine detail than real data."""
+    blurred = {}
+    grainy = {}
+    for model in comparison.models:
+        ratio = ratio_of(model, "sharpness")
+        ends = _with_ends(comparison, model, "sharpness")
+        if ratio is None or not ends:
+            continue
+        ratios = [ratio * end / ends[0] for end in ends]
+        if max(ratios) < BLURRED:
+            blurred[model.name] = f"{plain(ratio, 2)}×"
+        elif min(ratios) > GRAINY:
+            grainy[model.name] = f"{plain(ratio, 2)}×"
+    for models, look, detail in ((blurred, "blurred", "less"), (grainy, "grainy", "more")):
+        if models:
+            than_real = f"with {detail} fine detail than real data"
+            text = f"Samples of {listed(models)} look {look}, {than_real}."
+            yield Finding("warning", text, models, f"{look} samples")
+
+
+# Classes ----------------------------------------------------------------------------------------
+
+CLASS_HELD = 0.2  # fraction of a class's expected frequency
+CLASS_READ = 0.8  # accuracy of the classifier: below, it may always miss one of the classes
+CLASS_EXPECTED = 15.0  # expected samples of a class: with fewer, a lack may be chance
+
+
+def missing_classes(comparison: Comparison) -> Iterator[Finding]:
+    """Report classes that samples hardly contain."""
+    models = concerned(comparison, _rare_classes)
+    if models:
+        text = f"Samples of {listed(models)} lack some classes."
+        yield Finding("warning", text, models, "missing classes")
+
+
+def _rare_classes(comparison: Comparison, model: ModelResult) -> str:
+    if (comparison.settings.classifier_accuracy or 0.0) < CLASS_READ:
+        return ""
+    n = comparison.settings.n or 0
+    extra = model.scores.get("class_distance", Score()).extra
+    real = finite_all(extra.get("real"))
+    samples = finite_all(extra.get("share"))
+    rare = []
+    for name, own, wanted in zip(comparison.data.classes, samples, real, strict=False):
+        if n * wanted >= CLASS_EXPECTED and own < CLASS_HELD * wanted:
+            rare.append(name)
+    if not rare:
+        return ""
+    return f"{'class' if len(rare) == 1 else 'classes'} {named(rare)}"
+
+
+AGREEMENT = 0.9  # fraction of samples recognised as their class, relative to real data
+
+
+def misread_classes(comparison: Comparison) -> Iterator[Finding]:
+    """Report samples that are recognised as their class less often than real data."""
+    n = comparison.settings.n
+    real = comparison.settings.classifier_accuracy
+    if real is None:
+        real = 1.0
+    models = {}
+    for model in comparison.models:
+        agreement = model.label_agreement
+        if agreement is None or agreement >= AGREEMENT * real:
+            continue
+        if differ(real - agreement, _binomial_error(agreement, n), _binomial_error(real, n)):
+            models[model.name] = percent(agreement)
+    if models:
+        text = (
+            f"Samples of {listed(models)} are too rarely recognised as the requested class"
+            f"{BESIDE}{percent(real)} for real data."
+        )
+        yield Finding("warning", text, models, "only {said} of samples in the requested class")
+
+
+def _binomial_error(fraction: float, n: int | None) -> float:
+    if not n:
+        return 0.0
+    return math.sqrt(max(fraction * (1 - fraction), 0.0) / n)
+
+
+# Training ---------------------------------------------------------------------------------------
+
+
+def alarms(comparison: Comparison) -> Iterator[Finding]:
+    """Yield one alarm of each kind for each model: the last that did not end, else the first."""
+    for model in comparison.models:
+        chosen: dict[str, tuple[Alarm, Alarm | None]] = {}
+        for begin, end in alarm_periods(model):
+            if end is None or begin.kind not in chosen:
+                chosen[begin.kind] = begin, end
+        for begin, end in chosen.values():
+            text = alarm_text(model, begin, end)
+            yield Finding("warning", text, {model.name: ""}, "an alarm during training")
+
+
+EARLY = 500  # steps: below, an unused latent may be too early to call collapse
+
+
+def unused_latents(comparison: Comparison) -> Iterator[Finding]:
+    """Yield models without an active latent dimension, unless an alarm says so."""
+    if len(comparison.data.shape) == 1:
+        effect = "samples differ only by the decoder's noise"
+    else:
+        effect = "samples are nearly identical"
+    for model in comparison.models:
+        latent = None if model.latent is None else model.latent.code
+        if latent is None or not latent.units or latent.active != 0 or _posterior_alarm(model):
+            continue
+        models = {model.name: f"0 of {count(latent.units)}"}
+        text = f"No latent dimension is active in {listed(models)}, so {effect}."
+        steps = model.training.steps
+        if steps and steps < EARLY:
+            text += f" {count(steps)} steps may be too few to call this posterior collapse."
+        text += " Train longer, or set warmup to 0.3."
+        yield Finding("warning", text, models, "an unused latent")
+
+
+def _posterior_alarm(model: ModelResult) -> bool:
+    return any(begin.kind == "posterior" and end is None for begin, end in alarm_periods(model))
