@@ -7,37 +7,33 @@ from dataclasses import replace
 from typing import ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 
-from pushforward.metrics.score import MetricInfo, Samples, Score, share_info
+from pushforward.metrics.score import Infos, MetricInfo, Samples, Score, Scores, share_info
 from pushforward.metrics.subsets import (
     SPLITS,
+    Array,
     by_examples,
     drawn,
+    fixed_random,
     groups_of,
     left_out,
     nearest,
     orders,
 )
 from pushforward.metrics.table import embedded, shuffled
-from pushforward.metrics.uncertainty import by_blocks, share_error
+from pushforward.metrics.uncertainty import Errors, by_blocks, share_error
 
-# Rows of the distance matrix that are held at a time, and its entries, at most
+# Maximum number of rows, and of entries, of a part of the distance matrix
 ROWS = 1000
 ENTRIES = 10_000_000
-# The share of a score's variance that comes from real examples, about, as measured in 2 and 16 dimensions
+# Fraction of the variance of a score that comes from real examples, measured in 2 and 16 dimensions
 OF_REFERENCE = {"precision": 0.65, "coverage": 0.35}
-# Of the errors of recall and density: examples of either side at most, and how often they are divided in halves
+# Examples per side, and divisions in halves, for the errors of recall and density
 SOME = 1000
 HALVES = 5
 
 
-def radii(x: np.ndarray, k: int) -> np.ndarray:
-    """Compute the distance from each example of x (n, f) to its k-th nearest other example, (n,)."""
-    return nearest(x, x, k)[0]
-
-
-def prdc(generated: np.ndarray, real: np.ndarray, k: int = 5) -> dict[str, float]:
+def prdc(generated: Array, real: Array, k: int = 5) -> dict[str, float]:
     """Compute precision, recall, density and coverage.
 
     Every example has a ball that reaches to the k-th nearest example of its own cloud. Precision is
@@ -54,14 +50,13 @@ def prdc(generated: np.ndarray, real: np.ndarray, k: int = 5) -> dict[str, float
 
     References:
         Kynkäänniemi et al., Improved precision and recall metric, 2019, arXiv:1904.06991.
-        Naeem et al., Reliable fidelity and diversity metrics for generative models, 2020, arXiv:2002.09797.
+        Naeem et al., Reliable fidelity and diversity metrics for generative models, 2020,
+        arXiv:2002.09797.
     """
     return _means(*_balls(generated, real, k), k)
 
 
-def _means(
-    within: np.ndarray, recalled: np.ndarray, covered: np.ndarray, k: int
-) -> dict[str, float]:
+def _means(within: Array, recalled: Array, covered: Array, k: int) -> dict[str, float]:
     return {
         "precision": float((within > 0).mean()),
         "recall": float(recalled.mean()),
@@ -70,7 +65,7 @@ def _means(
     }
 
 
-def reached(generated: np.ndarray, real: np.ndarray, k: int = 5) -> dict[str, np.ndarray]:
+def reached(generated: Array, real: Array, k: int = 5) -> dict[str, Array]:
     """Find the real examples that are covered and recalled in the sense of `prdc`.
 
     Args:
@@ -85,13 +80,12 @@ def reached(generated: np.ndarray, real: np.ndarray, k: int = 5) -> dict[str, np
     return {"coverage": covered, "recall": recalled}
 
 
-def _balls(
-    generated: np.ndarray, real: np.ndarray, k: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _balls(generated: Array, real: Array, k: int) -> tuple[Array, Array, Array]:
+    """Real balls around each generated example, and the real examples recalled and covered."""
     from sklearn.metrics import pairwise_distances
 
-    of_real = radii(real, k)
-    of_generated = radii(generated, k)
+    real_radii, _ = nearest(real, real, k)
+    generated_radii, _ = nearest(generated, generated, k)
     within = np.zeros(len(generated))
     recalled = np.empty(len(real), bool)
     covered = np.empty(len(real), bool)
@@ -99,15 +93,15 @@ def _balls(
     for start in range(0, len(real), step):
         rows = slice(start, start + step)
         distances = pairwise_distances(real[rows], generated)
-        inside = distances < of_real[rows, None]
-        within += inside.sum(0)
-        recalled[rows] = (distances < of_generated).any(1)
-        covered[rows] = distances.min(1) < of_real[rows]
+        in_real_ball = distances < real_radii[rows, None]
+        within += in_real_ball.sum(0)
+        recalled[rows] = (distances < generated_radii).any(1)
+        covered[rows] = in_real_ball.any(1)
     return within, recalled, covered
 
 
-def coverage_terms(generated: np.ndarray, real: np.ndarray, k: int) -> np.ndarray:
-    """Measure the contributions of groups of generated examples to coverage by a leave-one-group-out jackknife.
+def coverage_terms(generated: Array, real: Array, k: int) -> Array:
+    """Measure the contributions of groups of generated examples to coverage by a jackknife.
 
     Args:
         generated: Generated examples, (n, f).
@@ -121,24 +115,35 @@ def coverage_terms(generated: np.ndarray, real: np.ndarray, k: int) -> np.ndarra
         Shao and Wu, A general theory for jackknife variance estimation, 1989.
     """
     groups = groups_of(len(generated))
-    count = groups.max() + 1
-    distances = np.stack([nearest(real, generated[groups == group])[0] for group in range(count)])
-    covering = distances < radii(real, k)
+    radii, _ = nearest(real, real, k)
+    distances = []
+    for group in range(groups.max() + 1):
+        to_group, _ = nearest(real, generated[groups == group])
+        distances.append(to_group)
+    covering = np.stack(distances) < radii
     without = (covering.sum(0) > covering).mean(1)
-    return np.asarray(count * covering.any(0).mean() - (count - 1) * without)
+    return _pseudo_values(covering.any(0).mean(), without)
 
 
-def recall_terms(generated: np.ndarray, real: np.ndarray, k: int) -> np.ndarray:
-    """Measure the contributions of groups of generated examples to recall, like `coverage_terms`, with at most `SOME` of them."""
-    some = np.random.Generator(np.random.Philox(0)).permutation(len(generated))[:SOME]
+def recall_terms(generated: Array, real: Array, k: int) -> Array:
+    """Measure the contributions of at most `SOME` examples to recall, like `coverage_terms`."""
+    some = fixed_random().permutation(len(generated))[:SOME]
     groups = groups_of(len(generated))[some]
-    count = groups.max() + 1
     recalled = _recaller(generated[some], real, k)
-    without = np.array([recalled(np.flatnonzero(groups != group)).mean() for group in range(count)])
-    return np.asarray(count * recalled(np.arange(len(some))).mean() - (count - 1) * without)
+    without = []
+    for group in range(groups.max() + 1):
+        others = np.flatnonzero(groups != group)
+        without.append(recalled(others).mean())
+    every = np.arange(len(some))
+    return _pseudo_values(recalled(every).mean(), np.array(without))
 
 
-def scaled(terms: np.ndarray, variance: float) -> tuple[float, ...]:
+def _pseudo_values(value: float, without: Array) -> Array:
+    count = len(without)
+    return np.asarray(count * value - (count - 1) * without)
+
+
+def scaled(terms: Array, variance: float) -> tuple[float, ...]:
     """Rescale terms so that their mean has a known variance.
 
     The jackknife variance is up to five times as large: if several groups reach nearly all real
@@ -146,8 +151,11 @@ def scaled(terms: np.ndarray, variance: float) -> tuple[float, ...]:
     interactions more than once (Efron and Stein, 1981).
     """
     own = float(terms.var(ddof=1)) / len(terms)
-    factor = (variance / own) ** 0.5 if own > 0 else 1.0
-    return tuple((terms.mean() + factor * (terms - terms.mean())).tolist())
+    factor = 1.0
+    if own > 0:
+        factor = (variance / own) ** 0.5
+    mean = terms.mean()
+    return tuple((mean + factor * (terms - mean)).tolist())
 
 
 class Manifold:
@@ -157,7 +165,7 @@ class Manifold:
         k: Number of neighbours that determines the size of an example's ball.
     """
 
-    scores: ClassVar[Mapping[str, MetricInfo]] = {
+    scores: ClassVar[Infos] = {
         "precision": share_info(
             "Precision",
             "higher",
@@ -195,48 +203,50 @@ class Manifold:
     def applies(self, samples: Samples) -> bool:
         return samples.table is None and samples.equal and samples.fewest > self.k
 
-    def __call__(self, samples: Samples) -> dict[str, Score]:
-        x = samples.generated_features
-        y = samples.reference_features
-        within, recalled, covered = _balls(x, y, self.k)
-        values = _means(within, recalled, covered, self.k)
-        terms_of = {"recall": (recall_terms, recalled), "coverage": (coverage_terms, covered)}
-        generated = x
-        real = y
-        x = drawn(x, len(x), 0)
-        y = drawn(y, len(y), 1)
+    def __call__(self, samples: Samples) -> Scores:
+        generated = samples.generated_features
+        real = samples.reference_features
+        k = self.k
+        within, recalled, covered = _balls(generated, real, k)
+        values = _means(within, recalled, covered, k)
+        x = drawn(generated, len(generated), 0)
+        y = drawn(real, len(real), 1)
+        spreads = None
         if samples.errors:
-            spreads = by_blocks(
-                lambda a, b: np.array([*prdc(a, b, self.k).values()]), x, y, 5 * self.k
-            )
-        else:
-            spreads = None
+            spreads = by_blocks(lambda a, b: np.array([*prdc(a, b, k).values()]), x, y, 5 * k)
         if spreads is None:
             return {name: Score(value) for name, value in values.items()}
+        errors = {
+            "precision": _of_blocks("precision", values, spreads[0], len(x)),
+            "recall": recall_errors(x, y, values["recall"], k),
+            "density": density_errors(x, y, within, k),
+            "coverage": _of_blocks("coverage", values, spreads[3], len(x)),
+        }
         scores = {}
-        for (name, value), spread in zip(values.items(), spreads, strict=True):
-            if name == "density":
-                error, of_real = density_errors(x, y, within, self.k)
-            elif name == "recall":
-                error, of_real = recall_errors(x, y, value, self.k)
-            else:  # blocks may agree by chance where nearly all examples are reached
-                error = max(float(spread), share_error(value * len(x), len(x)))
-                of_real = error * np.sqrt(OF_REFERENCE[name])
-            scores[name] = Score(value, error=error, reference_error=of_real)
-            if name in terms_of:
-                measure, of_each = terms_of[name]
-                sample_terms = scaled(measure(generated, real, self.k), error**2 - of_real**2)
-                reference_terms = by_examples(of_each.astype(float))
-                scores[name] = replace(
-                    scores[name], reference_terms=reference_terms, sample_terms=sample_terms
-                )
+        for name, (error, of_real) in errors.items():
+            scores[name] = Score(values[name], error=error, reference_error=of_real)
+        terms = {
+            "recall": (recall_terms(generated, real, k), recalled),
+            "coverage": (coverage_terms(generated, real, k), covered),
+        }
+        for name, (of_generated, of_real_examples) in terms.items():
+            error, of_real = errors[name]
+            scores[name] = replace(
+                scores[name],
+                reference_terms=by_examples(of_real_examples.astype(float)),
+                sample_terms=scaled(of_generated, error**2 - of_real**2),
+            )
         return scores
 
 
-def density_errors(
-    generated: np.ndarray, real: np.ndarray, within: np.ndarray, k: int
-) -> tuple[float, float]:
-    """Compute the standard error of the density over new examples on both sides, and over new real examples only.
+def _of_blocks(name: str, values: Mapping[str, float], spread: float, n: int) -> Errors:
+    # blocks may agree by chance if nearly all examples are reached
+    error = max(float(spread), share_error(values[name] * n, n))
+    return error, error * np.sqrt(OF_REFERENCE[name])
+
+
+def density_errors(generated: Array, real: Array, within: Array, k: int) -> tuple[float, float]:
+    """Compute the standard error of the density over all new examples, and over new real ones only.
 
     Given the real examples, the density is a mean over independent generated examples. Its
     variation over new real examples is measured between independent halves. From halves to all
@@ -246,8 +256,7 @@ def density_errors(
     Args:
         generated: Generated examples in random order, (n, f). For n > `SOME`, the variance is
             assumed to be proportional to 1/n.
-        real: Real examples in random order, (m, f). For m > `SOME`, the variance is assumed to be
-            proportional to 1/m.
+        real: Real examples in random order, (m, f), like ``generated``.
         within: Number of real balls around each of the n generated examples.
         k: Number of neighbours.
 
@@ -261,42 +270,46 @@ def density_errors(
     own = pairwise_distances(y)
     across = pairwise_distances(y, x)
 
-    def density(part: np.ndarray) -> float:
-        reach = np.partition(own[np.ix_(part, part)], k, axis=1)[:, k]
-        return float((across[part] < reach[:, None]).sum()) / (k * len(x))
+    def density(part: Array) -> float:
+        radii = _radii(own, part, k)
+        return float((across[part] < radii[:, None]).sum()) / (k * len(x))
 
     def variance(parts: int) -> float:
-        divided = (np.array_split(order, parts) for order in orders(len(y), SPLITS))
-        return float(
-            np.mean(
-                [np.var([density(part) for part in own_parts], ddof=1) for own_parts in divided]
-            )
-        )
+        variances = []
+        for order in orders(len(y), SPLITS):
+            densities = [density(part) for part in np.array_split(order, parts)]
+            variances.append(np.var(densities, ddof=1))
+        return float(np.mean(variances))
 
     halves = variance(2)
     quarters = variance(4)
-    falls = float(np.clip(halves / quarters, 0.5, 1)) if quarters > 0 else 0.5
+    falls = 0.5
+    if quarters > 0:
+        falls = float(np.clip(halves / quarters, 0.5, 1))
     of_real = (halves * falls * len(y) / len(real)) ** 0.5
-    return float(np.hypot(np.std(within / k, ddof=1) / np.sqrt(len(within)), of_real)), of_real
+    of_generated = np.std(within / k, ddof=1) / np.sqrt(len(within))
+    return float(np.hypot(of_generated, of_real)), of_real
 
 
-def recall_errors(
-    generated: np.ndarray, real: np.ndarray, value: float, k: int
-) -> tuple[float, float]:
-    """Compute the standard error of recall over new examples on both sides, and over new real examples only.
+def _radii(distances: Array, part: Array, k: int) -> Array:
+    """Distances of the examples of a part to the k-th nearest other example of the part."""
+    within_part = distances[np.ix_(part, part)]
+    return np.asarray(np.partition(within_part, k, axis=1)[:, k])
+
+
+def recall_errors(generated: Array, real: Array, value: float, k: int) -> tuple[float, float]:
+    """Compute the standard error of recall over all new examples, and over new real ones only.
 
     Over new generated examples, it comes from a jackknife that leaves out a fifth at a time,
-    because recall is not a smooth function of the examples: a few outliers have large balls. Given
-    the generated examples, recall is a mean over independent real examples. Its variance over new
-    real examples is the variance of a fraction, times the correlation between the examples recalled
-    by two halves of the samples: near 1 if recall depends only on the real example, near 0 if
-    samples cover the data.
+    because a few outliers have large balls. Given the generated examples, recall is a mean over
+    independent real examples. Its variance over new real examples is the variance of a fraction,
+    times the correlation between the examples recalled by two halves of the samples: near 1 if
+    recall depends only on the real example, near 0 if samples cover the data.
 
     Args:
         generated: Generated examples in random order, (n, f). For n > `SOME`, the variance is
             assumed to be proportional to 1/n.
-        real: Real examples in random order, (m, f). For m > `SOME`, the variance is assumed to be
-            proportional to 1/m.
+        real: Real examples in random order, (m, f), like ``generated``.
         value: Recall.
         k: Number of neighbours.
 
@@ -304,45 +317,45 @@ def recall_errors(
         Shao and Wu, A general theory for jackknife variance estimation, 1989.
     """
     x = generated[:SOME]
-    y = real[:SOME]
     m = len(real)
-    recalled = _recaller(x, y, k)
-    variance = left_out(lambda part: float(recalled(part).mean()), len(x))
+    recalled = _recaller(x, real[:SOME], k)
+    jackknife = left_out(lambda part: float(recalled(part).mean()), len(x))
+    of_generated = (jackknife * len(x) / len(generated)) ** 0.5
     half = len(x) // 2
-    halves = [
-        (recalled(order[:half]), recalled(order[half : 2 * half]))
-        for order in orders(len(x), HALVES)
-    ]
-    together = np.sum([np.cov(first, other)[0, 1] for first, other in halves])
-    shares = np.sum([(first.var(ddof=1) + other.var(ddof=1)) / 2 for first, other in halves])
+    covariances = []
+    variances = []
+    for order in orders(len(x), HALVES):
+        first = recalled(order[:half])
+        other = recalled(order[half : 2 * half])
+        covariances.append(np.cov(first, other)[0, 1])
+        variances.append((first.var(ddof=1) + other.var(ddof=1)) / 2)
+    correlation = np.sum(covariances) / max(np.sum(variances), 1e-12)
     of_share = share_error(value * m, m)
-    of_real = of_share * float(np.clip(together / max(shares, 1e-12), 0, 1)) ** 0.5
-    return max(
-        float(np.hypot(of_real, (variance * len(x) / len(generated)) ** 0.5)), of_share
-    ), of_real
+    of_real = of_share * float(np.clip(correlation, 0, 1)) ** 0.5
+    return max(float(np.hypot(of_real, of_generated)), of_share), of_real
 
 
-def _recaller(x: np.ndarray, y: np.ndarray, k: int) -> Callable[[np.ndarray], np.ndarray]:
-    """From the indices of some of the generated examples x to which of the real examples y they recall, as floats."""
+def _recaller(x: Array, y: Array, k: int) -> Callable[[Array], Array]:
+    """Function from indices of generated examples x to the real examples y recalled by them, as floats."""
     from sklearn.metrics import pairwise_distances
 
     own = pairwise_distances(x)
     across = pairwise_distances(y, x)
 
-    def recalled(part: np.ndarray) -> np.ndarray:
-        reach = np.partition(own[np.ix_(part, part)], k, axis=1)[:, k]
-        return np.asarray((across[:, part] < reach).any(1), np.float64)
+    def recalled(part: Array) -> Array:
+        in_ball = across[:, part] < _radii(own, part, k)
+        return np.asarray(in_ball.any(1), np.float64)
 
     return recalled
 
 
-MOST = 5000  # Rows of either side that are compared, at most: time grows with their square
+MOST = 5000  # Maximum number of rows per side: time grows with their square
 LEVELS = 30
-LEAST = 20  # Rows of a block by which errors are measured, at least
+LEAST = 20  # Minimum number of rows per block for errors
 WHERE = "with numbers in units of their range and categories as indicators"
 
 
-def fidelity(generated: NDArray[np.float64], real: NDArray[np.float64]) -> tuple[float, float]:
+def fidelity(generated: Array, real: Array) -> tuple[float, float]:
     """Compute alpha-precision and beta-recall, integrated over all levels.
 
     The alpha-support of real data is the ball around its mean that holds a fraction alpha of the
@@ -361,8 +374,8 @@ def fidelity(generated: NDArray[np.float64], real: NDArray[np.float64]) -> tuple
             point.
 
     References:
-        Alaa et al., How faithful is your synthetic data?, 2022, arXiv:2102.08921, sections 3 and 4; without their embedding in a
-        sphere: what the package synthcity calls "naive".
+        Alaa et al., How faithful is your synthetic data?, 2022, arXiv:2102.08921, sections 3 and 4,
+        without their embedding in a sphere ("naive" in synthcity).
     """
     levels = np.linspace(0, 1, LEVELS)
     centre = real.mean(0)
@@ -371,20 +384,22 @@ def fidelity(generated: NDArray[np.float64], real: NDArray[np.float64]) -> tuple
     precision = (outward[:, None] <= radii).mean(0)
     own, _ = nearest(real, real, 1)
     distances, at = nearest(real, generated)
-    reached = np.linalg.norm(generated[at] - generated.mean(0), axis=1)
-    within = reached[:, None] <= np.quantile(reached, levels)
-    recall = ((distances <= own)[:, None] & within).mean(0)
-    alpha, beta = (
-        float(1 - np.abs(curve - levels).sum() / levels.sum()) for curve in (precision, recall)
-    )
-    return alpha, beta
+    close = distances <= own
+    from_mean = np.linalg.norm(generated[at] - generated.mean(0), axis=1)
+    within = from_mean[:, None] <= np.quantile(from_mean, levels)
+    recall = (close[:, None] & within).mean(0)
+    return _agreement(precision, levels), _agreement(recall, levels)
+
+
+def _agreement(curve: Array, levels: Array) -> float:
+    return float(1 - np.abs(curve - levels).sum() / levels.sum())
 
 
 class Fidelity:
     """Alpha-precision and beta-recall of the rows of a table."""
 
     definition: ClassVar[int] = 2
-    scores: ClassVar[Mapping[str, MetricInfo]] = {
+    scores: ClassVar[Infos] = {
         "alpha_precision": share_info(
             "Alpha-precision",
             "higher",
@@ -403,20 +418,20 @@ class Fidelity:
     def applies(self, samples: Samples) -> bool:
         return samples.table is not None and samples.equal and len(samples.generated) >= 10
 
-    def __call__(self, samples: Samples) -> dict[str, Score]:
+    def __call__(self, samples: Samples) -> Scores:
         assert samples.table is not None
-        x, y = (
-            side[shuffled(side, seed)[:MOST]] for seed, side in enumerate(embedded(samples.table))
-        )
-        values = dict(zip(self.scores, np.clip(fidelity(x, y), 0, 1), strict=True))
+        generated, real = embedded(samples.table)
+        x = generated[shuffled(generated, 0)[:MOST]]
+        y = real[shuffled(real, 1)[:MOST]]
+        n = len(x)
+        values = np.clip(fidelity(x, y), 0, 1).tolist()
+        spreads = None
         if samples.errors:
             spreads = by_blocks(lambda a, b: np.array(fidelity(a, b)), x, y, LEAST)
-        else:
-            spreads = None
         if spreads is None:
-            return {name: Score(float(value)) for name, value in values.items()}
+            return {name: Score(value) for name, value in zip(self.scores, values, strict=True)}
         scores = {}
-        for (name, value), spread in zip(values.items(), spreads, strict=True):
-            error = max(float(spread), share_error(value * len(x), len(x)))
-            scores[name] = Score(float(value), error=error, reference_error=error * 0.5**0.5)
+        for name, value, spread in zip(self.scores, values, spreads, strict=True):
+            error = max(float(spread), share_error(value * n, n))
+            scores[name] = Score(value, error=error, reference_error=error * 0.5**0.5)
         return scores
