@@ -21,11 +21,11 @@ class Plan(Record):
         repeats: Number of samplings per model.
         redraws: Number of draws of real data for the real-data scores; None for the usual number.
         turns: Number of timed rounds; None for the usual number.
-        memory: Whether the memory of sampling and training is measured.
-        sweep: Seconds for the scores of one model over solver steps; 0 to omit these scores and trajectories.
-        limit: Time limit of measuring in seconds; None for no limit.
-        estimate: Estimated duration of measuring in seconds.
-        took: Duration of measuring in seconds.
+        memory: Whether memory is measured.
+        sweep: Seconds per model for scores over solver steps; 0 to omit them and trajectories.
+        limit: Time limit in seconds; None for no limit.
+        estimate: Estimated duration in seconds.
+        took: Duration in seconds.
     """
 
     n: int | None = None
@@ -42,10 +42,13 @@ class Plan(Record):
     def words(self) -> str:
         """Describe the plan, such as "2 samplings of 500 samples, without memory use"."""
         samples = f"{counted(self.repeats, 'sampling')} of {count(self.n)} samples"
-        kept = {"sweeps over solver steps": self.sweep, "memory use": self.memory}
-        left_out = " or ".join(name for name, measured in kept.items() if not measured)
+        left_out = []
+        if not self.sweep:
+            left_out.append("sweeps over solver steps")
+        if not self.memory:
+            left_out.append("memory use")
         if left_out:
-            return f"{samples}, without {left_out}"
+            return f"{samples}, without {' or '.join(left_out)}"
         return samples
 
 
@@ -55,16 +58,12 @@ class TrainingCost(Record):
 
     Args:
         seconds: Seconds inside training steps.
-        steps: Number of training steps.
         samples: Number of training examples seen.
         precision: Precision of network calls.
-        batch: Batch size.
-        samples_per_second: Training examples per second.
-        memory_mb: Peak memory of a training step in MiB, including weights, averaged weights and
-            optimizer state; None if unknown.
-        trajectory_seconds: Additional seconds for the trajectories of a teacher; None if there are none.
-        ancestor_seconds: Training seconds of the models that this model builds on (teacher, autoencoder,
-            initial weights), as far as they are known; None if there are none.
+        memory_mb: Peak memory of a training step in MiB.
+        trajectory_seconds: Additional seconds for the trajectories of a teacher.
+        ancestor_seconds: Known training seconds of the models that this model builds on (teacher,
+            autoencoder, initial weights).
     """
 
     seconds: float | None = None
@@ -79,11 +78,9 @@ class TrainingCost(Record):
 
     @property
     def total(self) -> float | None:
-        """Return the seconds of training, trajectories and the models that this model builds on; None if unknown."""
-        return (
-            sum(filter(None, (self.seconds, self.trajectory_seconds, self.ancestor_seconds)))
-            or None
-        )
+        """Return the seconds of training, trajectories and ancestors; None if unknown."""
+        parts = (self.seconds, self.trajectory_seconds, self.ancestor_seconds)
+        return sum(filter(None, parts)) or None
 
 
 @dataclass(frozen=True)
@@ -91,7 +88,6 @@ class SampleTime(Record):
     """Seconds per sample, timed in rounds.
 
     Args:
-        batch: Batch size.
         low: Seconds per sample in the fastest round.
         high: Median over rounds.
         values: Seconds per sample in each round.
@@ -105,12 +101,7 @@ class SampleTime(Record):
 
 @dataclass(frozen=True)
 class Memory(Record):
-    """Peak memory of sampling.
-
-    Args:
-        mb: Peak memory in MiB, including the weights.
-        batch: Batch size.
-    """
+    """Peak memory of sampling in MiB, including the weights, at a batch size."""
 
     mb: float | None = None
     batch: float | None = None
@@ -123,13 +114,10 @@ class SamplingCost(Record):
     Args:
         solver: Solver and time grid; None for one-call models.
         steps: Number of solver steps.
-        calls: Number of network calls per sample.
+        calls: Number of network calls.
         seconds_per_sample: Lower quartile of the seconds per sample in ``timing``.
-        timing: Seconds per sample in each round.
-        flops_per_sample: Number of floating-point operations per sample.
-        memory: Peak memory of sampling.
-        refused: Fraction of draws that broke a constraint of a table and were drawn again; None if the
-            model has no constraints.
+        refused: Fraction of draws that broke a constraint of a table and were drawn again; None if
+            the model has no constraints.
     """
 
     solver: str | None = None
@@ -150,10 +138,10 @@ class CurvePoint(Record):
         steps: Number of solver steps.
         calls: Number of network calls per sample.
         scores: Values by name.
-        values: Value of each sampling, by name; samplings of two points of a ladder have the same noise.
-        distance: Root mean square distance between samples of the model and of its teacher from the same
-            noise, in standard deviations of the data.
-        intervals: 95 % intervals by name, as in `Score`, for the points of a ladder.
+        values: Value of each sampling, by name.
+        distance: Root mean square distance between samples of the model and of its teacher from the
+            same noise, in standard deviations of the data.
+        intervals: 95 % intervals by name, as in `Score`.
         sample_terms: Terms of `Score` by name, averaged over samplings.
         reference_terms: Terms of `Score` by name.
     """
@@ -177,16 +165,14 @@ class Ladder(Record):
         repeats: Number of samplings per point.
         floors: Real-data scores at this n, by name.
         points: Scores of the flow map with 1, 2, 4, 8 and 16 calls.
-        teacher: Scores of the teacher with at most the same number of calls; empty if there is no
-            teacher.
+        teacher: Scores of the teacher with at most the same numbers of calls.
         own: Scores of the teacher with the solver and steps used in training.
         solver: Name of this solver.
-        default: Scores of the teacher with the solver and steps of its own run; None if unknown.
-        default_solver: Name of the solver of the teacher's run; None if unknown.
-        teacher_run: Folder of the teacher's run; None if unknown.
+        default: Scores of the teacher with the solver and steps of its own run, if known.
+        default_solver: Name of the solver of the teacher's run.
+        teacher_run: Folder of the teacher's run.
         finished: Whether the teacher is the flow map from which `finish` started.
-        learned: Description of what the flow map learns from the teacher
-            (`pushforward.methods.Method.learns`); None if unknown.
+        learned: What the flow map learns from the teacher (`pushforward.methods.Method.learns`).
     """
 
     n: int | None = None
@@ -208,8 +194,7 @@ class LevelError(Record):
     """Mean squared error of the prediction of v at one noise level.
 
     Args:
-        log_snr: Noise level as log-SNR.
-        error: Mean squared error.
+        log_snr: Noise level.
         spread: Standard error of ``error``.
     """
 
@@ -223,8 +208,7 @@ class Trajectory(Record):
     """Trajectories of an iterative model from noise to data (`pushforward.evaluation.model_metrics`).
 
     Args:
-        n: Number of trajectories.
-        straightness: Deviation from straight lines at constant speed, which have 0.
+        straightness: Deviation from straight lines at constant speed.
         npe: Normalised path energy; None for images and vectors with many columns.
         loss_by_level: Errors by noise level, from data to noise.
     """
@@ -237,13 +221,7 @@ class Trajectory(Record):
 
 @dataclass(frozen=True)
 class Series(Record):
-    """Values over training steps.
-
-    Args:
-        step: Training steps.
-        value: Value at each step.
-        seconds: Training seconds at each step; empty if they are not stored.
-    """
+    """Values over training steps and, if they are stored, training seconds."""
 
     step: tuple[float | None, ...] = ()
     value: tuple[float | None, ...] = ()
@@ -255,9 +233,9 @@ class Health(Record):
     """Measurements made during training.
 
     Args:
-        modes: Number of modes of the data; None if unknown.
+        modes: Number of modes of the data, if known.
         series: Measurements by name, such as "modes_held", "coverage" or "critic_accuracy".
-        skipped: Sentence on skipped steps; empty if there are none.
+        skipped: Sentence on skipped steps.
         best: Sentence on the best step of a flow map.
     """
 
@@ -273,11 +251,9 @@ class SweepPoint(Record):
 
     Args:
         seconds: Seconds inside training steps.
-        steps: Number of training steps.
         seed: Seed of the training run, or seeds of several.
-        scores: Scores by name.
-        budget: Budget in seconds; None if unknown.
-        commands: Commands that repeat the training run; empty for the longest one, which is the model itself.
+        budget: Budget in seconds.
+        commands: Commands that repeat the training run; empty for the model itself.
     """
 
     seconds: float | None = None
@@ -294,9 +270,7 @@ class Alarm(Record):
 
     Args:
         kind: Kind of alarm, such as "collapse".
-        step: Training step.
         value: Measured value.
-        threshold: Threshold of the alarm.
         sentence: Description of the problem.
         advice: Suggested remedy.
         over: Whether this is the end of the alarm.
@@ -318,7 +292,6 @@ class Reconstruction(Record):
     """Quality of the reconstructions of held-out examples.
 
     Args:
-        n: Number of examples.
         explained: Explained fraction of the variance.
         feature_distance: Mean squared distance in feature space, in which data has unit variance.
         psnr: Peak signal-to-noise ratio of images in decibels.
@@ -337,13 +310,12 @@ class CodeStatistics(Record):
     """Statistics of the latents of held-out examples.
 
     Args:
-        n: Number of examples.
         units: Number of latent dimensions.
         active: Number of active dimensions, whose mean varies over the data.
         kl: KL term in nats per example; None if the prior is not N(0, 1).
-        mismatch: KL divergence of all latents, as one Gaussian, from the prior in nats; None if there are
-            too few examples.
-        by_unit: KL term of each dimension in nats, in descending order, at most 64.
+        mismatch: KL divergence of all latents, as one Gaussian, from the prior in nats; None if
+            there are too few examples.
+        by_unit: The 64 largest KL terms of dimensions in nats, in descending order.
     """
 
     n: float | None = None
@@ -356,12 +328,7 @@ class CodeStatistics(Record):
 
 @dataclass(frozen=True)
 class LatentStatistics(Record):
-    """Measurements of a latent space.
-
-    Args:
-        reconstruction: Quality of reconstructions.
-        code: Statistics of latents; None for latents without variances.
-    """
+    """Measurements of a latent space; ``code`` is None for latents without variances."""
 
     reconstruction: Reconstruction = field(default_factory=Reconstruction)
     code: CodeStatistics | None = None
@@ -403,12 +370,12 @@ class LatentPictures:
 
     Args:
         map: Latents of held-out examples; None for latents with one dimension.
-        strip: Held-out images followed by their reconstructions, uint8 (2 n, height, width, channels); None
-            for vectors.
-        walks: Images between two latents, by name of the interpolation; "classes" has one latent decoded as
-            each class.
-        arithmetic: Images moved between classes; None if the autoencoder receives labels, or the data has
-            fewer than two classes.
+        strip: Held-out images followed by their reconstructions, uint8 (2 n, height, width,
+            channels); None for vectors.
+        walks: Images between two latents, by name of the interpolation; "classes" has one latent
+            decoded as each class.
+        arithmetic: Images moved between classes; None if the autoencoder receives labels, or the
+            data has fewer than two classes.
     """
 
     map: Map2D | None = None
@@ -434,15 +401,16 @@ class NearestImages:
 
 @dataclass(frozen=True)
 class Field2D:
-    """Velocities and trajectories of an iterative model in the plane, on the straight path x_t = (1 - t) x + t z.
+    """Velocities and trajectories of an iterative model in the plane, on the straight path.
 
     Args:
         limits: Square spanned by both grids in data units: (min x, max x, min y, max y).
         times: Times of the velocities, (T,), in descending order.
-        velocities: Velocities towards data at the centres of grid cells, (classes, T, rows, columns, 2); rows
-            in ascending order of y.
+        velocities: Velocities towards data at the centres of grid cells, (classes, T, rows,
+            columns, 2); rows in ascending order of y.
         way_times: Times of the trajectories, (steps + 1,), in descending order.
-        ways: Trajectories that start at the centres of grid cells, (classes, rows, columns, steps + 1, 2).
+        ways: Trajectories that start at the centres of grid cells, (classes, rows, columns,
+            steps + 1, 2).
         classes: Class names of the first axis; one empty name for a model without labels.
     """
 
@@ -462,13 +430,13 @@ class Pictures:
         grid: Samples, uint8 (n, height, width, channels) or float (n, d).
         formation: Pairs (t, samples) from noise to data; None for one-call models.
         training: Pairs (training step, samples), all from the same noise.
-        paths: Trajectories of points in the plane from noise to data, float (n, steps + 1, 2), in data units;
-            None for other data.
-        landscapes: Pairs (training step, arrays) from `pushforward.training.monitor.standard_callbacks`.
+        paths: Trajectories of points in the plane from noise to data, float (n, steps + 1, 2), in
+            data units; None for other data.
+        landscapes: Pairs (training step, arrays) from
+            `pushforward.training.monitor.standard_callbacks`.
         latent: Pictures of the latent space of a model with an encoder.
-        nearest: Nearest training images.
-        field: Velocities and trajectories of an iterative model in the plane.
-        mesh: Image of a grid of noise under a one-call model in the plane, (rows, columns, 2), in data units.
+        mesh: Image of a grid of noise under a one-call model in the plane, (rows, columns, 2), in
+            data units.
         pair: Samples of a flow map with one call, and of its teacher from the same noise.
     """
 
