@@ -172,11 +172,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ),
         ("if not autoencoder.standard", "if False", "codes"),
         ("torch.diag(log_variance.exp().mean(0))", "0", "vae"),
-        (
-            "\n            + centre.square().sum()\n            - len(centre)\n           ",
-            " + centre.square().sum()",
-            "vae",
-        ),
+        (" - d - log_determinant", " - log_determinant", "vae"),
         ("float(explained(", "float(1 - explained(", "vae"),
         ("examples[split.labels[examples] == split.labels[examples[0]]]", "examples", "codes"),
         (
@@ -184,9 +180,9 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
             "split.condition(conditions, examples[-1:])",
             "codes",
         ),
-        ("share * (means[1] - means[0])", "share * means[1]", "codes"),
+        ("share * (mean_b - mean_a)", "share * mean_b", "codes"),
         ("axes[:2].T", "axes[-2:].T", "codes"),
-        ("points = raw.of(samples, data", "points = 2 * raw.of(samples, data", "table_distances"),
+        ("points = raw.of(samples, values)", "points = 2 * raw.of(samples, values)", "table_distances"),
     ],
     "evaluation/plans.py": [
         ("if seconds(plan) <= limit:", "if False:", "plans"),
