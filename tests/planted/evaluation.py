@@ -182,7 +182,11 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ),
         ("share * (mean_b - mean_a)", "share * mean_b", "codes"),
         ("axes[:2].T", "axes[-2:].T", "codes"),
-        ("points = raw.of(samples, values)", "points = 2 * raw.of(samples, values)", "table_distances"),
+        (
+            "points = raw.of(samples, values)",
+            "points = 2 * raw.of(samples, values)",
+            "table_distances",
+        ),
     ],
     "evaluation/plans.py": [
         ("if seconds(plan) <= limit:", "if False:", "plans"),

@@ -119,18 +119,16 @@ def compare(
     """Score several models on one data set.
 
     Args:
-        models: Runs, run folders or transports by name, or a list of runs or folders, which keep
-            their names. A list of training runs of one recipe, ``{"flow": [run, other]}``, becomes
-            one row. Earlier comparisons and their files (report.json) are included without scoring
-            their models again.
+        models: Runs, run folders or transports by name, or a list of runs or folders. A list of
+            training runs of one recipe, ``{"flow": [run, other]}``, becomes one row. Earlier
+            comparisons and their files (report.json) are included without scoring them again.
         data: Data set, name or path; None for the data of the runs.
         n: Number of samples per side; None for the n of earlier comparisons, or the maximum that
             data and time allow.
         repeats: Number of samplings per model; None for 5, or fewer if time is short.
         features: Feature spaces (`pushforward.evaluate`); models are ranked in the first.
-        seeds: Number of training runs per recipe in ``models``. If there are several, models whose
-            names differ only in the seed at the end (``flow-0``, ``flow-1``) become one row with
-            the mean and the standard deviation over runs.
+        seeds: Number of training runs per recipe. If there are several, models whose names differ
+            only in the seed at the end (``flow-0``, ``flow-1``) become one row.
         curve: Whether to measure scores over network calls, flow maps and their teachers,
             trajectories and training memory; or the numbers of steps to measure.
         thorough: Whether to measure everything. By default, measuring takes at most about as long
@@ -139,9 +137,6 @@ def compare(
         budget: Training budget, such as "--budget 60s", for the report.
         commands: Commands that repeat the comparison, for the report.
         tell: Function called with a line of text before each long step, such as ``print``.
-
-    Returns:
-        Comparison, which `pushforward.Report` renders.
 
     Raises:
         UsageError: If `models` is empty, models were trained on other data, earlier comparisons
@@ -257,26 +252,20 @@ def evaluate(
         model: Run, run folder or transport; or samples: a file (.npz, .npy, .csv), a folder of
             images, an array or tensor (n, *shape) in data units, a data frame, or the result of
             `pushforward.evaluation.models.given_samples`.
-        data: Data set, name, path, data frame, or other data as for `pushforward.fit`; None for the
-            data of the run.
+        data: Data as for `pushforward.fit`; None for the data of the run.
         n: Number of samples per side; None for the maximum that data and time allow.
-        repeats: Number of samplings; None for 5, or fewer if time is short. A flow from a data set
-            is sampled once. Existing samples are divided into this number of sets of n, or fewer.
-        metrics: Names of metrics (`pushforward.metrics.registry`), "bpd" for bits per dimension, or
-            "cas" for the classification accuracy score; None for all that apply except these two.
-        features: Feature spaces (`pushforward.extractors.registry`): names, extractors, or networks
-            that convert examples in data units to (n, features). Models are ranked in the first
-            space; a few scores are also computed in the others. None for the space that suits the
-            data.
+        repeats: Number of samplings; None for 5, or fewer if time is short. Existing samples are
+            divided into this number of sets of n, or fewer.
+        metrics: Names of metrics, "bpd" for bits per dimension, or "cas" for the classification
+            accuracy score; None for all that apply except these two.
+        features: Feature spaces: names, extractors, or networks that convert examples in data units
+            to (n, features). Models are ranked in the first; a few scores are also computed in the
+            others.
         thorough: Whether to measure everything (`pushforward.compare`).
-        plugins: Python file or files that the run needs, or that define further metrics or
-            features.
+        plugins: Python files that the run needs, or that define further metrics or features.
         seed: Number added to the seed of every sampling.
         batch: Number of samples generated at a time.
         tell: Function called with a line of text before each long step, such as ``print``.
-
-    Returns:
-        Comparison of one model with real data and a baseline.
 
     Raises:
         UsageError: If a metric does not apply to the data, n exceeds the number of held-out
@@ -395,7 +384,6 @@ def _of_samples(
 
 
 def _without_training(wanted: Choice, refuse: bool) -> list[str]:
-    """Names of the scores that need no training data."""
     needs_training: list[str] = []
     others: list[str] = []
     for metric, names in wanted:
@@ -412,7 +400,7 @@ def _without_training(wanted: Choice, refuse: bool) -> list[str]:
 
 
 def stored_file(path: str | Path) -> Path | None:
-    """Return the file of stored results: a .json file, or report.json in a folder other than a run."""
+    """Return the file of stored results, also in a folder other than a run; else None."""
     place = Path(path)
     if place.is_dir():
         inside = place / "report.json"
@@ -425,11 +413,7 @@ def stored_file(path: str | Path) -> Path | None:
 
 
 def stored(path: str | Path) -> Comparison:
-    """Load results from a file of `pushforward.Report.save` or ``--json``, without pictures.
-
-    Raises:
-        CheckpointError: If the file cannot be read, or does not contain results.
-    """
+    """Load results from a file of `pushforward.Report.save` or ``--json``, without pictures."""
     try:
         return Comparison.from_json(read_whole(Path(os.path.realpath(path)), MOST))
     except (OSError, CheckpointError) as error:
@@ -461,13 +445,9 @@ def taken_apart(models: Any) -> tuple[dict[str, Comparison], Any]:
 
 
 def joined(comparisons: Mapping[str, Comparison]) -> Comparison:
-    """Join the models of several comparisons with the same protocol.
+    """Join the models of several comparisons with the same protocol; the first takes precedence.
 
-    Models keep their scores. Models with the same name get the name of their comparison in
-    brackets. Pictures, real-data scores and baselines come from the first comparison with them.
-
-    Args:
-        comparisons: Comparisons by name, such as their file.
+    Models with the same name get the name of their comparison in brackets.
 
     Raises:
         UsageError: If protocols differ; the message lists the fields with both values.
@@ -567,11 +547,9 @@ def _joined_settings(parts: Sequence[Settings]) -> Settings:
 def aggregated(comparison: Comparison, among: Collection[str] | None = None) -> Comparison:
     """Combine all training runs of a recipe in one row, among the models of some names or all.
 
-    Models belong together if their names differ only in the seed at the end (``flow-0``,
-    ``flow-1``), and family, method and size are the same. Scores and curves become means over runs;
-    the spread is the larger of the standard deviations over runs and over samplings, because a few
-    runs can agree by chance. Pictures, losses and health come from the first run, alarms from all
-    runs. Single runs are unchanged.
+    Runs of one family, method and size belong together if their names differ only in the seed at
+    the end. Scores and curves become means; the spread is the larger of the standard deviations
+    over runs and over samplings. Pictures, losses and health come from the first run.
     """
     groups: dict[Any, list[ModelResult]] = {}
     for number, model in enumerate(comparison.models):
@@ -609,7 +587,6 @@ def aggregated(comparison: Comparison, among: Collection[str] | None = None) -> 
 
 
 def _stem(model: ModelResult) -> str | None:
-    """Name without the seed of the training run; None if the name does not end in the seed."""
     ending = TRAINING.fullmatch(model.name)
     if ending is None or model.seed not in (None, int(ending[2])):
         return None
@@ -661,7 +638,6 @@ def _mean_model(
 
 
 def _mean_curve(curves: Sequence[Sequence[CurvePoint]]) -> tuple[CurvePoint, ...]:
-    """Average the points with numbers of steps that all curves have."""
     by_steps: dict[Any, list[CurvePoint]] = {}
     for point in chain.from_iterable(curves):
         by_steps.setdefault(point.steps, []).append(point)
@@ -698,7 +674,7 @@ def _mean_record(parts: Sequence[Any]) -> Any:
 
 
 def _mean(parts: Sequence[Any]) -> Any:
-    """Average numbers, also in nested dicts and lists; other differing values are the first."""
+    """Average numbers, also in nested dicts and lists; other values are the first."""
     first = parts[0]
     if all(part == first for part in parts):
         return first
@@ -715,14 +691,7 @@ def _mean(parts: Sequence[Any]) -> Any:
 def story_trainers(
     folder: Path, seconds: float, *, seed: int = 0, progress: Watcher | None = None
 ) -> list[Trainer]:
-    """Create a trainer for each model of the demo, with tiny networks on the ring.
-
-    Args:
-        folder: Folder of the runs; existing runs are continued.
-        seconds: Training budget per model in seconds.
-        seed: Seed of weights and training.
-        progress: Receives training progress; None for no output.
-    """
+    """Create a trainer for each model of the demo, with tiny networks on the ring."""
     data = named_sets.load("ring")  # eight Gaussians on a circle, so that lost modes are visible
     trainers = []
     for name, (kind, settings, training) in CAST.items():

@@ -55,13 +55,7 @@ class _Rung:
 
 @dataclass
 class _Climb:
-    """Measurement of the points of a ladder.
-
-    Args:
-        judge: Data, features and seeds.
-        n: Samples per side.
-        repeats: Samplings per point.
-    """
+    """Measurement of the points of a ladder."""
 
     judge: Judge
     n: int
@@ -80,10 +74,7 @@ class _Climb:
     def point(
         self, transport: Transport, samplings: Sequence[Tensor], beside: Sequence[Tensor]
     ) -> CurvePoint:
-        """Score samplings, and measure their distance to those of the teacher, if there are any.
-
-        Scores are missing if a sample is not finite.
-        """
+        """Score samplings, and measure their distance to the teacher's, if there are any."""
         flow = inner_of(transport)
         data = self.judge.data
         assert isinstance(flow, Flow)
@@ -104,10 +95,9 @@ class _Climb:
 
 
 def teacher_of(model: Run | Transport) -> Flow | None:
-    """Return the teacher of a flow map, at the map's guidance scale; None without a teacher.
+    """Return the teacher of a flow map from the same noise, at the map's guidance scale; else None.
 
-    Both must start from the same noise. A teacher that is itself a flow map, as in `finish`, takes
-    the same number of steps as the run.
+    A teacher that is itself a flow map, as in `finish`, takes the same number of steps.
     """
     if not isinstance(model, Run):
         return None
@@ -133,18 +123,15 @@ def ladder_of(
     """Score a flow map with 1, 2, 4, 8 and 16 calls, and its teacher from the same noise.
 
     The teacher is sampled with the solver stored in the run, at the largest number of steps that
-    needs no more calls and at the stored number of steps, and with the solver, steps and grid of
-    its own run if they are known. Distances are measured to the teacher of a finished map with the
-    same number of calls, otherwise to the teacher with the solver used in training.
+    needs no more calls and at the stored number of steps, and with the sampler of its own run.
+    Distances are measured to the teacher of a finished map with the same number of calls, otherwise
+    to the teacher with the solver used in training. None for other models.
 
     Args:
         judge: Evaluation with data and features.
         model: Run or transport; a transport has no teacher.
         seconds: Seconds per call and sample, which limit the number of samples.
         name: Name of the model in progress lines.
-
-    Returns:
-        Ladder; None for other models.
     """
     transport = transport_of(model)
     flow = inner_of(transport)
@@ -245,13 +232,7 @@ def _teacher_run(run: Run) -> str | None:
 
 
 def affordable(judge: Judge, samples: float | None, repeats: int | None = None) -> tuple[int, int]:
-    """Choose the number of samples and samplings per point.
-
-    Args:
-        judge: Evaluation, which sets the upper limits.
-        samples: Number of samples that the time allows; None for no limit.
-        repeats: Maximum number of samplings; None for the number of the evaluation.
-    """
+    """Choose the numbers of samples and samplings per point for a number of samples."""
     most = min(judge.n, SIZES[-1])
     repeats = repeats or judge.repeats
     if samples is None:
@@ -318,12 +299,8 @@ def with_ladder(
 def training_distance(transport: Transport, data: Dataset) -> Callable[[Flow], float]:
     """Build a function that measures the distance between samples of a flow and training examples.
 
-    It uses the energy distance for points and rows, and otherwise the Fréchet distance to training
-    examples that the features were not fitted on. All flows start from the same noise.
-
-    Args:
-        transport: Transport of the model, which decodes the latents of a latent flow.
-        data: Training data of the model.
+    It is the energy distance for points and rows, and otherwise the Fréchet distance to examples
+    that the features were not fitted on. All flows start from the same noise.
     """
     features = fit_features(data)
     name = "energy" if len(data.space.shape) == 1 else "frechet"
@@ -348,15 +325,7 @@ def with_sweep(
     features: Spaces = None,
     tell: Tell = None,
 ) -> Comparison:
-    """Add the scores of shorter training runs to a comparison, with the same protocol.
-
-    Args:
-        comparison: Comparison of the longest training runs, which become the last points; of
-            several runs of a recipe, the first.
-        runs: Shorter training runs by name of the model.
-        data: Data of the comparison.
-        features: Feature spaces of the comparison.
-        tell: Function called with a line of text before each sampling; None to print nothing.
+    """Add the scores of shorter training runs, by name of the model, to a comparison.
 
     Raises:
         UsageError: If a run has other data, or the protocol of these scores would differ.

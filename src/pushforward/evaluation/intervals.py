@@ -1,8 +1,4 @@
-"""95 % intervals of scores over new samples and examples, and differences between scores.
-
-An interval covers the mean score over new samples of the model and, if ``reference_error`` is
-known, over new held-out examples; for scores that are not `MetricInfo.unbiased`, the mean at this n.
-"""
+"""95 % intervals of scores over new samples and examples, and differences between scores."""
 
 from __future__ import annotations
 
@@ -28,9 +24,8 @@ Interval = tuple[float, float]
 def with_interval(score: Score, info: MetricInfo | None = None) -> Score:
     """Add the 95 % interval to a score of one or more samplings, if its variation is known.
 
-    Args:
-        score: Score with its values.
-        info: Description with the range of the score; None for no limits.
+    It covers the mean over new samples and, if ``reference_error`` is known, over new held-out
+    examples; for scores that are not `MetricInfo.unbiased`, the mean at this n.
     """
     info = info or MetricInfo()
     values = _numbers(score)
@@ -52,7 +47,7 @@ def with_interval(score: Score, info: MetricInfo | None = None) -> Score:
 
 
 def over_trainings(score: Score, info: MetricInfo | None = None) -> Score:
-    """Add the 95 % interval over new training runs to a mean over runs, like `with_interval`."""
+    """Add the 95 % interval over new training runs to a mean over runs."""
     values = _numbers(score)
     if score.value is None or len(values) != len(score.values):
         return replace(score, interval=None, interval_of=None)
@@ -115,12 +110,7 @@ def _limited(score: Score, ends: Interval, of: str, info: MetricInfo) -> Score:
 def of_share(value: float, error: float, quantile: float = NORMAL) -> tuple[float, float]:
     """Compute Wilson's interval of a fraction, which stays between 0 and 1.
 
-    The interval is computed for the number of independent examples that gives this standard error.
-
-    Args:
-        value: Fraction, from 0 to 1.
-        error: Standard error; for independent examples, the result of `share_error`.
-        quantile: Number of standard errors.
+    It is computed for the number of independent examples that gives this standard error.
 
     References:
         Wilson, Probable inference, the law of succession, and statistical inference, 1927.
@@ -142,13 +132,7 @@ def of_share(value: float, error: float, quantile: float = NORMAL) -> tuple[floa
 def above(value: float, error: float, quantile: float = NORMAL) -> tuple[float, float]:
     """Compute an interval of a score that is never below 0.
 
-    The interval is symmetric for the square root of the score and cut at 0. If the error is large
-    compared with the value, the width is bounded.
-
-    Args:
-        value: Score, at least 0.
-        error: Standard error.
-        quantile: Number of standard errors.
+    It is symmetric for the square root of the score and cut at 0. The width is bounded.
     """
     wide = quantile * error
     root = math.sqrt(max(0.0, value))
@@ -162,9 +146,7 @@ def above(value: float, error: float, quantile: float = NORMAL) -> tuple[float, 
 
 
 def merged_p(values: Sequence[float]) -> float:
-    """Combine p-values by twice their mean, at most 1; a single p-value is unchanged.
-
-    The result is a valid p-value for any dependence between the p-values.
+    """Combine p-values, whatever their dependence, by twice their mean.
 
     References:
         Rüschendorf, Random variables with maximum sums, 1982. Vovk and Wang, Combining p-values via
@@ -181,7 +163,7 @@ def deviation(values: Sequence[float]) -> float:
 
 
 def ratio(value: float, floor: Score) -> float | None:
-    """Divide a score by the real-data score; None if that is within two standard deviations of 0."""
+    """Divide a score by the real-data score; None if that is close to 0."""
     if floor.value is None or floor.value <= 2 * (floor.spread or 0.0):
         return None
     return value / floor.value
@@ -193,13 +175,13 @@ def together(
     floors: Mapping[str, Score] | None = None,
     infos: Mapping[str, MetricInfo] | None = None,
 ) -> dict[str, Score]:
-    """Combine the scores of several samplings.
+    """Combine the scores of several samplings, each by name.
 
     Args:
-        samplings: Scores by name, for each sampling.
+        samplings: Scores of each sampling.
         n: Number of examples per side.
-        floors: Real-data scores by name, for ratios.
-        infos: Descriptions by name, for ranges.
+        floors: Real-data scores, for ratios.
+        infos: Descriptions, for ranges.
     """
     floors = floors or {}
     infos = infos or {}
@@ -240,14 +222,7 @@ def point_of(steps: int, calls: float, scores: Mapping[str, Score]) -> CurvePoin
 def combined(
     samplings: Sequence[Score], n: int, floor: Score | None, info: MetricInfo | None = None
 ) -> Score:
-    """Combine the scores of several samplings, with the interval and the ratio to the real-data score.
-
-    Args:
-        samplings: Score of each sampling.
-        n: Number of examples per side.
-        floor: Real-data score; None for no ratio.
-        info: Description with the range of the score; None for no limits.
-    """
+    """Combine the scores of several samplings, with interval and ratio to real data's score."""
     values = [result.number for result in samplings]
     mean = float(np.mean(values))
     spread = None
@@ -380,9 +355,7 @@ def over_references(score: Score) -> Variation:
 def over_samples(score: Score, pooled: Variation) -> Variation:
     """Compute the variation of a score of one training run over new samples.
 
-    Args:
-        score: Score of one or more samplings.
-        pooled: Variation of a single sampling, for scores whose error over samples is unknown.
+    ``pooled`` is the variation of a single sampling, for scores with unknown errors.
     """
     if len(score.sample_terms) > 1:
         return Variation.of_terms(score.sample_terms)
@@ -408,12 +381,9 @@ def over_training_runs(score: Score) -> Variation:
 
 
 def pooled_variation(scores: Sequence[Score], least: float) -> Variation:
-    """Pool the variance between samplings over the models of a comparison.
+    """Pool the variance between samplings over scores of one training run each.
 
-    Args:
-        scores: Scores of one training run each.
-        least: Standard deviation to use if samplings agree by chance; 0 if unknown. If scores have
-            no error and one sampling each, no difference is significant.
+    If samplings agree by chance, the standard deviation is ``least``.
     """
     squares = []
     freedom = 0
@@ -434,13 +404,9 @@ NONE = Variation()
 
 @dataclass(frozen=True)
 class Variations:
-    """Variation of a score from all sources.
+    """Variation of a score over new samples, new held-out examples and new training runs.
 
-    Args:
-        samples: Variation over new samples.
-        references: Variation over new held-out examples.
-        runs: Variation over new training runs, if there are several.
-        root: Value of the score if it is the root of a mean; 0 for other scores.
+    ``root`` is the value of the score if it is the root of a mean, otherwise 0.
     """
 
     samples: Variation = NONE
@@ -449,16 +415,11 @@ class Variations:
     root: float = 0.0
 
     def margin(self, other: Variations, comparisons: int = 1) -> float:
-        """Compute the smallest significant difference (95 %) between this score and another one.
+        """Compute the smallest significant difference (95 %) from another score.
 
         It is half of the 95 % interval of their difference: the root of the sum of squares of the
-        half-widths of all sources. Each source has its own quantile, because a single quantile with
-        Welch's degrees of freedom finds too many differences between equal models (4 % instead of
-        2.5 %).
-
-        Args:
-            other: Variations of the other score.
-            comparisons: Number of differences that are tested at once, such as of all pairs.
+        half-widths of all sources. A single quantile with Welch's degrees of freedom finds too many
+        differences between equal models (4 % instead of 2.5 %).
         """
         own = 1.0
         others = 1.0

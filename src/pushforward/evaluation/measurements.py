@@ -19,11 +19,11 @@ class Plan(Record):
     Args:
         n: Number of samples per side.
         repeats: Number of samplings per model.
-        redraws: Number of draws of real data for the real-data scores; None for the usual number.
+        redraws: Number of draws of real data for real-data scores; None for the usual number.
         turns: Number of timed rounds; None for the usual number.
         memory: Whether memory is measured.
         sweep: Seconds per model for scores over solver steps; 0 to omit them and trajectories.
-        limit: Time limit in seconds; None for no limit.
+        limit: Time limit in seconds.
         estimate: Estimated duration in seconds.
         took: Duration in seconds.
     """
@@ -54,7 +54,7 @@ class Plan(Record):
 
 @dataclass(frozen=True)
 class TrainingCost(Record):
-    """Cost of training; the mean if several training runs form one model.
+    """Cost of training, or the mean of several training runs.
 
     Args:
         seconds: Seconds inside training steps.
@@ -62,8 +62,7 @@ class TrainingCost(Record):
         precision: Precision of network calls.
         memory_mb: Peak memory of a training step in MiB.
         trajectory_seconds: Additional seconds for the trajectories of a teacher.
-        ancestor_seconds: Known training seconds of the models that this model builds on (teacher,
-            autoencoder, initial weights).
+        ancestor_seconds: Training seconds of the models that this model builds on.
     """
 
     seconds: float | None = None
@@ -78,20 +77,14 @@ class TrainingCost(Record):
 
     @property
     def total(self) -> float | None:
-        """Return the seconds of training, trajectories and ancestors; None if unknown."""
+        """Return the seconds of training, trajectories and ancestors."""
         parts = (self.seconds, self.trajectory_seconds, self.ancestor_seconds)
         return sum(filter(None, parts)) or None
 
 
 @dataclass(frozen=True)
 class SampleTime(Record):
-    """Seconds per sample, timed in rounds.
-
-    Args:
-        low: Seconds per sample in the fastest round.
-        high: Median over rounds.
-        values: Seconds per sample in each round.
-    """
+    """Seconds per sample in timed rounds: of the fastest, their median, and of each."""
 
     batch: float | None = None
     low: float | None = None
@@ -101,7 +94,7 @@ class SampleTime(Record):
 
 @dataclass(frozen=True)
 class Memory(Record):
-    """Peak memory of sampling in MiB, including the weights, at a batch size."""
+    """Peak memory of sampling in MiB, with the weights."""
 
     mb: float | None = None
     batch: float | None = None
@@ -116,8 +109,7 @@ class SamplingCost(Record):
         steps: Number of solver steps.
         calls: Number of network calls.
         seconds_per_sample: Lower quartile of the seconds per sample in ``timing``.
-        refused: Fraction of draws that broke a constraint of a table and were drawn again; None if
-            the model has no constraints.
+        refused: Fraction of draws that broke a constraint of a table and were drawn again.
     """
 
     solver: str | None = None
@@ -132,18 +124,16 @@ class SamplingCost(Record):
 
 @dataclass(frozen=True)
 class CurvePoint(Record):
-    """Scores at one number of solver steps, averaged over samplings.
+    """Scores at one number of solver steps, averaged over samplings, by name.
 
     Args:
-        steps: Number of solver steps.
         calls: Number of network calls per sample.
-        scores: Values by name.
-        values: Value of each sampling, by name.
+        values: Value of each sampling.
         distance: Root mean square distance between samples of the model and of its teacher from the
             same noise, in standard deviations of the data.
-        intervals: 95 % intervals by name, as in `Score`.
-        sample_terms: Terms of `Score` by name, averaged over samplings.
-        reference_terms: Terms of `Score` by name.
+        intervals: 95 % intervals, as in `Score`.
+        sample_terms: Terms of `Score`, averaged over samplings.
+        reference_terms: Terms of `Score`.
     """
 
     steps: float | None = None
@@ -163,16 +153,16 @@ class Ladder(Record):
     Args:
         n: Number of samples per side.
         repeats: Number of samplings per point.
-        floors: Real-data scores at this n, by name.
+        floors: Real-data scores at this n.
         points: Scores of the flow map with 1, 2, 4, 8 and 16 calls.
         teacher: Scores of the teacher with at most the same numbers of calls.
         own: Scores of the teacher with the solver and steps used in training.
         solver: Name of this solver.
-        default: Scores of the teacher with the solver and steps of its own run, if known.
+        default: Scores of the teacher with the solver and steps of its own run.
         default_solver: Name of the solver of the teacher's run.
         teacher_run: Folder of the teacher's run.
         finished: Whether the teacher is the flow map from which `finish` started.
-        learned: What the flow map learns from the teacher (`pushforward.methods.Method.learns`).
+        learned: What the map learns from the teacher (`pushforward.methods.Method.learns`).
     """
 
     n: int | None = None
@@ -191,12 +181,7 @@ class Ladder(Record):
 
 @dataclass(frozen=True)
 class LevelError(Record):
-    """Mean squared error of the prediction of v at one noise level.
-
-    Args:
-        log_snr: Noise level.
-        spread: Standard error of ``error``.
-    """
+    """Mean squared error of the prediction of v at a log-SNR; ``spread`` is its error."""
 
     log_snr: float | None = None
     error: float | None = None
@@ -205,7 +190,7 @@ class LevelError(Record):
 
 @dataclass(frozen=True)
 class Trajectory(Record):
-    """Trajectories of an iterative model from noise to data (`pushforward.evaluation.model_metrics`).
+    """Trajectories of an iterative model from noise to data.
 
     Args:
         straightness: Deviation from straight lines at constant speed.
@@ -221,7 +206,7 @@ class Trajectory(Record):
 
 @dataclass(frozen=True)
 class Series(Record):
-    """Values over training steps and, if they are stored, training seconds."""
+    """Values over training steps and, if stored, training seconds."""
 
     step: tuple[float | None, ...] = ()
     value: tuple[float | None, ...] = ()
@@ -230,13 +215,9 @@ class Series(Record):
 
 @dataclass(frozen=True)
 class Health(Record):
-    """Measurements made during training.
+    """Measurements made during training, and sentences on skipped steps and the best step.
 
-    Args:
-        modes: Number of modes of the data, if known.
-        series: Measurements by name, such as "modes_held", "coverage" or "critic_accuracy".
-        skipped: Sentence on skipped steps.
-        best: Sentence on the best step of a flow map.
+    ``modes`` is the number of modes of the data; ``series`` has measurements such as "coverage".
     """
 
     modes: float | None = None
@@ -247,14 +228,7 @@ class Health(Record):
 
 @dataclass(frozen=True)
 class SweepPoint(Record):
-    """Scores of a training run with one of several budgets.
-
-    Args:
-        seconds: Seconds inside training steps.
-        seed: Seed of the training run, or seeds of several.
-        budget: Budget in seconds.
-        commands: Commands that repeat the training run; empty for the model itself.
-    """
+    """Scores of a training run with one of several budgets in seconds."""
 
     seconds: float | None = None
     steps: float | None = None
@@ -266,15 +240,9 @@ class SweepPoint(Record):
 
 @dataclass(frozen=True)
 class Alarm(Record):
-    """Start or end of an alarm during training.
+    """Start or end (``over``) of an alarm during training, such as of the kind "collapse".
 
-    Args:
-        kind: Kind of alarm, such as "collapse".
-        value: Measured value.
-        sentence: Description of the problem.
-        advice: Suggested remedy.
-        over: Whether this is the end of the alarm.
-        training: Name of the training run, if several form one model.
+    ``training`` is the name of the training run, if several form one model.
     """
 
     kind: str = ""
@@ -293,7 +261,7 @@ class Reconstruction(Record):
 
     Args:
         explained: Explained fraction of the variance.
-        feature_distance: Mean squared distance in feature space, in which data has unit variance.
+        feature_distance: Mean squared distance in feature space, where data has unit variance.
         psnr: Peak signal-to-noise ratio of images in decibels.
         ssim: Structural similarity of images; 1 for equal images.
     """
@@ -311,10 +279,9 @@ class CodeStatistics(Record):
 
     Args:
         units: Number of latent dimensions.
-        active: Number of active dimensions, whose mean varies over the data.
+        active: Number of dimensions whose mean varies over the data.
         kl: KL term in nats per example; None if the prior is not N(0, 1).
-        mismatch: KL divergence of all latents, as one Gaussian, from the prior in nats; None if
-            there are too few examples.
+        mismatch: KL divergence of all latents, as one Gaussian, from the prior in nats.
         by_unit: The 64 largest KL terms of dimensions in nats, in descending order.
     """
 
@@ -328,7 +295,7 @@ class CodeStatistics(Record):
 
 @dataclass(frozen=True)
 class LatentStatistics(Record):
-    """Measurements of a latent space; ``code`` is None for latents without variances."""
+    """Measurements of a latent space; ``code`` is None without variances."""
 
     reconstruction: Reconstruction = field(default_factory=Reconstruction)
     code: CodeStatistics | None = None
@@ -336,12 +303,9 @@ class LatentStatistics(Record):
 
 @dataclass(frozen=True)
 class Map2D:
-    """Latents as points in the plane.
+    """Latents as points in the plane of their first two principal components, (n, 2).
 
-    Args:
-        points: Latents with two dimensions, or their first two principal components, (n, 2).
-        labels: Labels, int64 (n,), or None.
-        share: Fraction of the variance of the latents in this plane.
+    ``share`` is the fraction of the variance in this plane.
     """
 
     points: np.ndarray
@@ -351,13 +315,7 @@ class Map2D:
 
 @dataclass(frozen=True)
 class Arithmetic:
-    """Sequences of images that move from one class to another.
-
-    Args:
-        groups: Names of the two classes.
-        frames: Number of images per sequence.
-        x: Images, uint8 (sequences * frames, height, width, channels).
-    """
+    """Sequences of ``frames`` images between classes, uint8 (n, height, width, channels)."""
 
     groups: tuple[str, str]
     frames: int
@@ -371,11 +329,10 @@ class LatentPictures:
     Args:
         map: Latents of held-out examples; None for latents with one dimension.
         strip: Held-out images followed by their reconstructions, uint8 (2 n, height, width,
-            channels); None for vectors.
+            channels).
         walks: Images between two latents, by name of the interpolation; "classes" has one latent
             decoded as each class.
-        arithmetic: Images moved between classes; None if the autoencoder receives labels, or the
-            data has fewer than two classes.
+        arithmetic: Images moved between classes.
     """
 
     map: Map2D | None = None
@@ -390,7 +347,7 @@ class NearestImages:
 
     Args:
         x: Training images, uint8 (n, height, width, channels).
-        distances: Euclidean distances over all pixels, in standard deviations of the data, (n,).
+        distances: Euclidean distances in standard deviations of the data, (n,).
         usual: Median distance from held-out images to their nearest training images.
     """
 
@@ -403,14 +360,14 @@ class NearestImages:
 class Field2D:
     """Velocities and trajectories of an iterative model in the plane, on the straight path.
 
+    Both start at the centres of grid cells, with rows in ascending order of y.
+
     Args:
-        limits: Square spanned by both grids in data units: (min x, max x, min y, max y).
+        limits: Square spanned by the grids in data units: (min x, max x, min y, max y).
         times: Times of the velocities, (T,), in descending order.
-        velocities: Velocities towards data at the centres of grid cells, (classes, T, rows,
-            columns, 2); rows in ascending order of y.
+        velocities: Velocities towards data, (classes, T, rows, columns, 2).
         way_times: Times of the trajectories, (steps + 1,), in descending order.
-        ways: Trajectories that start at the centres of grid cells, (classes, rows, columns,
-            steps + 1, 2).
+        ways: Trajectories, (classes, rows, columns, steps + 1, 2).
         classes: Class names of the first axis; one empty name for a model without labels.
     """
 
@@ -428,15 +385,12 @@ class Pictures:
 
     Args:
         grid: Samples, uint8 (n, height, width, channels) or float (n, d).
-        formation: Pairs (t, samples) from noise to data; None for one-call models.
+        formation: Pairs (t, samples) from noise to data.
         training: Pairs (training step, samples), all from the same noise.
-        paths: Trajectories of points in the plane from noise to data, float (n, steps + 1, 2), in
-            data units; None for other data.
+        paths: Trajectories of points in the plane from noise to data, (n, steps + 1, 2).
         landscapes: Pairs (training step, arrays) from
             `pushforward.training.monitor.standard_callbacks`.
-        latent: Pictures of the latent space of a model with an encoder.
-        mesh: Image of a grid of noise under a one-call model in the plane, (rows, columns, 2), in
-            data units.
+        mesh: Image of a grid of noise in the plane, (rows, columns, 2), in data units.
         pair: Samples of a flow map with one call, and of its teacher from the same noise.
     """
 

@@ -70,8 +70,8 @@ class Nearest:
         x: Rounded samples in data units, (n, *shape).
         examples: Indices of the nearest training examples, int64 (n, k), nearest first.
         distances: Euclidean distances in standard deviations of the data, float64 (n, k).
-        copies: Whether the distance of each sample is at most the threshold, bool (n,).
-        threshold: Threshold of `pushforward.metrics.memorisation.near_copies`.
+        copies: Whether each sample is a near-copy, bool (n,).
+        threshold: Largest distance of a near-copy.
     """
 
     x: Tensor
@@ -87,7 +87,7 @@ def nearest(x: Tensor, data: Dataset, k: int = 1) -> Nearest:
     Args:
         x: Samples in data units, (n, *shape), n at least 1.
         data: Data set that the model was trained on.
-        k: Number of training examples per sample; equally near ones are in the order of the data.
+        k: Number of training examples per sample.
 
     Raises:
         Diverged: If samples are not finite.
@@ -103,13 +103,7 @@ def nearest(x: Tensor, data: Dataset, k: int = 1) -> Nearest:
 
 
 def nearest_examples(points: np.ndarray, raw: Raw, k: int) -> tuple[np.ndarray, np.ndarray]:
-    """Find the indices and distances of the k nearest training examples, (n, k), nearest first.
-
-    Args:
-        points: Samples as converted by ``raw``, (n, d).
-        raw: Converter of the data set whose training split is searched.
-        k: Number of training examples per sample.
-    """
+    """Find indices and distances of k training examples, (n, k), nearest first."""
     train = raw.dataset.train
     unit = torch.ones(points.shape[1])
     if raw.scale is not None:
@@ -139,12 +133,7 @@ def nearest_examples(points: np.ndarray, raw: Raw, k: int) -> tuple[np.ndarray, 
 
 
 def formation_of(flow: Flow, samples: Tensor, n: int) -> list[tuple[float, np.ndarray]]:
-    """Compute points at evenly spaced times, which end with the samples at t = 0.
-
-    Args:
-        flow: Flow of points in the plane.
-        samples: Samples of `Transport.sample` from seed 0 in data units, (at least n, 2).
-        n: Number of points.
+    """Compute points at evenly spaced times, which end with samples from seed 0 at t = 0.
 
     Returns:
         Pairs of t and points (n, 2) in data units, from noise to data.
@@ -162,10 +151,7 @@ def formation_of(flow: Flow, samples: Tensor, n: int) -> list[tuple[float, np.nd
 
 
 def field_of(flow: Flow, data: Dataset) -> Field2D:
-    """Compute velocities and trajectories on grids in the plane, for at most three classes.
-
-    The grids cover nearly all data, and noise up to `NOISE` standard deviations.
-    """
+    """Compute velocities and trajectories on grids in the plane, for at most three classes."""
     space = flow.space
     left, right, low, high = limits_of(data.held_out.data_units(slice(0, 2000)).numpy())
     noise = torch.tensor([[-NOISE, -NOISE], [NOISE, NOISE]])
@@ -202,7 +188,6 @@ def field_of(flow: Flow, data: Dataset) -> Field2D:
 
 
 def _cell_centres(limits: tuple[float, float, float, float], side: int) -> Tensor:
-    """Centres of side x side cells, in rows of ascending y."""
     left, right, low, high = limits
     shares = (np.arange(side) + 0.5) / side
     grid = np.meshgrid(left + shares * (right - left), low + shares * (high - low))
@@ -222,14 +207,11 @@ def _repeated(example: Mapping[str, Tensor], n: int, device: torch.device) -> di
 
 
 def mesh_of(transport: Transport) -> np.ndarray | None:
-    """Map a grid of noise with a one-call model.
-
-    The grid lies in the plane of the first two noise dimensions; the other dimensions are 0, and
-    the label is the first one.
+    """Map a grid of noise with a one-call model, in the plane of the first two noise dimensions.
 
     Returns:
         Grid lines in data units, (lines, points, 2), half of them along each axis; None for
-        iterative models and for noise with one dimension or that is not a vector.
+        iterative models and for noise that is not a vector of two or more dimensions.
     """
     if not isinstance(transport, Map) or len(transport.noise_shape) != 1:
         return None
@@ -250,13 +232,7 @@ def mesh_of(transport: Transport) -> np.ndarray | None:
 
 
 def pictures_of(transport: Transport, run: Run | None, data: Dataset) -> Pictures:
-    """Draw samples, their formation and their nearest images, and read the samples stored during training.
-
-    Args:
-        transport: Model.
-        run: Run with stored samples; None for a model without a run.
-        data: Data set for nearest images and for the visible part of the plane.
-    """
+    """Draw samples, their formation and their nearest images, and read those of training."""
     space = transport.space
     plane = tuple(space.shape) == (2,)
     with unmet_kept():
@@ -294,7 +270,7 @@ def real_pictures(data: Dataset) -> Pictures:
 
 
 def given_pictures(samples: Given, data: Dataset) -> Pictures:
-    """Choose existing samples, and find the nearest training images if training data is known."""
+    """Choose existing samples, and find the nearest training images if they are known."""
     x = samples.x[: SHOWN[data.space.as_points]]
     pictures = Pictures(_drawable(x, data.space))
     if data.space.has_pixels and data.trained_on is not False:
@@ -312,7 +288,7 @@ def _nearest(x: Tensor, data: Dataset) -> NearestImages:
 
 
 def chosen(split: Split, n: int, names: Iterable[str] = ()) -> tuple[Tensor, Condition]:
-    """Choose at most n examples of a split in data units, always the same ones, with their conditions."""
+    """Choose at most n examples of a split in data units, with their conditions."""
     examples = permutation(len(split), 0)[:n]
     return split.data_units(examples), split.condition(names, examples)
 
@@ -320,7 +296,7 @@ def chosen(split: Split, n: int, names: Iterable[str] = ()) -> tuple[Tensor, Con
 def moments(
     autoencoder: Autoencoder, x: Tensor, condition: Condition = None
 ) -> tuple[Tensor, Tensor]:
-    """Compute means and log-variances of the latents of examples, float64 on the CPU, (n, c, ...)."""
+    """Compute means and log-variances of the latents, float64 on the CPU, (n, c, ...)."""
 
     def encoded(examples: Tensor, given: Condition) -> Tensor:
         return autoencoder.moments(examples, given).double()
@@ -330,13 +306,7 @@ def moments(
 
 
 def reconstructed(autoencoder: Autoencoder, x: Tensor, condition: Condition = None) -> Tensor:
-    """Reconstruct examples from their mean latents, in data units, on the CPU.
-
-    Args:
-        autoencoder: Autoencoder.
-        x: Examples in data units, (n, *shape).
-        condition: Dict of tensors with n entries, or None.
-    """
+    """Reconstruct examples (n, *shape) from their mean latents, in data units."""
 
     def decoded(examples: Tensor, given: Condition) -> Tensor:
         return _decoded(autoencoder, autoencoder.encode(examples, given), given)
@@ -374,17 +344,7 @@ def _in_parts(
 def reconstruction(
     autoencoder: Autoencoder, data: Dataset, features: Features, n: int = EXAMPLES
 ) -> Reconstruction:
-    """Measure the quality of the reconstructions of held-out examples.
-
-    Args:
-        autoencoder: Autoencoder on any device.
-        data: Data set with held-out examples.
-        features: Features for the distance in feature space.
-        n: Maximum number of examples.
-
-    Returns:
-        Means over examples; ``psnr`` and ``ssim`` only for images.
-    """
+    """Measure the quality of the reconstructions of at most n held-out examples."""
     x, condition = chosen(data.held_out, n, autoencoder.space.conditions)
     decoded = reconstructed(autoencoder, x, condition)
     gaps = features(x, len(x)) - features(decoded, len(x))
@@ -408,20 +368,10 @@ def reconstruction(
 def code_statistics(
     autoencoder: Autoencoder, data: Dataset, n: int = EXAMPLES
 ) -> CodeStatistics | None:
-    """Measure active dimensions, KL terms and the mismatch with the prior of held-out latents.
+    """Measure active dimensions, KL terms and the mismatch with the prior of n held-out latents.
 
     The mismatch is KL(N(m, C) | N(0, 1)) with the mean m and the covariance C of latents drawn for
-    all examples: the Gaussian part of the difference between the latents of data and the prior.
-
-    Args:
-        autoencoder: Autoencoder.
-        data: Data set with held-out examples.
-        n: Maximum number of examples.
-
-    Returns:
-        Statistics; None for latents without variances. If the prior is not N(0, 1), ``kl`` and
-        ``mismatch`` are None and ``by_unit`` is empty. ``mismatch`` is also None for fewer than
-        four examples per dimension.
+    all examples, if there are four examples per dimension. None for latents without variances.
 
     References:
         Burda et al., 2016, section 5.2, for active units. Hoffman and Johnson, ELBO Surgery, 2016,
@@ -466,10 +416,7 @@ def latent_statistics(run: Run, data: Dataset, features: Features) -> LatentStat
 
 
 def autoencoder_of(run: Run, data: Dataset) -> tuple[Autoencoder, Dataset] | None:
-    """Return the autoencoder of a run and the data, with labels if needed.
-
-    None without an encoder, or if the data lacks its conditions.
-    """
+    """Return the autoencoder of a run and the data with its conditions, if possible."""
     if not isinstance(run.method, HasAutoencoder):
         return None
     autoencoder = run.method.autoencoder().eval()
@@ -493,7 +440,7 @@ def labelled(data: Dataset) -> Dataset:
 
 
 def strip(autoencoder: Autoencoder, data: Dataset, n: int = 10) -> Tensor:
-    """Return held-out examples and their reconstructions in data units, float32 (2, n, *shape)."""
+    """Return held-out examples and their reconstructions, float32 (2, n, *shape)."""
     x, condition = chosen(data.held_out, n, autoencoder.space.conditions)
     return torch.stack([x, reconstructed(autoencoder, x, condition)])
 
@@ -501,18 +448,9 @@ def strip(autoencoder: Autoencoder, data: Dataset, n: int = 10) -> Tensor:
 def arithmetic(
     autoencoder: Autoencoder, data: Dataset, a: int, b: int, examples: int = 6, frames: int = 7
 ) -> Tensor:
-    """Move held-out examples of one class towards another in latent space.
+    """Move held-out examples of one class a towards another class b in latent space.
 
-    The latents are latent + s (mean latent of b - mean latent of a), with s from 0 to 1.5 and means
-    over training examples.
-
-    Args:
-        autoencoder: Autoencoder without labels; with labels, latents need not contain the class.
-        data: Labelled data set.
-        a: Label of the examples.
-        b: Label to move towards.
-        examples: Number of examples.
-        frames: Number of images per example.
+    The latents are latent + s (mean latent of b - mean latent of a), with s from 0 to 1.5.
 
     Returns:
         Images in data units, float32 (examples, frames, *shape).
@@ -544,7 +482,7 @@ def arithmetic(
 
 
 def code_map(autoencoder: Autoencoder, data: Dataset) -> Map2D | None:
-    """Project the latents of held-out examples onto a plane; None for latents with one dimension."""
+    """Project held-out latents onto a plane; None for latents with one dimension."""
     x, condition = chosen(data.held_out, 2000, data.space.conditions)
     mean, _ = moments(autoencoder, x, condition)
     points = mean.flatten(1).numpy()
@@ -580,7 +518,6 @@ def latent_pictures(run: Run, data: Dataset) -> LatentPictures | None:
 
 
 def _arithmetic_pictures(autoencoder: Autoencoder, data: Dataset) -> Arithmetic | None:
-    """Move between the two most frequent classes."""
     space = data.space
     labels = data.held_out.labels
     known = data.train.labels
@@ -596,11 +533,7 @@ def _arithmetic_pictures(autoencoder: Autoencoder, data: Dataset) -> Arithmetic 
 
 
 def _walks(autoencoder: Autoencoder, data: Dataset) -> dict[str, np.ndarray]:
-    """Walks from the first image of the strip to the one that differs most from it.
-
-    They stay within a class for an autoencoder with labels. "classes" has the latent of the first
-    image decoded as each class.
-    """
+    """Walks from the first image to another of its class; "classes" decodes it as each class."""
     split = data.held_out
     space = data.space
     conditions = autoencoder.space.conditions

@@ -49,17 +49,13 @@ def planned(
 ) -> Plan:
     """Choose what to measure within a time limit.
 
-    Sweeps, memory and timed rounds are reduced first, then samplings, then samples. Reductions that
-    save no time are skipped.
+    Sweeps, memory and timed rounds are reduced first, then samplings, then samples.
 
     Args:
         seconds: Function that estimates the duration of a plan.
         limit: Limit in seconds; infinity to measure everything.
         sizes: Numbers of samples per side to choose from, in descending order.
         samplings: Numbers of samplings per model to choose from, in descending order.
-
-    Returns:
-        The first plan within the limit, or the last plan.
     """
     plan = Plan(n=sizes[0], repeats=samplings[0], limit=limit)
     reductions = list(REDUCTIONS)
@@ -86,7 +82,7 @@ def follow_plan(
 
     Args:
         judge: Evaluation with the largest possible n and number of samplings.
-        models: Models to score; empty for samples of another program.
+        models: Models to score.
         n: Number of samples chosen by the user; None if it may be reduced.
         repeats: Number of samplings chosen by the user; None if it may be reduced.
         thorough: Whether to measure everything.
@@ -120,7 +116,7 @@ def follow_plan(
 def estimator(
     judge: Judge, models: Sequence[Run | Transport], curve: bool
 ) -> Callable[[Plan], float]:
-    """Measure how long sampling and scoring take, for a function that estimates a plan's seconds."""
+    """Time sampling and scoring, to build a function that estimates a plan's seconds."""
     data = judge.data
     for most in (FEWEST, PROBED):  # the first call imports libraries
         n = min(judge.n, most)

@@ -59,21 +59,19 @@ class Protocol(Record):
     """How scores were computed. Scores are comparable only if their protocols are equal.
 
     Args:
-        data: SHA-256 of all examples of the data set, hexadecimal.
-        reference: SHA-256 of the quantised held-out examples, hexadecimal.
+        data: SHA-256 of all examples of the data set.
+        reference: SHA-256 of the quantised held-out examples.
         n: Number of samples per side.
         k: Number of neighbours for precision, recall, density and coverage.
-        extractor: Identifier of the feature extractor.
         dimensions: Number of feature dimensions.
-        preprocessing: Preprocessing before the extractor.
         quantisation: Rounding of samples.
         representation: Representation of table rows for distances.
         labels: Rule by which classes are drawn.
         versions: Version of this package and, by score, the number of a changed definition, or a
             hash of the user's file that defines the score.
-        spaces: Identifiers of further feature extractors by name.
-        weights: Hash of the extractor weights by name, which is not compared: weights may differ in
-            their last digits between processors.
+        spaces: Identifiers of further feature extractors.
+        weights: Hash of the extractor weights, which is not compared: weights may differ in their
+            last digits between processors.
     """
 
     data: str = ""
@@ -165,11 +163,9 @@ class DataInfo(Record):
     Args:
         shape: Shape of one example.
         kind: Kind of example: "image", "vector", or the noun of a plug-in's space.
-        classes: Class names.
         columns: Column names of vectors and tables.
         train: Number of training examples, if known.
-        held_out: Number of held-out examples.
-        fingerprint: SHA-256 of all examples, hexadecimal.
+        fingerprint: SHA-256 of all examples.
         given: Names of the conditions.
         left_out: Names of the columns of a table that are neither learned nor scored.
     """
@@ -191,14 +187,10 @@ class Settings(Record):
     """Settings of a comparison.
 
     Args:
-        n: Number of samples per side.
-        repeats: Number of samplings per model.
         seeds: Number of training runs per recipe.
         budget: Training budget, such as "--budget 60s".
-        k: Number of neighbours for precision, recall, density and coverage.
         features: Description of the features in which models are ranked.
         spaces: Names of the feature spaces, starting with the one that ranks models.
-        dimensions: Number of feature dimensions.
         classifier_accuracy: Held-out accuracy of the classifier that recognises labels.
         shared: Groups of models whose samples start from the same noise; None if unknown.
         timed: Groups of models that were timed together; None if all were.
@@ -226,24 +218,20 @@ class ModelResult(Record):
         name: Unique name in a comparison.
         family: Model family, such as "flow"; selects the caption of the losses.
         method: Name of the method class.
-        conditioned: Sorted names of the conditions: "label", columns and others; None if unknown.
-        run: Run folder.
+        conditioned: Sorted names of the conditions: "label", columns and others.
         seed: Seed of the training run, or seeds of several.
         sampling_seeds: Seeds of the samplings; sample i depends only on the seed + i.
         parameters: Number of parameters used for sampling.
-        other_parameters: Number of parameters of other networks used in training, by name.
+        other_parameters: Number of parameters of other networks used in training.
         weights_step: Training step of the weights, if it is not the last one.
-        scores: Scores by name.
         label_agreement: Fraction of samples that a classifier recognises as the requested class.
         curve: Scores over network calls of an iterative model.
-        ladder: Scores of a flow map and its teacher with few calls.
         losses: Losses by network.
         commands: Commands that repeat the training run.
-        extension: Command that continues training; empty if the model is not a run.
+        extension: Command that continues training.
         config: Settings of training (`pushforward.evaluation.models`).
         origin: Command, commit, versions and hashes of the run, by their labels.
-        given: Whether the samples come from a file or an array, so that each sampling is a subset
-            of them.
+        given: Whether samplings are subsets of existing samples.
         trainings: Single training runs, if several form one model. Scores and costs are then means
             (`pushforward.evaluation.comparison`).
     """
@@ -293,15 +281,13 @@ class Comparison(Record):
     Args:
         title: Heading of a report.
         created: ISO date.
-        machine: Properties of the machine by name.
+        machine: Properties of the machine.
         metrics: Descriptions of scores by name, in the order of a report.
         floors: Real-data scores by name.
         unscored: Sentences that explain missing scores, by name of the score.
         models: Results of models, in the order of a report.
-        sweep: Scores of training runs with several budgets, by model, in ascending order; the
-            longest run is the model itself.
-        further_baselines: Results of baselines that are never ranked
-            (`pushforward.evaluation.baselines`).
+        sweep: Scores of training runs with several budgets, by model, in ascending order.
+        further_baselines: Results of baselines that are never ranked.
         guesses: Baselines of a single score, such as the uniform guess for bits per dimension.
         commands: Commands that repeat the comparison.
         pictures: Arrays by model, and for "real"; not stored in the JSON, and ignored by ``==``.
@@ -330,7 +316,7 @@ class Comparison(Record):
         return {model.name: model for model in self.models}[name]
 
     def info(self, metric: str) -> MetricInfo:
-        """Return the description of a score, with its name as the label if it has none."""
+        """Return the description of a score, whose label is at least its name."""
         info = self.metrics.get(metric) or MetricInfo()
         if info.label:
             return info
@@ -375,12 +361,7 @@ class Comparison(Record):
         return value
 
     def variations(self, metric: str, row: ModelResult) -> Variations:
-        """Return how much a score of a model or of the baseline varies.
-
-        Args:
-            metric: Name of the score.
-            row: Model or baseline with this score.
-        """
+        """Return how much a score of a model or of the baseline varies."""
         score = row.scores[metric]
         info = self.info(metric)
         real_spread = self.floors.get(metric, Score()).spread or 0.0
@@ -403,7 +384,6 @@ class Comparison(Record):
         return Variations(samples, over_references(score), runs, root)
 
     def _single_scores(self, metric: str) -> list[Score]:
-        """Scores of single training runs of all models and the baseline."""
         scores = []
         for row in self._rows(metric):
             for run in row.trainings or [row]:
@@ -424,10 +404,7 @@ class Comparison(Record):
         return Variation(most)
 
     def comparisons(self, metric: str) -> int:
-        """Return the number of differences of a score that are tested at once.
-
-        They are between all pairs of models, or between models and the baseline.
-        """
+        """Return the number of differences of a score that are tested at once."""
         models = sum(metric in model.scores for model in self.models)
         return max(models, models * (models - 1) // 2)
 
@@ -435,10 +412,9 @@ class Comparison(Record):
         """Compare all models and the baseline in all scores.
 
         Returns:
-            List of pairs by score, with the names "first" and "other"; the "difference" of their
-            values (for a "target", of their distances from it); the "margin" that the difference
-            must exceed (None if unknown); and the name of the model that is "ahead" (None if the
-            difference is not significant).
+            List of pairs by score, with the names "first" and "other"; the "difference" of their values
+            (for a "target", of their distances from it); the "margin" that it must exceed; and the name
+            of the model that is significantly "ahead", or None.
         """
         differences = {}
         for metric in self.metrics:

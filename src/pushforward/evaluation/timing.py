@@ -21,12 +21,9 @@ Sampler = Callable[[int], Any]  # Draws n samples
 
 
 def speed(sample: Sampler, most: int) -> tuple[int, float]:
-    """Measure the batch size and seconds per sample, in batches that grow until they save little.
+    """Measure the batch size and seconds per sample, in batches that grow up to ``most``.
 
-    Args:
-        sample: Function that draws n samples.
-        most: Largest batch size; smaller if larger ones save less than a quarter per sample, or
-            take long.
+    They stop growing when larger ones save less than a quarter per sample, or take long.
     """
     sample(1)  # warm-up
     n = 1
@@ -48,13 +45,7 @@ def speed(sample: Sampler, most: int) -> tuple[int, float]:
 def time_in_turns(
     samplers: Mapping[str, Sampler], most: int, turns: int | None = None
 ) -> dict[str, SampleTime]:
-    """Time several models in alternating rounds, so that other load slows all of them alike.
-
-    Args:
-        samplers: Functions that draw n samples, by name.
-        most: Largest batch size; smaller as in `speed`.
-        turns: Number of timed rounds; None for `TURNS`.
-    """
+    """Time models in alternating rounds, so that other load slows all of them alike."""
     batches = {}
     calls = {}
     seconds: dict[str, list[float]] = {}

@@ -21,16 +21,10 @@ def _root(covariance: Array) -> Array:
 
 
 def gaussian_distance(mean1: Array, covariance1: Array, mean2: Array, covariance2: Array) -> float:
-    """Compute the squared 2-Wasserstein distance between two Gaussians.
+    """Compute the squared 2-Wasserstein distance between Gaussians (m1, C1) and (m2, C2), float64.
 
     ``|m1 - m2|^2 + tr(C1 + C2 - 2 (C1^.5 C2 C1^.5)^.5)``. The last trace is the sum of the singular
     values of C1^.5 C2^.5, so rank-deficient covariances give neither imaginary nor huge parts.
-
-    Args:
-        mean1: Mean of the first Gaussian, float64 (f,).
-        covariance1: Covariance of the first Gaussian, float64 (f, f).
-        mean2: Mean of the second Gaussian, float64 (f,).
-        covariance2: Covariance of the second Gaussian, float64 (f, f).
 
     References:
         Dowson and Landau, The Fréchet distance between multivariate normal distributions, 1982.
@@ -43,8 +37,7 @@ def gaussian_distance(mean1: Array, covariance1: Array, mean2: Array, covariance
 def frechet_distance(x: Array, y: Array) -> float:
     """Compute the Fréchet distance between two clouds of features, (n, f) and (m, f).
 
-    It is biased upwards by about f^2 / (2n) at unit variance, so compare at equal n and with the
-    real-data score.
+    It is biased upwards by about f^2 / (2n) at unit variance, so compare at equal n.
 
     References:
         Heusel et al., GANs trained by a two time-scale update rule, 2017, arXiv:1706.08500.
@@ -55,18 +48,11 @@ def frechet_distance(x: Array, y: Array) -> float:
 
 
 def extrapolated_distance(x: Array, y: Array) -> float | None:
-    """Extrapolate the Fréchet distance to infinitely many examples.
+    """Extrapolate the Fréchet distance of x (n, f) and y (m, f) to infinitely many examples.
 
-    Its bias falls like 1/n. The distance is measured on random subsets of 15 sizes, at equal steps
-    of 1/n from a fifth of the examples to all of them, and a fitted line is evaluated at 1/n = 0.
-
-    Args:
-        x: First cloud, (n, f).
-        y: Second cloud, (m, f).
-
-    Returns:
-        Intercept of the line, possibly below 0; None if a fifth of the examples are fewer than ten
-            per feature, because the bias is then not linear in 1/n.
+    A line in 1/n is fitted to distances of random subsets of 15 sizes, from a fifth of the examples
+    to all of them, and evaluated at 1/n = 0. None if a fifth are fewer than ten examples per
+    feature, because the bias is then not linear in 1/n.
 
     References:
         Chong and Forsyth, Effectively unbiased FID and Inception Score, 2020, arXiv:1911.07023.
@@ -89,7 +75,7 @@ def extrapolated_distance(x: Array, y: Array) -> float | None:
 
 
 class Frechet:
-    """Fréchet distance between the features of generated and held-out examples."""
+    """Fréchet distance between features of generated and held-out examples."""
 
     scores: ClassVar[Infos] = {
         "frechet": MetricInfo(

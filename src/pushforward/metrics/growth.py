@@ -22,16 +22,12 @@ DRAWS = 400
 class Growth(NamedTuple):
     """Variance of a distance with mean ``null_mean + d``: null_error^2 + slope d.
 
-    "Null" is the null hypothesis that both clouds have the same distribution, for which the first
-    order of a squared distance is 0. Away from it, the variance of the first order grows in
-    proportion to the distance. Below ``null_mean``, the variance is null_error^2.
-
-    The variance of a norm with mean d is slope - (slope - null_error^2) (null_mean / d)^2: exact to
-    the first order for the root of a quadratic form.
+    "Null" is the hypothesis that both clouds have the same distribution, for which the first order
+    of a squared distance is 0. Below ``null_mean``, the variance is null_error^2. The variance of a
+    norm with mean d is slope - (slope - null_error^2) (null_mean / d)^2.
 
     Args:
-        null_error: Standard error of the distance between clouds of one distribution, over new
-            examples on both sides.
+        null_error: Standard error between clouds of one distribution, over both sides.
         null_reference_error: Part of ``null_error`` from the reference, which samplings share.
         slope: Growth of the variance with the distance; for a norm, the limit of the variance.
         reference_slope: Part of ``slope`` from the reference.
@@ -53,8 +49,7 @@ def growth_of(
     """Compute the growth of a distance's variance from its first-order terms.
 
     Args:
-        generated: Contributions of generated examples to n times the distance, up to a constant,
-            (n,).
+        generated: Contributions of examples to n times the distance, (n,).
         reference: Contributions of reference examples, (m,).
         second: Second-order variance divided by (1/n + 1/m)^2.
         distance: Biased distance computed from these terms, non-negative.
@@ -73,14 +68,10 @@ def growth_of(
 
 
 def divergence_growth(counts: NDArray[np.int64], weights: Array) -> Growth:
-    """Compute the growth of the variance of the reverse KL divergence between counts and fractions.
+    """Compute the growth of the variance of a reverse KL divergence (`divergence`).
 
-    Mean and variance under the true fractions are simulated with `DRAWS` draws: if few examples are
-    expected in a mode, they differ from a chi-squared distribution.
-
-    Args:
-        counts: Counts, (k,), at least one example in total.
-        weights: True fractions, (k,), with sum 1.
+    Mean and variance under the true fractions ``weights`` (k,) are simulated with `DRAWS` draws,
+    because few examples in a mode do not give a chi-squared distribution.
     """
     n = int(counts.sum())
     null_draws = fixed_random().multinomial(n, weights, DRAWS)
@@ -94,7 +85,7 @@ def divergence_growth(counts: NDArray[np.int64], weights: Array) -> Growth:
 
 
 def divergence(share: Array, weights: Array) -> tuple[float, float]:
-    """Compute the reverse KL divergence between fractions in nats, and the variance of its terms."""
+    """Compute KL(share || weights) of fractions (k,) in nats, and its terms' variance."""
     some = share > 0
     p = share[some]
     log_ratio = np.log(p / weights[some])
@@ -103,7 +94,7 @@ def divergence(share: Array, weights: Array) -> tuple[float, float]:
 
 
 def mean_growth(parts: Sequence[Growth], independent: int = 1) -> Growth:
-    """Average several measurements of a growth; errors by root mean square.
+    """Average measurements of a growth, whose errors enter by root mean square.
 
     Args:
         parts: Measurements, at least one.
@@ -124,7 +115,7 @@ def mean_growth(parts: Sequence[Growth], independent: int = 1) -> Growth:
 def score_interval(
     value: float, growth: Growth, samplings: int, quantile: float
 ) -> tuple[float, float]:
-    """Compute the interval of means within ``quantile`` of their own standard errors from the value.
+    """Compute the interval of means within ``quantile`` of their own standard errors of a value.
 
     Args:
         value: Mean over samplings, which share their reference.
@@ -207,14 +198,9 @@ def rounds(n: int) -> int:
 def divisions(n: int, m: int, count: int) -> Iterator[Division]:
     """Draw balanced random divisions of n + m examples into two clouds of one distribution.
 
-    They measure the variance of a norm of the difference of two distributions (W2, total
-    variation), which has no derivative if they are equal. Each new cloud takes examples from both
-    sides in proportion, so only noise is left if the distributions differ.
-
-    Args:
-        n: Number of examples on the first side.
-        m: Number of examples on the second side.
-        count: Number of divisions.
+    They measure the variance of a norm, such as W2 or total variation, which has no derivative at
+    equal distributions. Each new cloud takes examples from both sides in proportion, so only noise
+    is left if the distributions differ.
 
     References:
         Southworth, Kim and Owen, Properties of balanced permutations, 2009.
@@ -239,8 +225,7 @@ def norm_growth(
 ) -> Growth:
     """Compute how the variance of a norm grows, from distances between clouds of one distribution.
 
-    Few distances give an uncertain standard deviation, which is widened so that 1.96 times it is a
-    Student interval.
+    The standard deviation of few distances is widened to a Student interval.
 
     Args:
         distances: Distances between `divisions`, (k,), at least two.

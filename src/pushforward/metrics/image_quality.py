@@ -15,12 +15,7 @@ EXAMPLES = 1000  # Images that are transformed at a time
 
 
 def high_frequency_powers(x: Array, shape: Sequence[int]) -> Array:
-    """Compute the power of each image above half the Nyquist frequency (0.25 cycles per pixel), (n,).
-
-    Args:
-        x: Flattened images (n, channels * height * width).
-        shape: Shape of an image, (channels, height, width).
-    """
+    """Compute the power of images above 0.25 cycles per pixel, (n,)."""
     _, height, width = shape
     frequency = np.hypot(np.fft.fftfreq(height)[:, None], np.fft.fftfreq(width))
     fine = frequency > 0.25
@@ -71,25 +66,14 @@ C2 = 0.03**2
 
 
 def psnr(x: Array, y: Array) -> Array:
-    """Compute the peak signal-to-noise ratio of each example, in decibels, at most 100.
-
-    10 log10(1 / mean squared error).
-
-    Args:
-        x: Images in [0, 1], (n, C, H, W).
-        y: Reconstructions, (n, C, H, W).
-    """
+    """Compute 10 log10(1 / mean squared error) of images (n, C, H, W) in [0, 1], at most 100."""
     gaps = (np.asarray(x, dtype=np.float64) - y).reshape(len(x), -1)
     error = (gaps**2).mean(1)
     return np.asarray(-10 * np.log10(np.maximum(error, 10 ** (-MOST / 10))))
 
 
 def ssim(x: Array, y: Array) -> Array:
-    """Compute the structural similarity of each example, averaged over pixels and channels.
-
-    Args:
-        x: Images in [0, 1], (n, C, H, W).
-        y: Reconstructions, (n, C, H, W).
+    """Compute the structural similarity of images (n, C, H, W) in [0, 1], (n,).
 
     References:
         Wang et al., Image Quality Assessment: From Error Visibility to Structural Similarity, 2004,

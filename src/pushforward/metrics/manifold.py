@@ -1,4 +1,4 @@
-"""Precision, recall, density and coverage of clouds; alpha-precision and beta-recall of table rows."""
+"""Precision, recall, density and coverage of clouds; alpha-precision and beta-recall of rows."""
 
 from __future__ import annotations
 
@@ -34,19 +34,13 @@ HALVES = 5
 
 
 def prdc(generated: Array, real: Array, k: int = 5) -> dict[str, float]:
-    """Compute precision, recall, density and coverage.
+    """Compute precision, recall, density and coverage of clouds (n, f).
 
     Every example has a ball that reaches to the k-th nearest example of its own cloud. Precision is
     the fraction of generated examples within a ball of a real one; recall, the fraction of real
     examples within a ball of a generated one; density, the mean number of real balls around a
     generated example divided by k; coverage, the fraction of real balls with a generated example.
-    Perfect models do not reach 1: coverage has the mean 1 - 2^-k, and precision and recall fall
-    with the dimension.
-
-    Args:
-        generated: Generated examples, (n, f).
-        real: Real examples, (n, f); with different numbers of examples, values are not comparable.
-        k: Number of neighbours.
+    Perfect models do not reach 1: coverage has the mean 1 - 2^-k.
 
     References:
         Kynkäänniemi et al., Improved precision and recall metric, 2019, arXiv:1904.06991.
@@ -66,16 +60,7 @@ def _means(within: Array, recalled: Array, covered: Array, k: int) -> dict[str, 
 
 
 def reached(generated: Array, real: Array, k: int = 5) -> dict[str, Array]:
-    """Find the real examples that are covered and recalled in the sense of `prdc`.
-
-    Args:
-        generated: Generated examples, (n, f).
-        real: Real examples, (n, f).
-        k: Number of neighbours.
-
-    Returns:
-        "coverage" and "recall", bool (n,) each.
-    """
+    """Find the real examples with "coverage" and "recall" in the sense of `prdc`, bool (n,)."""
     _, recalled, covered = _balls(generated, real, k)
     return {"coverage": covered, "recall": recalled}
 
@@ -101,15 +86,7 @@ def _balls(generated: Array, real: Array, k: int) -> tuple[Array, Array, Array]:
 
 
 def coverage_terms(generated: Array, real: Array, k: int) -> Array:
-    """Measure the contributions of groups of generated examples to coverage by a jackknife.
-
-    Args:
-        generated: Generated examples, (n, f).
-        real: Real examples, (m, f).
-        k: Number of neighbours.
-
-    Returns:
-        One value per group of `groups_of`.
+    """Measure contributions of groups of generated examples to coverage by a jackknife.
 
     References:
         Shao and Wu, A general theory for jackknife variance estimation, 1989.
@@ -126,7 +103,7 @@ def coverage_terms(generated: Array, real: Array, k: int) -> Array:
 
 
 def recall_terms(generated: Array, real: Array, k: int) -> Array:
-    """Measure the contributions of at most `SOME` examples to recall, like `coverage_terms`."""
+    """Measure contributions to recall, like `coverage_terms`, of at most `SOME` examples."""
     some = fixed_random().permutation(len(generated))[:SOME]
     groups = groups_of(len(generated))[some]
     recalled = _recaller(generated[some], real, k)
@@ -144,11 +121,10 @@ def _pseudo_values(value: float, without: Array) -> Array:
 
 
 def scaled(terms: Array, variance: float) -> tuple[float, ...]:
-    """Rescale terms so that their mean has a known variance.
+    """Rescale jackknife terms so that their mean has a known variance.
 
-    The jackknife variance is up to five times as large: if several groups reach nearly all real
-    examples, the contribution of a group depends on the others, and the jackknife counts such
-    interactions more than once (Efron and Stein, 1981).
+    Their own variance is too large if several groups reach nearly all real examples: the jackknife
+    counts such interactions more than once (Efron and Stein, 1981).
     """
     own = float(terms.var(ddof=1)) / len(terms)
     factor = 1.0
@@ -159,11 +135,7 @@ def scaled(terms: Array, variance: float) -> tuple[float, ...]:
 
 
 class Manifold:
-    """Precision, recall, density and coverage between the features of generated and held-out examples.
-
-    Args:
-        k: Number of neighbours that determines the size of an example's ball.
-    """
+    """Precision, recall, density and coverage of features, with k neighbours."""
 
     scores: ClassVar[Infos] = {
         "precision": share_info(
@@ -248,17 +220,9 @@ def _of_blocks(name: str, values: Mapping[str, float], spread: float, n: int) ->
 def density_errors(generated: Array, real: Array, within: Array, k: int) -> tuple[float, float]:
     """Compute the standard error of the density over all new examples, and over new real ones only.
 
-    Given the real examples, the density is a mean over independent generated examples. Its
-    variation over new real examples is measured between independent halves. From halves to all
-    examples, the variance falls as from quarters to halves: by a half, or less if samples are
-    concentrated in few places.
-
-    Args:
-        generated: Generated examples in random order, (n, f). For n > `SOME`, the variance is
-            assumed to be proportional to 1/n.
-        real: Real examples in random order, (m, f), like ``generated``.
-        within: Number of real balls around each of the n generated examples.
-        k: Number of neighbours.
+    Given the real examples, the density is a mean over independent generated examples, with
+    ``within`` real balls around each. Its variation over real examples is measured between halves.
+    From halves to all examples, the variance falls as from quarters to halves.
 
     References:
         Shao and Wu, A general theory for jackknife variance estimation, 1989.
@@ -292,7 +256,6 @@ def density_errors(generated: Array, real: Array, within: Array, k: int) -> tupl
 
 
 def _radii(distances: Array, part: Array, k: int) -> Array:
-    """Distances of the examples of a part to the k-th nearest other example of the part."""
     within_part = distances[np.ix_(part, part)]
     return np.asarray(np.partition(within_part, k, axis=1)[:, k])
 
@@ -301,17 +264,9 @@ def recall_errors(generated: Array, real: Array, value: float, k: int) -> tuple[
     """Compute the standard error of recall over all new examples, and over new real ones only.
 
     Over new generated examples, it comes from a jackknife that leaves out a fifth at a time,
-    because a few outliers have large balls. Given the generated examples, recall is a mean over
-    independent real examples. Its variance over new real examples is the variance of a fraction,
-    times the correlation between the examples recalled by two halves of the samples: near 1 if
-    recall depends only on the real example, near 0 if samples cover the data.
-
-    Args:
-        generated: Generated examples in random order, (n, f). For n > `SOME`, the variance is
-            assumed to be proportional to 1/n.
-        real: Real examples in random order, (m, f), like ``generated``.
-        value: Recall.
-        k: Number of neighbours.
+    because a few outliers have large balls. Over new real examples, the variance is that of a
+    fraction ``value``, times the correlation between the examples recalled by two halves of the
+    samples: near 1 if recall depends only on the real example, near 0 if samples cover the data.
 
     References:
         Shao and Wu, A general theory for jackknife variance estimation, 1989.
@@ -336,7 +291,7 @@ def recall_errors(generated: Array, real: Array, value: float, k: int) -> tuple[
 
 
 def _recaller(x: Array, y: Array, k: int) -> Callable[[Array], Array]:
-    """Function from indices of generated examples x to the real examples y recalled by them, as floats."""
+    """Function from indices of generated examples x to which of y they recall, as floats."""
     from sklearn.metrics import pairwise_distances
 
     own = pairwise_distances(x)
@@ -356,22 +311,13 @@ WHERE = "with numbers in units of their range and categories as indicators"
 
 
 def fidelity(generated: Array, real: Array) -> tuple[float, float]:
-    """Compute alpha-precision and beta-recall, integrated over all levels.
+    """Compute alpha-precision and beta-recall of clouds (n, f), integrated over all levels.
 
-    The alpha-support of real data is the ball around its mean that holds a fraction alpha of the
-    data. P(alpha) is the fraction of samples in this ball. R(beta) is the fraction of real points
-    that are no farther from their nearest sample than from their nearest other real point, and
-    whose nearest sample is among the fraction beta closest to the samples' mean. The results are 1
-    - mean |P - alpha| / mean alpha and 1 - mean |R - beta| / mean beta, over 30 levels from 0 to 1.
-
-    Args:
-        generated: Generated examples, (n, f).
-        real: Real examples, (n, f), n at least 2.
-
-    Returns:
-        Alpha-precision, 1 for perfect samples, and beta-recall, about a half for perfect samples,
-            because the nearest neighbour of a real point is equally likely a sample or another real
-            point.
+    P(alpha) is the fraction of samples in the ball around the real mean that holds a fraction alpha
+    of real data. R(beta) is the fraction of real points that are no farther from their nearest
+    sample than from their nearest other real point, and whose nearest sample is among the fraction
+    beta closest to the samples' mean. The results are 1 - mean |P - alpha| / mean alpha, and the
+    same for R and beta, over 30 levels; 1 and about 0.5 for perfect samples.
 
     References:
         Alaa et al., How faithful is your synthetic data?, 2022, arXiv:2102.08921, sections 3 and 4,

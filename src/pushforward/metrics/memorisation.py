@@ -41,10 +41,7 @@ def _blocks(x: Array, scale: Array | None) -> Iterator[Tensor]:
 
 
 def _closest(examples: Tensor, others: Iterable[Tensor]) -> tuple[Tensor, Tensor]:
-    """Squared distance to the nearest of the others, and its index.
-
-    By a matrix product, so exact only to about 1e-6 of the squared lengths.
-    """
+    """Squared distance to the nearest of the others by matrix products, and its index."""
     import torch
 
     best = torch.full((len(examples),), torch.inf)
@@ -68,8 +65,7 @@ def _closest(examples: Tensor, others: Iterable[Tensor]) -> tuple[Tensor, Tensor
 def nearest_distance(x: Array, training: Array, scale: Array | None = None) -> Array:
     """Compute the distance of each example to its nearest training example, float64 (n,).
 
-    A search tree (few columns) or a matrix product finds the neighbour; after a product the
-    distance is computed from the difference, so that an exact copy is at exactly 0.
+    It is computed from the difference, so that an exact copy is at exactly 0.
     """
     import torch
 
@@ -97,8 +93,8 @@ def near_copies(
     """Find the generated examples that are near-copies, bool (n,), and the distance threshold.
 
     A near-copy is no farther from a training example than a quarter of the median distance from
-    held-out to training examples. The median is 0 if more than half of the held-out examples are
-    copies of training examples; then only exact copies are near-copies.
+    held-out to training examples. If more than half of the held-out examples are copies of training
+    examples, the threshold is 0.
 
     Args:
         generated: Generated examples, (n, d).
@@ -113,10 +109,9 @@ def near_copies(
 def _copy_distances(
     generated: Array, training: Array, held_out: Array, scale: Array | None
 ) -> tuple[Array, list[float]]:
-    """Distances to the nearest training examples, and thresholds: -2 standard errors, itself, +2.
+    """Distances to training examples, infinite for large ones, and three thresholds.
 
-    Distances beyond the highest threshold are infinite. The errors are those of a median, from the
-    ranks of the distances around it.
+    The thresholds are two standard errors below, without, and two above, from ranks of distances.
     """
     judges = fixed_random().permutation(len(held_out))[:JUDGES]
     usual = nearest_distance(held_out[judges], training, scale)
@@ -143,13 +138,7 @@ def _suspects(generated: Array, training: Array, scale: Array | None, threshold:
 def strong_columns(training: Array, scale: Array | None, *parts: Array) -> list[Array]:
     """Project examples in units of ``scale`` onto the 64 directions of largest variance.
 
-    Args:
-        training: Training examples, (k, d), k at least 1, float32, or uint8 with 255 for 1.
-        scale: Divisor of each column, (d,); None for 1.
-        parts: Sets of examples, (n, d) each, in the units of ``training``.
-
-    Returns:
-        Each set, (n, min(d, 64)).
+    Training examples and parts are float32, or uint8 with 255 for 1.
     """
     import torch
 
@@ -164,7 +153,7 @@ def strong_columns(training: Array, scale: Array | None, *parts: Array) -> list[
 
 
 def _axes(training: Array, scale: Array | None, count: int) -> Tensor:
-    """Directions of largest variance, by a randomised range finder with one power iteration."""
+    """Directions of largest variance (randomised range finder with one power iteration)."""
     import torch
 
     some = _examples(training[:: max(1, len(training) // 2000)][:2000], scale)
@@ -176,7 +165,7 @@ def _axes(training: Array, scale: Array | None, count: int) -> Tensor:
 
 
 class Memorisation:
-    """Fraction of generated examples that are near-copies of training examples, by raw distance in model units."""
+    """Fraction of generated examples that are near-copies of training examples."""
 
     of_training = True
 
@@ -198,7 +187,7 @@ class Memorisation:
         return True
 
     def __call__(self, samples: Samples) -> Scores:
-        """Compute "near_copies", unless the threshold is 0; ``extra`` has the threshold."""
+        """Compute "near_copies", unless the threshold, in ``extra``, is 0."""
         distances, (low, threshold, high) = _copy_distances(
             samples.generated, samples.training, samples.reference, samples.scale
         )
@@ -228,22 +217,17 @@ def copying(generated: Array, held_out: Array, training: Array) -> Scores:
     """Compute three indicators of memorisation from distances to nearest examples.
 
     * "authenticity": the fraction of samples that are farther from their nearest training example
-      than that example is from its own nearest training example. New data does not reach 1; on a
-      line it has 1/3.
-    * "copying_test": C_T, how much farther from training examples samples are than held-out ones,
-      as a z-score. Space is divided into cells around means of training examples; C_T is the mean
-      over cells of `cell_tests`, weighted by held-out examples. About 0 for new data, far below 0
-      (-3) for copies, above 0 off the data. Left out if no cell has 10 examples of each side.
+      than that example is from its own nearest training example. New data does not reach 1.
+    * "copying_test": C_T, how much farther from training examples samples are than held-out ones:
+      the mean z-score of `cell_tests` over cells around means of training examples, weighted by
+      held-out examples. Far below 0 for copies, above 0 off the data.
     * "held_out_ratio": the fraction of held-out examples among the real examples nearest to some
-      sample, divided by m / (k + m), the fraction for a model equally far from both sets. Below 1,
-      the model repeats training examples; above 1, it has seen held-out examples. Each real example
-      counts once; of equally near examples, both count. ``extra`` has "tail" if samples reach few
-      real examples: by chance, the ratio exceeds 1 by twice this value in 1 of 2,000 evaluations.
+      sample, divided by m / (k + m). Below 1, the model repeats training examples; above 1, it has
+      seen held-out examples. Its "tail" is half of the distance to a tail of 1 in 2,000 by chance.
 
     Args:
         generated: Generated examples, (n, d).
-        held_out: Held-out examples, (m, d), in an order independent of their values; C_T uses at
-            most 2,000.
+        held_out: Held-out examples, (m, d), in random order.
         training: Training examples, (k, d), k at least 2.
 
     References:
@@ -335,10 +319,9 @@ class _Reached:
         return new / (new + old)
 
     def by_cell(self, m: int) -> tuple[Array, Array]:
-        """Count held-out and training examples in the cell of each of m held-out examples, (m,).
+        """Count held-out and training examples in the cells around m held-out examples.
 
-        A cell contains the samples nearest to it. A training example that is nearest to samples in
-        several cells counts in equal parts.
+        A training example that is nearest to samples in several cells counts in equal parts.
         """
         new = np.zeros(m)
         new[self.held_out[self.new]] = 1
@@ -349,18 +332,11 @@ class _Reached:
 
 
 def ratio_errors(reached: _Reached, m: int, k: int) -> Errors:
-    """Compute the standard error of the fraction of held-out examples among those nearest to samples.
+    """Compute the standard error of `_Reached.share`, and its part from the real examples.
 
-    The fraction is a ratio of two correlated sums over the cells of held-out examples. Its variance
-    comes from the terms of the cells, by the delta method. It is at least the variance if each
-    held-out example is reached by chance: their number is then binomial, with two added to either
-    side, while the number of training examples is fixed. The variation over new samples is measured
-    by leaving out a fifth of them at a time (jackknife); the rest comes from the real examples.
-
-    Args:
-        reached: Real examples nearest to each sample.
-        m: Number of held-out examples.
-        k: Number of training examples.
+    The fraction is a ratio of two correlated sums over the cells of held-out examples, with a
+    variance by the delta method. It is at least the variance if m held-out and k training examples
+    are reached by chance. The variation over new samples comes from a jackknife.
 
     References:
         Cochran, Sampling Techniques, 1977, section 2.11 and chapter 3.
@@ -386,12 +362,6 @@ def cell_tests(
     x: Array, y: Array, cells_of_x: Array, cells_of_y: Array
 ) -> Iterator[tuple[float, int, float, float]]:
     """Perform a Mann-Whitney test in each cell with at least 10 values per side.
-
-    Args:
-        x: First values, (n,).
-        y: Second values, (m,).
-        cells_of_x: Cell number of each value of x, integers, (n,).
-        cells_of_y: Cell number of each value of y, integers, (m,).
 
     Yields:
         z-score, below 0 if x tends to be smaller than y; number of values of y in the cell;
@@ -425,10 +395,9 @@ def _centres(training: Array, cells: int) -> Array:
 
 
 class Copying:
-    """Authenticity, the copying test C_T, and the fraction of held-out examples among nearest real examples.
+    """Authenticity, C_T and held-out neighbours, by raw distances in model units.
 
-    Uses raw distances in model units; for images, in the 64 directions of largest variance of
-    training examples.
+    For images, distances are in the 64 directions of largest variance.
     """
 
     of_training = True

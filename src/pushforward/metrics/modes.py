@@ -29,11 +29,7 @@ class Centred(Protocol):
 
 @dataclass(frozen=True)
 class ModeCount:
-    """Result of `count_modes`.
-
-    For each mode, (k,): ``mass`` is the fraction of all examples in the mode, ``nearest`` the
-    fraction of examples nearest to it.
-    """
+    """Result of `count_modes`; ``nearest`` (k,) has the fractions of examples by mode."""
 
     held: int
     reached: int
@@ -49,23 +45,17 @@ class ModeCount:
 
 
 def count_modes(x: Array, centres: Array, std: float, weights: Array | None = None) -> ModeCount:
-    """Compare examples with a mixture of Gaussians with known centres and width.
+    """Compare examples (n, d) with Gaussians with known centres (k, d), width and masses (k,).
 
     An example belongs to its nearest centre. Within 3 standard deviations it is of high quality,
-    beyond 5 it is a bridge and belongs to no mode; the mass of a mode is the fraction of all
-    examples that belong to it and are not bridges.
+    beyond 5 it is a bridge and belongs to no mode.
 
-    * held: modes with at least 20 % of their true mass. reached: modes with at least one example of high quality.
+    * held: modes with at least 20 % of their true mass. reached: modes with an example of high
+      quality.
     * spread: root mean square distance to the nearest centre divided by ``std sqrt(d)``, for
       examples that are not bridges.
-    * divergence: KL(generated || true) of the masses, in nats, over examples of high quality, as in
-      the literature; if there are none, the largest possible value.
-
-    Args:
-        x: Examples (n, d), in data units.
-        centres: Centres of the modes, (k, d).
-        std: Standard deviation of each mode along each axis.
-        weights: True masses, (k,); None for equal masses.
+    * divergence: KL(generated || true) of the masses, in nats, over examples of high quality; if
+      there are none, the largest possible value.
 
     References:
         Lin et al., PacGAN, 2018, arXiv:1712.04086 (found, high quality, reverse KL).
@@ -111,7 +101,7 @@ def count_modes(x: Array, centres: Array, std: float, weights: Array | None = No
 
 
 class Modes:
-    """Number, mass and width of the modes in samples, and bridges between modes, for data with known centres."""
+    """Number, mass and width of the modes of data with known centres, and bridges."""
 
     scores: ClassVar[Infos] = {
         "modes_held": MetricInfo(
@@ -167,12 +157,7 @@ class Modes:
         return isinstance(truth, Centred) and len(truth.centres) > 0 and truth.std > 0
 
     def __call__(self, samples: Samples) -> Scores:
-        """Compute six scores.
-
-        ``extra`` of both counts has the number of modes as "of". For "modes_held" it also has the
-        mass of each mode and the fraction of samples nearest to it; for "high_quality", the
-        fraction expected of true samples.
-        """
+        """Compute six scores; ``extra`` has the number of modes and their masses."""
         from scipy.special import gammainc
 
         truth = samples.truth
@@ -212,10 +197,9 @@ class Legible(Protocol):
 
 
 class Stacked:
-    """Number and balance of the modes of stacked images, recognised by a classifier of single images.
+    """Number and balance of the modes of stacked images, recognised by a classifier.
 
-    n examples of a perfect model have a divergence of about (modes - 1) / (2 n), so compare only at
-    equal n.
+    n examples of a perfect model have a divergence of about (modes - 1) / (2 n).
 
     References:
         Metz et al., Unrolled Generative Adversarial Networks, 2017, section 3.3.2.
@@ -244,7 +228,7 @@ class Stacked:
         return isinstance(samples.truth, Legible)
 
     def __call__(self, samples: Samples) -> Scores:
-        """Compute two scores; ``extra`` has the number of modes ("of") and those "missing"."""
+        """Compute two scores; ``extra`` has the number of modes and those missing."""
         modes = samples.truth.modes
         counts = np.bincount(samples.truth.read(samples.generated), minlength=modes)
         uniform = np.full(modes, 1 / modes)
@@ -285,10 +269,7 @@ class Classes:
         return samples.generated_classes is not None and samples.reference_classes is not None
 
     def __call__(self, samples: Samples) -> Scores:
-        """Compute one score, "class_distance".
-
-        ``extra`` has the fraction of each class in samples as "share", and in real data as "real".
-        """
+        """Compute "class_distance"; ``extra`` has the fraction of each class."""
         generated = samples.generated_classes
         reference = samples.reference_classes
         assert generated is not None
@@ -323,17 +304,12 @@ JUDGED = 1000  # Maximum number of examples per side: more are closer to each ot
 
 
 def repeat_distances(x: Array, real: Array) -> tuple[float, float]:
-    """Return two distances below which samples count as repeated, because few real examples are that close.
+    """Return two distances below which samples (n, f) count as repeated.
 
-    The first is the 1 % quantile of the distances from real examples to their nearest others. In
-    many dimensions these distances hardly vary, so it also joins samples that are merely blurred.
-    The second does not: it is at most a fifth of the median, and shrinks with the standard
-    deviation of samples that are less diverse than real data, by at most a factor of three. Real
-    examples with an exact copy do not count.
-
-    Args:
-        x: Samples, (n, f).
-        real: Real examples, (n, f), n at least 2.
+    The first is the 1 % quantile of the distances from real examples to their nearest others, which
+    in many dimensions also joins blurred samples. The second does not: it is at most a fifth of the
+    median, and shrinks with the standard deviation of samples that are less diverse than real data,
+    by at most a factor of three. Real examples with an exact copy do not count.
     """
     distances, _ = nearest(real, real, 1)
     distances = distances[distances > EQUAL]

@@ -20,11 +20,6 @@ from pushforward.registries import METRICS
 def register(name: str, metric: type[Metric]) -> None:
     """Register a metric for evaluations, comparisons and the command line, or replace it.
 
-    Args:
-        name: Name of the metric.
-        metric: Class whose ``scores`` declare a `MetricInfo` by name; it is constructed without
-            arguments.
-
     Raises:
         UsageError: If the class is not a metric, or the name of a score belongs to another metric.
     """
@@ -32,7 +27,7 @@ def register(name: str, metric: type[Metric]) -> None:
 
 
 def check_metric(name: str, metric: Any) -> None:
-    """Raise an error if the class is not a metric, or a score's name belongs to another metric."""
+    """Raise an error if a class is not a metric, or a score's name is taken."""
     if not is_metric(metric):
         raise UsageError(
             f'{metric!r} is not a metric: the class needs an attribute "scores", a dict from names '
@@ -80,11 +75,7 @@ Choice = list[tuple[Metric, tuple[str, ...]]]
 
 
 def check_metrics(names: Sequence[str | Metric] | None) -> None:
-    """Raise an error if a metric name is unknown.
-
-    Raises:
-        UsageError: If a name is unknown, with all known metrics.
-    """
+    """Raise a `UsageError` with all known metrics if a name is unknown."""
     known = sorted({*METRICS, *MODEL_SCORES, *_owners()})
     for name in names or ():
         if isinstance(name, str) and name not in known:
@@ -95,11 +86,7 @@ def check_metrics(names: Sequence[str | Metric] | None) -> None:
 
 
 def chosen(wanted: Sequence[str | Metric] | None) -> Choice:
-    """Select metrics and their requested scores; None for all.
-
-    Raises:
-        UsageError: If a metric is unknown.
-    """
+    """Select metrics and their requested scores; None for all."""
     if wanted is None:
         return [(metric(), tuple(metric.scores)) for metric in METRICS.values()]
     check_metrics(wanted)

@@ -37,13 +37,13 @@ class MetricInfo(Record):
         what: Meaning of the score.
         unit: Unit, such as "nats"; "%" for a fraction that is shown as a percentage.
         group: Heading under which a report lists the score.
-        role: "quality" or "diversity" for scores that may rank models; None for all others.
+        role: "quality" or "diversity" for scores that may rank models.
         priority: Models are ranked by the available score of each role with the lowest number.
         target: Ideal value if ``better`` is "target"; None for the value of real data.
-        missing: Sentence that explains a missing score; empty if no explanation is needed.
+        missing: Sentence that explains a missing score.
         unbiased: Whether the mean of the score is the same for any number of examples.
-        least: Smallest possible value; None for no limit.
-        most: Largest possible value; None for no limit.
+        least: Smallest possible value, if any.
+        most: Largest possible value, if any.
         root: Whether the score is the root of a mean; such scores are compared by their squares.
     """
 
@@ -67,28 +67,26 @@ share_info = partial(MetricInfo, least=0.0, most=1.0)  # Declares a score from 0
 
 @dataclass(frozen=True, repr=False)
 class Score(Record):
-    """Value of a score for one model, with its variation.
+    """Value of a score for one model, with its variation; None where unknown.
 
     Args:
         value: Mean over ``values``; None if not finite.
         spread: Standard deviation over samplings or training runs; for a score without sampling,
-            its standard error. None if unknown.
-        error: Standard error of a single sampling over new examples on both sides, if known.
-        reference_error: Part of ``error`` that comes from the reference, which all samplings share;
-            the squares of both parts add up to error^2.
+            its standard error.
+        error: Standard error of a single sampling over new examples on both sides.
+        reference_error: Part of ``error`` that comes from the reference, which samplings share; the
+            squares of both parts add up to error^2.
         values: Values of single samplings or training runs.
         n: Number of examples compared on each side.
         ratio: Value divided by the real-data score; None if that is too close to 0.
         interval: Ends of a 95 % interval for the mean score over new samples and, if
-            ``reference_error`` is known, new reference examples; None if unknown.
+            ``reference_error`` is known, new reference examples.
         interval_of: Source of the interval: "examples", "samplings" or "training runs".
-        bias: Approximate difference of the mean at this n to infinitely many examples, if known.
-        growth: Fields of a `pushforward.metrics.growth.Growth`, if known.
-        reference_terms: Contributions of groups of reference examples up to a constant, if known
-            (`pushforward.metrics.subsets.by_examples`), for comparing two models on the same
-            examples.
-        sample_terms: Contributions of groups of generated examples; for several samplings,
-            concatenated, each with its value as mean.
+        bias: Difference of the mean at this n to infinitely many examples.
+        growth: Fields of a `pushforward.metrics.growth.Growth`.
+        reference_terms: Contributions of groups of reference examples up to a constant
+            (`pushforward.metrics.subsets.by_examples`).
+        sample_terms: Contributions of groups of generated examples, for each sampling.
         extra: Additional numbers and texts, such as the mass of each mode.
     """
 
@@ -133,7 +131,6 @@ class Score(Record):
         return value
 
     def __repr__(self) -> str:
-        """Return value, spread, interval, ratio to real data and number of examples."""
         text = f"{self}{self.stated}"
         if self.ratio is not None:
             text += f", {plain(self.ratio, 2)} times real data's"
@@ -151,30 +148,26 @@ class Samples:
     """Generated, reference (held-out) and training examples, which are the input of every metric.
 
     Raw examples are in data units, flattened to (n, d), float32; for tables, they are points
-    computed from the values of rows. ``training`` may be uint8 with 255 for 1. Features are
-    float64, (n, f).
+    computed from rows. Features are float64, (n, f).
 
     Args:
         generated: Samples of the model, (n, d).
         reference: Held-out examples, (m, d).
-        training: Training examples of the model, (k, d).
+        training: Training examples of the model, (k, d), float32, or uint8 with 255 for 1.
         generated_features: Features of generated examples, (n, f).
         reference_features: Features of held-out examples, (m, f).
         shape: Shape of one example, (d,) or (channels, height, width).
-        scale: Standard deviation of each raw column over the training split, (d,), for distances in
-            model units; None for 1.
-        truth: Known facts about the distribution, or None: `pushforward.metrics.modes.Centred` or
+        scale: Standard deviation of each raw column over the training split, (d,); None for 1.
+        truth: Known facts about the distribution: `pushforward.metrics.modes.Centred` or
             `pushforward.metrics.modes.Legible`.
         generated_classes: Class of each generated example according to a classifier, integers (n,);
             None if the data has no classes, or no metric has ``reads_classes``.
         reference_classes: Class of each held-out example by its label, (m,), or None.
         classes: Number of classes; 0 for data without classes.
-        table: Rows with the original values of the table; None for data other than mixed-type
-            tables.
-        generated_more: All samples of the model for attacks, including ``generated``, (k, d); None
-            if there are no others.
+        table: Rows with the original values of a table of mixed types.
+        generated_more: All samples of the model for attacks, including ``generated``, (k, d).
         apart: Whether equal rows may be on both sides of the split, as independent draws.
-        errors: Whether to compute standard errors; if not, a metric may omit expensive ones.
+        errors: Whether to compute expensive standard errors.
 
     Raises:
         Diverged: If generated examples are not finite, with their number.
@@ -205,7 +198,7 @@ class Samples:
 
     @property
     def points(self) -> tuple[Array, Array]:
-        """Return generated and reference examples in units of ``scale``, except columns with scale 0."""
+        """Return generated and reference examples in units of ``scale``, if it is not 0."""
         if self.scale is None:
             return self.generated, self.reference
         unit = np.where(self.scale > 0, self.scale, 1.0)
@@ -218,13 +211,13 @@ class Samples:
 
     @property
     def equal(self) -> bool:
-        """Return whether the numbers of generated and reference examples are equal."""
+        """Return whether both sides have the same number of examples."""
         return len(self.generated) == len(self.reference)
 
 
 @runtime_checkable
 class Metric(Protocol):
-    """Base class of metrics. A metric may return several scores, which ``scores`` declares by name.
+    """Base class of metrics, whose scores ``scores`` declares by name.
 
     A metric that compares samples with training examples has the attribute ``of_training = True``,
     and is skipped if the training examples are unknown (`pushforward.data.real_data`).
@@ -248,12 +241,7 @@ def is_metric(part: type[Any]) -> TypeGuard[type[Metric]]:
 
 
 def check_finite(name: str, examples: Array) -> None:
-    """Raise an error if examples contain NaN or infinity.
-
-    Raises:
-        Diverged: If generated examples are not finite.
-        DataError: If real examples are not finite.
-    """
+    """Raise `Diverged` or `DataError` if examples contain NaN or infinity."""
     if not np.issubdtype(examples.dtype, np.floating):
         return
     finite = np.isfinite(examples.reshape(len(examples), -1)).all(axis=1)

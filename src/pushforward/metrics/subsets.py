@@ -22,21 +22,18 @@ def fixed_random(seed: int = 0) -> np.random.Generator:
 
 
 def groups_of(n: int) -> Array:
-    """Assign n examples to `GROUPS` random groups of equal size; the groups are the same for all models."""
+    """Assign n examples to `GROUPS` fixed random groups of equal size."""
     number = np.empty(n, dtype=np.int64)
     number[fixed_random().permutation(n)] = np.arange(n) % min(GROUPS, n)
     return number
 
 
 def by_examples(terms: Array) -> tuple[float, ...]:
-    """Average the contributions of single examples to a score over the groups of `groups_of`.
+    """Average the contributions of examples to n times a score over the groups of `groups_of`.
 
     If two models have the results a and b, the standard error of the mean of a - b is the error of
-    their difference over new examples: small if the same examples are hard for both.
-
-    Args:
-        terms: Contributions of examples to the score times the number of examples, up to a
-            constant, (n,); NaN for omitted examples.
+    their difference over new examples: small if the same examples are hard for both. Omitted
+    examples have NaN.
     """
     groups = groups_of(len(terms))
     used = ~np.isnan(terms)
@@ -58,7 +55,7 @@ def drawn(x: Array, n: int, seed: int) -> Array:
 
 
 def drawn_at(x: Array, n: int, seed: int) -> Array:
-    """Draw the indices of n of the examples x (m, d), in an order that depends only on their values and the seed.
+    """Draw the indices of n of the examples x (m, d), from their values and a seed.
 
     Examples may be sorted by class, so the first n are not a random sample.
     """
@@ -89,14 +86,14 @@ def orders(n: int, count: int) -> list[Array]:
 
 
 def left_out(score: Callable[[Array], float], n: int) -> float:
-    """Compute the variance of a score by a jackknife that omits a fifth of the examples at a time."""
+    """Compute the variance of a score by a jackknife that omits a fifth of n examples."""
     few = max(1, n // LEFT_OUT)
     values = [score(order[few:]) for order in orders(n, SPLITS)]
     return float(np.var(values, ddof=1)) * (n - few) / few
 
 
 def nearest(x: Array, others: Array, skipped: int = 0) -> tuple[Array, Array]:
-    """Find the distance and index of the nearest other example, each (n,), after ``skipped`` nearer ones."""
+    """Find the distance and index of the nearest example, each (n,), but ``skipped`` ones."""
     from sklearn import config_context
     from sklearn.neighbors import NearestNeighbors
 

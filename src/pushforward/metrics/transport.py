@@ -29,12 +29,7 @@ SLICED = 4000  # Maximum number of examples per side for the sliced distance
 
 
 class Matching(NamedTuple):
-    """Optimal matching of two clouds of n points.
-
-    Args:
-        costs: Squared distances between the points, (n, n).
-        columns: Index of the point matched with each point of the first cloud, (n,).
-    """
+    """Optimal matching of n points: squared distances (n, n), and the matched ``columns``."""
 
     costs: Array
     columns: Array
@@ -56,17 +51,9 @@ def _matched(x: Array, y: Array) -> Matching:
 
 
 def transport_distance(x: Array, y: Array) -> float:
-    """Compute the exact 2-Wasserstein distance W2 between two clouds of n points, (n, d) each.
+    """Compute the exact 2-Wasserstein distance W2 between two clouds (n, d) of equal size.
 
-    The root of the smallest mean squared distance over all matchings of the points, in the units of
-    the columns.
-
-    Args:
-        x: First cloud, (n, d).
-        y: Second cloud, (n, d).
-
-    Raises:
-        UsageError: If the clouds differ in size.
+    The root of the smallest mean squared distance over all matchings of the points.
 
     References:
         Peyré and Cuturi, Computational Optimal Transport, 2019, arXiv:1803.00567, section 2.2.
@@ -81,14 +68,7 @@ def transport_distance(x: Array, y: Array) -> float:
 def matchings(
     x: Array, y: Array, *, block: int = BLOCK, blocks: int = BLOCKS
 ) -> Iterator[Matching]:
-    """Compute exact matchings of disjoint blocks of two clouds, (n, d) and (m, d), of any size and in any order.
-
-    Args:
-        x: First cloud, (n, d).
-        y: Second cloud, (m, d).
-        block: Number of points per block.
-        blocks: Maximum number of blocks.
-    """
+    """Compute exact matchings of disjoint random blocks of clouds (n, d) and (m, d)."""
     for first, second in _blocks(x, y, block, blocks):
         yield _matched(first, second)
 
@@ -97,8 +77,8 @@ def transport_score(matched: Sequence[Matching]) -> float:
     """Compute W2 for clouds of any size: the root mean square over `matchings` of disjoint blocks.
 
     It is above 0 for two draws from one distribution and falls with the block size, so compare at
-    equal n and with the real-data score. With more than a few columns, this bias is large and
-    favours samples that lack diversity.
+    equal n. With more than a few columns, this bias is large and favours samples that lack
+    diversity.
     """
     squares = [matching.distance**2 for matching in matched]
     return float(np.sqrt(np.mean(squares)))
@@ -115,7 +95,7 @@ def _blocks(
 
 
 def transport_growth(x: Array, y: Array, first_order: Errors) -> Growth:
-    """Compute the growth of the variance of `transport_score`; ``first_order`` has the errors from terms."""
+    """Compute the growth of the variance of `transport_score`."""
     pooled = [np.concatenate(block) for block in _blocks(x, y)]
     size = len(pooled[0]) // 2
     distances = []
@@ -126,7 +106,7 @@ def transport_growth(x: Array, y: Array, first_order: Errors) -> Growth:
 
 
 def transport_errors(matched: Sequence[Matching]) -> Errors:
-    """Compute the standard error of `transport_score` about its mean, and its part from the second cloud.
+    """Compute the standard error of `transport_score`, and its part from the second cloud.
 
     References:
         del Barrio and Loubes, Central limit theorems for empirical transportation cost in general
@@ -143,11 +123,7 @@ def transport_errors(matched: Sequence[Matching]) -> Errors:
 
 
 def sliced_errors_of(x: Array, y: Array) -> tuple[Errors, Growth, Terms]:
-    """Measure the errors of `sliced_distance` for clouds of equal size, with fewer directions.
-
-    Returns:
-        Errors, growth of the variance with the mean, and terms.
-    """
+    """Measure the errors of `sliced_distance` for clouds of equal size."""
     first = _projected(x, FEWER)
     second = _projected(y, FEWER)
     value = _root_mean_square(np.sort(first, 0) - np.sort(second, 0))
@@ -179,12 +155,9 @@ def _root_mean_square(gaps: Array) -> float:
 
 
 def sliced_distance(x: Array, y: Array, directions: int = DIRECTIONS) -> float:
-    """Compute the sliced 2-Wasserstein distance, with fixed random directions.
+    """Compute the sliced 2-Wasserstein distance of clouds (n, f) and (m, f), with fixed directions.
 
-    Args:
-        x: First cloud, (n, f).
-        y: Second cloud, (m, f); if n and m differ, quantiles at equal levels are compared.
-        directions: Number of directions.
+    If n and m differ, quantiles at equal levels are compared.
 
     References:
         Bonneel et al., Sliced and Radon Wasserstein Barycenters of Measures, 2015.
@@ -272,17 +245,12 @@ INNER = 20  # Scalings per round
 
 
 def divergence_terms(x: Array, y: Array, epsilon: float) -> tuple[Array, Array]:
-    """Compute the contribution of each example to the Sinkhorn divergence of two clouds.
+    """Compute the contribution of each example to the Sinkhorn divergence of clouds (n, d), (m, d).
 
     The divergence is the sum of both means, ``OT(x, y) - OT(x, x) / 2 - OT(y, y) / 2`` with OT the
     cost of `potentials`; the terms are the dual potential of an example minus that to its own
-    cloud. It is 0 for equal clouds and above 0 for others. With falling epsilon it goes to W2
-    squared, with rising epsilon to the squared distance between the means.
-
-    Args:
-        x: First cloud, (n, d).
-        y: Second cloud, (m, d).
-        epsilon: Regularisation, above 0, in squared units of the columns, like the result.
+    cloud. The regularisation epsilon is in squared units of the columns: towards 0, the divergence
+    is W2 squared; towards infinity, the squared distance between the means.
 
     Raises:
         UsageError: If epsilon is not above 0.
@@ -311,15 +279,7 @@ def potentials(costs: Array, epsilon: float) -> tuple[Array, Array]:
 
     The cost is the expected cost plus epsilon times the KL divergence of the plan from
     independence. Sinkhorn's scalings, in the log domain while epsilon falls from the largest cost
-    by quarters and at the start of each round, and in the linear domain within a round, where their
-    range is small.
-
-    Args:
-        costs: Cost matrix, (n, m), at least 0.
-        epsilon: Regularisation, in the unit of the costs.
-
-    Raises:
-        Diverged: If the marginals are not reached in 200 rounds of 20 scalings.
+    by quarters and at the start of each round, and in the linear domain within a round.
 
     References:
         Cuturi, Sinkhorn distances, 2013, arXiv:1306.0895. Schmitzer, Stabilized sparse scaling
@@ -388,10 +348,9 @@ def _softmin(costs: Array, potential: Array, epsilon: float) -> Array:
 
 
 def _second_order(y: Array, epsilon: float) -> tuple[float, float]:
-    """Variance and mean of the divergence between two clouds of the distribution of ``y``.
+    """Variance and mean of the divergence between clouds of one distribution, from halves of y.
 
-    The variance is divided by (1/n + 1/m)^2, the mean by 1/n + 1/m. Between halves of ``y``, the
-    first order is 0, and the terms show twice the variance of the second.
+    They are divided by (1/n + 1/m)^2 and 1/n + 1/m. The terms show twice the variance.
     """
     first = y[::2]
     second = y[1::2]
@@ -420,10 +379,9 @@ class Sinkhorn:
         return samples.table is None and samples.fewest > 3
 
     def __call__(self, samples: Samples) -> Scores:
-        """Compute one score, "sinkhorn"; ``extra`` has the regularisation as "epsilon".
+        """Compute "sinkhorn"; ``extra`` has the regularisation as "epsilon".
 
-        It is omitted if most real examples are equal, or samples are so far away that the
-        iterations do not converge.
+        It is omitted if most real examples are equal, or the iterations do not converge.
         """
         from scipy.spatial.distance import pdist
 

@@ -18,7 +18,7 @@ def _kernel(x: Array, y: Array) -> Array:
 
 
 class KernelDistance(NamedTuple):
-    """Kernel distance with its standard error and, if requested, growth of its variance and its terms."""
+    """Kernel distance with its standard error, growth of its variance and terms."""
 
     value: float
     error: float
@@ -27,15 +27,10 @@ class KernelDistance(NamedTuple):
 
 
 def squared_mmd(x: Array, y: Array, grows: bool = False) -> KernelDistance:
-    """Compute the unbiased squared MMD with the kernel (x.y / f + 1)^3, and its standard error.
+    """Compute the unbiased squared MMD of clouds (n, f) with the kernel (x.y / f + 1)^3.
 
     The mean over pairs i != j of k(x_i, x_j), plus that of k(y_i, y_j), minus twice the mean of all
     k(x_i, y_j); possibly below 0. The error is a jackknife over examples.
-
-    Args:
-        x: First cloud, (n, f), n at least 3.
-        y: Second cloud, (n, f).
-        grows: Whether to compute the growth of the variance and the terms.
 
     References:
         Gretton et al., A kernel two-sample test, 2012.
@@ -62,18 +57,17 @@ def squared_mmd(x: Array, y: Array, grows: bool = False) -> KernelDistance:
 def kernel_distance(
     x: Array, y: Array, *, every_pair: int = 5000, block: int = 1000, grows: bool = False
 ) -> KernelDistance:
-    """Compute KID between two clouds of features and its standard error.
+    """Compute KID between clouds of features, (n, f) and (m, f), reduced to equal size.
 
     Up to ``every_pair`` examples, all pairs are used; above, the mean over disjoint random blocks,
     whose standard deviation gives the error.
 
     Args:
-        x: First cloud, (n, f).
-        y: Second cloud, (m, f); the larger cloud is reduced to the size of the smaller one.
+        x: First cloud.
+        y: Second cloud.
         every_pair: Maximum number of examples for comparing all pairs.
         block: Block size above that number.
-        grows: Whether to compute the growth of the variance and the terms, which are NaN for
-            examples outside of blocks.
+        grows: Whether to compute the growth of the variance and the terms.
     """
     n = min(len(x), len(y))
     random = fixed_random()
@@ -105,11 +99,7 @@ def kernel_distance(
 
 
 class Kernel:
-    """KID between the features of generated and held-out examples.
-
-    Features are rescaled so that the reference has unit variance per dimension on average, the
-    scale at which the kernel is sensitive to more than the means.
-    """
+    """KID of features, rescaled so that the reference has unit variance per dimension."""
 
     scores: ClassVar[Infos] = {
         "kid": MetricInfo(
@@ -162,13 +152,7 @@ OF_REFERENCE = 0.4  # Fraction of the variance of an accuracy that comes from re
 
 
 def energy_distance(x: Array, y: Array) -> float:
-    """Compute the unbiased energy distance 2 E|x - y| - E|x - x'| - E|y - y'| over pairs of different examples.
-
-    It may be below 0 for clouds from one distribution.
-
-    Args:
-        x: First cloud, (n, d), n at least 2.
-        y: Second cloud, (m, d), m at least 2.
+    """Compute the unbiased energy distance 2 E|x - y| - E|x - x'| - E|y - y'| of clouds.
 
     References:
         Székely and Rizzo, Energy statistics: a class of statistics based on distances, 2013.
@@ -190,14 +174,6 @@ def energy_test(x: Array, y: Array, permutations: int = PERMUTATIONS) -> tuple[f
 
     The p-value is the fraction of random divisions of all examples into two sets of these sizes,
     including the given one, whose distance is at least as large.
-
-    Args:
-        x: First cloud, (n, d), n at least 2.
-        y: Second cloud, (m, d), m at least 2.
-        permutations: Number of random divisions.
-
-    Returns:
-        Distance and p-value, in (0, 1].
     """
     from scipy.spatial.distance import cdist
 
@@ -224,10 +200,6 @@ def neighbour_accuracy(x: Array, y: Array) -> float:
 
     The fraction is 0.5 for equal distributions, 1 for separate clouds, and below 0.5 for copies.
 
-    Args:
-        x: First cloud, (n, f).
-        y: Second cloud of equal size, (n, f); otherwise chance is not 0.5.
-
     References:
         Lopez-Paz and Oquab, Revisiting Classifier Two-Sample Tests, 2017, arXiv:1610.06545.
     """
@@ -240,18 +212,12 @@ def neighbour_accuracy(x: Array, y: Array) -> float:
 
 
 def classifier_accuracy(x: Array, y: Array) -> float:
-    """Compute the accuracy of a classifier that predicts the cloud of unseen examples.
-
-    The accuracy is 0.5 for equal distributions, 1 for separate clouds.
+    """Compute the accuracy of a classifier that predicts the cloud of unseen examples, (n, f) each.
 
     Logistic regression on the standardised columns and on Gaussian bumps exp(-|x - c|^2 / f) around
     100 of the examples, so that it detects shapes, not only means; 5-fold cross-validation.
     Examples come in random order: the i-th is in fold i mod 5, and the first ones of both clouds
     are the centres c.
-
-    Args:
-        x: First cloud, (n, f), n at least 5.
-        y: Second cloud of equal size, (n, f); otherwise chance is not 0.5.
 
     References:
         Lopez-Paz and Oquab, Revisiting Classifier Two-Sample Tests, 2017, arXiv:1610.06545.
@@ -324,10 +290,9 @@ class TwoSample:
         return ()
 
     def __call__(self, samples: Samples) -> Scores:
-        """Compute up to three scores.
+        """Compute up to three scores: for tables, only "energy"; for images, the other two.
 
-        "classifier_test" needs 10 examples per side; "energy" is for points and tables, which have
-        no other scores, and its ``extra`` has the p-value as "p".
+        ``extra`` of "energy" has the p-value as "p".
         """
         if samples.table is not None:
             return {"energy": _energy(samples)}

@@ -1,6 +1,5 @@
 """Standard errors of scores of two clouds, from the contribution (influence) of each example.
 
-To first order, the variance of a score is that of its terms over their number, on either side.
 Between clouds of one distribution the first order is 0 and the terms overstate the second-order
 variance twofold, so it is subtracted once.
 
@@ -33,9 +32,8 @@ def errors(generated: Array, reference: Array | None = None, second: float = 0.0
     """Compute standard errors from the terms of the examples.
 
     Args:
-        generated: Contributions of generated examples to n times the score, up to a constant, (n,).
-        reference: Contributions of reference examples, (m,); None if the score does not depend on
-            them.
+        generated: Contributions of generated examples to n times the score, (n,).
+        reference: Contributions of reference examples, (m,), if there are any.
         second: Second-order variance divided by (1/n + 1/m)^2, for clouds of one distribution.
     """
     n = len(generated)
@@ -58,7 +56,7 @@ def root_errors(value: float, of_square: Errors) -> Errors:
 
 
 def share_error(count: float, n: float) -> float:
-    """Compute the standard error of a fraction count / n, with two successes and two failures added.
+    """Compute the standard error of a fraction count / n, with two successes and failures added.
 
     References:
         Agresti and Coull, Approximate is better than "exact" for interval estimation of binomial
@@ -71,16 +69,8 @@ def share_error(count: float, n: float) -> float:
 def area(x: Array, y: Array) -> tuple[Array, Array]:
     """Compute the terms of the area under the ROC curve, the frequency of values of x above y.
 
-    The area is the mean of the terms of either side. Its variance is the sum over both sides of
-    variance divided by number.
-
-    Args:
-        x: First values, (n,).
-        y: Second values, (m,).
-
-    Returns:
-        For each value of x the fraction of y below it, (n,), and for each value of y the fraction
-            of x above it, (m,).
+    They are the fraction of y below each value of x, (n,), and of x above each value of y, (m,).
+    The area is the mean of either; its variance is the sum of variance over number.
 
     References:
         DeLong, DeLong and Clarke-Pearson, Comparing the areas under two or more correlated receiver
@@ -97,7 +87,7 @@ def area(x: Array, y: Array) -> tuple[Array, Array]:
 
 
 def area_errors(above: Array, below: Array) -> Errors:
-    """Compute the standard error of an `area` over new values, and its part from the second side."""
+    """Compute the standard error of an `area`, and its part from the second side."""
     of_first = _mean_variance(above)
     of_second = _mean_variance(below)
     return math.sqrt(of_first + of_second), math.sqrt(of_second)
@@ -110,12 +100,7 @@ def _mean_variance(terms: Array) -> float:
 
 
 def divergence_error(counts: NDArray[np.int64], weights: Array) -> float:
-    """Compute the standard error of the reverse KL divergence between counts and true fractions.
-
-    Args:
-        counts: Counts, (k,).
-        weights: True fractions, (k,).
-    """
+    """Compute the standard error of the KL divergence of counts from fractions."""
     n = int(counts.sum())
     if n == 0:
         return 0.0
@@ -126,12 +111,9 @@ def divergence_error(counts: NDArray[np.int64], weights: Array) -> float:
 
 
 def kernel_errors(xx: Array, yy: Array, xy: Array) -> tuple[Errors, Growth, Terms]:
-    """Compute the errors, the growth of the variance and the terms of a kernel distance over different pairs.
+    """Compute the errors, growth and terms of a kernel distance over different pairs.
 
-    Args:
-        xx: Kernel between generated examples, (n, n); the diagonal is used only for the growth.
-        yy: Kernel between reference examples, (m, m).
-        xy: Kernel between both, (n, m).
+    The diagonals of the kernels xx (n, n) and yy (m, m) are used only for the growth.
     """
     n, m = xy.shape
     diagonal_x = np.diag(xx)
@@ -167,18 +149,13 @@ def _centred_square(kernel: Array, rows: Array, columns: Array, own: int) -> flo
 
 
 def covariance(x: Array) -> Array:
-    """Compute the covariance of the columns of x (n, f), (f, f)."""
+    """Compute the covariance (f, f) of the columns of x (n, f)."""
     centred = x - x.mean(0)
     return np.asarray(centred.T @ centred / max(len(x) - 1, 1))
 
 
 def frechet_errors(x: Array, y: Array, distance: float = 0.0) -> tuple[Errors, Growth, Terms]:
-    """Compute the errors, the growth of the variance and the terms of the Fréchet distance.
-
-    Args:
-        x: First cloud, (n, f).
-        y: Second cloud, (m, f).
-        distance: Fréchet distance, for the growth.
+    """Compute the errors, growth and terms of the Fréchet distance of clouds (n, f) and (m, f).
 
     References:
         Takatsu, Wasserstein geometry of Gaussian measures, 2011: the derivative of the distance by
@@ -219,7 +196,7 @@ def _variances(matrix: Array) -> Array:
 
 
 def _pairs(variances: Array) -> Array:
-    """l_i l_j / (l_i + l_j) for all pairs of variances."""
+    """l_i l_j / (l_i + l_j)."""
     total = np.add.outer(variances, variances)
     product = np.multiply.outer(variances, variances)
     halves: Array = np.divide(product, total, out=np.zeros_like(total), where=total > 0)
@@ -227,20 +204,15 @@ def _pairs(variances: Array) -> Array:
 
 
 def _second_order(variances: Array) -> float:
-    """Variance of the distance between two clouds of one Gaussian, divided by (1/n + 1/m)^2."""
     pairs = _pairs(variances)
     return float(2 * (variances**2).sum() + (pairs**2).sum() + (np.diag(pairs) ** 2).sum())
 
 
 def frechet_bias(y: Array, n: int) -> float:
-    """Compute the bias of the Fréchet distance at n examples, for Gaussian features.
+    """Compute the bias of the Fréchet distance of n examples to y (m, f), for Gaussian features.
 
     (1/n + 1/m) (tr C + sum_ij (1 + d_ij) l_i l_j / (l_i + l_j) / 2): exact to the order of 1/n for
     clouds of one Gaussian.
-
-    Args:
-        y: Reference features, (m, f).
-        n: Number of examples on the other side.
     """
     variances = _variances(covariance(y))
     pairs = _pairs(variances)
@@ -248,11 +220,7 @@ def frechet_bias(y: Array, n: int) -> float:
 
 
 def sliced_terms(first: Array, second: Array) -> Terms:
-    """Compute the terms of the squared sliced W2 of clouds with equal size.
-
-    Args:
-        first: Projections of generated examples, (n, directions).
-        second: Projections of reference examples, (n, directions).
+    """Compute the terms of the squared sliced W2 of projections (n, directions) each.
 
     References:
         del Barrio, Giné and Utzet, Asymptotics for L2 functionals of the empirical quantile
@@ -279,13 +247,9 @@ def _line_terms(order: NDArray[np.int64], own: Array, other: Array) -> Array:
 
 
 def matching_potentials(costs: Array, columns: NDArray[np.int64]) -> tuple[Array, Array]:
-    """Compute the dual potentials (u, v) of an optimal matching.
+    """Compute the dual potentials (u, v) of an optimal matching of row i with column columns[i].
 
-    They satisfy u_i + v_j <= c_ij, with equality if i is matched with j = columns[i].
-
-    Args:
-        costs: Cost matrix, (n, n).
-        columns: Matching from `scipy.optimize.linear_sum_assignment`, (n,).
+    They satisfy u_i + v_j <= c_ij, with equality for matched pairs.
     """
     n = len(costs)
     matched = costs[np.arange(n), columns]
@@ -308,20 +272,10 @@ def matching_potentials(costs: Array, columns: NDArray[np.int64]) -> tuple[Array
 def by_blocks(
     scores: Callable[[Array, Array], Array], x: Array, y: Array, least: int
 ) -> Array | None:
-    """Compute standard errors of scores from disjoint blocks of both clouds.
+    """Compute standard errors of scores (k,) from disjoint blocks of clouds in random order.
 
     At least four blocks of at most `BLOCK` examples are used, each block of one cloud against two
-    of the other. Because so few blocks are uncertain, the result is widened so that twice the error
-    is an interval (Student's t).
-
-    Args:
-        scores: Function from two clouds to scores (k,).
-        x: First cloud in random order, (n, f).
-        y: Second cloud, (n, f).
-        least: Minimum block size.
-
-    Returns:
-        Standard errors (k,); None if there are too few examples.
+    of the other, widened to a Student interval. None if blocks are smaller than ``least``.
     """
     from scipy.special import stdtrit
 
