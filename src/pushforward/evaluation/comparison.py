@@ -1,4 +1,4 @@
-"""`compare` and `evaluate`, joined comparisons, means over training runs, and the models of the demo."""
+"""`compare` and `evaluate`, joined comparisons, means over training runs, and the demo."""
 
 from __future__ import annotations
 
@@ -129,10 +129,9 @@ def compare(
         features: Feature spaces (`pushforward.evaluate`); models are ranked in the first.
         seeds: Number of training runs per recipe. If there are several, models whose names differ
             only in the seed at the end (``flow-0``, ``flow-1``) become one row.
-        curve: Whether to measure scores over network calls, flow maps and their teachers,
-            trajectories and training memory; or the numbers of steps to measure.
-        thorough: Whether to measure everything. By default, measuring takes at most about as long
-            as training the models, or 30 s if that is longer.
+        curve: Whether to measure scores over network calls, flow maps and their teachers, and
+            trajectories; or the numbers of steps to measure.
+        thorough: Whether to measure everything, instead of for about as long as training took.
         shorter: Shorter training runs by name of the model, for scores over training time.
         budget: Training budget, such as "--budget 60s", for the report.
         commands: Commands that repeat the comparison, for the report.
@@ -250,8 +249,7 @@ def evaluate(
 
     Args:
         model: Run, run folder or transport; or samples: a file (.npz, .npy, .csv), a folder of
-            images, an array or tensor (n, *shape) in data units, a data frame, or the result of
-            `pushforward.evaluation.models.given_samples`.
+            images, an array or tensor (n, *shape) in data units, or a data frame.
         data: Data as for `pushforward.fit`; None for the data of the run.
         n: Number of samples per side; None for the maximum that data and time allow.
         repeats: Number of samplings; None for 5, or fewer if time is short. Existing samples are
@@ -259,8 +257,7 @@ def evaluate(
         metrics: Names of metrics, "bpd" for bits per dimension, or "cas" for the classification
             accuracy score; None for all that apply except these two.
         features: Feature spaces: names, extractors, or networks that convert examples in data units
-            to (n, features). Models are ranked in the first; a few scores are also computed in the
-            others.
+            to (n, features). Models are ranked in the first.
         thorough: Whether to measure everything (`pushforward.compare`).
         plugins: Python files that the run needs, or that define further metrics or features.
         seed: Number added to the seed of every sampling.
@@ -549,7 +546,7 @@ def aggregated(comparison: Comparison, among: Collection[str] | None = None) -> 
 
     Runs of one family, method and size belong together if their names differ only in the seed at
     the end. Scores and curves become means; the spread is the larger of the standard deviations
-    over runs and over samplings. Pictures, losses and health come from the first run.
+    over runs and over samplings.
     """
     groups: dict[Any, list[ModelResult]] = {}
     for number, model in enumerate(comparison.models):

@@ -1,4 +1,4 @@
-"""Scores of flow maps over network calls, of models over training time, and of one-call models over truncation."""
+"""Scores of flow maps over network calls, and of models over training time."""
 
 from __future__ import annotations
 
@@ -127,11 +127,7 @@ def ladder_of(
     Distances are measured to the teacher of a finished map with the same number of calls, otherwise
     to the teacher with the solver used in training. None for other models.
 
-    Args:
-        judge: Evaluation with data and features.
-        model: Run or transport; a transport has no teacher.
-        seconds: Seconds per call and sample, which limit the number of samples.
-        name: Name of the model in progress lines.
+    ``seconds`` per call and sample limit the number of samples.
     """
     transport = transport_of(model)
     flow = inner_of(transport)

@@ -24,8 +24,8 @@ Interval = tuple[float, float]
 def with_interval(score: Score, info: MetricInfo | None = None) -> Score:
     """Add the 95 % interval to a score of one or more samplings, if its variation is known.
 
-    It covers the mean over new samples and, if ``reference_error`` is known, over new held-out
-    examples; for scores that are not `MetricInfo.unbiased`, the mean at this n.
+    It covers the mean over new samples and, if ``reference_error`` is known, new held-out examples;
+    for biased scores, the mean at this n.
     """
     info = info or MetricInfo()
     values = _numbers(score)
@@ -149,8 +149,8 @@ def merged_p(values: Sequence[float]) -> float:
     """Combine p-values, whatever their dependence, by twice their mean.
 
     References:
-        Rüschendorf, Random variables with maximum sums, 1982. Vovk and Wang, Combining p-values via
-        averaging, 2020, arXiv:1212.4966, table 1 and proposition 3.
+        Rüschendorf, Random variables with maximum sums, 1982.
+        Vovk and Wang, Combining p-values via averaging, 2020, arXiv:1212.4966, proposition 3.
     """
     return min(1.0, min(len(values), 2) * math.fsum(values) / len(values))
 
@@ -175,14 +175,7 @@ def together(
     floors: Mapping[str, Score] | None = None,
     infos: Mapping[str, MetricInfo] | None = None,
 ) -> dict[str, Score]:
-    """Combine the scores of several samplings, each by name.
-
-    Args:
-        samplings: Scores of each sampling.
-        n: Number of examples per side.
-        floors: Real-data scores, for ratios.
-        infos: Descriptions, for ranges.
-    """
+    """Combine the scores by name of several samplings (`combined`)."""
     floors = floors or {}
     infos = infos or {}
     rows: dict[str, list[Score]] = {}
@@ -302,10 +295,8 @@ def _numeric(values: Sequence[Any]) -> bool:
 class Variation:
     """Variation of a score with the examples of one side, generated or held-out.
 
-    Args:
-        variance: Variance of the mean over all samplings.
-        freedom: Degrees of freedom of ``variance``.
-        terms: Contributions of groups of examples, for comparisons on the same examples.
+    ``variance`` is that of the mean over samplings, with degrees of ``freedom``; ``terms`` are
+    contributions of groups of examples, for comparisons on the same examples.
     """
 
     variance: float = 0.0
@@ -314,7 +305,7 @@ class Variation:
 
     @classmethod
     def of_terms(cls, terms: Sequence[float]) -> Self:
-        """Compute the variation of the mean of two or more independent terms."""
+        """Compute the variation of the mean of independent terms."""
         return cls(float(np.var(terms, ddof=1)) / len(terms), len(terms) - 1, tuple(terms))
 
     def of_difference(self, other: Variation) -> Variation:
@@ -355,7 +346,7 @@ def over_references(score: Score) -> Variation:
 def over_samples(score: Score, pooled: Variation) -> Variation:
     """Compute the variation of a score of one training run over new samples.
 
-    ``pooled`` is the variation of a single sampling, for scores with unknown errors.
+    ``pooled`` is that of a single sampling, for scores with unknown errors.
     """
     if len(score.sample_terms) > 1:
         return Variation.of_terms(score.sample_terms)
@@ -381,10 +372,7 @@ def over_training_runs(score: Score) -> Variation:
 
 
 def pooled_variation(scores: Sequence[Score], least: float) -> Variation:
-    """Pool the variance between samplings over scores of one training run each.
-
-    If samplings agree by chance, the standard deviation is ``least``.
-    """
+    """Pool the variance between samplings over scores; ``least`` if they agree by chance."""
     squares = []
     freedom = 0
     for score in scores:
@@ -404,10 +392,7 @@ NONE = Variation()
 
 @dataclass(frozen=True)
 class Variations:
-    """Variation of a score over new samples, new held-out examples and new training runs.
-
-    ``root`` is the value of the score if it is the root of a mean, otherwise 0.
-    """
+    """Variation over new samples, held-out examples and training runs; ``root``: a root's value."""
 
     samples: Variation = NONE
     references: Variation = NONE
@@ -417,14 +402,14 @@ class Variations:
     def margin(self, other: Variations, comparisons: int = 1) -> float:
         """Compute the smallest significant difference (95 %) from another score.
 
-        It is half of the 95 % interval of their difference: the root of the sum of squares of the
-        half-widths of all sources. A single quantile with Welch's degrees of freedom finds too many
+        It is half of the 95 % interval of their difference, the root of the sum of squares of the
+        half-widths of all sources: a single quantile with Welch's degrees of freedom finds too many
         differences between equal models (4 % instead of 2.5 %).
         """
         own = 1.0
         others = 1.0
         if self.root and other.root:
-            # a - b = (a^2 - b^2) / (a + b): terms of roots, over 2 a and 2 b, become those of squares
+            # a - b = (a^2 - b^2) / (a + b): the terms become those of squares
             both = self.root + other.root
             own = 2 * self.root / both
             others = 2 * other.root / both

@@ -1,4 +1,4 @@
-"""Measurements of a model other than scores: costs, curves, trajectories, training health and the latent space."""
+"""Measurements of a model other than scores."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Plan(Record):
     Args:
         n: Number of samples per side.
         repeats: Number of samplings per model.
-        redraws: Number of draws of real data for real-data scores; None for the usual number.
+        redraws: Number of draws of real data; None for the usual number.
         turns: Number of timed rounds; None for the usual number.
         memory: Whether memory is measured.
         sweep: Seconds per model for scores over solver steps; 0 to omit them and trajectories.
@@ -58,8 +58,6 @@ class TrainingCost(Record):
 
     Args:
         seconds: Seconds inside training steps.
-        samples: Number of training examples seen.
-        precision: Precision of network calls.
         memory_mb: Peak memory of a training step in MiB.
         trajectory_seconds: Additional seconds for the trajectories of a teacher.
         ancestor_seconds: Training seconds of the models that this model builds on.
@@ -105,8 +103,6 @@ class SamplingCost(Record):
     """Cost of one sample.
 
     Args:
-        solver: Solver and time grid; None for one-call models.
-        steps: Number of solver steps.
         calls: Number of network calls.
         seconds_per_sample: Lower quartile of the seconds per sample in ``timing``.
         refused: Fraction of draws that broke a constraint of a table and were drawn again.
@@ -131,9 +127,7 @@ class CurvePoint(Record):
         values: Value of each sampling.
         distance: Root mean square distance between samples of the model and of its teacher from the
             same noise, in standard deviations of the data.
-        intervals: 95 % intervals, as in `Score`.
         sample_terms: Terms of `Score`, averaged over samplings.
-        reference_terms: Terms of `Score`.
     """
 
     steps: float | None = None
@@ -152,14 +146,11 @@ class Ladder(Record):
 
     Args:
         n: Number of samples per side.
-        repeats: Number of samplings per point.
         floors: Real-data scores at this n.
         points: Scores of the flow map with 1, 2, 4, 8 and 16 calls.
         teacher: Scores of the teacher with at most the same numbers of calls.
-        own: Scores of the teacher with the solver and steps used in training.
-        solver: Name of this solver.
+        own: Scores of the teacher with the ``solver`` and steps used in training.
         default: Scores of the teacher with the solver and steps of its own run.
-        default_solver: Name of the solver of the teacher's run.
         teacher_run: Folder of the teacher's run.
         finished: Whether the teacher is the flow map from which `finish` started.
         learned: What the map learns from the teacher (`pushforward.methods.Method.learns`).
@@ -190,12 +181,8 @@ class LevelError(Record):
 
 @dataclass(frozen=True)
 class Trajectory(Record):
-    """Trajectories of an iterative model from noise to data.
-
-    Args:
-        straightness: Deviation from straight lines at constant speed.
-        npe: Normalised path energy; None for images and vectors with many columns.
-        loss_by_level: Errors by noise level, from data to noise.
+    """Trajectories of an iterative model: their deviation from straight lines at constant speed,
+    normalised path energy, and errors by noise level.
     """
 
     n: float | None = None
@@ -215,10 +202,7 @@ class Series(Record):
 
 @dataclass(frozen=True)
 class Health(Record):
-    """Measurements made during training, and sentences on skipped steps and the best step.
-
-    ``modes`` is the number of modes of the data; ``series`` has measurements such as "coverage".
-    """
+    """Measurements made during training, and sentences on skipped steps and the best step."""
 
     modes: float | None = None
     series: Mapping[str, Series] = field(default_factory=dict)
@@ -263,7 +247,7 @@ class Reconstruction(Record):
         explained: Explained fraction of the variance.
         feature_distance: Mean squared distance in feature space, where data has unit variance.
         psnr: Peak signal-to-noise ratio of images in decibels.
-        ssim: Structural similarity of images; 1 for equal images.
+        ssim: Structural similarity of images.
     """
 
     n: float | None = None
@@ -280,9 +264,9 @@ class CodeStatistics(Record):
     Args:
         units: Number of latent dimensions.
         active: Number of dimensions whose mean varies over the data.
-        kl: KL term in nats per example; None if the prior is not N(0, 1).
+        kl: KL term in nats per example, if the prior is N(0, 1).
         mismatch: KL divergence of all latents, as one Gaussian, from the prior in nats.
-        by_unit: The 64 largest KL terms of dimensions in nats, in descending order.
+        by_unit: The 64 largest KL terms of dimensions in nats.
     """
 
     n: float | None = None
@@ -303,10 +287,7 @@ class LatentStatistics(Record):
 
 @dataclass(frozen=True)
 class Map2D:
-    """Latents as points in the plane of their first two principal components, (n, 2).
-
-    ``share`` is the fraction of the variance in this plane.
-    """
+    """Latents (n, 2) in a plane that holds a ``share`` of their variance."""
 
     points: np.ndarray
     labels: np.ndarray | None
@@ -327,9 +308,7 @@ class LatentPictures:
     """Pictures of a latent space.
 
     Args:
-        map: Latents of held-out examples; None for latents with one dimension.
-        strip: Held-out images followed by their reconstructions, uint8 (2 n, height, width,
-            channels).
+        strip: Held-out images and then their reconstructions, uint8 (2 n, height, width, channels).
         walks: Images between two latents, by name of the interpolation; "classes" has one latent
             decoded as each class.
         arithmetic: Images moved between classes.
@@ -345,10 +324,7 @@ class LatentPictures:
 class NearestImages:
     """Nearest training images of the first samples of a grid.
 
-    Args:
-        x: Training images, uint8 (n, height, width, channels).
-        distances: Euclidean distances in standard deviations of the data, (n,).
-        usual: Median distance from held-out images to their nearest training images.
+    Distances are in standard deviations of the data; ``usual`` is the median of held-out images.
     """
 
     x: np.ndarray
@@ -388,8 +364,7 @@ class Pictures:
         formation: Pairs (t, samples) from noise to data.
         training: Pairs (training step, samples), all from the same noise.
         paths: Trajectories of points in the plane from noise to data, (n, steps + 1, 2).
-        landscapes: Pairs (training step, arrays) from
-            `pushforward.training.monitor.standard_callbacks`.
+        landscapes: Pairs (training step, arrays) of `pushforward.training.monitor`.
         mesh: Image of a grid of noise in the plane, (rows, columns, 2), in data units.
         pair: Samples of a flow map with one call, and of its teacher from the same noise.
     """

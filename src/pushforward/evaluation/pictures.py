@@ -1,4 +1,4 @@
-"""Arrays for pictures of models: samples, nearest examples, trajectories in the plane and latent spaces."""
+"""Arrays for pictures of models: samples, nearest examples, trajectories and latent spaces."""
 
 from __future__ import annotations
 
@@ -64,10 +64,9 @@ STRIP = 10  # Images in a strip of reconstructions, and frames of a walk
 
 @dataclass(frozen=True)
 class Nearest:
-    """Samples and their nearest training examples.
+    """Samples (rounded), and their nearest training examples.
 
     Args:
-        x: Rounded samples in data units, (n, *shape).
         examples: Indices of the nearest training examples, int64 (n, k), nearest first.
         distances: Euclidean distances in standard deviations of the data, float64 (n, k).
         copies: Whether each sample is a near-copy, bool (n,).
@@ -207,11 +206,11 @@ def _repeated(example: Mapping[str, Tensor], n: int, device: torch.device) -> di
 
 
 def mesh_of(transport: Transport) -> np.ndarray | None:
-    """Map a grid of noise with a one-call model, in the plane of the first two noise dimensions.
+    """Map a grid of noise, in the plane of its first two dimensions, with a one-call model.
 
     Returns:
-        Grid lines in data units, (lines, points, 2), half of them along each axis; None for
-        iterative models and for noise that is not a vector of two or more dimensions.
+        Grid lines in data units, (lines, points, 2), half of them along each axis; None for other
+        models.
     """
     if not isinstance(transport, Map) or len(transport.noise_shape) != 1:
         return None
@@ -462,8 +461,8 @@ def arithmetic(
         raise UsageError(f"{data.name} has no labels, which latent arithmetic needs.")
     if autoencoder.space.conditions:
         raise UsageError(
-            "This autoencoder receives the labels, so its latents need not contain the class. Train "
-            "one without labels: `labelled=False`."
+            "This autoencoder receives the labels, so its latents need not contain the class. "
+            "Train one without labels: `labelled=False`."
         )
 
     def encoded(split: Split, label: int, most: int) -> Tensor:

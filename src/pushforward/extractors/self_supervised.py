@@ -1,4 +1,4 @@
-"""Self-supervised features: a small network trained by VICReg on unlabelled examples of the data."""
+"""Self-supervised features: a small network trained by VICReg on unlabelled examples."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ def variance_invariance_covariance(first: Tensor, second: Tensor) -> Tensor:
 
 
 def views(x: Tensor) -> Tensor:
-    """Draw a random view of each example, (n, *shape) in model units, with torch's generator."""
+    """Draw a random view of each example, (n, *shape) in model units."""
     n = len(x)
     if x.dim() != 4:
         other = x[torch.randperm(n)]

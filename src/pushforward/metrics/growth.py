@@ -46,14 +46,10 @@ class Growth(NamedTuple):
 def growth_of(
     generated: Array, reference: Array, second: float, distance: float, bias: float = 0.0
 ) -> Growth:
-    """Compute the growth of a distance's variance from its first-order terms.
+    """Compute the growth of a distance's variance from its first-order terms (n,) and (m,).
 
-    Args:
-        generated: Contributions of examples to n times the distance, (n,).
-        reference: Contributions of reference examples, (m,).
-        second: Second-order variance divided by (1/n + 1/m)^2.
-        distance: Biased distance computed from these terms, non-negative.
-        bias: Mean score between clouds of one distribution; 0 for unbiased scores.
+    ``second`` is the second-order variance divided by (1/n + 1/m)^2, ``distance`` the biased
+    distance of these terms, and ``bias`` the mean score between clouds of one distribution.
     """
     n = len(generated)
     m = len(reference)
@@ -96,9 +92,7 @@ def divergence(share: Array, weights: Array) -> tuple[float, float]:
 def mean_growth(parts: Sequence[Growth], independent: int = 1) -> Growth:
     """Average measurements of a growth, whose errors enter by root mean square.
 
-    Args:
-        parts: Measurements, at least one.
-        independent: Number of independent distances whose mean is the score.
+    The score is a mean of a number of ``independent`` distances.
     """
     rows = np.array(parts, dtype=np.float64)
     rows[:, :2] **= 2
@@ -117,11 +111,7 @@ def score_interval(
 ) -> tuple[float, float]:
     """Compute the interval of means within ``quantile`` of their own standard errors of a value.
 
-    Args:
-        value: Mean over samplings, which share their reference.
-        growth: Growth of a single sampling.
-        samplings: Number of samplings.
-        quantile: Number of standard errors.
+    The value is a mean over samplings, each with this growth, which share their reference.
     """
     shared = growth.null_reference_error**2
     null_variance = shared + max(0.0, growth.null_error**2 - shared) / samplings
@@ -223,16 +213,10 @@ def norm_growth(
     m: int,
     blocks: int = 1,
 ) -> Growth:
-    """Compute how the variance of a norm grows, from distances between clouds of one distribution.
+    """Compute how the variance of a norm grows, from distances between `divisions` of n + m examples.
 
-    The standard deviation of few distances is widened to a Student interval.
-
-    Args:
-        distances: Distances between `divisions`, (k,), at least two.
-        first_order: Standard error for different clouds, and its part from the reference.
-        n: Number of generated examples per division.
-        m: Number of reference examples per division.
-        blocks: Number of independent squared distances of which the score is the root mean.
+    Their standard deviation is widened to a Student interval. ``first_order`` are errors for
+    different clouds; the score is the root mean of squared distances of independent ``blocks``.
     """
     from scipy.special import stdtrit
 

@@ -141,13 +141,15 @@ class Manifold:
         "precision": share_info(
             "Precision",
             "higher",
-            "Fraction of samples that lie among real examples. Compare it with the real-data score, not with 1.",
+            "Fraction of samples that lie among real examples. Compare it with the real-data "
+            "score, not with 1.",
             group="Quality and diversity",
         ),
         "recall": share_info(
             "Recall",
             "higher",
-            "Fraction of real examples that lie among samples. Noisy samples increase it, so prefer coverage.",
+            "Fraction of real examples that lie among samples. Noisy samples increase it, so "
+            "prefer coverage.",
             group="Quality and diversity",
             role="diversity",
             priority=2,
@@ -155,15 +157,16 @@ class Manifold:
         "density": MetricInfo(
             "Density",
             "target",
-            "Density of real examples around samples. Below the real-data score, samples lie off the data; above it, "
-            "samples are restricted to typical examples.",
+            "Density of real examples around samples. Below the real-data score, samples lie off "
+            "the data; above it, samples are restricted to typical examples.",
             group="Quality and diversity",
             least=0.0,
         ),
         "coverage": share_info(
             "Coverage",
             "higher",
-            "Fraction of real examples with a sample nearby, which measures both diversity and quality.",
+            "Fraction of real examples with a sample nearby, which measures both diversity and "
+            "quality.",
             group="Quality and diversity",
             role="diversity",
         ),
@@ -349,13 +352,15 @@ class Fidelity:
         "alpha_precision": share_info(
             "Alpha-precision",
             "higher",
-            f"Agreement of samples and real rows in the distance from the centre of the data, {WHERE}; at most 1.",
+            "Agreement of samples and real rows in the distance from the centre of the data, "
+            f"{WHERE}; at most 1.",
             group="Quality and diversity",
         ),
         "beta_recall": share_info(
             "Beta-recall",
             "higher",
-            f"Fraction of real rows that are closer to a sample than to any other real row, {WHERE}; about 0.5 for real data.",
+            "Fraction of real rows that are closer to a sample than to any other real row, "
+            f"{WHERE}; about 0.5 for real data.",
             group="Quality and diversity",
             role="diversity",
         ),

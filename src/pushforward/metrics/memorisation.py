@@ -92,15 +92,9 @@ def near_copies(
 ) -> tuple[Array, float]:
     """Find the generated examples that are near-copies, bool (n,), and the distance threshold.
 
-    A near-copy is no farther from a training example than a quarter of the median distance from
+    A near-copy is no farther from a training example than a quarter of the median distance from 500
     held-out to training examples. If more than half of the held-out examples are copies of training
     examples, the threshold is 0.
-
-    Args:
-        generated: Generated examples, (n, d).
-        training: Training examples, (k, d), float32, or uint8 with 255 for 1.
-        held_out: Held-out examples, (m, d), of which 500 are used.
-        scale: Divisor of each column, (d,).
     """
     distances, (_, threshold, _) = _copy_distances(generated, training, held_out, scale)
     return distances <= threshold, threshold
@@ -173,10 +167,14 @@ class Memorisation:
         "near_copies": share_info(
             "Near-copies",
             "target",
-            "Fraction of samples that are closer to a training example than a quarter of the usual distance of new "
-            "data. A higher fraction than for real data suggests copying. A low fraction does not rule it out, because "
-            "samples off the data are never near-copies.",
-            missing="Near-copies are not scored, because most held-out examples are copies of training examples.",
+            "Fraction of samples that are closer to a training example than a quarter of the "
+            "usual distance of new data. A higher fraction than for real data suggests copying. "
+            "A low fraction does not rule it out, because samples off the data are never "
+            "near-copies.",
+            missing=(
+                "Near-copies are not scored, because most held-out examples are copies of "
+                "training examples."
+            ),
             unit="%",
             unbiased=True,
             group="Privacy",
@@ -217,18 +215,13 @@ def copying(generated: Array, held_out: Array, training: Array) -> Scores:
     """Compute three indicators of memorisation from distances to nearest examples.
 
     * "authenticity": the fraction of samples that are farther from their nearest training example
-      than that example is from its own nearest training example. New data does not reach 1.
+      than that example is from its own nearest training example.
     * "copying_test": C_T, how much farther from training examples samples are than held-out ones:
       the mean z-score of `cell_tests` over cells around means of training examples, weighted by
-      held-out examples. Far below 0 for copies, above 0 off the data.
+      held-out examples. Far below 0 for copies.
     * "held_out_ratio": the fraction of held-out examples among the real examples nearest to some
       sample, divided by m / (k + m). Below 1, the model repeats training examples; above 1, it has
-      seen held-out examples. Its "tail" is half of the distance to a tail of 1 in 2,000 by chance.
-
-    Args:
-        generated: Generated examples, (n, d).
-        held_out: Held-out examples, (m, d), in random order.
-        training: Training examples, (k, d), k at least 2.
+      seen held-out examples.
 
     References:
         Alaa et al., How faithful is your synthetic data?, 2022, arXiv:2102.08921, section 4.3.
@@ -340,8 +333,7 @@ def ratio_errors(reached: _Reached, m: int, k: int) -> Errors:
 
     References:
         Cochran, Sampling Techniques, 1977, section 2.11 and chapter 3.
-        Agresti and Coull, Approximate is better than "exact" for interval estimation of binomial
-        proportions, 1998.
+        Agresti and Coull, Approximate is better than "exact", 1998.
         Shao and Wu, A general theory for jackknife variance estimation, 1989.
     """
     new, old = reached.by_cell(m)
@@ -406,25 +398,26 @@ class Copying:
         "authenticity": share_info(
             "Authenticity",
             "target",
-            f"Fraction of samples (of {MOST:,}) that are farther from their nearest training example than that example "
-            "is from its nearest neighbour. A lower value than for real data suggests copies; a higher value, samples "
-            "off the data.",
+            f"Fraction of samples (of {MOST:,}) that are farther from their nearest training "
+            "example than that example is from its nearest neighbour. A lower value than for "
+            "real data suggests copies; a higher value, samples off the data.",
             unit="%",
             group="Privacy",
         ),
         "copying_test": MetricInfo(
             "Copying test C_T",
             "target",
-            "Difference between the distances of samples and of held-out examples to training examples, in standard "
-            "errors. Far below 0, samples are copies or blurred; far above 0, they lie off the data.",
+            "Difference between the distances of samples and of held-out examples to training "
+            "examples, in standard errors. Far below 0, samples are copies or blurred; far above "
+            "0, they lie off the data.",
             group="Privacy",
         ),
         "held_out_ratio": MetricInfo(
             "Held-out neighbours",
             "target",
-            "Fraction of held-out examples among the real examples nearest to samples, relative to chance. A lower "
-            "value than for real data suggests that the model repeats training examples; a higher value suggests that "
-            "it was trained on held-out examples.",
+            "Fraction of held-out examples among the real examples nearest to samples, relative "
+            "to chance. A lower value than for real data suggests that the model repeats "
+            "training examples; a higher value suggests that it was trained on held-out examples.",
             unit="× chance",
             group="Privacy",
             least=0.0,

@@ -121,7 +121,8 @@ class Modes:
         "high_quality": share_info(
             "Near a mode",
             "target",
-            "Fraction of samples within 3 standard deviations of a mode. If it exceeds that of real data, modes are too narrow.",
+            "Fraction of samples within 3 standard deviations of a mode. If it exceeds that of "
+            "real data, modes are too narrow.",
             group="Modes",
             unbiased=True,
         ),
@@ -210,14 +211,16 @@ class Stacked:
         "stacked_modes": MetricInfo(
             "Stacked modes",
             "higher",
-            "Number of modes with at least one sample according to a classifier of the channels (of 1,000 for three digits).",
+            "Number of modes with at least one sample according to a classifier of the channels "
+            "(of 1,000 for three digits).",
             group="Modes",
             least=0.0,
         ),
         "stacked_kl": MetricInfo(
             "Stacked KL",
             "lower",
-            "Reverse KL divergence between the mode frequencies of samples and the uniform distribution.",
+            "Reverse KL divergence between the mode frequencies of samples and the uniform "
+            "distribution.",
             unit="nats",
             group="Modes",
             least=0.0,
@@ -258,8 +261,8 @@ class Classes:
         "class_distance": share_info(
             "Class histogram",
             "lower",
-            "Total variation between the class frequencies of samples and of real data: the fraction of samples that "
-            "would need another class, according to a classifier.",
+            "Total variation between the class frequencies of samples and of real data: the "
+            "fraction of samples that would need another class, according to a classifier.",
             unit="%",
             group="Classes",
         )
@@ -337,8 +340,9 @@ class Distinct:
         "distinct_samples": MetricInfo(
             "Distinct samples",
             "target",
-            "Number of different samples, where samples that are much closer to each other than real examples count "
-            "once. If it is far lower than for real data, the model has collapsed.",
+            "Number of different samples, where samples that are much closer to each other than "
+            "real examples count once. If it is far lower than for real data, the model has "
+            "collapsed.",
             group="Quality and diversity",
         )
     }

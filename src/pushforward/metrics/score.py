@@ -70,9 +70,8 @@ class Score(Record):
     """Value of a score for one model, with its variation; None where unknown.
 
     Args:
-        value: Mean over ``values``; None if not finite.
-        spread: Standard deviation over samplings or training runs; for a score without sampling,
-            its standard error.
+        value: Mean over ``values``.
+        spread: Standard deviation over samplings or training runs.
         error: Standard error of a single sampling over new examples on both sides.
         reference_error: Part of ``error`` that comes from the reference, which samplings share; the
             squares of both parts add up to error^2.
@@ -151,21 +150,21 @@ class Samples:
     computed from rows. Features are float64, (n, f).
 
     Args:
-        generated: Samples of the model, (n, d).
-        reference: Held-out examples, (m, d).
-        training: Training examples of the model, (k, d), float32, or uint8 with 255 for 1.
-        generated_features: Features of generated examples, (n, f).
-        reference_features: Features of held-out examples, (m, f).
+        generated: Samples of the model.
+        reference: Held-out examples.
+        training: Training examples of the model, float32, or uint8 with 255 for 1.
+        generated_features: Features of generated examples.
+        reference_features: Features of held-out examples.
         shape: Shape of one example, (d,) or (channels, height, width).
         scale: Standard deviation of each raw column over the training split, (d,); None for 1.
         truth: Known facts about the distribution: `pushforward.metrics.modes.Centred` or
             `pushforward.metrics.modes.Legible`.
         generated_classes: Class of each generated example according to a classifier, integers (n,);
             None if the data has no classes, or no metric has ``reads_classes``.
-        reference_classes: Class of each held-out example by its label, (m,), or None.
-        classes: Number of classes; 0 for data without classes.
+        reference_classes: Class of each held-out example by its label, or None.
+        classes: Number of classes.
         table: Rows with the original values of a table of mixed types.
-        generated_more: All samples of the model for attacks, including ``generated``, (k, d).
+        generated_more: All samples of the model for attacks, including ``generated``.
         apart: Whether equal rows may be on both sides of the split, as independent draws.
         errors: Whether to compute expensive standard errors.
 

@@ -179,8 +179,8 @@ class Wasserstein:
         "w2": MetricInfo(
             "Wasserstein distance W2",
             "lower",
-            f"Root mean square distance of the optimal matching of samples and real examples, at most {BLOCK:,} of each "
-            "at a time, in standard deviations of the columns.",
+            "Root mean square distance of the optimal matching of samples and real examples, at "
+            f"most {BLOCK:,} of each at a time, in standard deviations of the columns.",
             group="Two-sample comparisons",
             least=0.0,
             root=True,
@@ -188,7 +188,8 @@ class Wasserstein:
         "sliced_w2": MetricInfo(
             "Sliced W2",
             "lower",
-            f"Root mean square transport distance between samples and real data along {DIRECTIONS} directions of features.",
+            "Root mean square transport distance between samples and real data along "
+            f"{DIRECTIONS} directions of features.",
             group="Two-sample comparisons",
             least=0.0,
             root=True,
@@ -368,8 +369,9 @@ class Sinkhorn:
         "sinkhorn": MetricInfo(
             "Sinkhorn divergence",
             "lower",
-            "Squared transport distance with entropic regularisation between the features of samples and real data, "
-            f"from at most {MOST:,} of each. It is above 0 even for real data, especially with few examples.",
+            "Squared transport distance with entropic regularisation between the features of "
+            f"samples and real data, from at most {MOST:,} of each. It is above 0 even for real "
+            "data, especially with few examples.",
             group="Two-sample comparisons",
             least=0.0,
         )

@@ -60,14 +60,7 @@ def kernel_distance(
     """Compute KID between clouds of features, (n, f) and (m, f), reduced to equal size.
 
     Up to ``every_pair`` examples, all pairs are used; above, the mean over disjoint random blocks,
-    whose standard deviation gives the error.
-
-    Args:
-        x: First cloud.
-        y: Second cloud.
-        every_pair: Maximum number of examples for comparing all pairs.
-        block: Block size above that number.
-        grows: Whether to compute the growth of the variance and the terms.
+    whose standard deviation gives the error. ``grows`` asks for growth and terms.
     """
     n = min(len(x), len(y))
     random = fixed_random()
@@ -105,7 +98,8 @@ class Kernel:
         "kid": MetricInfo(
             "KID",
             "lower",
-            "Unbiased kernel distance between features; about 0 for real data, and possibly below 0.",
+            "Unbiased kernel distance between features; about 0 for real data, and possibly "
+            "below 0.",
             group="Quality and diversity",
             role="quality",
             priority=3,
@@ -254,8 +248,9 @@ class TwoSample:
         "energy": MetricInfo(
             "Energy distance",
             "lower",
-            f"Unbiased energy distance between samples and real data, from at most {ENERGY:,} of each, in standard "
-            "deviations of the columns; about 0 for real data, and possibly below 0.",
+            f"Unbiased energy distance between samples and real data, from at most {ENERGY:,} of "
+            "each, in standard deviations of the columns; about 0 for real data, and possibly "
+            "below 0.",
             group="Quality and diversity",
             role="quality",
             unbiased=True,
@@ -263,8 +258,9 @@ class TwoSample:
         "neighbour_test": share_info(
             "Nearest-neighbour test",
             "target",
-            "Fraction of examples whose nearest other example is on the same side: 50 % if samples cannot be "
-            "distinguished from real data, more if they can, less if they are copies of real data.",
+            "Fraction of examples whose nearest other example is on the same side: 50 % if "
+            "samples cannot be distinguished from real data, more if they can, less if they are "
+            "copies of real data.",
             unit="%",
             group="Two-sample comparisons",
             target=0.5,
@@ -272,7 +268,8 @@ class TwoSample:
         "classifier_test": share_info(
             "Classifier test",
             "target",
-            "Accuracy on new examples of a classifier that distinguishes samples from real data; 50 % if it cannot.",
+            "Accuracy on new examples of a classifier that distinguishes samples from real data; "
+            "50 % if it cannot.",
             unit="%",
             group="Two-sample comparisons",
             target=0.5,

@@ -29,12 +29,10 @@ BLOCKS = 4
 
 
 def errors(generated: Array, reference: Array | None = None, second: float = 0.0) -> Errors:
-    """Compute standard errors from the terms of the examples.
+    """Compute standard errors from the contributions of examples to n (m) times the score.
 
-    Args:
-        generated: Contributions of generated examples to n times the score, (n,).
-        reference: Contributions of reference examples, (m,), if there are any.
-        second: Second-order variance divided by (1/n + 1/m)^2, for clouds of one distribution.
+    ``second`` is the second-order variance divided by (1/n + 1/m)^2, for clouds of one
+    distribution.
     """
     n = len(generated)
     of_generated = float(np.var(generated, ddof=1)) / n - second / n**2
@@ -59,8 +57,7 @@ def share_error(count: float, n: float) -> float:
     """Compute the standard error of a fraction count / n, with two successes and failures added.
 
     References:
-        Agresti and Coull, Approximate is better than "exact" for interval estimation of binomial
-        proportions, 1998.
+        Agresti and Coull, Approximate is better than "exact", 1998.
     """
     share = (count + 2) / (n + 4)
     return math.sqrt(share * (1 - share) / (n + 4))
