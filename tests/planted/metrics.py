@@ -133,13 +133,13 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
     "metrics/transport.py": [
         ("return f - own_x, g - own_y", "return f - own_x, g", "metrics intervals"),
         (
-            "_with_errors(score, first_order, transport_growth(x, y, first_order))",
-            "_with_errors(score, first_order, ())",
+            'reference_error=reference_error, growth=growth)\n        return {"w2"',
+            'reference_error=reference_error)\n        return {"w2"',
             "intervals",
         ),
         (
-            "_with_errors(score, first_order, growth)",
-            "_with_errors(score, first_order, ())",
+            "return Influence(first_order, growth, (scale",
+            "return Influence(first_order, (), (scale",
             "intervals",
         ),
     ],

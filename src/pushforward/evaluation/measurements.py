@@ -11,6 +11,11 @@ from pushforward.files import Record
 from pushforward.metrics import Score
 from pushforward.numbers import count, counted
 
+Number = float | None  # None if unknown
+Numbers = tuple[Number, ...]
+Seeds = int | tuple[int | None, ...] | None  # of one or several training runs
+Terms = Mapping[str, tuple[float, ...]]  # by score
+
 
 @dataclass(frozen=True)
 class Plan(Record):
@@ -34,9 +39,9 @@ class Plan(Record):
     turns: int | None = None
     memory: bool = True
     sweep: float = 40.0
-    limit: float | None = None
-    estimate: float | None = None
-    took: float | None = None
+    limit: Number = None
+    estimate: Number = None
+    took: Number = None
 
     @property
     def words(self) -> str:
@@ -63,18 +68,18 @@ class TrainingCost(Record):
         ancestor_seconds: Training seconds of the models that this model builds on.
     """
 
-    seconds: float | None = None
-    steps: float | None = None
-    samples: float | None = None
+    seconds: Number = None
+    steps: Number = None
+    samples: Number = None
     precision: str | None = None
-    batch: float | None = None
-    samples_per_second: float | None = None
-    memory_mb: float | None = None
-    trajectory_seconds: float | None = None
-    ancestor_seconds: float | None = None
+    batch: Number = None
+    samples_per_second: Number = None
+    memory_mb: Number = None
+    trajectory_seconds: Number = None
+    ancestor_seconds: Number = None
 
     @property
-    def total(self) -> float | None:
+    def total(self) -> Number:
         """Return the seconds of training, trajectories and ancestors."""
         parts = (self.seconds, self.trajectory_seconds, self.ancestor_seconds)
         return sum(filter(None, parts)) or None
@@ -84,9 +89,9 @@ class TrainingCost(Record):
 class SampleTime(Record):
     """Seconds per sample in timed rounds: of the fastest, their median, and of each."""
 
-    batch: float | None = None
-    low: float | None = None
-    high: float | None = None
+    batch: Number = None
+    low: Number = None
+    high: Number = None
     values: tuple[float, ...] = ()
 
 
@@ -94,8 +99,8 @@ class SampleTime(Record):
 class Memory(Record):
     """Peak memory of sampling in MiB, with the weights."""
 
-    mb: float | None = None
-    batch: float | None = None
+    mb: Number = None
+    batch: Number = None
 
 
 @dataclass(frozen=True)
@@ -109,13 +114,13 @@ class SamplingCost(Record):
     """
 
     solver: str | None = None
-    steps: float | None = None
-    calls: float | None = None
-    seconds_per_sample: float | None = None
+    steps: Number = None
+    calls: Number = None
+    seconds_per_sample: Number = None
     timing: SampleTime = field(default_factory=SampleTime)
-    flops_per_sample: float | None = None
+    flops_per_sample: Number = None
     memory: Memory = field(default_factory=Memory)
-    refused: float | None = None
+    refused: Number = None
 
 
 @dataclass(frozen=True)
@@ -130,14 +135,14 @@ class CurvePoint(Record):
         sample_terms: Terms of `Score`, averaged over samplings.
     """
 
-    steps: float | None = None
-    calls: float | None = None
-    scores: Mapping[str, float | None] = field(default_factory=dict)
-    values: Mapping[str, tuple[float | None, ...]] = field(default_factory=dict)
-    distance: float | None = None
-    intervals: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
-    sample_terms: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
-    reference_terms: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    steps: Number = None
+    calls: Number = None
+    scores: Mapping[str, Number] = field(default_factory=dict)
+    values: Mapping[str, Numbers] = field(default_factory=dict)
+    distance: Number = None
+    intervals: Terms = field(default_factory=dict)
+    sample_terms: Terms = field(default_factory=dict)
+    reference_terms: Terms = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -174,20 +179,18 @@ class Ladder(Record):
 class LevelError(Record):
     """Mean squared error of the prediction of v at a log-SNR; ``spread`` is its error."""
 
-    log_snr: float | None = None
-    error: float | None = None
-    spread: float | None = None
+    log_snr: Number = None
+    error: Number = None
+    spread: Number = None
 
 
 @dataclass(frozen=True)
 class Trajectory(Record):
-    """Trajectories of an iterative model: their deviation from straight lines at constant speed,
-    normalised path energy, and errors by noise level.
-    """
+    """Trajectories of an iterative model: straightness, path energy, and errors by noise level."""
 
-    n: float | None = None
-    straightness: float | None = None
-    npe: float | None = None
+    n: Number = None
+    straightness: Number = None
+    npe: Number = None
     loss_by_level: tuple[LevelError, ...] = ()
 
 
@@ -195,16 +198,16 @@ class Trajectory(Record):
 class Series(Record):
     """Values over training steps and, if stored, training seconds."""
 
-    step: tuple[float | None, ...] = ()
-    value: tuple[float | None, ...] = ()
-    seconds: tuple[float | None, ...] = ()
+    step: Numbers = ()
+    value: Numbers = ()
+    seconds: Numbers = ()
 
 
 @dataclass(frozen=True)
 class Health(Record):
     """Measurements made during training, and sentences on skipped steps and the best step."""
 
-    modes: float | None = None
+    modes: Number = None
     series: Mapping[str, Series] = field(default_factory=dict)
     skipped: str = ""
     best: str | None = None
@@ -214,11 +217,11 @@ class Health(Record):
 class SweepPoint(Record):
     """Scores of a training run with one of several budgets in seconds."""
 
-    seconds: float | None = None
-    steps: float | None = None
-    seed: int | tuple[int | None, ...] | None = None
+    seconds: Number = None
+    steps: Number = None
+    seed: Seeds = None
     scores: Mapping[str, Score] = field(default_factory=dict)
-    budget: float | None = None
+    budget: Number = None
     commands: tuple[str, ...] = ()
 
 
@@ -230,9 +233,9 @@ class Alarm(Record):
     """
 
     kind: str = ""
-    step: float | None = None
-    value: float | None = None
-    threshold: float | None = None
+    step: Number = None
+    value: Number = None
+    threshold: Number = None
     sentence: str = ""
     advice: str = ""
     over: bool = False
@@ -250,11 +253,11 @@ class Reconstruction(Record):
         ssim: Structural similarity of images.
     """
 
-    n: float | None = None
-    explained: float | None = None
-    feature_distance: float | None = None
-    psnr: float | None = None
-    ssim: float | None = None
+    n: Number = None
+    explained: Number = None
+    feature_distance: Number = None
+    psnr: Number = None
+    ssim: Number = None
 
 
 @dataclass(frozen=True)
@@ -269,11 +272,11 @@ class CodeStatistics(Record):
         by_unit: The 64 largest KL terms of dimensions in nats.
     """
 
-    n: float | None = None
-    units: float | None = None
-    active: float | None = None
-    kl: float | None = None
-    mismatch: float | None = None
+    n: Number = None
+    units: Number = None
+    active: Number = None
+    kl: Number = None
+    mismatch: Number = None
     by_unit: tuple[float, ...] = ()
 
 

@@ -33,9 +33,11 @@ from pushforward.evaluation.measurements import (
     Health,
     Ladder,
     LatentStatistics,
+    Number,
     Pictures,
     Plan,
     SamplingCost,
+    Seeds,
     Series,
     SweepPoint,
     TrainingCost,
@@ -46,6 +48,7 @@ from pushforward.metrics import MetricInfo, Score
 from pushforward.metrics.score import Role
 from pushforward.numbers import finite
 
+Names = tuple[str, ...]
 FORMAT = 2  # Format of the JSON; other formats are refused
 # Further baselines of tables: columns drawn independently, and training rows with replacement
 INDEPENDENT_ROWS = "independent columns"
@@ -164,13 +167,13 @@ class DataInfo(Record):
     name: str = ""
     shape: tuple[int, ...] = ()
     kind: str = ""
-    classes: tuple[str, ...] = ()
-    columns: tuple[str, ...] = ()
+    classes: Names = ()
+    columns: Names = ()
     train: int | None = None
     held_out: int | None = None
     fingerprint: str = ""
-    given: tuple[str, ...] = ()
-    left_out: tuple[str, ...] = ()
+    given: Names = ()
+    left_out: Names = ()
 
 
 @dataclass(frozen=True)
@@ -192,11 +195,11 @@ class Settings(Record):
     budget: str | None = None
     k: int | None = None
     features: str | None = None
-    spaces: tuple[str, ...] = ()
+    spaces: Names = ()
     dimensions: int | None = None
-    classifier_accuracy: float | None = None
-    shared: tuple[tuple[str, ...], ...] | None = None
-    timed: tuple[tuple[str, ...], ...] | None = None
+    classifier_accuracy: Number = None
+    shared: tuple[Names, ...] | None = None
+    timed: tuple[Names, ...] | None = None
     plan: Plan = field(default_factory=Plan)
 
 
@@ -228,9 +231,9 @@ class ModelResult(Record):
     name: str = "unnamed"
     family: str = ""
     method: str = ""
-    conditioned: tuple[str, ...] | None = None
+    conditioned: Names | None = None
     run: str | None = None
-    seed: int | tuple[int | None, ...] | None = None
+    seed: Seeds = None
     sampling_seeds: tuple[int, ...] = ()
     parameters: int | None = None
     other_parameters: Mapping[str, int] = field(default_factory=dict)
@@ -238,7 +241,7 @@ class ModelResult(Record):
     weights_step: int | None = None
     sampling: SamplingCost = field(default_factory=SamplingCost)
     scores: Mapping[str, Score] = field(default_factory=dict)
-    label_agreement: float | None = None
+    label_agreement: Number = None
     curve: tuple[CurvePoint, ...] = ()
     ladder: Ladder | None = None
     trajectory: Trajectory | None = None
@@ -246,8 +249,8 @@ class ModelResult(Record):
     losses: Mapping[str, Series] = field(default_factory=dict)
     health: Health | None = None
     alarms: tuple[Alarm, ...] = ()
-    warnings: tuple[str, ...] = ()
-    commands: tuple[str, ...] = ()
+    warnings: Names = ()
+    commands: Names = ()
     extension: str = ""
     config: Mapping[str, Any] = field(default_factory=dict)
     origin: Mapping[str, Any] = field(default_factory=dict)
@@ -258,7 +261,7 @@ class ModelResult(Record):
         scores = ", ".join(f"{name} {score}" for name, score in self.scores.items())
         return f'ModelResult("{self.name}": {scores})'
 
-    def value(self, metric: str) -> float | None:
+    def value(self, metric: str) -> Number:
         """Return the value of a score, or None."""
         return self.scores.get(metric, Score()).value
 
@@ -294,7 +297,7 @@ class Comparison(Record):
     baseline: ModelResult | None = None
     further_baselines: tuple[ModelResult, ...] = ()
     guesses: tuple[ModelResult, ...] = ()
-    commands: tuple[str, ...] = ()
+    commands: Names = ()
     pictures: Mapping[str, Pictures] = field(
         default_factory=dict, compare=False, metadata={"stored": False}
     )
@@ -330,7 +333,7 @@ class Comparison(Record):
 
         return replace(self, models=tuple(sorted(self.models, key=place)))
 
-    def target(self, metric: str) -> float | None:
+    def target(self, metric: str) -> Number:
         """Return the ideal value of a score: the declared target, or the real-data score."""
         declared = self.info(metric).target
         if declared is not None:
@@ -399,9 +402,9 @@ class Comparison(Record):
         """Compare all models and the baseline in all scores.
 
         Returns:
-            Pairs by score, with the names "first" and "other"; the "difference" of their values (for a
-            "target", of their distances from it); the "margin" that it must exceed; and the name of the
-            model that is significantly "ahead", or None.
+            Pairs by score, with the names "first" and "other"; the "difference" of their values
+            (for a "target", of their distances from it); the "margin" that it must exceed; and the
+            name of the model that is significantly "ahead", or None.
         """
         differences = {}
         for metric in self.metrics:

@@ -7,7 +7,7 @@ from typing import ClassVar
 import numpy as np
 
 from pushforward.metrics.score import Infos, MetricInfo, Samples, Score, Scores
-from pushforward.metrics.subsets import Array, by_examples, ordered, random_for
+from pushforward.metrics.subsets import Array, ordered, random_for
 from pushforward.metrics.uncertainty import covariance, frechet_errors
 
 SUBSETS = 15  # Sizes at which the extrapolated distance is measured
@@ -105,19 +105,10 @@ class Frechet:
         x = samples.generated_features
         y = samples.reference_features
         distance = frechet_distance(x, y)
-        (error, reference_error), growth, (terms_x, terms_y) = frechet_errors(x, y, distance)
-        scores = {
-            "frechet": Score(
-                distance,
-                error=error,
-                reference_error=reference_error,
-                bias=growth.null_mean,
-                growth=growth,
-                reference_terms=by_examples(terms_y),
-                sample_terms=by_examples(terms_x),
-            )
-        }
+        influence = frechet_errors(x, y, distance)
+        scores = {"frechet": influence.score(distance, bias=influence.growth.null_mean)}
         limit = extrapolated_distance(x, y)
         if limit is not None:
+            _, reference_error = influence.errors
             scores["frechet_limit"] = Score(limit, reference_error=reference_error)
         return scores

@@ -213,7 +213,7 @@ def norm_growth(
     m: int,
     blocks: int = 1,
 ) -> Growth:
-    """Compute how the variance of a norm grows, from distances between `divisions` of n + m examples.
+    """Compute how the variance of a norm grows, from distances between `divisions`.
 
     Their standard deviation is widened to a Student interval. ``first_order`` are errors for
     different clouds; the score is the root mean of squared distances of independent ``blocks``.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from typing import ClassVar, NamedTuple
 
 import numpy as np
@@ -11,10 +10,10 @@ import numpy as np
 from pushforward.errors import Diverged, UsageError
 from pushforward.metrics.growth import Growth, divisions, growth_of, norm_growth, rounds
 from pushforward.metrics.score import Infos, MetricInfo, Samples, Score, Scores
-from pushforward.metrics.subsets import Array, by_examples, drawn, drawn_at, fixed_random, placed
+from pushforward.metrics.subsets import Array, drawn, drawn_at, fixed_random, placed
 from pushforward.metrics.uncertainty import (
     Errors,
-    Terms,
+    Influence,
     errors,
     matching_potentials,
     root_errors,
@@ -45,7 +44,7 @@ def _matched(x: Array, y: Array) -> Matching:
     from scipy.optimize import linear_sum_assignment
     from scipy.spatial.distance import cdist
 
-    costs = cdist(np.asarray(x, np.float64), np.asarray(y, np.float64), "sqeuclidean")
+    costs = cdist(x, y, "sqeuclidean")
     _, columns = linear_sum_assignment(costs)
     return Matching(costs, columns)
 
@@ -89,8 +88,8 @@ def _blocks(
 ) -> list[tuple[Array, Array]]:
     n = min(len(x), len(y), block * blocks)
     size = min(n, block)
-    x = np.asarray(drawn(x, n, 0), np.float64)
-    y = np.asarray(drawn(y, n, 1), np.float64)
+    x = drawn(x, n, 0)
+    y = drawn(y, n, 1)
     return [(x[at : at + size], y[at : at + size]) for at in range(0, n - size + 1, size)]
 
 
@@ -122,7 +121,7 @@ def transport_errors(matched: Sequence[Matching]) -> Errors:
     return root_errors(transport_score(matched), of_square)
 
 
-def sliced_errors_of(x: Array, y: Array) -> tuple[Errors, Growth, Terms]:
+def sliced_errors_of(x: Array, y: Array) -> Influence:
     """Measure the errors of `sliced_distance` for clouds of equal size."""
     first = _projected(x, FEWER)
     second = _projected(y, FEWER)
@@ -141,13 +140,13 @@ def sliced_errors_of(x: Array, y: Array) -> tuple[Errors, Growth, Terms]:
         distances.append(_root_mean_square(gaps))
     growth = norm_growth(distances, first_order, len(x), len(y))
     scale = 1 / (2 * max(value, 1e-12))  # of the root, by the delta method
-    return first_order, growth, (scale * terms_x, scale * terms_y)
+    return Influence(first_order, growth, (scale * terms_x, scale * terms_y))
 
 
 def _projected(x: Array, directions: int) -> Array:
     axes = fixed_random().standard_normal((x.shape[1], directions))
     axes /= np.linalg.norm(axes, axis=0)
-    return np.asarray(np.asarray(x, np.float64) @ axes)
+    return np.asarray(x @ axes)
 
 
 def _root_mean_square(gaps: Array) -> float:
@@ -210,10 +209,13 @@ class Wasserstein:
             return {"sliced_w2": sliced}
         x, y = samples.points
         matched = list(matchings(x, y))
-        score = Score(transport_score(matched))
-        if samples.errors:
-            first_order = transport_errors(matched)
-            score = _with_errors(score, first_order, transport_growth(x, y, first_order))
+        distance = transport_score(matched)
+        if not samples.errors:
+            return {"w2": Score(distance), "sliced_w2": sliced}
+        first_order = transport_errors(matched)
+        error, reference_error = first_order
+        growth = transport_growth(x, y, first_order)
+        score = Score(distance, error=error, reference_error=reference_error, growth=growth)
         return {"w2": score, "sliced_w2": sliced}
 
 
@@ -222,20 +224,13 @@ def _sliced(samples: Samples) -> Score:
     y = samples.reference_features
     at_x = drawn_at(x, SLICED, 0)
     at_y = drawn_at(y, SLICED, 1)
-    score = Score(sliced_distance(x[at_x], y[at_y]))
+    distance = sliced_distance(x[at_x], y[at_y])
     if not samples.errors or len(at_x) != len(at_y):
-        return score
-    first_order, growth, (terms_x, terms_y) = sliced_errors_of(x[at_x], y[at_y])
-    return replace(
-        _with_errors(score, first_order, growth),
-        sample_terms=by_examples(placed(terms_x, at_x, len(x))),
-        reference_terms=by_examples(placed(terms_y, at_y, len(y))),
-    )
-
-
-def _with_errors(score: Score, first_order: Errors, growth: Growth) -> Score:
-    error, reference_error = first_order
-    return replace(score, error=error, reference_error=reference_error, growth=growth)
+        return Score(distance)
+    influence = sliced_errors_of(x[at_x], y[at_y])
+    terms_x, terms_y = influence.terms
+    terms = (placed(terms_x, at_x, len(x)), placed(terms_y, at_y, len(y)))
+    return influence._replace(terms=terms).score(distance)
 
 
 MOST = 500  # Maximum number of examples per side: memory and time grow with their square
@@ -267,8 +262,6 @@ def divergence_terms(x: Array, y: Array, epsilon: float) -> tuple[Array, Array]:
 
     if not epsilon > 0:
         raise UsageError(f"`epsilon` must be above 0, got {epsilon}.")
-    x = np.asarray(x, np.float64)
-    y = np.asarray(y, np.float64)
     f, g = potentials(cdist(x, y, "sqeuclidean"), epsilon)
     own_x = _own_potential(cdist(x, x, "sqeuclidean"), epsilon)
     own_y = _own_potential(cdist(y, y, "sqeuclidean"), epsilon)

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import ClassVar, NamedTuple
 
 import numpy as np
 
 from pushforward.metrics.growth import Growth, mean_growth
 from pushforward.metrics.score import Infos, MetricInfo, Samples, Score, Scores, share_info
-from pushforward.metrics.subsets import Array, by_examples, drawn, drawn_at, fixed_random, placed
-from pushforward.metrics.uncertainty import Errors, Terms, kernel_errors
+from pushforward.metrics.subsets import Array, drawn, drawn_at, fixed_random, placed
+from pushforward.metrics.uncertainty import Influence, Terms, kernel_errors
 
 
 def _kernel(x: Array, y: Array) -> Array:
@@ -72,8 +71,6 @@ def kernel_distance(
     count = n // size
     used_x = order_x[: count * size]
     used_y = order_y[: count * size]
-    x = np.asarray(x, np.float64)
-    y = np.asarray(y, np.float64)
     parts = []
     for at_x, at_y in zip(np.split(used_x, count), np.split(used_y, count), strict=True):
         parts.append(squared_mmd(x[at_x], y[at_y], grows))
@@ -122,16 +119,11 @@ class Kernel:
         scaled_y = (y - centre) * stretch
         distance = kernel_distance(scaled_x, scaled_y, grows=samples.errors)
         error = distance.error
-        score = Score(distance.value, error=error, reference_error=error / np.sqrt(2))
+        errors = (error, error / np.sqrt(2))
         if samples.errors:
-            terms_x, terms_y = distance.terms
-            score = replace(
-                score,
-                growth=distance.growth,
-                sample_terms=by_examples(terms_x),
-                reference_terms=by_examples(terms_y),
-            )
-        return {"kid": score}
+            influence = Influence(errors, distance.growth, distance.terms)
+            return {"kid": influence.score(distance.value)}
+        return {"kid": Score(distance.value, error=errors[0], reference_error=errors[1])}
 
 
 MOST = 1000  # Maximum number of examples per side of the neighbour test
@@ -156,7 +148,7 @@ def energy_distance(x: Array, y: Array) -> float:
     return float(2 * cdist(x, y).mean() - pdist(x).mean() - pdist(y).mean())
 
 
-def energy_errors(x: Array, y: Array) -> tuple[Errors, Growth, Terms]:
+def energy_errors(x: Array, y: Array) -> Influence:
     """Compute the errors, the growth of the variance and the terms of `energy_distance`."""
     from scipy.spatial.distance import cdist
 
@@ -173,7 +165,7 @@ def energy_test(x: Array, y: Array, permutations: int = PERMUTATIONS) -> tuple[f
 
     n = len(x)
     m = len(y)
-    pooled = np.concatenate([x, y]).astype(np.float64)
+    pooled = np.concatenate([x, y])
     distances = cdist(pooled, pooled)
     random = fixed_random()
     first = np.zeros((permutations + 1, n + m))
@@ -318,13 +310,8 @@ def _energy(samples: Samples) -> Score:
     some_x = x[at_x]
     some_y = y[at_y]
     _, p = energy_test(some_x[:TESTED], some_y[:TESTED])
-    (error, reference_error), growth, (terms_x, terms_y) = energy_errors(some_x, some_y)
-    return Score(
-        energy_distance(some_x, some_y),
-        error=error,
-        reference_error=reference_error,
-        growth=growth,
-        reference_terms=by_examples(placed(terms_y, at_y, len(y))),
-        sample_terms=by_examples(placed(terms_x, at_x, len(x))),
-        extra={"p": p},
-    )
+    influence = energy_errors(some_x, some_y)
+    terms_x, terms_y = influence.terms
+    terms = (placed(terms_x, at_x, len(x)), placed(terms_y, at_y, len(y)))
+    distance = energy_distance(some_x, some_y)
+    return influence._replace(terms=terms).score(distance, extra={"p": p})

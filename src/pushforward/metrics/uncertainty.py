@@ -12,17 +12,43 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pushforward.metrics.growth import Growth, divergence, growth_of
-from pushforward.metrics.subsets import Array
+from pushforward.metrics.score import Score
+from pushforward.metrics.subsets import Array, by_examples
 
 # Standard error of a score over new examples on both sides, and its part from the reference
 Errors = tuple[float, float]
 # Contributions of generated (n,) and of reference examples (m,) to n and m times a score
 Terms = tuple[Array, Array]
+
+
+class Influence(NamedTuple):
+    """First-order analysis of a score of two clouds: errors, growth of the variance and terms."""
+
+    errors: Errors
+    growth: Growth
+    terms: Terms
+
+    def score(self, value: float, **facts: Any) -> Score:
+        """Return the score with this value; terms of omitted examples are NaN."""
+        error, reference_error = self.errors
+        generated, reference = self.terms
+        return Score(
+            value,
+            error=error,
+            reference_error=reference_error,
+            growth=self.growth,
+            sample_terms=by_examples(generated),
+            reference_terms=by_examples(reference),
+            **facts,
+        )
+
+
 # Maximum number of examples per block, and minimum number of blocks
 BLOCK = 1000
 BLOCKS = 4
@@ -107,7 +133,7 @@ def divergence_error(counts: NDArray[np.int64], weights: Array) -> float:
     return math.sqrt(max(first - second, second))
 
 
-def kernel_errors(xx: Array, yy: Array, xy: Array) -> tuple[Errors, Growth, Terms]:
+def kernel_errors(xx: Array, yy: Array, xy: Array) -> Influence:
     """Compute the errors, growth and terms of a kernel distance over different pairs.
 
     The diagonals of the kernels xx (n, n) and yy (m, m) are used only for the growth.
@@ -129,7 +155,7 @@ def kernel_errors(xx: Array, yy: Array, xy: Array) -> tuple[Errors, Growth, Term
     terms_x = 2 * (mean_x - rows)
     terms_y = 2 * (mean_y - columns)
     growth = growth_of(terms_x, terms_y, second, float(biased))
-    return errors(terms_x, terms_y, second), growth, (terms_x, terms_y)
+    return Influence(errors(terms_x, terms_y, second), growth, (terms_x, terms_y))
 
 
 def _centred_square(kernel: Array, rows: Array, columns: Array, own: int) -> float:
@@ -151,7 +177,7 @@ def covariance(x: Array) -> Array:
     return np.asarray(centred.T @ centred / max(len(x) - 1, 1))
 
 
-def frechet_errors(x: Array, y: Array, distance: float = 0.0) -> tuple[Errors, Growth, Terms]:
+def frechet_errors(x: Array, y: Array, distance: float = 0.0) -> Influence:
     """Compute the errors, growth and terms of the Fréchet distance of clouds (n, f) and (m, f).
 
     References:
@@ -165,7 +191,7 @@ def frechet_errors(x: Array, y: Array, distance: float = 0.0) -> tuple[Errors, G
     terms_y = _frechet_terms(y, -gap, _optimal_map(covariance_y, covariance_x))
     second = _second_order(_variances((covariance_x + covariance_y) / 2))
     growth = growth_of(terms_x, terms_y, second, distance, frechet_bias(y, len(x)))
-    return errors(terms_x, terms_y, second), growth, (terms_x, terms_y)
+    return Influence(errors(terms_x, terms_y, second), growth, (terms_x, terms_y))
 
 
 def _frechet_terms(x: Array, gap: Array, optimal_map: Array) -> Array:
