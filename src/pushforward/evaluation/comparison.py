@@ -125,12 +125,11 @@ def compare(
         data: Data set, name or path; None for the data of the runs.
         n: Number of samples per side; None for the n of earlier comparisons, or the maximum that
             data and time allow.
-        repeats: Number of samplings per model; None for 5, or fewer if time is short.
+        repeats: Number of samplings per model; None for at most 5.
         features: Feature spaces (`pushforward.evaluate`); models are ranked in the first.
         seeds: Number of training runs per recipe. If there are several, models whose names differ
             only in the seed at the end (``flow-0``, ``flow-1``) become one row.
-        curve: Whether to measure scores over network calls, flow maps and their teachers, and
-            trajectories; or the numbers of steps to measure.
+        curve: Whether to measure scores over network calls, or the numbers of steps to measure.
         thorough: Whether to measure everything, instead of for about as long as training took.
         shorter: Shorter training runs by name of the model, for scores over training time.
         budget: Training budget, such as "--budget 60s", for the report.
@@ -252,8 +251,8 @@ def evaluate(
             images, an array or tensor (n, *shape) in data units, or a data frame.
         data: Data as for `pushforward.fit`; None for the data of the run.
         n: Number of samples per side; None for the maximum that data and time allow.
-        repeats: Number of samplings; None for 5, or fewer if time is short. Existing samples are
-            divided into this number of sets of n, or fewer.
+        repeats: Number of samplings; None for at most 5. Existing samples are divided into this
+            number of sets, or fewer.
         metrics: Names of metrics, "bpd" for bits per dimension, or "cas" for the classification
             accuracy score; None for all that apply except these two.
         features: Feature spaces: names, extractors, or networks that convert examples in data units
@@ -265,9 +264,8 @@ def evaluate(
         tell: Function called with a line of text before each long step, such as ``print``.
 
     Raises:
-        UsageError: If a metric does not apply to the data, n exceeds the number of held-out
-            examples or existing samples, a transport is given without data, or the run was trained
-            on held-out examples.
+        UsageError: If a metric does not apply to the data, n exceeds the number of examples, a
+            transport is given without data, or the run was trained on held-out examples.
         DataError: If the data of the run has changed.
     """
     if isinstance(metrics, str):
@@ -397,7 +395,7 @@ def _without_training(wanted: Choice, refuse: bool) -> list[str]:
 
 
 def stored_file(path: str | Path) -> Path | None:
-    """Return the file of stored results, also in a folder other than a run; else None."""
+    """Return the file of stored results at a path, or None."""
     place = Path(path)
     if place.is_dir():
         inside = place / "report.json"
@@ -442,12 +440,9 @@ def taken_apart(models: Any) -> tuple[dict[str, Comparison], Any]:
 
 
 def joined(comparisons: Mapping[str, Comparison]) -> Comparison:
-    """Join the models of several comparisons with the same protocol; the first takes precedence.
+    """Join the models of comparisons with the same protocol; the first takes precedence.
 
     Models with the same name get the name of their comparison in brackets.
-
-    Raises:
-        UsageError: If protocols differ; the message lists the fields with both values.
     """
     protocols = [(name, part.protocol) for name, part in comparisons.items()]
     check_same(protocols, [part.data.name for part in comparisons.values()])
@@ -544,9 +539,8 @@ def _joined_settings(parts: Sequence[Settings]) -> Settings:
 def aggregated(comparison: Comparison, among: Collection[str] | None = None) -> Comparison:
     """Combine all training runs of a recipe in one row, among the models of some names or all.
 
-    Runs of one family, method and size belong together if their names differ only in the seed at
-    the end. Scores and curves become means; the spread is the larger of the standard deviations
-    over runs and over samplings.
+    Names must differ only in the seed at the end. Scores and curves become means; the spread is the
+    larger of the standard deviations over runs and over samplings.
     """
     groups: dict[Any, list[ModelResult]] = {}
     for number, model in enumerate(comparison.models):
@@ -671,7 +665,7 @@ def _mean_record(parts: Sequence[Any]) -> Any:
 
 
 def _mean(parts: Sequence[Any]) -> Any:
-    """Average numbers, also in nested dicts and lists; other values are the first."""
+    """Average numbers, also in nested dicts and lists; others are the first."""
     first = parts[0]
     if all(part == first for part in parts):
         return first

@@ -95,9 +95,9 @@ class _Climb:
 
 
 def teacher_of(model: Run | Transport) -> Flow | None:
-    """Return the teacher of a flow map from the same noise, at the map's guidance scale; else None.
+    """Return the teacher of a flow map from the same noise, at its guidance scale; else None.
 
-    A teacher that is itself a flow map, as in `finish`, takes the same number of steps.
+    A teacher that is itself a flow map takes the same number of steps.
     """
     if not isinstance(model, Run):
         return None
@@ -124,10 +124,8 @@ def ladder_of(
 
     The teacher is sampled with the solver stored in the run, at the largest number of steps that
     needs no more calls and at the stored number of steps, and with the sampler of its own run.
-    Distances are measured to the teacher of a finished map with the same number of calls, otherwise
-    to the teacher with the solver used in training. None for other models.
-
-    ``seconds`` per call and sample limit the number of samples.
+    Distances are to the teacher of a finished map with the same number of calls, otherwise to the
+    teacher with the solver used in training.
     """
     transport = transport_of(model)
     flow = inner_of(transport)
@@ -293,10 +291,9 @@ def with_ladder(
 
 
 def training_distance(transport: Transport, data: Dataset) -> Callable[[Flow], float]:
-    """Build a function that measures the distance between samples of a flow and training examples.
+    """Build a function that measures the distance of a flow to training examples.
 
-    It is the energy distance for points and rows, and otherwise the Fréchet distance to examples
-    that the features were not fitted on. All flows start from the same noise.
+    It is the energy distance for points and rows, otherwise the Fréchet distance.
     """
     features = fit_features(data)
     name = "energy" if len(data.space.shape) == 1 else "frechet"
@@ -321,11 +318,7 @@ def with_sweep(
     features: Spaces = None,
     tell: Tell = None,
 ) -> Comparison:
-    """Add the scores of shorter training runs, by name of the model, to a comparison.
-
-    Raises:
-        UsageError: If a run has other data, or the protocol of these scores would differ.
-    """
+    """Add the scores of shorter training runs, by name of the model, to a comparison."""
     for name, shorter in runs.items():
         for run in shorter:
             check_model(name, run, data)

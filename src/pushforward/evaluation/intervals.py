@@ -24,8 +24,7 @@ Interval = tuple[float, float]
 def with_interval(score: Score, info: MetricInfo | None = None) -> Score:
     """Add the 95 % interval to a score of one or more samplings, if its variation is known.
 
-    It covers the mean over new samples and, if ``reference_error`` is known, new held-out examples;
-    for biased scores, the mean at this n.
+    It covers the mean over new samples and, if ``reference_error`` is known, held-out examples.
     """
     info = info or MetricInfo()
     values = _numbers(score)
@@ -108,9 +107,7 @@ def _limited(score: Score, ends: Interval, of: str, info: MetricInfo) -> Score:
 
 
 def of_share(value: float, error: float, quantile: float = NORMAL) -> tuple[float, float]:
-    """Compute Wilson's interval of a fraction, which stays between 0 and 1.
-
-    It is computed for the number of independent examples that gives this standard error.
+    """Compute Wilson's interval of a fraction for as many examples as give this standard error.
 
     References:
         Wilson, Probable inference, the law of succession, and statistical inference, 1927.
@@ -130,9 +127,9 @@ def of_share(value: float, error: float, quantile: float = NORMAL) -> tuple[floa
 
 
 def above(value: float, error: float, quantile: float = NORMAL) -> tuple[float, float]:
-    """Compute an interval of a score that is never below 0.
+    """Compute an interval of a score that is never below 0, of bounded width.
 
-    It is symmetric for the square root of the score and cut at 0. The width is bounded.
+    It is symmetric for the square root of the score.
     """
     wide = quantile * error
     root = math.sqrt(max(0.0, value))
@@ -163,7 +160,7 @@ def deviation(values: Sequence[float]) -> float:
 
 
 def ratio(value: float, floor: Score) -> float | None:
-    """Divide a score by the real-data score; None if that is close to 0."""
+    """Divide a score by the real-data score, unless that is close to 0."""
     if floor.value is None or floor.value <= 2 * (floor.spread or 0.0):
         return None
     return value / floor.value
@@ -215,7 +212,7 @@ def point_of(steps: int, calls: float, scores: Mapping[str, Score]) -> CurvePoin
 def combined(
     samplings: Sequence[Score], n: int, floor: Score | None, info: MetricInfo | None = None
 ) -> Score:
-    """Combine the scores of several samplings, with interval and ratio to real data's score."""
+    """Combine the scores of several samplings, with interval and ratio."""
     values = [result.number for result in samplings]
     mean = float(np.mean(values))
     spread = None
@@ -258,7 +255,7 @@ def _around_value(score: Score) -> list[float]:
 
 
 def mean_of(samplings: Sequence[Score], name: str) -> float | None:
-    """Average a field over the scores that have it; errors by root mean square."""
+    """Average a field over the scores that have it."""
     known = [getattr(result, name) for result in samplings]
     values = [value for value in known if value is not None]
     if not values:
@@ -269,7 +266,7 @@ def mean_of(samplings: Sequence[Score], name: str) -> float | None:
 
 
 def mean_extra(samplings: Sequence[Score]) -> dict[str, object]:
-    """Average the ``extra`` of scores; entries that differ and cannot be averaged are omitted."""
+    """Average the ``extra`` of scores; entries that differ otherwise are omitted."""
     extra: dict[str, object] = {}
     for name, first in samplings[0].extra.items():
         values: list[Any] = [result.extra.get(name) for result in samplings]
@@ -295,8 +292,7 @@ def _numeric(values: Sequence[Any]) -> bool:
 class Variation:
     """Variation of a score with the examples of one side, generated or held-out.
 
-    ``variance`` is that of the mean over samplings, with degrees of ``freedom``; ``terms`` are
-    contributions of groups of examples, for comparisons on the same examples.
+    ``terms`` are contributions of groups of examples, for comparisons on the same examples.
     """
 
     variance: float = 0.0
@@ -346,7 +342,7 @@ def over_references(score: Score) -> Variation:
 def over_samples(score: Score, pooled: Variation) -> Variation:
     """Compute the variation of a score of one training run over new samples.
 
-    ``pooled`` is that of a single sampling, for scores with unknown errors.
+    ``pooled`` is for scores with unknown errors.
     """
     if len(score.sample_terms) > 1:
         return Variation.of_terms(score.sample_terms)
@@ -402,9 +398,8 @@ class Variations:
     def margin(self, other: Variations, comparisons: int = 1) -> float:
         """Compute the smallest significant difference (95 %) from another score.
 
-        It is half of the 95 % interval of their difference, the root of the sum of squares of the
-        half-widths of all sources: a single quantile with Welch's degrees of freedom finds too many
-        differences between equal models (4 % instead of 2.5 %).
+        It is the root of the sum of squares of the half-widths of all sources, because one quantile
+        with Welch's degrees of freedom finds too many differences.
         """
         own = 1.0
         others = 1.0

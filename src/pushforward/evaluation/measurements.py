@@ -26,7 +26,6 @@ class Plan(Record):
         repeats: Number of samplings per model.
         redraws: Number of draws of real data; None for the usual number.
         turns: Number of timed rounds; None for the usual number.
-        memory: Whether memory is measured.
         sweep: Seconds per model for scores over solver steps; 0 to omit them and trajectories.
         limit: Time limit in seconds.
         estimate: Estimated duration in seconds.
@@ -62,7 +61,6 @@ class TrainingCost(Record):
     """Cost of training, or the mean of several training runs.
 
     Args:
-        seconds: Seconds inside training steps.
         memory_mb: Peak memory of a training step in MiB.
         trajectory_seconds: Additional seconds for the trajectories of a teacher.
         ancestor_seconds: Training seconds of the models that this model builds on.
@@ -132,7 +130,6 @@ class CurvePoint(Record):
         values: Value of each sampling.
         distance: Root mean square distance between samples of the model and of its teacher from the
             same noise, in standard deviations of the data.
-        sample_terms: Terms of `Score`, averaged over samplings.
     """
 
     steps: Number = None
@@ -150,15 +147,13 @@ class Ladder(Record):
     """Quality of a flow map in few calls, and of its teacher from the same noise.
 
     Args:
-        n: Number of samples per side.
         floors: Real-data scores at this n.
         points: Scores of the flow map with 1, 2, 4, 8 and 16 calls.
         teacher: Scores of the teacher with at most the same numbers of calls.
         own: Scores of the teacher with the ``solver`` and steps used in training.
         default: Scores of the teacher with the solver and steps of its own run.
-        teacher_run: Folder of the teacher's run.
         finished: Whether the teacher is the flow map from which `finish` started.
-        learned: What the map learns from the teacher (`pushforward.methods.Method.learns`).
+        learned: What the map learns from the teacher.
     """
 
     n: int | None = None
@@ -227,10 +222,7 @@ class SweepPoint(Record):
 
 @dataclass(frozen=True)
 class Alarm(Record):
-    """Start or end (``over``) of an alarm during training, such as of the kind "collapse".
-
-    ``training`` is the name of the training run, if several form one model.
-    """
+    """Start or end (``over``) of an alarm in a training run, such as "collapse"."""
 
     kind: str = ""
     step: Number = None
@@ -248,9 +240,9 @@ class Reconstruction(Record):
 
     Args:
         explained: Explained fraction of the variance.
-        feature_distance: Mean squared distance in feature space, where data has unit variance.
-        psnr: Peak signal-to-noise ratio of images in decibels.
-        ssim: Structural similarity of images.
+        feature_distance: Mean squared distance in feature space.
+        psnr: Peak signal-to-noise ratio in decibels.
+        ssim: Structural similarity.
     """
 
     n: Number = None
@@ -269,7 +261,7 @@ class CodeStatistics(Record):
         active: Number of dimensions whose mean varies over the data.
         kl: KL term in nats per example, if the prior is N(0, 1).
         mismatch: KL divergence of all latents, as one Gaussian, from the prior in nats.
-        by_unit: The 64 largest KL terms of dimensions in nats.
+        by_unit: The 64 largest KL terms of dimensions.
     """
 
     n: Number = None
@@ -314,7 +306,6 @@ class LatentPictures:
         strip: Held-out images and then their reconstructions, uint8 (2 n, height, width, channels).
         walks: Images between two latents, by name of the interpolation; "classes" has one latent
             decoded as each class.
-        arithmetic: Images moved between classes.
     """
 
     map: Map2D | None = None
@@ -325,10 +316,7 @@ class LatentPictures:
 
 @dataclass(frozen=True)
 class NearestImages:
-    """Nearest training images of the first samples of a grid.
-
-    Distances are in standard deviations of the data; ``usual`` is the median of held-out images.
-    """
+    """Nearest training images, their distances in standard deviations, and the usual one."""
 
     x: np.ndarray
     distances: np.ndarray
@@ -347,7 +335,7 @@ class Field2D:
         velocities: Velocities towards data, (classes, T, rows, columns, 2).
         way_times: Times of the trajectories, (steps + 1,), in descending order.
         ways: Trajectories, (classes, rows, columns, steps + 1, 2).
-        classes: Class names of the first axis; one empty name for a model without labels.
+        classes: Class names; one empty name for a model without labels.
     """
 
     limits: tuple[float, float, float, float]
@@ -366,9 +354,9 @@ class Pictures:
         grid: Samples, uint8 (n, height, width, channels) or float (n, d).
         formation: Pairs (t, samples) from noise to data.
         training: Pairs (training step, samples), all from the same noise.
-        paths: Trajectories of points in the plane from noise to data, (n, steps + 1, 2).
+        paths: Trajectories in the plane from noise to data, (n, steps + 1, 2).
         landscapes: Pairs (training step, arrays) of `pushforward.training.monitor`.
-        mesh: Image of a grid of noise in the plane, (rows, columns, 2), in data units.
+        mesh: Image of a grid of noise in the plane, (rows, columns, 2).
         pair: Samples of a flow map with one call, and of its teacher from the same noise.
     """
 

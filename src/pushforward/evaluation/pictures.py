@@ -68,7 +68,7 @@ class Nearest:
 
     Args:
         examples: Indices of the nearest training examples, int64 (n, k), nearest first.
-        distances: Euclidean distances in standard deviations of the data, float64 (n, k).
+        distances: Euclidean distances in standard deviations, float64 (n, k).
         copies: Whether each sample is a near-copy, bool (n,).
         threshold: Largest distance of a near-copy.
     """
@@ -209,8 +209,7 @@ def mesh_of(transport: Transport) -> np.ndarray | None:
     """Map a grid of noise, in the plane of its first two dimensions, with a one-call model.
 
     Returns:
-        Grid lines in data units, (lines, points, 2), half of them along each axis; None for other
-        models.
+        Grid lines in data units, (lines, points, 2), half of them along each axis.
     """
     if not isinstance(transport, Map) or len(transport.noise_shape) != 1:
         return None
@@ -370,11 +369,11 @@ def code_statistics(
     """Measure active dimensions, KL terms and the mismatch with the prior of n held-out latents.
 
     The mismatch is KL(N(m, C) | N(0, 1)) with the mean m and the covariance C of latents drawn for
-    all examples, if there are four examples per dimension. None for latents without variances.
+    all examples. None for latents without variances.
 
     References:
-        Burda et al., 2016, section 5.2, for active units. Hoffman and Johnson, ELBO Surgery, 2016,
-        for the gap.
+        Burda et al., 2016, section 5.2, for active units.
+        Hoffman and Johnson, ELBO Surgery, 2016, for the gap.
     """
     x, condition = chosen(data.held_out, n, autoencoder.space.conditions)
     mean, log_variance = moments(autoencoder, x, condition)
@@ -415,7 +414,7 @@ def latent_statistics(run: Run, data: Dataset, features: Features) -> LatentStat
 
 
 def autoencoder_of(run: Run, data: Dataset) -> tuple[Autoencoder, Dataset] | None:
-    """Return the autoencoder of a run and the data with its conditions, if possible."""
+    """Return the autoencoder of a run and the data with its conditions."""
     if not isinstance(run.method, HasAutoencoder):
         return None
     autoencoder = run.method.autoencoder().eval()
@@ -447,12 +446,9 @@ def strip(autoencoder: Autoencoder, data: Dataset, n: int = 10) -> Tensor:
 def arithmetic(
     autoencoder: Autoencoder, data: Dataset, a: int, b: int, examples: int = 6, frames: int = 7
 ) -> Tensor:
-    """Move held-out examples of one class a towards another class b in latent space.
+    """Move held-out examples of class a towards class b in latent space, in data units.
 
     The latents are latent + s (mean latent of b - mean latent of a), with s from 0 to 1.5.
-
-    Returns:
-        Images in data units, float32 (examples, frames, *shape).
 
     Raises:
         UsageError: If the data has no labels, or the autoencoder receives them.

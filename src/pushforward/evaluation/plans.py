@@ -47,15 +47,9 @@ def planned(
     sizes: Sequence[int],
     samplings: Sequence[int],
 ) -> Plan:
-    """Choose what to measure within a time limit.
+    """Choose what to measure within a time limit in ``seconds``, the estimate of a plan.
 
     Sweeps, memory and timed rounds are reduced first, then samplings, then samples.
-
-    Args:
-        seconds: Function that estimates the duration of a plan.
-        limit: Limit in seconds; infinity to measure everything.
-        sizes: Numbers of samples per side to choose from, in descending order.
-        samplings: Numbers of samplings per model to choose from, in descending order.
     """
     plan = Plan(n=sizes[0], repeats=samplings[0], limit=limit)
     reductions = list(REDUCTIONS)
@@ -80,13 +74,7 @@ def follow_plan(
 ) -> None:
     """Plan what an evaluation measures, and print the plan. Several processes measure everything.
 
-    Args:
-        judge: Evaluation with the largest possible n and number of samplings.
-        models: Models to score.
-        n: Number of samples chosen by the user; None if it may be reduced.
-        repeats: Number of samplings chosen by the user; None if it may be reduced.
-        thorough: Whether to measure everything.
-        curve: Whether to measure scores over solver steps.
+    ``n`` and ``repeats`` are None if they may be reduced, unless ``thorough``.
     """
     if launched().count > 1:
         return

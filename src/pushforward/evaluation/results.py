@@ -4,8 +4,7 @@
     comparison["flow"].scores["frechet"].value
     comparison == pf.Comparison.from_json(comparison.to_json())
 
-Fields that are missing from the JSON, or null, have their defaults, and reports omit what depends
-on them. Numbers that are not finite become None.
+Fields that are missing from the JSON, or null, have their defaults.
 """
 
 from __future__ import annotations
@@ -64,14 +63,11 @@ class Protocol(Record):
     Args:
         data: SHA-256 of all examples of the data set.
         reference: SHA-256 of the quantised held-out examples.
-        n: Number of samples per side.
         k: Number of neighbours for precision, recall, density and coverage.
-        quantisation: Rounding of samples.
         labels: Rule by which classes are drawn.
         versions: Version of this package and, by score, the number of a changed definition, or a
             hash of the user's file that defines the score.
-        weights: Hash of the extractor weights, which is not compared: weights may differ in their
-            last digits between processors.
+        weights: Hash of the extractor weights, which is not compared, because of rounding.
     """
 
     data: str = ""
@@ -107,11 +103,7 @@ NAMES = {
 
 
 def check_same(protocols: Sequence[tuple[str, Protocol]], data: Sequence[str] = ()) -> None:
-    """Raise an error if protocols, in pairs with a name such as their file, differ.
-
-    Raises:
-        UsageError: If protocols differ; the message lists each field with both values.
-    """
+    """Raise a `UsageError` that lists all differences, if protocols by name differ."""
     first, known = protocols[0]
     for at, (name, other) in enumerate(protocols):
         if other == Protocol():
@@ -158,7 +150,6 @@ class DataInfo(Record):
 
     Args:
         kind: Kind of example: "image", "vector", or the noun of a plug-in's space.
-        train: Number of training examples, if known.
         fingerprint: SHA-256 of all examples.
         given: Names of the conditions.
         left_out: Names of the columns of a table that are neither learned nor scored.
@@ -185,7 +176,7 @@ class Settings(Record):
         budget: Training budget, such as "--budget 60s".
         features: Description of the features in which models are ranked.
         classifier_accuracy: Held-out accuracy of the classifier that recognises labels.
-        shared: Groups of models whose samples start from the same noise; None if unknown.
+        shared: Groups of models whose samples start from the same noise.
         timed: Groups of models that were timed together; None if all were.
     """
 
@@ -208,7 +199,6 @@ class ModelResult(Record):
     """Results of one model.
 
     Args:
-        name: Unique name in a comparison.
         family: Model family, such as "flow".
         method: Name of the method class.
         conditioned: Sorted names of the conditions.
@@ -219,8 +209,6 @@ class ModelResult(Record):
         weights_step: Training step of the weights, if it is not the last one.
         label_agreement: Fraction of samples that a classifier recognises as the requested class.
         curve: Scores over network calls.
-        losses: Losses by network.
-        commands: Commands that repeat the training run.
         extension: Command that continues training.
         config: Settings of training (`pushforward.evaluation.models`).
         origin: Command, commit, versions and hashes of the run.
@@ -271,7 +259,6 @@ class Comparison(Record):
     """Results of models on one data set; `pushforward.Report` renders them.
 
     Args:
-        machine: Properties of the machine.
         metrics: Descriptions of scores by name, in the order of a report.
         floors: Real-data scores by name.
         unscored: Sentences that explain missing scores, by name of the score.
@@ -313,7 +300,7 @@ class Comparison(Record):
         return replace(info, label=metric)
 
     def ranking_metric(self, role: Role) -> str | None:
-        """Return the name of the score that ranks models in a role, or None if no model has one."""
+        """Return the name of the score that ranks models in a role, if any."""
         known = [name for name, info in self.metrics.items() if info.role == role]
         known.sort(key=lambda name: self.metrics[name].priority)
         for name in known:
@@ -334,14 +321,14 @@ class Comparison(Record):
         return replace(self, models=tuple(sorted(self.models, key=place)))
 
     def target(self, metric: str) -> Number:
-        """Return the ideal value of a score: the declared target, or the real-data score."""
+        """Return the declared target of a score, or the real-data score."""
         declared = self.info(metric).target
         if declared is not None:
             return declared
         return self.floors.get(metric, Score()).value
 
     def loss(self, metric: str, value: float) -> float:
-        """Convert a value so that lower is better; for a "target", to the distance from it."""
+        """Convert a value so that lower is better; for a "target", to a distance."""
         better = self.info(metric).better
         target = self.target(metric)
         if better == "target" and target is not None:
@@ -402,9 +389,9 @@ class Comparison(Record):
         """Compare all models and the baseline in all scores.
 
         Returns:
-            Pairs by score, with the names "first" and "other"; the "difference" of their values
-            (for a "target", of their distances from it); the "margin" that it must exceed; and the
-            name of the model that is significantly "ahead", or None.
+            Pairs by score, with the names "first" and "other"; the "difference" of their values (or
+            distances from the target); the "margin" that it must exceed; and the name of the model
+            that is significantly "ahead", or None.
         """
         differences = {}
         for metric in self.metrics:

@@ -21,10 +21,7 @@ Sampler = Callable[[int], Any]  # Draws n samples
 
 
 def speed(sample: Sampler, most: int) -> tuple[int, float]:
-    """Measure the batch size and seconds per sample, in batches that grow up to ``most``.
-
-    They stop growing when larger ones save less than a quarter per sample, or take long.
-    """
+    """Measure the batch size and seconds per sample, in batches that grow while they save time."""
     sample(1)  # warm-up
     n = 1
     before = math.inf

@@ -164,16 +164,8 @@ def optimise(
 ) -> None:
     """Train weights with AdamW and a one-cycle learning rate.
 
-    Args:
-        weights: Trained parameters.
-        loss_of: Function from the indices of a batch to its loss.
-        rows: Number of training examples.
-        seed: Seed of their order.
-        batch: Batch size.
-        epochs: Number of epochs.
-        peak: Largest learning rate.
-        decay: Weight decay.
-        warmup: Fraction of steps in which the learning rate rises.
+    ``loss_of`` computes the loss of a batch of indices; ``peak`` is the largest learning rate,
+    ``decay`` the weight decay, and ``warmup`` the fraction of steps in which the rate rises.
     """
     steps = epochs * (rows // batch) + 1
     optimizer = torch.optim.AdamW(weights, weight_decay=decay)

@@ -51,8 +51,8 @@ class Extractor(ABC):
     def network(self, space: Space) -> nn.Module:
         """Return the network from examples to features, with new weights if it is trained.
 
-        It takes float32 data units (n, *space.shape), rounded as files round them, and returns (n,
-        ...), which is flattened. In eval mode, features must not depend on the rest of the batch.
+        It takes float32 data units (n, *space.shape) and returns (n, ...), which is flattened. In
+        eval mode, features must not depend on the rest of the batch.
 
         Raises:
             MissingExtra: If a required package is not installed.
@@ -60,10 +60,7 @@ class Extractor(ABC):
         """
 
     def preprocessing(self, space: Space) -> str:
-        """Describe the preprocessing of examples: size, filter, channels and range of the values.
-
-        Images are rounded to 256 levels before that.
-        """
+        """Describe the preprocessing: size, filter, channels and range of the values."""
         if space.levels is not None:
             return "images in [0, 1]"
         return "data units"
@@ -71,7 +68,7 @@ class Extractor(ABC):
     def fit(self, network: nn.Module, data: Dataset, index: NDArray[np.int64], seed: int) -> None:
         """Train the network in place on the examples at ``index``; nothing by default.
 
-        torch's global generator comes seeded, and is restored afterwards.
+        torch's global generator comes seeded.
         """
         return None
 
@@ -98,11 +95,10 @@ class Extractor(ABC):
 
 
 class OfModule(Extractor):
-    """Features from the user's own network.
+    """Features from a copy of the user's own network in eval mode.
 
     Args:
-        module: Module from examples in data units, float32 (n, *shape), images in [0, 1], to
-            features (n, ...). A copy in eval mode is used.
+        module: Module from examples in data units, float32 (n, *shape), to features (n, ...).
     """
 
     slow = True
@@ -128,7 +124,7 @@ class OfModule(Extractor):
     def content(self) -> str | None:
         """Compute the hash as for any extractor, with the sources of all modules outside of torch.
 
-        None, without caching, if a module contains objects without a text, such as functions.
+        None, without caching, if a module contains objects such as functions.
         """
         kinds = set()
         for part in self.module.modules():
@@ -248,8 +244,7 @@ def register(name: str, extractor: type[Extractor]) -> None:
     """Register an extractor for evaluations, comparisons and the command line, or replace it.
 
     Raises:
-        UsageError: If the class is not an extractor, or its name belongs to an extractor of the
-            package.
+        UsageError: If the class is not an extractor, or its name is taken.
     """
     EXTRACTORS.add(name, extractor)
 
@@ -278,8 +273,7 @@ def named_extractors(spaces: Spaces) -> dict[str, Extractor]:
     """Return extractors by their names in reports, in order; empty for None.
 
     Raises:
-        UsageError: If a name is unknown or occurs twice, or an entry is not a name, an extractor or
-            a network.
+        UsageError: If a name is unknown or occurs twice, or an entry has another type.
     """
     if spaces is None:
         return {}
@@ -304,13 +298,7 @@ def named_extractors(spaces: Spaces) -> dict[str, Extractor]:
 
 
 def check_spaces(spaces: Spaces, data: Dataset) -> None:
-    """Raise an error for unknown or unsupported feature spaces, before anything is computed.
-
-    Raises:
-        UsageError: If a name is unknown, or a weights file does not exist.
-        DataError: If an extractor cannot read the data.
-        MissingExtra: If a required package is not installed.
-    """
+    """Raise an error for unknown or unsupported feature spaces."""
     for extractor in named_extractors(spaces).values():
         extractor.check(data)
 

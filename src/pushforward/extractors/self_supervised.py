@@ -112,9 +112,6 @@ def _train(
 def variance_invariance_covariance(first: Tensor, second: Tensor) -> Tensor:
     """Compute the VICReg loss of two embeddings of the same examples, (n, d) each.
 
-    The squared distance of both over d; for each, the mean of what its standard deviations lack to
-    1, and the sum of its squared covariances off the diagonal over d; weighted 25, 25 and 1.
-
     References:
         Bardes et al., VICReg, 2022, arXiv:2105.04906, equations 1 to 6.
     """

@@ -24,7 +24,7 @@ def gaussian_distance(mean1: Array, covariance1: Array, mean2: Array, covariance
     """Compute the squared 2-Wasserstein distance between Gaussians (m1, C1) and (m2, C2), float64.
 
     ``|m1 - m2|^2 + tr(C1 + C2 - 2 (C1^.5 C2 C1^.5)^.5)``. The last trace is the sum of the singular
-    values of C1^.5 C2^.5, so rank-deficient covariances give neither imaginary nor huge parts.
+    values of C1^.5 C2^.5, which is safe for rank-deficient covariances.
 
     References:
         Dowson and Landau, The Fréchet distance between multivariate normal distributions, 1982.
@@ -35,9 +35,7 @@ def gaussian_distance(mean1: Array, covariance1: Array, mean2: Array, covariance
 
 
 def frechet_distance(x: Array, y: Array) -> float:
-    """Compute the Fréchet distance between two clouds of features, (n, f) and (m, f).
-
-    It is biased upwards by about f^2 / (2n) at unit variance, so compare at equal n.
+    """Compute the Fréchet distance between features (n, f) and (m, f), biased by about f^2 / (2n).
 
     References:
         Heusel et al., GANs trained by a two time-scale update rule, 2017, arXiv:1706.08500.
@@ -50,9 +48,8 @@ def frechet_distance(x: Array, y: Array) -> float:
 def extrapolated_distance(x: Array, y: Array) -> float | None:
     """Extrapolate the Fréchet distance of x (n, f) and y (m, f) to infinitely many examples.
 
-    A line in 1/n is fitted to distances of random subsets of 15 sizes, from a fifth of the examples
-    to all of them, and evaluated at 1/n = 0. None if a fifth are fewer than ten examples per
-    feature, because the bias is then not linear in 1/n.
+    A line in 1/n is fitted to distances of 15 random subsets, from a fifth of the examples to all,
+    and evaluated at 1/n = 0. None if a fifth are fewer than ten examples per feature.
 
     References:
         Chong and Forsyth, Effectively unbiased FID and Inception Score, 2020, arXiv:1911.07023.

@@ -22,9 +22,8 @@ DRAWS = 400
 class Growth(NamedTuple):
     """Variance of a distance with mean ``null_mean + d``: null_error^2 + slope d.
 
-    "Null" is the hypothesis that both clouds have the same distribution, for which the first order
-    of a squared distance is 0. Below ``null_mean``, the variance is null_error^2. The variance of a
-    norm with mean d is slope - (slope - null_error^2) (null_mean / d)^2.
+    "Null" is the hypothesis that both clouds have the same distribution. The variance of a norm
+    with mean d is slope - (slope - null_error^2) (null_mean / d)^2.
 
     Args:
         null_error: Standard error between clouds of one distribution, over both sides.
@@ -48,8 +47,7 @@ def growth_of(
 ) -> Growth:
     """Compute the growth of a distance's variance from its first-order terms (n,) and (m,).
 
-    ``second`` is the second-order variance divided by (1/n + 1/m)^2, ``distance`` the biased
-    distance of these terms, and ``bias`` the mean score between clouds of one distribution.
+    ``second`` is the second-order variance divided by (1/n + 1/m)^2; ``bias`` is the null mean.
     """
     n = len(generated)
     m = len(reference)
@@ -64,10 +62,9 @@ def growth_of(
 
 
 def divergence_growth(counts: NDArray[np.int64], weights: Array) -> Growth:
-    """Compute the growth of the variance of a reverse KL divergence (`divergence`).
+    """Compute the growth of the variance of a reverse KL divergence (`divergence`) by simulation.
 
-    Mean and variance under the true fractions ``weights`` (k,) are simulated with `DRAWS` draws,
-    because few examples in a mode do not give a chi-squared distribution.
+    Few examples in a mode do not give a chi-squared distribution.
     """
     n = int(counts.sum())
     null_draws = fixed_random().multinomial(n, weights, DRAWS)
@@ -90,10 +87,7 @@ def divergence(share: Array, weights: Array) -> tuple[float, float]:
 
 
 def mean_growth(parts: Sequence[Growth], independent: int = 1) -> Growth:
-    """Average measurements of a growth, whose errors enter by root mean square.
-
-    The score is a mean of a number of ``independent`` distances.
-    """
+    """Average measurements of a growth of a mean of ``independent`` distances."""
     rows = np.array(parts, dtype=np.float64)
     rows[:, :2] **= 2
     mean = Growth(*rows.mean(0).tolist())
@@ -109,10 +103,7 @@ def mean_growth(parts: Sequence[Growth], independent: int = 1) -> Growth:
 def score_interval(
     value: float, growth: Growth, samplings: int, quantile: float
 ) -> tuple[float, float]:
-    """Compute the interval of means within ``quantile`` of their own standard errors of a value.
-
-    The value is a mean over samplings, each with this growth, which share their reference.
-    """
+    """Compute the interval of means within ``quantile`` of their own standard errors."""
     shared = growth.null_reference_error**2
     null_variance = shared + max(0.0, growth.null_error**2 - shared) / samplings
     own_slope = max(0.0, growth.slope - growth.reference_slope)
@@ -188,9 +179,8 @@ def rounds(n: int) -> int:
 def divisions(n: int, m: int, count: int) -> Iterator[Division]:
     """Draw balanced random divisions of n + m examples into two clouds of one distribution.
 
-    They measure the variance of a norm, such as W2 or total variation, which has no derivative at
-    equal distributions. Each new cloud takes examples from both sides in proportion, so only noise
-    is left if the distributions differ.
+    They measure the variance of a norm, which has no derivative at equal distributions. Each new
+    cloud takes examples from both sides in proportion.
 
     References:
         Southworth, Kim and Owen, Properties of balanced permutations, 2009.
@@ -215,8 +205,8 @@ def norm_growth(
 ) -> Growth:
     """Compute how the variance of a norm grows, from distances between `divisions`.
 
-    Their standard deviation is widened to a Student interval. ``first_order`` are errors for
-    different clouds; the score is the root mean of squared distances of independent ``blocks``.
+    ``first_order`` are errors for different clouds; the score is the root mean of squared distances
+    of independent ``blocks``.
     """
     from scipy.special import stdtrit
 

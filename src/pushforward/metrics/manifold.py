@@ -37,10 +37,9 @@ def prdc(generated: Array, real: Array, k: int = 5) -> dict[str, float]:
     """Compute precision, recall, density and coverage of clouds (n, f).
 
     Every example has a ball that reaches to the k-th nearest example of its own cloud. Precision is
-    the fraction of generated examples within a ball of a real one; recall, the fraction of real
-    examples within a ball of a generated one; density, the mean number of real balls around a
-    generated example divided by k; coverage, the fraction of real balls with a generated example.
-    Perfect models do not reach 1: coverage has the mean 1 - 2^-k.
+    the fraction of generated examples within a ball of a real one; recall, the reverse; density,
+    the mean number of real balls around a generated example divided by k; coverage, the fraction of
+    real balls with a generated example, which has the mean 1 - 2^-k for perfect models.
 
     References:
         Kynkäänniemi et al., Improved precision and recall metric, 2019, arXiv:1904.06991.
@@ -66,7 +65,6 @@ def reached(generated: Array, real: Array, k: int = 5) -> dict[str, Array]:
 
 
 def _balls(generated: Array, real: Array, k: int) -> tuple[Array, Array, Array]:
-    """Real balls around each generated example, and the real examples recalled and covered."""
     from sklearn.metrics import pairwise_distances
 
     real_radii, _ = nearest(real, real, k)
@@ -103,7 +101,7 @@ def coverage_terms(generated: Array, real: Array, k: int) -> Array:
 
 
 def recall_terms(generated: Array, real: Array, k: int) -> Array:
-    """Measure contributions to recall, like `coverage_terms`, of at most `SOME` examples."""
+    """Measure contributions to recall, like `coverage_terms`."""
     some = fixed_random().permutation(len(generated))[:SOME]
     groups = groups_of(len(generated))[some]
     recalled = _recaller(generated[some], real, k)
@@ -123,8 +121,7 @@ def _pseudo_values(value: float, without: Array) -> Array:
 def scaled(terms: Array, variance: float) -> tuple[float, ...]:
     """Rescale jackknife terms so that their mean has a known variance.
 
-    Their own variance is too large if several groups reach nearly all real examples: the jackknife
-    counts such interactions more than once (Efron and Stein, 1981).
+    The jackknife counts interactions between groups more than once (Efron and Stein, 1981).
     """
     own = float(terms.var(ddof=1)) / len(terms)
     factor = 1.0
@@ -223,9 +220,8 @@ def _of_blocks(name: str, values: Mapping[str, float], spread: float, n: int) ->
 def density_errors(generated: Array, real: Array, within: Array, k: int) -> tuple[float, float]:
     """Compute the standard error of the density over all new examples, and over new real ones only.
 
-    Given the real examples, the density is a mean over independent generated examples, with
-    ``within`` real balls around each. Its variation over real examples is measured between halves.
-    From halves to all examples, the variance falls as from quarters to halves.
+    ``within`` has the number of real balls around each generated example. The variance over real
+    examples falls from halves to all as from quarters to halves.
 
     References:
         Shao and Wu, A general theory for jackknife variance estimation, 1989.
@@ -266,10 +262,9 @@ def _radii(distances: Array, part: Array, k: int) -> Array:
 def recall_errors(generated: Array, real: Array, value: float, k: int) -> tuple[float, float]:
     """Compute the standard error of recall over all new examples, and over new real ones only.
 
-    Over new generated examples, it comes from a jackknife that leaves out a fifth at a time,
-    because a few outliers have large balls. Over new real examples, the variance is that of a
-    fraction ``value``, times the correlation between the examples recalled by two halves of the
-    samples: near 1 if recall depends only on the real example, near 0 if samples cover the data.
+    Over new generated examples, it comes from a jackknife. Over new real examples, the variance is
+    that of a fraction ``value``, times the correlation between the examples recalled by two halves
+    of the samples.
 
     References:
         Shao and Wu, A general theory for jackknife variance estimation, 1989.
@@ -294,7 +289,6 @@ def recall_errors(generated: Array, real: Array, value: float, k: int) -> tuple[
 
 
 def _recaller(x: Array, y: Array, k: int) -> Callable[[Array], Array]:
-    """Function from indices of generated examples x to which of y they recall, as floats."""
     from sklearn.metrics import pairwise_distances
 
     own = pairwise_distances(x)
@@ -314,13 +308,13 @@ WHERE = "with numbers in units of their range and categories as indicators"
 
 
 def fidelity(generated: Array, real: Array) -> tuple[float, float]:
-    """Compute alpha-precision and beta-recall of clouds (n, f), integrated over all levels.
+    """Compute alpha-precision and beta-recall of clouds (n, f), integrated over 30 levels.
 
     P(alpha) is the fraction of samples in the ball around the real mean that holds a fraction alpha
     of real data. R(beta) is the fraction of real points that are no farther from their nearest
     sample than from their nearest other real point, and whose nearest sample is among the fraction
     beta closest to the samples' mean. The results are 1 - mean |P - alpha| / mean alpha, and the
-    same for R and beta, over 30 levels; 1 and about 0.5 for perfect samples.
+    same for R and beta.
 
     References:
         Alaa et al., How faithful is your synthetic data?, 2022, arXiv:2102.08921, sections 3 and 4,

@@ -41,7 +41,6 @@ def _blocks(x: Array, scale: Array | None) -> Iterator[Tensor]:
 
 
 def _closest(examples: Tensor, others: Iterable[Tensor]) -> tuple[Tensor, Tensor]:
-    """Squared distance to the nearest of the others by matrix products, and its index."""
     import torch
 
     best = torch.full((len(examples),), torch.inf)
@@ -63,10 +62,7 @@ def _closest(examples: Tensor, others: Iterable[Tensor]) -> tuple[Tensor, Tensor
 
 
 def nearest_distance(x: Array, training: Array, scale: Array | None = None) -> Array:
-    """Compute the distance of each example to its nearest training example, float64 (n,).
-
-    It is computed from the difference, so that an exact copy is at exactly 0.
-    """
+    """Compute the distance to the nearest training example, float64; 0 for a copy."""
     import torch
 
     examples = _examples(x, scale)
@@ -92,9 +88,7 @@ def near_copies(
 ) -> tuple[Array, float]:
     """Find the generated examples that are near-copies, bool (n,), and the distance threshold.
 
-    A near-copy is no farther from a training example than a quarter of the median distance from 500
-    held-out to training examples. If more than half of the held-out examples are copies of training
-    examples, the threshold is 0.
+    The threshold is a quarter of the median distance from held-out to training examples.
     """
     distances, (_, threshold, _) = _copy_distances(generated, training, held_out, scale)
     return distances <= threshold, threshold
@@ -103,10 +97,6 @@ def near_copies(
 def _copy_distances(
     generated: Array, training: Array, held_out: Array, scale: Array | None
 ) -> tuple[Array, list[float]]:
-    """Distances to training examples, infinite for large ones, and three thresholds.
-
-    The thresholds are two standard errors below, without, and two above, from ranks of distances.
-    """
     judges = fixed_random().permutation(len(held_out))[:JUDGES]
     usual = nearest_distance(held_out[judges], training, scale)
     step = min(1 / np.sqrt(len(usual)), 0.5)  # two standard errors of a rank
@@ -130,10 +120,7 @@ def _suspects(generated: Array, training: Array, scale: Array | None, threshold:
 
 
 def strong_columns(training: Array, scale: Array | None, *parts: Array) -> list[Array]:
-    """Project examples in units of ``scale`` onto the 64 directions of largest variance.
-
-    Training examples and parts are float32, or uint8 with 255 for 1.
-    """
+    """Project examples onto the 64 directions of largest variance."""
     import torch
 
     if training.shape[1] <= 2 * SKETCH:
@@ -147,7 +134,7 @@ def strong_columns(training: Array, scale: Array | None, *parts: Array) -> list[
 
 
 def _axes(training: Array, scale: Array | None, count: int) -> Tensor:
-    """Directions of largest variance (randomised range finder with one power iteration)."""
+    """Directions of largest variance (randomised range finder)."""
     import torch
 
     some = _examples(training[:: max(1, len(training) // 2000)][:2000], scale)
@@ -216,12 +203,10 @@ def copying(generated: Array, held_out: Array, training: Array) -> Scores:
 
     * "authenticity": the fraction of samples that are farther from their nearest training example
       than that example is from its own nearest training example.
-    * "copying_test": C_T, how much farther from training examples samples are than held-out ones:
-      the mean z-score of `cell_tests` over cells around means of training examples, weighted by
-      held-out examples. Far below 0 for copies.
+    * "copying_test": C_T, the mean z-score of `cell_tests` over cells around means of training
+      examples, weighted by held-out examples. Far below 0 for copies.
     * "held_out_ratio": the fraction of held-out examples among the real examples nearest to some
-      sample, divided by m / (k + m). Below 1, the model repeats training examples; above 1, it has
-      seen held-out examples.
+      sample, divided by m / (k + m). Below 1, the model repeats training examples.
 
     References:
         Alaa et al., How faithful is your synthetic data?, 2022, arXiv:2102.08921, section 4.3.
@@ -287,13 +272,9 @@ def _copying_test(
 
 @dataclass(frozen=True)
 class _Reached:
-    """Real examples that are nearest to samples.
+    """Indices of the nearest held-out and training example of each sample, (n,).
 
-    Args:
-        held_out: Index of the nearest held-out example of each sample, (n,).
-        training: Index of the nearest training example, (n,).
-        new: Whether no training example is nearer, (n,).
-        old: Whether no held-out example is nearer, (n,).
+    ``new`` and ``old``: whether no training or no held-out example is nearer, (n,).
     """
 
     held_out: Array
@@ -314,7 +295,7 @@ class _Reached:
     def by_cell(self, m: int) -> tuple[Array, Array]:
         """Count held-out and training examples in the cells around m held-out examples.
 
-        A training example that is nearest to samples in several cells counts in equal parts.
+        A training example in several cells counts in equal parts.
         """
         new = np.zeros(m)
         new[self.held_out[self.new]] = 1
@@ -327,9 +308,8 @@ class _Reached:
 def ratio_errors(reached: _Reached, m: int, k: int) -> Errors:
     """Compute the standard error of `_Reached.share`, and its part from the real examples.
 
-    The fraction is a ratio of two correlated sums over the cells of held-out examples, with a
-    variance by the delta method. It is at least the variance if m held-out and k training examples
-    are reached by chance. The variation over new samples comes from a jackknife.
+    The variance of this ratio of sums over cells comes from the delta method. It is at least that
+    of m held-out and k training examples reached by chance.
 
     References:
         Cochran, Sampling Techniques, 1977, section 2.11 and chapter 3.
@@ -356,8 +336,7 @@ def cell_tests(
     """Perform a Mann-Whitney test in each cell with at least 10 values per side.
 
     Yields:
-        z-score, below 0 if x tends to be smaller than y; number of values of y in the cell;
-            variances from x and from y.
+        z-score, below 0 if x tends to be smaller; number of values of y; variances from x and y.
     """
     for cell in np.unique(cells_of_y):
         here = x[cells_of_x == cell]
@@ -387,10 +366,7 @@ def _centres(training: Array, cells: int) -> Array:
 
 
 class Copying:
-    """Authenticity, C_T and held-out neighbours, by raw distances in model units.
-
-    For images, distances are in the 64 directions of largest variance.
-    """
+    """Authenticity, C_T and held-out neighbours, by raw distances in model units."""
 
     of_training = True
 
@@ -435,7 +411,7 @@ class Copying:
 
 
 def _tail(expected: float) -> float:
-    """Half of the distance to a tail of 1 in 2,000 of a Poisson count, relative to its mean."""
+    """Half of the way to a tail of 1 in 2,000."""
     from scipy.stats import poisson
 
     expected = max(expected, 1e-9)

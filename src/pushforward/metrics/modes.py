@@ -52,10 +52,8 @@ def count_modes(x: Array, centres: Array, std: float, weights: Array | None = No
 
     * held: modes with at least 20 % of their true mass. reached: modes with an example of high
       quality.
-    * spread: root mean square distance to the nearest centre divided by ``std sqrt(d)``, for
-      examples that are not bridges.
-    * divergence: KL(generated || true) of the masses, in nats, over examples of high quality; if
-      there are none, the largest possible value.
+    * spread: root mean square distance to the nearest centre divided by ``std sqrt(d)``.
+    * divergence: KL(generated || true) of the masses of high quality, in nats.
 
     References:
         Lin et al., PacGAN, 2018, arXiv:1712.04086 (found, high quality, reverse KL).
@@ -101,7 +99,7 @@ def count_modes(x: Array, centres: Array, std: float, weights: Array | None = No
 
 
 class Modes:
-    """Number, mass and width of the modes of data with known centres, and bridges."""
+    """Number, mass and width of known modes, and bridges."""
 
     scores: ClassVar[Infos] = {
         "modes_held": MetricInfo(
@@ -194,13 +192,11 @@ class Legible(Protocol):
     modes: int
 
     def read(self, examples: Array) -> Array:
-        """Classify raw examples (n, d) into modes, int64 (n,), from 0 to ``modes`` - 1."""
+        """Classify raw examples (n, d) into modes from 0, int64 (n,)."""
 
 
 class Stacked:
     """Number and balance of the modes of stacked images, recognised by a classifier.
-
-    n examples of a perfect model have a divergence of about (modes - 1) / (2 n).
 
     References:
         Metz et al., Unrolled Generative Adversarial Networks, 2017, section 3.3.2.
@@ -231,7 +227,7 @@ class Stacked:
         return isinstance(samples.truth, Legible)
 
     def __call__(self, samples: Samples) -> Scores:
-        """Compute two scores; ``extra`` has the number of modes and those missing."""
+        """Compute two scores; ``extra`` has the number of modes."""
         modes = samples.truth.modes
         counts = np.bincount(samples.truth.read(samples.generated), minlength=modes)
         uniform = np.full(modes, 1 / modes)
@@ -310,9 +306,8 @@ def repeat_distances(x: Array, real: Array) -> tuple[float, float]:
     """Return two distances below which samples (n, f) count as repeated.
 
     The first is the 1 % quantile of the distances from real examples to their nearest others, which
-    in many dimensions also joins blurred samples. The second does not: it is at most a fifth of the
-    median, and shrinks with the standard deviation of samples that are less diverse than real data,
-    by at most a factor of three. Real examples with an exact copy do not count.
+    also joins blurred samples. The second is at most a fifth of the median, and shrinks with the
+    standard deviation of samples. Real examples with an exact copy do not count.
     """
     distances, _ = nearest(real, real, 1)
     distances = distances[distances > EQUAL]
@@ -333,7 +328,7 @@ def distinct(x: Array, reach: float) -> int:
 
 
 class Distinct:
-    """Number of distinct samples in feature space, or in standardised values for tables."""
+    """Number of distinct samples in feature space, or of rows."""
 
     floor_redraws = 5
     scores: ClassVar[Infos] = {

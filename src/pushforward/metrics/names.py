@@ -21,7 +21,7 @@ def register(name: str, metric: type[Metric]) -> None:
     """Register a metric for evaluations, comparisons and the command line, or replace it.
 
     Raises:
-        UsageError: If the class is not a metric, or the name of a score belongs to another metric.
+        UsageError: If the class is not a metric, or the name of a score is taken.
     """
     METRICS.add(name, metric)
 

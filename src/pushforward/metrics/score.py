@@ -32,7 +32,6 @@ class MetricInfo(Record):
     """Description of a score for reports.
 
     Args:
-        label: Name in reports.
         better: "lower", "higher", or "target" for values that should be close to ``target``.
         what: Meaning of the score.
         unit: Unit, such as "nats"; "%" for a fraction that is shown as a percentage.
@@ -42,8 +41,8 @@ class MetricInfo(Record):
         target: Ideal value if ``better`` is "target"; None for the value of real data.
         missing: Sentence that explains a missing score.
         unbiased: Whether the mean of the score is the same for any number of examples.
-        least: Smallest possible value, if any.
-        most: Largest possible value, if any.
+        least: Smallest possible value.
+        most: Largest possible value.
         root: Whether the score is the root of a mean; such scores are compared by their squares.
     """
 
@@ -73,20 +72,19 @@ class Score(Record):
         value: Mean over ``values``.
         spread: Standard deviation over samplings or training runs.
         error: Standard error of a single sampling over new examples on both sides.
-        reference_error: Part of ``error`` that comes from the reference, which samplings share; the
-            squares of both parts add up to error^2.
+        reference_error: Part of ``error`` from the reference, which samplings share; the squares of
+            both parts add up to error^2.
         values: Values of single samplings or training runs.
         n: Number of examples compared on each side.
         ratio: Value divided by the real-data score; None if that is too close to 0.
-        interval: Ends of a 95 % interval for the mean score over new samples and, if
-            ``reference_error`` is known, new reference examples.
+        interval: Ends of a 95 % interval for the mean score.
         interval_of: Source of the interval: "examples", "samplings" or "training runs".
         bias: Difference of the mean at this n to infinitely many examples.
         growth: Fields of a `pushforward.metrics.growth.Growth`.
         reference_terms: Contributions of groups of reference examples up to a constant
             (`pushforward.metrics.subsets.by_examples`).
         sample_terms: Contributions of groups of generated examples, for each sampling.
-        extra: Additional numbers and texts, such as the mass of each mode.
+        extra: Additional numbers and texts.
     """
 
     value: float | None = None
@@ -113,7 +111,7 @@ class Score(Record):
 
     @property
     def stated(self) -> str:
-        """Return the interval in words after a comma, or an empty string."""
+        """Return the interval in words after a comma."""
         if self.interval is None or len(self.interval) != 2:
             return ""
         low, high = self.interval
@@ -150,11 +148,7 @@ class Samples:
     computed from rows. Features are float64, (n, f).
 
     Args:
-        generated: Samples of the model.
-        reference: Held-out examples.
         training: Training examples of the model, float32, or uint8 with 255 for 1.
-        generated_features: Features of generated examples.
-        reference_features: Features of held-out examples.
         shape: Shape of one example, (d,) or (channels, height, width).
         scale: Standard deviation of each raw column over the training split, (d,); None for 1.
         truth: Known facts about the distribution: `pushforward.metrics.modes.Centred` or
@@ -162,7 +156,6 @@ class Samples:
         generated_classes: Class of each generated example according to a classifier, integers (n,);
             None if the data has no classes, or no metric has ``reads_classes``.
         reference_classes: Class of each held-out example by its label, or None.
-        classes: Number of classes.
         table: Rows with the original values of a table of mixed types.
         generated_more: All samples of the model for attacks, including ``generated``.
         apart: Whether equal rows may be on both sides of the split, as independent draws.
@@ -197,7 +190,7 @@ class Samples:
 
     @property
     def points(self) -> tuple[Array, Array]:
-        """Return generated and reference examples in units of ``scale``, if it is not 0."""
+        """Return generated and reference examples in units of ``scale``."""
         if self.scale is None:
             return self.generated, self.reference
         unit = np.where(self.scale > 0, self.scale, 1.0)
@@ -205,7 +198,7 @@ class Samples:
 
     @property
     def fewest(self) -> int:
-        """Return the smaller number of generated and reference examples."""
+        """Return the smaller number of examples."""
         return min(len(self.generated), len(self.reference))
 
     @property
@@ -218,8 +211,7 @@ class Samples:
 class Metric(Protocol):
     """Base class of metrics, whose scores ``scores`` declares by name.
 
-    A metric that compares samples with training examples has the attribute ``of_training = True``,
-    and is skipped if the training examples are unknown (`pushforward.data.real_data`).
+    A metric that needs training examples has the attribute ``of_training = True``.
     """
 
     scores: ClassVar[Infos]

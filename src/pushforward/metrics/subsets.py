@@ -31,9 +31,8 @@ def groups_of(n: int) -> Array:
 def by_examples(terms: Array) -> tuple[float, ...]:
     """Average the contributions of examples to n times a score over the groups of `groups_of`.
 
-    If two models have the results a and b, the standard error of the mean of a - b is the error of
-    their difference over new examples: small if the same examples are hard for both. Omitted
-    examples have NaN.
+    The standard error of the mean of a difference of two models' results is the error of their
+    difference over new examples. Omitted examples have NaN.
     """
     groups = groups_of(len(terms))
     used = ~np.isnan(terms)
@@ -43,7 +42,7 @@ def by_examples(terms: Array) -> tuple[float, ...]:
 
 
 def placed(terms: Array, at: Array, n: int) -> Array:
-    """Place the terms of the examples at some indices among all n, with NaN elsewhere."""
+    """Place the terms of some examples among all n, with NaN elsewhere."""
     every = np.full(n, np.nan)
     every[at] = terms
     return every
@@ -57,7 +56,7 @@ def drawn(x: Array, n: int, seed: int) -> Array:
 def drawn_at(x: Array, n: int, seed: int) -> Array:
     """Draw the indices of n of the examples x (m, d), from their values and a seed.
 
-    Examples may be sorted by class, so the first n are not a random sample.
+    Examples may be sorted by class.
     """
     rising = rising_order(x)
     random = random_for(x[rising], seed)

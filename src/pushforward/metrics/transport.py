@@ -75,9 +75,7 @@ def matchings(
 def transport_score(matched: Sequence[Matching]) -> float:
     """Compute W2 for clouds of any size: the root mean square over `matchings` of disjoint blocks.
 
-    It is above 0 for two draws from one distribution and falls with the block size, so compare at
-    equal n. With more than a few columns, this bias is large and favours samples that lack
-    diversity.
+    It is above 0 for two draws from one distribution and falls with the block size.
     """
     squares = [matching.distance**2 for matching in matched]
     return float(np.sqrt(np.mean(squares)))
@@ -245,8 +243,7 @@ def divergence_terms(x: Array, y: Array, epsilon: float) -> tuple[Array, Array]:
 
     The divergence is the sum of both means, ``OT(x, y) - OT(x, x) / 2 - OT(y, y) / 2`` with OT the
     cost of `potentials`; the terms are the dual potential of an example minus that to its own
-    cloud. The regularisation epsilon is in squared units of the columns: towards 0, the divergence
-    is W2 squared; towards infinity, the squared distance between the means.
+    cloud. The regularisation epsilon is in squared units of the columns.
 
     Raises:
         UsageError: If epsilon is not above 0.
@@ -271,9 +268,7 @@ def divergence_terms(x: Array, y: Array, epsilon: float) -> tuple[Array, Array]:
 def potentials(costs: Array, epsilon: float) -> tuple[Array, Array]:
     """Compute the dual potentials (f, g) of an entropic transport plan with uniform marginals.
 
-    The cost is the expected cost plus epsilon times the KL divergence of the plan from
-    independence. Sinkhorn's scalings, in the log domain while epsilon falls from the largest cost
-    by quarters and at the start of each round, and in the linear domain within a round.
+    The cost is the expected cost plus epsilon times the KL divergence from independence.
 
     References:
         Cuturi, Sinkhorn distances, 2013, arXiv:1306.0895. Schmitzer, Stabilized sparse scaling
@@ -342,10 +337,7 @@ def _softmin(costs: Array, potential: Array, epsilon: float) -> Array:
 
 
 def _second_order(y: Array, epsilon: float) -> tuple[float, float]:
-    """Variance and mean of the divergence between clouds of one distribution, from halves of y.
-
-    They are divided by (1/n + 1/m)^2 and 1/n + 1/m. The terms show twice the variance.
-    """
+    """Variance / (1/n + 1/m)^2 and mean / (1/n + 1/m) of the null distribution, by halves."""
     first = y[::2]
     second = y[1::2]
     terms = divergence_terms(first, second, epsilon)
@@ -376,7 +368,7 @@ class Sinkhorn:
     def __call__(self, samples: Samples) -> Scores:
         """Compute "sinkhorn"; ``extra`` has the regularisation as "epsilon".
 
-        It is omitted if most real examples are equal, or the iterations do not converge.
+        It is omitted if the iterations do not converge.
         """
         from scipy.spatial.distance import pdist
 

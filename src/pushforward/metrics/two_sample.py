@@ -58,8 +58,8 @@ def kernel_distance(
 ) -> KernelDistance:
     """Compute KID between clouds of features, (n, f) and (m, f), reduced to equal size.
 
-    Up to ``every_pair`` examples, all pairs are used; above, the mean over disjoint random blocks,
-    whose standard deviation gives the error. ``grows`` asks for growth and terms.
+    Above ``every_pair`` examples, it is the mean over disjoint random blocks. ``grows`` asks for
+    growth and terms.
     """
     n = min(len(x), len(y))
     random = fixed_random()
@@ -158,8 +158,7 @@ def energy_errors(x: Array, y: Array) -> Influence:
 def energy_test(x: Array, y: Array, permutations: int = PERMUTATIONS) -> tuple[float, float]:
     """Compute `energy_distance`, and the p-value of the hypothesis of equal distributions.
 
-    The p-value is the fraction of random divisions of all examples into two sets of these sizes,
-    including the given one, whose distance is at least as large.
+    The p-value is the fraction of random divisions of all examples with at least this distance.
     """
     from scipy.spatial.distance import cdist
 
@@ -184,7 +183,7 @@ def energy_test(x: Array, y: Array, permutations: int = PERMUTATIONS) -> tuple[f
 def neighbour_accuracy(x: Array, y: Array) -> float:
     """Compute the fraction of examples whose nearest other example is in the same cloud.
 
-    The fraction is 0.5 for equal distributions, 1 for separate clouds, and below 0.5 for copies.
+    It is 0.5 for equal distributions, and less for copies.
 
     References:
         Lopez-Paz and Oquab, Revisiting Classifier Two-Sample Tests, 2017, arXiv:1610.06545.
@@ -201,9 +200,7 @@ def classifier_accuracy(x: Array, y: Array) -> float:
     """Compute the accuracy of a classifier that predicts the cloud of unseen examples, (n, f) each.
 
     Logistic regression on the standardised columns and on Gaussian bumps exp(-|x - c|^2 / f) around
-    100 of the examples, so that it detects shapes, not only means; 5-fold cross-validation.
-    Examples come in random order: the i-th is in fold i mod 5, and the first ones of both clouds
-    are the centres c.
+    the first examples c; 5-fold cross-validation. Examples come in random order.
 
     References:
         Lopez-Paz and Oquab, Revisiting Classifier Two-Sample Tests, 2017, arXiv:1610.06545.
@@ -279,10 +276,7 @@ class TwoSample:
         return ()
 
     def __call__(self, samples: Samples) -> Scores:
-        """Compute up to three scores: for tables, only "energy"; for images, the other two.
-
-        ``extra`` of "energy" has the p-value as "p".
-        """
+        """Compute scores; tables have only "energy", whose ``extra`` has the p-value."""
         if samples.table is not None:
             return {"energy": _energy(samples)}
         x = drawn(samples.generated_features, MOST, 0)

@@ -28,7 +28,7 @@ Terms = tuple[Array, Array]
 
 
 class Influence(NamedTuple):
-    """First-order analysis of a score of two clouds: errors, growth of the variance and terms."""
+    """First-order analysis of a score: errors, growth of the variance, and terms."""
 
     errors: Errors
     growth: Growth
@@ -92,8 +92,8 @@ def share_error(count: float, n: float) -> float:
 def area(x: Array, y: Array) -> tuple[Array, Array]:
     """Compute the terms of the area under the ROC curve, the frequency of values of x above y.
 
-    They are the fraction of y below each value of x, (n,), and of x above each value of y, (m,).
-    The area is the mean of either; its variance is the sum of variance over number.
+    They are the fraction of y below each value of x, and of x above each value of y; the area is
+    the mean of either.
 
     References:
         DeLong, DeLong and Clarke-Pearson, Comparing the areas under two or more correlated receiver
@@ -134,10 +134,7 @@ def divergence_error(counts: NDArray[np.int64], weights: Array) -> float:
 
 
 def kernel_errors(xx: Array, yy: Array, xy: Array) -> Influence:
-    """Compute the errors, growth and terms of a kernel distance over different pairs.
-
-    The diagonals of the kernels xx (n, n) and yy (m, m) are used only for the growth.
-    """
+    """Compute errors, growth and terms of a kernel distance over different pairs."""
     n, m = xy.shape
     diagonal_x = np.diag(xx)
     diagonal_y = np.diag(yy)
@@ -243,11 +240,11 @@ def frechet_bias(y: Array, n: int) -> float:
 
 
 def sliced_terms(first: Array, second: Array) -> Terms:
-    """Compute the terms of the squared sliced W2 of projections (n, directions) each.
+    """Compute the terms of the squared sliced W2 of projections (n, directions): dual potentials.
 
     References:
         del Barrio, Giné and Utzet, Asymptotics for L2 functionals of the empirical quantile
-        process, 2005: the term of an example is the dual potential at its place.
+        process, 2005.
     """
     order_first = np.argsort(first, 0)
     order_second = np.argsort(second, 0)
@@ -297,8 +294,8 @@ def by_blocks(
 ) -> Array | None:
     """Compute standard errors of scores (k,) from disjoint blocks of clouds in random order.
 
-    At least four blocks of at most `BLOCK` examples are used, each block of one cloud against two
-    of the other, widened to a Student interval. None if blocks are smaller than ``least``.
+    Each block of one cloud is used against two of the other. None if blocks are smaller than
+    ``least``.
     """
     from scipy.special import stdtrit
 
