@@ -10,8 +10,8 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
     ],
     "evaluation/comparison.py": [
         (
-            "\n        if len(weights := {model.weights_step for model in group}) == 1\n       ",
-            " if (weights := {group[0].weights_step})",
+            "    if len({model.weights_step for model in group}) == 1:\n",
+            "    if True:\n",
             "health",
         ),
         ("max(statistics.stdev(values), sampling)", "statistics.stdev(values)", "report_findings"),
@@ -19,13 +19,17 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
     ],
     "evaluation/curves.py": [
         (
-            'drawn = climb.samples(other, f"the teacher of {name}")',
-            "drawn = climb.samples(other, name)",
+            'samplings = climb.samples(transport, f"the teacher of {name}")',
+            "samplings = climb.samples(transport, name)",
             "ladder",
         ),
-        ("if isinstance(teacher, FlowMap) and isinstance(inner, Flow):", "if False:", "ladder"),
+        ("    if isinstance(teacher, FlowMap):\n", "    if False:\n", "ladder"),
         ("Jump.of(teacher), inner.steps)", "Jump.of(teacher), 2)", "ladder"),
-        ("same_calls.get(rung.calls, [] if finished else own)", "own", "ladder"),
+        (
+            "beside_by_calls.get(transport.calls, own)",
+            "teachers and teachers[0].samplings",
+            "ladder",
+        ),
     ],
     "evaluation/evaluator.py": [
         (
@@ -81,11 +85,11 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
     ],
     "evaluation/intervals.py": [
         ("if score.growth and None not in score.growth:", "if score.growth:", "intervals"),
-        ("else info.most\n", "else math.inf\n", "intervals"),
-        ("max(least, end)", "end", "intervals"),
-        ("interval = of_share(", "interval = above(", "intervals"),
-        ("high = (n, high) if", "high = (low, n) if", "intervals"),
-        ("max(0.0, root - half) ** 2)", "(root - half) * abs(root - half))", "intervals"),
+        ("        most = info.most", "        most = math.inf", "intervals"),
+        ("np.clip(ends, least, most)", "np.clip(ends, None, most)", "intervals"),
+        ("low, high = of_share(", "low, high = above(", "intervals"),
+        ("            low = n\n", "            high = n\n", "intervals"),
+        ("max(0.0, root - half) ** 2", "(root - half) * abs(root - half)", "intervals"),
         ("min(len(values), 2)", "1", "intervals"),
         ("np.ptp(values) == 0", "False", "floors"),
         ("/ len(terms), len(terms) - 1, tuple", "/ len(terms), 1, tuple", "pairs"),
@@ -136,11 +140,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ),
         ("if not autoencoder.standard", "if False", "codes"),
         ("torch.diag(log_variance.exp().mean(0))", "0", "vae"),
-        (
-            "\n            + centre.square().sum()\n            - len(centre)\n           ",
-            " + centre.square().sum()",
-            "vae",
-        ),
+        (" - d - log_determinant", " - log_determinant", "vae"),
         ("float(explained(", "float(1 - explained(", "vae"),
         ("examples[split.labels[examples] == split.labels[examples[0]]]", "examples", "codes"),
         (
@@ -148,7 +148,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
             "split.condition(conditions, examples[-1:])",
             "codes",
         ),
-        ("share * (means[1] - means[0])", "share * means[1]", "codes"),
+        ("share * (mean_b - mean_a)", "share * mean_b", "codes"),
         ("axes[:2].T", "axes[-2:].T", "codes"),
         (
             "points = raw.of(samples, raw.values(x))",
@@ -166,13 +166,9 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
     "evaluation/results.py": [
         ("eturn self.l", "eturn -self.l", "report_findings"),
         ("if version != FORMAT", "if False", "report_files"),
-        ("better if abs(gap) > margin else None", "better", "pairs"),
-        ("Variation(max(each, default=0.0))", "Variation()", "pairs"),
-        (
-            "\n                self._over_samples(row, metric, score, pooled),\n                Variation(2 * (own + of_target)),\n                runs,\n            ",
-            "self._over_samples(row, metric, score, pooled), Variation(own), runs",
-            "pairs",
-        ),
+        ("            if abs(difference) > margin:\n", "            if True:\n", "pairs"),
+        ("return Variation(most)", "return Variation()", "pairs"),
+        ("Variation(2 * variance)", "Variation((score.reference_error or 0.0) ** 2)", "pairs"),
         ('if better == "higher":\n            return -value\n        ', "", "pairs"),
         ('    "representation": "the representation of rows",\n', "", "table_distances"),
     ],

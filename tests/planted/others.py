@@ -63,13 +63,13 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
     ],
     "extractors/pretrained.py": [
         (
-            "torch.load(\n                io.BytesIO(self._content), weights_only=True\n            )",
+            "torch.load(io.BytesIO(self._content), weights_only=True)",
             "pass",
             "extractors",
         ),
     ],
     "extractors/self_supervised.py": [
-        ("VARIANCE * functional.relu(1 - spread).mean()", "0 * spread.mean()", "extractors"),
+        ("VARIANCE * functional.relu(1 - std).mean()", "0 * std.mean()", "extractors"),
     ],
     "numbers.py": [
         ('.replace("\\n", "\\\\n")', "", "table_reading"),

@@ -1,4 +1,4 @@
-"""`compare` and `evaluate`, joined comparisons, means over training runs, and the models of the demo."""
+"""`compare` and `evaluate`, joined comparisons, means over training runs, and the demo."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ import datetime
 import os
 import re
 import statistics
+from collections import ChainMap, Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,7 @@ from pushforward.errors import CheckpointError, UsageError
 from pushforward.evaluation.curves import with_ladder, with_sweep
 from pushforward.evaluation.evaluator import Judge, learns
 from pushforward.evaluation.intervals import mean_extra, mean_of, over_trainings
+from pushforward.evaluation.measurements import Alarm, CurvePoint
 from pushforward.evaluation.model_metrics import MODEL_CHECKS, MODEL_METRICS, ask_model
 from pushforward.evaluation.models import (
     Given,
@@ -46,7 +49,7 @@ from pushforward.evaluation.scores import check_applicable, compared
 from pushforward.extractors import Spaces, named_extractors
 from pushforward.files import read_whole
 from pushforward.metrics import MetricInfo, Score
-from pushforward.metrics.names import check_metrics, chosen
+from pushforward.metrics.names import Choice, check_metrics, chosen
 from pushforward.numbers import finite, listing
 from pushforward.plugins import files_of
 from pushforward.plugins import load as load_plugin
@@ -55,10 +58,10 @@ from pushforward.training.api import prepare, reopen
 from pushforward.training.loop.machine import seeded
 from pushforward.training.runs.folder import is_run
 from pushforward.training.runs.run import transport_of
-from pushforward.transports import BATCH
+from pushforward.transports import BATCH, Transport
 
-MOST = 64 << 20  # bytes of a file of results
-# Warnings about samples of another program
+MOST = 64 << 20  # Maximum size of a file of results in bytes
+# Warnings about existing samples
 UNKNOWN = (
     "the training examples of the model behind these samples are unknown. If they include held-out "
     "examples of {}, these scores are too optimistic."
@@ -69,6 +72,7 @@ WITHOUT_TRAINING = (
     "scores are too optimistic."
 )
 TRAINING = re.compile(r"(.+)-(\d+)")  # Name of one of several training runs, and its seed
+# Fields of a single training run
 KEPT = (
     "name",
     "seed",
@@ -78,11 +82,11 @@ KEPT = (
     "sampling",
     "label_agreement",
     "weights_step",
-)  # of a single training
-# Models of the demo by name, in the order of the report: recipe, changed settings and changed training settings
+)
+# Models of the demo in the order of the report: recipe, changed settings, changed training settings
 CAST: Mapping[str, tuple[str, Mapping[str, Any], Mapping[str, Any]]] = {
     "gan": ("gan", {}, {"batch": 128}),
-    # Goodfellow et al. (2014), section 3, without what later work added; at this rate it loses modes within 1,500 steps
+    # Goodfellow et al. (2014), section 3; at this rate it loses modes within 1,500 steps
     "original GAN": (
         "gan",
         {"loss": "non_saturating", "penalty": "none", "sign_codes": 0, "fourier_features": 0},
@@ -92,6 +96,9 @@ CAST: Mapping[str, tuple[str, Mapping[str, Any], Mapping[str, Any]]] = {
     "ddpm": ("ddpm", {}, {"batch": 128}),
     "flow": ("flow", {}, {"batch": 128}),
 }
+Groups = tuple[tuple[str, ...], ...]
+Plugins = str | Path | Sequence[str | Path]
+Tell = Callable[[str], None] | None
 
 
 def compare(
@@ -107,85 +114,94 @@ def compare(
     shorter: Mapping[str, Sequence[Run]] | None = None,
     budget: str | None = None,
     commands: Sequence[str] = (),
-    tell: Callable[[str], None] | None = None,
+    tell: Tell = None,
 ) -> Comparison:
     """Score several models on one data set.
 
     Args:
-        models: Runs, run folders or transports by name, or a list of runs or folders, which keep their
-            names. A list of training runs of one recipe, ``{"flow": [run, other]}``, becomes one row.
-            Earlier comparisons and their files (report.json) are included without scoring their models
-            again.
+        models: Runs, run folders or transports by name, or a list of runs or folders. A list of
+            training runs of one recipe, ``{"flow": [run, other]}``, becomes one row. Earlier
+            comparisons and their files (report.json) are included without scoring them again.
         data: Data set, name or path; None for the data of the runs.
         n: Number of samples per side; None for the n of earlier comparisons, or the maximum that
             data and time allow.
-        repeats: Number of samplings per model; None for 5, or fewer if time is short.
+        repeats: Number of samplings per model; None for at most 5.
         features: Feature spaces (`pushforward.evaluate`); models are ranked in the first.
-        seeds: Number of training runs per recipe in ``models``. If there are several, models whose names
-            differ only in the seed at the end (``flow-0``, ``flow-1``) become one row with the mean and the
-            standard deviation over runs.
-        curve: Whether to measure scores over network calls, flow maps and their teachers, trajectories and
-            training memory; or the numbers of steps to measure, besides each model's own.
-        thorough: Whether to measure everything. By default, measuring takes at most about as long as training
-            the models, or 30 s if that is longer: sweeps, memory and timed rounds are reduced first, then
-            samplings, then samples.
+        seeds: Number of training runs per recipe. If there are several, models whose names differ
+            only in the seed at the end (``flow-0``, ``flow-1``) become one row.
+        curve: Whether to measure scores over network calls, or the numbers of steps to measure.
+        thorough: Whether to measure everything, instead of for about as long as training took.
         shorter: Shorter training runs by name of the model, for scores over training time.
         budget: Training budget, such as "--budget 60s", for the report.
         commands: Commands that repeat the comparison, for the report.
-        tell: Function called with a line of text before each long step, such as ``print``; None to print
-            nothing.
-
-    Returns:
-        Comparison, which `pushforward.Report` renders.
+        tell: Function called with a line of text before each long step, such as ``print``.
 
     Raises:
-        UsageError: If `models` is empty, models were trained on other data, earlier comparisons have
-            another protocol, or there are several seeds but no names that end in them.
+        UsageError: If `models` is empty, models were trained on other data, earlier comparisons
+            have another protocol, or there are several seeds but no names that end in them.
     """
-    earlier, models = taken_apart(models)
-    if earlier:
-        if models:
-            earlier["the models"] = compare(
-                models,
-                data,
-                n=next(iter(earlier.values())).protocol.n if n is None else n,
-                repeats=repeats,
-                features=features,
-                seeds=seeds,
-                curve=curve,
-                thorough=thorough,
-                shorter=shorter,
-                budget=budget,
-                commands=commands,
-                tell=tell,
-            )
-        every = joined(earlier)
-        every = replace(every, commands=tuple(dict.fromkeys([*every.commands, *commands])))
-        if seeds > 1:
-            return aggregated(every)
-        return every
-    given = models
+    earlier, given = taken_apart(models)
+    if earlier and not given:
+        return _joined_rows(earlier, commands, seeds)
+    if earlier and n is None:
+        n = next(iter(earlier.values())).protocol.n
     models = models_of(given)
     if whole("seeds", seeds, 1) > 1 and not any(map(TRAINING.fullmatch, models)):
         raise UsageError(
-            f"`seeds={seeds}` combines models whose names differ in the seed at the end, such as flow-0 and flow-1, got "
-            f"{listing(models)}. Rename them, or pass a list of runs."
+            f"`seeds={seeds}` combines models whose names differ in the seed at the end, such as "
+            f"flow-0 and flow-1, got {listing(models)}. Rename them, or pass a list of runs."
         )
-    data = dataset_of(data) if data is not None else data_of(informed(models))
+    data = data_of(informed(models)) if data is None else dataset_of(data)
     if "real" in models:
         raise UsageError('The name "real" is reserved for real data. Rename the model.')
     for name, model in models.items():
         check_model(name, model, data)
-    most = REPEATS if repeats is None else repeats
-    further = [run for runs in (shorter or {}).values() for run in runs]
-    judge = Judge(data, fitting(models.values(), data, n), most, spaces=features, tell=tell)
-    follow_plan(judge, [*models.values(), *further], n, repeats, thorough, curve=bool(curve))
-    sampling = judge.sampling({name: transport_of(model) for name, model in models.items()})
+    shorter = shorter or {}
+    size = fitting(models.values(), data, n)
+    judge = Judge(data, size, _most(repeats), spaces=features, tell=tell)
+    planned = [*models.values(), *chain.from_iterable(shorter.values())]
+    follow_plan(judge, planned, n, repeats, thorough, curve=bool(curve))
+    comparison = _scored(judge, models, curve)
+    comparison = replace(
+        comparison,
+        settings=replace(comparison.settings, budget=budget, seeds=1),
+        commands=tuple(commands),
+    )
+    among: Collection[str] = ()
+    if seeds > 1:
+        among = models
+    elif isinstance(given, Mapping):
+        among = models.keys() - given.keys()  # runs of a list
+    if among:
+        comparison = aggregated(comparison, among)
+    if shorter:
+        comparison = with_sweep(comparison, shorter, data, features, tell)
+    comparison = took(judge, comparison)
+    if earlier:
+        return _joined_rows({**earlier, "the models": comparison}, commands, seeds)
+    return comparison
+
+
+def _joined_rows(
+    comparisons: Mapping[str, Comparison], commands: Sequence[str], seeds: int
+) -> Comparison:
+    comparison = joined(comparisons)
+    commands = tuple(dict.fromkeys([*comparison.commands, *commands]))
+    comparison = replace(comparison, commands=commands)
+    if seeds > 1:
+        return aggregated(comparison)
+    return comparison
+
+
+def _scored(
+    judge: Judge, models: Mapping[str, Run | Transport], curve: bool | Sequence[int]
+) -> Comparison:
+    transports = {name: transport_of(model) for name, model in models.items()}
+    sampling = judge.sampling(transports)
     results = []
-    pictures = {"real": real_pictures(data)}
-    groups: dict[
-        tuple[int, ...], list[str]
-    ] = {}  # models whose noise has one shape: equal seeds give equal noise
+    pictures = {"real": real_pictures(judge.data)}
+    # equal seeds give equal noise to models whose noise has the same shape
+    same_noise: dict[tuple[int, ...], list[str]] = {}
     for name, model in models.items():
         result, drawn = judge.judge(name, model, curve=curve, sampling=sampling[name])
         if curve:
@@ -196,23 +212,22 @@ def compare(
             drawn = replace(drawn, landscapes=landscapes_of(model))
         pictures[name] = drawn
         results.append(result)
-        groups.setdefault(tuple(transport_of(model).noise_shape), []).append(name)
+        same_noise.setdefault(tuple(transports[name].noise_shape), []).append(name)
     comparison = judge.comparison(results, baselines=True)
-    shared = tuple(tuple(group) for group in groups.values() if len(group) > 1)
-    comparison = replace(
+    shared = tuple(tuple(names) for names in same_noise.values() if len(names) > 1)
+    return replace(
         comparison,
-        title=f"{', '.join(models)} on {data.name}",
+        title=f"{', '.join(models)} on {judge.data.name}",
         created=datetime.date.today().isoformat(),
-        settings=replace(comparison.settings, budget=budget, seeds=1, shared=shared),
-        commands=tuple(commands),
+        settings=replace(comparison.settings, shared=shared),
         pictures=pictures,
     )
-    lists = {name for name in models if isinstance(given, Mapping) and name not in given}
-    if seeds > 1 or lists:
-        comparison = aggregated(comparison, lists if seeds == 1 else models)
-    if shorter:
-        comparison = with_sweep(comparison, shorter, data, features, tell)
-    return took(judge, comparison)
+
+
+def _most(repeats: int | None) -> int:
+    if repeats is None:
+        return REPEATS
+    return whole("repeats", repeats, 1)
 
 
 def evaluate(
@@ -224,40 +239,33 @@ def evaluate(
     metrics: Sequence[str] | None = None,
     features: Spaces = None,
     thorough: bool = False,
-    plugins: str | Path | Sequence[str | Path] = (),
+    plugins: Plugins = (),
     seed: int = 0,
     batch: int = BATCH,
-    tell: Callable[[str], None] | None = None,
+    tell: Tell = None,
 ) -> Comparison:
     """Score one model, or existing samples, on held-out data.
 
     Args:
-        model: Run, run folder or transport; or samples: a file (.npz, .npy, .csv), a folder of images, an
-            array or tensor (n, *shape) in data units, a data frame, or the result of
-            `pushforward.evaluation.models.given_samples`.
-        data: Data set, name, path, data frame, or other data as for `pushforward.fit`; None for the data of
-            the run.
+        model: Run, run folder or transport; or samples: a file (.npz, .npy, .csv), a folder of
+            images, an array or tensor (n, *shape) in data units, or a data frame.
+        data: Data as for `pushforward.fit`; None for the data of the run.
         n: Number of samples per side; None for the maximum that data and time allow.
-        repeats: Number of samplings; None for 5, or fewer if time is short. A flow from a data set is sampled
-            once. Existing samples are divided into this number of sets of n samples, or fewer.
-        metrics: Names of metrics (`pushforward.metrics.registry`), "bpd" for bits per dimension, or "cas" for
-            the classification accuracy score; None for all that apply except these two.
-        features: Feature spaces (`pushforward.extractors.registry`): names, extractors, or networks that
-            convert examples in data units to (n, features). Models are ranked in the first space; a few
-            scores are also computed in the others. None for the space that suits the data.
+        repeats: Number of samplings; None for at most 5. Existing samples are divided into this
+            number of sets, or fewer.
+        metrics: Names of metrics, "bpd" for bits per dimension, or "cas" for the classification
+            accuracy score; None for all that apply except these two.
+        features: Feature spaces: names, extractors, or networks that convert examples in data units
+            to (n, features). Models are ranked in the first.
         thorough: Whether to measure everything (`pushforward.compare`).
-        plugins: Python file or files that the run needs, or that define further metrics or features.
+        plugins: Python files that the run needs, or that define further metrics or features.
         seed: Number added to the seed of every sampling.
         batch: Number of samples generated at a time.
-        tell: Function called with a line of text before each long step, such as ``print``; None to print
-            nothing.
-
-    Returns:
-        Comparison of one model with real data and a baseline.
+        tell: Function called with a line of text before each long step, such as ``print``.
 
     Raises:
-        UsageError: If a metric does not apply to the data, n exceeds the number of held-out examples or
-            existing samples, a transport is given without data, or the run was trained on held-out examples.
+        UsageError: If a metric does not apply to the data, n exceeds the number of examples, a
+            transport is given without data, or the run was trained on held-out examples.
         DataError: If the data of the run has changed.
     """
     if isinstance(metrics, str):
@@ -272,41 +280,41 @@ def evaluate(
         if seed:
             raise UsageError(f"`seed={seed}` does not apply to existing samples. Omit it.")
         return _of_samples(model, data, n, repeats, metrics, features, thorough, plugins, tell)
-    models_of({"model": model})  # refuses anything else
+    models_of({"model": model})  # checks the type
     data = data_of(model) if data is None else dataset_of(data)
     check_applicable(metrics, data)
-    name = model.name if isinstance(model, Run) else "model"
+    name = "model"
     if isinstance(model, Run):
+        name = model.name
         check_unseen(name, model, data)
     of_model = [metric for metric in metrics or () if metric in MODEL_METRICS]
+    of_samples = None
+    if metrics is not None:
+        of_samples = [metric for metric in metrics if metric not in MODEL_METRICS]
     for metric in of_model:
         MODEL_CHECKS[metric](model, data, n)
-    most = whole("repeats", REPEATS if repeats is None else repeats, 1)
-    if metrics is None:
-        others = None
-    else:
-        others = [metric for metric in metrics if metric not in MODEL_METRICS]
-    alone = others == [] and bool(of_model)
-    size = 0 if alone else compared(data, fitting([model], data, n), learns(data, features))
+    most = _most(repeats)
+    only_model = bool(of_model) and not of_samples
+    size = 0
+    if not only_model:
+        size = compared(data, fitting([model], data, n), learns(data, features))
     if of_model and tell is not None:
         tell(
-            f"measuring {' and '.join(of_model)} (with many examples, this takes minutes; a smaller n is faster) ..."
+            f"measuring {' and '.join(of_model)} (with many examples, this takes minutes; a "
+            "smaller n is faster) ..."
         )
     own = ask_model(model, data, of_model, n, (seed, batch))
-    if alone:
-        return replace(
-            own, models=(replace(own.models[0], name=name, warnings=unseen_warnings(model, data)),)
-        )
-    judge = Judge(data, size, most, others, seed, batch, features, tell)
+    if only_model:
+        result = replace(own.models[0], name=name, warnings=unseen_warnings(model, data))
+        return replace(own, models=(result,))
+    judge = Judge(data, size, most, of_samples, seed, batch, features, tell)
     follow_plan(judge, [model], n, repeats, thorough)
     result, pictures = judge.judge(name, model, curve=False)
     if metrics is None:
         result, pictures = with_ladder(judge, model, result, pictures)
-    own_scores = own.models[0].scores if own.models else {}
-    comparison = judge.comparison(
-        [replace(result, scores={**result.scores, **own_scores})], baselines=True
-    )
-    comparison = took(judge, comparison)
+    if own.models:
+        result = replace(result, scores={**result.scores, **own.models[0].scores})
+    comparison = took(judge, judge.comparison([result], baselines=True))
     return replace(
         comparison,
         metrics={**comparison.metrics, **own.metrics},
@@ -324,61 +332,70 @@ def _of_samples(
     metrics: Sequence[str] | None,
     features: Spaces,
     thorough: bool,
-    plugins: str | Path | Sequence[str | Path],
-    tell: Callable[[str], None] | None,
+    plugins: Plugins,
+    tell: Tell,
 ) -> Comparison:
     if data is None:
         raise UsageError(
             "Existing samples need data to be compared with. Specify `data`, such as digits."
         )
-    is_folder = isinstance(data, (str, Path)) and (Path(data) / "spec.json").is_file()
-    if is_folder and not isinstance(data, Dataset):
+    if isinstance(data, (str, Path)) and (Path(data) / "spec.json").is_file():
         data = data_of(load(data, plugins=plugins))
     else:
         data = dataset_of(data, rare="keep")
     check_applicable(metrics, data)
     wanted = chosen(metrics)
+    warnings: tuple[str, ...] = ()
+    if data.trained_on is None:
+        warnings = (UNKNOWN.format(data.name),)
     if data.trained_on is False:
-        of_training = [
-            name
-            for metric, names in wanted
-            for name in names
-            if getattr(metric, "of_training", False)
-        ]
-        if metrics is not None and of_training:
-            raise UsageError(
-                f"{', '.join(of_training)} cannot be computed without the training data. Specify it with `train`."
-            )
-        metrics = [name for _, names in wanted for name in names if name not in of_training]
-    most = whole("repeats", REPEATS if repeats is None else repeats, 1)
+        warnings = (WITHOUT_TRAINING,)
+        metrics = _without_training(wanted, refuse=metrics is not None)
+    most = _most(repeats)
     given = given_samples(samples, data)
-    size = compared(
-        data, min(len(given), compared(data)) if n is None else n, learns(data, features)
-    )
+    if n is None:
+        n_compared = min(len(given), compared(data))
+    else:
+        n_compared = n
+    size = compared(data, n_compared, learns(data, features))
     if len(given) < size:
         raise UsageError(
             f"`n` must be at most {len(given)}, the number of existing samples, got {size}."
         )
-    judge = Judge(
-        data, size, max(1, min(most, len(given) // size)), metrics, spaces=features, tell=tell
-    )
+    most = max(1, min(most, len(given) // size))
+    judge = Judge(data, size, most, metrics, spaces=features, tell=tell)
     follow_plan(judge, [], n, repeats, thorough)
     scores, agreement = judge.scores(given)
-    told = {True: (), False: (WITHOUT_TRAINING,), None: (UNKNOWN.format(data.name),)}
     result = ModelResult(
         given.name,
         scores=scores,
         label_agreement=agreement,
         given=True,
-        warnings=(*given.notes, *told[data.trained_on]),
+        warnings=(*given.notes, *warnings),
     )
     pictures = {"real": real_pictures(data), given.name: given_pictures(given, data)}
     comparison = replace(judge.comparison([result], baselines=True), pictures=pictures)
     return took(judge, comparison)
 
 
+def _without_training(wanted: Choice, refuse: bool) -> list[str]:
+    needs_training: list[str] = []
+    others: list[str] = []
+    for metric, names in wanted:
+        if getattr(metric, "of_training", False):
+            needs_training += names
+        else:
+            others += names
+    if refuse and needs_training:
+        raise UsageError(
+            f"{', '.join(needs_training)} cannot be computed without the training data. Specify it "
+            "with `train`."
+        )
+    return others
+
+
 def stored_file(path: str | Path) -> Path | None:
-    """Return the file of stored results at a path: a .json file, or report.json in a folder other than a run; else None."""
+    """Return the file of stored results at a path, or None."""
     place = Path(path)
     if place.is_dir():
         inside = place / "report.json"
@@ -391,11 +408,7 @@ def stored_file(path: str | Path) -> Path | None:
 
 
 def stored(path: str | Path) -> Comparison:
-    """Load results from a file of `pushforward.Report.save` or ``--json``, without pictures.
-
-    Raises:
-        CheckpointError: If the file cannot be read, or does not contain results.
-    """
+    """Load results from a file of `pushforward.Report.save` or ``--json``, without pictures."""
     try:
         return Comparison.from_json(read_whole(Path(os.path.realpath(path)), MOST))
     except (OSError, CheckpointError) as error:
@@ -410,199 +423,220 @@ def taken_apart(models: Any) -> tuple[dict[str, Comparison], Any]:
         return {}, models
     named = isinstance(models, Mapping)
     earlier: dict[str, Comparison] = {}
-    others = []
-    for key, model in models.items() if isinstance(models, Mapping) else enumerate(models, start=1):
-        file = stored_file(model) if isinstance(model, (str, Path)) else None
-        if isinstance(model, Comparison) or file is not None:
-            if named:
-                name = str(key)
-            else:
-                name = f"comparison {key}" if file is None else str(model)
-            earlier[name] = model if file is None else stored(file)
+    others: dict[Any, Any] = {}
+    for key, model in dict(models if named else enumerate(models, start=1)).items():
+        file = None
+        if isinstance(model, (str, Path)):
+            file = stored_file(model)
+        if file is not None:
+            earlier[str(key if named else model)] = stored(file)
+        elif isinstance(model, Comparison):
+            earlier[str(key) if named else f"comparison {key}"] = model
         else:
-            others.append((key, model))
-    return earlier, dict(others) if named else [model for _, model in others]
+            others[key] = model
+    if named:
+        return earlier, others
+    return earlier, list(others.values())
 
 
 def joined(comparisons: Mapping[str, Comparison]) -> Comparison:
-    """Join the models of several comparisons with the same protocol.
+    """Join the models of comparisons with the same protocol; the first takes precedence.
 
-    Models keep their scores. Models with the same name get the name of their comparison in brackets.
-    Pictures, real-data scores and baselines come from the first comparison that has them.
-
-    Args:
-        comparisons: Comparisons by name, such as their file.
-
-    Raises:
-        UsageError: If protocols differ; the message lists the fields with both values.
+    Models with the same name get the name of their comparison in brackets.
     """
-    parts = list(comparisons.values())
-    check_same(
-        [(name, part.protocol) for name, part in comparisons.items()],
-        [part.data.name for part in parts],
-    )
-    if len(parts) == 1:
-        return parts[0]
-    names = _names(comparisons)
-    models = tuple(
-        replace(model, name=names[at, model.name])
-        for at, part in enumerate(parts)
-        for model in part.models
-    )
-
-    def renamed(kept: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
-        return _union(
-            [
-                {names.get((at, name), name): part[name] for name in part}
-                for at, part in enumerate(kept)
-            ]
-        )
-
+    protocols = [(name, part.protocol) for name, part in comparisons.items()]
+    check_same(protocols, [part.data.name for part in comparisons.values()])
+    if len(comparisons) == 1:
+        return next(iter(comparisons.values()))
+    parts = _with_unique_names(comparisons)
+    first = parts[0]
+    models = tuple(chain.from_iterable(part.models for part in parts))
+    merged: dict[str, Any] = {}
+    for name in ("metrics", "floors", "unscored", "sweep", "pictures"):
+        merged[name] = _union(getattr(part, name) for part in parts)
+    for name in ("further_baselines", "guesses"):
+        rows = _union({row.name: row for row in getattr(part, name)} for part in parts)
+        merged[name] = tuple(rows.values())
+    baselines = [part.baseline for part in parts if part.baseline is not None]
+    commands = chain.from_iterable(part.commands for part in parts)
     return replace(
-        parts[0],
-        title=f"{', '.join(model.name for model in models)} on {parts[0].data.name}",
+        first,
+        title=_title(models, first.data.name),
         created=datetime.date.today().isoformat(),
-        settings=_settings(parts, names),
-        machine={
-            key: value
-            for key, value in parts[0].machine.items()
-            if all(part.machine.get(key) == value for part in parts)
-        },
-        metrics=_union([part.metrics for part in parts]),
-        floors=_union([part.floors for part in parts]),
-        unscored=_union([part.unscored for part in parts]),
+        settings=_joined_settings([part.settings for part in parts]),
+        machine=_common([part.machine for part in parts]),
         models=models,
-        sweep=renamed(part.sweep for part in parts),
-        baseline=next((part.baseline for part in parts if part.baseline is not None), None),
-        further_baselines=_by_name([part.further_baselines for part in parts]),
-        guesses=_by_name([part.guesses for part in parts]),
-        commands=tuple(dict.fromkeys(command for part in parts for command in part.commands)),
-        pictures=renamed(part.pictures for part in parts),
+        baseline=next(iter(baselines), None),
+        commands=tuple(dict.fromkeys(commands)),
+        **merged,
     )
 
 
-def _names(comparisons: Mapping[str, Comparison]) -> dict[tuple[int, str], str]:
-    """New names by number of the comparison and name in it; models of one name have that of their comparison in brackets."""
-    every = [model.name for comparison in comparisons.values() for model in comparison.models]
-    return {
-        (at, model.name): model.name if every.count(model.name) == 1 else f"{model.name} ({source})"
-        for at, (source, comparison) in enumerate(comparisons.items())
-        for model in comparison.models
-    }
+def _title(models: Iterable[ModelResult], data: str) -> str:
+    return f"{', '.join(model.name for model in models)} on {data}"
 
 
-def _by_name(parts: Sequence[Sequence[ModelResult]]) -> tuple[ModelResult, ...]:
-    return tuple(_union([{row.name: row for row in part} for part in parts]).values())
-
-
-def _union(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    return {name: value for part in reversed(parts) for name, value in part.items()}
-
-
-def _settings(parts: Sequence[Comparison], names: Mapping[tuple[int, str], str]) -> Settings:
-    """Settings with what is not the same in all parts left out; models share noise and turns of timing as each part says."""
-    every = [part.settings.to_plain() for part in parts]
-    same = {
-        key: value for key, value in every[0].items() if all(other[key] == value for other in every)
-    }
-
-    def groups(stated: Iterable[Iterable[Sequence[str]]]) -> tuple[tuple[str, ...], ...]:
-        return tuple(
-            tuple(names.get((at, name), name) for name in group)
-            for at, part in enumerate(stated)
-            for group in part
+def _with_unique_names(comparisons: Mapping[str, Comparison]) -> list[Comparison]:
+    parts = list(comparisons.values())
+    counts = Counter(model.name for part in parts for model in part.models)
+    unique = []
+    for source, part in comparisons.items():
+        own = [model.name for model in part.models]
+        names = {name: f"{name} ({source})" for name in own if counts[name] > 1}
+        settings = part.settings
+        if not settings.timed:
+            settings = replace(settings, timed=(tuple(own),))
+        models = [replace(model, name=names.get(model.name, model.name)) for model in part.models]
+        part = replace(
+            part,
+            models=tuple(models),
+            settings=_renamed_settings(settings, names),
+            sweep=_renamed(part.sweep, names),
+            pictures=_renamed(part.pictures, names),
         )
+        unique.append(part)
+    return unique
 
-    shared = groups(part.settings.shared or () for part in parts)
-    timed = groups(part.settings.timed or [[model.name for model in part.models]] for part in parts)
-    known = all(part.settings.shared is not None for part in parts)
-    return replace(Settings.from_plain(same), shared=shared if known else None, timed=timed)
+
+def _renamed(values: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
+    return {names.get(name, name): value for name, value in values.items()}
+
+
+def _renamed_settings(settings: Settings, names: Mapping[str, str]) -> Settings:
+    def renamed(groups: Groups | None) -> Groups | None:
+        if groups is None:
+            return None
+        new = []
+        for group in groups:
+            new.append(tuple(dict.fromkeys(names.get(name, name) for name in group)))
+        return tuple(new)
+
+    return replace(settings, shared=renamed(settings.shared), timed=renamed(settings.timed))
+
+
+def _union(parts: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """Merge dicts; earlier ones take precedence."""
+    return dict(ChainMap(*map(dict, parts)))
+
+
+def _common(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    common = {}
+    for key, value in parts[0].items():
+        if all(part.get(key) == value for part in parts):
+            common[key] = value
+    return common
+
+
+def _joined_settings(parts: Sequence[Settings]) -> Settings:
+    common = Settings.from_plain(_common([part.to_plain() for part in parts]))
+    timed = chain.from_iterable(part.timed or () for part in parts)
+    shared = None
+    if all(part.shared is not None for part in parts):
+        shared = tuple(chain.from_iterable(part.shared or () for part in parts))
+    return replace(common, shared=shared, timed=tuple(timed))
 
 
 def aggregated(comparison: Comparison, among: Collection[str] | None = None) -> Comparison:
     """Combine all training runs of a recipe in one row, among the models of some names or all.
 
-    Models belong together if their names differ only in the seed at the end (``flow-0``, ``flow-1``), and
-    family, method and size are the same. Scores and curves become means over runs; the spread is the larger of
-    the standard deviations over runs and over samplings, because a few runs can agree by chance. Pictures,
-    losses and health come from the first run, alarms from all runs. Single runs are unchanged.
+    Names must differ only in the seed at the end. Scores and curves become means; the spread is the
+    larger of the standard deviations over runs and over samplings.
     """
     groups: dict[Any, list[ModelResult]] = {}
-    for number, model in enumerate(
-        comparison.models
-    ):  # a name that does not end in its seed stands alone
-        ending = TRAINING.fullmatch(model.name)
-        key: tuple[Any, ...] = (model.name, number)
-        counts = among is None or model.name in among
-        if counts and ending is not None and model.seed in (None, int(ending[2])):
-            key = (ending[1], model.family, model.method, model.parameters)
-        groups.setdefault(key, []).append(model)
+    for number, model in enumerate(comparison.models):
+        stem = None
+        if among is None or model.name in among:
+            stem = _stem(model)
+        if stem is None:
+            groups[number] = [model]
+        else:
+            key = (stem, model.family, model.method, model.parameters)
+            groups.setdefault(key, []).append(model)
     taken = {group[0].name for group in groups.values() if len(group) == 1}
     names: dict[str, str] = {}
     models = []
-    for (stem, *_), group in groups.items():
+    for key, group in groups.items():
         row = group[0]
         if len(group) > 1:
-            name = f"{stem} ({len(group)} runs)" if stem in taken else stem
+            name = key[0]
+            if name in taken:
+                name += f" ({len(group)} runs)"
             taken.add(name)
-            row = _together(name, group, comparison.metrics)
-        names |= {model.name: row.name for model in group}
+            row = _mean_model(name, group, comparison.metrics)
+            names |= {model.name: name for model in group}
         models.append(row)
-
-    def renamed(known: Any) -> Any:
-        return known and tuple(
-            tuple(dict.fromkeys(names.get(name, name) for name in group)) for group in known
-        )
-
-    settings = comparison.settings
-    pictures = comparison.pictures
+    pictures = dict(reversed([*comparison.pictures.items()]))  # those of the first run remain
     seeds = max(len(model.trainings) or 1 for model in models)
-    settings = replace(
-        settings, seeds=seeds, shared=renamed(settings.shared), timed=renamed(settings.timed)
-    )
-    drawn = {names.get(old, old): pictures[old] for old in reversed([*pictures])}
-    title = f"{', '.join(model.name for model in models)} on {comparison.data.name}"
-    return replace(comparison, title=title, settings=settings, models=tuple(models), pictures=drawn)
-
-
-def _together(
-    name: str, group: Sequence[ModelResult], known: Mapping[str, MetricInfo]
-) -> ModelResult:
-    metrics = dict.fromkeys(metric for model in group for metric in model.scores)
-    common = set.intersection(*({point.steps for point in model.curve} for model in group))
-    rows = ([point for point in model.curve if point.steps in common] for model in group)
-    ways = [model.trajectory for model in group if model.trajectory is not None]
+    settings = _renamed_settings(comparison.settings, names)
     return replace(
-        group[0],
+        comparison,
+        title=_title(models, comparison.data.name),
+        settings=replace(settings, seeds=seeds),
+        models=tuple(models),
+        pictures=_renamed(pictures, names),
+    )
+
+
+def _stem(model: ModelResult) -> str | None:
+    ending = TRAINING.fullmatch(model.name)
+    if ending is None or model.seed not in (None, int(ending[2])):
+        return None
+    return ending[1]
+
+
+def _mean_model(
+    name: str, group: Sequence[ModelResult], infos: Mapping[str, MetricInfo]
+) -> ModelResult:
+    first = group[0]
+    trainings = []
+    alarms: list[Alarm] = []
+    warnings = []
+    commands: list[str] = []
+    for model in group:
+        kept = {part: getattr(model, part) for part in KEPT}
+        trainings.append(ModelResult(**kept))
+        alarms += [replace(alarm, training=model.name) for alarm in model.alarms]
+        warnings += [f"{model.name}: {text}" for text in model.warnings]
+        commands += model.commands
+    scores = {}
+    for metric in dict.fromkeys(chain.from_iterable(model.scores for model in group)):
+        parts = [model.scores.get(metric, Score()) for model in group]
+        scores[metric] = _mean_score(parts, infos.get(metric))
+    weights_step = None
+    if len({model.weights_step for model in group}) == 1:
+        weights_step = first.weights_step
+    trajectory = first.trajectory
+    trajectories = [model.trajectory for model in group if model.trajectory is not None]
+    if len(trajectories) == len(group):
+        trajectory = _mean_record(trajectories)
+    return replace(
+        first,
         name=name,
         seed=tuple(model.seed if isinstance(model.seed, int) else None for model in group),
         run=", ".join(model.run for model in group if model.run) or None,
-        trainings=tuple(
-            ModelResult(**{part: getattr(model, part) for part in KEPT}) for model in group
-        ),
-        scores={
-            metric: _score(
-                [model.scores.get(metric, Score()) for model in group], known.get(metric)
-            )
-            for metric in metrics
-        },
+        trainings=tuple(trainings),
+        scores=scores,
         training=_mean_record([model.training for model in group]),
         sampling=_mean_record([model.sampling for model in group]),
         label_agreement=_mean([model.label_agreement for model in group]),
-        weights_step=weights.pop()
-        if len(weights := {model.weights_step for model in group}) == 1
-        else None,
-        curve=tuple(_mean_record(points) for points in zip(*rows, strict=True)),
-        trajectory=_mean_record(ways) if len(ways) == len(group) else group[0].trajectory,
-        alarms=tuple(
-            replace(alarm, training=model.name) for model in group for alarm in model.alarms
-        ),
-        warnings=tuple(f"{model.name}: {text}" for model in group for text in model.warnings),
-        commands=tuple(text for model in group for text in model.commands),
+        weights_step=weights_step,
+        curve=_mean_curve([model.curve for model in group]),
+        trajectory=trajectory,
+        alarms=tuple(alarms),
+        warnings=tuple(warnings),
+        commands=tuple(commands),
     )
 
 
-def _score(parts: Sequence[Score], info: MetricInfo | None) -> Score:
+def _mean_curve(curves: Sequence[Sequence[CurvePoint]]) -> tuple[CurvePoint, ...]:
+    by_steps: dict[Any, list[CurvePoint]] = {}
+    for point in chain.from_iterable(curves):
+        by_steps.setdefault(point.steps, []).append(point)
+    points = [_mean_record(same) for same in by_steps.values() if len(same) == len(curves)]
+    return tuple(points)
+
+
+def _mean_score(parts: Sequence[Score], info: MetricInfo | None) -> Score:
     values = tuple(part.value for part in parts if part.value is not None)
     if len(values) < len(parts):
         return replace(
@@ -631,44 +665,38 @@ def _mean_record(parts: Sequence[Any]) -> Any:
 
 
 def _mean(parts: Sequence[Any]) -> Any:
+    """Average numbers, also in nested dicts and lists; others are the first."""
     first = parts[0]
     if all(part == first for part in parts):
         return first
     if all(isinstance(part, Mapping) for part in parts):
         return {key: _mean([part.get(key) for part in parts]) for key in first}
     if all(isinstance(part, list) and len(part) == len(first) for part in parts):
-        return [_mean(list(places)) for places in zip(*parts, strict=True)]
-    numbers = [number for number in map(finite, parts) if number is not None]
-    if len(numbers) == len(parts):
-        return statistics.fmean(numbers)
-    return first
+        return [_mean(values) for values in zip(*parts, strict=True)]
+    numbers: list[Any] = [finite(part) for part in parts]
+    if None in numbers:
+        return first
+    return statistics.fmean(numbers)
 
 
 def story_trainers(
     folder: Path, seconds: float, *, seed: int = 0, progress: Watcher | None = None
 ) -> list[Trainer]:
-    """Create a trainer for each model of the demo, with tiny networks on the ring.
-
-    Args:
-        folder: Folder of the runs; existing runs are continued.
-        seconds: Training budget per model in seconds.
-        seed: Seed of weights and training.
-        progress: Receives training progress; None for no output.
-    """
-    data = named_sets.load(
-        "ring"
-    )  # eight narrow Gaussians on a circle, so that lost modes are visible
+    """Create a trainer for each model of the demo, with tiny networks on the ring."""
+    data = named_sets.load("ring")  # eight Gaussians on a circle, so that lost modes are visible
     trainers = []
     for name, (kind, settings, training) in CAST.items():
         recipe = seeded(partial(recipes.named(kind), data.space, "tiny", **settings), seed)
-        recipe = replace(recipe, training=recipe.training.changed(**training))
-        asked = {"size": "tiny", **settings, **training}
-        where = folder / name.replace(" ", "-")
-        trainers.append(
-            continued(
-                where, recipe, data, seconds=seconds, seed=seed, progress=progress, asked=asked
-            )
+        trainer = continued(
+            folder / name.replace(" ", "-"),
+            replace(recipe, training=recipe.training.changed(**training)),
+            data,
+            seconds=seconds,
+            seed=seed,
+            progress=progress,
+            asked={"size": "tiny", **settings, **training},
         )
+        trainers.append(trainer)
     return trainers
 
 

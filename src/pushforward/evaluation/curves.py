@@ -1,4 +1,4 @@
-"""Scores of flow maps over network calls, of models over training time, and of one-call models over truncation."""
+"""Scores of flow maps over network calls, and of models over training time."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -34,33 +33,29 @@ from pushforward.transports import Flow, Transport, inner_of, starts, with_inner
 from pushforward.transports.learned_steps import Pairs
 from pushforward.transports.transport import unmet_kept
 
-if TYPE_CHECKING:
-    pass
-
-
 CALLS = (1, 2, 4, 8, 16)
 SCORES = ("energy", "frechet", "kid", "coverage")
 SWEEPS = 3  # Sampling for one ladder takes at most about as long as this many sweeps
-# Samples on either side where fewer are compared than otherwise: the most of these that the time allows, or the first
-SIZES = (500, 1_000, 2_000)
-SHOWN = {
-    False: 36,
-    True: 200,
-}  # Samples that are drawn beside the teacher's, by whether they are points
-# The first seed of samples by which a sampler is chosen, above those of all others, and how many there are at most.
+SIZES = (500, 1_000, 2_000)  # Numbers of samples to choose from if time is short
+SHOWN = {False: 36, True: 200}  # Samples that are drawn, by whether they are points
+# First seed of samples by which a sampler is chosen, above all others, and their number
 CHOOSING = 700_000_000
 CHOSEN_BY = 2_000
+Tell = Callable[[str], None] | None
+
+
+@dataclass(frozen=True)
+class _Rung:
+    """Samplings of a transport, and their scores."""
+
+    transport: Transport
+    samplings: list[Tensor]
+    point: CurvePoint
 
 
 @dataclass
 class _Climb:
-    """How the points of a ladder are measured.
-
-    Args:
-        judge: Data, features and seeds.
-        n: Samples on either side.
-        repeats: Samplings of each point.
-    """
+    """Measurement of the points of a ladder."""
 
     judge: Judge
     n: int
@@ -68,64 +63,57 @@ class _Climb:
 
     def samples(self, transport: Transport, words: str) -> list[Tensor]:
         self.judge.say(f"{words}, {counted(transport.calls, 'call')}")
+        samplings = []
         with suppress(Diverged):
-            return [
-                self.judge.draw(transport, (repeat + 1) * REPEAT_SEEDS, self.n)[0]
-                for repeat in range(self.repeats)
-            ]
+            for repeat in range(self.repeats):
+                x, *_ = self.judge.draw(transport, (repeat + 1) * REPEAT_SEEDS, self.n)
+                samplings.append(x)
+            return samplings
         return []
 
     def point(
         self, transport: Transport, samplings: Sequence[Tensor], beside: Sequence[Tensor]
     ) -> CurvePoint:
-        """One point, without scores where a sample is not finite; ``beside``: the teacher's samples, or none."""
+        """Score samplings, and measure their distance to the teacher's, if there are any."""
         flow = inner_of(transport)
         data = self.judge.data
         assert isinstance(flow, Flow)
         point = CurvePoint(flow.steps, transport.calls)
         with suppress(Diverged):
-            rows = [
-                score(x, data, self.judge.features, n=self.n, metrics=SCORES) for x in samplings
-            ]
+            rows = []
+            for x in samplings:
+                rows.append(score(x, data, self.judge.features, n=self.n, metrics=SCORES))
             point = point_of(flow.steps, transport.calls, together(rows, self.n, infos=describe()))
             if rows and beside:
-                gaps = [
-                    data.space.to_model(x) - data.space.to_model(y)
-                    for x, y in zip(samplings, beside, strict=True)
-                ]
-                point = replace(
-                    point,
-                    distance=math.sqrt(
-                        float(torch.stack([gap.square().mean() for gap in gaps]).mean())
-                    ),
-                )
+                to_model = data.space.to_model
+                squares = []
+                for x, y in zip(samplings, beside, strict=True):
+                    squares.append((to_model(x) - to_model(y)).square().mean())
+                distance = math.sqrt(float(torch.stack(squares).mean()))
+                point = replace(point, distance=distance)
         return point
 
 
 def teacher_of(model: Run | Transport) -> Flow | None:
-    """Return the teacher of a flow map if both start from the same noise, at the map's guidance scale; else None.
+    """Return the teacher of a flow map from the same noise, at its guidance scale; else None.
 
-    A teacher that is itself a flow map, as in `finish`, takes the same number of steps as the run.
+    A teacher that is itself a flow map takes the same number of steps.
     """
-    teacher = model.method.parts.get("teacher") if isinstance(model, Run) else None
+    if not isinstance(model, Run):
+        return None
+    teacher = model.method.parts.get("teacher")
     inner = inner_of(transport_of(model))
-    if isinstance(teacher, FlowMap) and isinstance(inner, Flow):
+    if not isinstance(inner, Flow):
+        return None
+    if isinstance(teacher, FlowMap):
         teacher = Flow(teacher, Jump.of(teacher), inner.steps)
-    if not (
-        isinstance(teacher, Flow)
-        and isinstance(inner, Flow)
-        and teacher.noise_shape == inner.noise_shape
-    ):
+    if not isinstance(teacher, Flow) or teacher.noise_shape != inner.noise_shape:
         return None
     if not same_source(teacher.source, inner.source):
         return None
     if isinstance(inner.denoiser, AtScale) and isinstance(teacher.denoiser, Guided):
-        return Flow(
-            Guided(teacher.denoiser.denoiser, inner.denoiser.scale),
-            teacher.solver,
-            teacher.steps,
-            teacher.grid,
-        )
+        guided = Guided(teacher.denoiser.denoiser, inner.denoiser.scale)
+        return Flow(guided, teacher.solver, teacher.steps, teacher.grid)
     return teacher
 
 
@@ -134,121 +122,119 @@ def ladder_of(
 ) -> Ladder | None:
     """Score a flow map with 1, 2, 4, 8 and 16 calls, and its teacher from the same noise.
 
-    The teacher is sampled with the solver stored in the run, at the largest number of steps that needs no more calls and at the
-    stored number of steps, and with the solver, steps and grid of its own run if they are known. Distances are measured to the
-    teacher of a finished map with the same number of calls, otherwise to the teacher with the solver used in training.
-
-    Args:
-        judge: Evaluation with data and features.
-        model: Run or transport; a transport has no teacher.
-        seconds: Seconds per call and sample, which limit the number of samples; None for no limit.
-        name: Name of the model in progress lines.
-
-    Returns:
-        Ladder; None for other models.
+    The teacher is sampled with the solver stored in the run, at the largest number of steps that
+    needs no more calls and at the stored number of steps, and with the sampler of its own run.
+    Distances are to the teacher of a finished map with the same number of calls, otherwise to the
+    teacher with the solver used in training.
     """
     transport = transport_of(model)
-    run = model if isinstance(model, Run) else None
     flow = inner_of(transport)
     if not isinstance(flow, Flow) or not flow.solver.jumps or not judge.plan.sweep:
         return None
     rungs = [with_inner(transport, flow.with_solver(flow.solver, steps)) for steps in CALLS]
-    once = None if starts(transport) is None else 1  # as the judge samples it
-    teacher = teacher_of(model)
-    finished = (
-        run is not None
-        and teacher is not None
-        and isinstance(run.method.parts.get("teacher"), FlowMap)
-    )
     taught: list[Transport] = []
-    default = None
-    if run is not None and teacher is not None:
+    by_run: list[Transport] = []
+    ladder = Ladder()
+    teacher = teacher_of(model)
+    if teacher is not None and isinstance(model, Run):
         taught = [with_inner(transport, teacher), *_taught_rungs(transport, teacher)]
-        default = by_default(run.spec, "teacher", teacher)
-    usual = None if default is None else with_inner(transport, default)
-    calls = sum(rung.calls for rung in [*rungs, *taught, *(() if usual is None else (usual,))])
-    climb = _Climb(
-        judge,
-        *affordable(
-            judge, None if seconds is None else SWEEPS * judge.plan.sweep / (seconds * calls), once
-        ),
-    )
-    known: list[tuple[Transport, list[Tensor], CurvePoint]] = []
-    own: list[Tensor] = []
-    beside = []
-    for other in taught:  # the first is by the solver and in the steps of the map's training
-        same = next((entry for entry in known if _alike(other, entry[0])), None)
-        if same is None:
-            drawn = climb.samples(other, f"the teacher of {name}")
-            if not known:
-                own = drawn
-            same = other, drawn, climb.point(other, drawn, drawn if finished else own)
-            known.append(same)
-        beside.append(same)
-    if finished:
-        same_calls = {
-            other.calls: entry[1] for other, entry in zip(taught[1:], beside[1:], strict=True)
-        }
-    else:
-        same_calls = {}
-    points = [
-        climb.point(
-            rung, climb.samples(rung, name), same_calls.get(rung.calls, [] if finished else own)
+        ladder = replace(
+            ladder,
+            solver=solver_title(teacher),
+            teacher_run=_teacher_run(model),
+            finished=isinstance(model.method.parts.get("teacher"), FlowMap),
+            learned=model.method.learns or None,
         )
-        for rung in rungs
-    ]
-    by_run = None if usual is None or not _alike(taught[0], usual) else beside[0][2]
-    if usual is not None and by_run is None:
-        by_run = climb.point(
-            usual,
-            climb.samples(usual, f"the teacher of {name} with the sampler of its run"),
-            [] if finished else own,
-        )
-    same_floors = climb.n == judge.n and set(SCORES) <= judge.floors.keys()
-    if same_floors:
-        real = judge.floors
-    else:
+        default = by_default(model.spec, "teacher", teacher)
+        if default is not None:
+            by_run = [with_inner(transport, default)]
+            ladder = replace(ladder, default_solver=solver_title(default))
+    affordable_samples = None
+    if seconds is not None:
+        calls = sum(rung.calls for rung in [*rungs, *taught, *by_run])
+        affordable_samples = SWEEPS * judge.plan.sweep / (seconds * calls)
+    repeats = None if starts(transport) is None else 1  # a flow from a data set is sampled once
+    climb = _Climb(judge, *affordable(judge, affordable_samples, repeats))
+    real = judge.floors
+    if climb.n != judge.n or not set(SCORES) <= real.keys():
         real = floors(judge.data, judge.features, n=climb.n, metrics=SCORES)
-    asked = ((run.spec.get("asked") or {}).get("frozen") or ()) if run is not None else ()
-    pairs = (str(text).partition("=") for text in asked)
-    return Ladder(
+    known = [name for name in SCORES if name in real]
+    ladder = replace(
+        ladder,
         n=climb.n,
         repeats=climb.repeats,
-        floors={
-            name: Score(real[name].value, real[name].spread, n=real[name].n)
-            for name in SCORES
-            if name in real
-        },
-        points=tuple(points),
-        teacher=tuple(point for _, _, point in beside[1:]),
-        own=beside[0][2] if beside else None,
-        solver=None if teacher is None else solver_title(teacher),
-        default=by_run,
-        default_solver=None if default is None else solver_title(default),
-        teacher_run=next((folder for part, _, folder in pairs if part == "teacher"), None)
-        if taught
-        else None,
-        finished=finished,
-        learned=(run.method.learns or None) if run is not None and taught else None,
+        floors={name: Score(real[name].value, real[name].spread, n=real[name].n) for name in known},
     )
+    return _climbed(climb, ladder, rungs, taught, by_run, name)
+
+
+def _climbed(
+    climb: _Climb,
+    ladder: Ladder,
+    rungs: Sequence[Transport],
+    taught: Sequence[Transport],
+    by_run: Sequence[Transport],
+    name: str,
+) -> Ladder:
+    teachers: list[_Rung] = []
+    own: list[Tensor] = []
+    for transport in taught:  # the first has the solver and steps used in training
+        same = [rung for rung in teachers if _alike(transport, rung.transport)]
+        if same:
+            teachers.append(same[0])
+            continue
+        samplings = climb.samples(transport, f"the teacher of {name}")
+        if not teachers:
+            own = samplings
+        beside = samplings if ladder.finished else own
+        point = climb.point(transport, samplings, beside)
+        teachers.append(_Rung(transport, samplings, point))
+    beside_by_calls = {}
+    if ladder.finished:
+        own = []
+        for transport, rung in zip(taught[1:], teachers[1:], strict=True):
+            beside_by_calls[transport.calls] = rung.samplings
+    points = []
+    for transport in rungs:
+        samplings = climb.samples(transport, name)
+        beside = beside_by_calls.get(transport.calls, own)
+        points.append(climb.point(transport, samplings, beside))
+    default = None
+    for transport in by_run:
+        if _alike(taught[0], transport):
+            default = teachers[0].point
+        else:
+            words = f"the teacher of {name} with the sampler of its run"
+            default = climb.point(transport, climb.samples(transport, words), own)
+    teacher_points = [rung.point for rung in teachers]
+    return replace(
+        ladder,
+        points=tuple(points),
+        teacher=tuple(teacher_points[1:]),
+        own=teacher_points[0] if teacher_points else None,
+        default=default,
+    )
+
+
+def _teacher_run(run: Run) -> str | None:
+    frozen = (run.spec.get("asked") or {}).get("frozen") or ()
+    for text in frozen:
+        part, _, folder = str(text).partition("=")
+        if part == "teacher":
+            return folder
+    return None
 
 
 def affordable(judge: Judge, samples: float | None, repeats: int | None = None) -> tuple[int, int]:
-    """Choose the number of samples and samplings per point.
-
-    Args:
-        judge: Evaluation, which sets the upper limits.
-        samples: Number of samples that the time allows; None for no limit.
-        repeats: Maximum number of samplings; None for the number of the evaluation.
-    """
+    """Choose the numbers of samples and samplings per point for a number of samples."""
     most = min(judge.n, SIZES[-1])
     repeats = repeats or judge.repeats
     if samples is None:
         return most, repeats
     if samples >= most:
         return most, max(1, min(repeats, int(samples // most)))
-    n = max([size for size in SIZES if size <= samples], default=SIZES[0])
-    return min(n, most), 1
+    fitting = [size for size in SIZES if size <= samples]
+    return min(max(fitting, default=SIZES[0]), most), 1
 
 
 def _taught_rungs(transport: Transport, teacher: Flow) -> Iterator[Transport]:
@@ -257,74 +243,69 @@ def _taught_rungs(transport: Transport, teacher: Flow) -> Iterator[Transport]:
     grid = teacher.grid if isinstance(teacher.grid, str) else None
     extra = transport.calls - inner_of(transport).calls
     for calls in CALLS:
-        fitting = (
-            with_inner(transport, teacher.with_solver(teacher.solver, steps, grid))
-            for steps in range(calls, 0, -1)
-        )
-        rung = next((rung for rung in fitting if rung.calls - extra <= calls), None)
-        if rung is not None:
-            yield rung
+        for steps in range(calls, 0, -1):
+            rung = with_inner(transport, teacher.with_solver(teacher.solver, steps, grid))
+            if rung.calls - extra <= calls:
+                yield rung
+                break
 
 
 def _alike(first: Transport, other: Transport) -> bool:
     a = inner_of(first)
     b = inner_of(other)
-    same = isinstance(a, Flow) and isinstance(b, Flow) and np.array_equal(a.times, b.times)
-    return same and spec.describe(a.solver) == spec.describe(b.solver)  # type: ignore[union-attr]
+    if not isinstance(a, Flow) or not isinstance(b, Flow):
+        return False
+    same_times = np.array_equal(a.times, b.times)
+    return same_times and spec.describe(a.solver) == spec.describe(b.solver)
 
 
 def pair_of(model: Run | Transport) -> tuple[np.ndarray, np.ndarray] | None:
-    """Draw samples of a flow map with one call and of its teacher from the same noise; None without a teacher."""
+    """Draw samples of a flow map with one call and of its teacher from the same noise, if any."""
     transport = transport_of(model)
     teacher = teacher_of(model)
     flow = inner_of(transport)
     if teacher is None or not isinstance(flow, Flow) or not flow.solver.jumps:
         return None
     space = transport.space
-    both = (flow.with_solver(flow.solver, 1), teacher)
+    n = SHOWN[space.as_points]
     with suppress(Diverged), unmet_kept():
-        jumped, own = (
-            with_inner(transport, inner).sample(SHOWN[space.as_points]) for inner in both
-        )
-        return space.drawing(space.quantise(jumped)), space.drawing(space.quantise(own))
+        jumped = with_inner(transport, flow.with_solver(flow.solver, 1)).sample(n)
+        taught = with_inner(transport, teacher).sample(n)
+        return space.drawing(space.quantise(jumped)), space.drawing(space.quantise(taught))
     return None
 
 
 def with_ladder(
     judge: Judge, model: Run | Transport, result: ModelResult, pictures: Pictures
 ) -> tuple[ModelResult, Pictures]:
-    """Add the ladder and the pictures of its teacher to the result of a flow map; other results are unchanged."""
+    """Add the ladder and the pictures of its teacher to the result of a flow map."""
     seconds = result.sampling.seconds_per_sample
     calls = result.sampling.calls
-    ladder = ladder_of(judge, model, seconds / calls if seconds and calls else None, result.name)
+    per_call = None
+    if seconds and calls:
+        per_call = seconds / calls
+    ladder = ladder_of(judge, model, per_call, result.name)
     if ladder is None:
         return result, pictures
     return replace(result, ladder=ladder), replace(pictures, pair=pair_of(model))
 
 
 def training_distance(transport: Transport, data: Dataset) -> Callable[[Flow], float]:
-    """Build a function that measures the distance between samples of a flow and training examples, to choose a sampler.
+    """Build a function that measures the distance of a flow to training examples.
 
-    The function uses the energy distance for points and rows, and otherwise the Fréchet distance to training
-    examples that the features were not fitted on. All flows start from the same noise.
-
-    Args:
-        transport: Transport of the model, which decodes the latents of a latent flow.
-        data: Training data of the model.
+    It is the energy distance for points and rows, otherwise the Fréchet distance.
     """
     features = fit_features(data)
     name = "energy" if len(data.space.shape) == 1 else "frechet"
-    known = replace(
-        data, held_out=data.train if data.truth else data.train.take(features.halves.drawn)
-    )
-    n = min(len(known.held_out) - 1, CHOSEN_BY)
+    examples = data.train
+    if not data.truth:
+        examples = examples.take(features.halves.drawn)
+    known = replace(data, held_out=examples)
+    n = min(len(examples) - 1, CHOSEN_BY)
 
     def distance(flow: Flow) -> float:
-        x = (
-            transport.space.to_data(Pairs.of(flow, with_inner(transport, flow), n, CHOOSING).target)
-            .float()
-            .cpu()
-        )
+        pairs = Pairs.of(flow, with_inner(transport, flow), n, CHOOSING)
+        x = transport.space.to_data(pairs.target).float().cpu()
         return score(x, known, features, n=n, metrics=(name,))[name].number
 
     return distance
@@ -335,21 +316,9 @@ def with_sweep(
     runs: Mapping[str, Sequence[Run]],
     data: Dataset,
     features: Spaces = None,
-    tell: Callable[[str], None] | None = None,
+    tell: Tell = None,
 ) -> Comparison:
-    """Add the scores of shorter training runs to a comparison, with the same protocol.
-
-    Args:
-        comparison: Comparison of the longest training runs, which become the last points; of several runs of
-            a recipe, the first.
-        runs: Shorter training runs by name of the model.
-        data: Data of the comparison.
-        features: Feature spaces of the comparison.
-        tell: Function called with a line of text before each sampling; None to print nothing.
-
-    Raises:
-        UsageError: If a run has other data, or the protocol of these scores would differ.
-    """
+    """Add the scores of shorter training runs, by name of the model, to a comparison."""
     for name, shorter in runs.items():
         for run in shorter:
             check_model(name, run, data)
@@ -362,39 +331,33 @@ def with_sweep(
         tell=tell,
     )
     judge.follow(comparison.settings.plan)
-    check_same(
-        [
-            ("the comparison", comparison.protocol),
-            ("its shorter training runs", judge.comparison().protocol),
-        ]
-    )
-    sweep = {}
+    protocols = [
+        ("the comparison", comparison.protocol),
+        ("its shorter training runs", judge.comparison().protocol),
+    ]
+    check_same(protocols)
+    sweep = dict(comparison.sweep)
     for name, shorter in runs.items():
-        points = []
-        for run in shorter:
-            state = run.state
-            budget = run.spec["budget"]["seconds"]
-            scores = judge.scores(
-                run.transport, f"{name} after {duration(budget or state['seconds'])}"
-            )[0]
-            points.append(
-                SweepPoint(
-                    state["seconds"],
-                    state["step"],
-                    run.spec["seed"],
-                    scores,
-                    budget,
-                    tuple(commands(run)),
-                )
-            )
-        for model in (model for model in comparison.models if model.name == name):
-            first = model.trainings[0] if model.trainings else model
-            scores = {
-                metric: first.scores[metric] for metric in CURVE_SCORES if metric in first.scores
-            }
-            budget = (model.config.get("budget") or {}).get("seconds")
-            points.append(
-                SweepPoint(first.training.seconds, first.training.steps, first.seed, scores, budget)
-            )
-        sweep[name] = tuple(sorted(points, key=lambda point: point.budget or point.seconds or 0.0))
-    return replace(comparison, sweep={**comparison.sweep, **sweep})
+        points = [_sweep_point(judge, name, run) for run in shorter]
+        for model in comparison.models:
+            if model.name == name:
+                points.append(_longest_point(model))
+        points.sort(key=lambda point: point.budget or point.seconds or 0.0)
+        sweep[name] = tuple(points)
+    return replace(comparison, sweep=sweep)
+
+
+def _sweep_point(judge: Judge, name: str, run: Run) -> SweepPoint:
+    seconds = run.state["seconds"]
+    budget = run.spec["budget"]["seconds"]
+    scores, _ = judge.scores(run.transport, f"{name} after {duration(budget or seconds)}")
+    repeat = tuple(commands(run))
+    return SweepPoint(seconds, run.state["step"], run.spec["seed"], scores, budget, repeat)
+
+
+def _longest_point(model: ModelResult) -> SweepPoint:
+    budget = (model.config.get("budget") or {}).get("seconds")
+    first = model.trainings[0] if model.trainings else model
+    known = [name for name in CURVE_SCORES if name in first.scores]
+    scores = {name: first.scores[name] for name in known}
+    return SweepPoint(first.training.seconds, first.training.steps, first.seed, scores, budget)

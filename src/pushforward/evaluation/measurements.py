@@ -1,4 +1,4 @@
-"""Measurements of a model other than scores: costs, curves, trajectories, training health and the latent space."""
+"""Measurements of a model other than scores."""
 
 from __future__ import annotations
 
@@ -11,6 +11,11 @@ from pushforward.files import Record
 from pushforward.metrics import Score
 from pushforward.numbers import count, counted
 
+Number = float | None  # None if unknown
+Numbers = tuple[Number, ...]
+Seeds = int | tuple[int | None, ...] | None  # of one or several training runs
+Terms = Mapping[str, tuple[float, ...]]  # by score
+
 
 @dataclass(frozen=True)
 class Plan(Record):
@@ -19,13 +24,12 @@ class Plan(Record):
     Args:
         n: Number of samples per side.
         repeats: Number of samplings per model.
-        redraws: Number of draws of real data for the real-data scores; None for the usual number.
+        redraws: Number of draws of real data; None for the usual number.
         turns: Number of timed rounds; None for the usual number.
-        memory: Whether the memory of sampling and training is measured.
-        sweep: Seconds for the scores of one model over solver steps; 0 to omit these scores and trajectories.
-        limit: Time limit of measuring in seconds; None for no limit.
-        estimate: Estimated duration of measuring in seconds.
-        took: Duration of measuring in seconds.
+        sweep: Seconds per model for scores over solver steps; 0 to omit them and trajectories.
+        limit: Time limit in seconds.
+        estimate: Estimated duration in seconds.
+        took: Duration in seconds.
     """
 
     n: int | None = None
@@ -34,86 +38,67 @@ class Plan(Record):
     turns: int | None = None
     memory: bool = True
     sweep: float = 40.0
-    limit: float | None = None
-    estimate: float | None = None
-    took: float | None = None
+    limit: Number = None
+    estimate: Number = None
+    took: Number = None
 
     @property
     def words(self) -> str:
         """Describe the plan, such as "2 samplings of 500 samples, without memory use"."""
         samples = f"{counted(self.repeats, 'sampling')} of {count(self.n)} samples"
-        kept = {"sweeps over solver steps": self.sweep, "memory use": self.memory}
-        left_out = " or ".join(name for name, measured in kept.items() if not measured)
+        left_out = []
+        if not self.sweep:
+            left_out.append("sweeps over solver steps")
+        if not self.memory:
+            left_out.append("memory use")
         if left_out:
-            return f"{samples}, without {left_out}"
+            return f"{samples}, without {' or '.join(left_out)}"
         return samples
 
 
 @dataclass(frozen=True)
 class TrainingCost(Record):
-    """Cost of training; the mean if several training runs form one model.
+    """Cost of training, or the mean of several training runs.
 
     Args:
-        seconds: Seconds inside training steps.
-        steps: Number of training steps.
-        samples: Number of training examples seen.
-        precision: Precision of network calls.
-        batch: Batch size.
-        samples_per_second: Training examples per second.
-        memory_mb: Peak memory of a training step in MiB, including weights, averaged weights and
-            optimizer state; None if unknown.
-        trajectory_seconds: Additional seconds for the trajectories of a teacher; None if there are none.
-        ancestor_seconds: Training seconds of the models that this model builds on (teacher, autoencoder,
-            initial weights), as far as they are known; None if there are none.
+        memory_mb: Peak memory of a training step in MiB.
+        trajectory_seconds: Additional seconds for the trajectories of a teacher.
+        ancestor_seconds: Training seconds of the models that this model builds on.
     """
 
-    seconds: float | None = None
-    steps: float | None = None
-    samples: float | None = None
+    seconds: Number = None
+    steps: Number = None
+    samples: Number = None
     precision: str | None = None
-    batch: float | None = None
-    samples_per_second: float | None = None
-    memory_mb: float | None = None
-    trajectory_seconds: float | None = None
-    ancestor_seconds: float | None = None
+    batch: Number = None
+    samples_per_second: Number = None
+    memory_mb: Number = None
+    trajectory_seconds: Number = None
+    ancestor_seconds: Number = None
 
     @property
-    def total(self) -> float | None:
-        """Return the seconds of training, trajectories and the models that this model builds on; None if unknown."""
-        return (
-            sum(filter(None, (self.seconds, self.trajectory_seconds, self.ancestor_seconds)))
-            or None
-        )
+    def total(self) -> Number:
+        """Return the seconds of training, trajectories and ancestors."""
+        parts = (self.seconds, self.trajectory_seconds, self.ancestor_seconds)
+        return sum(filter(None, parts)) or None
 
 
 @dataclass(frozen=True)
 class SampleTime(Record):
-    """Seconds per sample, timed in rounds.
+    """Seconds per sample in timed rounds: of the fastest, their median, and of each."""
 
-    Args:
-        batch: Batch size.
-        low: Seconds per sample in the fastest round.
-        high: Median over rounds.
-        values: Seconds per sample in each round.
-    """
-
-    batch: float | None = None
-    low: float | None = None
-    high: float | None = None
+    batch: Number = None
+    low: Number = None
+    high: Number = None
     values: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
 class Memory(Record):
-    """Peak memory of sampling.
+    """Peak memory of sampling in MiB, with the weights."""
 
-    Args:
-        mb: Peak memory in MiB, including the weights.
-        batch: Batch size.
-    """
-
-    mb: float | None = None
-    batch: float | None = None
+    mb: Number = None
+    batch: Number = None
 
 
 @dataclass(frozen=True)
@@ -121,51 +106,40 @@ class SamplingCost(Record):
     """Cost of one sample.
 
     Args:
-        solver: Solver and time grid; None for one-call models.
-        steps: Number of solver steps.
-        calls: Number of network calls per sample.
+        calls: Number of network calls.
         seconds_per_sample: Lower quartile of the seconds per sample in ``timing``.
-        timing: Seconds per sample in each round.
-        flops_per_sample: Number of floating-point operations per sample.
-        memory: Peak memory of sampling.
-        refused: Fraction of draws that broke a constraint of a table and were drawn again; None if the
-            model has no constraints.
+        refused: Fraction of draws that broke a constraint of a table and were drawn again.
     """
 
     solver: str | None = None
-    steps: float | None = None
-    calls: float | None = None
-    seconds_per_sample: float | None = None
+    steps: Number = None
+    calls: Number = None
+    seconds_per_sample: Number = None
     timing: SampleTime = field(default_factory=SampleTime)
-    flops_per_sample: float | None = None
+    flops_per_sample: Number = None
     memory: Memory = field(default_factory=Memory)
-    refused: float | None = None
+    refused: Number = None
 
 
 @dataclass(frozen=True)
 class CurvePoint(Record):
-    """Scores at one number of solver steps, averaged over samplings.
+    """Scores at one number of solver steps, averaged over samplings, by name.
 
     Args:
-        steps: Number of solver steps.
         calls: Number of network calls per sample.
-        scores: Values by name.
-        values: Value of each sampling, by name; samplings of two points of a ladder have the same noise.
-        distance: Root mean square distance between samples of the model and of its teacher from the same
-            noise, in standard deviations of the data.
-        intervals: 95 % intervals by name, as in `Score`, for the points of a ladder.
-        sample_terms: Terms of `Score` by name, averaged over samplings.
-        reference_terms: Terms of `Score` by name.
+        values: Value of each sampling.
+        distance: Root mean square distance between samples of the model and of its teacher from the
+            same noise, in standard deviations of the data.
     """
 
-    steps: float | None = None
-    calls: float | None = None
-    scores: Mapping[str, float | None] = field(default_factory=dict)
-    values: Mapping[str, tuple[float | None, ...]] = field(default_factory=dict)
-    distance: float | None = None
-    intervals: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
-    sample_terms: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
-    reference_terms: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    steps: Number = None
+    calls: Number = None
+    scores: Mapping[str, Number] = field(default_factory=dict)
+    values: Mapping[str, Numbers] = field(default_factory=dict)
+    distance: Number = None
+    intervals: Terms = field(default_factory=dict)
+    sample_terms: Terms = field(default_factory=dict)
+    reference_terms: Terms = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -173,20 +147,13 @@ class Ladder(Record):
     """Quality of a flow map in few calls, and of its teacher from the same noise.
 
     Args:
-        n: Number of samples per side.
-        repeats: Number of samplings per point.
-        floors: Real-data scores at this n, by name.
+        floors: Real-data scores at this n.
         points: Scores of the flow map with 1, 2, 4, 8 and 16 calls.
-        teacher: Scores of the teacher with at most the same number of calls; empty if there is no
-            teacher.
-        own: Scores of the teacher with the solver and steps used in training.
-        solver: Name of this solver.
-        default: Scores of the teacher with the solver and steps of its own run; None if unknown.
-        default_solver: Name of the solver of the teacher's run; None if unknown.
-        teacher_run: Folder of the teacher's run; None if unknown.
+        teacher: Scores of the teacher with at most the same numbers of calls.
+        own: Scores of the teacher with the ``solver`` and steps used in training.
+        default: Scores of the teacher with the solver and steps of its own run.
         finished: Whether the teacher is the flow map from which `finish` started.
-        learned: Description of what the flow map learns from the teacher
-            (`pushforward.methods.Method.learns`); None if unknown.
+        learned: What the map learns from the teacher.
     """
 
     n: int | None = None
@@ -205,63 +172,37 @@ class Ladder(Record):
 
 @dataclass(frozen=True)
 class LevelError(Record):
-    """Mean squared error of the prediction of v at one noise level.
+    """Mean squared error of the prediction of v at a log-SNR; ``spread`` is its error."""
 
-    Args:
-        log_snr: Noise level as log-SNR.
-        error: Mean squared error.
-        spread: Standard error of ``error``.
-    """
-
-    log_snr: float | None = None
-    error: float | None = None
-    spread: float | None = None
+    log_snr: Number = None
+    error: Number = None
+    spread: Number = None
 
 
 @dataclass(frozen=True)
 class Trajectory(Record):
-    """Trajectories of an iterative model from noise to data (`pushforward.evaluation.model_metrics`).
+    """Trajectories of an iterative model: straightness, path energy, and errors by noise level."""
 
-    Args:
-        n: Number of trajectories.
-        straightness: Deviation from straight lines at constant speed, which have 0.
-        npe: Normalised path energy; None for images and vectors with many columns.
-        loss_by_level: Errors by noise level, from data to noise.
-    """
-
-    n: float | None = None
-    straightness: float | None = None
-    npe: float | None = None
+    n: Number = None
+    straightness: Number = None
+    npe: Number = None
     loss_by_level: tuple[LevelError, ...] = ()
 
 
 @dataclass(frozen=True)
 class Series(Record):
-    """Values over training steps.
+    """Values over training steps and, if stored, training seconds."""
 
-    Args:
-        step: Training steps.
-        value: Value at each step.
-        seconds: Training seconds at each step; empty if they are not stored.
-    """
-
-    step: tuple[float | None, ...] = ()
-    value: tuple[float | None, ...] = ()
-    seconds: tuple[float | None, ...] = ()
+    step: Numbers = ()
+    value: Numbers = ()
+    seconds: Numbers = ()
 
 
 @dataclass(frozen=True)
 class Health(Record):
-    """Measurements made during training.
+    """Measurements made during training, and sentences on skipped steps and the best step."""
 
-    Args:
-        modes: Number of modes of the data; None if unknown.
-        series: Measurements by name, such as "modes_held", "coverage" or "critic_accuracy".
-        skipped: Sentence on skipped steps; empty if there are none.
-        best: Sentence on the best step of a flow map.
-    """
-
-    modes: float | None = None
+    modes: Number = None
     series: Mapping[str, Series] = field(default_factory=dict)
     skipped: str = ""
     best: str | None = None
@@ -269,44 +210,24 @@ class Health(Record):
 
 @dataclass(frozen=True)
 class SweepPoint(Record):
-    """Scores of a training run with one of several budgets.
+    """Scores of a training run with one of several budgets in seconds."""
 
-    Args:
-        seconds: Seconds inside training steps.
-        steps: Number of training steps.
-        seed: Seed of the training run, or seeds of several.
-        scores: Scores by name.
-        budget: Budget in seconds; None if unknown.
-        commands: Commands that repeat the training run; empty for the longest one, which is the model itself.
-    """
-
-    seconds: float | None = None
-    steps: float | None = None
-    seed: int | tuple[int | None, ...] | None = None
+    seconds: Number = None
+    steps: Number = None
+    seed: Seeds = None
     scores: Mapping[str, Score] = field(default_factory=dict)
-    budget: float | None = None
+    budget: Number = None
     commands: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Alarm(Record):
-    """Start or end of an alarm during training.
-
-    Args:
-        kind: Kind of alarm, such as "collapse".
-        step: Training step.
-        value: Measured value.
-        threshold: Threshold of the alarm.
-        sentence: Description of the problem.
-        advice: Suggested remedy.
-        over: Whether this is the end of the alarm.
-        training: Name of the training run, if several form one model.
-    """
+    """Start or end (``over``) of an alarm in a training run, such as "collapse"."""
 
     kind: str = ""
-    step: float | None = None
-    value: float | None = None
-    threshold: float | None = None
+    step: Number = None
+    value: Number = None
+    threshold: Number = None
     sentence: str = ""
     advice: str = ""
     over: bool = False
@@ -318,18 +239,17 @@ class Reconstruction(Record):
     """Quality of the reconstructions of held-out examples.
 
     Args:
-        n: Number of examples.
         explained: Explained fraction of the variance.
-        feature_distance: Mean squared distance in feature space, in which data has unit variance.
-        psnr: Peak signal-to-noise ratio of images in decibels.
-        ssim: Structural similarity of images; 1 for equal images.
+        feature_distance: Mean squared distance in feature space.
+        psnr: Peak signal-to-noise ratio in decibels.
+        ssim: Structural similarity.
     """
 
-    n: float | None = None
-    explained: float | None = None
-    feature_distance: float | None = None
-    psnr: float | None = None
-    ssim: float | None = None
+    n: Number = None
+    explained: Number = None
+    feature_distance: Number = None
+    psnr: Number = None
+    ssim: Number = None
 
 
 @dataclass(frozen=True)
@@ -337,31 +257,24 @@ class CodeStatistics(Record):
     """Statistics of the latents of held-out examples.
 
     Args:
-        n: Number of examples.
         units: Number of latent dimensions.
-        active: Number of active dimensions, whose mean varies over the data.
-        kl: KL term in nats per example; None if the prior is not N(0, 1).
-        mismatch: KL divergence of all latents, as one Gaussian, from the prior in nats; None if there are
-            too few examples.
-        by_unit: KL term of each dimension in nats, in descending order, at most 64.
+        active: Number of dimensions whose mean varies over the data.
+        kl: KL term in nats per example, if the prior is N(0, 1).
+        mismatch: KL divergence of all latents, as one Gaussian, from the prior in nats.
+        by_unit: The 64 largest KL terms of dimensions.
     """
 
-    n: float | None = None
-    units: float | None = None
-    active: float | None = None
-    kl: float | None = None
-    mismatch: float | None = None
+    n: Number = None
+    units: Number = None
+    active: Number = None
+    kl: Number = None
+    mismatch: Number = None
     by_unit: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
 class LatentStatistics(Record):
-    """Measurements of a latent space.
-
-    Args:
-        reconstruction: Quality of reconstructions.
-        code: Statistics of latents; None for latents without variances.
-    """
+    """Measurements of a latent space; ``code`` is None without variances."""
 
     reconstruction: Reconstruction = field(default_factory=Reconstruction)
     code: CodeStatistics | None = None
@@ -369,13 +282,7 @@ class LatentStatistics(Record):
 
 @dataclass(frozen=True)
 class Map2D:
-    """Latents as points in the plane.
-
-    Args:
-        points: Latents with two dimensions, or their first two principal components, (n, 2).
-        labels: Labels, int64 (n,), or None.
-        share: Fraction of the variance of the latents in this plane.
-    """
+    """Latents (n, 2) in a plane that holds a ``share`` of their variance."""
 
     points: np.ndarray
     labels: np.ndarray | None
@@ -384,13 +291,7 @@ class Map2D:
 
 @dataclass(frozen=True)
 class Arithmetic:
-    """Sequences of images that move from one class to another.
-
-    Args:
-        groups: Names of the two classes.
-        frames: Number of images per sequence.
-        x: Images, uint8 (sequences * frames, height, width, channels).
-    """
+    """Sequences of ``frames`` images between classes, uint8 (n, height, width, channels)."""
 
     groups: tuple[str, str]
     frames: int
@@ -402,13 +303,9 @@ class LatentPictures:
     """Pictures of a latent space.
 
     Args:
-        map: Latents of held-out examples; None for latents with one dimension.
-        strip: Held-out images followed by their reconstructions, uint8 (2 n, height, width, channels); None
-            for vectors.
-        walks: Images between two latents, by name of the interpolation; "classes" has one latent decoded as
-            each class.
-        arithmetic: Images moved between classes; None if the autoencoder receives labels, or the data has
-            fewer than two classes.
+        strip: Held-out images and then their reconstructions, uint8 (2 n, height, width, channels).
+        walks: Images between two latents, by name of the interpolation; "classes" has one latent
+            decoded as each class.
     """
 
     map: Map2D | None = None
@@ -419,13 +316,7 @@ class LatentPictures:
 
 @dataclass(frozen=True)
 class NearestImages:
-    """Nearest training images of the first samples of a grid.
-
-    Args:
-        x: Training images, uint8 (n, height, width, channels).
-        distances: Euclidean distances over all pixels, in standard deviations of the data, (n,).
-        usual: Median distance from held-out images to their nearest training images.
-    """
+    """Nearest training images, their distances in standard deviations, and the usual one."""
 
     x: np.ndarray
     distances: np.ndarray
@@ -434,16 +325,17 @@ class NearestImages:
 
 @dataclass(frozen=True)
 class Field2D:
-    """Velocities and trajectories of an iterative model in the plane, on the straight path x_t = (1 - t) x + t z.
+    """Velocities and trajectories of an iterative model in the plane, on the straight path.
+
+    Both start at the centres of grid cells, with rows in ascending order of y.
 
     Args:
-        limits: Square spanned by both grids in data units: (min x, max x, min y, max y).
+        limits: Square spanned by the grids in data units: (min x, max x, min y, max y).
         times: Times of the velocities, (T,), in descending order.
-        velocities: Velocities towards data at the centres of grid cells, (classes, T, rows, columns, 2); rows
-            in ascending order of y.
+        velocities: Velocities towards data, (classes, T, rows, columns, 2).
         way_times: Times of the trajectories, (steps + 1,), in descending order.
-        ways: Trajectories that start at the centres of grid cells, (classes, rows, columns, steps + 1, 2).
-        classes: Class names of the first axis; one empty name for a model without labels.
+        ways: Trajectories, (classes, rows, columns, steps + 1, 2).
+        classes: Class names; one empty name for a model without labels.
     """
 
     limits: tuple[float, float, float, float]
@@ -460,15 +352,11 @@ class Pictures:
 
     Args:
         grid: Samples, uint8 (n, height, width, channels) or float (n, d).
-        formation: Pairs (t, samples) from noise to data; None for one-call models.
+        formation: Pairs (t, samples) from noise to data.
         training: Pairs (training step, samples), all from the same noise.
-        paths: Trajectories of points in the plane from noise to data, float (n, steps + 1, 2), in data units;
-            None for other data.
-        landscapes: Pairs (training step, arrays) from `pushforward.training.monitor.standard_callbacks`.
-        latent: Pictures of the latent space of a model with an encoder.
-        nearest: Nearest training images.
-        field: Velocities and trajectories of an iterative model in the plane.
-        mesh: Image of a grid of noise under a one-call model in the plane, (rows, columns, 2), in data units.
+        paths: Trajectories in the plane from noise to data, (n, steps + 1, 2).
+        landscapes: Pairs (training step, arrays) of `pushforward.training.monitor`.
+        mesh: Image of a grid of noise in the plane, (rows, columns, 2).
         pair: Samples of a flow map with one call, and of its teacher from the same noise.
     """
 

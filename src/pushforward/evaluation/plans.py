@@ -1,4 +1,4 @@
-"""How much is measured: as much as fits in the time for which the models were trained."""
+"""Choice of what is measured, within the time for which the models were trained."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from pushforward.transports import Transport, has_steps, inner_of
 
 LEAST = 30.0  # Seconds that measuring may always take
 SIZES = (10_000, 5_000, 2_000, 1_000, 500)
-# What is reduced first, in this order; then samplings, then samples
+# First reductions; then samplings are reduced, then samples
 REDUCTIONS: Sequence[Mapping[str, Any]] = (
     {"sweep": 20.0},
     {"sweep": 10.0},
@@ -36,7 +36,7 @@ REDUCTIONS: Sequence[Mapping[str, Any]] = (
 WARMING = 2  # Models are warmed up for as long as this many timed rounds take
 MARGIN = 1.1  # For what is not estimated: pictures, reading and writing
 REDRAW = 0.5  # Scoring a draw of real data takes this fraction of the time of scoring a sampling
-# Samples whose scoring is timed: few as a warm-up, then more
+# Samples whose scoring is timed: as a warm-up, then in earnest
 FEWEST = 50
 PROBED = 500
 
@@ -47,23 +47,15 @@ def planned(
     sizes: Sequence[int],
     samplings: Sequence[int],
 ) -> Plan:
-    """Choose what to measure within a time limit.
+    """Choose what to measure within a time limit in ``seconds``, the estimate of a plan.
 
-    Sweeps, memory and timed rounds are reduced first, then samplings, then samples. Reductions that save no time
-    are skipped.
-
-    Args:
-        seconds: Function that estimates the duration of a plan.
-        limit: Limit in seconds; infinity to measure everything.
-        sizes: Numbers of samples per side to choose from, in descending order.
-        samplings: Numbers of samplings per model to choose from, in descending order.
-
-    Returns:
-        The first plan within the limit, or the last plan.
+    Sweeps, memory and timed rounds are reduced first, then samplings, then samples.
     """
     plan = Plan(n=sizes[0], repeats=samplings[0], limit=limit)
-    fewer = [*({"repeats": count} for count in samplings[1:]), *({"n": n} for n in sizes[1:])]
-    for reduction in (*REDUCTIONS, *fewer):
+    reductions = list(REDUCTIONS)
+    reductions += [{"repeats": count} for count in samplings[1:]]
+    reductions += [{"n": n} for n in sizes[1:]]
+    for reduction in reductions:
         if seconds(plan) <= limit:
             break
         reduced = replace(plan, **reduction)
@@ -82,58 +74,54 @@ def follow_plan(
 ) -> None:
     """Plan what an evaluation measures, and print the plan. Several processes measure everything.
 
-    Args:
-        judge: Evaluation with the largest possible n and number of samplings.
-        models: Models to score; empty for samples of another program.
-        n: Number of samples chosen by the user; None if it may be reduced.
-        repeats: Number of samplings chosen by the user; None if it may be reduced.
-        thorough: Whether to measure everything.
-        curve: Whether to measure scores over solver steps.
+    ``n`` and ``repeats`` are None if they may be reduced, unless ``thorough``.
     """
     if launched().count > 1:
         return
     features = time.perf_counter() - judge.began
-    sizes = [judge.n, *(size for size in SIZES if size < judge.n and n is None)]
-    samplings = [judge.repeats] if repeats else range(judge.repeats, 0, -1)
+    sizes = [judge.n]
+    if n is None:
+        sizes += [size for size in SIZES if size < judge.n]
+    samplings: Sequence[int] = [judge.repeats]
+    if not repeats:
+        samplings = range(judge.repeats, 0, -1)
     trained = sum(model.state["seconds"] for model in models if isinstance(model, Run))
     usual = max(LEAST, trained)
     limit = max(usual, features + usual / 2)  # new features, computed once, leave half of the time
     seconds = estimator(judge, models, curve)
-    judge.follow(planned(seconds, math.inf if thorough else limit, sizes, samplings))
-    if judge.tell is not None:
-        expected = f"measuring takes about {duration(judge.plan.estimate, 2)} in all"
-        if limit > usual:
-            expected += f", {duration(features, 2)} of it for new features"
-        if not thorough and (judge.plan.estimate or 0.0) > limit:
-            expected += ", which is the minimum"
-        judge.tell(f"{expected}: {judge.plan.words}")
+    plan = planned(seconds, math.inf if thorough else limit, sizes, samplings)
+    judge.follow(plan)
+    if judge.tell is None:
+        return
+    expected = f"measuring takes about {duration(plan.estimate, 2)} in all"
+    if limit > usual:
+        expected += f", {duration(features, 2)} of it for new features"
+    if not thorough and (plan.estimate or 0.0) > limit:
+        expected += ", which is the minimum"
+    judge.tell(f"{expected}: {plan.words}")
 
 
 def estimator(
     judge: Judge, models: Sequence[Run | Transport], curve: bool
 ) -> Callable[[Plan], float]:
-    """Measure how long sampling and scoring take; arguments as in `follow_plan`.
-
-    Returns:
-        Function that estimates the seconds of a plan.
-    """
+    """Time sampling and scoring, to build a function that estimates a plan's seconds."""
     data = judge.data
-    for n in (min(judge.n, FEWEST), min(judge.n, PROBED)):  # the first call imports libraries
+    for most in (FEWEST, PROBED):  # the first call imports libraries
+        n = min(judge.n, most)
         started = time.perf_counter()
-        judge.score(
-            data.train.data_units(
-                np.arange(data.space.samples_needed(n, len(data.train))) % len(data.train)
-            ),
-            n,
-        )
+        needed = data.space.samples_needed(n, len(data.train))
+        examples = np.arange(needed) % len(data.train)
+        judge.score(data.train.data_units(examples), n)
     scoring = (time.perf_counter() - started) / n
     transports = [transport_of(model) for model in models]
-    speeds = [
-        speed(partial(batch_of, transport), min(judge.n, judge.batch)) for transport in transports
-    ]
-    drawing = sum(single for _, single in speeds)
-    most = most_at_once(data)
-    turn = sum(min(most * single, max(n * single, TURN_SECONDS)) for n, single in speeds)
+    sweeps = sum(_sweeps(transport, curve, judge) for transport in transports)
+    at_once = most_at_once(data)
+    drawing = 0.0
+    turn = 0.0
+    for transport in transports:
+        batch, single = speed(partial(batch_of, transport), min(judge.n, judge.batch))
+        drawing += single
+        turn += min(at_once * single, max(batch * single, TURN_SECONDS))
     rows = max(1, len(models)) + (3 if data.space.names else 1)  # with the baselines
     spent = time.perf_counter() - judge.began
 
@@ -146,7 +134,7 @@ def estimator(
         sampling = data.space.samples_needed(n, len(data.train)) * drawing + rows * n * scoring
         total = spent + (plan.repeats or 0) * sampling
         total += (WARMING + (plan.turns or TURNS)) * turn
-        total += plan.sweep * sum(_sweeps(transport, curve, judge) for transport in transports)
+        total += plan.sweep * sweeps
         if plan.memory:
             total += 2 * turn + len(models)
         if not stored(n):
@@ -160,7 +148,9 @@ def _sweeps(transport: Transport, curve: bool, judge: Judge) -> int:
     flow = inner_of(transport)
     if not has_steps(flow):
         return 0
-    ladder = SWEEPS if flow.solver.jumps and judge.metrics is None else 0
+    ladder = 0
+    if flow.solver.jumps and judge.metrics is None:
+        ladder = SWEEPS
     return curve + ladder
 
 
@@ -169,7 +159,5 @@ def took(judge: Judge, comparison: Comparison) -> Comparison:
     seconds = time.perf_counter() - judge.began
     if judge.tell is not None:
         judge.tell(f"measuring took {duration(seconds, 2)}")
-    settings = comparison.settings
-    return replace(
-        comparison, settings=replace(settings, plan=replace(settings.plan, took=seconds))
-    )
+    plan = replace(comparison.settings.plan, took=seconds)
+    return replace(comparison, settings=replace(comparison.settings, plan=plan))

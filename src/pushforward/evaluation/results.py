@@ -4,17 +4,16 @@
     comparison["flow"].scores["frechet"].value
     comparison == pf.Comparison.from_json(comparison.to_json())
 
-Fields that are missing from the JSON, or null, have their defaults, and reports omit what depends on them.
-Numbers that are not finite become None.
+Fields that are missing from the JSON, or null, have their defaults.
 """
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import combinations
+from itertools import chain, combinations
 from typing import Any, Self
 
 from pushforward import registries
@@ -33,9 +32,11 @@ from pushforward.evaluation.measurements import (
     Health,
     Ladder,
     LatentStatistics,
+    Number,
     Pictures,
     Plan,
     SamplingCost,
+    Seeds,
     Series,
     SweepPoint,
     TrainingCost,
@@ -44,34 +45,26 @@ from pushforward.evaluation.measurements import (
 from pushforward.files import Record
 from pushforward.metrics import MetricInfo, Score
 from pushforward.metrics.score import Role
+from pushforward.numbers import finite
 
+Names = tuple[str, ...]
 FORMAT = 2  # Format of the JSON; other formats are refused
-REPEATS = (
-    5  # Default number of samplings per model; Student's interval of three is 1.5 times as wide
-)
-REPEAT_SEEDS = 1_000_000  # Repeat r samples from seed (r + 1) times this, so that no two repeats share a sample
+REPEATS = 5  # Default number of samplings per model
+REPEAT_SEEDS = 1_000_000  # Sampling r starts at seed (r + 1) times this, so no two share a sample
 
 
 @dataclass(frozen=True)
 class Protocol(Record):
-    """How the scores of a comparison were computed. Scores are comparable only if their protocols are equal.
+    """How scores were computed. Scores are comparable only if their protocols are equal.
 
     Args:
-        data: SHA-256 of all examples of the data set, hexadecimal.
-        reference: SHA-256 of the quantised held-out examples that samples are compared with, hexadecimal.
-        n: Number of samples per side.
+        data: SHA-256 of all examples of the data set.
+        reference: SHA-256 of the quantised held-out examples.
         k: Number of neighbours for precision, recall, density and coverage.
-        extractor: Identifier of the feature extractor.
-        dimensions: Number of feature dimensions.
-        preprocessing: Preprocessing before the extractor.
-        quantisation: Rounding of samples.
-        representation: Representation of table rows for distances; empty for other data.
-        labels: Rule by which classes are drawn; empty for data without classes.
-        versions: Version of this package and, by score, the number of a changed definition, or a hash of the
-            user's file that defines the score.
-        spaces: Identifiers of further feature extractors by name.
-        weights: Hash of the extractor weights by name. Hashes are not compared, because weights may differ in
-            their last digits between processors.
+        labels: Rule by which classes are drawn.
+        versions: Version of this package and, by score, the number of a changed definition, or a
+            hash of the user's file that defines the score.
+        weights: Hash of the extractor weights, which is not compared, because of rounding.
     """
 
     data: str = ""
@@ -89,6 +82,7 @@ class Protocol(Record):
     weights: Mapping[str, str] = field(default_factory=dict)
 
 
+# Fields that must be equal; of versions and spaces, only entries of both protocols
 NAMES = {
     "data": "the data",
     "reference": "the SHA-256 of the reference examples",
@@ -102,21 +96,13 @@ NAMES = {
     "labels": "the way in which classes are drawn",
     "versions": "the version of",
     "spaces": "the extractor of the feature space",
-}  # Fields that must be equal; of versions and spaces, only entries of both protocols
+}
 
 
 def check_same(protocols: Sequence[tuple[str, Protocol]], data: Sequence[str] = ()) -> None:
-    """Raise an error if protocols differ.
-
-    Args:
-        protocols: Pairs of a name, such as the file of the scores, and a protocol.
-        data: Names of the data sets, if they are known.
-
-    Raises:
-        UsageError: If protocols differ; the message lists each field with both values.
-    """
+    """Raise a `UsageError` that lists all differences, if protocols by name differ."""
+    first, known = protocols[0]
     for at, (name, other) in enumerate(protocols):
-        first, known = protocols[0]
         if other == Protocol():
             raise UsageError(
                 f"{name} does not contain the protocol of its scores. Score its runs again."
@@ -124,34 +110,35 @@ def check_same(protocols: Sequence[tuple[str, Protocol]], data: Sequence[str] = 
         if known.data != other.data:
             names = f" ({data[0]} and {data[at]})" if data else ""
             raise UsageError(
-                f"{first} and {name} were scored on different data{names}, so their scores cannot be compared."
+                f"{first} and {name} were scored on different data{names}, so their scores cannot "
+                "be compared."
             )
-        what = ""
-        for field_name, words in NAMES.items():
-            here = getattr(known, field_name)
-            there = getattr(other, field_name)
-            pairs = [("", here, there)]
-            if isinstance(here, Mapping):
-                pairs = [
-                    (f" {key}", here[key], there[key]) for key in sorted(here.keys() & there.keys())
-                ]
-            for key, a, b in pairs:
-                what += (
-                    f"\n- {words}{key} is {_short(a)} in {first} and {_short(b)} in {name}"
-                    if a != b
-                    else ""
-                )
-        if what:
+        differences = ""
+        for what, a, b in _differing(known, other):
+            differences += f"\n- {what} is {_short(a)} in {first} and {_short(b)} in {name}"
+        if differences:
             raise UsageError(
-                f"These scores were computed in different ways and cannot be compared:{what}\nScore the runs "
-                "together: pushforward compare RUN RUN."
+                f"These scores were computed in different ways and cannot be compared:{differences}"
+                "\nScore the runs together: pushforward compare RUN RUN."
             )
+
+
+def _differing(first: Protocol, other: Protocol) -> Iterator[tuple[str, Any, Any]]:
+    for field_name, words in NAMES.items():
+        a = getattr(first, field_name)
+        b = getattr(other, field_name)
+        if isinstance(a, Mapping):
+            for key in sorted(a.keys() & b.keys()):
+                if a[key] != b[key]:
+                    yield f"{words} {key}", a[key], b[key]
+        elif a != b:
+            yield words, a, b
 
 
 def _short(value: Any) -> str:
-    return re.sub(
-        r"\b([0-9a-f]{8})[0-9a-f]{24,}\b", r"\1", "unknown" if value in (None, "") else str(value)
-    )
+    if value in (None, ""):
+        return "unknown"
+    return re.sub(r"\b([0-9a-f]{8})[0-9a-f]{24,}\b", r"\1", str(value))
 
 
 @dataclass(frozen=True)
@@ -159,14 +146,8 @@ class DataInfo(Record):
     """Data set of a comparison.
 
     Args:
-        name: Name of the data set.
-        shape: Shape of one example.
         kind: Kind of example: "image", "vector", or the noun of a plug-in's space.
-        classes: Class names.
-        columns: Column names of vectors and tables.
-        train: Number of training examples; None if they are unknown.
-        held_out: Number of held-out examples.
-        fingerprint: SHA-256 of all examples, hexadecimal.
+        fingerprint: SHA-256 of all examples.
         given: Names of the conditions.
         left_out: Names of the columns of a table that are neither learned nor scored.
     """
@@ -174,13 +155,13 @@ class DataInfo(Record):
     name: str = ""
     shape: tuple[int, ...] = ()
     kind: str = ""
-    classes: tuple[str, ...] = ()
-    columns: tuple[str, ...] = ()
+    classes: Names = ()
+    columns: Names = ()
     train: int | None = None
     held_out: int | None = None
     fingerprint: str = ""
-    given: tuple[str, ...] = ()
-    left_out: tuple[str, ...] = ()
+    given: Names = ()
+    left_out: Names = ()
 
 
 @dataclass(frozen=True)
@@ -188,18 +169,12 @@ class Settings(Record):
     """Settings of a comparison.
 
     Args:
-        n: Number of samples per side.
-        repeats: Number of samplings per model.
         seeds: Number of training runs per recipe.
         budget: Training budget, such as "--budget 60s".
-        k: Number of neighbours for precision, recall, density and coverage.
         features: Description of the features in which models are ranked.
-        spaces: Names of the feature spaces, starting with the one that ranks models.
-        dimensions: Number of feature dimensions.
         classifier_accuracy: Held-out accuracy of the classifier that recognises labels.
-        shared: Groups of models whose sample grids start from the same noise; None if unknown.
-        timed: Groups of models that were timed together, for joined comparisons; None if all were.
-        plan: Amount of measurement, and its duration.
+        shared: Groups of models whose samples start from the same noise.
+        timed: Groups of models that were timed together; None if all were.
     """
 
     n: int | None = None
@@ -208,11 +183,11 @@ class Settings(Record):
     budget: str | None = None
     k: int | None = None
     features: str | None = None
-    spaces: tuple[str, ...] = ()
+    spaces: Names = ()
     dimensions: int | None = None
-    classifier_accuracy: float | None = None
-    shared: tuple[tuple[str, ...], ...] | None = None
-    timed: tuple[tuple[str, ...], ...] | None = None
+    classifier_accuracy: Number = None
+    shared: tuple[Names, ...] | None = None
+    timed: tuple[Names, ...] | None = None
     plan: Plan = field(default_factory=Plan)
 
 
@@ -221,45 +196,29 @@ class ModelResult(Record):
     """Results of one model.
 
     Args:
-        name: Unique name in a comparison.
-        family: Model family, such as "flow"; selects the caption of the losses.
+        family: Model family, such as "flow".
         method: Name of the method class.
-        conditioned: Sorted names of the conditions: "label", columns and others; None if unknown.
-        run: Run folder.
+        conditioned: Sorted names of the conditions.
         seed: Seed of the training run, or seeds of several.
-        sampling_seeds: Seeds of the samplings; sample i of a sampling depends only on its seed + i.
+        sampling_seeds: Seeds of the samplings; sample i depends only on the seed + i.
         parameters: Number of parameters used for sampling.
-        other_parameters: Number of parameters of other networks used in training, by name.
-        training: Cost of training.
-        weights_step: Training step of the weights, if training kept an earlier step than the last one.
-        sampling: Cost of sampling.
-        scores: Scores by name.
+        other_parameters: Number of parameters of other networks used in training.
+        weights_step: Training step of the weights, if it is not the last one.
         label_agreement: Fraction of samples that a classifier recognises as the requested class.
-        curve: Scores over network calls of an iterative model.
-        ladder: Scores of a flow map and its teacher with few calls.
-        trajectory: Trajectories of an iterative model.
-        latent: Latent space of a model with an encoder.
-        losses: Losses by network.
-        health: Measurements made during training.
-        alarms: Alarms of training.
-        warnings: Warnings as sentences.
-        commands: Commands that repeat the training run.
-        extension: Command that continues training; empty if the model is not a run.
+        curve: Scores over network calls.
+        extension: Command that continues training.
         config: Settings of training (`pushforward.evaluation.models`).
-        origin: Command, commit, versions and hashes of the run, by their labels.
-        given: Whether the samples come from a file or an array, so that each sampling is a subset
-            of them.
-        trainings: Single training runs, if several form one model (`pushforward.evaluation.comparison`).
-            Scores and costs are then means over runs, and spread is the larger of the standard deviations
-            over training runs and over samplings.
+        origin: Command, commit, versions and hashes of the run.
+        given: Whether samplings are subsets of existing samples.
+        trainings: Single training runs, if scores and costs are means over several.
     """
 
     name: str = "unnamed"
     family: str = ""
     method: str = ""
-    conditioned: tuple[str, ...] | None = None
+    conditioned: Names | None = None
     run: str | None = None
-    seed: int | tuple[int | None, ...] | None = None
+    seed: Seeds = None
     sampling_seeds: tuple[int, ...] = ()
     parameters: int | None = None
     other_parameters: Mapping[str, int] = field(default_factory=dict)
@@ -267,7 +226,7 @@ class ModelResult(Record):
     weights_step: int | None = None
     sampling: SamplingCost = field(default_factory=SamplingCost)
     scores: Mapping[str, Score] = field(default_factory=dict)
-    label_agreement: float | None = None
+    label_agreement: Number = None
     curve: tuple[CurvePoint, ...] = ()
     ladder: Ladder | None = None
     trajectory: Trajectory | None = None
@@ -275,8 +234,8 @@ class ModelResult(Record):
     losses: Mapping[str, Series] = field(default_factory=dict)
     health: Health | None = None
     alarms: tuple[Alarm, ...] = ()
-    warnings: tuple[str, ...] = ()
-    commands: tuple[str, ...] = ()
+    warnings: Names = ()
+    commands: Names = ()
     extension: str = ""
     config: Mapping[str, Any] = field(default_factory=dict)
     origin: Mapping[str, Any] = field(default_factory=dict)
@@ -284,7 +243,12 @@ class ModelResult(Record):
     trainings: tuple[ModelResult, ...] = ()
 
     def __repr__(self) -> str:
-        return f'ModelResult("{self.name}": {", ".join(f"{name} {score}" for name, score in self.scores.items())})'
+        scores = ", ".join(f"{name} {score}" for name, score in self.scores.items())
+        return f'ModelResult("{self.name}": {scores})'
+
+    def value(self, metric: str) -> Number:
+        """Return the value of a score, or None."""
+        return self.scores.get(metric, Score()).value
 
 
 @dataclass(frozen=True, repr=False)
@@ -292,21 +256,12 @@ class Comparison(Record):
     """Results of models on one data set; `pushforward.Report` renders them.
 
     Args:
-        title: Heading of a report.
-        created: ISO date.
-        data: Data set.
-        settings: Settings of the comparison.
-        protocol: Settings with which scores were computed.
-        machine: Properties of the machine by name.
         metrics: Descriptions of scores by name, in the order of a report.
         floors: Real-data scores by name.
         unscored: Sentences that explain missing scores, by name of the score.
         models: Results of models, in the order of a report.
-        sweep: Scores of training runs with several budgets, by model, in ascending order; the longest run is
-            the model itself.
-        baseline: Results of the baseline.
-        further_baselines: Results of further baselines, which are never ranked
-            (`pushforward.evaluation.baselines`).
+        sweep: Scores of training runs with several budgets, by model.
+        further_baselines: Results of baselines that are never ranked.
         guesses: Baselines of a single score, such as the uniform guess for bits per dimension.
         commands: Commands that repeat the comparison.
         pictures: Arrays by model, and for "real"; not stored in the JSON, and ignored by ``==``.
@@ -326,7 +281,7 @@ class Comparison(Record):
     baseline: ModelResult | None = None
     further_baselines: tuple[ModelResult, ...] = ()
     guesses: tuple[ModelResult, ...] = ()
-    commands: tuple[str, ...] = ()
+    commands: Names = ()
     pictures: Mapping[str, Pictures] = field(
         default_factory=dict, compare=False, metadata={"stored": False}
     )
@@ -335,50 +290,42 @@ class Comparison(Record):
         return {model.name: model for model in self.models}[name]
 
     def info(self, metric: str) -> MetricInfo:
-        """Return the description of a score, with its name as the label if it has none."""
+        """Return the description of a score, whose label is at least its name."""
         info = self.metrics.get(metric) or MetricInfo()
         if info.label:
             return info
         return replace(info, label=metric)
 
     def ranking_metric(self, role: Role) -> str | None:
-        """Return the name of the score that ranks models in quality or diversity, or None if no model has one."""
+        """Return the name of the score that ranks models in a role, if any."""
         known = [name for name, info in self.metrics.items() if info.role == role]
         known.sort(key=lambda name: self.metrics[name].priority)
-        return next(
-            (
-                name
-                for name in known
-                if any(self._value(model, name) is not None for model in self.models)
-            ),
-            None,
-        )
+        for name in known:
+            if any(model.value(name) is not None for model in self.models):
+                return name
+        return None
 
     def best_first(self) -> Self:
-        """Return the comparison with its models sorted by the score that ranks them in quality; unscored models come last."""
+        """Return the comparison with its models sorted by quality; unscored models come last."""
         metric = self.ranking_metric("quality") or ""
 
         def place(model: ModelResult) -> float:
-            value = self._value(model, metric)
+            value = model.value(metric)
             if value is None:
                 return math.inf
             return self.loss(metric, value)
 
         return replace(self, models=tuple(sorted(self.models, key=place)))
 
-    @staticmethod
-    def _value(model: ModelResult, metric: str) -> float | None:
-        return model.scores.get(metric, Score()).value
-
-    def target(self, metric: str) -> float | None:
-        """Return the ideal value of a score: the declared target, or the real-data score."""
+    def target(self, metric: str) -> Number:
+        """Return the declared target of a score, or the real-data score."""
         declared = self.info(metric).target
         if declared is not None:
             return declared
         return self.floors.get(metric, Score()).value
 
     def loss(self, metric: str, value: float) -> float:
-        """Convert a value of a score so that lower is better; for a "target", to the distance from it."""
+        """Convert a value so that lower is better; for a "target", to a distance."""
         better = self.info(metric).better
         target = self.target(metric)
         if better == "target" and target is not None:
@@ -388,51 +335,50 @@ class Comparison(Record):
         return value
 
     def variations(self, metric: str, row: ModelResult) -> Variations:
-        """Return how much a score of a model or of the baseline varies.
-
-        Args:
-            metric: Name of the score.
-            row: Model or baseline with this score.
-        """
+        """Return how much a score of a model or of the baseline varies."""
         score = row.scores[metric]
-        rows = [
-            training for other in self._scored(metric) for training in (other.trainings or [other])
-        ]
-        of_real = self.floors.get(metric, Score()).spread or 0.0
-        pooled = pooled_variation(
-            [other.scores[metric] for other in rows if metric in other.scores], of_real
-        )
-        runs = over_training_runs(score) if row.trainings else Variation()
-        if self.info(metric).better == "target":
-            # scores on either side of it: errors that they share add up, and the target has an error of its own
+        info = self.info(metric)
+        real_spread = self.floors.get(metric, Score()).spread or 0.0
+        pooled = pooled_variation(self._single_scores(metric), real_spread)
+        runs = Variation()
+        if row.trainings:
+            runs = over_training_runs(score)
+        if info.better == "target":
+            # with scores on either side of the target, shared errors add up instead of cancelling
             score = replace(score, sample_terms=(), reference_terms=())
-            own = (score.reference_error or 0.0) ** 2
-            of_target = of_real**2 if self.info(metric).target is None else 0.0
-            return Variations(
-                self._over_samples(row, metric, score, pooled),
-                Variation(2 * (own + of_target)),
-                runs,
-            )
-        root = score.number if self.info(metric).root else 0.0
-        return Variations(
-            self._over_samples(row, metric, score, pooled), over_references(score), runs, root
-        )
+            variance = (score.reference_error or 0.0) ** 2
+            if info.target is None:
+                variance += real_spread**2
+            samples = self._over_samples(row, metric, score, pooled)
+            return Variations(samples, Variation(2 * variance), runs)
+        root = 0.0
+        if info.root:
+            root = score.number
+        samples = self._over_samples(row, metric, score, pooled)
+        return Variations(samples, over_references(score), runs, root)
+
+    def _single_scores(self, metric: str) -> list[Score]:
+        scores = []
+        for row in self._rows(metric):
+            for run in row.trainings or [row]:
+                if metric in run.scores:
+                    scores.append(run.scores[metric])
+        return scores
 
     def _over_samples(
         self, row: ModelResult, metric: str, score: Score, pooled: Variation
     ) -> Variation:
-        """Over new samples; training runs share noise, so that several of them vary as much as one."""
         if score.sample_terms or not row.trainings:
             return over_samples(score, pooled)
-        each = [
-            over_samples(run.scores[metric], pooled).variance
-            for run in row.trainings
-            if metric in run.scores
-        ]
-        return Variation(max(each, default=0.0))
+        # runs share noise, so that several of them vary as much as one
+        most = 0.0
+        for run in row.trainings:
+            if metric in run.scores:
+                most = max(most, over_samples(run.scores[metric], pooled).variance)
+        return Variation(most)
 
     def comparisons(self, metric: str) -> int:
-        """Return the number of differences of a score that are tested at once: all pairs of models, or models and baseline."""
+        """Return the number of differences of a score that are tested at once."""
         models = sum(metric in model.scores for model in self.models)
         return max(models, models * (models - 1) // 2)
 
@@ -440,51 +386,62 @@ class Comparison(Record):
         """Compare all models and the baseline in all scores.
 
         Returns:
-            List of pairs by score, with the names "first" and "other"; the "difference" of their values (for
-            a "target", of their distances from it); the "margin" that the difference must exceed (None if
-            unknown); and the name of the model that is "ahead" (None if the difference is not significant).
+            Pairs by score, with the names "first" and "other"; the "difference" of their values (or
+            distances from the target); the "margin" that it must exceed; and the name of the model
+            that is significantly "ahead", or None.
         """
-        return {metric: pairs for metric in self.metrics if (pairs := self._pairs(metric))}
+        differences = {}
+        for metric in self.metrics:
+            pairs = self._pairs(metric)
+            if pairs:
+                differences[metric] = pairs
+        return differences
 
-    def _scored(self, metric: str) -> list[ModelResult]:
-        rows = filter(None, (*self.models, self.baseline))
-        return [row for row in rows if self._value(row, metric) is not None]
+    def _rows(self, metric: str) -> list[ModelResult]:
+        rows = list(self.models)
+        if self.baseline is not None:
+            rows.append(self.baseline)
+        return [row for row in rows if row.value(metric) is not None]
 
     def _pairs(self, metric: str) -> list[dict[str, Any]]:
-        scored = self._scored(metric)
-        varies = {row.name: self.variations(metric, row) for row in scored}
-        losses = {row.name: self.loss(metric, row.scores[metric].number) for row in scored}
+        losses = {}
+        variations = {}
+        for row in self._rows(metric):
+            losses[row.name] = self.loss(metric, row.scores[metric].number)
+            variations[row.name] = self.variations(metric, row)
         pairs = []
         for first, other in combinations(losses, 2):
-            margin = varies[first].margin(varies[other], self.comparisons(metric))
-            gap = losses[first] - losses[other]
-            better = first if gap < 0 else other
-            pairs.append(
-                {
-                    "first": first,
-                    "other": other,
-                    "difference": -gap if self.info(metric).better == "higher" else gap,
-                    "margin": margin if math.isfinite(margin) else None,
-                    "ahead": better if abs(gap) > margin else None,
-                }
-            )
+            margin = variations[first].margin(variations[other], self.comparisons(metric))
+            difference = losses[first] - losses[other]
+            ahead = None
+            if abs(difference) > margin:
+                ahead = first if difference < 0 else other
+            if self.info(metric).better == "higher":
+                difference = -difference
+            pair = {
+                "first": first,
+                "other": other,
+                "difference": difference,
+                "margin": finite(margin),
+                "ahead": ahead,
+            }
+            pairs.append(pair)
         return pairs
 
     def to_plain(self) -> dict[str, Any]:
-        """Convert to nested dicts and lists, with the format number and the `differences`."""
+        """Convert to plain data with the format number and the `differences`."""
         return {"format_version": FORMAT, **super().to_plain(), "differences": self.differences()}
 
     @classmethod
     def from_plain(cls, data: object, where: str = "") -> Self:
-        """Rebuild a comparison from the result of `to_plain`.
-
-        Raises:
-            CheckpointError: If the format is not supported, or a field has the wrong type.
-        """
-        version = data.get("format_version") if isinstance(data, Mapping) else None
+        """Rebuild a comparison; a `CheckpointError` if the format is not supported."""
+        version = None
+        if isinstance(data, Mapping):
+            version = data.get("format_version")
         if version != FORMAT:
             raise CheckpointError(
-                f"This report has format {version}; expected format {FORMAT}. Compare its runs again."
+                f"This report has format {version}; expected format {FORMAT}. Compare its runs "
+                "again."
             )
         return super().from_plain(data, where)
 
@@ -501,23 +458,34 @@ class Comparison(Record):
         return registries.at("report.papers:frame")(self)
 
     def __repr__(self) -> str:
-        return f'Comparison("{self.title}", models: {len(self.models)}, scores: {len(self.metrics)}, n = {self.settings.n})'
+        return (
+            f'Comparison("{self.title}", models: {len(self.models)}, scores: {len(self.metrics)}, '
+            f"n = {self.settings.n})"
+        )
 
     def __str__(self) -> str:
-        """Return a plain-text table with models, baselines and real data as rows and scores as columns."""
-        models = self.best_first().models
-        rows = [*filter(None, (*models, self.baseline)), *self.further_baselines, *self.guesses]
-        rows += [ModelResult("real data", scores=self.floors)] if self.floors else []
-        names = dict.fromkeys([*self.metrics, *(name for row in rows for name in row.scores)])
-        known = [name for name in names if any(name in row.scores for row in rows)]
-        table = [["", *(self.info(name).label for name in known)]]
-        table += [[row.name, *(str(row.scores.get(name, "–")) for name in known)] for row in rows]
-        widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-        lines = [
-            "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-            for row in table
-        ]
-        return "\n".join([*([self.title] if self.title else []), *lines])
+        """Return a plain-text table with models, baselines and real data as rows."""
+        rows = list(self.best_first().models)
+        if self.baseline is not None:
+            rows.append(self.baseline)
+        rows += [*self.further_baselines, *self.guesses]
+        if self.floors:
+            rows.append(ModelResult("real data", scores=self.floors))
+        scored = dict.fromkeys(chain.from_iterable(row.scores for row in rows))
+        names = [name for name in self.metrics if name in scored]
+        names += [name for name in scored if name not in self.metrics]
+        columns = [["", *(row.name for row in rows)]]
+        for name in names:
+            cells = [str(row.scores.get(name, "–")) for row in rows]
+            columns.append([self.info(name).label, *cells])
+        padded = []
+        for column in columns:
+            width = max(map(len, column))
+            padded.append([cell.ljust(width) for cell in column])
+        lines = ["  ".join(cells).rstrip() for cells in zip(*padded, strict=True)]
+        if self.title:
+            lines.insert(0, self.title)
+        return "\n".join(lines)
 
     def _repr_html_(self) -> str:
         # by name, since reports are built on comparisons

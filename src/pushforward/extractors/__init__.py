@@ -1,7 +1,4 @@
-"""Feature extractors: the spaces in which generated and real examples are compared.
-
-Each file of this folder holds one. One's own is a subclass of `Extractor`, added by `register` or a plug-in, or any network.
-"""
+"""Feature extractors: the spaces in which generated and real examples are compared."""
 
 from pushforward.extractors.extractor import (
     Extractor,

@@ -1,10 +1,10 @@
-"""The last hidden layer of a small classifier on the user's labels: what labelled data is compared in."""
+"""Features of labelled data: the last hidden layer of a small classifier."""
 
 from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 import torch
@@ -19,47 +19,41 @@ from pushforward.errors import DataError
 from pushforward.extractors.extractor import Extractor, in_model_units
 from pushforward.runtime import laid_out
 
-SIDE = 32  # Larger images are shrunk to this for the classifier
-SEEN = 120_000  # Examples that a classifier is trained on at most, counted over all epochs (2 epochs at least, 40 at most)
-EXAMPLES = 1000  # Rows that go through the classifier at a time
+SIDE = 32  # Larger images are shrunk to this side
+SEEN = 120_000  # Maximum number of training examples over all epochs (2 to 40 epochs)
+EXAMPLES = 1000  # Examples that are classified at a time
 
 
 def labelled(dataset: Dataset) -> bool:
-    """Return whether a classifier is possible: at least two classes, and two examples in each half."""
-    return (
-        dataset.train.labels is not None
-        and len(dataset.space.classes) > 1
-        and len(dataset.train) > 3
-    )
+    """Return whether there are at least two classes, and two examples per half."""
+    classes = len(dataset.space.classes)
+    return dataset.train.labels is not None and classes > 1 and len(dataset.train) > 3
 
 
 class Classifier(nn.Module):
-    """A small network from rows in model units to class scores; ``hidden`` is its last hidden layer."""
+    """Small network from examples in model units to class scores."""
 
     def __init__(self, shape: tuple[int, ...], classes: int, width: int = 128) -> None:
         super().__init__()
         self.image = len(shape) == 3
         if self.image:
-            sides = [min(side, SIDE) for side in shape[1:]]
-            coarse = [(side + 3) // 4 for side in sides]
-            self.sides = tuple(sides)
+            self.sides = _shrunk_sides(shape)
             self.body = nn.Sequential(
                 *_convolution(shape[0], 16, 1),
                 *_convolution(16, 32, 2),
                 *_convolution(32, 64, 2),
                 nn.Flatten(),
             )
-            inside = 64 * coarse[0] * coarse[1]
+            inside = 64 * math.prod((side + 3) // 4 for side in self.sides)
         else:
-            self.body = nn.Sequential(
-                nn.Linear(math.prod(shape), width), nn.BatchNorm1d(width), nn.SiLU()
-            )
+            inputs = nn.Linear(math.prod(shape), width)
+            self.body = nn.Sequential(inputs, nn.BatchNorm1d(width), nn.SiLU())
             inside = width
         self.last = nn.Linear(inside, width)
         self.head = nn.Linear(width, classes)
 
     def hidden(self, x: Tensor) -> Tensor:
-        """Compute the hidden activations, (n, width)."""
+        """Compute the last hidden layer, (n, width)."""
         if self.image:
             if x.shape[2:] != self.sides:
                 x = functional.interpolate(
@@ -68,7 +62,8 @@ class Classifier(nn.Module):
             x = x.contiguous(memory_format=torch.channels_last)
         else:
             x = x.flatten(1)
-        return functional.silu(self.last(functional.dropout(self.body(x), 0.2, self.training)))
+        x = functional.dropout(self.body(x), 0.2, self.training)
+        return functional.silu(self.last(x))
 
     def forward(self, x: Tensor) -> Tensor:
         """Compute class scores, (n, classes)."""
@@ -80,7 +75,7 @@ class LastHidden(Extractor):
     """The last hidden layer of a `Classifier`, 128 numbers.
 
     Args:
-        seen: Number of training examples over all epochs (2 to 40 epochs), at most 120,000.
+        seen: Number of training examples over all epochs, at most 120,000.
     """
 
     learns = True
@@ -94,8 +89,8 @@ class LastHidden(Extractor):
     def check(self, data: Dataset) -> None:
         if not labelled(data):
             raise DataError(
-                f"The features classifier need labels with at least two classes, and {data.name} has none. Use "
-                "`features=self-supervised` or `features=pca`, which need no labels."
+                f"The features classifier need labels with at least two classes, and {data.name} "
+                "has none. Use `features=self-supervised` or `features=pca`, which need no labels."
             )
 
     def network(self, space: Space) -> nn.Module:
@@ -123,12 +118,16 @@ class _Hidden(nn.Module):
         return self.classifier.hidden(self.space.to_model(x))
 
 
+def _shrunk_sides(shape: Sequence[int]) -> tuple[int, ...]:
+    return tuple(min(side, SIDE) for side in shape[1:])
+
+
 def shrunk(space: Space) -> str:
     """Describe how `Classifier` shrinks large images; empty for others."""
     if len(space.shape) != 3 or max(space.shape[1:]) <= SIDE:
         return ""
-    height, width = (min(side, SIDE) for side in space.shape[1:])
-    return f", {width} x {height} by antialiased bilinear"
+    height, width = _shrunk_sides(space.shape)
+    return f", {height} x {width} by antialiased bilinear"
 
 
 def _convolution(inputs: int, outputs: int, stride: int) -> list[nn.Module]:
@@ -141,7 +140,7 @@ def _convolution(inputs: int, outputs: int, stride: int) -> list[nn.Module]:
 
 @contextlib.contextmanager
 def apart() -> Iterator[None]:
-    """Context with a single thread and a separate random state, for results independent of the number of threads."""
+    """Run with one thread, for reproducible results, and a separate random state."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -151,45 +150,71 @@ def apart() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
+def optimise(
+    weights: Iterable[nn.Parameter],
+    loss_of: Callable[[NDArray[np.int64]], Tensor],
+    rows: int,
+    seed: int,
+    *,
+    batch: int,
+    epochs: int,
+    peak: float,
+    decay: float,
+    warmup: float,
+) -> None:
+    """Train weights with AdamW and a one-cycle learning rate.
+
+    ``loss_of`` computes the loss of a batch of indices; ``peak`` is the largest learning rate,
+    ``decay`` the weight decay, and ``warmup`` the fraction of steps in which the rate rises.
+    """
+    steps = epochs * (rows // batch) + 1
+    optimizer = torch.optim.AdamW(weights, weight_decay=decay)
+    rate = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, peak, total_steps=steps, pct_start=max(warmup, 1.5 / steps)
+    )
+    order = np.random.Generator(np.random.Philox(seed))
+    for _ in range(epochs):
+        shuffled = order.permutation(rows)
+        for start in range(0, rows - batch + 1, batch):
+            optimizer.zero_grad(set_to_none=True)
+            loss = loss_of(shuffled[start : start + batch])
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+            rate.step()
+
+
 def train_classifier(
     dataset: Dataset, index: NDArray[np.int64] | None = None, seed: int = 0, seen: int = SEEN
 ) -> Classifier:
-    """Train a classifier on labelled training examples, without changing torch's global generator.
+    """Train a classifier on labelled examples, without changing torch's global generator.
 
-    Args:
-        dataset: Labelled data set.
-        index: Numbers of the training examples, at least two; None for all.
-        seed: Seed of weights, order and dropout.
-        seen: Number of examples over all epochs (2 to 40 epochs).
+    ``seen`` is the number of examples over all epochs; ``index`` None stands for all.
     """
     split = dataset.train
+    space = dataset.space
     assert split.labels is not None, "a classifier needs labels"
-    if index is None:
-        index = np.arange(len(split))
-    labels = torch.from_numpy(np.asarray(split.labels[index], dtype=np.int64))
+    examples = np.arange(len(split)) if index is None else index
+    labels = torch.from_numpy(np.asarray(split.labels[examples], dtype=np.int64))
+    rows = len(labels)
     with apart():
         torch.default_generator.manual_seed(seed)
-        network = Classifier(dataset.space.shape, len(dataset.space.classes))
-        network = laid_out(network, dataset.space.memory_format)
-        rows = len(labels)
-        batch = min(128, len(labels))
-        epochs = min(40, max(2, round(min(seen, SEEN) / rows)))
-        order = np.random.Generator(np.random.Philox(seed))
-        steps = epochs * (rows // batch)
-        optimizer = torch.optim.AdamW(network.parameters(), lr=2e-3, weight_decay=0.02)
-        rate = torch.optim.lr_scheduler.OneCycleLR(
-            optimizer, 4e-3, total_steps=steps + 1, pct_start=max(0.2, 1.5 / (steps + 1))
+        network = laid_out(Classifier(space.shape, len(space.classes)), space.memory_format)
+
+        def loss_of(batch: NDArray[np.int64]) -> Tensor:
+            scores = network(space.to_model(split.data_units(examples[batch])))
+            return functional.cross_entropy(scores, labels[batch], label_smoothing=0.05)
+
+        optimise(
+            network.parameters(),
+            loss_of,
+            rows,
+            seed,
+            batch=min(128, rows),
+            epochs=min(40, max(2, round(min(seen, SEEN) / rows))),
+            peak=4e-3,
+            decay=0.02,
+            warmup=0.2,
         )
-        for _ in range(epochs):
-            shuffled = order.permutation(rows)
-            for start in range(0, rows - batch + 1, batch):
-                picked = shuffled[start : start + batch]
-                scores = network(dataset.space.to_model(split.data_units(index[picked])))
-                optimizer.zero_grad(set_to_none=True)
-                loss = functional.cross_entropy(scores, labels[picked], label_smoothing=0.05)
-                loss.backward()  # type: ignore[no-untyped-call]
-                optimizer.step()
-                rate.step()
     return network.eval().requires_grad_(False)
 
 
@@ -203,10 +228,7 @@ def named(network: nn.Module, space: Space, split: Split) -> NDArray[np.bool_]:
     assert split.labels is not None
     classes = []
     for start in range(0, len(split), EXAMPLES):
+        x = space.to_model(split.data_units(slice(start, start + EXAMPLES)))
         with torch.no_grad():
-            classes.append(
-                network(space.to_model(split.data_units(slice(start, start + EXAMPLES))))
-                .argmax(1)
-                .numpy()
-            )
+            classes.append(network(x).argmax(1).numpy())
     return np.asarray(np.concatenate(classes) == split.labels)

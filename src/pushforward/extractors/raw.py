@@ -1,4 +1,4 @@
-"""The columns or pixels themselves, or their principal components: linear features."""
+"""Linear features: the columns or pixels themselves, or their principal components."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class PrincipalComponents(Extractor):
         return "principal components of one half of the training data"
 
 
-MOST = 1024  # Columns that are compared as they are; the time of distances grows with their third power
+MOST = 1024  # Maximum number of columns: time grows with their third power
 
 
 class Raw(Extractor):
@@ -50,8 +50,8 @@ class Raw(Extractor):
     def check(self, data: Dataset) -> None:
         if data.space.size > MOST:
             raise DataError(
-                f"The features raw support at most {MOST:,} columns, and {data.name} has {data.space.size:,}. Use their "
-                "principal components: `features=pca`."
+                f"The features raw support at most {MOST:,} columns, and {data.name} has "
+                f"{data.space.size:,}. Use their principal components: `features=pca`."
             )
 
     def network(self, space: Space) -> nn.Module:

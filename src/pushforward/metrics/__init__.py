@@ -1,8 +1,4 @@
-"""Metrics, which compute scores from arrays and do not depend on models, networks or data sets.
-
-A metric declares the name, direction and report section of each of its scores (`MetricInfo`). Add your own metric with
-`register`.
-"""
+"""Metrics, which compute scores from arrays alone. Add your own with `register`."""
 
 from pushforward.metrics.names import describe, register
 from pushforward.metrics.score import Metric, MetricInfo, Samples, Score

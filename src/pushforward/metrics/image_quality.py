@@ -2,43 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 
-from pushforward.metrics.score import MetricInfo, Samples, Score
+from pushforward.metrics.score import Infos, MetricInfo, Samples, Score, Scores
+from pushforward.metrics.subsets import Array
 from pushforward.metrics.uncertainty import errors
 
-EXAMPLES = 1000
+EXAMPLES = 1000  # Images that are transformed at a time
 
 
-def high_frequency_powers(x: np.ndarray, shape: Sequence[int]) -> np.ndarray:
-    """Compute the power of each image above half the Nyquist frequency (0.25 cycles per pixel), (n,).
-
-    Args:
-        x: Flattened images (n, channels * height * width).
-        shape: Shape of an image, (channels, height, width).
-    """
+def high_frequency_powers(x: Array, shape: Sequence[int]) -> Array:
+    """Compute the power of images above 0.25 cycles per pixel, (n,)."""
     _, height, width = shape
-    radius = np.hypot(np.fft.fftfreq(height)[:, None], np.fft.fftfreq(width)[None, :])
-    fine = radius > 0.25
+    frequency = np.hypot(np.fft.fftfreq(height)[:, None], np.fft.fftfreq(width))
+    fine = frequency > 0.25
     powers = np.empty(len(x))
     for start in range(0, len(x), EXAMPLES):
-        images = np.asarray(x[start : start + EXAMPLES], dtype=np.float64).reshape(-1, *shape)
-        powers[start : start + EXAMPLES] = (np.abs(np.fft.fft2(images)[..., fine]) ** 2).sum((1, 2))
+        part = slice(start, start + EXAMPLES)
+        images = np.asarray(x[part], dtype=np.float64).reshape(-1, *shape)
+        spectrum = np.fft.fft2(images)[..., fine]
+        powers[part] = (np.abs(spectrum) ** 2).sum((1, 2))
     return powers / int(np.prod(shape)) ** 2
 
 
 class Sharpness:
     """Power of high frequencies in generated images relative to real images."""
 
-    scores: ClassVar[Mapping[str, MetricInfo]] = {
+    scores: ClassVar[Infos] = {
         "sharpness": MetricInfo(
             "Sharpness",
             "target",
-            "Fine detail relative to real images. Below 1, samples are blurred; above 1, they are noisy.",
+            "Fine detail relative to real images. Below 1, samples are blurred; above 1, they are "
+            "noisy.",
             target=1.0,
             least=0.0,
         )
@@ -49,60 +47,52 @@ class Sharpness:
             return False
         return bool(high_frequency_powers(samples.reference, samples.shape).any())
 
-    def __call__(self, samples: Samples) -> dict[str, Score]:
-        generated, real = (
-            high_frequency_powers(examples, samples.shape)
-            for examples in (samples.generated, samples.reference)
-        )
-        ratio = float(generated.mean() / real.mean())
-        error, shared = errors(generated / real.mean(), ratio * real / real.mean())
-        return {"sharpness": Score(ratio, error=error, reference_error=shared)}
+    def __call__(self, samples: Samples) -> Scores:
+        generated = high_frequency_powers(samples.generated, samples.shape)
+        real = high_frequency_powers(samples.reference, samples.shape)
+        usual = real.mean()
+        ratio = float(generated.mean() / usual)
+        error, reference_error = errors(generated / usual, ratio * real / usual)
+        return {"sharpness": Score(ratio, error=error, reference_error=reference_error)}
 
 
-MOST = 100.0  # Decibels given to a reconstruction without any error
-# Of the Gaussian window, in pixels: 11 x 11
+MOST = 100.0  # Decibels of a reconstruction without any error
+# The Gaussian window of SSIM, 11 x 11 pixels
 SIGMA = 1.5
 RADIUS = 5
-# What keeps means and variances near zero from deciding (C1 and C2 where the range is 1)
-SMALL = 0.01**2
-SMALLER = 0.03**2
+# Stabilising constants of SSIM for images in [0, 1]
+C1 = 0.01**2
+C2 = 0.03**2
 
 
-def psnr(x: NDArray[np.floating], y: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Compute the peak signal-to-noise ratio 10 log10(1 / mean squared error) of each example, in decibels, at most 100.
-
-    Args:
-        x: Images in [0, 1], (n, C, H, W).
-        y: Reconstructions, (n, C, H, W).
-    """
-    errors = (np.asarray(x, dtype=np.float64) - y).reshape(len(x), -1)
-    return np.asarray(-10 * np.log10(np.maximum((errors**2).mean(1), 10 ** (-MOST / 10))))
+def psnr(x: Array, y: Array) -> Array:
+    """Compute 10 log10(1 / mean squared error) of images (n, C, H, W) in [0, 1], at most 100."""
+    gaps = (np.asarray(x, dtype=np.float64) - y).reshape(len(x), -1)
+    error = (gaps**2).mean(1)
+    return np.asarray(-10 * np.log10(np.maximum(error, 10 ** (-MOST / 10))))
 
 
-def ssim(x: NDArray[np.floating], y: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Compute the structural similarity of each example, averaged over pixels and channels.
-
-    Args:
-        x: Images in [0, 1], (n, C, H, W).
-        y: Reconstructions, (n, C, H, W).
+def ssim(x: Array, y: Array) -> Array:
+    """Compute the structural similarity of images (n, C, H, W) in [0, 1], (n,).
 
     References:
-        Wang et al., Image Quality Assessment: From Error Visibility to Structural Similarity (2004), eq. 13, with its Gaussian
-        window of 11 x 11 and sigma 1.5; images are mirrored at their edges.
+        Wang et al., Image Quality Assessment: From Error Visibility to Structural Similarity, 2004,
+        equation 13; images are mirrored at their edges.
     """
+    x = np.asarray(x, dtype=np.float64)
+    y = np.asarray(y, dtype=np.float64)
+    mean_x = _window_mean(x)
+    mean_y = _window_mean(y)
+    variance_x = _window_mean(x * x) - mean_x**2
+    variance_y = _window_mean(y * y) - mean_y**2
+    covariance = _window_mean(x * y) - mean_x * mean_y
+    numerator = (2 * mean_x * mean_y + C1) * (2 * covariance + C2)
+    denominator = (mean_x**2 + mean_y**2 + C1) * (variance_x + variance_y + C2)
+    similarity = numerator / denominator
+    return np.asarray(similarity.reshape(len(x), -1).mean(1))
+
+
+def _window_mean(images: Array) -> Array:
     from scipy.ndimage import gaussian_filter
 
-    a = np.asarray(x, dtype=np.float64)
-    b = np.asarray(y, dtype=np.float64)
-
-    def blurred(z: NDArray[np.float64]) -> NDArray[np.float64]:
-        return np.asarray(gaussian_filter(z, (0, 0, SIGMA, SIGMA), radius=(0, 0, RADIUS, RADIUS)))
-
-    mean_a = blurred(a)
-    mean_b = blurred(b)
-    var_a = blurred(a * a) - mean_a**2
-    var_b = blurred(b * b) - mean_b**2
-    both = blurred(a * b) - mean_a * mean_b
-    alike = (2 * mean_a * mean_b + SMALL) * (2 * both + SMALLER)
-    similarity = alike / ((mean_a**2 + mean_b**2 + SMALL) * (var_a + var_b + SMALLER))
-    return np.asarray(similarity.reshape(len(a), -1).mean(1))
+    return np.asarray(gaussian_filter(images, SIGMA, radius=RADIUS, axes=(2, 3)))

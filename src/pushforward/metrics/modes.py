@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Protocol, runtime_checkable
 
@@ -10,32 +9,27 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pushforward.metrics.growth import divergence, divergence_growth, divisions, norm_growth
-from pushforward.metrics.score import MetricInfo, Samples, Score, share_info
-from pushforward.metrics.subsets import drawn, nearest
+from pushforward.metrics.score import Infos, MetricInfo, Samples, Score, Scores, share_info
+from pushforward.metrics.subsets import Array, drawn, nearest
 from pushforward.metrics.uncertainty import divergence_error, errors, share_error
 
-# Standard deviations up to which an example is of high quality, and beyond which a bridge; a held mode's share of its mass
-NEAR = 3
-FAR = 5
-HOLD = 0.2
+NEAR = 3  # Standard deviations up to which an example is of high quality
+FAR = 5  # Standard deviations beyond which an example is a bridge
+HOLD = 0.2  # Minimum mass of a held mode relative to its true mass
 
 
 @runtime_checkable
 class Centred(Protocol):
     """Known mixture of isotropic Gaussians."""
 
-    centres: np.ndarray
+    centres: Array
     std: float
-    weights: np.ndarray
+    weights: Array
 
 
 @dataclass(frozen=True)
 class ModeCount:
-    """Result of `count_modes`.
-
-    For each mode, (k,): ``mass`` is the fraction of all examples in the mode, ``nearest`` the
-    fraction of examples nearest to it.
-    """
+    """Result of `count_modes`; ``nearest`` (k,) has the fractions of examples by mode."""
 
     held: int
     reached: int
@@ -43,80 +37,71 @@ class ModeCount:
     bridges: float
     spread: float
     divergence: float
-    mass: np.ndarray
-    nearest: np.ndarray
+    mass: Array
+    nearest: Array
     spread_error: float = 0.0
     divergence_error: float = 0.0
     divergence_growth: tuple[float, ...] = ()
 
 
-def count_modes(
-    x: np.ndarray, centres: np.ndarray, std: float, weights: np.ndarray | None = None
-) -> ModeCount:
-    """Compare examples with a mixture of Gaussians with known centres and width.
+def count_modes(x: Array, centres: Array, std: float, weights: Array | None = None) -> ModeCount:
+    """Compare examples (n, d) with Gaussians with known centres (k, d), width and masses (k,).
 
     An example belongs to its nearest centre. Within 3 standard deviations it is of high quality,
-    beyond 5 it is a bridge and belongs to no mode; the mass of a mode is the fraction of all
-    examples that belong to it and are not bridges.
+    beyond 5 it is a bridge and belongs to no mode.
 
-    * held: modes with at least 20 % of their true mass. reached: modes with at least one example of high quality.
-    * spread: root mean square distance to the nearest centre divided by ``std sqrt(d)``, for
-      examples that are not bridges.
-    * divergence: KL(generated || true) of the masses, in nats, over examples of high quality, as in
-      the literature; if there are none, the largest possible value.
-
-    Args:
-        x: Examples (n, d), in data units.
-        centres: Centres of the modes, (k, d).
-        std: Standard deviation of each mode along each axis.
-        weights: True masses, (k,); None for equal masses.
+    * held: modes with at least 20 % of their true mass. reached: modes with an example of high
+      quality.
+    * spread: root mean square distance to the nearest centre divided by ``std sqrt(d)``.
+    * divergence: KL(generated || true) of the masses of high quality, in nats.
 
     References:
-        Lin et al., PacGAN, 2018, arXiv:1712.04086 (found, high quality, reverse KL). Held, bridges and spread are this
-        library's: shrunken modes and bridges cancel each other in the share of high quality.
+        Lin et al., PacGAN, 2018, arXiv:1712.04086 (found, high quality, reverse KL).
     """
     from scipy.spatial import cKDTree
 
-    x = np.asarray(x, dtype=np.float64)
-    centres = np.asarray(centres, dtype=np.float64)
-    count, d = centres.shape
+    k, d = centres.shape
     if weights is None:
-        weights = np.full(count, 1 / count)
+        weights = np.full(k, 1 / k)
     else:
         weights = np.asarray(weights, np.float64) / np.sum(weights)
-    distance, nearest = (np.asarray(part) for part in cKDTree(centres).query(x))
+    distance, nearest = cKDTree(centres).query(x)
     good = distance <= NEAR * std
     assigned = distance <= FAR * std
-    mass = np.bincount(nearest[assigned], minlength=count) / len(x)
-    quality = np.bincount(nearest[good], minlength=count)
-    width = distance[assigned] if assigned.any() else distance
-    spread = float(np.sqrt((width**2).mean() / d) / std)
-    varied = float(np.std(width**2) / np.sqrt(len(width)) / d / std**2)
+    mass = np.bincount(nearest[assigned], minlength=k) / len(x)
+    quality = np.bincount(nearest[good], minlength=k)
+    squares = distance**2
+    if assigned.any():
+        squares = squares[assigned]
+    spread = float(np.sqrt(squares.mean() / d) / std)
+    spread_error = 0.0
+    if spread > 0:
+        variance_error = float(np.std(squares) / np.sqrt(len(squares)) / d / std**2)
+        spread_error = variance_error / (2 * spread)
+    kl = float(-np.log(weights.min()))
+    growth: tuple[float, ...] = ()
+    if quality.any():
+        kl, _ = divergence(quality / quality.sum(), weights)
+        growth = divergence_growth(quality, weights)
     return ModeCount(
         held=int((mass >= HOLD * weights).sum()),
         reached=int((quality > 0).sum()),
         high_quality=float(good.mean()),
         bridges=float(1 - assigned.mean()),
         spread=spread,
-        divergence=_divergence(quality, weights),
+        divergence=kl,
         mass=mass,
-        nearest=np.bincount(nearest, minlength=count) / len(x),
-        spread_error=varied / (2 * spread) if spread > 0 else 0.0,
+        nearest=np.bincount(nearest, minlength=k) / len(x),
+        spread_error=spread_error,
         divergence_error=divergence_error(quality, weights),
-        divergence_growth=divergence_growth(quality, weights) if quality.any() else (),
+        divergence_growth=growth,
     )
 
 
-def _divergence(counts: np.ndarray, weights: np.ndarray) -> float:
-    if counts.sum() == 0:
-        return float(-np.log(weights.min()))
-    return divergence(counts / counts.sum(), weights)[0]
-
-
 class Modes:
-    """Number, mass and width of the modes in samples, and bridges between modes, for data with known centres."""
+    """Number, mass and width of known modes, and bridges."""
 
-    scores: ClassVar[Mapping[str, MetricInfo]] = {
+    scores: ClassVar[Infos] = {
         "modes_held": MetricInfo(
             "Modes held",
             "higher",
@@ -134,7 +119,8 @@ class Modes:
         "high_quality": share_info(
             "Near a mode",
             "target",
-            "Fraction of samples within 3 standard deviations of a mode. If it exceeds that of real data, modes are too narrow.",
+            "Fraction of samples within 3 standard deviations of a mode. If it exceeds that of "
+            "real data, modes are too narrow.",
             group="Modes",
             unbiased=True,
         ),
@@ -169,28 +155,24 @@ class Modes:
         truth = samples.truth
         return isinstance(truth, Centred) and len(truth.centres) > 0 and truth.std > 0
 
-    def __call__(self, samples: Samples) -> dict[str, Score]:
-        """Compute six scores.
+    def __call__(self, samples: Samples) -> Scores:
+        """Compute six scores; ``extra`` has the number of modes and their masses."""
+        from scipy.special import gammainc
 
-        ``extra`` of both counts has the number of modes as "of". For "modes_held" it also has the
-        mass of each mode and the fraction of samples nearest to it; for "high_quality", the
-        fraction expected of true samples.
-        """
         truth = samples.truth
         count = count_modes(samples.generated, truth.centres, float(truth.std), truth.weights)
         n, d = samples.generated.shape
         modes = len(truth.centres)
-        right = _share_within(NEAR, d)
+        expected = float(gammainc(d / 2, NEAR**2 / 2))
 
         def share(value: float, **extra: float) -> Score:
             return Score(value, error=share_error(value * n, n), reference_error=0.0, extra=extra)
 
+        held = {"of": modes, "mass": count.mass, "nearest": count.nearest}
         return {
-            "modes_held": Score(
-                count.held, extra={"of": modes, "mass": count.mass, "nearest": count.nearest}
-            ),
+            "modes_held": Score(count.held, extra=held),
             "modes_found": Score(count.reached, extra={"of": modes}),
-            "high_quality": share(count.high_quality, right=right),
+            "high_quality": share(count.high_quality, right=expected),
             "bridges": share(count.bridges),
             "spread": Score(count.spread, error=count.spread_error, reference_error=0.0),
             "mode_kl": Score(
@@ -203,44 +185,38 @@ class Modes:
         }
 
 
-def _share_within(radius: float, d: int) -> float:
-    from scipy.special import gammainc
-
-    return float(gammainc(d / 2, radius**2 / 2))
-
-
 @runtime_checkable
 class Legible(Protocol):
     """Equally frequent modes that a classifier recognises."""
 
     modes: int
 
-    def read(self, examples: np.ndarray) -> np.ndarray:
-        """Classify raw examples (n, d) into modes, int64 (n,), from 0 to ``modes`` - 1."""
+    def read(self, examples: Array) -> Array:
+        """Classify raw examples (n, d) into modes from 0, int64 (n,)."""
 
 
 class Stacked:
-    """Number and balance of the modes of stacked images, recognised by a classifier of single images.
-
-    n examples of a perfect model have a divergence of about (modes - 1) / (2 n), so compare only at
-    equal n.
+    """Number and balance of the modes of stacked images, recognised by a classifier.
 
     References:
-        Metz et al., Unrolled Generative Adversarial Networks (2017), section 3.3.2; Lin et al., PacGAN (2018), section 4.2.
+        Metz et al., Unrolled Generative Adversarial Networks, 2017, section 3.3.2.
+        Lin et al., PacGAN, 2018, section 4.2.
     """
 
-    scores: ClassVar[Mapping[str, MetricInfo]] = {
+    scores: ClassVar[Infos] = {
         "stacked_modes": MetricInfo(
             "Stacked modes",
             "higher",
-            "Number of modes with at least one sample according to a classifier of the channels (of 1,000 for three digits).",
+            "Number of modes with at least one sample according to a classifier of the channels "
+            "(of 1,000 for three digits).",
             group="Modes",
             least=0.0,
         ),
         "stacked_kl": MetricInfo(
             "Stacked KL",
             "lower",
-            "Reverse KL divergence between the mode frequencies of samples and the uniform distribution.",
+            "Reverse KL divergence between the mode frequencies of samples and the uniform "
+            "distribution.",
             unit="nats",
             group="Modes",
             least=0.0,
@@ -250,22 +226,23 @@ class Stacked:
     def applies(self, samples: Samples) -> bool:
         return isinstance(samples.truth, Legible)
 
-    def __call__(self, samples: Samples) -> dict[str, Score]:
-        """Compute two scores; ``extra`` of "stacked_modes" has the number of modes ("of") and those not found ("missing")."""
-        truth = samples.truth
-        counts = np.bincount(truth.read(samples.generated), minlength=truth.modes)
-        even = np.full(truth.modes, 1 / truth.modes)
+    def __call__(self, samples: Samples) -> Scores:
+        """Compute two scores; ``extra`` has the number of modes."""
+        modes = samples.truth.modes
+        counts = np.bincount(samples.truth.read(samples.generated), minlength=modes)
+        uniform = np.full(modes, 1 / modes)
         n = int(counts.sum())
-        value = max(0.0, divergence(counts / n, even)[0])
-        error = divergence_error(counts, even)
-        growth = divergence_growth(counts, even)
-        bias = (truth.modes - 1) / (2 * n)
+        kl, _ = divergence(counts / n, uniform)
+        missing = np.flatnonzero(counts == 0)
         return {
-            "stacked_modes": Score(
-                (counts > 0).sum(),
-                extra={"of": truth.modes, "missing": np.flatnonzero(counts == 0)},
+            "stacked_modes": Score(modes - len(missing), extra={"of": modes, "missing": missing}),
+            "stacked_kl": Score(
+                max(0.0, kl),
+                error=divergence_error(counts, uniform),
+                reference_error=0.0,
+                bias=(modes - 1) / (2 * n),
+                growth=divergence_growth(counts, uniform),
             ),
-            "stacked_kl": Score(value, error=error, reference_error=0.0, bias=bias, growth=growth),
         }
 
 
@@ -276,12 +253,12 @@ class Classes:
     """Total variation between recognised classes of samples and labels of held-out examples."""
 
     reads_classes: ClassVar[bool] = True
-    scores: ClassVar[Mapping[str, MetricInfo]] = {
+    scores: ClassVar[Infos] = {
         "class_distance": share_info(
             "Class histogram",
             "lower",
-            "Total variation between the class frequencies of samples and of real data: the fraction of samples that "
-            "would need another class, according to a classifier.",
+            "Total variation between the class frequencies of samples and of real data: the "
+            "fraction of samples that would need another class, according to a classifier.",
             unit="%",
             group="Classes",
         )
@@ -290,64 +267,49 @@ class Classes:
     def applies(self, samples: Samples) -> bool:
         return samples.generated_classes is not None and samples.reference_classes is not None
 
-    def __call__(self, samples: Samples) -> dict[str, Score]:
-        """Compute one score, "class_distance".
-
-        ``extra`` has the fraction of each class in samples as "share", and in real data as "real".
-        """
+    def __call__(self, samples: Samples) -> Scores:
+        """Compute "class_distance"; ``extra`` has the fraction of each class."""
         generated = samples.generated_classes
         reference = samples.reference_classes
         assert generated is not None
         assert reference is not None
-        share, real = (
-            np.bincount(labels, minlength=samples.classes) / len(labels)
-            for labels in (generated, reference)
-        )
-        extra = {"share": tuple(share.tolist()), "real": tuple(real.tolist())}
-        distance, *terms = variation(generated, reference, samples.classes)
-        first_order = errors(terms[0], terms[1])
+        classes = samples.classes
+        n = len(generated)
+        m = len(reference)
+        distance, terms_generated, terms_reference = variation(generated, reference, classes)
+        first_order = errors(terms_generated, terms_reference)
         growth: tuple[float, ...] = ()
         if samples.errors:
-            growth = norm_growth(
-                _divided(generated, reference, samples.classes),
-                first_order,
-                len(generated),
-                len(reference),
-            )
+            pooled = np.concatenate([generated, reference])
+            null = []
+            for first, second in divisions(n, m, DIVISIONS):
+                null.append(variation(pooled[first], pooled[second], classes)[0])
+            growth = norm_growth(null, first_order, n, m)
+        share = np.bincount(generated, minlength=classes) / n
+        real = np.bincount(reference, minlength=classes) / m
+        error, reference_error = first_order
         score = Score(
             distance,
-            error=first_order[0],
-            reference_error=first_order[1],
+            error=error,
+            reference_error=reference_error,
             growth=growth,
-            extra=extra,
+            extra={"share": tuple(share.tolist()), "real": tuple(real.tolist())},
         )
         return {"class_distance": score}
 
 
-def _divided(generated: np.ndarray, reference: np.ndarray, classes: int) -> list[float]:
-    labels = np.concatenate([generated, reference])
-    parts = divisions(len(generated), len(reference), DIVISIONS)
-    return [variation(labels[first], labels[second], classes)[0] for first, second in parts]
+EQUAL = 1e-6  # Distance up to which two examples are equal, despite rounding
+JUDGED = 1000  # Maximum number of examples per side: more are closer to each other
 
 
-EQUAL = 1e-6  # Distance up to which two examples are equal: distances are rounded
-JUDGED = 1000  # Examples of either side, at most, among which repeats are searched: more lie nearer to each other
+def repeat_distances(x: Array, real: Array) -> tuple[float, float]:
+    """Return two distances below which samples (n, f) count as repeated.
 
-
-def repeat_distances(x: np.ndarray, real: np.ndarray) -> tuple[float, float]:
-    """Return two distances below which samples count as repeated, because few real examples are that close.
-
-    The first is the 1 % quantile of the distances from real examples to their nearest others. In
-    many dimensions these distances hardly vary, so it also joins samples that are merely blurred.
-    The second does not: it is at most a fifth of the median, and shrinks with the standard
-    deviation of samples that are less diverse than real data (for example from a hardly trained
-    model), by at most a factor of three. Real examples with an exact copy do not count.
-
-    Args:
-        x: Samples, (n, f).
-        real: Real examples, (n, f), n at least 2.
+    The first is the 1 % quantile of the distances from real examples to their nearest others, which
+    also joins blurred samples. The second is at most a fifth of the median, and shrinks with the
+    standard deviation of samples. Real examples with an exact copy do not count.
     """
-    distances = nearest(real, real, 1)[0]
+    distances, _ = nearest(real, real, 1)
     distances = distances[distances > EQUAL]
     if not len(distances):
         return EQUAL, EQUAL
@@ -357,28 +319,25 @@ def repeat_distances(x: np.ndarray, real: np.ndarray) -> tuple[float, float]:
     return usual, least * float(np.clip(shrinkage, 1 / 3, 1))
 
 
-def distinct(x: np.ndarray, reach: float) -> int:
-    """Count the groups of samples linked by distances up to ``reach`` (single linkage).
-
-    Args:
-        x: Samples, (n, f).
-        reach: Largest distance between two samples that repeat each other.
-    """
+def distinct(x: Array, reach: float) -> int:
+    """Count the groups of samples x (n, f) linked by distances up to ``reach`` (single linkage)."""
     from sklearn.cluster import DBSCAN
 
-    return int(DBSCAN(eps=reach, min_samples=1).fit_predict(x).max()) + 1
+    groups = DBSCAN(eps=reach, min_samples=1).fit_predict(x)
+    return int(groups.max()) + 1
 
 
 class Distinct:
-    """Number of distinct samples in feature space, or in standardised values for tables."""
+    """Number of distinct samples in feature space, or of rows."""
 
     floor_redraws = 5
-    scores: ClassVar[Mapping[str, MetricInfo]] = {
+    scores: ClassVar[Infos] = {
         "distinct_samples": MetricInfo(
             "Distinct samples",
             "target",
-            "Number of different samples, where samples that are much closer to each other than real examples count "
-            "once. If it is far lower than for real data, the model has collapsed.",
+            "Number of different samples, where samples that are much closer to each other than "
+            "real examples count once. If it is far lower than for real data, the model has "
+            "collapsed.",
             group="Quality and diversity",
         )
     }
@@ -386,7 +345,7 @@ class Distinct:
     def applies(self, samples: Samples) -> bool:
         return samples.equal
 
-    def __call__(self, samples: Samples) -> dict[str, Score]:
+    def __call__(self, samples: Samples) -> Scores:
         x = samples.generated_features
         real = samples.reference_features
         if samples.table is not None:

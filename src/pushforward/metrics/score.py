@@ -13,13 +13,14 @@ import numpy as np
 
 from pushforward.errors import DataError, Diverged
 from pushforward.files import Record
+from pushforward.metrics.subsets import Array
 from pushforward.numbers import measured, plain
 
 Better = Literal["lower", "higher", "target"]
 Role = Literal["quality", "diversity"]
 ROLES: tuple[Role, ...] = ("quality", "diversity")
-Extra = Mapping[str, Any]  # What a score has beside its value, by name
-FURTHER = "Further checks"  # The group of scores that name no other; it is the last in a report
+Extra = Mapping[str, Any]  # Additional numbers and texts of a score, by name
+FURTHER = "Further checks"  # Default group of scores, the last one in a report
 
 
 @dataclass(frozen=True)
@@ -27,24 +28,18 @@ class MetricInfo(Record):
     """Description of a score for reports.
 
     Args:
-        label: Name in reports.
-        better: Better direction: "lower", "higher", or "target" for values that should be close to
-            ``target``.
+        better: "lower", "higher", or "target" for values that should be close to ``target``.
         what: Meaning of the score.
-        unit: Unit, such as "nats"; "%" for a fraction between 0 and 1 that is shown as a
-            percentage; empty for plain numbers.
-        group: Heading under which a report lists the score; a new heading starts a new table.
-        role: "quality" or "diversity" for scores that may rank models; None for all others.
-        priority: Models are ranked by the available score of each role with the lowest priority
-            number.
+        unit: Unit, such as "nats"; "%" for a fraction that is shown as a percentage.
+        group: Heading under which a report lists the score.
+        role: "quality" or "diversity" for scores that may rank models.
+        priority: Models are ranked by the available score of each role with the lowest number.
         target: Ideal value if ``better`` is "target"; None for the value of real data.
-        missing: Sentence that explains a missing score; empty if no explanation is needed.
-        unbiased: Whether the mean of the score is the same for any number of examples. If not, an
-            interval refers to the mean at this number.
-        least: Smallest possible value; None for no limit.
-        most: Largest possible value; None for no limit. Intervals stay within both limits.
-        root: Whether the score is the root of a mean, such as of squared distances. Such scores are
-            compared by their squares.
+        missing: Sentence that explains a missing score.
+        unbiased: Whether the mean of the score is the same for any number of examples.
+        least: Smallest possible value.
+        most: Largest possible value.
+        root: Whether the score is the root of a mean; such scores are compared by their squares.
     """
 
     label: str = ""
@@ -67,31 +62,25 @@ share_info = partial(MetricInfo, least=0.0, most=1.0)  # Declares a score from 0
 
 @dataclass(frozen=True, repr=False)
 class Score(Record):
-    """Value of a score for one model, with its variation.
+    """Value of a score for one model, with its variation; None where unknown.
 
     Args:
-        value: Mean over ``values``; None if not finite.
-        spread: Standard deviation over samplings or training runs; for a score without sampling,
-            its standard error. None if unknown.
-        error: Standard error of a single sampling over new examples on both sides, if known
-            (averaged over samplings).
-        reference_error: Part of ``error`` that comes from the reference, which all samplings share;
-            the squares of both parts add up to error^2.
+        value: Mean over ``values``.
+        spread: Standard deviation over samplings or training runs.
+        error: Standard error of a single sampling over new examples on both sides.
+        reference_error: Part of ``error`` from the reference, which samplings share; the squares of
+            both parts add up to error^2.
         values: Values of single samplings or training runs.
         n: Number of examples compared on each side.
         ratio: Value divided by the real-data score; None if that is too close to 0.
-        interval: Ends of a 95 % interval for the mean score over new samples and, if
-            ``reference_error`` is known, new reference examples; None if unknown.
+        interval: Ends of a 95 % interval for the mean score.
         interval_of: Source of the interval: "examples", "samplings" or "training runs".
-        bias: Approximate difference of the mean at this n to infinitely many examples, if known.
-        growth: Growth of the variance of a single sampling with the true value, if known: the
-            fields of a `pushforward.metrics.growth.Growth`.
-        reference_terms: Contributions of groups of reference examples (the same for all models) up
-            to a constant, if known (`pushforward.metrics.subsets.by_examples`), for comparing two
-            models on the same examples.
-        sample_terms: Contributions of groups of generated examples; for several samplings,
-            concatenated, each with its value as mean.
-        extra: Additional numbers and texts, such as the mass of each mode.
+        bias: Difference of the mean at this n to infinitely many examples.
+        growth: Fields of a `pushforward.metrics.growth.Growth`.
+        reference_terms: Contributions of groups of reference examples up to a constant
+            (`pushforward.metrics.subsets.by_examples`).
+        sample_terms: Contributions of groups of generated examples, for each sampling.
+        extra: Additional numbers and texts.
     """
 
     value: float | None = None
@@ -118,12 +107,14 @@ class Score(Record):
 
     @property
     def stated(self) -> str:
-        """Return the interval in words after a comma, or an empty string."""
+        """Return the interval in words after a comma."""
         if self.interval is None or len(self.interval) != 2:
             return ""
-        width = (self.interval[1] - self.interval[0]) / 2
-        low, high = (measured(end, width)[0] for end in self.interval)
-        return f", 95 % interval {low} to {high} over {self.interval_of}"
+        low, high = self.interval
+        width = (high - low) / 2
+        low_text, _ = measured(low, width)
+        high_text, _ = measured(high, width)
+        return f", 95 % interval {low_text} to {high_text} over {self.interval_of}"
 
     def __str__(self) -> str:
         """Return the value in words, such as ``0.130 ± 0.008``."""
@@ -133,9 +124,16 @@ class Score(Record):
         return value
 
     def __repr__(self) -> str:
-        """Return value, spread, interval, ratio to real data and number of examples."""
-        ratio = "" if self.ratio is None else f", {plain(self.ratio, 2)} times real data's"
-        return f"Score({self}{self.stated}{ratio}{'' if self.n is None else f', n = {self.n:,}'})"
+        text = f"{self}{self.stated}"
+        if self.ratio is not None:
+            text += f", {plain(self.ratio, 2)} times real data's"
+        if self.n is not None:
+            text += f", n = {self.n:,}"
+        return f"Score({text})"
+
+
+Infos = Mapping[str, MetricInfo]
+Scores = dict[str, Score]
 
 
 @dataclass(frozen=True)
@@ -143,122 +141,107 @@ class Samples:
     """Generated, reference (held-out) and training examples, which are the input of every metric.
 
     Raw examples are in data units, flattened to (n, d), float32; for tables, they are points
-    computed from the values of rows, independently of models. To save memory, ``training`` may be
-    uint8 with 255 for 1. Features are float64, (n, f), with the same f everywhere.
+    computed from rows. Features are float64, (n, f).
 
     Args:
-        generated: Samples of the model, (n, d).
-        reference: Held-out examples, (m, d).
-        training: Training examples of the model, (k, d).
-        generated_features: Features of generated examples, (n, f).
-        reference_features: Features of held-out examples, (m, f).
+        training: Training examples of the model, float32, or uint8 with 255 for 1.
         shape: Shape of one example, (d,) or (channels, height, width).
-        scale: Standard deviation of each raw column over the training split, (d,), for distances in
-            model units; None for 1.
-        truth: Known facts about the distribution, or None. Mode metrics read ``truth.centres`` (k,
-            d), ``truth.std`` and ``truth.weights`` (k,); the metric of stacked images
-            ``truth.modes`` and ``truth.read(examples)``.
+        scale: Standard deviation of each raw column over the training split, (d,); None for 1.
+        truth: Known facts about the distribution: `pushforward.metrics.modes.Centred` or
+            `pushforward.metrics.modes.Legible`.
         generated_classes: Class of each generated example according to a classifier, integers (n,);
             None if the data has no classes, or no metric has ``reads_classes``.
-        reference_classes: Class of each held-out example by its label, (m,), or None.
-        classes: Number of classes; 0 for data without classes.
-        table: Rows with the original values of the table; None for data other than mixed-type
-            tables.
-        generated_more: All samples of the model for attacks, including ``generated``, (k, d); None
-            if there are no others.
+        reference_classes: Class of each held-out example by its label, or None.
+        table: Rows with the original values of a table of mixed types.
+        generated_more: All samples of the model for attacks, including ``generated``.
         apart: Whether equal rows may be on both sides of the split, as independent draws.
-        errors: Whether to compute standard errors; if not, a metric may omit expensive ones.
+        errors: Whether to compute expensive standard errors.
 
     Raises:
         Diverged: If generated examples are not finite, with their number.
         DataError: If real examples are not finite.
     """
 
-    generated: np.ndarray
-    reference: np.ndarray
-    training: np.ndarray
-    generated_features: np.ndarray
-    reference_features: np.ndarray
+    generated: Array
+    reference: Array
+    training: Array
+    generated_features: Array
+    reference_features: Array
     shape: tuple[int, ...]
-    scale: np.ndarray | None = None
+    scale: Array | None = None
     truth: Any = None
-    generated_classes: np.ndarray | None = None
-    reference_classes: np.ndarray | None = None
+    generated_classes: Array | None = None
+    reference_classes: Array | None = None
     classes: int = 0
     table: Any = None
-    generated_more: np.ndarray | None = None
+    generated_more: Array | None = None
     apart: bool = False
     errors: bool = True
 
     def __post_init__(self) -> None:
         for part in fields(self):
             examples = getattr(self, part.name)
-            if (
-                isinstance(examples, np.ndarray)
-                and part.name != "scale"
-                and not part.name.endswith("classes")
-            ):
+            if isinstance(examples, np.ndarray) and part.name != "scale":
                 check_finite(part.name, examples)
 
     @property
-    def points(self) -> tuple[np.ndarray, np.ndarray]:
-        """Return generated and reference examples in units of ``scale``; columns with scale 0 are unchanged."""
-        unit = 1.0 if self.scale is None else np.where(self.scale > 0, self.scale, 1.0)
+    def points(self) -> tuple[Array, Array]:
+        """Return generated and reference examples in units of ``scale``."""
+        if self.scale is None:
+            return self.generated, self.reference
+        unit = np.where(self.scale > 0, self.scale, 1.0)
         return self.generated / unit, self.reference / unit
 
     @property
     def fewest(self) -> int:
-        """Return the smaller number of generated and reference examples."""
+        """Return the smaller number of examples."""
         return min(len(self.generated), len(self.reference))
 
     @property
     def equal(self) -> bool:
-        """Return whether the numbers of generated and reference examples are equal."""
+        """Return whether both sides have the same number of examples."""
         return len(self.generated) == len(self.reference)
 
 
 @runtime_checkable
 class Metric(Protocol):
-    """Base class of metrics. A metric may return several scores, which ``scores`` declares by name.
+    """Base class of metrics, whose scores ``scores`` declares by name.
 
-    A metric that compares samples with training examples has the attribute ``of_training = True``. It
-    is skipped if the training examples are unknown (`pushforward.data.real_data`).
+    A metric that needs training examples has the attribute ``of_training = True``.
     """
 
-    scores: ClassVar[Mapping[str, MetricInfo]]
+    scores: ClassVar[Infos]
 
     def applies(self, samples: Samples) -> bool:
         """Return whether the metric is applicable to these samples."""
 
-    def __call__(self, samples: Samples) -> dict[str, Score]:
+    def __call__(self, samples: Samples) -> Scores:
         """Compute scores by name; scores that cannot be computed are omitted."""
 
 
 def is_metric(part: type[Any]) -> TypeGuard[type[Metric]]:
     """Return whether a class is a usable metric, not the protocol."""
     scores = inspect.getattr_static(part, "scores", None)
-    return (
-        isinstance(scores, Mapping)
-        and bool(scores)
-        and all(isinstance(info, MetricInfo) for info in scores.values())
-    )
+    if not isinstance(scores, Mapping) or not scores:
+        return False
+    return all(isinstance(info, MetricInfo) for info in scores.values())
 
 
-def check_finite(name: str, examples: np.ndarray) -> None:
-    """Raise an error if examples contain NaN or infinity.
-
-    Raises:
-        Diverged: If generated examples are not finite.
-        DataError: If real examples are not finite.
-    """
+def check_finite(name: str, examples: Array) -> None:
+    """Raise `Diverged` or `DataError` if examples contain NaN or infinity."""
     if not np.issubdtype(examples.dtype, np.floating):
         return
-    wrong = int((~np.isfinite(examples.reshape(len(examples), -1)).all(axis=1)).sum())
+    finite = np.isfinite(examples.reshape(len(examples), -1)).all(axis=1)
+    wrong = int((~finite).sum())
     if not wrong:
         return
-    message = f"{wrong} of {len(examples)} {name} examples contain NaN or infinite values, so no score can be computed."
+    message = (
+        f"{wrong} of {len(examples)} {name} examples contain NaN or infinite values, so no score "
+        "can be computed."
+    )
     if name.startswith("generated"):
         raise Diverged(
-            f"{message} Has training diverged? Lower the learning rate, or resume from an earlier checkpoint."
+            f"{message} Has training diverged? Lower the learning rate, or resume from an earlier "
+            "checkpoint."
         )
     raise DataError(f"{message} Remove them from the data.")

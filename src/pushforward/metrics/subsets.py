@@ -7,92 +7,96 @@ from collections.abc import Callable
 
 import numpy as np
 
-COLUMNS = 8  # Columns by which examples are put in order, at most
+Array = np.ndarray
+COLUMNS = 8  # Columns by which examples are sorted
 GROUPS = 32  # Groups of examples whose terms are stored, on either side
 DIGITS = 6  # Significant digits of stored terms
-# How often some examples are left out to measure a variance, and which part, a fifth
+# Number of jackknife rounds, and the inverse of the fraction that each omits
 SPLITS = 30
 LEFT_OUT = 5
 
 
-def groups_of(n: int) -> np.ndarray:
-    """Assign n examples to `GROUPS` random groups of equal size; the groups are the same for all models."""
+def fixed_random(seed: int = 0) -> np.random.Generator:
+    """Create a random number generator with the same numbers on every machine."""
+    return np.random.Generator(np.random.Philox(seed))
+
+
+def groups_of(n: int) -> Array:
+    """Assign n examples to `GROUPS` fixed random groups of equal size."""
     number = np.empty(n, dtype=np.int64)
-    number[np.random.Generator(np.random.Philox(0)).permutation(n)] = np.arange(n) % min(GROUPS, n)
+    number[fixed_random().permutation(n)] = np.arange(n) % min(GROUPS, n)
     return number
 
 
-def by_examples(terms: np.ndarray) -> tuple[float, ...]:
-    """Average the contributions of single examples to a score over the groups of `groups_of`.
+def by_examples(terms: Array) -> tuple[float, ...]:
+    """Average the contributions of examples to n times a score over the groups of `groups_of`.
 
-    If two models have the results a and b, the standard error of the mean of a - b is the error of
-    their difference over new examples of this side: much smaller than the error of either score if
-    the same examples are hard for both.
-
-    Args:
-        terms: Contributions of examples to the score times the number of examples, up to a
-            constant, (n,); NaN for omitted examples.
+    The standard error of the mean of a difference of two models' results is the error of their
+    difference over new examples. Omitted examples have NaN.
     """
     groups = groups_of(len(terms))
     used = ~np.isnan(terms)
-    means = np.bincount(groups[used], weights=terms[used]) / np.bincount(groups[used])
+    sums = np.bincount(groups[used], weights=terms[used])
+    means = sums / np.bincount(groups[used])
     return tuple(float(f"{mean:.{DIGITS}g}") for mean in means)
 
 
-def placed(terms: np.ndarray, at: np.ndarray, n: int) -> np.ndarray:
-    """Place the terms of the examples at some indices among all n, with NaN elsewhere."""
+def placed(terms: Array, at: Array, n: int) -> Array:
+    """Place the terms of some examples among all n, with NaN elsewhere."""
     every = np.full(n, np.nan)
     every[at] = terms
     return every
 
 
-def drawn(x: np.ndarray, n: int, seed: int) -> np.ndarray:
+def drawn(x: Array, n: int, seed: int) -> Array:
     """Return the examples x (m, d) at the indices of `drawn_at`."""
     return np.asarray(x[drawn_at(x, n, seed)])
 
 
-def drawn_at(x: np.ndarray, n: int, seed: int) -> np.ndarray:
-    """Draw the indices of n of the examples x (m, d), in an order that depends only on their values and on the seed.
+def drawn_at(x: Array, n: int, seed: int) -> Array:
+    """Draw the indices of n of the examples x (m, d), from their values and a seed.
 
-    Examples may be sorted by class, so the first n are not a random sample.
+    Examples may be sorted by class.
     """
     rising = rising_order(x)
-    return np.asarray(rising[random_for(x[rising], seed).permutation(len(x))[:n]])
+    random = random_for(x[rising], seed)
+    return np.asarray(rising[random.permutation(len(x))[:n]])
 
 
-def rising_order(x: np.ndarray) -> np.ndarray:
+def rising_order(x: Array) -> Array:
     """Return the indices that sort examples (m, d) by their first columns, at most 8."""
     return np.lexsort(x[:, :COLUMNS].T[::-1])
 
 
-def ordered(x: np.ndarray) -> np.ndarray:
+def ordered(x: Array) -> Array:
     """Return the examples x (m, d) in `rising_order`."""
     return np.asarray(x[rising_order(x)])
 
 
-def random_for(examples: np.ndarray, seed: int) -> np.random.Generator:
+def random_for(examples: Array, seed: int) -> np.random.Generator:
     """Create a random number generator from a seed and the values of the examples."""
-    return np.random.default_rng([seed, zlib.crc32(np.ascontiguousarray(examples).tobytes())])
+    checksum = zlib.crc32(np.ascontiguousarray(examples).tobytes())
+    return np.random.default_rng([seed, checksum])
 
 
-def orders(n: int, count: int) -> list[np.ndarray]:
+def orders(n: int, count: int) -> list[Array]:
     """Return fixed random orders of n examples."""
-    return [np.random.Generator(np.random.Philox(split)).permutation(n) for split in range(count)]
+    return [fixed_random(seed).permutation(n) for seed in range(count)]
 
 
-def left_out(score: Callable[[np.ndarray], float], n: int) -> float:
-    """Compute the variance of a score by a jackknife that omits a fifth of the examples at a time."""
+def left_out(score: Callable[[Array], float], n: int) -> float:
+    """Compute the variance of a score by a jackknife that omits a fifth of n examples."""
     few = max(1, n // LEFT_OUT)
-    return (
-        float(np.var([score(order[few:]) for order in orders(n, SPLITS)], ddof=1)) * (n - few) / few
-    )
+    values = [score(order[few:]) for order in orders(n, SPLITS)]
+    return float(np.var(values, ddof=1)) * (n - few) / few
 
 
-def nearest(x: np.ndarray, others: np.ndarray, skipped: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Find the distance and index of the nearest other example, each (n,), after skipping the ``skipped`` nearest ones."""
+def nearest(x: Array, others: Array, skipped: int = 0) -> tuple[Array, Array]:
+    """Find the distance and index of the nearest example, each (n,), but ``skipped`` ones."""
     from sklearn import config_context
     from sklearn.neighbors import NearestNeighbors
 
     with config_context(assume_finite=True, skip_parameter_validation=True):
-        distances, at = NearestNeighbors(n_neighbors=1 + skipped).fit(others).kneighbors(x)
-    return distances[:, -1], at[:, -1]
+        search = NearestNeighbors(n_neighbors=1 + skipped).fit(others)
+        distances, indices = search.kneighbors(x)
+    return distances[:, -1], indices[:, -1]

@@ -1,25 +1,23 @@
-"""Two-sample tests by kernel distance (KID), energy distance, nearest neighbours and a classifier."""
+"""Two-sample comparisons: kernel distance (KID), energy distance, neighbours and a classifier."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
 from typing import ClassVar, NamedTuple
 
 import numpy as np
 
 from pushforward.metrics.growth import Growth, mean_growth
-from pushforward.metrics.score import MetricInfo, Samples, Score, share_info
-from pushforward.metrics.subsets import by_examples, drawn, drawn_at, placed
-from pushforward.metrics.uncertainty import Errors, Terms, kernel_errors
+from pushforward.metrics.score import Infos, MetricInfo, Samples, Score, Scores, share_info
+from pushforward.metrics.subsets import Array, drawn, drawn_at, fixed_random, placed
+from pushforward.metrics.uncertainty import Influence, Terms, kernel_errors
 
 
-def _kernel(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+def _kernel(x: Array, y: Array) -> Array:
     return np.asarray((x @ y.T / x.shape[1] + 1) ** 3)
 
 
 class KernelDistance(NamedTuple):
-    """Kernel distance with its standard error and, if requested, growth of its variance and its terms."""
+    """Kernel distance with its standard error, growth of its variance and terms."""
 
     value: float
     error: float
@@ -27,32 +25,27 @@ class KernelDistance(NamedTuple):
     terms: Terms = (np.empty(0), np.empty(0))
 
 
-def squared_mmd(x: np.ndarray, y: np.ndarray, grows: bool = False) -> KernelDistance:
-    """Compute the unbiased squared MMD with the kernel (x.y / f + 1)^3, and its standard error.
+def squared_mmd(x: Array, y: Array, grows: bool = False) -> KernelDistance:
+    """Compute the unbiased squared MMD of clouds (n, f) with the kernel (x.y / f + 1)^3.
 
-    The mean over pairs i != j of k(x_i, x_j), plus that of k(y_i, y_j), minus twice the mean of all k(x_i, y_j). It is
-    not cut off at 0: an unbiased estimate of zero is negative half of the time. The error is a jackknife over examples.
-
-    Args:
-        x: First cloud, (n, f), n at least 3.
-        y: Second cloud, (n, f).
-        grows: Whether to compute the growth of the variance and the terms.
+    The mean over pairs i != j of k(x_i, x_j), plus that of k(y_i, y_j), minus twice the mean of all
+    k(x_i, y_j); possibly below 0. The error is a jackknife over examples.
 
     References:
-        Gretton et al., A kernel two-sample test, 2012. Bińkowski et al., Demystifying MMD GANs, 2018, arXiv:1801.01401.
+        Gretton et al., A kernel two-sample test, 2012.
+        Bińkowski et al., Demystifying MMD GANs, 2018, arXiv:1801.01401.
     """
     n = len(x)
     xx = _kernel(x, x)
     yy = _kernel(y, y)
     xy = _kernel(x, y)
     own = xx.sum(1) - np.diag(xx) + yy.sum(1) - np.diag(yy)
-    rows = xy.sum(1)
-    columns = xy.sum(0)
-    both = np.diag(xy)
-    value = own.sum() / (n * (n - 1)) - 2 * xy.sum() / n**2
-    left_out = (own.sum() - 2 * own) / ((n - 1) * (n - 2)) - 2 * (
-        xy.sum() - rows - columns + both
-    ) / (n - 1) ** 2
+    own_total = own.sum()
+    total = xy.sum()
+    value = own_total / (n * (n - 1)) - 2 * total / n**2
+    own_without = (own_total - 2 * own) / ((n - 1) * (n - 2))
+    without = (total - xy.sum(1) - xy.sum(0) + np.diag(xy)) / (n - 1) ** 2
+    left_out = own_without - 2 * without
     error = float(np.sqrt((n - 1) * left_out.var()))
     if not grows:
         return KernelDistance(float(value), error)
@@ -61,60 +54,49 @@ def squared_mmd(x: np.ndarray, y: np.ndarray, grows: bool = False) -> KernelDist
 
 
 def kernel_distance(
-    x: np.ndarray, y: np.ndarray, *, every_pair: int = 5000, block: int = 1000, grows: bool = False
+    x: Array, y: Array, *, every_pair: int = 5000, block: int = 1000, grows: bool = False
 ) -> KernelDistance:
-    """Compute KID between two clouds of features and its standard error.
+    """Compute KID between clouds of features, (n, f) and (m, f), reduced to equal size.
 
-    Up to ``every_pair`` examples, all pairs are used; above, the mean over disjoint blocks, whose
-    standard deviation gives the error. Blocks are drawn without replacement, with a separate fixed
-    permutation for each side, because examples may be sorted by class. Over permutations, every
-    pair is equally likely in a block, so the expected mean is the value over all pairs,
-    independently of the order; one permutation deviates by about the error. For clouds of equal
-    size up to ``every_pair``, the order has no effect.
-
-    Args:
-        x: First cloud, (n, f).
-        y: Second cloud, (m, f); the larger cloud is reduced to the size of the smaller one.
-        every_pair: Maximum number of examples for comparing all pairs.
-        block: Block size above that number.
-        grows: Whether to compute the growth of the variance and the terms, which are NaN for
-            examples outside of blocks.
+    Above ``every_pair`` examples, it is the mean over disjoint random blocks. ``grows`` asks for
+    growth and terms.
     """
     n = min(len(x), len(y))
-    random = np.random.Generator(np.random.Philox(0))
-    of_x, of_y = (random.permutation(len(examples))[:n] for examples in (x, y))
-    size = n if n <= every_pair else block
-    blocks = [slice(start, start + size) for start in range(0, n - size + 1, size)]
-    x, y = (np.asarray(examples, np.float64) for examples in (x, y))
-    parts = [squared_mmd(x[of_x[part]], y[of_y[part]], grows) for part in blocks]
-    value = float(np.mean([part.value for part in parts]))
+    random = fixed_random()
+    order_x = random.permutation(len(x))
+    order_y = random.permutation(len(y))
+    size = n
+    if n > every_pair:
+        size = block
+    count = n // size
+    used_x = order_x[: count * size]
+    used_y = order_y[: count * size]
+    parts = []
+    for at_x, at_y in zip(np.split(used_x, count), np.split(used_y, count), strict=True):
+        parts.append(squared_mmd(x[at_x], y[at_y], grows))
+    values = [part.value for part in parts]
+    value = float(np.mean(values))
     error = parts[0].error
-    if len(parts) > 1:
-        error = float(np.std([part.value for part in parts], ddof=1) / np.sqrt(len(parts)))
+    if count > 1:
+        error = float(np.std(values, ddof=1) / np.sqrt(count))
     if not grows:
         return KernelDistance(value, error)
-    used = len(blocks) * size
-    terms_of_x, terms_of_y = (
-        np.concatenate(side) for side in zip(*(part.terms for part in parts), strict=True)
-    )
-    terms = placed(terms_of_x, of_x[:used], len(x)), placed(terms_of_y, of_y[:used], len(y))
-    growth = mean_growth([part.growth for part in parts], len(parts))
+    terms_x = np.concatenate([part.terms[0] for part in parts])
+    terms_y = np.concatenate([part.terms[1] for part in parts])
+    growth = mean_growth([part.growth for part in parts], count)
+    terms = (placed(terms_x, used_x, len(x)), placed(terms_y, used_y, len(y)))
     return KernelDistance(value, error, growth, terms)
 
 
 class Kernel:
-    """KID between the features of generated and held-out examples.
+    """KID of features, rescaled so that the reference has unit variance per dimension."""
 
-    Features have unit total variance; here they are rescaled so that the reference has unit
-    variance per dimension on average, the scale at which the kernel (x.y / f + 1)^3 is sensitive to
-    more than the means.
-    """
-
-    scores: ClassVar[Mapping[str, MetricInfo]] = {
+    scores: ClassVar[Infos] = {
         "kid": MetricInfo(
             "KID",
             "lower",
-            "Unbiased kernel distance between features; about 0 for real data, and possibly below 0.",
+            "Unbiased kernel distance between features; about 0 for real data, and possibly "
+            "below 0.",
             group="Quality and diversity",
             role="quality",
             priority=3,
@@ -125,45 +107,38 @@ class Kernel:
     def applies(self, samples: Samples) -> bool:
         return samples.table is None and samples.fewest > 2
 
-    def __call__(self, samples: Samples) -> dict[str, Score]:
+    def __call__(self, samples: Samples) -> Scores:
         x = samples.generated_features
         y = samples.reference_features
         centre = y.mean(0)
         total = float(y.var(0).sum())
-        stretch = np.sqrt(y.shape[1] / total) if total > 0 else 1.0
-        distance = kernel_distance(
-            (x - centre) * stretch, (y - centre) * stretch, grows=samples.errors
-        )
-        score = Score(
-            distance.value, error=distance.error, reference_error=distance.error / np.sqrt(2)
-        )
+        stretch = 1.0
+        if total > 0:
+            stretch = np.sqrt(y.shape[1] / total)
+        scaled_x = (x - centre) * stretch
+        scaled_y = (y - centre) * stretch
+        distance = kernel_distance(scaled_x, scaled_y, grows=samples.errors)
+        error = distance.error
+        errors = (error, error / np.sqrt(2))
         if samples.errors:
-            of_x, of_y = (by_examples(terms) for terms in distance.terms)
-            score = replace(score, growth=distance.growth, sample_terms=of_x, reference_terms=of_y)
-        return {"kid": score}
+            influence = Influence(errors, distance.growth, distance.terms)
+            return {"kid": influence.score(distance.value)}
+        return {"kid": Score(distance.value, error=errors[0], reference_error=errors[1])}
 
 
-# Examples on either side at most of the neighbour test, the energy distance and its p-value: time grows with their square
-MOST = 1000
-ENERGY = 2000
-TESTED = 500
+MOST = 1000  # Maximum number of examples per side of the neighbour test
+ENERGY = 2000  # Maximum number of examples per side of the energy distance
+TESTED = 500  # Maximum number of examples per side of its p-value
 PERMUTATIONS = 500
-# Of the classifier: examples whose bumps it sees, at most, the inverse of its penalty, and the parts of a cross-validation
+# The classifier: number of Gaussian bumps, inverse of the penalty, folds of the cross-validation
 LANDMARKS = 100
 PENALTY = 0.1
 FOLDS = 5
-# The share of the variance of an accuracy that comes from real examples, about, as measured in 2 and 16 dimensions
-OF_REFERENCE = 0.4
+OF_REFERENCE = 0.4  # Fraction of the variance of an accuracy that comes from real examples
 
 
-def energy_distance(x: np.ndarray, y: np.ndarray) -> float:
-    """Compute the unbiased energy distance 2 E|x - y| - E|x - x'| - E|y - y'| over pairs of different examples.
-
-    It may be below 0 for clouds from one distribution.
-
-    Args:
-        x: First cloud, (n, d), n at least 2.
-        y: Second cloud, (m, d), m at least 2.
+def energy_distance(x: Array, y: Array) -> float:
+    """Compute the unbiased energy distance 2 E|x - y| - E|x - x'| - E|y - y'| of clouds.
 
     References:
         Székely and Rizzo, Energy statistics: a class of statistics based on distances, 2013.
@@ -173,40 +148,25 @@ def energy_distance(x: np.ndarray, y: np.ndarray) -> float:
     return float(2 * cdist(x, y).mean() - pdist(x).mean() - pdist(y).mean())
 
 
-def energy_errors(x: np.ndarray, y: np.ndarray) -> tuple[Errors, Growth, Terms]:
+def energy_errors(x: Array, y: Array) -> Influence:
     """Compute the errors, the growth of the variance and the terms of `energy_distance`."""
     from scipy.spatial.distance import cdist
 
     return kernel_errors(-cdist(x, x), -cdist(y, y), -cdist(x, y))
 
 
-def energy_test(
-    x: np.ndarray, y: np.ndarray, permutations: int = PERMUTATIONS
-) -> tuple[float, float]:
-    """Compute the unbiased energy distance of two clouds, and the p-value of the hypothesis of equal distributions.
+def energy_test(x: Array, y: Array, permutations: int = PERMUTATIONS) -> tuple[float, float]:
+    """Compute `energy_distance`, and the p-value of the hypothesis of equal distributions.
 
-    2 E|x - y| - E|x - x'| - E|y - y'| over pairs of different examples; it may be below 0. The
-    p-value is the fraction of random divisions of all examples into two sets of these sizes,
-    including the given one, whose distance is at least as large.
-
-    Args:
-        x: First cloud, (n, d), n at least 2.
-        y: Second cloud, (m, d), m at least 2.
-        permutations: Number of random divisions.
-
-    Returns:
-        Distance and p-value, in (0, 1].
-
-    References:
-        Székely and Rizzo, Energy statistics: a class of statistics based on distances, 2013.
+    The p-value is the fraction of random divisions of all examples with at least this distance.
     """
     from scipy.spatial.distance import cdist
 
     n = len(x)
     m = len(y)
-    pooled = np.concatenate([x, y]).astype(np.float64)
+    pooled = np.concatenate([x, y])
     distances = cdist(pooled, pooled)
-    random = np.random.Generator(np.random.Philox(0))
+    random = fixed_random()
     first = np.zeros((permutations + 1, n + m))
     first[0, :n] = 1
     for row in first[1:]:
@@ -220,14 +180,10 @@ def energy_test(
     return float(values[0]), float((values >= values[0] - slack).mean())
 
 
-def neighbour_accuracy(x: np.ndarray, y: np.ndarray) -> float:
+def neighbour_accuracy(x: Array, y: Array) -> float:
     """Compute the fraction of examples whose nearest other example is in the same cloud.
 
-    The fraction is 0.5 for equal distributions, 1 for separate clouds, and below 0.5 for copies.
-
-    Args:
-        x: First cloud, (n, f).
-        y: Second cloud of equal size, (n, f); otherwise chance is not 0.5.
+    It is 0.5 for equal distributions, and less for copies.
 
     References:
         Lopez-Paz and Oquab, Revisiting Classifier Two-Sample Tests, 2017, arXiv:1610.06545.
@@ -240,24 +196,11 @@ def neighbour_accuracy(x: np.ndarray, y: np.ndarray) -> float:
     return float((own[neighbours] == own).mean())
 
 
-def _accuracy_error(accuracy: float, n: int) -> float:
-    share = (n * accuracy + 2) / (n + 4)
-    return float(np.sqrt(0.85 * share * (1 - share) / n))
-
-
-def classifier_accuracy(x: np.ndarray, y: np.ndarray) -> float:
-    """Compute the accuracy of a classifier that predicts the cloud of unseen examples.
-
-    The accuracy is 0.5 for equal distributions, 1 for separate clouds.
+def classifier_accuracy(x: Array, y: Array) -> float:
+    """Compute the accuracy of a classifier that predicts the cloud of unseen examples, (n, f) each.
 
     Logistic regression on the standardised columns and on Gaussian bumps exp(-|x - c|^2 / f) around
-    100 of the examples, so that it detects shapes, not only means; 5-fold cross-validation. The
-    loss is convex, so the result is deterministic. Examples come in random order: the i-th is in
-    fold i mod 5, and the first ones of both clouds are the centres c.
-
-    Args:
-        x: First cloud, (n, f), n at least 5.
-        y: Second cloud of equal size, (n, f); otherwise chance is not 0.5.
+    the first examples c; 5-fold cross-validation. Examples come in random order.
 
     References:
         Lopez-Paz and Oquab, Revisiting Classifier Two-Sample Tests, 2017, arXiv:1610.06545.
@@ -265,41 +208,38 @@ def classifier_accuracy(x: np.ndarray, y: np.ndarray) -> float:
     from scipy.spatial.distance import cdist
     from sklearn import config_context
     from sklearn.linear_model import LogisticRegression
+    from sklearn.model_selection import PredefinedSplit, cross_val_predict
 
-    own = np.arange(len(x) + len(y)) < len(x)
-    fold = np.concatenate([np.arange(len(examples)) % FOLDS for examples in (x, y)])
-    pooled = _standardised(np.concatenate([x, y]))
-    centres = np.concatenate(
-        [examples[: LANDMARKS // 2] for examples in (pooled[own], pooled[~own])]
-    )
-    seen = _standardised(
-        np.concatenate(
-            [pooled, np.exp(-cdist(pooled, centres, "sqeuclidean") / x.shape[1])], axis=1
-        )
-    )
-    right = np.empty(len(own), bool)
-    for out in (fold == number for number in range(FOLDS)):
-        with config_context(assume_finite=True, skip_parameter_validation=True):
-            classifier = LogisticRegression(C=PENALTY, tol=1e-2).fit(seen[~out], own[~out])
-            right[out] = classifier.predict(seen[out]) == own[out]
-    return float(right.mean())
+    n = len(x)
+    own = np.arange(n + len(y)) < n
+    fold = np.concatenate([np.arange(n) % FOLDS, np.arange(len(y)) % FOLDS])
+    columns = _standardised(np.concatenate([x, y]))
+    half = LANDMARKS // 2
+    centres = np.concatenate([columns[:n][:half], columns[n:][:half]])
+    bumps = np.exp(-cdist(columns, centres, "sqeuclidean") / x.shape[1])
+    inputs = _standardised(np.concatenate([columns, bumps], axis=1))
+    classifier = LogisticRegression(C=PENALTY, tol=1e-2)
+    with config_context(assume_finite=True, skip_parameter_validation=True):
+        predicted = cross_val_predict(classifier, inputs, own, cv=PredefinedSplit(fold))
+    return float((predicted == own).mean())
 
 
-def _standardised(x: np.ndarray) -> np.ndarray:
+def _standardised(x: Array) -> Array:
     centred = x - x.mean(0)
-    spread = centred.std(0)
-    return np.asarray(centred / np.where(spread > 1e-12, spread, np.inf))
+    std = centred.std(0)
+    return np.asarray(centred / np.where(std > 1e-12, std, np.inf))
 
 
 class TwoSample:
     """Energy distance of points, and classifiers that distinguish samples from real data."""
 
-    scores: ClassVar[Mapping[str, MetricInfo]] = {
+    scores: ClassVar[Infos] = {
         "energy": MetricInfo(
             "Energy distance",
             "lower",
-            f"Unbiased energy distance between samples and real data, from at most {ENERGY:,} of each, in standard "
-            "deviations of the columns; about 0 for real data, and possibly below 0.",
+            f"Unbiased energy distance between samples and real data, from at most {ENERGY:,} of "
+            "each, in standard deviations of the columns; about 0 for real data, and possibly "
+            "below 0.",
             group="Quality and diversity",
             role="quality",
             unbiased=True,
@@ -307,8 +247,9 @@ class TwoSample:
         "neighbour_test": share_info(
             "Nearest-neighbour test",
             "target",
-            "Fraction of examples whose nearest other example is on the same side: 50 % if samples cannot be "
-            "distinguished from real data, more if they can, less if they are copies of real data.",
+            "Fraction of examples whose nearest other example is on the same side: 50 % if "
+            "samples cannot be distinguished from real data, more if they can, less if they are "
+            "copies of real data.",
             unit="%",
             group="Two-sample comparisons",
             target=0.5,
@@ -316,7 +257,8 @@ class TwoSample:
         "classifier_test": share_info(
             "Classifier test",
             "target",
-            "Accuracy on new examples of a classifier that distinguishes samples from real data; 50 % if it cannot.",
+            "Accuracy on new examples of a classifier that distinguishes samples from real data; "
+            "50 % if it cannot.",
             unit="%",
             group="Two-sample comparisons",
             target=0.5,
@@ -333,45 +275,37 @@ class TwoSample:
             return ("energy",)
         return ()
 
-    def __call__(self, samples: Samples) -> dict[str, Score]:
-        """Compute "neighbour_test", "classifier_test" (from 10 examples per side) and "energy" (points; the only one for tables).
-
-        ``extra`` of "energy" has the p-value as "p".
-        """
+    def __call__(self, samples: Samples) -> Scores:
+        """Compute scores; tables have only "energy", whose ``extra`` has the p-value."""
         if samples.table is not None:
             return {"energy": _energy(samples)}
         x = drawn(samples.generated_features, MOST, 0)
         y = drawn(samples.reference_features, MOST, 1)
-        accuracy = neighbour_accuracy(x, y)
-        error = _accuracy_error(accuracy, len(x))
-        scores = {
-            "neighbour_test": Score(
-                accuracy, error=error, reference_error=error * np.sqrt(OF_REFERENCE)
-            )
-        }
-        if len(x) >= 2 * FOLDS:
-            right = classifier_accuracy(x, y)
-            error = _accuracy_error(right, len(x))
-            scores["classifier_test"] = Score(
-                right, error=error, reference_error=error * np.sqrt(OF_REFERENCE)
-            )
-        if len(samples.shape) > 1:
-            return scores
-        return {"energy": _energy(samples), **scores}
+        n = len(x)
+        scores = {}
+        if len(samples.shape) == 1:
+            scores["energy"] = _energy(samples)
+        scores["neighbour_test"] = _accuracy(neighbour_accuracy(x, y), n)
+        if n >= 2 * FOLDS:
+            scores["classifier_test"] = _accuracy(classifier_accuracy(x, y), n)
+        return scores
+
+
+def _accuracy(accuracy: float, n: int) -> Score:
+    share = (n * accuracy + 2) / (n + 4)
+    error = float(np.sqrt(0.85 * share * (1 - share) / n))
+    return Score(accuracy, error=error, reference_error=error * np.sqrt(OF_REFERENCE))
 
 
 def _energy(samples: Samples) -> Score:
     x, y = samples.points
     at_x = drawn_at(x, ENERGY, 0)
     at_y = drawn_at(y, ENERGY, 1)
-    _, p = energy_test(x[at_x[:TESTED]], y[at_y[:TESTED]])
-    (error, shared), growth, (of_x, of_y) = energy_errors(x[at_x], y[at_y])
-    return Score(
-        energy_distance(x[at_x], y[at_y]),
-        error=error,
-        reference_error=shared,
-        growth=growth,
-        reference_terms=by_examples(placed(of_y, at_y, len(y))),
-        sample_terms=by_examples(placed(of_x, at_x, len(x))),
-        extra={"p": p},
-    )
+    some_x = x[at_x]
+    some_y = y[at_y]
+    _, p = energy_test(some_x[:TESTED], some_y[:TESTED])
+    influence = energy_errors(some_x, some_y)
+    terms_x, terms_y = influence.terms
+    terms = (placed(terms_x, at_x, len(x)), placed(terms_y, at_y, len(y)))
+    distance = energy_distance(some_x, some_y)
+    return influence._replace(terms=terms).score(distance, extra={"p": p})

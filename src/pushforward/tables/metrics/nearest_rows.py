@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pushforward.metrics.memorisation import nearest_distance
-from pushforward.metrics.score import MetricInfo, Samples, Score, share_info
-from pushforward.metrics.subsets import nearest
+from pushforward.metrics.score import Infos, MetricInfo, Samples, Score, Scores, share_info
+from pushforward.metrics.subsets import Array, nearest
 from pushforward.metrics.uncertainty import Errors, area, area_errors, by_blocks, share_error
 from pushforward.tables.metrics.table import embedded, shuffled
 
@@ -284,39 +284,24 @@ class Membership:
         }
 
 
-COMPARED = 5000  # Rows of either side that are compared, at most: time grows with their square
-
-
+COMPARED = 5000  # Maximum number of rows per side: time grows with their square
 LEVELS = 30
-
-
-LEAST = 20  # Rows of a block by which errors are measured, at least
-
-
+LEAST = 20  # Minimum number of rows per block for errors
 WHERE = "with numbers in units of their range and categories as indicators"
 
 
-def fidelity(generated: NDArray[np.float64], real: NDArray[np.float64]) -> tuple[float, float]:
-    """Compute alpha-precision and beta-recall, integrated over all levels.
+def fidelity(generated: Array, real: Array) -> tuple[float, float]:
+    """Compute alpha-precision and beta-recall of clouds (n, f), integrated over 30 levels.
 
-    The alpha-support of real data is the ball around its mean that holds a fraction alpha of the
-    data. P(alpha) is the fraction of samples in this ball. R(beta) is the fraction of real points
-    that are no farther from their nearest sample than from their nearest other real point, and
-    whose nearest sample is among the fraction beta closest to the samples' mean. The results are 1
-    - mean |P - alpha| / mean alpha and 1 - mean |R - beta| / mean beta, over 30 levels from 0 to 1.
-
-    Args:
-        generated: Generated examples, (n, f).
-        real: Real examples, (n, f), n at least 2.
-
-    Returns:
-        Alpha-precision, 1 for perfect samples, and beta-recall, about a half for perfect samples,
-            because the nearest neighbour of a real point is equally likely a sample or another real
-            point.
+    P(alpha) is the fraction of samples in the ball around the real mean that holds a fraction alpha
+    of real data. R(beta) is the fraction of real points that are no farther from their nearest
+    sample than from their nearest other real point, and whose nearest sample is among the fraction
+    beta closest to the samples' mean. The results are 1 - mean |P - alpha| / mean alpha, and the
+    same for R and beta.
 
     References:
-        Alaa et al., How faithful is your synthetic data?, 2022, arXiv:2102.08921, sections 3 and 4; without their embedding in a
-        sphere: what the package synthcity calls "naive".
+        Alaa et al., How faithful is your synthetic data?, 2022, arXiv:2102.08921, sections 3 and 4,
+        without their embedding in a sphere ("naive" in synthcity).
     """
     levels = np.linspace(0, 1, LEVELS)
     centre = real.mean(0)
@@ -325,30 +310,34 @@ def fidelity(generated: NDArray[np.float64], real: NDArray[np.float64]) -> tuple
     precision = (outward[:, None] <= radii).mean(0)
     own, _ = nearest(real, real, 1)
     distances, at = nearest(real, generated)
-    reached = np.linalg.norm(generated[at] - generated.mean(0), axis=1)
-    within = reached[:, None] <= np.quantile(reached, levels)
-    recall = ((distances <= own)[:, None] & within).mean(0)
-    alpha, beta = (
-        float(1 - np.abs(curve - levels).sum() / levels.sum()) for curve in (precision, recall)
-    )
-    return alpha, beta
+    close = distances <= own
+    from_mean = np.linalg.norm(generated[at] - generated.mean(0), axis=1)
+    within = from_mean[:, None] <= np.quantile(from_mean, levels)
+    recall = (close[:, None] & within).mean(0)
+    return _agreement(precision, levels), _agreement(recall, levels)
+
+
+def _agreement(curve: Array, levels: Array) -> float:
+    return float(1 - np.abs(curve - levels).sum() / levels.sum())
 
 
 class Fidelity:
     """Alpha-precision and beta-recall of the rows of a table."""
 
     definition: ClassVar[int] = 2
-    scores: ClassVar[Mapping[str, MetricInfo]] = {
+    scores: ClassVar[Infos] = {
         "alpha_precision": share_info(
             "Alpha-precision",
             "higher",
-            f"Agreement of samples and real rows in the distance from the centre of the data, {WHERE}; at most 1.",
+            "Agreement of samples and real rows in the distance from the centre of the data, "
+            f"{WHERE}; at most 1.",
             group="Quality and diversity",
         ),
         "beta_recall": share_info(
             "Beta-recall",
             "higher",
-            f"Fraction of real rows that are closer to a sample than to any other real row, {WHERE}; about 0.5 for real data.",
+            "Fraction of real rows that are closer to a sample than to any other real row, "
+            f"{WHERE}; about 0.5 for real data.",
             group="Quality and diversity",
             role="diversity",
         ),
@@ -357,21 +346,20 @@ class Fidelity:
     def applies(self, samples: Samples) -> bool:
         return samples.table is not None and samples.equal and len(samples.generated) >= 10
 
-    def __call__(self, samples: Samples) -> dict[str, Score]:
+    def __call__(self, samples: Samples) -> Scores:
         assert samples.table is not None
-        x, y = (
-            side[shuffled(side, seed)[:COMPARED]]
-            for seed, side in enumerate(embedded(samples.table))
-        )
-        values = dict(zip(self.scores, np.clip(fidelity(x, y), 0, 1), strict=True))
+        generated, real = embedded(samples.table)
+        x = generated[shuffled(generated, 0)[:COMPARED]]
+        y = real[shuffled(real, 1)[:COMPARED]]
+        n = len(x)
+        values = np.clip(fidelity(x, y), 0, 1).tolist()
+        spreads = None
         if samples.errors:
             spreads = by_blocks(lambda a, b: np.array(fidelity(a, b)), x, y, LEAST)
-        else:
-            spreads = None
         if spreads is None:
-            return {name: Score(float(value)) for name, value in values.items()}
+            return {name: Score(value) for name, value in zip(self.scores, values, strict=True)}
         scores = {}
-        for (name, value), spread in zip(values.items(), spreads, strict=True):
-            error = max(float(spread), share_error(value * len(x), len(x)))
-            scores[name] = Score(float(value), error=error, reference_error=error * 0.5**0.5)
+        for name, value, spread in zip(self.scores, values, spreads, strict=True):
+            error = max(float(spread), share_error(value * n, n))
+            scores[name] = Score(value, error=error, reference_error=error * 0.5**0.5)
         return scores
