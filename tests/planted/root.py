@@ -254,11 +254,6 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
             "newcomers",
         ),
         ("if solver.stochastic else given.get", "if False else given.get", "grid_learning"),
-        (
-            "for option in GUIDANCE if option in given}",
-            "for option in () if option in given}",
-            "table_learning",
-        ),
         ('given.get("steps", flow.steps)', "flow.steps", "sampling"),
         ("_guided(flow.denoiser, given)", "flow.denoiser", "cli_editing"),
         ('"steps" in given and unguided', '"steps" in given', "sampling"),
@@ -280,16 +275,6 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("if error < least and", "if error > least and", "grid_learning"),
         ("torch.softmax(self.share, 0)", "torch.softmax(self.share.detach(), 0)", "grid_learning"),
         ("flow.solver.stochastic or", "False or", "grid_learning"),
-        ("self._units * self.added", "self._units * self.added.detach()", "table_learning"),
-        (" if nearer else None", "", "table_learning"),
-        ("if to_data and to_data[1] <= to_data[0]", "if to_data", "table_learning"),
-        ("*rivals[1 + len(GRIDS) :])", ")", "table_learning"),
-        ("[*GRIDS, *grids]", "[*GRIDS]", "table_learning"),
-        (
-            "if candidate is not None and error < least",
-            "if candidate is not None and error > least",
-            "table_learning",
-        ),
     ],
     "transports/likelihood.py": [
         ("return at_end + gained", "return at_end - gained", "likelihood"),

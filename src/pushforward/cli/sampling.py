@@ -150,11 +150,7 @@ def configured_run(
     flow = inner_of(configured.transport)
     if has_steps(flow) and (solving.steps is not None or solving.grid is not None):
         steps = f"{flow.steps} steps of {type(flow.solver).__name__}"
-        if getattr(flow, "learned", None) is not None:
-            say(f"using the times and coefficients that pushforward tune learned for {steps}")
-        elif flow.grid is not None and flow.grid == configured.learned_grid(
-            flow.steps, flow.solver
-        ):
+        if flow.grid is not None and flow.grid == configured.learned_grid(flow.steps, flow.solver):
             say(f"using the times that pushforward tune learned for {steps}")
     return configured
 

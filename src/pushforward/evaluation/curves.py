@@ -17,7 +17,6 @@ from pushforward.data import Dataset
 from pushforward.denoisers import AtScale, FlowMap, Guided
 from pushforward.errors import Diverged
 from pushforward.evaluation.evaluator import CURVE_SCORES, Judge, solver_title
-from pushforward.evaluation.features import fit_features
 from pushforward.evaluation.intervals import point_of, together
 from pushforward.evaluation.measurements import CurvePoint, Ladder, Pictures, SweepPoint
 from pushforward.evaluation.models import check_model, commands
@@ -31,7 +30,6 @@ from pushforward.solvers import Jump
 from pushforward.training import Run
 from pushforward.training.runs.run import by_default, transport_of
 from pushforward.transports import Flow, Transport, inner_of, starts, with_inner
-from pushforward.transports.learned_steps import Pairs
 from pushforward.transports.transport import unmet_kept
 
 if TYPE_CHECKING:
@@ -47,9 +45,6 @@ SHOWN = {
     False: 36,
     True: 200,
 }  # Samples that are drawn beside the teacher's, by whether they are points
-# The first seed of samples by which a sampler is chosen, above those of all others, and how many there are at most.
-CHOOSING = 700_000_000
-CHOSEN_BY = 2_000
 
 
 @dataclass
@@ -300,34 +295,6 @@ def with_ladder(
     if ladder is None:
         return result, pictures
     return replace(result, ladder=ladder), replace(pictures, pair=pair_of(model))
-
-
-def training_distance(transport: Transport, data: Dataset) -> Callable[[Flow], float]:
-    """Build a function that measures the distance between samples of a flow and training examples, to choose a sampler.
-
-    The function uses the energy distance for points and rows, and otherwise the Fréchet distance to training
-    examples that the features were not fitted on. All flows start from the same noise.
-
-    Args:
-        transport: Transport of the model, which decodes the latents of a latent flow.
-        data: Training data of the model.
-    """
-    features = fit_features(data)
-    name = "energy" if len(data.space.shape) == 1 else "frechet"
-    known = replace(
-        data, held_out=data.train if data.truth else data.train.take(features.halves.drawn)
-    )
-    n = min(len(known.held_out) - 1, CHOSEN_BY)
-
-    def distance(flow: Flow) -> float:
-        x = (
-            transport.space.to_data(Pairs.of(flow, with_inner(transport, flow), n, CHOOSING).target)
-            .float()
-            .cpu()
-        )
-        return score(x, known, features, n=n, metrics=(name,))[name].number
-
-    return distance
 
 
 def with_sweep(

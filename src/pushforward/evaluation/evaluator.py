@@ -646,8 +646,6 @@ def solver_title(transport: Flow) -> str:
     """Name the solver and time grid of a flow, such as "Heun on the shifted:0.3 grid"."""
     name = type(transport.solver).__name__
     grid = transport.grid
-    if getattr(transport, "learned", None) is not None:
-        return f"{name} with a learned table"
     if grid is None:
         return name
     if isinstance(grid, str):

@@ -4,15 +4,8 @@ A row is one network call: noise is drawn, registers are updated by affine combi
 network is called at one of them. Register 0 holds the state that the solve starts from, and every
 other is written once.
 
-A learned table has the most general form. Each call of a deterministic solver is made at a combination of the start and of the
-estimates before it, and so is each state:
-
-    x_k = a_k x_start + sum_{j<k} b_kj f_j,    f_k = estimate at x_k and t_k
-
-This form has (K + 1)(K + 2) / 2 coefficients and K times for K calls.
-
 References:
-    Shaul et al., Bespoke Non-Stationary Solvers (2024), for solvers as tables of coefficients, and theorem 3.2 for the form.
+    Shaul et al., Bespoke Non-Stationary Solvers (2024), for solvers as tables of coefficients.
 """
 
 from __future__ import annotations
@@ -39,7 +32,6 @@ from pushforward.denoisers.denoiser import (
     mapped,
 )
 from pushforward.draws import Draws
-from pushforward.errors import UsageError
 from pushforward.paths import check
 from pushforward.solvers.solver import Solver, State, noise_of
 
@@ -479,152 +471,6 @@ def with_columns(rows: list[Row], denoiser: Predictor) -> list[Row]:
     return done
 
 
-@dataclass(frozen=True)
-class General:
-    """Table in the general form, with gradients if its coefficients have them.
-
-    Args:
-        kinds: Estimate of each of the K calls.
-        times: Times of the calls, (K,), float64.
-        weights: Lower triangular weights (K + 1, K + 1), float64, of the start (first column) and
-            the estimates: row k gives the input of call k, the last row the data.
-        stops: Number of the call at the end of each step but the last.
-    """
-
-    kinds: tuple[str, ...]
-    times: Tensor
-    weights: Tensor
-    stops: tuple[int, ...]
-
-    def table(self, denoiser: Predictor, grid: Sequence[float]) -> Table:
-        """Build the table for this denoiser on a grid of N + 1 falling times; numbers without gradient become floats."""
-        calls = len(self.kinds)
-        rows = []
-        ends = dict(zip(self.stops, grid[1:-1], strict=True))
-        for k in range(calls + 1):
-            point = 2 * k + 1
-            row = self.weights[k, : k + 1]
-            sources = (0, *(2 * j + 2 for j in range(k)))
-            update = Update(point, sources, tuple(row if row.requires_grad else row.tolist()))
-            call = Call(self.kinds[k], point, point + 1, self.times[k]) if k < calls else None
-            stop = ends.get(k) if k < calls else grid[-1]
-            rows.append(Row((), (update,), stop, None if stop is None else point, call))
-        return Table(with_drops(with_columns(rows, denoiser)))
-
-
-def general(table: Table) -> General:
-    """Convert a table of a deterministic solver to the equivalent general form (up to rounding).
-
-    Raises:
-        UsageError: If the table draws noise or jumps, or its steps do not begin with a call at
-            their start.
-    """
-    calls = [row.call for row in table.rows if row.call is not None]
-    count = len(calls)
-    unit = torch.eye(count + 1, dtype=torch.float64)
-    values = {0: unit[0]}
-    points = []
-    stops = []
-    state = None
-    number = 0
-    for row in table.rows:
-        if row.noises or (row.call is not None and row.call.kind == "jump"):
-            raise UsageError("Tables are learned only for solvers without noise and without jumps.")
-        for update in row.updates:
-            parts = [
-                values[source] * weight
-                for source, weight in zip(update.sources, update.weights, strict=True)
-            ]
-            values[update.register] = torch.stack(parts).sum(0)
-        if row.state is not None:
-            state = row.state
-            if row.call is not None and row.call.point == state:
-                stops.append(number)
-            elif row.stop != 0:
-                raise UsageError(
-                    "Tables are learned only for solvers whose steps begin with a prediction at their start."
-                )
-        if row.call is not None:
-            points.append(values[row.call.point])
-            number += 1
-            values[row.call.estimate] = unit[number]
-    assert state is not None
-    times = torch.stack([torch.as_tensor(call.t, dtype=torch.float64) for call in calls])
-    return General(
-        tuple(call.kind for call in calls),
-        times,
-        torch.stack([*points, values[state]]),
-        tuple(stops),
-    )
-
-
-@dataclass(frozen=True)
-class LearnedTable:
-    """Table that was learned for a number of steps of a solver and one model.
-
-    Args:
-        kinds: Estimate of each of the K calls, names in `pushforward.paths.ROWS`.
-        times: Times of the K calls.
-        weights: K + 1 rows of weights; row k has k + 1 weights, for the start and the estimates
-            before call k. The last row gives the data.
-        stops: Number of the call at the end of each step but the last, in rising order.
-        grid: N + 1 falling times of the steps, ending with 0.
-
-    Raises:
-        UsageError: If sizes do not match, or numbers are not finite.
-    """
-
-    kinds: Sequence[str]
-    times: Sequence[float]
-    weights: Sequence[Sequence[float]]
-    stops: Sequence[int]
-    grid: Sequence[float]
-
-    def __post_init__(self) -> None:
-        calls = len(self.kinds)
-        fits = len(self.times) == calls > 0 and [len(row) for row in self.weights] == list(
-            range(1, calls + 2)
-        )
-        inner = list(self.stops) == sorted(set(self.stops)) and all(
-            0 < stop < calls for stop in self.stops
-        )
-        if not (fits and inner and len(self.grid) == len(self.stops) + 2):
-            raise UsageError(
-                f"A table with {calls} calls needs {calls} times, {calls + 1} rows of 1 to {calls + 1} weights, and a "
-                f"grid with two more times than stops. Got {len(self.times)} times, rows of "
-                f"{[len(row) for row in self.weights]} weights, {len(self.grid)} grid times and stops {list(self.stops)}."
-            )
-        if not np.isfinite(
-            [*self.times, *self.grid, *(weight for row in self.weights for weight in row)]
-        ).all():
-            raise UsageError(
-                "This learned table contains values that are not finite. Learn it again."
-            )
-
-    @classmethod
-    def of(cls, table: General, grid: Sequence[float]) -> LearnedTable:
-        """Extract the numbers of a table in the general form."""
-        weights = [row[: k + 1] for k, row in enumerate(table.weights.tolist())]
-        return cls(
-            list(table.kinds),
-            table.times.tolist(),
-            weights,
-            list(table.stops),
-            [float(t) for t in grid],
-        )
-
-    def table(self, denoiser: Predictor) -> Table:
-        """Build the table for this denoiser."""
-        size = len(self.weights)
-        weights = torch.zeros(size, size, dtype=torch.float64)
-        for k, row in enumerate(self.weights):
-            weights[k, : k + 1] = torch.tensor(row, dtype=torch.float64)
-        times = torch.tensor(self.times, dtype=torch.float64)
-        return General(tuple(self.kinds), times, weights, tuple(self.stops)).table(
-            denoiser, self.grid
-        )
-
-
 TABLES = 8  # How many tables are kept: those of a flow's own times and of the last solves, encodings and variations
 Times = np.ndarray | Tensor
 
@@ -637,12 +483,10 @@ class TableCache:
 
     Args:
         solver: Any solver.
-        learned: Learned table to use along its own times.
     """
 
-    def __init__(self, solver: Solver, learned: LearnedTable | None = None) -> None:
+    def __init__(self, solver: Solver) -> None:
         self.solver = solver
-        self.learned = learned
         self._tables: dict[bytes, tuple[list[Any], Table | NotAffine]] = {}
 
     def table(self, denoiser: Predictor, times: Times) -> Table | NotAffine:
@@ -660,12 +504,6 @@ class TableCache:
         return self._tables[key][1]
 
     def _compiled(self, denoiser: Predictor, times: Tensor) -> Table | NotAffine:
-        if (
-            self.learned is not None
-            and not times.requires_grad
-            and times.tolist() == list(self.learned.grid)
-        ):
-            return self.learned.table(denoiser)
         try:
             return compile_table(self.solver, times, denoiser)
         except NotAffine as reason:

@@ -27,7 +27,7 @@ from pushforward.errors import UsageError
 from pushforward.paths import Coefficients, Source, training_noise
 from pushforward.solvers import Solver, as_solver, name_of
 from pushforward.solvers.solver import State, grid_times, stepped
-from pushforward.solvers.table import LearnedTable, NotAffine, Table, TableCache
+from pushforward.solvers.table import NotAffine, Table, TableCache
 from pushforward.transports.transport import (
     ConditionLike,
     Transport,
@@ -51,13 +51,10 @@ class Flow(Transport):
         steps: Number of steps.
         grid: Time grid: a name in `pushforward.solvers.solver.GRIDS`, None for the default of the
             solver, or N + 1 falling times ending with 0 (a learned grid).
-        learned: Learned coefficients that replace the solver's own on these times
-            (`pushforward.transports.learned_steps`). On other times, as in `encode` and `solve`,
-            the solver's coefficients are used.
 
     Raises:
-        UsageError: If there are more than `MOST_STEPS` steps, the grid is invalid, an adaptive
-            solver has one step, or a learned table belongs to other times.
+        UsageError: If there are more than `MOST_STEPS` steps, the grid is invalid, or an adaptive
+            solver has one step.
     """
 
     def __init__(
@@ -66,7 +63,6 @@ class Flow(Transport):
         solver: Solver | str,
         steps: int,
         grid: str | Sequence[float] | None = None,
-        learned: LearnedTable | None = None,
     ) -> None:
         super().__init__()
         check_predictor(denoiser)
@@ -77,8 +73,7 @@ class Flow(Transport):
         self.grid = grid if grid is None or isinstance(grid, str) else [float(t) for t in grid]
         self.space, self.noise_shape = denoiser.space, tuple(denoiser.space.shape)
         self._times = grid_times(self._where(), denoiser.path, self.steps)
-        self.learned = learned
-        self._tables = TableCache(solver, learned)
+        self._tables = TableCache(solver)
         self.width = float(self._edge().sigma)
         if self.source is not None and (
             solver.stochastic or self._where() in ("log_snr", "karras")
@@ -95,10 +90,6 @@ class Flow(Transport):
         if solver.adaptive and self.steps < 2:
             raise UsageError(
                 "An adaptive solver needs at least 2 steps: one that it divides itself, and one to t = 0."
-            )
-        if learned is not None and self._times.tolist() != list(learned.grid):
-            raise UsageError(
-                "This table was learned for another time grid. Use flow.with_table(table)."
             )
 
     def _where(self) -> str | Sequence[float]:
@@ -118,9 +109,7 @@ class Flow(Transport):
         }
         given = ", ".join(f"{name}={value}" for name, value in arguments.items())
         grid = self._where()
-        where = (grid if isinstance(grid, str) else "given times") + (
-            ", with a learned table" if self.learned else ""
-        )
+        where = grid if isinstance(grid, str) else "given times"
         inner = trained(self.denoiser)
         if inner is None:
             model = type(self.denoiser).__name__
@@ -210,10 +199,6 @@ class Flow(Transport):
         if fits and name_of(solver) == name_of(self.solver):
             return self.grid
         return None
-
-    def with_table(self, learned: LearnedTable) -> Flow:
-        """Return a flow with the same denoiser and solver, and the times and coefficients of a learned table."""
-        return Flow(self.denoiser, self.solver, len(learned.grid) - 1, learned.grid, learned)
 
     def forward(self, z: Tensor, condition: Condition = None, draws: Draws | None = None) -> Tensor:
         return self._last(self.walk(self._at_start(z), self._times, condition, draws))

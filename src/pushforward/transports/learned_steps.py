@@ -1,40 +1,26 @@
-"""Time grids and solver tables that are learned for one trained model, which is its own teacher.
+"""Time grids that are learned for one trained model, which is its own teacher.
 
 Its many-step samples are the targets that few steps from the same noise should reproduce; the
 network stays frozen. A grid has N - 1 learned numbers, the fractions of the log-SNR that the steps
-take. A table in the general form (`pushforward.solvers.table`) with K calls has (K + 1)(K + 2) / 2
-learned coefficients and K learned times.
+take.
 
 References:
-    Tong et al., Learning to Discretize Denoising Diffusion ODEs (LD3, 2024); Sabour et al., Align Your Steps (2024); Shaul et
-    al., Bespoke Non-Stationary Solvers (2024), section 3; Kim et al., Distilling ODE Solvers (2024).
+    Tong et al., Learning to Discretize Denoising Diffusion ODEs (LD3, 2024); Sabour et al., Align Your Steps (2024).
 """
 
 from __future__ import annotations
 
-import contextvars
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
-from pushforward.denoisers.denoiser import (
-    Condition,
-    Predictor,
-    TimeColumns,
-    Wrapped,
-    columns_of,
-    condition_at,
-    evaluate,
-)
+from pushforward.denoisers.denoiser import Condition, condition_at
 from pushforward.draws import ExampleDraws
 from pushforward.errors import UsageError
 from pushforward.solvers.solver import GRIDS
-from pushforward.solvers.table import General, LearnedTable, compile_table, general
 from pushforward.transports import Flow, Transport
 
 SEED = 500_000_000  # The first seed of the noise that grids are learned on; samples and repeats of evaluations start far below
@@ -95,7 +81,7 @@ def learn_grid(
     Raises:
         UsageError: If the solver is stochastic or adaptive, or there are fewer than 2 steps.
     """
-    refuse_others(flow, "grid")
+    refuse_others(flow)
     teacher = teacher or teacher_of(flow)
     learn, judge = (
         Pairs.of(flow, teacher, count, first)
@@ -143,8 +129,8 @@ def along(flow: Flow, times: Tensor | None = None) -> Solve:
     ).pop()[1]
 
 
-def refuse_others(flow: Flow, what: str) -> None:
-    """Raise an error if a grid or table (``what``) cannot be learned for a flow.
+def refuse_others(flow: Flow) -> None:
+    """Raise an error if a grid cannot be learned for a flow.
 
     Raises:
         UsageError: If the solver is stochastic or adaptive, or there are fewer than 2 steps.
@@ -152,7 +138,7 @@ def refuse_others(flow: Flow, what: str) -> None:
     if flow.solver.stochastic or flow.solver.adaptive:
         name = type(flow.solver).__name__
         raise UsageError(
-            f"A {what} can be learned only for deterministic solvers with fixed steps, which {name} is not. Use dpm, "
+            f"A grid can be learned only for deterministic solvers with fixed steps, which {name} is not. Use dpm, "
             "unipc or deis."
         )
     if flow.steps < 2:
@@ -225,244 +211,3 @@ class Pairs:
     def error(self, solve: Solve, batch: int) -> float:
         """Compute the RMS distance to the target over all examples."""
         return float(self.distances(solve, batch).double().mean().sqrt())
-
-
-# The first seed of the noise that tables are learned on; that of samples, evaluations and grids lies below
-TABLE_LEARNING_SEED = 600_000_000
-FEWEST = 32  # Examples on which a table is at least certified
-# Adam's rates at the start, for coefficients and call times, and for the times of the grid
-RATES = {"coefficients": 0.02, "grid": 0.05}
-# The least gain of a table over the best grid: in standard errors, and as a share of the distance
-CERTAIN = 2.0
-LEAST = 0.01
-
-
-@dataclass(frozen=True)
-class TableLearning:
-    """Result of learning a table, measured on noise that was not used for learning.
-
-    Args:
-        table: Learned table; None if it is not significantly closer, or its samples are farther
-            from real data.
-        before: RMS distance to many-step samples with the same solver on the best grid, in model
-            units.
-        after: RMS distance with the learned table.
-        grid: Times (N + 1) of the best grid.
-        n: Number of noise examples for measuring both.
-        to_data: Smallest distance to real data of samples with a grid, and distance of samples with
-            the table; None if the table is not closer, so that it was not measured.
-    """
-
-    table: LearnedTable | None
-    before: float
-    after: float
-    grid: list[float]
-    n: int
-    to_data: tuple[float, float] | None = None
-
-    def __str__(self) -> str:
-        return (
-            f"distance to the many-step samples on {self.n} new noise examples (RMS, standard deviations): "
-            f"{self.before:.4f} with the best grid, {self.after:.4f} with the learned table"
-            + (
-                "; distance of samples to real data: {:.4g} and {:.4g}".format(*self.to_data)
-                if self.to_data
-                else ""
-            )
-            + ("" if self.table else ". The table is not used, as it is not significantly better")
-        )
-
-
-def learn_table(
-    flow: Flow,
-    distance: Callable[[Flow], float],
-    *,
-    grids: Sequence[Sequence[float]] = (),
-    n: int = 256,
-    rounds: int = 200,
-    batch: int = 32,
-    teacher: Flow | None = None,
-    watch: Callable[[int, float], None] | None = None,
-) -> TableLearning:
-    """Learn coefficients and times for which the same number of calls comes closest to the model's many-step samples.
-
-    It starts as the flow's solver on the best of the flow's own times, the named grids and the
-    given grids. Three sets of noise are disjoint: ``n`` examples for learning, n/4 to choose the
-    best of 20 snapshots, and n/2 (at least 2) to compare the table with all grids.
-
-    Args:
-        flow: Deterministic flow with at least 2 steps, guided or not; the table is valid only for
-            its guidance.
-        distance: Function from a flow to the distance of its samples to real data:
-            `pushforward.evaluation.evaluator.training_distance`.
-        grids: Additional time grids with the same number of steps, such as learned times.
-        n: Number of noise examples for learning.
-        rounds: Number of updates, each with one forward and backward pass of ``batch`` examples
-            through all calls.
-        batch: Number of examples per update.
-        teacher: Flow whose samples are the targets; None for the same solver with 10 times the
-            steps, at least 100.
-        watch: Callback after each round with its number and the latest error on the examples for
-            choosing the best snapshot.
-
-    Returns:
-        The table, if it is closer than every grid by more than two standard errors and one percent,
-            and its samples are not farther from real data than samples with the closest grid, the
-            flow's own times and the given times; and all distances.
-
-    Raises:
-        UsageError: If the solver is stochastic or adaptive, jumps, or has steps that are not a
-            table, or there are fewer than 2 steps.
-    """
-    flow = flow.with_solver(flow.solver, flow.steps, flow.grid)
-    refuse_others(flow, "table")
-    _ = flow.table  # refuses steps that are no table
-    teacher = teacher or teacher_of(flow)
-    counts = n, -(-n // 4), max(FEWEST, -(-n // 2))
-    firsts = (
-        TABLE_LEARNING_SEED,
-        TABLE_LEARNING_SEED + counts[0],
-        TABLE_LEARNING_SEED + counts[0] + counts[1],
-    )
-    fit, choice, certify = (
-        Pairs.of(flow, teacher, count, first) for count, first in zip(counts, firsts, strict=True)
-    )
-    named: list[str | Sequence[float]] = [*GRIDS, *grids]
-    rivals = [flow, *(flow.with_solver(flow.solver, flow.steps, grid) for grid in named)]
-    start = min(rivals, key=lambda rival: fit.error(along(rival), batch))
-    tabled = flow.with_table(_learned(start, fit, choice, (rounds, batch), watch))
-    squares = {id(rival): certify.distances(along(rival), batch).double() for rival in rivals}
-    best = min(rivals, key=lambda rival: float(squares[id(rival)].mean()))
-    before = squares[id(best)]
-    after = certify.distances(along(tabled), batch).double()
-    gain = before - after
-    nearer = float(gain.mean()) > max(
-        CERTAIN * float(gain.std()) / len(gain) ** 0.5, LEAST * float(before.mean())
-    )
-    otherwise = {id(rival): rival for rival in (best, flow, *rivals[1 + len(GRIDS) :])}
-    to_data = (min(map(distance, otherwise.values())), distance(tabled)) if nearer else None
-    certified = tabled.learned if to_data and to_data[1] <= to_data[0] else None
-    return TableLearning(
-        certified,
-        float(before.mean().sqrt()),
-        float(after.mean().sqrt()),
-        best.times.tolist(),
-        len(gain),
-        to_data,
-    )
-
-
-def _learned(
-    start: Flow,
-    fit: Pairs,
-    choice: Pairs,
-    size: tuple[int, int],
-    watch: Callable[[int, float], None] | None,
-) -> LearnedTable:
-    rounds, batch = size
-    numbers = _Numbers(start)
-    predictor = _Recomputed(start.denoiser)
-    groups: list[dict[str, Any]] = [
-        {"params": [numbers.added, numbers.moved], "lr": RATES["coefficients"]},
-        {"params": [*numbers.grid.parameters()], "lr": RATES["grid"]},
-    ]
-    optimizer = torch.optim.Adam(groups, betas=(0.9, 0.99))
-    rates = [group["lr"] for group in optimizer.param_groups]
-    best = numbers.table()
-    least = choice.error(along(start), batch)
-    interval = max(1, rounds // 20)
-    error = least
-    for i in range(rounds):
-        optimizer.zero_grad()
-        table, grid = numbers()
-        fit.some(i, batch).loss(_solve(start, predictor, table, grid)).backward(
-            inputs=[part for group in groups for part in group["params"]]
-        )
-        for group, rate in zip(optimizer.param_groups, rates, strict=True):
-            group["lr"] = rate * min(1.0, 10 * (i + 1) / rounds) * (1 - i / rounds)
-        optimizer.step()
-        if (i + 1) % interval == 0 or i + 1 == rounds:
-            candidate = numbers.table()
-            if candidate is None:
-                error = float("nan")
-            else:
-                error = choice.error(along(start.with_table(candidate)), batch)
-            if candidate is not None and error < least:
-                best = candidate
-                least = error
-        if watch is not None:
-            watch(i + 1, error)
-    assert best is not None
-    return best
-
-
-def _solve(flow: Flow, predictor: Predictor, table: General, grid: Tensor) -> Solve:
-    compiled = table.table(predictor, grid.tolist())
-    width = flow.denoiser.path.at(grid[:1].detach()).sigma
-    return lambda noise, condition: deque(
-        compiled.walk(predictor, noise * width.to(noise), condition, None), maxlen=1
-    ).pop()[1]
-
-
-class _Numbers:
-    """A table as free numbers: the times of its grid, which give its solver's coefficients, and numbers added to these.
-
-    The added numbers are 0 at the start. They are measured in standard deviations of the changed state, and of log-SNR for
-    the times of the calls.
-    """
-
-    def __init__(self, flow: Flow) -> None:
-        self._flow = flow
-        self._path = flow.denoiser.path
-        self.grid = Shares(flow)
-        start = self._compiled(self.grid.times().detach())
-        calls = len(start.kinds)
-        self.added = nn.Parameter(torch.zeros(calls + 1, calls + 1, dtype=torch.float64))
-        self.moved = nn.Parameter(torch.zeros(calls, dtype=torch.float64))
-        widths = self._path.at(
-            torch.cat([start.times.detach(), torch.tensor([self._path.ends[0]]).double()])
-        ).r
-        self._units = torch.tril(widths[:, None].expand(-1, calls + 1)).clone()
-        self._units[:, 0] /= self._path.at(start.times[:1].detach()).sigma
-
-    def _compiled(self, times: Tensor) -> General:
-        return general(compile_table(self._flow.solver, times, self._flow.denoiser))
-
-    def __call__(self) -> tuple[General, Tensor]:
-        grid = self.grid.times()
-        base = self._compiled(grid)
-        times = self._path.time(self._path.log_snr(base.times) + self.moved).clamp(*self._path.ends)
-        return General(base.kinds, times, base.weights + self._units * self.added, base.stops), grid
-
-    def table(self) -> LearnedTable | None:
-        with torch.no_grad():
-            table, grid = self()
-        finite = all(bool(part.isfinite().all()) for part in (table.weights, table.times, grid))
-        if finite and bool((grid.diff() < 0).all()):
-            return LearnedTable.of(table, grid.tolist())
-        return None
-
-
-class _Recomputed(Wrapped):
-    """A predictor whose calls hold no memory until the backward pass makes them again."""
-
-    def columns(self, kind: str, t: Tensor, to: Tensor | None = None) -> TimeColumns:
-        return columns_of(self.denoiser, kind, t, to)
-
-    def evaluate(
-        self, kind: str, x_t: Tensor, columns: TimeColumns, condition: Condition = None
-    ) -> Tensor:
-        # the backward pass may run in another thread, which does not have the precision that is set for this one
-        here = contextvars.copy_context()
-        estimate: Tensor = checkpoint(
-            here.run,
-            evaluate,
-            self.denoiser,
-            kind,
-            x_t,
-            columns,
-            condition,
-            use_reentrant=False,
-            preserve_rng_state=False,
-        )
-        return estimate
