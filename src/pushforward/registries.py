@@ -429,7 +429,7 @@ _PARTS = {
     "solvers.stochastic": "Churn DPMSDE EulerMaruyama PredictorCorrector",
     "solvers.table": "Call NotAffine Row Symbol Table TableCache Update",
     "transports.flow": "Autoencoder Flow Invertible Latent Map Observed Stepped",
-    "transports.transport": "Part Redrawing Tally",
+    "transports.redrawing": "Part Redrawing Tally",
 }
 PARTS = Registry(
     "class",

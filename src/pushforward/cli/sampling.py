@@ -84,7 +84,7 @@ def sample(
     from pushforward.data import TableSpace
     from pushforward.samples import draw_to
     from pushforward.transports.flow import starts
-    from pushforward.transports.transport import counted, named_constraints
+    from pushforward.transports.redrawing import counted, named_constraints
 
     for sentence in loaded.unfinished:
         say(f"{loaded.folder}, step {loaded.state['step']:,}: {sentence}")
@@ -304,7 +304,7 @@ def impute(
 def _imputed(imputed: Imputed) -> dict[str, Any]:
     from pushforward.data.tables.csv_dialect import GappyFile
     from pushforward.numbers import some
-    from pushforward.transports.transport import named_constraints
+    from pushforward.transports.redrawing import named_constraints
 
     cells = int(imputed.missing.sum())
     rows = int(imputed.missing.any(1).sum())

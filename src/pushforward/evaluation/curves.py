@@ -30,7 +30,7 @@ from pushforward.solvers import Jump
 from pushforward.training import Run
 from pushforward.training.runs.run import by_default, transport_of
 from pushforward.transports import Flow, Transport, inner_of, starts, with_inner
-from pushforward.transports.transport import unmet_kept
+from pushforward.transports.redrawing import unmet_kept
 
 if TYPE_CHECKING:
     pass

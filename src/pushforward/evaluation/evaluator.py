@@ -64,16 +64,16 @@ from pushforward.transports import (
     starts,
     with_inner,
 )
-from pushforward.transports.transport import (
+from pushforward.transports.redrawing import (
     MEASURED,
     Tally,
     as_drawn,
     counted,
     named_constraints,
-    shared_stream,
     unmet_kept,
     warn_broken,
 )
+from pushforward.transports.sharing import shared_stream
 
 FEW_STEPS = (
     6  # Steps of an iterative model whose memory is measured: no more is held at once in many

@@ -40,7 +40,7 @@ from pushforward.paths import Linear
 from pushforward.pictures import limits_of, square
 from pushforward.training import Run
 from pushforward.transports import Autoencoder, Flow, Latent, Map, Transport, has_levels, has_steps
-from pushforward.transports.transport import unmet_kept
+from pushforward.transports.redrawing import unmet_kept
 
 BLOCK = 1024  # Training examples that are compared at a time
 FRAMES = 24  # Moments of a formation

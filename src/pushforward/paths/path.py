@@ -50,6 +50,11 @@ class Coefficients:
         )
 
     @property
+    def growth(self) -> Tensor:
+        """The derivative of log r in t."""
+        return (self.alpha * self.dalpha + self.sigma * self.dsigma) / self.r**2
+
+    @property
     def dlog_snr(self) -> Tensor:
         """The derivative of log(alpha^2 / sigma^2) in t; negative."""
         return 2 * (self.dalpha / self.alpha - self.dsigma / self.sigma)

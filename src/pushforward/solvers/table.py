@@ -10,9 +10,9 @@ References:
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from itertools import chain
+from dataclasses import dataclass, field
 from operator import itemgetter
 from typing import Any
 from warnings import warn
@@ -35,6 +35,9 @@ from pushforward.draws import Draws
 from pushforward.paths import check
 from pushforward.solvers.solver import Solver, State, noise_of
 
+Number = float | Tensor
+Times = np.ndarray | Tensor
+
 
 @dataclass(frozen=True)
 class Update:
@@ -48,10 +51,10 @@ class Update:
 
     register: int
     sources: tuple[int, ...]
-    weights: tuple[Any, ...]
+    weights: tuple[Number, ...]
 
 
-@dataclass(frozen=True)
+@dataclass
 class Call:
     """Instruction that calls the denoiser.
 
@@ -67,14 +70,14 @@ class Call:
     kind: str
     point: int
     estimate: int
-    t: Any
-    to: Any = None
-    columns: TimeColumns | None = None
+    t: Tensor
+    to: Tensor | None = None
+    columns: TimeColumns = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
+@dataclass
 class Row:
-    """Table row: draws noise, updates registers, ends a step, calls the denoiser and drops registers, in this order.
+    """Table row: in this order, draws noise, updates registers, ends a step and calls the denoiser.
 
     Args:
         noises: Registers for fresh noise.
@@ -82,15 +85,27 @@ class Row:
         stop: Time at which a step ends here; None if no step ends.
         state: Register with the state at that time.
         call: Call of the denoiser; None if a step ends without another call.
-        dropped: Registers that are no longer needed.
+        dropped: Registers that are no longer needed afterwards.
     """
 
-    noises: tuple[int, ...] = ()
-    updates: tuple[Update, ...] = ()
-    stop: float | None = None
+    noises: list[int] = field(default_factory=list)
+    updates: list[Update] = field(default_factory=list)
+    stop: float = 0.0
     state: int | None = None
     call: Call | None = None
-    dropped: tuple[int, ...] = ()
+    dropped: list[int] = field(default_factory=list)
+
+    @property
+    def registers(self) -> list[int]:
+        """Return the registers that the row reads or writes."""
+        registers = list(self.noises)
+        for update in self.updates:
+            registers += [update.register, *update.sources]
+        if self.state is not None:
+            registers.append(self.state)
+        if self.call is not None:
+            registers += [self.call.point, self.call.estimate]
+        return registers
 
 
 @dataclass(frozen=True)
@@ -101,7 +116,7 @@ class Table:
         rows: Rows, in order of execution.
     """
 
-    rows: tuple[Row, ...]
+    rows: Sequence[Row]
 
     def calls(self, denoiser: Predictor) -> int:
         """Return the number of network evaluations per sample, including guidance."""
@@ -120,14 +135,11 @@ class Table:
             for register in row.noises:
                 values[register] = noise_of(x, draws)
             for update in row.updates:
-                values[update.register] = _combined(
-                    [values[source] for source in update.sources], update.weights
-                )
-            if row.stop is not None and row.state is not None:
+                values[update.register] = _combined(values, update)
+            if row.state is not None:
                 yield row.stop, values[row.state]
-            if row.call is not None:
-                call = row.call
-                assert call.columns is not None
+            call = row.call
+            if call is not None:
                 values[call.estimate] = evaluate(
                     denoiser, call.kind, values[call.point], call.columns, condition
                 )
@@ -135,17 +147,21 @@ class Table:
                 del values[register]
 
 
-def _combined(values: list[Tensor], weights: tuple[Any, ...]) -> Tensor:
-    out = _times(values[0], weights[0])
-    for value, weight in zip(values[1:], weights[1:], strict=True):
-        if isinstance(weight, Tensor):
-            out = out + _times(value, weight)
+def _combined(values: dict[int, Tensor], update: Update) -> Tensor:
+    out: Tensor | None = None
+    for source, weight in zip(update.sources, update.weights, strict=True):
+        value = values[source]
+        if out is None:
+            out = _scaled(value, weight)
+        elif isinstance(weight, Tensor):
+            out = out + _scaled(value, weight)
         else:
             out = torch.add(out, value, alpha=weight)
+    assert out is not None
     return out
 
 
-def _times(value: Tensor, weight: Any) -> Tensor:
+def _scaled(value: Tensor, weight: Number) -> Tensor:
     if isinstance(weight, Tensor):
         return value * weight.to(value)
     if weight == 1.0:
@@ -153,34 +169,8 @@ def _times(value: Tensor, weight: Any) -> Tensor:
     return value * weight
 
 
-def with_drops(rows: list[Row]) -> tuple[Row, ...]:
-    """Return the rows, each dropping the registers that are not used afterwards."""
-    last: dict[int, int] = {0: 0}
-    for number, row in enumerate(rows):
-        used = [
-            *row.noises,
-            *(
-                register
-                for update in row.updates
-                for register in (update.register, *update.sources)
-            ),
-        ]
-        used += [] if row.state is None else [row.state]
-        used += [] if row.call is None else [row.call.point, row.call.estimate]
-        last.update(dict.fromkeys(used, number))
-    ends: dict[int, list[int]] = {}
-    for register, number in last.items():
-        ends.setdefault(number, []).append(register)
-    return tuple(
-        replace(row, dropped=tuple(ends.get(number, ()))) for number, row in enumerate(rows)
-    )
-
-
-Number = float | Tensor
-
-
 class NotAffine(Exception):
-    """Raised if a step is not a sum of states, estimates and noise with coefficients that depend only on times."""
+    """Raised if a step is not a sum of states, estimates and noise weighted by numbers."""
 
 
 def _number(value: Any) -> Number:
@@ -190,10 +180,9 @@ def _number(value: Any) -> Number:
         return float(value)
     if isinstance(value, (int, float)):
         return float(value)
+    what = type(value).__name__
     if isinstance(value, Tensor):
         what = f"an array of shape {tuple(value.shape)}"
-    else:
-        what = type(value).__name__
     raise NotAffine(f"it multiplies a state by {what}")
 
 
@@ -214,14 +203,16 @@ class Symbol:
     device = torch.device("cpu")
 
     def __init__(self, terms: dict[int, Number], shape: tuple[int, ...]) -> None:
-        self.terms, self.shape, self.ndim = terms, torch.Size((1, *shape)), len(shape) + 1
+        self.terms = terms
+        self.shape = torch.Size((1, *shape))
+        self.ndim = len(self.shape)
         self.register: int | None = None
 
     @classmethod
     def of(cls, register: int, shape: tuple[int, ...]) -> Symbol:
         """Build the symbol of a register."""
-        symbol = cls({register: 1.0}, shape)
-        symbol.register = register
+        symbol = cls({}, shape)
+        symbol.settle(register)
         return symbol
 
     def settle(self, register: int) -> None:
@@ -237,44 +228,39 @@ class Symbol:
         """Return the symbol itself, which has no dtype and no device."""
         return self
 
-    def _scaled(self, by: Any) -> Symbol:
-        factor = _number(by)
-        return Symbol(
-            {register: weight * factor for register, weight in self.terms.items()}, self.shape[1:]
-        )
-
-    def _plus(self, other: Any, sign: float = 1.0) -> Symbol:
-        if not isinstance(other, Symbol):
-            if isinstance(other, (int, float)) and other == 0:
-                return self
-            raise NotAffine("it adds something other than a state, an estimate or noise")
-        terms = dict(self.terms)
-        for register, weight in other.terms.items():
-            coefficient = terms.get(register)
-            terms[register] = sign * weight if coefficient is None else coefficient + sign * weight
-        return Symbol(terms, self.shape[1:])
-
-    def __add__(self, other: Any) -> Symbol:
-        return self._plus(other)
-
-    __radd__ = __add__
-
-    def __sub__(self, other: Any) -> Symbol:
-        return self._plus(other, -1.0)
-
-    def __rsub__(self, other: Any) -> Symbol:
-        return self._scaled(-1.0)._plus(other)
-
-    def __neg__(self) -> Symbol:
-        return self._scaled(-1.0)
-
     def __mul__(self, other: Any) -> Symbol:
-        return self._scaled(other)
+        factor = _number(other)
+        terms = {register: weight * factor for register, weight in self.terms.items()}
+        return Symbol(terms, self.shape[1:])
 
     __rmul__ = __mul__
 
+    def __add__(self, other: Any) -> Symbol:
+        if isinstance(other, (int, float)) and other == 0:
+            return self
+        if not isinstance(other, Symbol):
+            raise NotAffine("it adds something other than a state, an estimate or noise")
+        terms = dict(self.terms)
+        for register, weight in other.terms.items():
+            terms[register] = terms[register] + weight if register in terms else weight
+        return Symbol(terms, self.shape[1:])
+
+    __radd__ = __add__
+
+    def __neg__(self) -> Symbol:
+        return self * -1.0
+
+    def __sub__(self, other: Any) -> Symbol:
+        return self + -other
+
+    def __rsub__(self, other: Any) -> Symbol:
+        return -self + other
+
     def __truediv__(self, other: Any) -> Symbol:
-        return self._scaled(1 / _number(other))
+        return self * (1 / _number(other))
+
+    def __rtruediv__(self, other: Any) -> Symbol:
+        raise NotAffine("it divides by a state")
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
@@ -288,22 +274,33 @@ class Symbol:
     def __torch_function__(
         cls, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None
     ) -> Symbol:
+        """Apply one of torch's functions to a symbol and a tensor or number."""
         name = getattr(func, "__name__", "").strip("_")
-        if name in _OPERATIONS and not kwargs:
-            return _OPERATIONS[name](*args)
-        raise NotAffine(f"it passes a state to `{name}`")
+        if name not in _OPERATIONS or kwargs:
+            raise NotAffine(f"it passes a state to `{name}`")
+        plain, reflected = _OPERATIONS[name]
+        first, *rest = args
+        if isinstance(first, Symbol):
+            return plain(first, *rest)
+        (symbol,) = rest
+        return reflected(symbol, first)
 
 
-# torch's functions on symbols; tensors of one number stand on either side
-_OPERATIONS: dict[str, Callable[..., Symbol]] = {
-    **dict.fromkeys(("add", "radd"), lambda a, b: a + b if isinstance(a, Symbol) else b + a),
-    **dict.fromkeys(
-        ("mul", "rmul", "multiply"), lambda a, b: a * b if isinstance(a, Symbol) else b * a
-    ),
-    **dict.fromkeys(("sub", "subtract"), lambda a, b: a - b if isinstance(a, Symbol) else -b + a),
-    **dict.fromkeys(("div", "truediv", "true_divide"), lambda a, b: a / b),
-    "rsub": lambda a, b: -a + b,
-    "neg": lambda a: -a,
+_ADD = (Symbol.__add__, Symbol.__radd__)
+_SUBTRACT = (Symbol.__sub__, Symbol.__rsub__)
+_MULTIPLY = (Symbol.__mul__, Symbol.__rmul__)
+_DIVIDE = (Symbol.__truediv__, Symbol.__rtruediv__)
+# torch's functions: the operation with the symbol as first argument, and as second argument
+_OPERATIONS: dict[str, Any] = {
+    "add": _ADD,
+    "sub": _SUBTRACT,
+    "subtract": _SUBTRACT,
+    "mul": _MULTIPLY,
+    "multiply": _MULTIPLY,
+    "div": _DIVIDE,
+    "divide": _DIVIDE,
+    "true_divide": _DIVIDE,
+    "neg": (Symbol.__neg__, None),
 }
 
 
@@ -331,7 +328,9 @@ def compile_table(solver: Solver, times: Tensor, denoiser: Predictor) -> Table:
             raise
         except Exception as error:  # an error in the step appears when it is run on tensors
             raise NotAffine(f"{type(error).__name__}: {error}") from error
-        return Table(with_drops(with_columns(rows, denoiser)))
+        _add_columns(rows, denoiser)
+    _add_drops(rows)
+    return Table(rows)
 
 
 def _traced(solver: Solver, times: Tensor, denoiser: Predictor) -> list[Row]:
@@ -342,95 +341,110 @@ def _traced(solver: Solver, times: Tensor, denoiser: Predictor) -> list[Row]:
     for i, stop in enumerate(times.tolist()[1:]):
         t = times[i : i + 1]
         s = times[i + 1 : i + 2]
-        arguments = tracer, x, t, s, tracer.condition, noise, memory
+        arguments: Any = (tracer, x, t, s, tracer.condition, noise, memory)
         if stop == 0:
-            x = solver.last(*arguments)  # type: ignore[arg-type]
+            x = solver.last(*arguments)
         else:
-            x, memory = solver.step(*arguments)  # type: ignore[arg-type]
-        tracer.ends(x, stop, memory)
-    return tracer.finished()
+            x, memory = solver.step(*arguments)
+        tracer.end_step(x, stop, memory)
+    return tracer.rows
+
+
+def _add_columns(rows: list[Row], denoiser: Predictor) -> None:
+    """Compute the columns of all calls, at once for all calls of one kind."""
+    calls_of: dict[str, list[Call]] = defaultdict(list)
+    for row in rows:
+        if row.call is not None:
+            calls_of[row.call.kind].append(row.call)
+    for kind, calls in calls_of.items():
+        t = torch.stack([call.t for call in calls])
+        targets = [call.to for call in calls if call.to is not None]
+        to = torch.stack(targets) if targets else None
+        columns = mapped(columns_of(denoiser, kind, t, to), _numbers)
+        for place, call in enumerate(calls):
+            call.columns = mapped(columns, itemgetter(place))
+
+
+def _numbers(column: Tensor) -> Any:
+    if column.requires_grad:
+        return column
+    return column.tolist()
+
+
+def _add_drops(rows: list[Row]) -> None:
+    last_use = {0: 0}
+    for number, row in enumerate(rows):
+        last_use.update(dict.fromkeys(row.registers, number))
+    for register, number in last_use.items():
+        rows[number].dropped.append(register)
 
 
 class _Tracer:
-    """The stand-in for the denoiser: it returns a symbol for each estimate and records the calls."""
+    """Denoiser that returns a symbol for each estimate and records the calls."""
 
     def __init__(self, denoiser: Predictor) -> None:
         self.path = denoiser.path
         self.space = denoiser.space
-        self._denoiser = denoiser
+        self.calls = denoiser.calls
         self.shape = tuple(denoiser.space.shape)
         self.condition: Any = object()  # a step passes it on unread
-        self._rows: list[Row] = []
+        self.rows = [Row()]
         self._count = 0
-        self._open()
 
-    def _open(self) -> None:
-        self._noises: list[int] = []
-        self._updates: list[Update] = []
-        self._end: tuple[float, int] | None = None
-
-    def _close(self, call: Call | None) -> None:
-        stop, state = self._end or (None, None)
-        self._rows.append(Row(tuple(self._noises), tuple(self._updates), stop, state, call))
-        self._open()
-
-    def fresh(self) -> int:
+    def _new_register(self) -> int:
         self._count += 1
         return self._count
 
-    def drawn(self) -> Symbol:
-        register = self.fresh()
-        self._noises.append(register)
-        return Symbol.of(register, self.shape)
-
     def _register(self, value: Any) -> int:
+        """Return the register of a symbol, after writing the symbol to a new one if needed."""
         if not isinstance(value, Symbol):
             raise NotAffine(f"it uses a {type(value).__name__} as a state")
         if value.register is None:
-            register = self.fresh()
-            self._updates.append(Update(register, tuple(value.terms), tuple(value.terms.values())))
+            register = self._new_register()
+            update = Update(register, tuple(value.terms), tuple(value.terms.values()))
+            self.rows[-1].updates.append(update)
             value.settle(register)
-        assert value.register is not None
+            return register
         return value.register
 
-    def _asked(
+    def draw(self) -> Symbol:
+        register = self._new_register()
+        self.rows[-1].noises.append(register)
+        return Symbol.of(register, self.shape)
+
+    def _call(
         self, kind: str, x: Any, t: Tensor, condition: Any, to: Tensor | None = None
     ) -> Symbol:
         if condition is not self.condition:
             raise NotAffine("it changes the condition")
+        if to is not None:
+            to = to.reshape(())
         point = self._register(x)
-        estimate = self.fresh()
-        self._close(
-            Call(kind, point, estimate, t.reshape(()), None if to is None else to.reshape(()))
-        )
+        estimate = self._new_register()
+        self.rows[-1].call = Call(kind, point, estimate, t.reshape(()), to)
+        self.rows.append(Row())
         return Symbol.of(estimate, self.shape)
 
     def predict(self, kind: str, x_t: Any, t: Tensor, condition: Condition = None) -> Any:
-        """Compute the estimate; noise is computed from v, because it hardly differs from x_t if alpha is small."""
+        """Compute the estimate; noise from v, as it hardly differs from x_t if alpha is small."""
         if check(kind) != "noise":
-            return self._asked(kind, x_t, t, condition)
+            return self._call(kind, x_t, t, condition)
         k = self.path.at(t)
-        share = (k.sigma / k.r**2) * x_t  # before x_t is a register: what it was made of cancels
-        return share + (k.alpha / k.r) * self._asked("v", x_t, t, condition)
+        kept = (k.sigma / k.r**2) * x_t  # before x_t is a register: its terms cancel
+        return kept + (k.alpha / k.r) * self._call("v", x_t, t, condition)
 
     def jump(self, x_t: Any, t: Tensor, s: Tensor, condition: Condition = None) -> Any:
-        return self._asked("jump", x_t, t, condition, s)
+        return self._call("jump", x_t, t, condition, s)
 
-    def calls(self, t: float = 0.5) -> int:
-        return self._denoiser.calls(t)
-
-    def ends(self, state: Any, stop: float, memory: Any) -> None:
-        if self._end is not None:
-            self._close(None)
+    def end_step(self, state: Any, stop: float, memory: Any) -> None:
+        if self.rows[-1].state is not None:
+            self.rows.append(Row())
         register = self._register(state)
         for part in pytree.tree_leaves(memory):
             if isinstance(part, Symbol):
                 self._register(part)
-        self._end = stop, register
-
-    def finished(self) -> list[Row]:
-        self._close(None)
-        return self._rows
+        self.rows[-1].stop = stop
+        self.rows[-1].state = register
 
 
 class _Noise(Draws):
@@ -440,7 +454,7 @@ class _Noise(Draws):
     def normal(self, shape: Sequence[int]) -> Any:
         if tuple(shape) != self._tracer.shape:
             raise NotAffine(f"it draws noise of shape {tuple(shape)}")
-        return self._tracer.drawn()
+        return self._tracer.draw()
 
     def uniform(self) -> Tensor:
         raise NotAffine("it draws uniform numbers")
@@ -449,34 +463,11 @@ class _Noise(Draws):
         raise NotAffine("it draws from another random stream")
 
 
-def with_columns(rows: list[Row], denoiser: Predictor) -> list[Row]:
-    """Add the columns that this denoiser needs to the calls of the rows, computed at once for all calls of one kind."""
-    kinds: dict[str, list[int]] = {}
-    for number, row in enumerate(rows):
-        if row.call is not None:
-            kinds.setdefault(row.call.kind, []).append(number)
-    done = list(rows)
-    for kind, numbers in kinds.items():
-        calls = [call for number in numbers if (call := rows[number].call) is not None]
-        t = torch.stack([call.t for call in calls])
-        to = None if calls[0].to is None else torch.stack([call.to for call in calls])
-        columns = mapped(
-            columns_of(denoiser, kind, t, to),
-            lambda part: part if part.requires_grad else part.tolist(),
-        )
-        for place, (number, call) in enumerate(zip(numbers, calls, strict=True)):
-            done[number] = replace(
-                rows[number], call=replace(call, columns=mapped(columns, itemgetter(place)))
-            )
-    return done
-
-
-TABLES = 8  # How many tables are kept: those of a flow's own times and of the last solves, encodings and variations
-Times = np.ndarray | Tensor
+TABLES = 8  # tables that are kept: for a flow's own times, and for recent solves and encodings
 
 
 class TableCache:
-    """Cache of the tables of one solver: a table is compiled once for the same times, denoiser and settings.
+    """Cache of the tables of one solver, by times, denoiser and settings.
 
     Replacing an attribute of solver or denoiser, such as the guidance scale, compiles another
     table. Changes inside an attribute, such as in the attributes of a path, are not noticed.
@@ -490,18 +481,22 @@ class TableCache:
         self._tables: dict[bytes, tuple[list[Any], Table | NotAffine]] = {}
 
     def table(self, denoiser: Predictor, times: Times) -> Table | NotAffine:
-        """Return the table for these times from a cache of the latest tables, or the reason why there is none."""
+        """Return the table for these times, or the reason why there is none."""
         if isinstance(times, Tensor) and times.requires_grad:
             return self._compiled(denoiser, times.cpu())
         along = np.array(times, dtype=np.float64)
         key = along.tobytes()
         settings = [*_settings(self.solver), *_settings(denoiser)]
-        if key in self._tables and list(map(id, self._tables[key][0])) == list(map(id, settings)):
-            return self._tables[key][1]
+        if key in self._tables:
+            known, table = self._tables[key]
+            if list(map(id, known)) == list(map(id, settings)):
+                return table
         while len(self._tables) >= TABLES:
-            self._tables.pop(next(iter(self._tables)))
-        self._tables[key] = settings, self._compiled(denoiser, torch.from_numpy(along))
-        return self._tables[key][1]
+            oldest = next(iter(self._tables))
+            del self._tables[oldest]
+        table = self._compiled(denoiser, torch.from_numpy(along))
+        self._tables[key] = (settings, table)
+        return table
 
     def _compiled(self, denoiser: Predictor, times: Tensor) -> Table | NotAffine:
         try:
@@ -509,25 +504,29 @@ class TableCache:
         except NotAffine as reason:
             if not self.solver.adaptive:
                 warn(
-                    f"The step of {type(self.solver).__name__} is not affine ({reason}), so the solver runs without a table.",
+                    f"The step of {type(self.solver).__name__} is not affine ({reason}), so the "
+                    "solver runs without a table.",
                     stacklevel=2,
                 )
             return reason
 
 
 def _settings(part: object) -> list[Any]:
-    """The identity of a part: its attributes by name, and those of the predictors inside.
+    """The attributes that identify a solver or predictor, with those of inner predictors.
 
-    A module is known by the dicts that it holds, which it shares with what torch.export puts instead of a module that is
-    used twice.
+    A module is identified by the dicts that it holds, which it shares with what torch.export puts
+    instead of a module that is used twice.
     """
-    held = {
-        name: value for name, value in getattr(part, "__dict__", {}).items() if name != "training"
-    }
-    inner = [
-        value
-        for value in (*held.values(), *held.get("_modules", {}).values())
-        if isinstance(value, Predicting)
-    ]
-    identity = [] if isinstance(part, nn.Module) else [part]
-    return [*identity, *chain(*held.items()), *chain(*map(_settings, inner))]
+    settings: list[Any] = [] if isinstance(part, nn.Module) else [part]
+    inner = []
+    for name, value in vars(part).items():
+        if name == "training":
+            continue
+        settings += [name, value]
+        inner.append(value)
+        if name == "_modules":
+            inner += value.values()
+    for value in inner:
+        if isinstance(value, Predicting):
+            settings += _settings(value)
+    return settings
