@@ -1,11 +1,7 @@
 """Denoisers: estimates of data, noise, score or velocity at x_t and t, and their networks.
 
-An estimate is affine in x_t and in a network's output, with coefficients that depend only on the
-times. `Predicting.columns` computes these coefficients for many times, before a solve begins, and
-`Predicting.evaluate` uses them at a state. `predict` does both.
-
-`call` calls a network in the precision of the caller's context; paths, targets, losses and solver
-states stay float32.
+An estimate is affine in x_t and in a network's output. `Predicting.columns` computes the
+coefficients, which depend only on times, before a solve begins; `Predicting.evaluate` uses them.
 """
 
 from __future__ import annotations
@@ -42,20 +38,19 @@ class Preconditioning:
     """Scaling of a denoiser's network: input, time and output.
 
     Args:
-        scale_input: Whether to divide x_t by hypot(alpha, sigma), so that the network input has
-            unit variance at all times (EDM's c_in).
+        scale_input: Whether to divide x_t by hypot(alpha, sigma) (EDM's c_in).
         clock: Time input of the network, a name in `CLOCKS`.
-        output: Prediction of the network itself, which is converted to the denoiser's prediction;
-            None for equal predictions. With "v", a noise prediction on a variance-preserving path
-            is sigma x_t + alpha network(x_t, t), so the network need not copy x_t.
-        guidance: Smallest and largest guidance scale of a `FlowMap` whose network takes a scale
-            after its times, rescaled to 0 to 1; None if the network takes no scale.
+        output: Prediction of the network itself, if it is not the denoiser's. With "v", the network
+            need not copy x_t.
+        guidance: Smallest and largest guidance scale of a `FlowMap` whose network takes a
+        scale after
+            its times, rescaled to 0 to 1.
 
     Raises:
         UsageError: If the clock or output is unknown, or the range is not finite and rising.
 
     References:
-        Karras et al., EDM (2022), section 5: with data of unit variance its preconditioned output is -v.
+        Karras et al., EDM (2022), section 5; for data of unit variance its output is -v.
     """
 
     scale_input: bool = True
@@ -151,8 +146,8 @@ class Predicting(nn.Module, ABC):
 
         Args:
             kind: Estimate, a name in `pushforward.paths.ROWS`.
-            t: Time of the state, any shape.
-            to: Time up to which the estimate holds, with the shape of t; None for t itself.
+            t: Time of the state.
+            to: Time up to which the estimate holds; None for t itself.
         """
 
     @abstractmethod
@@ -177,7 +172,7 @@ class Predicting(nn.Module, ABC):
         return self.evaluate_jump(x_t, over(self.jump_columns(t, s), x_t), condition)
 
     def jump_columns(self, t: Tensor, s: Tensor) -> TimeColumns:
-        """Compute the coefficients for `evaluate_jump` that depend on t and s, each of their shape."""
+        """Compute the time-dependent coefficients for `evaluate_jump`."""
         here = self.path.at(t)
         there = self.path.at(s)
         state = there.sigma / here.sigma
@@ -212,7 +207,7 @@ def _own(denoiser: object) -> bool:
 def columns_of(denoiser: Predictor, kind: str, t: Tensor, to: Tensor | None = None) -> TimeColumns:
     """Compute the columns of any predictor; ``kind`` "jump" is a jump from t to ``to``.
 
-    For a predictor with only `predict`, the columns are the times themselves.
+    For a predictor with only `predict`, the columns are the times.
     """
     predictor: Any = denoiser
     if not _own(denoiser):
@@ -314,10 +309,8 @@ class MapSampling:
     """Settings for sampling a map between two times in several jumps.
 
     Args:
-        grid: Time grid on which the map has learned to jump, a name in
-            `pushforward.solvers.solver.GRIDS`; None for the grid of the solver.
-        only_to_data: Whether the map has learned only jumps to s = 0, like a consistency model;
-            then it is sampled with new noise between jumps.
+        grid: Time grid on which the map has learned to jump; None for the grid of the solver.
+        only_to_data: Whether the map has only learned jumps to s = 0, like a consistency model.
     """
 
     grid: str | None = None
@@ -332,11 +325,10 @@ class Denoiser(Predicting):
         path: Path of the training.
         prediction: Prediction of the denoiser: data, noise, velocity, v or score.
         space: Shape and units of the data.
-        preconditioning: Scaling of network input and output; ``Preconditioning()`` by default.
-        unconditional: Whether the model is also trained without labels, as needed for
-            classifier-free guidance.
-        source: Noise source of the training; None for standard normal noise. With a source, only
-            data and velocity can be predicted.
+        preconditioning: Scaling of network input and output.
+        unconditional: Whether the model is also trained without labels, as guidance needs.
+        source: Noise source of the training. With a source, only data and velocity can be
+        predicted.
     """
 
     def __init__(
@@ -435,22 +427,21 @@ class Denoiser(Predicting):
 
 
 class FlowMap(Denoiser):
-    """Denoiser with a second time s, a map between two times: the estimate at x_t holds from t to s.
+    """Denoiser with a second time s, a map between two times: the estimate holds from t to s.
 
-    ``network(x, t, condition)`` takes t of shape (n, 2), the times t and s (build networks with
-    ``times=2``). At s = t it is a denoiser for every solver; at another s, `jump` maps x_t to the
-    state at s in one evaluation: alpha_s x + sigma_s z, with the data x and the noise z of the
-    output. On the straight path that is x_t + (s - t) u with u the mean velocity between s and t.
-
-    Takes the arguments of `Denoiser`, and:
-
-    Args:
-        sampling: Settings for several jumps; None for the grid of the solver.
+    ``network(x, t, condition)`` takes the times t and s, (n, 2). At s = t it is an ordinary
+    denoiser;
+    at another s, `jump` maps x_t to the state at s in one evaluation. On the straight path that
+    is x_t
+    + (s - t) u with u the mean velocity between s and t. ``sampling`` holds settings for
+    several jumps.
 
     References:
-        Song et al., Consistency Models (2023); Kim et al., Consistency Trajectory Models (2024),
-        eq. 9; Boffi et al., Flow Map Matching (2024); Geng et al., Mean Flows for One-step
-        Generative Modeling (2025), for the mean velocity.
+        Song et al., Consistency Models (2023); Kim et al., Consistency Trajectory Models
+        (2024), eq. 9;
+        Boffi et al., Flow Map Matching (2024); Geng et al., Mean Flows for One-step
+        Generative Modeling
+        (2025), for the mean velocity.
     """
 
     def __init__(
@@ -481,7 +472,6 @@ class FlowMap(Denoiser):
         return True
 
     def columns(self, kind: str, t: Tensor, to: Tensor | None = None) -> TimeColumns:
-        """Compute columns as for a denoiser, with the second time."""
         second = t if to is None else to
         if to is not None and self.preconditioning.clock == "log_snr":  # infinite at 0
             second = to.clamp(min=self.path.ends[0])
@@ -490,7 +480,6 @@ class FlowMap(Denoiser):
     def evaluate(
         self, kind: str, x_t: Tensor, columns: TimeColumns, condition: Condition = None
     ) -> Tensor:
-        """Evaluate as for a denoiser, at the guidance scales in the condition, if any."""
         if self.preconditioning.guidance is not None:
             low, high = self.preconditioning.guidance
             condition, scale = without_scale(condition)
@@ -529,13 +518,7 @@ def trained(denoiser: Predictor) -> Denoiser | None:
 class Repathed(Wrapped):
     """Denoiser on another path than in training: its input is matched in log-SNR and scale.
 
-    The old time is the one of equal log-SNR, and x_t is scaled by the ratio of the two standard
-    deviations; v is the same on both. The new path's ends are narrowed to the noise levels of the
-    denoiser.
-
-    Args:
-        denoiser: Denoiser on its own path.
-        path: Path for sampling.
+    The new path's ends are narrowed to the noise levels of the denoiser.
 
     References:
         Karras et al., EDM (2022), section 2; Kingma et al., Variational Diffusion Models (2021),
@@ -555,7 +538,6 @@ class Repathed(Wrapped):
         return known.time(self.path.log_snr(t)).clamp(*known.ends)
 
     def columns(self, kind: str, t: Tensor, to: Tensor | None = None) -> TimeColumns:
-        """Compute the ratio of standard deviations, inner columns and the conversion of v."""
         here = self.path.at(t)
         then = self._matched(t)
         if to is not None:
@@ -597,7 +579,7 @@ def network_precision(name: str) -> Iterator[None]:
 
 
 def call(network: Callable[..., Any], *inputs: Any) -> Any:
-    """Call ``network(*inputs)`` in the active precision; results have the dtype of the first input."""
+    """Call ``network(*inputs)`` in the active precision; results have the dtype of the first."""
     # exported programs are float32; code that reads the context variable cannot be exported
     if torch.compiler.is_exporting():
         return network(*inputs)
@@ -623,8 +605,8 @@ def check_network(network: nn.Module) -> None:
     except TypeError as error:
         raise UsageError(
             "A denoiser calls its network as network(x, t, condition), but the signature of "
-            f"{type(network).__name__}.forward is {signature}: {error}. Write: def forward(self, x, "
-            "t, condition=None)."
+            f"{type(network).__name__}.forward is {signature}: {error}. Write: "
+            "def forward(self, x, t, condition=None)."
         ) from None
 
 

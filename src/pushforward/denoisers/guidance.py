@@ -91,12 +91,11 @@ def _lerp(start: Tensor, end: Tensor, weight: float | Tensor) -> Tensor:
 
 
 class Guided(Wrapped):
-    """Classifier-free guidance: y = y_without + scale (y_with - y_without), all examples in one batch.
+    """Classifier-free guidance: y = y_without + scale (y_with - y_without), in one batch.
 
-    Scale 1 is the conditional model, 0 the unconditional one; both cost one call, all others two.
-    It does not matter which prediction is guided. Outside the interval the conditional model is
-    used. A condition may hold scales per example (`pushforward.denoisers.denoiser.SCALE`), which
-    replace ``scale``.
+    Scales 0 and 1 cost one call, all others two. Outside the interval the conditional model is
+    used. A
+    condition may hold scales per example (`pushforward.denoisers.denoiser.SCALE`).
 
     Args:
         denoiser: Denoiser trained with conditions and label dropout.
@@ -104,8 +103,7 @@ class Guided(Wrapped):
         interval: Noise levels sigma / alpha between which guidance acts; None for all.
 
     Raises:
-        UsageError: If the model has no conditions or no unconditional branch, or the interval is
-            invalid.
+        UsageError: If the model has no conditions or no unconditional branch.
 
     References:
         Ho and Salimans, Classifier-Free Diffusion Guidance (2022); Kynkäänniemi et al., Applying
@@ -136,7 +134,6 @@ class Guided(Wrapped):
 
     @property
     def _without(self) -> bool:
-        """Whether it is the unconditional model everywhere; given columns of a table stay given."""
         learned = any(kind.learned for kind in self.space.conditions.values())
         return self.scale == 0 and self.interval is None and not learned
 
@@ -191,13 +188,8 @@ class Guided(Wrapped):
 class AtScale(Wrapped):
     """Map distilled with a guidance range, used at one scale in one call; `Guided` needs two.
 
-    Args:
-        denoiser: Map, a student of `pushforward.recipes.distil` with a guidance range.
-        scale: Guidance scale, as in `Guided`: 1 is the conditional model.
-
     Raises:
-        UsageError: If the model was distilled without a guidance range, or the scale is outside the
-            range.
+        UsageError: If the scale is outside the range of the distillation.
 
     References:
         Meng et al., On Distillation of Guided Diffusion Models (2023), whose w is scale - 1.
@@ -225,7 +217,6 @@ class AtScale(Wrapped):
     def evaluate(
         self, kind: str, x_t: Tensor, columns: TimeColumns, condition: Condition = None
     ) -> Tensor:
-        """Evaluate the map at the scale, or at the scales in the condition."""
         scale = x_t.new_full((x_t.shape[0],), self.scale)
         with_scale = {SCALE: scale, **(condition or {})}
         return evaluate(self.denoiser, kind, x_t, columns["inner"], with_scale)
@@ -234,17 +225,14 @@ class AtScale(Wrapped):
 class Autoguided(Wrapped):
     """Autoguidance by a weaker version of the same model: y = y_weaker + scale (y - y_weaker).
 
-    The weaker model is an earlier checkpoint or a smaller network. Both have the same condition, so
-    no diversity is lost in favour of the label. The stronger model may be `Guided`.
-
     Args:
-        denoiser: Model to guide.
+        denoiser: Model to guide, which may be `Guided`.
         weaker: Weaker model, on any path.
-        scale: Guidance scale: 1 is the model itself; larger scales move away from the weaker model.
+        scale: Guidance scale: 1 is the model itself.
         interval: Noise levels sigma / alpha between which guidance acts; None for all.
 
     Raises:
-        UsageError: If the models have different shapes, or the interval is invalid.
+        UsageError: If the models have different shapes.
 
     References:
         Karras et al., Guiding a Diffusion Model with a Bad Version of Itself (2024).
@@ -306,13 +294,8 @@ class Autoguided(Wrapped):
 class Thresholded(ChangesData):
     """Dynamic thresholding: limits predicted images to the data range.
 
-    With u the prediction on the scale where the data's range is [-1, 1] and s = max(1, the
-    p-quantile of |u| in one image), the prediction becomes clamp(u, -s, s) / s. Strong guidance
-    then does not saturate pixels.
-
-    Args:
-        denoiser: Predictor to wrap.
-        share: Quantile level p, in (0, 1].
+    With u the prediction, scaled to [-1, 1], and s = max(1, the ``share``-quantile of |u| in one
+    image), the prediction becomes clamp(u, -s, s) / s.
 
     Raises:
         UsageError: If the data has no bounds, or the share is outside (0, 1].

@@ -135,17 +135,12 @@ class _VectorCoder(_Coder):
 class Encoder(_VectorCoder):
     """Encoder from images to the mean and log-variance of a Gaussian latent.
 
-    The coarsest grid has no side longer than 4. The sizes tiny, small and base have about 0.2, 0.6
-    and 4 million parameters at 28 x 28.
+    The coarsest grid has no side longer than 4. The sizes have about 0.2, 0.6 and 4 million
+    parameters at 28 x 28.
 
     Args:
-        shape: Image shape (channels, height, width).
-        latent: Length of the latent vector.
         width: Channels at the finest level; coarser ones have twice as many.
         blocks: Residual blocks per level.
-        conditions: Kinds of condition by name.
-        stem: Side length in pixels of the patches that the first layer of the encoder folds into
-            channels, and the last layer of the decoder unfolds.
 
     References:
         Kingma and Welling, Auto-Encoding Variational Bayes, 2014.
@@ -160,10 +155,7 @@ class Encoder(_VectorCoder):
 
 
 class Decoder(_VectorCoder):
-    """Decoder from latents to images: the mirror image of `Encoder`, with the same arguments.
-
-    The sizes tiny, small and base have about 0.1, 0.5 and 4 million parameters at 28 x 28.
-    """
+    """Decoder from latents to images: the mirror image of `Encoder`, with the same arguments."""
 
     rising = True
 
@@ -231,15 +223,11 @@ class _MapCoder(_Coder):
 class Compressor(_MapCoder):
     """Encoder from images to maps ``factor`` times smaller: patches folded, blocks and halvings.
 
-    Images whose sides the factor does not divide are padded by repeating their last row and column.
-
     Args:
-        shape: Image shape (channels, height, width).
         outputs: Channels of the map: twice the latent channels if it holds means and log-variances.
         factor: 1, 2, 4 or 8.
         width: Channels at the finest level; coarser ones have twice as many.
         blocks: Residual blocks per level.
-        conditions: Kinds of condition by name.
 
     References:
         Rombach et al., High-Resolution Image Synthesis with Latent Diffusion Models, 2022.
@@ -266,16 +254,7 @@ class Compressor(_MapCoder):
 
 
 class Expander(_MapCoder):
-    """Decoder from maps to images ``factor`` times larger: the mirror image of `Compressor`.
-
-    Args:
-        shape: Shape (channels, height, width) of the output.
-        inputs: Channels of the map.
-        factor: 1, 2, 4 or 8.
-        width: Channels at the finest level; coarser ones have twice as many.
-        blocks: Residual blocks per level.
-        conditions: Kinds of condition by name.
-    """
+    """Decoder from maps to images ``factor`` times larger: the mirror image of `Compressor`."""
 
     rising = True
 
@@ -310,13 +289,8 @@ def _straight_through(h: Tensor, q: Tensor) -> Tensor:
 class Codebook(nn.Module):
     """Vector quantisation: replaces the vector at each position by the nearest learned vector.
 
-    The vectors are running means of the vectors assigned to them, not parameters. Dead codes, which
-    are hardly used, are moved to vectors of the current batch.
-
-    Args:
-        size: Number of codes.
-        dim: Length of a code vector.
-        decay: Decay rate of the running means per step.
+    The vectors are running means of the vectors assigned to them, with a rate ``decay`` per step.
+    Dead codes, which are hardly used, are moved to vectors of the batch.
 
     References:
         van den Oord et al., Neural Discrete Representation Learning (VQ-VAE, 2017), appendix A.1,
@@ -340,11 +314,7 @@ class Codebook(nn.Module):
         return self.sums / self.counts.clamp(min=1e-6)[:, None]
 
     def forward(self, h: Tensor) -> tuple[Tensor, Tensor]:
-        """Quantise vectors h (n, dim, ...).
-
-        Returns:
-            The nearest vectors, with the gradient of ``h``, and the code numbers, int64 (n, ...).
-        """
+        """Return the nearest vectors to h (n, dim, ...), and their numbers (n, ...)."""
         flat = self._flat(h)
         vectors = self.vectors
         with torch.autocast(h.device.type, enabled=False):
@@ -357,11 +327,9 @@ class Codebook(nn.Module):
         return self.vectors[index].movedim(-1, 1)
 
     def assigned(self, h: Tensor, index: Tensor) -> dict[str, Tensor]:
-        """Compute the statistics for `follow` of vectors (n, dim, ...) with code numbers (n, ...).
+        """Compute the number of assigned vectors per code and their sums, for `follow`.
 
-        Returns:
-            ``counts`` (size,), the number of assignments per code, and ``sums`` (size, dim), the
-                sums of assigned vectors. Statistics of several micro-batches add up.
+        Statistics of several micro-batches add up.
         """
         codes = index.reshape(-1)
         counts = torch.bincount(codes, minlength=self.size).to(self.counts)
@@ -369,12 +337,7 @@ class Codebook(nn.Module):
         return {"counts": counts, "sums": sums}
 
     def candidates(self, h: Tensor, place: Tensor) -> Tensor:
-        """Choose one vector from each example as a replacement for dead codes, (n, dim).
-
-        Args:
-            h: The vectors, (n, dim, ...).
-            place: Random numbers in [0, 1), (n,), which choose the vector of each example.
-        """
+        """Choose one vector from each example by random numbers (n,), (n, dim)."""
         positions = self._flat(h).reshape(len(h), -1, self.dim)
         chosen = (place * positions.shape[1]).long()
         return positions[torch.arange(len(h), device=h.device), chosen]
@@ -389,8 +352,7 @@ class Codebook(nn.Module):
             counts: Assignments per code in the whole batch; see `assigned`.
             sums: Sums of assigned vectors in the whole batch.
             candidates: One vector from each of the n examples in the batch, (n, dim).
-            choice: Random numbers in [0, 1), (n,): dead codes take the candidates with the smallest
-                numbers, one each.
+            choice: Random numbers (n,), which choose the candidates for dead codes.
             places: Number of vectors per example.
         """
         self.counts.lerp_(counts, 1 - self.decay)
@@ -406,10 +368,7 @@ class Codebook(nn.Module):
 
 
 class Rounding(nn.Module):
-    """Finite scalar quantisation: squashes each number and rounds it to one of a few levels.
-
-    Args:
-        levels: Number of levels of each number, at least 3. The number of codes is their product.
+    """Finite scalar quantisation: squashes each number and rounds it to one of at least 3 levels.
 
     References:
         Mentzer et al., Finite Scalar Quantization: VQ-VAE Made Simple (2023), section 3.1 and
@@ -429,12 +388,7 @@ class Rounding(nn.Module):
         return column.reshape(1, -1, *[1] * (h.dim() - 2))
 
     def forward(self, h: Tensor) -> tuple[Tensor, Tensor]:
-        """Quantise vectors h (n, dim, ...).
-
-        Returns:
-            The levels, scaled to [-1, 1], with the gradient of the squashing, and the code numbers,
-                int64 (n, ...).
-        """
+        """Return the levels of h (n, dim, ...), in [-1, 1], and the code numbers."""
         # an even number of levels is shifted by half a step, so that rounding gives all levels
         halves = [(level - 1) * (1 + 1e-3) / 2 for level in self.levels]
         offsets = [0.0 if level % 2 else 0.5 for level in self.levels]
@@ -464,10 +418,9 @@ class PatchCritic(nn.Module):
     """Critic that scores each patch of an image as real or decoded.
 
     It has 4 x 4 convolutions of stride 2 with leaky ReLU, then one of 3 x 3 and one of 1 x 1;
-    spectral normalisation replaces a gradient penalty. Intermediate features can be compared too.
+    spectral normalisation replaces a gradient penalty.
 
     Args:
-        shape: Image shape (channels, height, width).
         width: Channels after the first convolution; doubled up to eight times.
         depth: Number of convolutions of stride 2; each more than doubles the side of a patch.
 

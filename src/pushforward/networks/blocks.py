@@ -30,11 +30,7 @@ def level_widths(width: int, number: int, most: int) -> list[int]:
 
 
 def image_shape(shape: Shape) -> tuple[int, int, int]:
-    """Return an image shape (channels, height, width) as a tuple of int.
-
-    Raises:
-        UsageError: If the shape has another rank, or a size below 1.
-    """
+    """Return an image shape (channels, height, width), or raise a `UsageError`."""
     sides = tuple(map(int, shape))
     if len(sides) != 3 or min(sides) < 1:
         raise UsageError(
@@ -46,11 +42,7 @@ def image_shape(shape: Shape) -> tuple[int, int, int]:
 
 
 def vector_shape(shape: Shape) -> int:
-    """Return the length d of a vector of shape (d,).
-
-    Raises:
-        UsageError: If the shape has another rank, or d is below 1.
-    """
+    """Return the length d of a vector of shape (d,), or raise a `UsageError`."""
     sides = tuple(map(int, shape))
     if len(sides) != 1 or sides[0] < 1:
         raise UsageError(
@@ -76,12 +68,9 @@ def size_choice(size: str, choices: dict[str, T]) -> T:
 
 
 def stem_of(size: str, shape: Shape, least: int) -> int:
-    """Choose the side of patches folded into channels (1, 2, 4, ...), leaving 16 to 32 pixels.
+    """Choose the side of patches folded into channels, which leaves at most 16 pixels (base: 32).
 
-    Args:
-        size: "tiny", "small" or "base"; base works on up to 32 pixels, the others on up to 16.
-        shape: Image shape (channels, height, width).
-        least: Smallest longer side of images that are folded.
+    Images whose longer side is below ``least`` are not folded.
     """
     side = max(image_shape(shape)[1:])
     most = 32 if size == "base" else 16
@@ -97,10 +86,7 @@ def patches(side: int, size: int) -> int:
 
 
 def grids(height: int, width: int, stem: int) -> list[tuple[int, int]]:
-    """Return feature map sizes, finest first: halved, rounding up, until no side is longer than 4.
-
-    ``stem`` is the side of the patches that are first folded into channels.
-    """
+    """Return feature map sizes, finest first: halved until no side is longer than 4."""
     grid = (patches(height, stem), patches(width, stem))
     sizes = [grid]
     while max(grid) > 4:
@@ -117,13 +103,8 @@ TOP_FREQUENCY_OF_MAPS = 30.0
 class TimeEmbedding(nn.Module):
     """Embedding of times: sines and cosines at geometrically spaced frequencies, two linear layers.
 
-    Weights of all times but the first start at zero, so that a map between two times starts as a
-    network of one. With several times the frequencies end at 30 instead of 1000: such maps are
-    trained through their derivative in t, which fast waves would dominate.
-
-    Args:
-        width: Length of the embedding, at least 1.
-        times: Number of times per example: 1 for denoisers, 2 for maps between two times.
+    Weights of all times but the first start at zero. With several times the frequencies end at 30
+    instead of 1000: maps between two times are trained through their derivative in t.
 
     References:
         Vaswani et al., Attention Is All You Need, 2017.
@@ -183,13 +164,9 @@ def check_condition(condition: Condition, kinds: Mapping[str, ConditionKind], n:
 class Conditioning(nn.Module):
     """Embedding of all inputs besides x: the sum of time and condition embeddings.
 
-    Condition embeddings have length about 1 and are scaled here to entries of variance 1; unscaled,
-    they would be faint compared with the time and be learned ten times more slowly.
+    Condition embeddings have length about 1, and are scaled here to entries of variance 1.
 
     Args:
-        width: Length of the vector, at least 1.
-        conditions: Kinds of condition by name.
-        times: Number of times per example; 0 for none.
         shares_time: Whether all examples may share one time.
     """
 
@@ -212,19 +189,16 @@ class Conditioning(nn.Module):
         return self.time is None and not self.conditions
 
     def forward(self, n: int, device: torch.device, t: Times, condition: Condition) -> Times:
-        """Embed.
+        """Embed times and conditions as vectors (n, width); (1, width) for one shared time only.
 
         Args:
             n: Number of examples.
             device: Device of x.
-            t: Times (n,) or (n, times); with ``shares_time`` also (1,), one time for all examples.
-            condition: Values by name, such as "label" (int64 (n,)), and masks such as "label_null"
-                (bool (n,)), which marks unconditional examples. Examples without a value are
-                unconditional.
-
-        Returns:
-            (n, width), or (1, width) if all examples share one time and there are no conditions;
-                None if the network takes neither time nor conditions.
+            t: Times (n,) or (n, times); with ``shares_time`` also (1,).
+            condition: Values by name, such as "label" (int64 (n,)), and masks such as
+            "label_null" (bool
+                (n,)), which marks unconditional examples. Examples without a value
+                are unconditional.
 
         Raises:
             UsageError: If a time or condition is missing, unexpected or of the wrong shape.
@@ -281,8 +255,7 @@ class Modulation(nn.Module):
         width: Length of the conditioning vector.
         sizes: Length of each output vector.
         starts: Initial value of each vector: 1 for scales, 0 for shifts and gates.
-        zero: Whether vectors start at exactly these values (adaLN-zero), rather than scattered
-            around them.
+        zero: Whether vectors start at exactly these values (adaLN-zero).
     """
 
     starting: Tensor
@@ -384,12 +357,7 @@ def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
 
 
 class ResidualBlock(nn.Module):
-    """Residual block x + conv(silu(scale-shift(norm(conv(silu(norm(x))))))), starting at x.
-
-    Args:
-        width: Number of channels.
-        dropout: Fraction of features dropped before the last convolution.
-    """
+    """Residual block x + conv(silu(scale-shift(norm(conv(silu(norm(x))))))), starting at x."""
 
     def __init__(self, width: int, dropout: float = 0.0) -> None:
         super().__init__()
@@ -410,12 +378,7 @@ class ResidualBlock(nn.Module):
 
 
 class Attention(nn.Module):
-    """Self-attention over all positions, added to the input; the added branch starts at zero.
-
-    Args:
-        width: Number of channels, a multiple of ``heads``.
-        heads: Number of heads.
-    """
+    """Self-attention over all positions, added to the input; the added branch starts at zero."""
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
@@ -435,14 +398,7 @@ class Attention(nn.Module):
 
 
 class Level(nn.Module):
-    """Residual blocks at one resolution; attention, if any, follows the first block.
-
-    Args:
-        width: Number of channels.
-        blocks: Number of blocks.
-        heads: Attention heads; 0 for no attention.
-        dropout: Fraction of features dropped in each block.
-    """
+    """Residual blocks at one resolution; attention, if any, follows the first block."""
 
     def __init__(self, width: int, blocks: int, *, heads: int = 0, dropout: float = 0.0) -> None:
         super().__init__()
@@ -492,16 +448,9 @@ SMALLEST = 1e-4
 def append_minibatch_std(h: Tensor, group: int) -> Tensor:
     """Append the mean standard deviation within groups as an additional channel or feature.
 
-    Groups are consecutive examples; the last group is smaller if n is not a multiple. The standard
-    deviation of every feature over the group is averaged over features, channels and pixels. It is
-    smoothed as sqrt(s^2 + e^2) - e with e = 1e-4, which has finite derivatives of every order.
-
-    Args:
-        h: Features of a critic, (n, c, height, width) or (n, c).
-        group: Group size, at least 1; 4 in the paper.
-
-    Returns:
-        (n, c + 1, height, width) or (n, c + 1), in the type of ``h``.
+    Groups are consecutive examples; the last one may be smaller. Standard deviations s over a group
+    are smoothed as sqrt(s^2 + e^2) - e, e = 1e-4, which has finite derivatives of every order, and
+    averaged over features.
 
     References:
         Karras et al., Progressive Growing of GANs for Improved Quality, Stability, and Variation,

@@ -60,10 +60,9 @@ def doubling(side: int) -> Tensor:
 
 
 class Resample(nn.Module):
-    """Resampling by one linear map along the height and one along the width: two matrix products.
+    """Resampling by one linear map along the height and one along the width.
 
-    Forward, backward and twice backward, this takes a quarter to half of the time of pooling,
-    slicing or depthwise convolution with channels last.
+    This takes a quarter to half of the time of pooling or depthwise convolution with channels last.
 
     Args:
         rows: Matrix that resamples rows, (new height, height).
@@ -92,12 +91,7 @@ class Resample(nn.Module):
 class ProjectionHead(nn.Module):
     """Output layer with the score <w, phi> + b + <e(c), phi> for features phi and conditions c.
 
-    Conditions enter only through the projection of the features onto their embedding e.
     Unconditional examples have a learned null embedding.
-
-    Args:
-        width: Number of features.
-        conditions: Kinds of condition by name.
 
     References:
         Miyato and Koyama, cGANs with Projection Discriminator, 2018, equation 4.
@@ -151,12 +145,9 @@ def linear(inputs: int, outputs: int) -> nn.Linear:
 class InvertedBlock(nn.Module):
     """Residual block x + (1x1 -> leaky ReLU -> grouped 3x3 -> leaky ReLU -> 1x1), wider inside.
 
-    The last layer starts at zero; the two before it are scaled by ``total`` ^ (-1/4), so that the
-    sum over all blocks of a network changes by as much in one step as a single block would.
-
-    Args:
-        width: Number of channels.
-        total: Number of blocks in the whole network.
+    The last layer starts at zero; the two before it are scaled by ``total`` ^ (-1/4), for the total
+    number of blocks of a network, so that their sum changes by as much in a step as one block
+    would.
 
     References:
         Zhang et al., Fixup Initialization, 2019; Huang et al., The GAN is dead; long live the GAN!,
@@ -202,16 +193,12 @@ def start(network: nn.Module) -> None:
 class DCGANGenerator(nn.Module):
     """Generator of images: a linear layer, then 4 x 4 transposed convolutions that double the size.
 
-    All layers but the last have batch normalisation and ReLU; there is no final tanh, since model
-    units are unbounded. Images are generated at the next size that doublings reach, and cropped at
-    the bottom and right.
+    All layers but the last have batch normalisation and ReLU. Images are cropped at the bottom and
+    right. The embedding of conditions is appended to z.
 
     Args:
-        shape: Image shape (channels, height, width).
-        latent: Length of the noise vector z.
-        width: Channels before the last layer; each coarser grid has twice as many, up to eight
-            times.
-        conditions: Kinds of condition by name. The embedding, as long as z, is appended to z.
+        width: Channels before the last layer; each coarser grid has twice as many, up to
+        eight times.
 
     References:
         Radford et al., Unsupervised Representation Learning with Deep Convolutional Generative
@@ -259,17 +246,8 @@ class DCGANGenerator(nn.Module):
 class DCGANCritic(nn.Module):
     """Critic of images: strided 4 x 4 convolutions with leaky ReLU (0.2), then a linear layer.
 
-    All convolutions but the first have batch normalisation. Images are padded at the bottom and
-    right by their last row and column. Labels enter by projection (`ProjectionHead`).
-
-    Args:
-        shape: Image shape (channels, height, width).
-        width: Channels after the first layer; each coarser grid has twice as many, up to eight
-            times.
-        conditions: Kinds of condition by name.
-        minibatch_std: Group size for `append_minibatch_std` on the last features; 0 for none.
-        normalise: Whether to use batch normalisation. Leave it out with gradient penalties and
-            with `Spectral`.
+    All convolutions but the first have batch normalisation; leave it out (``normalise``) with
+    gradient penalties and with `Spectral`. Labels enter by projection (`ProjectionHead`).
 
     References:
         Radford et al., Unsupervised Representation Learning with Deep Convolutional Generative
@@ -341,7 +319,6 @@ def _levels(channels: Sequence[int], blocks: int) -> nn.ModuleList:
 
 
 def _changes(channels: Sequence[int]) -> nn.ModuleList:
-    """Layers that change the number of channels between levels."""
     changes = nn.ModuleList()
     for a, b in pairwise(channels):
         changes.append(nn.Identity() if a == b else convolution(a, b, 1, bias=False))
@@ -351,13 +328,11 @@ def _changes(channels: Sequence[int]) -> nn.ModuleList:
 class Generator(nn.Module):
     """Generator of images: a basis on the coarsest grid weighted by a linear map of z, then blocks.
 
+    The embedding of conditions is appended to z.
+
     Args:
-        shape: Image shape (channels, height, width).
-        latent: Length of the noise vector z.
         width: Channels at the finest level; each coarser one has twice as many, up to four times.
         blocks: Residual blocks per level.
-        conditions: Kinds of condition by name. The embedding, as long as z, is appended to z.
-        stem: Side length in pixels of the patches that the last layer unfolds.
 
     References:
         Huang et al., The GAN is dead; long live the GAN! A Modern Baseline GAN, 2024.
@@ -418,12 +393,8 @@ class Critic(nn.Module):
     With labels, the score is the dot product of the features and the label embedding.
 
     Args:
-        shape: Image shape (channels, height, width).
         width: Channels at the finest level; each coarser one has twice as many, up to four times.
         blocks: Residual blocks per level.
-        conditions: Kinds of condition by name.
-        stem: Side length in pixels of the patches that the first layer folds into channels.
-        minibatch_std: Group size for `append_minibatch_std` on the last features; 0 for none.
 
     References:
         Huang et al., The GAN is dead; long live the GAN! A Modern Baseline GAN, 2024;
@@ -510,12 +481,6 @@ def example_shape(shape: Shape) -> tuple[int, ...]:
 class TextbookGenerator(nn.Module):
     """Generator of data: linear, ReLU, linear, without normalisation; 100-256-784 for MNIST.
 
-    Args:
-        shape: Shape of one example: (d,), or (channels, height, width) for an image.
-        latent: Length of the noise vector z.
-        width: Hidden units.
-        conditions: Kinds of condition by name. The embedding, as long as z, is appended to z.
-
     References:
         Goodfellow et al., Generative Adversarial Nets, 2014, section 5, with larger perceptrons.
     """
@@ -547,14 +512,6 @@ class TextbookGenerator(nn.Module):
 
 class TextbookCritic(nn.Module):
     """Critic of data: linear, leaky ReLU (0.2), linear, without normalisation; 784-256-1 for MNIST.
-
-    Labels enter by projection (`ProjectionHead`).
-
-    Args:
-        shape: Shape of one example: (d,), or (channels, height, width) for an image.
-        width: Hidden units.
-        conditions: Kinds of condition by name.
-        minibatch_std: Group size for `append_minibatch_std` on the hidden units; 0 for none.
 
     References:
         Goodfellow et al., Generative Adversarial Nets, 2014, section 5, with larger perceptrons.

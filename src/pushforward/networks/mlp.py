@@ -36,19 +36,10 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 class MLP(nn.Module):
     """Residual MLP: h <- h + W act(scale-shift(h)), ``depth`` times, between two linear layers.
 
-    Works in every role on vectors: denoiser (``times=1``), generator, critic, encoder, decoder
-    (``times=0``). With times, the output is zero at the start.
+    Works in every role on vectors. With times, the output is zero at the start.
 
     Args:
-        inputs: Length of x.
-        outputs: Length of the output.
-        width: Length of the hidden vectors.
-        depth: Number of hidden layers.
-        conditions: Kinds of condition by name.
-        times: Number of times per example; 0 for none.
-        minibatch_std: Group size for `append_minibatch_std` on the last features; 0 for none.
-        activation: "silu", or "leaky_relu" (0.2 below zero), whose zero second derivative makes
-            gradient penalties on a critic cheaper.
+        activation: "silu", or "leaky_relu" (0.2 below zero), with cheaper gradient penalties.
 
     Raises:
         UsageError: If the activation is unknown.
@@ -99,11 +90,11 @@ class MLP(nn.Module):
     def sized(
         cls, size: str, *, shape: Shape, outputs: int | None = None, times: int = 1, **options: Any
     ) -> MLP:
-        """Build one of three sizes; ``outputs`` is the length of x by default.
+        """Build one of three sizes, wider for long vectors; ``outputs`` is by default that of x.
 
-        The sizes are tiny (width 48, depth 3), small (96, 3) and base (512, 6); without time (64,
-        3), (128, 4) and (512, 6). For long vectors the width is 2, 4 or 8 times their length, up to
-        256.
+        The sizes are tiny (width 48, depth 3), small (96, 3) and base (512, 6); without
+        time (64, 3), (128,
+        4) and (512, 6).
         """
         inputs = vector_shape(shape)
         if outputs is None:
@@ -148,18 +139,9 @@ class MLP(nn.Module):
 
 
 class Perceptron(nn.Module):
-    """Plain MLP with ``depth`` hidden tanh layers, without residual connections or normalisation.
+    """Plain MLP with ``depth`` hidden tanh layers, as used to compare likelihoods of VAEs on MNIST.
 
-    With width 200 and depth 2, it is the encoder or decoder commonly used to compare likelihoods
-    of variational autoencoders on MNIST.
-
-    Args:
-        inputs: Length of x.
-        outputs: Length of the output.
-        width: Hidden units per layer.
-        depth: Number of hidden layers.
-        conditions: Kinds of condition by name. The embedding, of length ``width``, is added to the
-            output of the first layer.
+    The embedding of conditions is added to the output of the first layer.
 
     References:
         Burda et al., Importance Weighted Autoencoders, 2016, section 5.

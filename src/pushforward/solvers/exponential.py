@@ -5,9 +5,6 @@ With lambda = log(alpha / sigma) the ODE is linear in x but for the network:
     x_s = (sigma_s / sigma_t) x + sigma_s int e^lambda data(lambda) dlambda
     x_s = (alpha_s / alpha_t) x - alpha_s int e^-lambda noise(lambda) dlambda
 
-with integrals from lambda_t to lambda_s. Multistep and single-step exponential integrators differ
-only in the nodes through which the polynomial goes.
-
 References:
     Lu et al., DPM-Solver (2022), prop. 3.1, and DPM-Solver++ (2022), prop. 4.1; Zhang and Chen,
     DEIS (2023).
@@ -42,14 +39,8 @@ def exponential_step(
 ) -> Tensor:
     """Compute the state at s from x at t, with an estimate interpolated through nodes.
 
-    Args:
-        denoiser: Denoiser that defines the path.
-        kind: Estimate, "data" or "noise".
-        x: State at t, (n, *shape).
-        t: Current time, (n,).
-        s: Target time, (n,).
-        nodes: Interpolation nodes: one for a constant estimate, two for a line, three for a
-            parabola.
+    The estimate is "data" or "noise": a constant for one node, a line for two, a parabola for
+    three.
     """
     lam_t = lambda_at(denoiser, t)[:, None]
     lam_s = lambda_at(denoiser, s)[:, None]
@@ -88,12 +79,8 @@ class SingleStep(Solver):
     """DPM-Solver-2 and -3: estimates at one half, or at one and two thirds of a step in log-SNR.
 
     Args:
-        order: Order, 2 or 3, which is also the number of calls per step.
-        of: Interpolated estimate, "noise" (DPM-Solver) or "data" (DPM-Solver++, better with strong
-            guidance).
-
-    Raises:
-        UsageError: If the order or estimate is not supported.
+        order: 2 or 3, which is also the number of calls per step.
+        of: Interpolated estimate, "noise" (DPM-Solver) or "data" (DPM-Solver++).
 
     References:
         Lu et al., DPM-Solver (2022), algorithms 1 and 2; DPM-Solver++ (2022), algorithm 1.
@@ -122,7 +109,6 @@ class SingleStep(Solver):
         draws: Draws | None,
         memory: Memory,
     ) -> tuple[Tensor, Memory]:
-        """Take one step from t to s; memory is the estimate at t, for a multistep method."""
         start = lambda_at(denoiser, t)
         gap = lambda_at(denoiser, s) - start
         first = (start, denoiser.predict(self.of, x, t, condition))
@@ -150,7 +136,6 @@ class _Multistep(Solver):
     def _move(
         self, denoiser: Predictor, x: Tensor, t: Tensor, s: Tensor, nodes: list[Node]
     ) -> Tensor:
-        """The state at s; the first node is at t."""
         if self.of == "data" and len(nodes) == 2:
             (newer, data), (older, before) = nodes
             ratio = (lambda_at(denoiser, s) - lambda_at(denoiser, t)) / (newer - older)
@@ -176,7 +161,6 @@ class _Multistep(Solver):
         draws: Draws | None,
         memory: Memory,
     ) -> tuple[Tensor, Memory]:
-        """Take one step from t to s; memory is earlier estimates, each with its lambda."""
         if memory is None and self._starts_single:
             return SingleStep(2, self.of).step(denoiser, x, t, s, condition, draws, None)
         node = (lambda_at(denoiser, t), denoiser.predict(self.of, x, t, condition))
@@ -187,12 +171,8 @@ class _Multistep(Solver):
 class DPM(_Multistep):
     """DPM-Solver++(2M) and (3M): extrapolates the data in lambda = log(alpha / sigma).
 
-    Order 2 uses the value of the line at half the step, as published. Order 3 integrates the
-    parabola, and its first step is a single-step method of order 2: with the published start of
-    order 1, one step of error h^2 holds it at order 2.
-
-    Args:
-        order: Order: 1 (equal to DDIM), 2 or 3.
+    Order 1 is DDIM. Order 2 uses the value of the line at half the step, as published. Order 3
+    integrates the parabola, and its first step is a single-step method of order 2.
 
     References:
         Lu et al., DPM-Solver++ (2022), algorithm 2 and appendix.
@@ -209,12 +189,10 @@ class DPM(_Multistep):
 class DEIS(_Multistep):
     """Exponential Adams-Bashforth method on the noise in log-SNR; order 3 starts like `DPM`.
 
-    Args:
-        order: Order: 1 (equal to DDIM), 2 or 3.
-
     References:
-        Zhang and Chen, Fast Sampling of Diffusion Models with Exponential Integrator (2023),
-        tAB-DEIS with log-SNR as its time.
+        Zhang and Chen, Fast Sampling of Diffusion Models with Exponential Integrator
+        (2023), tAB-DEIS
+        with log-SNR as its time.
     """
 
     of = "noise"
@@ -234,13 +212,9 @@ _ADAMS = (
 
 
 class IPNDM(_Multistep):
-    """iPNDM: the DDIM step with an Adams-Bashforth mean of noise estimates, as if steps were equal.
+    """iPNDM: the DDIM step with an Adams-Bashforth mean of 1 to 4 noise estimates.
 
-    The mean ignores the weighting of log-SNR within a step, so the order is 2 for any number of
-    terms.
-
-    Args:
-        terms: Number of estimates to average, 1 to 4.
+    Steps are treated as equal in log-SNR, so the order is 2 for any number of terms.
 
     References:
         Liu et al., Pseudo Numerical Methods for Diffusion Models (2022); Zhang and Chen (2023).
@@ -264,12 +238,8 @@ class IPNDM(_Multistep):
 class UniPC(_Multistep):
     """UniPC: each estimate corrects the step that led to it, and then predicts the next.
 
-    The predictor is of order p, and with the corrector the whole of order p + 1. With one estimate
-    besides the nearest, the published simplification for B(h) = e^h - 1 is used (weight 1/2); with
-    more, the conditions on the weights give the exact integral for any B.
-
-    Args:
-        predictor_order: Order p: 1, 2 or 3.
+    The predictor is of order p, and with the corrector the whole of order p + 1. With one earlier
+    estimate, the published simplification for B(h) = e^h - 1 is used (weight 1/2).
 
     References:
         Zhao et al., UniPC (2023), algorithms 5 to 8, in data prediction.
@@ -291,7 +261,6 @@ class UniPC(_Multistep):
         draws: Draws | None,
         memory: Memory,
     ) -> tuple[Tensor, Memory]:
-        """Take one step; memory is the state before, its time, and the estimates until then."""
         new = (lambda_at(denoiser, t), denoiser.predict("data", x, t, condition))
         nodes = [new]
         if memory is not None:

@@ -35,7 +35,6 @@ class _Explicit(Solver):
         draws: Draws | None,
         memory: Memory,
     ) -> tuple[Tensor, Memory]:
-        """Compute x + h sum_i b_i k_i with k_i = velocity(x + h sum_j a_ij k_j, t + c_i h)."""
         gap = s - t
         h = shaped(gap, x)
         velocities: list[Tensor] = []
@@ -96,9 +95,7 @@ class RK4(_Explicit):
 class Adaptive(Solver):
     """Adaptive Dormand-Prince 5(4) method between the times of the grid.
 
-    It solves for x / hypot(alpha, sigma) over log-SNR, both of order one. Examples of a batch share
-    their steps, so results for different batches agree only to within the tolerance. Two grid steps
-    are enough: to the last time above 0, and to 0.
+    It solves for x / hypot(alpha, sigma) over log-SNR. Examples of a batch share their steps.
 
     Args:
         rtol: Error allowed per step, relative to the state.
@@ -126,7 +123,6 @@ class Adaptive(Solver):
         draws: Draws | None,
         memory: Memory,
     ) -> tuple[Tensor, Memory]:
-        """Integrate from t to s; all examples must be at the same time."""
         from torchdiffeq import odeint
 
         path = denoiser.path

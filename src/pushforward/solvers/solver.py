@@ -29,18 +29,14 @@ Memory = Any  # what a step passes to the next: None at the start, then a tuple 
 
 
 class Solver(ABC):
-    """Base class of solvers, which move x_t from t to s; the deterministic ones in both directions.
-
-    A solver only stores its settings: values of earlier steps are passed and returned as
-    ``memory``.
+    """Base class of solvers, which move x_t from t to s; settings are their only state.
 
     Attributes:
-        order: Global order of accuracy on a grid uniform in log-SNR; for a stochastic solver, the
-            weak order (of means and covariances).
-        grid: Time grid that suits the solver, a name in `pushforward.solvers.solver.GRIDS`.
+        order: Global order of accuracy in log-SNR; for a stochastic solver, the weak order.
+        grid: Time grid that suits the solver, a name in `GRIDS`.
         stochastic: Whether a step draws noise. If not, the solver also runs from data to noise.
         adaptive: Whether the solver chooses its own steps between the times of the grid.
-        jumps: Whether the solver makes jumps, which only a map between two times supports.
+        jumps: Whether the solver needs a map between two times.
         calls_per_step: Number of predictions per step.
     """
 
@@ -70,7 +66,7 @@ class Solver(ABC):
             t: Current time, (n,).
             s: Target time, (n,), within the range of the path.
             condition: None or a dict of tensors of length n.
-            draws: Random numbers for each sample, unused by deterministic solvers.
+            draws: Random numbers for each sample.
             memory: Memory returned by the previous step; None at the first step.
 
         Returns:
@@ -87,10 +83,7 @@ class Solver(ABC):
         draws: Draws | None,
         memory: Memory,
     ) -> Tensor:
-        """Take the last step to t = 0, where the log-SNR is infinite: predict the data at x and t.
-
-        Arguments are those of `step`; s is zeros (n,).
-        """
+        """Take the last step to t = 0, where the log-SNR is infinite: predict the data."""
         return denoiser.predict("data", x, t, condition)
 
     def calls(self, steps: int) -> int:
@@ -114,11 +107,7 @@ def ends_of(path: Path, x: Tensor, t: Tensor, s: Tensor) -> tuple[Coefficients, 
 
 
 def noise_of(x: Tensor, draws: Draws | None) -> Tensor:
-    """Draw fresh noise of the shape of x.
-
-    Raises:
-        UsageError: If there are no draws.
-    """
+    """Draw fresh noise of the shape of x, or raise a `UsageError` if there are no draws."""
     if draws is None:
         raise UsageError(
             "A stochastic solver needs random numbers with one seed per sample: "
@@ -135,10 +124,7 @@ def stepped(
     condition: Condition,
     draws: Draws | None,
 ) -> Iterator[State]:
-    """Yield (time, state) after each of the solver's own steps from x at the first time.
-
-    A table (`pushforward.solvers.table`) gives the same result, if the steps are affine.
-    """
+    """Yield (time, state) after each of the solver's own steps from x at the first time."""
     memory: Memory = None
     along = times if isinstance(times, Tensor) else torch.from_numpy(np.array(times))
     batch_times = along.to(x)[:, None].expand(-1, len(x))
@@ -168,7 +154,7 @@ def between(solver: str, name: str, value: float, low: float, high: float) -> fl
 
 
 def register(*solvers: type[Solver]) -> None:
-    """Register solvers for sampling and the command line, by the lower-case name of the class.
+    """Register solvers by the lower-case name of the class.
 
     Raises:
         UsageError: If the name belongs to a solver of the package.
@@ -181,7 +167,7 @@ def named(name: str) -> Solver:
     """Build a solver by name; ``dpm:3`` and ``ddim:0.5`` set the first argument.
 
     Raises:
-        UsageError: If the name is unknown, or the solver does not take the argument.
+        UsageError: If the name or argument is unknown.
     """
     solver: Solver = from_text(SOLVERS, name)
     return solver
@@ -201,11 +187,7 @@ def name_of(solver: Solver) -> str:
 
 
 def as_solver(solver: Any) -> Solver:
-    """Convert a solver, a name (see `named`) or a solver class to a solver.
-
-    Raises:
-        UsageError: If this is something else.
-    """
+    """Convert a solver, a name or a class to a solver, or raise a `UsageError`."""
     if isinstance(solver, str):
         return named(solver)
     if isinstance(solver, type) and issubclass(solver, Solver):
@@ -279,8 +261,7 @@ def grid_times(grid: str | Sequence[float], path: Path, steps: int) -> np.ndarra
     """Compute the N + 1 falling times of a named grid, such as shifted:1.5, or check given times.
 
     Raises:
-        UsageError: If there are no steps, the grid or its number is invalid, or times do not fall
-            from within the path's ends to 0.
+        UsageError: If the grid, its number or its times are invalid.
     """
     if steps < 1:
         raise UsageError(f"Sampling needs at least one step, got {steps}.")

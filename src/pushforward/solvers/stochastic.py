@@ -1,8 +1,7 @@
 """Stochastic solvers. All keep the marginals of x_t, and differ in how they forget errors.
 
 References:
-    Song et al., Score-Based Generative Modeling through SDEs (2021): for every rate g(t), dx =
-    (velocity + g^2 score / 2) dt + g dW towards the data has the marginals of the ODE.
+    Song et al., Score-Based Generative Modeling through SDEs (2021).
 """
 
 from __future__ import annotations
@@ -26,14 +25,10 @@ from pushforward.solvers.solver import (
 
 
 class DPMSDE(Solver):
-    """SDE-DPM-Solver++: the exact step of the diffusion SDE, with extrapolated data.
+    """SDE-DPM-Solver++: the exact step of the diffusion SDE, with data D extrapolated from 1 or 2.
 
     x_s = (sigma_s / sigma_t) e^-h x + alpha_s (1 - e^-2h) D + sigma_s sqrt(1 - e^-2h) n, with h the
     step in lambda.
-
-    Args:
-        extrapolate: Number of estimates: 1 for constant data within a step (equal to `Ancestral`),
-            2 for a line.
 
     References:
         Lu et al., DPM-Solver++ (2022), section 5, SDE-DPM-Solver++(2M).
@@ -56,7 +51,6 @@ class DPMSDE(Solver):
         draws: Draws | None,
         memory: Memory,
     ) -> tuple[Tensor, Memory]:
-        """Take one step; memory is the data predicted in the previous step, and that step h."""
         here, there = ends_of(denoiser.path, x, t, s)
         h = half_log_snr(there) - half_log_snr(here)
         data = denoiser.predict("data", x, t, condition)
@@ -72,11 +66,9 @@ class DPMSDE(Solver):
 class EulerMaruyama(Solver):
     """Euler-Maruyama method: x + (s - t) velocity - w^2 h sigma z + w sigma sqrt(2 h) n.
 
-    h is the step in lambda = log(alpha / sigma) and z the predicted noise. w = 1 is the reverse of
-    the noising SDE, w = 0 Euler's method on the ODE.
-
-    Args:
-        strength: Strength w, from 0 to 10.
+    h is the step in lambda = log(alpha / sigma), z the predicted noise and w the strength: 1
+    for the
+    reverse of the noising SDE, 0 for Euler's method on the ODE.
 
     References:
         Song et al. (2021), eq. 6; Ma et al., SiT (2024), for the strength as a choice at sampling.
@@ -120,7 +112,7 @@ class Churn(Solver):
         churn: Noise added per unit of log-SNR / 2; 0 is Heun's method.
         low: Smallest noise level sigma / alpha at which noise is added.
         high: Largest noise level at which noise is added.
-        excess: Standard deviation of the added noise, S_noise; 1.003 to 1.007 in the paper.
+        excess: Standard deviation of the added noise, S_noise.
 
     References:
         Karras et al., EDM (2022), algorithm 2.
@@ -172,13 +164,8 @@ class Churn(Solver):
 class PredictorCorrector(Solver):
     """Predictor-corrector sampler: an ancestral step, then Langevin steps at the new level.
 
-    x + delta score + sqrt(2 delta) n with delta = 2 (snr sigma)^2. Langevin steps correct errors of
-    the marginal. delta uses expected norms, not those of the batch, so that examples are
-    independent.
-
-    Args:
-        corrections: Number of Langevin steps after each ancestral step.
-        snr: Signal-to-noise ratio of a Langevin step.
+    x + delta score + sqrt(2 delta) n with delta = 2 (snr sigma)^2, from expected norms instead of
+    those of the batch.
 
     References:
         Song et al. (2021), algorithms 1, 3 and 5.

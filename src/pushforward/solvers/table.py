@@ -1,8 +1,7 @@
-"""A solve as a table of numbers, and the loop that runs all of them.
+"""A solve as a table of numbers, and the loop that runs it.
 
-A row is one network call: noise is drawn, registers are updated by affine combinations, and the
-network is called at one of them. Register 0 holds the state that the solve starts from, and every
-other is written once.
+A row is one network call. Register 0 holds the state that the solve starts from; every other
+register is written once.
 
 References:
     Shaul et al., Bespoke Non-Stationary Solvers (2024), for solvers as tables of coefficients.
@@ -82,9 +81,9 @@ class Row:
     Args:
         noises: Registers for fresh noise.
         updates: Updates, in order.
-        stop: Time at which a step ends here; None if no step ends.
-        state: Register with the state at that time.
-        call: Call of the denoiser; None if a step ends without another call.
+        stop: Time at which a step ends here.
+        state: Register with the state at that time; None if no step ends.
+        call: Call of the denoiser, if any.
         dropped: Registers that are no longer needed afterwards.
     """
 
@@ -190,11 +189,10 @@ class Symbol:
     """Linear combination of registers that replaces a batch of one example.
 
     Additions, and products with single numbers, give another symbol; anything else raises
-    `NotAffine`. A term stays even if its coefficient is 0, so that the coefficient keeps its
-    gradient.
+    `NotAffine`.
 
     Args:
-        terms: Coefficients by register: floats, or float64 scalar tensors if gradients are needed.
+        terms: Coefficients by register: floats, or scalar tensors with gradients.
         shape: Shape of one example.
     """
 
@@ -216,16 +214,16 @@ class Symbol:
         return symbol
 
     def settle(self, register: int) -> None:
-        """Replace the symbol by one register to which its value has been written."""
+        """Become a register."""
         self.terms = {register: 1.0}
         self.register = register
 
     def dim(self) -> int:
-        """Return the number of dimensions, including the batch dimension."""
+        """Return the number of dimensions."""
         return self.ndim
 
     def to(self, *_: Any, **__: Any) -> Symbol:
-        """Return the symbol itself, which has no dtype and no device."""
+        """Return the symbol itself."""
         return self
 
     def __mul__(self, other: Any) -> Symbol:
@@ -274,7 +272,6 @@ class Symbol:
     def __torch_function__(
         cls, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None
     ) -> Symbol:
-        """Apply one of torch's functions to a symbol and a tensor or number."""
         name = getattr(func, "__name__", "").strip("_")
         if name not in _OPERATIONS or kwargs:
             raise NotAffine(f"it passes a state to `{name}`")
@@ -308,13 +305,9 @@ def compile_table(solver: Solver, times: Tensor, denoiser: Predictor) -> Table:
     """Compile the steps of a solver along given times to a table.
 
     Args:
-        solver: Solver with fixed steps, each affine in the state, earlier estimates and fresh
-            noise.
-        times: Times (N + 1,), float64, on the CPU; a last time of 0 is reached by `Solver.last`.
+        solver: Solver with fixed steps, affine in the state, earlier estimates and noise.
+        times: Times (N + 1,), float64, on the CPU.
         denoiser: Denoiser whose path, space and columns are used; no estimate is computed.
-
-    Returns:
-        Table with coefficients that are floats, or tensors if the times require gradients.
 
     Raises:
         NotAffine: If the solver is adaptive, or a step is not affine.
@@ -426,7 +419,6 @@ class _Tracer:
         return Symbol.of(estimate, self.shape)
 
     def predict(self, kind: str, x_t: Any, t: Tensor, condition: Condition = None) -> Any:
-        """Compute the estimate; noise from v, as it hardly differs from x_t if alpha is small."""
         if check(kind) != "noise":
             return self._call(kind, x_t, t, condition)
         k = self.path.at(t)
@@ -469,11 +461,9 @@ TABLES = 8  # tables that are kept: for a flow's own times, and for recent solve
 class TableCache:
     """Cache of the tables of one solver, by times, denoiser and settings.
 
-    Replacing an attribute of solver or denoiser, such as the guidance scale, compiles another
-    table. Changes inside an attribute, such as in the attributes of a path, are not noticed.
-
-    Args:
-        solver: Any solver.
+    Replacing an attribute of solver or denoiser compiles another table. Changes inside an
+    attribute are
+    not noticed.
     """
 
     def __init__(self, solver: Solver) -> None:
@@ -514,8 +504,7 @@ class TableCache:
 def _settings(part: object) -> list[Any]:
     """The attributes that identify a solver or predictor, with those of inner predictors.
 
-    A module is identified by the dicts that it holds, which it shares with what torch.export puts
-    instead of a module that is used twice.
+    Modules are identified by their dicts, which torch.export shares between copies.
     """
     settings: list[Any] = [] if isinstance(part, nn.Module) else [part]
     inner = []

@@ -42,8 +42,7 @@ MOST_STEPS = 10_000  # ten times those of the longest published samplers
 class Flow(Transport):
     """Transport from noise to data by a denoiser and a solver in a fixed number of steps.
 
-    It starts at sigma(t_max) z; the last step goes to t = 0 by the data prediction, so N steps of a
-    one-call solver cost N calls.
+    It starts at sigma(t_max) z; the last step goes to t = 0 by the data prediction.
 
     Args:
         denoiser: Denoiser, guided or not.
@@ -53,8 +52,7 @@ class Flow(Transport):
             solver, or N + 1 falling times ending with 0 (a learned grid).
 
     Raises:
-        UsageError: If there are more than `MOST_STEPS` steps, the grid is invalid, or an adaptive
-            solver has one step.
+        UsageError: If the steps, the grid or the solver are invalid for the model.
     """
 
     def __init__(
@@ -177,10 +175,7 @@ class Flow(Transport):
     ) -> Flow:
         """Return a flow with the same denoiser and another solver.
 
-        Args:
-            solver: A solver, or its name, such as "heun" or "dpm:3".
-            steps: Number of steps; None keeps the flow's.
-            grid: Time grid, see `Flow`; None takes `grid_for`.
+        ``steps`` is the flow's and ``grid`` that of `grid_for` by default.
         """
         solver = as_solver(solver)
         if steps is None:
@@ -194,10 +189,7 @@ class Flow(Transport):
         return self.with_solver(self.solver, steps)
 
     def grid_for(self, solver: Solver, steps: int) -> str | list[float] | None:
-        """Return the flow's own grid if it suits a solver and a number of steps, else None.
-
-        A named grid suits all solvers of the same name; given times suit their number of steps.
-        """
+        """Return the flow's own grid if it suits a solver and a number of steps, else None."""
         fits = isinstance(self.grid, str) or steps == self.steps
         if fits and name_of(solver) == name_of(self.solver):
             return self.grid
@@ -235,10 +227,7 @@ class Flow(Transport):
         condition: Condition = None,
         draws: Draws | None = None,
     ) -> Iterator[State]:
-        """Solve along ``times`` from the state x, and yield (time, state) after each step.
-
-        States are in model units. Gradients pass through times given as a tensor.
-        """
+        """Solve along times from x (model units), and yield (time, state) after each step."""
         table = self._tables.table(self.denoiser, times)
         if isinstance(table, NotAffine):
             yield from stepped(self.solver, self.denoiser, x, times, condition, draws)
@@ -250,7 +239,7 @@ class Flow(Transport):
         """Return the solver's steps on the flow's times as a table of numbers.
 
         Raises:
-            UsageError: If the solver chooses its own steps, or a step is not affine.
+            UsageError: If a step is not affine.
         """
         table = self._tables.table(self.denoiser, self._times)
         if isinstance(table, NotAffine):
@@ -270,9 +259,9 @@ class Flow(Transport):
     ) -> Tensor:
         """Solve from one time to another, with the flow's number of steps, equal in log-SNR.
 
-        At t = 0 the log-SNR is infinite. The last step of a solve to 0 starts at t_min, as in
-        sampling; a solve from 0 starts at alpha x at t_min, as in `encode`. If the log-SNR is
-        infinite at t = 1, the state there is noise, and is only scaled on the way to t_max.
+        The log-SNR is infinite at t = 0, where a solve ends as in sampling and starts as in
+        `encode`. If it
+        is infinite at t = 1, the state there is noise, and is only scaled on the way to t_max.
 
         Args:
             x: State at ``start``, (n, *shape), in model units.
@@ -332,15 +321,9 @@ class Flow(Transport):
             yield t, self.space.to_data(finite(state)).cpu()
 
     def encode(self, x: Tensor, condition: ConditionLike = None) -> Tensor:
-        """Find the noise that this flow maps to x, by solving the ODE from t_min to t_max.
+        """Find the noise that this flow maps to data x (n, *shape), in data units.
 
-        Args:
-            x: Data in data units, (n, *shape).
-            condition: None, or conditions as in `sample`; missing conditions are unknown, and not
-                drawn.
-
-        Returns:
-            Noise z such that ``flow.space.to_data(flow(z))`` is x.
+        Conditions are those of `sample`; missing conditions are unknown, and not drawn.
 
         Raises:
             UsageError: If the solver is stochastic, or conditions are invalid.
@@ -449,8 +432,7 @@ class Map(Transport):
         network: ``network(z, None, condition) -> x`` in model units.
         space: Shape and units of the data.
         noise_shape: Shape of the noise of one sample.
-        likelihood: Likelihood of data given the decoder output, from which samples are drawn; None
-            if the output is the sample. Without draws, as in inversion, the output is the mean.
+        likelihood: Likelihood around the output, from which samples are drawn, if any.
     """
 
     def __init__(
@@ -488,13 +470,11 @@ class Autoencoder(nn.Module):
     """Encoder and decoder between data in model units and latents.
 
     Args:
-        encoder: ``encoder(x, None, condition) -> (n, 2 c, ...)``, means then log-variances along
-            axis 1.
+        encoder: ``encoder(x, None, condition) -> (n, 2 c, ...)``, means, then log-variances.
         decoder: ``decoder(latent, None, condition) -> x``.
         space: Shape and units of the data, with the conditions of encoder and decoder.
-        standard: Whether the latents of all examples should follow N(0, 1), as in a VAE.
-        likelihood: Likelihood from which samples are drawn around the decoder output; with None,
-            the output is the sample.
+        standard: Whether latents should follow N(0, 1), as in a VAE.
+        likelihood: Likelihood from which samples are drawn around the decoder output, if any.
     """
 
     def __init__(
@@ -550,12 +530,7 @@ class Autoencoder(nn.Module):
 
 
 class Latent(Transport):
-    """Transport in a latent space, followed by a decoder.
-
-    Args:
-        inner: Transport in the latent space.
-        autoencoder: Autoencoder between data and latents.
-    """
+    """Transport in a latent space, followed by a decoder."""
 
     def __init__(self, inner: Transport, autoencoder: Autoencoder) -> None:
         super().__init__()

@@ -1,8 +1,4 @@
-"""Time grids that are learned for one trained model, which is its own teacher.
-
-Its many-step samples are the targets that few steps from the same noise should reproduce; the
-network stays frozen. A grid has N - 1 learned numbers, the fractions of the log-SNR that the steps
-take.
+"""Time grids learned for one trained model, which is its own teacher and stays frozen.
 
 References:
     Tong et al., Learning to Discretize Denoising Diffusion ODEs (LD3, 2024); Sabour et al., Align
@@ -58,11 +54,11 @@ def learn_grid(
 ) -> LearnedGrid:
     """Learn the times for which samples are closest to the same model's many-step samples.
 
-    It starts from the best of the flow's own times and the named grids. The first time stays at the
-    noisy end and the last at 0; times in between are at log_snr = low + (high - low)
-    cumsum(softmax(p)), with p and the cleanest log-SNR learned by Adam on the mean squared distance
-    in model units. Another n/3 examples are held out: the returned grid is the best on them, or the
-    flow's own if none is better.
+    It starts from the best of the flow's own times and the named grids. Times in between are at
+    log_snr
+    = low + (high - low) cumsum(softmax(p)), with p and the cleanest log-SNR learned by Adam on
+    the mean
+    squared distance. The result is the best grid on n/3 further examples.
 
     Args:
         flow: Deterministic flow with at least 2 steps; its solver and number of steps are kept.
@@ -71,12 +67,8 @@ def learn_grid(
         batch: Number of examples per update.
         lr: Learning rate of Adam.
         seed: Seed of the first noise example, also used for labels.
-        teacher: Flow whose samples are the targets; None for the same solver with 10 times the
-            steps, at least 100.
-        watch: Callback after each round with its number and the latest error on held-out examples.
-
-    Returns:
-        Times, and errors on the held-out examples.
+        teacher: Flow whose samples are the targets; None for 10 times the steps, at least 100.
+        watch: Callback after each round with its number and the error on held-out examples.
 
     Raises:
         UsageError: If the solver is stochastic or adaptive, or there are fewer than 2 steps.

@@ -39,17 +39,16 @@ def log_prob(
 ) -> Tensor:
     """Compute the log density of data under a flow, by the instantaneous change of variables.
 
-    log p(x) = log p(z) + int div f, along the ODE from x to z, solved by RK4 on a grid uniform in
-    log-SNR for the state over hypot(alpha, sigma). The trace is exact for at most `EXACT`
-    dimensions; above, Hutchinson's estimate with Rademacher probes, fixed for a solve, is unbiased
-    for log p. Between t = 0 and t_min the flow is taken as x_t = alpha x.
+    log p(x) = log p(z) + int div f, along the ODE from x to z, by RK4 in log-SNR for the state over
+    hypot(alpha, sigma). The trace is exact for at most `EXACT` dimensions; above, Hutchinson's
+    estimate
+    with fixed Rademacher probes is unbiased. Between t = 0 and t_min, x_t = alpha x.
 
     Args:
         flow: Flow; its solver and steps have no effect.
-        x: Data in data units, (n, *shape). Images should be dequantised (`dequantise`).
-        condition: None, or conditions as in `Transport.sample`, for log p(x | condition). Missing
-            conditions are unknown.
-        steps: Number of RK4 steps, with four network calls and four backward passes each.
+        x: Data in data units, (n, *shape); images should be dequantised (`dequantise`).
+        condition: Conditions as in `Transport.sample`; missing conditions are unknown.
+        steps: Number of RK4 steps, with four network calls and backward passes each.
         probes: Number of random probes if the trace is not exact.
         seed: Seed of the first example's probes.
 
@@ -95,10 +94,7 @@ def _denoiser(flow: Transport) -> Predictor:
 
 
 class _Slope:
-    """The derivative in log-SNR of y = x_t / hypot(alpha, sigma), and its divergence.
-
-    The divergence is exact without probes.
-    """
+    """The derivative in log-SNR of y = x_t / hypot(alpha, sigma), and its divergence."""
 
     def __init__(self, denoiser: Predictor, condition: Condition, probes: list[Tensor]) -> None:
         self.denoiser = denoiser
@@ -153,17 +149,10 @@ def _rk4(slope: _Slope, y: Tensor, grid: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def dequantise(x: Tensor, *, seed: int = 0) -> Tensor:
-    """Add uniform noise within each of 256 levels, i / 255 -> (i + u - 1/2) / 255.
+    """Add uniform noise within each of 256 levels of images, i / 255 -> (i + u - 1/2) / 255.
 
     The mean over u of log p is a lower bound of the log probability of the levels: -log2 p per
-    dimension + log2 255 bounds the bits per dimension.
-
-    Args:
-        x: Images in [0, 1], (n, *shape).
-        seed: Seed of the first example; the noise of example i depends only on ``seed + i``.
-
-    Returns:
-        Values in [-1/510, 1 + 1/510], with the same shape.
+    dimension + log2 255 bounds the bits per dimension. Example i depends only on ``seed + i``.
     """
     normal = ExampleDraws(seed, len(x), "dequantise", x.device).normal(x.shape[1:])
     return x + (torch.special.ndtr(normal) - 0.5).to(x) / (LEVELS - 1)
@@ -188,18 +177,15 @@ def elbo(
 ) -> Tensor:
     """Compute the variational bound on the log probability of images with 256 levels.
 
-    -ELBO = KL(x_{t_max} | noise) + 1/2 int E |z - z_hat|^2 d log-SNR - E log p(x | x_{t_min}); the
-    integral by one draw in each of ``times`` equal parts of the log-SNR between the path's ends.
-    The decoder p(x | x_{t_min}) gives each level a weight exp(-(level - x_hat)^2 / (2 s^2)) with
-    the predicted data x_hat at t_min and s = spread sigma / alpha: any s gives a bound, and
-    `decoder_spread` finds a good value on training data.
+    -ELBO = KL(x_{t_max} | noise) + 1/2 int E |z - z_hat|^2 d log-SNR - E log p(x | x_{t_min}). The
+    decoder p(x | x_{t_min}) gives each level a weight exp(-(level - x_hat)^2 / (2 s^2)) with the
+    predicted data x_hat and s = spread sigma / alpha at t_min; `decoder_spread` finds a good value.
 
     Args:
         flow: Flow; its solver and steps have no effect.
         x: Images in [0, 1] with 256 levels, (n, *shape).
-        condition: None, or conditions as in `Transport.sample`; missing conditions are unknown.
-        times: Number of network calls per example for the integral; the estimate is unbiased for
-            any number.
+        condition: Conditions as in `Transport.sample`; missing conditions are unknown.
+        times: Number of network calls per example, one in each of equal parts of the log-SNR.
         spread: Standard deviation of the decoder, in units of the noise at t_min.
         seed: Seed of the first example; example i depends only on ``seed + i``.
 
@@ -207,8 +193,7 @@ def elbo(
         Bound in nats, float64 (n,).
 
     Raises:
-        UsageError: If the transport is not a flow from standard normal noise, or the data has no
-            levels.
+        UsageError: If the transport is not a flow from standard normal noise, or has no levels.
     """
     denoiser = _denoiser(flow)
     if flow.space.levels != LEVELS:

@@ -28,13 +28,7 @@ HOPELESS = 1000  # a request stops if none of so many first draws satisfies the 
 
 @dataclass
 class Tally:
-    """Numbers of drawn samples, and of samples that violated a constraint.
-
-    Args:
-        drawn: Number of draws.
-        refused: Number of draws that violated a constraint.
-        unmet: Number of samples that violate a constraint after all attempts.
-    """
+    """Numbers of draws, refused draws, and samples that violate a constraint after all attempts."""
 
     drawn: int = 0
     refused: int = 0
@@ -77,24 +71,14 @@ def as_drawn() -> Iterator[None]:
 
 @contextlib.contextmanager
 def unmet_kept() -> Iterator[None]:
-    """Context in which samples that violate a constraint after `MEASURED` attempts are kept.
-
-    So even a bad model is measured unchanged, in bounded time.
-    """
+    """Context in which samples that still violate a constraint are kept, to be measured."""
     with _pushed(_unmet_allowed, True):
         yield
 
 
 @dataclass
 class Part:
-    """Batch of a request's samples, with the indices of samples that still violate a constraint.
-
-    Args:
-        x: Samples, (n, *shape), in data units.
-        condition: Conditions of the samples, which are kept.
-        draws: Random numbers of the first draw, with the seeds of the samples.
-        waiting: Indices of samples that violate a constraint.
-    """
+    """Batch of a request's samples, with the indices of samples that still violate a constraint."""
 
     x: Tensor
     condition: Condition
@@ -108,16 +92,11 @@ class Part:
 
 
 class Redrawing:
-    """Counter and control of the draws of one request for samples, over all batches.
+    """Counter and control of the draws of one request for n samples, over all batches.
 
-    A request is hopeless if none of its first `HOPELESS` draws satisfies the constraints, in the
-    order of rounds and samples, independently of batches. Outside of `unmet_kept` it is then
-    stopped; within, each sample gets all attempts.
-
-    Args:
-        space: Space of the data.
-        n: Number of samples of the request.
-        seed: Seed of the first sample.
+    A request is hopeless, and stopped, if none of its first `HOPELESS` draws satisfies the
+    constraints,
+    in the order of rounds and samples. Within `unmet_kept`, each sample gets all attempts.
 
     Attributes:
         tally: Draws of the request so far.
@@ -154,14 +133,9 @@ class Redrawing:
         return part
 
     def finish(self, parts: Sequence[Part], draw: Draw) -> None:
-        """Redraw samples that violate a constraint, in place, at most `TURNS` times.
+        """Redraw samples that violate a constraint, in place, with ``draw(condition, draws)``.
 
-        Within `unmet_kept`, it is at most `MEASURED` times. The r-th draw of a sample depends only
-        on its seed and r.
-
-        Args:
-            parts: Parts, in the order of their samples.
-            draw: Function (condition, draws) -> samples in data units.
+        The r-th draw of a sample depends only on its seed and r.
         """
         turns = min(TURNS, MEASURED) if _unmet_allowed else TURNS
         for turn in range(1, turns + 1):
@@ -183,7 +157,6 @@ class Redrawing:
         self._record(turn, part.seeds, x[~valid], len(valid))
 
     def _record(self, turn: int, seeds: Sequence[int], refused: Tensor, drawn: int) -> None:
-        """Count draws of one round, and keep the refused samples, which have these seeds."""
         self._count(drawn=drawn, refused=len(seeds))
         for seed in seeds:
             number = turn * self.n + seed - self.seed
@@ -218,11 +191,7 @@ class Redrawing:
         self.check()
 
     def check(self) -> None:
-        """Raise an error if samples of the request still violate a constraint.
-
-        Raises:
-            Diverged: With the number of such samples, outside of `unmet_kept`.
-        """
+        """Raise `Diverged` if samples of the request still violate a constraint."""
         if self.hopeless:
             drawn = self.tally.drawn
             met = drawn - self.tally.refused

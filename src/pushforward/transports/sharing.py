@@ -46,10 +46,7 @@ def shared_stream(
     seed: int = 0,
     batch: int = BATCH,
 ) -> Iterator[Chunk]:
-    """Yield the samples of `Transport.stream`, shared by the processes within `spreading`.
-
-    Sample i depends only on ``seed + i``, whichever process computes it.
-    """
+    """Yield the samples of `Transport.stream`, shared by the processes within `spreading`."""
     if not _spreads():
         return transport.stream(n, condition, seed=seed, batch=batch)
     distributed.barrier()  # all have checked their arguments before the first one writes

@@ -51,7 +51,7 @@ class Transport(nn.Module, ABC):
         return draws.normal(self.noise_shape)
 
     def facts(self) -> dict[str, str]:
-        """Describe the parts of the transport in a few words each, for `repr` and notebooks."""
+        """Describe the parts of the transport in a few words each."""
         shape = "x".join(map(str, self.space.shape))
         data = [f"{shape} {self.space.noun}s"]
         for kind in self.space.conditions.values():
@@ -75,8 +75,7 @@ class Transport(nn.Module, ABC):
     def conditions(self, n: int, condition: ConditionLike, seed: int) -> Condition:
         """Return the conditions of n samples, values and masks by name; None for no conditions.
 
-        Sample i depends only on its request and on ``seed + i``. Missing conditions are drawn with
-        the frequencies of the training data; see `pushforward.conditions.Request`.
+        Missing conditions are drawn with the frequencies of the training data.
 
         Raises:
             UsageError: If a name is unknown, the number of values is not n, or values do not exist.
@@ -99,21 +98,21 @@ class Transport(nn.Module, ABC):
 
         Args:
             n: Number of samples.
-            condition: Conditions, for example ``{"label": "cat"}``, ``{"age": 40}``, or n values in
-                a list or tensor. Missing conditions are drawn with the frequencies of the training
-                data.
+            condition: Conditions, for example ``{"label": "cat"}``, or n values in a
+            list or tensor.
+                Missing conditions are drawn with the frequencies of the training data.
             seed: Seed of the first sample, any integer.
             batch: Batch size.
             conditions: Further conditions by name, such as ``label=3``.
 
         Returns:
-            Samples (n, *shape), float32: images in [0, 1], vectors in the units of the data.
-                Table rows are float64 if float32 cannot distinguish all values.
+            Samples (n, *shape), float32 (table rows may be float64): images in [0, 1],
+            vectors in the units
+                of the data.
 
         Raises:
             UsageError: If numbers or conditions are invalid.
-            Diverged: If a sample is not finite, or violates a constraint of the data after all
-                attempts.
+            Diverged: If a sample is not finite, or violates a constraint after all attempts.
         """
         if conditions:
             condition = {**(condition or {}), **conditions}
@@ -127,10 +126,9 @@ class Transport(nn.Module, ABC):
     ) -> Iterator[Chunk]:
         """Yield the samples of `sample` in batches with their conditions.
 
-        Raises:
-            UsageError: Immediately, if numbers or conditions are invalid.
-            Diverged: If a sample is not finite; after the last batch if samples violate a
-                constraint of the data after all attempts; and if hardly any satisfies it.
+        Invalid arguments fail immediately; violated constraints after the last batch, or
+        when hardly any
+        sample satisfies them.
         """
         n = whole("n", n, 0)
         seed = whole("seed", seed)
@@ -171,13 +169,7 @@ class Transport(nn.Module, ABC):
         return Request(space.conditions, space.names, columns).values(n, condition, seed)
 
     def read(self, n: int, condition: ConditionLike) -> Condition:
-        """Convert conditions of n examples, as in `sample`, to tensors.
-
-        Tensors are unchanged. Missing conditions are omitted, and not drawn.
-
-        Raises:
-            UsageError: See `conditions`.
-        """
+        """Convert conditions of n examples, as in `sample`, to tensors."""
         if condition is None or all(isinstance(value, Tensor) for value in condition.values()):
             return condition  # type: ignore[return-value]
         given = {}
@@ -202,9 +194,7 @@ class Transport(nn.Module, ABC):
         seed: int,
         redrawing: Redrawing | None = None,
     ) -> tuple[Tensor, Condition]:
-        """Draw some of the samples of `stream`, in data units on the CPU, with their conditions.
-
-        Samples that violate a constraint of the data are drawn again.
+        """Draw some of the samples of `stream`, with their conditions.
 
         Args:
             start: Number of the first sample.
@@ -214,8 +204,7 @@ class Transport(nn.Module, ABC):
             redrawing: Counter for the draws of the whole request; None if this is all of it.
 
         Raises:
-            Diverged: If a sample is not finite; without ``redrawing``, also if a sample violates a
-                constraint after all attempts.
+            Diverged: If a sample is not finite, or violates a constraint of a complete request.
         """
         own = redrawing or Redrawing(self.space, size, seed + start)
         part = self._begun(start, size, wanted, seed, own)
