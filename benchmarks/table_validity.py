@@ -29,7 +29,7 @@ import pushforward as pf
 from pushforward.data.core.named_set import folder
 from pushforward.tables.reading.string_columns import MISSING
 from pushforward.transports import Transport
-from pushforward.transports.transport import counted
+from pushforward.transports.redrawing import counted
 
 CONSTRAINTS = {"adult": ["`capital-gain` * `capital-loss` <= 0"], "shoppers": ["ExitRates >= 0"]}
 """What the rows of a table meet; the first is an equation in disguise: one of the two columns is 0."""

@@ -58,9 +58,8 @@ def test_a_stochastic_solver_of_the_run_gives_way_to_one_that_can_be_tuned(capsy
         assert ("Sample with --solver dpm --steps 4" in capsys.readouterr().err) == (
             named is None and own.stochastic
         )
-    for grid in ("learned", "table"):
-        with pytest.raises(UsageError, match=r"tune the transport .*--steps 4 --solver dpm"):
-            configure(Flow(ring(VP()), Ancestral(), 9, "log_snr"), steps=4, grid=grid)
+    with pytest.raises(UsageError, match=r"tune the transport .*--steps 4 --solver dpm"):
+        configure(Flow(ring(VP()), Ancestral(), 9, "log_snr"), steps=4, grid="learned")
 
 
 @pytest.fixture(scope="module")
@@ -117,6 +116,58 @@ def test_the_command_keeps_the_grid_and_sampling_uses_it(run, tmp_path, capsys):
 
     with np.load(tmp_path / "x.npz") as file:
         np.testing.assert_allclose(file["x"], wanted.numpy(), atol=1e-5)
+
+
+def test_what_was_learned_belongs_to_the_weights_that_it_was_learned_for(tmp_path):
+    """A grid of step 2 is used for its weights alone: not after the run was trained on, and not for the last weights."""
+    data = pf.data.load("moons", limit=100)
+    folder = tmp_path / "run"
+    times = [0.9, 0.5, 0.2, 0.0]
+    run = pf.fit("flow", data, steps=2, size="tiny", out=folder)
+
+    def keeps(run):
+        run.store_grid(run.transport.solver, times)
+
+    def uses(run, **options):
+        return run.configured(**options).transport.times.tolist() == times
+
+    keeps(run)
+    for fitting in (run, pf.load(folder)):
+        assert uses(fitting, steps=3)
+        assert uses(fitting, steps=3, grid="learned")
+        assert not fitting.configured(steps=3).warnings
+    raw = pf.load(folder, raw=True)
+    assert not uses(raw, steps=3)
+    assert "is not used" in raw.configured(steps=3).warnings[0]
+    pf.resume(folder, data=data, steps=4)
+    later = pf.load(folder)
+    assert not uses(later, steps=3)
+    with pytest.raises(
+        UsageError, match="belongs to the weights of step 2, not to those of step 4"
+    ):
+        later.configured(steps=3, grid="learned")
+    with pytest.warns(UserWarning, match="Learn it again: pushforward"):
+        later.sample(2, steps=3)
+    assert uses(pf.load(folder, checkpoint="step_000002"), steps=3), (
+        "the weights that it was learned for are still there"
+    )
+    keeps(later)
+    assert uses(later, steps=3)
+    assert uses(pf.load(folder, checkpoint="step_000002"), steps=3), (
+        "what was learned for earlier weights stays"
+    )
+
+
+def test_a_solver_table_of_an_older_version_is_refused(run):
+    flow = run.transport
+    with pytest.raises(UsageError, match="Learned solver tables are no longer supported"):
+        run.configured(steps=3, grid="table")
+    stored = run.folder / "tables.json"
+    stored.write_text("{}")
+    with pytest.warns(UserWarning, match="tables.json is not used"):
+        x = run.sample(2, steps=3)
+    stored.unlink()
+    assert torch.equal(x, flow.with_steps(3).sample(2))
 
 
 DEFAULTS = {

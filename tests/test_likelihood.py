@@ -12,7 +12,7 @@ from torch import nn
 
 from pushforward.data import ImageSpace, VectorSpace
 from pushforward.networks import LevelPosterior
-from pushforward.networks.wrappers import _rounded
+from pushforward.networks.wrappers import level_mean
 from pushforward.paths import VE, Cosine, Linear, Narrowed
 from pushforward.solvers import DPM, Heun
 from pushforward.testing import Mixture, ring
@@ -200,9 +200,11 @@ def test_a_rounded_gaussian_has_the_mean_of_its_levels(middle, width):
     levels = torch.arange(256, dtype=torch.float64)
     share = torch.softmax(-(((levels - middle) / width) ** 2) / 2, 0)
     wanted = low + gap * (share * levels).sum()
-    mean = _rounded(low + gap * middle, gap * width, low, gap)
+    mean = level_mean(low + gap * middle, gap * width, low, gap)
     assert abs(float(mean - wanted)) < 1e-3 * float(gap)
-    beside = _rounded((low + gap * middle).expand(2), torch.stack([gap * width, gap * 9]), low, gap)
+    beside = level_mean(
+        (low + gap * middle).expand(2), torch.stack([gap * width, gap * 9]), low, gap
+    )
     assert beside[0] == mean, "also beside one that spans many levels"
 
 

@@ -42,7 +42,6 @@ from pushforward.networks import MLP, Reshaped
 from pushforward.registries import RECIPES, SOLVERS
 from pushforward.serving import Busy, Limits, Model, application, serve, working
 from pushforward.solvers import named
-from pushforward.solvers.table import LearnedTable, general
 from pushforward.tables.constraints import Constraint
 from pushforward.testing import IMAGES_ONLY, ring, space_data
 from pushforward.training import Run
@@ -191,7 +190,7 @@ def test_a_map_that_has_learned_guidance_takes_a_scale_for_each_row(tmp_path):
         Model(run).request(scale=5.0)
 
 
-def test_latent_autoguided_and_thresholded_models_and_learned_tables(flow, tmp_path):
+def test_latent_autoguided_and_thresholded_models_and_learned_times(flow, tmp_path):
     coder = pf.Autoencoder(
         pf.networks.Compressor((1, 16, 16), outputs=2, factor=2, width=8),
         pf.networks.Expander((1, 16, 16), inputs=1, factor=2, width=8),
@@ -213,13 +212,8 @@ def test_latent_autoguided_and_thresholded_models_and_learned_tables(flow, tmp_p
         [{"n": 2, "seed": 5, "steps": 3}, {"n": 2, "seed": 9, "steps": 5, "scale": 2.0}],
         LEVEL / 4,
     )
-    heun = flow.configured(solver="heun", steps=3)
-    table = LearnedTable.of(general(inner_of(heun.transport).table), inner_of(heun.transport).times)
-    weights = [[1.1 * w for w in row] for row in table.weights]
     learned = Run(tmp_path, {"recipe": "flow"}, Drawn(speaking()), {"step": 0}, "")
-    learned.store_table(
-        named("heun"), LearnedTable(table.kinds, table.times, weights, table.stops, table.grid)
-    )
+    learned.store_grid(named("heun"), [0.999, 0.6, 0.2, 0.0])
     asked = [
         {"n": 2, "seed": 1, "steps": 3, "solver": "heun", **more} for more in ({}, {"scale": 1.5})
     ]

@@ -29,7 +29,7 @@ from pushforward.tables.baselines import RowMixture
 from pushforward.tables.columns import Category, Format, Number
 from pushforward.tables.constraints import Constraint, check_constraints, holds
 from pushforward.transports import Map
-from pushforward.transports.transport import (
+from pushforward.transports.redrawing import (
     MEASURED,
     Redrawing,
     Tally,
@@ -214,7 +214,7 @@ def test_samples_meet_constraints_and_depend_on_their_own_seed_alone(tmp_path):
 
 
 def test_samples_that_never_meet_a_constraint_are_not_written(tmp_path, monkeypatch):
-    monkeypatch.setattr("pushforward.transports.transport.TURNS", 2)
+    monkeypatch.setattr("pushforward.transports.redrawing.TURNS", 2)
     data = table(tmp_path, constraints="start * start >= 0 * end")
     assert data.space.constraints[0].names == ("start", "end")
     space = table(
@@ -233,7 +233,7 @@ def test_samples_that_never_meet_a_constraint_are_not_written(tmp_path, monkeypa
     with pytest.raises(Diverged, match="9 of 9"):
         transport.part(0, 9, None, 0)
     monkeypatch.undo()
-    monkeypatch.setattr("pushforward.transports.transport.HOPELESS", 60)
+    monkeypatch.setattr("pushforward.transports.redrawing.HOPELESS", 60)
     with (
         counted() as tally,
         pytest.raises(
@@ -243,7 +243,7 @@ def test_samples_that_never_meet_a_constraint_are_not_written(tmp_path, monkeypa
     ):
         transport.sample(70, batch=20)
     assert (tally.drawn, tally.refused) == (60, 60)
-    monkeypatch.setattr("pushforward.transports.transport.TURNS", 2)
+    monkeypatch.setattr("pushforward.transports.redrawing.TURNS", 2)
     with counted() as tally, unmet_kept():
         x = transport.sample(70, batch=20)
     broken = int((~space.valid(x)).sum())
@@ -281,8 +281,8 @@ class Seldom(Map):
     "sampled", [lambda t: t.sample(12, batch=3), lambda t: t.part(0, 12, None, 0)]
 )
 def test_rows_that_meet_no_constraint_are_counted_over_all_batches(tmp_path, monkeypatch, sampled):
-    monkeypatch.setattr("pushforward.transports.transport.TURNS", 4)
-    monkeypatch.setattr("pushforward.transports.transport.HOPELESS", 6)
+    monkeypatch.setattr("pushforward.transports.redrawing.TURNS", 4)
+    monkeypatch.setattr("pushforward.transports.redrawing.HOPELESS", 6)
     space = table(tmp_path, constraints=("end >= start", "end >= 0 * start")).space
     with (
         counted() as tally,
@@ -299,7 +299,12 @@ def test_draws_of_several_processes_are_counted_together(tmp_path):
     with counted() as tally:
         redrawing.join(lambda own: [2 * own[0], own[1] + 3, own[2] + 1, own[3] + 2])
         redrawing.join(lambda own: [2 * count for count in own])
-    assert (redrawing.tally.drawn, redrawing.tally.refused, redrawing.unmet, redrawing.lost) == (
+    assert (
+        redrawing.tally.drawn,
+        redrawing.tally.refused,
+        redrawing.tally.unmet,
+        redrawing.lost,
+    ) == (
         40,
         3,
         1,
@@ -334,8 +339,8 @@ def seldom_met(share):
 
 @pytest.mark.parametrize("share", [0.001, 0.02])
 def test_which_samples_are_drawn_again_is_the_same_in_batches_of_any_size(monkeypatch, share):
-    monkeypatch.setattr("pushforward.transports.transport.TURNS", 6)
-    monkeypatch.setattr("pushforward.transports.transport.HOPELESS", 100)
+    monkeypatch.setattr("pushforward.transports.redrawing.TURNS", 6)
+    monkeypatch.setattr("pushforward.transports.redrawing.HOPELESS", 100)
     transport = seldom_met(share)
     drawn = []
     said = []

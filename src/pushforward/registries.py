@@ -432,9 +432,9 @@ _PARTS = {
     "solvers.exponential": "DEIS DPM IPNDM SingleStep UniPC",
     "solvers.runge_kutta": "Adaptive Euler Heun Midpoint RK4",
     "solvers.stochastic": "Churn DPMSDE EulerMaruyama PredictorCorrector",
-    "solvers.table": "Call General LearnedTable NotAffine Row Symbol Table TableCache Update",
+    "solvers.table": "Call NotAffine Row Symbol Table TableCache Update",
     "transports.flow": "Autoencoder Flow Invertible Latent Map Observed Stepped",
-    "transports.transport": "Part Redrawing Tally",
+    "transports.redrawing": "Part Redrawing Tally",
 }
 PARTS = Registry(
     "class",

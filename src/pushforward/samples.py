@@ -29,13 +29,8 @@ from pushforward.pictures import columns_picture, grid_picture, legible, write_g
 from pushforward.registries import at
 from pushforward.runtime import display, in_notebook
 from pushforward.transports import BATCH, ConditionLike, Transport, has_steps, inner_of
-from pushforward.transports.transport import (
-    Chunk,
-    counted,
-    shared_stream,
-    warn_between,
-    writes_samples,
-)
+from pushforward.transports.redrawing import Chunk, counted, warn_between
+from pushforward.transports.sharing import shared_stream, writes_samples
 
 if TYPE_CHECKING:
     from PIL import Image

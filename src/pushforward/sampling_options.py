@@ -18,7 +18,6 @@ from pushforward.editing.given_data import Truncated
 from pushforward.errors import UsageError, suggestion
 from pushforward.numbers import counted
 from pushforward.solvers import Solver
-from pushforward.solvers.table import LearnedTable
 from pushforward.transports import ConditionLike, Flow, Transport, has_steps, inner_of, with_inner
 
 if TYPE_CHECKING:
@@ -26,8 +25,6 @@ if TYPE_CHECKING:
 
 # From a number of steps and a solver to the N + 1 times that were learned for them; None where there are none
 Grids = Callable[[int, Solver], Sequence[float] | None]
-# From a number of steps, a solver and the options of guidance to the table that was learned for them; None where none was
-Tables = Callable[[int, Solver, Mapping[str, Any]], LearnedTable | None]
 
 
 class Sampling(TypedDict, total=False):
@@ -37,7 +34,7 @@ class Sampling(TypedDict, total=False):
         steps: Number of solver steps of an iterative model.
         solver: Solver, or its name, such as "heun", "dpm:3" or "ddim:0.5".
         grid: Time grid: a name in `pushforward.solvers.solver.GRIDS`, "learned", or N + 1 falling
-            times. "table" also uses learned coefficients.
+            times.
         truncation: Largest absolute value of entries of a one-call model's z
             (`pushforward.editing.Truncated`).
         scale: Classifier-free guidance scale: 1 is the conditional model. A student distilled with
@@ -136,19 +133,16 @@ def configure(
     transport: Transport,
     *,
     grids: Grids | None = None,
-    tables: Tables | None = None,
     name: str = "the transport",
     **options: Unpack[Sampling],
 ) -> Transport:
     """Return the transport with other sampling options and shared weights.
 
-    If ``steps`` is given without a grid, a table learned for these steps and guidance is used.
-    Otherwise, without guidance, learned times are used.
+    If ``steps`` is given without a grid and without guidance, learned times are used.
 
     Args:
         transport: A `Flow`, a `Map`, or a `Latent` of a `Flow` or `Map`.
         grids: Function that looks up learned times, such as `Run.learned_grid`.
-        tables: Function that looks up learned tables, such as `Run.learned_table`.
         name: Name of the transport in error messages.
         options: See `Sampling`.
 
@@ -182,12 +176,8 @@ def configure(
             "Pass `steps` as well, such as `steps=8`."
         )
     denoiser = _guided(flow.denoiser, given)
-    table = _learned_table(given, solver, steps, tables, name)
-    if table is not None:
-        return with_inner(transport, Flow(denoiser, solver, steps, table.grid, table))
-    return with_inner(
-        transport, Flow(denoiser, solver, steps, _grid(flow, given, solver, steps, grids, name))
-    )
+    grid = _grid(flow, given, solver, steps, grids, name)
+    return with_inner(transport, Flow(denoiser, solver, steps, grid))
 
 
 def guidance_notes(transport: Transport) -> tuple[str, ...]:
@@ -205,75 +195,42 @@ def guidance_notes(transport: Transport) -> tuple[str, ...]:
     )
 
 
-def _learned_table(
-    given: dict[str, Any], solver: Solver, steps: int, tables: Tables | None, name: str
-) -> LearnedTable | None:
-    by_name = given.get("grid") == "table"
-    if not by_name and ("grid" in given or "steps" not in given):
-        return None
-    guidance = {option: given[option] for option in GUIDANCE if option in given}
-    if "weaker" not in guidance and tables is not None:
-        table = tables(steps, solver, guidance)
-        if table is not None:
-            return table
-    if not by_name:
-        return None
-    if "weaker" in guidance:
-        raise UsageError(
-            "Learned tables do not support guidance by a weaker model. Leave out `weaker`, or use another `grid`."
-        )
-    raise _unlearned("table", name, steps, given, solver, guidance)
-
-
 def _grid(
     flow: Flow, given: dict[str, Any], solver: Solver, steps: int, grids: Grids | None, name: str
 ) -> str | Sequence[float] | None:
     """Return the given grid, otherwise the times learned for these steps, otherwise the transport's own grid if it fits."""
     grid = given.get("grid")
+    if grid == "table":
+        learn = _learning(name, steps, given, solver)
+        raise UsageError(f"Learned solver tables are no longer supported. Learn times: {learn}")
     unguided = not any(option in given for option in GUIDANCE)
     if grid == "learned" or (grid is None and "steps" in given and unguided):
         times = None if grids is None else grids(steps, solver)
         if times is not None:
             return times
         if grid == "learned":
-            raise _unlearned("grid", name, steps, given, solver)
+            learn = _learning(name, steps, given, solver)
+            raise UsageError(
+                f"{name} has no grid learned for {steps} steps of {type(solver).__name__}. "
+                f"To learn one: {learn}"
+            )
     if grid is None:
         return flow.grid_for(solver, steps)
     return grid
 
 
-def _unlearned(
-    what: str,
-    name: str,
-    steps: int,
-    given: Mapping[str, Any],
-    solver: Solver,
-    guidance: Mapping[str, Any] | None = None,
-) -> UsageError:
-    learn = tuning(name, steps, "dpm" if solver.stochastic else given.get("solver"), guidance)
-    return UsageError(
-        f"{name} has no {what} learned for {steps} steps of {type(solver).__name__}. To learn one: {learn}"
-    )
+def _learning(name: str, steps: int, given: Mapping[str, Any], solver: Solver) -> str:
+    return tuning(name, steps, "dpm" if solver.stochastic else given.get("solver"))
 
 
-def tuning(
-    name: str, steps: int, solver: Solver | str | None, guidance: Mapping[str, Any] | None = None
-) -> str:
-    """Return the command that learns a grid or, with guidance (even an empty one), a table."""
-    chosen = solver if isinstance(solver, str) or solver is None else type(solver).__name__.lower()
-    words = [
-        f"pushforward tune {name}",
-        *([] if guidance is None else ["--what table"]),
-        f"--steps {steps}",
-    ]
-    words += [] if chosen is None else [f"--solver {chosen}"]
-    for option, value in (guidance or {}).items():
-        words.append(
-            f"--{option} {value[0]:g}:{value[1]:g}"
-            if option == "interval"
-            else f"--{option} {value:g}"
-        )
-    return " ".join(words)
+def tuning(name: str, steps: int, solver: Solver | str | None) -> str:
+    """Return the command that learns a time grid."""
+    command = f"pushforward tune {name} --steps {steps}"
+    if solver is None:
+        return command
+    if not isinstance(solver, str):
+        solver = type(solver).__name__.lower()
+    return f"{command} --solver {solver}"
 
 
 def _guided(denoiser: Predictor, given: dict[str, Any]) -> Predictor:

@@ -31,15 +31,15 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("and not narrow.any():", "and not narrow.all():", "likelihood"),
         ("torch.sqrt(1 + ratio.square())", "1", "likelihood"),
         (
-            "(mean * ratio.square() + noisy * std.square())",
-            "(noisy * ratio.square() + mean * std.square())",
+            "(mean * variance + noisy * std.square())",
+            "(noisy * variance + mean * std.square())",
             "likelihood",
         ),
         ("x.device.type, enabled=False", "x.device.type, dtype=torch.bfloat16", "networks"),
         ("angles.sin(), angles.cos()", "angles.sin(), angles.sin()", "networks"),
         ("math.log10(low), math.log10(high)", "math.log10(high), math.log10(low)", "networks"),
         (
-            "nn.functional.normalize(torch.randn(fourier_features, inputs), dim=1)",
+            "F.normalize(torch.randn(fourier_features, inputs), dim=1)",
             "torch.ones(fourier_features, inputs) / inputs**0.5",
             "networks",
         ),

@@ -2,7 +2,7 @@
 
 FAULTS: dict[str, list[tuple[str, str, str]]] = {
     "serving/admission.py": [
-        ("flow.grid, flow.learned)\n", "flow.grid)\n", "serving"),
+        ("flow.steps, flow.grid)\n", "flow.steps)\n", "serving"),
         ("if not 1 <= n <= self.most:", "if not 1 <= n:", "serving"),
         ("not 1 <= steps <= self.steps:", "not 1 <= steps:", "serving"),
         ("            if name not in kinds:", "            if False:", "serving"),

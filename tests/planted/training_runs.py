@@ -73,7 +73,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
             "found if fault(path) is None), checkpoints[-1] if checkpoints else None",
             "damaged_runs",
         ),
-        ("{'method' if raw else 'average'}.safetensors", "average.safetensors", "table_learning"),
+        ("{'method' if raw else 'average'}.safetensors", "average.safetensors", "grid_learning"),
         ("    path.chmod(mode)\n", "", "hostile"),
     ],
     "training/checkpoint/tensors.py": [
@@ -122,8 +122,8 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ),
     ],
     "training/runs/learned_solvers.py": [
-        ('entry.get("weights") == self.weights', "True", "table_learning"),
-        ("    if named and sentences:\n", "    if False:\n", "table_learning"),
+        ('entry.get("weights") == self.weights', "True", "grid_learning"),
+        ("        if named:\n", "        if False:\n", "grid_learning"),
     ],
     "training/runs/log.py": [
         ("self._steps[-IN_A_ROW] == step - IN_A_ROW + 1", "True", "skipping"),

@@ -16,7 +16,6 @@ JSON = (
     "latest.json",
     "threads.json",
     "grids.json",
-    "tables.json",
     "index.json",
     "report.json",
 )

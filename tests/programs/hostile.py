@@ -87,8 +87,7 @@ def loaded(run):
     fault = None
     for read in (
         model.losses,
-        lambda: model.learned.read("grids"),
-        lambda: model.learned.read("tables"),
+        model.learned.read,
         lambda: model.seen,
         lambda: list(moments_of(model)),
     ):

@@ -31,7 +31,6 @@ JSON = (
     "latest.json",
     "threads.json",
     "grids.json",
-    "tables.json",
     "report.json",
 )
 TENSORS = (
@@ -171,7 +170,6 @@ cases(
         "000000.safetensors",
         "threads.json",
         "grids.json",
-        "tables.json",
         "latest.json",
     ),
 )

@@ -283,8 +283,7 @@ class Solving:
         steps: Number of solver steps of an iterative model (diffusion, flow matching).
         solver: Solver name (`pushforward list solvers`). Append a parameter with a colon: dpm:3,
             ddim:0.5.
-        grid: Time grid of the steps: time, log_snr, karras, shifted, shifted:1.5, or learned (by `pushforward tune`);
-            table also uses the coefficients from `pushforward tune --what table`.
+        grid: Time grid of the steps: time, log_snr, karras, shifted, shifted:1.5, or learned (by `pushforward tune`).
         truncation: Largest absolute value of the noise of a one-call model (GAN, VAE), such as 1.5.
     """
 

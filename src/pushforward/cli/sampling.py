@@ -83,7 +83,7 @@ def sample(
     loaded = configured_run(run, loading, solving, guiding)
     from pushforward.samples import draw_to
     from pushforward.transports.flow import starts
-    from pushforward.transports.transport import counted, named_constraints
+    from pushforward.transports.redrawing import counted, named_constraints
 
     for sentence in loaded.unfinished:
         say(f"{loaded.folder}, step {loaded.state['step']:,}: {sentence}")
@@ -149,11 +149,7 @@ def configured_run(
     flow = inner_of(configured.transport)
     if has_steps(flow) and (solving.steps is not None or solving.grid is not None):
         steps = f"{flow.steps} steps of {type(flow.solver).__name__}"
-        if getattr(flow, "learned", None) is not None:
-            say(f"using the times and coefficients that pushforward tune learned for {steps}")
-        elif flow.grid is not None and flow.grid == configured.learned_grid(
-            flow.steps, flow.solver
-        ):
+        if flow.grid is not None and flow.grid == configured.learned_grid(flow.steps, flow.solver):
             say(f"using the times that pushforward tune learned for {steps}")
     return configured
 
@@ -307,7 +303,7 @@ def impute(
 def _imputed(imputed: Imputed) -> dict[str, Any]:
     from pushforward.numbers import some
     from pushforward.tables.reading.csv_dialect import GappyFile
-    from pushforward.transports.transport import named_constraints
+    from pushforward.transports.redrawing import named_constraints
 
     cells = int(imputed.missing.sum())
     rows = int(imputed.missing.any(1).sum())

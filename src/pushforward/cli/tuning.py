@@ -1,12 +1,11 @@
-"""The verb tune, which learns the times or all coefficients of a few solver steps."""
+"""The verb tune, which learns the times of a few solver steps."""
 
 from __future__ import annotations
 
-import dataclasses
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
@@ -14,11 +13,9 @@ from pushforward.cli.options import (
     AT_LEAST_1,
     TRAIN,
     TRAINING,
-    UNGUIDED,
     Checkpoint,
     ComputeOption,
     Device,
-    Guiding,
     Json,
     Loading,
     Plugins,
@@ -30,7 +27,7 @@ from pushforward.cli.options import (
     say,
     show,
 )
-from pushforward.cli.sampling import configured_run, guidance_of, precision_of
+from pushforward.cli.sampling import loaded_run, precision_of
 from pushforward.errors import UsageError
 
 if TYPE_CHECKING:
@@ -44,10 +41,8 @@ INSTEAD = "dpm"  # The solver to tune if the run's own is stochastic
 def tune(
     run: RunFolder,
     *,
-    what: SolverOption[Literal["times", "table"]] = "times",
     steps: SolverOption[int] = 8,
     solver: SolverOption[str | None] = None,
-    guiding: Guiding = UNGUIDED,
     examples: Amount = None,
     rounds: Amount = None,
     json: Json = False,
@@ -60,37 +55,24 @@ def tune(
     """Tune the solver for sampling in few steps.
 
     The network stays unchanged. The result is stored in the run, and `sample` and `evaluate` use it for the same solver, number
-    of steps and weights. After more training, tune again. A table is only stored if it is better than the best times on new
-    noise, without moving samples away from the training examples. Examples:
+    of steps and weights. After more training, tune again. Examples:
     `pushforward tune runs/digits-flow --steps 8`,
-    `pushforward tune runs/digits-flow --what table --steps 4 --solver unipc`
+    `pushforward tune runs/digits-flow --steps 4 --solver unipc`
 
     Args:
-        what: times learns the times of the steps; table learns all coefficients, for the given guidance.
         steps: Number of solver steps.
         solver: Deterministic solver, such as unipc or dpm:3 (`pushforward list solvers`). Default: the run's own, or dpm if
             that is stochastic.
-        examples: Number of noise examples to learn from. Default: 128 for times, 256 for a table.
-        rounds: Number of updates. Default: 40 for times, 200 for a table.
+        examples: Number of noise examples to learn from. Default: 128.
+        rounds: Number of updates. Default: 40.
         precision: Precision of network calls.
     """
-    guidance = {name: value for name, value in guidance_of(guiding).items() if value is not None}
-    if guidance and what == "times":
-        raise UsageError(
-            "Times are learned without guidance. To tune with guidance, use --what table."
-        )
-    if guiding.weaker is not None:
-        raise UsageError("Tables do not support guidance by another run. Leave out --weaker.")
     loading = Loading(raw, checkpoint, plugin, device=device, precision=precision)
-    loaded = configured_run(run, loading, guiding=guiding)
+    loaded = loaded_run(run, loading)
     flow = _flow(loaded, solver, steps)
-    n, turns = (256, 200) if what == "table" else (128, 40)
-    amounts = {"n": examples or n, "rounds": rounds or turns}
+    amounts = {"n": examples or 128, "rounds": rounds or 40}
     with precision_of(loading), _watched(loaded, flow, amounts) as watch:
-        if what == "table":
-            facts = _learned_table(loaded, flow, guidance, {**amounts, "watch": watch})
-        else:
-            facts = _learned_times(loaded, flow, {**amounts, "watch": watch})
+        facts = _learned_times(loaded, flow, {**amounts, "watch": watch})
     show(
         {
             "run": str(loaded.folder),
@@ -160,39 +142,7 @@ def _learned_times(run: Run, flow: Flow, options: dict[str, Any]) -> dict[str, A
     return {"times": grid.times, **errors}
 
 
-def _learned_table(
-    run: Run, flow: Flow, guidance: dict[str, Any], options: dict[str, Any]
-) -> dict[str, Any]:
-    from pushforward.evaluation.curves import training_distance
-    from pushforward.training.runs.provenance import data_of_run
-    from pushforward.transports.learned_steps import learn_table
-
-    known = run.learned_grid(flow.steps, flow.solver)
-    distance = training_distance(run.transport, data_of_run(run.folder, run.spec))
-    learned = learn_table(flow, distance, grids=[known] if known else [], **options)
-    errors = {
-        "before": learned.before,
-        "after": learned.after,
-        "to_data": learned.to_data,
-        "checkpoint_step": run.state["step"],
-    }
-    if learned.table is not None:
-        run.store_table(flow.solver, learned.table, guidance, **errors)
-    table = learned.table and dataclasses.asdict(learned.table)
-    return {
-        "guidance": guidance,
-        "table": table,
-        **errors,
-        "stored": table is not None,
-        "summary": str(learned),
-    }
-
-
 def _text(r: dict[str, Any]) -> str:
-    if "summary" in r:
-        return f"{r['summary']}\n" + (
-            f"stored in {r['run']}/tables.json" if r["stored"] else "nothing was stored"
-        )
     if r["after"] < r["before"]:
         gain = f"{r['before']:.4f} -> {r['after']:.4f}"
     else:

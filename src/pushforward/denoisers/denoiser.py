@@ -1,11 +1,7 @@
-"""Denoisers: the interface of solvers, an estimate of data, noise, score or velocity at x_t and t, and the networks behind it.
+"""Denoisers: estimates of data, noise, score or velocity at x_t and t, and their networks.
 
-The estimate is affine in x_t and in a network's output, with coefficients that depend only on the times. So a predictor does its
-work in two halves: `Predicting.columns` computes the coefficients, for many times at once and before a solve begins, and
-`Predicting.evaluate` uses them at a state. `predict` is both in one.
-
-A network is called through `call`, which applies the precision of the caller's context and returns that of its input; paths,
-targets, losses and solver states stay float32.
+An estimate is affine in x_t and in a network's output. `Predicting.columns` computes the
+coefficients, which depend only on times, before a solve begins; `Predicting.evaluate` uses them.
 """
 
 from __future__ import annotations
@@ -30,7 +26,7 @@ from pushforward.data.spaces import Space
 from pushforward.errors import UsageError, unknown
 from pushforward.paths import Coefficients, Narrowed, Path, Source, affine, check, convert, solve
 
-# The network's input for time: t itself, or log(sigma / alpha) / 4, which is EDM's c_noise on any path
+# The time input of networks: t itself, or log(sigma / alpha) / 4, EDM's c_noise on any path
 CLOCKS = {
     "t": lambda path, t: t,
     "log_snr": lambda path, t: -path.log_snr(t) / 8,
@@ -42,21 +38,19 @@ class Preconditioning:
     """Scaling of a denoiser's network: input, time and output.
 
     Args:
-        scale_input: Whether to divide x_t by hypot(alpha, sigma), so that the network input has
-            unit variance at all times (EDM's c_in).
+        scale_input: Whether to divide x_t by hypot(alpha, sigma) (EDM's c_in).
         clock: Time input of the network, a name in `CLOCKS`.
-        output: Prediction of the network itself, which is converted to the denoiser's prediction;
-            None for equal predictions. With "v", a noise prediction on a variance-preserving path
-            is sigma x_t + alpha network(x_t, t): the network need not copy x_t, and errors at high
-            noise are scaled by alpha.
-        guidance: Smallest and largest guidance scale of a `FlowMap` whose network takes a scale
-            after its times, rescaled to 0 to 1; None if the network takes no scale.
+        output: Prediction of the network itself, if it is not the denoiser's. With "v", the network
+            need not copy x_t.
+        guidance: Smallest and largest guidance scale of a `FlowMap` whose network takes a
+        scale after
+            its times, rescaled to 0 to 1.
 
     Raises:
         UsageError: If the clock or output is unknown, or the range is not finite and rising.
 
     References:
-        Karras et al., EDM (2022), section 5: with data of unit variance its preconditioned output is -v.
+        Karras et al., EDM (2022), section 5; for data of unit variance its output is -v.
     """
 
     scale_input: bool = True
@@ -73,14 +67,15 @@ class Preconditioning:
             low, high = (number("guidance", scale) for scale in self.guidance)
             if not -math.inf < low < high < math.inf:
                 raise UsageError(
-                    f"A guidance range needs two finite scales, the lower first; got {low:g} and {high:g}."
+                    "A guidance range needs two finite scales, the lower first; got "
+                    f"{low:g} and {high:g}."
                 )
             object.__setattr__(self, "guidance", (low, high))
 
 
-# Coefficients by name: numbers or tensors that broadcast over a batch; a dict for those of a wrapped predictor
+# Coefficients by name: numbers or tensors; a dict for those of a wrapped predictor
 TimeColumns = dict[str, Any]
-# The entry of a condition that holds each example's scale of guidance, (n,); it is no condition of the data
+# The entry of a condition that holds each example's guidance scale, (n,)
 SCALE = "guidance scale"
 
 
@@ -95,14 +90,14 @@ def without_scale(condition: Condition) -> tuple[Condition, Tensor | None]:
     """Split a condition into the part for networks and its guidance scales."""
     if condition is None or SCALE not in condition:
         return condition, None
-    return {name: part for name, part in condition.items() if name != SCALE} or None, condition[
-        SCALE
-    ]
+    rest = dict(condition)
+    scale = rest.pop(SCALE)
+    return rest or None, scale
 
 
 @runtime_checkable
 class Predictor(Protocol):
-    """Protocol for solvers: estimates of data, noise, score or velocity at x_t. Denoisers and guided denoisers follow it."""
+    """Protocol for solvers: estimates of data, noise, score or velocity at x_t."""
 
     path: Path
     space: Space
@@ -116,25 +111,21 @@ class Predictor(Protocol):
 
 @runtime_checkable
 class Jumping(Protocol):
-    """Predictor that also maps a state at t to the state at s in one evaluation (`pushforward.denoisers.FlowMap`)."""
+    """Predictor that also maps a state at t to the state at s in one evaluation (`FlowMap`)."""
 
     path: Path
     space: Space
 
     def jump(self, x_t: Tensor, t: Tensor, s: Tensor, condition: Condition = None) -> Tensor:
-        """Compute the state at times s (n,) on the trajectory through x_t (n, *shape) at times t (n,), in model units."""
+        """Compute the state at s (n,) on the trajectory through x_t (n, *shape) at t (n,)."""
 
 
 def check_predictor(denoiser: object) -> None:
-    """Raise an error if the object is not a predictor.
-
-    Raises:
-        UsageError: With instructions for getting a denoiser from a run.
-    """
+    """Raise a `UsageError` if the object is not a predictor."""
     if not callable(getattr(denoiser, "predict", None)):
-        kind = type(denoiser).__name__
         raise UsageError(
-            f"Expected a denoiser, got a {kind}. Use run.denoiser for a run, or flow.denoiser for a flow."
+            f"Expected a denoiser, got a {type(denoiser).__name__}. Use run.denoiser for a run, or "
+            "flow.denoiser for a flow."
         )
 
 
@@ -146,7 +137,7 @@ class Predicting(nn.Module, ABC):
 
     @property
     def jumps(self) -> bool:
-        """Return whether estimates may take a second time, so that `jump` is a map between two times."""
+        """Return whether estimates may take a second time, so that `jump` is a map."""
         return False
 
     @abstractmethod
@@ -155,48 +146,45 @@ class Predicting(nn.Module, ABC):
 
         Args:
             kind: Estimate, a name in `pushforward.paths.ROWS`.
-            t: Time of the state, any shape.
-            to: Time up to which the estimate holds, with the shape of t; None for t itself.
+            t: Time of the state.
+            to: Time up to which the estimate holds; None for t itself.
         """
 
     @abstractmethod
     def evaluate(
         self, kind: str, x_t: Tensor, columns: TimeColumns, condition: Condition = None
     ) -> Tensor:
-        """Evaluate the estimate of ``kind`` at x_t (n, *shape) with given `columns`, which broadcast over x_t; model units."""
+        """Evaluate an estimate at x_t (n, *shape) with `columns` that broadcast over x_t."""
 
     @abstractmethod
     def calls(self, t: float = 0.5) -> int:
         """Return the number of network evaluations per example for one prediction at time t."""
 
     def predict(self, kind: str, x_t: Tensor, t: Tensor, condition: Condition = None) -> Tensor:
-        """Predict ``kind`` (see `pushforward.paths.ROWS`) at x_t (n, *shape) and t (n,), in model units."""
+        """Predict ``kind``, a name in `pushforward.paths.ROWS`, at x_t (n, *shape) and t (n,)."""
         return self.evaluate(check(kind), x_t, over(self.columns(kind, t), x_t), condition)
 
     def jump(self, x_t: Tensor, t: Tensor, s: Tensor, condition: Condition = None) -> Tensor:
-        """Compute the state at s (n,) on the trajectory through x_t (n, *shape) at t (n,), in model units.
+        """Compute the state at s (n,) on the trajectory through x_t (n, *shape) at t (n,).
 
-        It is alpha_s x + sigma_s z, with data x and noise z of one estimate for the jump from t to
-        s.
+        It is alpha_s x + sigma_s z, with data x and noise z of the estimate from t to s.
         """
         return self.evaluate_jump(x_t, over(self.jump_columns(t, s), x_t), condition)
 
     def jump_columns(self, t: Tensor, s: Tensor) -> TimeColumns:
-        """Compute the coefficients for `evaluate_jump` that depend on t and s, each of their shape."""
+        """Compute the time-dependent coefficients for `evaluate_jump`."""
         here = self.path.at(t)
         there = self.path.at(s)
         state = there.sigma / here.sigma
-        return {
-            "state": state,
-            "output": there.alpha - state * here.alpha,
-            "inner": self.columns("data", t, s),
-        }
+        output = there.alpha - state * here.alpha
+        return {"state": state, "output": output, "inner": self.columns("data", t, s)}
 
     def evaluate_jump(
         self, x_t: Tensor, columns: TimeColumns, condition: Condition = None
     ) -> Tensor:
         """Compute the state after a jump from x_t (n, *shape) and `jump_columns`."""
-        return blend(columns, x_t, self.evaluate("data", x_t, columns["inner"], condition))
+        data = self.evaluate("data", x_t, columns["inner"], condition)
+        return blend(columns, x_t, data)
 
 
 def has_jump(denoiser: object) -> bool:
@@ -207,7 +195,7 @@ def has_jump(denoiser: object) -> bool:
 
 
 def _own(denoiser: object) -> bool:
-    """Whether a prediction can be computed in two halves: not where a subclass or a caller has replaced `predict`."""
+    """Whether columns and evaluation are separate: not if `predict` or `jump` is overridden."""
     return (
         isinstance(denoiser, Predicting)
         and type(denoiser).predict is Predicting.predict
@@ -217,39 +205,35 @@ def _own(denoiser: object) -> bool:
 
 
 def columns_of(denoiser: Predictor, kind: str, t: Tensor, to: Tensor | None = None) -> TimeColumns:
-    """Compute the columns of any predictor, each of the shape of t; ``kind`` "jump" is a jump from t to ``to``.
+    """Compute the columns of any predictor; ``kind`` "jump" is a jump from t to ``to``.
 
-    For a predictor with only `predict`, the columns are the times themselves.
+    For a predictor with only `predict`, the columns are the times.
     """
+    predictor: Any = denoiser
     if not _own(denoiser):
-        if to is None:
-            return {"t": t}
-        return {"t": t, "to": to}
-    assert isinstance(denoiser, Predicting)
+        return {"t": t} if to is None else {"t": t, "to": to}
     if kind == "jump":
-        assert to is not None
-        return denoiser.jump_columns(t, to)
-    return denoiser.columns(check(kind), t, to)
+        return predictor.jump_columns(t, to)
+    return predictor.columns(check(kind), t, to)
 
 
 def evaluate(
     denoiser: Predictor, kind: str, x_t: Tensor, columns: TimeColumns, condition: Condition = None
 ) -> Tensor:
-    """Evaluate the estimate of ``kind``, or the state after a "jump", with the columns of `columns_of`."""
+    """Evaluate an estimate, or the state after a "jump", with the columns of `columns_of`."""
+    predictor: Any = denoiser
     if _own(denoiser):
-        assert isinstance(denoiser, Predicting)
         if kind == "jump":
-            return denoiser.evaluate_jump(x_t, columns, condition)
-        return denoiser.evaluate(kind, x_t, columns, condition)
+            return predictor.evaluate_jump(x_t, columns, condition)
+        return predictor.evaluate(kind, x_t, columns, condition)
     t = times_for(columns["t"], x_t)
     if kind == "jump":
-        assert isinstance(denoiser, Jumping)
-        return denoiser.jump(x_t, t, times_for(columns["to"], x_t), condition)
+        return predictor.jump(x_t, t, times_for(columns["to"], x_t), condition)
     return denoiser.predict(kind, x_t, t, condition)
 
 
 def affine_columns(kind: str, to: str, k: Coefficients) -> TimeColumns:
-    """Return the coefficients that convert an output to another kind, ``state`` x_t + ``output`` y; empty for the same kind."""
+    """Return the coefficients of the conversion ``state`` x_t + ``output`` y, if kinds differ."""
     if kind == to:
         return {}
     state, output = affine(kind, to, k)
@@ -276,10 +260,10 @@ def times_for(t: Any, x: Tensor) -> Tensor:
 
 def mapped(columns: TimeColumns, change: Any) -> TimeColumns:
     """Apply ``change`` to each column, including nested ones."""
-    return {
-        name: mapped(part, change) if isinstance(part, dict) else change(part)
-        for name, part in columns.items()
-    }
+    changed = {}
+    for name, part in columns.items():
+        changed[name] = mapped(part, change) if isinstance(part, dict) else change(part)
+    return changed
 
 
 def over(columns: TimeColumns, x: Tensor) -> TimeColumns:
@@ -293,14 +277,7 @@ def shaped(values: Tensor, x: Tensor) -> Tensor:
 
 
 class Wrapped(Predicting):
-    """Wrapper of a predictor, by default with the same path, space and number of calls.
-
-    Args:
-        denoiser: Predictor to wrap.
-
-    Raises:
-        UsageError: If ``denoiser`` is not a predictor.
-    """
+    """Wrapper of a predictor, by default with the same path, space and number of calls."""
 
     denoiser: Any
 
@@ -323,10 +300,8 @@ class ChangesData(Wrapped):
     """Wrapper that changes the predicted data of another predictor."""
 
     def columns(self, kind: str, t: Tensor, to: Tensor | None = None) -> TimeColumns:
-        return {
-            "inner": columns_of(self.denoiser, "data", t, to),
-            **affine_columns("data", kind, self.path.at(t)),
-        }
+        columns = affine_columns("data", kind, self.path.at(t))
+        return {"inner": columns_of(self.denoiser, "data", t, to), **columns}
 
 
 @dataclass(frozen=True)
@@ -334,10 +309,8 @@ class MapSampling:
     """Settings for sampling a map between two times in several jumps.
 
     Args:
-        grid: Time grid on which the map has learned to jump, a name in
-            `pushforward.solvers.solver.GRIDS`; None for the grid of the solver.
-        only_to_data: Whether the map has learned only jumps to s = 0, like a consistency model.
-            Such a map is sampled with new noise between jumps, and is not a denoiser.
+        grid: Time grid on which the map has learned to jump; None for the grid of the solver.
+        only_to_data: Whether the map has only learned jumps to s = 0, like a consistency model.
     """
 
     grid: str | None = None
@@ -345,19 +318,17 @@ class MapSampling:
 
 
 class Denoiser(Predicting):
-    """Denoiser built from network, path and prediction, which can predict data, noise, score, velocity or v.
+    """Denoiser of a network, a path and a prediction; predicts data, noise, score, velocity or v.
 
     Args:
-        network: ``network(x, t, condition) -> tensor`` with the shape of x; any module with this
-            signature.
+        network: ``network(x, t, condition) -> tensor`` with the shape of x.
         path: Path of the training.
         prediction: Prediction of the denoiser: data, noise, velocity, v or score.
         space: Shape and units of the data.
-        preconditioning: Scaling of network input and output; ``Preconditioning()`` by default.
-        unconditional: Whether the model is also trained without labels, as needed for
-            classifier-free guidance.
-        source: Noise source of the training; None for standard normal noise. With a source, only
-            data and velocity can be predicted.
+        preconditioning: Scaling of network input and output.
+        unconditional: Whether the model is also trained without labels, as guidance needs.
+        source: Noise source of the training. With a source, only data and velocity can be
+        predicted.
     """
 
     def __init__(
@@ -372,12 +343,10 @@ class Denoiser(Predicting):
         source: Source | None = None,
     ) -> None:
         super().__init__()
-        self.network, self.path, self.prediction, self.space = (
-            network,
-            path,
-            check(prediction),
-            space,
-        )
+        self.network = network
+        self.path = path
+        self.prediction = check(prediction)
+        self.space = space
         self.preconditioning = preconditioning or Preconditioning()
         self.unconditional = unconditional
         self.source = source
@@ -394,15 +363,17 @@ class Denoiser(Predicting):
 
     def forward(self, x_t: Tensor, t: Tensor, condition: Condition = None) -> Tensor:
         k = self.coefficients(x_t, t)
-        return convert(self.output, self.prediction, self._output(x_t, t, condition, k), x_t, k)
+        output = self._output(x_t, t, condition, k)
+        return convert(self.output, self.prediction, output, x_t, k)
 
     def _output(self, x_t: Tensor, t: Tensor, condition: Condition, k: Coefficients) -> Tensor:
         scaled = x_t / k.r if self.preconditioning.scale_input else x_t
         output = call(self.network, scaled, self.time(t), condition)
         if output.shape != x_t.shape:
             raise UsageError(
-                f"{type(self.network).__name__} returned a tensor of shape {tuple(output.shape)} for x "
-                f"of shape {tuple(x_t.shape)}. A denoiser's network must return the shape of x."
+                f"{type(self.network).__name__} returned a tensor of shape {tuple(output.shape)} "
+                f"for x of shape {tuple(x_t.shape)}. A denoiser's network must return the shape of "
+                "x."
             )
         return output
 
@@ -413,27 +384,29 @@ class Denoiser(Predicting):
     def columns(self, kind: str, t: Tensor, to: Tensor | None = None) -> TimeColumns:
         if self.source is not None and kind in ("noise", "score"):
             raise UsageError(
-                f'This model was trained from {self.source.data} instead of noise, so it has no "{kind}". Sample it with '
-                "euler, heun, midpoint or rk4."
+                f"This model was trained from {self.source.data} instead of noise, so it has no "
+                f'"{kind}". Sample it with euler, heun, midpoint or rk4.'
             )
         k = self.path.at(t)
-        scale = {"scale": 1 / k.r} if self.preconditioning.scale_input else {}
-        return {"time": self.time(t), **scale, **affine_columns(self.output, kind, k)}
+        columns = {"time": self.time(t)}
+        if self.preconditioning.scale_input:
+            columns["scale"] = 1 / k.r
+        return columns | affine_columns(self.output, kind, k)
 
     def evaluate(
         self, kind: str, x_t: Tensor, columns: TimeColumns, condition: Condition = None
     ) -> Tensor:
         scaled = x_t * columns["scale"] if "scale" in columns else x_t
-        return blend(columns, x_t, call(self.network, scaled, self._times(columns, x_t), condition))
+        output = call(self.network, scaled, self._times(columns, x_t), condition)
+        return blend(columns, x_t, output)
 
     def network_features(self, x_t: Tensor, t: Tensor, condition: Condition = None) -> list[Tensor]:
         """Compute the features (`UNet.features`) of the network for x_t (n, *shape) at t (n,)."""
         columns = over(self.columns(self.output, t), x_t)
         scaled = x_t * columns["scale"] if "scale" in columns else x_t
+        condition, _ = without_scale(condition)
         features: Any = self.network.features
-        maps: list[Tensor] = call(
-            features, scaled, self._times(columns, x_t), without_scale(condition)[0]
-        )
+        maps: list[Tensor] = call(features, scaled, self._times(columns, x_t), condition)
         return maps
 
     def _times(self, columns: TimeColumns, x_t: Tensor) -> Tensor:
@@ -442,7 +415,8 @@ class Denoiser(Predicting):
     def pair(self, x_t: Tensor, t: Tensor, condition: Condition = None) -> tuple[Tensor, Tensor]:
         """Compute the estimates of data and noise with one network call."""
         k = self.coefficients(x_t, t)
-        return solve(self.output, self._output(x_t, t, condition, k), x_t, k)
+        output = self._output(x_t, t, condition, k)
+        return solve(self.output, output, x_t, k)
 
     def calls(self, t: float = 0.5) -> int:
         return 1
@@ -453,22 +427,21 @@ class Denoiser(Predicting):
 
 
 class FlowMap(Denoiser):
-    """Denoiser with a second time s, also called a map between two times: the estimate at x_t holds from t to s.
+    """Denoiser with a second time s, a map between two times: the estimate holds from t to s.
 
-    ``network(x, t, condition)`` takes t of shape (n, 2), the times t and s (build networks with
-    ``times=2``). At s = t it is an ordinary denoiser for every solver; at another s, `jump` maps
-    x_t to the state at s in one evaluation: alpha_s x + sigma_s z, with the data x and the noise z
-    of the output. On the straight path that is x_t + (s - t) u with u the mean velocity between s
-    and t; a map to s = 0 is the data.
-
-    Takes the arguments of `Denoiser`, and:
-
-    Args:
-        sampling: Settings for several jumps; None for the grid of the solver.
+    ``network(x, t, condition)`` takes the times t and s, (n, 2). At s = t it is an ordinary
+    denoiser;
+    at another s, `jump` maps x_t to the state at s in one evaluation. On the straight path that
+    is x_t
+    + (s - t) u with u the mean velocity between s and t. ``sampling`` holds settings for
+    several jumps.
 
     References:
-        Song et al., Consistency Models (2023); Kim et al., Consistency Trajectory Models (2024), eq. 9; Boffi et al., Flow Map
-        Matching (2024); Geng et al., Mean Flows for One-step Generative Modeling (2025), for the mean velocity.
+        Song et al., Consistency Models (2023); Kim et al., Consistency Trajectory Models
+        (2024), eq. 9;
+        Boffi et al., Flow Map Matching (2024); Geng et al., Mean Flows for One-step
+        Generative Modeling
+        (2025), for the mean velocity.
     """
 
     def __init__(
@@ -483,12 +456,15 @@ class FlowMap(Denoiser):
         source: Source | None = None,
         sampling: MapSampling | None = None,
     ) -> None:
-        options: Any = {
-            "preconditioning": preconditioning,
-            "unconditional": unconditional,
-            "source": source,
-        }
-        super().__init__(network, path, prediction, space, **options)
+        super().__init__(
+            network,
+            path,
+            prediction,
+            space,
+            preconditioning=preconditioning,
+            unconditional=unconditional,
+            source=source,
+        )
         self.sampling = sampling or MapSampling()
 
     @property
@@ -496,41 +472,39 @@ class FlowMap(Denoiser):
         return True
 
     def columns(self, kind: str, t: Tensor, to: Tensor | None = None) -> TimeColumns:
-        """Compute columns as for a denoiser, with the second time; a log-SNR clock, infinite at 0, stops at t_min."""
-        if to is None:
-            second = t
-        else:
-            second = to if self.preconditioning.clock == "t" else to.clamp(min=self.path.ends[0])
+        second = t if to is None else to
+        if to is not None and self.preconditioning.clock == "log_snr":  # infinite at 0
+            second = to.clamp(min=self.path.ends[0])
         return {**super().columns(kind, t), "until": self.time(second)}
 
     def evaluate(
         self, kind: str, x_t: Tensor, columns: TimeColumns, condition: Condition = None
     ) -> Tensor:
-        """Evaluate as for a denoiser; a network with guidance takes scales from the condition, otherwise 1 or the smallest."""
         if self.preconditioning.guidance is not None:
             low, high = self.preconditioning.guidance
             condition, scale = without_scale(condition)
-            known: Any = 1.0 if low <= 1 <= high else low
-            columns = {
-                **columns,
-                "guidance": ((known if scale is None else scale) - low) / (high - low),
-            }
+            if scale is None:
+                usual: Any = 1.0 if low <= 1 <= high else low
+                scale = usual
+            columns = {**columns, "guidance": (scale - low) / (high - low)}
         return super().evaluate(kind, x_t, columns, condition)
 
     def _times(self, columns: TimeColumns, x_t: Tensor) -> Tensor:
-        names = (name for name in ("time", "until", "guidance") if name in columns)
-        return torch.stack([times_for(columns[name], x_t) for name in names], dim=1)
+        times = []
+        for name in ("time", "until", "guidance"):
+            if name in columns:
+                times.append(times_for(columns[name], x_t))
+        return torch.stack(times, dim=1)
 
     def forward(
         self, x_t: Tensor, t: Tensor, condition: Condition = None, to: Tensor | None = None
     ) -> Tensor:
-        """Predict at x_t (n, *shape) and t (n,), valid up to ``to`` (n,), None for t itself; model units."""
-        return self.evaluate(
-            self.prediction, x_t, over(self.columns(self.prediction, t, to), x_t), condition
-        )
+        """Predict at x_t (n, *shape) and t (n,), valid up to ``to`` (n,), None for t itself."""
+        columns = over(self.columns(self.prediction, t, to), x_t)
+        return self.evaluate(self.prediction, x_t, columns, condition)
 
     def _output(self, x_t: Tensor, t: Tensor, condition: Condition, k: Coefficients) -> Tensor:
-        return self.evaluate(self.output, x_t, over(self.columns(self.output, t), x_t), condition)
+        return self.predict(self.output, x_t, t, condition)
 
 
 def trained(denoiser: Predictor) -> Denoiser | None:
@@ -544,53 +518,44 @@ def trained(denoiser: Predictor) -> Denoiser | None:
 class Repathed(Wrapped):
     """Denoiser on another path than in training: its input is matched in log-SNR and scale.
 
-    At time t of the new path the old time is the one of equal log-SNR, and x_t is scaled by the
-    ratio of the two standard deviations; v is the same on both. The new path's ends are narrowed to
-    the noise levels of the denoiser.
-
-    Args:
-        denoiser: Denoiser on its own path.
-        path: Path for sampling.
+    The new path's ends are narrowed to the noise levels of the denoiser.
 
     References:
-        Karras et al., EDM (2022), section 2; Kingma et al., Variational Diffusion Models (2021), section 5.1.
+        Karras et al., EDM (2022), section 2; Kingma et al., Variational Diffusion Models (2021),
+        section 5.1.
     """
 
     def __init__(self, denoiser: Predictor, path: Path) -> None:
         super().__init__(denoiser)
-        known = (
-            path.time(torch.tensor(denoiser.path.log_snr_ends(), dtype=torch.float64))
-            .clamp(*path.ends)
-            .tolist()
-        )
-        whole = all(math.isclose(a, b, rel_tol=1e-9) for a, b in zip(known, path.ends, strict=True))
-        self.path: Path = path if whole else Narrowed(path, *known)
+        log_snr = torch.tensor(denoiser.path.log_snr_ends(), dtype=torch.float64)
+        low, high = path.time(log_snr).clamp(*path.ends).tolist()
+        self.path = path
+        if not np.allclose((low, high), path.ends, rtol=1e-9, atol=0):
+            self.path = Narrowed(path, low, high)
 
     def _matched(self, t: Tensor) -> Tensor:
         known = self.denoiser.path
         return known.time(self.path.log_snr(t)).clamp(*known.ends)
 
     def columns(self, kind: str, t: Tensor, to: Tensor | None = None) -> TimeColumns:
-        """Compute the standard deviation ratio, the denoiser's columns at matched times, and the conversion of v to ``kind``."""
         here = self.path.at(t)
         then = self._matched(t)
+        if to is not None:
+            to = self._matched(to)
         scale = self.denoiser.path.at(then).r / here.r
-        inner = columns_of(self.denoiser, "v", then, None if to is None else self._matched(to))
+        inner = columns_of(self.denoiser, "v", then, to)
         return {"scale": scale, "inner": inner, **affine_columns("v", kind, here)}
 
     def evaluate(
         self, kind: str, x_t: Tensor, columns: TimeColumns, condition: Condition = None
     ) -> Tensor:
-        return blend(
-            columns,
-            x_t,
-            evaluate(self.denoiser, "v", x_t * columns["scale"], columns["inner"], condition),
-        )
+        scaled = x_t * columns["scale"]
+        v = evaluate(self.denoiser, "v", scaled, columns["inner"], condition)
+        return blend(columns, x_t, v)
 
     def calls(self, t: float = 0.5) -> int:
-        return self.denoiser.calls(
-            float(self._matched(torch.tensor(float(t), dtype=torch.float64)))
-        )
+        then = self._matched(torch.tensor(t, dtype=torch.float64))
+        return self.denoiser.calls(float(then))
 
     def on(self, path: Path) -> Repathed:
         """Return the model on another path."""
@@ -603,8 +568,8 @@ _TYPES = {"float32": None, "bfloat16": torch.bfloat16}
 
 @contextlib.contextmanager
 def network_precision(name: str) -> Iterator[None]:
-    """Context in which networks run in ``name``: "float32" or "bfloat16" (autocast; weights stay float32)."""
-    if not isinstance(name, str) or name not in _TYPES:
+    """Context in which networks run in "float32" or "bfloat16" (autocast)."""
+    if name not in _TYPES:
         raise UsageError(f'Unknown precision "{name}". Use auto, float32 or bfloat16.')
     token = _ACTIVE.set(_TYPES[name])
     try:
@@ -614,12 +579,14 @@ def network_precision(name: str) -> Iterator[None]:
 
 
 def call(network: Callable[..., Any], *inputs: Any) -> Any:
-    """Call ``network(*inputs)`` in the active precision; results have the dtype of the first input."""
+    """Call ``network(*inputs)`` in the active precision; results have the dtype of the first."""
     # exported programs are float32; code that reads the context variable cannot be exported
-    dtype = None if torch.compiler.is_exporting() else _ACTIVE.get()
-    first = inputs[0]
+    if torch.compiler.is_exporting():
+        return network(*inputs)
+    dtype = _ACTIVE.get()
     if dtype is None:
         return network(*inputs)
+    first = inputs[0]
     with torch.autocast(first.device.type, dtype=dtype):
         output = network(*inputs)
         if isinstance(output, list):
@@ -628,11 +595,7 @@ def call(network: Callable[..., Any], *inputs: Any) -> Any:
 
 
 def check_network(network: nn.Module) -> None:
-    """Raise an error if a network cannot be called as ``network(x, t, condition)``.
-
-    Raises:
-        UsageError: With the signature of the network.
-    """
+    """Raise a `UsageError` if a network cannot be called as ``network(x, t, condition)``."""
     try:
         signature = inspect.signature(network.forward)
     except ValueError:  # compiled code may have none
@@ -642,26 +605,22 @@ def check_network(network: nn.Module) -> None:
     except TypeError as error:
         raise UsageError(
             "A denoiser calls its network as network(x, t, condition), but the signature of "
-            f"{type(network).__name__}.forward is {signature}: {error}. Write: def forward(self, x, t, "
-            "condition=None)."
+            f"{type(network).__name__}.forward is {signature}: {error}. Write: "
+            "def forward(self, x, t, condition=None)."
         ) from None
 
 
 def resolve_precision(name: str, device: torch.device | str) -> str:
-    """Resolve "auto" to the fast precision of this machine: bfloat16 if the CPU supports it natively, otherwise float32."""
+    """Resolve "auto" to bfloat16 if the device supports it natively, otherwise to float32."""
     if name != "auto":
         with network_precision(name):
             return name
-    if torch.device(device).type == "cuda":
-        if torch.cuda.is_bf16_supported():
-            return "bfloat16"
-        return "float32"
-    if has_bfloat16():
-        return "bfloat16"
-    return "float32"
+    cuda = torch.device(device).type == "cuda"
+    fast = torch.cuda.is_bf16_supported() if cuda else has_bfloat16()
+    return "bfloat16" if fast else "float32"
 
 
 def has_bfloat16() -> bool:
-    """Return whether this CPU supports bfloat16 natively; emulation is many times slower than float32."""
+    """Return whether this CPU supports bfloat16 natively; emulation is very slow."""
     probe = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
     return bool(probe and probe())

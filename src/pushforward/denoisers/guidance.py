@@ -32,7 +32,7 @@ from pushforward.denoisers.denoiser import (
 from pushforward.errors import UsageError
 from pushforward.paths import Path
 
-# The noise levels sigma / alpha, the lower first, between which guidance acts; None is everywhere
+# Noise levels sigma / alpha, the lower first, between which guidance acts; None for all
 Interval = tuple[float, float] | None
 
 
@@ -43,7 +43,8 @@ def _checked(interval: Interval) -> Interval:
     high = float(interval[1])
     if not 0 <= low < high:
         raise UsageError(
-            f"A guidance interval needs two noise levels (sigma / alpha), the lower first; got {low:g} and {high:g}."
+            "A guidance interval needs two noise levels (sigma / alpha), the lower first; got "
+            f"{low:g} and {high:g}."
         )
     return low, high
 
@@ -78,27 +79,23 @@ def _with_null(
     condition: dict[str, Tensor], hidden: dict[str, Tensor], x: Tensor, again: Tensor
 ) -> dict[str, Tensor]:
     both = {name: torch.cat([part, hidden[name]]) for name, part in condition.items()}
-    null = torch.cat(
-        [
-            x.new_zeros(x.shape[0], dtype=torch.bool),
-            again.new_ones(again.shape[0], dtype=torch.bool),
-        ]
-    )
-    return hide(both, null)
+    shown = x.new_zeros(x.shape[0], dtype=torch.bool)
+    masked = again.new_ones(again.shape[0], dtype=torch.bool)
+    return hide(both, torch.cat([shown, masked]))
 
 
 def _lerp(start: Tensor, end: Tensor, weight: float | Tensor) -> Tensor:
-    return torch.lerp(start, end, weight.to(start) if isinstance(weight, Tensor) else weight)
+    if isinstance(weight, Tensor):
+        weight = weight.to(start)
+    return torch.lerp(start, end, weight)
 
 
 class Guided(Wrapped):
-    """Classifier-free guidance: y = y_without + scale (y_with - y_without), all examples in one batch.
+    """Classifier-free guidance: y = y_without + scale (y_with - y_without), in one batch.
 
-    Scale 1 is the conditional model itself, 0 the unconditional one; both cost one call, all others
-    two. All predictions are affine in each other at fixed x_t, so it does not matter which of them
-    is guided. Outside the interval only the conditional model is used, which costs one call. A
-    condition may hold scales per example (`pushforward.denoisers.denoiser.SCALE`), which replace
-    ``scale``.
+    Scales 0 and 1 cost one call, all others two. Outside the interval the conditional model is
+    used. A
+    condition may hold scales per example (`pushforward.denoisers.denoiser.SCALE`).
 
     Args:
         denoiser: Denoiser trained with conditions and label dropout.
@@ -106,36 +103,37 @@ class Guided(Wrapped):
         interval: Noise levels sigma / alpha between which guidance acts; None for all.
 
     Raises:
-        UsageError: If the model has no conditions or no unconditional branch, or the interval is
-            invalid.
+        UsageError: If the model has no conditions or no unconditional branch.
 
     References:
-        Ho and Salimans, Classifier-Free Diffusion Guidance (2022); Kynkäänniemi et al., Applying Guidance in a Limited Interval
-        (2024).
+        Ho and Salimans, Classifier-Free Diffusion Guidance (2022); Kynkäänniemi et al., Applying
+        Guidance in a Limited Interval (2024).
     """
 
     def __init__(self, denoiser: Predictor, scale: float = 1.0, interval: Interval = None) -> None:
         super().__init__(denoiser)
         if not denoiser.space.conditions:
             raise UsageError(
-                "Guidance needs a model trained with labels or other conditions; this model was trained without any."
+                "Guidance needs a model trained with labels or other conditions; this model was "
+                "trained without any."
             )
         inner = trained(denoiser)
         if inner is not None and inner.preconditioning.guidance is not None:
             raise UsageError(
-                "This map was distilled with guidance. Set the guidance `scale` when you sample its run, or use pf.AtScale."
+                "This map was distilled with guidance. Set the guidance `scale` when you sample "
+                "its run, or use pf.AtScale."
             )
         if inner is not None and not inner.unconditional:
             raise UsageError(
-                "Guidance needs an unconditional branch, and this model was built without one (unconditional=False). Train "
-                "a denoiser with unconditional=True, the default, or guide with a weaker model (`weaker=RUN`; pf.Autoguided "
-                "in Python)."
+                "Guidance needs an unconditional branch, and this model was built without one "
+                "(unconditional=False). Train a denoiser with unconditional=True, the default, or "
+                "guide with a weaker model (`weaker=RUN`; pf.Autoguided in Python)."
             )
-        self.scale, self.interval = _scale(scale), _checked(interval)
+        self.scale = _scale(scale)
+        self.interval = _checked(interval)
 
     @property
     def _without(self) -> bool:
-        """Whether it is the unconditional model everywhere; of a table the columns that are given stay as given."""
         learned = any(kind.learned for kind in self.space.conditions.values())
         return self.scale == 0 and self.interval is None and not learned
 
@@ -146,57 +144,52 @@ class Guided(Wrapped):
     def evaluate(
         self, kind: str, x_t: Tensor, columns: TimeColumns, condition: Condition = None
     ) -> Tensor:
-        """Compute the guided estimate of ``kind``; one network call if all examples have scale 1."""
+        """Compute the guided estimate; one network call if all examples have scale 1."""
         acts = columns["acts"]
         inner = columns["inner"]
         condition, scales = without_scale(condition)
         if condition is None or (self._without and scales is None):
             return evaluate(self.denoiser, kind, x_t, inner, None)
-        if scales is None and self.scale == 1:
+        plain = scales is None and self.scale == 1
+        if plain or not (isinstance(acts, Tensor) or acts):
             return evaluate(self.denoiser, kind, x_t, inner, condition)
-        scale: Any = self.scale if scales is None else shaped(scales.to(x_t), x_t)
+        scale: Any = self.scale
+        if scales is not None:
+            scale = shaped(scales.to(x_t), x_t)
         if isinstance(acts, Tensor):
-            scale = torch.where(
-                acts > 0.5, scale if isinstance(scale, Tensor) else acts.new_tensor(scale), 1.0
-            )
-        elif not acts:
-            return evaluate(self.denoiser, kind, x_t, inner, condition)
+            inside = scale if isinstance(scale, Tensor) else acts.new_tensor(scale)
+            scale = torch.where(acts > 0.5, inside, 1.0)
         if not _per_example(scale, x_t):
-            y = evaluate(
-                self.denoiser,
-                kind,
-                torch.cat([x_t, x_t]),
-                inner,
-                _with_null(condition, condition, x_t, x_t),
-            )
+            conditions = _with_null(condition, condition, x_t, x_t)
+            y = evaluate(self.denoiser, kind, torch.cat([x_t, x_t]), inner, conditions)
             given, null = y.unflatten(0, (2, -1)).unbind(0)
             return _lerp(null, given, scale)
-        index = _guided_examples(scale)
-        conditions = _with_null(condition, condition_at(condition, index) or {}, x_t, x_t[index])
-        repeated = mapped(
-            inner, lambda part: torch.cat([part, part[index]]) if _per_example(part, x_t) else part
-        )
         n = x_t.shape[0]
-        y = evaluate(self.denoiser, kind, torch.cat([x_t, x_t[index]]), repeated, conditions)
-        return y[:n].index_copy(0, index, torch.lerp(y[n:], y[index], scale[index]))
+        index = _guided_examples(scale)
+        again = x_t[index]
+        conditions = _with_null(condition, condition_at(condition, index) or {}, x_t, again)
+
+        def repeated(part: Any) -> Any:
+            return torch.cat([part, part[index]]) if _per_example(part, x_t) else part
+
+        columns = mapped(inner, repeated)
+        y = evaluate(self.denoiser, kind, torch.cat([x_t, again]), columns, conditions)
+        guided = torch.lerp(y[n:], y[index], scale[index])
+        return y[:n].index_copy(0, index, guided)
 
     def calls(self, t: float = 0.5) -> int:
-        """Return the number of calls: two inside the interval; one outside, or if the scale is 0 or 1."""
-        return self.denoiser.calls(t) * (
-            1 if self._without or not _acts(self.scale, self.interval, self.path, t) else 2
-        )
+        """Return the number of calls: two inside the interval, unless the scale is 0 or 1."""
+        calls = self.denoiser.calls(t)
+        if self._without or not _acts(self.scale, self.interval, self.path, t):
+            return calls
+        return 2 * calls
 
 
 class AtScale(Wrapped):
-    """Map distilled with a guidance range, used at one scale: needs one call, whereas `Guided` needs two.
-
-    Args:
-        denoiser: Map, a student of `pushforward.recipes.distil` with a guidance range.
-        scale: Guidance scale, as in `Guided`: 1 is the conditional model.
+    """Map distilled with a guidance range, used at one scale in one call; `Guided` needs two.
 
     Raises:
-        UsageError: If the model was distilled without a guidance range, or the scale is outside the
-            range.
+        UsageError: If the scale is outside the range of the distillation.
 
     References:
         Meng et al., On Distillation of Guided Diffusion Models (2023), whose w is scale - 1.
@@ -208,12 +201,14 @@ class AtScale(Wrapped):
         self.scale = _scale(scale)
         if inner is None or inner.preconditioning.guidance is None:
             raise UsageError(
-                "This map was distilled without a guidance range. Guide it with pf.Guided, or distil it with a range."
+                "This map was distilled without a guidance range. Guide it with pf.Guided, or "
+                "distil it with a range."
             )
         low, high = inner.preconditioning.guidance
         if not low <= self.scale <= high:
             raise UsageError(
-                f"This map was distilled with guidance scales from {low:g} to {high:g}, got {self.scale:g}."
+                f"This map was distilled with guidance scales from {low:g} to {high:g}, got "
+                f"{self.scale:g}."
             )
 
     def columns(self, kind: str, t: Tensor, to: Tensor | None = None) -> TimeColumns:
@@ -222,25 +217,22 @@ class AtScale(Wrapped):
     def evaluate(
         self, kind: str, x_t: Tensor, columns: TimeColumns, condition: Condition = None
     ) -> Tensor:
-        """Evaluate the map at the scale, or at the scales in the condition."""
-        with_scale = {SCALE: x_t.new_full((x_t.shape[0],), self.scale), **(condition or {})}
+        scale = x_t.new_full((x_t.shape[0],), self.scale)
+        with_scale = {SCALE: scale, **(condition or {})}
         return evaluate(self.denoiser, kind, x_t, columns["inner"], with_scale)
 
 
 class Autoguided(Wrapped):
     """Autoguidance by a weaker version of the same model: y = y_weaker + scale (y - y_weaker).
 
-    The weaker model is an earlier checkpoint or a smaller network. Both have the same condition, so
-    no diversity is lost in favour of the label. The stronger model may be `Guided`.
-
     Args:
-        denoiser: Model to guide.
+        denoiser: Model to guide, which may be `Guided`.
         weaker: Weaker model, on any path.
-        scale: Guidance scale: 1 is the model itself; larger scales move away from the weaker model.
+        scale: Guidance scale: 1 is the model itself.
         interval: Noise levels sigma / alpha between which guidance acts; None for all.
 
     Raises:
-        UsageError: If the models have different shapes, or the interval is invalid.
+        UsageError: If the models have different shapes.
 
     References:
         Karras et al., Guiding a Diffusion Model with a Bad Version of Itself (2024).
@@ -253,11 +245,12 @@ class Autoguided(Wrapped):
         check_predictor(weaker)
         if tuple(denoiser.space.shape) != tuple(weaker.space.shape):
             raise UsageError(
-                f"The weaker model makes examples of shape {tuple(weaker.space.shape)}, but the model makes "
-                f"{tuple(denoiser.space.shape)}. Guide with a model of the same data."
+                f"The weaker model makes examples of shape {tuple(weaker.space.shape)}, but the "
+                f"model makes {tuple(denoiser.space.shape)}. Guide with a model of the same data."
             )
         self.weaker = weaker
-        self.scale, self.interval = _scale(scale), _checked(interval)
+        self.scale = _scale(scale)
+        self.interval = _checked(interval)
         self._matched = Repathed(weaker, denoiser.path)
 
     @property
@@ -267,48 +260,42 @@ class Autoguided(Wrapped):
     def columns(self, kind: str, t: Tensor, to: Tensor | None = None) -> TimeColumns:
         inner = columns_of(self.denoiser, kind, t, to)
         weaker = self._matched.columns(kind, t, to)
-        scale = torch.where(
-            _inside(self.interval, self.path, t) > 0.5,
-            torch.full_like(t, self.scale),
-            torch.ones_like(t),
-        )
+        inside = _inside(self.interval, self.path, t) > 0.5
+        scale = torch.where(inside, torch.full_like(t, self.scale), torch.ones_like(t))
         return {"scale": scale, "inner": inner, "weaker": weaker}
 
     def evaluate(
         self, kind: str, x_t: Tensor, columns: TimeColumns, condition: Condition = None
     ) -> Tensor:
-        """Compute the guided estimate of ``kind``; the weaker model is not called if all examples have scale 1."""
+        """Compute the guided estimate; one model is called if all examples have scale 1."""
         scale = columns["scale"]
         y = evaluate(self.denoiser, kind, x_t, columns["inner"], condition)
-        if scale == 1.0 if isinstance(scale, float) else self.scale == 1:
+        usual = scale if isinstance(scale, float) else self.scale
+        if usual == 1:
             return y
         known = known_to(self.weaker.space.conditions, condition)
+        weaker = columns["weaker"]
         if not _per_example(scale, x_t):
-            return _lerp(self._matched.evaluate(kind, x_t, columns["weaker"], known), y, scale)
+            return _lerp(self._matched.evaluate(kind, x_t, weaker, known), y, scale)
         index = _guided_examples(scale)
         if not len(index):
             return y
-        some = mapped(
-            columns["weaker"], lambda part: part[index] if _per_example(part, x_t) else part
-        )
+        some = mapped(weaker, lambda part: part[index] if _per_example(part, x_t) else part)
         weak = self._matched.evaluate(kind, x_t[index], some, condition_at(known, index))
         return y.index_copy(0, index, torch.lerp(weak, y[index], scale[index]))
 
     def calls(self, t: float = 0.5) -> int:
-        return self.denoiser.calls(t) + (
-            self._matched.calls(t) if _acts(self.scale, self.interval, self.path, t) else 0
-        )
+        calls = self.denoiser.calls(t)
+        if _acts(self.scale, self.interval, self.path, t):
+            calls += self._matched.calls(t)
+        return calls
 
 
 class Thresholded(ChangesData):
-    """Dynamic thresholding: limits predicted images to the data range, rescaling them if many pixels are outside.
+    """Dynamic thresholding: limits predicted images to the data range.
 
-    With u the prediction on the scale where the data's range is [-1, 1] and s = max(1, the p-quantile of |u| in one image), the
-    prediction becomes clamp(u, -s, s) / s. Strong guidance then does not saturate pixels.
-
-    Args:
-        denoiser: Predictor to wrap.
-        share: Quantile level p, in (0, 1].
+    With u the prediction, scaled to [-1, 1], and s = max(1, the ``share``-quantile of |u| in one
+    image), the prediction becomes clamp(u, -s, s) / s.
 
     Raises:
         UsageError: If the data has no bounds, or the share is outside (0, 1].
@@ -334,15 +321,11 @@ class Thresholded(ChangesData):
         low, high = (end.to(x_t) for end in self.space.bounds)
         middle = (low + high) / 2
         half = (high - low) / 2
-        u = (evaluate(self.denoiser, "data", x_t, columns["inner"], condition) - middle) / half
+        data = evaluate(self.denoiser, "data", x_t, columns["inner"], condition)
+        u = (data - middle) / half
         sizes = u.abs().flatten(1).sort(1).values
         place = self.share * (math.prod(u.shape[1:]) - 1)
-        reach = (
-            sizes[:, int(place)]
-            .lerp(sizes[:, math.ceil(place)], place % 1)
-            .clamp(min=1)
-            .reshape(-1, *(1,) * (u.dim() - 1))
-        )
-        return blend(
-            columns, x_t, middle + half * torch.maximum(torch.minimum(u, reach), -reach) / reach
-        )
+        quantile = sizes[:, int(place)].lerp(sizes[:, math.ceil(place)], place % 1)
+        reach = shaped(quantile.clamp(min=1), u)
+        clamped = torch.maximum(torch.minimum(u, reach), -reach)
+        return blend(columns, x_t, middle + half * clamped / reach)

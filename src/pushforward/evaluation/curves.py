@@ -16,7 +16,6 @@ from pushforward.data import Dataset
 from pushforward.denoisers import AtScale, FlowMap, Guided
 from pushforward.errors import Diverged
 from pushforward.evaluation.evaluator import CURVE_SCORES, Judge, solver_title
-from pushforward.evaluation.features import fit_features
 from pushforward.evaluation.intervals import point_of, together
 from pushforward.evaluation.measurements import CurvePoint, Ladder, Pictures, SweepPoint
 from pushforward.evaluation.models import check_model, commands
@@ -30,17 +29,13 @@ from pushforward.solvers import Jump
 from pushforward.training import Run
 from pushforward.training.runs.run import by_default, transport_of
 from pushforward.transports import Flow, Transport, inner_of, starts, with_inner
-from pushforward.transports.learned_steps import Pairs
-from pushforward.transports.transport import unmet_kept
+from pushforward.transports.redrawing import unmet_kept
 
 CALLS = (1, 2, 4, 8, 16)
 SCORES = ("energy", "frechet", "kid", "coverage")
 SWEEPS = 3  # Sampling for one ladder takes at most about as long as this many sweeps
 SIZES = (500, 1_000, 2_000)  # Numbers of samples to choose from if time is short
 SHOWN = {False: 36, True: 200}  # Samples that are drawn, by whether they are points
-# First seed of samples by which a sampler is chosen, above all others, and their number
-CHOOSING = 700_000_000
-CHOSEN_BY = 2_000
 Tell = Callable[[str], None] | None
 
 
@@ -288,27 +283,6 @@ def with_ladder(
     if ladder is None:
         return result, pictures
     return replace(result, ladder=ladder), replace(pictures, pair=pair_of(model))
-
-
-def training_distance(transport: Transport, data: Dataset) -> Callable[[Flow], float]:
-    """Build a function that measures the distance of a flow to training examples.
-
-    It is the energy distance for points and rows, otherwise the Fréchet distance.
-    """
-    features = fit_features(data)
-    name = "energy" if len(data.space.shape) == 1 else "frechet"
-    examples = data.train
-    if not data.truth:
-        examples = examples.take(features.halves.drawn)
-    known = replace(data, held_out=examples)
-    n = min(len(examples) - 1, CHOSEN_BY)
-
-    def distance(flow: Flow) -> float:
-        pairs = Pairs.of(flow, with_inner(transport, flow), n, CHOOSING)
-        x = transport.space.to_data(pairs.target).float().cpu()
-        return score(x, known, features, n=n, metrics=(name,))[name].number
-
-    return distance
 
 
 def with_sweep(

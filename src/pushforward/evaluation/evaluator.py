@@ -60,16 +60,16 @@ from pushforward.transports import (
     starts,
     with_inner,
 )
-from pushforward.transports.transport import (
+from pushforward.transports.redrawing import (
     MEASURED,
     Tally,
     as_drawn,
     counted,
     named_constraints,
-    shared_stream,
     unmet_kept,
     warn_broken,
 )
+from pushforward.transports.sharing import shared_stream
 
 FEW_STEPS = (
     6  # Steps of an iterative model whose memory is measured: no more is held at once in many
@@ -611,8 +611,6 @@ def solver_title(transport: Flow) -> str:
     """Name the solver and time grid of a flow, such as "Heun on the shifted:0.3 grid"."""
     name = type(transport.solver).__name__
     grid = transport.grid
-    if getattr(transport, "learned", None) is not None:
-        return f"{name} with a learned table"
     if grid is None:
         return name
     if isinstance(grid, str):

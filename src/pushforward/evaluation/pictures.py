@@ -41,7 +41,7 @@ from pushforward.paths import Linear
 from pushforward.pictures import limits_of, square
 from pushforward.training import Run
 from pushforward.transports import Autoencoder, Flow, Latent, Map, Transport, has_levels, has_steps
-from pushforward.transports.transport import unmet_kept
+from pushforward.transports.redrawing import unmet_kept
 
 BLOCK = 1024  # Training examples that are compared at a time
 FRAMES = 24  # Times of a formation
@@ -250,7 +250,7 @@ def pictures_of(transport: Transport, run: Run | None, data: Dataset) -> Picture
         )
     inner = transport.inner if isinstance(transport, Latent) else transport
     if has_steps(inner):
-        trajectory = transport.trajectory(FORMING[space.as_points])
+        trajectory = transport.trajectory(FORMING[space.as_points])  # type: ignore[operator]
         formation = [(t, _drawable(x, space)) for t, x in trajectory]
         pictures = replace(pictures, formation=formation)
     return pictures

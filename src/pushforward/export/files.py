@@ -334,10 +334,7 @@ def _flows(
                 f"{name} chooses its own steps, so it cannot be stored as a table. Use other `solvers`."
             )
         flows[name] = {k: Flow(denoiser, solver, k, grid) for k in range(1, most + 1)}
-    learned = {
-        flow.steps: Flow(denoiser, flow.solver, flow.steps, flow.grid, flow.learned)
-        for flow in tuned
-    }
+    learned = {flow.steps: Flow(denoiser, flow.solver, flow.steps, flow.grid) for flow in tuned}
     return flows | ({LEARNED: learned} if learned else {})
 
 

@@ -28,7 +28,7 @@ from pushforward.methods.method import Freezing, Move, Now
 from pushforward.methods.perceptual_distance import Featured, Likeness
 from pushforward.paths import Coupling
 from pushforward.transports import Flow
-from pushforward.transports.transport import as_drawn
+from pushforward.transports.redrawing import as_drawn
 
 # The seed of the first trajectory: none is the noise of a sample that a person draws or that is scored
 SEED = 700_000_000

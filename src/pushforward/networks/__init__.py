@@ -1,17 +1,14 @@
-"""Networks: (x, t, condition) -> tensor. They know nothing of noise, paths or methods.
+"""Networks: ``network(x, t=None, condition=None) -> tensor``, without paths or methods.
 
-Every network is called as ``network(x, t=None, condition=None)`` and draws no random numbers:
-
-* x: (n, ...), any number of examples; the result is of its type, unless a network says otherwise.
-* t: (n,), or (n, times); None for a network that knows no time, such as a generator, critic, encoder or decoder.
+* x: (n, ...); the result has its dtype.
+* t: (n,), or (n, times); None for a network without times, such as a generator or critic.
 * condition: None, or values and masks by name; see `Conditioning`.
 
-It raises `UsageError` for a shape that does not fit, and a time or condition that is missing, unexpected or of the wrong shape;
-its constructor for a size that is out of range.
-
-``sized("tiny" | "small" | "base", shape=...)`` builds one of three sizes for examples of this shape; its other arguments are the
-class's. It raises `UsageError` for another size, or a shape that the network cannot take. `Reshaped`, `Packed`, `Spectral`,
-`SignCodes` and `FourierFeatures` wrap another network.
+Networks draw no random numbers, and raise `UsageError` for inputs that do not fit. Common
+arguments are shape (of an example), latent (length of z), width, conditions (kinds by name),
+times (per example; 0 for none), stem (side of patches folded into channels) and minibatch_std
+(group size of `append_minibatch_std`; 0 for none). ``sized("tiny" | "small" | "base", shape=...)``
+builds one of three sizes.
 """
 
 from __future__ import annotations
@@ -85,12 +82,5 @@ __all__ = [
 
 
 def parameter_count(module: nn.Module) -> int:
-    """Count the trainable parameters of a module.
-
-    Args:
-        module: Any module.
-
-    Returns:
-        The sum of the sizes of its parameters that require gradients.
-    """
+    """Count the trainable parameters of a module."""
     return sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad)

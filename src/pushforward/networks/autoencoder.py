@@ -1,12 +1,13 @@
-"""Encoders and decoders of images to vectors and to maps, a critic of patches, and quantisers of codes."""
+"""Encoders and decoders of images to vectors and maps, a critic of patches, and quantisers."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Self
+from typing import Any, Self
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -19,6 +20,8 @@ from pushforward.networks.blocks import (
     Level,
     Modulation,
     Norm,
+    Shape,
+    Times,
     check_condition,
     check_input,
     films_of,
@@ -28,6 +31,7 @@ from pushforward.networks.blocks import (
     kinds_of,
     level_widths,
     pad_to,
+    patches,
     size_choice,
     stem_of,
     unfold,
@@ -35,24 +39,20 @@ from pushforward.networks.blocks import (
 from pushforward.networks.gan import SLOPE
 from pushforward.networks.wrappers import Spectral
 
-SIZES = {
-    "tiny": (24, 1),
-    "small": (48, 1),
-    "base": (96, 2),
-}  # Channels at the finest level and residual blocks per level
+# Channels at the finest level and residual blocks per level
+SIZES = {"tiny": (24, 1), "small": (48, 1), "base": (96, 2)}
 FACTORS = (1, 2, 4, 8)
 
 
 class _Coder(nn.Module):
-    """Levels of residual blocks on the grids from an image to its code, finest first; from code to image where ``rising``."""
+    """Residual blocks on the grids from image to latent; from latent to image if ``rising``."""
 
     rising = False
 
     def __init__(
         self,
-        shape: Sequence[int],
+        shape: Shape,
         sides: list[tuple[int, int]],
-        *,
         width: int,
         blocks: int,
         conditions: Kinds,
@@ -65,8 +65,9 @@ class _Coder(nn.Module):
         self.blocks = blocks
         self.stem = stem
         self.conditions = kinds_of(conditions)
-        self.grids, self.channels = sides[::toward], level_widths(width, len(sides), 2)[::toward]
-        order = [w for w in self.channels for _ in range(blocks)]
+        self.grids = sides[::toward]
+        self.channels = level_widths(width, len(sides), 2)[::toward]
+        order = np.repeat(self.channels, blocks).tolist()
         self.conditioning = Conditioning(2 * width, conditions=self.conditions, times=0)
         self.modulation = Modulation.films(2 * width, order) if conditions else None
 
@@ -79,13 +80,13 @@ class _Coder(nn.Module):
         if self.rising:
             self.grow = nn.ModuleList([nn.Conv2d(a, 4 * b, 1) for a, b in pairwise(self.channels)])
         else:
-            self.shrink = nn.ModuleList(
-                [nn.Conv2d(a, b, 3, stride=2, padding=1) for a, b in pairwise(self.channels)]
-            )
+            self.shrink = nn.ModuleList()
+            for a, b in pairwise(self.channels):
+                self.shrink.append(nn.Conv2d(a, b, 3, stride=2, padding=1))
         self.norm = Norm(self.channels[-1])
 
-    def _through(self, h: Tensor, t: Tensor | None, condition: Condition | None) -> Tensor:
-        """What the last level makes of the first one's input, normalised."""
+    def _through(self, h: Tensor, t: Times, condition: Condition) -> Tensor:
+        """Apply all levels and the last normalisation."""
         vector = self.conditioning(h.shape[0], h.device, t, condition)
         films = iter(films_of(self.modulation, vector, self.blocks * len(self.levels)))
         for index, level in enumerate(self.levels):
@@ -102,90 +103,72 @@ class _Coder(nn.Module):
 class _VectorCoder(_Coder):
     def __init__(
         self,
-        shape: Sequence[int],
+        shape: Shape,
         *,
-        latent: int,
+        latent: int = 16,
         width: int,
         blocks: int = 1,
         conditions: Kinds = None,
         stem: int = 1,
     ) -> None:
-        sides = grids(*image_shape(shape)[1:], stem)
-        super().__init__(shape, sides, width=width, blocks=blocks, conditions=conditions, stem=stem)
-        self.latent, pixels = latent, self.shape[0] * stem**2
+        _, height, breadth = image_shape(shape)
+        super().__init__(shape, grids(height, breadth, stem), width, blocks, conditions, stem)
+        self.latent = latent
+        pixels = self.shape[0] * stem**2
+        first = self.channels[0]
+        last = self.channels[-1]
         if self.rising:
-            self._add(
-                nn.Linear(latent, self.channels[0] * math.prod(self.grids[0])), self._levels()
-            )
-            self.leave: nn.Module = nn.Conv2d(self.channels[-1], pixels, 3, padding=1)
+            enter = nn.Linear(latent, first * math.prod(self.grids[0]))
+            self._add(enter, self._levels())
+            self.leave: nn.Module = nn.Conv2d(last, pixels, 3, padding=1)
         else:
-            self._add(nn.Conv2d(pixels, self.channels[0], 3, padding=1), self._levels())
-            self.leave = nn.Linear(self.channels[-1] * math.prod(self.grids[-1]), 2 * latent)
+            self._add(nn.Conv2d(pixels, first, 3, padding=1), self._levels())
+            self.leave = nn.Linear(last * math.prod(self.grids[-1]), 2 * latent)
 
     @classmethod
-    def sized(
-        cls, size: str, *, shape: Sequence[int], latent: int = 16, conditions: Kinds = None
-    ) -> Self:
-        stem = stem_of(size, shape, 16)
+    def sized(cls, size: str, *, shape: Shape, **options: Any) -> Self:
         width, blocks = size_choice(size, SIZES)
-        return cls(
-            shape, latent=latent, width=width, blocks=blocks, conditions=conditions, stem=stem
-        )
+        stem = stem_of(size, shape, 16)
+        return cls(shape, width=width, blocks=blocks, stem=stem, **options)
 
 
 class Encoder(_VectorCoder):
     """Encoder from images to the mean and log-variance of a Gaussian latent.
 
-    The coarsest grid has no side longer than 4. The sizes tiny, small and base have about 0.2, 0.6 and 4 million parameters at
-    28 x 28.
+    The coarsest grid has no side longer than 4. The sizes have about 0.2, 0.6 and 4 million
+    parameters at 28 x 28.
 
     Args:
-        shape: Image shape (channels, height, width).
-        latent: Length of the latent vector.
         width: Channels at the finest level; coarser ones have twice as many.
         blocks: Residual blocks per level.
-        conditions: Kinds of condition by name; None for an unconditional network.
-        stem: Side length in pixels of the patches that the first layer folds into channelsand the
-            last layer of the decoder unfolds.
 
     References:
         Kingma and Welling, Auto-Encoding Variational Bayes, 2014.
     """
 
-    def forward(
-        self, x: Tensor, t: Tensor | None = None, condition: Condition | None = None
-    ) -> Tensor:
-        """Compute means, then log-variances (n, 2 latent) from images (n, channels, height, width) in model units."""
+    def forward(self, x: Tensor, t: Times = None, condition: Condition = None) -> Tensor:
+        """Compute means, then log-variances (n, 2 latent) from images x in model units."""
         check_input(x, self.shape, "Encoder")
-        h = self._through(self.enter(fold(pad_to(x, self.stem), self.stem)), t, condition)
+        h = self.enter(fold(pad_to(x, self.stem), self.stem))
+        h = self._through(h, t, condition)
         return self.leave(h.permute(0, 2, 3, 1).flatten(1)).to(x.dtype)
 
 
 class Decoder(_VectorCoder):
-    """Decoder from latents to images: the mirror image of `Encoder`, with the same arguments.
-
-    The sizes tiny, small and base have about 0.1, 0.5 and 4 million parameters at 28 x 28.
-    """
+    """Decoder from latents to images: the mirror image of `Encoder`, with the same arguments."""
 
     rising = True
 
-    def forward(
-        self, x: Tensor, t: Tensor | None = None, condition: Condition | None = None
-    ) -> Tensor:
-        """Compute images (n, channels, height, width) in model units from latents x (n, latent)."""
+    def forward(self, x: Tensor, t: Times = None, condition: Condition = None) -> Tensor:
+        """Compute images (n, *shape) in model units from latents x (n, latent)."""
         check_input(x, (self.latent,), "Decoder")
         h = self.enter(x).reshape(x.shape[0], *self.grids[0], -1).permute(0, 3, 1, 2)
         h = self._through(h.contiguous(memory_format=torch.channels_last), t, condition)
         return unfold(self.leave(h), self.stem, self.shape).to(x.dtype)
 
 
-def map_shape(shape: Sequence[int], channels: int, factor: int) -> tuple[int, int, int]:
-    """Return the shape of the latent map of an image; sides that the factor does not divide are rounded up.
-
-    Args:
-        shape: Image shape (channels, height, width).
-        channels: Channels of the latent map.
-        factor: Reduction factor per side, in pixels.
+def map_shape(shape: Shape, channels: int, factor: int) -> tuple[int, int, int]:
+    """Return the shape of an image's latent map; sides are divided by the factor and rounded up.
 
     Raises:
         UsageError: If the factor is not 1, 2, 4 or 8, or larger than both sides.
@@ -195,47 +178,56 @@ def map_shape(shape: Sequence[int], channels: int, factor: int) -> tuple[int, in
         raise UsageError(f"factor must be one of {', '.join(map(str, FACTORS))}; got {factor}.")
     if factor > max(height, width):
         raise UsageError(
-            f"Images of {height} x {width} pixels cannot be reduced by a factor of {factor}. Choose a smaller factor."
+            f"Images of {height} x {width} pixels cannot be reduced by a factor of {factor}. "
+            "Choose a smaller factor."
         )
-    return channels, -(-height // factor), -(-width // factor)
+    return channels, patches(height, factor), patches(width, factor)
 
 
 class _MapCoder(_Coder):
     def __init__(
         self,
-        shape: Sequence[int],
+        shape: Shape,
         channels: int,
         factor: int,
         width: int,
         blocks: int,
         conditions: Kinds,
     ) -> None:
-        code = map_shape(shape, channels, factor)
+        latent_map = map_shape(shape, channels, factor)
+        _, height, breadth = latent_map
         stem = min(factor, 2)
-        sides = [
-            (code[1] * 2**level, code[2] * 2**level)
-            for level in reversed(range((factor // stem).bit_length()))
-        ]
-        super().__init__(shape, sides, width=width, blocks=blocks, conditions=conditions, stem=stem)
-        self.map, self.factor, pixels = code, factor, self.shape[0] * stem**2
-        inputs, outputs = (channels, pixels) if self.rising else (pixels, channels)
+        scale = factor // stem
+        sides = []
+        while scale >= 1:
+            sides.append((height * scale, breadth * scale))
+            scale //= 2
+        super().__init__(shape, sides, width, blocks, conditions, stem)
+        self.map = latent_map
+        self.factor = factor
+        inputs = self.shape[0] * stem**2
+        outputs = channels
+        if self.rising:
+            inputs, outputs = outputs, inputs
         levels = self._levels()
         self._add(nn.Conv2d(inputs, self.channels[0], 3, padding=1), levels)
         self.leave = nn.Conv2d(self.channels[-1], outputs, 3, padding=1)
 
+    @classmethod
+    def sized(cls, size: str, *, shape: Shape, **options: Any) -> Self:
+        """Build one of three sizes: 24, 48 or 96 channels at the finest level."""
+        width, blocks = size_choice(size, SIZES)
+        return cls(shape, width=width, blocks=blocks, **options)
+
 
 class Compressor(_MapCoder):
-    """Encoder from images to maps ``factor`` times smaller: 2 x 2 patches folded into channels, residual blocks and halvings.
-
-    Images whose sides the factor does not divide are padded by repeating their last row and column.
+    """Encoder from images to maps ``factor`` times smaller: patches folded, blocks and halvings.
 
     Args:
-        shape: Image shape (channels, height, width).
         outputs: Channels of the map: twice the latent channels if it holds means and log-variances.
         factor: 1, 2, 4 or 8.
         width: Channels at the finest level; coarser ones have twice as many.
         blocks: Residual blocks per level.
-        conditions: Kinds of condition by name; None for an unconditional network.
 
     References:
         Rombach et al., High-Resolution Image Synthesis with Latent Diffusion Models, 2022.
@@ -243,10 +235,10 @@ class Compressor(_MapCoder):
 
     def __init__(
         self,
-        shape: Sequence[int],
+        shape: Shape,
         *,
-        outputs: int,
-        factor: int,
+        outputs: int = 8,
+        factor: int = 4,
         width: int,
         blocks: int = 1,
         conditions: Kinds = None,
@@ -254,55 +246,24 @@ class Compressor(_MapCoder):
         super().__init__(shape, outputs, factor, width, blocks, conditions)
         self.outputs = outputs
 
-    @classmethod
-    def sized(
-        cls,
-        size: str,
-        *,
-        shape: Sequence[int],
-        outputs: int = 8,
-        factor: int = 4,
-        conditions: Kinds = None,
-    ) -> Compressor:
-        """Build one of three sizes: 24, 48 or 96 channels at the finest level."""
-        width, blocks = size_choice(size, SIZES)
-        return cls(
-            shape, outputs=outputs, factor=factor, width=width, blocks=blocks, conditions=conditions
-        )
-
-    def forward(
-        self, x: Tensor, t: Tensor | None = None, condition: Condition | None = None
-    ) -> Tensor:
-        """Compute maps (n, outputs, height / factor, width / factor), sides rounded up, from images x in model units."""
+    def forward(self, x: Tensor, t: Times = None, condition: Condition = None) -> Tensor:
+        """Compute maps (n, outputs, height / factor, width / factor), sides rounded up."""
         check_input(x, self.shape, "Compressor")
-        return self.leave(
-            self._through(self.enter(fold(pad_to(x, self.factor), self.stem)), t, condition)
-        ).to(x.dtype)
+        h = self.enter(fold(pad_to(x, self.factor), self.stem))
+        return self.leave(self._through(h, t, condition)).to(x.dtype)
 
 
 class Expander(_MapCoder):
-    """Decoder from maps to images ``factor`` times larger: the mirror image of `Compressor`.
-
-    Args:
-        shape: Shape (channels, height, width) of the output.
-        inputs: Channels of the map.
-        factor: 1, 2, 4 or 8.
-        width: Channels at the finest level; coarser ones have twice as many.
-        blocks: Residual blocks per level.
-        conditions: Kinds of condition by name; None for an unconditional network.
-
-    References:
-        Rombach et al., High-Resolution Image Synthesis with Latent Diffusion Models, 2022.
-    """
+    """Decoder from maps to images ``factor`` times larger: the mirror image of `Compressor`."""
 
     rising = True
 
     def __init__(
         self,
-        shape: Sequence[int],
+        shape: Shape,
         *,
-        inputs: int,
-        factor: int,
+        inputs: int = 4,
+        factor: int = 4,
         width: int,
         blocks: int = 1,
         conditions: Kinds = None,
@@ -310,32 +271,15 @@ class Expander(_MapCoder):
         super().__init__(shape, inputs, factor, width, blocks, conditions)
         self.inputs = inputs
 
-    @classmethod
-    def sized(
-        cls,
-        size: str,
-        *,
-        shape: Sequence[int],
-        inputs: int = 4,
-        factor: int = 4,
-        conditions: Kinds = None,
-    ) -> Expander:
-        """Build one of three sizes: 24, 48 or 96 channels at the finest level."""
-        width, blocks = size_choice(size, SIZES)
-        return cls(
-            shape, inputs=inputs, factor=factor, width=width, blocks=blocks, conditions=conditions
-        )
-
-    def forward(
-        self, x: Tensor, t: Tensor | None = None, condition: Condition | None = None
-    ) -> Tensor:
-        """Compute images (n, channels, height, width) from maps x (n, inputs, height / factor, width / factor), rounded up."""
+    def forward(self, x: Tensor, t: Times = None, condition: Condition = None) -> Tensor:
+        """Compute images (n, *shape) from maps x (n, inputs, height / factor, width / factor)."""
         check_input(x, self.map, "Expander")
-        h = self._through(self.enter(x.contiguous(memory_format=torch.channels_last)), t, condition)
+        h = self.enter(x.contiguous(memory_format=torch.channels_last))
+        h = self._through(h, t, condition)
         return unfold(self.leave(h), self.stem, self.shape).to(x.dtype)
 
 
-DEAD = 0.03  # A code is dead where it is used less than this share of the mean use of all codes
+DEAD = 0.03  # A code is dead if it is used less than this fraction of the mean use of all codes
 
 
 def _straight_through(h: Tensor, q: Tensor) -> Tensor:
@@ -343,19 +287,14 @@ def _straight_through(h: Tensor, q: Tensor) -> Tensor:
 
 
 class Codebook(nn.Module):
-    """Vector quantisation: replaces the vector at each position by the nearest of ``size`` learned vectors.
+    """Vector quantisation: replaces the vector at each position by the nearest learned vector.
 
-    The vectors are running means of the vectors assigned to them, not parameters. Codes that are
-    hardly used are dead: they are moved to vectors of the current batch.
-
-    Args:
-        size: Number of codes.
-        dim: Length of a code vector.
-        decay: Decay rate of the running means per step.
+    The vectors are running means of the vectors assigned to them, with a rate ``decay`` per step.
+    Dead codes, which are hardly used, are moved to vectors of the batch.
 
     References:
-        van den Oord et al., Neural Discrete Representation Learning (VQ-VAE, 2017), appendix A.1, for the running means;
-        Dhariwal et al., Jukebox (2020), section 3, for the restart.
+        van den Oord et al., Neural Discrete Representation Learning (VQ-VAE, 2017), appendix A.1,
+        for the running means; Dhariwal et al., Jukebox (2020), section 3, for the restart.
     """
 
     counts: Tensor
@@ -375,20 +314,12 @@ class Codebook(nn.Module):
         return self.sums / self.counts.clamp(min=1e-6)[:, None]
 
     def forward(self, h: Tensor) -> tuple[Tensor, Tensor]:
-        """Quantise vectors.
-
-        Args:
-            h: Vectors (n, dim, ...).
-
-        Returns:
-            The nearest vectors, of the shape of ``h`` and with its gradient, and the codes' numbers, int64 (n, ...).
-        """
-        positions = h.detach().movedim(1, -1)
-        flat = positions.reshape(-1, self.dim).float()
+        """Return the nearest vectors to h (n, dim, ...), and their numbers (n, ...)."""
+        flat = self._flat(h)
         vectors = self.vectors
         with torch.autocast(h.device.type, enabled=False):
             distances = vectors.square().sum(1) - 2 * flat @ vectors.T
-        index = distances.argmin(1).reshape(positions.shape[:-1])
+        index = distances.argmin(1).reshape(h.movedim(1, -1).shape[:-1])
         return _straight_through(h, self.look_up(index).to(h.dtype)), index
 
     def look_up(self, index: Tensor) -> Tensor:
@@ -396,43 +327,32 @@ class Codebook(nn.Module):
         return self.vectors[index].movedim(-1, 1)
 
     def assigned(self, h: Tensor, index: Tensor) -> dict[str, Tensor]:
-        """Compute the statistics of a batch for `follow`, summed over vectors; the sums of several micro-batches add up.
+        """Compute the number of assigned vectors per code and their sums, for `follow`.
 
-        Args:
-            h: The vectors, (n, dim, ...).
-            index: The codes' numbers, (n, ...).
-
-        Returns:
-            ``counts`` (size,), how often each code was assigned, and ``sums`` (size, dim), the sums
-                of the vectors assigned to it.
+        Statistics of several micro-batches add up.
         """
-        flat = self._flat(h)
         codes = index.reshape(-1)
         counts = torch.bincount(codes, minlength=self.size).to(self.counts)
-        return {"counts": counts, "sums": torch.zeros_like(self.sums).index_add_(0, codes, flat)}
+        sums = torch.zeros_like(self.sums).index_add_(0, codes, self._flat(h))
+        return {"counts": counts, "sums": sums}
 
     def candidates(self, h: Tensor, place: Tensor) -> Tensor:
-        """Choose one vector from each example as a replacement for dead codes, (n, dim).
-
-        Args:
-            h: The vectors, (n, dim, ...).
-            place: Random numbers in [0, 1), (n,), which choose the vector of each example.
-        """
+        """Choose one vector from each example by random numbers (n,), (n, dim)."""
         positions = self._flat(h).reshape(len(h), -1, self.dim)
-        return positions[torch.arange(len(h), device=h.device), (place * positions.shape[1]).long()]
+        chosen = (place * positions.shape[1]).long()
+        return positions[torch.arange(len(h), device=h.device), chosen]
 
     @torch.no_grad()
     def follow(
         self, counts: Tensor, sums: Tensor, candidates: Tensor, choice: Tensor, places: int = 1
     ) -> None:
-        """Move code vectors towards the vectors assigned to them, and dead codes to vectors of this batch.
+        """Move code vectors towards the vectors assigned to them, and restart dead codes.
 
         Args:
             counts: Assignments per code in the whole batch; see `assigned`.
             sums: Sums of assigned vectors in the whole batch.
             candidates: One vector from each of the n examples in the batch, (n, dim).
-            choice: Random numbers in [0, 1), (n,): dead codes take the candidates with the smallest
-                numbers, one each.
+            choice: Random numbers (n,), which choose the candidates for dead codes.
             places: Number of vectors per example.
         """
         self.counts.lerp_(counts, 1 - self.decay)
@@ -448,103 +368,94 @@ class Codebook(nn.Module):
 
 
 class Rounding(nn.Module):
-    """Finite scalar quantisation: squashes each number and rounds it to one of a few levels, without parameters.
-
-    Args:
-        levels: Number of levels of each number, at least 3. The number of codes is their product.
+    """Finite scalar quantisation: squashes each number and rounds it to one of at least 3 levels.
 
     References:
-        Mentzer et al., Finite Scalar Quantization: VQ-VAE Made Simple (2023), section 3.1 and appendix A.1.
+        Mentzer et al., Finite Scalar Quantization: VQ-VAE Made Simple (2023), section 3.1 and
+        appendix A.1.
     """
 
     levels: tuple[int, ...]
 
     def __init__(self, levels: Sequence[int] = (8, 6, 5)) -> None:
         super().__init__()
-        self.levels = tuple(int(level) for level in levels)
-        self.dim, self.size = len(self.levels), math.prod(self.levels)
+        self.levels = tuple(map(int, levels))
+        self.dim = len(self.levels)
+        self.size = math.prod(self.levels)
 
-    def _of(self, values: Sequence[float], like: Tensor) -> Tensor:
-        return torch.tensor(values, dtype=like.dtype, device=like.device).reshape(
-            1, -1, *(1,) * (like.dim() - 2)
-        )
+    def _over(self, values: Sequence[float], h: Tensor) -> Tensor:
+        column = torch.tensor(values, dtype=h.dtype, device=h.device)
+        return column.reshape(1, -1, *[1] * (h.dim() - 2))
 
     def forward(self, h: Tensor) -> tuple[Tensor, Tensor]:
-        """Quantise vectors.
-
-        Args:
-            h: Vectors (n, dim, ...).
-
-        Returns:
-            The levels, scaled to [-1, 1], of the shape of ``h`` and with the gradient of the squashing, and the codes' numbers,
-            int64 (n, ...).
-        """
-        # an even number of levels lies half a step to one side, so that rounding gives exactly so many
-        half = [(level - 1) * (1 + 1e-3) / 2 for level in self.levels]
-        offset = [0.0 if level % 2 else 0.5 for level in self.levels]
-        shift = [math.atanh(o / w) for o, w in zip(offset, half, strict=True)]
-        squashed = torch.tanh(h + self._of(shift, h)) * self._of(half, h) - self._of(offset, h)
+        """Return the levels of h (n, dim, ...), in [-1, 1], and the code numbers."""
+        # an even number of levels is shifted by half a step, so that rounding gives all levels
+        halves = [(level - 1) * (1 + 1e-3) / 2 for level in self.levels]
+        offsets = [0.0 if level % 2 else 0.5 for level in self.levels]
+        shifts = []
+        for offset, half in zip(offsets, halves, strict=True):
+            shifts.append(math.atanh(offset / half))
+        squashed = torch.tanh(h + self._over(shifts, h)) * self._over(halves, h)
+        squashed = squashed - self._over(offsets, h)
         whole = _straight_through(squashed, squashed.round())
-        middle = self._of([level // 2 for level in self.levels], h)
+        middle = self._over([level // 2 for level in self.levels], h)
         digits = (whole.detach() + middle).long()
-        places = self._of([math.prod(self.levels[:place]) for place in range(self.dim)], h).long()
-        return whole / middle, (digits * places).sum(1)
+        values = [math.prod(self.levels[:place]) for place in range(self.dim)]
+        index = (digits * self._over(values, h).long()).sum(1)
+        return whole / middle, index
 
     def look_up(self, index: Tensor) -> Tensor:
         """Look up the scaled levels (n, dim, ...) of codes by their numbers (n, ...)."""
         digits = []
-        rest = index
         for level in self.levels:
-            digits.append((rest % level - level // 2) / (level // 2))
-            rest = rest // level
+            middle = level // 2
+            digits.append((index % level - middle) / middle)
+            index = index // level
         return torch.stack(digits, 1).float()
 
 
 class PatchCritic(nn.Module):
     """Critic that scores each patch of an image as real or decoded.
 
-    It consists of 4 x 4 convolutions, all but the last of stride 2, with leaky ReLU and spectral
-    normalisation, so that it needs no gradient penalty. It also returns intermediate features for
-    comparing reconstructions.
+    It has 4 x 4 convolutions of stride 2 with leaky ReLU, then one of 3 x 3 and one of 1 x 1;
+    spectral normalisation replaces a gradient penalty.
 
     Args:
-        shape: Image shape (channels, height, width).
-        width: Channels after the first convolution, doubled after each further one up to eight times.
+        width: Channels after the first convolution; doubled up to eight times.
         depth: Number of convolutions of stride 2; each more than doubles the side of a patch.
 
     References:
-        Isola et al., Image-to-Image Translation with Conditional Adversarial Networks, 2017, section 3.2.2; Miyato et al., 2018.
+        Isola et al., Image-to-Image Translation with Conditional Adversarial Networks, 2017,
+        section 3.2.2; Miyato et al., 2018.
     """
 
-    def __init__(self, shape: Sequence[int], *, width: int = 32, depth: int = 2) -> None:
+    def __init__(self, shape: Shape, *, width: int = 32, depth: int = 2) -> None:
         super().__init__()
         self.shape = image_shape(shape)
         self.width = width
         self.depth = depth
         widths = [self.shape[0], *level_widths(width, depth, 8)]
-        self.halve = nn.ModuleList(
-            [nn.Conv2d(a, b, 4, stride=2, padding=1) for a, b in pairwise(widths)]
-        )
-        self.mix = nn.Conv2d(widths[-1], widths[-1], 3, padding=1)
-        self.leave = nn.Conv2d(widths[-1], 1, 1)
+        last = widths[-1]
+        self.halve = nn.ModuleList()
+        for a, b in pairwise(widths):
+            self.halve.append(nn.Conv2d(a, b, 4, stride=2, padding=1))
+        self.mix = nn.Conv2d(last, last, 3, padding=1)
+        self.leave = nn.Conv2d(last, 1, 1)
         Spectral(self.halve)
         Spectral(self.mix)
         Spectral(self.leave)
 
     @classmethod
-    def sized(cls, size: str, *, shape: Sequence[int]) -> PatchCritic:
+    def sized(cls, size: str, *, shape: Shape) -> PatchCritic:
         """Build one of three sizes: 16, 32 or 64 channels at first; 2 halvings, 3 in base."""
         width, depth = size_choice(size, {"tiny": (16, 2), "small": (32, 2), "base": (64, 3)})
         return cls(shape, width=width, depth=depth)
 
     def features(self, x: Tensor) -> list[Tensor]:
-        """Compute the features after each convolution, finest first, and finally the scores (n, 1, h, w).
-
-        Args:
-            x: Images (n, channels, height, width), model units.
+        """Compute the features after each convolution, finest first, then the scores (n, 1, h, w).
 
         Raises:
-            UsageError: If the shape does not fit.
+            UsageError: If the images x are not (n, *shape).
         """
         check_input(x, self.shape, "PatchCritic")
         h = fold(self._padded(x), 1)
@@ -555,17 +466,15 @@ class PatchCritic(nn.Module):
         return [*maps, self.leave(h)]
 
     def _padded(self, x: Tensor) -> Tensor:
-        """Sides of whole halvings, of which the last starts from at least 4 numbers.
-
-        (oneDNN's bfloat16 convolution now and then gives NaN where the kernel is wider than what it goes over.)
-        """
-        height, width = (max(side, 2 ** (self.depth + 1)) for side in x.shape[2:])
-        grown = F.pad(x, (0, width - x.shape[3], 0, height - x.shape[2]), mode="replicate")
+        # the last halving starts from at least 4 numbers: oneDNN's bfloat16 convolution sometimes
+        # gives NaN if the kernel is wider than its input
+        least = 2 ** (self.depth + 1)
+        bottom = max(least - x.shape[2], 0)
+        right = max(least - x.shape[3], 0)
+        grown = F.pad(x, (0, right, 0, bottom), mode="replicate")
         return pad_to(grown, 2**self.depth)
 
-    def forward(
-        self, x: Tensor, t: Tensor | None = None, condition: Condition | None = None
-    ) -> Tensor:
-        """Compute scores (n, patches) for images (n, channels, height, width) in model units; conditions are not supported."""
+    def forward(self, x: Tensor, t: Times = None, condition: Condition = None) -> Tensor:
+        """Compute scores (n, patches) for images; conditions are not supported."""
         check_condition(condition, {}, x.shape[0])
         return self.features(x)[-1].flatten(1).to(x.dtype)

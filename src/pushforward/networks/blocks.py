@@ -1,4 +1,4 @@
-"""Parts of networks: checks of sizes and shapes, embeddings of times and conditions, norms, residual blocks, attention."""
+"""Parts of networks: checks of shapes, embeddings of times and conditions, norms, blocks."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.autograd import forward_ad
@@ -16,6 +17,11 @@ from pushforward.conditions.kind import ConditionKind, check_mask, checked, mask
 from pushforward.errors import UsageError
 
 T = TypeVar("T")
+Shape = Sequence[int]
+Condition = Mapping[str, Tensor] | None
+Kinds = Mapping[str, ConditionKind] | None
+Times = Tensor | None
+Film = tuple[Tensor, Tensor] | None
 
 
 def level_widths(width: int, number: int, most: int) -> list[int]:
@@ -23,107 +29,82 @@ def level_widths(width: int, number: int, most: int) -> list[int]:
     return [width * min(2**level, most) for level in range(number)]
 
 
-def image_shape(shape: Sequence[int]) -> tuple[int, int, int]:
-    """Return an image shape (channels, height, width) as a tuple of int.
-
-    Raises:
-        UsageError: If the shape has another rank, or a size below 1.
-    """
-    sides = tuple(int(side) for side in shape)
+def image_shape(shape: Shape) -> tuple[int, int, int]:
+    """Return an image shape (channels, height, width), or raise a `UsageError`."""
+    sides = tuple(map(int, shape))
     if len(sides) != 3 or min(sides) < 1:
         raise UsageError(
-            f"Expected an image shape (channels, height, width) with each size at least 1; got {sides}. For vectors "
-            "of shape (d,), use an MLP."
+            "Expected an image shape (channels, height, width) with each size at least 1; got "
+            f"{sides}. For vectors of shape (d,), use an MLP."
         )
-    return sides[0], sides[1], sides[2]
+    channels, height, width = sides
+    return channels, height, width
 
 
-def vector_shape(shape: Sequence[int]) -> int:
-    """Return the length d of a vector of shape (d,).
-
-    Raises:
-        UsageError: If the shape has another rank, or d is below 1.
-    """
-    sides = tuple(int(side) for side in shape)
+def vector_shape(shape: Shape) -> int:
+    """Return the length d of a vector of shape (d,), or raise a `UsageError`."""
+    sides = tuple(map(int, shape))
     if len(sides) != 1 or sides[0] < 1:
         raise UsageError(
-            f"Expected a vector shape (d,) with d at least 1; got {sides}. For images of shape (channels, height, "
-            "width), use a UNet, DiT, Generator, Critic, Encoder or Decoder."
+            f"Expected a vector shape (d,) with d at least 1; got {sides}. For images of shape "
+            "(channels, height, width), use a UNet, DiT, Generator, Critic, Encoder or Decoder."
         )
     return sides[0]
 
 
 def check_input(x: Tensor, shape: tuple[int, ...], network: str) -> None:
-    """Raise an error that names the network if a batch is not of shape (n, *shape).
-
-    Raises:
-        UsageError: If the shape differs.
-    """
+    """Raise a `UsageError` that names the network if a batch is not of shape (n, *shape)."""
     if tuple(x.shape[1:]) != shape or x.ndim != len(shape) + 1:
-        wanted = ", ".join(str(side) for side in ("n", *shape))
+        wanted = ", ".join(["n", *map(str, shape)])
         raise UsageError(
-            f"{network} got x of shape {tuple(x.shape)}; expected ({wanted}). Build the network for the shape of the "
-            "data, or reshape x."
+            f"{network} got x of shape {tuple(x.shape)}; expected ({wanted}). Build the network "
+            "for the shape of the data, or reshape x."
         )
 
 
 def size_choice(size: str, choices: dict[str, T]) -> T:
-    """Return the settings of a named size.
-
-    Raises:
-        UsageError: If the size does not exist.
-    """
+    """Return the settings of a named size."""
     return choices[one_of("size", size, choices)]
 
 
-def stem_of(size: str, shape: Sequence[int], least: int) -> int:
-    """Choose the side of the patches that the first layer folds into channels (1, 2, 4, ...), leaving 16 to 32 pixels.
+def stem_of(size: str, shape: Shape, least: int) -> int:
+    """Choose the side of patches folded into channels, which leaves at most 16 pixels (base: 32).
 
-    Args:
-        size: "tiny", "small" or "base"; base works on up to 32 pixels, the others on up to 16.
-        shape: Image shape (channels, height, width).
-        least: Smallest longer side of images that are folded.
-
-    Raises:
-        UsageError: If ``shape`` is not an image shape.
+    Images whose longer side is below ``least`` are not folded.
     """
     side = max(image_shape(shape)[1:])
+    most = 32 if size == "base" else 16
     stem = 1 if side < least else 2
-    while side / stem > (32 if size == "base" else 16):
+    while side / stem > most:
         stem *= 2
     return stem
 
 
-def grids(height: int, width: int, stem: int) -> list[tuple[int, int]]:
-    """Return feature map sizes (height, width), finest first: halved, rounding up, until no side is longer than 4.
+def patches(side: int, size: int) -> int:
+    """Return the number of patches of a size that cover a side."""
+    return -(-side // size)
 
-    ``stem`` is the side of the patches that are first folded into channels. There is at least one
-    size.
-    """
-    sizes = [(-(-height // stem), -(-width // stem))]
-    while max(sizes[-1]) > 4:
-        sizes.append((-(-sizes[-1][0] // 2), -(-sizes[-1][1] // 2)))
+
+def grids(height: int, width: int, stem: int) -> list[tuple[int, int]]:
+    """Return feature map sizes, finest first: halved until no side is longer than 4."""
+    grid = (patches(height, stem), patches(width, stem))
+    sizes = [grid]
+    while max(grid) > 4:
+        grid = (patches(grid[0], 2), patches(grid[1], 2))
+        sizes.append(grid)
     return sizes
 
 
-# The fastest waves of the time in radians, of networks of one time and of more
+# Highest angular frequency of time features, for networks of one time and of several
 TOP_FREQUENCY = 1000.0
 TOP_FREQUENCY_OF_MAPS = 30.0
-Condition = Mapping[str, Tensor]
-Kinds = Mapping[str, ConditionKind] | None
-Film = tuple[Tensor, Tensor] | None
 
 
 class TimeEmbedding(nn.Module):
-    """Embedding of times as vectors: sines and cosines at frequencies from 1 to 1000, then two linear layers.
+    """Embedding of times: sines and cosines at geometrically spaced frequencies, two linear layers.
 
-    Features of one time are sin(w_k t), cos(w_k t) with w_k spaced geometrically. Weights of all times but the first start at
-    zero: a map between two times begins as a network of one. With two times the frequencies end at 30: such maps are trained
-    through their derivative in t, of which the fast waves would make nine tenths.
-
-    Args:
-        width: Length of the embedding, at least 1.
-        times: Number of times per example: 1 for denoisers, 2 for maps between two times.
+    Weights of all times but the first start at zero. With several times the frequencies end at 30
+    instead of 1000: maps between two times are trained through their derivative in t.
 
     References:
         Vaswani et al., Attention Is All You Need, 2017.
@@ -137,59 +118,42 @@ class TimeEmbedding(nn.Module):
         self.times = times
         number = max(2, min(width // 2, 64))
         top = TOP_FREQUENCY if times == 1 else TOP_FREQUENCY_OF_MAPS
-        self.register_buffer(
-            "frequencies", torch.logspace(0, math.log10(top), number), persistent=False
-        )
+        frequencies = torch.logspace(0, math.log10(top), number)
+        self.register_buffer("frequencies", frequencies, persistent=False)
         self.inner = nn.Linear(2 * number * times, width)
         with torch.no_grad():
             self.inner.weight.view(width, 2, times, number)[:, :, 1:] = 0
         self.outer = nn.Linear(width, width)
 
     def forward(self, t: Tensor) -> Tensor:
-        """Embed.
-
-        Args:
-            t: Times of shape (n,) if ``times`` is 1, else (n, times); roughly in [-2, 2].
-
-        Returns:
-            (n, width).
-        """
-        return self.outer(F.silu(self.inner(self.features(t[:, None] if t.ndim == 1 else t))))
+        """Embed times (n,), or (n, times), roughly in [-2, 2], as vectors (n, width)."""
+        if t.ndim == 1:
+            t = t[:, None]
+        return self.outer(F.silu(self.inner(self.features(t))))
 
     def features(self, t: Tensor) -> Tensor:
-        """Compute the sines and then the cosines of all times, (n, 2 x frequencies x times), from t (n, times)."""
-        angles = (t.to(self.frequencies.dtype)[:, :, None] * self.frequencies).flatten(1)
+        """Compute sines, then cosines, (n, 2 x frequencies x times), of times (n, times)."""
+        angles = t.to(self.frequencies.dtype)[:, :, None] * self.frequencies
+        angles = angles.flatten(1)
         return torch.cat([angles.sin(), angles.cos()], dim=1)
 
 
 def kinds_of(conditions: Kinds) -> dict[str, ConditionKind]:
-    """Return kinds of condition by name as networks store them: without the data for drawing values.
-
-    Raises:
-        UsageError: If a name is forbidden, or a value is not a kind of condition.
-    """
+    """Return kinds of condition as networks store them: without the data for drawing values."""
     return {name: kind.for_networks() for name, kind in checked(conditions or {}).items()}
 
 
-def check_condition(
-    condition: Condition | None, kinds: Mapping[str, ConditionKind], n: int
-) -> None:
-    """Raise an error if a network with these kinds of condition cannot take the conditions for n examples.
-
-    Raises:
-        UsageError: If the network was built without a condition, or values or a mask have the wrong
-            shape or type.
-    """
+def check_condition(condition: Condition, kinds: Mapping[str, ConditionKind], n: int) -> None:
+    """Raise a `UsageError` if a network with these kinds cannot take conditions of n examples."""
     for name, values in (condition or {}).items():
         kind = name.removesuffix("_null")
         if kind not in kinds:
+            known = "without labels or other conditions"
             if kinds:
                 known = f"with {', '.join(kinds)} only"
-            else:
-                known = "without labels or other conditions"
             raise UsageError(
-                f'Got the condition "{name}", but this network was built {known}. Leave out the condition, or build the '
-                "network with the data's conditions."
+                f'Got the condition "{name}", but this network was built {known}. Leave out the '
+                "condition, or build the network with the data's conditions."
             )
         if kind == name:
             kinds[name].check(values, n)
@@ -198,15 +162,11 @@ def check_condition(
 
 
 class Conditioning(nn.Module):
-    """Embedding of all inputs of a network besides x: one vector per example, the sum of time and condition embeddings.
+    """Embedding of all inputs besides x: the sum of time and condition embeddings.
 
-    Condition embeddings have about length 1 and are scaled to entries of variance 1 here. At length
-    1 they would be faint compared with the time, and be learned ten times more slowly.
+    Condition embeddings have length about 1, and are scaled here to entries of variance 1.
 
     Args:
-        width: Length of the vector, at least 1.
-        conditions: Kinds of condition by name; None for nothing.
-        times: Number of times per example; 0 for none.
         shares_time: Whether all examples may share one time.
     """
 
@@ -219,57 +179,38 @@ class Conditioning(nn.Module):
         self.conditions = kinds_of(conditions)
         self.times = times
         self.time = TimeEmbedding(width, times) if times else None
-        self.embeddings = nn.ModuleDict(
-            {name: kind.embedding(width) for name, kind in self.conditions.items()}
-        )
+        self.embeddings = nn.ModuleDict()
+        for name, kind in self.conditions.items():
+            self.embeddings[name] = kind.embedding(width)
 
     @property
     def silent(self) -> bool:
         """Return whether there is neither time nor condition, so that ``forward`` returns None."""
         return self.time is None and not self.conditions
 
-    def forward(
-        self, n: int, device: torch.device, t: Tensor | None, condition: Condition | None
-    ) -> Tensor | None:
-        """Embed.
+    def forward(self, n: int, device: torch.device, t: Times, condition: Condition) -> Times:
+        """Embed times and conditions as vectors (n, width); (1, width) for one shared time only.
 
         Args:
             n: Number of examples.
             device: Device of x.
-            t: Times of shape (n,) or (n, times); with ``shares_time`` also of length 1, one time
-                for all; None if ``times`` is 0.
-            condition: None, or values by name, such as "label" (int64 (n,)), and optionally masks
-                such as "label_null" (bool (n,)), which marks unconditional examples. A missing
-                condition counts as unconditional in every example.
-
-        Returns:
-            (n, width), or (1, width) if all examples share one time and there are no conditions;
-                None if the network takes neither time nor conditions.
+            t: Times (n,) or (n, times); with ``shares_time`` also (1,).
+            condition: Values by name, such as "label" (int64 (n,)), and masks such as
+            "label_null" (bool
+                (n,)), which marks unconditional examples. Examples without a value
+                are unconditional.
 
         Raises:
             UsageError: If a time or condition is missing, unexpected or of the wrong shape.
         """
         check_condition(condition, self.conditions, n)
         parts = []
-        if self.time is None:
-            if t is not None:
-                raise UsageError(
-                    "Got a time t, but this network was built without times (times=0). Pass t=None."
-                )
-        else:
-            counts = (1, n) if self.shares_time else (n,)
-            if (
-                t is None
-                or t.ndim < 1
-                or t.shape[0] not in counts
-                or math.prod(t.shape[1:]) != self.times
-            ):
-                wanted = f"({n},)" if self.times == 1 else f"({n}, {self.times})"
-                got = "no t" if t is None else f"t of shape {tuple(t.shape)}"
-                raise UsageError(
-                    f"Got {got}; expected {wanted}: this network was built with times={self.times}."
-                )
-            parts.append(self.time(t))
+        if self.time is not None:
+            parts.append(self.time(self._checked_times(t, n)))
+        elif t is not None:
+            raise UsageError(
+                "Got a time t, but this network was built without times (times=0). Pass t=None."
+            )
         for name, kind in self.conditions.items():
             values, null = values_of(name, kind, n, device, condition)
             parts.append(self.embeddings[name](values, null) * math.sqrt(self.width))
@@ -277,7 +218,20 @@ class Conditioning(nn.Module):
             return sum(parts[1:], parts[0])
         return None
 
-    def joined(self, x: Tensor, t: Tensor | None, condition: Condition | None) -> Tensor:
+    def _checked_times(self, t: Times, n: int) -> Tensor:
+        counts = (1, n) if self.shares_time else (n,)
+        got = "no t"
+        if t is not None:
+            fits = t.ndim > 0 and t.shape[0] in counts
+            if fits and math.prod(t.shape[1:]) == self.times:
+                return t
+            got = f"t of shape {tuple(t.shape)}"
+        wanted = f"({n},)" if self.times == 1 else f"({n}, {self.times})"
+        raise UsageError(
+            f"Got {got}; expected {wanted}: this network was built with times={self.times}."
+        )
+
+    def joined(self, x: Tensor, t: Times, condition: Condition) -> Tensor:
         """Append the embedding of the conditions, if any, to vectors x (n, d); t is None."""
         label = self(x.shape[0], x.device, t, condition)
         if label is None:
@@ -286,30 +240,28 @@ class Conditioning(nn.Module):
 
 
 def values_of(
-    name: str, kind: ConditionKind, n: int, device: torch.device, condition: Condition | None
+    name: str, kind: ConditionKind, n: int, device: torch.device, condition: Condition
 ) -> tuple[Tensor, Tensor | None]:
-    """Return the values of one condition and its mask: blank and masked in every example if it is missing."""
-    values = None if condition is None else condition.get(name)
-    if values is None:
+    """Return the values of a condition and their mask; a missing one is masked in every example."""
+    if condition is None or condition.get(name) is None:
         return kind.blank(n, device), torch.ones(n, dtype=torch.bool, device=device)
-    return values, None if condition is None else condition.get(mask_of(name))
+    return condition[name], condition.get(mask_of(name))
 
 
 class Modulation(nn.Module):
-    """Linear layer that computes separate vectors for every block of a network: cheaper than one layer per block.
+    """Linear layer that computes separate vectors for every block: cheaper than one per block.
 
     Args:
         width: Length of the conditioning vector.
         sizes: Length of each output vector.
         starts: Initial value of each vector: 1 for scales, 0 for shifts and gates.
-        zero: Whether vectors start at exactly these values (adaLN-zero), rather than scattered
-            around them.
+        zero: Whether vectors start at exactly these values (adaLN-zero).
     """
 
     starting: Tensor
 
     def __init__(
-        self, width: int, sizes: Sequence[int], starts: Sequence[float], *, zero: bool = False
+        self, width: int, sizes: Shape, starts: Sequence[float], *, zero: bool = False
     ) -> None:
         super().__init__()
         self.width = width
@@ -320,33 +272,27 @@ class Modulation(nn.Module):
         nn.init.zeros_(self.linear.bias)
         if zero:
             nn.init.zeros_(self.linear.weight)
-        values = [
-            torch.full((size,), float(start))
-            for size, start in zip(self.sizes, self.starts, strict=True)
-        ]
+        values = []
+        for size, start in zip(self.sizes, self.starts, strict=True):
+            values.append(torch.full((size,), float(start)))
         self.register_buffer("starting", torch.cat(values), persistent=False)
 
     @classmethod
-    def films(cls, width: int, channels: Sequence[int]) -> Modulation:
-        """Build a layer that computes scale and shift for each of several blocks in turn.
-
-        Args:
-            width: Length of the conditioning vector.
-            channels: Number of channels of each block.
-        """
-        sizes = [size for size in channels for _ in range(2)]
+    def films(cls, width: int, channels: Shape) -> Modulation:
+        """Build a layer that computes scale and shift for blocks with these channels in turn."""
+        sizes = np.repeat(channels, 2).tolist()
         return cls(width, sizes, [1, 0] * len(channels))
 
     def forward(self, vector: Tensor) -> tuple[Tensor, ...]:
-        """Compute a tensor (n, size) for each of ``sizes`` from the conditioning vector (n, width)."""
-        # The starting values go into the bias: one addition of a few numbers instead of one per block and example.
-        return F.linear(F.silu(vector), self.linear.weight, self.linear.bias + self.starting).split(
-            self.sizes, dim=1
-        )
+        """Compute a tensor (n, size) for each of ``sizes`` from vectors (n, width)."""
+        # one addition of a few numbers to the bias, instead of one per block and example
+        bias = self.linear.bias + self.starting
+        outputs = F.linear(F.silu(vector), self.linear.weight, bias)
+        return outputs.split(self.sizes, dim=1)
 
 
-def films_of(modulation: Modulation | None, vector: Tensor | None, number: int) -> list[Film]:
-    """Return (scale, shift) for each of ``number`` blocks from a layer of `Modulation.films`; None without layer or vector."""
+def films_of(modulation: Modulation | None, vector: Times, number: int) -> list[Film]:
+    """Return (scale, shift) for each of ``number`` blocks; None without layer or vector."""
     if modulation is None or vector is None:
         return [None] * number
     vectors = modulation(vector)
@@ -354,28 +300,24 @@ def films_of(modulation: Modulation | None, vector: Tensor | None, number: int) 
 
 
 def modulate(h: Tensor, film: Film) -> Tensor:
-    """Scale and shift features h (n, c, ...) by (n, c) each: h scale + shift; unchanged if ``film`` is None."""
+    """Compute h scale + shift for features h (n, c, ...) and (n, c) scale and shift."""
     if film is None:
         return h
     scale, shift = film
     if h.ndim > 2:
-        sides = [1] * (h.ndim - 2)
-        scale = scale.unflatten(1, (-1, *sides))
-        shift = shift.unflatten(1, (-1, *sides))
+        channels = (-1, *[1] * (h.ndim - 2))
+        scale = scale.unflatten(1, channels)
+        shift = shift.unflatten(1, channels)
     return torch.addcmul(shift.to(h.dtype), h, scale.to(h.dtype))
 
 
 def forward_mode() -> bool:
-    """Return whether forward-mode derivatives are being computed (`torch.func.jvp`, dual levels)."""
+    """Return whether forward-mode derivatives are being computed (`torch.func.jvp`)."""
     return forward_ad._current_level >= 0
 
 
 class Norm(nn.Module):
-    """Group normalisation with groups of about 16 channels, differentiable in forward mode as well.
-
-    Args:
-        width: Number of channels.
-    """
+    """Group normalisation with groups of about 16 channels, also differentiable in forward mode."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -383,20 +325,20 @@ class Norm(nn.Module):
         self.groups = max(1, width // 16)
         while width % self.groups:
             self.groups -= 1
-        self.weight, self.bias = nn.Parameter(torch.ones(width)), nn.Parameter(torch.zeros(width))
+        self.weight = nn.Parameter(torch.ones(width))
+        self.bias = nn.Parameter(torch.zeros(width))
 
     def forward(self, x: Tensor) -> Tensor:
-        # PyTorch's forward-mode formula of group_norm takes the default layout only (2.13: "view size is not ...").
-        # Of a reduced input it gives a tangent of the weight's type, which the next convolution refuses: so all have that type.
-        if forward_mode():
-            return F.group_norm(
-                x.contiguous().to(self.weight.dtype), self.groups, self.weight, self.bias
-            ).to(x.dtype)
-        return F.group_norm(x, self.groups, self.weight, self.bias)
+        if not forward_mode():
+            return F.group_norm(x, self.groups, self.weight, self.bias)
+        # PyTorch's forward-mode formula of group_norm needs the default layout, and gives a tangent
+        # of the weight's type.
+        plain = x.contiguous().to(self.weight.dtype)
+        return F.group_norm(plain, self.groups, self.weight, self.bias).to(x.dtype)
 
 
 def zeroed(layer: nn.Conv2d) -> nn.Conv2d:
-    """Set a layer's weights to zero, so that the branch that it ends starts at zero, and return the layer."""
+    """Set a layer's weights to zero, so that the branch that it ends starts at zero."""
     nn.init.zeros_(layer.weight)
     if layer.bias is not None:
         nn.init.zeros_(layer.bias)
@@ -404,26 +346,18 @@ def zeroed(layer: nn.Conv2d) -> nn.Conv2d:
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """Compute attention, softmax(q k^T / sqrt(d)) v, all (n, heads, tokens, d), with a fast implementation for few tokens."""
-    if q.device.type == "cpu" and q.dtype == torch.bfloat16 and q.shape[2] <= 256:
-        # The fused CPU kernel takes 2 to 4 times as long in bfloat16 (49 tokens, 128 channels, forward and backward).
-        return _attend_plainly(q, k, v)
-    if forward_mode():  # fused kernels have no forward-mode derivative
-        return _attend_plainly(q, k, v)
+    """Compute softmax(q k^T / sqrt(d)) v, all (n, heads, tokens, d); fast for few tokens."""
+    # fused kernels have no forward-mode derivative; on CPUs they take 2 to 4 times as long in
+    # bfloat16 (49 tokens, 128 channels, forward and backward)
+    slow = q.device.type == "cpu" and q.dtype == torch.bfloat16 and q.shape[2] <= 256
+    if slow or forward_mode():
+        scaled = q * q.shape[3] ** -0.5
+        return (scaled @ k.transpose(2, 3)).softmax(3) @ v
     return F.scaled_dot_product_attention(q, k, v)
 
 
-def _attend_plainly(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    return ((q * q.shape[3] ** -0.5) @ k.transpose(2, 3)).softmax(3) @ v
-
-
 class ResidualBlock(nn.Module):
-    """Residual block x + conv(silu(scale-shift(norm(conv(silu(norm(x))))))), whose last convolution starts at zero.
-
-    Args:
-        width: Number of channels.
-        dropout: Fraction of features dropped before the last convolution.
-    """
+    """Residual block x + conv(silu(scale-shift(norm(conv(silu(norm(x))))))), starting at x."""
 
     def __init__(self, width: int, dropout: float = 0.0) -> None:
         super().__init__()
@@ -435,7 +369,7 @@ class ResidualBlock(nn.Module):
         self.conv2 = zeroed(nn.Conv2d(width, width, 3, padding=1))
 
     def forward(self, x: Tensor, film: Film) -> Tensor:
-        """Transform features (n, width, h, w) to the same shape; ``film`` is (scale, shift), each (n, width), or None."""
+        """Transform features (n, width, h, w); ``film`` is (scale, shift), each (n, width)."""
         h = self.conv1(F.silu(self.norm1(x)))
         h = F.silu(modulate(self.norm2(h), film))
         if self.dropout:
@@ -444,12 +378,7 @@ class ResidualBlock(nn.Module):
 
 
 class Attention(nn.Module):
-    """Self-attention over all positions, added to the input; the added branch starts at zero.
-
-    Args:
-        width: Number of channels, a multiple of ``heads``.
-        heads: Number of heads.
-    """
+    """Self-attention over all positions, added to the input; the added branch starts at zero."""
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
@@ -461,25 +390,15 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         n, c, height, width = x.shape
-        qkv = (
-            self.qkv(self.norm(x))
-            .permute(0, 2, 3, 1)
-            .reshape(n, height * width, 3, self.heads, c // self.heads)
-        )
+        qkv = self.qkv(self.norm(x)).permute(0, 2, 3, 1)
+        qkv = qkv.reshape(n, height * width, 3, self.heads, c // self.heads)
         q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind(0)
         mixed = attend(q, k, v).transpose(1, 2).reshape(n, height, width, c)
         return x + self.out(mixed.permute(0, 3, 1, 2))
 
 
 class Level(nn.Module):
-    """Residual blocks at one resolution; attention, if any, follows the first block.
-
-    Args:
-        width: Number of channels.
-        blocks: Number of blocks.
-        heads: Attention heads; 0 for no attention.
-        dropout: Fraction of features dropped in each block.
-    """
+    """Residual blocks at one resolution; attention, if any, follows the first block."""
 
     def __init__(self, width: int, blocks: int, *, heads: int = 0, dropout: float = 0.0) -> None:
         super().__init__()
@@ -491,7 +410,7 @@ class Level(nn.Module):
         self.attention = Attention(width, heads) if heads else None
 
     def forward(self, x: Tensor, films: Iterator[Film]) -> Tensor:
-        """Transform features (n, width, h, w) to the same shape; ``films`` holds (scale, shift) or None for each block."""
+        """Transform features (n, width, h, w), taking (scale, shift) or None for each block."""
         for index, block in enumerate(self.residual):
             x = block(x, next(films))
             if index == 0 and self.attention is not None:
@@ -500,7 +419,7 @@ class Level(nn.Module):
 
 
 def pad_to(x: Tensor, multiple: int) -> Tensor:
-    """Repeat the last row and column of images (n, c, h, w) until height and width are multiples of a number."""
+    """Repeat the last row and column of images until height and width are multiples of a number."""
     bottom = -x.shape[2] % multiple
     right = -x.shape[3] % multiple
     if bottom or right:
@@ -509,7 +428,7 @@ def pad_to(x: Tensor, multiple: int) -> Tensor:
 
 
 def fold(x: Tensor, stem: int) -> Tensor:
-    """Fold patches of stem x stem pixels into channels, (n, c stem^2, h / stem, w / stem), channels last in memory."""
+    """Fold patches of stem x stem pixels into channels, channels last in memory."""
     if stem > 1:
         x = F.pixel_unshuffle(x, stem)
     return x.contiguous(memory_format=torch.channels_last)
@@ -522,42 +441,40 @@ def unfold(h: Tensor, stem: int, like: tuple[int, int, int]) -> Tensor:
     return h[:, :, : like[1], : like[2]]
 
 
-# Deviations far above this are themselves; below it they fade into the variance, whose derivatives are finite at zero
+# Below this, standard deviations fade into variances, whose derivatives are finite at zero
 SMALLEST = 1e-4
 
 
 def append_minibatch_std(h: Tensor, group: int) -> Tensor:
-    """Append the mean standard deviation within an example's group as an additional channel or feature.
+    """Append the mean standard deviation within groups as an additional channel or feature.
 
-    Examples form fixed groups of ``group`` consecutive examples; the last group is smaller if n is
-    not a multiple. In each group the standard deviation s of every feature (over the examples,
-    divided by their number) is taken and averaged over all features, channels and pixels. In place
-    of s stands sqrt(s^2 + e^2) - e with e = 1e-4: exactly 0 where the examples are equal or alone,
-    less than s by at most e elsewhere, and with finite derivatives of every order.
-
-    Args:
-        h: Features of a critic, (n, c, height, width) or (n, c).
-        group: Group size, at least 1; 4 in the paper.
-
-    Returns:
-        (n, c + 1, height, width) or (n, c + 1), in the type of ``h``.
+    Groups are consecutive examples; the last one may be smaller. Standard deviations s over a group
+    are smoothed as sqrt(s^2 + e^2) - e, e = 1e-4, which has finite derivatives of every order, and
+    averaged over features.
 
     References:
-        Karras et al., Progressive Growing of GANs for Improved Quality, Stability, and Variation, 2018, section 3.
+        Karras et al., Progressive Growing of GANs for Improved Quality, Stability, and Variation,
+        2018, section 3.
     """
     n = h.shape[0]
     flat = h.flatten(1).to(torch.promote_types(h.dtype, torch.float32))
     whole = n // group * group
-    parts = [flat[:whole].unflatten(0, (-1, group))] if whole else []
-    parts += [flat[None, whole:]] if whole < n else []
-    means = [_deviation(part).repeat_interleave(part.shape[1]) for part in parts]
-    deviation = torch.cat(means).to(h.dtype) if means else h.new_zeros(0)
-    return torch.cat(
-        [h, deviation.unflatten(0, (-1, *[1] * (h.ndim - 1))).expand(-1, 1, *h.shape[2:])], dim=1
-    )
+    means = []
+    if whole:
+        deviations = _mean_std(flat[:whole].unflatten(0, (-1, group)))
+        means.append(deviations.repeat_interleave(group))
+    if whole < n:
+        deviations = _mean_std(flat[None, whole:])
+        means.append(deviations.repeat_interleave(n - whole))
+    if not means:
+        means.append(flat.new_zeros(0))
+    deviation = torch.cat(means).to(h.dtype)
+    deviation = deviation.unflatten(0, (-1, *[1] * (h.ndim - 1)))
+    return torch.cat([h, deviation.expand(-1, 1, *h.shape[2:])], dim=1)
 
 
-def _deviation(groups: Tensor) -> Tensor:
+def _mean_std(groups: Tensor) -> Tensor:
     variance = (groups - groups.mean(1, keepdim=True)).square().mean(1)
     # sqrt(v + e^2) - e without the difference of two nearly equal numbers
-    return (variance / ((variance + SMALLEST**2).sqrt() + SMALLEST)).mean(1)
+    smoothed = variance / ((variance + SMALLEST**2).sqrt() + SMALLEST)
+    return smoothed.mean(1)

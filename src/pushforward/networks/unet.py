@@ -1,11 +1,13 @@
-"""The convolutional denoiser: a pixel-unshuffle stem, then a U of residual blocks around attention."""
+"""The convolutional denoiser: a pixel-unshuffle stem, then a U of residual blocks and attention."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from itertools import pairwise
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -18,6 +20,8 @@ from pushforward.networks.blocks import (
     Level,
     Modulation,
     Norm,
+    Shape,
+    Times,
     check_input,
     films_of,
     fold,
@@ -34,22 +38,16 @@ from pushforward.networks.blocks import (
 class UNet(nn.Module):
     """Convolutional denoiser for images of any height, width and number of channels.
 
-    The image is padded to whole patches, folded into channels (pixel-unshuffle by ``stem``), and
-    passes through levels of halving resolution: residual blocks, down, ..., blocks with attention
-    at the coarsest level, up, skip connection, blocks. Time and label scale and shift every block.
-    All residual branches and the output start at zero.
+    Patches are folded into channels; levels halve the resolution, with attention at the coarsest.
+    Time and conditions scale and shift every block. All residual branches and the output start at
+    zero.
 
     With time, the input is added to the output with a gain per channel that is linear in the
-    embedding of time and label and starts at zero. The best linear estimate of data, noise or
-    velocity is such a multiple of x_t, so the rest of the network only learns the residual.
+    embedding: the best linear estimate of data, noise or velocity is such a multiple of x_t.
 
     Args:
-        shape: Image shape (channels, height, width).
         widths: Channels of each level, finest first.
         blocks: Residual blocks per level and direction.
-        conditions: Kinds of condition by name; None for an unconditional network.
-        times: Number of times per example; 0 for none.
-        stem: Side length in pixels of the patches that the first layer folds into channels.
         heads: Attention heads at the coarsest level; 0 for no attention.
         dropout: Fraction of features dropped in each block, in [0, 1).
 
@@ -61,9 +59,9 @@ class UNet(nn.Module):
 
     def __init__(
         self,
-        shape: Sequence[int],
+        shape: Shape,
         *,
-        widths: Sequence[int],
+        widths: Shape,
         blocks: int = 2,
         conditions: Kinds = None,
         times: int = 1,
@@ -80,95 +78,75 @@ class UNet(nn.Module):
         self.stem = stem
         self.heads = heads
         self.dropout = dropout
-        pixels = self.shape[0] * stem**2
-        self.enter = nn.Conv2d(pixels, widths[0], 3, padding=1)
-        self.down = nn.ModuleList([Level(w, blocks, dropout=dropout) for w in widths[:-1]])
+        channels = self.shape[0]
+        pixels = channels * stem**2
+        *outer, coarsest = self.widths
+        finest = self.widths[0]
+        self.enter = nn.Conv2d(pixels, finest, 3, padding=1)
+        self.down = nn.ModuleList([Level(w, blocks, dropout=dropout) for w in outer])
         self.shrink = nn.ModuleList([nn.Conv2d(a, b, 2, stride=2) for a, b in pairwise(widths)])
-        self.middle = Level(widths[-1], blocks, heads=heads, dropout=dropout)
+        self.middle = Level(coarsest, blocks, heads=heads, dropout=dropout)
         self.grow = nn.ModuleList([nn.Conv2d(b, 4 * a, 1) for a, b in pairwise(widths)])
-        self.up = nn.ModuleList([Level(w, blocks, dropout=dropout) for w in widths[:-1]])
-        self.norm = Norm(widths[0])
-        self.leave = nn.Conv2d(widths[0], pixels, 3, padding=1)
+        self.up = nn.ModuleList([Level(w, blocks, dropout=dropout) for w in outer])
+        self.norm = Norm(finest)
+        self.leave = nn.Conv2d(finest, pixels, 3, padding=1)
         if times:
             zeroed(self.leave)
 
-        vector = max(64, 2 * widths[0])
+        vector = max(64, 2 * finest)
         self.conditioning = Conditioning(vector, conditions=self.conditions, times=times)
-        order = [w for w in widths[:-1] for _ in range(blocks)]
-        channels = [*order, *[widths[-1]] * blocks, *reversed(order)]
-        self.modulation = None if self.conditioning.silent else Modulation.films(vector, channels)
-        self.gain = nn.Parameter(torch.zeros(self.shape[0], vector)) if times else None
+        self.modulation = None
+        if not self.conditioning.silent:
+            levels = [*self.widths, *reversed(outer)]
+            self.modulation = Modulation.films(vector, np.repeat(levels, blocks).tolist())
+        self.gain = nn.Parameter(torch.zeros(channels, vector)) if times else None
 
     @classmethod
-    def sized(
-        cls,
-        size: str,
-        *,
-        shape: Sequence[int],
-        conditions: Kinds = None,
-        times: int = 1,
-        dropout: float = 0.0,
-    ) -> UNet:
-        """Build one of three sizes: about 0.2, 1.2 and 6 million parameters at 28 x 28.
-
-        Images below 14 pixels get narrower networks and no folding.
-        """
+    def sized(cls, size: str, *, shape: Shape, **options: Any) -> UNet:
+        """Build one of three sizes: about 0.2, 1.2 and 6 million parameters at 28 x 28."""
         side = max(image_shape(shape)[1:])
         stem = stem_of(size, shape, 14)
+        sizes = {"tiny": (32, 1), "small": (64, 2), "base": (128, 3)}
         if side < 14:
-            width, blocks = size_choice(size, {"tiny": (24, 1), "small": (48, 1), "base": (96, 2)})
-        else:
-            width, blocks = size_choice(size, {"tiny": (32, 1), "small": (64, 2), "base": (128, 3)})
-        widths = (width, 2 * width, 2 * width) if side / stem > 16 else (width, 2 * width)
-        return cls(
-            shape,
-            widths=widths,
-            blocks=blocks,
-            conditions=conditions,
-            times=times,
-            stem=stem,
-            dropout=dropout,
-        )
+            sizes = {"tiny": (24, 1), "small": (48, 1), "base": (96, 2)}
+        width, blocks = size_choice(size, sizes)
+        widths = [width, 2 * width]
+        if side / stem > 16:
+            widths.append(2 * width)
+        return cls(shape, widths=widths, blocks=blocks, stem=stem, **options)
 
-    def forward(
-        self, x: Tensor, t: Tensor | None = None, condition: Condition | None = None
-    ) -> Tensor:
+    def forward(self, x: Tensor, t: Times = None, condition: Condition = None) -> Tensor:
         """Compute a tensor of the shape of images x (n, channels, height, width)."""
         skips, h, films, vector = self._encoded(x, t, condition)
         h = self.middle(h, films)
-        for level, grow, skip in zip(
-            reversed(self.up), reversed(self.grow), reversed(skips), strict=True
-        ):
-            h = level(skip + F.pixel_shuffle(grow(h), 2), films)
-        h = unfold(self.leave(F.silu(self.norm(h))), self.stem, self.shape).to(x.dtype)
-        if self.gain is None or vector is None:
+        for level, grow in zip(reversed(self.up), reversed(self.grow), strict=True):
+            h = level(skips.pop() + F.pixel_shuffle(grow(h), 2), films)
+        h = self.leave(F.silu(self.norm(h)))
+        h = unfold(h, self.stem, self.shape).to(x.dtype)
+        if self.gain is None:
             return h
-        return h + self._gained(x, vector)
+        # products and sums keep float32 under autocast, where a linear layer would round the gain
+        gain = (vector[:, None] * self.gain).sum(2) / math.sqrt(self.gain.shape[1])
+        return h + gain[:, :, None, None].to(x.dtype) * x
 
-    def features(
-        self, x: Tensor, t: Tensor | None = None, condition: Condition | None = None
-    ) -> list[Tensor]:
-        """Compute the features of each level on the way down, finest first, and the middle, each (n, width, height, width)."""
+    def features(self, x: Tensor, t: Times = None, condition: Condition = None) -> list[Tensor]:
+        """Compute the features of each level on the way down, finest first, and of the middle."""
         skips, h, films, _ = self._encoded(x, t, condition)
         return [*skips, self.middle(h, films)]
 
     def _encoded(
-        self, x: Tensor, t: Tensor | None, condition: Condition | None
-    ) -> tuple[list[Tensor], Tensor, Iterator[Film], Tensor | None]:
+        self, x: Tensor, t: Times, condition: Condition
+    ) -> tuple[list[Tensor], Tensor, Iterator[Film], Any]:
         check_input(x, self.shape, "UNet")
         vector = self.conditioning(x.shape[0], x.device, t, condition)
         number = self.blocks * (2 * len(self.widths) - 1)
         films = iter(films_of(self.modulation, vector, number))
 
-        h = self.enter(fold(pad_to(x, self.stem * 2 ** (len(self.widths) - 1)), self.stem))
+        multiple = self.stem * 2 ** len(self.down)
+        h = self.enter(fold(pad_to(x, multiple), self.stem))
         skips = []
         for level, shrink in zip(self.down, self.shrink, strict=True):
-            skips.append(level(h, films))
-            h = shrink(skips[-1])
+            h = level(h, films)
+            skips.append(h)
+            h = shrink(h)
         return skips, h, films, vector
-
-    def _gained(self, x: Tensor, vector: Tensor) -> Tensor:
-        """The input times its gain; products and sums keep float32 under autocast, where a linear layer would round it."""
-        assert self.gain is not None
-        gain = (vector[:, None] * self.gain).sum(2) / math.sqrt(self.gain.shape[1])
-        return gain[:, :, None, None].to(x.dtype) * x

@@ -1,4 +1,4 @@
-"""Paths from data to noise, what a network predicts on them, couplings of data and noise, and training times."""
+"""Paths from data to noise, predictions on them, couplings, and training times."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""How data meets noise in training: ``couple(x, condition, draws) -> (x, z)``. Couplings permute z, never x.
+"""Couplings of data and noise in training, and sources instead of noise.
 
 References:
-    Tong et al., Improving and Generalizing Flow-Based Generative Models with Minibatch Optimal Transport (2024).
-    Cheng and Schwing, The Curse of Conditions (C2OT, 2025), for why plans must not cross classes.
+    Tong et al., Improving and Generalizing Flow-Based Generative Models with Minibatch Optimal
+    Transport (2024); Cheng and Schwing, The Curse of Conditions (C2OT, 2025).
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import functools
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -29,7 +29,9 @@ if TYPE_CHECKING:
     from pushforward.data import Dataset
 
 
-PERIOD = 1_000_000  # Seeds between two orders of a source's held-out examples; the samplings of an evaluation start so far apart
+PERIOD = (
+    1_000_000  # seeds that use one order of held-out examples, as one sampling of an evaluation
+)
 _ORDER = 0x50_0C_E5
 
 
@@ -39,22 +41,18 @@ def _order(n: int, period: int) -> Tensor:
 
 
 class Source:
-    """Data set that replaces noise: its training split is used in training, its held-out split in sampling.
-
-    Images are scaled to the size of the flow's data, as in `pushforward.data.load`.
+    """Data set that replaces noise: its training split in training, held-out split in sampling.
 
     Args:
-        data: Name or path of the data set. Paths are stored in full, so that a run finds the data
-            from any folder.
-        space: Space of the flow's data; the examples are converted to its model units.
+        data: Name or path of the data set.
+        space: Space of the flow's data, whose size images are scaled to.
         limit: Maximum number of training examples.
         seed: Seed that selects the examples kept by ``limit``.
-        fingerprint: Fingerprint of the examples (`pushforward.data.Dataset.stored_fingerprints`),
-            which a run stores; None computes the fingerprint from the data.
+        fingerprint: Stored fingerprint of the examples; None computes it from the data.
 
     Raises:
         UsageError: If the examples have another shape.
-        DataError: On first use, if the examples have changed since the fingerprint was computed.
+        DataError: On first use, if the examples have changed.
     """
 
     def __init__(
@@ -68,7 +66,9 @@ class Source:
         from pushforward.data import names
 
         path = Path(data).expanduser()
-        self.data = str(path.resolve()) if data not in names() and path.exists() else data
+        if data not in names() and path.exists():
+            data = str(path.resolve())
+        self.data = data
         self.space = space
         self.limit = limit
         self.seed = seed
@@ -80,14 +80,10 @@ class Source:
     def _read(self) -> Dataset:
         from pushforward.data import load
 
-        height_width = self.space.shape[1:] if self.space.has_pixels else None
-        options = {
-            "limit": self.limit,
-            "seed": self.seed,
-            "labelled": False,
-            "resize": height_width,
-        }
-        dataset = load(self.data, **options)  # type: ignore[arg-type]
+        height_width: Any = self.space.shape[1:] if self.space.has_pixels else None
+        dataset = load(
+            self.data, limit=self.limit, seed=self.seed, labelled=False, resize=height_width
+        )
         if dataset.space.shape != tuple(self.space.shape):
             raise UsageError(
                 f"The source {self.data} has examples of shape {dataset.space.shape}, and the data "
@@ -101,14 +97,15 @@ class Source:
             dataset = self._read()
         except DataError as error:
             raise DataError(
-                f"{error} The model starts from examples of {self.data} instead of noise, so it needs that data. Restore "
-                "the data to that place."
+                f"{error} The model starts from examples of {self.data} instead of noise, so it "
+                "needs that data. Restore the data to that place."
             ) from error
-        if dataset.stored_fingerprints[1] != self.fingerprint:
+        found = dataset.stored_fingerprints[1]
+        if found != self.fingerprint:
             raise DataError(
                 f"The source {self.data} has changed since the model was trained (fingerprint "
-                f"{dataset.stored_fingerprints[1][:12]}, expected {self.fingerprint[:12]}). Restore the data, or train a "
-                "new model."
+                f"{found[:12]}, expected {self.fingerprint[:12]}). Restore the data, or train a "
+                "model."
             )
         return dataset
 
@@ -130,40 +127,33 @@ class Source:
     def __call__(self, draws: Draws) -> Tensor:
         """Draw a training example for each example of the draws, with replacement."""
         u = draws.uniform()
-        return self._chosen(False, (u.double().cpu() * len(self._dataset.train)).long()).to(
-            u.device
-        )
+        index = (u.double().cpu() * len(self._dataset.train)).long()
+        return self._chosen(False, index).to(u.device)
 
     def starts(self, draws: Draws) -> Tensor:
-        """Return a held-out example for each example of the draws, as a function of the example's seed.
-
-        M consecutive seeds, for M held-out examples, use each example once; the next M seeds use
-        another order.
-        """
+        """Return a held-out example for each example of the draws, by its seed."""
         n = len(self._dataset.held_out)
         if not isinstance(draws, ExampleDraws):
             u = draws.uniform()
-            return self._chosen(True, (u.double().cpu() * n).long()).to(u.device)
-        seeds = np.array([seed % 2**62 for seed in draws.seeds], dtype=np.int64)
-        index = torch.empty(draws.n, dtype=torch.int64)
-        for period in np.unique(seeds // PERIOD):
-            within = seeds // PERIOD == period
-            index[torch.from_numpy(within)] = _order(n, int(period))[
-                torch.from_numpy(seeds[within] % PERIOD % n)
-            ]
-        return self._chosen(True, index).to(draws.device)
+            index = (u.double().cpu() * n).long()
+            return self._chosen(True, index).to(u.device)
+        places = []
+        for seed in draws.seeds:
+            period, place = divmod(seed % 2**62, PERIOD)
+            places.append(_order(n, period)[place % n])
+        return self._chosen(True, torch.stack(places)).to(draws.device)
 
     def fixed(self, n: int, device: torch.device | str) -> Tensor:
-        """Return the same n different training examples each time, or all if there are fewer, (at most n, *shape)."""
+        """Return the same n different training examples each time, or all if there are fewer."""
         index = torch.from_numpy(permutation(len(self._dataset.train), _ORDER, 0)[:n])
         return self._chosen(False, index).to(device)
 
     def _chosen(self, held_out: bool, index: Tensor) -> Tensor:
-        """Examples of either split, (n, *shape), model units; those that stay on disk are decoded each time."""
         split = self._dataset.held_out if held_out else self._dataset.train
         if split.on_disk:
             return self.space.to_model(split.data_units(index.numpy()))
-        return (self.held_out if held_out else self.examples)[index]
+        examples = self.held_out if held_out else self.examples
+        return examples[index]
 
     def __deepcopy__(self, memo: object) -> Source:
         return self
@@ -177,22 +167,24 @@ def same_source(a: Source | None, b: Source | None) -> bool:
 
 
 def training_noise(source: Source | None, shape: Sequence[int], draws: Draws) -> Tensor:
-    """Draw noise for training, (n, *shape): standard normal, or training examples of the source."""
+    """Draw noise for training, (n, *shape): standard normal, or examples of the source."""
     if source is None:
         return draws.normal(shape)
     return source(draws)
 
 
 class Coupling(ABC):
-    """Pairing of each example with an example of noise."""
+    """Pairing of each example with an example of noise.
+
+    Attributes:
+        source: Noise source; None for standard normal noise.
+        group: Number of examples that are paired with each other; micro-batches hold whole groups.
+        reuse: Number of steps that reuse one batch and its pairs, with new times in each step.
+    """
 
     source: Source | None = None
-    """The noise source, if it is not standard normal. A denoiser trained with such a source has no noise level and no score."""
-
     group = 1
-    """Number of examples that are paired with each other; micro-batches hold whole groups."""
     reuse = 1
-    """Number of steps that reuse one batch and its pairs, with new times in each step."""
 
     @abstractmethod
     def __call__(self, x: Tensor, condition: Condition, draws: Draws) -> tuple[Tensor, Tensor]:
@@ -201,16 +193,13 @@ class Coupling(ABC):
     def examples(
         self, x: Tensor, condition: Condition, draws: Draws
     ) -> tuple[Tensor, Tensor, Condition]:
-        """Return the training pairs: data, noise and condition; a coupling with its own data replaces all three."""
-        return *self(x, condition, draws), condition
+        """Return data, noise and condition; a coupling with its own data replaces all three."""
+        data, noise = self(x, condition, draws)
+        return data, noise, condition
 
 
 class Independent(Coupling):
-    """Coupling that draws noise independently of the data.
-
-    Args:
-        source: Noise source; None for standard normal noise.
-    """
+    """Coupling that draws noise, or examples of a source, independently of the data."""
 
     def __init__(self, source: Source | None = None) -> None:
         self.source = source
@@ -221,35 +210,36 @@ class Independent(Coupling):
 
 
 class OptimalTransport(Coupling):
-    """Minibatch optimal transport: permutes noise within groups of fixed size to the smallest total squared distance.
+    """Minibatch optimal transport: permutes noise within groups to the least squared distance.
 
-    The plan is an exact assignment (a permutation), so every noise example is used once; for
-    labelled data it never crosses classes, so the noise stays independent of the label.
+    The plan is an exact assignment, and never crosses classes.
 
     Args:
         group: Number of examples in one assignment.
-        reuse: Number of steps that reuse one batch and its plan. The plan depends on ``step
-
-        reuse``, so a resumed run computes the same plan.
+        reuse: Number of steps that reuse one batch and its plan.
         source: Noise source; None for standard normal noise.
     """
 
     def __init__(self, group: int = 128, reuse: int = 1, source: Source | None = None) -> None:
-        self.group, self.reuse, self.source = group, whole("reuse", reuse, 1), source
+        self.group = group
+        self.reuse = whole("reuse", reuse, 1)
+        self.source = source
         self._kept: dict[tuple[object, ...], Tensor] = {}
 
     def __call__(self, x: Tensor, condition: Condition, draws: Draws) -> tuple[Tensor, Tensor]:
         """Return (x, z) with z permuted within each group."""
-        z = training_noise(self.source, x.shape[1:], draws.stream("coupling", interval=self.reuse))
-        labels = None if condition is None else condition.get("label")
-        others = [name for name in condition or () if name != "label"]
-        if others:
+        given = dict(condition or {})
+        labels = given.pop("label", None)
+        if given:
             raise UsageError(
-                f"OptimalTransport pairs examples within classes, and does not support the conditions {', '.join(others)}."
+                "OptimalTransport pairs examples within classes, and does not support the "
+                f"conditions {', '.join(given)}."
             )
+        stream = draws.stream("coupling", interval=self.reuse)
+        z = training_noise(self.source, x.shape[1:], stream)
         if self.reuse == 1:
             return x, z[self._plan(x, z, labels)]
-        # a memory of a pure function of the pairs: losing it changes nothing but the time it takes
+        # a cache of a pure function
         name = (x.shape, float(x.double().sum()), float(z.double().sum()))
         if name not in self._kept:
             if len(self._kept) >= 64:
@@ -261,10 +251,10 @@ class OptimalTransport(Coupling):
         positions = torch.arange(len(x))
         order = positions.clone()
         for group in positions.split(self.group):
-            if labels is None:
-                classes = [group]
-            else:
-                classes = [group[labels[group].cpu() == c] for c in labels[group].unique().cpu()]
+            classes = [group]
+            if labels is not None:
+                own = labels[group].cpu()
+                classes = [group[own == label] for label in own.unique()]
             for members in classes:
                 order[members] = members[assign(x[members], z[members])]
         return order.to(x.device)
@@ -274,11 +264,12 @@ class OptimalTransport(Coupling):
 
 
 def assign(x: Tensor, z: Tensor) -> Tensor:
-    """Find the permutation p that minimises sum |x_i - z_p(i)|^2, int64 (n,); exact (Jonker-Volgenant, by SciPy)."""
+    """Find the permutation p that minimises sum |x_i - z_p(i)|^2, int64 (n,)."""
     from scipy.optimize import linear_sum_assignment
 
     flat_x = x.detach().flatten(1).double()
     flat_z = z.detach().flatten(1).double()
     # |x|^2 and |z|^2 are the same for every permutation
     cost = -(flat_x @ flat_z.T).cpu().numpy()
-    return torch.from_numpy(np.asarray(linear_sum_assignment(cost)[1], dtype=np.int64))
+    _, permuted = linear_sum_assignment(cost)
+    return torch.from_numpy(permuted.astype(np.int64))

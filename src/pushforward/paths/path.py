@@ -1,13 +1,10 @@
-"""Paths from data to noise: x_t = alpha(t) x + sigma(t) z, with t = 0 at the data and t = 1 at the noise; times and weights.
-
-Every path knows its coefficients with their derivatives in t, its log signal-to-noise ratio
-``log_snr = log(alpha^2 / sigma^2)``, the inverse of that, and the ends between which nothing is singular.
+"""Paths from data to noise, x_t = alpha(t) x + sigma(t) z, with their times and weights.
 
 References:
-    Kingma et al., Variational Diffusion Models (2021), for log-SNR as the coordinate in which paths differ only by scale.
-    Albergo, Boffi, Vanden-Eijnden, Stochastic Interpolants (2023), for paths as pairs of coefficients.
-    Esser et al., Stable Diffusion 3 (2024), for logit-normal times; Karras et al., EDM (2022), for log-normal noise levels and
-    their weight; Hang et al., Min-SNR (2023); Kingma et al. (2021), for stratified times.
+    Kingma et al., Variational Diffusion Models (2021), for log-SNR as the coordinate in which paths
+    differ only by scale, and stratified times; Albergo, Boffi, Vanden-Eijnden, Stochastic
+    Interpolants (2023); Esser et al., Stable Diffusion 3 (2024), for logit-normal times; Karras et
+    al., EDM (2022), for log-normal noise levels; Hang et al., Min-SNR (2023).
 """
 
 from __future__ import annotations
@@ -30,7 +27,7 @@ from pushforward.errors import UsageError
 
 @dataclass(frozen=True)
 class Coefficients:
-    """Coefficients of a path at given times, each of the shape of t; dalpha and dsigma are derivatives in t."""
+    """Coefficients of a path, each of the shape of t; dalpha and dsigma are derivatives in t."""
 
     alpha: Tensor
     sigma: Tensor
@@ -39,27 +36,34 @@ class Coefficients:
 
     @property
     def r(self) -> Tensor:
-        """The standard deviation of x_t for data and noise of unit variance, hypot(alpha, sigma)."""
+        """Return hypot(alpha, sigma), the standard deviation of x_t."""
         return torch.hypot(self.alpha, self.sigma)
 
     def over(self, x: Tensor) -> Coefficients:
-        """Reshape the coefficients to (n, 1, ..., 1), to multiply a batch of the shape of x."""
-        shape = (-1,) + (1,) * (x.dim() - 1)
-        return Coefficients(
-            *(part.reshape(shape) for part in (self.alpha, self.sigma, self.dalpha, self.dsigma))
-        )
+        """Reshape the coefficients to multiply a batch of the shape of x."""
+        shape = (-1, *[1] * (x.dim() - 1))
+        parts = (self.alpha, self.sigma, self.dalpha, self.dsigma)
+        return Coefficients(*(part.reshape(shape) for part in parts))
+
+    @property
+    def growth(self) -> Tensor:
+        """Return the derivative of log r in t."""
+        return (self.alpha * self.dalpha + self.sigma * self.dsigma) / self.r**2
 
     @property
     def dlog_snr(self) -> Tensor:
-        """The derivative of log(alpha^2 / sigma^2) in t; negative."""
+        """Return the derivative of the log-SNR in t, which is negative."""
         return 2 * (self.dalpha / self.alpha - self.dsigma / self.sigma)
 
 
 class Path(ABC):
-    """Base class of paths x_t = alpha(t) x + sigma(t) z."""
+    """Base class of paths x_t = alpha(t) x + sigma(t) z.
+
+    Attributes:
+        ends: (t_min, t_max), between which training times lie and all conversions are defined.
+    """
 
     ends: tuple[float, float]
-    """(t_min, t_max): limits for training times and time grids, within which every conversion between predictions is defined."""
 
     @abstractmethod
     def at(self, t: Tensor) -> Coefficients:
@@ -75,15 +79,16 @@ class Path(ABC):
 
     def log_snr_ends(self) -> tuple[float, float]:
         """Return the log-SNR at (t_min, t_max), the larger first."""
-        at_ends = self.log_snr(torch.tensor(self.ends, dtype=torch.float64))
-        return float(at_ends[0]), float(at_ends[1])
+        high, low = self.log_snr(torch.tensor(self.ends, dtype=torch.float64)).tolist()
+        return high, low
 
 
 class Linear(Path):
     """Straight path of flow matching: alpha = 1 - t, sigma = t; its velocity is z - x.
 
     References:
-        Lipman et al., Flow Matching for Generative Modeling (2023); Liu et al., Rectified Flow (2023).
+        Lipman et al., Flow Matching for Generative Modeling (2023); Liu et al., Rectified Flow
+        (2023).
     """
 
     ends = (1e-3, 1 - 1e-3)
@@ -123,22 +128,20 @@ class Cosine(Path):
         return torch.atan(torch.exp(-log_snr / 2)) * (2 / math.pi)
 
 
+@dataclass(eq=False)
 class VP(Path):
     """Variance-preserving path of score-based diffusion: log alpha = -t^2 (b1 - b0) / 4 - t b0 / 2.
 
-    Args:
-        beta_min: b0, the rate of noising at t = 0.
-        beta_max: b1, the rate at t = 1.
+    ``beta_min`` and ``beta_max`` are the rates b0 and b1 of noising at t = 0 and 1.
 
     References:
         Song et al., Score-Based Generative Modeling through SDEs (2021), eq. 33.
     """
 
-    ends = (1e-3, 1.0)
+    beta_min: float = 0.1
+    beta_max: float = 20.0
 
-    def __init__(self, beta_min: float = 0.1, beta_max: float = 20.0) -> None:
-        self.beta_min = beta_min
-        self.beta_max = beta_max
+    ends = (1e-3, 1.0)
 
     def _log_alpha(self, t: Tensor) -> Tensor:
         return -t * (t * (self.beta_max - self.beta_min) / 4 + self.beta_min / 2)
@@ -155,7 +158,7 @@ class VP(Path):
         return 2 * log_alpha - torch.log(-torch.expm1(2 * log_alpha))
 
     def time(self, log_snr: Tensor) -> Tensor:
-        """Compute the positive root of the quadratic log alpha(t) = log(sigmoid(log_snr)) / 2, in its stable form."""
+        """Compute the positive root of log alpha(t) = log(sigmoid(log_snr)) / 2, in stable form."""
         c = -F.logsigmoid(log_snr) / 2
         b = self.beta_min / 2
         a = (self.beta_max - self.beta_min) / 4
@@ -165,10 +168,7 @@ class VP(Path):
 class VE(Path):
     """Variance-exploding path of EDM: alpha = 1, sigma = sigma_max t.
 
-    Args:
-        sigma_min: Smallest noise level in training and sampling, in model units (data has unit
-            variance).
-        sigma_max: Largest noise level.
+    ``sigma_min`` is the smallest noise level, in model units (data has unit variance).
 
     References:
         Karras et al., Elucidating the Design Space of Diffusion-Based Generative Models (2022).
@@ -181,7 +181,8 @@ class VE(Path):
 
     def at(self, t: Tensor) -> Coefficients:
         ones = torch.ones_like(t)
-        return Coefficients(ones, self.sigma_max * t, torch.zeros_like(t), self.sigma_max * ones)
+        sigma = self.sigma_max * t
+        return Coefficients(ones, sigma, torch.zeros_like(t), self.sigma_max * ones)
 
     def log_snr(self, t: Tensor) -> Tensor:
         return -2 * torch.log(self.sigma_max * t)
@@ -195,23 +196,18 @@ class Shifted(Path):
 
     On the straight path that is t -> shift t / (1 + (shift - 1) t).
 
-    Args:
-        path: Original path.
-        shift: Factor of sigma / alpha: above 1 for more noise at every inner time, below 1 for
-            less.
-
     References:
-        Hoogeboom et al., Simple Diffusion (2023), eq. 4; Esser et al., Stable Diffusion 3 (2024), eq. 23.
+        Hoogeboom et al., Simple Diffusion (2023), eq. 4; Esser et al., Stable Diffusion 3 (2024),
+        eq. 23.
     """
 
     def __init__(self, path: Path, shift: float) -> None:
-        self.path, self.shift = path, float(shift)
-        high, low = path.log_snr_ends()
-        inside = torch.tensor(
-            [high + 2 * math.log(shift), low + 2 * math.log(shift)], dtype=torch.float64
-        )
-        ends = path.time(inside).clamp(*path.ends).tolist()
-        self.ends = (ends[0], ends[1])
+        self.path = path
+        self.shift = float(shift)
+        self._gap = 2 * math.log(shift)
+        log_snr = torch.tensor(path.log_snr_ends(), dtype=torch.float64)
+        low, high = path.time(log_snr + self._gap).clamp(*path.ends).tolist()
+        self.ends = (low, high)
 
     def at(self, t: Tensor) -> Coefficients:
         k = self.path.at(self.path.time(self.log_snr(t)))
@@ -220,23 +216,19 @@ class Shifted(Path):
         return Coefficients(k.alpha, k.sigma, k.dalpha * rate, k.dsigma * rate)
 
     def log_snr(self, t: Tensor) -> Tensor:
-        return self.path.log_snr(t) - 2 * math.log(self.shift)
+        return self.path.log_snr(t) - self._gap
 
     def time(self, log_snr: Tensor) -> Tensor:
-        return self.path.time(log_snr + 2 * math.log(self.shift))
+        return self.path.time(log_snr + self._gap)
 
 
 class Narrowed(Path):
-    """Path with narrower ends, for a model that supports only some of its noise levels.
-
-    Args:
-        path: Original path.
-        low: New t_min, at least the original t_min.
-        high: New t_max, at most the original t_max.
-    """
+    """Path with narrower ends, for a model that supports only some of its noise levels."""
 
     def __init__(self, path: Path, low: float, high: float) -> None:
-        self.path, self.low, self.high = path, float(low), float(high)
+        self.path = path
+        self.low = float(low)
+        self.high = float(high)
         self.ends = (self.low, self.high)
 
     def at(self, t: Tensor) -> Coefficients:
@@ -249,7 +241,8 @@ class Narrowed(Path):
         return self.path.time(log_snr)
 
 
-# Prediction name -> (a, b) at given coefficients; `v` is unit length, never singular, and Salimans' v where variance is kept
+# Predictions a x + b z: name -> (a, b). On variance-preserving paths, v is that of Salimans and Ho;
+# it is never singular.
 ROWS: dict[str, Callable[[Coefficients], tuple[Tensor, Tensor]]] = {
     "data": lambda k: (torch.ones_like(k.alpha), torch.zeros_like(k.alpha)),
     "noise": lambda k: (torch.zeros_like(k.alpha), torch.ones_like(k.alpha)),
@@ -265,14 +258,7 @@ def check(kind: str) -> str:
 
 
 def target(kind: str, x: Tensor, z: Tensor, k: Coefficients) -> Tensor:
-    """Compute the training target of this kind, a x + b z.
-
-    Args:
-        kind: Kind of prediction, a name in `ROWS`.
-        x: Data, (n, *shape), model units.
-        z: Noise of the same shape.
-        k: Coefficients that broadcast over x (`Coefficients.over`).
-    """
+    """Compute the training target of a kind in `ROWS`, a x + b z."""
     a, b = ROWS[kind](k)
     return a * x + b * z
 
@@ -286,113 +272,111 @@ def solve(kind: str, y: Tensor, x_t: Tensor, k: Coefficients) -> tuple[Tensor, T
     """Find (x, z) with a x + b z = y and alpha x + sigma z = x_t."""
     a, b = ROWS[kind](k)
     det = k.alpha * b - k.sigma * a
-    return (b * x_t - k.sigma * y) / det, (k.alpha * y - a * x_t) / det
+    x = (b * x_t - k.sigma * y) / det
+    z = (k.alpha * y - a * x_t) / det
+    return x, z
 
 
 def convert(kind: str, to: str, y: Tensor, x_t: Tensor, k: Coefficients) -> Tensor:
     """Convert an output of one kind to another at the same x_t."""
     if kind == to:
         return y
-    return target(to, *solve(kind, y, x_t, k), k)
+    x, z = solve(kind, y, x_t, k)
+    return target(to, x, z, k)
 
 
 def affine(kind: str, to: str, k: Coefficients) -> tuple[Tensor, Tensor]:
-    """Return (p, q) such that an output y of ``kind``, converted to ``to``, is p x_t + q y; of the shape of the coefficients."""
+    """Return (p, q) such that an output y of ``kind``, converted to ``to``, is p x_t + q y."""
     zeros = torch.zeros_like(k.alpha)
     ones = torch.ones_like(k.alpha)
     return convert(kind, to, zeros, ones, k), convert(kind, to, ones, zeros, k)
 
 
 def gain(kind: str, to: str, k: Coefficients) -> Tensor:
-    """Compute how much an error in ``kind`` grows when converted to ``to`` at fixed x_t: the ratio of their determinants.
-
-    A weight w on the squared error of ``to`` is the weight ``w * gain(kind, to)**2`` on the squared error of ``kind``.
-    """
+    """Compute the growth of an error in ``kind`` when converted to ``to`` at fixed x_t."""
     return _determinant(to, k) / _determinant(kind, k)
 
 
 def linear_betas(steps: int = 1000, first: float = 1e-4, last: float = 0.02) -> list[float]:
-    """Return the noise variances of DDPM, from ``first`` to ``last`` in equal steps (Ho et al. 2020, section 4)."""
-    return [float(beta) for beta in np.linspace(first, last, steps)]
+    """Return the noise variances of DDPM (Ho et al. 2020, section 4)."""
+    return np.linspace(first, last, steps).tolist()
 
 
 class Tabulated(Path):
     """Discrete DDPM schedule with T levels, made continuous: level i is at t = i / T.
 
-    Between levels the log-SNR is a monotone cubic (PCHIP) in t, so it has a continuous derivative and an inverse; the
-    path preserves variance: alpha^2 = sigmoid(log_snr), sigma^2 = sigmoid(-log_snr). At the T levels the coefficients are the
-    table's own.
-
-    Args:
-        betas: Noise variances of the T levels, each in (0, 1).
+    Between levels the log-SNR is a monotone cubic (PCHIP) in t. The path preserves variance:
+    alpha^2 =
+    sigmoid(log_snr).
 
     References:
-        Ho et al., Denoising Diffusion Probabilistic Models (2020); Fritsch and Butland (1984), for the interpolant.
+        Ho et al., Denoising Diffusion Probabilistic Models (2020); Fritsch and Butland (1984).
     """
 
     def __init__(self, betas: Sequence[float]) -> None:
-        self.betas = tuple(float(beta) for beta in betas)
+        self.betas = tuple(map(float, betas))
         if len(self.betas) < 2 or not all(0 < beta < 1 for beta in self.betas):
             raise UsageError("Tabulated needs at least two betas, all between 0 and 1.")
         self.ends = (1 / len(self.betas), 1.0)
 
     @property
     def levels(self) -> int:
-        """T, the number of noise levels."""
+        """Return T, the number of noise levels."""
         return len(self.betas)
 
     @cached_property
     def _table(self) -> Tensor:
-        """(5, T - 1) float64: the first knot's log-SNR and the cubic's three further coefficients, the next knot's log-SNR."""
         from scipy.interpolate import PchipInterpolator
 
         log_bar = np.cumsum(np.log1p(-np.array(self.betas)))
         knots = log_bar - np.log(-np.expm1(log_bar))
-        cubic = PchipInterpolator(
-            np.arange(1, self.levels + 1), knots
-        ).c  # highest power first, in units of one level
-        return torch.from_numpy(np.stack([cubic[3], cubic[2], cubic[1], cubic[0], knots[1:]]))
+        cubics = PchipInterpolator(np.arange(1, self.levels + 1), knots).c  # highest power first
+        return torch.from_numpy(np.stack([*cubics[::-1], knots[1:]]))
 
     def _cubic(self, t: Tensor) -> tuple[Tensor, Tensor]:
         position = t.double() * self.levels - 1
         table = self._table.to(t.device)
         index = position.detach().floor().long().clamp(0, self.levels - 2)
         a, b, c, d, _ = table[:, index]
-        u = position - index
-        return a + u * (b + u * (c + u * d)), (b + u * (2 * c + u * 3 * d)) * self.levels
+        value, derivative = _polynomial(position - index, a, b, c, d)
+        return value, derivative * self.levels
 
     def at(self, t: Tensor) -> Coefficients:
-        value, slope = self._cubic(t)
+        value, derivative = self._cubic(t)
         alpha = torch.sqrt(torch.sigmoid(value))
         sigma = torch.sqrt(torch.sigmoid(-value))
-        parts = alpha, sigma, alpha * sigma**2 * slope / 2, -sigma * alpha**2 * slope / 2
-        return Coefficients(*(part.to(t.dtype) for part in parts))
+        dalpha = alpha * sigma**2 * derivative / 2
+        dsigma = -sigma * alpha**2 * derivative / 2
+        return Coefficients(*(part.to(t.dtype) for part in (alpha, sigma, dalpha, dsigma)))
 
     def log_snr(self, t: Tensor) -> Tensor:
-        return self._cubic(t)[0].to(t.dtype)
+        value, _ = self._cubic(t)
+        return value.to(t.dtype)
 
     def time(self, log_snr: Tensor) -> Tensor:
-        """Compute the inverse: find the level in the table, then solve the cubic by Newton steps within the level."""
-        value = log_snr.double()
+        """Compute the inverse: find the level, then solve the cubic by Newton steps within it."""
+        wanted = log_snr.double()
         table = self._table.to(log_snr.device)
-        index = torch.searchsorted(-table[4], -value.detach().contiguous()).clamp(
-            0, self.levels - 2
-        )
+        index = torch.searchsorted(-table[4], -wanted.detach().contiguous())
+        index = index.clamp(0, self.levels - 2)
         a, b, c, d, following = table[:, index]
-        u = (value - a) / (following - a)
+        u = (wanted - a) / (following - a)
         inside = (u >= 0) & (u <= 1)
         for _ in range(30):
-            step = (a + u * (b + u * (c + u * d)) - value) / (b + u * (2 * c + u * 3 * d))
-            moved = u - step
+            value, derivative = _polynomial(u, a, b, c, d)
+            moved = u - (value - wanted) / derivative
             u = torch.where(inside, moved.clamp(0, 1), moved)
         return ((u + index + 1) / self.levels).to(log_snr.dtype)
 
 
+def _polynomial(u: Tensor, a: Tensor, b: Tensor, c: Tensor, d: Tensor) -> tuple[Tensor, Tensor]:
+    return a + u * (b + u * (c + u * d)), b + u * (2 * c + u * 3 * d)
+
+
 class Times(ABC):
-    """Distribution of training times, given by its inverse distribution function."""
+    """Distribution of training times; ``group`` examples are drawn together."""
 
     group = 1
-    """Number of examples that are drawn together; micro-batches hold whole groups."""
 
     def __call__(self, draws: Draws, path: Path) -> Tensor:
         """Draw times of shape (n,), float32, within the path's ends."""
@@ -404,7 +388,7 @@ class Times(ABC):
 
     @abstractmethod
     def quantile(self, u: Tensor, path: Path) -> Tensor:
-        """Compute the time below which a fraction u of training times falls (or above which, if that is simpler)."""
+        """Compute the time below, or above, which a fraction u of training times falls."""
 
 
 def _normal_quantile(u: Tensor) -> Tensor:
@@ -419,82 +403,69 @@ class Uniform(Times):
         return low + u * (high - low)
 
 
+@dataclass(eq=False)
 class Levels(Times):
-    """Uniform distribution over the integer levels i / T, as in discrete DDPM.
+    """Uniform distribution over the integer levels i / T, as in discrete DDPM."""
 
-    Args:
-        levels: Number of levels T.
-    """
-
-    def __init__(self, levels: int = 1000) -> None:
-        self.levels = levels
+    levels: int = 1000
 
     def quantile(self, u: Tensor, path: Path) -> Tensor:
-        return (torch.floor(u * self.levels) + 1).clamp(max=self.levels) / self.levels
+        level = torch.floor(u * self.levels) + 1
+        return level.clamp(max=self.levels) / self.levels
 
 
+@dataclass(eq=False)
 class LogitNormal(Times):
     """t = sigmoid(mean + std n) for a standard normal n; mass in the middle of the path."""
 
-    def __init__(self, mean: float = 0.0, std: float = 1.0) -> None:
-        self.mean = mean
-        self.std = std
+    mean: float = 0.0
+    std: float = 1.0
 
     def quantile(self, u: Tensor, path: Path) -> Tensor:
         return torch.sigmoid(self.mean + self.std * _normal_quantile(u))
 
 
+@dataclass(eq=False)
 class LogNormal(Times):
-    """log(sigma / alpha) = mean + std n for a standard normal n: EDM's distribution of noise levels, on any path.
+    """log(sigma / alpha) = mean + std n for a standard normal n: EDM's noise levels, on any path.
 
-    Args:
-        mean: Mean of log(sigma / alpha). EDM's -1.2 is for data with standard deviation 0.5; in
-            model units (standard deviation 1) the same distribution has mean -1.2 + log 2 = -0.51.
-        std: Standard deviation of log(sigma / alpha), above 0.
+    EDM's mean -1.2 is for data with standard deviation 0.5; in model units it is -1.2 + log 2.
     """
 
-    def __init__(self, mean: float = -1.2, std: float = 1.2) -> None:
-        self.mean = mean
-        self.std = std
+    mean: float = -1.2
+    std: float = 1.2
 
     def quantile(self, u: Tensor, path: Path) -> Tensor:
         return path.time(-2 * (self.mean + self.std * _normal_quantile(u)))
 
 
+@dataclass(eq=False)
 class LogSNR(Times):
-    """Uniform in log-SNR: with a flat weight on the noise, the loss is the likelihood bound (Kingma et al. 2021, eq. 18).
+    """Uniform in log-SNR: with a flat weight on the noise, the loss is the likelihood bound.
 
-    Args:
-        low: Smallest log-SNR, where x_t is almost pure noise.
-        high: Largest log-SNR, where x_t is almost pure data.
+    References:
+        Kingma et al. (2021), eq. 18.
     """
 
-    def __init__(self, low: float = -7.0, high: float = 12.5) -> None:
-        self.low = low
-        self.high = high
+    low: float = -7.0
+    high: float = 12.5
 
     def quantile(self, u: Tensor, path: Path) -> Tensor:
         return path.time(self.high - u * (self.high - self.low))
 
 
+@dataclass(eq=False)
 class Stratified(Times):
-    """Stratified version of another distribution: one draw in each of ``group`` equal intervals, which lowers the loss variance.
+    """Stratified distribution: one draw in each of ``group`` intervals lowers the loss variance."""
 
-    Args:
-        times: Distribution to stratify.
-        group: Number of examples that share a stratification; the last group of a batch may be
-            smaller.
-    """
-
-    def __init__(self, times: Times, group: int = 64) -> None:
-        self.times = times
-        self.group = group
+    times: Times
+    group: int = 64
 
     def numbers(self, draws: Draws) -> Tensor:
-        parts = [
-            (torch.arange(len(part), device=part.device) + part) / len(part)
-            for part in draws.uniform().split(self.group)
-        ]
+        parts = []
+        for part in draws.uniform().split(self.group):
+            interval = torch.arange(len(part), device=part.device)
+            parts.append((interval + part) / len(part))
         return torch.cat(parts)
 
     def quantile(self, u: Tensor, path: Path) -> Tensor:
@@ -502,10 +473,10 @@ class Stratified(Times):
 
 
 class Weight(ABC):
-    """Weight of the squared error, defined for one prediction and converted to others by `gain`."""
+    """Weight of the squared error of one prediction, converted to others by `gain`."""
 
     def __call__(self, kind: str, k: Coefficients) -> Tensor:
-        """Compute the weight for the squared error of ``kind``, of the shape of the entries of k."""
+        """Compute the weight for the squared error of ``kind``."""
         return self.on_data(k) * gain(kind, "data", k) ** 2
 
     @abstractmethod
@@ -513,22 +484,17 @@ class Weight(ABC):
         """Compute the weight for the squared error of the data prediction."""
 
 
+@dataclass(eq=False)
 class Flat(Weight):
-    """Weight 1 for one kind of prediction.
+    """Weight 1 for one kind of prediction; None for the network's own."""
 
-    Args:
-        kind: Prediction whose error has equal weight at all times; None for the network's own
-            prediction.
-    """
-
-    def __init__(self, kind: str | None = None) -> None:
-        self.kind = kind
+    kind: str | None = None
 
     def __call__(self, kind: str, k: Coefficients) -> Tensor:
         """Compute gain(kind, self.kind)^2."""
-        if self.kind in (None, kind):
+        if self.kind is None or self.kind == kind:
             return torch.ones_like(k.alpha)
-        return gain(kind, self.kind or kind, k) ** 2
+        return gain(kind, self.kind, k) ** 2
 
     def on_data(self, k: Coefficients) -> Tensor:
         return self("data", k)
@@ -541,15 +507,11 @@ class SNR(Weight):
         return (k.alpha / k.sigma) ** 2
 
 
+@dataclass(eq=False)
 class MinSNR(Weight):
-    """min(SNR, gamma) on the data error.
+    """min(SNR, gamma) on the data error."""
 
-    Args:
-        gamma: Upper limit of the weight.
-    """
-
-    def __init__(self, gamma: float = 5.0) -> None:
-        self.gamma = gamma
+    gamma: float = 5.0
 
     def on_data(self, k: Coefficients) -> Tensor:
         return ((k.alpha / k.sigma) ** 2).clamp(max=self.gamma)

@@ -127,15 +127,14 @@ class Model:
         configured = configure(
             run.transport,
             grids=run.learned_grid,
-            tables=run.learned_table,
             name=self.name,
             **sampler,
         )
         flow = inner_of(configured)
         if not isinstance(flow, Flow):
             return None
-        same = Schedule(self.engine.denoiser, flow.solver, flow.steps, flow.grid, flow.learned)
-        key = repr((spec.describe(flow.solver), flow.steps, flow.grid, flow.learned))
+        same = Schedule(self.engine.denoiser, flow.solver, flow.steps, flow.grid)
+        key = repr((spec.describe(flow.solver), flow.steps, flow.grid))
         return self._schedules.setdefault(key, same)  # one for all scales that have the same steps
 
     def request(

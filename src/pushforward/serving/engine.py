@@ -35,7 +35,8 @@ from pushforward.export.program import End
 from pushforward.export.tables import Dense, RowLayout
 from pushforward.serving.schedule import Schedule
 from pushforward.transports import Flow, Transport, inner_of
-from pushforward.transports.transport import HOPELESS, TURNS, finite, named_constraints
+from pushforward.transports.redrawing import HOPELESS, TURNS, named_constraints
+from pushforward.transports.transport import finite
 
 AGEING = (
     8  # A row that came so many network calls earlier goes before one that has one call less left

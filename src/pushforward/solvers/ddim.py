@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,14 +15,10 @@ from pushforward.solvers.solver import Memory, Solver, between, ends_of, noise_o
 
 
 class DDIM(Solver):
-    """DDIM sampler: x_s = alpha_s x + sqrt(sigma_s^2 - c^2) z + c n, with x and z estimated at x_t and n fresh noise.
+    """DDIM sampler: x_s = alpha_s x + sqrt(sigma_s^2 - c^2) z + c n, with fresh noise n.
 
-    c = eta sigma_s sqrt(1 - (alpha_t sigma_s / (alpha_s sigma_t))^2) is eta times the standard deviation of x_s given x_t and x,
-    so eta = 1 is ancestral sampling, and eta = 0 the exponential Euler method on the ODE (on the linear path, Euler's method
-    on the velocity).
-
-    Args:
-        eta: Amount of noise: 0 for the deterministic sampler, 1 for ancestral sampling.
+    c = eta sigma_s sqrt(1 - (alpha_t sigma_s / (alpha_s sigma_t))^2). With eta = 0 this is the
+    exponential Euler method on the ODE, with eta = 1 ancestral sampling.
 
     References:
         Song, Meng, Ermon, Denoising Diffusion Implicit Models (2021), eq. 12 and 16.
@@ -44,23 +41,23 @@ class DDIM(Solver):
         memory: Memory,
     ) -> tuple[Tensor, Memory]:
         here, there = ends_of(denoiser.path, x, t, s)
-        data, noise = solve("data", denoiser.predict("data", x, t, condition), x, here)
+        estimate = denoiser.predict("data", x, t, condition)
+        data, noise = solve("data", estimate, x, here)
         if self.eta == 0:
             return there.alpha * data + there.sigma * noise, None
         ratio = (here.alpha * there.sigma / (there.alpha * here.sigma)).square().clamp(max=1)
         fresh = self.eta * there.sigma * torch.sqrt(1 - ratio)
-        return (
-            there.alpha * data
-            + torch.sqrt((there.sigma**2 - fresh**2).clamp(min=0)) * noise
-            + fresh * noise_of(x, draws)
-        ), None
+        kept = torch.sqrt((there.sigma**2 - fresh**2).clamp(min=0))
+        moved = there.alpha * data + kept * noise
+        return moved + fresh * noise_of(x, draws), None
 
 
 class Ancestral(Solver):
     """DDPM sampler: draws x_s from its Gaussian posterior given x_t and the estimate of the data.
 
     References:
-        Ho et al., DDPM (2020), eq. 6 and 7, with the posterior variance; here between any two times.
+        Ho et al., DDPM (2020), eq. 6 and 7, with the posterior variance; here between any two
+        times.
     """
 
     order = 1
@@ -80,18 +77,18 @@ class Ancestral(Solver):
 
 
 class Jump(Solver):
-    """Solver for a `pushforward.denoisers.FlowMap`: x_s = map(x_t, t, s), exact in any number of steps for an exact map.
-
-    The last step is a jump to t = 0, so one step goes from noise to data in one evaluation.
+    """Solver for a `pushforward.denoisers.FlowMap`: x_s = map(x_t, t, s), exact for an exact map.
 
     Args:
-        renoise: Fraction of fresh noise at s, in [0, 1]: a step jumps to the lower noise level
-            sqrt(1 - renoise^2) sigma_s / alpha_s and adds noise up to s. With 1 it jumps to data,
-            as consistency models require.
+        renoise: Fraction of fresh noise at s, in [0, 1]: a step jumps to the noise level sqrt(1 -
+            renoise^2) sigma_s / alpha_s and adds noise. Consistency models need 1.
 
     References:
-        Kim et al., Consistency Trajectory Models (2024), section 3.3, whose gamma is ``renoise``; Song et al., Consistency Models
-        (2023), algorithm 1, for 1; Boffi et al., Flow Map Matching (2024), for 0.
+        Kim et al., Consistency Trajectory Models (2024), section 3.3, whose gamma is
+        ``renoise``; Song
+        et al., Consistency Models (2023), algorithm 1, for 1; Boffi et al., Flow Map
+        Matching (2024),
+        for 0.
     """
 
     order = 1
@@ -103,14 +100,15 @@ class Jump(Solver):
 
     @classmethod
     def of(cls, denoiser: Predictor) -> Jump:
-        """Build the solver for the jumps that a map has learned, with new noise between jumps if it only jumps to data."""
-        return cls(
-            1.0 if getattr(getattr(denoiser, "sampling", None), "only_to_data", False) else 0.0
-        )
+        """Build the solver for the jumps of a map, with renoise = 1 if it only jumps to data."""
+        sampling = getattr(denoiser, "sampling", None)
+        if getattr(sampling, "only_to_data", False):
+            return cls(1.0)
+        return cls()
 
     def step(
         self,
-        denoiser: Predictor,
+        denoiser: Any,
         x: Tensor,
         t: Tensor,
         s: Tensor,
@@ -118,24 +116,21 @@ class Jump(Solver):
         draws: Draws | None,
         memory: Memory,
     ) -> tuple[Tensor, Memory]:
-        """Jump from t to s, or to a lower level and back to s by adding noise."""
         if self.renoise == 0:
-            return denoiser.jump(x, t, s, condition), None  # type: ignore[attr-defined]  # a flow refuses those without
+            return denoiser.jump(x, t, s, condition), None
         path = denoiser.path
-        whole = self.renoise == 1
-        if whole:
+        if self.renoise == 1:
             lower = torch.zeros_like(s)
         else:
             lower = path.time(path.log_snr(s) - math.log1p(-(self.renoise**2)))
         here, there = ends_of(path, x, lower, s)
-        landed = denoiser.jump(x, t, lower, condition)  # type: ignore[attr-defined]
-        return there.alpha / here.alpha * landed + self.renoise * there.sigma * noise_of(
-            x, draws
-        ), None
+        landed = denoiser.jump(x, t, lower, condition)
+        scaled = there.alpha / here.alpha * landed
+        return scaled + self.renoise * there.sigma * noise_of(x, draws), None
 
     def last(
         self,
-        denoiser: Predictor,
+        denoiser: Any,
         x: Tensor,
         t: Tensor,
         s: Tensor,
@@ -143,4 +138,4 @@ class Jump(Solver):
         draws: Draws | None,
         memory: Memory,
     ) -> Tensor:
-        return denoiser.jump(x, t, s, condition)  # type: ignore[attr-defined]
+        return denoiser.jump(x, t, s, condition)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -14,16 +16,13 @@ from pushforward.solvers.solver import Memory, Solver, between, over
 class _Explicit(Solver):
     """An explicit method from its Butcher tableau; subclasses name the tableau."""
 
-    nodes: tuple[float, ...]
-    """c: the position of each stage within the step."""
-    stages: tuple[tuple[float, ...], ...]
-    """a: the weights of earlier gradients in the state of each stage."""
-    weights: tuple[float, ...]
-    """b: the weights of the gradients in the step."""
+    nodes: tuple[float, ...]  # c: the position of each stage within the step
+    stages: tuple[tuple[float, ...], ...]  # a: the weights of earlier velocities in each stage
+    weights: tuple[float, ...]  # b: the weights of the velocities in the step
 
     @property
     def calls_per_step(self) -> int:  # type: ignore[override]
-        """One prediction for each stage."""
+        """Return the number of stages."""
         return len(self.nodes)
 
     def step(
@@ -36,14 +35,19 @@ class _Explicit(Solver):
         draws: Draws | None,
         memory: Memory,
     ) -> tuple[Tensor, Memory]:
-        """X + h sum_i b_i k_i with k_i = velocity(x + h sum_j a_ij k_j, t + c_i h)."""
         gap = s - t
         h = shaped(gap, x)
-        slopes: list[Tensor] = []
+        velocities: list[Tensor] = []
         for node, row in zip(self.nodes, self.stages, strict=True):
-            at = x + h * sum(a * k for a, k in zip(row, slopes, strict=True)) if row else x
-            slopes.append(denoiser.predict("velocity", at, t + node * gap, condition))
-        return x + h * sum(b * k for b, k in zip(self.weights, slopes, strict=True)), None
+            at = x
+            if row:
+                at = x + h * _weighted(row, velocities)
+            velocities.append(denoiser.predict("velocity", at, t + node * gap, condition))
+        return x + h * _weighted(self.weights, velocities), None
+
+
+def _weighted(weights: tuple[float, ...], velocities: list[Tensor]) -> Any:
+    return sum(weight * v for weight, v in zip(weights, velocities, strict=True))
 
 
 class Euler(_Explicit):
@@ -65,7 +69,9 @@ class Midpoint(_Explicit):
 
 
 class Heun(_Explicit):
-    """Heun's method: the mean of the velocities at both ends; EDM's deterministic sampler on EDM's path and grid.
+    """Heun's method: the mean of the velocities at both ends.
+
+    On EDM's path and grid it is EDM's deterministic sampler.
 
     References:
         Karras et al., EDM (2022), algorithm 1.
@@ -87,11 +93,9 @@ class RK4(_Explicit):
 
 
 class Adaptive(Solver):
-    """Adaptive Dormand-Prince 5(4) method between the times of the grid. The tolerances determine the number of calls.
+    """Adaptive Dormand-Prince 5(4) method between the times of the grid.
 
-    It solves for x / hypot(alpha, sigma) over log-SNR, both of order one. Examples of a batch share
-    their steps, so results for different batches agree only to within the tolerance. Two grid steps
-    are enough: to the last time above 0, and to 0.
+    It solves for x / hypot(alpha, sigma) over log-SNR. Examples of a batch share their steps.
 
     Args:
         rtol: Error allowed per step, relative to the state.
@@ -119,23 +123,19 @@ class Adaptive(Solver):
         draws: Draws | None,
         memory: Memory,
     ) -> tuple[Tensor, Memory]:
-        """Integrate from t to s in the number of steps that the tolerances require; all examples must be at the same time."""
         from torchdiffeq import odeint
 
         path = denoiser.path
 
-        def slope(log_snr: Tensor, y: Tensor) -> Tensor:
+        def derivative(log_snr: Tensor, y: Tensor) -> Tensor:
             now = path.time(log_snr).clamp(*path.ends).expand(len(y))
             k = path.at(now).over(y)
             state = y * k.r.to(y)
             v = denoiser.predict("v", state, now.to(y), condition)
             moved = convert("v", "velocity", v.double(), state.double(), k) / k.r
-            # d log r / dt
-            growth = (k.alpha * k.dalpha + k.sigma * k.dsigma) / k.r**2
-            return ((moved - growth * y) / k.dlog_snr).to(y)
+            return ((moved - k.growth * y) / k.dlog_snr).to(y)
 
         ends = path.log_snr(torch.stack([t[0], s[0]]).double())
-        y = odeint(
-            slope, x / over(path.at(t).r, x), ends, rtol=self.rtol, atol=self.atol, method="dopri5"
-        )[-1]
+        start = x / over(path.at(t).r, x)
+        y = odeint(derivative, start, ends, rtol=self.rtol, atol=self.atol, method="dopri5")[-1]
         return y * over(path.at(s).r, x), None

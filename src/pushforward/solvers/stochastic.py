@@ -1,8 +1,7 @@
-"""Solvers that draw noise as they go. All keep the marginals of x_t for a perfect denoiser, and differ in how they forget errors.
+"""Stochastic solvers. All keep the marginals of x_t, and differ in how they forget errors.
 
 References:
-    Song et al., Score-Based Generative Modeling through SDEs (2021): for every rate g(t), dx = (velocity + g^2 score / 2) dt + g
-    dW towards the data has the marginals of the probability-flow ODE.
+    Song et al., Score-Based Generative Modeling through SDEs (2021).
 """
 
 from __future__ import annotations
@@ -26,13 +25,10 @@ from pushforward.solvers.solver import (
 
 
 class DPMSDE(Solver):
-    """SDE-DPM-Solver++: the exact step of the diffusion SDE, with data extrapolated from this and the previous step.
+    """SDE-DPM-Solver++: the exact step of the diffusion SDE, with data D extrapolated from 1 or 2.
 
-    x_s = (sigma_s / sigma_t) e^-h x + alpha_s (1 - e^-2h) D + sigma_s sqrt(1 - e^-2h) n, with h the step in lambda.
-
-    Args:
-        extrapolate: Number of estimates: 1 for constant data within a step (equal to `Ancestral`),
-            2 for a line.
+    x_s = (sigma_s / sigma_t) e^-h x + alpha_s (1 - e^-2h) D + sigma_s sqrt(1 - e^-2h) n, with h the
+    step in lambda.
 
     References:
         Lu et al., DPM-Solver++ (2022), section 5, SDE-DPM-Solver++(2M).
@@ -55,7 +51,6 @@ class DPMSDE(Solver):
         draws: Draws | None,
         memory: Memory,
     ) -> tuple[Tensor, Memory]:
-        """Take one step from t to s; memory is (the data predicted at the step before, its step in lambda)."""
         here, there = ends_of(denoiser.path, x, t, s)
         h = half_log_snr(there) - half_log_snr(here)
         data = denoiser.predict("data", x, t, condition)
@@ -69,13 +64,11 @@ class DPMSDE(Solver):
 
 
 class EulerMaruyama(Solver):
-    """Euler-Maruyama method on the SDE of any strength: x + (s - t) velocity - w^2 h sigma z + w sigma sqrt(2 h) n.
+    """Euler-Maruyama method: x + (s - t) velocity - w^2 h sigma z + w sigma sqrt(2 h) n.
 
-    h is the step in lambda = log(alpha / sigma) and z the predicted noise. w = 1 is the reverse of the noising SDE, w = 0
-    Euler's method on the ODE.
-
-    Args:
-        strength: Strength w, from 0 to 10.
+    h is the step in lambda = log(alpha / sigma), z the predicted noise and w the strength: 1
+    for the
+    reverse of the noising SDE, 0 for Euler's method on the ODE.
 
     References:
         Song et al. (2021), eq. 6; Ma et al., SiT (2024), for the strength as a choice at sampling.
@@ -99,7 +92,8 @@ class EulerMaruyama(Solver):
         memory: Memory,
     ) -> tuple[Tensor, Memory]:
         here, there = ends_of(denoiser.path, x, t, s)
-        data, noise = solve("v", denoiser.predict("v", x, t, condition), x, here)
+        v = denoiser.predict("v", x, t, condition)
+        data, noise = solve("v", v, x, here)
         drifted = x + shaped(s - t, x) * target("velocity", data, noise, here)
         if not self.stochastic:
             return drifted, None
@@ -109,18 +103,16 @@ class EulerMaruyama(Solver):
 
 
 class Churn(Solver):
-    """EDM's stochastic sampler: adds some noise, then takes a Heun step from the raised noise level.
+    """EDM's stochastic sampler: adds noise, then takes a Heun step from the raised noise level.
 
     The level is raised by the factor 1 + min(churn h, sqrt(2) - 1), with h the step in log(sigma /
-    alpha). The paper's factor is S_churn / N for every step; a factor proportional to the step has
-    the same meaning on every grid.
+    alpha); in the paper, h is 1 / N for every step.
 
     Args:
         churn: Noise added per unit of log-SNR / 2; 0 is Heun's method.
         low: Smallest noise level sigma / alpha at which noise is added.
         high: Largest noise level at which noise is added.
-        excess: Standard deviation of the added noise, S_noise; 1.003 to 1.007 in the paper for
-            natural images.
+        excess: Standard deviation of the added noise, S_noise.
 
     References:
         Karras et al., EDM (2022), algorithm 2.
@@ -135,7 +127,8 @@ class Churn(Solver):
         self, churn: float = 1.0, low: float = 0.05, high: float = 50.0, excess: float = 1.0
     ) -> None:
         self.churn = between("Churn", "churn", churn, 0, 100)
-        self.low, self.high = between("Churn", "low", low, 0, high), float(high)
+        self.low = between("Churn", "low", low, 0, high)
+        self.high = float(high)
         self.excess = between("Churn", "excess", excess, 0.5, 2)
 
     def step(
@@ -153,15 +146,16 @@ class Churn(Solver):
         level = torch.exp(-path.log_snr(t) / 2)
         after = torch.exp(-path.log_snr(s) / 2)
         acts = ((level >= self.low) & (level <= self.high)).to(level.dtype)
-        grown = 1 + acts * (self.churn * torch.log(level / after)).clamp(0, 2**0.5 - 1)
+        growth = (self.churn * torch.log(level / after)).clamp(0, 2**0.5 - 1)
+        grown = 1 + acts * growth
         up = path.time(-2 * torch.log(level * grown)).clamp(*path.ends)
         high = path.at(up).over(x)
         # sigma / alpha of the present state, so that rounding in the time has no effect
-        extra = (
-            ((high.sigma / high.alpha) ** 2 - (here.sigma / here.alpha) ** 2).clamp(min=0).sqrt()
-        )
+        present = here.sigma / here.alpha
+        raised = high.sigma / high.alpha
+        extra = (raised**2 - present**2).clamp(min=0).sqrt()
         y = x / here.alpha + extra * self.excess * noise_of(x, draws)
-        gap = there.sigma / there.alpha - high.sigma / high.alpha
+        gap = there.sigma / there.alpha - raised
         first = denoiser.predict("noise", high.alpha * y, up, condition)
         second = denoiser.predict("noise", there.alpha * (y + gap * first), s, condition)
         return there.alpha * (y + gap * (first + second) / 2), None
@@ -170,13 +164,8 @@ class Churn(Solver):
 class PredictorCorrector(Solver):
     """Predictor-corrector sampler: an ancestral step, then Langevin steps at the new level.
 
-    x + delta score + sqrt(2 delta) n with delta = 2 (snr sigma)^2. Langevin steps correct errors of
-    the marginal. The paper computes delta from the norms of noise and score over the batch; here
-    their expectation is used, so that examples are independent.
-
-    Args:
-        corrections: Number of Langevin steps after each ancestral step.
-        snr: Signal-to-noise ratio of a Langevin step.
+    x + delta score + sqrt(2 delta) n with delta = 2 (snr sigma)^2, from expected norms instead of
+    those of the batch.
 
     References:
         Song et al. (2021), algorithms 1, 3 and 5.
@@ -192,7 +181,7 @@ class PredictorCorrector(Solver):
 
     @property
     def calls_per_step(self) -> int:  # type: ignore[override]
-        """Return the number of calls: one, plus one per correction."""
+        """Return one, plus one per correction."""
         return 1 + self.corrections
 
     def step(
@@ -208,7 +197,8 @@ class PredictorCorrector(Solver):
         x, _ = DDIM(1.0).step(denoiser, x, t, s, condition, draws, None)
         here = denoiser.path.at(s).over(x)
         for _ in range(self.corrections):
+            data = denoiser.predict("data", x, s, condition)
             # delta times the score, (alpha data - x) / sigma^2
-            drift = 2 * self.snr**2 * (x - here.alpha * denoiser.predict("data", x, s, condition))
+            drift = 2 * self.snr**2 * (x - here.alpha * data)
             x = x - drift + 2 * self.snr * here.sigma * noise_of(x, draws)
         return x, None

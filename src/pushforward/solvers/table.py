@@ -1,25 +1,17 @@
-"""A solve as a table of numbers, and the loop that runs all of them.
+"""A solve as a table of numbers, and the loop that runs it.
 
-A row is one network call: noise is drawn, registers are updated by affine combinations, and the
-network is called at one of them. Register 0 holds the state that the solve starts from, and every
-other is written once.
-
-A learned table has the most general form. Each call of a deterministic solver is made at a combination of the start and of the
-estimates before it, and so is each state:
-
-    x_k = a_k x_start + sum_{j<k} b_kj f_j,    f_k = estimate at x_k and t_k
-
-This form has (K + 1)(K + 2) / 2 coefficients and K times for K calls.
+A row is one network call. Register 0 holds the state that the solve starts from; every other
+register is written once.
 
 References:
-    Shaul et al., Bespoke Non-Stationary Solvers (2024), for solvers as tables of coefficients, and theorem 3.2 for the form.
+    Shaul et al., Bespoke Non-Stationary Solvers (2024), for solvers as tables of coefficients.
 """
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from itertools import chain
+from dataclasses import dataclass, field
 from operator import itemgetter
 from typing import Any
 from warnings import warn
@@ -39,9 +31,11 @@ from pushforward.denoisers.denoiser import (
     mapped,
 )
 from pushforward.draws import Draws
-from pushforward.errors import UsageError
 from pushforward.paths import check
 from pushforward.solvers.solver import Solver, State, noise_of
+
+Number = float | Tensor
+Times = np.ndarray | Tensor
 
 
 @dataclass(frozen=True)
@@ -56,10 +50,10 @@ class Update:
 
     register: int
     sources: tuple[int, ...]
-    weights: tuple[Any, ...]
+    weights: tuple[Number, ...]
 
 
-@dataclass(frozen=True)
+@dataclass
 class Call:
     """Instruction that calls the denoiser.
 
@@ -75,30 +69,42 @@ class Call:
     kind: str
     point: int
     estimate: int
-    t: Any
-    to: Any = None
-    columns: TimeColumns | None = None
+    t: Tensor
+    to: Tensor | None = None
+    columns: TimeColumns = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
+@dataclass
 class Row:
-    """Table row: draws noise, updates registers, ends a step, calls the denoiser and drops registers, in this order.
+    """Table row: in this order, draws noise, updates registers, ends a step and calls the denoiser.
 
     Args:
         noises: Registers for fresh noise.
         updates: Updates, in order.
-        stop: Time at which a step ends here; None if no step ends.
-        state: Register with the state at that time.
-        call: Call of the denoiser; None if a step ends without another call.
-        dropped: Registers that are no longer needed.
+        stop: Time at which a step ends here.
+        state: Register with the state at that time; None if no step ends.
+        call: Call of the denoiser, if any.
+        dropped: Registers that are no longer needed afterwards.
     """
 
-    noises: tuple[int, ...] = ()
-    updates: tuple[Update, ...] = ()
-    stop: float | None = None
+    noises: list[int] = field(default_factory=list)
+    updates: list[Update] = field(default_factory=list)
+    stop: float = 0.0
     state: int | None = None
     call: Call | None = None
-    dropped: tuple[int, ...] = ()
+    dropped: list[int] = field(default_factory=list)
+
+    @property
+    def registers(self) -> list[int]:
+        """Return the registers that the row reads or writes."""
+        registers = list(self.noises)
+        for update in self.updates:
+            registers += [update.register, *update.sources]
+        if self.state is not None:
+            registers.append(self.state)
+        if self.call is not None:
+            registers += [self.call.point, self.call.estimate]
+        return registers
 
 
 @dataclass(frozen=True)
@@ -109,7 +115,7 @@ class Table:
         rows: Rows, in order of execution.
     """
 
-    rows: tuple[Row, ...]
+    rows: Sequence[Row]
 
     def calls(self, denoiser: Predictor) -> int:
         """Return the number of network evaluations per sample, including guidance."""
@@ -128,14 +134,11 @@ class Table:
             for register in row.noises:
                 values[register] = noise_of(x, draws)
             for update in row.updates:
-                values[update.register] = _combined(
-                    [values[source] for source in update.sources], update.weights
-                )
-            if row.stop is not None and row.state is not None:
+                values[update.register] = _combined(values, update)
+            if row.state is not None:
                 yield row.stop, values[row.state]
-            if row.call is not None:
-                call = row.call
-                assert call.columns is not None
+            call = row.call
+            if call is not None:
                 values[call.estimate] = evaluate(
                     denoiser, call.kind, values[call.point], call.columns, condition
                 )
@@ -143,17 +146,21 @@ class Table:
                 del values[register]
 
 
-def _combined(values: list[Tensor], weights: tuple[Any, ...]) -> Tensor:
-    out = _times(values[0], weights[0])
-    for value, weight in zip(values[1:], weights[1:], strict=True):
-        if isinstance(weight, Tensor):
-            out = out + _times(value, weight)
+def _combined(values: dict[int, Tensor], update: Update) -> Tensor:
+    out: Tensor | None = None
+    for source, weight in zip(update.sources, update.weights, strict=True):
+        value = values[source]
+        if out is None:
+            out = _scaled(value, weight)
+        elif isinstance(weight, Tensor):
+            out = out + _scaled(value, weight)
         else:
             out = torch.add(out, value, alpha=weight)
+    assert out is not None
     return out
 
 
-def _times(value: Tensor, weight: Any) -> Tensor:
+def _scaled(value: Tensor, weight: Number) -> Tensor:
     if isinstance(weight, Tensor):
         return value * weight.to(value)
     if weight == 1.0:
@@ -161,34 +168,8 @@ def _times(value: Tensor, weight: Any) -> Tensor:
     return value * weight
 
 
-def with_drops(rows: list[Row]) -> tuple[Row, ...]:
-    """Return the rows, each dropping the registers that are not used afterwards."""
-    last: dict[int, int] = {0: 0}
-    for number, row in enumerate(rows):
-        used = [
-            *row.noises,
-            *(
-                register
-                for update in row.updates
-                for register in (update.register, *update.sources)
-            ),
-        ]
-        used += [] if row.state is None else [row.state]
-        used += [] if row.call is None else [row.call.point, row.call.estimate]
-        last.update(dict.fromkeys(used, number))
-    ends: dict[int, list[int]] = {}
-    for register, number in last.items():
-        ends.setdefault(number, []).append(register)
-    return tuple(
-        replace(row, dropped=tuple(ends.get(number, ()))) for number, row in enumerate(rows)
-    )
-
-
-Number = float | Tensor
-
-
 class NotAffine(Exception):
-    """Raised if a step is not a sum of states, estimates and noise with coefficients that depend only on times."""
+    """Raised if a step is not a sum of states, estimates and noise weighted by numbers."""
 
 
 def _number(value: Any) -> Number:
@@ -198,10 +179,9 @@ def _number(value: Any) -> Number:
         return float(value)
     if isinstance(value, (int, float)):
         return float(value)
+    what = type(value).__name__
     if isinstance(value, Tensor):
         what = f"an array of shape {tuple(value.shape)}"
-    else:
-        what = type(value).__name__
     raise NotAffine(f"it multiplies a state by {what}")
 
 
@@ -209,11 +189,10 @@ class Symbol:
     """Linear combination of registers that replaces a batch of one example.
 
     Additions, and products with single numbers, give another symbol; anything else raises
-    `NotAffine`. A term stays even if its coefficient is 0, so that the coefficient keeps its
-    gradient.
+    `NotAffine`.
 
     Args:
-        terms: Coefficients by register: floats, or float64 scalar tensors if gradients are needed.
+        terms: Coefficients by register: floats, or scalar tensors with gradients.
         shape: Shape of one example.
     """
 
@@ -222,67 +201,64 @@ class Symbol:
     device = torch.device("cpu")
 
     def __init__(self, terms: dict[int, Number], shape: tuple[int, ...]) -> None:
-        self.terms, self.shape, self.ndim = terms, torch.Size((1, *shape)), len(shape) + 1
+        self.terms = terms
+        self.shape = torch.Size((1, *shape))
+        self.ndim = len(self.shape)
         self.register: int | None = None
 
     @classmethod
     def of(cls, register: int, shape: tuple[int, ...]) -> Symbol:
         """Build the symbol of a register."""
-        symbol = cls({register: 1.0}, shape)
-        symbol.register = register
+        symbol = cls({}, shape)
+        symbol.settle(register)
         return symbol
 
     def settle(self, register: int) -> None:
-        """Replace the symbol by one register to which its value has been written."""
+        """Become a register."""
         self.terms = {register: 1.0}
         self.register = register
 
     def dim(self) -> int:
-        """Return the number of dimensions, including the batch dimension."""
+        """Return the number of dimensions."""
         return self.ndim
 
     def to(self, *_: Any, **__: Any) -> Symbol:
-        """Return the symbol itself, which has no dtype and no device."""
+        """Return the symbol itself."""
         return self
 
-    def _scaled(self, by: Any) -> Symbol:
-        factor = _number(by)
-        return Symbol(
-            {register: weight * factor for register, weight in self.terms.items()}, self.shape[1:]
-        )
-
-    def _plus(self, other: Any, sign: float = 1.0) -> Symbol:
-        if not isinstance(other, Symbol):
-            if isinstance(other, (int, float)) and other == 0:
-                return self
-            raise NotAffine("it adds something other than a state, an estimate or noise")
-        terms = dict(self.terms)
-        for register, weight in other.terms.items():
-            coefficient = terms.get(register)
-            terms[register] = sign * weight if coefficient is None else coefficient + sign * weight
-        return Symbol(terms, self.shape[1:])
-
-    def __add__(self, other: Any) -> Symbol:
-        return self._plus(other)
-
-    __radd__ = __add__
-
-    def __sub__(self, other: Any) -> Symbol:
-        return self._plus(other, -1.0)
-
-    def __rsub__(self, other: Any) -> Symbol:
-        return self._scaled(-1.0)._plus(other)
-
-    def __neg__(self) -> Symbol:
-        return self._scaled(-1.0)
-
     def __mul__(self, other: Any) -> Symbol:
-        return self._scaled(other)
+        factor = _number(other)
+        terms = {register: weight * factor for register, weight in self.terms.items()}
+        return Symbol(terms, self.shape[1:])
 
     __rmul__ = __mul__
 
+    def __add__(self, other: Any) -> Symbol:
+        if isinstance(other, (int, float)) and other == 0:
+            return self
+        if not isinstance(other, Symbol):
+            raise NotAffine("it adds something other than a state, an estimate or noise")
+        terms = dict(self.terms)
+        for register, weight in other.terms.items():
+            terms[register] = terms[register] + weight if register in terms else weight
+        return Symbol(terms, self.shape[1:])
+
+    __radd__ = __add__
+
+    def __neg__(self) -> Symbol:
+        return self * -1.0
+
+    def __sub__(self, other: Any) -> Symbol:
+        return self + -other
+
+    def __rsub__(self, other: Any) -> Symbol:
+        return -self + other
+
     def __truediv__(self, other: Any) -> Symbol:
-        return self._scaled(1 / _number(other))
+        return self * (1 / _number(other))
+
+    def __rtruediv__(self, other: Any) -> Symbol:
+        raise NotAffine("it divides by a state")
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
@@ -297,21 +273,31 @@ class Symbol:
         cls, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None
     ) -> Symbol:
         name = getattr(func, "__name__", "").strip("_")
-        if name in _OPERATIONS and not kwargs:
-            return _OPERATIONS[name](*args)
-        raise NotAffine(f"it passes a state to `{name}`")
+        if name not in _OPERATIONS or kwargs:
+            raise NotAffine(f"it passes a state to `{name}`")
+        plain, reflected = _OPERATIONS[name]
+        first, *rest = args
+        if isinstance(first, Symbol):
+            return plain(first, *rest)
+        (symbol,) = rest
+        return reflected(symbol, first)
 
 
-# torch's functions on symbols; tensors of one number stand on either side
-_OPERATIONS: dict[str, Callable[..., Symbol]] = {
-    **dict.fromkeys(("add", "radd"), lambda a, b: a + b if isinstance(a, Symbol) else b + a),
-    **dict.fromkeys(
-        ("mul", "rmul", "multiply"), lambda a, b: a * b if isinstance(a, Symbol) else b * a
-    ),
-    **dict.fromkeys(("sub", "subtract"), lambda a, b: a - b if isinstance(a, Symbol) else -b + a),
-    **dict.fromkeys(("div", "truediv", "true_divide"), lambda a, b: a / b),
-    "rsub": lambda a, b: -a + b,
-    "neg": lambda a: -a,
+_ADD = (Symbol.__add__, Symbol.__radd__)
+_SUBTRACT = (Symbol.__sub__, Symbol.__rsub__)
+_MULTIPLY = (Symbol.__mul__, Symbol.__rmul__)
+_DIVIDE = (Symbol.__truediv__, Symbol.__rtruediv__)
+# torch's functions: the operation with the symbol as first argument, and as second argument
+_OPERATIONS: dict[str, Any] = {
+    "add": _ADD,
+    "sub": _SUBTRACT,
+    "subtract": _SUBTRACT,
+    "mul": _MULTIPLY,
+    "multiply": _MULTIPLY,
+    "div": _DIVIDE,
+    "divide": _DIVIDE,
+    "true_divide": _DIVIDE,
+    "neg": (Symbol.__neg__, None),
 }
 
 
@@ -319,13 +305,9 @@ def compile_table(solver: Solver, times: Tensor, denoiser: Predictor) -> Table:
     """Compile the steps of a solver along given times to a table.
 
     Args:
-        solver: Solver with fixed steps, each affine in the state, earlier estimates and fresh
-            noise.
-        times: Times (N + 1,), float64, on the CPU; a last time of 0 is reached by `Solver.last`.
+        solver: Solver with fixed steps, affine in the state, earlier estimates and noise.
+        times: Times (N + 1,), float64, on the CPU.
         denoiser: Denoiser whose path, space and columns are used; no estimate is computed.
-
-    Returns:
-        Table with coefficients that are floats, or tensors if the times require gradients.
 
     Raises:
         NotAffine: If the solver is adaptive, or a step is not affine.
@@ -339,7 +321,9 @@ def compile_table(solver: Solver, times: Tensor, denoiser: Predictor) -> Table:
             raise
         except Exception as error:  # an error in the step appears when it is run on tensors
             raise NotAffine(f"{type(error).__name__}: {error}") from error
-        return Table(with_drops(with_columns(rows, denoiser)))
+        _add_columns(rows, denoiser)
+    _add_drops(rows)
+    return Table(rows)
 
 
 def _traced(solver: Solver, times: Tensor, denoiser: Predictor) -> list[Row]:
@@ -350,95 +334,109 @@ def _traced(solver: Solver, times: Tensor, denoiser: Predictor) -> list[Row]:
     for i, stop in enumerate(times.tolist()[1:]):
         t = times[i : i + 1]
         s = times[i + 1 : i + 2]
-        arguments = tracer, x, t, s, tracer.condition, noise, memory
+        arguments: Any = (tracer, x, t, s, tracer.condition, noise, memory)
         if stop == 0:
-            x = solver.last(*arguments)  # type: ignore[arg-type]
+            x = solver.last(*arguments)
         else:
-            x, memory = solver.step(*arguments)  # type: ignore[arg-type]
-        tracer.ends(x, stop, memory)
-    return tracer.finished()
+            x, memory = solver.step(*arguments)
+        tracer.end_step(x, stop, memory)
+    return tracer.rows
+
+
+def _add_columns(rows: list[Row], denoiser: Predictor) -> None:
+    """Compute the columns of all calls, at once for all calls of one kind."""
+    calls_of: dict[str, list[Call]] = defaultdict(list)
+    for row in rows:
+        if row.call is not None:
+            calls_of[row.call.kind].append(row.call)
+    for kind, calls in calls_of.items():
+        t = torch.stack([call.t for call in calls])
+        targets = [call.to for call in calls if call.to is not None]
+        to = torch.stack(targets) if targets else None
+        columns = mapped(columns_of(denoiser, kind, t, to), _numbers)
+        for place, call in enumerate(calls):
+            call.columns = mapped(columns, itemgetter(place))
+
+
+def _numbers(column: Tensor) -> Any:
+    if column.requires_grad:
+        return column
+    return column.tolist()
+
+
+def _add_drops(rows: list[Row]) -> None:
+    last_use = {0: 0}
+    for number, row in enumerate(rows):
+        last_use.update(dict.fromkeys(row.registers, number))
+    for register, number in last_use.items():
+        rows[number].dropped.append(register)
 
 
 class _Tracer:
-    """The stand-in for the denoiser: it returns a symbol for each estimate and records the calls."""
+    """Denoiser that returns a symbol for each estimate and records the calls."""
 
     def __init__(self, denoiser: Predictor) -> None:
         self.path = denoiser.path
         self.space = denoiser.space
-        self._denoiser = denoiser
+        self.calls = denoiser.calls
         self.shape = tuple(denoiser.space.shape)
         self.condition: Any = object()  # a step passes it on unread
-        self._rows: list[Row] = []
+        self.rows = [Row()]
         self._count = 0
-        self._open()
 
-    def _open(self) -> None:
-        self._noises: list[int] = []
-        self._updates: list[Update] = []
-        self._end: tuple[float, int] | None = None
-
-    def _close(self, call: Call | None) -> None:
-        stop, state = self._end or (None, None)
-        self._rows.append(Row(tuple(self._noises), tuple(self._updates), stop, state, call))
-        self._open()
-
-    def fresh(self) -> int:
+    def _new_register(self) -> int:
         self._count += 1
         return self._count
 
-    def drawn(self) -> Symbol:
-        register = self.fresh()
-        self._noises.append(register)
-        return Symbol.of(register, self.shape)
-
     def _register(self, value: Any) -> int:
+        """Return the register of a symbol, after writing the symbol to a new one if needed."""
         if not isinstance(value, Symbol):
             raise NotAffine(f"it uses a {type(value).__name__} as a state")
         if value.register is None:
-            register = self.fresh()
-            self._updates.append(Update(register, tuple(value.terms), tuple(value.terms.values())))
+            register = self._new_register()
+            update = Update(register, tuple(value.terms), tuple(value.terms.values()))
+            self.rows[-1].updates.append(update)
             value.settle(register)
-        assert value.register is not None
+            return register
         return value.register
 
-    def _asked(
+    def draw(self) -> Symbol:
+        register = self._new_register()
+        self.rows[-1].noises.append(register)
+        return Symbol.of(register, self.shape)
+
+    def _call(
         self, kind: str, x: Any, t: Tensor, condition: Any, to: Tensor | None = None
     ) -> Symbol:
         if condition is not self.condition:
             raise NotAffine("it changes the condition")
+        if to is not None:
+            to = to.reshape(())
         point = self._register(x)
-        estimate = self.fresh()
-        self._close(
-            Call(kind, point, estimate, t.reshape(()), None if to is None else to.reshape(()))
-        )
+        estimate = self._new_register()
+        self.rows[-1].call = Call(kind, point, estimate, t.reshape(()), to)
+        self.rows.append(Row())
         return Symbol.of(estimate, self.shape)
 
     def predict(self, kind: str, x_t: Any, t: Tensor, condition: Condition = None) -> Any:
-        """Compute the estimate; noise is computed from v, because it hardly differs from x_t if alpha is small."""
         if check(kind) != "noise":
-            return self._asked(kind, x_t, t, condition)
+            return self._call(kind, x_t, t, condition)
         k = self.path.at(t)
-        share = (k.sigma / k.r**2) * x_t  # before x_t is a register: what it was made of cancels
-        return share + (k.alpha / k.r) * self._asked("v", x_t, t, condition)
+        kept = (k.sigma / k.r**2) * x_t  # before x_t is a register: its terms cancel
+        return kept + (k.alpha / k.r) * self._call("v", x_t, t, condition)
 
     def jump(self, x_t: Any, t: Tensor, s: Tensor, condition: Condition = None) -> Any:
-        return self._asked("jump", x_t, t, condition, s)
+        return self._call("jump", x_t, t, condition, s)
 
-    def calls(self, t: float = 0.5) -> int:
-        return self._denoiser.calls(t)
-
-    def ends(self, state: Any, stop: float, memory: Any) -> None:
-        if self._end is not None:
-            self._close(None)
+    def end_step(self, state: Any, stop: float, memory: Any) -> None:
+        if self.rows[-1].state is not None:
+            self.rows.append(Row())
         register = self._register(state)
         for part in pytree.tree_leaves(memory):
             if isinstance(part, Symbol):
                 self._register(part)
-        self._end = stop, register
-
-    def finished(self) -> list[Row]:
-        self._close(None)
-        return self._rows
+        self.rows[-1].stop = stop
+        self.rows[-1].state = register
 
 
 class _Noise(Draws):
@@ -448,7 +446,7 @@ class _Noise(Draws):
     def normal(self, shape: Sequence[int]) -> Any:
         if tuple(shape) != self._tracer.shape:
             raise NotAffine(f"it draws noise of shape {tuple(shape)}")
-        return self._tracer.drawn()
+        return self._tracer.draw()
 
     def uniform(self) -> Tensor:
         raise NotAffine("it draws uniform numbers")
@@ -457,239 +455,67 @@ class _Noise(Draws):
         raise NotAffine("it draws from another random stream")
 
 
-def with_columns(rows: list[Row], denoiser: Predictor) -> list[Row]:
-    """Add the columns that this denoiser needs to the calls of the rows, computed at once for all calls of one kind."""
-    kinds: dict[str, list[int]] = {}
-    for number, row in enumerate(rows):
-        if row.call is not None:
-            kinds.setdefault(row.call.kind, []).append(number)
-    done = list(rows)
-    for kind, numbers in kinds.items():
-        calls = [call for number in numbers if (call := rows[number].call) is not None]
-        t = torch.stack([call.t for call in calls])
-        to = None if calls[0].to is None else torch.stack([call.to for call in calls])
-        columns = mapped(
-            columns_of(denoiser, kind, t, to),
-            lambda part: part if part.requires_grad else part.tolist(),
-        )
-        for place, (number, call) in enumerate(zip(numbers, calls, strict=True)):
-            done[number] = replace(
-                rows[number], call=replace(call, columns=mapped(columns, itemgetter(place)))
-            )
-    return done
-
-
-@dataclass(frozen=True)
-class General:
-    """Table in the general form, with gradients if its coefficients have them.
-
-    Args:
-        kinds: Estimate of each of the K calls.
-        times: Times of the calls, (K,), float64.
-        weights: Lower triangular weights (K + 1, K + 1), float64, of the start (first column) and
-            the estimates: row k gives the input of call k, the last row the data.
-        stops: Number of the call at the end of each step but the last.
-    """
-
-    kinds: tuple[str, ...]
-    times: Tensor
-    weights: Tensor
-    stops: tuple[int, ...]
-
-    def table(self, denoiser: Predictor, grid: Sequence[float]) -> Table:
-        """Build the table for this denoiser on a grid of N + 1 falling times; numbers without gradient become floats."""
-        calls = len(self.kinds)
-        rows = []
-        ends = dict(zip(self.stops, grid[1:-1], strict=True))
-        for k in range(calls + 1):
-            point = 2 * k + 1
-            row = self.weights[k, : k + 1]
-            sources = (0, *(2 * j + 2 for j in range(k)))
-            update = Update(point, sources, tuple(row if row.requires_grad else row.tolist()))
-            call = Call(self.kinds[k], point, point + 1, self.times[k]) if k < calls else None
-            stop = ends.get(k) if k < calls else grid[-1]
-            rows.append(Row((), (update,), stop, None if stop is None else point, call))
-        return Table(with_drops(with_columns(rows, denoiser)))
-
-
-def general(table: Table) -> General:
-    """Convert a table of a deterministic solver to the equivalent general form (up to rounding).
-
-    Raises:
-        UsageError: If the table draws noise or jumps, or its steps do not begin with a call at
-            their start.
-    """
-    calls = [row.call for row in table.rows if row.call is not None]
-    count = len(calls)
-    unit = torch.eye(count + 1, dtype=torch.float64)
-    values = {0: unit[0]}
-    points = []
-    stops = []
-    state = None
-    number = 0
-    for row in table.rows:
-        if row.noises or (row.call is not None and row.call.kind == "jump"):
-            raise UsageError("Tables are learned only for solvers without noise and without jumps.")
-        for update in row.updates:
-            parts = [
-                values[source] * weight
-                for source, weight in zip(update.sources, update.weights, strict=True)
-            ]
-            values[update.register] = torch.stack(parts).sum(0)
-        if row.state is not None:
-            state = row.state
-            if row.call is not None and row.call.point == state:
-                stops.append(number)
-            elif row.stop != 0:
-                raise UsageError(
-                    "Tables are learned only for solvers whose steps begin with a prediction at their start."
-                )
-        if row.call is not None:
-            points.append(values[row.call.point])
-            number += 1
-            values[row.call.estimate] = unit[number]
-    assert state is not None
-    times = torch.stack([torch.as_tensor(call.t, dtype=torch.float64) for call in calls])
-    return General(
-        tuple(call.kind for call in calls),
-        times,
-        torch.stack([*points, values[state]]),
-        tuple(stops),
-    )
-
-
-@dataclass(frozen=True)
-class LearnedTable:
-    """Table that was learned for a number of steps of a solver and one model.
-
-    Args:
-        kinds: Estimate of each of the K calls, names in `pushforward.paths.ROWS`.
-        times: Times of the K calls.
-        weights: K + 1 rows of weights; row k has k + 1 weights, for the start and the estimates
-            before call k. The last row gives the data.
-        stops: Number of the call at the end of each step but the last, in rising order.
-        grid: N + 1 falling times of the steps, ending with 0.
-
-    Raises:
-        UsageError: If sizes do not match, or numbers are not finite.
-    """
-
-    kinds: Sequence[str]
-    times: Sequence[float]
-    weights: Sequence[Sequence[float]]
-    stops: Sequence[int]
-    grid: Sequence[float]
-
-    def __post_init__(self) -> None:
-        calls = len(self.kinds)
-        fits = len(self.times) == calls > 0 and [len(row) for row in self.weights] == list(
-            range(1, calls + 2)
-        )
-        inner = list(self.stops) == sorted(set(self.stops)) and all(
-            0 < stop < calls for stop in self.stops
-        )
-        if not (fits and inner and len(self.grid) == len(self.stops) + 2):
-            raise UsageError(
-                f"A table with {calls} calls needs {calls} times, {calls + 1} rows of 1 to {calls + 1} weights, and a "
-                f"grid with two more times than stops. Got {len(self.times)} times, rows of "
-                f"{[len(row) for row in self.weights]} weights, {len(self.grid)} grid times and stops {list(self.stops)}."
-            )
-        if not np.isfinite(
-            [*self.times, *self.grid, *(weight for row in self.weights for weight in row)]
-        ).all():
-            raise UsageError(
-                "This learned table contains values that are not finite. Learn it again."
-            )
-
-    @classmethod
-    def of(cls, table: General, grid: Sequence[float]) -> LearnedTable:
-        """Extract the numbers of a table in the general form."""
-        weights = [row[: k + 1] for k, row in enumerate(table.weights.tolist())]
-        return cls(
-            list(table.kinds),
-            table.times.tolist(),
-            weights,
-            list(table.stops),
-            [float(t) for t in grid],
-        )
-
-    def table(self, denoiser: Predictor) -> Table:
-        """Build the table for this denoiser."""
-        size = len(self.weights)
-        weights = torch.zeros(size, size, dtype=torch.float64)
-        for k, row in enumerate(self.weights):
-            weights[k, : k + 1] = torch.tensor(row, dtype=torch.float64)
-        times = torch.tensor(self.times, dtype=torch.float64)
-        return General(tuple(self.kinds), times, weights, tuple(self.stops)).table(
-            denoiser, self.grid
-        )
-
-
-TABLES = 8  # How many tables are kept: those of a flow's own times and of the last solves, encodings and variations
-Times = np.ndarray | Tensor
+TABLES = 8  # tables that are kept: for a flow's own times, and for recent solves and encodings
 
 
 class TableCache:
-    """Cache of the tables of one solver: a table is compiled once for the same times, denoiser and settings.
+    """Cache of the tables of one solver, by times, denoiser and settings.
 
-    Replacing an attribute of solver or denoiser, such as the guidance scale, compiles another
-    table. Changes inside an attribute, such as in the attributes of a path, are not noticed.
-
-    Args:
-        solver: Any solver.
-        learned: Learned table to use along its own times.
+    Replacing an attribute of solver or denoiser compiles another table. Changes inside an
+    attribute are
+    not noticed.
     """
 
-    def __init__(self, solver: Solver, learned: LearnedTable | None = None) -> None:
+    def __init__(self, solver: Solver) -> None:
         self.solver = solver
-        self.learned = learned
         self._tables: dict[bytes, tuple[list[Any], Table | NotAffine]] = {}
 
     def table(self, denoiser: Predictor, times: Times) -> Table | NotAffine:
-        """Return the table for these times from a cache of the latest tables, or the reason why there is none."""
+        """Return the table for these times, or the reason why there is none."""
         if isinstance(times, Tensor) and times.requires_grad:
             return self._compiled(denoiser, times.cpu())
         along = np.array(times, dtype=np.float64)
         key = along.tobytes()
         settings = [*_settings(self.solver), *_settings(denoiser)]
-        if key in self._tables and list(map(id, self._tables[key][0])) == list(map(id, settings)):
-            return self._tables[key][1]
+        if key in self._tables:
+            known, table = self._tables[key]
+            if list(map(id, known)) == list(map(id, settings)):
+                return table
         while len(self._tables) >= TABLES:
-            self._tables.pop(next(iter(self._tables)))
-        self._tables[key] = settings, self._compiled(denoiser, torch.from_numpy(along))
-        return self._tables[key][1]
+            oldest = next(iter(self._tables))
+            del self._tables[oldest]
+        table = self._compiled(denoiser, torch.from_numpy(along))
+        self._tables[key] = (settings, table)
+        return table
 
     def _compiled(self, denoiser: Predictor, times: Tensor) -> Table | NotAffine:
-        if (
-            self.learned is not None
-            and not times.requires_grad
-            and times.tolist() == list(self.learned.grid)
-        ):
-            return self.learned.table(denoiser)
         try:
             return compile_table(self.solver, times, denoiser)
         except NotAffine as reason:
             if not self.solver.adaptive:
                 warn(
-                    f"The step of {type(self.solver).__name__} is not affine ({reason}), so the solver runs without a table.",
+                    f"The step of {type(self.solver).__name__} is not affine ({reason}), so the "
+                    "solver runs without a table.",
                     stacklevel=2,
                 )
             return reason
 
 
 def _settings(part: object) -> list[Any]:
-    """The identity of a part: its attributes by name, and those of the predictors inside.
+    """The attributes that identify a solver or predictor, with those of inner predictors.
 
-    A module is known by the dicts that it holds, which it shares with what torch.export puts instead of a module that is
-    used twice.
+    Modules are identified by their dicts, which torch.export shares between copies.
     """
-    held = {
-        name: value for name, value in getattr(part, "__dict__", {}).items() if name != "training"
-    }
-    inner = [
-        value
-        for value in (*held.values(), *held.get("_modules", {}).values())
-        if isinstance(value, Predicting)
-    ]
-    identity = [] if isinstance(part, nn.Module) else [part]
-    return [*identity, *chain(*held.items()), *chain(*map(_settings, inner))]
+    settings: list[Any] = [] if isinstance(part, nn.Module) else [part]
+    inner = []
+    for name, value in vars(part).items():
+        if name == "training":
+            continue
+        settings += [name, value]
+        inner.append(value)
+        if name == "_modules":
+            inner += value.values()
+    for value in inner:
+        if isinstance(value, Predicting):
+            settings += _settings(value)
+    return settings

@@ -29,7 +29,8 @@ from pushforward.tables.reading.frames import (
     write_parquet,
 )
 from pushforward.transports import BATCH, Transport
-from pushforward.transports.transport import TURNS, Tally, finite
+from pushforward.transports.redrawing import TURNS, Tally
+from pushforward.transports.transport import finite
 
 # Seeds from one draw of a row to the next; those of as many rows lie between, and those of the next rows far beyond
 PERIOD = 1_000_000

@@ -1,4 +1,4 @@
-"""Transports in steps, by a denoiser and a solver; in one call; and to codes, which an autoencoder decodes."""
+"""Transports in steps, by a denoiser and a solver; in one call; and through latents."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from pushforward.errors import UsageError
 from pushforward.paths import Coefficients, Source, training_noise
 from pushforward.solvers import Solver, as_solver, name_of
 from pushforward.solvers.solver import State, grid_times, stepped
-from pushforward.solvers.table import LearnedTable, NotAffine, Table, TableCache
+from pushforward.solvers.table import NotAffine, Table, TableCache
 from pushforward.transports.transport import (
     ConditionLike,
     Transport,
@@ -36,14 +36,13 @@ from pushforward.transports.transport import (
     finite,
 )
 
-MOST_STEPS = 10_000  # Steps of a flow, ten times those of the longest published samplers; a damaged run cannot ask for more
+MOST_STEPS = 10_000  # ten times those of the longest published samplers
 
 
 class Flow(Transport):
     """Transport from noise to data by a denoiser and a solver in a fixed number of steps.
 
-    It starts at sigma(t_max) z; the last step goes to t = 0 by the data prediction, so N steps of a one-call solver cost N
-    calls.
+    It starts at sigma(t_max) z; the last step goes to t = 0 by the data prediction.
 
     Args:
         denoiser: Denoiser, guided or not.
@@ -51,13 +50,9 @@ class Flow(Transport):
         steps: Number of steps.
         grid: Time grid: a name in `pushforward.solvers.solver.GRIDS`, None for the default of the
             solver, or N + 1 falling times ending with 0 (a learned grid).
-        learned: Learned coefficients that replace the solver's own on these times
-            (`pushforward.transports.learned_steps`). On other times, as in `encode` and `solve`,
-            the solver's coefficients are used.
 
     Raises:
-        UsageError: If there are more than `MOST_STEPS` steps, the grid is invalid, an adaptive
-            solver has one step, or a learned table belongs to other times.
+        UsageError: If the steps, the grid or the solver are invalid for the model.
     """
 
     def __init__(
@@ -66,72 +61,71 @@ class Flow(Transport):
         solver: Solver | str,
         steps: int,
         grid: str | Sequence[float] | None = None,
-        learned: LearnedTable | None = None,
     ) -> None:
         super().__init__()
         check_predictor(denoiser)
-        solver = as_solver(solver)
-        self.denoiser, self.solver, self.steps = denoiser, solver, whole("steps", steps)
+        self.denoiser = denoiser
+        self.solver = as_solver(solver)
+        self.steps = whole("steps", steps)
         if self.steps > MOST_STEPS:
             raise UsageError(f"`steps` must be at most {MOST_STEPS:,}, got {self.steps:,}.")
-        self.grid = grid if grid is None or isinstance(grid, str) else [float(t) for t in grid]
-        self.space, self.noise_shape = denoiser.space, tuple(denoiser.space.shape)
-        self._times = grid_times(self._where(), denoiser.path, self.steps)
-        self.learned = learned
-        self._tables = TableCache(solver, learned)
-        self.width = float(self._edge().sigma)
-        if self.source is not None and (
-            solver.stochastic or self._where() in ("log_snr", "karras")
-        ):
+        if grid is not None and not isinstance(grid, str):
+            grid = [float(t) for t in grid]
+        self.grid = grid
+        self.space = denoiser.space
+        self.noise_shape = tuple(denoiser.space.shape)
+        self._used_grid = self._choose_grid()
+        self._times = grid_times(self._used_grid, denoiser.path, self.steps)
+        self._tables = TableCache(self.solver)
+        self.width = float(self._edge(self._times[0]).sigma)
+        self._check_solver()
+
+    def _check_solver(self) -> None:
+        levels = self.solver.stochastic or self._used_grid in ("log_snr", "karras")
+        if self.source is not None and levels:
             raise UsageError(
-                f"This model was trained from {self.source.data} instead of noise, so it has no noise levels. Sample it "
-                "with unipc, dpm, euler, heun, midpoint or rk4 on the grid time."
+                f"This model was trained from {self.source.data} instead of noise, so it has no "
+                "noise levels. Sample it with unipc, dpm, euler, heun, midpoint or rk4 on the grid "
+                "time."
             )
-        if solver.jumps and not has_jump(denoiser):
+        if self.solver.jumps and not has_jump(self.denoiser):
             raise UsageError(
-                f"{type(solver).__name__} needs a map between two times (pf.FlowMap), but this model predicts at one "
-                "time. Sample it with dpm, heun or another solver."
+                f"{type(self.solver).__name__} needs a map between two times (pf.FlowMap), but "
+                "this model predicts at one time. Sample it with dpm, heun or another solver."
             )
-        if solver.adaptive and self.steps < 2:
+        if self.solver.adaptive and self.steps < 2:
             raise UsageError(
-                "An adaptive solver needs at least 2 steps: one that it divides itself, and one to t = 0."
-            )
-        if learned is not None and self._times.tolist() != list(learned.grid):
-            raise UsageError(
-                "This table was learned for another time grid. Use flow.with_table(table)."
+                "An adaptive solver needs at least 2 steps: one that it divides itself, and one to "
+                "t = 0."
             )
 
-    def _where(self) -> str | Sequence[float]:
+    def _choose_grid(self) -> str | Sequence[float]:
+        if self.grid:
+            return self.grid
         if self.solver.jumps:
-            learned = getattr(getattr(trained(self.denoiser), "sampling", None), "grid", None)
-        else:
-            learned = None
-        of_data = self.source is not None and getattr(self.solver, "of", None) == "data"
-        # from other data than noise these solvers of the ODE need no noise levels, but their own grid does
-        return self.grid or learned or ("time" if of_data else self.solver.grid)
+            sampling = getattr(trained(self.denoiser), "sampling", None)
+            learned = getattr(sampling, "grid", None)
+            if learned:
+                return learned
+        # from other data than noise, these solvers need no noise levels, unlike their own grid
+        if self.source is not None and getattr(self.solver, "of", None) == "data":
+            return "time"
+        return self.solver.grid
 
     def facts(self) -> dict[str, str]:
-        arguments = {
-            name: value
-            for name, value in spec.describe(self.solver).items()
-            if name not in ("part", "opaque")
-        }
-        given = ", ".join(f"{name}={value}" for name, value in arguments.items())
-        grid = self._where()
-        where = (grid if isinstance(grid, str) else "given times") + (
-            ", with a learned table" if self.learned else ""
-        )
+        arguments = []
+        for name, value in spec.describe(self.solver).items():
+            if name not in ("part", "opaque"):
+                arguments.append(f"{name}={value}")
+        solver = f"{type(self.solver).__name__}({', '.join(arguments)})"
+        grid = self._used_grid if isinstance(self._used_grid, str) else "given times"
         inner = trained(self.denoiser)
-        if inner is None:
-            model = type(self.denoiser).__name__
-        else:
-            model = f"{inner.prediction} on {type(inner.path).__name__}"
-        if inner is None or inner is self.denoiser:
-            guided = ""
-        else:
-            guided = f", {type(self.denoiser).__name__}"
-        solver = f"{self.steps} steps of {type(self.solver).__name__}({given}) on {where}"
-        return super().facts() | {"model": model + guided, "solver": solver}
+        model = type(self.denoiser).__name__
+        if inner is not None:
+            guided = "" if inner is self.denoiser else f", {model}"
+            model = f"{inner.prediction} on {type(inner.path).__name__}{guided}"
+        facts = {"model": model, "solver": f"{self.steps} steps of {solver} on {grid}"}
+        return super().facts() | facts
 
     @property
     def source(self) -> Source | None:
@@ -148,7 +142,7 @@ class Flow(Transport):
         return self.source.starts(draws)
 
     def training_noise(self, draws: Draws) -> Tensor:
-        """Draw standard normal noise, or training examples of the model's source; held-out examples are kept for scores."""
+        """Draw standard normal noise, or training examples of the model's source."""
         return training_noise(self.source, self.noise_shape, draws)
 
     @property
@@ -158,7 +152,7 @@ class Flow(Transport):
 
     @property
     def calls(self) -> int:
-        """Return the network evaluations per sample, including guidance; for adaptive solvers, of the sample with seed 0."""
+        """Return the network evaluations per sample; for adaptive solvers, with seed 0."""
         table = self._tables.table(self.denoiser, self._times)
         if isinstance(table, NotAffine):
             return self._counted()
@@ -168,12 +162,9 @@ class Flow(Transport):
         counted = _Counted(self.denoiser)
         with torch.no_grad():
             draws = ExampleDraws(0, 1, device=self.device)
-            state = self._at_start(draws.normal(self.noise_shape))
-            self._last(
-                stepped(
-                    self.solver, counted, state, self._times, self.conditions(1, None, 0), draws
-                )
-            )
+            x = self._at_start(draws.normal(self.noise_shape))
+            condition = self.conditions(1, None, 0)
+            self._last(stepped(self.solver, counted, x, self._times, condition, draws))
         return counted.count
 
     def with_solver(
@@ -184,36 +175,25 @@ class Flow(Transport):
     ) -> Flow:
         """Return a flow with the same denoiser and another solver.
 
-        Args:
-            solver: A solver, or its name, such as "heun" or "dpm:3".
-            steps: Number of steps; None keeps the flow's.
-            grid: Time grid, see `Flow`; None takes `grid_for`, as ``pushforward sample --solver``
-                does.
+        ``steps`` is the flow's and ``grid`` that of `grid_for` by default.
         """
         solver = as_solver(solver)
         if steps is None:
             steps = self.steps
-        return Flow(
-            self.denoiser, solver, steps, self.grid_for(solver, steps) if grid is None else grid
-        )
+        if grid is None:
+            grid = self.grid_for(solver, steps)
+        return Flow(self.denoiser, solver, steps, grid)
 
     def with_steps(self, steps: int) -> Flow:
-        """Return the same flow with another number of steps, as ``pushforward sample --steps`` does."""
+        """Return the same flow with another number of steps."""
         return self.with_solver(self.solver, steps)
 
     def grid_for(self, solver: Solver, steps: int) -> str | list[float] | None:
-        """Return the flow's own grid if it suits a solver and a number of steps, else None, the solver's usual grid.
-
-        A named grid suits all solvers of the same name, and given times suit their own number of steps.
-        """
+        """Return the flow's own grid if it suits a solver and a number of steps, else None."""
         fits = isinstance(self.grid, str) or steps == self.steps
         if fits and name_of(solver) == name_of(self.solver):
             return self.grid
         return None
-
-    def with_table(self, learned: LearnedTable) -> Flow:
-        """Return a flow with the same denoiser and solver, and the times and coefficients of a learned table."""
-        return Flow(self.denoiser, self.solver, len(learned.grid) - 1, learned.grid, learned)
 
     def forward(self, z: Tensor, condition: Condition = None, draws: Draws | None = None) -> Tensor:
         return self._last(self.walk(self._at_start(z), self._times, condition, draws))
@@ -225,21 +205,20 @@ class Flow(Transport):
     def _at_start(self, z: Tensor) -> Tensor:
         return z * self.width
 
-    def _edge(self, t: float | None = None) -> Coefficients:
-        return self.denoiser.path.at(
-            torch.tensor(float(self._times[0]) if t is None else t, dtype=torch.float64)
-        )
+    def _edge(self, t: float) -> Coefficients:
+        return self.denoiser.path.at(torch.tensor(t, dtype=torch.float64))
 
     def _beyond(self, t: float) -> bool:
         path = self.denoiser.path
         log_snr = float(path.log_snr(torch.tensor(t, dtype=torch.float64)))
         if t <= path.ends[1] or math.isfinite(log_snr):
             return False
-        if log_snr != -math.inf:
-            raise UsageError(
-                f"The path {type(path).__name__} has only noise at its end, t = 1, so it needs a smaller t; got {t}."
-            )
-        return True
+        if log_snr == -math.inf:
+            return True
+        raise UsageError(
+            f"The path {type(path).__name__} has only noise at its end, t = 1, so it needs a "
+            f"smaller t; got {t}."
+        )
 
     def walk(
         self,
@@ -248,10 +227,7 @@ class Flow(Transport):
         condition: Condition = None,
         draws: Draws | None = None,
     ) -> Iterator[State]:
-        """Solve along ``times`` from the state x at the first time, and yield (time, state) after each step, in model units.
-
-        Gradients pass through times given as a tensor.
-        """
+        """Solve along times from x (model units), and yield (time, state) after each step."""
         table = self._tables.table(self.denoiser, times)
         if isinstance(table, NotAffine):
             yield from stepped(self.solver, self.denoiser, x, times, condition, draws)
@@ -263,12 +239,13 @@ class Flow(Transport):
         """Return the solver's steps on the flow's times as a table of numbers.
 
         Raises:
-            UsageError: If the solver chooses its own steps, or a step is not affine.
+            UsageError: If a step is not affine.
         """
         table = self._tables.table(self.denoiser, self._times)
         if isinstance(table, NotAffine):
             raise UsageError(
-                f"The steps of {type(self.solver).__name__} cannot be written as a table: {table}. Choose another solver."
+                f"The steps of {type(self.solver).__name__} cannot be written as a table: {table}. "
+                "Choose another solver."
             )
         return table
 
@@ -282,10 +259,9 @@ class Flow(Transport):
     ) -> Tensor:
         """Solve from one time to another, with the flow's number of steps, equal in log-SNR.
 
-        At t = 0 the log-SNR is infinite. A solve to 0 goes to t_min and from there to 0 in its last
-        step, by the data prediction, as in sampling; a solve from 0 starts at alpha x at t_min, as
-        in `encode`. If the log-SNR is infinite at t = 1, the state there is noise, and only its
-        standard deviation changes on the way to t_max.
+        The log-SNR is infinite at t = 0, where a solve ends as in sampling and starts as in
+        `encode`. If it
+        is infinite at t = 1, the state there is noise, and is only scaled on the way to t_max.
 
         Args:
             x: State at ``start``, (n, *shape), in model units.
@@ -293,9 +269,6 @@ class Flow(Transport):
             stop: End time, which may be closer to noise than ``start``.
             condition: None or a dict of tensors with n examples.
             draws: Random numbers for each sample, for stochastic solvers.
-
-        Returns:
-            State at ``stop``.
 
         Raises:
             UsageError: If a time is below 0 or beyond the end of the path.
@@ -307,34 +280,36 @@ class Flow(Transport):
         if start == stop:
             return x
         if self._beyond(start):
-            return self.solve(
-                x * float(self._edge(high).sigma / self._edge(start).sigma),
-                high,
-                stop,
-                condition,
-                draws,
-            )
+            scale = float(self._edge(high).sigma / self._edge(start).sigma)
+            return self.solve(x * scale, high, stop, condition, draws)
         if self._beyond(stop):
-            return self.solve(x, start, high, condition, draws) * float(
-                self._edge(stop).sigma / self._edge(high).sigma
-            )
+            scale = float(self._edge(stop).sigma / self._edge(high).sigma)
+            return self.solve(x, start, high, condition, draws) * scale
         if start == 0:
             x = x * float(self._edge(low).alpha)
             start = low
         if stop == 0 and (start <= low or self.steps == 1):
             return self._last(self.walk(x, np.array([start, 0.0]), condition, draws))
-        end, last, steps = (stop, [], self.steps) if stop else (low, [0.0], self.steps - 1)
-        ends = path.log_snr(torch.tensor([start, end], dtype=torch.float64))
-        times = path.time(
-            torch.linspace(float(ends[0]), float(ends[1]), steps + 1, dtype=torch.float64)
-        ).numpy()
-        times[0], times[-1] = start, end
-        return self._last(self.walk(x, np.append(times, last), condition, draws))
+        if stop:
+            times = self._even_times(start, stop, self.steps)
+        else:
+            times = np.append(self._even_times(start, low, self.steps - 1), 0.0)
+        return self._last(self.walk(x, times, condition, draws))
+
+    def _even_times(self, start: float, stop: float, steps: int) -> np.ndarray:
+        """Times with equal steps in log-SNR."""
+        path = self.denoiser.path
+        first, last = path.log_snr(torch.tensor([start, stop], dtype=torch.float64)).tolist()
+        log_snr = torch.linspace(first, last, steps + 1, dtype=torch.float64)
+        times = path.time(log_snr).numpy()
+        times[0] = start
+        times[-1] = stop
+        return times
 
     def trajectory(
         self, n: int, condition: ConditionLike = None, *, seed: int = 0
     ) -> Iterator[State]:
-        """Yield (t, x_t) from t_max to 0 for the samples of `sample`, in data units (images clamped to [0, 1])."""
+        """Yield (t, x_t) from t_max to 0 for the samples of `sample`, in data units."""
         n = whole("n", n, 1)
         seed = whole("seed", seed)
         with torch.no_grad():
@@ -342,42 +317,38 @@ class Flow(Transport):
             draws = ExampleDraws(seed, n, device=self.device)
             x = self._at_start(self.noise(draws))
             yield float(self._times[0]), self.space.to_data(x).cpu()
-        steps = self.walk(x, self._times, given, draws)
-        while True:
-            with torch.no_grad():
-                following = next(steps, None)
-            if following is None:
-                return
-            yield following[0], self.space.to_data(finite(following[1])).cpu()
+        for t, state in _without_gradients(self.walk(x, self._times, given, draws)):
+            yield t, self.space.to_data(finite(state)).cpu()
 
     def encode(self, x: Tensor, condition: ConditionLike = None) -> Tensor:
-        """Find the noise that this flow maps to x, by solving the ODE from t_min to t_max.
+        """Find the noise that this flow maps to data x (n, *shape), in data units.
 
-        With this noise, the flow returns x in model units: ``flow.space.to_data(flow(z))`` is x
-        again.
-
-        Args:
-            x: Data in data units, (n, *shape).
-            condition: None, or conditions as in `sample`; missing conditions are unknown, and not
-                drawn.
+        Conditions are those of `sample`; missing conditions are unknown, and not drawn.
 
         Raises:
-            UsageError: If the solver is stochastic, and so cannot be inverted, or conditions are
-                invalid.
+            UsageError: If the solver is stochastic, or conditions are invalid.
         """
         if self.solver.stochastic:
             raise UsageError(
-                f"{type(self.solver).__name__} is a stochastic solver, which cannot be inverted. Use a deterministic "
-                'solver, such as `solver="dpm"`.'
+                f"{type(self.solver).__name__} is a stochastic solver, which cannot be inverted. "
+                'Use a deterministic solver, such as `solver="dpm"`.'
             )
         with torch.no_grad():
             low = self.denoiser.path.ends[0]
             times = np.append(self._times[self._times > low], low)
-            start = self.space.to_model(as_examples(self.space, x).to(self.device)) * float(
-                self._edge(low).alpha
-            )
-            state = self._last(self.walk(start, times[::-1], self.read(len(start), condition)))
-            return state / self.width
+            data = self.space.to_model(as_examples(self.space, x).to(self.device))
+            start = data * float(self._edge(low).alpha)
+            given = self.read(len(start), condition)
+            return self._last(self.walk(start, times[::-1], given)) / self.width
+
+
+def _without_gradients(states: Iterator[State]) -> Iterator[State]:
+    while True:
+        with torch.no_grad():
+            state = next(states, None)
+        if state is None:
+            return
+        yield state
 
 
 class _Counted:
@@ -407,7 +378,7 @@ class Invertible(Protocol):
 
 @runtime_checkable
 class Stepped(Protocol):
-    """Transport in steps: a solver runs a denoiser along falling times, and both can be exchanged."""
+    """Transport in steps: a solver runs a denoiser along falling times."""
 
     denoiser: Predictor
     solver: Solver
@@ -420,7 +391,7 @@ class Stepped(Protocol):
 
     @property
     def source(self) -> Source | None:
-        """Return the noise source; None for standard normal noise, for which times are noise levels."""
+        """Return the noise source; None for standard normal noise."""
 
     def with_solver(
         self, solver: Solver | str, steps: int, grid: str | Sequence[float] | None = None
@@ -443,27 +414,25 @@ def has_steps(transport: object) -> TypeGuard[Flow]:
 
 
 def has_levels(transport: object) -> TypeGuard[Flow]:
-    """Return whether states are data with standard normal noise, so that they have noise levels and densities."""
+    """Return whether states are data with standard normal noise, so that they have densities."""
     return isinstance(transport, Stepped) and transport.source is None
 
 
 class Observed(Protocol):
-    """Protocol for the distribution of data around a decoder's mean, such as `pushforward.methods.likelihoods`."""
+    """Distribution of data around a decoder's mean, as in `pushforward.methods.likelihoods`."""
 
     def sample(self, mean: Tensor, noise: Tensor) -> Tensor:
-        """Draw from p(x | z) in model units, by standard normal noise, (n, *shape) all."""
+        """Draw from p(x | z) in model units, by standard normal noise; all are (n, *shape)."""
 
 
 class Map(Transport):
-    """Transport with one network call: the generator of a GAN, the decoder of a VAE, or a distilled student.
+    """Transport with one network call: the generator of a GAN, or the decoder of a VAE.
 
     Args:
         network: ``network(z, None, condition) -> x`` in model units.
         space: Shape and units of the data.
         noise_shape: Shape of the noise of one sample.
-        likelihood: Likelihood of data given the decoder output, from which samples are drawn.
-            Without draws, as in interpolation and inversion, the output is the mean. With None, the
-            decoder output is the sample.
+        likelihood: Likelihood around the output, from which samples are drawn, if any.
     """
 
     def __init__(
@@ -474,7 +443,9 @@ class Map(Transport):
         likelihood: Observed | None = None,
     ) -> None:
         super().__init__()
-        self.network, self.space, self.noise_shape = network, space, tuple(noise_shape)
+        self.network = network
+        self.space = space
+        self.noise_shape = tuple(noise_shape)
         self.likelihood = likelihood
 
     def forward(self, z: Tensor, condition: Condition = None, draws: Draws | None = None) -> Tensor:
@@ -485,11 +456,10 @@ class Map(Transport):
         return self.likelihood.sample(x, draws.normal(self.space.shape))
 
     def facts(self) -> dict[str, str]:
-        if self.likelihood is None:
-            drawn = {}
-        else:
-            drawn = {"samples": f"drawn from the {type(self.likelihood).__name__} likelihood"}
-        return super().facts() | drawn
+        facts = super().facts()
+        if self.likelihood is not None:
+            facts["samples"] = f"drawn from the {type(self.likelihood).__name__} likelihood"
+        return facts
 
     @property
     def calls(self) -> int:
@@ -500,13 +470,11 @@ class Autoencoder(nn.Module):
     """Encoder and decoder between data in model units and latents.
 
     Args:
-        encoder: ``encoder(x, None, condition) -> (n, 2 c, ...)``, means then log-variances along
-            axis 1.
+        encoder: ``encoder(x, None, condition) -> (n, 2 c, ...)``, means, then log-variances.
         decoder: ``decoder(latent, None, condition) -> x``.
         space: Shape and units of the data, with the conditions of encoder and decoder.
-        standard: Whether the latents of all examples should follow N(0, 1), as in a VAE.
-        likelihood: Likelihood from which samples are drawn around the decoder output; with None,
-            the output is the sample.
+        standard: Whether latents should follow N(0, 1), as in a VAE.
+        likelihood: Likelihood from which samples are drawn around the decoder output, if any.
     """
 
     def __init__(
@@ -542,7 +510,7 @@ class Autoencoder(nn.Module):
         return call(self.decoder, latent, None, self._own(condition))
 
     def drawn(self, x: Tensor, draws: Draws | None) -> Tensor:
-        """Draw around decoded data x in model units; return x without draws, or without a likelihood."""
+        """Draw around decoded data x in model units, if there are draws and a likelihood."""
         if self.likelihood is None or draws is None:
             return x
         return self.likelihood.sample(x, draws.stream("decoder").normal(self.space.shape))
@@ -553,7 +521,8 @@ class Autoencoder(nn.Module):
         if missing:
             what = " and ".join(missing)
             raise UsageError(
-                f"This autoencoder takes {what}, so its latents depend on them too. Pass {what} as a condition."
+                f"This autoencoder takes {what}, so its latents depend on them too. Pass {what} as "
+                "a condition."
             )
         if condition and names:
             return {name: condition[name] for name in names}
@@ -561,12 +530,7 @@ class Autoencoder(nn.Module):
 
 
 class Latent(Transport):
-    """Transport in a latent space, followed by a decoder.
-
-    Args:
-        inner: Transport in the latent space.
-        autoencoder: Autoencoder between data and latents.
-    """
+    """Transport in a latent space, followed by a decoder."""
 
     def __init__(self, inner: Transport, autoencoder: Autoencoder) -> None:
         super().__init__()
@@ -576,10 +540,9 @@ class Latent(Transport):
         self.noise_shape = inner.noise_shape
 
     def forward(self, z: Tensor, condition: Condition = None, draws: Draws | None = None) -> Tensor:
-        """Compute decode(inner(z)); with draws, draw from the decoder's likelihood if the autoencoder has one."""
-        return self.autoencoder.drawn(
-            self.decode(self.inner(z, condition, draws), condition), draws
-        )
+        """Compute decode(inner(z)); with draws, draw from the decoder's likelihood, if any."""
+        x = self.decode(self.inner(z, condition, draws), condition)
+        return self.autoencoder.drawn(x, draws)
 
     def decode(self, codes: Tensor, condition: Condition = None) -> Tensor:
         """Decode latents in their own model units to data in model units."""
@@ -589,22 +552,21 @@ class Latent(Transport):
         return self.inner.noise(draws)
 
     def codes(self, x: Tensor, condition: Condition = None) -> Tensor:
-        """Compute the mean latents of data x (n, *shape), in data units, in the data units of the latent space."""
+        """Compute the mean latents of data x (n, *shape); both in data units of their space."""
         with torch.no_grad():
-            return self.autoencoder.encode(
-                self.space.to_model(as_examples(self.space, x).to(self.device)), condition
-            )
+            data = self.space.to_model(as_examples(self.space, x).to(self.device))
+            return self.autoencoder.encode(data, condition)
 
     def encode(self, x: Tensor, condition: ConditionLike = None) -> Tensor:
-        """Find the noise that is mapped to data x (n, *shape), in data units, through its mean latent.
+        """Find the noise that is mapped to data x (n, *shape) through its mean latent.
 
         Raises:
             UsageError: If the inner transport cannot be inverted.
         """
         if not isinstance(self.inner, Invertible):
             raise UsageError(
-                f"The model in this latent space ({type(self.inner).__name__}) maps noise to data in one call and cannot "
-                "be inverted."
+                f"The model in this latent space ({type(self.inner).__name__}) maps noise to data "
+                "in one call and cannot be inverted."
             )
         given = self.read(len(x), condition)
         return self.inner.encode(self.codes(x, given), given)
@@ -624,8 +586,7 @@ class Latent(Transport):
         for t, codes in self.inner.trajectory(n, given, seed=seed):
             with torch.no_grad():
                 x = self.autoencoder.decode(codes.to(self.device), given)
-                decoded = self.space.to_data(finite(x)).cpu()
-            yield t, decoded
+            yield t, self.space.to_data(finite(x)).cpu()
 
     @property
     def calls(self) -> int:
@@ -633,14 +594,14 @@ class Latent(Transport):
 
 
 def inner_of(transport: Transport) -> Transport:
-    """Return the transport that maps the noise: the transport itself, or the inner transport of a `Latent`."""
+    """Return the transport that maps the noise: the inner transport of a `Latent`, or itself."""
     if isinstance(transport, Latent):
         return transport.inner
     return transport
 
 
 def starts(transport: Transport) -> tuple[Source, int] | None:
-    """Return the data set that a flow starts from, with its number of different held-out examples; None for noise."""
+    """Return a flow's source with its number of different held-out examples; None for noise."""
     source = getattr(inner_of(transport), "source", None)
     if source is None:
         return None

@@ -1,9 +1,10 @@
-"""How probable a model finds data: the exact density of a flow, and the variational bound of a diffusion model.
+"""Likelihoods: the exact density of a flow, and the variational bound of a diffusion model.
 
 References:
-    Chen et al., Neural ODEs (2018), the instantaneous change of variables; Grathwohl et al., FFJORD (2019), Hutchinson's trace
-    with probes fixed per solve; Song et al. (2021), section 4.3 and appendix D.2; Kingma et al., Variational Diffusion Models
-    (2021), eq. 11 to 15; Theis et al., A Note on the Evaluation of Generative Models (2016), dequantisation.
+    Chen et al., Neural ODEs (2018), the instantaneous change of variables; Grathwohl et al., FFJORD
+    (2019), Hutchinson's trace with probes fixed per solve; Song et al. (2021), section 4.3 and
+    appendix D.2; Kingma et al., Variational Diffusion Models (2021), eq. 11 to 15; Theis et al., A
+    Note on the Evaluation of Generative Models (2016), dequantisation.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from pushforward.paths import convert, solve
 from pushforward.transports import Flow, Transport, check_transport, has_levels, has_steps
 from pushforward.transports.transport import ConditionLike
 
-EXACT = 64  # Up to so many numbers an example the trace is exact; above, it is estimated by random probes
+EXACT = 64  # dimensions up to which the trace is exact; above, it is estimated by random probes
 LEVELS = 256
 
 
@@ -38,18 +39,16 @@ def log_prob(
 ) -> Tensor:
     """Compute the log density of data under a flow, by the instantaneous change of variables.
 
-    log p(x) = log p(z) + int div f, along the ODE from x to z, solved by RK4 on a grid uniform in
-    log-SNR for the state over hypot(alpha, sigma), where the state and its derivative are of order
-    one. The trace is exact for examples of at most `EXACT` numbers; above, Hutchinson's estimate
-    with Rademacher probes, fixed for a solve, is unbiased for log p. Between t = 0 and t_min the
-    flow is taken as x_t = alpha x.
+    log p(x) = log p(z) + int div f, along the ODE from x to z, by RK4 in log-SNR for the state over
+    hypot(alpha, sigma). The trace is exact for at most `EXACT` dimensions; above, Hutchinson's
+    estimate
+    with fixed Rademacher probes is unbiased. Between t = 0 and t_min, x_t = alpha x.
 
     Args:
         flow: Flow; its solver and steps have no effect.
-        x: Data in data units, (n, *shape). Images should be dequantised (`dequantise`).
-        condition: None, or conditions as in `Transport.sample`, for log p(x | condition). Missing
-            conditions are unknown.
-        steps: Number of RK4 steps, with four network calls and four backward passes each.
+        x: Data in data units, (n, *shape); images should be dequantised (`dequantise`).
+        condition: Conditions as in `Transport.sample`; missing conditions are unknown.
+        steps: Number of RK4 steps, with four network calls and backward passes each.
         probes: Number of random probes if the trace is not exact.
         seed: Seed of the first example's probes.
 
@@ -63,24 +62,19 @@ def log_prob(
     u = flow.space.to_model(x.to(flow.device)).double()
     path = denoiser.path
     size = flow.space.size
-    ends = path.log_snr(torch.tensor(path.ends, dtype=torch.float64))
     first, last = (path.at(torch.tensor([t], dtype=torch.float64)) for t in path.ends)
-    signs = None
+    signs = []
     if size > EXACT:
         draws = ExampleDraws(seed, len(u), "probes", u.device)
-        signs = torch.stack(
-            [torch.where(draws.normal(u.shape[1:]) < 0, -1.0, 1.0) for _ in range(probes)]
-        ).to(u)
+        for _ in range(probes):
+            sign = torch.where(draws.normal(u.shape[1:]) < 0, -1.0, 1.0)
+            signs.append(sign.to(u))
     slope = _Slope(denoiser, flow.read(len(u), condition), signs)
-    y, gained = _rk4(
-        slope,
-        u * float(first.alpha / first.r),
-        torch.linspace(float(ends[0]), float(ends[1]), steps + 1).double(),
-    )
+    log_snr = torch.linspace(*path.log_snr_ends(), steps + 1).double()
+    y, gained = _rk4(slope, u * float(first.alpha / first.r), log_snr)
     scale = float(last.sigma / last.r)
-    at_end = -(y / scale).square().flatten(1).sum(1) / 2 - size * (
-        math.log(2 * math.pi) / 2 + math.log(scale)
-    )
+    norm = math.log(2 * math.pi) / 2 + math.log(scale)
+    at_end = -(y / scale).square().flatten(1).sum(1) / 2 - size * norm
     return at_end + gained + size * float(torch.log(first.alpha / first.r)) + flow.space.log_det
 
 
@@ -88,20 +82,21 @@ def _denoiser(flow: Transport) -> Predictor:
     check_transport(flow)
     if not has_steps(flow):
         raise UsageError(
-            f"A {type(flow).__name__} has no likelihood: it maps noise to data in one call that cannot be inverted. "
-            "Use an iterative model (flow, ddpm, edm, vdm)."
+            f"A {type(flow).__name__} has no likelihood: it maps noise to data in one call that "
+            "cannot be inverted. Use an iterative model (flow, ddpm, edm, vdm)."
         )
     if not has_levels(flow):
         raise UsageError(
-            "This flow does not start from standard normal noise, so its starting density is unknown."
+            "This flow does not start from standard normal noise, so its starting density is "
+            "unknown."
         )
     return flow.denoiser
 
 
 class _Slope:
-    """The slope in log-SNR of y = x_t / hypot(alpha, sigma), and its divergence."""
+    """The derivative in log-SNR of y = x_t / hypot(alpha, sigma), and its divergence."""
 
-    def __init__(self, denoiser: Predictor, condition: Condition, probes: Tensor | None) -> None:
+    def __init__(self, denoiser: Predictor, condition: Condition, probes: list[Tensor]) -> None:
         self.denoiser = denoiser
         self.condition = condition
         self.probes = probes
@@ -110,7 +105,7 @@ class _Slope:
         with torch.enable_grad():
             y = y.detach().requires_grad_()
             moved = self._slope(log_snr, y)
-            divergence = self._exact(moved, y) if self.probes is None else self._estimate(moved, y)
+            divergence = self._estimate(moved, y) if self.probes else self._exact(moved, y)
         return moved.detach(), divergence
 
     def _slope(self, log_snr: Tensor, y: Tensor) -> Tensor:
@@ -120,26 +115,21 @@ class _Slope:
         state = y * k.r
         # networks compute in float32
         v = self.denoiser.predict("v", state.float(), t.float(), self.condition).double()
-        growth = (k.alpha * k.dalpha + k.sigma * k.dsigma) / k.r**2
-        return (convert("v", "velocity", v, state, k) / k.r - growth * y) / k.dlog_snr
+        return (convert("v", "velocity", v, state, k) / k.r - k.growth * y) / k.dlog_snr
 
     @staticmethod
     def _exact(moved: Tensor, y: Tensor) -> Tensor:
-        n = len(y)
-        size = y[0].numel()
-        basis = (
-            torch.eye(size, dtype=y.dtype, device=y.device)
-            .reshape(size, 1, *y.shape[1:])
-            .expand(size, n, *y.shape[1:])
-        )
+        n, *shape = y.shape
+        size = math.prod(shape)
+        basis = torch.eye(size, dtype=y.dtype, device=y.device).reshape(size, 1, *shape)
+        basis = basis.expand(size, n, *shape)
         (slopes,) = torch.autograd.grad(moved, y, basis, is_grads_batched=True)
         return torch.diagonal(slopes.reshape(size, n, size), dim1=0, dim2=2).sum(1)
 
     def _estimate(self, moved: Tensor, y: Tensor) -> Tensor:
-        assert self.probes is not None
         parts = []
-        for i, probe in enumerate(self.probes):
-            (slope,) = torch.autograd.grad(moved, y, probe, retain_graph=i + 1 < len(self.probes))
+        for probe in self.probes:
+            (slope,) = torch.autograd.grad(moved, y, probe, retain_graph=True)
             parts.append((slope * probe).flatten(1).sum(1))
         return torch.stack(parts).mean(0)
 
@@ -159,29 +149,17 @@ def _rk4(slope: _Slope, y: Tensor, grid: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def dequantise(x: Tensor, *, seed: int = 0) -> Tensor:
-    """Dequantise images with 256 levels: add uniform noise within each level, i / 255 -> (i + u - 1/2) / 255.
+    """Add uniform noise within each of 256 levels of images, i / 255 -> (i + u - 1/2) / 255.
 
-    The mean over u of log p is then a lower bound of the log probability of the levels: -log2 p per
-    number + log2 255 bounds the bits per dimension.
-
-    Args:
-        x: Images in [0, 1], (n, *shape).
-        seed: Seed of the first example; the noise of example i depends only on ``seed + i``.
-
-    Returns:
-        Values in [-1/510, 1 + 1/510], with the same shape.
+    The mean over u of log p is a lower bound of the log probability of the levels: -log2 p per
+    dimension + log2 255 bounds the bits per dimension. Example i depends only on ``seed + i``.
     """
     normal = ExampleDraws(seed, len(x), "dequantise", x.device).normal(x.shape[1:])
     return x + (torch.special.ndtr(normal) - 0.5).to(x) / (LEVELS - 1)
 
 
 def bits_per_dim(log_density: Tensor, space: Space) -> Tensor:
-    """Convert a log density in data units to bits per dimension; for images, bits of one of 256 levels.
-
-    Args:
-        log_density: Log density from `log_prob`, (n,).
-        space: Space of the data; images have the levels i / 255.
-    """
+    """Convert a log density, (n,), to bits per dimension; for images, of one of 256 levels."""
     bits = -log_density / (space.size * math.log(2))
     if space.levels is None:
         return bits
@@ -197,20 +175,17 @@ def elbo(
     spread: float = 1.0,
     seed: int = 0,
 ) -> Tensor:
-    """Compute the variational bound on the log probability of images with 256 levels under a diffusion model.
+    """Compute the variational bound on the log probability of images with 256 levels.
 
-    -ELBO = KL(x_{t_max} | noise) + 1/2 int E |z - z_hat|^2 d log-SNR - E log p(x | x_{t_min}); the
-    integral by one draw in each of ``times`` equal parts of the log-SNR between the path's ends.
-    The decoder p(x | x_{t_min}) gives each level a weight exp(-(level - x_hat)^2 / (2 s^2)) with
-    the predicted data x_hat at t_min and s = spread sigma / alpha: any s gives a bound, and
-    `decoder_spread` finds a good value on training data.
+    -ELBO = KL(x_{t_max} | noise) + 1/2 int E |z - z_hat|^2 d log-SNR - E log p(x | x_{t_min}). The
+    decoder p(x | x_{t_min}) gives each level a weight exp(-(level - x_hat)^2 / (2 s^2)) with the
+    predicted data x_hat and s = spread sigma / alpha at t_min; `decoder_spread` finds a good value.
 
     Args:
         flow: Flow; its solver and steps have no effect.
         x: Images in [0, 1] with 256 levels, (n, *shape).
-        condition: None, or conditions as in `Transport.sample`; missing conditions are unknown.
-        times: Number of network calls per example for the integral; the estimate is unbiased for
-            any number.
+        condition: Conditions as in `Transport.sample`; missing conditions are unknown.
+        times: Number of network calls per example, one in each of equal parts of the log-SNR.
         spread: Standard deviation of the decoder, in units of the noise at t_min.
         seed: Seed of the first example; example i depends only on ``seed + i``.
 
@@ -218,8 +193,7 @@ def elbo(
         Bound in nats, float64 (n,).
 
     Raises:
-        UsageError: If the transport is not a flow from standard normal noise, or the data has no
-            levels.
+        UsageError: If the transport is not a flow from standard normal noise, or has no levels.
     """
     denoiser = _denoiser(flow)
     if flow.space.levels != LEVELS:
@@ -234,7 +208,8 @@ def elbo(
     with torch.no_grad():
         given = flow.read(len(u), condition)
         diffusion = _diffusion(denoiser, u, given, times, draws)
-        return _decoded(denoiser, u, given, draws, [spread])[0] - diffusion - prior
+        (decoded,) = _decoded(denoiser, u, given, draws, [spread])
+    return decoded - diffusion - prior
 
 
 def _diffusion(
@@ -249,7 +224,8 @@ def _diffusion(
         k = path.at(t).over(u)
         z = draws.normal(u.shape[1:]).to(u)
         x_t = k.alpha * u + k.sigma * z
-        estimate = solve("v", denoiser.predict("v", x_t, t, condition), x_t, k)[1]
+        v = denoiser.predict("v", x_t, t, condition)
+        _, estimate = solve("v", v, x_t, k)
         total += (z - estimate).double().square().flatten(1).sum(1)
     return total * (high - low) / (2 * times)
 
@@ -257,43 +233,39 @@ def _diffusion(
 def _decoded(
     denoiser: Predictor, u: Tensor, condition: Condition, draws: ExampleDraws, spreads: list[float]
 ) -> list[Tensor]:
-    path = denoiser.path
-    bounds = denoiser.space.bounds
-    assert bounds is not None
-    t = torch.full((len(u),), path.ends[0], dtype=u.dtype, device=u.device)
-    k = path.at(t).over(u)
+    assert denoiser.space.bounds is not None
+    low, high = denoiser.space.bounds
+    gap = ((high - low) / (LEVELS - 1)).to(u)
+    low = low.to(u)
+    t_min = denoiser.path.ends[0]
+    t = torch.full((len(u),), t_min, dtype=u.dtype, device=u.device)
+    k = denoiser.path.at(t).over(u)
     x_t = k.alpha * u + k.sigma * draws.normal(u.shape[1:]).to(u)
-    mean = denoiser.predict("data", x_t, t, condition)
-    low = bounds[0].to(u)
-    gap = ((bounds[1] - bounds[0]) / (LEVELS - 1)).to(u)
-    place = (mean - low) / gap
+    mean = (denoiser.predict("data", x_t, t, condition) - low) / gap
     true = ((u - low) / gap).round()
-    width = [float(k.sigma[0] / k.alpha[0]) * spread / gap for spread in spreads]
-    levels = torch.arange(LEVELS, device=u.device, dtype=u.dtype).reshape(-1, *(1,) * (u.dim() - 1))
+    noise = float(k.sigma[0] / k.alpha[0])
+    levels = torch.arange(LEVELS, device=u.device, dtype=u.dtype)
+    levels = levels.reshape(-1, *[1] * (u.dim() - 1))
+    precisions = [(noise * spread / gap)[0] ** -2 for spread in spreads]
     log_probs: list[list[Tensor]] = [[] for _ in spreads]
-    for example, wanted in zip(place, true, strict=True):
-        distance = (levels - example).square() / 2
-        for values, each in zip(log_probs, width, strict=True):
-            precision = each[0] ** -2
-            log_prob = -(wanted - example).square() / 2 * precision - torch.logsumexp(
-                -distance * precision, 0
-            )
+    for place, level in zip(mean, true, strict=True):
+        distance = (levels - place).square() / 2
+        for values, precision in zip(log_probs, precisions, strict=True):
+            log_norm = torch.logsumexp(-distance * precision, 0)
+            log_prob = -(level - place).square() / 2 * precision - log_norm
             values.append(log_prob.double().sum())
     return [torch.stack(values) for values in log_probs]
 
 
 def decoder_spread(flow: Flow, x: Tensor, condition: Condition = None) -> float:
-    """Find the decoder's standard deviation for `elbo`, in units of the noise at t_min, on training examples.
+    """Find the decoder's standard deviation for `elbo` on a few dozen training images in [0, 1].
 
-    Args:
-        flow: Diffusion model.
-        x: Training images in [0, 1], a few dozen examples.
-        condition: None or a dict of tensors of the same length.
+    Its unit is the noise at t_min.
     """
-    tried = [float(s) for s in np.geomspace(0.05, 2, 16)]
+    spreads = np.geomspace(0.05, 2, 16).tolist()
     u = flow.space.to_model(x.to(flow.device))
+    draws = ExampleDraws(0, len(u), "spread", flow.device)
     with torch.no_grad():
-        log_probs = _decoded(
-            flow.denoiser, u, condition, ExampleDraws(0, len(u), "spread", flow.device), tried
-        )
-    return tried[int(np.argmax([float(values.mean()) for values in log_probs]))]
+        log_probs = _decoded(flow.denoiser, u, condition, draws, spreads)
+    means = [float(values.mean()) for values in log_probs]
+    return spreads[np.argmax(means)]

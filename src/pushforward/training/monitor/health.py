@@ -25,7 +25,8 @@ from pushforward.paths import Coupling, training_noise
 from pushforward.training.loop.callbacks import Action, CallbackRequest, Moment, Observer
 from pushforward.training.runs.log import Best, best_of
 from pushforward.transports import BATCH, Flow, Map, Transport, inner_of, with_inner
-from pushforward.transports.transport import as_drawn, finite
+from pushforward.transports.redrawing import as_drawn
+from pushforward.transports.transport import finite
 
 SAMPLES = 500  # fixed-noise samples, and training examples that they are compared with
 EVERY = 50  # steps between measurements where a batch is large; see `interval`

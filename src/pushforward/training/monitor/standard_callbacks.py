@@ -29,7 +29,7 @@ from pushforward.training.monitor.alarms import Watch, lost
 from pushforward.training.monitor.health import SAMPLES, as_sampled, in_words
 from pushforward.training.runs import log
 from pushforward.training.runs.log import players_in
-from pushforward.transports.transport import as_drawn
+from pushforward.transports.redrawing import as_drawn
 
 SIDE = 64  # points of the grid in a row and in a column
 MARGIN = 0.25  # how far the grid reaches beyond the data on each side, as a share of its range

@@ -164,7 +164,7 @@ ENTRIES = {
     "trackers.json": "the tracker's run",
     "trackers": "files of trackers",
     "grids.json": "learned times",
-    "tables.json": "learned tables",
+    "tables.json": "learned solver tables, in older runs",
     "report.json": "a report",
     "report.html": "a report",
     "demo.json": "options of a demo",

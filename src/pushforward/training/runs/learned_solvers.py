@@ -1,4 +1,7 @@
-"""Learned time grids and tables of a run."""
+"""Learned times of a run (``grids.json``), and the default solver of a frozen part.
+
+Times belong to the weights that they were learned for. With other weights they are not used.
+"""
 
 from __future__ import annotations
 
@@ -16,14 +19,12 @@ from pushforward.solvers import Solver
 from pushforward.training.checkpoint.storage import write_json
 from pushforward.transports import Flow, Transport, has_steps, inner_of
 
-FIELDS = {"grids": ("steps", "solver", "times"), "tables": ("steps", "solver", "guidance", "table")}
-"""The fields of each entry, by file name; the last field is the result, the others are its key."""
-GRIDS, TABLES = FIELDS
+KEY = ("steps", "solver")
 FORMAT = 4
 
 
-def _key(kind: str, entry: dict[str, Any]) -> tuple[Any, ...]:
-    return tuple(entry[field] for field in FIELDS[kind][:-1])
+def _key(entry: dict[str, Any]) -> tuple[Any, ...]:
+    return tuple(entry[field] for field in KEY)
 
 
 @dataclass(frozen=True)
@@ -40,88 +41,74 @@ class Learned:
     weights: str
     step: int
 
-    def read(self, kind: str) -> list[dict[str, Any]]:
-        path = self.folder / f"{kind}.json"
-        if not path.is_file():
+    @property
+    def path(self) -> Path:
+        return self.folder / "grids.json"
+
+    def read(self) -> list[dict[str, Any]]:
+        if not self.path.is_file():
             return []
         try:
-            entries = list(read_json(path)[kind])
-            assert all(entry.keys() >= set(FIELDS[kind]) for entry in entries)
+            entries = list(read_json(self.path)["grids"])
+            assert all(entry.keys() >= {*KEY, "times"} for entry in entries)
         except (AssertionError, AttributeError, LookupError, TypeError) as error:
-            raise self.damaged(kind) from error
+            raise CheckpointError(
+                f"{self.path} is damaged: it contains no learned grids. "
+                "Delete it and run pushforward tune again."
+            ) from error
         return entries
 
-    def damaged(self, kind: str) -> CheckpointError:
-        path = self.folder / f"{kind}.json"
-        return CheckpointError(
-            f"{path} is damaged: it contains no learned {kind}. Delete it and run pushforward tune "
-            "again."
-        )
-
-    def entry(
-        self, kind: str, steps: int, solver: Solver, guidance: Mapping[str, Any] | None = None
-    ) -> dict[str, Any] | None:
-        """Return the entry learned for these weights, otherwise one for other weights, or None."""
-        wanted = (steps, spec.describe(solver), spec.describe(dict(guidance or {})))[
-            : len(FIELDS[kind]) - 1
-        ]
-        entries = [entry for entry in self.read(kind) if _key(kind, entry) == wanted]
-        return next(
-            (entry for entry in entries if self.fits(entry)), entries[-1] if entries else None
-        )
+    def entry(self, steps: int, solver: Solver) -> dict[str, Any] | None:
+        """Find the entry for a number of steps and a solver: for these weights, else for others."""
+        wanted = (steps, spec.describe(solver))
+        entries = [entry for entry in self.read() if _key(entry) == wanted]
+        for entry in entries:
+            if self.fits(entry):
+                return entry
+        return entries[-1] if entries else None
 
     def fits(self, entry: dict[str, Any] | None) -> bool:
         return entry is not None and entry.get("weights") == self.weights
 
     def stale(self, transport: Transport, given: Mapping[str, Any]) -> list[str]:
-        """Return warnings about entries that were learned for other weights."""
-        flow = inner_of(transport)
-        grid = given.get("grid")
-        named = grid in ("learned", "table") if isinstance(grid, str) else False
-        if not has_steps(flow) or not (named or (grid is None and "steps" in given)):
-            return []
-        steps = given.get("steps", flow.steps)
-        solver = solvers.as_solver(given.get("solver", flow.solver))
-        guidance = {name: given[name] for name in GUIDANCE if name in given}
-        kinds = {
-            TABLES: grid != "learned" and "weaker" not in guidance,
-            GRIDS: grid == "learned" or not (named or guidance),
-        }
-        sentences = []
-        for kind in (kind for kind, used in kinds.items() if used):
-            entry = self.entry(kind, steps, solver, guidance if kind == TABLES else None)
-            if self.fits(entry):
-                break
-            if entry is not None:
-                again = tuning(
-                    str(self.folder),
-                    steps,
-                    given.get("solver"),
-                    guidance if kind == TABLES else None,
-                )
-                sentences.append(
-                    f"the {kind.removesuffix('s')} learned for {steps} steps of "
-                    f"{entry['solver']['part']} is not used: it "
-                    f"belongs to the weights of step {entry.get('checkpoint_step')}, not to those "
-                    f"of step {self.step:,}. "
-                    f"Learn it again: {again}"
-                )
-        if named and sentences:
-            raise UsageError(sentences[0])
-        return sentences
+        """Describe what was learned and is not used, such as a grid for other weights.
 
-    def store(self, kind: str, entry: dict[str, Any]) -> None:
+        Raises:
+            UsageError: With this sentence, if the grid was given by name.
+        """
+        flow = inner_of(transport)
+        named = isinstance(given.get("grid"), str) and given["grid"] == "learned"
+        guided = any(name in given for name in GUIDANCE)
+        by_steps = "grid" not in given and "steps" in given and not guided
+        if not has_steps(flow) or not (named or by_steps):
+            return []
+        sentences = []
+        table = self.folder / "tables.json"
+        if table.is_file():
+            sentences.append(f"{table} is not used: learned solver tables are no longer supported")
+        steps = given.get("steps", flow.steps)
+        entry = self.entry(steps, solvers.as_solver(given.get("solver", flow.solver)))
+        if entry is None or self.fits(entry):
+            return sentences
+        sentence = (
+            f"the grid learned for {steps} steps of {entry['solver']['part']} is not used: it "
+            f"belongs to the weights of step {entry.get('checkpoint_step')}, not to those of "
+            f"step {self.step:,}. "
+            f"Learn it again: {tuning(str(self.folder), steps, given.get('solver'))}"
+        )
+        if named:
+            raise UsageError(sentence)
+        return [*sentences, sentence]
+
+    def store(self, entry: dict[str, Any]) -> None:
         entry = {"checkpoint_step": self.step, **entry, "weights": self.weights}
-        others = [
-            other
-            for other in self.read(kind)
-            if not (_key(kind, other) == _key(kind, entry) and self.fits(other))
-        ]
-        content = {
-            "format_version": FORMAT,
-            kind: sorted([*others, entry], key=itemgetter("steps")),
-        }
-        write_json(self.folder / f"{kind}.json", content)
+        entries = []
+        for other in self.read():
+            if _key(other) != _key(entry) or not self.fits(other):
+                entries.append(other)
+        entries.append(entry)
+        content = {"format_version": FORMAT, "grids": sorted(entries, key=itemgetter("steps"))}
+        write_json(self.path, content)
 
 
 def described_sampler(transport: Transport) -> dict[str, Any] | None:

@@ -46,7 +46,6 @@ from pushforward.sampling_options import (
     with_conditions,
 )
 from pushforward.solvers.solver import Solver
-from pushforward.solvers.table import LearnedTable
 from pushforward.training.checkpoint.storage import (
     all_in,
     fill,
@@ -66,7 +65,7 @@ from pushforward.training.loop.machine import machine, seeded, version
 from pushforward.training.monitor.alarms import lost
 from pushforward.training.runs import log
 from pushforward.training.runs.folder import Holding, check_run, checkpoint_in
-from pushforward.training.runs.learned_solvers import GRIDS, TABLES, Learned
+from pushforward.training.runs.learned_solvers import Learned
 from pushforward.training.runs.log import best_of
 from pushforward.training.runs.provenance import read_seen, seen_by, write_seen
 from pushforward.training.runs.views import Viewed
@@ -462,7 +461,6 @@ class Run(Viewed):
         run.transport = configure(
             self.transport,
             grids=self.learned_grid,
-            tables=self.learned_table,
             name=str(self.folder),
             **given,
         )
@@ -495,15 +493,11 @@ class Run(Viewed):
         flow = inner_of(self.transport)
         if not (isinstance(flow, Flow) and isinstance(flow.denoiser, Denoiser)):
             return []
-        keys = [
-            (each["steps"], each["solver"])
-            for kind in (GRIDS, TABLES)
-            for each in self.learned.read(kind)
-        ]
-        flows = [
-            inner_of(self.configured(steps=steps, solver=spec.build(solver)).transport)
-            for steps, solver in keys
-        ]
+        flows = []
+        for entry in self.learned.read():
+            solver = spec.build(entry["solver"])
+            tuned = self.configured(steps=entry["steps"], solver=solver)
+            flows.append(inner_of(tuned.transport))
         return [each for each in flows if isinstance(each, Flow) and isinstance(each.grid, list)]
 
     def losses(self) -> list[dict[str, Any]]:
@@ -516,7 +510,7 @@ class Run(Viewed):
 
     def learned_grid(self, steps: int, solver: Solver) -> list[float] | None:
         """Return the times learned for a number of steps of this solver and these weights."""
-        entry = self.learned.entry(GRIDS, steps, solver)
+        entry = self.learned.entry(steps, solver)
         if entry is not None and self.learned.fits(entry):
             return list(entry["times"])
         return None
@@ -529,32 +523,7 @@ class Run(Viewed):
             "times": [float(t) for t in times],
             **facts,
         }
-        self.learned.store(GRIDS, entry)
-
-    def learned_table(
-        self, steps: int, solver: Solver, guidance: Mapping[str, Any] | None = None
-    ) -> LearnedTable | None:
-        """Return the table learned for a number of steps of this solver, guidance and weights."""
-        entry = self.learned.entry(TABLES, steps, solver, guidance)
-        try:
-            if entry is not None and self.learned.fits(entry):
-                return LearnedTable(**entry["table"])
-            return None
-        except (TypeError, UsageError) as error:
-            raise self.learned.damaged(TABLES) from error
-
-    def store_table(
-        self,
-        solver: Solver,
-        table: LearnedTable,
-        guidance: Mapping[str, Any] | None = None,
-        **facts: Any,
-    ) -> None:
-        """Store a learned table with the run, replacing an earlier one."""
-        key = {"solver": spec.describe(solver), "guidance": spec.describe(dict(guidance or {}))}
-        self.learned.store(
-            TABLES, {"steps": len(table.grid) - 1, **key, "table": asdict(table), **facts}
-        )
+        self.learned.store(entry)
 
     def __repr__(self) -> str:
         return f"Run({str(self.folder)!r}, {self.spec['recipe']}, step {self.state['step']})"
