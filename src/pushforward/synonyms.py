@@ -59,8 +59,7 @@ augment           augmentation augmentations random_flip transform transforms
 size              model_size network_size
 network           arch architecture backbone model net unet
 init              fine_tune finetune init_from pretrained warm_start weights
-checkpoint        ckpt revision
-from              checkpoint ckpt resume_from resume_from_checkpoint
+checkpoint        ckpt resume_from resume_from_checkpoint revision
 checkpoint_every  checkpoint_interval checkpointing_steps save_every save_interval save_steps
 device            accelerator cuda gpu
 devices           gpus n_gpus nproc_per_node num_gpus num_processes
@@ -119,6 +118,8 @@ wasserstein       emd earth_mover
 _NOTES = {
     "beta_schedule noise_schedule": "The noise schedule is a path: pf.VP(), pf.Cosine() or pf.Linear().",
     "callback callbacks": "In Python, pass a pushforward.training.Watcher as progress=.",
+    "checkpoint ckpt from resume_from resume_from_checkpoint revision": "Name a checkpoint after its run: RUN@step_000500 "
+    '(in Python: checkpoint="step_000500").',
     "compile torch_compile": "pushforward does not compile networks.",
     "cpu cuda to": 'Choose the device when loading the run: pf.load(RUN, device="cuda").',
     "delta differential_privacy dp epsilon": "Differential privacy is not supported.",

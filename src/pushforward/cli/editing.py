@@ -30,7 +30,7 @@ from pushforward.cli.options import (
     Out,
     Placing,
     Resize,
-    RunFolder,
+    RunCheckpoint,
     SampleOption,
     Seed,
     Solving,
@@ -81,7 +81,7 @@ Rounds = Annotated[
 
 @app.command(group=USE, sort_key=2)
 def interpolate(
-    run: RunFolder,
+    run: RunCheckpoint,
     *,
     start: Annotated[str | None, Parameter(name="--from", group=MODEL)] = None,
     end: Annotated[str | None, Parameter(name="--to", group=MODEL)] = None,
@@ -239,7 +239,7 @@ def _show_latent_space(
 
 @app.command(group=USE, sort_key=3)
 def vary(
-    run: RunFolder,
+    run: RunCheckpoint,
     image: Image,
     *,
     resize: Resize = False,
@@ -328,7 +328,7 @@ def _drawn(
 
 @app.command(group=USE, sort_key=4)
 def inpaint(
-    run: RunFolder,
+    run: RunCheckpoint,
     image: Image,
     *,
     mask: ModelOption[str | None] = None,
@@ -412,7 +412,7 @@ def _sides(text: str) -> tuple[int, ...]:
 
 @app.command(group=USE, sort_key=5)
 def upscale(
-    run: RunFolder,
+    run: RunCheckpoint,
     image: Image,
     *,
     n: N = 4,
@@ -482,7 +482,7 @@ def _choices(run: Run, solving: Solving, rounds: int | None) -> dict[str, Any]:
 
 @app.command(group=USE, sort_key=6)
 def invert(
-    run: RunFolder,
+    run: RunCheckpoint,
     images: Annotated[tuple[str, ...], Parameter(negative=(), group=MODEL)],
     *,
     resize: Resize = False,

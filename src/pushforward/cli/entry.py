@@ -151,8 +151,7 @@ def _explain(error: Exception) -> int:
         )  # if the first process fails too, its launcher ends this one before it repeats the message
     if isinstance(error, PushforwardError):
         before = error.before if isinstance(error, CheckpointError) else None
-        option = "from" if sys.argv[1] == "resume" else "checkpoint"
-        say(f"error: {as_options(str(error))}" + (f" Use --{option} {before}." if before else ""))
+        say(f"error: {as_options(str(error))}" + (f" To use it: RUN@{before}" if before else ""))
         return error.exit_code
     first = (str(error).splitlines() or [type(error).__name__])[0]
     if (

@@ -48,6 +48,7 @@ from pushforward.cli.options import (
     Positive,
     Reading,
     Repeats,
+    RunCheckpoint,
     RunFolder,
     SampleOption,
     Seed,
@@ -107,7 +108,7 @@ def evaluate(
     `pushforward evaluate real.csv synthetic.csv --train train.csv --out quality.html`
 
     Args:
-        run: Run folder. Before SAMPLES: real data. With --data: samples of any program.
+        run: Run folder, or RUN@CHECKPOINT. Before SAMPLES: real data. With --data: samples of any program.
         samples: Samples of any program: a table, an .npz or .npy file, or a folder of images.
         train: Data that the program of SAMPLES was trained on. Without it, copy and privacy scores are left out.
         data: Data to compare samples with: a name, a path, or a run, whose data is used. Only for samples of another program.
@@ -121,22 +122,23 @@ def evaluate(
     if out is not None:
         check_report(out)
     check_names(loading.plugin, data=data, metrics=words(metrics), features=features)
-    from pushforward.training.runs.folder import is_run
+    from pushforward.training.runs.folder import checkpoint_in, is_run
 
     model: Any = run
+    folder, _ = checkpoint_in(run)
     if samples is None and train is not None:
         raise UsageError(
             "--train needs real data and samples, as in: pushforward evaluate real.csv synthetic.csv --train train.csv"
         )
     if samples is not None:
         model, data = _beside_real_data(run, samples, data, train, reading, loading)
-    elif not is_run(run):
-        if (solving, guiding) != (AS_IT_IS, UNGUIDED) or loading.checkpoint or loading.raw:
+    elif not is_run(folder):
+        if (solving, guiding) != (AS_IT_IS, UNGUIDED) or loading.raw:
             raise UsageError(
                 f"{run} contains samples, so options for solver, guidance and weights do not apply. Leave them out."
             )
         model, data = _samples(run, data, reading, loading)
-    elif data is not None and not Path(run).exists():
+    elif data is not None and not Path(folder).exists():
         raise DataError(
             f"{run} does not exist; expected samples in an .npz, .npy or .csv file, or a folder of images."
         )
@@ -276,7 +278,7 @@ def report(
 
 @app.command(group=INSPECT, sort_key=2)
 def nearest(
-    run: RunFolder,
+    run: RunCheckpoint,
     *,
     n: N = 16,
     k: SampleOption[Positive] = 3,

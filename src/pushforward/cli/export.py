@@ -8,7 +8,6 @@ from typing import Any, Literal
 from pushforward.cli.options import (
     UNGUIDED,
     USE,
-    Checkpoint,
     Flag,
     Guiding,
     Json,
@@ -18,7 +17,7 @@ from pushforward.cli.options import (
     Overwrite,
     Plugins,
     Raw,
-    RunFolder,
+    RunCheckpoint,
     SolverOption,
     app,
     columns,
@@ -30,7 +29,7 @@ from pushforward.cli.sampling import configured_run
 
 @app.command(group=USE, sort_key=9)
 def export(
-    run: RunFolder,
+    run: RunCheckpoint,
     *,
     out: Out = None,
     overwrite: Overwrite = False,
@@ -41,7 +40,6 @@ def export(
     steps_up_to: SolverOption[int | None] = None,
     guiding: Guiding = UNGUIDED,
     raw: Raw = False,
-    checkpoint: Checkpoint = None,
     plugin: Plugins = (),
 ) -> None:
     """Export the sampler for use without pushforward.
@@ -59,7 +57,7 @@ def export(
         solvers: Solvers to choose from, such as dpm,heun (onnx and html). Default: the run's own, dpm, heun and euler.
         steps_up_to: Maximum number of steps (onnx and html). Default: 50.
     """
-    loaded = configured_run(run, Loading(raw, checkpoint, plugin, device="cpu"), guiding=guiding)
+    loaded = configured_run(run, Loading(raw, plugin, device="cpu"), guiding=guiding)
     names = [name.strip() for name in solvers.split(",")] if solvers else []
     options = {
         "format": format,

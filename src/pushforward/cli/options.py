@@ -107,6 +107,14 @@ Flops = Annotated[
 ]
 Settings = Annotated[str, Parameter(show=False)]  # A recipe's own settings
 RunFolder = Annotated[str, Parameter(group=MODEL, help="Run folder.")]
+RunCheckpoint = Annotated[
+    str,
+    Parameter(
+        group=MODEL,
+        help="Run folder, or RUN@CHECKPOINT for an older checkpoint, such as runs/digits-flow@step_000500. Flow maps also "
+        "have RUN@best, the checkpoint with the best samples in 1, 2 and 4 network calls.",
+    ),
+]
 Conditioned = Annotated[
     Unlisted[Literal["label", "none"] | None],
     Parameter(
@@ -127,14 +135,6 @@ Devices = Annotated[
 ]
 Raw = Annotated[
     Flag, Parameter(group=COMPUTE, help="Use the latest weights instead of their average.")
-]
-Checkpoint = Annotated[
-    str | None,
-    Parameter(
-        group=COMPUTE,
-        help="Checkpoint name, such as step_000500. Default: the newest. Flow maps also have best, the checkpoint "
-        "with the best samples in 1, 2 and 4 network calls.",
-    ),
 ]
 Json = Annotated[Flag, Parameter(group=OUTPUT, help="Print the result as JSON.")]
 Full = Annotated[Flag, Parameter(group=OUTPUT, help="Print all findings and scores.")]
@@ -325,7 +325,6 @@ class Loading:
     """
 
     raw: Raw = False
-    checkpoint: Checkpoint = None
     plugin: Plugins = ()
     batch: int = 256
     device: Device = "auto"
@@ -371,6 +370,7 @@ PLACED = Placing()
 _ARGUMENT = re.compile(r"`([a-z][a-z_]*)(?:=([^`\n]*))?`")
 # Options with another name than their argument
 _NAMES = {
+    "checkpoint": "@CHECKPOINT",
     "seconds": "--budget",
     "plugins": "--plugin",
     "trackers": "--track",
@@ -411,8 +411,6 @@ def as_options(message: str) -> str:
         whole = _WHOLE.get(match[0].strip("`"))
         if whole is not None or (value is None and name in app):
             return whole or match[0]
-        if name == "checkpoint" and sys.argv[1:2] == ["resume"]:
-            name = "from"
         word = _NAMES.get(name, f"--{name.replace('_', '-')}")
         if value is None:
             return word

@@ -28,7 +28,7 @@ from pushforward.cli.options import (
     Overwrite,
     Placing,
     Positive,
-    RunFolder,
+    RunCheckpoint,
     SampleOption,
     Seed,
     Solving,
@@ -52,7 +52,7 @@ if TYPE_CHECKING:
 
 @app.command(group=USE, sort_key=1)
 def sample(
-    run: RunFolder,
+    run: RunCheckpoint,
     *,
     n: N = 64,
     seed: Seed = 0,
@@ -120,15 +120,16 @@ def sample(
 
 
 def loaded_run(run: str, loading: Loading = NEWEST) -> Run:
-    """Load a run with the given weights and device."""
-    from pushforward.training.runs.folder import check_run
+    """Load RUN or RUN@CHECKPOINT with the given weights and device."""
+    from pushforward.training.runs.folder import check_run, checkpoint_in
 
-    check_run(run)
+    folder, checkpoint = checkpoint_in(run)
+    check_run(folder)
     from pushforward.training import load  # imports torch
 
-    where = device_of(loading.device)
+    device = device_of(loading.device)
     return load(
-        run, raw=loading.raw, checkpoint=loading.checkpoint, plugins=loading.plugin, device=where
+        folder, raw=loading.raw, checkpoint=checkpoint, plugins=loading.plugin, device=device
     )
 
 
@@ -137,13 +138,11 @@ def configured_run(
 ) -> Run:
     """Load a run with the given solver, guidance or truncation; see `Run.configured`."""
     loaded = loaded_run(run, loading)
-    from pushforward.training.runs.folder import checkpoint_in
     from pushforward.transports import has_steps, inner_of
 
     options: dict[str, Any] = {**dataclasses.asdict(solving), **guidance_of(guiding)}
     if guiding.weaker is not None:
-        folder, checkpoint = checkpoint_in(guiding.weaker)
-        options["weaker"] = loaded_run(folder, dataclasses.replace(loading, checkpoint=checkpoint))
+        options["weaker"] = loaded_run(guiding.weaker, loading)
     configured = loaded.configured(**options)
     for note in configured.warnings[len(loaded.warnings) :]:
         say(f"note: {note}")
@@ -252,7 +251,7 @@ def enlarged(images: np.ndarray, columns: int, zoom: int | None = None) -> Image
 
 @app.command(group=USE, sort_key=4)
 def impute(
-    run: RunFolder,
+    run: RunCheckpoint,
     table: DataOption[str],
     *,
     out: OutputOption[str],

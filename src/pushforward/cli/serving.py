@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 from typing import Annotated
 
 from cyclopts import Parameter
@@ -86,8 +85,8 @@ def serve(
     loading = Loading(raw=raw, plugin=plugin, device=device)
     served = {}
     for text in runs:
-        folder, checkpoint = checkpoint_in(text)
-        run = loaded_run(folder, dataclasses.replace(loading, checkpoint=checkpoint))
+        _, checkpoint = checkpoint_in(text)
+        run = loaded_run(text, loading)
         name = f"{run.name}@{checkpoint}" if checkpoint else run.name
         if name in served:
             raise UsageError(

@@ -34,7 +34,6 @@ from pushforward.cli.inputs import (
 from pushforward.cli.options import (
     ALL_DATA,
     ALONE,
-    MODEL,
     NO_BUDGET,
     NO_CHANGES,
     PROCESSES,
@@ -56,6 +55,7 @@ from pushforward.cli.options import (
     Plugins,
     Reading,
     Repeated,
+    RunCheckpoint,
     RunFolder,
     Settings,
     Sharing,
@@ -290,10 +290,9 @@ def say_estimate(trainers: Sequence[Trainer], thorough: bool = False) -> None:
 
 @app.command(group=TRAIN, sort_key=2)
 def resume(
-    run: RunFolder,
+    run: RunCheckpoint,
     *,
     budgeting: Budgeting = NO_BUDGET,
-    start: Annotated[str | None, Parameter(name="--from", group=MODEL)] = None,
     fallback: ModelOption[Flag] = False,
     plugin: ModelOption[Plugins] = (),
     track: Track = None,
@@ -307,27 +306,27 @@ def resume(
     `pushforward resume runs/digits-flow --budget 5m`
 
     Args:
-        start: Checkpoint name, such as step_000500. Default: the newest.
         fallback: If the newest checkpoint is damaged, continue from the newest intact one.
     """
-    from pushforward.training.runs.folder import check_run
+    from pushforward.training.runs.folder import check_run, checkpoint_in
 
     ends = amounts(budgeting)
-    check_run(run)
+    folder, checkpoint = checkpoint_in(run)
+    check_run(folder)
     from pushforward.training import Progress
     from pushforward.training.api import reopen
 
     options: dict[str, Any] = {
         **ends,
         **of_processes(sharing),
-        "checkpoint": start,
+        "checkpoint": checkpoint,
         "fallback": fallback,
         "plugins": plugin,
     }
     trainer = reopen(
-        run, **options, trackers=track or (), device=device_of(device), progress=Progress()
+        folder, **options, trackers=track or (), device=device_of(device), progress=Progress()
     )
-    say(_standing(run, trainer))
+    say(_standing(folder, trainer))
     (result,) = train_all([trainer])
     report_run(result, json, len(trainer.data.train))
 
@@ -574,7 +573,7 @@ def closing_notes(run: Run, examples: int) -> list[str]:
         notes.append(f"{few}. To continue: {resume_command(run.folder, run.spec)} {longer}")
     best = best_of(rows)
     if best is not None and best.step != best.last and best.quality <= BETTER * best.last_quality:
-        notes.append(f"{best.sentence}. To use it: --checkpoint best")
+        notes.append(f"{best.sentence}. To use it: {run.folder}@best")
     if alarm and start:
         notes.append(f"this run gives the same samples as {start}. Use {start} instead")
     elif alarm:

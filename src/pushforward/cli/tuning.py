@@ -15,7 +15,6 @@ from pushforward.cli.options import (
     TRAIN,
     TRAINING,
     UNGUIDED,
-    Checkpoint,
     ComputeOption,
     Device,
     Guiding,
@@ -24,7 +23,7 @@ from pushforward.cli.options import (
     Plugins,
     Precision,
     Raw,
-    RunFolder,
+    RunCheckpoint,
     SolverOption,
     app,
     say,
@@ -42,7 +41,7 @@ INSTEAD = "dpm"  # The solver to tune if the run's own is stochastic
 
 @app.command(group=TRAIN, sort_key=5)
 def tune(
-    run: RunFolder,
+    run: RunCheckpoint,
     *,
     what: SolverOption[Literal["times", "table"]] = "times",
     steps: SolverOption[int] = 8,
@@ -52,7 +51,6 @@ def tune(
     rounds: Amount = None,
     json: Json = False,
     raw: Raw = False,
-    checkpoint: Checkpoint = None,
     plugin: Plugins = (),
     device: Device = "auto",
     precision: ComputeOption[Precision] = "auto",
@@ -81,7 +79,7 @@ def tune(
         )
     if guiding.weaker is not None:
         raise UsageError("Tables do not support guidance by another run. Leave out --weaker.")
-    loading = Loading(raw, checkpoint, plugin, device=device, precision=precision)
+    loading = Loading(raw, plugin, device=device, precision=precision)
     loaded = configured_run(run, loading, guiding=guiding)
     flow = _flow(loaded, solver, steps)
     n, turns = (256, 200) if what == "table" else (128, 40)

@@ -181,7 +181,7 @@ def save(
         state: JSON-ready counters.
         keep: Number of checkpoints to keep.
         after: The step of the checkpoint that this training went on from. Later ones belong to a training that was given up
-            (``resume --from``) and are removed; None leaves them.
+            (``resume RUN@CHECKPOINT``) and are removed; None leaves them.
         held: The steps of checkpoints that stay.
 
     Raises:
