@@ -25,6 +25,7 @@ from pushforward.cli.options import (
     show,
 )
 from pushforward.cli.sampling import configured_run
+from pushforward.numbers import counted
 
 
 @app.command(group=USE, sort_key=9)
@@ -59,45 +60,35 @@ def export(
     """
     loaded = configured_run(run, Loading(raw, plugin, device="cpu"), guiding=guiding)
     names = [name.strip() for name in solvers.split(",")] if solvers else []
-    options = {
-        "format": format,
-        "solvers": names,
-        "steps_up_to": steps_up_to,
-        "half": half,
-        "overwrite": overwrite,
-    }
-    say(
-        f"writing {loaded.name} as {format}{'' if format == 'diffusers' else ' and comparing it with the sampler'}"
+    compared = "" if format == "diffusers" else " and comparing it with the sampler"
+    say(f"writing {loaded.name} as {format}{compared}")
+    written = loaded.export(
+        out,
+        format=format,
+        solvers=names,
+        steps_up_to=steps_up_to,
+        half=half,
+        overwrite=overwrite,
     )
-    written = loaded.export(out, **options)
     if format in ("onnx", "html") and loaded.space.names:
         say(
-            "note: the export contains about 1,050 exact training values per numeric column, including the extremes."
+            "note: the export contains about 1,050 exact training values per numeric column, "
+            "including the extremes."
         )
     files = [{"file": str(file), "bytes": Path(file).stat().st_size} for file in written.files]
-    of = "the sampler with rounded weights" if half else "the sampler"
-    show(
-        {"files": files, "distances": [vars(each) for each in written.distances]},
-        json,
-        lambda result: _text(result, of),
-    )
+    distances = [vars(each) for each in written.distances]
+    sampler = "the sampler with rounded weights" if half else "the sampler"
+    show({"files": files, "distances": distances}, json, lambda result: _text(result, sampler))
 
 
-def _text(result: dict[str, Any], of: str) -> str:
+def _text(result: dict[str, Any], sampler: str) -> str:
     lines = [f"{each['file']}  {each['bytes']:,} bytes" for each in result["files"]]
-    worst: dict[str, dict[int, float]] = {}
+    worst: dict[tuple[str, int], float] = {}
     for each in result["distances"]:
-        row = worst.setdefault(each["solver"] or "one call", {})
-        row[each["steps"]] = max(row.get(each["steps"], 0.0), each["worst"])
+        place = (each["solver"] or "one call", each["steps"])
+        worst[place] = max(worst.get(place, 0.0), each["worst"])
     if worst:
-        steps = sorted({k for row in worst.values() for k in row})
-        rows = [
-            [name, *(f"{row[k]:.0e}" if k in row else "" for k in steps)]
-            for name, row in worst.items()
-        ]
-        head = [
-            f"largest difference from {of}, in standard deviations",
-            *(f"{k} steps" if k > 1 else "1 step" for k in steps),
-        ]
-        lines += ["", columns([head, *rows])]
+        lines += ["", f"largest difference from {sampler}, in standard deviations"]
+        rows = [[name, counted(k, "step"), f"{gap:.0e}"] for (name, k), gap in worst.items()]
+        lines.append(columns(rows))
     return "\n".join(lines)
