@@ -121,5 +121,6 @@ def refuse_unknown(
         if name not in known:
             hint = (hints or {}).get(name) or suggestion(name, known)
             raise UsageError(
-                f'pf.{function} got an unexpected argument "{name}"; expected {", ".join(known)}.{hint}'
+                f'pf.{function} got an unexpected argument "{name}"; expected '
+                f"{', '.join(known)}.{hint}"
             )

@@ -133,7 +133,8 @@ def opened(path: Path) -> BufferedReader:
 def _not_plain(path: Path) -> CheckpointError:
     what = "a link" if os.path.islink(path) else "a folder, a pipe or a device"
     return CheckpointError(
-        f"{path} cannot be read: it is not a regular file but {what}. Replace it with a copy of the file."
+        f"{path} cannot be read: it is not a regular file but {what}. Replace it with a copy of "
+        "the file."
     )
 
 
@@ -150,7 +151,8 @@ def read_whole(path: Path, most: int = MOST_BYTES) -> bytes:
         content = file.read(most + 1) if size <= most else b""
     if size > most or len(content) > most:
         raise CheckpointError(
-            f"{path} has {size:,} bytes, above the limit of {most:,} for such a file. Copy it again from the original."
+            f"{path} has {size:,} bytes, above the limit of {most:,} for such a file. Copy it "
+            "again from the original."
         )
     return content
 
@@ -163,7 +165,8 @@ def plain_path(path: Path) -> Path:
     """
     if path.exists() and not path.is_file() and not path.is_dir():
         raise DataError(
-            f"{path} is a pipe, a device or a socket; expected a file or a folder. Save its content as a file first."
+            f"{path} is a pipe, a device or a socket; expected a file or a folder. Save its "
+            "content as a file first."
         )
     return path
 
@@ -275,7 +278,8 @@ def disk(what: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise CheckpointError(
-            f"{what} could not be written: {error.strerror or error}. Free space or choose another `out`. Everything "
+            f"{what} could not be written: {error.strerror or error}. Free space or choose another "
+            "`out`. Everything "
             "saved before is intact."
         ) from error
 
@@ -331,7 +335,8 @@ def replacing_files(folder: Path) -> Iterator[Path]:
             for file in files:
                 if (folder / file.name).is_dir():
                     raise CheckpointError(
-                        f"{folder / file.name} is a folder, not a file. Remove it, or choose another `out`."
+                        f"{folder / file.name} is a folder, not a file. Remove it, or choose "
+                        "another `out`."
                     )
             for file in files:
                 os.replace(file, folder / file.name)
@@ -357,7 +362,8 @@ def check_replaceable(path: Path) -> None:
     numbers = [match and int(match[1]) for match in map(_PNG.fullmatch, names)]
     if path.suffix or numbers != list(range(len(names))):
         raise UsageError(
-            f"{path} is not overwritten: the folder contains more than earlier samples (numbered PNGs). Choose "
+            f"{path} is not overwritten: the folder contains more than earlier samples (numbered "
+            "PNGs). Choose "
             "another `out`, or remove the folder yourself."
         )
 

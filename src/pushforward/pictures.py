@@ -31,7 +31,8 @@ LEGIBLE = 64  # Pixels that an image needs along its longer side to be looked at
 SMOOTH = 3  # Scatter plots are drawn this many times too large and shrunk, so that dots are round
 
 
-# The colours of models on every page, in their order: Okabe and Ito's palette without yellow and black, which vanish on one of
+# The colours of models on every page, in their order: Okabe and Ito's palette without yellow and
+# black, which vanish on one of
 # the two backgrounds
 PALETTE = """.e0 { --c: #0072b2; } .e1 { --c: #d55e00; } .e2 { --c: #009e73; } .e3 { --c: #cc79a7; } .e4 { --c: #e69f00; }
 .e5 { --c: #56b4e9; } .base { --c: #8a8a8e; }
@@ -369,7 +370,8 @@ def _range(values: np.ndarray, mean: float, std: float) -> tuple[float, float]:
     return float(low - 0.03 * (high - low)), float(high + 0.03 * (high - low))
 
 
-# Models ---------------------------------------------------------------------------------------------------------
+# Models -------------------------------------------------------------------------------------------
+# --------------
 
 
 def marker(index: int, x: float = 0, y: float = 0, r: float = 4.5) -> str:
@@ -386,7 +388,8 @@ def sign(index: int | None) -> Markup:
         return Markup()
     size = f'width="12" height="12" fill="{COLOURS[index % len(COLOURS)]}"'  # without a style sheet
     return Markup(
-        f'<svg class="sign {colour(index)}" {size} viewBox="-6 -6 12 12" aria-hidden="true">{marker(index, r=4.8)}</svg>'
+        f'<svg class="sign {colour(index)}" {size} viewBox="-6 -6 12 12" '
+        f'aria-hidden="true">{marker(index, r=4.8)}</svg>'
     )
 
 

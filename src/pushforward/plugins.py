@@ -67,8 +67,10 @@ def load(path: str | Path) -> Plugin:
     )
     if not any(plugin.names.values()):
         raise UsageError(
-            f"{path} defines nothing that can be used by name; expected a recipe (a function annotated `-> Recipe`), "
-            "a Solver, a metric (a class with scores that declare a MetricInfo), a feature extractor (an Extractor), "
+            f"{path} defines nothing that can be used by name; expected a recipe (a function "
+            "annotated `-> Recipe`), "
+            "a Solver, a metric (a class with scores that declare a MetricInfo), a feature "
+            "extractor (an Extractor), "
             "a Tracker, or a data set (a Source). See docs/one-new-file.md."
         )
     LOADED[file.resolve()] = plugin
@@ -89,7 +91,8 @@ def only(path: str | Path, kind: str, hint: str) -> str:
     names = load(path).names[kind]
     if len(names) != 1:
         raise UsageError(
-            f"{path} must contain exactly one {kind}, {hint}; it contains {names}. See docs/one-new-file.md."
+            f"{path} must contain exactly one {kind}, {hint}; it contains {names}. See "
+            "docs/one-new-file.md."
         )
     return names[0]
 
@@ -128,7 +131,8 @@ def load_needed(
             else:
                 changed = ""
             raise (CheckpointError if files else RunUsageError)(
-                f"This run was trained with {file} (sha256 {plugin['sha256'][:12]}...), which is only run if you name it: "
+                f"This run was trained with {file} (sha256 {plugin['sha256'][:12]}...), which is "
+                "only run if you name it: "
                 f"`plugins=[{file}]`.{changed}"
             )
     for path in files:

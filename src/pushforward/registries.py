@@ -87,7 +87,8 @@ class Registry(Mapping[str, Any]):
             at(self._refuse)(name, part)
         if name in self.homes:
             raise UsageError(
-                f'The name "{name}" is already used by a {self.kind} of pushforward. Rename yours{file and " in "}{file}.'
+                f'The name "{name}" is already used by a {self.kind} of pushforward. Rename '
+                f"yours{file and ' in '}{file}."
             )
         self.added[name] = part
 
@@ -107,7 +108,8 @@ class Registry(Mapping[str, Any]):
             if self.added.get(name, part) is not part:
                 owner = self._files.get(name, "this session")
                 raise UsageError(
-                    f'The name "{name}" is already used by a {self.kind} in {owner}. Rename it in {file}.'
+                    f'The name "{name}" is already used by a {self.kind} in {owner}. Rename it in '
+                    f"{file}."
                 )
             self.add(name, part, file)
             self._files[name] = file
@@ -374,7 +376,8 @@ READERS = Registry(
     },
     refuse="data.readers.reader:check_ending",
 )
-# The classes that `spec.build` makes from a `spec.json`, by the module that defines them; a run with any other class is not read
+# The classes that `spec.build` makes from a `spec.json`, by the module that defines them; a run
+# with any other class is not read
 _PARTS = {
     "conditions.columns": "Known Numbers",
     "conditions.embeddings": "LabelEmbedding NumbersEmbedding",

@@ -62,13 +62,15 @@ def launched(environment: Mapping[str, str] | None = None) -> Launch:
     count = _number(given, names[1])
     if not 0 <= rank < count:
         raise UsageError(
-            f"The launcher set {names[0]}={rank} and {names[1]}={count}; expected a rank from 0 to {count - 1}."
+            f"The launcher set {names[0]}={rank} and {names[1]}={count}; expected a rank from 0 to "
+            f"{count - 1}."
         )
     if missing := [
         name for name in ("MASTER_ADDR", "MASTER_PORT") if count > 1 and name not in given
     ]:
         raise UsageError(
-            f"The launcher set {names[1]}={count}, but not {missing[0]}, which the processes need to find each other. "
+            f"The launcher set {names[1]}={count}, but not {missing[0]}, which the processes need "
+            "to find each other. "
             f"Start them with torchrun, or set {missing[0]} to the same value for all processes."
         )
     return Launch(rank, count, _number(given, names[2], rank), _number(given, names[3], count))
@@ -81,7 +83,8 @@ def _number(given: Mapping[str, str], name: str, default: int | None = None) -> 
     return int(text)
 
 
-# Rounds of spinning before a thread sleeps, GOMP_SPINCOUNT; the library's own default is 300,000 (benchmarks/threads.py)
+# Rounds of spinning before a thread sleeps, GOMP_SPINCOUNT; the library's own default is 300,000
+# (benchmarks/threads.py)
 SPINS = "2000"
 THREAD_VARIABLES = (
     "OMP_WAIT_POLICY",
@@ -182,7 +185,8 @@ def display(value: Any, *, raw: bool = False) -> Any:
 def facts(title: str, rows: Mapping[str, Any]) -> str:
     """Build a small HTML table with a title and one row per fact."""
     cells = "".join(
-        f"<tr><th style='text-align:left'>{html.escape(name)}</th><td style='text-align:left'>{html.escape(str(value))}</td></tr>"
+        f"<tr><th style='text-align:left'>{html.escape(name)}</th><td "
+        f"style='text-align:left'>{html.escape(str(value))}</td></tr>"
         for name, value in rows.items()
     )
     return f"<table><caption style='text-align:left'><b>{html.escape(title)}</b></caption>{cells}</table>"

@@ -85,7 +85,8 @@ class Samples(Tensor):
             return grid_picture(pictures, columns, scale=zoom or legible(pictures))
         if tuple(self.space.shape) != (2,):
             raise UsageError(
-                f"Cannot plot vectors with {self.space.shape[0]} dimensions; expected images or 2-dimensional vectors."
+                f"Cannot plot vectors with {self.space.shape[0]} dimensions; expected images or "
+                "2-dimensional vectors."
             )
         return columns_picture(self.numpy(), self.space)
 
@@ -186,7 +187,8 @@ def check_target(
     ending = path.suffix.lower()
     if path.name.lower() in known:
         raise UsageError(
-            f'"{path}" has no file name before its extension. Write samples.png, or ./samples for a new folder.'
+            f'"{path}" has no file name before its extension. Write samples.png, or ./samples for '
+            "a new folder."
         )
     if path.exists() and not overwrite:
         raise UsageError(f"{path} already exists. Choose another `out`, or add `overwrite=True`.")
@@ -194,18 +196,21 @@ def check_target(
         check_replaceable(path)
     if ending not in known:
         raise UsageError(
-            f'Cannot write {space.noun}s to "{path}". Use one of these extensions: {", ".join(known.values())}.'
+            f'Cannot write {space.noun}s to "{path}". Use one of these extensions: '
+            f"{', '.join(known.values())}."
         )
     if ending == ".parquet":
         for_parquet(path)
     if ending in PICTURES and n > MOST_DRAWN:
         raise UsageError(
-            f"A picture shows at most {MOST_DRAWN:,} samples. Write {n:,} samples to an .npz file instead."
+            f"A picture shows at most {MOST_DRAWN:,} samples. Write {n:,} samples to an .npz file "
+            "instead."
         )
     whole("n", n, 1)
     if zoom is not None and (space.as_points or ending == ".npz" or not 1 <= zoom <= LARGEST_ZOOM):
         raise UsageError(
-            f'`zoom={zoom}` is not supported for "{path}": zoom applies only to image files and must be from 1 to {LARGEST_ZOOM}.'
+            f'`zoom={zoom}` is not supported for "{path}": zoom applies only to image files and '
+            f"must be from 1 to {LARGEST_ZOOM}."
         )
 
 
@@ -265,7 +270,8 @@ def draw_to(
             write_gif(temporary, [*frames, *[frames[-1]] * 8], 80, scale=zoom)
         return
     raise UsageError(
-        "A .gif shows how samples form step by step, but this model samples in one call. Write a .png."
+        "A .gif shows how samples form step by step, but this model samples in one call. Write a "
+        ".png."
     )
 
 
@@ -383,7 +389,8 @@ def check_fill(space: Space, fill: Mapping[str, str]) -> None:
     for name in fill:
         if name not in known:
             raise UsageError(
-                f'`fill` does not support the column "{name}". It supports columns that were left out of training: '
+                f'`fill` does not support the column "{name}". It supports columns that were left '
+                "out of training: "
                 f"{some(known) or 'none'}."
             )
 

@@ -114,13 +114,16 @@ def build(spec: Any, check: bool = False, place: str = "the method") -> Any:
         return arguments
     if spec.get("opaque"):
         raise CheckpointError(
-            f"{ALONE}: {place} is a {name!s:.60}. A run can store numbers, strings, lists, dicts, and objects that "
-            "keep their constructor arguments as attributes with the same names (self.width = width). Use these, or "
+            f"{ALONE}: {place} is a {name!s:.60}. A run can store numbers, strings, lists, dicts, "
+            "and objects that "
+            "keep their constructor arguments as attributes with the same names (self.width = "
+            "width). Use these, or "
             f"{PASS}"
         )
     if not isinstance(name, str) or name not in PARTS:
         raise CheckpointError(
-            f"{ALONE}: {name!s:.60} is not a class of pushforward. Name the file that defines it: `plugins=[FILE.py]`, or {PASS}"
+            f"{ALONE}: {name!s:.60} is not a class of pushforward. Name the file that defines it: "
+            f"`plugins=[FILE.py]`, or {PASS}"
         )
     if check:
         return None

@@ -9,8 +9,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-# On each line a name of this library, and words for it elsewhere: verbs and functions, options, recipes, what a network predicts,
-# features, solvers and metrics. A word may stand for several names: those that can be used in the place of the mistake are
+# On each line a name of this library, and words for it elsewhere: verbs and functions, options,
+# recipes, what a network predicts,
+# features, solvers and metrics. A word may stand for several names: those that can be used in the
+# place of the mistake are
 # suggested.
 _WORDS = """
 sample            create draw gen generate infer inference predict synth synthesise synthesize
@@ -128,7 +130,8 @@ _NOTES = {
     "fine_tune finetune": "Start from the weights of a run: pushforward train RECIPE --init RUN.",
     "from_pretrained": "A run is identified by its folder, such as runs/digits-flow.",
     "generate sample": "To draw samples, use run.sample(64) or pushforward sample RUN.",
-    "latents": "To map your own noise, call run.transport(z, condition), which returns model units.",
+    "latents": "To map your own noise, call run.transport(z, condition), which returns model "
+    "units.",
     "latent_diffusion ldm stable_diffusion": "Train an autoencoder first, then ddpm in its latent space: "
     "pushforward train ddpm --latent RUN.",
     "lr_schedule lr_scheduler": "The learning rate schedule belongs to the recipe: "
@@ -136,14 +139,17 @@ _NOTES = {
     "metadata": "Column kinds are detected. To change them, use pf.data.load(frame, schema=...).",
     "num_train_timesteps": "Times are continuous, so models are not trained for a number of them.",
     "objective parameterization prediction_type": 'Pass it to the denoiser: pf.Denoiser(network, path, "noise").',
-    "output_type": "Samples are float32 tensors or, for tables, data frames; samples.save(FILE) writes images.",
-    "pipeline": "Load a run with pf.load(RUN), and a diffusers folder with pf.interop.from_diffusers(FOLDER).",
+    "output_type": "Samples are float32 tensors or, for tables, data frames; samples.save(FILE) "
+    "writes images.",
+    "pipeline": "Load a run with pf.load(RUN), and a diffusers folder with "
+    "pf.interop.from_diffusers(FOLDER).",
     "prompt prompts text": "Models can be conditioned on labels and columns, but not on text.",
     "push_to_hub save save_model save_pretrained": "Runs are saved in their folder during training. "
     "Copy the folder, and load it with pf.load.",
     "scheduler": "Schedulers are called solvers here. To list them: pushforward list solvers.",
     "state_dict": "Get the weights with run.method.state_dict().",
-    "unet2dmodel": "As a network: pf.interop.DiffusersUNet(...), with a UNet2DModel or its configuration.",
+    "unet2dmodel": "As a network: pf.interop.DiffusersUNet(...), with a UNet2DModel or its "
+    "configuration.",
     "train": "To continue training, use pf.resume(run, steps=...).",
 }
 

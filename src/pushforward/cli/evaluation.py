@@ -108,14 +108,18 @@ def evaluate(
     `pushforward evaluate real.csv synthetic.csv --train train.csv --out quality.html`
 
     Args:
-        run: Run folder, or RUN@CHECKPOINT. Before SAMPLES: real data. With --data: samples of any program.
+        run: Run folder, or RUN@CHECKPOINT. Before SAMPLES: real data. With --data: samples of any
+            program.
         samples: Samples of any program: a table, an .npz or .npy file, or a folder of images.
-        train: Data that the program of SAMPLES was trained on. Without it, copy and privacy scores are left out.
-        data: Data to compare samples with: a name, a path, or a run, whose data is used. Only for samples of another program.
-        repeats: Number of times to sample and score. Default: 5, or fewer to save time. Samples in a file are split into this
-            many sets.
-        metrics: Metrics, separated by commas (`pushforward list metrics`). Default: all but bpd and cas; students from distil,
-            finish, meanflow and dmd are then also scored in 1 to 16 network calls, next to their teacher.
+        train: Data that the program of SAMPLES was trained on. Without it, copy and privacy scores
+            are left out.
+        data: Data to compare samples with: a name, a path, or a run, whose data is used. Only for
+            samples of another program.
+        repeats: Number of times to sample and score. Default: 5, or fewer to save time. Samples in
+            a file are split into this many sets.
+        metrics: Metrics, separated by commas (`pushforward list metrics`). Default: all but bpd and
+            cas; students from distil, finish, meanflow and dmd are then also scored in 1 to 16
+            network calls, next to their teacher.
         seed: Number that is added to the seeds of all samples.
         out: Write the report to this .html, .md or .json file.
     """
@@ -234,7 +238,8 @@ def report(
 ) -> None:
     """Write a report on one run, as HTML, Markdown and JSON, or print an earlier report again.
 
-    Examples: `pushforward report runs/digits-flow`, `pushforward report runs/compare-digits-report --full`
+    Examples: `pushforward report runs/digits-flow`, `pushforward report runs/compare-digits-report
+    --full`
 
     Args:
         out: Output folder. Default: RUN-report.
@@ -294,8 +299,9 @@ def nearest(
     Args:
         k: Number of training examples per sample.
         label: Class, by number or name. Default: random, with the frequencies of the training data.
-        out: Output file: .png (each sample with the nearest examples to its right), or .csv for vectors and tables, in which rank
-            0 marks the samples of a table. Default: a new file in RUN/samples.
+        out: Output file: .png (each sample with the nearest examples to its right), or .csv for
+            vectors and tables, in which rank 0 marks the samples of a table. Default: a new file in
+            RUN/samples.
     """
     from pushforward.evaluation.models import data_of
     from pushforward.evaluation.pictures import nearest as search

@@ -45,7 +45,8 @@ def export(
 ) -> None:
     """Export the sampler for use without pushforward.
 
-    Nothing is written if the export's samples differ from the run's (not checked for diffusers). Examples:
+    Nothing is written if the export's samples differ from the run's (not checked for
+    diffusers). Examples:
     `pushforward export runs/digits-flow`,
     `pushforward export runs/digits-flow --format html`
 
@@ -55,7 +56,8 @@ def export(
             writes a page that runs the model in a browser; pt2 writes a torch.export program;
             diffusers writes a pipeline folder.
         half: Store weights as float16 (onnx and html).
-        solvers: Solvers to choose from, such as dpm,heun (onnx and html). Default: the run's own, dpm, heun and euler.
+        solvers: Solvers to choose from, such as dpm,heun (onnx and html). Default: the run's own,
+            dpm, heun and euler.
         steps_up_to: Maximum number of steps (onnx and html). Default: 50.
     """
     loaded = configured_run(run, Loading(raw, plugin, device="cpu"), guiding=guiding)

@@ -56,19 +56,24 @@ def serve(
 ) -> None:
     """Serve runs over HTTP, for OpenAI clients and others.
 
-    The paths are /v1/models, /v1/images/generations, /v1/rows, /healthz and /metrics. Requests of all clients share network
-    calls, and a seed gives the same sample as `sample`. SIGTERM stops the server after open requests are answered. Example:
+    The paths are /v1/models, /v1/images/generations, /v1/rows, /healthz and /metrics. Requests of
+    all clients share network calls, and a seed gives the same sample as `sample`. SIGTERM stops the
+    server after open requests are answered. Example:
     `pushforward serve runs/digits-flow --port 8000`
 
     Args:
         host: Address to listen on. The default is only reachable from this machine.
         port: Port; 0 chooses a free one.
-        page: Serve a page at / that runs the models in a browser. Needs the extra onnx, and some seconds per model at start.
-        api_key: Secret that clients must send. To hide it from other users of this machine, set PUSHFORWARD_API_KEY instead.
-        allow_origin: Web application that may call the server, such as https://app.example, or * for all. Can be repeated.
+        page: Serve a page at / that runs the models in a browser. Needs the extra onnx, and some
+            seconds per model at start.
+        api_key: Secret that clients must send. To hide it from other users of this machine, set
+            PUSHFORWARD_API_KEY instead.
+        allow_origin: Web application that may call the server, such as https://app.example, or *
+            for all. Can be repeated.
         allow_host: Additional host name under which the server answers without a key. Can be
             repeated.
-        max_connections: Maximum number of open connections. Above it, the connection that has been idle longest is closed.
+        max_connections: Maximum number of open connections. Above it, the connection that has been
+            idle longest is closed.
         request_timeout: Seconds within which a request must arrive completely.
         shutdown_timeout: Seconds to wait for open requests after SIGTERM.
         precision: Precision of network calls.
@@ -85,8 +90,8 @@ def serve(
     loading = Loading(raw=raw, plugin=plugin, device=device)
     served = {}
     for text in runs:
-        _, checkpoint = checkpoint_in(text)
         run = loaded_run(text, loading)
+        _, checkpoint = checkpoint_in(text)
         name = f"{run.name}@{checkpoint}" if checkpoint else run.name
         if name in served:
             raise UsageError(
@@ -95,7 +100,6 @@ def serve(
         served[name] = run
     if host not in LOCAL and not api_key:
         say(f"note: anyone who can reach {host} can use this server. To require a key, set {KEY}")
-
     if page:
         say("building the page that runs models in a browser")
     names = ", ".join(served)

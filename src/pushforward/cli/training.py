@@ -1,4 +1,4 @@
-"""The verbs that train one model: train, resume and distil; also training loops and summaries for other verbs."""
+"""The verbs that train one model: train, resume and distil; also training loops for other verbs."""
 
 from __future__ import annotations
 
@@ -130,18 +130,20 @@ def train(
 ) -> None:
     """Train a model.
 
-    Without a budget, training takes 5000 steps. `train RECIPE --help` also lists the recipe's own options. Example:
+    Without a budget, training takes 5000 steps. `train RECIPE --help` also lists the recipe's own
+    options. Example:
     `pushforward train flow --data digits --budget 60s`
 
     Args:
         recipe: Recipe name (`pushforward list recipes`), or a Python file that defines a recipe.
         size: Network size: tiny, small or base. In finish, this sets the size of the critic only.
         init: Run whose weights training starts from.
-        latent: Train in the latent space of this run (autoencoder, vae, hvae or vqvae) or diffusers AutoencoderKL folder.
+        latent: Train in the latent space of this run (autoencoder, vae, hvae or vqvae) or diffusers
+            AutoencoderKL folder.
         teacher: Run to learn from; short for --frozen teacher=RUN.
         frozen: NAME=RUN: use a run as the recipe's frozen network NAME. Can be repeated.
-        data: Data set: a name (`pushforward data list`), a folder, or a .tar, .npy, .npz, .csv or Python file. Default: the data
-            of --teacher, --frozen or --latent, otherwise digits.
+        data: Data set: a name (`pushforward data list`), a folder, or a .tar, .npy, .npz, .csv or
+            Python file. Default: the data of --teacher, --frozen or --latent, otherwise digits.
         seed: Seed of all random numbers.
         out: Output folder. Default: runs/DATA-RECIPE.
         dry_run: Print the steps and memory that training needs, without training.
@@ -314,7 +316,8 @@ def resume(
 ) -> None:
     """Continue a run, or extend a finished one.
 
-    An interrupted run continues exactly where it stopped. A new budget includes the steps already done. Example:
+    An interrupted run continues exactly where it stopped. A new budget includes the steps already
+    done. Example:
     `pushforward resume runs/digits-flow --budget 5m`
 
     Args:
@@ -382,17 +385,20 @@ def distil(
 ) -> None:
     """Distil a run into one that samples in few network calls.
 
-    The teacher is a run of flow, ddpm or edm, also in a latent space. The student is a new run, which can be sampled in any
-    number of steps. Without a budget, it trains for the same number of steps as the teacher. The options of `train distil --help`
-    also apply here, and with --finish those of `train finish --help`. Example: `pushforward distil runs/digits-flow --budget 60s`
+    The teacher is a run of flow, ddpm or edm, also in a latent space. The student is a new run,
+    which can be sampled in any number of steps. Without a budget, it trains for the same number of
+    steps as the teacher. The options of `train distil --help` also apply here, and with --finish
+    those of `train finish --help`. Example: `pushforward distil runs/digits-flow --budget 60s`
 
     Args:
         run: Folder of the teacher run.
         calls: Default number of network calls per sample.
         data: New location of the teacher's data, if it has moved.
-        finish: Afterwards, train the student against a critic for this long, such as 10m, in a second run.
+        finish: Afterwards, train the student against a critic for this long, such as 10m, in a
+            second run.
         seed: Seed of all random numbers.
-        out: Output folder of the student. Default: runs/DATA-distil. The second run's folder ends in -finished.
+        out: Output folder of the student. Default: runs/DATA-distil. The second run's folder ends
+            in -finished.
     """
     from pushforward import recipes
     from pushforward.training import Budget, Progress, load

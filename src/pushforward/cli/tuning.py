@@ -57,17 +57,19 @@ def tune(
 ) -> None:
     """Tune the solver for sampling in few steps.
 
-    The network stays unchanged. The result is stored in the run, and `sample` and `evaluate` use it for the same solver, number
-    of steps and weights. After more training, tune again. A table is only stored if it is better than the best times on new
-    noise, without moving samples away from the training examples. Examples:
+    The network stays unchanged. The result is stored in the run, and `sample` and `evaluate` use it
+    for the same solver, number of steps and weights. After more training, tune again. A table is
+    only stored if it is better than the best times on new noise, without moving samples away from
+    the training examples. Examples:
     `pushforward tune runs/digits-flow --steps 8`,
     `pushforward tune runs/digits-flow --what table --steps 4 --solver unipc`
 
     Args:
-        what: times learns the times of the steps; table learns all coefficients, for the given guidance.
+        what: times learns the times of the steps; table learns all coefficients, for the given
+            guidance.
         steps: Number of solver steps.
-        solver: Deterministic solver, such as unipc or dpm:3 (`pushforward list solvers`). Default: the run's own, or dpm if
-            that is stochastic.
+        solver: Deterministic solver, such as unipc or dpm:3 (`pushforward list solvers`). Default:
+            the run's own, or dpm if that is stochastic.
         examples: Number of noise examples to learn from. Default: 128 for times, 256 for a table.
         rounds: Number of updates. Default: 40 for times, 200 for a table.
         precision: Precision of network calls.
@@ -102,7 +104,7 @@ def tune(
 
 
 def _flow(run: Run, solver: str | None, steps: int) -> Flow:
-    """Return the run's flow with the solver and steps to tune; `INSTEAD` replaces a stochastic solver of the run."""
+    """Return the run's flow with the solver and steps; `INSTEAD` replaces a stochastic solver."""
     from pushforward import solvers
     from pushforward.transports import has_steps, inner_of
 

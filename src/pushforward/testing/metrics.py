@@ -132,7 +132,8 @@ def check_metric(
     )
     if given is None:
         raise TypeError(
-            f"{type(thing).__name__} applies to none of the samples. Pass samples that it applies to."
+            f"{type(thing).__name__} applies to none of the samples. Pass samples that it applies "
+            "to."
         )
     before = given.generated.copy(), given.reference.copy(), given.training.copy()
     scores = thing(given)
