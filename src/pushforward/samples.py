@@ -12,8 +12,7 @@ import itertools
 import re
 import zipfile
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
-from functools import partial
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +27,7 @@ from pushforward.data.tables.frames import SEQUENCE, for_parquet, write_parquet
 from pushforward.errors import UsageError
 from pushforward.files import check_replaceable, replacing
 from pushforward.numbers import some
-from pushforward.pictures import columns_picture, grid_picture, legible, write_gif
+from pushforward.pictures import columns_picture, grid_picture, write_gif
 from pushforward.runtime import display, in_notebook
 from pushforward.transports import BATCH, ConditionLike, Transport, has_steps, inner_of
 from pushforward.transports.transport import (
@@ -61,7 +60,7 @@ class Samples(Tensor):
 
     def __getitem__(self, where: Any) -> Tensor:
         part = super().__getitem__(where)
-        whole = tuple(part.shape[1:]) == tuple(self.space.shape) and part.dim() == self.dim()
+        whole = part.dim() == self.dim() and part.shape[1:] == self.shape[1:]
         if whole:
             return Samples.of(part, self.space)
         return part
@@ -82,7 +81,7 @@ class Samples(Tensor):
         values = self.space.quantise(self.as_subclass(Tensor)[:MOST_SHOWN])
         if not self.space.as_points:
             pictures = self.space.drawing(values)
-            return grid_picture(pictures, columns, scale=zoom or legible(pictures))
+            return grid_picture(pictures, columns, scale=zoom)
         if tuple(self.space.shape) != (2,):
             raise UsageError(
                 f"Cannot plot vectors with {self.space.shape[0]} dimensions; expected images or "
@@ -102,9 +101,8 @@ class Samples(Tensor):
         Raises:
             UsageError: If the file exists, or the extension does not suit the data.
         """
-        write_samples(
-            Path(path), self.space, len(self), [(self.as_subclass(Tensor), None)], overwrite, zoom
-        )
+        parts = [(self.as_subclass(Tensor), None)]
+        write_samples(Path(path), self.space, len(self), parts, overwrite, zoom)
 
     def show(self) -> None:
         """Show the picture of `to_pil`: below the cell in a notebook, otherwise in the system's image viewer."""
@@ -150,10 +148,6 @@ def drawn_from(
         seed: Seed of the first sample.
         batch: Batch size.
         fill: Values of columns that the model does not learn, as for `write_samples`.
-
-    Raises:
-        UsageError: For a column that cannot be filled.
-        Diverged: If samples still violate a constraint of the data.
     """
     check_fill(transport.space, fill or {})
     with counted() as tally:
@@ -175,42 +169,39 @@ PICTURES = (".png", ".gif")
 def check_target(
     path: Path, space: Space, n: int, overwrite: bool = False, zoom: int | None = None
 ) -> None:
-    """Raise an error, before any work, if the output exists, or extension or zoom do not suit the data.
+    """Raise an error, before any work, if the output exists or does not suit the data.
 
     With ``overwrite``, a file may replace a file, and a folder may replace a folder that contains
     only earlier samples.
-
-    Raises:
-        UsageError: With alternatives.
     """
     known = space.endings
     ending = path.suffix.lower()
     if path.name.lower() in known:
         raise UsageError(
-            f'"{path}" has no file name before its extension. Write samples.png, or ./samples for '
-            "a new folder."
+            f'"{path}" has no file name before its extension. '
+            "Write samples.png, or ./samples for a new folder."
         )
     if path.exists() and not overwrite:
         raise UsageError(f"{path} already exists. Choose another `out`, or add `overwrite=True`.")
     if path.is_dir():
         check_replaceable(path)
     if ending not in known:
+        listed = ", ".join(known.values())
         raise UsageError(
-            f'Cannot write {space.noun}s to "{path}". Use one of these extensions: '
-            f"{', '.join(known.values())}."
+            f'Cannot write {space.noun}s to "{path}". Use one of these extensions: {listed}.'
         )
     if ending == ".parquet":
         for_parquet(path)
     if ending in PICTURES and n > MOST_DRAWN:
         raise UsageError(
-            f"A picture shows at most {MOST_DRAWN:,} samples. Write {n:,} samples to an .npz file "
-            "instead."
+            f"A picture shows at most {MOST_DRAWN:,} samples. "
+            f"Write {n:,} samples to an .npz file instead."
         )
     whole("n", n, 1)
     if zoom is not None and (space.as_points or ending == ".npz" or not 1 <= zoom <= LARGEST_ZOOM):
         raise UsageError(
-            f'`zoom={zoom}` is not supported for "{path}": zoom applies only to image files and '
-            f"must be from 1 to {LARGEST_ZOOM}."
+            f'`zoom={zoom}` is not supported for "{path}": zoom applies only to image files '
+            f"and must be from 1 to {LARGEST_ZOOM}."
         )
 
 
@@ -231,7 +222,7 @@ def draw_to(
     zoom: int | None = None,
     fill: Mapping[str, str] | None = None,
 ) -> None:
-    """Draw the samples of `Transport.sample` and write them in batches, so that memory stays bounded.
+    """Draw the samples of `Transport.sample` and write them in batches, in bounded memory.
 
     Args:
         path: Output path, as for `write_samples`, or .gif: from noise to data step by step.
@@ -253,8 +244,10 @@ def draw_to(
     """
     path = Path(path)
     space = transport.space
-    if path.suffix.lower() != ".gif":
+    animated = path.suffix.lower() == ".gif"
+    if writes_samples() or not animated:
         check_target(path, space, n, overwrite, zoom)
+    if not animated:
         parts = shared_stream(transport, n, condition, seed=seed, batch=batch)
         if writes_samples():
             write_samples(path, space, n, parts, overwrite, zoom, fill)
@@ -262,44 +255,45 @@ def draw_to(
         return
     if not writes_samples():
         return
-    check_target(path, space, n, overwrite, zoom)
-    if has_steps(inner_of(transport)):
-        states = transport.trajectory(n, condition, seed=seed)  # type: ignore[operator]
-        frames = [space.drawing(space.quantise(x)) for _, x in states]
-        with replacing(path) as temporary:
-            write_gif(temporary, [*frames, *[frames[-1]] * 8], 80, scale=zoom)
-        return
-    raise UsageError(
-        "A .gif shows how samples form step by step, but this model samples in one call. Write a "
-        ".png."
-    )
+    if not has_steps(inner_of(transport)):
+        raise UsageError(
+            "A .gif shows how samples form step by step, but this model samples in one call. "
+            "Write a .png."
+        )
+    states = transport.trajectory(n, condition, seed=seed)  # type: ignore[attr-defined]
+    frames = [space.drawing(space.quantise(x)) for _, x in states]
+    frames += [frames[-1]] * 8
+    with replacing(path) as temporary:
+        write_gif(temporary, frames, 80, scale=zoom)
 
 
 def frames_to(
     path: str | Path, space: Space, x: Tensor, *, overwrite: bool = False, zoom: int | None = None
 ) -> None:
-    """Write the frames (n, *shape) of an interpolation: a strip (.png), an animation (.gif), or a file of `write_samples`.
+    """Write an interpolation: a strip (.png), an animation (.gif), or a file of `write_samples`.
 
     An animation of images runs forward and back; points appear one after another. Table rows that
     violate a constraint are written, with a warning.
     """
     path = Path(path)
     warn_between(space, x)
+    n = len(x)
     ending = path.suffix.lower()
     images = space.drawing(space.quantise(x))
-    check_target(path, space, len(images), overwrite, zoom)
+    check_target(path, space, n, overwrite, zoom)
     if ending == ".gif":
-        back = [images[i : i + 1] for i in (*range(len(images)), *range(len(images) - 2, 0, -1))]
-        frames = [images[: i + 1] for i in range(len(images))] if space.as_points else back
+        if space.as_points:
+            frames = [images[: i + 1] for i in range(n)]
+        else:
+            frames = [images[i : i + 1] for i in range(n)]
+            frames += frames[-2:0:-1]
         with replacing(path) as temporary:
             write_gif(temporary, frames, 120, scale=zoom)
     elif ending == ".png" and not space.as_points:
         with replacing(path) as temporary:
-            grid_picture(images, columns=len(images), scale=zoom or legible(images)).save(
-                temporary, format="PNG"
-            )
+            grid_picture(images, columns=n, scale=zoom).save(temporary, format="PNG")
     else:
-        write_samples(path, space, len(images), [(x, None)], overwrite, zoom)
+        write_samples(path, space, n, [(x, None)], overwrite, zoom)
 
 
 def write_samples(
@@ -330,100 +324,110 @@ def write_samples(
         CheckpointError: If writing fails; nothing is left behind and an existing file is kept.
     """
     check_target(path, space, n, overwrite, zoom)
-    check_fill(space, fill or {})
-    if fill and path.suffix.lower() not in (".csv", ".tsv"):
+    fill = fill or {}
+    check_fill(space, fill)
+    ending = path.suffix.lower()
+    if fill and ending not in (".csv", ".tsv"):
         raise UsageError(f"`fill` supports only .csv and .tsv files, got {path}.")
-    writers: dict[str, Callable[..., None]] = {
-        ".npz": _npz,
-        ".csv": partial(_csv, fill=fill or {}),
-        ".tsv": partial(_csv, fill=fill or {}, separator="\t"),
-        ".parquet": lambda path, space, n, parts: write_parquet(
-            path, [space.frame(x) for x, _ in parts]
-        ),
-        ".png": partial(_picture, zoom=zoom),
-        "": partial(_folder, zoom=zoom or 1),
-    }
     with replacing(path) as temporary:
-        writers[path.suffix.lower()](temporary, space, n, parts)
+        if ending == ".npz":
+            _npz(temporary, space, n, parts)
+        elif ending == ".csv":
+            _csv(temporary, space, parts, fill)
+        elif ending == ".tsv":
+            _csv(temporary, space, parts, fill, "\t")
+        elif ending == ".parquet":
+            write_parquet(temporary, [space.frame(x) for x, _ in parts])
+        elif ending == ".png":
+            _picture(temporary, space, n, parts, zoom)
+        else:
+            _folder(temporary, space, n, parts, zoom or 1)
 
 
 def _npz(path: Path, space: Space, n: int, parts: Parts) -> None:
+    """Write batches into one array of an archive, since memory may not hold all samples."""
     conditions: dict[str, list[np.ndarray]] = {}
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         with archive.open("x.npy", "w", force_zip64=True) as file:
             for number, (x, condition) in enumerate(parts):
                 array = space.quantise(x)
                 if number == 0:
-                    header = {
-                        "descr": array.dtype.str,
-                        "fortran_order": False,
-                        "shape": (n, *array.shape[1:]),
-                    }
+                    shape = n, *array.shape[1:]
+                    header = {"descr": array.dtype.str, "fortran_order": False, "shape": shape}
                     np.lib.format.write_array_header_1_0(file, header)  # type: ignore[arg-type]
                 file.write(array.tobytes())
                 for name in space.conditions:
                     if condition is not None and name in condition:
                         conditions.setdefault(name, []).append(condition[name].cpu().numpy())
-        types = {"label": np.int64}
-        arrays = {
-            name: np.concatenate(given).astype(types.get(name, np.float32))
-            for name, given in conditions.items()
-        }
-        names = {
-            f"{name}_names": np.array(space.conditions[name].entries)
-            for name in arrays
-            if space.conditions[name].entries
-        }
-        for name, values in (arrays | names).items():
+        arrays = {}
+        for name, given in conditions.items():
+            kind = np.int64 if name == "label" else np.float32
+            arrays[name] = np.concatenate(given).astype(kind)
+        for name in conditions:
+            entries = space.conditions[name].entries
+            if entries:
+                arrays[f"{name}_names"] = np.array(entries)
+        for name, values in arrays.items():
             with archive.open(f"{name}.npy", "w") as file:
                 np.lib.format.write_array(file, values, allow_pickle=False)
 
 
 def check_fill(space: Space, fill: Mapping[str, str]) -> None:
-    """Check that the columns to fill were left out of training.
-
-    Raises:
-        UsageError: Naming the columns that can be filled.
-    """
+    """Check that the columns to fill were left out of training."""
     known = space.left_out if isinstance(space, TableSpace) else ()
     for name in fill:
         if name not in known:
             raise UsageError(
                 f'`fill` does not support the column "{name}". It supports columns that were left '
-                "out of training: "
-                f"{some(known) or 'none'}."
+                f"out of training: {some(known) or 'none'}."
             )
 
 
 def _csv(
     path: Path,
     space: Space,
-    n: int,
     parts: Parts,
     fill: Mapping[str, str],
     separator: str | None = None,
 ) -> None:
-    layout = space.layout if isinstance(space, TableSpace) else None
-    own = list(space.names or space.columns) or [f"x{i}" for i in range(space.shape[0])]
-    if layout and fill:
-        names = [name for name in layout.columns if name in own or name in fill]
+    if isinstance(space, TableSpace):
+        _write_table(path, space, parts, fill, separator or space.layout.separator)
     else:
-        names = own
+        _write_points(path, space, parts, separator or ",")
+
+
+def _write_table(
+    path: Path, space: TableSpace, parts: Parts, fill: Mapping[str, str], separator: str
+) -> None:
+    own = list(space.names)
+    names = own
+    if fill:
+        names = [name for name in space.layout.columns if name in own or name in fill]
     count = itertools.count(1)
     with path.open("w", newline="", encoding="utf-8") as file:
-        usual = separator or (layout.separator if layout else ",")
-        writer = csv.writer(file, delimiter=usual, lineterminator="\n" if layout else "\r\n")
-        for number, (x, condition) in enumerate(parts):
-            known = [{}] * len(x) if layout else cells_of(space.conditions, condition, len(x))
-            if number == 0 and (layout is None or layout.header):
-                writer.writerow(
-                    [*names, *(name if name not in names else f"{name}_" for name in known[0])]
-                )
-            for cells, more in zip(space.records(x), known, strict=True):
-                place = str(next(count))
+        writer = csv.writer(file, delimiter=separator, lineterminator="\n")
+        if space.layout.header:
+            writer.writerow(names)
+        for x, _ in parts:
+            for cells in space.records(x):
                 row = dict(zip(own, cells, strict=True))
-                row |= {name: place if value == SEQUENCE else value for name, value in fill.items()}
-                writer.writerow([*map(row.__getitem__, names), *more.values()])
+                number = str(next(count))
+                for name, value in fill.items():
+                    row[name] = number if value == SEQUENCE else value
+                writer.writerow([row[name] for name in names])
+
+
+def _write_points(path: Path, space: Space, parts: Parts, separator: str) -> None:
+    names = list(space.columns) or [f"x{i}" for i in range(space.shape[0])]
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, delimiter=separator)
+        for number, (x, condition) in enumerate(parts):
+            known = cells_of(space.conditions, condition, len(x))
+            if number == 0:
+                extra = [f"{name}_" if name in names else name for name in known[0]]
+                writer.writerow([*names, *extra])
+            for cells, more in zip(space.records(x), known, strict=True):
+                writer.writerow([*cells, *more.values()])
 
 
 def _folder(path: Path, space: Space, n: int, parts: Parts, zoom: int) -> None:
@@ -432,24 +436,29 @@ def _folder(path: Path, space: Space, n: int, parts: Parts, zoom: int) -> None:
     at = 0
     for x, condition in parts:
         known = cells_of(space.conditions, condition, len(x))
-        for i, picture in enumerate(space.drawing(space.quantise(x))):
-            words = [
-                f"-{name} {value:g}" if isinstance(value, float) else f"-{value}"
-                for name, value in known[i].items()
-            ]
-            tail = re.sub(r"[^\w -]", "_", "".join(words))
-            grid_picture(picture[None], scale=zoom).save(path / f"{at + i:0{width}d}{tail}.png")
+        images = space.drawing(space.quantise(x))
+        for i, cells in enumerate(known):
+            tail = ""
+            for name, value in cells.items():
+                tail += f"-{name} {value:g}" if isinstance(value, float) else f"-{value}"
+            tail = re.sub(r"[^\w -]", "_", tail)
+            picture = grid_picture(images[i : i + 1], scale=zoom)
+            picture.save(path / f"{at + i:0{width}d}{tail}.png")
         at += len(x)
 
 
 def _picture(path: Path, space: Space, n: int, parts: Parts, zoom: int | None) -> None:
-    drawn = [(space.quantise(x), (condition or {}).get("label")) for x, condition in parts]
-    images = space.drawing(np.concatenate([x for x, _ in drawn]))
-    labels = [label for _, label in drawn if label is not None]
+    values = []
+    labels = []
+    for x, condition in parts:
+        values.append(space.quantise(x))
+        if condition is not None and condition.get("label") is not None:
+            labels.append(condition["label"].numpy())
+    images = space.drawing(np.concatenate(values))
     if space.as_points:
-        picture = columns_picture(
-            images, space, np.concatenate([label.numpy() for label in labels]) if labels else None
-        )
+        picture = columns_picture(images, space, np.concatenate(labels) if labels else None)
     else:
-        picture = grid_picture(images, scale=zoom or (legible(images) if n > 1 else 1))
+        if n == 1:
+            zoom = zoom or 1
+        picture = grid_picture(images, scale=zoom)
     picture.save(path, format="PNG")

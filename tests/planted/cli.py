@@ -46,7 +46,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
     ],
     "cli/inventory.py": [
         (
-"if _canonical(name) not in installed)",
+            "if _canonical(name) not in installed)",
             "if False)",
             "cli",
         ),

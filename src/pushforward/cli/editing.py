@@ -45,7 +45,6 @@ from pushforward.cli.options import (
 from pushforward.cli.sampling import (
     check_images,
     configured_run,
-    enlarged,
     image_of,
     loaded_run,
     precision_of,
@@ -193,7 +192,7 @@ def _show_latent_space(
 ) -> None:
     from pushforward.evaluation.models import data_of
     from pushforward.evaluation.pictures import arithmetic, code_map, labelled, strip
-    from pushforward.pictures import groups_picture
+    from pushforward.pictures import grid_picture, groups_picture
 
     coder = _coder(run)
     pair = (groups or "").split(",")
@@ -230,7 +229,8 @@ def _show_latent_space(
             images = arithmetic(coder, data, first, last, frames=frames)
         else:
             images = strip(coder, data, frames)
-        picture = enlarged(space.quantise(images.flatten(0, 1)), images.shape[1], placing.zoom)
+        pixels = space.quantise(images.flatten(0, 1))
+        picture = grid_picture(pixels, images.shape[1], scale=placing.zoom)
     save_picture(picture, target)
     show(facts, as_json, written)
 
@@ -560,13 +560,14 @@ def _write_inversion(
     import numpy as np
 
     from pushforward.files import replacing
+    from pushforward.pictures import grid_picture
 
     given = space.quantise(x)
     inverted = space.quantise(inversion.x)
     if path.suffix.lower() == ".png":
         gap = np.abs(given.astype(np.int16) - inverted).astype(np.uint8)
         rows = np.stack([given, inverted, gap], 1).reshape(-1, *given.shape[1:])
-        return save_picture(enlarged(rows, 3, zoom), path)
+        return save_picture(grid_picture(rows, 3, scale=zoom), path)
     arrays: dict[str, Any] = {
         "z": inversion.z.numpy(),
         "x": inverted,

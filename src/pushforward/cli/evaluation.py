@@ -63,7 +63,7 @@ from pushforward.cli.options import (
     show_report,
     tell,
 )
-from pushforward.cli.sampling import configured_run, enlarged, precision_of, save_picture, target_of
+from pushforward.cli.sampling import configured_run, precision_of, save_picture, target_of
 from pushforward.errors import DataError, UsageError
 from pushforward.numbers import clipped, shortened
 
@@ -358,11 +358,13 @@ def _samples_beside(data: Dataset, near: Nearest, seed: int) -> list[dict[str, A
 def _picture(data: Dataset, near: Nearest, zoom: int | None) -> Image.Image:
     from PIL import Image
 
+    from pushforward.pictures import grid_picture
+
     space = data.space
     columns = near.examples.shape[1]
-    left = enlarged(space.drawing(space.quantise(near.x)), 1, zoom)
+    left = grid_picture(space.drawing(space.quantise(near.x)), 1, scale=zoom)
     neighbours = space.quantise(data.train.data_units(near.examples.ravel()))
-    right = enlarged(space.drawing(neighbours), columns, zoom)
+    right = grid_picture(space.drawing(neighbours), columns, scale=zoom)
     start = left.width + left.width // 4
     sheet = Image.new(left.mode, (start + right.width, left.height), "white")
     sheet.paste(left, (0, 0))

@@ -41,7 +41,6 @@ from pushforward.errors import UsageError
 from pushforward.numbers import some
 
 if TYPE_CHECKING:
-    import numpy as np
     from PIL import Image
     from torch import Tensor
 
@@ -261,13 +260,6 @@ def check_images(run: Run) -> None:
             f"{run.folder} generates {run.space.noun}s, not images, so it cannot edit image files. "
             f"Use interpolate --seeds 0,1{others}."
         )
-
-
-def enlarged(images: np.ndarray, columns: int, zoom: int | None = None) -> Image.Image:
-    """Draw a grid of images (n, H, W, C); by default, small images are enlarged."""
-    from pushforward.pictures import grid_picture, legible
-
-    return grid_picture(images, columns, scale=zoom or legible(images))
 
 
 @app.command(group=USE, sort_key=4)
