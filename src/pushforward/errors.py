@@ -9,11 +9,11 @@ from typing import Any
 
 from pushforward import synonyms
 
-SURE = 0.75  # The least similarity, from 0 to 1, at which a name of this library is suggested: better none than a wrong one
+SURE = 0.75  # Similarity, from 0 to 1, at which a name is suggested: better none than a wrong one
 
 
 class PushforwardError(ValueError):
-    """Base class of errors that a user can fix. The message says what happened, what was expected and how to fix it."""
+    """Base class of errors that a user can fix: what happened, what was expected, how to fix it."""
 
     exit_code = 2
 
@@ -82,7 +82,10 @@ class _Failed(PushforwardError):
 
 
 class Diverged(_Failed):
-    """Raised if a loss, gradient or weight is not finite, or the logit gap diverged; the last valid checkpoint is kept."""
+    """Raised if a loss, gradient or weight is not finite, or the logit gap diverged.
+
+    The last valid checkpoint is kept.
+    """
 
     exit_code = 5
 
@@ -125,24 +128,17 @@ def imported(module: str, needed: str, extra: str) -> Any:
 
 
 def unknown(what: str, name: str, known: Iterable[str]) -> UsageError:
-    """Build the error for an unknown name of a kind of part, such as ``unknown("recipe", "flwo", names)``."""
+    """Build the error for an unknown name, such as ``unknown("recipe", "flwo", names)``."""
     names = list(known)
-    return UsageError(
-        f'Unknown {what} "{name}"; known: {", ".join(names)}.{suggestion(name, names)}'
-    )
+    hint = suggestion(name, names)
+    return UsageError(f'Unknown {what} "{name}"; known: {", ".join(names)}.{hint}')
 
 
 def suggestion(word: str, known: Iterable[str], prefix: str = "") -> str:
-    """Suggest a name of this library for an unknown word.
+    """Suggest a name of this library, as a sentence after a space, or return an empty string.
 
-    Args:
-        word: Unknown word, such as "guidance_scale".
-        known: Known names.
-        prefix: Prefix of the suggested name, such as the dashes of an option.
-
-    Returns:
-        A sentence after a space, such as ``' Did you mean "scale"?'``, or an empty string. Words of other libraries are
-        looked up (`pushforward.synonyms`); others are compared by their spelling (`did_you_mean`).
+    Words of other libraries are looked up (`pushforward.synonyms`); others are compared by their
+    spelling. The prefix, such as the dashes of an option, precedes the suggested name.
     """
     if not synonyms.is_listed(word):
         return did_you_mean(word, known, SURE, prefix)
@@ -153,7 +149,7 @@ def suggestion(word: str, known: Iterable[str], prefix: str = "") -> str:
 
 
 def did_you_mean(word: str, known: Iterable[str], least: float = 0.6, prefix: str = "") -> str:
-    """Return a hint such as ``' Did you mean "flow"?'``, or an empty string if no name is close to ``word``; see `closest`."""
+    """Return a hint such as ``' Did you mean "flow"?'``, or an empty string; see `closest`."""
     name = closest(word, known, least)
     if name is None:
         return ""
@@ -166,16 +162,21 @@ def closest(word: str, known: Iterable[str], least: float = 0.6) -> str | None:
     Case is ignored. If no name is close, the first name that contains the word is returned.
     ``least`` is the minimum similarity, from 0 to 1.
     """
-    names = {name.lower(): name for name in reversed(list(known))}
+    names: dict[str, str] = {}
+    for name in known:
+        names.setdefault(name.lower(), name)
     lower = word.lower()
     close = difflib.get_close_matches(lower, names, n=1, cutoff=least)
-    close = close or [name for name in reversed(names) if len(lower) >= 3 and lower in name]
+    if not close and len(lower) >= 3:
+        close = [name for name in names if lower in name]
     if close:
         return names[close[0]]
     return None
 
 
 def quoted(text: str) -> str:
-    """Quote a text with a kind of quotes that it does not contain: double, single or typographic."""
-    first, last = next(((mark, mark) for mark in ('"', "'") if mark not in text), ("“", "”"))
-    return f"{first}{text}{last}"
+    """Quote a text with a kind of quotes that it does not contain: double, single, typographic."""
+    for mark in ('"', "'"):
+        if mark not in text:
+            return f"{mark}{text}{mark}"
+    return f"“{text}”"

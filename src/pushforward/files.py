@@ -407,9 +407,10 @@ def _plain(value: Any) -> Any:
 
 @dataclass(frozen=True)
 class Record:
-    """Base class of results. Every field has a default and is stored, unless its metadata contains ``stored=False``.
+    """Base class of results: a frozen dataclass that can be written to JSON and read again.
 
-    Values are converted to plain data on construction, so that a record read from JSON equals the
+    Every field has a default and is stored, unless its metadata contains ``stored=False``. Values
+    are converted to plain data on construction, so that a record read from JSON equals the
     original.
     """
 
@@ -419,7 +420,8 @@ class Record:
 
     def to_plain(self) -> dict[str, Any]:
         """Convert to nested dicts, lists, strings and numbers for `json.dumps`."""
-        return {field.name: _unpacked(getattr(self, field.name)) for field in _stored(type(self))}  # type: ignore[arg-type]
+        stored = _stored(type(self))  # type: ignore[arg-type]
+        return {field.name: _unpacked(getattr(self, field.name)) for field in stored}
 
     @classmethod
     def from_plain(cls, data: object, where: str = "") -> Self:

@@ -46,7 +46,7 @@ MOST_SHOWN = 256  # The most images of one picture; the rest is left out
 
 
 class Samples(Tensor):
-    """Samples (n, *shape) in data units. Arithmetic returns plain tensors; a slice of whole samples stays `Samples`."""
+    """Samples (n, *shape) in data units, also a slice of them; arithmetic returns plain tensors."""
 
     space: Space
     __torch_function__ = torch._C._disabled_torch_function_impl  # type: ignore[assignment]
@@ -105,7 +105,7 @@ class Samples(Tensor):
         write_samples(Path(path), self.space, len(self), parts, overwrite, zoom)
 
     def show(self) -> None:
-        """Show the picture of `to_pil`: below the cell in a notebook, otherwise in the system's image viewer."""
+        """Show the picture of `to_pil` below the cell, or in the system's image viewer."""
         picture = self.to_pil()
         if in_notebook():
             display(picture)

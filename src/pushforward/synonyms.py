@@ -1,4 +1,4 @@
-"""Words of other libraries and papers, with the names of this library for options, verbs, recipes, solvers and metrics.
+"""Words of other libraries and papers, with the names of this library.
 
 Errors look up a word here before comparing spellings. A listed word gets a suggestion from this
 table, or none.
@@ -118,33 +118,40 @@ wasserstein       emd earth_mover
 
 # Said of a word for which there is no name in the place of the mistake
 _NOTES = {
-    "beta_schedule noise_schedule": "The noise schedule is a path: pf.VP(), pf.Cosine() or pf.Linear().",
+    "beta_schedule noise_schedule": "The noise schedule is a path: pf.VP(), pf.Cosine() or "
+    "pf.Linear().",
     "callback callbacks": "In Python, pass a pushforward.training.Watcher as progress=.",
-    "checkpoint ckpt from resume_from resume_from_checkpoint revision": "Name a checkpoint after its run: RUN@step_000500 "
+    "checkpoint ckpt from resume_from resume_from_checkpoint revision": "Name a checkpoint after "
+    "its run: RUN@step_000500 "
     '(in Python: checkpoint="step_000500").',
     "compile torch_compile": "pushforward does not compile networks.",
     "cpu cuda to": 'Choose the device when loading the run: pf.load(RUN, device="cuda").',
     "delta differential_privacy dp epsilon": "Differential privacy is not supported.",
-    "dtype torch_dtype": "Samples are float32 tensors. Convert them, for example with samples.half().",
-    "fid frechet": 'Scores are metrics: pf.evaluate(run, metrics=["frechet"]), or pushforward evaluate RUN.',
+    "dtype torch_dtype": "Samples are float32 tensors. Convert them, for example with "
+    "samples.half().",
+    "fid frechet": 'Scores are metrics: pf.evaluate(run, metrics=["frechet"]), or pushforward '
+    "evaluate RUN.",
     "fine_tune finetune": "Start from the weights of a run: pushforward train RECIPE --init RUN.",
     "from_pretrained": "A run is identified by its folder, such as runs/digits-flow.",
     "generate sample": "To draw samples, use run.sample(64) or pushforward sample RUN.",
     "latents": "To map your own noise, call run.transport(z, condition), which returns model "
     "units.",
-    "latent_diffusion ldm stable_diffusion": "Train an autoencoder first, then ddpm in its latent space: "
+    "latent_diffusion ldm stable_diffusion": "Train an autoencoder first, then ddpm in its latent "
+    "space: "
     "pushforward train ddpm --latent RUN.",
     "lr_schedule lr_scheduler": "The learning rate schedule belongs to the recipe: "
     "recipe.training.changed(schedule=pf.Schedule(...)).",
     "metadata": "Column kinds are detected. To change them, use pf.data.load(frame, schema=...).",
     "num_train_timesteps": "Times are continuous, so models are not trained for a number of them.",
-    "objective parameterization prediction_type": 'Pass it to the denoiser: pf.Denoiser(network, path, "noise").',
+    "objective parameterization prediction_type": "Pass it to the denoiser: pf.Denoiser(network, "
+    'path, "noise").',
     "output_type": "Samples are float32 tensors or, for tables, data frames; samples.save(FILE) "
     "writes images.",
     "pipeline": "Load a run with pf.load(RUN), and a diffusers folder with "
     "pf.interop.from_diffusers(FOLDER).",
     "prompt prompts text": "Models can be conditioned on labels and columns, but not on text.",
-    "push_to_hub save save_model save_pretrained": "Runs are saved in their folder during training. "
+    "push_to_hub save save_model save_pretrained": "Runs are saved in their folder during "
+    "training. "
     "Copy the folder, and load it with pf.load.",
     "scheduler": "Schedulers are called solvers here. To list them: pushforward list solvers.",
     "state_dict": "Get the weights with run.method.state_dict().",
@@ -155,10 +162,13 @@ _NOTES = {
 
 
 _NAMES: dict[str, list[str]] = {}
-for _line in _WORDS.split("\n"):
-    for _word in _line.split()[1:]:
-        _NAMES.setdefault(_word, []).append(_line.split()[0])
-_NOTE_OF = {word: note for words, note in _NOTES.items() for word in words.split()}
+for _line in _WORDS.strip().split("\n"):
+    _name, *_synonyms = _line.split()
+    for _word in _synonyms:
+        _NAMES.setdefault(_word, []).append(_name)
+_NOTE_OF: dict[str, str] = {}
+for _words, _note in _NOTES.items():
+    _NOTE_OF |= dict.fromkeys(_words.split(), _note)
 
 
 def _plain(word: str) -> str:
@@ -171,12 +181,7 @@ def is_listed(word: str) -> bool:
 
 
 def names_for(word: str, known: Iterable[str]) -> list[str]:
-    """Find all known names that a word stands for.
-
-    Args:
-        word: Name, argument or option, such as "--guidance-scale".
-        known: Known names.
-    """
+    """Find all known names that a word, argument or option such as --guidance-scale stands for."""
     written = {_plain(name): name for name in known}
     return [written[name] for name in _NAMES.get(_plain(word), ()) if name in written]
 
