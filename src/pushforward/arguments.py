@@ -44,14 +44,7 @@ def share(name: str, value: float, of: str = "") -> float:
 
 
 def one_of(what: str, name: str, known: Iterable[str], of: str = "") -> str:
-    """Validate a name of a kind of thing, such as "network", and return it.
-
-    Args:
-        what: Kind of thing, for the message.
-        name: Given name.
-        known: Known names.
-        of: Context for the message, such as " for a table".
-    """
+    """Validate a name of a kind of thing, such as "network", and return it."""
     names = list(known)
     if name not in names:
         hint = suggestion(str(name), names)
@@ -72,8 +65,8 @@ def refuse_unknown(
         names: Given names.
         options: Options of the function, a TypedDict.
         function: Name of the function.
-        hints: Hints for names of other libraries, which are too different to be recognised.
-        also: Names of other arguments in the function's signature.
+        hints: Hints for names of other libraries.
+        also: Names of other arguments of the function.
     """
     known = sorted({*options.__annotations__, *also})
     for name in names:

@@ -1,9 +1,7 @@
 """Keyed randomness: every number drawn is a function of names and counts, never of earlier draws.
 
-Sampling gives each sample a stream of its own (`ExampleDraws`): sample i depends only on
-``seed + i``. Training draws in fixed blocks of examples (`BlockDraws`), each keyed by seed, stream,
-step, call and block, so neither micro-batches nor several processes change the draws, and a resumed
-run replays exactly.
+In sampling, sample i depends only on ``seed + i``. In training, neither micro-batches nor several
+processes change the draws of a block of examples, and a resumed run replays exactly.
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ class DataError(PushforwardError):
     Args:
         message: Error message.
         skipped: Pairs (file, reason) for unusable files, if any.
-        schema: Schema of what could be read of a table; empty for other errors.
+        schema: Schema of what could be read of a table.
     """
 
     exit_code = 3
@@ -47,10 +47,7 @@ class DataError(PushforwardError):
 class CheckpointError(PushforwardError):
     """Raised if a checkpoint is missing or damaged, or cannot be written.
 
-    Args:
-        message: Error message.
-        before: Name of the checkpoint before a damaged one, such as "step_000500"; None if there is
-            none.
+    ``before`` names the checkpoint before a damaged one.
     """
 
     exit_code = 4
@@ -67,13 +64,7 @@ class RunUsageError(CheckpointError):
 
 
 class _Failed(PushforwardError):
-    """A step that failed.
-
-    Args:
-        message: Error message.
-        step: Training step; None if an earlier checkpoint does not help.
-        what: Failure, without its consequences.
-    """
+    """A step that failed; ``what`` leaves out its consequences."""
 
     def __init__(self, message: str, step: int | None = None, what: str | None = None) -> None:
         super().__init__(message)
@@ -82,10 +73,7 @@ class _Failed(PushforwardError):
 
 
 class Diverged(_Failed):
-    """Raised if a loss, gradient or weight is not finite, or the logit gap diverged.
-
-    The last valid checkpoint is kept.
-    """
+    """Raised if a loss, gradient or weight is not finite; the last valid checkpoint is kept."""
 
     exit_code = 5
 
@@ -109,15 +97,9 @@ class MissingExtra(PushforwardError):
 
 
 def imported(module: str, needed: str, extra: str) -> Any:
-    """Import a module of an optional dependency.
+    """Import a module of an optional dependency of this package, an extra.
 
-    Args:
-        module: Name of the module.
-        needed: First sentence of the message, such as "This needs diffusers".
-        extra: Extra of this package that installs the module.
-
-    Raises:
-        MissingExtra: If the module is not installed, with the install command.
+    ``needed`` begins the error, such as "This needs diffusers".
     """
     try:
         return importlib.import_module(module)
@@ -137,8 +119,7 @@ def unknown(what: str, name: str, known: Iterable[str]) -> UsageError:
 def suggestion(word: str, known: Iterable[str], prefix: str = "") -> str:
     """Suggest a name of this library, as a sentence after a space, or return an empty string.
 
-    Words of other libraries are looked up (`pushforward.synonyms`); others are compared by their
-    spelling. The prefix, such as the dashes of an option, precedes the suggested name.
+    Words of other libraries are looked up; others are compared by their spelling.
     """
     if not synonyms.is_listed(word):
         return did_you_mean(word, known, SURE, prefix)
@@ -157,11 +138,7 @@ def did_you_mean(word: str, known: Iterable[str], least: float = 0.6, prefix: st
 
 
 def closest(word: str, known: Iterable[str], least: float = 0.6) -> str | None:
-    """Return the known name closest to a word; None if none is close.
-
-    Case is ignored. If no name is close, the first name that contains the word is returned.
-    ``least`` is the minimum similarity, from 0 to 1.
-    """
+    """Return the known name closest to a word, else the first that contains it, else None."""
     names: dict[str, str] = {}
     for name in known:
         names.setdefault(name.lower(), name)

@@ -29,16 +29,11 @@ MOST_DIGITS = 100  # Digits of a whole number
 
 
 def parse_json(content: str | bytes, infinite: bool = False) -> Any:
-    """Parse JSON text within the limits of this module.
-
-    Args:
-        content: JSON text.
-        infinite: Whether to accept NaN and Infinity, as written by other libraries.
+    """Parse strict JSON of limited size and depth, without duplicate names and overlong numbers.
 
     Raises:
-        ValueError: If this is not strict JSON in UTF-8 (without byte order mark, NaN, infinite or
-            overlong numbers, duplicate names or incomplete characters), or it is too large or
-            nested too deeply.
+        ValueError: If the text is anything else. NaN and Infinity, as written by other libraries,
+            are accepted if ``infinite`` is set.
     """
     text = content.decode("utf-8") if isinstance(content, bytes) else content
     if text.count("[") + text.count("{") > MOST_OBJECTS or text.count(",") > MOST_ITEMS:
@@ -100,10 +95,8 @@ def opened(path: Path) -> BufferedReader:
     """Open a regular file for reading, without following links or waiting for a pipe.
 
     Raises:
-        FileNotFoundError: If the file does not exist.
-        OSError: If the file cannot be read.
-        CheckpointError: If permission is denied, or this is a link, a folder, a pipe, a device or
-            an invalid name.
+        OSError: If the file is missing or cannot be read.
+        CheckpointError: If permission is denied, or this is not a regular file.
     """
     try:
         handle = os.open(path, _FLAGS)
@@ -132,13 +125,7 @@ def _not_plain(path: Path) -> CheckpointError:
 
 
 def read_whole(path: Path, most: int = MOST_BYTES) -> bytes:
-    """Read a regular file with a limited number of bytes.
-
-    Raises:
-        FileNotFoundError: If the file does not exist.
-        OSError: If the file cannot be read.
-        CheckpointError: If it is not a regular file, or too large.
-    """
+    """Read a regular file with a limited number of bytes; see `opened` for errors."""
     with opened(path) as file:
         content = file.read(most + 1)
         size = os.fstat(file.fileno()).st_size
@@ -151,11 +138,7 @@ def read_whole(path: Path, most: int = MOST_BYTES) -> bytes:
 
 
 def plain_path(path: Path) -> Path:
-    """Return the path of data, after checking that it is a regular file or a folder if it exists.
-
-    Raises:
-        DataError: If this is a pipe, a device or a socket, because reading it might never end.
-    """
+    """Return a path of data, unless it is a pipe, a device or a socket, which might never end."""
     if path.exists() and not path.is_file() and not path.is_dir():
         raise DataError(
             f"{path} is a pipe, a device or a socket; expected a file or a folder. Save its "
@@ -165,12 +148,7 @@ def plain_path(path: Path) -> Path:
 
 
 def read_json(path: Path) -> Any:
-    """Read a JSON file.
-
-    Raises:
-        CheckpointError: With the file name, if it is missing, not a regular file, or not valid JSON
-            (`parse_json`).
-    """
+    """Read a JSON file; a `CheckpointError` names it if it is missing or invalid."""
     try:
         return parse_json(read_whole(path))
     except FileNotFoundError as error:
@@ -195,13 +173,7 @@ def read_object(path: Path) -> dict[str, Any]:
 
 
 def check_tensors(path: Path) -> None:
-    """Check that a safetensors file has a valid header, whose tensors fill it without gaps.
-
-    Raises:
-        FileNotFoundError: If there is no file.
-        OSError: If the file cannot be read.
-        CheckpointError: If it is not a regular file, or its header is damaged or too large.
-    """
+    """Check that a safetensors file has a valid header, whose tensors fill it without gaps."""
     from safetensors import SafetensorError, safe_open
 
     with opened(path) as file:
@@ -222,15 +194,10 @@ def refuse_links(
 ) -> None:
     """Raise an error if a run folder contains links, pipes or devices.
 
-    They could lead outside or block.
-
     Args:
         folder: The run's folder, which may be a link itself.
         inside: Inner folders to check with all their content.
         known: Names of entries to check, in addition to hidden entries; None for all.
-
-    Raises:
-        CheckpointError: Naming the first; or if the disk does not list a folder.
     """
     names = set(inside)
     left = MOST_ENTRIES
@@ -262,7 +229,6 @@ def _entries(folder: Path, most: int) -> list[os.DirEntry[str]]:
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
-    """Return whether this is a folder, after checking that it is a folder or a regular file."""
     folder = entry.is_dir(follow_symlinks=False)
     if not folder and not entry.is_file(follow_symlinks=False):
         raise _not_plain(Path(entry.path))
@@ -287,10 +253,7 @@ def disk(what: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def private(parent: Path) -> Iterator[Path]:
-    """Create a temporary folder in ``parent`` that nobody else can prepare or write to.
-
-    It is removed at the end; `sweep` removes the folders of killed processes.
-    """
+    """Create a temporary folder that nobody else can write to; it is removed at the end."""
     folder = Path(tempfile.mkdtemp(prefix=TEMPORARY, dir=parent))
     try:
         yield folder
@@ -323,11 +286,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def replacing_files(folder: Path) -> Iterator[Path]:
-    """Context that yields a temporary folder, whose files move into ``folder`` together on success.
-
-    Raises:
-        CheckpointError: If writing fails, or a folder has the name of a file; nothing is replaced.
-    """
+    """Context that yields a temporary folder, whose files move into ``folder`` on success."""
     with disk(folder):
         folder.mkdir(parents=True, exist_ok=True)
         with private(folder) as temporary:
@@ -425,14 +384,9 @@ class Record:
 
     @classmethod
     def from_plain(cls, data: object, where: str = "") -> Self:
-        """Rebuild a record from the result of `to_plain`.
+        """Rebuild a record from the result of `to_plain`; ``where`` is its place in the file.
 
-        Missing and null fields get their defaults. Unknown fields, and null items without meaning,
-        are ignored.
-
-        Args:
-            data: Dict from `to_plain`.
-            where: Location of ``data`` in the file, for messages.
+        Missing and null fields get their defaults; unknown fields are ignored.
 
         Raises:
             Damaged: If a field has another type than its declaration.
@@ -453,11 +407,7 @@ class Record:
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Self:
-        """Read a record from the text of `to_json`.
-
-        Raises:
-            Damaged: If the text is not JSON, or does not fit the class.
-        """
+        """Read a record from the text of `to_json`."""
         try:
             data = parse_json(text)
         except ValueError as error:
@@ -536,7 +486,6 @@ def _known(kind: Any, items: Iterable[tuple[Any, Any]]) -> list[tuple[Any, Any]]
 
 
 def _read_any(kinds: tuple[Any, ...], value: Any, where: str) -> Any:
-    """Read a value as the first of several types that it fits; the last one names the fault."""
     if value is None and type(None) in kinds:
         return None
     *others, last = (kind for kind in kinds if kind is not type(None))

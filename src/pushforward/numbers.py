@@ -23,7 +23,7 @@ def finite(x: Any) -> float | None:
 
 
 def finite_all(values: Iterable[Any] | None) -> list[float]:
-    """Convert numbers to floats, with 0 for values that are not finite; empty for None."""
+    """Convert numbers to floats, with 0 for values that are not finite."""
     return [finite(value) or 0.0 for value in values or ()]
 
 
@@ -56,7 +56,7 @@ def plain(x: Any, digits: int = 3) -> str:
 
 
 def decimals_of(mean: Any, spread: Any = None) -> int:
-    """Return the number of decimals for a mean and its standard deviation; 0 if not finite.
+    """Return the number of decimals for a mean with its standard deviation.
 
     The standard deviation gets one digit, or two if the first is 1 or 2. Without it, the mean gets
     three digits.
@@ -91,10 +91,7 @@ def _fixed(x: float, decimals: int) -> str:
 
 
 def bounded(mean: Any, interval: Sequence[float], decimals: int | None = None) -> tuple[str, str]:
-    """Format a mean and its interval, such as ``[0.112, 0.148]``, with the same decimals.
-
-    The default suits half the width of the interval, and shows a non-zero digit of each end.
-    """
+    """Format a mean and its interval, such as ``[0.112, 0.148]``, with the same decimals."""
     low, high = interval
     if decimals is None:
         decimals = decimals_of(mean, abs(high - low) / 2)

@@ -1,6 +1,6 @@
-"""Samples as pictures: grids of images, scatter plots of vectors, animations. Arrays in, PIL images out.
+"""Samples as pictures: grids of images, scatter plots, animations. Arrays in, PIL images out.
 
-Images are uint8 (n, height, width, channels); vectors are float (n, d), drawn by their first two columns.
+Images are uint8 (n, height, width, channels); vectors are float (n, d).
 """
 
 from __future__ import annotations
@@ -52,10 +52,9 @@ SHAPES: tuple[Sequence[tuple[float, float]], ...] = (
 
 
 def image(picture: np.ndarray) -> Image.Image:
-    """Convert a uint8 picture (height, width, channels) to a PIL image.
+    """Convert a uint8 picture (height, width, channels) to gray, RGB or RGBA.
 
-    Pictures of 1, 3 and 4 channels are gray, RGB and RGBA. With 2 channels, the first is shown;
-    with 5 or more, the first three.
+    With 2 channels, the first is shown; with 5 or more, the first three.
     """
     channels = picture.shape[-1]
     if channels <= 2:
@@ -85,7 +84,7 @@ def grid_picture(
         columns: Number of images per row; None for an approximately square grid.
         gap: Pixels between tiles; None takes 1 for small and 2 for larger tiles.
         scale: Integer factor for enlarging pixels; None enlarges small images (`legible`).
-        paper: Gray value of the gaps and of missing tiles, 0 to 255; None leaves them transparent.
+        paper: Gray value of the gaps and of missing tiles, 0 to 255; None for transparent.
     """
     scale = scale or legible(images)
     columns = columns or math.ceil(math.sqrt(len(images)))
@@ -109,7 +108,7 @@ def grid_picture(
 
 
 def limits_of(*clouds: np.ndarray | None) -> Limits:
-    """Find the limits of a square with nearly all points of all clouds, ignoring far outliers."""
+    """Find the limits of a square with nearly all points of all clouds."""
     points = np.empty((0, 2))
     for cloud in clouds:
         if cloud is not None and len(cloud):
@@ -143,8 +142,7 @@ def scatter_picture(
     Args:
         points: Points, (n, d), d >= 2; the first two columns of finite rows are drawn.
         real: Real data, (m, d), or None.
-        limits: Limits of the plot; None to fit them to the real data, or to the points without real
-            data.
+        limits: Limits of the plot; None to fit them to the real data, else to the points.
         size: Pixels along a side.
         ink: Colour of the dots.
         transparent: Whether the background is transparent instead of white.
@@ -189,7 +187,7 @@ def _ticks(low: float, high: float, size: int) -> Iterator[tuple[float, str]]:
 
 
 def landscape_shares(heights: np.ndarray) -> np.ndarray:
-    """Rescale values from their 1 % to their 99 % quantile to [0, 1]; if not finite, they are 0."""
+    """Rescale values from their 1 % to their 99 % quantile to [0, 1]; others are 0."""
     known = np.isfinite(heights)
     if not known.any():
         return np.zeros(heights.shape)
@@ -237,8 +235,7 @@ def write_gif(
 
     Args:
         path: Output file, with any name.
-        frames: uint8 image batches (n, height, width, channels), or points (n, d) with d >= 2; at
-            least one frame.
+        frames: uint8 image batches (n, height, width, channels), or points (n, d) with d >= 2.
         ms: Milliseconds per frame.
         scale: Integer factor for enlarging pixels; None enlarges small images (`legible`).
     """
@@ -276,15 +273,9 @@ NAMED = 12  # Classes up to which a legend names their colours
 def columns_picture(
     points: np.ndarray, space: Space, labels: np.ndarray | None = None
 ) -> Image.Image:
-    """Draw points coloured by class, with column names and ticks on the axes, as RGB.
+    """Draw points (n, 2) in data units coloured by class, with column names and ticks, as RGB.
 
-    The axes span the data's range, by its mean and standard deviation, and nearly all of the
-    points.
-
-    Args:
-        points: Points, (n, 2) in data units. Points that are not finite are left out.
-        space: Space of the data, with names of columns and classes, mean and standard deviation.
-        labels: The class of each point, int (n,), or None.
+    The axes span the data's range, by its mean and standard deviation, and nearly all points.
     """
     import torch
     from matplotlib.figure import Figure
@@ -311,14 +302,7 @@ def columns_picture(
 def groups_picture(
     points: np.ndarray, labels: np.ndarray | None, names: Sequence[str], *, size: int = 480
 ) -> Image.Image:
-    """Draw points in the plane coloured by group, with group names at the centres, as RGB.
-
-    Args:
-        points: Points, (n, 2). Rows that are not finite are left out.
-        labels: The group of each point, int (n,), or None for a single one.
-        names: Names of the groups.
-        size: Pixels along a side.
-    """
+    """Draw points (n, 2) coloured by group, with group names at the centres, as RGB."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(size / 100, size / 100), dpi=100, layout="constrained")
@@ -398,7 +382,7 @@ def marker(index: int, x: float = 0, y: float = 0, r: float = 4.5) -> str:
 
 
 def sign(index: int | None) -> Markup:
-    """Draw the marker of a model for use in text, also without a style sheet; empty for None."""
+    """Draw the marker of a model for use in text; empty for None."""
     if index is None:
         return Markup()
     fill = COLOURS[index % len(COLOURS)]  # without a style sheet

@@ -30,13 +30,7 @@ _LIBRARIES = (sysconfig.get_path("stdlib"), "<")
 
 @dataclass(frozen=True)
 class Plugin:
-    """Loaded plug-in.
-
-    Args:
-        file: File of the plug-in.
-        sha256: Hash of the content.
-        names: Names of the defined parts, by kind (`pushforward.registries.KINDS`).
-    """
+    """Loaded plug-in, with the names of its parts by kind (`pushforward.registries.KINDS`)."""
 
     file: Path
     sha256: str
@@ -49,8 +43,6 @@ LOADED: dict[Path, Plugin] = {}
 
 def load(path: str | Path) -> Plugin:
     """Run a Python file, once per content, and register the parts that it defines.
-
-    The file then counts as named until the process ends.
 
     Raises:
         UsageError: If the file is missing, fails, defines no part, or the name of a part is taken.
@@ -73,11 +65,7 @@ def load(path: str | Path) -> Plugin:
 
 
 def only(path: str | Path, kind: str, hint: str) -> str:
-    """Load a file, and return the name of its only part of a kind, such as "data set".
-
-    Raises:
-        UsageError: If the file has no or several such parts, or cannot be loaded.
-    """
+    """Load a file, and return the name of its only part of a kind, such as "data set"."""
     names = load(path).names[kind]
     if len(names) != 1:
         raise UsageError(
@@ -99,15 +87,11 @@ def load_needed(
 ) -> None:
     """Load the plug-ins of a run, if all are named and unchanged, and any others that are named.
 
-    Args:
-        needed: Plug-ins stored in the run: ``file`` and ``sha256`` of each.
-        files: Files named in addition to those loaded before, or a single one. None is run before
-            all required files are found.
+    No file is run before all required files are found.
 
     Raises:
         RunUsageError: If a plug-in is needed and none is named.
         CheckpointError: If a required plug-in is not named, or has changed.
-        UsageError: If a named file does not exist, or cannot be loaded.
     """
     files = files_of(files)
     hashes = {path: plugin.sha256 for path, plugin in LOADED.items()}
@@ -132,11 +116,7 @@ def load_needed(
 
 
 def recorded(files: Iterable[str | Path], content: Any) -> list[dict[str, str]]:
-    """Return the plug-ins that a run stores: ``file`` and ``sha256`` of each.
-
-    They are those that were named for the run, and others of which the spec (``content``) names a
-    part.
-    """
+    """Return ``file`` and ``sha256`` of the plug-ins named for a run or in its spec."""
     plugins = [LOADED[Path(file).expanduser().resolve()] for file in files]
     words = set(re.findall(r'"(.*?)"', json.dumps(content)))
     for plugin in LOADED.values():
@@ -175,10 +155,7 @@ def _run(file: Path, content: bytes, name: str) -> ModuleType:
 
 
 def line_of(error: BaseException) -> str | None:
-    """Return the file and line of a user's code where an error was raised, also in a library.
-
-    Returns None if it was raised in pushforward itself.
-    """
+    """Return where in a user's file an error was raised; None if in pushforward itself."""
     package = str(Path(__file__).parent)
     for frame in reversed(traceback.extract_tb(error.__traceback__)):
         file = frame.filename

@@ -19,11 +19,9 @@ class Registry(Mapping[str, Any]):
 
     Args:
         kind: Noun for messages, such as "solver".
-        homes: Definition of each part of the package, by name: "module:object", relative to the
-            package.
+        homes: Parts of the package by name: "module:object", relative to the package.
         defined: Function that finds the parts of this kind in a module, by name.
-        refuse: Location of a function that checks a new part, ``refuse(name, part)``; None for no
-            check.
+        refuse: Location of a function that checks a new part, ``refuse(name, part)``.
     """
 
     def __init__(
@@ -66,11 +64,7 @@ class Registry(Mapping[str, Any]):
         return self[name]
 
     def add(self, name: str, part: Any, file: str = "") -> None:
-        """Add a part, replacing an earlier addition of the same name.
-
-        Raises:
-            UsageError: If the name belongs to a part of the package, or the part is unusable.
-        """
+        """Add a part, replacing an earlier addition of the same name but no part of the package."""
         if self._refuse is not None:
             at(self._refuse)(name, part)
         if name in self.homes:
@@ -83,9 +77,6 @@ class Registry(Mapping[str, Any]):
 
     def adopt(self, module: ModuleType) -> list[str]:
         """Add the parts of a plug-in, replacing those of an earlier version of the file.
-
-        Returns:
-            The names of the parts.
 
         Raises:
             UsageError: If a name belongs to another file, because a run would silently use the
@@ -124,11 +115,7 @@ def at(home: str, name: str = "") -> Any:
 
 
 def from_text(parts: Registry, text: str) -> Any:
-    """Build a part by name, with the value after a colon as its first argument, as in dpm:3.
-
-    Raises:
-        UsageError: If the name is unknown, or the part does not take the value.
-    """
+    """Build a part by name, with the value after a colon as its first argument, as in dpm:3."""
     word, _, value = text.strip().partition(":")
     part = parts.find(word.lower().replace("_", "-"))
     if not value:
@@ -169,11 +156,7 @@ def concrete(parts: Mapping[str, type], kind: type) -> dict[str, Any]:
 
 
 def objects_of(module: ModuleType, kind: type) -> list[Any]:
-    """Return the objects of a kind in a module, also those in tuples and lists, each once.
-
-    If a module has ``__all__``, only its names count, so that a file can use the parts of another
-    one.
-    """
+    """Return the objects of a kind in a module, or in its ``__all__``, also in tuples and lists."""
     public = getattr(module, "__all__", vars(module))
     found: dict[int, Any] = {}
     for name, value in vars(module).items():
@@ -453,12 +436,7 @@ KINDS = {
 
 
 def exports(package: str, homes: Mapping[str, Sequence[str]]) -> Callable[[str], Any]:
-    """Return the ``__getattr__`` of a package, and give it a ``__dir__`` of its ``__all__``.
-
-    Args:
-        package: Full name of the package.
-        homes: Public names by the module of the package that defines them.
-    """
+    """Return the ``__getattr__`` of a package, and give it a ``__dir__`` of its ``__all__``."""
     home = {name: module for module, names in homes.items() for name in names}
     module = sys.modules[package]
     vars(module)["__dir__"] = lambda: sorted(module.__all__)

@@ -1,7 +1,7 @@
 """The environment of the program: processes, threads, devices and notebooks, without torch.
 
-How OpenMP threads wait must be chosen before torch is imported: by default, GNU OpenMP threads spin
-for some milliseconds after a parallel part, and block cores that other processes need.
+How OpenMP threads wait must be chosen before torch is imported: by default, they spin for some
+milliseconds after a parallel part, and block cores that other processes need.
 """
 
 from __future__ import annotations
@@ -26,14 +26,7 @@ _SLURM = ("SLURM_PROCID", "SLURM_NTASKS", "SLURM_LOCALID", "SLURM_NTASKS_PER_NOD
 
 @dataclass(frozen=True)
 class Launch:
-    """Position of a process among those started with it.
-
-    Args:
-        rank: Number of the process, from 0.
-        count: Number of processes.
-        local_rank: Number of the process on its machine.
-        local_count: Number of processes on its machine.
-    """
+    """Position of a process among all, and among those of its machine, from 0."""
 
     rank: int = 0
     count: int = 1
@@ -44,12 +37,8 @@ class Launch:
 def launched(environment: Mapping[str, str] | None = None) -> Launch:
     """Read the variables of torchrun, of a program with the same variables (Ray), or of Slurm.
 
-    A ``MASTER_ADDR`` that is an absolute path names a file by which processes of one machine meet.
     A batch step of Slurm without ``MASTER_ADDR`` is one process: a program that it starts without
     ``srun`` has the variables too.
-
-    Raises:
-        UsageError: If variables are missing or not numbers.
     """
     given = os.environ if environment is None else environment
     if "WORLD_SIZE" in given and "RANK" in given:
@@ -92,10 +81,7 @@ THREAD_VARIABLES = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")
 
 
 def set_thread_waiting() -> None:
-    """Set GOMP_SPINCOUNT unless the user has chosen, or torch is already imported.
-
-    Child processes inherit it. Other OpenMP libraries, such as macOS's, do not read it.
-    """
+    """Set GOMP_SPINCOUNT, which child processes inherit, unless the user has chosen."""
     if "torch" not in sys.modules and not any(name in os.environ for name in THREAD_VARIABLES):
         os.environ["GOMP_SPINCOUNT"] = SPINS
 
@@ -110,15 +96,9 @@ _Module = TypeVar("_Module", bound="nn.Module")
 
 
 def device_named(name: torch.device | str) -> torch.device:
-    """Return an available device by name.
+    """Return an available device by name: "auto", "cpu", "cuda" or "cuda:1".
 
-    Args:
-        name: "auto" (a CUDA device if available, otherwise the CPU), "cpu", "cuda", "cuda:1", or a
-            device. With several processes on a machine, each uses the CUDA device of its local
-            rank.
-
-    Raises:
-        UsageError: If the device is not available.
+    With several processes on a machine, each uses the CUDA device of its local rank.
     """
     import torch
 
@@ -139,10 +119,7 @@ def device_named(name: torch.device | str) -> torch.device:
 
 
 def laid_out(module: _Module, memory_format: torch.memory_format) -> _Module:
-    """Convert parameters and buffers in place to a memory format, if it has as many dimensions.
-
-    `torch.nn.Module.to` refuses channels_last for a module with three-dimensional kernels too.
-    """
+    """Convert parameters and buffers in place to a memory format, if it has as many dimensions."""
     import torch
 
     sides = {torch.channels_last: 4, torch.channels_last_3d: 5}.get(memory_format)
@@ -164,11 +141,7 @@ def in_notebook() -> bool:
 
 
 def display(value: Any, *, raw: bool = False) -> Any:
-    """Show a value, or a dict from MIME types to texts (``raw``), below the running cell.
-
-    Returns:
-        A handle whose ``update`` replaces the value.
-    """
+    """Show a value, or a dict from MIME types to texts (``raw``), and return an updatable handle."""
     from IPython.display import display as show
 
     return show(value, raw=raw, display_id=True)

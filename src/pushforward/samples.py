@@ -1,8 +1,4 @@
-"""Samples as tensors that can be shown, and as files.
-
-Samples are drawn and written in batches, so that memory stays bounded. A file only appears once it
-is complete.
-"""
+"""Samples as tensors that can be shown, and as files, drawn and written in batches."""
 
 from __future__ import annotations
 
@@ -70,11 +66,7 @@ class Samples(Tensor):
 
         Args:
             columns: Number of images per row; None for an approximately square grid.
-            zoom: Integer factor for enlarging pixels; None enlarges small images to about 64
-                pixels.
-
-        Raises:
-            UsageError: If there are no samples, or vectors do not have 2 dimensions.
+            zoom: Integer factor for enlarging pixels; None enlarges small images to about 64 pixels.
         """
         if not len(self):
             raise UsageError("There are no samples to plot: n is 0.")
@@ -97,9 +89,6 @@ class Samples(Tensor):
                 folder of images.
             overwrite: Replace an existing file.
             zoom: Integer factor for enlarging pixels of a picture.
-
-        Raises:
-            UsageError: If the file exists, or the extension does not suit the data.
         """
         parts = [(self.as_subclass(Tensor), None)]
         write_samples(Path(path), self.space, len(self), parts, overwrite, zoom)
@@ -140,14 +129,6 @@ def drawn_from(
 
     A model trained on a polars frame returns polars frames. ``attrs["drawn_again"]`` of a pandas
     frame is the fraction of draws that violated a constraint and were drawn again.
-
-    Args:
-        transport: Model.
-        n: Number of samples.
-        condition: Conditions, as in `Transport.sample`.
-        seed: Seed of the first sample.
-        batch: Batch size.
-        fill: Values of columns that the model does not learn, as for `write_samples`.
     """
     check_fill(transport.space, fill or {})
     with counted() as tally:
@@ -169,11 +150,7 @@ PICTURES = (".png", ".gif")
 def check_target(
     path: Path, space: Space, n: int, overwrite: bool = False, zoom: int | None = None
 ) -> None:
-    """Raise an error, before any work, if the output exists or does not suit the data.
-
-    With ``overwrite``, a file may replace a file, and a folder may replace a folder that contains
-    only earlier samples.
-    """
+    """Raise an error, before any work, if the output exists or does not suit the data."""
     known = space.endings
     ending = path.suffix.lower()
     if path.name.lower() in known:
@@ -224,23 +201,8 @@ def draw_to(
 ) -> None:
     """Draw the samples of `Transport.sample` and write them in batches, in bounded memory.
 
-    Args:
-        path: Output path, as for `write_samples`, or .gif: from noise to data step by step.
-        transport: Transport to sample.
-        n: Number of samples.
-        condition: Conditions, as in `Transport.sample`.
-        seed: Seed of the first sample.
-        batch: Batch size.
-        overwrite: Whether to replace an existing file.
-        zoom: Integer factor for enlarging pixels of a picture.
-        fill: Values of columns that the model does not learn, as for `write_samples`.
-
-    Raises:
-        UsageError: If the output exists, the extension does not suit the data, or a .gif is
-            requested for a one-call model.
-        CheckpointError: If writing fails; an existing file is kept.
-        Diverged: If a sample is not finite, or violates a constraint of the data after all
-            attempts; an existing file is kept.
+    The path is that of `write_samples`, or .gif: from noise to data step by step. An existing file
+    is kept if anything fails.
     """
     path = Path(path)
     space = transport.space
@@ -272,8 +234,7 @@ def frames_to(
 ) -> None:
     """Write an interpolation: a strip (.png), an animation (.gif), or a file of `write_samples`.
 
-    An animation of images runs forward and back; points appear one after another. Table rows that
-    violate a constraint are written, with a warning.
+    An animation of images runs forward and back; points appear one after another.
     """
     path = Path(path)
     warn_between(space, x)
@@ -314,14 +275,9 @@ def write_samples(
         n: Total number of samples in all parts.
         parts: Pairs (samples in data units, condition), as yielded by `Transport.stream`.
         overwrite: Whether to replace an existing file.
-        zoom: Integer factor for enlarging images in a .png file or folder. None enlarges the small
-            images of a grid (`legible`), but not a single image or the files of a folder.
-        fill: Values of columns that the model does not learn, by name: "sequence" for 1, 2, 3, ...,
-            or a text for all rows of a .csv or .tsv file.
-
-    Raises:
-        UsageError: If a column cannot be filled; see also `check_target`.
-        CheckpointError: If writing fails; nothing is left behind and an existing file is kept.
+        zoom: Integer factor for enlarging images; None enlarges only the small images of a grid.
+        fill: Values of columns that the model does not learn: "sequence" for 1, 2, 3, ..., or a
+            text for all rows.
     """
     check_target(path, space, n, overwrite, zoom)
     fill = fill or {}
@@ -345,7 +301,6 @@ def write_samples(
 
 
 def _npz(path: Path, space: Space, n: int, parts: Parts) -> None:
-    """Write batches into one array of an archive, since memory may not hold all samples."""
     conditions: dict[str, list[np.ndarray]] = {}
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         with archive.open("x.npy", "w", force_zip64=True) as file:

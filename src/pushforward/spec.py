@@ -29,13 +29,7 @@ def registered() -> Mapping[str, type]:
 
 
 def register(*parts: type) -> None:
-    """Let specs name further classes, such as a user's networks and methods.
-
-    The classes keep their constructor arguments as attributes with the same names.
-
-    Raises:
-        UsageError: If a class has the name of a class of the package.
-    """
+    """Let specs name further classes, whose attributes keep their constructor arguments' names."""
     for part in parts:
         PARTS.add(part.__name__, part)
 
@@ -50,7 +44,7 @@ def describe(value: Any) -> Any:
 
     An object that does not keep its arguments is described only by its class name, so `build`
     cannot rebuild it; neither can it rebuild "your own UNet", whose class only has the name of a
-    registered class. A class imported from the file of a plug-in is the class of the plug-in.
+    registered class.
     """
     if isinstance(value, _PLAIN):
         return value
@@ -90,9 +84,6 @@ def build(spec: Any, check: bool = False, place: str = "the method") -> Any:
         spec: The description.
         check: Whether to only check that all values and classes can be built.
         place: Location of the description, for messages.
-
-    Raises:
-        CheckpointError: If the spec names an unknown class or arguments that it does not take.
     """
     if isinstance(spec, list):
         return [build(item, check, place) for item in spec]
@@ -132,7 +123,7 @@ def build(spec: Any, check: bool = False, place: str = "the method") -> Any:
 
 
 def with_network(content: dict[str, Any], network: Any) -> dict[str, Any]:
-    """Return a run's spec with copies of a network instead of its description; None is ignored."""
+    """Return a run's spec with copies of a network instead of its description."""
     if network is None:
         return content
     described = describe(network)

@@ -1,8 +1,4 @@
-"""Words of other libraries and papers, with the names of this library.
-
-Errors look up a word here before comparing spellings. A listed word gets a suggestion from this
-table, or none.
-"""
+"""Words of other libraries, looked up by errors before spellings are compared."""
 
 from __future__ import annotations
 

@@ -74,7 +74,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("sort_key=11 + place", "sort_key=11", "help"),
         ("better = _start(run) or str(run.folder)", "better = str(run.folder)", "best_checkpoint"),
         ("if size < 2**20", "if False", "planning"),
-        ("if overwrite or dry_run or launched", "if overwrite or launched", "planning"),
+        ("(overwrite or dry_run or launched", "(overwrite or launched", "planning"),
     ],
     "cli/tuning.py": [
         ("if solver is None and flow.solver.stochastic:", "if False:", "grid_learning"),

@@ -205,7 +205,6 @@ def compare(
 
 
 def _check_models(models: Sequence[str], plugins: Sequence[str]) -> None:
-    """Check, before torch is imported, that each model is a recipe, file or folder."""
     if plugins:
         return
     for name in models:
@@ -350,7 +349,6 @@ def _planned(
     shorter: Sequence[float],
     files: Sequence[str],
 ) -> list[dict[str, Any]]:
-    """Return the options of `prepare` for each recipe and seed, and for each shorter budget."""
     runs: list[tuple[int, float | None]] = [(seed, None) for seed in seeds]
     runs += [(seeds[0], seconds) for seconds in shorter]
     planned = []
@@ -373,7 +371,6 @@ def _planned(
 
 
 def _named(runs: Sequence[tuple[str, Run]], fresh: Sequence[str]) -> dict[str, Any]:
-    """Give each run a unique name: its folder's name or, if that is taken, its path."""
     if len(set(fresh)) < len(fresh):
         raise UsageError("Two recipes have the same name. Rename the function in one of the files.")
     named: dict[str, Any] = {}
@@ -390,10 +387,7 @@ def _named(runs: Sequence[tuple[str, Run]], fresh: Sequence[str]) -> dict[str, A
 def _trainers(
     planned: Sequence[dict[str, Any]], data: Dataset, out: str | None, options: dict[str, Any]
 ) -> tuple[Path, list[Trainer]]:
-    """Return the report's folder, and a trainer for each training run.
-
-    A folder for new runs is created at once, so that two comparisons cannot use the same folder.
-    """
+    """Return the report's folder, created so that nobody else can use it, and the trainers."""
     from pushforward.training import Progress
     from pushforward.training.api import prepare
     from pushforward.training.runs.folder import claim
@@ -420,13 +414,7 @@ def _trainers(
 def _going_on(
     others: Sequence[str], trainers: Sequence[Trainer], scoring: Mapping[str, Any]
 ) -> Iterator[None]:
-    """Print how to continue if a comparison is interrupted.
-
-    Args:
-        others: Existing models, as typed.
-        trainers: Trainers of the new runs.
-        scoring: Options for scoring all models.
-    """
+    """Print how to continue if a comparison is interrupted."""
     try:
         yield
     except (KeyboardInterrupt, SystemExit) as stop:
@@ -477,7 +465,6 @@ LIVE = "live.html"  # Beside a report
 
 
 def _live(report: Report, folder: Path, runs: Mapping[str, Run]) -> None:
-    """Write a page that runs these runs beside a saved report, and link each to the other."""
     from pushforward.export.files import showable
     from pushforward.export.page import write
     from pushforward.report import Report
@@ -604,15 +591,6 @@ def demo_folder(out: str | None, data: str, options: Mapping[str, Any]) -> Itera
     """Lock the folder of an unfinished demo with the same options, or a new folder.
 
     The folder is removed if the demo fails before anything is saved.
-
-    Args:
-        out: Folder; None for runs/compare-DATA-report, with -2, -3, ... if it exists.
-        data: Name of the data.
-        options: Options of the demo, as plain values.
-
-    Raises:
-        UsageError: If ``out`` contains something else.
-        CheckpointError: If another demo writes to the folder, or it contains links.
     """
     from pushforward.files import read_object, refuse_links
     from pushforward.training.checkpoint.storage import write_json

@@ -82,7 +82,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _fill_closed_streams() -> None:
-    """Open descriptors 0 to 2 if they are closed, so that no file of a run gets one of them."""
+    """Keep files of a run from getting the descriptor of a closed standard stream."""
     number = 0
     while number < 3:
         number = os.open(os.devnull, os.O_RDWR)
@@ -208,7 +208,7 @@ def _option(words: Sequence[str], name: str) -> str | None:
 
 
 def processes_wanted(words: Sequence[str]) -> int:
-    """Return the number of processes that a command starts; 1 if it is missing or invalid."""
+    """Return the number of processes that a command starts, by default 1."""
     text = _option(words, "--devices") or "1"
     if words[0] in TOGETHER and text.isdecimal() and {"--dry-run", *HELP}.isdisjoint(words):
         return int(text)
@@ -216,16 +216,9 @@ def processes_wanted(words: Sequence[str]) -> int:
 
 
 def start(words: Sequence[str], count: int, entry: Any = None) -> int:
-    """Run a command in several processes of this machine with torch's elastic launcher.
+    """Run a command in several processes with torch's elastic launcher, and return its exit code.
 
-    Args:
-        words: Words of the command.
-        count: Number of processes.
-        entry: Function that is called with the words in each forked process; None starts new
-            interpreters.
-
-    Returns:
-        The exit code.
+    Each forked process calls ``entry`` with the words; for None, new interpreters are started.
     """
     import logging
     import uuid
@@ -309,7 +302,6 @@ def _rendezvous() -> str:
 
 
 def _killed(codes: dict[int, int]) -> int | None:
-    """Find the process that was killed, by the exit codes of the failed processes."""
     # if a process failed by itself, the launcher has ended the others by SIGTERM
     failed = any(code > 0 for code in codes.values())
     for rank, code in codes.items():
@@ -319,12 +311,7 @@ def _killed(codes: dict[int, int]) -> int | None:
 
 
 def run_in_group(words: Sequence[str]) -> None:
-    """Run a command in this process as one of several; only the first process prints.
-
-    Raises:
-        UsageError: If the command does not support several processes.
-        GroupError: If another process is lost.
-    """
+    """Run a command in this process as one of several; only the first process prints."""
     if words[0] not in TOGETHER:
         raise UsageError(
             f"pushforward {words[0]} runs in one process, but {launched().count} were started. "
@@ -357,7 +344,7 @@ def speaks() -> bool:
 
 @contextlib.contextmanager
 def silent(*, unless: bool) -> Iterator[None]:
-    """Context that discards all that Python prints."""
+    """Context that discards all printed text."""
     if unless:
         yield
         return

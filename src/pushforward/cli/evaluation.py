@@ -187,7 +187,6 @@ def evaluate(
 def _beside_real_data(
     real: str, samples: str, data: str | None, train: str | None, reading: Reading, loading: Loading
 ) -> tuple[Given, Any]:
-    """Read samples of another program, and real data to compare them with."""
     from pushforward.evaluation.models import given_samples
 
     if data is not None:
@@ -203,7 +202,6 @@ def _beside_real_data(
 def _samples(
     path: str, data: str | None, reading: Reading, loading: Loading
 ) -> tuple[Given | str, Any]:
-    """Read samples, and data to compare them with; for a run as data, return its folder."""
     from pushforward.evaluation.models import given_samples
     from pushforward.training.runs.folder import check_run, runs_inside
 
@@ -338,7 +336,6 @@ def nearest(
 
 
 def _samples_beside(data: Dataset, near: Nearest, seed: int) -> list[dict[str, Any]]:
-    """List each sample with its nearest training examples; for tables, with their cells."""
     space: Any = data.space
     samples: list[dict[str, Any]] = []
     for i, examples in enumerate(near.examples):
@@ -381,7 +378,6 @@ def _write(path: Path, data: Dataset, near: Nearest, samples: list[dict[str, Any
 
 
 def _write_rows(file: Any, data: Dataset, near: Nearest, samples: list[dict[str, Any]]) -> None:
-    """Write each sample of a table with rank 0, then its neighbours."""
     space: Any = data.space
     writer = csv.writer(file, delimiter=space.layout.separator, lineterminator="\n")
     writer.writerow(["seed", "rank", "distance", "near_copy", *space.names])
@@ -394,7 +390,6 @@ def _write_rows(file: Any, data: Dataset, near: Nearest, samples: list[dict[str,
 
 
 def _write_points(file: Any, data: Dataset, near: Nearest, samples: list[dict[str, Any]]) -> None:
-    """Write each pair of a sample and a neighbour."""
     space = data.space
     names = list(space.columns) or [f"x{i}" for i in range(space.shape[0])]
     writer = csv.writer(file, lineterminator="\n")

@@ -34,7 +34,7 @@ _SHOWN = 10
 
 
 def typed_options(group: Any) -> dict[str, Any]:
-    """Return the given options of a group with their values, named as on the command line."""
+    """Return the given options of a group by their names on the command line."""
     return {
         f"--{name.replace('_', '-')}": value
         for name, value in asdict(group).items()
@@ -77,10 +77,7 @@ def check_names(
     metrics: Sequence[str] = (),
     features: str | None = None,
 ) -> None:
-    """Check names before torch is imported, which takes seconds.
-
-    Plug-ins can register new names, so with plug-ins the library checks names later.
-    """
+    """Check names, unless plug-ins may add some, before torch is imported, which takes seconds."""
     if plugins:
         return
     if recipe is not None and not recipe.endswith(".py"):
@@ -107,12 +104,9 @@ def python_files(*names: str) -> list[str]:
 def load_plugins(
     files: Sequence[str], runs: Iterable[str | None] = (), others: Sequence[str] = ()
 ) -> None:
-    """Register the parts that plug-ins define.
+    """Register the parts of plug-ins, after all runs could be read with them.
 
-    Args:
-        files: Plug-ins. None is executed before all runs can be read with them.
-        runs: Run folders to read; None and other folders are ignored.
-        others: Further Python files that runs may need, such as the file of the recipe.
+    ``others`` are further files that runs may need, such as the file of the recipe.
     """
     from pushforward import plugins
 
@@ -126,7 +120,7 @@ def load_plugins(
 
 
 def data_file(data: str, files: Sequence[str]) -> tuple[str, tuple[str, ...]]:
-    """Return the name of the data and the plug-ins; a Python file stands for its data set."""
+    """Return the data's name and the plug-ins; a Python file stands for its data set."""
     from pushforward import plugins
 
     if not data.endswith(".py") or not Path(data).is_file():
@@ -138,7 +132,7 @@ def data_file(data: str, files: Sequence[str]) -> tuple[str, tuple[str, ...]]:
 
 
 def settings_of(name: str, settings: dict[str, str], options: Iterable[str] = ()) -> dict[str, Any]:
-    """Convert a recipe's own settings, checking names and types before any data is read."""
+    """Convert a recipe's own settings, before any data is read."""
     from pushforward import recipes
 
     known = recipes.settings(recipes.named(name))
@@ -170,10 +164,7 @@ def recipe_of(
 ) -> Any:
     """Build a recipe with its own settings, frozen networks, training settings and latent space.
 
-    Args:
-        values: The recipe's own settings (`settings_of`); a source is read like the data.
-        runs: Runs that become frozen networks, by name; "latent" is the run of the latent space.
-        **latent: ``device`` for computing latents.
+    The run named "latent" provides the latent space.
     """
     from pushforward import recipes
     from pushforward.paths import Source
@@ -232,7 +223,7 @@ def amounts(
 
 
 def check_free(out: str | None) -> None:
-    """Raise an error if a folder exists, before any data is read; None and "" are accepted."""
+    """Raise an error if a folder exists."""
     from pushforward.training.runs.folder import free_folder
 
     if out:
@@ -260,11 +251,7 @@ def source(
     condition: str | None = None,
     recorded: Mapping[str, Any] | None = None,
 ) -> Dataset:
-    """Load data, and print what was skipped or converted.
-
-    Args:
-        recorded: Default options of `pushforward.data.load`.
-    """
+    """Load data, and print what was skipped or converted; ``recorded`` are default options."""
     from pushforward.data.core.load import read
 
     options = {**(recorded or {}), **options_of_reading(reading)}
@@ -277,7 +264,7 @@ def source(
 
 
 def real_source(real: str, train: str | None, reading: Reading) -> Dataset:
-    """Load real data to compare samples with, and print what was skipped or converted."""
+    """Load data to compare samples with, and print what was skipped or converted."""
     from pushforward.data import real_data
 
     with counting(real) as progress:
@@ -320,7 +307,7 @@ def options_of_reading(reading: Reading) -> dict[str, Any]:
 
 @contextmanager
 def counting(name: str) -> Iterator[Callable[[int, int], None]]:
-    """Yield a progress callback for the number of files or lines that were read, and the total."""
+    """Yield a progress callback for the number of files or lines read, and the total."""
     from pushforward.training.loop.callbacks import Progress, duration
 
     progress = Progress()
@@ -352,9 +339,6 @@ def examples(
     """Load the named data, by default the data of a given run, or digits without runs.
 
     The teacher's data takes precedence, then that of other runs, then that of the autoencoder.
-
-    Args:
-        runs: Run folders by the name of the frozen network; other folders are ignored.
     """
     from pushforward.training.runs.provenance import data_of_run
     from pushforward.training.runs.run import read_spec
@@ -372,10 +356,9 @@ def examples(
 
 
 def condition_of(run: Run, label: str | None, given: str | None = None) -> dict[str, Any] | None:
-    """Parse a condition: a label by number or name, and columns such as age=40,income=2.
+    """Parse a label by number or name, and columns such as age=40,income=2.
 
-    Values of table columns are texts, in quotes if they contain commas. Prints a note on numbers
-    outside the training range.
+    Prints a note on numbers outside the training range.
     """
     from pushforward.data.spaces import TableSpace
 

@@ -322,7 +322,6 @@ def _checked(report: dict[str, Any], full: bool) -> str:
 
 
 def _words(value: Any, most: int) -> str:
-    """Format a fact: short numbers, counts such as "a 12, b 7", one line per row of a list."""
     if isinstance(value, dict):
         return some((f"{name} {_words(inner, most)}" for name, inner in value.items()), most)
     if isinstance(value, list) and value and isinstance(value[0], dict):
@@ -339,7 +338,6 @@ def _words(value: Any, most: int) -> str:
 
 
 def _table(table: dict[str, Any], most: int) -> str:
-    """Format how a table was read, and each column as the model gets it."""
     facts = [
         ["separator", table["separator"]],
         ["missing values", ", ".join(f'"{text}"' for text in table["missing_texts"])],

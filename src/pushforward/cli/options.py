@@ -1,4 +1,4 @@
-"""The application, the options that verbs share (each group is a panel), and printed results."""
+"""The application, the options that verbs share, and printed results."""
 
 from __future__ import annotations
 
@@ -485,11 +485,7 @@ app["--help"].group = app["--version"].group = ("Other",)
 
 
 def call(words: Sequence[str]) -> None:
-    """Run a command.
-
-    Raises:
-        SystemExit: With exit code 2, after printing the error, if an argument is invalid.
-    """
+    """Run a command; an invalid argument exits with 2."""
     try:
         app(list(words), exit_on_error=False, print_error=False)
     except CycloptsError as error:

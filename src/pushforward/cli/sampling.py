@@ -1,4 +1,4 @@
-"""The verbs sample and impute, and what verbs share: configured runs, and files to write."""
+"""The verbs sample and impute, and functions that verbs share."""
 
 from __future__ import annotations
 
@@ -201,11 +201,8 @@ def target_of(
     """Return the output path, by default a new one in the run's folder, after checking it.
 
     Args:
-        run: Run.
-        out: Value of ``--out``, or None.
         stem: Default name without extension.
         tiles: Number of images in the picture.
-        placing: Options for writing.
         endings: Extensions that the verb supports, the default first; None for all of the data.
     """
     from pushforward.samples import check_target, usual_ending

@@ -1,4 +1,4 @@
-"""The verbs that train one model: train, resume and distil; also training loops for other verbs."""
+"""The verbs train, resume and distil, and training for other verbs."""
 
 from __future__ import annotations
 
@@ -235,14 +235,10 @@ def _begun(
 def train_all(
     trainers: Sequence[Trainer], turn: float | None = None, began: float = STARTED
 ) -> list[Run]:
-    """Train models one after the other or in turns, and print what the time was spent on.
+    """Train models one after the other, or in turns of some seconds, and print the time spent.
 
-    A signal saves all models and exits with 130 or 75.
-
-    Args:
-        trainers: One trainer per model.
-        turn: Duration of a turn in seconds; None trains one model after the other.
-        began: Start of this part of the command, as by `time.perf_counter`.
+    A signal saves all models and exits with 130 or 75. ``began`` is the start by
+    `time.perf_counter`.
     """
     from pushforward.training.api import train_in_turns
     from pushforward.training.loop.signals import interruptible
@@ -290,7 +286,7 @@ def _say_durations(trainers: Sequence[Trainer], steps: float, total: float) -> N
 
 
 def say_estimate(trainers: Sequence[Trainer], thorough: bool = False) -> None:
-    """Print estimates for the duration of training, if budgets are in seconds, and of measuring."""
+    """Print estimates of the time for training, if budgets are in seconds, and measuring."""
     left = [(trainer.budget.seconds or math.nan) - trainer.clock.seconds for trainer in trainers]
     ahead = sum(max(seconds, 0) for seconds in left)
     training = ""
@@ -472,11 +468,7 @@ def _finish_command(trainer: Trainer, options: Mapping[str, Any]) -> str:
 
 
 def print_recipe_help(name: str) -> None:
-    """Print the help of `train` with panels for the options of a recipe, or of a Python file's.
-
-    Raises:
-        UsageError: If the recipe is unknown.
-    """
+    """Print the help of `train` with the options of a recipe, by name or Python file."""
     from pushforward import recipes
     from pushforward.recipes.recipe import GROUPS
 
@@ -525,7 +517,7 @@ def print_recipe_help(name: str) -> None:
 
 @contextmanager
 def nothing_left(folder: Path) -> Iterator[None]:
-    """Remove a new folder with its runs if an error occurs before anything is saved."""
+    """Remove a new folder if an error occurs before anything is saved."""
     from pushforward.training.runs.folder import LOCK, remove
 
     try:
@@ -539,7 +531,7 @@ def nothing_left(folder: Path) -> Iterator[None]:
 
 
 def announce(trainer: Trainer) -> None:
-    """Print what is trained: recipe, data, parameters and precision; also warnings about data."""
+    """Print what is trained, and warnings about the data."""
     from pushforward.data.core.dataset import rare_classes, seen_in_training, shared_examples
     from pushforward.methods.method import parameters, training_only
     from pushforward.training.runs.provenance import leaks, sources_of

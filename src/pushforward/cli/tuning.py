@@ -1,4 +1,4 @@
-"""The verb tune, which learns the times or all coefficients of a few solver steps."""
+"""The verb tune."""
 
 from __future__ import annotations
 

@@ -322,4 +322,4 @@ def checkpoint_in(text: str | Path) -> tuple[str, str | None]:
     folder, _, checkpoint = str(text).rpartition("@")
     if not folder or Path(text).exists():
         return str(text), None
-    return folder, checkpoint or None
+    return folder, checkpoint
