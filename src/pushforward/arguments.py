@@ -12,7 +12,7 @@ from pushforward.errors import UsageError, suggestion
 
 
 def whole(name: str, value: Any, least: int | None = None) -> int:
-    """Validate an integer, at least ``least``, and return it as an int; 4.0 is refused."""
+    """Validate an integer, at least ``least``, and return it."""
     try:
         result = operator.index(value)
     except TypeError:
@@ -23,14 +23,14 @@ def whole(name: str, value: Any, least: int | None = None) -> int:
 
 
 def number(name: str, value: Any) -> float:
-    """Validate a real number, and return it as a float; text is refused."""
+    """Validate a real number, and return it as a float."""
     if not isinstance(value, numbers.Real):
         raise UsageError(f"`{name}` must be a number, got {value!r}.")
     return float(value)
 
 
 def weight(name: str, value: float) -> float:
-    """Validate a weight, which must be finite and at least 0, and return it."""
+    """Validate a weight, finite and at least 0, and return it."""
     if not 0 <= number(name, value) < math.inf:
         raise UsageError(f"`{name}` must be finite and at least 0, got {value}.")
     return value
@@ -44,7 +44,7 @@ def share(name: str, value: float, of: str = "") -> float:
 
 
 def one_of(what: str, name: str, known: Iterable[str], of: str = "") -> str:
-    """Validate a name of a kind of thing, such as "network", and return it."""
+    """Validate a name of a kind of thing, and return it."""
     names = list(known)
     if name not in names:
         hint = suggestion(str(name), names)
@@ -59,14 +59,9 @@ def refuse_unknown(
     hints: Mapping[str, str] | None = None,
     also: Iterable[str] = (),
 ) -> None:
-    """Raise an error for options that a function does not have, with a suggestion if possible.
+    """Raise an error for options that are neither in a TypedDict nor in ``also``.
 
-    Args:
-        names: Given names.
-        options: Options of the function, a TypedDict.
-        function: Name of the function.
-        hints: Hints for names of other libraries.
-        also: Names of other arguments of the function.
+    ``hints`` holds advice for names of other libraries.
     """
     known = sorted({*options.__annotations__, *also})
     for name in names:

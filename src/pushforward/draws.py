@@ -25,8 +25,6 @@ def key(*names: int | str) -> int:
 
 
 class _Philox:
-    """NumPy's Philox with a settable key and counter, several times faster than new generators."""
-
     def __init__(self) -> None:
         self._bits = np.random.Philox(0)
         self._generator = np.random.Generator(self._bits)
@@ -64,8 +62,7 @@ class ExampleDraws(Draws):
     """Random numbers for sampling, with one seed per sample; drawn on the CPU in float32.
 
     Args:
-        seed: Seed of the first sample, with consecutive seeds for the next samples; or the seeds of
-            all samples.
+        seed: Seed of the first sample, with consecutive seeds for the next; or all seeds.
         n: Number of samples; may be left out if all seeds are given.
         name: Name of the stream; different names give independent numbers.
         device: Device of the numbers, which does not affect their values.
@@ -109,7 +106,7 @@ class ExampleDraws(Draws):
         return torch.from_numpy(np.array(numbers, dtype=np.float32)).to(self.device)
 
     def stream(self, name: str, interval: int = 1) -> ExampleDraws:
-        """Return a source for the same samples under another name; ``interval`` has no effect."""
+        """Return a source for the same samples under another name."""
         return ExampleDraws(self.seeds, name=f"{self.name}/{name}", device=self.device)
 
 
@@ -122,7 +119,7 @@ class BlockDraws(Draws):
         n: Number of examples in this micro-batch.
         start: Position of the first example in the whole batch, a multiple of `BLOCK`.
         name: Name of the stream.
-        device: Device for drawing (CUDA has its own generator, so numbers differ between devices).
+        device: Device for drawing; CUDA has its own generator, so numbers differ.
     """
 
     def __init__(
@@ -145,7 +142,6 @@ class BlockDraws(Draws):
         self._philox = _Philox()
 
     def _blocks(self) -> list[tuple[slice, int]]:
-        """Return the examples of each block, and its key for this call."""
         call = self._calls
         self._calls += 1
         first = self.start // BLOCK

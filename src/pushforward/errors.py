@@ -13,7 +13,7 @@ SURE = 0.75  # Similarity, from 0 to 1, at which a name is suggested: better non
 
 
 class PushforwardError(ValueError):
-    """Base class of errors that a user can fix: what happened, what was expected, how to fix it."""
+    """Base class of errors that a user can fix."""
 
     exit_code = 2
 
@@ -58,14 +58,12 @@ class CheckpointError(PushforwardError):
 
 
 class RunUsageError(CheckpointError):
-    """Raised if no run or checkpoint has the given name, or a required plug-in is not named."""
+    """Raised if a run or checkpoint does not exist, or a plug-in is not named."""
 
     exit_code = 2
 
 
 class _Failed(PushforwardError):
-    """A step that failed; ``what`` leaves out its consequences."""
-
     def __init__(self, message: str, step: int | None = None, what: str | None = None) -> None:
         super().__init__(message)
         self.step = step
@@ -85,22 +83,19 @@ class OutOfMemory(_Failed):
 
 
 class GroupError(PushforwardError):
-    """Raised if a training process was lost, did not answer in time, or differs from the others."""
+    """Raised if a training process is lost, or differs from the others."""
 
     exit_code = 1
 
 
 class MissingExtra(PushforwardError):
-    """Raised if an optional dependency is not installed; the message contains the pip command."""
+    """Raised if an optional dependency is not installed."""
 
     exit_code = 7
 
 
 def imported(module: str, needed: str, extra: str) -> Any:
-    """Import a module of an optional dependency of this package, an extra.
-
-    ``needed`` begins the error, such as "This needs diffusers".
-    """
+    """Import a module of an extra; ``needed`` begins the error."""
     try:
         return importlib.import_module(module)
     except ImportError as error:
@@ -117,7 +112,7 @@ def unknown(what: str, name: str, known: Iterable[str]) -> UsageError:
 
 
 def suggestion(word: str, known: Iterable[str], prefix: str = "") -> str:
-    """Suggest a name of this library, as a sentence after a space, or return an empty string.
+    """Suggest a name of this library, as a sentence after a space, or return "".
 
     Words of other libraries are looked up; others are compared by their spelling.
     """
@@ -130,7 +125,7 @@ def suggestion(word: str, known: Iterable[str], prefix: str = "") -> str:
 
 
 def did_you_mean(word: str, known: Iterable[str], least: float = 0.6, prefix: str = "") -> str:
-    """Return a hint such as ``' Did you mean "flow"?'``, or an empty string; see `closest`."""
+    """Return a hint such as ``' Did you mean "flow"?'``, or ""."""
     name = closest(word, known, least)
     if name is None:
         return ""
@@ -138,7 +133,7 @@ def did_you_mean(word: str, known: Iterable[str], least: float = 0.6, prefix: st
 
 
 def closest(word: str, known: Iterable[str], least: float = 0.6) -> str | None:
-    """Return the known name closest to a word, else the first that contains it, else None."""
+    """Return the known name closest to a word, else the first that contains it."""
     names: dict[str, str] = {}
     for name in known:
         names.setdefault(name.lower(), name)
@@ -152,7 +147,7 @@ def closest(word: str, known: Iterable[str], least: float = 0.6) -> str | None:
 
 
 def quoted(text: str) -> str:
-    """Quote a text with a kind of quotes that it does not contain: double, single, typographic."""
+    """Quote a text with marks that it does not contain."""
     for mark in ('"', "'"):
         if mark not in text:
             return f"{mark}{text}{mark}"

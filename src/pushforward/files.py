@@ -31,9 +31,7 @@ MOST_DIGITS = 100  # Digits of a whole number
 def parse_json(content: str | bytes, infinite: bool = False) -> Any:
     """Parse strict JSON of limited size and depth, without duplicate names and overlong numbers.
 
-    Raises:
-        ValueError: If the text is anything else. NaN and Infinity, as written by other libraries,
-            are accepted if ``infinite`` is set.
+    NaN and Infinity, as written by other libraries, are accepted if ``infinite`` is set.
     """
     text = content.decode("utf-8") if isinstance(content, bytes) else content
     if text.count("[") + text.count("{") > MOST_OBJECTS or text.count(",") > MOST_ITEMS:
@@ -92,12 +90,7 @@ for _name in ("O_NOFOLLOW", "O_NONBLOCK", "O_CLOEXEC", "O_BINARY"):
 
 
 def opened(path: Path) -> BufferedReader:
-    """Open a regular file for reading, without following links or waiting for a pipe.
-
-    Raises:
-        OSError: If the file is missing or cannot be read.
-        CheckpointError: If permission is denied, or this is not a regular file.
-    """
+    """Open a regular file for reading, without following links or waiting for a pipe."""
     try:
         handle = os.open(path, _FLAGS)
     except FileNotFoundError:
@@ -125,7 +118,7 @@ def _not_plain(path: Path) -> CheckpointError:
 
 
 def read_whole(path: Path, most: int = MOST_BYTES) -> bytes:
-    """Read a regular file with a limited number of bytes; see `opened` for errors."""
+    """Read a regular file with a limited number of bytes."""
     with opened(path) as file:
         content = file.read(most + 1)
         size = os.fstat(file.fileno()).st_size
@@ -138,7 +131,7 @@ def read_whole(path: Path, most: int = MOST_BYTES) -> bytes:
 
 
 def plain_path(path: Path) -> Path:
-    """Return a path of data, unless it is a pipe, a device or a socket, which might never end."""
+    """Return a path of data, unless it is a pipe, a device or a socket."""
     if path.exists() and not path.is_file() and not path.is_dir():
         raise DataError(
             f"{path} is a pipe, a device or a socket; expected a file or a folder. Save its "
@@ -148,7 +141,7 @@ def plain_path(path: Path) -> Path:
 
 
 def read_json(path: Path) -> Any:
-    """Read a JSON file; a `CheckpointError` names it if it is missing or invalid."""
+    """Read a JSON file; errors name it."""
     try:
         return parse_json(read_whole(path))
     except FileNotFoundError as error:
@@ -162,7 +155,7 @@ def read_json(path: Path) -> Any:
 
 
 def read_object(path: Path) -> dict[str, Any]:
-    """Read the object in a JSON file; empty if there is none, or the file cannot be read."""
+    """Read the object in a JSON file; empty if that is impossible."""
     try:
         content = read_json(path)
     except CheckpointError:
@@ -173,7 +166,7 @@ def read_object(path: Path) -> dict[str, Any]:
 
 
 def check_tensors(path: Path) -> None:
-    """Check that a safetensors file has a valid header, whose tensors fill it without gaps."""
+    """Check that a safetensors file has a valid header, whose tensors fill it."""
     from safetensors import SafetensorError, safe_open
 
     with opened(path) as file:
@@ -194,10 +187,7 @@ def refuse_links(
 ) -> None:
     """Raise an error if a run folder contains links, pipes or devices.
 
-    Args:
-        folder: The run's folder, which may be a link itself.
-        inside: Inner folders to check with all their content.
-        known: Names of entries to check, in addition to hidden entries; None for all.
+    Checks the folders ``inside`` completely; of other entries, the hidden and the ``known`` ones.
     """
     names = set(inside)
     left = MOST_ENTRIES
@@ -241,7 +231,7 @@ _PNG = re.compile(r"(\d+)(-[\w -]*)?\.png")
 
 @contextlib.contextmanager
 def disk(what: Path) -> Iterator[None]:
-    """Context that converts file system errors to a `CheckpointError` with the file or folder."""
+    """Convert file system errors to a `CheckpointError`."""
     try:
         yield
     except OSError as error:
@@ -253,7 +243,7 @@ def disk(what: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def private(parent: Path) -> Iterator[Path]:
-    """Create a temporary folder that nobody else can write to; it is removed at the end."""
+    """Create a temporary folder that nobody else can write to."""
     folder = Path(tempfile.mkdtemp(prefix=TEMPORARY, dir=parent))
     try:
         yield folder
@@ -262,7 +252,7 @@ def private(parent: Path) -> Iterator[Path]:
 
 
 def sweep(folder: Path) -> None:
-    """Remove temporaries of killed processes below a folder; the caller holds the run's lock."""
+    """Remove temporaries of killed processes below a folder."""
     for left in list(folder.rglob(f"{TEMPORARY}*")):
         if left.is_dir():
             shutil.rmtree(left, ignore_errors=True)
@@ -317,7 +307,7 @@ def _replace_folder(path: Path, temporary: Path) -> None:
 
 
 def check_replaceable(path: Path) -> None:
-    """Raise an error if a folder contains anything but numbered PNGs of earlier samples."""
+    """Raise an error unless a folder contains only samples (numbered PNGs)."""
     names = sorted(entry.name for entry in path.iterdir())
     numbered = True
     for number, name in enumerate(names):
@@ -338,11 +328,6 @@ class Damaged(CheckpointError):
 
 
 def _plain(value: Any) -> Any:
-    """Convert to JSON-ready data: numbers that are not finite become None, lists tuples.
-
-    Raises:
-        TypeError: For objects that JSON cannot hold.
-    """
     if value is None or isinstance(value, (bool, int, Record)):
         return value
     if isinstance(value, str):
@@ -369,8 +354,7 @@ class Record:
     """Base class of results: a frozen dataclass that can be written to JSON and read again.
 
     Every field has a default and is stored, unless its metadata contains ``stored=False``. Values
-    are converted to plain data on construction, so that a record read from JSON equals the
-    original.
+    become plain data on construction.
     """
 
     def __post_init__(self) -> None:
@@ -387,9 +371,6 @@ class Record:
         """Rebuild a record from the result of `to_plain`; ``where`` is its place in the file.
 
         Missing and null fields get their defaults; unknown fields are ignored.
-
-        Raises:
-            Damaged: If a field has another type than its declaration.
         """
         _check(isinstance(data, Mapping), where or cls.__name__, "an object", data)
         inside = f"{where}." if where else ""
@@ -453,7 +434,6 @@ def _parts(kind: Any) -> tuple[Any, tuple[Any, ...]]:
 
 
 def _read(kind: Any, value: Any, where: str) -> Any:
-    """Convert a JSON value to a type that a record declares."""
     if kind is Any:
         return value
     if kind in _SCALARS:

@@ -56,10 +56,9 @@ def plain(x: Any, digits: int = 3) -> str:
 
 
 def decimals_of(mean: Any, spread: Any = None) -> int:
-    """Return the number of decimals for a mean with its standard deviation.
+    """Return the number of decimals for a mean: three digits, or those of its standard deviation.
 
-    The standard deviation gets one digit, or two if the first is 1 or 2. Without it, the mean gets
-    three digits.
+    The standard deviation gets one digit, or two if the first is 1 or 2.
     """
     value = finite(mean)
     std = finite(spread)
@@ -70,7 +69,7 @@ def decimals_of(mean: Any, spread: Any = None) -> int:
 
 
 def measured(mean: Any, spread: Any = None, decimals: int | None = None) -> tuple[str, str]:
-    """Format a mean and its standard deviation with the same decimals; a missing one is empty."""
+    """Format a mean and its standard deviation with the same decimals."""
     value = finite(mean)
     std = finite(spread)
     if value is None:
@@ -91,7 +90,7 @@ def _fixed(x: float, decimals: int) -> str:
 
 
 def bounded(mean: Any, interval: Sequence[float], decimals: int | None = None) -> tuple[str, str]:
-    """Format a mean and its interval, such as ``[0.112, 0.148]``, with the same decimals."""
+    """Format a mean and its interval with the same decimals."""
     low, high = interval
     if decimals is None:
         decimals = decimals_of(mean, abs(high - low) / 2)
@@ -138,7 +137,7 @@ DURATIONS = (
 
 
 def duration_unit(longest: float) -> tuple[float, str]:
-    """Return the seconds and the name of the unit that suits a duration in seconds."""
+    """Return the seconds and the name of the unit that suits a duration."""
     return next((size, unit) for least, size, unit in DURATIONS if longest >= least)
 
 
@@ -152,7 +151,7 @@ def duration(x: Any, digits: int = 3) -> str:
 
 
 def aligned(values: Sequence[Any], digits: int = 3, unit: str = "") -> list[str]:
-    """Format numbers with the same decimals: enough for the smallest number, at most three."""
+    """Format numbers with the same decimals, at most three."""
     decimals = 0
     for x in values:
         decimals = max(decimals, _decimals_in(plain(x, digits)))
@@ -165,7 +164,7 @@ def aligned(values: Sequence[Any], digits: int = 3, unit: str = "") -> list[str]
 
 
 def durations(values: Sequence[Any], digits: int = 3) -> list[str]:
-    """Format seconds in the unit of the longest duration, with the same decimals."""
+    """Format seconds in the unit of the longest duration."""
     size, unit = duration_unit(max(finite_all(values), default=0.0))
     return aligned([None if x is None else x / size for x in values], digits, f" {unit}")
 
@@ -201,7 +200,7 @@ def clipped(cell: str, width: int) -> str:
 
 
 def shortened(names: Sequence[str], width: int) -> list[str]:
-    """Shorten names in the middle to a number of characters, if they stay distinct."""
+    """Shorten names in the middle, if they stay distinct."""
     room = max(2, width - 1)
     for head in sorted(range(1, room), key=lambda head: abs(head - room // 2)):
         short = []

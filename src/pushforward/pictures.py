@@ -52,10 +52,7 @@ SHAPES: tuple[Sequence[tuple[float, float]], ...] = (
 
 
 def image(picture: np.ndarray) -> Image.Image:
-    """Convert a uint8 picture (height, width, channels) to gray, RGB or RGBA.
-
-    With 2 channels, the first is shown; with 5 or more, the first three.
-    """
+    """Convert a uint8 picture (height, width, channels) to gray, RGB or RGBA."""
     channels = picture.shape[-1]
     if channels <= 2:
         picture = picture[..., 0]
@@ -65,7 +62,7 @@ def image(picture: np.ndarray) -> Image.Image:
 
 
 def legible(images: np.ndarray) -> int:
-    """Choose the integer factor that enlarges images to about 64 pixels, at least 1."""
+    """Choose the factor that enlarges images to about 64 pixels."""
     return max(1, round(LEGIBLE / max(images.shape[1:3])))
 
 
@@ -77,14 +74,14 @@ def grid_picture(
     scale: int | None = 1,
     paper: int | None = 255,
 ) -> Image.Image:
-    """Tile images row by row, the first at the top left.
+    """Tile images (n, height, width, channels), uint8, row by row.
 
     Args:
-        images: Images (n, height, width, channels), uint8, n >= 1.
+        images: At least one image.
         columns: Number of images per row; None for an approximately square grid.
         gap: Pixels between tiles; None takes 1 for small and 2 for larger tiles.
         scale: Integer factor for enlarging pixels; None enlarges small images (`legible`).
-        paper: Gray value of the gaps and of missing tiles, 0 to 255; None for transparent.
+        paper: Gray value of the gaps, 0 to 255; None for transparent.
     """
     scale = scale or legible(images)
     columns = columns or math.ceil(math.sqrt(len(images)))
@@ -137,11 +134,11 @@ def scatter_picture(
     transparent: bool = False,
     ticks: bool = False,
 ) -> Image.Image:
-    """Draw points as translucent dots over real data as grey rings, distinguishable by shape.
+    """Draw points (n, d) as translucent dots over real data (m, d) as grey rings.
 
     Args:
-        points: Points, (n, d), d >= 2; the first two columns of finite rows are drawn.
-        real: Real data, (m, d), or None.
+        points: Points, of which the first two columns are drawn.
+        real: Real data, or None.
         limits: Limits of the plot; None to fit them to the real data, else to the points.
         size: Pixels along a side.
         ink: Colour of the dots.
@@ -187,7 +184,7 @@ def _ticks(low: float, high: float, size: int) -> Iterator[tuple[float, str]]:
 
 
 def landscape_shares(heights: np.ndarray) -> np.ndarray:
-    """Rescale values from their 1 % to their 99 % quantile to [0, 1]; others are 0."""
+    """Rescale values from their 1 % to their 99 % quantile to [0, 1]."""
     known = np.isfinite(heights)
     if not known.any():
         return np.zeros(heights.shape)
@@ -231,13 +228,13 @@ def write_gif(
     *,
     scale: int | None = None,
 ) -> None:
-    """Write an endless animation.
+    """Write an endless animation of image batches (n, height, width, channels), or points (n, d).
 
     Args:
         path: Output file, with any name.
-        frames: uint8 image batches (n, height, width, channels), or points (n, d) with d >= 2.
+        frames: At least one frame.
         ms: Milliseconds per frame.
-        scale: Integer factor for enlarging pixels; None enlarges small images (`legible`).
+        scale: Integer factor for enlarging pixels; None enlarges small images.
     """
     if frames[0].ndim == 4:
         pictures = [grid_picture(frame, scale=scale) for frame in frames]
@@ -273,7 +270,7 @@ NAMED = 12  # Classes up to which a legend names their colours
 def columns_picture(
     points: np.ndarray, space: Space, labels: np.ndarray | None = None
 ) -> Image.Image:
-    """Draw points (n, 2) in data units coloured by class, with column names and ticks, as RGB.
+    """Draw points (n, 2) in data units coloured by class, with column names and ticks.
 
     The axes span the data's range, by its mean and standard deviation, and nearly all points.
     """
@@ -302,7 +299,7 @@ def columns_picture(
 def groups_picture(
     points: np.ndarray, labels: np.ndarray | None, names: Sequence[str], *, size: int = 480
 ) -> Image.Image:
-    """Draw points (n, 2) coloured by group, with group names at the centres, as RGB."""
+    """Draw points (n, 2) coloured by group, with group names at the centres."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(size / 100, size / 100), dpi=100, layout="constrained")

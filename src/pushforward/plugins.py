@@ -42,11 +42,7 @@ LOADED: dict[Path, Plugin] = {}
 
 
 def load(path: str | Path) -> Plugin:
-    """Run a Python file, once per content, and register the parts that it defines.
-
-    Raises:
-        UsageError: If the file is missing, fails, defines no part, or the name of a part is taken.
-    """
+    """Run a Python file, once per content, and register the parts that it defines."""
     file = _existing(path)
     content = file.read_bytes()
     sha256 = hashlib.sha256(content).hexdigest()
@@ -65,7 +61,7 @@ def load(path: str | Path) -> Plugin:
 
 
 def only(path: str | Path, kind: str, hint: str) -> str:
-    """Load a file, and return the name of its only part of a kind, such as "data set"."""
+    """Load a file, and return the name of its only part of a kind."""
     names = load(path).names[kind]
     if len(names) != 1:
         raise UsageError(
@@ -86,8 +82,6 @@ def load_needed(
     needed: Iterable[Mapping[str, str]], files: str | Path | Iterable[str | Path]
 ) -> None:
     """Load the plug-ins of a run, if all are named and unchanged, and any others that are named.
-
-    No file is run before all required files are found.
 
     Raises:
         RunUsageError: If a plug-in is needed and none is named.
@@ -155,7 +149,7 @@ def _run(file: Path, content: bytes, name: str) -> ModuleType:
 
 
 def line_of(error: BaseException) -> str | None:
-    """Return where in a user's file an error was raised; None if in pushforward itself."""
+    """Return where in a user's file an error was raised; None if in pushforward."""
     package = str(Path(__file__).parent)
     for frame in reversed(traceback.extract_tb(error.__traceback__)):
         file = frame.filename
@@ -173,5 +167,5 @@ def plugin_options(spec: Mapping[str, Any]) -> str:
 
 
 def resume_command(folder: Path, spec: Mapping[str, Any]) -> str:
-    """Return the command that continues a run, to which a new budget can be added."""
+    """Return the command that continues a run."""
     return f"pushforward resume {shlex.quote(str(folder))}{plugin_options(spec)}"

@@ -21,7 +21,7 @@ class Registry(Mapping[str, Any]):
         kind: Noun for messages, such as "solver".
         homes: Parts of the package by name: "module:object", relative to the package.
         defined: Function that finds the parts of this kind in a module, by name.
-        refuse: Location of a function that checks a new part, ``refuse(name, part)``.
+        refuse: Function that checks a new part, as "module:object".
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class Registry(Mapping[str, Any]):
         return self[name]
 
     def add(self, name: str, part: Any, file: str = "") -> None:
-        """Add a part, replacing an earlier addition of the same name but no part of the package."""
+        """Add a part, but none with the name of a part of the package."""
         if self._refuse is not None:
             at(self._refuse)(name, part)
         if name in self.homes:
@@ -76,12 +76,7 @@ class Registry(Mapping[str, Any]):
         self.added[name] = part
 
     def adopt(self, module: ModuleType) -> list[str]:
-        """Add the parts of a plug-in, replacing those of an earlier version of the file.
-
-        Raises:
-            UsageError: If a name belongs to another file, because a run would silently use the
-                later part.
-        """
+        """Add the parts of a plug-in, replacing those of an earlier version of the file."""
         file = str(module.__file__)
         parts = self._defined(module)
         for name, owner in list(self._files.items()):
@@ -106,7 +101,7 @@ class Registry(Mapping[str, Any]):
 
 
 def at(home: str, name: str = "") -> Any:
-    """Import an object from "module:object"; for a tuple of objects, the one with the name."""
+    """Import "module:object"; of a tuple of objects, the one with the name."""
     module, _, attribute = home.partition(":")
     part = getattr(importlib.import_module(f"pushforward.{module}"), attribute)
     if isinstance(part, tuple):
@@ -115,7 +110,7 @@ def at(home: str, name: str = "") -> Any:
 
 
 def from_text(parts: Registry, text: str) -> Any:
-    """Build a part by name, with the value after a colon as its first argument, as in dpm:3."""
+    """Build a part by name, with its first argument after a colon, as in dpm:3."""
     word, _, value = text.strip().partition(":")
     part = parts.find(word.lower().replace("_", "-"))
     if not value:
@@ -156,7 +151,7 @@ def concrete(parts: Mapping[str, type], kind: type) -> dict[str, Any]:
 
 
 def objects_of(module: ModuleType, kind: type) -> list[Any]:
-    """Return the objects of a kind in a module, or in its ``__all__``, also in tuples and lists."""
+    """Return the objects of a kind in a module, also in tuples and lists."""
     public = getattr(module, "__all__", vars(module))
     found: dict[int, Any] = {}
     for name, value in vars(module).items():
@@ -237,7 +232,7 @@ ALIASES = {
 
 
 def own_name(recipe: str) -> str:
-    """Return a recipe's own name for an alias, with a warning; other names are unchanged."""
+    """Return a recipe's own name for an alias, with a warning."""
     if recipe in RECIPES or recipe not in ALIASES:
         return recipe
     name, sentence = ALIASES[recipe]
@@ -436,7 +431,7 @@ KINDS = {
 
 
 def exports(package: str, homes: Mapping[str, Sequence[str]]) -> Callable[[str], Any]:
-    """Return the ``__getattr__`` of a package, and give it a ``__dir__`` of its ``__all__``."""
+    """Return the ``__getattr__`` of a package that imports names when first used."""
     home = {name: module for module, names in homes.items() for name in names}
     module = sys.modules[package]
     vars(module)["__dir__"] = lambda: sorted(module.__all__)

@@ -98,7 +98,7 @@ _Module = TypeVar("_Module", bound="nn.Module")
 def device_named(name: torch.device | str) -> torch.device:
     """Return an available device by name: "auto", "cpu", "cuda" or "cuda:1".
 
-    With several processes on a machine, each uses the CUDA device of its local rank.
+    "cuda" is the device of the process's local rank.
     """
     import torch
 
@@ -119,7 +119,7 @@ def device_named(name: torch.device | str) -> torch.device:
 
 
 def laid_out(module: _Module, memory_format: torch.memory_format) -> _Module:
-    """Convert parameters and buffers in place to a memory format, if it has as many dimensions."""
+    """Convert parameters and buffers in place to a memory format that suits them."""
     import torch
 
     sides = {torch.channels_last: 4, torch.channels_last_3d: 5}.get(memory_format)
@@ -141,7 +141,7 @@ def in_notebook() -> bool:
 
 
 def display(value: Any, *, raw: bool = False) -> Any:
-    """Show a value, or a dict from MIME types to texts (``raw``), and return an updatable handle."""
+    """Show a value, or a dict from MIME types to texts, and return an updatable handle."""
     from IPython.display import display as show
 
     return show(value, raw=raw, display_id=True)

@@ -62,11 +62,11 @@ class Samples(Tensor):
         return part
 
     def to_pil(self, columns: int | None = None, *, zoom: int | None = None) -> Image.Image:
-        """Draw a picture: a grid of images, or a scatter plot of 2-dimensional vectors.
+        """Draw a grid of images, or a scatter plot of 2-dimensional vectors.
 
         Args:
             columns: Number of images per row; None for an approximately square grid.
-            zoom: Integer factor for enlarging pixels; None enlarges small images to about 64 pixels.
+            zoom: Integer factor for enlarging pixels; None enlarges small images.
         """
         if not len(self):
             raise UsageError("There are no samples to plot: n is 0.")
@@ -127,8 +127,7 @@ def drawn_from(
 ) -> Any:
     """Draw new samples: `Samples`, or a data frame for a table if pandas is installed.
 
-    A model trained on a polars frame returns polars frames. ``attrs["drawn_again"]`` of a pandas
-    frame is the fraction of draws that violated a constraint and were drawn again.
+    ``attrs["drawn_again"]`` of a pandas frame is the fraction of draws that violated a constraint.
     """
     check_fill(transport.space, fill or {})
     with counted() as tally:
@@ -150,7 +149,7 @@ PICTURES = (".png", ".gif")
 def check_target(
     path: Path, space: Space, n: int, overwrite: bool = False, zoom: int | None = None
 ) -> None:
-    """Raise an error, before any work, if the output exists or does not suit the data."""
+    """Raise an error if the output exists or does not suit the data."""
     known = space.endings
     ending = path.suffix.lower()
     if path.name.lower() in known:
@@ -201,8 +200,7 @@ def draw_to(
 ) -> None:
     """Draw the samples of `Transport.sample` and write them in batches, in bounded memory.
 
-    The path is that of `write_samples`, or .gif: from noise to data step by step. An existing file
-    is kept if anything fails.
+    The path is that of `write_samples`, or .gif: from noise to data step by step.
     """
     path = Path(path)
     space = transport.space
@@ -232,10 +230,7 @@ def draw_to(
 def frames_to(
     path: str | Path, space: Space, x: Tensor, *, overwrite: bool = False, zoom: int | None = None
 ) -> None:
-    """Write an interpolation: a strip (.png), an animation (.gif), or a file of `write_samples`.
-
-    An animation of images runs forward and back; points appear one after another.
-    """
+    """Write an interpolation: a strip (.png), an animation (.gif), or a file of `write_samples`."""
     path = Path(path)
     warn_between(space, x)
     n = len(x)
@@ -268,16 +263,17 @@ def write_samples(
 ) -> None:
     """Write n samples in the format given by the extension of ``path``.
 
+    Formats are .png, .npz, .csv, and no extension for a folder of PNGs; for tables also .tsv and
+    .parquet.
+
     Args:
-        path: Output path: .png, .npz, .csv, or no extension for a folder of PNGs; for tables also
-            .tsv and .parquet.
-        space: Shape and names of the data.
+        path: Output path.
+        space: Space of the samples.
         n: Total number of samples in all parts.
         parts: Pairs (samples in data units, condition), as yielded by `Transport.stream`.
         overwrite: Whether to replace an existing file.
         zoom: Integer factor for enlarging images; None enlarges only the small images of a grid.
-        fill: Values of columns that the model does not learn: "sequence" for 1, 2, 3, ..., or a
-            text for all rows.
+        fill: Values of columns that the model does not learn, or "sequence" for 1, 2, 3, ....
     """
     check_target(path, space, n, overwrite, zoom)
     fill = fill or {}

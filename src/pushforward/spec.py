@@ -43,8 +43,7 @@ def describe(value: Any) -> Any:
     """Describe a part as plain JSON data; numbers, strings, lists and dicts are unchanged.
 
     An object that does not keep its arguments is described only by its class name, so `build`
-    cannot rebuild it; neither can it rebuild "your own UNet", whose class only has the name of a
-    registered class.
+    cannot rebuild it; neither can it rebuild "your own UNet", named like a registered class.
     """
     if isinstance(value, _PLAIN):
         return value
@@ -155,7 +154,7 @@ _WIDER: dict[Any, tuple[type, ...]] = {float: (int, float), tuple: (tuple, list)
 
 
 def misfit(part: type, arguments: Mapping[str, Any]) -> str | None:
-    """Return the first argument that does not fit its annotation, as ``name=value``; else None."""
+    """Return the first argument that does not fit its annotation, or None."""
     hints = _hints(part)
     for name, value in arguments.items():
         if name in hints and not _fits(value, hints[name]):

@@ -172,18 +172,18 @@ def _plain(word: str) -> str:
 
 
 def is_listed(word: str) -> bool:
-    """Return whether a word is in the table, so that its spelling is not compared."""
+    """Return whether a word is in the table."""
     return _plain(word) in _NAMES or note_on(word) != ""
 
 
 def names_for(word: str, known: Iterable[str]) -> list[str]:
-    """Find all known names that a word, argument or option such as --guidance-scale stands for."""
+    """Find all known names that a word or option stands for."""
     written = {_plain(name): name for name in known}
     return [written[name] for name in _NAMES.get(_plain(word), ()) if name in written]
 
 
 def note_on(word: str) -> str:
-    """Return a sentence about a word without a counterpart, after a space, or an empty string."""
+    """Return a sentence about a word, after a space, or ""."""
     plain = _plain(word)
     note = _NOTE_OF.get(re.sub("^(?!lr_).*(?=pipeline$|scheduler$)", "", plain))
     if note:

@@ -223,7 +223,6 @@ def _unknown_model(name: str, hint: str = "") -> UsageError:
 
 
 def _sorted(models: Sequence[str]) -> tuple[list[str], list[str], dict[str, Comparison]]:
-    """Sort models into recipes to train, folders of finished runs, and reports by name."""
     from pushforward.evaluation.comparison import stored, stored_file
 
     fresh = []
@@ -310,7 +309,6 @@ def _shared_data(
 def _check_protocol(
     reports: Mapping[str, Comparison], data: Dataset, n: int | None, features: Spaces
 ) -> None:
-    """Check, before training, that all models can be scored in the same way as the reports."""
     from pushforward.evaluation.evaluator import Judge
     from pushforward.evaluation.results import check_same
     from pushforward.evaluation.scores import compared
@@ -414,7 +412,6 @@ def _trainers(
 def _going_on(
     others: Sequence[str], trainers: Sequence[Trainer], scoring: Mapping[str, Any]
 ) -> Iterator[None]:
-    """Print how to continue if a comparison is interrupted."""
     try:
         yield
     except (KeyboardInterrupt, SystemExit) as stop:
@@ -588,10 +585,7 @@ def demo(
 
 @contextmanager
 def demo_folder(out: str | None, data: str, options: Mapping[str, Any]) -> Iterator[Path]:
-    """Lock the folder of an unfinished demo with the same options, or a new folder.
-
-    The folder is removed if the demo fails before anything is saved.
-    """
+    """Lock the folder of an unfinished demo with the same options, or a new folder."""
     from pushforward.files import read_object, refuse_links
     from pushforward.training.checkpoint.storage import write_json
     from pushforward.training.runs.folder import Holding, claim, hold

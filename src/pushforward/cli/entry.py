@@ -91,8 +91,6 @@ def _fill_closed_streams() -> None:
 
 @contextlib.contextmanager
 def _ending_on_signals() -> Iterator[None]:
-    """Unwind the stack on SIGTERM and similar signals, so that temporary files are removed."""
-
     def end(number: int, frame: Any) -> None:
         raise SystemExit(128 + number)
 

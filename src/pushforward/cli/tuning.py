@@ -104,7 +104,6 @@ def tune(
 
 
 def _flow(run: Run, solver: str | None, steps: int) -> Flow:
-    """Return the run's flow with the solver and steps; `INSTEAD` replaces a stochastic solver."""
     from pushforward import solvers
     from pushforward.transports import has_steps, inner_of
 
@@ -128,7 +127,6 @@ def _flow(run: Run, solver: str | None, steps: int) -> Flow:
 def _watched(
     run: Run, flow: Flow, amounts: dict[str, int]
 ) -> Iterator[Callable[[int, float], None]]:
-    """Yield a callback that shows the progress of each round, with an estimate of the time left."""
     from pushforward.training.loop.callbacks import Progress, duration
 
     rounds = amounts["rounds"]

@@ -27,7 +27,7 @@ SIDE = 6
 
 
 def sample_sets() -> list[Samples]:
-    """Build samples of a good model of vectors with known modes, of images, and of table rows."""
+    """Build samples of a good model of vectors, of images, and of table rows."""
     random = np.random.Generator(np.random.Philox(3))
     centres = np.array([[2.0, 0.0], [-2.0, 0.0], [0.0, 2.0]])
     truth = SimpleNamespace(centres=centres, std=0.2, weights=np.full(3, 1 / 3))
@@ -58,7 +58,6 @@ def sample_sets() -> list[Samples]:
 
 
 def _rows(random: np.random.Generator) -> np.ndarray:
-    """Draw two dependent numbers, and indicators of a category and of a class."""
     number = random.standard_normal(EXAMPLES)
     other = number + random.standard_normal(EXAMPLES)
     category = np.searchsorted([-0.5, 0.5], number + 0.5 * random.standard_normal(EXAMPLES))

@@ -49,7 +49,7 @@ def law(part: Any, says: str) -> Iterator[None]:
 
 
 def built(part: Any, kind: type) -> Any:
-    """Return the part, or an instance if a class is given; a TypeError if it is of another kind."""
+    """Return the part, or an instance if a class is given."""
     thing = part() if isinstance(part, type) else part
     if not isinstance(thing, kind):
         raise TypeError(f"Expected a {kind.__name__} or a subclass, got {thing!r}.")
@@ -66,7 +66,7 @@ def refuses(work: Callable[[], object], error: type[Exception]) -> bool:
 
 
 def rebuilt(part: Any) -> Any:
-    """Rebuild a part from its description, as for a run on disk; your own class is registered."""
+    """Rebuild a part from its description, after registering your own class."""
     kind = type(part)
     known = spec.registered().get(kind.__name__, kind)
     with law(part, "its class must not have the same name as a part of pushforward"):
@@ -122,14 +122,14 @@ def class_labels(classes: int) -> dict[str, ConditionKind]:
 
 
 def shape_for(name: str) -> tuple[int, ...]:
-    """Choose a shape that suits a recipe: short vectors if supported."""
+    """Choose a shape that suits a recipe."""
     if name in IMAGES_ONLY:
         return (1, 8, 8)
     return (17,)
 
 
 def teachers_for(recipe: recipes.RecipeFunction, space: Space) -> dict[str, Any]:
-    """Build a flow, or a map between two times, for each frozen part that a recipe needs."""
+    """Build an untrained flow or map for each frozen part that a recipe needs."""
     teachers: dict[str, Any] = {}
     parts = recipes.frozen_parts(recipe)
     for name in recipes.missing_parts(recipe):
@@ -145,10 +145,7 @@ def teachers_for(recipe: recipes.RecipeFunction, space: Space) -> dict[str, Any]
 
 
 def recipe_for(recipe: str | Any, data: Dataset, **training: Any) -> recipes.Recipe:
-    """Build a tiny recipe with fixed initial weights, and an untrained flow as its teacher.
-
-    ``training`` changes its training; batches have 16 examples by default.
-    """
+    """Build a tiny recipe with fixed initial weights, and batches of 16 by default."""
     function = recipes.named(recipe) if isinstance(recipe, str) else recipe
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
@@ -219,15 +216,13 @@ def check_method(
     """Check the laws of a method that need no training, in seconds.
 
     1. The trained networks are named modules that share no parameter; frozen parts belong to none.
-    2. ``turns`` yields the names of trained networks with finite losses of no dimension, and each
-       loss reaches the parameters of its network.
-    3. Losses are a function of batch, `Now` and weights: the same again is the same to the last
-       bit.
+    2. ``turns`` yields names of trained networks with finite scalar losses, each of which reaches
+       the parameters of its network.
+    3. Losses depend only on batch, `Now` and weights, to the last bit.
     4. The description rebuilds the method with the same names and shapes of tensors.
-    5. The result of `PrecomputesInputs.prepared` for an example depends only on the example and its
-       place.
-    6. The transport's samples are finite, have the shape of the data and stay within its bounds;
-       sample i comes from seed + i.
+    5. `PrecomputesInputs.prepared` depends only on the example and its place.
+    6. Samples are finite, have the shape of the data and stay within its bounds; sample i comes
+       from seed + i.
 
     Args:
         method: Method, recipe, or function from a `Space` to either.
@@ -309,7 +304,6 @@ def _examples(data: Dataset, index: slice) -> tuple[Tensor, Condition]:
 
 
 def _turns(method: Method, batch: Batch) -> list[tuple[str, Tensor, float]]:
-    """Return the network, loss and sum of absolute gradients of each round."""
     torch.manual_seed(0)  # only dropout uses torch's generator
     turns = []
     for player, loss in method.turns(batch, Now(BlockDraws(0, 1, len(batch.x)), 0, 0.5, 1)):
@@ -332,7 +326,7 @@ def _check_drawn(method: Method, x: Tensor, space: Space) -> None:
 
 
 def check_seeds(transport: Transport) -> None:
-    """Check that samples depend on their own seed, and on no other one of the batch."""
+    """Check that samples depend on their own seed only."""
     whole = moved(transport, 0, 8)
     scale = float(whole.std())
     apart = (whole[1:] - whole[:-1]).flatten(1).square().mean(1).sqrt()
@@ -344,7 +338,7 @@ def check_seeds(transport: Transport) -> None:
 
 
 def moved(transport: Transport, seed: int, n: int) -> Tensor:
-    """Return samples in model units, where images of a hardly trained model do not saturate."""
+    """Return samples in model units, where images do not saturate."""
     draws = ExampleDraws(seed, n)
     condition = transport.conditions(n, None, seed)
     with torch.no_grad():
@@ -352,7 +346,7 @@ def moved(transport: Transport, seed: int, n: int) -> Tensor:
 
 
 def stirred(method: Method) -> Method:
-    """Copy a model and change all weights a little, so that samples depend on every part."""
+    """Copy a model with slightly changed weights, so that samples depend on all."""
     method = copy.deepcopy(method).eval()
     random = torch.Generator().manual_seed(5)
     with torch.no_grad():
@@ -397,7 +391,7 @@ class Trained:
 
 
 def train_twice(recipe: str | RecipeFunction, data: Dataset, folder: Path) -> Trained:
-    """Train for two steps in ``folder / "whole"``, and in ``folder / "cut"``, killed after one."""
+    """Train for two steps, and again with a kill after the first."""
     whole = fit(recipe_for(recipe, data), data, steps=2, out=folder / "whole")
     cut = folder / "cut"
     trainer = prepare(recipe_for(recipe, data), data, steps=2, out=cut, checkpoint_every=1)
@@ -408,21 +402,21 @@ def train_twice(recipe: str | RecipeFunction, data: Dataset, folder: Path) -> Tr
 
 
 def in_few_steps(transport: Transport) -> Transport:
-    """Return the transport with at most four steps, on whose number the checks do not depend."""
+    """Return the transport with at most four steps."""
     if isinstance(transport, Flow) and transport.steps > FEW:
         return transport.with_solver(transport.solver, FEW)
     return transport
 
 
 def check_resumed(trained: Trained) -> None:
-    """Check that the interrupted run ends like the uninterrupted one, bit for bit."""
+    """Check that the interrupted run ends like the other, bit for bit."""
     method = trained.run.method
     with law(method, "a run that was interrupted and resumed must end like an uninterrupted one"):
         assert_same(final_state(trained.whole.folder), final_state(trained.run.folder))
 
 
 def check_stored(trained: Trained) -> None:
-    """Check that the run folder describes the trained method."""
+    """Check that the run folder describes the method."""
     method = trained.run.method
     with law(method, "rebuilding the run from its description must give the same method"):
         assert spec.describe(spec.build(spec.describe(method))) == trained.run.spec["method"]
@@ -440,7 +434,7 @@ def check_sampled(trained: Trained) -> Tensor:
 
 
 def check_scored(trained: Trained) -> None:
-    """Check that evaluation returns finite scores, such as Fréchet distance, coverage and KID."""
+    """Check that evaluation returns finite scores."""
     from pushforward.evaluation import Judge  # scikit-learn, which nothing else here needs
 
     scores, _ = Judge(trained.data, repeats=1).scores(in_few_steps(trained.run.transport))
@@ -454,8 +448,8 @@ def check_recipe(
 ) -> None:
     """Check all laws of a recipe and its method, in a few seconds.
 
-    Builds it, computes losses, trains twice for two steps at size "tiny", once interrupted, and
-    resumes, loads, samples and evaluates the run.
+    Trains twice for two steps at size "tiny", once interrupted, and resumes, loads, samples and
+    evaluates the run.
 
     Args:
         recipe: Name of a recipe, or a function of a space and a size.

@@ -49,7 +49,7 @@ EVERY_PATH: dict[str, Path] = {
 
 
 def pairs(path: Path, n: int = 33) -> tuple[Tensor, Tensor, Coefficients, Tensor]:
-    """Draw data and noise (n, 3), with coefficients at log-SNR within [-8, 8], and x_t (n, 3)."""
+    """Draw data, noise, coefficients and x_t (n, 3), at log-SNR within [-8, 8]."""
     high, low = path.log_snr_ends()
     log_snr = torch.linspace(max(-8, low), min(8, high), n, dtype=torch.float64)
     x, z = torch.randn(2, n, 3, dtype=torch.float64)
@@ -165,7 +165,7 @@ class Counting(Mixture):
 
 
 class Correlated(Mixture):
-    """The ideal denoiser of one Gaussian with correlated entries, on any path; ignores ``std``."""
+    """The ideal denoiser of one Gaussian with correlated entries."""
 
     covariance = torch.tensor([[0.5, 0.3], [0.3, 0.9]], dtype=torch.float64)
 
@@ -184,8 +184,6 @@ class Correlated(Mixture):
 
 
 class _Quick(Draws):
-    """Normal numbers from one generator for all rows, which is much faster than a key per block."""
-
     def __init__(self, seed: int, rows: int) -> None:
         self.n = rows
         self._random = np.random.Generator(np.random.Philox(seed))
@@ -208,13 +206,13 @@ def _start(denoiser: Any, n: int) -> tuple[Tensor, float, float]:
 
 
 def end(denoiser: Any, solver: Solver, steps: int, n: int = 48) -> Tensor:
-    """Solve from n fixed starts, (n, 2), from log-SNR `START` to `STOP`, in float64."""
+    """Solve from n fixed starts, (n, 2), from log-SNR `START` to `STOP`."""
     return Flow(denoiser, solver, steps).solve(*_start(denoiser, n))
 
 
 @functools.cache
 def truth(path: str) -> Tensor:
-    """Solve the ODE of the ring from the starts of `end` to 1e-11, with SciPy in the log-SNR."""
+    """Solve the ODE of the ring from the starts of `end` to 1e-11, with SciPy."""
     from scipy.integrate import solve_ivp
 
     denoiser = ring(PATHS[path])
@@ -232,13 +230,13 @@ def truth(path: str) -> Tensor:
 
 
 def error(path: str, solver: Solver, steps: int) -> float:
-    """Compute the RMS distance of a solver's result to the truth, on a path of `PATHS`."""
+    """Compute the RMS distance of a solver's result to the truth."""
     gap = end(ring(PATHS[path]), solver, steps) - truth(path)
     return float(gap.square().mean().sqrt())
 
 
 def measured_order(solver: Solver, path: str = "vp", steps: tuple[int, int] = (256, 512)) -> float:
-    """Measure a deterministic solver's order: the falling rate of the log error with log steps."""
+    """Measure the order of a deterministic solver."""
     few, many = steps
     gain = error(path, solver, few) / error(path, solver, many)
     return math.log2(gain) / math.log2(many / few)
@@ -284,17 +282,16 @@ def check_solver(
     3. It makes the number of predictions that ``calls`` states.
     4. Samples keep shape and type, are finite, and depend only on their own seed; gradients reach
        the start.
-    5. Deterministic: the measured order is the declared one, on the variance-preserving and on the
-       straight path. Stochastic: it refuses to run without draws, and keeps mean and covariance of
-       a Gaussian within three standard errors and a bias.
+    5. Deterministic: the measured order is the declared one, on two paths. Stochastic: it refuses
+       to run without draws, and keeps mean and covariance of a Gaussian within three standard
+       errors and a bias.
 
     Args:
         solver: Solver, or class without required arguments.
         steps: Two numbers of steps for measuring the order.
         tolerance: Largest difference between measured and declared order.
-        noisy_steps: Number of steps in which a stochastic solver must preserve mean and covariance.
-        bias: Bound of the error in these steps, in addition to three standard errors of 10,000
-            samples.
+        noisy_steps: Number of steps in which a stochastic solver must preserve the moments.
+        bias: Bound of the error in these steps, in addition to three standard errors.
 
     Raises:
         Broken: If a law is violated; an `AssertionError` that names the law.
@@ -343,7 +340,7 @@ def _check_samples(solver: Solver) -> None:
 
 
 def check_calls(solver: Solver, steps: int) -> None:
-    """Check that sampling makes as many predictions as `Flow.calls` and the solver state."""
+    """Check that sampling makes the declared number of predictions."""
     denoiser = Counting(VP(), [[0.0, 1.0]], 0.5)
     flow = Flow(denoiser, solver, steps)
     flow.sample(1 if solver.adaptive else 3)
@@ -355,7 +352,7 @@ def check_calls(solver: Solver, steps: int) -> None:
 def check_order(
     solver: Solver, path: str = "vp", steps: tuple[int, int] = (256, 512), tolerance: float = 0.05
 ) -> None:
-    """Check that the order measured on a path of `PATHS` equals the declared order."""
+    """Check that the measured order equals the declared order."""
     order = measured_order(solver, path, steps)
     with law(solver, f"the order measured on {path} must equal the declared order"):
         assert abs(order - solver.order) < tolerance, (
@@ -364,7 +361,7 @@ def check_order(
 
 
 def check_moments(solver: Solver, steps: int = 400, bias: float = 0.005, n: int = SAMPLES) -> None:
-    """Check that a Gaussian's moments are preserved within three standard errors and a bias."""
+    """Check that a solver preserves mean and covariance of a Gaussian."""
     mean, covariance, exact_mean, exact = moments(solver, VP(), steps, n)
     variance = exact.diagonal()
     with law(solver, f"it must preserve the mean of a Gaussian in {steps} steps"):
