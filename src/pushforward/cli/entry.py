@@ -40,11 +40,11 @@ TRAINING = ("train", "resume", "distil")
 TOGETHER = (*TRAINING, "sample", "evaluate")  # The verbs whose work several processes share
 EXAMPLES = """pushforward trains, samples and compares generative models.
 
-  pushforward demo                                     compare four families on 2-D points and digits
-  pushforward train flow --data digits --budget 60s    train one model
+  pushforward demo                                    compare four families on 2-D points and digits
+  pushforward train flow --data digits --budget 60s   train one model
   pushforward sample runs/digits-flow --n 64 --out digits.png
   pushforward compare gan vae ddpm flow --data digits --budget 60s
-  pushforward train flow --data ./photos --resize 32   your own images (or a .csv, .npy, .npz)
+  pushforward train flow --data ./photos --resize 32  your own images (or a .csv, .npy, .npz)
 
   pushforward --help lists all commands."""
 

@@ -110,38 +110,42 @@ def _flow(run: Run, solver: str | None, steps: int) -> Flow:
     flow = inner_of(run.transport)
     if not has_steps(flow):
         raise UsageError(
-            f"{run.folder} is a one-call model ({run.spec['family']}) without steps to tune. Use a diffusion or flow model."
+            f"{run.folder} is a one-call model ({run.spec['family']}) without steps to tune. "
+            "Use a diffusion or flow model."
         )
     if solver is None and flow.solver.stochastic:
         solver = INSTEAD
         own = type(flow.solver).__name__
         say(
-            f"{own} is stochastic and cannot be tuned, so {solver} is tuned. Sample with --solver {solver} --steps {steps}"
+            f"{own} is stochastic and cannot be tuned, so {solver} is tuned. "
+            f"Sample with --solver {solver} --steps {steps}"
         )
-    return flow.with_solver(
-        solvers.named(solver) if solver else flow.solver, steps, None if solver else flow.grid
-    )
+    if solver is None:
+        return flow.with_solver(flow.solver, steps, flow.grid)
+    return flow.with_solver(solvers.named(solver), steps, None)
 
 
 @contextmanager
 def _watched(
     run: Run, flow: Flow, amounts: dict[str, int]
 ) -> Iterator[Callable[[int, float], None]]:
+    """Yield a callback that shows each round, with an estimate of the time left."""
     from pushforward.training.loop.callbacks import Progress, duration
 
     rounds = amounts["rounds"]
+    solver = type(flow.solver).__name__
+    say(f"tuning {flow.steps} steps of {solver} on {amounts['n']:,} noise examples ...")
     progress = Progress()
-    since = []
-    say(
-        f"tuning {flow.steps} steps of {type(flow.solver).__name__} on {amounts['n']:,} noise examples ..."
-    )
+    first = 0.0
 
     def watch(number: int, error: float) -> None:
-        since.append(time.monotonic())
-        if number > 1 or rounds == 1:
-            left = duration((since[-1] - since[0]) / max(1, number - 1) * (rounds - number))
+        nonlocal first
+        now = time.monotonic()
+        left = "?"
+        if number == 1:
+            first = now
         else:
-            left = "?"
+            left = duration((now - first) / (number - 1) * (rounds - number))
         line = f"round {number:,}/{rounds:,}  distance {error:.4f}  {left} left"
         progress.preparing(run.folder.name, number / rounds, line)
 
@@ -196,4 +200,7 @@ def _text(r: dict[str, Any]) -> str:
     else:
         gain = f"{r['before']:.4f}, not improved"
     times = " ".join(f"{t:.4g}" for t in r["times"])
-    return f"distance to many-step samples (RMS, standard deviations): {gain}\ntimes: {times}\nstored in {r['run']}/grids.json"
+    return (
+        f"distance to many-step samples (RMS, standard deviations): {gain}\n"
+        f"times: {times}\nstored in {r['run']}/grids.json"
+    )
