@@ -381,9 +381,9 @@ class Record:
                 values[name] = _read(kind, value, inside + name)
         return cls(**values)
 
-    def to_json(self, indent: int | None = 1) -> str:
+    def to_json(self) -> str:
         """Convert to strict JSON, without NaN and infinity."""
-        text = json.dumps(self.to_plain(), allow_nan=False, ensure_ascii=False, indent=indent)
+        text = json.dumps(self.to_plain(), allow_nan=False, ensure_ascii=False, indent=1)
         return f"{text}\n"
 
     @classmethod

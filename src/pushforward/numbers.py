@@ -163,10 +163,10 @@ def aligned(values: Sequence[Any], digits: int = 3, unit: str = "") -> list[str]
     return cells
 
 
-def durations(values: Sequence[Any], digits: int = 3) -> list[str]:
+def durations(values: Sequence[Any]) -> list[str]:
     """Format seconds in the unit of the longest duration."""
     size, unit = duration_unit(max(finite_all(values), default=0.0))
-    return aligned([None if x is None else x / size for x in values], digits, f" {unit}")
+    return aligned([None if x is None else x / size for x in values], unit=f" {unit}")
 
 
 def counts(values: Iterable[Any]) -> list[str]:

@@ -299,15 +299,15 @@ def columns_picture(
 
 
 def groups_picture(
-    points: np.ndarray, labels: np.ndarray | None, names: Sequence[str], *, size: int = 480
+    points: np.ndarray, labels: np.ndarray | None, names: Sequence[str]
 ) -> Image.Image:
     """Draw points (n, 2) coloured by group, with group names at the centres."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(size / 100, size / 100), dpi=100, layout="constrained")
+    figure = Figure(figsize=(7.2, 7.2), dpi=100, layout="constrained")
     axes = figure.subplots()
     points, groups = _groups(points, labels, len(names))
-    area = 60 * size / 480 / max(1.0, len(points) / 400) ** 0.5
+    area = 90 / max(1.0, len(points) / 400) ** 0.5
     for number, colour, members in groups:
         axes.scatter(*members.T, s=area, color=colour, alpha=0.6, linewidths=0)
         if labels is not None and len(names) <= 20:

@@ -24,7 +24,6 @@ from pushforward.cli.inputs import (
     recipe_of,
     source,
     typed_options,
-    words,
 )
 from pushforward.cli.options import (
     ALL_DATA,
@@ -61,7 +60,7 @@ from pushforward.cli.options import (
     show_report,
     tell,
 )
-from pushforward.cli.training import announce, nothing_left, say_estimate, steps_for, train_all
+from pushforward.cli.training import announce, nothing_left, say_estimate, train_all
 from pushforward.errors import MissingExtra, UsageError, suggestion
 from pushforward.plugins import plugin_options, resume_command
 from pushforward.registries import RECIPES, own_name
@@ -168,7 +167,7 @@ def compare(
     options = {
         **ends,
         "device": device_of(device),
-        "augment": words(changes.augment),
+        "augment": changes.augment,
         "trackers": track,
     }
     folder, trainers = _trainers(planned, loaded, out, options)
@@ -394,14 +393,11 @@ def _trainers(
         return _report_folder(out, data.name), []
     begun = claim(out, f"compare-{data.name}", "report")
     folder = begun.folder
-    flops = options.pop("flops", None)
     progress = Progress()
     with nothing_left(folder):
         trainers = []
         for part in planned:
             own = {**options, **part, "out": folder / part["out"]}
-            if flops is not None:
-                own |= steps_for(flops, part["recipe"], data)
             trainers.append(prepare(own.pop("recipe"), data, **own, progress=progress))
     for trainer in trainers:
         announce(trainer)

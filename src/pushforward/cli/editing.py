@@ -221,7 +221,7 @@ def _show_latent_space(
             )
         facts["share"] = plane.share
         say(f"the plane explains {plane.share:.0%} of the variance of the latents")
-        picture = groups_picture(plane.points, plane.labels, space.classes, size=720)
+        picture = groups_picture(plane.points, plane.labels, space.classes)
     else:
         if what == "arithmetic":
             first, last = (space.label_index(name.strip()) for name in pair)

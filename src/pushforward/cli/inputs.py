@@ -375,7 +375,7 @@ def condition_of(run: Run, label: str | None, given: str | None = None) -> dict[
     missing = {}
     if isinstance(space, TableSpace):
         missing = dict(zip(fields, space.layout.missing, strict=False))
-    for name, value in pairs_of("--given", given).items():
+    for name, value in column_values("--given", given).items():
         requested[name] = value
         if not fields:
             with suppress(ValueError):  # other texts are reported when sampling
@@ -403,7 +403,7 @@ def _warn_outside(space: Space, requested: Mapping[str, Any]) -> None:
                 )
 
 
-def pairs_of(option: str, text: str | None) -> dict[str, str]:
+def column_values(option: str, text: str | None) -> dict[str, str]:
     """Parse values of columns, such as age=40,income=2; values with commas need quotes."""
     pairs: dict[str, str] = {}
     for word in _between_commas(option, text or ""):

@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pushforward.cli.inputs import column_names, condition_of, device_of, numbers, pairs_of
+from pushforward.cli.inputs import column_names, column_values, condition_of, device_of, numbers
 from pushforward.cli.options import (
     AS_IT_IS,
     NEWEST,
@@ -95,7 +95,7 @@ def sample(
             f"so {n:,} samples repeat some"
         )
     target = target_of(loaded, out, f"seed{seed}-n{n}", n, placing)
-    filled = pairs_of("--fill", fill)
+    filled = column_values("--fill", fill)
     _say_left_out(loaded.space, filled)
     condition = condition_of(loaded, label, given)
     with precision_of(loading), counted() as tally:

@@ -30,7 +30,6 @@ from pushforward.cli.inputs import (
     python_files,
     recipe_of,
     settings_of,
-    words,
 )
 from pushforward.cli.options import (
     ALL_DATA,
@@ -153,7 +152,6 @@ def train(
     check_names(plugin, recipe=recipe, data=None if settings else data)  # settings are named first
     from pushforward.training import Progress, load
     from pushforward.training.api import prepare
-    from pushforward.training.options import samples_in
     from pushforward.training.recipe_argument import pairs_of
 
     named = list(frozen)
@@ -173,10 +171,6 @@ def train(
     loaded = examples(data, runs, reading, condition)
     where = device_of(device)
     chosen = recipe_of(recipe, loaded, size, values, changes, seed, runs, device=where)
-    if "flops" in ends:
-        ends = steps_for(ends["flops"], chosen, loaded)
-    if "epochs" in ends:
-        ends = {"samples": samples_in(ends["epochs"], loaded)}
     processes = of_processes(sharing)
     if dry_run:
         return report_needs(chosen, loaded, ends, sharing, json)
@@ -199,25 +193,13 @@ def train(
         init=start,
         plugins=[*python_files(recipe), *others],
         device=where,
-        augment=words(changes.augment),
+        augment=changes.augment,
         checkpoint_every=checkpoint_every,
         trackers=track,
         asked=asked,
         progress=Progress(),
     )
     report_run(_begun(trainer), json, len(loaded.train))
-
-
-def steps_for(flops: float, recipe: Recipe, data: Dataset) -> dict[str, int]:
-    """Convert a budget of floating-point operations to an option of `prepare`, and print it."""
-    from pushforward.training.estimates import steps_within
-
-    steps, each = steps_within(flops, recipe, data)
-    say(
-        f"{recipe.name}: {each:.3g} floating-point operations per step; "
-        f"the budget of {flops:g} allows {steps:,} steps"
-    )
-    return {"steps": steps}
 
 
 def _begun(
@@ -435,7 +417,7 @@ def distil(
         calls=calls,
         settings=own,
         out=out,
-        augment=words(changes.augment),
+        augment=changes.augment,
         **changes.of_training(),
         **options,
     )
@@ -648,8 +630,14 @@ def report_needs(
 ) -> None:
     """Print what training with a budget ``ends`` would need (a dry run)."""
     from pushforward.training import Budget
-    from pushforward.training.estimates import plan
+    from pushforward.training.estimates import plan, steps_within
+    from pushforward.training.options import samples_in
 
+    if "flops" in ends:
+        steps, _ = steps_within(ends["flops"], recipe, data)
+        ends = {"steps": steps}
+    if "epochs" in ends:
+        ends = {"samples": samples_in(ends["epochs"], data)}
     budget = Budget(**(ends or {"steps": PLANNED}))
     needs = plan(recipe, data, budget, processes=sharing.devices or 1, sharded=sharing.shard)
     result = {"recipe": recipe.name, "data": data.name, **needs.to_plain()}
