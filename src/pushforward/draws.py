@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -110,6 +111,7 @@ class ExampleDraws(Draws):
         return ExampleDraws(self.seeds, name=f"{self.name}/{name}", device=self.device)
 
 
+@dataclass(eq=False)
 class BlockDraws(Draws):
     """Random numbers for one training step, in blocks of `BLOCK` examples of the whole batch.
 
@@ -122,22 +124,15 @@ class BlockDraws(Draws):
         device: Device for drawing; CUDA has its own generator, so numbers differ.
     """
 
-    def __init__(
-        self,
-        seed: int,
-        step: int,
-        n: int,
-        start: int = 0,
-        name: str = "train",
-        device: torch.device | str = "cpu",
-    ) -> None:
-        assert start % BLOCK == 0, "a micro-batch must start at a multiple of the block size"
-        self.seed = seed
-        self.step = step
-        self.n = n
-        self.start = start
-        self.name = name
-        self.device = device
+    seed: int
+    step: int
+    n: int
+    start: int = 0
+    name: str = "train"
+    device: torch.device | str = "cpu"
+
+    def __post_init__(self) -> None:
+        assert self.start % BLOCK == 0, "a micro-batch must start at a multiple of the block size"
         self._calls = 0
         self._philox = _Philox()
 
@@ -154,17 +149,18 @@ class BlockDraws(Draws):
     def normal(self, shape: Sequence[int]) -> Tensor:
         if torch.device(self.device).type != "cpu":
             return self._on_device(torch.randn, shape)
-        out = np.empty((self.n, *shape), dtype=np.float32)
-        for block, word in self._blocks():
-            self._philox.at(word, 0, 0).standard_normal(out=out[block], dtype=np.float32)
-        return torch.from_numpy(out)
+        return self._on_cpu("standard_normal", shape)
 
     def uniform(self) -> Tensor:
         if torch.device(self.device).type != "cpu":
             return self._on_device(torch.rand, ())
-        out = np.empty(self.n, dtype=np.float32)
+        return self._on_cpu("random", ())
+
+    def _on_cpu(self, distribution: str, shape: Sequence[int]) -> Tensor:
+        out = np.empty((self.n, *shape), dtype=np.float32)
         for block, word in self._blocks():
-            self._philox.at(word, 0, 0).random(out=out[block], dtype=np.float32)
+            draw = getattr(self._philox.at(word, 0, 0), distribution)
+            draw(out=out[block], dtype=np.float32)
         return torch.from_numpy(out)
 
     def _on_device(self, draw: Any, shape: Sequence[int]) -> Tensor:

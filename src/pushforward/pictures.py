@@ -286,7 +286,8 @@ def columns_picture(
         name = None
         if labels is not None and space.classes:
             name = space.classes[number]
-        axes.scatter(*members.T, s=16, color=colour, alpha=0.6, linewidths=0, label=name)
+        x, y = members.T
+        axes.scatter(x, y, s=16, color=colour, alpha=0.6, linewidths=0, label=name)
     if labels is not None and 1 < len(groups) <= NAMED:
         title = space.label.target if space.label else None
         axes.legend(title=title or None, fontsize=8, framealpha=0.85)
@@ -309,12 +310,13 @@ def groups_picture(
     points, groups = _groups(points, labels, len(names))
     area = 90 / max(1.0, len(points) / 400) ** 0.5
     for number, colour, members in groups:
-        axes.scatter(*members.T, s=area, color=colour, alpha=0.6, linewidths=0)
+        x, y = members.T
+        axes.scatter(x, y, s=area, color=colour, alpha=0.6, linewidths=0)
         if labels is not None and len(names) <= 20:
             box = {"boxstyle": "round,pad=0.2", "facecolor": "white", "edgecolor": colour}
             axes.annotate(
                 names[number],
-                np.median(members, axis=0),
+                (np.median(x), np.median(y)),
                 ha="center",
                 va="center",
                 fontsize=8,

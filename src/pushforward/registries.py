@@ -6,6 +6,7 @@ import importlib.util
 import inspect
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any
 from warnings import warn
@@ -14,6 +15,7 @@ from pushforward import synonyms
 from pushforward.errors import UsageError, suggestion, unknown
 
 
+@dataclass(eq=False, repr=False)
 class Registry(Mapping[str, Any]):
     """Registry of parts of one kind by name, the package's own first.
 
@@ -24,19 +26,12 @@ class Registry(Mapping[str, Any]):
         refuse: Function that checks a new part, as "module:object".
     """
 
-    def __init__(
-        self,
-        kind: str,
-        homes: Mapping[str, str],
-        defined: Callable[[ModuleType], dict[str, Any]],
-        refuse: str | None = None,
-    ) -> None:
-        self.kind = kind
-        self.homes = homes
-        self._defined = defined
-        self._refuse = refuse
-        self.added: dict[str, Any] = {}
-        self._files: dict[str, str] = {}
+    kind: str
+    homes: Mapping[str, str]
+    defined: Callable[[ModuleType], dict[str, Any]]
+    refuse: str | None = None
+    added: dict[str, Any] = field(default_factory=dict)
+    files: dict[str, str] = field(default_factory=dict)
 
     def __getitem__(self, name: str) -> Any:
         if name in self.added:
@@ -65,8 +60,8 @@ class Registry(Mapping[str, Any]):
 
     def add(self, name: str, part: Any, file: str = "") -> None:
         """Add a part, but none with the name of a part of the package."""
-        if self._refuse is not None:
-            at(self._refuse)(name, part)
+        if self.refuse is not None:
+            at(self.refuse)(name, part)
         if name in self.homes:
             where = f" in {file}" if file else ""
             raise UsageError(
@@ -78,26 +73,26 @@ class Registry(Mapping[str, Any]):
     def adopt(self, module: ModuleType) -> list[str]:
         """Add the parts of a plug-in, replacing those of an earlier version of the file."""
         file = str(module.__file__)
-        parts = self._defined(module)
-        for name, owner in list(self._files.items()):
+        parts = self.defined(module)
+        for name, owner in list(self.files.items()):
             if owner == file:
-                del self._files[name]
+                del self.files[name]
                 self.added.pop(name, None)
         for name, part in parts.items():
             if self.added.get(name, part) is not part:
-                owner = self._files.get(name, "this session")
+                owner = self.files.get(name, "this session")
                 raise UsageError(
                     f'The name "{name}" is already used by a {self.kind} in {owner}. '
                     f"Rename it in {file}."
                 )
             self.add(name, part, file)
-            self._files[name] = file
+            self.files[name] = file
         return list(parts)
 
     def forget(self) -> None:
         """Forget all that was added."""
         self.added.clear()
-        self._files.clear()
+        self.files.clear()
 
 
 def at(home: str, name: str = "") -> Any:
@@ -195,7 +190,7 @@ def _sets(module: ModuleType) -> dict[str, Any]:
 
 
 def _readers(module: ModuleType) -> dict[str, Any]:
-    readers = {}
+    readers: dict[str, Any] = {}
     for part in objects_of(module, at("data.readers.reader:Reader")):
         readers |= dict.fromkeys(part.endings, part)
     return readers

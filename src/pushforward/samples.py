@@ -220,7 +220,7 @@ def draw_to(
             "A .gif shows how samples form step by step, but this model samples in one call. "
             "Write a .png."
         )
-    states = transport.trajectory(n, condition, seed=seed)  # type: ignore[attr-defined]
+    states = transport.trajectory(n, condition, seed=seed)  # type: ignore[operator]
     frames = [space.drawing(space.quantise(x)) for _, x in states]
     frames += [frames[-1]] * 8
     with replacing(path) as temporary:

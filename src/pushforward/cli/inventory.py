@@ -338,13 +338,17 @@ def _words(value: Any, most: int) -> str:
 
 
 def _table(table: dict[str, Any], most: int) -> str:
-    facts = [
-        ["separator", table["separator"]],
-        ["missing values", ", ".join(f'"{text}"' for text in table["missing_texts"])],
-        ["target", table["target"]],
-        *(["constraint", text] for text in table["constraints"]),
-        *(["note", as_options(text)] for text in table["notes"]),
-    ]
+    missing = ", ".join(f'"{text}"' for text in table["missing_texts"])
+    facts = []
+    for name, value in (
+        ("separator", table["separator"]),
+        ("missing values", missing),
+        ("target", table["target"]),
+    ):
+        if value:
+            facts.append([name, value])
+    facts += [["constraint", text] for text in table["constraints"]]
+    facts += [["note", as_options(text)] for text in table["notes"]]
     head = "column", "kind", "training rows: values (fraction) or range"
     rows = [[*head, "all rows: missing", "examples", "reason"]]
     names = shortened([field["name"] for field in table["fields"]], most * _NAME)
@@ -353,7 +357,7 @@ def _table(table: dict[str, Any], most: int) -> str:
         missing = percent(field["missing"]) if field["missing"] else ""
         examples = clipped(", ".join(field["examples"]), most * _WIDE)
         rows.append([name, field["kind"], content, missing, examples, field["why"]])
-    return f"{columns([fact for fact in facts if fact[1]])}\n\n{columns(rows)}"
+    return f"{columns(facts)}\n\n{columns(rows)}"
 
 
 def _content(field: dict[str, Any], most: int) -> str:

@@ -501,12 +501,12 @@ app.command(data_app)
 app.command(list_app)
 
 
+@dataclass(eq=False)
 class Lasting:
     """Text stream that discards all output after an error, as if it was read."""
 
-    def __init__(self, stream: Any, ends: type[OSError]) -> None:
-        self.stream = stream
-        self.ends = ends
+    stream: Any
+    ends: type[OSError]
 
     def __getattr__(self, name: str) -> Any:
         if name in ("write", "flush"):

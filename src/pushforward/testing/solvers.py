@@ -259,7 +259,8 @@ def moments(
     noise = torch.eye(2)
     root = torch.linalg.cholesky(here.alpha**2 * covariance + here.sigma**2 * noise)
     x = here.alpha * denoiser.centres + draws.normal((2,)).double() @ root.T
-    x = Flow(denoiser, solver, steps).solve(x, *times.tolist(), None, draws)
+    begin, end = times.tolist()
+    x = Flow(denoiser, solver, steps).solve(x, begin, end, None, draws)
     expected = there.alpha**2 * covariance + there.sigma**2 * noise
     return x.mean(0), x.T.cov(), there.alpha * denoiser.centres[0], expected
 
