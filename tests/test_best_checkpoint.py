@@ -9,9 +9,9 @@ from types import SimpleNamespace
 import pytest
 
 import pushforward as pf
-from pushforward.cli import comparison as demonstration
+from pushforward.cli import demo as demonstration
 from pushforward.cli import main
-from pushforward.cli.comparison import demo_folder
+from pushforward.cli.demo import demo_folder
 from pushforward.cli.training import _next, closing_notes
 from pushforward.errors import CheckpointError
 from pushforward.evaluation import comparison

@@ -20,12 +20,13 @@ from typing import Any
 from pushforward import plugins
 from pushforward.cli import (  # noqa: F401 (verbs)
     comparison,
+    demo,
+    deployment,
+    distillation,
     editing,
     evaluation,
-    export,
     inventory,
     sampling,
-    serving,
     training,
     tuning,
 )

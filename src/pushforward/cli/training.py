@@ -1,4 +1,4 @@
-"""The verbs train, resume and distil, and training for other verbs."""
+"""The verbs train and resume, and training for other verbs."""
 
 from __future__ import annotations
 
@@ -41,7 +41,6 @@ from pushforward.cli.options import (
     TRAIN,
     TRAINING,
     Budgeting,
-    BudgetOption,
     Changes,
     Conditioned,
     DataOption,
@@ -56,7 +55,6 @@ from pushforward.cli.options import (
     Reading,
     Repeated,
     RunCheckpoint,
-    RunFolder,
     Settings,
     Sharing,
     StartingOption,
@@ -199,12 +197,13 @@ def train(
         asked=asked,
         progress=Progress(),
     )
-    report_run(_begun(trainer), json, len(loaded.train))
+    report_run(train_one(trainer), json, len(loaded.train))
 
 
-def _begun(
+def train_one(
     trainer: Trainer, advice: str = "Start again with --overwrite", began: float = STARTED
 ) -> Run:
+    """Announce and train a model; ``advice`` is for an interruption before the first step."""
     try:
         announce(trainer)
         return train_all([trainer], began=began)[0]
@@ -339,114 +338,6 @@ def _standing(run: str, trainer: Trainer) -> str:
     of = f" of {total:,}" if total else ""
     facts = [f"resuming {run} at {step}{of}", "checkpoint verified", trainer.processes.words]
     return "; ".join(filter(None, facts))
-
-
-@app.command(group=TRAIN, sort_key=3)
-def distil(
-    run: RunFolder,
-    *,
-    calls: ModelOption[int] = 1,
-    data: DataOption[str | None] = None,
-    plugin: ModelOption[Plugins] = (),
-    budgeting: Budgeting = NO_BUDGET,
-    finish: BudgetOption[str | None] = None,
-    changes: Changes = NO_CHANGES,
-    seed: TrainingOption[int] = 0,
-    checkpoint_every: Every = None,
-    out: Out = None,
-    overwrite: Overwrite = False,
-    track: Track = None,
-    json: Json = False,
-    device: Device = "auto",
-    sharing: Sharing = ALONE,
-    **settings: Settings,
-) -> None:
-    """Distil a run into one that samples in few network calls.
-
-    The teacher is a run of flow, ddpm or edm, also in a latent space. The student is a new run,
-    which can be sampled in any number of steps. Without a budget, it trains for the same number of
-    steps as the teacher. The options of `train distil --help` also apply here, and with --finish
-    those of `train finish --help`. Example: `pushforward distil runs/digits-flow --budget 60s`
-
-    Args:
-        run: Folder of the teacher run.
-        calls: Default number of network calls per sample.
-        data: New location of the teacher's data, if it has moved.
-        finish: Afterwards, train the student against a critic for this long, such as 10m, in a
-            second run.
-        seed: Seed of all random numbers.
-        out: Output folder of the student. Default: runs/DATA-distil. The second run's folder ends
-            in -finished.
-    """
-    from pushforward import recipes
-    from pushforward.training import Budget, Progress, load
-    from pushforward.training.api import check_finish, finisher, student
-
-    load_plugins(plugin, [run])
-    options: dict[str, Any] = {
-        **amounts(budgeting),
-        **of_processes(sharing),
-        "seed": seed,
-        "plugins": plugin,
-        "overwrite": overwrite,
-        "device": device_of(device),
-        "checkpoint_every": checkpoint_every,
-        "progress": Progress(),
-        "data": data,
-        "trackers": track,
-    }
-    if not overwrite and not launched().rank:
-        check_free(out)
-    known = options_of("distil") - {"calls"}
-    later = {}
-    if finish is not None:
-        further = recipes.settings(recipes.named("finish"))
-        known.update(further)
-        later_names = further.keys() - recipes.settings(recipes.named("distil"))
-        for name in list(settings):
-            if name.replace("-", "_") in later_names:
-                later[name] = settings.pop(name)
-    own = settings_of("distil", settings, known)
-    of_finish = settings_of("finish", later)
-    teacher = load(run)
-    if finish is not None:
-        seconds = Budget.duration(finish)
-        check_finish(teacher, out, overwrite, own, of_finish)
-    trainer = student(
-        teacher,
-        calls=calls,
-        settings=own,
-        out=out,
-        augment=changes.augment,
-        **changes.of_training(),
-        **options,
-    )
-    if finish is None:
-        return report_run(_begun(trainer), json, len(trainer.data.train))
-    then = _finish_command(trainer, {"data": options.pop("data"), "budget": finish, **of_finish})
-    try:
-        result = _begun(trainer)
-    except SystemExit:
-        say(f"then: {then}")
-        raise
-    say(f"{result.folder}: {result.state['step']:,} steps; now training against a critic ...")
-    try:
-        began = time.perf_counter()
-        second = finisher(result, trainer.data, seconds, of_finish, **options)
-        result = _begun(second, f"The student is saved. To finish it: {then} --overwrite", began)
-    except KeyboardInterrupt as stop:
-        saved = f"the student is saved. To finish it: {then}"
-        raise KeyboardInterrupt(*stop.args or [saved]) from None
-    report_run(result, json, len(trainer.data.train))
-
-
-def _finish_command(trainer: Trainer, options: Mapping[str, Any]) -> str:
-    student = str(trainer.folder)
-    words = ["pushforward", "train", "finish", "--teacher", student, "--out", f"{student}-finished"]
-    for name, value in options.items():
-        if value is not None:
-            words += [f"--{name.replace('_', '-')}", str(value)]
-    return f"{shlex.join(words)}{plugin_options(trainer.content)}"
 
 
 def print_recipe_help(name: str) -> None:
