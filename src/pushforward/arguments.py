@@ -8,7 +8,7 @@ import operator
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from pushforward.errors import UsageError, suggestion
+from pushforward.errors import UsageError, suggestion, unknown
 
 
 def whole(name: str, value: Any, least: int | None = None) -> int:
@@ -47,8 +47,7 @@ def one_of(what: str, name: str, known: Iterable[str], of: str = "") -> str:
     """Validate a name of a kind of thing, and return it."""
     names = list(known)
     if name not in names:
-        hint = suggestion(str(name), names)
-        raise UsageError(f'Unknown {what} "{name}"{of}; choose {", ".join(names)}.{hint}')
+        raise unknown(what, name, names, of)
     return name
 
 

@@ -104,11 +104,11 @@ def imported(module: str, needed: str, extra: str) -> Any:
         ) from error
 
 
-def unknown(what: str, name: str, known: Iterable[str]) -> UsageError:
+def unknown(what: str, name: str, known: Iterable[str], of: str = "") -> UsageError:
     """Build the error for an unknown name, such as ``unknown("recipe", "flwo", names)``."""
     names = list(known)
-    hint = suggestion(name, names)
-    return UsageError(f'Unknown {what} "{name}"; known: {", ".join(names)}.{hint}')
+    hint = suggestion(str(name), names)
+    return UsageError(f'Unknown {what} "{name}"{of}; known: {", ".join(names)}.{hint}')
 
 
 def suggestion(word: str, known: Iterable[str], prefix: str = "") -> str:
