@@ -29,6 +29,7 @@ from typing import Any
 from protocol import benchmark, commit, parsed, results, table, write
 
 sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 from reliability_parts import grid, kills, repeats
 from reliability_parts.cases import CASES

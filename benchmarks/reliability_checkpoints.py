@@ -21,6 +21,7 @@ import os
 import resource
 import shutil
 import statistics
+import sys
 import tempfile
 import time
 import warnings
@@ -36,11 +37,13 @@ import pushforward as pf
 from pushforward import spec
 from pushforward.errors import CheckpointError
 from pushforward.testing import assert_same, final_state, recipe_for, space_data
-from pushforward.testing.interruptions import DEATH, Disk, Stopped, damage, train_on
 from pushforward.training import Silent
 from pushforward.training.api import prepare
 from pushforward.training.checkpoint.storage import latest, read_state, save
 from pushforward.training.checkpoint.tensors import load
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+from programs.interruptions import DEATH, Disk, Stopped, damage, train_on
 
 STEPS = 4
 EVERY = 2

@@ -9,9 +9,9 @@ from types import SimpleNamespace
 import pytest
 
 import pushforward as pf
-from pushforward.cli import comparison as demonstration
+from pushforward.cli import demo as demonstration
 from pushforward.cli import main
-from pushforward.cli.comparison import demo_folder
+from pushforward.cli.demo import demo_folder
 from pushforward.cli.training import _next, closing_notes
 from pushforward.errors import CheckpointError
 from pushforward.evaluation import comparison
@@ -94,11 +94,9 @@ def test_the_best_checkpoint_stays_and_is_read(measured, tmp_path, capsys):
     assert (raw[0].sample(4) == raw[1].sample(4)).all(), "weights are those of step 4"
     words = [
         "sample",
-        str(tmp_path / "run"),
+        f"{tmp_path / 'run'}@best",
         "--n",
         "2",
-        "--checkpoint",
-        "best",
         "--out",
         str(tmp_path / "x.csv"),
         "--json",

@@ -10,11 +10,11 @@ import pytest
 import torch
 from programs import forking
 from programs.crashing import save, value_in
+from programs.interruptions import DEATH, Disk, Stopped, damage
 
 import pushforward as pf
 from pushforward.errors import CheckpointError, UsageError
 from pushforward.testing import assert_same, final_state, recipe_for, space_data
-from pushforward.testing.interruptions import DEATH, Disk, Stopped, damage
 from pushforward.training import Silent
 from pushforward.training.api import prepare, reopen
 from pushforward.training.checkpoint import checkpointer as settings

@@ -10,7 +10,7 @@ from programs.trained import run_folder
 
 import pushforward as pf
 from pushforward.cli import main
-from pushforward.cli.comparison import demo_folder
+from pushforward.cli.demo import demo_folder
 from pushforward.errors import CheckpointError, DataError, UsageError
 from pushforward.testing import recipe_for, space_data
 from pushforward.training.api import reopen

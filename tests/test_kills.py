@@ -7,10 +7,10 @@ import json
 
 import pytest
 from programs import forking
+from programs.interruptions import KINDS
 
 import pushforward as pf
 from pushforward.registries import RECIPES
-from pushforward.testing.interruptions import KINDS
 from pushforward.training.checkpoint.tensors import state_digest
 
 SEED = 21

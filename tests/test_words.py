@@ -74,6 +74,8 @@ def test_an_option_of_another_library_leads_to_ours(verb, option, capsys):
         (["eval", "x"], 'Did you mean "evaluate"?'),
         (["scheduler"], "pushforward list solvers"),
         (["from_pretrained", "x"], "by its folder"),
+        (["sample", "x", "--checkpoint", "best"], "RUN@step_000500"),
+        (["resume", "x", "--from", "step_000500"], "RUN@step_000500"),
         (["diffusion"], "pushforward train ddpm --help"),
         (["train", "wgan"], 'Did you mean "gan"?'),
         (["train", "tabddpm"], 'Did you mean "ddpm"?'),

@@ -34,14 +34,17 @@ from pushforward.cli import main as command_line
 from pushforward.data import Batch
 from pushforward.draws import BlockDraws, ExampleDraws
 from pushforward.errors import PushforwardError
-from pushforward.testing import interruptions, recipe_for, shape_for, space_data
-from pushforward.testing.interruptions import together
+from pushforward.testing import recipe_for, shape_for, space_data
 from pushforward.testing.models import assert_same, final_state
 from pushforward.training import Trainer
 from pushforward.training.api import prepare
 from pushforward.training.checkpoint.checkpointer import Checkpointer
 from pushforward.training.checkpoint.tensors import whole
 from pushforward.training.runs.log import read
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "tests"))
+from programs import interruptions
+from programs.interruptions import together
 
 BATCH = 256
 ROUNDING = 1.2e-7

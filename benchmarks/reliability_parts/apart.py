@@ -7,7 +7,7 @@ import signal
 from collections.abc import Callable
 from typing import Any
 
-from pushforward.testing.interruptions import Apart, Killed, forked
+from programs.interruptions import Apart, Killed, forked
 
 __all__ = ["apart", "warmed"]
 

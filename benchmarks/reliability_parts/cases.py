@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 import torch
+from programs.interruptions import Chain, killed_by_signal
 
 import pushforward as pf
 from pushforward.pictures import grid_picture
 from pushforward.registries import RECIPES
 from pushforward.testing import recipe_for, shape_for, space_data
-from pushforward.testing.interruptions import Chain, killed_by_signal
 from pushforward.testing.models import teachers_for
 
 __all__ = ["CASES", "Case"]

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+from programs.interruptions import Killed
+
 from pushforward.methods.method import answered
 from pushforward.testing import assert_same, final_state
-from pushforward.testing.interruptions import Killed
 from pushforward.training import Trainer
 from pushforward.training.api import prepare, reopen
 from pushforward.training.checkpoint.tensors import state_digest

@@ -6,7 +6,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from pushforward.testing.interruptions import KINDS
+from programs.interruptions import KINDS
+
 from reliability_parts.apart import apart, warmed
 from reliability_parts.cases import CASES
 

@@ -1,7 +1,6 @@
 """pushforward: GANs, VAEs, diffusion and flow matching behind one interface.
 
-All of them move noise z onto data x. ``docs/design.md`` is the map. Names are imported when first used, so that importing the
-package costs nothing.
+``docs/design.md`` is the map. Names are imported when first used.
 """
 
 from __future__ import annotations

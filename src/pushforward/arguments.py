@@ -8,20 +8,11 @@ import operator
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from pushforward.errors import UsageError, suggestion
+from pushforward.errors import UsageError, suggestion, unknown
 
 
 def whole(name: str, value: Any, least: int | None = None) -> int:
-    """Validate an integer, and return it as an int.
-
-    Args:
-        name: Name of the argument, for the message.
-        value: Given value.
-        least: Smallest allowed number; None for no limit.
-
-    Raises:
-        UsageError: If the value is not an integer, such as text or 4.0.
-    """
+    """Validate an integer, at least ``least``, and return it."""
     try:
         result = operator.index(value)
     except TypeError:
@@ -32,68 +23,31 @@ def whole(name: str, value: Any, least: int | None = None) -> int:
 
 
 def number(name: str, value: Any) -> float:
-    """Validate a real number, and return it as a float.
-
-    Args:
-        name: Name of the argument, for the message.
-        value: Given value.
-
-    Raises:
-        UsageError: If the value is not a number, such as text.
-    """
+    """Validate a real number, and return it as a float."""
     if not isinstance(value, numbers.Real):
         raise UsageError(f"`{name}` must be a number, got {value!r}.")
     return float(value)
 
 
 def weight(name: str, value: float) -> float:
-    """Validate a weight, and return it.
-
-    Args:
-        name: Name of the argument, for the message.
-        value: Given value.
-
-    Raises:
-        UsageError: If the weight is below 0, or not finite.
-    """
+    """Validate a weight, finite and at least 0, and return it."""
     if not 0 <= number(name, value) < math.inf:
         raise UsageError(f"`{name}` must be finite and at least 0, got {value}.")
     return value
 
 
 def share(name: str, value: float, of: str = "") -> float:
-    """Validate a fraction, and return it.
-
-    Args:
-        name: Name of the argument, for the message.
-        value: Given value.
-        of: Whole of the fraction, for the message, such as " of training".
-
-    Raises:
-        UsageError: If the fraction is outside of [0, 1].
-    """
+    """Validate a fraction of something, such as " of training", and return it."""
     if not 0 <= value <= 1:
         raise UsageError(f"{name} must be a fraction{of} between 0 and 1, got {value}.")
     return value
 
 
 def one_of(what: str, name: str, known: Iterable[str], of: str = "") -> str:
-    """Validate a name of a kind of thing, such as "network", and return it.
-
-    Args:
-        what: Kind of thing, for the message.
-        name: Given name.
-        known: Known names.
-        of: Context for the message, such as " for a table".
-
-    Raises:
-        UsageError: If the name is unknown, with a suggestion if possible.
-    """
+    """Validate a name of a kind of thing, and return it."""
     names = list(known)
     if name not in names:
-        raise UsageError(
-            f'Unknown {what} "{name}"{of}; choose {", ".join(names)}.{suggestion(str(name), names)}'
-        )
+        raise unknown(what, name, names, of)
     return name
 
 
@@ -104,22 +58,15 @@ def refuse_unknown(
     hints: Mapping[str, str] | None = None,
     also: Iterable[str] = (),
 ) -> None:
-    """Raise an error for options that a function does not have.
+    """Raise an error for options that are neither in a TypedDict nor in ``also``.
 
-    Args:
-        names: Given names.
-        options: Options of the function, a TypedDict such as `pushforward.training.options.FitOptions`.
-        function: Name of the function.
-        hints: Hints for names of other libraries, which are too different to be recognised.
-        also: Names of other arguments in the function's signature.
-
-    Raises:
-        UsageError: With a suggestion if possible.
+    ``hints`` holds advice for names of other libraries.
     """
     known = sorted({*options.__annotations__, *also})
     for name in names:
         if name not in known:
             hint = (hints or {}).get(name) or suggestion(name, known)
             raise UsageError(
-                f'pf.{function} got an unexpected argument "{name}"; expected {", ".join(known)}.{hint}'
+                f'pf.{function} got an unexpected argument "{name}"; '
+                f"expected {', '.join(known)}.{hint}"
             )

@@ -1,8 +1,7 @@
 """Keyed randomness: every number drawn is a function of names and counts, never of earlier draws.
 
-Sampling gives each sample a stream of its own (`ExampleDraws`): sample i depends only on ``seed + i``, so a batch of eight and
-eight batches of one agree. Training draws in fixed blocks of examples (`BlockDraws`), each keyed by seed, stream, step, call and
-block, so neither micro-batches nor several processes change the draws, and a resumed run replays exactly.
+In sampling, sample i depends only on ``seed + i``. In training, neither micro-batches nor several
+processes change the draws of a block of examples, and a resumed run replays exactly.
 """
 
 from __future__ import annotations
@@ -10,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -20,14 +20,12 @@ BLOCK = 64  # Examples that share a key in training; micro-batches and processes
 
 
 def key(*names: int | str) -> int:
-    """Compute a 64-bit number from a sequence of names and counts, the same on every machine."""
+    """Compute a 64-bit number from names and counts, the same on every machine."""
     text = "\x1f".join(map(str, names)).encode()
     return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "little")
 
 
 class _Philox:
-    """NumPy's Philox, set to a key and a counter again and again: several times cheaper than a new generator for each sample."""
-
     def __init__(self) -> None:
         self._bits = np.random.Philox(0)
         self._generator = np.random.Generator(self._bits)
@@ -43,7 +41,7 @@ class _Philox:
 
 
 class Draws(ABC):
-    """Source of random numbers: each call returns new numbers, and two sources with the same key return the same."""
+    """Source of random numbers: each call returns new numbers, the same for the same key."""
 
     n: int
     """Number of examples that one call draws for."""
@@ -58,15 +56,14 @@ class Draws(ABC):
 
     @abstractmethod
     def stream(self, name: str, interval: int = 1) -> Draws:
-        """Return an independent source for another purpose; in training, it changes only every ``interval`` steps."""
+        """Return an independent source for another purpose, constant over ``interval`` steps."""
 
 
 class ExampleDraws(Draws):
-    """Random numbers for sampling, with one seed per sample; drawn on the CPU in float32 and then moved.
+    """Random numbers for sampling, with one seed per sample; drawn on the CPU in float32.
 
     Args:
-        seed: Seed of the first sample, with consecutive seeds for the next samples; or the seeds of
-            all samples.
+        seed: Seed of the first sample, with consecutive seeds for the next; or all seeds.
         n: Number of samples; may be left out if all seeds are given.
         name: Name of the stream; different names give independent numbers.
         device: Device of the numbers, which does not affect their values.
@@ -79,20 +76,23 @@ class ExampleDraws(Draws):
         name: str = "sample",
         device: torch.device | str = "cpu",
     ) -> None:
-        self.seeds: Sequence[int] = (
-            range(int(seed), int(seed) + (1 if n is None else n))
-            if isinstance(seed, (int, np.integer))
-            else [*map(int, seed)]
-        )
+        self.seeds: Sequence[int]
+        if isinstance(seed, (int, np.integer)):
+            first = int(seed)
+            self.seeds = range(first, first + (1 if n is None else n))
+        else:
+            self.seeds = list(map(int, seed))
         assert n in (None, len(self.seeds)), "one seed per sample"
         self.n = len(self.seeds)
         self.name = name
         self.device = device
-        self._stream, self._calls, self._philox = key("rows", name), 0, _Philox()
+        self._stream = key("rows", name)
+        self._calls = 0
+        self._philox = _Philox()
 
     def _each(self) -> Iterator[np.random.Generator]:
         call = self._calls
-        self._calls = self._calls + 1
+        self._calls += 1
         return (self._philox.at(seed, self._stream, call) for seed in self.seeds)
 
     def normal(self, shape: Sequence[int]) -> Tensor:
@@ -107,10 +107,11 @@ class ExampleDraws(Draws):
         return torch.from_numpy(np.array(numbers, dtype=np.float32)).to(self.device)
 
     def stream(self, name: str, interval: int = 1) -> ExampleDraws:
-        """Return a source for the same samples under another name; ``interval`` has no effect without steps."""
+        """Return a source for the same samples under another name."""
         return ExampleDraws(self.seeds, name=f"{self.name}/{name}", device=self.device)
 
 
+@dataclass(eq=False)
 class BlockDraws(Draws):
     """Random numbers for one training step, in blocks of `BLOCK` examples of the whole batch.
 
@@ -120,64 +121,57 @@ class BlockDraws(Draws):
         n: Number of examples in this micro-batch.
         start: Position of the first example in the whole batch, a multiple of `BLOCK`.
         name: Name of the stream.
-        device: Device for drawing (CUDA has its own generator, so numbers differ between devices).
+        device: Device for drawing; CUDA has its own generator, so numbers differ.
     """
 
-    def __init__(
-        self,
-        seed: int,
-        step: int,
-        n: int,
-        start: int = 0,
-        name: str = "train",
-        device: torch.device | str = "cpu",
-    ) -> None:
-        assert start % BLOCK == 0, "a micro-batch must start at a multiple of the block size"
-        self.seed = seed
-        self.step = step
-        self.n = n
-        self.start = start
-        self.name = name
-        self.device = device
-        self._calls, self._philox = 0, _Philox()
+    seed: int
+    step: int
+    n: int
+    start: int = 0
+    name: str = "train"
+    device: torch.device | str = "cpu"
+
+    def __post_init__(self) -> None:
+        assert self.start % BLOCK == 0, "a micro-batch must start at a multiple of the block size"
+        self._calls = 0
+        self._philox = _Philox()
 
     def _blocks(self) -> list[tuple[slice, int]]:
         call = self._calls
-        self._calls = self._calls + 1
+        self._calls += 1
         first = self.start // BLOCK
-        return [
-            (
-                slice(at, min(at + BLOCK, self.n)),
-                key(self.seed, self.name, self.step, call, first + at // BLOCK),
-            )
-            for at in range(0, self.n, BLOCK)
-        ]
+        blocks = []
+        for at in range(0, self.n, BLOCK):
+            word = key(self.seed, self.name, self.step, call, first + at // BLOCK)
+            blocks.append((slice(at, min(at + BLOCK, self.n)), word))
+        return blocks
 
     def normal(self, shape: Sequence[int]) -> Tensor:
         if torch.device(self.device).type != "cpu":
             return self._on_device(torch.randn, shape)
-        out = np.empty((self.n, *shape), dtype=np.float32)
-        for block, word in self._blocks():
-            self._philox.at(word, 0, 0).standard_normal(out=out[block], dtype=np.float32)
-        return torch.from_numpy(out)
+        return self._on_cpu("standard_normal", shape)
 
     def uniform(self) -> Tensor:
         if torch.device(self.device).type != "cpu":
             return self._on_device(torch.rand, ())
-        out = np.empty(self.n, dtype=np.float32)
+        return self._on_cpu("random", ())
+
+    def _on_cpu(self, distribution: str, shape: Sequence[int]) -> Tensor:
+        out = np.empty((self.n, *shape), dtype=np.float32)
         for block, word in self._blocks():
-            self._philox.at(word, 0, 0).random(out=out[block], dtype=np.float32)
+            draw = getattr(self._philox.at(word, 0, 0), distribution)
+            draw(out=out[block], dtype=np.float32)
         return torch.from_numpy(out)
 
-    def _on_device(self, draw: object, shape: Sequence[int]) -> Tensor:
+    def _on_device(self, draw: Any, shape: Sequence[int]) -> Tensor:
         parts = []
         for block, word in self._blocks():
             generator = torch.Generator(self.device).manual_seed(word >> 1)
             size = (block.stop - block.start, *shape)
-            parts.append(draw(size, generator=generator, device=self.device))  # type: ignore[operator]
+            parts.append(draw(size, generator=generator, device=self.device))
         return torch.cat(parts)
 
     def stream(self, name: str, interval: int = 1) -> BlockDraws:
-        """Return a source for the same micro-batch under another name, constant over ``interval`` steps."""
+        """Return a source for the same micro-batch, constant over ``interval`` steps."""
         step = self.step // interval
         return BlockDraws(self.seed, step, self.n, self.start, f"{self.name}/{name}", self.device)

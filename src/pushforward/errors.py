@@ -9,11 +9,11 @@ from typing import Any
 
 from pushforward import synonyms
 
-SURE = 0.75  # The least similarity, from 0 to 1, at which a name of this library is suggested: better none than a wrong one
+SURE = 0.75  # Similarity, from 0 to 1, at which a name is suggested: better none than a wrong one
 
 
 class PushforwardError(ValueError):
-    """Base class of errors that a user can fix. The message says what happened, what was expected and how to fix it."""
+    """Base class of errors that a user can fix."""
 
     exit_code = 2
 
@@ -28,7 +28,7 @@ class DataError(PushforwardError):
     Args:
         message: Error message.
         skipped: Pairs (file, reason) for unusable files, if any.
-        schema: Schema of what could be read of a table; empty for other errors.
+        schema: Schema of what could be read of a table.
     """
 
     exit_code = 3
@@ -47,10 +47,7 @@ class DataError(PushforwardError):
 class CheckpointError(PushforwardError):
     """Raised if a checkpoint is missing or damaged, or cannot be written.
 
-    Args:
-        message: Error message.
-        before: Name of the checkpoint before a damaged one, such as "step_000500"; None if there is
-            none.
+    ``before`` names the checkpoint before a damaged one.
     """
 
     exit_code = 4
@@ -61,20 +58,12 @@ class CheckpointError(PushforwardError):
 
 
 class RunUsageError(CheckpointError):
-    """Raised if no run or checkpoint has the given name, or a required plug-in is not named."""
+    """Raised if a run or checkpoint does not exist, or a plug-in is not named."""
 
     exit_code = 2
 
 
 class _Failed(PushforwardError):
-    """A step that failed.
-
-    Args:
-        message: Error message.
-        step: Training step; None if an earlier checkpoint does not help.
-        what: Failure, without its consequences.
-    """
-
     def __init__(self, message: str, step: int | None = None, what: str | None = None) -> None:
         super().__init__(message)
         self.step = step
@@ -82,7 +71,7 @@ class _Failed(PushforwardError):
 
 
 class Diverged(_Failed):
-    """Raised if a loss, gradient or weight is not finite, or the logit gap diverged; the last valid checkpoint is kept."""
+    """Raised if a loss, gradient or weight is not finite; the last valid checkpoint is kept."""
 
     exit_code = 5
 
@@ -94,28 +83,19 @@ class OutOfMemory(_Failed):
 
 
 class GroupError(PushforwardError):
-    """Raised if a training process was lost, did not answer in time, or differs from the others."""
+    """Raised if a training process is lost, or differs from the others."""
 
     exit_code = 1
 
 
 class MissingExtra(PushforwardError):
-    """Raised if an optional dependency is not installed; the message contains the pip command."""
+    """Raised if an optional dependency is not installed."""
 
     exit_code = 7
 
 
 def imported(module: str, needed: str, extra: str) -> Any:
-    """Import a module of an optional dependency.
-
-    Args:
-        module: Name of the module.
-        needed: First sentence of the message, such as "This needs diffusers".
-        extra: Extra of this package that installs the module.
-
-    Raises:
-        MissingExtra: If the module is not installed, with the install command.
-    """
+    """Import a module of an extra; ``needed`` begins the error."""
     try:
         return importlib.import_module(module)
     except ImportError as error:
@@ -124,25 +104,17 @@ def imported(module: str, needed: str, extra: str) -> Any:
         ) from error
 
 
-def unknown(what: str, name: str, known: Iterable[str]) -> UsageError:
-    """Build the error for an unknown name of a kind of part, such as ``unknown("recipe", "flwo", names)``."""
+def unknown(what: str, name: str, known: Iterable[str], of: str = "") -> UsageError:
+    """Build the error for an unknown name, such as ``unknown("recipe", "flwo", names)``."""
     names = list(known)
-    return UsageError(
-        f'Unknown {what} "{name}"; known: {", ".join(names)}.{suggestion(name, names)}'
-    )
+    hint = suggestion(str(name), names)
+    return UsageError(f'Unknown {what} "{name}"{of}; known: {", ".join(names)}.{hint}')
 
 
 def suggestion(word: str, known: Iterable[str], prefix: str = "") -> str:
-    """Suggest a name of this library for an unknown word.
+    """Suggest a name of this library, as a sentence after a space, or return "".
 
-    Args:
-        word: Unknown word, such as "guidance_scale".
-        known: Known names.
-        prefix: Prefix of the suggested name, such as the dashes of an option.
-
-    Returns:
-        A sentence after a space, such as ``' Did you mean "scale"?'``, or an empty string. Words of other libraries are
-        looked up (`pushforward.synonyms`); others are compared by their spelling (`did_you_mean`).
+    Words of other libraries are looked up; others are compared by their spelling.
     """
     if not synonyms.is_listed(word):
         return did_you_mean(word, known, SURE, prefix)
@@ -153,7 +125,7 @@ def suggestion(word: str, known: Iterable[str], prefix: str = "") -> str:
 
 
 def did_you_mean(word: str, known: Iterable[str], least: float = 0.6, prefix: str = "") -> str:
-    """Return a hint such as ``' Did you mean "flow"?'``, or an empty string if no name is close to ``word``; see `closest`."""
+    """Return a hint such as ``' Did you mean "flow"?'``, or ""."""
     name = closest(word, known, least)
     if name is None:
         return ""
@@ -161,21 +133,22 @@ def did_you_mean(word: str, known: Iterable[str], least: float = 0.6, prefix: st
 
 
 def closest(word: str, known: Iterable[str], least: float = 0.6) -> str | None:
-    """Return the known name closest to a word; None if none is close.
-
-    Case is ignored. If no name is close, the first name that contains the word is returned.
-    ``least`` is the minimum similarity, from 0 to 1.
-    """
-    names = {name.lower(): name for name in reversed(list(known))}
+    """Return the known name closest to a word, else the first that contains it."""
+    names: dict[str, str] = {}
+    for name in known:
+        names.setdefault(name.lower(), name)
     lower = word.lower()
     close = difflib.get_close_matches(lower, names, n=1, cutoff=least)
-    close = close or [name for name in reversed(names) if len(lower) >= 3 and lower in name]
+    if not close and len(lower) >= 3:
+        close = [name for name in names if lower in name]
     if close:
         return names[close[0]]
     return None
 
 
 def quoted(text: str) -> str:
-    """Quote a text with a kind of quotes that it does not contain: double, single or typographic."""
-    first, last = next(((mark, mark) for mark in ('"', "'") if mark not in text), ("“", "”"))
-    return f"{first}{text}{last}"
+    """Quote a text with marks that it does not contain."""
+    for mark in ('"', "'"):
+        if mark not in text:
+            return f"{mark}{text}{mark}"
+    return f"“{text}”"

@@ -1,11 +1,4 @@
-"""Safe reading of files from anybody, and atomic writing of files and folders.
-
-A run folder, a checkpoint or a report may have been sent by anybody. Only regular files are opened, without following a link and
-without waiting (a pipe or a device would never end), and only as much is read as such a file can hold. JSON is parsed strictly
-and within limits; the header of a file of tensors is checked by safetensors.
-
-A `Record` contains results: a frozen dataclass that can be written to JSON and read again.
-"""
+"""Safe reading of files from anybody, atomic writing of files and folders, and stored results."""
 
 from __future__ import annotations
 
@@ -20,7 +13,7 @@ import shutil
 import stat
 import tempfile
 import types
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import MISSING, Field, dataclass, fields
 from io import BufferedReader
 from pathlib import Path
@@ -36,16 +29,9 @@ MOST_DIGITS = 100  # Digits of a whole number
 
 
 def parse_json(content: str | bytes, infinite: bool = False) -> Any:
-    """Parse JSON text within the limits of this module.
+    """Parse strict JSON of limited size and depth, without duplicate names and overlong numbers.
 
-    Args:
-        content: JSON text.
-        infinite: Whether to accept NaN and Infinity, as written by other libraries.
-
-    Raises:
-        ValueError: If this is not strict JSON in UTF-8 (without byte order mark, NaN, infinite or
-            overlong numbers, duplicate names or incomplete characters), or it is too large or
-            nested too deeply.
+    NaN and Infinity, as written by other libraries, are accepted if ``infinite`` is set.
     """
     text = content.decode("utf-8") if isinstance(content, bytes) else content
     if text.count("[") + text.count("{") > MOST_OBJECTS or text.count(",") > MOST_ITEMS:
@@ -56,12 +42,12 @@ def parse_json(content: str | bytes, infinite: bool = False) -> Any:
             object_pairs_hook=_object,
             parse_constant=float if infinite else _float,
             parse_float=_float,
-            parse_int=_whole,
+            parse_int=_integer,
         )
-        deep = isinstance(value, (dict, list)) and _depth(value) > DEEPEST
+        depth = _depth(value)
     except RecursionError:
-        deep = True
-    if deep:
+        depth = DEEPEST + 1
+    if depth > DEEPEST:
         raise ValueError(f"it is nested more than {DEEPEST} levels deep")
     if "\\ud" in text.lower():
         json.dumps(value, ensure_ascii=False).encode("utf-8")  # UnicodeEncodeError is a ValueError
@@ -82,38 +68,31 @@ def _float(digits: str) -> float:
     return value
 
 
-def _whole(digits: str) -> int:
+def _integer(digits: str) -> int:
     if len(digits) > MOST_DIGITS:
         raise ValueError(f"an integer has more than {MOST_DIGITS} digits")
     return int(digits)
 
 
-def _depth(value: dict[str, Any] | list[Any]) -> int:
-    parts = value.values() if isinstance(value, dict) else value
-    return 1 + max((_depth(part) for part in parts if isinstance(part, (dict, list))), default=0)
+def _depth(value: Any) -> int:
+    if isinstance(value, dict):
+        value = list(value.values())
+    if not isinstance(value, list):
+        return 0
+    return 1 + max((_depth(part) for part in value if isinstance(part, (dict, list))), default=0)
 
 
 MOST_BYTES = 16 << 20  # Bytes of a JSON file, and of the header of a file of tensors
 MOST_ENTRIES = 100_000  # Entries of a folder of a run
-_FLAGS = (
-    os.O_RDONLY
-    | getattr(os, "O_NOFOLLOW", 0)
-    | getattr(os, "O_NONBLOCK", 0)
-    | getattr(os, "O_CLOEXEC", 0)
-)
+_FLAGS = os.O_RDONLY
+for _name in ("O_NOFOLLOW", "O_NONBLOCK", "O_CLOEXEC", "O_BINARY"):
+    _FLAGS |= getattr(os, _name, 0)
 
 
 def opened(path: Path) -> BufferedReader:
-    """Open a regular file for reading, without following links.
-
-    Raises:
-        FileNotFoundError: If the file does not exist.
-        OSError: If the file cannot be read.
-        CheckpointError: If permission is denied, or this is a link, a folder, a pipe, a device or
-            an invalid name.
-    """
+    """Open a regular file for reading, without following links or waiting for a pipe."""
     try:
-        handle = os.open(path, _FLAGS | getattr(os, "O_BINARY", 0))
+        handle = os.open(path, _FLAGS)
     except FileNotFoundError:
         raise
     except PermissionError as error:
@@ -133,48 +112,36 @@ def opened(path: Path) -> BufferedReader:
 def _not_plain(path: Path) -> CheckpointError:
     what = "a link" if os.path.islink(path) else "a folder, a pipe or a device"
     return CheckpointError(
-        f"{path} cannot be read: it is not a regular file but {what}. Replace it with a copy of the file."
+        f"{path} cannot be read: it is not a regular file but {what}. Replace it with a copy of "
+        "the file."
     )
 
 
 def read_whole(path: Path, most: int = MOST_BYTES) -> bytes:
-    """Read a regular file with a limited number of bytes.
-
-    Raises:
-        FileNotFoundError: If the file does not exist.
-        OSError: If the file cannot be read.
-        CheckpointError: If it is not a regular file, or too large.
-    """
+    """Read a regular file with a limited number of bytes."""
     with opened(path) as file:
+        content = file.read(most + 1)
         size = os.fstat(file.fileno()).st_size
-        content = file.read(most + 1) if size <= most else b""
-    if size > most or len(content) > most:
+    if len(content) > most:
         raise CheckpointError(
-            f"{path} has {size:,} bytes, above the limit of {most:,} for such a file. Copy it again from the original."
+            f"{path} has {size:,} bytes, above the limit of {most:,} for such a file. "
+            "Copy it again from the original."
         )
     return content
 
 
 def plain_path(path: Path) -> Path:
-    """Return the path of data, after checking that it is a regular file or a folder if it exists.
-
-    Raises:
-        DataError: If this is a pipe, a device or a socket, because reading it might never end.
-    """
+    """Return a path of data, unless it is a pipe, a device or a socket."""
     if path.exists() and not path.is_file() and not path.is_dir():
         raise DataError(
-            f"{path} is a pipe, a device or a socket; expected a file or a folder. Save its content as a file first."
+            f"{path} is a pipe, a device or a socket; expected a file or a folder. Save its "
+            "content as a file first."
         )
     return path
 
 
 def read_json(path: Path) -> Any:
-    """Read a JSON file.
-
-    Raises:
-        CheckpointError: With the file name, if it is missing, not a regular file, or not valid JSON
-            (`parse_json`).
-    """
+    """Read a JSON file; errors name it."""
     try:
         return parse_json(read_whole(path))
     except FileNotFoundError as error:
@@ -188,7 +155,7 @@ def read_json(path: Path) -> Any:
 
 
 def read_object(path: Path) -> dict[str, Any]:
-    """Read the object in a JSON file (`read_json`); empty if there is none, or the file cannot be read."""
+    """Read the object in a JSON file; empty if that is impossible."""
     try:
         content = read_json(path)
     except CheckpointError:
@@ -199,13 +166,7 @@ def read_object(path: Path) -> dict[str, Any]:
 
 
 def check_tensors(path: Path) -> None:
-    """Check the header of a safetensors file: types and shapes are known, and tensors fill the file without gaps.
-
-    Raises:
-        FileNotFoundError: If there is no file.
-        OSError: If the file cannot be read.
-        CheckpointError: If it is not a regular file, or its header is damaged or too large.
-    """
+    """Check that a safetensors file has a valid header, whose tensors fill it."""
     from safetensors import SafetensorError, safe_open
 
     with opened(path) as file:
@@ -224,44 +185,44 @@ def check_tensors(path: Path) -> None:
 def refuse_links(
     folder: Path, inside: Iterable[str], *, known: Container[str] | None = None
 ) -> None:
-    """Raise an error if a run folder contains links, pipes or devices, which could lead outside or block.
+    """Raise an error if a run folder contains links, pipes or devices.
 
-    Args:
-        folder: The run's folder, which may be a link itself.
-        inside: Inner folders to check with all their content.
-        known: Names of entries to check, in addition to hidden entries; None for all.
-
-    Raises:
-        CheckpointError: Naming the first; or if the disk does not list a folder.
+    Checks the folders ``inside`` completely; of other entries, the hidden and the ``known`` ones.
     """
-    waiting = [folder]
     names = set(inside)
     left = MOST_ENTRIES
+    waiting = []
+    for entry in _entries(folder, left):
+        left -= 1
+        if known is not None and entry.name not in known and not entry.name.startswith("."):
+            continue
+        if _is_folder(entry) and entry.name in names:
+            waiting.append(Path(entry.path))
     while waiting:
-        place = waiting.pop()
-        try:
-            with os.scandir(place) as listed:
-                entries = list(itertools.islice(listed, left + 1))
-        except OSError as error:
-            raise CheckpointError(f"{place} cannot be read: {error.strerror or error}.") from error
-        left -= len(entries)
-        if left < 0:
-            raise CheckpointError(
-                f"{place} is not a run folder: it has more than {MOST_ENTRIES:,} entries."
-            )
-        for entry in entries:
-            if (
-                place == folder
-                and known is not None
-                and entry.name not in known
-                and not entry.name.startswith(".")
-            ):
-                continue
-            if entry.is_dir(follow_symlinks=False):
-                if place != folder or entry.name in names:
-                    waiting.append(Path(entry.path))
-            elif not entry.is_file(follow_symlinks=False):
-                raise _not_plain(Path(entry.path))
+        for entry in _entries(waiting.pop(), left):
+            left -= 1
+            if _is_folder(entry):
+                waiting.append(Path(entry.path))
+
+
+def _entries(folder: Path, most: int) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(folder) as listed:
+            entries = list(itertools.islice(listed, most + 1))
+    except OSError as error:
+        raise CheckpointError(f"{folder} cannot be read: {error.strerror or error}.") from error
+    if len(entries) > most:
+        raise CheckpointError(
+            f"{folder} is not a run folder: it has more than {MOST_ENTRIES:,} entries."
+        )
+    return entries
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    folder = entry.is_dir(follow_symlinks=False)
+    if not folder and not entry.is_file(follow_symlinks=False):
+        raise _not_plain(Path(entry.path))
+    return folder
 
 
 TEMPORARY = ".tmp-"  # How the names of temporary folders begin
@@ -270,22 +231,19 @@ _PNG = re.compile(r"(\d+)(-[\w -]*)?\.png")
 
 @contextlib.contextmanager
 def disk(what: Path) -> Iterator[None]:
-    """Context that converts file system errors to a `CheckpointError` with the file or folder."""
+    """Convert file system errors to a `CheckpointError`."""
     try:
         yield
     except OSError as error:
         raise CheckpointError(
-            f"{what} could not be written: {error.strerror or error}. Free space or choose another `out`. Everything "
-            "saved before is intact."
+            f"{what} could not be written: {error.strerror or error}. Free space or choose another "
+            "`out`. Everything saved before is intact."
         ) from error
 
 
 @contextlib.contextmanager
 def private(parent: Path) -> Iterator[Path]:
-    """Create a temporary folder in ``parent`` that nobody else can prepare or write to.
-
-    It is removed at the end with its content; `sweep` removes the folders of killed processes.
-    """
+    """Create a temporary folder that nobody else can write to."""
     folder = Path(tempfile.mkdtemp(prefix=TEMPORARY, dir=parent))
     try:
         yield folder
@@ -294,7 +252,7 @@ def private(parent: Path) -> Iterator[Path]:
 
 
 def sweep(folder: Path) -> None:
-    """Remove temporaries of killed processes from a folder and those inside; the caller holds the run's lock."""
+    """Remove temporaries of killed processes below a folder."""
     for left in list(folder.rglob(f"{TEMPORARY}*")):
         if left.is_dir():
             shutil.rmtree(left, ignore_errors=True)
@@ -304,7 +262,7 @@ def sweep(folder: Path) -> None:
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Context that yields a temporary path, which replaces ``path`` on success and is removed on an error."""
+    """Context that yields a temporary path, which replaces ``path`` on success."""
     with disk(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         with private(path.parent) as folder:
@@ -318,11 +276,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def replacing_files(folder: Path) -> Iterator[Path]:
-    """Context that yields a temporary folder, whose files move into ``folder`` together on success; other files there stay.
-
-    Raises:
-        CheckpointError: If writing fails, or a folder has the name of a file; nothing is replaced.
-    """
+    """Context that yields a temporary folder, whose files move into ``folder`` on success."""
     with disk(folder):
         folder.mkdir(parents=True, exist_ok=True)
         with private(folder) as temporary:
@@ -331,7 +285,8 @@ def replacing_files(folder: Path) -> Iterator[Path]:
             for file in files:
                 if (folder / file.name).is_dir():
                     raise CheckpointError(
-                        f"{folder / file.name} is a folder, not a file. Remove it, or choose another `out`."
+                        f"{folder / file.name} is a folder, not a file. Remove it, or choose "
+                        "another `out`."
                     )
             for file in files:
                 os.replace(file, folder / file.name)
@@ -352,43 +307,33 @@ def _replace_folder(path: Path, temporary: Path) -> None:
 
 
 def check_replaceable(path: Path) -> None:
-    """Raise an error if a folder contains anything but numbered PNGs of earlier samples."""
+    """Raise an error unless a folder contains only samples (numbered PNGs)."""
     names = sorted(entry.name for entry in path.iterdir())
-    numbers = [match and int(match[1]) for match in map(_PNG.fullmatch, names)]
-    if path.suffix or numbers != list(range(len(names))):
+    numbered = True
+    for number, name in enumerate(names):
+        match = _PNG.fullmatch(name)
+        numbered = numbered and match is not None and int(match[1]) == number
+    if path.suffix or not numbered:
         raise UsageError(
-            f"{path} is not overwritten: the folder contains more than earlier samples (numbered PNGs). Choose "
-            "another `out`, or remove the folder yourself."
+            f"{path} is not overwritten: the folder contains more than earlier samples (numbered "
+            "PNGs). Choose another `out`, or remove the folder yourself."
         )
 
 
 class Damaged(CheckpointError):
-    """Raised if stored results are damaged.
-
-    Args:
-        fault: Fault, as a part of a sentence.
-    """
+    """Raised if stored results are damaged; ``fault`` is a part of the message."""
 
     def __init__(self, fault: str) -> None:
         super().__init__(f"These results are damaged: {fault}. Recreate them.")
 
 
-Reader = Callable[[Any, str], Any]  # A JSON value and its place in the file, to what it stands for
-
-
 def _plain(value: Any) -> Any:
-    """JSON-ready data: NumPy numbers and arrays become Python's, lists become tuples, numbers that are not finite become None.
-
-    Raises:
-        TypeError: For objects that JSON cannot hold.
-    """
     if value is None or isinstance(value, (bool, int, Record)):
         return value
     if isinstance(value, str):
-        # file names may hold half a surrogate pair
         if value.isascii():
             return value
-        return value.encode("utf-8", "replace").decode()
+        return value.encode("utf-8", "replace").decode()  # names of files can be undecodable
     if isinstance(value, float):
         if math.isfinite(value):
             return float(value)
@@ -406,10 +351,10 @@ def _plain(value: Any) -> Any:
 
 @dataclass(frozen=True)
 class Record:
-    """Base class of results. Every field has a default and is stored, unless its metadata contains ``stored=False``.
+    """Base class of results: a frozen dataclass that can be written to JSON and read again.
 
-    Values are converted to plain data on construction, so that a record read from JSON equals the
-    original.
+    Every field has a default and is stored, unless its metadata contains ``stored=False``. Values
+    become plain data on construction.
     """
 
     def __post_init__(self) -> None:
@@ -418,47 +363,32 @@ class Record:
 
     def to_plain(self) -> dict[str, Any]:
         """Convert to nested dicts, lists, strings and numbers for `json.dumps`."""
-        return {field.name: _unpacked(getattr(self, field.name)) for field in _stored(type(self))}  # type: ignore[arg-type]
+        stored = _stored(type(self))  # type: ignore[arg-type]
+        return {field.name: _unpacked(getattr(self, field.name)) for field in stored}
 
     @classmethod
     def from_plain(cls, data: object, where: str = "") -> Self:
-        """Rebuild a record from the result of `to_plain`.
+        """Rebuild a record from the result of `to_plain`; ``where`` is its place in the file.
 
-        Missing and null fields get their defaults. Unknown fields, and null items without meaning,
-        are ignored.
-
-        Args:
-            data: Dict from `to_plain`.
-            where: Location of ``data`` in the file, for messages.
-
-        Raises:
-            Damaged: If a field has another type than its declaration.
+        Missing and null fields get their defaults; unknown fields are ignored.
         """
-        if not isinstance(data, Mapping):
-            raise _wrong(where or cls.__name__, "an object", data)
-        inside = where + "." if where else ""
-        values = ((name, read, data.get(name)) for name, read in _readers(cls))  # type: ignore[arg-type]
-        return cls(
-            **{
-                name: read(value, inside + name)
-                for name, read, value in values
-                if value is not None
-            }
-        )
+        _check(isinstance(data, Mapping), where or cls.__name__, "an object", data)
+        inside = f"{where}." if where else ""
+        values = {}
+        for name, kind in _kinds(cls):  # type: ignore[arg-type]
+            value = data.get(name)  # type: ignore[attr-defined]
+            if value is not None:
+                values[name] = _read(kind, value, inside + name)
+        return cls(**values)
 
-    def to_json(self, indent: int | None = 1) -> str:
+    def to_json(self) -> str:
         """Convert to strict JSON, without NaN and infinity."""
-        return (
-            json.dumps(self.to_plain(), allow_nan=False, ensure_ascii=False, indent=indent) + "\n"
-        )
+        text = json.dumps(self.to_plain(), allow_nan=False, ensure_ascii=False, indent=1)
+        return f"{text}\n"
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Self:
-        """Read a record from the text of `to_json`.
-
-        Raises:
-            Damaged: If the text is not JSON, or does not fit the class.
-        """
+        """Read a record from the text of `to_json`."""
         try:
             data = parse_json(text)
         except ValueError as error:
@@ -469,16 +399,15 @@ class Record:
 @functools.cache
 def _stored(cls: Any) -> tuple[Field[Any], ...]:
     chosen = tuple(field for field in fields(cls) if field.metadata.get("stored", True))
-    assert all(
-        field.default is not MISSING or field.default_factory is not MISSING for field in chosen
-    ), cls
+    for field in chosen:
+        assert field.default is not MISSING or field.default_factory is not MISSING, cls
     return chosen
 
 
 @functools.cache
-def _readers(cls: Any) -> tuple[tuple[str, Reader], ...]:
+def _kinds(cls: Any) -> tuple[tuple[str, Any], ...]:
     hints = get_type_hints(cls)
-    return tuple((field.name, _reader(hints[field.name])) for field in _stored(cls))
+    return tuple((field.name, hints[field.name]) for field in _stored(cls))
 
 
 def _unpacked(value: Any) -> Any:
@@ -491,83 +420,64 @@ def _unpacked(value: Any) -> Any:
     return value
 
 
+_SCALARS: dict[Any, tuple[str, Any]] = {
+    bool: ("a value", bool),
+    float: ("a number", (int, float)),
+    int: ("an integer", int),
+    str: ("text", str),
+}
+
+
 @functools.cache
-def _reader(kind: Any) -> Reader:
-    origin = get_origin(kind)
-    parts = get_args(kind)
+def _parts(kind: Any) -> tuple[Any, tuple[Any, ...]]:
+    return get_origin(kind), get_args(kind)
+
+
+def _read(kind: Any, value: Any, where: str) -> Any:
     if kind is Any:
-        return lambda value, where: value
+        return value
+    if kind in _SCALARS:
+        wanted, accepted = _SCALARS[kind]
+        fits = isinstance(value, accepted) and isinstance(value, bool) == (kind is bool)
+        _check(fits, where, wanted, value)
+        return value
+    origin, parts = _parts(kind)
     if origin in (Union, types.UnionType):
-        return functools.partial(_read_any, parts)
+        return _read_any(parts, value, where)
     if origin is Literal:
-        return functools.partial(
-            _checked, lambda value: value in parts, " or ".join(map(repr, parts))
-        )
+        _check(value in parts, where, " or ".join(map(repr, parts)), value)
+        return value
     if origin is tuple:
-        return functools.partial(_read_items, parts[0])
+        _check(isinstance(value, (list, tuple)), where, "a list", value)
+        known = _known(parts[0], enumerate(value))
+        return tuple([_read(parts[0], item, f"{where}[{number}]") for number, item in known])
     if origin is not None and issubclass(origin, Mapping):
-        return functools.partial(_read_named, parts[1])
-    if issubclass(kind, Record):
-        read: Reader = kind.from_plain
-        return read
-    accepted = (int, float) if kind is float else kind
-    wanted = {float: "a number", int: "an integer", str: "text"}.get(kind, "a value")
-    return functools.partial(
-        _checked,
-        lambda value: isinstance(value, accepted) and isinstance(value, bool) == (kind is bool),
-        wanted,
-    )
+        _check(isinstance(value, Mapping), where, "an object", value)
+        known = _known(parts[1], value.items())
+        return {str(name): _read(parts[1], item, f"{where}.{name}") for name, item in known}
+    return kind.from_plain(value, where)
 
 
-def _read_items(kind: Any, value: Any, where: str) -> tuple[Any, ...]:
-    if not isinstance(value, (list, tuple)):
-        raise _wrong(where, "a list", value)
-    read = _reader(kind)
-    nullable = _nullable(kind)
-    return tuple(
-        [
-            read(item, f"{where}[{number}]")
-            for number, item in enumerate(value)
-            if item is not None or nullable
-        ]
-    )
-
-
-def _read_named(kind: Any, value: Any, where: str) -> dict[str, Any]:
-    if not isinstance(value, Mapping):
-        raise _wrong(where, "an object", value)
-    read = _reader(kind)
-    nullable = _nullable(kind)
-    return {
-        str(name): read(item, f"{where}.{name}")
-        for name, item in value.items()
-        if item is not None or nullable
-    }
-
-
-def _checked(fits: Callable[[Any], bool], wanted: str, value: Any, where: str) -> Any:
-    if not fits(value):
-        raise _wrong(where, wanted, value)
-    return value
-
-
-@functools.cache
-def _nullable(kind: Any) -> bool:
-    return kind is Any or type(None) in get_args(kind)
+def _known(kind: Any, items: Iterable[tuple[Any, Any]]) -> list[tuple[Any, Any]]:
+    """Leave out null items, unless their type allows them."""
+    if kind is Any or type(None) in _parts(kind)[1]:
+        return list(items)
+    return [(place, item) for place, item in items if item is not None]
 
 
 def _read_any(kinds: tuple[Any, ...], value: Any, where: str) -> Any:
-    """A JSON value as the first of several types that it fits; a single type besides None names its own fault."""
     if value is None and type(None) in kinds:
         return None
-    wanted = [kind for kind in kinds if kind is not type(None)]
-    for kind in wanted[:-1]:
+    *others, last = (kind for kind in kinds if kind is not type(None))
+    for kind in others:
         try:
-            return _reader(kind)(value, where)
+            return _read(kind, value, where)
         except CheckpointError:
             continue
-    return _reader(wanted[-1])(value, where)
+    return _read(last, value, where)
 
 
-def _wrong(where: str, wanted: str, value: Any) -> CheckpointError:
-    return Damaged(f"{where} must be {wanted}, got {json.dumps(value, default=str)[:80]}")
+def _check(fits: bool, where: str, wanted: str, value: Any) -> None:
+    if not fits:
+        got = json.dumps(value, default=str)[:80]
+        raise Damaged(f"{where} must be {wanted}, got {got}")

@@ -23,73 +23,81 @@ def finite(x: Any) -> float | None:
 
 
 def finite_all(values: Iterable[Any] | None) -> list[float]:
-    """Convert numbers to floats, with 0 for values that are not finite; empty for None."""
+    """Convert numbers to floats, with 0 for values that are not finite."""
     return [finite(value) or 0.0 for value in values or ()]
 
 
-ROUNDING = 1e-9  # A spread below this share of its mean is what rounding leaves of none
+ROUNDING = 1e-9  # Standard deviations below this fraction of their mean are rounding errors
 
 
 def _decimals(x: float, digits: int) -> int:
-    if x:
-        return min(6, max(0, digits - 1 - math.floor(math.log10(abs(x)))))
-    return 0
+    if x == 0:
+        return 0
+    leading = math.floor(math.log10(abs(x)))
+    return min(6, max(0, digits - 1 - leading))
+
+
+def _decimals_in(text: str) -> int:
+    return len(text.partition(".")[2])
 
 
 def plain(x: Any, digits: int = 3) -> str:
-    """Format a number with a number of significant digits, without exponent; integers have no decimals."""
+    """Format a number with significant digits, without exponent; integers have no decimals."""
     value = finite(x)
     if value is None:
         return NOTHING
     if value.is_integer() and abs(value) < 1e15:
-        return f"{value:,.0f}".replace("-", "−")
+        return _fixed(value, 0)
     rounded = float(f"{value:.{max(digits, 1) - 1}e}")  # .997 has two digits as 1.0
-    text = f"{value:,.{_decimals(rounded, digits)}f}"
-    if float(text.replace(",", "")):
-        return text.replace("-", "−")
+    text = _fixed(value, _decimals(rounded, digits))
+    if text.strip("-0."):
+        return text
     return "0"
 
 
 def decimals_of(mean: Any, spread: Any = None) -> int:
-    """Return the number of decimals for a mean and its standard deviation; 0 if not finite.
+    """Return the number of decimals for a mean: three digits, or those of its standard deviation.
 
-    The standard deviation gets one digit, or two if the first is 1 or 2. Without it, the mean gets
-    three digits.
+    The standard deviation gets one digit, or two if the first is 1 or 2.
     """
     value = finite(mean)
-    wide = finite(spread)
-    if value is None or not wide or wide < ROUNDING * abs(value):
-        return len(plain(value).partition(".")[2])
-    leading = wide / 10 ** math.floor(math.log10(wide))
-    return _decimals(wide, 2 if leading < 2.95 else 1)
+    std = finite(spread)
+    if value is None or not std or std < ROUNDING * abs(value):
+        return _decimals_in(plain(value))
+    leading = std / 10 ** math.floor(math.log10(std))
+    return _decimals(std, 2 if leading < 2.95 else 1)
 
 
 def measured(mean: Any, spread: Any = None, decimals: int | None = None) -> tuple[str, str]:
-    """Format a mean and its standard deviation with the same decimals, by default `decimals_of`; a missing one is empty."""
+    """Format a mean and its standard deviation with the same decimals."""
     value = finite(mean)
-    wide = finite(spread)
+    std = finite(spread)
     if value is None:
         return NOTHING, ""
     if decimals is None:
-        decimals = decimals_of(value, wide)
-    return _fixed(value, decimals), "" if wide is None else f"{wide:,.{decimals}f}"
+        decimals = decimals_of(value, std)
+    text = _fixed(value, decimals)
+    if std is None:
+        return text, ""
+    return text, f"{std:,.{decimals}f}"
 
 
 def _fixed(x: float, decimals: int) -> str:
     text = f"{x:,.{decimals}f}"
-    return text.replace("-", "−" if text.strip("-0.") else "")
+    if text.strip("-0."):
+        return text.replace("-", "−")
+    return text.replace("-", "")
 
 
 def bounded(mean: Any, interval: Sequence[float], decimals: int | None = None) -> tuple[str, str]:
-    """Format a mean and its interval, such as ``[0.112, 0.148]``, with the same decimals.
-
-    The default suits half the width of the interval, and shows a non-zero digit of each end.
-    """
+    """Format a mean and its interval with the same decimals."""
+    low, high = interval
     if decimals is None:
-        needed = [len(plain(end, 1).partition(".")[2]) for end in interval]
-        decimals = max(decimals_of(mean, abs(interval[1] - interval[0]) / 2), *needed)
-    low, high = (_fixed(end, decimals) for end in interval)
-    return measured(mean, None, decimals)[0], f"[{low}, {high}]"
+        decimals = decimals_of(mean, abs(high - low) / 2)
+        for end in interval:
+            decimals = max(decimals, _decimals_in(plain(end, 1)))
+    text, _ = measured(mean, None, decimals)
+    return text, f"[{_fixed(low, decimals)}, {_fixed(high, decimals)}]"
 
 
 def percent(x: Any) -> str:
@@ -113,7 +121,8 @@ def count(x: Any) -> str:
 
 def counted(x: Any, noun: str) -> str:
     """Format a number with its noun: 1 call, 1,000 calls."""
-    return f"{count(x)} {noun}{'' if x == 1 else 's'}"
+    plural = "" if x == 1 else "s"
+    return f"{count(x)} {noun}{plural}"
 
 
 DURATIONS = (
@@ -128,7 +137,7 @@ DURATIONS = (
 
 
 def duration_unit(longest: float) -> tuple[float, str]:
-    """Return the seconds and the name of the unit that suits a duration in seconds."""
+    """Return the seconds and the name of the unit that suits a duration."""
     return next((size, unit) for least, size, unit in DURATIONS if longest >= least)
 
 
@@ -142,18 +151,22 @@ def duration(x: Any, digits: int = 3) -> str:
 
 
 def aligned(values: Sequence[Any], digits: int = 3, unit: str = "") -> list[str]:
-    """Format the numbers of a column with the same decimals: enough for the smallest number, at most three."""
-    known = [value for x in values if (value := finite(x)) is not None]
-    decimals = min(
-        3, max((len(plain(value, digits).partition(".")[2]) for value in known), default=0)
-    )
-    return [NOTHING if finite(x) is None else f"{_fixed(float(x), decimals)}{unit}" for x in values]
+    """Format numbers with the same decimals, at most three."""
+    decimals = 0
+    for x in values:
+        decimals = max(decimals, _decimals_in(plain(x, digits)))
+    decimals = min(3, decimals)
+    cells = []
+    for x in values:
+        value = finite(x)
+        cells.append(NOTHING if value is None else f"{_fixed(value, decimals)}{unit}")
+    return cells
 
 
-def durations(values: Sequence[Any], digits: int = 3) -> list[str]:
-    """Format the seconds of a column in the unit of the longest, with the same decimals."""
+def durations(values: Sequence[Any]) -> list[str]:
+    """Format seconds in the unit of the longest duration."""
     size, unit = duration_unit(max(finite_all(values), default=0.0))
-    return aligned([None if x is None else x / size for x in values], digits, f" {unit}")
+    return aligned([None if x is None else x / size for x in values], unit=f" {unit}")
 
 
 def counts(values: Iterable[Any]) -> list[str]:
@@ -163,19 +176,19 @@ def counts(values: Iterable[Any]) -> list[str]:
 
 def listing(words: Iterable[str]) -> str:
     """Join words by commas and a final "and"."""
-    some = list(words)
-    if len(some) == 1:
-        return some[0]
-    if some:
-        return f"{', '.join(some[:-1])} and {some[-1]}"
-    return ""
+    *others, last = list(words) or [""]
+    if others:
+        return f"{', '.join(others)} and {last}"
+    return last
 
 
 def some(items: Iterable[object], most: int = 5) -> str:
     """Join the first items by commas, with the number of further items."""
     words = [str(item) for item in items]
-    more = f" and {len(words) - most:,} more" if len(words) > most else ""
-    return ", ".join(words[:most]) + more
+    text = ", ".join(words[:most])
+    if len(words) > most:
+        return f"{text} and {len(words) - most:,} more"
+    return text
 
 
 def clipped(cell: str, width: int) -> str:
@@ -187,17 +200,14 @@ def clipped(cell: str, width: int) -> str:
 
 
 def shortened(names: Sequence[str], width: int) -> list[str]:
-    """Shorten names in the middle to a maximum length, if they stay distinct.
-
-    Args:
-        names: Names, such as of models or columns.
-        width: Characters of a name.
-    """
+    """Shorten names in the middle, if they stay distinct."""
     room = max(2, width - 1)
     for head in sorted(range(1, room), key=lambda head: abs(head - room // 2)):
-        short = [
-            name if len(name) <= width else f"{name[:head]}…{name[head - room :]}" for name in names
-        ]
+        short = []
+        for name in names:
+            if len(name) > width:
+                name = f"{name[:head]}…{name[head - room :]}"
+            short.append(name)
         if len(set(short)) == len(set(names)):
             return short
     return list(names)

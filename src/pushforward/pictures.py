@@ -1,13 +1,14 @@
-"""Samples as pictures: grids of images, scatter plots of vectors, animations. Arrays in, PIL images out.
+"""Samples as pictures: grids of images, scatter plots, animations. Arrays in, PIL images out.
 
-Images are uint8 (n, height, width, channels); vectors are float (n, d), drawn by their first two columns.
+Images are uint8 (n, height, width, channels); vectors are float (n, d).
 """
 
 from __future__ import annotations
 
+import math
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,23 +21,25 @@ if TYPE_CHECKING:
     from pushforward.data.spaces import Space
 
 
-Limits = tuple[
-    float, float, float, float
-]  # The limits of a scatter plot: least x, greatest x, least y, greatest y
+Limits = tuple[float, float, float, float]  # Least x, greatest x, least y, greatest y
 
 INK = (0, 114, 178)
 REAL = (150, 150, 150)
+TICKS = (120, 120, 120)
 PAPER = (255, 255, 255)
 LEGIBLE = 64  # Pixels that an image needs along its longer side to be looked at
 SMOOTH = 3  # Scatter plots are drawn this many times too large and shrunk, so that dots are round
 
 
-# The colours of models on every page, in their order: Okabe and Ito's palette without yellow and black, which vanish on one of
+# The colours of models on every page, in their order: Okabe and Ito's palette without yellow and
+# black, which vanish on one of
 # the two backgrounds
-PALETTE = """.e0 { --c: #0072b2; } .e1 { --c: #d55e00; } .e2 { --c: #009e73; } .e3 { --c: #cc79a7; } .e4 { --c: #e69f00; }
-.e5 { --c: #56b4e9; } .base { --c: #8a8a8e; }
-@media (prefers-color-scheme: dark) { .e0 { --c: #2f97d6; } .e1 { --c: #e8742a; } .e2 { --c: #17b287; } }
-"""
+PALETTE = (
+    ".e0 { --c: #0072b2; } .e1 { --c: #d55e00; } .e2 { --c: #009e73; } .e3 { --c: #cc79a7; } "
+    ".e4 { --c: #e69f00; }\n.e5 { --c: #56b4e9; } .base { --c: #8a8a8e; }\n"
+    "@media (prefers-color-scheme: dark) "
+    "{ .e0 { --c: #2f97d6; } .e1 { --c: #e8742a; } .e2 { --c: #17b287; } }\n"
+)
 COLOURS = re.findall("#[0-9a-f]{6}", PALETTE)[:6]
 # Corners of the signs of models, in their order
 SHAPES: tuple[Sequence[tuple[float, float]], ...] = (
@@ -51,21 +54,17 @@ SHAPES: tuple[Sequence[tuple[float, float]], ...] = (
 
 
 def image(picture: np.ndarray) -> Image.Image:
-    """Convert a picture to a PIL image.
-
-    Args:
-        picture: Picture (height, width, channels), uint8; 1, 3 and 4 channels are gray, RGB and
-            RGBA. With 2 channels, the first is shown; with 5 or more, the first three.
-    """
-    if picture.shape[-1] <= 2:
-        channels = picture[..., 0]
-    else:
-        channels = picture[..., : 4 if picture.shape[-1] == 4 else 3]
-    return Image.fromarray(np.ascontiguousarray(channels))
+    """Convert a uint8 picture (height, width, channels) to gray, RGB or RGBA."""
+    channels = picture.shape[-1]
+    if channels <= 2:
+        picture = picture[..., 0]
+    elif channels > 4:
+        picture = picture[..., :3]
+    return Image.fromarray(np.ascontiguousarray(picture))
 
 
 def legible(images: np.ndarray) -> int:
-    """Choose the integer factor that enlarges images (n, height, width, channels) to about 64 pixels, at least 1."""
+    """Choose the factor that enlarges images to about 64 pixels."""
     return max(1, round(LEGIBLE / max(images.shape[1:3])))
 
 
@@ -74,59 +73,50 @@ def grid_picture(
     columns: int | None = None,
     *,
     gap: int | None = None,
-    scale: int = 1,
+    scale: int | None = 1,
     paper: int | None = 255,
 ) -> Image.Image:
-    """Tile images row by row, the first at the top left.
+    """Tile images (n, height, width, channels), uint8, row by row.
 
     Args:
-        images: Images (n, height, width, channels), uint8, n >= 1.
+        images: At least one image.
         columns: Number of images per row; None for an approximately square grid.
         gap: Pixels between tiles; None takes 1 for small and 2 for larger tiles.
-        scale: Integer factor for enlarging pixels.
-        paper: Gray value of the gaps and of missing tiles, 0 to 255; None leaves them transparent.
+        scale: Integer factor for enlarging pixels; None enlarges small images (`legible`).
+        paper: Gray value of the gaps, 0 to 255; None for transparent.
     """
-    count = len(images)
-    columns = columns or int(np.ceil(np.sqrt(count)))
-    rows = -(-count // columns)
+    scale = scale or legible(images)
+    columns = columns or math.ceil(math.sqrt(len(images)))
+    rows = math.ceil(len(images) / columns)
     height, width = (side * scale for side in images.shape[1:3])
     if gap is None:
         gap = 1 if max(height, width) < 24 else 2
+    size = columns * (width + gap) - gap, rows * (height + gap) - gap
     tiles = [image(pixels) for pixels in images]
-    if paper is not None:
-        mode = tiles[0].mode
+    mode = tiles[0].mode
+    if paper is None:
+        mode = "LA" if mode == "L" else "RGBA"
+        sheet = Image.new(mode, size)
     else:
-        mode = {"L": "LA", "RGB": "RGBA"}.get(tiles[0].mode, "RGBA")
-    bands = Image.new(mode, (1, 1)).getbands()
-    fill = tuple(
-        255 if band == "A" and paper is not None else 0 if band == "A" else paper or 0
-        for band in bands
-    )
-    sheet = Image.new(
-        mode,
-        (columns * (width + gap) - gap, rows * (height + gap) - gap),
-        fill if len(fill) > 1 else fill[0],
-    )
+        sheet = Image.new("L", size, paper).convert(mode)
     for i, tile in enumerate(tiles):
-        large = tile if scale == 1 else tile.resize((width, height), Image.Resampling.NEAREST)
-        sheet.paste(
-            large.convert(mode), (i % columns * (width + gap), i // columns * (height + gap))
-        )
+        row, column = divmod(i, columns)
+        large = tile.resize((width, height), Image.Resampling.NEAREST)
+        sheet.paste(large.convert(mode), (column * (width + gap), row * (height + gap)))
     return sheet
 
 
 def limits_of(*clouds: np.ndarray | None) -> Limits:
-    """Find the limits of a square with nearly all points of all clouds, ignoring far outliers."""
-    rows = [
-        np.asarray(cloud, dtype=float)[:, :2]
-        for cloud in clouds
-        if cloud is not None and len(cloud)
-    ]
-    points = np.concatenate(rows) if rows else np.zeros((1, 2))
+    """Find the limits of a square with nearly all points of all clouds."""
+    points = np.empty((0, 2))
+    for cloud in clouds:
+        if cloud is not None and len(cloud):
+            points = np.concatenate([points, cloud[:, :2]])
     points = points[np.isfinite(points).all(1)]
     if not len(points):
         return -1.0, 1.0, -1.0, 1.0
-    return square(np.percentile(points, 0.5, axis=0), np.percentile(points, 99.5, axis=0), 1.15)
+    low, high = np.percentile(points, [0.5, 99.5], axis=0)
+    return square(low, high, 1.15)
 
 
 def square(low: np.ndarray, high: np.ndarray, margin: float = 1.0) -> Limits:
@@ -146,80 +136,90 @@ def scatter_picture(
     transparent: bool = False,
     ticks: bool = False,
 ) -> Image.Image:
-    """Draw points as translucent dots over real data as grey rings, distinguishable by shape.
+    """Draw points (n, d) as translucent dots over real data (m, d) as grey rings.
 
     Args:
-        points: Points, (n, d), d >= 2; the first two columns are drawn. Rows that are not finite are left out.
-        real: Real data, (m, d), or None.
-        limits: Limits of the plot; None to fit them to the real data, or to the points without real
-            data.
+        points: Points, of which the first two columns are drawn.
+        real: Real data, or None.
+        limits: Limits of the plot; None to fit them to the real data, else to the points.
         size: Pixels along a side.
         ink: Colour of the dots.
         transparent: Whether the background is transparent instead of white.
         ticks: Whether the left and the lower edge have numbers.
     """
-    limits = limits or limits_of(real if real is not None else points)
-    sheet = Image.new("RGBA", (size * SMOOTH, size * SMOOTH), (*PAPER, 0 if transparent else 255))
-    dotted = _dotted(sheet, points, real, limits, ink)
-    small = (dotted if transparent else dotted.convert("RGB")).reduce(SMOOTH)
+    if limits is None:
+        limits = limits_of(points if real is None else real)
+    large = size * SMOOTH
+    sheet = Image.new("RGBA", (large, large), (*PAPER, 0 if transparent else 255))
+    if real is not None and len(real):
+        sheet = Image.alpha_composite(sheet, _dots(real, limits, large, REAL, hollow=True))
+    if len(points):
+        sheet = Image.alpha_composite(sheet, _dots(points, limits, large, ink, hollow=False))
+    if not transparent:
+        sheet = sheet.convert("RGB")
+    picture = sheet.reduce(SMOOTH)
     if ticks:
-        _number_edges(small, limits)
-    return small
+        _number_edges(picture, limits)
+    return picture
 
 
 def _number_edges(picture: Image.Image, limits: Limits) -> None:
-    from matplotlib.ticker import MaxNLocator
-
     draw = ImageDraw.Draw(picture)
     size = picture.width
-    colour = (120, 120, 120, 255)
-    for low, high, across in ((limits[0], limits[1], True), (limits[2], limits[3], False)):
-        for value in MaxNLocator(5).tick_values(low, high):
-            at = (value - low) / (high - low) * size
-            if not 24 < at < size - 12:
-                continue
-            y = size - at
-            draw.line((at, size - 5, at, size) if across else (0, y, 5, y), fill=colour)
-            place, anchor = ((at, size - 7), "mb") if across else ((8, y), "lm")
-            draw.text(place, f"{round(value, 9) + 0.0:.10g}", fill=colour, anchor=anchor)
+    left, right, bottom, top = limits
+    for x, text in _ticks(left, right, size):
+        draw.line((x, size - 5, x, size), fill=TICKS)
+        draw.text((x, size - 7), text, fill=TICKS, anchor="mb")
+    for up, text in _ticks(bottom, top, size):
+        y = size - up
+        draw.line((0, y, 5, y), fill=TICKS)
+        draw.text((8, y), text, fill=TICKS, anchor="lm")
+
+
+def _ticks(low: float, high: float, size: int) -> Iterator[tuple[float, str]]:
+    from matplotlib.ticker import MaxNLocator
+
+    for value in MaxNLocator(5).tick_values(low, high):
+        at = (value - low) / (high - low) * size
+        if 24 < at < size - 12:
+            yield at, f"{round(value, 9) + 0.0:.10g}"
 
 
 def landscape_shares(heights: np.ndarray) -> np.ndarray:
-    """Rescale values from their 1 % to their 99 % quantile to [0, 1]; values that are not finite are 0."""
+    """Rescale values from their 1 % to their 99 % quantile to [0, 1]."""
     known = np.isfinite(heights)
-    low, high = np.percentile(heights[known], [1, 99]) if known.any() else (0.0, 1.0)
-    shares: np.ndarray = (np.where(known, heights, low) - low) / (high - low if high > low else 1.0)
+    if not known.any():
+        return np.zeros(heights.shape)
+    low, high = np.percentile(heights[known], [1, 99])
+    if high <= low:
+        high = low + 1.0
+    shares: np.ndarray = (np.where(known, heights, low) - low) / (high - low)
     return shares
 
 
-def _dotted(
-    sheet: Image.Image,
-    points: np.ndarray | None,
-    real: np.ndarray | None,
-    limits: Limits,
-    ink: tuple[int, int, int],
-) -> Image.Image:
-    for cloud, colour, hollow in ((real, REAL, True), (points, ink, False)):
-        if cloud is not None and len(cloud):
-            sheet = Image.alpha_composite(
-                sheet, _dots(np.asarray(cloud, float), limits, sheet.width, colour, hollow)
-            )
-    return sheet
-
-
 def _dots(
-    points: np.ndarray, limits: Limits, size: int, colour: tuple[int, ...], hollow: bool
+    points: np.ndarray, limits: Limits, size: int, colour: tuple[int, int, int], hollow: bool
 ) -> Image.Image:
-    ink = (*colour, 210 if len(points) <= 300 else 165)
     layer = Image.new("RGBA", (size, size), (*colour, 0))
     draw = ImageDraw.Draw(layer)
-    radius = size / (190 if len(points) > 300 else 120) * (1.3 if hollow else 1.0)
-    style = {"outline": ink, "width": max(1, round(0.36 * radius))} if hollow else {"fill": ink}
-    xs = (points[:, 0] - limits[0]) / (limits[1] - limits[0]) * size
-    ys = (limits[3] - points[:, 1]) / (limits[3] - limits[2]) * size
-    inside = np.isfinite(xs) & np.isfinite(ys) & (np.abs(xs) < 2 * size) & (np.abs(ys) < 2 * size)
-    for x, y in zip(xs[inside], ys[inside], strict=True):
-        draw.ellipse((x - radius, y - radius, x + radius, y + radius), **style)
+    radius = size / 120
+    opacity = 210
+    if len(points) > 300:
+        radius = size / 190
+        opacity = 165
+    ink = (*colour, opacity)
+    style: dict[str, Any] = {"fill": ink}
+    if hollow:
+        radius *= 1.3
+        style = {"outline": ink, "width": max(1, round(0.36 * radius))}
+    left, right, bottom, top = limits
+    points = np.asarray(points, float)
+    x = (points[:, 0] - left) / (right - left) * size
+    y = (top - points[:, 1]) / (top - bottom) * size
+    near = (np.abs(x) < 2 * size) & (np.abs(y) < 2 * size)  # False for points that are not finite
+    corners = np.stack([x - radius, y - radius, x + radius, y + radius], 1)[near]
+    for box in corners.tolist():
+        draw.ellipse(box, **style)
     return layer
 
 
@@ -230,104 +230,98 @@ def write_gif(
     *,
     scale: int | None = None,
 ) -> None:
-    """Write an endless animation.
+    """Write an endless animation of image batches (n, height, width, channels), or points (n, d).
 
     Args:
         path: Output file, with any name.
-        frames: uint8 image batches (n, height, width, channels), or points (n, d) with d >= 2; at least one frame.
+        frames: At least one frame.
         ms: Milliseconds per frame.
-        scale: Integer factor for enlarging pixels; None enlarges small images (`legible`).
+        scale: Integer factor for enlarging pixels; None enlarges small images.
     """
     if frames[0].ndim == 4:
-        pictures = [grid_picture(frame, scale=scale or legible(frames[0])) for frame in frames]
+        pictures = [grid_picture(frame, scale=scale) for frame in frames]
     else:
         limits = limits_of(frames[-1], frames[0])
         pictures = [scatter_picture(frame, limits=limits, size=360, ticks=True) for frame in frames]
     first, *others = [_palette(picture) for picture in pictures]
-    options: dict[str, Any] = {"duration": ms, "loop": 0, "disposal": 1, "optimize": False}
-    first.save(os.fspath(path), format="GIF", save_all=True, append_images=others, **options)
+    first.save(
+        path,
+        format="GIF",
+        save_all=True,
+        append_images=others,
+        duration=ms,
+        loop=0,
+        disposal=1,
+        optimize=False,
+    )
 
 
 def _palette(picture: Image.Image) -> Image.Image:
     if picture.mode == "L":
         return picture
     if picture.mode == "RGBA":
-        picture = Image.alpha_composite(Image.new("RGBA", picture.size, (*PAPER, 255)), picture)
+        paper = Image.new("RGBA", picture.size, PAPER)
+        picture = Image.alpha_composite(paper, picture)
     return picture.convert("RGB").quantize(256, dither=Image.Dither.NONE)
 
 
-WIDTHS = (
-    2.5  # Standard deviations of the data on either side of its mean that a plot spans at least
-)
+WIDTHS = 2.5  # Standard deviations on either side of the data's mean that a plot spans at least
 NAMED = 12  # Classes up to which a legend names their colours
 
 
 def columns_picture(
     points: np.ndarray, space: Space, labels: np.ndarray | None = None
 ) -> Image.Image:
-    """Draw points coloured by class, with column names and ticks on the axes.
+    """Draw points (n, 2) in data units coloured by class, with column names and ticks.
 
-    The axes span the data's range, by its mean and standard deviation, and nearly all of the points.
-
-    Args:
-        points: Points, (n, 2) in data units. Points that are not finite are left out.
-        space: Space of the data, with names of columns and classes, mean and standard deviation.
-        labels: The class of each point, int (n,), or None.
-
-    Returns:
-        RGB.
+    The axes span the data's range, by its mean and standard deviation, and nearly all points.
     """
     import torch
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(5.6, 5.6), dpi=100, layout="constrained")
     axes = figure.subplots()
-    width = space.scale
-    centre = space.to_data(torch.zeros(1, 2))[0].tolist()
     points, groups = _groups(points, labels, len(space.classes))
     for number, colour, members in groups:
-        name = space.classes[number] if labels is not None and space.classes else None
-        axes.scatter(
-            members[:, 0], members[:, 1], s=16, color=colour, alpha=0.6, linewidths=0, label=name
-        )
+        name = None
+        if labels is not None and space.classes:
+            name = space.classes[number]
+        x, y = members.T
+        axes.scatter(x, y, s=16, color=colour, alpha=0.6, linewidths=0, label=name)
     if labels is not None and 1 < len(groups) <= NAMED:
-        axes.legend(
-            title=(space.label.target or None) if space.label else None, fontsize=8, framealpha=0.85
-        )
-    (left, right), (bottom, top) = (_range(points[:, at], centre[at], width[at]) for at in (0, 1))
+        title = space.label.target if space.label else None
+        axes.legend(title=title or None, fontsize=8, framealpha=0.85)
+    centre = space.to_data(torch.zeros(1, 2))[0].tolist()
+    across = _range(points[:, 0], centre[0], space.scale[0])
+    upwards = _range(points[:, 1], centre[1], space.scale[1])
     names = space.columns or ("x0", "x1")
-    axes.set(xlim=(left, right), ylim=(bottom, top), xlabel=names[0], ylabel=names[1])
+    axes.set(xlim=across, ylim=upwards, xlabel=names[0], ylabel=names[1])
     return figure_picture(figure)
 
 
 def groups_picture(
-    points: np.ndarray, labels: np.ndarray | None, names: Sequence[str], *, size: int = 480
+    points: np.ndarray, labels: np.ndarray | None, names: Sequence[str]
 ) -> Image.Image:
-    """Draw points in the plane coloured by group, with group names at the centres, as RGB.
-
-    Args:
-        points: Points, (n, 2). Rows that are not finite are left out.
-        labels: The group of each point, int (n,), or None for a single one.
-        names: Names of the groups.
-        size: Pixels along a side.
-    """
+    """Draw points (n, 2) coloured by group, with group names at the centres."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(size / 100, size / 100), dpi=100, layout="constrained")
+    figure = Figure(figsize=(7.2, 7.2), dpi=100, layout="constrained")
     axes = figure.subplots()
     points, groups = _groups(points, labels, len(names))
+    area = 90 / max(1.0, len(points) / 400) ** 0.5
     for number, colour, members in groups:
-        area = 60 * size / 480 / max(1.0, len(points) / 400) ** 0.5
-        axes.scatter(members[:, 0], members[:, 1], s=area, color=colour, alpha=0.6, linewidths=0)
+        x, y = members.T
+        axes.scatter(x, y, s=area, color=colour, alpha=0.6, linewidths=0)
         if labels is not None and len(names) <= 20:
-            style = {
-                "boxstyle": "round,pad=0.2",
-                "facecolor": "white",
-                "edgecolor": colour,
-                "alpha": 0.85,
-            }
-            x, y = np.median(members, axis=0)
-            axes.annotate(names[number], (x, y), ha="center", va="center", fontsize=8, bbox=style)
+            box = {"boxstyle": "round,pad=0.2", "facecolor": "white", "edgecolor": colour}
+            axes.annotate(
+                names[number],
+                (np.median(x), np.median(y)),
+                ha="center",
+                va="center",
+                fontsize=8,
+                bbox={**box, "alpha": 0.85},
+            )
     left, right, bottom, top = limits_of(points)
     axes.set(xlim=(left, right), ylim=(bottom, top), xticks=[], yticks=[])
     axes.set_aspect("equal")
@@ -352,24 +346,31 @@ def _groups(
 ) -> tuple[np.ndarray, list[Group]]:
     from matplotlib import colormaps
 
+    if labels is None:
+        labels = np.zeros(len(points), dtype=int)
     known = np.isfinite(points).all(1)
     points = points[known]
-    group = np.zeros(int(known.sum()), dtype=int) if labels is None else labels[known]
+    labels = labels[known]
     colours = colormaps["tab10" if count <= 10 else "tab20"]
-    return points, [
-        (int(number), colours(int(number) % colours.N), points[group == number])
-        for number in np.unique(group)
-    ]
+    groups = []
+    for number in np.unique(labels).tolist():
+        groups.append((number, colours(number % colours.N), points[labels == number]))
+    return points, groups
 
 
 def _range(values: np.ndarray, mean: float, std: float) -> tuple[float, float]:
-    low, high = np.percentile(values, [0.5, 99.5]) if len(values) else (mean, mean)
-    low = min(low, mean - WIDTHS * std)
-    high = max(high, mean + WIDTHS * std)
-    return float(low - 0.03 * (high - low)), float(high + 0.03 * (high - low))
+    low = mean - WIDTHS * std
+    high = mean + WIDTHS * std
+    if len(values):
+        least, greatest = np.percentile(values, [0.5, 99.5])
+        low = min(least, low)
+        high = max(greatest, high)
+    margin = 0.03 * (high - low)
+    return float(low - margin), float(high + margin)
 
 
-# Models ---------------------------------------------------------------------------------------------------------
+# Models -------------------------------------------------------------------------------------------
+# --------------
 
 
 def marker(index: int, x: float = 0, y: float = 0, r: float = 4.5) -> str:
@@ -377,16 +378,19 @@ def marker(index: int, x: float = 0, y: float = 0, r: float = 4.5) -> str:
     corners = SHAPES[(index + index // len(COLOURS)) % len(SHAPES)]
     if not corners:
         return f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{r}"/>'
-    return f'<polygon points="{" ".join(f"{x + r * a:.1f},{y + r * b:.1f}" for a, b in corners)}"/>'
+    points = [f"{x + r * a:.1f},{y + r * b:.1f}" for a, b in corners]
+    return f'<polygon points="{" ".join(points)}"/>'
 
 
 def sign(index: int | None) -> Markup:
-    """Draw the marker of a model for use in text, also without a style sheet; empty for None."""
+    """Draw the marker of a model for use in text; empty for None."""
     if index is None:
         return Markup()
-    size = f'width="12" height="12" fill="{COLOURS[index % len(COLOURS)]}"'  # without a style sheet
+    fill = COLOURS[index % len(COLOURS)]  # without a style sheet
+    size = f'width="12" height="12" fill="{fill}"'
     return Markup(
-        f'<svg class="sign {colour(index)}" {size} viewBox="-6 -6 12 12" aria-hidden="true">{marker(index, r=4.8)}</svg>'
+        f'<svg class="sign {colour(index)}" {size} viewBox="-6 -6 12 12" aria-hidden="true">'
+        f"{marker(index, r=4.8)}</svg>"
     )
 
 

@@ -1,7 +1,7 @@
 """Plug-ins: Python files of users that define recipes, solvers, metrics, data sets and other parts.
 
-A file is run where the user names it, and nowhere else: a run stores the path and the sha256 of its plug-ins, and is read only
-after the same files have been named again in this process (`pushforward.training.runs.run.read_spec`).
+A file is run only if the user names it: a run stores the path and the sha256 of its plug-ins, and
+is read only after the same files have been named again in this process.
 """
 
 from __future__ import annotations
@@ -24,21 +24,13 @@ from pushforward.errors import CheckpointError, RunUsageError, UsageError
 from pushforward.registries import KINDS
 
 _PREFIX = "pushforward_plugin_"  # The prefix of their modules' names
-_LIBRARIES = (
-    sysconfig.get_path("stdlib"),
-    "<",
-)  # Files that are not the user's own, besides those in site-packages
+# Files that are not the user's own, besides those in site-packages
+_LIBRARIES = (sysconfig.get_path("stdlib"), "<")
 
 
 @dataclass(frozen=True)
 class Plugin:
-    """Loaded plug-in.
-
-    Args:
-        file: File of the plug-in.
-        sha256: Hash of the content.
-        names: Names of the defined parts, by kind (`pushforward.registries.KINDS`).
-    """
+    """Loaded plug-in, with the names of its parts by kind (`pushforward.registries.KINDS`)."""
 
     file: Path
     sha256: str
@@ -50,46 +42,31 @@ LOADED: dict[Path, Plugin] = {}
 
 
 def load(path: str | Path) -> Plugin:
-    """Run a Python file, once per content, and register the parts that it defines.
-
-    Args:
-        path: Python file, which then counts as named until the process ends.
-
-    Raises:
-        UsageError: If the file is missing, fails, defines no part, or the name of a part is taken.
-    """
+    """Run a Python file, once per content, and register the parts that it defines."""
     file = _existing(path)
     content = file.read_bytes()
     sha256 = hashlib.sha256(content).hexdigest()
     module = _run(file, content, f"{_PREFIX}{sha256[:12]}")
-    plugin = Plugin(
-        file, sha256, {kind: registry.adopt(module) for kind, registry in KINDS.items()}
-    )
+    names = {kind: registry.adopt(module) for kind, registry in KINDS.items()}
+    plugin = Plugin(file, sha256, names)
     if not any(plugin.names.values()):
         raise UsageError(
-            f"{path} defines nothing that can be used by name; expected a recipe (a function annotated `-> Recipe`), "
-            "a Solver, a metric (a class with scores that declare a MetricInfo), a feature extractor (an Extractor), "
-            "a Tracker, or a data set (a Source). See docs/one-new-file.md."
+            f"{path} defines nothing that can be used by name; expected a recipe (a function "
+            "annotated `-> Recipe`), a Solver, a metric (a class with scores that declare a "
+            "MetricInfo), a feature extractor (an Extractor), a Tracker, or a data set (a Source). "
+            "See docs/one-new-file.md."
         )
     LOADED[file.resolve()] = plugin
     return plugin
 
 
 def only(path: str | Path, kind: str, hint: str) -> str:
-    """Return the name of the only part of a kind in a file, after running the file and registering its parts (`load`).
-
-    Args:
-        path: Python file.
-        kind: Key in `pushforward.registries.KINDS`.
-        hint: Description of the expected part, for the error message.
-
-    Raises:
-        UsageError: If the file has no or several such parts, or cannot be loaded.
-    """
+    """Load a file, and return the name of its only part of a kind."""
     names = load(path).names[kind]
     if len(names) != 1:
         raise UsageError(
-            f"{path} must contain exactly one {kind}, {hint}; it contains {names}. See docs/one-new-file.md."
+            f"{path} must contain exactly one {kind}, {hint}; it contains {names}. "
+            "See docs/one-new-file.md."
         )
     return names[0]
 
@@ -106,49 +83,39 @@ def load_needed(
 ) -> None:
     """Load the plug-ins of a run, if all are named and unchanged, and any others that are named.
 
-    Args:
-        needed: Plug-ins stored in the run: ``file`` and ``sha256`` of each.
-        files: Files named in addition to those loaded before, or a single one. None is run before all required files are found.
-
     Raises:
         RunUsageError: If a plug-in is needed and none is named.
         CheckpointError: If a required plug-in is not named, or has changed.
-        UsageError: If a named file does not exist, or cannot be loaded.
     """
     files = files_of(files)
     hashes = {path: plugin.sha256 for path, plugin in LOADED.items()}
-    hashes |= {file.resolve(): file_hash(file) for file in map(_existing, files)}
+    for file in map(_existing, files):
+        hashes[file.resolve()] = file_hash(file)
     for plugin in needed:
-        if plugin["sha256"] not in hashes.values():
-            file = plugin["file"]
-            if files:
-                changed = (
-                    " None of the named files has this content, so the file has changed since."
-                )
-            else:
-                changed = ""
-            raise (CheckpointError if files else RunUsageError)(
-                f"This run was trained with {file} (sha256 {plugin['sha256'][:12]}...), which is only run if you name it: "
-                f"`plugins=[{file}]`.{changed}"
-            )
+        name = plugin["file"]
+        sha256 = plugin["sha256"]
+        if sha256 in hashes.values():
+            continue
+        message = (
+            f"This run was trained with {name} (sha256 {sha256[:12]}...), which is only run if you "
+            f"name it: `plugins=[{name}]`."
+        )
+        if not files:
+            raise RunUsageError(message)
+        raise CheckpointError(
+            f"{message} None of the named files has this content, so the file has changed since."
+        )
     for path in files:
         load(path)
 
 
 def recorded(files: Iterable[str | Path], content: Any) -> list[dict[str, str]]:
-    """Return the plug-ins that a run stores: ``file`` and ``sha256`` of each.
-
-    Args:
-        files: Plug-ins named for this run, which have been loaded.
-        content: Content of the run's spec; a loaded plug-in is stored too if a part of it is named there.
-    """
+    """Return ``file`` and ``sha256`` of the plug-ins named for a run or in its spec."""
     plugins = [LOADED[Path(file).expanduser().resolve()] for file in files]
     words = set(re.findall(r'"(.*?)"', json.dumps(content)))
-    plugins += [
-        plugin
-        for plugin in LOADED.values()
-        if not words.isdisjoint(itertools.chain(*plugin.names.values()))
-    ]
+    for plugin in LOADED.values():
+        if not words.isdisjoint(itertools.chain(*plugin.names.values())):
+            plugins.append(plugin)
     hashes = {str(plugin.file): plugin.sha256 for plugin in plugins}
     return [{"file": file, "sha256": sha256} for file, sha256 in hashes.items()]
 
@@ -182,26 +149,23 @@ def _run(file: Path, content: bytes, name: str) -> ModuleType:
 
 
 def line_of(error: BaseException) -> str | None:
-    """Return the file and line of a user's code where an error was raised, also within a library.
-
-    Returns None if it was raised in pushforward itself.
-    """
+    """Return where in a user's file an error was raised; None if in pushforward."""
     package = str(Path(__file__).parent)
     for frame in reversed(traceback.extract_tb(error.__traceback__)):
-        if frame.filename.startswith(package):
+        file = frame.filename
+        if file.startswith(package):
             return None
-        if not frame.filename.startswith(_LIBRARIES) and "-packages" not in frame.filename:
-            return f"{frame.filename}, line {frame.lineno}"
+        if not file.startswith(_LIBRARIES) and "-packages" not in file:
+            return f"{file}, line {frame.lineno}"
     return None
 
 
 def plugin_options(spec: Mapping[str, Any]) -> str:
     """Return the command-line options that name a run's plug-ins."""
-    return "".join(
-        f" --plugin {shlex.quote(plugin['file'])}" for plugin in spec.get("plugins") or ()
-    )
+    files = [plugin["file"] for plugin in spec.get("plugins") or ()]
+    return "".join(f" --plugin {shlex.quote(file)}" for file in files)
 
 
 def resume_command(folder: Path, spec: Mapping[str, Any]) -> str:
-    """Return the command that continues a run, to which a new budget can be added."""
+    """Return the command that continues a run."""
     return f"pushforward resume {shlex.quote(str(folder))}{plugin_options(spec)}"

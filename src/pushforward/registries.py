@@ -1,8 +1,4 @@
-"""Parts by name: those of the package, in tables, and those that plug-ins and programs add.
-
-A table says where each part is defined. A part is imported when it is first asked for, so names cost no imports; so are the
-public names of packages (`exports`).
-"""
+"""Parts by name, imported when first used: those of the package, and those that plug-ins add."""
 
 from __future__ import annotations
 
@@ -10,6 +6,7 @@ import importlib.util
 import inspect
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any
 from warnings import warn
@@ -18,31 +15,23 @@ from pushforward import synonyms
 from pushforward.errors import UsageError, suggestion, unknown
 
 
+@dataclass(eq=False, repr=False)
 class Registry(Mapping[str, Any]):
     """Registry of parts of one kind by name, the package's own first.
 
     Args:
         kind: Noun for messages, such as "solver".
-        homes: Definition of each part of the package, by name: "module:object", relative to the
-            package.
+        homes: Parts of the package by name: "module:object", relative to the package.
         defined: Function that finds the parts of this kind in a module, by name.
-        refuse: Location of a function that checks a new part, ``refuse(name, part)``; None for no
-            check.
+        refuse: Function that checks a new part, as "module:object".
     """
 
-    def __init__(
-        self,
-        kind: str,
-        homes: Mapping[str, str],
-        defined: Callable[[ModuleType], dict[str, Any]],
-        refuse: str | None = None,
-    ) -> None:
-        self.kind = kind
-        self.homes = homes
-        self._defined = defined
-        self._refuse = refuse
-        self.added: dict[str, Any] = {}
-        self._files: dict[str, str] = {}
+    kind: str
+    homes: Mapping[str, str]
+    defined: Callable[[ModuleType], dict[str, Any]]
+    refuse: str | None = None
+    added: dict[str, Any] = field(default_factory=dict)
+    files: dict[str, str] = field(default_factory=dict)
 
     def __getitem__(self, name: str) -> Any:
         if name in self.added:
@@ -60,97 +49,82 @@ class Registry(Mapping[str, Any]):
         return name in self.homes or name in self.added
 
     def check(self, name: str) -> None:
-        """Raise an error if a name is unknown.
-
-        Raises:
-            UsageError: With the known names.
-        """
+        """Raise an error with the known names if a name is unknown."""
         if name not in self:
             raise unknown(self.kind, name, self)
 
     def find(self, name: str) -> Any:
-        """Return the part with a name.
-
-        Raises:
-            UsageError: If the name is unknown.
-        """
+        """Return the part with a name; an error lists the known names."""
         self.check(name)
         return self[name]
 
     def add(self, name: str, part: Any, file: str = "") -> None:
-        """Add a part, replacing an earlier addition of the same name.
-
-        Raises:
-            UsageError: If the name belongs to a part of the package, or the part is unusable.
-        """
-        if self._refuse is not None:
-            at(self._refuse)(name, part)
+        """Add a part, but none with the name of a part of the package."""
+        if self.refuse is not None:
+            at(self.refuse)(name, part)
         if name in self.homes:
+            where = f" in {file}" if file else ""
             raise UsageError(
-                f'The name "{name}" is already used by a {self.kind} of pushforward. Rename yours{file and " in "}{file}.'
+                f'The name "{name}" is already used by a {self.kind} of pushforward. '
+                f"Rename yours{where}."
             )
         self.added[name] = part
 
     def adopt(self, module: ModuleType) -> list[str]:
-        """Add the parts of a plug-in, and return their names. Parts of an earlier version of the file are removed.
-
-        Raises:
-            UsageError: If a name belongs to another file, because a run would silently use the
-                later part.
-        """
+        """Add the parts of a plug-in, replacing those of an earlier version of the file."""
         file = str(module.__file__)
-        parts = self._defined(module)
-        for name in [name for name, owner in self._files.items() if owner == file]:
-            del self._files[name]
-            self.added.pop(name, None)
+        parts = self.defined(module)
+        for name, owner in list(self.files.items()):
+            if owner == file:
+                del self.files[name]
+                self.added.pop(name, None)
         for name, part in parts.items():
             if self.added.get(name, part) is not part:
-                owner = self._files.get(name, "this session")
+                owner = self.files.get(name, "this session")
                 raise UsageError(
-                    f'The name "{name}" is already used by a {self.kind} in {owner}. Rename it in {file}.'
+                    f'The name "{name}" is already used by a {self.kind} in {owner}. '
+                    f"Rename it in {file}."
                 )
             self.add(name, part, file)
-            self._files[name] = file
+            self.files[name] = file
         return list(parts)
 
     def forget(self) -> None:
         """Forget all that was added."""
         self.added.clear()
-        self._files.clear()
+        self.files.clear()
 
 
 def at(home: str, name: str = "") -> Any:
-    """Import an object from "module:object"; for a tuple of objects, the one with the name."""
+    """Import "module:object"; of a tuple of objects, the one with the name."""
     module, _, attribute = home.partition(":")
     part = getattr(importlib.import_module(f"pushforward.{module}"), attribute)
     if isinstance(part, tuple):
-        return next(one for one in part if one.name == name)
+        return {one.name: one for one in part}[name]
     return part
 
 
 def from_text(parts: Registry, text: str) -> Any:
-    """Build a part by name, with the value after a colon as its first argument: ``dpm:3``, ``ddim:0.5``, ``inception:FILE``.
-
-    Raises:
-        UsageError: If the name is unknown, or the part does not take the value.
-    """
+    """Build a part by name, with its first argument after a colon, as in dpm:3."""
     word, _, value = text.strip().partition(":")
     part = parts.find(word.lower().replace("_", "-"))
     if not value:
         return part()
-    first = next(iter(inspect.signature(part).parameters.values()), None)
-    if first is None:
+    arguments = list(inspect.signature(part).parameters.values())
+    if not arguments:
         raise UsageError(
             f'The {parts.kind} "{word}" does not take an argument. Leave out ":{value}".'
         )
-    kind = type(first.default) if isinstance(first.default, (int, float)) else str
+    default = arguments[0].default
+    if not isinstance(default, (int, float)):
+        return part(value)
     try:
-        argument = kind(value)
+        number = type(default)(value)
     except ValueError:
         raise UsageError(
-            f'"{value}" in "{text}" is not a number. Write for example {word}:{first.default}.'
+            f'"{value}" in "{text}" is not a number. Write for example {word}:{default}.'
         ) from None
-    return part(argument)
+    return part(number)
 
 
 def classes_of(module: ModuleType) -> dict[str, type]:
@@ -172,41 +146,54 @@ def concrete(parts: Mapping[str, type], kind: type) -> dict[str, Any]:
 
 
 def objects_of(module: ModuleType, kind: type) -> list[Any]:
-    """Return the objects of a kind in the variables of a module, including tuples and lists, each once and in order.
-
-    If a module has ``__all__``, only its names count, so that a file can use the parts of another
-    one.
-    """
-    public = getattr(module, "__all__", None)
-    values = [value for name, value in vars(module).items() if public is None or name in public]
-    flat = [
-        part
-        for value in values
-        for part in (value if isinstance(value, (tuple, list)) else [value])
-    ]
-    return list({id(part): part for part in flat if isinstance(part, kind)}.values())
+    """Return the objects of a kind in a module, also in tuples and lists."""
+    public = getattr(module, "__all__", vars(module))
+    found: dict[int, Any] = {}
+    for name, value in vars(module).items():
+        if name not in public:
+            continue
+        parts = value if isinstance(value, (tuple, list)) else [value]
+        for part in parts:
+            if isinstance(part, kind):
+                found[id(part)] = part
+    return list(found.values())
 
 
 def _subclasses(home: str) -> Callable[[ModuleType], dict[str, Any]]:
-    """Finds the concrete classes of a kind, by their names in lower case."""
-    return lambda module: {
-        name.lower(): part for name, part in concrete(classes_of(module), at(home)).items()
-    }
+    def defined(module: ModuleType) -> dict[str, Any]:
+        parts = concrete(classes_of(module), at(home))
+        return {name.lower(): part for name, part in parts.items()}
+
+    return defined
 
 
 def _recipes(module: ModuleType) -> dict[str, Any]:
-    functions = {
-        name: part
-        for name, part in vars(module).items()
-        if inspect.isfunction(part) and not name.startswith("_")
-    }
-    own = {name: part for name, part in functions.items() if part.__module__ == module.__name__}
-    returns = {name: inspect.signature(part).return_annotation for name, part in own.items()}
-    return {
-        name: own[name]
-        for name, kind in returns.items()
-        if str(getattr(kind, "__name__", kind)).split(".")[-1] == "Recipe"
-    }
+    recipes = {}
+    for name, part in vars(module).items():
+        if name.startswith("_") or not inspect.isfunction(part):
+            continue
+        kind = inspect.signature(part).return_annotation
+        returned = str(getattr(kind, "__name__", kind)).split(".")[-1]
+        if part.__module__ == module.__name__ and returned == "Recipe":
+            recipes[name] = part
+    return recipes
+
+
+def _metrics(module: ModuleType) -> dict[str, Any]:
+    is_metric = at("metrics.score:is_metric")
+    parts = classes_of(module)
+    return {name.lower(): part for name, part in parts.items() if is_metric(part)}
+
+
+def _sets(module: ModuleType) -> dict[str, Any]:
+    return {part.name: part for part in objects_of(module, at("data.core.named_set:Named"))}
+
+
+def _readers(module: ModuleType) -> dict[str, Any]:
+    readers: dict[str, Any] = {}
+    for part in objects_of(module, at("data.readers.reader:Reader")):
+        readers |= dict.fromkeys(part.endings, part)
+    return readers
 
 
 RECIPES = Registry(
@@ -240,7 +227,7 @@ ALIASES = {
 
 
 def own_name(recipe: str) -> str:
-    """Return a recipe's own name for an alias, with a warning; every other name or path is returned unchanged."""
+    """Return a recipe's own name for an alias, with a warning."""
     if recipe in RECIPES or recipe not in ALIASES:
         return recipe
     name, sentence = ALIASES[recipe]
@@ -296,11 +283,7 @@ METRICS = Registry(
         "utility": "tables.metrics.trees:Utility",
         "wasserstein": "metrics.transport:Wasserstein",
     },
-    lambda module: {
-        name.lower(): part
-        for name, part in classes_of(module).items()
-        if at("metrics.score:is_metric")(part)
-    },
+    _metrics,
     refuse="metrics.names:check_metric",
 )
 EXTRACTORS = Registry(
@@ -348,9 +331,7 @@ SETS = Registry(
         "swissroll": "data.sets.toys:SETS",
         "pinwheel": "data.sets.toys:SETS",
     },
-    lambda module: {
-        part.name: part for part in objects_of(module, at("data.core.named_set:Named"))
-    },
+    _sets,
     refuse="data.core.named_set:check_set",
 )
 READERS = Registry(
@@ -367,11 +348,7 @@ READERS = Registry(
         ".txt": "tables.reading.reader:TABLES",
         ".parquet": "tables.reading.reader:TABLES",
     },
-    lambda module: {
-        ending: part
-        for part in objects_of(module, at("data.readers.reader:Reader"))
-        for ending in part.endings
-    },
+    _readers,
     refuse="data.readers.reader:check_ending",
 )
 # Kinds of data, in the order in which they are asked whether they accept an array
@@ -380,7 +357,8 @@ SPACES = (
     "tables.space:TableSpace",
     "data.spaces.vector:VectorSpace",
 )
-# The classes that `spec.build` makes from a `spec.json`, by the module that defines them; a run with any other class is not read
+# The classes that `spec.build` makes from a `spec.json`, by the module that defines them; a run
+# with any other class is not read
 _PARTS = {
     "conditions.columns": "Numbers",
     "conditions.embeddings": "LabelEmbedding NumbersEmbedding",
@@ -403,7 +381,8 @@ _PARTS = {
     "interop.diffusers": "DiffusersDecoder DiffusersEncoder DiffusersUNet",
     "export.tables": "Dense",
     "methods.adversarial": "CriticInput DiffAugment GAN Game Objective Penalties",
-    "methods.autoencoders": "Drawn Following HasFeatures LossWeights PerceptualAutoencoder QuantisedAutoencoder Snapped "
+    "methods.autoencoders": "Drawn Following HasFeatures LossWeights PerceptualAutoencoder "
+    "QuantisedAutoencoder Snapped "
     "Standardised",
     "methods.denoising": "Denoising",
     "methods.distillation": "Distillation TeacherPairs Trajectories",
@@ -418,7 +397,8 @@ _PARTS = {
     "methods.vae": "Bounded ClassPrior Descent Deterministic FromPrior HierarchicalVAE ToPrior VAE",
     "networks.autoencoder": "Codebook Compressor Decoder Encoder Expander PatchCritic Rounding",
     "networks.blocks": "Attention Conditioning Level Modulation Norm ResidualBlock TimeEmbedding",
-    "networks.gan": "Critic DCGANCritic DCGANGenerator Generator InvertedBlock ProjectionHead Resample TextbookCritic "
+    "networks.gan": "Critic DCGANCritic DCGANGenerator Generator InvertedBlock ProjectionHead "
+    "Resample TextbookCritic "
     "TextbookGenerator",
     "networks.mlp": "MLP Perceptron",
     "networks.pretrained": "FeatureHeads Mixing PretrainedFeatures ProjectedCritic ScaleCritic",
@@ -449,14 +429,10 @@ KINDS = {
 
 
 def exports(package: str, homes: Mapping[str, Sequence[str]]) -> Callable[[str], Any]:
-    """Return the module-level ``__getattr__`` of a package, and give the package a ``__dir__`` that lists its ``__all__``.
-
-    Args:
-        package: Full name of the package.
-        homes: Public names by the module of the package that defines them; ".tables.space" is a
-            module of another package.
-    """
+    """Return the ``__getattr__`` of a package that imports names when first used."""
     home = {name: module for module, names in homes.items() for name in names}
+    module = sys.modules[package]
+    vars(module)["__dir__"] = lambda: sorted(module.__all__)
 
     def find(name: str) -> Any:
         if name in home:
@@ -466,6 +442,4 @@ def exports(package: str, homes: Mapping[str, Sequence[str]]) -> Callable[[str],
         hint = suggestion(name, module.__all__) if synonyms.is_listed(name) else ""
         raise AttributeError(f"module {package!r} has no attribute {name!r}.{hint}")
 
-    module = sys.modules[package]
-    vars(module)["__dir__"] = lambda: sorted(module.__all__)
     return find

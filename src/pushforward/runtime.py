@@ -1,8 +1,7 @@
-"""The environment of the program: processes, threads, devices and notebooks.
+"""The environment of the program: processes, threads, devices and notebooks, without torch.
 
-Importing this module does not import torch. How OpenMP threads wait is chosen when pushforward is
-imported, which must happen before torch: by default, GNU OpenMP threads spin for some milliseconds
-after a parallel part, and block cores that other processes need.
+How OpenMP threads wait must be chosen before torch is imported: by default, they spin for some
+milliseconds after a parallel part, and block cores that other processes need.
 """
 
 from __future__ import annotations
@@ -27,14 +26,7 @@ _SLURM = ("SLURM_PROCID", "SLURM_NTASKS", "SLURM_LOCALID", "SLURM_NTASKS_PER_NOD
 
 @dataclass(frozen=True)
 class Launch:
-    """Position of a process among those started with it.
-
-    Args:
-        rank: Number of the process, from 0.
-        count: Number of processes.
-        local_rank: Number of the process on its machine.
-        local_count: Number of processes on its machine.
-    """
+    """Position of a process among all, and among those of its machine, from 0."""
 
     rank: int = 0
     count: int = 1
@@ -43,13 +35,10 @@ class Launch:
 
 
 def launched(environment: Mapping[str, str] | None = None) -> Launch:
-    """Read the variables of the launcher: torchrun, a program with the same variables (Ray), or Slurm with ``MASTER_ADDR``.
+    """Read the variables of torchrun, of a program with the same variables (Ray), or of Slurm.
 
-    A ``MASTER_ADDR`` that is an absolute path names a file by which processes of one machine meet.
-    A batch step of Slurm without ``MASTER_ADDR`` is one process: a program that it starts without ``srun`` has the variables too.
-
-    Raises:
-        UsageError: If variables are missing or not numbers.
+    A batch step of Slurm without ``MASTER_ADDR`` is one process: a program that it starts without
+    ``srun`` has the variables too.
     """
     given = os.environ if environment is None else environment
     if "WORLD_SIZE" in given and "RANK" in given:
@@ -58,122 +47,101 @@ def launched(environment: Mapping[str, str] | None = None) -> Launch:
         names = _SLURM
     else:
         return Launch()
-    rank = _number(given, names[0])
-    count = _number(given, names[1])
+    of_rank, of_count, of_local_rank, of_local_count = names
+    rank = _number(given, of_rank)
+    count = _number(given, of_count)
     if not 0 <= rank < count:
         raise UsageError(
-            f"The launcher set {names[0]}={rank} and {names[1]}={count}; expected a rank from 0 to {count - 1}."
+            f"The launcher set {of_rank}={rank} and {of_count}={count}; "
+            f"expected a rank from 0 to {count - 1}."
         )
-    if missing := [
-        name for name in ("MASTER_ADDR", "MASTER_PORT") if count > 1 and name not in given
-    ]:
-        raise UsageError(
-            f"The launcher set {names[1]}={count}, but not {missing[0]}, which the processes need to find each other. "
-            f"Start them with torchrun, or set {missing[0]} to the same value for all processes."
-        )
-    return Launch(rank, count, _number(given, names[2], rank), _number(given, names[3], count))
+    for name in ("MASTER_ADDR", "MASTER_PORT"):
+        if count > 1 and name not in given:
+            raise UsageError(
+                f"The launcher set {of_count}={count}, but not {name}, which the processes need to "
+                "find each other. Start them with torchrun, or set it to the same value for all."
+            )
+    local_rank = _number(given, of_local_rank, rank)
+    local_count = _number(given, of_local_count, count)
+    return Launch(rank, count, local_rank, local_count)
 
 
-def _number(given: Mapping[str, str], name: str, default: int | None = None) -> int:
-    text = given.get(name, "" if default is None else str(default))
+def _number(given: Mapping[str, str], name: str, default: int | str = "") -> int:
+    text = given.get(name, str(default))
     if not text.isdecimal():
         raise UsageError(f'The launcher set {name}="{text}"; expected an integer.')
     return int(text)
 
 
-# Rounds of spinning before a thread sleeps, GOMP_SPINCOUNT; the library's own default is 300,000 (benchmarks/threads.py)
+# Rounds of spinning before a thread sleeps, GOMP_SPINCOUNT; the library's own default is 300,000
+# (benchmarks/threads.py)
 SPINS = "2000"
-THREAD_VARIABLES = (
-    "OMP_WAIT_POLICY",
-    "GOMP_SPINCOUNT",
-    "KMP_BLOCKTIME",
-)  # With any of them set, the user has chosen
+# With any of them set, the user has chosen
+THREAD_VARIABLES = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")
 
 
 def set_thread_waiting() -> None:
-    """Set GOMP_SPINCOUNT unless the user has set any of `THREAD_VARIABLES`, or torch is already imported.
-
-    Child processes inherit it. Other OpenMP libraries, such as macOS's, do not read it.
-    """
+    """Set GOMP_SPINCOUNT, which child processes inherit, unless the user has chosen."""
     if "torch" not in sys.modules and not any(name in os.environ for name in THREAD_VARIABLES):
         os.environ["GOMP_SPINCOUNT"] = SPINS
 
 
 def thread_waiting() -> str:
     """Describe the variables that determine how OpenMP threads wait."""
-    return (
-        ", ".join(f"{name}={os.environ[name]}" for name in THREAD_VARIABLES if name in os.environ)
-        or "OpenMP's default"
-    )
+    chosen = [f"{name}={os.environ[name]}" for name in THREAD_VARIABLES if name in os.environ]
+    return ", ".join(chosen) or "OpenMP's default"
 
 
 _Module = TypeVar("_Module", bound="nn.Module")
 
 
 def device_named(name: torch.device | str) -> torch.device:
-    """Return an available device by name.
+    """Return an available device by name: "auto", "cpu", "cuda" or "cuda:1".
 
-    Args:
-        name: "auto" (a CUDA device if available, otherwise the CPU), "cpu", "cuda", "cuda:1", or a
-            device. With several processes on a machine, each uses the CUDA device of its local
-            rank.
-
-    Raises:
-        UsageError: If the device is not available.
+    "cuda" is the device of the process's local rank.
     """
     import torch
 
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
-    if str(name) == "cuda" and (launch := launched()).count > 1:
-        name = f"cuda:{launch.local_rank}"
+    if str(name) == "cuda":
+        launch = launched()
+        if launch.count > 1:
+            name = f"cuda:{launch.local_rank}"
     try:
         torch.zeros(1, device=name).item()
         return torch.device(name)
-    except (
-        RuntimeError,
-        NotImplementedError,
-        AssertionError,
-        TypeError,
-    ):  # the type of torch's error depends on the device
+    # the type of torch's error depends on the device
+    except (RuntimeError, NotImplementedError, AssertionError, TypeError):
         raise UsageError(
             f'The device "{name}" is not available here. Use auto, cpu, cuda or cuda:1.'
         ) from None
 
 
 def laid_out(module: _Module, memory_format: torch.memory_format) -> _Module:
-    """Convert the parameters and buffers of a module with a suitable number of dimensions to a memory format.
-
-    `torch.nn.Module.to` refuses channels_last for a module that has kernels of a three-dimensional convolution as well.
-
-    Args:
-        module: Module to change in place.
-        memory_format: Memory format; ``torch.contiguous_format`` changes nothing.
-    """
+    """Convert parameters and buffers in place to a memory format that suits them."""
     import torch
 
     sides = {torch.channels_last: 4, torch.channels_last_3d: 5}.get(memory_format)
     if sides is None:
         return module
-    return module._apply(
-        lambda tensor: tensor.to(memory_format=memory_format) if tensor.dim() == sides else tensor
-    )
+
+    def converted(tensor: torch.Tensor) -> torch.Tensor:
+        if tensor.dim() == sides:
+            return tensor.to(memory_format=memory_format)
+        return tensor
+
+    return module._apply(converted)
 
 
 def in_notebook() -> bool:
     """Return whether a Jupyter kernel runs this code (not IPython in a terminal)."""
     shell = sys.modules.get("IPython")
-    running = shell.get_ipython() if shell is not None else None
-    return running is not None and hasattr(running, "kernel")
+    return shell is not None and hasattr(shell.get_ipython(), "kernel")
 
 
 def display(value: Any, *, raw: bool = False) -> Any:
-    """Show a value below the running cell, and return a handle whose ``update`` replaces it.
-
-    Args:
-        value: Value that a notebook can show.
-        raw: Whether the value is a dict from MIME types to texts.
-    """
+    """Show a value, or a dict from MIME types to texts, and return an updatable handle."""
     from IPython.display import display as show
 
     return show(value, raw=raw, display_id=True)
@@ -181,8 +149,9 @@ def display(value: Any, *, raw: bool = False) -> Any:
 
 def facts(title: str, rows: Mapping[str, Any]) -> str:
     """Build a small HTML table with a title and one row per fact."""
-    cells = "".join(
-        f"<tr><th style='text-align:left'>{html.escape(name)}</th><td style='text-align:left'>{html.escape(str(value))}</td></tr>"
-        for name, value in rows.items()
-    )
-    return f"<table><caption style='text-align:left'><b>{html.escape(title)}</b></caption>{cells}</table>"
+    left = "style='text-align:left'"
+    cells = ""
+    for name, value in rows.items():
+        fact = html.escape(str(value))
+        cells += f"<tr><th {left}>{html.escape(name)}</th><td {left}>{fact}</td></tr>"
+    return f"<table><caption {left}><b>{html.escape(title)}</b></caption>{cells}</table>"

@@ -1,8 +1,4 @@
-"""Samples as tensors that can be shown, and as files.
-
-Samples are drawn and written in batches, so that memory stays bounded. A file only appears once it
-is complete.
-"""
+"""Samples as tensors that can be shown, and as files, drawn and written in batches."""
 
 from __future__ import annotations
 
@@ -25,7 +21,7 @@ from pushforward.data import Space
 from pushforward.errors import UsageError
 from pushforward.files import check_replaceable, replacing
 from pushforward.numbers import some
-from pushforward.pictures import columns_picture, grid_picture, legible, write_gif
+from pushforward.pictures import columns_picture, grid_picture, write_gif
 from pushforward.registries import at
 from pushforward.runtime import display, in_notebook
 from pushforward.transports import BATCH, ConditionLike, Transport, has_steps, inner_of
@@ -40,7 +36,7 @@ MOST_SHOWN = 256  # The most images of one picture; the rest is left out
 
 
 class Samples(Tensor):
-    """Samples (n, *shape) in data units. Arithmetic returns plain tensors; a slice of whole samples stays `Samples`."""
+    """Samples (n, *shape) in data units, also a slice of them; arithmetic returns plain tensors."""
 
     space: Space
     __torch_function__ = torch._C._disabled_torch_function_impl  # type: ignore[assignment]
@@ -54,31 +50,28 @@ class Samples(Tensor):
 
     def __getitem__(self, where: Any) -> Tensor:
         part = super().__getitem__(where)
-        whole = tuple(part.shape[1:]) == tuple(self.space.shape) and part.dim() == self.dim()
+        whole = part.dim() == self.dim() and part.shape[1:] == self.shape[1:]
         if whole:
             return Samples.of(part, self.space)
         return part
 
     def to_pil(self, columns: int | None = None, *, zoom: int | None = None) -> Image.Image:
-        """Draw a picture: a grid of images, or a scatter plot of 2-dimensional vectors.
+        """Draw a grid of images, or a scatter plot of 2-dimensional vectors.
 
         Args:
             columns: Number of images per row; None for an approximately square grid.
-            zoom: Integer factor for enlarging pixels; None enlarges small images to about 64
-                pixels.
-
-        Raises:
-            UsageError: If there are no samples, or vectors do not have 2 dimensions.
+            zoom: Integer factor for enlarging pixels; None enlarges small images.
         """
         if not len(self):
             raise UsageError("There are no samples to plot: n is 0.")
         values = self.space.quantise(self.as_subclass(Tensor)[:MOST_SHOWN])
         if not self.space.as_points:
             pictures = self.space.drawing(values)
-            return grid_picture(pictures, columns, scale=zoom or legible(pictures))
+            return grid_picture(pictures, columns, scale=zoom)
         if tuple(self.space.shape) != (2,):
             raise UsageError(
-                f"Cannot plot vectors with {self.space.shape[0]} dimensions; expected images or 2-dimensional vectors."
+                f"Cannot plot vectors with {self.space.shape[0]} dimensions; expected images or "
+                "2-dimensional vectors."
             )
         return columns_picture(self.numpy(), self.space)
 
@@ -90,16 +83,12 @@ class Samples(Tensor):
                 folder of images.
             overwrite: Replace an existing file.
             zoom: Integer factor for enlarging pixels of a picture.
-
-        Raises:
-            UsageError: If the file exists, or the extension does not suit the data.
         """
-        write_samples(
-            Path(path), self.space, len(self), [(self.as_subclass(Tensor), None)], overwrite, zoom
-        )
+        parts = [(self.as_subclass(Tensor), None)]
+        write_samples(Path(path), self.space, len(self), parts, overwrite, zoom)
 
     def show(self) -> None:
-        """Show the picture of `to_pil`: below the cell in a notebook, otherwise in the system's image viewer."""
+        """Show the picture of `to_pil` below the cell, or in the system's image viewer."""
         picture = self.to_pil()
         if in_notebook():
             display(picture)
@@ -132,20 +121,7 @@ def drawn_from(
 ) -> Any:
     """Draw new samples: `Samples`, or a data frame for a table if pandas is installed.
 
-    A model trained on a polars frame returns polars frames. ``attrs["drawn_again"]`` of a pandas
-    frame is the fraction of draws that violated a constraint and were drawn again.
-
-    Args:
-        transport: Model.
-        n: Number of samples.
-        condition: Conditions, as in `Transport.sample`.
-        seed: Seed of the first sample.
-        batch: Batch size.
-        fill: Values of columns that the model does not learn, as for `write_samples`.
-
-    Raises:
-        UsageError: For a column that cannot be filled.
-        Diverged: If samples still violate a constraint of the data.
+    ``attrs["drawn_again"]`` of a pandas frame is the fraction of draws that violated a constraint.
     """
     check_fill(transport.space, fill or {})
     with counted() as tally:
@@ -167,37 +143,34 @@ PICTURES = (".png", ".gif")
 def check_target(
     path: Path, space: Space, n: int, overwrite: bool = False, zoom: int | None = None
 ) -> None:
-    """Raise an error, before any work, if the output exists, or extension or zoom do not suit the data.
-
-    With ``overwrite``, a file may replace a file, and a folder may replace a folder that contains
-    only earlier samples.
-
-    Raises:
-        UsageError: With alternatives.
-    """
+    """Raise an error if the output exists or does not suit the data."""
     known = space.endings
     ending = path.suffix.lower()
     if path.name.lower() in known:
         raise UsageError(
-            f'"{path}" has no file name before its extension. Write samples.png, or ./samples for a new folder.'
+            f'"{path}" has no file name before its extension. '
+            "Write samples.png, or ./samples for a new folder."
         )
     if path.exists() and not overwrite:
         raise UsageError(f"{path} already exists. Choose another `out`, or add `overwrite=True`.")
     if path.is_dir():
         check_replaceable(path)
     if ending not in known:
+        listed = ", ".join(known.values())
         raise UsageError(
-            f'Cannot write {space.noun}s to "{path}". Use one of these extensions: {", ".join(known.values())}.'
+            f'Cannot write {space.noun}s to "{path}". Use one of these extensions: {listed}.'
         )
     space.check_file(path)
     if ending in PICTURES and n > MOST_DRAWN:
         raise UsageError(
-            f"A picture shows at most {MOST_DRAWN:,} samples. Write {n:,} samples to an .npz file instead."
+            f"A picture shows at most {MOST_DRAWN:,} samples. "
+            f"Write {n:,} samples to an .npz file instead."
         )
     whole("n", n, 1)
     if zoom is not None and (space.as_points or ending == ".npz" or not 1 <= zoom <= LARGEST_ZOOM):
         raise UsageError(
-            f'`zoom={zoom}` is not supported for "{path}": zoom applies only to image files and must be from 1 to {LARGEST_ZOOM}.'
+            f'`zoom={zoom}` is not supported for "{path}": zoom applies only to image files '
+            f"and must be from 1 to {LARGEST_ZOOM}."
         )
 
 
@@ -218,30 +191,16 @@ def draw_to(
     zoom: int | None = None,
     fill: Mapping[str, str] | None = None,
 ) -> None:
-    """Draw the samples of `Transport.sample` and write them in batches, so that memory stays bounded.
+    """Draw the samples of `Transport.sample` and write them in batches, in bounded memory.
 
-    Args:
-        path: Output path, as for `write_samples`, or .gif: from noise to data step by step.
-        transport: Transport to sample.
-        n: Number of samples.
-        condition: Conditions, as in `Transport.sample`.
-        seed: Seed of the first sample.
-        batch: Batch size.
-        overwrite: Whether to replace an existing file.
-        zoom: Integer factor for enlarging pixels of a picture.
-        fill: Values of columns that the model does not learn, as for `write_samples`.
-
-    Raises:
-        UsageError: If the output exists, the extension does not suit the data, or a .gif is
-            requested for a one-call model.
-        CheckpointError: If writing fails; an existing file is kept.
-        Diverged: If a sample is not finite, or violates a constraint of the data after all
-            attempts; an existing file is kept.
+    The path is that of `write_samples`, or .gif: from noise to data step by step.
     """
     path = Path(path)
     space = transport.space
-    if path.suffix.lower() != ".gif":
+    animated = path.suffix.lower() == ".gif"
+    if writes_samples() or not animated:
         check_target(path, space, n, overwrite, zoom)
+    if not animated:
         parts = shared_stream(transport, n, condition, seed=seed, batch=batch)
         if writes_samples():
             write_samples(path, space, n, parts, overwrite, zoom, fill)
@@ -249,43 +208,41 @@ def draw_to(
         return
     if not writes_samples():
         return
-    check_target(path, space, n, overwrite, zoom)
-    if has_steps(inner_of(transport)):
-        states = transport.trajectory(n, condition, seed=seed)  # type: ignore[operator]
-        frames = [space.drawing(space.quantise(x)) for _, x in states]
-        with replacing(path) as temporary:
-            write_gif(temporary, [*frames, *[frames[-1]] * 8], 80, scale=zoom)
-        return
-    raise UsageError(
-        "A .gif shows how samples form step by step, but this model samples in one call. Write a .png."
-    )
+    if not has_steps(inner_of(transport)):
+        raise UsageError(
+            "A .gif shows how samples form step by step, but this model samples in one call. "
+            "Write a .png."
+        )
+    states = transport.trajectory(n, condition, seed=seed)  # type: ignore[operator]
+    frames = [space.drawing(space.quantise(x)) for _, x in states]
+    frames += [frames[-1]] * 8
+    with replacing(path) as temporary:
+        write_gif(temporary, frames, 80, scale=zoom)
 
 
 def frames_to(
     path: str | Path, space: Space, x: Tensor, *, overwrite: bool = False, zoom: int | None = None
 ) -> None:
-    """Write the frames (n, *shape) of an interpolation: a strip (.png), an animation (.gif), or a file of `write_samples`.
-
-    An animation of images runs forward and back; points appear one after another. Table rows that
-    violate a constraint are written, with a warning.
-    """
+    """Write an interpolation: a strip (.png), an animation (.gif), or a file of `write_samples`."""
     path = Path(path)
     warn_between(space, x)
+    n = len(x)
     ending = path.suffix.lower()
     images = space.drawing(space.quantise(x))
-    check_target(path, space, len(images), overwrite, zoom)
+    check_target(path, space, n, overwrite, zoom)
     if ending == ".gif":
-        back = [images[i : i + 1] for i in (*range(len(images)), *range(len(images) - 2, 0, -1))]
-        frames = [images[: i + 1] for i in range(len(images))] if space.as_points else back
+        if space.as_points:
+            frames = [images[: i + 1] for i in range(n)]
+        else:
+            frames = [images[i : i + 1] for i in range(n)]
+            frames += frames[-2:0:-1]
         with replacing(path) as temporary:
             write_gif(temporary, frames, 120, scale=zoom)
     elif ending == ".png" and not space.as_points:
         with replacing(path) as temporary:
-            grid_picture(images, columns=len(images), scale=zoom or legible(images)).save(
-                temporary, format="PNG"
-            )
+            grid_picture(images, columns=n, scale=zoom).save(temporary, format="PNG")
     else:
-        write_samples(path, space, len(images), [(x, None)], overwrite, zoom)
+        write_samples(path, space, n, [(x, None)], overwrite, zoom)
 
 
 def write_samples(
@@ -299,27 +256,24 @@ def write_samples(
 ) -> None:
     """Write n samples in the format given by the extension of ``path``.
 
+    Formats are .png, .npz, .csv, and no extension for a folder of PNGs; for tables also .tsv and
+    .parquet.
+
     Args:
-        path: Output path: .png, .npz, .csv, or no extension for a folder of PNGs; for tables also
-            .tsv and .parquet.
-        space: Shape and names of the data.
+        path: Output path.
+        space: Space of the samples.
         n: Total number of samples in all parts.
         parts: Pairs (samples in data units, condition), as yielded by `Transport.stream`.
         overwrite: Whether to replace an existing file.
-        zoom: Integer factor for enlarging images in a .png file or folder. None enlarges the small
-            images of a grid (`legible`), but not a single image or the files of a folder.
-        fill: Values of columns that the model does not learn, by name: "sequence" for 1, 2, 3, ...,
-            or a text for all rows of a .csv or .tsv file.
-
-    Raises:
-        UsageError: If a column cannot be filled; see also `check_target`.
-        CheckpointError: If writing fails; nothing is left behind and an existing file is kept.
+        zoom: Integer factor for enlarging images; None enlarges only the small images of a grid.
+        fill: Values of columns that the model does not learn, or "sequence" for 1, 2, 3, ....
     """
     check_target(path, space, n, overwrite, zoom)
-    check_fill(space, fill or {})
-    if fill and path.suffix.lower() not in (".csv", ".tsv"):
-        raise UsageError(f"`fill` supports only .csv and .tsv files, got {path}.")
+    fill = fill or {}
+    check_fill(space, fill)
     ending = path.suffix.lower()
+    if fill and ending not in (".csv", ".tsv"):
+        raise UsageError(f"`fill` supports only .csv and .tsv files, got {path}.")
     with replacing(path) as temporary:
         if ending in space.writers:
             at(space.writers[ending])(temporary, space, parts, fill or {})
@@ -334,43 +288,34 @@ def _npz(path: Path, space: Space, n: int, parts: Parts, zoom: int | None) -> No
             for number, (x, condition) in enumerate(parts):
                 array = space.quantise(x)
                 if number == 0:
-                    header = {
-                        "descr": array.dtype.str,
-                        "fortran_order": False,
-                        "shape": (n, *array.shape[1:]),
-                    }
+                    shape = n, *array.shape[1:]
+                    header = {"descr": array.dtype.str, "fortran_order": False, "shape": shape}
                     np.lib.format.write_array_header_1_0(file, header)  # type: ignore[arg-type]
                 file.write(array.tobytes())
                 for name in space.conditions:
                     if condition is not None and name in condition:
                         conditions.setdefault(name, []).append(condition[name].cpu().numpy())
-        types = {"label": np.int64}
-        arrays = {
-            name: np.concatenate(given).astype(types.get(name, np.float32))
-            for name, given in conditions.items()
-        }
-        names = {
-            f"{name}_names": np.array(space.conditions[name].entries)
-            for name in arrays
-            if space.conditions[name].entries
-        }
-        for name, values in (arrays | names).items():
+        arrays = {}
+        for name, given in conditions.items():
+            kind = np.int64 if name == "label" else np.float32
+            arrays[name] = np.concatenate(given).astype(kind)
+        for name in conditions:
+            entries = space.conditions[name].entries
+            if entries:
+                arrays[f"{name}_names"] = np.array(entries)
+        for name, values in arrays.items():
             with archive.open(f"{name}.npy", "w") as file:
                 np.lib.format.write_array(file, values, allow_pickle=False)
 
 
 def check_fill(space: Space, fill: Mapping[str, str]) -> None:
-    """Check that the columns to fill were left out of training.
-
-    Raises:
-        UsageError: Naming the columns that can be filled.
-    """
+    """Check that the columns to fill were left out of training."""
     known = space.left_out
     for name in fill:
         if name not in known:
             raise UsageError(
-                f'`fill` does not support the column "{name}". It supports columns that were left out of training: '
-                f"{some(known) or 'none'}."
+                f'`fill` does not support the column "{name}". It supports columns that were left '
+                f"out of training: {some(known) or 'none'}."
             )
 
 
@@ -381,8 +326,8 @@ def _csv(path: Path, space: Space, n: int, parts: Parts, zoom: int | None) -> No
         for number, (x, condition) in enumerate(parts):
             known = cells_of(space.conditions, condition, len(x))
             if number == 0:
-                conditions = [f"{name}_" if name in names else name for name in known[0]]
-                writer.writerow([*names, *conditions])
+                extra = [f"{name}_" if name in names else name for name in known[0]]
+                writer.writerow([*names, *extra])
             for cells, more in zip(space.records(x), known, strict=True):
                 writer.writerow([*cells, *more.values()])
 
@@ -393,28 +338,31 @@ def _folder(path: Path, space: Space, n: int, parts: Parts, zoom: int | None) ->
     at = 0
     for x, condition in parts:
         known = cells_of(space.conditions, condition, len(x))
-        for i, picture in enumerate(space.drawing(space.quantise(x))):
-            words = [
-                f"-{name} {value:g}" if isinstance(value, float) else f"-{value}"
-                for name, value in known[i].items()
-            ]
-            tail = re.sub(r"[^\w -]", "_", "".join(words))
-            grid_picture(picture[None], scale=zoom or 1).save(
-                path / f"{at + i:0{width}d}{tail}.png"
-            )
+        images = space.drawing(space.quantise(x))
+        for i, cells in enumerate(known):
+            tail = ""
+            for name, value in cells.items():
+                tail += f"-{name} {value:g}" if isinstance(value, float) else f"-{value}"
+            tail = re.sub(r"[^\w -]", "_", tail)
+            picture = grid_picture(images[i : i + 1], scale=zoom or 1)
+            picture.save(path / f"{at + i:0{width}d}{tail}.png")
         at += len(x)
 
 
 def _picture(path: Path, space: Space, n: int, parts: Parts, zoom: int | None) -> None:
-    drawn = [(space.quantise(x), (condition or {}).get("label")) for x, condition in parts]
-    images = space.drawing(np.concatenate([x for x, _ in drawn]))
-    labels = [label for _, label in drawn if label is not None]
+    values = []
+    labels = []
+    for x, condition in parts:
+        values.append(space.quantise(x))
+        if condition is not None and condition.get("label") is not None:
+            labels.append(condition["label"].numpy())
+    images = space.drawing(np.concatenate(values))
     if space.as_points:
-        picture = columns_picture(
-            images, space, np.concatenate([label.numpy() for label in labels]) if labels else None
-        )
+        picture = columns_picture(images, space, np.concatenate(labels) if labels else None)
     else:
-        picture = grid_picture(images, scale=zoom or (legible(images) if n > 1 else 1))
+        if n == 1:
+            zoom = zoom or 1
+        picture = grid_picture(images, scale=zoom)
     picture.save(path, format="PNG")
 
 

@@ -62,11 +62,7 @@ GUIDANCE = ("scale", "interval", "weaker", "weaker_scale", "threshold")  # The o
 
 
 def given_options(options: Sampling, also: Sequence[str] = ()) -> dict[str, Any]:
-    """Return the options that change something, by name.
-
-    Args:
-        options: The options of a function.
-        also: The function's other arguments, for the message.
+    """Return the options that change something, by name; ``also`` names other known arguments.
 
     Raises:
         UsageError: If `Sampling` does not have an option.
@@ -88,9 +84,6 @@ def with_conditions(
 
     Returns:
         The condition, and the arguments that are left.
-
-    Raises:
-        UsageError: For an argument that is neither a condition nor an option of `Sampling`.
     """
     names = {"given", *space.conditions, *names_of(space.conditions), *space.names, *space.columns}
     names |= {str(getattr(kind, "target", "")) for kind in space.conditions.values()}
@@ -99,31 +92,28 @@ def with_conditions(
         value = options[name]
         if value is None and name in space.names:
             value = ""  # a missing cell
-        if value is not None:
-            condition = {
-                **(condition or {}),
-                **(value if isinstance(value, Mapping) else {name: value}),
-            }
+        if isinstance(value, Mapping):
+            condition = {**(condition or {}), **value}
+        elif value is not None:
+            condition = {**(condition or {}), name: value}
     sampling = {name: value for name, value in options.items() if name not in named}
     known = ("n", "condition", "seed", "batch", *names_of(space.conditions))
     return condition, given_options(sampling, known)  # type: ignore[arg-type]
 
 
 def seed_of(generator: torch.Generator, seed: int) -> int:
-    """Return the initial seed of a generator, with a warning.
-
-    Raises:
-        UsageError: If this is not a generator, or a seed is given too.
-    """
+    """Return the initial seed of a generator, with a warning."""
     if not isinstance(generator, torch.Generator):
         raise UsageError(
-            f"`generator` must be a torch.Generator, got a {type(generator).__name__}. Pass `seed=0` instead."
+            f"`generator` must be a torch.Generator, got a {type(generator).__name__}. "
+            "Pass `seed=0` instead."
         )
     if seed:
         raise UsageError("Pass either `seed` or `generator`.")
     seed = generator.initial_seed()
     warn(
-        f"Sample i depends only on seed + i. The generator's initial seed is used, as with seed={seed}.",
+        "Sample i depends only on seed + i. The generator's initial seed is used, "
+        f"as with seed={seed}.",
         stacklevel=3,
     )
     return seed
@@ -155,8 +145,9 @@ def configure(
         inner = inner_of(transport)
         if has_steps(inner):
             raise UsageError(
-                f"Truncation only supports one-call models; {name} is an iterative model ({type(inner).__name__}). For samples "
-                "that are closer to their label, use guidance: `scale=2` with a `label`."
+                f"Truncation only supports one-call models; {name} is an iterative model "
+                f"({type(inner).__name__}). For samples that are closer to their label, use "
+                "guidance: `scale=2` with a `label`."
             )
         transport = Truncated(transport, given.pop("truncation"))
     if not given:
@@ -165,15 +156,15 @@ def configure(
     if not has_steps(flow):
         listed = ", ".join(f"`{option}`" for option in given)
         raise UsageError(
-            f"{name} samples in one call (like a VAE or GAN) and does not support steps, solvers, grids or guidance. "
-            f"Leave out {listed}."
+            f"{name} samples in one call (like a VAE or GAN) and does not support steps, solvers, "
+            f"grids or guidance. Leave out {listed}."
         )
     steps = whole("steps", given.get("steps", flow.steps), 1)
     solver = solvers.as_solver(given["solver"]) if "solver" in given else flow.solver
     if flow.solver.jumps and not solver.jumps and "steps" not in given:
         raise UsageError(
-            f"{name} jumps to the data in {counted(flow.steps, 'step')}, but `solver={given['solver']}` needs more. "
-            "Pass `steps` as well, such as `steps=8`."
+            f"{name} jumps to the data in {counted(flow.steps, 'step')}, but "
+            f"`solver={given['solver']}` needs more. Pass `steps` as well, such as `steps=8`."
         )
     denoiser = _guided(flow.denoiser, given)
     grid = _grid(flow, given, solver, steps, grids, name)
@@ -189,9 +180,9 @@ def guidance_notes(transport: Transport) -> tuple[str, ...]:
     if denoiser is None or denoiser.scale == 1:
         return ()
     return (
-        f"this map was distilled without guidance: scale {denoiser.scale:g} combines its jumps with and without "
-        "conditions, in two calls each, and does not match its teacher at that scale. To learn guidance, train "
-        "it with a range of guidance scales.",
+        f"this map was distilled without guidance: scale {denoiser.scale:g} combines its jumps "
+        "with and without conditions, in two calls each, and does not match its teacher at that "
+        "scale. To learn guidance, train it with a range of guidance scales.",
     )
 
 
@@ -234,22 +225,21 @@ def tuning(name: str, steps: int, solver: Solver | str | None) -> str:
 
 
 def _guided(denoiser: Predictor, given: dict[str, Any]) -> Predictor:
-    if "interval" in given and "scale" not in given and "weaker" not in given:
+    interval = given.get("interval")
+    if interval is not None and "scale" not in given and "weaker" not in given:
         raise UsageError("`interval` limits where guidance acts. Pass `scale` or `weaker` as well.")
     if "weaker_scale" in given and "weaker" not in given:
         raise UsageError("`weaker_scale` needs a weaker run for guidance: `weaker=RUN`.")
-    interval = given.get("interval")
     if "scale" in given:
         inner = trained(denoiser)
-        learned = inner is not None and inner.preconditioning.guidance is not None
-        if learned and interval is not None:
+        if inner is None or inner.preconditioning.guidance is None:
+            denoiser = Guided(denoiser, given["scale"], interval)
+        elif interval is None:
+            denoiser = AtScale(denoiser, given["scale"])
+        else:
             raise UsageError(
                 "This map was distilled with guidance at all noise levels. Leave out `interval`."
             )
-        if learned:
-            denoiser = AtScale(denoiser, given["scale"])
-        else:
-            denoiser = Guided(denoiser, given["scale"], interval)
     if "weaker" in given:
         denoiser = Autoguided(denoiser, given["weaker"], given.get("weaker_scale", 2.0), interval)
     if "threshold" in given:

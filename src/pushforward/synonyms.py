@@ -1,16 +1,14 @@
-"""Words of other libraries and papers, with the names of this library for options, verbs, recipes, solvers and metrics.
-
-Errors look up a word here before comparing spellings. A listed word gets a suggestion from this
-table, or none.
-"""
+"""Words of other libraries, looked up by errors before spellings are compared."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable
 
-# On each line a name of this library, and words for it elsewhere: verbs and functions, options, recipes, what a network predicts,
-# features, solvers and metrics. A word may stand for several names: those that can be used in the place of the mistake are
+# On each line a name of this library, and words for it elsewhere: verbs and functions, options,
+# recipes, what a network predicts,
+# features, solvers and metrics. A word may stand for several names: those that can be used in the
+# place of the mistake are
 # suggested.
 _WORDS = """
 sample            create draw gen generate infer inference predict synth synthesise synthesize
@@ -59,8 +57,7 @@ augment           augmentation augmentations random_flip transform transforms
 size              model_size network_size
 network           arch architecture backbone model net unet
 init              fine_tune finetune init_from pretrained warm_start weights
-checkpoint        ckpt revision
-from              checkpoint ckpt resume_from resume_from_checkpoint
+checkpoint        ckpt resume_from resume_from_checkpoint revision
 checkpoint_every  checkpoint_interval checkpointing_steps save_every save_interval save_steps
 device            accelerator cuda gpu
 devices           gpus n_gpus nproc_per_node num_gpus num_processes
@@ -117,41 +114,57 @@ wasserstein       emd earth_mover
 
 # Said of a word for which there is no name in the place of the mistake
 _NOTES = {
-    "beta_schedule noise_schedule": "The noise schedule is a path: pf.VP(), pf.Cosine() or pf.Linear().",
+    "beta_schedule noise_schedule": "The noise schedule is a path: pf.VP(), pf.Cosine() or "
+    "pf.Linear().",
     "callback callbacks": "In Python, pass a pushforward.training.Watcher as progress=.",
+    "checkpoint ckpt from resume_from resume_from_checkpoint revision": "Name a checkpoint after "
+    "its run: RUN@step_000500 "
+    '(in Python: checkpoint="step_000500").',
     "compile torch_compile": "pushforward does not compile networks.",
     "cpu cuda to": 'Choose the device when loading the run: pf.load(RUN, device="cuda").',
     "delta differential_privacy dp epsilon": "Differential privacy is not supported.",
-    "dtype torch_dtype": "Samples are float32 tensors. Convert them, for example with samples.half().",
-    "fid frechet": 'Scores are metrics: pf.evaluate(run, metrics=["frechet"]), or pushforward evaluate RUN.',
+    "dtype torch_dtype": "Samples are float32 tensors. Convert them, for example with "
+    "samples.half().",
+    "fid frechet": 'Scores are metrics: pf.evaluate(run, metrics=["frechet"]), or pushforward '
+    "evaluate RUN.",
     "fine_tune finetune": "Start from the weights of a run: pushforward train RECIPE --init RUN.",
     "from_pretrained": "A run is identified by its folder, such as runs/digits-flow.",
     "generate sample": "To draw samples, use run.sample(64) or pushforward sample RUN.",
-    "latents": "To map your own noise, call run.transport(z, condition), which returns model units.",
-    "latent_diffusion ldm stable_diffusion": "Train an autoencoder first, then ddpm in its latent space: "
+    "latents": "To map your own noise, call run.transport(z, condition), which returns model "
+    "units.",
+    "latent_diffusion ldm stable_diffusion": "Train an autoencoder first, then ddpm in its latent "
+    "space: "
     "pushforward train ddpm --latent RUN.",
     "lr_schedule lr_scheduler": "The learning rate schedule belongs to the recipe: "
     "recipe.training.changed(schedule=pf.Schedule(...)).",
     "metadata": "Column kinds are detected. To change them, use pf.data.load(frame, schema=...).",
     "num_train_timesteps": "Times are continuous, so models are not trained for a number of them.",
-    "objective parameterization prediction_type": 'Pass it to the denoiser: pf.Denoiser(network, path, "noise").',
-    "output_type": "Samples are float32 tensors or, for tables, data frames; samples.save(FILE) writes images.",
-    "pipeline": "Load a run with pf.load(RUN), and a diffusers folder with pf.interop.from_diffusers(FOLDER).",
+    "objective parameterization prediction_type": "Pass it to the denoiser: pf.Denoiser(network, "
+    'path, "noise").',
+    "output_type": "Samples are float32 tensors or, for tables, data frames; samples.save(FILE) "
+    "writes images.",
+    "pipeline": "Load a run with pf.load(RUN), and a diffusers folder with "
+    "pf.interop.from_diffusers(FOLDER).",
     "prompt prompts text": "Models can be conditioned on labels and columns, but not on text.",
-    "push_to_hub save save_model save_pretrained": "Runs are saved in their folder during training. "
+    "push_to_hub save save_model save_pretrained": "Runs are saved in their folder during "
+    "training. "
     "Copy the folder, and load it with pf.load.",
     "scheduler": "Schedulers are called solvers here. To list them: pushforward list solvers.",
     "state_dict": "Get the weights with run.method.state_dict().",
-    "unet2dmodel": "As a network: pf.interop.DiffusersUNet(...), with a UNet2DModel or its configuration.",
+    "unet2dmodel": "As a network: pf.interop.DiffusersUNet(...), with a UNet2DModel or its "
+    "configuration.",
     "train": "To continue training, use pf.resume(run, steps=...).",
 }
 
 
 _NAMES: dict[str, list[str]] = {}
-for _line in _WORDS.split("\n"):
-    for _word in _line.split()[1:]:
-        _NAMES.setdefault(_word, []).append(_line.split()[0])
-_NOTE_OF = {word: note for words, note in _NOTES.items() for word in words.split()}
+for _line in _WORDS.strip().split("\n"):
+    _name, *_synonyms = _line.split()
+    for _word in _synonyms:
+        _NAMES.setdefault(_word, []).append(_name)
+_NOTE_OF: dict[str, str] = {}
+for _words, _note in _NOTES.items():
+    _NOTE_OF |= dict.fromkeys(_words.split(), _note)
 
 
 def _plain(word: str) -> str:
@@ -159,23 +172,18 @@ def _plain(word: str) -> str:
 
 
 def is_listed(word: str) -> bool:
-    """Return whether a word is in the table, so that its spelling is not compared."""
+    """Return whether a word is in the table."""
     return _plain(word) in _NAMES or note_on(word) != ""
 
 
 def names_for(word: str, known: Iterable[str]) -> list[str]:
-    """Find all known names that a word stands for.
-
-    Args:
-        word: Name, argument or option, such as "--guidance-scale".
-        known: Known names.
-    """
+    """Find all known names that a word or option stands for."""
     written = {_plain(name): name for name in known}
     return [written[name] for name in _NAMES.get(_plain(word), ()) if name in written]
 
 
 def note_on(word: str) -> str:
-    """Return a sentence about a word without a counterpart, after a space, or an empty string."""
+    """Return a sentence about a word, after a space, or ""."""
     plain = _plain(word)
     note = _NOTE_OF.get(re.sub("^(?!lr_).*(?=pipeline$|scheduler$)", "", plain))
     if note:

@@ -6,12 +6,14 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("data_of(informed(dict(runs)))", "data_of(runs[0][1])", "cli"),
         ("report.opening, LIVE)", "report.opening)", "cli"),
         ("(model.trainings or (model,))[0].name", "model.name", "cli"),
-        ("        refuse_links(unfinished[0], ())\n", "", "damaged_runs"),
         (
             "except (KeyboardInterrupt, SystemExit) as stop:",
             "except ZeroDivisionError as stop:",
             "named_runs",
         ),
+    ],
+    "cli/demo.py": [
+        ("        refuse_links(unfinished[0], ())\n", "", "damaged_runs"),
     ],
     "cli/editing.py": [
         ("words = [named[side] for side in _SIDES]", "words = list(named.values())", "words"),
@@ -23,7 +25,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
             "help",
         ),
         (" or io.StringIO(), BrokenPipe", ", Key", "help"),
-        ("  ) < 3:  # n", "  ) < 0:  # n", "help"),
+        ("while number < 3:", "while number < 0:", "help"),
         ("        out.ends = OSError  # the error has been printed; discard the rest\n", "", "cli"),
         (
             "(HashStore(), ",
@@ -37,7 +39,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
     "cli/inputs.py": [
         ("if key not in known:", "if False:", "cli"),
         ("xer.quotes = ", "xer.wordchars = ", "given_values"),
-        ('and value not in getattr(fields[name], "names", ())', "", "given_values"),
+        ("            if value not in texts:", "            if True:", "given_values"),
         (
             "if sharing.shard and sharing.devices in (None, 1)",
             "if sharing.shard and False",
@@ -46,8 +48,8 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
     ],
     "cli/inventory.py": [
         (
-            '\n            name for name in names if name.lower().replace("_", "-") not in installed\n        ',
-            "name for name in names if False",
+            "if _canonical(name) not in installed)",
+            "if False)",
             "cli",
         ),
     ],
@@ -74,7 +76,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("sort_key=11 + place", "sort_key=11", "help"),
         ("better = _start(run) or str(run.folder)", "better = str(run.folder)", "best_checkpoint"),
         ("if size < 2**20", "if False", "planning"),
-        ("if overwrite or dry_run or launched", "if overwrite or launched", "planning"),
+        ("(overwrite or dry_run or launched", "(overwrite or launched", "planning"),
     ],
     "cli/tuning.py": [
         ("if solver is None and flow.solver.stochastic:", "if False:", "grid_learning"),

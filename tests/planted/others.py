@@ -59,7 +59,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
     "errors.py": [
         ("if not synonyms.is_listed(word):", "if True:", "words"),
         ("get_close_matches(lower, names", "get_close_matches(word, names", "table_reading"),
-        ("close = close or [name", "close = [name", "table_reading"),
+        ("if not close and len(lower) >= 3:", "if len(lower) >= 3:", "table_reading"),
     ],
     "extractors/pretrained.py": [
         (

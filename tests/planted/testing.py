@@ -3,7 +3,7 @@
 FAULTS: dict[str, list[tuple[str, str, str]]] = {
     "testing/metrics.py": [
         ("assert all(map(np.array_equal", "assert any(map(np.array_equal", "conformance"),
-        ("assert sign * score.number >= sign * bad[name].number", "assert sign", "conformance"),
+        ("better = sign * score.number >= sign * bad[name].number", "better = sign", "conformance"),
         ("given.generated[::-1].copy()", "given.generated", "conformance"),
         ("assert scores.keys() <= set(thing.scores)", "assert set(thing.scores)", "conformance"),
     ],
@@ -15,8 +15,8 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ),
         ("raise Broken(", "raise ValueError(", "conformance"),
         ("assert len(owned) == len(set(owned))", "assert owned", "conformance"),
-        ("assert slope > 0", "assert slope >= 0", "conformance"),
-        ("assert player in thing.players", "assert player", "conformance"),
+        ("assert gradient > 0", "assert gradient >= 0", "conformance"),
+        ("assert player in method.players", "assert player", "conformance"),
         ("assert [float(loss) for _, loss, _ in first] == ", "assert first or ", "conformance"),
         ("moved(transport, seed, n)", "whole[seed : seed + n]", "conformance"),
         (
@@ -27,12 +27,12 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
     ],
     "testing/solvers.py": [
         (
-            "torch.testing.assert_close(derivative, slope, rtol=1e-9, atol=1e-11)",
+            "torch.testing.assert_close(derivative, gradient, rtol=1e-9, atol=1e-11)",
             "pass",
             "conformance",
         ),
         (
-            "torch.testing.assert_close(\n            log_snr, 2 * (k.alpha.log() - k.sigma.log()), rtol=1e-8, atol=1e-8\n        )",
+            "torch.testing.assert_close(log_snr, expected, rtol=1e-8, atol=1e-8)",
             "pass",
             "conformance",
         ),
@@ -42,8 +42,8 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
             "conformance",
         ),
         (
-            "\n        here.alpha**2 * Correlated.covariance + here.sigma**2 * torch.eye(2)\n    ",
-            "here.alpha * Correlated.covariance + here.sigma**2 * torch.eye(2)",
+            "cholesky(here.alpha**2 * covariance",
+            "cholesky(here.alpha * covariance",
             "solvers",
         ),
         ('"velocity", torch.from_numpy(points)', '"v", torch.from_numpy(points)', "solvers"),
@@ -66,6 +66,6 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
             "conformance",
         ),
         ("assert end.requires_grad", "assert end is not None", "conformance"),
-        ("off = (covariance - wanted).abs()", "off = 0 * covariance", "conformance"),
+        ("off = (covariance - exact).abs()", "off = 0 * covariance", "conformance"),
     ],
 }

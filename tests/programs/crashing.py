@@ -8,8 +8,8 @@ import threading
 from pathlib import Path
 
 import torch
+from programs.interruptions import Disk, train_on
 
-from pushforward.testing.interruptions import Disk, train_on
 from pushforward.training.checkpoint.storage import latest
 from pushforward.training.checkpoint.storage import save as save_checkpoint
 from pushforward.training.checkpoint.tensors import load

@@ -7,10 +7,10 @@ import sys
 from pathlib import Path
 
 import torch
+from programs.interruptions import Chain, forked
 
 from pushforward.methods import distillation as trajectories
 from pushforward.testing import recipe_for, shape_for, space_data
-from pushforward.testing.interruptions import Chain, forked
 from pushforward.training.monitor import standard_callbacks as observers
 
 STEPS = {"steps": 6, "checkpoint_every": 2}

@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 
 import torch
+from programs.interruptions import together
 from programs.photos import photos
 from programs.sockets import overheard
 
@@ -24,7 +25,6 @@ from pushforward.data import Sampler
 from pushforward.data.images.image_store import Streamed
 from pushforward.errors import DataError, PushforwardError
 from pushforward.testing import recipe_for, space_data
-from pushforward.testing.interruptions import together
 from pushforward.training.distributed import processes
 from pushforward.training.distributed.processes import leave
 

@@ -14,11 +14,11 @@ import time
 from pathlib import Path
 
 import torch
+from programs.interruptions import together
 
 import pushforward as pf
 from pushforward.errors import PushforwardError
 from pushforward.testing import recipe_for, space_data
-from pushforward.testing.interruptions import together
 from pushforward.training import Trainer
 from pushforward.training.checkpoint import storage
 from pushforward.training.checkpoint.checkpointer import Checkpointer

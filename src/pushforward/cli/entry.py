@@ -20,12 +20,13 @@ from typing import Any
 from pushforward import plugins
 from pushforward.cli import (  # noqa: F401 (verbs)
     comparison,
+    demo,
+    deployment,
+    distillation,
     editing,
     evaluation,
-    export,
     inventory,
     sampling,
-    serving,
     training,
     tuning,
 )
@@ -35,15 +36,16 @@ from pushforward.errors import CheckpointError, GroupError, PushforwardError, Us
 from pushforward.runtime import launched
 from pushforward.training.loop.signals import ending_signals
 
+HELP = {"--help", "-h"}
 TRAINING = ("train", "resume", "distil")
 TOGETHER = (*TRAINING, "sample", "evaluate")  # The verbs whose work several processes share
 EXAMPLES = """pushforward trains, samples and compares generative models.
 
-  pushforward demo                                     compare four families on 2-D points and digits
-  pushforward train flow --data digits --budget 60s    train one model
+  pushforward demo                                    compare four families on 2-D points and digits
+  pushforward train flow --data digits --budget 60s   train one model
   pushforward sample runs/digits-flow --n 64 --out digits.png
   pushforward compare gan vae ddpm flow --data digits --budget 60s
-  pushforward train flow --data ./photos --resize 32   your own images (or a .csv, .npy, .npz)
+  pushforward train flow --data ./photos --resize 32  your own images (or a .csv, .npy, .npz)
 
   pushforward --help lists all commands."""
 
@@ -58,11 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         words = [*words[1:], "--help"]
     before = sys.argv
     sys.argv = ["pushforward", *words]
-    while (
-        number := os.open(os.devnull, os.O_RDWR)
-    ) < 3:  # no file of a run gets the descriptor of a closed stream
-        continue
-    os.close(number)
+    _fill_closed_streams()
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="replace")
     out = Lasting(sys.stdout or io.StringIO(), BrokenPipeError)
@@ -70,7 +68,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with (
         contextlib.redirect_stdout(out),
         contextlib.redirect_stderr(err),
-        _signals_and_warnings(),
+        _ending_on_signals(),
+        _warnings_as_sentences(),
     ):
         try:
             code = _run(words)
@@ -83,50 +82,59 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return code
 
 
-@contextlib.contextmanager
-def _signals_and_warnings() -> Iterator[None]:
-    """Unwind the stack on SIGTERM and similar signals, so that temporary files are removed; print warnings as sentences."""
+def _fill_closed_streams() -> None:
+    """Keep files of a run from getting the descriptor of a closed standard stream."""
+    number = 0
+    while number < 3:
+        number = os.open(os.devnull, os.O_RDWR)
+    os.close(number)
 
+
+@contextlib.contextmanager
+def _ending_on_signals() -> Iterator[None]:
     def end(number: int, frame: Any) -> None:
         raise SystemExit(128 + number)
 
-    def worded(message: Any, category: Any, *place: Any, **line: Any) -> str:
-        if category is UserWarning:
-            return f"warning: {as_options(str(message))}\n"
-        return formatted(message, category, *place, **line)
-
-    formatted = warnings.formatwarning
-    warnings.formatwarning = worded
-    alone = threading.current_thread() is threading.main_thread()
-    before = {number: signal.signal(number, end) for number in ending_signals()} if alone else {}
+    before = {}
+    if threading.current_thread() is threading.main_thread():
+        before = {number: signal.signal(number, end) for number in ending_signals()}
     try:
         yield
     finally:
-        warnings.formatwarning = formatted
         for number, handler in before.items():
             signal.signal(number, handler)
 
 
+@contextlib.contextmanager
+def _warnings_as_sentences() -> Iterator[None]:
+    def sentence(message: Any, category: Any, *place: Any, **line: Any) -> str:
+        if category is UserWarning:
+            return f"warning: {as_options(str(message))}\n"
+        return usual(message, category, *place, **line)
+
+    usual = warnings.formatwarning
+    warnings.formatwarning = sentence
+    try:
+        yield
+    finally:
+        warnings.formatwarning = usual
+
+
 def _run(words: list[str]) -> int:
     try:
-        if (
-            len(words) > 1
-            and words[0] == "train"
-            and not words[1].startswith("-")
-            and {"--help", "-h"} & set(words)
-        ):
-            load_plugins(
-                [file for option, file in itertools.pairwise(words) if option == "--plugin"]
-            )
+        if asks_recipe_help(words):
+            pairs = itertools.pairwise(words)
+            load_plugins([file for option, file in pairs if option == "--plugin"])
             training.print_recipe_help(words[1])
         elif is_grouped(words):
             run_in_group(words)
-        elif (count := processes_wanted(words)) > 1:
-            return start(words, count)
-        elif words:
-            call(words)
-        else:
+        elif not words:
             print(EXAMPLES)
+        else:
+            count = processes_wanted(words)
+            if count > 1:
+                return start(words, count)
+            call(words)
         sys.stdout.flush()
         return 0
     except SystemExit as stop:
@@ -142,24 +150,32 @@ def _run(words: list[str]) -> int:
         return _explain(error)
 
 
+def asks_recipe_help(words: Sequence[str]) -> bool:
+    """Return whether a command asks for the options of a recipe."""
+    if len(words) < 2 or words[0] != "train" or words[1].startswith("-"):
+        return False
+    return not HELP.isdisjoint(words)
+
+
 def _explain(error: Exception) -> int:
     if not speaks():
         if isinstance(error, GroupError):  # the process that failed has reported the error
             return error.exit_code
-        time.sleep(
-            1.0
-        )  # if the first process fails too, its launcher ends this one before it repeats the message
+        # if the first process fails too, its launcher ends this one before it repeats the message
+        time.sleep(1.0)
     if isinstance(error, PushforwardError):
-        before = error.before if isinstance(error, CheckpointError) else None
-        option = "from" if sys.argv[1] == "resume" else "checkpoint"
-        say(f"error: {as_options(str(error))}" + (f" Use --{option} {before}." if before else ""))
+        hint = ""
+        if isinstance(error, CheckpointError) and error.before:
+            hint = f" To use it: RUN@{error.before}"
+        say(f"error: {as_options(str(error))}{hint}")
         return error.exit_code
-    first = (str(error).splitlines() or [type(error).__name__])[0]
+    text = str(error)
     if (
         isinstance(error, MemoryError)
-        or "out of memory" in first.lower()
-        or "can't allocate memory" in str(error)
+        or "out of memory" in text.lower()
+        or "can't allocate memory" in text
     ):
+        first = text.partition("\n")[0] or type(error).__name__
         say(
             f"error: out of memory ({first}). Use a smaller --batch, --accumulate 2 or --size tiny."
         )
@@ -168,17 +184,16 @@ def _explain(error: Exception) -> int:
         where = error.filename or "the output"
         why = error.strerror or error
         say(
-            f"error: {where} could not be read or written: {why}. Check the path, its permissions and the free disk space."
+            f"error: {where} could not be read or written: {why}. "
+            "Check the path, its permissions and the free disk space."
         )
         return 4
     where = plugins.line_of(error)
-    if where is None:
-        whose = "This is a bug in pushforward."
-    else:
+    whose = "This is a bug in pushforward."
+    if where is not None:
         whose = f"The error was raised in your file {where}."
-    say(
-        f"error: {type(error).__name__}: {error}\n{whose} Set PUSHFORWARD_TRACEBACK=1 to see the traceback."
-    )
+    say(f"error: {type(error).__name__}: {error}")
+    say(f"{whose} Set PUSHFORWARD_TRACEBACK=1 to see the traceback.")
     return 1
 
 
@@ -192,21 +207,17 @@ def _option(words: Sequence[str], name: str) -> str | None:
 
 
 def processes_wanted(words: Sequence[str]) -> int:
-    """Return the number of processes that a command starts; 1 if that number is missing or invalid."""
+    """Return the number of processes that a command starts, by default 1."""
     text = _option(words, "--devices") or "1"
-    alone = words[:1] and words[0] in TOGETHER and not {"--dry-run", "--help", "-h"} & set(words)
-    if alone and text.isdecimal():
+    if words[0] in TOGETHER and text.isdecimal() and {"--dry-run", *HELP}.isdisjoint(words):
         return int(text)
     return 1
 
 
 def start(words: Sequence[str], count: int, entry: Any = None) -> int:
-    """Run a command in several processes on this machine with torch's elastic launcher, and return the exit code.
+    """Run a command in several processes with torch's elastic launcher, and return its exit code.
 
-    Args:
-        words: Words of the command.
-        count: Number of processes.
-        entry: Function that is called with the words in each forked process; None starts new interpreters.
+    Each forked process calls ``entry`` with the words; for None, new interpreters are started.
     """
     import logging
     import uuid
@@ -215,17 +226,21 @@ def start(words: Sequence[str], count: int, entry: Any = None) -> int:
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
-    for name in [
-        name
-        for name in logging.root.manager.loggerDict
-        if name.startswith("torch.distributed.elastic")
-    ]:
-        logging.getLogger(name).setLevel(logging.CRITICAL)  # errors are reported below
+    for name in list(logging.root.manager.loggerDict):
+        if name.startswith("torch.distributed.elastic"):
+            logging.getLogger(name).setLevel(logging.CRITICAL)  # errors are reported below
     if hasattr(os, "sched_getaffinity"):
         cores = len(os.sched_getaffinity(0))
     else:
         cores = os.cpu_count() or 1
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, cores // count)))
+    program = sys.executable
+    method = "spawn"
+    command: tuple[Any, ...] = ("-m", "pushforward", *words)
+    if entry is not None:
+        program = entry
+        method = "fork"
+        command = (list(words),)
     config = LaunchConfig(
         min_nodes=1,
         max_nodes=1,
@@ -233,28 +248,26 @@ def start(words: Sequence[str], count: int, entry: Any = None) -> int:
         run_id=uuid.uuid4().hex,
         rdzv_backend=_rendezvous(),
         max_restarts=0,
-        start_method="spawn" if entry is None else "fork",
+        start_method=method,
     )
-    command = ("-m", "pushforward", *words) if entry is None else (list(words),)
     try:
         with tempfile.TemporaryDirectory() as folder:  # not accessible to other users
             config.rdzv_endpoint = str(Path(folder, "store").resolve())
-            elastic_launch(config, sys.executable if entry is None else entry)(*command)
+            elastic_launch(config, program)(*command)
     except SignalException as stopped:
         if stopped.sigval == signal.SIGINT:
             return 130
         return 75
     except ChildFailedError as error:
         codes = {rank: failure.exitcode for rank, failure in error.failures.items()}
-        if (killed := _killed(codes)) is not None:
-            say(
-                f"error: process {killed} of {count} was killed ({signal.Signals(-codes[killed]).name}); the others were stopped."
-            )
-            say(
-                "Saved checkpoints are intact."
-                if words[0] in TRAINING
-                else "Run the command again."
-            )
+        killed = _killed(codes)
+        if killed is not None:
+            name = signal.Signals(-codes[killed]).name
+            say(f"error: process {killed} of {count} was killed ({name}); the others were stopped.")
+            if words[0] in TRAINING:
+                say("Saved checkpoints are intact.")
+            else:
+                say("Run the command again.")
         first = codes[error.get_first_failure()[0]]
         if first > 0:
             return first
@@ -264,7 +277,7 @@ def start(words: Sequence[str], count: int, entry: Any = None) -> int:
 
 @functools.cache
 def _rendezvous() -> str:
-    """Register a rendezvous by a file of this machine; torch's own opens a network port (`torch.distributed.TCPStore`)."""
+    """Register a rendezvous by a file; torch's own listens on all interfaces of the machine."""
     from torch.distributed import HashStore
     from torch.distributed.elastic.rendezvous import (
         RendezvousInfo,
@@ -288,35 +301,25 @@ def _rendezvous() -> str:
 
 
 def _killed(codes: dict[int, int]) -> int | None:
-    """Find the process that was killed, by the exit codes of the failed processes."""
-    stopped = any(
-        code > 0 for code in codes.values()
-    )  # then the launcher has ended the others by SIGTERM
-    return next(
-        (
-            rank
-            for rank, code in codes.items()
-            if code < 0 and not (stopped and code == -signal.SIGTERM)
-        ),
-        None,
-    )
+    # if a process failed by itself, the launcher has ended the others by SIGTERM
+    failed = any(code > 0 for code in codes.values())
+    for rank, code in codes.items():
+        if code < 0 and not (failed and code == -signal.SIGTERM):
+            return rank
+    return None
 
 
 def run_in_group(words: Sequence[str]) -> None:
-    """Run a command in this process as one of several; only the first process prints.
-
-    Raises:
-        UsageError: If the command does not support several processes.
-        GroupError: If another process is lost.
-    """
+    """Run a command in this process as one of several; only the first process prints."""
     if words[0] not in TOGETHER:
         raise UsageError(
-            f"pushforward {words[0]} runs in one process, but {launched().count} were started. Start it without torchrun; only "
-            f"{', '.join(TOGETHER)} support several processes."
+            f"pushforward {words[0]} runs in one process, but {launched().count} were started. "
+            f"Start it without torchrun; only {', '.join(TOGETHER)} support several processes."
         )
     if "--download" in words:
         raise UsageError(
-            "--download does not support several processes. Download first, with one process and --steps 1."
+            "--download does not support several processes. "
+            "Download first, with one process and --steps 1."
         )
     from pushforward.runtime import device_named
     from pushforward.training.distributed.processes import joined, leave
@@ -331,7 +334,7 @@ def run_in_group(words: Sequence[str]) -> None:
 
 
 def speaks() -> bool:
-    """Return whether this process prints: the first of several, or all with PUSHFORWARD_TRACEBACK."""
+    """Return whether this process prints: the first one, or all with PUSHFORWARD_TRACEBACK."""
     try:
         return launched().rank == 0 or bool(os.environ.get("PUSHFORWARD_TRACEBACK"))
     except UsageError:  # reported when the command runs
@@ -340,7 +343,7 @@ def speaks() -> bool:
 
 @contextlib.contextmanager
 def silent(*, unless: bool) -> Iterator[None]:
-    """Context that discards all that Python prints."""
+    """Context that discards all printed text."""
     if unless:
         yield
         return
@@ -354,4 +357,4 @@ def silent(*, unless: bool) -> Iterator[None]:
 
 def is_grouped(words: Sequence[str]) -> bool:
     """Return whether a command runs as one of several processes."""
-    return bool(words) and launched().count > 1 and not {"--help", "-h", "--version"} & set(words)
+    return bool(words) and launched().count > 1 and {"--version", *HELP}.isdisjoint(words)

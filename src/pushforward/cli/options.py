@@ -1,4 +1,4 @@
-"""The application, the options that verbs share (each group is a panel of a verb's help), and printing of results."""
+"""The application, the options that verbs share, and printed results."""
 
 from __future__ import annotations
 
@@ -37,9 +37,9 @@ if TYPE_CHECKING:
 STARTED = time.perf_counter()  # When this process began, about
 
 # The groups of verbs
-TRAIN, USE, INSPECT = (
-    Group(name, sort_key=i) for i, name in enumerate(("Train", "Use a run", "Inspect"), start=1)
-)
+TRAIN = Group("Train", sort_key=1)
+USE = Group("Use a run", sort_key=2)
+INSPECT = Group("Inspect", sort_key=3)
 MODEL = Group("Model", sort_key=10)
 DATA = Group("Data", sort_key=20)
 BUDGET = Group("Budget", sort_key=30)
@@ -86,14 +86,16 @@ Plugins = Annotated[
     Parameter(
         name="--plugin",
         group=COMPUTE,
-        help="Python file that defines your own parts, or that the run was trained with. Can be repeated.",
+        help="Python file that defines your own parts, or that the run was trained with. Can be "
+        "repeated.",
     ),
 ]
 Features = Annotated[
     str | None,
     Parameter(
         group=EVALUATION,
-        help="Feature extractors, separated by commas; see `pushforward list features`. Models are ranked by the first. "
+        help="Feature extractors, separated by commas; see `pushforward list features`. Models are "
+        "ranked by the first. "
         "inception:FILE loads Inception weights from a file. Default: chosen by the kind of data.",
     ),
 ]
@@ -107,11 +109,21 @@ Flops = Annotated[
 ]
 Settings = Annotated[str, Parameter(show=False)]  # A recipe's own settings
 RunFolder = Annotated[str, Parameter(group=MODEL, help="Run folder.")]
+RunCheckpoint = Annotated[
+    str,
+    Parameter(
+        group=MODEL,
+        help="Run folder, or RUN@CHECKPOINT for an older checkpoint, such as "
+        "runs/digits-flow@step_000500. Flow maps also "
+        "have RUN@best, the checkpoint with the best samples in 1, 2 and 4 network calls.",
+    ),
+]
 Conditioned = Annotated[
     Unlisted[Literal["label", "none"] | None],
     Parameter(
         group=DATA,
-        help="label: train with labels; none: train without. Default: label if the data has labels. Columns of --given are "
+        help="label: train with labels; none: train without. Default: label if the data has "
+        "labels. Columns of --given are "
         "used in either case.",
     ),
 ]
@@ -122,19 +134,12 @@ Devices = Annotated[
     Parameter(
         group=PROCESSES,
         validator=AT_LEAST_1,
-        help="Number of processes on this machine, each with its own CUDA device or part of the CPU cores.",
+        help="Number of processes on this machine, each with its own CUDA device or part of the "
+        "CPU cores.",
     ),
 ]
 Raw = Annotated[
     Flag, Parameter(group=COMPUTE, help="Use the latest weights instead of their average.")
-]
-Checkpoint = Annotated[
-    str | None,
-    Parameter(
-        group=COMPUTE,
-        help="Checkpoint name, such as step_000500. Default: the newest. Flow maps also have best, the checkpoint "
-        "with the best samples in 1, 2 and 4 network calls.",
-    ),
 ]
 Json = Annotated[Flag, Parameter(group=OUTPUT, help="Print the result as JSON.")]
 Full = Annotated[Flag, Parameter(group=OUTPUT, help="Print all findings and scores.")]
@@ -144,7 +149,8 @@ Compared = Annotated[
     Parameter(
         group=EVALUATION,
         validator=Number(gte=2),
-        help="Number of samples and of held-out examples to compare. Default: the maximum that data and time allow.",
+        help="Number of samples and of held-out examples to compare. Default: the maximum that "
+        "data and time allow.",
     ),
 ]
 Repeats = Annotated[
@@ -159,7 +165,8 @@ Thorough = Annotated[
     Flag,
     Parameter(
         group=EVALUATION,
-        help="Measure everything. By default, measuring is limited to about the time of training, or 30 s if that is longer.",
+        help="Measure everything. By default, measuring is limited to about the time of training, "
+        "or 30 s if that is longer.",
     ),
 ]
 Seed = Annotated[
@@ -185,8 +192,10 @@ class Reading:
 
     Args:
         target: Column to predict (tables) or label column (vectors).
-        given: Numeric columns to condition on, such as age,income. NAME:KIND also sets the kind of condition.
-        header: Whether the first line of a table contains column names: yes or no. Default: detected.
+        given: Numeric columns to condition on, such as age,income. NAME:KIND also sets the kind of
+            condition.
+        header: Whether the first line of a table contains column names: yes or no. Default:
+            detected.
         resize: Scale and crop images to this size: 64, or 48x64 (height x width).
         channels: Convert images to rgb or grey.
         background: Colour behind transparent pixels, such as white or #808080.
@@ -194,13 +203,15 @@ class Reading:
         download: Download a built-in data set if it is missing.
         stream: Read images from disk during training instead of keeping them in memory.
         workers: Number of threads that prefetch images from disk. Default: 1.
-        columns: Columns of a table to keep, such as age,sex; for a table without a header, names of all columns.
+        columns: Columns of a table to keep, such as age,sex; for a table without a header, names of
+            all columns.
         drop: Columns of a table to leave out, such as id,note.
         missing: Texts that mark missing values, such as "?,NA". They replace the default list.
         schema: Schema of a table: a file written by data check --write-schema.
         constraint: Constraint on rows, such as "end >= start" or 'sex != "X"'. Can be repeated.
         table: Whether to read a .csv of plain numbers as a table (yes) or as vectors (no).
-        copies: Keep equal rows of a table in the same split (together), or split each row by itself (apart).
+        copies: Keep equal rows of a table in the same split (together), or split each row by itself
+            (apart).
         rare: Whether to replace (default) or keep texts that occur in only one row.
     """
 
@@ -266,7 +277,7 @@ class Changes:
     augment: Annotated[str, Parameter(show_default=False)] = ""
 
     def of_training(self) -> dict[str, Any]:
-        """Return the settings of `pushforward.Training` that were given."""
+        """Return the given settings of `pushforward.Training`."""
         return {
             name: value
             for name, value in asdict(self).items()
@@ -277,13 +288,14 @@ class Changes:
 @Parameter(name="*", group=SOLVER)
 @dataclass(frozen=True)
 class Solving:
-    """Solver of an iterative model, or truncation of a one-call model; None leaves a setting unchanged.
+    """Solver of an iterative model, or truncation of a one-call model; None changes nothing.
 
     Args:
         steps: Number of solver steps of an iterative model (diffusion, flow matching).
         solver: Solver name (`pushforward list solvers`). Append a parameter with a colon: dpm:3,
             ddim:0.5.
-        grid: Time grid of the steps: time, log_snr, karras, shifted, shifted:1.5, or learned (by `pushforward tune`).
+        grid: Time grid of the steps: time, log_snr, karras, shifted, shifted:1.5, or learned (by
+            `pushforward tune`).
         truncation: Largest absolute value of the noise of a one-call model (GAN, VAE), such as 1.5.
     """
 
@@ -299,11 +311,14 @@ class Guiding:
     """Guidance of an iterative model; None means no guidance.
 
     Args:
-        scale: Guidance scale: 1 is the conditional model; larger values follow the label more closely, with less diversity.
-        interval: Range of noise levels sigma/alpha in which guidance acts, such as 0.2:5. Default: all.
+        scale: Guidance scale: 1 is the conditional model; larger values follow the label more
+            closely, with less diversity.
+        interval: Range of noise levels sigma/alpha in which guidance acts, such as 0.2:5. Default:
+            all.
         weaker: Weaker run for autoguidance, such as runs/earlier or runs/earlier@step_000500.
         weaker_scale: Autoguidance scale; 1 is no guidance. Default: 2.
-        threshold: Clip predicted images at this quantile of their pixels (dynamic thresholding), such as 0.995.
+        threshold: Clip predicted images at this quantile of their pixels (dynamic thresholding),
+            such as 0.995.
     """
 
     scale: float | None = None
@@ -324,7 +339,6 @@ class Loading:
     """
 
     raw: Raw = False
-    checkpoint: Checkpoint = None
     plugin: Plugins = ()
     batch: int = 256
     device: Device = "auto"
@@ -337,7 +351,8 @@ class Placing:
     """How to write a result.
 
     Args:
-        zoom: Integer factor for enlarging pixels. Default: small images in a grid are enlarged to about 64 pixels.
+        zoom: Integer factor for enlarging pixels. Default: small images in a grid are enlarged to
+            about 64 pixels.
     """
 
     zoom: int | None = None
@@ -347,7 +362,7 @@ class Placing:
 @Parameter(name="*", group=PROCESSES)
 @dataclass(frozen=True)
 class Sharing:
-    """Training of one model by several processes. Under torchrun, Slurm or Ray, no option is needed.
+    """Training of one model by several processes; under a launcher, no option is needed.
 
     Args:
         shard: Split weights and optimiser states across the processes.
@@ -370,24 +385,20 @@ PLACED = Placing()
 _ARGUMENT = re.compile(r"`([a-z][a-z_]*)(?:=([^`\n]*))?`")
 # Options with another name than their argument
 _NAMES = {
+    "checkpoint": "@CHECKPOINT",
     "seconds": "--budget",
     "plugins": "--plugin",
     "trackers": "--track",
     "constraints": "--constraint",
 }
-# Options whose value has another form on the command line
+# Options whose value has another form on the command line; other options become flags if True
 _WHOLE = {
-    **{
-        f"{name}=True": f"--{name}"
-        for name in ("download", "fallback", "full", "overwrite", "shard", "stream", "thorough")
-    },
-    **{
-        f"{name}={value}": f"--{name} {word}"
-        for name in ("header", "table")
-        for value, word in (("True", "yes"), ("False", "no"))
-    },
-    "labelled=False": "--condition none",
+    "header=True": "--header yes",
+    "header=False": "--header no",
+    "table=True": "--table yes",
+    "table=False": "--table no",
     "labelled=True": "--condition label",
+    "labelled=False": "--condition none",
     "shard=False": "no --shard",
 }
 
@@ -398,22 +409,17 @@ def command() -> str:
 
 
 def as_options(message: str) -> str:
-    """Replace arguments between backticks by command-line options; verbs and commands stay unchanged.
-
-    Args:
-        message: Message, such as "Choose another `out`, or add `overwrite=True`.".
-    """
+    """Replace arguments such as `out=FILE` by command-line options; verbs stay unchanged."""
 
     def option(match: re.Match[str]) -> str:
-        name = match[1]
-        value = match[2]
-        whole = _WHOLE.get(match[0].strip("`"))
-        if whole is not None or (value is None and name in app):
-            return whole or match[0]
-        if name == "checkpoint" and sys.argv[1:2] == ["resume"]:
-            name = "from"
+        name, value = match.groups()
+        if value is None and name in app:
+            return match[0]
+        known = _WHOLE.get(f"{name}={value}")
+        if known is not None:
+            return known
         word = _NAMES.get(name, f"--{name.replace('_', '-')}")
-        if value is None:
+        if value is None or value == "True":
             return word
         return f"{word} {shlex.quote(value.strip('[]').strip(chr(34) + chr(39)))}"
 
@@ -421,24 +427,18 @@ def as_options(message: str) -> str:
 
 
 def unknown_option(option: str, known: Iterable[str], verb: str) -> str:
-    """Build the error message for an unknown option, with a suggestion if possible.
-
-    Args:
-        option: Option as typed, with or without dashes.
-        known: Names of the verb's options, with dashes or underscores.
-        verb: Verb, such as "train flow".
-    """
+    """Build the error for an unknown option of a verb, with a suggestion if possible."""
     typed = option.partition("=")[0].lstrip("-")
-    options = [
-        name.lstrip("-").replace("_", "-") for name in known if name[-1].isalnum()
-    ]  # the other names are groups of options
-    hint = suggestion(typed, options, "--")
-    return f"Unknown option --{typed}.{as_options(hint)} See: pushforward {verb} --help"
+    options = []
+    for name in known:
+        if name[-1].isalnum():  # the other names are groups of options
+            options.append(name.lstrip("-").replace("_", "-"))
+    hint = as_options(suggestion(typed, options, "--"))
+    return f"Unknown option --{typed}.{hint} See: pushforward {verb} --help"
 
 
 def _unknown_command(word: str, known: Iterable[str]) -> str:
-    verbs = [name for name in known if not name.startswith("-")]
-    hint = suggestion(word, verbs)
+    hint = suggestion(word, [name for name in known if not name.startswith("-")])
     recipes = [word] if word in RECIPES else synonyms.names_for(word, RECIPES)
     if recipes and "Did you mean" not in hint:
         return f"{word} is a recipe, not a command. See: pushforward train {recipes[0]} --help"
@@ -447,33 +447,35 @@ def _unknown_command(word: str, known: Iterable[str]) -> str:
 
 def _error(error: CycloptsError) -> str:
     verb = " ".join(error.command_chain or ())
+    help_of = f"See: pushforward {verb} --help"
     if isinstance(error, UnknownOptionError):
-        names = (
-            name
-            for argument in error.argument_collection
-            if argument.parse
-            for name in argument.names
-        )
-        return f"error: {unknown_option(error.token.keyword or error.token.value, names, verb)}"
+        names: list[str] = []
+        for argument in error.argument_collection:
+            if argument.parse:
+                names += argument.names
+        return unknown_option(error.token.keyword or error.token.value, names, verb)
     if isinstance(error, UnknownCommandError) and error.app is not None and error.unused_tokens:
-        return f"error: {_unknown_command(error.unused_tokens[0], error.app)}"
+        return _unknown_command(error.unused_tokens[0], error.app)
     if isinstance(error, UnusedCliTokensError):
         unused = shlex.join(error.unused_tokens or ())
-        return f"error: unexpected argument: {unused}. Write options by name. See: pushforward {verb} --help"
+        return f"unexpected argument: {unused}. Write options by name. {help_of}"
     if isinstance(error, MissingArgumentError) and error.argument is not None:
         if error.argument.name == "--[KEYWORD]":  # the verb itself reports settings without a value
             words = error.root_input_tokens or ()
             call([f"{word}=" if word == error.keyword else word for word in words])
-        return f"error: missing argument {error.argument.name.lstrip('-').upper()}. See: pushforward {verb} --help"
-    return f"error: {error}"
+        return f"missing argument {error.argument.name.lstrip('-').upper()}. {help_of}"
+    return str(error)
 
 
 app = App(
     name="pushforward",
-    help="Train, sample, compare and export generative models: GANs, VAEs, diffusion models and flows.",
+    help="Train, sample, compare and export generative models: GANs, VAEs, diffusion models and "
+    "flows.",
     help_format="markdown",
-    help_epilogue="Exit codes: 0 success, 1 bug or lost process, 2 wrong usage, 3 unusable data, 4 checkpoint or disk error, "
-    "5 training diverged, 6 out of memory, 7 missing extra, 75 stopped after saving, 130 Ctrl-C. See docs/exit-codes.md.",
+    help_epilogue="Exit codes: 0 success, 1 bug or lost process, 2 wrong usage, 3 unusable data, 4 "
+    "checkpoint or disk error, "
+    "5 training diverged, 6 out of memory, 7 missing extra, 75 stopped after saving, 130 Ctrl-C. "
+    "See docs/exit-codes.md.",
     version_flags=["--version"],
     suppress_keyboard_interrupt=False,
     result_action="return_value",
@@ -482,15 +484,11 @@ app["--help"].group = app["--version"].group = ("Other",)
 
 
 def call(words: Sequence[str]) -> None:
-    """Run a command.
-
-    Raises:
-        SystemExit: With exit code 2, after printing the error, if an argument is invalid.
-    """
+    """Run a command; an invalid argument exits with 2."""
     try:
         app(list(words), exit_on_error=False, print_error=False)
     except CycloptsError as error:
-        say(_error(error))
+        say(f"error: {_error(error)}")
         raise SystemExit(2) from None
 
 
@@ -502,17 +500,12 @@ app.command(data_app)
 app.command(list_app)
 
 
+@dataclass(eq=False)
 class Lasting:
-    """Text stream that discards all output after an error, so that work continues without a reader.
+    """Text stream that discards all output after an error, as if it was read."""
 
-    Args:
-        stream: Wrapped stream.
-        ends: Type of error after which output is discarded.
-    """
-
-    def __init__(self, stream: Any, ends: type[OSError]) -> None:
-        self.stream = stream
-        self.ends = ends
+    stream: Any
+    ends: type[OSError]
 
     def __getattr__(self, name: str) -> Any:
         if name in ("write", "flush"):
@@ -538,21 +531,18 @@ def tell(line: str) -> None:
 
 def show(value: Any, as_json: bool, text: Callable[[Any], str]) -> None:
     """Print a result to stdout, as JSON or as text."""
-    words = json.dumps(value, indent=1, default=str) if as_json else text(value)
-    print(
-        words.encode(errors="backslashreplace").decode()
-    )  # file names may contain undecodable bytes
+    if as_json:
+        words = json.dumps(value, indent=1, default=str)
+    else:
+        words = text(value)
+    print(words.encode(errors="backslashreplace").decode())  # names of files can be undecodable
 
 
 written = itemgetter("out")  # The output of most verbs that write a file
 
 
 def check_report(out: str) -> None:
-    """Check the file name of a report before anything is measured.
-
-    Raises:
-        UsageError: If the extension is not supported.
-    """
+    """Check the file name of a report before anything is measured."""
     if Path(out).suffix.lower() not in (".html", ".md", ".json"):
         raise UsageError(f"Cannot write a report to {out}. Use the extension .html, .md or .json.")
 
@@ -561,11 +551,11 @@ def show_report(report: Report, folder: Path, as_json: bool, full: bool, save: b
     """Save a report, and print it as JSON or text."""
     if save:
         report.save_all(folder)
-    result = report.comparison.to_plain() if as_json else None
-    text = as_options(report.to_text(full)).replace(
-        "Use --full", f"Use `pushforward report {folder} --full`"
-    )
-    show(result, as_json, lambda _: f"{text}\n\n{folder}/report.html")
+    if as_json:
+        return show(report.comparison.to_plain(), True, str)
+    text = as_options(report.to_text(full))
+    text = text.replace("Use --full", f"Use `pushforward report {folder} --full`")
+    show(f"{text}\n\n{folder}/report.html", False, str)
 
 
 def first_line(part: Any) -> str:
@@ -575,11 +565,9 @@ def first_line(part: Any) -> str:
 
 def columns(rows: list[list[str]]) -> str:
     """Align rows of text in columns."""
-    if rows:
-        widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
-    else:
-        widths = []
-    return "\n".join(
-        "  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip()
-        for row in rows
-    )
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = []
+    for row in rows:
+        cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
+        lines.append("  ".join(cells).rstrip())
+    return "\n".join(lines)

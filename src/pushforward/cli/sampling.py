@@ -1,15 +1,15 @@
-"""The verbs sample and impute, and functions that verbs share: loading and configuring runs, and writing samples."""
+"""The verbs sample and impute, and functions that verbs share."""
 
 from __future__ import annotations
 
 import dataclasses
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pushforward.cli.inputs import column_names, condition_of, device_of, numbers, pairs_of
+from pushforward.cli.inputs import column_names, column_values, condition_of, device_of, numbers
 from pushforward.cli.options import (
     AS_IT_IS,
     NEWEST,
@@ -28,7 +28,7 @@ from pushforward.cli.options import (
     Overwrite,
     Placing,
     Positive,
-    RunFolder,
+    RunCheckpoint,
     SampleOption,
     Seed,
     Solving,
@@ -41,7 +41,6 @@ from pushforward.errors import UsageError
 from pushforward.numbers import some
 
 if TYPE_CHECKING:
-    import numpy as np
     from PIL import Image
     from torch import Tensor
 
@@ -52,7 +51,7 @@ if TYPE_CHECKING:
 
 @app.command(group=USE, sort_key=1)
 def sample(
-    run: RunFolder,
+    run: RunCheckpoint,
     *,
     n: N = 64,
     seed: Seed = 0,
@@ -74,11 +73,13 @@ def sample(
 
     Args:
         label: Class, by number or name. Default: random, with the frequencies of the training data.
-        given: Values of conditioning columns, such as age=40,income=2. The other conditioning columns are drawn together from
-            the training examples, independently of these values.
-        fill: Values for columns that were left out of training: id=sequence writes 1, 2, 3, ...; any other text fills all rows.
-        out: Output file: .png (grid), .npz, .gif (from noise to data), .csv (vectors and tables), .tsv or .parquet (tables), or
-            a folder of PNGs if there is no extension. Default: a new file in RUN/samples.
+        given: Values of conditioning columns, such as age=40,income=2. The other conditioning
+            columns are drawn together from the training examples, independently of these values.
+        fill: Values for columns that were left out of training: id=sequence writes 1, 2, 3, ...;
+            any other text fills all rows.
+        out: Output file: .png (grid), .npz, .gif (from noise to data), .csv (vectors and tables),
+            .tsv or .parquet (tables), or a folder of PNGs if there is no extension. Default: a new
+            file in RUN/samples.
     """
     loaded = configured_run(run, loading, solving, guiding)
     from pushforward.samples import draw_to
@@ -90,19 +91,25 @@ def sample(
     origin = starts(loaded.transport)
     if origin is not None and n > origin[1]:
         say(
-            f"{loaded.folder} starts from the {origin[1]:,} held-out examples of {origin[0].data}, so {n:,} samples repeat some"
+            f"{loaded.folder} starts from the {origin[1]:,} held-out examples of {origin[0].data}, "
+            f"so {n:,} samples repeat some"
         )
     target = target_of(loaded, out, f"seed{seed}-n{n}", n, placing)
-    filled = pairs_of("--fill", fill)
-    lacking = [name for name in loaded.space.left_out if name not in filled]
-    if lacking:
-        say(f"columns left out of training are not written: {some(lacking)}")
-        if not filled:
-            say(f"To number the rows in one of them: --fill {shlex.quote(lacking[0])}=sequence")
+    filled = column_values("--fill", fill)
+    _say_left_out(loaded.space, filled)
     condition = condition_of(loaded, label, given)
-    to: dict[str, Any] = {"overwrite": placing.overwrite, "zoom": placing.zoom, "fill": filled}
     with precision_of(loading), counted() as tally:
-        draw_to(target, loaded.transport, n, condition, seed=seed, batch=loading.batch, **to)
+        draw_to(
+            target,
+            loaded.transport,
+            n,
+            condition,
+            seed=seed,
+            batch=loading.batch,
+            overwrite=placing.overwrite,
+            zoom=placing.zoom,
+            fill=filled,
+        )
     result = {
         "out": str(target),
         "n": n,
@@ -113,21 +120,30 @@ def sample(
     if tally.drawn:
         result["drawn_again"] = tally.share
     if tally.share:
-        share = f"{tally.refused:,} of {tally.drawn:,} draws ({tally.share:.1%})"
-        say(f"{share} violated {named_constraints(loaded.space)} and were drawn again")
+        draws = f"{tally.refused:,} of {tally.drawn:,} draws ({tally.share:.1%})"
+        say(f"{draws} violated {named_constraints(loaded.space)} and were drawn again")
     show(result, json, written)
 
 
-def loaded_run(run: str, loading: Loading = NEWEST) -> Run:
-    """Load a run with the given weights and device."""
-    from pushforward.training.runs.folder import check_run
+def _say_left_out(space: Space, filled: Mapping[str, str]) -> None:
+    lacking = [name for name in space.left_out if name not in filled]
+    if lacking:
+        say(f"columns left out of training are not written: {some(lacking)}")
+        if not filled:
+            say(f"To number the rows in one of them: --fill {shlex.quote(lacking[0])}=sequence")
 
-    check_run(run)
+
+def loaded_run(run: str, loading: Loading = NEWEST) -> Run:
+    """Load RUN or RUN@CHECKPOINT with the given weights and device."""
+    from pushforward.training.runs.folder import check_run, checkpoint_in
+
+    folder, checkpoint = checkpoint_in(run)
+    check_run(folder)
     from pushforward.training import load  # imports torch
 
-    where = device_of(loading.device)
+    device = device_of(loading.device)
     return load(
-        run, raw=loading.raw, checkpoint=loading.checkpoint, plugins=loading.plugin, device=where
+        folder, raw=loading.raw, checkpoint=checkpoint, plugins=loading.plugin, device=device
     )
 
 
@@ -136,13 +152,11 @@ def configured_run(
 ) -> Run:
     """Load a run with the given solver, guidance or truncation; see `Run.configured`."""
     loaded = loaded_run(run, loading)
-    from pushforward.training.runs.folder import checkpoint_in
     from pushforward.transports import has_steps, inner_of
 
-    options: dict[str, Any] = {**dataclasses.asdict(solving), **guidance_of(guiding)}
+    options = {**dataclasses.asdict(solving), **guidance_of(guiding)}
     if guiding.weaker is not None:
-        folder, checkpoint = checkpoint_in(guiding.weaker)
-        options["weaker"] = loaded_run(folder, dataclasses.replace(loading, checkpoint=checkpoint))
+        options["weaker"] = loaded_run(guiding.weaker, loading)
     configured = loaded.configured(**options)
     for note in configured.warnings[len(loaded.warnings) :]:
         say(f"note: {note}")
@@ -156,11 +170,10 @@ def configured_run(
 
 def guidance_of(guiding: Guiding) -> dict[str, Any]:
     """Return the guidance options, with an interval such as 0.2:5 as two numbers."""
-    if guiding.interval is None:
-        interval = None
-    else:
-        interval = numbers("--interval", guiding.interval, 2, float, ":")
-    return {**dataclasses.asdict(guiding), "interval": interval}
+    options = dataclasses.asdict(guiding)
+    if guiding.interval is not None:
+        options["interval"] = numbers("--interval", guiding.interval, 2, float, ":")
+    return options
 
 
 def precision_of(loading: Loading) -> AbstractContextManager[Any]:
@@ -178,27 +191,28 @@ def target_of(
     placing: Placing,
     endings: Sequence[str] | None = None,
 ) -> Path:
-    """Return the output path, after checking that it is valid and free.
+    """Return the output path, by default a new one in the run's folder, after checking it.
 
     Args:
-        run: Run, whose folder contains default outputs.
-        out: Value of ``--out``, or None.
         stem: Default name without extension.
         tiles: Number of images in the picture.
-        placing: Options for writing.
         endings: Extensions that the verb supports, the default first; None for all of the data.
     """
     from pushforward.samples import check_target, usual_ending
 
-    ending = usual_ending(run.space) if endings is None else endings[0]
-    number = 1
-    target = Path(out) if out else run.folder / "samples" / f"{stem}{ending}"
-    while out is None and target.exists():
-        number += 1
-        target = target.with_name(f"{stem}-{number}{ending}")
+    if out:
+        target = Path(out)
+    else:
+        ending = usual_ending(run.space) if endings is None else endings[0]
+        target = run.folder / "samples" / f"{stem}{ending}"
+        number = 1
+        while target.exists():
+            number += 1
+            target = target.with_name(f"{stem}-{number}{ending}")
     if endings is not None and target.suffix.lower() not in endings:
+        known = " or ".join(filter(None, endings))
         raise UsageError(
-            f'Cannot write {run.space.noun}s to "{target}". Use an --out that ends in {" or ".join(filter(None, endings))}.'
+            f'Cannot write {run.space.noun}s to "{target}". Use an --out that ends in {known}.'
         )
     check_target(target, run.space, tiles, placing.overwrite, placing.zoom)
     return target
@@ -213,7 +227,7 @@ def save_picture(picture: Image.Image, path: Path) -> None:
 
 
 def image_of(space: Space, file: str, resize: bool, channels: int | None = None) -> Tensor:
-    """Read an image of the model's size, (channels, H, W) in [0, 1], by default with the model's channels."""
+    """Read an image of the model's size, (channels, H, W) in [0, 1]."""
     import torch
 
     from pushforward.data.images.image_set import read_image
@@ -222,8 +236,8 @@ def image_of(space: Space, file: str, resize: bool, channels: int | None = None)
     pixels = read_image(Path(file), channels or space.shape[0], (height, width) if resize else None)
     if pixels.shape[1:] != (height, width):
         raise UsageError(
-            f"{file} has {pixels.shape[1]} x {pixels.shape[2]} pixels (height x width); the model expects {height} x {width}. "
-            "Add --resize to scale and crop the image."
+            f"{file} has {pixels.shape[1]} x {pixels.shape[2]} pixels (height x width); the model "
+            f"expects {height} x {width}. Add --resize to scale and crop the image."
         )
     return torch.from_numpy(pixels).float() / 255
 
@@ -232,22 +246,15 @@ def check_images(run: Run) -> None:
     """Raise an error if the model does not generate images."""
     if not run.space.has_pixels:
         others = ", sample --given, or impute for missing cells" if run.space.names else ""
-        advice = f"Use interpolate --seeds 0,1{others}"
         raise UsageError(
-            f"{run.folder} generates {run.space.noun}s, not images, so it cannot edit image files. {advice}."
+            f"{run.folder} generates {run.space.noun}s, not images, so it cannot edit image files. "
+            f"Use interpolate --seeds 0,1{others}."
         )
-
-
-def enlarged(images: np.ndarray, columns: int, zoom: int | None = None) -> Image.Image:
-    """Draw a grid of images (n, H, W, C), enlarged by a factor; by default, small images are enlarged."""
-    from pushforward.pictures import grid_picture, legible
-
-    return grid_picture(images, columns, scale=zoom or legible(images))
 
 
 @app.command(group=USE, sort_key=4)
 def impute(
-    run: RunFolder,
+    run: RunCheckpoint,
     table: DataOption[str],
     *,
     out: OutputOption[str],
@@ -262,13 +269,14 @@ def impute(
 ) -> None:
     """Fill in the missing cells of a table.
 
-    Missing cells are drawn from the model, conditioned on the other cells of the row; all other cells stay unchanged. If an empty
-    cell of some column means that there is no value, name only the other columns with --only. Example:
+    Missing cells are drawn from the model, conditioned on the other cells of the row; all other
+    cells stay unchanged. If an empty cell of some column means that there is no value, name only
+    the other columns with --only. Example:
     `pushforward impute runs/people-flow people.csv --out full.csv`
 
     Args:
-        table: Table with the model's columns in any order, or in the model's order without a header. Other columns stay
-            unchanged.
+        table: Table with the model's columns in any order, or in the model's order without a
+            header. Other columns stay unchanged.
         only: Columns to fill, such as age,income. Default: all.
         out: Output file; with several draws, full-1.csv, full-2.csv, ...
         draws: Number of completed files to write. The differences between them show the uncertainty
@@ -278,9 +286,8 @@ def impute(
     path = Path(out)
     from pushforward.tables.imputation import impute as filled_in
 
-    if draws == 1:
-        targets = [path]
-    else:
+    targets = [path]
+    if draws > 1:
         targets = [path.with_name(f"{path.stem}-{i}{path.suffix}") for i in range(1, draws + 1)]
     if (Path(table).suffix.lower() == ".parquet") != (path.suffix.lower() == ".parquet"):
         raise UsageError(
@@ -301,42 +308,43 @@ def impute(
 
 
 def _imputed(imputed: Imputed) -> dict[str, Any]:
-    from pushforward.numbers import some
     from pushforward.tables.reading.csv_dialect import GappyFile
     from pushforward.transports.redrawing import named_constraints
 
-    cells = int(imputed.missing.sum())
-    rows = int(imputed.missing.any(1).sum())
-    columns = {
-        f.name: int(n)
-        for f, n in zip(imputed.space.fields, imputed.missing.sum(0), strict=True)
-        if n
-    }
+    missing = imputed.missing
+    cells = int(missing.sum())
+    rows = int(missing.any(1).sum())
+    columns = {}
+    for field, count in zip(imputed.space.fields, missing.sum(0).tolist(), strict=True):
+        if count:
+            columns[field.name] = count
     if cells:
-        each = some(f"{n:,} of {f}" for f, n in columns.items())
-        say(f"filled cells: {cells:,} in {rows:,} of {len(imputed.missing):,} rows; {each}")
+        each = some(f"{count:,} of {name}" for name, count in columns.items())
+        say(f"filled cells: {cells:,} in {rows:,} of {len(missing):,} rows; {each}")
     else:
-        say(f"no cells are missing in {len(imputed.missing):,} rows, so nothing was filled")
+        say(f"no cells are missing in {len(missing):,} rows, so nothing was filled")
     if imputed.absent:
         say(
-            f"note: these columns of the model are not in the table and are not written: {some(imputed.absent)}"
+            "note: these columns of the model are not in the table and are not written: "
+            f"{some(imputed.absent)}"
         )
     report: dict[str, Any] = {"cells": cells, "rows": rows, "columns": columns}
-    of_file = isinstance(imputed.source, GappyFile)
-    lines = imputed.source.numbers if of_file else range(len(imputed.missing))  # type: ignore[union-attr]
-    if imputed.space.constraints:
-        report["drawn_again"] = imputed.drawn_again
-        say(
-            f"{imputed.drawn_again:.1%} of the drawn rows violated {named_constraints(imputed.space)} and were drawn again"
-        )
-        for name, why in (
-            ("unmet", "after all attempts"),
-            ("given_unmet", "with their given cells"),
-        ):
-            report[name] = [lines[row] for row in getattr(imputed, name)]
-            if report[name]:
-                broken = some(imputed.broken(getattr(imputed, name)))
-                say(
-                    f"{'lines' if of_file else 'rows (from 0)'} that violate {broken} {why}: {some(report[name])}"
-                )
+    if not imputed.space.constraints:
+        return report
+    report["drawn_again"] = imputed.drawn_again
+    say(
+        f"{imputed.drawn_again:.1%} of the drawn rows violated "
+        f"{named_constraints(imputed.space)} and were drawn again"
+    )
+    what = "rows (from 0)"
+    lines: Sequence[int] = range(len(missing))
+    if isinstance(imputed.source, GappyFile):
+        what = "lines"
+        lines = imputed.source.numbers
+    for name, why in (("unmet", "after all attempts"), ("given_unmet", "with their given cells")):
+        violating = getattr(imputed, name)
+        report[name] = [lines[row] for row in violating]
+        if violating:
+            broken = some(imputed.broken(violating))
+            say(f"{what} that violate {broken} {why}: {some(report[name])}")
     return report

@@ -13,7 +13,6 @@ from pushforward.cli.options import (
     AT_LEAST_1,
     TRAIN,
     TRAINING,
-    Checkpoint,
     ComputeOption,
     Device,
     Json,
@@ -21,7 +20,7 @@ from pushforward.cli.options import (
     Plugins,
     Precision,
     Raw,
-    RunFolder,
+    RunCheckpoint,
     SolverOption,
     app,
     say,
@@ -39,7 +38,7 @@ INSTEAD = "dpm"  # The solver to tune if the run's own is stochastic
 
 @app.command(group=TRAIN, sort_key=5)
 def tune(
-    run: RunFolder,
+    run: RunCheckpoint,
     *,
     steps: SolverOption[int] = 8,
     solver: SolverOption[str | None] = None,
@@ -47,27 +46,26 @@ def tune(
     rounds: Amount = None,
     json: Json = False,
     raw: Raw = False,
-    checkpoint: Checkpoint = None,
     plugin: Plugins = (),
     device: Device = "auto",
     precision: ComputeOption[Precision] = "auto",
 ) -> None:
     """Tune the solver for sampling in few steps.
 
-    The network stays unchanged. The result is stored in the run, and `sample` and `evaluate` use it for the same solver, number
-    of steps and weights. After more training, tune again. Examples:
+    The network stays unchanged. The result is stored in the run, and `sample` and `evaluate` use it
+    for the same solver, number of steps and weights. After more training, tune again. Examples:
     `pushforward tune runs/digits-flow --steps 8`,
     `pushforward tune runs/digits-flow --steps 4 --solver unipc`
 
     Args:
         steps: Number of solver steps.
-        solver: Deterministic solver, such as unipc or dpm:3 (`pushforward list solvers`). Default: the run's own, or dpm if
-            that is stochastic.
+        solver: Deterministic solver, such as unipc or dpm:3 (`pushforward list solvers`). Default:
+            the run's own, or dpm if that is stochastic.
         examples: Number of noise examples to learn from. Default: 128.
         rounds: Number of updates. Default: 40.
         precision: Precision of network calls.
     """
-    loading = Loading(raw, checkpoint, plugin, device=device, precision=precision)
+    loading = Loading(raw, plugin, device=device, precision=precision)
     loaded = loaded_run(run, loading)
     flow = _flow(loaded, solver, steps)
     amounts = {"n": examples or 128, "rounds": rounds or 40}
@@ -86,46 +84,48 @@ def tune(
 
 
 def _flow(run: Run, solver: str | None, steps: int) -> Flow:
-    """Return the run's flow with the solver and steps to tune; `INSTEAD` replaces a stochastic solver of the run."""
     from pushforward import solvers
     from pushforward.transports import has_steps, inner_of
 
     flow = inner_of(run.transport)
     if not has_steps(flow):
         raise UsageError(
-            f"{run.folder} is a one-call model ({run.spec['family']}) without steps to tune. Use a diffusion or flow model."
+            f"{run.folder} is a one-call model ({run.spec['family']}) without steps to tune. "
+            "Use a diffusion or flow model."
         )
     if solver is None and flow.solver.stochastic:
         solver = INSTEAD
         own = type(flow.solver).__name__
         say(
-            f"{own} is stochastic and cannot be tuned, so {solver} is tuned. Sample with --solver {solver} --steps {steps}"
+            f"{own} is stochastic and cannot be tuned, so {solver} is tuned. "
+            f"Sample with --solver {solver} --steps {steps}"
         )
-    return flow.with_solver(
-        solvers.named(solver) if solver else flow.solver, steps, None if solver else flow.grid
-    )
+    if solver is None:
+        return flow.with_solver(flow.solver, steps, flow.grid)
+    return flow.with_solver(solvers.named(solver), steps, None)
 
 
 @contextmanager
 def _watched(
     run: Run, flow: Flow, amounts: dict[str, int]
 ) -> Iterator[Callable[[int, float], None]]:
-    """Yield a callback that shows the progress of each round, with an estimate of the time left."""
+    """Yield a callback that shows each round, with an estimate of the time left."""
     from pushforward.training.loop.display import Progress, duration
 
     rounds = amounts["rounds"]
+    solver = type(flow.solver).__name__
+    say(f"tuning {flow.steps} steps of {solver} on {amounts['n']:,} noise examples ...")
     progress = Progress()
-    since = []
-    say(
-        f"tuning {flow.steps} steps of {type(flow.solver).__name__} on {amounts['n']:,} noise examples ..."
-    )
+    first = 0.0
 
     def watch(number: int, error: float) -> None:
-        since.append(time.monotonic())
-        if number > 1 or rounds == 1:
-            left = duration((since[-1] - since[0]) / max(1, number - 1) * (rounds - number))
+        nonlocal first
+        now = time.monotonic()
+        left = "?"
+        if number == 1:
+            first = now
         else:
-            left = "?"
+            left = duration((now - first) / (number - 1) * (rounds - number))
         line = f"round {number:,}/{rounds:,}  distance {error:.4f}  {left} left"
         progress.preparing(run.folder.name, number / rounds, line)
 
@@ -148,4 +148,7 @@ def _text(r: dict[str, Any]) -> str:
     else:
         gain = f"{r['before']:.4f}, not improved"
     times = " ".join(f"{t:.4g}" for t in r["times"])
-    return f"distance to many-step samples (RMS, standard deviations): {gain}\ntimes: {times}\nstored in {r['run']}/grids.json"
+    return (
+        f"distance to many-step samples (RMS, standard deviations): {gain}\n"
+        f"times: {times}\nstored in {r['run']}/grids.json"
+    )

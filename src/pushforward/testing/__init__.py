@@ -1,12 +1,11 @@
-"""Checks for parts of your own: each takes a part and raises an `AssertionError` that names the law that it breaks.
+"""Checks for parts of your own; each raises an `AssertionError` that names a violated law.
 
     from pushforward.testing import check_solver
 
     def test_my_solver():
         check_solver(MySolver)
 
-The package's own solvers, paths, metrics, methods and recipes are tested by the same functions. docs/check-your-part.md
-explains them. Beside them stand the problems with known answers that they use: denoisers in closed form, and small data sets.
+See docs/check-your-part.md. Also small data sets, and denoisers in closed form.
 """
 
 from pushforward.testing.metrics import check_features, check_metric, sample_sets

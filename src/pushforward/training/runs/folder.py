@@ -290,6 +290,7 @@ def run_suggestion(folder: Path) -> str:
 
 def checkpoint_in(text: str | Path) -> tuple[str, str | None]:
     """Split FOLDER or FOLDER@CHECKPOINT into folder and checkpoint."""
-    text = str(text)
-    folder, _, checkpoint = (text, "", "") if Path(text).is_dir() else text.partition("@")
-    return folder, checkpoint or None
+    folder, _, checkpoint = str(text).rpartition("@")
+    if not folder or Path(text).exists():
+        return str(text), None
+    return folder, checkpoint

@@ -1,4 +1,6 @@
-"""Kills, power cuts and full disks at every point of a training; and processes that are forked together."""
+"""Kills, power cuts and full disks at every point of a training; and processes that are forked
+together.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +39,8 @@ PAGE = 4096  # Bytes that are lost together
 
 
 def train_on(folder: Path, disk: Any, steps: int, every: int, beside: bool = True) -> None:
-    """Train a small flow, or go on with it; its first checkpoint after a step is saved on a disk that stops.
+    """Train a small flow, or go on with it; its first checkpoint after a step is saved on a disk
+    that stops.
 
     Args:
         folder: Run folder, resumed if it exists.
@@ -71,14 +74,17 @@ class Stopped(BaseException):
 
 
 class Disk:
-    """Context in which the disk stops after a number of changes; afterwards nothing changes any more.
+    """Context in which the disk stops after a number of changes; afterwards nothing changes any
+    more.
 
-    A change is a call of the system by `os`, or a part of a file that `Path.write_text` or safetensors writes. Flushing is
-    counted and does nothing. What is added to a file that `Path.open` opens is not a change, and is lost if it was not flushed.
+    A change is a call of the system by `os`, or a part of a file that `Path.write_text` or
+    safetensors writes. Flushing is counted and does nothing. What is added to a file that
+    `Path.open` opens is not a change, and is lost if it was not flushed.
 
     Args:
         last: After how many changes; None counts them.
-        exits: Whether the process dies there, with the status `DEATH`, as by SIGKILL; otherwise `Stopped` is raised.
+        exits: Whether the process dies there, with the status `DEATH`, as by SIGKILL; otherwise
+            `Stopped` is raised.
         power: Whether unflushed data is lost, as after a power failure.
 
     Attributes:
@@ -226,11 +232,10 @@ def damage(folder: Path, number: int) -> tuple[tuple[str, ...], str]:
 
 Apart = Callable[[Callable[[], Any]], tuple[int, Any]]
 
-KINDS = (
-    "save",
-    "step",
-)  # Within the writes of a checkpoint, and elsewhere: turns of a step, its end, and other writes
-SHARE = 0.75  # Of the events that are left, at most so many pass before a kill: a run that is resumed writes a few files less
+# Within the writes of a checkpoint, and elsewhere: turns of a step, its end, and other writes
+KINDS = ("save", "step")
+# The largest fraction of the events left that pass before a kill: a resumed run writes fewer files
+SHARE = 0.75
 
 
 class Killed(BaseException):
@@ -256,7 +261,8 @@ def killed_by_signal() -> None:
 
 
 class Events:
-    """Counter of the events of a training run within `watching`, which kills the run before a chosen event.
+    """Counter of the events of a training run within `watching`, which kills the run before a
+    chosen event.
 
     Args:
         kill: Event before which the run is killed; None for no kill.
@@ -274,7 +280,9 @@ class Events:
         self.counts = dict.fromkeys(KINDS, 0)
 
     def note(self, kind: str, half: Callable[[], None] | None = None) -> None:
-        """Count an event that is about to happen; ``half`` leaves it half done if training dies here."""
+        """Count an event that is about to happen; ``half`` leaves it half done if training dies
+        here.
+        """
         self.counts[kind] += 1
         if (
             self.kill is not None
@@ -288,7 +296,9 @@ class Events:
 
     @contextlib.contextmanager
     def watching(self, trainer: Trainer) -> Iterator[None]:
-        """Context in which a trainer's events are counted: rounds, ends of steps, and writes of this process."""
+        """Context in which a trainer's events are counted: rounds, ends of steps, and writes of
+        this process.
+        """
         losses = trainer.method.losses
         with contextlib.ExitStack() as stack:
             stack.enter_context(patch.object(trainer.callbacks, "watcher", _Steps(self)))
@@ -362,7 +372,8 @@ def _kind(path: Any, within: int | None = None) -> str:
 
 @dataclass
 class Chain:
-    """A training that is killed several times, each time resumed by another process, and compared with an undisturbed training.
+    """A training that is killed several times, each time resumed by another process, and compared
+    with an undisturbed training.
 
     Args:
         recipe: Makes its recipe.
@@ -383,9 +394,11 @@ class Chain:
     whole: dict[str, Any] | None = None
 
     def run(self, name: str, kill: Kill | None = None) -> dict[str, Any]:
-        """Start a run, or go on with it, and let it die; of one that ends, its digest and its events.
+        """Start a run, or go on with it, and let it die; of one that ends, its digest and its
+        events.
 
-        A run that was killed before its first checkpoint, and whose first weights came from Python, is started again.
+        A run that was killed before its first checkpoint, and whose first weights came from Python,
+        is started again.
         """
         folder = self.folder / name
         events = Events(kill, self.die)
@@ -441,7 +454,8 @@ class Chain:
             name: Name of the run.
 
         Returns:
-            A dict for each kill: its kind and number, the step saved before it, the newest step after it, which is verified, and
+            A dict for each kill: its kind and number, the step saved before it, the newest step
+                after it, which is verified, and
             what is wrong; the last one is of the end.
         """
         self.whole = self.whole or apart(lambda: self.run("whole"))[1]
@@ -486,9 +500,11 @@ def newest_step(folder: Path) -> int:
 
 
 def forked(work: Callable[[], Any]) -> tuple[int, Any]:
-    """Work in a process that is forked from this one: its exit status, negative for a signal, and its JSON-ready result.
+    """Work in a process that is forked from this one: its exit status, negative for a signal, and
+    its JSON-ready result.
 
-    This process may not have computed a gradient before, since torch then trains in no process that is forked.
+    This process may not have computed a gradient before, since torch then trains in no process that
+    is forked.
     """
     with tempfile.TemporaryFile() as file:
         child = os.fork()
@@ -508,9 +524,8 @@ def forked(work: Callable[[], Any]) -> tuple[int, Any]:
 
 
 LIMIT = 120.0  # Seconds that processes may take together
-Outcome = tuple[
-    list[int], list[str], float
-]  # The exit code and the printed text of each process, and the seconds of all
+# The exit code and the printed text of each process, and the seconds of all
+Outcome = tuple[list[int], list[str], float]
 
 
 def together(
@@ -518,7 +533,8 @@ def together(
 ) -> Outcome:
     """Fork processes that each do ``work(rank)``, which returns an exit code or None for 0.
 
-    The process that calls this has computed no gradient, after which torch trains in no process that is forked.
+    The process that calls this has computed no gradient, after which torch trains in no process
+    that is forked.
 
     Args:
         count: Number of processes.
@@ -561,9 +577,8 @@ def _forked(
         return child
     code = 1
     try:
-        torch.set_num_threads(
-            torch.get_num_threads()
-        )  # renews the pool before backward passes race for it
+        # renews the pool before backward passes race for it
+        torch.set_num_threads(torch.get_num_threads())
         os.environ.update(
             shared, RANK=str(rank), LOCAL_RANK=str(rank), LOCAL_WORLD_SIZE=shared["WORLD_SIZE"]
         )
