@@ -33,21 +33,34 @@ def describe(
         name: Name of the run.
 
     Returns:
-        ``name``; ``data`` (image, vector or row) and ``shape`` of a sample; for a table its
-            ``columns`` and file format, ``table``; ``noise``, the shape of z; ``stream``, the
-            second word of the key of NumPy's Philox: the first word is a sample's seed, and the
-            last word of the counter is the number of the draw; ``draws``, the number of noise tensors
-            besides z for each solver and number of steps; ``most``, the maximum number of steps;
-            ``conditions``; and ``default``.
+        ``data`` (image, vector or row) and ``shape`` of a sample; ``columns`` and file format
+            (``table``) of a table; ``noise``, the shape of z; ``stream``, the second word of the
+            key of NumPy's Philox (the first is a sample's seed, and the last word of the counter is
+            the number of the draw); ``draws``, the number of noise tensors besides z by solver and
+            steps; ``most``, the maximum number of steps; ``conditions``; and ``default``.
     """
     space = transport.space
     inner = inner_of(transport)
-    counts = {
-        solver: {str(n): noise_count(flow) for n, flow in by.items()}
-        for solver, by in flows.items()
-    }
-    known = trained(inner.denoiser) if isinstance(inner, Flow) else None
-    learned = known.preconditioning.guidance if known is not None else None
+    draws: Any = {}
+    most = None
+    for solver, several in flows.items():
+        draws[solver] = {str(steps): noise_count(flow) for steps, flow in several.items()}
+        most = max(most or 0, *several)
+    if not flows:
+        draws = noise_count(transport)
+    scales = None
+    if isinstance(inner, Flow):
+        known = trained(inner.denoiser)
+        if known is not None and known.preconditioning.guidance:
+            scales = list(known.preconditioning.guidance)
+    columns: list[Any] = list(space.columns)
+    table = {}
+    if isinstance(space, TableSpace):
+        columns = _columns(space)
+        table = {"separator": space.layout.separator, "header": space.layout.header}
+    units = None
+    if space.as_points and not space.names:
+        units = {name: list(values) for name, values in space.units.items()}
     return {
         "name": name,
         "data": space.noun,
@@ -56,20 +69,16 @@ def describe(
         "noise_of_draws": list(inner.space.shape),
         "stream": str(key("rows", "sample")),
         "decoder_stream": str(key("rows", "sample/decoder")) if decoder_draws(transport) else None,
-        "draws": counts or noise_count(transport),
-        "most": max((max(by) for by in flows.values()), default=None),
+        "draws": draws,
+        "most": most,
         "source": getattr(inner, "source", None) is not None,
-        "scales": list(learned) if learned else None,
+        "scales": scales,
         "conditions": [_condition(name, kind) for name, kind in space.conditions.items()],
         "default": dict(default),
-        "columns": _columns(space) if isinstance(space, TableSpace) else list(space.columns),
-        "table": {"separator": space.layout.separator, "header": space.layout.header}
-        if isinstance(space, TableSpace)
-        else {},
+        "columns": columns,
+        "table": table,
         "bounds": [space.low, space.high],
-        "units": {name: list(values) for name, values in space.units.items()}
-        if space.as_points and not space.names
-        else None,
+        "units": units,
     }
 
 
@@ -79,21 +88,18 @@ def _condition(name: str, kind: ConditionKind) -> dict[str, Any]:
         "name": name,
         "kind": type(kind).__name__.lower(),
         "type": str(blank.dtype).removeprefix("torch."),
+        "usual": blank.tolist(),
     }
     if isinstance(kind, Label):
-        ends = np.cumsum(kind.frequencies).tolist()
         return known | {
             "usual": None,
             "names": list(kind.names),
-            "ends": ends,
+            "ends": np.cumsum(kind.frequencies).tolist(),
             "stream": str(key("rows", "label")),
         }
-    usual = list(kind.mean) if isinstance(kind, Numbers) else blank.tolist()
-    return known | {
-        "usual": usual,
-        "columns": list(kind.entries),
-        "std": list(getattr(kind, "std", ())),
-    }
+    if isinstance(kind, Numbers):
+        known["usual"] = list(kind.mean)
+    return known | {"columns": list(kind.entries), "std": list(getattr(kind, "std", ()))}
 
 
 def _columns(space: TableSpace) -> list[dict[str, Any]]:
@@ -105,20 +111,23 @@ def _columns(space: TableSpace) -> list[dict[str, Any]]:
 
 
 def _column(field: Column, start: int, stop: int, missing: str) -> dict[str, Any]:
-    """How the coordinates from ``start`` to ``stop`` become cells.
+    """Describe how the coordinates from ``start`` to ``stop`` become cells.
 
-    The first is a score where ``edges`` are, and the others are indicators of ``texts``. An open column's ``numbers`` belong to
-    its ``edges``; between them numbers are linear, and written as ``form`` says. A closed one's score has the text of its
-    interval among ``cells``.
+    The first is a score where ``edges`` are, and the others are indicators of ``texts``. An open
+    column's ``numbers`` belong to its ``edges``; between them numbers are linear, and written as
+    ``form`` says. A closed one's score has the text of its interval among ``cells``.
     """
     known: dict[str, Any] = {"name": field.name, "start": start, "stop": stop, "kind": field.kind}
+    absent = [missing] if field.missing else []
     if not isinstance(field, Number):
-        return known | {"texts": [*field.levels, *([missing] if field.missing else [])]}
-    known |= {"texts": [*field.cells(np.array(field.atoms)), *([missing] if field.missing else [])]}
+        return known | {"texts": [*field.levels, *absent]}
+    known["texts"] = [*field.cells(np.array(field.atoms)), *absent]
     if field.closed:
         return known | {"edges": field.edges.tolist(), "cells": field.cells(np.array(field.knots))}
     ends = zip(field.edges.tolist(), np.repeat(field.knots, 2).tolist(), strict=True)
-    pairs = list(dict.fromkeys(ends))  # most numbers have one edge
-    edges = [edge for edge, _ in pairs]
-    numbers = [value for _, value in pairs]
+    edges = []
+    numbers = []
+    for edge, number in dict.fromkeys(ends):  # most numbers have one edge
+        edges.append(edge)
+        numbers.append(number)
     return known | {"edges": edges, "numbers": numbers, "form": vars(field.form)}

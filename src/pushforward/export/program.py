@@ -1,8 +1,4 @@
-"""Samplers as `torch.export` programs: whole samplers, and the parts of an ONNX file.
-
-A flow's parts are one row of its table, which a loop repeats, and its end, from the last state to data units. Every program takes
-any number of examples.
-"""
+"""Samplers as `torch.export` programs: whole samplers, and the parts of an ONNX file."""
 
 from __future__ import annotations
 
@@ -23,7 +19,7 @@ from pushforward.export.tables import RowLayout
 from pushforward.plugins import line_of
 from pushforward.transports import Flow, Latent, Map, Transport, inner_of, with_inner
 
-BATCH = 3  # Examples that a program is traced with; it takes any number
+BATCH = 3  # examples that a program is traced with; it takes any number
 
 
 class GivenNoise(Draws):
@@ -79,25 +75,22 @@ class Sampler(nn.Module):
         Args:
             z: Noise (n, *noise_shape), standard normal; for a flow from a source, its examples in
                 model units.
-            condition: Values by name, n values each, such as {"label": int64 (n,)}; None for a model without conditions.
+            condition: Values by name, n values each, such as {"label": int64 (n,)}; None for a
+                model without conditions.
             noise: Noise (`noise_count`, n, *shape), standard normal, for a stochastic solver, or
                 for a model whose samples are drawn around its means (a VAE of vectors).
             decoder_noise: Noise (n, *shape), standard normal, for latents whose decoder has a
                 likelihood.
         """
-        drawn = noise is not None or decoder_noise is not None
-        x = self.transport(z, condition, GivenNoise(noise, decoder_noise) if drawn else None)
+        draws = None
+        if noise is not None or decoder_noise is not None:
+            draws = GivenNoise(noise, decoder_noise)
+        x = self.transport(z, condition, draws)
         return self.transport.space.to_data(x)
 
 
 class TableRow(nn.Module):
-    """One row of a flow's table.
-
-    Args:
-        flow: The flow.
-        layout: Layout of the row.
-        kind: The estimate.
-    """
+    """One row of a flow's table, which a loop repeats."""
 
     def __init__(self, flow: Flow, layout: RowLayout, kind: str) -> None:
         super().__init__()
@@ -113,14 +106,16 @@ class TableRow(nn.Module):
         Args:
             slots: Slots, (W, n, *shape).
             row: Row of the table, (K,).
-            condition: Values by name.
+            condition: Values by name, n each.
             noise: Noise, (M, n, *shape).
         """
         columns, point, keep, fresh, spread = self.layout.unpacked(row)
         state = _mixed(point[None], slots)[0]
         estimate = evaluate(self.denoiser, self.kind, state, columns, condition)
         after = _mixed(keep, slots) + fresh.reshape(-1, *(1,) * estimate.dim()) * estimate
-        return after if noise is None else after + _mixed(spread, noise), state
+        if noise is not None:
+            after = after + _mixed(spread, noise)
+        return after, state
 
 
 def _mixed(weights: Tensor, parts: Tensor) -> Tensor:
@@ -128,11 +123,7 @@ def _mixed(weights: Tensor, parts: Tensor) -> Tensor:
 
 
 class End(nn.Module):
-    """Conversion of states of a flow to data units.
-
-    Args:
-        transport: The flow, or a latent model around it.
-    """
+    """Conversion of states of a flow, possibly in a latent space, to data units."""
 
     def __init__(self, transport: Transport) -> None:
         super().__init__()
@@ -144,18 +135,17 @@ class End(nn.Module):
         """Convert k states per example, (k, n, *noise_shape), to data units, (k, n, *shape)."""
         k, n = states.shape[:2]
         condition, _ = without_scale(condition)
-        if condition is None:
-            each = None
-        else:
-            each = {
-                name: part.repeat(k, *(1,) * (part.dim() - 1)) for name, part in condition.items()
-            }
-        if decoder_noise is None:
-            draws = None
-        else:
-            draws = GivenNoise(None, decoder_noise.repeat(k, *(1,) * (decoder_noise.dim() - 1)))
-        x = self.transport(states.flatten(0, 1), each, draws)
+        if condition is not None:
+            condition = {name: _repeated(part, k) for name, part in condition.items()}
+        draws = None
+        if decoder_noise is not None:
+            draws = GivenNoise(None, _repeated(decoder_noise, k))
+        x = self.transport(states.flatten(0, 1), condition, draws)
         return self.transport.space.to_data(x).unflatten(0, (k, n))
+
+
+def _repeated(part: Tensor, k: int) -> Tensor:
+    return part.repeat(k, *(1,) * (part.dim() - 1))
 
 
 class _Ended(Transport):
@@ -173,7 +163,7 @@ class _Ended(Transport):
 
 
 def noise_count(transport: Transport) -> int:
-    """Count how often a transport draws noise of the shape of its inner data per sample, besides z."""
+    """Count how often a transport draws noise of its inner data's shape per sample, besides z."""
     inner = inner_of(transport)
     if isinstance(inner, Truncated):
         return noise_count(inner.inner)
@@ -198,20 +188,24 @@ def inputs_of(
         noises: Number of noise tensors; None for `noise_count`.
         scale: Whether the condition contains a guidance scale for each example.
     """
-    inner = inner_of(transport)
     device = transport.device
-    count = noise_count(transport) if noises is None else noises
     condition = transport.conditions(n, None, 0)
     if scale:
         condition = {**(condition or {}), SCALE: torch.linspace(0.5, 2.0, n, device=device)}
-    return {
+    inputs: dict[str, Any] = {
         "z": torch.randn(n, *transport.noise_shape, device=device),
         "condition": condition,
-        "noise": torch.randn(count, n, *inner.space.shape, device=device) if count else None,
-        "decoder_noise": torch.randn(n, *transport.space.shape, device=device)
-        if decoder_draws(transport)
-        else None,
+        "noise": None,
+        "decoder_noise": None,
     }
+    if noises is None:
+        noises = noise_count(transport)
+    if noises:
+        shape = inner_of(transport).space.shape
+        inputs["noise"] = torch.randn(noises, n, *shape, device=device)
+    if decoder_draws(transport):
+        inputs["decoder_noise"] = torch.randn(n, *transport.space.shape, device=device)
+    return inputs
 
 
 def traced(
@@ -228,27 +222,28 @@ def traced(
     Raises:
         UsageError: If `torch.export` cannot trace a network.
     """
-    sizes = {name: Dim(name, min=1) for names in (("n",), *axes.values()) for name in names if name}
-
-    def free(name: str, part: Any) -> Any:
-        axis = {at: sizes[size] for at, size in enumerate(axes.get(name, ("n",))) if size}
-        if part is None:
-            return None
+    sizes: dict[str, Any] = {}
+    shapes: dict[str, Any] = {}
+    for name, part in inputs.items():
+        dynamic = {}
+        for axis, size in enumerate(axes.get(name, ["n"])):
+            if size:
+                dynamic[axis] = sizes.setdefault(size, Dim(size, min=1))
         if isinstance(part, dict):
-            return dict.fromkeys(part, axis)
-        return axis
-
-    shapes = {name: free(name, part) for name, part in inputs.items()}
+            shapes[name] = dict.fromkeys(part, dynamic)
+        else:
+            shapes[name] = None if part is None else dynamic
     try:
         with torch.no_grad(), redirect_stderr(StringIO()):  # on which torch prints the whole graph
             program = torch.export.export(module.eval(), (), inputs, dynamic_shapes=shapes)
     except RuntimeError as error:
-        place = f" ({line})" if (line := line_of(error)) else ""
+        line = line_of(error)
+        place = f" ({line})" if line else ""
         reason = str(error).partition("\n")[0]
         raise UsageError(
-            f"torch.export cannot trace the network{place}: {reason} The network must compute with tensors for any "
-            "batch size: use x.shape[0] or torch.full_like instead of len(x), torch.where instead of `if`, and no int() or "
-            "float() of a tensor."
+            f"torch.export cannot trace the network{place}: {reason} The network must compute with "
+            "tensors for any batch size: use x.shape[0] or torch.full_like instead of len(x), "
+            "torch.where instead of `if`, and no int() or float() of a tensor."
         ) from None
     for node in program.graph.nodes:
         node.meta.pop("stack_trace", None)  # paths of this machine
@@ -256,13 +251,14 @@ def traced(
 
 
 def exported(transport: Transport) -> ExportedProgram:
-    """Export a whole sampler, from noise to data, as one program with unrolled steps; see `Sampler` for its inputs.
+    """Export a whole sampler, from noise to data, as one program with unrolled steps.
 
     Args:
         transport: Transport; the solver of a flow must have a table.
 
     Returns:
-        ``program.module()(z=, condition=, noise=, decoder_noise=)``, with None for inputs that the model does not take.
+        ``program.module()(z=, condition=, noise=, decoder_noise=)``, as for `Sampler`; None for
+            inputs that the model does not take.
 
     Raises:
         UsageError: If the solver is adaptive, or its steps are not affine.

@@ -6,15 +6,14 @@ import importlib.util
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pushforward.data.core.dataset import Dataset, Schema, Split, build
 from pushforward.data.core.ground_truth import Truth
+from pushforward.data.core.hashes import Integers
 from pushforward.data.images import image_set
 from pushforward.data.readers.reader import Reading
 from pushforward.errors import DataError, UsageError
@@ -22,33 +21,32 @@ from pushforward.registries import SETS
 
 
 def folder() -> Path:
-    """Return the folder of downloaded data sets: ``PUSHFORWARD_DATA``, or ``pushforward`` in the user's cache folder.
+    """Return the folder of downloaded data sets: ``PUSHFORWARD_DATA``, or one in the user's cache.
 
     Raises:
-        DataError: for a user without a home.
+        DataError: If the user has no home folder.
     """
     usual = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache", "pushforward")
     place = os.path.expanduser(os.environ.get("PUSHFORWARD_DATA") or usual)
     if place.startswith("~"):
         raise DataError(
-            f"{place} is not a folder, because this user has no home folder. Set PUSHFORWARD_DATA to the folder of data sets."
+            f"{place} is not a folder, because this user has no home folder. Set PUSHFORWARD_DATA to "
+            "the folder of data sets."
         )
     return Path(place)
 
 
-def whole_numbers(package: str, file: str) -> NDArray[np.int64] | None:
+def whole_numbers(package: str, file: str) -> Integers | None:
     """Read a .csv or .csv.gz of integers from an installed package, without importing the package.
-
-    Args:
-        package: Name of the package.
-        file: Path of the file inside the package.
 
     Returns:
         int64 (rows, columns); None if this version of the package has no such file.
     """
     spec = importlib.util.find_spec(package)
-    for folder in (spec and spec.submodule_search_locations) or ():
-        path = Path(folder) / file
+    if spec is None:
+        return None
+    for folder in spec.submodule_search_locations or ():
+        path = Path(folder, file)
         if path.is_file():
             return np.loadtxt(path, delimiter=",", dtype=np.int64, ndmin=2)
     return None
@@ -114,23 +112,25 @@ class Source(Named):
     truth: Truth | None = None
 
     def _dataset(self, reading: Reading) -> Dataset:
-        splits = self.read(reading.download)
-        train, held_out = splits if isinstance(splits, tuple) else (splits, None)
+        train, held_out = self.read(reading.download)
         for split in (train, held_out):
             if split is not None and split.x.shape[1:] != self.shape:
                 raise DataError(
-                    f"{self.name} has examples of shape {split.x.shape[1:]}, but declares the shape {self.shape}."
+                    f"{self.name} has examples of shape {split.x.shape[1:]}, but declares the "
+                    f"shape {self.shape}."
                 )
         if reading.size:
             train = resized(train, reading.size)
             held_out = held_out and resized(held_out, reading.size)
-        options: dict[str, Any] = {
-            "limit": reading.limit,
-            "seed": reading.seed,
-            "truth": self.truth,
-        }
-        test = self.held_out if held_out is None else held_out
-        return build(self.name, train, test, schema=Schema(self.classes), **options)
+        return build(
+            self.name,
+            train,
+            self.held_out if held_out is None else held_out,
+            schema=Schema(self.classes),
+            limit=reading.limit,
+            seed=reading.seed,
+            truth=self.truth,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,17 +149,15 @@ class Derived(Named):
     whole: bool = False
 
     def _dataset(self, reading: Reading) -> Dataset:
-        limit, seed = (None, 0) if self.whole else (reading.limit, reading.seed)
-        base = SETS.find(self.base).dataset(
-            Reading(
-                conversion=reading.conversion, limit=limit, seed=seed, download=reading.download
-            )
-        )
+        of_base = Reading(conversion=reading.conversion, download=reading.download)
+        if not self.whole:
+            of_base = replace(of_base, limit=reading.limit, seed=reading.seed)
+        base = SETS.find(self.base).dataset(of_base)
         return self.derive(base, self, reading)
 
 
 def register(*sets: Named) -> None:
-    """Register data sets for `pushforward.data.load` and the command line; data sets of the same name are replaced.
+    """Register data sets for `pushforward.data.load` and the command line.
 
     Raises:
         UsageError: For a name that belongs to one of the package's own, or that could be a path.

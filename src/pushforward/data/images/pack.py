@@ -15,6 +15,7 @@ import numpy as np
 
 from pushforward.arguments import refuse_unknown, whole
 from pushforward.data.core.dataset import Dataset, Split
+from pushforward.data.core.hashes import Pixels
 from pushforward.data.core.load import load
 from pushforward.data.images.image_store import content_hashes
 from pushforward.data.images.tars import FORMAT, MANIFEST, TAR, content_digest
@@ -23,7 +24,7 @@ from pushforward.files import replacing
 from pushforward.registries import SETS
 
 ENCODINGS = ("png", "npy")
-BLOCK = 1024  # images that are in memory at a time
+BLOCK = 1024  # images in memory at a time
 _HEADER = tarfile.BLOCKSIZE
 
 
@@ -71,9 +72,9 @@ def pack(
         The manifest, as a plain dict.
 
     Raises:
-        UsageError: an unknown option, a folder that is there already, or data that is no images.
-        DataError: as for `load`.
-        CheckpointError: if the disk refuses.
+        UsageError: If an option is unknown, the folder exists, or the data is not images.
+        DataError: As for `load`.
+        CheckpointError: If writing fails.
     """
     refuse_unknown(options, PackOptions, "data.pack")
     encoding = options.get("encoding", ENCODINGS[0])
@@ -88,16 +89,15 @@ def pack(
     named = not isinstance(name_or_path, (str, os.PathLike)) or os.fspath(name_or_path) in SETS
     if not named and Path(name_or_path).expanduser().resolve() in folder.resolve().parents:
         raise UsageError(
-            f"{folder} is inside {name_or_path}, which contains the images to pack. Choose an `out` outside this folder."
+            f"{folder} is inside {name_or_path}, which contains the images to pack. Choose an "
+            "`out` outside this folder."
         )
-    names = ("resize", "labelled", "download", "stream", "progress")
-    data = load(name_or_path, **{name: options[name] for name in names if name in options})  # type: ignore[arg-type, literal-required]
-    if (
-        not data.space.has_pixels
-        or data.space.shape[0] not in (1, 3, 4)
-        or data.probabilities is not None
-        or data.train.given
-    ):
+    loading: Any = dict(options)
+    loading.pop("encoding", None)
+    loading.pop("per_tar", None)
+    data = load(name_or_path, **loading)
+    images = data.space.has_pixels and data.space.shape[0] in (1, 3, 4)
+    if not images or data.probabilities is not None or data.train.given:
         raise UsageError(
             f"{data.name} contains {data.space.noun}s of shape {data.space.shape}, which cannot "
             "be packed. Only images with 1, 3 or 4 channels can, without conditions other than "
@@ -107,6 +107,7 @@ def pack(
         temporary.mkdir()
         writer = _Writer(temporary, data, encoding, per_tar, options.get("progress"))
         shards = [*writer.write(data.train, "train"), *writer.write(data.held_out, "held-out")]
+        content = [content_hashes(data.train.x), content_hashes(data.held_out.x)]
         manifest = {
             "format": FORMAT,
             "name": data.name,
@@ -118,9 +119,7 @@ def pack(
             "classes": list(data.space.classes),
             "target": "" if data.space.label is None else data.space.label.target,
             "fingerprint": data.fingerprint,
-            "content": content_digest(
-                np.concatenate([content_hashes(split.x) for split in (data.train, data.held_out)])
-            ),
+            "content": content_digest(np.concatenate(content)),
             "shards": shards,
         }
         (temporary / MANIFEST).write_text(json.dumps(manifest, indent=1))
@@ -139,67 +138,72 @@ class _Writer:
         self.folder = folder
         self.encoding = encoding
         self.per_tar = per_tar
-        self.progress, self.total, self.done = progress, len(data.train) + len(data.held_out), 0
+        self.progress = progress
+        self.total = len(data.train) + len(data.held_out)
+        self.done = 0
 
     def write(self, split: Split, name: str) -> list[dict[str, Any]]:
         shards = []
-        for number, start in enumerate(range(0, len(split), self.per_tar)):
+        examples = range(len(split))
+        for number, start in enumerate(examples[:: self.per_tar]):
             file = self.folder / f"{name}-{number:06}{TAR}"
-            index = self._tar(file, split, range(start, min(start + self.per_tar, len(split))))
+            index = self._tar(file, split, examples[start : start + self.per_tar])
             file.with_suffix(".json").write_text(json.dumps(index))
             with open(file, "rb") as written:
                 digest = file_digest(written, "sha256").hexdigest()
-            held_out = name != "train"
-            count = len(index["names"])
-            size = file.stat().st_size
             shards.append(
                 {
                     "file": file.name,
-                    "held_out": held_out,
-                    "images": count,
-                    "bytes": size,
+                    "held_out": name != "train",
+                    "images": len(index["names"]),
+                    "bytes": file.stat().st_size,
                     "sha256": digest,
                 }
             )
         return shards
 
     def _tar(self, file: Path, split: Split, examples: range) -> dict[str, list[Any]]:
-        from PIL import Image
-
-        index: dict[str, list[Any]] = {
-            "names": [],
-            "offsets": [],
-            "sizes": [],
-            "labels": [],
-            "hashes": [],
-        }
+        names = []
+        offsets = []
+        sizes = []
         with tarfile.open(file, "w", format=tarfile.USTAR_FORMAT) as archive:
-            for start in range(examples.start, examples.stop, BLOCK):
-                block = range(start, min(start + BLOCK, examples.stop))
-                for i, image in zip(block, split.x[block.start : block.stop], strict=True):
-                    pixels = np.ascontiguousarray(
-                        image[0] if len(image) == 1 else image.transpose(1, 2, 0)
-                    )
-                    buffer = io.BytesIO()
-                    if self.encoding == "npy":
-                        np.lib.format.write_array(
-                            buffer, pixels, version=(1, 0), allow_pickle=False
-                        )
-                    else:
-                        Image.fromarray(pixels).save(buffer, "PNG")
-                    content = buffer.getvalue()
-                    index["names"].append(f"{i:09}.{self.encoding}")
-                    index["offsets"].append(archive.offset + _HEADER)
-                    index["sizes"].append(len(content))
-                    index["labels"].append("" if split.labels is None else str(split.labels[i]))
-                    index["hashes"].append(f"{split.hashes[i]:016x}")
-                    _add(archive, index["names"][-1], content)
+            for start in examples[::BLOCK]:
+                images = split.x[start : min(start + BLOCK, examples.stop)]
+                for i, image in enumerate(images, start):
+                    content = self._encoded(image)
+                    names.append(f"{i:09}.{self.encoding}")
+                    offsets.append(archive.offset + _HEADER)
+                    sizes.append(len(content))
+                    _add(archive, names[-1], content)
                     if split.labels is not None:
-                        _add(archive, f"{i:09}.cls", index["labels"][-1].encode())
-                self.done += len(block)
+                        _add(archive, f"{i:09}.cls", str(split.labels[i]).encode())
+                self.done += len(images)
                 if self.progress is not None:
                     self.progress(self.done, self.total)
-        return index
+        labels = [""] * len(names)
+        if split.labels is not None:
+            labels = [str(split.labels[i]) for i in examples]
+        return {
+            "names": names,
+            "offsets": offsets,
+            "sizes": sizes,
+            "labels": labels,
+            "hashes": [f"{split.hashes[i]:016x}" for i in examples],
+        }
+
+    def _encoded(self, image: Pixels) -> bytes:
+        from PIL import Image
+
+        pixels = image.transpose(1, 2, 0)
+        if len(image) == 1:
+            pixels = image[0]
+        pixels = np.ascontiguousarray(pixels)
+        buffer = io.BytesIO()
+        if self.encoding == "npy":
+            np.lib.format.write_array(buffer, pixels, version=(1, 0), allow_pickle=False)
+        else:
+            Image.fromarray(pixels).save(buffer, "PNG")
+        return buffer.getvalue()
 
 
 def _add(archive: tarfile.TarFile, name: str, content: bytes) -> None:
