@@ -107,8 +107,8 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
     "data/images/image_file.py": [
         (" or math.prod(wanted) != size:", ":", "packing"),
         (
-            "read.hash = example_hashes(pixels",
-            "read.hash = example_hashes(_pixels(conversion.applied(Images.fromarray(pixels.squeeze()), []))",
+            "read.hash = pixel_hash(pixels",
+            "read.hash = pixel_hash(_pixels(conversion.applied(Images.fromarray(pixels.squeeze()), []))",
             "held_out",
         ),
         ("    with _PARSING:\n", "    if True:\n", "array_files"),

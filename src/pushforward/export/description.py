@@ -1,4 +1,4 @@
-"""Description of an exported sampler: its inputs, its noise, and how to convert coordinates to rows."""
+"""Description of an exported sampler: inputs, noise, and conversion to rows."""
 
 from __future__ import annotations
 
@@ -14,11 +14,9 @@ from pushforward.data.spaces import TableSpace
 from pushforward.data.tables.columns import Number
 from pushforward.denoisers.denoiser import trained
 from pushforward.draws import key
-from pushforward.export.program import decoder_draws, noise_count
+from pushforward.export.program import Flows, decoder_draws, noise_count
 from pushforward.table_column import Column
 from pushforward.transports import Flow, Transport, inner_of
-
-Flows = Mapping[str, Mapping[int, Flow]]
 
 
 def describe(
@@ -26,18 +24,9 @@ def describe(
 ) -> dict[str, Any]:
     """Build the content of ``space.json``, as plain values.
 
-    Args:
-        transport: Model.
-        flows: Flows of the graph, by solver and number of steps; empty for a one-call model.
-        default: Default values of the graph's inputs: solver, steps and scale.
-        name: Name of the run.
-
-    Returns:
-        ``data`` (image, vector or row) and ``shape`` of a sample; ``columns`` and file format
-            (``table``) of a table; ``noise``, the shape of z; ``stream``, the second word of the
-            key of NumPy's Philox (the first is a sample's seed, and the last word of the counter is
-            the number of the draw); ``draws``, the number of noise tensors besides z by solver and
-            steps; ``most``, the maximum number of steps; ``conditions``; and ``default``.
+    ``stream`` is the second word of the key of NumPy's Philox; the first is a sample's seed, and
+    the last word of the counter is the number of the draw. ``draws`` are the noise tensors besides
+    z by solver and steps.
     """
     space = transport.space
     inner = inner_of(transport)
@@ -111,11 +100,9 @@ def _columns(space: TableSpace) -> list[dict[str, Any]]:
 
 
 def _column(field: Column, start: int, stop: int, missing: str) -> dict[str, Any]:
-    """Describe how the coordinates from ``start`` to ``stop`` become cells.
+    """Describe how coordinates become cells: a score with ``edges``, then indicators of ``texts``.
 
-    The first is a score where ``edges`` are, and the others are indicators of ``texts``. An open
-    column's ``numbers`` belong to its ``edges``; between them numbers are linear, and written as
-    ``form`` says. A closed one's score has the text of its interval among ``cells``.
+    Between edges, ``numbers`` are linear; a closed column has ``cells`` for its intervals.
     """
     known: dict[str, Any] = {"name": field.name, "start": start, "stop": stop, "kind": field.kind}
     absent = [missing] if field.missing else []

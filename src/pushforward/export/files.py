@@ -1,4 +1,4 @@
-"""The files of an export: one graph, what draws from it without this library, and what describes it."""
+"""The files of an export: a graph, and what draws from it without this library."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from pushforward.denoisers.denoiser import Predictor, trained
 from pushforward.denoisers.guidance import AtScale
 from pushforward.editing.given_data import Truncated
 from pushforward.errors import PushforwardError, UsageError, unknown
-from pushforward.export.description import Flows, describe
+from pushforward.export.description import describe
 from pushforward.export.onnx_file import LARGE, library, one_call, stepped
 from pushforward.export.parity import (
     BAR,
@@ -33,7 +33,7 @@ from pushforward.export.parity import (
     program_distances,
     session,
 )
-from pushforward.export.program import exported
+from pushforward.export.program import Flows, exported
 from pushforward.files import replacing, replacing_files
 from pushforward.solvers import as_solver, name_of
 from pushforward.transports import Flow, Transport, has_steps, inner_of, with_inner
@@ -60,12 +60,7 @@ class Unlike(PushforwardError):
 
 @dataclass(frozen=True)
 class Exported:
-    """Written files and their accuracy.
-
-    Args:
-        files: Files or folder.
-        distances: Differences between graph and sampler; empty for formats without a graph.
-    """
+    """Written files (or the folder), and the differences between graph and sampler."""
 
     files: tuple[Path, ...]
     distances: tuple[Distance, ...] = ()
@@ -73,14 +68,7 @@ class Exported:
 
 @dataclass(frozen=True)
 class Graph:
-    """Model exported as a graph.
-
-    Args:
-        transport: Exported model.
-        model: ModelProto.
-        description: Content of ``space.json``.
-        flows: Flows by solver and number of steps; empty for a one-call model.
-    """
+    """A model exported as a graph, with the content of ``space.json`` and its flows."""
 
     transport: Transport
     model: Any
@@ -109,31 +97,23 @@ def export(
     """Export a sampler for use without this library.
 
     Args:
-        transport: Any model; solver, steps and guidance of an iterative model are the defaults of
-            the export.
+        transport: Any model; its solver, steps and guidance are the defaults of the export.
         out: Output folder.
-        format: "onnx": ``model.onnx``, the whole sampler for any number of examples and steps;
-            ``run.py``, which draws samples with only numpy and onnxruntime; ``space.json``; and for
-            a table ``rows.py``, which converts coordinates to cells. "html": ``page.html``, which
-            runs the model in a browser. "pt2": ``model.pt2``, a program of `torch.export` with its
-            steps unrolled. "diffusers": a folder of diffusers.
-        solvers: Names of solvers to choose from, such as "dpm:3"; the model's own, dpm, heun and
-            euler by default.
+        format: "onnx": ``model.onnx``, the sampler for any number of examples and steps;
+            ``run.py``, which needs only numpy and onnxruntime; ``space.json``; and for a table
+            ``rows.py``. "html": ``page.html``, which runs the model in a browser. "pt2":
+            ``model.pt2``, a program of `torch.export`. "diffusers": a folder of diffusers.
+        solvers: Names of solvers to choose from, such as "dpm:3"; by default the model's own, dpm,
+            heun and euler.
         steps_up_to: Maximum number of solver steps; 50 by default.
-        half: Whether to store weights as float16, rounded; computations use float32. Only the
-            formats "onnx" and "html" support this option and the two before it.
+        half: Whether to store weights as float16, rounded; computations use float32.
         learned: Flows with tuned steps, offered as the solver "learned".
         name: Name of the model.
         overwrite: Whether to replace files of an earlier export.
 
-    Returns:
-        Written files and their accuracy, compared with the sampler.
-
     Raises:
-        UsageError: If the format or solver is invalid, files exist, or the format does not support
-            the model.
+        UsageError: If files exist, or the format does not support the model or an option.
         Unlike: If graph and sampler differ by more than 1e-4 standard deviations.
-        MissingExtra: If onnx, onnxscript and onnxruntime, or diffusers, are not installed.
     """
     if format not in FORMATS:
         raise unknown("format", format, FORMATS)
@@ -189,8 +169,7 @@ def graph(
     """Build the graph of a model with its description; see `export`.
 
     Args:
-        way: Whether the graph can also return the states from noise to data
-            (`pushforward.export.onnx_file.stepped`).
+        way: Whether the graph can also return the states from noise to data.
     """
     library()
     if half:
@@ -238,21 +217,13 @@ def graph(
 
 
 def checked(onnx_graph: Graph) -> tuple[Distance, ...]:
-    """Measure the differences between a graph and its sampler.
-
-    Raises:
-        Unlike: If a difference is too large.
-    """
+    """Measure the differences between a graph and its sampler; see `close_enough`."""
     opened = session(onnx_graph.content)
     return close_enough(distances(opened, onnx_graph.transport, onnx_graph.flows))
 
 
 def close_enough(measured: Iterable[Distance]) -> tuple[Distance, ...]:
-    """Return the distances of an export from its sampler.
-
-    Raises:
-        Unlike: If one is too large.
-    """
+    """Return the distances of an export; raise `Unlike` if one is too large."""
     away = tuple(measured)
     for distance in away:
         if not distance.worst <= BAR:
@@ -267,14 +238,11 @@ def close_enough(measured: Iterable[Distance]) -> tuple[Distance, ...]:
 def showable(
     models: Mapping[str, Transport], tell: Callable[[str], None] | None = None
 ) -> list[tuple[dict[str, Any], bytes]]:
-    """Export the models that a page (`pushforward.export.page`) can show.
+    """Export the models that a page can show, as descriptions and ONNX files.
 
     Args:
         models: Models by name, most important first.
-        tell: Callback with a line for each model that is left out; silent by default.
-
-    Returns:
-        Description and ONNX file of each model.
+        tell: Callback with a line for each model that is left out.
     """
     shown = []
     free = LIVE_WEIGHTS
@@ -313,7 +281,7 @@ def _live(name: str, transport: Transport) -> Graph:
 
 
 def _at_any_scale(denoiser: Predictor) -> tuple[Predictor, float | None]:
-    """Return a denoiser that takes guidance scales with its condition, and its usual scale, if any."""
+    """Return a denoiser that takes guidance scales, and its usual scale."""
     inner: Any = denoiser
     while inner is not None and not isinstance(inner, (Guided, AtScale)):
         inner = getattr(inner, "denoiser", None)
@@ -357,7 +325,7 @@ def _flows(
 
 
 def _short(column: dict[str, Any]) -> dict[str, Any]:
-    """Shorten a column for the metadata; ``space.json`` and pages have all digits of its scores."""
+    """Shorten a column for the metadata."""
     if "edges" in column:
         return column | {"edges": np.round(column["edges"], DIGITS).tolist()}
     return column
@@ -368,7 +336,6 @@ def _compact(value: Any) -> bytes:
 
 
 def _written(out: Path, onnx_graph: Graph) -> tuple[Path, ...]:
-    """Write the files of an ONNX export together: each carries the identifier of the export."""
     description = onnx_graph.description
     entries = [f"{json.dumps(name)}: {json.dumps(value)}" for name, value in description.items()]
     about = ",\n".join(entries)

@@ -1,8 +1,7 @@
 """A sampler as one ONNX graph: a loop over the rows of a solver table, chosen by solver and steps.
 
-Inputs are ``z``, the conditions by name, ``scale`` (n,), ``steps`` and ``solver`` without axes, and
-where noise is drawn ``noise`` (draws, n, *shape) and ``decoder_noise`` (n, *shape); the output is
-``x`` in data units. A one-call model has no loop.
+Inputs are ``z``, the conditions, ``scale`` (n,), ``steps`` and ``solver`` without axes, ``noise``
+(draws, n, *shape) and ``decoder_noise`` (n, *shape); the output is ``x`` in data units.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from pushforward.conditions.label import Label
 from pushforward.data.spaces import Space
 from pushforward.denoisers.denoiser import SCALE
 from pushforward.errors import UsageError, imported
-from pushforward.export.program import End, Sampler, TableRow, inputs_of, traced
+from pushforward.export.program import End, Flows, Sampler, TableRow, inputs_of, traced
 from pushforward.export.tables import Dense, RowLayout, dense
 from pushforward.transports import Flow, Transport, inner_of
 
@@ -89,7 +88,7 @@ def one_call(transport: Transport, *, half: bool = False) -> Any:
 
 def stepped(
     transport: Transport,
-    flows: Mapping[str, Mapping[int, Flow]],
+    flows: Flows,
     *,
     scale: bool = False,
     way: bool = False,
@@ -99,15 +98,11 @@ def stepped(
 
     Args:
         transport: Model; its flow has the denoiser of all flows.
-        flows: Flows by solver and number of steps, chosen by the inputs ``solver``, an index, and
-            ``steps``.
+        flows: Flows by solver and number of steps.
         scale: Whether there is an input for guidance scales.
-        way: Whether there is an input ``way``: with 1, x also contains the state at each network
-            call, (calls + 1, n, *shape); with 0, it is (1, n, *shape).
-        half: Whether to store weights as float16 if that is exact; computations use float32.
-
-    Raises:
-        UsageError: If a solver has no table, or solvers call the network in two ways.
+        way: Whether there is an input ``way``; with 1, x also contains the state at each network
+            call.
+        half: Whether to store weights as float16 if that is exact.
     """
     tables = [dense(flow.table) for several in flows.values() for flow in several.values()]
     kind = tables[0].kind
@@ -160,15 +155,6 @@ def stepped(
 
 
 def _loop(conditions: Sequence[str], end: Sequence[str], state: str, noise: bool, way: bool) -> str:
-    """Write the loop in ONNX's text form.
-
-    Args:
-        conditions: Names of the conditions.
-        end: Inputs of the end.
-        state: Axes of a state.
-        noise: Whether noise is drawn.
-        way: Whether earlier states are returned; see `stepped`.
-    """
     row = ["before", "row", *conditions]
     first_noise = _NO_FIRST_NOISE
     row_noise = ""
@@ -207,11 +193,7 @@ def _loop(conditions: Sequence[str], end: Sequence[str], state: str, noise: bool
 def _checked_conditions(
     space: Space, inputs: Sequence[str]
 ) -> tuple[str, dict[str, np.ndarray], list[str]]:
-    """Write lines that refuse unknown labels, and labels and scales that are not one per row of z.
-
-    Returns:
-        The lines, their tables, and the inputs' names after them.
-    """
+    """Write lines that refuse unknown labels, and labels and scales not one per row of z."""
     lines = "\n  rows_of_z = Shape <start = 0, end = 1> (z)\n"
     tables: dict[str, np.ndarray] = {}
     names = {name: name for name in inputs}
@@ -232,10 +214,7 @@ def _checked_conditions(
     return lines, tables, list(names.values())
 
 
-def _tables(
-    flows: Mapping[str, Mapping[int, Flow]], tables: Sequence[Dense], layout: RowLayout
-) -> dict[str, np.ndarray]:
-    """Concatenate the tables, and note where each begins."""
+def _tables(flows: Flows, tables: Sequence[Dense], layout: RowLayout) -> dict[str, np.ndarray]:
     most = max(max(several) for several in flows.values())
     numbers = np.full((len(flows) + 1, most + 2), _MISSING)
     starts: list[torch.Tensor] = []
@@ -265,7 +244,7 @@ def _tables(
 
 
 def _places_of_noise(drawn: Sequence[int], most: int) -> np.ndarray:
-    """Return which of the noises each block takes, (blocks, M); 0 beyond those that it draws."""
+    """Return which of the noises each block takes, (blocks, M)."""
     counts = np.array(drawn)[:, None]
     firsts = np.cumsum(counts)[:, None] - counts
     numbers = np.arange(most)
@@ -273,7 +252,6 @@ def _places_of_noise(drawn: Sequence[int], most: int) -> np.ndarray:
 
 
 def _names(inputs: Mapping[str, Any]) -> list[str]:
-    """Return the names of inputs in a graph, in the order in which a program takes them."""
     names: list[str] = []
     for name, part in inputs.items():
         if isinstance(part, dict):
@@ -291,7 +269,6 @@ def _converted(
     outputs: list[str],
     half: bool,
 ) -> Any:
-    """Convert a module to a function of ONNX that contains its weights, and the types of its inputs."""
     onnx = library()
     program = traced(module, dict(inputs), axes)
     names = _names(inputs)
@@ -325,7 +302,6 @@ def _converted(
 
 
 def _searchsorted(edges: Any, values: Any, right: bool = False) -> Any:
-    """Count the edges below each value."""
     op = imported("onnxscript", "ONNX files need onnxscript", "onnx").opset20
     before_last = op.Constant(value_ints=[-2])
     last = op.Constant(value_ints=[len(values.shape)])  # not -1: onnxruntime 1.22 adds up wrongly
@@ -363,7 +339,7 @@ def _joined(
     tables: Mapping[str, np.ndarray],
     shapes: Mapping[str, Sequence[str | int]],
 ) -> Any:
-    """Build a model from lines in ONNX's text form, and put the functions that they call in place."""
+    """Build a model from lines in ONNX's text form, and inline the functions."""
     onnx = library()
     declare = onnx.helper.make_tensor_value_info
     types = onnx.TensorProto

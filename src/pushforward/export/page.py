@@ -46,16 +46,11 @@ def build(
     """Build a page as text.
 
     Args:
-        models: Models in the order of the page: the description
-            (`pushforward.export.description.describe`) and the bytes of the ONNX file of each.
-            Files with the input ``way`` also show how noise becomes data. A ``number`` in the
-            description sets the colour and sign of a model, by default its place.
+        models: Descriptions and bytes of ONNX files. Those with the input ``way`` also show how
+            noise becomes data; a ``number`` in the description sets the colour and sign of a model.
         title: Title of the page.
-        report: Address of the report that the page links to; None for no link.
+        report: Address of the report that the page links to.
         left_out: Lines about models that the page does not contain.
-
-    Raises:
-        UsageError: If there is no model, or a model starts from data instead of noise.
     """
     if not models:
         raise UsageError("A page requires at least one model; got none.")
@@ -97,11 +92,7 @@ def build(
 
 
 def check(about: Mapping[str, Any]) -> None:
-    """Raise an error if a page cannot run a model, by its description.
-
-    Raises:
-        UsageError: If the model starts from data instead of noise.
-    """
+    """Raise an error if a model starts from data, which a page does not contain."""
     if about["source"]:
         raise UsageError(
             f"{about['name']} starts from data examples, which a page does not contain. Export it "
@@ -118,7 +109,7 @@ def _drawn(about: Mapping[str, Any]) -> str:
 
 
 def _asked(abouts: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the conditions with controls, one for those that models share, and number them."""
+    """Return the conditions with controls, and number them; models may share one."""
     asked: dict[str, dict[str, Any]] = {}
     for about in abouts:
         about["conditions"] = [dict(kind) for kind in about["conditions"]]
@@ -136,7 +127,7 @@ def _inline() -> tuple[str, str]:
 
 
 def policy() -> str:
-    """Return the Content-Security-Policy of pages: their own style and script, and their workers."""
+    """Return the Content-Security-Policy of pages."""
     style, script = (_sha256(text) for text in _inline())
     return (
         f"default-src 'none'; base-uri 'none'; form-action 'none'; img-src data:; "
@@ -150,7 +141,7 @@ def _sha256(text: str) -> str:
 
 
 def _worker() -> str:
-    """Return the worker's script; a classic one, since browsers start no module from a file."""
+    """Return the worker's script; a classic one, as browsers start no module from a file."""
     source = gzip.decompress(_file("web", f"{RUNTIME}.gz")).decode()
     source = source.replace("import.meta.url", "self.location.href")
     exports = _EXPORTS.search(source)

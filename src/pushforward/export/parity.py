@@ -13,7 +13,7 @@ from torch import Tensor
 
 from pushforward.denoisers.denoiser import SCALE
 from pushforward.draws import ExampleDraws
-from pushforward.export.program import GivenNoise, decoder_draws, inputs_of, noise_count
+from pushforward.export.program import Flows, GivenNoise, decoder_draws, inputs_of, noise_count
 from pushforward.solvers import name_of
 from pushforward.transports import Flow, Transport, inner_of, with_inner
 
@@ -26,14 +26,7 @@ LEARNED = "learned"  # solver of steps that were tuned for the run
 
 @dataclass(frozen=True)
 class Distance:
-    """Largest difference of a number, in standard deviations of the data.
-
-    Args:
-        solver: Solver; empty for a one-call model.
-        steps: Number of steps.
-        n: Batch size.
-        worst: Largest difference.
-    """
+    """Largest difference of a number, in standard deviations of the data."""
 
     solver: str
     steps: int
@@ -57,11 +50,8 @@ def feeds_of(
     """Build the inputs of a graph for some seeds, with the noise of `Transport.sample`.
 
     Args:
-        session: Session of the graph.
         transport: The model under one solver and number of steps.
-        n: Number of samples.
-        seed: Seed of the first sample.
-        scale: Whether the examples have different guidance scales, evenly from 0 to 3; otherwise 1.
+        scale: Whether the examples have different guidance scales; otherwise 1.
         number: Number of the solver.
     """
     inner = inner_of(transport)
@@ -99,23 +89,17 @@ def by_torch(transport: Transport, feeds: Mapping[str, np.ndarray]) -> Tensor:
 def distances(
     session: Any,
     transport: Transport,
-    flows: Mapping[str, Mapping[int, Flow]],
+    flows: Flows,
     steps: Sequence[int] = STEPS,
     examples: Sequence[int] = EXAMPLES,
 ) -> Iterator[Distance]:
     """Measure the distances between a graph and its sampler by solver, steps and batch size.
 
-    Args:
-        session: Session of the graph.
-        transport: Model.
-        flows: Flows of the graph; empty for a one-call model.
-        steps: Numbers of steps to compare, if a solver has them, in addition to its maximum and all
-            learned numbers.
-        examples: Numbers of examples.
+    Each solver is compared at the given numbers of steps, its maximum, and all learned numbers.
     """
     cases: list[tuple[Transport, str, int, int]] = []
     for number, (solver, several) in enumerate(flows.items()):
-        compared = several.keys()
+        compared = set(several)
         if solver != LEARNED:
             compared &= {*steps, max(several)}
         for count in sorted(compared):

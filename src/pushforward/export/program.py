@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import redirect_stderr
 from io import StringIO
 from typing import Any
@@ -19,16 +19,12 @@ from pushforward.export.tables import RowLayout
 from pushforward.plugins import line_of
 from pushforward.transports import Flow, Latent, Map, Transport, inner_of, with_inner
 
+Flows = Mapping[str, Mapping[int, Flow]]  # by solver and number of steps
 BATCH = 3  # examples that a program is traced with; it takes any number
 
 
 class GivenNoise(Draws):
-    """Source of random numbers that returns given tensors: call k returns the k-th part.
-
-    Args:
-        noise: Random numbers of each call, (calls, n, *shape).
-        decoder: Noise of a decoder around its means, (n, *shape).
-    """
+    """Source of random numbers that returns given noise: (calls, n, *shape), (n, *shape)."""
 
     def __init__(self, noise: Tensor | None, decoder: Tensor | None = None) -> None:
         self.noise = noise
@@ -50,11 +46,7 @@ class GivenNoise(Draws):
 
 
 class Sampler(nn.Module):
-    """A transport as a function of tensors.
-
-    Args:
-        transport: Transport; solvers of its flows must have tables.
-    """
+    """A transport as a function of tensors; solvers of its flows must have tables."""
 
     def __init__(self, transport: Transport) -> None:
         super().__init__()
@@ -73,14 +65,10 @@ class Sampler(nn.Module):
         """Compute samples (n, *shape) in data units.
 
         Args:
-            z: Noise (n, *noise_shape), standard normal; for a flow from a source, its examples in
-                model units.
-            condition: Values by name, n values each, such as {"label": int64 (n,)}; None for a
-                model without conditions.
-            noise: Noise (`noise_count`, n, *shape), standard normal, for a stochastic solver, or
-                for a model whose samples are drawn around its means (a VAE of vectors).
-            decoder_noise: Noise (n, *shape), standard normal, for latents whose decoder has a
-                likelihood.
+            z: Noise (n, *noise_shape); for a flow from a source, its examples in model units.
+            condition: Values by name, n each, such as {"label": int64 (n,)}.
+            noise: Noise (`noise_count`, n, *shape), for a stochastic solver or likelihood.
+            decoder_noise: Noise (n, *shape), for latents whose decoder has a likelihood.
         """
         draws = None
         if noise is not None or decoder_noise is not None:
@@ -110,15 +98,16 @@ class TableRow(nn.Module):
             noise: Noise, (M, n, *shape).
         """
         columns, point, keep, fresh, spread = self.layout.unpacked(row)
-        state = _mixed(point[None], slots)[0]
+        state = mixed(point[None], slots)[0]
         estimate = evaluate(self.denoiser, self.kind, state, columns, condition)
-        after = _mixed(keep, slots) + fresh.reshape(-1, *(1,) * estimate.dim()) * estimate
+        after = mixed(keep, slots) + fresh.reshape(-1, *(1,) * estimate.dim()) * estimate
         if noise is not None:
-            after = after + _mixed(spread, noise)
+            after = after + mixed(spread, noise)
         return after, state
 
 
-def _mixed(weights: Tensor, parts: Tensor) -> Tensor:
+def mixed(weights: Tensor, parts: Tensor) -> Tensor:
+    """Combine parts (k, n, *shape) linearly by weights (m, k)."""
     return (weights @ parts.flatten(1)).unflatten(1, parts.shape[1:])
 
 
@@ -163,7 +152,7 @@ class _Ended(Transport):
 
 
 def noise_count(transport: Transport) -> int:
-    """Count how often a transport draws noise of its inner data's shape per sample, besides z."""
+    """Count the noise tensors that a transport draws per sample, besides z."""
     inner = inner_of(transport)
     if isinstance(inner, Truncated):
         return noise_count(inner.inner)
@@ -183,8 +172,6 @@ def inputs_of(
     """Build random inputs of a `Sampler` by name, for n examples.
 
     Args:
-        transport: Model.
-        n: Number of examples.
         noises: Number of noise tensors; None for `noise_count`.
         scale: Whether the condition contains a guidance scale for each example.
     """
@@ -211,16 +198,10 @@ def inputs_of(
 def traced(
     module: nn.Module, inputs: dict[str, Any], axes: dict[str, Sequence[str]]
 ) -> ExportedProgram:
-    """Export a module as a program.
+    """Export a module, whose arguments are the inputs, as a program.
 
     Args:
-        module: Module whose argument names are the names of the inputs.
-        inputs: Tensors, dicts of tensors, or None.
-        axes: Names of the first axes of each input if dynamic, "" for static axes; ("n",), the
-            examples, by default.
-
-    Raises:
-        UsageError: If `torch.export` cannot trace a network.
+        axes: Names of the dynamic first axes of each input, "" for static ones; ("n",) by default.
     """
     sizes: dict[str, Any] = {}
     shapes: dict[str, Any] = {}
@@ -253,14 +234,9 @@ def traced(
 def exported(transport: Transport) -> ExportedProgram:
     """Export a whole sampler, from noise to data, as one program with unrolled steps.
 
-    Args:
-        transport: Transport; the solver of a flow must have a table.
-
     Returns:
         ``program.module()(z=, condition=, noise=, decoder_noise=)``, as for `Sampler`; None for
-            inputs that the model does not take.
-
-    Raises:
-        UsageError: If the solver is adaptive, or its steps are not affine.
+        inputs
+            that the model does not take.
     """
     return traced(Sampler(transport), inputs_of(transport), {"noise": ("", "n")})

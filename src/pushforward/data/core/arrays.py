@@ -21,96 +21,8 @@ MAX_CHANNELS = 4
 MAX_CLASSES = 10_000
 
 
-def attributes(
-    values: Array, n: int, name: str, columns: Sequence[str] = ()
-) -> NDArray[np.float32]:
-    """Convert continuous attributes (n,) or (n, k) to float32 (n, k).
-
-    Args:
-        values: Numbers of n examples.
-        n: Number of examples.
-        name: Name of the array, used in error messages.
-        columns: Names of the k attributes, used in error messages; may be empty.
-
-    Raises:
-        DataError: If the shape or dtype is wrong, or a value is not finite in float32.
-    """
-    table = values
-    if values.ndim == 1:
-        table = values[:, None]
-    if table.ndim != 2 or len(table) != n or not table.shape[1] or table.dtype.kind not in "biuf":
-        raise DataError(
-            f"{name} has shape {values.shape} and dtype {values.dtype}; expected numbers of shape "
-            f"({n},) or ({n}, k)."
-        )
-    with np.errstate(over="ignore"):
-        table = np.ascontiguousarray(table, dtype=np.float32)
-    if not np.isfinite(table).all():
-        i, column = np.argwhere(~np.isfinite(table))[0]
-        which = column + 1
-        if column < len(columns):
-            which = f'"{columns[column]}"'
-        value = "missing (NaN)" if np.isnan(table[i, column]) else "not finite in float32"
-        raise DataError(
-            f"{name}: the value of column {which} in example {i + 1} of {n} is {value}. Fill it in "
-            "or remove the example."
-        )
-    return table
-
-
-def label_numbers(
-    given: Sequence[Array],
-    sizes: Sequence[int],
-    classes: tuple[str, ...] = (),
-    place: str = "labels",
-) -> tuple[Integers, tuple[str, ...]]:
-    """Convert the labels of one or more splits to class numbers.
-
-    Args:
-        given: Labels of each split, integers or strings.
-        sizes: Number of examples in each split.
-        classes: Class names, if labels are class numbers; if empty, every distinct label is a
-            class.
-        place: Name of the labels, used in error messages.
-
-    Returns:
-        Class numbers of all splits, concatenated, and the class names.
-
-    Raises:
-        DataError: If the shape or dtype is wrong, or a number has no class name.
-    """
-    parts = []
-    for labels, n in zip(given, sizes, strict=True):
-        if labels.shape != (n,) or labels.dtype.kind not in "biufUS":
-            raise DataError(
-                f"{place} has shape {labels.shape} and dtype {labels.dtype}; expected {n} integers "
-                f"or strings, of shape ({n},)."
-            )
-        if labels.dtype.kind == "S":
-            labels = np.char.decode(labels, "utf-8")
-        parts.append(labels)
-    values = np.concatenate(parts)
-    if not classes:
-        return numbered(values, place)
-    if values.dtype.kind not in "biu" or values.min() < 0 or values.max() >= len(classes):
-        raise DataError(
-            f"{place} must be integers from 0 to {len(classes) - 1}, because {len(classes)} "
-            "classes are named."
-        )
-    return values.astype(np.int64), classes
-
-
 def numbered(values: Array, place: str) -> tuple[Integers, tuple[str, ...]]:
-    """Convert labels to class numbers 0 to k - 1, and return the sorted class names.
-
-    Args:
-        values: Integers, strings, or floats without a fractional part.
-        place: Name of the labels, used in error messages.
-
-    Raises:
-        DataError: If a label is not finite or has a fractional part, or there are too many
-            distinct labels for classes.
-    """
+    """Convert labels to class numbers, and return the sorted class names."""
     if values.dtype.kind == "f":
         exact = (values == np.rint(values)) & (np.abs(values) < 2**53)
         if not exact.all():
@@ -130,18 +42,7 @@ def numbered(values: Array, place: str) -> tuple[Integers, tuple[str, ...]]:
 
 
 def example_array(x: Array, name: str) -> tuple[Array, tuple[int, ...]]:
-    """Convert images to uint8 (n, C, H, W) and vectors to float32, and find the integer columns.
-
-    Args:
-        x: Examples. An array that only the space of a plugin accepts stays unchanged.
-        name: Name of the array, used in error messages.
-
-    Returns:
-        The examples, and the indices of columns that contain only integers.
-
-    Raises:
-        DataError: If the shape, dtype or value range is wrong.
-    """
+    """Convert images to uint8 (n, C, H, W) and vectors to float32, and find the integer columns."""
     known_shape = x.ndim in (2, 3, 4) or any(kind.accepts(x) for kind in kinds())
     if x.dtype.kind not in "biuf" or not x.size or not known_shape:
         others = "".join(f", or {kind.stores()}" for kind in kinds()[3:])
@@ -175,15 +76,7 @@ def _check_finite(x: Array, name: str) -> None:
 
 
 def refuse_rounding(values: Array, place: str) -> None:
-    """Refuse integers that float32 cannot represent, such as many above 2^24.
-
-    Args:
-        values: Integers (n,).
-        place: Name of the column, used in the error message.
-
-    Raises:
-        DataError: If float32 rounds a value.
-    """
+    """Raise an error if float32 rounds an integer of a column, such as many above 2^24."""
     exact = values.astype(np.float64)
     lost = np.flatnonzero((exact.astype(np.float32) != exact) | (np.abs(exact) >= 2.0**53))
     if len(lost):
@@ -229,15 +122,14 @@ class ArrayOptions(TypedDict, total=False):
     """Options of `from_arrays`.
 
     Args:
-        held_out: Held-out examples in the format of ``x``. By default a tenth of ``x`` is held out.
+        held_out: Held-out examples; a tenth of ``x`` by default.
         held_out_labels: Labels of the held-out examples.
-        name: Short name, used for run folders; "arrays" by default.
+        name: Short name, used for run folders.
         classes: Class names, if labels are class numbers.
-        columns: Column names, if examples are vectors.
+        columns: Column names of vectors.
         limit: Maximum number of training examples.
-        given: Continuous attributes that condition the model, by name, each of shape (n,). Together
-            they form the condition ``given``.
-        held_out_given: Attributes of the held-out examples, by name.
+        given: Continuous attributes (n,) by name, which form the condition ``given``.
+        held_out_given: Attributes of the held-out examples.
     """
 
     held_out: Any
@@ -251,21 +143,15 @@ class ArrayOptions(TypedDict, total=False):
 
 
 def from_arrays(x: Any, labels: Any = None, **options: Unpack[ArrayOptions]) -> Dataset:
-    """Create a data set from arrays or tensors.
-
-    To resume a run trained on this data set, pass the data set again: ``pf.resume(run, data=...)``.
+    """Create a data set from arrays or tensors; pass it again to resume a run trained on it.
 
     Args:
         x: Vectors (n, d) in their own units; or images (n, C, H, W), (n, H, W, C) or (n, H, W),
-            either uint8 from 0 to 255 or floats from 0 to 1. If the layout is ambiguous, tensors
-            have channels first and arrays have channels last.
-        labels: Class of each example (n,), as integers or strings; None for data without labels.
+            uint8 from 0 to 255 or floats from 0 to 1. If the layout is ambiguous, tensors have
+            channels first and arrays have channels last.
+        labels: Class of each example, as integers or strings.
         options: Options of `ArrayOptions`: held_out, held_out_labels, name, classes, columns,
             limit, given and held_out_given.
-
-    Raises:
-        UsageError: If an option is unknown.
-        DataError: If arrays have another shape, range or type, or labels do not fit them.
     """
     refuse_unknown(options, ArrayOptions, "data.from_arrays")
     given = options.get("given") or {}
@@ -298,21 +184,19 @@ def splits_of(
     """Build the training split, the held-out split if there is one, and their schema.
 
     Args:
-        arrays: Arrays by their names in a ``.npz`` file (`pushforward.data.readers.numpy_files`).
+        arrays: Arrays by their names in a ``.npz`` file.
         place: Prefix of these names in error messages.
-        classes: Class names, if labels are class numbers.
-        columns: Column names, if examples are vectors.
-
-    Raises:
-        DataError: If an array has the wrong shape, dtype or value range, or arrays do not match.
     """
     suffixes = ["", "_test"] if "x_test" in arrays else [""]
-    converted = [example_array(arrays[f"x{end}"], f"{place}x{end}") for end in suffixes]
+    for name in ("label", "given"):
+        if len({name + end in arrays for end in suffixes}) > 1:
+            raise DataError(
+                f"{place}{name} is missing in one split: pass it for both the training examples "
+                "and the held-out examples, or for neither."
+            )
+    converted = [example_array(arrays["x" + end], f"{place}x{end}") for end in suffixes]
     examples = [x for x, _ in converted]
-    integer = converted[0][1]
-    sizes = [len(x) for x in examples]
     shape = examples[0].shape[1:]
-    _check_match(arrays, examples, place)
     if columns and (len(columns),) != shape:
         raise DataError(
             f"`columns` has {counted(len(columns), 'name')}, but examples have shape {shape}. "
@@ -320,42 +204,46 @@ def splits_of(
         )
     labels: Any = [None, None]
     if "label" in arrays:
-        values = [arrays[f"label{end}"] for end in suffixes]
-        numbers, classes = label_numbers(values, sizes, classes, f"{place}label")
-        labels = np.split(numbers, sizes[:1])
+        values = [arrays["label" + end] for end in suffixes]
+        numbers, classes = _class_numbers(values, classes, f"{place}label")
+        labels = np.split(numbers, [len(values[0])])
     given: Any = [{}, {}]
     kinds = {}
     if "given" in arrays:
         names = _given_names(arrays)
-        given = []
-        for end, n in zip(suffixes, sizes, strict=True):
-            values = attributes(arrays[f"given{end}"], n, f"{place}given{end}", names)
-            if len(set(names)) != values.shape[1]:
-                raise DataError(
-                    f"{place}given_names contains {', '.join(names)}; expected one distinct name "
-                    "for each column of given."
-                )
-            given.append({"given": values})
+        given = [{"given": _attributes(arrays["given" + end], names, place)} for end in suffixes]
         kinds = {"given": partial(Numbers.measure, columns=names)}
     splits = [Split(x, labels[i], given=given[i]) for i, x in enumerate(examples)]
     held_out = splits[1] if len(splits) > 1 else None
-    return splits[0], held_out, Schema(classes, columns, integer, kinds=kinds)
+    return splits[0], held_out, Schema(classes, columns, converted[0][1], kinds=kinds)
 
 
-def _check_match(arrays: Mapping[str, Array], examples: Sequence[Array], place: str) -> None:
-    shapes = [x.shape[1:] for x in examples]
-    if shapes[-1] != shapes[0]:
+def _class_numbers(
+    parts: Sequence[Array], classes: tuple[str, ...], place: str
+) -> tuple[Integers, tuple[str, ...]]:
+    """Convert labels to concatenated class numbers, and return the class names."""
+    values = np.concatenate(parts)
+    if values.dtype.kind == "S":
+        values = np.char.decode(values, "utf-8")
+    if not classes:
+        return numbered(values, place)
+    if values.dtype.kind not in "biu" or values.min() < 0 or values.max() >= len(classes):
         raise DataError(
-            f"{place}held-out examples have shape {shapes[-1]}, but training examples have "
-            f"shape {shapes[0]}. Both shapes must be equal."
+            f"{place} must be integers from 0 to {len(classes) - 1}, because {len(classes)} "
+            "classes are named."
         )
-    for name in ("label", "given"):
-        expected = name in arrays and "x_test" in arrays
-        if (f"{name}_test" in arrays) != expected:
-            raise DataError(
-                f"{place}{name} is missing in one split: pass it for both the training examples "
-                "and the held-out examples, or for neither."
-            )
+    return values.astype(np.int64), classes
+
+
+def _attributes(values: Array, names: Sequence[str], place: str) -> NDArray[np.float32]:
+    _check_finite(values, f"{place}given")
+    table = np.ascontiguousarray(values.reshape(len(values), -1), dtype=np.float32)
+    if len(set(names)) != table.shape[1]:
+        raise DataError(
+            f"{place}given_names contains {', '.join(names)}; expected one distinct name for each "
+            "column of given."
+        )
+    return table
 
 
 def _given_names(arrays: Mapping[str, Array]) -> list[str]:
@@ -366,7 +254,6 @@ def _given_names(arrays: Mapping[str, Array]) -> list[str]:
 
 
 def _array(values: Any) -> Array:
-    """Convert a value to an array; a tensor's channels are moved last."""
     import torch
 
     if not isinstance(values, torch.Tensor):

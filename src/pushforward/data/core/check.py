@@ -23,8 +23,8 @@ from pushforward.data.core.dataset import (
 )
 from pushforward.data.core.hashes import Array
 from pushforward.data.core.load import LoadOptions, names, read
-from pushforward.data.images.image_file import UnusableError, opened
-from pushforward.data.images.image_store import content_hashes, image_names
+from pushforward.data.images.image_file import Reasons, UnusableError, opened
+from pushforward.data.images.image_store import THREADS, content_hashes, image_names
 from pushforward.data.images.tars import Packed, packed_in
 from pushforward.data.readers.images import tars_in
 from pushforward.data.readers.reader import is_frame
@@ -51,12 +51,9 @@ class CheckOptions(LoadOptions, total=False):
     """Options of `check`, in addition to those of `load`.
 
     Args:
-        out: New JSON file for the size and sha256 of each source file and the fingerprint of the
-            data.
-        against: File written by an earlier check; files that were added, removed or changed since
-            then are reported.
-        write_schema: New JSON file for the schema of a table, which lists the decision about each
-            column and can be edited.
+        out: New JSON file for hashes of the source files and the fingerprint of the data.
+        against: File of an earlier check, to report files that changed since then.
+        write_schema: New JSON file for the schema of a table, which can be edited.
     """
 
     out: str | os.PathLike[str] | None
@@ -72,27 +69,12 @@ def check(name_or_path: Any, **options: Unpack[CheckOptions]) -> dict[str, Any]:
         options: Options of `CheckOptions` and `load`.
 
     Returns:
-        `Dataset.describe` with counts by class (``classes``, ``held_out_classes``), ``range``,
-        ``mean`` and ``std`` per channel or column, ``constant`` and ``integer`` columns, ``header``,
-        ``repeated`` (held-out examples that are also training examples), ``repeats`` (copies of an
-        earlier example), ``removed`` (training examples that equal a held-out one), ``copies`` (how
-        equal rows are split), ``read_as``, ``warnings``, ``skipped`` and ``converted`` as lists of
-        {file, reason}, and ``ignored``.
-
-        A table of mixed types has ``table`` (rows, layout, target, constraints, notes, and
-        ``fields``, the decisions about each column) instead of units; image files have ``files``
-        (their number) and ``duplicates`` (up to five groups of files with equal pixels, as {files,
-        copies}).
-
-        ``refused`` is the reason why training would refuse the data, else None; then only
-        ``skipped`` and ``name`` are known. ``changes`` lists files ``added``, ``removed`` and
-        ``changed`` since the earlier check, and ``differs`` says whether the fingerprint changed.
-        ``written`` is the file that was written, else None.
-
-    Raises:
-        UsageError: As for `load`, or if the file `out` exists.
-        DataError: As for `load`, but not for image files that training would refuse.
-        CheckpointError: If writing fails.
+        `Dataset.describe`, with counts by class, units, ``repeated`` (held-out examples that are
+        also
+            training examples), ``repeats`` (copies of an earlier example), ``copies`` (how equal
+            rows are split), ``warnings``, ``skipped`` and ``converted``; of a table ``table``; of
+            image files ``files`` and ``duplicates``. ``refused`` is the reason why training would
+            refuse the data. ``changes`` and ``differs`` compare with an earlier check.
     """
     refuse_unknown(options, CheckOptions, "data.check")
     loading: Any = dict(options)
@@ -147,7 +129,6 @@ def check(name_or_path: Any, **options: Unpack[CheckOptions]) -> dict[str, Any]:
 
 
 def _earlier(path: Path) -> tuple[str, dict[str, Any]]:
-    """Read the fingerprint and the files that an earlier check wrote."""
     try:
         content = json.loads(plain_path(path).read_bytes())
         return content["fingerprint"], dict(content["files"])
@@ -169,14 +150,14 @@ def _changed_tars(packed: Packed, files: Mapping[str, Mapping[str, Any]]) -> lis
 
 
 def _report(name_or_path: Any, loading: Any, schema: Any) -> dict[str, Any]:
-    """Report on data, and write the schema of a table."""
     try:
         data = read(name_or_path, loading)
     except DataError as error:
         if schema is not None and error.schema:
             write_schema(Path(schema), error.schema)
             raise DataError(
-                f"{error}\n  {schema} contains the columns that could be read, and drops the others."
+                f"{error}\n  {schema} contains the columns that could be read, and drops the "
+                "others."
             ) from error
         if not error.skipped:
             raise
@@ -253,7 +234,6 @@ def _of_data(data: Dataset) -> dict[str, Any]:
 
 
 def _duplicates(files: Files) -> list[dict[str, Any]]:
-    """Return the largest groups of files with equal pixels."""
     groups: dict[int, list[str]] = {}
     for name, content in zip(files.names, files.hashes.tolist(), strict=True):
         groups.setdefault(content, []).append(name)
@@ -262,12 +242,12 @@ def _duplicates(files: Files) -> list[dict[str, Any]]:
 
 
 def _in_several_classes(data: Dataset) -> int:
-    """Count the images that several classes contain."""
-    labels = (data.train.labels, data.held_out.labels)
-    if not data.space.has_pixels or labels[0] is None or labels[1] is None:
+    train = data.train
+    held_out = data.held_out
+    if not data.space.has_pixels or train.labels is None or held_out.labels is None:
         return 0
-    hashes = np.concatenate([data.train.hashes, data.held_out.hashes])
-    classes = np.concatenate(labels).view(np.uint64)
+    hashes = np.concatenate([train.hashes, held_out.hashes])
+    classes = np.concatenate([train.labels, held_out.labels]).view(np.uint64)
     pairs = np.unique(np.stack([hashes, classes]), axis=1)
     _, counts = np.unique(pairs[0], return_counts=True)
     return int((counts > 1).sum())
@@ -280,12 +260,12 @@ def _range(x: Array) -> list[float]:
     return [float(x.min()) / scale, float(x.max()) / scale]
 
 
-def _listed(files: tuple[tuple[str, str], ...]) -> list[dict[str, str]]:
+def _listed(files: Reasons) -> list[dict[str, str]]:
     return [{"file": file, "reason": reason} for file, reason in files]
 
 
 def file_hashes(path: Path) -> dict[str, dict[str, Any]]:
-    """Return size and sha256 of each source file: images of a folder, its tars, or the file itself."""
+    """Return size and sha256 of the images of a folder, its tars, or the file itself."""
     if not path.exists():
         return {}
     if path.is_dir():
@@ -294,7 +274,7 @@ def file_hashes(path: Path) -> dict[str, dict[str, Any]]:
     else:
         names = [path.name]
         paths = [path]
-    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+    with ThreadPoolExecutor(THREADS) as pool:
         return dict(zip(names, pool.map(_described, paths), strict=True))
 
 

@@ -1,4 +1,4 @@
-"""Data sets: a space with a training and a held-out split, and the examples that a model has seen."""
+"""Data sets: a space with a training and a held-out split."""
 
 from __future__ import annotations
 
@@ -30,6 +30,7 @@ from pushforward.data.core.hashes import (
     permutation,
     repeated,
 )
+from pushforward.data.images.image_file import Reasons
 from pushforward.data.images.image_store import Streamed, content_hashes, selected
 from pushforward.data.spaces import Space, TableSpace
 from pushforward.data.spaces.space import kind_of, measure
@@ -49,7 +50,7 @@ NAMED = 12
 
 
 class Files(NamedTuple):
-    """Names and hashes of the image files that both splits were read from, in the source's order."""
+    """Names and hashes of the image files of both splits, in the source's order."""
 
     names: Sequence[str]
     hashes: Hashes
@@ -63,11 +64,10 @@ class Split:
         x: Images uint8 (n, C, H, W), vectors float32 (n, d) in data units, an array that a plugin's
             space accepts, or a `Streamed`.
         labels: Class numbers int64 (n,), or None.
-        source_hashes: Hashes of the examples before scaling or binarisation; None uses hashes of
+        source_hashes: Hashes of the examples before scaling or binarisation, if they differ from
             ``x``.
         given: Values of other conditions by name, (n, ...).
-        table_values: Values of a table's rows as in its file, float64 (n, columns), NaN if missing;
-            the coordinates in ``x`` may be rounded. None if only coordinates are known.
+        table_values: Values of a table's rows as in its file, float64 (n, columns), NaN if missing.
     """
 
     x: Array
@@ -95,11 +95,7 @@ class Split:
         return len(self.x)
 
     def data_units(self, index: Any = slice(None)) -> Tensor:
-        """Return examples in data units, float32: images (n, C, H, W) in [0, 1], vectors (n, d).
-
-        Args:
-            index: Examples to return, as a slice, integer array or boolean array.
-        """
+        """Return examples float32 in data units: images (n, C, H, W) in [0, 1], vectors (n, d)."""
         import torch
 
         examples = self.x[index]
@@ -117,13 +113,7 @@ class Split:
     def condition(
         self, names: Iterable[str], index: Any = slice(None), device: Any = "cpu"
     ) -> dict[str, Tensor] | None:
-        """Return the values of conditions as tensors by name; None without any.
-
-        Args:
-            names: Names of conditions; missing ones are left out.
-            index: Examples to return, as a slice, integer array or boolean array.
-            device: Device of the tensors.
-        """
+        """Return the values of known conditions as tensors by name; None without any."""
         import torch
 
         values = self.values
@@ -182,24 +172,21 @@ class Dataset:
     Args:
         name: Short name, used for run folders.
         space: Units, shape and names, measured on the training split.
-        train: Training examples.
-        held_out: Held-out examples, which scores compare with; fixed for each source.
-        truth: Known properties of the distribution, for toys and stacked images.
+        truth: Known properties of the distribution.
         skipped: Unusable files that were left out, as (file, reason).
         converted: Files that had to be converted, as (file, conversion).
-        header: Whether the first line of a table was read as column names; None for other data.
-        ignored: Number of hidden files and of files with other extensions in the folder.
+        header: Whether the first line of a table was read as column names.
+        ignored: Number of hidden files and of files with other extensions.
         removed: Number of training examples left out because they equal a held-out example.
-        origin: Arguments of `pushforward.data.load` that read the data, stored in runs; None for
-            data created in Python.
+        origin: Arguments of `pushforward.data.load` that read the data; None for data created in
+            Python.
         probabilities: Grey images uint8 from which binary training examples are drawn in every
-            epoch; None for data that does not change.
-        files: Usable image files, if the data was read from image files.
-        table: Decisions about each column of a table of mixed types; None for other data.
-        apart: Whether equal rows of a table are split independently; None for other data.
+            epoch.
+        files: Usable image files.
+        table: Decisions about each column of a table of mixed types.
+        apart: Whether equal rows of a table are split independently.
         read_as: How an ambiguous file was read, and how to choose the other way; may be empty.
-        trained_on: Whether samples of another program were learned from the training split
-            (`pushforward.data.real_data`); None if unknown.
+        trained_on: Whether samples of another program were learned from the training split.
     """
 
     name: str
@@ -207,8 +194,8 @@ class Dataset:
     train: Split
     held_out: Split
     truth: Truth | Stack | None = None
-    skipped: tuple[tuple[str, str], ...] = ()
-    converted: tuple[tuple[str, str], ...] = ()
+    skipped: Reasons = ()
+    converted: Reasons = ()
     ignored: int = 0
     removed: int = 0
     header: bool | None = None
@@ -232,10 +219,7 @@ class Dataset:
 
     @cached_property
     def fingerprint(self) -> str:
-        """sha256 (hex) of examples, conditions, class and column names, and shape of both splits.
-
-        The fingerprint of a table depends on its values, not on its coordinates.
-        """
+        """sha256 (hex) of both splits, with conditions, names and shape; of a table, its values."""
         return self._fingerprints[0]
 
     @cached_property
@@ -288,14 +272,7 @@ class Dataset:
 
 
 def fingerprints(space: Space, *splits: Split, coordinates: bool = False) -> tuple[str, str]:
-    """Compute sha256 (hex) of examples, conditions and names, with and without labels.
-
-    Args:
-        space: Space of the data.
-        splits: Splits to hash; each example is read once.
-        coordinates: Whether to hash the coordinates of a table's rows instead of the values of its
-            file.
-    """
+    """Compute sha256 (hex) of examples, conditions and names, with and without labels."""
     tables = [split.table_values for split in splits if split.table_values is not None]
     if len(tables) == len(splits) and not coordinates:
         fingerprint = _table_fingerprint(space, tables)
@@ -360,11 +337,8 @@ class Schema:
     Args:
         integer: Indices of integer columns.
         target: Name of the column used as the label.
-        fit: Function from the values of training and held-out rows, float64 (n, columns) each, to
-            the fitted table; None for examples that are stored unchanged.
-        kinds: Functions that create the kind of each other condition from its training values and
-            the indices ``chosen`` to draw from; see `ConditionKind.measure`.
-        apart: `Dataset.apart`.
+        fit: Function from the values of training and held-out rows to the fitted table.
+        kinds: Functions that create the kind of each condition.
     """
 
     classes: tuple[str, ...] = ()
@@ -392,45 +366,33 @@ def build(
     `ATOM` copies or equal rows are split independently.
 
     Args:
-        name: Name of the data set.
-        train: Training examples, or all examples.
-        held_out: Held-out examples of the source; or the exact number of examples to hold out; or
-            None for about a tenth, see `held_out_indices`.
-        schema: Classes, columns and conditions of the examples.
-        limit: Maximum number of training examples.
-        seed: Seed that chooses the examples kept by ``limit``.
+        held_out: Held-out examples, or their exact number; None for about a tenth.
+        limit: Maximum number of training examples, chosen by ``seed``.
         extra: Further attributes of `Dataset`.
-
-    Raises:
-        DataError: If there are fewer than two examples, or splits with examples of different shapes.
-        UsageError: If the limit is below 1.
     """
     rescaled = train.source_hashes is not None
     if not isinstance(held_out, Split):
         held = held_out_indices(train.hashes, train.labels, held_out)
-        kept = np.ones(len(train), dtype=bool)
-        kept[held] = False
+        kept = np.delete(np.arange(len(train)), held)
         held_out = train.take(held)
         train = train.take(kept)
     _check_splits(name, train, held_out)
-    copies = np.zeros(len(train), dtype=bool)
+    extra |= {"removed": 0, "apart": schema.apart}
     if not schema.apart:
         copies = _copies(train, held_out, rescaled)
-    if copies.any():
-        train = train.take(~copies)
+        extra["removed"] = int(copies.sum())
+        if copies.any():
+            train = train.take(~copies)
     if limit is not None and whole("limit", limit, 1) < len(train):
         chosen = permutation(len(train), _LIMIT_KEY, seed)[:limit]
         train = train.take(np.sort(chosen))
-    extra |= {"removed": int(copies.sum()), "apart": schema.apart}
     if schema.fit is not None:
         table = schema.fit(train.x, held_out.x)
-        rows = [
-            Split(table.space.encoded(learned), source_hashes=split.hashes, table_values=known)
-            for split, known, learned in zip(
-                (train, held_out), table.known, table.learned, strict=True
-            )
-        ]
-        return Dataset(name, table.space, *rows, **extra)
+        rows = []
+        for i, split in enumerate([train, held_out]):
+            x = table.space.encoded(table.learned[i])
+            rows.append(Split(x, source_hashes=split.hashes, table_values=table.known[i]))
+        return Dataset(name, table.space, rows[0], rows[1], **extra)
     if not schema.classes:
         train = train.without_labels()
         held_out = held_out.without_labels()
@@ -461,7 +423,6 @@ def _check_splits(name: str, train: Split, held_out: Split) -> None:
 
 
 def _copies(train: Split, held_out: Split, rescaled: bool) -> Array:
-    """Find training examples that equal a held-out example; rescaled ones are hashed again."""
     if rescaled:
         here = content_hashes(train.x)
         there = content_hashes(held_out.x)
@@ -482,18 +443,18 @@ def _copies(train: Split, held_out: Split, rescaled: bool) -> Array:
 
 @dataclass(frozen=True)
 class Seen:
-    """Hashes of the training examples of a model and of the models it builds on.
+    """Hashes of the training examples of a model and of the models it builds on, sorted.
 
     Args:
-        own: Hashes of its training examples, sorted; None if unknown.
-        inherited: Hashes of the training examples of all models and data sets that it builds on,
-            except those that their own data holds out as well; sorted.
-        shared: Hashes of its training examples that its own data holds out as well, sorted.
+        own: Hashes of its training examples; None if unknown.
+        inherited: Hashes of the training examples of the models and data sets that it builds on,
+            except those that their own data holds out as well.
+        shared: Hashes of its training examples that its own data holds out as well.
         names: Names of these models and data sets.
         unknown: Names of those whose training examples are unknown.
         apart: `Dataset.apart` of its data; None for runs of earlier versions.
-        own_seconds: Duration of its training in seconds, including a teacher's trajectories.
-        seconds: Known training durations of the models it builds on in seconds, by name.
+        own_seconds: Duration of its training, including a teacher's trajectories.
+        seconds: Known training durations of the models it builds on.
     """
 
     own: Hashes | None = None
@@ -525,10 +486,7 @@ class Seen:
         )
 
     def overlaps(self, data: Dataset) -> tuple[int, int]:
-        """Count the held-out examples among the model's own and the inherited training examples.
-
-        Examples that the model's own data had in both splits do not count.
-        """
+        """Count the held-out examples among the own and the inherited training examples."""
         held_out = data.held_out.hashes
         inherited = int(among(held_out, self.inherited).sum())
         if self.own is None:

@@ -20,23 +20,15 @@ BLOCK = 256  # examples read at a time
 
 
 def from_examples(source: Any) -> Any:
-    """Read all examples of a data set of another library.
-
-    An example is an image or a vector (an array, a tensor or a PIL image), a pair of example and
-    class, or a dict with these two fields. Random transforms are applied once.
+    """Read all examples of a data set of another library; random transforms are applied once.
 
     Args:
-        source: Array or tensor (n, ...); tuple (x, labels) of two such arrays; PyTorch ``Dataset``
-            or ``DataLoader``; Hugging Face ``datasets.Dataset``; or list of examples. For a
-            ``DataLoader``, the examples that its sampler selects are read, in the order of its data
-            set.
+        source: Array or tensor; tuple (x, labels); PyTorch ``Dataset`` or ``DataLoader``, whose
+            sampler selects examples; Hugging Face ``Dataset``; or list of examples. An example is
+            data, a pair (data, class), or a dict of these.
 
     Returns:
         The data set, or a data frame for rows of plain values.
-
-    Raises:
-        UsageError: For anything else, examples of different shapes, or several splits at once.
-        DataError: If there are no examples, or `from_arrays` refuses values.
     """
     if isinstance(source, (np.ndarray, torch.Tensor)):
         return from_arrays(source)
@@ -73,7 +65,7 @@ def batch_size_of(source: Any) -> int | None:
 
 def _batches(source: Any) -> Iterable[Any]:
     dataset = source
-    collate = _collated
+    collate: Any = _collated
     sampler = None
     if isinstance(source, DataLoader):
         dataset = source.dataset
@@ -114,21 +106,19 @@ def _without_pictures(example: Any) -> Any:
 
 
 def _parts_of(batch: Any) -> Sequence[Any]:
-    """Return the data of a batch, and its classes if it has them."""
     if isinstance(batch, Mapping):
         batch = [batch[name] for name in _fields(batch)]
     if not isinstance(batch, (tuple, list)):
         batch = [batch]
     if not 1 <= len(batch) <= 2:
         raise DataError(
-            "Expected each example as data, as a pair (data, class), or as a dict with one of these "
-            f"fields: {', '.join(DATA)}."
+            "Expected each example as data, as a pair (data, class), or as a dict with one of "
+            f"these fields: {', '.join(DATA)}."
         )
     return batch
 
 
 def _fields(names: Mapping[str, Any]) -> list[str]:
-    """Return the names of the data and of the classes, if there are any."""
     found = []
     for known in (DATA, LABELS):
         found += [name for name in known if name in names][:1]
@@ -136,7 +126,6 @@ def _fields(names: Mapping[str, Any]) -> list[str]:
 
 
 def _classes(source: Any) -> tuple[str, ...]:
-    """Return the class names that torchvision or Hugging Face (``features``) keep with a data set."""
     while hasattr(source, "dataset"):  # a loader or a subset
         source = source.dataset
     features = getattr(source, "features", None)

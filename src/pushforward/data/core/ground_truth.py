@@ -22,8 +22,7 @@ class Truth:
         centres: Centres of the modes, (k, d); k = 0 without modes.
         std: Standard deviation of each mode; 0 without modes.
         weights: Probability of each mode, (k,).
-        log_pdf: Function from examples (n, d) to log densities (n,), for a distribution that is not
-            a mixture of Gaussians.
+        log_pdf: Function from examples (n, d) to log densities (n,).
     """
 
     centres: Floats = field(default_factory=lambda: np.zeros((0, 0)))
@@ -32,14 +31,7 @@ class Truth:
     log_pdf: Callable[[Floats], Floats] | None = None
 
     def log_density(self, x: NDArray[np.floating]) -> Floats:
-        """Compute the log density in data units; for modes the log of sum_k w_k N(x; c_k, std^2 I).
-
-        Args:
-            x: Examples in data units, (n, d).
-
-        Returns:
-            float64 (n,); minus infinity outside the support.
-        """
+        """Compute the log density of examples (n, d) in data units, float64 (n,)."""
         x64 = np.asarray(x, dtype=np.float64)
         if self.log_pdf is not None:
             return self.log_pdf(x64)
@@ -57,10 +49,9 @@ class Stack:
 
     Args:
         base: Data set of the labelled images that are stacked, one per channel.
-        train: Mode of each training example, int64 (n,): the classes of its channels, read as
-            digits of a number.
-        held_out: Mode of each held-out example, int64 (m,).
-        channels: Number of images per example.
+        train: Mode of each training example: the classes of its channels, read as digits of a
+            number.
+        held_out: Mode of each held-out example.
     """
 
     base: Any
@@ -73,16 +64,7 @@ class Stack:
         return len(self.base.space.classes) ** self.channels
 
     def composed(self, images: Integers, count: int, *key: int) -> Pixels:
-        """Create examples from some training images, with the class proportions of all of them.
-
-        Args:
-            images: Indices of the images in ``base.train``.
-            count: Number of examples to create.
-            key: Integers that determine which images are combined.
-
-        Returns:
-            uint8 (count, channels, H, W).
-        """
+        """Create examples from some training images, with the class proportions of all of them."""
         train = self.base.train
         places = np.arange(count * self.channels)
         labels = train.labels[mix(_ANEW, *key, 0, places) % np.uint64(len(train))]
@@ -99,6 +81,6 @@ class Stack:
 
 
 def numbered(classes: Integers, count: int) -> Integers:
-    """Read the classes (n, channels) of each example, below ``count``, as digits of a number."""
+    """Read the classes of each example, below ``count``, as digits of a number."""
     places = count ** np.arange(classes.shape[1] - 1, -1, -1, dtype=np.int64)
     return np.asarray(classes, dtype=np.int64) @ places

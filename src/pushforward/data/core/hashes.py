@@ -1,13 +1,7 @@
 """Integers from keys, hashes of examples by content, and the split by them.
 
-`mix` folds its words, one after the other, through the finaliser of splitmix64, a bijection of
-64-bit integers. Equal words give equal integers on every machine and under every numpy version.
-
-The hash of an example is a sum of hashed 64-bit words, each keyed by its place (Zobrist). It depends
-only on the values, not on labels, position or machine (``docs/decisions/held-out-by-content.md``).
-
 References:
-    Steele, Lea, Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014.
+    Steele, Lea, Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014 (`mix`).
     Zobrist, "A new hashing method with application for game playing", 1970.
 """
 
@@ -43,11 +37,7 @@ OCCURS = 5  # minimum mean frequency of these values among the different rows
 
 
 def mix(*words: ArrayLike) -> Hashes:
-    """Hash integers or integer arrays, which broadcast, to uniform 64-bit integers.
-
-    Returns:
-        uint64 array of the broadcast shape (at least one dimension).
-    """
+    """Hash integers or arrays, which broadcast, to uniform uint64, equal on every machine."""
     state = np.zeros(1, dtype=np.uint64)
     for word in words:
         if isinstance(word, int):
@@ -61,7 +51,7 @@ def mix(*words: ArrayLike) -> Hashes:
 
 
 def permutation(n: int, *words: int) -> Integers:
-    """Permute 0 to n - 1 in an order that depends only on the words, such as (seed, epoch)."""
+    """Permute 0 to n - 1 in an order that depends only on the words."""
     hashes = mix(*words, np.arange(n))
     order = np.argsort(hashes)
     ranked = hashes[order]
@@ -71,12 +61,7 @@ def permutation(n: int, *words: int) -> Integers:
 
 
 def bits(x: Pixels, *words: ArrayLike) -> Pixels:
-    """Draw 0 or 255 for each value, 255 with probability value / 255, by place and words.
-
-    Args:
-        x: Probabilities times 255, uint8 (n, C, H, W).
-        words: Integers, or arrays of n integers, such as the numbers of the examples.
-    """
+    """Draw 0 or 255 for each value, 255 with probability value / 255, by place and words."""
     keys = [np.asarray(word)[:, None] if np.ndim(word) else word for word in words]
     uniform = mix(*keys, np.arange(x[0].size)) >> np.uint64(40)
     thresholds = x.astype(np.float64) * (2**24 / 255)
@@ -85,12 +70,10 @@ def bits(x: Pixels, *words: ArrayLike) -> Pixels:
 
 
 def example_hashes(x: Array) -> Hashes:
-    """Hash examples by their content, uint64 (n,).
+    """Hash images uint8 (n, C, H, W) or vectors float32 (n, d) by their content, uint64 (n,).
 
-    An image has one hash in grey, in equal colours and with an opaque alpha channel; -0 counts as 0.
-
-    Args:
-        x: Images uint8 (n, C, H, W), or vectors float32 (n, d).
+    An image has one hash in grey, in equal colours and with an opaque alpha channel; -0 counts as
+    0.
     """
     step = max(1, _BYTES // max(1, x[:1].nbytes))
     blocks = [_block(x[start : start + step]) for start in range(0, len(x), step)]
@@ -156,13 +139,12 @@ def repeated(hashes: Hashes) -> Integers:
 def draws_repeat(hashes: Hashes, numbers: Sequence[Floats] | None) -> bool:
     """Return whether equal rows of a table are independent observations, as in a survey.
 
-    They are if more than 5 % of the rows equal another one and no column is a date or an open
-    number: one with fractions, or with many values. A survey that was accidentally duplicated looks
-    the same.
+    They are if over 5 % of the rows equal another one and no column is a date or an open number:
+    one with fractions, or with many values.
 
     Args:
-        hashes: Hashes of the rows, uint64 (n,).
-        numbers: Values of each numeric column, float64 (n,) each; None for a table with dates.
+        hashes: Hashes of the rows.
+        numbers: Values of each numeric column; None for a table with dates.
     """
     _, first, counts = np.unique(hashes, return_index=True, return_counts=True)
     repeats = counts[counts > 1].sum()
@@ -177,7 +159,7 @@ def draws_repeat(hashes: Hashes, numbers: Sequence[Floats] | None) -> bool:
 
 
 def numbered_copies(hashes: Hashes, most: int = 0) -> Hashes:
-    """Return hashes in which the copies of an example that occurs more than ``most`` times differ."""
+    """Return hashes that differ for copies of an example with more than ``most``."""
     order = np.flatnonzero(repeated(hashes) > most)
     order = order[np.argsort(hashes[order], kind="stable")]
     ranked = hashes[order]
@@ -192,25 +174,15 @@ def numbered_copies(hashes: Hashes, most: int = 0) -> Hashes:
 def held_out_indices(
     hashes: Hashes, labels: Integers | None = None, count: int | None = None
 ) -> Integers:
-    """Choose the held-out examples by content: those whose hash is in the lowest tenth of all hashes.
+    """Choose the held-out examples by content: those with a hash in the lowest tenth.
 
-    An example therefore stays on its side when others are added, removed or reordered, and copies
-    of an example stay together (except for examples with more than `ATOM` copies). In a small data
-    set the two lowest hashes are held out even if they are above that bound (the lowest one if
-    there are fewer than five distinct examples), and the highest hash of each class is always in
-    the training split.
+    Copies stay together (up to `ATOM`). At least two examples are held out (one of fewer than
+    five), and the highest hash of each class is in the training split.
 
     Args:
-        hashes: Hashes of all examples from `example_hashes`, uint64 (n,).
-        labels: Class numbers (n,), or None.
-        count: Exact number of examples to hold out, in class proportions, for sources that never
-            change.
-
-    Returns:
-        Sorted indices, int64.
-
-    Raises:
-        DataError: If there are not two different examples, or no class has two.
+        hashes: Hashes of all examples.
+        labels: Class numbers, or None.
+        count: Exact number to hold out, in class proportions, for sources that never change.
     """
     n = len(hashes)
     if n < 2:
@@ -243,10 +215,7 @@ def held_out_indices(
 
 
 def _exactly(hashes: Hashes, labels: Integers, count: int) -> Integers:
-    """Return the lowest hashes of each class, leaving one of each.
-
-    Largest remainders decide (ties: the first class).
-    """
+    """Return the lowest hashes of each class by largest remainders, leaving one of each."""
     sizes = np.bincount(labels)
     if sizes.max() < 2:
         raise _single_examples()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypedDict, Unpack
@@ -19,7 +19,7 @@ from pushforward.conditions.label import Label
 from pushforward.data import readers
 from pushforward.data.core.dataset import Dataset, Split
 from pushforward.data.images.image_file import Conversion, Size
-from pushforward.data.readers.reader import Reading, is_frame
+from pushforward.data.readers.reader import Progress, Reading, is_frame
 from pushforward.data.spaces.space import measure
 from pushforward.errors import DataError, UsageError, did_you_mean
 from pushforward.registries import SETS
@@ -31,6 +31,7 @@ CHOICES = {
     "rare": ("replace", "keep"),
 }
 CHANNELS = {None: None, "rgb": 3, "grey": 1, "gray": 1}
+ColumnKind = tuple[type[ConditionKind], Sequence[str]]  # kind and columns of a condition
 WORKERS = 1  # threads that decode ahead; a second one would slow down training on two cores
 
 
@@ -71,52 +72,38 @@ class LoadOptions(TypedDict, total=False):
 
     Args:
         target: Column of a table to predict, used as the label in a ``.csv`` of plain numbers.
-        header: Whether the first line of a table contains column names. By default this is decided
-            by comparing it with the rows below (`pushforward.data.tables.csv_dialect`); `check` and
-            ``Dataset.header`` report the choice.
-        resize: Image size in pixels, as one side, (height, width) or "HEIGHTxWIDTH". Images are
-            scaled to cover this size (antialiased bicubic) and cropped at the centre.
-        channels: Colour mode, "rgb" or "grey", that the images of a folder or a tar are converted
-            to; transparent images are put on a background. By default images are grey if all of
-            them are, RGBA if any has transparent pixels, and RGB otherwise.
-        background: Colour that replaces transparency in the images of a folder or a tar, such as
-            "white" or "#808080".
-        limit: Maximum number of training examples, chosen by ``seed``; the held-out examples stay
-            the same.
-        seed: Seed that chooses the examples kept by ``limit``; 0 by default.
-        labelled: True requires labels, False drops them. By default all sources keep their labels,
-            except toys, which are meant for unconditional models.
-        given: Columns of a ``.csv`` that condition the model instead of being generated, as a list
-            or separated by commas; see `given_columns`.
+        header: Whether the first line of a table contains column names; None decides by the rows
+            below.
+        resize: Image size, as one side, (height, width) or "HEIGHTxWIDTH", that images are scaled
+            to cover (antialiased bicubic) and cropped to at the centre.
+        channels: "rgb" or "grey" converts image files. By default images are grey if all of them
+            are, RGBA if any has transparent pixels, and RGB otherwise.
+        background: Colour that replaces transparency in image files, such as "white" or "#808080".
+        limit: Maximum number of training examples, chosen by ``seed``.
+        seed: Seed of ``limit``; 0 by default.
+        labelled: True requires labels, False drops them; None drops the labels of toys.
+        given: Columns of a ``.csv`` that condition the model, as a list or separated by commas; see
+            `given_columns`.
         download: Whether to download a named data set that is missing.
-        stream: Whether images of a folder or of packed tars stay on disk and are decoded per batch,
-            with the same order and values as in memory. By default images stay on disk if they
-            would take more than 4 GB.
-        workers: Number of threads that decode the next batches during training, if images stay on
-            disk; 1 by default. With 0, each batch is decoded when it is needed.
-        progress: Function called while images are read, with the number of images read and their
-            total.
-        columns: Columns of a table to keep, or the names of all its columns if the file has no
-            header, as a list or separated by commas.
-        drop: Columns of a table to leave out, as a list or separated by commas.
-        missing: Texts that denote a missing value, besides an empty cell, as a list or separated by
-            commas. By default `pushforward.data.tables.string_columns.MISSING`.
-        schema: Description of a table's columns: a JSON file (`pushforward.data.tables.schema`) or
-            its content.
-        constraints: Comparisons that hold for every row and every sample of a table, such as
-            ``["end >= start"]``; see `pushforward.data.tables.constraints.Constraint`.
+        stream: Whether images of files stay on disk; None if they would take more than 4 GB.
+        workers: Number of threads that decode such images ahead; 1 by default.
+        progress: Function called with the number of images read, and their total.
+        columns: Columns of a table to keep, or the names of all columns of a file without header.
+        drop: Columns of a table to leave out.
+        missing: Texts that denote a missing value, besides an empty cell.
+        schema: Description of a table's columns, as a JSON file or its content.
+        constraints: Comparisons that hold for every row and sample of a table, such as
+            ``["end >= start"]``.
         table: True reads a ``.csv`` of plain numbers as a table, False as vectors.
         copies: "together" keeps equal rows of a table on one side of the split, "apart" splits each
-            row independently, as for a survey. The default is "apart" if more than 5 % of the rows
-            repeat and no column is a date or an open number. A resumed run keeps its setting.
-        rare: Treatment of texts in a table that at most one training row has. "replace", the
-            default, replaces each by another text of its column, drawn by ``seed``; "keep" learns
-            them. A resumed run keeps its setting.
+            row independently; None decides by the rows (`draws_repeat`).
+        rare: "replace", the default, replaces each text that at most one training row has by
+            another text of its column; "keep" learns it.
     """
 
     target: str | None
     header: bool | None
-    resize: int | tuple[int, int] | str | None
+    resize: int | Size | str | None
     channels: str | None
     background: str | None
     limit: int | None
@@ -126,7 +113,7 @@ class LoadOptions(TypedDict, total=False):
     download: bool
     stream: bool | None
     workers: int
-    progress: Callable[[int, int], None] | None
+    progress: Progress | None
     columns: str | Sequence[str] | None
     drop: str | Sequence[str] | None
     missing: str | Sequence[str] | None
@@ -138,24 +125,16 @@ class LoadOptions(TypedDict, total=False):
 
 
 def load(name_or_path: Any, **options: Unpack[LoadOptions]) -> Dataset:
-    """Read data and split it into training and held-out examples.
-
-    The content of an example decides whether it is held out (`held_out_indices`). Columns of a
-    table that are left out because of their content cause a warning.
+    """Read data and split it into training and held-out examples by their content.
 
     Args:
-        name_or_path: Name (see `names`); path of an image folder, of packed images
-            (`pushforward.data.pack`), or of a ``.tar``, ``.npz``, ``.npy``, ``.csv`` or other
-            table; or data frame of pandas or polars. Names take precedence: write ``./digits`` for
-            a folder with that name.
+        name_or_path: Name (see `names`); path of an image folder, of packed images, or of a
+            ``.tar``, ``.npz``, ``.npy``, ``.csv`` or other table; or data frame of pandas or
+            polars. Write ``./digits`` for a folder with the name of a data set.
         options: Options of `LoadOptions`. All sources support limit, seed, labelled, download and
-            progress; images also support resize, channels, background, stream and workers; tables
-            also support target, header, given, columns, drop, missing, schema, constraints, table,
-            copies and rare.
-
-    Raises:
-        UsageError: If a name or option is unknown, or does not apply to the source.
-        DataError: If data cannot be found, read, or trained on.
+            progress; images also resize, channels, background, stream and workers; tables also
+            target, header, given, columns, drop, missing, schema, constraints, table, copies and
+            rare.
     """
     data = read(name_or_path, options)
     if data.table is not None and data.table.sentences:
@@ -206,7 +185,6 @@ def read(name_or_path: Any, options: LoadOptions) -> Dataset:
 
 
 def _stored(options: LoadOptions, reading: Reading, data: Dataset) -> dict[str, Any]:
-    """Return the options that a run stores to read its data again."""
     seed = None
     if reading.limit or reading.seed:
         seed = reading.seed
@@ -246,8 +224,13 @@ def reading_of(options: LoadOptions) -> Reading:
             raise UsageError(
                 f"`{name}={value!r}` is not supported: expected one of {', '.join(choices)}."
             )
+    settings: Any = dict(options)
+    for name in ("name_or_path", "labelled", "resize", "channels", "background"):
+        settings.pop(name, None)
+    for name in ("given", "columns", "drop", "missing"):
+        settings[name] = _words(options, name)
     target = options.get("target")
-    given = tuple(filter(None, _words(options, "given") or ()))
+    given = tuple(filter(None, settings["given"] or ()))
     for column in given:
         if column.partition(":")[0] == target:
             raise UsageError(
@@ -265,26 +248,18 @@ def reading_of(options: LoadOptions) -> Reading:
         from pushforward.data.tables.schema import read_schema
 
         schema = read_schema(schema)
-    return Reading(
-        target=target,
-        header=options.get("header"),
-        conversion=_conversion(options),
-        limit=limit,
-        seed=options.get("seed", 0),
-        download=options.get("download", False),
-        given=given,
-        stream=options.get("stream"),
-        workers=whole("workers", options.get("workers", WORKERS), 0),
-        progress=options.get("progress"),
-        copies=options.get("copies"),
-        rare=options.get("rare") or "replace",
-        columns=_words(options, "columns") or (),
-        drop=_words(options, "drop") or (),
-        missing=_words(options, "missing"),
-        schema=schema or {},
-        constraints=tuple(constraints),
-        table=options.get("table"),
-    )
+    settings |= {
+        "conversion": _conversion(options),
+        "limit": limit,
+        "given": given,
+        "workers": whole("workers", options.get("workers", WORKERS), 0),
+        "rare": options.get("rare") or "replace",
+        "columns": settings["columns"] or (),
+        "drop": settings["drop"] or (),
+        "schema": schema or {},
+        "constraints": tuple(constraints),
+    }
+    return Reading(**settings)
 
 
 def _words(options: Mapping[str, Any], name: str) -> tuple[str, ...] | None:
@@ -299,12 +274,7 @@ def _words(options: Mapping[str, Any], name: str) -> tuple[str, ...] | None:
 
 
 def check_there(text: str) -> None:
-    """Refuse text that is neither the name of a data set nor an existing path.
-
-    Raises:
-        UsageError: If the name is unknown.
-        DataError: If the path does not exist.
-    """
+    """Raise an error for text that is neither the name of a data set nor an existing path."""
     path = Path(text).expanduser()
     if text in SETS or path.exists():
         return
@@ -332,7 +302,7 @@ def _conversion(options: LoadOptions) -> Conversion:
         ) from None
 
 
-def _size(resize: int | tuple[int, int] | str | None) -> Size | None:
+def _size(resize: int | Size | str | None) -> Size | None:
     if resize is None:
         return None
     words = str(resize).strip("()[]").replace(",", "x").split("x")
@@ -346,35 +316,35 @@ def _size(resize: int | tuple[int, int] | str | None) -> Size | None:
 
 
 def given_columns(data: Dataset, columns: Sequence[str]) -> Dataset:
-    """Turn columns of a data set into conditions, which models receive instead of generating them.
+    """Turn columns of vectors into conditions, which models receive instead of generating them.
 
-    Columns without a kind form one condition, ``given``, of the kind `Numbers`. A column with a
-    kind, such as ``angle:Cyclic``, is a condition of its own with the column's name. The held-out
-    examples stay the same.
-
-    Args:
-        data: Vectors with named columns.
-        columns: Column names, each as NAME or NAME:KIND.
-
-    Raises:
-        UsageError: If the data has no named columns, a column or kind does not exist, or no column
-            would be left.
+    Those written as NAME form one condition, ``given``; NAME:KIND is a condition of its own.
     """
     space = data.space
     added = _column_kinds(columns)
+    for name in added:
+        if name in space.conditions:
+            raise UsageError(f"{data.name} already has a condition {name}. Rename the column.")
     wanted = [column for _, names in added.values() for column in names]
-    _check_given(data, wanted, added)
-    places = {
-        name: [space.columns.index(column) for column in names]
-        for name, (_, names) in added.items()
-    }
+    for column in wanted:
+        if column not in space.columns:
+            known = ", ".join(space.columns) or "none, because `given` needs a table of numbers"
+            hint = did_you_mean(column, space.columns)
+            raise UsageError(
+                f'{data.name} has no column "{column}".{hint} Available columns: {known}.'
+            )
     remaining = [i for i, column in enumerate(space.columns) if column not in wanted]
-    train = _with_given(data.train, places, remaining)
-    held_out = _with_given(data.held_out, places, remaining)
-    kinds: dict[str, tuple[type[ConditionKind], Sequence[str]]] = {}
-    for name, known in space.conditions.items():
+    if not remaining or len(remaining) + len(wanted) > len(space.columns):
+        raise UsageError(
+            f"`given` contains a column twice, or all columns of {data.name}: "
+            f"{', '.join(wanted)}. At least one column must remain."
+        )
+    train = _with_given(data.train, space.columns, added, remaining)
+    held_out = _with_given(data.held_out, space.columns, added, remaining)
+    kinds: dict[str, ColumnKind] = {}
+    for name, condition in space.conditions.items():
         if name in data.train.given:
-            kinds[name] = type(known), known.entries
+            kinds[name] = type(condition), condition.entries
     kinds |= added
     values = [train.given[name] for name in kinds]
     examples = Columns.evenly(np.concatenate(values, axis=1), train.labels)
@@ -387,9 +357,8 @@ def given_columns(data: Dataset, columns: Sequence[str]) -> Dataset:
     return replace(data, space=space, train=train, held_out=held_out)
 
 
-def _column_kinds(columns: Sequence[str]) -> dict[str, tuple[type[ConditionKind], list[str]]]:
-    """Parse NAME and NAME:KIND to kinds and column names by condition."""
-    kinds: dict[str, tuple[type[ConditionKind], list[str]]] = {}
+def _column_kinds(columns: Sequence[str]) -> dict[str, ColumnKind]:
+    kinds: dict[str, ColumnKind] = {}
     plain = [column for column in columns if ":" not in column]
     if plain:
         kinds["given"] = Numbers, plain
@@ -415,31 +384,16 @@ def _column_kinds(columns: Sequence[str]) -> dict[str, tuple[type[ConditionKind]
     return kinds
 
 
-def _check_given(data: Dataset, wanted: Sequence[str], conditions: Iterable[str]) -> None:
-    present = data.space.columns
-    for column in wanted:
-        if column not in present:
-            names = ", ".join(present) or "none, because `given` needs a table of numbers"
-            hint = did_you_mean(column, present)
-            raise UsageError(
-                f'{data.name} has no column "{column}".{hint} Available columns: {names}.'
-            )
-    if len(set(wanted)) < len(wanted) or not set(present) - set(wanted):
-        raise UsageError(
-            f"`given` contains a column twice, or all columns of {data.name}: "
-            f"{', '.join(wanted)}. At least one column must remain."
-        )
-    for name in conditions:
-        if name in data.space.conditions:
-            raise UsageError(f"{data.name} already has a condition {name}. Rename the column.")
-
-
 def _with_given(
-    split: Split, places: Mapping[str, Sequence[int]], remaining: Sequence[int]
+    split: Split,
+    columns: Sequence[str],
+    added: Mapping[str, ColumnKind],
+    remaining: Sequence[int],
 ) -> Split:
     given = dict(split.given)
-    for name, columns in places.items():
-        given[name] = split.x[:, columns].copy()
+    for condition, (_, names) in added.items():
+        places = [columns.index(name) for name in names]
+        given[condition] = split.x[:, places].copy()
     return Split(split.x[:, remaining].copy(), split.labels, split.hashes, given)
 
 
@@ -452,12 +406,8 @@ def dataset_of(data: DataLike, **options: Unpack[LoadOptions]) -> Dataset:
 
     Args:
         data: A `Dataset`; a name, path or data frame, as for `load`; or arrays, tensors, or data
-            sets of PyTorch and Hugging Face (`pushforward.data.core.examples.from_examples`).
+            sets of PyTorch and Hugging Face.
         options: Options of `load`, for names, paths and data frames.
-
-    Raises:
-        UsageError: For anything else.
-        DataError: If it cannot be read.
     """
     if isinstance(data, Dataset):
         return data

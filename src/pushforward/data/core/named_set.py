@@ -15,33 +15,26 @@ from pushforward.data.core.dataset import Dataset, Schema, Split, build
 from pushforward.data.core.ground_truth import Truth
 from pushforward.data.core.hashes import Integers
 from pushforward.data.images import image_set
+from pushforward.data.images.image_file import Size
 from pushforward.data.readers.reader import Reading
 from pushforward.errors import DataError, UsageError
 from pushforward.registries import SETS
 
 
 def folder() -> Path:
-    """Return the folder of downloaded data sets: ``PUSHFORWARD_DATA``, or one in the user's cache.
-
-    Raises:
-        DataError: If the user has no home folder.
-    """
+    """Return the folder of downloaded data sets, ``PUSHFORWARD_DATA`` or in the cache."""
     usual = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache", "pushforward")
     place = os.path.expanduser(os.environ.get("PUSHFORWARD_DATA") or usual)
     if place.startswith("~"):
         raise DataError(
-            f"{place} is not a folder, because this user has no home folder. Set PUSHFORWARD_DATA to "
-            "the folder of data sets."
+            f"{place} is not a folder, because this user has no home folder. Set PUSHFORWARD_DATA "
+            "to the folder of data sets."
         )
     return Path(place)
 
 
 def whole_numbers(package: str, file: str) -> Integers | None:
-    """Read a .csv or .csv.gz of integers from an installed package, without importing the package.
-
-    Returns:
-        int64 (rows, columns); None if this version of the package has no such file.
-    """
+    """Read a .csv of integers from an installed package, without importing it; None if missing."""
     spec = importlib.util.find_spec(package)
     if spec is None:
         return None
@@ -52,7 +45,7 @@ def whole_numbers(package: str, file: str) -> Integers | None:
     return None
 
 
-def resized(split: Split, size: tuple[int, int]) -> Split:
+def resized(split: Split, size: Size) -> Split:
     """Resize the images of a split; the hashes of the source images are kept."""
     return Split(image_set.resized(split.x, size), split.labels, split.hashes, split.given)
 
@@ -62,14 +55,10 @@ class Named(ABC):
     """A data set with a name and a description, which can be listed without reading the data.
 
     Args:
-        name: Name for `pushforward.data.load`.
-        what: One-line description.
         shape: Shape of one example.
         counts: Numbers of training and held-out examples.
-        classes: Class names; empty without labels.
-        needs_download: Whether the data has to be downloaded once.
         labelled: Whether labels are used by default.
-        package: Optional package that contains the data; empty if none is needed.
+        package: Optional package that contains the data.
         extra: Extra of pushforward that installs this package.
     """
 
@@ -101,9 +90,9 @@ class Source(Named):
     """A named data set that a function reads or draws.
 
     Args:
-        read: Function from ``download`` to training and held-out examples; it returns None instead
-            of held-out examples if they are split off later.
-        held_out: Number of examples to hold out if ``read`` returns one split; None for a tenth.
+        read: Function from ``download`` to training and held-out examples, or None to split some
+            off.
+        held_out: Number of examples to split off; None for a tenth.
         truth: Known properties of the distribution, needed by mode metrics.
     """
 
@@ -140,8 +129,7 @@ class Derived(Named):
     Args:
         base: Name of the other data set.
         derive: Function from (other data set, this description, reading) to the data.
-        whole: Whether ``derive`` receives all of the other data set and applies ``reading.limit``
-            itself.
+        whole: Whether ``derive`` applies ``reading.limit`` itself.
     """
 
     base: str
@@ -160,7 +148,7 @@ def register(*sets: Named) -> None:
     """Register data sets for `pushforward.data.load` and the command line.
 
     Raises:
-        UsageError: For a name that belongs to one of the package's own, or that could be a path.
+        UsageError: If a name belongs to the package, or could be a path.
     """
     for part in sets:
         SETS.add(part.name, part)

@@ -28,15 +28,10 @@ def real_data(
 
     Args:
         real: Table, image folder, or .npz or .npy file.
-        train: Training data of the program, in the same format; all of ``real`` is then held out.
-            Without it, a third of ``real`` is held out, and copy and privacy scores, which need
-            training examples, are not computed.
-        options: Options of `load`. A .csv file of plain numbers is read as a table unless ``table``
-            is False, and texts of a single row are kept unless ``rare`` is "replace".
-
-    Raises:
-        UsageError: If an option does not apply.
-        DataError: If a file cannot be read, or if the two differ in shape or columns.
+        train: Training data of the program; all of ``real`` is then held out. Without it, a third
+            of ``real`` is held out, and copy and privacy scores are not computed.
+        options: Options of `load`; .csv files are read as tables, and rare texts are kept, by
+            default.
     """
     place = Path(real).expanduser()
     is_table = place.suffix.lower() in TABLES.endings and not options.get("given")

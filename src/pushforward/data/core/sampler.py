@@ -1,8 +1,6 @@
 """Batches that depend only on their number, so that resuming needs no state except a count.
 
-Batch b covers the positions b * batch to (b + 1) * batch of an endless sequence of epochs; epoch e
-holds every training example once, in an order keyed by (seed, e). Augmentation of an example is
-keyed by (seed, epoch, index).
+Batch b covers positions of an endless sequence of epochs, each in an order keyed by seed and epoch.
 """
 
 from __future__ import annotations
@@ -42,13 +40,12 @@ _BITS = 6
 
 @dataclass(frozen=True)
 class Batch:
-    """The examples of a training step.
+    """The examples of a training step; ``batch["z"]`` returns an additional field.
 
     Args:
         x: Examples float32 (n, *shape) in model units.
-        condition: Values of the conditions by name, each of length n, such as ``{"label": int64
-            (n,)}``; None without conditions.
-        fields: Additional prepared inputs by name, each of length n; ``batch["z"]`` returns one.
+        condition: Values of the conditions by name, such as ``{"label": int64 (n,)}``.
+        fields: Additional prepared inputs by name, each of length n.
     """
 
     x: Tensor
@@ -61,8 +58,8 @@ class Batch:
     def __getitem__(self, name: str) -> Tensor:
         if name not in self.fields:
             raise UsageError(
-                f'This batch has no field "{name}"; it has {", ".join(["x", *self.fields])}. To add '
-                "fields, return them by name from the method's `prepared(x, condition, draws)`."
+                f'This batch has no field "{name}"; it has {", ".join(["x", *self.fields])}. To '
+                "add fields, return them by name from the method's `prepared(x, condition, draws)`."
             )
         return self.fields[name]
 
@@ -77,19 +74,12 @@ class Batch:
 class Sampler:
     """Training batches of a data set in model units.
 
-    Examples are held in memory, as float32 in model units when that takes less than 256 MB and
-    nothing is changed, else as they are stored. Images that stay on disk are decoded ahead, batch
-    by batch. Binary examples with probabilities are drawn again in every epoch.
-
     Args:
         dataset: Data set; only its training split is read.
-        batch: Batch size, at least 1; may exceed the number of examples.
+        batch: Batch size; may exceed the number of examples.
         seed: Seed of order and augmentation.
         augment: Names from `AUGMENTATIONS`; images only.
-        conditions: Names of conditions in batches; None for all conditions of the data set.
-
-    Raises:
-        UsageError: If the batch size is below 1, or an augmentation is unknown or does not suit.
+        conditions: Names of conditions in batches; None for all.
     """
 
     def __init__(
@@ -114,7 +104,7 @@ class Sampler:
                     f"{dataset.space.noun}s."
                 )
         self._drawn = dataset.probabilities is not None
-        self._stored = dataset.probabilities if self._drawn else dataset.train.x
+        self._stored: Any = dataset.probabilities if self._drawn else dataset.train.x
         streamed = isinstance(self._stored, Streamed)
         self._small = not streamed and self._stored.size * 4 <= RESIDENT_BYTES
         self._converted = self._small and not self.augment and not self._drawn
@@ -130,12 +120,7 @@ class Sampler:
         return self._orders[epoch]
 
     def positions(self, start: int, stop: int) -> tuple[Integers, Integers]:
-        """Return epochs and indices of the examples at positions of the endless sequence of epochs.
-
-        Args:
-            start: First position, at least 0.
-            stop: End position (exclusive).
-        """
+        """Return epochs and indices of the examples at positions start to stop - 1."""
         n = len(self.dataset.train)
         epochs = []
         index = []
@@ -157,7 +142,7 @@ class Sampler:
         Args:
             number: Batch number.
             device: Device of the tensors.
-            index: Slice of examples to return; no others are read. None returns all.
+            index: Slice of examples to return; no others are read.
         """
         epochs, numbers = self._places(number, index)
         values, conditions = self._store(device)
@@ -183,7 +168,6 @@ class Sampler:
         return self.positions(*positions_of(number, self.batch_size, index))
 
     def _store(self, device: str | torch.device) -> tuple[Tensor | Prefetch, Condition]:
-        """Return the whole split on the device, or on the CPU if it is large, or what decodes it."""
         key = str(device) if self._small else "cpu"
         if key not in self._stores:
             values: Tensor | Prefetch
@@ -217,7 +201,7 @@ class Sampler:
         return x.flatten(2).gather(2, places).view(x.shape)
 
     def _shifts(self, purpose: int, epochs: Integers, index: Integers, size: int) -> Integers:
-        """Draw uniform integers up to an eighth of the size in each direction, (n, 1)."""
+        """Draw uniform integers up to an eighth of the size in each direction."""
         reach = max(1, size // 8)
         words = mix(purpose, self.seed, epochs, index) % np.uint64(2 * reach + 1)
         return words.astype(np.int64)[:, None] - reach
@@ -237,11 +221,7 @@ def _condition_at(condition: Condition, index: Tensor, device: str | torch.devic
 
 
 def positions_of(number: int, size: int, index: slice | None) -> tuple[int, int]:
-    """Return where the requested examples of a batch begin and end in the sequence of epochs.
-
-    Raises:
-        UsageError: For examples with gaps.
-    """
+    """Return where the requested examples of a batch begin and end in the sequence of epochs."""
     if index is None:
         index = slice(None)
     start, stop, step = index.indices(size)
@@ -254,15 +234,8 @@ class PreparedSampler:
     """Training batches of prepared inputs, in the order of the examples of `Sampler`.
 
     Args:
-        dataset: Data set whose training examples were prepared.
-        prepared: ``x`` and additional fields by name, (n, ...) each, in the order of the training
+        prepared: ``x`` and additional fields by name, (n, ...), in the order of the training
             examples.
-        batch: Batch size, at least 1.
-        seed: Seed of the order.
-        conditions: Names of conditions in batches; None for all conditions of the data set.
-
-    Raises:
-        UsageError: If the batch size is below 1, or the number of examples differs.
     """
 
     def __init__(
@@ -297,13 +270,7 @@ class PreparedSampler:
 
 
 class Prefetch:
-    """Images of batches, decoded ahead by threads.
-
-    Args:
-        x: Images; their ``workers`` is the number of batches decoded in parallel, and twice as many
-            are kept.
-        numbers: Function from a batch number and the requested slice of the batch to image indices.
-    """
+    """Images of batches; ``x.workers`` threads decode twice as many batches ahead."""
 
     def __init__(self, x: Streamed, numbers: Callable[[int, slice | None], Integers]) -> None:
         self.x = x

@@ -1,4 +1,4 @@
-"""Decode image files of any common format to 8-bit pixels, or give the reason why a file is unusable."""
+"""Decode image files to 8-bit pixels, or give the reason why a file is unusable."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ _WIDTHS = {(1, 0): 2, (2, 0): 4}
 _PARSING = Lock()
 ArrayHeader = tuple[tuple[int, ...], bool, np.dtype[Any]]  # shape, Fortran order, dtype
 Size = tuple[int, int]  # height and width
+Reasons = tuple[tuple[str, str], ...]  # files, each with a reason or conversion
 ENDINGS = (
     ".png",
     ".jpg",
@@ -49,11 +50,7 @@ _PNG = b"\x89PNG\r\n\x1a\n"
 
 
 def array_header(file: IO[bytes]) -> ArrayHeader:
-    """Read the header of an array in numpy's format 1.0 or 2.0, up to the first element.
-
-    Raises:
-        ValueError: If the header is damaged, of another version, or longer than 10,000 bytes.
-    """
+    """Read the header of an array in numpy's format 1.0 or 2.0, up to the first element."""
     version = np.lib.format.read_magic(file)
     if version not in _WIDTHS:
         raise ValueError(
@@ -72,8 +69,7 @@ def array_header(file: IO[bytes]) -> ArrayHeader:
 def _parsed(version: tuple[int, int], content: bytes) -> ArrayHeader:
     """Parse a header with numpy, by one thread at a time.
 
-    numpy calls ``ast.literal_eval``, in which CPython 3.11 counts depth for all threads together
-    (python/cpython issue 106905).
+    numpy calls ``ast.literal_eval``, which is not thread-safe in CPython 3.11 (issue 106905).
     """
     if version == (1, 0):
         return np.lib.format.read_array_header_1_0(io.BytesIO(content))
@@ -85,15 +81,10 @@ class Conversion:
     """How images are changed when they are read.
 
     Args:
-        size: Height and width; images are scaled to cover this size and cropped at the centre. None
-            keeps their size.
-        channels: Number of channels, 1 for grey or 3 for RGB; None keeps the channels of each
-            image.
-        background: Colour below transparent pixels, such as "white" or "#808080". Empty keeps
-            transparency, or means white if ``channels`` is set.
-
-    Raises:
-        ValueError: If the background is not a colour.
+        size: Height and width that images are scaled to cover and cropped to at the centre.
+        channels: Number of channels, 1 for grey or 3 for RGB; None keeps them.
+        background: Colour below transparent pixels; empty keeps transparency, or means white if
+            ``channels`` is set.
     """
 
     size: Size | None = None
@@ -135,15 +126,10 @@ class UnusableError(Exception):
 
 @dataclass
 class ImageFile:
-    """An image file that was read.
+    """An image file that was read: pixels (H, W, C) and applied conversions, or why it is unusable.
 
     Args:
-        file: File path relative to the folder that is read, or the name in an archive.
-        pixels: Pixels uint8 (H, W, C) with 1, 3 or 4 channels; None if the file is unusable.
-        notes: Conversions that were applied.
-        reason: Reason why the file is unusable.
-        hash: Hash of the unconverted pixels (`example_hashes`), uint64 (1,); None if they were not
-            converted.
+        hash: Hash of the unconverted pixels, uint64 (1,), if they were converted.
     """
 
     file: str
@@ -154,12 +140,7 @@ class ImageFile:
 
 
 def opened(path: Path) -> BinaryIO:
-    """Open a regular file for reading.
-
-    Raises:
-        UnusableError: If it is a pipe, a device or the like, which may never end.
-        OSError: If it is gone or cannot be read.
-    """
+    """Open a regular file for reading; others, such as pipes, may never end."""
     if not stat.S_ISREG(os.stat(path).st_mode):
         raise UnusableError("not a regular file")
     return open(path, "rb")
@@ -229,7 +210,7 @@ def _converted(pixels: Pixels, conversion: Conversion, read: ImageFile) -> Pixel
 
     if not conversion:
         return pixels
-    read.hash = example_hashes(pixels.transpose(2, 0, 1)[None])
+    read.hash = pixel_hash(pixels)
     if pixels.shape[2] == 1:
         pixels = pixels[:, :, 0]
     image = Images.fromarray(pixels)
@@ -289,6 +270,11 @@ def _values(image: Image, most: int) -> Floats:
     return values
 
 
+def pixel_hash(pixels: Pixels) -> Hashes:
+    """Return the hash of an image (H, W, C), uint64 (1,)."""
+    return example_hashes(pixels.transpose(2, 0, 1)[None])
+
+
 def fit(image: Image, size: tuple[int, int]) -> Image:
     """Scale an image to cover (height, width), antialiased, and crop it at the centre."""
     from PIL import Image as Images
@@ -305,7 +291,6 @@ def _pixels(image: Image) -> Pixels:
 
 
 def _fewest(pixels: Pixels) -> Pixels:
-    """Drop an opaque alpha channel, and equal colours."""
     if pixels.shape[2] == 4 and (pixels[:, :, 3] < 255).any():
         return pixels.copy()
     colours = pixels[:, :, :3]
@@ -315,13 +300,7 @@ def _fewest(pixels: Pixels) -> Pixels:
 
 
 def stacked(images: Sequence[Pixels], channels: int | None = None) -> Pixels:
-    """Stack images (H, W, C) of one size to uint8 (n, channels, H, W).
-
-    Args:
-        images: Images, at least one.
-        channels: Number of channels: 1, 3 or 4, not less than that of any image, by equal colours
-            and full opacity; None for the largest number of channels.
-    """
+    """Stack images (H, W, C) of one size to uint8 (n, channels, H, W); None for the most."""
     if channels is None:
         channels = max(image.shape[2] for image in images)
     out = np.empty((len(images), channels, *images[0].shape[:2]), dtype=np.uint8)

@@ -13,7 +13,15 @@ from typing import Any
 import numpy as np
 
 from pushforward.data.core.hashes import Hashes, Integers, Pixels, example_hashes
-from pushforward.data.images.image_file import Conversion, Size, decoded, fit, opened, stacked
+from pushforward.data.images.image_file import (
+    Conversion,
+    Reasons,
+    Size,
+    decoded,
+    fit,
+    opened,
+    stacked,
+)
 from pushforward.data.images.image_store import BLOCK, ImageStore, Streamed, level_counts
 from pushforward.data.readers.reader import Reading
 from pushforward.errors import DataError
@@ -27,24 +35,20 @@ NAMED_SIZES = 3
 
 @dataclass(frozen=True)
 class Folder:
-    """The images of a store.
+    """The images of a store, uint8 (n, C, H, W) as an array or `Streamed`.
 
     Args:
-        x: Images uint8 (n, C, H, W), an array or `Streamed`; C is 1 if all images are grey, 4 if
-            any has transparent pixels, otherwise 3.
-        labels: Class numbers int64 (n,), or None without classes.
         skipped: Files that were left out, as (file, reason).
-        converted: Files that were not plain 8-bit grey, RGB or RGBA, as (file, conversion).
-        ignored: Number of hidden files and of files with other extensions.
+        converted: Files that were converted, as (file, conversion).
         hashes: Hashes of the unconverted images, if they were converted.
-        places: Index of each image among the files of the store, int64 (n,).
+        places: Index of each image among the files of the store.
     """
 
     x: Any
     labels: Integers | None
     classes: tuple[str, ...]
-    skipped: tuple[tuple[str, str], ...]
-    converted: tuple[tuple[str, str], ...]
+    skipped: Reasons
+    converted: Reasons
     ignored: int
     hashes: Hashes | None
     places: Integers
@@ -52,14 +56,10 @@ class Folder:
 
 
 def read_images(store: ImageStore, reading: Reading) -> Folder:
-    """Read all images of a store.
-
-    EXIF rotation is applied, animations contribute their first frame, and CMYK, palette and 16-bit
-    images are converted to 8-bit grey, RGB or RGBA.
+    """Read all images of a store as 8-bit grey, RGB or RGBA.
 
     Raises:
-        DataError: If images that are not scaled have different sizes, or more than a tenth is
-            unusable.
+        DataError: If images have different sizes, or over a tenth is unusable.
     """
     skipped = []
     converted = []
@@ -124,7 +124,6 @@ def read_images(store: ImageStore, reading: Reading) -> Folder:
 def _of_several_sizes(
     store: ImageStore, sizes: Mapping[str, Sequence[str]], skipped: Sequence[tuple[str, str]]
 ) -> DataError:
-    """Return the error for images of several sizes; all but those of the most common size are unusable."""
     ranked = sorted(sizes, key=lambda size: -len(sizes[size]))
     common = ranked[0]
     others = []
@@ -141,7 +140,7 @@ def _of_several_sizes(
 
 
 class _Images:
-    """Images of one size that were read so far: in memory, or only hashes if they stay on disk."""
+    """Images of one size; only hashes if they stay on disk."""
 
     def __init__(self, store: ImageStore, reading: Reading) -> None:
         self.store = store
@@ -195,19 +194,10 @@ class _Images:
 
 
 def read_image(path: Path, channels: int, size: Size | None = None) -> Pixels:
-    """Read one image file for a model with the given number of channels.
+    """Read one image file for a model, uint8 (channels, H, W).
 
-    Grey is expanded to equal colours and opaque images get full opacity. For a grey model, colours
-    are converted to luma (ITU-R 601).
-
-    Args:
-        path: Image file.
-        channels: Number of channels: 1 for grey, 3 for RGB, 4 for RGBA.
-        size: Height and width; the image is scaled to cover this size and cropped at the centre.
-            None keeps its size.
-
-    Returns:
-        uint8 (channels, H, W).
+    Grey becomes equal colours, opaque images get full opacity, and for a grey model colours become
+    luma (ITU-R 601).
 
     Raises:
         DataError: If the file cannot be read, or the model does not support its transparency.
@@ -236,7 +226,7 @@ def read_image(path: Path, channels: int, size: Size | None = None) -> Pixels:
     return stacked([pixels], channels)[0]
 
 
-def resized(x: Pixels, size: tuple[int, int]) -> Pixels:
+def resized(x: Pixels, size: Size) -> Pixels:
     """Scale images uint8 (n, C, H, W) with 1 to 4 channels, like `read_images`."""
     from PIL import Image
 

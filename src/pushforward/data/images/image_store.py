@@ -22,11 +22,13 @@ from pushforward.data.images.image_file import (
     ImageFile,
     decoded,
     opened,
+    pixel_hash,
     stacked,
 )
 from pushforward.errors import DataError
 
 BLOCK = 256  # images that are decoded together
+THREADS = min(8, os.cpu_count() or 1)
 
 
 class ImageStore(ABC):
@@ -37,10 +39,6 @@ class ImageStore(ABC):
         names: Names of the images in this folder, in order.
         ignored: Number of other files.
         labelled: Whether the images have classes.
-
-    Attributes:
-        source: Folder or archive that was given, for messages.
-        hashes: Hashes of the images they were packed from, if they were packed.
     """
 
     hashes: Hashes | None = None
@@ -90,15 +88,10 @@ class ImageStore(ABC):
         return decoded(lambda: self.open(i), self.names[i], conversion)
 
     def again(self, i: int, content: np.uint64, conversion: Conversion = UNCHANGED) -> Pixels:
-        """Decode an image again that was read before, uint8 (H, W, C).
-
-        Args:
-            i: Index of the image.
-            content: Hash of its pixels when it was first read (`example_hashes`).
-            conversion: Conversion of the pixels.
+        """Decode an image again, uint8 (H, W, C).
 
         Raises:
-            DataError: If its file is gone, cannot be read any more, or holds other pixels.
+            DataError: If its file is gone, or holds other pixels than when it was first read.
         """
         where = f"{self.place}/{self.names[i]}"
         try:
@@ -114,7 +107,7 @@ class ImageStore(ABC):
                 f"{where} has changed since the data was first read: {read.reason}. Restore it."
             )
         if stamp != tuple(self._stamps[i]):  # the file may have been touched, or copied back
-            if example_hashes(read.pixels.transpose(2, 0, 1)[None])[0] != content:
+            if pixel_hash(read.pixels)[0] != content:
                 raise DataError(
                     f"{where} has changed since the data was first read. Restore it, or start a "
                     "new training run."
@@ -123,7 +116,7 @@ class ImageStore(ABC):
         return read.pixels
 
     def read_all(self, conversion: Conversion = UNCHANGED) -> Iterator[ImageFile]:
-        with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+        with ThreadPoolExecutor(THREADS) as pool:
             # in blocks, so that a reader who stops early has not decoded all
             for start in range(0, len(self), BLOCK):
                 block = range(len(self))[start : start + BLOCK]
@@ -131,11 +124,7 @@ class ImageStore(ABC):
 
 
 class FolderStore(ImageStore):
-    """Image files below a folder, in sorted order; two or more subfolders with images are classes.
-
-    Raises:
-        DataError: If there are no images, or loose ones beside subfolders.
-    """
+    """Image files below a folder; two or more subfolders with images are classes."""
 
     def __init__(self, place: Path) -> None:
         names, ignored = image_names(place)
@@ -165,7 +154,7 @@ class FolderStore(ImageStore):
 
 
 def image_names(path: Path) -> tuple[list[str], int]:
-    """List image files below a folder as sorted relative paths, and count the other files."""
+    """List image files below a folder as sorted relative paths, and count others."""
     files = []
     ignored = 0
     visited = set()
@@ -189,15 +178,11 @@ class Streamed:
     """Images of a store as an array uint8 (n, C, H, W) that is read from disk when indexed.
 
     Args:
-        store: Store of the images.
-        places: Indices of the images in the store, int64 (n,).
+        places: Indices of the images in the store.
         sides: Channels, height and width of each image.
-        content: Hash of each decoded image (`example_hashes`), uint64 (n,).
-        conversion: Conversion of the store's images.
-        workers: Number of threads that decode training batches ahead.
-        counted: Indices (m,), hashes (m,) and level counts (C, 256) of all usable images of the
-            store.
-        flat: Whether each image is read as one row of numbers, (n, C * H * W).
+        content: Hash of each decoded image.
+        counted: Indices, hashes and level counts of all usable images of the store.
+        flat: Whether each image is read as one row of numbers.
     """
 
     store: ImageStore
@@ -243,7 +228,7 @@ class Streamed:
         if len(wanted) < BLOCK:
             images = self.decoded(wanted)
         else:
-            with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+            with ThreadPoolExecutor(THREADS) as pool:
                 images = self._stacked(pool.map(self._image, wanted))
         if self.flat:
             images = images.reshape(len(images), -1)

@@ -6,7 +6,6 @@ import io
 import json
 import os
 import tarfile
-from collections.abc import Callable
 from hashlib import file_digest
 from pathlib import Path
 from typing import Any, TypedDict, Unpack
@@ -17,8 +16,10 @@ from pushforward.arguments import refuse_unknown, whole
 from pushforward.data.core.dataset import Dataset, Split
 from pushforward.data.core.hashes import Pixels
 from pushforward.data.core.load import load
+from pushforward.data.images.image_file import Size
 from pushforward.data.images.image_store import content_hashes
 from pushforward.data.images.tars import FORMAT, MANIFEST, TAR, content_digest
+from pushforward.data.readers.reader import Progress
 from pushforward.errors import UsageError, unknown
 from pushforward.files import replacing
 from pushforward.registries import SETS
@@ -29,26 +30,25 @@ _HEADER = tarfile.BLOCKSIZE
 
 
 class PackOptions(TypedDict, total=False):
-    """Options of `pack`.
+    """Options of `pack`, some as for `load`.
 
     Args:
-        encoding: "png" by default, or "npy" for plain pixels, which take more space and are faster
-            to read.
+        encoding: "png" by default, or "npy" for plain pixels, which are larger and faster to read.
         per_tar: Number of images per tar, 10,000 by default.
-        resize: Image size, as for `load`.
-        labelled: Use of labels, as for `load`.
-        download: Whether to download a missing data set, as for `load`.
-        stream: Whether images stay on disk, as for `load`.
+        resize: Image size.
+        labelled: Use of labels.
+        download: Whether to download a missing data set.
+        stream: Whether images stay on disk.
         progress: Function called with the number of images read or written and their total.
     """
 
     encoding: str
     per_tar: int
-    resize: int | tuple[int, int] | str | None
+    resize: int | Size | str | None
     labelled: bool | None
     download: bool
     stream: bool | None
-    progress: Callable[[int, int], None] | None
+    progress: Progress | None
 
 
 def pack(
@@ -58,23 +58,16 @@ def pack(
 ) -> dict[str, Any]:
     """Write images to uncompressed tars, from which `load` reads exactly the same data set.
 
-    The folder appears when it is complete. It contains tars of training and of held-out examples in
-    the WebDataset layout (``000000001.png`` and, with classes, ``000000001.cls``), a ``.json``
-    index for each tar, and ``manifest.json`` with the class names and the sha256 of each file.
+    The folder contains tars in the WebDataset layout (``000000001.png`` and ``000000001.cls``), a
+    ``.json`` index for each, and ``manifest.json``.
 
     Args:
         name_or_path: Data source, as for `load`.
         out: New folder.
-        options: Options of `PackOptions`: encoding, per_tar, resize, labelled, download, stream and
-            progress.
+        options: Options of `PackOptions`.
 
     Returns:
         The manifest, as a plain dict.
-
-    Raises:
-        UsageError: If an option is unknown, the folder exists, or the data is not images.
-        DataError: As for `load`.
-        CheckpointError: If writing fails.
     """
     refuse_unknown(options, PackOptions, "data.pack")
     encoding = options.get("encoding", ENCODINGS[0])
@@ -133,7 +126,7 @@ class _Writer:
         data: Dataset,
         encoding: str,
         per_tar: int,
-        progress: Callable[[int, int], None] | None,
+        progress: Progress | None,
     ) -> None:
         self.folder = folder
         self.encoding = encoding

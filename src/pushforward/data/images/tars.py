@@ -1,7 +1,4 @@
-"""Read images from uncompressed tars in the WebDataset layout, and the index of packed images.
-
-The members of an example share a name up to its first dot: ``000000001.png``, ``000000001.cls``.
-"""
+"""Read images from uncompressed tars in the WebDataset layout."""
 
 from __future__ import annotations
 
@@ -34,15 +31,7 @@ MAX_MEMBER = 256 * 2**20  # bytes of a member that is read
 
 @dataclass
 class TarIndex:
-    """The images of a tar, in order.
-
-    Args:
-        names: Names of the images.
-        offsets: Start of each image in bytes.
-        sizes: Size of each image in bytes.
-        labels: Class of each image from its ``.cls`` member, or empty.
-        ignored: Number of other members.
-    """
+    """Names, offsets, sizes and classes (may be empty) of the images of a tar, in order."""
 
     names: list[str] = field(default_factory=list)
     offsets: array[int] = field(default_factory=lambda: array("q"))
@@ -52,11 +41,7 @@ class TarIndex:
 
 
 def index_of(path: Path) -> TarIndex:
-    """Index a tar by its headers.
-
-    Raises:
-        DataError: If the file is compressed, damaged or not a tar.
-    """
+    """Index a tar by its headers."""
     refuse_compressed(path)
     try:
         with (
@@ -71,7 +56,7 @@ def index_of(path: Path) -> TarIndex:
 
 
 def refuse_compressed(path: Path) -> None:
-    """Raise a `DataError` if the content of a file is compressed."""
+    """Raise an error if the content of a file is compressed."""
     with open(plain_path(path), "rb") as file:
         start = file.read(6)
     for magic, name in _PACKED.items():
@@ -116,16 +101,11 @@ def _indexed(file: BinaryIO, archive: tarfile.TarFile, end: int) -> TarIndex:
 
 @dataclass(frozen=True)
 class Packed:
-    """A folder of packed images.
+    """A folder of packed images, with the index of each tar by file name.
 
     Args:
-        folder: Path of the folder.
-        name: Name of the data set.
-        classes: Class names, in the order of their numbers; may be empty.
         target: Name of the column or attribute that defines the classes; may be empty.
-        train: Indices of the tars with training examples, by file name.
-        held_out: Indices of the tars with held-out examples, by file name.
-        hashes: Hashes of all source images, training examples first, uint64 (n,).
+        hashes: Hashes of all source images, training examples first.
         manifest: Content of ``manifest.json``.
     """
 
@@ -140,11 +120,7 @@ class Packed:
 
 
 def packed_in(path: Path) -> Packed | None:
-    """Read the index of a folder written by `pushforward.data.pack`; None for tars of other tools.
-
-    Raises:
-        DataError: If the manifest is damaged, or tars are missing.
-    """
+    """Read the index of a folder of packed images; None for tars of other tools."""
     if not (path / MANIFEST).is_file():
         return None
     content = _json(path / MANIFEST)
@@ -226,17 +202,7 @@ def _json(path: Path) -> Any:
 
 
 class TarStore(ImageStore):
-    """Images of one or more tars, in order; they have classes if all images have one.
-
-    Args:
-        place: Folder of the tars.
-        shards: Index of each tar by file name.
-        names: Class names in the order of their numbers, if known.
-        hashes: Hashes of the source images, if they were packed.
-
-    Raises:
-        DataError: If there are no images.
-    """
+    """Images of one or more tars, in order, with classes if all images have one."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""Read IDX files, the format of MNIST, such as ``train-images-idx3-ubyte`` with a file of labels."""
+"""Read IDX files, the format of MNIST, with their files of labels."""
 
 from __future__ import annotations
 
@@ -25,11 +25,7 @@ WHAT = {1: "labels (1 dimension)", 3: "images (3 dimensions)"}
 
 
 def idx_array(path: Path, dimensions: int) -> Pixels:
-    """Read an IDX file of unsigned bytes: two zeros, the type code 8, and the dimensions.
-
-    Args:
-        path: The file, compressed with gzip if its name ends in .gz.
-        dimensions: Number of dimensions: 3 for images, 1 for labels.
+    """Read an IDX file of unsigned bytes: 1 dimension for labels, 3 for images.
 
     Raises:
         DataError: If the file is damaged, or holds something else.
@@ -64,7 +60,6 @@ def _examples(path: Path, reading: Reading) -> Examples:
 
 
 def _renamed(path: Path, part: str, other: str) -> Path | None:
-    """Find the file with another name of the same form, compressed or not."""
     plain = path.name.removesuffix(".gz")
     name = plain.replace(part, other)
     if other == "labels":
@@ -90,7 +85,6 @@ def _read(path: Path, reading: Reading) -> Dataset:
 
 
 def _held_out(path: Path, classes: tuple[str, ...], reading: Reading) -> Split:
-    """Read held-out examples, with the class numbers of the training examples."""
     split, own, _ = _examples(path, reading)
     if not own or not classes:
         return split

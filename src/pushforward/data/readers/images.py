@@ -30,7 +30,6 @@ def tars_in(path: Path) -> list[Path]:
 
 
 def _content(path: Path, reading: Reading) -> tuple[Folder, Packed | None]:
-    """Read the images of a folder, of the tars in it, or of a tar; and the index of packed images."""
     tars = [path]
     packed = None
     if path.is_dir():
@@ -47,7 +46,8 @@ def _content(path: Path, reading: Reading) -> tuple[Folder, Packed | None]:
     if content.skipped:
         file, reason = content.skipped[0]
         raise DataError(
-            f"{packed.folder / file} is damaged ({reason}). The images in {packed.folder} {_DIFFER}",
+            f"{packed.folder / file} is damaged ({reason}). The images in {packed.folder} "
+            f"{_DIFFER}",
             content.skipped,
         )
     if not reading.conversion:

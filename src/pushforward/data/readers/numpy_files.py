@@ -1,13 +1,7 @@
 """Read arrays of vectors or images from ``.npz`` and ``.npy`` files, without unpickling objects.
 
-A ``.npy`` file is the array of examples. A ``.npz`` file contains ``x`` and optionally ``label``
-(or ``y``), ``given`` (n, k), the continuous attributes that condition the model, and
-``given_names``. Held-out examples are in ``x_test``, ``label_test`` (or ``y_test``) and
-``given_test``.
-
-``x`` contains uint8 images (n, H, W, C), (n, C, H, W) or (n, H, W) from 0 to 255 (if all pixels are
-0 or 1, 1 means white); float images in [0, 1], which are rounded to 256 levels; or vectors (n, d)
-of any numbers. If the layout is ambiguous, channels are last.
+A ``.npz`` file contains ``x`` and optionally ``label`` (or ``y``), ``given`` (n, k) with
+``given_names``, and held-out arrays with the suffix ``_test``; see `from_arrays` for their formats.
 """
 
 from __future__ import annotations
@@ -67,7 +61,6 @@ def _examples(path: Path, reading: Reading) -> Examples:
 
 
 def _members(path: Path) -> tuple[dict[str, Array], list[str]]:
-    """Read the known arrays of a file by name, and list the others."""
     try:
         if path.suffix.lower() == ".npy":
             with open(path, "rb") as file:
@@ -113,7 +106,6 @@ def _member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: Path) -> Arra
 
 
 def _array(file: Any, size: int, name: str) -> Array:
-    """Read an array, whose size is checked before anything is unpacked."""
     try:
         shape, fortran, dtype = array_header(file)
     except ValueError as error:

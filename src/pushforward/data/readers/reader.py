@@ -10,12 +10,13 @@ from typing import Any
 
 from pushforward.data.core.dataset import Dataset, Split
 from pushforward.data.core.hashes import Floats, Hashes, draws_repeat
-from pushforward.data.images.image_file import ENDINGS, UNCHANGED, Conversion
+from pushforward.data.images.image_file import ENDINGS, UNCHANGED, Conversion, Size
 from pushforward.data.images.tars import refuse_compressed
 from pushforward.errors import DataError, UsageError
 from pushforward.files import plain_path
 from pushforward.registries import READERS
 
+Progress = Callable[[int, int], None]  # receives the number of images done, and their total
 FOLDER = "/"  # extension of folders
 IDX = ".idx3-ubyte"  # extension of IDX files, whatever else stands in their names
 _IDX_NAME = re.compile(r"idx\d-ubyte(\.gz)?$")
@@ -29,26 +30,10 @@ class Reading:
     """How data is read; sources and readers refuse options that do not apply to them.
 
     Args:
-        target: Column of a table used as the label.
-        header: Whether the first line of a table contains column names.
         conversion: Size, channels and background of images.
-        limit: Maximum number of training examples, chosen by ``seed``.
-        seed: Seed that chooses the examples kept by ``limit``.
-        download: Whether to download a missing data set.
-        given: Columns that become conditions once the table is read; error messages suggest them.
-        stream: Whether images stay on disk; None if they would take more than 4 GB.
-        workers: Number of threads that decode batches ahead, if images stay on disk.
-        progress: Function called with the number of images read and their total.
-        copies: "together" keeps equal rows of a table on one side of the split, "apart" splits each
-            row independently; None decides from the rows (`draws_repeat`).
-        rare: Treatment of texts in a table that at most one training row has: "replace" or "keep".
-        columns: Columns of a table to keep; names of all columns if the file has no header.
-        drop: Columns to leave out.
-        missing: Texts that denote a missing value; None for usual texts.
         schema: Content of a schema file; empty for none.
-        constraints: Conditions that every row meets.
-        table: Whether to read the data as a table of typed columns or as vectors; None decides from
-            the content.
+
+    The other options are those of `pushforward.data.load`.
     """
 
     target: str | None = None
@@ -60,7 +45,7 @@ class Reading:
     given: tuple[str, ...] = ()
     stream: bool | None = None
     workers: int = 0
-    progress: Callable[[int, int], None] | None = None
+    progress: Progress | None = None
     copies: str | None = None
     rare: str = "replace"
     columns: tuple[str, ...] = ()
@@ -82,7 +67,7 @@ class Reading:
         return options
 
     @property
-    def size(self) -> tuple[int, int] | None:
+    def size(self) -> Size | None:
         """Height and width that images are scaled to."""
         return self.conversion.size
 
@@ -119,9 +104,9 @@ class Reader:
 
     Args:
         endings: File extensions in lower case, such as (".csv",).
-        read: Function from (path, reading) to the data; it refuses options that do not apply.
-        examples: Function from (path, reading) to all examples of the file in order, including
-            copies, for samples of a model; None uses all examples that ``read`` returns.
+        read: Function from (path, reading) to the data.
+        examples: Function from (path, reading) to all examples in order, including copies, for
+            samples of a model; None uses all examples that ``read`` returns.
     """
 
     endings: tuple[str, ...]
@@ -130,11 +115,7 @@ class Reader:
 
 
 def register(*readers: Reader) -> None:
-    """Register readers of more formats; earlier readers of the same extensions are replaced.
-
-    Raises:
-        UsageError: For an ending that belongs to one of the package's own readers, or that is none.
-    """
+    """Register readers of more formats; earlier readers are replaced."""
     for reader in readers:
         for ending in reader.endings:
             READERS.add(ending, reader)
@@ -161,8 +142,8 @@ def read(path: Path, reading: Reading) -> Dataset:
     """Read an existing file or folder according to its extension.
 
     Raises:
-        UsageError: An option that does not apply to the format.
-        DataError: A file of another format, or one that cannot be read.
+        UsageError: If an option does not apply to the format.
+        DataError: If the format is not supported, or the file cannot be read.
     """
     ending = ending_of(path)
     if ending not in READERS:
@@ -179,7 +160,7 @@ def read(path: Path, reading: Reading) -> Dataset:
 
 
 def examples_in(path: Path, reading: Reading) -> Examples:
-    """Read all examples of an existing file or folder in order, including copies; see `read`."""
+    """Read all examples of an existing file in order, including copies; see `read`."""
     reader: Reader | None = READERS.get(ending_of(path))
     if reader is not None and reader.examples is not None:
         return reader.examples(path, reading)

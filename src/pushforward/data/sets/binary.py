@@ -32,20 +32,7 @@ def _binary(base: Source) -> Derived:
 
 
 def drawn(data: Dataset, name: str, seed: int = 0) -> Dataset:
-    """Draw images with binary pixels from grey images.
-
-    Args:
-        data: Data set of images.
-        name: Name of the new data set.
-        seed: Seed of the random pixels.
-
-    Returns:
-        Both splits hold one draw, and ``probabilities`` the grey training examples, from which a
-            `Sampler` draws again in every epoch.
-
-    Raises:
-        DataError: For vectors.
-    """
+    """Draw images with binary pixels; a `Sampler` draws training examples again in every epoch."""
     if not data.space.has_pixels:
         raise DataError(
             f"{data.name} contains vectors: only images can be drawn with binary pixels."

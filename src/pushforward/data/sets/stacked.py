@@ -47,22 +47,12 @@ def stack(
     limit: int | None = None,
     seed: int = 0,
 ) -> Dataset:
-    """Stack grey images as the channels of new images.
+    """Stack grey images as the channels of new images without labels; the truth is a `Stack`.
 
     Args:
-        name: Name of the new data set.
         base: Data set of labelled images with one channel and at least two classes.
         counts: Numbers of training and held-out examples to create.
         channels: Number of images per example.
-        limit: Maximum number of training examples, chosen by ``seed``.
-        seed: Seed that chooses the examples kept by ``limit``.
-
-    Returns:
-        Images uint8 (n, channels, H, W) without labels; the truth is a `Stack`.
-
-    Raises:
-        DataError: If the base has no labels, or other than one channel.
-        UsageError: If the limit is below 1.
     """
     space = base.space
     if not space.has_pixels or space.shape[0] != 1 or len(space.classes) < 2:

@@ -1,8 +1,4 @@
-"""Two-dimensional toy distributions with known densities and independent samples.
-
-Each toy has a fixed seed of its own. Examples come from numpy's ``RandomState``, whose stream numpy
-has promised never to change.
-"""
+"""Two-dimensional toy distributions with known densities, drawn with fixed seeds."""
 
 from __future__ import annotations
 
@@ -28,14 +24,7 @@ HELD_OUT_EXAMPLES = 10_000
 
 @dataclass(frozen=True)
 class Toy:
-    """A toy distribution.
-
-    Args:
-        what: One-line description.
-        draw: Function from (generator, n) to examples (n, 2) and their modes (n,) or None.
-        classes: Names of the modes; empty if examples have none.
-        truth: Known properties of the distribution.
-    """
+    """A toy distribution; ``draw`` returns examples (n, 2) and their modes (n,) or None."""
 
     what: str
     draw: Callable[[RandomState, int], Draw]
@@ -62,14 +51,8 @@ def _blurred(
 ) -> Truth:
     """Return the truth of a uniform point on one of some curves, plus Gaussian noise.
 
-    The density, the integral of N(x; c(t), std^2 I) over t, is computed by Gauss-Legendre quadrature
-    on panels no longer than about the noise, which is exact to rounding.
-
-    Args:
-        curves: Functions from parameters (m,) to points (m, 2), all equally probable.
-        ends: Bounds of the parameter.
-        panels: Number of panels; even, so that the middle is an end of one.
-        std: Standard deviation of the noise.
+    Gauss-Legendre quadrature on panels no longer than about the noise is exact to rounding; an even
+    number of panels ends one in the middle.
     """
     edges = np.linspace(*ends, panels + 1)
     t = (edges[:-1, None] + (NODES + 1) / 2 * np.diff(edges)[:, None]).ravel()
@@ -180,10 +163,10 @@ def _twist(along: Floats) -> Floats:
 
 
 def _pinwheel_log_pdf(x: Floats) -> Floats:
-    """Change variables from (u, v) on an arm to x: sum p(u, v) / |det| over all (u, v) of x.
+    """Sum p(u, v) / |det| over all (u, v) on an arm that go to x.
 
-    A point at radius r and angle phi comes from u with r cos(phi - angle(u)) = u, which lies between
-    -r and r; all such u are bracketed on a grid and found by bisection.
+    A point at radius r and angle phi comes from u with r cos(phi - angle(u)) = u; all such u are
+    bracketed on a grid and found by bisection.
     """
     y, z = (x / 2).T
     arms = 2 * np.pi * np.arange(5) / 5
