@@ -27,7 +27,11 @@ FAULTS = {
             "np.full((len(flows), most + 1), _MISSING)",
             "export",
         ),
-        ("np.array([*range(len(kind.names)), _MISSING])", "np.arange(len(kind.names))", "export"),
+        (
+            "np.array([*range(len(space.classes)), _MISSING])",
+            "np.arange(len(space.classes))",
+            "export",
+        ),
         ('size.dim_param = "n"', "pass", "export"),
     ],
     "export/description.py": [

@@ -281,7 +281,6 @@ def _live(name: str, transport: Transport) -> Graph:
 
 
 def _at_any_scale(denoiser: Predictor) -> tuple[Predictor, float | None]:
-    """Return a denoiser that takes guidance scales, and its usual scale."""
     inner: Any = denoiser
     while inner is not None and not isinstance(inner, (Guided, AtScale)):
         inner = getattr(inner, "denoiser", None)
@@ -325,7 +324,6 @@ def _flows(
 
 
 def _short(column: dict[str, Any]) -> dict[str, Any]:
-    """Shorten a column for the metadata."""
     if "edges" in column:
         return column | {"edges": np.round(column["edges"], DIGITS).tolist()}
     return column

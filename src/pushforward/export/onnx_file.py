@@ -16,7 +16,6 @@ import numpy as np
 import torch
 from torch import nn
 
-from pushforward.conditions.label import Label
 from pushforward.data.spaces import Space
 from pushforward.denoisers.denoiser import SCALE
 from pushforward.errors import UsageError, imported
@@ -61,6 +60,12 @@ _ALL_STATES = """
   earlier_end = Reshape (earlier_count, ones)
   earlier = Slice (way_states, zeros, earlier_end, zeros)
   states = Concat <axis = 0> (earlier, last)
+"""
+_KNOWN_LABEL = """
+  label_number = Max (label, before_first)
+  label_found = Gather (label_classes, label_number)
+  label_known = Gather (label_classes, label_found)
+  label_rows = Reshape (label_known, rows_of_z)
 """
 
 
@@ -197,17 +202,11 @@ def _checked_conditions(
     lines = "\n  rows_of_z = Shape <start = 0, end = 1> (z)\n"
     tables: dict[str, np.ndarray] = {}
     names = {name: name for name in inputs}
-    for name, kind in space.conditions.items():
-        if isinstance(kind, Label):
-            tables["before_first"] = np.array(-1)
-            tables[f"{name}_classes"] = np.array([*range(len(kind.names)), _MISSING])
-            lines += f"""
-  {name}_number = Max ({name}, before_first)
-  {name}_found = Gather ({name}_classes, {name}_number)
-  {name}_known = Gather ({name}_classes, {name}_found)
-  {name}_rows = Reshape ({name}_known, rows_of_z)
-"""
-            names[name] = f"{name}_rows"
+    if space.label is not None:
+        tables["before_first"] = np.array(-1)
+        tables["label_classes"] = np.array([*range(len(space.classes)), _MISSING])
+        lines += _KNOWN_LABEL
+        names["label"] = "label_rows"
     if "scale" in names:
         lines += "\n  scale_rows = Reshape (scale, rows_of_z)\n"
         names["scale"] = "scale_rows"
@@ -339,7 +338,6 @@ def _joined(
     tables: Mapping[str, np.ndarray],
     shapes: Mapping[str, Sequence[str | int]],
 ) -> Any:
-    """Build a model from lines in ONNX's text form, and inline the functions."""
     onnx = library()
     declare = onnx.helper.make_tensor_value_info
     types = onnx.TensorProto

@@ -50,7 +50,7 @@ def build(
             noise becomes data; a ``number`` in the description sets the colour and sign of a model.
         title: Title of the page.
         report: Address of the report that the page links to.
-        left_out: Lines about models that the page does not contain.
+        left_out: Lines about missing models.
     """
     if not models:
         raise UsageError("A page requires at least one model; got none.")
@@ -109,7 +109,6 @@ def _drawn(about: Mapping[str, Any]) -> str:
 
 
 def _asked(abouts: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the conditions with controls, and number them; models may share one."""
     asked: dict[str, dict[str, Any]] = {}
     for about in abouts:
         about["conditions"] = [dict(kind) for kind in about["conditions"]]

@@ -236,7 +236,6 @@ def exported(transport: Transport) -> ExportedProgram:
 
     Returns:
         ``program.module()(z=, condition=, noise=, decoder_noise=)``, as for `Sampler`; None for
-        inputs
-            that the model does not take.
+            inputs that the model does not take.
     """
     return traced(Sampler(transport), inputs_of(transport), {"noise": ("", "n")})

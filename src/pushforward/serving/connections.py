@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from dataclasses import dataclass, field
 
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -25,6 +26,7 @@ def descriptors(wanted: int) -> int:
     return min(soft, wanted)
 
 
+@dataclass(eq=False)
 class Connections:
     """Connections of a server and their limits.
 
@@ -32,18 +34,15 @@ class Connections:
         most: Maximum number of open connections; fewer if the system allows fewer descriptors.
         patience: Seconds within which a request must arrive, and 64 kB of an answer must be read.
         ending: Seconds for finishing requests after the server is told to stop.
-
-    Attributes:
         waiting: Start time of each wait, the longest wait first.
         closed: Number of connections closed because of a limit.
     """
 
-    def __init__(self, most: int = 1000, patience: int = 30, ending: int = 30) -> None:
-        self.most = most
-        self.patience = patience
-        self.ending = ending
-        self.waiting: dict[Connection, float] = {}
-        self.closed = 0
+    most: int = 1000
+    patience: int = 30
+    ending: int = 30
+    waiting: dict[Connection, float] = field(default_factory=dict, init=False)
+    closed: int = field(default=0, init=False)
 
     async def sweep(self) -> None:
         """Close connections that have waited too long."""

@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from functools import cached_property
 from operator import attrgetter
 from typing import Any
@@ -44,6 +45,7 @@ class Busy(PushforwardError):
     """Raised if too many rows are waiting."""
 
 
+@dataclass(eq=False)
 class Request:
     """Request for samples.
 
@@ -53,27 +55,19 @@ class Request:
         schedule: Network calls of each sample; None for a one-call model.
         scale: Guidance scale.
         warnings: Sentences for the client.
-
-    Attributes:
         answer: Future of the samples (n, *shape) in data units, or of the error.
         gone: Whether the client is gone.
     """
 
-    def __init__(
-        self,
-        seeds: Sequence[int],
-        condition: Condition = None,
-        schedule: Schedule | None = None,
-        scale: float = 1.0,
-        warnings: Sequence[str] = (),
-    ) -> None:
-        self.seeds = seeds
-        self.condition = condition or {}
-        self.schedule = schedule
-        self.scale = scale
-        self.warnings = warnings
-        self.answer: Future[Tensor] = Future()
-        self.gone = False
+    seeds: Sequence[int]
+    condition: Any = None
+    schedule: Schedule | None = None
+    scale: float = 1.0
+    warnings: Sequence[str] = ()
+    answer: Future[Tensor] = field(default_factory=Future, init=False)
+    gone: bool = field(default=False, init=False)
+
+    def __post_init__(self) -> None:
         self._samples: dict[int, Tensor] = {}
         self._lost = 0
 

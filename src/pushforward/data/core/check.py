@@ -70,11 +70,9 @@ def check(name_or_path: Any, **options: Unpack[CheckOptions]) -> dict[str, Any]:
 
     Returns:
         `Dataset.describe`, with counts by class, units, ``repeated`` (held-out examples that are
-        also
-            training examples), ``repeats`` (copies of an earlier example), ``copies`` (how equal
-            rows are split), ``warnings``, ``skipped`` and ``converted``; of a table ``table``; of
-            image files ``files`` and ``duplicates``. ``refused`` is the reason why training would
-            refuse the data. ``changes`` and ``differs`` compare with an earlier check.
+            also training examples), ``repeats`` (copies of an earlier example), ``copies`` (how
+            equal rows are split), and warnings. ``refused`` is the reason why training would
+            refuse the data; ``changes`` and ``differs`` compare with an earlier check.
     """
     refuse_unknown(options, CheckOptions, "data.check")
     loading: Any = dict(options)

@@ -182,7 +182,7 @@ def held_out_indices(
     Args:
         hashes: Hashes of all examples.
         labels: Class numbers, or None.
-        count: Exact number to hold out, in class proportions, for sources that never change.
+        count: Exact number to hold out, in class proportions.
     """
     n = len(hashes)
     if n < 2:

@@ -38,8 +38,6 @@ class Folder:
     """The images of a store, uint8 (n, C, H, W) as an array or `Streamed`.
 
     Args:
-        skipped: Files that were left out, as (file, reason).
-        converted: Files that were converted, as (file, conversion).
         hashes: Hashes of the unconverted images, if they were converted.
         places: Index of each image among the files of the store.
     """

@@ -6,6 +6,7 @@ import io
 import json
 import os
 import tarfile
+from dataclasses import dataclass
 from hashlib import file_digest
 from pathlib import Path
 from typing import Any, TypedDict, Unpack
@@ -13,7 +14,7 @@ from typing import Any, TypedDict, Unpack
 import numpy as np
 
 from pushforward.arguments import refuse_unknown, whole
-from pushforward.data.core.dataset import Dataset, Split
+from pushforward.data.core.dataset import Split
 from pushforward.data.core.hashes import Pixels
 from pushforward.data.core.load import load
 from pushforward.data.images.image_file import Size
@@ -98,7 +99,8 @@ def pack(
         )
     with replacing(folder) as temporary:
         temporary.mkdir()
-        writer = _Writer(temporary, data, encoding, per_tar, options.get("progress"))
+        total = len(data.train) + len(data.held_out)
+        writer = _Writer(temporary, encoding, per_tar, options.get("progress"), total)
         shards = [*writer.write(data.train, "train"), *writer.write(data.held_out, "held-out")]
         content = [content_hashes(data.train.x), content_hashes(data.held_out.x)]
         manifest = {
@@ -119,21 +121,14 @@ def pack(
     return manifest
 
 
+@dataclass
 class _Writer:
-    def __init__(
-        self,
-        folder: Path,
-        data: Dataset,
-        encoding: str,
-        per_tar: int,
-        progress: Progress | None,
-    ) -> None:
-        self.folder = folder
-        self.encoding = encoding
-        self.per_tar = per_tar
-        self.progress = progress
-        self.total = len(data.train) + len(data.held_out)
-        self.done = 0
+    folder: Path
+    encoding: str
+    per_tar: int
+    progress: Progress | None
+    total: int
+    done: int = 0
 
     def write(self, split: Split, name: str) -> list[dict[str, Any]]:
         shards = []

@@ -101,13 +101,7 @@ def _indexed(file: BinaryIO, archive: tarfile.TarFile, end: int) -> TarIndex:
 
 @dataclass(frozen=True)
 class Packed:
-    """A folder of packed images, with the index of each tar by file name.
-
-    Args:
-        target: Name of the column or attribute that defines the classes; may be empty.
-        hashes: Hashes of all source images, training examples first.
-        manifest: Content of ``manifest.json``.
-    """
+    """A folder of packed images, with the index of each tar by file name."""
 
     folder: Path
     name: str

@@ -165,8 +165,8 @@ def _twist(along: Floats) -> Floats:
 def _pinwheel_log_pdf(x: Floats) -> Floats:
     """Sum p(u, v) / |det| over all (u, v) on an arm that go to x.
 
-    A point at radius r and angle phi comes from u with r cos(phi - angle(u)) = u; all such u are
-    bracketed on a grid and found by bisection.
+    A point at radius r and angle phi comes from u with r cos(phi - angle(u)) = u, found by
+    bisection.
     """
     y, z = (x / 2).T
     arms = 2 * np.pi * np.arange(5) / 5
