@@ -87,10 +87,10 @@ def nan_rows():
         ({"x": np.array([["a", "b"], ["c", "d"]])}, "expected numbers"),
         ({"X": np.zeros((3, 2))}, '"x".*x=X'),
         ({"x": np.zeros((1, 2))}, "at least 2"),
-        ({"x": np.zeros((9, 2)), "label": np.zeros(8, int)}, r"label .*\(8,\)"),
+        ({"x": np.zeros((9, 2)), "label": np.zeros(8, int)}, r"Labels .*\(8,\)"),
         ({"x": np.zeros((9, 2)), "label": np.full(9, np.nan)}, "label.*missing"),
         ({"x": np.zeros((40, 2)), "label": np.arange(40)}, "40 distinct values"),
-        ({"x": np.zeros((9, 2)), "x_test": np.zeros((9, 3))}, r"\(3,\).*\(2,\)"),
+        ({"x": np.zeros((9, 2)), "x_test": np.zeros((9, 3))}, r"\(2,\).*\(3,\)"),
         (
             {"x": np.zeros((9, 2)), "label": np.array([Canary()] * 9, dtype=object)},
             "Python objects",

@@ -9,37 +9,41 @@ FAULTS = {
     ],
     "export/program.py": [
         (
-            "x = self.transport(states.flatten(0, 1), each, draws)",
-            "x = self.transport(states.flatten(0, 1), each)",
+            "x = self.transport(states.flatten(0, 1), condition, draws)",
+            "x = self.transport(states.flatten(0, 1), condition)",
             "export",
         ),
         ("return self.transport.space.to_data(x).unflatten", "return x.unflatten", "export"),
     ],
     "export/onnx_file.py": [
         ('names["scale"] = "scale_rows"', "pass", "export"),
-        ("np.where(np.arange(most) < counts[:, None], places, 0)", "places - 1", "export"),
+        ("np.where(numbers < counts, firsts + numbers, 0)", "firsts + numbers - 1", "export"),
         ('node.ClearField("metadata_props")', "pass", "export"),
-        ("nodes = [*constants, *graph.node]", "nodes = [*graph.node]", "export"),
+        ("        nodes += _constant(onnx, weight, half)\n", "        pass\n", "export"),
         ("  last = Slice (slots_end, zeros", "  last = Slice (slots_end, ones", "export"),
-        ("(numbers.to_array(small) != values).any()", "False", "export"),
+        ("(numbers.to_array(small) == values).all()", "True", "export"),
         (
             "np.full((len(flows) + 1, most + 2), _MISSING)",
             "np.full((len(flows), most + 1), _MISSING)",
             "export",
         ),
-        ("np.array([*range(len(kind.names)), _MISSING])", "np.arange(len(kind.names))", "export"),
+        (
+            "np.array([*range(len(space.classes)), _MISSING])",
+            "np.arange(len(space.classes))",
+            "export",
+        ),
         ('size.dim_param = "n"', "pass", "export"),
     ],
     "export/description.py": [
         ('key("rows", "sample")', 'key("rows", "samples")', "export"),
-        ('"draws": counts or noise_count(transport)', '"draws": 0', "export"),
+        ('"draws": draws', '"draws": 0', "export"),
     ],
     "export/files.py": [
         ("    away = checked(onnx_graph)\n", "    away = ()\n", "export"),
         ("flow.steps, flow.grid) for flow", "flow.steps, None) for flow", "export"),
         ("        free -= weights\n", "", "page"),
         ("    checked(onnx_graph)\n", "", "page"),
-        ("own.grid if isinstance(own.grid, str) else None)", "None)", "export"),
+        ("own.grid if isinstance(own.grid, str) else None", "None", "export"),
         ("        if solver.adaptive:", "        if False:", "export"),
         ("(temporary / name).write_bytes(content)", "(out / name).write_bytes(content)", "export"),
         (
@@ -50,7 +54,7 @@ FAULTS = {
         ("            if value:\n", "            if False:\n", "export"),
     ],
     "export/templates/run.py": [
-        ('space["stream"], 1 + call', 'space["stream"], call', "export"),
+        ('space["stream"], 1 + i', 'space["stream"], i', "export"),
         ("% 2**64", "", "export"),
         ('if not EXPORT == space.get("export") == about.get("export"):', "if False:", "export"),
         ("if n < 1:", "if n < 0:", "export"),

@@ -5,8 +5,8 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("default-src 'none'", "default-src *", "page"),
         ('.replace("<", "\\\\u003c")', "", "page"),
         ("autoescape=True", "autoescape=False", "page"),
-        ('"report": report', '"report": None', "page"),
-        ("if known in asked else len(asked)", "if False else len(asked)", "page"),
+        ("report=report", "report=None", "page"),
+        ('                kind["control"] = first["control"]\n', "", "page"),
     ],
     "export/templates/worker.js": [
         ("drawnAt(about.stream, 1 + i, shape)", "drawnAt(about.stream, i, shape)", "page"),

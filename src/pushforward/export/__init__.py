@@ -1,8 +1,4 @@
-"""Samplers for use without this library: as ONNX files, pages and programs of torch. Names are imported when first used.
-
-To read: `files` joins all; `tables` and `program` are a sampler's parts, `onnx_file` makes a graph of them, `parity` compares
-it, `description` says how it is used, and `page` runs it in a browser.
-"""
+"""Samplers for use without this library: as ONNX files, pages and programs of torch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The files of an export: one graph, what draws from it without this library, and what describes it."""
+"""The files of an export: a graph, and what draws from it without this library."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from pushforward.denoisers.denoiser import Predictor, trained
 from pushforward.denoisers.guidance import AtScale
 from pushforward.editing.given_data import Truncated
 from pushforward.errors import PushforwardError, UsageError, unknown
-from pushforward.export.description import Flows, describe
+from pushforward.export.description import describe
 from pushforward.export.onnx_file import LARGE, library, one_call, stepped
 from pushforward.export.parity import (
     BAR,
@@ -32,7 +32,7 @@ from pushforward.export.parity import (
     program_distances,
     session,
 )
-from pushforward.export.program import exported
+from pushforward.export.program import Flows, exported
 from pushforward.files import replacing, replacing_files
 from pushforward.solvers import as_solver, name_of
 from pushforward.transports import Flow, Transport, has_steps, inner_of, with_inner
@@ -43,15 +43,12 @@ FORMATS = {
     "html": ("page.html",),
     "diffusers": ("model_index.json",),
 }
-SOLVERS = ("dpm", "heun", "euler")  # Beside the model's own
+SOLVERS = ("dpm", "heun", "euler")  # besides the model's own
 MOST_STEPS = 50
-DIGITS = 7  # Decimals of a score in the metadata, float32's
-LIVE_STEPS = (
-    30,
-    50,
-)  # The most steps on the page of a report or a server: the model's own within these bounds
-LIVE_WEIGHTS = 50_000_000  # Of all models on such a page
-LIVE_BYTES = 5  # Of such a page for each weight
+DIGITS = 7  # decimals of a score in the metadata, float32's
+LIVE_STEPS = (30, 50)  # bounds of the most steps on the page of a report or a server
+LIVE_WEIGHTS = 50_000_000  # of all models on such a page
+LIVE_BYTES = 5  # of such a page for each weight
 
 
 class Unlike(PushforwardError):
@@ -62,12 +59,7 @@ class Unlike(PushforwardError):
 
 @dataclass(frozen=True)
 class Exported:
-    """Written files and their accuracy.
-
-    Args:
-        files: Files or folder.
-        distances: Differences between graph and sampler; empty for formats without a graph.
-    """
+    """Written files (or the folder), and the differences between graph and sampler."""
 
     files: tuple[Path, ...]
     distances: tuple[Distance, ...] = ()
@@ -75,19 +67,18 @@ class Exported:
 
 @dataclass(frozen=True)
 class Graph:
-    """Model exported as a graph.
-
-    Args:
-        transport: Exported model.
-        model: ModelProto.
-        description: Content of ``space.json``.
-        flows: Flows by solver and number of steps; empty for a one-call model.
-    """
+    """A model exported as a graph, with the content of ``space.json`` and its flows."""
 
     transport: Transport
     model: Any
     description: dict[str, Any]
     flows: Flows
+
+    @property
+    def content(self) -> bytes:
+        """Content of the ONNX file."""
+        content: bytes = self.model.SerializeToString()
+        return content
 
 
 def export(
@@ -105,48 +96,40 @@ def export(
     """Export a sampler for use without this library.
 
     Args:
-        transport: Any model; solver, steps and guidance of an iterative model are the defaults of
-            the export.
+        transport: Any model; its solver, steps and guidance are the defaults of the export.
         out: Output folder.
-        format: "onnx": ``model.onnx``, the whole sampler for any number of examples and steps;
-            ``run.py``, which draws samples with only numpy and onnxruntime; ``space.json``; and for
-            a table ``rows.py``, which converts coordinates to cells. "html": ``page.html``, which
-            runs the model in a browser. "pt2": ``model.pt2``, a program of `torch.export` with its
-            steps unrolled. "diffusers": a folder of diffusers.
-        solvers: Names of solvers to choose from, such as "dpm:3"; the model's own, dpm, heun and
-            euler by default.
+        format: "onnx": ``model.onnx``, the sampler for any number of examples and steps;
+            ``run.py``, which needs only numpy and onnxruntime; ``space.json``; and for a table
+            ``rows.py``. "html": ``page.html``, which runs the model in a browser. "pt2":
+            ``model.pt2``, a program of `torch.export`. "diffusers": a folder of diffusers.
+        solvers: Names of solvers to choose from, such as "dpm:3"; by default the model's own, dpm,
+            heun and euler.
         steps_up_to: Maximum number of solver steps; 50 by default.
-        half: Whether to store weights as float16, rounded; computations use float32. Only the
-            formats "onnx" and "html" support this option and the two before it.
+        half: Whether to store weights as float16, rounded; computations use float32.
         learned: Flows with tuned steps, offered as the solver "learned".
         name: Name of the model.
         overwrite: Whether to replace files of an earlier export.
 
-    Returns:
-        Written files and their accuracy. Distances compare onnxruntime, or the program of
-            `torch.export`, with the sampler.
-
     Raises:
-        UsageError: If the format or solver is invalid, files exist, or the format does not support
-            the model.
-        Unlike: If graph and sampler differ by more than 1e-4 standard deviations; nothing is
-            written.
-        MissingExtra: If onnx, onnxscript and onnxruntime, or diffusers, are not installed.
+        UsageError: If files exist, or the format does not support the model or an option.
+        Unlike: If graph and sampler differ by more than 1e-4 standard deviations.
     """
     if format not in FORMATS:
         raise unknown("format", format, FORMATS)
     out = Path(out)
-    taken = FORMATS[format][0]
-    if not overwrite and (there := [name for name in FORMATS[format] if (out / name).exists()]):
-        raise UsageError(
-            f"{out / there[0]} already exists. Choose another `out`, or add `overwrite=True`."
-        )
+    for file in FORMATS[format]:
+        if not overwrite and (out / file).exists():
+            raise UsageError(
+                f"{out / file} already exists. Choose another `out`, or add `overwrite=True`."
+            )
+    target = out / FORMATS[format][0]
     if format in ("diffusers", "pt2"):
-        given = {"solvers": solvers, "steps_up_to": steps_up_to, "half": half}
-        for option, value in given.items():
+        options = {"solvers": solvers, "steps_up_to": steps_up_to, "half": half}
+        for option, value in options.items():
             if value:
                 raise UsageError(
-                    f"The format {format} does not support `{option}`. Leave it out, or use onnx or html."
+                    f"The format {format} does not support `{option}`. Leave it out, or use onnx "
+                    "or html."
                 )
     if format == "diffusers":
         from pushforward.interop.diffusers import to_diffusers
@@ -154,22 +137,21 @@ def export(
         to_diffusers(inner_of(transport), out)
         return Exported((out,))
     if format == "pt2":
-        with replacing(out / taken) as temporary:
+        with replacing(target) as temporary:
             torch.export.save(exported(transport), temporary)
             program = torch.export.load(temporary).module()
             away = close_enough(program_distances(program, transport))
-        return Exported((out / taken,), away)
+        return Exported((target,), away)
+    way = format == "html"
     onnx_graph = graph(
-        transport, solvers, steps_up_to, half=half, learned=learned, name=name, way=format == "html"
+        transport, solvers, steps_up_to, half=half, learned=learned, name=name, way=way
     )
     away = checked(onnx_graph)
     if format == "html":
         from pushforward.export.page import write as write_page
 
-        write_page(
-            out / taken, [(onnx_graph.description, onnx_graph.model.SerializeToString())], name
-        )
-        return Exported((out / taken,), away)
+        write_page(target, [(onnx_graph.description, onnx_graph.content)], name)
+        return Exported((target,), away)
     return Exported(_written(out, onnx_graph), away)
 
 
@@ -186,11 +168,12 @@ def graph(
     """Build the graph of a model with its description; see `export`.
 
     Args:
-        way: Whether the graph can also return the states from noise to data
-            (`pushforward.export.onnx_file.stepped`).
+        way: Whether the graph can also return the states from noise to data.
     """
     library()
-    transport = (halved(transport, LARGE) if half else transport).cpu().eval()
+    if half:
+        transport = halved(transport, LARGE)
+    transport = transport.cpu().eval()
     own = inner_of(transport)
     if isinstance(own, Truncated):
         raise UsageError(
@@ -200,71 +183,65 @@ def graph(
     default: dict[str, Any] = {}
     if has_steps(own):
         denoiser, scale = _at_any_scale(own.denoiser)
-        tuned = [*learned, own] if isinstance(own.grid, list) else learned
+        tuned = [*learned]
+        if isinstance(own.grid, list):
+            tuned.append(own)
         most = MOST_STEPS if steps_up_to is None else whole("steps_up_to", steps_up_to, 1)
         flows = _flows(own, denoiser, solvers, most, tuned)
         solver = LEARNED if own in tuned else next(iter(flows))
         steps = own.steps if own.steps in flows[solver] else max(flows[solver])
-        default = {"solver": solver, "steps": steps} | ({} if scale is None else {"scale": scale})
+        default = {"solver": solver, "steps": steps}
+        if scale is not None:
+            default["scale"] = scale
         transport = with_inner(transport, flows[solver][steps])
         model = stepped(transport, flows, scale=scale is not None, way=way, half=half)
     elif solvers or steps_up_to is not None:
         raise UsageError(
-            "This model samples in one call, without a solver. Leave out `solvers` and `steps_up_to`."
+            "This model samples in one call, without a solver. Leave out `solvers` and "
+            "`steps_up_to`."
         )
     else:
         model = one_call(transport, half=half)
     description = describe(transport, flows, default, name)
     model.producer_name = "pushforward"
-    content = model.SerializeToString() + _compact(description).encode()
+    content = model.SerializeToString() + _compact(description)
     description["export"] = hashlib.sha256(content).hexdigest()
     facts = dict(description)
     if description["table"]:  # most of the file but for its tensors
-        columns = [_short(column) for column in facts.pop("columns")]
-        model.metadata_props.add(
-            key="columns", value=base64.b85encode(lzma.compress(_compact(columns).encode()))
-        )
+        columns = _compact([_short(column) for column in facts.pop("columns")])
+        packed = base64.b85encode(lzma.compress(columns))
+        model.metadata_props.add(key="columns", value=packed)
     model.metadata_props.add(key="pushforward", value=_compact(facts))
     return Graph(transport, model, description, flows)
 
 
 def checked(onnx_graph: Graph) -> tuple[Distance, ...]:
-    """Measure the differences between a graph and its sampler.
-
-    Raises:
-        Unlike: If a difference is too large.
-    """
-    opened = session(onnx_graph.model.SerializeToString())
+    """Measure the differences between a graph and its sampler; see `close_enough`."""
+    opened = session(onnx_graph.content)
     return close_enough(distances(opened, onnx_graph.transport, onnx_graph.flows))
 
 
 def close_enough(measured: Iterable[Distance]) -> tuple[Distance, ...]:
-    """Return the distances of an export from its sampler.
-
-    Raises:
-        Unlike: If one is too large.
-    """
+    """Return the distances of an export; raise `Unlike` if one is too large."""
     away = tuple(measured)
-    for worst in (each for each in away if not each.worst <= BAR):
-        raise Unlike(
-            f"The export differs from the sampler by {worst.worst:.1e} standard deviations "
-            f"({worst.solver or 'one call'}, {worst.steps} steps), above the limit of {BAR:g}. Nothing was written. "
-            "Try other `solvers`, or another `format`."
-        )
+    for distance in away:
+        if not distance.worst <= BAR:
+            raise Unlike(
+                f"The export differs from the sampler by {distance.worst:.1e} standard deviations "
+                f"({distance.solver or 'one call'}, {distance.steps} steps), above the limit of "
+                f"{BAR:g}. Nothing was written. Try other `solvers`, or another `format`."
+            )
     return away
 
 
 def showable(
     models: Mapping[str, Transport], tell: Callable[[str], None] | None = None
 ) -> list[tuple[dict[str, Any], bytes]]:
-    """Export the models that a page (`pushforward.export.page`) can show.
+    """Export the models that a page can show, as descriptions and ONNX files.
 
     Args:
         models: Models by name, most important first.
-        tell: Callback with a line for each model that is left out; silent by default.
-
-    Returns:
-        Description and ONNX file of each model; none if no model can be shown.
+        tell: Callback with a line for each model that is left out.
     """
     shown = []
     free = LIVE_WEIGHTS
@@ -274,29 +251,28 @@ def showable(
             if weights > free:
                 most = LIVE_BYTES * LIVE_WEIGHTS // 10**6
                 raise UsageError(
-                    f"Its {weights:,} weights would make the page larger than {most} MB. Export its own page with --format html."
+                    f"Its {weights:,} weights would make the page larger than {most} MB. "
+                    "Export its own page with --format html."
                 )
             made = _live(name, transport)
-        except (
-            PushforwardError,
-            RuntimeError,
-        ) as error:  # the latter torch's, of a network that it cannot trace
+        except (PushforwardError, RuntimeError) as error:  # torch's, of an untraceable network
             if tell is not None:
-                first, _, _ = str(error).partition("\n")
-                tell(f"{name} is not on the page: {first}")
+                reason, _, _ = str(error).partition("\n")
+                tell(f"{name} is not on the page: {reason}")
             continue
         free -= weights
-        shown.append((made.description, made.model.SerializeToString()))
+        shown.append((made.description, made.content))
     return shown
 
 
 def _live(name: str, transport: Transport) -> Graph:
     from pushforward.export.page import check
 
-    inner = inner_of(transport)
     steps = None
+    inner = inner_of(transport)
     if isinstance(inner, Flow):
-        steps = min(max(LIVE_STEPS[0], inner.steps), LIVE_STEPS[1])
+        least, most = LIVE_STEPS
+        steps = min(max(least, inner.steps), most)
     onnx_graph = graph(copy.deepcopy(transport), (), steps, name=name, way=True)
     check(onnx_graph.description)
     checked(onnx_graph)
@@ -304,7 +280,6 @@ def _live(name: str, transport: Transport) -> Graph:
 
 
 def _at_any_scale(denoiser: Predictor) -> tuple[Predictor, float | None]:
-    """A denoiser that takes scales of guidance with its condition, and its usual scale; None where it takes none."""
     inner: Any = denoiser
     while inner is not None and not isinstance(inner, (Guided, AtScale)):
         inner = getattr(inner, "denoiser", None)
@@ -316,59 +291,61 @@ def _at_any_scale(denoiser: Predictor) -> tuple[Predictor, float | None]:
         return denoiser, 1.0 if low <= 1 <= high else float(low)
     free = denoiser.space.conditions and (known is None or known.unconditional)
     if free and not isinstance(denoiser, (Autoguided, Thresholded)):
-        return (Guided(denoiser), 1.0)
-    return (denoiser, None)
+        return Guided(denoiser), 1.0
+    return denoiser, None
 
 
 def _flows(
     own: Flow, denoiser: Predictor, names: Sequence[str], most: int, tuned: Iterable[Flow]
 ) -> dict[str, dict[int, Flow]]:
     usual = name_of(own.solver)
-    names = names or ((usual,) if own.solver.jumps else tuple(dict.fromkeys((usual, *SOLVERS))))
-    own_way = {usual: (own.solver, own.grid if isinstance(own.grid, str) else None)}
+    if not names:
+        names = [usual] if own.solver.jumps else list(dict.fromkeys([usual, *SOLVERS]))
     flows = {}
     for name in names:
-        solver, grid = own_way.get(name, (as_solver(name), None))
+        solver = as_solver(name)
+        grid = None
+        if name == usual:
+            solver = own.solver
+            grid = own.grid if isinstance(own.grid, str) else None
         if solver.adaptive:
             raise UsageError(
-                f"{name} chooses its own steps, so it cannot be stored as a table. Use other `solvers`."
+                f"{name} chooses its own steps, so it cannot be stored as a table. Use other "
+                "`solvers`."
             )
         flows[name] = {k: Flow(denoiser, solver, k, grid) for k in range(1, most + 1)}
-    learned = {flow.steps: Flow(denoiser, flow.solver, flow.steps, flow.grid) for flow in tuned}
-    return flows | ({LEARNED: learned} if learned else {})
+    learned = {}
+    for flow in tuned:
+        learned[flow.steps] = Flow(denoiser, flow.solver, flow.steps, flow.grid)
+    if learned:
+        flows[LEARNED] = learned
+    return flows
 
 
 def _short(column: dict[str, Any]) -> dict[str, Any]:
-    """Shorten a column for the metadata; ``space.json`` and pages have all digits of its scores."""
     if "edges" in column:
         return column | {"edges": np.round(column["edges"], DIGITS).tolist()}
     return column
 
 
-def _compact(value: Any) -> str:
-    return json.dumps(value, separators=(",", ":"))
+def _compact(value: Any) -> bytes:
+    return json.dumps(value, separators=(",", ":")).encode()
 
 
 def _written(out: Path, onnx_graph: Graph) -> tuple[Path, ...]:
-    """Write the files of an ONNX export together: each carries the identifier of the export."""
     description = onnx_graph.description
-    entries = ",\n".join(
-        f"{json.dumps(name)}: {json.dumps(value)}" for name, value in description.items()
-    )
-    contents = {
-        "space.json": f"{{\n{entries}\n}}\n".encode(),
-        "model.onnx": onnx_graph.model.SerializeToString(),
-    }
+    entries = [f"{json.dumps(name)}: {json.dumps(value)}" for name, value in description.items()]
+    about = ",\n".join(entries)
+    contents = {"space.json": f"{{\n{about}\n}}\n".encode(), "model.onnx": onnx_graph.content}
     scripts = []
     if not description["source"]:
         scripts.append(Path(__file__).parent / "templates" / "run.py")
     package = Path(__file__).parents[1]
     scripts += [package / name for name in onnx_graph.transport.space.export_scripts]
+    identifier = f'EXPORT = "{description["export"]}"'
     for script in scripts:
-        text = script.read_text(encoding="utf-8")
-        contents[script.name] = text.replace(
-            'EXPORT = ""', f'EXPORT = "{description["export"]}"'
-        ).encode()
+        text = script.read_text(encoding="utf-8").replace('EXPORT = ""', identifier)
+        contents[script.name] = text.encode()
     with replacing_files(out) as temporary:
         for name, content in contents.items():
             (temporary / name).write_bytes(content)

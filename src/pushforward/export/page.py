@@ -1,4 +1,4 @@
-"""One HTML file that opens from disk and runs exported models offline: all that it needs is inside."""
+"""One self-contained HTML file that runs exported models offline."""
 
 from __future__ import annotations
 
@@ -19,13 +19,9 @@ from pushforward.errors import UsageError
 from pushforward.files import replacing
 from pushforward.pictures import PALETTE, colour, sign
 
-Models = Sequence[tuple[Mapping[str, Any], bytes]]  # Each its description and its ONNX file
+Models = Sequence[tuple[Mapping[str, Any], bytes]]  # descriptions and ONNX files
 
-SHOWN = {
-    "images": 16,
-    "points": 400,
-    "rows": 8,
-}  # Samples that are seen together, by how they are drawn
+SHOWN = {"images": 16, "points": 400, "rows": 8}  # samples on a page, by how they are drawn
 RUNTIME = "ort.wasm.bundle.min.mjs"
 BINARY = "ort-wasm-simd-threaded.wasm"
 _EXPORTS = re.compile(r"export\s*\{([^}]*)\};?\s*(//#.*)?\s*$")
@@ -34,17 +30,9 @@ _EXPORTS = re.compile(r"export\s*\{([^}]*)\};?\s*(//#.*)?\s*$")
 def write(
     path: Path, models: Models, title: str, report: str | None = None, left_out: Sequence[str] = ()
 ) -> None:
-    """Write a page, whole or not at all.
-
-    Args:
-        path: Output file.
-        models: Models, as for `build`.
-        title: Title of the page.
-        report: Address of a report, as for `build`.
-        left_out: Lines about missing models, as for `build`.
+    """Write a page (see `build`), whole or not at all.
 
     Raises:
-        UsageError: See `build`.
         CheckpointError: If writing fails.
     """
     text = build(models, title, report, left_out)
@@ -58,16 +46,11 @@ def build(
     """Build a page as text.
 
     Args:
-        models: Models in the order of the page: the description
-            (`pushforward.export.description.describe`) and the bytes of the ONNX file of each.
-            Files with the input ``way`` also show how noise becomes data. A ``number`` in the
-            description sets the colour and sign of a model, by default its place.
+        models: Descriptions and bytes of ONNX files. Those with the input ``way`` also show how
+            noise becomes data; a ``number`` in the description sets the colour and sign of a model.
         title: Title of the page.
-        report: Address of the report that the page links to; None for no link.
-        left_out: Lines about models that the page does not contain.
-
-    Raises:
-        UsageError: If there is no model, or a model starts from data instead of noise.
+        report: Address of the report that the page links to.
+        left_out: Lines about missing models.
     """
     if not models:
         raise UsageError("A page requires at least one model; got none.")
@@ -78,66 +61,63 @@ def build(
         drawn = _drawn(about)
         abouts.append({"number": place, **about, "drawn": drawn, "shown": SHOWN[drawn]})
     style, script = _inline()
-    values = {
-        "title": title,
-        "models": abouts,
-        "report": report,
-        "left_out": left_out,
-        "colour": colour,
-        "sign": sign,
-        "asked": _asked(abouts),
-        "policy": policy(),
-        "style": Markup(style),
-        "script": Markup(script),
-        "descriptions": Markup(json.dumps(abouts).replace("<", "\\u003c")),
-        "blocks": {"wasm": _web(BINARY), "worker": _packed(_worker().encode())}
-        | {f"model-{i}": _packed(content) for i, (_, content) in enumerate(models)},
+    asked = _asked(abouts)
+    blocks = {
+        "wasm": base64.b64encode(_file("web", f"{BINARY}.gz")).decode(),
+        "worker": _packed(_worker().encode()),
     }
-    return _environment().get_template("page.html").render(values)
-
-
-def check(about: Mapping[str, Any]) -> None:
-    """Raise an error if a page cannot run a model, by its description.
-
-    Raises:
-        UsageError: If the model starts from data instead of noise.
-    """
-    if about["source"]:
-        raise UsageError(
-            f"{about['name']} starts from data examples, which a page does not contain. Export it to ONNX."
-        )
-
-
-def _environment() -> Environment:
-    loader = PackageLoader("pushforward", "export/templates")
-    return Environment(
-        loader=loader,
+    for place, (_, content) in enumerate(models):
+        blocks[f"model-{place}"] = _packed(content)
+    environment = Environment(
+        loader=PackageLoader("pushforward", "export/templates"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    return environment.get_template("page.html").render(
+        title=title,
+        models=abouts,
+        report=report,
+        left_out=left_out,
+        colour=colour,
+        sign=sign,
+        asked=asked,
+        policy=policy(),
+        style=Markup(style),
+        script=Markup(script),
+        descriptions=Markup(json.dumps(abouts).replace("<", "\\u003c")),
+        blocks=blocks,
+    )
+
+
+def check(about: Mapping[str, Any]) -> None:
+    """Raise an error if a model starts from data, which a page does not contain."""
+    if about["source"]:
+        raise UsageError(
+            f"{about['name']} starts from data examples, which a page does not contain. Export it "
+            "to ONNX."
+        )
 
 
 def _drawn(about: Mapping[str, Any]) -> str:
-    plane = about["shape"] == [2] and about["units"] is not None
     if about["data"] == "image":
         return "images"
-    if plane:
+    if about["shape"] == [2] and about["units"] is not None:
         return "points"
     return "rows"
 
 
 def _asked(abouts: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The conditions that have controls, one for those that models share; each condition learns the number of its control."""
     asked: dict[str, dict[str, Any]] = {}
     for about in abouts:
         about["conditions"] = [dict(kind) for kind in about["conditions"]]
         for kind in about["conditions"]:
             if kind["kind"] in ("label", "numbers"):
                 known = json.dumps([kind["name"], kind.get("names"), kind.get("columns")])
-                kind["control"] = list(asked).index(known) if known in asked else len(asked)
-                asked.setdefault(known, kind)
+                kind["control"] = len(asked)
+                first = asked.setdefault(known, kind)
+                kind["control"] = first["control"]
     return list(asked.values())
 
 
@@ -146,32 +126,31 @@ def _inline() -> tuple[str, str]:
 
 
 def policy() -> str:
-    """Return the Content-Security-Policy of pages: they run their own style and script, and workers that these make."""
-    hashes = [
-        base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in _inline()
-    ]
+    """Return the Content-Security-Policy of pages."""
+    style, script = (_sha256(text) for text in _inline())
     return (
-        f"default-src 'none'; base-uri 'none'; form-action 'none'; img-src data:; worker-src blob:; "
-        f"style-src 'sha256-{hashes[0]}'; script-src 'sha256-{hashes[1]}' 'wasm-unsafe-eval'"
+        f"default-src 'none'; base-uri 'none'; form-action 'none'; img-src data:; "
+        f"worker-src blob:; style-src 'sha256-{style}'; "
+        f"script-src 'sha256-{script}' 'wasm-unsafe-eval'"
     )
+
+
+def _sha256(text: str) -> str:
+    return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
 
 def _worker() -> str:
-    """The worker's script: a classic one, since browsers start no module from a file; onnxruntime-web's names stay inside."""
-    source = (
-        gzip.decompress(_file("web", f"{RUNTIME}.gz"))
-        .decode()
-        .replace("import.meta.url", "self.location.href")
-    )
+    """Return the worker's script; a classic one, as browsers start no module from a file."""
+    source = gzip.decompress(_file("web", f"{RUNTIME}.gz")).decode()
+    source = source.replace("import.meta.url", "self.location.href")
     exports = _EXPORTS.search(source)
     assert exports is not None
-    pairs = [part.split(" as ") for part in exports[1].split(",")]
-    members = ", ".join(f"{json.dumps(outer.strip())}: {inner.strip()}" for inner, outer in pairs)
-    return f"const ort = (() => {{\n{source[: exports.start()]}\nreturn {{{members}}};\n}})();\n{_text('worker.js')}"
-
-
-def _web(name: str) -> str:
-    return base64.b64encode(_file("web", f"{name}.gz")).decode()
+    members = []
+    for part in exports[1].split(","):
+        inner, outer = part.split(" as ")
+        members.append(f"{json.dumps(outer.strip())}: {inner.strip()}")
+    runtime = f"{source[: exports.start()]}\nreturn {{{', '.join(members)}}};"
+    return f"const ort = (() => {{\n{runtime}\n}})();\n{_text('worker.js')}"
 
 
 def _packed(content: bytes) -> str:

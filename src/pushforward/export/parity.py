@@ -13,28 +13,20 @@ from torch import Tensor
 
 from pushforward.denoisers.denoiser import SCALE
 from pushforward.draws import ExampleDraws
-from pushforward.export.program import GivenNoise, decoder_draws, inputs_of, noise_count
+from pushforward.export.program import Flows, GivenNoise, decoder_draws, inputs_of, noise_count
 from pushforward.solvers import name_of
 from pushforward.transports import Flow, Transport, inner_of, with_inner
 
-BAR = 1e-4  # A graph that is farther from its sampler is not written
-# What is compared, of the steps that a graph has
-STEPS = (1, 4, 25, 50)
+BAR = 1e-4  # a graph that is farther from its sampler is not written
+STEPS = (1, 4, 25, 50)  # compared, if a graph has them
 EXAMPLES = (1, 5)
 SCALES = (0.0, 3.0)
-LEARNED = "learned"  # The solver of steps that were tuned for the run
+LEARNED = "learned"  # solver of steps that were tuned for the run
 
 
 @dataclass(frozen=True)
 class Distance:
-    """Largest difference of a number, in standard deviations of the data.
-
-    Args:
-        solver: Solver; empty for a one-call model.
-        steps: Number of steps.
-        n: Batch size.
-        worst: Largest difference.
-    """
+    """Largest difference of a number, in standard deviations of the data."""
 
     solver: str
     steps: int
@@ -43,15 +35,12 @@ class Distance:
 
 
 def session(model: bytes | str) -> Any:
-    """Load a graph in onnxruntime, with the number of threads that torch uses.
-
-    Args:
-        model: Bytes of the graph, or path of its file.
-    """
+    """Load a graph (bytes or file) in onnxruntime, with the number of threads that torch uses."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
-    options.log_severity_level, options.intra_op_num_threads = 3, torch.get_num_threads()
+    options.log_severity_level = 3
+    options.intra_op_num_threads = torch.get_num_threads()
     return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
 
@@ -61,30 +50,24 @@ def feeds_of(
     """Build the inputs of a graph for some seeds, with the noise of `Transport.sample`.
 
     Args:
-        session: Session of the graph.
         transport: The model under one solver and number of steps.
-        n: Number of samples.
-        seed: Seed of the first sample.
-        scale: Whether the examples have different guidance scales, evenly from 0 to 3; otherwise 1.
+        scale: Whether the examples have different guidance scales; otherwise 1.
         number: Number of the solver.
     """
     inner = inner_of(transport)
     draws = ExampleDraws(seed, n)
-    z = transport.noise(draws)
-    noises = [draws.normal(inner.space.shape) for _ in range(noise_count(transport))]
     feeds: dict[str, Any] = {
-        "z": z,
-        "noise": torch.stack(noises or [torch.zeros(n, *inner.space.shape)]),
-    }
-    feeds |= {
+        "z": transport.noise(draws),
+        "noise": torch.zeros(1, n, *inner.space.shape),
         "scale": torch.linspace(*SCALES, n) if scale else torch.ones(n),
         "steps": torch.tensor(getattr(inner, "steps", 1)),
-    }
-    feeds |= {
         "solver": torch.tensor(number),
         "way": torch.tensor(0),
         **(transport.conditions(n, None, seed) or {}),
     }
+    noises = [draws.normal(inner.space.shape) for _ in range(noise_count(transport))]
+    if noises:
+        feeds["noise"] = torch.stack(noises)
     if decoder_draws(transport):
         feeds["decoder_noise"] = draws.stream("decoder").normal(transport.space.shape)
     return {each.name: feeds[each.name].numpy() for each in session.get_inputs()}
@@ -96,10 +79,9 @@ def by_torch(transport: Transport, feeds: Mapping[str, np.ndarray]) -> Tensor:
     condition = {name: given[name] for name in transport.space.conditions if name in given}
     if "scale" in given:
         condition[SCALE] = given["scale"]
-    if {"noise", "decoder_noise"} & given.keys():
+    draws = None
+    if "noise" in given or "decoder_noise" in given:
         draws = GivenNoise(given.get("noise"), given.get("decoder_noise"))
-    else:
-        draws = None
     with torch.inference_mode():
         return transport.space.to_data(transport(given["z"], condition or None, draws))
 
@@ -107,44 +89,42 @@ def by_torch(transport: Transport, feeds: Mapping[str, np.ndarray]) -> Tensor:
 def distances(
     session: Any,
     transport: Transport,
-    flows: Mapping[str, Mapping[int, Flow]],
+    flows: Flows,
     steps: Sequence[int] = STEPS,
     examples: Sequence[int] = EXAMPLES,
 ) -> Iterator[Distance]:
-    """Measure the distances between a graph and its sampler, for each solver, number of steps and batch size.
+    """Measure the distances between a graph and its sampler by solver, steps and batch size.
 
-    Args:
-        session: Session of the graph.
-        transport: Model.
-        flows: Flows of the graph; empty for a one-call model.
-        steps: Numbers of steps to compare, if a solver has them, in addition to its maximum and all
-            learned numbers.
-        examples: Numbers of examples.
+    Each solver is compared at the given numbers of steps, its maximum, and all learned numbers.
     """
-    compared = {
-        name: by if name == LEARNED else {*steps, max(by)} & by.keys() for name, by in flows.items()
-    }
-    cases: list[tuple[str, int, Flow | None]] = [
-        (name, k, flows[name][k]) for name, ks in compared.items() for k in sorted(ks)
-    ]
-    std = np.array(transport.space.scale).reshape(1, *transport.space.shape)
-    for solver, k, flow in cases or [("", 1, None)]:
-        model = transport if flow is None else with_inner(transport, flow)
+    cases: list[tuple[Transport, str, int, int]] = []
+    for number, (solver, several) in enumerate(flows.items()):
+        compared = set(several)
+        if solver != LEARNED:
+            compared &= {*steps, max(several)}
+        for count in sorted(compared):
+            cases.append((with_inner(transport, several[count]), solver, number, count))
+    shape = transport.space.shape
+    std = np.array(transport.space.scale).reshape(1, *shape)
+    for model, solver, number, count in cases or [(transport, "", 0, 1)]:
         for n in examples:
-            feeds = feeds_of(session, model, n, 0, True, list(flows).index(solver) if solver else 0)
-            x = session.run(["x"], feeds)[0].reshape(n, *transport.space.shape)
+            feeds = feeds_of(session, model, n, 0, True, number)
+            x = session.run(["x"], feeds)[0].reshape(n, *shape)
             away = np.abs(x - by_torch(model, feeds).numpy()) / std
-            yield Distance(solver, k, n, float(away.max()))
+            yield Distance(solver, count, n, float(away.max()))
 
 
 def program_distances(
     program: Callable[..., Tensor], transport: Transport, examples: Sequence[int] = EXAMPLES
 ) -> Iterator[Distance]:
-    """Measure the distances between a `torch.export` program and its sampler, for each batch size."""
+    """Measure the distances between a `torch.export` program and its sampler, by batch size."""
     inner = inner_of(transport)
     space = transport.space
-    solver = name_of(inner.solver) if isinstance(inner, Flow) else ""
-    steps = inner.steps if isinstance(inner, Flow) else 1
+    solver = ""
+    steps = 1
+    if isinstance(inner, Flow):
+        solver = name_of(inner.solver)
+        steps = inner.steps
     std = torch.tensor(space.scale).reshape(1, *space.shape)
     for n in examples:
         inputs = inputs_of(transport, n)

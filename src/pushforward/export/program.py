@@ -1,12 +1,8 @@
-"""Samplers as `torch.export` programs: whole samplers, and the parts of an ONNX file.
-
-A flow's parts are one row of its table, which a loop repeats, and its end, from the last state to data units. Every program takes
-any number of examples.
-"""
+"""Samplers as `torch.export` programs: whole samplers, and the parts of an ONNX file."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import redirect_stderr
 from io import StringIO
 from typing import Any
@@ -23,16 +19,12 @@ from pushforward.export.tables import RowLayout
 from pushforward.plugins import line_of
 from pushforward.transports import Flow, Latent, Map, Transport, inner_of, with_inner
 
-BATCH = 3  # Examples that a program is traced with; it takes any number
+Flows = Mapping[str, Mapping[int, Flow]]  # by solver and number of steps
+BATCH = 3  # examples that a program is traced with; it takes any number
 
 
 class GivenNoise(Draws):
-    """Source of random numbers that returns given tensors: call k returns the k-th part.
-
-    Args:
-        noise: Random numbers of each call, (calls, n, *shape).
-        decoder: Noise of a decoder around its means, (n, *shape).
-    """
+    """Source of random numbers that returns given noise: (calls, n, *shape), (n, *shape)."""
 
     def __init__(self, noise: Tensor | None, decoder: Tensor | None = None) -> None:
         self.noise = noise
@@ -54,11 +46,7 @@ class GivenNoise(Draws):
 
 
 class Sampler(nn.Module):
-    """A transport as a function of tensors.
-
-    Args:
-        transport: Transport; solvers of its flows must have tables.
-    """
+    """A transport as a function of tensors; solvers of its flows must have tables."""
 
     def __init__(self, transport: Transport) -> None:
         super().__init__()
@@ -77,27 +65,20 @@ class Sampler(nn.Module):
         """Compute samples (n, *shape) in data units.
 
         Args:
-            z: Noise (n, *noise_shape), standard normal; for a flow from a source, its examples in
-                model units.
-            condition: Values by name, n values each, such as {"label": int64 (n,)}; None for a model without conditions.
-            noise: Noise (`noise_count`, n, *shape), standard normal, for a stochastic solver, or
-                for a model whose samples are drawn around its means (a VAE of vectors).
-            decoder_noise: Noise (n, *shape), standard normal, for latents whose decoder has a
-                likelihood.
+            z: Noise (n, *noise_shape); for a flow from a source, its examples in model units.
+            condition: Values by name, n each, such as {"label": int64 (n,)}.
+            noise: Noise (`noise_count`, n, *shape), for a stochastic solver or likelihood.
+            decoder_noise: Noise (n, *shape), for latents whose decoder has a likelihood.
         """
-        drawn = noise is not None or decoder_noise is not None
-        x = self.transport(z, condition, GivenNoise(noise, decoder_noise) if drawn else None)
+        draws = None
+        if noise is not None or decoder_noise is not None:
+            draws = GivenNoise(noise, decoder_noise)
+        x = self.transport(z, condition, draws)
         return self.transport.space.to_data(x)
 
 
 class TableRow(nn.Module):
-    """One row of a flow's table.
-
-    Args:
-        flow: The flow.
-        layout: Layout of the row.
-        kind: The estimate.
-    """
+    """One row of a flow's table, which a loop repeats."""
 
     def __init__(self, flow: Flow, layout: RowLayout, kind: str) -> None:
         super().__init__()
@@ -113,26 +94,25 @@ class TableRow(nn.Module):
         Args:
             slots: Slots, (W, n, *shape).
             row: Row of the table, (K,).
-            condition: Values by name.
+            condition: Values by name, n each.
             noise: Noise, (M, n, *shape).
         """
         columns, point, keep, fresh, spread = self.layout.unpacked(row)
-        state = _mixed(point[None], slots)[0]
+        state = mixed(point[None], slots)[0]
         estimate = evaluate(self.denoiser, self.kind, state, columns, condition)
-        after = _mixed(keep, slots) + fresh.reshape(-1, *(1,) * estimate.dim()) * estimate
-        return after if noise is None else after + _mixed(spread, noise), state
+        after = mixed(keep, slots) + fresh.reshape(-1, *(1,) * estimate.dim()) * estimate
+        if noise is not None:
+            after = after + mixed(spread, noise)
+        return after, state
 
 
-def _mixed(weights: Tensor, parts: Tensor) -> Tensor:
+def mixed(weights: Tensor, parts: Tensor) -> Tensor:
+    """Combine parts (k, n, *shape) linearly by weights (m, k)."""
     return (weights @ parts.flatten(1)).unflatten(1, parts.shape[1:])
 
 
 class End(nn.Module):
-    """Conversion of states of a flow to data units.
-
-    Args:
-        transport: The flow, or a latent model around it.
-    """
+    """Conversion of states of a flow, possibly in a latent space, to data units."""
 
     def __init__(self, transport: Transport) -> None:
         super().__init__()
@@ -144,18 +124,17 @@ class End(nn.Module):
         """Convert k states per example, (k, n, *noise_shape), to data units, (k, n, *shape)."""
         k, n = states.shape[:2]
         condition, _ = without_scale(condition)
-        if condition is None:
-            each = None
-        else:
-            each = {
-                name: part.repeat(k, *(1,) * (part.dim() - 1)) for name, part in condition.items()
-            }
-        if decoder_noise is None:
-            draws = None
-        else:
-            draws = GivenNoise(None, decoder_noise.repeat(k, *(1,) * (decoder_noise.dim() - 1)))
-        x = self.transport(states.flatten(0, 1), each, draws)
+        if condition is not None:
+            condition = {name: _repeated(part, k) for name, part in condition.items()}
+        draws = None
+        if decoder_noise is not None:
+            draws = GivenNoise(None, _repeated(decoder_noise, k))
+        x = self.transport(states.flatten(0, 1), condition, draws)
         return self.transport.space.to_data(x).unflatten(0, (k, n))
+
+
+def _repeated(part: Tensor, k: int) -> Tensor:
+    return part.repeat(k, *(1,) * (part.dim() - 1))
 
 
 class _Ended(Transport):
@@ -173,7 +152,7 @@ class _Ended(Transport):
 
 
 def noise_count(transport: Transport) -> int:
-    """Count how often a transport draws noise of the shape of its inner data per sample, besides z."""
+    """Count the noise tensors that a transport draws per sample, besides z."""
     inner = inner_of(transport)
     if isinstance(inner, Truncated):
         return noise_count(inner.inner)
@@ -193,62 +172,59 @@ def inputs_of(
     """Build random inputs of a `Sampler` by name, for n examples.
 
     Args:
-        transport: Model.
-        n: Number of examples.
         noises: Number of noise tensors; None for `noise_count`.
         scale: Whether the condition contains a guidance scale for each example.
     """
-    inner = inner_of(transport)
     device = transport.device
-    count = noise_count(transport) if noises is None else noises
     condition = transport.conditions(n, None, 0)
     if scale:
         condition = {**(condition or {}), SCALE: torch.linspace(0.5, 2.0, n, device=device)}
-    return {
+    inputs: dict[str, Any] = {
         "z": torch.randn(n, *transport.noise_shape, device=device),
         "condition": condition,
-        "noise": torch.randn(count, n, *inner.space.shape, device=device) if count else None,
-        "decoder_noise": torch.randn(n, *transport.space.shape, device=device)
-        if decoder_draws(transport)
-        else None,
+        "noise": None,
+        "decoder_noise": None,
     }
+    if noises is None:
+        noises = noise_count(transport)
+    if noises:
+        shape = inner_of(transport).space.shape
+        inputs["noise"] = torch.randn(noises, n, *shape, device=device)
+    if decoder_draws(transport):
+        inputs["decoder_noise"] = torch.randn(n, *transport.space.shape, device=device)
+    return inputs
 
 
 def traced(
     module: nn.Module, inputs: dict[str, Any], axes: dict[str, Sequence[str]]
 ) -> ExportedProgram:
-    """Export a module as a program.
+    """Export a module, whose arguments are the inputs, as a program.
 
     Args:
-        module: Module whose argument names are the names of the inputs.
-        inputs: Tensors, dicts of tensors, or None.
-        axes: Names of the first axes of each input if dynamic, "" for static axes; ("n",), the
-            examples, by default.
-
-    Raises:
-        UsageError: If `torch.export` cannot trace a network.
+        axes: Names of the dynamic first axes of each input, "" for static ones; ("n",) by default.
     """
-    sizes = {name: Dim(name, min=1) for names in (("n",), *axes.values()) for name in names if name}
-
-    def free(name: str, part: Any) -> Any:
-        axis = {at: sizes[size] for at, size in enumerate(axes.get(name, ("n",))) if size}
-        if part is None:
-            return None
+    sizes: dict[str, Any] = {}
+    shapes: dict[str, Any] = {}
+    for name, part in inputs.items():
+        dynamic = {}
+        for axis, size in enumerate(axes.get(name, ["n"])):
+            if size:
+                dynamic[axis] = sizes.setdefault(size, Dim(size, min=1))
         if isinstance(part, dict):
-            return dict.fromkeys(part, axis)
-        return axis
-
-    shapes = {name: free(name, part) for name, part in inputs.items()}
+            shapes[name] = dict.fromkeys(part, dynamic)
+        else:
+            shapes[name] = None if part is None else dynamic
     try:
         with torch.no_grad(), redirect_stderr(StringIO()):  # on which torch prints the whole graph
             program = torch.export.export(module.eval(), (), inputs, dynamic_shapes=shapes)
     except RuntimeError as error:
-        place = f" ({line})" if (line := line_of(error)) else ""
+        line = line_of(error)
+        place = f" ({line})" if line else ""
         reason = str(error).partition("\n")[0]
         raise UsageError(
-            f"torch.export cannot trace the network{place}: {reason} The network must compute with tensors for any "
-            "batch size: use x.shape[0] or torch.full_like instead of len(x), torch.where instead of `if`, and no int() or "
-            "float() of a tensor."
+            f"torch.export cannot trace the network{place}: {reason} The network must compute with "
+            "tensors for any batch size: use x.shape[0] or torch.full_like instead of len(x), "
+            "torch.where instead of `if`, and no int() or float() of a tensor."
         ) from None
     for node in program.graph.nodes:
         node.meta.pop("stack_trace", None)  # paths of this machine
@@ -256,15 +232,10 @@ def traced(
 
 
 def exported(transport: Transport) -> ExportedProgram:
-    """Export a whole sampler, from noise to data, as one program with unrolled steps; see `Sampler` for its inputs.
-
-    Args:
-        transport: Transport; the solver of a flow must have a table.
+    """Export a whole sampler, from noise to data, as one program with unrolled steps.
 
     Returns:
-        ``program.module()(z=, condition=, noise=, decoder_noise=)``, with None for inputs that the model does not take.
-
-    Raises:
-        UsageError: If the solver is adaptive, or its steps are not affine.
+        ``program.module()(z=, condition=, noise=, decoder_noise=)``, as for `Sampler`; None for
+            inputs that the model does not take.
     """
     return traced(Sampler(transport), inputs_of(transport), {"noise": ("", "n")})

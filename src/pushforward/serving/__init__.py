@@ -1,4 +1,4 @@
-"""A server of trained runs: requests of many clients share network calls. Names are imported when first used."""
+"""A server of trained runs: requests of many clients share network calls."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from typing import Any
 from weakref import WeakValueDictionary
 
 from pushforward import spec
-from pushforward.conditions.kind import names_of
+from pushforward.conditions.kind import ConditionKind, names_of
 from pushforward.denoisers.denoiser import has_jump
 from pushforward.errors import UsageError
 from pushforward.registries import SOLVERS
@@ -22,18 +22,14 @@ from pushforward.solvers import as_solver
 from pushforward.training import Run
 from pushforward.transports import Flow, inner_of
 
-SCHEDULES = 256  # Step tables that are kept for the next requests
+SCHEDULES = 256  # step tables that are kept for the next requests
 
 
 @dataclass(frozen=True)
 class Limits:
-    """Limits of one request.
+    """Limits of one request: images, or rows and vectors; solver steps; and bytes of the body.
 
-    Args:
-        images: Maximum number of images.
-        rows: Maximum number of rows of a table, or vectors.
-        steps: Maximum number of solver steps; a run's own number of steps is always allowed.
-        body: Maximum size of a request body in bytes.
+    A run's own number of steps is always allowed.
     """
 
     images: int = 64
@@ -53,10 +49,6 @@ class Model:
         name: Model name in requests; None for the name of the run.
         limits: Limits of requests.
         engine: Options of the engine.
-
-    Attributes:
-        most: Maximum number of samples per request.
-        steps: Maximum number of solver steps; None for a one-call model.
     """
 
     def __init__(
@@ -72,22 +64,24 @@ class Model:
         self.created = int(time.time())
         self._schedules: WeakValueDictionary[str, Schedule] = WeakValueDictionary()
         self.schedule = lru_cache(SCHEDULES)(self._schedule)
-        if usual := self.schedule():
+        usual = self.schedule()
+        if usual is not None:
             usual.compute()
 
     @property
     def size(self) -> str | None:
-        """Return the image size as WIDTHxHEIGHT; None for other data."""
-        if self.space.has_pixels:
-            return f"{self.space.shape[2]}x{self.space.shape[1]}"
-        return None
+        """Image size as WIDTHxHEIGHT; None for other data."""
+        if not self.space.has_pixels:
+            return None
+        _, height, width = self.space.shape
+        return f"{width}x{height}"
 
     @property
     def columns(self) -> list[str]:
-        """Return the column names of rows; empty for images."""
-        named = self.space.names or self.space.columns
+        """Column names of rows; empty for images."""
         if self.space.has_pixels:
             return []
+        named = self.space.names or self.space.columns
         return list(named) or [f"x{i}" for i in range(self.space.size)]
 
     def described(self) -> dict[str, Any]:
@@ -113,12 +107,11 @@ class Model:
                 "solver": type(flow.solver).__name__.lower(),
                 "scale": self.engine.scale,
             }
-            jumps = has_jump(flow.denoiser)
-            solvers = [
-                name
-                for name in SOLVERS
-                if not (known := as_solver(name)).adaptive and jumps >= known.jumps
-            ]
+            solvers = []
+            for name in SOLVERS:
+                solver = as_solver(name)
+                if not solver.adaptive and (has_jump(flow.denoiser) or not solver.jumps):
+                    solvers.append(name)
             facts |= {"steps": self.steps, "default": usual, "solvers": solvers}
         return {name: value for name, value in facts.items() if value}
 
@@ -146,19 +139,14 @@ class Model:
         given: Mapping[str, Any] | None = None,
         **sampler: Any,
     ) -> Request:
-        """Return the engine's request for checked words; neither its table nor anything by the network is computed.
+        """Check words and return the engine's request, without computing its table.
 
         Args:
             n: Number of samples.
             seed: Seed of the first sample; None for a random seed.
-            label: Class by name or number; None or an empty text for random classes with the
-                frequencies of the training data.
+            label: Class by name or number; by default random, as frequent as in the training data.
             given: Other conditions by name.
-            sampler: Options ``steps``, ``solver`` and ``scale``, as in `Run.sample`; None for the
-                run's own.
-
-        Raises:
-            UsageError: If the model does not support the request.
+            sampler: Options ``steps``, ``solver`` and ``scale``, as in `Run.sample`.
         """
         if not 1 <= n <= self.most:
             raise UsageError(f"`n` must be between 1 and {self.most:,} for {self.name}, got {n:,}.")
@@ -175,24 +163,23 @@ class Model:
         scale = sampler.get("scale")
         if scale is None:
             scale = self.engine.scale
-        return Request(
-            range(seed, seed + n), condition, schedule, 1.0 if scale is None else scale, warnings
-        )
+        if scale is None:
+            scale = 1.0
+        return Request(range(seed, seed + n), condition, schedule, scale, warnings)
 
     def _wanted(
         self, label: str | None, given: Mapping[str, Any]
     ) -> tuple[dict[str, Any], list[str]]:
-        kinds = {
-            word: kind
-            for name, kind in self.space.conditions.items()
-            for word in kind.entries or (name,)
-        }
+        kinds: dict[str, ConditionKind] = {}
+        for name, kind in self.space.conditions.items():
+            kinds |= dict.fromkeys(kind.entries or [name], kind)
         wanted: dict[str, Any] = {}
         warnings: list[str] = []
         for name, value in given.items():
             if name not in kinds:
+                supported = ", ".join(kinds) or "no conditions"
                 raise UsageError(
-                    f'{self.name} does not support the condition "{name}"; it supports {", ".join(kinds) or "no conditions"}.'
+                    f'{self.name} does not support the condition "{name}"; it supports {supported}.'
                 )
             wanted[name], sentences = kinds[name].held(name, value)
             warnings += sentences

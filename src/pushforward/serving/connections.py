@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import time
+from dataclasses import dataclass, field
 
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-BACKLOG = 512  # Connections that are accepted in one go at most, before any of them can be closed
-RESERVED = BACKLOG + 64  # Descriptors that are not for connections
+BACKLOG = 512  # connections that are accepted in one go, before any of them can be closed
+RESERVED = BACKLOG + 64  # descriptors that are not for connections
 
 
 def descriptors(wanted: int) -> int:
-    """Raise the soft limit of open files to ``wanted``, or to the hard limit; returns how many of these may be open."""
+    """Raise the soft limit of open files; return how many may be open."""
     try:
         import resource
     except ImportError:  # not on Windows
@@ -25,26 +26,23 @@ def descriptors(wanted: int) -> int:
     return min(soft, wanted)
 
 
+@dataclass(eq=False)
 class Connections:
     """Connections of a server and their limits.
 
     Args:
-        most: The largest number of open connections; fewer if the system allows fewer descriptors.
-        patience: Seconds within which a request must arrive, and within which 64 kB of an answer
-            must be read.
+        most: Maximum number of open connections; fewer if the system allows fewer descriptors.
+        patience: Seconds within which a request must arrive, and 64 kB of an answer must be read.
         ending: Seconds for finishing requests after the server is told to stop.
-
-    Attributes:
         waiting: Start time of each wait, the longest wait first.
         closed: Number of connections closed because of a limit.
     """
 
-    def __init__(self, most: int = 1000, patience: int = 30, ending: int = 30) -> None:
-        self.most = most
-        self.patience = patience
-        self.ending = ending
-        self.waiting: dict[Connection, float] = {}
-        self.closed = 0
+    most: int = 1000
+    patience: int = 30
+    ending: int = 30
+    waiting: dict[Connection, float] = field(default_factory=dict, init=False)
+    closed: int = field(default=0, init=False)
 
     async def sweep(self) -> None:
         """Close connections that have waited too long."""
@@ -57,9 +55,8 @@ class Connections:
 class Connection(H11Protocol):
     """Connection that is closed if its client keeps it waiting too long.
 
-    It waits for its client unless a request is complete and its answer is not, or while an answer is not read. If there are too
-    many connections, the one with the longest wait is closed: clients that send their requests at once get in. A subclass
-    says which limits there are.
+    If there are too many connections, the one with the longest wait is closed. A subclass sets the
+    limits.
     """
 
     limits: Connections
@@ -94,9 +91,7 @@ class Connection(H11Protocol):
         """Close the connection immediately, even if data is still unsent."""
         self.limits.waiting.pop(self, None)
         self.limits.closed += 1
-        if (
-            self.limits.closed.bit_count() == 1
-        ):  # at 1, 2, 4, 8, ...: no flood of connections is one of lines
+        if self.limits.closed.bit_count() == 1:  # at 1, 2, 4, 8, ...: few lines
             self.logger.error(
                 "connections closed because they kept the server waiting: %d", self.limits.closed
             )

@@ -1,8 +1,7 @@
-"""Samples of many requests, made together: each network call moves rows of any steps, solvers, conditions, scales and seeds.
+"""Samples of many requests, made together: each network call moves rows of any steps and solvers.
 
-A row is one sample. What a solver does between two calls is a row of numbers (`pushforward.export.tables`), so a batch of rows at
-different places of different tables is one call and a few products of matrices. Rows with the fewest calls left go first; one
-that has waited counts as having fewer (`AGEING`).
+A row is one sample. What a solver does between two calls is a row of numbers
+(`pushforward.export.tables`). Rows with the fewest calls left go first, with a bonus for waiting.
 """
 
 from __future__ import annotations
@@ -12,6 +11,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from functools import cached_property
 from operator import attrgetter
 from typing import Any
@@ -31,53 +31,44 @@ from pushforward.denoisers.denoiser import (
 )
 from pushforward.draws import ExampleDraws
 from pushforward.errors import Diverged, PushforwardError, UsageError
-from pushforward.export.program import End
+from pushforward.export.program import End, mixed
 from pushforward.export.tables import Dense, RowLayout
 from pushforward.serving.schedule import Schedule
 from pushforward.transports import Flow, Transport, inner_of
 from pushforward.transports.redrawing import HOPELESS, TURNS, named_constraints
 from pushforward.transports.transport import finite
 
-AGEING = (
-    8  # A row that came so many network calls earlier goes before one that has one call less left
-)
-NUMBERS = 1 << 24  # Numbers of one slot of all rows that have begun
+AGEING = 8  # network calls of waiting that count as one call less left
+NUMBERS = 1 << 24  # numbers of one slot of all rows that have begun
 
 
 class Busy(PushforwardError):
     """Raised if too many rows are waiting."""
 
 
+@dataclass(eq=False)
 class Request:
     """Request for samples.
 
     Args:
         seeds: One seed per sample.
-        condition: Values by name, n each; None for a model without conditions.
+        condition: Values by name, n each.
         schedule: Network calls of each sample; None for a one-call model.
         scale: Guidance scale.
         warnings: Sentences for the client.
-
-    Attributes:
         answer: Future of the samples (n, *shape) in data units, or of the error.
         gone: Whether the client is gone.
     """
 
-    def __init__(
-        self,
-        seeds: Sequence[int],
-        condition: Condition = None,
-        schedule: Schedule | None = None,
-        scale: float = 1.0,
-        warnings: Sequence[str] = (),
-    ) -> None:
-        self.seeds = seeds
-        self.condition = condition or {}
-        self.schedule = schedule
-        self.scale = scale
-        self.warnings = warnings
-        self.answer: Future[Tensor] = Future()
-        self.gone = False
+    seeds: Sequence[int]
+    condition: Any = None
+    schedule: Schedule | None = None
+    scale: float = 1.0
+    warnings: Sequence[str] = ()
+    answer: Future[Tensor] = field(default_factory=Future, init=False)
+    gone: bool = field(default=False, init=False)
+
+    def __post_init__(self) -> None:
         self._samples: dict[int, Tensor] = {}
         self._lost = 0
 
@@ -95,11 +86,10 @@ class Request:
     def end(self, result: Tensor | Exception) -> None:
         """Answer with the samples or an error, if the client is still waiting."""
         if not self.gone and self.answer.set_running_or_notify_cancel():
-            (
-                self.answer.set_exception
-                if isinstance(result, Exception)
-                else self.answer.set_result
-            )(result)  # type: ignore
+            if isinstance(result, Exception):
+                self.answer.set_exception(result)
+            else:
+                self.answer.set_result(result)
         self.gone = True
 
     def take(self, number: int, x: Tensor) -> None:
@@ -109,7 +99,7 @@ class Request:
             self.end(torch.stack([self._samples[i] for i in range(len(self.seeds))]))
 
     def refused(self, number: int, turn: int) -> bool:
-        """Return whether the request is hopeless after another violated constraint (`Redrawing`)."""
+        """Return whether the request is hopeless after another violated constraint."""
         self._lost += turn * len(self.seeds) + number < HOPELESS
         return self._lost >= HOPELESS or turn >= TURNS
 
@@ -117,12 +107,16 @@ class Request:
 class _Row:
     def __init__(self, request: Request, number: int) -> None:
         self.request = request
+        self.schedule: Any = request.schedule
         self.number = number
+        self.seed = request.seeds[number]
         self.turn = 0
         self.at = 0
         self.done = False
+        self.rank = 0.0
+        self.place = -1
+        self.draws = ExampleDraws([])
         self.kinds = ("once",) if request.schedule is None else request.schedule.kinds
-        self.rank, self.place, self.draws = 0.0, -1, ExampleDraws([])
 
     @property
     def stream(self) -> str:
@@ -132,13 +126,13 @@ class _Row:
 
 
 def scaled(denoiser: Predictor) -> tuple[Predictor, float] | None:
-    """Return a denoiser with a guidance scale per example, and its neutral scale; None if not supported."""
+    """Return a denoiser with a guidance scale per example, and its neutral scale, if supported."""
     inner = trained(denoiser)
-    learned = None if inner is None else inner.preconditioning.guidance
-    if learned is not None:
-        return denoiser, denoiser.scale if isinstance(denoiser, AtScale) else min(
-            max(1.0, learned[0]), learned[1]
-        )
+    if inner is not None and inner.preconditioning.guidance is not None:
+        low, high = inner.preconditioning.guidance
+        if isinstance(denoiser, AtScale):
+            return denoiser, denoiser.scale
+        return denoiser, min(max(1.0, low), high)
     try:
         return Guided(denoiser, 1.0), 1.0
     except UsageError:
@@ -153,13 +147,8 @@ class Engine:
     Args:
         transport: Model, whose weights must not change.
         batch: Maximum number of rows per call.
-        begun: Maximum number of active rows, fewer for large samples (`NUMBERS`).
+        begun: Maximum number of active rows.
         queue: Maximum number of rows in total.
-
-    Attributes:
-        calls: Number of network calls so far.
-        moved: Number of rows processed by these calls.
-        made: Number of samples so far.
     """
 
     def __init__(
@@ -168,39 +157,46 @@ class Engine:
         self.transport = transport.eval()
         self.space = transport.space
         self.device = transport.device
+        self.flow: Flow | None = None
+        self.denoiser: Any = None
+        self.scale: float | None = None
+        self._end = transport
         flow = inner_of(transport)
-        self.flow = flow if isinstance(flow, Flow) else None
-        guided = None if self.flow is None else scaled(self.flow.denoiser)
-        self.scale = None if guided is None else guided[1]
-        self.denoiser: Any = getattr(self.flow, "denoiser", None) if guided is None else guided[0]
-        self._end = transport if self.flow is None else End(transport).transport
+        if isinstance(flow, Flow):
+            self.flow = flow
+            self.denoiser = flow.denoiser
+            self._end = End(transport).transport
+            guided = scaled(flow.denoiser)
+            if guided is not None:
+                self.denoiser, self.scale = guided
         size = max(math.prod(transport.noise_shape), self.space.size)
         places = max(batch, min(begun, NUMBERS // size))
-        self.batch, self.places, self.queue = (
-            batch,
-            places,
-            max(places, min(queue, 4 * NUMBERS // size)),
-        )
-        self.calls = self.moved = self.made = 0
+        self.batch = batch
+        self.places = places
+        self.queue = max(places, min(queue, 4 * NUMBERS // size))
+        self.calls = 0
+        self.moved = 0
+        self.made = 0
         self.woken: Callable[[], object] = lambda: None
         self._rows: list[_Row] = []
-        self._free, self._lock = list(range(places)), threading.Lock()
+        self._free = list(range(places))
+        self._lock = threading.Lock()
         self._tables: dict[str, list[Dense]] = {}
         self._layouts: dict[str, RowLayout] = {}
         self._slots = torch.zeros(places, 0, *transport.noise_shape, device=self.device)
         self._scales = torch.ones(places, device=self.device)
-        self._values = {
-            name: kind.blank(places, self.device) for name, kind in self.space.conditions.items()
-        }
+        self._values: dict[str, Tensor] = {}
+        for name, kind in self.space.conditions.items():
+            self._values[name] = kind.blank(places, self.device)
 
     @property
     def rows(self) -> int:
-        """Return the number of unfinished rows."""
+        """Number of unfinished rows."""
         return sum(not row.done for row in self._rows)
 
     @property
     def active(self) -> int:
-        """Return the number of active rows."""
+        """Number of active rows."""
         return self.places - len(self._free)
 
     def check_room(self, more: int) -> None:
@@ -212,7 +208,8 @@ class Engine:
         waiting = self.rows
         if waiting + more > self.queue:
             raise Busy(
-                f"Too many requests: {waiting:,} rows are waiting, and at most {self.queue:,} may wait. Try again later."
+                f"Too many requests: {waiting:,} rows are waiting, and at most {self.queue:,} may "
+                "wait. Try again later."
             )
 
     def submit(self, request: Request) -> None:
@@ -230,7 +227,7 @@ class Engine:
 
     @torch.no_grad()
     def tick(self) -> None:
-        """Drop rows of cancelled requests, then make a network call for the first rows in the queue."""
+        """Drop rows of cancelled requests, then make a network call for the first rows."""
         rows = self._chosen()
         if not rows:
             return
@@ -240,14 +237,15 @@ class Engine:
                     self._begin(row)
             if self.flow is not None:
                 self._advance(rows)
-            self.calls, self.moved = self.calls + 1, self.moved + len(rows)
+            self.calls += 1
+            self.moved += len(rows)
+            ended: dict[int, list[_Row]] = {}
             for row in rows:
-                row.at = row.at + 1
-                row.rank = row.rank - 1
-            ended = [row for row in rows if row.at == len(row.kinds)]
-            for together in [
-                [row for row in ended if row.turn == turn] for turn in {row.turn for row in ended}
-            ]:
+                row.at += 1
+                row.rank -= 1
+                if row.at == len(row.kinds):
+                    ended.setdefault(row.turn, []).append(row)
+            for together in ended.values():
                 self._finish(together)
         except Exception as error:  # it is answered, and other requests go on
             for row in rows:
@@ -262,15 +260,20 @@ class Engine:
                 else:
                     alive.append(row)
             self._rows = sorted(alive, key=attrgetter("rank"))
-            chosen = list[_Row]()
+            chosen: list[_Row] = []
+            kind = None
             free = len(self._free)
             for row in self._rows:
-                alike = len(chosen) < self.batch and (
-                    not chosen or row.kinds[row.at] == chosen[0].kinds[chosen[0].at]
-                )
-                if alike and (row.place >= 0 or free):
-                    free -= row.place < 0
-                    chosen.append(row)
+                if len(chosen) == self.batch:
+                    break
+                if kind is not None and row.kinds[row.at] != kind:
+                    continue
+                if row.place < 0:
+                    if not free:
+                        continue
+                    free -= 1
+                kind = row.kinds[row.at]
+                chosen.append(row)
             return chosen
 
     def _release(self, row: _Row) -> None:
@@ -284,69 +287,69 @@ class Engine:
         self._scales[row.place] = request.scale
         for name, values in self._values.items():
             values[row.place] = request.condition[name][row.number]
-        if self.flow is None or request.schedule is None:
+        if self.flow is None:
             return
-        self._include(request.schedule)
-        row.draws = ExampleDraws([request.seeds[row.number]], name=row.stream)
+        self._include(row.schedule)
+        row.draws = ExampleDraws([row.seed], name=row.stream)
         layout = self._layouts[row.kinds[0]]
         z = self.flow.noise(row.draws).to(self.device)
-        start = request.schedule.start(layout).to(self.device)
-        drawn = torch.cat([z, self._noise(row, request.schedule.noises[0], layout.noises)])
+        start = row.schedule.start(layout).to(self.device)
+        drawn = torch.cat([z, self._noise(row, row.schedule.noises[0], layout.noises)])
         self._slots[row.place] = 0
-        self._slots[row.place, : layout.slots] = _mixed(start, drawn)
+        self._slots[row.place, : layout.slots] = mixed(start, drawn)
 
     def _include(self, schedule: Schedule) -> None:
         for kind in set(schedule.kinds):
             tables = [*self._tables.get(kind, ()), schedule.table]
             layout = RowLayout.of(tables)
             if layout != self._layouts.get(kind):
-                self._tables[kind], self._layouts[kind] = tables, layout
+                self._tables[kind] = tables
+                self._layouts[kind] = layout
         missing = max(layout.slots for layout in self._layouts.values()) - self._slots.shape[1]
         if missing > 0:
             more = self._slots.new_zeros(self.places, missing, *self._slots.shape[2:])
             self._slots = torch.cat([self._slots, more], dim=1)
 
     def _noise(self, row: _Row, count: int, places: int) -> Tensor:
-        noise = torch.zeros(places, *self._slots.shape[2:])
+        shape = self._slots.shape[2:]
+        noise = torch.zeros(places, *shape)
         for number in range(count):
-            noise[number] = row.draws.normal(self._slots.shape[2:])[0]
+            noise[number] = row.draws.normal(shape)[0]
         return noise.to(self.device)
 
     def _advance(self, rows: list[_Row]) -> None:
-        kind, (index, condition) = rows[0].kinds[rows[0].at], self._at(rows)
+        kind = rows[0].kinds[rows[0].at]
+        index, condition = self._at(rows)
         layout = self._layouts[kind]
-        schedules = [
-            (row, row.request.schedule) for row in rows if row.request.schedule is not None
-        ]
-        packed = torch.stack([schedule.row(row.at, layout) for row, schedule in schedules]).to(
-            self.device
-        )
-        columns, point, keep, fresh, spread = layout.unpacked(packed)
+        packed = torch.stack([row.schedule.row(row.at, layout) for row in rows])
+        columns, point, keep, fresh, spread = layout.unpacked(packed.to(self.device))
         slots = self._slots[index, : layout.slots].flatten(2)
         state = torch.bmm(point[:, None], slots).reshape(len(rows), *self._slots.shape[2:])
         if self.scale is not None:
             condition = {**(condition or {}), SCALE: self._scales[index]}
         estimate = evaluate(self.denoiser, kind, state, over(columns, state), condition)
-        moved = torch.baddbmm(
-            fresh[:, :, None] * estimate.flatten(1)[:, None], keep, slots
-        ).unflatten(2, state.shape[1:])
-        for number, (row, schedule) in enumerate(schedules):
-            if count := schedule.noises[row.at + 1]:
-                moved[number] += _mixed(spread[number], self._noise(row, count, layout.noises))
+        added = fresh[:, :, None] * estimate.flatten(1)[:, None]
+        moved = torch.baddbmm(added, keep, slots).unflatten(2, state.shape[1:])
+        for number, row in enumerate(rows):
+            count = row.schedule.noises[row.at + 1]
+            if count:
+                noise = self._noise(row, count, layout.noises)
+                moved[number] += mixed(spread[number], noise)
         self._slots[index, : layout.slots] = moved
 
     def _at(self, rows: list[_Row]) -> tuple[Tensor, Condition]:
         index = torch.tensor([row.place for row in rows], device=self.device)
-        return index, {name: values[index] for name, values in self._values.items()} or None
+        condition = {name: values[index] for name, values in self._values.items()}
+        return index, condition or None
 
     def _finish(self, rows: list[_Row]) -> None:
-        (index, condition), seeds = self._at(rows), [row.request.seeds[row.number] for row in rows]
+        index, condition = self._at(rows)
+        seeds = [row.seed for row in rows]
         draws = ExampleDraws(seeds, name=rows[0].stream, device=self.device)
         z = self.transport.noise(draws) if self.flow is None else self._slots[index, 0]
         model = self._end(z, condition, draws)
-        x = self.space.finished(
-            self.space.to_data(model).float().cpu(), condition, draws.stream("digits").normal
-        )
+        x = self.space.to_data(model).float().cpu()
+        x = self.space.finished(x, condition, draws.stream("digits").normal)
         valid = self.space.valid(x)
         for number, row in enumerate(rows):
             self._release(row)
@@ -356,35 +359,21 @@ class Engine:
                 row.request.end(error)
             if valid is None or valid[number]:
                 row.done = True
-                self.made = self.made + 1
+                self.made += 1
                 row.request.take(row.number, x[number].clone())
             elif row.request.refused(row.number, row.turn):
                 what = named_constraints(self.space, every=True)
-                row.request.end(
-                    Diverged(
-                        f"Hardly any generated rows satisfy {what}, so the request was stopped. Train for longer."
-                    )
-                )
+                message = f"Hardly any generated rows satisfy {what}, so the request was stopped."
+                row.request.end(Diverged(f"{message} Train for longer."))
             else:
-                row.turn, row.at, row.rank = (
-                    row.turn + 1,
-                    0,
-                    row.rank + len(row.kinds) + 1,
-                )  # after other first draws
-
-
-def _mixed(weights: Tensor, parts: Tensor) -> Tensor:
-    return (weights @ parts.flatten(1)).unflatten(1, parts.shape[1:])
+                row.turn += 1
+                row.at = 0
+                row.rank += len(row.kinds) + 1  # after other first draws
 
 
 @contextmanager
 def working(engines: Sequence[Engine], precision: str = "float32") -> Iterator[None]:
-    """Context in which a thread makes the network calls of engines, in rounds.
-
-    Args:
-        engines: All engines.
-        precision: Precision of network calls: float32 or bfloat16.
-    """
+    """Context in which a thread makes the network calls of engines, in rounds."""
     woken = threading.Event()
     ending = threading.Event()
 

@@ -40,14 +40,19 @@ ROWS = "/v1/rows"
 HEALTH = "/healthz"
 PATHS = (IMAGES, ROWS, HEALTH, "/v1/models", "/metrics", "/")
 PAGE = """<!doctype html><html lang="en"><title>pushforward</title>
-<p>pushforward serves {names}. Their parameters are listed at <a href="/v1/models">/v1/models</a>.</p></html>"""
+<p>pushforward serves {names}. Their parameters are listed at
+<a href="/v1/models">/v1/models</a>.</p></html>"""
 
-
-ASKED = {"n", "seed", "steps", "solver", "scale", "given"}  # Words of `Model.request`
-COMPUTED = 32  # Requests that wait for a new step table at most
-CHUNK = (
-    1 << 16
-)  # Bytes of an answer that are sent at a time, so that a connection notices a client that does not read
+TYPES = {401: "authentication_error", 429: "rate_limit_error"}
+CODES = {401: "invalid_api_key", 404: "not_found", 413: "too_large", 429: "busy"}
+NO_HOST = (
+    "Without a key, the server only accepts requests to localhost, an IP address or an "
+    "--allow-host."
+)
+NO_KEY = "Send the server key: Authorization: Bearer KEY."
+ASKED = {"n", "seed", "steps", "solver", "scale", "given"}  # words of `Model.request`
+COMPUTED = 32  # requests that may wait for a new step table
+CHUNK = 1 << 16  # bytes of an answer sent at a time, so that a slow client is noticed
 
 
 class _Drawing(BaseModel):
@@ -66,7 +71,7 @@ class _ImageBody(_Drawing):
     size: str | None = None
     response_format: Literal["b64_json"] | None = None
     output_format: Literal["png"] | None = None
-    # OpenAI's clients may send these; they change nothing
+    # sent by OpenAI's clients, without effect
     background: Any = None
     moderation: Any = None
     quality: Any = None
@@ -93,17 +98,11 @@ def application(
 
     Args:
         models: Models to serve, with different names.
-        key: Bearer token that clients must send, except to ``/healthz``; None for no
-            authentication.
-        origins: Origins of web applications that may call the server, such as
-            "https://app.example"; "*" for all.
-        hosts: Host names under which the server answers without a key, besides localhost and IP
-            addresses. Requests from pages with other names are refused, because their names may
-            point to this machine.
-        page: HTML of ``/``, which may only run scripts of `pushforward.export.page`; None for a
-            link to the list of models.
-        limits: Limits with the maximum body size.
-        precision: Precision of network calls.
+        key: Bearer token that clients must send; None for no authentication.
+        origins: Origins of web applications that may call the server; "*" for all.
+        hosts: Host names without a key, besides localhost and IP addresses. Others are refused,
+            because their names may point to this machine.
+        page: HTML of ``/``, which may only run scripts of `pushforward.export.page`.
     """
     metrics = Metrics(models)
     served = {model.name: model for model in models}
@@ -141,8 +140,9 @@ def application(
         if request.schedule and not request.schedule.ready:
             if places.locked():
                 raise Busy(
-                    f"{COMPUTED} requests with a new solver or number of steps are already waiting. Try again later, or use "
-                    "a solver and a number of steps that have been used before."
+                    f"{COMPUTED} requests with a new solver or number of steps are already "
+                    "waiting. Try again later, or use a solver and a number of steps that have "
+                    "been used before."
                 )
             async with places, turn:  # one table at a time is computed, so that the engine goes on
                 await run_in_threadpool(request.schedule.compute)
@@ -167,10 +167,9 @@ def application(
             raise UsageError(f"{model.name} makes images of `size` {model.size}, got {body.size}.")
         request, x = await drawn(model, body, body.prompt, http)
         pictures = await run_in_threadpool(_pictures, model, x)
-        data = [
-            {"b64_json": text, "seed": seed}
-            for text, seed in zip(pictures, request.seeds, strict=True)
-        ]
+        data = []
+        for text, seed in zip(pictures, request.seeds, strict=True):
+            data.append({"b64_json": text, "seed": seed})
         return _json({"created": int(time.time()), "data": data})
 
     @app.post(ROWS)
@@ -178,12 +177,13 @@ def application(
         model = asked(body.model)
         if model.space.has_pixels:
             raise UsageError(f"{model.name} makes images, not rows. Use {IMAGES}.")
-        if body.format is None:
-            wants_csv = "text/csv" in http.headers.get("accept", "")
-        else:
-            wants_csv = body.format == "csv"
+        written = _rows
+        if body.format == "csv" or (
+            body.format is None and "text/csv" in http.headers.get("accept", "")
+        ):
+            written = _csv
         request, x = await drawn(model, body, body.label, http)
-        return await run_in_threadpool(_csv if wants_csv else _rows, model, x, request)
+        return await run_in_threadpool(written, model, x, request)
 
     @app.get("/v1/models")
     async def listed() -> Response:
@@ -211,7 +211,7 @@ def application(
 
     gate = Gate(app, key, hosts, limits.body, metrics.seconds)
     exposed = ["Retry-After", "X-Seed", "X-Warnings"]
-    # outside of everything: every answer has the headers, and preflights need no key
+    # outermost, so that every answer has the headers, and preflights need no key
     return CORSMiddleware(
         gate,
         [origin.rstrip("/") for origin in origins],
@@ -222,8 +222,9 @@ def application(
 
 
 async def _left(http: Http) -> None:
-    while (await http.receive())["type"] != "http.disconnect":
-        continue
+    message: Message = {"type": ""}
+    while message["type"] != "http.disconnect":
+        message = await http.receive()
 
 
 def _pictures(model: Model, x: Tensor) -> list[str]:
@@ -236,13 +237,13 @@ def _pictures(model: Model, x: Tensor) -> list[str]:
 
 
 def _rows(model: Model, x: Tensor, request: Request) -> Response:
-    records = model.space.records(x)
-    fields = getattr(model.space, "fields", ())
+    space: Any = model.space
+    records = space.records(x)
+    fields = getattr(space, "fields", ())
     if fields:
-        missing = np.isnan(model.space.values(x))  # type: ignore[attr-defined]
-        records = [
-            list(map(_value, row, fields, gaps)) for row, gaps in zip(records, missing, strict=True)
-        ]
+        missing = np.isnan(space.values(x))
+        rows = zip(records, missing, strict=True)
+        records = [list(map(_value, row, fields, gaps)) for row, gaps in rows]
     return _json(
         {
             "object": "list",
@@ -275,17 +276,19 @@ def _csv(model: Model, x: Tensor, request: Request) -> Response:
 
 
 def _json(content: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
-    # ASCII alone: a text of a client may hold half of a pair, which no encoding writes
+    # in ASCII: a text of a client may hold half of a surrogate pair, which no encoding writes
     return Response(json.dumps(content, allow_nan=False), status, headers, "application/json")
 
 
 def _error(status: int, message: str, headers: Mapping[str, str] | None = None) -> Response:
-    kinds = {401: "authentication_error", 429: "rate_limit_error"}
-    kind = kinds.get(status, "invalid_request_error" if status < 500 else "server_error")
-    code = {401: "invalid_api_key", 404: "not_found", 413: "too_large", 429: "busy"}.get(status)
-    return _json(
-        {"error": {"message": message, "type": kind, "param": None, "code": code}}, status, headers
-    )
+    usual = "invalid_request_error" if status < 500 else "server_error"
+    error = {
+        "message": message,
+        "type": TYPES.get(status, usual),
+        "param": None,
+        "code": CODES.get(status),
+    }
+    return _json({"error": error}, status, headers)
 
 
 def _refused(_: Http, error: Exception) -> Response:
@@ -293,27 +296,20 @@ def _refused(_: Http, error: Exception) -> Response:
         return _error(error.status_code, str(error.detail), error.headers)
     if isinstance(error, RequestValidationError):
         first = error.errors()[0]
-        where = ".".join(part for part in first["loc"][1:] if isinstance(part, str))
-        return _error(400, f"`{where}`: {first['msg']}" if where else str(first["msg"]))
+        message = str(first["msg"])
+        place = ".".join(part for part in first["loc"][1:] if isinstance(part, str))
+        if place:
+            message = f"`{place}`: {message}"
+        return _error(400, message)
     if isinstance(error, Busy):
         return _error(429, str(error), {"Retry-After": "1"})
-    if isinstance(
-        error, (UsageError, Diverged)
-    ):  # one that diverged does so again: clients need not repeat it
+    if isinstance(error, (UsageError, Diverged)):  # repeating a diverged request does not help
         return _error(400, str(error))
     return _error(500, f"{type(error).__name__}: the samples could not be generated.")
 
 
 class Gate:
-    """Middleware that checks key or host name and body size of every request, and measures response times.
-
-    Args:
-        app: Wrapped application.
-        key: Bearer token; None for access by any valid host name.
-        hosts: The names under which it answers without a key, besides IP addresses.
-        most: Maximum size of a body in bytes.
-        seconds: Metric for response times, by path and status.
-    """
+    """Middleware that checks key or host name and body size, and measures response times."""
 
     def __init__(
         self, app: ASGIApp, key: str | None, hosts: Iterable[str], most: int, seconds: Histogram
@@ -321,7 +317,9 @@ class Gate:
         self.app = app
         self.most = most
         self.seconds = seconds
-        self.token = None if key is None else f"Bearer {key}".encode(errors="surrogateescape")
+        self.token: bytes | None = None
+        if key is not None:
+            self.token = f"Bearer {key}".encode(errors="surrogateescape")
         names = "|".join(map(re.escape, ["localhost", *hosts]))
         # no name ends in a number, so that digits and points are an address
         self.hosts = re.compile(rf"(?i)({names}|[0-9.]+|\[[0-9a-f:.]+\])(:[0-9]+)?".encode())
@@ -348,9 +346,8 @@ class Gate:
 
         async def timed(message: Message) -> None:
             if message["type"] == "http.response.start":
-                self.seconds.labels(path, str(message["status"])).observe(
-                    time.perf_counter() - began
-                )
+                seconds = time.perf_counter() - began
+                self.seconds.labels(path, str(message["status"])).observe(seconds)
             body = memoryview(message.get("body", b""))
             while len(body) > CHUNK:
                 await send({**message, "body": body[:CHUNK], "more_body": True})
@@ -362,21 +359,13 @@ class Gate:
         try:
             await (refusal or self.app)(scope, limited, timed)
         except asyncio.CancelledError:
-            await _error(503, "The server stopped before it answered this request.")(
-                scope, receive, timed
-            )
+            stopped = _error(503, "The server stopped before it answered this request.")
+            await stopped(scope, receive, timed)
 
     def _refusal(self, headers: dict[bytes, bytes]) -> Response | None:
         if self.token is None:
             if not self.hosts.fullmatch(headers.get(b"host", b"")):
-                return _error(
-                    403,
-                    "Without a key, the server only accepts requests to localhost, an IP address or an --allow-host.",
-                )
+                return _error(403, NO_HOST)
         elif not secrets.compare_digest(headers.get(b"authorization", b""), self.token):
-            return _error(
-                401,
-                "Send the server key: Authorization: Bearer KEY.",
-                {"WWW-Authenticate": "Bearer"},
-            )
+            return _error(401, NO_KEY, {"WWW-Authenticate": "Bearer"})
         return None

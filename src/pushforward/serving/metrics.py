@@ -11,7 +11,7 @@ from prometheus_client.registry import Collector
 from pushforward.serving.admission import Model
 
 SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 25, 50, 100)
-# By name: the attribute of an engine, what it means, and whether it only grows
+# Attribute of an engine, meaning, and whether it only grows
 FIGURES = {
     "network_calls": ("calls", "Network calls; each call serves rows from several requests.", True),
     "moved_rows": ("moved", "Rows processed by network calls, summed over calls.", True),
@@ -29,7 +29,8 @@ class Metrics(Collector):
     """
 
     def __init__(self, models: Sequence[Model]) -> None:
-        self.models, self._registry = models, CollectorRegistry()
+        self.models = models
+        self._registry = CollectorRegistry()
         self.seconds = Histogram(
             "pushforward_seconds",
             "Seconds until an answer begins.",
@@ -42,9 +43,8 @@ class Metrics(Collector):
     def collect(self) -> Iterable[Metric]:
         """Yield the current state of engines."""
         for name, (attribute, meaning, grows) in FIGURES.items():
-            family = (CounterMetricFamily if grows else GaugeMetricFamily)(
-                f"pushforward_{name}", meaning, labels=["model"]
-            )
+            kind = CounterMetricFamily if grows else GaugeMetricFamily
+            family = kind(f"pushforward_{name}", meaning, labels=["model"])
             for model in self.models:
                 family.add_metric([model.name], getattr(model.engine, attribute))
             yield family

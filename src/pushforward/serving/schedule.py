@@ -17,9 +17,9 @@ class Schedule:
         flow: Arguments of a `Flow` whose solver has a table.
 
     Attributes:
-        ready: Whether the table has been computed. The other attributes are not set before.
-        kinds: Estimate in each call of the denoiser: "jump" or "data", from which columns compute
-            every prediction; for a denoiser without columns, the prediction itself.
+        ready: Whether the table has been computed; the other attributes are set then.
+        kinds: Estimate in each call: "jump", "data", or for a denoiser without columns the
+            prediction.
         noises: Number of noise tensors drawn before the first call and after each call.
     """
 
@@ -29,11 +29,7 @@ class Schedule:
         self._packed: dict[str, tuple[RowLayout, Tensor]] = {}
 
     def compute(self) -> None:
-        """Compute the table, unless it is ready.
-
-        Raises:
-            UsageError: If the solver chooses its own steps, or its steps are not affine.
-        """
+        """Compute the table, unless it is ready."""
         if self.ready:
             return
         flow = Flow(*self._flow)  # not kept: its table is large
@@ -50,7 +46,8 @@ class Schedule:
         kind = self.kinds[number]
         if kind not in self._packed or self._packed[kind][0] is not layout:
             self._packed[kind] = layout, layout.rows(self.table).float()
-        return self._packed[kind][1][number]
+        _, rows = self._packed[kind]
+        return rows[number]
 
     def start(self, layout: RowLayout) -> Tensor:
         """Return the initial slots, (W, 1 + M), from z and the first noise tensors."""
@@ -58,5 +55,8 @@ class Schedule:
 
 
 def _names(columns: dict[str, Any]) -> set[str]:
-    inner = (_names(part) for part in columns.values() if isinstance(part, dict))
-    return {*columns}.union(*inner)
+    names = set(columns)
+    for part in columns.values():
+        if isinstance(part, dict):
+            names |= _names(part)
+    return names

@@ -18,28 +18,20 @@ LOCAL = ("127.0.0.1", "::1", "localhost")
 
 
 def check_installed() -> None:
-    """Raise an error if packages for the server are missing.
-
-    Raises:
-        MissingExtra: With the command that installs them.
-    """
+    """Raise an error if packages for the server are missing."""
     for module in NEEDED:
         imported(module, "A server needs fastapi, uvicorn, pydantic and prometheus-client", "serve")
 
 
 def bound(host: str, port: int) -> socket.socket:
-    """Open a listening socket.
-
-    Raises:
-        UsageError: If the host does not belong to this machine, or the port is in use.
-    """
+    """Open a listening socket."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        return socket.create_server(
-            (host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET, backlog=2048
-        )
+        return socket.create_server((host, port), family=family, backlog=2048)
     except (OSError, OverflowError) as error:
         raise UsageError(
-            f"The server cannot listen on `host={host}`, `port={port}`: {error}. Choose another host or port."
+            f"The server cannot listen on `host={host}`, `port={port}`: {error}. Choose another "
+            "host or port."
         ) from error
 
 
@@ -57,25 +49,22 @@ def serve(
     ready: Callable[[str], None] = print,
     tell: Callable[[str], None] | None = None,
 ) -> None:
-    """Serve runs until SIGTERM or SIGINT; active requests get some time to finish (``connections.ending``).
+    """Serve runs until SIGTERM or SIGINT; active requests get some time to finish.
 
     Args:
         runs: Runs by model name.
         host: Address to listen on; by default, only reachable from this machine.
         port: Port; 0 for any free port.
         key: Secret that clients must send; None for no authentication.
-        origins: Origins of web applications that may call the server, such as
-            "https://app.example"; "*" for all.
+        origins: Origins of web applications that may call the server; "*" for all.
         hosts: Additional host names under which the server answers without a key.
-        connections: Limits of connections; None for `Connections()`.
-        page: Whether ``/`` runs the models in a browser, if the extra ``onnx`` is installed and
-            the models are supported; building the page takes some seconds for each.
+        connections: Limits of connections.
+        page: Whether ``/`` runs the models in a browser, if possible.
         precision: Precision of network calls.
         ready: Callback with the address once the server listens.
-        tell: Callback with lines about the page; silent by default.
+        tell: Callback with lines about the page.
 
     Raises:
-        MissingExtra: If the extra ``serve`` is not installed.
         UsageError: If the server cannot listen there, or a run's sampler cannot be served.
     """
     check_installed()
@@ -101,12 +90,11 @@ def serve(
 
     with bound(host, port) as listening:
         models = [Model(run, name) for name, run in runs.items()]
+        home = None
         if page:
-            page_models = showable({name: run.transport for name, run in runs.items()}, tell)
-        else:
-            page_models = []
-        title = some(about["name"] for about, _ in page_models)
-        home = build(page_models, title) if page_models else None
+            shown = showable({name: run.transport for name, run in runs.items()}, tell)
+            if shown:
+                home = build(shown, some(about["name"] for about, _ in shown))
         app = application(
             models, key=key, origins=origins, hosts=[host, *hosts], page=home, precision=precision
         )

@@ -14,29 +14,21 @@ from torch.utils.data import DataLoader, IterableDataset, default_collate
 from pushforward.data.core.arrays import from_arrays
 from pushforward.errors import DataError, UsageError
 
-DATA = ("image", "img", "pixel_values", "x")  # Names of the field that holds an example's data
-LABELS = ("label", "labels", "fine_label", "class", "y")  # Names of the field that holds its class
-BLOCK = 256  # Examples read at a time
+DATA = ("image", "img", "pixel_values", "x")  # names of the field that holds an example's data
+LABELS = ("label", "labels", "fine_label", "class", "y")  # names of the field that holds its class
+BLOCK = 256  # examples read at a time
 
 
 def from_examples(source: Any) -> Any:
-    """Read all examples of a data set of another library.
-
-    An example is an image or a vector (an array, a tensor or a PIL image), a pair of example and
-    class, or a dict with these two fields. Random transforms are applied once.
+    """Read all examples of a data set of another library; random transforms are applied once.
 
     Args:
-        source: Array or tensor (n, ...); tuple (x, labels) of two such arrays; PyTorch ``Dataset``
-            or ``DataLoader``; Hugging Face ``datasets.Dataset``; or list of examples. For a
-            ``DataLoader``, the examples that its sampler selects are read, in the order of its data
-            set.
+        source: Array or tensor; tuple (x, labels); PyTorch ``Dataset`` or ``DataLoader``, whose
+            sampler selects examples; Hugging Face ``Dataset``; or list of examples. An example is
+            data, a pair (data, class), or a dict of these.
 
     Returns:
-        The data set, or a data frame for rows of plain values; a run trained on it needs it again to be resumed.
-
-    Raises:
-        UsageError: For anything else, examples of different shapes, or several splits at once.
-        DataError: For no examples, or values that `from_arrays` refuses.
+        The data set, or a data frame for rows of plain values.
     """
     if isinstance(source, (np.ndarray, torch.Tensor)):
         return from_arrays(source)
@@ -44,48 +36,50 @@ def from_examples(source: Any) -> Any:
         return from_arrays(*source)
     if isinstance(source, Mapping):
         raise UsageError(
-            f'Expected a single split, such as data["train"]; got a dict with {", ".join(map(str, source))}.'
+            'Expected a single split, such as data["train"]; got a dict with '
+            f"{', '.join(map(str, source))}."
         )
     parts = []
     for batch in _batches(source):
-        if (
-            isinstance(batch, Mapping)
-            and not set(DATA) & set(batch)
-            and hasattr(source, "to_pandas")
-        ):
+        has_data = not isinstance(batch, Mapping) or any(name in batch for name in DATA)
+        if not has_data and hasattr(source, "to_pandas"):
             return source.to_pandas()
         parts.append(_parts_of(batch))
     if not parts:
         raise DataError(f"The {type(source).__name__} contains no examples.")
-    columns = [
-        torch.cat(column) if torch.is_tensor(column[0]) else np.concatenate(column)
-        for column in zip(*parts, strict=True)
-    ]
-    return from_arrays(*columns, classes=_classes(source) if len(columns) > 1 else ())
+    columns = []
+    for column in zip(*parts, strict=True):
+        join: Any = torch.cat if torch.is_tensor(column[0]) else np.concatenate
+        columns.append(join(column))
+    if len(columns) == 1:
+        return from_arrays(*columns)
+    return from_arrays(*columns, classes=_classes(source))
 
 
 def batch_size_of(source: Any) -> int | None:
-    """Return the batch size of a ``DataLoader``; None for other data, and for the loader's default of 1."""
-    size = source.batch_size if isinstance(source, DataLoader) else None
-    if size == 1:
+    """Return the batch size of a ``DataLoader``; None for other data, and for its default of 1."""
+    if not isinstance(source, DataLoader) or source.batch_size == 1:
         return None
-    return size
+    return source.batch_size
 
 
 def _batches(source: Any) -> Iterable[Any]:
-    is_loader = isinstance(source, DataLoader)
-    dataset = source.dataset if is_loader else source
-    collate = source.collate_fn if is_loader else _collated
+    dataset = source
+    collate: Any = _collated
     sampler = None
+    if isinstance(source, DataLoader):
+        dataset = source.dataset
+        collate = source.collate_fn
     try:
         if isinstance(dataset, IterableDataset) or not hasattr(dataset, "__getitem__"):
             dataset = list(dataset)
-        elif is_loader:
+        elif isinstance(source, DataLoader):
             drawn = list(source.sampler)
             sampler = sorted(set(drawn))
             if len(sampler) < len(drawn):
                 warn(
-                    "The loader's sampler repeats examples. Each is used once; repeat it in the data set to give it weight.",
+                    "The loader's sampler repeats examples. Each is used once; repeat it in the "
+                    "data set to give it weight.",
                     stacklevel=4,
                 )
         yield from DataLoader(dataset, BLOCK, sampler=sampler, collate_fn=collate)
@@ -102,7 +96,6 @@ def _collated(examples: Sequence[Any]) -> Any:
 
 
 def _without_pictures(example: Any) -> Any:
-    """Return an example with arrays instead of PIL images."""
     if isinstance(example, Image):
         return np.array(example)
     if isinstance(example, Mapping):
@@ -113,29 +106,26 @@ def _without_pictures(example: Any) -> Any:
 
 
 def _parts_of(batch: Any) -> Sequence[Any]:
-    """Return the data of a batch, and its classes if it has them."""
     if isinstance(batch, Mapping):
         batch = [batch[name] for name in _fields(batch)]
-    parts = batch if isinstance(batch, (tuple, list)) else [batch]
-    if not 1 <= len(parts) <= 2:
+    if not isinstance(batch, (tuple, list)):
+        batch = [batch]
+    if not 1 <= len(batch) <= 2:
         raise DataError(
-            f"Expected each example as data, as a pair (data, class), or as a dict with one of these fields: {', '.join(DATA)}."
+            "Expected each example as data, as a pair (data, class), or as a dict with one of "
+            f"these fields: {', '.join(DATA)}."
         )
-    return parts
+    return batch
 
 
-def _fields(names: Iterable[str]) -> list[str]:
-    """Return the names of the data and of the classes, if there are any."""
-    present = set(names)
-    return [
-        next(name for name in known if name in present)
-        for known in (DATA, LABELS)
-        if present & set(known)
-    ]
+def _fields(names: Mapping[str, Any]) -> list[str]:
+    found = []
+    for known in (DATA, LABELS):
+        found += [name for name in known if name in names][:1]
+    return found
 
 
 def _classes(source: Any) -> tuple[str, ...]:
-    """Return the class names that torchvision (``classes``) or Hugging Face (``features``) keeps with a data set."""
     while hasattr(source, "dataset"):  # a loader or a subset
         source = source.dataset
     features = getattr(source, "features", None)

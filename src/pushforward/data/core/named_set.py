@@ -6,55 +6,46 @@ import importlib.util
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pushforward.data.core.dataset import Dataset, Schema, Split, build
 from pushforward.data.core.ground_truth import Truth
+from pushforward.data.core.hashes import Integers
 from pushforward.data.images import image_set
+from pushforward.data.images.image_file import Size
 from pushforward.data.readers.reader import Reading
 from pushforward.errors import DataError, UsageError
 from pushforward.registries import SETS
 
 
 def folder() -> Path:
-    """Return the folder of downloaded data sets: ``PUSHFORWARD_DATA``, or ``pushforward`` in the user's cache folder.
-
-    Raises:
-        DataError: for a user without a home.
-    """
+    """Return the folder of downloaded data sets, ``PUSHFORWARD_DATA`` or in the cache."""
     usual = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache", "pushforward")
     place = os.path.expanduser(os.environ.get("PUSHFORWARD_DATA") or usual)
     if place.startswith("~"):
         raise DataError(
-            f"{place} is not a folder, because this user has no home folder. Set PUSHFORWARD_DATA to the folder of data sets."
+            f"{place} is not a folder, because this user has no home folder. Set PUSHFORWARD_DATA "
+            "to the folder of data sets."
         )
     return Path(place)
 
 
-def whole_numbers(package: str, file: str) -> NDArray[np.int64] | None:
-    """Read a .csv or .csv.gz of integers from an installed package, without importing the package.
-
-    Args:
-        package: Name of the package.
-        file: Path of the file inside the package.
-
-    Returns:
-        int64 (rows, columns); None if this version of the package has no such file.
-    """
+def whole_numbers(package: str, file: str) -> Integers | None:
+    """Read a .csv of integers from an installed package, without importing it; None if missing."""
     spec = importlib.util.find_spec(package)
-    for folder in (spec and spec.submodule_search_locations) or ():
-        path = Path(folder) / file
+    if spec is None:
+        return None
+    for folder in spec.submodule_search_locations or ():
+        path = Path(folder, file)
         if path.is_file():
             return np.loadtxt(path, delimiter=",", dtype=np.int64, ndmin=2)
     return None
 
 
-def resized(split: Split, size: tuple[int, int]) -> Split:
+def resized(split: Split, size: Size) -> Split:
     """Resize the images of a split; the hashes of the source images are kept."""
     return Split(image_set.resized(split.x, size), split.labels, split.hashes, split.given)
 
@@ -64,14 +55,10 @@ class Named(ABC):
     """A data set with a name and a description, which can be listed without reading the data.
 
     Args:
-        name: Name for `pushforward.data.load`.
-        what: One-line description.
         shape: Shape of one example.
         counts: Numbers of training and held-out examples.
-        classes: Class names; empty without labels.
-        needs_download: Whether the data has to be downloaded once.
         labelled: Whether labels are used by default.
-        package: Optional package that contains the data; empty if none is needed.
+        package: Optional package that contains the data.
         extra: Extra of pushforward that installs this package.
     """
 
@@ -103,9 +90,9 @@ class Source(Named):
     """A named data set that a function reads or draws.
 
     Args:
-        read: Function from ``download`` to training and held-out examples; it returns None instead
-            of held-out examples if they are split off later.
-        held_out: Number of examples to hold out if ``read`` returns one split; None for a tenth.
+        read: Function from ``download`` to training and held-out examples, or None to split some
+            off.
+        held_out: Number of examples to split off; None for a tenth.
         truth: Known properties of the distribution, needed by mode metrics.
     """
 
@@ -114,23 +101,25 @@ class Source(Named):
     truth: Truth | None = None
 
     def _dataset(self, reading: Reading) -> Dataset:
-        splits = self.read(reading.download)
-        train, held_out = splits if isinstance(splits, tuple) else (splits, None)
+        train, held_out = self.read(reading.download)
         for split in (train, held_out):
             if split is not None and split.x.shape[1:] != self.shape:
                 raise DataError(
-                    f"{self.name} has examples of shape {split.x.shape[1:]}, but declares the shape {self.shape}."
+                    f"{self.name} has examples of shape {split.x.shape[1:]}, but declares the "
+                    f"shape {self.shape}."
                 )
         if reading.size:
             train = resized(train, reading.size)
             held_out = held_out and resized(held_out, reading.size)
-        options: dict[str, Any] = {
-            "limit": reading.limit,
-            "seed": reading.seed,
-            "truth": self.truth,
-        }
-        test = self.held_out if held_out is None else held_out
-        return build(self.name, train, test, schema=Schema(self.classes), **options)
+        return build(
+            self.name,
+            train,
+            self.held_out if held_out is None else held_out,
+            schema=Schema(self.classes),
+            limit=reading.limit,
+            seed=reading.seed,
+            truth=self.truth,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,8 +129,7 @@ class Derived(Named):
     Args:
         base: Name of the other data set.
         derive: Function from (other data set, this description, reading) to the data.
-        whole: Whether ``derive`` receives all of the other data set and applies ``reading.limit``
-            itself.
+        whole: Whether ``derive`` applies ``reading.limit`` itself.
     """
 
     base: str
@@ -149,20 +137,18 @@ class Derived(Named):
     whole: bool = False
 
     def _dataset(self, reading: Reading) -> Dataset:
-        limit, seed = (None, 0) if self.whole else (reading.limit, reading.seed)
-        base = SETS.find(self.base).dataset(
-            Reading(
-                conversion=reading.conversion, limit=limit, seed=seed, download=reading.download
-            )
-        )
+        of_base = Reading(conversion=reading.conversion, download=reading.download)
+        if not self.whole:
+            of_base = replace(of_base, limit=reading.limit, seed=reading.seed)
+        base = SETS.find(self.base).dataset(of_base)
         return self.derive(base, self, reading)
 
 
 def register(*sets: Named) -> None:
-    """Register data sets for `pushforward.data.load` and the command line; data sets of the same name are replaced.
+    """Register data sets for `pushforward.data.load` and the command line.
 
     Raises:
-        UsageError: For a name that belongs to one of the package's own, or that could be a path.
+        UsageError: If a name belongs to the package, or could be a path.
     """
     for part in sets:
         SETS.add(part.name, part)

@@ -28,53 +28,50 @@ def real_data(
 
     Args:
         real: Table, image folder, or .npz or .npy file.
-        train: Training data of the program, in the same format. Its examples that ``real`` does not
-            contain become the training split, and all of ``real`` is held out. Without it, a third
-            of ``real`` is held out, and copy and privacy scores, which need training examples, are
-            not computed.
-        options: Options of `load`. A .csv file of plain numbers is read as a table unless ``table``
-            is False, and texts of a single row are kept unless ``rare`` is "replace".
-
-    Returns:
-        The dataset; its ``trained_on`` says whether ``train`` was given.
-
-    Raises:
-        UsageError: If an option does not apply.
-        DataError: If a file cannot be read, or if the two differ in shape or columns.
+        train: Training data of the program; all of ``real`` is then held out. Without it, a third
+            of ``real`` is held out, and copy and privacy scores are not computed.
+        options: Options of `load`; .csv files are read as tables, and rare texts are kept, by
+            default.
     """
     place = Path(real).expanduser()
     reader = READERS.get(place.suffix.lower())
     read_pair = getattr(reader, "pair", None)
     is_table = read_pair is not None and not options.get("given")
-    settings: Any = {**({"table": True} if is_table else {"stream": False}), **options}
+    settings: Any = {"table": True} if is_table else {"stream": False}
+    settings |= options
     settings["rare"] = options.get("rare") or "keep"
     if train is None:
         data = read(str(place), settings)
-        every = data.train.followed_by(data.held_out)
-        held = held_out_indices(every.hashes, every.labels, max(1, len(every) // PARTS))
-        others = np.delete(np.arange(len(every)), held)
-        return replace(data, train=every.take(others), held_out=every.take(held), trained_on=False)
+        examples = data.train.followed_by(data.held_out)
+        n = len(examples)
+        held = held_out_indices(examples.hashes, examples.labels, max(1, n // PARTS))
+        return replace(
+            data,
+            train=examples.take(np.delete(np.arange(n), held)),
+            held_out=examples.take(held),
+            trained_on=False,
+        )
     source = Path(train).expanduser()
     if source.resolve() == place.resolve():
         raise UsageError(
-            f"{train} is also the real data. Samples are compared with examples that the program was not trained on: "
-            "divide the data into two files, or leave out `train`."
+            f"{train} is also the real data. Samples are compared with examples that the program "
+            "was not trained on: divide the data into two files, or leave out `train`."
         )
     for path in (place, source):
         check_there(os.path.join(path.parent, path.name))
     reading = reading_of(settings)
+    pair = _pair
     if reading.table and read_pair is not None:
-        data = read_pair(source, place, reading)
-    else:
-        data = _pair(source, place, reading)
+        pair = read_pair
+    data = pair(source, place, reading)
     return replace(data, trained_on=True, origin={"name_or_path": str(place), **options})
 
 
 def _pair(train: Path, held_out: Path, reading: Reading) -> Dataset:
-    """Make a dataset of two sources; labels count if both have the same classes."""
     first, classes, columns = examples_in(train, reading)
     second, other_classes, other_columns = examples_in(held_out, reading)
     if columns != other_columns:
         raise DataError(f"{train} and {held_out} have different columns; expected the same.")
-    schema = Schema(classes if classes == other_classes else (), columns)
-    return build(held_out.stem, first, second, schema=schema)
+    if classes != other_classes:
+        classes = ()  # labels count if both have the same classes
+    return build(held_out.stem, first, second, schema=Schema(classes, columns))

@@ -1,8 +1,6 @@
 """Batches that depend only on their number, so that resuming needs no state except a count.
 
-Batch b covers the positions b * batch to (b + 1) * batch of an endless sequence of epochs; epoch e holds every training example
-once, in an order keyed by (seed, e). Augmentation of an example is keyed by (seed, epoch, index), hence independent of
-the batch size and of the other examples of the batch.
+Batch b covers positions of an endless sequence of epochs, each in an order keyed by seed and epoch.
 """
 
 from __future__ import annotations
@@ -14,23 +12,23 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from pushforward.arguments import one_of, whole
 from pushforward.data.core.dataset import Dataset
-from pushforward.data.core.hashes import bits, mix, permutation
+from pushforward.data.core.hashes import Integers, Pixels, bits, mix, permutation
 from pushforward.data.images.image_store import Streamed
 from pushforward.errors import UsageError
 
 AUGMENTATIONS = {
     "flip": "flip horizontally with probability 1/2",
     "shift": (
-        "shift by up to an eighth of the size (at least 1 pixel) in each direction, repeating edge pixels"
+        "shift by up to an eighth of the size (at least 1 pixel) in each direction, repeating edge "
+        "pixels"
     ),
     "dequantise": "add uniform noise within each of the 256 levels, so that the data has a density",
 }
-Condition = dict[str, Tensor] | None  # Values and masks of conditions by name, each of length n
+Condition = dict[str, Tensor] | None  # values and masks of conditions by name, each of length n
 RESIDENT_BYTES = 256 * 2**20
 _ORDER = 1
 _FLIP = 2
@@ -42,13 +40,12 @@ _BITS = 6
 
 @dataclass(frozen=True)
 class Batch:
-    """The examples of a training step.
+    """The examples of a training step; ``batch["z"]`` returns an additional field.
 
     Args:
         x: Examples float32 (n, *shape) in model units.
-        condition: Values of the conditions by name, each of length n, such as ``{"label": int64
-            (n,)}``; None without conditions.
-        fields: Additional prepared inputs by name, each of length n; ``batch["z"]`` returns one.
+        condition: Values of the conditions by name, such as ``{"label": int64 (n,)}``.
+        fields: Additional prepared inputs by name, each of length n.
     """
 
     x: Tensor
@@ -60,38 +57,29 @@ class Batch:
 
     def __getitem__(self, name: str) -> Tensor:
         if name not in self.fields:
-            held = ", ".join(("x", *self.fields))
             raise UsageError(
-                f'This batch has no field "{name}"; it has {held}. To add fields, return them by '
-                "name from the method's `prepared(x, condition, draws)`."
+                f'This batch has no field "{name}"; it has {", ".join(["x", *self.fields])}. To '
+                "add fields, return them by name from the method's `prepared(x, condition, draws)`."
             )
         return self.fields[name]
 
     def take(self, index: Any) -> Batch:
-        condition = self.condition and {
-            name: value[index] for name, value in self.condition.items()
-        }
-        return Batch(
-            self.x[index], condition, {name: value[index] for name, value in self.fields.items()}
-        )
+        fields = {name: value[index] for name, value in self.fields.items()}
+        condition = self.condition
+        if condition is not None:
+            condition = {name: value[index] for name, value in condition.items()}
+        return Batch(self.x[index], condition, fields)
 
 
 class Sampler:
     """Training batches of a data set in model units.
 
-    Examples are held in memory, as float32 in model units when that takes less than 256 MB and nothing is changed, else as they
-    are stored. Images that stay on disk are decoded ahead, batch by batch. Examples of zeros and ones that have probabilities
-    are drawn from them again in every epoch.
-
     Args:
         dataset: Data set; only its training split is read.
-        batch: Batch size, at least 1; may exceed the number of examples.
+        batch: Batch size; may exceed the number of examples.
         seed: Seed of order and augmentation.
         augment: Names from `AUGMENTATIONS`; images only.
-        conditions: Names of conditions in batches; None for all conditions of the data set.
-
-    Raises:
-        UsageError: a batch below 1, an unknown augmentation, or augmentation of vectors.
+        conditions: Names of conditions in batches; None for all.
     """
 
     def __init__(
@@ -103,41 +91,36 @@ class Sampler:
         augment: Iterable[str] = (),
         conditions: Iterable[str] | None = None,
     ) -> None:
-        self.dataset, self.batch_size = dataset, whole("batch", batch, 1)
-        self.seed, self.augment = int(seed), tuple(augment)
+        self.dataset = dataset
+        self.batch_size = whole("batch", batch, 1)
+        self.seed = int(seed)
+        self.augment = tuple(augment)
         self.conditions = tuple(dataset.train.values if conditions is None else conditions)
         for name in self.augment:
             one_of("augmentation", name, AUGMENTATIONS)
-        if unsuited := [name for name in self.augment if name not in dataset.space.augmentations]:
-            noun = dataset.space.noun
-            raise UsageError(
-                f"The augmentations {', '.join(unsuited)} support only images, but {dataset.name} contains {noun}s."
-            )
-        self._stored = dataset.train.x if dataset.probabilities is None else dataset.probabilities
-        self._small = (
-            not isinstance(self._stored, Streamed) and self._stored.size * 4 <= RESIDENT_BYTES
-        )
-        self._converted = self._small and not self.augment and dataset.probabilities is None
-        self._orders: dict[int, NDArray[np.int64]] = {}
+            if name not in dataset.space.augmentations:
+                raise UsageError(
+                    f"The augmentation {name} supports only images, but {dataset.name} contains "
+                    f"{dataset.space.noun}s."
+                )
+        self._drawn = dataset.probabilities is not None
+        self._stored: Any = dataset.probabilities if self._drawn else dataset.train.x
+        streamed = isinstance(self._stored, Streamed)
+        self._small = not streamed and self._stored.size * 4 <= RESIDENT_BYTES
+        self._converted = self._small and not self.augment and not self._drawn
+        self._orders: dict[int, Integers] = {}
         self._stores: dict[str, tuple[Tensor | Prefetch, Condition]] = {}
 
-    def order(self, epoch: int) -> NDArray[np.int64]:
+    def order(self, epoch: int) -> Integers:
         """Return the order of an epoch's examples: a permutation keyed by (seed, epoch)."""
         if epoch not in self._orders:
-            self._orders = {key: self._orders[key] for key in list(self._orders)[-1:]}
+            for known in list(self._orders)[:-1]:
+                del self._orders[known]
             self._orders[epoch] = permutation(len(self.dataset.train), _ORDER, self.seed, epoch)
         return self._orders[epoch]
 
-    def positions(self, start: int, stop: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Return epochs and indices of the examples at positions start to stop - 1 of the endless sequence of epochs.
-
-        Args:
-            start: First position, at least 0.
-            stop: End position (exclusive).
-
-        Returns:
-            Two int64 arrays (stop - start,): epochs, indices.
-        """
+    def positions(self, start: int, stop: int) -> tuple[Integers, Integers]:
+        """Return epochs and indices of the examples at positions start to stop - 1."""
         n = len(self.dataset.train)
         epochs = []
         index = []
@@ -148,124 +131,100 @@ class Sampler:
             index.append(taken)
             start += len(taken)
         if len(index) == 1:
-            return (epochs[0], index[0])
-        return (np.concatenate(epochs), np.concatenate(index))
+            return epochs[0], index[0]
+        return np.concatenate(epochs), np.concatenate(index)
 
     def batch(
         self, number: int, device: str | torch.device = "cpu", index: slice | None = None
     ) -> Batch:
-        """Return batch number 0, 1, 2, ...; the same number always gives the same batch.
+        """Return batch number 0, 1, 2, ... in model units; the same number gives the same batch.
 
         Args:
             number: Batch number.
             device: Device of the tensors.
-            index: Slice of examples to return; no others are read. None returns all.
-
-        Returns:
-            The examples in model units.
+            index: Slice of examples to return; no others are read.
         """
         epochs, numbers = self._places(number, index)
         values, conditions = self._store(device)
-        chosen = torch.from_numpy(numbers).to(
-            "cpu" if isinstance(values, Prefetch) else values.device
-        )
         if isinstance(values, Prefetch):
+            chosen = torch.from_numpy(numbers)
             x = values.batch(number, index)
         else:
+            chosen = torch.from_numpy(numbers).to(values.device)
             x = values.index_select(0, chosen)
-        if self.dataset.probabilities is not None:
-            x = torch.from_numpy(bits(x.cpu().numpy(), _BITS, self.seed, epochs, numbers)).to(
-                x.device
-            )
+        if self._drawn:
+            pixels = bits(x.cpu().numpy(), _BITS, self.seed, epochs, numbers)
+            x = torch.from_numpy(pixels).to(x.device)
         if self.augment:
             x = self._augmented(x, epochs, numbers)
-        condition = _condition_at(conditions, chosen, device)
         x = x.to(device)
-        u = x if self._converted else self._model_units(x)
-        return Batch(
-            self._dequantised(u, epochs, numbers) if "dequantise" in self.augment else u, condition
-        )
+        if not self._converted:
+            x = self._model_units(x)
+        if "dequantise" in self.augment:
+            x = self._dequantised(x, epochs, numbers)
+        return Batch(x, _condition_at(conditions, chosen, device))
 
-    def _places(
-        self, number: int, index: slice | None
-    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    def _places(self, number: int, index: slice | None) -> tuple[Integers, Integers]:
         return self.positions(*positions_of(number, self.batch_size, index))
 
     def _store(self, device: str | torch.device) -> tuple[Tensor | Prefetch, Condition]:
-        """The whole split, converted and on the device where it is small, as stored and on the CPU where it is not.
-
-        For images that stay on disk, it is what decodes batches.
-        """
-        split = self.dataset.train
         key = str(device) if self._small else "cpu"
         if key not in self._stores:
-            conditions = split.condition(self.conditions, device=key)
+            values: Tensor | Prefetch
             if isinstance(self._stored, Streamed):
-                self._stores[key] = (
-                    Prefetch(self._stored, lambda *part: self._places(*part)[1]),
-                    conditions,
-                )
+                values = Prefetch(self._stored, lambda *part: self._places(*part)[1])
             else:
                 values = torch.from_numpy(np.ascontiguousarray(self._stored)).to(key)
-                self._stores[key] = (
-                    self._model_units(values) if self._converted else values,
-                    conditions,
-                )
+                if self._converted:
+                    values = self._model_units(values)
+            conditions = self.dataset.train.condition(self.conditions, device=key)
+            self._stores[key] = values, conditions
         return self._stores[key]
 
     def _model_units(self, x: Tensor) -> Tensor:
-        return self.dataset.space.to_model(
-            x.to(torch.float32).div_(255) if x.dtype == torch.uint8 else x
-        )
+        if x.dtype == torch.uint8:
+            x = x.to(torch.float32).div_(255)
+        return self.dataset.space.to_model(x)
 
-    def _augmented(self, x: Tensor, epochs: NDArray[np.int64], index: NDArray[np.int64]) -> Tensor:
+    def _augmented(self, x: Tensor, epochs: Integers, index: Integers) -> Tensor:
         n, channels, height, width = x.shape
-        down = np.zeros(n, dtype=np.int64)
-        right = np.zeros(n, dtype=np.int64)
+        row = np.broadcast_to(np.arange(height), (n, height))
+        column = np.broadcast_to(np.arange(width), (n, width))
         if "shift" in self.augment:
-            down = self._integers(_DOWN, epochs, index, height)
-            right = self._integers(_RIGHT, epochs, index, width)
-        row = np.clip(np.arange(height) - down[:, None], 0, height - 1)
-        column = np.clip(np.arange(width) - right[:, None], 0, width - 1)
+            row = np.clip(row - self._shifts(_DOWN, epochs, index, height), 0, height - 1)
+            column = np.clip(column - self._shifts(_RIGHT, epochs, index, width), 0, width - 1)
         if "flip" in self.augment:
             flipped = (mix(_FLIP, self.seed, epochs, index) >> np.uint64(63)).astype(bool)
-            column[flipped] = width - 1 - column[flipped]
+            column = np.where(flipped[:, None], width - 1 - column, column)
         pixels = (row[:, :, None] * width + column[:, None, :]).reshape(n, 1, height * width)
         places = torch.from_numpy(pixels).to(x.device).expand(n, channels, -1)
         return x.flatten(2).gather(2, places).view(x.shape)
 
-    def _dequantised(
-        self, u: Tensor, epochs: NDArray[np.int64], index: NDArray[np.int64]
-    ) -> Tensor:
-        words = mix(_LEVEL, self.seed, epochs[:, None], index[:, None], np.arange(u[0].numel()))
-        uniform = torch.from_numpy(
-            ((words >> np.uint64(40)).astype(np.float32) + 0.5) / 2**24 - 0.5
-        )
-        std = torch.from_numpy(self.dataset.space.scale).to(u).view(self.dataset.space.shape)
-        return u + uniform.view(u.shape).to(u) / (255 * std)
+    def _shifts(self, purpose: int, epochs: Integers, index: Integers, size: int) -> Integers:
+        """Draw uniform integers up to an eighth of the size in each direction."""
+        reach = max(1, size // 8)
+        words = mix(purpose, self.seed, epochs, index) % np.uint64(2 * reach + 1)
+        return words.astype(np.int64)[:, None] - reach
 
-    def _integers(
-        self, purpose: int, epochs: NDArray[np.int64], index: NDArray[np.int64], size: int
-    ) -> NDArray[np.int64]:
-        reach = max(1, size // 8)  # uniform integers from -reach to reach
-        return (mix(purpose, self.seed, epochs, index) % np.uint64(2 * reach + 1)).astype(
-            np.int64
-        ) - reach
+    def _dequantised(self, u: Tensor, epochs: Integers, index: Integers) -> Tensor:
+        words = mix(_LEVEL, self.seed, epochs[:, None], index[:, None], np.arange(u[0].numel()))
+        levels = ((words >> np.uint64(40)).astype(np.float32) + 0.5) / 2**24 - 0.5
+        uniform = torch.from_numpy(levels).view(u.shape).to(u)
+        std = torch.from_numpy(self.dataset.space.scale).to(u).view(self.dataset.space.shape)
+        return u + uniform / (255 * std)
 
 
 def _condition_at(condition: Condition, index: Tensor, device: str | torch.device) -> Condition:
-    return condition and {
-        name: values.index_select(0, index).to(device) for name, values in condition.items()
-    }
+    if condition is None:
+        return None
+    return {name: values.index_select(0, index).to(device) for name, values in condition.items()}
 
 
 def positions_of(number: int, size: int, index: slice | None) -> tuple[int, int]:
-    """Return where the requested examples of a batch begin and end in the endless sequence of epochs.
-
-    Raises:
-        UsageError: For examples with gaps.
-    """
-    start, stop, step = (slice(None) if index is None else index).indices(size)
+    """Return where the requested examples of a batch begin and end in the sequence of epochs."""
+    if index is None:
+        index = slice(None)
+    start, stop, step = index.indices(size)
     if step != 1:
         raise UsageError(f"The examples of a micro-batch must be consecutive; got {index}.")
     return number * size + start, number * size + max(start, stop)
@@ -275,15 +234,8 @@ class PreparedSampler:
     """Training batches of prepared inputs, in the order of the examples of `Sampler`.
 
     Args:
-        dataset: Data set whose training examples were prepared.
-        prepared: Prepared inputs by name, (n, ...) each, in the order of the training examples:
-            ``x``, and additional fields.
-        batch: Batch size, at least 1.
-        seed: Seed of the order.
-        conditions: Names of conditions in batches; None for all conditions of the data set.
-
-    Raises:
-        UsageError: a batch below 1, or another number of examples.
+        prepared: ``x`` and additional fields by name, (n, ...), in the order of the training
+            examples.
     """
 
     def __init__(
@@ -298,18 +250,17 @@ class PreparedSampler:
         for name, value in prepared.items():
             if len(value) != len(dataset.train):
                 raise UsageError(
-                    f'"{name}" has {len(value)} prepared examples; expected {len(dataset.train)}, one for each training example.'
+                    f'"{name}" has {len(value)} prepared examples; expected {len(dataset.train)}, '
+                    "one for each training example."
                 )
-        self.prepared, self.order = (
-            dict(prepared),
-            Sampler(dataset, batch, seed=seed, conditions=conditions),
-        )
+        self.prepared = dict(prepared)
+        self.order = Sampler(dataset, batch, seed=seed, conditions=conditions)
         self.condition = dataset.train.condition(self.order.conditions)
 
     def batch(
         self, number: int, device: str | torch.device = "cpu", index: slice | None = None
     ) -> Batch:
-        """Return batch number 0, 1, 2, ... of the inputs prepared from the examples of `Sampler.batch`."""
+        """Return batch number 0, 1, 2, ...; see `Sampler.batch`."""
         _, positions = self.order.positions(*positions_of(number, self.order.batch_size, index))
         chosen = torch.from_numpy(positions)
         fields = {
@@ -319,21 +270,13 @@ class PreparedSampler:
 
 
 class Prefetch:
-    """Images of batches, decoded ahead by threads.
+    """Images of batches; ``x.workers`` threads decode twice as many batches ahead."""
 
-    Args:
-        x: Images; their ``workers`` is the number of batches decoded in parallel, and twice as many
-            are kept.
-        numbers: Function from a batch number and the requested slice of the batch to image indices.
-    """
-
-    def __init__(
-        self, x: Streamed, numbers: Callable[[int, slice | None], NDArray[np.int64]]
-    ) -> None:
+    def __init__(self, x: Streamed, numbers: Callable[[int, slice | None], Integers]) -> None:
         self.x = x
         self.numbers = numbers
         self._pool: ThreadPoolExecutor | None = None
-        self._coming: dict[tuple[int, str], Future[NDArray[np.uint8]]] = {}
+        self._coming: dict[tuple[int, str], Future[Pixels]] = {}
         self._last: tuple[tuple[int, str], Tensor] | None = None
 
     def batch(self, number: int, part: slice | None) -> Tensor:
@@ -353,11 +296,10 @@ class Prefetch:
             return
         if self._pool is None:
             self._pool = ThreadPoolExecutor(self.x.workers, "pushforward-decoding")
-        following = {
-            (later, repr(part)): later
-            for later in range(number + 1, number + 1 + 2 * self.x.workers)
-        }
-        for key in [key for key in self._coming if key not in following]:
+        following = {}
+        for later in range(number + 1, number + 1 + 2 * self.x.workers):
+            following[later, repr(part)] = later
+        for key in self._coming.keys() - following:
             self._coming.pop(key).cancel()
         for key, later in following.items():
             if key not in self._coming:

@@ -1,4 +1,4 @@
-"""Decode image files of any common format to 8-bit pixels, or give the reason why a file is unusable."""
+"""Decode image files to 8-bit pixels, or give the reason why a file is unusable."""
 
 from __future__ import annotations
 
@@ -14,20 +14,19 @@ from threading import Lock
 from typing import IO, TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
-from numpy.typing import NDArray
 
-from pushforward.data.core.hashes import Hashes, example_hashes
+from pushforward.data.core.hashes import Floats, Hashes, Pixels, example_hashes
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
 
-MAX_BYTES = 10_000  # bytes of a header at most; numpy writes one of plain numbers in 128
+MAX_BYTES = 10_000  # of a header; numpy writes one of plain numbers in 128
 _WIDTHS = {(1, 0): 2, (2, 0): 4}
 _PARSING = Lock()
-# The shape of an array, whether its first index runs fastest, and the type of its elements.
-ArrayHeader = tuple[tuple[int, ...], bool, np.dtype[Any]]
-Size = tuple[int, int]  # Height and width
+ArrayHeader = tuple[tuple[int, ...], bool, np.dtype[Any]]  # shape, Fortran order, dtype
+Size = tuple[int, int]  # height and width
+Reasons = tuple[tuple[str, str], ...]  # files, each with a reason or conversion
 ENDINGS = (
     ".png",
     ".jpg",
@@ -43,23 +42,20 @@ ENDINGS = (
     ".pbm",
     ".pnm",
 )
-ARRAYS = ".npy"  # the ending of images as plain arrays, which archives may hold
+ARRAYS = ".npy"  # images as plain arrays, in archives
 MAX_PIXELS = 64_000_000
-# Decoders that are tried for any ending; some of the others start programs (EPS).
+# Decoders that are tried for any extension; some of the others start programs (EPS).
 _FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "BMP", "GIF", "TIFF", "PPM")
 _PNG = b"\x89PNG\r\n\x1a\n"
 
 
 def array_header(file: IO[bytes]) -> ArrayHeader:
-    """Read the header of an array in numpy's format 1.0 or 2.0, and leave the file at the first element.
-
-    Raises:
-        ValueError: If it is no such header, or is longer than 10,000 bytes.
-    """
+    """Read the header of an array in numpy's format 1.0 or 2.0, up to the first element."""
     version = np.lib.format.read_magic(file)
     if version not in _WIDTHS:
         raise ValueError(
-            f"version {version} of the numpy format is not supported: expected a plain array of numbers"
+            f"version {version} of the numpy format is not supported: expected a plain array of "
+            "numbers"
         )
     length = file.read(_WIDTHS[version])
     size = int.from_bytes(length, "little")
@@ -71,15 +67,13 @@ def array_header(file: IO[bytes]) -> ArrayHeader:
 
 @lru_cache(maxsize=256)
 def _parsed(version: tuple[int, int], content: bytes) -> ArrayHeader:
-    """Parse a header with numpy, once for each distinct header and by one thread at a time.
+    """Parse a header with numpy, by one thread at a time.
 
-    numpy calls ``ast.literal_eval``, in which CPython 3.11 counts depth for all threads together (python/cpython issue 106905).
+    numpy calls ``ast.literal_eval``, which is not thread-safe in CPython 3.11 (issue 106905).
     """
     if version == (1, 0):
-        read = np.lib.format.read_array_header_1_0
-    else:
-        read = np.lib.format.read_array_header_2_0
-    return read(io.BytesIO(content))
+        return np.lib.format.read_array_header_1_0(io.BytesIO(content))
+    return np.lib.format.read_array_header_2_0(io.BytesIO(content))
 
 
 @dataclass(frozen=True)
@@ -87,15 +81,10 @@ class Conversion:
     """How images are changed when they are read.
 
     Args:
-        size: Height and width; images are scaled to cover this size and cropped at the centre. None
-            keeps their size.
-        channels: Number of channels, 1 for grey or 3 for RGB; None keeps the channels of each
-            image.
-        background: Colour below transparent pixels, such as "white" or "#808080". Empty keeps
-            transparency, or means white if ``channels`` is set.
-
-    Raises:
-        ValueError: If the background is not a colour.
+        size: Height and width that images are scaled to cover and cropped to at the centre.
+        channels: Number of channels, 1 for grey or 3 for RGB; None keeps them.
+        background: Colour below transparent pixels; empty keeps transparency, or means white if
+            ``channels`` is set.
     """
 
     size: Size | None = None
@@ -116,11 +105,10 @@ class Conversion:
         from PIL import Image as Images
 
         if image.mode == "RGBA" and (self.background or self.channels):
-            ground = self.background or "white"
-            image = Images.alpha_composite(Images.new("RGBA", image.size, ground), image).convert(
-                "RGB"
-            )
-            notes.append(f"transparency to {ground}")
+            colour = self.background or "white"
+            ground = Images.new("RGBA", image.size, colour)
+            image = Images.alpha_composite(ground, image).convert("RGB")
+            notes.append(f"transparency to {colour}")
         if image.mode != "L" and self.channels == 1:
             image = image.convert("L")
             notes.append("colour to grey")
@@ -138,55 +126,36 @@ class UnusableError(Exception):
 
 @dataclass
 class ImageFile:
-    """An image file that was read.
+    """An image file that was read: pixels (H, W, C) and applied conversions, or why it is unusable.
 
     Args:
-        file: File path relative to the folder that is read, or the name in an archive.
-        pixels: Pixels uint8 (H, W, C) with 1, 3 or 4 channels; None if the file is unusable.
-        notes: Conversions that were applied.
-        reason: Reason why the file is unusable.
-        hash: Hash of the unconverted pixels (`example_hashes`), uint64 (1,); None if they were not
-            converted.
+        hash: Hash of the unconverted pixels, uint64 (1,), if they were converted.
     """
 
     file: str
-    pixels: NDArray[np.uint8] | None = None
+    pixels: Pixels | None = None
     notes: list[str] = field(default_factory=list)
     reason: str = ""
     hash: Hashes | None = None
 
 
 def opened(path: Path) -> BinaryIO:
-    """Open a regular file for reading.
-
-    Raises:
-        UnusableError: If it is a pipe, a device or the like, which may never end.
-        OSError: If it is gone or cannot be read.
-    """
+    """Open a regular file for reading; others, such as pipes, may never end."""
     if not stat.S_ISREG(os.stat(path).st_mode):
         raise UnusableError("not a regular file")
     return open(path, "rb")
 
 
 def decoded(open_file: Callable[[], BinaryIO], file: str, conversion: Conversion) -> ImageFile:
-    """Decode and convert an image file, without raising errors.
-
-    Args:
-        open_file: Function that opens the file.
-        file: Name of the file.
-        conversion: Conversion of the pixels.
-    """
+    """Decode and convert an image file; errors become its reason."""
     read = ImageFile(file)
     try:
         with open_file() as handle:
             read.pixels = _decode(handle, conversion, read)
-    except (
-        Exception
-    ) as error:  # whatever a hostile file makes its decoder raise, it is this file that is left out
-        if isinstance(error, UnusableError):
-            read.reason = str(error)
-        else:
-            read.reason = f"damaged: {type(error).__name__} {error}"
+    except UnusableError as error:
+        read.reason = str(error)
+    except Exception as error:  # a hostile file may make its decoder raise anything
+        read.reason = f"damaged: {type(error).__name__} {error}"
     return read
 
 
@@ -198,8 +167,7 @@ def _formats() -> tuple[str, ...]:
     return tuple(name for name in _FORMATS if name in Image.OPEN)
 
 
-def _decode(handle: BinaryIO, conversion: Conversion, read: ImageFile) -> NDArray[np.uint8]:
-    """One file as uint8 (H, W, C), C in 1, 3, 4; where it may be converted, the hash of the original is noted."""
+def _decode(handle: BinaryIO, conversion: Conversion, read: ImageFile) -> Pixels:
     from PIL import Image, ImageOps, UnidentifiedImageError
 
     notes = read.notes
@@ -215,17 +183,14 @@ def _decode(handle: BinaryIO, conversion: Conversion, read: ImageFile) -> NDArra
         raise UnusableError("not a readable image") from None
     width, height = image.size
     if width * height > MAX_PIXELS:
-        megapixels = MAX_PIXELS // 10**6
         raise UnusableError(
-            f"{width} x {height} pixels exceed the limit of {megapixels:g} megapixels (a decompression bomb?)"
+            f"{width} x {height} pixels exceed the limit of {MAX_PIXELS // 10**6} megapixels (a "
+            "decompression bomb?)"
         )
     with image as opened:
         if getattr(opened, "is_animated", False):
-            notes.append(
-                "first frame of an animation"
-                if opened.format != "TIFF"
-                else "first of several pages"
-            )
+            pages = opened.format == "TIFF"
+            notes.append("first of several pages" if pages else "first frame of an animation")
             opened.seek(0)
         # the bits of a colour PNG, which the decoder cuts to 8 without a word
         if start[:8] == _PNG and start[24:] == b"\x10" and not opened.mode.startswith("I"):
@@ -234,45 +199,42 @@ def _decode(handle: BinaryIO, conversion: Conversion, read: ImageFile) -> NDArra
         opened.load()
         if turned:
             notes.append("rotated according to EXIF")
-        plain = _plain(ImageOps.exif_transpose(opened) if turned else opened, notes)
+            plain = _plain(ImageOps.exif_transpose(opened), notes)
+        else:
+            plain = _plain(opened, notes)
         return _converted(_pixels(plain), conversion, read)
 
 
-def _converted(
-    pixels: NDArray[np.uint8], conversion: Conversion, read: ImageFile
-) -> NDArray[np.uint8]:
+def _converted(pixels: Pixels, conversion: Conversion, read: ImageFile) -> Pixels:
     from PIL import Image as Images
 
     if not conversion:
         return pixels
-    read.hash = example_hashes(pixels.transpose(2, 0, 1)[None])
-    image = Images.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
+    read.hash = pixel_hash(pixels)
+    if pixels.shape[2] == 1:
+        pixels = pixels[:, :, 0]
+    image = Images.fromarray(pixels)
     return _pixels(conversion.applied(image, read.notes))
 
 
-def _array(handle: BinaryIO, conversion: Conversion, read: ImageFile) -> NDArray[np.uint8]:
+def _array(handle: BinaryIO, conversion: Conversion, read: ImageFile) -> Pixels:
     end = handle.tell()
     handle.seek(0)
     shape, fortran, dtype = array_header(handle)
+    size = end - handle.tell()
     wanted = (*shape, 1)[:3]
-    if (
-        dtype != np.uint8
-        or fortran
-        or len(shape) not in (2, 3)
-        or wanted[2] not in (1, 3, 4)
-        or min(shape) < 1
-    ):
+    is_image = len(shape) in (2, 3) and wanted[2] in (1, 3, 4) and min(shape) > 0
+    if dtype != np.uint8 or fortran or not is_image:
         raise UnusableError(
             f"shape {shape} and dtype {dtype} are not supported: expected uint8 (height, width) "
             "or (height, width, C) with C = 1, 3 or 4"
         )
-    if wanted[0] * wanted[1] > MAX_PIXELS or math.prod(wanted) != end - handle.tell():
+    if wanted[0] * wanted[1] > MAX_PIXELS or math.prod(wanted) != size:
         raise UnusableError(
-            f"the file is damaged: its header says {shape}, but {end - handle.tell():,} bytes follow"
+            f"the file is damaged: its header says {shape}, but {size:,} bytes follow"
         )
-    return _converted(
-        _fewest(np.frombuffer(handle.read(), dtype=np.uint8).reshape(wanted)), conversion, read
-    )
+    pixels = np.frombuffer(handle.read(), dtype=np.uint8).reshape(wanted)
+    return _converted(_fewest(pixels), conversion, read)
 
 
 def _plain(image: Image, notes: list[str]) -> Image:
@@ -280,27 +242,37 @@ def _plain(image: Image, notes: list[str]) -> Image:
 
     if image.mode in ("L", "RGB", "RGBA") and "transparency" not in image.info:
         return image
-    if image.mode.startswith(("I", "F")):
-        floats = image.mode.startswith("F")
-        values = np.asarray(image).astype(np.float64)
-        most = 255 if floats else 65535
-        if not np.isfinite(values).all() or values.min() < 0 or values.max() > most:
-            raise UnusableError(
-                f"{image.mode} pixels from {values.min():g} to {values.max():g}: expected 0 to {most}"
-            )
-        notes.append("float to 8-bit" if floats else "16-bit to 8-bit")
-        if not floats:
-            scale = 255 / 65535
-        else:
-            scale = 255.0 if values.max() <= 1 else 1.0
-        return Images.fromarray(np.rint(values * scale).astype(np.uint8))
-    if image.mode in ("1", "L", "RGB", "LA", "La", "RGBA", "RGBa", "RGBX"):
-        transparent = "transparency" in image.info or image.mode in ("LA", "La", "RGBa")
-        return image.convert("RGBA" if transparent else "L" if image.mode == "1" else "RGB")
-    notes.append(
-        {"P": "palette to RGB", "PA": "palette to RGB"}.get(image.mode, f"{image.mode} to RGB")
-    )
-    return image.convert("RGBA" if "transparency" in image.info or image.mode == "PA" else "RGB")
+    if image.mode.startswith("I"):
+        values = _values(image, 65535)
+        notes.append("16-bit to 8-bit")
+        return Images.fromarray(np.rint(values * (255 / 65535)).astype(np.uint8))
+    if image.mode.startswith("F"):
+        values = _values(image, 255)
+        notes.append("float to 8-bit")
+        if values.max() <= 1:
+            values = values * 255.0
+        return Images.fromarray(np.rint(values).astype(np.uint8))
+    if image.mode in ("P", "PA"):
+        notes.append("palette to RGB")
+    elif image.mode not in ("1", "L", "RGB", "LA", "La", "RGBA", "RGBa", "RGBX"):
+        notes.append(f"{image.mode} to RGB")
+    if "transparency" in image.info or image.mode in ("LA", "La", "RGBa", "PA"):
+        return image.convert("RGBA")
+    return image.convert("L" if image.mode == "1" else "RGB")
+
+
+def _values(image: Image, most: int) -> Floats:
+    values = np.asarray(image).astype(np.float64)
+    if not np.isfinite(values).all() or values.min() < 0 or values.max() > most:
+        raise UnusableError(
+            f"{image.mode} pixels from {values.min():g} to {values.max():g}: expected 0 to {most}"
+        )
+    return values
+
+
+def pixel_hash(pixels: Pixels) -> Hashes:
+    """Return the hash of an image (H, W, C), uint64 (1,)."""
+    return example_hashes(pixels.transpose(2, 0, 1)[None])
 
 
 def fit(image: Image, size: tuple[int, int]) -> Image:
@@ -311,32 +283,26 @@ def fit(image: Image, size: tuple[int, int]) -> Image:
     return ImageOps.fit(image, size[::-1], method=Images.Resampling.BICUBIC)
 
 
-def _pixels(image: Image) -> NDArray[np.uint8]:
+def _pixels(image: Image) -> Pixels:
     pixels = np.asarray(image)
-    return _fewest(pixels[:, :, None] if pixels.ndim == 2 else pixels)
+    if pixels.ndim == 2:
+        pixels = pixels[:, :, None]
+    return _fewest(pixels)
 
 
-def _fewest(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    if pixels.shape[2] == 1 or (pixels.shape[2] == 4 and (pixels[:, :, 3] < 255).any()):
+def _fewest(pixels: Pixels) -> Pixels:
+    if pixels.shape[2] == 4 and (pixels[:, :, 3] < 255).any():
         return pixels.copy()
     colours = pixels[:, :, :3]
-    gray = (colours[:, :, 0] == colours[:, :, 1]).all() and (
-        colours[:, :, 1] == colours[:, :, 2]
-    ).all()
-    if gray:
+    if (colours == colours[:, :, :1]).all():
         return colours[:, :, :1].copy()
     return colours.copy()
 
 
-def stacked(images: Sequence[NDArray[np.uint8]], channels: int | None = None) -> NDArray[np.uint8]:
-    """Stack images (H, W, C) of one size to uint8 (n, channels, H, W), adding equal colours to grey and full opacity.
-
-    Args:
-        images: Images, at least one.
-        channels: Number of channels: 1, 3 or 4, not less than that of any image; None for the
-            largest number of channels.
-    """
-    channels = channels or max(image.shape[2] for image in images)
+def stacked(images: Sequence[Pixels], channels: int | None = None) -> Pixels:
+    """Stack images (H, W, C) of one size to uint8 (n, channels, H, W); None for the most."""
+    if channels is None:
+        channels = max(image.shape[2] for image in images)
     out = np.empty((len(images), channels, *images[0].shape[:2]), dtype=np.uint8)
     for target, image in zip(out, images, strict=True):
         has = image.shape[2]

@@ -13,9 +13,8 @@ from pathlib import Path
 from typing import Any, BinaryIO, ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 
-from pushforward.data.core.hashes import Hashes, example_hashes
+from pushforward.data.core.hashes import Array, Hashes, Integers, Pixels, example_hashes
 from pushforward.data.images.image_file import (
     ENDINGS,
     UNCHANGED,
@@ -23,13 +22,13 @@ from pushforward.data.images.image_file import (
     ImageFile,
     decoded,
     opened,
+    pixel_hash,
     stacked,
 )
 from pushforward.errors import DataError
 
-BLOCK = (
-    256  # images that are decoded together, so that a reader who stops early has not decoded all
-)
+BLOCK = 256  # images that are decoded together
+THREADS = min(8, os.cpu_count() or 1)
 
 
 class ImageStore(ABC):
@@ -40,11 +39,6 @@ class ImageStore(ABC):
         names: Names of the images in this folder, in order.
         ignored: Number of other files.
         labelled: Whether the images have classes.
-
-    Attributes:
-        source: Folder or archive that was given, for messages.
-        hashes: Hashes of the images they were packed from, uint64 (n,); None for images that were
-            not packed.
     """
 
     hashes: Hashes | None = None
@@ -68,7 +62,6 @@ class ImageStore(ABC):
 
         Raises:
             UnusableError: If it is not to be read.
-            OSError: If it is gone.
         """
 
     @abstractmethod
@@ -87,65 +80,51 @@ class ImageStore(ABC):
         return tuple(sorted(labels))
 
     def read(self, i: int, conversion: Conversion = UNCHANGED) -> ImageFile:
-        """Decode an image for the first time and remember its time stamp, without raising errors."""
+        """Decode an image for the first time; errors become its reason."""
         try:
             self._stamps[i] = self.stamp(i)
         except OSError as error:
             return ImageFile(self.names[i], reason=f"cannot be read: {error.strerror}")
         return decoded(lambda: self.open(i), self.names[i], conversion)
 
-    def again(
-        self, i: int, content: np.uint64, conversion: Conversion = UNCHANGED
-    ) -> NDArray[np.uint8]:
-        """Decode an image again that was read before, uint8 (H, W, C).
-
-        Args:
-            i: Index of the image.
-            content: Hash of its pixels when it was first read (`example_hashes`).
-            conversion: Conversion of the pixels.
+    def again(self, i: int, content: np.uint64, conversion: Conversion = UNCHANGED) -> Pixels:
+        """Decode an image again, uint8 (H, W, C).
 
         Raises:
-            DataError: If its file is gone, cannot be read any more, or holds other pixels.
+            DataError: If its file is gone, or holds other pixels than when it was first read.
         """
         where = f"{self.place}/{self.names[i]}"
         try:
             stamp = self.stamp(i)
         except OSError as error:
             raise DataError(
-                f"{where} has been removed since the data was first read: {error.strerror}. Restore it."
+                f"{where} has been removed since the data was first read: {error.strerror}. "
+                "Restore it."
             ) from error
         read = decoded(lambda: self.open(i), self.names[i], conversion)
         if read.pixels is None:
             raise DataError(
                 f"{where} has changed since the data was first read: {read.reason}. Restore it."
             )
-        if stamp != tuple(
-            self._stamps[i]
-        ):  # a file that was touched, or copied back, may hold the same
-            if example_hashes(read.pixels.transpose(2, 0, 1)[None])[0] != content:
+        if stamp != tuple(self._stamps[i]):  # the file may have been touched, or copied back
+            if pixel_hash(read.pixels)[0] != content:
                 raise DataError(
-                    f"{where} has changed since the data was first read. Restore it, or start a new training run."
+                    f"{where} has changed since the data was first read. Restore it, or start a "
+                    "new training run."
                 )
             self._stamps[i] = stamp
         return read.pixels
 
     def read_all(self, conversion: Conversion = UNCHANGED) -> Iterator[ImageFile]:
-        with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+        with ThreadPoolExecutor(THREADS) as pool:
+            # in blocks, so that a reader who stops early has not decoded all
             for start in range(0, len(self), BLOCK):
-                yield from pool.map(
-                    lambda i: self.read(i, conversion), range(start, min(start + BLOCK, len(self)))
-                )
+                block = range(len(self))[start : start + BLOCK]
+                yield from pool.map(lambda i: self.read(i, conversion), block)
 
 
 class FolderStore(ImageStore):
-    """Image files below a folder, in sorted order; two or more subfolders with images are classes.
-
-    Args:
-        place: Folder.
-
-    Raises:
-        DataError: no images, or loose ones beside subfolders.
-    """
+    """Image files below a folder; two or more subfolders with images are classes."""
 
     def __init__(self, place: Path) -> None:
         names, ignored = image_names(place)
@@ -155,7 +134,7 @@ class FolderStore(ImageStore):
                 f"{', '.join(ENDINGS[:6])}. To read a data file of another format, pass its path "
                 "instead of its folder."
             )
-        tops = Counter(name.split("/", 1)[0] if "/" in name else "" for name in names)
+        tops = Counter(name.rpartition("/")[0].partition("/")[0] for name in names)
         if tops[""] and len(tops) > 1:
             raise DataError(
                 f"{place} contains both loose images ({tops['']}) and subfolders with images. "
@@ -175,7 +154,7 @@ class FolderStore(ImageStore):
 
 
 def image_names(path: Path) -> tuple[list[str], int]:
-    """List image files below a folder as sorted relative paths with forward slashes, and count the other files."""
+    """List image files below a folder as sorted relative paths, and count others."""
     files = []
     ignored = 0
     visited = set()
@@ -190,7 +169,7 @@ def image_names(path: Path) -> tuple[list[str], int]:
             if name.startswith(".") or not name.lower().endswith(ENDINGS):
                 ignored += 1
             else:
-                files.append((Path(place) / name).relative_to(path).as_posix())
+                files.append(Path(place, name).relative_to(path).as_posix())
     return sorted(files), ignored
 
 
@@ -199,25 +178,20 @@ class Streamed:
     """Images of a store as an array uint8 (n, C, H, W) that is read from disk when indexed.
 
     Args:
-        store: Store of the images.
-        places: Indices of the images in the store, int64 (n,).
+        places: Indices of the images in the store.
         sides: Channels, height and width of each image.
-        content: Hash of each decoded image (`example_hashes`), uint64 (n,).
-        conversion: Conversion of the store's images.
-        workers: Number of threads that decode training batches ahead; with 0, images are decoded
-            when requested.
-        counted: Indices (m,), hashes (m,) and level counts (C, 256) of all usable images of the
-            store.
-        flat: Whether each image is read as one row of numbers, (n, C * H * W).
+        content: Hash of each decoded image.
+        counted: Indices, hashes and level counts of all usable images of the store.
+        flat: Whether each image is read as one row of numbers.
     """
 
     store: ImageStore
-    places: NDArray[np.int64]
+    places: Integers
     sides: tuple[int, int, int]
     content: Hashes
     conversion: Conversion = UNCHANGED
     workers: int = 0
-    counted: tuple[NDArray[np.int64], Hashes, NDArray[np.int64]] | None = None
+    counted: tuple[Integers, Hashes, Integers] | None = None
     flat: bool = False
 
     dtype: ClassVar = np.dtype(np.uint8)
@@ -245,32 +219,38 @@ class Streamed:
 
     def __array__(self, *_: Any, **__: Any) -> Any:
         raise DataError(
-            "These images stay on disk and may not fit into memory. Read some of them at a time, such as x[:1000]."
+            "These images stay on disk and may not fit into memory. Read some of them at a time, "
+            "such as x[:1000]."
         )
 
-    def __getitem__(self, index: Any) -> NDArray[np.uint8]:
+    def __getitem__(self, index: Any) -> Pixels:
         wanted = np.atleast_1d(np.arange(len(self))[index])
-        images = self._spread(wanted) if len(wanted) >= BLOCK else self.decoded(wanted)
+        if len(wanted) < BLOCK:
+            images = self.decoded(wanted)
+        else:
+            with ThreadPoolExecutor(THREADS) as pool:
+                images = self._stacked(pool.map(self._image, wanted))
         if self.flat:
             images = images.reshape(len(images), -1)
         if isinstance(index, (int, np.integer)):
             return images[0]
         return images
 
-    def decoded(self, index: NDArray[np.int64]) -> NDArray[np.uint8]:
+    def decoded(self, index: Integers) -> Pixels:
         return self._stacked(map(self._image, index))
 
     def reshape(self, n: int, *sides: int) -> Streamed:
         if n != len(self) or sides != (-1,):
             raise DataError(
-                f"Images that stay on disk support only x.reshape({len(self)}, -1); got the shape {(n, *sides)}."
+                f"Images that stay on disk support only x.reshape({len(self)}, -1); got the shape "
+                f"{(n, *sides)}."
             )
         return replace(self, flat=True)
 
     def only(self, index: Any) -> Streamed:
         return replace(self, places=self.places[index], content=self.content[index])
 
-    def level_counts(self) -> NDArray[np.int64]:
+    def level_counts(self) -> Integers:
         """Count each of the 256 levels per channel, (C, 256)."""
         if self.counted is not None:
             places, hashes, counts = self.counted
@@ -280,46 +260,42 @@ class Streamed:
                 return counts - rest.level_counts()
         counts = np.zeros((self.sides[0], 256), dtype=np.int64)
         for start in range(0, len(self), BLOCK):
-            counts += level_counts(self._spread(np.arange(start, min(start + BLOCK, len(self)))))
+            counts += level_counts(self[start : start + BLOCK])
         return counts
 
-    def _spread(self, index: NDArray[np.int64]) -> NDArray[np.uint8]:
-        with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-            return self._stacked(pool.map(self._image, index))
-
-    def _stacked(self, images: Iterable[NDArray[np.uint8]]) -> NDArray[np.uint8]:
+    def _stacked(self, images: Iterable[Pixels]) -> Pixels:
         content = list(images)
         if content:
             return stacked(content, self.sides[0])
         return np.zeros((0, *self.sides), dtype=np.uint8)
 
-    def _image(self, number: int) -> NDArray[np.uint8]:
+    def _image(self, number: int) -> Pixels:
         return self.store.again(int(self.places[number]), self.content[number], self.conversion)
 
 
-def level_counts(x: NDArray[np.uint8], axis: int = 1) -> NDArray[np.int64]:
+def level_counts(x: Pixels, axis: int = 1) -> Integers:
     """Count each of the 256 levels at each position along an axis, (positions, 256)."""
-    places = range(x.shape[axis])
-    return np.stack(
-        [np.bincount(x.take(place, axis).ravel(), minlength=256) for place in places]
-    ).astype(np.int64)
+    counts = np.zeros((x.shape[axis], 256), dtype=np.int64)
+    for place in range(len(counts)):
+        counts[place] = np.bincount(x.take(place, axis).ravel(), minlength=256)
+    return counts
 
 
 def selected(x: Any, index: Any) -> Any:
-    """Return the examples of an index (slice, integer or boolean array), as a contiguous array or still on disk."""
+    """Return the examples of an index, as a contiguous array or still on disk."""
     if isinstance(x, Streamed):
         return x.only(index)
     return np.ascontiguousarray(x[index])
 
 
-def without(x: NDArray[Any], index: NDArray[np.int64]) -> NDArray[Any]:
+def without(x: Array, index: Integers) -> Array:
     """Return all examples except those of an index."""
-    others: NDArray[Any] = selected(x, np.delete(np.arange(len(x)), index))
+    others: Array = selected(x, np.delete(np.arange(len(x)), index))
     return others
 
 
 def content_hashes(x: Any) -> Hashes:
-    """Return the hash of each stored example, uint64 (n,), without decoding images that stay on disk."""
+    """Return the hash of each stored example, without decoding images that stay on disk."""
     if isinstance(x, Streamed):
         return x.content
     return example_hashes(x)

@@ -6,7 +6,7 @@ import io
 import json
 import os
 import tarfile
-from collections.abc import Callable
+from dataclasses import dataclass
 from hashlib import file_digest
 from pathlib import Path
 from typing import Any, TypedDict, Unpack
@@ -14,40 +14,42 @@ from typing import Any, TypedDict, Unpack
 import numpy as np
 
 from pushforward.arguments import refuse_unknown, whole
-from pushforward.data.core.dataset import Dataset, Split
+from pushforward.data.core.dataset import Split
+from pushforward.data.core.hashes import Pixels
 from pushforward.data.core.load import load
+from pushforward.data.images.image_file import Size
 from pushforward.data.images.image_store import content_hashes
 from pushforward.data.images.tars import FORMAT, MANIFEST, TAR, content_digest
+from pushforward.data.readers.reader import Progress
 from pushforward.errors import UsageError, unknown
 from pushforward.files import replacing
 from pushforward.registries import SETS
 
 ENCODINGS = ("png", "npy")
-BLOCK = 1024  # images that are in memory at a time
+BLOCK = 1024  # images in memory at a time
 _HEADER = tarfile.BLOCKSIZE
 
 
 class PackOptions(TypedDict, total=False):
-    """Options of `pack`.
+    """Options of `pack`, some as for `load`.
 
     Args:
-        encoding: "png" by default, or "npy" for plain pixels, which take more space and are faster
-            to read.
+        encoding: "png" by default, or "npy" for plain pixels, which are larger and faster to read.
         per_tar: Number of images per tar, 10,000 by default.
-        resize: Image size, as for `load`.
-        labelled: Use of labels, as for `load`.
-        download: Whether to download a missing data set, as for `load`.
-        stream: Whether images stay on disk, as for `load`.
+        resize: Image size.
+        labelled: Use of labels.
+        download: Whether to download a missing data set.
+        stream: Whether images stay on disk.
         progress: Function called with the number of images read or written and their total.
     """
 
     encoding: str
     per_tar: int
-    resize: int | tuple[int, int] | str | None
+    resize: int | Size | str | None
     labelled: bool | None
     download: bool
     stream: bool | None
-    progress: Callable[[int, int], None] | None
+    progress: Progress | None
 
 
 def pack(
@@ -57,23 +59,16 @@ def pack(
 ) -> dict[str, Any]:
     """Write images to uncompressed tars, from which `load` reads exactly the same data set.
 
-    The folder appears when it is complete. It contains tars of training and of held-out examples in
-    the WebDataset layout (``000000001.png`` and, with classes, ``000000001.cls``), a ``.json``
-    index for each tar, and ``manifest.json`` with the class names and the sha256 of each file.
+    The folder contains tars in the WebDataset layout (``000000001.png`` and ``000000001.cls``), a
+    ``.json`` index for each, and ``manifest.json``.
 
     Args:
         name_or_path: Data source, as for `load`.
         out: New folder.
-        options: Options of `PackOptions`: encoding, per_tar, resize, labelled, download, stream and
-            progress.
+        options: Options of `PackOptions`.
 
     Returns:
         The manifest, as a plain dict.
-
-    Raises:
-        UsageError: an unknown option, a folder that is there already, or data that is no images.
-        DataError: as for `load`.
-        CheckpointError: if the disk refuses.
     """
     refuse_unknown(options, PackOptions, "data.pack")
     encoding = options.get("encoding", ENCODINGS[0])
@@ -88,16 +83,15 @@ def pack(
     named = not isinstance(name_or_path, (str, os.PathLike)) or os.fspath(name_or_path) in SETS
     if not named and Path(name_or_path).expanduser().resolve() in folder.resolve().parents:
         raise UsageError(
-            f"{folder} is inside {name_or_path}, which contains the images to pack. Choose an `out` outside this folder."
+            f"{folder} is inside {name_or_path}, which contains the images to pack. Choose an "
+            "`out` outside this folder."
         )
-    names = ("resize", "labelled", "download", "stream", "progress")
-    data = load(name_or_path, **{name: options[name] for name in names if name in options})  # type: ignore[arg-type, literal-required]
-    if (
-        not data.space.has_pixels
-        or data.space.shape[0] not in (1, 3, 4)
-        or data.probabilities is not None
-        or data.train.given
-    ):
+    loading: Any = dict(options)
+    loading.pop("encoding", None)
+    loading.pop("per_tar", None)
+    data = load(name_or_path, **loading)
+    images = data.space.has_pixels and data.space.shape[0] in (1, 3, 4)
+    if not images or data.probabilities is not None or data.train.given:
         raise UsageError(
             f"{data.name} contains {data.space.noun}s of shape {data.space.shape}, which cannot "
             "be packed. Only images with 1, 3 or 4 channels can, without conditions other than "
@@ -105,8 +99,10 @@ def pack(
         )
     with replacing(folder) as temporary:
         temporary.mkdir()
-        writer = _Writer(temporary, data, encoding, per_tar, options.get("progress"))
+        total = len(data.train) + len(data.held_out)
+        writer = _Writer(temporary, encoding, per_tar, options.get("progress"), total)
         shards = [*writer.write(data.train, "train"), *writer.write(data.held_out, "held-out")]
+        content = [content_hashes(data.train.x), content_hashes(data.held_out.x)]
         manifest = {
             "format": FORMAT,
             "name": data.name,
@@ -118,88 +114,84 @@ def pack(
             "classes": list(data.space.classes),
             "target": "" if data.space.label is None else data.space.label.target,
             "fingerprint": data.fingerprint,
-            "content": content_digest(
-                np.concatenate([content_hashes(split.x) for split in (data.train, data.held_out)])
-            ),
+            "content": content_digest(np.concatenate(content)),
             "shards": shards,
         }
         (temporary / MANIFEST).write_text(json.dumps(manifest, indent=1))
     return manifest
 
 
+@dataclass
 class _Writer:
-    def __init__(
-        self,
-        folder: Path,
-        data: Dataset,
-        encoding: str,
-        per_tar: int,
-        progress: Callable[[int, int], None] | None,
-    ) -> None:
-        self.folder = folder
-        self.encoding = encoding
-        self.per_tar = per_tar
-        self.progress, self.total, self.done = progress, len(data.train) + len(data.held_out), 0
+    folder: Path
+    encoding: str
+    per_tar: int
+    progress: Progress | None
+    total: int
+    done: int = 0
 
     def write(self, split: Split, name: str) -> list[dict[str, Any]]:
         shards = []
-        for number, start in enumerate(range(0, len(split), self.per_tar)):
+        examples = range(len(split))
+        for number, start in enumerate(examples[:: self.per_tar]):
             file = self.folder / f"{name}-{number:06}{TAR}"
-            index = self._tar(file, split, range(start, min(start + self.per_tar, len(split))))
+            index = self._tar(file, split, examples[start : start + self.per_tar])
             file.with_suffix(".json").write_text(json.dumps(index))
             with open(file, "rb") as written:
                 digest = file_digest(written, "sha256").hexdigest()
-            held_out = name != "train"
-            count = len(index["names"])
-            size = file.stat().st_size
             shards.append(
                 {
                     "file": file.name,
-                    "held_out": held_out,
-                    "images": count,
-                    "bytes": size,
+                    "held_out": name != "train",
+                    "images": len(index["names"]),
+                    "bytes": file.stat().st_size,
                     "sha256": digest,
                 }
             )
         return shards
 
     def _tar(self, file: Path, split: Split, examples: range) -> dict[str, list[Any]]:
-        from PIL import Image
-
-        index: dict[str, list[Any]] = {
-            "names": [],
-            "offsets": [],
-            "sizes": [],
-            "labels": [],
-            "hashes": [],
-        }
+        names = []
+        offsets = []
+        sizes = []
         with tarfile.open(file, "w", format=tarfile.USTAR_FORMAT) as archive:
-            for start in range(examples.start, examples.stop, BLOCK):
-                block = range(start, min(start + BLOCK, examples.stop))
-                for i, image in zip(block, split.x[block.start : block.stop], strict=True):
-                    pixels = np.ascontiguousarray(
-                        image[0] if len(image) == 1 else image.transpose(1, 2, 0)
-                    )
-                    buffer = io.BytesIO()
-                    if self.encoding == "npy":
-                        np.lib.format.write_array(
-                            buffer, pixels, version=(1, 0), allow_pickle=False
-                        )
-                    else:
-                        Image.fromarray(pixels).save(buffer, "PNG")
-                    content = buffer.getvalue()
-                    index["names"].append(f"{i:09}.{self.encoding}")
-                    index["offsets"].append(archive.offset + _HEADER)
-                    index["sizes"].append(len(content))
-                    index["labels"].append("" if split.labels is None else str(split.labels[i]))
-                    index["hashes"].append(f"{split.hashes[i]:016x}")
-                    _add(archive, index["names"][-1], content)
+            for start in examples[::BLOCK]:
+                images = split.x[start : min(start + BLOCK, examples.stop)]
+                for i, image in enumerate(images, start):
+                    content = self._encoded(image)
+                    names.append(f"{i:09}.{self.encoding}")
+                    offsets.append(archive.offset + _HEADER)
+                    sizes.append(len(content))
+                    _add(archive, names[-1], content)
                     if split.labels is not None:
-                        _add(archive, f"{i:09}.cls", index["labels"][-1].encode())
-                self.done += len(block)
+                        _add(archive, f"{i:09}.cls", str(split.labels[i]).encode())
+                self.done += len(images)
                 if self.progress is not None:
                     self.progress(self.done, self.total)
-        return index
+        labels = [""] * len(names)
+        if split.labels is not None:
+            labels = [str(split.labels[i]) for i in examples]
+        return {
+            "names": names,
+            "offsets": offsets,
+            "sizes": sizes,
+            "labels": labels,
+            "hashes": [f"{split.hashes[i]:016x}" for i in examples],
+        }
+
+    def _encoded(self, image: Pixels) -> bytes:
+        from PIL import Image
+
+        pixels = image.transpose(1, 2, 0)
+        if len(image) == 1:
+            pixels = image[0]
+        pixels = np.ascontiguousarray(pixels)
+        buffer = io.BytesIO()
+        if self.encoding == "npy":
+            np.lib.format.write_array(buffer, pixels, version=(1, 0), allow_pickle=False)
+        else:
+            Image.fromarray(pixels).save(buffer, "PNG")
+        return buffer.getvalue()
 
 
 def _add(archive: tarfile.TarFile, name: str, content: bytes) -> None:

@@ -1,8 +1,4 @@
-"""Read images from uncompressed tars in the WebDataset layout, and the files that `pushforward.data.pack` adds to them.
-
-The layout is WebDataset's: the members of an example share a name up to its first dot, and the rest says what each is:
-``000000001.png`` and ``000000001.cls``. Nothing is written to disk, so names of members are names and no paths.
-"""
+"""Read images from uncompressed tars in the WebDataset layout."""
 
 from __future__ import annotations
 
@@ -35,15 +31,7 @@ MAX_MEMBER = 256 * 2**20  # bytes of a member that is read
 
 @dataclass
 class TarIndex:
-    """The images of a tar, in order.
-
-    Args:
-        names: Names of the images.
-        offsets: Start of each image in bytes.
-        sizes: Size of each image in bytes.
-        labels: Class of each image from its ``.cls`` member; empty for images without one.
-        ignored: Number of other members.
-    """
+    """Names, offsets, sizes and classes (may be empty) of the images of a tar, in order."""
 
     names: list[str] = field(default_factory=list)
     offsets: array[int] = field(default_factory=lambda: array("q"))
@@ -53,11 +41,7 @@ class TarIndex:
 
 
 def index_of(path: Path) -> TarIndex:
-    """Index a tar by its headers.
-
-    Raises:
-        DataError: a file that is compressed, no tar, or cut off.
-    """
+    """Index a tar by its headers."""
     refuse_compressed(path)
     try:
         with (
@@ -72,11 +56,7 @@ def index_of(path: Path) -> TarIndex:
 
 
 def refuse_compressed(path: Path) -> None:
-    """Raise an error if the content of a file is a compressed tar.
-
-    Raises:
-        DataError: with the compression.
-    """
+    """Raise an error if the content of a file is compressed."""
     with open(plain_path(path), "rb") as file:
         start = file.read(6)
     for magic, name in _PACKED.items():
@@ -121,18 +101,7 @@ def _indexed(file: BinaryIO, archive: tarfile.TarFile, end: int) -> TarIndex:
 
 @dataclass(frozen=True)
 class Packed:
-    """A folder of packed images.
-
-    Args:
-        folder: Path of the folder.
-        name: Name of the data set.
-        classes: Class names, in the order of their numbers; empty without classes.
-        target: Name of the column or attribute that defines the classes; may be empty.
-        train: Indices of the tars with training examples, by file name.
-        held_out: Indices of the tars with held-out examples, by file name.
-        hashes: Hashes of all source images, training examples first, uint64 (n,).
-        manifest: Content of ``manifest.json``.
-    """
+    """A folder of packed images, with the index of each tar by file name."""
 
     folder: Path
     name: str
@@ -145,11 +114,7 @@ class Packed:
 
 
 def packed_in(path: Path) -> Packed | None:
-    """Read the index of a folder written by `pushforward.data.pack`; None for tars of other tools.
-
-    Raises:
-        DataError: a manifest that is damaged, or that names tars which are not there.
-    """
+    """Read the index of a folder of packed images; None for tars of other tools."""
     if not (path / MANIFEST).is_file():
         return None
     content = _json(path / MANIFEST)
@@ -166,7 +131,8 @@ def packed_in(path: Path) -> Packed | None:
 
 
 def _packed(path: Path, content: dict[str, Any]) -> Packed:
-    sides: dict[bool, dict[str, TarIndex]] = {False: {}, True: {}}
+    train: dict[str, TarIndex] = {}
+    held_out: dict[str, TarIndex] = {}
     hashes = []
     classes = tuple(str(name) for name in content["classes"])
     numbers = {str(number) for number in range(len(classes))} or {""}
@@ -182,19 +148,25 @@ def _packed(path: Path, content: dict[str, Any]) -> Packed:
         index, known = _index(file)
         if not numbers.issuperset(index.labels):
             raise ValueError(f"{file.stem}.json refers to undefined classes")
-        sides[bool(shard["held_out"])][file.name] = index
+        split = held_out if shard["held_out"] else train
+        split[file.name] = index
         hashes.append(known)
-    if not sides[False] or not sides[True]:
+    if not train or not held_out:
         raise ValueError("one of the splits has no tars")
-    name = str(content["name"])
-    target = str(content["target"])
     return Packed(
-        path, name, classes, target, sides[False], sides[True], np.concatenate(hashes), content
+        folder=path,
+        name=str(content["name"]),
+        classes=classes,
+        target=str(content["target"]),
+        train=train,
+        held_out=held_out,
+        hashes=np.concatenate(hashes),
+        manifest=content,
     )
 
 
 def content_digest(hashes: Hashes) -> str:
-    """Compute sha256 (hex) of the hashes of decoded images (`content_hashes`), training examples first."""
+    """Compute sha256 (hex) of the hashes of decoded images, training examples first."""
     return sha256(hashes.astype("<u8").tobytes()).hexdigest()
 
 
@@ -203,15 +175,14 @@ def _index(file: Path) -> tuple[TarIndex, Hashes]:
     end = file.stat().st_size
     names = [str(name) for name in content["names"]]
     labels = [sys.intern(str(label)) for label in content["labels"]]
-    offsets, sizes = (array("q", content[name]) for name in ("offsets", "sizes"))
+    offsets = array("q", content["offsets"])
+    sizes = array("q", content["sizes"])
     hashes = np.array([int(word, 16) for word in content["hashes"]], dtype=np.uint64)
     if len({len(names), len(labels), len(offsets), len(sizes), len(hashes)}) > 1:
         raise ValueError(f"the lists in {file.stem}.json have different lengths")
-    if any(
-        offset < 0 or size < 0 or offset + size > end
-        for offset, size in zip(offsets, sizes, strict=True)
-    ):
-        raise ValueError(f"{file.stem}.json refers to bytes beyond the end of the tar")
+    for offset, size in zip(offsets, sizes, strict=True):
+        if offset < 0 or size < 0 or offset + size > end:
+            raise ValueError(f"{file.stem}.json refers to bytes beyond the end of the tar")
     return TarIndex(names, offsets, sizes, labels), hashes
 
 
@@ -225,17 +196,7 @@ def _json(path: Path) -> Any:
 
 
 class TarStore(ImageStore):
-    """Images of one or more tars, in order; they have classes if all images have one.
-
-    Args:
-        place: Folder of the tars.
-        shards: Index of each tar by file name.
-        names: Class names in the order of their numbers, if known.
-        hashes: Hashes of the source images, uint64 (n,); None for images that were not packed.
-
-    Raises:
-        DataError: no images.
-    """
+    """Images of one or more tars, in order, with classes if all images have one."""
 
     def __init__(
         self,
@@ -244,36 +205,37 @@ class TarStore(ImageStore):
         names: tuple[str, ...] = (),
         hashes: Hashes | None = None,
     ) -> None:
-        labels = [label for index in shards.values() for label in index.labels]
-        images = [f"{shard}/{name}" for shard, index in shards.items() for name in index.names]
+        images: list[str] = []
+        ignored = 0
+        self._labels: list[str] = []
+        self._shard = array("i")
+        self._offsets = array("q")
+        self._sizes = array("q")
+        for number, (shard, index) in enumerate(shards.items()):
+            images += [f"{shard}/{name}" for name in index.names]
+            ignored += index.ignored
+            self._labels += index.labels
+            self._shard.extend([number] * len(index.names))
+            self._offsets += index.offsets
+            self._sizes += index.sizes
+        self.shards = tuple(shards)
         if not images:
             raise DataError(
-                f"There are no images in {place / next(iter(shards))}: expected members such as 000000001.png."
+                f"There are no images in {place / self.shards[0]}: expected members such as "
+                "000000001.png."
             )
-        super().__init__(
-            place, images, sum(index.ignored for index in shards.values()), labelled=all(labels)
-        )
-        self.shards = tuple(shards)
+        super().__init__(place, images, ignored, labelled=all(self._labels))
         self.class_names = names
         self.hashes = hashes
-        self.source = place / self.shards[0] if len(shards) == 1 else place
-        self._labels = labels
-        self._shard = np.repeat(
-            np.arange(len(shards), dtype=np.int32), [len(index.names) for index in shards.values()]
-        )
-        self._offsets = np.concatenate(
-            [np.array(index.offsets, dtype=np.int64) for index in shards.values()]
-        )
-        self._sizes = np.concatenate(
-            [np.array(index.sizes, dtype=np.int64) for index in shards.values()]
-        )
+        if len(shards) == 1:
+            self.source = place / self.shards[0]
 
     def open(self, i: int) -> BinaryIO:
-        size = int(self._sizes[i])
+        size = self._sizes[i]
         if size > MAX_MEMBER:
             raise UnusableError(f"{size:,} bytes exceed the limit of {MAX_MEMBER >> 20} MB")
         with open(self.file(i), "rb", buffering=0) as file:
-            file.seek(int(self._offsets[i]))
+            file.seek(self._offsets[i])
             return io.BytesIO(file.read(size))
 
     def label(self, i: int) -> str:
@@ -288,6 +250,7 @@ class TarStore(ImageStore):
     def classes(self, labels: Iterable[str]) -> tuple[str, ...]:
         if self.class_names:
             return self.class_names
-        labels = set(labels)
-        numbers = all(label.isdecimal() for label in labels)
-        return tuple(sorted(labels, key=lambda label: (int(label) if numbers else 0, label)))
+        names = sorted(labels)
+        if all(name.isdecimal() for name in names):
+            names.sort(key=int)
+        return tuple(names)

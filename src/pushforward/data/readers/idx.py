@@ -1,4 +1,4 @@
-"""Read IDX files, the format of MNIST: ``train-images-idx3-ubyte``, optionally with .gz, and the file of labels."""
+"""Read IDX files, the format of MNIST, with their files of labels."""
 
 from __future__ import annotations
 
@@ -10,31 +10,22 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pushforward.data.core.arrays import numbered
 from pushforward.data.core.dataset import Dataset, Schema, Split, build
+from pushforward.data.core.hashes import Pixels
 from pushforward.data.core.named_set import resized
 from pushforward.data.readers.reader import IDX, Examples, Reader, Reading
 from pushforward.errors import DataError
 from pushforward.numbers import some
 
-SMALL = (
-    64 << 20
-)  # bytes that any file may unpack to; others unpack to at most RATIO times their size
-RATIO = 200
+SMALL = 64 << 20  # bytes that any file may unpack to
+RATIO = 200  # of a larger unpacked file to its size
 WHAT = {1: "labels (1 dimension)", 3: "images (3 dimensions)"}
 
 
-def idx_array(path: Path, dimensions: int) -> NDArray[np.uint8]:
-    """Read an IDX file of unsigned bytes.
-
-    The file starts with two zeros, the type code 8, the number of dimensions, and the big-endian
-    dimensions.
-
-    Args:
-        path: The file, compressed with gzip if its name ends in .gz.
-        dimensions: Number of dimensions: 3 for images, 1 for labels.
+def idx_array(path: Path, dimensions: int) -> Pixels:
+    """Read an IDX file of unsigned bytes: 1 dimension for labels, 3 for images.
 
     Raises:
         DataError: If the file is damaged, or holds something else.
@@ -63,25 +54,30 @@ def _examples(path: Path, reading: Reading) -> Examples:
     if beside is not None:
         labels, classes = numbered(idx_array(beside, 1), str(beside))
     split = Split(images, labels)
-    return resized(split, reading.size) if reading.size else split, classes, ()
+    if reading.size:
+        split = resized(split, reading.size)
+    return split, classes, ()
 
 
 def _renamed(path: Path, part: str, other: str) -> Path | None:
-    """The file with another name of the same form, compressed or not; None if there is none."""
     plain = path.name.removesuffix(".gz")
     name = plain.replace(part, other)
     if other == "labels":
         name = name.replace("idx3", "idx1")
-    files = [path.with_name(name), path.with_name(f"{name}.gz")]
-    return next((file for file in files if name != plain and file.is_file()), None)
+    for file in (path.with_name(name), path.with_name(f"{name}.gz")):
+        if name != plain and file.is_file():
+            return file
+    return None
 
 
 def _read(path: Path, reading: Reading) -> Dataset:
     reading.refuse_table(str(path))
     reading.refuse_stream(str(path))
     train, classes, _ = _examples(path, reading)
+    held_out = None
     test = _renamed(path, "train", "t10k")
-    held_out = None if test is None else _held_out(test, classes, reading)
+    if test is not None:
+        held_out = _held_out(test, classes, reading)
     name = re.split("[.-]", path.name)[0]
     return build(
         name, train, held_out, schema=Schema(classes), limit=reading.limit, seed=reading.seed
@@ -89,13 +85,13 @@ def _read(path: Path, reading: Reading) -> Dataset:
 
 
 def _held_out(path: Path, classes: tuple[str, ...], reading: Reading) -> Split:
-    """Read held-out examples, with the class numbers of the training examples."""
     split, own, _ = _examples(path, reading)
     if not own or not classes:
         return split
     if not set(own) <= set(classes):
         raise DataError(
-            f"{path} has classes that the training images do not have. Expected only {some(classes)}."
+            f"{path} has classes that the training images do not have. Expected only "
+            f"{some(classes)}."
         )
     numbers = np.array([classes.index(name) for name in own])
     return replace(split, labels=numbers[split.labels])

@@ -15,7 +15,10 @@ from pushforward.data.images.tars import TAR, Packed, TarStore, content_digest, 
 from pushforward.data.readers.reader import FOLDER, Examples, Reader, Reading
 from pushforward.errors import DataError
 
-_DIFFER = "differ from manifest.json, which was written when they were packed. Restore the tars, or pack the images again."
+_DIFFER = (
+    "differ from manifest.json, which was written when they were packed. Restore the tars, or pack "
+    "the images again."
+)
 
 
 def tars_in(path: Path) -> list[Path]:
@@ -27,29 +30,30 @@ def tars_in(path: Path) -> list[Path]:
 
 
 def _content(path: Path, reading: Reading) -> tuple[Folder, Packed | None]:
-    """The images of a folder, of the tars in it, or of a tar; and what is known of those that were packed."""
-    tars = tars_in(path) if path.is_dir() else [path]
-    if not tars:
-        return read_images(FolderStore(path), reading), None
-    packed = packed_in(path) if path.is_dir() else None
+    tars = [path]
+    packed = None
+    if path.is_dir():
+        tars = tars_in(path)
+        if not tars:
+            return read_images(FolderStore(path), reading), None
+        packed = packed_in(path)
     if packed is None:
-        return read_images(
-            TarStore(tars[0].parent, {tar.name: index_of(tar) for tar in tars}), reading
-        ), None
-    store = TarStore(
-        packed.folder, {**packed.train, **packed.held_out}, packed.classes, packed.hashes
-    )
+        shards = {tar.name: index_of(tar) for tar in tars}
+        return read_images(TarStore(tars[0].parent, shards), reading), None
+    shards = packed.train | packed.held_out
+    store = TarStore(packed.folder, shards, packed.classes, packed.hashes)
     content = read_images(store, reading)
     if content.skipped:
         file, reason = content.skipped[0]
         raise DataError(
-            f"{packed.folder / file} is damaged ({reason}). The images in {packed.folder} {_DIFFER}",
+            f"{packed.folder / file} is damaged ({reason}). The images in {packed.folder} "
+            f"{_DIFFER}",
             content.skipped,
         )
-    if not reading.conversion and content_digest(content_hashes(content.x)) != packed.manifest.get(
-        "content"
-    ):
-        raise DataError(f"The images in {packed.folder} {_DIFFER}")
+    if not reading.conversion:
+        digest = content_digest(content_hashes(content.x))
+        if digest != packed.manifest.get("content"):
+            raise DataError(f"The images in {packed.folder} {_DIFFER}")
     return content, packed
 
 
@@ -61,11 +65,8 @@ def _read(path: Path, reading: Reading) -> Dataset:
     name = (path.stem if path.is_file() else path.resolve().name) or "images"
     splits = [examples]
     if packed is not None:
-        count = int(
-            np.searchsorted(
-                content.places, sum(len(index.names) for index in packed.train.values())
-            )
-        )
+        end = sum(len(index.names) for index in packed.train.values())
+        count = int(np.searchsorted(content.places, end))
         splits = [examples.take(slice(count)), examples.take(slice(count, None))]
         name = packed.name
         target = packed.target

@@ -1,13 +1,7 @@
 """Read arrays of vectors or images from ``.npz`` and ``.npy`` files, without unpickling objects.
 
-A ``.npy`` file is the array of examples. A ``.npz`` file contains ``x`` and optionally ``label``
-(or ``y``), ``given`` (n, k), the continuous attributes that condition the model, and
-``given_names``. Held-out examples are in ``x_test``, ``label_test`` (or ``y_test``) and
-``given_test``.
-
-``x`` contains uint8 images (n, H, W, C), (n, C, H, W) or (n, H, W) from 0 to 255 (if all pixels are
-0 or 1, 1 means white); float images in [0, 1], which are rounded to 256 levels; or vectors (n, d)
-of any numbers. If the layout is ambiguous, channels are last.
+A ``.npz`` file contains ``x`` and optionally ``label`` (or ``y``), ``given`` (n, k) with
+``given_names``, and held-out arrays with the suffix ``_test``; see `from_arrays` for their formats.
 """
 
 from __future__ import annotations
@@ -18,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pushforward.data.core.arrays import splits_of
 from pushforward.data.core.dataset import Dataset, build
+from pushforward.data.core.hashes import Array
 from pushforward.data.core.named_set import resized
 from pushforward.data.images.image_file import array_header
 from pushforward.data.readers.reader import MAX_BYTES, Examples, Reader, Reading
@@ -29,6 +23,10 @@ from pushforward.errors import DataError, UsageError
 
 _NAMES = ("x", "label", "given", "given_names", "x_test", "label_test", "given_test")
 _ALIASES = {"y": "label", "y_test": "label_test"}
+_UNUSED = (
+    "not used; these arrays are read: x, label (or y), given, given_names, x_test, label_test (or "
+    "y_test) and given_test"
+)
 
 
 def _read(path: Path, reading: Reading) -> Dataset:
@@ -43,58 +41,60 @@ def _read(path: Path, reading: Reading) -> Dataset:
             )
         train = resized(train, reading.size)
         held_out = held_out and resized(held_out, reading.size)
-    known = "x, label (or y), given, given_names, x_test, label_test (or y_test) and given_test"
-    skipped = tuple(
-        (f"{path.name}: {name}", f"not used; these arrays are read: {known}") for name in unused
-    )
     return build(
         path.stem,
         train,
         held_out,
         schema=schema,
-        skipped=skipped,
+        skipped=tuple((f"{path.name}: {name}", _UNUSED) for name in unused),
         limit=reading.limit,
         seed=reading.seed,
     )
 
 
 def _examples(path: Path, reading: Reading) -> Examples:
-    split, _, schema = splits_of(_members(path)[0], f"{path.name}: ")
-    return resized(split, reading.size) if reading.size else split, schema.classes, schema.columns
+    arrays, _ = _members(path)
+    split, _, schema = splits_of(arrays, f"{path.name}: ")
+    if reading.size:
+        split = resized(split, reading.size)
+    return split, schema.classes, schema.columns
 
 
-def _members(path: Path) -> tuple[dict[str, NDArray[Any]], tuple[str, ...]]:
-    # sizes are checked before anything is unpacked
+def _members(path: Path) -> tuple[dict[str, Array], list[str]]:
     try:
         if path.suffix.lower() == ".npy":
             with open(path, "rb") as file:
-                return {"x": _array(file, path.stat().st_size, path.name)}, ()
+                return {"x": _array(file, path.stat().st_size, path.name)}, []
         with zipfile.ZipFile(path) as archive:
-            inside = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
-            if "x" not in inside and list(inside) == ["arr_0"]:
-                inside = {"x": inside["arr_0"]}
-            if "x" not in inside:
-                raise DataError(
-                    f'{path} does not contain an array "x"; it contains '
-                    f"{', '.join(inside) or 'nothing'}. Rename the array of examples to x and the "
-                    f"labels to label: np.savez(file, x={next(iter(inside), '...')}, label=...)."
-                )
-            members = {}
-            unused = []
-            for spelling, info in inside.items():
-                name = _ALIASES.get(spelling, spelling)
-                if name in _NAMES and (name == spelling or name not in inside):
-                    members[name] = _member(archive, info, path)
-                else:
-                    unused.append(spelling)
-            return members, tuple(unused)
+            return _zipped(archive, path)
     except DataError:
         raise
     except Exception as error:  # a damaged or hostile file may raise anything
         raise DataError(f"{path} cannot be read: {type(error).__name__} {error}.") from error
 
 
-def _member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: Path) -> NDArray[Any]:
+def _zipped(archive: zipfile.ZipFile, path: Path) -> tuple[dict[str, Array], list[str]]:
+    inside = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
+    if list(inside) == ["arr_0"]:
+        inside = {"x": inside["arr_0"]}
+    if "x" not in inside:
+        raise DataError(
+            f'{path} does not contain an array "x"; it contains {", ".join(inside) or "nothing"}. '
+            "Rename the array of examples to x and the labels to label: "
+            f"np.savez(file, x={next(iter(inside), '...')}, label=...)."
+        )
+    members = {}
+    unused = []
+    for spelling, info in inside.items():
+        name = _ALIASES.get(spelling, spelling)
+        if name in _NAMES and (name == spelling or name not in inside):
+            members[name] = _member(archive, info, path)
+        else:
+            unused.append(spelling)
+    return members, unused
+
+
+def _member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: Path) -> Array:
     if info.file_size > max(64 * 2**20, 200 * info.compress_size):
         raise DataError(
             f"{path}: {info.filename} would expand from {info.compress_size:,} to "
@@ -105,14 +105,15 @@ def _member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: Path) -> NDAr
         return _array(member, info.file_size, f"{path.name}: {info.filename}")
 
 
-def _array(file: Any, size: int, name: str) -> NDArray[Any]:
+def _array(file: Any, size: int, name: str) -> Array:
     try:
         shape, fortran, dtype = array_header(file)
     except ValueError as error:
         raise DataError(f"{name} cannot be read: {error}.") from error
     if dtype.hasobject:
         raise DataError(
-            f"{name} contains pickled Python objects, which are not loaded for security reasons. Save arrays of plain numbers."
+            f"{name} contains pickled Python objects, which are not loaded for security reasons. "
+            "Save arrays of plain numbers."
         )
     needed = math.prod(shape) * dtype.itemsize
     if not 0 <= needed <= min(size, MAX_BYTES):

@@ -1,4 +1,4 @@
-"""Options of reading data, and readers by file extension; `FOLDER` is the extension of folders."""
+"""Options of reading data, and readers by file extension."""
 
 from __future__ import annotations
 
@@ -8,23 +8,21 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from pushforward.data.core.dataset import Dataset, Split
-from pushforward.data.core.hashes import Hashes, draws_repeat
-from pushforward.data.images.image_file import ENDINGS, UNCHANGED, Conversion
+from pushforward.data.core.hashes import Floats, Hashes, draws_repeat
+from pushforward.data.images.image_file import ENDINGS, UNCHANGED, Conversion, Size
 from pushforward.data.images.tars import refuse_compressed
 from pushforward.errors import DataError, UsageError
 from pushforward.files import plain_path
 from pushforward.registries import READERS
 
-FOLDER = "/"  # the ending of folders
-IDX = ".idx3-ubyte"  # that of IDX files, whatever else stands in their names
+Progress = Callable[[int, int], None]  # receives the number of images done, and their total
+FOLDER = "/"  # extension of folders
+IDX = ".idx3-ubyte"  # extension of IDX files, whatever else stands in their names
 _IDX_NAME = re.compile(r"idx\d-ubyte(\.gz)?$")
 MAX_BYTES = 8 * 2**30  # of one file or array of numbers
-# Examples as they are stored, the names of their classes, and those of their columns, which may be none.
-Examples = tuple[Split, tuple[str, ...], tuple[str, ...]]
+_TABLE_OPTIONS = ("columns", "drop", "missing", "schema", "constraints", "table")
+Examples = tuple[Split, tuple[str, ...], tuple[str, ...]]  # with names of classes and columns
 
 
 @dataclass(frozen=True)
@@ -32,31 +30,10 @@ class Reading:
     """How data is read; sources and readers refuse options that do not apply to them.
 
     Args:
-        target: Column of a table used as the label.
-        header: Whether the first line of a table contains column names; None decides from the
-            content.
         conversion: Size, channels and background of images.
-        limit: Maximum number of training examples, chosen by ``seed``.
-        seed: Seed that chooses the examples kept by ``limit``.
-        download: Whether to download a missing data set.
-        given: Columns that become conditions once the table is read; error messages suggest them.
-        stream: Whether images stay on disk; None if they would take more than 4 GB.
-        workers: Number of threads that decode batches ahead, if images stay on disk.
-        progress: Function called with the number of images read and their total.
-        copies: "together" keeps equal rows of a table on one side of the split, "apart" splits each
-            row independently; None decides from the rows
-            (`pushforward.data.core.hashes.draws_repeat`).
-        rare: "replace" or "keep": treatment of texts in a table that at most one training row has
-            (`pushforward.tables.reading.schema`).
-        columns: Columns of a table to keep; names of all columns if the file has no header.
-        drop: Columns to leave out.
-        missing: Texts that denote a missing value; None for
-            `pushforward.tables.reading.string_columns.MISSING`.
-        schema: Content of a schema file, see `pushforward.tables.reading.schema`; empty for none.
-        constraints: Conditions that every row meets, as for
-            `pushforward.tables.constraints.Constraint`.
-        table: Whether to read the data as a table of typed columns; False reads vectors; None
-            decides from the content.
+        schema: Content of a schema file; empty for none.
+
+    The other options are those of `pushforward.data.load`.
     """
 
     target: str | None = None
@@ -68,7 +45,7 @@ class Reading:
     given: tuple[str, ...] = ()
     stream: bool | None = None
     workers: int = 0
-    progress: Callable[[int, int], None] | None = None
+    progress: Progress | None = None
     copies: str | None = None
     rare: str = "replace"
     columns: tuple[str, ...] = ()
@@ -81,26 +58,20 @@ class Reading:
     @property
     def of_tables(self) -> dict[str, Any]:
         """Options that apply only to tables and were set, as plain values."""
-        given = {
-            name: getattr(self, name)
-            for name in ("columns", "drop", "missing", "schema", "constraints", "table")
-        }
-        plain = {
-            name: list(value) if isinstance(value, tuple) else value
-            for name, value in given.items()
-        }
-        return {
-            name: value
-            for name, value in plain.items()
-            if value not in (None, {}) and (value != [] or name == "missing")
-        }
+        options = {}
+        for name in _TABLE_OPTIONS:
+            value = getattr(self, name)
+            if value in (None, {}) or (value == () and name != "missing"):
+                continue
+            options[name] = list(value) if isinstance(value, tuple) else value
+        return options
 
     @property
-    def size(self) -> tuple[int, int] | None:
+    def size(self) -> Size | None:
         """Height and width that images are scaled to."""
         return self.conversion.size
 
-    def apart(self, hashes: Hashes, numbers: Sequence[NDArray[np.float64]] | None) -> bool:
+    def apart(self, hashes: Hashes, numbers: Sequence[Floats] | None) -> bool:
         """Return whether equal rows are split independently; see `draws_repeat`."""
         if self.copies is None:
             return draws_repeat(hashes, numbers)
@@ -109,7 +80,8 @@ class Reading:
     def refuse_stream(self, text: str) -> None:
         if self.conversion.channels or self.conversion.background:
             raise UsageError(
-                f"`channels` and `background` apply only to image files, and {text} does not contain any. Leave them out."
+                f"`channels` and `background` apply only to image files, and {text} does not "
+                "contain any. Leave them out."
             )
         if self.stream:
             raise UsageError(
@@ -118,16 +90,11 @@ class Reading:
             )
 
     def refuse_table(self, text: str) -> None:
-        stated = {
-            "target": self.target,
-            "header": self.header,
-            "copies": self.copies,
-            **self.of_tables,
-        }
-        for name, value in stated.items():
-            if value is not None:
+        for name in ("target", "header", "copies", *self.of_tables):
+            if getattr(self, name) is not None:
                 raise UsageError(
-                    f"`{name}` applies only to tables such as .csv files, and {text} is not a table. Leave it out."
+                    f"`{name}` applies only to tables such as .csv files, and {text} is not a "
+                    "table. Leave it out."
                 )
 
 
@@ -137,10 +104,9 @@ class Reader:
 
     Args:
         endings: File extensions in lower case, such as (".csv",).
-        read: Function from (path, reading) to the data; it refuses options of ``reading`` that do
-            not apply.
-        examples: Function from (path, reading) to all examples of the file in order, including
-            copies, for samples of a model; None uses all examples that ``read`` returns.
+        read: Function from (path, reading) to the data.
+        examples: Function from (path, reading) to all examples in order, including copies, for
+            samples of a model; None uses all examples that ``read`` returns.
         pair: Function from (path, path of held-out examples, reading) to the data, for formats of
             tables.
     """
@@ -152,11 +118,7 @@ class Reader:
 
 
 def register(*readers: Reader) -> None:
-    """Register readers of more formats; earlier readers of the same extensions are replaced.
-
-    Raises:
-        UsageError: For an ending that belongs to one of the package's own readers, or that is none.
-    """
+    """Register readers of more formats; earlier readers are replaced."""
     for reader in readers:
         for ending in reader.endings:
             READERS.add(ending, reader)
@@ -183,15 +145,17 @@ def read(path: Path, reading: Reading) -> Dataset:
     """Read an existing file or folder according to its extension.
 
     Raises:
-        UsageError: An option that does not apply to the format.
-        DataError: A file of another format, or one that cannot be read.
+        UsageError: If an option does not apply to the format.
+        DataError: If the format is not supported, or the file cannot be read.
     """
     ending = ending_of(path)
     if ending not in READERS:
         reading.refuse_table(str(path))
         refuse_compressed(path)
-        hint = " To read images, pass the folder that contains them." if ending in ENDINGS else ""
-        if ending == ".py":
+        hint = ""
+        if ending in ENDINGS:
+            hint = " To read images, pass the folder that contains them."
+        elif ending == ".py":
             hint = " If this Python file defines data, pass it as a plugin: `plugins=[FILE.py]`."
         raise DataError(f"{path} is not a supported data file: expected {described()}.{hint}")
     data: Dataset = READERS[ending].read(path, reading)
@@ -199,28 +163,20 @@ def read(path: Path, reading: Reading) -> Dataset:
 
 
 def examples_in(path: Path, reading: Reading) -> Examples:
-    """Read all examples of an existing file or folder in order, including copies, such as samples of a model.
-
-    Raises:
-        UsageError, DataError: See `read`.
-    """
+    """Read all examples of an existing file in order, including copies; see `read`."""
     reader: Reader | None = READERS.get(ending_of(path))
     if reader is not None and reader.examples is not None:
         return reader.examples(path, reading)
     data = read(path, reading)
-    return (
-        data.train.followed_by(data.held_out),
-        tuple(data.space.classes),
-        tuple(data.space.columns),
-    )
+    examples = data.train.followed_by(data.held_out)
+    return examples, tuple(data.space.classes), tuple(data.space.columns)
 
 
 def is_frame(value: object) -> bool:
     """Return whether a value is a data frame of pandas or polars."""
-    return type(value).__name__ == "DataFrame" and type(value).__module__.partition(".")[0] in (
-        "pandas",
-        "polars",
-    )
+    kind = type(value)
+    library = kind.__module__.partition(".")[0]
+    return kind.__name__ == "DataFrame" and library in ("pandas", "polars")
 
 
 def described() -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
+from dataclasses import replace
 
 import numpy as np
 
@@ -32,42 +32,30 @@ def _binary(base: Source) -> Derived:
 
 
 def drawn(data: Dataset, name: str, seed: int = 0) -> Dataset:
-    """Draw images with binary pixels from grey images.
-
-    Args:
-        data: Data set of images.
-        name: Name of the new data set.
-        seed: Seed of the random pixels.
-
-    Returns:
-        The data: both splits hold one draw, and ``probabilities`` the grey training examples, from which a `Sampler` draws
-        again in every epoch.
-
-    Raises:
-        DataError: For vectors.
-    """
+    """Draw images with binary pixels; a `Sampler` draws training examples again in every epoch."""
     if not data.space.has_pixels:
         raise DataError(
             f"{data.name} contains vectors: only images can be drawn with binary pixels."
         )
-    splits = []
-    for part, split in enumerate((data.train, data.held_out)):
-        parts = [np.arange(at, min(at + _CHUNK, len(split))) for at in range(0, len(split), _CHUNK)]
-        x = np.concatenate(
-            [bits(split.x[rows[0] : rows[-1] + 1], _KEY, seed, part, rows) for rows in parts]
-        )
-        splits.append(Split(x, split.labels, split.hashes, split.given))
-    train, held_out = splits
-    space = measure(train.x, data.space.conditions)
-    return dataclasses.replace(
+    train = _drawn(data.train, seed, 0)
+    return replace(
         data,
         name=name,
-        space=space,
+        space=measure(train.x, data.space.conditions),
         train=train,
-        held_out=held_out,
+        held_out=_drawn(data.held_out, seed, 1),
         truth=None,
         probabilities=data.train.x,
     )
+
+
+def _drawn(split: Split, seed: int, part: int) -> Split:
+    chunks = []
+    for start in range(0, len(split), _CHUNK):
+        grey = split.x[start : start + _CHUNK]
+        rows = np.arange(len(split))[start : start + _CHUNK]
+        chunks.append(bits(grey, _KEY, seed, part, rows))
+    return Split(np.concatenate(chunks), split.labels, split.hashes, split.given)
 
 
 SETS = (_binary(DIGITS), _binary(MNIST))

@@ -9,9 +9,7 @@ from pushforward.data.core.named_set import Source, whole_numbers
 
 
 def _read(download: bool) -> tuple[Split, None]:
-    rows = whole_numbers(
-        "sklearn", "datasets/data/digits.csv.gz"
-    )  # without importing scikit-learn, which takes seconds
+    rows = whole_numbers("sklearn", "datasets/data/digits.csv.gz")
     if rows is None:
         from sklearn.datasets import load_digits
 

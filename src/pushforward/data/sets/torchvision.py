@@ -1,7 +1,4 @@
-"""Images that torchvision downloads: MNIST, Fashion-MNIST and CIFAR-10.
-
-Files of the first two that are there are read without torchvision, which takes seconds to import.
-"""
+"""Images that torchvision downloads: MNIST, Fashion-MNIST and CIFAR-10."""
 
 from __future__ import annotations
 
@@ -44,10 +41,10 @@ _CIFAR10 = (
 
 def _read(name: str, kind: str, download: bool) -> tuple[Split, Split]:
     try:
-        return _stored(folder() / kind / "raw") or (
-            _fetched(kind, True, download),
-            _fetched(kind, False, download),
-        )
+        stored = _stored(folder() / kind / "raw")  # importing torchvision takes seconds
+        if stored is not None:
+            return stored
+        return _fetched(kind, True, download), _fetched(kind, False, download)
     except Exception as error:  # a download or a damaged file may raise anything
         what = "could not be downloaded to" if download else "was not found in"
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
@@ -63,24 +60,22 @@ def _fetched(kind: str, train: bool, download: bool) -> Split:
     with contextlib.redirect_stdout(sys.stderr):
         data = getattr(datasets, kind)(str(folder()), train=train, download=download)
     x = np.asarray(data.data)
-    x = x[:, None] if x.ndim == 3 else x.transpose(0, 3, 1, 2)
+    if x.ndim == 3:
+        x = x[..., None]
+    x = x.transpose(0, 3, 1, 2)
     return Split(np.ascontiguousarray(x), np.asarray(data.targets, dtype=np.int64))
 
 
 def _stored(raw: Path) -> tuple[Split, Split] | None:
-    files = [
-        raw / f"{split}-{what}-ubyte"
-        for split in ("train", "t10k")
-        for what in ("images-idx3", "labels-idx1")
-    ]
-    if not all(file.is_file() for file in files):
-        return None
-    x, labels, x_test, labels_test = (
-        idx_array(file, dimensions) for file, dimensions in zip(files, (3, 1, 3, 1), strict=True)
-    )
-    return Split(x[:, None], labels.astype(np.int64)), Split(
-        x_test[:, None], labels_test.astype(np.int64)
-    )
+    splits = []
+    for name in ("train", "t10k"):
+        images = raw / f"{name}-images-idx3-ubyte"
+        labels = raw / f"{name}-labels-idx1-ubyte"
+        if not images.is_file() or not labels.is_file():
+            return None
+        x = idx_array(images, 3)[:, None]
+        splits.append(Split(x, idx_array(labels, 1).astype(np.int64)))
+    return splits[0], splits[1]
 
 
 def _set(

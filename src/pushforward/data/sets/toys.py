@@ -1,12 +1,8 @@
-"""Two-dimensional toy distributions with known densities and independent samples.
-
-Each toy has a fixed seed of its own, 100,000 training and 10,000 held-out examples. They come from numpy's
-``RandomState``, the one generator whose stream numpy has promised never to change, so that a toy is the same data on
-every machine.
-"""
+"""Two-dimensional toy distributions with known densities, drawn with fixed seeds."""
 
 from __future__ import annotations
 
+import itertools
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -17,10 +13,10 @@ from numpy.typing import NDArray
 
 from pushforward.data.core.dataset import Split
 from pushforward.data.core.ground_truth import Truth
+from pushforward.data.core.hashes import Floats, Integers
 from pushforward.data.core.named_set import Source
 
-Floats = NDArray[np.float64]
-Draw = tuple[Floats, NDArray[np.int64] | None]
+Draw = tuple[Floats, Integers | None]
 
 TRAIN_EXAMPLES = 100_000
 HELD_OUT_EXAMPLES = 10_000
@@ -28,14 +24,7 @@ HELD_OUT_EXAMPLES = 10_000
 
 @dataclass(frozen=True)
 class Toy:
-    """A toy distribution.
-
-    Args:
-        what: One-line description.
-        draw: Function from (generator, n) to examples (n, 2) and their modes (n,) or None.
-        classes: Names of the modes; empty if examples have none.
-        truth: Known properties of the distribution.
-    """
+    """A toy distribution; ``draw`` returns examples (n, 2) and their modes (n,) or None."""
 
     what: str
     draw: Callable[[RandomState, int], Draw]
@@ -44,73 +33,63 @@ class Toy:
 
     def examples(
         self, name: str, n: int = TRAIN_EXAMPLES + HELD_OUT_EXAMPLES
-    ) -> tuple[NDArray[np.float32], NDArray[np.int64] | None]:
-        """Draw n examples with the seed that belongs to a name.
-
-        Args:
-            name: Name of the toy, which determines the seed.
-            n: Number of examples.
-
-        Returns:
-            Examples float32 (n, 2) and modes int64 (n,) or None.
-        """
+    ) -> tuple[NDArray[np.float32], Integers | None]:
+        """Draw examples float32 (n, 2) and modes int64 (n,) or None, with a seed from the name."""
         x, modes = self.draw(RandomState(zlib.crc32(name.encode())), n)
-        return x.astype(np.float32), None if modes is None else modes.astype(np.int64)
+        if modes is not None:
+            modes = modes.astype(np.int64)
+        return x.astype(np.float32), modes
 
 
 NODES, WEIGHTS = np.polynomial.legendre.leggauss(8)
 BLOCK_ELEMENTS = 1 << 22
+GRID = 513  # points between which an arm of the pinwheel is searched
 
 
 def _blurred(
     curves: Sequence[Callable[[Floats], Floats]], ends: tuple[float, float], panels: int, std: float
 ) -> Truth:
-    """The truth of a point that is uniform in the parameter of one of some curves, plus Gaussian noise.
+    """Return the truth of a uniform point on one of some curves, plus Gaussian noise.
 
-    Its density, the integral of N(x; c(t), std^2 I) over t, is taken by Gauss and Legendre's rule on panels that are no
-    longer than about the noise, which is exact to rounding.
-
-    Args:
-        curves: parameters (m,) -> points (m, 2), all equally probable.
-        ends: between which the parameter is uniform.
-        panels: into how many equal parts that is divided; an even number, so that the middle is an end of one.
-        std: standard deviation of the noise.
+    Gauss-Legendre quadrature on panels no longer than about the noise is exact to rounding; an even
+    number of panels ends one in the middle.
     """
     edges = np.linspace(*ends, panels + 1)
     t = (edges[:-1, None] + (NODES + 1) / 2 * np.diff(edges)[:, None]).ravel()
     points = np.concatenate([curve(t) for curve in curves])
     weights = np.tile(WEIGHTS / 2 / panels, panels * len(curves)) / len(curves)
-    return Truth(log_pdf=_in_blocks(Truth(points, std, weights).log_density, len(points)))
+    mixture = Truth(points, std, weights)
+    return Truth(log_pdf=_in_blocks(mixture.log_density, len(points)))
 
 
 def _in_blocks(log_pdf: Callable[[Floats], Floats], width: int) -> Callable[[Floats], Floats]:
     block = max(1, BLOCK_ELEMENTS // width)
 
     def blockwise(x: Floats) -> Floats:
-        return np.concatenate(
-            [log_pdf(x[i : i + block]) for i in range(0, len(x), block)] or [np.zeros(0)]
-        )
+        densities = [np.zeros(0)]
+        for start in range(0, len(x), block):
+            densities.append(log_pdf(x[start : start + block]))
+        return np.concatenate(densities)
 
     return blockwise
 
 
 def _gaussians(what: str, centres: Floats, std: float) -> Toy:
+    count = len(centres)
+
     def draw(random: RandomState, n: int) -> Draw:
-        modes = random.randint(len(centres), size=n)
+        modes = random.randint(count, size=n)
         return centres[modes] + std * random.standard_normal((n, 2)), modes
 
-    classes = tuple(str(k) for k in range(len(centres)))
-    return Toy(what, draw, classes, Truth(centres, std, np.full(len(centres), 1 / len(centres))))
+    classes = tuple(str(k) for k in range(count))
+    return Toy(what, draw, classes, Truth(centres, std, np.full(count, 1 / count)))
 
 
 def _circle(radius: float) -> Floats:
-    angles = 2 * np.pi * np.arange(8) / 8
-    return radius * np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    return radius * _upper(2 * np.pi * np.arange(8) / 8)
 
 
-LATTICE = np.stack(np.meshgrid(*2 * [np.arange(-4.0, 5.0, 2.0)], indexing="ij"), axis=-1).reshape(
-    -1, 2
-)
+LATTICE = np.array(list(itertools.product(np.arange(-4.0, 5.0, 2.0), repeat=2)))
 
 
 def _upper(angle: Floats) -> Floats:
@@ -122,15 +101,18 @@ def _lower(angle: Floats) -> Floats:
 
 
 def _moons(what: str, noise: float, scale: float, shift: tuple[float, float]) -> Toy:
+    def placed(points: Floats) -> Floats:
+        return points * scale + np.array(shift)
+
     def draw(random: RandomState, n: int) -> Draw:
         modes = random.randint(2, size=n)
         angle = np.pi * random.random_sample(n)
         curve = np.where(modes[:, None] == 0, _upper(angle), _lower(angle))
-        return (curve + noise * random.standard_normal((n, 2))) * scale + np.array(shift), modes
+        return placed(curve + noise * random.standard_normal((n, 2))), modes
 
-    placed = [lambda t, c=curve: c(t) * scale + np.array(shift) for curve in (_upper, _lower)]
-    panels = 2 * int(np.ceil(np.pi / noise / 2)) if noise else 0
-    truth = _blurred(placed, (0, np.pi), panels, noise * scale) if noise else None
+    curves = [lambda t: placed(_upper(t)), lambda t: placed(_lower(t))]
+    panels = 2 * int(np.ceil(np.pi / noise / 2))
+    truth = _blurred(curves, (0, np.pi), panels, noise * scale)
     return Toy(what, draw, ("upper", "lower"), truth)
 
 
@@ -144,9 +126,7 @@ def _scurve(random: RandomState, n: int) -> Draw:
 
 
 def _checkerboard(random: RandomState, n: int) -> Draw:
-    corner = random.randint(8, size=n)
-    column = corner // 2
-    pair = corner % 2
+    column, pair = np.divmod(random.randint(8, size=n), 2)
     row = 2 * pair + column % 2
     cell = np.stack([column, row], axis=1)
     return 2.0 * (cell + random.random_sample((n, 2))) - 4.0, None
@@ -159,7 +139,7 @@ def _checkerboard_log_pdf(x: Floats) -> Floats:
 
 
 def _spiral(t: Floats) -> Floats:
-    return t[:, None] * np.stack([np.cos(t), np.sin(t)], axis=1)
+    return t[:, None] * _upper(t)
 
 
 def _swissroll(random: RandomState, n: int) -> Draw:
@@ -170,12 +150,11 @@ def _swissroll(random: RandomState, n: int) -> Draw:
 def _pinwheel(random: RandomState, n: int) -> Draw:
     modes = random.randint(5, size=n)
     arm = random.standard_normal((n, 2)) * np.array([0.3, 0.1]) + np.array([1.0, 0.0])
-    angle = 2 * np.pi * modes / 5 + _twist(arm[:, 0])
+    u, v = arm.T
+    angle = 2 * np.pi * modes / 5 + _twist(u)
     cos = np.cos(angle)
     sin = np.sin(angle)
-    turned = np.stack(
-        [cos * arm[:, 0] - sin * arm[:, 1], sin * arm[:, 0] + cos * arm[:, 1]], axis=1
-    )
+    turned = np.stack([cos * u - sin * v, sin * u + cos * v], axis=1)
     return 2 * turned, modes
 
 
@@ -184,38 +163,32 @@ def _twist(along: Floats) -> Floats:
 
 
 def _pinwheel_log_pdf(x: Floats) -> Floats:
-    """Density by the change of variables from (u, v) on an arm to x: sum of p(u, v) / |det| over all (u, v) that go there.
+    """Sum p(u, v) / |det| over all (u, v) on an arm that go to x.
 
-    A point at radius r and angle phi comes from u with r cos(phi - angle(u)) = u, which lies between -r and r; all such u
-    are bracketed on a grid and found by bisection.
+    A point at radius r and angle phi comes from u with r cos(phi - angle(u)) = u, found by
+    bisection.
     """
-    y = x / 2
-    k = 513
-    r = np.hypot(y[:, 0], y[:, 1])
-    phi = np.arctan2(y[:, 1], y[:, 0])
-    phi = (
-        phi[:, None] - 2 * np.pi * np.arange(5) / 5
-    ).ravel()  # five arms: five times as many points
-    r = np.repeat(r, 5)
-    grid = r[:, None] * np.linspace(-1, 1, k)
+    y, z = (x / 2).T
+    arms = 2 * np.pi * np.arange(5) / 5
+    r = np.repeat(np.hypot(y, z), 5)
+    phi = (np.arctan2(z, y)[:, None] - arms).ravel()
+    grid = r[:, None] * np.linspace(-1, 1, GRID)
     above = r[:, None] * np.cos(phi[:, None] - _twist(grid)) > grid
     row, cell = np.nonzero(above[:, :-1] != above[:, 1:])
-    low = grid[row, cell]
-    high = grid[row, cell + 1]
     was = above[row, cell]
+    u = grid[row, cell]
+    high = grid[row, cell + 1]
+    r = r[row]
+    phi = phi[row]
     for _ in range(45):
-        middle = (low + high) / 2
-        same = (r[row] * np.cos(phi[row] - _twist(middle)) > middle) == was
-        low = np.where(same, middle, low)
+        middle = (u + high) / 2
+        same = (r * np.cos(phi - _twist(middle)) > middle) == was
+        u = np.where(same, middle, u)
         high = np.where(same, high, middle)
-    u = low
-    v = r[row] * np.sin(phi[row] - _twist(low))
-    det = np.abs(1 - _twist(u) * v)
-    log_p = (
-        -(((u - 1) / 0.3) ** 2 + (v / 0.1) ** 2) / 2
-        - np.log(2 * np.pi * 0.3 * 0.1 * 5 * 4)
-        - np.log(det)
-    )
+    v = r * np.sin(phi - _twist(u))
+    log_norm = np.log(2 * np.pi * 0.3 * 0.1 * 5 * 4)
+    log_det = np.log(np.abs(1 - _twist(u) * v))
+    log_p = -(((u - 1) / 0.3) ** 2 + (v / 0.1) ** 2) / 2 - log_norm - log_det
     total = np.full(len(x), -np.inf)
     np.logaddexp.at(total, row // 5, log_p)
     return total
@@ -258,7 +231,7 @@ TOYS: dict[str, Toy] = {
         "5 curved arms",
         _pinwheel,
         tuple(str(k) for k in range(5)),
-        Truth(log_pdf=_in_blocks(_pinwheel_log_pdf, 5 * 513)),
+        Truth(log_pdf=_in_blocks(_pinwheel_log_pdf, 5 * GRID)),
     ),
 }
 
