@@ -11,26 +11,18 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("* (marks[:, place, None] > 0)", "", "table_denoiser"),
         ("len(self.fields) + place] = 1.0", "len(self.fields) + place] = 0.0", "table_denoiser"),
         ("            warn(", "            (", "given_values"),
-        (
-            "columns = [field.nearest(values[:, place])",
-            "columns = [(values[:, place])",
-            "given_values",
-        ),
+        ("column = field.nearest(values[:, place])", "column = values[:, place]", "given_values"),
         ("> ROUNDING * np.ptp(field.range)", "> 0 * np.ptp(field.range)", "given_values"),
-        ("if not text and field.missing:", "if not text:", "table_denoiser"),
+        ("(field.missing and not text)", "not text", "table_denoiser"),
     ],
     "conditions/embeddings.py": [
-        ("(like - mean) / std", "like / std * 0", "conditions"),
+        ("(values - mean) / std", "values / std * 0", "conditions"),
         ("self.null.to(vector.dtype), vector)", "vector, vector)", "conditions"),
     ],
     "conditions/kind.py": [
-        (
-            "\n        **condition,\n        **{mask: hide | condition[mask] if mask in condition else hide for mask in masks},\n    ",
-            "**condition, **{mask: hide if mask in condition else hide for mask in masks}",
-            "guidance conditions",
-        ),
+        ("hide | condition[mask] if mask in condition else hide", "hide", "guidance conditions"),
         ("self.entries.index(entry)", "0", "conditions"),
-        ("if not kind.learned}", "}", "table_denoiser"),
+        ("if not kind.learned and (", "if (", "table_denoiser"),
         ('{"label"} - conditions.keys', "set", "conditions"),
         ("if name in self.columns:", "if False:", "table_models"),
         ("ExampleDraws(seed, n, ", "ExampleDraws(0, n, ", "conditions"),
@@ -41,7 +33,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
             "np.cumsum(self.frequencies)[:-1]",
             "np.arange(1, len(self.names)) / len(self.names)",
             "conditions methods",
-        ),
+        )
     ],
     "editing/given_data.py": [
         ("z, condition", "z, condition, draws", "class_prior"),
@@ -72,7 +64,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("space.met(values", "~np.isnan(values[:, 0]", "imputation"),
     ],
     "editing/interpolation.py": [
-        ("     last.z[", "     first.z[", "cli_editing"),
+        ("first.z[0], last.z[0]", "first.z[0], first.z[0]", "cli_editing")
     ],
     "errors.py": [
         ("if not synonyms.is_listed(word):", "if True:", "words"),
@@ -84,21 +76,15 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
             "torch.load(\n                io.BytesIO(self._content), weights_only=True\n            )",
             "pass",
             "extractors",
-        ),
+        )
     ],
     "extractors/self_supervised.py": [
-        ("VARIANCE * functional.relu(1 - spread).mean()", "0 * spread.mean()", "extractors"),
+        ("VARIANCE * functional.relu(1 - spread).mean()", "0 * spread.mean()", "extractors")
     ],
-    "numbers.py": [
-        ('.replace("\\n", "\\\\n")', "", "table_reading"),
-    ],
-    "trackers/mlflow.py": [
-        ("if known is not None:", "if False:", "trackers"),
-    ],
+    "numbers.py": [('.replace("\\n", "\\\\n")', "", "table_reading")],
+    "trackers/mlflow.py": [("if known is not None:", "if False:", "trackers")],
     "trackers/tensorboard.py": [
-        ("add_scalar(name, value, step)", "add_scalar(name, value)", "trackers"),
+        ("add_scalar(name, value, step)", "add_scalar(name, value)", "trackers")
     ],
-    "trackers/wandb.py": [
-        ('os.environ.get("WANDB_MODE", "offline")', '"online"', "trackers"),
-    ],
+    "trackers/wandb.py": [('os.environ.get("WANDB_MODE", "offline")', '"online"', "trackers")],
 }

@@ -41,26 +41,23 @@ def dropped(condition: Condition, hide: float, draws: Draws) -> Condition:
 
 
 def dropout_share(denoiser: Denoiser, given: float | None) -> float:
-    """Return the fraction of examples with masked conditions: None means 0.1, or 0 without an unconditional branch."""
-    usual = 0.1 if denoiser.unconditional else 0.0
-    return share("label_dropout", usual if given is None else given)
+    """Return the fraction of masked examples; by default 0.1, or 0 without unconditional branch."""
+    if given is None:
+        return 0.1 if denoiser.unconditional else 0.0
+    return share("label_dropout", given)
 
 
 def check_sources(couple: Coupling, denoiser: Denoiser) -> None:
-    """Raise an error if coupling and denoiser have different noise sources.
-
-    Raises:
-        UsageError: With the alternative.
-    """
+    """Raise a `UsageError` if coupling and denoiser have different noise sources."""
     if not same_source(couple.source, denoiser.source):
         raise UsageError(
-            "The coupling and the denoiser have different noise sources. Pass the coupling's source to the denoiser: "
-            f"{type(denoiser).__name__}(..., source=source)."
+            "The coupling and the denoiser have different noise sources. Pass the coupling's "
+            f"source to the denoiser: {type(denoiser).__name__}(..., source=source)."
         )
 
 
 class DenoiserMethod(Method):
-    """Base class of methods that train a ``denoiser``, and sample with ``solver``, ``steps`` and ``grid``."""
+    """Base class of methods that train a ``denoiser``, with a default sampler."""
 
     @property
     def players(self) -> Modules:
@@ -86,14 +83,15 @@ class Denoising(DenoiserMethod):
         couple: Coupling of data and noise.
         times: Distribution of training times.
         weight: Weight of each time in the loss.
-        label_dropout: Fraction of samples trained without conditions, for classifier-free guidance;
-            None means 0.1, or 0 if the denoiser has no unconditional branch.
+        label_dropout: Fraction of samples without conditions, for classifier-free guidance; None
+            means 0.1, or 0 if the denoiser has no unconditional branch.
         solver: Default solver of the transport.
-        steps: Default number of steps of the transport.
-        grid: Default time grid of the transport; None for the grid of the solver.
+        steps: Default number of steps.
+        grid: Default time grid; None for the grid of the solver.
 
     References:
-        Ho et al., DDPM (2020), algorithm 1; Lipman et al., Flow Matching (2023), eq. 14; Karras et al., EDM (2022), eq. 8.
+        Ho et al., DDPM (2020), algorithm 1; Lipman et al., Flow Matching (2023), eq. 14; Karras et
+        al., EDM (2022), eq. 8.
     """
 
     def __init__(
@@ -111,23 +109,22 @@ class Denoising(DenoiserMethod):
         super().__init__()
         self.denoiser = denoiser
         self.space = denoiser.space
-        self.couple, self.times, self.weight = (
-            couple or Independent(),
-            times or Uniform(),
-            weight or Flat(),
-        )
+        self.couple = couple or Independent()
+        self.times = times or Uniform()
+        self.weight = weight or Flat()
         self.label_dropout = dropout_share(denoiser, label_dropout)
-        self._check()
         self.solver = solver or Heun()
         self.steps = steps
         self.grid = grid
+        self._check()
 
     def _check(self) -> None:
-        if self.space.conditions and self.denoiser.unconditional != (self.label_dropout > 0):
-            branch = "an" if self.label_dropout else "no"
+        hides = self.label_dropout > 0
+        if self.space.conditions and self.denoiser.unconditional != hides:
+            branch = "an" if hides else "no"
             raise UsageError(
-                f"label_dropout={self.label_dropout:g} trains {branch} unconditional branch, but the denoiser does not "
-                f"match. Use Denoiser(..., unconditional={self.label_dropout > 0})."
+                f"label_dropout={self.label_dropout:g} trains {branch} unconditional branch, but "
+                f"the denoiser does not match. Use Denoiser(..., unconditional={hides})."
             )
         check_sources(self.couple, self.denoiser)
 
@@ -140,17 +137,20 @@ class Denoising(DenoiserMethod):
         return self.couple.reuse
 
     def losses(self, batch: Batch, now: Now) -> Iterator[Turn]:
+        denoiser = self.denoiser
         x, z, condition = self.couple.examples(batch.x, batch.condition, now.draws)
-        t = self.times(now.draws, self.denoiser.path)
-        at = self.denoiser.path.at(t)
+        t = self.times(now.draws, denoiser.path)
+        at = denoiser.path.at(t)
         k = at.over(x)
         x_t = k.alpha * x + k.sigma * z
-        output = self.denoiser(x_t, t, dropped(condition, self.label_dropout, now.draws))
-        error = (output - target(self.denoiser.prediction, x, z, k)).square().flatten(1).mean(1)
-        yield "denoiser", (self.weight(self.denoiser.prediction, at) * error).mean()
+        output = denoiser(x_t, t, dropped(condition, self.label_dropout, now.draws))
+        error = output - target(denoiser.prediction, x, z, k)
+        squared = error.square().flatten(1).mean(1)
+        yield "denoiser", (self.weight(denoiser.prediction, at) * squared).mean()
 
 
-LEARNED = 1 / 3  # The share of training in which the factors of columns are learned; then they stay
+# Fraction of training in which the factors of columns are learned; then they stay
+LEARNED = 1 / 3
 
 
 class TableDenoising(DenoiserMethod):
@@ -160,23 +160,14 @@ class TableDenoising(DenoiserMethod):
     column loses half of its information, averaged over training times.
 
     loss = mean over columns of cross-entropy / entropy of the column's indicators + w(t) |v -
-    target|^2 of its score, which is left out for atoms and missing values. In a fraction of the
-    rows, a random set of columns is given and excluded from the loss.
-
-    Args:
-        denoiser: Denoiser, with its network, path and prediction.
-        times: Distribution of training times.
-        weight: Weight of each time in the squared error.
-        known: Fraction of training rows in which columns are given.
-        rate: Change per step, in nats, of the log factor of a column that has lost all or no
-            information at the training times; 0 keeps the factors at 1.
-        solver: Default solver of the transport.
-        steps: Default number of steps of the transport.
-        grid: Default time grid of the transport; None for the grid of the solver.
+    target|^2 of its score, which is left out for atoms and missing values. In a fraction ``known``
+    of the rows, a random set of columns is given and excluded from the loss. ``rate`` is the change
+    per step, in nats, of the log factor of a column that has lost all or no information; 0 keeps
+    the factors at 1. Other arguments are those of `Denoising`.
 
     References:
-        Dieleman et al., Continuous Diffusion for Categorical Data (2022), eq. 8; Mueller et al. (2024), section 3.2, for the
-        normalisation of losses.
+        Dieleman et al., Continuous Diffusion for Categorical Data (2022), eq. 8; Mueller et al.
+        (2024), section 3.2, for the normalisation of losses.
     """
 
     def __init__(
@@ -192,15 +183,12 @@ class TableDenoising(DenoiserMethod):
         grid: str | None = None,
     ) -> None:
         super().__init__()
-        share("known", known, " of rows")
         self.denoiser = denoiser
         self.space = denoiser.table
-        self.times, self.weight, self.known, self.rate = (
-            times or Stratified(Uniform()),
-            weight or Flat(),
-            known,
-            rate,
-        )
+        self.times = times or Stratified(Uniform())
+        self.weight = weight or Flat()
+        self.known = share("known", known, " of rows")
+        self.rate = rate
         self.solver = solver or DPM(order=2)
         self.steps = steps
         self.grid = grid
@@ -211,7 +199,7 @@ class TableDenoising(DenoiserMethod):
 
     def losses(self, batch: Batch, now: Now) -> Iterator[Move]:
         denoiser = self.denoiser
-        layout = self.denoiser.layout
+        layout = denoiser.layout
         draws = now.draws
         rows = self.space.to_data(batch.x)
         given = Given(rows, known_columns(draws.stream("known"), layout.count, self.known))
@@ -225,20 +213,18 @@ class TableDenoising(DenoiserMethod):
         k = denoiser.path.at(t)
         weight = self.weight(denoiser.prediction, k) * gain("v", denoiser.prediction, k) ** 2
         error = denoiser.errors(estimate, rows, denoiser.v(u, z, columns))
+        wanted = ~given.known
         if self.rate and now.progress < LEARNED:
             with torch.no_grad():
-                lost = denoiser.lost(error, columns) * ~given.known
-                cells = (~given.known).sum(0)
-            yield Sums(len(lost), {"lost": lost.sum(0), "cells": cells.to(lost)}, then=self._move)
-        yield (
-            "denoiser",
-            ((error.indicators + weight[:, None] * error.scores) * ~given.known).mean(),
-        )
+                lost = denoiser.lost(error, columns) * wanted
+                sums = {"lost": lost.sum(0), "cells": wanted.sum(0).to(lost)}
+            yield Sums(len(lost), sums, then=self._move)
+        each = error.indicators + weight[:, None] * error.scores
+        yield "denoiser", (each * wanted).mean()
 
     @torch.no_grad()
-    def _move(
-        self, total: Sums
-    ) -> None:  # where half of a column's information is lost its factor stays
+    def _move(self, total: Sums) -> None:
+        # a column that has lost half of its information keeps its factor
         lost = total.values["lost"]
         cells = total.values["cells"]
         self.denoiser.move(self.rate * (lost / cells.clamp(min=1) - 0.5) * (cells > 0))

@@ -31,10 +31,10 @@ class _Parts(dict[str, nn.Module]):
 
 
 class Freezing(nn.Module):
-    """Module that may contain frozen modules.
+    """Module that may contain frozen modules, which move between devices with it.
 
     A frozen part is not trained, and is excluded from checkpoints and weight averages: a run stores
-    it once, with its hash. It moves between devices with the module.
+    it once, with its hash.
     """
 
     _frozen: _Parts
@@ -44,12 +44,9 @@ class Freezing(nn.Module):
         self._frozen = _Parts()
 
     def freeze(self, name: str, module: nn.Module) -> None:
-        """Freeze a module, in evaluation mode and without gradients, and store it as ``self.NAME``.
+        """Freeze a module in evaluation mode, and store it as ``self.NAME``; copies share it.
 
-        Args:
-            name: Name of the part and of its folder. A run can be rebuilt if this is also a
-                constructor argument.
-            module: Module to freeze, which copies of this module share.
+        A run can be rebuilt if the name is also a constructor argument.
 
         Raises:
             UsageError: If the name is taken or invalid.
@@ -105,9 +102,6 @@ class Guard:
         recall: Minimum recall as a fraction of the reference, in [0, 1]; 0 for no limit.
         checks: Number of checks, at equal intervals of training.
         samples: Maximum number of samples and training examples to compare.
-
-    Raises:
-        UsageError: If a number is out of range.
     """
 
     coverage: float = 0.97
@@ -131,10 +125,9 @@ class Now:
         samples: Number of training samples so far.
         progress: Fraction of the budget used, in [0, 1].
         step: Training step, from 0.
-        parts: Number of micro-batches of this process. With several, adversarial methods compute
-            the generator output again for its own loss instead of keeping its graph.
-        notes: Values to log, by name: detached scalar tensors, each a mean over the batch. A loss
-            must not depend on them.
+        parts: Number of micro-batches of this process; with several, adversarial methods compute
+            the generator output again instead of keeping its graph.
+        notes: Values to log, by name: detached scalars, each a mean over the batch.
     """
 
     draws: Draws
@@ -149,11 +142,8 @@ class Now:
     ) -> float:
         """Compute a value on a cosine schedule from start to end.
 
-        Args:
-            start: Value before training.
-            end: Value at the end of the ramp.
-            ramp: Length of the ramp in training samples; None for the whole training run.
-            shortest: Minimum length of the ramp in training samples; None for no minimum.
+        ``ramp`` is its length in training samples, None for the whole training run; ``shortest`` is
+        the minimum length.
         """
         share = self.progress
         if ramp is not None:
@@ -168,16 +158,14 @@ class Sums:
     """Statistics of a micro-batch, which a method yields to receive those of the whole batch.
 
     ``total = yield Sums(len(x), {"square": x.square().sum(0)})`` adds up over micro-batches and
-    processes, so ``total.values["square"] / total.count`` is the same in all. Buffers of the method
-    must be updated once: by ``then``.
+    processes, so ``total.values["square"] / total.count`` is the same in all.
 
     Args:
         count: Number of examples.
-        values: Detached tensors to add up, by name; each has the same shape in every micro-batch.
-        examples: Detached tensors with one entry per example, by name, which are concatenated in
-            batch order.
-        then: Function called once per process with the total, before micro-batches continue. It
-            must update the method's buffers equally in all processes.
+        values: Detached tensors to add up, by name.
+        examples: Detached tensors with one entry per example, by name, which are concatenated.
+        then: Function called once per process with the total, which updates the method's buffers
+            equally in all processes.
     """
 
     count: int
@@ -201,7 +189,7 @@ class HasCritic(Protocol):
     """Method with a critic that scores examples: higher scores mean closer to data."""
 
     def scores(self, x: Tensor, condition: Condition = None) -> Tensor:
-        """Compute scores (n,) of examples x (n, *shape), model units, without augmentation.
+        """Compute scores (n,) of examples in model units, without augmentation.
 
         If the loss compares real and generated samples, only score differences are meaningful.
         """
@@ -217,10 +205,7 @@ class HasAutoencoder(Protocol):
 
 @runtime_checkable
 class PrecomputesInputs(Protocol):
-    """Method whose inputs frozen parts compute from the data once, before training.
-
-    The inputs must not depend on trained networks.
-    """
+    """Method whose inputs frozen parts compute from the data once, before training."""
 
     space: Space
 
@@ -236,12 +221,11 @@ class PrecomputesInputs(Protocol):
         Args:
             x: Training examples in model units, (n, *shape).
             condition: None or a dict of tensors with n examples.
-            draws: Random numbers for each example, which depend only on its position in the
-                training split.
+            draws: Random numbers that depend only on the position in the training split.
 
         Returns:
-            ``batch.x``, (n, ...); or several tensors by name, (n, ...) each: "x" and others, such
-                as a teacher's noise "z", available as ``batch["z"]``.
+            ``batch.x``, (n, ...); or several tensors by name: "x" and others, such as a teacher's
+                noise "z", available as ``batch["z"]``.
         """
 
 
@@ -266,7 +250,7 @@ class Method(Freezing, ABC):
 
     @property
     def averaged(self) -> Sequence[nn.Module]:
-        """Return the modules whose weights are averaged over training: all by default."""
+        """Return the modules whose weights are averaged over training."""
         return (self,)
 
     @property
@@ -310,7 +294,7 @@ class Method(Freezing, ABC):
         """Return the sampler with the current weights."""
 
     def reference(self) -> Transport:
-        """Return the sampler that a `guard` compares with, such as that of the initial weights.
+        """Return the sampler that a `guard` compares with.
 
         Raises:
             UsageError: If the method has a guard but no reference.
@@ -337,7 +321,7 @@ def parameters(module: nn.Module) -> int:
 
 
 def training_only(method: nn.Module, sampler: nn.Module) -> dict[str, int]:
-    """Count the parameters of parts that the sampler does not use, such as a critic, by name."""
+    """Count the parameters of parts that the sampler does not use, by name."""
     sampled = set(map(id, sampler.parameters()))
     unused = {}
     for name, part in method.named_children():

@@ -73,14 +73,14 @@ def denoising_training(space: Space, network: nn.Module) -> Training:
 
 
 def batch_size(space: Space) -> int:
-    """Choose the batch size: convolutional steps are expensive, so batches of images are smaller."""
+    """Choose the batch size, which is smaller for images: their steps are expensive."""
     if flat(space):
         return 128
     return 64
 
 
 def precision(space: Space) -> str:
-    """Choose the precision: casting costs more than it saves in the narrow MLPs of short vectors."""
+    """Choose the precision: casting does not pay in the narrow MLPs of short vectors."""
     if len(space.shape) == 1:
         return "float32"
     return "auto"
@@ -121,13 +121,7 @@ def _with_shape(network: nn.Module, space: Space, outputs: Sequence[int]) -> nn.
 def denoising_network(
     space: Space, size: str, kind: str | nn.Module = "auto", times: int = 1
 ) -> nn.Module:
-    """Build a denoising network.
-
-    Args:
-        space: Shape and conditions of the data.
-        size: "tiny", "small" or "base".
-        kind: "auto", "mlp", "unet" or "dit"; or the network itself.
-        times: Number of times: 1, or 2 for a map between two times.
+    """Build a denoising network: "auto", "mlp", "unet" or "dit", with two times for maps.
 
     Raises:
         UsageError: If the kind is unknown or does not support this shape.

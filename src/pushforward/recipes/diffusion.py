@@ -48,14 +48,12 @@ def ddpm(
     To use the paper's sampler: ``--solver ancestral --steps 1000``.
 
     Args:
-        space: Shape, units and conditions of the data.
-        size: Size of the network: tiny, small or base.
         network: auto, mlp, unet, dit, columns (tables of mixed types), or a module
             ``network(x, t, condition)``.
         levels: Number of noise levels T.
         preconditioned: Whether the network outputs v, and the noise is sigma x_t + alpha v, so that
-            the network need not copy x_t at high noise; otherwise the network outputs the noise
-            itself, as in the paper. The loss is the squared error of the noise in both cases.
+            the network need not copy x_t at high noise; otherwise it outputs the noise itself, as
+            in the paper.
 
     References:
         Ho, Jain, Abbeel, Denoising Diffusion Probabilistic Models (2020), section 4.
@@ -92,8 +90,6 @@ def edm(
     units. Larger images are trained at higher noise levels, the same as for flow.
 
     Args:
-        space: Shape, units and conditions of the data.
-        size: Size of the network: tiny, small or base.
         network: auto, mlp, unet, dit, columns (tables of mixed types), or a module
             ``network(x, t, condition)``.
 
@@ -131,14 +127,11 @@ def vdm(
 ) -> Recipe:
     """Variational diffusion: the loss is a bound on the likelihood; 25 DPM-Solver++(2M) steps.
 
-    Noise levels are uniform in log-SNR, and the loss is the squared error of the noise, which
-    equals the ELBO up to a factor. Images are treated as 256 levels
-    (`pushforward.networks.LevelPosterior`). Choose vdm for bits per dimension (``pushforward
-    evaluate --metrics bpd``); for realistic samples, ``flow`` is more efficient.
+    Noise levels are uniform in log-SNR; the squared error of the noise is the ELBO up to a factor.
+    Images are treated as 256 levels (`pushforward.networks.LevelPosterior`). Choose vdm for bits
+    per dimension; for realistic samples, ``flow`` is more efficient.
 
     Args:
-        space: Shape, units and classes of the data.
-        size: Size of the network: tiny, small or base.
         network: auto, mlp, unet, dit, or a module ``network(x, t, condition)`` that predicts data.
 
     References:

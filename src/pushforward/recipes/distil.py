@@ -108,15 +108,10 @@ def distil(
 ) -> Recipe:
     """Student of a flow, ddpm or edm: a map between two times that starts as its teacher.
 
-    At equal times, and with a rule, data and noise are drawn independently, whatever the teacher's
-    coupling was.
-
-    A student of a table learns each block of categories by cross-entropy. It uses only stored
-    trajectories: rule, stored, guidance, first, last, over, derivative, average, power, diagonal
-    and likeness do not apply.
+    A student of a table learns only from stored trajectories: rule, stored, guidance, first, last,
+    over, derivative, average, power, diagonal and likeness do not apply.
 
     Args:
-        space: Shape, units and conditions of the data (and of the teacher).
         size: Not used: the student has the teacher's network, with a second time.
         teacher: Trained model that samples in many steps. The student of a latent model is trained
             in the same latent space.
@@ -132,7 +127,7 @@ def distil(
             teacher that starts from data instead of noise.
         guidance: Classifier-free guidance scale of the teacher, which the student learns to apply
             in one call; or a range, such as 1,4, from which the scale can be chosen when sampling
-            the student (the default is then 1, or the smallest scale if 1 is outside the range).
+            (by default 1, or the smallest scale if 1 is outside the range).
         first: Fraction of a jump covered by the teacher's velocity with the rule start, as it would
             be at the start of training.
         last: Fraction at the end of training, reached geometrically.
@@ -147,8 +142,7 @@ def distil(
         diagonal: Fraction of examples at which the student learns the teacher's velocity.
         to_data: Fraction of the other examples that are mapped to data.
         likeness: Weight of the distance between samples of student and teacher in the teacher's
-            features, in addition to the squared error; 0 for none. The default is 2 for U-Nets,
-            otherwise 0.
+            features; 0 for none. The default is 2 for U-Nets, otherwise 0.
 
     References:
         Song et al., Consistency Models (2023); Luo et al., SoFlow (2025); Zhang et al., AlphaFlow
@@ -323,15 +317,12 @@ def dmd(
 ) -> Recipe:
     """One-call student of a flow, ddpm or edm, trained by the difference of two scores.
 
-    The scores are the teacher's and that of the student's samples. Both the teacher and the start
-    must sample from noise: models that start from other data have no score.
+    The scores are the teacher's and that of the student's samples.
 
     Args:
-        space: Shape, units and conditions of the data (and of the teacher).
         size: Not used: both networks are copies of the teacher's.
-        teacher: Trained model that samples in many steps, or a map between two times that has also
-            learned velocities (meanflow, shortcut, distil). A consistency model has no score to
-            match, and can only be the start.
+        teacher: Trained model of noise that samples in many steps, or a map between two times that
+            has also learned velocities (meanflow, shortcut, distil).
         start: Initial map, such as a run of distil; the default is the teacher with a second time.
         calls: Default number of network calls per sample; training uses one.
         inside: Fraction of jumps that start at noisy data, which keeps samples in 2 or 4 calls
@@ -424,12 +415,10 @@ def finish(
     """Map between two times, sharpened by a critic; training stops before it loses diversity.
 
     Args:
-        space: Shape, units and conditions of the data (and of the teacher).
-        size: Size of the critic, unless it is one of features; the map keeps the size of its
-            teacher.
+        size: Size of the critic, unless it is one of features.
         teacher: Starting map: a run of distil, meanflow or dmd. In a latent space, the critic
             scores latents.
-        critic: Module ``critic(x, None, condition)`` that replaces the default.
+        critic: Module ``critic(x, None, condition)``.
         network: Network of the critic: auto, mlp, dcgan, residual, textbook or projected, as in
             gan; or features, small critics on features of the starting map, which auto uses if the
             map is a U-Net.
@@ -440,8 +429,8 @@ def finish(
         anchor_end: Weight at the end of a cosine schedule; constant by default.
         still: Initial fraction of training in which only the critic is trained; the default is 0.05
             for a critic of features, 0.15 for other critics of images, 0 for points and rows.
-        gamma: Weight of the critic's gradient penalties, at data and at samples; the default is 0
-            for a critic of features, otherwise 1.
+        gamma: Weight of the critic's gradient penalties; the default is 0 for a critic of features,
+            otherwise 1.
         gamma_end: Weight at the end of a cosine schedule; the default is a tenth of gamma.
         difference: Step of the finite differences for gradient penalties; 0 for exact gradients.
         penalty_interval: Number of steps between penalties (lazy regularisation).
@@ -452,8 +441,7 @@ def finish(
             value; 0 for no limit.
         recall: Training stops if recall falls significantly below this fraction of its initial
             value; 0 for no limit.
-        checks: Number of measurements of both, at equal intervals of training. Sample quality is
-            not measured: compare with the teacher.
+        checks: Number of measurements of both, at equal intervals of training.
 
     References:
         Lin et al., Adversarial Flow Models (2025); Huang et al., The GAN Is Dead (2024).

@@ -60,10 +60,7 @@ def new_map(space: Space, size: str, network: str | nn.Module) -> FlowMap:
 
 
 def times_for(space: Space) -> Times:
-    """Choose the distribution of training times.
-
-    For images it favours late times, because noise destroys their coarse structure last.
-    """
+    """Choose the distribution of training times: later for images, whose structure is lost last."""
     if flat(space):
         return Stratified(Uniform())
     return Stratified(LogitNormal(0.8, 1.4))
@@ -95,17 +92,14 @@ def flow(
     Models of tables take 50 SDE steps.
 
     Args:
-        space: Shape, units and conditions of the data.
-        size: Size of the network: tiny, small or base.
         network: auto, mlp, unet, dit, columns (tables of mixed types), or a module
             ``network(x, t, condition)``.
         coupling: Pairing of noise and data: independent; ot for minibatch optimal transport; or
             reflow for noise with a teacher's sample from this noise.
         reuse: Number of steps that reuse one batch and its transport plan.
-        source: Data set to start from instead of noise, by name or path; the flow then maps this
-            data set to the other. Training uses its training split, sampling its held-out split.
-        teacher: Teacher for the coupling reflow: a flow, ddpm or edm of the same data. The new flow
-            starts from the same distribution as its teacher.
+        source: Data set to start from instead of noise, by name or path. Training uses its training
+            split, sampling its held-out split.
+        teacher: Teacher for the coupling reflow: a flow, ddpm or edm of the same data.
         pairs: Number of pairs from the teacher; the default is 16,384, or fewer if they would take
             more than 512 MB.
         teacher_steps: Number of steps per pair; the default is 16, or 32 for a teacher that starts
@@ -213,8 +207,6 @@ def consistency(
     jumps to data: with several steps, noise is added between them.
 
     Args:
-        space: Shape, units and conditions of the data.
-        size: Size of the network: tiny, small or base.
         network: auto, mlp, unet, dit, or a module ``network(x, t, condition)`` with t of shape
             (n, 2).
         first: Distance of the two states at the start of training, as a fraction of the way to
@@ -259,8 +251,6 @@ def meanflow(
     step.
 
     Args:
-        space: Shape, units and conditions of the data.
-        size: Size of the network: tiny, small or base.
         network: auto, mlp, unet, dit, or a module ``network(x, t, condition)`` with t of shape
             (n, 2).
         first: Fraction of a jump covered by the data's velocity at the start of training.
@@ -297,8 +287,6 @@ def shortcut(
     """Shortcut model: a jump equals two jumps of half its length; one call per sample, or more.
 
     Args:
-        space: Shape, units and conditions of the data.
-        size: Size of the network: tiny, small or base.
         network: auto, mlp, unet, dit, or a module ``network(x, t, condition)`` with t of shape
             (n, 2).
         levels: Number of halvings: jumps have the lengths 1, 1/2, ... 2^-levels.

@@ -73,27 +73,23 @@ def gan(
     eight times the generator's.
 
     Args:
-        space: Shape, units and conditions of the data.
-        size: Size of the networks: tiny, small or base.
-        generator: Module ``generator(z, None, condition)`` that replaces the default.
-        critic: Module ``critic(x, None, condition)`` that replaces the default.
+        generator: Module ``generator(z, None, condition)``.
+        critic: Module ``critic(x, None, condition)``.
         network: auto, mlp, dcgan, residual (R3GAN's), textbook, or projected (a critic on features
             of a pretrained network, for few images; needs the extra projected); auto uses mlp for
             vectors and very small images, otherwise dcgan.
         latent_size: Length of the noise vector; the default is 16 for vectors and for dcgan images
             with 257 to 1,024 numbers, otherwise 64.
         sign_codes: Number of noise entries whose signs the generator also receives, as one learned
-            code per sign pattern, so that it can jump between modes. The default is 10 for vectors,
-            none for images.
+            code per pattern, so that it can jump between modes; the default is 10 for vectors.
         fourier_features: Number of Fourier features of vectors for the critic, so that it resolves
-            narrow modes. The default is 32 for an mlp critic of vectors (or of the numbers of a
-            table) without spectral norms; none for images.
+            narrow modes; the default is 32 for an mlp critic of vectors without spectral norms.
         loss: relativistic (the default; hinge for a projected critic), non_saturating (the
             original, which may collapse), minimax, hinge, least_squares or wasserstein.
-        gamma: Weight of the gradient penalties. The default is 10 for convolutional images and for
-            the loss wasserstein, 0.5 for vectors without continuous attributes, otherwise 5.
+        gamma: Weight of the gradient penalties; the default is 10 for convolutional images and for
+            wasserstein, 0.5 for vectors without continuous attributes, otherwise 5.
         gamma_end: Weight of the penalties at the end of a cosine schedule; the default is a tenth
-            of gamma, or 6 % of gamma for vectors.
+            of gamma, or 6 % for vectors.
         lr_ramp: Fraction of the learning rate at the end of a cosine schedule; the default is 0.01
             for vectors, otherwise 1.
         beta2_end: Second beta of the optimisers at the end of a cosine schedule from 0.99; constant
@@ -101,16 +97,14 @@ def gan(
         ramp: Number of training examples over which gamma, learning rate and beta2 change; the
             default is the whole training run.
         shortest_ramp: Minimum length of the ramp in training examples: a shorter training run ends
-            before the end of the ramp, but its learning rate falls in the last third. Without ramp,
-            the default is 400,000 for vectors without continuous attributes, if there are
-            penalties.
+            before the end of the ramp. Without ramp, the default is 400,000 for vectors without
+            continuous attributes, if there are penalties.
         ema_share: Half-life of the averaged weights as a fraction of the examples so far, at most
             --ema.
         penalty: r1, r2 or gradient, joined by +, or none; the default depends on the loss, r1+r2
             for relativistic.
-        penalty_interval: Number of steps between penalties (lazy regularisation); the critic's
-            optimiser is rescaled to match. The default is 4 for dcgan on images with more than 256
-            numbers, otherwise 1.
+        penalty_interval: Number of steps between penalties (lazy regularisation); the default is 4
+            for dcgan on images with more than 256 numbers, otherwise 1.
         difference: Step of finite differences for estimating r1 and r2, for example 0.05, which
             saves the second derivative; exact gradients by default.
         pack: Number of samples that the critic scores together; 2 to 4 against lost modes.
@@ -119,13 +113,13 @@ def gan(
         spectral: Whether the critic uses spectral normalisation.
         augment_critic: Augmentation of the critic's inputs, for small data sets of images: color,
             translation, cutout, separated by commas; or none.
-        strength: Probability of each augmentation in augment_critic; the default is 1, or initially
-            0 with ada_target.
+        strength: Probability of each augmentation; the default is 1, or initially 0 with
+            ada_target.
         ada_target: Target for the mean sign of the critic's scores, reached by adapting the
             strength (ADA); usually 0.6, none by default.
 
     References:
-        Huang et al., The GAN Is Dead; Long Live the GAN! (2024); for the rest see `pushforward.GAN`.
+        Huang et al., The GAN Is Dead; Long Live the GAN! (2024); see also `pushforward.GAN`.
     """
     vector = len(space.shape) == 1
     points = vector and not _continuous(space)

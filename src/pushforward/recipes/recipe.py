@@ -33,17 +33,15 @@ class Training:
 
     Args:
         batch: Batch size.
-        accumulate: Number of micro-batches per batch, to save memory. Steps are equal up to
-            rounding, except for estimates of spectral norms, which are updated once per
-            micro-batch. Batch normalisation is not supported: micro-batches have other statistics.
+        accumulate: Number of micro-batches per batch, to save memory; batch normalisation is not
+            supported.
         lr: Learning rate on the plateau.
         schedule: Schedule of the learning rate and other settings.
         betas: Betas of AdamW.
         weight_decay: Weight decay of AdamW.
         clip: Maximum gradient norm per network; None for no clipping.
         ema: Half-life of the averaged weights, in training examples.
-        ema_share: Maximum half-life as a fraction of the training examples so far, so that early
-            averages follow quickly.
+        ema_share: Maximum half-life as a fraction of the training examples so far.
         precision: Precision of network calls: "auto", "float32" or "bfloat16".
         optimizer: "adamw", or "muon" for Muon on convolution kernels and AdamW on everything else.
         players: Different values of lr, betas, weight_decay, clip or optimizer, by network.
@@ -122,12 +120,9 @@ class Recipe:
         family: Family of models, in words.
         builds_on: Names of the models and data sets that the method builds on, with the training
             examples of each.
-        first_weights: Function that sets the initial weights of the method, for example a student's
-            from its teacher. Not called if training starts from a run's weights or is resumed.
+        first_weights: Function that sets initial weights, for example a student's from its teacher.
+            Not called if training starts from a run's weights or is resumed.
         samplers: Default samplers of the runs of frozen parts, by part.
-
-    Raises:
-        UsageError: If ``training`` has settings for a network that the method does not have.
     """
 
     method: Method
@@ -169,15 +164,10 @@ _PLAIN = (bool, int, float, str)
 
 @dataclass(frozen=True)
 class Option:
-    """Option of a recipe on the command line.
+    """Option of a recipe on the command line: bool, int, float or str.
 
-    Args:
-        name: Name of the argument.
-        kind: Type: bool, int, float or str.
-        group: Group in `GROUPS`, or "" for none.
-        default: Default value; None if it depends on the data or on other options.
-        help: Help text from the docstring of the recipe.
-        types: All types of the annotation, such as str and `pushforward.paths.Source`.
+    A default of None depends on the data or on other options; ``types`` are all types of the
+    annotation.
     """
 
     name: str
@@ -245,8 +235,6 @@ def named(name: str) -> RecipeFunction:
 
 def load_file(path: str | Path) -> RecipeFunction:
     """Run a user's Python file, register its parts and return its recipe.
-
-    The recipe is the public function annotated to return `Recipe`.
 
     Raises:
         UsageError: If the file is missing, fails, or contains no or several recipes.

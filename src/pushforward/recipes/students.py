@@ -32,14 +32,9 @@ def student_of(
 ) -> FlowMap:
     """Build a map between two times on the straight path, initialised as a denoiser on any path.
 
-    Its network is the teacher's with a second time. At a time of the straight path, it receives
-    the input of the teacher's network at the same log-SNR.
-
-    Args:
-        teacher: Trained denoiser without guidance.
-        unconditional: Whether the student has an unconditional branch; None for the teacher's.
-        guidance: Range of guidance scales that the network receives as a third time, initially
-            without effect.
+    Its network is the teacher's with a second time, and receives the input of the teacher's network
+    at the same log-SNR. ``guidance`` is the range of guidance scales that it receives as a third
+    time, initially without effect.
 
     Raises:
         UsageError: If the network does not support a second time, or its input or output depends on
@@ -84,11 +79,7 @@ def _straightened(teacher: Denoiser, times: int = 2) -> tuple[nn.Module, Path]:
 
 
 def student_of_table(teacher: TableDenoiser) -> TableDenoiser:
-    """Build a map between two times, initialised as a denoiser of a table; see `student_of`.
-
-    Raises:
-        UsageError: If the network does not support a second time.
-    """
+    """Build a map between two times, initialised as a denoiser of a table; see `student_of`."""
     network, straight = _straightened(teacher)
     student = TableDenoiser(
         network,
@@ -105,10 +96,7 @@ def student_of_table(teacher: TableDenoiser) -> TableDenoiser:
 
 
 def jump_grid(space: Space) -> str:
-    """Choose the grid of a teacher's trajectories and of its student's jumps.
-
-    The shift towards noise halves the error of UniPC for larger images.
-    """
+    """Choose the grid of trajectories and jumps; the shift for images halves the error of UniPC."""
     if flat(space):
         return "time"
     return "shifted:2"
@@ -145,11 +133,7 @@ def distil_table(
     teacher_steps: int | None,
     others: Sequence[str],
 ) -> Recipe:
-    """Build the recipe of a student of a table; ``others`` are given settings that do not apply.
-
-    Raises:
-        UsageError: If a setting does not apply, or there are no trajectories or steps.
-    """
+    """Build the recipe of a student of a table; ``others`` are given settings that do not apply."""
     if size != "small":
         others = [*others, "size"]
     if others:
@@ -195,8 +179,7 @@ def with_second_time(
         times: Number of times of the copy: 3 to include a guidance scale.
 
     Raises:
-        UsageError: If the network's class does not accept ``times``, or the network does not have
-            exactly one time.
+        UsageError: If the network does not have exactly one time, or does not support more.
     """
     described = spec.describe(network)
     if not _set_times(described, times):

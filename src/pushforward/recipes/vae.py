@@ -57,14 +57,12 @@ def vae(
 ) -> Recipe:
     """Variational autoencoder: evidence bound with a learned decoder variance; one call per sample.
 
-    Encoder and decoder receive the data's conditions; with labels, the prior over latents is
-    learned for each class (a conditional VAE).
+    Networks receive the data's conditions; with labels, the prior is learned for each class (a
+    conditional VAE).
 
     Args:
-        space: Shape, units and conditions of the data.
-        size: Size of the networks: tiny, small or base.
-        encoder: Module ``encoder(x, None, condition)`` that replaces the default.
-        decoder: Module ``decoder(z, None, condition)`` that replaces the default.
+        encoder: Module ``encoder(x, None, condition)``.
+        decoder: Module ``decoder(z, None, condition)``.
         network: auto, mlp, convolutional, or textbook (two hidden tanh layers).
         latent_size: Length of the latent vector; the default is 8 for convolutional images (larger
             latents match their prior only after long training), otherwise at most 16.
@@ -132,13 +130,9 @@ def hvae(
     """VAE with two latent layers, trained by the importance-weighted bound; one call per sample.
 
     Args:
-        space: Shape, units and conditions of the data.
-        size: Size of the networks: tiny, small or base.
-        encoder: Module ``encoder(x, None, condition)`` that replaces the default: means and
-            log-variances of the lower latent.
-        decoder: Module ``decoder(h, None, condition)`` that replaces the default.
-        network: Network of encoder and decoder: auto, mlp, convolutional or textbook; MLPs are used
-            between the latents.
+        encoder: Module ``encoder(x, None, condition)``: moments of the lower latent.
+        decoder: Module ``decoder(h, None, condition)``.
+        network: Network of encoder and decoder: auto, mlp, convolutional or textbook.
         latent_size: Length of the lower latent; the default is 32 for images, at most 16 for
             vectors.
         upper_size: Length of the upper latent; the default is half of latent_size.
@@ -191,8 +185,6 @@ def vqvae(
     """Autoencoder with a codebook, learned (vq) or by rounding (fsq); one network call per sample.
 
     Args:
-        space: Shape, units and classes of the data.
-        size: Size of the networks: tiny, small or base.
         codebook: Kind of codebook: vq (learned vectors that follow the data) or fsq (finite scalar
             quantisation: rounding).
         codes: Number of codes; for fsq about 64, 256, 512, 1024 or 4096.
@@ -267,8 +259,6 @@ def autoencoder(
     small KL weight; only the settings channels and kl_weight apply.
 
     Args:
-        space: Shape and units of the data: images, or a mixed-type table.
-        size: Size of the networks: tiny, small or base.
         factor: Reduction factor along each side: 2, 4 or 8. The default is 2 below 16 pixels, 4
             below 64, otherwise 8.
         channels: Number of channels of the latent map; the default is 4, or 8 for factor 8, reduced
