@@ -142,7 +142,11 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("torch.zeros_like(x))", "x)", "finishing"),
     ],
     "methods/latent_method.py": [
-        ("torch.exp(log_variance / 2) * noise", "torch.exp(log_variance) * noise", "codes"),
+        (
+            "reparameterised(mean, log_variance, noise)",
+            "reparameterised(mean, 2 * log_variance, noise)",
+            "codes",
+        ),
         ("self.method.space.to_model(codes)", "codes", "codes"),
     ],
     "methods/likelihoods.py": [
@@ -278,11 +282,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
             "decoder = mean_of(self.decoder, self.likelihood)\n        return Map",
             "class_prior",
         ),
-        (
-            "torch.exp(log_variance / 2) * now.draws",
-            "torch.exp(log_variance) * now.draws",
-            "methods vae",
-        ),
+        ("torch.exp(log_variance / 2) * noise", "torch.exp(log_variance) * noise", "methods vae"),
         (
             "            if bound.beta:\n                z =",
             "            if True:\n                z =",

@@ -35,7 +35,7 @@ class Columns(ConditionKind):
     """
 
     columns: tuple[str, ...]
-    examples: tuple[tuple[float, ...], ...]
+    examples: tuple[tuple[float, ...], ...]  # values of training examples to draw from
 
     @staticmethod
     def evenly(
@@ -44,11 +44,7 @@ class Columns(ConditionKind):
         """Choose training examples to draw from: all, or `EXAMPLES` evenly spaced ones.
 
         They are in the order of label and columns, so frequencies are met to within 1 / `EXAMPLES`.
-        All conditions of a data set are drawn from the same examples, in the same order.
-
-        Args:
-            values: Columns of all conditions of the training examples, (n, k).
-            labels: Label numbers, (n,).
+        ``values`` (n, k) are columns of all conditions, which are drawn from the same examples.
         """
         keys = list(values.T[::-1])
         if labels is not None:
@@ -149,13 +145,7 @@ class Known(ConditionKind):
     def read(self, request: Any) -> Tensor:
         import torch
 
-        values = torch.as_tensor(request, dtype=torch.float64)
-        if values.shape[-1:] != self.shape or values.dim() > 2:
-            raise UsageError(
-                f"Known columns need numbers of shape {self.shape} or (n, {self.shape[0]}); got "
-                f"{tuple(values.shape)}."
-            )
-        return values
+        return torch.as_tensor(request, dtype=torch.float64)
 
     def of(self, values: NDArray[np.float64], marks: NDArray[np.int64]) -> Tensor:
         """Build the condition for rows (n, columns); values become the nearest of their column.
@@ -171,13 +161,9 @@ class Known(ConditionKind):
         return torch.from_numpy(np.concatenate([*parts, marks], axis=1).astype(np.float64))
 
     def entered(self, values: Tensor, entry: str, request: Any, n: int) -> Tensor:
-        """Add one known column to the condition of n rows.
+        """Add one known column to the condition of n rows: one value, or n.
 
-        ``request`` is a number, the text of a category, None or an empty text for a missing value;
-        or n such values.
-
-        Raises:
-            UsageError: If a text is not a value of the column.
+        A value is a number, the text of a category, None or an empty text for a missing value.
         """
         import torch
 
@@ -192,22 +178,20 @@ class Known(ConditionKind):
                 f'"{entry}" has {len(cells)} values; expected one, or one for each of the {n} '
                 "samples."
             )
-        numbers = np.array([_value(field, cell) for cell in cells])
-        sentences = _replaced(field, cells, numbers)
+        nearest, sentences = _nearest(field, cells)
         if sentences:
             warn(" ".join(sentences[:MOST]), stacklevel=2)
-        coordinates = field.encode(field.nearest(numbers)).astype(np.float64)
         values = values.clone()
-        values[:, start : start + field.width] = torch.from_numpy(coordinates)
+        coordinates = torch.from_numpy(field.encode(nearest).astype(np.float64))
+        values[:, start : start + field.width] = coordinates
         values[:, self.shape[0] - len(self.fields) + place] = 1.0
         return values
 
     def held(self, entry: str, request: Any) -> tuple[Any, list[str]]:
         field = self.fields[self.entries.index(entry)]
-        numbers = np.array([_value(field, request)])
-        sentences = _replaced(field, [request], numbers)
+        nearest, sentences = _nearest(field, [request])
         if sentences:
-            request = field.cells(field.nearest(numbers))[0]
+            request = field.cells(nearest)[0]
         return request, sentences
 
     def draw(self, u: Tensor, bounds: Tensor) -> Tensor:
@@ -226,29 +210,6 @@ class Known(ConditionKind):
 
     def cells(self, values: Tensor) -> list[dict[str, Any]]:
         return [{} for _ in values]
-
-
-def _replaced(field: Column, cells: Sequence[Any], numbers: NDArray[np.float64]) -> list[str]:
-    """Report each number that is replaced by its nearest value in the training rows."""
-    if field.range is None:
-        return []
-    held = field.decode(field.encode(field.nearest(numbers)))
-    texts = field.cells(held)
-    change = np.abs(held - numbers)
-    if field.open:
-        replaced = change > ROUNDING * np.ptp(field.range)
-    else:
-        pairs = zip(texts, field.cells(numbers), strict=True)
-        rewritten = np.array([text != asked for text, asked in pairs])
-        replaced = (change > SAME * np.abs(numbers)) | rewritten
-    first, last = field.cells(np.array(field.range))
-    sentences = []
-    for i in np.flatnonzero(replaced):
-        sentences.append(
-            f"{field.name}={cells[i]} does not occur in the training data ({first} to {last}), so "
-            f"{texts[i]} is used."
-        )
-    return list(dict.fromkeys(sentences))
 
 
 def _value(field: Column, cell: Any) -> float:
@@ -354,3 +315,28 @@ class Numbers(Columns):
 
 def _floats(numbers: Iterable[Any]) -> tuple[float, ...]:
     return tuple(map(float, numbers))
+
+
+def _nearest(field: Column, cells: Sequence[Any]) -> tuple[NDArray[np.float64], list[str]]:
+    """Return the nearest values of cells in the training rows, and a sentence on each change."""
+    numbers = np.array([_value(field, cell) for cell in cells])
+    nearest = field.nearest(numbers)
+    if field.range is None:
+        return nearest, []
+    held = field.decode(field.encode(nearest))
+    texts = field.cells(held)
+    change = np.abs(held - numbers)
+    if field.open:
+        replaced = change > ROUNDING * np.ptp(field.range)
+    else:
+        pairs = zip(texts, field.cells(numbers), strict=True)
+        rewritten = np.array([text != asked for text, asked in pairs])
+        replaced = (change > SAME * np.abs(numbers)) | rewritten
+    first, last = field.cells(np.array(field.range))
+    sentences = []
+    for i in np.flatnonzero(replaced).tolist():
+        sentences.append(
+            f"{field.name}={cells[i]} does not occur in the training data ({first} to {last}), so "
+            f"{texts[i]} is used."
+        )
+    return nearest, list(dict.fromkeys(sentences))

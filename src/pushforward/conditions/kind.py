@@ -21,8 +21,8 @@ _NULL = "_null"
 class ConditionKind(ABC):
     """Base class of kinds of condition, which read requests, and draw and embed values.
 
-    Attributes keep the constructor arguments' names, since a space stores its kinds as class name
-    and arguments. Equal arguments make equal kinds.
+    A space stores its kinds as class name and arguments, so attributes keep the arguments' names,
+    and equal arguments make equal kinds.
     """
 
     # Whether methods compute its values from the examples, so that data sets do not hold them
@@ -43,19 +43,16 @@ class ConditionKind(ABC):
 
     @abstractmethod
     def draw(self, u: Tensor, bounds: Tensor) -> Tensor:
-        """Draw values with the frequencies of the training data, (n, *shape), one by one.
+        """Draw values with the frequencies of the training data, (n, *shape).
 
         All conditions of a sample are drawn at the same place of the training examples, which are
         in the order of their labels.
 
         Args:
-            u: Places, uniform within the bounds: from 0 for the first training example to 1 for the
-                last, (n,) float64.
+            u: Places from 0 (first training example) to 1 (last), uniform within the bounds, (n,)
+                float64.
             bounds: Begin and end of the training examples with the sample's label, (n, 2) float64;
                 0 and 1 without a label.
-
-        Raises:
-            UsageError: If there are no examples to draw from.
         """
 
     def bounds(self, values: Tensor) -> Tensor:
@@ -99,10 +96,7 @@ class ConditionKind(ABC):
     ) -> ConditionKind:
         """Build the kind of condition for training values: columns (n, k) with their names.
 
-        ``chosen`` are indices of examples that values are drawn from; None leaves them to the kind.
-
-        Raises:
-            UsageError: If this kind is not built from columns.
+        ``chosen`` are indices of examples that values are drawn from.
         """
         raise UsageError(f"A {cls.__name__} condition cannot be built from numeric columns.")
 
@@ -136,11 +130,7 @@ class ConditionKind(ABC):
         )
 
     def entered(self, values: Tensor, entry: str, request: Any, n: int) -> Tensor:
-        """Set one entry in the values of n samples, to one number or one for each.
-
-        Raises:
-            UsageError: If a value is not a number, or the count is wrong.
-        """
+        """Set one entry in the values of n samples, to one number or one for each."""
         fault = f'"{entry}" must be a number, or a list or tensor of numbers; got {request!r}.'
         numbers = as_numbers(request, fault)
         if numbers.dim() > 1 or (numbers.dim() and len(numbers) != n):
@@ -244,11 +234,7 @@ def cells_of(
 
 
 def checked(conditions: Mapping[str, ConditionKind]) -> dict[str, ConditionKind]:
-    """Validate kinds of condition by name.
-
-    Raises:
-        UsageError: If a name is taken, or an object is not a kind of condition.
-    """
+    """Validate kinds of condition by name."""
     taken = {"label", *conditions, *map(mask_of, conditions)}
     for name, kind in conditions.items():
         if not name.isidentifier() or name.endswith(_NULL) or name in ("x", "part"):
@@ -294,10 +280,7 @@ def registry() -> dict[str, type[ConditionKind]]:
 class Request:
     """Parser of requests for conditions, by the kinds that a space declares.
 
-    Args:
-        kinds: Kinds of condition by name.
-        columns: Names of a table's columns, which only some models can be given.
-        numbers: Names of the numbers of vectors, which no model can be given.
+    ``columns`` of a table can only be given to some models, ``numbers`` of vectors to none.
     """
 
     def __init__(
@@ -313,15 +296,9 @@ class Request:
     def values(self, n: int, requested: Any, seed: int) -> dict[str, Tensor] | None:
         """Return values and masks of n samples on the CPU; sample i depends only on ``seed + i``.
 
-        Conditions that are not requested are drawn together: all those of a sample are of a single
-        training example, which has the sample's label. If only some columns of a condition are
-        requested, the others are taken from this example. A condition that is hidden for all
-        samples is left out.
-
-        Args:
-            n: Number of samples.
-            requested: Conditions, columns of conditions, and masks, by name; None to draw all.
-            seed: Seed of the first sample.
+        ``requested`` holds conditions, columns of conditions, and masks; None to draw all. Values
+        that are not requested are drawn together, from one training example per sample, which has
+        the sample's label. A condition that is hidden for all samples is left out.
 
         Raises:
             UsageError: If a name, a value or the number of values is wrong.

@@ -22,8 +22,7 @@ class Label(ConditionKind):
 
     Args:
         names: Names of the classes, in the order of their numbers.
-        frequencies: Fraction of each class in the training split, with sum 1; empty if values are
-            not drawn.
+        frequencies: Fraction of each class in the training split; empty if values are not drawn.
         target: Name of the column used as the label (tables); empty for none.
     """
 
@@ -64,13 +63,7 @@ class Label(ConditionKind):
         return len(self.names)
 
     def index(self, label: str | int) -> int:
-        """Return the number of a class, given by name or number.
-
-        A text is a name if such a class exists, otherwise a number.
-
-        Raises:
-            UsageError: If the class does not exist.
-        """
+        """Return the number of a class, given by name or number; a text is a name first."""
         if isinstance(label, str) and label in self.names:
             return self.names.index(label)
         try:
@@ -125,10 +118,7 @@ class Label(ConditionKind):
         return torch.bucketize(u.float(), edges, right=True)
 
     def bounds(self, labels: Tensor) -> Tensor:
-        """Return where the training examples of labels (n,) begin and end in label order, (n, 2).
-
-        They are 0 and 1 for a label that no training example has.
-        """
+        """Return where the training examples of labels begin and end; 0 and 1 if there are none."""
         import torch
 
         if not self.frequencies:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from pushforward.arguments import whole
 from pushforward.conditions.kind import ConditionKind, mask_of, names_of, request_names
 from pushforward.denoisers.denoiser import (
     ChangesData,
@@ -38,11 +39,7 @@ from pushforward.transports import (
 
 
 def condition_of_data(flow: Flow, condition: ConditionLike) -> ConditionLike:
-    """Return the condition for editing given data; None becomes the unconditional model.
-
-    Raises:
-        UsageError: If there is no unconditional branch, or some conditions are missing.
-    """
+    """Return the condition for editing given data; None becomes the unconditional model."""
     kinds = flow.space.conditions
     check_complete(kinds, condition)
     if condition is not None or not kinds:
@@ -86,11 +83,7 @@ def iterative(transport: Transport) -> Flow:
 def checked_example(
     transport: Transport, x: Tensor, shape: tuple[int, ...] | None = None
 ) -> Tensor:
-    """Validate one example in data units, and move it to the transport's device.
-
-    Raises:
-        UsageError: If shape, type or values do not suit the model.
-    """
+    """Validate one example in data units, and move it to the transport's device."""
     space = transport.space
     wanted = shape or tuple(space.shape)
     x = torch.as_tensor(x)
@@ -145,12 +138,8 @@ class Restored(ChangesData):
 
     The observed part of the data is replaced; the unobserved part (the null space of A) comes from
     the denoiser. Apply guidance inside. It is not the exact posterior: the unobserved part depends
-    on the observed part only through x_t (see `Resampled`).
-
-    Args:
-        denoiser: Predictor to wrap.
-        known: Observation A^+ y, (1, *shape), in model units.
-        project: Linear projection A^+ A of (n, *shape), such as `Masked` or `Pooled`.
+    on the observed part only through x_t (see `Resampled`). ``known`` is A^+ y, (1, *shape), in
+    model units, and ``project`` A^+ A, such as `Masked` or `Pooled`.
 
     References:
         Wang, Yu, Zhang, Zero-Shot Image Restoration Using Denoising Diffusion Null-Space Model
@@ -186,10 +175,8 @@ class Resampled(Solver):
     stochastic = True
 
     def __init__(self, solver: Solver, rounds: int) -> None:
-        if rounds < 1:
-            raise UsageError(f"The number of rounds must be at least 1, got {rounds}.")
         self.solver = solver
-        self.rounds = int(rounds)
+        self.rounds = whole("rounds", rounds, 1)
         self.order = solver.order
         self.grid = solver.grid
         self.adaptive = solver.adaptive
@@ -268,9 +255,6 @@ def inpainting(flow: Transport, x: Tensor, mask: Tensor, **leading: Unpack[Leadi
         x: Example in data units, (*shape); values under the mask have no effect.
         mask: Bool mask, (*shape) or, for images, (H, W): True where data is to be filled in.
         leading: Options ``solver`` and ``rounds``, see `Leading`.
-
-    Raises:
-        UsageError: If the model has one call, or data or mask do not suit it.
     """
     model = iterative(flow)
     shape = tuple(model.space.shape)
@@ -301,10 +285,6 @@ def inpaint(
     """Draw n samples of `inpainting`, float32 (n, *shape) in data units, on the CPU.
 
     Sample i depends only on ``seed + i``; a condition of None is the unconditional model.
-
-    Raises:
-        UsageError: See `inpainting` and `condition_of_data`.
-        Diverged: If a sample is not finite.
     """
     filler = inpainting(flow, x, mask, **leading)
     return filler.sample(n, condition_of_data(filler, condition), seed=seed, batch=batch)
@@ -328,13 +308,7 @@ def _blocks(low: Tensor, factor: int) -> Tensor:
 def super_resolution(flow: Transport, low: Tensor, **leading: Unpack[Leading]) -> Flow:
     """Build the flow whose images, averaged over blocks, equal a given smaller image.
 
-    Args:
-        flow: Iterative model of images (C, H, W), whose steps and times are used.
-        low: Small image in data units, (C, H / f, W / f) for an integer factor f of at least 2.
-        leading: Options ``solver`` and ``rounds``, see `Leading`.
-
-    Raises:
-        UsageError: If the model or the image is not suitable.
+    ``low`` is (C, H / f, W / f) in data units, for an integer factor f of at least 2.
     """
     model = iterative(flow)
     shape = tuple(model.space.shape)
@@ -366,12 +340,8 @@ def super_resolve(
 ) -> Tensor:
     """Draw n images of `super_resolution`, float32 (n, C, H, W) in data units, on the CPU.
 
-    Image i depends only on ``seed + i``; a condition of None is the unconditional model. Averages
-    over blocks equal ``low``, except where values are finally clamped to the data bounds.
-
-    Raises:
-        UsageError: See `super_resolution` and `condition_of_data`.
-        Diverged: If a sample is not finite.
+    Image i depends only on ``seed + i``; a condition of None is the unconditional model. Values are
+    finally clamped to the data bounds.
     """
     enlarger = super_resolution(flow, low, **leading)
     return enlarger.sample(n, condition_of_data(enlarger, condition), seed=seed, batch=batch)
@@ -383,9 +353,6 @@ def truncate(z: Tensor, limit: float) -> Tensor:
     With the normal distribution function F, every number becomes F^-1(F(-limit) + (F(limit) -
     F(-limit)) F(z)). This is the distribution of redrawing until all numbers are within the limit
     (Brock et al.), but continuous in z, so that one seed gives related samples at every limit.
-
-    Raises:
-        UsageError: If the limit is not above 0.
 
     References:
         Brock, Donahue, Simonyan, Large Scale GAN Training for High Fidelity Natural Image Synthesis
@@ -407,11 +374,7 @@ class Truncated(Transport):
 
     Relative frequencies are preserved, unlike with z shrunk by a factor psi, which is meant for the
     output of a mapping network. Small limits also shrink |z|, 0.5 to 0.28 sqrt(d), which few models
-    tolerate; `pushforward.evaluation.curves` measures how far one does.
-
-    Args:
-        inner: One-call model: a `Map`, or a `Latent` with one.
-        limit: Largest absolute value of entries of z; from about 4 on it has almost no effect.
+    tolerate; from about 4 on, a limit has almost no effect.
 
     References:
         Brock, Donahue, Simonyan (BigGAN, 2019), section 3.1; Karras, Laine, Aila (StyleGAN, 2019),
@@ -455,9 +418,6 @@ class Variation(Transport):
     With N steps and strength s in (0, 1], the last round(s N) steps are repeated. Below one step,
     noise is added up to the fraction s N of the last step's time. At strength 1 the data is not
     used: the result equals `Flow.sample` with the same seeds.
-
-    Raises:
-        UsageError: If the model has one call, the strength is invalid, or data does not suit it.
 
     References:
         Meng et al., SDEdit (2022), algorithm 1.
@@ -505,10 +465,6 @@ def vary(
     """Draw n variations of given data (`Variation`), float32 (n, *shape), data units, on the CPU.
 
     Variation i depends only on ``seed + i``; a condition of None is the unconditional model.
-
-    Raises:
-        UsageError: See `Variation` and `condition_of_data`.
-        Diverged: If a sample is not finite.
     """
     given = condition_of_data(iterative(inner_of(flow)), condition)
     return variation(flow, x, strength, given).sample(n, given, seed=seed, batch=batch)
@@ -517,13 +473,7 @@ def vary(
 def variation(
     flow: Transport, x: Tensor, strength: float, condition: ConditionLike = None
 ) -> Transport:
-    """Build the sampler of variations of given data, or of its latent with decoding.
-
-    ``condition`` is the label for an autoencoder that takes labels.
-
-    Raises:
-        UsageError: If the autoencoder needs a label; see also `Variation`.
-    """
+    """Build the sampler of variations of given data, or of its latent with decoding."""
     if not isinstance(flow, Latent):
         return Variation(flow, x, strength)
     given = None
@@ -538,9 +488,6 @@ class Nearby(Transport):
 
     If z is an ordinary draw, results are ordinary samples at every strength s in (0, 1]. A decoder
     returns its means, without the noise of its likelihood.
-
-    Raises:
-        UsageError: If the model is iterative, z has another shape, or the strength is invalid.
     """
 
     def __init__(self, inner: Transport, z: Tensor, strength: float) -> None:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from pushforward.arguments import weight, whole
+from pushforward.arguments import one_of, weight, whole
 from pushforward.conditions import Request
 from pushforward.conditions.kind import cells_of
 from pushforward.denoisers.denoiser import Condition, condition_at
@@ -25,7 +25,7 @@ from pushforward.editing.given_data import (
     iterative,
     variation,
 )
-from pushforward.errors import Diverged, UsageError, unknown
+from pushforward.errors import Diverged, UsageError
 from pushforward.transports import (
     BATCH,
     Autoencoder,
@@ -44,9 +44,9 @@ _PARALLEL = 1e-8
 def slerp(a: Tensor, b: Tensor, share: float | Tensor) -> Tensor:
     """Interpolate spherically: rotate along the great circle, with linearly changing norm.
 
-    In high dimensions, noise lies close to a sphere, which a straight line between two noise
-    examples leaves. If a and b are opposite, the circle passes through the axis on which a is
-    smallest. An example of zeros takes the direction of the other.
+    Noise of high dimension lies close to a sphere, which a straight line leaves. If a and b are
+    opposite, the circle passes through the axis on which a is smallest. An example of zeros takes
+    the direction of the other.
 
     Args:
         a: Examples (n, *shape).
@@ -82,11 +82,6 @@ INTERPOLATIONS = {"spherical": slerp, "linear": lerp}  # How to go from one nois
 
 
 def _alike(a: Tensor, b: Tensor, share: float | Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    if a.shape != b.shape:
-        raise UsageError(
-            f"Interpolation needs two ends of the same shape; got {tuple(a.shape)} and "
-            f"{tuple(b.shape)}."
-        )
     far = torch.as_tensor(share, dtype=torch.float64, device=a.device).reshape(-1, 1)
     return a.flatten(1).double(), b.flatten(1).double(), far
 
@@ -130,10 +125,6 @@ def interpolate(
     Returns:
         Frames (frames, *shape), float32, in data units, on the CPU.
 
-    Raises:
-        UsageError: If the model cannot be inverted, a label is required, or data does not suit it.
-        Diverged: If a frame is not finite.
-
     References:
         Song, Meng, Ermon, Denoising Diffusion Implicit Models (2021), section 5.3.
     """
@@ -155,13 +146,9 @@ def interpolate_noise(
     interpolation: str = "spherical",
     batch: int = BATCH,
 ) -> Tensor:
-    """Interpolate between two noise tensors (*noise_shape) of any transport with a fixed solver.
+    """Interpolate between two noise tensors (*noise_shape) of any transport; see `interpolate`.
 
-    Arguments and frames are those of `interpolate`; the default condition is drawn by seed 0.
-
-    Raises:
-        UsageError: If the solver is stochastic, or a condition is invalid.
-        Diverged: If a frame is not finite.
+    An iterative transport needs a deterministic solver. The default condition is drawn by seed 0.
     """
     _check_deterministic(transport)
     first = a[None].to(transport.device)
@@ -180,15 +167,10 @@ def interpolate_seeds(
     interpolation: str = "spherical",
     batch: int = BATCH,
 ) -> Tensor:
-    """Interpolate between the samples of two seeds, for any transport, including GANs and VAEs.
+    """Interpolate between the samples of two seeds, for any transport; see `interpolate`.
 
-    The first frame is ``transport.sample(1, condition, seed=a)``. Other arguments and frames are
-    those of `interpolate`; the default condition is drawn by the first seed.
-
-    Raises:
-        UsageError: If the solver is stochastic, because its later noise cannot be interpolated, or
-            a condition is invalid.
-        Diverged: If a frame is not finite.
+    The first frame is ``transport.sample(1, condition, seed=a)``. An iterative transport needs a
+    deterministic solver. The default condition is drawn by the first seed.
     """
     _check_deterministic(transport)
     first = transport.noise(ExampleDraws(a, 1, device=transport.device))
@@ -229,13 +211,11 @@ def _along(
 
 
 def _line(a: Tensor, b: Tensor, frames: int, interpolation: str) -> Tensor:
-    if interpolation not in INTERPOLATIONS:
-        raise unknown("interpolation", interpolation, INTERPOLATIONS)
-    if frames < 2:
-        raise UsageError(f"An interpolation needs at least 2 frames; got {frames}.")
+    interpolated = INTERPOLATIONS[one_of("interpolation", interpolation, INTERPOLATIONS)]
+    whole("frames", frames, 2)
     share = torch.linspace(0, 1, frames, dtype=torch.float64, device=a.device)
     shape = (frames, *a.shape[1:])
-    return INTERPOLATIONS[interpolation](a.expand(shape), b.expand(shape), share)
+    return interpolated(a.expand(shape), b.expand(shape), share)
 
 
 def _repeated(condition: Condition, n: int) -> Condition:
@@ -276,12 +256,9 @@ class Search:
     Args:
         steps: Number of updates; 0 returns the best random z.
         starts: Number of z that are optimised for each example.
-        candidates: Number of random z from which the starts are chosen, at least ``starts``.
+        candidates: Number of random z from which the starts are chosen.
         lr: Initial learning rate of Adam.
         prior: Weight of the penalty towards |z| = sqrt(d); 0 for no penalty.
-
-    Raises:
-        UsageError: If a number is invalid.
     """
 
     steps: int = 300
@@ -300,14 +277,10 @@ class Search:
 
 @dataclass(frozen=True)
 class Inversion:
-    """Result of `invert` for n examples; all tensors are on the CPU.
+    """Result of `invert`: noise z, samples x from it, and conditions, on the CPU.
 
-    Args:
-        z: Noise found, (n, *noise_shape), float32.
-        x: The model's samples from z, (n, *shape), in data units.
-        error: Root mean squared difference from the data, (n,), in its standard deviations.
-        first: Error of the best random z before optimisation, (n,).
-        condition: Condition of each z; None for a model without conditions.
+    ``error`` is the root mean squared difference from the data in its standard deviations, (n,);
+    ``first`` that of the best random z before optimisation.
     """
 
     z: Tensor
@@ -335,8 +308,7 @@ def invert(
     Args:
         transport: One-call model: a `Map`, or a `Latent` with one.
         x: Examples in data units, (n, *shape).
-        condition: Conditions, for example ``{"label": 3}``, or one per example. None tries labels
-            with the frequencies of the training data and keeps the best.
+        condition: Conditions; None tries labels with the frequencies of the training data.
         search: Search settings.
         seed: Seed of the random z, which differ from the noise of `Transport.sample`.
         batch: Batch size, at least one example per start.
@@ -351,15 +323,13 @@ def invert(
         (2020), section 5 and appendix D.
     """
     check_one_call(transport, "The search for z", "Its method encode maps data to noise.")
-    if x.dim() == 0 or len(x) == 0 or batch < 1:
-        raise UsageError(
-            "Expected at least one example of shape (n, *shape), and a batch size of at least 1; "
-            f"got {tuple(x.shape)}, {batch}."
-        )
+    whole("batch", batch, 1)
     check_complete(transport.space.conditions, condition)
     search = search or Search()
-    examples = [checked_example(transport, example) for example in x]
-    target = transport.space.to_model(torch.stack(examples))
+    if len(x) == 0:
+        raise UsageError("Expected at least one example to search for, got none.")
+    examples = torch.stack([checked_example(transport, example) for example in x])
+    target = transport.space.to_model(examples)
     given = None
     if condition is not None:
         given = transport.conditions(len(x), condition, seed)
@@ -367,109 +337,96 @@ def invert(
     parts = []
     for start in range(0, len(x), group):
         index = slice(start, start + group)
-        part = _Part(transport, target[index], search)
-        part.begin(condition_at(given, index), seed, batch)
-        parts.append(part.run())
-    return Inversion(
-        z=torch.cat([part.z for part in parts]),
-        x=torch.cat([part.x for part in parts]),
-        error=torch.cat([part.error for part in parts]),
-        first=torch.cat([part.first for part in parts]),
-        condition=_together([part.condition for part in parts]),
-    )
+        targets = target[index]
+        starts = _starts(transport, targets, condition_at(given, index), search, seed, batch)
+        parts.append(_optimised(transport, targets, *starts, search))
+    columns = {}
+    for name in ("z", "x", "error", "first"):
+        columns[name] = torch.cat([getattr(part, name) for part in parts])
+    return Inversion(**columns, condition=_together([part.condition for part in parts]))
 
 
-class _Part:
-    """Examples that are searched for together, with the same number of starts for each."""
+def _starts(
+    transport: Transport, target: Tensor, given: Condition, search: Search, seed: int, batch: int
+) -> tuple[Tensor, Condition]:
+    """Choose the best of many random z for each example, all starts of an example in turn."""
+    count = max(search.candidates, search.starts)
+    drawn = transport.noise(ExampleDraws(0, count, f"project/{seed}", transport.device))
+    tried = None
+    if given is None:
+        tried = transport.conditions(count, None, seed)
+    starts = []
+    conditions = []
+    for i, example in enumerate(target.split(1)):
+        if given is not None:
+            tried = _repeated(condition_at(given, slice(i, i + 1)), count)
+        errors = []
+        for start in range(0, count, batch):
+            part = slice(start, start + batch)
+            with torch.no_grad():
+                x = transport(drawn[part], condition_at(tried, part))
+            errors.append(_error(transport, x, example))
+        ranked = torch.cat(errors).nan_to_num(torch.inf).argsort(stable=True)
+        best = ranked[: search.starts]
+        starts.append(drawn[best])
+        conditions.append(condition_at(tried, best))
+    return torch.cat(starts), _together(conditions)
 
-    def __init__(self, transport: Transport, target: Tensor, search: Search) -> None:
-        self.transport = transport
-        self.target = target
-        self.search = search
-        self.starts = search.starts
 
-    def begin(self, given: Condition, seed: int, batch: int) -> None:
-        """Choose the best of many random z for each example."""
-        count = max(self.search.candidates, self.starts)
-        draws = ExampleDraws(0, count, f"project/{seed}", self.transport.device)
-        drawn = self.transport.noise(draws)
-        tried = None
-        if given is None:
-            tried = self.transport.conditions(count, None, seed)
-        starts = []
-        conditions = []
-        for i, target in enumerate(self.target.split(1)):
-            if given is not None:
-                tried = _repeated(condition_at(given, slice(i, i + 1)), count)
-            errors = []
-            for start in range(0, count, batch):
-                part = slice(start, start + batch)
-                with torch.no_grad():
-                    x = self.transport(drawn[part], condition_at(tried, part))
-                errors.append(self._error(x, target))
-            ranked = torch.cat(errors).nan_to_num(torch.inf).argsort(stable=True)
-            best = ranked[: self.starts]
-            starts.append(drawn[best])
-            conditions.append(condition_at(tried, best))
-        self.z = torch.cat(starts)
-        self.condition = _together(conditions)
+def _error(transport: Transport, x: Tensor, target: Tensor) -> Tensor:
+    bounds = transport.space.bounds
+    if bounds is not None:
+        low, high = bounds
+        x = x.clamp(low.to(x), high.to(x))
+    return (x - target).square().flatten(1).mean(1)
 
-    def _error(self, x: Tensor, target: Tensor) -> Tensor:
-        bounds = self.transport.space.bounds
-        if bounds is not None:
-            low, high = bounds
-            x = x.clamp(low.to(x), high.to(x))
-        return (x - target).square().flatten(1).mean(1)
 
-    def run(self) -> Inversion:
-        """Optimise all starts, and return the best result of each example."""
-        steps = self.search.steps
-        lr = self.search.lr
-        target = self.target.repeat_interleave(self.starts, 0)
-        z = self.z.clone().requires_grad_(True)
-        optimizer = torch.optim.Adam([z], lr=lr)
-        best = self.z.clone()
-        least = z.new_full((len(z),), torch.inf)
-        errors = least.clone()
-        for i in range(steps + 1):
-            with torch.enable_grad():
-                x = self.transport(z, self.condition)
-                length = (z.flatten(1).square().mean(1) + 1e-12).sqrt()
-                pull = self.search.prior * (length - 1).square()
-                apart = (x - target).square().flatten(1).mean(1)
-                (slope,) = torch.autograd.grad(apart.sum() + pull.sum(), z)
-            error = self._error(x.detach(), target)
-            if i == 0:
-                first = self._by_example(error).amin(1).repeat_interleave(self.starts)
-            worth = torch.where(error <= first, error + pull.detach(), torch.inf)
-            better = worth < least
-            best[better] = z.detach()[better]
-            least[better] = worth[better]
-            errors[better] = error[better]
-            optimizer.param_groups[0]["lr"] = lr * (1 + math.cos(math.pi * i / max(1, steps))) / 2
-            z.grad = slope
-            optimizer.step()
-        return self._best(best, least, errors, first)
+def _optimised(
+    transport: Transport, target: Tensor, z: Tensor, condition: Condition, search: Search
+) -> Inversion:
+    """Optimise all starts, and return the best result of each example."""
+    best = z.clone()
+    z = z.clone().requires_grad_(True)
+    optimizer = torch.optim.Adam([z], lr=search.lr)
+    targets = target.repeat_interleave(search.starts, 0)
+    least = z.new_full((len(z),), torch.inf)
+    errors = least.clone()
+    for i in range(search.steps + 1):
+        with torch.enable_grad():
+            x = transport(z, condition)
+            length = (z.flatten(1).square().mean(1) + 1e-12).sqrt()
+            pull = search.prior * (length - 1).square()
+            apart = (x - targets).square().flatten(1).mean(1)
+            (slope,) = torch.autograd.grad(apart.sum() + pull.sum(), z)
+        error = _error(transport, x.detach(), targets)
+        if i == 0:
+            first = error.view(-1, search.starts).amin(1)
+            limit = first.repeat_interleave(search.starts)
+        worth = torch.where(error <= limit, error + pull.detach(), torch.inf)
+        better = worth < least
+        best[better] = z.detach()[better]
+        least[better] = worth[better]
+        errors[better] = error[better]
+        fall = (1 + math.cos(math.pi * i / max(1, search.steps))) / 2
+        optimizer.param_groups[0]["lr"] = search.lr * fall
+        z.grad = slope
+        optimizer.step()
 
-    def _by_example(self, values: Tensor) -> Tensor:
-        return values.view(-1, self.starts)
-
-    def _best(self, z: Tensor, least: Tensor, errors: Tensor, first: Tensor) -> Inversion:
-        smallest, start = self._by_example(least).min(1)
-        if not bool(smallest.isfinite().all()):
-            raise Diverged(
-                "The model returns no finite values for any z: the weights have diverged. Use an "
-                "earlier checkpoint."
-            )
-        at = torch.arange(len(self.target), device=z.device) * self.starts + start
-        condition = condition_at(self.condition, at)
-        with torch.no_grad():
-            x = self.transport.space.to_data(self.transport(z[at], condition))
-        if condition is not None:
-            condition = {name: values.cpu() for name, values in condition.items()}
-        return Inversion(
-            z[at].cpu(), x.float().cpu(), errors[at].sqrt().cpu(), first[at].sqrt().cpu(), condition
+    smallest, start = least.view(-1, search.starts).min(1)
+    if not bool(smallest.isfinite().all()):
+        raise Diverged(
+            "The model returns no finite values for any z: the weights have diverged. Use an "
+            "earlier checkpoint."
         )
+    at = torch.arange(len(target), device=z.device) * search.starts + start
+    condition = condition_at(condition, at)
+    with torch.no_grad():
+        x = transport.space.to_data(transport(best[at], condition))
+    if condition is not None:
+        condition = {name: values.cpu() for name, values in condition.items()}
+    return Inversion(
+        best[at].cpu(), x.float().cpu(), errors[at].sqrt().cpu(), first.sqrt().cpu(), condition
+    )
 
 
 def _together(conditions: list[Condition]) -> Condition:
@@ -494,18 +451,10 @@ def between(
     batch: int = BATCH,
     events: Events = lambda line: None,
 ) -> Tensor:
-    """Interpolate between two given examples, with the means that the model has.
+    """Interpolate between two given examples in data units, by the means that the model has.
 
-    Args:
-        transport: Any model; an iterative model needs a deterministic solver.
-        ends: First and last example in data units, (*shape).
-        frames: Number of frames including both ends, at least 2.
-        condition: Label for all frames; None for the unconditional model or, for a one-call model,
-            the best-fitting label.
-        autoencoder: Encoder and decoder of the model, if it has them.
-        interpolation: "spherical" or "linear".
-        batch: Batch size.
-        events: Callback with one line for each event of a search.
+    Iterative models need a deterministic solver. Models with an autoencoder go through its latents;
+    for others, the closest samples are searched for, with the best-fitting label by default.
 
     Raises:
         UsageError: If the solver is stochastic, or a label is given but the autoencoder takes none.

@@ -191,15 +191,13 @@ class DiffusersUNet(nn.Module):
 
     Args:
         config: UNet2DModel, or its configuration, from which one is built with new weights.
-        levels: Number T of timesteps, at least 1.
+        levels: Number T of timesteps.
         offset: 1 for a discrete schedule, whose first level is at t = 1 / T; 0 for flow matching.
-        null: Number of the unconditional class, usually the last; None if there is none. Label
-            dropout, the default of training, requires one: with 10 classes, num_class_embeds=11 and
-            null=10.
+        null: Number of the unconditional class; None if there is none. Label dropout, the default
+            of training, requires one: with 10 classes, num_class_embeds=11 and null=10.
 
     Raises:
         UsageError: If the network is different, or its time, classes or channels are not supported.
-        MissingExtra: If diffusers is not installed.
     """
 
     def __init__(
@@ -239,11 +237,6 @@ class DiffusersUNet(nn.Module):
         return self.config["num_class_embeds"] or 0
 
     def forward(self, x: Tensor, t: Tensor | None = None, condition: Condition = None) -> Tensor:
-        """Apply the network to images at times t in [0, 1].
-
-        Raises:
-            UsageError: If a shape does not fit, or a time or label is missing or unexpected.
-        """
         channels = self.config["in_channels"]
         multiple = 2 ** (len(self.config["block_out_channels"]) - 1)
         if x.ndim != 4 or x.shape[1] != channels or x.shape[2] % multiple or x.shape[3] % multiple:
@@ -397,12 +390,10 @@ def _check_units(space: Space) -> None:
 def to_diffusers(model: Any, folder: str | Path) -> None:
     """Save a model with a `DiffusersUNet` as a folder for ``DDPMPipeline.from_pretrained``.
 
-    ``model`` is a `Denoiser`, or a run or flow (without guidance) that has one. The sampler is a
-    DDPMScheduler for a discrete schedule, or a FlowMatchEulerDiscreteScheduler for flow matching.
+    ``model`` is a `Denoiser`, or a run or flow (without guidance) that has one.
 
     Raises:
-        UsageError: If the folder exists, or diffusers does not support the model's network, path,
-            prediction or units.
+        UsageError: If the folder exists, or diffusers does not support the model.
         CheckpointError: If writing fails.
         MissingExtra: If diffusers is not installed.
     """
@@ -522,8 +513,7 @@ def autoencoder_from_diffusers(
 
     Raises:
         CheckpointError: If a file is missing or damaged.
-        UsageError: If weights are pickled, the network is different, or the data is not supported.
-        MissingExtra: If diffusers is not installed.
+        UsageError: If weights are pickled, or the network or the data is not supported.
     """
     model = load_network(Path(folder), "AutoencoderKL")
     channels = model.config["in_channels"]

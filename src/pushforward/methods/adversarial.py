@@ -33,9 +33,7 @@ class DiffAugment(nn.Module):
     * translation: by up to an eighth of each side, in whole pixels; new pixels are 0.
     * cutout: a square of half of each side becomes 0; it may hang over the edge.
 
-    Args:
-        policy: Names from `POLICIES`, applied in this order; in a string, separated by commas.
-        extent: Difference between the highest and lowest data value, in model units.
+    ``extent`` is the range of data values in model units.
 
     References:
         Zhao et al., Differentiable Augmentation for Data-Efficient GAN Training (2020).
@@ -93,10 +91,9 @@ Loss = Callable[[Tensor, Tensor], Tensor]
 
 
 class Objective(NamedTuple):
-    """Losses per example of critic and generator: functions of scores of real and generated ones.
+    """Losses per example of critic and generator, from scores of real and generated examples.
 
-    ``paired`` losses of the generator use the scores of real examples; ``penalty`` names the
-    published gradient penalty.
+    ``paired`` generator losses use scores of real examples.
     """
 
     critic: Loss
@@ -160,12 +157,8 @@ class Penalties:
         ramp: Training samples over which gamma changes; None for the whole training run.
         interval: Steps between penalties, whose weight is multiplied by this number (lazy
             regularisation).
-        difference: Step of finite differences in r1 and r2 (`differences`); None for exact
-            gradients.
-        shortest_ramp: Minimum of ramp in training samples; None for no minimum.
-
-    Raises:
-        UsageError: If a name is unknown or a number is out of range.
+        difference: Step of finite differences in r1 and r2; None for exact gradients.
+        shortest_ramp: Minimum of ramp; None for no minimum.
     """
 
     kind: str | None = None
@@ -185,11 +178,6 @@ class Penalties:
         for name in ("ramp", "shortest_ramp"):
             if getattr(self, name) is not None:
                 whole(name, getattr(self, name), 1)
-        if self.difference is not None and "gradient" in self.names:
-            raise UsageError(
-                "Finite differences can only approximate the penalties r1 and r2. For the penalty "
-                "gradient, use exact gradients."
-            )
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -227,21 +215,14 @@ def held(critic: nn.Module) -> Iterator[None]:
 
 
 def slope(scores: Tensor, x: Tensor) -> Tensor:
-    """Compute the squared gradient norm of scores with respect to x, differentiable again.
+    """Compute the squared gradient norm (n / m,) of scores of m examples each.
 
-    The mean over real examples times gamma / 2 is R1; over generated examples, R2.
-
-    Args:
-        scores: Scores (n / m,), each of m consecutive examples.
-        x: Inputs of the critic, (n, *shape), requiring gradients.
-
-    Returns:
-        |grad|^2 over all m examples, (n / m,).
+    It is differentiable again. The mean over real examples times gamma / 2 is R1; over generated
+    examples, R2.
 
     References:
         Mescheder et al., Which Training Methods for GANs do actually Converge? (2018), eq. 9, 10.
     """
-    _check_single(scores, x)
     (gradient,) = torch.autograd.grad(scores.sum(), x, create_graph=True)
     return gradient.square().flatten(1).sum(1).reshape(len(scores), -1).sum(1)
 
@@ -252,31 +233,20 @@ def differences(
     """Compute scores of x, and their squared gradient norms by finite differences, (n / m,) each.
 
     If D is linear, (D(x + h n) - D(x))^2 / h^2 has the mean |grad D|^2 over standard normal n. No
-    second derivative is needed, so a step is cheaper than with `slope`.
+    second derivative is needed.
 
     References:
-        Lin et al., Diffusion Adversarial Post-Training (APT, 2025), for the approximate R1; Lin et
-        al., Adversarial Flow Models (2025).
+        Lin et al., Diffusion Adversarial Post-Training (APT, 2025); Lin et al., Adversarial Flow
+        Models (2025).
     """
     scores, moved = critic(torch.cat([x, x + step * noise])).chunk(2)
-    _check_single(scores, x)
     return scores, ((moved - scores) / step).square()
-
-
-def _check_single(scores: Tensor, x: Tensor) -> None:
-    if len(scores) > len(x):
-        raise UsageError(
-            "Gradient penalties need a critic with one score per example; this critic returns "
-            f'{len(scores) / len(x):g}. Use penalty="none".'
-        )
 
 
 def between(
     real: Tensor, fake: Tensor, share: Tensor, critic: Callable[[Tensor], Tensor]
 ) -> Tensor:
     """Compute the WGAN-GP penalty (|grad D| - 1)^2 between real and generated examples, (n / m,).
-
-    ``share`` (n,) is the position between the two, in [0, 1].
 
     References:
         Gulrajani et al., Improved Training of Wasserstein GANs (2017), eq. 3.
@@ -295,15 +265,14 @@ class CriticInput:
     Args:
         pack: Number of examples scored together (`pushforward.networks.Packed`).
         minibatch_std: Number of scores per group of minibatch standard deviation; 0 for none.
-        augment: Random augmentation; penalties apply to gradients at augmented examples.
+        augment: Random augmentation.
         strength: Probability of each change; with ``ada_target``, the initial probability.
         ada_target: Target for the mean sign of the critic's scores of real examples (of score gaps
-            for paired losses), reached by adapting the strength; None for a constant strength.
+            for paired losses), reached by adapting the strength.
 
     References:
-        Lin et al., PacGAN (2018); Karras et al., Progressive Growing of GANs (2018), section 3, for
-        minibatch standard deviation; Karras et al., Training GANs with Limited Data (2020), section
-        3, for the adaptive strength.
+        Lin et al., PacGAN (2018); Karras et al., Progressive Growing of GANs (2018), section 3;
+        Karras et al., Training GANs with Limited Data (2020), section 3, for the adaptive strength.
     """
 
     pack: int = 1
@@ -340,7 +309,7 @@ class CriticInput:
 
 @dataclass(frozen=True)
 class Game:
-    """Losses of a critic and of the model whose samples it scores; ``loss`` names an objective."""
+    """Losses of a critic and of the model whose samples it scores."""
 
     critic: nn.Module
     loss: str
@@ -361,8 +330,7 @@ class Game:
     ) -> tuple[Tensor, Tensor]:
         """Compute the critic loss, and the signs of scores of real examples (paired: of gaps).
 
-        It logs the logit gap, the critic's accuracy and, in steps with a penalty, the penalty.
-        Inputs are augmented; ``fake`` has the same conditions as ``real``, and no gradients.
+        It logs the logit gap, the critic's accuracy and the penalty.
         """
         objective = OBJECTIVES[self.loss]
         names = self.penalties.names
@@ -461,9 +429,6 @@ class GAN(Adversarial):
         penalties: Gradient penalties; by default the penalty of the loss with gamma 1.
         critic_input: Grouping and augmentation of the examples that the critic scores.
 
-    Raises:
-        UsageError: If the loss is unknown, or vectors are to be augmented.
-
     References:
         Goodfellow et al., Generative Adversarial Nets (2014); Jolicoeur-Martineau, The Relativistic
         Discriminator (2019); Huang et al., The GAN Is Dead; Long Live the GAN! (R3GAN, 2024), eq. 2
@@ -507,7 +472,7 @@ class GAN(Adversarial):
     def losses(self, batch: Batch, now: Now) -> Iterator[Move]:
         """Yield the critic loss, then the generator loss, on the same generated samples.
 
-        Micro-batches generate them again, so that none keeps its graph while the critic is trained.
+        Micro-batches generate them again instead of keeping their graphs.
         """
         self.critic_input.check(len(batch.x))
         augments = self.critic_input.augment is not None

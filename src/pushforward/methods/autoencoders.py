@@ -24,7 +24,7 @@ from pushforward.methods.likelihoods import (
     mean_of,
 )
 from pushforward.methods.method import Method, Modules, Move, Now, Sums
-from pushforward.methods.vae import Deterministic, note_code
+from pushforward.methods.vae import Deterministic, note_code, reparameterised
 from pushforward.transports import Autoencoder, Map
 
 # Decay per step of the running statistics of latents and of code frequencies
@@ -35,11 +35,8 @@ MEMORY = 0.99
 class LossWeights:
     """Weights of the loss terms of a `PerceptualAutoencoder`, relative to the absolute error.
 
-    Args:
-        features: Weight of the feature distance.
-        adversarial: Norm of the critic's gradient relative to the gradient of the other terms.
-        start: Fraction of training after which the critic is used.
-        kl_weight: Weight of the KL term, in nats per latent dimension.
+    ``adversarial`` is the gradient norm of the critic relative to that of the other terms;
+    ``start`` is the fraction of training after which the critic is used.
     """
 
     features: float = 1.0
@@ -63,9 +60,6 @@ class HasFeatures(Protocol):
 
 def feature_distance(a: Sequence[Tensor], b: Sequence[Tensor]) -> Tensor:
     """Compute the feature distance between two sets of images, (n,).
-
-    Squared differences of features, scaled to length 1 at each position, are summed over channels
-    and averaged over positions and depths.
 
     References:
         Zhang et al., The Unreasonable Effectiveness of Deep Features as a Perceptual Metric (LPIPS,
@@ -103,13 +97,13 @@ class PerceptualAutoencoder(Method):
     batch.) Sampled alone, it decodes normal numbers with the measured moments of the latents.
 
     Args:
-        encoder: ``encoder(x, None, None) -> (n, 2 c, h, w)``, means then log-variances.
-        decoder: ``decoder(z, None, None) -> x`` in model units.
-        critic: ``critic(x, None, None) -> (n, patches)``, or one score per example.
+        encoder: Network from images to means then log-variances, (n, 2 c, h, w).
+        decoder: Network from latents to images.
+        critic: Network from images to scores (n, patches), or one score per example.
         space: Shape and units of the data; images only.
         latent: Shape of one latent, (c, h, w).
         feature_extractor: Frozen network whose features compare reconstructions; None uses the
-            critic's features, if it has them (`HasFeatures`).
+            critic's features, if it has them.
         weights: Weights of the loss terms.
 
     References:
@@ -150,10 +144,7 @@ class PerceptualAutoencoder(Method):
         return {"critic": self.critic, "autoencoder": nn.ModuleList([self.encoder, self.decoder])}
 
     def losses(self, batch: Batch, now: Now) -> Iterator[Move]:
-        """Yield the critic loss, then the autoencoder loss, on the same reconstructions.
-
-        Micro-batches compute them again, so that none keeps its graph while the critic is trained.
-        """
+        """Yield the critic loss, then the autoencoder loss, on the same reconstructions."""
         noise = now.draws.normal(self.latent)
         with torch.set_grad_enabled(now.parts == 1):
             mean, log_variance, z, reconstructed = self._reconstructed(batch.x, noise)
@@ -175,7 +166,7 @@ class PerceptualAutoencoder(Method):
 
     def _reconstructed(self, x: Tensor, noise: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         mean, log_variance = call(self.encoder, x, None, None).chunk(2, dim=1)
-        z = mean + torch.exp(log_variance / 2) * noise
+        z = reparameterised(mean, log_variance, noise)
         return mean, log_variance, z, call(self.decoder, z, None, None)
 
     def _critic_loss(self, x: Tensor, reconstructed: Tensor, now: Now) -> Tensor:
@@ -266,8 +257,7 @@ class Snapped(nn.Module):
 class Drawn(nn.Module):
     """Sampler that draws the code at each position by its frequency there, and decodes the codes.
 
-    Standard normal noise z selects the code at which the distribution function reaches Phi(z);
-    ``use`` (*places, size) holds frequencies.
+    Standard normal noise z selects the code at which the distribution function reaches Phi(z).
     """
 
     use: Tensor
@@ -298,10 +288,9 @@ class QuantisedAutoencoder(Method):
     position independently; a model in the latent space learns which occur together.
 
     Args:
-        encoder: ``encoder(x, None, condition) -> (n, codebook.dim, *places)``.
-        decoder: ``decoder(q, None, condition) -> (n, *likelihood.outputs)``.
-        codebook: A quantiser: ``codebook(h) -> (quantised, numbers)``, with ``size``, ``dim`` and
-            ``look_up``.
+        encoder: Network from data to (n, codebook.dim, *places).
+        decoder: Network from codes to ``likelihood.outputs``.
+        codebook: ``codebook(h) -> (quantised, numbers)``, with ``size``, ``dim`` and ``look_up``.
         space: Shape and units of the data.
         places: Shape of the code map, such as (7, 7).
         likelihood: Distribution of data around the decoder output; `Gaussian` by default.

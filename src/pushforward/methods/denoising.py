@@ -87,7 +87,7 @@ class Denoising(DenoiserMethod):
             means 0.1, or 0 if the denoiser has no unconditional branch.
         solver: Default solver of the transport.
         steps: Default number of steps.
-        grid: Default time grid; None for the grid of the solver.
+        grid: Default time grid.
 
     References:
         Ho et al., DDPM (2020), algorithm 1; Lipman et al., Flow Matching (2023), eq. 14; Karras et
@@ -162,8 +162,7 @@ class TableDenoising(DenoiserMethod):
     loss = mean over columns of cross-entropy / entropy of the column's indicators + w(t) |v -
     target|^2 of its score, which is left out for atoms and missing values. In a fraction ``known``
     of the rows, a random set of columns is given and excluded from the loss. ``rate`` is the change
-    per step, in nats, of the log factor of a column that has lost all or no information; 0 keeps
-    the factors at 1. Other arguments are those of `Denoising`.
+    per step, in nats, of the log factor of a column that has lost all or no information.
 
     References:
         Dieleman et al., Continuous Diffusion for Categorical Data (2022), eq. 8; Mueller et al.

@@ -27,7 +27,7 @@ from pushforward.errors import UsageError
 from pushforward.methods.flow_map import MapMethod, Mapping, Pairs, mean_velocity, scaled, straight
 from pushforward.methods.flow_map_targets import Rule
 from pushforward.methods.method import Freezing, Modules, Move, Now
-from pushforward.methods.perceptual_distance import Featured, Likeness
+from pushforward.methods.perceptual_distance import Likeness
 from pushforward.paths import Coupling
 from pushforward.transports import Flow
 from pushforward.transports.transport import as_drawn
@@ -47,8 +47,8 @@ class Trajectories(Freezing):
 
     Trajectory i starts from the noise and the condition of seed + i, or from a training example if
     the teacher has a source. On other paths, a state at (alpha, sigma) is converted to x_t / (alpha
-    + sigma) at t = sigma / (alpha + sigma). Trajectories are excluded from checkpoints and weight
-    averages: a training run stores them in its folder; otherwise they are computed on first use.
+    + sigma) at t = sigma / (alpha + sigma). Trajectories are not part of checkpoints: a training
+    run stores them in its folder; otherwise they are computed on first use.
 
     Args:
         teacher: Flow, which is not changed.
@@ -57,14 +57,10 @@ class Trajectories(Freezing):
         to_data: Fraction of pairs from `draw` that end at the data.
         legs: Fraction of pairs from `draw` that are jumps of sampling in 1, 2 or 4 calls, half of
             them for 1; or two fractions, for 1 call and for 2 or 4 (equally often).
-        unconditional: Fraction of trajectories without conditions.
+        unconditional: Fraction of trajectories without conditions; 0 with guidance.
         ends: Whether to store only noise and data.
-        guidance: Range of guidance scales, from which each trajectory draws one uniformly (`SCALE`
-            of its condition); the teacher is `pushforward.Guided`.
-
-    Raises:
-        UsageError: If a number is out of range, or trajectories without conditions are to be
-            guided.
+        guidance: Range of guidance scales, from which each trajectory draws one uniformly; the
+            teacher is `pushforward.Guided`.
     """
 
     def __init__(
@@ -80,11 +76,6 @@ class Trajectories(Freezing):
         guidance: Sequence[float] | None = None,
     ) -> None:
         super().__init__()
-        if guidance is not None and unconditional:
-            raise UsageError(
-                "Unconditional trajectories do not support guidance. Leave out `guidance` or "
-                "`unconditional`."
-            )
         self.freeze("teacher", teacher)
         self.space = teacher.space
         self.count = whole("count", count)
@@ -98,8 +89,6 @@ class Trajectories(Freezing):
         else:
             self.legs = tuple(legs)
             single, others = legs
-        for part in (single, others):
-            share("legs", part)
         self._legs = share("legs", single + others)
         self._single = single / (self._legs or 1)
         self.guidance: tuple[float, ...] | None = None
@@ -136,11 +125,7 @@ class Trajectories(Freezing):
 
     @torch.no_grad()
     def part(self, index: slice) -> dict[str, Tensor]:
-        """Compute the states and conditions of some trajectories, by name.
-
-        Raises:
-            UsageError: If a state is not finite.
-        """
+        """Compute the states and conditions of some trajectories, by name."""
         teacher = self.teacher
         n = index.stop - index.start
         seed = self.seed + index.start
@@ -256,8 +241,8 @@ def _condition(name: str) -> str:
 class TeacherPairs(Coupling, nn.Module):
     """Coupling that replaces data and independent noise by a teacher's noise and samples.
 
-    The trajectories of a flow do not cross, so straight lines between these pairs hardly cross, and
-    a flow trained on them needs fewer steps. It is at best as good as its teacher.
+    The trajectories of a flow do not cross, so a flow trained on these pairs needs fewer steps. It
+    is at best as good as its teacher.
 
     References:
         Liu et al., Flow Straight and Fast: Rectified Flow (2023), algorithm 1; Lee et al.,
@@ -286,21 +271,11 @@ class TeacherPairs(Coupling, nn.Module):
 class Distillation(Mapping):
     """A `Mapping` with a teacher whose training begins with stored trajectories.
 
-    In the first part of training, the target is the mean velocity (x_t - x_s) / (t - s) between two
-    states of one teacher trajectory. Then the rule takes over, with the teacher's velocity at noisy
-    data, so all data can be used. Examples with equal times always learn the teacher's velocity.
-
-    Args:
-        flow_map: Student.
-        rule: Rule for the target after the first part.
-        pairs: Distribution of t and s after the first part, and the fraction of examples with equal
-            times throughout.
-        trajectories: Trajectories of the teacher.
-        stored: Length of the first part as a fraction of training, in [0, 1].
-        power: See `Mapping`.
-        steps: Default number of jumps.
-        likeness: Additional loss that compares jumps to data with the teacher's samples, for a
-            teacher that is a U-Net.
+    In the first part of training, a fraction ``stored``, the target is the mean velocity (x_t -
+    x_s) / (t - s) between two states of one teacher trajectory. Then the rule takes over, with the
+    teacher's velocity at noisy data, so all data can be used. Examples with equal times always
+    learn the teacher's velocity. ``likeness`` also compares jumps to data with the teacher's
+    samples, for a teacher that is a U-Net.
 
     References:
         Hu et al., CMT: Mid-Training for Efficient Learning of Consistency, Mean Flow, and Flow Map
@@ -323,12 +298,6 @@ class Distillation(Mapping):
         super().__init__(
             flow_map, rule, pairs, teacher=trajectories.teacher, power=power, steps=steps
         )
-        network = getattr(trained(trajectories.teacher.denoiser), "network", None)
-        if likeness is not None and not isinstance(network, Featured):
-            raise UsageError(
-                "likeness reads features of a UNet, and this teacher's network is not a UNet. "
-                "Leave out likeness."
-            )
         self.likeness = likeness
         self.stored = share("stored", stored)
         self.trajectories = trajectories

@@ -33,16 +33,9 @@ class DistributionMatching(MapMethod):
         step = (x_fake(x_t) - x_real(x_t)) / mean |x - x_real(x_t)|
         loss = mean |x - (x - step)|^2 / 2
 
-    without gradients through the bracket, so the loss moves each sample against its step.
-
-    Args:
-        flow_map: Map, initialised as its teacher or as a distilled map.
-        fake: Denoiser of the samples, initialised as the teacher.
-        teacher: Trained model of the data.
-        rounds: Updates of ``fake`` in each step, before the update of the map.
-        ends: Smallest and largest fraction t = sigma / (alpha + sigma) of added noise.
-        inside: Fraction of jumps that start at noisy data.
-        steps: Default number of jumps of the transport.
+    without gradients through the bracket, so the loss moves each sample against its step. ``fake``
+    is updated in several ``rounds`` before each update of the map; ``ends`` are the smallest and
+    largest fraction sigma / (alpha + sigma) of added noise.
 
     References:
         Yin et al., One-step Diffusion with Distribution Matching Distillation (2024), for the step;

@@ -26,8 +26,7 @@ class Anchor:
     Args:
         weight: Initial weight of the mean squared distance to the samples of the starting map.
         end: Weight at the end of a cosine schedule; None for a constant weight.
-        inside: Fraction of jumps that start at noisy data, so that samples in several jumps stay
-            good.
+        inside: Fraction of jumps that start at noisy data.
         still: Initial fraction of training in which only the critic is trained.
     """
 
@@ -55,17 +54,8 @@ class Finish(Adversarial, MapMethod):
     The critic compares single jumps with data, using a relativistic paired loss with R1 and R2. The
     map's loss is the adversarial loss plus ``weight |G(z) - G_0(z)|^2``, where G_0 is the frozen
     starting map. Adversarial training can gain sharpness by dropping rare examples, so the guard
-    ends training if coverage or recall falls.
-
-    Args:
-        flow_map: Map, initialised with the weights of the teacher.
-        critic: ``critic(x, None, condition)`` -> scores, as of `GAN`.
-        teacher: The starting map.
-        penalties: Gradient penalties of the critic; R1 and R2 with gamma 1 by default.
-        critic_input: Grouping and augmentation of examples, with constant strength.
-        anchor: Anchor to the teacher.
-        guard: Criterion for early stopping; None for no early stopping.
-        steps: Default number of jumps of the transport; training uses a single jump.
+    ends training if coverage or recall falls. ``steps`` is the default number of jumps of the
+    transport; training uses a single jump.
 
     References:
         Lin et al., Adversarial Flow Models (2025), for the anchor and penalties by finite
@@ -126,7 +116,7 @@ class Finish(Adversarial, MapMethod):
         yield "map", loss + self.anchor.at(now) * distance
 
     def distance(self, x: Tensor, start: tuple[Tensor, Tensor], condition: Condition) -> Tensor:
-        """Compute the mean squared distance of samples x to samples of the starting map."""
+        """Compute the mean squared distance to samples of the starting map."""
         with torch.no_grad():
             before = jump_to_data(self.teacher, start, condition)
         return (x - before).square().mean()

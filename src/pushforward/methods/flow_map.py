@@ -40,18 +40,15 @@ from pushforward.transports import Flow
 class Pairs(ABC):
     """Distribution of pairs of times t >= s, of which a fraction ``diagonal`` is equal."""
 
-    group = 1
-    only_to_data = False
+    group = 1  # Number of examples that are drawn together
+    only_to_data = False  # Whether every s is 0
 
     def __init__(self, diagonal: float) -> None:
         self.diagonal = share("diagonal", diagonal)
 
     @abstractmethod
     def __call__(self, draws: Draws, path: Path, progress: float = 1.0) -> tuple[Tensor, Tensor]:
-        """Draw times t and s (n,), float32; t is within the path's ends, s may be 0.
-
-        ``progress`` is the fraction of training completed.
-        """
+        """Draw times t and s (n,), float32; t is within the path's ends, s may be 0."""
 
     def equal(self, draws: Draws, path: Path) -> Tensor:
         """Draw times t (n,) of pairs with s = t."""
@@ -65,7 +62,7 @@ class Sorted(Pairs):
         times: Distribution of the times; uniform by default.
         diagonal: Fraction of pairs with s = t, which are single draws.
         to_data: Fraction of the other pairs that have s = 0, in [0, 1].
-        until: Distribution of the second draw; None for the same distribution.
+        until: Distribution of the second draw; None for the same.
 
     References:
         Geng et al., Mean Flows for One-step Generative Modeling (2025), section 4.3; Luo et al.,
@@ -113,11 +110,8 @@ def plain(times: Times) -> Times:
 class Dyadic(Pairs):
     """Steps of length 1, 1/2, ..., 2^-levels on their own grids, with equal frequency.
 
-    Args:
-        levels: Number of halvings, at least 0.
-        diagonal: Fraction of pairs with s = t, at uniform times.
-        staged: Whether to begin with the shortest steps and double the length after each of levels
-            + 1 equal parts of training.
+    Times of the fraction ``diagonal`` are uniform. If ``staged``, training begins with the shortest
+    steps, and doubles the length after each of levels + 1 equal parts.
 
     References:
         Frans et al., One Step Diffusion via Shortcut Models (2025), section 4.
@@ -129,7 +123,6 @@ class Dyadic(Pairs):
         self.staged = staged
 
     def __call__(self, draws: Draws, path: Path, progress: float = 1.0) -> tuple[Tensor, Tensor]:
-        """Draw pairs; a step that would begin beyond the path's end begins at the end."""
         u = draws.uniform()
         longest = 0
         lengths = self.levels + 1
@@ -148,8 +141,7 @@ class Dyadic(Pairs):
 class MapMethod(Method):
     """Base class of methods that train a map between two times.
 
-    Methods that are ``compared`` with data do not take maps of a guidance range, whose samples
-    differ from it. ``steps`` is the default number of jumps of the transport.
+    Maps of a guidance range cannot be ``compared`` with data, from which their samples differ.
     """
 
     def __init__(self, flow_map: Any, steps: int, *, compared: bool = False) -> None:
@@ -249,10 +241,9 @@ class Mapping(MapMethod):
         pairs: Distribution of t and s.
         teacher: Frozen flow whose velocity replaces z - x.
         couple: Coupling of data and noise, independent by default.
-        power: Exponent that reduces the weight of large errors: each example's squared error e is
-            divided by (e + 0.001)^power, without gradients; 0 for no reweighting.
+        power: Each example's squared error e is divided by (e + 0.001)^power, without gradients.
         label_dropout: Fraction of examples without conditions; None means 0.1, or 0 if the map has
-            no unconditional branch. A map with a guidance range draws scales instead.
+            no unconditional branch.
         steps: Default number of jumps of the transport.
 
     References:
@@ -369,10 +360,7 @@ class Mapping(MapMethod):
     def target(
         self, where: tuple[Tensor, Tensor, Tensor], velocity: Tensor, condition: Condition, now: Now
     ) -> Tensor:
-        """Compute the target of the mean velocity at a state x_t, its time t, and s.
-
-        ``velocity`` is z - x of the training pair, which is not used with a teacher.
-        """
+        """Compute the target at x_t, t and s; a teacher's velocity replaces that of the pair."""
         x, t, s = where
         predictor = straight(self.target_map or self.flow_map)
         if self.teacher is not None:

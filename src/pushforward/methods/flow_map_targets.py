@@ -39,16 +39,10 @@ Map = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 @dataclass(frozen=True)
 class Where:
-    """Inputs of a rule: a state, its times and its velocities.
+    """Inputs of a rule: a state x_t with times t and s, in model units.
 
-    Args:
-        x: State x_t, (n, *shape), in model units.
-        t: Time of the state, (n,).
-        s: Target time (n,), at most t.
-        velocity: Velocity at x_t: z - x of the training pair, or the teacher's velocity.
-        mean_velocity: Function ``mean_velocity(x, t, s)`` of the map that computes targets.
-        progress: Fraction of training completed, in [0, 1].
-        draws: Random numbers for each example.
+    ``velocity`` is z - x of the training pair, or the teacher's velocity; ``mean_velocity(x, t,
+    s)`` is that of the map that computes targets.
     """
 
     x: Tensor
@@ -110,12 +104,11 @@ class Start(Rule):
     Args:
         first: Fraction a at the start of training, in (0, 1].
         last: Fraction a at the end, in (0, first].
-        over: Fraction of training over which a falls; then it is constant.
+        over: Fraction of training over which a falls.
         derivative: "forward" or "difference" for the limit a -> 0, F = v - (t - s) dF/dt along the
             velocity, by forward-mode differentiation or central differences; "none" for finite a.
         direction: Velocity of the first leg: "pair" for the training pair's, or "map" for the
-            map's F(x_t, t, t), at the cost of a third call. With "map", the noise of the pair does
-            not move the end of the leg, and the expected target is the same to first order.
+            map's F(x_t, t, t), at the cost of a third call, without the noise of the pair.
         average: See `Rule`.
 
     References:
@@ -251,10 +244,9 @@ def along(where: Where, derivative: str) -> Tensor:
     v = where.velocity
     if derivative == "forward":
         with torch.autocast(x.device.type, enabled=False):
-            _, slope = torch.func.jvp(
+            return torch.func.jvp(
                 lambda x, t: where.mean_velocity(x, t, s), (x, t), (v, torch.ones_like(t))
-            )
-            return slope
+            )[1]
     high = (t + STEP).clamp(max=1)
     low = torch.maximum(t - STEP, s)
     return _slope(lambda at: where.mean_velocity(where.moved(at, v), at, s), (low, t, high), x)
@@ -262,20 +254,19 @@ def along(where: Where, derivative: str) -> Tensor:
 
 def in_end(where: Where, derivative: str) -> tuple[Tensor, Tensor]:
     """Compute F(x_t, t, s) and its derivative in s."""
-    x = where.x
     t = where.t
     s = where.s
 
     def mean_velocity(s: Tensor) -> Tensor:
-        return where.mean_velocity(x, t, s)
+        return where.mean_velocity(where.x, t, s)
 
     if derivative == "forward":
-        with torch.autocast(x.device.type, enabled=False):
-            mean, slope = torch.func.jvp(mean_velocity, (s,), (torch.ones_like(s),))
-            return mean, slope
+        with torch.autocast(where.x.device.type, enabled=False):
+            ones = torch.ones_like(s)
+            return torch.func.jvp(mean_velocity, (s,), (ones,))  # type: ignore[return-value]
     high = torch.minimum(s + STEP, t)
     low = (s - STEP).clamp(min=0)
-    return mean_velocity(s), _slope(mean_velocity, (low, s, high), x)
+    return mean_velocity(s), _slope(mean_velocity, (low, s, high), where.x)
 
 
 def _slope(

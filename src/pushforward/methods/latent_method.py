@@ -12,6 +12,7 @@ from pushforward.denoisers import Condition
 from pushforward.draws import Draws
 from pushforward.errors import UsageError
 from pushforward.methods.method import Guard, Method, Modules, Move, Now, PrecomputesInputs
+from pushforward.methods.vae import reparameterised
 from pushforward.transports import Autoencoder, Latent
 
 
@@ -84,7 +85,7 @@ class LatentMethod(Method):
     def losses(self, batch: Batch, now: Now) -> Iterator[Move]:
         mean, log_variance = batch.x.chunk(2, dim=1)
         noise = now.draws.stream("posterior").normal(mean.shape[1:])
-        codes = mean + torch.exp(log_variance / 2) * noise
+        codes = reparameterised(mean, log_variance, noise)
         inner = Batch(self.method.space.to_model(codes), batch.condition)
         yield from self.method.losses(inner, now)
 

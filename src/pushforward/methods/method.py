@@ -47,25 +47,12 @@ class Freezing(nn.Module):
         """Freeze a module in evaluation mode, and store it as ``self.NAME``; copies share it.
 
         A run can be rebuilt if the name is also a constructor argument.
-
-        Raises:
-            UsageError: If the name is taken or invalid.
         """
-        taken = {**self._frozen, **self._modules, **self._parameters}
-        if not name.isidentifier() or name in taken:
-            raise UsageError(
-                f'"{name}" cannot be used as the name of a frozen part. Choose an attribute name '
-                "that is not in use."
-            )
         self._frozen[name] = module.eval().requires_grad_(False)
 
     @property
     def parts(self) -> Modules:
-        """Return all frozen parts by name, including those of inner modules.
-
-        Raises:
-            UsageError: If two different parts share a name.
-        """
+        """Return all frozen parts by name, including those of inner modules."""
         parts: dict[str, nn.Module] = {}
         for module in self.modules():
             if not isinstance(module, Freezing):
@@ -92,16 +79,10 @@ class Freezing(nn.Module):
 class Guard:
     """Early stopping if the averaged sampler covers less of the data than a reference sampler.
 
-    At regular points of training, the trainer draws samples from both on the same noise and
-    compares their coverage and recall of training examples (`pushforward.metrics.manifold.prdc`).
-    If one falls significantly below its limit, training ends with the weights of the last check
-    that passed. Sample quality is not checked.
-
-    Args:
-        coverage: Minimum coverage as a fraction of the reference, in [0, 1]; 0 for no limit.
-        recall: Minimum recall as a fraction of the reference, in [0, 1]; 0 for no limit.
-        checks: Number of checks, at equal intervals of training.
-        samples: Maximum number of samples and training examples to compare.
+    At regular points of training, samples of both from the same noise are compared with training
+    examples (`pushforward.metrics.manifold.prdc`). If coverage or recall falls significantly below
+    its limit, a fraction of the reference (0 for no limit), training ends with the weights of the
+    last check that passed. Sample quality is not checked.
     """
 
     coverage: float = 0.97
@@ -125,8 +106,7 @@ class Now:
         samples: Number of training samples so far.
         progress: Fraction of the budget used, in [0, 1].
         step: Training step, from 0.
-        parts: Number of micro-batches of this process; with several, adversarial methods compute
-            the generator output again instead of keeping its graph.
+        parts: Number of micro-batches of this process.
         notes: Values to log, by name: detached scalars, each a mean over the batch.
     """
 
@@ -142,8 +122,7 @@ class Now:
     ) -> float:
         """Compute a value on a cosine schedule from start to end.
 
-        ``ramp`` is its length in training samples, None for the whole training run; ``shortest`` is
-        the minimum length.
+        ``ramp`` is its length in training samples, by default the whole training run.
         """
         share = self.progress
         if ramp is not None:
@@ -164,8 +143,7 @@ class Sums:
         count: Number of examples.
         values: Detached tensors to add up, by name.
         examples: Detached tensors with one entry per example, by name, which are concatenated.
-        then: Function called once per process with the total, which updates the method's buffers
-            equally in all processes.
+        then: Function called once per process with the total, to update the method's buffers.
     """
 
     count: int
@@ -216,16 +194,10 @@ class PrecomputesInputs(Protocol):
     def prepared(
         self, x: Tensor, condition: Condition, draws: Draws
     ) -> Tensor | Mapping[str, Tensor]:
-        """Compute the inputs that batches hold instead of data in model units.
+        """Compute the inputs (n, ...) that batches hold instead of data x in model units.
 
-        Args:
-            x: Training examples in model units, (n, *shape).
-            condition: None or a dict of tensors with n examples.
-            draws: Random numbers that depend only on the position in the training split.
-
-        Returns:
-            ``batch.x``, (n, ...); or several tensors by name: "x" and others, such as a teacher's
-                noise "z", available as ``batch["z"]``.
+        Several tensors have names: "x" and others, such as a teacher's noise "z", available as
+        ``batch["z"]``. Draws depend only on the position in the training split.
         """
 
 
@@ -269,12 +241,7 @@ class Method(Freezing, ABC):
 
         The code after a ``yield`` runs after that network's update. Outputs of one network are
         detached in the loss of another. Statistics are yielded as `Sums`, which returns the sums of
-        the whole batch.
-
-        Args:
-            batch: Training examples ``x`` in model units (n, *shape) and ``condition``; possibly a
-                micro-batch.
-            now: Random numbers and training progress.
+        the whole batch; the given batch, in model units, may be a micro-batch.
         """
 
     def turns(self, batch: Batch, now: Now) -> Iterator[Turn]:
@@ -294,11 +261,7 @@ class Method(Freezing, ABC):
         """Return the sampler with the current weights."""
 
     def reference(self) -> Transport:
-        """Return the sampler that a `guard` compares with.
-
-        Raises:
-            UsageError: If the method has a guard but no reference.
-        """
+        """Return the sampler that a `guard` compares with."""
         raise UsageError(
             f"{type(self).__name__} has a guard, but nothing to compare samples with. Define "
             "reference(), which returns a transport, for example one with the initial weights."

@@ -13,7 +13,6 @@ from torch.nn import functional as F
 from pushforward.arguments import weight
 from pushforward.denoisers.denoiser import Condition, Denoiser, shaped
 from pushforward.draws import Draws
-from pushforward.errors import UsageError
 from pushforward.methods.method import Freezing
 from pushforward.paths import Linear, Source, training_noise
 
@@ -97,11 +96,6 @@ class FeatureCritic(Freezing):
     Real and generated examples are mixed with noise at a uniform time, (1 - t) x + t n, so that the
     critic cannot tell them apart by their finest details alone; no gradient penalty is needed.
 
-    Args:
-        heads: ``heads(features, None, condition)`` -> scores (n,).
-        low: Smallest time, above 0.
-        high: Largest time, below 1.
-
     References:
         Sauer et al., Fast High-Resolution Image Synthesis with Latent Adversarial Diffusion
         Distillation (2024), for the features and the noise; Xiao et al., Tackling the Generative
@@ -115,17 +109,7 @@ class FeatureCritic(Freezing):
         self.high = high
 
     def look_through(self, teacher: Denoiser) -> None:
-        """Set the frozen denoiser whose features are used.
-
-        Raises:
-            UsageError: If the denoiser's network has no features (`UNet.features`).
-        """
-        if not isinstance(teacher.network, Featured):
-            raise UsageError(
-                "Only a UNet's features can be read, and this network is not a UNet. Choose "
-                "another critic."
-            )
-        self._frozen.pop("teacher", None)
+        """Set the frozen denoiser whose features are used; its network must have them."""
         self.freeze("teacher", teacher)
 
     def noised(

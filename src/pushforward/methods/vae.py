@@ -33,14 +33,18 @@ from pushforward.methods.method import Method, Modules, Now, Turn
 from pushforward.transports import Autoencoder, Map
 
 
+def reparameterised(mean: Tensor, log_variance: Tensor, noise: Tensor) -> Tensor:
+    """Compute samples of a Gaussian from standard normal noise."""
+    return mean + torch.exp(log_variance / 2) * noise
+
+
 class ClassPrior(nn.Module):
     """Learned prior p(z | label) = N(mean, diag(std^2)) per class.
 
-    A short training run does not bring the latents of all classes to N(0, I), and samples from it
-    would be latents that the decoder has never seen; the parameters of this prior follow the
-    latents. It is a change of variables, ``z = mean + std * w`` with ``w ~ N(0, I)``, and
-    everything outside uses w. Averaged over classes, means and log standard deviations are 0, so
-    that the scale is fixed. Examples without a label and ``absent`` classes have N(0, I).
+    A short training run does not bring the latents of all classes to N(0, I), so the prior follows
+    the latents instead, by ``z = mean + std * w`` with ``w ~ N(0, I)``; everything outside uses w.
+    Averaged over classes, means and log standard deviations are 0, so that the scale is fixed.
+    Examples without a label and ``absent`` classes have N(0, I).
 
     References:
         Sohn et al., Learning Structured Output Representation using Deep Conditional Generative
@@ -126,16 +130,16 @@ class Deterministic(nn.Module):
 class VAE(Method):
     """Variational autoencoder: maximises E_q log p(x | z) - beta KL(q(z | x) | N(0, 1)).
 
-    The loss is the negative bound, or a tighter bound, in nats per entry of x. Training logs both
-    terms, the fraction of variance explained, and the number of active latent units.
+    The loss is the negative bound, or a tighter bound, in nats per entry of x. ``encoder(x, None,
+    condition)`` returns means then log-variances along axis 1; ``decoder(z, None, condition)`` the
+    outputs of the likelihood, a `Gaussian` by default.
 
     Args:
-        encoder: ``encoder(x, None, condition) -> (n, 2 c, ...)``, means then log-variances along
-            axis 1.
-        decoder: ``decoder(z, None, condition) -> (n, *likelihood.outputs)``.
+        encoder: Network from data to moments of latents.
+        decoder: Network from latents to ``likelihood.outputs``.
         space: Shape and units of the data.
         latent: Shape or length of one latent.
-        likelihood: Distribution of data around the decoder output; `Gaussian` by default.
+        likelihood: Distribution of data around the decoder output.
         classes: Number of classes with a learned prior each (`ClassPrior`); 0 for N(0, I).
         bound: Evidence bound and its weights.
 
@@ -218,7 +222,7 @@ class VAE(Method):
         else:
             z = mean
             if bound.beta:
-                z = mean + torch.exp(log_variance / 2) * now.draws.normal(self.code)
+                z = reparameterised(mean, log_variance, now.draws.normal(self.code))
             decoded = call(self.code_decoder, z, None, condition)
             log_likelihood = self.likelihood.log_prob(x, decoded)
             evidence = log_likelihood
@@ -253,12 +257,11 @@ class VAE(Method):
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Draw latents from q, whose density is constant if ``held``.
 
-        Returns:
-            log p(x | z) and log p(z) - log q(z | x), nats (n, k); latents (n, k, *code); decoder
-            output (n k, ...).
+        Returns log p(x | z) and log p(z) - log q(z | x), nats (n, k); latents (n, k, *code);
+        decoder output (n k, ...).
         """
         mean, log_variance = (part.unsqueeze(1) for part in posterior)
-        z = mean + torch.exp(log_variance / 2) * draws.normal((samples, *self.code))
+        z = reparameterised(mean, log_variance, draws.normal((samples, *self.code)))
         if held:
             mean = mean.detach()
             log_variance = log_variance.detach()
@@ -349,7 +352,7 @@ class Descent(nn.Module):
 
     def forward(self, z: Tensor, t: Tensor | None = None, condition: Condition = None) -> Tensor:
         mean, log_variance = gaussian_of(self.upper(z[:, : self.split], None, condition))
-        h = mean + torch.exp(log_variance / 2) * z[:, self.split :]
+        h = reparameterised(mean, log_variance, z[:, self.split :])
         return self.decoder(h, None, condition)
 
 
@@ -357,20 +360,18 @@ class HierarchicalVAE(Method):
     """Variational autoencoder with two latent layers, p(u) p(h | u) p(x | h) and q(h | x) q(u | h).
 
     The lower latent h is Gaussian given the upper latent u, with bounded variances (`gaussian_of`).
-    The loss is the negative importance-weighted bound in nats per entry of x.
+    The loss is the negative importance-weighted bound in nats per entry of x; beta is the weight of
+    all terms except log p(x | h).
 
     Args:
-        encoder: ``encoder(x, None, condition) -> (n, 2 lower)``, means then log-variances.
-        decoder: ``decoder(h, None, condition) -> (n, *likelihood.outputs)``.
-        upper_encoder: ``upper_encoder(h, None, condition) -> (n, 2 upper)``.
-        upper_decoder: ``upper_decoder(u, None, condition) -> (n, 2 lower)``.
+        encoder: Network from x to moments of h, (n, 2 lower).
+        decoder: Network from h to ``likelihood.outputs``.
+        upper_encoder: Network from h to moments of u, (n, 2 upper).
+        upper_decoder: Network from u to moments of h, (n, 2 lower).
         space: Shape and units of the data.
         latent: Dimensions of the lower and of the upper latent.
         likelihood: Distribution of data around the decoder output; `Gaussian` by default.
-        bound: Evidence bound; beta is the weight of all terms except log p(x | h).
-
-    Raises:
-        UsageError: If free_bits is above 0, or beta is 0.
+        bound: Evidence bound, with beta above 0 and without free bits.
 
     References:
         Burda et al., Importance Weighted Autoencoders (2016), the networks with two stochastic
@@ -438,10 +439,9 @@ class HierarchicalVAE(Method):
     ) -> tuple[Tensor, Tensor, list[Tensor], Tensor, Tensor]:
         """Draw latents from q, whose densities are constant if ``held``.
 
-        Returns:
-            log p(x | h) and log p(h, u) - log q(h, u | x), nats (n, k); both latents as the
-            densities see them, (n k, ...); the mean of each example's lower latent, (n, lower);
-            decoder output (n k, ...).
+        Returns log p(x | h) and log p(h, u) - log q(h, u | x), nats (n, k); both latents as the
+        densities see them, (n k, ...); the mean of each lower latent, (n, lower); decoder output
+        (n k, ...).
         """
         n = len(x)
         lower, upper = self.latent
@@ -450,9 +450,9 @@ class HierarchicalVAE(Method):
         noise = draws.normal((samples, lower + upper)).flatten(0, 1)
         posterior = gaussian_of(call(self.encoder, x, None, condition))
         mean, log_variance = (part[index] for part in posterior)
-        h = mean + torch.exp(log_variance / 2) * noise[:, :lower]
+        h = reparameterised(mean, log_variance, noise[:, :lower])
         above = gaussian_of(call(self.upper_encoder, h, None, given))
-        u = above[0] + torch.exp(above[1] / 2) * noise[:, lower:]
+        u = reparameterised(*above, noise[:, lower:])
         # copies, so that weights act on the gradients of the densities, not on those from h to u
         seen_h = h.clone()
         seen_u = u.clone()

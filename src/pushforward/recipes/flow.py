@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from torch import nn
 
@@ -155,15 +154,10 @@ def flow(
     return Recipe(method, denoising_training(space, net), "flow", "flow matching")
 
 
-def _source(given: Any, space: Space) -> Source | None:
+def _source(given: str | Path | Source | None, space: Space) -> Source | None:
     if given is None or isinstance(given, Source):
         return given
-    if isinstance(given, (str, Path)):
-        return Source(str(given), space)
-    raise UsageError(
-        "source must be the name or path of a data set, or a pushforward.paths.couplings.Source, "
-        f"got a {type(given).__name__}. Save arrays as a .npy file."
-    )
+    return Source(str(given), space)
 
 
 def _reflow(
