@@ -40,7 +40,7 @@ FAULTS = {
     ],
     "export/files.py": [
         ("    away = checked(onnx_graph)\n", "    away = ()\n", "export"),
-        ("flow.steps, flow.grid) for flow", "flow.steps, None) for flow", "export"),
+        ("flow.solver, flow.steps, flow.grid)", "flow.solver, flow.steps, None)", "export"),
         ("        free -= weights\n", "", "page"),
         ("    checked(onnx_graph)\n", "", "page"),
         ("own.grid if isinstance(own.grid, str) else None", "None", "export"),

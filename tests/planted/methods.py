@@ -3,17 +3,13 @@
 FAULTS: dict[str, list[tuple[str, str, str]]] = {
     "methods/adversarial.py": [
         ("return self.pack * max(1, self.minibatch_std)", "return self.pack", "gan"),
-        ("gamma / 2 * halves[name].mean()", "gamma * halves[name].mean()", "gan"),
+        ("gamma / 2 * half.mean()", "gamma * half.mean()", "gan"),
         ('zip(("r1", "r2"), squares', 'zip(("r2", "r1"), squares', "gan"),
         ("self.penalties.weight(now) * interval if", "self.penalties.weight(now) if", "gan"),
         ("due = now.step % interval == 0", "due = True", "gan"),
-        (
-            "if OBJECTIVES[self.loss].paired else on_real.detach()",
-            "if False else on_real.detach()",
-            "gan",
-        ),
-        ("values.repeat_interleave(pack, 0)", "values", "gan"),
-        ("self.scores(x, _twice(_twice(condition)))", "self.scores(x, _twice(condition))", "laws"),
+        ("gap if objective.paired else", "gap if False else", "gan"),
+        (".repeat_interleave(pack)", "", "gan"),
+        ("fourfold = _twice(_twice(condition))", "fourfold = _twice(condition)", "laws"),
         ('with network_precision("float32"):', "if True:", "finishing"),
         (
             "(lean - self.critic_input.ada_target) * (",
@@ -24,11 +20,11 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("strength = self.strength_now.clone()", "strength = self.strength_now", "gan"),
         ("clamp_(0.0, STRONGEST)", "clamp_(0.0, 1.0)", "gan"),
         (
-            "\n            transform(batch.x), transform(fake.detach()), batch.condition, now\n        ",
-            "batch.x, transform(fake.detach()), batch.condition, now",
+            "\n            transform(batch.x), transform(fake.detach()), condition, now\n        ",
+            "batch.x, transform(fake.detach()), condition, now",
             "gan",
         ),
-        ("m(fake), bat", "m(fake.detach()), bat", "gan methods"),
+        ("transform(fake), condition)", "transform(fake.detach()), condition)", "gan methods"),
         ("F.softplus(on_fake - on_real)", "F.softplus(on_real - on_fake)", "gan"),
         (
             "lambda on_real, on_fake: F.softplus(-on_fake)",
@@ -62,11 +58,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("with torch.set_grad_enabled(now.parts == 1):", "if True:", "splitting"),
         ('total.values["square"] / count', 'total.values["square"]', "perceptual"),
         ("flat + size * torch.arange", "flat + 0 * torch.arange", "perceptual"),
-        (
-            '(\n            "autoencoder",\n            -log_likelihood.mean() / math.prod(self.space.shape) + self.commitment * apart.mean(),\n        ',
-            '"autoencoder", -log_likelihood.mean() / math.prod(self.space.shape',
-            "perceptual",
-        ),
+        ("loss + self.commitment * apart.mean()", "loss", "perceptual"),
         ("self.codebook.follow(**moved", "dict(**moved", "perceptual"),
         ('total.values["use"] / total.count', 'total.values["use"] / 64', "perceptual processes"),
         ("self.network(self.codebook(z)[0], t", "self.network(z, t", "perceptual"),
@@ -75,7 +67,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("x_t = k.alpha * x + k.sigma * z", "x_t = k.alpha * x + k.sigma * z + 0.1", "methods"),
         (".flatten(1).mean(1)", ".flatten(1).sum(1)", "methods"),
         ("uniform() < hide", "uniform() > hide", "methods"),
-        ("(self.weight(self.denoiser.prediction, at) * error)", "error", "methods"),
+        ("(self.weight(denoiser.prediction, at) * squared)", "squared", "methods"),
         (
             "if self.space.conditions and self.denoiser.unconditional",
             "if False and self.denoiser.unconditional",
@@ -96,7 +88,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("pairs.condition(which)", "condition", "reflow"),
         ("teacher.training_noise(draws)", "teacher.noise(draws)", "source_students"),
         ("seed=seed + APART", "seed=seed", "table_students"),
-        ("if self.ends else states", "", "distillation"),
+        ("            states = [states[0], states[-1]]\n", "            pass\n", "distillation"),
         ("condition = hidden(condition, hide)", "pass", "distillation"),
         ("hidden(values, self.hidden[which])", "values", "distillation"),
         ("start / pairs.times[0]", "start", "reflow"),
@@ -144,7 +136,11 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("torch.zeros_like(x))", "x)", "finishing"),
     ],
     "methods/latent_method.py": [
-        ("torch.exp(log_variance / 2) * now", "torch.exp(log_variance) * now", "codes"),
+        (
+            "reparameterised(mean, log_variance, noise)",
+            "reparameterised(mean, 2 * log_variance, noise)",
+            "codes",
+        ),
         ("self.method.space.to_model(codes)", "codes", "codes"),
     ],
     "methods/likelihoods.py": [
@@ -209,17 +205,13 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("(math.pi * share)) / 2", "(math.pi * share)) / 4", "gan methods"),
         ("min(1.0, self.samples / ramp)", "self.samples / ramp", "gan"),
         ("share = min(share, self.samples / shortest)", "share = self.samples / shortest", "gan"),
-        ("in unused.items() if size}", "in unused.items()}", "prepared"),
+        ("if size and sampled", "if sampled", "prepared"),
     ],
     "methods/perceptual_distance.py": [
         ("(1 - share) * transform(x)", "transform(x)", "finishing"),
-        (
-            "time = torch.full((len(x),), self.low) if level is None else level",
-            "time = torch.full((len(x),), self.low)",
-            "finishing",
-        ),
+        ("if level is None:\n            level =", "if True:\n            level =", "finishing"),
         ("level = given.pop(LEVEL, None)", "level = given.get(LEVEL)", "finishing"),
-        ("denoiser.path.time(Linear().log_snr(noised[0]))", "noised[0]", "distillation"),
+        ("path.time(Linear().log_snr(levels))", "levels", "distillation"),
         ("[F.group_norm(h, max(1, h.shape[1] // GROUP)) for h in maps]", "maps", "distillation"),
         ("self.teacher.sourc", "Non", "source_students"),
         (
@@ -231,11 +223,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
     "methods/flow_map_targets.py": [
         ("min(self.average, EARLY * (samples + new))", "self.average", "mapping"),
         ("int(progress * self.stages)", "int(progress)", "mapping"),
-        (
-            'if self.direction == "map" else v',
-            'if self.direction == "none" else v',
-            "own_direction",
-        ),
+        ('if self.direction == "map":', 'if self.direction == "none":', "own_direction"),
         ("replace(where, velocity=direction)", "where", "own_direction"),
     ],
     "methods/vae.py": [
@@ -256,16 +244,16 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("noise[:, lower:]", "noise[:, :upper]", "vae"),
         ("noise[:, lower:]", 'draws.stream("upper").normal((samples, upper)).flatten(0, 1)', "vae"),
         ("WIDEST * torch.tanh(log_variance / WIDEST)", "log_variance", "vae"),
-        ("if classes and self.bound.beta else", "if classes else", "class_prior"),
-        ("  mean_of(self.code_decoder, self.l", "  mean_of(self.decoder, self.l", "class_prior"),
+        ("if classes and self.bound.beta:", "if classes:", "class_prior"),
         (
-            "torch.exp(log_variance / 2) * now.draws",
-            "torch.exp(log_variance) * now.draws",
-            "methods vae",
+            "decoder = mean_of(self.code_decoder, self.likelihood)\n        return Map",
+            "decoder = mean_of(self.decoder, self.likelihood)\n        return Map",
+            "class_prior",
         ),
+        ("torch.exp(log_variance / 2) * noise", "torch.exp(log_variance) * noise", "methods vae"),
         (
-            "if settings.beta == 0:\n                z = mean\n            else:\n                z =",
-            "z = mean if False else",
+            "            if bound.beta:\n                z =",
+            "            if True:\n                z =",
             "methods",
         ),
         ("log_likelihood + ratio", "log_likelihood - ratio", "vae"),

@@ -2,17 +2,13 @@
 
 FAULTS: dict[str, list[tuple[str, str, str]]] = {
     "conditions/embeddings.py": [
-        ("(like - mean) / std", "like / std * 0", "conditions"),
+        ("(values - mean) / std", "values / std * 0", "conditions"),
         ("self.null.to(vector.dtype), vector)", "vector, vector)", "conditions"),
     ],
     "conditions/kind.py": [
-        (
-            "\n        **condition,\n        **{mask: hide | condition[mask] if mask in condition else hide for mask in masks},\n    ",
-            "**condition, **{mask: hide if mask in condition else hide for mask in masks}",
-            "guidance conditions",
-        ),
+        ("hide | condition[mask] if mask in condition else hide", "hide", "guidance conditions"),
         ("self.entries.index(entry)", "0", "conditions"),
-        ("if not kind.learned}", "}", "table_denoiser"),
+        ("if not kind.learned and (", "if (", "table_denoiser"),
         ('{"label"} - conditions.keys', "set", "conditions"),
         ("if name in self.columns:", "if False:", "table_models"),
         ("ExampleDraws(seed, n, ", "ExampleDraws(0, n, ", "conditions"),
@@ -23,7 +19,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
             "np.cumsum(self.frequencies)[:-1]",
             "np.arange(1, len(self.names)) / len(self.names)",
             "conditions methods",
-        ),
+        )
     ],
     "editing/given_data.py": [
         ("z, condition", "z, condition, draws", "class_prior"),
@@ -54,7 +50,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("space.met(values", "~np.isnan(values[:, 0]", "imputation"),
     ],
     "editing/interpolation.py": [
-        ("     last.z[", "     first.z[", "cli_editing"),
+        ("first.z[0], last.z[0]", "first.z[0], first.z[0]", "cli_editing")
     ],
     "errors.py": [
         ("if not synonyms.is_listed(word):", "if True:", "words"),
@@ -66,7 +62,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
             "torch.load(io.BytesIO(self._content), weights_only=True)",
             "pass",
             "extractors",
-        ),
+        )
     ],
     "extractors/self_supervised.py": [
         ("VARIANCE * functional.relu(1 - std).mean()", "0 * std.mean()", "extractors"),
@@ -78,9 +74,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("if known is not None:", "if False:", "trackers"),
     ],
     "trackers/tensorboard.py": [
-        ("add_scalar(name, value, step)", "add_scalar(name, value)", "trackers"),
+        ("add_scalar(name, value, step)", "add_scalar(name, value)", "trackers")
     ],
-    "trackers/wandb.py": [
-        ('os.environ.get("WANDB_MODE", "offline")', '"online"', "trackers"),
-    ],
+    "trackers/wandb.py": [('os.environ.get("WANDB_MODE", "offline")', '"online"', "trackers")],
 }

@@ -9,19 +9,15 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
     ],
     "recipes/diffusion.py": [
         ('"log_snr" if len(space.shape) == 1 else "time"', '"time"', "grid_learning"),
-        ('output="v" if preconditioned else None', "output=None", "paths"),
+        ('output = "v" if preconditioned else None', "output = None", "paths"),
         ("els(levels))", "els(levels // 2))", "paths"),
     ],
     "recipes/distil.py": [
-        ("if source is not None:", "if False:", "source_students"),
+        ("if model is not None and model.source is not None:", "if False:", "source_students"),
         ("STEPS if denoiser.source is None else STEPS_FROM_DATA", "STEPS", "source_students"),
     ],
     "recipes/flow.py": [
-        (
-            'if teacher.source is None else (32, "time")',
-            'if True else (32, "time")',
-            "source_students",
-        ),
+        ("from_data = teacher.source is not None", "from_data = False", "source_students"),
         (
             '"velocity", space, source=couple.source)',
             '"velocity", space, source=start)',
@@ -34,33 +30,21 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ),
     ],
     "recipes/gan.py": [
-        ("f convolutional and ne", "f ne", "recipes"),
+        (
+            "penalty_interval = 4 if dcgan else 1",
+            'penalty_interval = 4 if network in ("auto", "dcgan") else 1',
+            "recipes",
+        ),
         ("penalty_interval / (penalty_interval + 1)", "1.0", "recipes"),
         ("min(10, latent)", "10", "gan"),
-        (
-            '(\n            32 if vector and resolved and network in ("auto", "mlp") and not spectral else 0\n        )',
-            '32 if vector and resolved and network in ("auto", "mlp") else 0',
-            "gan",
-        ),
-        (
-            "\n        lr_end=lr_end, lr_ramp=lr_ramp, beta2_end=beta2_end, ramp=ramp, shortest_ramp=shortest_ramp\n    ",
-            "lr_end=lr_end, lr_ramp=lr_ramp, ramp=ramp, shortest_ramp=shortest_ramp",
-            "gan",
-        ),
+        ('network in ("auto", "mlp") and not spectral', 'network in ("auto", "mlp")', "gan"),
+        ("        beta2_end=beta2_end,\n", "", "gan"),
         (" ramp is None and p", " p", "gan"),
-        ("d vector and no", "d no", "gan"),
-        ("r and not _continuous(space):", "r:", "gan"),
-        ("penalised and ", "", "gan"),
-        (
-            "\n        lr_end=lr_end, lr_ramp=lr_ramp, beta2_end=beta2_end, ramp=ramp, shortest_ramp=shortest_ramp\n    ",
-            "lr_end=lr_end, lr_ramp=lr_ramp, beta2_end=beta2_end, ramp=ramp",
-            "gan",
-        ),
-        (
-            "\n            penalty, gamma, gamma_end, ramp, penalty_interval, difference, shortest_ramp\n        ",
-            "penalty, gamma, gamma_end, ramp, penalty_interval, difference",
-            "gan",
-        ),
+        ("is None and points and", "is None and not _continuous(space) and", "gan"),
+        ("is None and points and", "is None and vector and", "gan"),
+        ("points and penalised:", "points:", "gan"),
+        ("        shortest_ramp=shortest_ramp,\n    )", "    )", "gan"),
+        ("penalty_interval, difference, shortest_ramp", "penalty_interval, difference", "gan"),
     ],
     "recipes/recipe.py": [
         ("kind = str if str in plain else plain[-1]", "kind = plain[0]", "help"),
@@ -72,10 +56,6 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("self.beta2_end, self.ramp, self.shortest_ramp)", "self.beta2_end, self.ramp)", "gan"),
     ],
     "recipes/students.py": [
-        (
-            "teacher.space, source=teacher.source, **options",
-            "teacher.space, **options",
-            "source_students",
-        ),
+        ("        source=teacher.source,\n", "", "source_students"),
     ],
 }

@@ -1,7 +1,4 @@
-"""Conditions of models. A space declares them by name, and each has a kind (`ConditionKind`).
-
-Names are imported when first used.
-"""
+"""Conditions of models, which a space declares by name, each with a kind (`ConditionKind`)."""
 
 from __future__ import annotations
 

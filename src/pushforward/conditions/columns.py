@@ -1,9 +1,8 @@
-"""Conditions that are columns of a table: continuous attributes of examples, and columns that are known of a row."""
+"""Conditions that are columns of a table: continuous attributes, and known columns of a row."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -17,34 +16,32 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 
-EXAMPLES = 1024  # how many training examples a condition holds to draw from
+# Number of training examples that a condition holds to draw from
+EXAMPLES = 1024
 
 
 class Columns(ConditionKind):
-    """Condition with k related numbers, (k,), such as columns of a table; values are drawn as whole training examples.
+    """Condition with k related numbers, (k,); values are drawn as whole training examples.
 
     Subclasses have at least two arguments, ``columns`` and ``examples`` (see `examples_of`).
     """
 
-    columns: tuple[str, ...]  # their names
-    examples: tuple[
-        tuple[float, ...], ...
-    ]  # values of training examples, k numbers each; empty where nothing is drawn
+    columns: tuple[str, ...]
+    examples: tuple[tuple[float, ...], ...]  # values of training examples to draw from
 
     @staticmethod
     def evenly(
         values: NDArray[np.float32], labels: NDArray[np.int64] | None = None
     ) -> NDArray[np.int64]:
-        """Choose training examples to draw from: all, or `EXAMPLES` evenly spaced ones, in the order of label and columns.
+        """Choose training examples to draw from: all, or `EXAMPLES` evenly spaced ones.
 
-        The frequencies of labels, or without labels the law of the first column, are then met to within 1 / `EXAMPLES`. All
-        conditions of a data set are drawn from the same examples, in the same order.
-
-        Args:
-            values: Columns of all conditions of the training examples, (n, k).
-            labels: Label numbers, (n,).
+        They are in the order of label and columns, so frequencies are met to within 1 / `EXAMPLES`.
+        ``values`` (n, k) are columns of all conditions, which are drawn from the same examples.
         """
-        order = np.lexsort((*values.T[::-1], *([] if labels is None else [labels])))
+        keys = list(values.T[::-1])
+        if labels is not None:
+            keys.append(labels)
+        order = np.lexsort(keys)
         m = min(len(order), EXAMPLES)
         return order[((np.arange(m) + 0.5) * len(order) / m).astype(np.int64)]
 
@@ -52,18 +49,11 @@ class Columns(ConditionKind):
     def examples_of(
         cls, values: NDArray[np.float32], chosen: NDArray[np.int64] | None = None
     ) -> tuple[tuple[float, ...], ...]:
-        """Return the values of training examples to draw from, as short as float32 allows.
-
-        Args:
-            values: Values of all training examples, (n, k).
-            chosen: Indices of examples to draw from, see `evenly`; None to choose by these values
-                only.
-        """
-        values = values[cls.evenly(values) if chosen is None else chosen]
-        return tuple(
-            tuple(float(str(number)) for number in example)
-            for example in np.asarray(values, dtype=np.float32)
-        )
+        """Return the values of chosen or `evenly` spaced examples, as short as float32 allows."""
+        if chosen is None:
+            chosen = cls.evenly(values)
+        short = np.asarray(values[chosen], dtype=np.float32).astype(str)
+        return tuple(_floats(example) for example in short)
 
     @property
     def entries(self) -> tuple[str, ...]:
@@ -81,12 +71,12 @@ class Columns(ConditionKind):
             values = values.unsqueeze(-1)
         if values.dim() not in (1, 2) or values.shape[-1] != k:
             raise UsageError(
-                f"Got values of shape {tuple(values.shape)} for {names}; expected ({k},) or (n, {k})."
+                f"Got values of shape {tuple(values.shape)} for {names}; expected ({k},) or "
+                f"(n, {k})."
             )
         if not bool(values.isfinite().all()):
-            raise UsageError(
-                f"Expected finite numbers for {names}, got {float(values[~values.isfinite()][0])}."
-            )
+            wrong = float(values[~values.isfinite()][0])
+            raise UsageError(f"Expected finite numbers for {names}, got {wrong}.")
         return values
 
     def draw(self, u: Tensor, bounds: Tensor) -> Tensor:
@@ -94,45 +84,40 @@ class Columns(ConditionKind):
 
         if not self.examples:
             raise UsageError(
-                f"There are no examples of {', '.join(self.columns)} to draw from. Specify their values."
+                f"There are no examples of {', '.join(self.columns)} to draw from. Specify their "
+                "values."
             )
         table = torch.tensor(self.examples, dtype=torch.float32)
         first, end = (bounds * len(table) - 0.5).ceil().long().unbind(1)
-        within = ((u - bounds[:, 0]) / (bounds[:, 1] - bounds[:, 0])).clamp(0, 1)
+        low, high = bounds.unbind(1)
+        within = ((u - low) / (high - low)).clamp(0, 1)
         at = first + (within * (end - first)).long().minimum(end - first - 1).clamp(min=0)
         return table[at.clamp(max=len(table) - 1)]
 
     def cells(self, values: Tensor) -> list[dict[str, Any]]:
-        return [
-            {name: float(str(v)) for name, v in zip(self.columns, example, strict=True)}
-            for example in values.float().numpy()
-        ]
+        short = values.float().numpy().astype(str)
+        return [dict(zip(self.columns, _floats(example), strict=True)) for example in short]
 
     def _tidy(self, columns: Sequence[str], examples: Sequence[Sequence[float]]) -> None:
-        object.__setattr__(self, "columns", tuple(str(name) for name in columns))
-        object.__setattr__(
-            self,
-            "examples",
-            tuple(tuple(float(number) for number in example) for example in examples),
-        )
-        if not self.columns or any(len(example) != len(self.columns) for example in self.examples):
+        object.__setattr__(self, "columns", tuple(map(str, columns)))
+        object.__setattr__(self, "examples", tuple(map(_floats, examples)))
+        lengths = {len(self.columns), *map(len, self.examples)}
+        if not self.columns or len(lengths) > 1:
             raise UsageError(
-                f"Expected examples with {len(self.columns)} numbers: one per column, and at least one column."
+                f"Expected examples with {len(self.columns)} numbers: one per column, and at least "
+                "one column."
             )
 
 
 @dataclass(frozen=True)
 class Numbers(Columns):
-    """Condition with k continuous attributes, such as age and income: k numbers in their own units, float32.
+    """Condition with k continuous attributes, such as age and income, in their own units, float32.
 
     Args:
         columns: Column names.
         mean: Mean of each column over the training split.
         std: Standard deviation of each column, above 0 (1 for constant columns).
-        examples: Values of training examples to draw from; see `Columns`.
-
-    Raises:
-        DataError: If lengths do not match, or a standard deviation is not positive.
+        examples: Values of training examples to draw from.
     """
 
     columns: tuple[str, ...]
@@ -143,14 +128,14 @@ class Numbers(Columns):
     def __post_init__(self) -> None:
         self._tidy(self.columns, self.examples)
         for name in ("mean", "std"):
-            object.__setattr__(self, name, tuple(float(number) for number in getattr(self, name)))
-            if len(getattr(self, name)) != len(self.columns):
+            numbers = _floats(getattr(self, name))
+            object.__setattr__(self, name, numbers)
+            if len(numbers) != len(self.columns):
                 raise DataError(
-                    f"{name} has {len(getattr(self, name))} values; expected {len(self.columns)}, one per column."
+                    f"{name} has {len(numbers)} values; expected {len(self.columns)}, one per "
+                    "column."
                 )
-        if not all(math.isfinite(number) for number in self.mean) or not all(
-            0 < number < math.inf for number in self.std
-        ):
+        if not np.isfinite([*self.mean, *self.std]).all() or min(self.std) <= 0:
             raise DataError(
                 "mean must be finite, and std finite and above 0 (use std 1 for constant columns)."
             )
@@ -164,8 +149,8 @@ class Numbers(Columns):
     ) -> Numbers:
         wide = np.asarray(values, dtype=np.float64)
         std = wide.std(0)
-        constant = np.ptp(wide, axis=0) == 0
-        std = np.where(constant | (std == 0), 1.0, std)
+        constant = (np.ptp(wide, axis=0) == 0) | (std == 0)
+        std = np.where(constant, 1.0, std)
         return cls(tuple(columns), tuple(wide.mean(0)), tuple(std), cls.examples_of(values, chosen))
 
     @property
@@ -194,8 +179,10 @@ class Numbers(Columns):
     def as_channels(self, values: Tensor) -> Tensor:
         import torch
 
-        mean, std = (
-            torch.tensor(part, dtype=values.dtype, device=values.device)
-            for part in (self.mean, self.std)
-        )
+        mean = torch.tensor(self.mean, dtype=values.dtype, device=values.device)
+        std = torch.tensor(self.std, dtype=values.dtype, device=values.device)
         return (values - mean) / std
+
+
+def _floats(numbers: Iterable[Any]) -> tuple[float, ...]:
+    return tuple(map(float, numbers))

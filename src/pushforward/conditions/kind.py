@@ -1,4 +1,4 @@
-"""The base of kinds of condition, the masks that hide them from a network, and requests of callers."""
+"""The base of kinds of condition, the masks that hide them from a network, and requests."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ _NULL = "_null"
 
 
 class ConditionKind(ABC):
-    """Base class of kinds of condition: reads requests, draws and embeds values, and defines the null value.
+    """Base class of kinds of condition, which read requests, and draw and embed values.
 
-    A new kind is one class in a file that a run names as its plugin. Attributes keep the constructor arguments' names, since a
-    space stores its kinds as class name and arguments. Equal arguments make equal kinds.
+    A space stores its kinds as class name and arguments, so attributes keep the arguments' names,
+    and equal arguments make equal kinds.
     """
 
+    # Whether methods compute its values from the examples, so that data sets do not hold them
     learned: ClassVar[bool] = False
-    """Whether methods compute its values from the examples themselves, so that data sets do not hold them."""
 
     @property
     @abstractmethod
@@ -35,10 +35,7 @@ class ConditionKind(ABC):
 
     @abstractmethod
     def read(self, request: Any) -> Tensor:
-        """Convert a request to a tensor: of `shape`, one value for all examples, or (n, *shape), one per example.
-
-        Args:
-            request: Number, name, list, array or tensor.
+        """Convert a request (number, name, list, array or tensor) to (*shape) or (n, *shape).
 
         Raises:
             UsageError: If a value is invalid for this kind.
@@ -46,30 +43,29 @@ class ConditionKind(ABC):
 
     @abstractmethod
     def draw(self, u: Tensor, bounds: Tensor) -> Tensor:
-        """Draw values with the frequencies of the training data, (n, *shape); value i depends only on example i of the arguments.
+        """Draw values with the frequencies of the training data, (n, *shape).
 
-        All conditions of a sample are drawn at the same place of the training examples, which are in the order of their labels.
+        All conditions of a sample are drawn at the same place of the training examples, which are
+        in the order of their labels.
 
         Args:
-            u: Places, uniform within the bounds: from 0 for the first training example to 1 for the last, (n,) float64.
+            u: Places from 0 (first training example) to 1 (last), uniform within the bounds, (n,)
+                float64.
             bounds: Begin and end of the training examples with the sample's label, (n, 2) float64;
                 0 and 1 without a label.
-
-        Raises:
-            UsageError: If there are no examples to draw from.
         """
 
     def bounds(self, values: Tensor) -> Tensor:
-        """Return where the training examples of values (n, *shape) begin and end, (n, 2) float64; 0 and 1 by default."""
+        """Return begin and end of the training examples of values, (n, 2); 0 and 1 by default."""
         import torch
 
         return torch.tensor([0.0, 1.0], dtype=torch.float64).expand(len(values), 2)
 
     @abstractmethod
     def embedding(self, width: int) -> nn.Module:
-        """Build a module from values (n, *shape) and a mask, bool (n,) or None, to vectors (n, width) of about unit length.
+        """Build a module from values (n, *shape) and a mask to vectors (n, width) of unit length.
 
-        If the mask is True, the vector is a learned null vector for any value.
+        Where the mask, bool (n,) or None, is True, the vector is a learned null vector.
         """
 
     @abstractmethod
@@ -77,16 +73,12 @@ class ConditionKind(ABC):
         """Describe the condition in a few words, such as "10 classes"."""
 
     def check(self, values: Tensor, n: int) -> None:
-        """Raise an error if a network cannot take the values.
-
-        Raises:
-            UsageError: If the shape is not (n, *shape), or the dtype is not a float.
-        """
+        """Raise a `UsageError` if a network cannot take the values: floats (n, *shape)."""
         if tuple(values.shape) != (n, *self.shape) or not values.is_floating_point():
-            got = f"shape {tuple(values.shape)} and {values.dtype}"
             names = ", ".join(self.entries) or type(self).__name__
             raise UsageError(
-                f"Got values of {got} for {names}; expected floats of shape {(n, *self.shape)}."
+                f"Got values of shape {tuple(values.shape)} and {values.dtype} for {names}; "
+                f"expected floats of shape {(n, *self.shape)}."
             )
 
     def blank(self, n: int, device: Any) -> Tensor:
@@ -102,15 +94,9 @@ class ConditionKind(ABC):
         columns: Sequence[str],
         chosen: NDArray[np.int64] | None = None,
     ) -> ConditionKind:
-        """Build the kind of condition for training values.
+        """Build the kind of condition for training values: columns (n, k) with their names.
 
-        Args:
-            values: Columns of a table, float32 (n, k).
-            columns: Column names.
-            chosen: Numbers of the training examples that values are drawn from, in this order; None leaves them to the kind.
-
-        Raises:
-            UsageError: If this kind is not built from columns.
+        ``chosen`` are indices of examples that values are drawn from.
         """
         raise UsageError(f"A {cls.__name__} condition cannot be built from numeric columns.")
 
@@ -126,7 +112,7 @@ class ConditionKind(ABC):
 
     @property
     def continuous(self) -> bool:
-        """Whether nearby values of `as_channels` have similar meanings, so that an MLP can use them directly."""
+        """Whether nearby values of `as_channels` have similar meanings, so an MLP can use them."""
         return False
 
     def fits(self, other: ConditionKind) -> bool:
@@ -140,27 +126,17 @@ class ConditionKind(ABC):
     def as_channels(self, values: Tensor) -> Tensor:
         """Convert values to plain numbers, (n, channels), for appending to data."""
         raise UsageError(
-            f"A {type(self).__name__} condition has no numeric form, so it cannot be appended to the data."
+            f"A {type(self).__name__} condition has no numeric form to append to data."
         )
 
     def entered(self, values: Tensor, entry: str, request: Any, n: int) -> Tensor:
-        """Set one entry in the values of n samples.
-
-        Args:
-            values: Values (n, *shape).
-            entry: One of `entries`.
-            request: A number for all samples, or one for each.
-            n: Number of samples.
-
-        Raises:
-            UsageError: If a value is not a number, or the count is wrong.
-        """
-        numbers = as_numbers(
-            request, f'"{entry}" must be a number, or a list or tensor of numbers; got {request!r}.'
-        )
+        """Set one entry in the values of n samples, to one number or one for each."""
+        fault = f'"{entry}" must be a number, or a list or tensor of numbers; got {request!r}.'
+        numbers = as_numbers(request, fault)
         if numbers.dim() > 1 or (numbers.dim() and len(numbers) != n):
             raise UsageError(
-                f'"{entry}" has {numbers.numel()} values; expected one number, or one for each of the {n} samples.'
+                f'"{entry}" has {numbers.numel()} values; expected one number, or one for each of '
+                f"the {n} samples."
             )
         if not bool(numbers.isfinite().all()):
             raise UsageError(f'"{entry}" must be finite; got {request!r}.')
@@ -168,15 +144,14 @@ class ConditionKind(ABC):
         return values
 
     def held(self, entry: str, request: Any) -> tuple[Any, list[str]]:
-        """Return the value used for an entry, and warnings about a replaced value (none by default)."""
+        """Return the value used for an entry, and warnings about a replaced value."""
         return request, []
 
     def cells(self, values: Tensor) -> list[dict[str, Any]]:
-        """Convert values to text and numbers: one dict by column per example, for files and JSON; {} if there are no entries."""
-        return [
-            dict(zip(self.entries, row.flatten().tolist(), strict=True)) if self.entries else {}
-            for row in values
-        ]
+        """Convert values to text and numbers: one dict by column per example, for files."""
+        if not self.entries:
+            return [{} for _ in values]
+        return [dict(zip(self.entries, row.flatten().tolist(), strict=True)) for row in values]
 
 
 def as_numbers(request: Any, message: str) -> Tensor:
@@ -198,100 +173,101 @@ def mask_of(name: str) -> str:
 
 
 def hidden(condition: Mapping[str, Tensor], hide: Tensor) -> dict[str, Tensor]:
-    """Mask the values of a condition in additional examples.
-
-    Args:
-        condition: Values and masks by name, each of length n.
-        hide: bool (n,).
-    """
-    masks = [mask_of(name) for name in condition if not name.endswith(_NULL)]
-    return {
-        **condition,
-        **{mask: hide | condition[mask] if mask in condition else hide for mask in masks},
-    }
+    """Mask the values of a condition where ``hide``, bool (n,), is True."""
+    masked = dict(condition)
+    for name in condition:
+        if not name.endswith(_NULL):
+            mask = mask_of(name)
+            masked[mask] = hide | condition[mask] if mask in condition else hide
+    return masked
 
 
 def known_to(
     conditions: Mapping[str, ConditionKind], condition: Mapping[str, Tensor] | None
 ) -> dict[str, Tensor] | None:
     """Return the declared values and masks of a condition; None if there are none."""
-    return {
-        name: value
-        for name, value in (condition or {}).items()
-        if name.removesuffix(_NULL) in conditions
-    } or None
+    known = {}
+    for name, value in (condition or {}).items():
+        if name.removesuffix(_NULL) in conditions:
+            known[name] = value
+    return known or None
 
 
 def met(wanted: Mapping[str, ConditionKind], offered: Mapping[str, ConditionKind]) -> bool:
     """Return whether data has all requested conditions."""
-    needed = {name: kind for name, kind in wanted.items() if not kind.learned}
-    return all(name in offered and kind.fits(offered[name]) for name, kind in needed.items())
+    for name, kind in wanted.items():
+        if not kind.learned and (name not in offered or not kind.fits(offered[name])):
+            return False
+    return True
 
 
 def described(conditions: Mapping[str, ConditionKind]) -> str:
     """Describe conditions in a few words, such as "10 classes, given age"."""
-    return (
-        ", ".join(kind.describe() for kind in conditions.values())
-        or "no labels or other conditions"
-    )
+    words = [kind.describe() for kind in conditions.values()]
+    return ", ".join(words) or "no labels or other conditions"
+
+
+def request_names(name: str, kind: ConditionKind) -> tuple[str, ...]:
+    """Return the names for requests of a condition: its columns, or its own name without them."""
+    return kind.entries or (name,)
 
 
 def names_of(conditions: Mapping[str, ConditionKind]) -> tuple[str, ...]:
-    """Return the sorted names for requests: the columns of a condition, or its own name if it has no columns."""
-    return tuple(
-        sorted(word for name, kind in conditions.items() for word in kind.entries or (name,))
-    )
+    """Return the sorted names for requests of all conditions."""
+    names: list[str] = []
+    for name, kind in conditions.items():
+        names.extend(request_names(name, kind))
+    return tuple(sorted(names))
 
 
 def cells_of(
     conditions: Mapping[str, ConditionKind], condition: Mapping[str, Tensor] | None, n: int
 ) -> list[dict[str, Any]]:
-    """Return the values of n examples as text and numbers by column; see `ConditionKind.cells`."""
+    """Return the values of n examples as text and numbers by column."""
     cells: list[dict[str, Any]] = [{} for _ in range(n)]
     given = condition or {}
-    for name in [name for name in conditions if name in given]:
-        for row, more in zip(cells, conditions[name].cells(given[name].cpu()), strict=True):
-            row |= more
+    for name, kind in conditions.items():
+        if name in given:
+            for row, more in zip(cells, kind.cells(given[name].cpu()), strict=True):
+                row |= more
     return cells
 
 
 def checked(conditions: Mapping[str, ConditionKind]) -> dict[str, ConditionKind]:
-    """Validate kinds of condition by name.
-
-    Raises:
-        UsageError: If a name is taken, or an object is not a kind of condition.
-    """
+    """Validate kinds of condition by name."""
     taken = {"label", *conditions, *map(mask_of, conditions)}
     for name, kind in conditions.items():
         if not name.isidentifier() or name.endswith(_NULL) or name in ("x", "part"):
             raise UsageError(
-                f'A condition cannot be named "{name}". Use a word other than x and part, without {_NULL}.'
+                f'A condition cannot be named "{name}". Use a word other than x and part, without '
+                f"{_NULL}."
             )
         if not isinstance(kind, ConditionKind):
             raise UsageError(
-                f'The condition "{name}" is a {type(kind).__name__}; expected a kind of condition, such as Label.'
+                f'The condition "{name}" is a {type(kind).__name__}; expected a kind of condition, '
+                "such as Label."
             )
+        own = {name} - {"label"} if kind.entries == (name,) else set()
         if kind.learned:
-            free = {"label"} - conditions.keys()
-        elif kind.entries == (name,) and name != "label":
-            free = {name}
-        else:
-            free = set()
-        if twice := set(kind.entries) & (taken - free):
+            own = {"label"} - conditions.keys()
+        twice = (taken - own).intersection(kind.entries)
+        if twice:
             raise UsageError(
-                f"Given columns cannot have the same names as conditions. Rename them: {', '.join(twice)}."
+                "Given columns cannot have the same names as conditions. Rename them: "
+                f"{', '.join(twice)}."
             )
         taken.update(kind.entries)
     return dict(conditions)
 
 
 def check_mask(name: str, mask: Tensor | None, n: int) -> None:
-    """Raise an error if a mask is not bool of shape (n,)."""
+    """Raise a `UsageError` if a mask is not bool of shape (n,)."""
     import torch
 
-    if mask is not None and (mask.dtype != torch.bool or mask.ndim != 1 or mask.shape[0] != n):
+    if mask is not None and (mask.dtype != torch.bool or tuple(mask.shape) != (n,)):
         raise UsageError(
-            f'Got a mask "{mask_of(name)}" of shape {tuple(mask.shape)} and {mask.dtype}; expected bool of shape ({n},).'
+            f'Got a mask "{mask_of(name)}" of shape {tuple(mask.shape)} and {mask.dtype}; expected '
+            f"bool of shape ({n},)."
         )
 
 
@@ -304,10 +280,7 @@ def registry() -> dict[str, type[ConditionKind]]:
 class Request:
     """Parser of requests for conditions, by the kinds that a space declares.
 
-    Args:
-        kinds: Kinds of condition by name.
-        columns: Names of a table's columns, which only some models can be given.
-        numbers: Names of the numbers of vectors, which no model can be given.
+    ``columns`` of a table can only be given to some models, ``numbers`` of vectors to none.
     """
 
     def __init__(
@@ -321,20 +294,14 @@ class Request:
         self.numbers = numbers
 
     def values(self, n: int, requested: Any, seed: int) -> dict[str, Tensor] | None:
-        """Return values and masks of n samples on the CPU; sample i depends only on its request and on ``seed + i``.
+        """Return values and masks of n samples on the CPU; sample i depends only on ``seed + i``.
 
-        Conditions that are not requested are drawn together, as they occur in the training data: all those of a sample are of a
-        single training example, which has the sample's label. If only some columns of a condition are requested, the others are
-        taken from this example. A condition that is hidden for all samples is left out.
-
-        Args:
-            n: Number of samples.
-            requested: Conditions, columns of conditions, and masks, by name; None to draw all.
-            seed: Seed of the first sample.
+        ``requested`` holds conditions, columns of conditions, and masks; None to draw all. Values
+        that are not requested are drawn together, from one training example per sample, which has
+        the sample's label. A condition that is hidden for all samples is left out.
 
         Raises:
-            UsageError: If a name is unknown, the number of values is not n, or a value does not
-                exist.
+            UsageError: If a name, a value or the number of values is wrong.
         """
         if requested is None:
             requested = {}
@@ -349,7 +316,8 @@ class Request:
                 values[name] = _expanded(name, kind.read(requested[name]), n, len(kind.shape))
                 continue
             columns = [column for column in kind.entries if column in requested]
-            if columns or mask not in requested or not bool(values[mask].all()):
+            all_hidden = mask in requested and bool(values[mask].all())
+            if columns or not all_hidden:
                 values[name] = kind.draw(u, bounds)
             for column in columns:
                 values[name] = kind.entered(values[name], column, requested[column], n)
@@ -358,7 +326,6 @@ class Request:
         return values or None
 
     def _places(self, n: int, requested: Any, seed: int) -> tuple[Tensor, Tensor]:
-        """Places among the training examples that values are drawn at, and the bounds of the samples' labels."""
         import torch
 
         from pushforward.draws import ExampleDraws
@@ -367,64 +334,61 @@ class Request:
         if not self.kinds:
             return whole[:, 0], whole
         label = self.kinds.get("label")
-        u = (
-            ExampleDraws(seed, n, next(iter(self.kinds)) if label is None else "label")
-            .uniform()
-            .double()
-        )
-        if label is not None and "label" in requested:
+        stream = next(iter(self.kinds)) if label is None else "label"
+        u = ExampleDraws(seed, n, stream).uniform().double()
+        if label is None:
+            return u, whole
+        if "label" in requested:
             bounds = label.bounds(_expanded("label", label.read(requested["label"]), n, 0))
             return bounds[:, 0] + u * (bounds[:, 1] - bounds[:, 0]), bounds
         mask = mask_of("label")
-        if label is None or (
-            mask in requested and bool(self._mask("label", requested[mask], n).all())
-        ):
+        if mask in requested and bool(self._mask("label", requested[mask], n).all()):
             return u, whole
         return u, label.bounds(label.draw(u, whole))
 
     def _check(self, n: int, requested: Any) -> None:
         if not isinstance(requested, Mapping):
             raise UsageError(
-                f'A condition must be a dict, such as {{"label": 3}}; got {requested!r}. Pass a seed by keyword: '
-                f"sample({n}, seed=3)."
+                f'A condition must be a dict, such as {{"label": 3}}; got {requested!r}. Pass a '
+                f"seed by keyword: sample({n}, seed=3)."
             )
+        known: list[str] = []
         for condition, kind in self.kinds.items():
-            twice = [
-                column for column in kind.entries if column in requested and column != condition
-            ]
-            if condition in requested and twice:
-                raise UsageError(f'"{condition}" already contains "{twice[0]}". Specify only one.')
-        known = [
-            entry
-            for condition, kind in self.kinds.items()
-            for entry in kind.entries or (condition,)
-        ]
+            entries = request_names(condition, kind)
+            known.extend(entries)
+            for column in entries:
+                if column != condition and column in requested and condition in requested:
+                    raise UsageError(
+                        f'"{condition}" already contains "{column}". Specify only one.'
+                    )
+        allowed = {*known, *self.kinds, *map(mask_of, self.kinds)}
         for name in requested:
-            if name in known or name in self.kinds or name in map(mask_of, self.kinds):
-                continue
-            if name in self.columns:
-                raise UsageError(
-                    f'"{name}" is a column of the table, and this model does not support given columns: it samples whole '
-                    "rows. Models trained with flow, ddpm or edm on the table itself (not on latents) do."
-                )
-            if name == getattr(self.kinds.get("label"), "target", ""):
-                raise UsageError(
-                    f'"{name}" is the label of this model. Choose a class with `label={requested[name]}`.'
-                )
-            if name in self.numbers:
-                raise UsageError(
-                    f'"{name}" is one of the numbers that this model samples, and cannot be given, because its file was read '
-                    "as vectors. Train again with `table=True`, which reads the file as a table; then any columns can be "
-                    "given."
-                )
-            if not self.kinds:
-                raise UsageError(
-                    f"This model was trained without labels or other conditions, so none can be given; got {name!r}."
-                )
-            listed = ", ".join(map(quoted, known))
-            raise UsageError(
-                f"Unknown condition {quoted(name)}; this model supports {listed}.{did_you_mean(name, known)}"
+            if name not in allowed:
+                raise UsageError(self._unknown(name, requested[name], known))
+
+    def _unknown(self, name: str, value: Any, known: list[str]) -> str:
+        if name in self.columns:
+            return (
+                f'"{name}" is a column of the table, and this model does not support given '
+                "columns: it samples whole rows. Models trained with flow, ddpm or edm on the "
+                "table itself (not on latents) do."
             )
+        if name == getattr(self.kinds.get("label"), "target", ""):
+            return f'"{name}" is the label of this model. Choose a class with `label={value}`.'
+        if name in self.numbers:
+            return (
+                f'"{name}" is one of the numbers that this model samples, and cannot be given, '
+                "because its file was read as vectors. Train again with `table=True`, which reads "
+                "the file as a table; then any columns can be given."
+            )
+        if not self.kinds:
+            return (
+                "This model was trained without labels or other conditions, so none can be given; "
+                f"got {name!r}."
+            )
+        listed = ", ".join(map(quoted, known))
+        hint = did_you_mean(name, known)
+        return f"Unknown condition {quoted(name)}; this model supports {listed}.{hint}"
 
     def _mask(self, name: str, value: Any, n: int) -> Tensor:
         import torch
@@ -442,6 +406,7 @@ def _expanded(name: str, value: Tensor, n: int, dims: int) -> Tensor:
         return value.expand(n, *value.shape)
     if len(value) != n:
         raise UsageError(
-            f'The condition "{name}" is a list of {len(value)}; expected a list of {n}, or a single value without a list.'
+            f'The condition "{name}" is a list of {len(value)}; expected a list of {n}, or a '
+            "single value without a list."
         )
     return value

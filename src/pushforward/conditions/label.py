@@ -22,12 +22,8 @@ class Label(ConditionKind):
 
     Args:
         names: Names of the classes, in the order of their numbers.
-        frequencies: Fraction of each class in the training split, with sum 1; empty if values are
-            not drawn.
+        frequencies: Fraction of each class in the training split; empty if values are not drawn.
         target: Name of the column used as the label (tables); empty for none.
-
-    Raises:
-        DataError: If frequencies do not match the names.
     """
 
     names: tuple[str, ...]
@@ -35,11 +31,12 @@ class Label(ConditionKind):
     target: str = ""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "names", tuple(str(name) for name in self.names))
-        object.__setattr__(self, "frequencies", tuple(float(share) for share in self.frequencies))
+        object.__setattr__(self, "names", tuple(map(str, self.names)))
+        object.__setattr__(self, "frequencies", tuple(map(float, self.frequencies)))
         if not self.names:
             raise DataError(
-                "A label needs at least one class. For data without classes, leave the condition out."
+                "A label needs at least one class. For data without classes, leave the condition "
+                "out."
             )
         if self.frequencies and len(self.frequencies) != len(self.names):
             raise DataError(
@@ -48,20 +45,14 @@ class Label(ConditionKind):
 
     @classmethod
     def of(cls, labels: NDArray[np.int64], names: Sequence[str], target: str = "") -> Label:
-        """Build the label of training examples, with class frequencies.
-
-        Args:
-            labels: Label numbers (n,).
-            names: Names of the classes.
-            target: Name of the column used as the label.
-        """
+        """Build the label of training examples from their numbers (n,), with class frequencies."""
         shares = np.bincount(labels, minlength=len(names)) / len(labels)
         return cls(tuple(names), tuple(shares.tolist()), target)
 
     @classmethod
     def numbered(cls, classes: int) -> Label:
         """Build equally frequent classes with the names 0, 1, 2, ..."""
-        return cls(tuple(map(str, range(classes))), (1 / classes,) * classes if classes else ())
+        return cls(tuple(map(str, range(classes))), (1 / max(1, classes),) * classes)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -72,15 +63,7 @@ class Label(ConditionKind):
         return len(self.names)
 
     def index(self, label: str | int) -> int:
-        """Return the number of a class.
-
-        Args:
-            label: Class name, or number from 0 to the number of classes - 1. A text is a name if
-                such a class exists, otherwise a number.
-
-        Raises:
-            UsageError: If the class does not exist.
-        """
+        """Return the number of a class, given by name or number; a text is a name first."""
         if isinstance(label, str) and label in self.names:
             return self.names.index(label)
         try:
@@ -89,10 +72,12 @@ class Label(ConditionKind):
             number = -1
         if 0 <= number < len(self.names):
             return number
-        listed = ", ".join(self.names[:12]) + (", ..." if len(self.names) > 12 else "")
-        expected = f"Expected a number from 0 to {len(self.names) - 1} or one of: {listed}."
+        listed = ", ".join(self.names[:12])
+        if len(self.names) > 12:
+            listed += ", ..."
         raise UsageError(
-            f'There is no class "{label}".{did_you_mean(str(label), self.names)} {expected}'
+            f'There is no class "{label}".{did_you_mean(str(label), self.names)} Expected a number '
+            f"from 0 to {len(self.names) - 1} or one of: {listed}."
         )
 
     def read(self, request: Any) -> Tensor:
@@ -100,28 +85,25 @@ class Label(ConditionKind):
 
         if isinstance(request, str):
             request = self.index(request)
-        elif isinstance(request, (list, tuple, np.ndarray)) and any(
-            isinstance(label, str) for label in request
-        ):
-            request = [self.index(label) for label in request]
+        elif isinstance(request, (list, tuple, np.ndarray)):
+            request = [self.index(part) if isinstance(part, str) else part for part in request]
         try:
             label = torch.as_tensor(request)
         except (TypeError, ValueError, RuntimeError):
             raise UsageError(
-                f'The condition "label" must be a number, or a list or tensor of numbers; got {request!r}.'
+                'The condition "label" must be a number, or a list or tensor of numbers; got '
+                f"{request!r}."
             ) from None
-        if (
-            label.dim() > 1
-            or label.is_floating_point()
-            or label.is_complex()
-            or label.dtype == torch.bool
-        ):
+        fractional = label.is_floating_point() or label.is_complex()
+        if label.dim() > 1 or fractional or label.dtype == torch.bool:
             raise UsageError(
-                f"Labels must be integers, one per sample; got {label.dtype} of shape {tuple(label.shape)}."
+                f"Labels must be integers, one per sample; got {label.dtype} of shape "
+                f"{tuple(label.shape)}."
             )
         if not bool(((label >= 0) & (label < len(self.names))).all()):
             raise UsageError(
-                f"Labels must be between 0 and {len(self.names) - 1}; got {label.unique().tolist()}."
+                f"Labels must be between 0 and {len(self.names) - 1}; got "
+                f"{label.unique().tolist()}."
             )
         return label
 
@@ -136,17 +118,15 @@ class Label(ConditionKind):
         return torch.bucketize(u.float(), edges, right=True)
 
     def bounds(self, labels: Tensor) -> Tensor:
-        """Return where the training examples of labels (n,) begin and end in label order, (n, 2) float64 from 0 to 1.
-
-        They are 0 and 1 for a label that no training example has.
-        """
+        """Return where the training examples of labels begin and end; 0 and 1 if there are none."""
         import torch
 
         if not self.frequencies:
             return super().bounds(labels)
-        ends = np.cumsum(self.frequencies) / sum(self.frequencies)
+        shares = np.array(self.frequencies)
+        ends = np.cumsum(shares) / sum(self.frequencies)
         table = np.stack([np.concatenate([[0.0], ends[:-1]]), ends], axis=1)
-        table[np.array(self.frequencies) == 0] = (0, 1)
+        table[shares == 0] = (0, 1)
         return torch.from_numpy(table)[labels.long()]
 
     def embedding(self, width: int) -> nn.Module:
@@ -160,14 +140,11 @@ class Label(ConditionKind):
     def check(self, values: Tensor, n: int) -> None:
         import torch
 
-        if (
-            values.is_floating_point()
-            or values.dtype == torch.bool
-            or values.ndim != 1
-            or values.shape[0] != n
-        ):
+        integers = not values.is_floating_point() and values.dtype != torch.bool
+        if not integers or tuple(values.shape) != (n,):
             raise UsageError(
-                f"Got labels of shape {tuple(values.shape)} and {values.dtype}; expected int64 of shape ({n},)."
+                f"Got labels of shape {tuple(values.shape)} and {values.dtype}; expected int64 of "
+                f"shape ({n},)."
             )
 
     def blank(self, n: int, device: Any) -> Tensor:

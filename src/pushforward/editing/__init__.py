@@ -1,4 +1,4 @@
-"""Editing with a trained model: interpolation, variation, inpainting, super-resolution, inversion, truncation."""
+"""Editing with a trained model."""
 
 from __future__ import annotations
 

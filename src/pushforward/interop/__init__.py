@@ -1,7 +1,4 @@
-"""Conversion of models from and to diffusers folders: UNet2DModel pipelines and AutoencoderKL.
-
-Only safetensors weights are read, and no class that a folder names is imported.
-"""
+"""Conversion of models from and to diffusers folders; only safetensors weights are read."""
 
 from pushforward.interop.diffusers import (
     DiffusersDecoder,

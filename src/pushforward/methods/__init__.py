@@ -1,4 +1,4 @@
-"""Ways of learning, one file each."""
+"""Training methods, one module each."""
 
 from pushforward.methods.adversarial import GAN, CriticInput, Penalties
 from pushforward.methods.autoencoders import PerceptualAutoencoder, QuantisedAutoencoder

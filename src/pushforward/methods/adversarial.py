@@ -1,4 +1,4 @@
-"""Generative adversarial networks: losses of critic and generator, penalties on the critic's slope, augmentation, the game."""
+"""Generative adversarial networks: losses, gradient penalties, augmentation and the game."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from torch.nn import functional as F
 
 from pushforward.arguments import one_of, share, weight, whole
 from pushforward.data import Batch, Space
-from pushforward.denoisers.denoiser import Condition, call, network_precision, shaped
+from pushforward.denoisers.denoiser import Condition, call, condition_at, network_precision, shaped
 from pushforward.draws import Draws
 from pushforward.errors import UsageError
 from pushforward.methods.method import Method, Modules, Move, Now, Sums
 from pushforward.transports import Map
 
 POLICIES = ("color", "translation", "cutout")
-# The greatest shift and the side of the hole, as shares of the image's sides
+# Largest shift, and the side of the hole, as fractions of the image's sides
 SHIFT = 1 / 8
 HOLE = 1 / 2
 
@@ -28,17 +28,12 @@ HOLE = 1 / 2
 class DiffAugment(nn.Module):
     """Random differentiable augmentation of images in model units, independent for each example.
 
-    * color: brightness, x + range (u - 1/2) / 2; then saturation, away from or towards the mean of the channels by a factor in
-      [0, 2]; then contrast, away from or towards the mean of the image by a factor in [1/2, 3/2].
-    * translation: by up to an eighth of each side, in whole pixels; new pixels are 0, the data's mean.
+    * color: brightness, x + range (u - 1/2) / 2; saturation, away from the mean of the channels by
+      a factor in [0, 2]; contrast, away from the mean of the image by a factor in [1/2, 3/2].
+    * translation: by up to an eighth of each side, in whole pixels; new pixels are 0.
     * cutout: a square of half of each side becomes 0; it may hang over the edge.
 
-    Args:
-        policy: Names from `POLICIES`, applied in this order; in a string, separated by commas.
-        extent: Difference between the highest and lowest data value, in model units.
-
-    Raises:
-        UsageError: If a policy is unknown.
+    ``extent`` is the range of data values in model units.
 
     References:
         Zhao et al., Differentiable Augmentation for Data-Efficient GAN Training (2020).
@@ -46,28 +41,22 @@ class DiffAugment(nn.Module):
 
     def __init__(self, policy: str | Sequence[str] = POLICIES, extent: float = 2.0) -> None:
         super().__init__()
-        names = tuple(policy.split(",")) if isinstance(policy, str) else tuple(policy)
+        names = policy.split(",") if isinstance(policy, str) else policy
         for name in names:
             one_of("augmentation", name, POLICIES)
-        self.policy = names
+        self.policy = tuple(names)
         self.extent = extent
 
     def forward(self, x: Tensor, draws: Draws, probability: Tensor | float = 1.0) -> Tensor:
-        """Augment images.
-
-        Args:
-            x: Images (n, C, H, W), in model units.
-            draws: Random numbers for each image.
-            probability: Probability of each change, independently for each image.
-        """
+        """Augment images (n, C, H, W), each change with this probability."""
         for name in self.policy:
             apply = draws.uniform() < probability
             changed = getattr(self, f"_{name}")(x, draws)
-            x = torch.where(apply[:, None, None, None], changed, x)
+            x = torch.where(shaped(apply, x), changed, x)
         return x
 
     def _color(self, x: Tensor, draws: Draws) -> Tensor:
-        bright, saturate, contrast = (draws.uniform()[:, None, None, None].to(x) for _ in range(3))
+        bright, saturate, contrast = (shaped(draws.uniform().to(x), x) for _ in range(3))
         x = x + self.extent * (bright - 0.5) / 2
         grey = x.mean(1, keepdim=True)
         x = grey + (x - grey) * 2 * saturate
@@ -91,7 +80,7 @@ class DiffAugment(nn.Module):
         hidden = []
         for side in x.shape[2:]:
             width = int(side * HOLE + 0.5)
-            # the centre is uniform over all pixels, so that the border is hidden as often as the middle
+            # the centre is uniform over all pixels, so that the border is hidden as often
             start = (draws.uniform() * (side + (1 - width % 2))).long() - width // 2
             place = torch.arange(side, device=x.device)
             hidden.append((place >= start[:, None]) & (place < start[:, None] + width))
@@ -102,14 +91,9 @@ Loss = Callable[[Tensor, Tensor], Tensor]
 
 
 class Objective(NamedTuple):
-    """Losses of critic and generator for each example.
+    """Losses per example of critic and generator, from scores of real and generated examples.
 
-    Attributes:
-        critic: ``critic(on_real, on_fake) -> (n,)`` from the critic's scores of real and of generated examples, each (n,).
-        generator: ``generator(on_real, on_fake) -> (n,)``.
-        paired: Whether the generator loss uses the scores of real examples.
-        penalty: Penalty that the loss was published with, as named in `GAN`; "none" for losses
-            without.
+    ``paired`` generator losses use scores of real examples.
     """
 
     critic: Loss
@@ -122,14 +106,20 @@ def _cross_entropy(on_real: Tensor, on_fake: Tensor) -> Tensor:
     return F.softplus(-on_real) + F.softplus(on_fake)
 
 
-# Every game by name, with D the critic's score of real x and generated G:
+# Losses by name, with D the critic's score of real x and generated G:
 #
-# * relativistic: L_D = softplus(D(G) - D(x)), L_G = softplus(D(x) - D(G)) (Jolicoeur-Martineau 2019; Huang et al. 2024, eq. 2).
-# * non_saturating: L_D = softplus(-D(x)) + softplus(D(G)), L_G = softplus(-D(G)) (Goodfellow et al. 2014, section 3).
-# * minimax: the same critic, L_G = -softplus(D(G)) = log(1 - sigmoid(D(G))) (Goodfellow et al. 2014, eq. 1).
-# * hinge: L_D = max(0, 1 - D(x)) + max(0, 1 + D(G)), L_G = -D(G) (Lim and Ye 2017; Miyato et al. 2018, eq. 16 and 17).
-# * least_squares: L_D = ((D(x) - 1)^2 + D(G)^2) / 2, L_G = (D(G) - 1)^2 / 2 (Mao et al. 2017, eq. 9).
-# * wasserstein: L_D = D(G) - D(x), L_G = -D(G) (Arjovsky et al. 2017), the critic's slope held near 1 (Gulrajani et al. 2017).
+# * relativistic: L_D = softplus(D(G) - D(x)), L_G = softplus(D(x) - D(G)) (Jolicoeur-Martineau
+#   2019; Huang et al. 2024, eq. 2).
+# * non_saturating: L_D = softplus(-D(x)) + softplus(D(G)), L_G = softplus(-D(G)) (Goodfellow et al.
+#   2014, section 3).
+# * minimax: the same critic, L_G = -softplus(D(G)) = log(1 - sigmoid(D(G))) (Goodfellow et al.
+#   2014, eq. 1).
+# * hinge: L_D = max(0, 1 - D(x)) + max(0, 1 + D(G)), L_G = -D(G) (Lim and Ye 2017; Miyato et al.
+#   2018, eq. 16 and 17).
+# * least_squares: L_D = ((D(x) - 1)^2 + D(G)^2) / 2, L_G = (D(G) - 1)^2 / 2 (Mao et al.
+#   2017, eq. 9).
+# * wasserstein: L_D = D(G) - D(x), L_G = -D(G) (Arjovsky et al. 2017), with the critic's gradient
+#   norm held near 1 (Gulrajani et al. 2017).
 OBJECTIVES = {
     "relativistic": Objective(
         lambda on_real, on_fake: F.softplus(on_fake - on_real),
@@ -162,18 +152,13 @@ class Penalties:
     Args:
         kind: "r1", "r2", "gradient", several joined by "+", or "none"; None for the penalty of the
             loss.
-        gamma: Weight at the start; 0 for no penalties.
+        gamma: Initial weight; 0 for no penalties.
         gamma_end: Weight at the end of a cosine schedule; None for a constant weight.
-        ramp: Number of training samples over which gamma changes; None for the whole training run.
+        ramp: Training samples over which gamma changes; None for the whole training run.
         interval: Steps between penalties, whose weight is multiplied by this number (lazy
             regularisation).
-        difference: Step, in model units, of finite differences that replace exact gradients in r1
-            and r2 (`differences`); None for exact gradients.
-        shortest_ramp: Minimum number of training samples for the change of gamma; shorter training
-            runs end before gamma_end. None for no minimum.
-
-    Raises:
-        UsageError: If a name is unknown or a number is out of range.
+        difference: Step of finite differences in r1 and r2; None for exact gradients.
+        shortest_ramp: Minimum of ramp; None for no minimum.
     """
 
     kind: str | None = None
@@ -189,23 +174,22 @@ class Penalties:
             one_of("penalty", name, ("r1", "r2", "gradient"), " (join several with +)")
         weight("gamma", self.gamma)
         weight("gamma_end", self.end)
-        for name, count in {
-            "ramp": self.ramp,
-            "shortest_ramp": self.shortest_ramp,
-            "penalty_interval": self.interval,
-        }.items():
-            whole(name, 1 if count is None else count, 1)
-        if self.difference is not None and "gradient" in self.names:
-            raise UsageError(
-                "Finite differences can only approximate the penalties r1 and r2. For the penalty gradient, use exact gradients."
-            )
+        whole("penalty_interval", self.interval, 1)
+        for name in ("ramp", "shortest_ramp"):
+            if getattr(self, name) is not None:
+                whole(name, getattr(self, name), 1)
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Return the names of the penalties in ``kind``."""
-        if self.kind in (None, "none"):
+        if self.kind is None or self.kind == "none":
             return ()
-        return tuple(str(self.kind).split("+"))
+        return tuple(self.kind.split("+"))
+
+    def for_loss(self, loss: str) -> Penalties:
+        """Return these penalties, or those that the loss was published with."""
+        if self.kind:
+            return self
+        return replace(self, kind=OBJECTIVES[loss].penalty)
 
     @property
     def end(self) -> float:
@@ -219,7 +203,7 @@ class Penalties:
 
 @contextmanager
 def held(critic: nn.Module) -> Iterator[None]:
-    """Context in which gradients pass through the critic, but are not computed for its weights."""
+    """Context in which gradients pass through the critic, but not into its weights."""
     weights = [parameter for parameter in critic.parameters() if parameter.requires_grad]
     for parameter in weights:
         parameter.requires_grad_(False)
@@ -231,25 +215,14 @@ def held(critic: nn.Module) -> Iterator[None]:
 
 
 def slope(scores: Tensor, x: Tensor) -> Tensor:
-    """Compute the squared gradient norm of scores with respect to their inputs, differentiable again.
+    """Compute the squared gradient norm (n / m,) of scores of m examples each.
 
-    The mean over real examples times gamma / 2 is R1; over generated examples, R2.
-
-    Args:
-        scores: Scores of x, (n / m,); each depends on m consecutive examples (m = 1 without
-            packing).
-        x: Inputs of the critic, (n, *shape), requiring gradients.
-
-    Returns:
-        |grad|^2 over all m examples, (n / m,).
-
-    Raises:
-        UsageError: If the critic returns several scores per example.
+    It is differentiable again. The mean over real examples times gamma / 2 is R1; over generated
+    examples, R2.
 
     References:
-        Mescheder et al., Which Training Methods for GANs do actually Converge? (2018), eq. 9 and 10.
+        Mescheder et al., Which Training Methods for GANs do actually Converge? (2018), eq. 9, 10.
     """
-    _check_single(scores, x)
     (gradient,) = torch.autograd.grad(scores.sum(), x, create_graph=True)
     return gradient.square().flatten(1).sum(1).reshape(len(scores), -1).sum(1)
 
@@ -257,53 +230,23 @@ def slope(scores: Tensor, x: Tensor) -> Tensor:
 def differences(
     critic: Callable[[Tensor], Tensor], x: Tensor, noise: Tensor, step: float
 ) -> tuple[Tensor, Tensor]:
-    """Compute scores, and their squared gradient norms by finite differences along random directions.
+    """Compute scores of x, and their squared gradient norms by finite differences, (n / m,) each.
 
     If D is linear, (D(x + h n) - D(x))^2 / h^2 has the mean |grad D|^2 over standard normal n. No
-    second derivative is needed, so a step is cheaper than with `slope`.
-
-    Args:
-        critic: Function from examples to scores, (n / m,).
-        x: Examples, (n, *shape).
-        noise: Standard normal noise with the shape of x.
-        step: Step h, in model units.
-
-    Returns:
-        Scores of x and gradient estimates, both (n / m,).
-
-    Raises:
-        UsageError: If the critic returns several scores per example.
+    second derivative is needed.
 
     References:
-        Lin et al., Diffusion Adversarial Post-Training (APT, 2025), for the approximate R1; Lin et al., Adversarial Flow Models
-        (2025).
+        Lin et al., Diffusion Adversarial Post-Training (APT, 2025); Lin et al., Adversarial Flow
+        Models (2025).
     """
     scores, moved = critic(torch.cat([x, x + step * noise])).chunk(2)
-    _check_single(scores, x)
     return scores, ((moved - scores) / step).square()
-
-
-def _check_single(scores: Tensor, x: Tensor) -> None:
-    if len(scores) > len(x):
-        raise UsageError(
-            "Gradient penalties need a critic with one score per example; this critic returns "
-            f'{len(scores) / len(x):g}. Use penalty="none".'
-        )
 
 
 def between(
     real: Tensor, fake: Tensor, share: Tensor, critic: Callable[[Tensor], Tensor]
 ) -> Tensor:
-    """Compute the WGAN-GP penalty (|grad D| - 1)^2 at points between real and generated examples.
-
-    Args:
-        real: Real examples, (n, *shape).
-        fake: Generated examples of the same shape, paired with the real ones.
-        share: Position between the two, (n,), in [0, 1].
-        critic: Function from examples to scores, (n / m,).
-
-    Returns:
-        (n / m,).
+    """Compute the WGAN-GP penalty (|grad D| - 1)^2 between real and generated examples, (n / m,).
 
     References:
         Gulrajani et al., Improved Training of Wasserstein GANs (2017), eq. 3.
@@ -317,23 +260,19 @@ def between(
 
 @dataclass(frozen=True)
 class CriticInput:
-    """Grouping and augmentation of real and generated examples before the critic scores them.
+    """Grouping and augmentation of examples before the critic scores them.
 
     Args:
         pack: Number of examples scored together (`pushforward.networks.Packed`).
         minibatch_std: Number of scores per group of minibatch standard deviation; 0 for none.
-        augment: Random augmentation; penalties apply to gradients at augmented examples.
+        augment: Random augmentation.
         strength: Probability of each change; with ``ada_target``, the initial probability.
         ada_target: Target for the mean sign of the critic's scores of real examples (of score gaps
-            for paired losses), which is reached by adapting the strength (adaptive augmentation);
-            None for a constant strength.
-
-    Raises:
-        UsageError: If a number is out of range.
+            for paired losses), reached by adapting the strength.
 
     References:
-        Lin et al., PacGAN (2018); Karras et al., Progressive Growing of GANs (2018), section 3, for minibatch standard
-        deviation; Karras et al., Training GANs with Limited Data (2020), section 3, for the strength that adapts.
+        Lin et al., PacGAN (2018); Karras et al., Progressive Growing of GANs (2018), section 3;
+        Karras et al., Training GANs with Limited Data (2020), section 3, for the adaptive strength.
     """
 
     pack: int = 1
@@ -349,11 +288,10 @@ class CriticInput:
 
     @property
     def group(self) -> int:
-        """Return the number of examples that the critic scores together."""
         return self.pack * max(1, self.minibatch_std)
 
     def transform(self, draws: Draws, strength: Tensor | float) -> Callable[[Tensor], Tensor]:
-        """Return a function that randomly augments examples for the critic; ``strength`` is the probability of each change."""
+        """Return the function that augments examples for the critic with this probability."""
         augment = self.augment
         if augment is None:
             return lambda x: x
@@ -361,27 +299,17 @@ class CriticInput:
         return lambda x: augment(x, stream, strength)
 
     def check(self, count: int) -> None:
-        """Raise an error if a batch cannot be divided into whole groups.
-
-        Raises:
-            UsageError: With suitable batch sizes.
-        """
+        """Raise a `UsageError` if a batch cannot be divided into whole groups."""
         if count % self.group:
             raise UsageError(
-                f"This critic scores groups of {self.group} examples, but the batch has {count}. Choose a `batch` that is "
-                f"a multiple of {self.group}."
+                f"This critic scores groups of {self.group} examples, but the batch has {count}. "
+                f"Choose a `batch` that is a multiple of {self.group}."
             )
 
 
 @dataclass(frozen=True)
 class Game:
-    """Losses of a critic and of the model whose samples it scores.
-
-    Args:
-        critic: ``critic(x, None, condition)`` -> scores.
-        loss: Name in `pushforward.methods.adversarial.OBJECTIVES`.
-        penalties: Gradient penalties of the critic.
-    """
+    """Losses of a critic and of the model whose samples it scores."""
 
     critic: nn.Module
     loss: str
@@ -392,57 +320,46 @@ class Game:
         return call(self.critic, x, None, condition).reshape(-1)
 
     def alone(self, x: Tensor, condition: Condition, pack: int) -> Tensor:
-        """Compute scores (n,) of examples, each packed with copies of itself; averaged if an example has several scores."""
-        alike = lambda values: values.repeat_interleave(pack, 0)  # noqa: E731
-        if condition is None:
-            given = None
-        else:
-            given = {name: alike(values) for name, values in condition.items()}
-        return self.scores(alike(x), given).reshape(len(x), -1).mean(1)
+        """Compute scores (n,) of examples, each packed with copies of itself."""
+        index = torch.arange(len(x), device=x.device).repeat_interleave(pack)
+        scores = self.scores(x[index], condition_at(condition, index))
+        return scores.reshape(len(x), -1).mean(1)
 
     def critic_loss(
         self, real: Tensor, fake: Tensor, condition: Condition, now: Now
     ) -> tuple[Tensor, Tensor]:
-        """Compute the critic loss, and the signs of its scores of real examples (of score gaps for paired losses).
+        """Compute the critic loss, and the signs of scores of real examples (paired: of gaps).
 
-        It logs the logit gap, the critic's accuracy and, in steps with a penalty, the penalty.
-
-        Args:
-            real: Augmented training examples, (n, *shape).
-            fake: Generated examples with the same conditions, without gradients.
-            condition: Conditions, as networks take them.
-            now: Random numbers, step and log.
+        It logs the logit gap, the critic's accuracy and the penalty.
         """
+        objective = OBJECTIVES[self.loss]
         names = self.penalties.names
         interval = self.penalties.interval
         due = now.step % interval == 0
         gamma = self.penalties.weight(now) * interval if due else 0.0
-        zero_centred = gamma > 0 and bool({"r1", "r2"} & set(names))
+        zero_centred = gamma > 0 and ("r1" in names or "r2" in names)
         both = torch.cat([real, fake])
-        scores, squares = (
-            self._sloped(both, condition, now)
-            if zero_centred
-            else (self.scores(both, _twice(condition)), both)
-        )
+        if zero_centred:
+            scores, squares = self._sloped(both, condition, now)
+        else:
+            scores = self.scores(both, _twice(condition))
         on_real, on_fake = scores.chunk(2)
-        loss = OBJECTIVES[self.loss].critic(on_real, on_fake).mean()
+        loss = objective.critic(on_real, on_fake).mean()
         penalty = torch.zeros_like(loss)
         if zero_centred:
-            halves = dict(zip(("r1", "r2"), squares.chunk(2), strict=True))
-            penalty = penalty + sum(
-                gamma / 2 * halves[name].mean() for name in ("r1", "r2") if name in names
-            )
+            for name, half in zip(("r1", "r2"), squares.chunk(2), strict=True):
+                if name in names:
+                    penalty = penalty + gamma / 2 * half.mean()
         if gamma > 0 and "gradient" in names:
             share = now.draws.stream("between").uniform()
-            penalty = (
-                penalty
-                + gamma * between(real, fake, share, lambda x: self.scores(x, condition)).mean()
-            )
+            apart = between(real, fake, share, lambda x: self.scores(x, condition))
+            penalty = penalty + gamma * apart.mean()
         gap = (on_real - on_fake).detach()
         now.notes.update(logit_gap=gap.mean(), critic_accuracy=(gap > 0).float().mean())
         if due:
             now.notes["penalty"] = penalty.detach()
-        return loss + penalty, (gap if OBJECTIVES[self.loss].paired else on_real.detach()).sign()
+        leans = gap if objective.paired else on_real.detach()
+        return loss + penalty, leans.sign()
 
     def _sloped(self, both: Tensor, condition: Condition, now: Now) -> tuple[Tensor, Tensor]:
         step = self.penalties.difference
@@ -452,13 +369,12 @@ class Game:
             return scores, slope(scores, both)
         draws = now.draws.stream("difference")
         noise = torch.cat([draws.normal(both.shape[1:]) for _ in range(2)])
+        fourfold = _twice(_twice(condition))
         with network_precision("float32"):  # a small difference is lost in the rounding of bfloat16
-            return differences(
-                lambda x: self.scores(x, _twice(_twice(condition))), both, noise, step
-            )
+            return differences(lambda x: self.scores(x, fourfold), both, noise, step)
 
     def generator_loss(self, real: Tensor, fake: Tensor, condition: Condition) -> Tensor:
-        """Compute the generator loss; gradients pass through the critic, but its weights receive none."""
+        """Compute the generator loss; the critic's weights receive no gradients."""
         objective = OBJECTIVES[self.loss]
         with held(self.critic):
             on_fake = self.scores(fake, condition)
@@ -475,15 +391,14 @@ def _twice(condition: Condition) -> Condition:
     return {name: torch.cat([values, values]) for name, values in condition.items()}
 
 
-# Training samples in which the augmentation's strength moves by 1 if all examples agree (Karras et al. 2020).
+# Training samples in which the strength moves by 1 if all examples agree (Karras et al. 2020)
 ADAPTATION = 500_000
-STRONGEST = (
-    0.8  # Above this the augmentations leak into the samples (Karras et al. 2020, section 2.2).
-)
+# Above this the augmentations leak into the samples (Karras et al. 2020, section 2.2)
+STRONGEST = 0.8
 
 
 class Adversarial(Method):
-    """Base class of methods with a critic: ``critic``, ``loss``, ``penalties`` and ``critic_input``."""
+    """Base class of methods with a critic, its loss, penalties and input."""
 
     @property
     def group(self) -> int:
@@ -494,24 +409,15 @@ class Adversarial(Method):
         return Game(self.critic, self.loss, self.penalties)
 
     def scores(self, x: Tensor, condition: Condition = None) -> Tensor:
-        """Compute critic scores (n,) of examples in model units; a packed critic receives each example with copies of itself.
-
-        Several scores of one example are averaged.
-        """
         return self.game.alone(x, condition, self.critic_input.pack)
 
 
 class GAN(Adversarial):
     """Generative adversarial network: one step from noise to data.
 
-    The critic loss is the adversarial loss (`pushforward.methods.adversarial`) plus gradient
-    penalties with weight gamma: gamma / 2 |grad D(x)|^2 (r1), gamma / 2 |grad D(G(z))|^2 (r2),
-    gamma (|grad D| - 1)^2 in between (gradient). The default, a paired loss with r1 + r2,
-    converges; the original loss, without penalties, is known to lose modes.
-
-    Training logs the logit gap (mean D(x) - D(G(z))), the critic's accuracy (fraction of pairs of
-    real and generated examples that it ranks correctly), the penalty in steps that have one, and
-    the augmentation strength.
+    The critic loss is the adversarial loss (`OBJECTIVES`) plus gamma / 2 |grad D(x)|^2 (r1),
+    gamma / 2 |grad D(G(z))|^2 (r2) or gamma (|grad D| - 1)^2 in between (gradient). The default, a
+    paired loss with r1 + r2, converges; the original loss without penalties is known to lose modes.
 
     Args:
         generator: ``generator(z, None, condition) -> x``, model units.
@@ -523,15 +429,12 @@ class GAN(Adversarial):
         penalties: Gradient penalties; by default the penalty of the loss with gamma 1.
         critic_input: Grouping and augmentation of the examples that the critic scores.
 
-    Raises:
-        UsageError: If the loss is unknown, or vectors are to be augmented.
-
     References:
-        Goodfellow et al., Generative Adversarial Nets (2014); Jolicoeur-Martineau, The Relativistic Discriminator (2019);
-        Huang et al., The GAN Is Dead; Long Live the GAN! (R3GAN, 2024), eq. 2 and section 2.2 for the pair R1 + R2;
-        Karras et al., StyleGAN2 (2020), appendix B, for lazy penalties; Karras et al., Training GANs with Limited Data (2020),
-        section 3, for the strength that adapts. There it moves by the sign of the difference to the target, here in proportion
-        to it.
+        Goodfellow et al., Generative Adversarial Nets (2014); Jolicoeur-Martineau, The Relativistic
+        Discriminator (2019); Huang et al., The GAN Is Dead; Long Live the GAN! (R3GAN, 2024), eq. 2
+        and section 2.2 for R1 + R2; Karras et al., StyleGAN2 (2020), appendix B, for lazy
+        penalties; Karras et al., Training GANs with Limited Data (2020), section 3, for the
+        adaptive strength, which here moves in proportion to the difference, not by its sign.
     """
 
     def __init__(
@@ -547,28 +450,20 @@ class GAN(Adversarial):
     ) -> None:
         super().__init__()
         one_of("loss", loss, OBJECTIVES)
-        penalties = penalties or Penalties()
-        critic_input = critic_input or CriticInput()
-        augment = critic_input.augment
-        if augment is not None and not space.grid:
-            raise UsageError(
-                "Colour, translation and cutout augment images only. Leave out augment for vectors."
-            )
         self.generator = generator
         self.critic = critic
         self.space = space
         self.latent = latent
         self.loss = loss
-        if penalties.kind:
-            self.penalties = penalties
-        else:
-            self.penalties = replace(penalties, kind=OBJECTIVES[loss].penalty)
-        self.critic_input = critic_input
-        self.register_buffer(
-            "strength_now",
-            torch.tensor(float(critic_input.strength)),
-            persistent=augment is not None,
-        )
+        self.penalties = (penalties or Penalties()).for_loss(loss)
+        self.critic_input = critic_input or CriticInput()
+        augments = self.critic_input.augment is not None
+        if augments and not space.grid:
+            raise UsageError(
+                "Colour, translation and cutout augment images only. Leave out augment for vectors."
+            )
+        strength = torch.tensor(float(self.critic_input.strength))
+        self.register_buffer("strength_now", strength, persistent=augments)
 
     @property
     def players(self) -> Modules:
@@ -577,38 +472,33 @@ class GAN(Adversarial):
     def losses(self, batch: Batch, now: Now) -> Iterator[Move]:
         """Yield the critic loss, then the generator loss, on the same generated samples.
 
-        If a batch is split into micro-batches (``now.parts``), samples are generated again for the
-        generator loss: one more forward pass of the generator, so that no micro-batch keeps its
-        graph while the critic is trained.
-
-        Raises:
-            UsageError: If a batch cannot be divided into whole groups.
+        Micro-batches generate them again instead of keeping their graphs.
         """
         self.critic_input.check(len(batch.x))
+        augments = self.critic_input.augment is not None
         adapts = self.critic_input.ada_target is not None
         if adapts:
             self.strength_now.clamp_(0.0, STRONGEST)
         strength = self.strength_now.clone()
-        if self.critic_input.augment is not None:
+        if augments:
             now.notes["strength"] = strength
         transform = self.critic_input.transform(now.draws, strength)
+        condition = batch.condition
         z = now.draws.normal((self.latent,))
         with torch.set_grad_enabled(now.parts == 1):
-            fake = call(self.generator, z, None, batch.condition)
+            fake = call(self.generator, z, None, condition)
         loss, leans = self.game.critic_loss(
-            transform(batch.x), transform(fake.detach()), batch.condition, now
+            transform(batch.x), transform(fake.detach()), condition, now
         )
         yield "critic", loss
         del loss
-        if self.critic_input.augment is not None and adapts:
-            leaning = {"leans": leans.sum(), "scores": leans.new_tensor(leans.numel())}
-            yield Sums(len(batch.x), leaning, then=self._adapted)
+        if augments and adapts:
+            values = {"leans": leans.sum(), "scores": leans.new_tensor(leans.numel())}
+            yield Sums(len(batch.x), values, then=self._adapted)
         if now.parts > 1:
-            fake = call(self.generator, z, None, batch.condition)
-        yield (
-            "generator",
-            self.game.generator_loss(transform(batch.x), transform(fake), batch.condition),
-        )
+            fake = call(self.generator, z, None, condition)
+        loss = self.game.generator_loss(transform(batch.x), transform(fake), condition)
+        yield "generator", loss
 
     def _adapted(self, total: Sums) -> None:
         assert self.critic_input.ada_target is not None

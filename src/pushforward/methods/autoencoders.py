@@ -1,4 +1,4 @@
-"""Autoencoders for models in a latent space: of sharp reconstructions, and of a finite book of codes."""
+"""Autoencoders for latent models: perceptual ones, and ones with a codebook."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ from pushforward.methods.likelihoods import (
     mean_of,
 )
 from pushforward.methods.method import Method, Modules, Move, Now, Sums
-from pushforward.methods.vae import Deterministic, note_code
+from pushforward.methods.vae import Deterministic, note_code, reparameterised
 from pushforward.transports import Autoencoder, Map
 
-# The decay, for each step, of the running mean and spread of codes, or of the use of a book's codes
+# Decay per step of the running statistics of latents and of code frequencies
 MEMORY = 0.99
 
 
@@ -35,14 +35,8 @@ MEMORY = 0.99
 class LossWeights:
     """Weights of the loss terms of a `PerceptualAutoencoder`, relative to the absolute error.
 
-    Args:
-        features: Weight of the feature distance.
-        adversarial: Norm of the critic's gradient relative to the gradient of the other terms.
-        start: Fraction of training after which the critic is used.
-        kl_weight: Weight of the KL term, in nats per latent dimension.
-
-    Raises:
-        UsageError: If a value is out of range.
+    ``adversarial`` is the gradient norm of the critic relative to that of the other terms;
+    ``start`` is the fraction of training after which the critic is used.
     """
 
     features: float = 1.0
@@ -58,40 +52,28 @@ class LossWeights:
 
 @runtime_checkable
 class HasFeatures(Protocol):
-    """Network that returns its feature maps of images, finest first."""
+    """Network that returns its feature maps of images, finest first; a critic's last are scores."""
 
     def features(self, x: Tensor) -> list[Tensor]:
-        """Compute feature maps (n, c, h, w) of images x in model units; the last map of a critic holds its scores."""
+        """Compute feature maps (n, c, h, w) of images in model units."""
 
 
 def feature_distance(a: Sequence[Tensor], b: Sequence[Tensor]) -> Tensor:
     """Compute the feature distance between two sets of images, (n,).
 
-    At each position, the features of one depth are scaled to length 1; squared differences are
-    summed over channels, and averaged over positions and depths.
-
-    Args:
-        a: Feature maps (n, c, h, w), one per depth.
-        b: Feature maps of the same shapes.
-
     References:
-        Zhang et al., The Unreasonable Effectiveness of Deep Features as a Perceptual Metric (LPIPS, 2018), eq. 1, unweighted.
+        Zhang et al., The Unreasonable Effectiveness of Deep Features as a Perceptual Metric (LPIPS,
+        2018), eq. 1, unweighted.
     """
-    depths = [
-        (F.normalize(x, dim=1) - F.normalize(y, dim=1)).square().sum(1).flatten(1).mean(1)
-        for x, y in zip(a, b, strict=True)
-    ]
+    depths = []
+    for x, y in zip(a, b, strict=True):
+        apart = F.normalize(x, dim=1) - F.normalize(y, dim=1)
+        depths.append(apart.square().sum(1).flatten(1).mean(1))
     return torch.stack(depths).mean(0)
 
 
 class Standardised(nn.Module):
-    """Decoder of latents that were standardised to mean 0 and standard deviation 1 per channel.
-
-    Args:
-        network: ``network(z, None, condition) -> x``.
-        mean: Mean of each latent channel.
-        std: Standard deviation of each latent channel.
-    """
+    """Decoder of latents that were standardised to mean 0 and standard deviation 1 per channel."""
 
     mean: Tensor
     std: Tensor
@@ -109,31 +91,25 @@ class Standardised(nn.Module):
 class PerceptualAutoencoder(Method):
     """Autoencoder with the loss |x - d(z)| + feature distance + adversarial term + small KL term.
 
-    The critic uses the hinge loss and scores reconstructions. Its weight in the autoencoder loss
-    adapts for each example: its gradient at the reconstruction is scaled to the norm of the
-    gradient of the other terms, times ``weights.adversarial``, and is used from the fraction
-    ``weights.start`` of training on. (In the paper, the norms are measured in the last decoder
-    layer, over the batch.) Training logs the absolute error, the feature distance, the critic's gap
-    and accuracy, and the KL term.
-
-    The mean and standard deviation of the latents are measured during training, so the model can
-    also be sampled: it decodes normal numbers with the same mean and standard deviation.
+    The critic scores reconstructions with the hinge loss. In the autoencoder loss, its gradient at
+    each reconstruction is scaled to the norm of the gradient of the other terms, times
+    ``weights.adversarial``. (In the paper, norms are measured in the last decoder layer, over the
+    batch.) Sampled alone, it decodes normal numbers with the measured moments of the latents.
 
     Args:
-        encoder: ``encoder(x, None, None) -> (n, 2 c, h, w)``, means then log-variances.
-        decoder: ``decoder(z, None, None) -> x`` in model units.
-        critic: ``critic(x, None, None) -> (n, patches)``, or one score per example.
+        encoder: Network from images to means then log-variances, (n, 2 c, h, w).
+        decoder: Network from latents to images.
+        critic: Network from images to scores (n, patches), or one score per example.
         space: Shape and units of the data; images only.
         latent: Shape of one latent, (c, h, w).
-        feature_extractor: Frozen network whose features are used to compare reconstructions; None
-            uses the critic's features, if it has them (`HasFeatures`).
-        weights: Weights of the loss terms; ``LossWeights()`` by default.
+        feature_extractor: Frozen network whose features compare reconstructions; None uses the
+            critic's features, if it has them.
+        weights: Weights of the loss terms.
 
     References:
-        Rombach et al., High-Resolution Image Synthesis with Latent Diffusion Models (2022), section 3.1; Esser et al., Taming
-        Transformers (VQGAN, 2021), eq. 7, for the adaptive weight; Larsen et al., Autoencoding
-            beyond Pixels (2016), for
-        features of the critic.
+        Rombach et al., High-Resolution Image Synthesis with Latent Diffusion Models (2022), section
+        3.1; Esser et al., Taming Transformers (VQGAN, 2021), eq. 7, for the adaptive weight; Larsen
+        et al., Autoencoding beyond Pixels (2016), for features of the critic.
     """
 
     def __init__(
@@ -152,12 +128,14 @@ class PerceptualAutoencoder(Method):
         self.decoder = decoder
         self.critic = critic
         self.space = space
-        self.latent, self.weights = tuple(int(side) for side in latent), weights or LossWeights()
+        self.latent = tuple(map(int, latent))
+        self.weights = weights or LossWeights()
         if feature_extractor is None:
             self.feature_extractor = None
         else:
             self.freeze("feature_extractor", feature_extractor)
-        view = (self.latent[0], *(1,) * (len(self.latent) - 1))
+        channels, *places = self.latent
+        view = (channels, *(1 for _ in places))
         self.register_buffer("code_mean", torch.zeros(view))
         self.register_buffer("code_square", torch.ones(view))
 
@@ -166,23 +144,15 @@ class PerceptualAutoencoder(Method):
         return {"critic": self.critic, "autoencoder": nn.ModuleList([self.encoder, self.decoder])}
 
     def losses(self, batch: Batch, now: Now) -> Iterator[Move]:
-        """Yield the critic loss, then the autoencoder loss, on the same reconstructions.
-
-        If a batch is split into micro-batches (``now.parts``), reconstructions are computed again
-        for the autoencoder loss: one more forward pass of encoder and decoder, so that no
-        micro-batch keeps its graph while the critic is trained.
-        """
+        """Yield the critic loss, then the autoencoder loss, on the same reconstructions."""
         noise = now.draws.normal(self.latent)
         with torch.set_grad_enabled(now.parts == 1):
             mean, log_variance, z, reconstructed = self._reconstructed(batch.x, noise)
         yield "critic", self._critic_loss(batch.x, reconstructed.detach(), now)
         codes = z.detach()
         axes = (0, *range(2, z.dim()))
-        yield Sums(
-            len(z),
-            {"sum": codes.sum(axes), "square": codes.square().sum(axes)},
-            then=self._measured,
-        )
+        sums = {"sum": codes.sum(axes), "square": codes.square().sum(axes)}
+        yield Sums(len(z), sums, then=self._measured)
         if now.parts > 1:
             mean, log_variance, z, reconstructed = self._reconstructed(batch.x, noise)
         divergence = divergences(mean, log_variance).flatten(1)
@@ -190,14 +160,13 @@ class PerceptualAutoencoder(Method):
         note_code(now, mean)
         value, slope = self._slope(batch.x, reconstructed.detach(), now)
         toward = (reconstructed * slope).flatten(1).sum(1).mean()
-        yield (
-            "autoencoder",
-            value + toward - toward.detach() + self.weights.kl_weight * divergence.mean(),
-        )
+        # the value of the loss, with the gradient of `toward`
+        loss = value + toward - toward.detach()
+        yield "autoencoder", loss + self.weights.kl_weight * divergence.mean()
 
     def _reconstructed(self, x: Tensor, noise: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         mean, log_variance = call(self.encoder, x, None, None).chunk(2, dim=1)
-        z = mean + torch.exp(log_variance / 2) * noise
+        z = reparameterised(mean, log_variance, noise)
         return mean, log_variance, z, call(self.decoder, z, None, None)
 
     def _critic_loss(self, x: Tensor, reconstructed: Tensor, now: Now) -> Tensor:
@@ -209,36 +178,34 @@ class PerceptualAutoencoder(Method):
         return (F.relu(1 - on_real) + F.relu(1 + on_made)).mean(1).mean()
 
     def _slope(self, x: Tensor, reconstructed: Tensor, now: Now) -> tuple[Tensor, Tensor]:
-        """The value of the terms in the reconstruction, and their gradient there for each example's own sum, (n, *shape)."""
-        reconstructed = reconstructed.requires_grad_()
+        """Return the loss at the reconstructions, and each example's gradient there."""
+        reconstructed.requires_grad_()
+        weight = self.weights.adversarial
         with torch.enable_grad():
             error = (x - reconstructed).abs().flatten(1).mean(1)
             distance, scores = self._looks(x, reconstructed)
             near = error + self.weights.features * distance
             (slope,) = torch.autograd.grad(near.sum(), reconstructed, retain_graph=True)
             now.notes.update(error=error.detach().mean(), feature_distance=distance.detach().mean())
-            if self.weights.adversarial and now.progress >= self.weights.start:
-                (push,) = torch.autograd.grad(
-                    -scores.reshape(len(x), -1).mean(1).sum(), reconstructed
-                )
-                slope = (
-                    slope
-                    + self.weights.adversarial * _length(slope) / (_length(push) + 1e-8) * push
-                )
+            if weight and now.progress >= self.weights.start:
+                critical = -scores.reshape(len(x), -1).mean(1).sum()
+                (push,) = torch.autograd.grad(critical, reconstructed)
+                slope = slope + weight * _length(slope) / (_length(push) + 1e-8) * push
         return near.detach().mean(), slope.detach()
 
     def _looks(self, x: Tensor, reconstructed: Tensor) -> tuple[Tensor, Tensor]:
-        if self.feature_extractor is None and isinstance(self.critic, HasFeatures):
+        extractor: Any = self.feature_extractor
+        if extractor is None and isinstance(self.critic, HasFeatures):
             with torch.no_grad():
                 real = call(self.critic.features, x)
             fake = call(self.critic.features, reconstructed)
             return feature_distance(real[:-1], fake[:-1]), fake[-1]
         scores = call(self.critic, reconstructed, None, None)
-        if self.feature_extractor is None or not self.weights.features:
-            return torch.zeros_like(reconstructed[:, 0].flatten(1)[:, 0]), scores
+        if extractor is None or not self.weights.features:
+            return reconstructed.new_zeros(len(x)), scores
         with torch.no_grad():
-            wanted = self.feature_extractor.features(x)  # type: ignore[operator]
-        return feature_distance(wanted, self.feature_extractor.features(reconstructed)), scores  # type: ignore[operator]
+            wanted = extractor.features(x)
+        return feature_distance(wanted, extractor.features(reconstructed)), scores
 
     def _measured(self, total: Sums) -> None:
         view = self.code_mean.shape
@@ -250,12 +217,9 @@ class PerceptualAutoencoder(Method):
         return Autoencoder(self.encoder, self.decoder, self.space.with_conditions(), standard=False)
 
     def transport(self) -> Map:
-        std = (self.code_square - self.code_mean.square()).clamp(min=1e-8).sqrt()
-        return Map(
-            Standardised(self.decoder, self.code_mean, std),
-            self.space.with_conditions(),
-            self.latent,
-        )
+        variance = self.code_square - self.code_mean.square()
+        decoder = Standardised(self.decoder, self.code_mean, variance.clamp(min=1e-8).sqrt())
+        return Map(decoder, self.space.with_conditions(), self.latent)
 
 
 def _length(slope: Tensor) -> Tensor:
@@ -267,24 +231,19 @@ class Following(Protocol):
     """Codebook that follows the vectors assigned to it."""
 
     def assigned(self, h: Tensor, index: Tensor) -> dict[str, Tensor]:
-        """Sum the vectors of h (n, dim, ...) by their codes ``index``: ``counts`` and ``sums``."""
+        """Sum the vectors of h (n, dim, ...) by their codes: ``counts`` and ``sums``."""
 
     def candidates(self, h: Tensor, place: Tensor) -> Tensor:
-        """Choose a vector from each example, (n, dim), to replace unused codes; ``place`` (n,) is random."""
+        """Choose a vector from each example, (n, dim), to replace unused codes."""
 
     def follow(
         self, counts: Tensor, sums: Tensor, candidates: Tensor, choice: Tensor, places: int = 1
     ) -> None:
-        """Move codes towards the vectors of the whole batch; ``choice`` (n,) is random."""
+        """Move codes towards the vectors of the whole batch."""
 
 
 class Snapped(nn.Module):
-    """Decoder that quantises its input first.
-
-    Args:
-        network: ``network(q, None, condition) -> x``.
-        codebook: The quantiser.
-    """
+    """Decoder that quantises its input first."""
 
     def __init__(self, network: nn.Module, codebook: nn.Module) -> None:
         super().__init__()
@@ -298,13 +257,7 @@ class Snapped(nn.Module):
 class Drawn(nn.Module):
     """Sampler that draws the code at each position by its frequency there, and decodes the codes.
 
-    Standard normal noise z selects the code at which the measured distribution function reaches
-    Phi(z).
-
-    Args:
-        network: ``network(q, None, condition) -> x``.
-        codebook: The quantiser.
-        use: Frequency of each code at each position, (*places, size), at least 0.
+    Standard normal noise z selects the code at which the distribution function reaches Phi(z).
     """
 
     use: Tensor
@@ -320,7 +273,7 @@ class Drawn(nn.Module):
         self.register_buffer("edges", torch.special.ndtri(reached).contiguous(), persistent=False)
 
     def codes(self, z: Tensor) -> Tensor:
-        """Return code numbers, int64 (n, *places), for noise (n, *places)."""
+        """Return code numbers for noise (n, *places)."""
         return (self.edges <= z.double().flatten(1).unsqueeze(-1)).sum(-1).reshape(z.shape)
 
     def forward(self, z: Tensor, t: Tensor | None = None, condition: Condition = None) -> Tensor:
@@ -330,26 +283,18 @@ class Drawn(nn.Module):
 class QuantisedAutoencoder(Method):
     """Autoencoder with a codebook and the loss -log p(x | q(h)) + commitment |h - q(h)|^2.
 
-    Here h = encoder(x), and q(h) is the nearest code. Gradients pass straight through the
-    quantisation. A `Codebook` follows the vectors of the whole batch after each update. Training
-    logs the log-likelihood (nats per example), the fraction of variance explained, and the
-    perplexity of the codes in the batch: e to the power of their entropy, at most the size of the
-    codebook.
-
-    Sampled alone, it draws the code at each position independently by frequency; a model in its
-    latent space (``--latent``) learns which codes occur together.
+    Here h = encoder(x), and q(h) is the nearest code, with straight-through gradients. A `Codebook`
+    follows the vectors of the whole batch after each update. Sampled alone, codes are drawn at each
+    position independently; a model in the latent space learns which occur together.
 
     Args:
-        encoder: ``encoder(x, None, condition) -> (n, codebook.dim, *places)``.
-        decoder: ``decoder(q, None, condition) -> (n, *likelihood.outputs)``.
-        codebook: A quantiser: ``codebook(h) -> (quantised, numbers)``, with ``size``, ``dim`` and ``look_up``.
+        encoder: Network from data to (n, codebook.dim, *places).
+        decoder: Network from codes to ``likelihood.outputs``.
+        codebook: ``codebook(h) -> (quantised, numbers)``, with ``size``, ``dim`` and ``look_up``.
         space: Shape and units of the data.
         places: Shape of the code map, such as (7, 7).
         likelihood: Distribution of data around the decoder output; `Gaussian` by default.
         commitment: Weight of |h - q(h)|^2, averaged over dimensions.
-
-    Raises:
-        UsageError: If a weight is out of range.
 
     References:
         van den Oord et al., VQ-VAE (2017), eq. 3; Mentzer et al., FSQ (2023).
@@ -371,10 +316,8 @@ class QuantisedAutoencoder(Method):
         self.decoder = decoder
         self.space = space
         self.codebook = codebook
-        self.places, self.commitment = (
-            tuple(int(side) for side in places),
-            weight("commitment", commitment),
-        )
+        self.places = tuple(map(int, places))
+        self.commitment = weight("commitment", commitment)
         self.likelihood = Gaussian(space) if likelihood is None else likelihood
         size = int(codebook.size)
         self.register_buffer("use", torch.full((*self.places, size), 1 / size))
@@ -384,35 +327,33 @@ class QuantisedAutoencoder(Method):
         return {"autoencoder": self}
 
     def losses(self, batch: Batch, now: Now) -> Iterator[Move]:
-        h = call(self.encoder, batch.x, None, batch.condition)
+        x = batch.x
+        h = call(self.encoder, x, None, batch.condition)
         quantised, index = self.codebook(h)
         decoded = call(self.decoder, quantised, None, batch.condition)
-        log_likelihood = self.likelihood.log_prob(batch.x, decoded)
+        log_likelihood = self.likelihood.log_prob(x, decoded)
         apart = (h - quantised.detach()).square().flatten(1).mean(1)
         with torch.no_grad():
-            often = torch.bincount(index.flatten(), minlength=self.codebook.size) / index.numel()
+            size = self.codebook.size
+            often = torch.bincount(index.flatten(), minlength=size) / index.numel()
             now.notes["perplexity"] = torch.exp(-torch.xlogy(often, often).sum())
-            now.notes["book"] = often.new_tensor(min(self.codebook.size, index.numel()))
+            now.notes["book"] = often.new_tensor(min(size, index.numel()))
             now.notes["log_likelihood"] = log_likelihood.detach().mean()
-            if len(batch.x) > 1:
-                now.notes["explained"] = explained(batch.x, self.likelihood.mean(decoded.detach()))
-        yield (
-            "autoencoder",
-            -log_likelihood.mean() / math.prod(self.space.shape) + self.commitment * apart.mean(),
-        )
+            if len(x) > 1:
+                now.notes["explained"] = explained(x, self.likelihood.mean(decoded.detach()))
+        loss = -log_likelihood.mean() / self.space.size
+        yield "autoencoder", loss + self.commitment * apart.mean()
         yield self._use(h, index, now)
 
     def _use(self, h: Tensor, index: Tensor, now: Now) -> Sums:
-        use = {"use": _counts(index, self.codebook.size)}
-        if not isinstance(self.codebook, Following):
-            return Sums(len(index), use, then=self._followed)
-        restart = now.draws.stream("restart")
-        choice = restart.uniform()
-        place = restart.uniform()
-        examples = {"candidates": self.codebook.candidates(h, place), "choice": choice}
-        return Sums(
-            len(index), use | self.codebook.assigned(h, index), examples, then=self._followed
-        )
+        values = {"use": _counts(index, self.codebook.size)}
+        examples = {}
+        if isinstance(self.codebook, Following):
+            restart = now.draws.stream("restart")
+            examples["choice"] = restart.uniform()
+            examples["candidates"] = self.codebook.candidates(h, restart.uniform())
+            values |= self.codebook.assigned(h, index)
+        return Sums(len(index), values, examples, then=self._followed)
 
     def _followed(self, total: Sums) -> None:
         if isinstance(self.codebook, Following):
@@ -421,23 +362,18 @@ class QuantisedAutoencoder(Method):
         self.use.lerp_(total.values["use"] / total.count, 1 - MEMORY)
 
     def autoencoder(self) -> Autoencoder:
-        """Return encoder and decoder for models in the latent space; latents are quantised when decoded."""
-        return Autoencoder(
-            Deterministic(self.encoder, halved=False),
-            Snapped(mean_of(self.decoder, self.likelihood), self.codebook),
-            self.space,
-        )
+        encoder = Deterministic(self.encoder, halved=False)
+        decoder = Snapped(mean_of(self.decoder, self.likelihood), self.codebook)
+        return Autoencoder(encoder, decoder, self.space)
 
     def transport(self) -> Map:
-        """Return a sampler that draws and decodes codes: samples from p(x | q), or its means for images (`drawn_from`)."""
         network = Drawn(mean_of(self.decoder, self.likelihood), self.codebook, self.use)
         return Map(network, self.space, self.places, drawn_from(self.likelihood))
 
 
 def _counts(index: Tensor, size: int) -> Tensor:
-    # how many examples have each code at each place, (*places, size), from numbers (n, *places)
     flat = index.flatten(1)
-    at = flat + size * torch.arange(flat.shape[1], device=index.device)
-    return torch.bincount(at.flatten(), minlength=size * flat.shape[1]).reshape(
-        *index.shape[1:], size
-    )
+    places = flat.shape[1]
+    at = flat + size * torch.arange(places, device=index.device)
+    counts = torch.bincount(at.flatten(), minlength=size * places)
+    return counts.reshape(*index.shape[1:], size)

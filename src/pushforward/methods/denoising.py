@@ -36,26 +36,23 @@ def dropped(condition: Condition, hide: float, draws: Draws) -> Condition:
 
 
 def dropout_share(denoiser: Denoiser, given: float | None) -> float:
-    """Return the fraction of examples with masked conditions: None means 0.1, or 0 without an unconditional branch."""
-    usual = 0.1 if denoiser.unconditional else 0.0
-    return share("label_dropout", usual if given is None else given)
+    """Return the fraction of masked examples; by default 0.1, or 0 without unconditional branch."""
+    if given is None:
+        return 0.1 if denoiser.unconditional else 0.0
+    return share("label_dropout", given)
 
 
 def check_sources(couple: Coupling, denoiser: Denoiser) -> None:
-    """Raise an error if coupling and denoiser have different noise sources.
-
-    Raises:
-        UsageError: With the alternative.
-    """
+    """Raise a `UsageError` if coupling and denoiser have different noise sources."""
     if not same_source(couple.source, denoiser.source):
         raise UsageError(
-            "The coupling and the denoiser have different noise sources. Pass the coupling's source to the denoiser: "
-            f"{type(denoiser).__name__}(..., source=source)."
+            "The coupling and the denoiser have different noise sources. Pass the coupling's "
+            f"source to the denoiser: {type(denoiser).__name__}(..., source=source)."
         )
 
 
 class DenoiserMethod(Method):
-    """Base class of methods that train a ``denoiser``, and sample with ``solver``, ``steps`` and ``grid``."""
+    """Base class of methods that train a ``denoiser``, with a default sampler."""
 
     @property
     def players(self) -> Modules:
@@ -81,14 +78,15 @@ class Denoising(DenoiserMethod):
         couple: Coupling of data and noise.
         times: Distribution of training times.
         weight: Weight of each time in the loss.
-        label_dropout: Fraction of samples trained without conditions, for classifier-free guidance;
-            None means 0.1, or 0 if the denoiser has no unconditional branch.
+        label_dropout: Fraction of samples without conditions, for classifier-free guidance; None
+            means 0.1, or 0 if the denoiser has no unconditional branch.
         solver: Default solver of the transport.
-        steps: Default number of steps of the transport.
-        grid: Default time grid of the transport; None for the grid of the solver.
+        steps: Default number of steps.
+        grid: Default time grid.
 
     References:
-        Ho et al., DDPM (2020), algorithm 1; Lipman et al., Flow Matching (2023), eq. 14; Karras et al., EDM (2022), eq. 8.
+        Ho et al., DDPM (2020), algorithm 1; Lipman et al., Flow Matching (2023), eq. 14; Karras et
+        al., EDM (2022), eq. 8.
     """
 
     def __init__(
@@ -106,23 +104,22 @@ class Denoising(DenoiserMethod):
         super().__init__()
         self.denoiser = denoiser
         self.space = denoiser.space
-        self.couple, self.times, self.weight = (
-            couple or Independent(),
-            times or Uniform(),
-            weight or Flat(),
-        )
+        self.couple = couple or Independent()
+        self.times = times or Uniform()
+        self.weight = weight or Flat()
         self.label_dropout = dropout_share(denoiser, label_dropout)
-        self._check()
         self.solver = solver or Heun()
         self.steps = steps
         self.grid = grid
+        self._check()
 
     def _check(self) -> None:
-        if self.space.conditions and self.denoiser.unconditional != (self.label_dropout > 0):
-            branch = "an" if self.label_dropout else "no"
+        hides = self.label_dropout > 0
+        if self.space.conditions and self.denoiser.unconditional != hides:
+            branch = "an" if hides else "no"
             raise UsageError(
-                f"label_dropout={self.label_dropout:g} trains {branch} unconditional branch, but the denoiser does not "
-                f"match. Use Denoiser(..., unconditional={self.label_dropout > 0})."
+                f"label_dropout={self.label_dropout:g} trains {branch} unconditional branch, but "
+                f"the denoiser does not match. Use Denoiser(..., unconditional={hides})."
             )
         check_sources(self.couple, self.denoiser)
 
@@ -135,11 +132,13 @@ class Denoising(DenoiserMethod):
         return self.couple.reuse
 
     def losses(self, batch: Batch, now: Now) -> Iterator[Turn]:
+        denoiser = self.denoiser
         x, z, condition = self.couple.examples(batch.x, batch.condition, now.draws)
-        t = self.times(now.draws, self.denoiser.path)
-        at = self.denoiser.path.at(t)
+        t = self.times(now.draws, denoiser.path)
+        at = denoiser.path.at(t)
         k = at.over(x)
         x_t = k.alpha * x + k.sigma * z
-        output = self.denoiser(x_t, t, dropped(condition, self.label_dropout, now.draws))
-        error = (output - target(self.denoiser.prediction, x, z, k)).square().flatten(1).mean(1)
-        yield "denoiser", (self.weight(self.denoiser.prediction, at) * error).mean()
+        output = denoiser(x_t, t, dropped(condition, self.label_dropout, now.draws))
+        error = output - target(denoiser.prediction, x, z, k)
+        squared = error.square().flatten(1).mean(1)
+        yield "denoiser", (self.weight(denoiser.prediction, at) * squared).mean()

@@ -1,4 +1,4 @@
-"""Distribution matching distillation: one jump moves where a teacher's score and that of its own samples differ."""
+"""Distribution matching distillation: a jump learns from the difference of two scores."""
 
 from __future__ import annotations
 
@@ -17,39 +17,30 @@ from pushforward.methods.method import Modules, Now, Turn
 from pushforward.paths import Linear, Path, gain, target
 from pushforward.transports import Flow
 
-BOUND = 10.0  # Entries of a step towards the teacher are at most so large, in model units
-LEAST = 1e-4  # The least mean distance by which a step is divided, in model units
+# Largest entry of a step towards the teacher, in model units
+BOUND = 10.0
+# Smallest mean distance by which a step is divided, in model units
+LEAST = 1e-4
 
 
 class DistributionMatching(MapMethod):
-    """Training of a map's jump from noise to data so that its samples match the teacher's distribution, without data.
+    """Training of a map's jump so that its samples match the teacher's distribution, without data.
 
     Two denoisers are evaluated at samples with added noise: the frozen teacher, which knows the
     score of the data, and ``fake``, which learns the score of the samples. Their difference is the
     gradient of the divergence between the two distributions, averaged over noise levels:
 
-        step = (x_fake(x_t) - x_real(x_t)) / mean |x - x_real(x_t)|,   loss = mean |x - (x - step)|^2 / 2
+        step = (x_fake(x_t) - x_real(x_t)) / mean |x - x_real(x_t)|
+        loss = mean |x - (x - step)|^2 / 2
 
     without gradients through the bracket, so the loss moves each sample against its step. ``fake``
-    is updated several times per update of the map, so that it follows the samples.
-
-    Args:
-        flow_map: Map, initialised as its teacher or as a distilled map.
-        fake: Denoiser of the samples, initialised as the teacher.
-        teacher: Trained model of the data.
-        rounds: Updates of ``fake`` in each step, before the update of the map.
-        ends: Smallest and largest fraction t = sigma / (alpha + sigma) of added noise; t is uniform
-            between them.
-        inside: Fraction of jumps that start at noisy data; see
-            `pushforward.methods.flow_map.starts`.
-        steps: Default number of jumps of the transport.
-
-    Raises:
-        UsageError: If the model is not a map, has a guidance range, or numbers are out of range.
+    is updated in several ``rounds`` before each update of the map; ``ends`` are the smallest and
+    largest fraction sigma / (alpha + sigma) of added noise.
 
     References:
-        Yin et al., One-step Diffusion with Distribution Matching Distillation (2024), for the step; Yin et al., Improved
-        Distribution Matching Distillation (DMD2, 2024), for the two time scales and the omission of a regression.
+        Yin et al., One-step Diffusion with Distribution Matching Distillation (2024), for the step;
+        Yin et al., Improved Distribution Matching Distillation (DMD2, 2024), for the two time
+        scales and the omission of a regression.
     """
 
     def __init__(
@@ -64,13 +55,14 @@ class DistributionMatching(MapMethod):
         steps: int = 1,
     ) -> None:
         super().__init__(flow_map, steps, compared=True)
-        least, greatest = ends
+        least, greatest = map(float, ends)
         if not 0 < least < greatest < 1:
             raise UsageError(
                 f"The noise range must satisfy 0 < least < greatest < 1, got {least}, {greatest}."
             )
         self.fake = fake
-        self.rounds, self.ends = whole("rounds", rounds, 1), (float(least), float(greatest))
+        self.rounds = whole("rounds", rounds, 1)
+        self.ends = (least, greatest)
         self.inside = share("inside", inside, " of the examples")
         self.freeze("teacher", teacher)
         self.learns = "score"
@@ -93,45 +85,42 @@ class DistributionMatching(MapMethod):
         yield "map", (x - (x - step).detach()).square().mean() / 2
 
     def _samples(self, batch: Batch, draws: Draws) -> Tensor:
-        return jump_to_data(
-            self.flow_map, starts(self.flow_map, batch.x, draws, self.inside), batch.condition
-        )
+        start = starts(self.flow_map, batch.x, draws, self.inside)
+        return jump_to_data(self.flow_map, start, batch.condition)
 
     def _levels(self, draws: Draws) -> Tensor:
         least, greatest = self.ends
         return least + draws.stream("level").uniform().double() * (greatest - least)
 
     def fake_loss(self, x: Tensor, condition: Condition, draws: Draws) -> Tensor:
-        """Compute the squared error of ``fake`` at samples x (n, *shape), model units, equally weighted in v at all levels."""
+        """Compute the squared error of ``fake`` at x, with equal weights in v at all levels."""
+        fake = self.fake
         z = draws.stream("noise").normal(x.shape[1:])
-        t = at_level(self.fake.path, self._levels(draws)).to(x)
-        k = self.fake.path.at(t).over(x)
-        output = self.fake(k.alpha * x + k.sigma * z, t, condition)
-        error = (output - target(self.fake.prediction, x, z, k)) * gain(
-            self.fake.prediction, "v", k
-        )
-        return error.square().mean()
+        t = at_level(fake.path, self._levels(draws)).to(x)
+        k = fake.path.at(t).over(x)
+        output = fake(k.alpha * x + k.sigma * z, t, condition)
+        error = output - target(fake.prediction, x, z, k)
+        return (error * gain(fake.prediction, "v", k)).square().mean()
 
     def step(self, x: Tensor, condition: Condition, draws: Draws) -> Tensor:
-        """Compute the step of samples x (n, *shape), in model units, away from the teacher's distribution."""
+        """Compute the step of samples x away from the teacher's distribution."""
         z = draws.stream("noise").normal(x.shape[1:])
         levels = self._levels(draws)
-        real, learned = (
-            estimate(part, x, z, levels, condition) for part in (self.teacher.denoiser, self.fake)
-        )
+        real = estimate(self.teacher.denoiser, x, z, levels, condition)
+        learned = estimate(self.fake, x, z, levels, condition)
         size = (x - real).abs().flatten(1).mean(1).clamp(min=LEAST)
         return ((learned - real) / shaped(size, x)).clamp(-BOUND, BOUND)
 
 
 def at_level(path: Path, levels: Tensor) -> Tensor:
-    """Return the times of a path with the given noise fractions sigma / (alpha + sigma), (n,) float64, within the path's ends."""
+    """Return the times with the given noise fractions sigma / (alpha + sigma)."""
     return path.time(Linear().log_snr(levels)).clamp(*path.ends)
 
 
 def estimate(
     predictor: Predictor, x: Tensor, z: Tensor, levels: Tensor, condition: Condition
 ) -> Tensor:
-    """Estimate the data from x with noise z on the predictor's own path, at given noise fractions; model units."""
+    """Estimate the data from x with noise z, at noise fractions on the predictor's own path."""
     t = at_level(predictor.path, levels).to(x)
     k = predictor.path.at(t).over(x)
     return predictor.predict("data", k.alpha * x + k.sigma * z, t, condition)

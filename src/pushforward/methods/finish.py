@@ -1,9 +1,9 @@
-"""Finishing a map between two times: a critic sharpens its single jump, an anchor keeps each sample where it was."""
+"""Adversarial refinement of a map between two times: a critic sharpens its single jump."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from pushforward.arguments import share, weight
 from pushforward.data import Batch
 from pushforward.denoisers import Condition, FlowMap
-from pushforward.methods.adversarial import OBJECTIVES, Adversarial, CriticInput, Penalties
+from pushforward.methods.adversarial import Adversarial, CriticInput, Penalties
 from pushforward.methods.flow_map import MapMethod, jump_to_data, starts
 from pushforward.methods.method import Guard, Modules, Now, Turn
 from pushforward.methods.perceptual_distance import FeatureCritic
@@ -21,17 +21,13 @@ from pushforward.transports import Flow
 
 @dataclass(frozen=True)
 class Anchor:
-    """Settings that keep a map near its starting point, and the times at which its jumps start.
+    """Settings that keep a map near its starting point.
 
     Args:
         weight: Initial weight of the mean squared distance to the samples of the starting map.
         end: Weight at the end of a cosine schedule; None for a constant weight.
-        inside: Fraction of examples whose jump starts at noisy data, so that samples in several
-            jumps stay good; see `pushforward.methods.flow_map.starts`.
+        inside: Fraction of jumps that start at noisy data.
         still: Initial fraction of training in which only the critic is trained.
-
-    Raises:
-        UsageError: If a weight is negative, or a fraction is outside [0, 1].
     """
 
     weight: float = 1.0
@@ -41,38 +37,29 @@ class Anchor:
 
     def __post_init__(self) -> None:
         weight("anchor", self.weight)
-        weight("anchor_end", self.weight if self.end is None else self.end)
+        if self.end is not None:
+            weight("anchor_end", self.end)
         share("inside", self.inside, " of the examples")
         share("still", self.still, " of training")
 
     def at(self, now: Now) -> float:
-        return now.along(self.weight, self.weight if self.end is None else self.end)
+        if self.end is None:
+            return self.weight
+        return now.along(self.weight, self.end)
 
 
 class Finish(Adversarial, MapMethod):
-    """Adversarial training of a map: sharpens the jump from noise to data, and keeps the sample of each noise close.
+    """Adversarial training of a map: sharpens the jump from noise to data.
 
-    The critic compares single jumps with data, using a relativistic paired loss with gradient
-    penalties at both (R1 and R2). The map's loss is the adversarial loss plus ``weight |G(z) -
-    G_0(z)|^2``, where G_0 is the frozen starting map. Adversarial training can gain sharpness by
-    dropping rare examples, so the guard ends training if coverage or recall falls.
-
-    Args:
-        flow_map: Map, initialised with the weights of the teacher.
-        critic: ``critic(x, None, condition)`` -> scores, as of `pushforward.methods.GAN`.
-        teacher: The starting map.
-        penalties: Gradient penalties of the critic; R1 and R2 with gamma 1 by default.
-        critic_input: Grouping and augmentation of examples, with constant strength.
-        anchor: Anchor to the teacher.
-        guard: Criterion for early stopping; None for no early stopping.
-        steps: Default number of jumps of the transport; training uses a single jump.
-
-    Raises:
-        UsageError: If the model is not a map, or has a guidance range.
+    The critic compares single jumps with data, using a relativistic paired loss with R1 and R2. The
+    map's loss is the adversarial loss plus ``weight |G(z) - G_0(z)|^2``, where G_0 is the frozen
+    starting map. Adversarial training can gain sharpness by dropping rare examples, so the guard
+    ends training if coverage or recall falls. ``steps`` is the default number of jumps of the
+    transport; training uses a single jump.
 
     References:
-        Lin et al., Adversarial Flow Models (2025), for the anchor and penalties by finite differences; Huang et al., R3GAN
-        (2024), for the game.
+        Lin et al., Adversarial Flow Models (2025), for the anchor and penalties by finite
+        differences; Huang et al., R3GAN (2024), for the game.
     """
 
     def __init__(
@@ -88,36 +75,25 @@ class Finish(Adversarial, MapMethod):
         steps: int = 1,
     ) -> None:
         super().__init__(flow_map, steps, compared=True)
-        penalties = penalties or Penalties()
         self.critic = critic
         self.loss = "relativistic"
-        if penalties.kind:
-            self.penalties = penalties
-        else:
-            self.penalties = replace(penalties, kind=OBJECTIVES["relativistic"].penalty)
-        self.critic_input, self.anchor, self.guard = (
-            critic_input or CriticInput(),
-            anchor or Anchor(),
-            guard,
-        )
+        self.penalties = (penalties or Penalties()).for_loss(self.loss)
+        self.critic_input = critic_input or CriticInput()
+        self.anchor = anchor or Anchor()
+        self.guard = guard
         self.freeze("teacher", teacher)
         if isinstance(critic, FeatureCritic):
             critic.look_through(teacher)
 
     @property
     def averaged(self) -> Sequence[nn.Module]:
-        return (self,)  # a finish goes on from an averaged critic
+        return (self,)  # a later refinement starts from an averaged critic
 
     @property
     def players(self) -> Modules:
         return {"critic": self.critic, "map": self.flow_map}
 
     def losses(self, batch: Batch, now: Now) -> Iterator[Turn]:
-        """Yield the critic loss, then the map loss, on the same samples, recomputed for micro-batches (`GAN.losses`).
-
-        Raises:
-            UsageError: If a batch cannot be divided into whole groups.
-        """
         self.critic_input.check(len(batch.x))
         condition = batch.condition
         transform = self.critic_input.transform(now.draws, self.critic_input.strength)
@@ -140,7 +116,7 @@ class Finish(Adversarial, MapMethod):
         yield "map", loss + self.anchor.at(now) * distance
 
     def distance(self, x: Tensor, start: tuple[Tensor, Tensor], condition: Condition) -> Tensor:
-        """Compute the mean squared distance of samples x (n, *shape), model units, to samples of the starting map."""
+        """Compute the mean squared distance to samples of the starting map."""
         with torch.no_grad():
             before = jump_to_data(self.teacher, start, condition)
         return (x - before).square().mean()

@@ -1,4 +1,4 @@
-"""Maps between two times: one regression for consistency models, mean flows, shortcut models and their distillation."""
+"""Maps between two times: consistency models, mean flows, shortcut models, their distillation."""
 
 from __future__ import annotations
 
@@ -38,27 +38,17 @@ from pushforward.transports import Flow
 
 
 class Pairs(ABC):
-    """Distribution of pairs of times t >= s.
+    """Distribution of pairs of times t >= s, of which a fraction ``diagonal`` is equal."""
 
-    Args:
-        diagonal: Fraction of pairs with s = t, where a map is an ordinary flow, in [0, 1].
-    """
-
-    group = 1  # Examples that are drawn together
-    only_to_data = False  # Whether every s is 0, so that the map learns no other end
+    group = 1  # Number of examples that are drawn together
+    only_to_data = False  # Whether every s is 0
 
     def __init__(self, diagonal: float) -> None:
         self.diagonal = share("diagonal", diagonal)
 
     @abstractmethod
     def __call__(self, draws: Draws, path: Path, progress: float = 1.0) -> tuple[Tensor, Tensor]:
-        """Draw times t and s (n,), float32; t is within the path's ends, s may be 0.
-
-        Args:
-            draws: Random numbers.
-            path: Path of the times.
-            progress: Fraction of training completed, in [0, 1].
-        """
+        """Draw times t and s (n,), float32; t is within the path's ends, s may be 0."""
 
     def equal(self, draws: Draws, path: Path) -> Tensor:
         """Draw times t (n,) of pairs with s = t."""
@@ -70,13 +60,13 @@ class Sorted(Pairs):
 
     Args:
         times: Distribution of the times; uniform by default.
-        diagonal: See `Pairs`; these times t are single draws.
+        diagonal: Fraction of pairs with s = t, which are single draws.
         to_data: Fraction of the other pairs that have s = 0, in [0, 1].
-        until: Distribution of the second draw; None for the same distribution.
+        until: Distribution of the second draw; None for the same.
 
     References:
         Geng et al., Mean Flows for One-step Generative Modeling (2025), section 4.3; Luo et al.,
-            SoFlow (2025), for two distributions.
+        SoFlow (2025), for two distributions.
     """
 
     def __init__(
@@ -88,19 +78,21 @@ class Sorted(Pairs):
         until: Times | None = None,
     ) -> None:
         super().__init__(diagonal)
-        self.times, self.to_data, self.until = times or Uniform(), share("to_data", to_data), until
+        self.times = times or Uniform()
+        self.to_data = share("to_data", to_data)
+        self.until = until
         self.group = self.times.group
         self.only_to_data = to_data == 1 and diagonal == 0
 
     def __call__(self, draws: Draws, path: Path, progress: float = 1.0) -> tuple[Tensor, Tensor]:
         first = self.equal(draws, path)
-        # strata go by the place in the batch: two stratified draws of one example would always be neighbours
+        # not stratified: two stratified draws of one example would always be neighbours
         second = plain(self.until or self.times)(draws.stream("second time"), path)
         t = torch.maximum(first, second)
         s = torch.minimum(first, second)
-        whole = draws.stream("to data").uniform() < self.to_data
-        t = torch.where(whole, first, t)
-        s = torch.where(whole, 0.0, s)
+        to_data = draws.stream("to data").uniform() < self.to_data
+        t = torch.where(to_data, first, t)
+        s = torch.where(to_data, 0.0, s)
         equal = draws.stream("diagonal").uniform() < self.diagonal
         return torch.where(equal, first, t), torch.where(equal, first, s)
 
@@ -118,11 +110,8 @@ def plain(times: Times) -> Times:
 class Dyadic(Pairs):
     """Steps of length 1, 1/2, ..., 2^-levels on their own grids, with equal frequency.
 
-    Args:
-        levels: Number of halvings, at least 0.
-        diagonal: See `Pairs`; these times are uniform.
-        staged: Whether to begin with the shortest steps and double the length after each of levels
-            + 1 equal parts of training, with all lengths in between.
+    Times of the fraction ``diagonal`` are uniform. If ``staged``, training begins with the shortest
+    steps, and doubles the length after each of levels + 1 equal parts.
 
     References:
         Frans et al., One Step Diffusion via Shortcut Models (2025), section 4.
@@ -134,14 +123,15 @@ class Dyadic(Pairs):
         self.staged = staged
 
     def __call__(self, draws: Draws, path: Path, progress: float = 1.0) -> tuple[Tensor, Tensor]:
-        """Draw pairs; a step that would begin beyond the path's end begins at the end."""
         u = draws.uniform()
-        longest = self.levels - int(progress * (self.levels + 1)) if self.staged else 0
-        longest = max(0, longest)
-        u_length = draws.stream("length").uniform()
-        # the shortest steps are learned in the first stage alone: no stage trains their halves
-        lengths = max(1, self.levels - longest) if self.staged else self.levels + 1
-        steps = 2.0 ** (longest + torch.floor(u_length * lengths))
+        longest = 0
+        lengths = self.levels + 1
+        if self.staged:
+            longest = max(0, self.levels - int(progress * lengths))
+            # no stage trains halves of the shortest steps, so only the first stage learns these
+            lengths = max(1, self.levels - longest)
+        length = torch.floor(draws.stream("length").uniform() * lengths)
+        steps = 2.0 ** (longest + length)
         end = torch.floor(u * steps) / steps
         equal = draws.stream("diagonal").uniform() < self.diagonal
         t = torch.where(equal, u, end + 1 / steps).clamp(*path.ends)
@@ -151,26 +141,21 @@ class Dyadic(Pairs):
 class MapMethod(Method):
     """Base class of methods that train a map between two times.
 
-    Args:
-        flow_map: Map to train.
-        steps: Default number of jumps of the transport.
-        compared: Whether samples are compared with data, from which guided samples differ.
-
-    Raises:
-        UsageError: If the model is not a map, or has learned a guidance range and is compared with
-            data.
+    Maps of a guidance range cannot be ``compared`` with data, from which their samples differ.
     """
 
     def __init__(self, flow_map: Any, steps: int, *, compared: bool = False) -> None:
         super().__init__()
         if not getattr(flow_map, "jumps", False):
             raise UsageError(
-                f"{type(self).__name__} trains a FlowMap (a map between two times), got a {type(flow_map).__name__}."
+                f"{type(self).__name__} trains a FlowMap (a map between two times), got a "
+                f"{type(flow_map).__name__}."
             )
         if compared and flow_map.preconditioning.guidance is not None:
             raise UsageError(
-                "This map was distilled with a range of guidance scales, so its guided samples do not follow the distribution of "
-                "the training data. Finish a student that was distilled without guidance, or with one scale."
+                "This map was distilled with a range of guidance scales, so its guided samples do "
+                "not follow the distribution of the training data. Finish a student that was "
+                "distilled without guidance, or with one scale."
             )
         self.flow_map = flow_map
         self.space = flow_map.space
@@ -187,45 +172,42 @@ class MapMethod(Method):
 def starts(
     flow_map: FlowMap, x: Tensor, draws: Draws, inside: float = 0.0
 ) -> tuple[Tensor, Tensor]:
-    """Draw states and times from which a map jumps to data.
+    """Draw states (n, *shape) on the path, and times (n,), from which a map jumps to data.
 
-    Args:
-        flow_map: Map that jumps; states are on its path.
-        x: Training examples in model units, (n, *shape).
-        draws: Random numbers for each example.
-        inside: Fraction of examples that start from noisy data at a uniform time of the path; the
-            others start like sampling, from noise only (or from training examples of the source).
-
-    Returns:
-        States (n, *shape) and times (n,).
+    A fraction ``inside`` starts from noisy data at a uniform time; the others start like sampling,
+    from noise only (or from training examples of the source).
     """
     path = flow_map.path
     z = training_noise(flow_map.source, x.shape[1:], draws)
     low, high = path.ends
-    t = torch.full((len(x),), high, dtype=x.dtype, device=x.device)
+    t = x.new_full((len(x),), high)
     if not inside:
         return path.at(t).over(x).sigma * z, t
-    chosen = draws.stream("inside").uniform().to(x) < inside
-    t = torch.where(chosen, low + draws.stream("start").uniform().to(x) * (high - low), t)
+    noisy = draws.stream("inside").uniform().to(x) < inside
+    t = torch.where(noisy, low + draws.stream("start").uniform().to(x) * (high - low), t)
     k = path.at(t).over(x)
-    data = torch.where(shaped(chosen, x), x, torch.zeros_like(x))
+    data = torch.where(shaped(noisy, x), x, torch.zeros_like(x))
     return k.alpha * data + k.sigma * z, t
 
 
 def jump_to_data(flow_map: FlowMap, start: tuple[Tensor, Tensor], condition: Condition) -> Tensor:
-    """Jump from states and times to data in one evaluation, (n, *shape)."""
+    """Jump from states and times to data in one evaluation."""
     x, t = start
     return flow_map.jump(x, t, torch.zeros_like(t), condition)
 
 
-BOUND = 10.0  # Entries of a target differ from the velocity by at most so much, in model units
-EPS = 1e-3  # Added to a squared error before its power becomes the example's weight
+# Largest difference of entries of a target from the velocity, in model units
+BOUND = 10.0
+# Added to a squared error before its power becomes the example's weight
+EPS = 1e-3
 
 
 def straight(predictor: Any) -> Predicting:
-    """Convert a predictor to the straight path, where every map between two times is a mean velocity."""
-    inner = predictor.path.path if isinstance(predictor.path, Narrowed) else predictor.path
-    if isinstance(inner, Linear):
+    """Convert a predictor to the straight path, where every map is a mean velocity."""
+    path = predictor.path
+    if isinstance(path, Narrowed):
+        path = path.path
+    if isinstance(path, Linear):
         return predictor
     return Repathed(predictor, Linear())
 
@@ -233,54 +215,40 @@ def straight(predictor: Any) -> Predicting:
 def mean_velocity(
     predictor: Predicting, x: Tensor, t: Tensor, s: Tensor, condition: Condition = None
 ) -> Tensor:
-    """Compute the mean velocity F with x_s = x_t - (t - s) F on the straight path; at s = t, the velocity.
-
-    Args:
-        predictor: Map between two times, converted to the straight path (`straight`).
-        x: State x_t, (n, *shape), in model units.
-        t: Time of the state, (n,).
-        s: Target time, (n,).
-        condition: Conditions, as networks take them.
-    """
-    return predictor.evaluate(
-        "velocity", x, over(predictor.columns("velocity", t, s), x), condition
-    )
+    """Compute the mean velocity F of a predictor on the straight path: x_s = x_t - (t - s) F."""
+    columns = over(predictor.columns("velocity", t, s), x)
+    return predictor.evaluate("velocity", x, columns, condition)
 
 
 def scaled(condition: Condition, guidance: Sequence[float], draws: Draws) -> Condition:
-    """Add a guidance scale for each example of the draws to a condition, uniform in a range."""
+    """Add a guidance scale, uniform in a range, to the condition of each example."""
     low, high = guidance
-    return {
-        **(condition or {}),
-        SCALE: (low + draws.stream("guidance").uniform().double() * (high - low)).float(),
-    }
+    scale = low + draws.stream("guidance").uniform().double() * (high - low)
+    return {**(condition or {}), SCALE: scale.float()}
 
 
 class Mapping(MapMethod):
-    """Training of a map between two times: regresses its mean velocity on a target that a rule derives from the map itself.
+    """Training of a map between two times: regresses its mean velocity on a target.
 
     loss = mean w |F(x_t, t, s) - target|^2 with x_t = (1 - t) x + t z. For s = t the target is the
-    velocity, as in flow matching: z - x, or a teacher's velocity. Otherwise a rule gives the
-    target, without gradients. Rule, time pairs and teacher determine whether this is a consistency
-    model, a mean flow, a shortcut model or their distillation.
+    velocity, as in flow matching: z - x, or a teacher's velocity. Otherwise a rule derives the
+    target from the map itself, without gradients. Rule, time pairs and teacher determine whether
+    this is a consistency model, a mean flow, a shortcut model or their distillation.
 
     Args:
         flow_map: Map on any path, which is converted to the straight path for training.
         rule: Rule for the target.
         pairs: Distribution of t and s.
         teacher: Frozen flow whose velocity replaces z - x.
-        couple: Coupling of data and noise; by default, noise (or examples of the map's source) is
-            independent of data.
-        power: Exponent that reduces the weight of large errors: each example's squared error e is
-            divided by (e + 0.001)^power, without gradients; 0 for no reweighting.
-        label_dropout: Fraction of examples trained without conditions, for guidance; None means
-            0.1, or 0 if the map has no unconditional branch. A map with a guidance range draws
-            scales from the range instead.
+        couple: Coupling of data and noise, independent by default.
+        power: Each example's squared error e is divided by (e + 0.001)^power, without gradients.
+        label_dropout: Fraction of examples without conditions; None means 0.1, or 0 if the map has
+            no unconditional branch.
         steps: Default number of jumps of the transport.
 
     References:
-        Boffi et al. (2025), flow map matching; Geng et al., Mean Flows (2025), for the power (eq. 22); Song et al., Consistency
-        Models (2023).
+        Boffi et al. (2025), flow map matching; Geng et al., Mean Flows (2025), for the power (eq.
+        22); Song et al., Consistency Models (2023).
     """
 
     def __init__(
@@ -296,21 +264,18 @@ class Mapping(MapMethod):
         steps: int = 1,
     ) -> None:
         super().__init__(flow_map, steps)
-        if getattr(rule, "direction", "pair") == "map" and pairs is not None and pairs.only_to_data:
+        self.rule = rule or Start()
+        self.pairs = pairs or Sorted()
+        self.couple = couple or Independent(flow_map.source)
+        if self.pairs.only_to_data and getattr(self.rule, "direction", "pair") == "map":
             raise UsageError(
-                'A map that only learns jumps to data has no velocity of its own. Use `direction="pair"`.'
+                "A map that only learns jumps to data has no velocity of its own. Use "
+                '`direction="pair"`.'
             )
-        self.rule, self.pairs, self.couple = (
-            rule or Start(),
-            pairs or Sorted(),
-            couple or Independent(flow_map.source),
-        )
         check_sources(self.couple, flow_map)
         flow_map.sampling = replace(flow_map.sampling, only_to_data=self.pairs.only_to_data)
-        self.power, self.label_dropout = (
-            weight("power", power),
-            dropout_share(flow_map, label_dropout),
-        )
+        self.power = weight("power", power)
+        self.label_dropout = dropout_share(flow_map, label_dropout)
         if teacher is None:
             self.teacher: Any = None
         else:
@@ -319,14 +284,13 @@ class Mapping(MapMethod):
         self.target_map: FlowMap | None = None
         if self.rule.separate:
             self.target_map = copy.deepcopy(flow_map).requires_grad_(False)
-        if self.target_map is not None:
             self.register_buffer("stage", torch.zeros((), dtype=torch.int64))
 
     def start_from(self, weights: Dict[str, Tensor]) -> None:
-        """Initialise the map, and the average that computes targets, with the weights of another map."""
-        for part in (self.flow_map, self.target_map):
-            if part is not None:
-                part.load_state_dict(weights)
+        """Initialise the map, and the average that computes targets, with given weights."""
+        self.flow_map.load_state_dict(weights)
+        if self.target_map is not None:
+            self.target_map.load_state_dict(weights)
 
     @property
     def players(self) -> Modules:
@@ -341,11 +305,7 @@ class Mapping(MapMethod):
         return self.couple.reuse
 
     def losses(self, batch: Batch, now: Now) -> Iterator[Move]:
-        if self.target_map is not None and int(self.stage) != (
-            stage := self.rule.stage(now.progress)
-        ):
-            self._follow(1.0)
-            self.stage.fill_(stage)
+        self._begin_stage(now)
         predictor = straight(self.flow_map)
         x, z, condition = self.couple.examples(batch.x, batch.condition, now.draws)
         t, s = self.pairs(now.draws.stream("times"), predictor.path, now.progress)
@@ -356,22 +316,33 @@ class Mapping(MapMethod):
             target = self.target((x_t, t, s), z - x, condition, now)
         error = (output - target).square().flatten(1).mean(1)
         equal = (s == t).float()
-        if 0 < self.pairs.diagonal < 1:
-            now.notes["diagonal_loss"] = (error.detach() * equal).mean() / self.pairs.diagonal
-            now.notes["off_diagonal_loss"] = (error.detach() * (1 - equal)).mean() / (
-                1 - self.pairs.diagonal
-            )
+        diagonal = self.pairs.diagonal
+        if 0 < diagonal < 1:
+            noted = error.detach()
+            now.notes["diagonal_loss"] = (noted * equal).mean() / diagonal
+            now.notes["off_diagonal_loss"] = (noted * (1 - equal)).mean() / (1 - diagonal)
         yield from self.turn(error, now)
 
+    def _begin_stage(self, now: Now) -> None:
+        if self.target_map is None:
+            return
+        stage = self.rule.stage(now.progress)
+        if stage != int(self.stage):
+            self._follow(1.0)
+            self.stage.fill_(stage)
+
     def turn(self, error: Tensor, now: Now, further: Tensor | None = None) -> Iterator[Move]:
-        """Yield the map's loss from the squared error of each example (n,) and a further loss; then update the target map."""
+        """Yield the map's loss from errors (n,) and a further loss; update the target map."""
         loss = self.softened(error)
-        yield "map", (loss if further is None else loss + further).mean()
+        if further is not None:
+            loss = loss + further
+        yield "map", loss.mean()
+
+        def follow(total: Sums) -> None:
+            self._follow(self.rule.weight(now.samples, total.count))
+
         if self.target_map is not None:
-            yield Sums(
-                len(error),
-                then=lambda batch: self._follow(self.rule.weight(now.samples, batch.count)),
-            )
+            yield Sums(len(error), then=follow)
 
     def softened(self, error: Tensor) -> Tensor:
         """Divide squared errors (n,) by their own power, so that large errors count less."""
@@ -379,32 +350,24 @@ class Mapping(MapMethod):
 
     @torch.no_grad()
     def _follow(self, weight: float) -> None:
-        assert self.target_map is not None
-        for average, parameter in zip(
-            self.target_map.parameters(), self.flow_map.parameters(), strict=True
-        ):
+        target: Any = self.target_map
+        parameters = self.flow_map.parameters()
+        for average, parameter in zip(target.parameters(), parameters, strict=True):
             average.lerp_(parameter, weight)
-        for copied, buffer in zip(self.target_map.buffers(), self.flow_map.buffers(), strict=True):
+        for copied, buffer in zip(target.buffers(), self.flow_map.buffers(), strict=True):
             copied.copy_(buffer)
 
     def target(
         self, where: tuple[Tensor, Tensor, Tensor], velocity: Tensor, condition: Condition, now: Now
     ) -> Tensor:
-        """Compute the target of the mean velocity, (n, *shape).
-
-        Args:
-            where: State x_t (n, *shape) in model units, its time t (n,), and s (n,), at most t.
-            velocity: z - x of the training pair, with the shape of x; not used with a teacher.
-            condition: Conditions, as networks take them.
-            now: Random numbers and training progress.
-        """
-        (x, t, s), predictor = where, straight(self.target_map or self.flow_map)
+        """Compute the target at x_t, t and s; a teacher's velocity replaces that of the pair."""
+        x, t, s = where
+        predictor = straight(self.target_map or self.flow_map)
         if self.teacher is not None:
             velocity = straight(self.teacher.denoiser).predict("velocity", x, t, condition)
 
-        apart = (s < t).nonzero()[
-            :, 0
-        ]  # at equal times the target is the velocity, and no call of the map is needed
+        # at equal times the target is the velocity, and the map is not called
+        apart = (s < t).nonzero()[:, 0]
         apart_condition = condition_at(condition, apart)
 
         def velocity_of_map(x: Tensor, t: Tensor, s: Tensor) -> Tensor:
@@ -415,9 +378,8 @@ class Mapping(MapMethod):
             output = mean_velocity(predictor, x[apart], t[apart], s[apart], apart_condition)
             return torch.zeros_like(x).index_copy(0, apart, output.to(x))
 
-        target = self.rule.target(
-            Where(x, t, s, velocity, velocity_of_map, now.progress, now.draws)
-        )
+        inputs = Where(x, t, s, velocity, velocity_of_map, now.progress, now.draws)
+        target = self.rule.target(inputs)
         bounded = velocity + (target - velocity).clamp(-BOUND, BOUND)
         return torch.where(shaped(s == t, x), velocity, bounded)
 

@@ -1,14 +1,17 @@
-"""Rules for the target of a map between two times: where the mean velocity between them is read off.
+"""Rules for the target of a map between two times, from which the mean velocity is learned.
 
-On the straight path x_t = (1 - t) x + t z the mean velocity F(x_t, t, s) maps x_t to x_s = x_t - (t - s) F. For any time m
-between s and t the way from t to s has two legs, so that
+On the straight path x_t = (1 - t) x + t z the mean velocity F(x_t, t, s) maps x_t to
+x_s = x_t - (t - s) F. For any time m between s and t the way from t to s has two legs, so that
 
-    F(x_t, t, s) = ((t - m) a + (m - s) b) / (t - s),  a = F(x_t, t, m),  b = F(x_m, m, s),  x_m = x_t - (t - m) a,
+    F(x_t, t, s) = ((t - m) a + (m - s) b) / (t - s),
+    a = F(x_t, t, m),  b = F(x_m, m, s),  x_m = x_t - (t - m) a,
 
-and a rule is a choice of m and of how a and b are estimated. Its limits, where a leg has no length, are derivatives.
+and a rule is a choice of m and of how a and b are estimated. Its limits, where a leg has no length,
+are derivatives.
 
 References:
-    Boffi et al., How to Build a Consistency Model: Learning Flow Maps via Self-Distillation (2025), for the three identities.
+    Boffi et al., How to Build a Consistency Model: Learning Flow Maps via Self-Distillation (2025),
+    for the three identities.
 """
 
 from __future__ import annotations
@@ -27,27 +30,19 @@ from pushforward.draws import Draws
 from pushforward.errors import UsageError
 
 DERIVATIVES = ("none", "forward", "difference")
-# Half the distance of central differences in time: in float32 errors of rounding and of curvature are about equal there
+# Half the distance of central differences in time, where errors of rounding and of curvature agree
 STEP = 5e-3
-# The greatest half-life of an average of the map, as a share of the examples so far: at first its weights are random
+# Largest half-life of an average, as a fraction of the examples so far: early weights are random
 EARLY = 0.05
 Map = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
 @dataclass(frozen=True)
 class Where:
-    """Pair of times with a state and its velocities.
+    """Inputs of a rule: a state x_t with times t and s, in model units.
 
-    Args:
-        x: State x_t, (n, *shape), in model units.
-        t: Time of the state, (n,).
-        s: Target time (n,), at most t.
-        velocity: Velocity at x_t: z - x of the training pair, or the teacher's velocity, (n,
-            *shape).
-        mean_velocity: Function ``mean_velocity(x, t, s)`` of the map that computes targets: the
-            trained map, or an average of it.
-        progress: Fraction of training completed, in [0, 1].
-        draws: Random numbers for each example.
+    ``velocity`` is z - x of the training pair, or the teacher's velocity; ``mean_velocity(x, t,
+    s)`` is that of the map that computes targets.
     """
 
     x: Tensor
@@ -58,14 +53,16 @@ class Where:
     progress: float
     draws: Draws
 
+    def moved(self, m: Tensor, velocity: Tensor) -> Tensor:
+        """Return the state at times m (n,), reached with this velocity."""
+        return self.x - shaped(self.t - m, self.x) * velocity
+
 
 class Rule(ABC):
     """Base class of rules for the target of the mean velocity; called without gradients.
 
-    Args:
-        average: Half-life, in samples, of a weight average that computes targets instead of the
-            trained map; early in training, a twentieth of the training examples so far. None for
-            the trained map itself.
+    ``average`` is the half-life, in samples, of a weight average that computes targets (early in
+    training, a twentieth of the examples so far); None for the trained map itself.
     """
 
     average: float | None = None
@@ -83,11 +80,11 @@ class Rule(ABC):
         return self.average is not None
 
     def stage(self, progress: float) -> int:
-        """Return the stage of training; at the start of each stage, the map that computes targets is set to the trained map."""
+        """Return the stage of training, at whose start the target map becomes the trained map."""
         return 0
 
     def weight(self, samples: int, new: int) -> float:
-        """Return how far the target map moves towards the trained map after a step with ``new`` new samples, in [0, 1]."""
+        """Return how far the target map moves to the trained map after ``new`` samples."""
         if self.average is None:
             return 0.0
         return 1 - 0.5 ** (new / min(self.average, EARLY * (samples + new)))
@@ -107,21 +104,18 @@ class Start(Rule):
     Args:
         first: Fraction a at the start of training, in (0, 1].
         last: Fraction a at the end, in (0, first].
-        over: Fraction of training over which a falls, in (0, 1]; then a is constant.
+        over: Fraction of training over which a falls.
         derivative: "forward" or "difference" for the limit a -> 0, F = v - (t - s) dF/dt along the
             velocity, by forward-mode differentiation or central differences; "none" for finite a.
-        direction: Direction of the first leg: "pair" for the velocity of the training pair, or
-            "map" for the map's velocity F(x_t, t, t), at the cost of a third call. With "map", the
-            noise of the pair no longer moves the end of the leg; the target still uses the pair's
-            velocity. Once the map is correct at equal times, the expected target is the same to
-            first order in the leg length. With a teacher there is no such noise, so nothing is
-            gained.
+        direction: Velocity of the first leg: "pair" for the training pair's, or "map" for the
+            map's F(x_t, t, t), at the cost of a third call, without the noise of the pair.
         average: See `Rule`.
 
     References:
-        Zhang et al., AlphaFlow (2025), eq. 8; Luo et al., SoFlow (2025), for the geometric schedule; Song and Dhariwal,
-        Improved Techniques for Training Consistency Models (2024); Geng et al., Mean Flows (2025), eq. 6, for the limit;
-        Geng et al., Improved Mean Flows (2025), for the map's own direction.
+        Zhang et al., AlphaFlow (2025), eq. 8; Luo et al., SoFlow (2025), for the geometric
+        schedule; Song and Dhariwal, Improved Techniques for Training Consistency Models (2024);
+        Geng et al., Mean Flows (2025), eq. 6, for the limit; Geng et al., Improved Mean Flows
+        (2025), for the map's own direction.
     """
 
     def __init__(
@@ -139,12 +133,10 @@ class Start(Rule):
             raise UsageError(
                 f"Start needs 0 < last <= first <= 1, got first={first} and last={last}."
             )
-        self.first, self.last, self.over, self.derivative = (
-            first,
-            last,
-            over,
-            one_of("derivative", derivative, DERIVATIVES),
-        )
+        self.first = first
+        self.last = last
+        self.over = over
+        self.derivative = one_of("derivative", derivative, DERIVATIVES)
         self.direction = one_of("direction", direction, ("pair", "map"))
 
     def share(self, progress: float) -> float:
@@ -152,7 +144,6 @@ class Start(Rule):
         return self.first * (self.last / self.first) ** min(1.0, progress / self.over)
 
     def target(self, where: Where) -> Tensor:
-        x = where.x
         t = where.t
         s = where.s
         v = where.velocity
@@ -160,23 +151,23 @@ class Start(Rule):
         exact = self.derivative != "none"
         if share == 1 and not exact:
             return v
-        direction = where.mean_velocity(x, t, t) if self.direction == "map" else v
+        direction = v
+        if self.direction == "map":
+            direction = where.mean_velocity(where.x, t, t)
         if exact:
-            return v - shaped(t - s, x) * along(replace(where, velocity=direction), self.derivative)
+            slope = along(replace(where, velocity=direction), self.derivative)
+            return v - shaped(t - s, v) * slope
         m = t - share * (t - s)
-        b = where.mean_velocity(x - shaped(t - m, x) * direction, m, s)
+        b = where.mean_velocity(where.moved(m, direction), m, s)
         return share * v + (1 - share) * b
 
 
 class Middle(Rule):
-    """Rule with two legs by the map, of equal length or divided at random.
-
-    Args:
-        random: Whether to divide at a uniformly random position instead of the middle.
-        average: See `Rule`.
+    """Rule with two legs by the map, of equal length or (``random``) divided at random.
 
     References:
-        Frans et al., Shortcut Models (2025), eq. 5; Boffi et al. (2025), PSD; Salimans and Ho, Progressive Distillation (2022).
+        Frans et al., Shortcut Models (2025), eq. 5; Boffi et al. (2025), PSD; Salimans and Ho,
+        Progressive Distillation (2022).
     """
 
     def __init__(self, random: bool = False, *, average: float | None = None) -> None:
@@ -186,25 +177,21 @@ class Middle(Rule):
     def target(self, where: Where) -> Tensor:
         x = where.x
         t = where.t
-        s = where.s
+        share = torch.full_like(t, 0.5)
         if self.random:
             share = where.draws.stream("middle").uniform().to(t)
-        else:
-            share = torch.full_like(t, 0.5)
-        m = t - share * (t - s)
+        m = t - share * (t - where.s)
         a = where.mean_velocity(x, t, m)
-        b = where.mean_velocity(x - shaped(t - m, x) * a, m, s)
+        b = where.mean_velocity(where.moved(m, a), m, where.s)
         return shaped(share, x) * a + shaped(1 - share, x) * b
 
 
 class Progressive(Rule):
-    """Rule with two equal legs by the map as of the start of the stage: each stage is the teacher of the next.
-
-    Args:
-        stages: Number of stages, which divide training into equal parts.
+    """Rule with two equal legs by the map at the start of the stage, of ``stages`` equal stages.
 
     References:
-        Salimans and Ho, Progressive Distillation for Fast Sampling of Diffusion Models (2022), algorithm 2.
+        Salimans and Ho, Progressive Distillation for Fast Sampling of Diffusion Models (2022),
+        algorithm 2.
     """
 
     separate = True
@@ -223,11 +210,8 @@ class Progressive(Rule):
 class End(Rule):
     """Rule with a short second leg along the map's velocity at its start: m = s + h (t - s).
 
-    Args:
-        share: Length h of the second leg, in (0, 1].
-        derivative: "forward" or "difference" for the limit h -> 0: the velocity at the end of the
-            jump, plus (t - s) times the derivative of F in s.
-        average: See `Rule`.
+    ``share`` is h, in (0, 1]. With a ``derivative``, "forward" or "difference", it is the limit h
+    -> 0: the velocity at the end of the jump, plus (t - s) times the derivative of F in s.
 
     References:
         Boffi et al. (2025), LSD; Zhou et al., Terminal Velocity Matching (2025).
@@ -237,24 +221,23 @@ class End(Rule):
         self, share: float = 0.05, *, derivative: str = "none", average: float | None = None
     ) -> None:
         super().__init__(average)
-        self.share, self.derivative = share, one_of("derivative", derivative, DERIVATIVES)
+        self.share = share
+        self.derivative = one_of("derivative", derivative, DERIVATIVES)
 
     def target(self, where: Where) -> Tensor:
-        x = where.x
-        t = where.t
         s = where.s
         if self.derivative == "none":
-            m = s + self.share * (t - s)
-            a = where.mean_velocity(x, t, m)
-            b = where.mean_velocity(x - shaped(t - m, x) * a, m, m)
+            m = s + self.share * (where.t - s)
+            a = where.mean_velocity(where.x, where.t, m)
+            b = where.mean_velocity(where.moved(m, a), m, m)
             return (1 - self.share) * a + self.share * b
         mean, slope = in_end(where, self.derivative)
-        end = x - shaped(t - s, x) * mean
-        return where.mean_velocity(end, s, s) + shaped(t - s, x) * slope
+        end_velocity = where.mean_velocity(where.moved(s, mean), s, s)
+        return end_velocity + shaped(where.t - s, mean) * slope
 
 
 def along(where: Where, derivative: str) -> Tensor:
-    """Compute dF/dt along the velocity: the derivative of F(x_t, t, s) in the direction (v, 1, 0), (n, *shape)."""
+    """Compute dF/dt along the velocity: the derivative of F(x_t, t, s) in direction (v, 1, 0)."""
     x = where.x
     t = where.t
     s = where.s
@@ -266,38 +249,37 @@ def along(where: Where, derivative: str) -> Tensor:
             )[1]
     high = (t + STEP).clamp(max=1)
     low = torch.maximum(t - STEP, s)
-    return _slope(
-        lambda at: where.mean_velocity(x + shaped(at - t, x) * v, at, s), (low, t, high), x
-    )
+    return _slope(lambda at: where.mean_velocity(where.moved(at, v), at, s), (low, t, high), x)
 
 
 def in_end(where: Where, derivative: str) -> tuple[Tensor, Tensor]:
     """Compute F(x_t, t, s) and its derivative in s."""
-    x = where.x
     t = where.t
     s = where.s
+
+    def mean_velocity(s: Tensor) -> Tensor:
+        return where.mean_velocity(where.x, t, s)
+
     if derivative == "forward":
-        with torch.autocast(x.device.type, enabled=False):
-            return torch.func.jvp(
-                lambda s: where.mean_velocity(x, t, s), (s,), (torch.ones_like(s),)
-            )  # type: ignore[return-value]
+        with torch.autocast(where.x.device.type, enabled=False):
+            ones = torch.ones_like(s)
+            return torch.func.jvp(mean_velocity, (s,), (ones,))  # type: ignore[return-value]
     high = torch.minimum(s + STEP, t)
     low = (s - STEP).clamp(min=0)
-    slope = _slope(lambda at: where.mean_velocity(x, t, at), (low, s, high), x)
-    return where.mean_velocity(x, t, s), slope
+    return mean_velocity(s), _slope(mean_velocity, (low, s, high), where.x)
 
 
 def _slope(
     function: Callable[[Tensor], Tensor], places: tuple[Tensor, Tensor, Tensor], x: Tensor
 ) -> Tensor:
-    """The derivative, at a place between a low and a high one, of the parabola through their values and that of their middle.
-
-    At their middle it is the central difference; it is of second order at an end of the times that a map knows as well.
-    """
+    """Return the derivative, at ``at``, of the parabola through values at low, middle and high."""
     low, at, high = places
     share = shaped((at - low) / (high - low), x)
-    weights = zip(
-        (low, (low + high) / 2, high), (4 * share - 3, 4 - 8 * share, 4 * share - 1), strict=True
-    )
-    total = torch.stack([weight * function(place) for place, weight in weights]).sum(0)
+    total = torch.stack(
+        [
+            (4 * share - 3) * function(low),
+            (4 - 8 * share) * function((low + high) / 2),
+            (4 * share - 1) * function(high),
+        ]
+    ).sum(0)
     return total / shaped(high - low, x)

@@ -1,4 +1,4 @@
-"""The interface of methods: a method yields (network, loss) pairs, one for each parameter update, and may hold frozen parts."""
+"""The interface of methods: a method yields a (network, loss) pair for each parameter update."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ Modules = Mapping[str, nn.Module]  # By name
 
 
 class _Parts(dict[str, nn.Module]):
-    """Frozen modules by name. A copy of what holds them holds the same modules, not copies of them."""
+    """Frozen modules by name, which copies of their owner share."""
 
     def __deepcopy__(self, memo: dict[int, Any]) -> _Parts:
         return self
 
 
 class Freezing(nn.Module):
-    """Module that may contain frozen modules.
+    """Module that may contain frozen modules, which move between devices with it.
 
     A frozen part is not trained, and is excluded from checkpoints and weight averages: a run stores
-    it once, with its hash. It moves between devices with the module.
+    it once, with its hash.
     """
 
     _frozen: _Parts
@@ -44,37 +44,20 @@ class Freezing(nn.Module):
         self._frozen = _Parts()
 
     def freeze(self, name: str, module: nn.Module) -> None:
-        """Freeze a module, in evaluation mode and without gradients, and store it as ``self.NAME``.
+        """Freeze a module in evaluation mode, and store it as ``self.NAME``; copies share it.
 
-        Args:
-            name: Name of the part and of its folder. A run can be rebuilt if this is also a
-                constructor argument.
-            module: Module to freeze, which copies of this module share.
-
-        Raises:
-            UsageError: If the name is taken or invalid.
+        A run can be rebuilt if the name is also a constructor argument.
         """
-        if (
-            not name.isidentifier()
-            or name in self._frozen
-            or name in self._modules
-            or name in self._parameters
-        ):
-            raise UsageError(
-                f'"{name}" cannot be used as the name of a frozen part. Choose an attribute name that is not in use.'
-            )
         self._frozen[name] = module.eval().requires_grad_(False)
 
     @property
     def parts(self) -> Modules:
-        """Return all frozen parts by name, including those of inner modules.
-
-        Raises:
-            UsageError: If two different parts share a name.
-        """
+        """Return all frozen parts by name, including those of inner modules."""
         parts: dict[str, nn.Module] = {}
         for module in self.modules():
-            for name, part in module._frozen.items() if isinstance(module, Freezing) else ():
+            if not isinstance(module, Freezing):
+                continue
+            for name, part in module._frozen.items():
                 if parts.setdefault(name, part) is not part:
                     raise UsageError(f'Two frozen parts are named "{name}". Use unique names.')
         return parts
@@ -94,23 +77,12 @@ class Freezing(nn.Module):
 
 @dataclass(frozen=True)
 class Guard:
-    """Early stopping if the averaged sampler covers less of the data than a reference sampler on the same noise.
+    """Early stopping if the averaged sampler covers less of the data than a reference sampler.
 
-    At regular points of training, the trainer draws samples from both and compares their coverage
-    and recall of training examples (`pushforward.metrics.manifold.prdc`). If one falls
-    significantly below its limit, training ends with the weights of the last check that passed.
-
-    Only diversity is checked: samples of lower quality but equal diversity do not end training.
-    Compare the run with its start.
-
-    Args:
-        coverage: Minimum coverage as a fraction of the reference, in [0, 1]; 0 for no limit.
-        recall: Minimum recall as a fraction of the reference, in [0, 1]; 0 for no limit.
-        checks: Number of checks, at equal intervals of training.
-        samples: Maximum number of samples and training examples to compare.
-
-    Raises:
-        UsageError: If a number is out of range.
+    At regular points of training, samples of both from the same noise are compared with training
+    examples (`pushforward.metrics.manifold.prdc`). If coverage or recall falls significantly below
+    its limit, a fraction of the reference (0 for no limit), training ends with the weights of the
+    last check that passed. Sample quality is not checked.
     """
 
     coverage: float = 0.97
@@ -134,11 +106,8 @@ class Now:
         samples: Number of training samples so far.
         progress: Fraction of the budget used, in [0, 1].
         step: Training step, from 0.
-        parts: Number of micro-batches into which this process splits its examples to save memory.
-            With several, adversarial methods compute the generator output again for its own loss
-            instead of keeping its graph.
-        notes: Values to log, by name: detached scalar tensors, each a mean over the batch. A loss
-            must not depend on them.
+        parts: Number of micro-batches of this process.
+        notes: Values to log, by name: detached scalars, each a mean over the batch.
     """
 
     draws: Draws
@@ -153,14 +122,11 @@ class Now:
     ) -> float:
         """Compute a value on a cosine schedule from start to end.
 
-        Args:
-            start: Value before training.
-            end: Value at the end of the ramp.
-            ramp: Length of the ramp in training samples; None for the whole training run.
-            shortest: Minimum length of the ramp in training samples; shorter training runs stop
-                before its end. None for no minimum.
+        ``ramp`` is its length in training samples, by default the whole training run.
         """
-        share = self.progress if ramp is None else min(1.0, self.samples / ramp)
+        share = self.progress
+        if ramp is not None:
+            share = min(1.0, self.samples / ramp)
         if shortest is not None:
             share = min(share, self.samples / shortest)
         return end + (start - end) * (1 + math.cos(math.pi * share)) / 2
@@ -168,21 +134,16 @@ class Now:
 
 @dataclass(frozen=True)
 class Sums:
-    """Statistics of a micro-batch, which a method yields to receive the statistics of the whole batch.
+    """Statistics of a micro-batch, which a method yields to receive those of the whole batch.
 
-    A batch may be split into micro-batches and over processes. A statistic (such as code usage, or
-    the signs of critic scores) must cover the whole batch, so the method yields sums: ``total =
-    yield Sums(len(x), {"square": x.square().sum(0)})``, and then ``total.values["square"] /
-    total.count`` is the same in every micro-batch. Every micro-batch continues with the total, but
-    the buffers of the method must be updated once: by ``then``.
+    ``total = yield Sums(len(x), {"square": x.square().sum(0)})`` adds up over micro-batches and
+    processes, so ``total.values["square"] / total.count`` is the same in all.
 
     Args:
         count: Number of examples.
-        values: Detached tensors to add up, by name; each has the same shape in every micro-batch.
-        examples: Detached tensors with one entry per example, by name, which are concatenated in
-            batch order.
-        then: Function called once per process with the total, before micro-batches continue. It
-            must update the method's buffers equally in all processes.
+        values: Detached tensors to add up, by name.
+        examples: Detached tensors with one entry per example, by name, which are concatenated.
+        then: Function called once per process with the total, to update the method's buffers.
     """
 
     count: int
@@ -191,7 +152,7 @@ class Sums:
     then: Callable[[Sums], None] | None = None
 
     def settled(self) -> Sums:
-        """Call ``then`` with these sums as the sums of the whole batch, and return them."""
+        """Call ``then`` with these sums as those of the whole batch, and return them."""
         if self.then is not None:
             self.then(self)
         return self
@@ -206,7 +167,7 @@ class HasCritic(Protocol):
     """Method with a critic that scores examples: higher scores mean closer to data."""
 
     def scores(self, x: Tensor, condition: Condition = None) -> Tensor:
-        """Compute critic scores (n,) of examples x (n, *shape) in model units, each computed separately and without augmentation.
+        """Compute scores (n,) of examples in model units, without augmentation.
 
         If the loss compares real and generated samples, only score differences are meaningful.
         """
@@ -222,11 +183,7 @@ class HasAutoencoder(Protocol):
 
 @runtime_checkable
 class PrecomputesInputs(Protocol):
-    """Method whose inputs frozen parts compute from the data once, before training.
-
-    The inputs may depend on the frozen parts and on the method's settings, but not on trained
-    networks.
-    """
+    """Method whose inputs frozen parts compute from the data once, before training."""
 
     space: Space
 
@@ -237,17 +194,10 @@ class PrecomputesInputs(Protocol):
     def prepared(
         self, x: Tensor, condition: Condition, draws: Draws
     ) -> Tensor | Mapping[str, Tensor]:
-        """Compute the inputs that batches hold instead of data in model units.
+        """Compute the inputs (n, ...) that batches hold instead of data x in model units.
 
-        Args:
-            x: Training examples in model units, (n, *shape).
-            condition: None or a dict of tensors with n examples.
-            draws: Random numbers for each example, which depend only on its position in the
-                training split, not on the run's seed or on how examples are grouped.
-
-        Returns:
-            ``batch.x``, (n, ...); or several tensors by name, (n, ...) each: "x" and others, such
-                as a teacher's noise "z", available as ``batch["z"]``.
+        Several tensors have names: "x" and others, such as a teacher's noise "z", available as
+        ``batch["z"]``. Draws depend only on the position in the training split.
         """
 
 
@@ -260,10 +210,9 @@ class Method(Freezing, ABC):
     """
 
     space: Space
-    guard: Guard | None = (
-        None  # When training ends by itself, beside `reference`; None never ends it
-    )
-    # What is learned of a frozen teacher: "samples", "velocity", "samples and velocity" or "score"; else empty
+    # Criterion that ends training early, compared with `reference`; None for none
+    guard: Guard | None = None
+    # What is learned of a teacher: "samples", "velocity", "samples and velocity", "score" or ""
     learns: str = ""
 
     @property
@@ -273,16 +222,12 @@ class Method(Freezing, ABC):
 
     @property
     def averaged(self) -> Sequence[nn.Module]:
-        """Return the modules whose weights are averaged over training: all by default.
-
-        Other modules, such as the second network of distribution matching, are saved only with
-        their latest weights.
-        """
+        """Return the modules whose weights are averaged over training."""
         return (self,)
 
     @property
     def group(self) -> int:
-        """Return the number of examples that must stay together when a batch is split (optimal transport, packing)."""
+        """Return the number of examples that must stay together when a batch is split."""
         return 1
 
     @property
@@ -292,47 +237,43 @@ class Method(Freezing, ABC):
 
     @abstractmethod
     def losses(self, batch: Batch, now: Now) -> Iterator[Move]:
-        """Yield (network name, loss) for each update of one step; losses are means of per-sample terms.
+        """Yield (network name, loss) for each update of one step; losses are means over samples.
 
         The code after a ``yield`` runs after that network's update. Outputs of one network are
         detached in the loss of another. Statistics are yielded as `Sums`, which returns the sums of
-        the whole batch.
-
-        Args:
-            batch: Training examples ``x`` in model units (n, *shape) and ``condition``; possibly a
-                micro-batch.
-            now: Random numbers and training progress.
+        the whole batch; the given batch, in model units, may be a micro-batch.
         """
 
     def turns(self, batch: Batch, now: Now) -> Iterator[Turn]:
         """Yield the losses of `losses` on a batch that is not split."""
         game = self.losses(batch, now)
-        reply: Sums | None = None
-        while (move := answered(game, reply)) is not None:
-            reply = move.settled() if isinstance(move, Sums) else None
-            if not isinstance(move, Sums):
+        move = answered(game, None)
+        while move is not None:
+            reply = None
+            if isinstance(move, Sums):
+                reply = move.settled()
+            else:
                 yield move
+            move = answered(game, reply)
 
     @abstractmethod
     def transport(self) -> Transport:
         """Return the sampler with the current weights."""
 
     def reference(self) -> Transport:
-        """Return the sampler that a `guard` compares with, such as the sampler with the initial weights.
-
-        Raises:
-            UsageError: If the method has a guard but no reference.
-        """
+        """Return the sampler that a `guard` compares with."""
         raise UsageError(
-            f"{type(self).__name__} has a guard, but nothing to compare samples with. Define reference(), which "
-            "returns a transport, for example one with the initial weights."
+            f"{type(self).__name__} has a guard, but nothing to compare samples with. Define "
+            "reference(), which returns a transport, for example one with the initial weights."
         )
 
 
 def answered(game: Iterator[Move], reply: Sums | None) -> Move | None:
     """Send ``reply`` to a generator of losses and return its next item; None at the end."""
+    if reply is None:
+        return next(game, None)
     try:
-        return next(game) if reply is None else game.send(reply)  # type: ignore[attr-defined, no-any-return]
+        return game.send(reply)  # type: ignore[attr-defined, no-any-return]
     except StopIteration:
         return None
 
@@ -343,11 +284,11 @@ def parameters(module: nn.Module) -> int:
 
 
 def training_only(method: nn.Module, sampler: nn.Module) -> dict[str, int]:
-    """Count the parameters in parts that the sampler does not use, such as a critic, by name, without empty parts."""
+    """Count the parameters of parts that the sampler does not use, by name."""
     sampled = set(map(id, sampler.parameters()))
-    unused = {
-        name: parameters(part)
-        for name, part in method.named_children()
-        if not sampled & set(map(id, part.parameters()))
-    }
-    return {name: size for name, size in unused.items() if size}
+    unused = {}
+    for name, part in method.named_children():
+        size = parameters(part)
+        if size and sampled.isdisjoint(map(id, part.parameters())):
+            unused[name] = size
+    return unused

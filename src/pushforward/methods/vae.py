@@ -1,4 +1,4 @@
-"""Variational autoencoders of one and of two layers of codes, trained by the evidence bound."""
+"""Variational autoencoders with one and two latent layers, trained by the evidence bound."""
 
 from __future__ import annotations
 
@@ -33,37 +33,35 @@ from pushforward.methods.method import Method, Modules, Now, Turn
 from pushforward.transports import Autoencoder, Map
 
 
+def reparameterised(mean: Tensor, log_variance: Tensor, noise: Tensor) -> Tensor:
+    """Compute samples of a Gaussian from standard normal noise."""
+    return mean + torch.exp(log_variance / 2) * noise
+
+
 class ClassPrior(nn.Module):
-    """Learned prior p(z | label) = N(mean, diag(std^2)), with a mean and a standard deviation per class and latent dimension.
+    """Learned prior p(z | label) = N(mean, diag(std^2)) per class.
 
-    The latents of each class have different distributions, and a short training run does not bring
-    them all to N(0, I); samples from N(0, I) would then be latents that the decoder has never seen.
-    A prior with parameters follows the latents instead. It is written as a change of variables, ``z
-    = mean + std * w`` with ``w ~ N(0, I)``, so that everything outside uses the standard latent w.
-
-    Averaged over classes, means and log standard deviations are 0: encoder and decoder can shift
-    and scale the latents of all classes together, and without a fixed scale an unused latent would
-    shrink. Examples without a label, and classes without training examples, have N(0, I); such
-    classes are not included in the averages.
-
-    Args:
-        classes: Number of classes, at least 1.
-        code: Shape of one latent.
-        absent: Indices of classes without training examples.
+    A short training run does not bring the latents of all classes to N(0, I), so the prior follows
+    the latents instead, by ``z = mean + std * w`` with ``w ~ N(0, I)``; everything outside uses w.
+    Averaged over classes, means and log standard deviations are 0, so that the scale is fixed.
+    Examples without a label and ``absent`` classes have N(0, I).
 
     References:
-        Sohn et al., Learning Structured Output Representation using Deep Conditional Generative Models (2015), section 4.1: the
-        conditional prior p(z | x).
+        Sohn et al., Learning Structured Output Representation using Deep Conditional Generative
+        Models (2015), section 4.1: the conditional prior p(z | x).
     """
 
     def __init__(self, classes: int, code: Sequence[int], absent: Sequence[int] = ()) -> None:
         super().__init__()
-        self.classes, self.code, self.absent = classes, tuple(code), tuple(absent)
-        self.mean = nn.Parameter(torch.zeros(classes * math.prod(self.code)))
-        self.log_std = nn.Parameter(torch.zeros(classes * math.prod(self.code)))
+        self.classes = classes
+        self.code = tuple(code)
+        self.absent = tuple(absent)
+        size = classes * math.prod(code)
+        self.mean = nn.Parameter(torch.zeros(size))
+        self.log_std = nn.Parameter(torch.zeros(size))
 
     def moments(self, condition: Condition, n: int) -> tuple[Tensor, Tensor]:
-        """Compute mean and log standard deviation for each of n examples, (n, *code) each."""
+        """Compute mean and log standard deviation for each of n examples."""
         if condition is None or "label" not in condition:
             standard = self.mean.new_zeros(n, *self.code)
             return standard, standard
@@ -71,25 +69,20 @@ class ClassPrior(nn.Module):
         null = condition.get(mask_of("label"))
         if null is not None:
             label = torch.where(null, self.classes, label)
-        mean, log_std = (self._by_label(part)[label] for part in (self.mean, self.log_std))
-        return mean, log_std
+        return self._by_label(self.mean)[label], self._by_label(self.log_std)[label]
 
     def _by_label(self, part: Tensor) -> Tensor:
         by_class = SPEED * part.view(self.classes, *self.code)
         present = [label for label in range(self.classes) if label not in self.absent]
         centred = by_class - by_class[present].mean(0)
         if self.absent:
-            centred = centred.index_fill(0, torch.tensor(self.absent, device=part.device), 0.0)
+            absent = torch.tensor(self.absent, device=part.device)
+            centred = centred.index_fill(0, absent, 0.0)
         return torch.cat([centred, torch.zeros_like(by_class[:1])])
 
 
 class ToPrior(nn.Module):
-    """Encoder that returns latents in units of a prior: w = (z - mean) / std.
-
-    Args:
-        encoder: ``encoder(x, None, condition) -> (n, 2 c, ...)``, means then log-variances of z.
-        prior: Prior of z.
-    """
+    """Encoder that returns latents in units of a prior: w = (z - mean) / std."""
 
     def __init__(self, encoder: nn.Module, prior: ClassPrior) -> None:
         super().__init__()
@@ -103,12 +96,7 @@ class ToPrior(nn.Module):
 
 
 class FromPrior(nn.Module):
-    """Decoder that takes latents in units of a prior: z = mean + std w.
-
-    Args:
-        decoder: ``decoder(z, None, condition) -> (n, ...)``.
-        prior: Prior of z.
-    """
+    """Decoder that takes latents in units of a prior: z = mean + std w."""
 
     def __init__(self, decoder: nn.Module, prior: ClassPrior) -> None:
         super().__init__()
@@ -120,17 +108,12 @@ class FromPrior(nn.Module):
         return self.decoder(mean + torch.exp(log_std) * w, t, condition)
 
 
-NOTHING = -40.0  # The log-variance of codes that are certain
+# Log-variance of latents without variance
+NOTHING = -40.0
 
 
 class Deterministic(nn.Module):
-    """Encoder without variances: for a plain autoencoder, or an autoencoder with a codebook.
-
-    Args:
-        network: ``network(x, None, condition) -> (n, 2 c, ...)``, or (n, c, ...) if it returns only
-            means.
-        halved: Whether the network also returns log-variances, which are ignored.
-    """
+    """Encoder without variances; ``halved`` if the network also returns log-variances."""
 
     def __init__(self, network: nn.Module, halved: bool = True) -> None:
         super().__init__()
@@ -145,22 +128,20 @@ class Deterministic(nn.Module):
 
 
 class VAE(Method):
-    """Variational autoencoder: maximises E_q log p(x | z) - beta KL(q(z | x) | N(0, 1)), or a tighter bound.
+    """Variational autoencoder: maximises E_q log p(x | z) - beta KL(q(z | x) | N(0, 1)).
 
-    The loss is the negative bound in nats per entry of x. Training logs the KL term and the
-    log-likelihood (nats per example), the fraction of variance explained by reconstructions, and
-    the number of active latent units.
+    The loss is the negative bound, or a tighter bound, in nats per entry of x. ``encoder(x, None,
+    condition)`` returns means then log-variances along axis 1; ``decoder(z, None, condition)`` the
+    outputs of the likelihood, a `Gaussian` by default.
 
     Args:
-        encoder: ``encoder(x, None, condition) -> (n, 2 c, ...)``, means then log-variances along
-            axis 1.
-        decoder: ``decoder(z, None, condition) -> (n, *likelihood.outputs)``.
+        encoder: Network from data to moments of latents.
+        decoder: Network from latents to ``likelihood.outputs``.
         space: Shape and units of the data.
         latent: Shape or length of one latent.
-        likelihood: Distribution of data around the decoder output; `Gaussian` by default.
-        classes: Number of classes with a learned prior each (`ClassPrior`); 0 for the prior N(0,
-            I).
-        bound: Evidence bound and its weights; ``EvidenceBound()`` by default.
+        likelihood: Distribution of data around the decoder output.
+        classes: Number of classes with a learned prior each (`ClassPrior`); 0 for N(0, I).
+        bound: Evidence bound and its weights.
 
     References:
         Kingma and Welling, Auto-Encoding Variational Bayes (2014); see `EvidenceBound`.
@@ -185,8 +166,10 @@ class VAE(Method):
         self.likelihood = Gaussian(space) if likelihood is None else likelihood
         self.bound = bound or EvidenceBound()
         self.classes = classes
-        absent = tuple(number for number, share in enumerate(space.frequencies) if share == 0)
-        self.prior = ClassPrior(classes, self.code, absent) if classes and self.bound.beta else None
+        self.prior: ClassPrior | None = None
+        if classes and self.bound.beta:
+            absent = [number for number, share in enumerate(space.frequencies) if share == 0]
+            self.prior = ClassPrior(classes, self.code, absent)
 
     @property
     def players(self) -> Modules:
@@ -200,7 +183,6 @@ class VAE(Method):
 
     @property
     def code(self) -> tuple[int, ...]:
-        """Return the shape of one latent."""
         if isinstance(self.latent, int):
             return (self.latent,)
         return self.latent
@@ -224,56 +206,44 @@ class VAE(Method):
         return FromPrior(self.decoder, self.prior)
 
     def losses(self, batch: Batch, now: Now) -> Iterator[Turn]:
-        beta = self.bound.weight(now)
-        settings = self.bound
-        mean, log_variance = self.posterior(batch.x, batch.condition)
+        x = batch.x
+        condition = batch.condition
+        bound = self.bound
+        beta = bound.weight(now)
+        posterior = self.posterior(x, condition)
+        mean, log_variance = posterior
         divergence = divergences(mean, log_variance)
-        if settings.weighted:
-            drawn = self._weights(
-                batch.x,
-                (mean, log_variance),
-                settings.samples,
-                now.draws,
-                batch.condition,
-                settings.dreg,
+        if bound.weighted:
+            log_likelihood, ratio, z, decoded = self._weights(
+                x, posterior, bound.samples, now.draws, condition, bound.dreg
             )
-            log_likelihood, ratio, z, decoded = drawn
-            bound = importance_bound(
-                log_likelihood + beta * ratio, [z] if settings.dreg else None, beta
-            )
+            codes = [z] if bound.dreg else None
+            evidence = importance_bound(log_likelihood + beta * ratio, codes, beta)
         else:
-            if settings.beta == 0:
-                z = mean
-            else:
-                z = mean + torch.exp(log_variance / 2) * now.draws.normal(self.code)
-            decoded = call(self.code_decoder, z, None, batch.condition)
-            log_likelihood = self.likelihood.log_prob(batch.x, decoded)
-            bound = log_likelihood - (
-                beta * above_free_bits(divergence, settings.free_bits) if settings.beta else 0
-            )
-        note_bound(
-            now,
-            batch.x,
-            log_likelihood,
-            (self.likelihood, decoded),
-            divergence.flatten(1).sum(1),
-            beta,
-        )
-        note_code(now, mean, batch.condition)
-        yield "autoencoder", -bound.mean() / math.prod(self.space.shape)
+            z = mean
+            if bound.beta:
+                z = reparameterised(mean, log_variance, now.draws.normal(self.code))
+            decoded = call(self.code_decoder, z, None, condition)
+            log_likelihood = self.likelihood.log_prob(x, decoded)
+            evidence = log_likelihood
+            if bound.beta:
+                evidence = evidence - beta * above_free_bits(divergence, bound.free_bits)
+        total = divergence.flatten(1).sum(1)
+        note_bound(now, x, log_likelihood, (self.likelihood, decoded), total, beta)
+        note_code(now, mean, condition)
+        yield "autoencoder", -evidence.mean() / self.space.size
 
     def posterior(self, x: Tensor, condition: Condition = None) -> tuple[Tensor, Tensor]:
-        """Compute mean and log-variance of q(z | x), (n, *code) each."""
+        """Compute mean and log-variance of q(z | x)."""
         mean, log_variance = call(self.code_encoder, x, None, condition).chunk(2, dim=1)
         return mean, log_variance
 
     def log_weights(
         self, x: Tensor, samples: int, draws: Draws, condition: Condition = None
     ) -> Tensor:
-        """Compute log p(x, z) - log q(z | x) for latents drawn from q, in nats (n, samples); see `HasImportanceWeights`."""
-        log_likelihood, ratio, _, _ = self._weights(
-            x, self.posterior(x, condition), samples, draws, condition
-        )
+        """Compute log p(x, z) - log q(z | x) for latents drawn from q, in nats (n, samples)."""
+        posterior = self.posterior(x, condition)
+        log_likelihood, ratio, _, _ = self._weights(x, posterior, samples, draws, condition)
         return log_likelihood + ratio
 
     def _weights(
@@ -285,41 +255,31 @@ class VAE(Method):
         condition: Condition,
         held: bool = False,
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Importance weights of codes drawn from q; ``held``: q's density is taken as constant.
+        """Draw latents from q, whose density is constant if ``held``.
 
-        Returns:
-            log p(x | z) and log p(z) - log q(z | x), nats (n, k); the codes (n, k, *code); the decoder's output (n k, ...).
+        Returns log p(x | z) and log p(z) - log q(z | x), nats (n, k); latents (n, k, *code);
+        decoder output (n k, ...).
         """
         mean, log_variance = (part.unsqueeze(1) for part in posterior)
-        z = mean + torch.exp(log_variance / 2) * draws.normal((samples, *self.code))
+        z = reparameterised(mean, log_variance, draws.normal((samples, *self.code)))
         if held:
             mean = mean.detach()
             log_variance = log_variance.detach()
         index = torch.arange(len(x), device=x.device).repeat_interleave(samples)
         decoded = call(self.code_decoder, z.flatten(0, 1), None, condition_at(condition, index))
         log_likelihood = self.likelihood.log_prob(x[index], decoded).unflatten(0, z.shape[:2])
-        return (
-            log_likelihood,
-            standard_log_prob(z, 2) - gaussian_log_prob(z, mean, log_variance, 2),
-            z,
-            decoded,
-        )
+        ratio = standard_log_prob(z, 2) - gaussian_log_prob(z, mean, log_variance, 2)
+        return log_likelihood, ratio, z, decoded
 
     def autoencoder(self) -> Autoencoder:
         encoder = self.code_encoder if self.bound.beta else Deterministic(self.encoder)
         drawn = None if self.likelihood.mean_is_data else self.likelihood
-        return Autoencoder(
-            encoder, mean_of(self.code_decoder, self.likelihood), self.space, likelihood=drawn
-        )
+        decoder = mean_of(self.code_decoder, self.likelihood)
+        return Autoencoder(encoder, decoder, self.space, likelihood=drawn)
 
     def transport(self) -> Map:
-        """Return a sampler that decodes latents from the prior: samples from p(x | z), or its means for images (`drawn_from`)."""
-        return Map(
-            mean_of(self.code_decoder, self.likelihood),
-            self.space,
-            self.code,
-            drawn_from(self.likelihood),
-        )
+        decoder = mean_of(self.code_decoder, self.likelihood)
+        return Map(decoder, self.space, self.code, drawn_from(self.likelihood))
 
 
 @torch.no_grad()
@@ -331,53 +291,44 @@ def note_bound(
     divergence: Tensor,
     beta: float,
 ) -> None:
-    """Log both terms of the evidence bound in nats per example, the KL weight, and the fraction of variance explained.
+    """Log both terms of the evidence bound in nats, the KL weight, and the variance explained.
 
-    Args:
-        now: State of training, whose ``notes`` are filled.
-        x: Data in model units, n examples.
-        log_likelihood: Values of log p(x | z) in nats, (n,) or (n, k).
-        decoded: Likelihood, and decoder output for each example, or for k latents of each example
-            in turn.
-        divergence: KL term in nats, or its estimate from latents.
-        beta: Weight of the KL term at this point of training.
+    ``decoded`` is the likelihood, and the decoder output for k latents of each example in turn.
     """
     now.notes["beta"] = x.new_tensor(beta)
     now.notes["kl"] = divergence.detach().mean()
     now.notes["log_likelihood"] = log_likelihood.detach().mean()
     if len(x) > 1:
         likelihood, outputs = decoded
-        now.notes["explained"] = explained(x, likelihood.mean(outputs[:: len(outputs) // len(x)]))
+        first = outputs[:: len(outputs) // len(x)]
+        now.notes["explained"] = explained(x, likelihood.mean(first))
 
 
 @torch.no_grad()
 def note_code(now: Now, mean: Tensor, condition: Condition = None) -> None:
-    """Log the number of active latent units and the number of all units; see `active_units`."""
+    """Log the number of active latent units and of all units; see `active_units`."""
     if len(mean) > 1:
         label = None if condition is None else condition.get("label")
         now.notes["active_units"] = active_units(mean, label).to(mean)
         now.notes["units"] = mean.new_tensor(mean[0].numel())
 
 
-WIDEST = 7.0  # No log-variance lies further from 0: standard deviations from .03 to 33
+# Largest absolute value of a log-variance: standard deviations from .03 to 33
+WIDEST = 7.0
 
 
 def gaussian_of(outputs: Tensor) -> tuple[Tensor, Tensor]:
     """Split a network's output (n, 2 c) into mean and log-variance, bounded by 7 tanh(v / 7).
 
-    A latent below another latent has no fixed scale: if the network above predicts it well, both
-    densities can narrow together until their ratio consists of rounding errors.
+    Without bounds, two densities of latents can narrow together until their ratio consists of
+    rounding errors.
     """
     mean, log_variance = outputs.chunk(2, dim=1)
     return mean, WIDEST * torch.tanh(log_variance / WIDEST)
 
 
 class Bounded(nn.Module):
-    """Encoder whose log-variances are bounded to (-7, 7).
-
-    Args:
-        network: ``network(x, None, condition) -> (n, 2 c)``.
-    """
+    """Encoder whose log-variances are bounded to (-7, 7)."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
@@ -388,13 +339,9 @@ class Bounded(nn.Module):
 
 
 class Descent(nn.Module):
-    """Decoder with two layers: from noise to the upper latent, the lower latent and the mean of the data.
+    """Decoder with two layers: from noise to the upper latent, the lower latent and the data.
 
-    Args:
-        upper: ``upper(h, None, condition) -> (n, 2 lower)``, means then log-variances of the lower
-            latent.
-        decoder: ``decoder(z, None, condition) -> x``.
-        split: Number of entries of z for the upper latent; the rest is noise of the lower latent.
+    The first ``split`` entries of z are the upper latent; the rest is noise of the lower latent.
     """
 
     def __init__(self, upper: nn.Module, decoder: nn.Module, split: int) -> None:
@@ -405,35 +352,31 @@ class Descent(nn.Module):
 
     def forward(self, z: Tensor, t: Tensor | None = None, condition: Condition = None) -> Tensor:
         mean, log_variance = gaussian_of(self.upper(z[:, : self.split], None, condition))
-        return self.decoder(
-            mean + torch.exp(log_variance / 2) * z[:, self.split :], None, condition
-        )
+        h = reparameterised(mean, log_variance, z[:, self.split :])
+        return self.decoder(h, None, condition)
 
 
 class HierarchicalVAE(Method):
     """Variational autoencoder with two latent layers, p(u) p(h | u) p(x | h) and q(h | x) q(u | h).
 
-    The lower latent h is Gaussian given the upper latent u. All means and variances are computed by
-    networks, variances within bounds (`gaussian_of`). The loss is the negative importance-weighted
-    bound in nats per entry of x.
+    The lower latent h is Gaussian given the upper latent u, with bounded variances (`gaussian_of`).
+    The loss is the negative importance-weighted bound in nats per entry of x; beta is the weight of
+    all terms except log p(x | h).
 
     Args:
-        encoder: ``encoder(x, None, condition) -> (n, 2 lower)``, means then log-variances.
-        decoder: ``decoder(h, None, condition) -> (n, *likelihood.outputs)``.
-        upper_encoder: ``upper_encoder(h, None, condition) -> (n, 2 upper)``.
-        upper_decoder: ``upper_decoder(u, None, condition) -> (n, 2 lower)``.
+        encoder: Network from x to moments of h, (n, 2 lower).
+        decoder: Network from h to ``likelihood.outputs``.
+        upper_encoder: Network from h to moments of u, (n, 2 upper).
+        upper_decoder: Network from u to moments of h, (n, 2 lower).
         space: Shape and units of the data.
         latent: Dimensions of the lower and of the upper latent.
         likelihood: Distribution of data around the decoder output; `Gaussian` by default.
-        bound: Evidence bound; beta is the weight of all terms except log p(x | h).
-
-    Raises:
-        UsageError: If free_bits is above 0, or beta is 0.
+        bound: Evidence bound, with beta above 0 and without free bits.
 
     References:
-        Burda et al., Importance Weighted Autoencoders (2016), the networks with two stochastic layers; Tucker et al. (2019),
-        and Bauer and Mnih, Generalized Doubly Reparameterized Gradient Estimators (2021), for
-            several latent layers.
+        Burda et al., Importance Weighted Autoencoders (2016), the networks with two stochastic
+        layers; Tucker et al. (2019), and Bauer and Mnih, Generalized Doubly Reparameterized
+        Gradient Estimators (2021), for several latent layers.
     """
 
     def __init__(
@@ -452,14 +395,16 @@ class HierarchicalVAE(Method):
         self.bound = bound or EvidenceBound()
         if self.bound.beta == 0 or self.bound.free_bits:
             raise UsageError(
-                "beta must be above 0 and free_bits 0 here: the upper latent layer has no meaning without its prior."
+                "beta must be above 0 and free_bits 0 here: the upper latent layer has no meaning "
+                "without its prior."
             )
         self.encoder = encoder
         self.decoder = decoder
         self.space = space
         self.upper_encoder = upper_encoder
         self.upper_decoder = upper_decoder
-        self.latent = (int(latent[0]), int(latent[1]))
+        lower, upper = map(int, latent)
+        self.latent = (lower, upper)
         self.likelihood = Gaussian(space) if likelihood is None else likelihood
 
     @property
@@ -471,73 +416,65 @@ class HierarchicalVAE(Method):
         return self.likelihood.discrete
 
     def losses(self, batch: Batch, now: Now) -> Iterator[Turn]:
-        beta = self.bound.weight(now)
-        dreg = self.bound.dreg
-        drawn = self._weights(batch.x, self.bound.samples, now.draws, batch.condition, dreg)
-        log_likelihood, ratio, codes, mean, decoded = drawn
-        bound = importance_bound(log_likelihood + beta * ratio, codes if dreg else None, beta)
+        bound = self.bound
+        beta = bound.weight(now)
+        log_likelihood, ratio, latents, mean, decoded = self._weights(
+            batch.x, bound.samples, now.draws, batch.condition, bound.dreg
+        )
+        codes = latents if bound.dreg else None
+        evidence = importance_bound(log_likelihood + beta * ratio, codes, beta)
         note_bound(now, batch.x, log_likelihood, (self.likelihood, decoded), -ratio, beta)
         note_code(now, mean, batch.condition)
-        yield "autoencoder", -bound.mean() / math.prod(self.space.shape)
+        yield "autoencoder", -evidence.mean() / self.space.size
 
     def log_weights(
         self, x: Tensor, samples: int, draws: Draws, condition: Condition = None
     ) -> Tensor:
-        """Compute log p(x, h, u) - log q(h, u | x) for latents drawn from q, in nats (n, samples); see `HasImportanceWeights`."""
+        """Compute log p(x, h, u) - log q(h, u | x) for latents drawn from q."""
         log_likelihood, ratio, *_ = self._weights(x, samples, draws, condition)
         return log_likelihood + ratio
 
     def _weights(
         self, x: Tensor, samples: int, draws: Draws, condition: Condition, held: bool = False
     ) -> tuple[Tensor, Tensor, list[Tensor], Tensor, Tensor]:
-        """Importance weights of codes drawn from q; ``held``: q's densities are taken as constant.
+        """Draw latents from q, whose densities are constant if ``held``.
 
-        Returns:
-            log p(x | h) and log p(h, u) - log q(h, u | x), nats (n, k); both codes as the densities see them, (n k, ...); the
-            mean of each example's lower code, (n, lower); the decoder's output (n k, ...).
+        Returns log p(x | h) and log p(h, u) - log q(h, u | x), nats (n, k); both latents as the
+        densities see them, (n k, ...); the mean of each lower latent, (n, lower); decoder output
+        (n k, ...).
         """
-        n, (lower, upper) = len(x), self.latent
+        n = len(x)
+        lower, upper = self.latent
         index = torch.arange(n, device=x.device).repeat_interleave(samples)
         given = condition_at(condition, index)
         noise = draws.normal((samples, lower + upper)).flatten(0, 1)
-        each = gaussian_of(call(self.encoder, x, None, condition))
-        mean, log_variance = (part[index] for part in each)
-        h = mean + torch.exp(log_variance / 2) * noise[:, :lower]
+        posterior = gaussian_of(call(self.encoder, x, None, condition))
+        mean, log_variance = (part[index] for part in posterior)
+        h = reparameterised(mean, log_variance, noise[:, :lower])
         above = gaussian_of(call(self.upper_encoder, h, None, given))
-        u = above[0] + torch.exp(above[1] / 2) * noise[:, lower:]
-        # copies, so that the weights act on the gradients of the densities, not on those from h to u
+        u = reparameterised(*above, noise[:, lower:])
+        # copies, so that weights act on the gradients of the densities, not on those from h to u
         seen_h = h.clone()
         seen_u = u.clone()
-        log_q = gaussian_log_prob(
-            seen_h, *((mean.detach(), log_variance.detach()) if held else (mean, log_variance))
-        )
         if held:
-            under = gaussian_of(call(constant(self.upper_encoder), seen_h, None, given))
-        else:
-            under = above
-        log_q = log_q + gaussian_log_prob(seen_u, *under)
+            mean = mean.detach()
+            log_variance = log_variance.detach()
+        log_q = gaussian_log_prob(seen_h, mean, log_variance)
+        if held:
+            above = gaussian_of(call(constant(self.upper_encoder), seen_h, None, given))
+        log_q = log_q + gaussian_log_prob(seen_u, *above)
         prior = gaussian_of(call(self.upper_decoder, seen_u, None, given))
         log_p = gaussian_log_prob(seen_h, *prior) + standard_log_prob(seen_u)
         decoded = call(self.decoder, seen_h, None, given)
         log_likelihood = self.likelihood.log_prob(x[index], decoded).unflatten(0, (n, samples))
-        return (
-            log_likelihood,
-            (log_p - log_q).unflatten(0, (n, samples)),
-            [seen_h, seen_u],
-            each[0],
-            decoded,
-        )
+        ratio = (log_p - log_q).unflatten(0, (n, samples))
+        return log_likelihood, ratio, [seen_h, seen_u], posterior[0], decoded
 
     def autoencoder(self) -> Autoencoder:
-        return Autoencoder(
-            Bounded(self.encoder),
-            mean_of(self.decoder, self.likelihood),
-            self.space,
-            standard=False,
-        )
+        decoder = mean_of(self.decoder, self.likelihood)
+        return Autoencoder(Bounded(self.encoder), decoder, self.space, standard=False)
 
     def transport(self) -> Map:
-        """Return a sampler through upper and lower latents: samples from p(x | h), or its means for images (`drawn_from`)."""
         lower, upper = self.latent
         network = Descent(self.upper_decoder, mean_of(self.decoder, self.likelihood), upper)
         return Map(network, self.space, (upper + lower,), drawn_from(self.likelihood))

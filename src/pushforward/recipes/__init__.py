@@ -1,8 +1,4 @@
-"""Recipes: the one place where methods meet networks; one module for a family of models.
-
-A recipe is a function ``name(space, size="small", **settings) -> Recipe``. A file
-outside the package can hold one as well (`load_file`).
-"""
+"""Recipes: functions ``name(space, size="small", **settings) -> Recipe``, one module per family."""
 
 from pushforward.recipes.diffusion import ddpm, edm, vdm
 from pushforward.recipes.distil import distil, dmd, finish

@@ -1,4 +1,4 @@
-"""The network that suits a space, and how denoisers are trained."""
+"""Choose networks and training settings that suit a space."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from typing import Any
 
 from torch import nn
 
-from pushforward.arguments import one_of, whole
+from pushforward.arguments import one_of
 from pushforward.data import Space
 from pushforward.errors import UsageError
+from pushforward.methods.adversarial import DiffAugment
 from pushforward.networks import (
     MLP,
     Critic,
@@ -41,45 +42,40 @@ PAIRS: dict[str, tuple[Any, Any]] = {
     "textbook": (TextbookGenerator, TextbookCritic),
     "projected": (Generator, ProjectedCritic),
 }
-# Width and depth of a game's perceptrons on vectors: a game needs many steps more than wide ones
+# Width and depth of a game's perceptrons on vectors: a game needs many steps more than wide layers
 GAMES = {"tiny": (64, 2), "small": (96, 2), "base": (256, 3)}
-# Images of at most so many numbers are taken by MLPs, which learn more per second there than convolutions
+# MLPs suit images of at most this many numbers: they learn more per second than convolutions
 FLAT = 256
-# The same for denoisers, whose input is almost the whole image: from here on convolutions learn more
+# The same for denoisers, whose input is almost the whole image
 DENOISED = 128
-HIGHEST = 30.0  # The highest frequency, in radians, of Fourier features along continuous coordinates among discrete ones
+# Highest frequency, in radians, of Fourier features along scores of a table
+HIGHEST = 30.0
 
 
 def flat(space: Space, most: int = FLAT) -> bool:
-    """Return whether MLPs suit this space: for data other than images, and for images of at most ``most`` numbers."""
+    """Return whether MLPs suit this space: no images, or images of at most ``most`` numbers."""
     return not space.grid or space.size <= most
 
 
 def denoising_training(space: Space, network: nn.Module) -> Training:
-    """Choose the training settings of a denoiser.
-
-    After equal steps, U-Nets, and MLPs on very small images, reach a lower loss with a learning
-    rate above the usual 1e-3, and U-Nets a much lower loss with Muon for their kernels, which adds
-    a tenth to the time per step.
-    """
-    convolutional = isinstance(network, UNet)
-    if convolutional:
-        rate = 3e-3
-    else:
-        rate = 2e-3 if isinstance(network, Reshaped) else 1e-3
-    optimizer = "muon" if convolutional else "adamw"
-    return Training(batch_size(space), lr=rate, precision=precision(space), optimizer=optimizer)
+    """Choose the training settings of a denoiser by its network."""
+    training = Training(batch_size(space), precision=precision(space))
+    if isinstance(network, UNet):
+        return training.changed(lr=3e-3, optimizer="muon")
+    if isinstance(network, Reshaped):
+        return training.changed(lr=2e-3)
+    return training
 
 
 def batch_size(space: Space) -> int:
-    """Choose the batch size: convolutional steps are expensive, and smaller batches allow more steps in the same time."""
+    """Choose the batch size, which is smaller for images: their steps are expensive."""
     if flat(space):
         return 128
     return 64
 
 
 def precision(space: Space) -> str:
-    """Choose the precision: float32 for the narrow MLPs of short vectors, for which casting costs more than bfloat16 saves."""
+    """Choose the precision: casting does not pay in the narrow MLPs of short vectors."""
     if len(space.shape) == 1:
         return "float32"
     return "auto"
@@ -87,79 +83,62 @@ def precision(space: Space) -> str:
 
 def _mlp(space: Space, size: str, inputs: int, outputs: Sequence[int], times: int = 0) -> nn.Module:
     count = math.prod(outputs)
-    network = MLP.sized(
-        size, shape=(inputs,), outputs=count, conditions=space.conditions, times=times
-    )
-    if tuple(outputs) == (count,) and len(space.shape) == 1:
-        return network
-    return Reshaped(network, outputs)
+    conditions = space.conditions
+    network = MLP.sized(size, shape=(inputs,), outputs=count, conditions=conditions, times=times)
+    return _with_shape(network, space, outputs)
 
 
 def _player(
     space: Space, size: str, inputs: int, outputs: Sequence[int], minibatch_std: int = 0
 ) -> nn.Module:
-    """A game's perceptron. Its critic receives how steep it may be, which a piecewise linear one answers at less cost."""
+    # the gradient norm of a critic is penalised, which costs less for a piecewise linear network
     options: dict[str, Any] = {
         "times": 0,
         "activation": "leaky_relu",
         "conditions": space.conditions,
+        "minibatch_std": minibatch_std,
     }
-    options["minibatch_std"] = minibatch_std
-    results = math.prod(outputs)
-    longest = max(inputs, *outputs, 1)
+    count = math.prod(outputs)
     width, depth = size_choice(size, GAMES)
-    if len(space.shape) == 1 and longest <= width:
-        network = MLP(inputs, results, width=width, depth=depth, **options)
+    if len(space.shape) == 1 and max((inputs, *outputs)) <= width:
+        network = MLP(inputs, count, width=width, depth=depth, **options)
     else:
-        network = MLP.sized(size, shape=(inputs,), outputs=results, **options)
-    if tuple(outputs) == (results,) and len(space.shape) == 1:
+        network = MLP.sized(size, shape=(inputs,), outputs=count, **options)
+    return _with_shape(network, space, outputs)
+
+
+def _with_shape(network: nn.Module, space: Space, outputs: Sequence[int]) -> nn.Module:
+    if len(space.shape) == 1 and len(outputs) == 1:
         return network
     return Reshaped(network, outputs)
-
-
-def code_length(space: Space, size: int | None, image: int, vector: int) -> int:
-    """Return the latent size: the given size, or the default for images or vectors.
-
-    Raises:
-        UsageError: If the size is less than one.
-    """
-    return whole(
-        "latent_size", size if size is not None else (vector if len(space.shape) == 1 else image), 1
-    )
 
 
 def denoising_network(
     space: Space, size: str, kind: str | nn.Module = "auto", times: int = 1
 ) -> nn.Module:
-    """Build a denoising network: an MLP for vectors and very small images, a U-Net for images, or a DiT on request.
-
-    Args:
-        space: Shape and conditions of the data.
-        size: "tiny", "small" or "base".
-        kind: Kind of network, "auto", "mlp", "unet" or "dit"; or the network itself.
-        times: Number of times: 1, or 2 for a map between two times.
+    """Build a denoising network: "auto", "mlp", "unet" or "dit", with two times for maps.
 
     Raises:
         UsageError: If the kind is unknown or does not support this shape.
     """
     if isinstance(kind, nn.Module):
         return kind
-    chosen = _chosen(
-        space, kind, "mlp" if flat(space, DENOISED) else "unet", ("mlp",), ("unet", "dit")
-    )
+    usual = "mlp" if flat(space, DENOISED) else "unet"
+    chosen = _chosen(space, kind, usual, ("mlp",), ("unet", "dit"))
     if chosen == "mlp":
         return _mlp(space, size, space.size, space.shape, times=times)
-    part = UNet if chosen == "unet" else DiT
-    return part.sized(size, shape=space.shape, conditions=space.conditions, times=times)
+    network = UNet if chosen == "unet" else DiT
+    return network.sized(size, shape=space.shape, conditions=space.conditions, times=times)
 
 
 def _chosen(
     space: Space, kind: str, usual: str, plain: Sequence[str], of_images: Sequence[str]
 ) -> str:
-    """The name of a network that suits a space; ``usual`` for auto."""
-    if one_of("network", kind, ("auto", *plain, *of_images)) in of_images and not space.grid:
+    one_of("network", kind, ("auto", *plain, *of_images))
+    if kind in of_images and not space.grid:
         raise UsageError(
-            f'The network "{kind}" needs images. For {space.noun}s of shape {space.shape}, use {" or ".join(plain)}, or auto.'
+            f'The network "{kind}" needs images. For {space.noun}s of shape {space.shape}, '
+            f"use {' or '.join(plain)}, or auto."
         )
     if kind == "auto":
         return usual
@@ -169,13 +148,14 @@ def _chosen(
 def generator(
     space: Space, size: str, latent: int, kind: str = "auto", sign_codes: int = 0
 ) -> nn.Module:
-    """Build a generator from noise of length ``latent`` to data, with a number of sign codes (`SignCodes`)."""
+    """Build a generator from noise of length ``latent`` to data, with sign codes (`SignCodes`)."""
     inputs = latent + sign_codes
     chosen = _game(space, kind)
     if chosen == "mlp":
         network = _player(space, size, inputs, space.shape)
     else:
-        network = PAIRS[chosen][0].sized(
+        convolutional, _ = PAIRS[chosen]
+        network = convolutional.sized(
             size, shape=space.shape, latent=inputs, conditions=space.conditions
         )
     if sign_codes:
@@ -202,8 +182,7 @@ def critic(
         kind: Name in `PAIRS`, or "auto".
         pack: Number of examples that get one common score.
         minibatch_std: Group size for minibatch standard deviation; 0 for none.
-        fourier_features: Number of Fourier features of vectors
-            (`pushforward.networks.FourierFeatures`); 0 for none.
+        fourier_features: Number of Fourier features of vectors; 0 for none.
         spectral: Whether to use spectral normalisation.
         normalise: Whether a DCGAN uses batch normalisation.
     """
@@ -223,14 +202,11 @@ def critic(
         if fourier_features:
             network = _with_waves(network, single, pack, fourier_features)
     else:
-        dcgan_options = {"normalise": normalise} if chosen == "dcgan" else {}
-        kinds = {
-            "shape": space.shape,
-            "conditions": space.conditions,
-            "minibatch_std": minibatch_std,
-            **dcgan_options,
-        }
-        network = PAIRS[chosen][1].sized(size, **kinds)
+        options: dict[str, Any] = {"conditions": space.conditions, "minibatch_std": minibatch_std}
+        if chosen == "dcgan":
+            options["normalise"] = normalise
+        _, convolutional = PAIRS[chosen]
+        network = convolutional.sized(size, shape=space.shape, **options)
     if pack > 1:
         network = Packed(network, pack, conditions)
     if spectral:
@@ -268,17 +244,12 @@ def _projected(space: Space, size: str, pack: int, minibatch_std: int) -> nn.Mod
 
 
 def _game(space: Space, kind: str) -> str:
-    return _chosen(
-        space,
-        kind,
-        "mlp" if flat(space) else "dcgan",
-        ("mlp", "textbook"),
-        ("dcgan", "residual", "projected"),
-    )
+    usual = "mlp" if flat(space) else "dcgan"
+    return _chosen(space, kind, usual, ("mlp", "textbook"), ("dcgan", "residual", "projected"))
 
 
 def encoder(space: Space, size: str, latent: int, kind: str = "auto") -> nn.Module:
-    """Build an encoder from data to latent means and log-variances: "auto", "mlp", "convolutional" or "textbook"."""
+    """Build an encoder from data to latent means and log-variances."""
     chosen = _coder(space, kind)
     if chosen == "convolutional":
         return Encoder.sized(size, shape=space.shape, latent=latent, conditions=space.conditions)
@@ -288,12 +259,14 @@ def encoder(space: Space, size: str, latent: int, kind: str = "auto") -> nn.Modu
 def decoder(
     space: Space, size: str, latent: int, kind: str = "auto", outputs: Sequence[int] | None = None
 ) -> nn.Module:
-    """Build a decoder from latents to data, or to ``outputs`` that describe data; see `encoder`."""
+    """Build a decoder from latents to data, or to ``outputs`` that describe data."""
     chosen = _coder(space, kind)
-    shape = tuple(space.shape if outputs is None else outputs)
+    if outputs is None:
+        outputs = space.shape
     if chosen == "convolutional":
-        return Decoder.sized(size, shape=shape, latent=latent, conditions=space.conditions)
-    return perceptron(space, size, latent, shape, chosen)
+        conditions = space.conditions
+        return Decoder.sized(size, shape=tuple(outputs), latent=latent, conditions=conditions)
+    return perceptron(space, size, latent, outputs, chosen)
 
 
 def perceptron(
@@ -302,25 +275,22 @@ def perceptron(
     """Build an MLP without time: residual ("mlp"), or plain with tanh ("textbook")."""
     if kind == "mlp":
         return _mlp(space, size, inputs, outputs)
-    network = Perceptron.sized(
-        size, shape=(inputs,), outputs=math.prod(outputs), conditions=space.conditions
-    )
+    count = math.prod(outputs)
+    network = Perceptron.sized(size, shape=(inputs,), outputs=count, conditions=space.conditions)
     return Reshaped(network, outputs)
 
 
 def _coder(space: Space, kind: str) -> str:
-    return _chosen(
-        space,
-        kind,
-        "mlp" if flat(space) else "convolutional",
-        ("mlp", "textbook"),
-        ("convolutional",),
-    )
+    usual = "mlp" if flat(space) else "convolutional"
+    return _chosen(space, kind, usual, ("mlp", "textbook"), ("convolutional",))
 
 
-def extent_of(space: Space) -> float:
-    """Return the largest range of values over channels, in model units."""
+def augmentation(space: Space, names: str) -> DiffAugment | None:
+    """Return the augmentation with these names, separated by commas; None for "none"."""
+    if names == "none":
+        return None
     bounds = space.bounds
     if bounds is None:
-        return 2.0
-    return float((bounds[1] - bounds[0]).max())
+        return DiffAugment(names)
+    low, high = bounds
+    return DiffAugment(names, extent=float((high - low).max()))

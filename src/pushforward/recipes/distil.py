@@ -1,4 +1,4 @@
-"""Students of a flow: distilled to one call or a few, by distribution matching, and finished by a critic."""
+"""Students of a flow: distilled, trained by distribution matching, or finished by a critic."""
 
 from __future__ import annotations
 
@@ -26,13 +26,18 @@ from pushforward.methods import (
     Penalties,
     Trajectories,
 )
-from pushforward.methods.adversarial import DiffAugment
 from pushforward.methods.flow_map import Dyadic, Pairs, Sorted
 from pushforward.methods.flow_map_targets import End, Middle, Progressive, Rule, Start
 from pushforward.methods.perceptual_distance import FeatureCritic, Likeness
 from pushforward.networks import UNet
 from pushforward.networks.pretrained import FeatureHeads
-from pushforward.recipes.choice import batch_size, denoising_training, extent_of, flat, precision
+from pushforward.recipes.choice import (
+    augmentation,
+    batch_size,
+    denoising_training,
+    flat,
+    precision,
+)
 from pushforward.recipes.choice import critic as choose_critic
 from pushforward.recipes.flow import times_for, trajectories_for
 from pushforward.recipes.recipe import (
@@ -49,15 +54,19 @@ from pushforward.recipes.students import copy_of, student_of, times_of_jumps
 from pushforward.transports import Flow, Latent, inner_of
 
 RULES = ("stored", "start", "middle", "end", "progressive")
-# Of a trajectory from noise, and of one from other data, which bends more
+# Steps of a trajectory that starts from noise, and of one that starts from other data
 STEPS = 8
 STEPS_FROM_DATA = 32
-STAGES = 5  # Of progressive distillation: steps of 1/16, 1/8, ... 1.
-AVERAGE = 5_000.0  # Samples. At the rate of U-Nets, targets of the map in training run away from its teacher.
-# Of U-Nets: the shares of stored pairs that are the jump of a sampling in 1, and a jump of one in 2 or 4
+# Stages of progressive distillation: steps of 1/16, 1/8, ... 1
+STAGES = 5
+# Half-life in samples: at the rate of U-Nets, targets of the map itself run away from its teacher
+AVERAGE = 5_000.0
+# U-Nets: fractions of stored pairs that are the jump of one call, and jumps of 2 or 4 calls
 LEGS = (0.49, 0.21)
-EXACT = 0.1  # Of the learning rate of U-Nets, where a rule's exact limit diverges at all of it
-LIKENESS = 2.0  # The weight of the distance of samples in the features of a teacher that is a U-Net
+# Factor of the learning rate of U-Nets for a rule's exact limit, which diverges at the full rate
+EXACT = 0.1
+# Weight of the distance between samples in the features of a teacher that is a U-Net
+LIKENESS = 2.0
 
 
 @on_space
@@ -82,17 +91,12 @@ def distil(
     to_data: PathOption[float] = 0.5,
     likeness: LossOption[float | None] = None,
 ) -> Recipe:
-    """Student of a flow, ddpm or edm: a map between two times, initialised as its teacher, that learns to jump.
+    """Student of a flow, ddpm or edm: a map between two times that starts as its teacher.
 
-    At equal times, and with a rule, data and noise are drawn independently, whatever the teacher's
-    coupling was.
-
-    A student of a table learns each block of categories by cross-entropy. It uses only stored
-    trajectories: rule, stored, guidance, first, last, over, derivative, average, power, diagonal
-    and likeness do not apply.
+    A student of a table learns only from stored trajectories: rule, stored, guidance, first, last,
+    over, derivative, average, power, diagonal and likeness do not apply.
 
     Args:
-        space: Shape, units and conditions of the data (and of the teacher).
         size: Not used: the student has the teacher's network, with a second time.
         teacher: Trained model that samples in many steps. The student of a latent model is trained
             in the same latent space.
@@ -108,7 +112,7 @@ def distil(
             teacher that starts from data instead of noise.
         guidance: Classifier-free guidance scale of the teacher, which the student learns to apply
             in one call; or a range, such as 1,4, from which the scale can be chosen when sampling
-            the student (the default is then 1, or the smallest scale if 1 is outside the range).
+            (by default 1, or the smallest scale if 1 is outside the range).
         first: Fraction of a jump covered by the teacher's velocity with the rule start, as it would
             be at the start of training.
         last: Fraction at the end of training, reached geometrically.
@@ -123,63 +127,63 @@ def distil(
         diagonal: Fraction of examples at which the student learns the teacher's velocity.
         to_data: Fraction of the other examples that are mapped to data.
         likeness: Weight of the distance between samples of student and teacher in the teacher's
-            features, in addition to the squared error; 0 for none. The default is 2 for U-Nets,
-            otherwise 0.
+            features; 0 for none. The default is 2 for U-Nets, otherwise 0.
 
     References:
-        Song et al., Consistency Models (2023); Luo et al., SoFlow (2025); Zhang et al., AlphaFlow (2025); Frans et al., Shortcut
-        Models (2025); Boffi et al. (2025), for the end; Meng et al., On Distillation of Guided Diffusion Models (2023).
+        Song et al., Consistency Models (2023); Luo et al., SoFlow (2025); Zhang et al., AlphaFlow
+        (2025); Frans et al., Shortcut Models (2025); Boffi et al. (2025), for the end; Meng et al.,
+        On Distillation of Guided Diffusion Models (2023).
     """
     flow = inner_of(teacher)
     denoiser = teaching_denoiser(flow)
     assert isinstance(flow, Flow)
     if isinstance(teacher, Latent):
         space = flow.space
-    usual_steps = STEPS if denoiser.source is None else STEPS_FROM_DATA
+    convolutional = isinstance(denoiser.network, UNet)
     if teacher_steps is None:
-        teacher_steps = usual_steps
-    else:
-        teacher_steps = whole("teacher_steps", teacher_steps, 1)
-    guide = flow.with_solver("unipc", teacher_steps, times_of_jumps(denoiser, teacher_steps))
+        teacher_steps = STEPS if denoiser.source is None else STEPS_FROM_DATA
+    teacher_steps = whole("teacher_steps", teacher_steps, 1)
+    if average is None and convolutional and rule in ("start", "middle", "end"):
+        average = AVERAGE
+    stored = _stored(rule, stored)
+    if likeness is None:
+        likeness = LIKENESS if convolutional else 0.0
     scales = _guidance(guidance)
+
+    guide = flow.with_solver("unipc", teacher_steps, times_of_jumps(denoiser, teacher_steps))
     span = scales if len(scales) == 2 else None
     if scales != (1.0,):
         scale = 1.0 if scales[0] <= 1 <= scales[-1] else scales[0]
         guide = Flow(Guided(flow.denoiser, scale), guide.solver, teacher_steps, guide.grid)
     student = _student(guide, span)
-    convolutional = isinstance(denoiser.network, UNet)
-    if average is None and convolutional and rule in ("start", "middle", "end"):
-        average = AVERAGE
-    share = _share(rule, stored)
-    chosen = _rule(rule, (first, last, over), derivative, average or None)
+    target = _rule(rule, (first, last, over), derivative, average or None)
     pairs: Pairs = Sorted(times_for(space), diagonal=diagonal, to_data=to_data)
     if rule == "progressive":
         pairs = Dyadic(STAGES - 1, diagonal=diagonal, staged=True)
-    if share:
-        unconditional = 0.1 if student.unconditional else 0.0
-        number = trajectories_for(guide.steps + 1, guide.space.size, trajectories)
-        legs = LEGS if convolutional else 0.5
+    method: Method
+    if stored:
         store = Trajectories(
-            guide, number, to_data=to_data, legs=legs, unconditional=unconditional, guidance=span
+            guide,
+            trajectories_for(guide.steps + 1, guide.space.size, trajectories),
+            to_data=to_data,
+            legs=LEGS if convolutional else 0.5,
+            unconditional=0.1 if student.unconditional else 0.0,
+            guidance=span,
         )
-        if likeness is None:
-            unlike = LIKENESS if convolutional else 0.0
-        else:
-            unlike = likeness
-        alike = Likeness(unlike) if unlike else None
-        method: Method = Distillation(
+        method = Distillation(
             student,
-            chosen,
+            target,
             pairs,
             trajectories=store,
-            stored=share,
+            stored=stored,
             power=power,
             steps=calls,
-            likeness=alike,
+            likeness=Likeness(likeness) if likeness else None,
         )
     else:
-        method = Mapping(student, chosen, pairs, teacher=guide, power=power, steps=calls)
+        method = Mapping(student, target, pairs, teacher=guide, power=power, steps=calls)
     method, family = _in_latents(method, teacher)
+
     training = denoising_training(space, denoiser.network)
     if derivative != "none" and convolutional:
         training = training.changed(lr=EXACT * training.lr)
@@ -187,7 +191,6 @@ def distil(
 
 
 def _in_latents(method: Method, teacher: Any) -> tuple[Method, str]:
-    """The method, on codes where its teacher lives in a latent space; and the family of its models."""
     if isinstance(teacher, Latent):
         return LatentMethod(method, teacher.autoencoder), "flow map in a latent space"
     return method, "flow map"
@@ -211,14 +214,15 @@ def _denoiser(flow: Any) -> Denoiser:
     denoiser = trained(flow.denoiser) if isinstance(flow, Flow) else None
     if denoiser is None:
         raise UsageError(
-            f"The teacher must be a model that samples in steps (flow, ddpm, edm); got a {type(flow).__name__}."
+            "The teacher must be a model that samples in steps (flow, ddpm, edm); got a "
+            f"{type(flow).__name__}."
         )
     return denoiser
 
 
 def _guidance(given: float | str | Sequence[float]) -> tuple[float, ...]:
-    """One scale, or the least and the greatest."""
-    parts: Sequence[str | float]
+    """Read one scale, or the least and the greatest."""
+    parts: Sequence[Any]
     if isinstance(given, str):
         parts = given.split(",")
     elif isinstance(given, Sequence):
@@ -229,13 +233,12 @@ def _guidance(given: float | str | Sequence[float]) -> tuple[float, ...]:
         scales = tuple(float(part) for part in parts)
     except (TypeError, ValueError):
         scales = ()
-    if (
-        len(scales) not in (1, 2)
-        or not -math.inf < scales[0] <= scales[-1] < math.inf
-        or len(set(scales)) < len(scales)
-    ):
+    single = len(scales) == 1
+    rising = len(scales) == 2 and scales[0] < scales[1]
+    if not (single or rising) or not all(map(math.isfinite, scales)):
         raise UsageError(
-            f"guidance must be a scale, such as 2, or a range with the lower end first, such as 1,4; got {given!r}."
+            "guidance must be a scale, such as 2, or a range with the lower end first, such as "
+            f"1,4; got {given!r}."
         )
     return scales
 
@@ -246,17 +249,18 @@ def _student(guide: Flow, guidance: Sequence[float] | None) -> Any:
     return student_of(denoiser, denoiser.unconditional and denoiser is guide.denoiser, guidance)
 
 
-def _share(rule: str, stored: float | None) -> float:
-    if one_of("rule", rule, RULES) != "stored":
-        usual = 0.0 if rule == "progressive" else 0.5
-        if stored is None:
-            return usual
-        return stored
-    if stored is not None and stored != 1:
-        raise UsageError(
-            f"stored={stored:g} trains partly on a rule, but rule=stored is not one. Use {', '.join(RULES[1:])}."
-        )
-    return 1.0
+def _stored(rule: str, given: float | None) -> float:
+    one_of("rule", rule, RULES)
+    if rule == "stored":
+        if given not in (None, 1):
+            raise UsageError(
+                f"stored={given:g} trains partly on a rule, but rule=stored is not one. Use "
+                f"{', '.join(RULES[1:])}."
+            )
+        return 1.0
+    if given is None:
+        return 0.0 if rule == "progressive" else 0.5
+    return given
 
 
 def _rule(
@@ -298,17 +302,14 @@ def dmd(
     least: LossOption[float] = 0.02,
     greatest: LossOption[float] = 0.98,
 ) -> Recipe:
-    """One-call student of a flow, ddpm or edm, trained by the difference between the teacher's score and its own.
+    """One-call student of a flow, ddpm or edm, trained by the difference of two scores.
 
-    Both the teacher and the start must sample from noise: models that start from other data have no
-    score.
+    The scores are the teacher's and that of the student's samples.
 
     Args:
-        space: Shape, units and conditions of the data (and of the teacher).
         size: Not used: both networks are copies of the teacher's.
-        teacher: Trained model that samples in many steps, or a map between two times that has also
-            learned velocities (meanflow, shortcut, distil). A consistency model has no score to
-            match, and can only be the start.
+        teacher: Trained model of noise that samples in many steps, or a map between two times that
+            has also learned velocities (meanflow, shortcut, distil).
         start: Initial map, such as a run of distil; the default is the teacher with a second time.
         calls: Default number of network calls per sample; training uses one.
         inside: Fraction of jumps that start at noisy data, which keeps samples in 2 or 4 calls
@@ -319,30 +320,37 @@ def dmd(
         greatest: Largest noise fraction at which the distributions are compared.
 
     References:
-        Yin et al., One-step Diffusion with Distribution Matching Distillation (2024); Yin et al., Improved Distribution Matching
-        Distillation for Fast Image Synthesis (DMD2, 2024).
+        Yin et al., One-step Diffusion with Distribution Matching Distillation (2024); Yin et al.,
+        Improved Distribution Matching Distillation for Fast Image Synthesis (DMD2, 2024).
     """
     denoiser = _denoiser(teacher)
-    if getattr(getattr(denoiser, "sampling", None), "only_to_data", False):
+    sampling = getattr(denoiser, "sampling", None)
+    if sampling is not None and sampling.only_to_data:
         raise UsageError(
-            "This teacher is a consistency model, which only maps to data and has no score to match. Use a flow, "
-            "ddpm or edm as the teacher, and this map as the start."
+            "This teacher is a consistency model, which only maps to data and has no score to "
+            "match. Use a flow, ddpm or edm as the teacher, and this map as the start."
         )
-    source = denoiser.source or (start and start.source)
-    if source is not None:
-        raise UsageError(
-            f"The {'start' if denoiser.source is None else 'teacher'} was trained from {source.data} instead of "
-            "noise, so it has no score to match. Distil its flow: `pushforward distil RUN`."
-        )
+    for name, model in (("teacher", denoiser), ("start", start)):
+        if model is not None and model.source is not None:
+            raise UsageError(
+                f"The {name} was trained from {model.source.data} instead of noise, so it has no "
+                "score to match. Distil its flow: `pushforward distil RUN`."
+            )
 
-    def begun(denoiser: Any) -> Any:
+    def initial_map(denoiser: Any) -> Any:
         first = denoiser if start is None else start
         if first.jumps:
             return copy_of(first)
         return student_of(first)
 
+    def first_weights(method: Any) -> None:
+        real = trained(method.teacher.denoiser)
+        assert real is not None
+        method.fake.load_state_dict(real.state_dict())
+        method.flow_map.load_state_dict(initial_map(real).state_dict())
+
     method = DistributionMatching(
-        begun(denoiser),
+        initial_map(denoiser),
         copy_of(denoiser),
         teacher=teacher,
         rounds=rounds,
@@ -350,25 +358,20 @@ def dmd(
         inside=inside,
         steps=calls,
     )
-
-    def first_weights(method: Any) -> None:
-        real = trained(method.teacher.denoiser)
-        assert real is not None
-        method.fake.load_state_dict(real.state_dict())
-        method.flow_map.load_state_dict(begun(real).state_dict())
-
     # a map that jumps well already is only moved a little
-    if start is not None or denoiser.jumps:
-        rate = 1e-4
-    else:
-        rate = 3e-4
+    jumps = start is not None or denoiser.jumps
     training = Training(
-        batch_size(space), lr=rate, betas=(0.0, 0.99), ema=20_000, precision=precision(space)
+        batch_size(space),
+        lr=1e-4 if jumps else 3e-4,
+        betas=(0.0, 0.99),
+        ema=20_000,
+        precision=precision(space),
     )
     return Recipe(method, training, "dmd", "flow map", first_weights=first_weights)
 
 
-# The share of training in which a convolutional critic, which knows nothing at first, learns alone; and one of features
+# Initial fraction of training in which only the critic is trained: a convolutional one, which
+# starts with random weights, and one of features
 STILL = 0.15
 STILL_FEATURES = 0.05
 
@@ -396,15 +399,13 @@ def finish(
     recall: RegularisationOption[float] = 0.95,
     checks: RegularisationOption[int] = 8,
 ) -> Recipe:
-    """Distilled map (or another map between two times), sharpened by a critic; training stops before losing diversity.
+    """Map between two times, sharpened by a critic; training stops before it loses diversity.
 
     Args:
-        space: Shape, units and conditions of the data (and of the teacher).
-        size: Size of the critic, unless it is one of features; the map keeps the size of its
-            teacher.
+        size: Size of the critic, unless it is one of features.
         teacher: Starting map: a run of distil, meanflow or dmd. In a latent space, the critic
             scores latents.
-        critic: Module ``critic(x, None, condition)`` that replaces the default.
+        critic: Module ``critic(x, None, condition)``.
         network: Network of the critic: auto, mlp, dcgan, residual, textbook or projected, as in
             gan; or features, small critics on features of the starting map, which auto uses if the
             map is a U-Net.
@@ -415,8 +416,8 @@ def finish(
         anchor_end: Weight at the end of a cosine schedule; constant by default.
         still: Initial fraction of training in which only the critic is trained; the default is 0.05
             for a critic of features, 0.15 for other critics of images, 0 for points and rows.
-        gamma: Weight of the critic's gradient penalties, at data and at samples; the default is 0
-            for a critic of features, otherwise 1.
+        gamma: Weight of the critic's gradient penalties; the default is 0 for a critic of features,
+            otherwise 1.
         gamma_end: Weight at the end of a cosine schedule; the default is a tenth of gamma.
         difference: Step of the finite differences for gradient penalties; 0 for exact gradients.
         penalty_interval: Number of steps between penalties (lazy regularisation).
@@ -427,60 +428,74 @@ def finish(
             value; 0 for no limit.
         recall: Training stops if recall falls significantly below this fraction of its initial
             value; 0 for no limit.
-        checks: Number of measurements of both, at equal intervals of training. Sample quality is
-            not measured: compare with the teacher.
+        checks: Number of measurements of both, at equal intervals of training.
 
     References:
-        Lin et al., Adversarial Flow Models (2025); Huang et al., The GAN Is Dead; Long Live the GAN! (2024).
+        Lin et al., Adversarial Flow Models (2025); Huang et al., The GAN Is Dead (2024).
     """
-    if augment_critic == "none":
-        augment = None
-    else:
-        augment = DiffAugment(augment_critic, extent=extent_of(space))
-    inner: Any = inner_of(teacher) if isinstance(teacher, Latent) else teacher
-    flow_map = getattr(inner, "denoiser", inner)
+    augment = augmentation(space, augment_critic)
+    inner: Any = teacher
     if isinstance(teacher, Latent):
+        inner = inner_of(teacher)
         space = inner.space
+    flow_map = getattr(inner, "denoiser", inner)
     if critic is None:
         critic = _critic(space, size, network, flow_map)
     by_features = isinstance(critic, FeatureCritic)
+    small = flat(space)
     if gamma is None:
-        gamma = 1.0 - by_features
+        gamma = 0.0 if by_features else 1.0
+    if gamma_end is None:
+        gamma_end = gamma / 10
     if still is None:
-        still = STILL_FEATURES if by_features else STILL * (not flat(space))
+        if by_features:
+            still = STILL_FEATURES
+        else:
+            still = 0.0 if small else STILL
+    guard = None
+    if coverage or recall:
+        guard = Guard(coverage, recall, checks)
+
+    step = difference or None
+    penalties = Penalties("r1+r2", gamma, gamma_end, None, penalty_interval, step)
     method: Method = Finish(
         copy_of(flow_map),
         critic,
         teacher=flow_map,
-        penalties=Penalties(
-            "r1+r2",
-            gamma,
-            gamma / 10 if gamma_end is None else gamma_end,
-            None,
-            penalty_interval,
-            difference or None,
-        ),
+        penalties=penalties,
         critic_input=CriticInput(augment=augment, strength=strength),
         anchor=Anchor(anchor, anchor_end, inside, still),
-        guard=Guard(coverage, recall, checks) if coverage or recall else None,
+        guard=guard,
         steps=calls,
     )
     method, family = _in_latents(method, teacher)
-    rate, moved = (5e-4, 3e-4) if flat(space) else (1e-3, 2e-4 if by_features else 5e-5)
-    common: Any = {"betas": (0.0, 0.99), "clip": None, "ema": 20_000, "precision": precision(space)}
-    training = Training(batch_size(space), lr=rate, players={"map": {"lr": moved}}, **common)
+
+    lr = 1e-3
+    map_lr = 2e-4 if by_features else 5e-5
+    if small:
+        lr = 5e-4
+        map_lr = 3e-4
+    training = Training(
+        batch_size(space),
+        lr=lr,
+        betas=(0.0, 0.99),
+        clip=None,
+        ema=20_000,
+        precision=precision(space),
+        players={"map": {"lr": map_lr}},
+    )
     return Recipe(method, training, "finish", family, first_weights=_finish_start_as_teacher)
 
 
 def _critic(space: Space, size: str, network: str, flow_map: FlowMap) -> nn.Module:
     unet = flow_map.network
-    if network == "features" and not isinstance(unet, UNet):
-        raise UsageError(
-            f"A critic can only read features of a UNet, but the network of this map is a {type(unet).__name__}. Use "
-            "`network=auto`."
-        )
-    if network in ("auto", "features") and isinstance(unet, UNet):
+    if isinstance(unet, UNet) and network in ("auto", "features"):
         return FeatureCritic(FeatureHeads.of(unet))
+    if network == "features":
+        raise UsageError(
+            "A critic can only read features of a UNet, but the network of this map is a "
+            f"{type(unet).__name__}. Use `network=auto`."
+        )
     return choose_critic(space, size, network)
 
 

@@ -1,4 +1,4 @@
-"""Flow matching on the straight path, and maps between two times without a teacher: consistency, mean flow, shortcut."""
+"""Flow matching on the straight path, and maps between two times without a teacher."""
 
 from __future__ import annotations
 
@@ -26,32 +26,28 @@ from pushforward.paths import (
 )
 from pushforward.recipes.choice import batch_size, denoising_network, denoising_training, flat
 from pushforward.recipes.recipe import LossOption, NetworkOption, PathOption, Recipe, on_space
-from pushforward.solvers import DPM, UniPC
+from pushforward.solvers import DPM, Solver, UniPC
 from pushforward.transports import Flow
 
-# Bytes that stored trajectories take at most by default, and how many there are at most
+# Maximum memory of stored trajectories by default, in bytes, and their maximum number
 MEMORY = 512 * 2**20
 MOST = 16_384
 
 
 def new_map(space: Space, size: str, network: str | nn.Module) -> FlowMap:
-    """Build a map on the straight path with random weights, whose network outputs the mean velocity.
-
-    ``network`` is auto, mlp, unet, dit, or a module ``network(x, t, condition)`` with t of shape (n, 2).
-    """
+    """Build a map on the straight path with random weights, whose output is the mean velocity."""
     return FlowMap(denoising_network(space, size, network, times=2), Linear(), "velocity", space)
 
 
 def times_for(space: Space) -> Times:
-    """Choose the distribution of training times.
-
-    For images it favours late times, because noise destroys their coarse structure last.
-    """
-    return Stratified(Uniform() if flat(space) else LogitNormal(0.8, 1.4))
+    """Choose the distribution of training times: later for images, whose structure is lost last."""
+    if flat(space):
+        return Stratified(Uniform())
+    return Stratified(LogitNormal(0.8, 1.4))
 
 
 def trajectories_for(states: int, size: int, given: int | None = None) -> int:
-    """Choose the number of stored trajectories from the size and number of their states; by default limited by memory."""
+    """Choose the number of stored trajectories; by default limited by memory."""
     most = max(64, min(MOST, MEMORY // (2 * states * size)))
     if given is None:
         return most
@@ -71,66 +67,67 @@ def flow(
     pairs: PathOption[int | None] = None,
     teacher_steps: PathOption[int | None] = None,
 ) -> Recipe:
-    """Flow matching: regresses the velocity z - x of the straight path; 25 DPM-Solver++(2M) steps, 50 SDE steps for tables.
+    """Flow matching: regresses the velocity z - x of the straight path; 25 DPM-Solver++(2M) steps.
+
+    Models of tables take 50 SDE steps.
 
     Args:
-        space: Shape, units and conditions of the data.
-        size: Size of the network: tiny, small or base.
-        network: auto, mlp, unet, dit, columns (tables of mixed types), or a module ``network(x, t, condition)``.
+        network: auto, mlp, unet, dit, columns (tables of mixed types), or a module
+            ``network(x, t, condition)``.
         coupling: Pairing of noise and data: independent; ot for minibatch optimal transport; or
             reflow for noise with a teacher's sample from this noise.
         reuse: Number of steps that reuse one batch and its transport plan.
-        source: Data set to start from instead of noise, by name or path; the flow then maps this
-            data set to the other. Training uses its training split, sampling its held-out split.
-        teacher: Teacher for the coupling reflow: a flow, ddpm or edm of the same data. The new flow
-            starts from the same distribution as its teacher.
+        source: Data set to start from instead of noise, by name or path. Training uses its training
+            split, sampling its held-out split.
+        teacher: Teacher for the coupling reflow: a flow, ddpm or edm of the same data.
         pairs: Number of pairs from the teacher; the default is 16,384, or fewer if they would take
             more than 512 MB.
         teacher_steps: Number of steps per pair; the default is 16, or 32 for a teacher that starts
             from data instead of noise.
 
     References:
-        Lipman et al., Flow Matching for Generative Modeling (2023); Tong et al. (2024) for the coupling; Esser et al., Stable
-        Diffusion 3 (2024), section 3.1, for logit-normal times; Liu et al., Rectified Flow (2023), for reflow.
+        Lipman et al., Flow Matching for Generative Modeling (2023); Tong et al. (2024) for the
+        coupling; Esser et al., Stable Diffusion 3 (2024), section 3.1, for logit-normal times;
+        Liu et al., Rectified Flow (2023), for reflow.
     """
-    if one_of("coupling", coupling, ("independent", "ot", "reflow")) == "ot" and any(
-        name != "label" for name in space.conditions
-    ):
+    one_of("coupling", coupling, ("independent", "ot", "reflow"))
+    if coupling == "ot" and space.conditions.keys() - {"label"}:
         raise UsageError(
-            "The coupling ot pairs noise with data within classes. With other conditions, noise would depend on "
-            "their values. Leave out coupling."
+            "The coupling ot pairs noise with data within classes. With other conditions, noise "
+            "would depend on their values. Leave out coupling."
         )
-    if source is not None and not isinstance(source, (str, Path, Source)):
-        raise UsageError(
-            "source must be the name or path of a data set, or a pushforward.paths.couplings.Source, got a "
-            f"{type(source).__name__}. Save arrays as a .npy file."
-        )
-    start = Source(str(source), space) if isinstance(source, (str, Path)) else source
-    couple: Coupling = (
-        OptimalTransport(batch_size(space), reuse, start)
-        if coupling == "ot"
-        else Independent(start)
-    )
+    start = _source(source, space)
+    couple: Coupling
     if coupling == "reflow" or teacher is not None:
         couple = _reflow(coupling, teacher, start, pairs, teacher_steps)
+    elif coupling == "ot":
+        couple = OptimalTransport(batch_size(space), reuse, start)
+    else:
+        couple = Independent(start)
     net = denoising_network(space, size, network)
-    # from other data than noise ways bend at both ends: UniPC at equal times errs less there
-    solver, grid = (
-        (DPM(order=2), "shifted:0.3" if flat(space) else "time")
-        if couple.source is None
-        else (UniPC(), "time")
-    )
+    solver: Solver = DPM(order=2)
+    grid = "time"
+    if couple.source is not None:
+        # trajectories from other data bend at both ends, where UniPC errs less
+        solver = UniPC()
+    elif flat(space):
+        # the last step jumps to the mean of the data, which is coarse where structure is fine
+        grid = "shifted:0.3"
     method = Denoising(
         Denoiser(net, Linear(), "velocity", space, source=couple.source),
         couple=couple,
-        # images lose their shape late, and it is their shape that is hard to learn: more of the training goes there
         times=times_for(space),
         solver=solver,
         steps=25,
-        # the last step goes to the mean of the data: it must be short where structure is finer than pixels
         grid=grid,
     )
     return Recipe(method, denoising_training(space, net), "flow", "flow matching")
+
+
+def _source(given: str | Path | Source | None, space: Space) -> Source | None:
+    if given is None or isinstance(given, Source):
+        return given
+    return Source(str(given), space)
 
 
 def _reflow(
@@ -138,19 +135,21 @@ def _reflow(
 ) -> TeacherPairs:
     if teacher is None or coupling != "reflow":
         raise UsageError(
-            'The coupling reflow learns from a trained flow, ddpm or edm. Pass both `coupling="reflow"` and `teacher`.'
+            "The coupling reflow learns from a trained flow, ddpm or edm. Pass both "
+            '`coupling="reflow"` and `teacher`.'
         )
     if source is not None:
         raise UsageError(
             "A reflow starts from the same distribution as its teacher. Leave out `source`."
         )
-    usual, grid = (16, None) if teacher.source is None else (32, "time")
-    if teacher.solver.jumps:
-        guide = teacher
-    else:
-        guide = teacher.with_solver("unipc", usual if steps is None else steps, grid)
-    number = pairs or trajectories_for(2, guide.space.size)
-    return TeacherPairs(Trajectories(guide, number, ends=True))
+    guide = teacher
+    if not teacher.solver.jumps:
+        from_data = teacher.source is not None
+        if steps is None:
+            steps = 32 if from_data else 16
+        guide = teacher.with_solver("unipc", steps, "time" if from_data else None)
+    count = pairs or trajectories_for(2, guide.space.size)
+    return TeacherPairs(Trajectories(guide, count, ends=True))
 
 
 @on_space
@@ -166,15 +165,14 @@ def consistency(
     average: LossOption[float | None] = None,
     power: LossOption[float] = 0.5,
 ) -> Recipe:
-    """Consistency model: maps all states of one noise and one example to the same data; one call per sample.
+    """Consistency model: maps all noisy states of an example to the same data; one call per sample.
 
     It begins as a denoiser, and the two compared states come closer during training (ECT). It only
     jumps to data: with several steps, noise is added between them.
 
     Args:
-        space: Shape, units and conditions of the data.
-        size: Size of the network: tiny, small or base.
-        network: auto, mlp, unet, dit, or a module ``network(x, t, condition)`` with t of shape (n, 2).
+        network: auto, mlp, unet, dit, or a module ``network(x, t, condition)`` with t of shape
+            (n, 2).
         first: Distance of the two states at the start of training, as a fraction of the way to
             data.
         last: Value of first at the end of training, reached geometrically.
@@ -186,7 +184,7 @@ def consistency(
             equally.
 
     References:
-        Song et al., Consistency Models (2023), algorithm 3; Geng et al., Consistency Models Made Easy (ECT, 2025).
+        Song et al., Consistency Models (2023), algorithm 3; Geng et al., ECT (2025).
     """
     flow_map = new_map(space, size, network)
     rule = Start(first, last, over=over, derivative=derivative, average=average)
@@ -210,16 +208,15 @@ def meanflow(
     diagonal: PathOption[float] = 0.25,
     power: LossOption[float] = 0.5,
 ) -> Recipe:
-    """Mean flow: regresses the mean velocity between two times; one call per sample, or more for quality.
+    """Mean flow: regresses the mean velocity between two times; one call per sample, or more.
 
     It begins as flow matching and ends as a self-consistent map along the velocity (AlphaFlow,
     SoFlow); with ``derivative="forward"`` it is the published MeanFlow, at 2.5 times the cost per
     step.
 
     Args:
-        space: Shape, units and conditions of the data.
-        size: Size of the network: tiny, small or base.
-        network: auto, mlp, unet, dit, or a module ``network(x, t, condition)`` with t of shape (n, 2).
+        network: auto, mlp, unet, dit, or a module ``network(x, t, condition)`` with t of shape
+            (n, 2).
         first: Fraction of a jump covered by the data's velocity at the start of training.
         last: Value of first at the end of training, reached geometrically.
         over: Fraction of training over which it falls.
@@ -231,8 +228,8 @@ def meanflow(
             equally.
 
     References:
-        Geng et al., Mean Flows for One-step Generative Modeling (2025); Geng et al., Improved Mean Flows (2025), for the
-        direction; Zhang et al., AlphaFlow (2025); Luo et al., SoFlow (2025).
+        Geng et al., Mean Flows for One-step Generative Modeling (2025); Geng et al., Improved Mean
+        Flows (2025), for the direction; Zhang et al., AlphaFlow (2025); Luo et al., SoFlow (2025).
     """
     flow_map = new_map(space, size, network)
     rule = Start(first, last, over=over, derivative=derivative, direction=direction)
@@ -251,12 +248,11 @@ def shortcut(
     average: LossOption[float | None] = None,
     power: LossOption[float] = 0.5,
 ) -> Recipe:
-    """Shortcut model: a jump should equal two jumps of half its length; one call per sample, or more for quality.
+    """Shortcut model: a jump equals two jumps of half its length; one call per sample, or more.
 
     Args:
-        space: Shape, units and conditions of the data.
-        size: Size of the network: tiny, small or base.
-        network: auto, mlp, unet, dit, or a module ``network(x, t, condition)`` with t of shape (n, 2).
+        network: auto, mlp, unet, dit, or a module ``network(x, t, condition)`` with t of shape
+            (n, 2).
         levels: Number of halvings: jumps have the lengths 1, 1/2, ... 2^-levels.
         diagonal: Fraction of examples trained as a flow, with equal times.
         average: Half-life, in examples, of a weight average that computes the two jumps; by default

@@ -1,4 +1,4 @@
-"""A GAN that keeps its modes: relativistic pairing with penalties on both sides; and, by its settings, the games before it."""
+"""A GAN that keeps its modes: relativistic pairs, with gradient penalties on both sides."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from typing import Any
 
 from torch import nn
 
+from pushforward.arguments import whole
 from pushforward.data import Space
 from pushforward.methods import GAN
-from pushforward.methods.adversarial import OBJECTIVES, CriticInput, DiffAugment, Penalties
-from pushforward.recipes.choice import batch_size, code_length, extent_of, flat, precision
+from pushforward.methods.adversarial import OBJECTIVES, CriticInput, Penalties
+from pushforward.recipes.choice import augmentation, batch_size, flat, precision
 from pushforward.recipes.choice import critic as choose_critic
 from pushforward.recipes.choice import generator as choose_generator
 from pushforward.recipes.recipe import (
@@ -24,10 +25,10 @@ from pushforward.recipes.recipe import (
     on_space,
 )
 
-# A DCGAN of images of at most so many numbers leaves its early state of one image for each label sooner with short noise
+# DCGANs of images of at most this many numbers leave their first mode sooner with short noise
 PLAIN = 1024
 
-# A game of vectors finds its modes at a high rate and under high penalties, and needs many samples for that
+# Games of vectors find their modes at a high rate and high penalties, which takes many samples
 SHORTEST_RAMP = 400_000
 
 
@@ -66,27 +67,23 @@ def gan(
     eight times the generator's.
 
     Args:
-        space: Shape, units and conditions of the data.
-        size: Size of the networks: tiny, small or base.
-        generator: Module ``generator(z, None, condition)`` that replaces the default.
-        critic: Module ``critic(x, None, condition)`` that replaces the default.
+        generator: Module ``generator(z, None, condition)``.
+        critic: Module ``critic(x, None, condition)``.
         network: auto, mlp, dcgan, residual (R3GAN's), textbook, or projected (a critic on features
             of a pretrained network, for few images; needs the extra projected); auto uses mlp for
             vectors and very small images, otherwise dcgan.
         latent_size: Length of the noise vector; the default is 16 for vectors and for dcgan images
             with 257 to 1,024 numbers, otherwise 64.
         sign_codes: Number of noise entries whose signs the generator also receives, as one learned
-            code per sign pattern, so that it can jump between modes. The default is 10 for vectors,
-            none for images.
+            code per pattern, so that it can jump between modes; the default is 10 for vectors.
         fourier_features: Number of Fourier features of vectors for the critic, so that it resolves
-            narrow modes. The default is 32 for an mlp critic of vectors (or of the numbers of a
-            table) without spectral norms; none for images.
+            narrow modes; the default is 32 for an mlp critic of vectors without spectral norms.
         loss: relativistic (the default; hinge for a projected critic), non_saturating (the
             original, which may collapse), minimax, hinge, least_squares or wasserstein.
-        gamma: Weight of the gradient penalties. The default is 10 for convolutional images and for
-            the loss wasserstein, 0.5 for vectors without continuous attributes, otherwise 5.
+        gamma: Weight of the gradient penalties; the default is 10 for convolutional images and for
+            wasserstein, 0.5 for vectors without continuous attributes, otherwise 5.
         gamma_end: Weight of the penalties at the end of a cosine schedule; the default is a tenth
-            of gamma, or 6 % of gamma for vectors.
+            of gamma, or 6 % for vectors.
         lr_ramp: Fraction of the learning rate at the end of a cosine schedule; the default is 0.01
             for vectors, otherwise 1.
         beta2_end: Second beta of the optimisers at the end of a cosine schedule from 0.99; constant
@@ -94,16 +91,14 @@ def gan(
         ramp: Number of training examples over which gamma, learning rate and beta2 change; the
             default is the whole training run.
         shortest_ramp: Minimum length of the ramp in training examples: a shorter training run ends
-            before the end of the ramp, but its learning rate falls in the last third. Without ramp,
-            the default is 400,000 for vectors without continuous attributes, if there are
-            penalties.
+            before the end of the ramp. Without ramp, the default is 400,000 for vectors without
+            continuous attributes, if there are penalties.
         ema_share: Half-life of the averaged weights as a fraction of the examples so far, at most
             --ema.
         penalty: r1, r2 or gradient, joined by +, or none; the default depends on the loss, r1+r2
             for relativistic.
-        penalty_interval: Number of steps between penalties (lazy regularisation); the critic's
-            optimiser is rescaled to match. The default is 4 for dcgan on images with more than 256
-            numbers, otherwise 1.
+        penalty_interval: Number of steps between penalties (lazy regularisation); the default is 4
+            for dcgan on images with more than 256 numbers, otherwise 1.
         difference: Step of finite differences for estimating r1 and r2, for example 0.05, which
             saves the second derivative; exact gradients by default.
         pack: Number of samples that the critic scores together; 2 to 4 against lost modes.
@@ -112,40 +107,54 @@ def gan(
         spectral: Whether the critic uses spectral normalisation.
         augment_critic: Augmentation of the critic's inputs, for small data sets of images: color,
             translation, cutout, separated by commas; or none.
-        strength: Probability of each augmentation in augment_critic; the default is 1, or initially
-            0 with ada_target.
+        strength: Probability of each augmentation; the default is 1, or initially 0 with
+            ada_target.
         ada_target: Target for the mean sign of the critic's scores, reached by adapting the
             strength (ADA); usually 0.6, none by default.
 
     References:
-        Huang et al., The GAN Is Dead; Long Live the GAN! (2024); for the rest see `pushforward.GAN`.
+        Huang et al., The GAN Is Dead; Long Live the GAN! (2024); see also `pushforward.GAN`.
     """
-    convolutional = not flat(space)
     vector = len(space.shape) == 1
-    resolved = space.continuous != ()
-    plain_images = convolutional and network in ("auto", "dcgan") and space.size <= PLAIN
-    latent = code_length(space, latent_size, image=16 if plain_images else 64, vector=16)
+    points = vector and not _continuous(space)
+    convolutional = not flat(space)
+    dcgan = convolutional and network in ("auto", "dcgan")
+    projected = network == "projected"
+
+    if latent_size is None:
+        short = vector or (dcgan and space.size <= PLAIN)
+        latent_size = 16 if short else 64
+    latent = whole("latent_size", latent_size, 1)
     if sign_codes is None:
         sign_codes = min(10, latent) if vector else 0
+    resolved = space.continuous != ()
     if fourier_features is None:
-        fourier_features = (
-            32 if vector and resolved and network in ("auto", "mlp") and not spectral else 0
-        )
+        plain_mlp = vector and network in ("auto", "mlp") and not spectral
+        fourier_features = 32 if plain_mlp and resolved else 0
+
     if loss is None:
-        loss = "hinge" if network == "projected" else "relativistic"
+        loss = "hinge" if projected else "relativistic"
     if penalty is None:
-        if loss in OBJECTIVES and network != "projected":
+        penalty = "none"
+        if loss in OBJECTIVES and not projected:
             penalty = OBJECTIVES[loss].penalty
-        else:
-            penalty = "none"
     if penalty_interval is None:
-        penalty_interval = 4 if convolutional and network in ("auto", "dcgan") else 1
+        penalty_interval = 4 if dcgan else 1
     if gamma is None:
         if convolutional or loss == "wasserstein":
             gamma = 10.0
+        elif points:
+            gamma = 0.5
         else:
-            gamma = 0.5 if vector and not _continuous(space) else 5.0
-    plain = penalty == "none" and not spectral
+            gamma = 5.0
+    if gamma_end is None:
+        gamma_end = gamma * (0.06 if vector else 0.1)
+    penalised = penalty != "none" and gamma > 0
+    if shortest_ramp is None and ramp is None and points and penalised:
+        shortest_ramp = SHORTEST_RAMP
+    if strength is None:
+        strength = 1.0 if ada_target is None else 0.0
+
     if critic is None:
         critic = choose_critic(
             space,
@@ -155,40 +164,38 @@ def gan(
             minibatch_std=minibatch_std,
             fourier_features=fourier_features,
             spectral=spectral,
-            normalise=plain,
+            normalise=penalty == "none" and not spectral,
         )
-    penalised = bool(penalty != "none" and gamma)
-    if shortest_ramp is None and ramp is None and penalised and vector and not _continuous(space):
-        shortest_ramp = SHORTEST_RAMP
-    if gamma_end is None:
-        gamma_end = gamma * (0.06 if vector else 0.1)
-    if augment_critic == "none":
-        augment = None
-    else:
-        augment = DiffAugment(augment_critic, extent=extent_of(space))
-    if strength is None:
-        strength = 1.0 if ada_target is None else 0.0
     if generator is None:
         generator = choose_generator(space, size, latent, network, sign_codes)
     generator, latent = space.generator(generator, latent)
+    penalties = Penalties(
+        penalty, gamma, gamma_end, ramp, penalty_interval, difference, shortest_ramp
+    )
+    augment = augmentation(space, augment_critic)
+    critic_input = CriticInput(pack, minibatch_std, augment, strength, ada_target)
     method = GAN(
         generator,
         critic,
         space,
         latent=latent,
         loss=loss,
-        penalties=Penalties(
-            penalty, gamma, gamma_end, ramp, penalty_interval, difference, shortest_ramp
-        ),
-        critic_input=CriticInput(pack, minibatch_std, augment, strength, ada_target),
+        penalties=penalties,
+        critic_input=critic_input,
     )
-    training = _training(space, network == "projected", penalty_interval if penalised else 1)
-    # for vectors the rate falls over all of training, and 400,000 examples at least: a step at the full rate may leave a mode
+
+    if not penalised:
+        penalty_interval = 1
+    training = _training(space, projected, penalty_interval)
+    # the rate for vectors falls throughout, because a step at the full rate may leave a mode
     if lr_ramp is None:
         lr_ramp = 0.01 if vector else 1.0
-    lr_end = 0.01 if vector else 0.1
     schedule = Schedule(
-        lr_end=lr_end, lr_ramp=lr_ramp, beta2_end=beta2_end, ramp=ramp, shortest_ramp=shortest_ramp
+        lr_end=0.01 if vector else 0.1,
+        lr_ramp=lr_ramp,
+        beta2_end=beta2_end,
+        ramp=ramp,
+        shortest_ramp=shortest_ramp,
     )
     training = dataclasses.replace(training, schedule=schedule, ema_share=ema_share)
     return Recipe(method, training, "gan", "GAN")
@@ -200,29 +207,34 @@ def _continuous(space: Space) -> bool:
 
 def _training(space: Space, projected: bool, penalty_interval: int) -> Training:
     vector = len(space.shape) == 1
-    attributes = vector and _continuous(space)
     if projected:
         lr = 2e-4
     elif vector:
         lr = 1.5e-3
+    elif flat(space):
+        lr = 5e-4
     else:
-        lr = 5e-4 if flat(space) else 1e-3
-    if attributes:
-        rates = {"generator": lr / 2, "critic": 4 * lr}
-    else:
-        rates = {"generator": lr, "critic": lr}
+        lr = 1e-3
+    batch = batch_size(space)
+    critic_lr = lr
+    if vector and _continuous(space):
+        # each value of an attribute has few examples, so the game is noisier
+        batch = 512
+        lr = lr / 2
+        critic_lr = 8 * lr
     betas = (0.0, 0.99)
-    # StyleGAN2, appendix B: the lazy penalty adjusts the optimiser's rates
-    share = penalty_interval / (penalty_interval + 1) if penalty_interval > 1 else 1.0
+    share = 1.0
+    if penalty_interval > 1:
+        # StyleGAN2, appendix B: lazy penalties adjust the optimiser's rates
+        share = penalty_interval / (penalty_interval + 1)
     critic: dict[str, Any] = {}
-    if rates["critic"] * share != rates["generator"]:
-        critic["lr"] = rates["critic"] * share
+    if critic_lr * share != lr:
+        critic["lr"] = critic_lr * share
     if penalty_interval > 1:
         critic["betas"] = [beta**share for beta in betas]
-    # each value of an attribute has few examples: its game is noisier, and large batches of short vectors cost little
     return Training(
-        512 if attributes else batch_size(space),
-        lr=rates["generator"],
+        batch,
+        lr=lr,
         betas=betas,
         clip=None,
         ema=20_000,

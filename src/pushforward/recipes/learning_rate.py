@@ -1,4 +1,4 @@
-"""The schedule of a training: how the learning rate and AdamW's second average move."""
+"""The schedule of the learning rate and of AdamW's second beta."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Schedule:
-    """Schedule of the learning rate (warm-up, plateau, decay), with an additional cosine ramp of learning rate and beta2.
+    """Schedule of the learning rate: warm-up, plateau, decay; and a cosine ramp of rate and beta2.
 
     Args:
         warmup: Number of steps over which the learning rate rises from zero.
@@ -45,30 +45,30 @@ class Schedule:
         if self.decay > 1 / 3 + 1e-9:
             raise UsageError(f"decay is a fraction of training, at most 1/3, got {self.decay}.")
         if self.beta2_end is not None and not 0 <= self.beta2_end < 1:
-            raise UsageError(
-                f"beta2_end is the decay rate of a running average and must be below 1, got {self.beta2_end}."
-            )
+            raise UsageError(f"beta2_end must be from 0 to below 1, got {self.beta2_end}.")
         for name in ("ramp", "shortest_ramp"):
-            whole(name, 1 if getattr(self, name) is None else getattr(self, name), 1)
+            if getattr(self, name) is not None:
+                whole(name, getattr(self, name), 1)
 
     def rate(self, clock: Any, now: Now) -> float:
-        """Return the factor of the learning rate for the next step: linear warm-up, plateau, cosine decay, times the ramp.
+        """Return the factor of the learning rate for the next step.
 
         Args:
             clock: Clock with step, progress and number of steps if fixed; otherwise with the
                 warm-up by time, at most a tenth of training.
             now: State of training at this step.
         """
-        rise = (clock.step + 1) / max(
-            1, self.warmup if clock.fixed is None else min(self.warmup, clock.fixed // 10)
-        )
-        rise = min(1.0, max(rise, clock.risen))
-        if self.decay <= 0:
-            past = 0.0
-        else:
-            past = max(0.0, (clock.progress - (1 - self.decay)) / self.decay)
-        fall = self.lr_end + (1 - self.lr_end) * (1 + math.cos(math.pi * min(1.0, past))) / 2
-        return rise * fall * now.along(1.0, self.lr_ramp, self.ramp, self.shortest_ramp)
+        warmup: float = self.warmup
+        if clock.fixed is not None:
+            warmup = min(warmup, clock.fixed // 10)
+        rise = max((clock.step + 1) / max(1, warmup), clock.risen)
+        past = 0.0
+        if self.decay > 0:
+            past = (clock.progress - (1 - self.decay)) / self.decay
+            past = min(1.0, max(0.0, past))
+        fall = self.lr_end + (1 - self.lr_end) * (1 + math.cos(math.pi * past)) / 2
+        ramp = now.along(1.0, self.lr_ramp, self.ramp, self.shortest_ramp)
+        return min(1.0, rise) * fall * ramp
 
     def beta2(self, start: float, now: Now) -> float | None:
         """Return AdamW's beta2 for the next step, initially ``start``; None if constant."""

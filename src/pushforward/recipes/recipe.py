@@ -1,4 +1,4 @@
-"""Recipes as data: a method with its training, and the options of the command line."""
+"""Recipes as data: a method with its training settings, and the options of the command line."""
 
 from __future__ import annotations
 
@@ -23,27 +23,25 @@ from pushforward.recipes.learning_rate import Schedule
 from pushforward.registries import RECIPES, at
 
 OPTIMIZERS = ("adamw", "muon")
-# The settings that a player may have of its own
+# Settings that a network may have of its own
 PER_PLAYER = ("lr", "betas", "weight_decay", "clip", "optimizer")
 
 
 @dataclass(frozen=True)
 class Training:
-    """Training settings of a method. Lengths are in steps or training examples, not epochs, so that budgets are comparable.
+    """Training settings of a method. Lengths are in steps or training examples, not epochs.
 
     Args:
         batch: Batch size.
-        accumulate: Number of micro-batches per batch, to save memory. Steps are equal up to
-            rounding, except for estimates of spectral norms, which are updated once per
-            micro-batch. Batch normalisation is not supported: micro-batches have other statistics.
+        accumulate: Number of micro-batches per batch, to save memory; batch normalisation is not
+            supported.
         lr: Learning rate on the plateau.
         schedule: Schedule of the learning rate and other settings.
         betas: Betas of AdamW.
         weight_decay: Weight decay of AdamW.
         clip: Maximum gradient norm per network; None for no clipping.
         ema: Half-life of the averaged weights, in training examples.
-        ema_share: Maximum half-life as a fraction of the training examples so far, so that early
-            averages follow quickly.
+        ema_share: Maximum half-life as a fraction of the training examples so far.
         precision: Precision of network calls: "auto", "float32" or "bfloat16".
         optimizer: "adamw", or "muon" for Muon on convolution kernels and AdamW on everything else.
         players: Different values of lr, betas, weight_decay, clip or optimizer, by network.
@@ -67,20 +65,22 @@ class Training:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "betas", tuple(self.betas))
+        if isinstance(self.schedule, Mapping):  # as stored in a run's spec
+            object.__setattr__(self, "schedule", Schedule(**self.schedule))
         for name in ("batch", "accumulate"):
             whole(name, getattr(self, name), 1)
-        if isinstance(self.schedule, Mapping):  # as a run's spec holds it
-            object.__setattr__(self, "schedule", Schedule(**self.schedule))
         for name in ("ema", "ema_share"):
             weight(name, getattr(self, name))
-        for player, own in {"": {}, **self.players}.items():
-            self._check_player(player, own)
+        for player in ("", *self.players):
+            self._check_player(player)
 
-    def _check_player(self, player: str, settings: Mapping[str, Any]) -> None:
+    def _check_player(self, player: str) -> None:
         of = f" of the network {player}" if player else ""
-        for name in settings:
+        for name in self.players.get(player, ()):
             one_of("setting", name, PER_PLAYER, of)
-        lr, clip, betas = (self.of(player, name) for name in ("lr", "clip", "betas"))
+        lr = self.of(player, "lr")
+        clip = self.of(player, "clip")
+        betas = self.of(player, "betas")
         one_of("optimizer", self.of(player, "optimizer"), OPTIMIZERS, of)
         weight(f"weight_decay{of}", self.of(player, "weight_decay"))
         if not 0 < number("lr", lr) < math.inf:
@@ -96,14 +96,12 @@ class Training:
         Learning rates of single networks keep their ratio to the common rate, as lazy
         regularisation and two time scales require.
         """
-        players = {
-            player: {k: v for k, v in settings.items() if k not in changes}
-            for player, settings in self.players.items()
-        }
-        if "lr" in changes:
-            for player, settings in self.players.items():
-                if "lr" in settings:
-                    players[player]["lr"] = settings["lr"] * (changes["lr"] / self.lr)
+        players = {}
+        for player, settings in self.players.items():
+            kept = {name: value for name, value in settings.items() if name not in changes}
+            if "lr" in changes and "lr" in settings:
+                kept["lr"] = settings["lr"] * (changes["lr"] / self.lr)
+            players[player] = kept
         return replace(self, players=players, **changes)
 
     def of(self, player: str, name: str) -> Any:
@@ -121,15 +119,10 @@ class Recipe:
         name: Name of the recipe, for run folders and reports.
         family: Family of models, in words.
         builds_on: Names of the models and data sets that the method builds on, with the training
-            examples of each. A trainer adds the data sets that the method starts from
-            (`pushforward.training.runs.provenance.with_ancestors`).
-        first_weights: Function that sets the initial weights of the method, for example a student's
-            from its teacher. Not called if training starts from a run's weights or is resumed.
-        samplers: Default samplers of the runs of frozen parts, by part
-            (`pushforward.training.samplers`).
-
-    Raises:
-        UsageError: If ``training`` has settings for a network that the method does not have.
+            examples of each.
+        first_weights: Function that sets initial weights, for example a student's from its teacher.
+            Not called if training starts from a run's weights or is resumed.
+        samplers: Default samplers of the runs of frozen parts, by part.
     """
 
     method: Method
@@ -155,7 +148,7 @@ PATH = "path"
 LOSS = "loss"
 REGULARISATION = "regularisation"
 SCHEDULE = "schedule"
-# The groups of options in the order in which a help page shows them. A recipe names them in its signature:
+# Groups of options in the order of a help page. A recipe names them in its signature:
 # ``gamma: LossOption[float] = 1.0``; an option without a group is shown after them.
 GROUPS = (NETWORK, PATH, LOSS, REGULARISATION, SCHEDULE)
 
@@ -171,15 +164,10 @@ _PLAIN = (bool, int, float, str)
 
 @dataclass(frozen=True)
 class Option:
-    """Option of a recipe on the command line.
+    """Option of a recipe on the command line: bool, int, float or str.
 
-    Args:
-        name: Name of the argument.
-        kind: Type: bool, int, float or str.
-        group: Group in `GROUPS`, or "" for none.
-        default: Default value; None if it depends on the data or on other options.
-        help: Help text from the docstring of the recipe.
-        types: All types of the annotation, such as str and `pushforward.paths.Source`.
+    A default of None depends on the data or on other options; ``types`` are all types of the
+    annotation.
     """
 
     name: str
@@ -191,36 +179,34 @@ class Option:
 
 
 def options_of(recipe: RecipeFunction) -> dict[str, Option]:
-    """Return the options of a recipe by name: keyword-only parameters with a plain type, or a union with a plain type."""
+    """Return the options of a recipe by name: keyword-only parameters that allow a plain type."""
     hints = typing.get_type_hints(recipe, include_extras=True)
-    described = _described(inspect.getdoc(recipe) or "")
+    texts = _argument_texts(inspect.getdoc(recipe) or "")
     options = {}
     for name, parameter in inspect.signature(recipe).parameters.items():
-        types_, group = _parts(hints.get(name, str))
+        types_, group = _types_and_group(hints.get(name, str))
         plain = [kind for kind in _PLAIN if kind in types_]
         if parameter.kind is parameter.KEYWORD_ONLY and plain:
             kind = str if str in plain else plain[-1]
-            options[name] = Option(
-                name, kind, group, parameter.default, described.get(name, ""), types_
-            )
+            text = texts.get(name, "")
+            options[name] = Option(name, kind, group, parameter.default, text, types_)
     return options
 
 
-def _parts(annotation: Any) -> tuple[tuple[Any, ...], str]:
+def _types_and_group(annotation: Any) -> tuple[tuple[Any, ...], str]:
     group = ""
     if typing.get_origin(annotation) is typing.Annotated:
-        annotation, *metadata = typing.get_args(annotation)
-        group = next((item for item in metadata if isinstance(item, str)), "")
-    union = typing.get_origin(annotation) in (typing.Union, types.UnionType)
-    return typing.get_args(annotation) if union else (annotation,), group
+        annotation, group = typing.get_args(annotation)
+    if typing.get_origin(annotation) in (typing.Union, types.UnionType):
+        return typing.get_args(annotation), group
+    return (annotation,), group
 
 
-def _described(docstring: str) -> dict[str, str]:
-    """The texts of a docstring's arguments, by name."""
+def _argument_texts(docstring: str) -> dict[str, str]:
     section = re.search(r"^Args:\n(.*?)(?=^\S|\Z)", docstring, re.M | re.S)
-    arguments = re.findall(
-        r"^ {4}(\w+): (.*?)(?=^ {4}\S|\Z)", section[1] if section else "", re.M | re.S
-    )
+    if section is None:
+        return {}
+    arguments = re.findall(r"^ {4}(\w+): (.*?)(?=^ {4}\S|\Z)", section[1], re.M | re.S)
     return {name: " ".join(text.split()) for name, text in arguments}
 
 
@@ -253,49 +239,50 @@ def named(name: str) -> RecipeFunction:
 
 
 def load_file(path: str | Path) -> RecipeFunction:
-    """Run a user's Python file, register its parts (`pushforward.plugins.load`) and return its recipe.
-
-    The recipe is the public function annotated to return `Recipe`.
+    """Run a user's Python file, register its parts and return its recipe.
 
     Raises:
         UsageError: If the file is missing, fails, or contains no or several recipes.
     """
     if not Path(path).is_file():
         raise UsageError(
-            f"The file {path} does not exist. Specify the name of a recipe ({', '.join(RECIPES)}) or a Python file."
+            f"The file {path} does not exist. Specify the name of a recipe "
+            f"({', '.join(RECIPES)}) or a Python file."
         )
     return RECIPES[plugins.only(path, "recipe", "a function annotated `-> Recipe`")]
 
 
 def settings(recipe: RecipeFunction) -> dict[str, Option]:
-    """Return the options of a recipe on the command line, by name; see `Option`."""
-    frozen = frozen_parts(recipe)
-    return {name: option for name, option in options_of(recipe).items() if name not in frozen}
+    """Return the options of a recipe on the command line, without frozen parts."""
+    options = options_of(recipe)
+    for name in frozen_parts(recipe):
+        options.pop(name, None)
+    return options
 
 
 def frozen_parts(recipe: RecipeFunction) -> dict[str, inspect.Parameter]:
-    """Return the frozen parts of a recipe, by name: keyword-only parameters annotated as models."""
-    options = (p for p in inspect.signature(recipe).parameters.values() if p.kind is p.KEYWORD_ONLY)
-    return {p.name: p for p in options if words_of(p.annotation) & MODELS}
+    """Return the frozen parts of a recipe: keyword-only parameters annotated as models."""
+    parts = {}
+    for name, parameter in inspect.signature(recipe).parameters.items():
+        keyword_only = parameter.kind is parameter.KEYWORD_ONLY
+        if keyword_only and words_of(parameter.annotation) & MODELS:
+            parts[name] = parameter
+    return parts
 
 
 def missing_parts(recipe: RecipeFunction, given: Iterable[str] = ()) -> list[str]:
     """Return the missing frozen parts of a recipe, which have no default."""
-    return [
-        name
-        for name, part in frozen_parts(recipe).items()
-        if part.default is part.empty and name not in given
-    ]
+    required = [n for n, part in frozen_parts(recipe).items() if part.default is part.empty]
+    return [name for name in required if name not in given]
 
 
 def words_of(annotation: Any) -> set[str]:
     """Return the names in an annotation, given as text or as a type."""
-    if isinstance(annotation, str):
-        text = annotation
-    else:
+    text = annotation
+    if not isinstance(annotation, str):
         text = f"{getattr(annotation, '__name__', '')} {annotation}"
     return set(re.findall(r"\w+", text))
 
 
-# The classes of models that an argument of a recipe can be annotated as, so that it is a frozen part
+# Classes of models that annotate frozen parts
 MODELS = {"Autoencoder", "Denoiser", "Flow", "FlowMap", "Latent", "Map", "Transport"}

@@ -1,4 +1,4 @@
-"""Maps between two times before their training: new ones, and students of a flow or of a table's denoiser."""
+"""Initial students of a trained denoiser: maps between two times that start as their teacher."""
 
 from __future__ import annotations
 
@@ -25,44 +25,39 @@ def student_of(
 ) -> FlowMap:
     """Build a map between two times on the straight path, initialised as a denoiser on any path.
 
-    Its network is the teacher's, with a second time. At a time of the straight path, it receives
-    the input of the teacher's network at the same log-SNR: the input is scaled to the same size,
-    and the new time embedding absorbs the difference of the two times. The student of a flow with a
-    source starts from the same source.
-
-    Args:
-        teacher: Trained denoiser without guidance.
-        unconditional: Whether the student has an unconditional branch; None for the teacher's.
-        guidance: Range of guidance scales that the network receives as a third time, initially
-            without effect.
+    Its network is the teacher's with a second time, and receives the input of the teacher's network
+    at the same log-SNR. ``guidance`` is the range of guidance scales that it receives as a third
+    time, initially without effect.
 
     Raises:
         UsageError: If the network does not support a second time, or its input or output depends on
             its path.
     """
-    path = teacher.path
-    pre = teacher.preconditioning
-    if not isinstance(path, Linear) and (
-        teacher.output in ("velocity", "score") or not pre.scale_input
-    ):
+    scale_input = teacher.preconditioning.scale_input
+    fixed = teacher.output in ("velocity", "score") or not scale_input
+    if fixed and not isinstance(teacher.path, Linear):
         raise UsageError(
-            f"This model's network outputs the {teacher.output} of its own path ({type(path).__name__}). Distillation "
-            "needs a network that predicts data, noise or v from an input of unit variance, or a network on the "
-            "straight path."
+            f"This model's network outputs the {teacher.output} of its own path "
+            f"({type(teacher.path).__name__}). Distillation needs a network that predicts data, "
+            "noise or v from an input of unit variance, or a network on the straight path."
         )
+    if unconditional is None:
+        unconditional = teacher.unconditional
     network, straight = straightened(teacher, 2 if guidance is None else 3)
-    pre = Preconditioning(pre.scale_input, "t", teacher.output, guidance)
-    known = teacher.unconditional if unconditional is None else unconditional
-    options: Any = {
-        "preconditioning": pre,
-        "unconditional": known,
-        "sampling": MapSampling(jump_grid(teacher.space)),
-    }
-    return FlowMap(network, straight, "velocity", teacher.space, source=teacher.source, **options)
+    return FlowMap(
+        network,
+        straight,
+        "velocity",
+        teacher.space,
+        source=teacher.source,
+        preconditioning=Preconditioning(scale_input, "t", teacher.output, guidance),
+        unconditional=unconditional,
+        sampling=MapSampling(jump_grid(teacher.space)),
+    )
 
 
 def straightened(teacher: Denoiser, times: int = 2) -> tuple[nn.Module, Path]:
-    """A denoiser's network with further times, which are those of the straight path; and that path, between the same log-SNRs."""
+    """Return the network with more times of the straight path, and that path."""
     path = teacher.path
     if isinstance(path, Linear):
         return with_second_time(teacher.network, path.ends, teacher.time, times), path
@@ -75,23 +70,22 @@ def straightened(teacher: Denoiser, times: int = 2) -> tuple[nn.Module, Path]:
 
 
 def jump_grid(space: Space) -> str:
-    """Choose the grid of a teacher's trajectories and of its student's jumps.
-
-    For larger images it is shifted towards noise, which halves the error of UniPC compared with
-    equal times.
-    """
+    """Choose the grid of trajectories and jumps; the shift for images halves the error of UniPC."""
     if flat(space):
         return "time"
     return "shifted:2"
 
 
 def times_of_jumps(teacher: Denoiser, steps: int) -> str | list[float]:
-    """Return the teacher's grid with the log-SNRs at which its student's jumps begin: a name, or falling times."""
-    if isinstance(teacher.path, Linear):
-        return jump_grid(teacher.space)
+    """Return the teacher's grid with the log-SNRs at which its student's jumps begin."""
+    grid = jump_grid(teacher.space)
+    path = teacher.path
+    if isinstance(path, Linear):
+        return grid
     straight = teacher.on(Linear()).path
-    jumps = torch.from_numpy(grid_times(jump_grid(teacher.space), straight, steps)[:-1])
-    return [*teacher.path.time(straight.log_snr(jumps)).clamp(*teacher.path.ends).tolist(), 0.0]
+    jumps = torch.from_numpy(grid_times(grid, straight, steps)[:-1])
+    times = path.time(straight.log_snr(jumps)).clamp(*path.ends)
+    return [*times.tolist(), 0.0]
 
 
 def copy_of(denoiser: Any) -> Any:
@@ -99,8 +93,10 @@ def copy_of(denoiser: Any) -> Any:
     return deepcopy(denoiser).requires_grad_(True).train()
 
 
-POINTS = 4096  # Times at which the two embeddings are compared
-RIDGE = 1e-6  # The weight of the squared weights in the fit of an embedding, for each of its points
+# Times at which the two embeddings are compared
+POINTS = 4096
+# Weight of the squared weights in the fit of an embedding, for each of its points
+RIDGE = 1e-6
 
 
 def with_second_time(
@@ -112,44 +108,34 @@ def with_second_time(
     """Copy a network to one with two or more times, which initially depends only on the first.
 
     The time embedding of the copy has lower frequencies. Its two layers are fitted to the original
-    embedding by two linear regressions, first the inner and then the outer layer; all other weights
-    are copied.
+    embedding by linear regression; all other weights are copied.
 
     Args:
-        network: Network with one time; its class must accept ``times``, like those of
-            `pushforward.networks`.
+        network: Network with one time; its class must accept ``times``.
         ends: Smallest and largest time that the copy receives.
-        received: Function from times of the copy to times of the network, both (n,), float64, in
-            case the scales differ.
+        received: Function from times of the copy to times of the network, both (n,), float64.
         times: Number of times of the copy: 3 to include a guidance scale.
 
     Raises:
-        UsageError: If the network's class does not accept ``times``, or the network does not have
-            exactly one time.
+        UsageError: If the network does not have exactly one time, or does not support more.
     """
     described = spec.describe(network)
     if not _set_times(described, times):
         raise UsageError(
-            f"{type(network).__name__} cannot become a map between two times: its class must accept times= (here 1). "
-            "Networks of pushforward (MLP, UNet, DiT) do."
+            f"{type(network).__name__} cannot become a map between two times: its class must "
+            "accept times= (here 1). Networks of pushforward (MLP, UNet, DiT) do."
         )
     copy: nn.Module = spec.build(described).to(next(network.parameters()))
-    target = copy.state_dict()
-    source = network.state_dict()
-    copy.load_state_dict(
-        {
-            name: source[name] if source[name].shape == part.shape else part
-            for name, part in target.items()
-        }
-    )
-    embeddings = {
-        name: part for name, part in network.named_modules() if isinstance(part, TimeEmbedding)
-    }
+    weights = copy.state_dict()
+    for name, weight in network.state_dict().items():
+        if name in weights and weights[name].shape == weight.shape:
+            weights[name] = weight
+    copy.load_state_dict(weights)
     points = torch.linspace(*ends, POINTS, dtype=torch.float64)
-    for name, embedding in embeddings.items():
-        fitted = copy.get_submodule(name)
-        assert isinstance(fitted, TimeEmbedding)
-        _fit(fitted, embedding, points, received(points))
+    for name, embedding in network.named_modules():
+        if isinstance(embedding, TimeEmbedding):
+            fitted: Any = copy.get_submodule(name)
+            _fit(fitted, embedding, points, received(points))
     return copy.train(network.training)
 
 
@@ -164,20 +150,17 @@ def _set_times(described: Any, times: int) -> bool:
 
 @torch.no_grad()
 def _fit(fitted: TimeEmbedding, embedding: TimeEmbedding, times: Tensor, received: Tensor) -> None:
-    times, received = (
-        part.to(fitted.inner.weight.device, torch.float64) for part in (times, received)
-    )
+    device = fitted.inner.weight.device
+    times = times.to(device, torch.float64)
+    received = received.to(device, torch.float64)
     old = deepcopy(embedding).double()
     new = deepcopy(fitted).double()
-    features = new.features(
-        torch.stack([times, *[torch.zeros_like(times)] * (new.times - 1)], dim=1)
-    )
-    number = len(new.frequencies)
-    first = torch.zeros(features.shape[1], dtype=torch.bool, device=features.device).view(
-        2, new.times, number
-    )
-    first[:, 0] = True
-    first = first.flatten()
+    others = [torch.zeros_like(times)] * (new.times - 1)
+    features = new.features(torch.stack([times, *others], dim=1))
+    # sines and cosines of each time; only those of the first time get weights
+    of_time = torch.zeros(2, new.times, len(new.frequencies), dtype=torch.bool, device=device)
+    of_time[:, 0] = True
+    first = of_time.flatten()
     weight, bias = _regression(features[:, first], old.inner(old.features(received[:, None])))
     new.inner.weight.zero_()
     new.inner.weight[:, first] = weight
@@ -189,7 +172,7 @@ def _fit(fitted: TimeEmbedding, embedding: TimeEmbedding, times: Tensor, receive
 
 
 def _regression(inputs: Tensor, outputs: Tensor) -> tuple[Tensor, Tensor]:
-    """Weight and bias of the linear layer that maps (n, a) to (n, b) with the least squared error and small weights."""
+    """Fit a linear layer by ridge regression: its weight and bias."""
     mean = inputs.mean(0)
     center = outputs.mean(0)
     x = inputs - mean

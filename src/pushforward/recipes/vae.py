@@ -1,4 +1,4 @@
-"""Variational autoencoders of one and of two layers, with a finite book of codes, and for latents of other models."""
+"""Variational autoencoders, autoencoders with a codebook, and autoencoders for latent models."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from pushforward.networks import (
     Rounding,
 )
 from pushforward.networks.autoencoder import map_shape
-from pushforward.recipes.choice import batch_size, code_length, flat, perceptron, precision
+from pushforward.recipes.choice import batch_size, flat, perceptron, precision
 from pushforward.recipes.choice import critic as choose_critic
 from pushforward.recipes.choice import decoder as choose_decoder
 from pushforward.recipes.choice import encoder as choose_encoder
@@ -54,16 +54,14 @@ def vae(
     importance_samples: LossOption[int] = 1,
     dreg: LossOption[bool] = False,
 ) -> Recipe:
-    """Variational autoencoder: evidence lower bound with a learned decoder variance; one network call per sample.
+    """Variational autoencoder: evidence bound with a learned decoder variance; one call per sample.
 
-    Encoder and decoder receive the data's conditions; with labels, the prior over latents is
-    learned for each class (a conditional VAE).
+    Networks receive the data's conditions; with labels, the prior is learned for each class (a
+    conditional VAE).
 
     Args:
-        space: Shape, units and conditions of the data.
-        size: Size of the networks: tiny, small or base.
-        encoder: Module ``encoder(x, None, condition)`` that replaces the default.
-        decoder: Module ``decoder(z, None, condition)`` that replaces the default.
+        encoder: Module ``encoder(x, None, condition)``.
+        decoder: Module ``decoder(z, None, condition)``.
         network: auto, mlp, convolutional, or textbook (two hidden tanh layers).
         latent_size: Length of the latent vector; the default is 8 for convolutional images (larger
             latents match their prior only after long training), otherwise at most 16.
@@ -80,11 +78,9 @@ def vae(
             many latents.
 
     References:
-        Kingma and Welling (2014); Rybkin et al., sigma-VAE (2021); Sohn et al., CVAE (2015); for the rest see `pushforward.VAE`.
+        Kingma and Welling (2014); Rybkin et al., sigma-VAE (2021); Sohn et al., CVAE (2015).
     """
-    latent = code_length(
-        space, latent_size, image=16 if flat(space) else 8, vector=min(16, space.shape[0])
-    )
+    latent = _latent_size(latent_size, space, 16 if flat(space) else 8)
     density = likelihood_of(likelihood, space)
     method = VAE(
         encoder or choose_encoder(space, size, latent, network),
@@ -98,11 +94,20 @@ def vae(
     return Recipe(method, coding_training(space, network), "vae", "VAE")
 
 
+def _latent_size(given: int | None, space: Space, of_images: int) -> int:
+    if given is not None:
+        return whole("latent_size", given, 1)
+    if len(space.shape) == 1:
+        return min(16, space.shape[0])
+    return of_images
+
+
 def coding_training(space: Space, network: str = "auto") -> Training:
-    """Choose the training settings of encoders and decoders: Muon and a higher learning rate for convolutional ones."""
-    convolutional = network == "convolutional" or (network == "auto" and not flat(space))
-    lr, optimizer = (2e-3, "muon") if convolutional else (1e-3, "adamw")
-    return Training(batch_size(space), lr=lr, precision=precision(space), optimizer=optimizer)
+    """Choose the training settings of encoders and decoders by their network."""
+    training = Training(batch_size(space), precision=precision(space))
+    if network == "convolutional" or (network == "auto" and not flat(space)):
+        return training.changed(lr=2e-3, optimizer="muon")
+    return training
 
 
 @on_space
@@ -121,16 +126,12 @@ def hvae(
     importance_samples: LossOption[int] = 1,
     dreg: LossOption[bool] = True,
 ) -> Recipe:
-    """VAE with two latent layers, trained by the importance-weighted bound; one network call per sample.
+    """VAE with two latent layers, trained by the importance-weighted bound; one call per sample.
 
     Args:
-        space: Shape, units and conditions of the data.
-        size: Size of the networks: tiny, small or base.
-        encoder: Module ``encoder(x, None, condition)`` for means and log-variances of the lower
-            latent, which replaces the default.
-        decoder: Module ``decoder(h, None, condition)`` that replaces the default.
-        network: Network of encoder and decoder: auto, mlp, convolutional or textbook; MLPs are used
-            between the latents.
+        encoder: Module ``encoder(x, None, condition)``: moments of the lower latent.
+        decoder: Module ``decoder(h, None, condition)``.
+        network: Network of encoder and decoder: auto, mlp, convolutional or textbook.
         latent_size: Length of the lower latent; the default is 32 for images, at most 16 for
             vectors.
         upper_size: Length of the upper latent; the default is half of latent_size.
@@ -142,10 +143,12 @@ def hvae(
         dreg: Whether to use the doubly reparameterised gradient (DReG).
 
     References:
-        Burda et al., Importance Weighted Autoencoders (2016); see `pushforward.methods.HierarchicalVAE`.
+        Burda et al., Importance Weighted Autoencoders (2016).
     """
-    lower = code_length(space, latent_size, image=32, vector=min(16, space.shape[0]))
-    upper = whole("upper_size", max(1, lower // 2) if upper_size is None else upper_size, 1)
+    lower = _latent_size(latent_size, space, 32)
+    if upper_size is None:
+        upper_size = max(1, lower // 2)
+    upper = whole("upper_size", upper_size, 1)
     density = likelihood_of(likelihood, space)
     between = "textbook" if network == "textbook" else "mlp"
     method = HierarchicalVAE(
@@ -161,7 +164,7 @@ def hvae(
     return Recipe(method, coding_training(space, network), "hvae", "VAE")
 
 
-# Levels of finite scalar quantisation for about so many codes (Mentzer et al., section 4.1)
+# Levels of finite scalar quantisation by number of codes (Mentzer et al., section 4.1)
 LEVELS = {64: (8, 8), 256: (8, 6, 5), 512: (8, 8, 8), 1024: (8, 5, 5, 5), 4096: (7, 5, 5, 5, 5)}
 GROUP = 8  # Codes for a vector, or for a very small image
 
@@ -181,8 +184,6 @@ def vqvae(
     """Autoencoder with a codebook, learned (vq) or by rounding (fsq); one network call per sample.
 
     Args:
-        space: Shape, units and classes of the data.
-        size: Size of the networks: tiny, small or base.
         codebook: Kind of codebook: vq (learned vectors that follow the data) or fsq (finite scalar
             quantisation: rounding).
         codes: Number of codes; for fsq about 64, 256, 512, 1024 or 4096.
@@ -197,18 +198,25 @@ def vqvae(
     References:
         van den Oord et al., VQ-VAE (2017); Mentzer et al., FSQ (2023).
     """
-    if one_of("codebook", codebook, ("vq", "fsq")) == "fsq" and codes not in LEVELS:
-        raise UsageError(
-            f"Rounding supports about {', '.join(map(str, LEVELS))} codes; got codes={codes}."
-        )
-    book = Codebook(codes, dim) if codebook == "vq" else Rounding(LEVELS[codes])
+    one_of("codebook", codebook, ("vq", "fsq"))
+    book: Codebook | Rounding
+    if codebook == "vq":
+        book = Codebook(codes, dim)
+    elif codes in LEVELS:
+        book = Rounding(LEVELS[codes])
+        commitment = 0.0
+    else:
+        known = ", ".join(map(str, LEVELS))
+        raise UsageError(f"Rounding supports about {known} codes; got codes={codes}.")
     density = likelihood_of(likelihood, space)
+    places: tuple[int, ...]
     if flat(space):
         if factor is not None:
             raise UsageError(
-                f"Examples with so few numbers are encoded by an MLP into {GROUP} codes, without reduction. Leave out `factor`."
+                f"Examples with so few numbers are encoded by an MLP into {GROUP} codes, without "
+                "reduction. Leave out `factor`."
             )
-        places: tuple[int, ...] = (1, GROUP)
+        places = (1, GROUP)
         encoder = perceptron(space, size, space.size, (book.dim, *places))
         decoder: nn.Module = perceptron(space, size, book.dim * GROUP, density.outputs)
         if not isinstance(decoder, Reshaped):
@@ -219,12 +227,10 @@ def vqvae(
         places = map_shape(space.shape, book.dim, factor)[1:]
         options: dict[str, Any] = {"factor": factor, "conditions": space.conditions}
         encoder = Compressor.sized(size, shape=space.shape, outputs=book.dim, **options)
-        decoder = Expander.sized(
-            size, shape=(density.outputs[0], *space.shape[1:]), inputs=book.dim, **options
-        )
-    weight = commitment if isinstance(book, Codebook) else 0.0
+        decoded = (density.outputs[0], *space.shape[1:])
+        decoder = Expander.sized(size, shape=decoded, inputs=book.dim, **options)
     method = QuantisedAutoencoder(
-        encoder, decoder, book, space, places=places, likelihood=density, commitment=weight
+        encoder, decoder, book, space, places=places, likelihood=density, commitment=commitment
     )
     return Recipe(method, coding_training(space), "vqvae", "VAE")
 
@@ -243,15 +249,12 @@ def autoencoder(
     start: ScheduleOption[float] = 0.5,
     kl_weight: RegularisationOption[float | None] = None,
 ) -> Recipe:
-    """Autoencoder for latent models: compresses images to smaller maps, in which `train flow --latent RUN` trains a flow.
+    """Autoencoder for latent models: compresses images or tables, for `train flow --latent RUN`.
 
     It takes no labels, but models in its latent space may. For mixed-type tables it is a VAE with a
-    small KL weight, whose latents describe rows almost completely; only the settings channels and
-    kl_weight apply.
+    small KL weight; only the settings channels and kl_weight apply.
 
     Args:
-        space: Shape and units of the data: images, or a mixed-type table.
-        size: Size of the networks: tiny, small or base.
         factor: Reduction factor along each side: 2, 4 or 8. The default is 2 below 16 pixels, 4
             below 64, otherwise 8.
         channels: Number of channels of the latent map; the default is 4, or 8 for factor 8, reduced
@@ -269,65 +272,70 @@ def autoencoder(
             is 0.1.
 
     References:
-        Rombach et al., Latent Diffusion Models (2022); see `pushforward.methods.PerceptualAutoencoder`. Zhang et al., TabSyn
-        (2024), for latents of tables.
+        Rombach et al., Latent Diffusion Models (2022); Zhang et al., TabSyn (2024), for tables.
     """
     if len(space.grid) != 2:
         raise UsageError(
-            "autoencoder compresses images and tables only. For other data, train a vae and use its latents."
+            "autoencoder compresses images and tables only. For other data, train a vae and use "
+            "its latents."
         )
-    if (
-        one_of("perceptual loss", perceptual_loss, ("critic", "pretrained", "none")) == "pretrained"
-        and space.low is None
-    ):
+    one_of("perceptual loss", perceptual_loss, ("critic", "pretrained", "none"))
+    if perceptual_loss == "pretrained" and space.low is None:
         raise UsageError(
-            "Pretrained features need images, and latents are not images. Use `perceptual_loss=critic`."
+            "Pretrained features need images, and latents are not images. Use "
+            "`perceptual_loss=critic`."
         )
-    side = max(space.shape[1:])
-    if factor is None:
-        if side < 16:
-            factor = 2
-        else:
-            factor = 4 if side < 64 else 8
-    most = max(1, space.size // 2 // math.prod(map_shape(space.shape, 1, factor)))
-    if channels is None:
-        channels = min(8 if factor == 8 else 4, most)
-    latent = map_shape(space.shape, channels, factor)
-    plain = space.with_conditions()
-    # a projected critic's small critics are normalised already
-    judge: nn.Module = (
-        PatchCritic.sized(size, shape=space.shape)
-        if critic == "patch"
-        else choose_critic(plain, size, critic, spectral=critic != "projected")
-    )
     if perceptual_loss == "critic" and features and critic != "patch":
         raise UsageError(
-            f"The critic {critic} has no features to compare. Use `perceptual_loss=none` or `perceptual_loss=pretrained`."
+            f"The critic {critic} has no features to compare. Use `perceptual_loss=none` or "
+            "`perceptual_loss=pretrained`."
         )
+    if factor is None:
+        factor = _factor(max(space.shape[1:]))
+    if channels is None:
+        half = space.size // 2 // math.prod(map_shape(space.shape, 1, factor))
+        channels = max(1, min(8 if factor == 8 else 4, half))
+    if kl_weight is None:
+        kl_weight = 1e-3
+    if perceptual_loss == "none":
+        features = 0.0
+
+    plain = space.with_conditions()
+    if critic == "patch":
+        scorer: nn.Module = PatchCritic.sized(size, shape=space.shape)
+    else:
+        # the small critics of a projected critic are normalised already
+        scorer = choose_critic(plain, size, critic, spectral=critic != "projected")
+    feature_extractor = None
     if perceptual_loss == "pretrained":
         feature_extractor = PretrainedFeatures(space.shape, **space.units, side=64)
-    else:
-        feature_extractor = None
     method = PerceptualAutoencoder(
         Compressor.sized(size, shape=space.shape, outputs=2 * channels, factor=factor),
         Expander.sized(size, shape=space.shape, inputs=channels, factor=factor),
-        judge,
+        scorer,
         plain,
-        latent=latent,
+        latent=map_shape(space.shape, channels, factor),
         feature_extractor=feature_extractor,
-        weights=LossWeights(
-            0.0 if perceptual_loss == "none" else features,
-            adversarial,
-            start,
-            1e-3 if kl_weight is None else kl_weight,
-        ),
+        weights=LossWeights(features, adversarial, start, kl_weight),
     )
-    # the critic's rate is such that it stays ahead: slower critics scored decoded images above real ones
+
+    # a slower critic scored decoded images above real ones
     players = {"critic": {"lr": 2e-3, "betas": (0.5, 0.99), "optimizer": "adamw", "clip": None}}
-    few = (
-        batch_size(space) // 8
-    )  # reconstructions are closer to the image after 8 times as many steps of 8 images
     training = Training(
-        few, lr=4e-3, precision=precision(space), optimizer="muon", ema=20_000, players=players
+        # reconstructions are better after 8 times as many steps of an eighth of the images
+        batch_size(space) // 8,
+        lr=4e-3,
+        precision=precision(space),
+        optimizer="muon",
+        ema=20_000,
+        players=players,
     )
     return Recipe(method, training, "autoencoder", "autoencoder")
+
+
+def _factor(side: int) -> int:
+    if side < 16:
+        return 2
+    if side < 64:
+        return 4
+    return 8

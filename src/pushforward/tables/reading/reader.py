@@ -379,7 +379,7 @@ def table_dataset(
         for split, of_file, of_model in zip((train, held_out), values, learned, strict=True):
             x = space.encoded(of_model)
             encoded.append(Split(x, source_hashes=split.hashes, table_values=of_file))
-        return space, *encoded
+        return space, encoded[0], encoded[1]
 
     examples = Split(rows, source_hashes=numbered_copies(hashes) if apart else hashes)
     last = len(rows) - held_out
