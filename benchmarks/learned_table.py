@@ -1,15 +1,19 @@
 """How much nearer to a model's own ODE do learned tables come than learned times, at equal calls?
 
-    python benchmarks/learned_table.py [--runs RUN ...] [--calls 4 8] [--solvers unipc:2 dpm:2] [--count 10000]
+    python benchmarks/learned_table.py [--runs RUN ...] [--calls 4 8] [--solvers unipc:2 dpm:2]
+    [--count 10000]
 
-RUN is a trained flow, ddpm or edm; without one a flow and a ddpm of digits are trained for `--seconds` each. For each solver and
-number of calls, times are learned (`learn_grid`) and then a table (`learn_table`), which starts from the best of them and of the
-named grids, and is kept where it is nearer to the ODE and its samples are no farther from training examples than those of the
+RUN is a trained flow, ddpm or edm; without one a flow and a ddpm of digits are trained for
+`--seconds` each. For each solver and number of calls, times are learned (`learn_grid`) and then a
+table (`learn_table`), which starts from the best of them and of the named grids, and is kept where
+it is nearer to the ODE and its samples are no farther from training examples than those of the
 grids. On noise that neither has seen, for tables that are kept and for those that are not:
 
-(1) the RMS distance of `--starts` samples to the same model's ODE in `--long` calls (unipc:2, equal log-SNR), model units, and
+(1) the RMS distance of `--starts` samples to the same model's ODE in `--long` calls (unipc:2, equal
+log-SNR), model units, and
     its standard error over starts. The bar is 25 % below the best grid, named or learned.
-(2) the Fréchet distance of `--count` samples to the held-out examples, and that of the ODE in `--reference` calls beside it.
+(2) the Fréchet distance of `--count` samples to the held-out examples, and that of the ODE in
+`--reference` calls beside it.
 
 Nothing is chosen on the noise of (1) and (2), nor on held-out examples.
 """
@@ -92,7 +96,10 @@ def measured(run: pf.Run, data: Any, given: argparse.Namespace) -> list[dict[str
     exact = Flow(run.denoiser, solvers.UniPC(2), given.long, "log_snr")
     pairs = Pairs.of(exact, exact, given.starts, FAR)
     features = fit_features(data) if given.count else None
-    frechet = lambda flow: quality(flow, data, features, given.count) if given.count else None  # noqa: E731
+
+    def frechet(flow):
+        return quality(flow, data, features, given.count) if given.count else None
+
     distance = training_distance(run.transport, data)
     model = {"recipe": run.spec["recipe"], "step": run.state["step"]}
     ode = frechet(Flow(run.denoiser, solvers.UniPC(2), given.reference, "log_snr"))
@@ -116,7 +123,9 @@ def measured(run: pf.Run, data: Any, given: argparse.Namespace) -> list[dict[str
 def compared(
     flow: Flow, pairs: Pairs, frechet: Any, distance: Any, given: argparse.Namespace
 ) -> dict[str, Any]:
-    """Distances and Fréchet distances of a solver on named times, on learned ones, and with a learned table, kept or not."""
+    """Distances and Fréchet distances of a solver on named times, on learned ones, and with a
+    learned table, kept or not.
+    """
     tables: list[Flow] = []
 
     def watched(tried: Flow) -> float:
@@ -170,10 +179,20 @@ def quality(flow: Flow, data: Any, features: Any, count: int) -> float:
 
 
 def report(rows: list[dict[str, Any]], given: argparse.Namespace) -> str:
-    text = f"{given.starts} starts, RMS distance to the model's own ODE in {given.long:,} calls (unipc:2), model units, "
-    text += f"{given.precision}; tables learned on {given.examples} examples of noise in {given.rounds} updates, times in "
+    text = (
+        f"{given.starts} starts, RMS distance to the model's own ODE in {given.long:,} calls "
+        "(unipc:2), model units, "
+    )
+    text += (
+        f"{given.precision}; tables learned on {given.examples} examples of noise in "
+        f"{given.rounds} updates, times in "
+    )
     text += f"{given.grid_rounds}, both from samples of {given.teacher} calls. "
-    text += "\"To data\" is the distance to training examples by which tables are kept: the least of a grid's, and the table's. "
+    text += (
+        '"To data" is the distance to training examples by which tables are kept: the least '
+        "of a "
+        "grid's, and the table's. "
+    )
     text += (
         f"Fréchet distance of {given.count:,} samples to as many held-out examples.\n\n"
         if given.count
@@ -206,7 +225,10 @@ def report(rows: list[dict[str, Any]], given: argparse.Namespace) -> str:
 def line(row: dict[str, Any]) -> list[str]:
     grids = row["grids"]
     named = min((name for name in GRIDS), key=lambda name: grids[name][0])
-    plain = lambda pair: f"{pair[0]:.4f} ± {pair[1]:.2g}"  # noqa: E731
+
+    def plain(pair):
+        return f"{pair[0]:.4f} ± {pair[1]:.2g}"
+
     cells = [
         row["recipe"],
         row["solver"],

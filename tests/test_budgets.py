@@ -1,4 +1,6 @@
-"""Budgets in seconds, on a simulated clock: where training ends, how the rate moves, and what a resumed run repeats."""
+"""Budgets in seconds, on a simulated clock: where training ends, how the rate moves, and what a
+resumed run repeats.
+"""
 
 import functools
 import math
@@ -63,7 +65,9 @@ def test_training_ends_within_3_percent_of_its_seconds(limit, base, speed):
 @pytest.mark.parametrize("speed", SPEEDS)
 @pytest.mark.parametrize(("limit", "base"), STEPS)
 def test_the_rate_is_a_continuous_function_of_progress(limit, base, speed):
-    """In the fall it never rises, and it moves no faster than a cosine does, whenever the number of steps is corrected."""
+    """In the fall it never rises, and it moves no faster than a cosine does, whenever the number of
+    steps is corrected.
+    """
     progress, rate = simulated(limit, base, speed)[1].T
     falls = progress[1:] > SETTLE
     change = np.diff(rate)
@@ -92,7 +96,9 @@ def test_few_slow_steps_are_not_starved():
     [(10, 30), (30, 20), (3, 40), (25, 10), (39, 1.5), (41, 15), (50, 5), (52, 2), (15, 43)],
 )
 def test_a_suspended_machine_neither_ends_training_early_nor_drops_the_rate(at, pause, base):
-    """A single step takes the pause. The rate falls to its end all the same, over the steps for which there is time."""
+    """A single step takes the pause. The rate falls to its end all the same, over the steps for
+    which there is time.
+    """
     pauses = [pause / base]
     clock, path = simulate(
         60.0, base, lambda used: pauses.pop() if pauses and 60 * used >= at else 1.0, warmup=1
@@ -106,7 +112,9 @@ def test_a_suspended_machine_neither_ends_training_early_nor_drops_the_rate(at, 
 
 
 def test_a_run_of_steps_that_is_extended_by_seconds_has_warmed_up():
-    """A steps budget notes no share of seconds; the rate would creep up from a fifth of its value."""
+    """A steps budget notes no share of seconds; the rate would creep up from a fifth of its
+    value.
+    """
     clock = Clock(Budget(seconds=80.0), 1)
     clock.restore({"step": 20, "seconds": 20.0}, [])
     assert rate(clock) == 1
@@ -167,7 +175,9 @@ def losses(folder):
 
 
 def test_a_kill_after_any_stage_repeats_what_was_recorded(tmp_path, seconds_of):
-    """The resumed process is 2 % slower, so that forecasts made again would differ, and none need be corrected."""
+    """The resumed process is 2 % slower, so that forecasts made again would differ, and none need
+    be corrected.
+    """
     whole = trained(tmp_path / "whole", seconds_of)
     recorded = stages(tmp_path / "whole")
     assert len(recorded) > 2

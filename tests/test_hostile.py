@@ -95,7 +95,8 @@ socket.socket = socket.create_connection = socket.getaddrinfo = refused
 import pushforward as pf
 from pushforward.testing import recipe_for, space_data
 data = space_data((2,), labels=False)
-run = pf.fit(recipe_for("flow", data), data, steps=2, out=tempfile.mkdtemp() + "/run", progress=False)
+recipe, out = recipe_for("flow", data), tempfile.mkdtemp() + "/run"
+run = pf.fit(recipe, data, steps=2, out=out, progress=False)
 run.sample(2)
 pf.evaluate(run, data, repeats=1, metrics=["energy"])
 """
@@ -120,7 +121,9 @@ def test_json_is_read_up_to_its_limits():
 
 
 def test_parts_of_a_sharded_checkpoint_fill_its_tensors(tmp_path):
-    """Else holes would be read as weights, and a text as a place would be an error of another kind."""
+    """Else holes would be read as weights, and a text as a place would be an error of
+    another kind.
+    """
 
     def written(second, rows=2, **others):
         places = [{"method/w": {"saved_offsets": offsets}} for offsets in ([0, 0], second)]
@@ -225,7 +228,9 @@ HANGING = 20
 
 @pytest.fixture
 def homeless(monkeypatch):
-    """The user of a container: no home, no entry in the list of users, no folders of caches and data."""
+    """The user of a container: no home, no entry in the list of users, no folders of caches and
+    data.
+    """
     for name in ("HOME", "USERPROFILE", "XDG_CACHE_HOME", "PUSHFORWARD_CACHE", "PUSHFORWARD_DATA"):
         monkeypatch.delenv(name, raising=False)
 

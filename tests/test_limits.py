@@ -21,7 +21,8 @@ def test_the_house_weighs_no_more_than_it_may():
         if figure > limits[name]
     }
     assert not over, (
-        f"Remove something in place of what was added, or raise tests/limits.json and say why: {over}"
+        "Remove something in place of what was added, or raise tests/limits.json and say why: "
+        f"{over}"
     )
 
 

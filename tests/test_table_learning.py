@@ -1,4 +1,6 @@
-"""Learned tables: the general form of a solver, learning it, the command that keeps it, and where it is used."""
+"""Learned tables: the general form of a solver, learning it, the command that keeps it, and where
+it is used.
+"""
 
 import dataclasses
 import json
@@ -104,14 +106,19 @@ def test_a_learned_table_is_nearer_on_noise_that_it_was_not_learned_on():
     assert learned.after < 0.75 * learned.before
     assert "refused" not in str(learned)
     truth = flow.with_solver(DPM(2), 100, "log_snr").sample(300, seed=9)
-    error = lambda model: float((model.sample(300, seed=9) - truth).square().mean().sqrt())  # noqa: E731
+
+    def error(model):
+        return float((model.sample(300, seed=9) - truth).square().mean().sqrt())
+
     ours = flow.with_table(learned.table)
     assert error(ours) < 0.8 * error(flow.with_solver(UniPC(2), 3, learned.grid))
     assert ours.calls == flow.calls
 
 
-def test_a_table_is_refused_whose_samples_are_farther_from_real_data_and_one_that_is_nearer_is_kept():
-    """The table comes nearer to the samples of many steps; which samples are like the data is another matter."""
+def test_a_table_with_worse_samples_is_refused_and_a_better_one_is_kept():
+    """The table comes nearer to the samples of many steps; which samples are like the data is
+    another matter.
+    """
     flow = Flow(ring(VP()), UniPC(2), 3, "log_snr")
     coarse, exact = (
         learn_table(
@@ -167,7 +174,10 @@ def test_sampling_uses_a_table_for_its_steps_and_guidance_alone(run, capsys):
     plain = table_of(run, 3)
     guided = table_of(run, 4, scale=2.0, interval=(0.2, 5.0))
     run.store_grid(run.transport.solver, [0.9, 0.5, 0.2, 0.0])
-    learned = lambda **options: run.configured(**options).transport.learned  # noqa: E731
+
+    def learned(**options):
+        return run.configured(**options).transport.learned
+
     assert learned(steps=3) == plain
     assert learned(steps=3, grid="table") == plain
     assert learned(steps=4, scale=2, interval=(0.2, 5.0)) == guided
@@ -196,7 +206,9 @@ def learned_of(run):
 
 @pytest.mark.parametrize("kind", ["learned", "table"])
 def test_what_was_learned_belongs_to_the_weights_that_it_was_learned_for(kind, tmp_path):
-    """A grid or table of step 2 is used for its weights alone: not after the run was trained on, and not for the last weights."""
+    """A grid or table of step 2 is used for its weights alone: not after the run was trained on,
+    and not for the last weights.
+    """
     data = pf.data.load("moons", limit=100)
     folder = tmp_path / "run"
     times = [0.9, 0.5, 0.2, 0.0]

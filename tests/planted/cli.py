@@ -46,7 +46,8 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
     ],
     "cli/inventory.py": [
         (
-            '\n            name for name in names if name.lower().replace("_", "-") not in installed\n        ',
+            '\n            name for name in names if name.lower().replace("_", "-") not in '
+            "installed\n        ",
             "name for name in names if False",
             "cli",
         ),

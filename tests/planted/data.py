@@ -25,7 +25,8 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ),
         ("names, examples)", "names)", "numbers"),
         (
-            " + (\n            [] if other.own is None else [other.own[~among(other.own, other.shared)]]\n        )",
+            " + (\n            [] if other.own is None else [other.own[~among(other.own, "
+            "other.shared)]]\n        )",
             "",
             "lineage",
         ),
@@ -34,7 +35,8 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("shared=own[among(own, np.sort(data.held_out.hashes))]", "shared=own", "lineage"),
         ("hashes = [self.inherited, other.inherited]", "hashes = [self.inherited]", "lineage"),
         (
-            "\n                **self.seconds,\n                **other.seconds,\n                **({} if other.own is None else {name: other.own_seconds}),\n            ",
+            "\n                **self.seconds,\n                **other.seconds,\n                "
+            "**({} if other.own is None else {name: other.own_seconds}),\n            ",
             "**self.seconds, **({} if other.own is None else {name: other.own_seconds})",
             "lineage",
         ),
@@ -104,7 +106,8 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         (" or math.prod(wanted) != end - handle.tell():", ":", "packing"),
         (
             "read.hash = example_hashes(pixels",
-            "read.hash = example_hashes(_pixels(conversion.applied(Images.fromarray(pixels.squeeze()), []))",
+            "read.hash = "
+            "example_hashes(_pixels(conversion.applied(Images.fromarray(pixels.squeeze()), []))",
             "held_out",
         ),
         ("    with _PARSING:\n", "    if True:\n", "array_files"),
@@ -146,7 +149,8 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
     ],
     "data/readers/images.py": [
         (
-            'content_digest(content_hashes(content.x)) != packed.manifest.get(\n        "content"\n    )',
+            "content_digest(content_hashes(content.x)) != packed.manifest.get(\n        "
+            '"content"\n    )',
             "False",
             "packing",
         ),
@@ -187,7 +191,8 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("super().to_model(x.float())", "super().to_model(x)", "table_digits"),
         ("f field.open", "f field.scores", "table_digits"),
         (
-            "\n            start for field, start in zip(self.fields, self.starts, strict=False) if field.scores\n        ",
+            "\n            start for field, start in zip(self.fields, self.starts, strict=False) "
+            "if field.scores\n        ",
             "start for field, start in zip(self.fields, self.starts, strict=False)",
             "table_models",
         ),

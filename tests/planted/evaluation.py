@@ -14,12 +14,14 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("(squares - means.square())", "squares", "no_network"),
         ("torch.special.ndtr(z[:, 0].double())", "z[:, 0].double().sigmoid()", "no_network"),
         (
-            "(\n            -(mixture.means.square() * precision + math.log(2 * math.pi)) / 2\n            - mixture.deviations.log()\n        )",
+            "(\n            -(mixture.means.square() * precision + math.log(2 * math.pi)) / 2\n    "
+            "        - mixture.deviations.log()\n        )",
             "-(mixture.means.square() * precision + math.log(2 * math.pi)) / 2",
             "no_network",
         ),
         (
-            "\n            torch.zeros(space.size, dtype=torch.int64) if whole else torch.tensor(space.owners),",
+            "\n            torch.zeros(space.size, dtype=torch.int64) if whole else "
+            "torch.tensor(space.owners),",
             " torch.tensor(space.owners) if whole else torch.tensor(space.owners)",
             "no_network",
         ),
@@ -67,7 +69,8 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
             "cost",
         ),
         (
-            "\n        f\"{what}: {', '.join(constraints)}.\"\n        for what, constraints in differences.items()\n        if constraints\n    ",
+            "\n        f\"{what}: {', '.join(constraints)}.\"\n        for what, constraints in "
+            "differences.items()\n        if constraints\n    ",
             "f\"{what}: {', '.join(constraints)}.\" for what, constraints in ()",
             "table_samples",
         ),
@@ -146,7 +149,8 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("or not 0 < shape[0] <= most[0]", "", "stored_pictures"),
         ('trajectory_seconds=state.get("store_seconds") or None,', "", "prepared"),
         (
-            "\n                taken for name, taken in run.seen.seconds.items() if name != str(run.folder)\n            )\n           ",
+            "\n                taken for name, taken in run.seen.seconds.items() if name != "
+            "str(run.folder)\n            )\n           ",
             "taken for name, taken in run.seen.seconds.items())",
             "lineage",
         ),
@@ -162,7 +166,8 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
     ],
     "evaluation/pictures.py": [
         (
-            "if met(autoencoder.space.conditions, data.space.conditions):\n        return (autoencoder, data)\n    return None",
+            "if met(autoencoder.space.conditions, data.space.conditions):\n        return "
+            "(autoencoder, data)\n    return None",
             "return (autoencoder, data)",
             "codes",
         ),
@@ -197,7 +202,8 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("better if abs(gap) > margin else None", "better", "pairs"),
         ("Variation(max(each, default=0.0))", "Variation()", "pairs"),
         (
-            "\n                self._over_samples(row, metric, score, pooled),\n                Variation(2 * (own + of_target)),\n                runs,\n            ",
+            "\n                self._over_samples(row, metric, score, pooled),\n                "
+            "Variation(2 * (own + of_target)),\n                runs,\n            ",
             "self._over_samples(row, metric, score, pooled), Variation(own), runs",
             "pairs",
         ),

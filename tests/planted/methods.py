@@ -24,7 +24,8 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("strength = self.strength_now.clone()", "strength = self.strength_now", "gan"),
         ("clamp_(0.0, STRONGEST)", "clamp_(0.0, 1.0)", "gan"),
         (
-            "\n            transform(batch.x), transform(fake.detach()), batch.condition, now\n        ",
+            "\n            transform(batch.x), transform(fake.detach()), batch.condition, now\n    "
+            "    ",
             "batch.x, transform(fake.detach()), batch.condition, now",
             "gan",
         ),
@@ -63,7 +64,8 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ('total.values["square"] / count', 'total.values["square"]', "perceptual"),
         ("flat + size * torch.arange", "flat + 0 * torch.arange", "perceptual"),
         (
-            '(\n            "autoencoder",\n            -log_likelihood.mean() / math.prod(self.space.shape) + self.commitment * apart.mean(),\n        ',
+            '(\n            "autoencoder",\n            -log_likelihood.mean() / '
+            "math.prod(self.space.shape) + self.commitment * apart.mean(),\n        ",
             '"autoencoder", -log_likelihood.mean() / math.prod(self.space.shape',
             "perceptual",
         ),
@@ -83,7 +85,8 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ),
         ('draws.stream("label dropout").uniform()', "draws.uniform()", "golden_losses"),
         (
-            '(\n            "denoiser",\n            ((error.indicators + weight[:, None] * error.scores) * ~given.known).mean(),\n        ',
+            '(\n            "denoiser",\n            ((error.indicators + weight[:, None] * '
+            "error.scores) * ~given.known).mean(),\n        ",
             '"denoiser", (error.indicators + weight[:, None] * error.scores).mean(',
             "table_denoiser",
         ),
@@ -174,7 +177,8 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         (" level == 0,", " level < 0,", "vae"),
         ("-2 * half * sharp", "-half * sharp", "vae"),
         (
-            "(\n            log_weights,\n            places.unflatten(1, shaped),\n            (scales.unflatten(1, shaped) - 1.4).clamp(NARROWEST, WIDEST),\n        ",
+            "(\n            log_weights,\n            places.unflatten(1, shaped),\n            "
+            "(scales.unflatten(1, shaped) - 1.4).clamp(NARROWEST, WIDEST),\n        ",
             "log_weights, places.unflatten(1, shaped), (scales.unflatten(1, shaped) - 1.4",
             "vae",
         ),
@@ -300,7 +304,8 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
             "methods vae",
         ),
         (
-            "if settings.beta == 0:\n                z = mean\n            else:\n                z =",
+            "if settings.beta == 0:\n                z = mean\n            else:\n                "
+            "z =",
             "z = mean if False else",
             "methods",
         ),

@@ -36,7 +36,8 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("      *rest,", "      rest[0],", "intervals"),
         ("float(values.mean()", "(len(counts) - 1) / (2 * n", "intervals"),
         (
-            "\n        float(values.std(ddof=1)),\n        0.0,\n        first / n / distance if distance > 0 else 0.0,\n        0.0,\n        float(values.mean()),\n    ",
+            "\n        float(values.std(ddof=1)),\n        0.0,\n        first / n / distance if "
+            "distance > 0 else 0.0,\n        0.0,\n        float(values.mean()),\n    ",
             "float(values.std(ddof=1)), 0.0, 0.0, 0.0, float(values.mean())",
             "intervals",
         ),
@@ -86,7 +87,9 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
     "metrics/modes.py": [
         ("growth=count.divergence_growth", "growth=()", "intervals"),
         (
-            "\n            distance,\n            error=first_order[0],\n            reference_error=first_order[1],\n            growth=growth,\n            extra=extra,\n        ",
+            "\n            distance,\n            error=first_order[0],\n            "
+            "reference_error=first_order[1],\n            growth=growth,\n            "
+            "extra=extra,\n        ",
             "distance, error=first_order[0], reference_error=first_order[1], extra=extra",
             "intervals",
         ),
@@ -127,7 +130,8 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
     "metrics/table.py": [
         ("sign[of_x], -sign[of_y]", "sign[of_x], sign[of_y]", "table_metrics"),
         (
-            "\n        table.categorical.tolist(),\n        [len(names) for names in table.labels],\n        gaps,\n        np.ptp,",
+            "\n        table.categorical.tolist(),\n        [len(names) for names in "
+            "table.labels],\n        gaps,\n        np.ptp,",
             " table.categorical.tolist(), [len(names) for names in table.labels], gaps",
             "table_metrics",
         ),

@@ -25,7 +25,8 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
     ],
     "conditions/kind.py": [
         (
-            "\n        **condition,\n        **{mask: hide | condition[mask] if mask in condition else hide for mask in masks},\n    ",
+            "\n        **condition,\n        **{mask: hide | condition[mask] if mask in condition "
+            "else hide for mask in masks},\n    ",
             "**condition, **{mask: hide if mask in condition else hide for mask in masks}",
             "guidance conditions",
         ),
@@ -81,7 +82,8 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
     ],
     "extractors/pretrained.py": [
         (
-            "torch.load(\n                io.BytesIO(self._content), weights_only=True\n            )",
+            "torch.load(\n                io.BytesIO(self._content), weights_only=True\n           "
+            " )",
             "pass",
             "extractors",
         ),

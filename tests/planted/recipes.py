@@ -12,7 +12,8 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
     "recipes/diffusion.py": [
         ('"log_snr" if len(space.shape) == 1 else "time"', '"time"', "grid_learning"),
         (
-            '\n            Tabulated(betas),\n            "noise",\n            space,\n            preconditioning=Preconditioning(output="v" if preconditioned else None),',
+            '\n            Tabulated(betas),\n            "noise",\n            space,\n           '
+            ' preconditioning=Preconditioning(output="v" if preconditioned else None),',
             ' Tabulated(betas), "noise", space, preconditioning=Preconditioning(output=None)',
             "paths",
         ),
@@ -21,7 +22,8 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
     "recipes/distil.py": [
         ("if source is not None:", "if False:", "source_students"),
         (
-            "\n            name\n            for name, value in given.items()\n            if name in OF_NUMBERS and value != usual[name].default\n        ",
+            "\n            name\n            for name, value in given.items()\n            if name "
+            "in OF_NUMBERS and value != usual[name].default\n        ",
             "name for name, value in given.items() if name in OF_NUMBERS and False",
             "table_students",
         ),
@@ -51,12 +53,14 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("penalty_interval / (penalty_interval + 1)", "1.0", "recipes"),
         ("min(10, latent)", "10", "gan"),
         (
-            '(\n            32 if vector and resolved and network in ("auto", "mlp") and not spectral else 0\n        )',
+            '(\n            32 if vector and resolved and network in ("auto", "mlp") and not '
+            "spectral else 0\n        )",
             '32 if vector and resolved and network in ("auto", "mlp") else 0',
             "gan",
         ),
         (
-            "\n        lr_end=lr_end, lr_ramp=lr_ramp, beta2_end=beta2_end, ramp=ramp, shortest_ramp=shortest_ramp\n    ",
+            "\n        lr_end=lr_end, lr_ramp=lr_ramp, beta2_end=beta2_end, ramp=ramp, "
+            "shortest_ramp=shortest_ramp\n    ",
             "lr_end=lr_end, lr_ramp=lr_ramp, ramp=ramp, shortest_ramp=shortest_ramp",
             "gan",
         ),
@@ -65,12 +69,14 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("r and not _continuous(space):", "r:", "gan"),
         ("penalised and ", "", "gan"),
         (
-            "\n        lr_end=lr_end, lr_ramp=lr_ramp, beta2_end=beta2_end, ramp=ramp, shortest_ramp=shortest_ramp\n    ",
+            "\n        lr_end=lr_end, lr_ramp=lr_ramp, beta2_end=beta2_end, ramp=ramp, "
+            "shortest_ramp=shortest_ramp\n    ",
             "lr_end=lr_end, lr_ramp=lr_ramp, beta2_end=beta2_end, ramp=ramp",
             "gan",
         ),
         (
-            "\n            penalty, gamma, gamma_end, ramp, penalty_interval, difference, shortest_ramp\n        ",
+            "\n            penalty, gamma, gamma_end, ramp, penalty_interval, difference, "
+            "shortest_ramp\n        ",
             "penalty, gamma, gamma_end, ramp, penalty_interval, difference",
             "gan",
         ),

@@ -25,7 +25,8 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ('kind in ("noise", "score")', "False", "frozen"),
         ("-path.log_snr(t) / 8", "-path.log_snr(t) / 4", "paths"),
         (
-            '\n            "state": state,\n            "output": there.alpha - state * here.alpha,\n            "inner": self.columns("data", t, s),\n        ',
+            '\n            "state": state,\n            "output": there.alpha - state * '
+            'here.alpha,\n            "inner": self.columns("data", t, s),\n        ',
             '"state": state, "output": there.alpha, "inner": self.columns("data", t, s)',
             "mapping",
         ),
@@ -85,7 +86,8 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("(x_t + alpha * layout.mean)", "(x_t - alpha * layout.mean)", "table_denoiser"),
         ("* layout.ordinary(probabilities)", "* 1.0", "table_denoiser"),
         (
-            "self.factors * torch.where(\n            layout.discrete, (probabilities - layout.mean) / layout.std, scores\n        ",
+            "self.factors * torch.where(\n            layout.discrete, (probabilities - "
+            "layout.mean) / layout.std, scores\n        ",
             "torch.where(layout.discrete, (probabilities - layout.mean) / layout.std, scores",
             "table_denoiser",
         ),
@@ -110,7 +112,8 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
             "table_denoiser",
         ),
         (
-            "counts = torch.where(layout.discrete, 0.0, layout.ordinary(x if ends is None else ends))",
+            "counts = torch.where(layout.discrete, 0.0, layout.ordinary(x if ends is None else "
+            "ends))",
             "counts = torch.where(layout.discrete, 0.0, 1.0)",
             "table_denoiser",
         ),
@@ -131,7 +134,8 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ('name=f"{self.name}/{name}"', "name=self.name", "draws"),
         ('"buffer_pos": 4', '"buffer_pos": 3', "draws"),
         (
-            'return BlockDraws(self.seed, step, self.n, self.start, f"{self.name}/{name}", self.device)',
+            'return BlockDraws(self.seed, step, self.n, self.start, f"{self.name}/{name}", '
+            "self.device)",
             "return self",
             "training",
         ),
@@ -152,7 +156,9 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("if path.exists() and not path.is_file() and not path.is_dir():", "if False:", "hostile"),
         ("    except PermissionError as error:\n", "    except KeyError as error:\n", "hostile"),
         (
-            '(\n                place == folder\n                and known is not None\n                and entry.name not in known\n                and not entry.name.startswith(".")\n            ',
+            "(\n                place == folder\n                and known is not None\n           "
+            "     and entry.name not in known\n                and not "
+            'entry.name.startswith(".")\n            ',
             'False and entry.name not in known and not entry.name.startswith("."',
             "hostile",
         ),
@@ -164,7 +170,8 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
             "report_files",
         ),
         (
-            "\n        _checked,\n        lambda value: isinstance(value, accepted) and isinstance(value, bool) == (kind is bool),\n        wanted,\n    ",
+            "\n        _checked,\n        lambda value: isinstance(value, accepted) and "
+            "isinstance(value, bool) == (kind is bool),\n        wanted,\n    ",
             "_checked, lambda value: isinstance(value, accepted), wanted",
             "report_files",
         ),
@@ -174,7 +181,8 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("source(draws", "source.starts(draws", "source_students"),
         ("if dataset.stored_fingerprints[1] != self.fingerprint:", "if False:", "frozen"),
         (
-            '\n            "limit": self.limit,\n            "seed": self.seed,\n            "labelled": False,\n            "resize": height_width,\n        ',
+            '\n            "limit": self.limit,\n            "seed": self.seed,\n            '
+            '"labelled": False,\n            "resize": height_width,\n        ',
             '"limit": None, "seed": self.seed, "labelled": False, "resize": height_width',
             "frozen",
         ),

@@ -20,7 +20,8 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("assert [float(loss) for _, loss, _ in first] == ", "assert first or ", "conformance"),
         ("moved(transport, seed, n)", "whole[seed : seed + n]", "conformance"),
         (
-            "        assert_same(final_state(trained.whole.folder), final_state(trained.run.folder))",
+            "        assert_same(final_state(trained.whole.folder), "
+            "final_state(trained.run.folder))",
             "        pass",
             "conformance",
         ),
@@ -32,7 +33,8 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
             "conformance",
         ),
         (
-            "torch.testing.assert_close(\n            log_snr, 2 * (k.alpha.log() - k.sigma.log()), rtol=1e-8, atol=1e-8\n        )",
+            "torch.testing.assert_close(\n            log_snr, 2 * (k.alpha.log() - "
+            "k.sigma.log()), rtol=1e-8, atol=1e-8\n        )",
             "pass",
             "conformance",
         ),

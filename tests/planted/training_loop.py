@@ -68,7 +68,8 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("most = max(most, held)", "most = held", "cost"),
         ('or "CPUAllocator" in words', "", "observers"),
         (
-            '(\n        isinstance(error, (MemoryError, torch.OutOfMemoryError))\n        or "can\'t allocate memory" in words\n        or "CPUAllocator" in words\n    )',
+            "(\n        isinstance(error, (MemoryError, torch.OutOfMemoryError))\n        or "
+            '"can\'t allocate memory" in words\n        or "CPUAllocator" in words\n    )',
             '"can\'t allocate memory" in words or "CPUAllocator" in words',
             "observers",
         ),
@@ -131,7 +132,8 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         (" is not signal.SIG_IGN", " is not None", "signals"),
         ("            signal.signal(number, handler)\n", "            pass\n", "signals"),
         (
-            "if signal.getsignal(signal.SIGINT) is signal.default_int_handler:\n            numbers = [signal.SIGINT]\n        else:\n            numbers = [",
+            "if signal.getsignal(signal.SIGINT) is signal.default_int_handler:\n            "
+            "numbers = [signal.SIGINT]\n        else:\n            numbers = [",
             "numbers = [signal.SIGINT",
             "signals",
         ),
@@ -166,7 +168,8 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
             "skipping",
         ),
         (
-            '\n            f"{MARK}{name}": 1 for (name, _), done in zip(updated, made, strict=True) if not done\n        ',
+            '\n            f"{MARK}{name}": 1 for (name, _), done in zip(updated, made, '
+            "strict=True) if not done\n        ",
             'f"{MARK}{name}": 1 for (name, _), done in zip(updated, made, strict=True)',
             "skipping",
         ),
@@ -195,7 +198,8 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("spec.describe(recipe.method)  #", "{}  #", "training damaged_runs"),
         (
             (
-                "                    self.saver.check(self.processes)  # of a checkpoint that was written meanwhile\n"
+                "                    self.saver.check(self.processes)  # of a checkpoint that was "
+                "written meanwhile\n"
             ),
             "",
             "saving",

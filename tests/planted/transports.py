@@ -9,7 +9,8 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("return state / self.width", "return state", "solvers recipes methods"),
         ("times[::-1]", "times", "solvers methods"),
         (
-            "autoencoder.drawn(\n            self.decode(self.inner(z, condition, draws), condition), draws\n        ",
+            "autoencoder.drawn(\n            self.decode(self.inner(z, condition, draws), "
+            "condition), draws\n        ",
             "decode(self.inner(z, condition, draws), condition",
             "table_models",
         ),
@@ -20,7 +21,8 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
                 "        x = call(self.network, z, None, condition)\n"
                 "        if self.likelihood is None or draws is None:\n            return x"
             ),
-            "        x = call(self.network, z, None, condition)\n        if True:\n            return x",
+            "        x = call(self.network, z, None, condition)\n        if True:\n            "
+            "return x",
             "class_prior",
         ),
     ],
@@ -55,7 +57,8 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("if self.unmet and not _unmet_allowed:", "if not _unmet_allowed:", "table_samples"),
         ("            if self.hopeless:\n                self.check()\n", "", "table_samples"),
         (
-            "(\n            0 < self.tally.refused == self.tally.drawn\n            and self.lost < HOPELESS\n            and not _unmet_allowed\n        )",
+            "(\n            0 < self.tally.refused == self.tally.drawn\n            and self.lost "
+            "< HOPELESS\n            and not _unmet_allowed\n        )",
             "False and self.lost < HOPELESS and not _unmet_allowed",
             "table_samples",
         ),

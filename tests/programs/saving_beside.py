@@ -1,4 +1,5 @@
-"""Trainings in two processes whose checkpoints are written beside the next steps: run by ``test_saving_beside.py``.
+"""Trainings in two processes whose checkpoints are written beside the next steps: run by
+``test_saving_beside.py``.
 
 python tests/programs/saving_beside.py FOLDER
 """
@@ -38,7 +39,9 @@ REFUSALS = (
 
 
 def after_three_steps(act):
-    """Call `act(trainer)` in this process once three steps are computed; the list of all steps that are."""
+    """Call `act(trainer)` in this process once three steps are computed; the list of all steps that
+    are.
+    """
     computed = []
     usual = Trainer.step
 
@@ -93,7 +96,9 @@ def fitted(kind, out):
 
 
 def later(kind, folder):
-    """The checkpoint of step 2 is written after step 3, by every process that writes; which wrote beside training is noted."""
+    """The checkpoint of step 2 is written after step 3, by every process that writes; which wrote
+    beside training is noted.
+    """
 
     def work(rank):
         reached = threading.Event()
@@ -119,7 +124,9 @@ def waiting(kind, folder):
 
 
 def refused(kind, folder, rank, module, name):
-    """The disk of one process refuses in a function while the checkpoint of step 2 is written beside training."""
+    """The disk of one process refuses in a function while the checkpoint of step 2 is written
+    beside training.
+    """
 
     def work(own):
         if own == rank:
@@ -144,7 +151,9 @@ def killed(kind, folder):
 
 
 def broken(folder):
-    """The first process fails in its third step, while the second one is late with its part of a checkpoint."""
+    """The first process fails in its third step, while the second one is late with its part of a
+    checkpoint.
+    """
 
     def work(rank):
         def fail(trainer):
