@@ -2,9 +2,10 @@
 
     python benchmarks/ablation.py [--data ring stacked-digits] [--seconds 60] [--seeds 3]
 
-All rows have the recipe's networks, noise and rates; a row changes the options that it names. Averaged and raw weights of the
-same training stand side by side, which is the factor of averaging. What is finished lies in a folder and is not trained again,
-so a command that was cut off goes on where it was.
+All rows have the recipe's networks, noise and rates; a row changes the options that it names.
+Averaged and raw weights of the same training stand side by side, which is the factor of averaging.
+What is finished lies in a folder and is not trained again, so a command that was cut off goes on
+where it was.
 """
 
 from __future__ import annotations
@@ -190,7 +191,11 @@ def report(
         f"{m.removeprefix('stacked_')}, {weights}" for m in NAMES[data] for weights in WEIGHTS
     ]
     text = table(["row", "seconds", "steps", *columns, "with alarms"], body)
-    text += f"\n\n{given.seconds:g} s of training on one thread each, {given.seeds} seeds; mean and standard deviation over them."
+    text += (
+        f"\n\n{given.seconds:g} s of training on one thread each, {given.seeds} seeds; mean "
+        "and "
+        "standard deviation over them."
+    )
     title = "Ablation on the ring of eight modes" if judge is None else "Ablation on Stacked digits"
     write(
         f"ablation_{data.replace('-', '_')}",

@@ -1,13 +1,18 @@
-"""Continuous attributes as conditions: are a flow, a GAN and a VAE as right at a given value as they are without any?
+"""Continuous attributes as conditions: are a flow, a GAN and a VAE as right at a given value as
+they are without any?
 
-    python benchmarks/attributes.py [--models flow gan vae] [--data table digits] [--seconds 120] [--steps N] [--seeds 3]
+    python benchmarks/attributes.py [--models flow gan vae] [--data table digits] [--seconds 120]
+    [--steps N] [--seeds 3]
 
-Table: an age uniform in [-1, 1] and x = (2 age + e1, s + age + e2) with s = +-1 at random and e of standard deviation .3: a
-mixture of two Gaussians whose means move with the attribute. At each of five ages the mean and the standard deviation of n
-samples are compared with the truth. The bar is three standard errors of n samples plus what a model of the same recipe and
-budget, trained on x alone, misses of the whole mean and standard deviation.
+Table: an age uniform in [-1, 1] and x = (2 age + e1, s + age + e2) with s = +-1 at random and e of
+    standard deviation .3: a
+mixture of two Gaussians whose means move with the attribute. At each of five ages the mean and the
+standard deviation of n samples are compared with the truth. The bar is three standard errors of n
+samples plus what a model of the same recipe and budget, trained on x alone, misses of the whole
+mean and standard deviation.
 
-Digits: the attribute is the total ink (the sum of all pixels). The ink of samples is compared with what was asked, values of
+Digits: the attribute is the total ink (the sum of all pixels). The ink of samples is compared with
+    what was asked, values of
 held-out digits; the bar is a correlation of .95.
 """
 
@@ -55,7 +60,8 @@ def drawn(n: int, given: bool) -> Any:
 def missed(x: Tensor, age: float | None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """What mean and standard deviation of samples miss, and the standard error of each, by column.
 
-    The standard error of a standard deviation s is sqrt((m4 / s^2 - s^2) / 4n), with m4 the samples' fourth central moment.
+    The standard error of a standard deviation s is sqrt((m4 / s^2 - s^2) / 4n), with m4 the
+    samples' fourth central moment.
     """
     mean, std = truth(age)
     own = x.std(0)
@@ -168,7 +174,8 @@ def report(rows: list[Row], given: argparse.Namespace) -> str:
     length = f"{given.steps:,} steps" if given.steps else f"{given.seconds:g} s"
     return (
         text
-        + f"\n\n{length} of training each, {given.seeds} seeds, {given.n:,} samples at each of {len(AGES)} ages."
+        + f"\n\n{length} of training each, {given.seeds} seeds, {given.n:,} samples at each of "
+        f"{len(AGES)} ages."
     )
 
 

@@ -1,11 +1,13 @@
-"""Test common claims about generative models with the results of the benchmarks, and write docs/claims.md.
+"""Test common claims about generative models with the results of the benchmarks, and write
+docs/claims.md.
 
-    python benchmarks/claims.py                          # runs missing benchmarks; writes docs/claims.md and results/claims.*
-    python benchmarks/claims.py --measure stability      # repeats one small measurement first
-    python benchmarks/claims.py --smoke
+    python benchmarks/claims.py                          # runs missing benchmarks; writes
+    docs/claims.md and results/claims.* python benchmarks/claims.py --measure stability      #
+    repeats one small measurement first python benchmarks/claims.py --smoke
 
-Each verdict follows from a rule (claim_measurements/*rules.py) on figures from results/*.json. The small measurements take
-seconds per training run, with three seeds. Missing benchmarks take as long as the table in README.md says.
+Each verdict follows from a rule (claim_measurements/*rules.py) on figures from results/*.json. The
+small measurements take seconds per training run, with three seeds. Missing benchmarks take as long
+as the table in README.md says.
 """
 
 from __future__ import annotations
@@ -40,7 +42,8 @@ COMMANDS = {
     "grid": "ring.py --data grid",
     "digits": "digits.py",
     "holes_mnist": "holes.py --seconds 240 --latent-seconds 120",
-    "latent_mnist": "latent.py --data mnist --pixel-seconds 900 --coder-seconds 60 --latent-seconds 240",
+    "latent_mnist": "latent.py --data mnist --pixel-seconds 900 --coder-seconds 60 "
+    "--latent-seconds 240",
     "latent_emoji_swap_1": "latent.py --swap 1",
     "mnist": "mnist.py",
     "mnist_calls_small": "mnist_calls.py --size small --blocks 2 --reference 64",
@@ -96,7 +99,9 @@ def stored(names: Iterable[str]) -> dict[str, Any]:
 
 
 def judged(known: Results) -> list[dict[str, Any]]:
-    """Return a row for each claim, with figures, verdict, texts, commands, and when and where it was measured."""
+    """Return a row for each claim, with figures, verdict, texts, commands, and when and where it
+    was measured.
+    """
     return [
         row_of(claim, known) if set(claim.sources) <= set(known) else blank(claim)
         for claim in CLAIMS
@@ -112,7 +117,8 @@ def blank(claim: Claim) -> dict[str, Any]:
         "rule": claim.condition,
         "figures": {},
         **words,
-        "measured": "Results are missing; `python benchmarks/claims.py` runs the missing benchmarks.",
+        "measured": "Results are missing; `python benchmarks/claims.py` runs the missing "
+        "benchmarks.",
         "commands": commands(claim),
         "sources": {},
     }

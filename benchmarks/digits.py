@@ -2,8 +2,9 @@
 
     python benchmarks/digits.py [--seconds 60] [--seeds 3] [--repeats 10]
 
-Coverage stands beside its floor, near-copies beside real data's, and the labels of conditional samples are checked by a
-classifier trained on real digits. Every model is judged on 360 samples against the 360 held-out digits, with k = 5.
+Coverage stands beside its floor, near-copies beside real data's, and the labels of conditional
+samples are checked by a classifier trained on real digits. Every model is judged on 360 samples
+against the 360 held-out digits, with k = 5.
 """
 
 from __future__ import annotations
@@ -129,10 +130,21 @@ def report(
     )
     text = table(head, body)
     text += "\n\n"
-    text += f"Means ± standard deviation over {given.seeds} training runs with as many steps as {given.seconds:g} s of "
+    text += (
+        f"Means ± standard deviation over {given.seeds} training runs with as many steps as "
+        f"{given.seconds:g} s of "
+    )
     text += "processor time allow on one thread; "
-    text += f"{given.repeats} samplings each, n = {given.n}, k = 5. To pass, a recipe must also be better than the baseline "
-    text += "in Fréchet distance, because one Gaussian per class meets most targets for coverage and label agreement."
+    text += (
+        f"{given.repeats} samplings each, n = {given.n}, k = 5. To pass, a recipe must also "
+        "be "
+        "better than the baseline "
+    )
+    text += (
+        "in Fréchet distance, because one Gaussian per class meets most targets for coverage "
+        "and "
+        "label agreement."
+    )
     write(
         "digits",
         "Digits: five recipes",

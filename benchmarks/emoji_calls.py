@@ -1,18 +1,21 @@
-"""Emoji of 64 x 64 in one network call: students of a flow of pixels and of a flow in a latent space.
+"""Emoji of 64 x 64 in one network call: students of a flow of pixels and of a flow in a latent
+space.
 
-    PUSHFORWARD_DATA=FOLDER python benchmarks/emoji_calls.py [--pixel-seconds 1500] [--latent-seconds 600] [--runs FOLDER]
+    PUSHFORWARD_DATA=FOLDER python benchmarks/emoji_calls.py [--pixel-seconds 1500]
+    [--latent-seconds 600] [--runs FOLDER]
 
-For each space a flow is trained, then its student for as long, its trajectories included. Judged against the held-out images in
-features that no model was trained with: the flow in --long calls, its student in 1, 2 and 4; samples of equal seeds. The time of
-a sample is the lower quartile over turns of batches of 64 (`latent.seconds_per_sample`), on --threads threads. Bars for one call:
-KID at most the teacher's plus one spread over samplings, near-copies at most the floor, 3 ms a sample. Runs in --runs are
-judged, not trained again; one that was cut off is taken up.
+For each space a flow is trained, then its student for as long, its trajectories included. Judged
+against the held-out images in features that no model was trained with: the flow in --long calls,
+its student in 1, 2 and 4; samples of equal seeds. The time of a sample is the lower quartile over
+turns of batches of 64 (`latent.seconds_per_sample`), on --threads threads. Bars for one call: KID
+at most the teacher's plus one spread over samplings, near-copies at most the floor, 3 ms a sample.
+Runs in --runs are judged, not trained again; one that was cut off is taken up.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -104,15 +107,12 @@ def runs(space: str, data: Any, given: argparse.Namespace) -> tuple[pf.Run, pf.R
     folder = Path(given.runs)
     seconds = getattr(given, f"{space}_seconds")
     if space == "latent":
-        recipe = lambda: pf.recipes.autoencoder(data.space)  # noqa: E731
-        autoencoder = ended(
-            taken_up(
-                recipe, data.without_labels(), given.coder_seconds, given.seed, folder / "coder"
-            )
-        )
-        make: Callable[[], pf.Recipe] = lambda: pf.in_latent("flow", data, autoencoder)  # noqa: E731
+        recipe = partial(pf.recipes.autoencoder, data.space)
+        unlabelled = data.without_labels()
+        coder = taken_up(recipe, unlabelled, given.coder_seconds, given.seed, folder / "coder")
+        make = partial(pf.in_latent, "flow", data, ended(coder))
     else:
-        make = lambda: pf.recipes.flow(data.space)  # noqa: E731
+        make = partial(pf.recipes.flow, data.space)
     teacher = ended(taken_up(make, data, seconds, given.seed, folder / space))
     out = folder / f"{space}-student"
     watch = pf.Progress(60)
@@ -213,9 +213,20 @@ def report(rows: list[dict[str, Any]], judge: Judge, given: argparse.Namespace) 
         f"{row['space']} {row['model']} {row['step']:,} steps, {row['seconds']:,.0f} s"
         for row in trained
     )
-    text += f"\n\n95 % intervals in brackets, over {given.repeats} samplings of {judge.n} images. One training each, on one "
-    text += f"thread: {taken}. Sampling was timed on {given.threads} thread{'s' * (given.threads > 1)}. Samplings of equal seeds "
-    text += f"start from the same noise; the student's KID in {given.calls[0]} minus its teacher's: {paired(rows, given)}."
+    text += (
+        f"\n\n95 % intervals in brackets, over {given.repeats} samplings of {judge.n} images. "
+        "One "
+        "training each, on one "
+    )
+    text += (
+        f"thread: {taken}. Sampling was timed on {given.threads} "
+        f"thread{'s' * (given.threads > 1)}. Samplings of equal seeds "
+    )
+    text += (
+        f"start from the same noise; the student's KID in {given.calls[0]} minus its "
+        "teacher's: "
+        f"{paired(rows, given)}."
+    )
     write(
         "emoji_calls",
         "Emoji in one call",
@@ -226,7 +237,9 @@ def report(rows: list[dict[str, Any]], judge: Judge, given: argparse.Namespace) 
 
 
 def paired(rows: list[dict[str, Any]], given: argparse.Namespace) -> str:
-    """For each space the mean and the standard deviation of the student's KID minus its teacher's, sampling by sampling."""
+    """For each space the mean and the standard deviation of the student's KID minus its teacher's,
+    sampling by sampling.
+    """
     words = []
     for space in given.spaces:
         values = {
@@ -234,9 +247,8 @@ def paired(rows: list[dict[str, Any]], given: argparse.Namespace) -> str:
             for row in rows
             if row["space"] == space
         }
-        words.append(
-            f"{space} {mean_and_spread(list(values['student', given.calls[0]] - values['teacher', given.long]))}"
-        )
+        gaps = values["student", given.calls[0]] - values["teacher", given.long]
+        words.append(f"{space} {mean_and_spread(list(gaps))}")
     return ", ".join(words)
 
 

@@ -1,17 +1,20 @@
 """Does the ONNX file of every sampler draw what the sampler draws, how large is it, and how fast?
 
-Protocol, on untrained networks whose weights are scattered (a network that puts out zero would agree in anything):
+Protocol, on untrained networks whose weights are scattered (a network that puts out zero would
+agree in anything):
 
-(a) Parity. Every recipe in its tiny size, wrappers of a flow, latent models, learned steps and rows of Shoppers, each one graph
-(`pushforward.export.graph`) with every solver of fixed steps. The greatest difference from the sampler in torch,
-in standard deviations of the data, over 1, 4, 25 and 50 steps and batches of 1, 5 and 64; each example has its own scale of
-guidance, from 0 to 3. The bar is 1e-5. Beside it stands the sampler's own rounding there, its distance from itself in float64.
+(a) Parity. Every recipe in its tiny size, wrappers of a flow, latent models, learned steps and rows
+of Shoppers, each one graph (`pushforward.export.graph`) with every solver of fixed steps. The
+greatest difference from the sampler in torch, in standard deviations of the data, over 1, 4, 25 and
+50 steps and batches of 1, 5 and 64; each example has its own scale of guidance, from 0 to 3. The
+bar is 1e-5. Beside it stands the sampler's own rounding there, its distance from itself in float64.
 
-(b) Bytes of the file without its tensors, which are weights and tables; the bar is 60 kB, 100 kB for rows, whose columns are
-described in the file.
+(b) Bytes of the file without its tensors, which are weights and tables; the bar is 60 kB, 100 kB
+for rows, whose columns are described in the file.
 
-(c) Processor seconds in torch, without guidance, over those in onnxruntime at scale 1, one thread each, at batches of 1 and 64
-and 10 steps of dpm, in turns; the median. The bar is 2 for the median of all models at batch 1, and .97 for each at batch 64.
+(c) Processor seconds in torch, without guidance, over those in onnxruntime at scale 1, one thread
+each, at batches of 1 and 64 and 10 steps of dpm, in turns; the median. The bar is 2 for the median
+of all models at batch 1, and .97 for each at batch 64.
 
     pip install 'pushforward[onnx]'
     python benchmarks/export.py [--repeats 5] [--models NAME ...] [--smoke]
@@ -164,7 +167,9 @@ def bytes_above(made: Graph) -> int:
 
 
 def rounding(made: Graph, opened: Any, at: Distance) -> float:
-    """How far the sampler in float32 is from itself in float64, in standard deviations; NaN where it cannot be."""
+    """How far the sampler in float32 is from itself in float64, in standard deviations; NaN where
+    it cannot be.
+    """
     if at.solver:
         model = with_inner(made.transport, made.flows[at.solver][at.steps])
     else:
@@ -287,9 +292,11 @@ def text_of(rows: list[dict[str, Any]]) -> str:
     slow = [row["model"] for row in rows if row["ratio_64"] < 0.97]
     first = statistics.median(row["ratio_1"] for row in rows)
     return (
-        f"{table(head, lines)}\n\n- Difference at most {BAR:g}: {'all' if not far else 'all but ' + ', '.join(far)}.\n"
+        f"{table(head, lines)}\n\n- Difference at most {BAR:g}: "
+        f"{'all' if not far else 'all but ' + ', '.join(far)}.\n"
         f"- Bytes: {'all' if not wide else 'all but ' + ', '.join(wide)}.\n"
-        f"- Median ratio at batch 1: {first:.2f} (bar 2). Below .97 at batch 64: {', '.join(slow) or 'none'}."
+        f"- Median ratio at batch 1: {first:.2f} (bar 2). Below .97 at batch 64: "
+        f"{', '.join(slow) or 'none'}."
     )
 
 

@@ -1,12 +1,15 @@
-"""Few calls on MNIST or other images: a flow, its student, the student finished by a critic, and a mean flow without a teacher.
+"""Few calls on MNIST or other images: a flow, its student, the student finished by a critic, and a
+mean flow without a teacher.
 
-    PUSHFORWARD_DATA=FOLDER python benchmarks/few_steps.py [--data mnist] [--teacher 5000] [--student 4000] [--finish 1000]
+    PUSHFORWARD_DATA=FOLDER python benchmarks/few_steps.py [--data mnist] [--teacher 5000]
+    [--student 4000] [--finish 1000]
 
-Trainings are measured in steps, so that other programs on the machine do not cut them; the seconds that they took are reported,
-those of the trajectories included. All networks have the teacher's size. Judged against the held-out examples: the teacher at
---long calls, all --models at 1, 2, 4, 8 and 16; samples of equal seeds. The bars are ratios to the teacher at --long calls. The
-classification accuracy score is as in mnist.py. Finished runs in --runs are judged, not trained again, and rows that have been
-judged are there too (judged.json), so that a second call goes on.
+Trainings are measured in steps, so that other programs on the machine do not cut them; the seconds
+that they took are reported, those of the trajectories included. All networks have the teacher's
+size. Judged against the held-out examples: the teacher at --long calls, all --models at 1, 2, 4, 8
+and 16; samples of equal seeds. The bars are ratios to the teacher at --long calls. The
+classification accuracy score is as in mnist.py. Finished runs in --runs are judged, not trained
+again, and rows that have been judged are there too (judged.json), so that a second call goes on.
 """
 
 from __future__ import annotations
@@ -57,7 +60,9 @@ BARS = {
 COVERAGE = 0.97
 RECALL = 0.95
 CLASSIFIER = 0.005
-"""Bars of coverage and recall, as shares of the teacher's, and of the classifier's accuracy, as a difference."""
+"""Bars of coverage and recall, as shares of the teacher's, and of the classifier's accuracy, as a
+difference.
+"""
 
 
 @benchmark
@@ -117,7 +122,8 @@ def trained(data: Any, given: argparse.Namespace) -> dict[str, pf.Run]:
         runs[name] = pf.load(out)
         if runs[name].state["step"] < steps:
             raise SystemExit(
-                f"{out} has made {runs[name].state['step']} of {steps} steps: go on with pushforward resume {out}"
+                f"{out} has made {runs[name].state['step']} of {steps} steps: go on with "
+                f"pushforward resume {out}"
             )
 
     watch = pf.Progress(60)
@@ -167,7 +173,10 @@ def stored_row(
 ) -> dict[str, Any]:
     """A row of `judged` from a file of earlier ones, or a new one that is added to it."""
     rows = json.loads(file.read_text()) if file.exists() else {}
-    key = f"{name} in {calls}, step {run.state['step']}, {judge.n} x {judge.repeats}, classifier {classify}"
+    key = (
+        f"{name} in {calls}, step {run.state['step']}, {judge.n} x {judge.repeats}, classifier "
+        f"{classify}"
+    )
     if key not in rows:
         row = judged(name, run, calls, data, judge, classify)
         # another process may have added some
@@ -183,7 +192,9 @@ def stored_row(
 def judged(
     name: str, run: pf.Run, calls: int, data: Any, judge: Judge, classify: bool
 ) -> dict[str, Any]:
-    """One model at so many calls; with ``classify`` also a classifier that is trained on its samples."""
+    """One model at so many calls; with ``classify`` also a classifier that is trained on its
+    samples.
+    """
     recorded = Kept(run.configured(steps=calls).transport)
     with network_precision(resolve_precision("auto", "cpu")):
         scores, agreement = judge.scores(recorded)
@@ -247,11 +258,21 @@ def report(
         f"\n\nOne training run each: {taken}. {given.n:,} samples, {given.repeats} sampling(s). "
     )
     text += f"Ratios are relative to the teacher in {given.long} calls. "
-    text += f"Targets: Fréchet distance at most {bars} times the teacher's; in one call also coverage {COVERAGE} of the "
-    text += f"teacher's, classifier accuracy within {CLASSIFIER:.1%}, and recall {RECALL} for the fine-tuned student (finished)."
+    text += (
+        f"Targets: Fréchet distance at most {bars} times the teacher's; in one call also "
+        "coverage "
+        f"{COVERAGE} of the "
+    )
+    text += (
+        f"teacher's, classifier accuracy within {CLASSIFIER:.1%}, and recall {RECALL} for the "
+        "fine-tuned student (finished)."
+    )
     values = [float(np.mean(row["values"]["frechet"])) for row in rows if row["model"] == "student"]
     rise = max((b - a for a, b in itertools.pairwise(values)), default=0.0)
-    text += f"\n\nLargest increase of the student's Fréchet distance with the number of calls: {rise:.2g}."
+    text += (
+        "\n\nLargest increase of the student's Fréchet distance with the number of calls: "
+        f"{rise:.2g}."
+    )
     name = f"few_steps_{given.data}" if given.seed == 0 else f"few_steps_{given.data}_{given.seed}"
     write(
         name,

@@ -1,10 +1,13 @@
-"""Does real data's floor say what a perfect model would score? Floors beside real examples that nothing has seen.
+"""Does real data's floor say what a perfect model would score? Floors beside real examples that
+nothing has seen.
 
     python benchmarks/floors.py [--cases digits ...] [--keep FOLDER]
 
-For each split of the data into training, held-out and unseen examples, the unseen examples are scored exactly as samples of a
-model would be, and the floor is drawn as `pushforward.evaluation.scores.floors` draws it. "Before" is the rule until version
-0.2: the features are fitted on all training examples, and the floor is drawn from the same. Differences are paired by split.
+For each split of the data into training, held-out and unseen examples, the unseen examples are
+scored exactly as samples of a model would be, and the floor is drawn as
+`pushforward.evaluation.scores.floors` draws it. "Before" is the rule until version 0.2: the
+features are fitted on all training examples, and the floor is drawn from the same. Differences are
+paired by split.
 """
 
 from __future__ import annotations
@@ -116,7 +119,9 @@ def remembered(
 
 
 def compare(rows: list[dict[str, Any]], name: str) -> tuple[list[float], list[float], float, float]:
-    """Floors, unseen examples, the mean difference over its standard error, and over the spread of one split."""
+    """Floors, unseen examples, the mean difference over its standard error, and over the spread of
+    one split.
+    """
     floor, unseen = ([row["scores"][name][part] for row in rows] for part in (0, 1))
     gaps = np.subtract(floor, unseen).tolist()
     mean = float(np.mean(gaps))
@@ -186,15 +191,39 @@ def report(rows: list[dict[str, Any]], cases: list[str]) -> None:
             spreads += _ratios(mine["after"], name)
     text = table(head, body)
     text += "\n\nMeans ± standard deviations over splits. A floor is a real-data score. "
-    text += '"Off by" is the mean difference between floor and unseen examples divided by its standard error, paired by split. '
-    text += "Values above two are marked with !; with so few splits, they occur by chance in 8 to 18 % of the rows. "
-    text += "Near-copies are counted by the new rule in both cases. After a first measurement with 6, 8 and 4 splits of digits, "
-    text += "mixture-2000 and mixture-8000, in which 2 of 36 scores were off by more than two (Fréchet distance and KID of "
+    text += (
+        '"Off by" is the mean difference between floor and unseen examples divided by its '
+        "standard "
+        "error, paired by split. "
+    )
+    text += (
+        "Values above two are marked with !; with so few splits, they occur by chance in 8 to "
+        "18 % "
+        "of the rows. "
+    )
+    text += (
+        "Near-copies are counted by the new rule in both cases. After a first measurement "
+        "with 6, "
+        "8 and 4 splits of digits, "
+    )
+    text += (
+        "mixture-2000 and mixture-8000, in which 2 of 36 scores were off by more than two "
+        "(Fréchet "
+        "distance and KID of "
+    )
     text += "mixture-8000, -2.4 and -3.0), splits were added.\n"
     for rule, (total, errors, wide) in counts.items():
-        text += f"\n- {rule}: {errors} of {total} scores are off by more than two standard errors of the mean difference, "
+        text += (
+            f"\n- {rule}: {errors} of {total} scores are off by more than two standard errors "
+            "of "
+            "the mean difference, "
+        )
         text += f"{wide} by more than two standard deviations of the difference in one split."
-    text += "\n- Stated standard deviation of a floor relative to that of unseen examples over splits: median "
+    text += (
+        "\n- Stated standard deviation of a floor relative to that of unseen examples over "
+        "splits: "
+        "median "
+    )
     text += f"{np.median(spreads):.2f}."
     write(
         "floors",

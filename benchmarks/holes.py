@@ -1,11 +1,13 @@
 """Holes, the reason that VAEs exist, and blur, their price.
 
-    PUSHFORWARD_DATA=FOLDER python benchmarks/holes.py [--data mnist] [--seconds 300] [--latent-seconds 150]
+    PUSHFORWARD_DATA=FOLDER python benchmarks/holes.py [--data mnist] [--seconds 300]
+    [--latent-seconds 150]
 
-A plain autoencoder (beta 0) and a VAE of the same network: what do draws from N(0, 1) decode to, and what the midpoints between
-the codes of two training examples? Beside them midpoints of pixels, an autoencoder with an adversarial term (draws of its
-codes' mean and spread) and a flow in the latent space of each of the three. Coverage and density of held-out examples,
-sharpness over real examples'; what is sampled is sampled three times. Trained in turns; a picture in results/holes.png.
+A plain autoencoder (beta 0) and a VAE of the same network: what do draws from N(0, 1) decode to,
+and what the midpoints between the codes of two training examples? Beside them midpoints of pixels,
+an autoencoder with an adversarial term (draws of its codes' mean and spread) and a flow in the
+latent space of each of the three. Coverage and density of held-out examples, sharpness over real
+examples'; what is sampled is sampled three times. Trained in turns; a picture in results/holes.png.
 """
 
 from __future__ import annotations
@@ -155,7 +157,11 @@ def report(
     text += "\n\nOf the coverage of its samples the VAE's midpoints keep "
     text += ", ".join(f"{share:.2f} ({way})" for way, share in shares.items())
     text += f" (bar: {KEEP}): {'yes' if min(shares.values()) >= KEEP else 'no'}."
-    text += f"\n\n{given.seconds:g} s of training each autoencoder, {given.latent_seconds:g} s each flow, in turns; "
+    text += (
+        f"\n\n{given.seconds:g} s of training each autoencoder, {given.latent_seconds:g} s "
+        "each "
+        "flow, in turns; "
+    )
     text += f"n = {given.n:,}, ± over {given.repeats} samplings."
     settings = {
         "seconds": given.seconds,

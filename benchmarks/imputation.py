@@ -1,17 +1,22 @@
-"""Missing cells of held-out rows: draws of a flow against scikit-learn's IterativeImputer, the mean and the most frequent value.
+"""Missing cells of held-out rows: draws of a flow against scikit-learn's IterativeImputer, the mean
+and the most frequent value.
 
-    python benchmarks/imputation.py [--tables adult,shoppers] [--seconds 600] [--run RUN ...] [--rows 500] [--trials 3]
+    python benchmarks/imputation.py [--tables adult,shoppers] [--seconds 600] [--run RUN ...]
+    [--rows 500] [--trials 3]
 
-Three tenths of the cells of held-out rows that hold a value are hidden at random, other rows and cells in each trial. A flow is
-trained for so many seconds, or the runs of one table are taken as they are, each once for each trial. Its 39 draws of each cell
-are pooled: their mean for numbers, the most frequent one for categories. IterativeImputer has standardised numbers and
-indicators of all categories but the most frequent one of each column, and learns from whole training rows: with all indicators,
-which determine one another, it stays at the mean, and with codes or rows that have gaps it is worse (on 500 rows of Adult
-accuracy .73 against .64, .40 and .71). The error of numbers is the root mean square
-in standard deviations of the training rows, the accuracy that of categories and ordered levels; both are means over columns.
+Three tenths of the cells of held-out rows that hold a value are hidden at random, other rows and
+cells in each trial. A flow is trained for so many seconds, or the runs of one table are taken as
+they are, each once for each trial. Its 39 draws of each cell are pooled: their mean for numbers,
+the most frequent one for categories. IterativeImputer has standardised numbers and indicators of
+all categories but the most frequent one of each column, and learns from whole training rows: with
+all indicators, which determine one another, it stays at the mean, and with codes or rows that have
+gaps it is worse (on 500 rows of Adult accuracy .73 against .64, .40 and .71). The error of numbers
+is the root mean square in standard deviations of the training rows, the accuracy that of categories
+and ordered levels; both are means over columns.
 
-Between the second and the last but one of 39 draws lie 36 of 40 equally likely places, which is the interval of 90 %; where
-draws equal the true value, its place among them is drawn. The bar is 85 to 95 %, over all numbers.
+Between the second and the last but one of 39 draws lie 36 of 40 equally likely places, which is the
+interval of 90 %; where draws equal the true value, its place among them is drawn. The bar is 85 to
+95 %, over all numbers.
 """
 
 from __future__ import annotations
@@ -46,7 +51,9 @@ def hidden(values: Rows, rng: np.random.Generator) -> tuple[Rows, NDArray[np.boo
 
 
 def expanded(values: Rows, fields: Any, frequent: list[int]) -> Rows:
-    """Coordinates of rows: numbers as they are, categories but the most frequent one as indicators, NaN where one is missing."""
+    """Coordinates of rows: numbers as they are, categories but the most frequent one as indicators,
+    NaN where one is missing.
+    """
     parts = []
     for column, field, most in zip(values.T, fields, frequent, strict=True):
         if isinstance(field, Number):
@@ -65,7 +72,9 @@ def most_frequent(column: Rows) -> int:
 
 
 def iterative(known: Rows, gaps: Rows, fields: Any, seed: int) -> Rows:
-    """The rows filled in by scikit-learn: each coordinate by Bayesian ridge regression on the others, ten rounds."""
+    """The rows filled in by scikit-learn: each coordinate by Bayesian ridge regression on the
+    others, ten rounds.
+    """
     frequent = [
         0 if isinstance(field, Number) else most_frequent(known[:, place])
         for place, field in enumerate(fields)
@@ -105,7 +114,9 @@ def simple(known: Rows, gaps: Rows, fields: Any) -> Rows:
 def errors(
     filled: Rows, true: Rows, mask: NDArray[np.bool_], fields: Any, std: Rows
 ) -> tuple[float, float]:
-    """The root mean square error of numbers, in standard deviations, and the accuracy of categories; means over columns."""
+    """The root mean square error of numbers, in standard deviations, and the accuracy of
+    categories; means over columns.
+    """
     wrong = []
     right = []
     for place, field in enumerate(fields):
@@ -124,7 +135,9 @@ def errors(
 
 
 def places(draws: Rows, true: Rows, rng: np.random.Generator) -> NDArray[np.int64]:
-    """The place, 0 to the number of draws, of each true value (n,) among its draws (draws, n); ties are broken at random."""
+    """The place, 0 to the number of draws, of each true value (n,) among its draws (draws, n); ties
+    are broken at random.
+    """
     below = (draws < true).sum(0)
     equal = (draws == true).sum(0)
     return below + rng.integers(0, equal + 1)

@@ -1,11 +1,13 @@
-"""Inception features as torch-fidelity's own: names and shapes of the weights, features, and the Fréchet distance.
+"""Inception features as torch-fidelity's own: names and shapes of the weights, features, and the
+Fréchet distance.
 
     python benchmarks/inception.py [--n 64] [--weights weights-inception-2015-12-05-6726825d.pth]
 
-Without a file of weights the whole network has random ones, scaled as at the start of a training, so that every layer counts;
-they are written, and read again as `features=inception:FILE`. The images are uint8 of several sizes and channels, and both
-sides see the same. The Fréchet distance is between two sets of images, from torch-fidelity's features by torch-fidelity's
-own function, and by ours.
+Without a file of weights the whole network has random ones, scaled as at the start of a training,
+so that every layer counts; they are written, and read again as `features=inception:FILE`. The
+images are uint8 of several sizes and channels, and both sides see the same. The Fréchet distance is
+between two sets of images, from torch-fidelity's features by torch-fidelity's own function, and by
+ours.
 """
 
 from __future__ import annotations
@@ -56,7 +58,9 @@ def main(words: list[str]) -> None:
 
 
 def random_weights(path: Path) -> Path:
-    """The weights of a network that keeps the width of what goes through it, written as torch-fidelity's file is."""
+    """The weights of a network that keeps the width of what goes through it, written as
+    torch-fidelity's file is.
+    """
     with (
         torch.device("meta"),
         mock.patch.object(theirs, "load_state_dict_from_url", return_value={}),
@@ -71,7 +75,9 @@ def random_weights(path: Path) -> Path:
 
 
 def random_part(name: str, part: Tensor, draw: torch.Generator) -> Tensor:
-    """Weights that keep the width of what goes through, and normalisation that is not the identity."""
+    """Weights that keep the width of what goes through, and normalisation that is not the
+    identity.
+    """
     if not part.dtype.is_floating_point:
         return torch.zeros(part.shape, dtype=part.dtype)
     noise = torch.randn(part.shape, generator=draw)
@@ -148,10 +154,19 @@ def report(rows: list[dict[str, Any]], tensors: int, same: bool, given: argparse
     ]
     met = same and all(row["gap"] == 0 and row["off"] < TOLERANCE for row in rows)
     text = table(head, body)
-    text += f"\n\n{given.n} images on either side, {given.columns} features, {'the given' if given.weights else 'random'} weights. "
-    text += f"{tensors} tensors of the file have the names and shapes of the network: {'yes' if same else 'no'}. Features differ by "
+    text += (
+        f"\n\n{given.n} images on either side, {given.columns} features, "
+        f"{'the given' if given.weights else 'random'} weights. "
+    )
+    text += (
+        f"{tensors} tensors of the file have the names and shapes of the network: "
+        f"{'yes' if same else 'no'}. Features differ by "
+    )
     text += "the greatest difference over the greatest feature."
-    text += f"\n\nBar: equal features, and {TOLERANCE:g} relative of the distance ({'met' if met else 'missed'})."
+    text += (
+        f"\n\nBar: equal features, and {TOLERANCE:g} relative of the distance "
+        f"({'met' if met else 'missed'})."
+    )
     write(
         "inception",
         "Inception features beside torch-fidelity's",

@@ -2,9 +2,12 @@
 
     python benchmarks/interruptions.py [--trials 50] [--steps 40] [--seed 0]
 
-Each trial trains a tiny model in a process of its own, which gets one of SIGINT, SIGTERM, SIGHUP and SIGUSR1 at a random time.
-Bars: every one exits with 130 or 75, in at most ten seconds, with a checkpoint of a step that its log has; every resumed run
-ends in the state of the run that nothing stopped; in every fourth trial a second signal ends it at once, and it is resumed too.
+Each trial trains a tiny model in a process of its own, which gets one of SIGINT, SIGTERM, SIGHUP
+and SIGUSR1 at a random time.
+Bars: every one exits with 130 or 75, in at most ten seconds, with a checkpoint of a step that its
+    log has; every resumed run
+ends in the state of the run that nothing stopped; in every fourth trial a second signal ends it at
+once, and it is resumed too.
 """
 
 from __future__ import annotations
@@ -53,7 +56,8 @@ def main(words: list[str]) -> None:
     parser.add_argument("--seed", type=int, default=0)
     given = parsed(parser, words, trials=1, steps=4)
     torch.set_num_threads(1)
-    spec.registered()  # before any gradient is computed: torch trains in no process that is forked after that
+    # before any gradient is computed: torch trains in no process that is forked after that
+    spec.registered()
     folder = Path(tempfile.mkdtemp())
     numbers = random.Random(given.seed)
     names = RECIPES[: given.trials]
@@ -78,14 +82,18 @@ def main(words: list[str]) -> None:
 
 @dataclass(frozen=True)
 class Stop:
-    """How a training is stopped: a signal, perhaps a second one, and the share of training before."""
+    """How a training is stopped: a signal, perhaps a second one, and the share of training
+    before.
+    """
 
     signal: str
     second: str | None
     share: float
 
     def code(self, sent: int) -> int:
-        """The exit code that is due after so many signals; a training may have ended before a second one."""
+        """The exit code that is due after so many signals; a training may have ended before a
+        second one.
+        """
         if self.second is None or sent == 1:
             return SIGNALS[self.signal]
         if self.second == "SIGINT":
@@ -124,7 +132,9 @@ def train(name: str, steps: int, out: Path) -> int:
 
 
 def stopped(name: str, steps: int, out: Path, stop: Stop) -> int:
-    """The exit code of a training that gets signals; how long it took to end is written beside it."""
+    """The exit code of a training that gets signals; how long it took to end is written
+    beside it.
+    """
     step = Trainer.train_step
     sent = []
 

@@ -1,13 +1,16 @@
-"""Do the 95 % intervals of scores hold the true value? Simulated repeats of whole evaluations, new samples and real data in each.
+"""Do the 95 % intervals of scores hold the true value? Simulated repeats of whole evaluations, new
+samples and real data in each.
 
     python benchmarks/interval_coverage.py [--repeats 200] [--n 200]
-    python benchmarks/interval_coverage.py --metrics copying sinkhorn --cases "points, perfect"    # these alone
+    python benchmarks/interval_coverage.py --metrics copying sinkhorn --cases "points, perfect"    #
+    these alone
 
 Rows that are not measured stay as results/ has them.
 
-Each repeat draws n real and n generated examples (three times), scores them as an evaluation does, and asks whether the stated
-interval holds the true value. True values are closed forms where there are such, else the mean score over repeats that are not
-those judged: for a score whose mean depends on n, that mean is what the interval is of.
+Each repeat draws n real and n generated examples (three times), scores them as an evaluation does,
+and asks whether the stated interval holds the true value. True values are closed forms where there
+are such, else the mean score over repeats that are not those judged: for a score whose mean depends
+on n, that mean is what the interval is of.
 """
 
 from __future__ import annotations
@@ -62,7 +65,9 @@ def repeated(case: Case, n: int, repeat: int, metrics: list[str] | None) -> list
 
 
 def wanted(case: Case, metrics: list[str] | None) -> list[str] | None:
-    """The names of scores that are measured of a case, of those that were asked for; None for all."""
+    """The names of scores that are measured of a case, of those that were asked for; None
+    for all.
+    """
     if metrics is None:
         if case.scores is None:
             return None
@@ -80,7 +85,9 @@ def table_scores(case: str, metrics: list[str] | None) -> list[str]:
 
 
 def of_stacked(n: int, repeat: int, most: float) -> list[dict[str, Score]]:
-    """The same for modes that a classifier reads, the most frequent of which is so many times as frequent as the least."""
+    """The same for modes that a classifier reads, the most frequent of which is so many times as
+    frequent as the least.
+    """
     draw = np.random.Generator(np.random.Philox(key=[repeat, 7]))
     shares = np.linspace(1, most, MODES) / np.linspace(1, most, MODES).sum()
     rows = [draw.choice(MODES, (n, 1), p=shares).astype(np.float32) for _ in range(SAMPLINGS)]
@@ -95,7 +102,9 @@ def known_scores() -> dict[str, MetricInfo]:
 def coverage(
     name: str, results: list[list[dict[str, Score]]], truths: dict[str, float], n: int
 ) -> list[dict[str, Any]]:
-    """How often the interval of each score holds the true value, which comes from the other half of the repeats."""
+    """How often the interval of each score holds the true value, which comes from the other half of
+    the repeats.
+    """
     rows: list[dict[str, Any]] = []
     known = known_scores()
     for score in results[0][0]:
@@ -178,7 +187,9 @@ def main(words: list[str]) -> None:
 
 
 def joined(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """These rows, and of the results that there are those of other scores, which say at which commit they were measured."""
+    """These rows, and of the results that there are those of other scores, which say at which
+    commit they were measured.
+    """
     path = results() / "interval_coverage.json"
     before = json.loads(path.read_text()) if path.exists() else {"rows": []}
     measured = {(row["case"], row["score"]) for row in rows}
@@ -234,7 +245,10 @@ def report(rows: list[dict[str, Any]], given: argparse.Namespace) -> None:
             if row["samplings"] == count and ("perfect" in row["case"]) == perfect
         ]
         within = [row for row in some if 0.9 <= row["held"] <= 0.99]
-        text += f"\n\n{count} sampling{'s' if count > 1 else ''}, models that are {'' if perfect else 'not '}perfect: "
+        text += (
+            f"\n\n{count} sampling{'s' if count > 1 else ''}, models that are "
+            f"{'' if perfect else 'not '}perfect: "
+        )
         text += (
             f"{len(within)} of {len(some)} scores hold the true value in 90 to 99 % of the repeats"
         )
@@ -245,9 +259,12 @@ def report(rows: list[dict[str, Any]], given: argparse.Namespace) -> None:
         ]
         text += f"; not {', '.join(off)}." if off else "."
     text += (
-        "\n\nReal data is drawn anew for each repeat, of tables (rows) with the training rows, which an interval of "
-        "nearest_ratio takes as given. The width is that of the mean interval over 1.96 standard deviations of the score over "
-        "repeats. Distances of a perfect model are at the end of their range, where their first order is 0. There each value is "
+        "\n\nReal data is drawn anew for each repeat, of tables (rows) with the training rows, "
+        "which an interval of "
+        "nearest_ratio takes as given. The width is that of the mean interval over 1.96 standard "
+        "deviations of the score over "
+        "repeats. Distances of a perfect model are at the end of their range, where their first "
+        "order is 0. There each value is "
         "tested with the variance that it would have, and intervals reach farther up than down."
     )
     for repeats in sorted({row["repeats"] for row in rows}, reverse=True):
@@ -256,7 +273,10 @@ def report(rows: list[dict[str, Any]], given: argparse.Namespace) -> None:
         )
         which = "" if all(row["repeats"] == repeats for row in rows) else f" ({len(some)} scores)"
         points = 100 * 1.96 * (0.95 * 0.05 / repeats) ** 0.5
-        text += f"\n\nWith {repeats} repeats{which} a share of 95 % is uncertain by {points:.0f} points."
+        text += (
+            f"\n\nWith {repeats} repeats{which} a share of 95 % is uncertain by {points:.0f} "
+            "points."
+        )
         text += (
             ""
             if repeats == max(row["repeats"] for row in rows)

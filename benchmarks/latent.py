@@ -1,12 +1,16 @@
-"""Generation in a latent space against generation of pixels: how much sooner does it reach the same quality, at what cost?
+"""Generation in a latent space against generation of pixels: how much sooner does it reach the same
+quality, at what cost?
 
-    PUSHFORWARD_DATA=FOLDER python benchmarks/latent.py --data emoji [--pixel-seconds 3600] [--coder-seconds 120]
+    PUSHFORWARD_DATA=FOLDER python benchmarks/latent.py --data emoji [--pixel-seconds 3600]
+    [--coder-seconds 120]
 
-A flow of pixels and a flow in the latent space of an autoencoder of one's own (both as their recipes come), judged on the way:
-KID and the rest against held-out images, in features of a classifier of their labels that no model was trained with. The time to
-the pixel flow's quality is given with the autoencoder's training and the encoding, and without; beside it sampling time, memory,
-and floating point operations of a training example and of a generated one. Runs lie in a folder: one that was cut off is taken up
-again. With ``--swap SEED`` other examples are held out than those by which settings of the autoencoder were chosen.
+A flow of pixels and a flow in the latent space of an autoencoder of one's own (both as their
+recipes come), judged on the way: KID and the rest against held-out images, in features of a
+classifier of their labels that no model was trained with. The time to the pixel flow's quality is
+given with the autoencoder's training and the encoding, and without; beside it sampling time,
+memory, and floating point operations of a training example and of a generated one. Runs lie in a
+folder: one that was cut off is taken up again. With ``--swap SEED`` other examples are held out
+than those by which settings of the autoencoder were chosen.
 
 References:
     Rombach et al., High-Resolution Image Synthesis with Latent Diffusion Models (2022).
@@ -142,7 +146,9 @@ def main(words: list[str]) -> None:
 
 
 def swapped(data: Dataset, seed: int) -> Dataset:
-    """Training examples held out in place of the usual ones, which join the training: nothing was chosen by how they come out."""
+    """Training examples held out in place of the usual ones, which join the training: nothing was
+    chosen by how they come out.
+    """
     order = np.random.default_rng(seed).permutation(len(data.train))
     n = len(data.held_out)
     out, stay = (
@@ -167,9 +173,11 @@ def cached(path: Path, work: Any) -> Any:
 
 
 def judged(trainer: Trainer, judge: Judge, every: float) -> list[dict[str, Any]]:
-    """Train to the end and judge averaged weights every so many seconds; points are stored in the run's folder.
+    """Train to the end and judge averaged weights every so many seconds; points are stored in the
+    run's folder.
 
-    Each point holds the step, the seconds of training and, for each metric, one value for each sampling.
+    Each point holds the step, the seconds of training and, for each metric, one value for each
+    sampling.
     """
     path = trainer.folder / "curve.json"
     points = json.loads(path.read_text()) if path.exists() else []
@@ -245,7 +253,9 @@ def kept_for_gradients(trainer: Trainer, batch: Batch, now: Now) -> int:
 
 
 def reached(curve: list[dict[str, Any]], metric: str, sampling: int, target: float) -> float:
-    """Seconds of training until one sampling's score is at or below a target for the first time; infinity if it never is."""
+    """Seconds of training until one sampling's score is at or below a target for the first time;
+    infinity if it never is.
+    """
     return next(
         (point["seconds"] for point in curve if point[metric][sampling] <= target), math.inf
     )
@@ -263,7 +273,8 @@ def interval(values: list[float], digits: str) -> str:
 
 
 def sooner(metric: str, results: dict[str, Any], before: float) -> str:
-    """When each flow reaches the score that the pixel flow ends with, as intervals over all pairs of samplings.
+    """When each flow reaches the score that the pixel flow ends with, as intervals over all pairs
+    of samplings.
 
     Args:
         metric: The score, lower is better.
@@ -281,23 +292,33 @@ def sooner(metric: str, results: dict[str, Any], before: float) -> str:
         reached(latent, metric, sampling, target) for sampling in samplings for target in targets
     ]
     label = "KID" if metric == "kid" else "Fréchet distance"
-    text = f"- {label} of the pixel flow at its end, {interval(targets, '.4g')} over {len(targets)} samplings: "
+    text = (
+        f"- {label} of the pixel flow at its end, {interval(targets, '.4g')} over "
+        f"{len(targets)} "
+        "samplings: "
+    )
     text += f"the latent flow reaches it after {interval(of_latent, '.0f')} s of its own training"
     if not all(math.isfinite(seconds) for seconds in of_latent + of_pixel):
         return (
             text
-            + f", the pixel flow after {interval(of_pixel, '.0f')} s; no ratio is given, since some pairs never reach it."
+            + f", the pixel flow after {interval(of_pixel, '.0f')} s; no ratio is given, since "
+            "some pairs never reach it."
         )
     ratios = [a / (b + before) for a, b in zip(of_pixel, of_latent, strict=True)]
-    text += f" ({interval([t + before for t in of_latent], '.0f')} s with the autoencoder and the encoding), the pixel flow "
+    text += (
+        f" ({interval([t + before for t in of_latent], '.0f')} s with the autoencoder and the "
+        "encoding), the pixel flow "
+    )
     return (
-        text
-        + f"after {interval(of_pixel, '.0f')} s: {interval(ratios, '.2g')} times as long, all included."
+        text + f"after {interval(of_pixel, '.0f')} s: {interval(ratios, '.2g')} times as long, all "
+        "included."
     )
 
 
 def at_equal_quality(pixel: dict[str, Any], latent: dict[str, Any], steps: int) -> str:
-    """A table of steps, and how much faster each flow's fastest sampler is that keeps the pixel flow's quality."""
+    """A table of steps, and how much faster each flow's fastest sampler is that keeps the pixel
+    flow's quality.
+    """
     target = pixel["steps"][0]["kid"] + pixel["steps"][0]["spread"]
     rows = [
         [
@@ -320,7 +341,11 @@ def at_equal_quality(pixel: dict[str, Any], latent: dict[str, Any], steps: int) 
     ]
     if best[0] is None or best[1] is None:
         return text + "\n\nThe latent flow does not keep the pixel flow's KID."
-    text += f"\n\nA KID of {target:.4g}, the pixel flow's at {steps} steps plus one spread, is kept by the pixel flow in "
+    text += (
+        f"\n\nA KID of {target:.4g}, the pixel flow's at {steps} steps plus one spread, is "
+        "kept by "
+        "the pixel flow in "
+    )
     text += f"{best[0]['steps']} steps and by the latent flow in {best[1]['steps']}: "
     text += f"{best[0]['seconds'] / best[1]['seconds']:.3g} times "
     own = pixel["steps"][0]["seconds"] / best[1]["seconds"]
@@ -375,14 +400,29 @@ def report(
             f"\n\nHeld out are {given.n:,} of the usual training examples, drawn by {given.swap}; "
         )
         text += "the usual held-out examples were trained on."
-    text += f"\n\nThe pixel flow trains for {given.pixel_seconds:.0f} s, the autoencoder for {given.coder_seconds:.0f} s, the "
-    text += f"latent flow for {given.latent_seconds:.0f} s; encoding takes {encoding:.1f} s. When is a score reached "
-    text += "first? Each interval covers all pairs of a sampling of one flow and a sampling of the pixel flow at its end.\n\n"
+    text += (
+        f"\n\nThe pixel flow trains for {given.pixel_seconds:.0f} s, the autoencoder for "
+        f"{given.coder_seconds:.0f} s, the "
+    )
+    text += (
+        f"latent flow for {given.latent_seconds:.0f} s; encoding takes {encoding:.1f} s. When "
+        "is a "
+        "score reached "
+    )
+    text += (
+        "first? Each interval covers all pairs of a sampling of one flow and a sampling of "
+        "the "
+        "pixel flow at its end.\n\n"
+    )
     text += "\n".join(sooner(metric, results, before) for metric in ("kid", "frechet")) + "\n"
     faster = pixel["seconds_per_sample"] / latent["seconds_per_sample"]
     cheaper = pixel["flops_per_sample"] / latent["flops_per_sample"]
     trained = pixel["flops_per_training_sample"] / latent["flops_per_training_sample"]
-    text += f"\nSampling is {faster:.3g} times as fast, by {cheaper:.3g} times fewer floating point operations; a training example "
+    text += (
+        f"\nSampling is {faster:.3g} times as fast, by {cheaper:.3g} times fewer floating "
+        "point "
+        "operations; a training example "
+    )
     text += f"takes {trained:.3g} times fewer."
     text += f"\n\n{at_equal_quality(pixel, latent, given.steps[0])}"
     text += (
@@ -390,7 +430,11 @@ def report(
         + ", ".join(f"{name} {value:.4g}" for name, value in quality.items())
         + "."
     )
-    text += f"\n\nOn the way (means ± standard deviations over {given.repeats} samplings, of the same seeds at every point):\n\n"
+    text += (
+        f"\n\nOn the way (means ± standard deviations over {given.repeats} samplings, of the "
+        "same "
+        "seeds at every point):\n\n"
+    )
     rows = [
         [name, f"{p['seconds']:.0f}", *(mean_and_spread(p[m]) for m in NAMES if m in p)]
         for name, flow in results.items()

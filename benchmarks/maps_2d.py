@@ -1,12 +1,16 @@
-"""Maps between two times in two dimensions: rules and losses side by side, at equal seconds of one thread beside a teacher's.
+"""Maps between two times in two dimensions: rules and losses side by side, at equal seconds of one
+thread beside a teacher's.
 
-    python benchmarks/maps_2d.py [--data checkerboard c2ot] [--seconds 90] [--seeds 3] [--methods start end ...]
+    python benchmarks/maps_2d.py [--data checkerboard c2ot] [--seconds 90] [--seeds 3] [--methods
+    start end ...]
 
-checkerboard: the divergence KL(data || samples) in one call and in four, from a histogram of 100,000 samples in 32 x 32 bins,
-each counted once more than it holds; the data's own is exact (a quarter of a square holds 16 bins). c2ot: from 8gaussians-c2ot
-to moons-c2ot, independent coupling, W2 squared of 10,000 held-out examples that are moved in one call, as in transport_2d.py.
-Methods with a teacher (stored, progressive, dmd, reflow) first train a flow for as many seconds, which stand beside their own;
-dmd needs a teacher that starts from noise, so it is left out of c2ot.
+checkerboard: the divergence KL(data || samples) in one call and in four, from a histogram of
+    100,000 samples in 32 x 32 bins,
+each counted once more than it holds; the data's own is exact (a quarter of a square holds 16 bins).
+c2ot: from 8gaussians-c2ot to moons-c2ot, independent coupling, W2 squared of 10,000 held-out
+examples that are moved in one call, as in transport_2d.py. Methods with a teacher (stored,
+progressive, dmd, reflow) first train a flow for as many seconds, which stand beside their own; dmd
+needs a teacher that starts from noise, so it is left out of c2ot.
 """
 
 from __future__ import annotations
@@ -249,10 +253,21 @@ def main(words: list[str]) -> None:
         "passes",
     ]
     text = table(head, body)
-    text += f"\n\n{given.seconds:g} s of one thread for each training; mean ± standard deviation over {given.seeds} trainings. "
+    text += (
+        f"\n\n{given.seconds:g} s of one thread for each training; mean ± standard deviation "
+        "over "
+        f"{given.seeds} trainings. "
+    )
     text += "Seconds in all include the teacher's. "
-    text += "The column of Heun is the map's own velocity, or of students the teacher's (at most 20,000 samples, whose KL has a "
-    text += "higher floor). Bars: checkerboard KL .40 in one call and .25 in four; c2ot W2^2 .030 in one call. Published: "
+    text += (
+        "The column of Heun is the map's own velocity, or of students the teacher's (at most "
+        "20,000 samples, whose KL has a "
+    )
+    text += (
+        "higher floor). Bars: checkerboard KL .40 in one call and .25 in four; c2ot W2^2 .030 "
+        "in "
+        "one call. Published: "
+    )
     text += "; ".join(f"{name} {PUBLISHED[name]}" for name in given.data if name in PUBLISHED)
     write(
         "maps_2d",

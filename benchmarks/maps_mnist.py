@@ -1,11 +1,14 @@
-"""Maps between two times on images: rules and losses side by side, at equal seconds of one thread and from one teacher.
+"""Maps between two times on images: rules and losses side by side, at equal seconds of one thread
+and from one teacher.
 
-    PUSHFORWARD_DATA=FOLDER python benchmarks/maps_mnist.py --teacher RUN [--seconds 300] [--seeds 1] [--methods start end ...]
+    PUSHFORWARD_DATA=FOLDER python benchmarks/maps_mnist.py --teacher RUN [--seconds 300] [--seeds
+    1] [--methods start end ...]
 
-RUN is a flow; without one a flow of --data is trained for --teacher-seconds. Each method learns from it for --seconds, which
-include its trajectories, from the teacher's weights (reflow: from weights of its own); exact mean flow and exact LSD are the
-limits of the rules start and end, which the recipe trains at a tenth of the rate. Judged in one call and in four against the
-held-out examples.
+RUN is a flow; without one a flow of --data is trained for --teacher-seconds. Each method learns
+from it for --seconds, which include its trajectories, from the teacher's weights (reflow: from
+weights of its own); exact mean flow and exact LSD are the limits of the rules start and end, which
+the recipe trains at a tenth of the rate. Judged in one call and in four against the held-out
+examples.
 """
 
 from __future__ import annotations
@@ -162,9 +165,15 @@ def report(
     body.append(["real data", *(floor[m] for m in NAMES), "", "", "", "", "", ""])
     columns = [f"{metric}, {calls} call{'s' * (calls > 1)}" for calls in CALLS for metric in NAMES]
     text = table(["method", *columns, "Fréchet ratio, 1 call", "steps", "images/s"], body)
-    text += f"\n\n{given.seconds:g} s of one thread for each method, trajectories included; {given.seeds} training(s), one sampling "
+    text += (
+        f"\n\n{given.seconds:g} s of one thread for each method, trajectories included; "
+        f"{given.seeds} training(s), one sampling "
+    )
     before = seconds_of(teacher) + seconds_before(teacher)
-    text += f"of {given.n:,}. The teacher's {teacher.state['step']:,} steps took {before:,.0f} s, which come on top. "
+    text += (
+        f"of {given.n:,}. The teacher's {teacher.state['step']:,} steps took {before:,.0f} s, "
+        "which come on top. "
+    )
     text += f"Ratios are to the teacher in {given.long} calls."
     write(
         f"maps_{given.data}", f"Maps between two times on {given.data}", text, rows, **vars(given)

@@ -1,12 +1,14 @@
 """Seconds and memory of every metric: 10,000 MNIST samples, and the peak at 50,000.
 
-    PUSHFORWARD_DATA=FOLDER python benchmarks/metrics_speed.py [--n 10000] [--many 50000] [--threads 1]
+    PUSHFORWARD_DATA=FOLDER python benchmarks/metrics_speed.py [--n 10000] [--many 50000] [--threads
+    1]
 
-Features and classes are computed first, and timed apart: an evaluation has those of real data in its cache. The samples are
-training examples that the features were not fitted on, so the numbers are those of a perfect model. Each metric runs once;
-seconds are of processor time, which other programs do not lengthen.
-Memory is what it adds to the peak of the process, at so many samples and as many real examples (images drawn again, with noise);
-a matrix of all their distances would have 8 n^2 bytes.
+Features and classes are computed first, and timed apart: an evaluation has those of real data in
+    its cache. The samples are
+training examples that the features were not fitted on, so the numbers are those of a perfect model.
+Each metric runs once; seconds are of processor time, which other programs do not lengthen. Memory
+is what it adds to the peak of the process, at so many samples and as many real examples (images
+drawn again, with noise); a matrix of all their distances would have 8 n^2 bytes.
 """
 
 from __future__ import annotations
@@ -108,7 +110,9 @@ def samples(
 
 
 def spent(name: str, given: Samples) -> tuple[float, float]:
-    """Seconds of processor time of a metric, and the megabytes by which it raises the peak of the process."""
+    """Seconds of processor time of a metric, and the megabytes by which it raises the peak of the
+    process.
+    """
     metric = METRICS[name]()
     before = peak_memory_after_reset()
     began = time.process_time()
@@ -163,8 +167,16 @@ def report(
     )
     fast, small = ("yes" if passes else "no" for passes in (total < SECONDS, most < CHUNK_MB))
     text = table(head, body)
-    text += f"\n\nProcessor time of {given.threads} thread(s). Features and classes of {2 * given.n:,} images took {took:.1f} s, "
-    text += f"which is not counted. A matrix of {given.many:,} x {given.many:,} distances would have {whole:,.0f} MB."
+    text += (
+        f"\n\nProcessor time of {given.threads} thread(s). Features and classes of "
+        f"{2 * given.n:,} "
+        f"images took {took:.1f} s, "
+    )
+    text += (
+        f"which is not counted. A matrix of {given.many:,} x {given.many:,} distances would "
+        "have "
+        f"{whole:,.0f} MB."
+    )
     text += (
         f"\n\nBars: {SECONDS} s for all metrics ({fast}), {CHUNK_MB:,} MB added by each ({small})."
     )

@@ -1,11 +1,14 @@
 """Five recipes on MNIST, ten minutes of one thread's processor time each.
 
-    PUSHFORWARD_DATA=FOLDER python benchmarks/mnist.py [--seconds 600] [--recipes flow gan] [--jobs 2] [--repeats 2]
+    PUSHFORWARD_DATA=FOLDER python benchmarks/mnist.py [--seconds 600] [--recipes flow gan] [--jobs
+    2] [--repeats 2]
 
-Against the 10,000 test digits, by repeated samplings of 10,000: Fréchet distance, KID, coverage and the rest beside floors and
-the no-network row; the classification accuracy score (a classifier trained on 10,000 conditional samples alone, tested on real
-digits) beside the same classifier trained on 10,000 real ones; images per second; the time that sampling spends outside its
-network calls; and a grid for each, in results/mnist-NAME.png.
+Against the 10,000 test digits, by repeated samplings of 10,000: Fréchet distance, KID, coverage and
+    the rest beside floors and
+the no-network row; the classification accuracy score (a classifier trained on 10,000 conditional
+samples alone, tested on real digits) beside the same classifier trained on 10,000 real ones; images
+per second; the time that sampling spends outside its network calls; and a grid for each, in
+results/mnist-NAME.png.
 """
 
 from __future__ import annotations
@@ -45,10 +48,14 @@ RECIPES = ["flow", "ddpm", "edm", "gan", "vae"]
 FACTOR = 1.5
 """How far from the flow the GAN may stay."""
 BARS = (
-    "Targets: flow, ddpm and edm are better than the baseline in Fréchet distance and coverage, with a sampling overhead of at "
-    "most 10 %. A classifier trained on samples of the flow reaches at least 97 %, and at most 2 points less than on real "
-    f"digits. The Fréchet distance of the GAN is at most {FACTOR} times that of the flow, its coverage and density at least "
-    f"those of the flow divided by {FACTOR}. Images per second are medians of alternate rounds of 64 images."
+    "Targets: flow, ddpm and edm are better than the baseline in Fréchet distance and coverage, "
+    "with a sampling overhead of at "
+    "most 10 %. A classifier trained on samples of the flow reaches at least 97 %, and at most 2 "
+    "points less than on real "
+    f"digits. The Fréchet distance of the GAN is at most {FACTOR} times that of the flow, its "
+    "coverage and density at least "
+    f"those of the flow divided by {FACTOR}. Images per second are medians of alternate rounds of "
+    "64 images."
 )
 
 
@@ -145,9 +152,17 @@ def report(
         ]
     )
     text = table(head, body)
-    text += f"\n\nOne training run each, with as many steps as {given.seconds:g} s of processor time allow on one thread; "
+    text += (
+        f"\n\nOne training run each, with as many steps as {given.seconds:g} s of processor "
+        "time "
+        "allow on one thread; "
+    )
     text += f"{given.n:,} samples in bfloat16, "
-    text += f"mean ± standard deviation over {given.repeats} samplings. The classifier is trained on one of them."
+    text += (
+        f"mean ± standard deviation over {given.repeats} samplings. The classifier is trained "
+        "on "
+        "one of them."
+    )
     text += f"\n\n{BARS}"
     name = "mnist" if given.recipes == RECIPES else "_".join(["mnist", *given.recipes])
     title = f"MNIST: {len(rows)} recipes, {given.seconds:g} s each"
@@ -245,7 +260,9 @@ def judged(name: str, folder: Path, n: int, repeats: int) -> dict[str, Any]:
 
 
 def outside(transport: Any, rows: int = 64, repeats: int = 5) -> str:
-    """The share of sampling time spent outside the network: whole solves beside bare calls, interleaved, by median."""
+    """The share of sampling time spent outside the network: whole solves beside bare calls,
+    interleaved, by median.
+    """
     if transport.calls == 1:
         return "-"
     network = transport.denoiser.network

@@ -2,9 +2,10 @@
 
     PUSHFORWARD_DATA=FOLDER python benchmarks/mnist_bpd.py [--run RUN] [--seconds 4200]
 
-The variational bound on the 256 levels of each pixel, two estimates with other draws of noise and noise levels; the standard
-error is over digits. RUN is `pushforward train vdm --data mnist --condition none`; without it one is trained. Published values
-are exact likelihoods of dequantised pixels, which bound the same number from above as well.
+The variational bound on the 256 levels of each pixel, two estimates with other draws of noise and
+noise levels; the standard error is over digits. RUN is `pushforward train vdm --data mnist
+--condition none`; without it one is trained. Published values are exact likelihoods of dequantised
+pixels, which bound the same number from above as well.
 """
 
 from __future__ import annotations

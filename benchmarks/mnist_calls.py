@@ -1,16 +1,19 @@
 """Quality against network calls on MNIST: one DDPM's weights under all solvers.
 
-    PUSHFORWARD_DATA=FOLDER python benchmarks/mnist_calls.py [--run RUN] [--size tiny] [--blocks 3] [--reference 128]
+    PUSHFORWARD_DATA=FOLDER python benchmarks/mnist_calls.py [--run RUN] [--size tiny] [--blocks 3]
+    [--reference 128]
 
-RUN is a ddpm trained as in mnist.py (ten minutes); without it one of the size is trained. The reference is its own
-probability-flow ODE; beside it stand `--exact` blocks of the same in 1,000 calls and `--ancestral` blocks of 1,000 ancestral
-steps, 10 million network evaluations each.
-(1) The same 128 starts under every solver at 4, 8, 16 and 32 calls, RMS distance to the ODE in 1,000 calls, float32, model units.
-(2) Fréchet distance and KID of 10,000 samples to the 10,000 test digits, in blocks of disjoint seeds, at 8 and 16 calls and for
-    the reference in `--reference` calls, whose own distance to 1,000 calls is printed with it: 1,000 calls for 30,000 samples
-    are 30 million network evaluations.
-(3) The same weights read on the straight path and solved adaptively, with scaled noise, against the same on their own path.
-Grids are learned on noise that no sample uses. Rows that the results hold for the same run are not made again.
+RUN is a ddpm trained as in mnist.py (ten minutes); without it one of the size is trained. The
+reference is its own probability-flow ODE; beside it stand `--exact` blocks of the same in 1,000
+calls and `--ancestral` blocks of 1,000 ancestral steps, 10 million network evaluations each. (1)
+The same 128 starts under every solver at 4, 8, 16 and 32 calls, RMS distance to the ODE in 1,000
+calls, float32, model units. (2) Fréchet distance and KID of 10,000 samples to the 10,000 test
+digits, in blocks of disjoint seeds, at 8 and 16 calls and for
+    the reference in `--reference` calls, whose own distance to 1,000 calls is printed with it:
+    1,000 calls for 30,000 samples are 30 million network evaluations.
+(3) The same weights read on the straight path and solved adaptively, with scaled noise, against the
+same on their own path. Grids are learned on noise that no sample uses. Rows that the results hold
+for the same run are not made again.
 """
 
 from __future__ import annotations
@@ -55,7 +58,9 @@ SOLVERS = [
     "heun",
 ]
 GRIDS = ["dpm:2", "unipc:2"]
-"""Solvers whose steps are also at equal times and at learned ones; the others' are equal in log-SNR."""
+"""Solvers whose steps are also at equal times and at learned ones; the others' are equal in
+log-SNR.
+"""
 JUDGED = [("unipc:2", "time"), ("unipc:2", "learned"), ("ddim", "time")]
 ONLY_EIGHT = {("ddim", "time")}
 FAR = 9_000_000
@@ -237,7 +242,9 @@ def distances(run: pf.Run, cache: Kept) -> None:
 
 
 def straight(run: pf.Run) -> dict[str, float]:
-    """RMS between the ODE solved adaptively on the model's own path and on the straight one, from matched log-SNR."""
+    """RMS between the ODE solved adaptively on the model's own path and on the straight one, from
+    matched log-SNR.
+    """
     z, condition = starts(run, 16, FAR)
     gaps = {}
     for kind, tolerance in ((torch.float64, 1e-5), (torch.float32, 1e-6)):
@@ -287,7 +294,11 @@ def judged(run: pf.Run, data: Any, cache: Kept, block: int) -> None:
 
 def report(cache: Kept, given: Any) -> str:
     rows = cache.content["rows"]
-    text = f"{given.starts} starts, RMS distance to the probability-flow ODE in {given.long:,} calls (dpm:2), model units, "
+    text = (
+        f"{given.starts} starts, RMS distance to the probability-flow ODE in {given.long:,} "
+        "calls "
+        "(dpm:2), model units, "
+    )
     text += "float32, by the most calls that each solver was allowed:\n\n"
     named = [
         *((name, "log_snr") for name in given.solvers),
@@ -307,11 +318,19 @@ def report(cache: Kept, given: Any) -> str:
         grid: " and ".join(cell(f"rms unipc:2 {grid} {calls}") for calls in (64, 128))
         for grid in ("time", "log_snr")
     }
-    text += f"\n\nunipc:2 in 64 and 128 calls: {far['time']} at equal times, {far['log_snr']} at equal log-SNR."
+    text += (
+        f"\n\nunipc:2 in 64 and 128 calls: {far['time']} at equal times, {far['log_snr']} at "
+        "equal "
+        "log-SNR."
+    )
     other = "; ".join(
         f"{name}: {value:.2g}" for name, value in rows.get("straight path", {}).items()
     )
-    text += f"\n\nThe same weights on the straight path, adaptive, scaled noise, RMS over 16 starts (bar 1e-3): {other}.\n\n"
+    text += (
+        "\n\nThe same weights on the straight path, adaptive, scaled noise, RMS over 16 "
+        "starts "
+        f"(bar 1e-3): {other}.\n\n"
+    )
     blocks = [b for b in range(given.blocks) if f"block {b} reference {given.reference}" in rows]
     body = []
     whole = dict.fromkeys(
@@ -361,7 +380,8 @@ def report(cache: Kept, given: Any) -> str:
     )
     return (
         text
-        + "\n\nBars: 1.10 at 8 calls, 1.03 at 16. Published ratios at 10 calls: 4.2 (DDIM), 1.5 (DPM-Solver)."
+        + "\n\nBars: 1.10 at 8 calls, 1.03 at 16. Published ratios at 10 calls: 4.2 (DDIM), 1.5 "
+        "(DPM-Solver)."
     )
 
 

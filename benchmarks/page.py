@@ -1,9 +1,12 @@
-"""How soon does the page of an exported model show its first picture, and what does an image cost there?
+"""How soon does the page of an exported model show its first picture, and what does an image cost
+there?
 
-Protocol: an untrained flow of 28 x 28 images with the small U-Net (1.2 M weights), its zeros scattered, and a tiny generator,
-each a page opened from disk by a new headless Chromium; medians of ``--runs`` openings. Then one image at a time, in 10 steps of
-dpm, by the page and by onnxruntime with one thread from the same file and seeds, in turns. Bars: the first picture within 4 s, at
-most 3 times the time of onnxruntime, at most 5 MB and 1.3 times the ONNX file.
+Protocol: an untrained flow of 28 x 28 images with the small U-Net (1.2 M weights), its zeros
+    scattered, and a tiny generator,
+each a page opened from disk by a new headless Chromium; medians of ``--runs`` openings. Then one
+image at a time, in 10 steps of dpm, by the page and by onnxruntime with one thread from the same
+file and seeds, in turns. Bars: the first picture within 4 s, at most 3 times the time of
+onnxruntime, at most 5 MB and 1.3 times the ONNX file.
 
     python benchmarks/page.py [--runs 5] [--smoke]
 """
@@ -69,7 +72,8 @@ def image_in_page(browser: Browser, seed: int) -> float:
     """Milliseconds that the page says of one image of a seed."""
     act = f"one.value = {seed}; one.dispatchEvent(new Event('input', {{bubbles: true}}))"
     browser.run(
-        f"((one) => {{ document.querySelector('[value=one]').checked = true; {act}; }})(document.getElementById('seed'))"
+        f"((one) => {{ document.querySelector('[value=one]').checked = true; {act}; "
+        "})(document.getElementById('seed'))"
     )
     done = "!document.querySelector('[role=status]').textContent.endsWith('…')"
     return float(
@@ -98,7 +102,9 @@ def image_in_onnxruntime(made: Graph) -> Callable[[int], float]:
 
 
 def page_rows(runs: int) -> list[dict[str, Any]]:
-    """Bytes, first picture and time of an image, for a generator and, but in a smoke run, for the U-Net."""
+    """Bytes, first picture and time of an image, for a generator and, but in a smoke run, for the
+    U-Net.
+    """
     rows = []
     for recipe in ("gan",) if smoking() else ("gan", "flow"):
         made = exported(recipe)
@@ -118,7 +124,9 @@ def page_rows(runs: int) -> list[dict[str, Any]]:
 
 
 def timed(path: Path, draw: Callable[[int], float], runs: int) -> dict[str, Any]:
-    """Medians over new browsers of seconds to the first picture, and of milliseconds of an image there and in onnxruntime."""
+    """Medians over new browsers of seconds to the first picture, and of milliseconds of an image
+    there and in onnxruntime.
+    """
     first = []
     there = []
     here = []
@@ -163,7 +171,10 @@ def text_of(rows: list[dict[str, Any]]) -> str:
         ]
         for row in rows
     ]
-    return f"Bars: first picture within {BARS['first']:g} s, ratio at most {BARS['ratio']:g}.\n\n{table(head, cells)}"
+    return (
+        f"Bars: first picture within {BARS['first']:g} s, ratio at most "
+        f"{BARS['ratio']:g}.\n\n{table(head, cells)}"
+    )
 
 
 @benchmark

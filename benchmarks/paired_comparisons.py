@@ -1,16 +1,19 @@
 """How often is one of equal models called clearly ahead, and how often is a true difference found?
 
-    python benchmarks/paired_comparisons.py [--comparisons 2000] [--of-trees 200] [--workers 2] [--metrics coverage]
+    python benchmarks/paired_comparisons.py [--comparisons 2000] [--of-trees 200] [--workers 2]
+    [--metrics coverage]
 
 Results of metrics that are not asked for are kept.
 
-Data are drawn from a standard normal distribution in four dimensions, samples of a model from one that is moved along an axis.
-Models that are moved equally far, along different axes or in opposite directions, have equal expected scores. Training runs of
-one model differ in how far it is moved. Models have noise of their own, or share it, as solvers of one run do.
+Data are drawn from a standard normal distribution in four dimensions, samples of a model from one
+that is moved along an axis. Models that are moved equally far, along different axes or in opposite
+directions, have equal expected scores. Training runs of one model differ in how far it is moved.
+Models have noise of their own, or share it, as solvers of one run do.
 
-Power is measured for pairs whose true difference is five standard deviations of the difference over repeated comparisons: the
-second model is moved farther in steps, and the power is read off between the two steps around a ratio of five, or at the first
-step where its ratio is greater already.
+Power is measured for pairs whose true difference is five standard deviations of the difference over
+    repeated comparisons: the
+second model is moved farther in steps, and the power is read off between the two steps around a
+ratio of five, or at the first step where its ratio is greater already.
 """
 
 from __future__ import annotations
@@ -55,7 +58,8 @@ LABELS = {
     "detection": "two-sample score",
 }
 HIGHER = ("coverage", "detection")
-# The greatest numbers of models, training runs and samplings; training runs differ, so that one of them is not in the same grid
+# The greatest numbers of models, training runs and samplings; training runs differ, so that one of
+# them is not in the same grid
 GRIDS = [(8, 1, 5), (8, 5, 5)]
 GRIDS_OF_TREES = [(8, 1, 5), (8, 5, 1)]
 FURTHER = np.concatenate(
@@ -133,7 +137,9 @@ def check_coverage() -> None:
 
 
 def shifts(models: int, moved: float) -> np.ndarray:
-    """Shifts (models, dimensions) of equal length: along the axes, then in the opposite directions."""
+    """Shifts (models, dimensions) of equal length: along the axes, then in the opposite
+    directions.
+    """
     both = np.concatenate([np.eye(DIMENSIONS), -np.eye(DIMENSIONS)])
     return moved * both[:models]
 
@@ -190,7 +196,9 @@ def told_apart(
 
 
 def cells(most: tuple[int, int, int]) -> list[tuple[int, int, int]]:
-    """Numbers of models, training runs and samplings, each at most the given one; several training runs, or one."""
+    """Numbers of models, training runs and samplings, each at most the given one; several training
+    runs, or one.
+    """
     models, trainings, samplings = most
     runs = [number for number in TRAININGS if 1 < number <= trainings] or [1]
     return [
@@ -215,7 +223,9 @@ def rows_of(
 
 
 def found(metric: str, moved: float, shared: bool, trainings: int, seed: int) -> list[list[float]]:
-    """For each step of `FURTHER` the difference of two models, and whether the better is called ahead among 2, 4 and 8."""
+    """For each step of `FURTHER` the difference of two models, and whether the better is called
+    ahead among 2, 4 and 8.
+    """
     axis = np.eye(DIMENSIONS)[0]
     rows = []
     for further in FURTHER_OF_TREES if metric == "detection" else FURTHER:
@@ -237,7 +247,8 @@ def found(metric: str, moved: float, shared: bool, trainings: int, seed: int) ->
 
 
 def power(rows: np.ndarray) -> tuple[float, list[float]]:
-    """The greatest ratio of difference to standard deviation, and the power at `RATIO`, interpolated, for 2, 4 and 8 models.
+    """The greatest ratio of difference to standard deviation, and the power at `RATIO`,
+    interpolated, for 2, 4 and 8 models.
 
     Args:
         rows: (comparisons, steps, 4), as `found` gives them.
@@ -309,8 +320,16 @@ def main(words: list[str]) -> None:
 def _text(rows: list[dict[str, Any]]) -> str:
     equal = [row for row in rows if "cell" in row]
     different = [row for row in rows if "power" in row]
-    text = f"Four dimensions, n = {N}. Equal models are moved by {MOVED} standard deviations, perfect ones by 0.\n\n"
-    text += "## Equal models\n\nComparisons in which any model is called clearly ahead of another (at most 5 %).\n\n"
+    text = (
+        f"Four dimensions, n = {N}. Equal models are moved by {MOVED} standard deviations, "
+        "perfect "
+        "ones by 0.\n\n"
+    )
+    text += (
+        "## Equal models\n\nComparisons in which any model is called clearly ahead of another "
+        "(at "
+        "most 5 %).\n\n"
+    )
     head = [
         "score",
         "noise",
@@ -337,7 +356,11 @@ def _text(rows: list[dict[str, Any]]) -> str:
         rates = [f"{100 * other['rate']:.1f} %" for other in same]
         body.append([*cell, *rates, *["–"] * (len(MODELS) - len(rates))])
     text += table(head, body)
-    text += f"\n\n## Power\n\nComparisons in which a difference of {RATIO:g} standard deviations is found, with one sampling "
+    text += (
+        f"\n\n## Power\n\nComparisons in which a difference of {RATIO:g} standard deviations "
+        "is "
+        "found, with one sampling "
+    )
     text += "(at least 90 % of two models with one training run).\n\n"
     head = [
         "score",

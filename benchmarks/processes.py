@@ -1,18 +1,23 @@
 """Do several processes train what one process trains, and what comes of a killed one?
 
-Protocol: every recipe, in its tiny size, on 300 random examples with labels, batches of 256 in float32, for 20 steps: in one
-process, and in 2 and 4 processes of gloo on this machine with all weights in each and with sharded ones. `gan:lazy` has a penalty
-in every fourth step, `flow:accumulate` batches of 512 in two parts. The bar of recipes of one player is a relative distance of
-1e-5 of each loss. In games rounding grows: the first gradients are to agree to 1e-5, and later losses within three times the
-drift of a control, whose weights are scaled by 1 + 1.2e-7. Then one of two processes is killed, after a random step or inside of
-a save, and both are started again as torchrun does: the end is to equal the undisturbed one bit for bit. `gan` and `vqvae`, which
-amplify a rounding, are trained in float64 as well, and beside twenty controls in which each weight is moved by one rounding, up
-or down. If only the order of sums differs, distances begin at the rounding of float64 and grow as those of its own control do.
-Both are also trained from ten seeds in 2 and 4 processes and with two controls: in how many the bar holds, and in how many it
-does for a control in their place. Last come the speed of the small U-Net on images of 32 x 32, batches of 128, in one process
-of two threads and in two of one, and the seconds for which a save stops two processes; they have no bar.
+Protocol: every recipe, in its tiny size, on 300 random examples with labels, batches of 256 in
+    float32, for 20 steps: in one
+process, and in 2 and 4 processes of gloo on this machine with all weights in each and with sharded
+ones. `gan:lazy` has a penalty in every fourth step, `flow:accumulate` batches of 512 in two parts.
+The bar of recipes of one player is a relative distance of 1e-5 of each loss. In games rounding
+grows: the first gradients are to agree to 1e-5, and later losses within three times the drift of a
+control, whose weights are scaled by 1 + 1.2e-7. Then one of two processes is killed, after a random
+step or inside of a save, and both are started again as torchrun does: the end is to equal the
+undisturbed one bit for bit. `gan` and `vqvae`, which amplify a rounding, are trained in float64 as
+well, and beside twenty controls in which each weight is moved by one rounding, up or down. If only
+the order of sums differs, distances begin at the rounding of float64 and grow as those of its own
+control do. Both are also trained from ten seeds in 2 and 4 processes and with two controls: in how
+many the bar holds, and in how many it does for a control in their place. Last come the speed of the
+small U-Net on images of 32 x 32, batches of 128, in one process of two threads and in two of one,
+and the seconds for which a save stops two processes; they have no bar.
 
-    python benchmarks/processes.py [--parts recipes,kills,speeds,roundings,seeds,pauses] [--steps 20] [--kills 20]
+    python benchmarks/processes.py [--parts recipes,kills,speeds,roundings,seeds,pauses] [--steps
+    20] [--kills 20]
                                    [--controls 20] [--seeds 10] [--smoke]
 
 Parts that are left out stay as they were measured before; each has its commit.
@@ -40,7 +45,8 @@ TIMES = 3.0
 KINDS = ("plain", "sharded")
 PARTS = ("recipes", "kills", "speeds", "roundings", "seeds", "pauses")
 SENSITIVE = ("gan", "vqvae")
-"""Recipes that amplify a rounding within 20 steps: by the game, and by examples between two codes."""
+"""Recipes that amplify a rounding within 20 steps: by the game, and by examples between two codes.
+"""
 
 
 def ran(*words: object) -> Any:
@@ -67,16 +73,20 @@ def gradient(given: dict[str, list[float]], wanted: dict[str, list[float]]) -> f
 
 
 def bound(drift: np.ndarray) -> np.ndarray:
-    """The largest drift of a control up to each step, of which losses may be three times as far apart."""
+    """The largest drift of a control up to each step, of which losses may be three times as far
+    apart.
+    """
     return np.maximum(np.maximum.accumulate(drift, axis=-1), 1e-6)
 
 
 def among(plain: dict[str, Any]) -> dict[str, Any]:
-    """Where the losses of several processes lie among those of all controls, of which a game has a whole distribution.
+    """Where the losses of several processes lie among those of all controls, of which a game has a
+    whole distribution.
 
     Returns:
-        By the number of processes, the largest of all steps' distances, in distances of the median control, and how many controls
-        they stay within three times of in all steps; and in how many pairs of controls one does so with the other.
+        By the number of processes, the largest of all steps' distances, in distances of the median
+        control, and how many controls they stay within three times of in all steps; and in how many
+        pairs of controls one does so with the other.
     """
     drifts = np.array(plain["controls"])
     bounds = bound(drifts)
@@ -135,7 +145,9 @@ def row(
 
 
 def rounding(case: str, steps: int, counts: list[int], controls: int) -> dict[str, Any]:
-    """How far a case is from one process in float64 and in float32, beside controls that differ from it by one rounding."""
+    """How far a case is from one process in float64 and in float32, beside controls that differ
+    from it by one rounding.
+    """
     known: dict[str, Any] = {"case": case, "kind": "roundings"}
     for kind, control, seeds in (("double", "double-control", 1), ("plain", "control", controls)):
         kinds = [kind, *(f"{control}:{seed}" for seed in range(1, seeds + 1))]
@@ -166,7 +178,9 @@ def rounding(case: str, steps: int, counts: list[int], controls: int) -> dict[st
 
 
 def seeded(name: str, steps: int, seeds: int) -> dict[str, Any]:
-    """How often a sensitive recipe's bar holds in several processes, and for a control, over seeds of the training."""
+    """How often a sensitive recipe's bar holds in several processes, and for a control, over seeds
+    of the training.
+    """
     cases = [f"{name}:seed{seed}" for seed in range(1, seeds + 1)]
     alone = ran("train", 1, "plain,control,control:1", steps, *cases)
     several = {count: ran("train", count, "plain", steps, *cases)["plain"] for count in (2, 4)} | {
@@ -210,21 +224,25 @@ def paused(pauses: dict[str, Any]) -> str:
     """For how long a save stops training, in sentences."""
     weights = {"plain": "with all weights in each", "sharded": "with sharded weights"}
     return "".join(
-        f"\n\nA save of {each['bytes'] / 1e6:.0f} MB stops two processes {weights[kind]} for {each['waiting']:.2f} s where they "
+        f"\n\nA save of {each['bytes'] / 1e6:.0f} MB stops two processes {weights[kind]} for "
+        f"{each['waiting']:.2f} s where they "
         f"wait for it, and for {each['beside']:.2f} s where it is written beside the next steps."
         for kind, each in pauses.items()
     )
 
 
 def in_parts(count: Any, losses: list[float]) -> str:
-    """How far several processes are from one that adds up the same parts of each batch, in a sentence."""
+    """How far several processes are from one that adds up the same parts of each batch, in a
+    sentence.
+    """
     same = sum(not any(losses[: step + 1]) for step in range(len(losses)))
     if same == len(losses):
         then = "."
     else:
         then = f", {losses[same]:.1e} apart in the next one, and {max(losses):.1e} at most."
     return (
-        f"\n\n{count} processes and one process that computes each batch in {count} parts: equal in every digit in the first "
+        f"\n\n{count} processes and one process that computes each batch in {count} parts: equal "
+        "in every digit in the first "
         f"{same} of {len(losses)} steps{then}"
     )
 
@@ -260,9 +278,12 @@ def words_of(known: dict[str, Any]) -> str:
         f"within {TIMES:g} times a control",
     ]
     return (
-        f"\n\n`{known['case']}` in float64: first gradients {gradients:.1e} apart, losses {first:.1e} in the first step and "
-        f"{largest:.1e} at most, those of a control {control:.1e}. In float32, beside {len(drifts)} controls (a "
-        "control's distance at a step is its largest one so far; each control is compared with all others as well):\n\n"
+        f"\n\n`{known['case']}` in float64: first gradients {gradients:.1e} apart, losses "
+        f"{first:.1e} in the first step and "
+        f"{largest:.1e} at most, those of a control {control:.1e}. In float32, beside "
+        f"{len(drifts)} controls (a "
+        "control's distance at a step is its largest one so far; each control is compared with all "
+        "others as well):\n\n"
         + table(head, lines)
         + "".join(in_parts(count, losses) for count, losses in known.get("parts", {}).items())
     )
@@ -274,10 +295,14 @@ def missed_by(rows: list[dict[str, Any]]) -> str:
     if not cases:
         return ""
     return (
-        f"\n\nThe bar as it is written is missed by {', '.join(f'`{case}`' for case in cases)}. Several processes add up "
-        "gradients in another order than one process does, so that weights differ by a rounding. A game amplifies it, and in "
-        "`vqvae` it gives an example between two codes the other one. One control is then one draw of many, so both stand beside "
-        "twenty of them below. Any other difference than that of rounding would show in float64 as well."
+        f"\n\nThe bar as it is written is missed by {', '.join(f'`{case}`' for case in cases)}. "
+        "Several processes add up "
+        "gradients in another order than one process does, so that weights differ by a rounding. A "
+        "game amplifies it, and in "
+        "`vqvae` it gives an example between two codes the other one. One control is then one draw "
+        "of many, so both stand beside "
+        "twenty of them below. Any other difference than that of rounding would show in float64 as "
+        "well."
     )
 
 
@@ -310,8 +335,10 @@ def killed(kills: list[dict[str, Any]]) -> str:
     ended = sum(sorted(kill["codes"]) == [-9, 1] for kill in kills)
     equal = sum(kill["equal"] and kill["again"] == [0, 0] for kill in kills)
     return (
-        f"\n\nOf {len(kills)} trainings of two processes, one of which was to be killed, {ended} ended in both, "
-        f"the slowest {slowest:.1f} s after its start; {equal} ended, started again, in the undisturbed run's state bit for bit."
+        f"\n\nOf {len(kills)} trainings of two processes, one of which was to be killed, {ended} "
+        "ended in both, "
+        f"the slowest {slowest:.1f} s after its start; {equal} ended, started again, in the "
+        "undisturbed run's state bit for bit."
     )
 
 

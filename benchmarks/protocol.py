@@ -1,6 +1,8 @@
-"""What the benchmarks share: training under a budget, judging, and results written with machine, seeds, floors and date.
+"""What the benchmarks share: training under a budget, judging, and results written with machine,
+seeds, floors and date.
 
-Every benchmark has ``--smoke``: all of its code on a few examples, in one process and a temporary folder that is removed.
+Every benchmark has ``--smoke``: all of its code on a few examples, in one process and a temporary
+folder that is removed.
 """
 
 from __future__ import annotations
@@ -57,7 +59,9 @@ _smoking: list[Path] = []
 
 @contextlib.contextmanager
 def smoke() -> Iterator[None]:
-    """Everything within is a smoke run: small data, one process, and nothing is left; a smoke run within another joins it."""
+    """Everything within is a smoke run: small data, one process, and nothing is left; a smoke run
+    within another joins it.
+    """
     if _smoking:
         yield
         return
@@ -80,7 +84,9 @@ def smoke() -> Iterator[None]:
 
 
 def benchmark(main: Callable[[list[str]], None]) -> Callable[..., None]:
-    """A benchmark's main function, which takes the words of the command line, or what is given to it in their place."""
+    """A benchmark's main function, which takes the words of the command line, or what is given to
+    it in their place.
+    """
 
     @functools.wraps(main)
     def run(words: list[str] | None = None) -> None:
@@ -113,7 +119,9 @@ def results() -> Path:
 
 
 def load(name: str, **options: Any) -> Any:
-    """A data set, as `pushforward.data.load` gives it; in a smoke run a few examples of one that needs no download."""
+    """A data set, as `pushforward.data.load` gives it; in a smoke run a few examples of one that
+    needs no download.
+    """
     if not _smoking:
         return pf.data.load(name, **options)
     limit = min(options.pop("limit", None) or SMOKE_ROWS, SMOKE_ROWS)
@@ -125,7 +133,9 @@ def load(name: str, **options: Any) -> Any:
 
 SKIPPED = 8
 TIMED = 48
-"""Steps that are made before the processor's time is taken, and steps that are timed; multiples of a lazy penalty's period."""
+"""Steps that are made before the processor's time is taken, and steps that are timed; multiples of
+a lazy penalty's period.
+"""
 
 
 def train(
@@ -137,7 +147,9 @@ def train(
     seconds: float | None = None,
     **steps: int,
 ) -> Run:
-    """Train a recipe, made with the seed, for so many seconds or ``steps``; in a temporary folder unless one is named."""
+    """Train a recipe, made with the seed, for so many seconds or ``steps``; in a temporary folder
+    unless one is named.
+    """
     out = folder or Path(tempfile.mkdtemp()) / "run"
     trainer = prepare(
         seeded(make, seed),
@@ -158,12 +170,16 @@ def seconds_of(run: Run) -> float:
 
 
 def seconds_before(run: Run) -> float:
-    """The seconds of the trainings that a run builds on: of its teacher, its autoencoder, its start, and theirs."""
+    """The seconds of the trainings that a run builds on: of its teacher, its autoencoder, its
+    start, and theirs.
+    """
     return float(sum(run.seen.seconds.values()))
 
 
 def steps_in(make: Callable[[], pf.Recipe], data: Any, seconds: float) -> int:
-    """How many steps so many seconds of processor time allow on one thread: a budget that other programs do not cut."""
+    """How many steps so many seconds of processor time allow on one thread: a budget that other
+    programs do not cut.
+    """
     torch.set_num_threads(1)
     skipped, timed = (1, 2) if _smoking else (SKIPPED, TIMED)
     trainer = prepare(
@@ -183,7 +199,9 @@ def steps_in(make: Callable[[], pf.Recipe], data: Any, seconds: float) -> int:
 def watched(
     recipe: pf.Recipe, data: Any, seconds: float, seed: int
 ) -> tuple[Trainer, dict[str, Any]]:
-    """Train a recipe to its end or until it diverges; the trainer, and steps, seconds, alarms and what broke it off."""
+    """Train a recipe to its end or until it diverges; the trainer, and steps, seconds, alarms and
+    what broke it off.
+    """
     out = Path(tempfile.mkdtemp()) / "run"
     diverged = None
     trainer = prepare(recipe, data, seconds=seconds, seed=seed, out=out, progress=pf.Progress(30))
@@ -215,7 +233,8 @@ def taken_up(
     folder: Path,
     steps: int | None = None,
 ) -> Trainer:
-    """A new training of so many seconds or steps in this folder, or the one that is there, at its newest checkpoint.
+    """A new training of so many seconds or steps in this folder, or the one that is there, at its
+    newest checkpoint.
 
     Raises:
         SystemExit: If the one that is there has another budget.
@@ -234,7 +253,8 @@ def taken_up(
     trainer = reopen(folder, data=data, progress=watch)
     if (trainer.budget.seconds, trainer.budget.steps) != (seconds, steps):
         raise SystemExit(
-            f"{folder} has the budget {trainer.budget}: give the same --seconds or --steps, or other --runs."
+            f"{folder} has the budget {trainer.budget}: give the same --seconds or --steps, or "
+            "other --runs."
         )
     return trainer
 
@@ -242,7 +262,9 @@ def taken_up(
 def remembered(
     folder: str, name: str, recipe: pf.Recipe, facts: Mapping[str, Any], work: Callable[[], Any]
 ) -> Any:
-    """What ``work()`` found, read from ``folder`` where the same recipe was measured under the same settings before."""
+    """What ``work()`` found, read from ``folder`` where the same recipe was measured under the same
+    settings before.
+    """
     content = {
         "method": spec.describe(recipe.method),
         "training": spec.describe(asdict(recipe.training)),
@@ -256,7 +278,9 @@ def remembered(
 
 
 def each(work: Callable[..., Any], cases: list[tuple[Any, ...]], jobs: int) -> list[Any]:
-    """``work(*case)`` for every case, in ``jobs`` processes of one thread each, results in order; a smoke run has one process."""
+    """``work(*case)`` for every case, in ``jobs`` processes of one thread each, results in order; a
+    smoke run has one process.
+    """
     if _smoking:
         return [work(*case) for case in cases]
     from concurrent.futures import ProcessPoolExecutor
@@ -274,7 +298,8 @@ def smoking() -> bool:
 
 
 def printed_by(program: Path, words: list[str], source: Path, given: str = "") -> str:
-    """What a program prints that uses the package in a folder, in a process of its own; a smoke run has one process.
+    """What a program prints that uses the package in a folder, in a process of its own; a smoke run
+    has one process.
 
     Args:
         program: Its file.
@@ -346,7 +371,8 @@ def commit() -> str:
 
 @contextlib.contextmanager
 def source_of(commit: str) -> Iterator[Path]:
-    """A temporary folder with the package of an earlier commit; in a smoke run, which needs no history, this package.
+    """A temporary folder with the package of an earlier commit; in a smoke run, which needs no
+    history, this package.
 
     Raises:
         SystemExit: If the repository's history does not go back so far.
@@ -359,7 +385,8 @@ def source_of(commit: str) -> Iterator[Path]:
     )
     if done.returncode:
         raise SystemExit(
-            f"The history does not hold commit {commit}: fetch all of it. {done.stderr.decode().strip()}"
+            f"The history does not hold commit {commit}: fetch all of it. "
+            f"{done.stderr.decode().strip()}"
         )
     with tempfile.TemporaryDirectory() as folder:
         with tarfile.open(fileobj=io.BytesIO(done.stdout)) as archive:

@@ -1,18 +1,22 @@
-"""Does a training that is killed, stopped, repeated or contested end where it should, to the last bit?
+"""Does a training that is killed, stopped, repeated or contested end where it should, to the last
+bit?
 
 Parts:
 
-* ``kills``: SIGKILL before an event that a seed chooses, half of them within the writes of a checkpoint. Each training dies four
-  times and is resumed by another process each time; every other one keeps a single checkpoint. After each kill the newest
-  checkpoint is verified, and it is no older than the last one whose save had returned. The end has the digest of an undisturbed
+* ``kills``: SIGKILL before an event that a seed chooses, half of them within the writes of a
+  checkpoint. Each training dies four times and is resumed by another process each time; every other
+  one keeps a single checkpoint. After each kill the newest checkpoint is verified, and it is no
+  older than the last one whose save had returned. The end has the digest of an undisturbed
   training.
-* ``grid``: exact resume for every recipe, in float32 and bfloat16, stopped in mid-epoch, at an epoch's edge and between the parts
-  of a batch, with each number of worker processes.
-* ``determinism``: the same trainings in two new processes, with other folders, seeds of hashes and orders.
-* ``locks``: a folder that is held refuses a second training; of two new trainings in one folder, one gets it.
+* ``grid``: exact resume for every recipe, in float32 and bfloat16, stopped in mid-epoch, at an
+  epoch's edge and between the parts of a batch, with each number of worker processes.
+* ``determinism``: the same trainings in two new processes, with other folders, seeds of hashes and
+  orders.
+* ``locks``: a folder that is held refuses a second training; of two new trainings in one folder,
+  one gets it.
 
-The digest (`pushforward.training.state_digest`) is of weights, averages, optimizers, counters and the log. Processes are forked
-from one that has loaded the package and trained nothing.
+The digest (`pushforward.training.state_digest`) is of weights, averages, optimizers, counters and
+the log. Processes are forked from one that has loaded the package and trained nothing.
 
     python benchmarks/reliability.py [--parts kills,grid] [--kills 500] [--seed 21] [--smoke]
 """
@@ -74,7 +78,10 @@ def text_of(rows: list[dict[str, Any]], given: argparse.Namespace) -> str:
 def _count(part: str, rows: list[dict[str, Any]]) -> str:
     if part == "kills":
         count = sum(row["save"] + row["step"] for row in rows)
-        return f"{count} kills, {sum(row['save'] for row in rows)} of them within a save, {sum(row['end'] for row in rows)} ends"
+        return (
+            f"{count} kills, {sum(row['save'] for row in rows)} of them within a save, "
+            f"{sum(row['end'] for row in rows)} ends"
+        )
     if part == "grid":
         return f"{sum(row['cells'] for row in rows)} cells"
     if part == "locks":

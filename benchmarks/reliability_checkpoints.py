@@ -1,13 +1,20 @@
-"""Do checkpoints survive crashes and damage, how fast are they verified, and what do they cost a training?
+"""Do checkpoints survive crashes and damage, how fast are they verified, and what do they cost a
+training?
 
-    python benchmarks/reliability_checkpoints.py [--only crashes,damage,speed,cost] [--cases 200] [--gigabytes 1.5] [--cycles 12]
+    python benchmarks/reliability_checkpoints.py [--only crashes,damage,speed,cost] [--cases 200]
+    [--gigabytes 1.5] [--cycles 12]
 
-crashes: the process of a training dies (os._exit) after every change of the disk in one save, which is written while training
-waits or beside the next steps; then the training is resumed and compared, bit for bit, with one that was not disturbed.
-damage: cut, flip one bit, zero a page, swap, delete, in every file of the newest checkpoint of a run; every case must be refused
-with the name of the file and of the next good checkpoint, and `resume(fallback=True)` must end as the undisturbed run.
+crashes: the process of a training dies (os._exit) after every change of the disk in one save, which
+    is written while training
+waits or beside the next steps; then the training is resumed and compared, bit for bit, with one
+that was not disturbed.
+damage: cut, flip one bit, zero a page, swap, delete, in every file of the newest checkpoint of a
+    run; every case must be refused
+with the name of the file and of the next good checkpoint, and `resume(fallback=True)` must end as
+the undisturbed run.
 speed: verification of a large checkpoint, with and without the disk's cache.
-cost: the small U-Net trains; blocks of steps begin with no checkpoint, one beside the steps, or one that training waits for, in
+cost: the small U-Net trains; blocks of steps begin with no checkpoint, one beside the steps, or one
+    that training waits for, in
 turns; medians over the blocks.
 """
 
@@ -51,7 +58,9 @@ Row = dict[str, Any]
 
 
 def died(work: Callable[[], None], here: bool = False) -> bool:
-    """Whether work, in a process of its own that ends without cleaning up, or here in a smoke run, has met the disk's end."""
+    """Whether work, in a process of its own that ends without cleaning up, or here in a smoke run,
+    has met the disk's end.
+    """
     if here:
         try:
             work()
@@ -109,7 +118,10 @@ def crashes(folder: Path, every: int, here: bool) -> Iterator[Row]:
             equal += same(whole, run)
             shutil.rmtree(run)
         shutil.rmtree(run, ignore_errors=True)
-        how = f"{'beside the next steps' if beside else 'while training waits'}, {'power fails' if power else 'killed'}"
+        how = (
+            f"{'beside the next steps' if beside else 'while training waits'}, "
+            f"{'power fails' if power else 'killed'}"
+        )
         yield {
             "what": f"crash in a save {how}",
             "cases": points,
@@ -209,7 +221,9 @@ def speed(folder: Path, gigabytes: float) -> Iterator[Row]:
 
 
 class Blocks(Silent):
-    """Saves at the beginning of blocks, in one way after the other, and takes the times of all steps."""
+    """Saves at the beginning of blocks, in one way after the other, and takes the times of all
+    steps.
+    """
 
     WAYS = (None, True, False)
     """No checkpoint, one beside the steps, one that training waits for."""

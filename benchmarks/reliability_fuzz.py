@@ -1,10 +1,12 @@
-"""Do the readers of runs, checkpoints and results raise anything but pushforward's own errors, or do more than read?
+"""Do the readers of runs, checkpoints and results raise anything but pushforward's own errors, or
+do more than read?
 
     python benchmarks/reliability_fuzz.py [--minutes 10] [--seed 0]
 
-First every case of the corpus of hostile runs (`tests/programs/hostile_cases.py` and `hostile_specs.py`), then random damage
-(`tests/programs/fuzzing.py`) until the time is up. Each damaged copy of a small run is loaded, sampled from, resumed and read as
-results. A failure is printed with its seed, and its run is stored in the results' folder.
+First every case of the corpus of hostile runs (`tests/programs/hostile_cases.py` and
+`hostile_specs.py`), then random damage (`tests/programs/fuzzing.py`) until the time is up. Each
+damaged copy of a small run is loaded, sampled from, resumed and read as results. A failure is
+printed with its seed, and its run is stored in the results' folder.
 """
 
 from __future__ import annotations
@@ -100,9 +102,12 @@ def page(parts: dict[str, Fuzz], minutes: float, seeds: tuple[int, int]) -> str:
     ]
     failures = [f"- {line}" for part in parts.values() for line in part.failures]
     return (
-        "Copies of a small run were damaged, then loaded, sampled, resumed and read as results: with a collection of malicious "
-        f"changes, and with {minutes:g} minutes of random damage, seeds {seeds[0]} to {seeds[1]}. A failure is an exception of "
-        "another library, a file outside the run folder (which executed code would also write), or a malicious run that was "
+        "Copies of a small run were damaged, then loaded, sampled, resumed and read as results: "
+        "with a collection of malicious "
+        f"changes, and with {minutes:g} minutes of random damage, seeds {seeds[0]} to {seeds[1]}. "
+        "A failure is an exception of "
+        "another library, a file outside the run folder (which executed code would also write), or "
+        "a malicious run that was "
         "accepted. Seconds are per copy, including the damage; memory is the increase.\n\n"
         + table(head, lines)
         + "\n\n"

@@ -1,10 +1,14 @@
-"""Ring of eight and grid of 25 Gaussians: who keeps every mode, as heavy and as wide as it is, and leaves nothing in between?
+"""Ring of eight and grid of 25 Gaussians: who keeps every mode, as heavy and as wide as it is, and
+leaves nothing in between?
 
-    python benchmarks/ring.py [--data ring grid] [--models gan original flow ddpm edm] [--seconds 150] [--seeds 10] [--others 3]
+    python benchmarks/ring.py [--data ring grid] [--models gan original flow ddpm edm] [--seconds
+    150] [--seeds 10] [--others 3]
 
-gan, flow, ddpm and edm as they come, and beside them the original game (non-saturating cross-entropy, no penalty) with PacGAN's
-networks and settings: generator 4 x 400 with batch normalisation, critic 3 x 200 maxout of 5, Adam 1e-4 with beta1 .8, batch
-100. Averaged and raw weights, 25,000 samples each. A mode is kept with 50 to 150 % of its mass; KL is the mean over ten parts of
+gan, flow, ddpm and edm as they come, and beside them the original game (non-saturating
+cross-entropy, no penalty) with PacGAN's networks and settings: generator 4 x 400 with batch
+normalisation, critic 3 x 200 maxout of 5, Adam 1e-4 with beta1 .8, batch
+100. Averaged and raw weights, 25,000 samples each. A mode is kept with 50 to 150 % of its mass; KL
+  is the mean over ten parts of
 2,500 samples, as in the field's tables. What is finished lies in a folder and is not trained again.
 
 Reference: Lin et al., PacGAN (2018), section 4.1; Goodfellow et al., Maxout Networks (2013).
@@ -48,8 +52,10 @@ PUBLISHED = {
 }
 BARS = {"ring": 0.005, "grid": 0.015}
 WARNING = (
-    "High quality is the fraction of samples within 3 standard deviations of a mode. A perfect model has 98.89 %; larger values "
-    "mean that modes are too narrow. Narrow modes and samples between modes cancel, so this score alone cannot rank models."
+    "High quality is the fraction of samples within 3 standard deviations of a mode. A perfect "
+    "model has 98.89 %; larger values "
+    "mean that modes are too narrow. Narrow modes and samples between modes cancel, so this score "
+    "alone cannot rank models."
 )
 
 
@@ -162,7 +168,9 @@ def run_case(
 def judged(
     recipe: pf.Recipe, data: Any, seconds: float, seed: int, n: int, keep: Path
 ) -> list[dict[str, Any]]:
-    """Train, measure both kinds of weights, and keep some samples of the averaged ones for the picture."""
+    """Train, measure both kinds of weights, and keep some samples of the averaged ones for the
+    picture.
+    """
     trainer, facts = watched(recipe, data, seconds, seed)
     both = {"averaged": trainer.average.method, "raw": trainer.method.eval()}
     drawn = {
@@ -205,7 +213,9 @@ def floor(truth: Any, n: int = N, repeats: int = 10) -> list[dict[str, float]]:
 
 
 def passes(data: str, rows: list[dict[str, Any]], modes: int) -> str:
-    """How many trainings meet every bar: all modes kept, bridges at most 1 %, spread .9 to 1.1, and KL's."""
+    """How many trainings meet every bar: all modes kept, bridges at most 1 %, spread .9 to 1.1, and
+    KL's.
+    """
     good = [
         row["modes_kept"] == modes
         and row["bridges"] <= 0.01
@@ -262,8 +272,16 @@ def report(data: str, rows: list[dict[str, Any]], given: argparse.Namespace) -> 
     text += (
         f"\n\n{given.seconds:g} s of training on one thread each, {given.n:,} samples; means and "
     )
-    text += "standard deviations over seeds. A mode is kept if it has 50 to 150 % of its mass. Bridges are samples between modes, "
-    text += "spread is the width of the modes. Targets: all modes kept, bridges at most 0.01, spread 0.9 to 1.1, "
+    text += (
+        "standard deviations over seeds. A mode is kept if it has 50 to 150 % of its mass. "
+        "Bridges "
+        "are samples between modes, "
+    )
+    text += (
+        "spread is the width of the modes. Targets: all modes kept, bridges at most 0.01, "
+        "spread "
+        "0.9 to 1.1, "
+    )
     text += f"KL at most {BARS[data]:g}. {WARNING}"
     title = "Ring of eight modes" if data == "ring" else "Grid of 25 modes"
     write(
@@ -278,7 +296,9 @@ def report(data: str, rows: list[dict[str, Any]], given: argparse.Namespace) -> 
 
 
 def picture(data: str, models: list[str], runs: str) -> None:
-    """The first training of each model beside real data, and one mode of each from near by: results/DATA.png."""
+    """The first training of each model beside real data, and one mode of each from near by:
+    results/DATA.png.
+    """
     from matplotlib.figure import Figure
 
     loaded = load(data)

@@ -1,10 +1,12 @@
 """Do trainings end in the losses that they ended in before?
 
-Protocol: every recipe but the games is trained for 50 steps of 64 examples in its tiny size, on random data with labels, by this
-package and by that of commit 8eb11c4, which is taken from the repository's history; each in a process of its own, on one thread,
-from the same seed. What was changed on purpose since then is set to what it was: `ddpm` without preconditioning, `vae` without
-labels, for which it learns a prior now. Losses are compared as they stand in the log. The bar is a relative distance of 1e-4;
-where the order of sums did not change, losses are equal bit for bit.
+Protocol: every recipe but the games is trained for 50 steps of 64 examples in its tiny size, on
+    random data with labels, by this
+package and by that of commit 8eb11c4, which is taken from the repository's history; each in a
+process of its own, on one thread, from the same seed. What was changed on purpose since then is set
+to what it was: `ddpm` without preconditioning, `vae` without labels, for which it learns a prior
+now. Losses are compared as they stand in the log. The bar is a relative distance of 1e-4; where the
+order of sums did not change, losses are equal bit for bit.
 
     python benchmarks/same_training.py [--steps 50] [--smoke]
 """
@@ -46,7 +48,9 @@ def losses(source: Path, steps: int, cases: tuple[str, ...]) -> dict[str, dict[s
 
 
 def compared(before: dict[str, Any], now: dict[str, Any]) -> list[dict[str, Any]]:
-    """A row for each case and player: how far the losses are apart, and at which step they first differ."""
+    """A row for each case and player: how far the losses are apart, and at which step they first
+    differ.
+    """
     rows = []
     for case, players in now.items():
         for player, values in players.items():
@@ -78,9 +82,11 @@ def text_of(rows: list[dict[str, Any]]) -> str:
         for row in rows
     ]
     equal = sum(row["first"] is None for row in rows)
+    headers = ["case", "player", "last loss", "greatest distance", "from step"]
     return (
-        f"Losses by this package against those by commit {BEFORE}; {equal} of {len(rows)} are equal bit for bit in every step. "
-        f"The bar is {BAR:g}.\n\n{table(['case', 'player', 'last loss', 'greatest distance', 'from step'], lines)}"
+        f"Losses by this package against those by commit {BEFORE}; {equal} of {len(rows)} are "
+        "equal bit for bit in every step. "
+        f"The bar is {BAR:g}.\n\n{table(headers, lines)}"
     )
 
 

@@ -1,16 +1,18 @@
-"""What does sampling cost above the network calls, and is it as fast as diffusers' pipelines around the same network?
+"""What does sampling cost above the network calls, and is it as fast as diffusers' pipelines around
+the same network?
 
 Protocol, on untrained networks, whose calls cost as much as trained ones:
 
-(a) Overhead. The default small U-Net on 1 x 28 x 28, batch 64, 20 steps: `Flow` against as many bare calls of the network on the
-same batch. The bar is at most 3 % for every solver.
+(a) Overhead. The default small U-Net on 1 x 28 x 28, batch 64, 20 steps: `Flow` against as many
+bare calls of the network on the same batch. The bar is at most 3 % for every solver.
 
-(b) Images per second. diffusers' UNet2DModel of about a million parameters on 1 x 32 x 32, written to a folder: `Flow` around
-what `from_diffusers` reads from it (it lays weights out channels_last) against diffusers' own pipelines around what they read
-from it, from a seed to images in memory, at equal steps. The bar is a ratio of at least 1.
+(b) Images per second. diffusers' UNet2DModel of about a million parameters on 1 x 32 x 32, written
+to a folder: `Flow` around what `from_diffusers` reads from it (it lays weights out channels_last)
+against diffusers' own pipelines around what they read from it, from a seed to images in memory, at
+equal steps. The bar is a ratio of at least 1.
 
-Everything runs in one process in turns, so that a machine whose speed drifts treats all alike; one turn warms up. Reported are
-the medians over turns of the seconds and of the per-turn ratios.
+Everything runs in one process in turns, so that a machine whose speed drifts treats all alike; one
+turn warms up. Reported are the medians over turns of the seconds and of the per-turn ratios.
 
     pip install 'pushforward[diffusers]'
     python benchmarks/sampling_speed.py [--repeats 5] [--steps 20] [--batch 64] [--threads N]
@@ -23,6 +25,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 
 from protocol import benchmark, parsed, table, write
 
@@ -54,7 +57,7 @@ def overhead_pairs(steps: int, batch: int) -> dict[str, tuple[Work, Work]]:
         return lambda: [network(z, t, None) for _ in range(calls)]
 
     flows = {name: pf.Flow(denoiser, pf.solvers.named(name), steps) for name in SOLVERS}
-    return {name: (lambda flow=flow: flow(z), bare(flow.calls)) for name, flow in flows.items()}  # type: ignore[misc]
+    return {name: (partial(flow, z), bare(flow.calls)) for name, flow in flows.items()}
 
 
 def diffusers_unet() -> nn.Module:
@@ -73,7 +76,9 @@ def diffusers_unet() -> nn.Module:
 
 
 def pipeline_pairs(steps: int, batch: int) -> tuple[dict[str, tuple[Work, Work]], int]:
-    """Per sampler: a solve of ours and one of diffusers', from a seed to images; and the network's parameter count."""
+    """Per sampler: a solve of ours and one of diffusers', from a seed to images; and the network's
+    parameter count.
+    """
     import diffusers
 
     torch.manual_seed(0)
@@ -114,7 +119,8 @@ def measure(pairs: dict[str, tuple[Work, Work]], repeats: int) -> dict[str, dict
         repeats: Turns after one for warming up.
 
     Returns:
-        By name: the median seconds of both, and the median, least and greatest ratio of the first's to the second's.
+        By name: the median seconds of both, and the median, least and greatest ratio of the first's
+            to the second's.
     """
     seconds: dict[str, list[tuple[float, float]]] = {name: [] for name in pairs}
     with torch.no_grad():
@@ -213,10 +219,13 @@ def report(
 
     text = (
         f"{given.steps} steps, batch {given.batch}, medians of {given.repeats} turns, float32.\n\n"
-        "Overhead of `Flow` above the bare calls of the small U-Net on 1x28x28; the bar is at most 3 %.\n\n"
+        "Overhead of `Flow` above the bare calls of the small U-Net on 1x28x28; the bar is at most "
+        "3 %.\n\n"
         f"{overhead_table(parts['overhead'])}\n\n"
-        f"One UNet2DModel ({count:,} parameters, 1x32x32) under `Flow` and under diffusers' pipelines, each as its library reads "
-        f"it; the bar is a ratio of at least 1.\n\n{pipeline_table(parts['pipelines'], given.batch)}"
+        f"One UNet2DModel ({count:,} parameters, 1x32x32) under `Flow` and under diffusers' "
+        "pipelines, each as its library reads "
+        "it; the bar is a ratio of at least "
+        f"1.\n\n{pipeline_table(parts['pipelines'], given.batch)}"
     )
     rows = [
         {"part": part, "name": name, **row}

@@ -1,21 +1,26 @@
 """What is gained by requests that share network calls, and does a server stay within its bounds?
 
-Protocol, on untrained networks whose weights are scattered: the small U-Net of 28 x 28 images and the small MLP of 8 x 8 ones.
+Protocol, on untrained networks whose weights are scattered: the small U-Net of 28 x 28 images and
+    the small MLP of 8 x 8 ones.
 
-(a) Work. Requests of one sample with 4 to 50 steps, four solvers, two scales and ten labels, all there at once: one by one, each
-by `Flow.sample` with a table that is ready, and by one engine. Reported are samples per second of processor time, and the 95th
-percentile of the processor seconds until requests of at most 6 steps are answered. Both ways take turns; one turn warms up.
-The bars are ratios of 1.5 (U-Net) and 2.2 (MLP), and a tenth of the seconds.
+(a) Work. Requests of one sample with 4 to 50 steps, four solvers, two scales and ten labels, all
+there at once: one by one, each by `Flow.sample` with a table that is ready, and by one engine.
+Reported are samples per second of processor time, and the 95th percentile of the processor seconds
+until requests of at most 6 steps are answered. Both ways take turns; one turn warms up. The bars
+are ratios of 1.5 (U-Net) and 2.2 (MLP), and a tenth of the seconds.
 
-(b) Bytes. Mixed requests over HTTP, alone and 16 at once: the share of requests whose PNGs are equal byte by byte, and the
-greatest difference of a pixel. The bars are 99 % and one level.
+(b) Bytes. Mixed requests over HTTP, alone and 16 at once: the share of requests whose PNGs are
+equal byte by byte, and the greatest difference of a pixel. The bars are 99 % and one level.
 
-(c) Memory. Resident memory over many requests, after a first tenth of them. The bar is a growth of 5 %.
+(c) Memory. Resident memory over many requests, after a first tenth of them. The bar is a growth of
+5 %.
 
-(d) Flood. Requests at once for three times the rows that an engine holds. The bar: 200 or 429, and nothing else.
+(d) Flood. Requests at once for three times the rows that an engine holds. The bar: 200 or 429, and
+nothing else.
 
     pip install 'pushforward[serve]'
-    python benchmarks/serving.py [--requests 300] [--turns 3] [--bytes 500] [--memory 10000] [--smoke]
+    python benchmarks/serving.py [--requests 300] [--turns 3] [--bytes 500] [--memory 10000]
+    [--smoke]
 """
 
 from __future__ import annotations

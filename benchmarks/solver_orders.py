@@ -1,11 +1,13 @@
 """The order of every solver on a closed-form problem, and the moments that stochastic ones keep.
 
-    python benchmarks/solver_orders.py [--only SOLVER ...]     (the other rows are kept from results/solver_orders.json)
+    python benchmarks/solver_orders.py [--only SOLVER ...]     (the other rows are kept from
+    results/solver_orders.json)
 
-Five Gaussians of standard deviation 0.5 on a circle of radius 2, whose ideal denoiser is known by Bayes' rule; float64, equal
-steps in log-SNR from -6 to 7, 48 starts; the truth is SciPy's DOP853 at a tolerance of 1e-12, which RK4 in 2,000 steps confirms.
-Stochastic solvers: one Gaussian of correlated entries, 100,000 rows, mean and covariance against the truth, in standard errors,
-and the bias of the covariance at two numbers of steps.
+Five Gaussians of standard deviation 0.5 on a circle of radius 2, whose ideal denoiser is known by
+Bayes' rule; float64, equal steps in log-SNR from -6 to 7, 48 starts; the truth is SciPy's DOP853 at
+a tolerance of 1e-12, which RK4 in 2,000 steps confirms. Stochastic solvers: one Gaussian of
+correlated entries, 100,000 rows, mean and covariance against the truth, in standard errors, and the
+bias of the covariance at two numbers of steps.
 """
 
 from __future__ import annotations
@@ -75,7 +77,9 @@ def orders(name: str, most: int) -> list[dict[str, Any]]:
 
 
 def weak(name: str, most: int, n: int) -> dict[str, Any]:
-    """Mean and covariance of a stochastic solver's n rows, in standard errors, and its bias at two numbers of steps."""
+    """Mean and covariance of a stochastic solver's n rows, in standard errors, and its bias at two
+    numbers of steps.
+    """
     few, many = (min(steps, most) for steps in RUNS.get(name, (100, 400)))
     row: dict[str, Any] = {"solver": name, "steps": [few, many], "bias": []}
     for steps in (few, many):
@@ -130,9 +134,17 @@ def report(rows: list[dict[str, Any]], sampled: list[dict[str, Any]], n: int) ->
                 f"{off:.3f}",
             ]
         )
-    text = "Slope of the RMS error between 128, 256 and 512 steps (rk4: 40 and 80; unipc:3: 128, 512, 1024 and 2048):\n\n"
+    text = (
+        "Slope of the RMS error between 128, 256 and 512 steps (rk4: 40 and 80; unipc:3: 128, "
+        "512, "
+        "1024 and 2048):\n\n"
+    )
     text += table(["solver", "declared", *PATHS, "furthest from the declared"], body)
-    text += f"\n\nMeans and covariances of {n:,} rows of a correlated Gaussian at log-SNR 6, VP; in standard errors at the larger "
+    text += (
+        f"\n\nMeans and covariances of {n:,} rows of a correlated Gaussian at log-SNR 6, VP; "
+        "in "
+        "standard errors at the larger "
+    )
     text += "number of steps (3 is the bar), and the greatest error of the covariance at both:\n\n"
     head = [
         "solver",

@@ -1,14 +1,19 @@
-"""A thousand modes: three digits stacked in three channels. Which family reaches all of them, how evenly, how soon?
+"""A thousand modes: three digits stacked in three channels. Which family reaches all of them, how
+evenly, how soon?
 
-    python benchmarks/stacked.py [--data stacked-digits] [--models gan flow ddpm vae] [--seconds 120] [--seeds 3] [--every 30]
-    PUSHFORWARD_DATA=FOLDER python benchmarks/stacked.py --data stacked-mnist --seconds 3600 --seeds 1 --jobs 1
+    python benchmarks/stacked.py [--data stacked-digits] [--models gan flow ddpm vae] [--seconds
+    120] [--seeds 3] [--every 30] PUSHFORWARD_DATA=FOLDER python benchmarks/stacked.py --data
+    stacked-mnist --seconds 3600 --seeds 1 --jobs 1
 
-A classifier of single digits, trained on the training digits, reads each channel of 26,000 samples. A mode is reached with one
-sample; KL is that of the histogram of samples to the uniform distribution over the 1000 modes. Averaged weights, each recipe's
-own sampler. Runs lie in a folder: one that was cut off is taken up again, a finished one is only judged.
+A classifier of single digits, trained on the training digits, reads each channel of 26,000 samples.
+A mode is reached with one sample; KL is that of the histogram of samples to the uniform
+distribution over the 1000 modes. Averaged weights, each recipe's own sampler. Runs lie in a folder:
+one that was cut off is taken up again, a finished one is only judged.
 
-References: Metz et al., Unrolled GANs (2017); Srivastava et al., VEEGAN (2017); Lin et al., PacGAN (2018); Xiao et al.,
-Denoising Diffusion GANs (2022), for StyleGAN2; Huang et al., The GAN is dead; long live the GAN! (2024).
+References: Metz et al., Unrolled GANs (2017); Srivastava et al., VEEGAN (2017); Lin et al., PacGAN
+    (2018); Xiao et al.,
+Denoising Diffusion GANs (2022), for StyleGAN2; Huang et al., The GAN is dead; long live the GAN!
+(2024).
 """
 
 from __future__ import annotations
@@ -106,7 +111,9 @@ def run_case(name: str, seed: int, given: argparse.Namespace) -> dict[str, Any]:
 
 
 def judged(trainer: Trainer, judge: Judge) -> list[dict[str, Any]]:
-    """The run's points so far, the present step among them; they lie in its folder, so that none is measured twice."""
+    """The run's points so far, the present step among them; they lie in its folder, so that none is
+    measured twice.
+    """
     path = trainer.folder / "stacked.json"
     step = trainer.clock.step
     same = {"n": judge.n, "features": judge.features.key}
@@ -121,7 +128,9 @@ def judged(trainer: Trainer, judge: Judge) -> list[dict[str, Any]]:
 
 
 def report(rows: list[dict[str, Any]], judge: Judge, given: argparse.Namespace) -> None:
-    """Write the table of models beside floor, no-network row and published numbers, and the curve where there is one."""
+    """Write the table of models beside floor, no-network row and published numbers, and the curve
+    where there is one.
+    """
     floor = floors(judge, NAMES)
     base = judge.baselines()[0].scores
     accuracy = judge.features.channels.accuracy
@@ -148,7 +157,11 @@ def report(rows: list[dict[str, Any]], judge: Judge, given: argparse.Namespace) 
         for name, modes, kl in PUBLISHED
     ]
     text = table(["model", "steps", "calls", "modes of 1000, each seed", "KL", "passes"], body)
-    text += f"\n\n{given.seconds:g} s of training each, {given.seeds} seeds, {given.n:,} samples, one sampling each. "
+    text += (
+        f"\n\n{given.seconds:g} s of training each, {given.seeds} seeds, {given.n:,} samples, "
+        "one "
+        "sampling each. "
+    )
     text += f"Digits are read by a classifier of held-out accuracy {accuracy:.2%}."
     text += "".join(
         f"\n\n{row['model']}, seed {row['seed']}, broke off: {row['diverged']}"

@@ -1,12 +1,15 @@
-"""Does memory grow with a set that stays on disk, and what does reading it cost the training of the small U-Net?
+"""Does memory grow with a set that stays on disk, and what does reading it cost the training of the
+small U-Net?
 
-    python benchmarks/streaming.py [--images 200000] [--few 2000] [--kinds folder,png,npy] [--turns 6] [--steps 8] [--write]
+    python benchmarks/streaming.py [--images 200000] [--few 2000] [--kinds folder,png,npy] [--turns
+    6] [--steps 8] [--write]
 
-Makes images of 64 x 64 as a folder of PNG files and as packed tars of PNG and of plain pixels (17 GB of disk for 200,000). Each
-training has a process of its own: its resident memory is that after its steps, with all images and with few of them, and its
-speed is compared with that of a training whose images are in memory, a few steps each in turns. Before, the first batches, and
-those at the end of the first epoch, are compared bit for bit for 0, 1 and 2 workers with those from memory. Start it on a quiet
-machine. Without --write it only prints.
+Makes images of 64 x 64 as a folder of PNG files and as packed tars of PNG and of plain pixels (17
+GB of disk for 200,000). Each training has a process of its own: its resident memory is that after
+its steps, with all images and with few of them, and its speed is compared with that of a training
+whose images are in memory, a few steps each in turns. Before, the first batches, and those at the
+end of the first epoch, are compared bit for bit for 0, 1 and 2 workers with those from memory.
+Start it on a quiet machine. Without --write it only prints.
 """
 
 from __future__ import annotations
@@ -38,12 +41,15 @@ SIDE = 64
 BATCH = 64
 MEMORY_BAR = 300
 SPEED_BAR = 0.9
-"""Megabytes that all images may add to a few, and the share of the images per second from memory."""
+"""Megabytes that all images may add to a few, and the share of the images per second from memory.
+"""
 KINDS = {"folder": "folder of PNG", "png": "packed PNG", "npy": "packed pixels"}
 
 
 def make(folder: Path, images: int, side: int) -> Path:
-    """Smooth random images in colour, 100 folders of them that are no classes; those of an earlier run are taken."""
+    """Smooth random images in colour, 100 folders of them that are no classes; those of an earlier
+    run are taken.
+    """
     if folder.is_dir():
         return folder
     random = np.random.default_rng(0)
@@ -143,7 +149,9 @@ def child(given: argparse.Namespace) -> None:
 
 
 def batches(source: Path, batch: int, stream: bool) -> set[str]:
-    """sha256 of some batches, for 0, 1 and 2 workers: the first ten, and four around the end of the first epoch."""
+    """sha256 of some batches, for 0, 1 and 2 workers: the first ten, and four around the end of the
+    first epoch.
+    """
     data = pf.data.load(source, stream=stream)
     hashes = set()
     for workers in (0, 1, 2) if stream else (0,):
@@ -299,7 +307,10 @@ def main(words: list[str]) -> None:
         ]
         lines.append([*facts, f"{row['many_mb']['loading']:.0f}"])
     text = table(head, lines)
-    text += f"\n\n{given.few:,} and {given.images:,} images of {given.side} x {given.side}, batch {given.batch}, 1 worker; medians "
+    text += (
+        f"\n\n{given.few:,} and {given.images:,} images of {given.side} x {given.side}, batch "
+        f"{given.batch}, 1 worker; medians "
+    )
     text += (
         f"over {given.turns} turns of {given.steps} steps. {len(os.sched_getaffinity(0))} cores."
     )

@@ -1,11 +1,12 @@
-"""Ten students of a flow on digits, a minute each: is any seed bad, and does each match its teacher in one call?
+"""Ten students of a flow on digits, a minute each: is any seed bad, and does each match its teacher
+in one call?
 
     python benchmarks/student_seeds.py [--data digits] [--seconds 60] [--seeds 10] [--repeats 3]
 
-One teacher is trained for --seconds, then students that differ in their seed, for --seconds each of one thread, their
-trajectories included. Judged in one call against the held-out examples, and the teacher by its default. Bars: all seeds finite
-and within 1.3 times of the median Fréchet distance; the mean distance at most 1.10 times the teacher's; coverage over its
-floor at least .98.
+One teacher is trained for --seconds, then students that differ in their seed, for --seconds each of
+one thread, their trajectories included. Judged in one call against the held-out examples, and the
+teacher by its default. Bars: all seeds finite and within 1.3 times of the median Fréchet distance;
+the mean distance at most 1.10 times the teacher's; coverage over its floor at least .98.
 """
 
 from __future__ import annotations
@@ -116,13 +117,27 @@ def report(rows: list[dict[str, Any]], judge: Judge, given: argparse.Namespace) 
     share = np.mean([row["coverage"] for row in students]) / judge.floors["coverage"].value
     verdict = lambda ok: "reached" if ok else "missed"  # noqa: E731
     text = table(["model", *NAMES], body)
-    text += f"\n\n{given.seconds:g} s of one thread for each training, {given.repeats} samplings of each model."
+    text += (
+        f"\n\n{given.seconds:g} s of one thread for each training, {given.repeats} samplings "
+        "of "
+        "each model."
+    )
     text += (
         f"\n\n- finite: {len(students)} of {given.seeds} ({verdict(len(students) == given.seeds)})"
     )
-    text += f"\n- largest Fréchet distance {worst:.2f} times the median, bar {WITHIN} ({verdict(worst <= WITHIN)})"
-    text += f"\n- mean Fréchet distance in one call {ratio:.2f} times the teacher's, bar {RATIO:.2f} ({verdict(ratio <= RATIO)})"
-    text += f"\n- mean coverage over its floor {share:.3f}, bar {COVERAGE} ({verdict(share >= COVERAGE)})"
+    text += (
+        f"\n- largest Fréchet distance {worst:.2f} times the median, bar {WITHIN} "
+        f"({verdict(worst <= WITHIN)})"
+    )
+    text += (
+        f"\n- mean Fréchet distance in one call {ratio:.2f} times the teacher's, bar "
+        f"{RATIO:.2f} "
+        f"({verdict(ratio <= RATIO)})"
+    )
+    text += (
+        f"\n- mean coverage over its floor {share:.3f}, bar {COVERAGE} "
+        f"({verdict(share >= COVERAGE)})"
+    )
     write(
         "student_seeds", f"{given.data}: students of {given.seeds} seeds", text, rows, **vars(given)
     )

@@ -2,10 +2,12 @@
 
     python benchmarks/table_scale.py [--rows 10000,100000,1000000] [--steps 200] [--size small]
 
-Tables are drawn from a mixture of eight groups: three numbers of 1 to 3 decimals, a whole number, one that is 0 in more than half
-of the rows, a letter and a yes or no. Each is read and trained on by a flow in a process of its own. Seconds are of processor
-time; memory is what the process holds beyond the package and its libraries, at its peak. The bar: a number of steps costs the
-same at every size, and memory grows with the file only.
+Tables are drawn from a mixture of eight groups: three numbers of 1 to 3 decimals, a whole number,
+    one that is 0 in more than half
+of the rows, a letter and a yes or no. Each is read and trained on by a flow in a process of its
+own. Seconds are of processor time; memory is what the process holds beyond the package and its
+libraries, at its peak. The bar: a number of steps costs the same at every size, and memory grows
+with the file only.
 """
 
 from __future__ import annotations
@@ -54,7 +56,9 @@ def make(path: Path, rows: int) -> Path:
 
 
 def page(rows: list[dict[str, Any]], steps: int) -> str:
-    """The table, and by how much memory grows with the file between the smallest and the largest."""
+    """The table, and by how much memory grows with the file between the smallest and the
+    largest.
+    """
     head = [
         "rows",
         "file, MB",

@@ -2,16 +2,17 @@
 
 Protocol, on untrained networks, whose calls cost as much as trained ones, on one thread:
 
-(a) Batch 1, the small MLP of the digits, 25 steps, by this package and by that of commit 8eb11c4, which is taken from the
-repository's history. Each has a process, and they are asked in turns. The bar: this package's overhead is at most half of that
-of before.
+(a) Batch 1, the small MLP of the digits, 25 steps, by this package and by that of commit 8eb11c4,
+which is taken from the repository's history. Each has a process, and they are asked in turns. The
+bar: this package's overhead is at most half of that of before.
 
-(b) Batch 64, the small U-Net on 1 x 28 x 28, 10 steps, by this package. The bar is an overhead of at most 3 %. Beside it stands
-the processor time of a solve around a network that computes nothing, over that of the bare calls, which other work on the machine
-changes little.
+(b) Batch 64, the small U-Net on 1 x 28 x 28, 10 steps, by this package. The bar is an overhead of
+at most 3 %. Beside it stands the processor time of a solve around a network that computes nothing,
+over that of the bare calls, which other work on the machine changes little.
 
-A solve and as many bare calls of the network are timed directly after each other, in alternating order; the overhead is the
-median of their ratios, less 1, and the interval holds the middle half of the ratios.
+A solve and as many bare calls of the network are timed directly after each other, in alternating
+order; the overhead is the median of their ratios, less 1, and the interval holds the middle half of
+the ratios.
 
     python benchmarks/table_speed.py [--turns 15] [--smoke]
 """
@@ -44,7 +45,9 @@ Case = dict[str, Any]
 
 @contextlib.contextmanager
 def process(source: Path) -> Iterator[Process]:
-    """A process of the package in a folder, which answers with times; a smoke run has one process."""
+    """A process of the package in a folder, which answers with times; a smoke run has one
+    process.
+    """
     if smoking():
         yield Process(None, source)
         return
@@ -142,7 +145,8 @@ def text_of(rows: list[dict[str, Any]]) -> str:
         if row["side"] == 28
     ]
     return (
-        f"Overhead above the bare calls of the small MLP of the digits, batch 1; the bar is half of that of commit {BEFORE}.\n\n"
+        "Overhead above the bare calls of the small MLP of the digits, batch 1; the bar is half "
+        f"of that of commit {BEFORE}.\n\n"
         f"{table(['solver', 'before', 'now', 'ratio'], few)}\n\n"
         "Overhead above the bare calls of the small U-Net; the bar is 3 %.\n\n"
         f"{table(['solver', 'overhead', 'around an idle network'], many)}"

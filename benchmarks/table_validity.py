@@ -1,14 +1,17 @@
 """Are 100,000 samples of a table valid, cell by cell, and how long do they take?
 
-    python benchmarks/table_validity.py [--tables adult] [--recipes flow,gan,vae] [--seconds 60] [--run RUN] [--rows 100000]
+    python benchmarks/table_validity.py [--tables adult] [--recipes flow,gan,vae] [--seconds 60]
+    [--run RUN] [--rows 100000]
 
-Rows join those of earlier calls in results/table_validity.json and replace those of the same table and model.
-Each recipe is trained for so many seconds in training steps, or the run of a table is taken as it is. The samples' cells, as they
-are written to a file, are compared with those of the training rows, as text, by code that shares nothing with the columns of
-the package: texts that no training row has, numbers outside of the training rows' range, fractions of whole numbers, more
-decimals than the file has, missing cells where none is missing, and rows that break a constraint. The bar is 0 of each, in
-100,000 rows. Shares of missing cells and of frequent values (atoms) depend on the training; the bar is 1 point of a hundred, and
-the columns beyond it are named. Drawing is measured in seconds of processor time; the bar is 60 for the flow of Adult.
+Rows join those of earlier calls in results/table_validity.json and replace those of the same table
+and model. Each recipe is trained for so many seconds in training steps, or the run of a table is
+taken as it is. The samples' cells, as they are written to a file, are compared with those of the
+training rows, as text, by code that shares nothing with the columns of the package: texts that no
+training row has, numbers outside of the training rows' range, fractions of whole numbers, more
+decimals than the file has, missing cells where none is missing, and rows that break a constraint.
+The bar is 0 of each, in 100,000 rows. Shares of missing cells and of frequent values (atoms) depend
+on the training; the bar is 1 point of a hundred, and the columns beyond it are named. Drawing is
+measured in seconds of processor time; the bar is 60 for the flow of Adult.
 """
 
 from __future__ import annotations
@@ -32,7 +35,8 @@ from pushforward.transports import Transport
 from pushforward.transports.redrawing import counted
 
 CONSTRAINTS = {"adult": ["`capital-gain` * `capital-loss` <= 0"], "shoppers": ["ExitRates >= 0"]}
-"""What the rows of a table meet; the first is an equation in disguise: one of the two columns is 0."""
+"""What the rows of a table meet; the first is an equation in disguise: one of the two columns is 0.
+"""
 FAULTS = ("invented", "range", "fraction", "decimals", "missing")
 PLAIN = re.compile(r"-?\d+$")
 POINT = 0.01
@@ -83,9 +87,13 @@ def broken(kind: str, real: Counter[str], drawn: Counter[str]) -> Counter[str]:
 def distance(field: Any, real: Counter[str], drawn: Counter[str]) -> tuple[float, float]:
     """By how much the share of missing cells differs, and that of the atom that differs most."""
     sizes = real.total(), drawn.total()
-    share = lambda texts: abs(  # noqa: E731
-        sum(real[text] for text in texts) / sizes[0] - sum(drawn[text] for text in texts) / sizes[1]
-    )
+
+    def share(texts):
+        return abs(
+            sum(real[text] for text in texts) / sizes[0]
+            - sum(drawn[text] for text in texts) / sizes[1]
+        )
+
     atoms = [field.form.cell(atom) for atom in getattr(field, "atoms", ())]
     return share(MISSING), max((share([atom]) for atom in atoms), default=0.0)
 
@@ -139,7 +147,9 @@ def measured(name: str, data: Any, model: str, transport: Transport, rows: int) 
 
 
 def joined(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The rows of earlier calls and these, in the order of the tables; of one table and model the newest."""
+    """The rows of earlier calls and these, in the order of the tables; of one table and model the
+    newest.
+    """
     path = results() / "table_validity.json"
     earlier = json.loads(path.read_text())["rows"] if path.exists() else []
     newest = {(row["table"], row["model"]): row for row in (*earlier, *rows)}
@@ -195,7 +205,10 @@ def main(words: list[str]) -> None:
                 }
             )
         for recipe in () if given.run else given.recipes.split(","):
-            make = lambda recipe=recipe, data=data: pf.recipes.named(recipe)(data.space, given.size)  # noqa: E731
+
+            def make(recipe=recipe, data=data):
+                return pf.recipes.named(recipe)(data.space, given.size)
+
             run = train(make, data, 0, seconds=given.seconds)
             rows.append(
                 {

@@ -1,18 +1,23 @@
-"""Tables of mixed types: flow, ddpm, edm, gan and vae against baselines and real rows, on five tables of the literature.
+"""Tables of mixed types: flow, ddpm, edm, gan and vae against baselines and real rows, on five
+tables of the literature.
 
-    python benchmarks/tables.py [--tables adult,shoppers] [--recipes flow,gan,vae] [--seconds 180] [--seeds 1]
-    python benchmarks/tables.py --tables adult --recipes flow --steps 12000 --seed 1 --runs runs/tables
+    python benchmarks/tables.py [--tables adult,shoppers] [--recipes flow,gan,vae] [--seconds 180]
+    [--seeds 1] python benchmarks/tables.py --tables adult --recipes flow --steps 12000 --seed 1
+    --runs runs/tables
 
-Each recipe is trained for so many seconds in training steps, or for so many steps, once for each seed. A training that was cut
-off goes on where its folder in --runs ended, and one that is there is measured again. Each row joins those of earlier calls in
-results/tables.json as soon as it is measured, and replaces that of the same table, model and seed; several calls may do so at
-once. A tenth of the rows is held out by content; as many samples are compared with it, in two samplings. `detection`, the
-two-sample score of scikit-learn's boosted trees, is 1 where samples cannot be told from held-out rows (three folds, equally many
-rows). `as_published` is the two-sample score of published tables, by their judge: XGBoost tells all training rows from as many
-samples; of real rows one half of the training rows from the other. Of Adult, which has a file of test rows, `test_auc` is the
-AUC of the learner from samples on these, and `training_recall` the beta-recall of training rows by as many samples, as published;
-that of real rows is by as many training rows as there are test rows. Errors of shapes and trends are against held-out rows; the
-real rows' own are the floor. Beijing is read without the rows whose pm2.5 is missing, and without their number.
+Each recipe is trained for so many seconds in training steps, or for so many steps, once for each
+seed. A training that was cut off goes on where its folder in --runs ended, and one that is there is
+measured again. Each row joins those of earlier calls in results/tables.json as soon as it is
+measured, and replaces that of the same table, model and seed; several calls may do so at once. A
+tenth of the rows is held out by content; as many samples are compared with it, in two samplings.
+`detection`, the two-sample score of scikit-learn's boosted trees, is 1 where samples cannot be told
+from held-out rows (three folds, equally many rows). `as_published` is the two-sample score of
+published tables, by their judge: XGBoost tells all training rows from as many samples; of real rows
+one half of the training rows from the other. Of Adult, which has a file of test rows, `test_auc` is
+the AUC of the learner from samples on these, and `training_recall` the beta-recall of training rows
+by as many samples, as published; that of real rows is by as many training rows as there are test
+rows. Errors of shapes and trends are against held-out rows; the real rows' own are the floor.
+Beijing is read without the rows whose pm2.5 is missing, and without their number.
 """
 
 from __future__ import annotations
@@ -80,13 +85,16 @@ PUBLISHED = {
         "0.7332 ± 0.0148",
     ),
 }
-"""`as_published` of `FILES`, five trainings each, as the authors of TabPC measured it (arXiv:2603.23016, results of its code)."""
+"""`as_published` of `FILES`, five trainings each, as the authors of TabPC measured it
+(arXiv:2603.23016, results of its code).
+"""
 JUDGE = """\
-`as_published` is the two-sample score of sdmetrics' classifier detection with XGBoost in three folds: all training rows are
-compared with as many samples, and one half of the training rows with the other half for real rows. Published values were measured
-by the authors of TabPC with this evaluator on five training runs each. They train on the same tables, but on all 32,561 rows of
-adult.data, of which a tenth is held out here. `detection` uses other trees and the held-out rows, which are fewer, so it is not
-comparable to published scores."""
+`as_published` is the two-sample score of sdmetrics' classifier detection with XGBoost in three
+folds: all training rows are compared with as many samples, and one half of the training rows with
+the other half for real rows. Published values were measured by the authors of TabPC with this
+evaluator on five training runs each. They train on the same tables, but on all 32,561 rows of
+adult.data, of which a tenth is held out here. `detection` uses other trees and the held-out rows,
+which are fewer, so it is not comparable to published scores."""
 SCORES = (
     "detection",
     "as_published",
@@ -145,7 +153,9 @@ def halves(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def test_rows(name: str, data: Any) -> Any:
-    """Values of the rows of the table's own test file, (n, columns); None without one. In a smoke run the held-out rows."""
+    """Values of the rows of the table's own test file, (n, columns); None without one. In a smoke
+    run the held-out rows.
+    """
     if smoking():
         return rows_at(data.held_out, slice(None))
     if name != "adult":
@@ -160,7 +170,8 @@ def test_rows(name: str, data: Any) -> Any:
 
 
 def against_training_rows(name: str, data: Any, samples: np.ndarray | None) -> dict[str, Any]:
-    """The scores that published tables give samples, as many as training rows; of real rows where there are none.
+    """The scores that published tables give samples, as many as training rows; of real rows where
+    there are none.
 
     `as_published`, the AUC on test rows, and the beta-recall of training rows.
     """
@@ -250,7 +261,9 @@ def measured(name: str, recipes: list[str], given: argparse.Namespace) -> Iterat
 
 
 def joined(row: dict[str, Any]) -> list[dict[str, Any]]:
-    """The rows of earlier calls and this one, in the order of the tables; of one table, model and seed the newest."""
+    """The rows of earlier calls and this one, in the order of the tables; of one table, model and
+    seed the newest.
+    """
     path = results() / "tables.json"
     earlier = json.loads(path.read_text())["rows"] if path.exists() else []
     newest = {(row["table"], row["model"], row.get("seed")): row for row in (*earlier, row)}
@@ -295,7 +308,9 @@ def page(rows: list[dict[str, Any]]) -> str:
 
 
 def keep(row: dict[str, Any]) -> None:
-    """Print and write results/tables.md and tables.json with this row, beside those of other calls, even of ones that run now."""
+    """Print and write results/tables.md and tables.json with this row, beside those of other calls,
+    even of ones that run now.
+    """
     with FileLock(results() / "tables.lock"):
         rows = joined(row)
         write("tables", "Tables of mixed types", page(rows), rows)

@@ -1,12 +1,15 @@
-"""How fast does training go on quiet cores and beside other processes, by how threads wait and how many there are?
+"""How fast does training go on quiet cores and beside other processes, by how threads wait and how
+many there are?
 
-    python benchmarks/threads.py [--turns 6] [--steps 2] [--spins 2000,20000] [--only quiet] [--write]
+    python benchmarks/threads.py [--turns 6] [--steps 2] [--spins 2000,20000] [--only quiet]
+    [--write]
 
-The small U-Net as a flow on random 28 x 28 images in float32: batch 128 on quiet cores; batch 64 with one process beside it that
-computes without pause, and with one more of them than there are cores. Each way of waiting has a training in a process of its
-own; they make a few steps each in turns, so that all meet the same machine. "default" is GNU OpenMP's with all threads,
-"pushforward" is what a user gets who sets nothing, after the steps in which it measures. Start it on a quiet machine; it takes
-about six minutes on two cores. Without --write it only prints.
+The small U-Net as a flow on random 28 x 28 images in float32: batch 128 on quiet cores; batch 64
+with one process beside it that computes without pause, and with one more of them than there are
+cores. Each way of waiting has a training in a process of its own; they make a few steps each in
+turns, so that all meet the same machine. "default" is GNU OpenMP's with all threads, "pushforward"
+is what a user gets who sets nothing, after the steps in which it measures. Start it on a quiet
+machine; it takes about six minutes on two cores. Without --write it only prints.
 """
 
 from __future__ import annotations
@@ -112,7 +115,9 @@ class Process:
 
 
 def child(batch: int) -> None:
-    """Train as many steps as each line of stdin says; print their seconds and numbers of threads."""
+    """Train as many steps as each line of stdin says; print their seconds and numbers of
+    threads.
+    """
     training = Inside({}, batch)
     for line in sys.stdin:
         print(json.dumps(training.turn(int(line))), flush=True)
@@ -131,7 +136,9 @@ def beside(count: int) -> Iterator[None]:
 
 
 def measure(scene: str, given: argparse.Namespace) -> list[dict]:
-    """One row for each way: images per second, its ratio to the default turn by turn, and the threads at the end."""
+    """One row for each way: images per second, its ratio to the default turn by turn, and the
+    threads at the end.
+    """
     batch, others, bar = SCENES[scene]
     batch = given.batch or batch
     spins = list(dict.fromkeys([runtime.SPINS, *filter(None, given.spins.split(","))]))
@@ -222,8 +229,15 @@ def main(words: list[str]) -> None:
             ]
         )
     text = table(head, lines)
-    text += f"\n\nMedians over {given.turns} turns of {given.steps} steps each, float32; {CORES} cores. "
-    text += f"pushforward sets GOMP_SPINCOUNT={runtime.SPINS} and measures the number of threads in its first steps."
+    text += (
+        f"\n\nMedians over {given.turns} turns of {given.steps} steps each, float32; {CORES} "
+        "cores. "
+    )
+    text += (
+        f"pushforward sets GOMP_SPINCOUNT={runtime.SPINS} and measures the number of threads "
+        "in "
+        "its first steps."
+    )
     if given.write:
         write("threads", "Threads beside other processes", text, rows)
     else:

@@ -1,12 +1,15 @@
-"""Two-dimensional transport: the protocols of Tong et al. (2024) and of C2OT (2025), at most 150 s of one core each.
+"""Two-dimensional transport: the protocols of Tong et al. (2024) and of C2OT (2025), at most 150 s
+of one core each.
 
     python benchmarks/transport_2d.py [--seconds 120] [--seeds 5] [--only noise 8gaussians]
 
-From noise: 10,000 training examples, 1,000 samples by 100 Euler steps against 1,000 held-out examples, the mean of ten disjoint
-pairs; W2 is the root of the exact assignment's mean squared distance, NPE is from 2,000 examples. Permutations of minibatch
-optimal transport in groups of 512, each reused for 16 draws of times, and independent noise beside them. From 8gaussians-c2ot to
-moons-c2ot: 100,000 training examples on both sides, 10,000 held-out examples moved, W2 squared; one Euler step and 100 Heun
-steps, unconditional and given the class, groups of 1,024 reused for 32 draws.
+From noise: 10,000 training examples, 1,000 samples by 100 Euler steps against 1,000 held-out
+    examples, the mean of ten disjoint
+pairs; W2 is the root of the exact assignment's mean squared distance, NPE is from 2,000 examples.
+Permutations of minibatch optimal transport in groups of 512, each reused for 16 draws of times, and
+independent noise beside them. From 8gaussians-c2ot to moons-c2ot: 100,000 training examples on both
+sides, 10,000 held-out examples moved, W2 squared; one Euler step and 100 Heun steps, unconditional
+and given the class, groups of 1,024 reused for 32 draws.
 """
 
 from __future__ import annotations
@@ -64,14 +67,18 @@ def recipe(space: Any, group: int, reuse: int, source: Any, independent: bool = 
 
 
 def in_the_planes_units(data: Any, unit: float) -> Any:
-    """One scale for both columns, as in the papers: noise is N(0, 1) in the data's own units, and distances are the plane's."""
+    """One scale for both columns, as in the papers: noise is N(0, 1) in the data's own units, and
+    distances are the plane's.
+    """
     return dataclasses.replace(
         data, space=dataclasses.replace(data.space, mean=(0.0, 0.0), std=(unit, unit))
     )
 
 
 def w2(x: torch.Tensor, y: torch.Tensor) -> float:
-    """The mean squared distance of the best assignment, by POT's network simplex; few examples, which need no POT, by SciPy."""
+    """The mean squared distance of the best assignment, by POT's network simplex; few examples,
+    which need no POT, by SciPy.
+    """
     if len(x) <= FEW:
         distances = torch.cdist(x.double(), y.double()).square().numpy()
         return float(distances[linear_sum_assignment(distances)].mean())

@@ -3,9 +3,10 @@
     pip install diffusers
     PUSHFORWARD_DATA=FOLDER python benchmarks/unet_quality.py [--seconds 150]
 
-Flow matching on MNIST without labels, with our small U-Net and with diffusers' UNet2DModel of equal parameter count as one's own
-module, by the same optimiser, in turns of five seconds. Theirs is trained twice, at the rate that suits ours and at a third of
-it, so that neither is helped by the choice. Ours runs in bfloat16; theirs in float32, and channels_last, which is faster than its
+Flow matching on MNIST without labels, with our small U-Net and with diffusers' UNet2DModel of equal
+parameter count as one's own module, by the same optimiser, in turns of five seconds. Theirs is
+trained twice, at the rate that suits ours and at a third of it, so that neither is helped by the
+choice. Ours runs in bfloat16; theirs in float32, and channels_last, which is faster than its
 default layout. Judged by the Fréchet distance of 2,000 samples.
 """
 
@@ -83,7 +84,10 @@ def main(words: list[str]) -> None:
     base = judge.baselines()[0].scores
     body.append(["no network", "", *(f"{base[m].value:.4g}" for m in NAMES)])
     text = table(["network", "steps", *NAMES], body)
-    text += f"\n\n{given.seconds:g} s of training each in turns, n = {given.n}, one training, one sampling."
+    text += (
+        f"\n\n{given.seconds:g} s of training each in turns, n = {given.n}, one training, one "
+        "sampling."
+    )
     write(
         "unet_quality",
         "Equal seconds with our U-Net and with diffusers'",

@@ -1,11 +1,14 @@
-"""How fast does the default small U-Net train, against diffusers' UNet2DModel of equal parameter count?
+"""How fast does the default small U-Net train, against diffusers' UNet2DModel of equal parameter
+count?
 
-Protocol: 28 x 28 images with one channel, batch 128, one step = forward, mean squared error, backward, update.
-Ours runs as `pushforward` trains it on this machine: channels_last, bfloat16 autocast where the processor has it, Muon for
-kernels and fused AdamW for all else. diffusers' runs as its documentation shows it: default layout, float32, fused AdamW (its
-fastest of the configurations that we tried within 5 % of our parameter count). Both run in turns, one step each, in one process,
-so that a machine whose speed drifts treats them alike; medians over all steps after warm-up, and the median of the per-turn
-ratios.
+Protocol: 28 x 28 images with one channel, batch 128, one step = forward, mean squared error,
+    backward, update.
+Ours runs as `pushforward` trains it on this machine: channels_last, bfloat16 autocast where the
+processor has it, Muon for kernels and fused AdamW for all else. diffusers' runs as its
+documentation shows it: default layout, float32, fused AdamW (its fastest of the configurations that
+we tried within 5 % of our parameter count). Both run in turns, one step each, in one process, so
+that a machine whose speed drifts treats them alike; medians over all steps after warm-up, and the
+median of the per-turn ratios.
 
     pip install diffusers
     python benchmarks/unet_speed.py [--steps 20] [--batch 128] [--threads N]
@@ -140,7 +143,11 @@ def main(words: list[str]) -> None:
         count = result["parameters"]["diffusers" if name == "diffusers" else "ours"]
         rows.append([name, f"{count:,}", f"{rate:,.0f}", f"{ratio['median']:.2f}", spread])
     text = table(["U-Net", "parameters", "images/s", "ratio, median", "range"], rows)
-    text += f"\n\nTraining at batch {given.batch} on 28x28, {given.steps} steps each in turns; the bar is a ratio of 2.5."
+    text += (
+        f"\n\nTraining at batch {given.batch} on 28x28, {given.steps} steps each in turns; "
+        "the bar "
+        "is a ratio of 2.5."
+    )
     write("unet_speed", "Training speed of the small U-Net", text, [result])
 
 

@@ -1,15 +1,17 @@
 """How probable do variational autoencoders find the binarised test digits of MNIST?
 
-    PUSHFORWARD_DATA=FOLDER python benchmarks/vae_nll.py [--models NAME ...] [--seconds 3600] [--every 600] [--codes 5000]
+    PUSHFORWARD_DATA=FOLDER python benchmarks/vae_nll.py [--models NAME ...] [--seconds 3600]
+    [--every 600] [--codes 5000]
 
-Training digits are drawn as zeros and ones again in every epoch, the 10,000 test digits once, by seed. Nats by importance
-sampling with 5,000 codes a digit, averaged weights. On the way, every so many seconds, the same with 200 codes on 2,000
-training digits that are drawn once: a curve that no test digit has a part in. Runs lie in a folder: one that was cut off is
-taken up again, a finished one is only scored. Rows of models that are not asked for stay in the results.
+Training digits are drawn as zeros and ones again in every epoch, the 10,000 test digits once, by
+seed. Nats by importance sampling with 5,000 codes a digit, averaged weights. On the way, every so
+many seconds, the same with 200 codes on 2,000 training digits that are drawn once: a curve that no
+test digit has a part in. Runs lie in a folder: one that was cut off is taken up again, a finished
+one is only scored. Rows of models that are not asked for stay in the results.
 
 References:
-    Burda et al., Importance Weighted Autoencoders (2016), table 1: networks of two layers of 200 tanh, 3,280 epochs; Tucker et
-    al. (2019) for the gradient.
+    Burda et al., Importance Weighted Autoencoders (2016), table 1: networks of two layers of 200
+    tanh, 3,280 epochs; Tucker et al. (2019) for the gradient.
 """
 
 from __future__ import annotations
@@ -55,7 +57,9 @@ def textbook(layers: int, importance: int) -> Callable[[pf.data.Space], pf.Recip
 
 
 def convolutional(layers: int) -> Callable[[pf.data.Space], pf.Recipe]:
-    """Residual convolutions of 16 channels at 14 x 14, then 32; a code of 32 (after Kingma et al., IAF, 2016); or 64 and 32."""
+    """Residual convolutions of 16 channels at 14 x 14, then 32; a code of 32 (after Kingma et al.,
+    IAF, 2016); or 64 and 32.
+    """
 
     def recipe(space: pf.data.Space) -> pf.Recipe:
         latent = 32 if layers == 1 else 64
@@ -148,7 +152,9 @@ def run_case(name: str, given: argparse.Namespace) -> dict[str, Any]:
 
 
 def scored(trainer: Trainer, data: pf.data.Dataset, codes: int) -> tuple[float, float]:
-    """Nats of a test digit and their standard error, networks in the precision that they were trained in; parts are kept."""
+    """Nats of a test digit and their standard error, networks in the precision that they were
+    trained in; parts are kept.
+    """
     parts = []
     for start in range(0, len(data.held_out), PART):
         path = trainer.folder / f"nll-{codes}-{start}.json"
@@ -224,8 +230,15 @@ def report(rows: list[dict[str, Any]], given: argparse.Namespace) -> None:
         "scored in",
     ]
     text = table([*head, "processor", "commit", "date"], body)
-    text += f"\n\n10,000 test digits binarised once, {given.codes:,} codes each; ± is the standard error over digits."
-    text += f"\n\nWhile training ({WATCHED:,} training digits drawn once, {FEW} codes, averaged weights):\n\n"
+    text += (
+        f"\n\n10,000 test digits binarised once, {given.codes:,} codes each; ± is the "
+        "standard "
+        "error over digits."
+    )
+    text += (
+        f"\n\nWhile training ({WATCHED:,} training digits drawn once, {FEW} codes, averaged "
+        "weights):\n\n"
+    )
     points = [(row["model"], point) for row in rows for point in row["curve"]]
     text += table(
         ["model", "seconds", "steps", "nats"],

@@ -1,4 +1,6 @@
-"""One thread a test process, since several run beside each other, and threads that do not spin; before torch is imported."""
+"""One thread a test process, since several run beside each other, and threads that do not spin;
+before torch is imported.
+"""
 
 import contextlib
 import copy
@@ -41,8 +43,10 @@ QUICK = {
     "evaluation.plans": {"LEAST": 1e6, "FEWEST": 20, "PROBED": 20},
     "evaluation.model_metrics": {"TRACED_SECONDS": 0.01, "TRACED": TRACED, "LEVELS": 5},
 }
-"""What is drawn of a model, how long a classifier of features learns, how long a model is timed and measuring may take, by
-module: tests of these set numbers of their own. Processes that are forked for tests have them too."""
+"""What is drawn of a model, how long a classifier of features learns, how long a model is timed and
+measuring may take, by
+module: tests of these set numbers of their own. Processes that are forked for tests have them
+    too."""
 
 
 def _set_quick(put=setattr):
@@ -55,7 +59,8 @@ def _set_quick(put=setattr):
 
 
 def pytest_collection_finish():
-    """Libraries and tests stay to the end: no collection of garbage goes through them again, and there are fewer collections.
+    """Libraries and tests stay to the end: no collection of garbage goes through them again, and
+    there are fewer collections.
 
     Nobody reads the stacks of the nodes of an exported program.
     """
@@ -72,7 +77,9 @@ def pytest_sessionfinish():
 
 @pytest.fixture(scope="session", autouse=True)
 def _quick(tmp_path_factory):
-    """No pictures while it trains, short timings; features and floors are computed once. Yields the usual numbers."""
+    """No pictures while it trains, short timings; features and floors are computed once. Yields the
+    usual numbers.
+    """
     base = tmp_path_factory.getbasetemp()
     shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
     with pytest.MonkeyPatch.context() as patch:
@@ -82,7 +89,9 @@ def _quick(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def as_usual(_quick):
-    """A context in which the numbers of `QUICK` are as users have them, for fixtures that are shared."""
+    """A context in which the numbers of `QUICK` are as users have them, for fixtures that are
+    shared.
+    """
 
     @contextlib.contextmanager
     def context():
@@ -96,7 +105,9 @@ def as_usual(_quick):
 
 @pytest.fixture(scope="session")
 def command_folder(tmp_path_factory):
-    """A folder with a table and runs, which commands share; a test changes nothing that was there."""
+    """A folder with a table and runs, which commands share; a test changes nothing that was
+    there.
+    """
     folder = tmp_path_factory.mktemp("cli")
     command_line.furnish(folder)
     return folder

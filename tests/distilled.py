@@ -1,4 +1,6 @@
-"""A recipe of two networks and a frozen teacher, as a user would write it in a file of one's own."""
+"""A recipe of two networks and a frozen teacher, as a user would write it in a file of
+one's own.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,9 @@ from pushforward.networks import MLP, Reshaped
 
 
 class Matched(Method):
-    """A one-step student learns where a frozen teacher and a second network, which follows the student, disagree."""
+    """A one-step student learns where a frozen teacher and a second network, which follows the
+    student, disagree.
+    """
 
     def __init__(self, student: nn.Module, second: Denoiser, teacher: Flow, space: Space) -> None:
         super().__init__()

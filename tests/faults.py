@@ -1,10 +1,12 @@
-"""Planted faults: each is one wrong line in a copy of the package, and the named tests must fail on it.
+"""Planted faults: each is one wrong line in a copy of the package, and the named tests must fail on
+it.
 
     python tests/faults.py [PART ...]
 
 They stand in ``tests/planted``, by the file of the package that they change.
-Runs all faults, or those of files whose path contains a PART, and prints which were caught. A fault that survives means that
-a test is missing or proves nothing. This takes a while (a run of these tests for each), so it is no part of `make test`.
+Runs all faults, or those of files whose path contains a PART, and prints which were caught. A fault
+that survives means that a test is missing or proves nothing. This takes a while (a run of these
+tests for each), so it is no part of `make test`.
 """
 
 from __future__ import annotations
@@ -25,7 +27,9 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 Fault = tuple[str, str, str]
-"""What the line says, what it says with the fault, and the test modules that must notice, separated by blanks."""
+"""What the line says, what it says with the fault, and the test modules that must notice, separated
+by blanks.
+"""
 
 
 def collected() -> dict[str, list[Fault]]:
@@ -39,7 +43,8 @@ def collected() -> dict[str, list[Fault]]:
         faults = runpy.run_path(str(path))["FAULTS"]
         if twice := joined.keys() & faults.keys():
             raise ValueError(
-                f"{path.name} and another module name {', '.join(sorted(twice))}: keep the faults of a file together."
+                f"{path.name} and another module name {', '.join(sorted(twice))}: keep the faults "
+                "of a file together."
             )
         joined |= faults
     return joined
@@ -102,7 +107,8 @@ def planted(copy: Path, file: str, fault: Fault, pytest_main: Callable[[list[str
         path.write_text(text)
     seconds = time.perf_counter() - started
     print(
-        f"{'caught' if caught else 'SURVIVED':9} {file}: {right!r} -> {wrong!r} ({seconds:.0f} s) {how}",
+        f"{'caught' if caught else 'SURVIVED':9} {file}: {right!r} -> {wrong!r} ({seconds:.0f} s) "
+        f"{how}",
         flush=True,
     )
     return caught
@@ -111,7 +117,9 @@ def planted(copy: Path, file: str, fault: Fault, pytest_main: Callable[[list[str
 def fails(
     copy: Path, modules: list[str], pytest_main: Callable[[list[str]], int]
 ) -> tuple[bool, str]:
-    """Whether any test of these modules fails, and which did first; a module that cannot be imported proves nothing."""
+    """Whether any test of these modules fails, and which did first; a module that cannot be
+    imported proves nothing.
+    """
     words = [
         "-x",
         "-q",

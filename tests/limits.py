@@ -3,7 +3,8 @@
     python tests/limits.py            prints each figure beside its limit
     python tests/limits.py --lower    writes today's figures into limits.json where they are lower
 
-A limit falls to its target and rises by what a new feature was allowed to add, said in the commit that raises it.
+A limit falls to its target and rises by what a new feature was allowed to add, said in the commit
+that raises it.
 """
 
 from __future__ import annotations
@@ -43,7 +44,9 @@ def sources(folder: str) -> dict[str, str]:
 
 @functools.cache
 def nodes(folder: str) -> dict[str, list[ast.AST]]:
-    """Every node of the syntax trees below a folder, by the file's path from the repository's root."""
+    """Every node of the syntax trees below a folder, by the file's path from the
+    repository's root.
+    """
     return {file: list(ast.walk(ast.parse(text))) for file, text in sources(folder).items()}
 
 

@@ -1,4 +1,6 @@
-"""The alarms of training: on planted histories, of real trainings, of posteriors and of maps between two times."""
+"""The alarms of training: on planted histories, of real trainings, of posteriors and of maps
+between two times.
+"""
 
 import dataclasses
 import json
@@ -31,7 +33,9 @@ from pushforward.training.monitor.health import Jumps, disagreement, in_words
 
 
 def measured(values, every=50, **more):
-    """A history: at each multiple of ``every`` one row, with the given modes held of 8 (or coverage, where below 1)."""
+    """A history: at each multiple of ``every`` one row, with the given modes held of 8 (or
+    coverage, where below 1).
+    """
     rows = []
     for number, value in enumerate(values, 1):
         if isinstance(value, int):
@@ -185,7 +189,9 @@ def test_divergence_is_a_gap_above_10000_for_50_steps(gaps, begins):
 
 
 class Fading(Game):
-    """Its generator is the data's own Gaussian; from step 30 it is told to give a single point, from step 90 to mend."""
+    """Its generator is the data's own Gaussian; from step 30 it is told to give a single point,
+    from step 90 to mend.
+    """
 
     def __init__(self, space):
         super().__init__(space, nn.Linear(3, space.size, bias=False))
@@ -199,7 +205,9 @@ class Fading(Game):
 
 
 def test_a_resumed_run_raises_the_same_alarms(tmp_path, monkeypatch):
-    """Cut in the middle of a collapse, before its alarm and after it: what had been seen is read again from the log."""
+    """Cut in the middle of a collapse, before its alarm and after it: what had been seen is read
+    again from the log.
+    """
     monkeypatch.setattr(health, "interval", lambda batch: 5)
     monkeypatch.setattr(rules, "HOLDING", 20)
     monkeypatch.setitem(rules.RULES, "collapse", (rules.RULES["collapse"][0], 20))
@@ -378,7 +386,9 @@ def test_when_targets_have_the_wrong_size(history, says):
 
 
 class Exact(nn.Module):
-    """The mean velocity of the flow from N(0, 1) to N(MEAN, VARIANCE); without ``agreeing`` its velocity at t, whatever s."""
+    """The mean velocity of the flow from N(0, 1) to N(MEAN, VARIANCE); without ``agreeing`` its
+    velocity at t, whatever s.
+    """
 
     def __init__(self, agreeing=True):
         super().__init__()

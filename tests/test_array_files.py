@@ -1,4 +1,6 @@
-"""Files of arrays and their headers: each is used or refused with a reason, and the reason names what is wrong."""
+"""Files of arrays and their headers: each is used or refused with a reason, and the reason names
+what is wrong.
+"""
 
 import io
 import pickle

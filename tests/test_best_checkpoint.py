@@ -152,7 +152,9 @@ def test_a_short_training_says_how_to_go_on():
 
 
 def finish_run(coverage, recall, earlier=(1.0, 1.0), **state):
-    """A finish of 600 steps whose guard has measured these shares of the start's at its end, and ``earlier`` at step 7."""
+    """A finish of 600 steps whose guard has measured these shares of the start's at its end, and
+    ``earlier`` at step 7.
+    """
     health = {
         "coverage_ratio": coverage,
         "coverage_limit": 0.97,
@@ -207,7 +209,9 @@ def test_a_finish_says_what_it_lost_and_what_to_use_instead(monkeypatch):
 def test_an_interrupted_demo_goes_on_shows_pictures_and_writes_one_report(
     tmp_path, monkeypatch, capsys, pictured
 ):
-    """The whole verb on few models and few samples: what is trained and measured is tested elsewhere."""
+    """The whole verb on few models and few samples: what is trained and measured is tested
+    elsewhere.
+    """
     monkeypatch.setattr(demonstration, "FAMILIES", ("vae",))
     monkeypatch.setattr("pushforward.evaluation.comparison.CAST", {"flow": CAST["flow"]})
     compare = comparison.compare

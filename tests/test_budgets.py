@@ -1,4 +1,6 @@
-"""Budgets in seconds, on a simulated clock: where training ends, how the rate moves, and what a resumed run keeps."""
+"""Budgets in seconds, on a simulated clock: where training ends, how the rate moves, and
+what a resumed run keeps.
+"""
 
 import numpy as np
 import pytest
@@ -91,7 +93,9 @@ def one_second_a_step(monkeypatch):
 
 
 def test_a_killed_run_goes_on_with_its_elapsed_time(tmp_path, one_second_a_step):
-    """It is saved in quarters of its budget; the killed run has lost the steps after the last save, not their number."""
+    """It is saved in quarters of its budget; the killed run has lost the steps after the
+    last save, not their number.
+    """
     data = space_data((2,), labels=False)
     out = tmp_path / "run"
     trainer = prepare(recipe_for("flow", data), data, seconds=20.0, out=out, progress=Deadly(13))
@@ -108,7 +112,9 @@ def test_a_killed_run_goes_on_with_its_elapsed_time(tmp_path, one_second_a_step)
 
 
 def test_a_run_that_an_earlier_version_has_finished_stays_finished(tmp_path, one_second_a_step):
-    """Earlier versions fixed the number of steps before the end, and then missed the seconds a little."""
+    """Earlier versions fixed the number of steps before the end, and then missed the
+    seconds a little.
+    """
     data = space_data((2,), labels=False)
     out = tmp_path / "run"
     pf.fit(recipe_for("flow", data), data, seconds=4.0, out=out)

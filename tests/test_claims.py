@@ -1,4 +1,6 @@
-"""Every benchmark runs as ``--smoke``; every claim of the field has its row, and the page says what the results say."""
+"""Every benchmark runs as ``--smoke``; every claim of the field has its row, and the page says what
+the results say.
+"""
 
 import importlib
 import json
@@ -110,7 +112,9 @@ def files():
 
 @pytest.fixture(scope="module")
 def protocol():
-    """The shared module; all smoke runs of this file share one temporary folder, and so features and floors."""
+    """The shared module; all smoke runs of this file share one temporary folder, and so features
+    and floors.
+    """
     sys.path.insert(0, str(BENCHMARKS))
     module = importlib.import_module("protocol")
     with module.smoke():

@@ -1,4 +1,6 @@
-"""The prior of a conditional VAE in closed form; samples of decoders of vectors are draws from p(x | z)."""
+"""The prior of a conditional VAE in closed form; samples of decoders of vectors are draws from p(x
+| z).
+"""
 
 import functools
 import math
@@ -97,7 +99,9 @@ class Spread(nn.Module):
 
 @pytest.mark.parametrize("options", [{}, {"samples": 4}, {"samples": 4, "dreg": True}])
 def test_the_bound_moves_the_prior_to_the_moments_of_the_codes_of_each_class(options):
-    """Averages over the classes are fixed, so the codes have 0 and 1 there: N(1.5, .5^2) and N(-1.5, 2^2)."""
+    """Averages over the classes are fixed, so the codes have 0 and 1 there: N(1.5, .5^2) and
+    N(-1.5, 2^2).
+    """
     torch.manual_seed(0)
     labels = torch.arange(400) % 2
     noise = torch.randn(200, 3)

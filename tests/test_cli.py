@@ -1,4 +1,6 @@
-"""The command line as a person meets it: exit codes, messages, lists, runs, comparisons and samples."""
+"""The command line as a person meets it: exit codes, messages, lists, runs, comparisons and
+samples.
+"""
 
 import io
 import json
@@ -318,17 +320,23 @@ def test_a_live_page_is_refused_before_anything_is_trained(here, capsys, monkeyp
 
 
 def signalled(code):
-    """Exit code and stderr of ``run(name)`` for each signal, in processes forked from one that has loaded torch."""
+    """Exit code and stderr of ``run(name)`` for each signal, in processes forked from one that has
+    loaded torch.
+    """
     forks = """
 for name in ("SIGINT", "SIGTERM"):
     child = os.fork()
     if child == 0:
-        signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs inherit that it is ignored
+        # background jobs of a shell inherit that SIGINT is ignored
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         os.dup2(os.open(name + ".txt", os.O_CREAT | os.O_WRONLY | os.O_TRUNC), 2)
         sys.exit(run(name))
     print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 """
-    head = "import os, signal, sys, threading, time\nfrom pushforward.cli import main\nfrom pushforward import recipes, training\n"
+    head = (
+        "import os, signal, sys, threading, time\nfrom pushforward.cli import main\nfrom "
+        "pushforward import recipes, training\n"
+    )
     done = forking.run(head + code + forks)
     assert done.returncode == 0, done.stderr
     return [
@@ -349,7 +357,8 @@ def cut(self, start, *args):
 transports.Transport._begun = cut
 def run(name):
     transports.name = name
-    return main(["sample", "flow", "--n", "400", "--batch", "10", "--steps", "2", "--out", f"cut-{name}.npz"])
+    words = ["--n", "400", "--batch", "10", "--steps", "2", "--out", f"cut-{name}.npz"]
+    return main(["sample", "flow", *words])
 """
     for (exit_code, err), wanted, says in zip(
         signalled(code), (130, 143), ("interrupted", ""), strict=True
@@ -377,8 +386,8 @@ def soon(name):
     os.kill(os.getpid(), getattr(signal, name))
 def run(name):
     threading.Thread(target=soon, args=[name], daemon=True).start()
-    words = ["--data", "moons", "--size", "tiny", "--steps", "1000000", "--batch", "64", "--out", f"cut-{name}"]
-    return main(["train", "vae", *words])
+    words = ["--data", "moons", "--size", "tiny", "--steps", "1000000", "--batch", "64"]
+    return main(["train", "vae", *words, "--out", f"cut-{name}"])
 """
     for (exit_code, err), wanted, folder in zip(
         signalled(code), (130, 75), ("cut-SIGINT", "cut-SIGTERM"), strict=True

@@ -1,4 +1,6 @@
-"""The verbs that edit with a run, the options that all sampling verbs share, and mistakes in them."""
+"""The verbs that edit with a run, the options that all sampling verbs share, and mistakes
+in them.
+"""
 
 import contextlib
 import functools

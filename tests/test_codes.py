@@ -126,7 +126,9 @@ def test_looking_through_a_coder_that_changes_nothing():
 
 
 def test_active_units_are_those_that_are_seen_to_carry_something():
-    """A mean of variance v costs v / 2 nats at least: units above the published .01 lie above .005."""
+    """A mean of variance v costs v / 2 nats at least: units above the published .01 lie
+    above .005.
+    """
     data = space_data((4,), labels=False, n=400)
     scale = torch.tensor([0.05, 0.11, 0.5, 2.0])
     statistics = code_statistics(Autoencoder(Scaled(scale), Back(), data.space), data)

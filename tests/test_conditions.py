@@ -1,4 +1,6 @@
-"""Conditions by kind: requests, draws, embeddings and masks; models of continuous attributes; a kind that a file adds."""
+"""Conditions by kind: requests, draws, embeddings and masks; models of continuous attributes; a
+kind that a file adds.
+"""
 
 import numpy as np
 import pytest

@@ -1,4 +1,6 @@
-"""The checks for parts of one's own: the package's parts pass, and each planted mistake is named."""
+"""The checks for parts of one's own: the package's parts pass, and each planted mistake is
+named.
+"""
 
 from typing import ClassVar
 
@@ -302,7 +304,9 @@ def test_a_recipe_of_ones_own_passes(tmp_path):
 
 
 def test_a_recipe_that_counts_in_itself_is_named(tmp_path, monkeypatch):
-    """Its loss depends on how often it was asked in this process, so a resumed run ends elsewhere."""
+    """Its loss depends on how often it was asked in this process, so a resumed run ends
+    elsewhere.
+    """
 
     def losses(self, batch, now):
         self.count += 1

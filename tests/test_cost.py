@@ -1,4 +1,6 @@
-"""What models cost: operations, memory and times, guesses that they have to beat, and budgets in operations."""
+"""What models cost: operations, memory and times, guesses that they have to beat, and budgets in
+operations.
+"""
 
 from __future__ import annotations
 
@@ -71,7 +73,9 @@ def test_operations_of_many_steps_follow_from_those_of_few(solver, steps):
 
 
 class Simulated:
-    """A clock that samplers move; between two of its times everything takes ``factor`` times as long."""
+    """A clock that samplers move; between two of its times everything takes ``factor`` times as
+    long.
+    """
 
     def __init__(self, busy, factor=25.0):
         self.now = 0.0
@@ -87,7 +91,9 @@ class Simulated:
 
 @pytest.mark.parametrize("busy", [(0.05, 1.0), (0.35, 7.0)])
 def test_a_comparison_times_its_models_in_turns(monkeypatch, busy):
-    """Timed one after the other, the second model's whole measurement lay in the second of these moments."""
+    """Timed one after the other, the second model's whole measurement lay in the second of these
+    moments.
+    """
     clock = Simulated(busy)
     data = vectors()
     for module in ("evaluator", "timing", "plans"):
@@ -106,7 +112,9 @@ def test_a_comparison_times_its_models_in_turns(monkeypatch, busy):
 
 
 def test_a_fixed_time_per_call_is_not_taken_for_the_time_per_sample(monkeypatch):
-    """Neither in the report nor in the plan, and a model with slow samples is timed with few of them."""
+    """Neither in the report nor in the plan, and a model with slow samples is timed with few of
+    them.
+    """
     clock = Simulated((0.0, 0.0))
     data = vectors(1330)
     drawn = {"late": [], "slow": []}
@@ -137,7 +145,9 @@ def test_a_fixed_time_per_call_is_not_taken_for_the_time_per_sample(monkeypatch)
 
 
 def test_sampling_memory_counts_weights_and_the_batch_alone():
-    """A map through one wide layer: weights, noise, hidden rows, and what space and clamp make of the output."""
+    """A map through one wide layer: weights, noise, hidden rows, and what space and clamp make of
+    the output.
+    """
     space = VectorSpace((3,), (0.0,) * 3, (1.0,) * 3)
     n = 64
     wide = nn.Sequential(nn.Linear(3, 4096), nn.Linear(4096, 3))
@@ -196,7 +206,9 @@ def test_a_uniform_guess_needs_the_logarithm_of_the_levels():
 
 
 def test_the_guess_for_vectors_is_a_gaussian():
-    """Against scipy's density; labelled data has one for each class where the model is given the labels."""
+    """Against scipy's density; labelled data has one for each class where the model is given the
+    labels.
+    """
     from scipy.stats import multivariate_normal
 
     rng = np.random.default_rng(1)

@@ -144,7 +144,9 @@ def test_times_stay_inside_the_ends(name, path):
 )
 @pytest.mark.parametrize("path", [Linear(), VP(), VE()])
 def test_a_weight_values_an_error_the_same_in_every_prediction(weight, path):
-    """The weighted squared error of one wrong estimate must not depend on the prediction in which it is written."""
+    """The weighted squared error of one wrong estimate must not depend on the prediction in which
+    it is written.
+    """
     t = torch.linspace(0.1, 0.9, 9, dtype=torch.float64)
     x, z, fault = torch.randn(3, 9, 4, dtype=torch.float64)
     k = path.at(t).over(x)

@@ -1,4 +1,6 @@
-"""Crashes and interruptions: the old state or the new one is there, whole, and the run can be resumed."""
+"""Crashes and interruptions: the old state or the new one is there, whole, and the run can be
+resumed.
+"""
 
 import contextlib
 import json
@@ -29,7 +31,9 @@ SAVES = {
     "one stays": {"step": 3, "keep": 1},
     "after an older one": {"step": 2, "after": 1},
 }
-"""Saves into a folder that holds the checkpoints of steps 1 and 2; the last is of a training that went on from step 1."""
+"""Saves into a folder that holds the checkpoints of steps 1 and 2; the last is of a training that
+went on from step 1.
+"""
 
 
 @pytest.fixture
@@ -73,7 +77,9 @@ def test_after_every_change_of_the_disk_a_whole_state_is_there(kind, power, fold
 
 
 def test_a_crash_while_training_goes_on_costs_nothing(tmp_path):
-    """The process dies in the save of step 2, which is written beside the next steps or while they wait."""
+    """The process dies in the save of step 2, which is written beside the next steps or while they
+    wait.
+    """
     cases = [
         (str(tmp_path / f"{last}-{beside}"), last, beside)
         for beside in (False, True)

@@ -1,4 +1,6 @@
-"""Runs that are damaged, changed, older or of another format; only what a command wrote is removed, and no link is followed."""
+"""Runs that are damaged, changed, older or of another format; only what a command wrote is removed,
+and no link is followed.
+"""
 
 import contextlib
 import hashlib
@@ -76,7 +78,9 @@ def test_changed_data_is_refused(tmp_path):
 )
 @pytest.mark.parametrize("hashed", [True, False])
 def test_a_changed_spec_is_refused(change, sound, hashed, tmp_path, monkeypatch):
-    """By its hash; and, where a checkpoint holds none, without a bug's traceback if it cannot be read."""
+    """By its hash; and, where a checkpoint holds none, without a bug's traceback if it cannot be
+    read.
+    """
     if not hashed:
         monkeypatch.setattr("pushforward.training.runs.run.check_spec", lambda *_: None)
         monkeypatch.setattr("pushforward.training.api.check_spec", lambda *_: None)
@@ -149,7 +153,9 @@ def names(folder):
 
 
 def test_after_an_older_checkpoint_later_ones_go(tmp_path):
-    """Of the run that was given up nothing may be taken for the newest, nor kept in a whole one's place."""
+    """Of the run that was given up nothing may be taken for the newest, nor kept in a whole one's
+    place.
+    """
     folder, data = run_folder(tmp_path, steps=9, every=3)
     assert names(folder) == ["step_000006", "step_000009"]
     damaged = folder / "checkpoints" / "step_000009" / "method.safetensors"

@@ -1,4 +1,6 @@
-"""Distillation: students start as their teacher and learn along its trajectories, by its features and at scales."""
+"""Distillation: students start as their teacher and learn along its trajectories, by its features
+and at scales.
+"""
 
 import functools
 import shutil
@@ -72,7 +74,9 @@ def test_what_has_no_student_is_refused(moons, tmp_path):
 
 
 def test_trajectories_are_the_teachers_own(teacher):
-    """Their ends are its samples of the same seeds, and between two of them the stored target leads from one to the other."""
+    """Their ends are its samples of the same seeds, and between two of them the stored target leads
+    from one to the other.
+    """
     flow = teacher.transport.with_solver("dpm:2", 6)
     stored = Trajectories(flow, 300, seed=11)
     stored.fill()
@@ -232,7 +236,8 @@ def test_the_distance_is_that_of_normalised_features_of_equally_noised_images(pa
     at = torch.tensor([0.05, 0.1, 0.2, 0.3, 0.4])
     distance = Likeness().distance(denoiser, (x, y), (at, noise), None)
     share = at[:, None, None, None]
-    # noise of the straight path, in the scale of unit variance that a network receives on any path; its norm drops the scale
+    # noise of the straight path, in the scale of unit variance that a network receives on any path;
+    # its norm drops the scale
     given, wanted = (
         F.group_norm((1 - share) * image + share * noise, 1, eps=0.0) for image in (x, y)
     )

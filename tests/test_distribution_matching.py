@@ -60,7 +60,9 @@ def matching(real, fake, path=None, **options):
 
 @pytest.mark.parametrize("path", [Linear(), VP(), VE()], ids=["linear", "vp", "ve"])
 def test_the_step_is_the_difference_of_the_scores(path):
-    """x_fake - x_real = sigma^2 / alpha (score_fake - score_real), in closed form, over the mean distance to x_real."""
+    """x_fake - x_real = sigma^2 / alpha (score_fake - score_real), in closed form, over the mean
+    distance to x_real.
+    """
     real = (0.3, 0.5)
     fake = (-0.4, 1.2)
     method = matching(real, fake, path)

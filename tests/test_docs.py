@@ -1,6 +1,7 @@
 """The documentation is true: its code runs as pasted, its commands run, its links lead somewhere.
 
-Budgets are two steps, and named data sets hold a few examples; all else is as a reader would paste it.
+Budgets are two steps, and named data sets hold a few examples; all else is as a reader would paste
+it.
 """
 
 import contextlib
@@ -129,7 +130,9 @@ def first(source):
 
 @pytest.fixture(scope="module")
 def here(tmp_path_factory):
-    """A folder as a reader has it: photos, a seven, the example, earlier runs; with small data and small budgets."""
+    """A folder as a reader has it: photos, a seven, the example, earlier runs; with small data and
+    small budgets.
+    """
     folder = tmp_path_factory.mktemp("docs")
     with pytest.MonkeyPatch.context() as patch:
         yield _prepared(folder, patch)

@@ -1,4 +1,6 @@
-"""Mistakes in names, paths and numbers are answered before torch is imported, in the words of the library."""
+"""Mistakes in names, paths and numbers are answered before torch is imported, in the words of the
+library.
+"""
 
 import os
 import subprocess

@@ -94,7 +94,9 @@ def test_the_ends_of_strength(path, solver):
 
 
 def test_a_variation_has_the_mean_and_spread_of_noising_and_solving_back():
-    """x_t = alpha x + sigma z, and the ideal ODE scales what deviates from the mean by sqrt(v / (alpha^2 v + sigma^2))."""
+    """x_t = alpha x + sigma z, and the ideal ODE scales what deviates from the mean by sqrt(v /
+    (alpha^2 v + sigma^2)).
+    """
     v = 0.6
     mean = 0.4
     flow = rows(VP(), [[v]], solvers.RK4(), 60, mean=(mean,))

@@ -1,4 +1,6 @@
-"""Networks and samplers as programs of `torch.export` and as ONNX files, against the samplers themselves."""
+"""Networks and samplers as programs of `torch.export` and as ONNX files, against the samplers
+themselves.
+"""
 
 import base64
 import copy
@@ -73,7 +75,9 @@ TIMED = {
 
 
 class Light(torch.nn.Module):
-    """A few operations on x, all times and the label; what else networks do is exported above, by itself."""
+    """A few operations on x, all times and the label; what else networks do is exported above, by
+    itself.
+    """
 
     def __init__(self):
         super().__init__()
@@ -167,7 +171,9 @@ def worst(made, steps=(1, 2, 5), examples=(1, 5)):
 
 @pytest.fixture(autouse=True, scope="module")
 def one_registry():
-    """Torch builds its list of translations anew for each export, which is most of the time of a small one."""
+    """Torch builds its list of translations anew for each export, which is most of the time of a
+    small one.
+    """
     from torch.onnx._internal.exporter._registration import ONNXRegistry
 
     first = functools.cache(ONNXRegistry.from_torchlib)
@@ -189,7 +195,9 @@ def every_solver():
 
 
 def test_one_graph_holds_every_solver_and_number_of_steps(every_solver):
-    """Solvers of one and of many slots, with noise and without, share a loop; each example has a scale of its own."""
+    """Solvers of one and of many slots, with noise and without, share a loop; each example has a
+    scale of its own.
+    """
     assert list(every_solver.flows) == FIXED
     assert worst(every_solver, (1, 12)) < 1e-5
 
@@ -295,8 +303,15 @@ def run(tmp_path_factory):
     return pf.fit("flow", pf.data.load("digits"), size="tiny", steps=4, out=folder)
 
 
-ALONE = "import sys; sys.modules['torch'] = sys.modules['pushforward'] = None; sys.argv = sys.argv[1:]; import runpy; "
-ALONE += "sys.path.insert(0, __import__('os').path.dirname(sys.argv[0])); runpy.run_path(sys.argv[0], run_name='__main__')"
+ALONE = (
+    "import sys; sys.modules['torch'] = sys.modules['pushforward'] = None; sys.argv = "
+    "sys.argv[1:]; import runpy; "
+)
+ALONE += (
+    "sys.path.insert(0, __import__('os').path.dirname(sys.argv[0])); "
+    "runpy.run_path(sys.argv[0], "
+    "run_name='__main__')"
+)
 
 
 def alone(file, *words):
@@ -355,7 +370,9 @@ def test_the_files_are_small_and_say_nothing_of_the_machine(run, written):
 
 @pytest.mark.parametrize("make", [mixed_table, wide_table])
 def test_rows_of_an_exported_table_are_those_of_sample_byte_for_byte(make, tmp_path):
-    """Of codes, whose decoder draws noise of its own; and of wide noise, which reaches all values."""
+    """Of codes, whose decoder draws noise of its own; and of wide noise, which reaches all
+    values.
+    """
     data = make()
     torch.manual_seed(0)
     codes = pf.recipes.vae(data.space, "tiny").method.autoencoder()
@@ -398,7 +415,9 @@ def test_an_export_of_a_table_says_that_it_holds_training_values(tmp_path, capsy
 
 
 def test_a_generator_of_rows_is_a_graph():
-    """Its scores are looked up among the edges of closed columns; what float16 does not hold, such as units, stays float32."""
+    """Its scores are looked up among the edges of closed columns; what float16 does not hold, such
+    as units, stays float32.
+    """
     torch.manual_seed(0)
     assert (
         worst(

@@ -1,4 +1,6 @@
-"""Features and their extractors: closed forms, laws, identity and cache, several spaces side by side."""
+"""Features and their extractors: closed forms, laws, identity and cache, several spaces side by
+side.
+"""
 
 from __future__ import annotations
 
@@ -219,7 +221,9 @@ def plain_digits():
 
 @pytest.fixture
 def weights(tmp_path, monkeypatch):
-    """A file of weights, and a small network in the place of Inception v3 that reads it as torch-fidelity does."""
+    """A file of weights, and a small network in the place of Inception v3 that reads it as
+    torch-fidelity does.
+    """
     kind = pytest.importorskip("torch_fidelity.feature_extractor_inceptionv3")
 
     class Small(nn.Module):

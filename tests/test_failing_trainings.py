@@ -86,7 +86,9 @@ def test_an_extension_is_kept_when_it_is_killed(tmp_path):
 
 
 def test_weights_that_are_not_finite_are_not_saved(tmp_path):
-    """Loss and gradient are finite, and the update is not: training ends at once, before anything is saved."""
+    """Loss and gradient are finite, and the update is not: training ends at once, before anything
+    is saved.
+    """
     data = space_data((2,), labels=False)
     trainer = prepare(
         recipe_for("flow", data), data, steps=6, out=tmp_path / "run", checkpoint_every=2
@@ -100,7 +102,9 @@ def test_weights_that_are_not_finite_are_not_saved(tmp_path):
 
 
 def test_a_broken_training_leaves_the_others_theirs(tmp_path):
-    """One model diverges: the rest finish, and the fallen one is judged at its last checkpoint, with a warning."""
+    """One model diverges: the rest finish, and the fallen one is judged at its last checkpoint,
+    with a warning.
+    """
     data = space_data((2,), labels=False)
     trainers = [
         prepare(recipe_for(name, data), data, steps=5, out=tmp_path / name, checkpoint_every=2)
@@ -168,7 +172,9 @@ def test_a_run_of_changed_files_is_not_resumed(folder, tmp_path):
 
 
 def test_a_file_that_vanishes_costs_no_step(folder, tmp_path):
-    """The steps so far are saved, and the run ends where the undisturbed one ends once the file is there again."""
+    """The steps so far are saved, and the run ends where the undisturbed one ends once the file is
+    there again.
+    """
     data = pf.data.load(folder, stream=True)
     recipe = recipe_for("flow", data)
     whole = pf.fit(recipe, data, steps=6, out=tmp_path / "whole")

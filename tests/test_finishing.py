@@ -1,4 +1,6 @@
-"""Finishing a map: penalties by differences, the anchor, the guard, a critic on features, and runs."""
+"""Finishing a map: penalties by differences, the anchor, the guard, a critic on features,
+and runs.
+"""
 
 import dataclasses
 import math
@@ -237,7 +239,9 @@ def test_runs_are_finished_and_matched(runs, tmp_path):
 
 @pytest.mark.parametrize("name", ["consistency", "meanflow"])
 def test_what_sharpens_a_map_keeps_how_it_is_sampled(name, tmp_path):
-    """A consistency model knows no end but data: in two calls it is noised again, also as a teacher that is read from its run."""
+    """A consistency model knows no end but data: in two calls it is noised again, also as a teacher
+    that is read from its run.
+    """
     before = pf.fit(recipe_for(name, DATA), DATA, steps=1, out=tmp_path / "map")
     assert before.transport.solver.renoise == (name == "consistency")
     pf.fit(recipe_for("flow", DATA), DATA, steps=1, out=tmp_path / "flow")
@@ -383,7 +387,9 @@ def test_only_the_small_critics_learn_and_both_players_see_noise():
 
 
 def collapses(monkeypatch, after):
-    """From a share of training on, the map is drawn to a single point; until then it stays where it is."""
+    """From a share of training on, the map is drawn to a single point; until then it stays where it
+    is.
+    """
     whole = Finish.losses
 
     def losses(self, batch, now):
@@ -463,7 +469,9 @@ def test_a_planted_collapse_ends_the_training_with_the_weights_before(whole):
 
 @pytest.mark.parametrize("kill", [4, 13, 14])
 def test_a_killed_training_ends_where_the_whole_one_ends(kill, whole, tmp_path, monkeypatch):
-    """It is killed before the collapse, and between the check that was passed and the one that was not."""
+    """It is killed before the collapse, and between the check that was passed and the one that was
+    not.
+    """
     collapses(monkeypatch, 0.5)
     trainer = begun(_collapsing(), DATA, tmp_path / "cut", steps=24, checkpoint_every=kill)
     while trainer.clock.step < kill:
@@ -562,7 +570,9 @@ def test_samples_of_the_reference_are_drawn_once(monkeypatch):
 
 
 def test_a_fall_that_chance_explains_does_not_count():
-    """A wider cloud covers some examples and loses others: the limit is two standard errors of the paired difference below 1."""
+    """A wider cloud covers some examples and loses others: the limit is two standard errors of the
+    paired difference below 1.
+    """
     watch = Variety(DATA)
     width = 1.4
     measures = watch.look(moment(width, 0, 0.2))

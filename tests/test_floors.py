@@ -168,7 +168,9 @@ def test_every_class_is_in_the_half_of_the_features():
 
 
 def test_copies_of_a_row_are_in_one_half():
-    """Of a doubled file, half of the floor's rows would else have a twin on which the classifier was trained."""
+    """Of a doubled file, half of the floor's rows would else have a twin on which the classifier
+    was trained.
+    """
     x, labels = vectors(700)
     data = dataset(np.repeat(x, 2, axis=0), np.repeat(labels, 2), held_out=400)
     rows = halves(data)
@@ -183,7 +185,9 @@ def test_copies_of_a_row_are_in_one_half():
 
 
 def test_near_copies_of_the_floor_are_counted_among_all_other_training_rows(monkeypatch):
-    """Half of the rows have a twin; a redraw of 200 of 800 rows would take every fourth twin away."""
+    """Half of the rows have a twin; a redraw of 200 of 800 rows would take every fourth
+    twin away.
+    """
     r = random(8)
     x = r.standard_normal((1000, 12)).astype(np.float32)
     twins = 200 + r.permutation(800)[:400]

@@ -1,4 +1,6 @@
-"""Adversarial games, their augmentation, networks, penalties and recipe, each against a closed form."""
+"""Adversarial games, their augmentation, networks, penalties and recipe, each against a closed
+form.
+"""
 
 from __future__ import annotations
 
@@ -99,7 +101,9 @@ def rows(n=64):
 
 
 def parts(n=64):
-    """Scores and squared slopes of n real and generated examples, computed apart from the library."""
+    """Scores and squared slopes of n real and generated examples, computed apart from the
+    library.
+    """
     real = rows(n)
     fake = B * now(n).draws.normal((2,))
     return [value.square().sum(1) * scale for scale in (A / 2, A**2) for value in (real, fake)]
@@ -329,7 +333,9 @@ def test_the_ramp_of_a_game_of_vectors_takes_400_000_samples_at_least(shape, opt
     ids=str,
 )
 def test_rate_and_beta2_move_by_samples(tmp_path, ramp, samples):
-    """What the optimisers are given at each of 8 steps, against the cosine written out; and a bad setting is refused."""
+    """What the optimisers are given at each of 8 steps, against the cosine written out; and a bad
+    setting is refused.
+    """
     data = space_data((2,), labels=False)
     schedule = pf.Schedule(warmup=1, decay=0.0, lr_ramp=0.5, beta2_end=0.999, **ramp)
     trainer = prepare(
@@ -364,7 +370,9 @@ def test_rate_and_beta2_move_by_samples(tmp_path, ramp, samples):
 
 @pytest.mark.parametrize("accumulate", [2])
 def test_a_run_with_every_aid_resumes_bit_for_bit(tmp_path, accumulate):
-    """Adaptive strength, lazy penalties, packs, deviation, spectral norms, moving averages; killed in the middle of a period."""
+    """Adaptive strength, lazy penalties, packs, deviation, spectral norms, moving averages; killed
+    in the middle of a period.
+    """
     data = space_data((1, 17, 9), labels=True)
 
     def with_aids():
@@ -468,7 +476,8 @@ def test_cutout_hides_one_rectangle_of_half_the_sides_wherever_it_falls():
     assert int(tall.max()) == 4
     assert int(wide.max()) == 12
     often = hidden.mean(0)
-    # every pixel is hidden by as many of the 9 x 25 places of the centre as lie within half a hole of it
+    # every pixel is hidden by as many of the 9 x 25 places of the centre as lie within half a hole
+    # of it
     centre = [sum(start <= i < start + 4 for start in range(-2, 7)) / 9 for i in range(8)]
     across = [sum(start <= i < start + 12 for start in range(-6, 19)) / 25 for i in range(24)]
     np.testing.assert_allclose(often.numpy(), np.outer(centre, across), atol=0.06)
@@ -530,7 +539,9 @@ def test_all_parts_and_turns_of_a_step_see_one_strength(monkeypatch):
 
 @pytest.mark.parametrize("name", ["relativistic", "hinge"])
 def test_the_strength_moves_with_how_the_critic_leans(name):
-    """Up where it is surer than wanted; by the sum over rows, whatever the parts; never below 0 or above .8."""
+    """Up where it is surer than wanted; by the sum over rows, whatever the parts; never below 0 or
+    above .8.
+    """
     x = images(128)
     whole = game(PICTURES, loss=name, augment=DiffAugment(), strength=0.4, ada_target=0.6)
     split = game(PICTURES, loss=name, augment=DiffAugment(), strength=0.4, ada_target=0.6)
@@ -556,7 +567,9 @@ def test_the_strength_moves_with_how_the_critic_leans(name):
 
 
 def test_the_critic_sees_real_and_generated_rows_through_the_same_changes():
-    """A policy that hides half of the image makes both kinds of rows smaller; penalties are those of what is seen."""
+    """A policy that hides half of the image makes both kinds of rows smaller; penalties are those
+    of what is seen.
+    """
     x = images(64)
     method = game(PICTURES, augment=DiffAugment("cutout"), gamma=1.0)
     _, notes = turns(method, x, now(64))

@@ -1,4 +1,6 @@
-"""Samples of any model, in a file, a folder or an array, scored against any data by the metrics that apply to it."""
+"""Samples of any model, in a file, a folder or an array, scored against any data by the metrics
+that apply to it.
+"""
 
 import json
 import re
@@ -156,7 +158,9 @@ def test_held_out_examples_among_samples_are_counted(digits):
 
 
 def test_samples_of_a_table_are_read_as_its_data_is(tmp_path, capsys):
-    """Columns that became the label or were given are no part of the samples; a table without names has none to compare."""
+    """Columns that became the label or were given are no part of the samples; a table without names
+    has none to compare.
+    """
     random = np.random.default_rng(0)
     rows = [
         f"{a:.6f},{b:.6f},{c:.5f},{kind}"

@@ -98,7 +98,11 @@ def test_imputation_says_once_which_cells_lie_outside_of_the_training_rows_range
     transport, tmp_path
 ):
     (tmp_path / "t.csv").write_text("qty,price,b\n2,5,?\n99,-4,?\n70,5,?\n3,9,no\n-5,9,no\n")
-    words = r"qty=99 in line 3 \(the range is 1 to 29; cells: 2\), price=-4\.0 in line 3 \(the range is 0\.0 to 99\.0; cells: 1\)"
+    words = (
+        r"qty=99 in line 3 \(the range is 1 to 29; cells: 2\), price=-4\.0 in line 3 \(the "
+        r"range "
+        r"is 0\.0 to 99\.0; cells: 1\)"
+    )
     with pytest.warns(UserWarning, match=words) as caught:
         imputed = pf.impute(transport, tmp_path / "t.csv")
     assert len(caught) == 1

@@ -1,4 +1,6 @@
-"""Samples of three trained models equal those of the code before solvers became tables (commit 8eb11c4)."""
+"""Samples of three trained models equal those of the code before solvers became tables (commit
+8eb11c4).
+"""
 
 import sys
 from pathlib import Path
@@ -13,8 +15,9 @@ sys.path.insert(0, str(GOLDEN))
 import models  # noqa: E402
 
 LOOSE = {"churn": 5e-3, "singlestep": 2e-3, "deis": 2e-3, "adaptive": 0.15}
-"""In float32 the reference cancels in churn, and where noise is extrapolated from where there is little data. The adaptive method
-takes other steps where a state differs by rounding: at the reference, states times 1 + 1.2e-7 end .04 apart."""
+"""In float32 the reference cancels in churn, and where noise is extrapolated from where there is
+little data. The adaptive method takes other steps where a state differs by rounding: at the
+reference, states times 1 + 1.2e-7 end .04 apart."""
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +26,9 @@ def recorded():
 
 
 def cases(names=models.NAMES):
-    """Adaptive steps are of the digits alone: what they cost is not what they show, with a tolerance as wide."""
+    """Adaptive steps are of the digits alone: what they cost is not what they show, with a
+    tolerance as wide.
+    """
     pairs = [(name, setting) for name in names for setting in models.settings(name)]
     return [
         pytest.param(*pair, id="-".join(pair))

@@ -17,7 +17,9 @@ FOLDERS = sorted(
 
 
 def test_the_present_format_is_recorded():
-    """Where it changes, record it (``python tests/golden/folders.py``) and keep the folders of before."""
+    """Where it changes, record it (``python tests/golden/folders.py``) and keep the folders of
+    before.
+    """
     assert {f"{name}-format-{FORMAT}" for name in RECIPES} <= {folder.name for folder in FOLDERS}
 
 

@@ -1,4 +1,6 @@
-"""A change of the trainer changes no training: 50 steps of every recipe against losses recorded before (``golden/losses.py``)."""
+"""A change of the trainer changes no training: 50 steps of every recipe against losses recorded
+before (``golden/losses.py``).
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,9 @@ from pushforward.draws import BlockDraws
 
 @contextlib.contextmanager
 def consumers():
-    """A dict, filled within: for each stream, the functions that have drawn from it, each with its file."""
+    """A dict, filled within: for each stream, the functions that have drawn from it, each with its
+    file.
+    """
     drawn = collections.defaultdict(set)
 
     def noted(call):
@@ -40,7 +44,9 @@ GOLDEN = json.loads((Path(__file__).parent / "golden" / "losses.json").read_text
 ROUNDING = 1e-6
 """Where the controls hardly drift, losses are held to this."""
 AHEAD = np.minimum(np.arange(STEPS) + 2, STEPS - 1)
-"""Processors do not part from one another in the same step: a loss may drift as much as controls do two steps later."""
+"""Processors do not part from one another in the same step: a loss may drift as much as controls do
+two steps later.
+"""
 SHARED = {
     "train": {"couplings.py training_noise", "path.py numbers"},
     "train/augment": {
@@ -49,8 +55,9 @@ SHARED = {
         "adversarial.py _translation",
     },
 }
-"""Streams of several consumers that only their order tells apart: noise comes before times, and one augmentation after another.
-No other part can come in between; names of their own would change all trainings."""
+"""Streams of several consumers that only their order tells apart: noise comes before times, and one
+augmentation after another. No other part can come in between; names of their own would change all
+trainings."""
 
 
 def test_every_recipe_is_recorded():
@@ -59,7 +66,8 @@ def test_every_recipe_is_recorded():
 
 @pytest.mark.parametrize("case", CASES)
 def test_fifty_steps_end_in_the_same_losses(case, tmp_path):
-    """To 1e-4; what amplifies rounding agrees in its first gradients to 1e-5, and in its losses to three times the drift.
+    """To 1e-4; what amplifies rounding agrees in its first gradients to 1e-5, and in its losses to
+    three times the drift.
 
     Each stream of draws has one consumer, so that no new one shifts another's numbers.
     """

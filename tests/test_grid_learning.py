@@ -1,4 +1,6 @@
-"""Learned grids, the command that makes and uses them, and the sampler that each denoising recipe comes with."""
+"""Learned grids, the command that makes and uses them, and the sampler that each denoising recipe
+comes with.
+"""
 
 import json
 import math
@@ -119,7 +121,9 @@ def test_the_command_keeps_the_grid_and_sampling_uses_it(run, tmp_path, capsys):
 
 
 def test_what_was_learned_belongs_to_the_weights_that_it_was_learned_for(tmp_path):
-    """A grid of step 2 is used for its weights alone: not after the run was trained on, and not for the last weights."""
+    """A grid of step 2 is used for its weights alone: not after the run was trained on, and
+    not for the last weights.
+    """
     data = pf.data.load("moons", limit=100)
     folder = tmp_path / "run"
     times = [0.9, 0.5, 0.2, 0.0]
@@ -193,7 +197,9 @@ def test_default_samplers(name, kind):
 @pytest.mark.parametrize("name", ["flow", "ddpm", "edm"])
 @pytest.mark.parametrize("std", [0.1, 0.05])
 def test_default_samplers_keep_the_width_of_narrow_modes(name, std):
-    """Eight narrow Gaussians of unit variance together, and their exact denoiser: what is lost is lost by the sampler."""
+    """Eight narrow Gaussians of unit variance together, and their exact denoiser: what is lost is
+    lost by the sampler.
+    """
     method = recipe_for(name, space_data((2,), labels=False)).method
     exact = ring(method.denoiser.path, modes=8, radius=math.sqrt(2), std=std)
     z = torch.randn(2000, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0))

@@ -32,7 +32,9 @@ PICTURES = ImageSpace(shape=(1, 4, 5), mean=(0.3,), std=(0.25,), low=(0.0,), hig
 
 
 class Labelled(nn.Module):
-    """A network whose output depends on x, t and the label, and that counts the rows it is given."""
+    """A network whose output depends on x, t and the label, and that counts the rows it is
+    given.
+    """
 
     def __init__(self, weight=0.3):
         super().__init__()
@@ -200,7 +202,9 @@ def test_thresholding_holds_the_prediction_in_its_range_and_leaves_a_good_one_al
 @pytest.mark.parametrize("new", OTHERS.values(), ids=OTHERS)
 @pytest.mark.parametrize("path", PATHS.values(), ids=PATHS)
 def test_a_model_read_on_another_path_is_the_ideal_one_there(path, new):
-    """Bayes' rule gives the ideal denoiser on either path, so re-reading one must give the other."""
+    """Bayes' rule gives the ideal denoiser on either path, so re-reading one must give the
+    other.
+    """
     read = Repathed(ring(path), new)
     ideal = ring(new)
     low, high = read.path.ends

@@ -27,7 +27,9 @@ from pushforward.transports import Map
 
 
 def test_measuring_changes_no_bit(tmp_path, monkeypatch):
-    """Weights, averages, running statistics and optimisers after dropout, with samples, norms and landscapes, and without."""
+    """Weights, averages, running statistics and optimisers after dropout, with samples, norms and
+    landscapes, and without.
+    """
     data = space_data((2,), labels=False)
     finals = []
     for name in ("with", "without"):

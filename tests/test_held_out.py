@@ -1,4 +1,6 @@
-"""Held-out examples and images are chosen by their content: laws on random data, and the leaks that a choice by position has."""
+"""Held-out examples and images are chosen by their content: laws on random data, and the leaks that
+a choice by position has.
+"""
 
 import numpy as np
 import pytest
@@ -174,7 +176,9 @@ def test_a_fixed_count_is_exact_and_in_the_classes_proportions():
 
 
 def test_atoms_of_a_distribution_are_split_as_rows_of_their_own():
-    """Six values with 400 copies each: both sides have all of them, and a copy that is added moves no other one."""
+    """Six values with 400 copies each: both sides have all of them, and a copy that is added moves
+    no other one.
+    """
     values = vectors(6, 5, 3)
     x = np.repeat(values, 400, axis=0)
 
@@ -282,7 +286,9 @@ def test_folders_hold_the_same_images_out_at_every_size_and_beside_images_in_col
 
 
 def test_images_that_scaling_makes_equal_do_not_stay_on_both_sides(tmp_path):
-    """Each picture in two sizes: in the folder's own sizes they are different files, at 4 x 4 they are the same rows."""
+    """Each picture in two sizes: in the folder's own sizes they are different files, at 4 x 4 they
+    are the same rows.
+    """
     shades = np.linspace(0, 255, 200).astype(np.uint8)
     folder = tmp_path / "two"
     for size in (8, 12):

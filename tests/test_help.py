@@ -144,10 +144,11 @@ for number in {broken}:
     os.dup2(writing, number)
 for number in {closed}:
     os.close(number)
-sys.stdout, sys.stderr = (None if number in {closed} else open(number, "w", closefd=False) for number in (1, 2))
+sys.stdout = None if 1 in {closed} else open(1, "w", closefd=False)
+sys.stderr = None if 2 in {closed} else open(2, "w", closefd=False)
 code = main({words})
 for number in {closed}:
-    assert os.path.samestat(os.fstat(number), os.stat(os.devnull)), "another file has the number of a closed stream"
+    assert os.path.samestat(os.fstat(number), os.stat(os.devnull)), "another file took the number"
 Path("code").write_text(str(code))
 """
 

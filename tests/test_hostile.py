@@ -92,7 +92,8 @@ socket.socket = socket.create_connection = socket.getaddrinfo = refused
 import pushforward as pf
 from pushforward.testing import recipe_for, space_data
 data = space_data((2,), labels=False)
-run = pf.fit(recipe_for("flow", data), data, steps=2, out=tempfile.mkdtemp() + "/run", progress=False)
+recipe, out = recipe_for("flow", data), tempfile.mkdtemp() + "/run"
+run = pf.fit(recipe, data, steps=2, out=out, progress=False)
 run.sample(2)
 pf.evaluate(run, data, repeats=1, metrics=["energy"])
 """
@@ -172,7 +173,9 @@ HANGING = 20
 
 @pytest.fixture
 def homeless(monkeypatch):
-    """The user of a container: no home, no entry in the list of users, no folders of caches and data."""
+    """The user of a container: no home, no entry in the list of users, no folders of caches and
+    data.
+    """
     for name in ("HOME", "USERPROFILE", "XDG_CACHE_HOME", "PUSHFORWARD_CACHE", "PUSHFORWARD_DATA"):
         monkeypatch.delenv(name, raising=False)
 

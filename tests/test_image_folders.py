@@ -1,4 +1,6 @@
-"""Folders of image files, hostile and plain: each is used, converted or refused with a reason, in little memory."""
+"""Folders of image files, hostile and plain: each is used, converted or refused with a reason, in
+little memory.
+"""
 
 import gzip
 import io

@@ -1,4 +1,6 @@
-"""Missing cells are drawn from models of tables; files and frames with gaps are read as training reads them."""
+"""Missing cells are drawn from models of tables; files and frames with gaps are read as training
+reads them.
+"""
 
 from pathlib import Path
 
@@ -48,7 +50,10 @@ def test_missing_cells_are_drawn_given_the_others_and_all_else_stays(tmp_path):
     b = ["no", "yes"][int(drawn[7, 4, 1])]
     first, second = a
     imputed.write(tmp_path / "full.csv", 7)
-    wanted = f'b,"note, free",a\r\nno,"x ""y""",u\r\nyes,1.50,v\r\nno,,u\r\nyes,z,{first}\r\n{b},z,{second}\r\n'
+    wanted = (
+        'b,"note, free",a\r\nno,"x '
+        f'""y""",u\r\nyes,1.50,v\r\nno,,u\r\nyes,z,{first}\r\n{b},z,{second}\r\n'
+    )
     assert (tmp_path / "full.csv").read_bytes().decode() == wanted
     assert imputed.spread[1].tolist() == [0, 0]
     assert 0.2 < imputed.spread[4, 1] <= 0.5

@@ -18,7 +18,9 @@ from pushforward.transports import Flow
 
 
 class Still(ExampleDraws):
-    """Draws that are zero: under a linear denoiser what comes out is then the mean of what would."""
+    """Draws that are zero: under a linear denoiser what comes out is then the mean of what
+    would.
+    """
 
     def normal(self, shape):
         return torch.zeros(self.n, *shape)
@@ -62,7 +64,9 @@ def test_independent_entries_are_filled_as_if_nothing_were_known():
 
 
 def led_mean(correlation, known, times):
-    """The mean of the unknown entry of two, under the ODE on the linear path with the known entry's data prediction replaced."""
+    """The mean of the unknown entry of two, under the ODE on the linear path with the known entry's
+    data prediction replaced.
+    """
     covariance = np.array([[1, correlation], [correlation, 1]])
 
     def data(t, state):
@@ -122,7 +126,9 @@ def test_rounds_bring_the_unknown_to_its_conditional_mean():
 
 
 def test_noising_back_gives_the_marginal_of_the_earlier_time():
-    """Resampled, with steps that leave x where exact data stand, must give x_t = alpha_t x + sigma_t z again."""
+    """Resampled, with steps that leave x where exact data stand, must give x_t = alpha_t x +
+    sigma_t z again.
+    """
     path = VP()
     x = 1.7
     before = []

@@ -42,7 +42,9 @@ SETTINGS = [
 
 @pytest.mark.parametrize(("name", "settings"), SETTINGS)
 def test_levels_are_those_of_the_sampler(name, settings, tmp_path):
-    """alpha^2 at t = (i + 1) / T is the sampler's own product, for the classes whose schedule we read without making them."""
+    """alpha^2 at t = (i + 1) / T is the sampler's own product, for the classes whose schedule we
+    read without making them.
+    """
     scheduler = getattr(diffusers, name)(**settings)
     folder, _ = saved(tmp_path / "theirs", scheduler)
     path = from_diffusers(folder).path
@@ -54,7 +56,9 @@ def test_levels_are_those_of_the_sampler(name, settings, tmp_path):
 
 
 def test_a_schedule_that_ends_at_pure_noise(tmp_path):
-    """All levels but the last are the sampler's; the last has next to no signal, and less than the one before."""
+    """All levels but the last are the sampler's; the last has next to no signal, and less than the
+    one before.
+    """
     scheduler = diffusers.DDPMScheduler(rescale_betas_zero_snr=True, **V)
     folder, network = saved(tmp_path / "theirs", scheduler)
     denoiser = from_diffusers(folder)
@@ -72,7 +76,9 @@ def test_a_schedule_that_ends_at_pure_noise(tmp_path):
 
 @pytest.mark.parametrize("kind", ["epsilon", "sample", "v_prediction"])
 def test_a_prediction_means_what_it_meant(kind, tmp_path):
-    """At a level the network gets diffusers' own timestep, and the data read from it is diffusers' estimate."""
+    """At a level the network gets diffusers' own timestep, and the data read from it is diffusers'
+    estimate.
+    """
     scheduler = diffusers.DDIMScheduler(prediction_type=kind, clip_sample=False)
     folder, network = saved(tmp_path / "theirs", scheduler)
     denoiser = from_diffusers(folder)
@@ -163,7 +169,9 @@ def test_labels(tmp_path):
 
 
 def test_a_class_for_no_label(tmp_path):
-    """Where the space names one class fewer than are embedded, the last of them is the null, for guidance."""
+    """Where the space names one class fewer than are embedded, the last of them is the null, for
+    guidance.
+    """
     four = {"conditions": class_labels(4)}
     space = pf.data.ImageSpace(SHAPE, (0.5,) * 3, (0.5,) * 3, (0.0,) * 3, (1.0,) * 3, **four)
     denoiser, network = labelled(tmp_path, space)
@@ -323,7 +331,9 @@ def test_without_diffusers(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(("preconditioned", "output"), [(True, "v_prediction"), (False, "epsilon")])
 def test_a_network_of_diffusers_is_trained_here_and_handed_back(tmp_path, preconditioned, output):
-    """Trained on the average of `fit`; the run is read again from its folder, and diffusers reads what was written of it."""
+    """Trained on the average of `fit`; the run is read again from its folder, and diffusers reads
+    what was written of it.
+    """
     data = pf.data.load("digits")
     space = dataclasses.replace(data.space.without_labels(), mean=(0.5,), std=(0.5,))
     data = dataclasses.replace(data, space=space)

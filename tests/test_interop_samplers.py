@@ -23,7 +23,9 @@ from pushforward import solvers
     [("epsilon", "linear"), ("sample", "scaled_linear"), ("v_prediction", "squaredcos_cap_v2")],
 )
 def test_ddim(kind, schedule, tmp_path):
-    """Trailing spacing: diffusers then goes from level to level in equal steps from the last, and ends at alpha = 1."""
+    """Trailing spacing: diffusers then goes from level to level in equal steps from the last, and
+    ends at alpha = 1.
+    """
     scheduler = diffusers.DDIMScheduler(
         prediction_type=kind, beta_schedule=schedule, clip_sample=False, timestep_spacing="trailing"
     )
@@ -50,7 +52,9 @@ def test_euler_of_the_discrete_schedule_is_ddim(tmp_path):
 
 @pytest.mark.parametrize("schedule", ["linear", "squaredcos_cap_v2"])
 def test_dpm_of_order_2(schedule, tmp_path):
-    """With steps at levels that we choose, unequal ones. Its last step goes to sigma = 0 at first order, as ours."""
+    """With steps at levels that we choose, unequal ones. Its last step goes to sigma = 0 at first
+    order, as ours.
+    """
     scheduler = diffusers.DPMSolverMultistepScheduler(
         **V, beta_schedule=schedule, lower_order_final=False
     )
@@ -63,8 +67,8 @@ def test_dpm_of_order_2(schedule, tmp_path):
 def test_unipc(tmp_path):
     """UniPC with B(h) = e^h - 1 on the data. Orders are those of the predictor.
 
-    diffusers lowers order 3 in the last two steps (``lower_order_final``, without which its last step divides by zero), so the
-    states agree up to there.
+    diffusers lowers order 3 in the last two steps (``lower_order_final``, without which its last
+    step divides by zero), so the states agree up to there.
     """
     for order, lowered in ((1, 0), (2, 0), (3, 2)):
         scheduler = diffusers.UniPCMultistepScheduler(
@@ -78,7 +82,8 @@ def test_unipc(tmp_path):
 
 
 def test_deis(tmp_path):
-    """Its polynomials are in log(sigma / alpha), integrated against sigma / alpha: the same as ours in log-SNR.
+    """Its polynomials are in log(sigma / alpha), integrated against sigma / alpha: the same as ours
+    in log-SNR.
 
     It ends at the first level, not at sigma = 0, so its last step is left out.
     """
@@ -104,7 +109,9 @@ class Given:
 
 
 def test_ancestral(tmp_path):
-    """DDPM with the posterior variance ("fixed_small"), without clipping; every level, and no noise in the last step."""
+    """DDPM with the posterior variance ("fixed_small"), without clipping; every level, and no noise
+    in the last step.
+    """
     scheduler = diffusers.DDPMScheduler(
         **V,
         num_train_timesteps=20,
@@ -128,7 +135,9 @@ def test_ancestral(tmp_path):
 
 
 FLOW_TIMES = [0.999, 0.85, 0.6, 0.35, 0.2, 0.05, 0.0]
-"""From our end of the straight path: diffusers starts at 1 by itself, where data and noise cannot be told apart."""
+"""From our end of the straight path: diffusers starts at 1 by itself, where data and noise cannot
+be told apart.
+"""
 
 
 def test_euler_on_the_straight_path(tmp_path):
@@ -140,7 +149,9 @@ def test_euler_on_the_straight_path(tmp_path):
 
 
 def test_heun_on_the_straight_path(tmp_path):
-    """Two calls a step and one in the last, which is Euler's step to 0 in both; its points are set by hand."""
+    """Two calls a step and one in the last, which is Euler's step to 0 in both; its points are set
+    by hand.
+    """
     scheduler = diffusers.FlowMatchHeunDiscreteScheduler()
     denoiser, network = v_model(tmp_path, scheduler)
     scheduler.set_timesteps(len(FLOW_TIMES) - 1)

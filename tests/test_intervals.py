@@ -1,4 +1,6 @@
-"""Intervals stay within the range of their score and hold the true value, also near 0; merged p-values are p-values."""
+"""Intervals stay within the range of their score and hold the true value, also near 0; merged
+p-values are p-values.
+"""
 
 from __future__ import annotations
 
@@ -207,7 +209,7 @@ def test_p_values_of_samplings_and_of_trainings_are_merged():
     assert "p" not in aggregated(Comparison(models=tuple(missing))).models[0].scores["energy"].extra
 
 
-def test_the_error_of_an_accuracy_is_that_of_a_share_and_what_parts_of_the_samples_teach_differently():
+def test_the_error_of_an_accuracy_is_that_of_a_fraction_and_of_training_on_parts():
     space = VectorSpace(
         (2,), (0.0, 0.0), (1.0, 1.0), conditions={"label": Label(("a", "b"), (0.5, 0.5))}
     )
@@ -237,7 +239,9 @@ def points(n, draw, weights=None):
 
 
 def scored(name, seed, samplings=1, weights=None, n=60):
-    """A score of new samples of the modes against new real points, which have even modes; with its interval."""
+    """A score of new samples of the modes against new real points, which have even modes; with its
+    interval.
+    """
     draw = random([seed, 11])
     truth = SimpleNamespace(centres=CENTRES, std=0.1, weights=np.full(5, 0.2))
     real, classes = points(n, draw)
@@ -389,7 +393,9 @@ def test_the_growth_of_a_norm_is_students_and_that_of_a_mean_of_blocks(blocks):
 
 
 def test_the_reference_part_of_a_recall_is_whole_where_samples_do_not_matter():
-    """Samples at 0 recall the real points at 0 alone, whichever they are; a single one at 10 recalls the others as well."""
+    """Samples at 0 recall the real points at 0 alone, whichever they are; a single one at 10
+    recalls the others as well.
+    """
     draw = random(65)
     real = draw.standard_normal((100, 2)) / 10
     x = draw.standard_normal((60, 2)) / 10

@@ -1,6 +1,8 @@
-"""SIGKILL at two seeded events for each recipe, one within a save: no checkpoint is lost, and the end is the same.
+"""SIGKILL at two seeded events for each recipe, one within a save: no checkpoint is lost, and the
+end is the same.
 
-A failure names its kill, which replays: ``Kill(kind, number)`` of the same recipe is the same event.
+A failure names its kill, which replays: ``Kill(kind, number)`` of the same recipe is the same
+    event.
 """
 
 import json
@@ -21,7 +23,9 @@ CODE = "import sys; from pathlib import Path; from programs.killing import main;
 
 @pytest.fixture(scope="module")
 def killed(tmp_path_factory):
-    """The folder, and by recipe what happened at each kill and at the end; every other run keeps one checkpoint."""
+    """The folder, and by recipe what happened at each kill and at the end; every other run keeps
+    one checkpoint.
+    """
     folder = tmp_path_factory.mktemp("kills")
     cases = [
         (name, 1 if number % 2 else None, kinds, f"{SEED}/{name}")
@@ -34,7 +38,9 @@ def killed(tmp_path_factory):
 
 @pytest.mark.parametrize("name", KINDS_OF)
 def test_a_killed_run_loses_nothing_and_ends_bit_for_bit(name, killed):
-    """After each kill: it died there, the newest checkpoint is whole and none that was saved is gone. Then the end."""
+    """After each kill: it died there, the newest checkpoint is whole and none that was saved is
+    gone. Then the end.
+    """
     folder, outcomes, said = killed
     assert [kill["kind"] for kill in outcomes[name]] == [*KINDS_OF[name], "end"]
     assert [kill for kill in outcomes[name] if kill["wrong"]] == [], said

@@ -1,4 +1,6 @@
-"""Maps between two times in few calls, beside their teacher or start: what is measured, and what the report says."""
+"""Maps between two times in few calls, beside their teacher or start: what is measured, and what
+the report says.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,9 @@ from pushforward.training.runs.run import by_default
 
 
 def points(*values, spread=0.007, coverage=0.95, distance=None):
-    """Points in 1, 2, 4, ... calls; the difference of any two has a standard error of .0018, or .25 ``spread``."""
+    """Points in 1, 2, 4, ... calls; the difference of any two has a standard error of .0018, or .25
+    ``spread``.
+    """
     groups = np.arange(32)
 
     def terms(at, value):  # the signs of two points are independent
@@ -178,7 +182,9 @@ def test_evaluate_measures_a_ladder_where_no_metrics_are_named(student, data):
 def test_a_finished_map_is_beside_the_map_that_it_was_finished_from(
     student, judge, tmp_path, monkeypatch
 ):
-    """A map that starts as its teacher and is not trained is its teacher: the same samples, so that no score differs."""
+    """A map that starts as its teacher and is not trained is its teacher: the same samples, so that
+    no score differs.
+    """
     recipe = with_frozen("finish", {"teacher": student})(
         student.space, "tiny", coverage=0, recall=0
     )
@@ -251,7 +257,8 @@ def test_a_map_is_compared_with_its_teacher_in_words(rungs, says):
     """Points share noise and held-out examples, which do not widen the interval of a difference."""
     (claim,) = claims_of(content(OWN, rungs=rungs))
     assert re.match(
-        r"With 1 call, student .* [\d.]+ times \([\d.]+ to [\d.]+\) the Fréchet distance .* 16 calls",
+        r"With 1 call, student .* [\d.]+ times \([\d.]+ to [\d.]+\) the Fréchet distance .* 16 "
+        r"calls",
         claim,
     )
     assert claim.endswith(says)

@@ -1,4 +1,6 @@
-"""Processes that a launcher starts: they train one run, one error is that of all, and none waits for one that is lost."""
+"""Processes that a launcher starts: they train one run, one error is that of all, and none waits
+for one that is lost.
+"""
 
 import json
 import os

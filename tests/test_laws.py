@@ -1,6 +1,8 @@
-"""Laws that every recipe obeys on every kind of data, one test for each: a failure names the law, the recipe and the data.
+"""Laws that every recipe obeys on every kind of data, one test for each: a failure names the law,
+the recipe and the data.
 
-A recipe is trained twice on data of each shape, with labels or without; all laws look at these two runs.
+A recipe is trained twice on data of each shape, with labels or without; all laws look at these two
+runs.
 """
 
 import csv
@@ -47,7 +49,9 @@ PAIRS = {
     if name not in IMAGES_ONLY or len(case[0]) == 3
     if name in ON_ALL or (case[0] != (4, 16, 16) and case[1] == bool((number + place // 2) % 2))
 }
-"""Each recipe with every shape of data, with labels on every other one, so that labels of a shape meet every other recipe."""
+"""Each recipe with every shape of data, with labels on every other one, so that labels of a shape
+meet every other recipe.
+"""
 
 
 @pytest.fixture(scope="module")
@@ -185,7 +189,9 @@ def pictured(run, tmp_path):
 @pytest.mark.parametrize("name", RECIPES)
 @pytest.mark.parametrize(("shape", "labels"), [CASES[7]], ids=["3x13x21-labels"])
 def test_rows_depend_on_their_seed_alone(name, shape, labels):
-    """sample(8, seed=0)[4:] against sample(4, seed=4), and a row by itself, at the recipe's default steps."""
+    """sample(8, seed=0)[4:] against sample(4, seed=4), and a row by itself, at the recipe's default
+    steps.
+    """
     data = space_data(shape, labels)
     transport = trained_a_little(name, data).transport()
     many = ExampleDraws(0, 8)
@@ -203,7 +209,9 @@ def trained_a_little(name, data):
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_labels_and_their_absence_matter(name):
-    """A labelled model reads its label; iterative ones read the null of label dropout as no label at all."""
+    """A labelled model reads its label; iterative ones read the null of label dropout as no label
+    at all.
+    """
     data = space_data(shape_for(name), labels=True)
     transport = trained_a_little(name, data).transport()
     if name in IMAGES_ONLY:

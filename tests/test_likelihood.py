@@ -47,7 +47,9 @@ def test_the_density_of_gaussians_and_mixtures_is_exact(path, centres):
 
 
 def test_a_density_is_one_of_data_units():
-    """x = mean + std u moves mass without making any: the log-determinant of the space is counted."""
+    """x = mean + std u moves mass without making any: the log-determinant of the space is
+    counted.
+    """
     denoiser = ring(Linear())
     denoiser.space = VectorSpace(shape=(2,), mean=(3.0, -1.0), std=(2.0, 0.5))
     u = torch.tensor([[0.3, 0.2], [1.9, 0.1]], dtype=torch.float64)
@@ -64,7 +66,9 @@ def test_a_density_is_one_of_data_units():
 
 
 def test_a_density_counts_both_ends_of_a_path():
-    """Of a Gaussian the ODE stretches states by the ratio of their widths; data is read as x_t / alpha at the first time."""
+    """Of a Gaussian the ODE stretches states by the ratio of their widths; data is read as x_t /
+    alpha at the first time.
+    """
     torch.manual_seed(0)
     x = torch.randn(20, 2, dtype=torch.float64)
     log_density = log_prob(
@@ -78,7 +82,9 @@ def test_a_density_counts_both_ends_of_a_path():
 
 
 def test_probes_estimate_the_trace_without_bias_and_by_row(monkeypatch):
-    """Beyond 64 numbers a row the trace is Hutchinson's; on a Gaussian of unequal entries it is exact for Rademacher probes."""
+    """Beyond 64 numbers a row the trace is Hutchinson's; on a Gaussian of unequal entries it is
+    exact for Rademacher probes.
+    """
     denoiser = Mixture(Linear(), [[0.5] * 80], 0.7)
     torch.manual_seed(0)
     x = 0.5 + 0.7 * torch.randn(6, 80, dtype=torch.float64)
@@ -129,7 +135,9 @@ class Pixels(nn.Module):
 
 
 def test_the_bound_of_an_ideal_model_is_the_entropy():
-    """Independent pixels: with the ideal denoiser the mean bound is the entropy of the levels, in nats."""
+    """Independent pixels: with the ideal denoiser the mean bound is the entropy of the levels, in
+    nats.
+    """
     levels = [0, 3, 200, 255]
     shares = [0.5, 0.2, 0.2, 0.1]
     rows = 400
@@ -149,7 +157,9 @@ def test_the_bound_of_an_ideal_model_is_the_entropy():
 
 
 def test_the_bound_counts_what_the_last_level_knows_of_the_data():
-    """Of data that is one image nothing else is left: -log p is the KL of x_t and noise, SNR u^2 / 2, at the path's end."""
+    """Of data that is one image nothing else is left: -log p is the KL of x_t and noise, SNR u^2 /
+    2, at the path's end.
+    """
     path = Narrowed(Linear(), 1e-3, 0.7)
     x = torch.full((5, 1, 2, 3), 100 / 255)
     u = (100 / 255 - 0.4) / 0.2
@@ -160,7 +170,9 @@ def test_the_bound_counts_what_the_last_level_knows_of_the_data():
 
 
 def test_the_decoder_of_the_bound_shares_1_among_all_levels():
-    """Of data that is one image, whose first state has noise of many levels: beside the KL, the share of the true level."""
+    """Of data that is one image, whose first state has noise of many levels: beside the KL, the
+    share of the true level.
+    """
     x = torch.full((5, 1, 2, 3), 100 / 255)
     width = 0.25 * 0.2 * 255
     bound = elbo(Flow(Pixels(Narrowed(Linear(), 0.2, 0.7), [100], [1.0]), DPM(), 5), x, times=2)
@@ -254,7 +266,9 @@ def test_the_posterior_of_levels_is_bayes_rule():
 
 
 def test_a_run_is_evaluated_in_bits_per_dimension(tmp_path, monkeypatch, capsys):
-    """By name, alone or beside other metrics; a rows' mean with its standard error; not for one-call models."""
+    """By name, alone or beside other metrics; a rows' mean with its standard error; not for
+    one-call models.
+    """
     import json
 
     import pushforward as pf
@@ -277,7 +291,8 @@ def test_a_run_is_evaluated_in_bits_per_dimension(tmp_path, monkeypatch, capsys)
     assert row["n"] == len(x)
     assert abs(row["value"] - float(again.mean())) < 1e-4
     assert row["spread"] == pytest.approx(float(again.std()) / math.sqrt(len(x)), rel=1e-3)
-    # digits hold 17 levels of 256: log2(17) = 4.1 bits at most for a model that knows them, 8 for none
+    # digits hold 17 levels of 256: log2(17) = 4.1 bits at most for a model that knows them, 8 for
+    # none
     assert 1 < row["value"] < 6
     assert main(["evaluate", str(tmp_path / "gan"), "--metrics", "bpd"]) == 2
     assert re.match(r"error: bpd does not support \w+", capsys.readouterr().err)

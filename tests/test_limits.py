@@ -6,6 +6,8 @@ import re
 import runpy
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[1]
 SOURCE = runpy.run_path(str(ROOT / "tests" / "limits.py"))
 FAULTS = runpy.run_path(str(ROOT / "tests" / "faults.py"))["FAULTS"]
@@ -21,8 +23,35 @@ def test_the_house_weighs_no_more_than_it_may():
         if figure > limits[name]
     }
     assert not over, (
-        f"Remove something in place of what was added, or raise tests/limits.json and say why: {over}"
+        "Remove something in place of what was added, or raise tests/limits.json and say why: "
+        f"{over}"
     )
+
+
+def is_nested(node):
+    """Return whether a node is a ternary directly inside another one."""
+    children = ast.iter_child_nodes(node)
+    return isinstance(node, ast.IfExp) and any(isinstance(child, ast.IfExp) for child in children)
+
+
+def is_packed(node):
+    """Return whether a node is ``a, b = x, y``, except exchanges such as ``a, b = b, a``."""
+    if not isinstance(node, ast.Assign) or not isinstance(node.value, ast.Tuple):
+        return False
+    if not isinstance(node.targets[0], ast.Tuple):
+        return False
+    assigned = {ast.unparse(target) for target in node.targets[0].elts}
+    used = {ast.unparse(part) for part in ast.walk(node.value) if isinstance(part, ast.expr)}
+    return not assigned & used
+
+
+@pytest.mark.parametrize("is_dense", [is_nested, is_packed])
+def test_each_step_is_on_a_line_of_its_own(is_dense):
+    found = []
+    for folder in ("src", "tests", "benchmarks"):
+        for file, nodes in SOURCE["nodes"](folder).items():
+            found += [f"{file}:{node.lineno}" for node in nodes if is_dense(node)]
+    assert not found, f"Write a block, or one assignment per line: {', '.join(found)}"
 
 
 def imported(nodes):

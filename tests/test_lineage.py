@@ -1,4 +1,6 @@
-"""A run keeps the hashes of its training examples: whoever builds on it is not judged silently on what it has seen."""
+"""A run keeps the hashes of its training examples: whoever builds on it is not judged silently on
+what it has seen.
+"""
 
 import dataclasses
 
@@ -19,7 +21,9 @@ from pushforward.training.runs.provenance import leaks, seen_by
 
 
 def swapped(data, rows):
-    """The same rows, of which so many held-out ones are in the training split and the other way round."""
+    """The same rows, of which so many held-out ones are in the training split and the other way
+    round.
+    """
     train = data.train.x.copy()
     held_out = data.held_out.x.copy()
     train[:rows], held_out[:rows] = held_out[:rows], data.train.x[:rows]

@@ -28,7 +28,9 @@ N = 64
 
 
 class Exact(nn.Module):
-    """The mean velocity between two times of the flow from N(0, 1) to N(MEAN, VARIANCE), without a singularity at s = t."""
+    """The mean velocity between two times of the flow from N(0, 1) to N(MEAN, VARIANCE), without a
+    singularity at s = t.
+    """
 
     def forward(self, x, t, condition=None):
         t, s = t[:, :1], t[:, 1:]
@@ -135,7 +137,9 @@ def test_pairs_are_ordered_and_meet_their_shares(pairs):
 
 @pytest.mark.parametrize("name", ["meanflow", "consistency", "shortcut"])
 def test_a_map_learns_to_jump_without_a_teacher(name, tmp_path):
-    """On a Gaussian, whose map is known: after 250 steps one jump is nearer to it than one step of a flow could be."""
+    """On a Gaussian, whose map is known: after 250 steps one jump is nearer to it than one step of
+    a flow could be.
+    """
     torch.manual_seed(0)
     data = pf.data.from_arrays((torch.randn(4000, 2) * 0.4 + 0.7).numpy(), name="gaussian")
     run = pf.fit(name, data, size="tiny", steps=250, seed=0, out=tmp_path / "run")
@@ -230,7 +234,9 @@ def test_an_average_is_resumed_bit_for_bit(moons, tmp_path):
 
 
 class Jumping(nn.Module):
-    """The mean velocity between two times of the flow that moves N(0, 1) onto N(mean, std^2) along the straight path."""
+    """The mean velocity between two times of the flow that moves N(0, 1) onto N(mean, std^2) along
+    the straight path.
+    """
 
     def __init__(self, mean, std):
         super().__init__()
@@ -273,7 +279,9 @@ def test_a_jump_is_exact_for_the_exact_map_in_any_number_of_steps(steps):
 @pytest.mark.parametrize("renoise", [0.6, 1.0])
 @pytest.mark.parametrize("path", [Linear(), VP()], ids=["linear", "vp"])
 def test_noise_that_is_added_again_leaves_the_exact_map_exact(path, renoise):
-    """The exact map of a Gaussian at mean 0 keeps its law: whatever noise is added, samples have the data's mean and width."""
+    """The exact map of a Gaussian at mean 0 keeps its law: whatever noise is added, samples have
+    the data's mean and width.
+    """
     flow = Flow(FlowMap(Jumping(0.0, 0.4), Linear(), **OPTIONS).on(path), Jump(renoise), 4)
     z = torch.randn(4000, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     draws = ExampleDraws(1, 4000)

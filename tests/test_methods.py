@@ -1,4 +1,6 @@
-"""Losses against closed forms, games in their order, and what training finds where the answer is known."""
+"""Losses against closed forms, games in their order, and what training finds where the answer is
+known.
+"""
 
 import math
 
@@ -74,7 +76,9 @@ class Linear(nn.Module):
 
 
 def test_the_elbo_is_tight_where_the_posterior_is_exact():
-    """Linear Gaussian model: with the exact posterior, the bound is log N(x; 0, W W^T + s^2) for every draw of noise."""
+    """Linear Gaussian model: with the exact posterior, the bound is log N(x; 0, W W^T + s^2) for
+    every draw of noise.
+    """
     torch.manual_seed(0)
     w = torch.tensor([[1.2], [-0.4]])
     log_variance = -1.0
@@ -149,7 +153,9 @@ def test_bernoulli_likelihood_sums_to_one_over_all_binary_rows():
 
 
 def test_a_trained_noise_network_is_one_model_under_ddim_and_heun(tmp_path):
-    """Sampled as noise by DDIM in 500 steps and, read as a velocity, by Heun in 100: RMS below 1 % of the range."""
+    """Sampled as noise by DDIM in 500 steps and, read as a velocity, by Heun in 100: RMS below 1 %
+    of the range.
+    """
     data = pf.data.load("moons", limit=5000)
     run = pf.fit(recipe_for("ddpm", data, batch=128), data, steps=150, out=tmp_path / "run")
     noise = run.transport.with_solver(pf.solvers.DDIM(), 500, "log_snr").sample(64)

@@ -359,7 +359,8 @@ def test_precision_and_recall_are_what_torch_fidelity_computes():
 
 
 def test_coverage_and_density_of_one_distribution_are_the_closed_form():
-    # a real example's ball is empty if its k nearest of the other n - 1 real and n generated examples are all real; a generated
+    # a real example's ball is empty if its k nearest of the other n - 1 real and n generated
+    # examples are all real; a generated
     # one is within it if it is among the k nearest of the n - 1 real ones and itself
     n = 40
     k = 3
@@ -397,7 +398,9 @@ def test_the_sinkhorn_divergence_is_what_pot_computes():
 
 
 def test_the_sinkhorn_cost_of_gaussians_is_the_closed_form():
-    """Janati et al., Entropic optimal transport between unbalanced Gaussian measures has a closed form, 2020, proposition 1."""
+    """Janati et al., Entropic optimal transport between unbalanced Gaussian measures has a closed
+    form, 2020, proposition 1.
+    """
     a = 1.0
     b = 2.0
     shift = 1.5
@@ -447,7 +450,9 @@ def points(n, seed, shift, scale):
 
 
 def scored(shift, scale, n, seed, samplings):
-    """KID's cousin and the Fréchet distance of new samples against new real points, with their intervals."""
+    """KID's cousin and the Fréchet distance of new samples against new real points, with their
+    intervals.
+    """
     from pushforward.evaluation.intervals import combined
     from pushforward.metrics.frechet import Frechet
     from pushforward.metrics.two_sample import energy_distance, energy_errors
@@ -521,7 +526,8 @@ def test_errors_are_what_clouds_drawn_again_vary_by(name):
 
 
 def test_authenticity_of_new_data_on_a_line_is_a_third():
-    # around a new point at distance D ~ Exp(2) from its nearest example t, the other side of t is free of them for Exp(1) < D
+    # around a new point at distance D ~ Exp(2) from its nearest example t, the other side of t is
+    # free of them for Exp(1) < D
     training = random(200).uniform(size=(5000, 1))
     generated = random(201).uniform(size=(5000, 1))
     assert copying(generated, generated, training)["authenticity"].value == pytest.approx(
@@ -648,7 +654,9 @@ def test_planted_copies_are_found_and_new_rows_are_not(d):
 
 
 def test_literal_copies_are_near_copies_where_real_data_consists_of_copies_and_there_is_no_score():
-    """More than half of the held-out examples equal training examples: the threshold is 0, and tells nothing about a model."""
+    """More than half of the held-out examples equal training examples: the threshold is 0, and
+    tells nothing about a model.
+    """
     r = random(28)
     for d in (3, 200):  # found by a search tree, and by a projection
         training = r.standard_normal((500, d)).astype(np.float32)

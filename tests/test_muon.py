@@ -54,7 +54,9 @@ def test_updates_are_those_of_pytorch_one_matrix_at_a_time(decay, monkeypatch):
 @pytest.mark.parametrize("shape", [(3, 40, 300), (3, 300, 40), (2, 40, 50), (2, 50, 50)])
 @pytest.mark.parametrize("decay", [0.0, 5.0])
 def test_float32_follows_the_polynomial_of_the_singular_values(shape, decay):
-    """Each iteration maps a singular value s to A s + B s^3 + C s^5; ``decay`` is the number of decades that they span."""
+    """Each iteration maps a singular value s to A s + B s^3 + C s^5; ``decay`` is the number of
+    decades that they span.
+    """
     x = torch.randn(shape, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
     u, s, vh = torch.linalg.svd(x, full_matrices=False)
     if decay:

@@ -1,4 +1,6 @@
-"""Laws that every network obeys, on spaces of all kinds, and its parts: resampling, groups and packs, bounded slopes, waves."""
+"""Laws that every network obeys, on spaces of all kinds, and its parts: resampling, groups and
+packs, bounded slopes, waves.
+"""
 
 from __future__ import annotations
 
@@ -115,7 +117,8 @@ def test_forward_mode_derivative_equals_difference(build, shape, classes):
             return call(*(p + step * v for p, v in zip(primals, tangents, strict=True)))
 
     _, derivative = torch.func.jvp(call, primals, tangents)
-    # Fourth order, and a step small enough for frequencies up to 1000; leaky ReLUs are piecewise linear.
+    # Fourth order, and a step small enough for frequencies up to 1000; leaky ReLUs are piecewise
+    # linear.
     h = 1e-5
     difference = (8 * (moved(h) - moved(-h)) - (moved(2 * h) - moved(-2 * h))) / (12 * h)
     torch.testing.assert_close(derivative, difference, rtol=1e-6, atol=1e-6)
@@ -127,7 +130,9 @@ def test_forward_mode_derivative_equals_difference(build, shape, classes):
     ("build", "shape", "classes"), [p for p in SMALL if p.values[0] in DENOISERS]
 )
 def test_forward_mode_works_in_every_precision(build, shape, classes, precision):
-    """Fused attention has no forward-mode derivative, and group_norm mixes types in it: both are gone round there."""
+    """Fused attention has no forward-mode derivative, and group_norm mixes types in it: both are
+    gone round there.
+    """
     network = awaken(build(shape, classes))
     x, t, condition = arguments(build, shape, classes, 3, torch.float32)
     tangent = torch.randn_like(x)
@@ -185,7 +190,9 @@ def test_every_parameter_learns(build, shape, classes):
 
 @pytest.mark.parametrize("build", [unet, dit, critic, encoder])
 def test_odd_sizes_equal_hand_padded_even_sizes(build):
-    """A network for 5 x 3 equals the same weights on the hand-padded image, cropped at the top left."""
+    """A network for 5 x 3 equals the same weights on the hand-padded image, cropped at the top
+    left.
+    """
     odd = (2, 5, 3)
     even = (2, 8, 4)
     if build is critic or build is encoder:
@@ -331,7 +338,9 @@ def test_spectral_layers_have_norm_one(make):
 
 
 def test_spectral_slopes_are_bounded():
-    """Leaky ReLUs and layers of norm one: two scores differ by at most the distance of the inputs."""
+    """Leaky ReLUs and layers of norm one: two scores differ by at most the distance of the
+    inputs.
+    """
     network = Spectral(awaken(TextbookCritic((7,), width=8), 1.0)).double()
     with torch.no_grad():
         for _ in range(300):

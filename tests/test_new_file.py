@@ -1,7 +1,8 @@
-"""A part of each kind in a file of its own, outside of the package: named, trained with, killed, resumed, scored, reported.
+"""A part of each kind in a file of its own, outside of the package: named, trained with, killed,
+resumed, scored, reported.
 
-The files are those of `docs/one-new-file.md` and `docs/add-a-method.md`. Plug-ins are forgotten before each command, as in a new
-process.
+The files are those of `docs/one-new-file.md` and `docs/add-a-method.md`. Plug-ins are forgotten
+before each command, as in a new process.
 """
 
 import importlib
@@ -252,7 +253,8 @@ def test_data_in_a_python_file_is_run_only_where_it_is_named(forget, here):
     [
         ("x = 1\n", "defines nothing"),
         (
-            "from pushforward.data import Source\na = Source(name='digits', what='', shape=(2,), counts=(1, 1), read=None)\n",
+            "from pushforward.data import Source\na = Source(name='digits', what='', shape=(2,), "
+            "counts=(1, 1), read=None)\n",
             "digits",
         ),
         ("from pushforward import Recipe\ndef vae(space, size) -> Recipe: ...\n", "vae"),

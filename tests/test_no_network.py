@@ -1,4 +1,6 @@
-"""The rows of no network, against closed forms: Gaussians of the classes, mixtures, independent columns, copies."""
+"""The rows of no network, against closed forms: Gaussians of the classes, mixtures, independent
+columns, copies.
+"""
 
 from __future__ import annotations
 

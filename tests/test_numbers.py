@@ -1,4 +1,6 @@
-"""Continuous attributes: read from files, received by models, written with samples; and a kind of condition that a file adds."""
+"""Continuous attributes: read from files, received by models, written with samples; and a kind of
+condition that a file adds.
+"""
 
 import csv
 import json
@@ -19,7 +21,9 @@ from pushforward.testing import assert_same, final_state
 
 
 def line(n=4000, seed=0, noise=0.3):
-    """x = (s + age / 10, ...) with s = +-1 at random: two Gaussians whose means move with the attribute."""
+    """x = (s + age / 10, ...) with s = +-1 at random: two Gaussians whose means move with the
+    attribute.
+    """
     rng = np.random.default_rng(seed)
     age = rng.uniform(-1, 1, n)
     side = rng.choice([-1.0, 1.0], n)
@@ -75,7 +79,9 @@ def test_columns_of_a_table_are_given(tmp_path):
 
 
 def test_conditions_are_drawn_together(tmp_path):
-    """Labels and attributes of a sample are those of one training example, also where the label is asked for."""
+    """Labels and attributes of a sample are those of one training example, also where the label is
+    asked for.
+    """
     rng = np.random.default_rng(0)
     side = rng.choice(3, 3000, p=[0.25, 0.6, 0.15])
     age = 10 * side + rng.normal(size=3000)

@@ -1,4 +1,6 @@
-"""Observers look at a training: what they measure is logged, and the training goes on as if nobody had looked."""
+"""Observers look at a training: what they measure is logged, and the training goes on as if nobody
+had looked.
+"""
 
 import warnings
 

@@ -1,4 +1,6 @@
-"""A map that agrees with itself along its own velocity: what is left of the pair's noise in a target, and the limit."""
+"""A map that agrees with itself along its own velocity: what is left of the pair's noise in a
+target, and the limit.
+"""
 
 import pytest
 import torch
@@ -20,7 +22,9 @@ def target(rule, velocity, own):
 
 @pytest.mark.parametrize("direction", ["pair", "map"])
 def test_targets_in_the_maps_own_direction_vary_with_the_pair_by_its_leg_alone(direction):
-    """On F(x, t, s) = x^2 targets of two pairs through one state differ by a (v - w), in the pair's direction also by F there."""
+    """On F(x, t, s) = x^2 targets of two pairs through one state differ by a (v - w), in the pair's
+    direction also by F there.
+    """
     v, w = torch.randn(2, N, 1, dtype=torch.float64)
     rule = Start(0.1, 0.1, direction=direction)
     a = 0.1
@@ -35,7 +39,9 @@ def test_targets_in_the_maps_own_direction_vary_with_the_pair_by_its_leg_alone(d
 
 @pytest.mark.parametrize("direction", ["pair", "map"])
 def test_a_short_leg_in_either_direction_has_the_limit_of_the_derivative(direction):
-    """(target - F) / a of a short leg is that of the limit, v - F - (t - s) dF/dt along the same direction."""
+    """(target - F) / a of a short leg is that of the limit, v - F - (t - s) dF/dt along the same
+    direction.
+    """
     v = torch.randn(N, 1, dtype=torch.float64)
     a = 1e-5
     own = torch.linspace(-1, 1, N, dtype=torch.float64)[:, None] ** 2

@@ -1,4 +1,6 @@
-"""Images on disk and packed in tars: the same data set as in memory; tars of other tools, hostile ones among them."""
+"""Images on disk and packed in tars: the same data set as in memory; tars of other tools, hostile
+ones among them.
+"""
 
 import gzip
 import io

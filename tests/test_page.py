@@ -1,4 +1,5 @@
-"""The page that runs exported models, in Chromium and in Firefox: its noise, its samples, every control, its way and its walk.
+"""The page that runs exported models, in Chromium and in Firefox: its noise, its samples, every
+control, its way and its walk.
 
 Most models here are graphs in closed form, written by hand: what each input does to x is known.
 """
@@ -49,7 +50,10 @@ STEPS = (1, 2, 4)
 
 
 def graph(inputs, output, lines):
-    text = f'<ir_version: 10, opset_import: ["" : 20]>\nsampler ({inputs}) => ({output}) {{\n{lines}\n}}'
+    text = (
+        f'<ir_version: 10, opset_import: ["" : 20]>\nsampler ({inputs}) => ({output}) '
+        f"{{\n{lines}\n}}"
+    )
     return onnx.parser.parse_model(text).SerializeToString()
 
 
@@ -86,7 +90,9 @@ SUM = """
   from = Sub (both, back)
   kept = Slice (all, from, end, axis)
   x = Clip (kept, low, high)"""
-"""Beside z and noise: .02 for each number of label, scale, steps and solver; two states stand before the sample."""
+"""Beside z and noise: .02 for each number of label, scale, steps and solver; two states stand
+before the sample.
+"""
 
 
 @functools.cache
@@ -99,7 +105,10 @@ def images(name="flow"):
     }
     about = describe(flow, flows, {"solver": "dpm", "steps": 2, "scale": 1.0}, name)
     shape = "n,1,6,6"
-    inputs = f"float[{shape}] z, int64[n] label, float[n] scale, float[draws,{shape}] noise, float[{shape}] decoder_noise, "
+    inputs = (
+        f"float[{shape}] z, int64[n] label, float[n] scale, float[draws,{shape}] noise, "
+        f"float[{shape}] decoder_noise, "
+    )
     content = graph(f"{inputs}int64 steps, int64 solver, int64 way", f"float[k,{shape}] x", SUM)
     return about | {"decoder_stream": str(key("rows", "sample/decoder"))}, content
 
@@ -130,7 +139,9 @@ def points(name="points"):
 
 
 def table_space():
-    """Open and closed numbers, levels, dates and categories, with frequent values and missing ones."""
+    """Open and closed numbers, levels, dates and categories, with frequent values and
+    missing ones.
+    """
     from pushforward.tables.columns import Category, Number
 
     rng = np.random.default_rng(0)
@@ -178,10 +189,15 @@ class Page:
             self.settle()
             opened.first = self.run(f"{CONTROLS}.map((one) => [one.value, one.checked])")
             return
-        put = "[one.value, one.checked] = first[i]; one.dispatchEvent(new Event('input', {bubbles: true}))"
+        put = (
+            "[one.value, one.checked] = first[i]; one.dispatchEvent(new Event('input', "
+            "{bubbles: "
+            "true}))"
+        )
         for _ in range(2):  # since solvers change what sliders of steps mean
             self.run(
-                f"((first) => {CONTROLS}.forEach((one, i) => {{ {put}; }}))({json.dumps(opened.first)})"
+                f"((first) => {CONTROLS}.forEach((one, i) => {{ {put}; "
+                f"}}))({json.dumps(opened.first)})"
             )
             self.settle()
 
@@ -210,8 +226,13 @@ class Page:
     def pixels(self, panel=0):
         """The pixels of a canvas, (height, width, RGBA)."""
         get = "c.getContext('2d').getImageData(0, 0, c.width, c.height)"
-        text = f"Array.from({get}.data, (value) => String.fromCharCode(value)).join('')"  # shorter than numbers
-        given = f"(() => {{ const c = document.querySelectorAll('canvas')[{panel}]; return [c.width, c.height, {text}]; }})()"
+        # shorter than numbers
+        text = f"Array.from({get}.data, (value) => String.fromCharCode(value)).join('')"
+        given = (
+            f"(() => {{ const c = document.querySelectorAll('canvas')[{panel}]; return "
+            "[c.width, "
+            f"c.height, {text}]; }})()"
+        )
         width, height, data = self.run(given)
         return np.frombuffer(data.encode("latin-1"), np.uint8).reshape(height, width, 4)
 
@@ -398,7 +419,8 @@ def test_many_models_share_a_page_and_one_that_fails_does_not_stop_the_others(ch
     for panel, scale, steps in ((0, 1.0, 2), (1, 5.0, 1), (3, 1.0, 4)):
         assert near(page.tiles(panel), expected(range(7, 23), None, scale, "dpm", steps)[-1])
     times = chromium.run(
-        "[...document.querySelectorAll('.panel')].map((one) => Number(one.dataset.milliseconds ?? 0))"
+        "[...document.querySelectorAll('.panel')].map((one) => Number(one.dataset.milliseconds ?? "
+        "0))"
     )
     assert [time > 0 for time in times] == [True, True, False, True]
     colours = chromium.run(
@@ -408,7 +430,8 @@ def test_many_models_share_a_page_and_one_that_fails_does_not_stop_the_others(ch
     assert chromium.run("document.querySelectorAll('[id^=given]').length") == 1  # one class for all
     assert (
         chromium.run(
-            "[...document.querySelectorAll('p')].filter((one) => one.textContent.startsWith('gan: ')).length"
+            "[...document.querySelectorAll('p')].filter((one) => one.textContent.startsWith('gan: "
+            "')).length"
         )
         == 1
     )
@@ -457,7 +480,8 @@ def test_cells_are_those_of_the_table(either, pages):
     page = Page(either, pages["rows"])
     x = ExampleDraws(range(8)).normal(about["noise"])
     shown = either.run(
-        "[...document.querySelectorAll('tr')].map((row) => [...row.children].map((cell) => cell.textContent))"
+        "[...document.querySelectorAll('tr')].map((row) => [...row.children].map((cell) => "
+        "cell.textContent))"
     )
     assert shown[0] == list(space.names)
     assert shown[1:] == [[str(cell) for cell in row] for row in space.records(x)]
@@ -475,7 +499,9 @@ def test_cells_are_those_of_the_table(either, pages):
 
 
 def test_the_pages_script_writes_cells_byte_for_byte():
-    """In Node.js: of every kind of number, from noise that reaches all values and from the values' own coordinates."""
+    """In Node.js: of every kind of number, from noise that reaches all values and from the values'
+    own coordinates.
+    """
     node = shutil.which("node")
     if node is None:
         pytest.skip("there is no Node.js")
@@ -541,7 +567,8 @@ def test_the_pages_script_rounds_halves_and_writes_exponents_as_python_does():
     code = (HERE / "templates" / "cells.js").read_text()
     code += """
     const cases = JSON.parse(require("fs").readFileSync(0, "utf8"));
-    const both = ([form, values]) => values.map((value) => [written(value, form), written(rounded(value, form), form)]);
+    const texts = (value, form) => [written(value, form), written(rounded(value, form), form)];
+    const both = ([form, values]) => values.map((value) => texts(value, form));
     console.log(JSON.stringify(cases.map(both)));"""
     given = json.dumps([[vars(form), values.tolist()] for form, values in cases])
     done = subprocess.run(
@@ -566,7 +593,10 @@ def test_given_numbers_begin_at_their_mean_in_full():
 
 def test_a_worker_of_the_page_may_ask_for_nothing(either, pages):
     Page(either, pages["one"])
-    tell = "self.addEventListener('securitypolicyviolation', (event) => postMessage(event.effectiveDirective)); "
+    tell = (
+        "self.addEventListener('securitypolicyviolation', (event) => "
+        "postMessage(event.effectiveDirective)); "
+    )
     code = f"{tell}fetch('https://example.org').catch(() => 0)"
     made = f"new Worker(URL.createObjectURL(new Blob([{json.dumps(code)}])))"
     assert (
@@ -583,7 +613,8 @@ def test_every_control_has_a_name_and_nothing_is_wider_than_the_window(chromium,
             chromium.resize(width, 900)
             assert chromium.run("document.documentElement.scrollWidth") == width
             lefts = chromium.run(
-                "[...document.querySelectorAll('.panel')].map((one) => one.getBoundingClientRect().left)"
+                "[...document.querySelectorAll('.panel')].map((one) => "
+                "one.getBoundingClientRect().left)"
             )
             assert len({*lefts}) == (columns if name == "many" else 1)
     named = {"button", "slider", "spinbutton", "combobox", "radio", "image", "Canvas", "region"}

@@ -1,4 +1,6 @@
-"""Models are compared in pairs: on the same labels, noise and held-out examples, by one rule, which every sentence follows."""
+"""Models are compared in pairs: on the same labels, noise and held-out examples, by one rule, which
+every sentence follows.
+"""
 
 import dataclasses
 import itertools
@@ -37,13 +39,15 @@ def as_samples(x, real, shape=(1, 1, 2)):
 
 
 def simulated(seed, shifts, share=True, classes=True, samplings=5, trainings=1):
-    """Models whose distribution is the data's, moved: several samplings of each, against the same held-out examples.
+    """Models whose distribution is the data's, moved: several samplings of each, against the same
+    held-out examples.
 
     Args:
         seed: Of everything.
         shifts: By how much each model is moved, so that those moved equally far are equally good.
         share: Whether models start from the same noise.
-        classes: Whether classes are drawn in proportion; else independently, the same for all models.
+        classes: Whether classes are drawn in proportion; else independently, the same for all
+            models.
         samplings: Of each training run.
         trainings: Training runs of each model, which differ in how far they are moved.
     """
@@ -107,7 +111,9 @@ def test_of_equal_models_none_is_called_ahead_in_more_than_a_twentieth_of_compar
 @pytest.mark.parametrize("samplings", [1, 2, 5])
 @pytest.mark.parametrize("share", [True, False])
 def test_models_that_differ_are_told_apart_however_few_samplings_there_are(samplings, share):
-    """Four models, two of them three times as bad as the others by far more than their scores vary."""
+    """Four models, two of them three times as bad as the others by far more than their
+    scores vary.
+    """
     shifts = [0.9 * SHIFTS[0], 0.9 * SHIFTS[1], 2.7 * SHIFTS[0], 2.7 * SHIFTS[1]]
     for seed in range(20):
         pairs = simulated(seed, shifts, share=share, samplings=samplings).differences()["frechet"]
@@ -141,7 +147,9 @@ def test_pairs_and_classes_in_proportion_make_the_margin_smaller():
 
 
 def test_the_interval_of_a_difference_holds_the_true_one():
-    """True distances of equal Gaussians that are moved: the squares of what they are moved by, and the same bias for both."""
+    """True distances of equal Gaussians that are moved: the squares of what they are moved by, and
+    the same bias for both.
+    """
     shifts = [0.3 * SHIFTS[0], 0.8 * SHIFTS[1]]
     held = 0
     for seed in range(100):
@@ -196,7 +204,9 @@ def test_terms_of_samples_say_how_a_score_varies_and_belong_to_the_same_samples_
 
 
 def test_roots_are_compared_by_their_squares():
-    """Models whose values differ: the terms of a root are those of its square over twice the value, by the delta method."""
+    """Models whose values differ: the terms of a root are those of its square over twice the value,
+    by the delta method.
+    """
     random = np.random.default_rng(3)
     roots = []
     squares = []
@@ -217,7 +227,9 @@ def test_roots_are_compared_by_their_squares():
 
 
 def random_comparison(seed):
-    """Four models and a baseline, with terms, errors or spreads by turns, of differences like their margins."""
+    """Four models and a baseline, with terms, errors or spreads by turns, of differences like their
+    margins.
+    """
     random = np.random.default_rng(seed)
     kind = seed % 3
     metrics = {
@@ -253,7 +265,9 @@ def names_in(text):
 
 
 def said_of(comparison, metric):
-    """The models in the order in which they are named, and what is said of each other, clause by clause."""
+    """The models in the order in which they are named, and what is said of each other, clause by
+    clause.
+    """
     if metric == "frechet":
         first = answers(comparison)["Best"]
         clauses = answers(comparison)["Clear?"]
@@ -349,7 +363,9 @@ def test_all_families_get_the_same_labels_in_proportion_and_the_same_noise_where
 
 
 def differing(values, info, floor=None, **known):
-    """The pair of two models of several training runs each, or of one, with these values of one score."""
+    """The pair of two models of several training runs each, or of one, with these values of one
+    score.
+    """
     models = [
         ModelResult(
             f"{name}-{seed}", seed=seed, scores={"score": Score(value, values=(value,), **known)}
@@ -390,7 +406,7 @@ def test_scores_of_one_sampling_without_an_error_are_not_distinguished():
     assert (pair["margin"], pair["ahead"]) == (None, None)
 
 
-def test_a_score_that_knows_nothing_of_its_error_is_judged_by_the_spread_between_samplings_of_all_models():
+def test_a_score_without_an_error_is_judged_by_the_spread_between_samplings_of_all_models():
     models = [
         ModelResult(name, scores={"score": Score(mean, 0.014, values=(mean - 0.01, mean + 0.01))})
         for name, mean in (("a", 0.5), ("b", 0.53))

@@ -112,7 +112,9 @@ def test_the_critic_plays_hinge():
 
 
 def test_the_autoencoder_s_gradient_is_that_of_its_terms_by_hand():
-    """Rows weigh the critic's push by the ratio of the gradients' lengths in their own reconstruction."""
+    """Rows weigh the critic's push by the ratio of the gradients' lengths in their own
+    reconstruction.
+    """
     x = torch.randn(5, *SPACE.shape)
     model = method(features=0.7, adversarial=0.4, kl_weight=0.3)
     _, loss, slopes = turns(model, x)

@@ -1,4 +1,6 @@
-"""Personal data in tables: columns that hold some are named, and texts of one row are not learned unless they are asked for."""
+"""Personal data in tables: columns that hold some are named, and texts of one row are not learned
+unless they are asked for.
+"""
 
 import csv
 import json
@@ -43,8 +45,15 @@ def luhn(prefix):
     return texts
 
 
-FIRST = "Anna Emma Lena Sofia Maria John James Robert Michael Thomas Andreas Stefan Laura Julia Peter Sarah Olga Ivan Omar Jörg Zoë"
-LAST = "Smith Müller Schneider Garcia Rossi Novak Larsson Nguyen Kowalski Weber Jones Patel Silva Öztürk Petersen Lee"
+FIRST = (
+    "Anna Emma Lena Sofia Maria John James Robert Michael Thomas Andreas Stefan Laura Julia "
+    "Peter "
+    "Sarah Olga Ivan Omar Jörg Zoë"
+)
+LAST = (
+    "Smith Müller Schneider Garcia Rossi Novak Larsson Nguyen Kowalski Weber Jones Patel Silva "
+    "Öztürk Petersen Lee"
+)
 SYLLABLES = "ba ke lo mi nu ra se ti vo zu"
 WORDS = "please call back later about the order which never came again today"
 

@@ -1,4 +1,6 @@
-"""How much of a comparison is measured: plans from given seconds, and what is stored and said of them."""
+"""How much of a comparison is measured: plans from given seconds, and what is stored and said of
+them.
+"""
 
 from dataclasses import replace
 
@@ -94,7 +96,9 @@ def test_quality_in_few_calls_costs_time_in_an_evaluation(tmp_path):
 
 
 def test_models_of_one_comparison_are_measured_alike(monkeypatch, tmp_path):
-    """Fewer samples and samplings, the same for all; the report stores the choice, and a later run takes its n."""
+    """Fewer samples and samplings, the same for all; the report stores the choice, and a later run
+    takes its n.
+    """
     monkeypatch.setattr("pushforward.evaluation.plans.LEAST", 0.0)
     monkeypatch.setattr("pushforward.evaluation.plans.SIZES", (100, 50))
     data = pf.data.load("ring")

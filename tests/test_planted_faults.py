@@ -1,6 +1,8 @@
-"""Planted faults that the verdict or its warnings name in words, and healthy twins of which they say nothing.
+"""Planted faults that the verdict or its warnings name in words, and healthy twins of which they
+say nothing.
 
-One table, a row for each fault: what is said of it, how it is planted, and its twin. Faults of samples are arrays that are
+One table, a row for each fault: what is said of it, how it is planted, and its twin. Faults of
+    samples are arrays that are
 scored, faults of training are logs of measures.
 """
 
@@ -30,7 +32,9 @@ SAMPLES = 250
 
 
 class World:
-    """Data of which training examples are kept aside, which are what a perfect model samples, and what is said of samples."""
+    """Data of which training examples are kept aside, which are what a perfect model samples, and
+    what is said of samples.
+    """
 
     def __init__(self, name, folder):
         data = pf.data.load(name, limit=3000)
@@ -118,7 +122,9 @@ def memorised(world):
 
 
 def logged(**measures):
-    """The verdict on a training of 700 steps with these measures, each a number or a function of the step."""
+    """The verdict on a training of 700 steps with these measures, each a number or a function of
+    the step.
+    """
     watch = Watch()
     rows = []
     for step in range(1, 701):

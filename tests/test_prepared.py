@@ -1,4 +1,6 @@
-"""What a method is trained on instead of data: computed once by frozen parts, by name, drawn by each example's place."""
+"""What a method is trained on instead of data: computed once by frozen parts, by name, drawn by
+each example's place.
+"""
 
 import functools
 import json

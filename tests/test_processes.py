@@ -1,4 +1,6 @@
-"""Two processes train as one does: gradients and sums are those of the whole batch, whether weights are sharded or not."""
+"""Two processes train as one does: gradients and sums are those of the whole batch, whether weights
+are sharded or not.
+"""
 
 import json
 
@@ -29,7 +31,9 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory):
-    """What one process trained, by name: the folder, the first gradients of each player, and the players' parameters."""
+    """What one process trained, by name: the folder, the first gradients of each player, and the
+    players' parameters.
+    """
     where = tmp_path_factory.mktemp("one")
     runs = {name: (where / name, *trained(name, where / name, Processes())) for name in STEPS}
     return {
@@ -54,7 +58,9 @@ def losses_of(folder):
 @pytest.mark.parametrize(("name", "player"), [("flow", "denoiser"), ("vae", "autoencoder")])
 @pytest.mark.parametrize("kind", ["reduced", "sharded"])
 def test_a_training_ends_where_one_process_ends(name, player, kind, folder, alone):
-    """Weights, averages, optimisers and the log; files hold whole tensors. A vae is two networks, a prior and a variance."""
+    """Weights, averages, optimisers and the log; files hold whole tensors. A vae is two networks, a
+    prior and a variance.
+    """
     single = tensors_of(alone[name][0])
     shared = tensors_of(folder / f"{name}-{kind}")
     for group in ("method", "average", "optimizer"):
@@ -127,7 +133,9 @@ def test_a_game_agrees_as_far_as_rounding_allows(kind, folder, alone, control):
 
 
 def test_a_game_is_that_of_one_process_which_adds_up_the_same_parts(folder, tmp_path):
-    """To the last digit: two processes differ from one by the order of sums, and by nothing that a game could amplify."""
+    """To the last digit: two processes differ from one by the order of sums, and by nothing that a
+    game could amplify.
+    """
     trained("gan", tmp_path / "gan", Processes(), parts=2)
     for player, wanted in losses_of(tmp_path / "gan").items():
         np.testing.assert_array_equal(losses_of(folder / "gan-reduced")[player], wanted)

@@ -1,4 +1,6 @@
-"""The critic on pretrained features: its frozen network, what it is shown, how features are mixed, and training with it."""
+"""The critic on pretrained features: its frozen network, what it is shown, how features are mixed,
+and training with it.
+"""
 
 from __future__ import annotations
 

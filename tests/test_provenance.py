@@ -1,4 +1,6 @@
-"""Each score says how it was measured, and scores that were measured otherwise are not compared with it."""
+"""Each score says how it was measured, and scores that were measured otherwise are not compared
+with it.
+"""
 
 import dataclasses
 

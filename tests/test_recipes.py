@@ -61,7 +61,9 @@ def test_lazy_penalties_come_with_dcgan_alone():
 
 @pytest.mark.parametrize("size", [2, 64, 784, 3072, 12288])
 def test_edm_starts_from_noise_that_hides_the_data(size):
-    """KL(N(mu, s^2 + sigma^2) || N(0, sigma^2)) <= size / (2 sigma^2) for mu^2 + s^2 = 1; 0.06 nats as in the paper."""
+    """KL(N(mu, s^2 + sigma^2) || N(0, sigma^2)) <= size / (2 sigma^2) for mu^2 + s^2 = 1; 0.06 nats
+    as in the paper.
+    """
     sigma = sigma_max(size)
     variance = torch.linspace(0, 1, 5, dtype=torch.float64) / sigma**2
     divergence = size / 2 * (variance - torch.log1p(variance) + (1 / sigma**2 - variance))
@@ -70,7 +72,9 @@ def test_edm_starts_from_noise_that_hides_the_data(size):
 
 
 def test_edm_trains_the_noise_that_it_samples():
-    """On images, half of the training is beyond sigma 1, and one example in a thousand beyond half of sigma_max."""
+    """On images, half of the training is beyond sigma 1, and one example in a thousand beyond half
+    of sigma_max.
+    """
     path = VE(sigma_max=sigma_max(784))
     times = pf.recipes.edm(
         ImageSpace(shape=(1, 28, 28), mean=(0.0,), std=(1.0,)), "tiny"

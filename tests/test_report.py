@@ -84,7 +84,9 @@ def test_a_notebook_shows_tables_and_signs_that_need_no_style_sheet(content):
 def test_many_models_never_make_the_page_too_large(
     content, monkeypatch, largest, pictures, animations
 ):
-    """Fewer and smaller pictures first, then no animations, then no pictures, and the page says so."""
+    """Fewer and smaller pictures first, then no animations, then no pictures, and the page
+    says so.
+    """
     from pushforward.report import page as module
 
     rng = np.random.default_rng(4)
@@ -165,7 +167,9 @@ def without(content, path, null):
 
 
 def test_any_field_may_be_missing(content):
-    """A page is drawn without each field of a comparison of two models, and with null in its place where that reads otherwise."""
+    """A page is drawn without each field of a comparison of two models, and with null in its place
+    where that reads otherwise.
+    """
     del content["models"][2:]
     for entry in content["models"]:
         entry["losses"] = losses(entry["family"], steps=12)
@@ -207,10 +211,12 @@ def test_grids_put_each_image_in_its_place(channels):
     assert (grid[7] == 255).all()
 
 
-# Axes and bars --------------------------------------------------------------------------------------------------
+# Axes and bars
+# --------------------------------------------------------------------------------------------------
 
 
-# Points in the plane --------------------------------------------------------------------------------------------
+# Points in the plane
+# --------------------------------------------------------------------------------------------
 
 
 def plane(steps=8):
@@ -225,7 +231,9 @@ def rows_of(space, n=60):
 
 
 def test_velocities_and_trajectories_are_those_of_the_closed_form():
-    """x_t = (1 - t) m + s(t) z with s^2 = (1 - t)^2 std^2 + t^2, on the straight path, whatever path the model knows."""
+    """x_t = (1 - t) m + s(t) z with s^2 = (1 - t)^2 std^2 + t^2, on the straight path, whatever
+    path the model knows.
+    """
     flow = plane()
     field = field_of(flow, rows_of(flow.space))
     left, right, low, high = field.limits

@@ -1,4 +1,6 @@
-"""The report in a real browser: sliders, nearest images, trajectories, narrow windows, and axe-core."""
+"""The report in a real browser: sliders, nearest images, trajectories, narrow windows, and
+axe-core.
+"""
 
 from __future__ import annotations
 
@@ -91,7 +93,10 @@ def test_nothing_is_wider_than_the_window(browser, page, width):
     browser.resize(width, 900)
     browser.open(page)
     assert browser.run("document.documentElement.scrollWidth") == width
-    wider = "[...document.querySelectorAll('.scroll')].filter((one) => one.scrollWidth > one.clientWidth + 1).length"
+    wider = (
+        "[...document.querySelectorAll('.scroll')].filter((one) => one.scrollWidth > "
+        "one.clientWidth + 1).length"
+    )
     assert browser.run(wider) == 0
 
 
@@ -113,12 +118,15 @@ def test_axe_finds_nothing_serious_and_finds_planted_faults(browser, page, tmp_p
 
 
 WORDS = """(() => {
-  const first = document.querySelector('main img, main svg.chart').getBoundingClientRect().top + scrollY;
+  const picture = document.querySelector('main img, main svg.chart');
+  const first = picture.getBoundingClientRect().top + scrollY;
   const nodes = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
   let before = 0, seen = 0;
   while (nodes.nextNode()) {
-    const node = nodes.currentNode, parent = node.parentElement, words = node.data.trim().split(/\\s+/).filter((word) => word);
-    if (parent.closest('script, style, .skip') || (parent.closest('details:not([open])') && !parent.closest('summary'))) continue;
+    const node = nodes.currentNode, parent = node.parentElement;
+    const words = node.data.trim().split(/\\s+/).filter((word) => word);
+    if (parent.closest('script, style, .skip')) continue;
+    if (parent.closest('details:not([open])') && !parent.closest('summary')) continue;
     const range = document.createRange();
     range.selectNodeContents(node);
     const [rect] = range.getClientRects();

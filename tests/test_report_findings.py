@@ -1,4 +1,6 @@
-"""What a report finds and shows: who is ahead, what cannot be relied on, intervals, and several trainings of one recipe."""
+"""What a report finds and shows: who is ahead, what cannot be relied on, intervals, and several
+trainings of one recipe.
+"""
 
 from __future__ import annotations
 
@@ -57,7 +59,7 @@ def best_cells(content):
     ]
 
 
-# Who is ahead ---------------------------------------------------------------------------------------------------
+# Who is ahead
 
 
 def answered(content):
@@ -218,7 +220,9 @@ def test_nobody_is_ahead_in_a_score_of_which_nothing_says_how_it_varies(content)
 
 
 def test_lucky_agreement_of_repeats_is_no_difference(content):
-    """Spreads of zero: the standard deviation of real data's score still bounds what can be told."""
+    """Spreads of zero: the standard deviation of real data's score still bounds what can be
+    told.
+    """
     content["models"] = content["models"][:2]
     content["baseline"]["scores"]["frechet"]["spread"] = 0.0
     for value, ahead in ((0.143, None), (0.155, "flow")):
@@ -233,7 +237,9 @@ def test_lucky_agreement_of_repeats_is_no_difference(content):
 @pytest.mark.parametrize(("share", "distinct"), [(0.95, False), (1.05, True)])
 @pytest.mark.parametrize("spread", [0.0, 0.03])
 def test_one_rule_decides_every_comparison(content, share, distinct, spread):
-    """Just below and just above the margin: among models, against real data and against no network."""
+    """Just below and just above the margin: among models, against real data and against no
+    network.
+    """
     width = max(spread, 0.01)
     floor = 0.01
     quantile = 2.2414  # of a normal distribution, for two comparisons at a level of .05
@@ -275,7 +281,8 @@ def model_of(content):
     return comparison(content).models[0]
 
 
-# Times, sweeps, calls -------------------------------------------------------------------------------------------
+# Times, sweeps, calls
+# -------------------------------------------------------------------------------------------
 
 
 def test_times_are_listed_from_the_fastest(content):
@@ -287,7 +294,9 @@ def test_times_are_listed_from_the_fastest(content):
 
 
 def test_how_many_calls_are_enough(content):
-    """Differences vary by .004 over groups of samples, and a single good point before a bad one does not count."""
+    """Differences vary by .004 over groups of samples, and a single good point before a bad one
+    does not count.
+    """
     content["floors"]["frechet"] = {"value": 0.01, "spread": 0.0001}
 
     def drawn(calls, mean):  # the noise of one model's points is the same but for these
@@ -401,7 +410,8 @@ def test_budgets_are_equal_only_with_the_time_of_what_models_build_on(content):
     assert unequal() == []
 
 
-# Measures that cannot be relied on, and warnings ----------------------------------------------------------------
+# Measures that cannot be relied on, and warnings
+# ----------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -614,7 +624,8 @@ def test_commands_that_read_a_run_follow_its_training():
     assert commands(results) == [*flow.commands, *results.commands]
 
 
-# Cost and settings ----------------------------------------------------------------------------------------------
+# Cost and settings
+# ----------------------------------------------------------------------------------------------
 
 
 def test_the_cost_tables_show_what_a_training_builds_on_and_refused_draws(content):
@@ -660,10 +671,10 @@ def test_settings_that_differ_are_listed_and_others_are_not():
     assert not tables.differences(Comparison(models=models[:1]))
 
 
-# Charts ---------------------------------------------------------------------------------------------------------
+# Charts
 
 
-# Captions -------------------------------------------------------------------------------------------------------
+# Captions
 
 
 @pytest.mark.parametrize(

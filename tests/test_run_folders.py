@@ -37,7 +37,9 @@ RACE = """
 
         def __call__(self, name, clock, samples, losses):
             end = time.monotonic() + (20 if clock.step % 3 == 1 else 0)
-            while len(list(Path(".").glob(f"{self.at}-*.refused"))) < self.others and time.monotonic() < end:
+            def refused():
+                return len(list(Path(".").glob(f"{self.at}-*.refused")))
+            while refused() < self.others and time.monotonic() < end:
                 time.sleep(0.01)
 
     def attempt(at, train, others):
@@ -66,7 +68,8 @@ RACE = """
         for child in children:
             os.waitpid(child, 0)
 
-    fit = lambda out, watch: pf.fit(recipe_for("flow", data), data, steps=3, out=out, progress=watch)
+    def fit(out, watch):
+        return pf.fit(recipe_for("flow", data), data, steps=3, out=out, progress=watch)
     race("named", lambda watch: fit("run", watch), {count} - 1)
     race("default", lambda watch: fit(None, watch), 0)
     race("resume", lambda watch: pf.resume("run", data=data, steps=6, progress=watch), {count} - 1)
@@ -75,7 +78,9 @@ RACE = """
 
 @pytest.fixture(scope="module")
 def raced(tmp_path_factory):
-    """What several processes that start at one moment each end with: by race, the list of outcomes."""
+    """What several processes that start at one moment each end with: by race, the list of
+    outcomes.
+    """
     folder = tmp_path_factory.mktemp("race")
     code = textwrap.dedent(RACE).replace("{count}", str(AT_ONCE))
     done = forking.run(code, cwd=folder)

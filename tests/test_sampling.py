@@ -1,4 +1,6 @@
-"""Choosing how a trained transport is sampled, in the library: the command line only reads the options."""
+"""Choosing how a trained transport is sampled, in the library: the command line only reads the
+options.
+"""
 
 import pickle
 import sys

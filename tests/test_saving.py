@@ -1,4 +1,6 @@
-"""Checkpoints written beside training, on disks that refuse, and training that goes on from the newest whole one."""
+"""Checkpoints written beside training, on disks that refuse, and training that goes on from the
+newest whole one.
+"""
 
 import os
 import resource

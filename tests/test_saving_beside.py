@@ -1,4 +1,6 @@
-"""Several processes that train while a checkpoint is written: its content, a disk that refuses, a process that is killed."""
+"""Several processes that train while a checkpoint is written: its content, a disk that refuses, a
+process that is killed.
+"""
 
 import json
 
@@ -35,7 +37,9 @@ def names(folder):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_processes_train_on_while_their_checkpoint_is_written(kind, folder, results):
-    """Those of steps 2 and 4 are written after step 3, and hold what trainings save that wait for them."""
+    """Those of steps 2 and 4 are written after step 3, and hold what trainings save that wait for
+    them.
+    """
     assert [results[f"{name}-{kind}"][0] for name in ("later", "waiting")] == [[0, 0], [0, 0]], (
         results
     )
@@ -76,7 +80,9 @@ def test_a_process_that_is_killed_while_it_writes_leaves_the_checkpoint_before(
 
 
 def test_an_error_of_one_process_ends_all_while_another_one_writes(folder, results):
-    """The other process finds it gone; the checkpoint that was being written is whole or not there."""
+    """The other process finds it gone; the checkpoint that was being written is whole or
+    not there.
+    """
     codes, printed, _ = results["broken"]
     assert codes == [1, 2], printed
     assert printed[1] == "PushforwardError: broken\n"

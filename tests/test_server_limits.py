@@ -1,4 +1,6 @@
-"""The server and clients that mean harm, stall or are web pages: real connections, origins, hosts and refusals."""
+"""The server and clients that mean harm, stall or are web pages: real connections, origins, hosts
+and refusals.
+"""
 
 import asyncio
 import base64
@@ -78,7 +80,9 @@ def client_of(*models, **options):
 
 
 def head(more="Content-Length: 100\r\n", path=ROWS, host="localhost"):
-    return f"POST {path} HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\n{more}\r\n".encode()
+    return (
+        f"POST {path} HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\n{more}\r\n"
+    ).encode()
 
 
 def opened(port, content=b""):
@@ -144,7 +148,8 @@ STALLS = {
     "half a body": head() + b"{",
     "half a chunk": head("Transfer-Encoding: chunked\r\n") + b"5\r\n{",
     "half a body after an answer": head(path="/v1/nothing") + b"{",
-    "half a request after another": b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\nGET /healthz HT",
+    "half a request after "
+    "another": b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\nGET /healthz HT",
 }
 
 
@@ -232,7 +237,10 @@ def test_damaged_requests_do_not_fill_the_log(folder, capsys):
             for _ in range(20):
                 with contextlib.suppress(ConnectionError):
                     received(opened(port, content))
-        upgrade = b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade, close\r\nUpgrade: websocket\r\n\r\n"
+        upgrade = (
+            b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade, close\r\nUpgrade: "
+            b"websocket\r\n\r\n"
+        )
         for _ in range(20):
             assert b" 200 " in received(opened(port, upgrade)).partition(b"\r\n")[0]
 

@@ -1,4 +1,6 @@
-"""The server: each request gets what `sample` draws, whatever else is made with it, and none makes it compute without bound."""
+"""The server: each request gets what `sample` draws, whatever else is made with it, and none makes
+it compute without bound.
+"""
 
 import asyncio
 import base64

@@ -1,4 +1,6 @@
-"""Signals that end a training: the step is finished and saved, a second one ends at once, and the run is resumed bit for bit."""
+"""Signals that end a training: the step is finished and saved, a second one ends at once, and the
+run is resumed bit for bit.
+"""
 
 import contextlib
 import os
@@ -44,7 +46,9 @@ def whole(tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def usual_handlers():
-    """Signals do what they usually do, however the tests were started: in the background SIGINT is ignored, by nohup SIGHUP."""
+    """Signals do what they usually do, however the tests were started: in the background SIGINT is
+    ignored, by nohup SIGHUP.
+    """
     usual = {
         signal.SIGINT: signal.default_int_handler,
         signal.SIGHUP: signal.SIG_DFL,

@@ -1,4 +1,6 @@
-"""Steps whose loss or gradient is not finite: they change nothing, are counted, and end a training where they are too many."""
+"""Steps whose loss or gradient is not finite: they change nothing, are counted, and end a training
+where they are too many.
+"""
 
 import math
 

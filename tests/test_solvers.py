@@ -1,4 +1,6 @@
-"""Solvers: orders, steps in closed form, moments, calls, solves in both directions, and time grids."""
+"""Solvers: orders, steps in closed form, moments, calls, solves in both directions, and
+time grids.
+"""
 
 import math
 from collections import deque
@@ -62,9 +64,13 @@ def test_every_solver_is_tested():
 
 
 IN_TIME = ("euler", "heun", "midpoint", "rk4")
-"""Solvers of the velocity in t, whose errors are others on each path; those of all others depend on the log-SNR alone."""
+"""Solvers of the velocity in t, whose errors are others on each path; those of all others depend on
+the log-SNR alone.
+"""
 BETWEEN = {"rk4": (40, 80), "midpoint": (128, 256), "ipndm:3": (128, 256), "unipc:3": (500, 1000)}
-"""Numbers of steps between which an order is measured, of solvers whose high order reaches rounding early, or sets in late."""
+"""Numbers of steps between which an order is measured, of solvers whose high order reaches rounding
+early, or sets in late.
+"""
 
 
 @pytest.mark.parametrize(
@@ -77,7 +83,9 @@ def test_measured_order_is_the_declared_one(name, path):
 
 @pytest.mark.parametrize("name", [name for name in FIXED if name not in IN_TIME])
 def test_a_solver_in_log_snr_is_the_same_on_every_path(name):
-    """Steps of equal log-SNR end at the same x_t / alpha to rounding, so that an order measured on one path is that on all."""
+    """Steps of equal log-SNR end at the same x_t / alpha to rounding, so that an order measured on
+    one path is that on all.
+    """
     ends = [
         end(ring(path), solvers.named(name), 16) / path.at(path.time(STOPPED)).alpha
         for path in PATHS.values()
@@ -88,7 +96,9 @@ def test_a_solver_in_log_snr_is_the_same_on_every_path(name):
 
 @pytest.mark.parametrize("path", PATHS)
 def test_four_steps_round_as_float32_does(path):
-    """Where a state holds little data, or little noise, it hardly differs from the other, and differences lose three digits."""
+    """Where a state holds little data, or little noise, it hardly differs from the other, and
+    differences lose three digits.
+    """
 
     class Network(torch.nn.Module):
         def forward(self, x, t, condition=None):
@@ -116,7 +126,9 @@ def test_the_adaptive_solver_keeps_its_tolerance(path):
 @pytest.mark.parametrize("steps", [2, 3, 9])
 @pytest.mark.parametrize("h", [0.01, 0.5, 4.0])
 def test_a_leap_is_exact_for_polynomials(steps, h):
-    """Against SciPy's quadrature of the integral in the module's head, for both kinds and unequal nodes."""
+    """Against SciPy's quadrature of the integral in the module's head, for both kinds and unequal
+    nodes.
+    """
     from scipy.integrate import quad
 
     from pushforward.solvers.exponential import exponential_step
@@ -327,7 +339,9 @@ def test_trajectory_ends_at_the_sample():
 @pytest.mark.parametrize("path", PATHS.values(), ids=PATHS)
 @pytest.mark.parametrize("steps", [1, 2, 60])
 def test_a_solve_from_and_to_time_0_is_finite(path, steps):
-    """At t = 0 the log-SNR is infinite: a solve ends there as sampling does, and starts there as encoding does."""
+    """At t = 0 the log-SNR is infinite: a solve ends there as sampling does, and starts there as
+    encoding does.
+    """
     flow = Flow(ring(path), solvers.DPM(2), steps, "log_snr")
     start = float(flow.times[0])
     z = torch.randn(40, 2, generator=torch.Generator().manual_seed(0))

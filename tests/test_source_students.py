@@ -1,4 +1,6 @@
-"""Students of flows that start from other data than noise: they start where their teacher does, in training from its examples."""
+"""Students of flows that start from other data than noise: they start where their teacher does, in
+training from its examples.
+"""
 
 import shutil
 from pathlib import Path
@@ -126,7 +128,9 @@ def test_a_killed_student_ends_in_the_same_bits_without_its_teacher(teacher, moo
 
 
 def test_what_decides_in_training_starts_at_training_examples(teacher, student, moons):
-    """The best checkpoint and the end of a finish are chosen without the examples that samples are scored from."""
+    """The best checkpoint and the end of a finish are chosen without the examples that samples are
+    scored from.
+    """
     source = teacher.transport.source
     noise, _ = starts_of(student.transport, 50)
     assert from_training(noise, source)
@@ -196,7 +200,9 @@ def test_a_map_and_its_coupling_start_from_the_same_data(moons):
 
 
 def test_teachers_of_other_data_take_more_steps(moons):
-    usual = lambda **choices: pf.recipes.flow(moons.space, "tiny", **choices).method.transport()  # noqa: E731
+    def usual(**choices):
+        return pf.recipes.flow(moons.space, "tiny", **choices).method.transport()
+
     steps = [
         pf.recipes.distil(
             moons.space, teacher=flow, trajectories=4

@@ -1,4 +1,6 @@
-"""Kinds of data: a plug-in's space from the command line to the report, and what every space must answer."""
+"""Kinds of data: a plug-in's space from the command line to the report, and what every space must
+answer.
+"""
 
 import json
 import os
@@ -36,7 +38,9 @@ def plugin():
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
-    """A folder with the file, the data and two runs: one trained for six steps, one killed after three and resumed."""
+    """A folder with the file, the data and two runs: one trained for six steps, one killed after
+    three and resumed.
+    """
     folder = tmp_path_factory.mktemp("clips")
     before = os.getcwd()
     known = dict(PARTS.added)

@@ -34,7 +34,9 @@ def numeric(seed, n):
 
 
 def trained_before(first, grown, key):
-    """How many held-out rows of a grown table were training rows of the first, by the values of a column that names rows."""
+    """How many held-out rows of a grown table were training rows of the first, by the values of a
+    column that names rows.
+    """
     before, after = (pf_data.load(path) for path in (first, grown))
     place = before.space.names.index(key), after.space.names.index(key)
     return len(
@@ -45,7 +47,9 @@ def trained_before(first, grown, key):
 def test_new_draws_from_the_law_of_a_survey_are_told_from_its_rows_no_better_than_held_out_rows(
     tmp_path,
 ):
-    """Split together, they had a two-sample score of .18 and an attack on membership of .80: their contents were not held out."""
+    """Split together, they had a two-sample score of .18 and an attack on membership of .80: their
+    contents were not held out.
+    """
     path = write(tmp_path / "survey.csv", "abcd", survey(0, 3000))
     fresh = write(tmp_path / "fresh.csv", "abcd", survey(1, 3000))
     metrics = ["membership", "nearest_rows"]
@@ -88,7 +92,9 @@ def test_copies_of_measurements_and_of_an_oversampled_class_stay_together(tmp_pa
 
 
 def test_measurements_of_few_decimals_that_were_written_twice_stay_together(tmp_path):
-    """Their values are few, and each occurs in many rows, but no answer of a survey has a fraction."""
+    """Their values are few, and each occurs in many rows, but no answer of a survey has a
+    fraction.
+    """
     r = random(11)
     points = 2 * r.standard_normal((8, 2))[r.integers(8, size=3000)] + 0.05 * r.standard_normal(
         (3000, 2)
@@ -98,7 +104,9 @@ def test_measurements_of_few_decimals_that_were_written_twice_stay_together(tmp_
 
 
 def test_rows_of_a_survey_stay_on_their_side_when_it_grows(tmp_path):
-    """Each content is held out at most as often in the first rows as in all, and in training likewise."""
+    """Each content is held out at most as often in the first rows as in all, and in training
+    likewise.
+    """
     rows = survey(4, 4000)
     parts = [pf_data.load(write(tmp_path / f"{n}.csv", "abcd", rows[:n])) for n in (3000, 4000)]
     for side in ("train", "held_out"):
@@ -111,7 +119,9 @@ def test_rows_of_a_survey_stay_on_their_side_when_it_grows(tmp_path):
 
 
 def grown_by_a_value(rows):
-    """A column of 20 whole numbers gets a 21st, so that it is no column of ordered categories any more."""
+    """A column of 20 whole numbers gets a 21st, so that it is no column of ordered categories any
+    more.
+    """
     return [[row[0], str(i % 20)] for i, row in enumerate(rows[:-1])], [[rows[-1][0], "20"]]
 
 
@@ -131,7 +141,9 @@ def grown_by_a_decimal(rows):
 def test_held_out_rows_stay_held_out_when_a_new_row_changes_what_a_column_is_taken_for(
     tmp_path, grow
 ):
-    """They were hashed as what their columns were taken for: 92 of 94 rows, or 82 of 115, had been trained on."""
+    """They were hashed as what their columns were taken for: 92 of 94 rows, or 82 of 115, had been
+    trained on.
+    """
     rows, new = grow(numeric(5, 1000))
     first = write(tmp_path / "first.csv", ["key", "x"], rows)
     grown = write(tmp_path / "grown.csv", ["key", "x"], rows + new)
@@ -167,7 +179,9 @@ def test_a_file_of_numbers_is_split_alike_as_vectors_as_a_table_and_with_a_targe
 
 
 def test_a_run_reads_grown_data_by_its_own_rule_and_refuses_another(tmp_path, monkeypatch):
-    """A few answers, then more, which repeat more often: the rule of the first file is the run's."""
+    """A few answers, then more, which repeat more often: the rule of the first file is the
+    run's.
+    """
     monkeypatch.chdir(tmp_path)
     r = random(10)
     rows = [[f"a{i}", f"b{j}"] for i, j in r.integers(0, 90, (220, 2))]

@@ -1,4 +1,6 @@
-"""A batch in parts: statistics of the whole, gradients for one player at a time, dropout by blocks, memory that falls."""
+"""A batch in parts: statistics of the whole, gradients for one player at a time, dropout by blocks,
+memory that falls.
+"""
 
 from typing import ClassVar
 
@@ -117,7 +119,9 @@ def test_gradients_reach_the_player_whose_turn_it_is_and_nobody_else(tmp_path):
 
 
 def test_dropout_is_keyed_by_the_first_block_of_a_part(tmp_path):
-    """The first part draws what a whole batch draws; each goes on from turn to turn where it was."""
+    """The first part draws what a whole batch draws; each goes on from turn to turn where
+    it was.
+    """
     drawn = {}
     for parts in (1, 2, 4):
         trainer = trainer_of(tmp_path, parts)

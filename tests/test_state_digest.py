@@ -34,7 +34,9 @@ def other(run, tmp_path):
 
 
 def rewritten(folder, change):
-    """The newest checkpoint of a run is written again with its tensors and its state changed, and valid."""
+    """The newest checkpoint of a run is written again with its tensors and its state changed, and
+    valid.
+    """
     stored = load(latest(folder / "checkpoints"))
     change(stored.tensors, stored.state)
     shutil.rmtree(stored.folder)
@@ -126,7 +128,9 @@ def test_the_same_command_ends_in_the_same_state_in_another_process(tmp_path, mo
 
 
 def test_a_runs_command_repeats_it(tmp_path, monkeypatch):
-    """Every setting that the command line takes has a part in what is trained, or in what is stored."""
+    """Every setting that the command line takes has a part in what is trained, or in what is
+    stored.
+    """
     rows = np.random.default_rng(0).integers(0, 256, size=(90, 10, 12), dtype=np.uint8)
     np.savez(tmp_path / "my images.npz", x=rows, y=np.arange(90) % 3)
     words = [

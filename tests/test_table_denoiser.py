@@ -1,4 +1,6 @@
-"""Denoisers of tables: closed forms, laws of estimates, given columns, learned factors, imputation."""
+"""Denoisers of tables: closed forms, laws of estimates, given columns, learned factors,
+imputation.
+"""
 
 import dataclasses
 import math
@@ -46,7 +48,9 @@ class Nothing(nn.Module):
 
 
 class Copying(nn.Module):
-    """Of two columns of two categories: the logits of the second are those that the first one gives, where it is given."""
+    """Of two columns of two categories: the logits of the second are those that the first one
+    gives, where it is given.
+    """
 
     def forward(self, x, t, condition=None):
         return torch.cat([0 * x[:, :2], 60 * x[:, :2] * x[:, 4:5]], dim=1)
@@ -176,7 +180,9 @@ def test_spread_scores_are_normal_and_mean_the_same_values(mixed):
 
 
 def test_a_frequent_value_of_an_open_column_is_drawn_as_often_as_it_occurs():
-    """A value of 1 % of the rows, which is no atom, holds 1 % of the scores; scores drawn for it lie there and mean it."""
+    """A value of 1 % of the rows, which is no atom, holds 1 % of the scores; scores drawn for it
+    lie there and mean it.
+    """
     values = np.r_[np.arange(0, 2970, 1.0), np.full(30, 1500.0)][:, None]
     field = Number.measured("n", values[:, 0], "whole", Format(decimals=0))
     space = TableSpace.of([field])
@@ -193,7 +199,9 @@ def test_a_frequent_value_of_an_open_column_is_drawn_as_often_as_it_occurs():
 
 
 def test_waves_are_expectations_given_the_noisy_score():
-    """Their integral over data given its own noisy state; of a given column the waves of its value."""
+    """Their integral over data given its own noisy state; of a given column the waves of
+    its value.
+    """
     space = TableSpace.of(
         [
             Number("n", (-2.0, 2.0), (0.02, 0.98), closed=False),
@@ -316,7 +324,9 @@ def test_factors_move_until_each_column_loses_half_of_its_information(mixed):
 
 
 def test_the_loss_of_the_independent_model_is_known(mixed, monkeypatch):
-    """At pure noise each column loses its entropy or variance, and where all columns are given nothing counts."""
+    """At pure noise each column loses its entropy or variance, and where all columns are given
+    nothing counts.
+    """
     method = table_denoising(
         mixed, "tiny", Nothing(mixed.shape[0]), VE(199.0, 200.0), "v", known=0.0, rate=0
     )

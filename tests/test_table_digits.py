@@ -24,7 +24,9 @@ def whole(values, kind="whole", form=Format(0)):
 
 
 def spread(seed):
-    """Whole numbers up to 2^53: evenly, by magnitude, with negative ones, and with a gap that holds nearly all numbers."""
+    """Whole numbers up to 2^53: evenly, by magnitude, with negative ones, and with a gap that holds
+    nearly all numbers.
+    """
     rng = np.random.default_rng(seed)
     return {
         "even": rng.integers(0, LARGEST, N),
@@ -72,7 +74,9 @@ def test_values_between_two_knots_that_occur_again_have_scores_of_their_own():
 
 @pytest.fixture(scope="module")
 def billion():
-    """A space with an open column of whole numbers to 1e9, a closed one, and as many transports' samples as there are."""
+    """A space with an open column of whole numbers to 1e9, a closed one, and as many transports'
+    samples as there are.
+    """
     closed = Number.measured("few", np.arange(60.0), "whole", Format(0))
     return TableSpace.of([whole(spread(0)["billion"]), closed])
 

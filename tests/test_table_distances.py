@@ -25,7 +25,9 @@ DISTANCES = ["nearest_ratio", "membership", "membership_ratio", "energy", "authe
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    """Amounts, some of which are missing, a size of which 0 is an atom, and a colour; none repeats."""
+    """Amounts, some of which are missing, a size of which 0 is an atom, and a colour; none
+    repeats.
+    """
     path = tmp_path_factory.mktemp("distances") / "t.csv"
     rng = np.random.default_rng(7)
     amount = rng.integers(10**3, 10**6, 300).tolist()
@@ -39,7 +41,9 @@ def data(tmp_path_factory):
 
 
 def coarse(data):
-    """The same rows in coordinates of other columns: without atoms, and with the knots of the first rows alone."""
+    """The same rows in coordinates of other columns: without atoms, and with the knots of the first
+    rows alone.
+    """
     values = data.train.table_values
     fields = []
     for place, field in enumerate(data.space.fields):

@@ -1,4 +1,6 @@
-"""Standard errors of scores of tables against closed forms, jackknives with what was learned held fixed, and new draws."""
+"""Standard errors of scores of tables against closed forms, jackknives with what was learned held
+fixed, and new draws.
+"""
 
 import dataclasses
 from dataclasses import replace
@@ -27,7 +29,9 @@ from pushforward.tables.metrics.trees import Detection, classifier, inputs, pred
 
 @pytest.mark.parametrize(("rows", "samples"), [(200, 200), (100, 400)])
 def test_the_error_of_a_share_counts_the_cells_of_real_rows(rows, samples):
-    """On a line a cell is the mean of two gaps, each exponential: half its mean's square, so 1 / 16m of the share."""
+    """On a line a cell is the mean of two gaps, each exponential: half its mean's square, so 1 /
+    16m of the share.
+    """
     scores = []
     for seed in range(60):
         draw = random([50, seed])
@@ -79,7 +83,9 @@ def test_the_error_of_a_predicted_number_is_that_of_leaving_out_rows():
 
 
 def test_an_error_of_few_blocks_is_widened_for_being_unsure():
-    """Of a difference of means, whose error is known, 1.96 errors hold in 95 % of repeats; four blocks as they are in 89 %."""
+    """Of a difference of means, whose error is known, 1.96 errors hold in 95 % of repeats; four
+    blocks as they are in 89 %.
+    """
     held = 0
     for seed in range(600):
         x, y = random([62, seed]).standard_normal((2, 80, 1))
@@ -205,7 +211,9 @@ def test_the_attack_uses_all_samples_that_there_are():
 
 
 def test_the_error_of_trees_holds_what_they_vary_by(monkeypatch):
-    """Trees that learned from other rows rank otherwise, beside what new rows change in the ranks of given trees."""
+    """Trees that learned from other rows rank otherwise, beside what new rows change in the ranks
+    of given trees.
+    """
 
     def few(categorical):
         return HistGradientBoostingClassifier(

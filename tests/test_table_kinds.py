@@ -20,7 +20,9 @@ def finding(cells, missing=MISSING):
 
 
 def test_open_columns_come_back_too():
-    """Of more different values than there are knots: in float64 always, in float32 where they are whole numbers."""
+    """Of more different values than there are knots: in float64 always, in float32 where they are
+    whole numbers.
+    """
     rng = np.random.default_rng(0)
     for cells, whole in (
         ([str(v) for v in rng.integers(-(10**6), 10**6, 4000)], True),

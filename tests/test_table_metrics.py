@@ -1,4 +1,6 @@
-"""Metrics of tables against closed forms, the formulas of other packages written out anew, and planted faults."""
+"""Metrics of tables against closed forms, the formulas of other packages written out anew, and
+planted faults.
+"""
 
 from __future__ import annotations
 
@@ -205,7 +207,9 @@ def test_the_error_of_a_number_is_in_its_standard_deviations():
 
 
 def test_errors_have_the_size_of_what_new_rows_change():
-    """Over repeats with new rows on both sides scores vary by no more than twice their error, and by a fifth at least."""
+    """Over repeats with new rows on both sides scores vary by no more than twice their error, and
+    by a fifth at least.
+    """
     scored = {}
     for repeat in range(12):
         x = rows(150, 100 + repeat)

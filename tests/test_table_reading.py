@@ -1,4 +1,6 @@
-"""Tables of mixed types are read as they are written: separators, kinds, missing values, schemas, frames, all faults at once."""
+"""Tables of mixed types are read as they are written: separators, kinds, missing values, schemas,
+frames, all faults at once.
+"""
 
 import csv
 import io
@@ -35,7 +37,9 @@ def write(path, columns, separator=",", header=True, encoding="utf-8"):
 
 
 def assert_rows(data, rows):
-    """The training rows are rows of the file, cell by cell, and together with the held-out ones they are as many."""
+    """The training rows are rows of the file, cell by cell, and together with the held-out ones
+    they are as many.
+    """
     left = Counter(map(tuple, rows))
     left.subtract(map(tuple, data.space.cells(data.train.x)))
     assert min(left.values()) >= 0, [row for row, count in left.items() if count < 0][:3]

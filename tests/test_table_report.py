@@ -1,4 +1,6 @@
-"""Tables in evaluations and reports: what is scored, floors, attacks on models, pictures and warnings."""
+"""Tables in evaluations and reports: what is scored, floors, attacks on models, pictures and
+warnings.
+"""
 
 import dataclasses
 import re

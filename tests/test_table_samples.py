@@ -1,4 +1,6 @@
-"""Samples of tables and their constraints: written as the file of the data is, read again, drawn again where they break one."""
+"""Samples of tables and their constraints: written as the file of the data is, read again, drawn
+again where they break one.
+"""
 
 import ast
 import dataclasses
@@ -226,7 +228,8 @@ def test_samples_that_never_meet_a_constraint_are_not_written(tmp_path, monkeypa
     transport = rough(space)
     with pytest.raises(
         Diverged,
-        match=r'9 of 9 samples do not satisfy the constraint "a == b" after 2 further attempts each\. .* compute it',
+        match=r'9 of 9 samples do not satisfy the constraint "a == b" after 2 further attempts '
+        r"each\. .* compute it",
     ):
         pf.samples.draw_to(tmp_path / "x.csv", transport, 9)
     assert not (tmp_path / "x.csv").exists()
@@ -438,11 +441,21 @@ FIELDS = {
         ),
     )
 }
-ROWS = {name: np.array(column) for name, column in {
-    "born": [0.0, 86400.0, np.nan], "age": [1.0, 2.0, 3.0], "home": [0.0, 1.0, 2.0], "work": [1.0, 1.0, 0.0],
-    "size": [0.0, 1.0, 2.0], "least": [1.0, 0.0, 1.0], "other": [0.0, 1.0, 1.0], "code": [0.0, 1.0, np.nan],
-    "paid": [0.0, 1.0, 0.0], "sent": [1.0, 1.0, 0.0], "flag": [1.0, 0.0, np.nan], "seen": [0.0, 18000.0, 86400.0],
-}.items()}  # fmt: skip
+CELLS = {
+    "born": [0.0, 86400.0, np.nan],
+    "age": [1.0, 2.0, 3.0],
+    "home": [0.0, 1.0, 2.0],
+    "work": [1.0, 1.0, 0.0],
+    "size": [0.0, 1.0, 2.0],
+    "least": [1.0, 0.0, 1.0],
+    "other": [0.0, 1.0, 1.0],
+    "code": [0.0, 1.0, np.nan],
+    "paid": [0.0, 1.0, 0.0],
+    "sent": [1.0, 1.0, 0.0],
+    "flag": [1.0, 0.0, np.nan],
+    "seen": [0.0, 18000.0, 86400.0],
+}
+ROWS = {name: np.array(column) for name, column in CELLS.items()}
 
 
 @pytest.mark.parametrize(
@@ -470,7 +483,9 @@ ROWS = {name: np.array(column) for name, column in {
     ],
 )
 def test_constraints_compare_dates_categories_and_levels_with_texts_and_with_one_another(text, met):
-    """By hand; no level or category has the same number in two columns. A missing value meets any."""
+    """By hand; no level or category has the same number in two columns. A missing value
+    meets any.
+    """
     constraint = Constraint(text)
     check_constraints([constraint], FIELDS)
     assert "".join("-+"[int(held)] for held in holds(constraint, FIELDS, ROWS)) == met
@@ -513,11 +528,15 @@ def test_rows_that_break_a_constraint_are_named_and_a_level_that_no_row_has_may_
 
 def test_the_share_of_refused_draws_and_constraints_of_others_are_reported(monkeypatch):
     transport = whole_numbers(500)
+    space = dataclasses.replace(transport.space, constraints=(Constraint("a >= 3"),))
     judge = SimpleNamespace(
-        data=SimpleNamespace(space=dataclasses.replace(transport.space, constraints=(Constraint("a >= 3"),))),
-        seed=0, n=10, sampling=lambda models: dict.fromkeys(models, ModelResult("x").sampling),
-        scores=lambda sampler, name: ({}, sampler.sample(40) is None), _seeds=lambda scores: (),
-    )  # fmt: skip
+        data=SimpleNamespace(space=space),
+        seed=0,
+        n=10,
+        sampling=lambda models: dict.fromkeys(models, ModelResult("x").sampling),
+        scores=lambda sampler, name: ({}, sampler.sample(40) is None),
+        _seeds=lambda scores: (),
+    )
     monkeypatch.setattr(evaluator, "pictures_of", lambda *parts: None)
     monkeypatch.setattr(evaluator, "unseen_warnings", lambda *parts: ())
     result, _ = evaluator.Judge.judge(judge, "flow", transport, curve=False)

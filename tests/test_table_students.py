@@ -1,4 +1,6 @@
-"""Students of tables: maps between two times whose rows are those of the file in any number of calls."""
+"""Students of tables: maps between two times whose rows are those of the file in any number of
+calls.
+"""
 
 import numpy as np
 import pytest
@@ -22,11 +24,15 @@ from pushforward.training import distil
 from pushforward.training.recipe_argument import with_frozen
 from pushforward.transports import Flow
 
-CSV = "kind,size,count,paid,born,note\n" + "".join(
-    f"{'abc'[i * i % 3]},{i % 5},{37 * i % 211},{0 if i % 3 else i * 7 % 90 + 0.25},{1 + i % 28}.{1 + i % 12}.{1990 + i % 9},"
-    f"{'' if i % 4 == 0 else 'xy'[i % 2]}\n"
-    for i in range(300)
-)
+
+def row(i):
+    paid = 0 if i % 3 else i * 7 % 90 + 0.25
+    born = f"{1 + i % 28}.{1 + i % 12}.{1990 + i % 9}"
+    note = "" if i % 4 == 0 else "xy"[i % 2]
+    return f"{'abc'[i * i % 3]},{i % 5},{37 * i % 211},{paid},{born},{note}\n"
+
+
+CSV = "kind,size,count,paid,born,note\n" + "".join(map(row, range(300)))
 
 
 class Nothing(nn.Module):
@@ -175,7 +181,9 @@ def test_given_columns_have_no_loss(mixed):
 
 
 def test_a_distilled_table_has_the_kinds_of_its_file(tmp_path, monkeypatch, capsys):
-    """In any number of calls no category is new, whole numbers are whole, ranges hold, and given columns are as given."""
+    """In any number of calls no category is new, whole numbers are whole, ranges hold, and given
+    columns are as given.
+    """
     monkeypatch.chdir(tmp_path)
     (tmp_path / "t.csv").write_text(CSV)
     assert (
@@ -212,7 +220,9 @@ def test_a_distilled_table_has_the_kinds_of_its_file(tmp_path, monkeypatch, caps
 
 
 def test_a_score_is_compared_as_sampling_uses_it(mixed):
-    """Where the estimate of v times the probability of a number is the target, a map has no error, and a denoiser has one."""
+    """Where the estimate of v times the probability of a number is the target, a map has no error,
+    and a denoiser has one.
+    """
     denoiser = method_of(mixed).denoiser
     student = student_of_table(denoiser)
     layout = student.layout

@@ -1,4 +1,6 @@
-"""Solvers as tables: they do what the steps do, draw what the steps draw, and leave alone what is not affine."""
+"""Solvers as tables: they do what the steps do, draw what the steps draw, and leave alone what is
+not affine.
+"""
 
 import dataclasses
 import warnings

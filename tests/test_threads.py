@@ -1,4 +1,6 @@
-"""How threads wait, and how many there are: chosen before torch, measured in steps, kept with the run."""
+"""How threads wait, and how many there are: chosen before torch, measured in steps, kept with the
+run.
+"""
 
 import json
 import os
@@ -46,7 +48,8 @@ def python(code, stderr=subprocess.PIPE):
 
 SHOW = """
 import os, sys
-print([os.environ.get(name) for name in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")], "torch" in sys.modules)
+names = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")
+print([os.environ.get(name) for name in names], "torch" in sys.modules)
 """
 
 
@@ -59,7 +62,9 @@ def test_entries_choose_before_torch_is_imported(entry):
 
 @pytest.fixture
 def free(monkeypatch):
-    """A machine of four cores on which the user has set nothing; the numbers that torch is given, in order."""
+    """A machine of four cores on which the user has set nothing; the numbers that torch is given,
+    in order.
+    """
     current = [4]
     given = []
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):

@@ -146,7 +146,9 @@ def images(split):
 
 
 def rows_of(x, known):
-    """For each channel of each row, the row of the image in it; a KeyError where it is none of them."""
+    """For each channel of each row, the row of the image in it; a KeyError where it is none of
+    them.
+    """
     return np.array([[known[channel.tobytes()] for channel in row] for row in x])
 
 

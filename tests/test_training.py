@@ -1,4 +1,6 @@
-"""Laws of training: resuming, batches in parts, averages and rates; what a training accepts and refuses."""
+"""Laws of training: resuming, batches in parts, averages and rates; what a training accepts and
+refuses.
+"""
 
 import dataclasses
 import itertools
@@ -37,9 +39,11 @@ def rate(clock, warmup=100, end=0.01):
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_a_resumed_run_ends_bit_for_bit(name, tmp_path):
-    """Stopped at an epoch's edge (64 rows, batch 32: after step 2) and mid-epoch, in float32 or bfloat16 by turns.
+    """Stopped at an epoch's edge (64 rows, batch 32: after step 2) and mid-epoch, in float32 or
+    bfloat16 by turns.
 
-    What draws beside the resumed training changes nothing either: its streams have names of their own.
+    What draws beside the resumed training changes nothing either: its streams have names of their
+        own.
     """
     data = space_data(shape_for(name), labels=True, n=64)
     precision = ("float32", "bfloat16")[[*RECIPES].index(name) % 2]
@@ -71,7 +75,9 @@ def without_times(rows):
 
 
 class Consumer(Observer):
-    """Draws after every step, from the generators of torch and numpy and from those of a sampling."""
+    """Draws after every step, from the generators of torch and numpy and from those of a
+    sampling.
+    """
 
     def due(self, moment):
         return True
@@ -83,7 +89,8 @@ class Consumer(Observer):
 
 
 def consumed(trainer):
-    """Beside a training others draw: before each turn from a stream of the step's own, between steps, and batches to come.
+    """Beside a training others draw: before each turn from a stream of the step's own, between
+    steps, and batches to come.
 
     One more frozen part is used.
     """

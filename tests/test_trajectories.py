@@ -1,4 +1,6 @@
-"""Trajectories and losses by noise level against closed forms: one Gaussian and one point, on every path."""
+"""Trajectories and losses by noise level against closed forms: one Gaussian and one point, on every
+path.
+"""
 
 from __future__ import annotations
 
@@ -42,8 +44,9 @@ def dataset(flow, rows):
 
 
 def closed_form(times, states, mean=MEAN, std=STD):
-    """E |z - x|^2 and E int |v|^2 of the ideal flow, whose trajectories are x_t = (1 - t) m + s(t) z with
-    s(t)^2 = (1 - t)^2 std^2 + t^2, hence v = s'(t) z - m; z is that of the trajectories on which the states start."""
+    """E |z - x|^2 and E int |v|^2 of the ideal flow, whose trajectories are x_t = (1 - t) m + s(t)
+    z with s(t)^2 = (1 - t)^2 std^2 + t^2, hence v = s'(t) z - m; z is that of the trajectories on
+    which the states start."""
     start = float(times[0])
     m = torch.tensor(mean, dtype=torch.float64)
     z = (states[0].double() - (1 - start) * m) / math.hypot((1 - start) * std, start)
@@ -67,7 +70,9 @@ def test_a_gaussian_flow_has_the_straightness_and_energy_of_its_closed_form(path
 
 
 def test_trajectories_start_from_the_noise_of_sampling_and_end_at_its_samples():
-    """In parts of 256 rows, each row by its own seed; the end is that of a fine solve on the flow's own path."""
+    """In parts of 256 rows, each row by its own seed; the end is that of a fine solve on the flow's
+    own path.
+    """
     flow = Flow(ring(VP()), Heun(), 60)
     times, states = trace(flow, 300, seed=11)
     assert states.shape == (65, 300, 2)
@@ -79,7 +84,9 @@ def test_trajectories_start_from_the_noise_of_sampling_and_end_at_its_samples():
 
 
 def test_the_least_is_found_among_all_rows():
-    """Data that is the noise itself, moved and shuffled: nothing is less than to move each row back, |m|^2."""
+    """Data that is the noise itself, moved and shuffled: nothing is less than to move each row
+    back, |m|^2.
+    """
     mean = (0.5, -0.2)
     flow = gaussian(Linear(), mean, 1.0)
     rows = ExampleDraws(7, 200).normal((2,)).numpy() + np.float32(mean)
@@ -92,7 +99,9 @@ def test_the_least_is_found_among_all_rows():
 
 @pytest.mark.parametrize("path", PATHS, ids=named)
 def test_loss_at_a_level_is_the_posterior_variance_of_v(path):
-    """Given x_t, v = const - x r / sigma, and x has variance s^2 sigma^2 / (alpha^2 s^2 + sigma^2)."""
+    """Given x_t, v = const - x r / sigma, and x has variance s^2 sigma^2 / (alpha^2 s^2 +
+    sigma^2).
+    """
     rows = np.random.default_rng(2).normal(size=(2_000, 3)) * STD + MEAN
     flow = gaussian(path)
     levels = loss_by_level(flow.denoiser, dataset(flow, rows), examples=2_000)

@@ -1,4 +1,6 @@
-"""Variational bounds, models of two layers and what is measured of them, against closed forms and torch.distributions."""
+"""Variational bounds, models of two layers and what is measured of them, against closed forms and
+torch.distributions.
+"""
 
 import math
 
@@ -308,7 +310,9 @@ def test_bits_by_importance_sampling_are_those_of_the_exact_model():
 
 
 def test_densities_of_images_bound_the_probability_of_their_levels():
-    """A decoder that ignores its code, a wide Gaussian: the probability of a level is nearly its density over 255."""
+    """A decoder that ignores its code, a wide Gaussian: the probability of a level is nearly its
+    density over 255.
+    """
     space = ImageSpace(shape=(1, 2, 2), mean=(0.5,), std=(0.25,), low=(0.0,), high=(1.0,))
     vae = pf.VAE(Affine(torch.zeros(2, 4)), Affine(torch.zeros(4, 1)), space, latent=1)
     vae.encoder.forward = lambda x, t=None, condition=None: torch.zeros(len(x), 2)

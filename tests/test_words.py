@@ -1,4 +1,6 @@
-"""Words that people bring along from other libraries: they work, or the error names the word to use."""
+"""Words that people bring along from other libraries: they work, or the error names the word to
+use.
+"""
 
 import numpy as np
 import pandas as pd

@@ -1,1 +1,3 @@
-"""Small measurements of claims that no other benchmark answers: seconds a training, three seeds, results/claim_*.json."""
+"""Small measurements of claims that no other benchmark answers: seconds a training, three seeds,
+results/claim_*.json.
+"""

@@ -1,10 +1,13 @@
-"""Sharpness of digits by one generator under losses written by hand, beside which `digits.py` has a critic's and a VAE's.
+"""Sharpness of digits by one generator under losses written by hand, beside which `digits.py` has a
+critic's and a VAE's.
 
-The generator of `recipes.gan` learns by the energy distance between a batch of pixels, with their labels, and a generated one: a
-proper loss of distributions in which nothing is learned. Beside it the mean of each class, the minimum of the squared error.
+The generator of `recipes.gan` learns by the energy distance between a batch of pixels, with their
+labels, and a generated one: a proper loss of distributions in which nothing is learned. Beside it
+the mean of each class, the minimum of the squared error.
 
 References:
-    Székely and Rizzo, Energy statistics (2013); Bellemare et al., The Cramer Distance (2017), for generators under it.
+    Székely and Rizzo, Energy statistics (2013); Bellemare et al., The Cramer Distance (2017), for
+    generators under it.
 """
 
 from __future__ import annotations
@@ -65,7 +68,11 @@ def measure(small: bool = False) -> None:
         ["real data", *(f"{floor[m]['value']:.4g} ± {floor[m]['spread'] or 0:.2g}" for m in NAMES)]
     )
     text = table(["loss", "sharpness", "Fréchet distance", "coverage"], body)
-    text += f"\n\n{steps:,} steps with batch size 128, {seeds} seeds, evaluated on {judge.n} held-out digits."
+    text += (
+        f"\n\n{steps:,} steps with batch size 128, {seeds} seeds, evaluated on {judge.n} "
+        "held-out "
+        "digits."
+    )
     write(
         "claim_blur",
         "Hand-written losses",

@@ -1,15 +1,21 @@
-"""Network calls of diffusion by sampler, without a network's own errors; and the weights of a DDPM as a flow.
+"""Network calls of diffusion by sampler, without a network's own errors; and the weights of a DDPM
+as a flow.
 
-Calls: the ideal denoiser of eight narrow Gaussians on a ring, known in closed form, on DDPM's thousand levels. Enough calls are
-the fewest from which on, for every larger number tried, the spread about the modes is within 10 % of the true one, and the share
-of points within three standard deviations of a mode within .02 of the true share. The ancestral sampler and DDIM go by equal
-times, as published, DPM-Solver++(2M) by equal log-SNR, the default of `ddpm` on vectors.
+Calls: the ideal denoiser of eight narrow Gaussians on a ring, known in closed form, on DDPM's
+    thousand levels. Enough calls are
+the fewest from which on, for every larger number tried, the spread about the modes is within 10 %
+of the true one, and the share of points within three standard deviations of a mode within .02 of
+the true share. The ancestral sampler and DDIM go by equal times, as published, DPM-Solver++(2M) by
+equal log-SNR, the default of `ddpm` on vectors.
 
-As a flow: DDIM on the path of a DDPM of digits against Euler's steps of the velocity on the straight path, at matched log-SNR,
-from matched starts. Both move along the same estimates of data and noise, so their samples differ by rounding alone.
+As a flow: DDIM on the path of a DDPM of digits against Euler's steps of the velocity on the
+    straight path, at matched log-SNR,
+from matched starts. Both move along the same estimates of data and noise, so their samples differ
+by rounding alone.
 
 References:
-    Ho et al. (2020); Song et al., DDIM (2021); Lu et al., DPM-Solver++ (2022); Kingma and Gao (2023), for the equivalence.
+    Ho et al. (2020); Song et al., DDIM (2021); Lu et al., DPM-Solver++ (2022); Kingma and Gao
+    (2023), for the equivalence.
 """
 
 from __future__ import annotations
@@ -81,7 +87,11 @@ def measure(small: bool = False) -> None:
     ]
     text += "\n\nLargest difference between DDIM and Euler on the straight path: "
     text += f"{gaps[0]} (float32), {gaps[1]} (float64) in model units."
-    text += f"\n\n{seeds} samplings of {n:,} samples; DDPM on digits: {steps} steps, tiny network, {seeds} seeds."
+    text += (
+        f"\n\n{seeds} samplings of {n:,} samples; DDPM on digits: {steps} steps, tiny "
+        "network, "
+        f"{seeds} seeds."
+    )
     write(
         "claim_calls",
         "Calls of diffusion, and its weights as a flow",
@@ -95,7 +105,9 @@ def measure(small: bool = False) -> None:
 
 
 def quality(calls: dict[str, tuple[int, ...]], n: int, seed: int) -> dict[str, Any]:
-    """Spread and share by sampler and calls, and the fewest calls needed; twice the most where none is enough."""
+    """Spread and share by sampler and calls, and the fewest calls needed; twice the most where none
+    is enough.
+    """
     ideal = ring(Tabulated(linear_betas()), modes=8, radius=RADIUS, std=STD)
     by_sampler: dict[str, dict[str, dict[str, float]]] = {}
     needed = {}
@@ -110,7 +122,9 @@ def quality(calls: dict[str, tuple[int, ...]], n: int, seed: int) -> dict[str, A
 
 
 def scored(x: torch.Tensor, centres: torch.Tensor) -> dict[str, float]:
-    """The root mean square distance to the nearest mode over the true one, of points within five times of it, and the share."""
+    """The root mean square distance to the nearest mode over the true one, of points within five
+    times of it, and the share.
+    """
     distance = torch.cdist(x.double(), centres).amin(1) / STD
     near = distance[distance < 5]
     spread = float(near.square().mean().sqrt()) / math.sqrt(2) if len(near) else math.inf
@@ -129,7 +143,9 @@ def fewest(qualities: dict[str, dict[str, float]]) -> int:
 
 
 def as_flow(flow: Flow, n: int, steps: int = 25) -> dict[str, float]:
-    """The largest difference, model units, of the same weights under DDIM on their own path and Euler on the straight one."""
+    """The largest difference, model units, of the same weights under DDIM on their own path and
+    Euler on the straight one.
+    """
     gaps = {}
     for kind in (torch.float32, torch.float64):
         denoiser = copy.deepcopy(flow.denoiser).to(kind)
@@ -139,7 +155,8 @@ def as_flow(flow: Flow, n: int, steps: int = 25) -> dict[str, float]:
         times = straight.path.time(snr).clamp(*straight.path.ends).numpy()
         other = Flow(straight, Euler(), steps, np.append(times, 0.0).tolist())
         edges = [each.denoiser.path.at(torch.tensor(each.times[:1])) for each in (own, other)]
-        # a state on the straight path is the one on the own path, scaled by the ratio of standard deviations
+        # a state on the straight path is the one on the own path, scaled by the ratio of standard
+        # deviations
         scale = float(edges[0].sigma / edges[0].r * edges[1].r / edges[1].sigma)
         z = ExampleDraws(1_000_000, n).normal(flow.noise_shape).to(kind)
         condition = flow.conditions(n, None, 0)

@@ -1,4 +1,6 @@
-"""The fifteen claims of the field, each with its figures, its rule, what was measured and what limits that."""
+"""The fifteen claims of the field, each with its figures, its rule, what was measured and what
+limits that.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,8 @@ CLAIMS = (
         "8 modes; the default GAN keeps {default}",
         "The original GAN (no penalty, non-saturating loss) and the default GAN (relativistic "
         "pairs, penalties on both sides) are trained for 60 s each on a ring of eight Gaussians. A "
-        "mode is kept if it has 50 to 150 % of its mass. The original GAN keeps {original} of eight "
+        "mode is kept if it has 50 to 150 % of its mass. The original GAN keeps {original} of "
+        "eight "
         "modes, the default GAN {default}. With PacGAN's networks and settings, the original GAN "
         "keeps {ring} of the ring's eight modes and {grid} of the grid's 25.",
         "Only points in a plane, small MLPs and one learning rate each. Whether a GAN collapses "
@@ -26,7 +29,8 @@ CLAIMS = (
         ("digits", "claim_blur", "holes_mnist"),
         rules.blur,
         rules.blur_rule,
-        "sharpness: discriminator {critic}; class means {means}; energy distance {energy}; VAE {bound}",
+        "sharpness: discriminator {critic}; class means {means}; energy distance {energy}; VAE "
+        "{bound}",
         "real data {floor}",
         "Sharpness is the high-frequency power of generated digits relative to that of held-out "
         "digits. The energy distance trains the GAN's generator without a discriminator. Class "
@@ -35,7 +39,8 @@ CLAIMS = (
         "squared error and {critic_mnist:value} with an additional discriminator (one training run "
         "each).",
         "Images of 8 x 8 contain little fine detail, so the differences are small. Those on MNIST "
-        "are large, but come from one training run. Noise also counts as sharpness, so a value near "
+        "are large, but come from one training run. Noise also counts as sharpness, so a value "
+        "near "
         "1 does not prove quality. The energy distance was trained for a shorter time than the "
         "models of `digits.py`.",
     ),
@@ -46,8 +51,10 @@ CLAIMS = (
         rules.holes_rule,
         "coverage of decoded N(0, 1), relative to real data: plain {plain}; VAE {vae}",
         "1 (real data)",
-        "The same networks were trained with and without the KL term on MNIST. Samples from N(0, 1) "
-        "are decoded, and their coverage of held-out digits is measured. Between the latents of two "
+        "The same networks were trained with and without the KL term on MNIST. Samples from N(0, "
+        "1) "
+        "are decoded, and their coverage of held-out digits is measured. Between the latents of "
+        "two "
         "digits (spherical midpoints), the plain autoencoder covers {plain_between:value} and the "
         "VAE {vae_between:value}, which shows whether there are also holes between latents.",
         "One training run each; the interval is over samplings. The plain autoencoder was not "
@@ -72,10 +79,12 @@ CLAIMS = (
         ("claim_gradients",),
         rules.gradients,
         rules.gradients_rule,
-        "variance of the score-function gradient with a baseline, relative to the reparameterised gradient: {ratio_baseline}",
+        "variance of the score-function gradient with a baseline, relative to the reparameterised "
+        "gradient: {ratio_baseline}",
         "1 (equal variances)",
         "The gradient of a VAE's reconstruction error with respect to the mean of a latent is "
-        "estimated from one sample. Without a baseline, the variance ratio is {ratio}. The standard "
+        "estimated from one sample. Without a baseline, the variance ratio is {ratio}. The "
+        "standard "
         "deviation of one estimate is {noise_reparameterised:value} times the norm of the gradient "
         "with reparameterisation and {noise_score:value} times with the score function. On a "
         "quadratic function, whose variances are known in closed form, both estimators agree with "
@@ -93,7 +102,8 @@ CLAIMS = (
         "{apart_most:value}; a thousand steps take {speedup} times as long",
         "two sets of jumps: {by_chance:value}, at most {by_chance_most:value}",
         "Chains of up to 1,000 single steps are compared with jumps along the path on which `ddpm` "
-        "is trained: means, variances, fourth moments and products with x at four noise levels. The "
+        "is trained: means, variances, fourth moments and products with x at four noise levels. "
+        "The "
         "claim is a theorem about Gaussians, so the measurement checks the code.",
         "Moments up to the fourth of 20,000 points. Values are geometric means over noise levels "
         "and seeds. Times were measured on one shared core.",
@@ -124,7 +134,8 @@ CLAIMS = (
         "calls needed: ancestral sampler {ancestral}; DDIM {ddim}; DPM-Solver++ {fast}",
         "1 call",
         "The smallest number of calls after which samples of an ideal denoiser have the true "
-        "standard deviation around the modes within 10 % and the true fraction of samples near them "
+        "standard deviation around the modes within 10 % and the true fraction of samples near "
+        "them "
         "within .02. The denoiser is known in closed form, for eight narrow Gaussians. On MNIST, "
         "with one trained DDPM, the Fréchet distance after 8 calls is {mnist_unipc} (UniPC) and "
         "{mnist_ddim} (DDIM) times that after 64 calls.",
@@ -137,27 +148,31 @@ CLAIMS = (
         ("latent_mnist", "latent_emoji_swap_1"),
         sampling_rules.latent,
         sampling_rules.latent_rule,
-        "saving: sampling time {time}; operations per sample {sampling}; operations per training example {training}",
+        "saving: sampling time {time}; operations per sample {sampling}; operations per training "
+        "example {training}",
         "1 (no saving)",
         "A flow in the latent space of its own autoencoder is compared with a flow of pixels, on "
         "MNIST (28 x 28) and on emoji. Sampling includes the decoder, but the training of the "
         "autoencoder is not counted. The interval is the range over both data sets. Operations are "
         "counted rather than timed.",
-        "The images are small (28 and 64 pixels per side); published savings are for 256 pixels and more.",
+        "The images are small (28 and 64 pixels per side); published savings are for 256 pixels "
+        "and more.",
     ),
     Claim(
         "Straight paths need fewer steps.",
         ("claim_straightness",),
         sampling_rules.straight,
         sampling_rules.straight_rule,
-        "Euler steps needed: curved {vp}; straight {straight}; with optimal transport {ot}; reflowed {reflow}",
+        "Euler steps needed: curved {vp}; straight {straight}; with optimal transport {ot}; "
+        "reflowed {reflow}",
         "1 step",
         "The number of Euler steps after which samples are within .1 standard deviations of the "
         "exact solution for the same weights, each model on its own path, after the same training "
         "time. After 8 steps, the error on the curved path is {curved_over} times that on the "
         "straight path, and the error on the straight path is {reflow_saves} times that of its "
         "reflow.",
-        "Two dimensions, one solver and equal time steps. The path can also be chosen for sampling: "
+        "Two dimensions, one solver and equal time steps. The path can also be chosen for "
+        "sampling: "
         "the same weights can be solved on either path (see claim 12), and better solvers may hide "
         "the difference.",
     ),
@@ -171,16 +186,19 @@ CLAIMS = (
         "The mean squared deviation of trajectories from straight lines, divided by their squared "
         "length. The same network is trained for the same number of steps with and without "
         "minibatch optimal transport in groups of 128.",
-        "Two dimensions only. In many dimensions, a group contains no close pairs, so a smaller effect is expected.",
+        "Two dimensions only. In many dimensions, a group contains no close pairs, so a smaller "
+        "effect is expected.",
     ),
     Claim(
         "Diffusion is a special case of flow matching.",
         ("claim_calls", "mnist_calls_small"),
         sampling_rules.same,
         sampling_rules.same_rule,
-        "largest difference of a sample {float64_most:value} (float64), {float32_most:value} (float32)",
+        "largest difference of a sample {float64_most:value} (float64), {float32_most:value} "
+        "(float32)",
         "rounding: 2.2e-16 and 1.2e-07",
-        "The weights of a DDPM are sampled with DDIM on its own path and with Euler's method on the "
+        "The weights of a DDPM are sampled with DDIM on its own path and with Euler's method on "
+        "the "
         "straight path, from matched noise at matched noise levels, in model units. On MNIST, "
         "adaptive solutions of the two ODEs differ by {mnist:value} (root mean square).",
         "The result applies to sampling with Gaussian noise. The two losses weight noise levels "
@@ -194,7 +212,8 @@ CLAIMS = (
         "failed: flow, ddpm and edm {steps}; GAN {gan}; original GAN {original}; VAE {vae}; "
         "difference from the original GAN {less_than_original}",
         "0",
-        "The training runs of claim 7, counted by family. `edm` was trained only on ring and grid, the VAE only on digits.",
+        "The training runs of claim 7, counted by family. `edm` was trained only on ring and grid, "
+        "the VAE only on digits.",
         "Digits, ring and grid are pooled, so the fractions depend on the number of training runs "
         "on each, which differs between families. The experiment shows which families fail, not "
         "why. A VAE also samples in one step: if it fails as rarely as a flow, the number of steps "
@@ -219,7 +238,8 @@ CLAIMS = (
         ("claim_regression", "claim_game"),
         rules.regression,
         rules.regression_rule,
-        "error relative to the conditional mean: flow {flow}; ddpm {ddpm}; VAE {vae}; cosine of the "
+        "error relative to the conditional mean: flow {flow}; ddpm {ddpm}; VAE {vae}; cosine of "
+        "the "
         "discriminator's directions: GAN {game}, fixed generator {control}, ratio "
         "{game_over_control}",
         "error 0 for a regression that has converged; cosine 1 for a fixed target",
@@ -228,7 +248,8 @@ CLAIMS = (
         "directions in which the discriminator moves the same points are compared after a third of "
         "the training and at its end. As a control, the same discriminator is trained against a "
         "generator that does not learn.",
-        "Tiny networks, short training and two dimensions. The VAE's loss has a second term, the KL "
+        "Tiny networks, short training and two dimensions. The VAE's loss has a second term, the "
+        "KL "
         "divergence, which is not a regression, and its E[x | z] changes with the encoder. A "
         "discriminator on its own is also a regression, of the label real or generated.",
     ),

@@ -29,8 +29,8 @@ class Figure:
         low: The interval's lower end.
         high: Its upper end.
         n: Seeds, or trainings that are counted.
-        kind: What the interval is: "t" (95 %, Student's over seeds), "wilson" (95 %, of a share), "newcombe" (95 %, of a
-            difference of shares) or "range" (all values).
+        kind: What the interval is: "t" (95 %, Student's over seeds), "wilson" (95 %, of a share),
+            "newcombe" (95 %, of a difference of shares) or "range" (all values).
     """
 
     value: float
@@ -83,7 +83,9 @@ def bounded(values: Sequence[float], most: float) -> Figure:
 
 
 def ratios(above: Sequence[float], below: Sequence[float]) -> Figure:
-    """The ratio of two quantities, pair by pair: the mean and interval of its logarithm, as a ratio."""
+    """The ratio of two quantities, pair by pair: the mean and interval of its logarithm, as a
+    ratio.
+    """
     logs = over_seeds([math.log(a / b) for a, b in zip(above, below, strict=True)])
     return Figure(*(math.exp(x) for x in (logs.value, logs.low, logs.high)), logs.n)
 
@@ -97,10 +99,12 @@ def share(marks: Sequence[bool]) -> Figure:
 
 
 def less(few: Sequence[bool], many: Sequence[bool]) -> Figure:
-    """By how much the first share of marked trainings is less than the second, with Newcombe's 95 % interval.
+    """By how much the first share of marked trainings is less than the second, with Newcombe's 95 %
+    interval.
 
     References:
-        Newcombe, Interval estimation for the difference between independent proportions, 1998, method 10.
+        Newcombe, Interval estimation for the difference between independent proportions, 1998,
+        method 10.
     """
     a = share(many)
     b = share(few)
@@ -127,7 +131,9 @@ Met = bool | None
 
 
 def below(a: Figure, b: Figure | float) -> Met:
-    """Whether one is less than the other: by all of both intervals, or by nothing of them; None where the intervals overlap."""
+    """Whether one is less than the other: by all of both intervals, or by nothing of them; None
+    where the intervals overlap.
+    """
     low, high = _ends(b)
     if a.high < low:
         return True
@@ -180,7 +186,9 @@ def met(conditions: Sequence[Met], least: int) -> Met:
 
 
 def verdict(conditions: Sequence[Met], part: Met = False) -> str:
-    """In words: holds if all conditions are met, holds in part if ``part`` is, and is not decided where these are not."""
+    """In words: holds if all conditions are met, holds in part if ``part`` is, and is not decided
+    where these are not.
+    """
     whole = met(conditions, len(conditions))
     if whole:
         return HOLDS

@@ -1,9 +1,11 @@
 """Does the direction in which a critic pushes points stay, in a game and without one?
 
-The same critic, on the same 128 points of 8gaussians, from the same weights: once in a game, in which its generator learns too,
-and once, as a control, against a generator that stays as it was. The direction is the slope of the critic's score at points
-about the data, after a third of the training and at its end; the mean cosine between both is 1 for a label that stays. What the
-control lacks to 1 is the critic's own learning, what the game lacks beyond that is the game's.
+The same critic, on the same 128 points of 8gaussians, from the same weights: once in a game, in
+    which its generator learns too,
+and once, as a control, against a generator that stays as it was. The direction is the slope of the
+critic's score at points about the data, after a third of the training and at its end; the mean
+cosine between both is 1 for a label that stays. What the control lacks to 1 is the critic's own
+learning, what the game lacks beyond that is the game's.
 """
 
 from __future__ import annotations
@@ -28,7 +30,9 @@ STILL = 1e-12
 """The learning rate of a generator that stays."""
 FIRST = 100
 COUNT = 8
-"""The first seed, and how many: the rule of the claim was settled on seeds 0 to 2, which are not measured again."""
+"""The first seed, and how many: the rule of the claim was settled on seeds 0 to 2, which are not
+measured again.
+"""
 
 
 def measure(small: bool = False) -> None:
@@ -60,7 +64,9 @@ def measure(small: bool = False) -> None:
 
 
 def critics(data: Any, x: Tensor, seed: int, steps: int, name: str) -> float:
-    """The mean cosine between the directions in which two moments of one training push the same points."""
+    """The mean cosine between the directions in which two moments of one training push the same
+    points.
+    """
     generator = torch.Generator().manual_seed(seed)
     points = x + 0.3 * torch.randn(x.shape, generator=generator)
 

@@ -1,11 +1,13 @@
-"""The variance of two estimators of the gradient of E f(z), z ~ N(mean, spread^2): reparameterised, and by the score function.
+"""The variance of two estimators of the gradient of E f(z), z ~ N(mean, spread^2): reparameterised,
+and by the score function.
 
-First on f(z) = |z - c|^2, where both variances are known in closed form, which checks the estimators; then on a VAE's
-reconstruction error on digits, by the mean of the codes. The score function has a baseline, the mean of f over the other draws.
+First on f(z) = |z - c|^2, where both variances are known in closed form, which checks the
+estimators; then on a VAE's reconstruction error on digits, by the mean of the codes. The score
+function has a baseline, the mean of f over the other draws.
 
 References:
-    Kingma and Welling (2014), section 2.3; Williams, REINFORCE (1992); Mohamed et al., Monte Carlo Gradient Estimation in
-    Machine Learning (2020), sections 4 and 5, for both.
+    Kingma and Welling (2014), section 2.3; Williams, REINFORCE (1992); Mohamed et al., Monte Carlo
+    Gradient Estimation in Machine Learning (2020), sections 4 and 5, for both.
 """
 
 from __future__ import annotations
@@ -47,7 +49,11 @@ def measure(small: bool = False) -> None:
         ],
     ]
     text = table(["", "mean ± standard deviation over seeds"], body)
-    text += f"\n\nClosed form: 8 dimensions, {draws:,} samples. VAE: tiny, {steps} steps on digits, one sample per gradient."
+    text += (
+        f"\n\nClosed form: 8 dimensions, {draws:,} samples. VAE: tiny, {steps} steps on "
+        "digits, "
+        "one sample per gradient."
+    )
     write(
         "claim_gradients",
         "Variance of gradients",
@@ -60,10 +66,11 @@ def measure(small: bool = False) -> None:
 
 
 def closed_form(offset: Tensor, spread: float) -> tuple[float, float]:
-    """The variances of both estimators of the gradient of E|z - c|^2 by the mean, summed over entries, without a baseline.
+    """The variances of both estimators of the gradient of E|z - c|^2 by the mean, summed over
+    entries, without a baseline.
 
-    With u = mean - c and z = mean + spread e: 2 (z - c) has the variance 4 spread^2 in each entry; f e / spread has
-    E f^2 e_i^2 / spread^2 - 4 u_i^2, from the moments of e up to the sixth.
+    With u = mean - c and z = mean + spread e: 2 (z - c) has the variance 4 spread^2 in each entry;
+    f e / spread has E f^2 e_i^2 / spread^2 - 4 u_i^2, from the moments of e up to the sixth.
     """
     d = len(offset)
     a = float(offset.square().sum())
@@ -75,7 +82,9 @@ def closed_form(offset: Tensor, spread: float) -> tuple[float, float]:
 
 
 def check(seed: int, draws: int) -> dict[str, float]:
-    """How far the measured variances are from the closed forms, relative, and the ratio of the closed forms."""
+    """How far the measured variances are from the closed forms, relative, and the ratio of the
+    closed forms.
+    """
     generator = torch.Generator().manual_seed(seed)
     offset = torch.randn(8, generator=generator, dtype=torch.float64)
     spread = 0.5
@@ -97,7 +106,9 @@ def check(seed: int, draws: int) -> dict[str, float]:
 
 
 def of_a_vae(seed: int, steps: int, examples: int, draws: int) -> dict[str, Any]:
-    """The variances for a VAE's negative log-likelihood by the mean of q(z | x), over examples, and the noise of one draw."""
+    """The variances for a VAE's negative log-likelihood by the mean of q(z | x), over examples, and
+    the noise of one draw.
+    """
     data = load("digits", labelled=False)
     run = trained(
         lambda: pf.recipes.vae(data.space, "tiny"), data, seed, steps, batch=64, precision="float32"

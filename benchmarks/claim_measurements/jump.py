@@ -1,8 +1,10 @@
-"""x_t of DDPM's thousand levels drawn in one jump, against the chain of single steps: the same moments, and the time of both.
+"""x_t of DDPM's thousand levels drawn in one jump, against the chain of single steps: the same
+moments, and the time of both.
 
-A chain is x_t = sqrt(1 - beta_t) x_{t-1} + sqrt(beta_t) e; a jump is alpha_t x + sigma_t e with the coefficients of the path that
-`ddpm` is trained on. Compared are (x_t - alpha_t x) / sigma_t: means, variances, fourth moments and the product with x, as
-differences in standard errors. Beside them two sets of jumps, which differ by chance alone.
+A chain is x_t = sqrt(1 - beta_t) x_{t-1} + sqrt(beta_t) e; a jump is alpha_t x + sigma_t e with the
+coefficients of the path that `ddpm` is trained on. Compared are (x_t - alpha_t x) / sigma_t: means,
+variances, fourth moments and the product with x, as differences in standard errors. Beside them two
+sets of jumps, which differ by chance alone.
 
 References:
     Ho et al., Denoising Diffusion Probabilistic Models (2020), equation 4.
@@ -43,7 +45,11 @@ def measure(small: bool = False) -> None:
         ],
         body,
     )
-    text += f"\n\n{n:,} points of 8gaussians, eight moments per noise level, {seeds} seeds; mean ± standard deviation over seeds."
+    text += (
+        f"\n\n{n:,} points of 8gaussians, eight moments per noise level, {seeds} seeds; mean "
+        "± "
+        "standard deviation over seeds."
+    )
     write("claim_jump", "One jump and a chain of steps", text, rows, seeds=seeds, n=n)
 
 

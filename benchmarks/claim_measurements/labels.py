@@ -1,9 +1,12 @@
-"""How many digits a classifier needs for nearly its best accuracy, and how many a generator for nearly its best coverage.
+"""How many digits a classifier needs for nearly its best accuracy, and how many a generator for
+nearly its best coverage.
 
-Both learn from the same subset of the training digits: logistic regression of the label, p(label | data), and a flow given the
-label, p(data | label). A quality is the share of what the same learner reaches with all training digits; needed is the number of
-digits at which it passes 95 %, between two numbers by a straight line in log n. The number of seeds was fixed beforehand; seeds 0
-to 2, which were known then, are not among them.
+Both learn from the same subset of the training digits: logistic regression of the label, p(label |
+    data), and a flow given the
+label, p(data | label). A quality is the share of what the same learner reaches with all training
+digits; needed is the number of digits at which it passes 95 %, between two numbers by a straight
+line in log n. The number of seeds was fixed beforehand; seeds 0 to 2, which were known then, are
+not among them.
 """
 
 from __future__ import annotations
@@ -105,7 +108,9 @@ def of_subset(judge: Judge, n: int, seed: int, steps: int) -> dict[str, Any]:
 
 
 def needed(numbers: tuple[int, ...], qualities: list[float]) -> float:
-    """Where the quality first passes its share of the last one, by a straight line in log n between two numbers."""
+    """Where the quality first passes its share of the last one, by a straight line in log n between
+    two numbers.
+    """
     bar = SHARE * qualities[-1]
     at = next(i for i, quality in enumerate(qualities) if quality >= bar)
     if at == 0:

@@ -1,11 +1,15 @@
-"""Is each family's loss a regression, whose minimum is a conditional mean that does not move while it is learned?
+"""Is each family's loss a regression, whose minimum is a conditional mean that does not move while
+it is learned?
 
-On 128 points of 8gaussians every conditional mean is a sum over the points. Diffusion and flow: the trained denoiser, read as v,
-against E[v | x_t]. VAE: the decoder's mean against E[x | z] under the encoder's own codes. Each as the mean square of what is
-left over that of the conditional mean: 0 for a regression that has converged. The GAN is measured by `claim_measurements.game`.
+On 128 points of 8gaussians every conditional mean is a sum over the points. Diffusion and flow: the
+    trained denoiser, read as v,
+against E[v | x_t]. VAE: the decoder's mean against E[x | z] under the encoder's own codes. Each as
+the mean square of what is left over that of the conditional mean: 0 for a regression that has
+converged. The GAN is measured by `claim_measurements.game`.
 
 References:
-    Vincent, A Connection between Score Matching and Denoising Autoencoders (2011); Lipman et al. (2023), theorem 2.
+    Vincent, A Connection between Score Matching and Denoising Autoencoders (2011); Lipman et al.
+    (2023), theorem 2.
 """
 
 from __future__ import annotations
@@ -65,7 +69,9 @@ def measure(small: bool = False) -> None:
 
 
 def of_denoiser(denoiser: Any, x: Tensor, seed: int) -> float:
-    """What is left between the denoiser's v and E[v | x_t], over uniform times, relative to E[v | x_t]."""
+    """What is left between the denoiser's v and E[v | x_t], over uniform times, relative to E[v |
+    x_t].
+    """
     generator = torch.Generator().manual_seed(seed)
     picked = x[torch.randint(len(x), (DRAWN,), generator=generator)]
     t = 0.02 + 0.96 * torch.rand(DRAWN, generator=generator)
@@ -80,7 +86,9 @@ def of_denoiser(denoiser: Any, x: Tensor, seed: int) -> float:
 
 
 def of_decoder(vae: Any, x: Tensor, seed: int) -> float:
-    """What is left between the decoder's mean and E[x | z], over codes of the points, relative to E[x | z]."""
+    """What is left between the decoder's mean and E[x | z], over codes of the points, relative to
+    E[x | z].
+    """
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         mean, log_variance = vae.posterior(x)

@@ -1,4 +1,6 @@
-"""The fifteen claims: figures read from results, and rules that turn figures into verdicts. No result is written here."""
+"""The fifteen claims: figures read from results, and rules that turn figures into verdicts. No
+result is written here.
+"""
 
 from __future__ import annotations
 
@@ -53,7 +55,9 @@ def failures(results: Results, *families: str) -> Figure:
 
 
 def failed(results: Results, *families: str) -> list[bool]:
-    """Which trainings of families fail: on digits over rates, and, where a family was trained there, on ring and grid."""
+    """Which trainings of families fail: on digits over rates, and, where a family was trained
+    there, on ring and grid.
+    """
     marks: list[bool] = []
     for family in families:
         marks += [row["failed"] for row in rows_of(results, "claim_stability", family=family)]
@@ -133,7 +137,8 @@ def holes(results: Results) -> dict[str, Figure]:
 
 
 def holes_rule(figures: Figures) -> str:
-    """Holds if decoded N(0, 1) has less than .5 of real data's coverage for the plain decoder, and at least .9 for the VAE.
+    """Holds if decoded N(0, 1) has less than .5 of real data's coverage for the plain decoder, and
+    at least .9 for the VAE.
 
     Holds in part if the plain autoencoder covers less than the VAE.
     """
@@ -182,7 +187,8 @@ def gradients(results: Results) -> dict[str, Figure]:
 
 
 def gradients_rule(figures: Figures) -> str:
-    """Holds if the variance of the score-function gradient with a baseline is more than 10 times the other.
+    """Holds if the variance of the score-function gradient with a baseline is more than 10 times
+    the other.
 
     Holds in part if it is larger.
     """
@@ -222,7 +228,8 @@ def noise(results: Results) -> dict[str, Figure]:
 
 
 def noise_rule(figures: Figures) -> str:
-    """Holds if at most a tenth of the training runs of `ddpm` fail and a larger fraction of the original GANs does.
+    """Holds if at most a tenth of the training runs of `ddpm` fail and a larger fraction of the
+    original GANs does.
 
     Holds in part if only one of these is true.
     """
@@ -246,7 +253,8 @@ def many(results: Results) -> dict[str, Figure]:
 def many_rule(figures: Figures) -> str:
     """Holds if families with many steps fail less often than every family with one step.
 
-    Uses intervals of the differences (Newcombe). Holds in part if they fail less often than the original GAN.
+    Uses intervals of the differences (Newcombe). Holds in part if they fail less often than the
+    original GAN.
     """
     lower = {name: above(figures[f"less_than_{name}"], 0) for name in ("gan", "original", "vae")}
     return verdict(list(lower.values()), lower["original"])
@@ -278,9 +286,11 @@ def regression(results: Results) -> dict[str, Figure]:
 
 
 def regression_rule(figures: Figures) -> str:
-    """Holds if all models but the GAN end within .1 of conditional means, and the GAN's mean cosine is below its control's.
+    """Holds if all models but the GAN end within .1 of conditional means, and the GAN's mean cosine
+    is below its control's.
 
-    The ratio of the cosines is computed for each seed. Holds in part if at least two of the four conditions are met.
+    The ratio of the cosines is computed for each seed. Holds in part if at least two of the four
+    conditions are met.
     """
     conditions = [at_most(figures[name], 0.1) for name in ("flow", "ddpm", "vae")]
     conditions.append(below(figures["game_over_control"], 1))

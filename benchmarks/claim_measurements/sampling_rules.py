@@ -1,4 +1,6 @@
-"""Of the fifteen claims those on paths, solvers and latent spaces: figures read from results, and rules of verdicts."""
+"""Of the fifteen claims those on paths, solvers and latent spaces: figures read from results, and
+rules of verdicts.
+"""
 
 from __future__ import annotations
 
@@ -21,13 +23,17 @@ from claim_measurements.rules import Figures, single
 
 
 def calls(results: Results) -> dict[str, Figure]:
-    needed = lambda name: positive(column(results, "claim_calls", f"needed/{name}"))  # noqa: E731
+    def needed(name):
+        return positive(column(results, "claim_calls", f"needed/{name}"))
+
     rows = results["mnist_calls_small"]["rows"]
     reference = results["mnist_calls_small"]["reference"]
     blocks = sorted({key.split()[1] for key in rows if key.startswith("block")})
 
     def ratio(name: str) -> Figure:
-        of = lambda what: [rows[f"block {block} {what}"]["frechet"] for block in blocks]  # noqa: E731
+        def of(what):
+            return [rows[f"block {block} {what}"]["frechet"] for block in blocks]
+
         return ratios(of(f"{name} time 8"), of(f"reference {reference}"))
 
     return {
@@ -90,7 +96,8 @@ def straight(results: Results) -> dict[str, Figure]:
 
 
 def straight_rule(figures: Figures) -> str:
-    """Holds if 8 Euler steps have a larger error on the curved path than on the straight one, and there than on its reflow.
+    """Holds if 8 Euler steps have a larger error on the curved path than on the straight one, and
+    there than on its reflow.
 
     Uses intervals of the ratios. Holds in part if only one of these is true.
     """

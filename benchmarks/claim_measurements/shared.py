@@ -17,13 +17,17 @@ from pushforward.training.loop.machine import seeded
 
 SEEDS = 3
 KNOWN = 3
-"""Seeds of digits that were known when the number of trainings was fixed: counted are those from here on."""
+"""Seeds of digits that were known when the number of trainings was fixed: counted are those from
+here on.
+"""
 
 
 def trained(
     make: Callable[[], pf.Recipe], data: Any, seed: int, steps: int, **training: Any
 ) -> Run | None:
-    """A recipe after so many steps, with these of its training settings changed; None where the training diverged."""
+    """A recipe after so many steps, with these of its training settings changed; None where the
+    training diverged.
+    """
 
     def changed() -> pf.Recipe:
         recipe = make()

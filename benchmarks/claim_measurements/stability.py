@@ -1,10 +1,12 @@
 """Each family on digits over seeds and learning rates: which trainings fail?
 
-Tiny networks, batches of 64, as many steps for every family. The rate is that of the recipe times a factor. A training fails
-where it diverges, or where its Fréchet distance is more than three times the best median of its family over the rates, so that
-a family that needs more steps is not counted as failing.
+Tiny networks, batches of 64, as many steps for every family. The rate is that of the recipe times a
+factor. A training fails where it diverges, or where its Fréchet distance is more than three times
+the best median of its family over the rates, so that a family that needs more steps is not counted
+as failing.
 
-The number of trainings was fixed beforehand: with none of 35 failing, Wilson's interval ends below a tenth. Seeds 0 to 2, known
+The number of trainings was fixed beforehand: with none of 35 failing, Wilson's interval ends below
+    a tenth. Seeds 0 to 2, known
 then, are not among them.
 """
 
@@ -107,7 +109,9 @@ def case(judge: Judge, family: str, rate: float, seed: int, steps: int) -> dict[
 
 
 def mark(rows: list[dict[str, Any]]) -> None:
-    """Say of each training whether it failed: it diverged, or is more than three times the best median of its family."""
+    """Say of each training whether it failed: it diverged, or is more than three times the best
+    median of its family.
+    """
     for family in {row["family"] for row in rows}:
         trainings = [row for row in rows if row["family"] == family]
         known = lambda row: np.inf if row["frechet"] is None else row["frechet"]  # noqa: E731

@@ -1,10 +1,12 @@
-"""How straight a flow's trajectories are, and how many steps of Euler it needs: a curved path, a straight one, two remedies.
+"""How straight a flow's trajectories are, and how many steps of Euler it needs: a curved path, a
+straight one, two remedies.
 
-The same perceptron learns to move noise onto 8gaussians on the variance-preserving path (vp), on the straight path with
-independent noise (straight), with minibatch optimal transport (ot), and from the straight flow's own pairs (reflow); as many
-steps each, the velocity predicted, times uniform. Straightness is that of `straightness`, 0 for straight lines, measured on the
-straight path for all. Steps are counted on each model's own path: the least number of Euler steps, in equal times, that end
-within .1 standard deviations (root mean square) of 100 steps of Heun.
+The same perceptron learns to move noise onto 8gaussians on the variance-preserving path (vp), on
+the straight path with independent noise (straight), with minibatch optimal transport (ot), and from
+the straight flow's own pairs (reflow); as many steps each, the velocity predicted, times uniform.
+Straightness is that of `straightness`, 0 for straight lines, measured on the straight path for all.
+Steps are counted on each model's own path: the least number of Euler steps, in equal times, that
+end within .1 standard deviations (root mean square) of 100 steps of Heun.
 
 References:
     Liu et al., Rectified Flow (2023); Tong et al. (2024).

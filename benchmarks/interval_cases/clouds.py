@@ -36,7 +36,8 @@ def classes_of(features: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Case:
-    """Real data and a model, by their draws; ``seen`` is the noise of a model that draws held-out examples and adds it.
+    """Real data and a model, by their draws; ``seen`` is the noise of a model that draws held-out
+    examples and adds it.
 
     ``scores`` are those that are measured, None for all.
     """

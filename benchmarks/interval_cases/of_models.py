@@ -20,7 +20,9 @@ __all__ = ["of_classes", "of_density", "true_bits"]
 
 WIDE = 1.2
 SHIFT = 0.3
-"""Standard deviation of the model's density where data has 1, and by how much the mean of the data is beside it."""
+"""Standard deviation of the model's density where data has 1, and by how much the mean of the data
+is beside it.
+"""
 
 
 def labelled(n: int, scale: float, draw: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:

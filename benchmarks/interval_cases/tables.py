@@ -30,11 +30,14 @@ SHAPES = (
     "utility_auc",
 )
 CHANCE = dict.fromkeys(("nearer_training", "membership", "membership_ratio"), 0.5)
-"""True values of new rows, which no training row knows: training and held-out rows may be exchanged."""
+"""True values of new rows, which no training row knows: training and held-out rows may be
+exchanged.
+"""
 
 
 def rows(n: int, random: np.random.Generator, shift: float = 0.0, noise: float = 0.0) -> np.ndarray:
-    """Two numbers, a whole one, a category of which some is missing, and a class, which depend on each other.
+    """Two numbers, a whole one, a category of which some is missing, and a class, which depend on
+    each other.
 
     Args:
         n: How many.

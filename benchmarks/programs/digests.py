@@ -1,4 +1,5 @@
-"""Train cases of the benchmark of reliability and print the digests of their states, as JSON: run by ``reliability.py``.
+"""Train cases of the benchmark of reliability and print the digests of their states, as JSON: run
+by ``reliability.py``.
 
 python benchmarks/programs/digests.py CASE ...
 """

@@ -1,9 +1,10 @@
-"""Train recipes for a few steps and print their losses and where the package is, as JSON: run by ``same_training.py``.
+"""Train recipes for a few steps and print their losses and where the package is, as JSON: run by
+``same_training.py``.
 
     python benchmarks/programs/few_steps.py STEPS NAME ...
 
-A name is a recipe's; ``NAME:image`` trains it on images, and ``NAME:unlabelled`` without labels. All that it uses of the package
-is the same in both commits.
+A name is a recipe's; ``NAME:image`` trains it on images, and ``NAME:unlabelled`` without labels.
+All that it uses of the package is the same in both commits.
 """
 
 import dataclasses

@@ -1,14 +1,16 @@
-"""Train recipes in several processes for a few steps, or kill one of two; prints the results as JSON: run by ``processes.py``.
+"""Train recipes in several processes for a few steps, or kill one of two; prints the results as
+JSON: run by ``processes.py``.
 
     python benchmarks/programs/several.py train COUNT KIND[,KIND ...] STEPS NAME ...
     python benchmarks/programs/several.py kill TIMES
     python benchmarks/programs/several.py speed COUNT THREADS STEPS
     python benchmarks/programs/several.py pause TIMES
 
-KIND is plain; sharded; double, which computes in float64; control or double-control, whose weights are scaled by one rounding of
-float32 or float64; or one of these with :SEED, where each is moved by one. Kinds of float64 share no call with others.
-NAME is a recipe's, or gan:lazy, or NAME:accumulate, or NAME:partsN, which computes each batch in N parts, or NAME:seedN.
-Several processes are forked from this one, which has computed nothing; a single one is this one.
+KIND is plain; sharded; double, which computes in float64; control or double-control, whose weights
+are scaled by one rounding of float32 or float64; or one of these with :SEED, where each is moved by
+one. Kinds of float64 share no call with others. NAME is a recipe's, or gan:lazy, or
+NAME:accumulate, or NAME:partsN, which computes each batch in N parts, or NAME:seedN. Several
+processes are forked from this one, which has computed nothing; a single one is this one.
 """
 
 from __future__ import annotations
@@ -93,7 +95,9 @@ def moved(trainer: Trainer, seed: str, share: float) -> None:
 
 
 def in_double(trainer: Trainer) -> None:
-    """Let a training compute in float64 from the weights and batches of float32; new tensors are float64 from here on."""
+    """Let a training compute in float64 from the weights and batches of float32; new tensors are
+    float64 from here on.
+    """
     torch.set_default_dtype(torch.float64)
     for method in (trainer.method, trainer.average.method):
         method.double()
@@ -114,12 +118,18 @@ def _double(value: torch.Tensor) -> torch.Tensor:
 
 
 def stay_in_double() -> None:
-    """Let this process, and those that it starts, draw numbers as float64, those of float32, and convert none back."""
+    """Let this process, and those that it starts, draw numbers as float64, those of float32, and
+    convert none back.
+    """
     for kind, name in itertools.product((BlockDraws, ExampleDraws), ("normal", "uniform")):
         usual = getattr(kind, name)
         setattr(kind, name, lambda draws, *shape, usual=usual: usual(draws, *shape).double())
     convert = torch.Tensor.float
-    torch.Tensor.float = lambda x: x if x.dtype == torch.float64 else convert(x)  # type: ignore[method-assign, assignment]
+
+    def kept_double(x: torch.Tensor) -> torch.Tensor:
+        return x if x.dtype == torch.float64 else convert(x)
+
+    torch.Tensor.float = kept_double  # type: ignore[method-assign, assignment]
 
 
 def trained(case: str, kind: str, steps: int, out: Path) -> dict[str, Any]:
@@ -178,7 +188,9 @@ def train(count: int, kind: str, steps: int, cases: list[str]) -> dict[str, Any]
 
 
 def kill(times: int) -> list[dict[str, Any]]:
-    """Kill one of two processes after a step, let them be started again, and compare with the undisturbed run."""
+    """Kill one of two processes after a step, let them be started again, and compare with the
+    undisturbed run.
+    """
     drawn = random.Random(0)
     rows = []
     with tempfile.TemporaryDirectory() as folder:
@@ -233,7 +245,9 @@ def kill(times: int) -> list[dict[str, Any]]:
 
 
 def speed(count: int, threads: int, steps: int) -> float:
-    """Training examples in a second of a small U-Net on images of 32 x 32, batches of 128; the median over steps."""
+    """Training examples in a second of a small U-Net on images of 32 x 32, batches of 128; the
+    median over steps.
+    """
     data = space_data((3, 32, 32), labels=False, n=512)
 
     def work(rank: int) -> float:
@@ -269,7 +283,8 @@ def speed(count: int, threads: int, steps: int) -> float:
 
 
 def pause(times: int) -> dict[str, Any]:
-    """Seconds for which a save stops two processes that train a small U-Net, by kind of weights: waiting, and beside the steps.
+    """Seconds for which a save stops two processes that train a small U-Net, by kind of weights:
+    waiting, and beside the steps.
 
     Both ways take turns; two steps lie between saves. The medians, and the bytes of a checkpoint.
     """
@@ -325,7 +340,9 @@ def pause(times: int) -> dict[str, Any]:
 
 
 def _killed(own: int, at: tuple[int, int, bool], words: list[str]) -> int:
-    """A training that is killed, in one process, after a step, or in the first save that comes after it."""
+    """A training that is killed, in one process, after a step, or in the first save that comes
+    after it.
+    """
     rank, step, inside = at
     usual = Trainer.train_step
     saving = Checkpointer.save

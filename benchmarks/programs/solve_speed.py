@@ -1,10 +1,13 @@
-"""Time solves beside bare network calls, one line of answer for each line of input: run by ``table_speed.py``.
+"""Time solves beside bare network calls, one line of answer for each line of input: run by
+``table_speed.py``.
 
     python benchmarks/programs/solve_speed.py
 
-A line is JSON: side, solver, steps, batch and pairs. The answer holds the seconds of so many solves, each beside as many bare
-calls of the network as it makes (``solve``, ``bare``), and the processor seconds of one solve around a network that computes
-nothing (``idle``), and where the package is. All that it uses of the package is the same in commit 8eb11c4.
+A line is JSON: side, solver, steps, batch and pairs. The answer holds the seconds of so many
+    solves, each beside as many bare
+calls of the network as it makes (``solve``, ``bare``), and the processor seconds of one solve
+around a network that computes nothing (``idle``), and where the package is. All that it uses of the
+package is the same in commit 8eb11c4.
 """
 
 import functools

@@ -1,4 +1,6 @@
-"""Work in processes that may die: forked from one that has loaded the package and trained nothing."""
+"""Work in processes that may die: forked from one that has loaded the package and trained
+nothing.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,9 @@ __all__ = ["apart", "warmed"]
 
 
 def apart(smoke: bool) -> Apart:
-    """What runs work that may die: a forked process, or in a smoke run this one, in which an exception stands for the signal."""
+    """What runs work that may die: a forked process, or in a smoke run this one, in which an
+    exception stands for the signal.
+    """
     if smoke:
         return _here
     return forked

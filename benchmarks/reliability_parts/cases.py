@@ -52,7 +52,9 @@ class Case:
         return bool(self.data.space.has_pixels)
 
     def streamed(self, folder: Path, workers: int) -> Case:
-        """This training on images of a folder, which stay on disk and are read by so many workers."""
+        """This training on images of a folder, which stay on disk and are read by so many
+        workers.
+        """
         if not folder.is_dir():
             pictures = space_data(self.data.space.shape, labels=True, n=3 * self.batch).train
             for number, (picture, label) in enumerate(
@@ -82,7 +84,9 @@ class Case:
     def chain(
         self, folder: Path, options: Mapping[str, Any], smoke: bool, keep: int | None = None
     ) -> Chain:
-        """The training in a folder, to be killed; in a smoke run an exception stands for the signal."""
+        """The training in a folder, to be killed; in a smoke run an exception stands for the
+        signal.
+        """
         folder.mkdir(parents=True, exist_ok=True)
         die = (lambda: None) if smoke else killed_by_signal
         return Chain(self.build, self.data, folder, {**options, **self.fit}, keep, die)

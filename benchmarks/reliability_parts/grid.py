@@ -1,4 +1,6 @@
-"""The grid of exact resume: precision, where the training stops, and worker processes, for every recipe."""
+"""The grid of exact resume: precision, where the training stops, and worker processes, for every
+recipe.
+"""
 
 from __future__ import annotations
 
@@ -23,14 +25,18 @@ __all__ = ["POSITIONS", "PRECISIONS", "measured"]
 
 PRECISIONS = ("float32", "bfloat16")
 POSITIONS = {"mid-epoch": 3, "epoch edge": 4, "inside accumulation": 3}
-"""The step after which a training stops; an epoch has two steps. The last one dies between the parts of the step after it."""
+"""The step after which a training stops; an epoch has two steps. The last one dies between the
+parts of the step after it.
+"""
 STEPS = 6
 
 
 def measured(
     cases: Sequence[str], precisions: Sequence[str], workers: Sequence[int], smoke: bool
 ) -> list[dict[str, Any]]:
-    """A row for each case: how many cells of the grid end bit for bit, and what differs in others."""
+    """A row for each case: how many cells of the grid end bit for bit, and what differs in
+    others.
+    """
     warmed()
     rows = []
     for name in cases:
@@ -52,7 +58,9 @@ def _cells(case: Case, precisions: Sequence[str], workers: Sequence[int]) -> lis
 
 
 def _of_precision(case: Case, precision: str, workers: Sequence[int]) -> Iterator[dict[str, Any]]:
-    """Each stopped training against a single whole one, which has no workers; only images that stay on disk have workers."""
+    """Each stopped training against a single whole one, which has no workers; only images that stay
+    on disk have workers.
+    """
     streams = case.images and any(workers)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -95,7 +103,9 @@ def _stopped(trainer: Trainer, position: str) -> None:
 
 
 def _cut(game: Iterator[Any], now: Any, step: int) -> Iterator[Any]:
-    """The game of a part of a batch, which dies at its start in one step if it is not the first part."""
+    """The game of a part of a batch, which dies at its start in one step if it is not the first
+    part.
+    """
     reply = None
     while (move := answered(game, reply)) is not None:
         if now.step == step and now.draws.start:

@@ -20,7 +20,9 @@ CHAIN = 4
 def measured(
     cases: list[str], kills: int, steps: int, seed: int, smoke: bool
 ) -> list[dict[str, Any]]:
-    """A row for each case: its kills, by kind, and what went wrong, with the seed that replays it."""
+    """A row for each case: its kills, by kind, and what went wrong, with the seed that
+    replays it.
+    """
     warmed()
     rounds = -(-kills // (CHAIN * len(cases)))
     return [_row(name, rounds, steps, seed, smoke) for name in cases]

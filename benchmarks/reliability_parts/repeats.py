@@ -45,7 +45,9 @@ def determinism(cases: Sequence[str]) -> list[dict[str, Any]]:
 
 
 def locks(trials: int, smoke: bool) -> list[dict[str, Any]]:
-    """Rows of trainings that were refused: a folder that is held, and one for which two new trainings race."""
+    """Rows of trainings that were refused: a folder that is held, and one for which two new
+    trainings race.
+    """
     warmed()
     return [_held(trials, smoke), *([] if smoke else [_raced(trials)])]
 

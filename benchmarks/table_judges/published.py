@@ -1,8 +1,9 @@
 """The two-sample score of published tables: sdmetrics' classifier detection with XGBoost's trees.
 
 References:
-    sdmetrics, single_table/detection. Scassola et al., A sobering look at tabular data generation via probabilistic circuits
-    (TabPC), 2026, arXiv:2603.23016, whose code takes these trees, and whose table has TabDiff, TabSyn and others beside TabPC.
+    sdmetrics, single_table/detection. Scassola et al., A sobering look at tabular data generation
+    via probabilistic circuits (TabPC), 2026, arXiv:2603.23016, whose code takes these trees, and
+    whose table has TabDiff, TabSyn and others beside TabPC.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ FOLDS = 3
 
 
 def as_published(table: Table, seed: int = 0) -> float:
-    """1 - (2 max(AUC, 1/2) - 1) of trees that tell real rows from samples, mean over shuffled folds.
+    """1 - (2 max(AUC, 1/2) - 1) of trees that tell real rows from samples, mean over shuffled
+    folds.
 
     Args:
         table: Training rows as ``reference``, and as many samples.
@@ -42,10 +44,12 @@ def as_published(table: Table, seed: int = 0) -> float:
 
 
 def as_numbers(table: Table) -> tuple[np.ndarray, np.ndarray]:
-    """Real rows and samples as sdmetrics gives them to a classifier, (n, d) each, so that no category is left to it as such.
+    """Real rows and samples as sdmetrics gives them to a classifier, (n, d) each, so that no
+    category is left to it as such.
 
-    Numbers come first, missing ones as the mean of the real rows. Each text that real rows hold becomes an indicator, and so does
-    a missing one. Categories and levels that a file writes as numbers, or as true and false, are numbers, as pandas reads them.
+    Numbers come first, missing ones as the mean of the real rows. Each text that real rows hold
+    becomes an indicator, and so does a missing one. Categories and levels that a file writes as
+    numbers, or as true and false, are numbers, as pandas reads them.
     """
     numbers = []
     indicators = []
@@ -67,7 +71,9 @@ def as_numbers(table: Table) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _written(labels: tuple[str, ...]) -> np.ndarray | None:
-    """The numbers that labels are written as, and NaN for a missing one; None where one is a text."""
+    """The numbers that labels are written as, and NaN for a missing one; None where one is
+    a text.
+    """
     try:
         return np.array(
             [

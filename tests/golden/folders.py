@@ -2,8 +2,9 @@
 
     python tests/golden/folders.py
 
-adds a folder of the present format for each recipe below, beside those of earlier formats, which stay as they are. Each was
-stopped after four of eight steps; ``end.json`` holds the losses of all eight, and five samples at the end.
+adds a folder of the present format for each recipe below, beside those of earlier formats, which
+stay as they are. Each was stopped after four of eight steps; ``end.json`` holds the losses of all
+eight, and five samples at the end.
 """
 
 from __future__ import annotations

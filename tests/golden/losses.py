@@ -1,11 +1,13 @@
-"""Losses of 50 small steps of every recipe, and the first gradients of the games: what a change of the trainer must keep.
+"""Losses of 50 small steps of every recipe, and the first gradients of the games: what a change of
+the trainer must keep.
 
     python tests/golden/losses.py PATH
 
-writes the file that ``test_golden_losses.py`` compares with. Numbers are float64. What amplifies rounding,
-games and minibatch optimal transport (whose plan is discrete), is trained again with its weights scaled by 1 + 1.2e-7, one
-rounding in float32, and by three factors like it: the largest distance of these losses is the drift that rounding alone causes.
-Processors round differently, so a single control is too few.
+writes the file that ``test_golden_losses.py`` compares with. Numbers are float64. What amplifies
+rounding, games and minibatch optimal transport (whose plan is discrete), is trained again with its
+weights scaled by 1 + 1.2e-7, one rounding in float32, and by three factors like it: the largest
+distance of these losses is the drift that rounding alone causes. Processors round differently, so a
+single control is too few.
 """
 
 from __future__ import annotations
@@ -79,14 +81,17 @@ def prepared(case, folder, scale=1.0, **training):
         for likelihood in (
             module for module in trainer.method.modules() if isinstance(module, Gaussian)
         ):
-            likelihood.spread.zero_()  # the variance of decoders started at 1 when losses were recorded
+            # the variance of decoders started at 1 when losses were recorded
+            likelihood.spread.zero_()
         for parameter in trainer.method.parameters():
             parameter.mul_(scale)
     return trainer
 
 
 def first_gradients(trainer):
-    """Filled while the trainer runs: for each player the norm of its first gradient and four projections of it."""
+    """Filled while the trainer runs: for each player the norm of its first gradient and four
+    projections of it.
+    """
     gradients = {}
     update = Player.update
 

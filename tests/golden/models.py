@@ -1,6 +1,8 @@
-"""Three small models whose weights are kept beside this file, and the ways in which they are sampled.
+"""Three small models whose weights are kept beside this file, and the ways in which they are
+sampled.
 
-It uses only what the reference commit 8eb11c4 has too: networks, denoisers, flows; conditions were class numbers there.
+It uses only what the reference commit 8eb11c4 has too: networks, denoisers, flows; conditions were
+    class numbers there.
 """
 
 from __future__ import annotations
@@ -142,7 +144,9 @@ def settings(name):
 
 
 def sample(name, model, autoencoder, setting, dtype=torch.float32):
-    """Model units of every k-th number of ROWS samples, flat, float64; the whole solve runs in ``dtype``."""
+    """Model units of every k-th number of ROWS samples, flat, float64; the whole solve runs in
+    ``dtype``.
+    """
     flow = flow_of(model, setting)
     transport = (flow if autoencoder is None else Latent(flow, autoencoder)).to(dtype)
     draws = ExampleDraws(0, ROWS)
@@ -154,7 +158,9 @@ def sample(name, model, autoencoder, setting, dtype=torch.float32):
 
 
 def edits(model):
-    """What runs a flow backwards, from its midst or under an observation, on the digits; model or data units."""
+    """What runs a flow backwards, from its midst or under an observation, on the digits; model or
+    data units.
+    """
     flow = Flow(model, pf.solvers.named("dpm:2"), STEPS)
     x = flow.sample(2, {"label": 3}, seed=7)
     label = torch.tensor([3, 3])

@@ -108,7 +108,8 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         (" or math.prod(wanted) != size:", ":", "packing"),
         (
             "read.hash = pixel_hash(pixels",
-            "read.hash = pixel_hash(_pixels(conversion.applied(Images.fromarray(pixels.squeeze()), []))",
+            "read.hash = pixel_hash(_pixels(conversion.applied(Images.fromarray(pixels.squeeze()), "
+            "[]))",
             "held_out",
         ),
         ("    with _PARSING:\n", "    if True:\n", "array_files"),
@@ -209,7 +210,8 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("super().to_model(x.float())", "super().to_model(x)", "table_digits"),
         ("f field.open", "f field.scores", "table_digits"),
         (
-            "\n            start for field, start in zip(self.fields, self.starts, strict=False) if field.scores\n        ",
+            "\n            start for field, start in zip(self.fields, self.starts, strict=False) "
+            "if field.scores\n        ",
             "start for field, start in zip(self.fields, self.starts, strict=False)",
             "table_models",
         ),

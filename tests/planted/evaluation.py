@@ -118,7 +118,8 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("or not 0 < shape[0] <= most[0]", "", "stored_pictures"),
         ('trajectory_seconds=state.get("store_seconds") or None,', "", "prepared"),
         (
-            "\n                taken for name, taken in run.seen.seconds.items() if name != str(run.folder)\n            )\n           ",
+            "\n                taken for name, taken in run.seen.seconds.items() if name != "
+            "str(run.folder)\n            )\n           ",
             "taken for name, taken in run.seen.seconds.items())",
             "lineage",
         ),
@@ -134,7 +135,8 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
     ],
     "evaluation/pictures.py": [
         (
-            "if met(autoencoder.space.conditions, data.space.conditions):\n        return (autoencoder, data)\n    return None",
+            "if met(autoencoder.space.conditions, data.space.conditions):\n        return "
+            "(autoencoder, data)\n    return None",
             "return (autoencoder, data)",
             "codes",
         ),

@@ -156,7 +156,8 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         (" level == 0,", " level < 0,", "vae"),
         ("-2 * half * sharp", "-half * sharp", "vae"),
         (
-            "(\n            log_weights,\n            places.unflatten(1, shaped),\n            (scales.unflatten(1, shaped) - 1.4).clamp(NARROWEST, WIDEST),\n        ",
+            "(\n            log_weights,\n            places.unflatten(1, shaped),\n            "
+            "(scales.unflatten(1, shaped) - 1.4).clamp(NARROWEST, WIDEST),\n        ",
             "log_weights, places.unflatten(1, shaped), (scales.unflatten(1, shaped) - 1.4",
             "vae",
         ),

@@ -152,7 +152,8 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ),
         ("split.table_values is Non", "Tru", "table_values"),
         (
-            "\n        table.categorical.tolist(),\n        [len(names) for names in table.labels],\n        gaps,\n        np.ptp,",
+            "\n        table.categorical.tolist(),\n        [len(names) for names in "
+            "table.labels],\n        gaps,\n        np.ptp,",
             " table.categorical.tolist(), [len(names) for names in table.labels], gaps",
             "table_metrics",
         ),

@@ -53,7 +53,8 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
     ],
     "tables/denoiser.py": [
         (
-            '(\n            "denoiser",\n            ((error.indicators + weight[:, None] * error.scores) * ~given.known).mean(),\n        ',
+            '(\n            "denoiser",\n            ((error.indicators + weight[:, None] * '
+            "error.scores) * ~given.known).mean(),\n        ",
             '"denoiser", (error.indicators + weight[:, None] * error.scores).mean(',
             "table_denoiser",
         ),
@@ -87,7 +88,8 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("(x_t + alpha * layout.mean)", "(x_t - alpha * layout.mean)", "table_denoiser"),
         ("* layout.ordinary(probabilities)", "* 1.0", "table_denoiser"),
         (
-            "self.factors * torch.where(\n            layout.discrete, (probabilities - layout.mean) / layout.std, scores\n        ",
+            "self.factors * torch.where(\n            layout.discrete, (probabilities - "
+            "layout.mean) / layout.std, scores\n        ",
             "torch.where(layout.discrete, (probabilities - layout.mean) / layout.std, scores",
             "table_denoiser",
         ),
@@ -112,7 +114,8 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
             "table_denoiser",
         ),
         (
-            "counts = torch.where(layout.discrete, 0.0, layout.ordinary(x if ends is None else ends))",
+            "counts = torch.where(layout.discrete, 0.0, layout.ordinary(x if ends is None else "
+            "ends))",
             "counts = torch.where(layout.discrete, 0.0, 1.0)",
             "table_denoiser",
         ),
@@ -133,7 +136,8 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ('name=f"{self.name}/{name}"', "name=self.name", "draws"),
         ('"buffer_pos": 4', '"buffer_pos": 3', "draws"),
         (
-            'return BlockDraws(self.seed, step, self.n, self.start, f"{self.name}/{name}", self.device)',
+            'return BlockDraws(self.seed, step, self.n, self.start, f"{self.name}/{name}", '
+            "self.device)",
             "return self",
             "training",
         ),

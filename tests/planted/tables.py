@@ -6,7 +6,8 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("if text in MISSING else text", "if False else text", "splits_of_tables"),
         ("key=lambda entry: entry[0])[1]", "key=lambda entry: -entry[0])[1]", "table_reading"),
         (
-            '\n                "q", (line for place, line in enumerate(self.lines) if place not in others)\n            ',
+            '\n                "q", (line for place, line in enumerate(self.lines) if place not in '
+            "others)\n            ",
             '"q", (line for place, line in enumerate(self.lines))',
             "table_reading",
         ),
@@ -15,7 +16,9 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ('or "%" in _DIRECTIVE.sub("", self.pattern)', "", "table_kinds"),
         ("np.isfinite(values) & ", "", "table_kinds"),
         (
-            "\n            (0.0, len(self.levels) - 1.0)\n            if self.levels\n            else _DATES\n            if self.pattern\n            else (-math.inf, math.inf)\n        ",
+            "\n            (0.0, len(self.levels) - 1.0)\n            if self.levels\n            "
+            "else _DATES\n            if self.pattern\n            else (-math.inf, math.inf)\n    "
+            "    ",
             "0.0, len(self.levels) - 1.0) if self.levels else (-math.inf, math.inf",
             "table_kinds",
         ),
@@ -84,7 +87,9 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ('evidence.count("name") >= 2 and', "False and", "csv_files"),
         ('evidence.count("name") >= 2 and', "True and", "csv_files"),
         (
-            "(\n            len(self.levels) != len(self.types)\n            or len(self.separator) != 1\n            or any(len(text) > LONGEST for text in texts)\n        ",
+            "(\n            len(self.levels) != len(self.types)\n            or "
+            "len(self.separator) != 1\n            or any(len(text) > LONGEST for text in texts)\n "
+            "       ",
             "len(self.levels) != len(self.types) or any(len(text) > LONGEST for text in texts",
             "table_kinds",
         ),
@@ -190,7 +195,8 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
     ],
     "tables/reading/schema.py": [
         (
-            '\n        f"  {plain(name)}: {plain(value)}" for name, value in schema.items() if name != "columns"\n    ',
+            '\n        f"  {plain(name)}: {plain(value)}" for name, value in schema.items() if '
+            'name != "columns"\n    ',
             'f"  {plain(name)}: {plain(value)}" for name, value in schema.items()',
             "table_reading",
         ),
@@ -224,12 +230,14 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("(squares - means.square())", "squares", "no_network"),
         ("torch.special.ndtr(z[:, 0].double())", "z[:, 0].double().sigmoid()", "no_network"),
         (
-            "(\n            -(mixture.means.square() * precision + math.log(2 * math.pi)) / 2\n            - mixture.deviations.log()\n        )",
+            "(\n            -(mixture.means.square() * precision + math.log(2 * math.pi)) / 2\n    "
+            "        - mixture.deviations.log()\n        )",
             "-(mixture.means.square() * precision + math.log(2 * math.pi)) / 2",
             "no_network",
         ),
         (
-            "\n            torch.zeros(space.size, dtype=torch.int64) if whole else torch.tensor(space.owners),",
+            "\n            torch.zeros(space.size, dtype=torch.int64) if whole else "
+            "torch.tensor(space.owners),",
             " torch.tensor(space.owners) if whole else torch.tensor(space.owners)",
             "no_network",
         ),

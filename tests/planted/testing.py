@@ -20,7 +20,8 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("assert [float(loss) for _, loss, _ in first] == ", "assert first or ", "conformance"),
         ("moved(transport, seed, n)", "whole[seed : seed + n]", "conformance"),
         (
-            "        assert_same(final_state(trained.whole.folder), final_state(trained.run.folder))",
+            "        assert_same(final_state(trained.whole.folder), "
+            "final_state(trained.run.folder))",
             "        pass",
             "conformance",
         ),

@@ -64,7 +64,8 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("most = max(most, held)", "most = held", "cost"),
         ('or "CPUAllocator" in words', "", "observers"),
         (
-            '(\n        isinstance(error, (MemoryError, torch.OutOfMemoryError))\n        or "can\'t allocate memory" in words\n        or "CPUAllocator" in words\n    )',
+            "(\n        isinstance(error, (MemoryError, torch.OutOfMemoryError))\n        or "
+            '"can\'t allocate memory" in words\n        or "CPUAllocator" in words\n    )',
             '"can\'t allocate memory" in words or "CPUAllocator" in words',
             "observers",
         ),
@@ -127,7 +128,8 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         (" is not signal.SIG_IGN", " is not None", "signals"),
         ("            signal.signal(number, handler)\n", "            pass\n", "signals"),
         (
-            "if signal.getsignal(signal.SIGINT) is signal.default_int_handler:\n            numbers = [signal.SIGINT]\n        else:\n            numbers = [",
+            "if signal.getsignal(signal.SIGINT) is signal.default_int_handler:\n            "
+            "numbers = [signal.SIGINT]\n        else:\n            numbers = [",
             "numbers = [signal.SIGINT",
             "signals",
         ),
@@ -227,7 +229,8 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
     ],
     "training/monitor/health.py": [
         (
-            'return [CallbackRequest(Action.CHECKPOINT, "the best samples so far", self._best.step)]',
+            'return [CallbackRequest(Action.CHECKPOINT, "the best samples so far", '
+            "self._best.step)]",
             "return []",
             "best_checkpoint",
         ),

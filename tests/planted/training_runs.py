@@ -1,4 +1,6 @@
-"""Planted faults of `training`: what a checkpoint and a run hold, and how trainings are started and taken up."""
+"""Planted faults of `training`: what a checkpoint and a run hold, and how trainings are started and
+taken up.
+"""
 
 FAULTS: dict[str, list[tuple[str, str, str]]] = {
     "training/api.py": [
@@ -37,7 +39,8 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ('    "peak_memory_mb": (*_NUMBER, _NONE),\n', "", "hostile"),
         (
             "    with staged(final) as temporary:\n        fill(",
-            "    [_remove(old) for old in all_in(folder)]\n    with staged(final) as temporary:\n        fill(",
+            "    [_remove(old) for old in all_in(folder)]\n    with staged(final) as temporary:\n  "
+            "      fill(",
             "kills",
         ),
         (
@@ -64,12 +67,14 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
             "crashes",
         ),
         (
-            "\n        (path for path in reversed(checkpoints) if fault(path) is None),\n        checkpoints[-1] if checkpoints else None,\n    ",
+            "\n        (path for path in reversed(checkpoints) if fault(path) is None),\n        "
+            "checkpoints[-1] if checkpoints else None,\n    ",
             "(path for path in reversed(found)), checkpoints[-1] if checkpoints else None",
             "damaged_runs",
         ),
         (
-            "reversed(checkpoints) if fault(path) is None),\n        checkpoints[-1] if checkpoints else None,",
+            "reversed(checkpoints) if fault(path) is None),\n        checkpoints[-1] if "
+            "checkpoints else None,",
             "found if fault(path) is None), checkpoints[-1] if checkpoints else None",
             "damaged_runs",
         ),
@@ -80,12 +85,14 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("placed(tensors[name], current[name])", "tensors[name]", "launched"),
         (" value.hex()", " round(value, 9)", "state_digest"),
         (
-            '\n        row for row in log.read(folder / "metrics.jsonl") if row["step"] <= stored.state["step"]\n    ',
+            '\n        row for row in log.read(folder / "metrics.jsonl") if row["step"] <= '
+            'stored.state["step"]\n    ',
             'row for row in log.read(folder / "metrics.jsonl")',
             "state_digest",
         ),
         (
-            '\n        counters,\n        *({name: value for name, value in row.items() if name != "seconds"} for row in rows),\n    ',
+            "\n        counters,\n        *({name: value for name, value in row.items() if name != "
+            '"seconds"} for row in rows),\n    ',
             "counters, *({name: value for name, value in row.items()} for row in rows)",
             "state_digest",
         ),
@@ -136,7 +143,8 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("                flush(self.path)\n", "                pass\n", "crashes"),
         ("            self.skips.read(row)\n", "", "skipping"),
         (
-            "\n                player: loss for player, loss in losses.items() if math.isfinite(loss)\n            ",
+            "\n                player: loss for player, loss in losses.items() if "
+            "math.isfinite(loss)\n            ",
             "player: loss for player, loss in losses.items()",
             "budgets skipping",
         ),

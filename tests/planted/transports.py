@@ -16,7 +16,8 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
                 "        x = call(self.network, z, None, condition)\n"
                 "        if self.likelihood is None or draws is None:\n            return x"
             ),
-            "        x = call(self.network, z, None, condition)\n        if True:\n            return x",
+            "        x = call(self.network, z, None, condition)\n        if True:\n            "
+            "return x",
             "class_prior",
         ),
     ],

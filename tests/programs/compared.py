@@ -13,7 +13,9 @@ INFO = {
 
 
 def compared(values, scores=("frechet",), **more):
-    """Models by name with their scores, and where they are given seconds and network calls of a sample."""
+    """Models by name with their scores, and where they are given seconds and network calls of a
+    sample.
+    """
     models = []
     for name, numbers in values.items():
         known = {score: Score(value, 0.01) for score, value in zip(scores, numbers, strict=False)}

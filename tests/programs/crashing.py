@@ -42,7 +42,9 @@ def value_in(folder):
 
 
 def train(folder, last=None, beside=True):
-    """Train, or go on; the process dies after so many changes of the disk in the save of one step."""
+    """Train, or go on; the process dies after so many changes of the disk in the save of
+    one step.
+    """
 
     @contextlib.contextmanager
     def dying():
@@ -67,5 +69,7 @@ def forked(*case):
 
 
 def main(cases):
-    """Train each case, a (folder, last, beside), until it dies, and go on; prints the exit statuses of both."""
+    """Train each case, a (folder, last, beside), until it dies, and go on; prints the exit statuses
+    of both.
+    """
     print(json.dumps([(forked(*case), forked(case[0])) for case in cases]))

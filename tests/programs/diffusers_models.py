@@ -29,7 +29,9 @@ def unet_config(**changes):
 
 
 def unet(**changes):
-    """A tiny network of random weights whose output has a standard deviation near 1 and changes with time."""
+    """A tiny network of random weights whose output has a standard deviation near 1 and changes
+    with time.
+    """
     torch.manual_seed(3)
     network = diffusers.UNet2DModel(**unet_config(**changes)).eval().requires_grad_(False)
     network.conv_out.weight.mul_(3)
@@ -77,7 +79,9 @@ def our_states(denoiser, solver, times, x):
 
 
 def close(ours, theirs, at=""):
-    """To 1e-4 of their scale, which is 1 for all but noise predictions: their data is the network's error over alpha."""
+    """To 1e-4 of their scale, which is 1 for all but noise predictions: their data is the network's
+    error over alpha.
+    """
     scale = max(1.0, float(theirs.abs().max()))
     torch.testing.assert_close(
         ours, theirs, rtol=0, atol=1e-4 * scale, msg=lambda text: f"{at}{text}"
@@ -91,7 +95,9 @@ def agree(ours, theirs):
 
 
 def v_model(folder, scheduler):
-    """A model that predicts v, read from diffusers' folder; v keeps states near 1 where random networks err."""
+    """A model that predicts v, read from diffusers' folder; v keeps states near 1 where random
+    networks err.
+    """
     where, network = saved(folder / "theirs", scheduler)
     return from_diffusers(where), network
 

@@ -1,4 +1,5 @@
-"""Two processes of gloo on this machine, which train small models and say how they ended: run by ``test_processes.py``.
+"""Two processes of gloo on this machine, which train small models and say how they ended: run by
+``test_processes.py``.
 
     python tests/programs/distributed.py FOLDER
 
@@ -25,11 +26,14 @@ from pushforward.training.loop.trainer import finished
 STEPS = {"flow": 20, "gan": 20, "vae": 3, "vqvae": 3}
 """How many steps each recipe is trained for."""
 DEAD = 8
-"""So many codes of a book are unused when training starts: they are put on examples of the whole batch."""
+"""So many codes of a book are unused when training starts: they are put on examples of the whole
+batch.
+"""
 
 
 def trained(name, folder, processes, scale=1.0, parts=1):
-    """A trainer that has made its steps, from weights that are scaled, and the first gradients; on 300 vectors with labels.
+    """A trainer that has made its steps, from weights that are scaled, and the first gradients; on
+    300 vectors with labels.
 
     Each process computes its share of a batch in so many parts.
     """

@@ -25,7 +25,9 @@ def infinite_constant(batch, now, play):
 
 
 def nan_data(batch, now, play):
-    """Everything that is computed of the batch is not finite, statistics that a method keeps included."""
+    """Everything that is computed of the batch is not finite, statistics that a method keeps
+    included.
+    """
     return play(Batch(batch.x * math.nan, batch.condition), now)
 
 
@@ -67,7 +69,8 @@ def lacking(trainer, most, error=None, after=0):
         for name, loss in play(batch, now):
             if len(batch) > most and now.step >= after:
                 raise error or RuntimeError(
-                    "[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9"
+                    "[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to "
+                    "allocate 9"
                 )
             yield name, loss
 

@@ -1,6 +1,8 @@
-"""Code in a process of its own that costs no imports: it is forked from one that has loaded the tests and run nothing.
+"""Code in a process of its own that costs no imports: it is forked from one that has loaded the
+tests and run nothing.
 
-That one, the source, is forked when the tests are collected: once a gradient has been computed, torch trains in no process that
+That one, the source, is forked when the tests are collected: once a gradient has been computed,
+    torch trains in no process that
 is forked. It holds no file of the tests, and ends when they end.
 """
 
@@ -29,13 +31,17 @@ LOADED = (
     "torch._dynamo",
     "torch.distributed.checkpoint",
 )
-"""What trainings import when they first need it; the source does so once, before its first process is forked."""
+"""What trainings import when they first need it; the source does so once, before its first process
+is forked.
+"""
 _sources: dict[int, tuple[int, socket.socket]] = {}
 """The source and the way to it, by the process that may use it."""
 
 
 def start(prepare: Callable[[], object] = lambda: None):
-    """Fork the source; before any test runs. It does what ``prepare`` does once code is to be run."""
+    """Fork the source; before any test runs. It does what ``prepare`` does once code is to
+    be run.
+    """
     if os.getpid() in _sources:
         return
     ours, theirs = socket.socketpair()
@@ -60,7 +66,9 @@ def stop():
 
 
 def run(code, *, given="", cwd=None):
-    """Run code as ``python -c`` does, in this environment; what is given is its input. The result is that of `subprocess.run`."""
+    """Run code as ``python -c`` does, in this environment; what is given is its input. The result
+    is that of `subprocess.run`.
+    """
     _, channel = _sources[os.getpid()]
     with tempfile.TemporaryDirectory() as folder:
         request = {
@@ -101,7 +109,9 @@ def _load():
 
 
 def _let_go(but):
-    """Point every open file to nowhere: none is held open, and no number is given to another while an object has it."""
+    """Point every open file to nowhere: none is held open, and no number is given to another while
+    an object has it.
+    """
     nowhere = os.open(os.devnull, os.O_RDWR)
     for number in map(int, os.listdir("/dev/fd")):
         if number not in (but, nowhere):

@@ -1,4 +1,6 @@
-"""Random damage to a small run, by its seed: to the structure of JSON, to headers of tensors and to bytes."""
+"""Random damage to a small run, by its seed: to the structure of JSON, to headers of tensors and to
+bytes.
+"""
 
 from __future__ import annotations
 

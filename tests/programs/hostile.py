@@ -1,4 +1,5 @@
-"""Hostile runs: what damages a copy of a small run, and what reads it; the cases are in ``hostile_cases.py``.
+"""Hostile runs: what damages a copy of a small run, and what reads it; the cases are in
+``hostile_cases.py``.
 
 Hashes are written anew after a change, so that no reader is spared by an earlier check.
 """
@@ -47,7 +48,9 @@ class Evil:
 
 
 def small_run(folder):
-    """Train a student with a frozen teacher, stored trajectories and a learned grid, from which all cases are made."""
+    """Train a student with a frozen teacher, stored trajectories and a learned grid, from which all
+    cases are made.
+    """
     run = pf.fit(recipe_for("distil", DATA, batch=4), DATA, steps=1, out=folder, progress=False)
     run.store_grid(pf.solvers.Euler(), [1.0, 0.5, 0.0])
     for name, content in {
@@ -61,7 +64,8 @@ def small_run(folder):
 
 
 def attack(base, place, damage):
-    """Damage a copy of a run in an empty folder and read it; the messages of our errors. Others are raised.
+    """Damage a copy of a run in an empty folder and read it; the messages of our errors. Others are
+    raised.
 
     Args:
         base: The folder of `small_run`.
@@ -194,7 +198,9 @@ def remanifest(folder, function):
 
 
 def header(run, name, content, data=b"", length=None, size=None):
-    """Put a header of tensors and their bytes in place of a file, of this size in all, and let all hashes agree."""
+    """Put a header of tensors and their bytes in place of a file, of this size in all, and let all
+    hashes agree.
+    """
     if not isinstance(content, bytes):
         content = json.dumps(content).encode()
     with file_of(run, name).open("wb") as file:
@@ -218,7 +224,9 @@ def replaced(path, make):
 
 
 def outcome(base, place, damage):
-    """How an attack ended: messages, what was raised, seconds, MiB of memory beyond those before, and what it touched outside."""
+    """How an attack ended: messages, what was raised, seconds, MiB of memory beyond those before,
+    and what it touched outside.
+    """
     (place / "outside").mkdir(parents=True)
     (place / "outside" / "file").write_text("outside")
     resident = _memory("VmRSS")

@@ -42,7 +42,9 @@ TENSORS = (
 FILES = (*JSON, *TENSORS, "index.json", "000000.safetensors", "metrics.jsonl", "step_000001.npz")
 CASES = {}
 HARMLESS = set()
-"""The cases by name; those whose damage no reader needs to refuse: it is in a file that is made anew or not read."""
+"""The cases by name; those whose damage no reader needs to refuse: it is in a file that is made
+anew or not read.
+"""
 
 
 def cases(name, kinds, damage, harmless=()):

@@ -1,4 +1,6 @@
-"""More cases of hostile runs: names that lead elsewhere, and specs and counters that ask for what they should not."""
+"""More cases of hostile runs: names that lead elsewhere, and specs and counters that ask for what
+they should not.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Trainings of every recipe that are killed several times: run by ``test_kills.py``, in a process that has trained nothing."""
+"""Trainings of every recipe that are killed several times: run by ``test_kills.py``, in a process
+that has trained nothing.
+"""
 
 from __future__ import annotations
 

@@ -70,7 +70,9 @@ def exact_rows(n):
 
 @functools.cache
 def gradients(make, beta, doubly, repeats=100, rows=256):
-    """Gradients of the bound of one example in 8 codes, which stands in every row of a batch: by part, (repeats, parameters)."""
+    """Gradients of the bound of one example in 8 codes, which stands in every row of a batch: by
+    part, (repeats, parameters).
+    """
     vae = make(beta=beta, samples=8, dreg=doubly)
     x = torch.tensor([[1.0, -0.3, 0.7]])
     parts = {

@@ -9,7 +9,9 @@ def picture(seed, shape=(6, 5, 3)):
 
 
 def photos(folder, n=60, shape=(6, 5, 3)):
-    """Gray, coloured and transparent images in two class folders; one is a palette image, one is empty, two are copies."""
+    """Gray, coloured and transparent images in two class folders; one is a palette image, one is
+    empty, two are copies.
+    """
     for number in range(n):
         place = folder / ("cats" if number % 3 else "dogs")
         place.mkdir(parents=True, exist_ok=True)

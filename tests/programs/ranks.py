@@ -1,4 +1,5 @@
-"""Trainings in several processes that fail, are stopped, killed and resumed: run by ``test_launched.py``.
+"""Trainings in several processes that fail, are stopped, killed and resumed: run by
+``test_launched.py``.
 
 python tests/programs/ranks.py FOLDER
 """
@@ -82,7 +83,9 @@ def stopped(trainer):
 
 
 def lacking(rank):
-    """One process has no memory for its part of the third batch, when the others wait for its gradients."""
+    """One process has no memory for its part of the third batch, when the others wait for
+    its gradients.
+    """
     from pushforward.training.loop.step import Rounds
 
     usual = Rounds.backward
@@ -114,7 +117,9 @@ def unreadable(trainer):
 
 
 def vanishing(folder):
-    """The work of a training on images that stay on disk, which one process cannot read after its third step."""
+    """The work of a training on images that stay on disk, which one process cannot read after its
+    third step.
+    """
     files = photos(folder / "photos", 12)
 
     def work(rank):
@@ -189,7 +194,9 @@ def other_data(rank):
 
 
 def handed_on(folder, shard):
-    """Train 2 steps in 2 processes, go on in 4 for 2, and alone for 2; note which examples each has computed in each step."""
+    """Train 2 steps in 2 processes, go on in 4 for 2, and alone for 2; note which examples each has
+    computed in each step.
+    """
     data = space_data((17,), labels=True, n=300)
     out = folder / "run"
 
@@ -230,7 +237,9 @@ def handed_on(folder, shard):
 
 
 def started(folder):
-    """The launcher of ``--devices``: the second process cannot read the data after it has met the first; the exit code."""
+    """The launcher of ``--devices``: the second process cannot read the data after it has met the
+    first; the exit code.
+    """
 
     def entry(words):
         rank = int(os.environ["RANK"])

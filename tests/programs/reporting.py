@@ -235,7 +235,9 @@ RANKING = {
 
 
 def sampled(value, spread=0.01, error=0.02):
-    """Three samplings whose interval comes from their examples: 1.96 sqrt(.01^2 + (error^2 - .01^2) / 3) either way."""
+    """Three samplings whose interval comes from their examples: 1.96 sqrt(.01^2 + (error^2 - .01^2)
+    / 3) either way.
+    """
     values = (value - spread, value, value + spread)
     return with_interval(Score(value, spread, error=error, reference_error=0.01, values=values))
 
@@ -267,7 +269,9 @@ def compared(values, base=(2.0, 0.5), **more):
 
 
 def swept(rows, budgets=(None, None, None)):
-    """Fréchet distances of each recipe after 4.1, 8.2 and 16.4 seconds, for budgets that say so or not."""
+    """Fréchet distances of each recipe after 4.1, 8.2 and 16.4 seconds, for budgets that say so or
+    not.
+    """
     points = {
         name: tuple(
             SweepPoint(seconds, 9, 0, {"frechet": sampled(value)}, budget)

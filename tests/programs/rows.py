@@ -13,7 +13,9 @@ def random(seed):
 
 
 def rows(n, seed, missing=0.1):
-    """Numbers that depend on each other, a category that depends on the first, some of it missing, and a class."""
+    """Numbers that depend on each other, a category that depends on the first, some of it missing,
+    and a class.
+    """
     r = random(seed)
     number = r.standard_normal(n)
     whole = np.round(3 * number + r.standard_normal(n))

@@ -1,4 +1,5 @@
-"""Trainings in two processes whose checkpoints are written beside the next steps: run by ``test_saving_beside.py``.
+"""Trainings in two processes whose checkpoints are written beside the next steps: run by
+``test_saving_beside.py``.
 
 python tests/programs/saving_beside.py FOLDER
 """
@@ -33,7 +34,9 @@ REFUSALS = [(kind, name) for kind in KINDS for name in ("check_space", "fill", "
 
 
 def after_three_steps(act):
-    """Call `act(trainer)` in this process once three steps are computed; the list of all steps that are."""
+    """Call `act(trainer)` in this process once three steps are computed; the list of all steps that
+    are.
+    """
     computed = []
     usual = Trainer.train_step
 
@@ -86,7 +89,9 @@ def fitted(kind, out):
 
 
 def later(kind, folder):
-    """The checkpoint of step 2 is written after step 3, by every process that writes; which wrote beside training is noted."""
+    """The checkpoint of step 2 is written after step 3, by every process that writes; which wrote
+    beside training is noted.
+    """
 
     def work(rank):
         reached = threading.Event()

@@ -82,7 +82,9 @@ def wait_for(client):
 
 
 def until_told(words, port, work=lambda client: None):
-    """The exit code of the verb, which a thread ends by SIGTERM once it answers and ``work(client)`` is done."""
+    """The exit code of the verb, which a thread ends by SIGTERM once it answers and
+    ``work(client)`` is done.
+    """
 
     def use():
         try:

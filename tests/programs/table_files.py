@@ -8,7 +8,9 @@ from pushforward.tables.reading.string_columns import RawColumn, RawTable
 
 
 def mixed_columns(n, seed=0):
-    """The cells of a table by column: numbers, a whole number, a category, ordered ones, a boolean, a date; some are missing."""
+    """The cells of a table by column: numbers, a whole number, a category, ordered ones, a boolean,
+    a date; some are missing.
+    """
     rng = np.random.default_rng(seed)
     height = rng.normal(170, 9, n)
     gain = np.where(rng.random(n) < 0.4, 0, rng.gamma(2, 40, n))

@@ -20,7 +20,8 @@ class Noise(nn.Module):
 
 
 def mixed_values(n=600, seed=0):
-    """Values (n, 5): a number, a number that is 0 in half of the rows, a whole number, a category of 3, a boolean.
+    """Values (n, 5): a number, a number that is 0 in half of the rows, a whole number, a category
+    of 3, a boolean.
 
     The category leads the whole number and the boolean; a tenth of the categories is missing.
     """
@@ -35,7 +36,9 @@ def mixed_values(n=600, seed=0):
 
 
 def fitted_by(space):
-    """A schema whose columns are those that a function makes of the training rows; all values are learned."""
+    """A schema whose columns are those that a function makes of the training rows; all
+    values are learned.
+    """
 
     def fit(*splits):
         fitted = space(splits[0].x)
@@ -112,7 +115,9 @@ def wide_table():
 
 
 def of_earlier_versions(data):
-    """The data set in the coordinates of earlier versions, whose knots had no intervals of ranks."""
+    """The data set in the coordinates of earlier versions, whose knots had no intervals of
+    ranks.
+    """
     fields = tuple(replace(field, spans=()) if field.open else field for field in data.space.fields)
     space = replace(data.space, fields=fields)
     here, there = (

@@ -1,4 +1,6 @@
-"""Students that are killed after a step and go on without their teacher, for tests that they end in the same bits."""
+"""Students that are killed after a step and go on without their teacher, for tests that they end in
+the same bits.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,8 @@ from pushforward.training.api import prepare, reopen
 def check_killed(
     make: Callable[[], Recipe], data: Dataset, teacher: Path, folder: Path, steps: int = 6
 ) -> Any:
-    """Train a recipe as a whole, and again cut after a step, going on once the teacher's folder is gone.
+    """Train a recipe as a whole, and again cut after a step, going on once the teacher's folder is
+    gone.
 
     Both are in ``folder``, as "whole" and "cut".
 
