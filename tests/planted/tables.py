@@ -71,8 +71,8 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
     ],
     "tables/constraints.py": [
         ("if not all(named) or all(", "if True or all(", "table_samples"),
-        ("compared | missing", "compared", "table_samples"),
-        ("(values[:, place] < low) | ", "", "given_values"),
+        ("np.broadcast_to(met | missing", "np.broadcast_to(met & ~missing", "table_samples"),
+        ("(column < low) | ", "", "given_values"),
         (
             "for column in numbers.values()], axis=0)",
             "for column in [*numbers.values()][:2]], axis=0)",
@@ -160,7 +160,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("whole = len(present) < len(values) and", "whole = False and", "table_reading"),
         ("index=source.index, dtype=source.dtype)", "index=source.index)", "imputation"),
         ("if math.isinf(value):", "if False:", "table_reading"),
-        ('name in ("Categorical", "Enum")', 'name in ("Enum",)', "polars"),
+        ('if name == "Enum":', 'if name == "Enums":', "polars"),
         (
             "source.clone()",
             "pl.Series(source.name, source.to_list(), dtype=source.dtype)",

@@ -61,11 +61,8 @@ class Category(Column):
     def __post_init__(self) -> None:
         object.__setattr__(self, "names", tuple(map(str, self.names)))
         object.__setattr__(self, "shares", tuple(map(float, self.shares)))
-        if (
-            len(self.shares) != len(self.names) + self.missing
-            or not self.shares
-            or len(set(self.names)) < len(self.names)
-        ):
+        fits = len(self.shares) == len(self.names) + self.missing
+        if not fits or not self.shares or len(set(self.names)) < len(self.names):
             raise DataError(
                 f'"{self.name}" has {len(self.names)} categories and {len(self.shares)} fractions, which do not match.'
             )
@@ -86,12 +83,12 @@ class Category(Column):
             values: Category indices (n,), NaN if missing.
         """
         absent = np.isnan(values)
-        counts = np.bincount(values[~absent].astype(np.int64), minlength=len(names)).tolist()
+        counts = np.bincount(values[~absent].astype(np.int64), minlength=len(names))
         missing = missing or bool(absent.any()) or not names
-        counts += [int(absent.sum())] if missing else []
-        return cls(
-            name, tuple(names), tuple(np.asarray(counts) / max(1, len(values))), missing, kind
-        )
+        if missing:
+            counts = np.append(counts, absent.sum())
+        shares = counts / max(1, len(values))
+        return cls(name, tuple(names), tuple(shares), missing, kind)
 
     @property
     def scores(self) -> int:
@@ -103,10 +100,10 @@ class Category(Column):
 
     @property
     def coordinates(self) -> tuple[str, ...]:
-        return tuple(
-            f"{self.name} = {text}"
-            for text in (*self.names, *(("missing",) if self.missing else ()))
-        )
+        texts = list(self.names)
+        if self.missing:
+            texts.append("missing")
+        return tuple(f"{self.name} = {text}" for text in texts)
 
     def encode(self, values: NDArray[np.float64]) -> NDArray[np.float32]:
         # a value that is missing and may not be takes the most frequent category
@@ -124,7 +121,10 @@ class Category(Column):
 
     def exported(self, missing: str) -> dict[str, Any]:
         """Return the texts of the indicators."""
-        return {"texts": [*self.levels, *([missing] if self.missing else [])]}
+        texts = list(self.names)
+        if self.missing:
+            texts.append(missing)
+        return {"texts": texts}
 
     def unknown(self, values: NDArray[np.float64]) -> NDArray[np.bool_]:
         return values == len(self.names)
@@ -138,14 +138,13 @@ class Category(Column):
 
     def read(self, cells: Sequence[str]) -> NDArray[np.float64]:
         places = {text: float(place) for place, text in enumerate(self.names)}
-        # 3.0 is read as 3, and True as TRUE, since other programs write them so
-        if self.kind != "category":
-            plain = {_plain(text): place for text, place in places.items()}
+        if self.kind == "category":
+            found = [places.get(cell, np.nan) for cell in cells]
         else:
-            plain = {}
-        return np.array(
-            [places.get(cell, plain.get(_plain(cell), np.nan)) for cell in cells], dtype=np.float64
-        )
+            # 3.0 is read as 3, and True as TRUE, since other programs write them so
+            plain = {_plain(text): place for text, place in places.items()}
+            found = [places.get(cell, plain.get(_plain(cell), np.nan)) for cell in cells]
+        return np.array(found, dtype=np.float64)
 
 
 def _plain(cell: str) -> str:
@@ -175,14 +174,13 @@ def renumbered(
                 "Both tables must have the same kind."
             )
         places = {text: float(number) for number, text in enumerate(there.levels)}
-        numbers = np.array([*(places.get(text, np.nan) for text in here.levels), np.nan])
+        numbers = np.array([places.get(text, np.nan) for text in here.levels] + [np.nan])
         column = values[:, place]
         new = numbers[np.where(np.isnan(column), len(here.levels), column).astype(np.int64)]
         lost = np.isnan(new) & ~np.isnan(column)
         if lost.any():
-            texts = some(
-                f'"{here.levels[number]}"' for number in np.unique(column[lost]).astype(int)
-            )
+            numbers = np.unique(column[lost]).astype(int)
+            texts = some(f'"{here.levels[number]}"' for number in numbers)
             hint = " It was read without rare texts: use `rare=keep`." if there.rare else ""
             raise DataError(
                 f'"{here.name}" has {counted(int(lost.sum()), "value")} that the other table does not have: {texts}.{hint} '
@@ -239,25 +237,20 @@ class Number(Column):
     def __post_init__(self) -> None:
         for name in ("knots", "ranks", "atoms", "shares", "spans"):
             object.__setattr__(self, name, tuple(map(float, getattr(self, name))))
-        expected = 1 + len(self.atoms) + self.missing
-        if len(self.knots) != len(self.ranks) or len(self.shares) != (
-            expected if expected > 1 else 0
-        ):
+        special = len(self.atoms) + self.missing
+        indicators = 1 + special if special else 0
+        if len(self.knots) != len(self.ranks) or len(self.shares) != indicators:
             raise DataError(f'"{self.name}": knots, ranks, atoms and shares do not match.')
-        if len(self.spans) not in (0, len(self.knots)) or any(
-            not 0 <= span <= 1 for span in self.spans
-        ):
+        fractions = all(0 <= span <= 1 for span in self.spans)
+        if len(self.spans) not in (0, len(self.knots)) or not fractions:
             raise DataError(f'"{self.name}": spans must be fractions, one per knot.')
         if not self.form.holds(np.array([*self.knots, *self.atoms])):
             raise DataError(
                 f'"{self.name}": knots and atoms must be finite, and valid levels or dates in columns of these.'
             )
         top = 1.0 if self.closed else math.nextafter(1.0, 0.0)
-        if (
-            any(np.diff(self.knots) <= 0)
-            or any(np.diff(self.ranks) <= 0)
-            or not all(0 < rank <= top for rank in self.ranks)
-        ):
+        rising = all(np.diff(self.knots) > 0) and all(np.diff(self.ranks) > 0)
+        if not rising or not all(0 < rank <= top for rank in self.ranks):
             raise DataError(
                 f'"{self.name}": knots and ranks must increase; ranks must be above 0 and at most '
                 "1, or below 1 in an open column."
@@ -283,19 +276,21 @@ class Number(Column):
         form = form or Format()
         different, counts = np.unique(values[~absent], return_counts=True)
         share = counts / max(1, len(values))
-        atomic = (
-            (share > ATOM_SHARE)
-            & (share > ATOM_RATIO / max(1, len(different)))
-            & (kind != "ordinal")
-        )
+        atomic = np.zeros(len(different), dtype=bool)
+        if kind != "ordinal":
+            atomic = share > max(ATOM_SHARE, ATOM_RATIO / max(1, len(different)))
         atoms = different[atomic]
         shares = share[atomic]
         rest = 1.0 - shares.sum() - absent.mean() if len(values) else 0.0
         missing = missing or bool(absent.any())
-        block = [max(0.0, rest), *shares, *([absent.mean()] if missing else [])]
+        block = [max(0.0, rest), *shares]
+        if missing:
+            block.append(absent.mean())
+        if len(block) == 1:
+            block = []
         different = different[~atomic]
         counts = counts[~atomic]
-        more = kind, form, tuple(atoms), tuple(block) if len(block) > 1 else (), missing
+        more = kind, form, tuple(atoms), tuple(block), missing
         if len(different) <= CLOSED:
             return cls(name, tuple(different), tuple(_upper(counts)), True, *more)
         share = counts / counts.sum()
@@ -307,14 +302,9 @@ class Number(Column):
         places = np.unique(np.clip(np.r_[inner, ends], 0, len(counts) - 1))
         exact = kind in ("whole", "date") and different == form.rounded(different)
         while True:
-            column = cls(
-                name,
-                tuple(different[places]),
-                tuple(ranks[places]),
-                False,
-                *more,
-                tuple(spans[places]),
-            )
+            knots = tuple(different[places])
+            widths = tuple(spans[places])
+            column = cls(name, knots, tuple(ranks[places]), False, *more, widths)
             rounded = exact & (column._values(column._scores(different)) != different)
             rounded[places] = False
             if not rounded.any():
@@ -342,15 +332,13 @@ class Number(Column):
 
     @property
     def coordinates(self) -> tuple[str, ...]:
-        if not self.shares:
-            return (self.name,)
-        atoms = (f"{self.name} = {self.form.cell(atom)}" for atom in self.atoms)
-        return (
-            self.name,
-            f"{self.name} is not an atom",
-            *atoms,
-            *((f"{self.name} = missing",) if self.missing else ()),
-        )
+        names = [self.name]
+        if self.shares:
+            names.append(f"{self.name} is not an atom")
+        names += [f"{self.name} = {self.form.cell(atom)}" for atom in self.atoms]
+        if self.missing:
+            names.append(f"{self.name} = missing")
+        return tuple(names)
 
     def encode(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         chosen = np.zeros(len(values), dtype=np.int64)
@@ -367,9 +355,11 @@ class Number(Column):
         ordinary = self._values(np.asarray(coordinates[:, 0], dtype=np.float64))
         if not self.shares:
             return ordinary
-        block = np.asarray(coordinates[:, 1:], dtype=np.float64)
-        chosen = np.argmax(block if self.knots else block[:, 1:], axis=1) + (0 if self.knots else 1)
-        special = np.array([math.nan, *self.atoms, *((math.nan,) if self.missing else ())])[chosen]
+        block = np.array(coordinates[:, 1:], dtype=np.float64)
+        if not self.knots:
+            block[:, 0] = -np.inf  # every value is an atom or missing
+        chosen = np.argmax(block, axis=1)
+        special = np.array([math.nan, *self.atoms, math.nan])[chosen]
         return np.where(chosen == 0, ordinary, special)
 
     def cells(self, values: NDArray[np.float64], missing: str = "") -> list[str]:

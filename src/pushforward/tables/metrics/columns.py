@@ -62,12 +62,11 @@ def shape_errors(
     for place, discrete in enumerate(table.categorical):
         x = table.generated[:, place]
         y = table.reference[:, place]
-        count = len(table.labels[place])
-        distance, *added = (
-            variation(codes(x, count), codes(y, count), count + 1)
-            if discrete
-            else _of_numbers(x, y)
-        )
+        if discrete:
+            count = len(table.labels[place])
+            distance, *added = variation(codes(x, count), codes(y, count), count + 1)
+        else:
+            distance, *added = _of_numbers(x, y)
         each.append(distance)
         terms = [term + part for term, part in zip(terms, added, strict=True)]
     columns = len(table.names)
@@ -106,7 +105,11 @@ def histograms(table: Table) -> dict[str, Any]:
             texts = ()
             count = len(edges) - 1
             parts["edges"] += edges.tolist()
-        if table.missing[place] if table.missing else any(np.isnan(side).any() for side in sides):
+        if table.missing:
+            gaps = table.missing[place]
+        else:
+            gaps = any(np.isnan(side).any() for side in sides)
+        if gaps:
             texts = (*texts, "missing")
             count = count + 1
         parts["counts"].append(count)
@@ -143,7 +146,8 @@ def _bars(
     place = np.full(count + 1, bars)
     place[order] = np.minimum(np.arange(count), bars - 1)
     texts = [labels[at] for at in order[:bars]]
-    texts = texts if count <= BARS else [*texts[:-1], "others"]
+    if count > BARS:
+        texts[-1] = "others"
     return [place[codes(side, count)] for side in sides], tuple(texts), bars
 
 
@@ -172,15 +176,12 @@ class ColumnShapes:
         assert samples.table is not None
         each, *terms = shape_errors(samples.table)
         extra: dict[str, Any] = {"columns": samples.table.names, "errors": tuple(each.tolist())}
-        if not samples.errors:
-            return {"column_error": Score(float(each.mean()), extra=extra)}
-        extra |= histograms(samples.table)
-        error, shared = errors(terms[0], terms[1])
-        return {
-            "column_error": Score(
-                float(each.mean()), error=error, reference_error=shared, extra=extra
-            )
-        }
+        error = shared = None
+        if samples.errors:
+            extra |= histograms(samples.table)
+            error, shared = errors(terms[0], terms[1])
+        score = Score(float(each.mean()), error=error, reference_error=shared, extra=extra)
+        return {"column_error": score}
 
 
 JOINT_BINS = 10  # Bins of equal width of a number beside a category
@@ -207,10 +208,8 @@ def pair_errors(table: Table) -> tuple[list[tuple[int, int]], NDArray[np.float64
             `pushforward.metrics.uncertainty.errors`, (n,) and (m,).
     """
     every = list(combinations(range(len(table.names)), 2))
-    chosen = [
-        every[at]
-        for at in np.unique(np.linspace(0, len(every) - 1, min(len(every), PAIRS)).astype(int))
-    ]
+    evenly = np.linspace(0, len(every) - 1, min(len(every), PAIRS)).astype(int)
+    chosen = [every[at] for at in np.unique(evenly)]
     cells = _cells(table)
     sides = (table.generated, table.reference)
     pairs = []
@@ -220,13 +219,14 @@ def pair_errors(table: Table) -> tuple[list[tuple[int, int]], NDArray[np.float64
         if table.categorical[[first, second]].any():
             error, *added = _contingency(cells[first], cells[second])
         else:
-            correlations = [_correlation(side[:, first], side[:, second]) for side in sides]
-            if all(value is None for value, _ in correlations):
+            x, of_x = _correlation(sides[0][:, first], sides[0][:, second])
+            y, of_y = _correlation(sides[1][:, first], sides[1][:, second])
+            if x is None and y is None:
                 continue
-            gap = (correlations[0][0] or 0.0) - (correlations[1][0] or 0.0)
+            gap = (x or 0.0) - (y or 0.0)
             error = abs(gap) / 2
             sign = np.sign(gap) / 2
-            added = [sign * correlations[0][1], -sign * correlations[1][1]]
+            added = [sign * of_x, -sign * of_y]
         pairs.append((first, second))
         each.append(error)
         terms = [term + part for term, part in zip(terms, added, strict=True)]
@@ -245,9 +245,8 @@ def _cells(table: Table) -> list[Cells]:
             continue
         known = y[~np.isnan(y)]
         edges = np.histogram_bin_edges(known if len(known) else np.zeros(1), JOINT_BINS)
-        of_x, of_y = (
-            np.where(np.isnan(side), JOINT_BINS + 2, np.digitize(side, edges)) for side in (x, y)
-        )
+        of_x = np.where(np.isnan(x), JOINT_BINS + 2, np.digitize(x, edges))
+        of_y = np.where(np.isnan(y), JOINT_BINS + 2, np.digitize(y, edges))
         columns.append((of_x, of_y, JOINT_BINS + 3))
     return columns
 
@@ -266,7 +265,8 @@ def _correlation(
     terms = np.zeros(len(x))
     if both.sum() < 2 or np.ptp(x[both]) == 0 or np.ptp(y[both]) == 0:
         return None, terms
-    u, v = ((side[both] - side[both].mean()) / side[both].std() for side in (x, y))
+    u = (x[both] - x[both].mean()) / x[both].std()
+    v = (y[both] - y[both].mean()) / y[both].std()
     value = float((u * v).mean())
     terms[both] = (u * v - value * (u**2 + v**2) / 2) * len(x) / both.sum()
     return value, terms
@@ -305,11 +305,8 @@ class PairTrends:
             if second < len(names):
                 matrix[first, second] = matrix[second, first] = error
         extra = {"columns": names, "matrix": tuple(map(tuple, matrix.tolist()))}
-        if not samples.errors:
-            return {"pair_error": Score(float(each.mean()), extra=extra)}
-        error, shared = errors(*terms)
-        return {
-            "pair_error": Score(
-                float(each.mean()), error=error, reference_error=shared, extra=extra
-            )
-        }
+        error = shared = None
+        if samples.errors:
+            error, shared = errors(*terms)
+        score = Score(float(each.mean()), error=error, reference_error=shared, extra=extra)
+        return {"pair_error": score}

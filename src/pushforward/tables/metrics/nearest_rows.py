@@ -42,12 +42,15 @@ def distance_ratio(
     """
     a = generated.mean()
     b = held_out.mean()
-    of_a, of_b = (
-        float(side.std(ddof=1)) / np.sqrt(len(side)) if len(side) > 1 else 0.0
-        for side in (generated, held_out)
-    )
-    shared = float(a / b**2 * of_b)
-    return float(a / b), (float(np.hypot(of_a / b, shared)), shared)
+    shared = float(a / b**2 * _mean_error(held_out))
+    error = float(np.hypot(_mean_error(generated) / b, shared))
+    return float(a / b), (error, shared)
+
+
+def _mean_error(x: NDArray[np.float64]) -> float:
+    if len(x) < 2:
+        return 0.0
+    return float(x.std(ddof=1)) / np.sqrt(len(x))
 
 
 def nearer(first: NDArray[np.float64], other: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -63,17 +66,19 @@ def cell_variance(first: NDArray[Any], other: NDArray[Any], rows: int) -> float:
     contribution of chance to squared counts is subtracted.
     """
     n = first.sum() + other.sum()
-    of_first, of_other = (
-        (c * (c - 1)).sum() / (n * max(1, n - 1)) - (c.sum() / n) ** 2 / rows
-        for c in (first, other)
-    )
-    return float(max(0.0, of_first * (other.sum() / n) ** 2 + of_other * (first.sum() / n) ** 2))
+    a = first.sum() / n
+    b = other.sum() / n
+    pairs = n * max(1, n - 1)
+    variance_a = (first * (first - 1)).sum() / pairs - a**2 / rows
+    variance_b = (other * (other - 1)).sum() / pairs - b**2 / rows
+    return float(max(0.0, variance_a * b**2 + variance_b * a**2))
 
 
 def some(x: NDArray[np.float32], most: int, seed: int) -> NDArray[np.float32]:
     """Select at most ``most`` rows, depending on values and seed; above 100,000 rows, also on positions."""
     if len(x) > KNOWN:
-        x = x[np.sort(np.random.Generator(np.random.Philox(seed)).permutation(len(x))[:KNOWN])]
+        order = np.random.Generator(np.random.Philox(seed)).permutation(len(x))
+        x = x[np.sort(order[:KNOWN])]
     if most < KNOWN:
         return x[shuffled(x.astype(np.float64), seed)[:most]]
     return x
@@ -135,19 +140,20 @@ class NearestRows:
         generated = some(samples.generated, MOST, 0)
         held_out = some(samples.reference, MOST, 1)
         training = some(samples.training, len(held_out), 2)
-        real = training, held_out[: len(training)]
-        own = nearer(*(nearest_distance(generated, side, samples.scale) for side in real))
-        cells, others = (
-            np.bincount(nearest(generated, side)[1], part)
-            for side, part in zip(real, (own, 1 - own), strict=True)
-        )
-        of_real = cell_variance(cells, others, len(training)) ** 0.5
+        others = held_out[: len(training)]
+        to_training = nearest_distance(generated, training, samples.scale)
+        to_others = nearest_distance(generated, others, samples.scale)
+        own = nearer(to_training, to_others)
+        of_training = np.bincount(nearest(generated, training)[1], own)
+        of_others = np.bincount(nearest(generated, others)[1], 1 - own)
+        of_real = cell_variance(of_training, of_others, len(training)) ** 0.5
         error = float(np.hypot(share_error(own.sum(), len(own)), of_real))
         scores = {"nearer_training": Score(float(own.mean()), error=error, reference_error=of_real)}
-        distances = [nearest_distance(side, known, samples.scale) for side in (generated, held_out)]
-        if not distances[1].any():
+        of_held_out = nearest_distance(held_out, known, samples.scale)
+        if not of_held_out.any():
             return scores
-        value, (error, shared) = distance_ratio(distances[0], distances[1])
+        of_generated = nearest_distance(generated, known, samples.scale)
+        value, (error, shared) = distance_ratio(of_generated, of_held_out)
         return {"nearest_ratio": Score(value, error=error, reference_error=shared), **scores}
 
 
@@ -184,11 +190,8 @@ class UniqueTexts:
             if kind == "category":
                 texts, rows = np.unique(table.training[:, place], return_counts=True)
                 repeats |= np.isin(table.generated[:, place], texts[rows == 1])
-        return {
-            "unique_texts": Score(
-                float(repeats.mean()), error=share_error(repeats.sum(), len(repeats))
-            )
-        }
+        error = share_error(repeats.sum(), len(repeats))
+        return {"unique_texts": Score(float(repeats.mean()), error=error)}
 
 
 TINY = 1e-6  # What is added to distances before their logarithm; exact copies are at distance 0

@@ -37,13 +37,13 @@ def inputs(table: Table) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     generated = table.generated.copy()
     reference = table.reference.copy()
     for place, discrete in enumerate(table.categorical):
-        sides = [side[:, place] for side in (generated, reference)]
-        known = [side[~np.isnan(side)] for side in sides]
+        sides = [generated[:, place], reference[:, place]]
         count = len(table.labels[place])
         if discrete:
             absent = float(count)
         else:
-            absent = min((float(part.min()) - 1 for part in known if len(part)), default=0.0)
+            least = np.fmin.reduce(np.concatenate(sides))
+            absent = 0.0 if np.isnan(least) else float(least) - 1
         for side in sides:
             side[np.isnan(side)] = absent
         if discrete and count >= CODES:
@@ -90,15 +90,16 @@ def predictor(categorical: NDArray[np.bool_], y: NDArray[np.float64], classes: b
     from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 
     kind: Any = HistGradientBoostingClassifier if classes else HistGradientBoostingRegressor
-    stopped = {
-        "early_stopping": True,
-        "max_iter": TREES,
-        "n_iter_no_change": PATIENCE,
-        "validation_fraction": 0.1,
-    }
-    alone = classes and bool((np.unique(y, return_counts=True)[1] < 2).any())
-    chosen = stopped if len(y) >= STOPPED and not alone else {"early_stopping": False}
-    return kind(categorical_features=categorical, random_state=0, **chosen)
+    stopping: dict[str, Any] = {"early_stopping": False}
+    _, counts = np.unique(y, return_counts=True)
+    if len(y) >= STOPPED and not (classes and counts.min() < 2):
+        stopping = {
+            "early_stopping": True,
+            "max_iter": TREES,
+            "n_iter_no_change": PATIENCE,
+            "validation_fraction": 0.1,
+        }
+    return kind(categorical_features=categorical, random_state=0, **stopping)
 
 
 FOLDS = 3
@@ -131,7 +132,8 @@ def detected(
     areas = []
     falls = np.zeros(rows.shape[1])
     with config_context(assume_finite=True, skip_parameter_validation=True):
-        for out in (fold == number for number in range(FOLDS)):
+        for number in range(FOLDS):
+            out = fold == number
             trees = classifier(table.categorical).fit(rows[~out], own[~out])
             areas.append(_ranked(trees, rows[out], own[out]))
             if importance:
@@ -148,9 +150,8 @@ def _ranked(trees: Any, rows: NDArray[np.float64], own: NDArray[np.bool_]) -> Ar
 def _falls(trees: Any, rows: NDArray[np.float64], own: NDArray[np.bool_]) -> NDArray[np.float64]:
     from sklearn.inspection import permutation_importance
 
-    some = np.concatenate(
-        [np.flatnonzero(side)[:ASKED] for side in (own, ~own)]
-    )  # rows are in random order
+    # rows are in random order
+    some = np.concatenate([np.flatnonzero(own)[:ASKED], np.flatnonzero(~own)[:ASKED]])
     found = permutation_importance(
         trees, rows[some], own[some], scoring="roc_auc", n_repeats=1, random_state=0
     )
@@ -236,17 +237,20 @@ def utility(table: Table) -> tuple[str, float, float] | None:
         table = replace(table, generated=table.learned, learned=None)
     place = table.names.index(table.target)
     kinds = np.delete(table.categorical, place)
-    (x, y), (test, real) = (
-        (np.delete(rows, place, axis=1)[known], side[known, place])
-        for rows, side in zip(inputs(table), (table.generated, table.reference), strict=True)
-        for known in (~np.isnan(side[:, place]),)
-    )
+    generated, reference = inputs(table)
+    x, y = _without_target(generated, table.generated[:, place], place)
+    test, real = _without_target(reference, table.reference[:, place], place)
     if len(real) < 2 or np.ptp(real) == 0 or not x.shape[1]:
         return None
     order = shuffled(np.column_stack([x, y]), 0)[: most_rows(len(table.names), TO_PREDICT)]
     if table.categorical[place]:
         return ("utility_auc", *_class_area(kinds, (x[order], *_classes(y[order], real)), test))
     return ("utility_rmse", *_number_error(kinds, (x[order], y[order], real), test))
+
+
+def _without_target(rows: Array, target: Array, place: int) -> tuple[Array, Array]:
+    known = ~np.isnan(target)
+    return np.delete(rows, place, axis=1)[known], target[known]
 
 
 def _classes(y: Array, real: Array) -> tuple[Array, Array]:
