@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -64,26 +65,21 @@ class Coordinates(nn.Module):
 
     def __init__(self, space: TableSpace) -> None:
         super().__init__()
-        self.size, self.count, self.spans = space.size, len(space.fields), _spans(space)
+        self.size = space.size
+        self.count = len(space.fields)
+        self.spans = _spans(space)
         self.widths = sorted({stop - start for start, stop in space.blocks})
-        groups = [
-            np.array([np.arange(a, b) for a, b in space.blocks if b - a == width])
-            for width in self.widths
-        ]
-        order = np.concatenate([np.zeros(0, dtype=np.int64), *(group.ravel() for group in groups)])
-        constants = {f"group{number}": group for number, group in enumerate(groups)}
-        constants |= {
-            "order": order,
-            "indicators": np.sort(order),
-            **_of_columns(space),
-            **_of_values(space),
-        }
+        constants = _of_columns(space) | _of_values(space)
+        order = [np.zeros(0, dtype=np.int64)]
+        for number, width in enumerate(self.widths):
+            group = [np.arange(a, b) for a, b in space.blocks if b - a == width]
+            constants[f"group{number}"] = np.array(group)
+            order += group
+        constants["order"] = np.concatenate(order)
+        constants["indicators"] = np.sort(constants["order"])
         shares = np.array(space.mean)
         prior = np.where(constants["discrete"], np.log(np.maximum(shares, LEAST_SHARE)), 0.0)
-        entropy = [
-            sum(-share * math.log(share) for share in field.shares if share > 0)
-            for field in space.fields
-        ]
+        entropy = [_entropy(field.shares) for field in space.fields]
         floats = {
             "mean": shares,
             "std": np.array(space.std),
@@ -92,9 +88,8 @@ class Coordinates(nn.Module):
         }
         constants |= {name: value.astype(np.float32) for name, value in floats.items()}
         for name, value in constants.items():
-            self.register_buffer(
-                name, torch.from_numpy(np.ascontiguousarray(value)), persistent=False
-            )
+            tensor = torch.from_numpy(np.ascontiguousarray(value))
+            self.register_buffer(name, tensor, persistent=False)
 
     def log_shares(self, logits: Tensor) -> Tensor:
         """Compute log probabilities of each block, (n, d), from logits (n, d); 0 for scores.
@@ -104,39 +99,36 @@ class Coordinates(nn.Module):
         rounding.
         """
         if torch.is_grad_enabled():
-            return self._spread(
-                [torch.log_softmax(block, dim=2) for block in self._blocks(logits)], logits
-            )
+            logarithms = [torch.log_softmax(block, dim=2) for block in self._blocks(logits)]
+            return self._spread(logarithms, logits)
         rows = pad(logits.T, (0, VECTOR - logits.shape[0] % VECTOR))
         parts = []
         for start, stop, width in self.spans:
-            part = rows[
-                start:stop
-            ]  # blocks of so many rows each, one after the other; scores have the width 0
+            part = rows[start:stop]
             if width:
                 blocks = part.unflatten(0, ((stop - start) // width, width))
+                parts.append(torch.log_softmax(blocks, dim=1).flatten(0, 1))
             else:
-                blocks = torch.zeros_like(part)
-            parts.append(torch.log_softmax(blocks, dim=1).flatten(0, 1) if width else blocks)
+                parts.append(torch.zeros_like(part))
         if parts:
             return torch.cat(parts)[:, : logits.shape[0]].T.contiguous()
         return torch.zeros_like(logits)
 
     def chosen(self, logits: Tensor) -> Tensor:
         """Return one-hot indicators of each block's largest logit, (n, d); 0 for scores."""
-        best = [(block, block.argmax(dim=2, keepdim=True)) for block in self._blocks(logits)]
-        return self._spread(
-            [torch.zeros_like(block).scatter_(2, place, 1.0) for block, place in best], logits
-        )
+        chosen = []
+        for block in self._blocks(logits):
+            largest = block.argmax(dim=2, keepdim=True)
+            chosen.append(torch.zeros_like(block).scatter_(2, largest, 1.0))
+        return self._spread(chosen, logits)
 
     def ordinary(self, indicators: Tensor) -> Tensor:
         """Return, for each coordinate, the indicator or probability that its score counts, (n, d).
 
         It is 1 for indicators and in columns without any.
         """
-        return torch.cat([indicators, torch.ones_like(indicators[:, :1])], dim=1).index_select(
-            1, self.gate
-        )
+        one = torch.ones_like(indicators[:, :1])
+        return torch.cat([indicators, one], dim=1).index_select(1, self.gate)
 
     def gated(self, indicators: Tensor) -> Tensor:
         """Return, for each score, the indicator or probability that a row has one, (n, s); 1 in columns without a block."""
@@ -183,6 +175,10 @@ class Coordinates(nn.Module):
         return torch.zeros_like(like, dtype=parts.dtype).index_copy(1, self.order, parts)
 
 
+def _entropy(shares: Sequence[float]) -> float:
+    return sum(-share * math.log(share) for share in shares if share > 0)
+
+
 def _spans(space: TableSpace) -> list[tuple[int, int, int]]:
     spans: list[tuple[int, int, int]] = []
     end = 0
@@ -208,19 +204,11 @@ def _of_columns(space: TableSpace) -> dict[str, np.ndarray]:
     absent = np.zeros(space.size, dtype=bool)
     for start, stop in space.blocks:
         discrete[start:stop] = True
-    scored = [
-        start
-        for field, start in zip(space.fields, space.starts, strict=False)
-        if field.scores and field.shares
-    ]
-    gate[scored] = np.array(scored, dtype=np.int64) + 1
-    absent[
-        [
-            stop - 1
-            for field, stop in zip(space.fields, space.starts[1:], strict=True)
-            if field.missing
-        ]
-    ] = True
+    for field, start, stop in space.spans:
+        if field.scores and field.shares:
+            gate[start] = start + 1
+        if field.missing:
+            absent[stop - 1] = True
     return {
         "owner": space.owners,
         "first": np.array(space.starts[:-1]),
@@ -234,16 +222,18 @@ def _of_columns(space: TableSpace) -> dict[str, np.ndarray]:
 
 def _of_values(space: TableSpace) -> dict[str, np.ndarray]:
     numbers = [field for field in space.fields if isinstance(field, Number)]
-    ends = [_ends(field) for field in numbers]
-    longest = max((len(codes) for _, codes in ends), default=1)
-    inner = [field.bounds.tolist() for field in numbers]
+    edges = []
+    codes = []
+    for field in numbers:
+        field_edges, field_codes = _ends(field)
+        edges.append(field_edges)
+        codes.append(field_codes)
+    ranks = [[*field.bounds.tolist(), 1.0] for field in numbers]
     return {
         "closed": np.array([field.closed for field in numbers], dtype=bool),
-        "edges": _filled([edges for edges, _ in ends], longest + 1).astype(np.float32),
-        "codes": _filled([codes for _, codes in ends], longest).astype(np.float32),
-        "ranks": _filled(
-            [[*ranks, 1.0] for ranks in inner], max((len(ranks) for ranks in inner), default=0) + 1
-        ),
+        "edges": _filled(edges, 2).astype(np.float32),
+        "codes": _filled(codes, 1).astype(np.float32),
+        "ranks": _filled(ranks, 1),
     }
 
 
@@ -256,10 +246,10 @@ def _ends(field: Number) -> tuple[list[float], list[float]]:
     return [-FARTHEST, *inner, FARTHEST], field.encode(knots)[:, 0].tolist()
 
 
-def _filled(parts: list[list[float]], length: int) -> np.ndarray:
-    return np.array(
-        [[*part, *[part[-1]] * (length - len(part))] for part in parts], dtype=np.float64
-    ).reshape(-1, length)
+def _filled(parts: list[list[float]], least: int) -> np.ndarray:
+    length = max([least, *map(len, parts)])
+    rows = [part + [part[-1]] * (length - len(part)) for part in parts]
+    return np.array(rows, dtype=np.float64).reshape(-1, length)
 
 
 class StraightThrough(nn.Module):

@@ -24,6 +24,7 @@ import os
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -121,38 +122,33 @@ class TableFacts:
             notes.append(
                 f"the table has only {rows} rows, so a model can memorise them: samples will repeat rows of the training split"
             )
-        personal = {
-            finding.name: finding.personal
-            for finding in findings
-            if finding.personal and finding.kind != "drop"
-        }
+        personal = {}
+        numbered = []
+        for finding in findings:
+            if finding.personal and finding.kind != "drop":
+                personal[finding.name] = finding.personal
+            if finding.why == LIKE_IDENTIFIER and not finding.personal:
+                numbered.append(finding.name)
         if personal:
             listed = ", ".join(f'"{name}" ({what})' for name, what in personal.items())
             notes.append(
                 f"these columns look like personal data, which samples would repeat: {listed}. "
                 f'Drop them with `drop="{",".join(personal)}"`'
             )
-        numbered = [
-            finding.name
-            for finding in findings
-            if finding.why == LIKE_IDENTIFIER and not finding.personal
-        ]
         if numbered:
             notes.append(
                 f"these columns may be identifiers, which a model cannot learn: {some(map(quoted, numbered))}. "
                 f'If so, drop them with `drop="{",".join(numbered)}"`'
             )
-        separator = "" if table.header is None else table.separator
-        texts = tuple(dict.fromkeys(missing))
         return cls(
             table.names,
             tuple(findings),
             tuple(examples),
             tuple(shares),
-            texts,
-            rows,
-            separator,
-            tuple(notes),
+            texts=tuple(dict.fromkeys(missing)),
+            rows=rows,
+            separator="" if table.header is None else table.separator,
+            notes=tuple(notes),
         )
 
     def fitted(self, fields: Sequence[Column], known: NDArray[np.float64]) -> TableFacts:
@@ -161,14 +157,13 @@ class TableFacts:
         Args:
             known: Values of the training rows, (n, columns).
         """
-        rare = {field.name: () for field in fields if field.rare}
-        findings = [
-            replace(finding, names=rare.get(finding.name, finding.names))
-            for finding in self.findings
-        ]
-        return replace(
-            self, findings=tuple(findings), notes=(*self.notes, *rare_notes(fields, known))
-        )
+        rare = {field.name for field in fields if field.rare}
+        findings = []
+        for finding in self.findings:
+            names = () if finding.name in rare else finding.names
+            findings.append(replace(finding, names=names))
+        notes = (*self.notes, *rare_notes(fields, known))
+        return replace(self, findings=tuple(findings), notes=notes)
 
     @property
     def sentences(self) -> list[str]:
@@ -177,23 +172,27 @@ class TableFacts:
         for finding in self.findings:
             if finding.kind == "drop":
                 dropped.setdefault(_reason(finding), []).append(f'"{finding.name}"')
-        return [*(f"left out {some(names)}: {why}" for why, names in dropped.items()), *self.notes]
+        sentences = [f"left out {some(names)}: {why}" for why, names in dropped.items()]
+        return sentences + list(self.notes)
 
     def columns(self, fields: Sequence[Column]) -> list[dict[str, Any]]:
         """Describe each column as a dict: name, kind, range or categories, missing, atoms, examples and why."""
         content = {field.name: _content(field) for field in fields}
-        parts = zip(self.findings, self.examples, self.missing, strict=True)
-        return [
-            {"name": finding.name, "kind": "left out" if finding.kind == "drop" else finding.kind}
-            | content.get(finding.name, {})
-            | {
+        columns = []
+        for finding, examples, missing in zip(
+            self.findings, self.examples, self.missing, strict=True
+        ):
+            column = {
+                "name": finding.name,
+                "kind": "left out" if finding.kind == "drop" else finding.kind,
+                **content.get(finding.name, {}),
                 "missing": round(missing, 6),
                 "examples": list(examples),
                 "why": _reason(finding),
                 "personal": finding.personal,
             }
-            for finding, examples, missing in parts
-        ]
+            columns.append(column)
+        return columns
 
     def report(self, space: TableSpace) -> dict[str, Any]:
         """Describe the table for `pushforward.data.check`."""
@@ -221,12 +220,17 @@ def _reason(finding: Finding) -> str:
 
 
 def _content(field: Column) -> dict[str, Any]:
-    names = tuple(map(field.form.cell, field.atoms)) if isinstance(field, Number) else field.levels
-    shares = field.shares[1:] if isinstance(field, Number) else field.shares
-    known = dict(zip(names, np.round(shares, 4).tolist(), strict=False))
     if isinstance(field, Number):
-        return {"range": [field.form.cell(end) for end in field.range or ()], "atoms": known}
-    return {"categories": len(known), "shares": dict(list(known.items())[:NAMED])}
+        cell = field.form.cell
+        atoms = zip(map(cell, field.atoms), _rounded(field.shares[1:]), strict=False)
+        return {"range": [cell(end) for end in field.range or ()], "atoms": dict(atoms)}
+    shares = dict(zip(field.levels, _rounded(field.shares), strict=False))
+    return {"categories": len(shares), "shares": dict(islice(shares.items(), NAMED))}
+
+
+def _rounded(shares: Sequence[float]) -> list[float]:
+    rounded: list[float] = np.round(shares, 4).tolist()
+    return rounded
 
 
 def read_schema(source: str | os.PathLike[str] | Mapping[str, Any]) -> dict[str, Any]:
@@ -281,22 +285,22 @@ def _texts(value: Any) -> bool:
 def schema_of(facts: TableFacts, target: str, constraints: Sequence[str]) -> dict[str, Any]:
     """Build the schema with the decisions about a table; columns that options left out are dropped."""
     columns: dict[str, Any] = {name: {"kind": "drop"} for name in facts.names}
+    usual = Format()
     for finding in facts.findings:
-        plain = {name: getattr(finding.form, name) for name in _FORM}
-        form = {
-            name: value
-            for name, value in plain.items()
-            if finding.numeric and value != getattr(Format(), name)
-        }
-        names = {"names": list(finding.names)} if finding.names else {}
-        columns[finding.name] = {"kind": finding.kind, "why": finding.why, **form, **names}
-    named = {"target": target} if target else {}
-    return {
-        **named,
-        "missing": list(facts.texts),
-        "constraints": list(constraints),
-        "columns": columns,
-    }
+        entry: dict[str, Any] = {"kind": finding.kind, "why": finding.why}
+        if finding.numeric:
+            for name in _FORM:
+                value = getattr(finding.form, name)
+                if value != getattr(usual, name):
+                    entry[name] = value
+        if finding.names:
+            entry["names"] = list(finding.names)
+        columns[finding.name] = entry
+    schema: dict[str, Any] = {"target": target} if target else {}
+    schema["missing"] = list(facts.texts)
+    schema["constraints"] = list(constraints)
+    schema["columns"] = columns
+    return schema
 
 
 def write_schema(path: Path, schema: Mapping[str, Any]) -> None:
@@ -306,13 +310,13 @@ def write_schema(path: Path, schema: Mapping[str, Any]) -> None:
             f"{path} already exists. Choose another `write_schema`, or delete the file first."
         )
     plain = partial(json.dumps, ensure_ascii=False)
-    columns = ",\n".join(
-        f"    {plain(name)}: {plain(entry)}" for name, entry in schema["columns"].items()
-    )
-    lines = [
-        f"  {plain(name)}: {plain(value)}" for name, value in schema.items() if name != "columns"
-    ]
-    text = "{\n" + ",\n".join([*lines, f'  "columns": {{\n{columns}\n  }}']) + "\n}\n"
+    lines = []
+    for name, value in schema.items():
+        if name != "columns":
+            lines.append(f"  {plain(name)}: {plain(value)}")
+    columns = [f"    {plain(name)}: {plain(entry)}" for name, entry in schema["columns"].items()]
+    lines.append('  "columns": {\n' + ",\n".join(columns) + "\n  }")
+    text = "{\n" + ",\n".join(lines) + "\n}\n"
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
