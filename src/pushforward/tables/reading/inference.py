@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import compress, product
 
 import numpy as np
 from numpy.typing import NDArray
@@ -100,15 +101,13 @@ def group_of(texts: Sequence[str]) -> str:
 
 def unit_of(texts: Sequence[str]) -> tuple[str, str]:
     """Detect the prefix and suffix of numbers that all texts share, such as "$" and " kg"; empty if they differ."""
-    found = set[tuple[str, str]]()
+    unit = None
     for text in texts:
         amount = _AMOUNT.match(text)
-        found.add((amount[1], amount[3]) if amount else ("", ""))
-        if len(found) > 1:
+        if amount is None or unit not in (None, (amount[1], amount[3])):
             return "", ""
-    if found:
-        return found.pop()
-    return ("", "")
+        unit = amount[1], amount[3]
+    return unit or ("", "")
 
 
 def point_of(texts: Sequence[str], group: str = "") -> str:
@@ -139,31 +138,20 @@ def date_patterns(texts: Sequence[str]) -> list[str]:
     """Return the date patterns that read and write all texts unchanged, the preferred one first."""
     if not all(_LIKE_DATE.match(text) for text in texts[:_FIRST]):
         return []
-    patterns = (
-        *_DAYS,
-        *(
-            f"{day}{gap}{time}{zone}"
-            for day in _DAYS
-            for gap in " T"
-            for time in _TIMES
-            for zone in ("", "Z")
-        ),
-        *_LOOSE,
-        *(f"{day} {time}" for day in (*_LOOSE, *_DAYS) for time in (*_TIMES, *_LOOSE_TIMES)),
-        *_WORDS,
-        "%Y-%m",
-        *_TIMES,
-        *_LOOSE_TIMES,
-    )
+    strict = map("".join, product(_DAYS, " T", _TIMES, ("", "Z")))
+    loose = map(" ".join, product((*_LOOSE, *_DAYS), (*_TIMES, *_LOOSE_TIMES)))
+    patterns = [*_DAYS, *strict, *_LOOSE, *loose, *_WORDS, "%Y-%m", *_TIMES, *_LOOSE_TIMES]
     fitting = [pattern for pattern in dict.fromkeys(patterns) if _fits(pattern, texts[:_FIRST])]
     return [pattern for pattern in fitting if _fits(pattern, texts)]
 
 
 def _fits(pattern: str, texts: Sequence[str]) -> bool:
     form = Format(pattern=pattern)
-    return all(
-        not math.isnan(value := form.value(text)) and form.cell(value) == text for text in texts
-    )
+    for text in texts:
+        value = form.value(text)
+        if math.isnan(value) or form.cell(value) != text:
+            return False
+    return True
 
 
 @dataclass(frozen=True)
@@ -201,10 +189,10 @@ class Finding:
         texts = np.full(len(column.texts), np.nan)
         places = column.present(missing)
         if self.numeric:
-            texts[places] = [self.form.value(column.texts[place]) for place in places]
-            texts[places] = (
-                self.form.rounded(texts[places]) if self.rounds else texts[places]
-            ) + 0.0
+            numbers = np.array([self.form.value(column.texts[place]) for place in places])
+            if self.rounds:
+                numbers = self.form.rounded(numbers)
+            texts[places] = numbers + 0.0
         else:
             known = {name: float(number) for number, name in enumerate(self.names)}
             texts[places] = [known.get(column.texts[place], np.nan) for place in places]
@@ -214,9 +202,8 @@ class Finding:
         """Fit a column to training values, float64 (n,); ``missing`` says whether other values may be missing."""
         if self.numeric:
             return Number.measured(self.name, values, self.kind, self.form, missing)
-        return replace(
-            Category.measured(self.name, values, self.names, self.kind, missing), rare=self.rare
-        )
+        category = Category.measured(self.name, values, self.names, self.kind, missing)
+        return replace(category, rare=self.rare)
 
 
 def infer(
@@ -233,31 +220,30 @@ def infer(
         return Finding(name, "boolean", "two values that mean no and yes", names=ordered(texts))
     prefix, suffix = unit_of(texts)
     unit = Format(prefix=prefix, suffix=suffix)
+    numeric = [False] * len(texts)
     if not unit.has_unit and not any(map(_LIKE.match, texts)):
-        return _of_dates(name, texts) or _of_texts(
-            column, places, [False] * len(texts), lines, faults
-        )
+        dates = _of_dates(name, texts)
+        return dates or _of_texts(column, places, numeric, lines, faults)
     bare = [unit.plain(text) for text in texts]
     group = group_of(bare)
     plain = [text.replace(group, "") for text in bare] if group else bare
-    if (
-        group == ","
-        and not any("." in text or text.count(",") > 1 for text in bare)
-        and any(map(_LONG.match, bare))
-    ):
+    clear = any("." in text or text.count(",") > 1 for text in bare)
+    if group == "," and not clear and any(map(_LONG.match, bare)):
         faults.add(
             f'In the column "{name}", commas may separate thousands or decimals: it contains '
             "numbers with a comma and numbers with four digits. Write all numbers in the same "
             'way, or use a schema with {"kind": "number", "group": ","} or "point": ",".'
         )
     point = point_of(plain, group)
-    numeric = [is_number(text, point) for text in plain]
-    if not all(numeric) and unit.has_unit:
-        numeric = [False] * len(texts)
-    if not any(numeric) and (dates := _of_dates(name, texts)):
-        return dates
-    if all(numeric):
+    found = [is_number(text, point) for text in plain]
+    if all(found):
         return _of_numbers(column, texts, plain, replace(unit, point=point, group=group), n)
+    if not unit.has_unit:
+        numeric = found
+    if not any(numeric):
+        dates = _of_dates(name, texts)
+        if dates is not None:
+            return dates
     return _of_texts(column, places, numeric, lines, faults)
 
 
@@ -273,22 +259,20 @@ def of_levels(
     names = tuple(dict.fromkeys(level for level in levels if level in present))
     if set(names) != present or not 0 < len(names) <= MOST_CATEGORIES:
         return None
-    kind, why = (
-        ("ordinal", "an ordered category of the data frame")
-        if ordinal
-        else ("category", "a category of the data frame")
-    )
-    return Finding(column.name, kind, why, names=names if ordinal else ordered(names))
+    if ordinal:
+        return Finding(column.name, "ordinal", "an ordered category of the data frame", names=names)
+    why = "a category of the data frame"
+    return Finding(column.name, "category", why, names=ordered(names))
 
 
 def _of_dates(name: str, texts: Sequence[str]) -> Finding | None:
     fitting = date_patterns(texts)
-    other = f"; {fitting[1]} fits as well" if len(fitting) > 1 else ""
-    if fitting:
-        return Finding(
-            name, "date", f"dates of the pattern {fitting[0]}{other}", Format(pattern=fitting[0])
-        )
-    return None
+    if not fitting:
+        return None
+    why = f"dates of the pattern {fitting[0]}"
+    if len(fitting) > 1:
+        why += f"; {fitting[1]} fits as well"
+    return Finding(name, "date", why, Format(pattern=fitting[0]))
 
 
 def _of_numbers(
@@ -299,23 +283,15 @@ def _of_numbers(
     unit = f', written with "{(signs.prefix or signs.suffix).strip()}"' if signs.has_unit else ""
     whole = replace(signs, decimals=0)
     if not all(map(is_whole, texts)):
-        form = replace(
-            signs,
-            **{
-                part: getattr(form_of(texts, signs.point), part)
-                for part in ("decimals", "least", "digits")
-            },
-        )
+        found = form_of(texts, signs.point)
+        form = replace(signs, decimals=found.decimals, least=found.least, digits=found.digits)
         if form.decimals is None:
-            digits = f"significant digits: {form.digits}"
+            why = f"numbers, significant digits: {form.digits}"
         else:
-            digits = f"decimals: {form.decimals}"
-        return Finding(
-            name,
-            "number",
-            f"numbers, {digits}{', with a decimal comma' * (signs.point == ',')}{unit}",
-            form,
-        )
+            why = f"numbers, decimals: {form.decimals}"
+        if signs.point == ",":
+            why += ", with a decimal comma"
+        return Finding(name, "number", why + unit, form)
     if signs.group:
         return Finding(name, "whole", f"integers{unit}", whole)
     if n == len(column.codes) == different > FEW:
@@ -325,16 +301,11 @@ def _of_numbers(
         if (steps > 0).all() or (steps < 0).all() or _NAMED_ID.search(name):
             return Finding(name, "whole", LIKE_IDENTIFIER, whole)
     elif different <= FEW and n >= REPEATED * different:
+        why = CONSTANT
         if different > 1:
             why = f"{different} distinct integers, treated as ordered categories"
-        else:
-            why = CONSTANT
-        return Finding(
-            name,
-            "ordinal",
-            why,
-            names=tuple(sorted(cells, key=lambda text: (signs.value(text), text))),
-        )
+        names = sorted(cells, key=lambda text: (signs.value(text), text))
+        return Finding(name, "ordinal", why, names=tuple(names))
     return Finding(name, "whole", f"integers{unit}", whole)
 
 
@@ -354,19 +325,15 @@ def _of_texts(
     amounts = np.array([bool(_UNIT.match(text)) for text in texts])
     identifier = n > IDENTIFIER_ROWS and different >= IDENTIFIER_SHARE * n
     several = different > MOST_CATEGORIES
-    if not amounts.all() and any(
-        unit_of([text for text, is_amount in zip(texts, amounts, strict=True) if is_amount])
-    ):
+    if not amounts.all() and any(unit_of(list(compress(texts, amounts)))):
         are |= amounts
-    odd = [place for place, number in zip(places, are, strict=True) if not number]
-    codes = (
-        all(is_code(column.texts[place]) for place in odd)
-        and counts[~are].sum() >= CODES * n
-        and not (identifier or several)
-    )
+    odd = list(compress(places, ~are))
+    codes = all(is_code(column.texts[place]) for place in odd)
+    codes = codes and counts[~are].sum() >= CODES * n and not (identifier or several)
     what = looks_like(name, texts, n, "category")
     seems = f" (it looks like {what})" if what else ""
-    if (cells := counts[are].sum()) > MIXED * n and are.sum() > min(FEW, cells / 2) and not codes:
+    cells = counts[are].sum()
+    if cells > MIXED * n and are.sum() > min(FEW, cells / 2) and not codes:
         faults.add(
             f'The column "{name}"{seems} contains numbers and {counted(int(counts[~are].sum()), "cell")} '
             f"with other text: {column.where(odd, lines)}. Correct or remove these rows, treat a "
@@ -383,12 +350,8 @@ def _of_texts(
         return Finding(name, "drop", "too many categories")
     if identifier:
         return Finding(name, "drop", f"an identifier: {different:,} distinct texts in {n:,} cells")
-    return Finding(
-        name,
-        "category",
-        f"{different} distinct texts" if different > 1 else CONSTANT,
-        names=ordered(texts),
-    )
+    why = f"{different} distinct texts" if different > 1 else CONSTANT
+    return Finding(name, "category", why, names=ordered(texts))
 
 
 def ordered(texts: Sequence[str]) -> tuple[str, ...]:
