@@ -302,26 +302,17 @@ def table_dataset(
     """
     faults = faults or Faults()
     schema = reading.schema
-    missing = (
-        "",
-        *(schema.get("missing", MISSING) if reading.missing is None else reading.missing),
-    )
-    target = reading.target if reading.target is not None else str(schema.get("target") or "")
+    texts = schema.get("missing", MISSING) if reading.missing is None else reading.missing
+    missing = ("", *texts)
+    target = reading.target
+    if target is None:
+        target = str(schema.get("target") or "")
     constraints = tuple(map(Constraint, reading.constraints or schema.get("constraints", ())))
     entries: Mapping[str, Any] = schema.get("columns", {})
-    columns = _chosen(where, table, reading, [*entries, *([target] if target else [])])
-    findings = []
-    for column in columns:
-        entry, (kind, order) = entries.get(column.name), table.types.get(column.name, ("", ()))
-        ordered = kind.startswith("ordered ") or kind.endswith("category:Enum")
-        if "category:" in kind and not entry:
-            stated = of_levels(column, order or column.texts, missing, ordered)
-        else:
-            stated = None
-        finding = stated or decide(column, entry, missing, table.lines, faults)
-        texts, count = column.values(missing)
-        personal = looks_like(column.name, texts, count, finding.kind)
-        findings.append(replace(finding, personal=personal))
+    columns = _chosen(where, table, reading, [*entries, *filter(None, [target])])
+    findings = [
+        _finding(column, entries.get(column.name), table, missing, faults) for column in columns
+    ]
     fields = [finding for finding in findings if finding.kind != "drop"]
     facts = TableFacts.of(table, columns, findings, missing)
     faults.refuse(where, schema_of(facts, target, [constraint.text for constraint in constraints]))
@@ -338,35 +329,31 @@ def table_dataset(
     rows = np.empty((len(table.lines), len(fields)))
     for place, (finding, column) in enumerate(zip(fields, used, strict=True)):
         rows[:, place] = finding.values(column, missing)
-    hashes, contents = np.zeros(
-        (2, len(table.lines)), dtype=np.uint64
-    )  # of all columns that the user keeps, and of those used
+    hashes = np.zeros(len(rows), dtype=np.uint64)  # of all columns that the user keeps
+    contents = np.zeros(len(rows), dtype=np.uint64)  # of those used
     for column in columns:
         if entries.get(column.name, {}).get("kind") != "drop":
-            hashes += (cells := column.hashes)
-            contents += cells if column.name in known else np.uint64(0)
+            cells = column.hashes
+            hashes += cells
+            if column.name in known:
+                contents += cells
     _check_constraints(where, constraints, fields, rows.T, table.lines)
-    gaps = tuple(column.missing_text(missing) for column in used)
-    types = tuple(table.types[column.name][0] for column in used if table.types)
-    levels = tuple(table.types[column.name][1] for column in used if table.types)
-    every = table.names if len(fields) < len(table.names) else ()
-    layout = Layout(table.separator, table.header is not False, gaps, types, levels, every)
+    layout = _layout(table, used, missing)
     header = table.header
-    absent = [
-        bool(np.isnan(column).any()) for column in rows.T
-    ]  # of all rows, so that held-out ones fit
-    if "date" in known.values():
-        numbers = None
-    else:
+    # of all rows, so that held-out ones fit
+    absent = [bool(np.isnan(column).any()) for column in rows.T]
+    numbers = None
+    if "date" not in known.values():
         numbers = [rows[:, place] for place, f in enumerate(fields) if f.numeric]
     apart = reading.apart(contents, numbers)
     del table, columns, used, column
-    stay = {name for constraint in constraints for name in constraint.names}
-    stay |= {name for name, entry in entries.items() if "names" in entry}
+    stay = set(known)
+    if reading.rare != "keep":
+        stay = {name for constraint in constraints for name in constraint.names}
+        stay |= {name for name, entry in entries.items() if "names" in entry}
 
     def fit(train: Split, held_out: Split) -> tuple[TableSpace, Split, Split]:
-        kept = set(known) if reading.rare == "keep" else stay
-        found, values, learned = pooled(fields, (train.x, held_out.x), kept, reading.seed)
+        found, values, learned = pooled(fields, (train.x, held_out.x), stay, reading.seed)
         parts = zip(found, learned[0].T, absent, strict=True)
         columns = [finding.measured(column, empty) for finding, column, empty in parts]
         levels = []
@@ -382,11 +369,10 @@ def table_dataset(
         return space, *encoded
 
     examples = Split(rows, source_hashes=numbered_copies(hashes) if apart else hashes)
-    last = len(rows) - held_out
+    splits = [examples]
     if held_out:
+        last = len(rows) - held_out
         splits = [examples.take(slice(last)), examples.take(slice(last, None))]
-    else:
-        splits = [examples]
     data = build(
         name,
         *splits,
@@ -398,6 +384,37 @@ def table_dataset(
     assert isinstance(data.space, TableSpace)
     assert data.train.table_values is not None
     return replace(data, table=facts.fitted(data.space.fields, data.train.table_values))
+
+
+def _finding(
+    column: RawColumn,
+    entry: Mapping[str, Any] | None,
+    table: RawTable,
+    missing: Sequence[str],
+    faults: Faults,
+) -> Finding:
+    kind, order = table.types.get(column.name, ("", ()))
+    finding = None
+    if "category:" in kind and not entry:
+        ordered = kind.startswith("ordered ") or kind.endswith("category:Enum")
+        finding = of_levels(column, order or column.texts, missing, ordered)
+    if finding is None:
+        finding = decide(column, entry, missing, table.lines, faults)
+    texts, count = column.values(missing)
+    personal = looks_like(column.name, texts, count, finding.kind)
+    return replace(finding, personal=personal)
+
+
+def _layout(table: RawTable, used: Sequence[RawColumn], missing: Sequence[str]) -> Layout:
+    types = [table.types[column.name] for column in used if table.types]
+    return Layout(
+        table.separator,
+        table.header is not False,
+        tuple(column.missing_text(missing) for column in used),
+        tuple(kind for kind, _ in types),
+        tuple(levels for _, levels in types),
+        table.names if len(used) < len(table.names) else (),
+    )
 
 
 def frame_dataset(frame: Any, reading: Reading) -> Dataset:
@@ -415,11 +432,13 @@ def frame_dataset(frame: Any, reading: Reading) -> Dataset:
 
 def check_names(names: Sequence[str], faults: Faults) -> None:
     """Report empty and repeated column names."""
-    if empty := [place for place, name in enumerate(names, 1) if not name]:
+    empty = [place for place, name in enumerate(names, 1) if not name]
+    if empty:
         faults.add(
             f"Every column needs a name, but column {some(empty)} has none. In pandas, save with index=False."
         )
-    if repeated := [name for name, count in Counter(names).items() if name and count > 1]:
+    repeated = [name for name, count in Counter(names).items() if name and count > 1]
+    if repeated:
         faults.add(
             f"Column names must be unique, but these occur more than once: {some(map(quoted, repeated))}."
         )
@@ -436,11 +455,8 @@ def _chosen(where: str, table: RawTable, reading: Reading, named: Sequence[str])
                 f'{where} has no column "{name}", which an option or the schema refers to.{hint} '
                 f"Columns: {', '.join(table.names)}."
             )
-    left = [
-        column
-        for column in table.columns
-        if (not keep or column.name in keep) and column.name not in drop
-    ]
+    kept = (keep or known) - drop
+    left = [column for column in table.columns if column.name in kept]
     if not left:
         raise UsageError(
             f"{where}: `columns` and `drop` leave out all columns: {', '.join(table.names)}."
@@ -456,14 +472,16 @@ def _check_constraints(
     lines: Sequence[int],
 ) -> None:
     named = {name for constraint in constraints for name in constraint.names}
-    columns = dict(zip((finding.name for finding in findings), values, strict=True))
-    fields: dict[str, Column] = {
-        f.name: f.measured(columns[f.name]) for f in findings if f.name in named
-    }
-    check_constraints(
-        constraints,
-        {f.name: fields.get(f.name) or Category(f.name, (), (1.0,), True) for f in findings},
-    )
+    columns: dict[str, NDArray[np.float64]] = {}
+    fields: dict[str, Column] = {}
+    for finding, column in zip(findings, values, strict=True):
+        name = finding.name
+        columns[name] = column
+        if name in named:
+            fields[name] = finding.measured(column)
+        else:  # only its name matters
+            fields[name] = Category(name, (), (1.0,), True)
+    check_constraints(constraints, fields)
     for constraint in constraints:
         broken = np.flatnonzero(~holds(constraint, fields, columns)).tolist()
         if broken:
