@@ -53,7 +53,8 @@ class RowMixture(Transport):
         deviations: Standard deviations of scores, (k, s).
 
     References:
-        Shallow mixtures are a strong baseline of tables, for example beside Tractable Probabilistic Circuits (TabPC, 2026).
+        Shallow mixtures are a strong baseline of tables, for example beside Tractable Probabilistic
+        Circuits (TabPC, 2026).
     """
 
     calls = 0  # type: ignore[assignment] # there is no network
@@ -84,7 +85,8 @@ class RowMixture(Transport):
 
         Args:
             components: Number of components; None for one per 100 rows, at most 256.
-            iterations: Maximum number of iterations; a gain of less than 0.001 nats per row ends the fit.
+            iterations: Maximum number of iterations; a gain of less than 0.001 nats per row ends
+                the fit.
         """
         space = data.space
         assert isinstance(space, TableSpace)
@@ -115,7 +117,10 @@ class RowMixture(Transport):
         return mixture
 
     def forward(self, z: Tensor, condition: Condition = None, draws: Draws | None = None) -> Tensor:
-        """Generate rows in model units, (n, d); z[:, 0] selects the component, the rest is the noise of coordinates."""
+        """Generate rows in model units, (n, d).
+
+        Z[:, 0] selects the component, the rest is the noise of coordinates.
+        """
         layout = self.layout
         which = torch.searchsorted(
             self.weights.double().cumsum(0), torch.special.ndtr(z[:, 0].double())
@@ -153,7 +158,7 @@ class _Rows:
         return joint + mixture.weights.log()
 
     def maximised(self, shares: list[Tensor]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Compute weights, logits, means and standard deviations from the component probabilities of rows, blocks of (n, k)."""
+        """Compute parameters from the component probabilities of rows, blocks of (n, k)."""
 
         def summed(values: Tensor) -> Tensor:
             parts = torch.split(values, [len(part) for part in shares])
@@ -183,7 +188,8 @@ class DrawnRows(Transport):
     Args:
         space: Space of the table.
         rows: Training rows in data units, (n, d).
-        whole: Whether to draw whole rows, which are copies. If False, columns are drawn independently.
+        whole: Whether to draw whole rows, which are copies. If False, columns are drawn
+            independently.
     """
 
     calls = 0  # type: ignore[assignment] # there is no network
@@ -209,7 +215,10 @@ class DrawnRows(Transport):
 
 
 def drawn_rows(data: Dataset) -> dict[str, DrawnRows]:
-    """Create the samplers of training rows by name; copied rows only if the training rows are known."""
+    """Create the samplers of training rows by name.
+
+    Copied rows only if the training rows are known.
+    """
     space = data.space
     assert isinstance(space, TableSpace)
     rows = data.train.data_units()

@@ -19,9 +19,10 @@ from pushforward.errors import DataError, UsageError, did_you_mean, quoted
 class Column(ABC):
     """Base class of columns of a table.
 
-    A *value* is a float64: a number, a date as seconds since 1970, or the number of a category; NaN if it is missing.
-    *Coordinates* are what a model learns: at most one score, then a block of indicators of which exactly one is 1. A *cell* is
-    text as the file writes it.
+    A *value* is a float64: a number, a date as seconds since 1970, or the number of a category; NaN
+        if it is missing.
+    *Coordinates* are what a model learns: at most one score, then a block of indicators of which
+    exactly one is 1. A *cell* is text as the file writes it.
 
     Attributes:
         name: The column's name.
@@ -45,7 +46,10 @@ class Column(ABC):
     @property
     @abstractmethod
     def scores(self) -> int:
-        """Return the number of coordinates that are scores, 0 or 1; scores come first, then indicators."""
+        """Return the number of coordinates that are scores, 0 or 1.
+
+        Scores come first, then indicators.
+        """
 
     @abstractmethod
     def encode(self, values: NDArray[np.float64]) -> NDArray[Any]:
@@ -53,7 +57,7 @@ class Column(ABC):
 
     @abstractmethod
     def decode(self, coordinates: NDArray[Any]) -> NDArray[np.float64]:
-        """Decode coordinates (n, width), which need not be exact, to values (n,): the largest indicator counts."""
+        """Decode coordinates."""
 
     @abstractmethod
     def cells(self, values: NDArray[np.float64], missing: str = "") -> list[str]:
@@ -72,11 +76,14 @@ class Column(ABC):
         """Parse cells to values, with NaN for invalid cells; the caller handles missing values."""
 
     def numbers(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Convert values (n,) to comparable numbers: those named by ordered categories, otherwise the values themselves."""
+        """Convert values."""
         return values
 
     def nearest(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Find the valid values of the column nearest to values (n,); missing values stay missing."""
+        """Find the valid values of the column nearest to values (n,).
+
+        Missing values stay missing.
+        """
         return values
 
     def unknown(self, values: NDArray[np.float64]) -> NDArray[np.bool_]:
@@ -90,12 +97,15 @@ class Column(ABC):
 
     @property
     def range(self) -> tuple[float, float] | None:
-        """Return the smallest and largest value of the training split; None for categories, or without values."""
+        """Return the smallest and largest value of the training split.
+
+        None for categories, or without values.
+        """
         return None
 
     @property
     def open(self) -> bool:
-        """Whether the column takes values that the training split does not have, more than a float32 score tells apart."""
+        """Whether the column takes values that the training split does not have."""
         return False
 
     @property
@@ -131,7 +141,8 @@ def with_gaps(
             yield place, field, rows
 
 
-SAME = 1e-6  # the share of itself by which a number may change without a word where its cell stays the same
+# the share of itself by which a number may change without a word where its cell stays the same
+SAME = 1e-6
 
 
 MOST = 5  # how many values of a column a warning names
@@ -176,16 +187,20 @@ class Known(ConditionKind):
         values = torch.as_tensor(request, dtype=torch.float64)
         if values.shape[-1:] != self.shape or values.dim() > 2:
             raise UsageError(
-                f"Known columns need numbers of shape {self.shape} or (n, {self.shape[0]}); got {tuple(values.shape)}."
+                f"Known columns need numbers of shape {self.shape} or (n, {self.shape[0]}); got "
+                f"{tuple(values.shape)}."
             )
         return values
 
     def of(self, values: NDArray[np.float64], marks: NDArray[np.int64]) -> Tensor:
-        """Build the condition for rows; values that a column does not have are replaced by the nearest value.
+        """Build the condition for rows.
+
+        Values that a column does not have are replaced by the nearest value.
 
         Args:
             values: Values of columns, NaN if missing, (n, columns).
-            marks: 1 for those that are given, 0 for others, -1 for those that are only known not to be missing, (n, columns).
+            marks: 1 for those that are given, 0 for others, -1 for those that are only known not to
+                be missing, (n, columns).
         """
         import torch
 
@@ -212,7 +227,8 @@ class Known(ConditionKind):
         cells = list(request) if isinstance(request, (list, tuple)) else [request]
         if len(cells) not in (1, n):
             raise UsageError(
-                f'"{entry}" has {len(cells)} values; expected one, or one for each of the {n} samples.'
+                f'"{entry}" has {len(cells)} values; expected one, or one for each of the {n} '
+                "samples."
             )
         numbers = np.array([_value(field, cell) for cell in cells])
         if sentences := _replaced(field, cells, numbers):
@@ -261,7 +277,8 @@ def _replaced(field: Column, cells: Sequence[Any], numbers: NDArray[np.float64])
         replaced = (np.abs(held - numbers) > SAME * np.abs(numbers)) | np.array(rewritten)
     first, last = field.cells(np.array(field.range))
     sentences = (
-        f"{field.name}={cells[i]} does not occur in the training data ({first} to {last}), so {texts[i]} is used."
+        f"{field.name}={cells[i]} does not occur in the training data ({first} to {last}), so "
+        f"{texts[i]} is used."
         for i in np.flatnonzero(replaced).tolist()
     )
     return list(dict.fromkeys(sentences))
@@ -282,7 +299,10 @@ def _value(field: Column, cell: Any) -> float:
     listed = ", ".join(f'"{name}"' for name in names[:12]) + (", ..." if len(names) > 12 else "")
     rare = ""
     if field.rare:
-        rare = f" Not learned: {field.rare:,} texts that at most one training row has; train with `rare=keep` to learn them."
+        rare = (
+            f" Not learned: {field.rare:,} texts that at most one training row has; train with "
+            "`rare=keep` to learn them."
+        )
     hint = did_you_mean(text, names)
     raise UsageError(
         f'"{field.name}" has no category {quoted(text)}.{hint}{rare} Expected one of: {listed}.'

@@ -1,4 +1,7 @@
-"""Columns of tables: categories, numbers and dates, with their encoding as coordinates and the format of their cells."""
+"""Columns of tables.
+
+Categories, numbers and dates, with their encoding as coordinates and the format of their cells.
+"""
 
 from __future__ import annotations
 
@@ -19,15 +22,18 @@ from pushforward.tables.reading.string_columns import Format, iso_date
 
 # Texts of two values, in lower case, that mean no and yes.
 TWO = (("false", "true"), ("no", "yes"), ("f", "t"), ("n", "y"), ("off", "on"), ("0", "1"))
-# A value that holds more than this share of a column's values, and `ATOM_RATIO` times the mean share, is an atom.
+# A value that holds more than this share of a column's values, and `ATOM_RATIO` times the mean
+# share, is an atom.
 ATOM_SHARE = 0.02
 ATOM_RATIO = 3.0
 RARE_TEXT = "(rare)"  # stands for texts that are not learned
 CLOSED = 1024  # a column of at most so many different values takes no others
 FARTHEST = 30.0  # no score is farther from 0
-# The part of its share that a knot's interval takes: between two knots there is a score for each value that may be given.
+# The part of its share that a knot's interval takes: between two knots there is a score for each
+# value that may be given.
 WITHIN = 0.999
-# How many of the smallest and of the largest values are knots by themselves, where a column takes other values as well.
+# How many of the smallest and of the largest values are knots by themselves, where a column takes
+# other values as well.
 TAIL = 24
 
 
@@ -64,7 +70,8 @@ class Category(Column):
         fits = len(self.shares) == len(self.names) + self.missing
         if not fits or not self.shares or len(set(self.names)) < len(self.names):
             raise DataError(
-                f'"{self.name}" has {len(self.names)} categories and {len(self.shares)} fractions, which do not match.'
+                f'"{self.name}" has {len(self.names)} categories and {len(self.shares)} fractions, '
+                "which do not match."
             )
         check_shares(self.name, self.shares)
 
@@ -183,7 +190,8 @@ def renumbered(
             texts = some(f'"{here.levels[number]}"' for number in numbers)
             hint = " It was read without rare texts: use `rare=keep`." if there.rare else ""
             raise DataError(
-                f'"{here.name}" has {counted(int(lost.sum()), "value")} that the other table does not have: {texts}.{hint} '
+                f'"{here.name}" has {counted(int(lost.sum()), "value")} that the other table does '
+                f"not have: {texts}.{hint} "
                 "Both tables must have the same categories."
             )
         values = values.copy()
@@ -193,7 +201,7 @@ def renumbered(
 
 @dataclass(frozen=True)
 class Number(Column):
-    """Column of numbers or dates, encoded as normal scores of ranks, and indicators of frequent values (atoms).
+    """Column of numbers or dates, encoded as normal scores of ranks and indicators of atoms.
 
     The score of a value x is the standard normal quantile of the fraction of values up to x,
     without atoms. A closed column has few distinct values: each covers an interval of scores and is
@@ -246,7 +254,8 @@ class Number(Column):
             raise DataError(f'"{self.name}": spans must be fractions, one per knot.')
         if not self.form.holds(np.array([*self.knots, *self.atoms])):
             raise DataError(
-                f'"{self.name}": knots and atoms must be finite, and valid levels or dates in columns of these.'
+                f'"{self.name}": knots and atoms must be finite, and valid levels or dates in '
+                "columns of these."
             )
         top = 1.0 if self.closed else math.nextafter(1.0, 0.0)
         rising = all(np.diff(self.knots) > 0) and all(np.diff(self.ranks) > 0)
@@ -411,7 +420,7 @@ class Number(Column):
     def intervals(
         self, values: NDArray[np.float64]
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Return the intervals of ranks of values in a closed column, or of knots and the gaps between them in an open one."""
+        """Return the intervals of ranks of values, or of an open column's knots and gaps."""
         if self.closed:
             place = self._nearest(values)
         else:  # each knot has two ends in `bounds`
@@ -423,7 +432,7 @@ class Number(Column):
 
     @cached_property
     def bounds(self) -> NDArray[np.float64]:
-        """Increasing ranks between the values of a closed column (knots - 1,), or at both ends of an open knot (2 knots,)."""
+        """Increasing ranks between the values of a closed column."""
         ranks = np.array(self.ranks)
         if self.closed:
             return ranks[:-1]

@@ -41,12 +41,13 @@ _COMPUTED: dict[type, Callable[..., Any]] = {
 _QUOTED = re.compile(r"`([^`]+)`")
 LONGEST = 500
 DEEPEST = 50
-_ROUNDING = 1e-12  # relative difference up to which two sides are equal, since 0.1 + 0.2 is not 0.3 in binary
+# relative difference up to which two sides are equal, since 0.1 + 0.2 is not 0.3 in binary
+_ROUNDING = 1e-12
 
 
 @dataclass(frozen=True)
 class Constraint:
-    """Comparison of numeric or date columns and numbers, combined by +, - and *, or of a column with a text.
+    """Comparison of columns and numbers, combined by +, - and *, or of a column with a text.
 
     Rows with a missing value in one of the columns meet the constraint. Sides are equal if they
     differ only by rounding.
@@ -84,7 +85,7 @@ class Constraint:
 
     @property
     def plain(self) -> bool:
-        """Whether each side is a single column or a text and the comparison is == or !=, as for categories."""
+        """Whether columns or texts are compared by == or !=, as for categories."""
         tree, _ = self._parsed
         if not all(isinstance(op, (ast.Eq, ast.NotEq)) for op in tree.ops):
             return False
@@ -185,7 +186,8 @@ def check_constraints(constraints: Iterable[Constraint], fields: Fields) -> None
             _check_text(who, constraint, compared[0])
         elif not unordered and not _same_order(compared):
             raise UsageError(
-                f'{who} compares columns whose levels have no common order. Use the same "names" for these columns in a schema.'
+                f'{who} compares columns whose levels have no common order. Use the same "names" '
+                "for these columns in a schema."
             )
 
 
@@ -281,8 +283,13 @@ def beyond_ranges(
         if len(rows):
             cell, first, last = field.cells(np.array([column[rows[0]], low, high]))
             beyond.append(
-                f"{field.name}={cell} in {places[rows[0]]} (the range is {first} to {last}; cells: {len(rows):,})"
+                f"{field.name}={cell} in {places[rows[0]]} (the range is {first} to {last}; cells: "
+                f"{len(rows):,})"
             )
     if beyond:
-        return f"Values outside the training range: {some(beyond)}. The model uses the nearest values in the range."
+        return (
+            f"Values outside the training range: {some(beyond)}. The model uses the nearest "
+            "values "
+            "in the range."
+        )
     return ""

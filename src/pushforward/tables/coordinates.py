@@ -17,15 +17,17 @@ from pushforward.networks.blocks import Condition, check_input
 from pushforward.tables.columns import FARTHEST, Number
 from pushforward.tables.space import TableSpace
 
-# The least entropy, in nats, by which the cross-entropy of a block is divided: columns that hardly vary count for less.
+# The least entropy, in nats, by which the cross-entropy of a block is divided: columns that hardly
+# vary count for less.
 LEAST_ENTROPY = 0.1
 LEAST_SHARE = 1e-6
-# Numbers in the longest vectors of processors, or a multiple: a kernel rounds the rest of a row otherwise than whole vectors.
+# Numbers in the longest vectors of processors, or a multiple: a kernel rounds the rest of a row
+# otherwise than whole vectors.
 VECTOR = 32
 
 
 class Coordinates(nn.Module):
-    """Positions of scores and indicator blocks among the d coordinates of a table, with derived constants.
+    """Positions of scores and indicator blocks among the coordinates of a table.
 
     There are m indicators, s scores, and at most e values in a closed column. Blocks of equal width
     are processed in one operation.
@@ -131,7 +133,10 @@ class Coordinates(nn.Module):
         return torch.cat([indicators, one], dim=1).index_select(1, self.gate)
 
     def gated(self, indicators: Tensor) -> Tensor:
-        """Return, for each score, the indicator or probability that a row has one, (n, s); 1 in columns without a block."""
+        """Return, for each score, the indicator or probability that a row has one, (n, s).
+
+        1 in columns without a block.
+        """
         return self.ordinary(indicators)[:, self.scores]
 
     def by_column(self, values: Tensor) -> Tensor:
@@ -253,7 +258,9 @@ def _filled(parts: list[list[float]], least: int) -> np.ndarray:
 
 
 class StraightThrough(nn.Module):
-    """Generator of table rows that turns scores and logits into coordinates: each block is drawn from its logits.
+    """Generator of table rows that turns scores and logits into coordinates.
+
+    Each block is drawn from its logits.
 
     The network receives the first ``latent`` dimensions of z; each further dimension gives the
     Gumbel noise of an indicator, so that only z determines the row. With logits a and Gumbel noise
@@ -270,7 +277,8 @@ class StraightThrough(nn.Module):
         temperature: Temperature of the gradient, above 0.
 
     References:
-        Jang, Gu, Poole, Categorical Reparameterization with Gumbel-Softmax (2017), section 2.2, "straight-through".
+        Jang, Gu, Poole, Categorical Reparameterization with Gumbel-Softmax (2017), section 2.2,
+        "straight-through".
     """
 
     def __init__(
@@ -315,7 +323,9 @@ class StraightThrough(nn.Module):
 
 
 class Rows(Likelihood):
-    """Likelihood of table rows: blocks are categorical, scores normal around the output with a learned variance per column.
+    """Likelihood of table rows.
+
+    Blocks are categorical, scores normal around the output with a learned variance per column.
 
     The output holds the means of scores and the logits of indicators. A score of an open column has
     a density. A value of a closed column has a probability: the probability of the scores that it
@@ -328,8 +338,8 @@ class Rows(Likelihood):
         UsageError: If the data is not a table.
 
     References:
-        Xu et al., Modeling Tabular Data using Conditional GAN (TVAE, 2019), section 4.4, for a likelihood of each kind; Rybkin
-        et al., sigma-VAE (2021), for the learned variance.
+        Xu et al., Modeling Tabular Data using Conditional GAN (TVAE, 2019), section 4.4, for a
+        likelihood of each kind; Rybkin et al., sigma-VAE (2021), for the learned variance.
     """
 
     discrete = True
@@ -350,7 +360,7 @@ class Rows(Likelihood):
         return SPEED * self.spread
 
     def log_prob(self, x: Tensor, decoded: Tensor) -> Tensor:
-        """Compute log p(x | z) in nats, (n,): probabilities of indicators and closed columns, densities of open columns."""
+        """Compute log p(x | z) in nats."""
         layout = self.layout
         decoded = decoded.float()
         rows = x * layout.std + layout.mean
@@ -371,7 +381,10 @@ class Rows(Likelihood):
         return (rows - self.layout.mean) / self.layout.std
 
     def sample(self, mean: Tensor, noise: Tensor) -> Tensor:
-        """Draw a row in model units: indicators by Gumbel noise, scores with noise of the learned variance."""
+        """Draw a row in model units.
+
+        Indicators by Gumbel noise, scores with noise of the learned variance.
+        """
         layout = self.layout
         rows = mean * layout.std + layout.mean
         drawn = layout.chosen(torch.log(rows.clamp(min=1e-30)) + gumbel(noise))

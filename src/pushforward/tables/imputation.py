@@ -31,7 +31,8 @@ from pushforward.tables.reading.frames import (
 from pushforward.transports import BATCH, Transport
 from pushforward.transports.transport import TURNS, Tally, finite
 
-# Seeds from one draw of a row to the next; those of as many rows lie between, and those of the next rows far beyond
+# Seeds from one draw of a row to the next; those of as many rows lie between, and those of the next
+# rows far beyond
 PERIOD = 1_000_000
 
 
@@ -63,7 +64,7 @@ class Imputed:
 
     @property
     def absent(self) -> tuple[str, ...]:
-        """Return the model's columns that are missing in the file or data frame, whose values are unknown."""
+        """Return the model's columns that the file or data frame does not have."""
         there = getattr(self.source, "header", None)
         if is_frame(self.source):
             there = list(self.source.columns)
@@ -99,7 +100,10 @@ class Imputed:
 
     @property
     def beyond(self) -> str:
-        """Describe given cells of filled rows outside the range of the training rows; empty if there are none."""
+        """Describe given cells of filled rows outside the range of the training rows.
+
+        Empty if there are none.
+        """
         rows = np.flatnonzero(self.missing.any(1))
         lines = self.source.numbers if isinstance(self.source, GappyFile) else None
         places = [f"row {row}" if lines is None else f"line {lines[row]}" for row in rows.tolist()]
@@ -126,15 +130,19 @@ class Imputed:
         return filled
 
     def text(self, draw: int = 0) -> str:
-        """Return the file with missing cells filled in; every other character is unchanged, including a byte order mark."""
+        """Return the file with missing cells filled in.
+
+        Every other character is unchanged, including a byte order mark.
+        """
         if not isinstance(self.source, GappyFile):
             raise UsageError(
-                "These values do not come from a text file. Use .values, or .frame() for values from a data frame."
+                "These values do not come from a text file. Use .values, or .frame() for values "
+                "from a data frame."
             )
         return self.source.filled(self.cells(draw))
 
     def write(self, path: str | Path, draw: int = 0) -> None:
-        """Write `text` to a file in the encoding of the source file, or `frame` to a Parquet file."""
+        """Write `text` in the encoding of the source file, or `frame` to a Parquet file."""
         target = Path(path)
         if is_frame(self.source) and target.suffix.lower() == ".parquet":
             frame = self.frame(draw)
@@ -149,7 +157,8 @@ class Imputed:
         """Return the pandas or polars data frame with missing values filled in."""
         if not is_frame(self.source):
             raise UsageError(
-                "These values do not come from a data frame. Use .values, or .text() for values from a file."
+                "These values do not come from a data frame. Use .values, or .text() for values "
+                "from a file."
             )
         return filled_frame(self.source, self.space.fields, self.values[draw], self.missing)
 
@@ -163,7 +172,7 @@ def impute(
     seed: int = 0,
     batch: int = BATCH,
 ) -> Imputed:
-    """Fill in missing values of a table with draws from a model, conditioned on the other values of each row.
+    """Fill in missing values of a table with draws given the other values of each row.
 
     All missing values are filled in, even in columns whose missing values the model has learned. If
     a gap means that there is no value, name the columns to fill: gaps in other columns stay, and
@@ -217,7 +226,8 @@ def impute(
         missing = np.isnan(values)
         if values.ndim != 2 or values.shape[1] != len(fields):
             raise DataError(
-                f"Got values of shape {values.shape}; expected (n, {len(fields)}): {', '.join(there)}."
+                f"Got values of shape {values.shape}; expected (n, {len(fields)}): "
+                f"{', '.join(there)}."
             )
     draws = whole("draws", draws, 1)
     seed = whole("seed", seed)
@@ -264,7 +274,8 @@ def known_columns(transport: Transport) -> tuple[str, Known]:
         if isinstance(kind, Known):
             return name, kind
     raise UsageError(
-        "Only table models trained with flow, ddpm or edm can fill in missing cells. Train one: `pushforward "
+        "Only table models trained with flow, ddpm or edm can fill in missing cells. Train one: "
+        "`pushforward "
         "train flow --data FILE` (with `table=True` if the file is read as vectors)."
     )
 

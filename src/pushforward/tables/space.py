@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from pushforward.data.spaces.space import Space
+from pushforward.data.spaces.space import Samples, Space
 from pushforward.data.spaces.vector import ScaledSpace, VectorSpace
 from pushforward.errors import DataError, quoted
 from pushforward.tables.column import Column
@@ -25,14 +25,16 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
 
-    from pushforward.data.core.dataset import Dataset, Split
+    from pushforward.data.core.dataset import Dataset
     from pushforward.data.spaces.space import Encoder
 
 
 ROWS = 65_536  # how many rows are encoded at a time
-# The unit of indicators: two categories are as far from each other, 2, as the two values of a number that is -1 or 1.
+# The unit of indicators: two categories are as far from each other, 2, as the two values of a
+# number that is -1 or 1.
 INDICATOR_SCALE = 0.5**0.5
-# The greatest number of coordinates that are compared as they are: as many as the features "raw" take
+# The greatest number of coordinates that are compared as they are: as many as the features "raw"
+# take
 RAW_COORDINATES = 1024
 ATTACK = 10_000  # samples that an attack uses at most
 TO_LEARN = 50_000  # samples that a predictor of the target uses at most
@@ -118,7 +120,8 @@ class TableSpace(ScaledSpace):
     def measured(cls, x: NDArray[Any], **names: Any) -> Self:
         if "fields" not in names:
             raise DataError(
-                "float64 arrays (n, d) are reserved for values of a table: expected vectors, as x.astype(np.float32) makes them."
+                "float64 arrays (n, d) are reserved for values of a table: expected vectors, as "
+                "x.astype(np.float32) makes them."
             )
         return cls.of(**names)
 
@@ -241,7 +244,8 @@ class TableSpace(ScaledSpace):
         ]
         if lacking and not foreign:
             raise DataError(
-                f"These columns have no missing values in the training data, but values are missing: {', '.join(lacking)}."
+                "These columns have no missing values in the training data, but values are "
+                f"missing: {', '.join(lacking)}."
             )
         out = np.empty((len(values), self.starts[-1]), dtype=np.float32)
         for first in range(0, len(values), ROWS):
@@ -251,7 +255,7 @@ class TableSpace(ScaledSpace):
         return out
 
     def values(self, x: Tensor | NDArray[Any]) -> NDArray[np.float64]:
-        """Decode coordinates in data units, which need not be exact, to values float64 (n, columns), NaN if missing."""
+        """Decode coordinates in data units, which need not be exact, to values float64."""
         import torch
 
         if isinstance(x, torch.Tensor):
@@ -263,7 +267,7 @@ class TableSpace(ScaledSpace):
         )
 
     def unknown(self, values: NDArray[np.float64]) -> NDArray[np.bool_]:
-        """Return which values (n, columns) are texts other than the categories of their column, bool (n, columns)."""
+        """Return which values."""
         columns = zip(self.fields, values.T, strict=True)
         return np.column_stack([field.unknown(column) for field, column in columns])
 
@@ -316,7 +320,9 @@ class TableSpace(ScaledSpace):
         return 10  # metrics of rows take long
 
     def samples_needed(self, n: int, training: int) -> int:
-        """Return twice the number of training rows, at most 10,000, for attacks; for a predictor of the target as many rows.
+        """Return twice the number of training rows, at most 10,000, for attacks.
+
+        For a predictor of the target as many rows.
 
         Attacks need many samples to find a model that repeats rows. A predictor learns from at most
         50,000 samples.
@@ -363,35 +369,32 @@ class TableSpace(ScaledSpace):
             warnings.append(f"it was trained without these constraints of the data: {lacking}.")
         if further:
             warnings.append(
-                f"it was trained with constraints that the data of this comparison lacks: {further}."
+                "it was trained with constraints that the data of this comparison lacks: "
+                f"{further}."
             )
         return tuple(warnings)
 
-    def read(self, path: Path) -> Split | None:
+    def read(self, path: Path) -> Samples | None:
         from pushforward.tables.reading.reader import TABLES, read_rows
 
         if path.suffix.lower() not in TABLES.endings:
             return None
-        return self._split(read_rows(path, self))
+        values = read_rows(path, self)
+        return self.encoded(values, foreign=True), values
 
-    def read_frame(self, frame: Any) -> Split:
+    def read_frame(self, frame: Any) -> Samples:
         from pushforward.tables.reading.reader import frame_rows
 
-        return self._split(frame_rows(frame, self))
+        values = frame_rows(frame, self)
+        return self.encoded(values, foreign=True), values
 
-    def _split(self, values: NDArray[np.float64]) -> Split:
-        from pushforward.data.core.dataset import Split
-
-        return Split(self.encoded(values, foreign=True), table_values=values)
-
-    def notes(self, samples: Split, name: str) -> list[str]:
-        if samples.table_values is None:
-            return []
-        columns = np.array(self.names)[self.unknown(samples.table_values).any(axis=0)]
+    def notes(self, values: NDArray[np.float64], name: str) -> list[str]:
+        columns = np.array(self.names)[self.unknown(values).any(axis=0)]
         if not len(columns):
             return []
         return [
-            f"texts that are not categories of {name} count as unknown values, in {some(map(quoted, columns))}."
+            f"texts that are not categories of {name} count as unknown values, in "
+            f"{some(map(quoted, columns))}."
         ]
 
     @property

@@ -1,4 +1,7 @@
-"""Base class of standardised kinds of data, and the space of vectors: points, rows of numbers and latents."""
+"""Base class of standardised kinds of data, and the space of vectors.
+
+Points, rows of numbers and latents.
+"""
 
 from __future__ import annotations
 
@@ -62,7 +65,8 @@ class ScaledSpace(Space):
         object.__setattr__(self, "conditions", checked(self.conditions))
         if len(self.shape) != len(self.sides) or min(self.shape) < 1:
             raise DataError(
-                f"{self.shape} is not a valid shape of one {self.noun}: expected ({', '.join(self.sides)})."
+                f"{self.shape} is not a valid shape of one {self.noun}: expected "
+                f"({', '.join(self.sides)})."
             )
         for name in ("mean", "std", "low", "high"):
             value = getattr(self, name)
@@ -225,7 +229,6 @@ class VectorSpace(ScaledSpace):
 def _level_statistics(
     x: NDArray[np.uint8], axis: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], bool]:
-    """Exact mean and std from a histogram of the 256 values per channel, and whether only 0 and 255 occur."""
     # images that stay on disk were counted when they were first read
     if hasattr(x, "level_counts"):
         counts = x.level_counts()
@@ -243,7 +246,6 @@ def _level_statistics(
 def _column_statistics(
     x: NDArray[Any], axis: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], bool]:
-    """Mean, then the squared deviations from it, both in float64, and whether only 0 and 1 occur."""
     axes = tuple(other for other in range(x.ndim) if other != axis)
     entries = x.size // x.shape[axis]
     mean = sum(np.sum(x[b], axis=axes, dtype=np.float64) for b in _blocks(x)) / entries

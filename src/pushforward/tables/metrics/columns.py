@@ -158,8 +158,10 @@ class ColumnShapes:
         "column_error": share_info(
             "Column shape error",
             "lower",
-            "Mean distance between the generated and the real distribution of a column: Kolmogorov-Smirnov distance "
-            "for numbers, total variation for categories. Dependence between columns does not matter.",
+            "Mean distance between the generated and the real distribution of a column: "
+            "Kolmogorov-Smirnov distance "
+            "for numbers, total variation for categories. Dependence between columns does not "
+            "matter.",
             unit="%",
             group="Columns and pairs",
         )
@@ -279,7 +281,8 @@ class PairTrends:
         "pair_error": share_info(
             "Pair trend error",
             "lower",
-            "Mean difference between the generated and the real dependence of two columns: half the difference of "
+            "Mean difference between the generated and the real dependence of two columns: half "
+            "the difference of "
             "correlations for two numbers, total variation of joint frequencies for other pairs.",
             unit="%",
             group="Columns and pairs",
@@ -292,8 +295,8 @@ class PairTrends:
     def __call__(self, samples: Samples) -> dict[str, Score]:
         """Compute one score, "pair_error"; none if no pair of columns varies.
 
-        ``extra`` has the names of the first columns as "columns", and as "matrix" the error of each two of them, (k, k), NaN for
-        pairs that were not compared.
+        ``extra`` has the names of the first columns as "columns", and as "matrix" the error of each
+        two of them, (k, k), NaN for pairs that were not compared.
         """
         assert samples.table is not None
         pairs, each, terms = pair_errors(samples.table)

@@ -14,7 +14,8 @@ from pushforward.metrics.subsets import nearest
 from pushforward.metrics.uncertainty import Errors, area, area_errors, by_blocks, share_error
 from pushforward.tables.metrics.table import embedded, shuffled
 
-# Rows of either side that are compared, and training rows among which they look for the nearest, at most
+# Rows of either side that are compared, and training rows among which they look for the nearest, at
+# most
 MOST = 2000
 KNOWN = 100_000
 REPEATING = (
@@ -34,7 +35,7 @@ def repeating(rows: NDArray[np.float32]) -> float:
 def distance_ratio(
     generated: NDArray[np.float64], held_out: NDArray[np.float64]
 ) -> tuple[float, Errors]:
-    """Compute the ratio of mean distances to the nearest training row, samples to held-out rows, and its standard errors.
+    """Compute the ratio of mean distances to the nearest training row, with standard errors.
 
     Args:
         generated: Distances of samples, (n,).
@@ -75,7 +76,10 @@ def cell_variance(first: NDArray[Any], other: NDArray[Any], rows: int) -> float:
 
 
 def some(x: NDArray[np.float32], most: int, seed: int) -> NDArray[np.float32]:
-    """Select at most ``most`` rows, depending on values and seed; above 100,000 rows, also on positions."""
+    """Select at most ``most`` rows, depending on values and seed.
+
+    Above 100,000 rows, also on positions.
+    """
     if len(x) > KNOWN:
         order = np.random.Generator(np.random.Philox(seed)).permutation(len(x))
         x = x[np.sort(order[:KNOWN])]
@@ -84,16 +88,22 @@ def some(x: NDArray[np.float32], most: int, seed: int) -> NDArray[np.float32]:
     return x
 
 
-_UNIQUE = f"Not computed if more than {REPEATING:.0%} of the training rows repeat and copies are kept together."
+_UNIQUE = (
+    f"Not computed if more than {REPEATING:.0%} of the training rows repeat and copies are "
+    "kept "
+    "together."
+)
 _WHY = (
-    f"more than {REPEATING:.0%} of the training rows repeat, or all held-out rows are training rows. All "
-    'copies of a row are on one side of the split (copies="together"), so new rows can equal training rows, '
+    f"more than {REPEATING:.0%} of the training rows repeat, or all held-out rows are training "
+    "rows. All "
+    'copies of a row are on one side of the split (copies="together"), so new rows can equal '
+    "training rows, "
     "but held-out rows cannot."
 )
 
 
 class NearestRows:
-    """Distance to the nearest training row, compared with held-out rows, in standardised values of the table.
+    """Distance to the nearest training row, compared with held-out rows.
 
     If rows repeat and all copies of a row are on one side of the split, new rows can equal training
     rows but held-out rows cannot, so both scores would flag a perfect model as copying.
@@ -106,8 +116,10 @@ class NearestRows:
         "nearest_ratio": MetricInfo(
             "Distance to training rows",
             "target",
-            f"Mean distance of samples (of {MOST:,}) to their nearest training row, relative to held-out rows. If it is "
-            "lower than for real data, samples are closer to training rows than new data. A good value does not rule "
+            f"Mean distance of samples (of {MOST:,}) to their nearest training row, relative to "
+            "held-out rows. If it is "
+            "lower than for real data, samples are closer to training rows than new data. A good "
+            "value does not rule "
             f"out copies. {_UNIQUE}",
             missing=f"Distances to training rows are not scored, because {_WHY}",
             group="Privacy",
@@ -116,9 +128,11 @@ class NearestRows:
         "nearer_training": share_info(
             "Nearest is training",
             "target",
-            "Fraction of samples whose nearest real row is a training row, among equally many training and held-out "
+            "Fraction of samples whose nearest real row is a training row, among equally many "
+            "training and held-out "
             f"rows; 50 % for new data. A good value does not rule out copies. {_UNIQUE}",
-            missing=f"The fraction of training rows among nearest rows is not scored, because {_WHY}",
+            missing="The fraction of training rows among nearest rows is not scored, because "
+            f"{_WHY}",
             unit="%",
             group="Privacy",
             target=0.5,
@@ -129,7 +143,10 @@ class NearestRows:
         return samples.table is not None
 
     def __call__(self, samples: Samples) -> dict[str, Score]:
-        """Compute two scores; "nearest_ratio" is omitted if every held-out row is also a training row, both if rows repeat.
+        """Compute two scores.
+
+        "nearest_ratio" is omitted if every held-out row is also a training row, both if rows
+        repeat.
 
         The error of "nearest_ratio" treats the training rows as fixed. Over new training rows, its
         95 % interval may have lower coverage (89 % for one simulated distribution).
@@ -167,10 +184,13 @@ class UniqueTexts:
         "unique_texts": share_info(
             "Texts of one row",
             "lower",
-            "Fraction of samples with a text, in any text column, that exactly one training row has. The real-data score "
+            "Fraction of samples with a text, in any text column, that exactly one training row "
+            "has. The real-data score "
             "is the fraction of new rows with such a text.",
-            missing="Texts of one training row are not scored, because the data was read without them. Models trained on "
-            "it cannot generate these texts. Compare samples of other programs with the data itself, read with `rare=keep`.",
+            missing="Texts of one training row are not scored, because the data was read without "
+            "them. Models trained on "
+            "it cannot generate these texts. Compare samples of other programs with the data "
+            "itself, read with `rare=keep`.",
             unit="%",
             group="Privacy",
             unbiased=True,
@@ -195,7 +215,10 @@ class UniqueTexts:
 
 
 TINY = 1e-6  # What is added to distances before their logarithm; exact copies are at distance 0
-ATTACKS = "Success of an attacker who has samples and identifies training rows among equally many held-out rows"
+ATTACKS = (
+    "Success of an attacker who has samples and identifies training rows among equally many "
+    "held-out rows"
+)
 
 
 def attack(
@@ -222,8 +245,9 @@ def attack(
             under the ROC curve, 1/2 for chance.
 
     References:
-        Chen et al., GAN-Leaks, 2020, arXiv:1909.03935, section 5 (distance). van Breugel et al., Membership inference attacks
-        against synthetic data through overfitting detection, 2023, arXiv:2302.12580 (ratio of densities, "DOMIAS").
+        Chen et al., GAN-Leaks, 2020, arXiv:1909.03935, section 5 (distance). van Breugel et al.,
+        Membership inference attacks against synthetic data through overfitting detection, 2023,
+        arXiv:2302.12580 (ratio of densities, "DOMIAS").
     """
 
     def ranks(rows: NDArray[np.float32]) -> NDArray[np.float64]:
@@ -244,7 +268,8 @@ class Membership:
         "membership": share_info(
             "Membership attack, AUC",
             "target",
-            f"{ATTACKS} by the distance to the nearest sample: 0.5 for chance, 1 if every training row is identified. "
+            f"{ATTACKS} by the distance to the nearest sample: 0.5 for chance, 1 if every training "
+            "row is identified. "
             "Other attacks may be stronger.",
             group="Privacy",
             target=0.5,
@@ -252,7 +277,8 @@ class Membership:
         "membership_ratio": share_info(
             "Membership attack with known rows, AUC",
             "target",
-            f"{ATTACKS} by the ratio of the distances to known real rows and to samples: 0.5 for chance.",
+            f"{ATTACKS} by the ratio of the distances to known real rows and to samples: 0.5 for "
+            "chance.",
             group="Privacy",
             target=0.5,
         ),
@@ -318,7 +344,8 @@ def fidelity(generated: NDArray[np.float64], real: NDArray[np.float64]) -> tuple
             point.
 
     References:
-        Alaa et al., How faithful is your synthetic data?, 2022, arXiv:2102.08921, sections 3 and 4; without their embedding in a
+        Alaa et al., How faithful is your synthetic data?, 2022, arXiv:2102.08921, sections 3 and 4;
+        without their embedding in a
         sphere: what the package synthcity calls "naive".
     """
     levels = np.linspace(0, 1, LEVELS)
@@ -345,13 +372,15 @@ class Fidelity:
         "alpha_precision": share_info(
             "Alpha-precision",
             "higher",
-            f"Agreement of samples and real rows in the distance from the centre of the data, {WHERE}; at most 1.",
+            "Agreement of samples and real rows in the distance from the centre of the data, "
+            f"{WHERE}; at most 1.",
             group="Quality and diversity",
         ),
         "beta_recall": share_info(
             "Beta-recall",
             "higher",
-            f"Fraction of real rows that are closer to a sample than to any other real row, {WHERE}; about 0.5 for real data.",
+            "Fraction of real rows that are closer to a sample than to any other real row, "
+            f"{WHERE}; about 0.5 for real data.",
             group="Quality and diversity",
             role="diversity",
         ),

@@ -77,7 +77,7 @@ def shuffled(rows: NDArray[np.float64], seed: int) -> NDArray[np.int64]:
 
 
 def embedded(table: Table) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Embed generated rows, (n, f), and held-out rows, (m, f), in units of the ranges of held-out columns."""
+    """Embed generated rows."""
     missing = np.isnan(table.generated).any(0), np.isnan(table.reference).any(0)
     gaps = [bool(gap) for gap in np.any(missing, axis=0)]
     points = embedding(
@@ -149,7 +149,10 @@ BLOCK = 65_536  # rows that are turned into points at a time
 
 
 def rows_at(split: Split, index: Any) -> Tensor | NDArray[np.float64]:
-    """Return rows as values, float64 (n, columns), if they are known; else as coordinates in data units, (n, d)."""
+    """Return rows as values, float64 (n, columns), if they are known.
+
+    Else as coordinates in data units, (n, d).
+    """
     if split.table_values is None:
         return split.data_units(index)
     values: NDArray[np.float64] = split.table_values[index]
@@ -199,9 +202,16 @@ def _values(space: TableSpace, rows: Any) -> NDArray[np.float64]:
 
 
 class RowEncoder(Encoder):
-    """Converter from rows to points, float32 (n, f); numbers outside of the range of training rows are clipped."""
+    """Converter from rows to points, float32 (n, f).
 
-    representation = "values of the file: numbers in standard deviations of the training rows, indicators of categories and gaps"
+    Numbers outside of the range of training rows are clipped.
+    """
+
+    representation = (
+        "values of the file: numbers in standard deviations of the training rows, "
+        "indicators of "
+        "categories and gaps"
+    )
 
     def __init__(self, data: Dataset) -> None:
         super().__init__(data)
@@ -266,7 +276,10 @@ class RowEncoder(Encoder):
     def of_real(
         self, split: Split, picked: NDArray[np.int64], reference: NDArray[np.int64]
     ) -> dict[str, Any]:
-        """Add the table; the other rows of the split are training rows, from which a predictor learns."""
+        """Add the table.
+
+        The other rows of the split are training rows, from which a predictor learns.
+        """
         every = np.asarray(rows_at(split, slice(None)))
         table = table_of(
             self.space,

@@ -1,4 +1,4 @@
-"""Boosted trees that distinguish samples from real rows, and that predict a column after training on samples."""
+"""Boosted trees that distinguish samples from real rows, or predict a column."""
 
 from __future__ import annotations
 
@@ -14,14 +14,18 @@ from pushforward.metrics.subsets import by_examples, placed
 from pushforward.metrics.uncertainty import area, area_errors
 from pushforward.tables.metrics.table import Table, rank, shuffled
 
-# Rows that trees are given at most to tell rows apart, and to predict a column, which takes one fit instead of three
+# Rows that trees are given at most to tell rows apart, and to predict a column, which takes one fit
+# instead of three
 ROWS = 10_000
 TO_PREDICT = 50_000
 FEW_COLUMNS = (
     30  # Tables with more columns have fewer rows, since the time grows with the number of cells
 )
-STOPPED = 2000  # Rows from which on a tenth of them says when a predictor has learned enough; of fewer a tenth says little
-# Trees of a predictor that is stopped, at most, and how many trees in a row do not help before it is
+# Rows from which on a tenth of them says when a predictor has learned enough; of fewer a tenth says
+# little
+STOPPED = 2000
+# Trees of a predictor that is stopped, at most, and how many trees in a row do not help before it
+# is
 TREES = 500
 PATIENCE = 10
 CODES = 250  # Categories of a column that trees tell apart, at most; the rarest are one
@@ -54,7 +58,10 @@ def inputs(table: Table) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
 
 
 def most_rows(columns: int, most: int = ROWS) -> int:
-    """Return the maximum number of rows for trees: ``most``, fewer above 30 columns, but at least 1,000."""
+    """Return the maximum number of rows for trees.
+
+    ``most``, fewer above 30 columns, but at least 1,000.
+    """
     return max(1000, most * FEW_COLUMNS // max(FEW_COLUMNS, columns))
 
 
@@ -65,7 +72,8 @@ def classifier(categorical: NDArray[np.bool_]) -> Any:
         categorical: Mask of the columns that hold categories, (columns,).
 
     References:
-        Ke et al., LightGBM: a highly efficient gradient boosting decision tree, 2017; scikit-learn's implementation, with its
+        Ke et al., LightGBM: a highly efficient gradient boosting decision tree, 2017;
+            scikit-learn's implementation, with its
         default settings: 100 trees of at most 31 leaves.
     """
     from sklearn.ensemble import HistGradientBoostingClassifier
@@ -104,7 +112,9 @@ def predictor(categorical: NDArray[np.bool_], y: NDArray[np.float64], classes: b
 
 FOLDS = 3
 ASKED = 1000  # Rows of either side in a fold by which columns are told apart, at most
-TAUGHT = 1.5  # The error of an area, measured over new rows on both sides, over that for trees that are given, about
+# The error of an area, measured over new rows on both sides, over that for trees that are given,
+# about
+TAUGHT = 1.5
 Area = tuple[
     NDArray[np.float64], NDArray[np.float64]
 ]  # As `pushforward.metrics.uncertainty.area` returns it
@@ -166,7 +176,8 @@ class Detection:
         "detection": share_info(
             "Two-sample score",
             "higher",
-            "Failure of boosted trees to distinguish samples from real rows: 1 if they cannot, 0 if they always can. It "
+            "Failure of boosted trees to distinguish samples from real rows: 1 if they cannot, 0 "
+            "if they always can. It "
             f"is 2 - 2 max(AUC, 1/2), averaged over {FOLDS} folds.",
             group="Quality and diversity",
             role="quality",
@@ -215,7 +226,9 @@ OTHERS = "The real-data score comes from trees trained on training rows."
 
 
 def utility(table: Table) -> tuple[str, float, float] | None:
-    """Train trees on samples and test them on real rows; return name, value and standard error of the score.
+    """Train trees on samples and test them on real rows.
+
+    Return name, value and standard error of the score.
 
     "utility_auc" is the area under the ROC curve; with several classes, the one-vs-rest mean over
     the classes of real rows; 1/2 if samples have only one class. "utility_rmse" is the root mean
@@ -230,8 +243,9 @@ def utility(table: Table) -> tuple[str, float, float] | None:
         None if real rows have a single target value.
 
     References:
-        Esteban et al., Real-valued (medical) time series generation with recurrent conditional GANs, 2017, arXiv:1706.02633
-        ("TSTR"); Xu et al., Modeling tabular data using conditional GAN, 2019, arXiv:1907.00503 ("machine learning efficacy").
+        Esteban et al., Real-valued (medical) time series generation with recurrent conditional
+        GANs, 2017, arXiv:1706.02633 ("TSTR"); Xu et al., Modeling tabular data using conditional
+        GAN, 2019, arXiv:1907.00503 ("machine learning efficacy").
     """
     if table.learned is not None:
         table = replace(table, generated=table.learned, learned=None)
@@ -256,7 +270,10 @@ def _without_target(rows: Array, target: Array, place: int) -> tuple[Array, Arra
 def _classes(y: Array, real: Array) -> tuple[Array, Array]:
     values, counts = np.unique(real, return_counts=True)
     frequent = values[np.argsort(-counts, kind="stable")][: CLASSES - 1]
-    return tuple(np.where(np.isin(side, frequent), side, -1.0) for side in (y, real))  # type: ignore[return-value]
+    return (
+        np.where(np.isin(y, frequent), y, -1.0),
+        np.where(np.isin(real, frequent), real, -1.0),
+    )
 
 
 def _class_area(
@@ -307,13 +324,15 @@ class Utility:
         "utility_auc": share_info(
             "AUC when trained on samples",
             "higher",
-            f"Area under the ROC curve of boosted trees trained on samples to predict the target, on held-out rows. {OTHERS}",
+            "Area under the ROC curve of boosted trees trained on samples to predict the target, "
+            f"on held-out rows. {OTHERS}",
             group="Use",
         ),
         "utility_rmse": MetricInfo(
             "Error when trained on samples",
             "lower",
-            "Root mean squared error, on held-out rows, of boosted trees trained on samples to predict the target, in units of "
+            "Root mean squared error, on held-out rows, of boosted trees trained on samples to "
+            "predict the target, in units of "
             f"the target's standard deviation. {OTHERS}",
             group="Use",
             least=0.0,

@@ -1,4 +1,7 @@
-"""Read and write the text of tables: dialect (encoding, separator, names, missing values), cells, and files with gaps."""
+"""Read and write the text of tables.
+
+Dialect (encoding, separator, names, missing values), cells, and files with gaps.
+"""
 
 from __future__ import annotations
 
@@ -86,7 +89,8 @@ class Layout:
             or any(len(text) > LONGEST for text in texts)
         ):
             raise DataError(
-                "The layout of a table must have a separator of one character, short texts, and levels for each type."
+                "The layout of a table must have a separator of one character, short texts, and "
+                "levels for each type."
             )
 
 
@@ -129,7 +133,8 @@ def cells_of(content: bytes) -> Cells:
         )
     if max(map(re.split("[\r\n]", text, maxsplit=1)[0].count, SEPARATORS)) >= MOST_COLUMNS:
         faults.add(
-            f"The first line has more than {MOST_COLUMNS:,} cells. Save such a table as .npy, which is read as vectors."
+            f"The first line has more than {MOST_COLUMNS:,} cells. Save such a table as .npy, "
+            "which is read as vectors."
         )
         return Cells(CellRows(), (), faults=faults)
     separator = _separator("\n".join(text.split("\n", LOOKED_AT)[:LOOKED_AT]))
@@ -153,7 +158,8 @@ def cells_of(content: bytes) -> Cells:
         )
     if any("\n" in cell for cell in split.last) and content.count(b'"') % 2:
         faults.add(
-            f"The quote opened after line {[0, *split.lines][-2]} is never closed. Close or remove it."
+            f"The quote opened after line {[0, *split.lines][-2]} is never closed. Close or remove "
+            "it."
         )
     return Cells(usual, ends, separator, encoding, tuple(comments), faults)
 
@@ -248,7 +254,10 @@ def _continued(cells: Sequence[str], rows: Sequence[Sequence[str]]) -> bool:
 
 
 def _sign(cell: str, column: Sequence[str], counted: bool) -> str:
-    """Evidence of a cell for its line: "name", "data", "name?" or "data?" (probably), "repeated" text, or none."""
+    """Evidence of a cell for its line.
+
+    "name", "data", "name?" or "data?" (probably), "repeated" text, or none.
+    """
     below = [other for other in column if other.lower() not in _ABSENT]
     if cell.lower() in _ABSENT or not below:
         return ""
@@ -314,7 +323,8 @@ class GappyFile:
         numbered = [f"x{place}" for place in range(len(header))]
         if not named and len(header) != len(names) and not set(names) <= set(numbered):
             raise DataError(
-                f"{path} has {len(header)} columns and no header line. Add one; the expected columns are {some(names)}."
+                f"{path} has {len(header)} columns and no header line. Add one; the expected "
+                f"columns are {some(names)}."
             )
         ending = "\r\n" if "\r\n" in content.decode(cells.encoding) else "\n"
         if not named:
@@ -333,14 +343,17 @@ class GappyFile:
     def values(
         self, fields: Sequence[Column], absent: Iterable[str] = (), **options: Any
     ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-        """Return the values of a table's columns, and which cells are missing; see `gappy_values`."""
+        """Return the values of a table's columns, and which cells are missing.
+
+        See `gappy_values`.
+        """
         columns = []
         for place, name in enumerate(self.header):
             columns.append(RawColumn(name, *self.rows.column(place)))
         return gappy_values(str(self.path), columns, fields, absent, self.numbers, **options)
 
     def filled(self, cells: Mapping[str, Mapping[int, str]]) -> str:
-        """Return the file's text with new cells in some rows, by column and row, quoted if necessary."""
+        """Return the file's text with new cells, by column and row."""
         out = io.StringIO(newline="")
         writer = csv.writer(out, delimiter=self.separator, lineterminator=self.ending)
         if self.named:
@@ -376,7 +389,8 @@ def gappy_values(
     names = [column.name for column in columns]
     if not known.keys() & {column.name for column in fields} or len(known) < len(columns):
         raise DataError(
-            f"{name} has the columns {', '.join(names)}. At least one must be an expected column, and names must be unique."
+            f"{name} has the columns {', '.join(names)}. At least one must be an expected column, "
+            "and names must be unique."
         )
     values = np.full((len(columns[0].codes), len(fields)), np.nan)
     missing = np.zeros(values.shape, dtype=bool)

@@ -99,7 +99,8 @@ def _cell(name: str, value: Any, whole: bool, days: bool) -> str:
     if isinstance(value, (float, np.floating)):
         if math.isinf(value):
             raise DataError(
-                f'The column "{name}" contains {value}: expected finite numbers, and NaN for missing values.'
+                f'The column "{name}" contains {value}: expected finite numbers, and NaN for '
+                "missing values."
             )
         if whole and value.is_integer():
             return str(int(value))
@@ -112,7 +113,8 @@ def _cell(name: str, value: Any, whole: bool, days: bool) -> str:
     if isinstance(value, (str, date, time)) or type(value).__name__ == "Decimal":
         return str(value).strip()
     raise DataError(
-        f'The column "{name}" contains a {type(value).__name__}: expected numbers, strings, dates or booleans.'
+        f'The column "{name}" contains a {type(value).__name__}: expected numbers, strings, dates '
+        "or booleans."
     )
 
 
@@ -122,7 +124,9 @@ def frame_of(
     layout: Layout = Layout(),
     fill: Mapping[str, str] | None = None,
 ) -> Any:
-    """Convert values of a table to a data frame: of polars if the table was one, otherwise of pandas.
+    """Convert values of a table to a data frame.
+
+    Of polars if the table was one, otherwise of pandas.
 
     Columns have the types of the original frame if these can represent the values.
 
@@ -248,7 +252,9 @@ def _polars_series(
 def filled_frame(
     frame: Any, fields: Sequence[Column], values: NDArray[np.float64], missing: NDArray[np.bool_]
 ) -> Any:
-    """Fill in the missing values of a data frame; columns keep their types if these can represent the values.
+    """Fill in the missing values of a data frame.
+
+    Columns keep their types if these can represent the values.
 
     Args:
         values: Values of these columns (n, columns).

@@ -24,7 +24,8 @@ _LIKE = re.compile(
 )  # any other text is no number, without a closer look
 _WHOLE = re.compile(r"-?\d+$")
 _CODE = re.compile(r"(?:-?0\d|\+)[\d.,]*$")
-# What may stand between thousands, with the decimal points that may stand beside it; the last two are blanks as well.
+# What may stand between thousands, with the decimal points that may stand beside it; the last two
+# are blanks as well.
 _GROUPS = {",": ".", ".": ",", "'": ".,", " ": ".,", "\u00a0": ".,", "\u202f": ".,"}
 EXACT = 2**53  # whole numbers up to here are float64 numbers
 MOST_DECIMALS = 12
@@ -55,13 +56,18 @@ REPEATED = 5  # where each occurs so often on average
 IDENTIFIER_ROWS = 20
 IDENTIFIER_SHARE = 0.95
 MIXED = 0.5  # texts of which more than this share are numbers are numbers with errors among them
-CODES = 0.01  # numbers beside at least this share of texts such as 007, which a number would lose, are texts as well
+# numbers beside at least this share of texts such as 007, which a number would lose, are texts as
+# well
+CODES = 0.01
 _LONG = re.compile(r"-?\d{4}")
 _UNIT = re.compile(
     r"[^\w\s.,+-]?\s?[-+]?\d[\d.,]*(\s?[^\w\s.,+-][A-Z]?|\s[A-Za-z]{1,3})?$"
 )  # such as $5 and 5 kg
 # Currencies before a number; any constant word or sign behind it is a unit
-_CURRENCY = r"(?:[A-Z]{0,3}[$\u00a2-\u00a5\u20a0-\u20cf]|(?:EUR|USD|GBP|CHF|JPY|CNY|CAD|AUD|INR|SEK|NOK|DKK|PLN|BRL)(?=[\s\d]))"
+_CURRENCY = (
+    r"(?:[A-Z]{0,3}[$\u00a2-\u00a5\u20a0-\u20cf]|"
+    r"(?:EUR|USD|GBP|CHF|JPY|CNY|CAD|AUD|INR|SEK|NOK|DKK|PLN|BRL)(?=[\s\d]))"
+)
 _AMOUNT = re.compile(
     rf"[-+]?((?:{_CURRENCY}\s?)?)([.,]?\d[\d.,'\s]*?)(|\s?[^\s\d.,'+:/-][^\d:]{{0,11}})$"
 )
@@ -71,7 +77,10 @@ _NAMED_ID = re.compile(
 
 
 def is_number(text: str, point: str = ".") -> bool:
-    """Return whether a text is a finite number with the given decimal separator; integers that float64 rounds are not."""
+    """Return whether a text is a finite number with the given decimal separator.
+
+    Integers that float64 rounds are not.
+    """
     pattern = _NUMBER if point == "." else _COMMA
     if not pattern.match(text) or is_code(text) or (_WHOLE.match(text) and not is_whole(text)):
         return False
@@ -89,7 +98,10 @@ def is_whole(text: str) -> bool:
 
 
 def group_of(texts: Sequence[str]) -> str:
-    """Detect the thousands separator of texts; a point counts only if a text has two of them, or a comma as well."""
+    """Detect the thousands separator of texts.
+
+    A point counts only if a text has two of them, or a comma as well.
+    """
     for sign, points in _GROUPS.items():
         holding = [text for text in texts if sign in text]
         grouped = re.compile(rf"-?[1-9]\d{{0,2}}(?:{re.escape(sign)}\d{{3}})+(?:[{points}]\d+)?$")
@@ -100,7 +112,10 @@ def group_of(texts: Sequence[str]) -> str:
 
 
 def unit_of(texts: Sequence[str]) -> tuple[str, str]:
-    """Detect the prefix and suffix of numbers that all texts share, such as "$" and " kg"; empty if they differ."""
+    """Detect the prefix and suffix of numbers that all texts share, such as "$" and " kg".
+
+    Empty if they differ.
+    """
     unit = None
     for text in texts:
         amount = _AMOUNT.match(text)
@@ -118,7 +133,7 @@ def point_of(texts: Sequence[str], group: str = "") -> str:
 
 
 def form_of(texts: Iterable[str], point: str = ".") -> Format:
-    """Detect the format of a column of numbers, such as the largest and the smallest number of decimals."""
+    """Detect the format of a column of numbers, such as its decimals."""
     most = 0
     fewest = MOST_DECIMALS
     digits = 0
@@ -199,7 +214,10 @@ class Finding:
         return column.numbered(texts)
 
     def measured(self, values: NDArray[np.float64], missing: bool = False) -> Column:
-        """Fit a column to training values, float64 (n,); ``missing`` says whether other values may be missing."""
+        """Fit a column to training values, float64 (n,).
+
+        ``missing`` says whether other values may be missing.
+        """
         if self.numeric:
             return Number.measured(self.name, values, self.kind, self.form, missing)
         category = Category.measured(self.name, values, self.names, self.kind, missing)
@@ -250,7 +268,7 @@ def infer(
 def of_levels(
     column: RawColumn, levels: Sequence[str], missing: Sequence[str], ordinal: bool
 ) -> Finding | None:
-    """Decide from the levels of a categorical data-frame column that occur, in their order if they have one.
+    """Decide from the levels of a categorical data-frame column that occur.
 
     Returns None if cells are not among the levels, or if there are no levels or more than
     `MOST_CATEGORIES`.
@@ -335,7 +353,8 @@ def _of_texts(
     cells = counts[are].sum()
     if cells > MIXED * n and are.sum() > min(FEW, cells / 2) and not codes:
         faults.add(
-            f'The column "{name}"{seems} contains numbers and {counted(int(counts[~are].sum()), "cell")} '
+            f'The column "{name}"{seems} contains numbers and '
+            f"{counted(int(counts[~are].sum()), 'cell')} "
             f"with other text: {column.where(odd, lines)}. Correct or remove these rows, treat a "
             f'text as missing with `missing="{column.texts[odd[0]]}"`, or drop the column with '
             f'`drop="{name}"`.'

@@ -35,8 +35,11 @@ from pushforward.tables.reading.personal import looks_like
 from pushforward.tables.reading.schema import TableFacts, decide, pooled, schema_of
 from pushforward.tables.reading.string_columns import MISSING, Faults, RawColumn, RawTable
 
-DECIMALS = 4  # a column of at most so many decimals is one of a table, which keeps decimals, whole numbers and ranges
-# A number that holds this share of a column of many values, and so many times the mean share, makes it a table's column.
+# a column of at most so many decimals is one of a table, which keeps decimals, whole numbers and
+# ranges
+DECIMALS = 4
+# A number that holds this share of a column of many values, and so many times the mean share, makes
+# it a table's column.
 ATOM_SHARE = 0.02
 ATOM_RATIO = 10
 FEW = 20
@@ -46,7 +49,8 @@ FIRST = 200  # different cells of a column that are tried first: a text among th
 def _read(path: Path, reading: Reading) -> Dataset:
     if reading.stream or reading.conversion:
         raise UsageError(
-            f"`stream`, `resize`, `channels` and `background` apply only to images, and {path} is a table. Leave them out."
+            f"`stream`, `resize`, `channels` and `background` apply only to images, and {path} is "
+            "a table. Leave them out."
         )
     table, faults = _opened(path, reading)
     given_table = reading.table
@@ -61,7 +65,11 @@ def _read(path: Path, reading: Reading) -> Dataset:
         if given_table is False:
             read_as = ""
         else:
-            read_as = "read as vectors; use `table=True` to read a table, whose samples keep the number of decimals"
+            read_as = (
+                "read as vectors; use `table=True` to read a table, whose samples keep the "
+                "number "
+                "of decimals"
+            )
         parts: dict[str, Any] = {
             "limit": reading.limit,
             "seed": reading.seed,
@@ -116,7 +124,8 @@ def read_pair(train: Path, held_out: Path, reading: Reading) -> Dataset:
 def read_rows(path: Path, space: TableSpace) -> NDArray[np.float64]:
     """Read the rows of a file as values of a known table, (n, columns).
 
-    Numbers may lie outside the columns' ranges, and unknown texts have the number after the last category.
+    Numbers may lie outside the columns' ranges, and unknown texts have the number after the last
+    category.
     """
     if path.suffix.lower() == ".parquet":
         return frame_rows(parquet_frame(path), space, str(path))
@@ -172,7 +181,8 @@ def _table(
         check_names(first, faults)
     elif columns and (len(columns) != len(first) or len(set(columns)) < len(first)):
         raise UsageError(
-            f"{path} has no header line, so `columns` must contain {len(first)} distinct names, one for each of its columns."
+            f"{path} has no header line, so `columns` must contain {len(first)} distinct names, "
+            "one for each of its columns."
         )
     names = first if named else list(columns) or [f"x{i}" for i in range(len(first))]
     rows = cells.rows[named:]
@@ -188,7 +198,7 @@ TABLES = Reader((".csv", ".tsv", ".data", ".txt", ".parquet"), _read, _examples,
 
 
 def are_vectors(table: RawTable, target: str | None) -> bool:
-    """Return whether all columns except the target contain only finite numbers, without a very frequent number."""
+    """Return whether all columns but the target are finite numbers without atoms."""
     if target is not None and target not in table.names:
         return True
     for column in table.columns:
@@ -234,13 +244,15 @@ def vectors_of(path: Path, table: RawTable, reading: Reading) -> tuple[Split, Sc
     if target is not None:
         if target not in names:
             raise UsageError(
-                f'{path} does not contain a column "{target}".{did_you_mean(target, names)} Columns: {", ".join(names)}.'
+                f'{path} does not contain a column "{target}".{did_you_mean(target, names)} '
+                f"Columns: {', '.join(names)}."
             )
         label_column = table.columns[names.index(target)]
         if "" in label_column.texts:
             where = label_column.where([label_column.texts.index("")], table.lines)
             raise DataError(
-                f'{path}: the label column "{target}" has missing values in {where}. Fill them in or remove the rows.'
+                f'{path}: the label column "{target}" has missing values in {where}. Fill them in '
+                "or remove the rows."
             )
         cells = np.array(label_column.texts)[
             label_column.codes
@@ -323,7 +335,8 @@ def table_dataset(
     known = {finding.name: finding.kind for finding in fields}
     if target and target not in known:
         raise UsageError(
-            f'{where}: the target "{target}" is left out. Keep this column, or choose another `target`.'
+            f'{where}: the target "{target}" is left out. Keep this column, or choose another '
+            "`target`."
         )
     used = [column for column in columns if column.name in known]
     rows = np.empty((len(table.lines), len(fields)))
@@ -422,7 +435,8 @@ def frame_dataset(frame: Any, reading: Reading) -> Dataset:
     reading.refuse_stream("a data frame")
     if reading.size or reading.header is not None or reading.given or reading.table is False:
         raise UsageError(
-            "`resize`, `header`, `given` and `table=False` do not apply to a data frame. Leave them out."
+            "`resize`, `header`, `given` and `table=False` do not apply to a data frame. Leave "
+            "them out."
         )
     faults = Faults()
     table = frame_table(frame)
@@ -435,12 +449,14 @@ def check_names(names: Sequence[str], faults: Faults) -> None:
     empty = [place for place, name in enumerate(names, 1) if not name]
     if empty:
         faults.add(
-            f"Every column needs a name, but column {some(empty)} has none. In pandas, save with index=False."
+            f"Every column needs a name, but column {some(empty)} has none. In pandas, save with "
+            "index=False."
         )
     repeated = [name for name, count in Counter(names).items() if name and count > 1]
     if repeated:
         faults.add(
-            f"Column names must be unique, but these occur more than once: {some(map(quoted, repeated))}."
+            "Column names must be unique, but these occur more than once: "
+            f"{some(map(quoted, repeated))}."
         )
 
 

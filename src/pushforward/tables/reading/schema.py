@@ -1,4 +1,6 @@
-"""Decisions about the columns of a table, and the schema: a JSON file of these decisions that can be edited.
+"""Decisions about the columns of a table, and the schema.
+
+A JSON file of these decisions that can be edited.
 
     {
       "target": "size",
@@ -120,7 +122,8 @@ class TableFacts:
         notes = list(table.notes)
         if rows < FEW:
             notes.append(
-                f"the table has only {rows} rows, so a model can memorise them: samples will repeat rows of the training split"
+                f"the table has only {rows} rows, so a model can memorise them: samples will "
+                "repeat rows of the training split"
             )
         personal = {}
         numbered = []
@@ -137,7 +140,8 @@ class TableFacts:
             )
         if numbered:
             notes.append(
-                f"these columns may be identifiers, which a model cannot learn: {some(map(quoted, numbered))}. "
+                "these columns may be identifiers, which a model cannot learn: "
+                f"{some(map(quoted, numbered))}. "
                 f'If so, drop them with `drop="{",".join(numbered)}"`'
             )
         return cls(
@@ -152,7 +156,9 @@ class TableFacts:
         )
 
     def fitted(self, fields: Sequence[Column], known: NDArray[np.float64]) -> TableFacts:
-        """Add the handling of rare values once the columns are fitted; findings no longer list these values.
+        """Add the handling of rare values once the columns are fitted.
+
+        Findings no longer list these values.
 
         Args:
             known: Values of the training rows, (n, columns).
@@ -176,7 +182,10 @@ class TableFacts:
         return sentences + list(self.notes)
 
     def columns(self, fields: Sequence[Column]) -> list[dict[str, Any]]:
-        """Describe each column as a dict: name, kind, range or categories, missing, atoms, examples and why."""
+        """Describe each column as a dict.
+
+        Name, kind, range or categories, missing, atoms, examples and why.
+        """
         content = {field.name: _content(field) for field in fields}
         columns = []
         for finding, examples, missing in zip(
@@ -246,7 +255,8 @@ def read_schema(source: str | os.PathLike[str] | Mapping[str, Any]) -> dict[str,
             raise DataError(f"{source} is not a valid JSON file: {error}.") from error
     if not isinstance(content, Mapping) or not isinstance(content.get("columns", {}), Mapping):
         raise DataError(
-            'The schema has the wrong form: expected {"columns": {"NAME": {"kind": KIND}, ...}, ...}.'
+            'The schema has the wrong form: expected {"columns": {"NAME": {"kind": KIND}, ...}, '
+            "...}."
         )
     _refuse_unknown("The schema", content, _WHOLE)
     if not _texts(content.get("missing", [])) or not _texts(content.get("constraints", [])):
@@ -257,7 +267,8 @@ def read_schema(source: str | os.PathLike[str] | Mapping[str, Any]) -> dict[str,
         where = f'The schema, column "{name}"'
         if not isinstance(entry, Mapping) or entry.get("kind") not in KINDS:
             raise DataError(
-                f'{where}: expected {{"kind": KIND, ...}} with one of these kinds: {", ".join(KINDS)}.'
+                f'{where}: expected {{"kind": KIND, ...}} with one of these kinds: '
+                f"{', '.join(KINDS)}."
             )
         _refuse_unknown(where, entry, _ENTRY)
         names = entry.get("names", [])
@@ -274,7 +285,8 @@ def _refuse_unknown(where: str, content: Mapping[str, Any], known: Sequence[str]
     for key in content:
         if key not in known:
             raise DataError(
-                f'{where}: unknown entry "{key}".{did_you_mean(key, known)} Expected one of: {", ".join(known)}.'
+                f'{where}: unknown entry "{key}".{did_you_mean(key, known)} Expected one of: '
+                f"{', '.join(known)}."
             )
 
 
@@ -283,7 +295,10 @@ def _texts(value: Any) -> bool:
 
 
 def schema_of(facts: TableFacts, target: str, constraints: Sequence[str]) -> dict[str, Any]:
-    """Build the schema with the decisions about a table; columns that options left out are dropped."""
+    """Build the schema with the decisions about a table.
+
+    Columns that options left out are dropped.
+    """
     columns: dict[str, Any] = {name: {"kind": "drop"} for name in facts.names}
     usual = Format()
     for finding in facts.findings:
@@ -370,7 +385,8 @@ def decide(
         odd = [place for place in places if column.texts[place] not in known]
         if len(known) > limit:
             faults.add(
-                f'The column "{name}" has {len(known):,} categories, but a {kind} can have at most {limit:,}.'
+                f'The column "{name}" has {len(known):,} categories, but a {kind} can have at most '
+                f"{limit:,}."
             )
     if odd:
         cells = counted(int(column.counts[odd].sum()), "cell")

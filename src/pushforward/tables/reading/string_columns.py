@@ -86,7 +86,7 @@ class RawColumn:
         return [place for place, text in enumerate(self.texts) if text not in absent]
 
     def values(self, missing: Iterable[str]) -> tuple[list[str], int]:
-        """Return the distinct texts that are not missing values, and the number of cells with one."""
+        """Return the distinct texts that are not missing, and their number of cells."""
         present = self.present(missing)
         return [self.texts[place] for place in present], int(self.counts[present].sum())
 
@@ -102,7 +102,7 @@ class RawColumn:
 
     @property
     def hashes(self) -> NDArray[np.uint64]:
-        """Hash of each cell, uint64 (n,), by the column's name and the cell's text, or the value of a plain number.
+        """Hash of each cell.
 
         The hash does not depend on other cells or on the column's kind, so it stays the same when
         the table grows. All texts of `MISSING` have the same hash.
@@ -213,7 +213,10 @@ class CellRows(Sequence[list[str]]):
         return (self[place] for place in range(len(self)))
 
     def column(self, column: int) -> tuple[tuple[str, ...], NDArray[np.int32]]:
-        """Return the distinct texts of a column and the index of each cell's text; unused texts are omitted."""
+        """Return the distinct texts of a column and the index of each cell's text.
+
+        Unused texts are omitted.
+        """
         texts = self.texts[column]
         codes = self.codes[column]
         counts = np.bincount(codes, minlength=len(texts))
@@ -224,7 +227,9 @@ class CellRows(Sequence[list[str]]):
 
 
 class Collector:
-    """Collector of rows: rows of the most frequent initial width are stored by column, others unchanged.
+    """Collector of rows.
+
+    Rows of the most frequent initial width are stored by column, others unchanged.
 
     Attributes:
         widths: Frequency of each number of cells.
@@ -348,14 +353,16 @@ class Format:
             )
         if self.point not in (".", ",") or len(self.group) > 1 or self.group == self.point:
             raise DataError(
-                '"point" must be "." or ",", and "group" must be another character, or empty for no thousands separator.'
+                '"point" must be "." or ",", and "group" must be another character, or empty for '
+                "no thousands separator."
             )
 
         if any(
             len(unit) > LONGEST or re.search(r"\d", unit) for unit in (self.prefix, self.suffix)
         ):
             raise DataError(
-                f'"prefix" and "suffix" must be texts without digits, of at most {LONGEST} characters.'
+                f'"prefix" and "suffix" must be texts without digits, of at most {LONGEST} '
+                "characters."
             )
 
     @property
@@ -367,7 +374,7 @@ class Format:
         return rows.rounded(values, vars(self))
 
     def holds(self, values: NDArray[np.float64]) -> bool:
-        """Return whether all values are finite, and can be written as levels or dates if necessary."""
+        """Return whether all values are finite and can be written."""
         low, high = (
             (0.0, len(self.levels) - 1.0)
             if self.levels
@@ -414,7 +421,7 @@ class Format:
 
 
 def iso_date(text: str) -> float:
-    """Convert an ISO 8601 date to seconds since 1970, in UTC unless the text specifies a time zone; NaN for other texts."""
+    """Convert an ISO 8601 date to seconds since 1970; NaN for other texts."""
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
