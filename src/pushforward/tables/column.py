@@ -5,15 +5,21 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from warnings import warn
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor, nn
 
 from pushforward.conditions.kind import ConditionKind
 from pushforward.errors import DataError, UsageError, did_you_mean, quoted
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+Floats = NDArray[np.float64]
+Mask = NDArray[np.bool_]
+Integers = NDArray[np.int64]
 
 
 class Column(ABC):
@@ -52,15 +58,15 @@ class Column(ABC):
         """
 
     @abstractmethod
-    def encode(self, values: NDArray[np.float64]) -> NDArray[Any]:
+    def encode(self, values: Floats) -> NDArray[Any]:
         """Encode values (n,) as coordinates (n, width)."""
 
     @abstractmethod
-    def decode(self, coordinates: NDArray[Any]) -> NDArray[np.float64]:
+    def decode(self, coordinates: NDArray[Any]) -> Floats:
         """Decode coordinates."""
 
     @abstractmethod
-    def cells(self, values: NDArray[np.float64], missing: str = "") -> list[str]:
+    def cells(self, values: Floats, missing: str = "") -> list[str]:
         """Format values as in the file.
 
         Args:
@@ -72,21 +78,21 @@ class Column(ABC):
         """Describe how coordinates become cells, as plain values for ``space.json``."""
 
     @abstractmethod
-    def read(self, cells: Sequence[str]) -> NDArray[np.float64]:
+    def read(self, cells: Sequence[str]) -> Floats:
         """Parse cells to values, with NaN for invalid cells; the caller handles missing values."""
 
-    def numbers(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+    def numbers(self, values: Floats) -> Floats:
         """Convert values."""
         return values
 
-    def nearest(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+    def nearest(self, values: Floats) -> Floats:
         """Find the valid values of the column nearest to values (n,).
 
         Missing values stay missing.
         """
         return values
 
-    def unknown(self, values: NDArray[np.float64]) -> NDArray[np.bool_]:
+    def unknown(self, values: Floats) -> Mask:
         """Mark the values (n,) that are not missing but cannot be learned by a model."""
         return np.zeros(len(values), dtype=bool)
 
@@ -120,16 +126,14 @@ def check_shares(name: str, shares: Sequence[float]) -> None:
         raise DataError(f'"{name}": the fractions of its values must be at least 0 and sum to 1.')
 
 
-def indicators(chosen: NDArray[np.int64], count: int) -> NDArray[np.float32]:
+def indicators(chosen: Integers, count: int) -> NDArray[np.float32]:
     """Build one-hot rows, (n, count)."""
     rows = np.zeros((len(chosen), count), dtype=np.float32)
     rows[np.arange(len(chosen)), chosen] = 1.0
     return rows
 
 
-def with_gaps(
-    fields: Sequence[Column], missing: NDArray[np.bool_]
-) -> Iterator[tuple[int, Column, NDArray[np.int64]]]:
+def with_gaps(fields: Sequence[Column], missing: Mask) -> Iterator[tuple[int, Column, Integers]]:
     """Yield columns with missing values: index, column and rows without a value.
 
     Args:
@@ -192,7 +196,7 @@ class Known(ConditionKind):
             )
         return values
 
-    def of(self, values: NDArray[np.float64], marks: NDArray[np.int64]) -> Tensor:
+    def of(self, values: Floats, marks: Integers) -> Tensor:
         """Build the condition for rows.
 
         Values that a column does not have are replaced by the nearest value.
@@ -265,7 +269,7 @@ class Known(ConditionKind):
         return [{} for _ in range(len(values))]
 
 
-def _replaced(field: Column, cells: Sequence[Any], numbers: NDArray[np.float64]) -> list[str]:
+def _replaced(field: Column, cells: Sequence[Any], numbers: Floats) -> list[str]:
     if field.range is None:
         return []
     held = field.decode(field.encode(field.nearest(numbers)))

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from pushforward.errors import DataError
 from pushforward.numbers import counted, some
-from pushforward.tables.column import Column, check_shares, indicators
+from pushforward.tables.column import Column, Floats, Integers, Mask, check_shares, indicators
 from pushforward.tables.reading.rows import between
 from pushforward.tables.reading.string_columns import Format, iso_date
 
@@ -79,7 +79,7 @@ class Category(Column):
     def measured(
         cls,
         name: str,
-        values: NDArray[np.float64],
+        values: Floats,
         names: Sequence[str],
         kind: str = "category",
         missing: bool = False,
@@ -112,17 +112,17 @@ class Category(Column):
             texts.append("missing")
         return tuple(f"{self.name} = {text}" for text in texts)
 
-    def encode(self, values: NDArray[np.float64]) -> NDArray[np.float32]:
+    def encode(self, values: Floats) -> NDArray[np.float32]:
         # a value that is missing and may not be takes the most frequent category
         absent = len(self.names) if self.missing else int(np.argmax(self.shares))
         chosen = np.where(np.isnan(values), absent, values).astype(np.int64)
         return indicators(np.minimum(chosen, len(self.shares) - 1), len(self.shares))
 
-    def decode(self, coordinates: NDArray[Any]) -> NDArray[np.float64]:
+    def decode(self, coordinates: NDArray[Any]) -> Floats:
         chosen = np.argmax(coordinates, axis=1).astype(np.float64)
         return np.where(chosen == len(self.names), np.nan, chosen)
 
-    def cells(self, values: NDArray[np.float64], missing: str = "") -> list[str]:
+    def cells(self, values: Floats, missing: str = "") -> list[str]:
         texts = (*self.names, RARE_TEXT)
         return [missing if np.isnan(value) else texts[int(value)] for value in values]
 
@@ -133,17 +133,17 @@ class Category(Column):
             texts.append(missing)
         return {"texts": texts}
 
-    def unknown(self, values: NDArray[np.float64]) -> NDArray[np.bool_]:
+    def unknown(self, values: Floats) -> Mask:
         return values == len(self.names)
 
-    def numbers(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+    def numbers(self, values: Floats) -> Floats:
         try:
             named = np.array([*map(float, self.names), np.nan])
         except ValueError:
             return values
         return named[np.where(np.isnan(values), len(self.names), values).astype(np.int64)]
 
-    def read(self, cells: Sequence[str]) -> NDArray[np.float64]:
+    def read(self, cells: Sequence[str]) -> Floats:
         places = {text: float(place) for place, text in enumerate(self.names)}
         if self.kind == "category":
             found = [places.get(cell, np.nan) for cell in cells]
@@ -161,9 +161,7 @@ def _plain(cell: str) -> str:
     return cell.lower()
 
 
-def renumbered(
-    values: NDArray[np.float64], own: Sequence[Column], other: Sequence[Column]
-) -> NDArray[np.float64]:
+def renumbered(values: Floats, own: Sequence[Column], other: Sequence[Column]) -> Floats:
     """Renumber the categories in values of one table to match another table.
 
     Args:
@@ -271,7 +269,7 @@ class Number(Column):
     def measured(
         cls,
         name: str,
-        values: NDArray[np.float64],
+        values: Floats,
         kind: str = "number",
         form: Format | None = None,
         missing: bool = False,
@@ -349,7 +347,7 @@ class Number(Column):
             names.append(f"{self.name} = missing")
         return tuple(names)
 
-    def encode(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+    def encode(self, values: Floats) -> Floats:
         chosen = np.zeros(len(values), dtype=np.int64)
         for place, atom in enumerate(self.atoms):
             chosen[values == atom] = 1 + place
@@ -360,7 +358,7 @@ class Number(Column):
             return np.column_stack([scores, indicators(chosen, len(self.shares))])
         return scores[:, None]
 
-    def decode(self, coordinates: NDArray[Any]) -> NDArray[np.float64]:
+    def decode(self, coordinates: NDArray[Any]) -> Floats:
         ordinary = self._values(np.asarray(coordinates[:, 0], dtype=np.float64))
         if not self.shares:
             return ordinary
@@ -371,7 +369,7 @@ class Number(Column):
         special = np.array([math.nan, *self.atoms, math.nan])[chosen]
         return np.where(chosen == 0, ordinary, special)
 
-    def cells(self, values: NDArray[np.float64], missing: str = "") -> list[str]:
+    def cells(self, values: Floats, missing: str = "") -> list[str]:
         return [
             missing if math.isnan(value) else self.form.cell(value) for value in values.tolist()
         ]
@@ -398,14 +396,14 @@ class Number(Column):
             "form": vars(self.form),
         }
 
-    def read(self, cells: Sequence[str]) -> NDArray[np.float64]:
+    def read(self, cells: Sequence[str]) -> Floats:
         values = np.array([self.form.value(cell) for cell in cells], dtype=np.float64)
         if self.kind == "date":
             for place in np.flatnonzero(np.isnan(values)):
                 values[place] = iso_date(cells[int(place)])
         return values
 
-    def nearest(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+    def nearest(self, values: Floats) -> Floats:
         held = np.full(len(values), np.inf)
         if self.knots:
             if self.closed:
@@ -417,9 +415,7 @@ class Number(Column):
             held = np.where(away <= np.abs(values - held), atom, held)
         return np.where(np.isnan(values) | np.isinf(held), values, held)
 
-    def intervals(
-        self, values: NDArray[np.float64]
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def intervals(self, values: Floats) -> tuple[Floats, Floats]:
         """Return the intervals of ranks of values, or of an open column's knots and gaps."""
         if self.closed:
             place = self._nearest(values)
@@ -431,7 +427,7 @@ class Number(Column):
         return ends[place], ends[place + 1]
 
     @cached_property
-    def bounds(self) -> NDArray[np.float64]:
+    def bounds(self) -> Floats:
         """Increasing ranks between the values of a closed column."""
         ranks = np.array(self.ranks)
         if self.closed:
@@ -441,19 +437,19 @@ class Number(Column):
         return np.maximum.accumulate(np.clip(ends, 0.0, 1.0))
 
     @cached_property
-    def edges(self) -> NDArray[np.float64]:
+    def edges(self) -> Floats:
         """Scores of `bounds`."""
         return np.clip(_normal_quantile(self.bounds), -FARTHEST, FARTHEST)
 
     @cached_property
-    def _middles(self) -> NDArray[np.float64]:
+    def _middles(self) -> Floats:
         return _normal_quantile(np.array(self.ranks))
 
-    def _nearest(self, values: NDArray[np.float64]) -> NDArray[np.int64]:
+    def _nearest(self, values: Floats) -> Integers:
         knots = np.array(self.knots)
         return np.searchsorted((knots[1:] + knots[:-1]) / 2, np.nan_to_num(values))
 
-    def _scores(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+    def _scores(self, values: Floats) -> Floats:
         if not self.knots:
             return np.zeros(len(values))
         if self.closed:
@@ -468,7 +464,7 @@ class Number(Column):
         between = edges[2 * place + 1] + share * (edges[2 * after] - edges[2 * place + 1])
         return np.where(values == knots[place], self._middles[place], between)
 
-    def _values(self, scores: NDArray[np.float64]) -> NDArray[np.float64]:
+    def _values(self, scores: Floats) -> Floats:
         if not self.knots:
             return np.full(len(scores), self.atoms[0] if self.atoms else math.nan)
         if self.closed:
@@ -476,11 +472,11 @@ class Number(Column):
         return between(scores, self.edges, np.repeat(self.knots, 2), vars(self.form))
 
 
-def _normal_quantile(share: NDArray[np.float64]) -> NDArray[np.float64]:
+def _normal_quantile(share: Floats) -> Floats:
     from scipy.special import ndtri
 
     return np.asarray(ndtri(share))
 
 
-def _upper(counts: NDArray[np.int64]) -> NDArray[np.float64]:
+def _upper(counts: Integers) -> Floats:
     return np.cumsum(counts) / max(1, counts.sum())

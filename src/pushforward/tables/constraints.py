@@ -14,15 +14,14 @@ from itertools import chain, pairwise
 from typing import Any, TypeGuard
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pushforward.errors import UsageError, did_you_mean
 from pushforward.errors import quoted as in_quotes
 from pushforward.numbers import finite, some
-from pushforward.tables.column import Column
+from pushforward.tables.column import Column, Floats, Mask
 
 Fields = Mapping[str, Column]
-Values = Mapping[str, NDArray[np.float64]]
+Values = Mapping[str, Floats]
 
 TEXT = ""  # under which the number of a text stands beside those of columns; no column is called so
 _COMPARED: dict[type, Callable[..., Any]] = {
@@ -213,7 +212,7 @@ def _same_order(fields: Sequence[Column]) -> bool:
     return all(sorted(f.levels, key=shared.index) == list(f.levels) for f in fields)
 
 
-def holds(constraint: Constraint, fields: Fields, values: Values) -> NDArray[np.bool_]:
+def holds(constraint: Constraint, fields: Fields, values: Values) -> Mask:
     """Return whether each row meets a constraint, (n,).
 
     Categories and levels are compared by their positions in the combined list of texts of all
@@ -245,9 +244,7 @@ def holds(constraint: Constraint, fields: Fields, values: Values) -> NDArray[np.
     return np.broadcast_to(met | missing, missing.shape).copy()
 
 
-def _numbered(
-    field: Column, values: NDArray[np.float64], levels: Sequence[str]
-) -> NDArray[np.float64]:
+def _numbered(field: Column, values: Floats, levels: Sequence[str]) -> Floats:
     if not levels:
         return field.numbers(values)
     places = np.array([*(float(levels.index(text)) for text in field.levels), math.nan])
@@ -264,8 +261,8 @@ def _shared(fields: Sequence[Column]) -> tuple[str, ...]:
 
 def beyond_ranges(
     fields: Sequence[Column],
-    values: NDArray[np.float64],
-    given: NDArray[np.bool_],
+    values: Floats,
+    given: Mask,
     places: Sequence[object],
 ) -> str:
     """Describe given numbers and dates outside the training rows' ranges; empty without any.

@@ -10,7 +10,6 @@ from warnings import warn
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from pushforward.arguments import whole
 from pushforward.data.readers.reader import is_frame
@@ -18,7 +17,7 @@ from pushforward.data.spaces import TableSpace
 from pushforward.draws import ExampleDraws
 from pushforward.errors import DataError, UsageError
 from pushforward.files import replacing
-from pushforward.tables.column import Known
+from pushforward.tables.column import Floats, Integers, Known, Mask
 from pushforward.tables.columns import Category
 from pushforward.tables.constraints import beyond_ranges, holds
 from pushforward.tables.reading.csv_dialect import GappyFile, Layout, chosen_columns, gappy_values
@@ -54,8 +53,8 @@ class Imputed:
             are drawn once.
     """
 
-    values: NDArray[np.float64]
-    missing: NDArray[np.bool_]
+    values: Floats
+    missing: Mask
     space: TableSpace
     source: Any = None
     drawn_again: float = 0.0
@@ -73,7 +72,7 @@ class Imputed:
         return tuple(field.name for field in self.space.fields if field.name not in there)
 
     @property
-    def mean(self) -> NDArray[np.float64]:
+    def mean(self) -> Floats:
         """Return the mean over the draws, (n, columns); for a category, the most frequent value."""
         out = self.values.mean(0)
         for place, field in enumerate(self.space.fields):
@@ -84,7 +83,7 @@ class Imputed:
         return np.asarray(out)
 
     @property
-    def spread(self) -> NDArray[np.float64]:
+    def spread(self) -> Floats:
         """Return the standard deviation over the draws, (n, columns), 0 for known values.
 
         For a category, it is the fraction of draws that differ from the most frequent value.
@@ -280,7 +279,7 @@ def known_columns(transport: Transport) -> tuple[str, Known]:
     )
 
 
-def _met(space: TableSpace, values: NDArray[np.float64]) -> NDArray[np.bool_]:
+def _met(space: TableSpace, values: Floats) -> Mask:
     if space.constraints:
         return space.met(values)
     return np.ones(len(values), dtype=bool)
@@ -288,8 +287,8 @@ def _met(space: TableSpace, values: NDArray[np.float64]) -> NDArray[np.bool_]:
 
 @torch.no_grad()
 def _rows(
-    transport: Transport, condition: dict[str, torch.Tensor], seeds: NDArray[np.int64], turn: int
-) -> NDArray[np.float64]:
+    transport: Transport, condition: dict[str, torch.Tensor], seeds: Integers, turn: int
+) -> Floats:
     draws = ExampleDraws(
         seeds.tolist(), name=f"sample/again {turn}" if turn else "sample", device=transport.device
     )

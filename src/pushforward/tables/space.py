@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pushforward.data.spaces.space import Samples, Space
 from pushforward.data.spaces.vector import ScaledSpace, VectorSpace
 from pushforward.errors import DataError, quoted
-from pushforward.tables.column import Column
+from pushforward.tables.column import Column, Floats, Integers, Mask
 from pushforward.tables.columns import renumbered
 from pushforward.tables.constraints import Constraint, check_constraints, holds
 from pushforward.tables.reading.csv_dialect import Layout
@@ -227,11 +227,11 @@ class TableSpace(ScaledSpace):
         return x
 
     @cached_property
-    def owners(self) -> NDArray[np.int64]:
+    def owners(self) -> Integers:
         """Index of the column of each coordinate, (d,)."""
         return np.repeat(np.arange(len(self.fields)), [field.width for field in self.fields])
 
-    def encoded(self, values: NDArray[np.float64], *, foreign: bool = False) -> NDArray[np.float32]:
+    def encoded(self, values: Floats, *, foreign: bool = False) -> NDArray[np.float32]:
         """Encode values (n, columns) as coordinates in data units, float32 (n, d).
 
         Args:
@@ -254,7 +254,7 @@ class TableSpace(ScaledSpace):
                 out[first : first + ROWS, start:stop] = field.encode(rows[:, place])
         return out
 
-    def values(self, x: Tensor | NDArray[Any]) -> NDArray[np.float64]:
+    def values(self, x: Tensor | NDArray[Any]) -> Floats:
         """Decode coordinates in data units, which need not be exact, to values float64."""
         import torch
 
@@ -266,7 +266,7 @@ class TableSpace(ScaledSpace):
             [field.decode(examples[:, start:stop]) for field, start, stop in self.spans]
         )
 
-    def unknown(self, values: NDArray[np.float64]) -> NDArray[np.bool_]:
+    def unknown(self, values: Floats) -> Mask:
         """Return which values."""
         columns = zip(self.fields, values.T, strict=True)
         return np.column_stack([field.unknown(column) for field, column in columns])
@@ -287,12 +287,12 @@ class TableSpace(ScaledSpace):
 
         return frame_of(self.fields, self.values(x), self.layout, fill)
 
-    def valid(self, x: Tensor) -> NDArray[np.bool_] | None:
+    def valid(self, x: Tensor) -> Mask | None:
         if self.constraints:
             return self.met(self.values(x))
         return None
 
-    def met(self, values: NDArray[np.float64]) -> NDArray[np.bool_]:
+    def met(self, values: Floats) -> Mask:
         fields = {field.name: field for field in self.fields}
         named = dict(zip(self.names, values.T, strict=True))
         return np.all([holds(constraint, fields, named) for constraint in self.constraints], axis=0)
@@ -332,7 +332,7 @@ class TableSpace(ScaledSpace):
             return max(n, attack)
         return max(n, attack, min(training, TO_LEARN))
 
-    def recoded(self, x: Tensor, space: Space) -> tuple[Tensor, NDArray[np.float64] | None]:
+    def recoded(self, x: Tensor, space: Space) -> tuple[Tensor, Floats | None]:
         """Convert rows to the coordinates of another table with the same columns."""
         import torch
 
@@ -388,7 +388,7 @@ class TableSpace(ScaledSpace):
         values = frame_rows(frame, self)
         return self.encoded(values, foreign=True), values
 
-    def notes(self, values: NDArray[np.float64], name: str) -> list[str]:
+    def notes(self, values: Floats, name: str) -> list[str]:
         columns = np.array(self.names)[self.unknown(values).any(axis=0)]
         if not len(columns):
             return []

@@ -7,11 +7,11 @@ from itertools import combinations
 from typing import Any, ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pushforward.metrics.modes import Parts, variation
 from pushforward.metrics.score import MetricInfo, Samples, Score, share_info
 from pushforward.metrics.uncertainty import errors
+from pushforward.tables.column import Floats, Integers
 from pushforward.tables.metrics.table import Table, codes
 
 # Of the pictures: columns at most, bins of a number, and categories, of which the rarest are one
@@ -20,9 +20,7 @@ BINS = 24
 BARS = 12
 
 
-def kolmogorov_smirnov(
-    x: NDArray[np.float64], y: NDArray[np.float64]
-) -> tuple[float, float, float]:
+def kolmogorov_smirnov(x: Floats, y: Floats) -> tuple[float, float, float]:
     """Find the largest distance between two distribution functions, its position and its sign.
 
     Missing values (NaN) count as smaller than every number, so different fractions of missing
@@ -45,7 +43,7 @@ def kolmogorov_smirnov(
 
 def shape_errors(
     table: Table,
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+) -> tuple[Floats, Floats, Floats]:
     """Compute the error of each column, and the contribution of each row to their mean.
 
     The error is the Kolmogorov-Smirnov distance for numbers, and the total variation for
@@ -73,7 +71,7 @@ def shape_errors(
     return np.array(each), terms[0] / columns, terms[1] / columns
 
 
-def _of_numbers(x: NDArray[np.float64], y: NDArray[np.float64]) -> Parts:
+def _of_numbers(x: Floats, y: Floats) -> Parts:
     distance, at, sign = kolmogorov_smirnov(x, y)
     return distance, sign * (~(x > at)).astype(np.float64), -sign * (~(y > at)).astype(np.float64)
 
@@ -119,7 +117,7 @@ def histograms(table: Table) -> dict[str, Any]:
     return {name: tuple(part) for name, part in parts.items()}
 
 
-def _edges(real: NDArray[np.float64]) -> NDArray[np.float64]:
+def _edges(real: Floats) -> Floats:
     known = real[~np.isnan(real)]
     low, high = np.quantile(known, [0.005, 0.995]) if len(known) else (0.0, 0.0)
     if not np.array_equal(known, np.round(known)):
@@ -131,14 +129,14 @@ def _edges(real: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray(low - 0.5 + width * np.arange(count + 1), np.float64)
 
 
-def _bins(values: NDArray[np.float64], edges: NDArray[np.float64]) -> NDArray[np.int64]:
+def _bins(values: Floats, edges: Floats) -> Integers:
     cells = np.searchsorted(edges[1:-1], values, "right")
     return np.where(np.isnan(values), len(edges) - 1, cells)
 
 
 def _bars(
-    sides: tuple[NDArray[np.float64], ...], labels: tuple[str, ...], by_share: bool
-) -> tuple[list[NDArray[np.int64]], tuple[str, ...], int]:
+    sides: tuple[Floats, ...], labels: tuple[str, ...], by_share: bool
+) -> tuple[list[Integers], tuple[str, ...], int]:
     count = len(labels)
     bars = min(len(labels), BARS)
     shares = np.bincount(codes(sides[1], count), minlength=count + 1)[:count]
@@ -190,13 +188,13 @@ JOINT_BINS = 10  # Bins of equal width of a number beside a category
 # Pairs that are compared at most, and columns whose pairs a report shows
 PAIRS = 1000
 SHOWN = 40
-Terms = tuple[NDArray[np.float64], NDArray[np.float64]]
+Terms = tuple[Floats, Floats]
 Cells = tuple[
-    NDArray[np.int64], NDArray[np.int64], int
+    Integers, Integers, int
 ]  # The cells of generated and of held-out rows, and how many there are
 
 
-def pair_errors(table: Table) -> tuple[list[tuple[int, int]], NDArray[np.float64], Terms]:
+def pair_errors(table: Table) -> tuple[list[tuple[int, int]], Floats, Terms]:
     """Compute the error of each pair of columns, and the contribution of each row to their mean.
 
     For two numbers, the error is half the difference of Pearson correlations, over rows with both
@@ -260,9 +258,7 @@ def _contingency(first: Cells, second: Cells) -> Parts:
     return variation(where[: len(of_x)], where[len(of_x) :], len(occurring))
 
 
-def _correlation(
-    x: NDArray[np.float64], y: NDArray[np.float64]
-) -> tuple[float | None, NDArray[np.float64]]:
+def _correlation(x: Floats, y: Floats) -> tuple[float | None, Floats]:
     both = ~(np.isnan(x) | np.isnan(y))
     terms = np.zeros(len(x))
     if both.sum() < 2 or np.ptp(x[both]) == 0 or np.ptp(y[both]) == 0:

@@ -12,6 +12,7 @@ from pushforward.metrics.memorisation import nearest_distance
 from pushforward.metrics.score import MetricInfo, Samples, Score, share_info
 from pushforward.metrics.subsets import nearest
 from pushforward.metrics.uncertainty import Errors, area, area_errors, by_blocks, share_error
+from pushforward.tables.column import Floats
 from pushforward.tables.metrics.table import embedded, shuffled
 
 # Rows of either side that are compared, and training rows among which they look for the nearest, at
@@ -32,9 +33,7 @@ def repeating(rows: NDArray[np.float32]) -> float:
     return float(counts[counts > 1].sum() / len(rows))
 
 
-def distance_ratio(
-    generated: NDArray[np.float64], held_out: NDArray[np.float64]
-) -> tuple[float, Errors]:
+def distance_ratio(generated: Floats, held_out: Floats) -> tuple[float, Errors]:
     """Compute the ratio of mean distances to the nearest training row, with standard errors.
 
     Args:
@@ -48,13 +47,13 @@ def distance_ratio(
     return float(a / b), (error, shared)
 
 
-def _mean_error(x: NDArray[np.float64]) -> float:
+def _mean_error(x: Floats) -> float:
     if len(x) < 2:
         return 0.0
     return float(x.std(ddof=1)) / np.sqrt(len(x))
 
 
-def nearer(first: NDArray[np.float64], other: NDArray[np.float64]) -> NDArray[np.float64]:
+def nearer(first: Floats, other: Floats) -> Floats:
     """Compare distances (n,) with others (n,): 1 if smaller, 1/2 if equal, else 0."""
     return np.where(first == other, 0.5, first < other)
 
@@ -227,7 +226,7 @@ def attack(
     generated: NDArray[np.float32],
     known: NDArray[np.float32] | None = None,
     scale: NDArray[np.float32] | None = None,
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+) -> tuple[Floats, Floats]:
     """Attack training rows: rank rows by the distance to their nearest sample.
 
     With known real rows, rows are ranked by the distance to them divided by the distance to a
@@ -250,7 +249,7 @@ def attack(
         arXiv:2302.12580 (ratio of densities, "DOMIAS").
     """
 
-    def ranks(rows: NDArray[np.float32]) -> NDArray[np.float64]:
+    def ranks(rows: NDArray[np.float32]) -> Floats:
         near = np.log(nearest_distance(rows, generated, scale) + TINY)
         if known is None:
             return -near
@@ -325,7 +324,7 @@ LEAST = 20  # Rows of a block by which errors are measured, at least
 WHERE = "with numbers in units of their range and categories as indicators"
 
 
-def fidelity(generated: NDArray[np.float64], real: NDArray[np.float64]) -> tuple[float, float]:
+def fidelity(generated: Floats, real: Floats) -> tuple[float, float]:
     """Compute alpha-precision and beta-recall, integrated over all levels.
 
     The alpha-support of real data is the ball around its mean that holds a fraction alpha of the

@@ -7,11 +7,11 @@ from dataclasses import replace
 from typing import Any, ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pushforward.metrics.score import MetricInfo, Samples, Score, share_info
 from pushforward.metrics.subsets import by_examples, placed
 from pushforward.metrics.uncertainty import area, area_errors
+from pushforward.tables.column import Floats, Integers, Mask
 from pushforward.tables.metrics.table import Table, rank, shuffled
 
 # Rows that trees are given at most to tell rows apart, and to predict a column, which takes one fit
@@ -31,7 +31,7 @@ PATIENCE = 10
 CODES = 250  # Categories of a column that trees tell apart, at most; the rarest are one
 
 
-def inputs(table: Table) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def inputs(table: Table) -> tuple[Floats, Floats]:
     """Convert generated and held-out rows to inputs of trees, without missing values.
 
     Missing numbers are set to the smallest value of the column; missing categories become an
@@ -65,7 +65,7 @@ def most_rows(columns: int, most: int = ROWS) -> int:
     return max(1000, most * FEW_COLUMNS // max(FEW_COLUMNS, columns))
 
 
-def classifier(categorical: NDArray[np.bool_]) -> Any:
+def classifier(categorical: Mask) -> Any:
     """Build boosted trees for classification.
 
     Args:
@@ -83,7 +83,7 @@ def classifier(categorical: NDArray[np.bool_]) -> Any:
     )
 
 
-def predictor(categorical: NDArray[np.bool_], y: NDArray[np.float64], classes: bool) -> Any:
+def predictor(categorical: Mask, y: Floats, classes: bool) -> Any:
     """Build boosted trees that predict a column of classes or numbers.
 
     Args:
@@ -115,14 +115,10 @@ ASKED = 1000  # Rows of either side in a fold by which columns are told apart, a
 # The error of an area, measured over new rows on both sides, over that for trees that are given,
 # about
 TAUGHT = 1.5
-Area = tuple[
-    NDArray[np.float64], NDArray[np.float64]
-]  # As `pushforward.metrics.uncertainty.area` returns it
+Area = tuple[Floats, Floats]  # As `pushforward.metrics.uncertainty.area` returns it
 
 
-def detected(
-    table: Table, importance: bool = True
-) -> tuple[list[Area], NDArray[np.float64], list[NDArray[np.int64]]]:
+def detected(table: Table, importance: bool = True) -> tuple[list[Area], Floats, list[Integers]]:
     """Distinguish generated from held-out rows by boosted trees, in a three-fold cross-validation.
 
     Returns:
@@ -152,12 +148,12 @@ def detected(
     return areas, falls, places
 
 
-def _ranked(trees: Any, rows: NDArray[np.float64], own: NDArray[np.bool_]) -> Area:
+def _ranked(trees: Any, rows: Floats, own: Mask) -> Area:
     ranks = trees.decision_function(rows)
     return area(ranks[own], ranks[~own])
 
 
-def _falls(trees: Any, rows: NDArray[np.float64], own: NDArray[np.bool_]) -> NDArray[np.float64]:
+def _falls(trees: Any, rows: Floats, own: Mask) -> Floats:
     from sklearn.inspection import permutation_importance
 
     # rows are in random order
@@ -220,7 +216,6 @@ class Detection:
         return {"detection": score}
 
 
-Array = NDArray[np.float64]
 CLASSES = 20  # Classes of a target that are told apart, at most
 OTHERS = "The real-data score comes from trees trained on training rows."
 
@@ -262,12 +257,12 @@ def utility(table: Table) -> tuple[str, float, float] | None:
     return ("utility_rmse", *_number_error(kinds, (x[order], y[order], real), test))
 
 
-def _without_target(rows: Array, target: Array, place: int) -> tuple[Array, Array]:
+def _without_target(rows: Floats, target: Floats, place: int) -> tuple[Floats, Floats]:
     known = ~np.isnan(target)
     return np.delete(rows, place, axis=1)[known], target[known]
 
 
-def _classes(y: Array, real: Array) -> tuple[Array, Array]:
+def _classes(y: Floats, real: Floats) -> tuple[Floats, Floats]:
     values, counts = np.unique(real, return_counts=True)
     frequent = values[np.argsort(-counts, kind="stable")][: CLASSES - 1]
     return (
@@ -277,7 +272,7 @@ def _classes(y: Array, real: Array) -> tuple[Array, Array]:
 
 
 def _class_area(
-    kinds: NDArray[np.bool_], known: tuple[Array, Array, Array], test: Array
+    kinds: Mask, known: tuple[Floats, Floats, Floats], test: Floats
 ) -> tuple[float, float]:
     x, y, real = known
     seen = np.unique(y)
@@ -300,7 +295,7 @@ def _class_area(
 
 
 def _number_error(
-    kinds: NDArray[np.bool_], known: tuple[Array, Array, Array], test: Array
+    kinds: Mask, known: tuple[Floats, Floats, Floats], test: Floats
 ) -> tuple[float, float]:
     x, y, real = known
     mean = real.mean()

@@ -16,12 +16,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pushforward.errors import DataError, UsageError, did_you_mean
 from pushforward.files import plain_path
 from pushforward.numbers import counted, finite, some
-from pushforward.tables.column import Column
+from pushforward.tables.column import Column, Floats, Mask
 from pushforward.tables.reading.string_columns import (
     MISSING,
     CellRows,
@@ -342,7 +341,7 @@ class GappyFile:
 
     def values(
         self, fields: Sequence[Column], absent: Iterable[str] = (), **options: Any
-    ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    ) -> tuple[Floats, Mask]:
         """Return the values of a table's columns, and which cells are missing.
 
         See `gappy_values`.
@@ -372,7 +371,7 @@ def gappy_values(
     absent: Iterable[str] = (),
     lines: Sequence[int] | None = None,
     foreign: bool = False,
-) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+) -> tuple[Floats, Mask]:
     """Return the values of a table's columns and which cells are missing, (n, columns) each.
 
     A column that the table lacks is NaN and not marked as missing. A text that is a category of its
@@ -418,7 +417,7 @@ def gappy_values(
 
 def chosen_columns(
     fields: Sequence[Column], only: Sequence[str] | str | None, there: Sequence[str]
-) -> NDArray[np.bool_]:
+) -> Mask:
     """Return which columns to fill in, bool (columns,).
 
     Args:

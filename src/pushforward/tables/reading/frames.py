@@ -12,10 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pushforward.errors import DataError, imported
-from pushforward.tables.column import Column, with_gaps
+from pushforward.tables.column import Column, Floats, Mask, with_gaps
 from pushforward.tables.columns import Category, Number
 from pushforward.tables.reading.csv_dialect import SEQUENCE, Layout
 from pushforward.tables.reading.string_columns import RawColumn, RawTable
@@ -120,7 +119,7 @@ def _cell(name: str, value: Any, whole: bool, days: bool) -> str:
 
 def frame_of(
     fields: Sequence[Column],
-    values: NDArray[np.float64],
+    values: Floats,
     layout: Layout = Layout(),
     fill: Mapping[str, str] | None = None,
 ) -> Any:
@@ -153,7 +152,7 @@ def frame_of(
     return library.DataFrame({name: known[name] for name in order if name in known})
 
 
-def _objects(field: Column, values: NDArray[np.float64]) -> tuple[list[Any], str]:
+def _objects(field: Column, values: Floats) -> tuple[list[Any], str]:
     absent = np.isnan(values)
     gaps = bool(absent.any())
     integer = "Int64" if gaps else "int64"
@@ -176,9 +175,7 @@ def _objects(field: Column, values: NDArray[np.float64]) -> tuple[list[Any], str
     return _converted(texts, absent, str), ""
 
 
-def _converted(
-    values: Iterable[Any], absent: NDArray[np.bool_], convert: Callable[[Any], Any]
-) -> list[Any]:
+def _converted(values: Iterable[Any], absent: Mask, convert: Callable[[Any], Any]) -> list[Any]:
     pairs = zip(values, absent, strict=True)
     return [None if missing else convert(value) for value, missing in pairs]
 
@@ -187,9 +184,7 @@ def _moment(value: float) -> datetime:
     return datetime.fromtimestamp(value, UTC).replace(tzinfo=None)
 
 
-def _pandas_series(
-    pd: Any, field: Column, values: NDArray[np.float64], kind: str, levels: Sequence[str]
-) -> Any:
+def _pandas_series(pd: Any, field: Column, values: Floats, kind: str, levels: Sequence[str]) -> Any:
     objects, own = _objects(field, values)
     series = pd.Series(objects, dtype=own or None)
     try:
@@ -213,9 +208,7 @@ def _pandas_series(
     return series
 
 
-def _polars_series(
-    pl: Any, field: Column, values: NDArray[np.float64], kind: str, levels: Sequence[str]
-) -> Any:
+def _polars_series(pl: Any, field: Column, values: Floats, kind: str, levels: Sequence[str]) -> Any:
     objects, own = _objects(field, values)
     cells = _converted(field.cells(values), np.isnan(values), str)
     texts = pl.Series(field.name, cells, dtype=pl.String)
@@ -249,9 +242,7 @@ def _polars_series(
     return texts
 
 
-def filled_frame(
-    frame: Any, fields: Sequence[Column], values: NDArray[np.float64], missing: NDArray[np.bool_]
-) -> Any:
+def filled_frame(frame: Any, fields: Sequence[Column], values: Floats, missing: Mask) -> Any:
     """Fill in the missing values of a data frame.
 
     Columns keep their types if these can represent the values.

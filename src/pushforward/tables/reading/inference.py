@@ -9,10 +9,9 @@ from dataclasses import dataclass, field, replace
 from itertools import compress, product
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pushforward.numbers import counted
-from pushforward.tables.column import Column
+from pushforward.tables.column import Column, Floats
 from pushforward.tables.columns import TWO, Category, Format, Number
 from pushforward.tables.reading.personal import looks_like
 from pushforward.tables.reading.string_columns import Faults, RawColumn
@@ -200,7 +199,7 @@ class Finding:
         """Whether values are numbers or dates instead of category indices."""
         return self.kind in NUMERIC
 
-    def values(self, column: RawColumn, missing: Sequence[str]) -> NDArray[np.float64]:
+    def values(self, column: RawColumn, missing: Sequence[str]) -> Floats:
         texts = np.full(len(column.texts), np.nan)
         places = column.present(missing)
         if self.numeric:
@@ -213,7 +212,7 @@ class Finding:
             texts[places] = [known.get(column.texts[place], np.nan) for place in places]
         return column.numbered(texts)
 
-    def measured(self, values: NDArray[np.float64], missing: bool = False) -> Column:
+    def measured(self, values: Floats, missing: bool = False) -> Column:
         """Fit a column to training values, float64 (n,).
 
         ``missing`` says whether other values may be missing.

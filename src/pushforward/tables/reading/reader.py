@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pushforward.data.core.arrays import numbered, refuse_rounding
 from pushforward.data.core.dataset import Dataset, Schema, Split, build
@@ -18,7 +17,7 @@ from pushforward.data.readers.reader import MAX_BYTES, Examples, Reader, Reading
 from pushforward.data.spaces import TableSpace
 from pushforward.errors import DataError, UsageError, did_you_mean, quoted
 from pushforward.numbers import counted, finite, some
-from pushforward.tables.column import Column
+from pushforward.tables.column import Column, Floats, Mask
 from pushforward.tables.columns import Category
 from pushforward.tables.constraints import Constraint, check_constraints, holds
 from pushforward.tables.reading.csv_dialect import (
@@ -121,7 +120,7 @@ def read_pair(train: Path, held_out: Path, reading: Reading) -> Dataset:
     )
 
 
-def read_rows(path: Path, space: TableSpace) -> NDArray[np.float64]:
+def read_rows(path: Path, space: TableSpace) -> Floats:
     """Read the rows of a file as values of a known table, (n, columns).
 
     Numbers may lie outside the columns' ranges, and unknown texts have the number after the last
@@ -135,7 +134,7 @@ def read_rows(path: Path, space: TableSpace) -> NDArray[np.float64]:
     return values
 
 
-def frame_rows(frame: Any, space: TableSpace, name: str = "The data frame") -> NDArray[np.float64]:
+def frame_rows(frame: Any, space: TableSpace, name: str = "The data frame") -> Floats:
     """Return the rows of a data frame as values of a known table, (n, columns).
 
     Args:
@@ -221,11 +220,11 @@ def are_vectors(table: RawTable, target: str | None) -> bool:
     return True
 
 
-def _numbers(column: RawColumn) -> NDArray[np.float64]:
+def _numbers(column: RawColumn) -> Floats:
     return np.array([finite(text) for text in column.texts], dtype=np.float64)
 
 
-def _finite(values: NDArray[np.float64]) -> NDArray[np.bool_]:
+def _finite(values: Floats) -> Mask:
     with np.errstate(over="ignore"):
         return np.isfinite(values.astype(np.float32))
 
@@ -484,11 +483,11 @@ def _check_constraints(
     where: str,
     constraints: Sequence[Constraint],
     findings: Sequence[Finding],
-    values: NDArray[np.float64],
+    values: Floats,
     lines: Sequence[int],
 ) -> None:
     named = {name for constraint in constraints for name in constraint.names}
-    columns: dict[str, NDArray[np.float64]] = {}
+    columns: dict[str, Floats] = {}
     fields: dict[str, Column] = {}
     for finding, column in zip(findings, values, strict=True):
         name = finding.name

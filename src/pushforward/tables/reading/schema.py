@@ -31,12 +31,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pushforward.errors import DataError, UsageError, did_you_mean, quoted
 from pushforward.files import replacing
 from pushforward.numbers import counted, some
-from pushforward.tables.column import Column
+from pushforward.tables.column import Column, Floats
 from pushforward.tables.columns import Format, Number
 from pushforward.tables.reading.csv_dialect import SEPARATOR_NAMES
 from pushforward.tables.reading.inference import (
@@ -155,7 +154,7 @@ class TableFacts:
             notes=tuple(notes),
         )
 
-    def fitted(self, fields: Sequence[Column], known: NDArray[np.float64]) -> TableFacts:
+    def fitted(self, fields: Sequence[Column], known: Floats) -> TableFacts:
         """Add the handling of rare values once the columns are fitted.
 
         Findings no longer list these values.
@@ -422,8 +421,6 @@ def _form(kind: str, entry: Mapping[str, Any], texts: Sequence[str]) -> Format:
 
 
 MOST = 0.5  # The fraction of rows with such a value above which a column says little without them
-
-Floats = NDArray[np.float64]
 
 
 def pooled(

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from pushforward.data.core.hashes import mix
 from pushforward.errors import DataError
 from pushforward.numbers import some
+from pushforward.tables.column import Floats, Integers
 from pushforward.tables.reading import rows
 
 # Cells that mean that there is no value, unless others are named.
@@ -72,7 +73,7 @@ class RawColumn:
         return cls(name, tuple(places), codes)
 
     @cached_property
-    def counts(self) -> NDArray[np.int64]:
+    def counts(self) -> Integers:
         return np.bincount(self.codes, minlength=len(self.texts))
 
     def followed_by(self, other: RawColumn) -> RawColumn:
@@ -131,7 +132,7 @@ class RawColumn:
         )
         return hashes[self.codes]
 
-    def numbered(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+    def numbered(self, values: Floats) -> Floats:
         if len(self.texts):
             return values[self.codes]
         return np.zeros(0)
@@ -370,10 +371,10 @@ class Format:
         """Whether numbers are written with a unit or a currency."""
         return bool(self.prefix or self.suffix)
 
-    def rounded(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+    def rounded(self, values: Floats) -> Floats:
         return rows.rounded(values, vars(self))
 
-    def holds(self, values: NDArray[np.float64]) -> bool:
+    def holds(self, values: Floats) -> bool:
         """Return whether all values are finite and can be written."""
         low, high = (
             (0.0, len(self.levels) - 1.0)
