@@ -2,21 +2,17 @@
 
 FAULTS: dict[str, list[tuple[str, str, str]]] = {
     "tables/reading/string_columns.py": [
-        ("mix(name, 0, values", "mix(name, 0, np.arange(len(values)) + values", "splits_of_tables"),
+        ("mix(name, 0, np.array(numbers", "mix(name, 1, np.array(numbers", "splits_of_tables"),
         ("if text in MISSING else text", "if False else text", "splits_of_tables"),
-        ("key=lambda entry: entry[0])[1]", "key=lambda entry: -entry[0])[1]", "table_reading"),
-        (
-            '\n                "q", (line for place, line in enumerate(self.lines) if place not in others)\n            ',
-            '"q", (line for place, line in enumerate(self.lines))',
-            "table_reading",
-        ),
+        ("key=counts.__getitem__", "key=len", "table_reading"),
+        ("itertools.compress(self.lines, usual)", "self.lines", "table_reading"),
         ("(?!\\d)", "", "table_kinds"),
         ("and 0 <= count <= MOST_DIGITS", "and count <= MOST_DIGITS", "table_kinds"),
         ('or "%" in _DIRECTIVE.sub("", self.pattern)', "", "table_kinds"),
         ("np.isfinite(values) & ", "", "table_kinds"),
         (
-            "\n            (0.0, len(self.levels) - 1.0)\n            if self.levels\n            else _DATES\n            if self.pattern\n            else (-math.inf, math.inf)\n        ",
-            "0.0, len(self.levels) - 1.0) if self.levels else (-math.inf, math.inf",
+            "        if self.levels:\n            low = 0.0",
+            "        if False:\n            low = 0.0",
             "table_kinds",
         ),
     ],

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import accumulate, chain, pairwise
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -106,15 +107,15 @@ class TableSpace(ScaledSpace):
 
     @classmethod
     def of(cls, fields: Sequence[Column], target: str = "", **names: Any) -> Self:
-        mean = [share for field in fields for share in ((0.0,) * field.scores + field.shares)]
-        std = [
-            scale
-            for field in fields
-            for scale in (1.0,) * field.scores + (INDICATOR_SCALE,) * len(field.shares)
-        ]
-        return cls(
-            (len(mean),), tuple(mean), tuple(std), fields=tuple(fields), target=target, **names
-        )
+        mean: list[float] = []
+        std: list[float] = []
+        for field in fields:
+            mean += [0.0] * field.scores
+            mean += field.shares
+            std += [1.0] * field.scores
+            std += [INDICATOR_SCALE] * len(field.shares)
+        shape = (len(mean),)
+        return cls(shape, tuple(mean), tuple(std), fields=tuple(fields), target=target, **names)
 
     @classmethod
     def measured(cls, x: NDArray[Any], **names: Any) -> Self:
@@ -134,7 +135,7 @@ class TableSpace(ScaledSpace):
 
     @property
     def columns(self) -> tuple[str, ...]:  # type: ignore[override]
-        return tuple(name for field in self.fields for name in field.coordinates)
+        return tuple(chain.from_iterable(field.coordinates for field in self.fields))
 
     @property
     def left_out(self) -> tuple[str, ...]:  # type: ignore[override]
@@ -144,28 +145,24 @@ class TableSpace(ScaledSpace):
     @cached_property
     def starts(self) -> tuple[int, ...]:
         """First coordinate of each column, followed by the number of coordinates."""
-        return tuple(
-            int(start) for start in np.cumsum([0, *(field.width for field in self.fields)])
-        )
+        return tuple(accumulate((field.width for field in self.fields), initial=0))
 
     @cached_property
     def spans(self) -> tuple[tuple[Column, int, int], ...]:
         """Columns with the start and end of their coordinates."""
-        return tuple(zip(self.fields, self.starts[:-1], self.starts[1:], strict=True))
+        ends = pairwise(self.starts)
+        return tuple((field, *span) for field, span in zip(self.fields, ends, strict=True))
 
     @cached_property
     def blocks(self) -> tuple[tuple[int, int], ...]:
         """Start and end of each block of indicators."""
-        return tuple(
-            (start + field.scores, stop) for field, start, stop in self.spans if field.shares
-        )
+        spans = self.spans
+        return tuple((start + field.scores, stop) for field, start, stop in spans if field.shares)
 
     @cached_property
     def scored(self) -> tuple[int, ...]:
         """Coordinates that are scores."""
-        return tuple(
-            start for field, start in zip(self.fields, self.starts, strict=False) if field.scores
-        )
+        return tuple(start for field, start, _ in self.spans if field.scores)
 
     @property
     def likelihood(self) -> str:
@@ -183,9 +180,7 @@ class TableSpace(ScaledSpace):
     @cached_property
     def open(self) -> tuple[int, ...]:
         """Coordinates that are scores of open columns."""
-        return tuple(
-            start for field, start in zip(self.fields, self.starts, strict=False) if field.open
-        )
+        return tuple(start for field, start, _ in self.spans if field.open)
 
     @property
     def precision(self) -> torch.dtype:

@@ -75,9 +75,7 @@ class ScaledSpace(Space):
                 raise DataError(
                     f"{name} has {len(value)} values; expected {count}, one per column or channel."
                 )
-        if not all(math.isfinite(m) for m in self.mean) or not all(
-            math.isfinite(s) and s > 0 for s in self.std
-        ):
+        if not all(map(math.isfinite, self.mean + self.std)) or min(self.std) <= 0:
             raise DataError(
                 "mean must be finite, and std finite and above 0 (use std 1 for constant columns)."
             )
@@ -104,9 +102,9 @@ class ScaledSpace(Space):
         import torch
 
         like = torch.empty(0)
-        return self.to_model(self._broadcast(self.low, like)), self.to_model(
-            self._broadcast(self.high, like)
-        )
+        low = self._broadcast(self.low, like)
+        high = self._broadcast(self.high, like)
+        return self.to_model(low), self.to_model(high)
 
     @property
     def log_det(self) -> float:
@@ -152,13 +150,13 @@ class ScaledSpace(Space):
 
     @classmethod
     def measured(cls, x: NDArray[Any], **names: Any) -> Self:
-        statistics = _column_statistics if cls.levels is None else _level_statistics
-        mean, std, binary = statistics(x, 1 + cls.axis)
+        if cls.levels is None:
+            mean, std, binary = _column_statistics(x, 1 + cls.axis)
+        else:
+            mean, std, binary = _level_statistics(x, 1 + cls.axis)
+            names |= {"low": (0.0,) * len(mean), "high": (1.0,) * len(mean)}
         std = np.where(std > 0, std, 1.0)
-        ends: dict[str, Any] = (
-            {} if cls.levels is None else {"low": (0.0,) * len(mean), "high": (1.0,) * len(mean)}
-        )
-        return cls(x.shape[1:], tuple(mean), tuple(std), binary=binary, **ends, **names)
+        return cls(x.shape[1:], tuple(mean), tuple(std), binary=binary, **names)
 
     @classmethod
     def _stored(cls) -> np.dtype[Any]:
@@ -250,10 +248,8 @@ def _column_statistics(
     entries = x.size // x.shape[axis]
     mean = sum(np.sum(x[b], axis=axes, dtype=np.float64) for b in _blocks(x)) / entries
     centre = np.expand_dims(mean, axes)
-    variance = (
-        sum(np.sum((x[b].astype(np.float64) - centre) ** 2, axis=axes) for b in _blocks(x))
-        / entries
-    )
+    squares = (np.sum((x[b].astype(np.float64) - centre) ** 2, axis=axes) for b in _blocks(x))
+    variance = sum(squares) / entries
     constant = np.ptp(x, axis=axes) == 0
     binary = all(bool(np.isin(x[b], (0, 1)).all()) for b in _blocks(x)) and not bool(constant.all())
     return mean, np.where(constant, 0.0, np.sqrt(variance)), binary
