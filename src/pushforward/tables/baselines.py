@@ -19,26 +19,12 @@ from pushforward.transports import Transport
 INDEPENDENT_ROWS = "independent columns"
 ROW_COPIES = "copied rows"
 ROWS = 50_000  # Rows that a mixture is fitted to at most
-
-
 ROWS_EACH = 100  # Rows for each component, at least
-
-
 COMPONENTS = 256
-
-
 ITERATIONS = 60
-
-
 ENOUGH = 1e-3  # A gain of so few nats a row ends the fit
-
-
 PRIOR = 1.0  # Rows of the whole table that join each component
-
-
 NARROWEST = 0.02  # The least standard deviation of a component's scores
-
-
 BLOCK = 8192
 
 

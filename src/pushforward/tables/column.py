@@ -147,11 +147,7 @@ def with_gaps(fields: Sequence[Column], missing: Mask) -> Iterator[tuple[int, Co
 
 # the share of itself by which a number may change without a word where its cell stays the same
 SAME = 1e-6
-
-
 MOST = 5  # how many values of a column a warning names
-
-
 ROUNDING = (
     1e-4  # the share of its range by which a value of an open column may change without a word
 )

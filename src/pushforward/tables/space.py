@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from pushforward.data.spaces.space import Samples, Space
+from pushforward.data.spaces.space import Array, Samples, Space
 from pushforward.data.spaces.vector import ScaledSpace, VectorSpace
 from pushforward.errors import DataError, quoted
 from pushforward.tables.column import Column, Floats, Integers, Mask
@@ -98,7 +98,7 @@ class TableSpace(ScaledSpace):
         check_constraints(self.constraints, {field.name: field for field in self.fields})
 
     @classmethod
-    def accepts(cls, x: NDArray[Any]) -> bool:
+    def accepts(cls, x: Array) -> bool:
         return x.ndim == 2 and x.dtype == np.float64
 
     @classmethod
@@ -118,7 +118,7 @@ class TableSpace(ScaledSpace):
         return cls(shape, tuple(mean), tuple(std), fields=tuple(fields), target=target, **names)
 
     @classmethod
-    def measured(cls, x: NDArray[Any], **names: Any) -> Self:
+    def measured(cls, x: Array, **names: Any) -> Self:
         if "fields" not in names:
             raise DataError(
                 "float64 arrays (n, d) are reserved for values of a table: expected vectors, as "
@@ -249,7 +249,7 @@ class TableSpace(ScaledSpace):
                 out[first : first + ROWS, start:stop] = field.encode(rows[:, place])
         return out
 
-    def values(self, x: Tensor | NDArray[Any]) -> Floats:
+    def values(self, x: Tensor | Array) -> Floats:
         """Decode coordinates in data units, which need not be exact, to values float64."""
         import torch
 
@@ -266,7 +266,7 @@ class TableSpace(ScaledSpace):
         columns = zip(self.fields, values.T, strict=True)
         return np.column_stack([field.unknown(column) for field, column in columns])
 
-    def cells(self, x: Tensor | NDArray[Any]) -> list[list[str]]:
+    def cells(self, x: Tensor | Array) -> list[list[str]]:
         values = self.values(x)
         texts = self.layout.missing or ("",) * len(self.fields)
         columns = [
@@ -292,7 +292,7 @@ class TableSpace(ScaledSpace):
         named = dict(zip(self.names, values.T, strict=True))
         return np.all([holds(constraint, fields, named) for constraint in self.constraints], axis=0)
 
-    def quantise(self, x: Tensor | NDArray[Any]) -> NDArray[Any]:
+    def quantise(self, x: Tensor | Array) -> Array:
         return self.encoded(self.values(x))
 
     def rounded(self, x: Tensor) -> Tensor:

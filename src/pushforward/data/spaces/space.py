@@ -40,8 +40,11 @@ PICTURE_FILES = {
     ".gif": ".gif (noise to data)",
 }
 REDRAWS = 20
+Array = NDArray[Any]
+Floats = NDArray[np.float64]
+Integers = NDArray[np.int64]
 # Samples in data units, and their exact values if they have any (see `Encoder.values`)
-Samples = tuple[NDArray[Any], NDArray[np.float64] | None]
+Samples = tuple[Array, Floats | None]
 
 
 class Space(ABC):
@@ -105,7 +108,7 @@ class Space(ABC):
 
     @classmethod
     @abstractmethod
-    def accepts(cls, x: NDArray[Any]) -> bool:
+    def accepts(cls, x: Array) -> bool:
         """Return whether an array (n, *shape) contains stored examples of this kind."""
 
     @classmethod
@@ -115,7 +118,7 @@ class Space(ABC):
 
     @classmethod
     @abstractmethod
-    def measured(cls, x: NDArray[Any], **names: Any) -> Self:
+    def measured(cls, x: Array, **names: Any) -> Self:
         """Build the space of a training split from measured units.
 
         Args:
@@ -136,7 +139,7 @@ class Space(ABC):
         """Round data units to the precision of files, float32 (n, *shape)."""
 
     @abstractmethod
-    def quantise(self, x: Tensor | NDArray[Any]) -> NDArray[Any]:
+    def quantise(self, x: Tensor | Array) -> Array:
         """Convert data units (n, *shape) to stored values."""
 
     @abstractmethod
@@ -264,7 +267,7 @@ class Space(ABC):
         """Number of samples to draw if n are compared and there are some training examples."""
         return n
 
-    def recoded(self, x: Tensor, space: Space) -> tuple[Tensor, NDArray[np.float64] | None]:
+    def recoded(self, x: Tensor, space: Space) -> tuple[Tensor, Floats | None]:
         """Convert samples of a model of this space to another space of the same shape.
 
         Args:
@@ -297,13 +300,13 @@ class Space(ABC):
             return None
         return frame.to_numpy(), None
 
-    def notes(self, values: NDArray[np.float64], name: str) -> list[str]:
+    def notes(self, values: Floats, name: str) -> list[str]:
         """Describe exact values of samples that the data set called ``name`` does not have."""
         return []
 
     # Pictures and files
 
-    def drawing(self, examples: NDArray[Any]) -> NDArray[Any]:
+    def drawing(self, examples: Array) -> Array:
         """Convert samples to a form that can be drawn.
 
         Args:
@@ -411,7 +414,7 @@ def kinds() -> tuple[type[Space], ...]:
     return (*map(at, SPACES), *spec.plugins(Space))
 
 
-def kind_of(x: NDArray[Any]) -> type[Space]:
+def kind_of(x: Array) -> type[Space]:
     """Return the first kind of data that accepts an array (n, *shape).
 
     Raises:
@@ -428,7 +431,7 @@ def kind_of(x: NDArray[Any]) -> type[Space]:
 
 
 def measure(
-    x: NDArray[Any],
+    x: Array,
     conditions: Mapping[str, ConditionKind] | None = None,
     *,
     columns: Sequence[str] = (),
@@ -490,23 +493,23 @@ class Encoder:
         return tuple(self.data.space.shape)
 
     @cached_property
-    def training(self) -> NDArray[Any]:
+    def training(self) -> Array:
         """All training examples; images as stored, in uint8."""
         train = self.data.train
         return train.x.reshape(len(train), -1)
 
-    def values(self, x: Tensor) -> NDArray[np.float64] | None:
+    def values(self, x: Tensor) -> Floats | None:
         """Exact values of examples in data units, (n, columns).
 
         None if they have no other values.
         """
         return None
 
-    def of(self, x: Tensor, values: NDArray[np.float64] | None = None) -> NDArray[Any]:
+    def of(self, x: Tensor, values: Floats | None = None) -> Array:
         """Convert examples in data units, (n, *shape), or their exact values, if they are known."""
         return x.flatten(1).numpy()
 
-    def at(self, split: Split, index: Any) -> NDArray[Any]:
+    def at(self, split: Split, index: Any) -> Array:
         """Convert the examples of a split at some indices."""
         return self.of(split.data_units(index))
 
@@ -514,8 +517,8 @@ class Encoder:
         self,
         x: Tensor,
         n: int,
-        reference: NDArray[np.int64],
-        values: NDArray[np.float64] | None = None,
+        reference: Integers,
+        values: Floats | None = None,
         learned: Any = None,
     ) -> dict[str, Any]:
         """Build the arguments of `pushforward.metrics.Samples` that come from examples of a model.
@@ -533,9 +536,7 @@ class Encoder:
             "training": self.training,
         }
 
-    def of_real(
-        self, split: Split, picked: NDArray[np.int64], reference: NDArray[np.int64]
-    ) -> dict[str, Any]:
+    def of_real(self, split: Split, picked: Integers, reference: Integers) -> dict[str, Any]:
         """Build the arguments of `pushforward.metrics.Samples` for real examples.
 
         Args:

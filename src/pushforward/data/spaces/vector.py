@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from pushforward.conditions.kind import ConditionKind, checked
 from pushforward.data.images.image_store import level_counts
-from pushforward.data.spaces.space import Space
+from pushforward.data.spaces.space import Array, Floats, Space
 from pushforward.errors import DataError
 
 if TYPE_CHECKING:
@@ -119,7 +119,7 @@ class ScaledSpace(Space):
             return x
         return x.clamp(self._broadcast(self.low, x), self._broadcast(self.high, x))
 
-    def quantise(self, x: Tensor | NDArray[Any]) -> NDArray[Any]:
+    def quantise(self, x: Tensor | Array) -> Array:
         import torch
 
         if isinstance(x, torch.Tensor):
@@ -140,7 +140,7 @@ class ScaledSpace(Space):
         return type(self)(shape, (0.0,) * count, (1.0,) * count, conditions=self.conditions)
 
     @classmethod
-    def accepts(cls, x: NDArray[Any]) -> bool:
+    def accepts(cls, x: Array) -> bool:
         return x.ndim == 1 + len(cls.sides) and x.dtype == cls._stored()
 
     @classmethod
@@ -149,7 +149,7 @@ class ScaledSpace(Space):
         return f"{cls._stored()} {cls.noun}s (n, {', '.join(cls.sides)}){how}"
 
     @classmethod
-    def measured(cls, x: NDArray[Any], **names: Any) -> Self:
+    def measured(cls, x: Array, **names: Any) -> Self:
         if cls.levels is None:
             mean, std, binary = _column_statistics(x, 1 + cls.axis)
         else:
@@ -196,7 +196,7 @@ class VectorSpace(ScaledSpace):
                 f"{len(self.columns)} column names do not match {self.shape[0]} columns."
             )
 
-    def quantise(self, x: Tensor | NDArray[Any]) -> NDArray[Any]:
+    def quantise(self, x: Tensor | Array) -> Array:
         rounded = super().quantise(x)
         if self.integer:
             rounded[:, self.integer] = np.rint(rounded[:, self.integer])
@@ -224,9 +224,7 @@ class VectorSpace(ScaledSpace):
         return tables
 
 
-def _level_statistics(
-    x: NDArray[np.uint8], axis: int
-) -> tuple[NDArray[np.float64], NDArray[np.float64], bool]:
+def _level_statistics(x: NDArray[np.uint8], axis: int) -> tuple[Floats, Floats, bool]:
     # images that stay on disk were counted when they were first read
     if hasattr(x, "level_counts"):
         counts = x.level_counts()
@@ -241,9 +239,7 @@ def _level_statistics(
     return mean, np.sqrt(variance), used.tolist() == [0, 255]
 
 
-def _column_statistics(
-    x: NDArray[Any], axis: int
-) -> tuple[NDArray[np.float64], NDArray[np.float64], bool]:
+def _column_statistics(x: Array, axis: int) -> tuple[Floats, Floats, bool]:
     axes = tuple(other for other in range(x.ndim) if other != axis)
     entries = x.size // x.shape[axis]
     mean = sum(np.sum(x[b], axis=axes, dtype=np.float64) for b in _blocks(x)) / entries
@@ -255,6 +251,6 @@ def _column_statistics(
     return mean, np.where(constant, 0.0, np.sqrt(variance)), binary
 
 
-def _blocks(x: NDArray[Any]) -> list[slice]:
+def _blocks(x: Array) -> list[slice]:
     chunk = max(1, _CHUNK_ELEMENTS // max(1, math.prod(x.shape[1:])))
     return [slice(start, start + chunk) for start in range(0, len(x), chunk)]

@@ -313,14 +313,8 @@ class Membership:
 
 
 COMPARED = 5000  # Rows of either side that are compared, at most: time grows with their square
-
-
 LEVELS = 30
-
-
 LEAST = 20  # Rows of a block by which errors are measured, at least
-
-
 WHERE = "with numbers in units of their range and categories as indicators"
 
 
