@@ -293,8 +293,8 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("len(self.fields) + place] = 1.0", "len(self.fields) + place] = 0.0", "table_denoiser"),
         ("            warn(", "            (", "given_values"),
         (
-            "columns = [field.nearest(values[:, place])",
-            "columns = [(values[:, place])",
+            "field.encode(field.nearest(values[:, place]))",
+            "field.encode(values[:, place])",
             "given_values",
         ),
         ("> ROUNDING * np.ptp(field.range)", "> 0 * np.ptp(field.range)", "given_values"),

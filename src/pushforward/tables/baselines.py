@@ -53,7 +53,8 @@ class RowMixture(Transport):
         self, space: TableSpace, weights: Tensor, logits: Tensor, means: Tensor, deviations: Tensor
     ) -> None:
         super().__init__()
-        self.space, self.layout = space, Coordinates(space)
+        self.space = space
+        self.layout = Coordinates(space)
         for name, value in {
             "weights": weights,
             "logits": logits,
@@ -123,7 +124,8 @@ class _Rows:
     """Sufficient statistics of rows under products of categorical and normal columns."""
 
     def __init__(self, rows: Tensor, layout: Coordinates) -> None:
-        self.layout, self.counts = layout, rows.index_fill(1, layout.scores, 0.0)
+        self.layout = layout
+        self.counts = rows.index_fill(1, layout.scores, 0.0)
         self.gates = layout.gated(rows)
         self.first = self.gates * rows[:, layout.scores]
         self.second = self.first * rows[:, layout.scores]

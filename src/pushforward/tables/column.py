@@ -145,12 +145,11 @@ def with_gaps(fields: Sequence[Column], missing: Mask) -> Iterator[tuple[int, Co
             yield place, field, rows
 
 
-# the share of itself by which a number may change without a word where its cell stays the same
+# Relative change of a number that is not reported if its cell stays the same
 SAME = 1e-6
-MOST = 5  # how many values of a column a warning names
-ROUNDING = (
-    1e-4  # the share of its range by which a value of an open column may change without a word
-)
+MOST = 5  # values of a column that a warning names
+# Change of a value of an open column that is not reported, relative to the range of the column
+ROUNDING = 1e-4
 
 
 @dataclass(frozen=True)
@@ -204,9 +203,10 @@ class Known(ConditionKind):
         """
         import torch
 
-        columns = [field.nearest(values[:, place]) for place, field in enumerate(self.fields)]
-        parts = [field.encode(column) for field, column in zip(self.fields, columns, strict=True)]
-        parts = [part * (marks[:, place, None] > 0) for place, part in enumerate(parts)]
+        parts = []
+        for place, field in enumerate(self.fields):
+            coordinates = field.encode(field.nearest(values[:, place]))
+            parts.append(coordinates * (marks[:, place, None] > 0))
         return torch.from_numpy(np.concatenate([*parts, marks], axis=1).astype(np.float64))
 
     def entered(self, values: Tensor, entry: str, request: Any, n: int) -> Tensor:
@@ -231,13 +231,12 @@ class Known(ConditionKind):
                 "samples."
             )
         numbers = np.array([_value(field, cell) for cell in cells])
-        if sentences := _replaced(field, cells, numbers):
+        sentences = _replaced(field, cells, numbers)
+        if sentences:
             warn(" ".join(sentences[:MOST]), stacklevel=2)
-        coordinates = torch.from_numpy(
-            field.encode(field.nearest(numbers)).astype(np.float64)
-        ).expand(n, -1)
+        coordinates = field.encode(field.nearest(numbers)).astype(np.float64)
         values = values.clone()
-        values[:, start : start + field.width] = coordinates
+        values[:, start : start + field.width] = torch.from_numpy(coordinates)
         values[:, self.shape[0] - len(self.fields) + place] = 1.0
         return values
 
@@ -245,7 +244,9 @@ class Known(ConditionKind):
         field = self.fields[self.entries.index(entry)]
         numbers = np.array([_value(field, request)])
         sentences = _replaced(field, [request], numbers)
-        return field.cells(field.nearest(numbers))[0] if sentences else request, sentences
+        if sentences:
+            request = field.cells(field.nearest(numbers))[0]
+        return request, sentences
 
     def draw(self, u: Tensor, bounds: Tensor) -> Tensor:
         return self.blank(len(u), u.device)

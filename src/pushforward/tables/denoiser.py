@@ -100,9 +100,8 @@ LEAST_LOGIT = -1e9
 LEAST_LOG = -87.0
 HIGHEST = 16.0  # The highest frequency of a wave, in radians for a standard deviation of a score
 MOST_WAVES = 64  # Frequencies at most: more are no different between 1 and `HIGHEST`
-FARTHEST = (
-    5.0  # Noise that is farther from 0 counts as so much, where a map turns it into Gumbel numbers
-)
+# Noise of a map is clipped to this before it becomes Gumbel numbers
+FARTHEST = 5.0
 REACH = 1.5  # The greatest logarithm of a column's factor
 # Parts of a nat in which the logarithm of a column's factor is counted: whole numbers are the same
 # in every process and copy
@@ -169,12 +168,10 @@ class TableDenoiser(Denoiser):
             preconditioning=preconditioning,
             unconditional=unconditional,
         )
-        self.table, self.clock, self.waves, self.sampling = (
-            table,
-            clock,
-            whole("waves", waves, 0),
-            sampling,
-        )
+        self.table = table
+        self.clock = clock
+        self.waves = whole("waves", waves, 0)
+        self.sampling = sampling
         self.layout = Coordinates(table)
         if waves > MOST_WAVES:
             raise UsageError(f"waves must be at most {MOST_WAVES}, got {waves}.")
@@ -279,9 +276,8 @@ class TableDenoiser(Denoiser):
         )
         if "span" in columns:
             noisy = noisy + columns["span"] * scaled * layout.discrete
-            own = (
-                own + columns["span"] * gumbel(scaled.clamp(-FARTHEST, FARTHEST)) * layout.discrete
-            )
+            drawn = gumbel(scaled.clamp(-FARTHEST, FARTHEST))
+            own = own + columns["span"] * drawn * layout.discrete
         reach = columns["alpha"] * self.factors / self._width(columns)
         output = call(
             self.network, self.features(noisy, given, reach), self._times(columns, x_t), condition
@@ -472,12 +468,10 @@ class TableDenoising(DenoiserMethod):
         share("known", known, " of rows")
         self.denoiser = denoiser
         self.space = denoiser.table
-        self.times, self.weight, self.known, self.rate = (
-            times or Stratified(Uniform()),
-            weight or Flat(),
-            known,
-            rate,
-        )
+        self.times = times or Stratified(Uniform())
+        self.weight = weight or Flat()
+        self.known = known
+        self.rate = rate
         self.solver = solver or DPM(order=2)
         self.steps = steps
         self.grid = grid

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -208,8 +209,7 @@ class RowEncoder(Encoder):
 
     representation = (
         "values of the file: numbers in standard deviations of the training rows, "
-        "indicators of "
-        "categories and gaps"
+        "indicators of categories and gaps"
     )
 
     def __init__(self, data: Dataset) -> None:
@@ -221,7 +221,8 @@ class RowEncoder(Encoder):
     @property
     def digest(self) -> str:
         # features depend on coordinates, which may round the values of rows
-        return hashlib.sha256(self.data.held_out.hashes.tobytes()).hexdigest()
+        content = self.data.held_out.hashes.tobytes() + Path(__file__).read_bytes()
+        return hashlib.sha256(content).hexdigest()
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -297,13 +298,7 @@ class RowEncoder(Encoder):
         return np.concatenate(blocks)
 
     @cached_property
-    def _embedding(
-        self,
-    ) -> tuple[
-        Floats,
-        Floats,
-        Callable[[Floats], Floats],
-    ]:
+    def _embedding(self) -> tuple[Floats, Floats, Callable[[Floats], Floats]]:
         known = _values(self.space, rows_at(self.data.train, slice(None)))
         table = table_of(self.space, known[:1], known[:1])
         counts = [len(names) for names in table.labels]
