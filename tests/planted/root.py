@@ -71,11 +71,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("(x_s - part * x_t) / (1 - part)", "x_s", "table_students"),
         ("values = values * known[:, self.layout.owner]", "values = values * 1", "table_students"),
         ("(v - target).square()", "(estimate.v - target).square()", "table_students"),
-        (
-            "gumbel(scaled.clamp(-FARTHEST, FARTHEST)) * layout.discrete",
-            "0 * layout.discrete",
-            "table_students",
-        ),
+        ('columns["span"] * drawn * layout.discrete', 'columns["span"] * drawn', "table_students"),
         (
             'noisy = noisy + columns["span"]',
             'noisy = noisy + 0 * columns["span"]',

@@ -20,7 +20,7 @@ from pushforward.files import replacing
 from pushforward.tables.column import Floats, Integers, Known, Mask
 from pushforward.tables.columns import Category
 from pushforward.tables.constraints import beyond_ranges, holds
-from pushforward.tables.reading.csv_dialect import GappyFile, Layout, chosen_columns, gappy_values
+from pushforward.tables.reading.csv_dialect import GappyFile, chosen_columns, gappy_values
 from pushforward.tables.reading.frames import (
     filled_frame,
     frame_table,
@@ -111,13 +111,10 @@ class Imputed:
     def broken(self, rows: Sequence[int]) -> tuple[str, ...]:
         """Return the constraints of the table that some rows violate in some draw."""
         fields = {field.name: field for field in self.space.fields}
-        drawn = [dict(zip(fields, draw[list(rows)].T, strict=True)) for draw in self.values]
+        every = self.values[:, list(rows)].reshape(-1, len(fields))
+        values = dict(zip(fields, every.T, strict=True))
         constraints = self.space.constraints
-        return tuple(
-            c.text
-            for c in constraints
-            if not all(holds(c, fields, values).all() for values in drawn)
-        )
+        return tuple(c.text for c in constraints if not holds(c, fields, values).all())
 
     def cells(self, draw: int = 0) -> dict[str, dict[int, str]]:
         """Return the filled-in values in the format of the table, by column and row."""
@@ -204,34 +201,11 @@ def impute(
     """
     transport = getattr(run, "transport", run)
     name, kind = known_columns(transport)
-    fields = transport.space.fields
-    layout = getattr(transport.space, "layout", Layout())
-    if isinstance(table, (str, Path)) and Path(table).suffix.lower() == ".parquet":
-        table = parquet_frame(Path(table))
-    there: Sequence[str] = [field.name for field in fields]
-    source: Any = None
-    if isinstance(table, (str, Path)):
-        source = GappyFile.read(Path(table), there, layout)
-        chosen = chosen_columns(fields, only, source.header)
-        values, missing = source.values(fields, layout.missing)
-    elif is_frame(table):
-        source = table
-        raw = frame_table(table)
-        chosen = chosen_columns(fields, only, raw.names)
-        values, missing = gappy_values("The frame", raw.columns, fields, layout.missing)
-    else:
-        chosen = chosen_columns(fields, only, there)
-        values = np.asarray(table, dtype=np.float64)
-        missing = np.isnan(values)
-        if values.ndim != 2 or values.shape[1] != len(fields):
-            raise DataError(
-                f"Got values of shape {values.shape}; expected (n, {len(fields)}): "
-                f"{', '.join(there)}."
-            )
+    space = transport.space
+    source, values, missing, chosen = _read(table, space, only)
     draws = whole("draws", draws, 1)
     seed = whole("seed", seed)
     batch = whole("batch", batch, 1)
-    space = transport.space
     stay = missing & ~chosen
     missing = missing & chosen
     rows = np.flatnonzero(missing.any(1))
@@ -240,7 +214,7 @@ def impute(
     marks = np.where(missing[rows] | rare, -1, ~np.isnan(values[rows]) | known_missing)
     condition = kind.of(values[rows], marks)
     out = np.repeat(values[None], draws, axis=0)
-    possible = _met(space, values[rows])
+    possible = space.met(values[rows])
     seeds = seed + rows + (seed + rows) // PERIOD * 2**40
     tally = Tally()
     unmet = np.zeros(len(rows), dtype=bool)
@@ -250,21 +224,54 @@ def impute(
             for start in range(0, len(waiting), batch):
                 part = waiting[start : start + batch]
                 index = rows[part]
-                filled = _rows(
-                    transport, {name: condition[part]}, seeds[part] + draw * PERIOD, turn
-                )
+                given = {name: condition[part]}
+                filled = _rows(transport, given, seeds[part] + draw * PERIOD, turn)
                 out[draw, index] = np.where(missing[index], filled, values[index])
-            broken = waiting[possible[waiting] & ~_met(space, out[draw, rows[waiting]])]
-            tally.drawn, tally.refused = tally.drawn + len(waiting), tally.refused + len(broken)
+            broken = waiting[possible[waiting] & ~space.met(out[draw, rows[waiting]])]
+            tally.drawn += len(waiting)
+            tally.refused += len(broken)
             waiting = broken
             if not len(waiting):
                 break
         unmet[waiting] = True
-    shares = tally.share, tuple(rows[unmet].tolist()), tuple(rows[~possible].tolist())
-    imputed = Imputed(out, missing, space, source, *shares)
+    imputed = Imputed(
+        out,
+        missing,
+        space,
+        source,
+        drawn_again=tally.share,
+        unmet=tuple(rows[unmet].tolist()),
+        given_unmet=tuple(rows[~possible].tolist()),
+    )
     if imputed.beyond:
         warn(imputed.beyond, stacklevel=2)
     return imputed
+
+
+def _read(
+    table: Any, space: TableSpace, only: Sequence[str] | str | None
+) -> tuple[Any, Floats, Mask, Mask]:
+    """Read values; returns their source, values, missing cells, and the columns to fill."""
+    fields = space.fields
+    absent = space.layout.missing
+    if isinstance(table, (str, Path)) and Path(table).suffix.lower() == ".parquet":
+        table = parquet_frame(Path(table))
+    if isinstance(table, (str, Path)):
+        file = GappyFile.read(Path(table), space.names, space.layout)
+        chosen = chosen_columns(fields, only, file.header)
+        return file, *file.values(fields, absent), chosen
+    if is_frame(table):
+        raw = frame_table(table)
+        chosen = chosen_columns(fields, only, raw.names)
+        return table, *gappy_values("The frame", raw.columns, fields, absent), chosen
+    chosen = chosen_columns(fields, only, space.names)
+    values = np.asarray(table, dtype=np.float64)
+    if values.ndim != 2 or values.shape[1] != len(fields):
+        raise DataError(
+            f"Got values of shape {values.shape}; expected (n, {len(fields)}): "
+            f"{', '.join(space.names)}."
+        )
+    return None, values, np.isnan(values), chosen
 
 
 def known_columns(transport: Transport) -> tuple[str, Known]:
@@ -274,28 +281,19 @@ def known_columns(transport: Transport) -> tuple[str, Known]:
             return name, kind
     raise UsageError(
         "Only table models trained with flow, ddpm or edm can fill in missing cells. Train one: "
-        "`pushforward "
-        "train flow --data FILE` (with `table=True` if the file is read as vectors)."
+        "`pushforward train flow --data FILE` (with `table=True` if the file is read as vectors)."
     )
-
-
-def _met(space: TableSpace, values: Floats) -> Mask:
-    if space.constraints:
-        return space.met(values)
-    return np.ones(len(values), dtype=bool)
 
 
 @torch.no_grad()
 def _rows(
     transport: Transport, condition: dict[str, torch.Tensor], seeds: Integers, turn: int
 ) -> Floats:
-    draws = ExampleDraws(
-        seeds.tolist(), name=f"sample/again {turn}" if turn else "sample", device=transport.device
-    )
+    name = f"sample/again {turn}" if turn else "sample"
+    draws = ExampleDraws(seeds.tolist(), name=name, device=transport.device)
     given = {name: part.to(transport.device) for name, part in condition.items()}
     x = finite(transport(transport.noise(draws), given, draws))
     space = transport.space
     assert isinstance(space, TableSpace)
-    return space.values(
-        space.finished(space.to_data(x).float().cpu(), condition, draws.stream("digits").normal)
-    )
+    x = space.to_data(x).float().cpu()
+    return space.values(space.finished(x, condition, draws.stream("digits").normal))

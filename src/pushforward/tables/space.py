@@ -290,7 +290,10 @@ class TableSpace(ScaledSpace):
     def met(self, values: Floats) -> Mask:
         fields = {field.name: field for field in self.fields}
         named = dict(zip(self.names, values.T, strict=True))
-        return np.all([holds(constraint, fields, named) for constraint in self.constraints], axis=0)
+        met = np.ones(len(values), dtype=bool)
+        for constraint in self.constraints:
+            met &= holds(constraint, fields, named)
+        return met
 
     def quantise(self, x: Tensor | Array) -> Array:
         return self.encoded(self.values(x))
