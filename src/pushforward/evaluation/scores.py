@@ -7,6 +7,7 @@ import inspect
 import json
 import math
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -100,13 +101,12 @@ def check_applicable(names: Sequence[str] | None, data: Dataset) -> None:
         reference_classes=classes,
         classes=len(data.space.classes),
     )
-    known = [
-        name
-        for metric in METRICS.values()
-        if metric().applies(samples)
-        for name in metric.scores
-        if name not in getattr(metric(), "left_out", lambda _: ())(samples)
-    ]
+    known: list[str] = []
+    for kind in METRICS.values():
+        metric = kind()
+        if metric.applies(samples):
+            left_out = metric.left_out(samples) if hasattr(metric, "left_out") else ()
+            known += [name for name in kind.scores if name not in left_out]
     refused = []
     for name in own:
         ((metric, scores),) = chosen([name])
@@ -232,14 +232,11 @@ def floors(
     for name, row in drawn.items():
         values = tuple(score.number for score in row)
         spread = deviation(values) / rest if len(row) > 1 else 0.0
-        measured[name] = Score(
-            float(np.mean(values)), spread, values=values, n=n, extra=mean_extra(row)
-        )
+        mean = float(np.mean(values))
+        measured[name] = Score(mean, spread, values=values, n=n, extra=mean_extra(row))
     if paths:
-        write_cached(
-            paths[-1],
-            json.dumps({name: score.to_plain() for name, score in measured.items()}).encode(),
-        )
+        plain = {name: score.to_plain() for name, score in measured.items()}
+        write_cached(paths[-1], json.dumps(plain).encode())
     return measured
 
 
@@ -255,12 +252,12 @@ def _redrawn(
     encoder = dataset.space.encoder(dataset)
     used = np.unique(np.concatenate(picks))
     references = [reference_examples(len(held_out), n, redraw) for redraw in range(len(picks))]
-    of_drawn = _in_parts(split, used, MOST, lambda examples: features(examples, n, real=True))
-    of_held_out = _in_parts(
-        held_out, np.arange(len(held_out)), MOST, lambda examples: features(examples, n, real=True)
-    )
-    read = _reads_classes(choice, dataset, features)
-    classes = _in_parts(split, used, EXAMPLES, features.classify) if read else None
+    of_real = partial(features, n=n, real=True)
+    of_drawn = _in_parts(split, used, MOST, of_real)
+    of_held_out = _in_parts(held_out, np.arange(len(held_out)), MOST, of_real)
+    classes = None
+    if _reads_classes(choice, dataset, features):
+        classes = _in_parts(split, used, EXAMPLES, features.classify)
     copies = {}
     if split is dataset.train:
         for number, (metric, _) in enumerate(choice):
@@ -284,7 +281,9 @@ def _redrawn(
                 continue
             if number not in copies:
                 scores |= measured(samples, [(metric, names)])
-            elif (flags := copies[number]) is not None:
+                continue
+            flags = copies[number]
+            if flags is not None:
                 scores |= dict.fromkeys(names, Score(float(flags[at].mean())))
         yield scores
 
@@ -292,8 +291,10 @@ def _redrawn(
 def _in_parts(
     split: Split, index: np.ndarray, size: int, work: Callable[[Tensor], np.ndarray]
 ) -> np.ndarray:
-    parts = [index[start : start + size] for start in range(0, len(index), size)]
-    return np.concatenate([work(split.data_units(part)) for part in parts])
+    parts = []
+    for start in range(0, len(index), size):
+        parts.append(work(split.data_units(index[start : start + size])))
+    return np.concatenate(parts)
 
 
 def copied(
@@ -325,9 +326,8 @@ def copied(
         examples = x[used[block_places]].astype(np.float32)
         if x.dtype == np.uint8:
             examples = examples / np.float32(255)
-        copies[block_places], threshold = near_copies(
-            examples, selected(x, others), reference, scale
-        )
+        training = selected(x, others)
+        copies[block_places], threshold = near_copies(examples, training, reference, scale)
         if threshold == 0:
             return None
     return copies
