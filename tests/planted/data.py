@@ -210,9 +210,8 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("super().to_model(x.float())", "super().to_model(x)", "table_digits"),
         ("f field.open", "f field.scores", "table_digits"),
         (
-            "\n            start for field, start in zip(self.fields, self.starts, strict=False) "
-            "if field.scores\n        ",
-            "start for field, start in zip(self.fields, self.starts, strict=False)",
+            "for field, start, _ in self.spans if field.scores",
+            "for field, start, _ in self.spans if True",
             "table_models",
         ),
         ("<= {0, len(self.fields)}", "not in range(99)", "table_kinds"),

@@ -184,8 +184,8 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ),
         ('if redraw >= getattr(metric, "floor_redraws", redraw + 1):', "if False:", "table_report"),
         (
-            'if name not in getattr(metric(), "left_out", lambda _: ())(samples)',
-            "",
+            "for name in kind.scores if name not in left_out",
+            "for name in kind.scores if True",
             "given_samples",
         ),
     ],

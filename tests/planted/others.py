@@ -34,7 +34,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("ing & chosen", "ing", "imputation"),
         ("| known_missing)", ")", "imputation"),
         ("np.array([field.missing for field in space.fields])", "True", "imputation"),
-        ("if not all(holds(c, fields, values).all()", "if not all(True", "imputation"),
+        ("if not holds(c, fields, values).all()", "if True", "imputation"),
         ("    if imputed.beyond:", "    if False:", "given_values"),
         ("~self.missing[rows], places", "~self.missing[rows] & False, places", "given_values"),
         ("np.where(missing[index], filled, values[index])", "filled", "imputation"),

@@ -64,11 +64,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("(x_s - part * x_t) / (1 - part)", "x_s", "table_students"),
         ("values = values * known[:, self.layout.owner]", "values = values * 1", "table_students"),
         ("(v - target).square()", "(estimate.v - target).square()", "table_students"),
-        (
-            "gumbel(scaled.clamp(-FARTHEST, FARTHEST)) * layout.discrete",
-            "0 * layout.discrete",
-            "table_students",
-        ),
+        ('columns["span"] * drawn * layout.discrete', 'columns["span"] * drawn', "table_students"),
         (
             'noisy = noisy + columns["span"]',
             'noisy = noisy + 0 * columns["span"]',
@@ -272,8 +268,8 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("len(self.fields) + place] = 1.0", "len(self.fields) + place] = 0.0", "table_denoiser"),
         ("            warn(", "            (", "given_values"),
         (
-            "columns = [field.nearest(values[:, place])",
-            "columns = [(values[:, place])",
+            "field.encode(field.nearest(values[:, place]))",
+            "field.encode(values[:, place])",
             "given_values",
         ),
         ("> ROUNDING * np.ptp(field.range)", "> 0 * np.ptp(field.range)", "given_values"),

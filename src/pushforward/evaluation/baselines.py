@@ -14,14 +14,18 @@ from pushforward.evaluation.features import strongest
 from pushforward.transports import Transport
 
 FULL = 1024  # Columns up to which the full covariance is used
-RANK = 256  # Directions that are kept for more columns; the rest of the variance is independent noise per column
+# Directions that are kept for more columns; the rest of the variance is independent noise per
+# column
+RANK = 256
 SHRINKAGE = (
     1e-3  # Share of each covariance that is replaced by independent noise of the same variance
 )
 
 
 class GaussianBaseline(Transport):
-    """One Gaussian per class, or one in total for unlabelled data; x = mean + z_1 factor + z_2 residual.
+    """One Gaussian per class, or one in total for unlabelled data.
+
+    X = mean + z_1 factor + z_2 residual.
 
     Args:
         space: Space of the data.
@@ -47,7 +51,10 @@ class GaussianBaseline(Transport):
 
     @classmethod
     def fit(cls, dataset: Dataset) -> GaussianBaseline:
-        """Fit Gaussians to the training split; a class without examples gets the Gaussian of all examples."""
+        """Fit Gaussians to the training split.
+
+        A class without examples gets the Gaussian of all examples.
+        """
         space = dataset.space
         labels = dataset.train.labels
         examples = np.arange(len(dataset.train))
@@ -68,7 +75,8 @@ class GaussianBaseline(Transport):
     ) -> Tensor:
         """Generate examples in model units, (n, *shape).
 
-        Examples are computed one by one, because rounding in batched matrix products depends on the batch size.
+        Examples are computed one by one, because rounding in batched matrix products depends on the
+        batch size.
         """
         if condition and len(self.factors) > 1:
             labels = condition["label"].tolist()
@@ -109,7 +117,8 @@ class GaussianBaseline(Transport):
             density = torch.distributions.MultivariateNormal(
                 self.means[label].double(), scale_tril=scale, validate_args=False
             )
-            log_probs[which == label] = density.log_prob(examples[which == label])  # type: ignore[no-untyped-call]
+            own = which == label
+            log_probs[own] = density.log_prob(examples[own])  # type: ignore[no-untyped-call]
         return log_probs + self.space.log_det
 
 

@@ -101,8 +101,8 @@ class Judge:
         metrics: Names of metrics; None for all that apply.
         seed: Number added to the seed of every sampling.
         batch: Number of samples generated at a time.
-        spaces: Feature spaces (`pushforward.extractors`). Models are ranked in the first space; a few
-            scores are also computed in the others. None for the space that suits the data.
+        spaces: Feature spaces (`pushforward.extractors`). Models are ranked in the first space; a
+            few scores are also computed in the others. None for the space that suits the data.
         tell: Function called with a line of text before each long step; None to print nothing.
 
     Raises:
@@ -181,12 +181,14 @@ class Judge:
         return known
 
     def scores(self, sampler: Any, name: str = "") -> tuple[dict[str, Score], float | None]:
-        """Compute the scores over all samplings, and the fraction of samples recognised as the requested class.
+        """Compute scores over all samplings, and the fraction of samples in the requested class.
 
-        A flow from a data set is sampled once, because all its samplings start from the same examples.
+        A flow from a data set is sampled once, because all its samplings start from the same
+        examples.
 
         Args:
-            sampler: Transport, given samples, or any object with ``stream(n, seed=..., batch=...)``.
+            sampler: Transport, given samples, or any object with ``stream(n, seed=...,
+                batch=...)``.
         """
         samplings: list[dict[str, Score]] = []
         agreements = []
@@ -230,20 +232,25 @@ class Judge:
         values: np.ndarray | None = None,
         learned: torch.Tensor | np.ndarray | None = None,
     ) -> dict[str, Score]:
-        """Score one sampling in all feature spaces; arguments as in `pushforward.evaluation.scores.score`."""
+        """Score one sampling in all feature spaces.
+
+        Arguments as in `pushforward.evaluation.scores.score`.
+        """
         return self._in_spaces(partial(score, x, self.data, n=n, values=values, learned=learned))
 
     def draw(
         self, sampler: Any, seed: int, n: int | None = None
     ) -> tuple[torch.Tensor, np.ndarray | None, np.ndarray | None]:
-        """Draw samples in data units. All models receive the same labels, and the same noise if its shape is the same.
+        """Draw samples in data units.
+
+        All models receive the same labels, and the same noise if its shape is the same.
 
         Args:
             n: Number of samples; None for the number that is compared.
 
         Returns:
-            Samples, their labels or None, and the values of table rows if the coordinates of the model
-            differ from the data's, or None.
+            Samples, their labels or None, and the values of table rows if the coordinates of the
+            model differ from the data's, or None.
         """
         n = n or self.n
         seed = self.seed + seed
@@ -400,7 +407,10 @@ class Judge:
         return result, pictures
 
     def sampling(self, models: Mapping[str, Transport]) -> dict[str, SamplingCost]:
-        """Measure the sampling cost of each model: calls, operations, memory, and time in alternating rounds."""
+        """Measure the sampling cost of each model.
+
+        Calls, operations, memory, and time in alternating rounds.
+        """
         self.say("sampling time and memory" if self.plan.memory else "sampling time")
         return sampling_costs(models, most_at_once(self.data), self.plan)
 
@@ -413,7 +423,7 @@ def most_at_once(data: Dataset) -> int:
 
 
 def learns(dataset: Dataset, spaces: Spaces) -> bool:
-    """Return whether any feature space is learned, so that real-data scores use only half of the training examples."""
+    """Return whether any feature space is learned; then only half of the data gives scores."""
     return any(extractor.learns for extractor in _extractors(dataset, spaces).values())
 
 
@@ -430,10 +440,11 @@ def quality_curve(
     counts: Sequence[int],
     name: str,
 ) -> tuple[CurvePoint, ...]:
-    """Measure distances and coverage over network calls, at the numbers of steps for which there is time.
+    """Measure distances and coverage over network calls, as far as time allows.
 
     Args:
-        scores: Scores at the model's own number of steps, which replaces numbers within a factor of 1.5.
+        scores: Scores at the model's own number of steps, which replaces numbers within a factor of
+            1.5.
     """
     flow = inner_of(transport)
     if not has_steps(flow) or flow.solver.adaptive:
@@ -473,11 +484,15 @@ def quality_curve(
 
 
 def constraint_warnings(own: Space, data: Space, tally: Tally) -> tuple[str, ...]:
-    """Write warnings if the constraints of a table model differ from the data's, or if samples break them."""
+    """Write warnings if constraints differ from the data's, or samples break them."""
     warnings = own.constraint_warnings(data)
     if not tally.unmet:
         return warnings
-    unmet = f"{tally.unmet:,} scored samples still break {named_constraints(own)} after {MEASURED} further draws."
+    unmet = (
+        f"{tally.unmet:,} scored samples still break {named_constraints(own)} after "
+        f"{MEASURED} "
+        "further draws."
+    )
     return *warnings, unmet
 
 
@@ -532,7 +547,7 @@ def _content_hash(file: Path) -> str:
 
 
 def flops(function: Callable[..., Any], *inputs: Any) -> int:
-    """Count the floating-point operations of matrix products, convolutions and attention in ``function(*inputs)``."""
+    """Count the floating-point operations of ``function(*inputs)``."""
     from torch.utils.flop_counter import FlopCounterMode
 
     with FlopCounterMode(display=False) as counter:

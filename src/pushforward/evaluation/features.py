@@ -1,12 +1,14 @@
 """Features in which generated and real examples are compared, fitted to a data set.
 
-An extractor (`pushforward.extractors`) converts examples to numbers, which are centred and scaled to unit total variance.
-All features except raw ones are projected onto min(64, n / 10) principal components. By default, labelled data uses the last
-hidden layer of a small classifier, unlabelled data its principal components, and toys (at most three columns, or a known truth)
-their raw columns. The classes in the channels of stacked images are recognised by the classifier of single images.
+An extractor (`pushforward.extractors`) converts examples to numbers, which are centred and scaled
+to unit total variance. All features except raw ones are projected onto min(64, n / 10) principal
+components. By default, labelled data uses the last hidden layer of a small classifier, unlabelled
+data its principal components, and toys (at most three columns, or a known truth) their raw columns.
+The classes in the channels of stacked images are recognised by the classifier of single images.
 
-Network, centre, scale and components are fitted once, on one half of the training examples (`halves`). Real-data scores use
-the other half, so that real examples are as new to the features as samples of a model.
+Network, centre, scale and components are fitted once, on one half of the training examples
+(`halves`). Real-data scores use the other half, so that real examples are as new to the features as
+samples of a model.
 """
 
 from __future__ import annotations
@@ -61,7 +63,10 @@ STATISTICS = 20_000  # Examples from which mean, variance and axes are measured 
 
 
 def cache_folder(cache: Cache = None) -> Path | None:
-    """Return the cache folder: the argument, ``PUSHFORWARD_CACHE`` or ``~/.cache/pushforward``; None for no cache."""
+    """Return the cache folder: the argument, ``PUSHFORWARD_CACHE`` or ``~/.cache/pushforward``.
+
+    None for no cache.
+    """
     given = os.path.expanduser(
         cache or os.environ.get("PUSHFORWARD_CACHE") or "~/.cache/pushforward"
     )
@@ -94,7 +99,9 @@ def read_cached(path: Path | None) -> bytes | None:
 
 
 def quantised(x: Tensor | np.ndarray, space: Space) -> Tensor:
-    """Round examples as a file would: images to 256 levels, integer columns to integers; returns float32.
+    """Round examples as a file would: images to 256 levels, integer columns to integers.
+
+    Returns float32.
 
     Args:
         x: Examples in data units, (n, *shape), or uint8 images.
@@ -105,7 +112,8 @@ def quantised(x: Tensor | np.ndarray, space: Space) -> Tensor:
         examples = x.detach().cpu()
     if tuple(examples.shape[1:]) != tuple(space.shape) or len(examples) == 0:
         raise DataError(
-            f"Expected at least one example of shape {tuple(space.shape)}, got {tuple(examples.shape)}."
+            f"Expected at least one example of shape {tuple(space.shape)}, got "
+            f"{tuple(examples.shape)}."
         )
     if examples.dtype == torch.uint8 and space.levels is not None:
         return examples.float() / (space.levels - 1)
@@ -126,13 +134,15 @@ def extracted(x: Tensor | np.ndarray, space: Space, network: nn.Module, name: st
         else:
             what = f"a {type(out).__name__}"
         raise UsageError(
-            f"The features {name} returned {what} for {len(examples)} examples; expected a tensor ({len(examples)}, features)."
+            f"The features {name} returned {what} for {len(examples)} examples; expected a tensor "
+            f"({len(examples)}, features)."
         )
     features: np.ndarray = out.flatten(1).double().cpu().numpy()
     wrong = int((~np.isfinite(features)).any(1).sum())
     if wrong:
         raise UsageError(
-            f"The features {name} are NaN or infinite for {wrong} of {len(examples)} examples with finite values."
+            f"The features {name} are NaN or infinite for {wrong} of {len(examples)} examples with "
+            "finite values."
         )
     return features
 
@@ -153,10 +163,10 @@ class Halves:
 
 
 def halves(dataset: Dataset, learned: bool = False) -> Halves:
-    """Split the training examples into two halves by a hash of their content, so that copies stay together.
+    """Split the training examples into two halves by content, so that copies stay together.
 
-    The half for features contains an example of each class, if possible. For raw features, which cannot overfit,
-    both parts contain all examples.
+    The half for features contains an example of each class, if possible. For raw features, which
+    cannot overfit, both parts contain all examples.
     """
     if kind_of(dataset) == "raw" and not learned:
         examples = np.arange(len(dataset.train))
@@ -187,7 +197,7 @@ def halves(dataset: Dataset, learned: bool = False) -> Halves:
 
 
 def _boundary(keys: NDArray[np.uint64], middle: int) -> int:
-    """The boundary between copies in sorted keys that is nearest to the middle, if it is at most an eighth away."""
+    """Find the boundary between copies nearest to the middle, at most an eighth away."""
     nearest = middle
     least = len(keys) // 8
     for side in ("left", "right"):
@@ -200,12 +210,18 @@ def _boundary(keys: NDArray[np.uint64], middle: int) -> int:
 
 
 def kind_of(dataset: Dataset) -> str:
-    """Return the default features of a data set: "raw" for toys and tables, "classifier" for labelled data, else "pca"."""
+    """Return the default features of a data set.
+
+    "raw" for toys and tables, "classifier" for labelled data, else "pca".
+    """
     return dataset.space.features(labelled(dataset), dataset.truth is not None)
 
 
 def principal(centred: np.ndarray, most: int) -> np.ndarray:
-    """Compute up to ``most`` principal axes of centred examples, (d, k), in descending order; approximate above 1,024 columns."""
+    """Compute up to ``most`` principal axes of centred examples, (d, k), in descending order.
+
+    Approximate above 1,024 columns.
+    """
     n, d = centred.shape
     if d <= 1024:
         _, vectors = np.linalg.eigh(centred.T @ centred / n)
@@ -217,14 +233,14 @@ def principal(centred: np.ndarray, most: int) -> np.ndarray:
 
 
 def strongest(centred: np.ndarray, most: int) -> tuple[np.ndarray, np.ndarray]:
-    """Approximate the leading singular vectors by four rounds of subspace iteration from a fixed start.
+    """Approximate the leading singular vectors by four rounds of subspace iteration.
 
     Args:
         centred: Centred examples, float (n, d).
 
     Returns:
-        Singular values (k,) in descending order and orthonormal axes (d, k). The last ones are inaccurate, so
-        request more than needed.
+        Singular values (k,) in descending order and orthonormal axes (d, k). The last ones are
+        inaccurate, so request more than needed.
     """
     n, d = centred.shape
     axes = np.random.Generator(np.random.Philox(0)).standard_normal(
@@ -237,7 +253,9 @@ def strongest(centred: np.ndarray, most: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 class Features:
-    """Map from examples in data units to the numbers that metrics compare; created by `fit_features`.
+    """Map from examples in data units to the numbers that metrics compare.
+
+    Created by `fit_features`.
 
     Attributes:
         name: Name of the extractor, such as "classifier", "pca" or "raw".
@@ -299,9 +317,9 @@ class Features:
     def identity(self) -> str:
         """Return a hash of everything that determines the features, 16 hexadecimal digits.
 
-        It includes data, extractor, seed, preprocessing, the version of torch and pretrained weights. It does
-        not include trained weights, whose last digits depend on the processor. If the source of the
-        extractor is unknown, it is `weights`.
+        It includes data, extractor, seed, preprocessing, the version of torch and pretrained
+        weights. It does not include trained weights, whose last digits depend on the processor. If
+        the source of the extractor is unknown, it is `weights`.
         """
         return self.determined or self.weights
 
@@ -309,7 +327,8 @@ class Features:
     def weights(self) -> str:
         """Return a hash (16 hexadecimal digits) of what determines the features.
 
-        It covers the extractor, its settings and weights, the preprocessing, the centre, the scale and the axes.
+        It covers the extractor, its settings and weights, the preprocessing, the centre, the scale
+        and the axes.
         """
         state = state_hash(self._network, {name: self.tensors[name] for name in ("mean", "axes")})
         own = (
@@ -319,7 +338,10 @@ class Features:
         return hashlib.sha256(repr((own, self.preprocessing, state)).encode()).hexdigest()[:16]
 
     def dims(self, n: int) -> int:
-        """Return the number of dimensions for n compared examples: min(64, n / 10), or all columns of raw features."""
+        """Return the number of dimensions for n compared examples.
+
+        Min(64, n / 10), or all columns of raw features.
+        """
         most = int(self._axes.shape[1])
         if self.extractor.reduces:
             return max(1, min(MOST, n // 10, most))
@@ -329,7 +351,8 @@ class Features:
         """Compute features of examples.
 
         Args:
-            x: Examples in data units, (m, *shape), which are rounded by `quantised`; images may be uint8.
+            x: Examples in data units, (m, *shape), which are rounded by `quantised`; images may be
+                uint8.
 
         Returns:
             Features, float64 (m, dims(n)).
@@ -361,7 +384,8 @@ class Features:
     def classify(self, x: Tensor | np.ndarray) -> np.ndarray:
         """Classify examples, int64 (m,).
 
-        The class of a stacked image is its mode: a number whose digits are the classes of the channels.
+        The class of a stacked image is its mode: a number whose digits are the classes of the
+            channels.
         """
         if self.channels is not None:
             classes = []
@@ -440,7 +464,8 @@ def fit_features(
                 tensors["accuracy"] = torch.tensor(features.accuracy, dtype=torch.float64)
             write_cached(path, save(tensors))
     if content is not None:
-        # another processor may round the first weights of our own networks otherwise; what a user's hold is in their state alone
+        # another processor may round the first weights of our own networks otherwise; what a user's
+        # hold is in their state alone
         ours = chosen.learns and type(chosen).__module__.startswith("pushforward.")
         own = content, None if ours else state, *seen
         release = torch.__version__.split("+")[0]
@@ -466,7 +491,7 @@ def fit_on(
     seed: int = 0,
     reads: bool = True,
 ) -> Features:
-    """Fit features to some of the training examples, without a cache and without a key (see `fit_features`)."""
+    """Fit features to some of the training examples, without a cache and without a key."""
     name, chosen = extractor
     space = dataset.space
     index = halved.fitted

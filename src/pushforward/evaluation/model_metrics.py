@@ -1,13 +1,15 @@
 """Metrics of the model itself: bits per dimension, classification accuracy score and trajectories.
 
-Flows with different paths move differently through time even if their samples are the same. They are compared on the straight
-path x_t = (1 - t) x + t z, to which any denoiser can be converted (`pushforward.denoisers.Repathed`), in model units.
+Flows with different paths move differently through time even if their samples are the same. They
+are compared on the straight path x_t = (1 - t) x + t z, to which any denoiser can be converted
+(`pushforward.denoisers.Repathed`), in model units.
 
 References:
     Liu et al., Flow Straight and Fast: Rectified Flow (2023), section 2.2, for the straightness S.
-    Tong et al., Improving and Generalizing Flow-Based Generative Models with Minibatch Optimal Transport (2024), for the path
-    energy and the normalised path energy.
-    Kingma and Gao, Understanding Diffusion Objectives (2023), for log-SNR as the axis on which losses of all paths compare.
+    Tong et al., Improving and Generalizing Flow-Based Generative Models with Minibatch Optimal
+    Transport (2024), for the path energy and the normalised path energy. Kingma and Gao,
+    Understanding Diffusion Objectives (2023), for log-SNR as the axis on which losses of all paths
+    compare.
 """
 
 from __future__ import annotations
@@ -64,18 +66,23 @@ LEVELS = 13
 FEW_COLUMNS = (
     16  # With more columns, the minimal transport cost cannot be estimated from so few examples
 )
-FURTHEST = 9.0  # The largest |log-SNR| at which losses are measured: beyond, x_t is noise or data to one part in a hundred
+# The largest |log-SNR| at which losses are measured: beyond, x_t is noise or data to one part in a
+# hundred
+FURTHEST = 9.0
 TIMES = 16
 BLOCK = 1024  # examples that are read at a time
 FITTED = 64  # Training examples on which the bound's decoder is fitted
 CODES = 500  # Latents per example for importance sampling
-# Examples whose likelihood is estimated from latents at most unless more are asked for: an example costs hundreds of decodings
+# Examples whose likelihood is estimated from latents at most unless more are asked for: an example
+# costs hundreds of decodings
 # where an iterative model's costs 16 network calls, and beyond these the standard error is small
 EXAMPLES = 1_000
-# Codes that are decoded at a time: what convolutions make of more of them leaves the processor's cache (measured in float32: a
+# Codes that are decoded at a time: what convolutions make of more of them leaves the processor's
+# cache (measured in float32: a
 # quarter slower at 2,048, 3 to 5 times slower at 12,500)
 WEIGHED = 512
-# Of the error over new samples: the parts of them that train a classifier each, and the samples of a part at least
+# Of the error over new samples: the parts of them that train a classifier each, and the samples of
+# a part at least
 PARTS = 5
 FEWEST = 10
 
@@ -83,10 +90,10 @@ FEWEST = 10
 def trace(
     flow: Flow, n: int, seed: int = 0, steps: int = 64, condition: Condition = None
 ) -> tuple[Tensor, Tensor]:
-    """Compute trajectories of a flow's ODE on the straight path, from the noise of `Transport.sample`.
+    """Compute trajectories on the straight path from the noise of `Transport.sample`.
 
-    The solver and time grid of the flow are not used. All models are solved with DPM-Solver++(2M) at equal
-    steps in log-SNR, so that their trajectories are comparable.
+    The solver and time grid of the flow are not used. All models are solved with DPM-Solver++(2M)
+    at equal steps in log-SNR, so that their trajectories are comparable.
 
     Args:
         n: Number of trajectories, at least 1.
@@ -94,8 +101,8 @@ def trace(
         condition: Tensors with n entries by name; None to draw labels as `Transport.sample` does.
 
     Returns:
-        Times (steps + 1,), float64, in descending order from t_max to 0, and states (steps + 1, n, *shape) in
-        model units, on the CPU.
+        Times (steps + 1,), float64, in descending order from t_max to 0, and states (steps + 1, n,
+        *shape) in model units, on the CPU.
     """
     given = flow.conditions(n, condition, seed)
     parts = []
@@ -124,12 +131,13 @@ def straightness(flow: Flow, n: int = 1_000, seed: int = 0, steps: int = 64) -> 
 
         S = E int_0^1 |(z - x) - v(x_t, t)|^2 dt  /  E |z - x|^2
 
-    along trajectories on the straight path, from z at t = 1 to x at t = 0. A flow with S = 0 needs one Euler
-    step. Because int v dt = z - x, S is also the path energy divided by E |z - x|^2, minus 1.
+    along trajectories on the straight path, from z at t = 1 to x at t = 0. A flow with S = 0 needs
+    one Euler step. Because int v dt = z - x, S is also the path energy divided by E |z - x|^2,
+    minus 1.
 
     Args:
-        steps: Number of solver steps. For Gaussian data, the error of S is below 0.004 with 64 steps and below
-            0.03 with 24.
+        steps: Number of solver steps. For Gaussian data, the error of S is below 0.004 with 64
+            steps and below 0.03 with 24.
 
     Returns:
         Straightness, at least 0, independent of units.
@@ -143,17 +151,17 @@ def straightness(flow: Flow, n: int = 1_000, seed: int = 0, steps: int = 64) -> 
 def path_energy(
     flow: Flow, n: int = 1_000, seed: int = 0, steps: int = 64, condition: Condition = None
 ) -> float:
-    """Compute the mean energy of a flow's trajectories on the straight path, E int_0^1 |v(x_t, t)|^2 dt.
+    """Compute the mean energy of trajectories, E int_0^1 |v(x_t, t)|^2 dt.
 
-    The minimum is W2^2, the squared Wasserstein distance between noise and data (Benamou and Brenier). Only
-    straight trajectories of an optimal plan reach it.
+    The minimum is W2^2, the squared Wasserstein distance between noise and data (Benamou and
+    Brenier). Only straight trajectories of an optimal plan reach it.
 
     Returns:
         Energy in squared model units, summed over the entries of an example.
 
     References:
-        Tong et al. (2024), the path energy PE; Benamou and Brenier, A Computational Fluid Mechanics Solution to the
-        Monge-Kantorovich Mass Transfer Problem (2000).
+        Tong et al. (2024), the path energy PE; Benamou and Brenier, A Computational Fluid Mechanics
+        Solution to the Monge-Kantorovich Mass Transfer Problem (2000).
     """
     velocity, shares = _velocities(*trace(flow, n, seed, steps, condition))
     return float(torch.einsum("t,tnd->", shares, velocity.square()) / n)
@@ -173,14 +181,14 @@ def transport_cost(
 
         NPE = | E int_0^1 |v(x_t, t)|^2 dt - W2^2 | / W2^2
 
-    W2^2 is the smallest mean squared distance between the n noise examples at which trajectories start and n
-    held-out examples, by exact assignment; within classes for models with labels. W2^2 is overestimated, and the
-    NPE of a good flow underestimated, for few examples and many columns, so compare only at equal n and with few
-    columns.
+    W2^2 is the smallest mean squared distance between the n noise examples at which trajectories
+    start and n held-out examples, by exact assignment; within classes for models with labels. W2^2
+    is overestimated, and the NPE of a good flow underestimated, for few examples and many columns,
+    so compare only at equal n and with few columns.
 
     Args:
-        n: Number of examples per side, at most the number of held-out examples. The time of the assignment
-            grows with n^3.
+        n: Number of examples per side, at most the number of held-out examples. The time of the
+            assignment grows with n^3.
 
     Returns:
         Normalised path energy, at least 0, independent of units.
@@ -209,20 +217,21 @@ def loss_by_level(
 ) -> list[dict[str, float]]:
     """Measure the error of a denoiser on held-out examples at several noise levels.
 
-        error(l) = E |v_model(x_t, t) - (alpha z - sigma x) / r|^2 / d    at  log(alpha^2 / sigma^2) = l,  r^2 = alpha^2 + sigma^2
+        error(l) = E |v_model(x_t, t) - (alpha z - sigma x) / r|^2 / d    at  log(alpha^2 / sigma^2)
+        = l,  r^2 = alpha^2 + sigma^2
 
-    v depends on the path only through the log-SNR, so errors of models with different paths are comparable.
-    Part of the error is unavoidable, because x_t does not determine its noise and data. All models use the same
-    examples and noise.
+    v depends on the path only through the log-SNR, so errors of models with different paths are
+    comparable. Part of the error is unavoidable, because x_t does not determine its noise and data.
+    All models use the same examples and noise.
 
     Args:
-        levels: Number of equally spaced log-SNRs from 9 to -9, at least 2; those outside of the denoiser's
-            path are omitted.
+        levels: Number of equally spaced log-SNRs from 9 to -9, at least 2; those outside of the
+            denoiser's path are omitted.
         examples: Maximum number of held-out examples, at least 2.
 
     Returns:
-        Dicts in descending order of log-SNR with ``log_snr``; ``error``, the mean squared error per entry in
-        squared model units; and ``spread``, its standard error over examples.
+        Dicts in descending order of log-SNR with ``log_snr``; ``error``, the mean squared error per
+        entry in squared model units; and ``spread``, its standard error over examples.
     """
     high, low = denoiser.path.log_snr_ends()
     device = torch.device("cpu")
@@ -310,15 +319,16 @@ def bits(
 ) -> Score:
     """Compute bits per dimension of held-out examples with an iterative model.
 
-    For images, this is the variational bound (`pushforward.likelihood.elbo`), whose decoder is fitted on
-    training examples. For vectors, it is minus the log density by the instantaneous change of variables
-    (`log_prob`). Models with labels are conditioned on them.
+    For images, this is the variational bound (`pushforward.likelihood.elbo`), whose decoder is
+    fitted on training examples. For vectors, it is minus the log density by the instantaneous
+    change of variables (`log_prob`). Models with labels are conditioned on them.
 
     Args:
         n: Number of held-out examples; None for all, at most 10,000.
 
     Returns:
-        Mean with its standard error over examples; ``extra`` has mean nats per example and the method.
+        Mean with its standard error over examples; ``extra`` has mean nats per example and the
+        method.
     """
     held_out = data.held_out
     conditions = transport.space.conditions
@@ -374,10 +384,11 @@ def coded_bits(
     seed: int = 0,
     batch: int = 32,
 ) -> Score:
-    """Estimate bits per dimension of held-out examples by importance sampling, log mean_k p(x, z_k) / q(z_k | x).
+    """Estimate bits per dimension by importance sampling, log mean_k p(x, z_k) / q(z_k | x).
 
-    More latents give a tighter bound. Binary values, and levels under a mixture of logistics, have probabilities.
-    Under a Gaussian, images are dequantised uniformly, so that the density bounds the probability of levels.
+    More latents give a tighter bound. Binary values, and levels under a mixture of logistics, have
+    probabilities. Under a Gaussian, images are dequantised uniformly, so that the density bounds
+    the probability of levels.
 
     Args:
         method: Method with importance weights (`HasImportanceWeights`).
@@ -450,13 +461,14 @@ def accuracy_errors(
 ) -> Errors | None:
     """Compute the standard error of a classification accuracy score.
 
-    Held-out examples are independent given the classifier, so their part is the error of a fraction. The part of
-    the samples comes from five classifiers, each trained on a fifth of the samples: the variance of their
-    accuracies, minus the contribution of held-out examples, divided by five.
+    Held-out examples are independent given the classifier, so their part is the error of a
+    fraction. The part of the samples comes from five classifiers, each trained on a fifth of the
+    samples: the variance of their accuracies, minus the contribution of held-out examples, divided
+    by five.
 
     Returns:
-        Standard errors over new samples and held-out examples, and over new held-out examples only; None for
-        fewer than 50 samples.
+        Standard errors over new samples and held-out examples, and over new held-out examples only;
+        None for fewer than 50 samples.
 
     References:
         Scheffé, The Analysis of Variance, 1959, chapter 7: two ways, of which both are drawn.
@@ -481,7 +493,7 @@ def accuracy_errors(
 
 
 def real_accuracy(data: Dataset, n: int) -> float:
-    """Compute the accuracy of a classifier trained on n real examples, which perfect samples would reach.
+    """Compute the accuracy of a classifier trained on n real examples.
 
     Args:
         n: Number of training examples, at least 2, drawn by a fixed permutation.
@@ -507,23 +519,27 @@ def check_bits(model: Run | Transport, data: Dataset, n: int | None) -> None:
     if isinstance(model, Run) and isinstance(model.method, HasImportanceWeights):
         if isinstance(model.method, VAE) and model.method.bound.beta == 0:
             raise UsageError(
-                "bpd does not support a vae trained with beta 0, whose latents have no distribution."
+                "bpd does not support a vae trained with beta 0, whose latents have no "
+                "distribution."
             )
         wanted = model.method.space.conditions
         there = data.space.conditions
         if not met(wanted, there):
             raise UsageError(
-                f"bpd: this model was trained with {described(wanted)}, but {data.name} has {described(there)}. Use data with "
+                f"bpd: this model was trained with {described(wanted)}, but {data.name} has "
+                f"{described(there)}. Use data with "
                 "the conditions of the model, or a model trained without them."
             )
     elif isinstance(transport, Latent) or not has_steps(transport):
         raise UsageError(
-            f"bpd does not support {type(transport).__name__}, which has no likelihood. Use an iterative model of the data "
+            f"bpd does not support {type(transport).__name__}, which has no likelihood. Use an "
+            "iterative model of the data "
             "itself (flow, ddpm, edm, vdm), a vae or hvae, or other metrics."
         )
     if n is not None and not 1 <= whole("n", n) <= len(data.held_out):
         raise UsageError(
-            f"bpd: `n` must be between 1 and {len(data.held_out)}, the number of held-out examples, got {n}."
+            f"bpd: `n` must be between 1 and {len(data.held_out)}, the number of held-out "
+            f"examples, got {n}."
         )
 
 
@@ -569,7 +585,8 @@ def accuracy_score(
     )
 
 
-# Functions from model, data, n (None for the default), seed and batch size to a score. They take long, so they are computed only
+# Functions from model, data, n (None for the default), seed and batch size to a score. They take
+# long, so they are computed only
 # on request.
 MODEL_METRICS: Mapping[str, Callable[[Run | Transport, Dataset, int | None, int, int], Score]] = {
     "bpd": bits_score,
@@ -622,11 +639,13 @@ def ask_model(
 def guess(
     data: Dataset, n: int, *, discrete: bool = False, conditions: Collection[str] = ()
 ) -> ModelResult | None:
-    """Compute bits per dimension of a baseline: a uniform guess for images, one Gaussian per class for vectors.
+    """Compute bits per dimension of a baseline.
+
+    A uniform guess for images, one Gaussian per class for vectors.
 
     Returns:
-        Baseline with the score "bpd"; None for tables, vectors with a singular covariance, and models with
-        conditions other than labels.
+        Baseline with the score "bpd"; None for tables, vectors with a singular covariance, and
+        models with conditions other than labels.
     """
     if data.space.no_density:
         return None
@@ -652,7 +671,10 @@ def guess(
 
 
 def levels_of(data: Dataset) -> int:
-    """Return the number of levels of image values: those in training examples, or 256 if held-out examples have others."""
+    """Return the number of levels of image values.
+
+    Those in training examples, or 256 if held-out examples have others.
+    """
     if data.space.binary:
         return 2
     used = np.zeros(256, dtype=bool)

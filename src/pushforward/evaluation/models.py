@@ -1,4 +1,7 @@
-"""Inputs of an evaluation: runs, transports and existing samples, their checks, and the contents of run folders."""
+"""Inputs of an evaluation.
+
+Runs, transports and existing samples, their checks, and the contents of run folders.
+"""
 
 from __future__ import annotations
 
@@ -82,7 +85,8 @@ def models_of(models: Any) -> dict[str, Run | Transport]:
     if isinstance(models, (str, Path)) or not isinstance(models, (Mapping, Sequence)):
         kind = type(models).__name__
         raise UsageError(
-            f'`models` must be a dict such as {{"flow": run}} or a list of runs or folders, got {kind}.'
+            '`models` must be a dict such as {"flow": run} or a list of runs or folders, got '
+            f"{kind}."
         )
     if not models:
         raise UsageError("There are no models to compare. Name at least one recipe or run.")
@@ -96,7 +100,8 @@ def models_of(models: Any) -> dict[str, Run | Transport]:
         named[name] = load(model) if isinstance(model, (str, Path)) else model
         if not isinstance(named[name], (Run, Transport)):
             raise UsageError(
-                f"Expected a run (pf.load), a run folder or a transport, got {type(model).__name__}."
+                "Expected a run (pf.load), a run folder or a transport, got "
+                f"{type(model).__name__}."
             )
     return {str(name): model for name, model in named.items()}
 
@@ -147,7 +152,8 @@ def check_model(name: str, model: Run | Transport, data: Dataset) -> None:
         if difference:
             raise UsageError(f"{name} was trained on another table than {data.name}. {difference}")
         raise UsageError(
-            f"{name} generates examples of shape {tuple(space.shape)}, but {data.name} has shape {tuple(other.shape)}."
+            f"{name} generates examples of shape {tuple(space.shape)}, but {data.name} has shape "
+            f"{tuple(other.shape)}."
         )
     if isinstance(model, Run):
         check_unseen(name, model, data)
@@ -173,18 +179,21 @@ def check_unseen(name: str, run: Run, data: Dataset) -> None:
     if None not in (run.seen.apart, data.apart) and run.seen.apart != data.apart:
         rule = "apart" if run.seen.apart else "together"
         raise UsageError(
-            f'{name} was trained with copies="{rule}", so held-out rows of {data.name} may be among its training '
+            f'{name} was trained with copies="{rule}", so held-out rows of {data.name} may be '
+            "among its training "
             f'rows. Load the data with copies="{rule}".'
         )
     if own:
         raise UsageError(
-            f"{name} was trained on {own:,} of the {len(data.held_out):,} held-out examples of {data.name}, so its "
-            "scores would be meaningless. Evaluate it on its own data or on other examples, or train a new run."
+            f"{name} was trained on {own:,} of the {len(data.held_out):,} held-out examples of "
+            f"{data.name}, so its "
+            "scores would be meaningless. Evaluate it on its own data or on other examples, or "
+            "train a new run."
         )
 
 
 def unseen_warnings(model: Run | Transport, data: Dataset) -> tuple[str, ...]:
-    """Write warnings if a model may have been trained on held-out examples, or if scores ignore its conditions."""
+    """Write warnings on held-out examples in the training, and on conditions without scores."""
     if isinstance(model, GaussianBaseline):
         return ()
     warnings = leaks(model.seen, data) if isinstance(model, Run) else ()
@@ -209,13 +218,17 @@ def unseen_warnings(model: Run | Transport, data: Dataset) -> tuple[str, ...]:
             entries += kind.entries or (name,)
     if entries:
         warnings += (
-            f"scores do not use {', '.join(entries)}, so they cannot detect a model that ignores its conditions.",
+            f"scores do not use {', '.join(entries)}, so they cannot detect a model that ignores "
+            "its conditions.",
         )
     return warnings
 
 
 def fitting(models: Iterable[Run | Transport], data: Dataset, n: int | None) -> int:
-    """Choose the number of samples per side: ``n``, or the maximum that the data and every model allow."""
+    """Choose the number of samples per side.
+
+    ``n``, or the maximum that the data and every model allow.
+    """
     if n is not None:
         return compared(data, n)
     counts = [compared(data)]
@@ -232,8 +245,16 @@ def starts_warnings(model: Run | Transport, n: int) -> tuple[str, ...]:
     if known is None:
         return ()
     source, count = known
-    moved = f"it transforms held-out examples of {source.data} instead of noise, so it is sampled only once."
-    repeats = f"it has {count:,} different examples to start from, so its {n:,} samples repeat. Use n={count} or less."
+    moved = (
+        f"it transforms held-out examples of {source.data} instead of noise, so it is sampled "
+        "only "
+        "once."
+    )
+    repeats = (
+        f"it has {count:,} different examples to start from, so its {n:,} samples repeat. "
+        "Use "
+        f"n={count} or less."
+    )
     if count < n:
         return (moved, repeats)
     return (moved,)
@@ -270,7 +291,7 @@ class Given:
         return len(self.x)
 
     def part(self, n: int, seed: int) -> tuple[Tensor, np.ndarray | None, np.ndarray | None]:
-        """Return n samples with labels and values, for the seed of a sampling (`pushforward.evaluation.results.REPEAT_SEEDS`)."""
+        """Return n samples with labels and values, for the seed of a sampling."""
         first = max(0, seed // REPEAT_SEEDS - 1) * n
         part = slice(first, first + n)
         labels = None if self.labels is None else self.labels[part]
@@ -282,47 +303,53 @@ def given_samples(samples: Any, data: Dataset) -> Given:
     """Read existing samples and check that they fit the data.
 
     Args:
-        samples: File (.npz, .npy, .csv or another table) or folder of images, data frame with the columns of
-            the data, or array (n, *shape) in data units; images may be uint8. In an .npz file, ``x`` and
-            ``label`` or ``y`` are read.
+        samples: File (.npz, .npy, .csv or another table) or folder of images, data frame with the
+            columns of the data, or array (n, *shape) in data units; images may be uint8. In an .npz
+            file, ``x`` and ``label`` or ``y`` are read.
     """
     if isinstance(samples, Given):
         return samples
     space = data.space
     name = "samples"
     classes = tuple[str, ...]()
-    split = None
+    labels = None
+    read: tuple[Any, np.ndarray | None] | None = None
     if isinstance(samples, (str, Path)):
         name = Path(samples).name
         split, classes = _read(plain_path(Path(samples)), data)
+        read = split.x, split.table_values
+        labels = split.labels
     elif is_frame(samples):
-        split = space.read_frame(samples)
+        read = space.read_frame(samples)
     elif isinstance(samples, Tensor):
-        split = Split(samples.detach().cpu().numpy())
+        read = samples.detach().cpu().numpy(), None
     elif isinstance(samples, np.ndarray):
-        split = Split(samples)
-    if split is None:
+        read = samples, None
+    if read is None:
         raise UsageError(
-            "Samples must be a path, an array, a tensor, or a data frame with the columns of the data, got "
+            "Samples must be a path, an array, a tensor, or a data frame with the columns of the "
+            "data, got "
             f"{type(samples).__name__}."
         )
-    _check_samples(name, split.x, data)
-    examples = quantised(split.x, space)
+    x, values = read
+    _check_samples(name, x, data)
+    examples = quantised(x, space)
     notes = []
-    labels = split.labels
     if labels is not None and set(classes) <= set(space.classes):
         places = [space.classes.index(each) for each in classes]
         labels = np.array(places, np.int64)[labels]
     elif labels is not None:
         labels = None
         notes.append(f"their labels are not classes of {data.name}, so labels are not scored.")
-    notes += space.notes(split, data.name)
+    if values is not None:
+        notes += space.notes(values, data.name)
     copies = 0 if space.repeats else _held_out_copies(examples, data)
     if copies:
         notes.append(
-            f"{copies:,} of the {len(examples):,} samples are held-out examples of {data.name}, so scores are not meaningful."
+            f"{copies:,} of the {len(examples):,} samples are held-out examples of {data.name}, so "
+            "scores are not meaningful."
         )
-    return Given(name, examples, labels, notes, split.table_values)
+    return Given(name, examples, labels, notes, values)
 
 
 def _check_samples(name: str, x: np.ndarray, data: Dataset) -> None:
@@ -333,7 +360,8 @@ def _check_samples(name: str, x: np.ndarray, data: Dataset) -> None:
         if data.space.has_pixels:
             hint = " Convert both with `resize=N` and `channels=rgb` or `channels=grey`."
         raise DataError(
-            f"{name} contains samples of shape {tuple(x.shape[1:])}, but {data.name} has shape {shape}.{hint}"
+            f"{name} contains samples of shape {tuple(x.shape[1:])}, but {data.name} has shape "
+            f"{shape}.{hint}"
         )
     if len(x) < LEAST:
         raise DataError(
@@ -344,14 +372,16 @@ def _check_samples(name: str, x: np.ndarray, data: Dataset) -> None:
         if not valid.all():
             wrong = int((~valid).sum())
             raise DataError(
-                f"{wrong} of {len(x)} samples in {name} contain NaN or infinite values. Remove them."
+                f"{wrong} of {len(x)} samples in {name} contain NaN or infinite values. Remove "
+                "them."
             )
         fits = x.min() >= -SLACK and x.max() <= 1 + SLACK
     else:
         fits = x.dtype == np.uint8
     if data.space.levels is not None and not fits:
         raise DataError(
-            f"{name} contains images of type {x.dtype} with values from {x.min():g} to {x.max():g}; expected uint8 from 0 "
+            f"{name} contains images of type {x.dtype} with values from {x.min():g} to "
+            f"{x.max():g}; expected uint8 from 0 "
             "to 255, or floats from 0 to 1."
         )
 
@@ -361,7 +391,8 @@ def _read(path: Path, data: Dataset) -> tuple[Split, tuple[str, ...]]:
     own = tuple(data.space.columns)
     known = space.read(path)
     if known is not None:
-        return known, ()
+        x, values = known
+        return Split(x, table_values=values), ()
     origin = data.origin or {}
     options: Any = {}
     if space.has_pixels:
@@ -391,7 +422,8 @@ def _read(path: Path, data: Dataset) -> tuple[Split, tuple[str, ...]]:
     keep = [name for name in columns if name not in given]  # conditions are not compared
     if own and columns and set(keep) != set(own):
         raise DataError(
-            f"{path} has the columns {', '.join(keep)}; expected the columns of {data.name}: {', '.join(own)}."
+            f"{path} has the columns {', '.join(keep)}; expected the columns of {data.name}: "
+            f"{', '.join(own)}."
         )
     wanted = own if own and columns else keep
     if list(wanted) != list(columns):
@@ -507,7 +539,10 @@ def _without_space(value: Any) -> Any:
 
 
 def origin_of(run: Run) -> dict[str, str]:
-    """Return command, commit, versions, machine and hashes of a training run by label; unknown entries are omitted."""
+    """Return command, commit, versions, machine and hashes of a training run by label.
+
+    Unknown entries are omitted.
+    """
     manifest = read_object(run.folder / "manifest.json")
     newest = read_object(run.folder / "checkpoints/latest.json").values()
     checkpoint = next((value for value in newest if isinstance(value, str)), "")
@@ -550,7 +585,8 @@ def moments_of(run: Run) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
                     yield int(number), {name: stored[name] for name in stored.files}
         except FAULTS as error:
             raise CheckpointError(
-                f"{path} does not contain valid samples: {error}. Delete the file; training writes it again."
+                f"{path} does not contain valid samples: {error}. Delete the file; training writes "
+                "it again."
             ) from error
 
 
@@ -590,7 +626,7 @@ def history_of(run: Run) -> list[tuple[int, np.ndarray]]:
 
 
 def landscapes_of(run: Run) -> list[tuple[int, Mapping[str, np.ndarray]]]:
-    """Return training steps and the arrays of the critic landscape stored at them (`training.monitor.critic_landscape`)."""
+    """Return training steps and the critic landscapes stored at them."""
     names = ("scores", "limits", "raw")
     return [
         (step, {name: arrays[name] for name in names})
@@ -600,7 +636,10 @@ def landscapes_of(run: Run) -> list[tuple[int, Mapping[str, np.ndarray]]]:
 
 
 def commands(run: Run) -> list[str]:
-    """Return the commands that trained and resumed a run; a comment for runs trained from Python."""
+    """Return the commands that trained and resumed a run.
+
+    A comment for runs trained from Python.
+    """
     _, *longer = [
         *(extension["budget"] for extension in run.spec.get("extended", [])),
         run.spec["budget"],

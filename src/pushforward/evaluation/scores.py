@@ -1,4 +1,4 @@
-"""Scores of generated examples, and real-data scores, which compare real examples with real examples."""
+"""Scores of generated examples, and real-data scores."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import inspect
 import json
 import math
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -45,7 +46,9 @@ MOST = 10_000  # examples that are compared at most, unless more are asked for
 GOLDEN = (
     5**0.5 - 1
 ) / 2  # multiples of it modulo 1 fill the unit interval evenly, and so does any stretch of them
-APPLICABLE = 100  # more examples than any metric needs to apply, so that few held-out examples are no reason to refuse one
+# more examples than any metric needs to apply, so that few held-out examples are no reason to
+# refuse one
+APPLICABLE = 100
 
 
 def compared(dataset: Dataset, n: int | None = None, learned: bool = False) -> int:
@@ -58,7 +61,10 @@ def compared(dataset: Dataset, n: int | None = None, learned: bool = False) -> i
     train = len(dataset.train)
     drawn = train if isinstance(dataset.truth, Stack) else len(halves(dataset, learned).drawn)
     most = min(held_out, drawn - 1)
-    sizes = f"{dataset.name} has {held_out} held-out examples and {drawn} training examples for real-data scores"
+    sizes = (
+        f"{dataset.name} has {held_out} held-out examples and {drawn} training examples for "
+        "real-data scores"
+    )
     if most < 2:
         raise DataError(
             f"{sizes}. Scores need at least 2 held-out examples and 3 training examples."
@@ -95,13 +101,12 @@ def check_applicable(names: Sequence[str] | None, data: Dataset) -> None:
         reference_classes=classes,
         classes=len(data.space.classes),
     )
-    known = [
-        name
-        for metric in METRICS.values()
-        if metric().applies(samples)
-        for name in metric.scores
-        if name not in getattr(metric(), "left_out", lambda _: ())(samples)
-    ]
+    known: list[str] = []
+    for kind in METRICS.values():
+        metric = kind()
+        if metric.applies(samples):
+            left_out = metric.left_out(samples) if hasattr(metric, "left_out") else ()
+            known += [name for name in kind.scores if name not in left_out]
     refused = []
     for name in own:
         ((metric, scores),) = chosen([name])
@@ -109,7 +114,8 @@ def check_applicable(names: Sequence[str] | None, data: Dataset) -> None:
             refused.append(name)
     if refused:
         raise UsageError(
-            f"{', '.join(refused)} cannot be computed for this data. Available metrics: {', '.join(known)}."
+            f"{', '.join(refused)} cannot be computed for this data. Available metrics: "
+            f"{', '.join(known)}."
         )
 
 
@@ -127,14 +133,14 @@ def score(
     """Score generated examples on equally many held-out examples.
 
     Args:
-        generated: Generated examples in data units, (n or more, *shape). The first n are compared; attacks on
-            tables use all.
+        generated: Generated examples in data units, (n or more, *shape). The first n are compared;
+            attacks on tables use all.
         n: Number of examples per side; None for the result of `compared`.
         metrics: Metrics, or names of metrics or scores; None for all that apply.
-        values: Values of generated table rows, float64 (n or more, columns); None to derive them from
-            coordinates, which may be rounded.
-        learned: Table rows for training a predictor of the target, as coordinates or values; None for the
-            generated rows.
+        values: Values of generated table rows, float64 (n or more, columns); None to derive them
+            from coordinates, which may be rounded.
+        learned: Table rows for training a predictor of the target, as coordinates or values; None
+            for the generated rows.
 
     Returns:
         Scores by name, in a fixed order.
@@ -142,7 +148,8 @@ def score(
     n = compared(dataset, n)
     if len(generated) < n:
         raise UsageError(
-            f"There are {len(generated)} generated examples; expected at least n = {n}. Generate more, or lower n."
+            f"There are {len(generated)} generated examples; expected at least n = {n}. Generate "
+            "more, or lower n."
         )
     choice = chosen(metrics)
     encoder = dataset.space.encoder(dataset)
@@ -172,21 +179,26 @@ def floors(
     cache: Cache = None,
     only_stored: bool = False,
 ) -> dict[str, Score]:
-    """Compute real-data scores: the scores of n training examples, which a perfect model would have.
+    """Compute real-data scores.
 
-    The examples are drawn with class frequencies of the data from those that features were not fitted on
-    (``features.halves``). The other training examples serve as the training set of metrics.
+    The scores of n training examples, which a perfect model would have.
+
+    The examples are drawn with class frequencies of the data from those that features were not
+    fitted on (``features.halves``). The other training examples serve as the training set of
+    metrics.
 
     Args:
         n: Number of examples per side; None for the result of `compared`.
-        redraws: Number of draws; None for the usual number of the kind of data. Stored scores with this
-            number are preferred. Expensive metrics limit the number by their attribute ``floor_redraws``.
+        redraws: Number of draws; None for the usual number of the kind of data. Stored scores with
+            this number are preferred. Expensive metrics limit the number by their attribute
+            ``floor_redraws``.
         cache: Folder; None for `cache_folder`, False for no cache.
 
     Returns:
-        Scores by name: mean over draws, value of each draw, and the standard deviation for n new examples as
-        spread. Draws share examples, so their standard deviation is divided by the square root of 1 - n / m,
-        with m the number of examples that they are drawn from.
+        Scores by name: mean over draws, value of each draw, and the standard deviation for n new
+            examples as
+        spread. Draws share examples, so their standard deviation is divided by the square root of 1
+        - n / m, with m the number of examples that they are drawn from.
     """
     n = compared(dataset, n)
     choice = chosen(metrics)
@@ -220,14 +232,11 @@ def floors(
     for name, row in drawn.items():
         values = tuple(score.number for score in row)
         spread = deviation(values) / rest if len(row) > 1 else 0.0
-        measured[name] = Score(
-            float(np.mean(values)), spread, values=values, n=n, extra=mean_extra(row)
-        )
+        mean = float(np.mean(values))
+        measured[name] = Score(mean, spread, values=values, n=n, extra=mean_extra(row))
     if paths:
-        write_cached(
-            paths[-1],
-            json.dumps({name: score.to_plain() for name, score in measured.items()}).encode(),
-        )
+        plain = {name: score.to_plain() for name, score in measured.items()}
+        write_cached(paths[-1], json.dumps(plain).encode())
     return measured
 
 
@@ -243,12 +252,12 @@ def _redrawn(
     encoder = dataset.space.encoder(dataset)
     used = np.unique(np.concatenate(picks))
     references = [reference_examples(len(held_out), n, redraw) for redraw in range(len(picks))]
-    of_drawn = _in_parts(split, used, MOST, lambda examples: features(examples, n, real=True))
-    of_held_out = _in_parts(
-        held_out, np.arange(len(held_out)), MOST, lambda examples: features(examples, n, real=True)
-    )
-    read = _reads_classes(choice, dataset, features)
-    classes = _in_parts(split, used, EXAMPLES, features.classify) if read else None
+    of_real = partial(features, n=n, real=True)
+    of_drawn = _in_parts(split, used, MOST, of_real)
+    of_held_out = _in_parts(held_out, np.arange(len(held_out)), MOST, of_real)
+    classes = None
+    if _reads_classes(choice, dataset, features):
+        classes = _in_parts(split, used, EXAMPLES, features.classify)
     copies = {}
     if split is dataset.train:
         for number, (metric, _) in enumerate(choice):
@@ -272,7 +281,9 @@ def _redrawn(
                 continue
             if number not in copies:
                 scores |= measured(samples, [(metric, names)])
-            elif (flags := copies[number]) is not None:
+                continue
+            flags = copies[number]
+            if flags is not None:
                 scores |= dict.fromkeys(names, Score(float(flags[at].mean())))
         yield scores
 
@@ -280,8 +291,10 @@ def _redrawn(
 def _in_parts(
     split: Split, index: np.ndarray, size: int, work: Callable[[Tensor], np.ndarray]
 ) -> np.ndarray:
-    parts = [index[start : start + size] for start in range(0, len(index), size)]
-    return np.concatenate([work(split.data_units(part)) for part in parts])
+    parts = []
+    for start in range(0, len(index), size):
+        parts.append(work(split.data_units(index[start : start + size])))
+    return np.concatenate(parts)
 
 
 def copied(
@@ -292,8 +305,8 @@ def copied(
 ) -> NDArray[np.bool_] | None:
     """Find training examples that are near-copies of other training examples.
 
-    Examples are compared in blocks, one per reference, with all examples outside of their block. Comparing
-    one draw only with the examples that it omits would miss copies within the draw.
+    Examples are compared in blocks, one per reference, with all examples outside of their block.
+    Comparing one draw only with the examples that it omits would miss copies within the draw.
 
     Args:
         x: Training examples, (k, d), float32, or uint8 with 255 for 1.
@@ -313,16 +326,18 @@ def copied(
         examples = x[used[block_places]].astype(np.float32)
         if x.dtype == np.uint8:
             examples = examples / np.float32(255)
-        copies[block_places], threshold = near_copies(
-            examples, selected(x, others), reference, scale
-        )
+        training = selected(x, others)
+        copies[block_places], threshold = near_copies(examples, training, reference, scale)
         if threshold == 0:
             return None
     return copies
 
 
 def floor_path(folder: Path, key: str, n: int, redraws: int, choice: Choice) -> Path:
-    """Return the cache file of real-data scores; its name is a hash of all inputs and the source code."""
+    """Return the cache file of real-data scores.
+
+    Its name is a hash of all inputs and the source code.
+    """
     named = [
         (type(metric).__qualname__, sorted(vars(metric).items()), scores)
         for metric, scores in choice
@@ -380,7 +395,9 @@ def _known(
 
 
 def labels_for(transport: Transport, data: Dataset, n: int, seed: int) -> Condition:
-    """Draw labels of n samples with the class frequencies of the training examples; None without labels.
+    """Draw labels of n samples with the class frequencies of the training examples.
+
+    None without labels.
 
     All models receive the same labels. The label of sample i depends only on ``seed + i``.
     """
@@ -395,7 +412,7 @@ def labels_for(transport: Transport, data: Dataset, n: int, seed: int) -> Condit
 def in_proportion(
     examples: NDArray[np.int64], split: Split, label: Label | None, random: np.random.Generator
 ) -> NDArray[np.int64]:
-    """Shuffle indices of examples so that, for every n, the first n have the class frequencies of the data."""
+    """Shuffle indices of examples so that every first n have the data's class frequencies."""
     order = random.permutation(examples)
     if label is None or split.labels is None or not label.frequencies:
         return order

@@ -1,4 +1,7 @@
-"""Tables of mixed types: all that is special to this kind of data, which other packages reach through `Space`."""
+"""Tables of mixed types.
+
+All that is special to this kind of data, which other packages reach through `Space`.
+"""
 
 from __future__ import annotations
 

@@ -19,26 +19,12 @@ from pushforward.transports import Transport
 INDEPENDENT_ROWS = "independent columns"
 ROW_COPIES = "copied rows"
 ROWS = 50_000  # Rows that a mixture is fitted to at most
-
-
 ROWS_EACH = 100  # Rows for each component, at least
-
-
 COMPONENTS = 256
-
-
 ITERATIONS = 60
-
-
 ENOUGH = 1e-3  # A gain of so few nats a row ends the fit
-
-
 PRIOR = 1.0  # Rows of the whole table that join each component
-
-
 NARROWEST = 0.02  # The least standard deviation of a component's scores
-
-
 BLOCK = 8192
 
 
@@ -53,7 +39,8 @@ class RowMixture(Transport):
         deviations: Standard deviations of scores, (k, s).
 
     References:
-        Shallow mixtures are a strong baseline of tables, for example beside Tractable Probabilistic Circuits (TabPC, 2026).
+        Shallow mixtures are a strong baseline of tables, for example beside Tractable Probabilistic
+        Circuits (TabPC, 2026).
     """
 
     calls = 0  # type: ignore[assignment] # there is no network
@@ -66,7 +53,8 @@ class RowMixture(Transport):
         self, space: TableSpace, weights: Tensor, logits: Tensor, means: Tensor, deviations: Tensor
     ) -> None:
         super().__init__()
-        self.space, self.layout = space, Coordinates(space)
+        self.space = space
+        self.layout = Coordinates(space)
         for name, value in {
             "weights": weights,
             "logits": logits,
@@ -84,7 +72,8 @@ class RowMixture(Transport):
 
         Args:
             components: Number of components; None for one per 100 rows, at most 256.
-            iterations: Maximum number of iterations; a gain of less than 0.001 nats per row ends the fit.
+            iterations: Maximum number of iterations; a gain of less than 0.001 nats per row ends
+                the fit.
         """
         space = data.space
         assert isinstance(space, TableSpace)
@@ -115,7 +104,10 @@ class RowMixture(Transport):
         return mixture
 
     def forward(self, z: Tensor, condition: Condition = None, draws: Draws | None = None) -> Tensor:
-        """Generate rows in model units, (n, d); z[:, 0] selects the component, the rest is the noise of coordinates."""
+        """Generate rows in model units, (n, d).
+
+        Z[:, 0] selects the component, the rest is the noise of coordinates.
+        """
         layout = self.layout
         which = torch.searchsorted(
             self.weights.double().cumsum(0), torch.special.ndtr(z[:, 0].double())
@@ -132,7 +124,8 @@ class _Rows:
     """Sufficient statistics of rows under products of categorical and normal columns."""
 
     def __init__(self, rows: Tensor, layout: Coordinates) -> None:
-        self.layout, self.counts = layout, rows.index_fill(1, layout.scores, 0.0)
+        self.layout = layout
+        self.counts = rows.index_fill(1, layout.scores, 0.0)
         self.gates = layout.gated(rows)
         self.first = self.gates * rows[:, layout.scores]
         self.second = self.first * rows[:, layout.scores]
@@ -153,7 +146,7 @@ class _Rows:
         return joint + mixture.weights.log()
 
     def maximised(self, shares: list[Tensor]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Compute weights, logits, means and standard deviations from the component probabilities of rows, blocks of (n, k)."""
+        """Compute parameters from the component probabilities of rows, blocks of (n, k)."""
 
         def summed(values: Tensor) -> Tensor:
             parts = torch.split(values, [len(part) for part in shares])
@@ -183,7 +176,8 @@ class DrawnRows(Transport):
     Args:
         space: Space of the table.
         rows: Training rows in data units, (n, d).
-        whole: Whether to draw whole rows, which are copies. If False, columns are drawn independently.
+        whole: Whether to draw whole rows, which are copies. If False, columns are drawn
+            independently.
     """
 
     calls = 0  # type: ignore[assignment] # there is no network
@@ -209,7 +203,10 @@ class DrawnRows(Transport):
 
 
 def drawn_rows(data: Dataset) -> dict[str, DrawnRows]:
-    """Create the samplers of training rows by name; copied rows only if the training rows are known."""
+    """Create the samplers of training rows by name.
+
+    Copied rows only if the training rows are known.
+    """
     space = data.space
     assert isinstance(space, TableSpace)
     rows = data.train.data_units()

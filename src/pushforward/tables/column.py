@@ -5,23 +5,30 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from warnings import warn
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor, nn
 
 from pushforward.conditions.kind import ConditionKind
 from pushforward.errors import DataError, UsageError, did_you_mean, quoted
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+Floats = NDArray[np.float64]
+Mask = NDArray[np.bool_]
+Integers = NDArray[np.int64]
 
 
 class Column(ABC):
     """Base class of columns of a table.
 
-    A *value* is a float64: a number, a date as seconds since 1970, or the number of a category; NaN if it is missing.
-    *Coordinates* are what a model learns: at most one score, then a block of indicators of which exactly one is 1. A *cell* is
-    text as the file writes it.
+    A *value* is a float64: a number, a date as seconds since 1970, or the number of a category; NaN
+        if it is missing.
+    *Coordinates* are what a model learns: at most one score, then a block of indicators of which
+    exactly one is 1. A *cell* is text as the file writes it.
 
     Attributes:
         name: The column's name.
@@ -45,18 +52,21 @@ class Column(ABC):
     @property
     @abstractmethod
     def scores(self) -> int:
-        """Return the number of coordinates that are scores, 0 or 1; scores come first, then indicators."""
+        """Return the number of coordinates that are scores, 0 or 1.
+
+        Scores come first, then indicators.
+        """
 
     @abstractmethod
-    def encode(self, values: NDArray[np.float64]) -> NDArray[Any]:
+    def encode(self, values: Floats) -> NDArray[Any]:
         """Encode values (n,) as coordinates (n, width)."""
 
     @abstractmethod
-    def decode(self, coordinates: NDArray[Any]) -> NDArray[np.float64]:
-        """Decode coordinates (n, width), which need not be exact, to values (n,): the largest indicator counts."""
+    def decode(self, coordinates: NDArray[Any]) -> Floats:
+        """Decode coordinates."""
 
     @abstractmethod
-    def cells(self, values: NDArray[np.float64], missing: str = "") -> list[str]:
+    def cells(self, values: Floats, missing: str = "") -> list[str]:
         """Format values as in the file.
 
         Args:
@@ -68,18 +78,21 @@ class Column(ABC):
         """Describe how coordinates become cells, as plain values for ``space.json``."""
 
     @abstractmethod
-    def read(self, cells: Sequence[str]) -> NDArray[np.float64]:
+    def read(self, cells: Sequence[str]) -> Floats:
         """Parse cells to values, with NaN for invalid cells; the caller handles missing values."""
 
-    def numbers(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Convert values (n,) to comparable numbers: those named by ordered categories, otherwise the values themselves."""
+    def numbers(self, values: Floats) -> Floats:
+        """Convert values."""
         return values
 
-    def nearest(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Find the valid values of the column nearest to values (n,); missing values stay missing."""
+    def nearest(self, values: Floats) -> Floats:
+        """Find the valid values of the column nearest to values (n,).
+
+        Missing values stay missing.
+        """
         return values
 
-    def unknown(self, values: NDArray[np.float64]) -> NDArray[np.bool_]:
+    def unknown(self, values: Floats) -> Mask:
         """Mark the values (n,) that are not missing but cannot be learned by a model."""
         return np.zeros(len(values), dtype=bool)
 
@@ -90,12 +103,15 @@ class Column(ABC):
 
     @property
     def range(self) -> tuple[float, float] | None:
-        """Return the smallest and largest value of the training split; None for categories, or without values."""
+        """Return the smallest and largest value of the training split.
+
+        None for categories, or without values.
+        """
         return None
 
     @property
     def open(self) -> bool:
-        """Whether the column takes values that the training split does not have, more than a float32 score tells apart."""
+        """Whether the column takes values that the training split does not have."""
         return False
 
     @property
@@ -110,16 +126,14 @@ def check_shares(name: str, shares: Sequence[float]) -> None:
         raise DataError(f'"{name}": the fractions of its values must be at least 0 and sum to 1.')
 
 
-def indicators(chosen: NDArray[np.int64], count: int) -> NDArray[np.float32]:
+def indicators(chosen: Integers, count: int) -> NDArray[np.float32]:
     """Build one-hot rows, (n, count)."""
     rows = np.zeros((len(chosen), count), dtype=np.float32)
     rows[np.arange(len(chosen)), chosen] = 1.0
     return rows
 
 
-def with_gaps(
-    fields: Sequence[Column], missing: NDArray[np.bool_]
-) -> Iterator[tuple[int, Column, NDArray[np.int64]]]:
+def with_gaps(fields: Sequence[Column], missing: Mask) -> Iterator[tuple[int, Column, Integers]]:
     """Yield columns with missing values: index, column and rows without a value.
 
     Args:
@@ -131,15 +145,11 @@ def with_gaps(
             yield place, field, rows
 
 
-SAME = 1e-6  # the share of itself by which a number may change without a word where its cell stays the same
-
-
-MOST = 5  # how many values of a column a warning names
-
-
-ROUNDING = (
-    1e-4  # the share of its range by which a value of an open column may change without a word
-)
+# Relative change of a number that is not reported if its cell stays the same
+SAME = 1e-6
+MOST = 5  # values of a column that a warning names
+# Change of a value of an open column that is not reported, relative to the range of the column
+ROUNDING = 1e-4
 
 
 @dataclass(frozen=True)
@@ -176,22 +186,27 @@ class Known(ConditionKind):
         values = torch.as_tensor(request, dtype=torch.float64)
         if values.shape[-1:] != self.shape or values.dim() > 2:
             raise UsageError(
-                f"Known columns need numbers of shape {self.shape} or (n, {self.shape[0]}); got {tuple(values.shape)}."
+                f"Known columns need numbers of shape {self.shape} or (n, {self.shape[0]}); got "
+                f"{tuple(values.shape)}."
             )
         return values
 
-    def of(self, values: NDArray[np.float64], marks: NDArray[np.int64]) -> Tensor:
-        """Build the condition for rows; values that a column does not have are replaced by the nearest value.
+    def of(self, values: Floats, marks: Integers) -> Tensor:
+        """Build the condition for rows.
+
+        Values that a column does not have are replaced by the nearest value.
 
         Args:
             values: Values of columns, NaN if missing, (n, columns).
-            marks: 1 for those that are given, 0 for others, -1 for those that are only known not to be missing, (n, columns).
+            marks: 1 for those that are given, 0 for others, -1 for those that are only known not to
+                be missing, (n, columns).
         """
         import torch
 
-        columns = [field.nearest(values[:, place]) for place, field in enumerate(self.fields)]
-        parts = [field.encode(column) for field, column in zip(self.fields, columns, strict=True)]
-        parts = [part * (marks[:, place, None] > 0) for place, part in enumerate(parts)]
+        parts = []
+        for place, field in enumerate(self.fields):
+            coordinates = field.encode(field.nearest(values[:, place]))
+            parts.append(coordinates * (marks[:, place, None] > 0))
         return torch.from_numpy(np.concatenate([*parts, marks], axis=1).astype(np.float64))
 
     def entered(self, values: Tensor, entry: str, request: Any, n: int) -> Tensor:
@@ -212,16 +227,16 @@ class Known(ConditionKind):
         cells = list(request) if isinstance(request, (list, tuple)) else [request]
         if len(cells) not in (1, n):
             raise UsageError(
-                f'"{entry}" has {len(cells)} values; expected one, or one for each of the {n} samples.'
+                f'"{entry}" has {len(cells)} values; expected one, or one for each of the {n} '
+                "samples."
             )
         numbers = np.array([_value(field, cell) for cell in cells])
-        if sentences := _replaced(field, cells, numbers):
+        sentences = _replaced(field, cells, numbers)
+        if sentences:
             warn(" ".join(sentences[:MOST]), stacklevel=2)
-        coordinates = torch.from_numpy(
-            field.encode(field.nearest(numbers)).astype(np.float64)
-        ).expand(n, -1)
+        coordinates = field.encode(field.nearest(numbers)).astype(np.float64)
         values = values.clone()
-        values[:, start : start + field.width] = coordinates
+        values[:, start : start + field.width] = torch.from_numpy(coordinates)
         values[:, self.shape[0] - len(self.fields) + place] = 1.0
         return values
 
@@ -229,7 +244,9 @@ class Known(ConditionKind):
         field = self.fields[self.entries.index(entry)]
         numbers = np.array([_value(field, request)])
         sentences = _replaced(field, [request], numbers)
-        return field.cells(field.nearest(numbers))[0] if sentences else request, sentences
+        if sentences:
+            request = field.cells(field.nearest(numbers))[0]
+        return request, sentences
 
     def draw(self, u: Tensor, bounds: Tensor) -> Tensor:
         return self.blank(len(u), u.device)
@@ -249,7 +266,7 @@ class Known(ConditionKind):
         return [{} for _ in range(len(values))]
 
 
-def _replaced(field: Column, cells: Sequence[Any], numbers: NDArray[np.float64]) -> list[str]:
+def _replaced(field: Column, cells: Sequence[Any], numbers: Floats) -> list[str]:
     if field.range is None:
         return []
     held = field.decode(field.encode(field.nearest(numbers)))
@@ -261,7 +278,8 @@ def _replaced(field: Column, cells: Sequence[Any], numbers: NDArray[np.float64])
         replaced = (np.abs(held - numbers) > SAME * np.abs(numbers)) | np.array(rewritten)
     first, last = field.cells(np.array(field.range))
     sentences = (
-        f"{field.name}={cells[i]} does not occur in the training data ({first} to {last}), so {texts[i]} is used."
+        f"{field.name}={cells[i]} does not occur in the training data ({first} to {last}), so "
+        f"{texts[i]} is used."
         for i in np.flatnonzero(replaced).tolist()
     )
     return list(dict.fromkeys(sentences))
@@ -282,7 +300,10 @@ def _value(field: Column, cell: Any) -> float:
     listed = ", ".join(f'"{name}"' for name in names[:12]) + (", ..." if len(names) > 12 else "")
     rare = ""
     if field.rare:
-        rare = f" Not learned: {field.rare:,} texts that at most one training row has; train with `rare=keep` to learn them."
+        rare = (
+            f" Not learned: {field.rare:,} texts that at most one training row has; train with "
+            "`rare=keep` to learn them."
+        )
     hint = did_you_mean(text, names)
     raise UsageError(
         f'"{field.name}" has no category {quoted(text)}.{hint}{rare} Expected one of: {listed}.'

@@ -1,4 +1,7 @@
-"""Columns of tables: categories, numbers and dates, with their encoding as coordinates and the format of their cells."""
+"""Columns of tables.
+
+Categories, numbers and dates, with their encoding as coordinates and the format of their cells.
+"""
 
 from __future__ import annotations
 
@@ -13,21 +16,24 @@ from numpy.typing import NDArray
 
 from pushforward.errors import DataError
 from pushforward.numbers import counted, some
-from pushforward.tables.column import Column, check_shares, indicators
+from pushforward.tables.column import Column, Floats, Integers, Mask, check_shares, indicators
 from pushforward.tables.reading.rows import between
 from pushforward.tables.reading.string_columns import Format, iso_date
 
 # Texts of two values, in lower case, that mean no and yes.
 TWO = (("false", "true"), ("no", "yes"), ("f", "t"), ("n", "y"), ("off", "on"), ("0", "1"))
-# A value that holds more than this share of a column's values, and `ATOM_RATIO` times the mean share, is an atom.
+# A value that holds more than this share of a column's values, and `ATOM_RATIO` times the mean
+# share, is an atom.
 ATOM_SHARE = 0.02
 ATOM_RATIO = 3.0
 RARE_TEXT = "(rare)"  # stands for texts that are not learned
 CLOSED = 1024  # a column of at most so many different values takes no others
 FARTHEST = 30.0  # no score is farther from 0
-# The part of its share that a knot's interval takes: between two knots there is a score for each value that may be given.
+# The part of its share that a knot's interval takes: between two knots there is a score for each
+# value that may be given.
 WITHIN = 0.999
-# How many of the smallest and of the largest values are knots by themselves, where a column takes other values as well.
+# How many of the smallest and of the largest values are knots by themselves, where a column takes
+# other values as well.
 TAIL = 24
 
 
@@ -61,13 +67,11 @@ class Category(Column):
     def __post_init__(self) -> None:
         object.__setattr__(self, "names", tuple(map(str, self.names)))
         object.__setattr__(self, "shares", tuple(map(float, self.shares)))
-        if (
-            len(self.shares) != len(self.names) + self.missing
-            or not self.shares
-            or len(set(self.names)) < len(self.names)
-        ):
+        fits = len(self.shares) == len(self.names) + self.missing
+        if not fits or not self.shares or len(set(self.names)) < len(self.names):
             raise DataError(
-                f'"{self.name}" has {len(self.names)} categories and {len(self.shares)} fractions, which do not match.'
+                f'"{self.name}" has {len(self.names)} categories and {len(self.shares)} fractions, '
+                "which do not match."
             )
         check_shares(self.name, self.shares)
 
@@ -75,7 +79,7 @@ class Category(Column):
     def measured(
         cls,
         name: str,
-        values: NDArray[np.float64],
+        values: Floats,
         names: Sequence[str],
         kind: str = "category",
         missing: bool = False,
@@ -86,12 +90,12 @@ class Category(Column):
             values: Category indices (n,), NaN if missing.
         """
         absent = np.isnan(values)
-        counts = np.bincount(values[~absent].astype(np.int64), minlength=len(names)).tolist()
+        counts = np.bincount(values[~absent].astype(np.int64), minlength=len(names))
         missing = missing or bool(absent.any()) or not names
-        counts += [int(absent.sum())] if missing else []
-        return cls(
-            name, tuple(names), tuple(np.asarray(counts) / max(1, len(values))), missing, kind
-        )
+        if missing:
+            counts = np.append(counts, absent.sum())
+        shares = counts / max(1, len(values))
+        return cls(name, tuple(names), tuple(shares), missing, kind)
 
     @property
     def scores(self) -> int:
@@ -103,49 +107,51 @@ class Category(Column):
 
     @property
     def coordinates(self) -> tuple[str, ...]:
-        return tuple(
-            f"{self.name} = {text}"
-            for text in (*self.names, *(("missing",) if self.missing else ()))
-        )
+        texts = list(self.names)
+        if self.missing:
+            texts.append("missing")
+        return tuple(f"{self.name} = {text}" for text in texts)
 
-    def encode(self, values: NDArray[np.float64]) -> NDArray[np.float32]:
+    def encode(self, values: Floats) -> NDArray[np.float32]:
         # a value that is missing and may not be takes the most frequent category
         absent = len(self.names) if self.missing else int(np.argmax(self.shares))
         chosen = np.where(np.isnan(values), absent, values).astype(np.int64)
         return indicators(np.minimum(chosen, len(self.shares) - 1), len(self.shares))
 
-    def decode(self, coordinates: NDArray[Any]) -> NDArray[np.float64]:
+    def decode(self, coordinates: NDArray[Any]) -> Floats:
         chosen = np.argmax(coordinates, axis=1).astype(np.float64)
         return np.where(chosen == len(self.names), np.nan, chosen)
 
-    def cells(self, values: NDArray[np.float64], missing: str = "") -> list[str]:
+    def cells(self, values: Floats, missing: str = "") -> list[str]:
         texts = (*self.names, RARE_TEXT)
         return [missing if np.isnan(value) else texts[int(value)] for value in values]
 
     def exported(self, missing: str) -> dict[str, Any]:
         """Return the texts of the indicators."""
-        return {"texts": [*self.levels, *([missing] if self.missing else [])]}
+        texts = list(self.names)
+        if self.missing:
+            texts.append(missing)
+        return {"texts": texts}
 
-    def unknown(self, values: NDArray[np.float64]) -> NDArray[np.bool_]:
+    def unknown(self, values: Floats) -> Mask:
         return values == len(self.names)
 
-    def numbers(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+    def numbers(self, values: Floats) -> Floats:
         try:
             named = np.array([*map(float, self.names), np.nan])
         except ValueError:
             return values
         return named[np.where(np.isnan(values), len(self.names), values).astype(np.int64)]
 
-    def read(self, cells: Sequence[str]) -> NDArray[np.float64]:
+    def read(self, cells: Sequence[str]) -> Floats:
         places = {text: float(place) for place, text in enumerate(self.names)}
-        # 3.0 is read as 3, and True as TRUE, since other programs write them so
-        if self.kind != "category":
-            plain = {_plain(text): place for text, place in places.items()}
+        if self.kind == "category":
+            found = [places.get(cell, np.nan) for cell in cells]
         else:
-            plain = {}
-        return np.array(
-            [places.get(cell, plain.get(_plain(cell), np.nan)) for cell in cells], dtype=np.float64
-        )
+            # 3.0 is read as 3, and True as TRUE, since other programs write them so
+            plain = {_plain(text): place for text, place in places.items()}
+            found = [places.get(cell, plain.get(_plain(cell), np.nan)) for cell in cells]
+        return np.array(found, dtype=np.float64)
 
 
 def _plain(cell: str) -> str:
@@ -155,9 +161,7 @@ def _plain(cell: str) -> str:
     return cell.lower()
 
 
-def renumbered(
-    values: NDArray[np.float64], own: Sequence[Column], other: Sequence[Column]
-) -> NDArray[np.float64]:
+def renumbered(values: Floats, own: Sequence[Column], other: Sequence[Column]) -> Floats:
     """Renumber the categories in values of one table to match another table.
 
     Args:
@@ -175,17 +179,17 @@ def renumbered(
                 "Both tables must have the same kind."
             )
         places = {text: float(number) for number, text in enumerate(there.levels)}
-        numbers = np.array([*(places.get(text, np.nan) for text in here.levels), np.nan])
+        numbers = np.array([places.get(text, np.nan) for text in here.levels] + [np.nan])
         column = values[:, place]
         new = numbers[np.where(np.isnan(column), len(here.levels), column).astype(np.int64)]
         lost = np.isnan(new) & ~np.isnan(column)
         if lost.any():
-            texts = some(
-                f'"{here.levels[number]}"' for number in np.unique(column[lost]).astype(int)
-            )
+            numbers = np.unique(column[lost]).astype(int)
+            texts = some(f'"{here.levels[number]}"' for number in numbers)
             hint = " It was read without rare texts: use `rare=keep`." if there.rare else ""
             raise DataError(
-                f'"{here.name}" has {counted(int(lost.sum()), "value")} that the other table does not have: {texts}.{hint} '
+                f'"{here.name}" has {counted(int(lost.sum()), "value")} that the other table does '
+                f"not have: {texts}.{hint} "
                 "Both tables must have the same categories."
             )
         values = values.copy()
@@ -195,7 +199,7 @@ def renumbered(
 
 @dataclass(frozen=True)
 class Number(Column):
-    """Column of numbers or dates, encoded as normal scores of ranks, and indicators of frequent values (atoms).
+    """Column of numbers or dates, encoded as normal scores of ranks and indicators of atoms.
 
     The score of a value x is the standard normal quantile of the fraction of values up to x,
     without atoms. A closed column has few distinct values: each covers an interval of scores and is
@@ -239,25 +243,21 @@ class Number(Column):
     def __post_init__(self) -> None:
         for name in ("knots", "ranks", "atoms", "shares", "spans"):
             object.__setattr__(self, name, tuple(map(float, getattr(self, name))))
-        expected = 1 + len(self.atoms) + self.missing
-        if len(self.knots) != len(self.ranks) or len(self.shares) != (
-            expected if expected > 1 else 0
-        ):
+        special = len(self.atoms) + self.missing
+        indicators = 1 + special if special else 0
+        if len(self.knots) != len(self.ranks) or len(self.shares) != indicators:
             raise DataError(f'"{self.name}": knots, ranks, atoms and shares do not match.')
-        if len(self.spans) not in (0, len(self.knots)) or any(
-            not 0 <= span <= 1 for span in self.spans
-        ):
+        fractions = all(0 <= span <= 1 for span in self.spans)
+        if len(self.spans) not in (0, len(self.knots)) or not fractions:
             raise DataError(f'"{self.name}": spans must be fractions, one per knot.')
         if not self.form.holds(np.array([*self.knots, *self.atoms])):
             raise DataError(
-                f'"{self.name}": knots and atoms must be finite, and valid levels or dates in columns of these.'
+                f'"{self.name}": knots and atoms must be finite, and valid levels or dates in '
+                "columns of these."
             )
         top = 1.0 if self.closed else math.nextafter(1.0, 0.0)
-        if (
-            any(np.diff(self.knots) <= 0)
-            or any(np.diff(self.ranks) <= 0)
-            or not all(0 < rank <= top for rank in self.ranks)
-        ):
+        rising = all(np.diff(self.knots) > 0) and all(np.diff(self.ranks) > 0)
+        if not rising or not all(0 < rank <= top for rank in self.ranks):
             raise DataError(
                 f'"{self.name}": knots and ranks must increase; ranks must be above 0 and at most '
                 "1, or below 1 in an open column."
@@ -269,7 +269,7 @@ class Number(Column):
     def measured(
         cls,
         name: str,
-        values: NDArray[np.float64],
+        values: Floats,
         kind: str = "number",
         form: Format | None = None,
         missing: bool = False,
@@ -283,19 +283,21 @@ class Number(Column):
         form = form or Format()
         different, counts = np.unique(values[~absent], return_counts=True)
         share = counts / max(1, len(values))
-        atomic = (
-            (share > ATOM_SHARE)
-            & (share > ATOM_RATIO / max(1, len(different)))
-            & (kind != "ordinal")
-        )
+        atomic = np.zeros(len(different), dtype=bool)
+        if kind != "ordinal":
+            atomic = share > max(ATOM_SHARE, ATOM_RATIO / max(1, len(different)))
         atoms = different[atomic]
         shares = share[atomic]
         rest = 1.0 - shares.sum() - absent.mean() if len(values) else 0.0
         missing = missing or bool(absent.any())
-        block = [max(0.0, rest), *shares, *([absent.mean()] if missing else [])]
+        block = [max(0.0, rest), *shares]
+        if missing:
+            block.append(absent.mean())
+        if len(block) == 1:
+            block = []
         different = different[~atomic]
         counts = counts[~atomic]
-        more = kind, form, tuple(atoms), tuple(block) if len(block) > 1 else (), missing
+        more = kind, form, tuple(atoms), tuple(block), missing
         if len(different) <= CLOSED:
             return cls(name, tuple(different), tuple(_upper(counts)), True, *more)
         share = counts / counts.sum()
@@ -307,14 +309,9 @@ class Number(Column):
         places = np.unique(np.clip(np.r_[inner, ends], 0, len(counts) - 1))
         exact = kind in ("whole", "date") and different == form.rounded(different)
         while True:
-            column = cls(
-                name,
-                tuple(different[places]),
-                tuple(ranks[places]),
-                False,
-                *more,
-                tuple(spans[places]),
-            )
+            knots = tuple(different[places])
+            widths = tuple(spans[places])
+            column = cls(name, knots, tuple(ranks[places]), False, *more, widths)
             rounded = exact & (column._values(column._scores(different)) != different)
             rounded[places] = False
             if not rounded.any():
@@ -342,17 +339,15 @@ class Number(Column):
 
     @property
     def coordinates(self) -> tuple[str, ...]:
-        if not self.shares:
-            return (self.name,)
-        atoms = (f"{self.name} = {self.form.cell(atom)}" for atom in self.atoms)
-        return (
-            self.name,
-            f"{self.name} is not an atom",
-            *atoms,
-            *((f"{self.name} = missing",) if self.missing else ()),
-        )
+        names = [self.name]
+        if self.shares:
+            names.append(f"{self.name} is not an atom")
+        names += [f"{self.name} = {self.form.cell(atom)}" for atom in self.atoms]
+        if self.missing:
+            names.append(f"{self.name} = missing")
+        return tuple(names)
 
-    def encode(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+    def encode(self, values: Floats) -> Floats:
         chosen = np.zeros(len(values), dtype=np.int64)
         for place, atom in enumerate(self.atoms):
             chosen[values == atom] = 1 + place
@@ -363,16 +358,18 @@ class Number(Column):
             return np.column_stack([scores, indicators(chosen, len(self.shares))])
         return scores[:, None]
 
-    def decode(self, coordinates: NDArray[Any]) -> NDArray[np.float64]:
+    def decode(self, coordinates: NDArray[Any]) -> Floats:
         ordinary = self._values(np.asarray(coordinates[:, 0], dtype=np.float64))
         if not self.shares:
             return ordinary
-        block = np.asarray(coordinates[:, 1:], dtype=np.float64)
-        chosen = np.argmax(block if self.knots else block[:, 1:], axis=1) + (0 if self.knots else 1)
-        special = np.array([math.nan, *self.atoms, *((math.nan,) if self.missing else ())])[chosen]
+        block = np.array(coordinates[:, 1:], dtype=np.float64)
+        if not self.knots:
+            block[:, 0] = -np.inf  # every value is an atom or missing
+        chosen = np.argmax(block, axis=1)
+        special = np.array([math.nan, *self.atoms, math.nan])[chosen]
         return np.where(chosen == 0, ordinary, special)
 
-    def cells(self, values: NDArray[np.float64], missing: str = "") -> list[str]:
+    def cells(self, values: Floats, missing: str = "") -> list[str]:
         return [
             missing if math.isnan(value) else self.form.cell(value) for value in values.tolist()
         ]
@@ -399,14 +396,14 @@ class Number(Column):
             "form": vars(self.form),
         }
 
-    def read(self, cells: Sequence[str]) -> NDArray[np.float64]:
+    def read(self, cells: Sequence[str]) -> Floats:
         values = np.array([self.form.value(cell) for cell in cells], dtype=np.float64)
         if self.kind == "date":
             for place in np.flatnonzero(np.isnan(values)):
                 values[place] = iso_date(cells[int(place)])
         return values
 
-    def nearest(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+    def nearest(self, values: Floats) -> Floats:
         held = np.full(len(values), np.inf)
         if self.knots:
             if self.closed:
@@ -418,10 +415,8 @@ class Number(Column):
             held = np.where(away <= np.abs(values - held), atom, held)
         return np.where(np.isnan(values) | np.isinf(held), values, held)
 
-    def intervals(
-        self, values: NDArray[np.float64]
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Return the intervals of ranks of values in a closed column, or of knots and the gaps between them in an open one."""
+    def intervals(self, values: Floats) -> tuple[Floats, Floats]:
+        """Return the intervals of ranks of values, or of an open column's knots and gaps."""
         if self.closed:
             place = self._nearest(values)
         else:  # each knot has two ends in `bounds`
@@ -432,8 +427,8 @@ class Number(Column):
         return ends[place], ends[place + 1]
 
     @cached_property
-    def bounds(self) -> NDArray[np.float64]:
-        """Increasing ranks between the values of a closed column (knots - 1,), or at both ends of an open knot (2 knots,)."""
+    def bounds(self) -> Floats:
+        """Increasing ranks between the values of a closed column."""
         ranks = np.array(self.ranks)
         if self.closed:
             return ranks[:-1]
@@ -442,19 +437,19 @@ class Number(Column):
         return np.maximum.accumulate(np.clip(ends, 0.0, 1.0))
 
     @cached_property
-    def edges(self) -> NDArray[np.float64]:
+    def edges(self) -> Floats:
         """Scores of `bounds`."""
         return np.clip(_normal_quantile(self.bounds), -FARTHEST, FARTHEST)
 
     @cached_property
-    def _middles(self) -> NDArray[np.float64]:
+    def _middles(self) -> Floats:
         return _normal_quantile(np.array(self.ranks))
 
-    def _nearest(self, values: NDArray[np.float64]) -> NDArray[np.int64]:
+    def _nearest(self, values: Floats) -> Integers:
         knots = np.array(self.knots)
         return np.searchsorted((knots[1:] + knots[:-1]) / 2, np.nan_to_num(values))
 
-    def _scores(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+    def _scores(self, values: Floats) -> Floats:
         if not self.knots:
             return np.zeros(len(values))
         if self.closed:
@@ -469,7 +464,7 @@ class Number(Column):
         between = edges[2 * place + 1] + share * (edges[2 * after] - edges[2 * place + 1])
         return np.where(values == knots[place], self._middles[place], between)
 
-    def _values(self, scores: NDArray[np.float64]) -> NDArray[np.float64]:
+    def _values(self, scores: Floats) -> Floats:
         if not self.knots:
             return np.full(len(scores), self.atoms[0] if self.atoms else math.nan)
         if self.closed:
@@ -477,11 +472,11 @@ class Number(Column):
         return between(scores, self.edges, np.repeat(self.knots, 2), vars(self.form))
 
 
-def _normal_quantile(share: NDArray[np.float64]) -> NDArray[np.float64]:
+def _normal_quantile(share: Floats) -> Floats:
     from scipy.special import ndtri
 
     return np.asarray(ndtri(share))
 
 
-def _upper(counts: NDArray[np.int64]) -> NDArray[np.float64]:
+def _upper(counts: Integers) -> Floats:
     return np.cumsum(counts) / max(1, counts.sum())

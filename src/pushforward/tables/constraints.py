@@ -7,20 +7,21 @@ import math
 import operator
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from itertools import chain, pairwise
+from typing import Any, TypeGuard
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pushforward.errors import UsageError, did_you_mean
 from pushforward.errors import quoted as in_quotes
 from pushforward.numbers import finite, some
-from pushforward.tables.column import Column
+from pushforward.tables.column import Column, Floats, Mask
 
 Fields = Mapping[str, Column]
-Values = Mapping[str, NDArray[np.float64]]
+Values = Mapping[str, Floats]
 
 TEXT = ""  # under which the number of a text stands beside those of columns; no column is called so
 _COMPARED: dict[type, Callable[..., Any]] = {
@@ -39,12 +40,13 @@ _COMPUTED: dict[type, Callable[..., Any]] = {
 _QUOTED = re.compile(r"`([^`]+)`")
 LONGEST = 500
 DEEPEST = 50
-_ROUNDING = 1e-12  # relative difference up to which two sides are equal, since 0.1 + 0.2 is not 0.3 in binary
+# relative difference up to which two sides are equal, since 0.1 + 0.2 is not 0.3 in binary
+_ROUNDING = 1e-12
 
 
 @dataclass(frozen=True)
 class Constraint:
-    """Comparison of numeric or date columns and numbers, combined by +, - and *, or of a column with a text.
+    """Comparison of columns and numbers, combined by +, - and *, or of a column with a text.
 
     Rows with a missing value in one of the columns meet the constraint. Sides are equal if they
     differ only by rounding.
@@ -66,26 +68,27 @@ class Constraint:
     @property
     def names(self) -> tuple[str, ...]:
         tree, quoted = self._parsed
-        return tuple(
-            dict.fromkeys(
-                quoted.get(node.id, node.id)
-                for node in ast.walk(tree)
-                if isinstance(node, ast.Name)
-            )
-        )
+        found: dict[str, None] = {}
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Name):
+                found[quoted.get(node.id, node.id)] = None
+        return tuple(found)
 
     @cached_property
     def quoted(self) -> str | None:
-        return next((node.value for node in ast.walk(self._parsed[0]) if _is_text(node)), None)  # type: ignore[attr-defined]
+        tree, _ = self._parsed
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                return node.value
+        return None
 
     @property
     def plain(self) -> bool:
-        """Whether each side is a single column or a text and the comparison is == or !=, as for categories."""
+        """Whether columns or texts are compared by == or !=, as for categories."""
         tree, _ = self._parsed
-        whole = all(
-            isinstance(side, ast.Name) or _is_text(side) for side in (tree.left, *tree.comparators)
-        )
-        return whole and all(isinstance(op, (ast.Eq, ast.NotEq)) for op in tree.ops)
+        if not all(isinstance(op, (ast.Eq, ast.NotEq)) for op in tree.ops):
+            return False
+        return all(isinstance(side, ast.Name) or _is_text(side) for side in _sides(tree))
 
     @cached_property
     def _parsed(self) -> tuple[ast.Compare, dict[str, str]]:
@@ -96,27 +99,33 @@ class Constraint:
             return f" {list(quoted)[-1]} "
 
         text = _QUOTED.sub(named, self.text)
-        try:
-            tree = ast.parse(text.strip() if len(text) <= LONGEST else "", mode="eval").body
-        except (SyntaxError, ValueError, RecursionError, MemoryError):
-            tree = ast.Constant(None)
-        sides = (tree.left, *tree.comparators) if isinstance(tree, ast.Compare) else ()
-        named_sides = any(isinstance(side, ast.Name) for side in sides)
-        computable = all(
-            _computable(side) or (_is_text(side) and len(sides) == 2 and named_sides)
-            for side in sides
-        )
-        known = isinstance(tree, ast.Compare) and all(type(op) in _COMPARED for op in tree.ops)
-        if not (
-            known and computable and any(isinstance(node, ast.Name) for node in ast.walk(tree))
-        ):
+        tree: ast.AST = ast.Constant(None)
+        if len(text) <= LONGEST:
+            with suppress(SyntaxError, ValueError, RecursionError, MemoryError):
+                tree = ast.parse(text.strip(), mode="eval").body
+        if not _is_comparison(tree):
             raise UsageError(
                 f"{in_quotes(self.text[:80])} is not a constraint. Expected a comparison (<=, >=, "
                 "<, >, == or !=) of columns and numbers, combined by +, - and *, such as end >= "
                 'start, or of a column with a quoted text, such as state == "open". Put '
                 "backquotes around names with characters other than letters, digits and _."
             )
-        return tree, quoted  # type: ignore[return-value]
+        return tree, quoted
+
+
+def _is_comparison(tree: ast.AST) -> TypeGuard[ast.Compare]:
+    if not isinstance(tree, ast.Compare) or not all(type(op) in _COMPARED for op in tree.ops):
+        return False
+    sides = _sides(tree)
+    takes_text = len(sides) == 2 and any(isinstance(side, ast.Name) for side in sides)
+    for side in sides:
+        if not _computable(side) and not (takes_text and _is_text(side)):
+            return False
+    return any(isinstance(node, ast.Name) for node in ast.walk(tree))
+
+
+def _sides(tree: ast.Compare) -> list[ast.expr]:
+    return [tree.left, *tree.comparators]
 
 
 def _is_text(node: ast.AST) -> bool:
@@ -124,30 +133,32 @@ def _is_text(node: ast.AST) -> bool:
 
 
 def _computable(node: ast.AST, depth: int = 0) -> bool:
-    if isinstance(node, ast.BinOp) and type(node.op) in _COMPUTED:
-        return (
-            depth < DEEPEST
-            and _computable(node.left, depth + 1)
-            and _computable(node.right, depth + 1)
-        )
-    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
-        return depth < DEEPEST and _computable(node.operand, depth + 1)
-    return isinstance(node, ast.Name) or (
-        isinstance(node, ast.Constant)
-        and type(node.value) in (int, float)
-        and abs(node.value) <= 1e300  # type: ignore[arg-type, operator]
-    )
+    if depth > DEEPEST:
+        return False
+    match node:
+        case ast.BinOp():
+            parts = [node.left, node.right]
+            known = type(node.op) in _COMPUTED
+            return known and all(_computable(part, depth + 1) for part in parts)
+        case ast.UnaryOp(op=ast.USub()):
+            return _computable(node.operand, depth + 1)
+        case ast.Constant(value=int() | float() as value):
+            return not isinstance(value, bool) and abs(value) <= 1e300
+    return isinstance(node, ast.Name)
 
 
 def _computed(node: ast.AST, quoted: Mapping[str, str], values: Values) -> Any:
-    if isinstance(node, ast.BinOp):
-        return _COMPUTED[type(node.op)](
-            _computed(node.left, quoted, values), _computed(node.right, quoted, values)
-        )
-    if isinstance(node, ast.UnaryOp):
-        return -_computed(node.operand, quoted, values)
-    if isinstance(node, ast.Constant):
-        return values[TEXT] if isinstance(node.value, str) else np.float64(node.value)  # type: ignore[arg-type]
+    match node:
+        case ast.BinOp():
+            left = _computed(node.left, quoted, values)
+            right = _computed(node.right, quoted, values)
+            return _COMPUTED[type(node.op)](left, right)
+        case ast.UnaryOp():
+            return -_computed(node.operand, quoted, values)
+        case ast.Constant(value=str()):
+            return values[TEXT]
+        case ast.Constant(value=int() | float() as number):
+            return np.float64(number)
     assert isinstance(node, ast.Name)
     return values[quoted.get(node.id, node.id)]
 
@@ -170,29 +181,38 @@ def check_constraints(constraints: Iterable[Constraint], fields: Fields) -> None
                 "category can be compared only by == or != with a quoted text or another "
                 'category. To define an order, use "kind": "ordinal" and "names" in a schema.'
             )
-        text = constraint.quoted
-        forbids = isinstance(constraint._parsed[0].ops[0], ast.NotEq) and compared[0].kind in (
-            "category",
-            "ordinal",
-        )
-        if text is not None and np.isnan(compared[0].read([text])[0]) and not forbids:
-            expected = some(compared[0].levels) or "a number, or a date such as 2021-03-04"
-            hint = did_you_mean(text, compared[0].levels)
+        if constraint.quoted is not None:
+            _check_text(who, constraint, compared[0])
+        elif not unordered and not _same_order(compared):
             raise UsageError(
-                f'{who} compares "{compared[0].name}" with {in_quotes(text)}.{hint} Expected {expected}.'
-            )
-        shared = _shared(compared) if text is None and not unordered else ()
-        longest = max((len(field.levels) for field in compared), default=0)
-        if shared and (
-            len(shared) > longest
-            or any(sorted(f.levels, key=shared.index) != list(f.levels) for f in compared)
-        ):
-            raise UsageError(
-                f'{who} compares columns whose levels have no common order. Use the same "names" for these columns in a schema.'
+                f'{who} compares columns whose levels have no common order. Use the same "names" '
+                "for these columns in a schema."
             )
 
 
-def holds(constraint: Constraint, fields: Fields, values: Values) -> NDArray[np.bool_]:
+def _check_text(who: str, constraint: Constraint, field: Column) -> None:
+    text = constraint.quoted or ""
+    tree, _ = constraint._parsed
+    forbids = isinstance(tree.ops[0], ast.NotEq) and field.kind in ("category", "ordinal")
+    if forbids or not np.isnan(field.read([text])[0]):
+        return
+    expected = some(field.levels) or "a number, or a date such as 2021-03-04"
+    hint = did_you_mean(text, field.levels)
+    raise UsageError(
+        f'{who} compares "{field.name}" with {in_quotes(text)}.{hint} Expected {expected}.'
+    )
+
+
+def _same_order(fields: Sequence[Column]) -> bool:
+    shared = _shared(fields)
+    if not shared:
+        return True
+    if len(shared) > max(len(field.levels) for field in fields):
+        return False
+    return all(sorted(f.levels, key=shared.index) == list(f.levels) for f in fields)
+
+
+def holds(constraint: Constraint, fields: Fields, values: Values) -> Mask:
     """Return whether each row meets a constraint, (n,).
 
     Categories and levels are compared by their positions in the combined list of texts of all
@@ -203,28 +223,28 @@ def holds(constraint: Constraint, fields: Fields, values: Values) -> NDArray[np.
         values: Values of the columns by name, (n,), NaN if missing.
     """
     tree, quoted = constraint._parsed
-    levels = _shared([fields[name] for name in constraint.names])
-    numbers: dict[str, Any] = {
-        name: _numbered(fields[name], values[name], levels) for name in constraint.names
-    }
+    names = constraint.names
+    levels = _shared([fields[name] for name in names])
+    numbers: dict[str, Any] = {}
+    for name in names:
+        numbers[name] = _numbered(fields[name], values[name], levels)
     missing: Any = np.any([np.isnan(column) for column in numbers.values()], axis=0)
     if constraint.quoted is not None:
-        (field,) = (fields[name] for name in constraint.names)
+        field = fields[names[0]]
         numbers[TEXT] = _numbered(field, field.read([constraint.quoted]), levels)[0]
-    sides = [_computed(side, quoted, numbers) for side in (tree.left, *tree.comparators)]
-    compared: Any = True
-    for op, left, right in zip(tree.ops, sides, sides[1:], strict=False):
+    sides = [_computed(side, quoted, numbers) for side in _sides(tree)]
+    met: Any = True
+    for op, (left, right) in zip(tree.ops, pairwise(sides), strict=True):
         near = np.abs(left - right) <= _ROUNDING * np.maximum(np.abs(left), np.abs(right))
         plain = _COMPARED[type(op)](left, right)
-        compared = compared & (
-            (plain & ~near) if isinstance(op, (ast.Lt, ast.Gt, ast.NotEq)) else (plain | near)
-        )
-    return np.broadcast_to(compared | missing, missing.shape).copy()
+        if isinstance(op, (ast.Lt, ast.Gt, ast.NotEq)):
+            met = met & plain & ~near
+        else:
+            met = met & (plain | near)
+    return np.broadcast_to(met | missing, missing.shape).copy()
 
 
-def _numbered(
-    field: Column, values: NDArray[np.float64], levels: Sequence[str]
-) -> NDArray[np.float64]:
+def _numbered(field: Column, values: Floats, levels: Sequence[str]) -> Floats:
     if not levels:
         return field.numbers(values)
     places = np.array([*(float(levels.index(text)) for text in field.levels), math.nan])
@@ -233,17 +253,16 @@ def _numbered(
 
 def _shared(fields: Sequence[Column]) -> tuple[str, ...]:
     named = [field.levels for field in fields]
-    if not all(named) or all(finite(text) is not None for levels in named for text in levels):
+    texts = list(chain.from_iterable(named))
+    if not all(named) or all(finite(text) is not None for text in texts):
         return ()
-    return tuple(
-        dict.fromkeys([*max(named, key=len), *(text for levels in named for text in levels)])
-    )
+    return tuple(dict.fromkeys([*max(named, key=len), *texts]))
 
 
 def beyond_ranges(
     fields: Sequence[Column],
-    values: NDArray[np.float64],
-    given: NDArray[np.bool_],
+    values: Floats,
+    given: Mask,
     places: Sequence[object],
 ) -> str:
     """Describe given numbers and dates outside the training rows' ranges; empty without any.
@@ -256,14 +275,18 @@ def beyond_ranges(
     beyond = []
     for place, field in enumerate(fields):
         low, high = field.range or (-np.inf, np.inf)
-        rows = np.flatnonzero(
-            given[:, place] & ((values[:, place] < low) | (values[:, place] > high))
-        )
+        column = values[:, place]
+        rows = np.flatnonzero(given[:, place] & ((column < low) | (column > high)))
         if len(rows):
-            cell, first, last = field.cells(np.array([values[rows[0], place], low, high]))
+            cell, first, last = field.cells(np.array([column[rows[0]], low, high]))
             beyond.append(
-                f"{field.name}={cell} in {places[rows[0]]} (the range is {first} to {last}; cells: {len(rows):,})"
+                f"{field.name}={cell} in {places[rows[0]]} (the range is {first} to {last}; cells: "
+                f"{len(rows):,})"
             )
     if beyond:
-        return f"Values outside the training range: {some(beyond)}. The model uses the nearest values in the range."
+        return (
+            f"Values outside the training range: {some(beyond)}. The model uses the nearest "
+            "values "
+            "in the range."
+        )
     return ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,15 +17,17 @@ from pushforward.networks.blocks import Condition, check_input
 from pushforward.tables.columns import FARTHEST, Number
 from pushforward.tables.space import TableSpace
 
-# The least entropy, in nats, by which the cross-entropy of a block is divided: columns that hardly vary count for less.
+# The least entropy, in nats, by which the cross-entropy of a block is divided: columns that hardly
+# vary count for less.
 LEAST_ENTROPY = 0.1
 LEAST_SHARE = 1e-6
-# Numbers in the longest vectors of processors, or a multiple: a kernel rounds the rest of a row otherwise than whole vectors.
+# Numbers in the longest vectors of processors, or a multiple: a kernel rounds the rest of a row
+# otherwise than whole vectors.
 VECTOR = 32
 
 
 class Coordinates(nn.Module):
-    """Positions of scores and indicator blocks among the d coordinates of a table, with derived constants.
+    """Positions of scores and indicator blocks among the coordinates of a table.
 
     There are m indicators, s scores, and at most e values in a closed column. Blocks of equal width
     are processed in one operation.
@@ -64,26 +67,21 @@ class Coordinates(nn.Module):
 
     def __init__(self, space: TableSpace) -> None:
         super().__init__()
-        self.size, self.count, self.spans = space.size, len(space.fields), _spans(space)
+        self.size = space.size
+        self.count = len(space.fields)
+        self.spans = _spans(space)
         self.widths = sorted({stop - start for start, stop in space.blocks})
-        groups = [
-            np.array([np.arange(a, b) for a, b in space.blocks if b - a == width])
-            for width in self.widths
-        ]
-        order = np.concatenate([np.zeros(0, dtype=np.int64), *(group.ravel() for group in groups)])
-        constants = {f"group{number}": group for number, group in enumerate(groups)}
-        constants |= {
-            "order": order,
-            "indicators": np.sort(order),
-            **_of_columns(space),
-            **_of_values(space),
-        }
+        constants = _of_columns(space) | _of_values(space)
+        order = [np.zeros(0, dtype=np.int64)]
+        for number, width in enumerate(self.widths):
+            group = [np.arange(a, b) for a, b in space.blocks if b - a == width]
+            constants[f"group{number}"] = np.array(group)
+            order += group
+        constants["order"] = np.concatenate(order)
+        constants["indicators"] = np.sort(constants["order"])
         shares = np.array(space.mean)
         prior = np.where(constants["discrete"], np.log(np.maximum(shares, LEAST_SHARE)), 0.0)
-        entropy = [
-            sum(-share * math.log(share) for share in field.shares if share > 0)
-            for field in space.fields
-        ]
+        entropy = [_entropy(field.shares) for field in space.fields]
         floats = {
             "mean": shares,
             "std": np.array(space.std),
@@ -92,9 +90,8 @@ class Coordinates(nn.Module):
         }
         constants |= {name: value.astype(np.float32) for name, value in floats.items()}
         for name, value in constants.items():
-            self.register_buffer(
-                name, torch.from_numpy(np.ascontiguousarray(value)), persistent=False
-            )
+            tensor = torch.from_numpy(np.ascontiguousarray(value))
+            self.register_buffer(name, tensor, persistent=False)
 
     def log_shares(self, logits: Tensor) -> Tensor:
         """Compute log probabilities of each block, (n, d), from logits (n, d); 0 for scores.
@@ -104,42 +101,42 @@ class Coordinates(nn.Module):
         rounding.
         """
         if torch.is_grad_enabled():
-            return self._spread(
-                [torch.log_softmax(block, dim=2) for block in self._blocks(logits)], logits
-            )
+            logarithms = [torch.log_softmax(block, dim=2) for block in self._blocks(logits)]
+            return self._spread(logarithms, logits)
         rows = pad(logits.T, (0, VECTOR - logits.shape[0] % VECTOR))
         parts = []
         for start, stop, width in self.spans:
-            part = rows[
-                start:stop
-            ]  # blocks of so many rows each, one after the other; scores have the width 0
+            part = rows[start:stop]
             if width:
                 blocks = part.unflatten(0, ((stop - start) // width, width))
+                parts.append(torch.log_softmax(blocks, dim=1).flatten(0, 1))
             else:
-                blocks = torch.zeros_like(part)
-            parts.append(torch.log_softmax(blocks, dim=1).flatten(0, 1) if width else blocks)
+                parts.append(torch.zeros_like(part))
         if parts:
             return torch.cat(parts)[:, : logits.shape[0]].T.contiguous()
         return torch.zeros_like(logits)
 
     def chosen(self, logits: Tensor) -> Tensor:
         """Return one-hot indicators of each block's largest logit, (n, d); 0 for scores."""
-        best = [(block, block.argmax(dim=2, keepdim=True)) for block in self._blocks(logits)]
-        return self._spread(
-            [torch.zeros_like(block).scatter_(2, place, 1.0) for block, place in best], logits
-        )
+        chosen = []
+        for block in self._blocks(logits):
+            largest = block.argmax(dim=2, keepdim=True)
+            chosen.append(torch.zeros_like(block).scatter_(2, largest, 1.0))
+        return self._spread(chosen, logits)
 
     def ordinary(self, indicators: Tensor) -> Tensor:
         """Return, for each coordinate, the indicator or probability that its score counts, (n, d).
 
         It is 1 for indicators and in columns without any.
         """
-        return torch.cat([indicators, torch.ones_like(indicators[:, :1])], dim=1).index_select(
-            1, self.gate
-        )
+        one = torch.ones_like(indicators[:, :1])
+        return torch.cat([indicators, one], dim=1).index_select(1, self.gate)
 
     def gated(self, indicators: Tensor) -> Tensor:
-        """Return, for each score, the indicator or probability that a row has one, (n, s); 1 in columns without a block."""
+        """Return, for each score, the indicator or probability that a row has one, (n, s).
+
+        1 in columns without a block.
+        """
         return self.ordinary(indicators)[:, self.scores]
 
     def by_column(self, values: Tensor) -> Tensor:
@@ -183,6 +180,10 @@ class Coordinates(nn.Module):
         return torch.zeros_like(like, dtype=parts.dtype).index_copy(1, self.order, parts)
 
 
+def _entropy(shares: Sequence[float]) -> float:
+    return sum(-share * math.log(share) for share in shares if share > 0)
+
+
 def _spans(space: TableSpace) -> list[tuple[int, int, int]]:
     spans: list[tuple[int, int, int]] = []
     end = 0
@@ -208,19 +209,11 @@ def _of_columns(space: TableSpace) -> dict[str, np.ndarray]:
     absent = np.zeros(space.size, dtype=bool)
     for start, stop in space.blocks:
         discrete[start:stop] = True
-    scored = [
-        start
-        for field, start in zip(space.fields, space.starts, strict=False)
-        if field.scores and field.shares
-    ]
-    gate[scored] = np.array(scored, dtype=np.int64) + 1
-    absent[
-        [
-            stop - 1
-            for field, stop in zip(space.fields, space.starts[1:], strict=True)
-            if field.missing
-        ]
-    ] = True
+    for field, start, stop in space.spans:
+        if field.scores and field.shares:
+            gate[start] = start + 1
+        if field.missing:
+            absent[stop - 1] = True
     return {
         "owner": space.owners,
         "first": np.array(space.starts[:-1]),
@@ -234,16 +227,18 @@ def _of_columns(space: TableSpace) -> dict[str, np.ndarray]:
 
 def _of_values(space: TableSpace) -> dict[str, np.ndarray]:
     numbers = [field for field in space.fields if isinstance(field, Number)]
-    ends = [_ends(field) for field in numbers]
-    longest = max((len(codes) for _, codes in ends), default=1)
-    inner = [field.bounds.tolist() for field in numbers]
+    edges = []
+    codes = []
+    for field in numbers:
+        field_edges, field_codes = _ends(field)
+        edges.append(field_edges)
+        codes.append(field_codes)
+    ranks = [[*field.bounds.tolist(), 1.0] for field in numbers]
     return {
         "closed": np.array([field.closed for field in numbers], dtype=bool),
-        "edges": _filled([edges for edges, _ in ends], longest + 1).astype(np.float32),
-        "codes": _filled([codes for _, codes in ends], longest).astype(np.float32),
-        "ranks": _filled(
-            [[*ranks, 1.0] for ranks in inner], max((len(ranks) for ranks in inner), default=0) + 1
-        ),
+        "edges": _filled(edges, 2).astype(np.float32),
+        "codes": _filled(codes, 1).astype(np.float32),
+        "ranks": _filled(ranks, 1),
     }
 
 
@@ -256,14 +251,16 @@ def _ends(field: Number) -> tuple[list[float], list[float]]:
     return [-FARTHEST, *inner, FARTHEST], field.encode(knots)[:, 0].tolist()
 
 
-def _filled(parts: list[list[float]], length: int) -> np.ndarray:
-    return np.array(
-        [[*part, *[part[-1]] * (length - len(part))] for part in parts], dtype=np.float64
-    ).reshape(-1, length)
+def _filled(parts: list[list[float]], least: int) -> np.ndarray:
+    length = max([least, *map(len, parts)])
+    rows = [part + [part[-1]] * (length - len(part)) for part in parts]
+    return np.array(rows, dtype=np.float64).reshape(-1, length)
 
 
 class StraightThrough(nn.Module):
-    """Generator of table rows that turns scores and logits into coordinates: each block is drawn from its logits.
+    """Generator of table rows that turns scores and logits into coordinates.
+
+    Each block is drawn from its logits.
 
     The network receives the first ``latent`` dimensions of z; each further dimension gives the
     Gumbel noise of an indicator, so that only z determines the row. With logits a and Gumbel noise
@@ -280,7 +277,8 @@ class StraightThrough(nn.Module):
         temperature: Temperature of the gradient, above 0.
 
     References:
-        Jang, Gu, Poole, Categorical Reparameterization with Gumbel-Softmax (2017), section 2.2, "straight-through".
+        Jang, Gu, Poole, Categorical Reparameterization with Gumbel-Softmax (2017), section 2.2,
+        "straight-through".
     """
 
     def __init__(
@@ -325,7 +323,9 @@ class StraightThrough(nn.Module):
 
 
 class Rows(Likelihood):
-    """Likelihood of table rows: blocks are categorical, scores normal around the output with a learned variance per column.
+    """Likelihood of table rows.
+
+    Blocks are categorical, scores normal around the output with a learned variance per column.
 
     The output holds the means of scores and the logits of indicators. A score of an open column has
     a density. A value of a closed column has a probability: the probability of the scores that it
@@ -338,8 +338,8 @@ class Rows(Likelihood):
         UsageError: If the data is not a table.
 
     References:
-        Xu et al., Modeling Tabular Data using Conditional GAN (TVAE, 2019), section 4.4, for a likelihood of each kind; Rybkin
-        et al., sigma-VAE (2021), for the learned variance.
+        Xu et al., Modeling Tabular Data using Conditional GAN (TVAE, 2019), section 4.4, for a
+        likelihood of each kind; Rybkin et al., sigma-VAE (2021), for the learned variance.
     """
 
     discrete = True
@@ -360,7 +360,7 @@ class Rows(Likelihood):
         return SPEED * self.spread
 
     def log_prob(self, x: Tensor, decoded: Tensor) -> Tensor:
-        """Compute log p(x | z) in nats, (n,): probabilities of indicators and closed columns, densities of open columns."""
+        """Compute log p(x | z) in nats."""
         layout = self.layout
         decoded = decoded.float()
         rows = x * layout.std + layout.mean
@@ -381,7 +381,10 @@ class Rows(Likelihood):
         return (rows - self.layout.mean) / self.layout.std
 
     def sample(self, mean: Tensor, noise: Tensor) -> Tensor:
-        """Draw a row in model units: indicators by Gumbel noise, scores with noise of the learned variance."""
+        """Draw a row in model units.
+
+        Indicators by Gumbel noise, scores with noise of the learned variance.
+        """
         layout = self.layout
         rows = mean * layout.std + layout.mean
         drawn = layout.chosen(torch.log(rows.clamp(min=1e-30)) + gumbel(noise))

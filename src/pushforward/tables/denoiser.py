@@ -1,4 +1,7 @@
-"""A denoiser of tables: squared error for scores, softmax for blocks of indicators; and what it is given of rows."""
+"""A denoiser of tables: squared error for scores, softmax for blocks of indicators.
+
+And what it is given of rows.
+"""
 
 from __future__ import annotations
 
@@ -85,22 +88,23 @@ class RowErrors:
 
 
 def known_columns(draws: Draws, columns: int, share: float) -> Tensor:
-    """Draw which columns are given, bool (n, columns): a uniformly random fraction in some of the rows, otherwise none."""
+    """Draw which columns are given."""
     part = (draws.uniform() - (1 - share)).clamp(min=0) / max(share, 1e-9)
     return torch.special.ndtr(draws.normal((columns,))) < part[:, None]
 
 
 KNOWN = 0.5  # fraction of rows in which columns are given, by default
 LEAST_LOGIT = -1e9
-# The least logarithm of a probability: the exponential of less is too small for float32 and takes ten times as long
+# The least logarithm of a probability: the exponential of less is too small for float32 and takes
+# ten times as long
 LEAST_LOG = -87.0
 HIGHEST = 16.0  # The highest frequency of a wave, in radians for a standard deviation of a score
 MOST_WAVES = 64  # Frequencies at most: more are no different between 1 and `HIGHEST`
-FARTHEST = (
-    5.0  # Noise that is farther from 0 counts as so much, where a map turns it into Gumbel numbers
-)
+# Noise of a map is clipped to this before it becomes Gumbel numbers
+FARTHEST = 5.0
 REACH = 1.5  # The greatest logarithm of a column's factor
-# Parts of a nat in which the logarithm of a column's factor is counted: whole numbers are the same in every process and copy
+# Parts of a nat in which the logarithm of a column's factor is counted: whole numbers are the same
+# in every process and copy
 NAT = 4096
 
 
@@ -137,9 +141,10 @@ class TableDenoiser(Denoiser):
             number of `features`.
 
     References:
-        Dieleman et al., Continuous Diffusion for Categorical Data (2022), section 3.1, for score interpolation; Mueller et al.,
-        Continuous Diffusion for Mixed-Type Tabular Data (2024), for schedules of columns; Gorishniy et al., On Embeddings for
-        Numerical Features in Tabular Deep Learning (2022), for waves.
+        Dieleman et al., Continuous Diffusion for Categorical Data (2022), section 3.1, for score
+        interpolation; Mueller et al., Continuous Diffusion for Mixed-Type Tabular Data (2024), for
+        schedules of columns; Gorishniy et al., On Embeddings for Numerical Features in Tabular Deep
+        Learning (2022), for waves.
     """
 
     def __init__(
@@ -163,12 +168,10 @@ class TableDenoiser(Denoiser):
             preconditioning=preconditioning,
             unconditional=unconditional,
         )
-        self.table, self.clock, self.waves, self.sampling = (
-            table,
-            clock,
-            whole("waves", waves, 0),
-            sampling,
-        )
+        self.table = table
+        self.clock = clock
+        self.waves = whole("waves", waves, 0)
+        self.sampling = sampling
         self.layout = Coordinates(table)
         if waves > MOST_WAVES:
             raise UsageError(f"waves must be at most {MOST_WAVES}, got {waves}.")
@@ -176,7 +179,8 @@ class TableDenoiser(Denoiser):
         inputs = getattr(network, "inputs", None)
         if isinstance(inputs, int) and inputs != wanted:
             raise UsageError(
-                f"The network takes {inputs} inputs; expected {wanted} (coordinates, columns, and two per wave of a score)."
+                f"The network takes {inputs} inputs; expected {wanted} (coordinates, columns, and "
+                "two per wave of a score)."
             )
         self.known = next(
             (name for name, kind in table.conditions.items() if isinstance(kind, Known)), None
@@ -210,7 +214,7 @@ class TableDenoiser(Denoiser):
         return self.sampling is not None
 
     def columns(self, kind: str, t: Tensor, to: Tensor | None = None) -> TimeColumns:
-        """Compute network times, the path's alpha and sigma, and the conversion of data to ``kind``."""
+        """Compute network times, alpha and sigma, and the conversion of data to ``kind``."""
         k = self.path.at(t)
         later = t if to is None else to
         until = {"until": self.time(later), "span": t - later} if self.jumps else {}
@@ -261,7 +265,7 @@ class TableDenoiser(Denoiser):
         given: Given | None = None,
         condition: Condition = None,
     ) -> RowEstimate:
-        """Compute the network's estimate at x_t (n, d) with the columns of `columns`, which broadcast over x_t."""
+        """Compute the network's estimate at x_t."""
         layout = self.layout
         own = self._own(x_t, columns)
         if given is not None and given.present is not None:
@@ -272,9 +276,8 @@ class TableDenoiser(Denoiser):
         )
         if "span" in columns:
             noisy = noisy + columns["span"] * scaled * layout.discrete
-            own = (
-                own + columns["span"] * gumbel(scaled.clamp(-FARTHEST, FARTHEST)) * layout.discrete
-            )
+            drawn = gumbel(scaled.clamp(-FARTHEST, FARTHEST))
+            own = own + columns["span"] * drawn * layout.discrete
         reach = columns["alpha"] * self.factors / self._width(columns)
         output = call(
             self.network, self.features(noisy, given, reach), self._times(columns, x_t), condition
@@ -298,7 +301,9 @@ class TableDenoiser(Denoiser):
         return (columns["alpha"] * self.factors * z - columns["sigma"] * u) / width
 
     def target(self, data: Tensor, x_t: Tensor, columns: TimeColumns) -> tuple[Tensor, Tensor]:
-        """Compute the training target for known data: probabilities of indicators, and v of scores, (n, d) each.
+        """Compute the training target for known data.
+
+        Probabilities of indicators, and v of scores, (n, d) each.
 
         Args:
             data: Data in the units of `space`, (n, d); blocks may lie between categories.
@@ -315,7 +320,7 @@ class TableDenoiser(Denoiser):
     def errors(
         self, estimate: RowEstimate, x: Tensor, target: Tensor, ends: Tensor | None = None
     ) -> RowErrors:
-        """Compute the errors of an estimate for rows x (n, d) in data units, whose scores have the target v ``target``.
+        """Compute the errors of an estimate for rows x.
 
         If x holds probabilities, the indicators of ``ends`` (n, d) determine which scores count.
         The v of a map is compared as used in sampling: multiplied by the probability of a number.
@@ -329,7 +334,7 @@ class TableDenoiser(Denoiser):
         return RowErrors(cross_entropy, layout.by_column(counts * (v - target).square()))
 
     def lost(self, errors: RowErrors, columns: TimeColumns) -> Tensor:
-        """Compute the fraction of each column's information lost to noise, about 0 to 1, (n, columns).
+        """Compute the fraction of each column's information lost to noise, about 0 to 1.
 
         For columns with indicators, it is the cross-entropy divided by the entropy; for others, the
         squared error of the data.
@@ -339,12 +344,12 @@ class TableDenoiser(Denoiser):
         return torch.where(self.layout.blocked, errors.indicators, squared)
 
     def move(self, step: Tensor) -> None:
-        """Add ``step`` (columns,) to the log factors of the columns, which stay within `REACH` of 0."""
+        """Add ``step``."""
         moved = self.shift + torch.round(step.double() * NAT).long()
         self.shift.copy_(moved.clamp(-round(REACH * NAT), round(REACH * NAT)))
 
     def features(self, noisy: Tensor, given: Given | None, reach: Tensor) -> Tensor:
-        """Compute the network input, (n, d + columns + 2 waves scores): coordinates, flags for given columns, and waves.
+        """Compute the network input.
 
         Waves are the expectations of the sine and cosine of w x for data x of each score given its
         own noisy state and a standard normal prior, at frequencies w from 1 to `HIGHEST` radians:
@@ -443,8 +448,8 @@ class TableDenoising(DenoiserMethod):
         grid: Default time grid of the transport; None for the grid of the solver.
 
     References:
-        Dieleman et al., Continuous Diffusion for Categorical Data (2022), eq. 8; Mueller et al. (2024), section 3.2, for the
-        normalisation of losses.
+        Dieleman et al., Continuous Diffusion for Categorical Data (2022), eq. 8; Mueller et al.
+        (2024), section 3.2, for the normalisation of losses.
     """
 
     def __init__(
@@ -463,12 +468,10 @@ class TableDenoising(DenoiserMethod):
         share("known", known, " of rows")
         self.denoiser = denoiser
         self.space = denoiser.table
-        self.times, self.weight, self.known, self.rate = (
-            times or Stratified(Uniform()),
-            weight or Flat(),
-            known,
-            rate,
-        )
+        self.times = times or Stratified(Uniform())
+        self.weight = weight or Flat()
+        self.known = known
+        self.rate = rate
         self.solver = solver or DPM(order=2)
         self.steps = steps
         self.grid = grid
@@ -531,8 +534,10 @@ class TableDistillation(MapMethod):
         steps: Default number of jumps of the transport.
 
     References:
-        Hu et al., CMT: Mid-Training for Efficient Learning of Consistency, Mean Flow, and Flow Map Models (2025), for the
-        regression along trajectories; Dieleman et al., Continuous Diffusion for Categorical Data (2022), for the cross-entropy.
+        Hu et al., CMT: Mid-Training for Efficient Learning of Consistency, Mean Flow, and Flow Map
+            Models (2025), for the
+        regression along trajectories; Dieleman et al., Continuous Diffusion for Categorical Data
+        (2022), for the cross-entropy.
     """
 
     def __init__(

@@ -10,7 +10,6 @@ from warnings import warn
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from pushforward.arguments import whole
 from pushforward.data.readers.reader import is_frame
@@ -18,10 +17,10 @@ from pushforward.data.spaces import TableSpace
 from pushforward.draws import ExampleDraws
 from pushforward.errors import DataError, UsageError
 from pushforward.files import replacing
-from pushforward.tables.column import Known
+from pushforward.tables.column import Floats, Integers, Known, Mask
 from pushforward.tables.columns import Category
 from pushforward.tables.constraints import beyond_ranges, holds
-from pushforward.tables.reading.csv_dialect import GappyFile, Layout, chosen_columns, gappy_values
+from pushforward.tables.reading.csv_dialect import GappyFile, chosen_columns, gappy_values
 from pushforward.tables.reading.frames import (
     filled_frame,
     frame_table,
@@ -32,7 +31,8 @@ from pushforward.transports import BATCH, Transport
 from pushforward.transports.redrawing import TURNS, Tally
 from pushforward.transports.transport import finite
 
-# Seeds from one draw of a row to the next; those of as many rows lie between, and those of the next rows far beyond
+# Seeds from one draw of a row to the next; those of as many rows lie between, and those of the next
+# rows far beyond
 PERIOD = 1_000_000
 
 
@@ -54,8 +54,8 @@ class Imputed:
             are drawn once.
     """
 
-    values: NDArray[np.float64]
-    missing: NDArray[np.bool_]
+    values: Floats
+    missing: Mask
     space: TableSpace
     source: Any = None
     drawn_again: float = 0.0
@@ -64,7 +64,7 @@ class Imputed:
 
     @property
     def absent(self) -> tuple[str, ...]:
-        """Return the model's columns that are missing in the file or data frame, whose values are unknown."""
+        """Return the model's columns that the file or data frame does not have."""
         there = getattr(self.source, "header", None)
         if is_frame(self.source):
             there = list(self.source.columns)
@@ -73,7 +73,7 @@ class Imputed:
         return tuple(field.name for field in self.space.fields if field.name not in there)
 
     @property
-    def mean(self) -> NDArray[np.float64]:
+    def mean(self) -> Floats:
         """Return the mean over the draws, (n, columns); for a category, the most frequent value."""
         out = self.values.mean(0)
         for place, field in enumerate(self.space.fields):
@@ -84,7 +84,7 @@ class Imputed:
         return np.asarray(out)
 
     @property
-    def spread(self) -> NDArray[np.float64]:
+    def spread(self) -> Floats:
         """Return the standard deviation over the draws, (n, columns), 0 for known values.
 
         For a category, it is the fraction of draws that differ from the most frequent value.
@@ -100,7 +100,10 @@ class Imputed:
 
     @property
     def beyond(self) -> str:
-        """Describe given cells of filled rows outside the range of the training rows; empty if there are none."""
+        """Describe given cells of filled rows outside the range of the training rows.
+
+        Empty if there are none.
+        """
         rows = np.flatnonzero(self.missing.any(1))
         lines = self.source.numbers if isinstance(self.source, GappyFile) else None
         places = [f"row {row}" if lines is None else f"line {lines[row]}" for row in rows.tolist()]
@@ -109,13 +112,10 @@ class Imputed:
     def broken(self, rows: Sequence[int]) -> tuple[str, ...]:
         """Return the constraints of the table that some rows violate in some draw."""
         fields = {field.name: field for field in self.space.fields}
-        drawn = [dict(zip(fields, draw[list(rows)].T, strict=True)) for draw in self.values]
+        every = self.values[:, list(rows)].reshape(-1, len(fields))
+        values = dict(zip(fields, every.T, strict=True))
         constraints = self.space.constraints
-        return tuple(
-            c.text
-            for c in constraints
-            if not all(holds(c, fields, values).all() for values in drawn)
-        )
+        return tuple(c.text for c in constraints if not holds(c, fields, values).all())
 
     def cells(self, draw: int = 0) -> dict[str, dict[int, str]]:
         """Return the filled-in values in the format of the table, by column and row."""
@@ -127,15 +127,19 @@ class Imputed:
         return filled
 
     def text(self, draw: int = 0) -> str:
-        """Return the file with missing cells filled in; every other character is unchanged, including a byte order mark."""
+        """Return the file with missing cells filled in.
+
+        Every other character is unchanged, including a byte order mark.
+        """
         if not isinstance(self.source, GappyFile):
             raise UsageError(
-                "These values do not come from a text file. Use .values, or .frame() for values from a data frame."
+                "These values do not come from a text file. Use .values, or .frame() for values "
+                "from a data frame."
             )
         return self.source.filled(self.cells(draw))
 
     def write(self, path: str | Path, draw: int = 0) -> None:
-        """Write `text` to a file in the encoding of the source file, or `frame` to a Parquet file."""
+        """Write `text` in the encoding of the source file, or `frame` to a Parquet file."""
         target = Path(path)
         if is_frame(self.source) and target.suffix.lower() == ".parquet":
             frame = self.frame(draw)
@@ -150,7 +154,8 @@ class Imputed:
         """Return the pandas or polars data frame with missing values filled in."""
         if not is_frame(self.source):
             raise UsageError(
-                "These values do not come from a data frame. Use .values, or .text() for values from a file."
+                "These values do not come from a data frame. Use .values, or .text() for values "
+                "from a file."
             )
         return filled_frame(self.source, self.space.fields, self.values[draw], self.missing)
 
@@ -164,7 +169,7 @@ def impute(
     seed: int = 0,
     batch: int = BATCH,
 ) -> Imputed:
-    """Fill in missing values of a table with draws from a model, conditioned on the other values of each row.
+    """Fill in missing values of a table with draws given the other values of each row.
 
     All missing values are filled in, even in columns whose missing values the model has learned. If
     a gap means that there is no value, name the columns to fill: gaps in other columns stay, and
@@ -197,33 +202,11 @@ def impute(
     """
     transport = getattr(run, "transport", run)
     name, kind = known_columns(transport)
-    fields = transport.space.fields
-    layout = getattr(transport.space, "layout", Layout())
-    if isinstance(table, (str, Path)) and Path(table).suffix.lower() == ".parquet":
-        table = parquet_frame(Path(table))
-    there: Sequence[str] = [field.name for field in fields]
-    source: Any = None
-    if isinstance(table, (str, Path)):
-        source = GappyFile.read(Path(table), there, layout)
-        chosen = chosen_columns(fields, only, source.header)
-        values, missing = source.values(fields, layout.missing)
-    elif is_frame(table):
-        source = table
-        raw = frame_table(table)
-        chosen = chosen_columns(fields, only, raw.names)
-        values, missing = gappy_values("The frame", raw.columns, fields, layout.missing)
-    else:
-        chosen = chosen_columns(fields, only, there)
-        values = np.asarray(table, dtype=np.float64)
-        missing = np.isnan(values)
-        if values.ndim != 2 or values.shape[1] != len(fields):
-            raise DataError(
-                f"Got values of shape {values.shape}; expected (n, {len(fields)}): {', '.join(there)}."
-            )
+    space = transport.space
+    source, values, missing, chosen = _read(table, space, only)
     draws = whole("draws", draws, 1)
     seed = whole("seed", seed)
     batch = whole("batch", batch, 1)
-    space = transport.space
     stay = missing & ~chosen
     missing = missing & chosen
     rows = np.flatnonzero(missing.any(1))
@@ -232,7 +215,7 @@ def impute(
     marks = np.where(missing[rows] | rare, -1, ~np.isnan(values[rows]) | known_missing)
     condition = kind.of(values[rows], marks)
     out = np.repeat(values[None], draws, axis=0)
-    possible = _met(space, values[rows])
+    possible = space.met(values[rows])
     seeds = seed + rows + (seed + rows) // PERIOD * 2**40
     tally = Tally()
     unmet = np.zeros(len(rows), dtype=bool)
@@ -242,21 +225,54 @@ def impute(
             for start in range(0, len(waiting), batch):
                 part = waiting[start : start + batch]
                 index = rows[part]
-                filled = _rows(
-                    transport, {name: condition[part]}, seeds[part] + draw * PERIOD, turn
-                )
+                given = {name: condition[part]}
+                filled = _rows(transport, given, seeds[part] + draw * PERIOD, turn)
                 out[draw, index] = np.where(missing[index], filled, values[index])
-            broken = waiting[possible[waiting] & ~_met(space, out[draw, rows[waiting]])]
-            tally.drawn, tally.refused = tally.drawn + len(waiting), tally.refused + len(broken)
+            broken = waiting[possible[waiting] & ~space.met(out[draw, rows[waiting]])]
+            tally.drawn += len(waiting)
+            tally.refused += len(broken)
             waiting = broken
             if not len(waiting):
                 break
         unmet[waiting] = True
-    shares = tally.share, tuple(rows[unmet].tolist()), tuple(rows[~possible].tolist())
-    imputed = Imputed(out, missing, space, source, *shares)
+    imputed = Imputed(
+        out,
+        missing,
+        space,
+        source,
+        drawn_again=tally.share,
+        unmet=tuple(rows[unmet].tolist()),
+        given_unmet=tuple(rows[~possible].tolist()),
+    )
     if imputed.beyond:
         warn(imputed.beyond, stacklevel=2)
     return imputed
+
+
+def _read(
+    table: Any, space: TableSpace, only: Sequence[str] | str | None
+) -> tuple[Any, Floats, Mask, Mask]:
+    """Read values; returns their source, values, missing cells, and the columns to fill."""
+    fields = space.fields
+    absent = space.layout.missing
+    if isinstance(table, (str, Path)) and Path(table).suffix.lower() == ".parquet":
+        table = parquet_frame(Path(table))
+    if isinstance(table, (str, Path)):
+        file = GappyFile.read(Path(table), space.names, space.layout)
+        chosen = chosen_columns(fields, only, file.header)
+        return file, *file.values(fields, absent), chosen
+    if is_frame(table):
+        raw = frame_table(table)
+        chosen = chosen_columns(fields, only, raw.names)
+        return table, *gappy_values("The frame", raw.columns, fields, absent), chosen
+    chosen = chosen_columns(fields, only, space.names)
+    values = np.asarray(table, dtype=np.float64)
+    if values.ndim != 2 or values.shape[1] != len(fields):
+        raise DataError(
+            f"Got values of shape {values.shape}; expected (n, {len(fields)}): "
+            f"{', '.join(space.names)}."
+        )
+    return None, values, np.isnan(values), chosen
 
 
 def known_columns(transport: Transport) -> tuple[str, Known]:
@@ -265,28 +281,20 @@ def known_columns(transport: Transport) -> tuple[str, Known]:
         if isinstance(kind, Known):
             return name, kind
     raise UsageError(
-        "Only table models trained with flow, ddpm or edm can fill in missing cells. Train one: `pushforward "
-        "train flow --data FILE` (with `table=True` if the file is read as vectors)."
+        "Only table models trained with flow, ddpm or edm can fill in missing cells. Train one: "
+        "`pushforward train flow --data FILE` (with `table=True` if the file is read as vectors)."
     )
-
-
-def _met(space: TableSpace, values: NDArray[np.float64]) -> NDArray[np.bool_]:
-    if space.constraints:
-        return space.met(values)
-    return np.ones(len(values), dtype=bool)
 
 
 @torch.no_grad()
 def _rows(
-    transport: Transport, condition: dict[str, torch.Tensor], seeds: NDArray[np.int64], turn: int
-) -> NDArray[np.float64]:
-    draws = ExampleDraws(
-        seeds.tolist(), name=f"sample/again {turn}" if turn else "sample", device=transport.device
-    )
+    transport: Transport, condition: dict[str, torch.Tensor], seeds: Integers, turn: int
+) -> Floats:
+    name = f"sample/again {turn}" if turn else "sample"
+    draws = ExampleDraws(seeds.tolist(), name=name, device=transport.device)
     given = {name: part.to(transport.device) for name, part in condition.items()}
     x = finite(transport(transport.noise(draws), given, draws))
     space = transport.space
     assert isinstance(space, TableSpace)
-    return space.values(
-        space.finished(space.to_data(x).float().cpu(), condition, draws.stream("digits").normal)
-    )
+    x = space.to_data(x).float().cpu()
+    return space.values(space.finished(x, condition, draws.stream("digits").normal))

@@ -1,4 +1,4 @@
-"""Recipes of tables, which replace the general ones of the same names, and the student of a denoiser."""
+"""Recipes of tables, which replace the general ones of the same names."""
 
 from __future__ import annotations
 
@@ -42,7 +42,8 @@ TOKENS = 64
 SIZES = {"tiny": (64, 3), "small": (256, 4), "base": (512, 6)}  # Width and depth of the MLP
 WAVES = 5  # Frequencies of each score that the MLP receives
 LONGEST_LATENT = 32  # of an autoencoder, by default
-# Steps of a trajectory by DPM-Solver++(2M): a multiple of the jumps of samplings in 1, 2, 4 and 8 calls
+# Steps of a trajectory by DPM-Solver++(2M): a multiple of the jumps of samplings in 1, 2, 4 and 8
+# calls
 STEPS = 24
 STUDENT_SETTINGS = ("calls", "to_data", "trajectories", "teacher_steps")
 
@@ -95,7 +96,10 @@ def table_training(size: str, space: TableSpace, network: str | nn.Module) -> Tr
 
 
 def student_of_table(teacher: TableDenoiser) -> TableDenoiser:
-    """Build a map between two times on the straight path, initialised as a denoiser of a table; see `student_of`."""
+    """Build a map between two times on the straight path, initialised as a denoiser of a table.
+
+    See `student_of`.
+    """
     network, straight = straightened(teacher)
     options: Any = {"unconditional": teacher.unconditional, "waves": teacher.waves}
     sampling = MapSampling(jump_grid(teacher.table))
@@ -119,10 +123,12 @@ def flow(
     """Flow matching on rows; 50 SDE steps."""
     if coupling != "independent" or source is not None or teacher is not None:
         raise UsageError(
-            "A flow of a table with mixed types always pairs rows with independent noise. Leave coupling, source and "
+            "A flow of a table with mixed types always pairs rows with independent noise. Leave "
+            "coupling, source and "
             "teacher out."
         )
-    # factors below 1, which columns that follow from others get, leave little of training to low noise
+    # factors below 1, which columns that follow from others get, leave little of training to low
+    # noise
     method = table_denoising(space, size, network, Linear(), "velocity", rate=0.0, solver=DPMSDE())
     return Recipe(method, table_training(size, space, network), "flow", "flow matching")
 
@@ -169,9 +175,12 @@ def autoencoder(
 def no_map(space: TableSpace, *arguments: Any, **unused: Any) -> Recipe:
     """Refuse recipes that learn jumps by squared error."""
     raise UsageError(
-        "shortcut, consistency, meanflow and dmd do not support tables: they learn jumps by squared error, and "
-        "the mean of two categories is not a category. Train a flow with `pushforward train flow --data FILE` "
-        "and distil it with `pushforward distil RUN`, or train a gan or a vae, which sample in one call."
+        "shortcut, consistency, meanflow and dmd do not support tables: they learn jumps by "
+        "squared error, and "
+        "the mean of two categories is not a category. Train a flow with `pushforward train flow "
+        "--data FILE` "
+        "and distil it with `pushforward distil RUN`, or train a gan or a vae, which sample in one "
+        "call."
     )
 
 
@@ -195,7 +204,8 @@ def distil(
         others.append("size")
     if others:
         raise UsageError(
-            "A student of a table always learns from stored trajectories, with its teacher's network. Leave "
+            "A student of a table always learns from stored trajectories, with its teacher's "
+            "network. Leave "
             f"out {', '.join(others)}."
         )
     return _student_recipe(denoiser, **settings)

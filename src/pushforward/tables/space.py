@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import accumulate, chain, pairwise
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pushforward.data.spaces.space import Space
+from pushforward.data.spaces.space import Array, Samples, Space
 from pushforward.data.spaces.vector import ScaledSpace, VectorSpace
 from pushforward.errors import DataError, quoted
-from pushforward.tables.column import Column
+from pushforward.tables.column import Column, Floats, Integers, Mask
 from pushforward.tables.columns import renumbered
 from pushforward.tables.constraints import Constraint, check_constraints, holds
 from pushforward.tables.reading.csv_dialect import Layout
@@ -25,14 +26,16 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
 
-    from pushforward.data.core.dataset import Dataset, Split
+    from pushforward.data.core.dataset import Dataset
     from pushforward.data.spaces.space import Encoder
 
 
 ROWS = 65_536  # how many rows are encoded at a time
-# The unit of indicators: two categories are as far from each other, 2, as the two values of a number that is -1 or 1.
+# The unit of indicators: two categories are as far from each other, 2, as the two values of a
+# number that is -1 or 1.
 INDICATOR_SCALE = 0.5**0.5
-# The greatest number of coordinates that are compared as they are: as many as the features "raw" take
+# The greatest number of coordinates that are compared as they are: as many as the features "raw"
+# take
 RAW_COORDINATES = 1024
 ATTACK = 10_000  # samples that an attack uses at most
 TO_LEARN = 50_000  # samples that a predictor of the target uses at most
@@ -95,7 +98,7 @@ class TableSpace(ScaledSpace):
         check_constraints(self.constraints, {field.name: field for field in self.fields})
 
     @classmethod
-    def accepts(cls, x: NDArray[Any]) -> bool:
+    def accepts(cls, x: Array) -> bool:
         return x.ndim == 2 and x.dtype == np.float64
 
     @classmethod
@@ -104,21 +107,22 @@ class TableSpace(ScaledSpace):
 
     @classmethod
     def of(cls, fields: Sequence[Column], target: str = "", **names: Any) -> Self:
-        mean = [share for field in fields for share in ((0.0,) * field.scores + field.shares)]
-        std = [
-            scale
-            for field in fields
-            for scale in (1.0,) * field.scores + (INDICATOR_SCALE,) * len(field.shares)
-        ]
-        return cls(
-            (len(mean),), tuple(mean), tuple(std), fields=tuple(fields), target=target, **names
-        )
+        mean: list[float] = []
+        std: list[float] = []
+        for field in fields:
+            mean += [0.0] * field.scores
+            mean += field.shares
+            std += [1.0] * field.scores
+            std += [INDICATOR_SCALE] * len(field.shares)
+        shape = (len(mean),)
+        return cls(shape, tuple(mean), tuple(std), fields=tuple(fields), target=target, **names)
 
     @classmethod
-    def measured(cls, x: NDArray[Any], **names: Any) -> Self:
+    def measured(cls, x: Array, **names: Any) -> Self:
         if "fields" not in names:
             raise DataError(
-                "float64 arrays (n, d) are reserved for values of a table: expected vectors, as x.astype(np.float32) makes them."
+                "float64 arrays (n, d) are reserved for values of a table: expected vectors, as "
+                "x.astype(np.float32) makes them."
             )
         return cls.of(**names)
 
@@ -131,7 +135,7 @@ class TableSpace(ScaledSpace):
 
     @property
     def columns(self) -> tuple[str, ...]:  # type: ignore[override]
-        return tuple(name for field in self.fields for name in field.coordinates)
+        return tuple(chain.from_iterable(field.coordinates for field in self.fields))
 
     @property
     def left_out(self) -> tuple[str, ...]:  # type: ignore[override]
@@ -141,28 +145,24 @@ class TableSpace(ScaledSpace):
     @cached_property
     def starts(self) -> tuple[int, ...]:
         """First coordinate of each column, followed by the number of coordinates."""
-        return tuple(
-            int(start) for start in np.cumsum([0, *(field.width for field in self.fields)])
-        )
+        return tuple(accumulate((field.width for field in self.fields), initial=0))
 
     @cached_property
     def spans(self) -> tuple[tuple[Column, int, int], ...]:
         """Columns with the start and end of their coordinates."""
-        return tuple(zip(self.fields, self.starts[:-1], self.starts[1:], strict=True))
+        ends = pairwise(self.starts)
+        return tuple((field, *span) for field, span in zip(self.fields, ends, strict=True))
 
     @cached_property
     def blocks(self) -> tuple[tuple[int, int], ...]:
         """Start and end of each block of indicators."""
-        return tuple(
-            (start + field.scores, stop) for field, start, stop in self.spans if field.shares
-        )
+        spans = self.spans
+        return tuple((start + field.scores, stop) for field, start, stop in spans if field.shares)
 
     @cached_property
     def scored(self) -> tuple[int, ...]:
         """Coordinates that are scores."""
-        return tuple(
-            start for field, start in zip(self.fields, self.starts, strict=False) if field.scores
-        )
+        return tuple(start for field, start, _ in self.spans if field.scores)
 
     @property
     def likelihood(self) -> str:
@@ -180,9 +180,7 @@ class TableSpace(ScaledSpace):
     @cached_property
     def open(self) -> tuple[int, ...]:
         """Coordinates that are scores of open columns."""
-        return tuple(
-            start for field, start in zip(self.fields, self.starts, strict=False) if field.open
-        )
+        return tuple(start for field, start, _ in self.spans if field.open)
 
     @property
     def precision(self) -> torch.dtype:
@@ -224,11 +222,11 @@ class TableSpace(ScaledSpace):
         return x
 
     @cached_property
-    def owners(self) -> NDArray[np.int64]:
+    def owners(self) -> Integers:
         """Index of the column of each coordinate, (d,)."""
         return np.repeat(np.arange(len(self.fields)), [field.width for field in self.fields])
 
-    def encoded(self, values: NDArray[np.float64], *, foreign: bool = False) -> NDArray[np.float32]:
+    def encoded(self, values: Floats, *, foreign: bool = False) -> NDArray[np.float32]:
         """Encode values (n, columns) as coordinates in data units, float32 (n, d).
 
         Args:
@@ -241,7 +239,8 @@ class TableSpace(ScaledSpace):
         ]
         if lacking and not foreign:
             raise DataError(
-                f"These columns have no missing values in the training data, but values are missing: {', '.join(lacking)}."
+                "These columns have no missing values in the training data, but values are "
+                f"missing: {', '.join(lacking)}."
             )
         out = np.empty((len(values), self.starts[-1]), dtype=np.float32)
         for first in range(0, len(values), ROWS):
@@ -250,8 +249,8 @@ class TableSpace(ScaledSpace):
                 out[first : first + ROWS, start:stop] = field.encode(rows[:, place])
         return out
 
-    def values(self, x: Tensor | NDArray[Any]) -> NDArray[np.float64]:
-        """Decode coordinates in data units, which need not be exact, to values float64 (n, columns), NaN if missing."""
+    def values(self, x: Tensor | Array) -> Floats:
+        """Decode coordinates in data units, which need not be exact, to values float64."""
         import torch
 
         if isinstance(x, torch.Tensor):
@@ -262,12 +261,12 @@ class TableSpace(ScaledSpace):
             [field.decode(examples[:, start:stop]) for field, start, stop in self.spans]
         )
 
-    def unknown(self, values: NDArray[np.float64]) -> NDArray[np.bool_]:
-        """Return which values (n, columns) are texts other than the categories of their column, bool (n, columns)."""
+    def unknown(self, values: Floats) -> Mask:
+        """Return which values."""
         columns = zip(self.fields, values.T, strict=True)
         return np.column_stack([field.unknown(column) for field, column in columns])
 
-    def cells(self, x: Tensor | NDArray[Any]) -> list[list[str]]:
+    def cells(self, x: Tensor | Array) -> list[list[str]]:
         values = self.values(x)
         texts = self.layout.missing or ("",) * len(self.fields)
         columns = [
@@ -283,17 +282,20 @@ class TableSpace(ScaledSpace):
 
         return frame_of(self.fields, self.values(x), self.layout, fill)
 
-    def valid(self, x: Tensor) -> NDArray[np.bool_] | None:
+    def valid(self, x: Tensor) -> Mask | None:
         if self.constraints:
             return self.met(self.values(x))
         return None
 
-    def met(self, values: NDArray[np.float64]) -> NDArray[np.bool_]:
+    def met(self, values: Floats) -> Mask:
         fields = {field.name: field for field in self.fields}
         named = dict(zip(self.names, values.T, strict=True))
-        return np.all([holds(constraint, fields, named) for constraint in self.constraints], axis=0)
+        met = np.ones(len(values), dtype=bool)
+        for constraint in self.constraints:
+            met &= holds(constraint, fields, named)
+        return met
 
-    def quantise(self, x: Tensor | NDArray[Any]) -> NDArray[Any]:
+    def quantise(self, x: Tensor | Array) -> Array:
         return self.encoded(self.values(x))
 
     def rounded(self, x: Tensor) -> Tensor:
@@ -316,7 +318,9 @@ class TableSpace(ScaledSpace):
         return 10  # metrics of rows take long
 
     def samples_needed(self, n: int, training: int) -> int:
-        """Return twice the number of training rows, at most 10,000, for attacks; for a predictor of the target as many rows.
+        """Return twice the number of training rows, at most 10,000, for attacks.
+
+        For a predictor of the target as many rows.
 
         Attacks need many samples to find a model that repeats rows. A predictor learns from at most
         50,000 samples.
@@ -326,7 +330,7 @@ class TableSpace(ScaledSpace):
             return max(n, attack)
         return max(n, attack, min(training, TO_LEARN))
 
-    def recoded(self, x: Tensor, space: Space) -> tuple[Tensor, NDArray[np.float64] | None]:
+    def recoded(self, x: Tensor, space: Space) -> tuple[Tensor, Floats | None]:
         """Convert rows to the coordinates of another table with the same columns."""
         import torch
 
@@ -363,35 +367,32 @@ class TableSpace(ScaledSpace):
             warnings.append(f"it was trained without these constraints of the data: {lacking}.")
         if further:
             warnings.append(
-                f"it was trained with constraints that the data of this comparison lacks: {further}."
+                "it was trained with constraints that the data of this comparison lacks: "
+                f"{further}."
             )
         return tuple(warnings)
 
-    def read(self, path: Path) -> Split | None:
+    def read(self, path: Path) -> Samples | None:
         from pushforward.tables.reading.reader import TABLES, read_rows
 
         if path.suffix.lower() not in TABLES.endings:
             return None
-        return self._split(read_rows(path, self))
+        values = read_rows(path, self)
+        return self.encoded(values, foreign=True), values
 
-    def read_frame(self, frame: Any) -> Split:
+    def read_frame(self, frame: Any) -> Samples:
         from pushforward.tables.reading.reader import frame_rows
 
-        return self._split(frame_rows(frame, self))
+        values = frame_rows(frame, self)
+        return self.encoded(values, foreign=True), values
 
-    def _split(self, values: NDArray[np.float64]) -> Split:
-        from pushforward.data.core.dataset import Split
-
-        return Split(self.encoded(values, foreign=True), table_values=values)
-
-    def notes(self, samples: Split, name: str) -> list[str]:
-        if samples.table_values is None:
-            return []
-        columns = np.array(self.names)[self.unknown(samples.table_values).any(axis=0)]
+    def notes(self, values: Floats, name: str) -> list[str]:
+        columns = np.array(self.names)[self.unknown(values).any(axis=0)]
         if not len(columns):
             return []
         return [
-            f"texts that are not categories of {name} count as unknown values, in {some(map(quoted, columns))}."
+            f"texts that are not categories of {name} count as unknown values, in "
+            f"{some(map(quoted, columns))}."
         ]
 
     @property

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
+from pushforward.data.spaces.space import Array
 from pushforward.data.spaces.vector import ScaledSpace
 
 if TYPE_CHECKING:
@@ -36,8 +36,8 @@ class ImageSpace(ScaledSpace):
 
         return torch.channels_last
 
-    def quantise(self, x: Tensor | NDArray[Any]) -> NDArray[Any]:
+    def quantise(self, x: Tensor | Array) -> Array:
         return np.ascontiguousarray(super().quantise(x).transpose(0, 2, 3, 1))
 
-    def drawing(self, images: NDArray[Any]) -> NDArray[Any]:
+    def drawing(self, images: Array) -> Array:
         return images

@@ -1,4 +1,4 @@
-"""Interface of kinds of data, the base class of standardised kinds, and the choice of a kind for an array."""
+"""Interface of kinds of data, and the choice of a kind for an array."""
 
 from __future__ import annotations
 
@@ -40,6 +40,11 @@ PICTURE_FILES = {
     ".gif": ".gif (noise to data)",
 }
 REDRAWS = 20
+Array = NDArray[Any]
+Floats = NDArray[np.float64]
+Integers = NDArray[np.int64]
+# Samples in data units, and their exact values if they have any (see `Encoder.values`)
+Samples = tuple[Array, Floats | None]
 
 
 class Space(ABC):
@@ -70,8 +75,8 @@ class Space(ABC):
             each as "module:function" below `pushforward`.
         baselines: Function from a data set to samplers without a network by name, the main one
             first, as "module:function".
-        no_density: Sentence on data without a density, after "does not support"; empty for data that
-            has one.
+        no_density: Sentence on data without a density, after "does not support"; empty for data
+            that has one.
         repeats: Whether equal examples are common.
         left_out: Names of columns of the file that the model does not learn.
         missing_texts: Text of a missing value in each column of the file.
@@ -103,7 +108,7 @@ class Space(ABC):
 
     @classmethod
     @abstractmethod
-    def accepts(cls, x: NDArray[Any]) -> bool:
+    def accepts(cls, x: Array) -> bool:
         """Return whether an array (n, *shape) contains stored examples of this kind."""
 
     @classmethod
@@ -113,7 +118,7 @@ class Space(ABC):
 
     @classmethod
     @abstractmethod
-    def measured(cls, x: NDArray[Any], **names: Any) -> Self:
+    def measured(cls, x: Array, **names: Any) -> Self:
         """Build the space of a training split from measured units.
 
         Args:
@@ -123,23 +128,23 @@ class Space(ABC):
 
     @abstractmethod
     def to_model(self, x: Tensor) -> Tensor:
-        """Convert data units to model units, float (n, *shape), with mean 0 and standard deviation 1 on the data."""
+        """Convert data units to model units, float."""
 
     @abstractmethod
     def to_data(self, u: Tensor) -> Tensor:
-        """Convert model units to data units, float (n, *shape), clipped to the bounds if there are any."""
+        """Convert model units to data units, float."""
 
     @abstractmethod
     def rounded(self, x: Tensor) -> Tensor:
         """Round data units to the precision of files, float32 (n, *shape)."""
 
     @abstractmethod
-    def quantise(self, x: Tensor | NDArray[Any]) -> NDArray[Any]:
+    def quantise(self, x: Tensor | Array) -> Array:
         """Convert data units (n, *shape) to stored values."""
 
     @abstractmethod
     def unscaled(self, shape: tuple[int, ...]) -> Self:
-        """Return a space of this kind and conditions for another shape, without scaling or bounds."""
+        """Return a space of this kind for another shape, without scaling or bounds."""
 
     def finished(
         self,
@@ -147,7 +152,9 @@ class Space(ABC):
         condition: Mapping[str, Tensor] | None,
         normal: Callable[[tuple[int, ...]], Tensor],
     ) -> Tensor:
-        """Complete samples in data units with digits that a float32 model cannot generate; by default unchanged.
+        """Complete samples in data units with digits that a float32 model cannot generate.
+
+        By default unchanged.
 
         Args:
             x: Samples float32 (n, *shape) on the CPU.
@@ -181,12 +188,15 @@ class Space(ABC):
     @property
     @abstractmethod
     def bounds(self) -> tuple[Tensor, Tensor] | None:
-        """Smallest and largest value in model units, float32, in a shape that broadcasts over a batch; None without bounds."""
+        """Smallest and largest value in model units, broadcasting over a batch; or None."""
 
     @property
     @abstractmethod
     def log_det(self) -> float:
-        """Log determinant of d(model units) / d(data units) of a whole sample: log p(x) = log p(u) + log_det."""
+        """Log determinant of d(model units) / d(data units) of a whole sample.
+
+        Log p(x) = log p(u) + log_det.
+        """
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -201,19 +211,25 @@ class Space(ABC):
         return None
 
     def generator(self, network: nn.Module, latent: int) -> tuple[nn.Module, int]:
-        """Complete the generator of a GAN, which takes noise of length ``latent``; returns it and the length of its noise."""
+        """Complete the generator of a GAN, which takes noise of length ``latent``.
+
+        Returns it and the length of its noise.
+        """
         return network, latent
 
     @property
     def likelihood(self) -> str:
-        """Name of the likelihood of decoders that suits the data (`pushforward.methods.likelihoods`)."""
+        """Name of the suitable likelihood of decoders (`pushforward.methods.likelihoods`)."""
         if self.binary:
             return "bernoulli"
         return "gaussian"
 
     @property
     def grid(self) -> tuple[int, ...]:
-        """Height and width for two-dimensional convolutions; empty for data without a grid, such as vectors."""
+        """Height and width for two-dimensional convolutions.
+
+        Empty for data without a grid, such as vectors.
+        """
         return ()
 
     @property
@@ -226,7 +242,7 @@ class Space(ABC):
     # Evaluation
 
     def encoder(self, data: Dataset) -> Encoder:
-        """Return the converter from examples of a data set of this space to what metrics compare."""
+        """Return the converter from examples of a data set to what metrics compare."""
         return Encoder(data)
 
     def features(self, labelled: bool, known: bool) -> str:
@@ -251,7 +267,7 @@ class Space(ABC):
         """Number of samples to draw if n are compared and there are some training examples."""
         return n
 
-    def recoded(self, x: Tensor, space: Space) -> tuple[Tensor, NDArray[np.float64] | None]:
+    def recoded(self, x: Tensor, space: Space) -> tuple[Tensor, Floats | None]:
         """Convert samples of a model of this space to another space of the same shape.
 
         Args:
@@ -264,39 +280,41 @@ class Space(ABC):
         return x, None
 
     def difference(self, data: Space) -> str:
-        """Describe why a model of this space does not fit data of another space; empty if it is the shape."""
+        """Describe why a model of this space does not fit data of another space.
+
+        Empty if it is the shape.
+        """
         return ""
 
     def constraint_warnings(self, data: Space) -> tuple[str, ...]:
-        """Describe constraints that a model of this space and data of another space do not share."""
+        """Describe constraints that only a model of this space, or only the data, has."""
         return ()
 
-    def read(self, path: Path) -> Split | None:
+    def read(self, path: Path) -> Samples | None:
         """Read samples from a file in a format of this kind of data; None for other formats."""
         return None
 
-    def read_frame(self, frame: Any) -> Split | None:
+    def read_frame(self, frame: Any) -> Samples | None:
         """Read samples from a data frame; None if it has other columns."""
-        from pushforward.data.core.dataset import Split
-
         if list(frame.columns) != list(self.columns):
             return None
-        return Split(frame.to_numpy())
+        return frame.to_numpy(), None
 
-    def notes(self, samples: Split, name: str) -> list[str]:
-        """Describe values of samples that the data set called ``name`` does not have."""
+    def notes(self, values: Floats, name: str) -> list[str]:
+        """Describe exact values of samples that the data set called ``name`` does not have."""
         return []
 
     # Pictures and files
 
-    def drawing(self, examples: NDArray[Any]) -> NDArray[Any]:
+    def drawing(self, examples: Array) -> Array:
         """Convert samples to a form that can be drawn.
 
         Args:
             examples: Samples as returned by `quantise`.
 
         Returns:
-            Pictures, uint8 (n, height, width, channels); points, float (n, d), exactly where ``as_points``.
+            Pictures, uint8 (n, height, width, channels); points, float (n, d), exactly where
+            ``as_points``.
         """
         return examples.reshape(len(examples), -1)
 
@@ -309,15 +327,15 @@ class Space(ABC):
 
     @property
     def writers(self) -> Mapping[str, str]:
-        """Functions that write files of this kind of data only, as "module:function", by extension."""
+        """Writers of files of this kind of data only, as "module:function", by extension."""
         return {}
 
     def check_file(self, path: Path) -> None:
-        """Raise an error if a file cannot be written, for example because a package is not installed."""
+        """Raise an error if a file cannot be written because a package is not installed."""
         return None
 
     def export_layout(self) -> dict[str, Any]:
-        """Describe how the output of an exported model becomes the content of a file, as plain values.
+        """Describe how the output of an exported model becomes the content of a file.
 
         Returns:
             "columns", "table" (format of the file) and "units" (None if scripts do not need them).
@@ -328,20 +346,26 @@ class Space(ABC):
         return {"columns": list(self.columns), "table": {}, "units": units}
 
     def records(self, x: Tensor) -> list[list[Any]]:
-        """Convert samples in data units to rows of a file, with one cell per column or dimension."""
+        """Convert samples in data units to rows of cells."""
         return [list(map(float, example)) for example in self.drawing(self.quantise(x))]
 
     def frame(self, x: Tensor, fill: Mapping[str, str] | None = None) -> Any:
-        """Convert samples in data units to a data frame; None if they are not rows of a table or pandas is not installed.
+        """Convert samples in data units to a data frame.
+
+        None if they are not rows of a table or pandas is not installed.
 
         Args:
             x: Samples.
-            fill: Values of columns that the model does not learn, as for `pushforward.samples.write_samples`.
+            fill: Values of columns that the model does not learn, as for
+                `pushforward.samples.write_samples`.
         """
         return None
 
     def valid(self, x: Tensor) -> NDArray[np.bool_] | None:
-        """Return which samples in data units meet the constraints of the data, (n,); None without constraints."""
+        """Return which samples in data units meet the constraints of the data, (n,).
+
+        None without constraints.
+        """
         return None
 
     # Conditions
@@ -390,7 +414,7 @@ def kinds() -> tuple[type[Space], ...]:
     return (*map(at, SPACES), *spec.plugins(Space))
 
 
-def kind_of(x: NDArray[Any]) -> type[Space]:
+def kind_of(x: Array) -> type[Space]:
     """Return the first kind of data that accepts an array (n, *shape).
 
     Raises:
@@ -401,12 +425,13 @@ def kind_of(x: NDArray[Any]) -> type[Space]:
             return kind
     known = ", or ".join(kind.stores() for kind in kinds())
     raise DataError(
-        f"No kind of data accepts examples with shape {x.shape} and dtype {x.dtype}: expected {known}."
+        f"No kind of data accepts examples with shape {x.shape} and dtype {x.dtype}: expected "
+        f"{known}."
     )
 
 
 def measure(
-    x: NDArray[Any],
+    x: Array,
     conditions: Mapping[str, ConditionKind] | None = None,
     *,
     columns: Sequence[str] = (),
@@ -422,7 +447,8 @@ def measure(
         integer: Indices of integer columns.
 
     Returns:
-        The space, of the first kind that accepts the array; the standard deviation is the population's (divided by n).
+        The space, of the first kind that accepts the array; the standard deviation is the
+        population's (divided by n).
 
     Raises:
         DataError: If no kind of data accepts the array.
@@ -435,15 +461,15 @@ def measure(
 class Encoder:
     """Converter from examples to flat arrays for distances, float32 (n, d), in data units.
 
-    Kinds of data with another representation override `of` and `at`, and those with further inputs of
-    metrics `of_samples` and `of_real`.
+    Kinds of data with another representation override `of` and `at`, and those with further inputs
+    of metrics `of_samples` and `of_real`.
 
     Args:
         data: Data set.
 
     Attributes:
-        representation: Description of arrays that are not the examples themselves; change it with them,
-            so that scores are not compared.
+        representation: Description of arrays that are not the examples themselves; change it with
+            them, so that scores are not compared.
         scale: Divisor of each column for distances, (d,); None for arrays that are standardised.
     """
 
@@ -455,7 +481,10 @@ class Encoder:
 
     @property
     def digest(self) -> str:
-        """Hash of the content that scores depend on and features do not; empty without such content."""
+        """Hash of the content that scores depend on and features do not.
+
+        Empty without such content.
+        """
         return ""
 
     @property
@@ -464,20 +493,23 @@ class Encoder:
         return tuple(self.data.space.shape)
 
     @cached_property
-    def training(self) -> NDArray[Any]:
+    def training(self) -> Array:
         """All training examples; images as stored, in uint8."""
         train = self.data.train
         return train.x.reshape(len(train), -1)
 
-    def values(self, x: Tensor) -> NDArray[np.float64] | None:
-        """Exact values of examples in data units, (n, columns); None if they have no other values."""
+    def values(self, x: Tensor) -> Floats | None:
+        """Exact values of examples in data units, (n, columns).
+
+        None if they have no other values.
+        """
         return None
 
-    def of(self, x: Tensor, values: NDArray[np.float64] | None = None) -> NDArray[Any]:
+    def of(self, x: Tensor, values: Floats | None = None) -> Array:
         """Convert examples in data units, (n, *shape), or their exact values, if they are known."""
         return x.flatten(1).numpy()
 
-    def at(self, split: Split, index: Any) -> NDArray[Any]:
+    def at(self, split: Split, index: Any) -> Array:
         """Convert the examples of a split at some indices."""
         return self.of(split.data_units(index))
 
@@ -485,8 +517,8 @@ class Encoder:
         self,
         x: Tensor,
         n: int,
-        reference: NDArray[np.int64],
-        values: NDArray[np.float64] | None = None,
+        reference: Integers,
+        values: Floats | None = None,
         learned: Any = None,
     ) -> dict[str, Any]:
         """Build the arguments of `pushforward.metrics.Samples` that come from examples of a model.
@@ -504,14 +536,13 @@ class Encoder:
             "training": self.training,
         }
 
-    def of_real(
-        self, split: Split, picked: NDArray[np.int64], reference: NDArray[np.int64]
-    ) -> dict[str, Any]:
-        """Build the arguments of `pushforward.metrics.Samples` for real examples in the place of samples.
+    def of_real(self, split: Split, picked: Integers, reference: Integers) -> dict[str, Any]:
+        """Build the arguments of `pushforward.metrics.Samples` for real examples.
 
         Args:
             split: Split that the examples are from.
-            picked: Indices of the examples; those of the training split do not count as training examples.
+            picked: Indices of the examples; those of the training split do not count as training
+                examples.
             reference: Indices of held-out examples.
         """
         training = self.training

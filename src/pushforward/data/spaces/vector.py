@@ -1,4 +1,7 @@
-"""Base class of standardised kinds of data, and the space of vectors: points, rows of numbers and latents."""
+"""Base class of standardised kinds of data, and the space of vectors.
+
+Points, rows of numbers and latents.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ from numpy.typing import NDArray
 
 from pushforward.conditions.kind import ConditionKind, checked
 from pushforward.data.images.image_store import level_counts
-from pushforward.data.spaces.space import Space
+from pushforward.data.spaces.space import Array, Floats, Space
 from pushforward.errors import DataError
 
 if TYPE_CHECKING:
@@ -62,7 +65,8 @@ class ScaledSpace(Space):
         object.__setattr__(self, "conditions", checked(self.conditions))
         if len(self.shape) != len(self.sides) or min(self.shape) < 1:
             raise DataError(
-                f"{self.shape} is not a valid shape of one {self.noun}: expected ({', '.join(self.sides)})."
+                f"{self.shape} is not a valid shape of one {self.noun}: expected "
+                f"({', '.join(self.sides)})."
             )
         for name in ("mean", "std", "low", "high"):
             value = getattr(self, name)
@@ -71,9 +75,7 @@ class ScaledSpace(Space):
                 raise DataError(
                     f"{name} has {len(value)} values; expected {count}, one per column or channel."
                 )
-        if not all(math.isfinite(m) for m in self.mean) or not all(
-            math.isfinite(s) and s > 0 for s in self.std
-        ):
+        if not all(map(math.isfinite, self.mean + self.std)) or min(self.std) <= 0:
             raise DataError(
                 "mean must be finite, and std finite and above 0 (use std 1 for constant columns)."
             )
@@ -100,9 +102,9 @@ class ScaledSpace(Space):
         import torch
 
         like = torch.empty(0)
-        return self.to_model(self._broadcast(self.low, like)), self.to_model(
-            self._broadcast(self.high, like)
-        )
+        low = self._broadcast(self.low, like)
+        high = self._broadcast(self.high, like)
+        return self.to_model(low), self.to_model(high)
 
     @property
     def log_det(self) -> float:
@@ -117,7 +119,7 @@ class ScaledSpace(Space):
             return x
         return x.clamp(self._broadcast(self.low, x), self._broadcast(self.high, x))
 
-    def quantise(self, x: Tensor | NDArray[Any]) -> NDArray[Any]:
+    def quantise(self, x: Tensor | Array) -> Array:
         import torch
 
         if isinstance(x, torch.Tensor):
@@ -138,7 +140,7 @@ class ScaledSpace(Space):
         return type(self)(shape, (0.0,) * count, (1.0,) * count, conditions=self.conditions)
 
     @classmethod
-    def accepts(cls, x: NDArray[Any]) -> bool:
+    def accepts(cls, x: Array) -> bool:
         return x.ndim == 1 + len(cls.sides) and x.dtype == cls._stored()
 
     @classmethod
@@ -147,14 +149,14 @@ class ScaledSpace(Space):
         return f"{cls._stored()} {cls.noun}s (n, {', '.join(cls.sides)}){how}"
 
     @classmethod
-    def measured(cls, x: NDArray[Any], **names: Any) -> Self:
-        statistics = _column_statistics if cls.levels is None else _level_statistics
-        mean, std, binary = statistics(x, 1 + cls.axis)
+    def measured(cls, x: Array, **names: Any) -> Self:
+        if cls.levels is None:
+            mean, std, binary = _column_statistics(x, 1 + cls.axis)
+        else:
+            mean, std, binary = _level_statistics(x, 1 + cls.axis)
+            names |= {"low": (0.0,) * len(mean), "high": (1.0,) * len(mean)}
         std = np.where(std > 0, std, 1.0)
-        ends: dict[str, Any] = (
-            {} if cls.levels is None else {"low": (0.0,) * len(mean), "high": (1.0,) * len(mean)}
-        )
-        return cls(x.shape[1:], tuple(mean), tuple(std), binary=binary, **ends, **names)
+        return cls(x.shape[1:], tuple(mean), tuple(std), binary=binary, **names)
 
     @classmethod
     def _stored(cls) -> np.dtype[Any]:
@@ -194,7 +196,7 @@ class VectorSpace(ScaledSpace):
                 f"{len(self.columns)} column names do not match {self.shape[0]} columns."
             )
 
-    def quantise(self, x: Tensor | NDArray[Any]) -> NDArray[Any]:
+    def quantise(self, x: Tensor | Array) -> Array:
         rounded = super().quantise(x)
         if self.integer:
             rounded[:, self.integer] = np.rint(rounded[:, self.integer])
@@ -222,10 +224,7 @@ class VectorSpace(ScaledSpace):
         return tables
 
 
-def _level_statistics(
-    x: NDArray[np.uint8], axis: int
-) -> tuple[NDArray[np.float64], NDArray[np.float64], bool]:
-    """Exact mean and std from a histogram of the 256 values per channel, and whether only 0 and 255 occur."""
+def _level_statistics(x: NDArray[np.uint8], axis: int) -> tuple[Floats, Floats, bool]:
     # images that stay on disk were counted when they were first read
     if hasattr(x, "level_counts"):
         counts = x.level_counts()
@@ -240,23 +239,18 @@ def _level_statistics(
     return mean, np.sqrt(variance), used.tolist() == [0, 255]
 
 
-def _column_statistics(
-    x: NDArray[Any], axis: int
-) -> tuple[NDArray[np.float64], NDArray[np.float64], bool]:
-    """Mean, then the squared deviations from it, both in float64, and whether only 0 and 1 occur."""
+def _column_statistics(x: Array, axis: int) -> tuple[Floats, Floats, bool]:
     axes = tuple(other for other in range(x.ndim) if other != axis)
     entries = x.size // x.shape[axis]
     mean = sum(np.sum(x[b], axis=axes, dtype=np.float64) for b in _blocks(x)) / entries
     centre = np.expand_dims(mean, axes)
-    variance = (
-        sum(np.sum((x[b].astype(np.float64) - centre) ** 2, axis=axes) for b in _blocks(x))
-        / entries
-    )
+    squares = (np.sum((x[b].astype(np.float64) - centre) ** 2, axis=axes) for b in _blocks(x))
+    variance = sum(squares) / entries
     constant = np.ptp(x, axis=axes) == 0
     binary = all(bool(np.isin(x[b], (0, 1)).all()) for b in _blocks(x)) and not bool(constant.all())
     return mean, np.where(constant, 0.0, np.sqrt(variance)), binary
 
 
-def _blocks(x: NDArray[Any]) -> list[slice]:
+def _blocks(x: Array) -> list[slice]:
     chunk = max(1, _CHUNK_ELEMENTS // max(1, math.prod(x.shape[1:])))
     return [slice(start, start + chunk) for start in range(0, len(x), chunk)]

@@ -7,11 +7,11 @@ from itertools import combinations
 from typing import Any, ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pushforward.metrics.modes import Parts, variation
 from pushforward.metrics.score import MetricInfo, Samples, Score, share_info
 from pushforward.metrics.uncertainty import errors
+from pushforward.tables.column import Floats, Integers
 from pushforward.tables.metrics.table import Table, codes
 
 # Of the pictures: columns at most, bins of a number, and categories, of which the rarest are one
@@ -20,9 +20,7 @@ BINS = 24
 BARS = 12
 
 
-def kolmogorov_smirnov(
-    x: NDArray[np.float64], y: NDArray[np.float64]
-) -> tuple[float, float, float]:
+def kolmogorov_smirnov(x: Floats, y: Floats) -> tuple[float, float, float]:
     """Find the largest distance between two distribution functions, its position and its sign.
 
     Missing values (NaN) count as smaller than every number, so different fractions of missing
@@ -45,7 +43,7 @@ def kolmogorov_smirnov(
 
 def shape_errors(
     table: Table,
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+) -> tuple[Floats, Floats, Floats]:
     """Compute the error of each column, and the contribution of each row to their mean.
 
     The error is the Kolmogorov-Smirnov distance for numbers, and the total variation for
@@ -62,19 +60,18 @@ def shape_errors(
     for place, discrete in enumerate(table.categorical):
         x = table.generated[:, place]
         y = table.reference[:, place]
-        count = len(table.labels[place])
-        distance, *added = (
-            variation(codes(x, count), codes(y, count), count + 1)
-            if discrete
-            else _of_numbers(x, y)
-        )
+        if discrete:
+            count = len(table.labels[place])
+            distance, *added = variation(codes(x, count), codes(y, count), count + 1)
+        else:
+            distance, *added = _of_numbers(x, y)
         each.append(distance)
         terms = [term + part for term, part in zip(terms, added, strict=True)]
     columns = len(table.names)
     return np.array(each), terms[0] / columns, terms[1] / columns
 
 
-def _of_numbers(x: NDArray[np.float64], y: NDArray[np.float64]) -> Parts:
+def _of_numbers(x: Floats, y: Floats) -> Parts:
     distance, at, sign = kolmogorov_smirnov(x, y)
     return distance, sign * (~(x > at)).astype(np.float64), -sign * (~(y > at)).astype(np.float64)
 
@@ -106,7 +103,11 @@ def histograms(table: Table) -> dict[str, Any]:
             texts = ()
             count = len(edges) - 1
             parts["edges"] += edges.tolist()
-        if table.missing[place] if table.missing else any(np.isnan(side).any() for side in sides):
+        if table.missing:
+            gaps = table.missing[place]
+        else:
+            gaps = any(np.isnan(side).any() for side in sides)
+        if gaps:
             texts = (*texts, "missing")
             count = count + 1
         parts["counts"].append(count)
@@ -116,7 +117,7 @@ def histograms(table: Table) -> dict[str, Any]:
     return {name: tuple(part) for name, part in parts.items()}
 
 
-def _edges(real: NDArray[np.float64]) -> NDArray[np.float64]:
+def _edges(real: Floats) -> Floats:
     known = real[~np.isnan(real)]
     low, high = np.quantile(known, [0.005, 0.995]) if len(known) else (0.0, 0.0)
     if not np.array_equal(known, np.round(known)):
@@ -128,14 +129,14 @@ def _edges(real: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray(low - 0.5 + width * np.arange(count + 1), np.float64)
 
 
-def _bins(values: NDArray[np.float64], edges: NDArray[np.float64]) -> NDArray[np.int64]:
+def _bins(values: Floats, edges: Floats) -> Integers:
     cells = np.searchsorted(edges[1:-1], values, "right")
     return np.where(np.isnan(values), len(edges) - 1, cells)
 
 
 def _bars(
-    sides: tuple[NDArray[np.float64], ...], labels: tuple[str, ...], by_share: bool
-) -> tuple[list[NDArray[np.int64]], tuple[str, ...], int]:
+    sides: tuple[Floats, ...], labels: tuple[str, ...], by_share: bool
+) -> tuple[list[Integers], tuple[str, ...], int]:
     count = len(labels)
     bars = min(len(labels), BARS)
     shares = np.bincount(codes(sides[1], count), minlength=count + 1)[:count]
@@ -143,7 +144,8 @@ def _bars(
     place = np.full(count + 1, bars)
     place[order] = np.minimum(np.arange(count), bars - 1)
     texts = [labels[at] for at in order[:bars]]
-    texts = texts if count <= BARS else [*texts[:-1], "others"]
+    if count > BARS:
+        texts[-1] = "others"
     return [place[codes(side, count)] for side in sides], tuple(texts), bars
 
 
@@ -154,8 +156,10 @@ class ColumnShapes:
         "column_error": share_info(
             "Column shape error",
             "lower",
-            "Mean distance between the generated and the real distribution of a column: Kolmogorov-Smirnov distance "
-            "for numbers, total variation for categories. Dependence between columns does not matter.",
+            "Mean distance between the generated and the real distribution of a column: "
+            "Kolmogorov-Smirnov distance "
+            "for numbers, total variation for categories. Dependence between columns does not "
+            "matter.",
             unit="%",
             group="Columns and pairs",
         )
@@ -172,28 +176,25 @@ class ColumnShapes:
         assert samples.table is not None
         each, *terms = shape_errors(samples.table)
         extra: dict[str, Any] = {"columns": samples.table.names, "errors": tuple(each.tolist())}
-        if not samples.errors:
-            return {"column_error": Score(float(each.mean()), extra=extra)}
-        extra |= histograms(samples.table)
-        error, shared = errors(terms[0], terms[1])
-        return {
-            "column_error": Score(
-                float(each.mean()), error=error, reference_error=shared, extra=extra
-            )
-        }
+        error = shared = None
+        if samples.errors:
+            extra |= histograms(samples.table)
+            error, shared = errors(terms[0], terms[1])
+        score = Score(float(each.mean()), error=error, reference_error=shared, extra=extra)
+        return {"column_error": score}
 
 
 JOINT_BINS = 10  # Bins of equal width of a number beside a category
 # Pairs that are compared at most, and columns whose pairs a report shows
 PAIRS = 1000
 SHOWN = 40
-Terms = tuple[NDArray[np.float64], NDArray[np.float64]]
+Terms = tuple[Floats, Floats]
 Cells = tuple[
-    NDArray[np.int64], NDArray[np.int64], int
+    Integers, Integers, int
 ]  # The cells of generated and of held-out rows, and how many there are
 
 
-def pair_errors(table: Table) -> tuple[list[tuple[int, int]], NDArray[np.float64], Terms]:
+def pair_errors(table: Table) -> tuple[list[tuple[int, int]], Floats, Terms]:
     """Compute the error of each pair of columns, and the contribution of each row to their mean.
 
     For two numbers, the error is half the difference of Pearson correlations, over rows with both
@@ -207,10 +208,8 @@ def pair_errors(table: Table) -> tuple[list[tuple[int, int]], NDArray[np.float64
             `pushforward.metrics.uncertainty.errors`, (n,) and (m,).
     """
     every = list(combinations(range(len(table.names)), 2))
-    chosen = [
-        every[at]
-        for at in np.unique(np.linspace(0, len(every) - 1, min(len(every), PAIRS)).astype(int))
-    ]
+    evenly = np.linspace(0, len(every) - 1, min(len(every), PAIRS)).astype(int)
+    chosen = [every[at] for at in np.unique(evenly)]
     cells = _cells(table)
     sides = (table.generated, table.reference)
     pairs = []
@@ -220,13 +219,14 @@ def pair_errors(table: Table) -> tuple[list[tuple[int, int]], NDArray[np.float64
         if table.categorical[[first, second]].any():
             error, *added = _contingency(cells[first], cells[second])
         else:
-            correlations = [_correlation(side[:, first], side[:, second]) for side in sides]
-            if all(value is None for value, _ in correlations):
+            x, of_x = _correlation(sides[0][:, first], sides[0][:, second])
+            y, of_y = _correlation(sides[1][:, first], sides[1][:, second])
+            if x is None and y is None:
                 continue
-            gap = (correlations[0][0] or 0.0) - (correlations[1][0] or 0.0)
+            gap = (x or 0.0) - (y or 0.0)
             error = abs(gap) / 2
             sign = np.sign(gap) / 2
-            added = [sign * correlations[0][1], -sign * correlations[1][1]]
+            added = [sign * of_x, -sign * of_y]
         pairs.append((first, second))
         each.append(error)
         terms = [term + part for term, part in zip(terms, added, strict=True)]
@@ -245,9 +245,8 @@ def _cells(table: Table) -> list[Cells]:
             continue
         known = y[~np.isnan(y)]
         edges = np.histogram_bin_edges(known if len(known) else np.zeros(1), JOINT_BINS)
-        of_x, of_y = (
-            np.where(np.isnan(side), JOINT_BINS + 2, np.digitize(side, edges)) for side in (x, y)
-        )
+        of_x = np.where(np.isnan(x), JOINT_BINS + 2, np.digitize(x, edges))
+        of_y = np.where(np.isnan(y), JOINT_BINS + 2, np.digitize(y, edges))
         columns.append((of_x, of_y, JOINT_BINS + 3))
     return columns
 
@@ -259,14 +258,13 @@ def _contingency(first: Cells, second: Cells) -> Parts:
     return variation(where[: len(of_x)], where[len(of_x) :], len(occurring))
 
 
-def _correlation(
-    x: NDArray[np.float64], y: NDArray[np.float64]
-) -> tuple[float | None, NDArray[np.float64]]:
+def _correlation(x: Floats, y: Floats) -> tuple[float | None, Floats]:
     both = ~(np.isnan(x) | np.isnan(y))
     terms = np.zeros(len(x))
     if both.sum() < 2 or np.ptp(x[both]) == 0 or np.ptp(y[both]) == 0:
         return None, terms
-    u, v = ((side[both] - side[both].mean()) / side[both].std() for side in (x, y))
+    u = (x[both] - x[both].mean()) / x[both].std()
+    v = (y[both] - y[both].mean()) / y[both].std()
     value = float((u * v).mean())
     terms[both] = (u * v - value * (u**2 + v**2) / 2) * len(x) / both.sum()
     return value, terms
@@ -279,7 +277,8 @@ class PairTrends:
         "pair_error": share_info(
             "Pair trend error",
             "lower",
-            "Mean difference between the generated and the real dependence of two columns: half the difference of "
+            "Mean difference between the generated and the real dependence of two columns: half "
+            "the difference of "
             "correlations for two numbers, total variation of joint frequencies for other pairs.",
             unit="%",
             group="Columns and pairs",
@@ -292,8 +291,8 @@ class PairTrends:
     def __call__(self, samples: Samples) -> dict[str, Score]:
         """Compute one score, "pair_error"; none if no pair of columns varies.
 
-        ``extra`` has the names of the first columns as "columns", and as "matrix" the error of each two of them, (k, k), NaN for
-        pairs that were not compared.
+        ``extra`` has the names of the first columns as "columns", and as "matrix" the error of each
+        two of them, (k, k), NaN for pairs that were not compared.
         """
         assert samples.table is not None
         pairs, each, terms = pair_errors(samples.table)
@@ -305,11 +304,8 @@ class PairTrends:
             if second < len(names):
                 matrix[first, second] = matrix[second, first] = error
         extra = {"columns": names, "matrix": tuple(map(tuple, matrix.tolist()))}
-        if not samples.errors:
-            return {"pair_error": Score(float(each.mean()), extra=extra)}
-        error, shared = errors(*terms)
-        return {
-            "pair_error": Score(
-                float(each.mean()), error=error, reference_error=shared, extra=extra
-            )
-        }
+        error = shared = None
+        if samples.errors:
+            error, shared = errors(*terms)
+        score = Score(float(each.mean()), error=error, reference_error=shared, extra=extra)
+        return {"pair_error": score}

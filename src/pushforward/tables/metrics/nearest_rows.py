@@ -12,9 +12,11 @@ from pushforward.metrics.memorisation import nearest_distance
 from pushforward.metrics.score import Infos, MetricInfo, Samples, Score, Scores, share_info
 from pushforward.metrics.subsets import Array, nearest
 from pushforward.metrics.uncertainty import Errors, area, area_errors, by_blocks, share_error
+from pushforward.tables.column import Floats
 from pushforward.tables.metrics.table import embedded, shuffled
 
-# Rows of either side that are compared, and training rows among which they look for the nearest, at most
+# Rows of either side that are compared, and training rows among which they look for the nearest, at
+# most
 MOST = 2000
 KNOWN = 100_000
 REPEATING = (
@@ -31,10 +33,8 @@ def repeating(rows: NDArray[np.float32]) -> float:
     return float(counts[counts > 1].sum() / len(rows))
 
 
-def distance_ratio(
-    generated: NDArray[np.float64], held_out: NDArray[np.float64]
-) -> tuple[float, Errors]:
-    """Compute the ratio of mean distances to the nearest training row, samples to held-out rows, and its standard errors.
+def distance_ratio(generated: Floats, held_out: Floats) -> tuple[float, Errors]:
+    """Compute the ratio of mean distances to the nearest training row, with standard errors.
 
     Args:
         generated: Distances of samples, (n,).
@@ -42,15 +42,18 @@ def distance_ratio(
     """
     a = generated.mean()
     b = held_out.mean()
-    of_a, of_b = (
-        float(side.std(ddof=1)) / np.sqrt(len(side)) if len(side) > 1 else 0.0
-        for side in (generated, held_out)
-    )
-    shared = float(a / b**2 * of_b)
-    return float(a / b), (float(np.hypot(of_a / b, shared)), shared)
+    shared = float(a / b**2 * _mean_error(held_out))
+    error = float(np.hypot(_mean_error(generated) / b, shared))
+    return float(a / b), (error, shared)
 
 
-def nearer(first: NDArray[np.float64], other: NDArray[np.float64]) -> NDArray[np.float64]:
+def _mean_error(x: Floats) -> float:
+    if len(x) < 2:
+        return 0.0
+    return float(x.std(ddof=1)) / np.sqrt(len(x))
+
+
+def nearer(first: Floats, other: Floats) -> Floats:
     """Compare distances (n,) with others (n,): 1 if smaller, 1/2 if equal, else 0."""
     return np.where(first == other, 0.5, first < other)
 
@@ -63,32 +66,43 @@ def cell_variance(first: NDArray[Any], other: NDArray[Any], rows: int) -> float:
     contribution of chance to squared counts is subtracted.
     """
     n = first.sum() + other.sum()
-    of_first, of_other = (
-        (c * (c - 1)).sum() / (n * max(1, n - 1)) - (c.sum() / n) ** 2 / rows
-        for c in (first, other)
-    )
-    return float(max(0.0, of_first * (other.sum() / n) ** 2 + of_other * (first.sum() / n) ** 2))
+    a = first.sum() / n
+    b = other.sum() / n
+    pairs = n * max(1, n - 1)
+    variance_a = (first * (first - 1)).sum() / pairs - a**2 / rows
+    variance_b = (other * (other - 1)).sum() / pairs - b**2 / rows
+    return float(max(0.0, variance_a * b**2 + variance_b * a**2))
 
 
 def some(x: NDArray[np.float32], most: int, seed: int) -> NDArray[np.float32]:
-    """Select at most ``most`` rows, depending on values and seed; above 100,000 rows, also on positions."""
+    """Select at most ``most`` rows, depending on values and seed.
+
+    Above 100,000 rows, also on positions.
+    """
     if len(x) > KNOWN:
-        x = x[np.sort(np.random.Generator(np.random.Philox(seed)).permutation(len(x))[:KNOWN])]
+        order = np.random.Generator(np.random.Philox(seed)).permutation(len(x))
+        x = x[np.sort(order[:KNOWN])]
     if most < KNOWN:
         return x[shuffled(x.astype(np.float64), seed)[:most]]
     return x
 
 
-_UNIQUE = f"Not computed if more than {REPEATING:.0%} of the training rows repeat and copies are kept together."
+_UNIQUE = (
+    f"Not computed if more than {REPEATING:.0%} of the training rows repeat and copies are "
+    "kept "
+    "together."
+)
 _WHY = (
-    f"more than {REPEATING:.0%} of the training rows repeat, or all held-out rows are training rows. All "
-    'copies of a row are on one side of the split (copies="together"), so new rows can equal training rows, '
+    f"more than {REPEATING:.0%} of the training rows repeat, or all held-out rows are training "
+    "rows. All "
+    'copies of a row are on one side of the split (copies="together"), so new rows can equal '
+    "training rows, "
     "but held-out rows cannot."
 )
 
 
 class NearestRows:
-    """Distance to the nearest training row, compared with held-out rows, in standardised values of the table.
+    """Distance to the nearest training row, compared with held-out rows.
 
     If rows repeat and all copies of a row are on one side of the split, new rows can equal training
     rows but held-out rows cannot, so both scores would flag a perfect model as copying.
@@ -101,8 +115,10 @@ class NearestRows:
         "nearest_ratio": MetricInfo(
             "Distance to training rows",
             "target",
-            f"Mean distance of samples (of {MOST:,}) to their nearest training row, relative to held-out rows. If it is "
-            "lower than for real data, samples are closer to training rows than new data. A good value does not rule "
+            f"Mean distance of samples (of {MOST:,}) to their nearest training row, relative to "
+            "held-out rows. If it is "
+            "lower than for real data, samples are closer to training rows than new data. A good "
+            "value does not rule "
             f"out copies. {_UNIQUE}",
             missing=f"Distances to training rows are not scored, because {_WHY}",
             group="Privacy",
@@ -111,9 +127,11 @@ class NearestRows:
         "nearer_training": share_info(
             "Nearest is training",
             "target",
-            "Fraction of samples whose nearest real row is a training row, among equally many training and held-out "
+            "Fraction of samples whose nearest real row is a training row, among equally many "
+            "training and held-out "
             f"rows; 50 % for new data. A good value does not rule out copies. {_UNIQUE}",
-            missing=f"The fraction of training rows among nearest rows is not scored, because {_WHY}",
+            missing="The fraction of training rows among nearest rows is not scored, because "
+            f"{_WHY}",
             unit="%",
             group="Privacy",
             target=0.5,
@@ -124,7 +142,10 @@ class NearestRows:
         return samples.table is not None
 
     def __call__(self, samples: Samples) -> dict[str, Score]:
-        """Compute two scores; "nearest_ratio" is omitted if every held-out row is also a training row, both if rows repeat.
+        """Compute two scores.
+
+        "nearest_ratio" is omitted if every held-out row is also a training row, both if rows
+        repeat.
 
         The error of "nearest_ratio" treats the training rows as fixed. Over new training rows, its
         95 % interval may have lower coverage (89 % for one simulated distribution).
@@ -135,19 +156,20 @@ class NearestRows:
         generated = some(samples.generated, MOST, 0)
         held_out = some(samples.reference, MOST, 1)
         training = some(samples.training, len(held_out), 2)
-        real = training, held_out[: len(training)]
-        own = nearer(*(nearest_distance(generated, side, samples.scale) for side in real))
-        cells, others = (
-            np.bincount(nearest(generated, side)[1], part)
-            for side, part in zip(real, (own, 1 - own), strict=True)
-        )
-        of_real = cell_variance(cells, others, len(training)) ** 0.5
+        others = held_out[: len(training)]
+        to_training = nearest_distance(generated, training, samples.scale)
+        to_others = nearest_distance(generated, others, samples.scale)
+        own = nearer(to_training, to_others)
+        of_training = np.bincount(nearest(generated, training)[1], own)
+        of_others = np.bincount(nearest(generated, others)[1], 1 - own)
+        of_real = cell_variance(of_training, of_others, len(training)) ** 0.5
         error = float(np.hypot(share_error(own.sum(), len(own)), of_real))
         scores = {"nearer_training": Score(float(own.mean()), error=error, reference_error=of_real)}
-        distances = [nearest_distance(side, known, samples.scale) for side in (generated, held_out)]
-        if not distances[1].any():
+        of_held_out = nearest_distance(held_out, known, samples.scale)
+        if not of_held_out.any():
             return scores
-        value, (error, shared) = distance_ratio(distances[0], distances[1])
+        of_generated = nearest_distance(generated, known, samples.scale)
+        value, (error, shared) = distance_ratio(of_generated, of_held_out)
         return {"nearest_ratio": Score(value, error=error, reference_error=shared), **scores}
 
 
@@ -161,10 +183,13 @@ class UniqueTexts:
         "unique_texts": share_info(
             "Texts of one row",
             "lower",
-            "Fraction of samples with a text, in any text column, that exactly one training row has. The real-data score "
+            "Fraction of samples with a text, in any text column, that exactly one training row "
+            "has. The real-data score "
             "is the fraction of new rows with such a text.",
-            missing="Texts of one training row are not scored, because the data was read without them. Models trained on "
-            "it cannot generate these texts. Compare samples of other programs with the data itself, read with `rare=keep`.",
+            missing="Texts of one training row are not scored, because the data was read without "
+            "them. Models trained on "
+            "it cannot generate these texts. Compare samples of other programs with the data "
+            "itself, read with `rare=keep`.",
             unit="%",
             group="Privacy",
             unbiased=True,
@@ -184,15 +209,15 @@ class UniqueTexts:
             if kind == "category":
                 texts, rows = np.unique(table.training[:, place], return_counts=True)
                 repeats |= np.isin(table.generated[:, place], texts[rows == 1])
-        return {
-            "unique_texts": Score(
-                float(repeats.mean()), error=share_error(repeats.sum(), len(repeats))
-            )
-        }
+        error = share_error(repeats.sum(), len(repeats))
+        return {"unique_texts": Score(float(repeats.mean()), error=error)}
 
 
 TINY = 1e-6  # What is added to distances before their logarithm; exact copies are at distance 0
-ATTACKS = "Success of an attacker who has samples and identifies training rows among equally many held-out rows"
+ATTACKS = (
+    "Success of an attacker who has samples and identifies training rows among equally many "
+    "held-out rows"
+)
 
 
 def attack(
@@ -201,7 +226,7 @@ def attack(
     generated: NDArray[np.float32],
     known: NDArray[np.float32] | None = None,
     scale: NDArray[np.float32] | None = None,
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+) -> tuple[Floats, Floats]:
     """Attack training rows: rank rows by the distance to their nearest sample.
 
     With known real rows, rows are ranked by the distance to them divided by the distance to a
@@ -219,11 +244,12 @@ def attack(
             under the ROC curve, 1/2 for chance.
 
     References:
-        Chen et al., GAN-Leaks, 2020, arXiv:1909.03935, section 5 (distance). van Breugel et al., Membership inference attacks
-        against synthetic data through overfitting detection, 2023, arXiv:2302.12580 (ratio of densities, "DOMIAS").
+        Chen et al., GAN-Leaks, 2020, arXiv:1909.03935, section 5 (distance). van Breugel et al.,
+        Membership inference attacks against synthetic data through overfitting detection, 2023,
+        arXiv:2302.12580 (ratio of densities, "DOMIAS").
     """
 
-    def ranks(rows: NDArray[np.float32]) -> NDArray[np.float64]:
+    def ranks(rows: NDArray[np.float32]) -> Floats:
         near = np.log(nearest_distance(rows, generated, scale) + TINY)
         if known is None:
             return -near
@@ -241,7 +267,8 @@ class Membership:
         "membership": share_info(
             "Membership attack, AUC",
             "target",
-            f"{ATTACKS} by the distance to the nearest sample: 0.5 for chance, 1 if every training row is identified. "
+            f"{ATTACKS} by the distance to the nearest sample: 0.5 for chance, 1 if every training "
+            "row is identified. "
             "Other attacks may be stronger.",
             group="Privacy",
             target=0.5,
@@ -249,7 +276,8 @@ class Membership:
         "membership_ratio": share_info(
             "Membership attack with known rows, AUC",
             "target",
-            f"{ATTACKS} by the ratio of the distances to known real rows and to samples: 0.5 for chance.",
+            f"{ATTACKS} by the ratio of the distances to known real rows and to samples: 0.5 for "
+            "chance.",
             group="Privacy",
             target=0.5,
         ),
@@ -290,7 +318,7 @@ LEAST = 20  # Minimum number of rows per block for errors
 WHERE = "with numbers in units of their range and categories as indicators"
 
 
-def fidelity(generated: Array, real: Array) -> tuple[float, float]:
+def fidelity(generated: Floats, real: Floats) -> tuple[float, float]:
     """Compute alpha-precision and beta-recall of clouds (n, f), integrated over 30 levels.
 
     P(alpha) is the fraction of samples in the ball around the real mean that holds a fraction alpha

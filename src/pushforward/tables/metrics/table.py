@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from pushforward.data.images.image_store import without
 from pushforward.data.spaces.space import Encoder
 from pushforward.metrics.subsets import random_for
+from pushforward.tables.column import Floats, Integers, Mask
 from pushforward.tables.columns import RARE_TEXT
 from pushforward.tables.space import TableSpace
 
@@ -48,36 +50,36 @@ class Table:
             not learned.
     """
 
-    generated: NDArray[np.float64]
-    reference: NDArray[np.float64]
+    generated: Floats
+    reference: Floats
     names: tuple[str, ...]
     kinds: tuple[str, ...]
     labels: tuple[tuple[str, ...], ...]
     target: str = ""
     missing: tuple[bool, ...] = ()
-    learned: NDArray[np.float64] | None = None
-    training: NDArray[np.float64] | None = None
+    learned: Floats | None = None
+    training: Floats | None = None
     pooled: bool = False
 
     @property
-    def categorical(self) -> NDArray[np.bool_]:
+    def categorical(self) -> Mask:
         """Return which columns hold categories."""
         return np.array([kind in ("category", "boolean") for kind in self.kinds])
 
 
-def codes(values: NDArray[np.float64], count: int) -> NDArray[np.int64]:
+def codes(values: Floats, count: int) -> Integers:
     """Return category numbers (n,), with ``count`` for missing values."""
     return np.where(np.isnan(values), count, values).astype(np.int64)
 
 
-def shuffled(rows: NDArray[np.float64], seed: int) -> NDArray[np.int64]:
+def shuffled(rows: Floats, seed: int) -> Integers:
     """Return a random order of rows (n, d) that depends only on their values and the seed."""
     rising = np.lexsort(rows.T[::-1])
     return np.asarray(rising[random_for(rows[rising], seed).permutation(len(rows))])
 
 
-def embedded(table: Table) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Embed generated rows, (n, f), and held-out rows, (m, f), in units of the ranges of held-out columns."""
+def embedded(table: Table) -> tuple[Floats, Floats]:
+    """Embed generated rows."""
     missing = np.isnan(table.generated).any(0), np.isnan(table.reference).any(0)
     gaps = [bool(gap) for gap in np.any(missing, axis=0)]
     points = embedding(
@@ -91,12 +93,12 @@ def embedded(table: Table) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
 
 
 def embedding(
-    known: NDArray[np.float64],
+    known: Floats,
     categorical: Sequence[bool],
     counts: Sequence[int],
     gaps: Sequence[bool],
-    unit: Callable[[NDArray[np.float64]], float] = np.std,
-) -> Callable[[NDArray[np.float64]], NDArray[np.float64]]:
+    unit: Callable[[Floats], float] = np.std,
+) -> Callable[[Floats], Floats]:
     """Build a map from rows (n, columns) to points (n, f).
 
     Numbers are centred on the mean of the known rows and divided by their unit. Categories become
@@ -105,7 +107,7 @@ def embedding(
     Args:
         known: Rows in the format of `Table`, float64 (m, columns).
     """
-    parts: list[Callable[[NDArray[np.float64]], NDArray[np.float64]]] = [
+    parts: list[Callable[[Floats], Floats]] = [
         partial(_indicators, places=rank(column, count))
         if discrete
         else partial(_scaled, of=_moments(column, unit), gap=gap)
@@ -116,15 +118,13 @@ def embedding(
     )
 
 
-def _moments(
-    column: NDArray[np.float64], unit: Callable[[NDArray[np.float64]], float]
-) -> tuple[float, float]:
+def _moments(column: Floats, unit: Callable[[Floats], float]) -> tuple[float, float]:
     known = column[~np.isnan(column)]
     mean, size = (float(known.mean()), float(unit(known))) if len(known) else (0.0, 0.0)
     return mean, size if size > 0 else 1.0
 
 
-def _scaled(column: NDArray[np.float64], of: tuple[float, float], gap: bool) -> NDArray[np.float64]:
+def _scaled(column: Floats, of: tuple[float, float], gap: bool) -> Floats:
     missing = np.isnan(column)
     numbers = np.where(missing, 0.0, (column - of[0]) / of[1])
     if gap:
@@ -132,7 +132,7 @@ def _scaled(column: NDArray[np.float64], of: tuple[float, float], gap: bool) -> 
     return numbers[:, None]
 
 
-def rank(column: NDArray[np.float64], count: int) -> NDArray[np.int64]:
+def rank(column: Floats, count: int) -> Integers:
     """Rank categories and missing values by frequency, most frequent first."""
     return np.argsort(
         np.argsort(-np.bincount(codes(column, count), minlength=count + 1), kind="stable"),
@@ -140,7 +140,7 @@ def rank(column: NDArray[np.float64], count: int) -> NDArray[np.int64]:
     )
 
 
-def _indicators(column: NDArray[np.float64], places: NDArray[np.int64]) -> NDArray[np.float64]:
+def _indicators(column: Floats, places: Integers) -> Floats:
     eye = np.eye(min(len(places), CODES))
     return eye[np.minimum(places[codes(column, len(places) - 1)], len(eye) - 1)]
 
@@ -148,11 +148,14 @@ def _indicators(column: NDArray[np.float64], places: NDArray[np.int64]) -> NDArr
 BLOCK = 65_536  # rows that are turned into points at a time
 
 
-def rows_at(split: Split, index: Any) -> Tensor | NDArray[np.float64]:
-    """Return rows as values, float64 (n, columns), if they are known; else as coordinates in data units, (n, d)."""
+def rows_at(split: Split, index: Any) -> Tensor | Floats:
+    """Return rows as values, float64 (n, columns), if they are known.
+
+    Else as coordinates in data units, (n, d).
+    """
     if split.table_values is None:
         return split.data_units(index)
-    values: NDArray[np.float64] = split.table_values[index]
+    values: Floats = split.table_values[index]
     return values
 
 
@@ -192,16 +195,22 @@ def table_of(
     )
 
 
-def _values(space: TableSpace, rows: Any) -> NDArray[np.float64]:
+def _values(space: TableSpace, rows: Any) -> Floats:
     if isinstance(rows, np.ndarray) and space.accepts(rows):
         return rows
     return space.values(rows)
 
 
 class RowEncoder(Encoder):
-    """Converter from rows to points, float32 (n, f); numbers outside of the range of training rows are clipped."""
+    """Converter from rows to points, float32 (n, f).
 
-    representation = "values of the file: numbers in standard deviations of the training rows, indicators of categories and gaps"
+    Numbers outside of the range of training rows are clipped.
+    """
+
+    representation = (
+        "values of the file: numbers in standard deviations of the training rows, "
+        "indicators of categories and gaps"
+    )
 
     def __init__(self, data: Dataset) -> None:
         super().__init__(data)
@@ -212,7 +221,8 @@ class RowEncoder(Encoder):
     @property
     def digest(self) -> str:
         # features depend on coordinates, which may round the values of rows
-        return hashlib.sha256(self.data.held_out.hashes.tobytes()).hexdigest()
+        content = self.data.held_out.hashes.tobytes() + Path(__file__).read_bytes()
+        return hashlib.sha256(content).hexdigest()
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -222,10 +232,10 @@ class RowEncoder(Encoder):
     def training(self) -> NDArray[Any]:
         return self.at(self.data.train, slice(None))
 
-    def values(self, x: Tensor) -> NDArray[np.float64]:
+    def values(self, x: Tensor) -> Floats:
         return self.space.values(x)
 
-    def of(self, x: Tensor, values: NDArray[np.float64] | None = None) -> NDArray[Any]:
+    def of(self, x: Tensor, values: Floats | None = None) -> NDArray[Any]:
         if values is None:
             values = self.space.values(x)
         return self.points(values)
@@ -237,8 +247,8 @@ class RowEncoder(Encoder):
         self,
         x: Tensor,
         n: int,
-        reference: NDArray[np.int64],
-        values: NDArray[np.float64] | None = None,
+        reference: Integers,
+        values: Floats | None = None,
         learned: Any = None,
     ) -> dict[str, Any]:
         """Add the table, and all samples for attacks."""
@@ -263,10 +273,11 @@ class RowEncoder(Encoder):
             "table": table,
         }
 
-    def of_real(
-        self, split: Split, picked: NDArray[np.int64], reference: NDArray[np.int64]
-    ) -> dict[str, Any]:
-        """Add the table; the other rows of the split are training rows, from which a predictor learns."""
+    def of_real(self, split: Split, picked: Integers, reference: Integers) -> dict[str, Any]:
+        """Add the table.
+
+        The other rows of the split are training rows, from which a predictor learns.
+        """
         every = np.asarray(rows_at(split, slice(None)))
         table = table_of(
             self.space,
@@ -277,7 +288,7 @@ class RowEncoder(Encoder):
         )
         return super().of_real(split, picked, reference) | {"table": table}
 
-    def points(self, values: NDArray[np.float64]) -> NDArray[np.float32]:
+    def points(self, values: Floats) -> NDArray[np.float32]:
         """Convert values (n, columns)."""
         low, high, embed = self._embedding
         blocks = []
@@ -287,13 +298,7 @@ class RowEncoder(Encoder):
         return np.concatenate(blocks)
 
     @cached_property
-    def _embedding(
-        self,
-    ) -> tuple[
-        NDArray[np.float64],
-        NDArray[np.float64],
-        Callable[[NDArray[np.float64]], NDArray[np.float64]],
-    ]:
+    def _embedding(self) -> tuple[Floats, Floats, Callable[[Floats], Floats]]:
         known = _values(self.space, rows_at(self.data.train, slice(None)))
         table = table_of(self.space, known[:1], known[:1])
         counts = [len(names) for names in table.labels]

@@ -1,4 +1,4 @@
-"""Boosted trees that distinguish samples from real rows, and that predict a column after training on samples."""
+"""Boosted trees that distinguish samples from real rows, or predict a column."""
 
 from __future__ import annotations
 
@@ -7,27 +7,31 @@ from dataclasses import replace
 from typing import Any, ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pushforward.metrics.score import MetricInfo, Samples, Score, share_info
 from pushforward.metrics.subsets import by_examples, placed
 from pushforward.metrics.uncertainty import area, area_errors
+from pushforward.tables.column import Floats, Integers, Mask
 from pushforward.tables.metrics.table import Table, rank, shuffled
 
-# Rows that trees are given at most to tell rows apart, and to predict a column, which takes one fit instead of three
+# Rows that trees are given at most to tell rows apart, and to predict a column, which takes one fit
+# instead of three
 ROWS = 10_000
 TO_PREDICT = 50_000
 FEW_COLUMNS = (
     30  # Tables with more columns have fewer rows, since the time grows with the number of cells
 )
-STOPPED = 2000  # Rows from which on a tenth of them says when a predictor has learned enough; of fewer a tenth says little
-# Trees of a predictor that is stopped, at most, and how many trees in a row do not help before it is
+# Rows from which on a tenth of them says when a predictor has learned enough; of fewer a tenth says
+# little
+STOPPED = 2000
+# Trees of a predictor that is stopped, at most, and how many trees in a row do not help before it
+# is
 TREES = 500
 PATIENCE = 10
 CODES = 250  # Categories of a column that trees tell apart, at most; the rarest are one
 
 
-def inputs(table: Table) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def inputs(table: Table) -> tuple[Floats, Floats]:
     """Convert generated and held-out rows to inputs of trees, without missing values.
 
     Missing numbers are set to the smallest value of the column; missing categories become an
@@ -37,13 +41,13 @@ def inputs(table: Table) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     generated = table.generated.copy()
     reference = table.reference.copy()
     for place, discrete in enumerate(table.categorical):
-        sides = [side[:, place] for side in (generated, reference)]
-        known = [side[~np.isnan(side)] for side in sides]
+        sides = [generated[:, place], reference[:, place]]
         count = len(table.labels[place])
         if discrete:
             absent = float(count)
         else:
-            absent = min((float(part.min()) - 1 for part in known if len(part)), default=0.0)
+            least = np.fmin.reduce(np.concatenate(sides))
+            absent = 0.0 if np.isnan(least) else float(least) - 1
         for side in sides:
             side[np.isnan(side)] = absent
         if discrete and count >= CODES:
@@ -54,18 +58,22 @@ def inputs(table: Table) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
 
 
 def most_rows(columns: int, most: int = ROWS) -> int:
-    """Return the maximum number of rows for trees: ``most``, fewer above 30 columns, but at least 1,000."""
+    """Return the maximum number of rows for trees.
+
+    ``most``, fewer above 30 columns, but at least 1,000.
+    """
     return max(1000, most * FEW_COLUMNS // max(FEW_COLUMNS, columns))
 
 
-def classifier(categorical: NDArray[np.bool_]) -> Any:
+def classifier(categorical: Mask) -> Any:
     """Build boosted trees for classification.
 
     Args:
         categorical: Mask of the columns that hold categories, (columns,).
 
     References:
-        Ke et al., LightGBM: a highly efficient gradient boosting decision tree, 2017; scikit-learn's implementation, with its
+        Ke et al., LightGBM: a highly efficient gradient boosting decision tree, 2017;
+            scikit-learn's implementation, with its
         default settings: 100 trees of at most 31 leaves.
     """
     from sklearn.ensemble import HistGradientBoostingClassifier
@@ -75,7 +83,7 @@ def classifier(categorical: NDArray[np.bool_]) -> Any:
     )
 
 
-def predictor(categorical: NDArray[np.bool_], y: NDArray[np.float64], classes: bool) -> Any:
+def predictor(categorical: Mask, y: Floats, classes: bool) -> Any:
     """Build boosted trees that predict a column of classes or numbers.
 
     Args:
@@ -90,28 +98,27 @@ def predictor(categorical: NDArray[np.bool_], y: NDArray[np.float64], classes: b
     from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 
     kind: Any = HistGradientBoostingClassifier if classes else HistGradientBoostingRegressor
-    stopped = {
-        "early_stopping": True,
-        "max_iter": TREES,
-        "n_iter_no_change": PATIENCE,
-        "validation_fraction": 0.1,
-    }
-    alone = classes and bool((np.unique(y, return_counts=True)[1] < 2).any())
-    chosen = stopped if len(y) >= STOPPED and not alone else {"early_stopping": False}
-    return kind(categorical_features=categorical, random_state=0, **chosen)
+    stopping: dict[str, Any] = {"early_stopping": False}
+    _, counts = np.unique(y, return_counts=True)
+    if len(y) >= STOPPED and not (classes and counts.min() < 2):
+        stopping = {
+            "early_stopping": True,
+            "max_iter": TREES,
+            "n_iter_no_change": PATIENCE,
+            "validation_fraction": 0.1,
+        }
+    return kind(categorical_features=categorical, random_state=0, **stopping)
 
 
 FOLDS = 3
 ASKED = 1000  # Rows of either side in a fold by which columns are told apart, at most
-TAUGHT = 1.5  # The error of an area, measured over new rows on both sides, over that for trees that are given, about
-Area = tuple[
-    NDArray[np.float64], NDArray[np.float64]
-]  # As `pushforward.metrics.uncertainty.area` returns it
+# The error of an area, measured over new rows on both sides, over that for trees that are given,
+# about
+TAUGHT = 1.5
+Area = tuple[Floats, Floats]  # As `pushforward.metrics.uncertainty.area` returns it
 
 
-def detected(
-    table: Table, importance: bool = True
-) -> tuple[list[Area], NDArray[np.float64], list[NDArray[np.int64]]]:
+def detected(table: Table, importance: bool = True) -> tuple[list[Area], Floats, list[Integers]]:
     """Distinguish generated from held-out rows by boosted trees, in a three-fold cross-validation.
 
     Returns:
@@ -131,7 +138,8 @@ def detected(
     areas = []
     falls = np.zeros(rows.shape[1])
     with config_context(assume_finite=True, skip_parameter_validation=True):
-        for out in (fold == number for number in range(FOLDS)):
+        for number in range(FOLDS):
+            out = fold == number
             trees = classifier(table.categorical).fit(rows[~out], own[~out])
             areas.append(_ranked(trees, rows[out], own[out]))
             if importance:
@@ -140,17 +148,16 @@ def detected(
     return areas, falls, places
 
 
-def _ranked(trees: Any, rows: NDArray[np.float64], own: NDArray[np.bool_]) -> Area:
+def _ranked(trees: Any, rows: Floats, own: Mask) -> Area:
     ranks = trees.decision_function(rows)
     return area(ranks[own], ranks[~own])
 
 
-def _falls(trees: Any, rows: NDArray[np.float64], own: NDArray[np.bool_]) -> NDArray[np.float64]:
+def _falls(trees: Any, rows: Floats, own: Mask) -> Floats:
     from sklearn.inspection import permutation_importance
 
-    some = np.concatenate(
-        [np.flatnonzero(side)[:ASKED] for side in (own, ~own)]
-    )  # rows are in random order
+    # rows are in random order
+    some = np.concatenate([np.flatnonzero(own)[:ASKED], np.flatnonzero(~own)[:ASKED]])
     found = permutation_importance(
         trees, rows[some], own[some], scoring="roc_auc", n_repeats=1, random_state=0
     )
@@ -165,7 +172,8 @@ class Detection:
         "detection": share_info(
             "Two-sample score",
             "higher",
-            "Failure of boosted trees to distinguish samples from real rows: 1 if they cannot, 0 if they always can. It "
+            "Failure of boosted trees to distinguish samples from real rows: 1 if they cannot, 0 "
+            "if they always can. It "
             f"is 2 - 2 max(AUC, 1/2), averaged over {FOLDS} folds.",
             group="Quality and diversity",
             role="quality",
@@ -208,13 +216,14 @@ class Detection:
         return {"detection": score}
 
 
-Array = NDArray[np.float64]
 CLASSES = 20  # Classes of a target that are told apart, at most
 OTHERS = "The real-data score comes from trees trained on training rows."
 
 
 def utility(table: Table) -> tuple[str, float, float] | None:
-    """Train trees on samples and test them on real rows; return name, value and standard error of the score.
+    """Train trees on samples and test them on real rows.
+
+    Return name, value and standard error of the score.
 
     "utility_auc" is the area under the ROC curve; with several classes, the one-vs-rest mean over
     the classes of real rows; 1/2 if samples have only one class. "utility_rmse" is the root mean
@@ -229,18 +238,17 @@ def utility(table: Table) -> tuple[str, float, float] | None:
         None if real rows have a single target value.
 
     References:
-        Esteban et al., Real-valued (medical) time series generation with recurrent conditional GANs, 2017, arXiv:1706.02633
-        ("TSTR"); Xu et al., Modeling tabular data using conditional GAN, 2019, arXiv:1907.00503 ("machine learning efficacy").
+        Esteban et al., Real-valued (medical) time series generation with recurrent conditional
+        GANs, 2017, arXiv:1706.02633 ("TSTR"); Xu et al., Modeling tabular data using conditional
+        GAN, 2019, arXiv:1907.00503 ("machine learning efficacy").
     """
     if table.learned is not None:
         table = replace(table, generated=table.learned, learned=None)
     place = table.names.index(table.target)
     kinds = np.delete(table.categorical, place)
-    (x, y), (test, real) = (
-        (np.delete(rows, place, axis=1)[known], side[known, place])
-        for rows, side in zip(inputs(table), (table.generated, table.reference), strict=True)
-        for known in (~np.isnan(side[:, place]),)
-    )
+    generated, reference = inputs(table)
+    x, y = _without_target(generated, table.generated[:, place], place)
+    test, real = _without_target(reference, table.reference[:, place], place)
     if len(real) < 2 or np.ptp(real) == 0 or not x.shape[1]:
         return None
     order = shuffled(np.column_stack([x, y]), 0)[: most_rows(len(table.names), TO_PREDICT)]
@@ -249,14 +257,22 @@ def utility(table: Table) -> tuple[str, float, float] | None:
     return ("utility_rmse", *_number_error(kinds, (x[order], y[order], real), test))
 
 
-def _classes(y: Array, real: Array) -> tuple[Array, Array]:
+def _without_target(rows: Floats, target: Floats, place: int) -> tuple[Floats, Floats]:
+    known = ~np.isnan(target)
+    return np.delete(rows, place, axis=1)[known], target[known]
+
+
+def _classes(y: Floats, real: Floats) -> tuple[Floats, Floats]:
     values, counts = np.unique(real, return_counts=True)
     frequent = values[np.argsort(-counts, kind="stable")][: CLASSES - 1]
-    return tuple(np.where(np.isin(side, frequent), side, -1.0) for side in (y, real))  # type: ignore[return-value]
+    return (
+        np.where(np.isin(y, frequent), y, -1.0),
+        np.where(np.isin(real, frequent), real, -1.0),
+    )
 
 
 def _class_area(
-    kinds: NDArray[np.bool_], known: tuple[Array, Array, Array], test: Array
+    kinds: Mask, known: tuple[Floats, Floats, Floats], test: Floats
 ) -> tuple[float, float]:
     x, y, real = known
     seen = np.unique(y)
@@ -279,7 +295,7 @@ def _class_area(
 
 
 def _number_error(
-    kinds: NDArray[np.bool_], known: tuple[Array, Array, Array], test: Array
+    kinds: Mask, known: tuple[Floats, Floats, Floats], test: Floats
 ) -> tuple[float, float]:
     x, y, real = known
     mean = real.mean()
@@ -303,13 +319,15 @@ class Utility:
         "utility_auc": share_info(
             "AUC when trained on samples",
             "higher",
-            f"Area under the ROC curve of boosted trees trained on samples to predict the target, on held-out rows. {OTHERS}",
+            "Area under the ROC curve of boosted trees trained on samples to predict the target, "
+            f"on held-out rows. {OTHERS}",
             group="Use",
         ),
         "utility_rmse": MetricInfo(
             "Error when trained on samples",
             "lower",
-            "Root mean squared error, on held-out rows, of boosted trees trained on samples to predict the target, in units of "
+            "Root mean squared error, on held-out rows, of boosted trees trained on samples to "
+            "predict the target, in units of "
             f"the target's standard deviation. {OTHERS}",
             group="Use",
             least=0.0,

@@ -1,4 +1,7 @@
-"""Read and write the text of tables: dialect (encoding, separator, names, missing values), cells, and files with gaps."""
+"""Read and write the text of tables.
+
+Dialect (encoding, separator, names, missing values), cells, and files with gaps.
+"""
 
 from __future__ import annotations
 
@@ -13,12 +16,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pushforward.errors import DataError, UsageError, did_you_mean
 from pushforward.files import plain_path
 from pushforward.numbers import counted, finite, some
-from pushforward.tables.column import Column
+from pushforward.tables.column import Column, Floats, Mask
 from pushforward.tables.reading.string_columns import (
     MISSING,
     CellRows,
@@ -86,7 +88,8 @@ class Layout:
             or any(len(text) > LONGEST for text in texts)
         ):
             raise DataError(
-                "The layout of a table must have a separator of one character, short texts, and levels for each type."
+                "The layout of a table must have a separator of one character, short texts, and "
+                "levels for each type."
             )
 
 
@@ -129,21 +132,24 @@ def cells_of(content: bytes) -> Cells:
         )
     if max(map(re.split("[\r\n]", text, maxsplit=1)[0].count, SEPARATORS)) >= MOST_COLUMNS:
         faults.add(
-            f"The first line has more than {MOST_COLUMNS:,} cells. Save such a table as .npy, which is read as vectors."
+            f"The first line has more than {MOST_COLUMNS:,} cells. Save such a table as .npy, "
+            "which is read as vectors."
         )
         return Cells(CellRows(), (), faults=faults)
     separator = _separator("\n".join(text.split("\n", LOOKED_AT)[:LOOKED_AT]))
     del text  # it is read again part by part
     split = _split(content, encoding, separator, faults)
     usual, ends = split.rows()
-    comments = [split.lines[place] for place, row in split.others if row[0].startswith(COMMENTS)]
-    others = [
-        (place, row) for place, row in split.others if not row[0].startswith(COMMENTS) and any(row)
-    ]
+    comments = []
+    others = []
+    for place, row in split.others:
+        line = split.lines[place]
+        if row[0].startswith(COMMENTS):
+            comments.append(line)
+        elif any(row):
+            others.append(f"line {line} has {counted(len(row), 'cell')}")
     if others:
-        listed = some(
-            f"line {split.lines[place]} has {counted(len(row), 'cell')}" for place, row in others
-        )
+        listed = some(others)
         faults.add(
             f"Lines have different numbers of cells: most have {split.width}, but {listed}. "
             f"Detected separator: {SEPARATOR_NAMES.get(separator, separator)}. Correct or remove "
@@ -151,7 +157,8 @@ def cells_of(content: bytes) -> Cells:
         )
     if any("\n" in cell for cell in split.last) and content.count(b'"') % 2:
         faults.add(
-            f"The quote opened after line {[0, *split.lines][-2]} is never closed. Close or remove it."
+            f"The quote opened after line {[0, *split.lines][-2]} is never closed. Close or remove "
+            "it."
         )
     return Cells(usual, ends, separator, encoding, tuple(comments), faults)
 
@@ -163,7 +170,9 @@ def _separator(text: str) -> str:
     most = 0.0
     for separator in SEPARATORS:
         split = _split(head.encode(), "utf-8", separator, Faults())
-        share = split.widths[split.usual] / max(1, len(split.lines)) if split.usual > 1 else 0.0
+        share = 0.0
+        if split.usual > 1:
+            share = split.widths[split.usual] / max(1, len(split.lines))
         if share > most + (0.2 if separator == " " else 0):
             best = separator
             most = share
@@ -203,11 +212,15 @@ def has_header(first: Sequence[str], rows: Sequence[Sequence[str]]) -> bool | No
     whole = [int(cell) for cell in cells if cell.isdecimal()]
     steps = {b - a for a, b in itertools.pairwise(whole)}
     counted = len(steps) == 1 and min(steps) > 0
-    evidence = [
-        _sign(cell, [row[i].strip() for row in rows], counted) for i, cell in enumerate(cells)
-    ]
-    outweighed = evidence.count("name") >= 2 and evidence.count("repeated") == 1
-    signs = {sign if sign != "repeated" else "" if outweighed else "data" for sign in evidence}
+    evidence = []
+    for i, cell in enumerate(cells):
+        below = [row[i].strip() for row in rows]
+        evidence.append(_sign(cell, below, counted))
+    signs = set(evidence)
+    if "repeated" in signs:
+        outweighed = evidence.count("name") >= 2 and evidence.count("repeated") == 1
+        signs.remove("repeated")
+        signs.add("" if outweighed else "data")
     for name, data in (("name", "data"), ("name?", "data?")):
         if name in signs and data in signs:
             return None
@@ -219,26 +232,31 @@ def has_header(first: Sequence[str], rows: Sequence[Sequence[str]]) -> bool | No
             return None
         if data in signs:
             return False
+    if not whole:
+        return True
     # rising numbers that name columns are 0, 1, 2, ... or 1, 2, 3, ..., or years
-    usual = counted and (
-        (whole[0] in (0, 1) and whole[1] == whole[0] + 1)
-        or all(number in YEARS for number in whole)
-    )
-    if not whole or (usual and not _continued(cells, rows)):
+    usual = whole[:2] in ([0, 1], [1, 2]) or all(number in YEARS for number in whole)
+    if counted and usual and not _continued(cells, rows):
         return True
     return None
 
 
 def _continued(cells: Sequence[str], rows: Sequence[Sequence[str]]) -> bool:
     for i, cell in enumerate(cells):
-        column = [value for value in (finite(row[i]) for row in rows) if value is not None]
-        if cell.isdecimal() and any(b < a for a, b in itertools.pairwise([int(cell), *column])):
+        if not cell.isdecimal():
+            continue
+        values = [finite(row[i]) for row in rows]
+        column = [int(cell), *(value for value in values if value is not None)]
+        if column != sorted(column):
             return False
     return True
 
 
 def _sign(cell: str, column: Sequence[str], counted: bool) -> str:
-    """Evidence of a cell for its line: "name", "data", "name?" or "data?" (probably), "repeated" text, or none."""
+    """Evidence of a cell for its line.
+
+    "name", "data", "name?" or "data?" (probably), "repeated" text, or none.
+    """
     below = [other for other in column if other.lower() not in _ABSENT]
     if cell.lower() in _ABSENT or not below:
         return ""
@@ -297,14 +315,15 @@ class GappyFile:
         if not cells.rows:
             raise DataError(f"{path} is empty.")
         header = cells.rows[0]
-        known = set(cells.rows[0]) & set(names)
-        named = len(known) == len(names) or (
-            layout.header and (bool(known) or has_header(header, cells.rows[1:]) is not False)
-        )
+        known = set(header) & set(names)
+        named = len(known) == len(names)
+        if not named and layout.header:
+            named = bool(known) or has_header(header, cells.rows[1:]) is not False
         numbered = [f"x{place}" for place in range(len(header))]
         if not named and len(header) != len(names) and not set(names) <= set(numbered):
             raise DataError(
-                f"{path} has {len(header)} columns and no header line. Add one; the expected columns are {some(names)}."
+                f"{path} has {len(header)} columns and no header line. Add one; the expected "
+                f"columns are {some(names)}."
             )
         ending = "\r\n" if "\r\n" in content.decode(cells.encoding) else "\n"
         if not named:
@@ -322,24 +341,26 @@ class GappyFile:
 
     def values(
         self, fields: Sequence[Column], absent: Iterable[str] = (), **options: Any
-    ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-        """Return the values of a table's columns, and which cells are missing; see `gappy_values`."""
-        columns = [
-            RawColumn(name, *self.rows.column(place)) for place, name in enumerate(self.header)
-        ]
+    ) -> tuple[Floats, Mask]:
+        """Return the values of a table's columns, and which cells are missing.
+
+        See `gappy_values`.
+        """
+        columns = []
+        for place, name in enumerate(self.header):
+            columns.append(RawColumn(name, *self.rows.column(place)))
         return gappy_values(str(self.path), columns, fields, absent, self.numbers, **options)
 
     def filled(self, cells: Mapping[str, Mapping[int, str]]) -> str:
-        """Return the file's text with new cells in some rows, by column and row, quoted if necessary."""
+        """Return the file's text with new cells, by column and row."""
         out = io.StringIO(newline="")
         writer = csv.writer(out, delimiter=self.separator, lineterminator=self.ending)
         if self.named:
             writer.writerow(self.header)
         columns = [cells.get(name, {}) for name in self.header]
         for number, row in enumerate(self.rows):
-            writer.writerow(
-                column.get(number, cell) for column, cell in zip(columns, row, strict=True)
-            )
+            pairs = zip(columns, row, strict=True)
+            writer.writerow(column.get(number, cell) for column, cell in pairs)
         return out.getvalue()
 
 
@@ -350,7 +371,7 @@ def gappy_values(
     absent: Iterable[str] = (),
     lines: Sequence[int] | None = None,
     foreign: bool = False,
-) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+) -> tuple[Floats, Mask]:
     """Return the values of a table's columns and which cells are missing, (n, columns) each.
 
     A column that the table lacks is NaN and not marked as missing. A text that is a category of its
@@ -367,7 +388,8 @@ def gappy_values(
     names = [column.name for column in columns]
     if not known.keys() & {column.name for column in fields} or len(known) < len(columns):
         raise DataError(
-            f"{name} has the columns {', '.join(names)}. At least one must be an expected column, and names must be unique."
+            f"{name} has the columns {', '.join(names)}. At least one must be an expected column, "
+            "and names must be unique."
         )
     values = np.full((len(columns[0].codes), len(fields)), np.nan)
     missing = np.zeros(values.shape, dtype=bool)
@@ -377,15 +399,14 @@ def gappy_values(
             continue
         column = known[wanted.name]
         levels = getattr(wanted, "names", ())
-        gaps = np.array([text in texts and text not in levels for text in column.texts], dtype=bool)
+        absences = texts.difference(levels)
+        gaps = np.array([text in absences for text in column.texts], dtype=bool)
         read = wanted.read(column.texts)
         if wanted.rare or (foreign and levels):
             read[np.isnan(read) & ~gaps] = len(levels)
         odd = np.flatnonzero(np.isnan(read) & ~gaps).tolist()
-        values[:, place], missing[:, place] = (
-            column.numbered(np.where(gaps, np.nan, read)),
-            gaps[column.codes],
-        )
+        values[:, place] = column.numbered(np.where(gaps, np.nan, read))
+        missing[:, place] = gaps[column.codes]
         if odd:
             expected = f" Expected one of: {some(levels)}." if levels else ""
             where = column.where(odd, numbers)
@@ -396,7 +417,7 @@ def gappy_values(
 
 def chosen_columns(
     fields: Sequence[Column], only: Sequence[str] | str | None, there: Sequence[str]
-) -> NDArray[np.bool_]:
+) -> Mask:
     """Return which columns to fill in, bool (columns,).
 
     Args:
@@ -404,11 +425,10 @@ def chosen_columns(
     """
     names = [field.name for field in fields]
     if only is None:
-        wanted = names
-    else:
-        wanted = [only] if isinstance(only, str) else list(only)
+        return np.ones(len(names), dtype=bool)
+    wanted = [only] if isinstance(only, str) else list(only)
     both = [name for name in names if name in there]
-    if not wanted or (only is not None and not set(wanted) <= set(both)):
+    if not wanted or not set(wanted) <= set(both):
         wrong = next((name for name in wanted if name not in both), "")
         raise UsageError(
             f'`only` must contain columns of both the model and the table, and "{wrong}" is not '

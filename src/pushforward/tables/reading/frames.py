@@ -6,16 +6,15 @@ import importlib
 import importlib.util
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime, time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pushforward.errors import DataError, imported
-from pushforward.tables.column import Column, with_gaps
+from pushforward.tables.column import Column, Floats, Mask, with_gaps
 from pushforward.tables.columns import Category, Number
 from pushforward.tables.reading.csv_dialect import SEQUENCE, Layout
 from pushforward.tables.reading.string_columns import RawColumn, RawTable
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
 
 _WHOLE = re.compile(r"0|-?[1-9][0-9]*")
 TRUTHS = {"true": True, "false": False}
+_DETAILS = {"Datetime": ("time_unit", "time_zone"), "Decimal": ("precision", "scale")}
 _POLARS = "polars "  # begins the types of a polars frame, as a layout holds them
 
 
@@ -40,22 +40,27 @@ def frame_table(frame: Any) -> RawTable:
     for place, name in enumerate(names):
         series = frame[name] if _is_polars(frame) else frame.iloc[:, place]
         values = series.to_list()
-        if str(series.dtype).lower() == "float32":  # 45.9 in place of 45.90000152587891
-            values = [
-                value if _missing(value) else float(str(np.float32(value))) for value in values
-            ]
+        single = str(series.dtype).lower() == "float32"
         present = [value for value in values if not _missing(value)]
-        whole = len(present) < len(values) and all(
-            isinstance(value, float) and value.is_integer() for value in present
-        )
-        days = all(
-            isinstance(value, date) and getattr(value, "time", time)() == time()
-            for value in present
-        )
-        columns.append(RawColumn.of(name, (_cell(name, value, whole, days) for value in values)))
+        whole = len(present) < len(values) and all(map(_is_integer, present))
+        days = all(map(_is_day, present))
+        cells = []
+        for value in values:
+            if single and not _missing(value):
+                value = float(str(np.float32(value)))  # 45.9 in place of 45.90000152587891
+            cells.append(_cell(name, value, whole, days))
+        columns.append(RawColumn.of(name, cells))
         kind, levels = _type_of(series)
         types[name] = kind, tuple(_cell(name, level, whole, days) for level in levels)
     return RawTable(tuple(columns), range(1, len(frame) + 1), types=types)
+
+
+def _is_integer(value: object) -> bool:
+    return isinstance(value, float) and value.is_integer()
+
+
+def _is_day(value: object) -> bool:
+    return isinstance(value, date) and getattr(value, "time", time)() == time()
 
 
 def _type_of(series: Any) -> tuple[str, list[Any]]:
@@ -64,26 +69,23 @@ def _type_of(series: Any) -> tuple[str, list[Any]]:
     if not _is_polars(series):
         if str(dtype) != "category":
             return str(dtype), []
-        return (
-            f"{'ordered ' * series.cat.ordered}category:{series.cat.categories.dtype}",
-            series.cat.categories.to_list(),
-        )
-    if name in ("Categorical", "Enum"):
-        return f"{_POLARS}category:{name}", dtype.categories.to_list() if name == "Enum" else []
-    details = {"Datetime": ("time_unit", "time_zone"), "Decimal": ("precision", "scale")}.get(
-        name, ()
-    )
-    return _POLARS + " ".join(
-        [name, *(str(getattr(dtype, detail) or "-") for detail in details)]
-    ), []
+        categories = series.cat.categories
+        ordered = "ordered " if series.cat.ordered else ""
+        return f"{ordered}category:{categories.dtype}", categories.to_list()
+    if name == "Categorical":
+        return f"{_POLARS}category:{name}", []
+    if name == "Enum":
+        return f"{_POLARS}category:{name}", dtype.categories.to_list()
+    words = [name]
+    for detail in _DETAILS.get(name, ()):
+        words.append(str(getattr(dtype, detail) or "-"))
+    return _POLARS + " ".join(words), []
 
 
 def _missing(value: Any) -> bool:
-    return (
-        value is None
-        or type(value).__name__ in ("NAType", "NaTType")
-        or (isinstance(value, float) and math.isnan(value))
-    )
+    if isinstance(value, float):
+        return math.isnan(value)
+    return value is None or type(value).__name__ in ("NAType", "NaTType")
 
 
 def _cell(name: str, value: Any, whole: bool, days: bool) -> str:
@@ -96,29 +98,34 @@ def _cell(name: str, value: Any, whole: bool, days: bool) -> str:
     if isinstance(value, (float, np.floating)):
         if math.isinf(value):
             raise DataError(
-                f'The column "{name}" contains {value}: expected finite numbers, and NaN for missing values.'
+                f'The column "{name}" contains {value}: expected finite numbers, and NaN for '
+                "missing values."
             )
         if whole and value.is_integer():
             return str(int(value))
         return repr(float(value))
     if isinstance(value, datetime):
-        return value.strftime(
-            "%Y-%m-%d" if days else f"%Y-%m-%d %H:%M:%S{'.%f' * (value.microsecond > 0)}"
-        )
+        if days:
+            return value.strftime("%Y-%m-%d")
+        fraction = ".%f" if value.microsecond else ""
+        return value.strftime(f"%Y-%m-%d %H:%M:%S{fraction}")
     if isinstance(value, (str, date, time)) or type(value).__name__ == "Decimal":
         return str(value).strip()
     raise DataError(
-        f'The column "{name}" contains a {type(value).__name__}: expected numbers, strings, dates or booleans.'
+        f'The column "{name}" contains a {type(value).__name__}: expected numbers, strings, dates '
+        "or booleans."
     )
 
 
 def frame_of(
     fields: Sequence[Column],
-    values: NDArray[np.float64],
+    values: Floats,
     layout: Layout = Layout(),
     fill: Mapping[str, str] | None = None,
 ) -> Any:
-    """Convert values of a table to a data frame: of polars if the table was one, otherwise of pandas.
+    """Convert values of a table to a data frame.
+
+    Of polars if the table was one, otherwise of pandas.
 
     Columns have the types of the original frame if these can represent the values.
 
@@ -128,83 +135,72 @@ def frame_of(
     Returns:
         The frame; None if the library is not installed.
     """
-    polars = (
-        any(kind.startswith(_POLARS) for kind in layout.types)
-        and importlib.util.find_spec("polars") is not None
-    )
+    polars = any(kind.startswith(_POLARS) for kind in layout.types)
+    polars = polars and importlib.util.find_spec("polars") is not None
     if not polars and importlib.util.find_spec("pandas") is None:
         return None
     library: Any = importlib.import_module("polars" if polars else "pandas")
     types = layout.types or ("",) * len(fields)
     levels = layout.levels or ((),) * len(fields)
     series = _polars_series if polars else _pandas_series
-    columns = zip(fields, values.T, types, levels, strict=True)
-    known = {
-        field.name: series(library, field, column, kind, texts)
-        for field, column, kind, texts in columns
-    }
+    known: dict[str, Any] = {}
+    for field, column, kind, texts in zip(fields, values.T, types, levels, strict=True):
+        known[field.name] = series(library, field, column, kind, texts)
     for name, value in (fill or {}).items():
         known[name] = range(1, len(values) + 1) if value == SEQUENCE else [value] * len(values)
-    return library.DataFrame(
-        {name: known[name] for name in layout.columns or known if name in known}
-    )
+    order = layout.columns or known
+    return library.DataFrame({name: known[name] for name in order if name in known})
 
 
-def _objects(field: Column, values: NDArray[np.float64]) -> tuple[list[Any], str]:
+def _objects(field: Column, values: Floats) -> tuple[list[Any], str]:
     absent = np.isnan(values)
-    texts = [None if gone else cell for cell, gone in zip(field.cells(values), absent, strict=True)]
-    if (
-        isinstance(field, Number)
-        and field.kind == "date"
-        and "%d" in field.form.pattern.replace("%-", "%")
-    ):
-        moments = (
-            None if np.isnan(value) else datetime.fromtimestamp(value, UTC) for value in values
-        )
-        return [moment and moment.replace(tzinfo=None) for moment in moments], "datetime64[us]"
-    if isinstance(field, Number) and not field.form.pattern and not field.form.has_unit:
-        numbers = [
-            None if np.isnan(value) else value for value in field.form.rounded(values).tolist()
-        ]
-        if field.kind != "whole":
-            return numbers, "float64"
-        return [
-            None if number is None else int(number) for number in numbers
-        ], "Int64" if absent.any() else "int64"
-    if (
-        isinstance(field, Category)
-        and field.names
-        and {name.lower() for name in field.names} <= set(TRUTHS)
-    ):
-        return [
-            None if text is None else TRUTHS[text.lower()] for text in texts
-        ], "boolean" if absent.any() else "bool"
-    if isinstance(field, Category) and field.names and all(map(_WHOLE.fullmatch, field.names)):
-        return [
-            None if text is None else int(text) for text in texts
-        ], "Int64" if absent.any() else "int64"
-    return texts, ""
+    gaps = bool(absent.any())
+    integer = "Int64" if gaps else "int64"
+    if isinstance(field, Number):
+        form = field.form
+        if field.kind == "date" and "%d" in form.pattern.replace("%-", "%"):
+            return _converted(values, absent, _moment), "datetime64[us]"
+        if not form.pattern and not form.has_unit:
+            numbers = form.rounded(values).tolist()
+            if field.kind == "whole":
+                return _converted(numbers, absent, int), integer
+            return _converted(numbers, absent, float), "float64"
+    texts = field.cells(values)
+    if isinstance(field, Category) and field.names:
+        if {name.lower() for name in field.names} <= TRUTHS.keys():
+            truths = _converted(texts, absent, lambda text: TRUTHS[text.lower()])
+            return truths, "boolean" if gaps else "bool"
+        if all(map(_WHOLE.fullmatch, field.names)):
+            return _converted(texts, absent, int), integer
+    return _converted(texts, absent, str), ""
 
 
-def _pandas_series(
-    pd: Any, field: Column, values: NDArray[np.float64], kind: str, levels: Sequence[str]
-) -> Any:
+def _converted(values: Iterable[Any], absent: Mask, convert: Callable[[Any], Any]) -> list[Any]:
+    pairs = zip(values, absent, strict=True)
+    return [None if missing else convert(value) for value, missing in pairs]
+
+
+def _moment(value: float) -> datetime:
+    return datetime.fromtimestamp(value, UTC).replace(tzinfo=None)
+
+
+def _pandas_series(pd: Any, field: Column, values: Floats, kind: str, levels: Sequence[str]) -> Any:
     objects, own = _objects(field, values)
     series = pd.Series(objects, dtype=own or None)
     try:
         if "category:" in kind:
             index = pd.Index(levels).astype(kind.partition(":")[2])
-            typed = series.astype(index.dtype).astype(
-                pd.CategoricalDtype(index, ordered=kind.startswith("ordered"))
-            )
+            categories = pd.CategoricalDtype(index, ordered=kind.startswith("ordered"))
+            typed = series.astype(index.dtype).astype(categories)
         elif "datetime64" in kind and ", " in kind:
             zone = kind.partition(", ")[2].rstrip("]")
             first = np.ones(len(series), dtype=bool)
-            typed = series.dt.tz_localize(
-                zone, ambiguous=first, nonexistent="shift_forward"
-            ).astype(kind)
+            local = series.dt.tz_localize(zone, ambiguous=first, nonexistent="shift_forward")
+            typed = local.astype(kind)
+        elif kind:
+            typed = series.astype(kind)
         else:
-            typed = series.astype(kind) if kind else series
+            typed = series
     except (AttributeError, TypeError, ValueError):
         return series
     if typed.isna().sum() == series.isna().sum():
@@ -212,27 +208,20 @@ def _pandas_series(
     return series
 
 
-def _polars_series(
-    pl: Any, field: Column, values: NDArray[np.float64], kind: str, levels: Sequence[str]
-) -> Any:
+def _polars_series(pl: Any, field: Column, values: Floats, kind: str, levels: Sequence[str]) -> Any:
     objects, own = _objects(field, values)
-    cells = [
-        None if np.isnan(value) else cell
-        for value, cell in zip(values, field.cells(values), strict=True)
-    ]
+    cells = _converted(field.cells(values), np.isnan(values), str)
     texts = pl.Series(field.name, cells, dtype=pl.String)
     name, *details = kind.removeprefix(_POLARS).split(" ")
     try:
         if name == "Datetime":
             unit, zone = details
             typed = pl.Series(field.name, objects, dtype=pl.Datetime("us"))
-            if zone != "-":  # a time that the clocks skip is an hour later
-                both = (typed, typed.dt.offset_by("1h"))
-                typed, later = (
-                    part.dt.replace_time_zone(zone, ambiguous="earliest", non_existent="null")
-                    for part in both
-                )
-                typed = typed.fill_null(later)
+            if zone != "-":
+                # a time that the clocks skip is an hour later
+                local = {"time_zone": zone, "ambiguous": "earliest", "non_existent": "null"}
+                later = typed.dt.offset_by("1h").dt.replace_time_zone(**local)
+                typed = typed.dt.replace_time_zone(**local).fill_null(later)
             typed = typed.dt.cast_time_unit(unit)
         elif name == "Decimal":
             typed = texts.cast(pl.Decimal(*map(int, details)))
@@ -253,10 +242,10 @@ def _polars_series(
     return texts
 
 
-def filled_frame(
-    frame: Any, fields: Sequence[Column], values: NDArray[np.float64], missing: NDArray[np.bool_]
-) -> Any:
-    """Fill in the missing values of a data frame; columns keep their types if these can represent the values.
+def filled_frame(frame: Any, fields: Sequence[Column], values: Floats, missing: Mask) -> Any:
+    """Fill in the missing values of a data frame.
+
+    Columns keep their types if these can represent the values.
 
     Args:
         values: Values of these columns (n, columns).
@@ -278,12 +267,11 @@ def filled_frame(
             filled = filled.with_columns(column)
             continue
         cells = source.tolist()
-        texts = any(isinstance(cell, str) for cell in cells)
-        for row, cell in zip(
-            rows.tolist(),
-            field.cells(values[rows, place]) if texts else drawn.tolist(),
-            strict=True,
-        ):
+        if any(isinstance(cell, str) for cell in cells):
+            new = field.cells(values[rows, place])
+        else:
+            new = drawn.tolist()
+        for row, cell in zip(rows.tolist(), new, strict=True):
             cells[row] = cell
         try:
             column = library.Series(cells, index=source.index, dtype=source.dtype)

@@ -6,12 +6,12 @@ import math
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import compress, product
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pushforward.numbers import counted
-from pushforward.tables.column import Column
+from pushforward.tables.column import Column, Floats
 from pushforward.tables.columns import TWO, Category, Format, Number
 from pushforward.tables.reading.personal import looks_like
 from pushforward.tables.reading.string_columns import Faults, RawColumn
@@ -23,7 +23,8 @@ _LIKE = re.compile(
 )  # any other text is no number, without a closer look
 _WHOLE = re.compile(r"-?\d+$")
 _CODE = re.compile(r"(?:-?0\d|\+)[\d.,]*$")
-# What may stand between thousands, with the decimal points that may stand beside it; the last two are blanks as well.
+# What may stand between thousands, with the decimal points that may stand beside it; the last two
+# are blanks as well.
 _GROUPS = {",": ".", ".": ",", "'": ".,", " ": ".,", "\u00a0": ".,", "\u202f": ".,"}
 EXACT = 2**53  # whole numbers up to here are float64 numbers
 MOST_DECIMALS = 12
@@ -54,13 +55,18 @@ REPEATED = 5  # where each occurs so often on average
 IDENTIFIER_ROWS = 20
 IDENTIFIER_SHARE = 0.95
 MIXED = 0.5  # texts of which more than this share are numbers are numbers with errors among them
-CODES = 0.01  # numbers beside at least this share of texts such as 007, which a number would lose, are texts as well
+# numbers beside at least this share of texts such as 007, which a number would lose, are texts as
+# well
+CODES = 0.01
 _LONG = re.compile(r"-?\d{4}")
 _UNIT = re.compile(
     r"[^\w\s.,+-]?\s?[-+]?\d[\d.,]*(\s?[^\w\s.,+-][A-Z]?|\s[A-Za-z]{1,3})?$"
 )  # such as $5 and 5 kg
 # Currencies before a number; any constant word or sign behind it is a unit
-_CURRENCY = r"(?:[A-Z]{0,3}[$\u00a2-\u00a5\u20a0-\u20cf]|(?:EUR|USD|GBP|CHF|JPY|CNY|CAD|AUD|INR|SEK|NOK|DKK|PLN|BRL)(?=[\s\d]))"
+_CURRENCY = (
+    r"(?:[A-Z]{0,3}[$\u00a2-\u00a5\u20a0-\u20cf]|"
+    r"(?:EUR|USD|GBP|CHF|JPY|CNY|CAD|AUD|INR|SEK|NOK|DKK|PLN|BRL)(?=[\s\d]))"
+)
 _AMOUNT = re.compile(
     rf"[-+]?((?:{_CURRENCY}\s?)?)([.,]?\d[\d.,'\s]*?)(|\s?[^\s\d.,'+:/-][^\d:]{{0,11}})$"
 )
@@ -70,7 +76,10 @@ _NAMED_ID = re.compile(
 
 
 def is_number(text: str, point: str = ".") -> bool:
-    """Return whether a text is a finite number with the given decimal separator; integers that float64 rounds are not."""
+    """Return whether a text is a finite number with the given decimal separator.
+
+    Integers that float64 rounds are not.
+    """
     pattern = _NUMBER if point == "." else _COMMA
     if not pattern.match(text) or is_code(text) or (_WHOLE.match(text) and not is_whole(text)):
         return False
@@ -88,7 +97,10 @@ def is_whole(text: str) -> bool:
 
 
 def group_of(texts: Sequence[str]) -> str:
-    """Detect the thousands separator of texts; a point counts only if a text has two of them, or a comma as well."""
+    """Detect the thousands separator of texts.
+
+    A point counts only if a text has two of them, or a comma as well.
+    """
     for sign, points in _GROUPS.items():
         holding = [text for text in texts if sign in text]
         grouped = re.compile(rf"-?[1-9]\d{{0,2}}(?:{re.escape(sign)}\d{{3}})+(?:[{points}]\d+)?$")
@@ -99,16 +111,17 @@ def group_of(texts: Sequence[str]) -> str:
 
 
 def unit_of(texts: Sequence[str]) -> tuple[str, str]:
-    """Detect the prefix and suffix of numbers that all texts share, such as "$" and " kg"; empty if they differ."""
-    found = set[tuple[str, str]]()
+    """Detect the prefix and suffix of numbers that all texts share, such as "$" and " kg".
+
+    Empty if they differ.
+    """
+    unit = None
     for text in texts:
         amount = _AMOUNT.match(text)
-        found.add((amount[1], amount[3]) if amount else ("", ""))
-        if len(found) > 1:
+        if amount is None or unit not in (None, (amount[1], amount[3])):
             return "", ""
-    if found:
-        return found.pop()
-    return ("", "")
+        unit = amount[1], amount[3]
+    return unit or ("", "")
 
 
 def point_of(texts: Sequence[str], group: str = "") -> str:
@@ -119,7 +132,7 @@ def point_of(texts: Sequence[str], group: str = "") -> str:
 
 
 def form_of(texts: Iterable[str], point: str = ".") -> Format:
-    """Detect the format of a column of numbers, such as the largest and the smallest number of decimals."""
+    """Detect the format of a column of numbers, such as its decimals."""
     most = 0
     fewest = MOST_DECIMALS
     digits = 0
@@ -139,31 +152,20 @@ def date_patterns(texts: Sequence[str]) -> list[str]:
     """Return the date patterns that read and write all texts unchanged, the preferred one first."""
     if not all(_LIKE_DATE.match(text) for text in texts[:_FIRST]):
         return []
-    patterns = (
-        *_DAYS,
-        *(
-            f"{day}{gap}{time}{zone}"
-            for day in _DAYS
-            for gap in " T"
-            for time in _TIMES
-            for zone in ("", "Z")
-        ),
-        *_LOOSE,
-        *(f"{day} {time}" for day in (*_LOOSE, *_DAYS) for time in (*_TIMES, *_LOOSE_TIMES)),
-        *_WORDS,
-        "%Y-%m",
-        *_TIMES,
-        *_LOOSE_TIMES,
-    )
+    strict = map("".join, product(_DAYS, " T", _TIMES, ("", "Z")))
+    loose = map(" ".join, product((*_LOOSE, *_DAYS), (*_TIMES, *_LOOSE_TIMES)))
+    patterns = [*_DAYS, *strict, *_LOOSE, *loose, *_WORDS, "%Y-%m", *_TIMES, *_LOOSE_TIMES]
     fitting = [pattern for pattern in dict.fromkeys(patterns) if _fits(pattern, texts[:_FIRST])]
     return [pattern for pattern in fitting if _fits(pattern, texts)]
 
 
 def _fits(pattern: str, texts: Sequence[str]) -> bool:
     form = Format(pattern=pattern)
-    return all(
-        not math.isnan(value := form.value(text)) and form.cell(value) == text for text in texts
-    )
+    for text in texts:
+        value = form.value(text)
+        if math.isnan(value) or form.cell(value) != text:
+            return False
+    return True
 
 
 @dataclass(frozen=True)
@@ -197,26 +199,28 @@ class Finding:
         """Whether values are numbers or dates instead of category indices."""
         return self.kind in NUMERIC
 
-    def values(self, column: RawColumn, missing: Sequence[str]) -> NDArray[np.float64]:
+    def values(self, column: RawColumn, missing: Sequence[str]) -> Floats:
         texts = np.full(len(column.texts), np.nan)
         places = column.present(missing)
         if self.numeric:
-            texts[places] = [self.form.value(column.texts[place]) for place in places]
-            texts[places] = (
-                self.form.rounded(texts[places]) if self.rounds else texts[places]
-            ) + 0.0
+            numbers = np.array([self.form.value(column.texts[place]) for place in places])
+            if self.rounds:
+                numbers = self.form.rounded(numbers)
+            texts[places] = numbers + 0.0
         else:
             known = {name: float(number) for number, name in enumerate(self.names)}
             texts[places] = [known.get(column.texts[place], np.nan) for place in places]
         return column.numbered(texts)
 
-    def measured(self, values: NDArray[np.float64], missing: bool = False) -> Column:
-        """Fit a column to training values, float64 (n,); ``missing`` says whether other values may be missing."""
+    def measured(self, values: Floats, missing: bool = False) -> Column:
+        """Fit a column to training values, float64 (n,).
+
+        ``missing`` says whether other values may be missing.
+        """
         if self.numeric:
             return Number.measured(self.name, values, self.kind, self.form, missing)
-        return replace(
-            Category.measured(self.name, values, self.names, self.kind, missing), rare=self.rare
-        )
+        category = Category.measured(self.name, values, self.names, self.kind, missing)
+        return replace(category, rare=self.rare)
 
 
 def infer(
@@ -233,38 +237,37 @@ def infer(
         return Finding(name, "boolean", "two values that mean no and yes", names=ordered(texts))
     prefix, suffix = unit_of(texts)
     unit = Format(prefix=prefix, suffix=suffix)
+    numeric = [False] * len(texts)
     if not unit.has_unit and not any(map(_LIKE.match, texts)):
-        return _of_dates(name, texts) or _of_texts(
-            column, places, [False] * len(texts), lines, faults
-        )
+        dates = _of_dates(name, texts)
+        return dates or _of_texts(column, places, numeric, lines, faults)
     bare = [unit.plain(text) for text in texts]
     group = group_of(bare)
     plain = [text.replace(group, "") for text in bare] if group else bare
-    if (
-        group == ","
-        and not any("." in text or text.count(",") > 1 for text in bare)
-        and any(map(_LONG.match, bare))
-    ):
+    clear = any("." in text or text.count(",") > 1 for text in bare)
+    if group == "," and not clear and any(map(_LONG.match, bare)):
         faults.add(
             f'In the column "{name}", commas may separate thousands or decimals: it contains '
             "numbers with a comma and numbers with four digits. Write all numbers in the same "
             'way, or use a schema with {"kind": "number", "group": ","} or "point": ",".'
         )
     point = point_of(plain, group)
-    numeric = [is_number(text, point) for text in plain]
-    if not all(numeric) and unit.has_unit:
-        numeric = [False] * len(texts)
-    if not any(numeric) and (dates := _of_dates(name, texts)):
-        return dates
-    if all(numeric):
+    found = [is_number(text, point) for text in plain]
+    if all(found):
         return _of_numbers(column, texts, plain, replace(unit, point=point, group=group), n)
+    if not unit.has_unit:
+        numeric = found
+    if not any(numeric):
+        dates = _of_dates(name, texts)
+        if dates is not None:
+            return dates
     return _of_texts(column, places, numeric, lines, faults)
 
 
 def of_levels(
     column: RawColumn, levels: Sequence[str], missing: Sequence[str], ordinal: bool
 ) -> Finding | None:
-    """Decide from the levels of a categorical data-frame column that occur, in their order if they have one.
+    """Decide from the levels of a categorical data-frame column that occur.
 
     Returns None if cells are not among the levels, or if there are no levels or more than
     `MOST_CATEGORIES`.
@@ -273,22 +276,20 @@ def of_levels(
     names = tuple(dict.fromkeys(level for level in levels if level in present))
     if set(names) != present or not 0 < len(names) <= MOST_CATEGORIES:
         return None
-    kind, why = (
-        ("ordinal", "an ordered category of the data frame")
-        if ordinal
-        else ("category", "a category of the data frame")
-    )
-    return Finding(column.name, kind, why, names=names if ordinal else ordered(names))
+    if ordinal:
+        return Finding(column.name, "ordinal", "an ordered category of the data frame", names=names)
+    why = "a category of the data frame"
+    return Finding(column.name, "category", why, names=ordered(names))
 
 
 def _of_dates(name: str, texts: Sequence[str]) -> Finding | None:
     fitting = date_patterns(texts)
-    other = f"; {fitting[1]} fits as well" if len(fitting) > 1 else ""
-    if fitting:
-        return Finding(
-            name, "date", f"dates of the pattern {fitting[0]}{other}", Format(pattern=fitting[0])
-        )
-    return None
+    if not fitting:
+        return None
+    why = f"dates of the pattern {fitting[0]}"
+    if len(fitting) > 1:
+        why += f"; {fitting[1]} fits as well"
+    return Finding(name, "date", why, Format(pattern=fitting[0]))
 
 
 def _of_numbers(
@@ -299,23 +300,15 @@ def _of_numbers(
     unit = f', written with "{(signs.prefix or signs.suffix).strip()}"' if signs.has_unit else ""
     whole = replace(signs, decimals=0)
     if not all(map(is_whole, texts)):
-        form = replace(
-            signs,
-            **{
-                part: getattr(form_of(texts, signs.point), part)
-                for part in ("decimals", "least", "digits")
-            },
-        )
+        found = form_of(texts, signs.point)
+        form = replace(signs, decimals=found.decimals, least=found.least, digits=found.digits)
         if form.decimals is None:
-            digits = f"significant digits: {form.digits}"
+            why = f"numbers, significant digits: {form.digits}"
         else:
-            digits = f"decimals: {form.decimals}"
-        return Finding(
-            name,
-            "number",
-            f"numbers, {digits}{', with a decimal comma' * (signs.point == ',')}{unit}",
-            form,
-        )
+            why = f"numbers, decimals: {form.decimals}"
+        if signs.point == ",":
+            why += ", with a decimal comma"
+        return Finding(name, "number", why + unit, form)
     if signs.group:
         return Finding(name, "whole", f"integers{unit}", whole)
     if n == len(column.codes) == different > FEW:
@@ -325,16 +318,11 @@ def _of_numbers(
         if (steps > 0).all() or (steps < 0).all() or _NAMED_ID.search(name):
             return Finding(name, "whole", LIKE_IDENTIFIER, whole)
     elif different <= FEW and n >= REPEATED * different:
+        why = CONSTANT
         if different > 1:
             why = f"{different} distinct integers, treated as ordered categories"
-        else:
-            why = CONSTANT
-        return Finding(
-            name,
-            "ordinal",
-            why,
-            names=tuple(sorted(cells, key=lambda text: (signs.value(text), text))),
-        )
+        names = sorted(cells, key=lambda text: (signs.value(text), text))
+        return Finding(name, "ordinal", why, names=tuple(names))
     return Finding(name, "whole", f"integers{unit}", whole)
 
 
@@ -354,21 +342,18 @@ def _of_texts(
     amounts = np.array([bool(_UNIT.match(text)) for text in texts])
     identifier = n > IDENTIFIER_ROWS and different >= IDENTIFIER_SHARE * n
     several = different > MOST_CATEGORIES
-    if not amounts.all() and any(
-        unit_of([text for text, is_amount in zip(texts, amounts, strict=True) if is_amount])
-    ):
+    if not amounts.all() and any(unit_of(list(compress(texts, amounts)))):
         are |= amounts
-    odd = [place for place, number in zip(places, are, strict=True) if not number]
-    codes = (
-        all(is_code(column.texts[place]) for place in odd)
-        and counts[~are].sum() >= CODES * n
-        and not (identifier or several)
-    )
+    odd = list(compress(places, ~are))
+    codes = all(is_code(column.texts[place]) for place in odd)
+    codes = codes and counts[~are].sum() >= CODES * n and not (identifier or several)
     what = looks_like(name, texts, n, "category")
     seems = f" (it looks like {what})" if what else ""
-    if (cells := counts[are].sum()) > MIXED * n and are.sum() > min(FEW, cells / 2) and not codes:
+    cells = counts[are].sum()
+    if cells > MIXED * n and are.sum() > min(FEW, cells / 2) and not codes:
         faults.add(
-            f'The column "{name}"{seems} contains numbers and {counted(int(counts[~are].sum()), "cell")} '
+            f'The column "{name}"{seems} contains numbers and '
+            f"{counted(int(counts[~are].sum()), 'cell')} "
             f"with other text: {column.where(odd, lines)}. Correct or remove these rows, treat a "
             f'text as missing with `missing="{column.texts[odd[0]]}"`, or drop the column with '
             f'`drop="{name}"`.'
@@ -383,12 +368,8 @@ def _of_texts(
         return Finding(name, "drop", "too many categories")
     if identifier:
         return Finding(name, "drop", f"an identifier: {different:,} distinct texts in {n:,} cells")
-    return Finding(
-        name,
-        "category",
-        f"{different} distinct texts" if different > 1 else CONSTANT,
-        names=ordered(texts),
-    )
+    why = f"{different} distinct texts" if different > 1 else CONSTANT
+    return Finding(name, "category", why, names=ordered(texts))
 
 
 def ordered(texts: Sequence[str]) -> tuple[str, ...]:

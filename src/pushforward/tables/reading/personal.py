@@ -61,7 +61,8 @@ _OTHER = (
     r"fatura|encomenda|tracking|shipment|sensor|machine|hash|commit|image|photo|picture|"
     r"file ?name|"
     r"file|batch|lot|serial|flight|ean|upc|gtin|isbn|issn|doi|part|build|rech|no ?fact|mat|"
-    r"lote|los|container|md5|sha\d*|accession|meld\w*|melding\w*|incident|asset|oeuvre|fault|error|defect|"
+    r"lote|los|container|md5|sha\d*|accession|meld\w*|melding\w*|incident|asset|oeuvre|fault|"
+    r"error|defect|"
     r"train( line)?|ship|vessel|horse|"
     r"cultivar|drug|especie|espece|buch|book|livre|libro|titel|titre|titulo|titolo|compan(y|ie)|"
     r"organi[sz]ation|firma|"
@@ -93,7 +94,8 @@ _STREET = (
 )
 # Social security numbers of several countries, UUIDs, and IP and MAC addresses
 _IDENTITY = (
-    r"\d{3}-\d{2}-\d{4}|[XYZ\d]\d{7}-?[A-Z]|\d{3}\.\d{3}\.\d{3}-\d\d|[A-Z]{2} ?(\d\d ?){3}[A-Z]|\d{6}-[1-4]\d{6}|"
+    r"\d{3}-\d{2}-\d{4}|[XYZ\d]\d{7}-?[A-Z]|\d{3}\.\d{3}\.\d{3}-\d\d|[A-Z]{2} ?(\d\d "
+    r"?){3}[A-Z]|\d{6}-[1-4]\d{6}|"
     r"[\da-fA-F]{8}(-[\da-fA-F]{4}){3}-[\da-fA-F]{12}|\d{1,3}(\.\d{1,3}){3}|"
     r"([\da-fA-F]{2}[:-]){5}[\da-fA-F]{2}|([\da-f]{1,4}:){3,7}:?[\da-f]{0,4}"
 )
@@ -172,7 +174,8 @@ NAMED = {
         r"rut|cedula|cpr|hetu|nuss|amka|egn|oib|jmbg|matricul[ae]|matricola|legajo|tessera|"
         r"cod(ice)? fiscale|person (names?|naam|navn|namn|alias)|nom(bre|e)? person|identifiant|"
         r"uname|uid|nick|insta|"
-        r"inlog ?naam|kullanici adi|\w*tunnus|discord|steam (name|id)|skype|badge|id person|\w{3,}(ed|"
+        r"inlog ?naam|kullanici adi|\w*tunnus|discord|steam (name|id)|skype|badge|id "
+        r"person|\w{3,}(ed|"
         r"wd) by|osobni id|"
         r"osobni cislo|rodne cislo|ss last|(user|\w*account|profile) ?name|"
         r"pseudo(nym)?|github|instagram|aadhaar|инн|снилс|паспорт|身份证|身份证号|マイナンバー|주민등록번호)\b",

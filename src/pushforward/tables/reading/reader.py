@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pushforward.data.core.arrays import numbered, refuse_rounding
 from pushforward.data.core.dataset import Dataset, Schema, Split, build
@@ -18,7 +17,7 @@ from pushforward.data.readers.reader import MAX_BYTES, Examples, Reader, Reading
 from pushforward.data.spaces import TableSpace
 from pushforward.errors import DataError, UsageError, did_you_mean, quoted
 from pushforward.numbers import counted, finite, some
-from pushforward.tables.column import Column
+from pushforward.tables.column import Column, Floats, Mask
 from pushforward.tables.columns import Category
 from pushforward.tables.constraints import Constraint, check_constraints, holds
 from pushforward.tables.reading.csv_dialect import (
@@ -35,8 +34,11 @@ from pushforward.tables.reading.personal import looks_like
 from pushforward.tables.reading.schema import TableFacts, decide, pooled, schema_of
 from pushforward.tables.reading.string_columns import MISSING, Faults, RawColumn, RawTable
 
-DECIMALS = 4  # a column of at most so many decimals is one of a table, which keeps decimals, whole numbers and ranges
-# A number that holds this share of a column of many values, and so many times the mean share, makes it a table's column.
+# a column of at most so many decimals is one of a table, which keeps decimals, whole numbers and
+# ranges
+DECIMALS = 4
+# A number that holds this share of a column of many values, and so many times the mean share, makes
+# it a table's column.
 ATOM_SHARE = 0.02
 ATOM_RATIO = 10
 FEW = 20
@@ -46,7 +48,8 @@ FIRST = 200  # different cells of a column that are tried first: a text among th
 def _read(path: Path, reading: Reading) -> Dataset:
     if reading.stream or reading.conversion:
         raise UsageError(
-            f"`stream`, `resize`, `channels` and `background` apply only to images, and {path} is a table. Leave them out."
+            f"`stream`, `resize`, `channels` and `background` apply only to images, and {path} is "
+            "a table. Leave them out."
         )
     table, faults = _opened(path, reading)
     given_table = reading.table
@@ -61,7 +64,11 @@ def _read(path: Path, reading: Reading) -> Dataset:
         if given_table is False:
             read_as = ""
         else:
-            read_as = "read as vectors; use `table=True` to read a table, whose samples keep the number of decimals"
+            read_as = (
+                "read as vectors; use `table=True` to read a table, whose samples keep the "
+                "number "
+                "of decimals"
+            )
         parts: dict[str, Any] = {
             "limit": reading.limit,
             "seed": reading.seed,
@@ -113,10 +120,11 @@ def read_pair(train: Path, held_out: Path, reading: Reading) -> Dataset:
     )
 
 
-def read_rows(path: Path, space: TableSpace) -> NDArray[np.float64]:
+def read_rows(path: Path, space: TableSpace) -> Floats:
     """Read the rows of a file as values of a known table, (n, columns).
 
-    Numbers may lie outside the columns' ranges, and unknown texts have the number after the last category.
+    Numbers may lie outside the columns' ranges, and unknown texts have the number after the last
+    category.
     """
     if path.suffix.lower() == ".parquet":
         return frame_rows(parquet_frame(path), space, str(path))
@@ -126,7 +134,7 @@ def read_rows(path: Path, space: TableSpace) -> NDArray[np.float64]:
     return values
 
 
-def frame_rows(frame: Any, space: TableSpace, name: str = "The data frame") -> NDArray[np.float64]:
+def frame_rows(frame: Any, space: TableSpace, name: str = "The data frame") -> Floats:
     """Return the rows of a data frame as values of a known table, (n, columns).
 
     Args:
@@ -172,7 +180,8 @@ def _table(
         check_names(first, faults)
     elif columns and (len(columns) != len(first) or len(set(columns)) < len(first)):
         raise UsageError(
-            f"{path} has no header line, so `columns` must contain {len(first)} distinct names, one for each of its columns."
+            f"{path} has no header line, so `columns` must contain {len(first)} distinct names, "
+            "one for each of its columns."
         )
     names = first if named else list(columns) or [f"x{i}" for i in range(len(first))]
     rows = cells.rows[named:]
@@ -188,7 +197,7 @@ TABLES = Reader((".csv", ".tsv", ".data", ".txt", ".parquet"), _read, _examples,
 
 
 def are_vectors(table: RawTable, target: str | None) -> bool:
-    """Return whether all columns except the target contain only finite numbers, without a very frequent number."""
+    """Return whether all columns but the target are finite numbers without atoms."""
     if target is not None and target not in table.names:
         return True
     for column in table.columns:
@@ -211,11 +220,11 @@ def are_vectors(table: RawTable, target: str | None) -> bool:
     return True
 
 
-def _numbers(column: RawColumn) -> NDArray[np.float64]:
+def _numbers(column: RawColumn) -> Floats:
     return np.array([finite(text) for text in column.texts], dtype=np.float64)
 
 
-def _finite(values: NDArray[np.float64]) -> NDArray[np.bool_]:
+def _finite(values: Floats) -> Mask:
     with np.errstate(over="ignore"):
         return np.isfinite(values.astype(np.float32))
 
@@ -234,13 +243,15 @@ def vectors_of(path: Path, table: RawTable, reading: Reading) -> tuple[Split, Sc
     if target is not None:
         if target not in names:
             raise UsageError(
-                f'{path} does not contain a column "{target}".{did_you_mean(target, names)} Columns: {", ".join(names)}.'
+                f'{path} does not contain a column "{target}".{did_you_mean(target, names)} '
+                f"Columns: {', '.join(names)}."
             )
         label_column = table.columns[names.index(target)]
         if "" in label_column.texts:
             where = label_column.where([label_column.texts.index("")], table.lines)
             raise DataError(
-                f'{path}: the label column "{target}" has missing values in {where}. Fill them in or remove the rows.'
+                f'{path}: the label column "{target}" has missing values in {where}. Fill them in '
+                "or remove the rows."
             )
         cells = np.array(label_column.texts)[
             label_column.codes
@@ -302,26 +313,17 @@ def table_dataset(
     """
     faults = faults or Faults()
     schema = reading.schema
-    missing = (
-        "",
-        *(schema.get("missing", MISSING) if reading.missing is None else reading.missing),
-    )
-    target = reading.target if reading.target is not None else str(schema.get("target") or "")
+    texts = schema.get("missing", MISSING) if reading.missing is None else reading.missing
+    missing = ("", *texts)
+    target = reading.target
+    if target is None:
+        target = str(schema.get("target") or "")
     constraints = tuple(map(Constraint, reading.constraints or schema.get("constraints", ())))
     entries: Mapping[str, Any] = schema.get("columns", {})
-    columns = _chosen(where, table, reading, [*entries, *([target] if target else [])])
-    findings = []
-    for column in columns:
-        entry, (kind, order) = entries.get(column.name), table.types.get(column.name, ("", ()))
-        ordered = kind.startswith("ordered ") or kind.endswith("category:Enum")
-        if "category:" in kind and not entry:
-            stated = of_levels(column, order or column.texts, missing, ordered)
-        else:
-            stated = None
-        finding = stated or decide(column, entry, missing, table.lines, faults)
-        texts, count = column.values(missing)
-        personal = looks_like(column.name, texts, count, finding.kind)
-        findings.append(replace(finding, personal=personal))
+    columns = _chosen(where, table, reading, [*entries, *filter(None, [target])])
+    findings = [
+        _finding(column, entries.get(column.name), table, missing, faults) for column in columns
+    ]
     fields = [finding for finding in findings if finding.kind != "drop"]
     facts = TableFacts.of(table, columns, findings, missing)
     faults.refuse(where, schema_of(facts, target, [constraint.text for constraint in constraints]))
@@ -332,41 +334,38 @@ def table_dataset(
     known = {finding.name: finding.kind for finding in fields}
     if target and target not in known:
         raise UsageError(
-            f'{where}: the target "{target}" is left out. Keep this column, or choose another `target`.'
+            f'{where}: the target "{target}" is left out. Keep this column, or choose another '
+            "`target`."
         )
     used = [column for column in columns if column.name in known]
     rows = np.empty((len(table.lines), len(fields)))
     for place, (finding, column) in enumerate(zip(fields, used, strict=True)):
         rows[:, place] = finding.values(column, missing)
-    hashes, contents = np.zeros(
-        (2, len(table.lines)), dtype=np.uint64
-    )  # of all columns that the user keeps, and of those used
+    hashes = np.zeros(len(rows), dtype=np.uint64)  # of all columns that the user keeps
+    contents = np.zeros(len(rows), dtype=np.uint64)  # of those used
     for column in columns:
         if entries.get(column.name, {}).get("kind") != "drop":
-            hashes += (cells := column.hashes)
-            contents += cells if column.name in known else np.uint64(0)
+            cells = column.hashes
+            hashes += cells
+            if column.name in known:
+                contents += cells
     _check_constraints(where, constraints, fields, rows.T, table.lines)
-    gaps = tuple(column.missing_text(missing) for column in used)
-    types = tuple(table.types[column.name][0] for column in used if table.types)
-    levels = tuple(table.types[column.name][1] for column in used if table.types)
-    every = table.names if len(fields) < len(table.names) else ()
-    layout = Layout(table.separator, table.header is not False, gaps, types, levels, every)
+    layout = _layout(table, used, missing)
     header = table.header
-    absent = [
-        bool(np.isnan(column).any()) for column in rows.T
-    ]  # of all rows, so that held-out ones fit
-    if "date" in known.values():
-        numbers = None
-    else:
+    # of all rows, so that held-out ones fit
+    absent = [bool(np.isnan(column).any()) for column in rows.T]
+    numbers = None
+    if "date" not in known.values():
         numbers = [rows[:, place] for place, f in enumerate(fields) if f.numeric]
     apart = reading.apart(contents, numbers)
     del table, columns, used, column
-    stay = {name for constraint in constraints for name in constraint.names}
-    stay |= {name for name, entry in entries.items() if "names" in entry}
+    stay = set(known)
+    if reading.rare != "keep":
+        stay = {name for constraint in constraints for name in constraint.names}
+        stay |= {name for name, entry in entries.items() if "names" in entry}
 
     def fit(train: Split, held_out: Split) -> tuple[TableSpace, Split, Split]:
-        kept = set(known) if reading.rare == "keep" else stay
-        found, values, learned = pooled(fields, (train.x, held_out.x), kept, reading.seed)
+        found, values, learned = pooled(fields, (train.x, held_out.x), stay, reading.seed)
         parts = zip(found, learned[0].T, absent, strict=True)
         columns = [finding.measured(column, empty) for finding, column, empty in parts]
         levels = []
@@ -382,11 +381,10 @@ def table_dataset(
         return space, encoded[0], encoded[1]
 
     examples = Split(rows, source_hashes=numbered_copies(hashes) if apart else hashes)
-    last = len(rows) - held_out
+    splits = [examples]
     if held_out:
+        last = len(rows) - held_out
         splits = [examples.take(slice(last)), examples.take(slice(last, None))]
-    else:
-        splits = [examples]
     data = build(
         name,
         *splits,
@@ -400,12 +398,44 @@ def table_dataset(
     return replace(data, table=facts.fitted(data.space.fields, data.train.table_values))
 
 
+def _finding(
+    column: RawColumn,
+    entry: Mapping[str, Any] | None,
+    table: RawTable,
+    missing: Sequence[str],
+    faults: Faults,
+) -> Finding:
+    kind, order = table.types.get(column.name, ("", ()))
+    finding = None
+    if "category:" in kind and not entry:
+        ordered = kind.startswith("ordered ") or kind.endswith("category:Enum")
+        finding = of_levels(column, order or column.texts, missing, ordered)
+    if finding is None:
+        finding = decide(column, entry, missing, table.lines, faults)
+    texts, count = column.values(missing)
+    personal = looks_like(column.name, texts, count, finding.kind)
+    return replace(finding, personal=personal)
+
+
+def _layout(table: RawTable, used: Sequence[RawColumn], missing: Sequence[str]) -> Layout:
+    types = [table.types[column.name] for column in used if table.types]
+    return Layout(
+        table.separator,
+        table.header is not False,
+        tuple(column.missing_text(missing) for column in used),
+        tuple(kind for kind, _ in types),
+        tuple(levels for _, levels in types),
+        table.names if len(used) < len(table.names) else (),
+    )
+
+
 def frame_dataset(frame: Any, reading: Reading) -> Dataset:
     """Build the data set of a data frame of pandas or polars."""
     reading.refuse_stream("a data frame")
     if reading.size or reading.header is not None or reading.given or reading.table is False:
         raise UsageError(
-            "`resize`, `header`, `given` and `table=False` do not apply to a data frame. Leave them out."
+            "`resize`, `header`, `given` and `table=False` do not apply to a data frame. Leave "
+            "them out."
         )
     faults = Faults()
     table = frame_table(frame)
@@ -415,13 +445,17 @@ def frame_dataset(frame: Any, reading: Reading) -> Dataset:
 
 def check_names(names: Sequence[str], faults: Faults) -> None:
     """Report empty and repeated column names."""
-    if empty := [place for place, name in enumerate(names, 1) if not name]:
+    empty = [place for place, name in enumerate(names, 1) if not name]
+    if empty:
         faults.add(
-            f"Every column needs a name, but column {some(empty)} has none. In pandas, save with index=False."
+            f"Every column needs a name, but column {some(empty)} has none. In pandas, save with "
+            "index=False."
         )
-    if repeated := [name for name, count in Counter(names).items() if name and count > 1]:
+    repeated = [name for name, count in Counter(names).items() if name and count > 1]
+    if repeated:
         faults.add(
-            f"Column names must be unique, but these occur more than once: {some(map(quoted, repeated))}."
+            "Column names must be unique, but these occur more than once: "
+            f"{some(map(quoted, repeated))}."
         )
 
 
@@ -436,11 +470,8 @@ def _chosen(where: str, table: RawTable, reading: Reading, named: Sequence[str])
                 f'{where} has no column "{name}", which an option or the schema refers to.{hint} '
                 f"Columns: {', '.join(table.names)}."
             )
-    left = [
-        column
-        for column in table.columns
-        if (not keep or column.name in keep) and column.name not in drop
-    ]
+    kept = (keep or known) - drop
+    left = [column for column in table.columns if column.name in kept]
     if not left:
         raise UsageError(
             f"{where}: `columns` and `drop` leave out all columns: {', '.join(table.names)}."
@@ -452,18 +483,20 @@ def _check_constraints(
     where: str,
     constraints: Sequence[Constraint],
     findings: Sequence[Finding],
-    values: NDArray[np.float64],
+    values: Floats,
     lines: Sequence[int],
 ) -> None:
     named = {name for constraint in constraints for name in constraint.names}
-    columns = dict(zip((finding.name for finding in findings), values, strict=True))
-    fields: dict[str, Column] = {
-        f.name: f.measured(columns[f.name]) for f in findings if f.name in named
-    }
-    check_constraints(
-        constraints,
-        {f.name: fields.get(f.name) or Category(f.name, (), (1.0,), True) for f in findings},
-    )
+    columns: dict[str, Floats] = {}
+    fields: dict[str, Column] = {}
+    for finding, column in zip(findings, values, strict=True):
+        name = finding.name
+        columns[name] = column
+        if name in named:
+            fields[name] = finding.measured(column)
+        else:  # only its name matters
+            fields[name] = Category(name, (), (1.0,), True)
+    check_constraints(constraints, fields)
     for constraint in constraints:
         broken = np.flatnonzero(~holds(constraint, fields, columns)).tolist()
         if broken:

@@ -1,4 +1,6 @@
-"""Decisions about the columns of a table, and the schema: a JSON file of these decisions that can be edited.
+"""Decisions about the columns of a table, and the schema.
+
+A JSON file of these decisions that can be edited.
 
     {
       "target": "size",
@@ -24,16 +26,16 @@ import os
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pushforward.errors import DataError, UsageError, did_you_mean, quoted
 from pushforward.files import replacing
 from pushforward.numbers import counted, some
-from pushforward.tables.column import Column
+from pushforward.tables.column import Column, Floats
 from pushforward.tables.columns import Format, Number
 from pushforward.tables.reading.csv_dialect import SEPARATOR_NAMES
 from pushforward.tables.reading.inference import (
@@ -119,56 +121,54 @@ class TableFacts:
         notes = list(table.notes)
         if rows < FEW:
             notes.append(
-                f"the table has only {rows} rows, so a model can memorise them: samples will repeat rows of the training split"
+                f"the table has only {rows} rows, so a model can memorise them: samples will "
+                "repeat rows of the training split"
             )
-        personal = {
-            finding.name: finding.personal
-            for finding in findings
-            if finding.personal and finding.kind != "drop"
-        }
+        personal = {}
+        numbered = []
+        for finding in findings:
+            if finding.personal and finding.kind != "drop":
+                personal[finding.name] = finding.personal
+            if finding.why == LIKE_IDENTIFIER and not finding.personal:
+                numbered.append(finding.name)
         if personal:
             listed = ", ".join(f'"{name}" ({what})' for name, what in personal.items())
             notes.append(
                 f"these columns look like personal data, which samples would repeat: {listed}. "
                 f'Drop them with `drop="{",".join(personal)}"`'
             )
-        numbered = [
-            finding.name
-            for finding in findings
-            if finding.why == LIKE_IDENTIFIER and not finding.personal
-        ]
         if numbered:
             notes.append(
-                f"these columns may be identifiers, which a model cannot learn: {some(map(quoted, numbered))}. "
+                "these columns may be identifiers, which a model cannot learn: "
+                f"{some(map(quoted, numbered))}. "
                 f'If so, drop them with `drop="{",".join(numbered)}"`'
             )
-        separator = "" if table.header is None else table.separator
-        texts = tuple(dict.fromkeys(missing))
         return cls(
             table.names,
             tuple(findings),
             tuple(examples),
             tuple(shares),
-            texts,
-            rows,
-            separator,
-            tuple(notes),
+            texts=tuple(dict.fromkeys(missing)),
+            rows=rows,
+            separator="" if table.header is None else table.separator,
+            notes=tuple(notes),
         )
 
-    def fitted(self, fields: Sequence[Column], known: NDArray[np.float64]) -> TableFacts:
-        """Add the handling of rare values once the columns are fitted; findings no longer list these values.
+    def fitted(self, fields: Sequence[Column], known: Floats) -> TableFacts:
+        """Add the handling of rare values once the columns are fitted.
+
+        Findings no longer list these values.
 
         Args:
             known: Values of the training rows, (n, columns).
         """
-        rare = {field.name: () for field in fields if field.rare}
-        findings = [
-            replace(finding, names=rare.get(finding.name, finding.names))
-            for finding in self.findings
-        ]
-        return replace(
-            self, findings=tuple(findings), notes=(*self.notes, *rare_notes(fields, known))
-        )
+        rare = {field.name for field in fields if field.rare}
+        findings = []
+        for finding in self.findings:
+            names = () if finding.name in rare else finding.names
+            findings.append(replace(finding, names=names))
+        notes = (*self.notes, *rare_notes(fields, known))
+        return replace(self, findings=tuple(findings), notes=notes)
 
     @property
     def sentences(self) -> list[str]:
@@ -177,23 +177,30 @@ class TableFacts:
         for finding in self.findings:
             if finding.kind == "drop":
                 dropped.setdefault(_reason(finding), []).append(f'"{finding.name}"')
-        return [*(f"left out {some(names)}: {why}" for why, names in dropped.items()), *self.notes]
+        sentences = [f"left out {some(names)}: {why}" for why, names in dropped.items()]
+        return sentences + list(self.notes)
 
     def columns(self, fields: Sequence[Column]) -> list[dict[str, Any]]:
-        """Describe each column as a dict: name, kind, range or categories, missing, atoms, examples and why."""
+        """Describe each column as a dict.
+
+        Name, kind, range or categories, missing, atoms, examples and why.
+        """
         content = {field.name: _content(field) for field in fields}
-        parts = zip(self.findings, self.examples, self.missing, strict=True)
-        return [
-            {"name": finding.name, "kind": "left out" if finding.kind == "drop" else finding.kind}
-            | content.get(finding.name, {})
-            | {
+        columns = []
+        for finding, examples, missing in zip(
+            self.findings, self.examples, self.missing, strict=True
+        ):
+            column = {
+                "name": finding.name,
+                "kind": "left out" if finding.kind == "drop" else finding.kind,
+                **content.get(finding.name, {}),
                 "missing": round(missing, 6),
                 "examples": list(examples),
                 "why": _reason(finding),
                 "personal": finding.personal,
             }
-            for finding, examples, missing in parts
-        ]
+            columns.append(column)
+        return columns
 
     def report(self, space: TableSpace) -> dict[str, Any]:
         """Describe the table for `pushforward.data.check`."""
@@ -221,12 +228,17 @@ def _reason(finding: Finding) -> str:
 
 
 def _content(field: Column) -> dict[str, Any]:
-    names = tuple(map(field.form.cell, field.atoms)) if isinstance(field, Number) else field.levels
-    shares = field.shares[1:] if isinstance(field, Number) else field.shares
-    known = dict(zip(names, np.round(shares, 4).tolist(), strict=False))
     if isinstance(field, Number):
-        return {"range": [field.form.cell(end) for end in field.range or ()], "atoms": known}
-    return {"categories": len(known), "shares": dict(list(known.items())[:NAMED])}
+        cell = field.form.cell
+        atoms = zip(map(cell, field.atoms), _rounded(field.shares[1:]), strict=False)
+        return {"range": [cell(end) for end in field.range or ()], "atoms": dict(atoms)}
+    shares = dict(zip(field.levels, _rounded(field.shares), strict=False))
+    return {"categories": len(shares), "shares": dict(islice(shares.items(), NAMED))}
+
+
+def _rounded(shares: Sequence[float]) -> list[float]:
+    rounded: list[float] = np.round(shares, 4).tolist()
+    return rounded
 
 
 def read_schema(source: str | os.PathLike[str] | Mapping[str, Any]) -> dict[str, Any]:
@@ -242,7 +254,8 @@ def read_schema(source: str | os.PathLike[str] | Mapping[str, Any]) -> dict[str,
             raise DataError(f"{source} is not a valid JSON file: {error}.") from error
     if not isinstance(content, Mapping) or not isinstance(content.get("columns", {}), Mapping):
         raise DataError(
-            'The schema has the wrong form: expected {"columns": {"NAME": {"kind": KIND}, ...}, ...}.'
+            'The schema has the wrong form: expected {"columns": {"NAME": {"kind": KIND}, ...}, '
+            "...}."
         )
     _refuse_unknown("The schema", content, _WHOLE)
     if not _texts(content.get("missing", [])) or not _texts(content.get("constraints", [])):
@@ -253,7 +266,8 @@ def read_schema(source: str | os.PathLike[str] | Mapping[str, Any]) -> dict[str,
         where = f'The schema, column "{name}"'
         if not isinstance(entry, Mapping) or entry.get("kind") not in KINDS:
             raise DataError(
-                f'{where}: expected {{"kind": KIND, ...}} with one of these kinds: {", ".join(KINDS)}.'
+                f'{where}: expected {{"kind": KIND, ...}} with one of these kinds: '
+                f"{', '.join(KINDS)}."
             )
         _refuse_unknown(where, entry, _ENTRY)
         names = entry.get("names", [])
@@ -270,7 +284,8 @@ def _refuse_unknown(where: str, content: Mapping[str, Any], known: Sequence[str]
     for key in content:
         if key not in known:
             raise DataError(
-                f'{where}: unknown entry "{key}".{did_you_mean(key, known)} Expected one of: {", ".join(known)}.'
+                f'{where}: unknown entry "{key}".{did_you_mean(key, known)} Expected one of: '
+                f"{', '.join(known)}."
             )
 
 
@@ -279,24 +294,27 @@ def _texts(value: Any) -> bool:
 
 
 def schema_of(facts: TableFacts, target: str, constraints: Sequence[str]) -> dict[str, Any]:
-    """Build the schema with the decisions about a table; columns that options left out are dropped."""
+    """Build the schema with the decisions about a table.
+
+    Columns that options left out are dropped.
+    """
     columns: dict[str, Any] = {name: {"kind": "drop"} for name in facts.names}
+    usual = Format()
     for finding in facts.findings:
-        plain = {name: getattr(finding.form, name) for name in _FORM}
-        form = {
-            name: value
-            for name, value in plain.items()
-            if finding.numeric and value != getattr(Format(), name)
-        }
-        names = {"names": list(finding.names)} if finding.names else {}
-        columns[finding.name] = {"kind": finding.kind, "why": finding.why, **form, **names}
-    named = {"target": target} if target else {}
-    return {
-        **named,
-        "missing": list(facts.texts),
-        "constraints": list(constraints),
-        "columns": columns,
-    }
+        entry: dict[str, Any] = {"kind": finding.kind, "why": finding.why}
+        if finding.numeric:
+            for name in _FORM:
+                value = getattr(finding.form, name)
+                if value != getattr(usual, name):
+                    entry[name] = value
+        if finding.names:
+            entry["names"] = list(finding.names)
+        columns[finding.name] = entry
+    schema: dict[str, Any] = {"target": target} if target else {}
+    schema["missing"] = list(facts.texts)
+    schema["constraints"] = list(constraints)
+    schema["columns"] = columns
+    return schema
 
 
 def write_schema(path: Path, schema: Mapping[str, Any]) -> None:
@@ -306,13 +324,13 @@ def write_schema(path: Path, schema: Mapping[str, Any]) -> None:
             f"{path} already exists. Choose another `write_schema`, or delete the file first."
         )
     plain = partial(json.dumps, ensure_ascii=False)
-    columns = ",\n".join(
-        f"    {plain(name)}: {plain(entry)}" for name, entry in schema["columns"].items()
-    )
-    lines = [
-        f"  {plain(name)}: {plain(value)}" for name, value in schema.items() if name != "columns"
-    ]
-    text = "{\n" + ",\n".join([*lines, f'  "columns": {{\n{columns}\n  }}']) + "\n}\n"
+    lines = []
+    for name, value in schema.items():
+        if name != "columns":
+            lines.append(f"  {plain(name)}: {plain(value)}")
+    columns = [f"    {plain(name)}: {plain(entry)}" for name, entry in schema["columns"].items()]
+    lines.append('  "columns": {\n' + ",\n".join(columns) + "\n  }")
+    text = "{\n" + ",\n".join(lines) + "\n}\n"
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
@@ -366,7 +384,8 @@ def decide(
         odd = [place for place in places if column.texts[place] not in known]
         if len(known) > limit:
             faults.add(
-                f'The column "{name}" has {len(known):,} categories, but a {kind} can have at most {limit:,}.'
+                f'The column "{name}" has {len(known):,} categories, but a {kind} can have at most '
+                f"{limit:,}."
             )
     if odd:
         cells = counted(int(column.counts[odd].sum()), "cell")
@@ -402,8 +421,6 @@ def _form(kind: str, entry: Mapping[str, Any], texts: Sequence[str]) -> Format:
 
 
 MOST = 0.5  # The fraction of rows with such a value above which a column says little without them
-
-Floats = NDArray[np.float64]
 
 
 def pooled(

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from pushforward.data.core.hashes import mix
 from pushforward.errors import DataError
 from pushforward.numbers import some
+from pushforward.tables.column import Floats, Integers
 from pushforward.tables.reading import rows
 
 # Cells that mean that there is no value, unless others are named.
@@ -65,20 +66,20 @@ class RawColumn:
 
     @classmethod
     def of(cls, name: str, cells: Iterable[str]) -> RawColumn:
-        places: dict[str, int] = {}
-        codes = np.fromiter(
-            (places.setdefault(cell, len(places)) for cell in cells), dtype=np.int32
-        )
-        return cls(name, tuple(places), codes)
+        numbers = _numbering()
+        codes = np.fromiter(map(numbers.__getitem__, cells), dtype=np.int32)
+        return cls(name, tuple(numbers), codes)
 
     @cached_property
-    def counts(self) -> NDArray[np.int64]:
+    def counts(self) -> Integers:
         return np.bincount(self.codes, minlength=len(self.texts))
 
     def followed_by(self, other: RawColumn) -> RawColumn:
         """Append the cells of another column."""
-        cells = (column.texts[code] for column in (self, other) for code in column.codes.tolist())
-        return RawColumn.of(self.name, cells)
+        return RawColumn.of(self.name, itertools.chain(self.cells(), other.cells()))
+
+    def cells(self) -> Iterator[str]:
+        return map(self.texts.__getitem__, self.codes)
 
     def present(self, missing: Iterable[str]) -> list[int]:
         """Return the indices of the texts that are not missing values."""
@@ -86,52 +87,40 @@ class RawColumn:
         return [place for place, text in enumerate(self.texts) if text not in absent]
 
     def values(self, missing: Iterable[str]) -> tuple[list[str], int]:
-        """Return the distinct texts that are not missing values, and the number of cells with one."""
+        """Return the distinct texts that are not missing, and their number of cells."""
         present = self.present(missing)
         return [self.texts[place] for place in present], int(self.counts[present].sum())
 
     def missing_text(self, missing: Iterable[str]) -> str:
         """Return the most frequent text of missing values; empty if no value is missing."""
+        counts = dict(zip(self.texts, self.counts.tolist(), strict=True))
         absent = set(missing)
-        known = [
-            (count, text)
-            for text, count in zip(self.texts, self.counts.tolist(), strict=True)
-            if text in absent
-        ]
-        return max(known, default=(0, ""), key=lambda entry: entry[0])[1]
+        return max((text for text in counts if text in absent), default="", key=counts.__getitem__)
 
     @property
     def hashes(self) -> NDArray[np.uint64]:
-        """Hash of each cell, uint64 (n,), by the column's name and the cell's text, or the value of a plain number.
+        """Hash of each cell.
 
         The hash does not depend on other cells or on the column's kind, so it stays the same when
         the table grows. All texts of `MISSING` have the same hash.
         """
-        hashes = np.empty(len(self.texts), dtype=np.uint64)
-        # a number of more than 16 characters may not fit into a float64 and is hashed as text
-        plain = np.array(
-            [len(text) <= 16 and _PLAIN.fullmatch(text) is not None for text in self.texts],
-            dtype=bool,
-        )
-        values = (
-            np.array(
-                [float(self.texts[place]) for place in np.flatnonzero(plain)], dtype=np.float64
-            )
-            + 0.0
-        )  # -0 becomes 0
-        others = [
-            _digest("" if text in MISSING else text)
-            for text, number in zip(self.texts, plain, strict=True)
-            if not number
-        ]
+        numeric = np.zeros(len(self.texts), dtype=bool)
+        numbers = []
+        digests = []
+        for place, text in enumerate(self.texts):
+            # a number of more than 16 characters may not fit into a float64 and is hashed as text
+            if len(text) <= 16 and _PLAIN.fullmatch(text):
+                numeric[place] = True
+                numbers.append(float(text) + 0.0)  # -0 becomes 0
+            else:
+                digests.append(_digest("" if text in MISSING else text))
         name = _digest(self.name)
-        hashes[plain], hashes[~plain] = (
-            mix(name, 0, values.view(np.uint64)),
-            mix(name, 1, np.array(others, dtype=np.uint64)),
-        )
+        hashes = np.empty(len(self.texts), dtype=np.uint64)
+        hashes[numeric] = mix(name, 0, np.array(numbers, dtype=np.float64).view(np.uint64))
+        hashes[~numeric] = mix(name, 1, np.array(digests, dtype=np.uint64))
         return hashes[self.codes]
 
-    def numbered(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+    def numbered(self, values: Floats) -> Floats:
         if len(self.texts):
             return values[self.codes]
         return np.zeros(0)
@@ -139,11 +128,19 @@ class RawColumn:
     def where(self, places: Sequence[int], lines: Sequence[int], most: int = 5) -> str:
         """Describe the first cells with some of the texts: their lines and texts."""
         rows = np.flatnonzero(np.isin(self.codes, list(places)))
-        words = [
-            f'line {lines[row]} ("{self.texts[self.codes[row]][:40]}")'
-            for row in rows[:most].tolist()
-        ]
-        return some(words) + (f" and {len(rows) - most:,} more" if len(rows) > most else "")
+        words = []
+        for row in rows[:most].tolist():
+            text = self.texts[self.codes[row]]
+            words.append(f'line {lines[row]} ("{text[:40]}")')
+        listed = some(words)
+        if len(rows) > most:
+            listed += f" and {len(rows) - most:,} more"
+        return listed
+
+
+def _numbering() -> defaultdict[str, int]:
+    """Return a dict that numbers its keys in the order of their first look-up."""
+    return defaultdict(itertools.count().__next__)
 
 
 def _digest(text: str) -> int:
@@ -179,7 +176,8 @@ class RawTable:
     def followed_by(self, other: RawTable) -> RawTable:
         """Append the rows of another table with the same column names, in any order."""
         columns = {column.name: column for column in other.columns}
-        if apart := sorted(columns.keys() ^ set(self.names)):
+        apart = sorted(columns.keys() ^ set(self.names))
+        if apart:
             raise DataError(
                 f"These columns occur in only one of the two tables: {some(apart)}. Remove them."
             )
@@ -213,7 +211,10 @@ class CellRows(Sequence[list[str]]):
         return (self[place] for place in range(len(self)))
 
     def column(self, column: int) -> tuple[tuple[str, ...], NDArray[np.int32]]:
-        """Return the distinct texts of a column and the index of each cell's text; unused texts are omitted."""
+        """Return the distinct texts of a column and the index of each cell's text.
+
+        Unused texts are omitted.
+        """
         texts = self.texts[column]
         codes = self.codes[column]
         counts = np.bincount(codes, minlength=len(texts))
@@ -224,7 +225,9 @@ class CellRows(Sequence[list[str]]):
 
 
 class Collector:
-    """Collector of rows: rows of the most frequent initial width are stored by column, others unchanged.
+    """Collector of rows.
+
+    Rows of the most frequent initial width are stored by column, others unchanged.
 
     Attributes:
         widths: Frequency of each number of cells.
@@ -235,7 +238,8 @@ class Collector:
 
     def __init__(self) -> None:
         self.width: int | None = None
-        self.widths, self.lines = Counter[int](), array("q")
+        self.widths = Counter[int]()
+        self.lines = array("q")
         self.others: list[tuple[int, list[str]]] = []
         self.last: list[str] = []
         self._columns: list[tuple[dict[str, int], array[int]]] = []
@@ -258,15 +262,14 @@ class Collector:
         if self.width is None:
             self.width = self.usual
         if not self._columns:
-            self._columns = [
-                (defaultdict(itertools.count().__next__), array("i")) for _ in range(self.width)
-            ]
-        if any(len(row) != self.width for row in rows):
-            start = len(self.lines) - len(rows)
-            odd = [(start + place, row) for place, row in enumerate(rows) if len(row) != self.width]
-            self.others += [(place, [cell.strip() for cell in row]) for place, row in odd]
-            rows = [row for row in rows if len(row) == self.width]
-        for (numbers, codes), column in zip(self._columns, zip(*rows, strict=True), strict=False):
+            self._columns = [(_numbering(), array("i")) for _ in range(self.width)]
+        usual = []
+        for place, row in enumerate(rows, len(self.lines) - len(rows)):
+            if len(row) == self.width:
+                usual.append(row)
+            else:
+                self.others.append((place, [cell.strip() for cell in row]))
+        for (numbers, codes), column in zip(self._columns, zip(*usual, strict=True), strict=False):
             codes.extend(map(numbers.__getitem__, map(str.strip, column)))
 
     @property
@@ -278,13 +281,9 @@ class Collector:
     def rows(self) -> tuple[CellRows, Sequence[int]]:
         texts = tuple(tuple(numbers) for numbers, _ in self._columns)
         codes = tuple(np.frombuffer(codes, dtype=np.int32) for _, codes in self._columns)
-        others = {place for place, _ in self.others}
-        if others:
-            lines = array(
-                "q", (line for place, line in enumerate(self.lines) if place not in others)
-            )
-        else:
-            lines = self.lines
+        usual = np.ones(len(self.lines), dtype=bool)
+        usual[[place for place, _ in self.others]] = False
+        lines = array("q", itertools.compress(self.lines, usual))
         return CellRows(texts, codes), lines
 
 
@@ -348,14 +347,14 @@ class Format:
             )
         if self.point not in (".", ",") or len(self.group) > 1 or self.group == self.point:
             raise DataError(
-                '"point" must be "." or ",", and "group" must be another character, or empty for no thousands separator.'
+                '"point" must be "." or ",", and "group" must be another character, or empty for '
+                "no thousands separator."
             )
-
-        if any(
-            len(unit) > LONGEST or re.search(r"\d", unit) for unit in (self.prefix, self.suffix)
-        ):
+        unit = self.prefix + self.suffix
+        if len(unit) > LONGEST or re.search(r"\d", unit):
             raise DataError(
-                f'"prefix" and "suffix" must be texts without digits, of at most {LONGEST} characters.'
+                f'"prefix" and "suffix" must be texts without digits, of at most {LONGEST} '
+                "characters."
             )
 
     @property
@@ -363,18 +362,18 @@ class Format:
         """Whether numbers are written with a unit or a currency."""
         return bool(self.prefix or self.suffix)
 
-    def rounded(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+    def rounded(self, values: Floats) -> Floats:
         return rows.rounded(values, vars(self))
 
-    def holds(self, values: NDArray[np.float64]) -> bool:
-        """Return whether all values are finite, and can be written as levels or dates if necessary."""
-        low, high = (
-            (0.0, len(self.levels) - 1.0)
-            if self.levels
-            else _DATES
-            if self.pattern
-            else (-math.inf, math.inf)
-        )
+    def holds(self, values: Floats) -> bool:
+        """Return whether all values are finite and can be written."""
+        low = -math.inf
+        high = math.inf
+        if self.levels:
+            low = 0.0
+            high = len(self.levels) - 1.0
+        elif self.pattern:
+            low, high = _DATES
         return bool((np.isfinite(values) & (values >= low) & (values <= high)).all())
 
     def cell(self, value: float) -> str:
@@ -387,11 +386,7 @@ class Format:
             if self.levels:
                 return float(self.levels.index(cell))
             if self.pattern:
-                return (
-                    datetime.strptime(cell, self.pattern.replace("%-", "%"))
-                    .replace(tzinfo=UTC)
-                    .timestamp()
-                )
+                return _seconds(datetime.strptime(cell, self.pattern.replace("%-", "%")))
             value = float(self.plain(cell).replace(self.point, "."))
         except ValueError:
             return math.nan
@@ -404,9 +399,8 @@ class Format:
         sign = cell[:1] if cell[:1] in "+-" else ""
         digits = cell[len(sign) :].removeprefix(self.prefix).removesuffix(self.suffix)
         cell = sign + digits
-        if self.group and re.match(
-            rf"[-+]?\d{{1,3}}(?:{re.escape(self.group)}\d{{3}})+(?!\d)", cell
-        ):
+        grouped = rf"[-+]?\d{{1,3}}(?:{re.escape(self.group)}\d{{3}})+(?!\d)"
+        if self.group and re.match(grouped, cell):
             cell = cell.replace(self.group, "")
         if self.plus:
             return cell.removeprefix("+")
@@ -414,9 +408,14 @@ class Format:
 
 
 def iso_date(text: str) -> float:
-    """Convert an ISO 8601 date to seconds since 1970, in UTC unless the text specifies a time zone; NaN for other texts."""
+    """Convert an ISO 8601 date to seconds since 1970; NaN for other texts."""
     try:
-        moment = datetime.fromisoformat(text)
+        return _seconds(datetime.fromisoformat(text))
     except ValueError:
         return math.nan
-    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+
+
+def _seconds(moment: datetime) -> float:
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    return moment.timestamp()
