@@ -124,7 +124,7 @@ def load_plugins(
 
     for run in runs:
         if run is not None and (Path(run) / "spec.json").is_file():
-            from pushforward.training.runs.run import read_spec
+            from pushforward.training.runs.spec_file import read_spec
 
             read_spec(run, [*others, *files])
     for file in files:
@@ -380,7 +380,7 @@ def examples(
         DataError: If the data cannot be read, or has changed.
     """
     from pushforward.training.runs.provenance import data_of_run
-    from pushforward.training.runs.run import read_spec
+    from pushforward.training.runs.spec_file import read_spec
 
     ordered = sorted(runs, key=lambda name: {"teacher": 0, "latent": 2}.get(name, 1))
     folder = next(

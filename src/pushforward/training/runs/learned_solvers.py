@@ -62,13 +62,15 @@ class Learned:
         self, kind: str, steps: int, solver: Solver, guidance: Mapping[str, Any] | None = None
     ) -> dict[str, Any] | None:
         """Return the entry learned for these weights, otherwise one for other weights, or None."""
-        wanted = (steps, spec.describe(solver), spec.describe(dict(guidance or {})))[
-            : len(FIELDS[kind]) - 1
-        ]
-        entries = [entry for entry in self.read(kind) if _key(kind, entry) == wanted]
-        return next(
-            (entry for entry in entries if self.fits(entry)), entries[-1] if entries else None
-        )
+        key = (steps, spec.describe(solver), spec.describe(dict(guidance or {})))
+        wanted = key[: len(FIELDS[kind]) - 1]
+        found = None
+        for entry in self.read(kind):
+            if _key(kind, entry) == wanted:
+                found = entry
+                if self.fits(entry):
+                    return entry
+        return found
 
     def fits(self, entry: dict[str, Any] | None) -> bool:
         return entry is not None and entry.get("weights") == self.weights
@@ -77,50 +79,43 @@ class Learned:
         """Return warnings about entries that were learned for other weights."""
         flow = inner_of(transport)
         grid = given.get("grid")
-        named = grid in ("learned", "table") if isinstance(grid, str) else False
+        named = isinstance(grid, str) and grid in ("learned", "table")
         if not has_steps(flow) or not (named or (grid is None and "steps" in given)):
             return []
         steps = given.get("steps", flow.steps)
         solver = solvers.as_solver(given.get("solver", flow.solver))
         guidance = {name: given[name] for name in GUIDANCE if name in given}
-        kinds = {
-            TABLES: grid != "learned" and "weaker" not in guidance,
-            GRIDS: grid == "learned" or not (named or guidance),
-        }
+        kinds: dict[str, dict[str, Any] | None] = {}
+        if grid != "learned" and "weaker" not in guidance:
+            kinds[TABLES] = guidance
+        if grid == "learned" or not (named or guidance):
+            kinds[GRIDS] = None
         sentences = []
-        for kind in (kind for kind, used in kinds.items() if used):
-            entry = self.entry(kind, steps, solver, guidance if kind == TABLES else None)
+        for kind, guided in kinds.items():
+            entry = self.entry(kind, steps, solver, guided)
+            if entry is None:
+                continue
             if self.fits(entry):
                 break
-            if entry is not None:
-                again = tuning(
-                    str(self.folder),
-                    steps,
-                    given.get("solver"),
-                    guidance if kind == TABLES else None,
-                )
-                sentences.append(
-                    f"the {kind.removesuffix('s')} learned for {steps} steps of "
-                    f"{entry['solver']['part']} is not used: it "
-                    f"belongs to the weights of step {entry.get('checkpoint_step')}, not to those "
-                    f"of step {self.step:,}. "
-                    f"Learn it again: {again}"
-                )
+            again = tuning(str(self.folder), steps, given.get("solver"), guided)
+            sentences.append(
+                f"the {kind.removesuffix('s')} learned for {steps} steps of "
+                f"{entry['solver']['part']} is not used: it belongs to the weights of step "
+                f"{entry.get('checkpoint_step')}, not to those of step {self.step:,}. Learn it "
+                f"again: {again}"
+            )
         if named and sentences:
             raise UsageError(sentences[0])
         return sentences
 
     def store(self, kind: str, entry: dict[str, Any]) -> None:
         entry = {"checkpoint_step": self.step, **entry, "weights": self.weights}
-        others = [
-            other
-            for other in self.read(kind)
-            if not (_key(kind, other) == _key(kind, entry) and self.fits(other))
-        ]
-        content = {
-            "format_version": FORMAT,
-            kind: sorted([*others, entry], key=itemgetter("steps")),
-        }
+        entries = []
+        for other in self.read(kind):
+            if _key(kind, other) != _key(kind, entry) or not self.fits(other):
+                entries.append(other)
+        entries.append(entry)
+        content = {"format_version": FORMAT, kind: sorted(entries, key=itemgetter("steps"))}
         write_json(self.folder / f"{kind}.json", content)
 
 
