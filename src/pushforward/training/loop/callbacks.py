@@ -16,7 +16,7 @@ from pushforward.methods.method import Method
 from pushforward.training.distributed.processes import Processes
 from pushforward.training.loop.display import Watcher
 from pushforward.training.loop.machine import generators_kept, timed
-from pushforward.training.loop.state import Clock, TrainState, check_weights
+from pushforward.training.loop.state import Clock, check_weights
 from pushforward.training.loop.step import StepResult
 from pushforward.training.runs.log import Journal, players_in
 
@@ -129,22 +129,23 @@ class Callbacks:
         observers: Sequence[Observer],
         journal: Journal,
         watcher: Watcher,
+        clock: Clock,
         processes: Processes,
         spent: dict[str, float],
     ) -> None:
         self.observers = list(observers)
         self.journal = journal
         self.watcher = watcher
+        self.clock = clock
         self.processes = processes
         self.spent = spent
 
-    def after_step(
-        self, state: TrainState, clock: Clock, moment: Moment, result: StepResult, saving: bool
-    ) -> list[CallbackRequest]:
+    def after_step(self, moment: Moment, result: StepResult, saving: bool) -> list[CallbackRequest]:
         """Measure, log and show a step, and return the requests of all observers.
 
         With ``saving``, a checkpoint is due, so the log is written first.
         """
+        clock = self.clock
         early = [each for each in self.observers if not each.late and each.due(moment)]
         health = result.health | self._measures(early, moment, self.processes)
         self.journal.add(clock.step, clock.samples, clock.seconds, result.losses, health)
@@ -155,7 +156,7 @@ class Callbacks:
         late = [each for each in self.observers if each.late and each.due(moment)]
         if late:
             self.journal.flush(clock.done)
-            check_weights(state, self.processes, clock.step)
+            check_weights(clock.state, self.processes, clock.step)
             self._measures(late, moment)
         requests = self.requests(moment)
         if moment.step in numbers_in(requests, Action.CHECKPOINT):

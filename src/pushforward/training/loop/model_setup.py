@@ -362,7 +362,7 @@ def mark(folder: Path, *methods: Method) -> None:
 
 def trainings(method: Method) -> tuple[str, ...]:
     """Return the folders of runs that have trained modules of a method."""
-    folders = {}
+    folders: dict[str, None] = {}
     for part in method.modules():
         if hasattr(part, _TRAINED_IN) and any(p.requires_grad for p in part.parameters()):
             folders[str(getattr(part, _TRAINED_IN))] = None

@@ -113,7 +113,7 @@ class Trainer:
                 self.state.advance(elapsed)
                 moment = self._moment(progress, elapsed)
                 saving = self.checkpointer.due()
-                requests = self.callbacks.after_step(self.state, self.clock, moment, result, saving)
+                requests = self.callbacks.after_step(moment, result, saving)
                 self.checkpointer.maybe_save(self.state, requests)
             if reason is not StopReason.TURN:
                 self._finish()
@@ -234,7 +234,9 @@ class Trainer:
             observers = self._standard_observers(watcher)
         observers = [*observers, self.threads]
         self.journal = Journal(self.folder / "metrics.jsonl", observers, writes)
-        self.callbacks = Callbacks(observers, self.journal, watcher, self.processes, self.spent)
+        self.callbacks = Callbacks(
+            observers, self.journal, watcher, self.clock, self.processes, self.spent
+        )
         if content is not None:
             read_parts(self.folder, content, self.method, self.device)
         self.sampler = sampler_of(

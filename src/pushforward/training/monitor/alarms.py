@@ -400,7 +400,7 @@ class Watch:
     def read(self, row: Mapping[str, Any]) -> list[Alarm]:
         step = row["step"]
         health = row.get("health") or {}
-        news = []
+        news: list[Alarm] = []
         if not health:
             return news
         for kind, (rule, lasting) in RULES.items():

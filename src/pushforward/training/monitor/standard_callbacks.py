@@ -162,7 +162,8 @@ class Pictures(Observer):
         try:
             with as_drawn():
                 x = moment.average.transport().sample(DRAWN[space.as_points], seed=0)
-            arrays = {"x": space.quantise(x), **landscape(moment.method, moment.data)}
+            arrays: dict[str, Any] = {"x": space.quantise(x)}
+            arrays |= landscape(moment.method, moment.data)
         except Diverged as error:
             self._report(moment, error)
             return {}

@@ -124,7 +124,7 @@ def _defaults() -> set[int]:
 
 def _read(path: Path) -> list[dict[str, Any]]:
     try:
-        stages = []
+        stages: list[dict[str, Any]] = []
         for each in read_json(path)["stages"]:
             threads = [int(number) for number in each["threads"]]
             stages.append({"step": int(each["step"]), "threads": threads})
