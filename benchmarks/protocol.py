@@ -43,7 +43,7 @@ from pushforward.training.api import prepare, reopen
 from pushforward.training.loop.machine import machine, seeded
 from pushforward.training.loop.trainer import salvaged
 from pushforward.training.runs.log import read
-from pushforward.training.runs.run import digest
+from pushforward.training.runs.spec_file import digest
 
 RESULTS = Path(__file__).parent / "results"
 BEFORE = "8eb11c4"

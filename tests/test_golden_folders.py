@@ -9,7 +9,7 @@ import pytest
 from golden.folders import RECIPES, STEPS, STOPPED, data
 
 import pushforward as pf
-from pushforward.training.runs.run import FORMAT
+from pushforward.training.runs.spec_file import FORMAT
 
 FOLDERS = sorted(
     path.parent for path in (Path(__file__).parent / "golden").glob("*-format-*/spec.json")

@@ -17,7 +17,7 @@ from pushforward.evaluation.models import commands
 from pushforward.testing import assert_same, final_state, recipe_for, space_data
 from pushforward.training.checkpoint.storage import fill, latest, seal
 from pushforward.training.checkpoint.tensors import load, state_digest
-from pushforward.training.runs.run import read_spec
+from pushforward.training.runs.spec_file import read_spec
 
 DATA = space_data((2,), labels=False)
 

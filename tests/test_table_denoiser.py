@@ -30,7 +30,7 @@ from pushforward.tables.denoiser import NAT, Given, TableDenoiser, known_columns
 from pushforward.tables.recipes import table_denoising
 from pushforward.training.api import prepare, reopen
 from pushforward.training.checkpoint.tensors import state_digest
-from pushforward.training.runs.run import recipe_of
+from pushforward.training.runs.spec_file import recipe_of
 from pushforward.transports import Flow
 
 SHARES = (0.5, 0.27, 0.2, 0.03)

@@ -22,7 +22,7 @@ from pushforward.networks import MLP
 from pushforward.testing import space_data
 from pushforward.training.api import prepare
 from pushforward.training.loop.machine import seeded
-from pushforward.training.runs.run import FORMAT
+from pushforward.training.runs.spec_file import FORMAT
 
 FOLDER = Path(__file__).parent
 STEPS = 8

@@ -2,11 +2,7 @@
 
 FAULTS: dict[str, list[tuple[str, str, str]]] = {
     "training/distributed/processes.py": [
-        (
-            'os.path.isabs(\n        address := os.environ["MASTER_ADDR"]\n    )',
-            "False",
-            "launched",
-        ),
+        ("if os.path.isabs(address):", "if False:", "launched"),
         ('"GLOO_SOCKET_IFNAME": loopback, ', "", "launched"),
         (
             '        getattr(_meshes.pop(), "_pg_registry", {}).clear()\n',
@@ -14,7 +10,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
             "launched",
         ),
         ("    gc.collect()", "    pass", "launched"),
-        ("if sharded else 'all'}", "if True else 'all'}", "launched"),
+        ('if sharded else "all"', 'if True else "all"', "launched"),
         ("            network.reshard()\n", "            pass\n", "processes"),
         ('not hasattr(p, "device_mesh")', "True", "processes"),
         ("tensor.copy_(total.view(tensor.shape))", "pass", "processes"),
@@ -24,7 +20,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
             "processes",
         ),
         ("values[:, 1].max()", "values[self.rank, 1]", "launched"),
-        ("if rank is not None:", "if False:", "launched"),
+        ("if other.get(name) == value:", "if True:", "launched"),
         ("_LOST.search(str(error)) is None", "True", "launched"),
         ("if any(nn.utils.parametrize.is_parametrized(module)", "if any(False", "processes"),
         ("set_reshard_after_backward(False)", "set_reshard_after_backward(True)", "processes"),
@@ -72,7 +68,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("min(machine, most - taken)", "machine", "observers"),
     ],
     "training/loop/model_setup.py": [
-        ("else space.units", "else {}", "training"),
+        ("        names += space.units\n", "        pass\n", "training"),
         (
             'if known.get("key") == key and sha256(path) == known.get("sha256"):',
             "if True:",
@@ -80,7 +76,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ),
         ("_last = known, fields", "pass", "codes"),
         ("ExampleDraws(start, len(x)", "ExampleDraws(0, len(x)", "prepared"),
-        ("if not isinstance(value, nn.Module)}", "if False}", "prepared"),
+        ("                plain[name] = value\n", "                pass\n", "prepared"),
         ("if sha256(path) != written:", "if False:", "prepared"),
         (
             "self.seconds += time.perf_counter() - started",
@@ -109,10 +105,10 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("if waits and not finite:", "if False:", "skipping"),
         ("(~finite).float()", "finite.float()", "skipping"),
         ("parameter.grad = None", "pass", "optimizers"),
-        ("part.groups == 1", "True", "optimizers"),
-        ("min(len(w), w[0].numel()) >=", "max(len(w), w[0].numel()) >=", "optimizers"),
+        ("or part.groups > 1:", "or False:", "optimizers"),
+        ("min(len(kernel), kernel[0]", "max(len(kernel), kernel[0]", "optimizers"),
         ("{self.name}/{numbers[at]}/{kind}", "{self.name}/{at}/{kind}", "optimizers"),
-        ("     at: by_", "     number: by_", "optimizers"),
+        ("state[place] = by_index", "state[number] = by_index", "optimizers"),
         ("permute(0, 2, 3, 1).view(", "permute(0, 2, 3, 1).clone().view(", "optimizers"),
         (
             "None if kernel.grad is None else _matrix(kernel.grad)",
@@ -217,9 +213,9 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
     ],
     "training/monitor/alarms.py": [
         ("accuracy <= CHANCE", "accuracy >= CHANCE", "alarms"),
-        ("== 0 else 'raise gamma'", "is None else 'raise gamma'", "alarms"),
+        ('if health.get("penalty") == 0:', 'if health.get("penalty") is None:', "alarms"),
         ("not used > threshold", "used > threshold", "alarms"),
-        ("key=lambda item: item[1][0] - item[1][1]", "key=lambda item: item[0]", "finishing"),
+        ("known.append((ratio - limit, name", "known.append((0, name", "finishing"),
         ("reached < threshold - SLACK", "reached < threshold + 1", "alarms"),
         ("(_missing, 2000)", "(_missing, 50)", "alarms"),
         ("(_divergence, 49)", "(_divergence, 48)", "alarms"),
@@ -239,7 +235,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
             "transport.sample(len(self._real), seed=0)",
             "source_students",
         ),
-        ("CHANCE * error / float(before.mean())", "0", "finishing"),
+        ("CHANCE * error / start", "0", "finishing"),
         ("moment.average.transport()", "moment.method.transport()", "finishing"),
         ("return now > before", "return True", "finishing"),
         ("if not self._start:", "if True:", "finishing"),
@@ -257,7 +253,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("    late = True\n", "", "training observers"),
         ("if step > follower.logged:", "if True:", "trackers"),
         ("self._followers.remove(follower)", "pass", "trackers"),
-        ("logged if name in known else 0", "logged", "trackers"),
+        ("0 if identity is None else logged", "logged", "trackers"),
         ("refuse_links(inside, ())", "pass", "trackers"),
         (
             "known = follower.tracker.start(self.folder, facts, config, follower.known)",

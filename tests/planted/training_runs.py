@@ -58,24 +58,18 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ),
         ("    check_space(final, bytes_of(tensors.values()))\n", "", "saving"),
         ('and state["step"] != step_of(folder):', "and False:", "crashes"),
-        ("if (name := wrong_counter(state)) is not None:", "if False:", "damaged_runs"),
+        ("    if name is not None:\n", "    if False:\n", "damaged_runs"),
         ("if isinstance(error.__cause__, PermissionError):", "if False:", "hostile"),
         ('sha256(path) == entry["sha256"]', "True", "crashes"),
+        ("    if version != FORMAT:\n", "    if False:\n", "crashes"),
         (
-            'if (version := manifest.get("format_version")) != FORMAT:',
-            "if (version := FORMAT) != FORMAT:",
-            "crashes",
-        ),
-        (
-            "\n        (path for path in reversed(checkpoints) if fault(path) is None),\n        "
-            "checkpoints[-1] if checkpoints else None,\n    ",
-            "(path for path in reversed(found)), checkpoints[-1] if checkpoints else None",
+            "        if fault(path) is None:\n            return path\n    return checkpoints",
+            "        return path\n    return checkpoints",
             "damaged_runs",
         ),
         (
-            "reversed(checkpoints) if fault(path) is None),\n        checkpoints[-1] if "
-            "checkpoints else None,",
-            "found if fault(path) is None), checkpoints[-1] if checkpoints else None",
+            "    for path in reversed(checkpoints):\n",
+            "    for path in checkpoints:\n",
             "damaged_runs",
         ),
         ("{'method' if raw else 'average'}.safetensors", "average.safetensors", "grid_learning"),
@@ -84,19 +78,9 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
     "training/checkpoint/tensors.py": [
         ("placed(tensors[name], current[name])", "tensors[name]", "launched"),
         (" value.hex()", " round(value, 9)", "state_digest"),
-        (
-            '\n        row for row in log.read(folder / "metrics.jsonl") if row["step"] <= '
-            'stored.state["step"]\n    ',
-            'row for row in log.read(folder / "metrics.jsonl")',
-            "state_digest",
-        ),
-        (
-            "\n        counters,\n        *({name: value for name, value in row.items() if name != "
-            '"seconds"} for row in rows),\n    ',
-            "counters, *({name: value for name, value in row.items()} for row in rows)",
-            "state_digest",
-        ),
-        (" if name not in MEASURED}", "}", "state_digest"),
+        ('        if row["step"] <= stored.state["step"]:\n', "        if True:\n", "state_digest"),
+        ('_without(row, ("seconds",))', "row", "state_digest"),
+        ("_without(stored.state, MEASURED)", "stored.state", "state_digest"),
         ("torch.stack(norms).norm()", "norms[0]", "processes"),
         (".full_tensor(", ".to_local(", "processes"),
     ],
@@ -143,10 +127,9 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("                flush(self.path)\n", "                pass\n", "crashes"),
         ("            self.skips.read(row)\n", "", "skipping"),
         (
-            "\n                player: loss for player, loss in losses.items() if "
-            "math.isfinite(loss)\n            ",
-            "player: loss for player, loss in losses.items()",
-            "budgets skipping",
+            "{player: loss for player, loss in losses.items() if math.isfinite(loss)}",
+            "losses",
+            "skipping",
         ),
         ("observer.row(row, again=True)", "pass", "observers"),
         ("cut(self.path, step)", "pass", "kills"),
@@ -168,8 +151,16 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ),
         ('if name != "download"', "", "hostile"),
     ],
-    "training/runs/run.py": [
+    "training/runs/spec_file.py": [
         ("if sha256(path) != hashes.get(name):", "if False:", "codes"),
+        (
+            "if counted and isinstance(content, (int, float))",
+            "if False and isinstance(content, (int, float))",
+            "hostile",
+        ),
+        ("FORMAT = 4\n", "FORMAT = 5\n", "golden_folders"),
+    ],
+    "training/runs/run.py": [
         (
             'return Flow(flow.denoiser, spec.build(stored["solver"]), stored',
             "return Flow(flow.denoiser, flow.solver, stored",
@@ -178,12 +169,6 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("seen = seen.joined_by(str(folder), seen_by(folder))", "pass", "sampling"),
         ("stored.weights(raw)", "stored.weights(not raw)", "training"),
         ("    check_spec(folder, content, stored.state)\n", "", "damaged_runs"),
-        (
-            "if counted and isinstance(content, (int, float))",
-            "if False and isinstance(content, (int, float))",
-            "hostile",
-        ),
-        ("FORMAT = 4\n", "FORMAT = 5\n", "golden_folders"),
         ("if not words or any(", "if True or any(", "named_runs"),
         ("if not words or any(", "if any(", "named_runs"),
     ],

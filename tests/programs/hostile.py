@@ -24,7 +24,7 @@ from pushforward.files import read_json
 from pushforward.testing import recipe_for, space_data
 from pushforward.training.api import reopen
 from pushforward.training.checkpoint.storage import sha256, write_json
-from pushforward.training.runs.run import digest
+from pushforward.training.runs.spec_file import digest
 
 DATA = space_data((2,), labels=False)
 LIMIT = 60

@@ -112,7 +112,7 @@ def load_plugins(
 
     for run in runs:
         if run is not None and (Path(run) / "spec.json").is_file():
-            from pushforward.training.runs.run import read_spec
+            from pushforward.training.runs.spec_file import read_spec
 
             read_spec(run, [*others, *files])
     for file in files:
@@ -341,7 +341,7 @@ def examples(
     The teacher's data takes precedence, then that of other runs, then that of the autoencoder.
     """
     from pushforward.training.runs.provenance import data_of_run
-    from pushforward.training.runs.run import read_spec
+    from pushforward.training.runs.spec_file import read_spec
 
     ordered = sorted(runs, key=lambda name: {"teacher": 0, "latent": 2}.get(name, 1))
     folders = [Path(runs[name]) for name in ordered if (Path(runs[name]) / "spec.json").is_file()]

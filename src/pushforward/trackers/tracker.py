@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 from pushforward import errors
 from pushforward.registries import TRACKERS
 
-FOLDER = "trackers"  # The folder, within a run's, where trackers of this machine write; nothing in it is read
+FOLDER = "trackers"  # folder within a run folder, which is written by trackers and never read
 
 
 class Tracker(ABC):
@@ -20,7 +20,7 @@ class Tracker(ABC):
     """
 
     library: ClassVar[str] = ""
-    """The library that the tracker needs, as the name of the extra that installs it; empty if it needs none."""
+    """Extra that installs the library of the tracker; empty if it needs none."""
 
     @property
     def name(self) -> str:

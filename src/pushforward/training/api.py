@@ -31,7 +31,7 @@ from pushforward.trackers import trackers_of
 from pushforward.training.checkpoint.storage import fault, latest, next_good, step_name
 from pushforward.training.checkpoint.tensors import load as load_checkpoint
 from pushforward.training.checkpoint.tensors import restore
-from pushforward.training.distributed.processes import joined
+from pushforward.training.distributed.processes import Processes, joined
 from pushforward.training.estimates import steps_within
 from pushforward.training.loop.budget import Budget, Settings
 from pushforward.training.loop.display import watcher_of
@@ -61,16 +61,8 @@ from pushforward.training.recipe_argument import (
 from pushforward.training.runs import log
 from pushforward.training.runs.folder import Holding, claim, hold
 from pushforward.training.runs.provenance import data_of_run
-from pushforward.training.runs.run import (
-    Run,
-    budget_of,
-    check_spec,
-    extend,
-    load,
-    pick,
-    read_spec,
-    recipe_of,
-)
+from pushforward.training.runs.run import Run, load, pick
+from pushforward.training.runs.spec_file import budget_of, check_spec, extend, read_spec, recipe_of
 from pushforward.transports import Latent, has_steps, inner_of
 
 TURN = 5.0  # Seconds of training that a model has before the next one's turn
@@ -92,40 +84,29 @@ def prepare(
     with processes.phase("the start of training"):
         plugins = [load_plugin(path).file for path in files_of(options.get("plugins", ()))]
         # swapped arguments are refused as a recipe
-        if isinstance(given, Dataset):
-            dataset = given
-        else:
-            dataset = dataset_of(data)
+        dataset = given if isinstance(given, Dataset) else dataset_of(data)
+        budget = _budget_in(options, dataset)
         seed = whole("seed", options.get("seed", 0))
         size = options.get("size") or "small"
         name = name_of(given)
-        budget = budget_in(options)
-        flops = options.get("flops")
-        augment = options.get("augment", ())
-        epochs = options.get("epochs")
-        if sum(amount is not None for amount in (budget, flops, epochs)) > 1:
-            raise UsageError(
-                "Pass exactly one budget: `steps`, `samples`, `seconds`, `budget`, `epochs` or "
-                "`flops`."
-            )
-        if epochs is not None:
-            budget = Budget(samples=samples_in(epochs, dataset))
         rebuildable = isinstance(given, Recipe) or name is not None
         recipe, from_seed = started(
             lambda: recipe_from(given, dataset, size, own), given, rebuildable, seed
         )
         if options.get("batch") is None:
             options["batch"] = batch_size_of(data)
-        given_values = {name: value for name, value in options.items() if value is not None}
-        names = TrainingChanges.__annotations__.keys()
-        changes = {name: value for name, value in given_values.items() if name in names}
+        changes = {}
+        for setting, value in options.items():
+            if setting in TrainingChanges.__annotations__ and value is not None:
+                changes[setting] = value
         recipe = replace(recipe, training=recipe.training.changed(**changes))
         if asked is not None:
             asked = {**changes, **asked}
         elif name is not None and not isinstance(own.get("network"), nn.Module):
+            asked = {"size": size, **changes, **_as_options(own)}
             others = [str(path) for path in plugins if str(path) != given]
-            written = {setting.replace("_", "-"): value for setting, value in own.items()}
-            asked = {"size": size, **changes, **written} | ({"plugin": others} if others else {})
+            if others:
+                asked["plugin"] = others
         source: Run | None = None
         if options.get("init") is not None:
             recipe, source = from_run(options["init"], recipe)
@@ -137,9 +118,7 @@ def prepare(
         settings = Settings(
             seed=seed,
             device=device,
-            augment=[word for word in augment.replace(" ", "").split(",") if word]
-            if isinstance(augment, str)
-            else augment,
+            augment=_augmentations(options.get("augment", ())),
             checkpoint_every=options.get("checkpoint_every"),
             plugins=plugins,
             asked=asked,
@@ -148,42 +127,74 @@ def prepare(
             from_seed=from_seed,
             trackers=trackers_of(options.get("trackers")),
         )
+        flops = options.get("flops")
         if flops is not None:
             budget = Budget(steps=steps_within(flops, recipe, dataset, settings)[0])
-        if options.get("progress") is None or processes.rank:
-            watcher = None
-        else:
+        return _new_trainer(
+            recipe, dataset, budget or Budget(steps=5000), settings, processes, options
+        )
+
+
+def _budget_in(options: FitOptions, dataset: Dataset) -> Budget | None:
+    budget = budget_in(options)
+    epochs = options.get("epochs")
+    given = [each for each in (budget, options.get("flops"), epochs) if each is not None]
+    if len(given) > 1:
+        raise UsageError(
+            "Pass exactly one budget: `steps`, `samples`, `seconds`, `budget`, `epochs` or `flops`."
+        )
+    if epochs is not None:
+        return Budget(samples=samples_in(epochs, dataset))
+    return budget
+
+
+def _as_options(settings: Mapping[str, Any]) -> dict[str, Any]:
+    return {name.replace("_", "-"): value for name, value in settings.items()}
+
+
+def _augmentations(given: str | Sequence[str]) -> Sequence[str]:
+    if isinstance(given, str):
+        return [word for word in given.replace(" ", "").split(",") if word]
+    return given
+
+
+def _new_trainer(
+    recipe: Recipe,
+    dataset: Dataset,
+    budget: Budget,
+    settings: Settings,
+    processes: Processes,
+    options: FitOptions,
+) -> Trainer:
+    """Claim the run folder and build the trainer; if that fails, the folder is removed again."""
+    watcher = None
+    claimed = None
+    if processes.rank == 0:
+        if options.get("progress") is not None:
             watcher = watcher_of(options["progress"])
-        if processes.rank == 0:
-            claimed = claim(
-                options.get("out"),
-                dataset.name,
-                recipe.name,
-                overwrite=options.get("overwrite", False),
-            )
-        else:
-            claimed = None
-        try:
-            folder = Path(processes.first(None if claimed is None else str(claimed.folder)))
-            trainer = Trainer(
-                recipe,
-                dataset,
-                budget or Budget(steps=5000),
-                out=claimed or Holding(folder, None, writes=False),
-                settings=settings,
-                progress=watcher,
-                processes=processes,
-            )
-        except BaseException as error:
-            if claimed is not None:
-                claimed.discard()
-            if isinstance(error, KeyboardInterrupt):
-                raise KeyboardInterrupt("training had not started, so nothing was saved") from None
-            raise
+        overwrite = options.get("overwrite", False)
+        claimed = claim(options.get("out"), dataset.name, recipe.name, overwrite=overwrite)
+    try:
+        folder = Path(processes.first(None if claimed is None else str(claimed.folder)))
+        trainer = Trainer(
+            recipe,
+            dataset,
+            budget,
+            out=claimed or Holding(folder, None, writes=False),
+            settings=settings,
+            progress=watcher,
+            processes=processes,
+        )
+    except BaseException as error:
         if claimed is not None:
-            claimed.settle()
-        mark(trainer.folder, trainer.recipe.method, trainer.average.method)
-        return trainer
+            claimed.discard()
+        if isinstance(error, KeyboardInterrupt):
+            raise KeyboardInterrupt("training had not started, so nothing was saved") from None
+        raise
+    if claimed is not None:
+        claimed.settle()
+    mark(trainer.folder, trainer.recipe.method, trainer.average.method)
+    return trainer
 
 
 def _warn_of(method: Method) -> None:
@@ -202,13 +213,15 @@ def fit(recipe: RecipeLike, data: DataLike, **options: Unpack[FitOptions]) -> Ru
             recipe, called under ``seed``, for your own modules that cannot be rebuilt (as part of a
             `Recipe` these keep their weights and are accepted once); or a `Method`, which keeps its
             weights and is trained with the default `Training`.
-        data: Data set; its name or path (`pushforward.data.load`); a data frame; an array or tensor, or a
-            tuple (x, labels) of two; a PyTorch ``Dataset`` or ``DataLoader``, whose batch size is the default of
-            ``batch``; or a Hugging Face ``Dataset``.
-        options: See `pushforward.training.options.FitOptions`. The budget: ``steps``, ``samples``, ``epochs``, ``seconds``,
-            ``budget`` or ``flops``. The model: ``size``, ``network``, ``init``. Training: ``batch``, ``lr``, ``optimizer``,
-            ``accumulate``, ``ema``, ``precision``, ``augment``, ``seed``, ``checkpoint_every``. The rest: ``out``,
-            ``overwrite``, ``device``, ``progress``, ``trackers``, ``plugins``, ``shard``, ``devices``.
+        data: Data set; its name or path (`pushforward.data.load`); a data frame; an array or
+            tensor, or a tuple (x, labels) of two; a PyTorch ``Dataset`` or ``DataLoader``, whose
+            batch size is the default of ``batch``; or a Hugging Face ``Dataset``.
+        options: See `pushforward.training.options.FitOptions`. The budget: ``steps``, ``samples``,
+            ``epochs``, ``seconds``, ``budget`` or ``flops``. The model: ``size``, ``network``,
+            ``init``. Training: ``batch``, ``lr``, ``optimizer``, ``accumulate``, ``ema``,
+            ``precision``, ``augment``, ``seed``, ``checkpoint_every``. The rest: ``out``,
+            ``overwrite``, ``device``, ``progress``, ``trackers``, ``plugins``, ``shard``,
+            ``devices``.
 
     If torchrun or another launcher has started several processes, each calls this function and all
     train one run. Without a terminal or a notebook nothing is printed; ``progress=True`` prints a
@@ -268,28 +281,7 @@ def reopen(folder: str | Path | Run, **options: Unpack[ResumeOptions]) -> Traine
                 with disk(folder):
                     sweep(folder / "checkpoints")
                     sweep(folder / "cache")
-            # another machine may still see an older one
-            newest = latest(folder / "checkpoints") if writes and checkpoint is None else None
-            if (
-                writes
-                and newest is None
-                and checkpoint is None
-                and (rows := log.read(folder / "metrics.jsonl"))
-            ):
-                raise CheckpointError(
-                    f"{folder} was trained for {rows[-1]['step']:,} steps, but its checkpoints are "
-                    "missing, so it cannot be "
-                    "resumed. Restore them, or train again into another folder."
-                )
-            if newest is not None and options.get("fallback") and fault(newest) is not None:
-                newest = next_good(newest) or newest
-            where = processes.first(None if newest is None else newest.name)
-            if checkpoint:
-                start = pick(folder, checkpoint)
-            elif where is None:
-                start = None
-            else:
-                start = folder / "checkpoints" / where
+            start = _start(folder, processes, checkpoint, bool(options.get("fallback")))
             if start is not None:
                 stored = load_checkpoint(start, device)
                 check_spec(folder, content, stored.state)
@@ -335,6 +327,29 @@ def reopen(folder: str | Path | Run, **options: Unpack[ResumeOptions]) -> Traine
         return trainer
 
 
+def _start(
+    folder: Path, processes: Processes, checkpoint: str | None, fallback: bool
+) -> Path | None:
+    if checkpoint:
+        return pick(folder, checkpoint)
+    newest = None
+    if processes.rank == 0:  # another machine may still see an older one
+        newest = latest(folder / "checkpoints")
+        rows = log.read(folder / "metrics.jsonl") if newest is None else []
+        if rows:
+            raise CheckpointError(
+                f"{folder} was trained for {rows[-1]['step']:,} steps, but its checkpoints are "
+                "missing, so it cannot be resumed. Restore them, or train again into another "
+                "folder."
+            )
+        if newest is not None and fallback and fault(newest) is not None:
+            newest = next_good(newest) or newest
+    name = processes.first(None if newest is None else newest.name)
+    if name is None:
+        return None
+    return folder / "checkpoints" / name
+
+
 def _started_over(folder: Path, content: dict[str, Any], method: Method | None) -> Recipe:
     if method is None and content.get("init") is not None:
         recipe = recipe_of(content)
@@ -344,22 +359,24 @@ def _started_over(folder: Path, content: dict[str, Any], method: Method | None) 
     if method is None and not content.get("from_seed"):
         raise CheckpointError(
             f"{folder} was never saved, and its initial weights (from Python or from a teacher) "
-            "are lost. Train it "
-            "again with `overwrite=True`, or pass them in Python: pf.resume(run, method=...)."
+            "are lost. Train it again with `overwrite=True`, or pass them in Python: "
+            "pf.resume(run, method=...)."
         )
     return recipe_of(content, method, content["seed"])
 
 
 def resume(folder: str | Path | Run, **options: Unpack[ResumeOptions]) -> Run:
-    """Resume a run from its newest checkpoint, with results bit for bit equal to an uninterrupted run.
+    """Resume a run from its newest checkpoint.
 
-    A run that was never saved, for example because the disk was full, is started.
+    With a budget in steps or samples, the result is bit for bit that of an uninterrupted run. A
+    run that was never saved, for example because the disk was full, is started.
 
     Args:
         folder: Run folder, or run.
-        options: See `pushforward.training.options.ResumeOptions`: a new budget in total, which is ``steps``, ``samples``,
-            ``seconds``, ``budget`` or ``epochs``; ``checkpoint``, ``fallback``, ``data``, ``plugins``, ``method``, ``network``,
-            ``device``, ``progress``, ``trackers``, ``shard``, ``devices``.
+        options: See `pushforward.training.options.ResumeOptions`: a new budget in total, which is
+            ``steps``, ``samples``, ``seconds``, ``budget`` or ``epochs``; ``checkpoint``,
+            ``fallback``, ``data``, ``plugins``, ``method``, ``network``, ``device``, ``progress``,
+            ``trackers``, ``shard``, ``devices``.
 
     Returns:
         Run; a finished run is returned unchanged.
@@ -367,7 +384,7 @@ def resume(folder: str | Path | Run, **options: Unpack[ResumeOptions]) -> Run:
     Raises:
         CheckpointError: If the checkpoint is damaged or missing, or another training run uses the
             folder.
-        DataError: If the data has changed, with the changed files; also as for `pushforward.fit`.
+        DataError: If the data has changed; also as for `pushforward.fit`.
         Diverged, OutOfMemory, KeyboardInterrupt: See `pushforward.fit`.
     """
     return trained(reopen(folder, **options))
@@ -387,8 +404,8 @@ def student(
     if not has_steps(flow) or has_jump(flow.denoiser):
         raise UsageError(
             f"{run.folder} is a {run.spec['recipe']}, which already samples in "
-            f"{counted(1 if not has_steps(flow) else flow.calls, 'call')}. "
-            "Distillation needs a model that samples in many steps: flow, ddpm or edm."
+            f"{counted(1 if not has_steps(flow) else flow.calls, 'call')}. Distillation needs a "
+            "model that samples in many steps: flow, ddpm or edm."
         )
     if not 1 <= whole("calls", calls) <= flow.calls:
         raise UsageError(
@@ -407,8 +424,8 @@ def student(
 def _learning_from(
     recipe: Recipe, data: Dataset, run: Run, settings: Mapping[str, Any], options: FitOptions
 ) -> Trainer:
-    record = {name.replace("_", "-"): value for name, value in settings.items()}
-    return prepare(recipe, data, asked={**record, "frozen": [f"teacher={run.folder}"]}, **options)
+    asked = {**_as_options(settings), "frozen": [f"teacher={run.folder}"]}
+    return prepare(recipe, data, asked=asked, **options)
 
 
 def check_finish(
@@ -418,7 +435,7 @@ def check_finish(
     settings: Mapping[str, Any] | None = None,
     finish_settings: Mapping[str, Any] | None = None,
 ) -> None:
-    """Raise an error, before a student is trained, if it could not be finished with these settings."""
+    """Raise an error if a student could not be finished with these settings."""
     if teacher.space.names:
         raise UsageError(
             "finish does not support tables. Leave out `finish`; for better rows, sample in 2 or 4 "
@@ -429,16 +446,16 @@ def check_finish(
         raise UsageError(f"{second} already exists. Choose another `out`, or add `overwrite=True`.")
     finish = recipes.named("finish")
     known = recipes.settings(finish)
-    if unknown := (finish_settings or {}).keys() - known.keys():
+    unknown = (finish_settings or {}).keys() - known.keys()
+    if unknown:
         raise UsageError(
             "The recipe finish does not support "
             f"{', '.join(unknown)}.{did_you_mean(min(unknown), known)}"
         )
 
     def built() -> Recipe:
-        transport = with_frozen("distil", {"teacher": teacher})(
-            teacher.space, **(settings or {})
-        ).method.transport()
+        distil = with_frozen("distil", {"teacher": teacher})
+        transport = distil(teacher.space, **(settings or {})).method.transport()
         start = transport if isinstance(transport, Latent) else transport.denoiser
         return finish(teacher.space, teacher=start, **(finish_settings or {}))
 
@@ -473,27 +490,24 @@ def distil(
 ) -> Run:
     """Distil a run that samples in many network calls into one that samples in one call, or a few.
 
-    The student is initialised as its teacher and learns to jump along trajectories of the teacher
-    (`pushforward.recipes.distil`). It can be sampled in any number of calls.
+    The student learns to jump along trajectories of the teacher (`pushforward.recipes.distil`).
 
     Args:
         teacher: Run of flow, ddpm, edm or another method that samples in steps, or its folder.
         calls: Default number of network calls per sample, at most the teacher's.
         finish: Seconds of adversarial training afterwards (`pushforward.recipes.finish`), in a
             second run next to the first; None for none.
-        data: Data of the teacher, if it was passed as arrays in Python, or its new location, if it
-            has moved.
+        data: Data of the teacher, if it was passed in Python or has moved.
         settings: Settings of the recipe ``distil``: ``{"trajectories": 4096}``.
         finish_settings: Settings of the recipe ``finish``: ``{"anchor": 1.0}``.
-        options: See `pushforward.training.options.FitOptions`. Without a budget, the student is
-            trained for the same number of steps as its teacher.
+        options: See `pushforward.training.options.FitOptions`; by default, the student is trained
+            for as many steps as its teacher.
 
     Returns:
         Student, or finished student.
 
     Raises:
-        UsageError: If the teacher samples in one call or is already a map between two times, or
-            there are more calls than the teacher's.
+        UsageError: If the teacher samples in one call or in fewer than ``calls``.
         DataError: If the teacher's data is missing or has changed.
     """
     refuse_unknown(options, FitOptions, "distil", HINTS)
@@ -502,8 +516,7 @@ def distil(
     if finish is None and finish_settings:
         raise UsageError(
             "Got settings for finish, but not `finish` itself. Pass `finish` (its training time in "
-            "seconds), or "
-            "leave the settings out."
+            "seconds), or leave the settings out."
         )
     if finish is not None:
         check_finish(

@@ -25,9 +25,10 @@ from pushforward.training.loop.machine import added_peak, held_bytes, lacks_memo
 from pushforward.training.loop.step import parts_of
 from pushforward.training.loop.trainer import Trainer
 from pushforward.training.runs.folder import Holding
-from pushforward.training.runs.run import Run, recipe_of
+from pushforward.training.runs.run import Run
+from pushforward.training.runs.spec_file import recipe_of
 
-FEW = 8  # examples of the smaller of two parts whose activations are measured, where a process's part is larger than both
+FEW = 8  # size of the smaller of two micro-batches whose activations are measured
 PERIOD = 16
 """Number of steps whose operations are counted if the first two differ, because of a periodic
 penalty or random choices."""
@@ -35,18 +36,11 @@ penalty or random choices."""
 
 @dataclass(frozen=True)
 class Needs:
-    """Memory of one process in bytes.
+    """Memory of one process in bytes, with this process's shard of sharded weights.
 
     Args:
-        weights: Weights and buffers of the method, or this process's shard.
-        gradients: Gradients of trained weights, or this process's shard.
-        optimizers: Optimiser states, or this process's shard.
-        average: Averaged weights, or this process's shard.
-        frozen: Frozen parts, whole in every process.
-        gathered: Whole weights and gradients of the largest network, which exist temporarily if
-            weights are sharded.
+        gathered: Whole weights and gradients of the largest network while it is used.
         activations: Additional memory of a micro-batch; None if it cannot be measured.
-        data: Stored training examples.
     """
 
     weights: int
@@ -68,17 +62,10 @@ class Plan:
     """Resources that a training run will need.
 
     Args:
-        processes: Number of processes.
-        sharded: Whether weights are sharded.
-        parameters: Number of trained parameters, in all processes together.
-        batch: Batch size.
         share: Number of examples per step and process.
         part: Micro-batch size.
         steps: Total number of steps; None for a budget in seconds.
-        steps_per_epoch: Number of steps per epoch.
-        memory: Memory of a process.
         checkpoint: Size of a checkpoint in bytes.
-        precision: Precision of network calls on this machine.
     """
 
     processes: int
@@ -258,8 +245,7 @@ def step_flops(recipe: Recipe, data: Dataset, settings: Settings | None = None) 
         if not trainer.store.whole:
             raise UsageError(
                 f"{recipe.name} computes trajectories before its first step, which a budget in "
-                "`flops` cannot count. Use "
-                "`steps`, `samples` or `seconds`."
+                "`flops` cannot count. Use `steps`, `samples` or `seconds`."
             )
         while len(counts) < 2 or (len(counts) < PERIOD and counts[0] != counts[1]):
             with (
@@ -282,7 +268,6 @@ def steps_within(
     if not 0 < each <= flops:
         raise UsageError(
             f"One step of {recipe.name} takes {each:.3g} floating-point operations, so "
-            f"`flops={flops:g}` is less than "
-            "one step. Increase `flops`."
+            f"`flops={flops:g}` is less than one step. Increase `flops`."
         )
     return int(flops / each), each

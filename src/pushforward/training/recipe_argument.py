@@ -33,8 +33,7 @@ from pushforward.training.runs.run import Run, load
 from pushforward.transports import Autoencoder, Latent, inner_of
 
 RecipeLike = Recipe | Method | str | Callable[..., Recipe | Method]
-"""A recipe, a method, a recipe's name, or a recipe function, called with the data's space unless it
-takes no arguments."""
+"""A recipe, a method, a recipe's name, or a function that takes a space or nothing."""
 
 
 def recipe_from(
@@ -49,12 +48,16 @@ def recipe_from(
         if isinstance(given, (Dataset, Space)):
             hint = " Pass the recipe first, then the data: pf.fit(recipe, data)."
         if isinstance(given, Run):
-            hint = " Continue a run with pf.resume(run.folder, steps=...), or reuse its weights: pf.fit(recipe, data, init=...)."
+            hint = (
+                " Continue a run with pf.resume(run.folder, steps=...), or reuse its weights: "
+                "pf.fit(recipe, data, init=...)."
+            )
         raise UsageError(
             'Expected a recipe: its name (such as "flow"), a recipe function, a Recipe or a '
             f"Method; got {given!r:.200}.{hint}"
         )
-    if missing := recipes.missing_parts(function):
+    missing = recipes.missing_parts(function)
+    if missing:
         parts = ", ".join(f'"{name}": run' for name in missing)
         name = getattr(function, "__name__", function)
         written = f'"{given}"' if isinstance(given, str) else name
@@ -64,12 +67,10 @@ def recipe_from(
         )
     if name_of(given) is not None:
         return function(data.space, size, **(settings or {}))
-    kinds = inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD
-    parameters = inspect.signature(function).parameters.values()
-    takes_space = any(
-        parameter.default is parameter.empty and parameter.kind in kinds for parameter in parameters
-    )
-    recipe = function(data.space) if takes_space else function()
+    if _takes_space(function):
+        recipe = function(data.space)
+    else:
+        recipe = function()
     if not isinstance(recipe, (Recipe, Method)):
         raise UsageError(
             "A recipe function takes a space or nothing, and returns a Recipe or a Method; got "
@@ -78,29 +79,36 @@ def recipe_from(
     return recipe
 
 
+def _takes_space(function: Callable[..., Any]) -> bool:
+    for parameter in inspect.signature(function).parameters.values():
+        positional = parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD)
+        if positional and parameter.default is parameter.empty:
+            return True
+    return False
+
+
 def name_of(given: Any) -> str | None:
     """Return the name of a built-in recipe, given by name or as a function."""
     if isinstance(given, str):
         return given
-    return next((name for name, function in RECIPES.items() if function is given), None)
+    for name, function in RECIPES.items():
+        if function is given:
+            return name
+    return None
 
 
 def settings_in(given: Any, options: Mapping[str, Any], known: Iterable[str]) -> dict[str, Any]:
     """Return the options that are settings of a built-in recipe."""
     name = name_of(given)
     if name is not None and name in RECIPES:
-        settings = recipes.settings(RECIPES[name])
-        return {
-            option: options[option]
-            for option in options
-            if option in settings and option not in known
-        }
+        settings = recipes.settings(RECIPES[name]).keys() - set(known)
+        return {option: value for option, value in options.items() if option in settings}
     for option in ("size", "network"):
         if options.get(option) is not None and not isinstance(given, (Dataset, Run)):
             raise UsageError(
                 f'The argument {option}= is for a recipe given by its name, such as pf.fit("flow", '
-                f"data, {option}=...); here it "
-                f"is part of the recipe: pf.recipes.flow(data.space, {option}=...)."
+                f"data, {option}=...); here it is part of the recipe: pf.recipes.flow(data.space, "
+                f"{option}=...)."
             )
     return {}
 
@@ -115,9 +123,8 @@ def started(
     else:
         recipe = Recipe(built, name=type(built).__name__.lower())
     if built is given and isinstance(built, Method):
-        return replace(
-            recipe, builds_on=tuple((folder, seen_by(folder)) for folder in trainings(built))
-        ), False
+        builds_on = tuple((folder, seen_by(folder)) for folder in trainings(built))
+        return replace(recipe, builds_on=builds_on), False
     if rebuildable:
         content = spec.describe(recipe.method)
         try:
@@ -131,12 +138,9 @@ def started(
     if trainings(recipe.method):
         raise UsageError(
             f"This {type(recipe.method).__name__} holds modules that were already used in "
-            "training, and cannot be "
-            "rebuilt from its constructor arguments. Pass a function that builds it: "
-            "pf.fit(lambda: "
-            "pf.recipes.flow(data.space, network=Own()), data, seed=1). To continue from these "
-            "weights, pass the "
-            "method itself: pf.fit(recipe.method, data)."
+            "training, and cannot be rebuilt from its constructor arguments. Pass a function that "
+            "builds it: pf.fit(lambda: pf.recipes.flow(data.space, network=Own()), data, seed=1). "
+            "To continue from these weights, pass the method itself: pf.fit(recipe.method, data)."
         )
     return recipe, False
 
@@ -153,23 +157,31 @@ def from_run(init: str | Path | Run, recipe: Recipe) -> tuple[Recipe, Run]:
     run = opened(init, ())
     there = _identity(run.spec["recipe"], run.spec["method"])
     here = _identity(recipe.name, spec.describe(recipe.method))
-    conditions = run.method.space.conditions, recipe.method.space.conditions
-    there["conditions"], here["conditions"] = (", ".join(kinds) or "none" for kinds in conditions)
-    for name in conditions[0].keys() & conditions[1].keys() - {"label"}:
-        if not conditions[0][name].fits(conditions[1][name]):
-            there[name], here[name] = (kinds[name].describe() for kinds in conditions)
-    if differing := [name for name in there if name in here and there[name] != here[name]]:
-        what = ", ".join(f"{name} {there[name]} there and {here[name]} here" for name in differing)
-        raise UsageError(f"`init={run.folder}` was trained with other settings: {what}.")
+    theirs = run.method.space.conditions
+    own = recipe.method.space.conditions
+    there["conditions"] = ", ".join(theirs) or "none"
+    here["conditions"] = ", ".join(own) or "none"
+    for name in theirs.keys() & own.keys() - {"label"}:
+        if not theirs[name].fits(own[name]):
+            there[name] = theirs[name].describe()
+            here[name] = own[name].describe()
+    differing = []
+    for name in there:
+        if name in here and there[name] != here[name]:
+            differing.append(f"{name} {there[name]} there and {here[name]} here")
+    if differing:
+        raise UsageError(
+            f"`init={run.folder}` was trained with other settings: {', '.join(differing)}."
+        )
     try:
         restore(recipe.method, run.method.state_dict(), run.folder)
     except CheckpointError as error:
         raise UsageError(
             f"The weights of `init={run.folder}` do not fit this {recipe.name}: {error}. Expected "
-            "a run with the same "
-            "recipe, size, settings, classes and data shape."
+            "a run with the same recipe, size, settings, classes and data shape."
         ) from error
-    return replace(recipe, builds_on=(*recipe.builds_on, (str(run.folder), run.seen))), run
+    builds_on = (*recipe.builds_on, (str(run.folder), run.seen))
+    return replace(recipe, builds_on=builds_on), run
 
 
 def _identity(name: str, method: Any) -> dict[str, Any]:
@@ -201,10 +213,8 @@ def with_frozen(
     """Fill the frozen parts of a recipe with networks of trained runs.
 
     The annotation in the recipe determines the type of a part: an `Autoencoder`, a `Denoiser`, a
-    `FlowMap`, or a `Transport`, each with the run's averaged weights. The recipe passes the part to
-    its method, which freezes it (`pushforward.Method.freeze`). The new run stores the part, so the
-    other run is no longer needed. In a latent space, a part may be a model of the data in the same
-    latent space.
+    `FlowMap`, or a `Transport`, each with averaged weights. The method freezes it
+    (`pushforward.Method.freeze`), and the new run stores it.
 
     Args:
         recipe: Name of a recipe, or recipe.
@@ -225,24 +235,27 @@ def with_frozen(
             raise UsageError(
                 f'The recipe {function.__name__} has no frozen part "{name}"; frozen parts: '
                 f"{', '.join(known) or 'none'}.{did_you_mean(name, known)} A frozen part is a "
-                "recipe argument annotated "
-                "as a Transport, a Denoiser or an Autoencoder."
+                "recipe argument annotated as a Transport, a Denoiser or an Autoencoder."
             )
     runs = {name: opened(run, plugins) for name, run in parts.items()}
 
     @functools.wraps(function)
     def bound(space: Space, *arguments: Any, **options: Any) -> Recipe:
-        given = {
-            name: _part(name, run, known[name].annotation, space) for name, run in runs.items()
-        }
+        given = {}
+        ancestors = []
+        samplers = {}
+        for name, run in runs.items():
+            given[name] = _part(name, run, known[name].annotation, space)
+            ancestors.append((str(run.folder), run.seen))
+            sampler = described_sampler(run.transport)
+            if sampler is not None:
+                samplers[name] = sampler
         recipe = function(space, *arguments, **options, **given)
-        ancestors = tuple((str(run.folder), run.seen) for run in runs.values())
-        described = {name: described_sampler(run.transport) for name, run in runs.items()}
-        samplers = {
-            **recipe.samplers,
-            **{name: sampler for name, sampler in described.items() if sampler is not None},
-        }
-        return replace(recipe, builds_on=(*recipe.builds_on, *ancestors), samplers=samplers)
+        return replace(
+            recipe,
+            builds_on=(*recipe.builds_on, *ancestors),
+            samplers={**recipe.samplers, **samplers},
+        )
 
     signature = inspect.signature(function)
     remaining = [parameter for name, parameter in signature.parameters.items() if name not in parts]
@@ -253,46 +266,47 @@ def with_frozen(
 def _part(name: str, run: Run, annotation: Any, space: Space) -> nn.Module:
     kinds = recipes.words_of(annotation)
     if "Autoencoder" in kinds:
-        part: Any = run.method.autoencoder() if isinstance(run.method, HasAutoencoder) else None
+        part: Any = None
+        if isinstance(run.method, HasAutoencoder):
+            part = run.method.autoencoder()
         trained = run.method.space
     else:
         transport = run.transport
-        if tuple(transport.space.shape) != tuple(space.shape) or _other_units(
-            transport.space, space
-        ):
+        same = tuple(transport.space.shape) == tuple(space.shape)
+        if not same or _other_units(transport.space, space):
             transport = inner_of(transport)  # codes may have the shape of data
         trained = transport.space
         if trained.names and "FlowMap" in kinds:
             raise UsageError(
                 f"finish does not support tables. Sample {run.folder} in two or four calls."
             )
-        whole = not kinds & {"Denoiser", "FlowMap"} or (
-            "Latent" in kinds and isinstance(transport, Latent)
-        )
-        part = transport if whole else getattr(transport, "denoiser", None)
+        part = transport
+        latent = "Latent" in kinds and isinstance(transport, Latent)
+        if kinds & {"Denoiser", "FlowMap"} and not latent:
+            part = getattr(transport, "denoiser", None)
     if tuple(trained.shape) != tuple(space.shape) or not met(trained.conditions, space.conditions):
+        advice = "Pass a run of the same data"
         data = (run.spec.get("data") or {}).get("name_or_path")
+        if data is not None:
+            advice += f", or the data of this run: `data={shlex.quote(str(data))}`"
         raise UsageError(
             f"The frozen part {name} of {run.folder} is for data of shape {tuple(trained.shape)} "
-            "with "
-            f"{described(trained.conditions)}; here the shape is {tuple(space.shape)}, with "
-            f"{described(space.conditions)}. "
-            "Pass a run of the same "
-            f"data{'' if data is None else f', or the data of this run: `data={shlex.quote(str(data))}`'}."
+            f"with {described(trained.conditions)}; here the shape is {tuple(space.shape)}, with "
+            f"{described(space.conditions)}. {advice}."
         )
-    for unit in _other_units(trained, space) if "Autoencoder" not in kinds else ():
+    units = _other_units(trained, space)
+    if units and "Autoencoder" not in kinds:
         raise UsageError(
-            f"The frozen part {name} of {run.folder} was trained on data with another {unit}, so "
-            "its samples would "
-            "have the wrong units. Use a run that was trained on the same training split."
+            f"The frozen part {name} of {run.folder} was trained on data with another {units[0]}, "
+            "so its samples would have the wrong units. Use a run that was trained on the same "
+            "training split."
         )
     expected = sorted(kinds & recipes.MODELS)
     if not any(base.__name__ in expected for base in type(part).__mro__):
         wanted = " or ".join(dict.fromkeys(KINDS[kind] for kind in expected))
+        first = ""
         if "FlowMap" in expected:
             first = f" Distil it first: `pushforward distil {shlex.quote(str(run.folder))}`."
-        else:
-            first = ""
         raise UsageError(
             f"{run.folder} is a run of {run.spec['recipe']}, but the frozen part {name} must be "
             f"{wanted}.{first}"
@@ -302,11 +316,11 @@ def _part(name: str, run: Run, annotation: Any, space: Space) -> nn.Module:
 
 def _other_units(trained: Space, space: Space) -> list[str]:
     units = space.units
-    return [
-        name
-        for name, value in units.items()
-        if not close(getattr(trained, name), value, units["std"])
-    ]
+    others = []
+    for name, value in units.items():
+        if not close(getattr(trained, name), value, units["std"]):
+            others.append(name)
+    return others
 
 
 def pairs_of(given: Sequence[str]) -> dict[str, str]:
@@ -344,8 +358,7 @@ def autoencoder_of(
     if not isinstance(loaded.method, HasAutoencoder):
         raise UsageError(
             f"{loaded.folder} is a {loaded.spec['recipe']}, which has no latent space. Use a run "
-            "of autoencoder, vae, "
-            "hvae or vqvae, or a folder of diffusers' AutoencoderKL."
+            "of autoencoder, vae, hvae or vqvae, or a folder of diffusers' AutoencoderKL."
         )
     return loaded.method.autoencoder()
 
@@ -357,7 +370,8 @@ def code_space(moments: Tensor, data: Space) -> Space:
     centre = mean.mean(axes)
     variance = mean.var(axes, correction=0) + log_variance.exp().mean(axes)
     std = torch.where(variance > 0, variance.sqrt(), 1.0)
-    return (VectorSpace if mean.dim() == 2 else ImageSpace)(
+    kind = VectorSpace if mean.dim() == 2 else ImageSpace
+    return kind(
         shape=tuple(mean.shape[1:]),
         mean=tuple(centre.tolist()),
         std=tuple(std.tolist()),
@@ -375,19 +389,16 @@ def in_latent(
     plugins: Sequence[str | Path] = (),
     **options: Any,
 ) -> Recipe:
-    """Build a recipe in the latent space of an autoencoder: data is encoded once, and the recipe trains on the latents.
+    """Build a recipe that trains in the latent space of an autoencoder.
 
     Args:
         recipe: Name of a recipe, or recipe.
-        data: Data set to encode, or its name or path, with examples of the shape that the
-            autoencoder takes.
-        run: Autoencoder: a run or its folder, a folder of diffusers' AutoencoderKL, or an
+        data: Data set to encode, or its name or path.
+        run: Run or folder with an autoencoder, a folder of diffusers' AutoencoderKL, or an
             `Autoencoder`.
         size: Size of the recipe's networks.
-        device: Device for encoding. Examples that are redrawn in every epoch (`binary-mnist`) are
-            encoded from one draw.
-        plugins: Python files that the run was trained with, which the new run also needs (pass them
-            to `pushforward.fit`).
+        device: Device for encoding.
+        plugins: Python files that the run was trained with; pass them to `pushforward.fit` as well.
         options: Settings of the recipe.
 
     Returns:
@@ -405,21 +416,20 @@ def in_latent(
     if tuple(there.shape) != tuple(here.shape) or not met(there.conditions, here.conditions):
         raise UsageError(
             f"The autoencoder takes examples of shape {tuple(there.shape)} with "
-            f"{described(there.conditions)}; "
-            f"{data.name} has {tuple(here.shape)}, with {described(here.conditions)}. Train an "
-            "autoencoder on this "
-            "data, resize the images (`resize=N`), or train one without labels (`labelled=False`)."
+            f"{described(there.conditions)}; {data.name} has {tuple(here.shape)}, with "
+            f"{described(here.conditions)}. Train an autoencoder on this data, resize the images "
+            "(`resize=N`), or train one without labels (`labelled=False`)."
         )
     codes = prepared(_Alone(autoencoder.to(device)), data, device)["x"]
     space = code_space(codes, data.space)
     function = recipes.named(recipe) if isinstance(recipe, str) else recipe
     inner = function(space, size, **options)
-    if isinstance(run, (str, Path)):
+    if isinstance(run, Run):
+        ancestor = (str(run.folder), run.seen)
+    elif isinstance(run, (str, Path)):
         ancestor = (str(run), seen_by(run))
     else:
         ancestor = ("an autoencoder passed in Python", Seen())
-    if isinstance(run, Run):
-        ancestor = (str(run.folder), run.seen)
     method = LatentMethod(inner.method, autoencoder)
     family = f"{inner.family} in a latent space"
     return Recipe(method, inner.training, inner.name, family, (*inner.builds_on, ancestor))

@@ -50,7 +50,7 @@ def distance_ratio(generated: Floats, held_out: Floats) -> tuple[float, Errors]:
 def _mean_error(x: Floats) -> float:
     if len(x) < 2:
         return 0.0
-    return float(x.std(ddof=1)) / np.sqrt(len(x))
+    return float(x.std(ddof=1) / np.sqrt(len(x)))
 
 
 def nearer(first: Floats, other: Floats) -> Floats:

@@ -70,9 +70,7 @@ class Checkpointer:
         spent: Seconds outside of training steps, by what took them.
 
     Attributes:
-        step: Step of the newest checkpoint, which may still be written; -1 if there is none.
-        beside: Whether regular checkpoints are written during the next steps.
-        refused: Whether a write had failed in any process at the last exchange.
+        step: Step of the newest checkpoint; -1 if there is none.
         weights_step: Step of the weights after a return to earlier ones; otherwise None.
     """
 
@@ -205,7 +203,7 @@ class Checkpointer:
         self._written = None
 
     def wait(self) -> None:
-        """Wait for a pending write and raise its error in all processes, which must all call this."""
+        """Wait for a pending write and raise its error; all processes must call this."""
         error = self.join()
         self._written = None
         words = self.processes.failure(None if error is None else str(error))

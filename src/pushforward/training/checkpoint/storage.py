@@ -94,15 +94,13 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
     from safetensors.torch import save_file
 
     path.touch()
-    mode = (
-        path.stat().st_mode
-    )  # by the umask, as that of every file; the library lets nobody else read
+    mode = path.stat().st_mode  # by the umask; the library lets nobody else read
     plain = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
-    places = Counter(value.untyped_storage().data_ptr() for value in plain.values())
-    for name, value in plain.items():
-        storage = value.untyped_storage()
-        if places[storage.data_ptr()] > 1 or storage.nbytes() != value.nbytes:
-            plain[name] = value.clone()
+    storages = {name: value.untyped_storage() for name, value in plain.items()}
+    places = Counter(storage.data_ptr() for storage in storages.values())
+    for name, storage in storages.items():
+        if places[storage.data_ptr()] > 1 or storage.nbytes() != plain[name].nbytes:
+            plain[name] = plain[name].clone()
     try:
         save_file(plain, path)
     except SafetensorError as error:
@@ -132,11 +130,12 @@ def bytes_of(groups: Iterable[Mapping[str, Tensor]]) -> int:
 def check_space(final: Path, needed: int) -> None:
     """Raise an error if there is too little disk space."""
     there = next(folder for folder in (final, *final.absolute().parents) if folder.exists())
-    if (free := shutil.disk_usage(there).free) < needed:
+    free = shutil.disk_usage(there).free
+    if free < needed:
         raise CheckpointError(
             f"{final} was not written: it needs {needed / 1e6:,.1f} MB, but only {free / 1e6:,.1f} "
-            "MB are free on the "
-            "disk. Free space or choose another `out`. Earlier checkpoints are intact."
+            "MB are free on the disk. Free space or choose another `out`. Earlier checkpoints are "
+            "intact."
         )
 
 
@@ -176,11 +175,11 @@ def staged(final: Path) -> Iterator[Path]:
 def commit(temporary: Path, final: Path) -> None:
     """Publish a folder of written files as the newest checkpoint: manifest, check, rename."""
     seal(temporary)
-    if (wrong := fault(temporary)) is not None:
+    wrong = fault(temporary)
+    if wrong is not None:
         raise CheckpointError(
             f"{final} could not be written correctly: {wrong[0]}, when read back, {wrong[1]}. "
-            "Check the disk. Earlier "
-            "checkpoints are intact."
+            "Check the disk. Earlier checkpoints are intact."
         )
     if final.exists():  # of the same step, by a training that was given up
         _remove(final)
@@ -272,10 +271,10 @@ def latest(folder: Path) -> Path | None:
     if is_checkpoint(name) and (folder / str(name)).is_dir():
         return folder / str(name)
     checkpoints = all_in(folder)
-    return next(
-        (path for path in reversed(checkpoints) if fault(path) is None),
-        checkpoints[-1] if checkpoints else None,
-    )
+    for path in reversed(checkpoints):
+        if fault(path) is None:
+            return path
+    return checkpoints[-1] if checkpoints else None
 
 
 def write_latest(folder: Path, name: str) -> None:
@@ -297,31 +296,29 @@ def fault(folder: Path) -> tuple[str, str] | None:
     except CheckpointError as error:
         if isinstance(error.__cause__, PermissionError):
             raise
-        return MANIFEST, "is missing" if isinstance(
-            error.__cause__, FileNotFoundError
-        ) else "cannot be read"
+        if isinstance(error.__cause__, FileNotFoundError):
+            return MANIFEST, "is missing"
+        return MANIFEST, "cannot be read"
     files = manifest.get("files") if isinstance(manifest, dict) else None
     if not isinstance(files, dict):
         return MANIFEST, "does not list the files"
-    if (version := manifest.get("format_version")) != FORMAT:
-        return (
-            MANIFEST,
-            f"has format {version!r}, but this version of pushforward reads format {FORMAT}",
-        )
-    if missing := sorted(WHOLE - files.keys()):
+    version = manifest.get("format_version")
+    if version != FORMAT:
+        said = f"has format {version!r}, but this version of pushforward reads format {FORMAT}"
+        return MANIFEST, said
+    missing = sorted(WHOLE - files.keys())
+    if missing:
         return MANIFEST, f"does not list {missing[0]}"
     with ThreadPoolExecutor(THREADS) as pool:  # hashing lets other threads run
-        wrong = next(
-            filter(None, pool.map(lambda entry: _difference(folder, *entry), files.items())), None
-        )
+        found = pool.map(lambda entry: _difference(folder, *entry), files.items())
+        wrong = next(filter(None, found), None)
+    if wrong is None:
+        return None
     newest = read_object(folder.parent / LATEST)
-    if (
-        wrong
-        and newest.get("checkpoint") == folder.name
-        and newest.get("manifest") not in (None, sha256(folder / MANIFEST))
-    ):
-        return MANIFEST, "has changed since it was written (its sha256 differs)"
-    return wrong
+    expected = newest.get("manifest")
+    if newest.get("checkpoint") != folder.name or expected in (None, sha256(folder / MANIFEST)):
+        return wrong
+    return MANIFEST, "has changed since it was written (its sha256 differs)"
 
 
 def _difference(folder: Path, name: str, entry: Any) -> tuple[str, str] | None:
@@ -343,7 +340,10 @@ def next_good(folder: Path) -> Path | None:
     others = [path for path in reversed(all_in(folder.parent)) if path != folder]
     if is_checkpoint(folder.name):
         others.sort(key=lambda path: step_of(path) > step_of(folder))
-    return next((path for path in others if fault(path) is None), None)
+    for path in others:
+        if fault(path) is None:
+            return path
+    return None
 
 
 def damaged(folder: Path, name: str, why: str) -> CheckpointError:
@@ -352,9 +352,8 @@ def damaged(folder: Path, name: str, why: str) -> CheckpointError:
     remedy = "This run has no other undamaged checkpoint."
     if good is not None:
         remedy = f"Newest undamaged checkpoint: {good.name}. Resume from it with `fallback=True`."
-    return CheckpointError(
-        f"Checkpoint {folder} is damaged: {name} {why}. {remedy}", good.name if good else None
-    )
+    before = None if good is None else good.name
+    return CheckpointError(f"Checkpoint {folder} is damaged: {name} {why}. {remedy}", before)
 
 
 def read_state(folder: Path) -> dict[str, Any]:
@@ -362,13 +361,15 @@ def read_state(folder: Path) -> dict[str, Any]:
     if any(folder.glob("shard-*.safetensors")):
         raise CheckpointError(
             f"{folder} has a file of weights for each process, as earlier versions wrote with "
-            "`shard`. Resume the run "
-            "with that version in one process: the next checkpoint can then be read."
+            "`shard`. Resume the run with that version in one process: the next checkpoint can "
+            "then be read."
         )
-    if (wrong := fault(folder)) is not None:
+    wrong = fault(folder)
+    if wrong is not None:
         raise damaged(folder, *wrong)
     state = read_json(folder / "state.json")
-    if (name := wrong_counter(state)) is not None:
+    name = wrong_counter(state)
+    if name is not None:
         raise damaged(folder, "state.json", f"has a missing or invalid entry: {name}")
     if is_checkpoint(folder.name) and state["step"] != step_of(folder):
         raise damaged(folder, "state.json", f"belongs to step {state['step']:,}")
@@ -379,14 +380,14 @@ def wrong_counter(state: Any) -> str | None:
     """Return the name of the first missing or invalid counter, or None."""
     given = state if isinstance(state, Mapping) else {}
     for name, kinds in {**NEEDED, **MAY}.items():
-        value = given.get(name)
-        number = isinstance(value, (int, float))
-        fits = (
-            isinstance(value, kinds)
-            and not isinstance(value, bool)
-            and (not number or 0 <= value < MOST)
-        )
-        if not fits if name in given else name in NEEDED:
+        if name not in given:
+            if name in NEEDED:
+                return name
+            continue
+        value = given[name]
+        if isinstance(value, bool) or not isinstance(value, kinds):
+            return name
+        if isinstance(value, (int, float)) and not 0 <= value < MOST:
             return name
     return None
 

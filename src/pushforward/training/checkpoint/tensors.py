@@ -56,12 +56,12 @@ def by_place(numbers: Iterable[int], tensors: Sequence[Tensor]) -> list[list[int
 def gradient_norm(parameters: Sequence[nn.Parameter]) -> Tensor:
     """Compute the norm of all gradients, a scalar tensor; every process must call this."""
     gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
-    groups = [
-        [gradients[i] for i in numbers] for numbers in by_place(range(len(gradients)), gradients)
-    ]
     if not gradients:
         return torch.zeros(())
-    norms = [whole(nn.utils.get_total_norm(group, foreach=True)) for group in groups]
+    norms = []
+    for numbers in by_place(range(len(gradients)), gradients):
+        group = [gradients[i] for i in numbers]
+        norms.append(whole(nn.utils.get_total_norm(group, foreach=True)))
     if len(norms) == 1:
         return norms[0]
     return torch.stack(norms).norm()
@@ -73,7 +73,8 @@ def placed(value: Tensor, like: Tensor) -> Tensor:
         return value
     from torch.distributed.tensor import distribute_tensor
 
-    mesh, placements = like.device_mesh, like.placements  # type: ignore[attr-defined]
+    mesh = like.device_mesh
+    placements = like.placements  # type: ignore[attr-defined]
     return distribute_tensor(value.to(like.device), mesh, placements, src_data_rank=None)
 
 
@@ -117,7 +118,7 @@ class Checkpoint:
     state: dict[str, Any]
 
     def weights(self, raw: bool = False) -> dict[str, Tensor]:
-        """Return the method's tensors by name: averaged if available, otherwise the last weights."""
+        """Return the method's tensors by name, averaged if there is an average."""
         if raw:
             return self.tensors["method"]
         return self.tensors["method"] | self.tensors["average"]
@@ -155,19 +156,19 @@ def state_digest(folder: str | Path) -> str:
     for group, tensors in sorted(stored.tensors.items()):
         for name, tensor in sorted(tensors.items()):
             digest.update(f"{group}/{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-            digest.update(
-                tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
-            )
-    counters = {name: value for name, value in stored.state.items() if name not in MEASURED}
-    rows = [
-        row for row in log.read(folder / "metrics.jsonl") if row["step"] <= stored.state["step"]
-    ]
-    for entry in (
-        counters,
-        *({name: value for name, value in row.items() if name != "seconds"} for row in rows),
-    ):
+            plain = tensor.detach().cpu().contiguous().reshape(-1)
+            digest.update(plain.view(torch.uint8).numpy().tobytes())
+    entries = [_without(stored.state, MEASURED)]
+    for row in log.read(folder / "metrics.jsonl"):
+        if row["step"] <= stored.state["step"]:
+            entries.append(_without(row, ("seconds",)))
+    for entry in entries:
         digest.update(json.dumps(_exact(entry), sort_keys=True).encode() + b"\n")
     return digest.hexdigest()
+
+
+def _without(entry: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
+    return {name: value for name, value in entry.items() if name not in names}
 
 
 def _exact(value: Any) -> Any:

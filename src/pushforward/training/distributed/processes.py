@@ -40,20 +40,22 @@ def called(name: str, player: nn.Module) -> list[nn.Module]:
     if any(nn.utils.parametrize.is_parametrized(module) for module in network.modules()):
         raise UsageError(
             f'The network "{name}" has weights computed from other weights (such as spectral '
-            "norms), which torch "
-            "cannot shard. Use `shard=False`."
+            "norms), which torch cannot shard. Use `shard=False`."
         )
     return networks
 
 
 def _running(module: nn.Module) -> list[nn.Module]:
-    if type(module).forward is not nn.Module.forward and any(True for _ in module.parameters()):
+    if type(module).forward is not nn.Module.forward and list(module.parameters()):
         return [module]
-    return [part for child in module.children() for part in _running(child)]
+    running = []
+    for child in module.children():
+        running += _running(child)
+    return running
 
 
 TIMEOUT = 120.0  # seconds in which each process answers the others, where no other time is set
-LINGER = 5.0  # seconds that a process stays after another one is lost, so that a launcher sees the one that failed first
+LINGER = 5.0  # seconds that a process waits, so that a launcher sees the one that failed first
 _LOST = re.compile(r"gloo|NCCL|Connection|[Tt]ime(d |)out|Broken pipe|Socket|recvValue|sendBytes")
 
 
@@ -109,32 +111,26 @@ class Processes:
         """Return the error that every process raises if one has failed, or None."""
         if self.count == 1 or not self.agreed(words is not None):
             return words
-        said = [(rank, text) for rank, text in enumerate(self.gathered(words)) if text is not None]
-        return next(
-            text if text.startswith("In process ") else f"In process {rank}: {text}"
-            for rank, text in said
-        )
+        said = self.gathered(words)
+        rank = next(rank for rank, text in enumerate(said) if text is not None)
+        first = str(said[rank])
+        if first.startswith("In process "):
+            return first
+        return f"In process {rank}: {first}"
 
     def compare(self, what: Mapping[str, Any]) -> None:
         """Raise an error if processes have different data, versions or settings."""
-        texts = {
-            name: json.dumps(value, sort_keys=True, default=str) for name, value in what.items()
-        }
-
-        def short(text: str) -> str:
-            if len(text) <= 80:
-                return text
-            return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-        each = self.gathered({name: short(text) for name, text in texts.items()})
+        own = {name: _short(value) for name, value in what.items()}
+        each = self.gathered(own)
         for name, value in each[0].items():
-            rank = next((rank for rank, other in enumerate(each) if other.get(name) != value), None)
-            if rank is not None:
-                raise (DataError if name == "data" else UsageError)(
+            for rank, other in enumerate(each):
+                if other.get(name) == value:
+                    continue
+                error = DataError if name == "data" else UsageError
+                raise error(
                     f"The processes of this training run differ in {name}: process 0 has {value}, "
-                    f"process {rank} has "
-                    f"{each[rank].get(name)}. Start all processes with the same command, versions "
-                    "and files."
+                    f"process {rank} has {other.get(name)}. Start all processes with the same "
+                    "command, versions and files."
                 )
 
     def phase(self, name: str) -> contextlib.AbstractContextManager[None]:
@@ -142,16 +138,18 @@ class Processes:
         return contextlib.nullcontext()
 
 
+def _short(value: Any) -> str:
+    text = json.dumps(value, sort_keys=True, default=str)
+    if len(text) <= 80:
+        return text
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
 class Group(Processes):
     """The processes of torch.distributed's default group.
 
-    Args:
-        sharded: Whether weights are sharded (`torch.distributed.fsdp.fully_shard`).
-        device: Device for training, "cpu" or "cuda".
-        timeout: Seconds in which each process answers the others.
-
     References:
-        Zhao et al., PyTorch FSDP (2023); here in the form of one sharded tensor for each parameter.
+        Zhao et al., PyTorch FSDP (2023).
     """
 
     def __init__(
@@ -160,15 +158,14 @@ class Group(Processes):
         self.sharded = sharded
         self.device = device
         self.timeout = timeout
-        self.rank, self.count = torch.distributed.get_rank(), torch.distributed.get_world_size()
-        backend = (
-            torch.distributed.distributed_c10d._get_default_group()
-            ._get_backend(torch.device(device))
-            .name()
-        )
-        self.words = f"{self.count} processes, {backend}, {'a shard of the' if sharded else 'all'} weights in each"
+        self.rank = torch.distributed.get_rank()
+        self.count = torch.distributed.get_world_size()
+        group = torch.distributed.distributed_c10d._get_default_group()
+        backend = group._get_backend(torch.device(device)).name()
+        held = "a shard of the" if sharded else "all"
+        self.words = f"{self.count} processes, {backend}, {held} weights in each"
         self._networks: list[Any] = []
-        # flags, times and texts are exchanged by the processors, which notice at once that a process has ended
+        # flags, times and texts go over gloo, which notices at once that a process has ended
         if device != "cpu":
             limit = timedelta(seconds=timeout)
             self.control = torch.distributed.new_group(backend="gloo", timeout=limit)
@@ -181,20 +178,19 @@ class Group(Processes):
         from torch.distributed.device_mesh import init_device_mesh
         from torch.distributed.fsdp import fully_shard
 
-        method._apply(
-            lambda tensor: tensor.contiguous()
-        )  # the layout "channels last" cannot be sharded
+        # the layout "channels last" cannot be sharded
+        method._apply(lambda tensor: tensor.contiguous())
         mesh = init_device_mesh(self.device, (self.count,))
         _meshes.append(mesh)
-        networks: list[Any] = [
-            network for name, player in method.players.items() for network in called(name, player)
-        ]
+        networks: list[Any] = []
+        for name, player in method.players.items():
+            networks += called(name, player)
         for network in networks:
             fully_shard(network, mesh=mesh, reshard_after_forward=True)
             # losses are shares of the whole batch's mean, so that gradients add up
             network.set_gradient_divide_factor(1.0)
             network.set_force_sum_reduction_for_comms(True)
-            # a penalty on a slope goes back through the network twice, so whole weights are dropped at the end of a turn
+            # a gradient penalty passes the network twice, so whole weights stay until the update
             network.set_reshard_after_backward(False)
         self._networks += networks
         return method
@@ -206,7 +202,7 @@ class Group(Processes):
         return sums
 
     def add_gradients(self, parameters: Sequence[nn.Parameter]) -> None:
-        # those of sharded weights are added up as they are computed, and their whole weights are dropped
+        # gradients of sharded weights are added up as they are computed
         for network in self._networks:
             network.reshard()
         _add([p.grad for p in parameters if p.grad is not None and not hasattr(p, "device_mesh")])
@@ -230,10 +226,8 @@ class Group(Processes):
             time.sleep(LINGER)
             raise GroupError(
                 f"In {name}, another process was lost or did not answer within {self.timeout:g} "
-                "seconds (set "
-                "PUSHFORWARD_TIMEOUT=600 for more time). Saved checkpoints are intact. Restart all "
-                "processes with "
-                "pushforward resume."
+                "seconds (set PUSHFORWARD_TIMEOUT=600 for more time). Saved checkpoints are "
+                "intact. Restart all processes with pushforward resume."
             ) from error
 
     def gathered(self, value: Any) -> list[Any]:
@@ -247,9 +241,8 @@ def _add(tensors: Sequence[Tensor]) -> None:
         return
     flat = torch.cat([tensor.reshape(-1) for tensor in tensors])
     torch.distributed.all_reduce(flat)
-    for tensor, total in zip(
-        tensors, flat.split([tensor.numel() for tensor in tensors]), strict=True
-    ):
+    totals = flat.split([tensor.numel() for tensor in tensors])
+    for tensor, total in zip(tensors, totals, strict=True):
         tensor.copy_(total.view(tensor.shape))
 
 
@@ -262,9 +255,8 @@ def joined(
     if devices is not None and devices != launch.count:
         raise UsageError(
             f"Got `devices={devices}`, but {launch.count} processes were started. Python does not "
-            "start processes "
-            f"itself: run the program under torchrun with {devices} processes per node, and leave "
-            "out `devices`."
+            f"start processes itself: run the program under torchrun with {devices} processes per "
+            "node, and leave out `devices`."
         )
     formed = torch.distributed.is_available() and torch.distributed.is_initialized()
     if not formed and launch.count > 1:
@@ -273,8 +265,7 @@ def joined(
         if shard:
             raise UsageError(
                 "`shard=True` needs several processes, but there is only one. Start them with "
-                "torchrun, or use the "
-                "command line with `devices=2`."
+                "torchrun, or use the command line with `devices=2`."
             )
         return Processes()
     return Group(shard, place.type, _seconds())
@@ -289,24 +280,23 @@ def _seconds() -> float:
 
 def _form(launch: Launch, place: torch.device) -> None:
     global _formed_here
-    # imported later, by an optimiser, its functions' defaults would hold the group, whose threads then outlive the interpreter
+    # imported later, defaults of its functions would hold the group beyond the interpreter's end
     import torch.distributed.nn.functional
 
     if place.type == "cuda":
         if place.index not in (None, launch.local_rank):
             raise UsageError(
                 f"Process {launch.rank} was asked to train on {place}, but each process on a "
-                "machine needs a CUDA device "
-                f"of its own, here cuda:{launch.local_rank}. Use `device=cuda`."
+                f"machine needs a CUDA device of its own, here cuda:{launch.local_rank}. Use "
+                "`device=cuda`."
             )
         torch.cuda.set_device(launch.local_rank)
     elif not any(os.environ.get(name) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")):
         torch.set_num_threads(max(1, cores() // launch.local_count))
     os.environ |= {"RANK": str(launch.rank), "WORLD_SIZE": str(launch.count)}  # as Slurm does not
     store = None
-    if os.path.isabs(
-        address := os.environ["MASTER_ADDR"]
-    ):  # a file of this machine: its processes talk by loopback
+    address = os.environ["MASTER_ADDR"]
+    if os.path.isabs(address):  # a file of this machine: its processes talk by loopback
         store = torch.distributed.FileStore(address)
         loopback = next(name for _, name in socket.if_nameindex() if name.startswith("lo"))
         os.environ |= {"GLOO_SOCKET_IFNAME": loopback, "NCCL_SOCKET_IFNAME": loopback}
@@ -320,10 +310,8 @@ def _form(launch: Launch, place: torch.device) -> None:
     except RuntimeError as error:
         raise GroupError(
             f"Process {launch.rank} of {launch.count} did not reach all others at {address} within "
-            f"{seconds:g} "
-            f"seconds ({str(error).splitlines()[0][:200]}). Start all processes with the same "
-            "address, or set "
-            "PUSHFORWARD_TIMEOUT=600 for more time."
+            f"{seconds:g} seconds ({str(error).splitlines()[0][:200]}). Start all processes with "
+            "the same address, or set PUSHFORWARD_TIMEOUT=600 for more time."
         ) from error
     _formed_here = True
     atexit.register(leave)  # an error in flight holds what has failed until it is printed
@@ -335,8 +323,6 @@ def leave() -> None:
     if _formed_here and torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()
     _formed_here = False
-    while (
-        _meshes
-    ):  # torch's caches of sharded tensors hold the group by their mesh until the interpreter ends
+    while _meshes:  # torch's caches of sharded tensors hold the group by their mesh
         getattr(_meshes.pop(), "_pg_registry", {}).clear()
     gc.collect()  # sharded networks, which refer to themselves, hold the group as well

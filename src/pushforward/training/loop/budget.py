@@ -95,10 +95,8 @@ class Budget:
         if wanted < done[unit] and (self.total_steps(batch) or 0) < step:
             raise UsageError(
                 f"{folder} is already trained for {round(done[unit], 2):,.10g} {unit}, so a budget "
-                f"of {wanted:,.10g} "
-                "leaves nothing to do. The budget includes the steps already done: give more, such "
-                "as "
-                f"`{unit}={math.ceil(2 * done[unit])}`."
+                f"of {wanted:,.10g} leaves nothing to do. The budget includes the steps already "
+                f"done: give more, such as `{unit}={math.ceil(2 * done[unit])}`."
             )
 
     def __str__(self) -> str:
@@ -123,18 +121,15 @@ class Settings:
 
     Args:
         seed: Seed of everything random.
-        device: Device for training, a `torch.device` or its name.
-        augment: Augmentations by name ("flip", "shift").
-        checkpoint_every: Number of steps between checkpoints; None for every two minutes of
-            training, or every quarter of a short budget. The first and the last step are always
-            saved.
-        plugins: Python files that define parts of the run; their hashes are stored.
-        asked: Given options besides the data, by command-line name, so that a report can print a
-            command that repeats the run; None if the recipe was built in Python.
-        init: Run whose weights initialise training, for the same purpose.
+        device: Device for training.
+        augment: Names of augmentations.
+        checkpoint_every: Number of steps between checkpoints; None for a time interval.
+        plugins: Python files that define parts of the run.
+        asked: Options by command-line name, so that a report can print a command.
+        init: Run whose weights initialise training.
         init_step: Step of the checkpoint passed as ``init``.
+        from_seed: Whether the weights can be redrawn from the seed.
         trackers: Trackers that receive the log; not stored.
-        from_seed: Whether the weights can be redrawn from the seed and the method's spec.
     """
 
     seed: int = 0

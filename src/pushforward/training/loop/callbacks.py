@@ -16,7 +16,7 @@ from pushforward.methods.method import Method
 from pushforward.training.distributed.processes import Processes
 from pushforward.training.loop.display import Watcher
 from pushforward.training.loop.machine import generators_kept, timed
-from pushforward.training.loop.state import Clock, TrainState, check_weights
+from pushforward.training.loop.state import Clock, check_weights
 from pushforward.training.loop.step import StepResult
 from pushforward.training.runs.log import Journal, players_in
 
@@ -30,12 +30,11 @@ class Moment:
         step: Steps done.
         before: Fraction of the budget used before this step.
         progress: Fraction of the budget used now.
-        method: Method with the current weights; observers must not change them, or torch's
-            generators.
+        method: Method with the current weights.
         average: Average of the weights, as used for sampling.
         data: Training data.
-        writes: Whether files may be written: only one of several processes writes.
-        elapsed: Seconds that this step took; None before the first step.
+        writes: Whether this process writes files.
+        elapsed: Seconds that this step took, 0 before the first one; None if nothing is trained.
     """
 
     folder: Path
@@ -66,7 +65,7 @@ class CallbackRequest:
     Args:
         action: What is asked for.
         reason: Reason, in a sentence for users.
-        number: Number of the action, if it needs one.
+        number: Step or number of threads, if the action needs one.
     """
 
     action: Action
@@ -85,9 +84,9 @@ class Observer:
     If several processes train together, requests must not depend on the process.
 
     Attributes:
-        late: Whether the observer is called after the step is logged and all weights are known to
-            be finite; measures are then not logged.
-        decides: Whether its measures may lead to a request, so that the log is read at once.
+        late: Whether to observe after the step is logged and all weights are known to be finite;
+            measures are then not logged.
+        decides: Whether measures may lead to a request, so that the log is read at once.
     """
 
     late: bool = False
@@ -102,11 +101,11 @@ class Observer:
         return {}
 
     def row(self, row: Mapping[str, Any], again: bool = False) -> Mapping[str, Any]:
-        """Read a row of the log, in order and with all measures; returns additions to the row.
+        """Read a row of the log, in order, and return additions to the row.
 
         Args:
             row: The row.
-            again: Whether it is read from the file as a run is taken up.
+            again: Whether the row is read from the file because the run is resumed.
         """
         return {}
 
@@ -123,34 +122,30 @@ class Observer:
 
 
 class Callbacks:
-    """The observers, the log and the progress display of a training run.
-
-    Args:
-        observers: Observers, which are called in this order.
-        journal: Log of the run.
-        watcher: Progress display.
-        processes: Processes that train together.
-        spent: Seconds outside of training steps, by what took them.
-    """
+    """The observers, the log and the progress display of a training run."""
 
     def __init__(
         self,
         observers: Sequence[Observer],
         journal: Journal,
         watcher: Watcher,
+        clock: Clock,
         processes: Processes,
         spent: dict[str, float],
     ) -> None:
         self.observers = list(observers)
         self.journal = journal
         self.watcher = watcher
+        self.clock = clock
         self.processes = processes
         self.spent = spent
 
-    def after_step(
-        self, state: TrainState, clock: Clock, moment: Moment, result: StepResult, saving: bool
-    ) -> list[CallbackRequest]:
-        """Measure, log and show a step, and return the requests of all observers."""
+    def after_step(self, moment: Moment, result: StepResult, saving: bool) -> list[CallbackRequest]:
+        """Measure, log and show a step, and return the requests of all observers.
+
+        With ``saving``, a checkpoint is due, so the log is written first.
+        """
+        clock = self.clock
         early = [each for each in self.observers if not each.late and each.due(moment)]
         health = result.health | self._measures(early, moment, self.processes)
         self.journal.add(clock.step, clock.samples, clock.seconds, result.losses, health)
@@ -161,7 +156,7 @@ class Callbacks:
         late = [each for each in self.observers if each.late and each.due(moment)]
         if late:
             self.journal.flush(clock.done)
-            check_weights(state, self.processes, clock.step)
+            check_weights(clock.state, self.processes, clock.step)
             self._measures(late, moment)
         requests = self.requests(moment)
         if moment.step in numbers_in(requests, Action.CHECKPOINT):

@@ -80,11 +80,9 @@ class Pace:
         self._newest = (0.0, 0, 0.0)
 
     def add(self, seconds: float, samples: int, done: float) -> None:
-        if (
-            seconds < self._newest[0] or samples < self._newest[1]
-        ):  # back at a checkpoint, or another training
+        if seconds < self._newest[0] or samples < self._newest[1]:  # back at a checkpoint
             self._marks.clear()
-        self._newest = seconds, samples, done
+        self._newest = (seconds, samples, done)
         if not self._marks or seconds - self._marks[-1][0] >= SPACING:
             self._marks.append(self._newest)
         while len(self._marks) > 1 and seconds - self._marks[1][0] >= WINDOW:
@@ -96,7 +94,8 @@ class Pace:
         )
         if seconds <= 0 or done <= 0:
             return ""
-        return f"  {samples / seconds:,.0f} examples/s  {duration(seconds * (1 - self._newest[2]) / done)} left"
+        left = duration(seconds * (1 - self._newest[2]) / done)
+        return f"  {samples / seconds:,.0f} examples/s  {left} left"
 
 
 @dataclass
@@ -111,14 +110,20 @@ class _Line:
 
     @property
     def now(self) -> tuple[int, str]:
-        return (-1 if self.clock is None else self.clock.step), self.measured
+        step = -1 if self.clock is None else self.clock.step
+        return step, self.measured
 
     def text(self, ended: bool = False) -> str:
-        each = "  ".join(f"{player} {value:.4g}" for player, value in self.losses.items())
-        total = f"/{self.clock.total:,}" if self.clock.total else ""
-        pace = "" if ended else self.pace.words()
-        loss = f"  loss: {each}" if each else ""
-        return f"step {self.clock.step:,}{total}{pace}{loss}{self.measured and '  '}{self.measured}"
+        words = [f"step {self.clock.step:,}"]
+        if self.clock.total:
+            words[0] += f"/{self.clock.total:,}"
+        if not ended:
+            words.append(self.pace.words().strip())
+        if self.losses:
+            losses = [f"{network} {value:.4g}" for network, value in self.losses.items()]
+            words.append(f"loss: {'  '.join(losses)}")
+        words.append(self.measured)
+        return "  ".join(filter(None, words))
 
 
 class Progress(Watcher):
@@ -133,10 +138,8 @@ class Progress(Watcher):
     """
 
     def __init__(self, interval: float = 10.0) -> None:
-        self._terminal, self._notebook = (
-            sys.stderr is not None and sys.stderr.isatty(),
-            in_notebook(),
-        )
+        self._terminal = sys.stderr is not None and sys.stderr.isatty()
+        self._notebook = in_notebook()
         self.interval = 0.2 if self._terminal or self._notebook else interval
         self._lines: dict[str, _Line] = {}
         self._bars: Any = None
@@ -181,10 +184,9 @@ class Progress(Watcher):
             from rich import progress
             from rich.console import Console
 
-            title, rest = (
-                progress.TextColumn(f"{{task.fields[{part}]}}") for part in ("title", "line")
-            )
-            columns = title, progress.BarColumn(24), progress.TaskProgressColumn(), rest
+            title = progress.TextColumn("{task.fields[title]}")
+            rest = progress.TextColumn("{task.fields[line]}")
+            columns = (title, progress.BarColumn(24), progress.TaskProgressColumn(), rest)
             self._bars = progress.Progress(*columns, console=Console(stderr=True))
             self._bars.start()
         if line.place is None:
@@ -202,11 +204,9 @@ class Progress(Watcher):
 
     def close(self) -> None:
         for name, line in self._lines.items():
-            if (
-                line.shown
-                and line.clock is not None
-                and (line.place is not None or line.shown != line.now)
-            ):
+            if line.shown is None or line.clock is None:
+                continue
+            if line.place is not None or line.shown != line.now:
                 self._show(name, line.clock.progress, line.text(ended=True))
         if self._bars is not None:
             self._bars.stop()

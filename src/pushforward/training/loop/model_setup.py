@@ -42,28 +42,7 @@ def check_fit(
     recipe: Recipe, data: Dataset, budget: Budget, checkpoint_every: int | None, processes: int = 1
 ) -> None:
     """Raise an error if a method does not fit the data, or settings are invalid."""
-    trained = recipe.method.space
-    space = data.space
-    if not met(trained.conditions, space.conditions):
-        expected = described(trained.conditions)
-        got = described(space.conditions)
-        raise UsageError(
-            f"The method was built for data with {expected}; {data.name} has "
-            f"{got}{', but with other values' * (expected == got)}. Build the recipe from "
-            "data.space."
-        )
-    # codes are computed in the units of the frozen autoencoder, which may have learned from other data
-    units = {} if isinstance(recipe.method, LatentMethod) else space.units
-    for name in ("shape", "columns", *units, "low", "high"):
-        expected = getattr(trained, name)
-        got = getattr(space, name)
-        if not (close(expected, got, units["std"]) if name in ("mean", "std") else expected == got):
-            what = "examples of shape" if name == "shape" else f"data whose {name} is"
-            raise UsageError(
-                f"The method was built for {what} {expected!s:.80}; {data.name} has {got!s:.80}. "
-                "Build the recipe from "
-                "data.space."
-            )
+    _check_space(recipe.method, data)
     for part in recipe.method.modules():
         if isinstance(part, Denoiser):
             check_network(part.network)
@@ -71,21 +50,53 @@ def check_fit(
         if not any(parameter.requires_grad for parameter in player.parameters()):
             raise UsageError(
                 f'Nothing in the network "{name}" can be trained: its weights are frozen, as in a '
-                "loaded run. To continue "
-                'from a run\'s weights, use them as a start: `pf.fit("flow", data, init=run)`.'
+                "loaded run. To continue from a run's weights, use them as a start: "
+                '`pf.fit("flow", data, init=run)`.'
             )
     if checkpoint_every is not None and checkpoint_every < 1:
         raise UsageError(f"`checkpoint_every` must be at least 1 step, got {checkpoint_every}.")
-    if (
-        processes > 1
-        and budget.seconds is not None
-        and any(isinstance(part, Trajectories) for part in recipe.method.modules())
-    ):
+    if processes > 1 and budget.seconds is not None and _trajectories_of(recipe.method):
         raise UsageError(
             "Several processes that compute teacher trajectories would stop at different ones with "
-            "a budget in "
-            "seconds. Use `steps` or `samples`."
+            "a budget in seconds. Use `steps` or `samples`."
         )
+
+
+def _check_space(method: Method, data: Dataset) -> None:
+    trained = method.space
+    space = data.space
+    if not met(trained.conditions, space.conditions):
+        expected = described(trained.conditions)
+        got = described(space.conditions)
+        if expected == got:
+            got += ", but with other values"
+        raise UsageError(
+            f"The method was built for data with {expected}; {data.name} has {got}. Build the "
+            "recipe from data.space."
+        )
+    names = ["shape", "columns", "low", "high"]
+    if not isinstance(method, LatentMethod):  # whose units are those of its autoencoder
+        names += space.units
+    for name in names:
+        expected = getattr(trained, name)
+        got = getattr(space, name)
+        if name in ("mean", "std"):
+            same = close(expected, got, space.units["std"])
+        else:
+            same = expected == got
+        if not same:
+            what = "examples of shape" if name == "shape" else f"data whose {name} is"
+            raise UsageError(
+                f"The method was built for {what} {expected!s:.80}; {data.name} has {got!s:.80}. "
+                "Build the recipe from data.space."
+            )
+
+
+def _trajectories_of(method: Method) -> Trajectories | None:
+    for part in method.modules():
+        if isinstance(part, Trajectories):
+            return part
+    return None
 
 
 def close(values: Sequence[float], others: Sequence[float], std: Sequence[float]) -> bool:
@@ -97,11 +108,10 @@ def close(values: Sequence[float], others: Sequence[float], std: Sequence[float]
 
 CHUNK = 500  # examples prepared at a time
 CACHE = "cache"  # the folder, within a run's, of what is computed once
-SHARE = 0.25  # the share of a budget in seconds that trajectories may take; then training goes on with those that are there
+SHARE = 0.25  # fraction of a budget in seconds that trajectories may take
 
 _last: tuple[tuple[Any, str], dict[str, Tensor]] | None = None
-"""The inputs last prepared in this process: building a recipe needs the latents' units before its
-trainer needs the latents."""
+"""Inputs last prepared in this process: first for the latents' units, then for the trainer."""
 
 
 def prepared(
@@ -116,27 +126,25 @@ def prepared(
     if _last is not None and _last[0] == known:
         return _last[1]
     parts = []
-    space = method.space
+    conditions = method.space.conditions
     for start in range(0, len(data.train), CHUNK):
         index = slice(start, start + CHUNK)
-        x = space.to_model(data.train.data_units(index).to(device))
-        fields = fields_of(method, x, data.train.condition(space.conditions, index, device), start)
-        parts.append(
-            {
-                name: (value.float() if value.is_floating_point() else value).cpu()
-                for name, value in fields.items()
-            }
-        )
-    fields = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
-    for name, value in fields.items():
+        x = method.space.to_model(data.train.data_units(index).to(device))
+        condition = data.train.condition(conditions, index, device)
+        fields = fields_of(method, x, condition, start)
+        parts.append({name: value.cpu() for name, value in fields.items()})
+    fields = {}
+    for name in parts[0]:
+        value = torch.cat([part[name] for part in parts])
+        if value.is_floating_point():
+            value = value.float()
         if not bool(value.isfinite().all()):
             raise CheckpointError(
                 f'"{name}", which {type(method).__name__} prepares from the data, is not finite. '
-                "If a frozen part "
-                f"computes it ({', '.join(method.parts) or 'it has none'}), the weights of that "
-                "part have diverged: train "
-                "it again."
+                f"If a frozen part computes it ({', '.join(method.parts) or 'it has none'}), the "
+                "weights of that part have diverged: train it again."
             )
+        fields[name] = value
     _last = known, fields
     return fields
 
@@ -149,39 +157,41 @@ def fields_of(
     with torch.no_grad():
         returned = method.prepared(x, condition, draws)
     fields = dict(returned) if isinstance(returned, Mapping) else {"x": returned}
-    shapes = {
-        name: tuple(value.shape) if isinstance(value, Tensor) else type(value)
-        for name, value in fields.items()
-    }
-    fitting = all(
-        isinstance(value, Tensor) and value.shape[:1] == x.shape[:1] for value in fields.values()
-    )
-    if not fitting or "x" not in fields:
+    fitting = "x" in fields
+    shapes: dict[str, Any] = {}
+    for name, value in fields.items():
+        if isinstance(value, Tensor):
+            shapes[name] = tuple(value.shape)
+            fitting = fitting and value.shape[:1] == x.shape[:1]
+        else:
+            shapes[name] = type(value)
+            fitting = False
+    if not fitting:
         raise UsageError(
             f"{type(method).__name__}.prepared returned {shapes}. Expected a tensor, or a dict of "
-            "tensors with the "
-            f'key "x", each with the same number of examples as the input ({len(x)}).'
+            f'tensors with the key "x", each with the same number of examples as the input '
+            f"({len(x)})."
         )
     return fields
 
 
 def _key(method: PrecomputesInputs, data: Dataset) -> str:
-    names = [name for name in inspect.signature(type(method)).parameters if hasattr(method, name)]
-    learned = {
-        id(p) for player in getattr(method, "players", {}).values() for p in player.parameters()
-    }
-    settings = {name: getattr(method, name) for name in names}
-    fixed = {
-        name: value
-        for name, value in settings.items()
-        if isinstance(value, nn.Module) and not any(id(p) in learned for p in value.parameters())
-    }
-    plain = {name: value for name, value in settings.items() if not isinstance(value, nn.Module)}
-    modules = {**fixed, **method.parts}
+    learned = set()
+    for player in getattr(method, "players", {}).values():
+        learned |= {id(parameter) for parameter in player.parameters()}
+    modules = {}
+    plain = {}
+    for name in inspect.signature(type(method)).parameters:
+        value = getattr(method, name, None)
+        if not isinstance(value, nn.Module):
+            if hasattr(method, name):
+                plain[name] = value
+        elif not any(id(parameter) in learned for parameter in value.parameters()):
+            modules[name] = value
+    modules |= method.parts
     described = spec.describe({"parts": modules, "settings": plain})
-    digest = hashlib.sha256(
-        f"{method.prepared.__qualname__}{json.dumps(described, sort_keys=True)}".encode()
-    )
+    text = f"{method.prepared.__qualname__}{json.dumps(described, sort_keys=True)}"
+    digest = hashlib.sha256(text.encode())
     for name, module in modules.items():
         for key, value in module.state_dict().items():
             digest.update(f"{name}.{key}{tuple(value.shape)}".encode())
@@ -205,10 +215,8 @@ def sampler_of(
     if settings.augment:
         raise UsageError(
             f"`augment={','.join(settings.augment)}` has no effect here: this method trains on "
-            "inputs that are "
-            "prepared from the data once. Leave out augment. You can augment when training the "
-            "frozen part, or a "
-            "model of the data itself."
+            "inputs that are prepared from the data once. Leave out augment. You can augment when "
+            "training the frozen part, or a model of the data itself."
         )
     path = folder / CACHE / "prepared.safetensors"
     key = _key(method, data)
@@ -229,15 +237,7 @@ def sampler_of(
 
 
 class Store:
-    """The trajectories of a method, if it has any, read from the run's folder if there are any.
-
-    Args:
-        method: Method, on its device.
-        folder: Run folder.
-        writes: Whether parts are written.
-        precision: Precision of the teacher's network calls.
-        processes: Processes that train together; a part that a process cannot read counts as
-            missing in all.
+    """Teacher trajectories of a method, kept in the run folder and computed part by part.
 
     Attributes:
         seconds: Total computing time.
@@ -255,9 +255,7 @@ class Store:
         self.writes = writes
         self.precision = precision
         self.seconds = 0.0
-        self.trajectories = next(
-            (part for part in method.modules() if isinstance(part, Trajectories)), None
-        )
+        self.trajectories = _trajectories_of(method)
         self._hashes: list[str] = []
         self._ends = [0]  # trajectories that are there after each part that was read
         self._finished = False
@@ -292,7 +290,9 @@ class Store:
         return self.folder / f"{number:06d}.safetensors"
 
     def state(self) -> dict[str, Any]:
-        ready = self.trajectories.ready if self.trajectories is not None and self.whole else None
+        ready = None
+        if self.trajectories is not None and self.whole:
+            ready = self.trajectories.ready
         return {"store_seconds": self.seconds, "trajectories": ready}
 
     def restore(self, state: Mapping[str, Any], budget: Budget) -> Budget:
@@ -312,10 +312,11 @@ class Store:
     def completed(
         self, name: str, budget: Budget, watcher: Watcher, stopped: Callable[[], bool]
     ) -> Budget:
-        """Compute and write the missing parts, and return the rest of the budget."""
+        """Compute missing parts within a quarter of the budget, and return the rest of it."""
         trajectories = self.trajectories
-        for index in () if trajectories is None else trajectories.missing():
-            assert trajectories is not None
+        if trajectories is None:
+            return budget.after(self.seconds)
+        for index in trajectories.missing():
             if self.whole or stopped():
                 break
             started = time.perf_counter()
@@ -329,24 +330,27 @@ class Store:
                 self._hashes.append(sha256(path))
             if self._count is None:
                 self.seconds += time.perf_counter() - started
-                self._finished = (
-                    budget.seconds is not None and self.seconds >= SHARE * budget.seconds
-                )
+                if budget.seconds is not None:
+                    self._finished = self.seconds >= SHARE * budget.seconds
             if self.writes:
-                content = {
-                    "parts": self._hashes,
-                    "seconds": self.seconds,
-                    "finished": self._finished,
-                }
-                write_json(self.folder / "index.json", {"format_version": 1, **content})
-            words = f"{index.stop:,}/{trajectories.count:,} teacher trajectories  {duration(self.seconds)}"
+                self._write_index()
+            done = f"{index.stop:,}/{trajectories.count:,}"
+            words = f"{done} teacher trajectories  {duration(self.seconds)}"
             watcher.preparing(name, index.stop / trajectories.count, words)
         return budget.after(self.seconds)
 
+    def _write_index(self) -> None:
+        content = {
+            "format_version": 1,
+            "parts": self._hashes,
+            "seconds": self.seconds,
+            "finished": self._finished,
+        }
+        write_json(self.folder / "index.json", content)
+
 
 _TRAINED_IN = "_trained_in"
-"""Attribute that marks a module as used by a trainer: the run's folder. A marked module and its
-copies do not count as new."""
+"""Attribute of modules that were trained, and of their copies: the run folder."""
 
 
 def mark(folder: Path, *methods: Method) -> None:
@@ -358,9 +362,8 @@ def mark(folder: Path, *methods: Method) -> None:
 
 def trainings(method: Method) -> tuple[str, ...]:
     """Return the folders of runs that have trained modules of a method."""
-    marked = [
-        part
-        for part in method.modules()
-        if hasattr(part, _TRAINED_IN) and any(p.requires_grad for p in part.parameters())
-    ]
-    return tuple(dict.fromkeys(str(getattr(part, _TRAINED_IN)) for part in marked))
+    folders: dict[str, None] = {}
+    for part in method.modules():
+        if hasattr(part, _TRAINED_IN) and any(p.requires_grad for p in part.parameters()):
+            folders[str(getattr(part, _TRAINED_IN))] = None
+    return tuple(folders)

@@ -28,56 +28,49 @@ B = -4.7750
 C = 2.0315
 ITERATIONS = 5
 EPS = 1e-7  # the least norm that a matrix is divided by
-ROUNDS = (
-    3,
-    2,
-)  # iterations in a row that update G alone in float32; longer blocks let errors of small singular values grow
+# iterations in a row that update G alone in float32: longer blocks let errors of small singular
+# values grow
+ROUNDS = (3, 2)
 
 
 class Player:
     """Parameters of one network with their optimisers.
 
-    Args:
-        module: Module whose parameters are updated.
-        name: Name of the network.
-        training: Training settings.
-
     References:
-        Loshchilov and Hutter, Decoupled Weight Decay Regularization (2019); Jordan et al., Muon (2024), for kernels as matrices.
+        Loshchilov and Hutter, Decoupled Weight Decay Regularization (2019); Jordan et al., Muon
+        (2024), for kernels as matrices.
     """
 
     def __init__(self, module: nn.Module, name: str, training: Training) -> None:
         self.module = module
         self.name = name
         self.parameters = [p for p in module.parameters() if p.requires_grad]
-        self.lr, self.clip = float(training.of(name, "lr")), training.of(name, "clip")
-        modules = module.modules() if training.of(name, "optimizer") == "muon" else ()
-        kernels = [
-            part.weight for part in modules if isinstance(part, nn.Conv2d) and part.groups == 1
-        ]
-        wide = {
-            id(w) for w in kernels if w.requires_grad and min(len(w), w[0].numel()) >= NARROWEST
-        }
+        self.lr = float(training.of(name, "lr"))
+        self.clip = training.of(name, "clip")
+        wide = set()
+        if training.of(name, "optimizer") == "muon":
+            wide = _wide_kernels(module)
         if wide and any(hasattr(p, "device_mesh") for p in self.parameters):
             raise UsageError(
                 "Muon needs whole matrices, but these weights are sharded. Use `optimizer=adamw`."
             )
         by_muon = [i for i, p in enumerate(self.parameters) if id(p) in wide]
         others = [i for i, p in enumerate(self.parameters) if id(p) not in wide]
-        self._matrices = [nn.Parameter(_matrix(self.parameters[i].detach())) for i in by_muon]
         self._kernels = [self.parameters[i] for i in by_muon]
-        betas = training.of(name, "betas")
+        self._matrices = [nn.Parameter(_matrix(kernel.detach())) for kernel in self._kernels]
+        betas = tuple(training.of(name, "betas"))
         decay = training.of(name, "weight_decay")
         # each with the numbers of its parameters
         self._optimizers: list[tuple[torch.optim.Optimizer, list[int]]] = []
         for numbers in by_place(others, self.parameters):
             plain = [self.parameters[i] for i in numbers]
             adamw = torch.optim.AdamW(
-                plain, lr=self.lr, betas=tuple(betas), weight_decay=decay, fused=True
+                plain, lr=self.lr, betas=betas, weight_decay=decay, fused=True
             )
             self._optimizers.append((adamw, numbers))
         if by_muon:
-            self._optimizers.append((Muon(self._matrices, lr=self.lr, weight_decay=decay), by_muon))
+            muon = Muon(self._matrices, lr=self.lr, weight_decay=decay)
+            self._optimizers.append((muon, by_muon))
 
     def update(
         self, rate: float, beta2: float | None = None, loss: Tensor | None = None
@@ -87,9 +80,8 @@ class Player:
         finite = torch.isfinite(norm if loss is None else norm + loss)
         if self.clip is not None:
             for numbers in by_place(range(len(self.parameters)), self.parameters):
-                nn.utils.clip_grads_with_norm_(
-                    [self.parameters[i] for i in numbers], self.clip, norm, foreach=True
-                )
+                clipped = [self.parameters[i] for i in numbers]
+                nn.utils.clip_grads_with_norm_(clipped, self.clip, norm, foreach=True)
         for matrix, kernel in zip(self._matrices, self._kernels, strict=True):
             matrix.grad = None if kernel.grad is None else _matrix(kernel.grad)
         for optimizer, _ in self._optimizers:
@@ -102,7 +94,8 @@ class Player:
             if waits and not finite:
                 break
             if not waits:
-                optimizer.grad_scale, optimizer.found_inf = None, (~finite).float()  # type: ignore[attr-defined]
+                optimizer.grad_scale = None  # type: ignore[attr-defined]
+                optimizer.found_inf = (~finite).float()  # type: ignore[attr-defined]
             optimizer.step()
         for parameter in (*self.parameters, *self._matrices):
             parameter.grad = None
@@ -126,29 +119,43 @@ class Player:
 
     def state_bytes(self) -> int:
         """Return the bytes of the optimiser states after the first step."""
-        sizes = [4 * local(p).numel() for p in self.parameters]
-        averages = [
-            (2 if isinstance(optimizer, torch.optim.AdamW) else 1, numbers)
-            for optimizer, numbers in self._optimizers
-        ]
-        return sum(count * sizes[i] for count, numbers in averages for i in numbers)
+        total = 0
+        for optimizer, numbers in self._optimizers:
+            averages = 2 if isinstance(optimizer, torch.optim.AdamW) else 1
+            for number in numbers:
+                total += averages * 4 * local(self.parameters[number]).numel()
+        return total
 
     def restore(self, tensors: dict[str, Tensor]) -> None:
         by_index: dict[int, dict[str, Any]] = {}
         for path, value in tensors.items():
-            name, index, kind = [*path.rsplit("/", 2), "", ""][:3]
-            if name == self.name and index.isdecimal() and int(index) < len(self.parameters):
-                parameter = self.parameters[int(index)]
+            words = path.rsplit("/", 2)
+            if len(words) < 3 or words[0] != self.name or not words[1].isdecimal():
+                continue
+            index = int(words[1])
+            if index < len(self.parameters):
+                parameter = self.parameters[index]
                 if value.shape == parameter.shape:
                     value = torch.empty_like(parameter).copy_(placed(value, parameter))
-                by_index.setdefault(int(index), {})[kind] = value
+                by_index.setdefault(index, {})[words[2]] = value
         for optimizer, numbers in self._optimizers:
-            state = {
-                at: by_index[number] for at, number in enumerate(numbers) if number in by_index
-            }
-            optimizer.load_state_dict(
-                {"state": state, "param_groups": optimizer.state_dict()["param_groups"]}
-            )
+            state = {}
+            for place, number in enumerate(numbers):
+                if number in by_index:
+                    state[place] = by_index[number]
+            groups = optimizer.state_dict()["param_groups"]
+            optimizer.load_state_dict({"state": state, "param_groups": groups})
+
+
+def _wide_kernels(module: nn.Module) -> set[int]:
+    wide = set()
+    for part in module.modules():
+        if not isinstance(part, nn.Conv2d) or part.groups > 1:
+            continue
+        kernel = part.weight
+        if kernel.requires_grad and min(len(kernel), kernel[0].numel()) >= NARROWEST:
+            wide.add(id(kernel))
+    return wide
 
 
 def _waits(player: Player) -> bool:
@@ -242,17 +249,16 @@ def _iterated(gram: Tensor, count: int) -> Tensor:
 
 
 class Average:
-    """Exponential moving average of a method's parameters and buffers, measured in training examples.
+    """Exponential moving average of a method's parameters and buffers.
 
     Args:
         method: Method to average.
         half_life: Half-life for long training, in training examples.
         share: Maximum half-life as a fraction of the training examples so far.
-        build: Function that builds a method with the same structure and devices, which then gets
-            the method's weights; by default a copy, which is impossible for sharded weights.
+        build: Function that builds a method for sharded weights, which cannot be copied.
 
     References:
-        Karras et al., EDM (2022), appendix F.2, for the half-life in training examples and its ramp.
+        Karras et al., EDM (2022), appendix F.2.
     """
 
     def __init__(
@@ -267,9 +273,9 @@ class Average:
         self.method = copy.deepcopy(method) if build is None else build()
         self.method.eval().requires_grad_(False)
         parts = getattr(method, "averaged", (method,))
-        averaged = {
-            id(tensor) for part in parts for tensor in (*part.parameters(), *part.buffers())
-        }
+        averaged = set()
+        for part in parts:
+            averaged |= {id(tensor) for tensor in (*part.parameters(), *part.buffers())}
         self._left_out: set[str] = set()
         self._averages: list[Tensor] = []
         self._theirs: list[Tensor] = []

@@ -86,13 +86,7 @@ def check_weights(state: TrainState, processes: Processes, step: int) -> None:
 
 
 class Clock:
-    """Position of a training run in its budget.
-
-    Args:
-        state: State of training, which counts steps and seconds.
-        budget: Training budget.
-        batch: Batch size.
-    """
+    """Position in the budget: the fraction of its steps, or of its seconds."""
 
     def __init__(self, state: TrainState, budget: Budget, batch: int) -> None:
         self.state = state

@@ -25,13 +25,7 @@ from pushforward.training.loop.machine import (
 
 
 class StepResult(NamedTuple):
-    """Result of a training step, as means over the whole batch.
-
-    Args:
-        losses: Loss of each network.
-        health: Measurements of the method, gradient norms on some steps, and a mark for each
-            network that was not updated.
-    """
+    """Losses by network, and measurements, as means over the whole batch."""
 
     losses: dict[str, Tensor]
     health: dict[str, Any]
@@ -52,14 +46,6 @@ class Rounds:
     The micro-batches of this process run in lockstep: gradients add up, and the graph of one is
     freed before the next computes its own. `Sums` are added up over micro-batches and processes.
     Dropout is drawn by torch's generator, seeded for each micro-batch.
-
-    Args:
-        method: Method, with weights where the processes keep them.
-        parameters: Trained parameters by network.
-        training: Training settings.
-        seed: Seed of the run.
-        device: Device for training.
-        processes: Processes that share each batch.
     """
 
     def __init__(
@@ -198,18 +184,13 @@ def _refuse_batch_norm(method: Method) -> None:
         if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.training:
             raise UsageError(
                 f"This network does not support micro-batches: {name} ({type(module).__name__}) "
-                "normalises over the batch, so its statistics would differ. Use `accumulate=1`, "
-                "or a network without batch normalisation."
+                "normalises over the batch, so its statistics would differ. Use `accumulate=1`, or "
+                "a network without batch normalisation."
             )
 
 
 class Statistics:
-    """State of a method besides trained weights, such as running statistics.
-
-    Args:
-        method: Method.
-        parameters: Trained parameters of all networks.
-    """
+    """State of a method besides trained weights, such as running statistics."""
 
     def __init__(self, method: Method, parameters: Sequence[nn.Parameter]) -> None:
         trained = {id(parameter) for parameter in parameters}
@@ -263,7 +244,7 @@ def parts_of(training: Training, method: Method, processes: int = 1) -> list[sli
         raise UsageError(
             f"A batch of {size} cannot be split into {count} micro-batches ({each} in "
             f"accumulate={training.accumulate}): micro-batch sizes must be multiples of {unit}. "
-            "Use "
-            f"`batch={unit * count * math.ceil(size / (unit * count))}`, or fewer micro-batches."
+            f"Use `batch={unit * count * math.ceil(size / (unit * count))}`, or fewer "
+            "micro-batches."
         )
     return [slice(at, min(at + share, size)) for at in range(0, size, share)]

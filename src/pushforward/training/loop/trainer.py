@@ -51,7 +51,8 @@ from pushforward.training.monitor.threads import Threads
 from pushforward.training.runs.folder import Holding, claim
 from pushforward.training.runs.log import MARK, Journal
 from pushforward.training.runs.provenance import with_ancestors
-from pushforward.training.runs.run import Run, begin, digest, pick, read_parts
+from pushforward.training.runs.run import Run, pick
+from pushforward.training.runs.spec_file import begin, digest, read_parts
 
 NORMS = 10  # steps between gradient norms
 
@@ -68,9 +69,6 @@ class StopReason(Enum):
 class Trainer:
     """Training run that can be advanced in rounds, stopped between steps and resumed.
 
-    A trainer holds the lock of its folder until it has ended, raised an error, or was closed or
-    deleted.
-
     Args:
         recipe: Method with its training settings.
         data: Training data.
@@ -82,7 +80,7 @@ class Trainer:
         processes: Processes that train together.
 
     Attributes:
-        stop: Number of a signal, or any other number but 0, to stop after the current step.
+        stop: Number of a signal; any number but 0 stops training after the current step.
 
     Raises:
         UsageError: If the method is for another space, or settings do not fit each other.
@@ -103,7 +101,7 @@ class Trainer:
         with self._ending_on_errors(), self._environment():
             self._begin()
             until = self.state.seconds + seconds
-            requests = self.callbacks.requests(self._moment(self.clock.progress))
+            requests = self.callbacks.requests(self._moment(self.clock.progress, elapsed=0.0))
             while (reason := self._stop_reason(requests, until)) is None:
                 self.checkpointer.check()
                 progress = self.clock.progress
@@ -115,7 +113,7 @@ class Trainer:
                 self.state.advance(elapsed)
                 moment = self._moment(progress, elapsed)
                 saving = self.checkpointer.due()
-                requests = self.callbacks.after_step(self.state, self.clock, moment, result, saving)
+                requests = self.callbacks.after_step(moment, result, saving)
                 self.checkpointer.maybe_save(self.state, requests)
             if reason is not StopReason.TURN:
                 self._finish()
@@ -127,10 +125,6 @@ class Trainer:
 
         A network whose loss or gradient is not finite is not updated; other state of the method,
         such as running statistics, is then restored.
-
-        Raises:
-            OutOfMemory: If the step runs out of memory.
-            Diverged: If a weight is not finite afterwards; the average does not follow.
         """
         with self._memory_errors(), network_precision(self.precision):
             self.statistics.remember()
@@ -178,7 +172,7 @@ class Trainer:
             check_weights(self.state, self.processes, self.state.step + 1)
 
     def next_batch(self) -> Batch:
-        """Return this process's examples of the next step; if they cannot be read, save and raise."""
+        """Return this process's examples; if they cannot be read, save and raise."""
         batch = None
         words = None
         number = self.state.step // self.method.reuse
@@ -240,7 +234,9 @@ class Trainer:
             observers = self._standard_observers(watcher)
         observers = [*observers, self.threads]
         self.journal = Journal(self.folder / "metrics.jsonl", observers, writes)
-        self.callbacks = Callbacks(observers, self.journal, watcher, self.processes, self.spent)
+        self.callbacks = Callbacks(
+            observers, self.journal, watcher, self.clock, self.processes, self.spent
+        )
         if content is not None:
             read_parts(self.folder, content, self.method, self.device)
         self.sampler = sampler_of(
@@ -461,12 +457,7 @@ class Trainer:
         self.close()
 
     def close(self, status: str | None = None) -> None:
-        """Release the folder without saving; `advance` takes it again.
-
-        Args:
-            status: Status for trackers: "finished", "stopped" or "failed"; None to choose by
-                `done`.
-        """
+        """Release the folder without saving, with a status for trackers."""
         self.checkpointer.close(self.progress.say)
         self.callbacks.close(status or ("finished" if self.done else "stopped"))
         self.holding.close()
@@ -514,11 +505,14 @@ def trained(trainer: Trainer) -> Run:
     finally:
         trainer.progress.close()
     if got:
-        how = "read the finished run with pf.load" if trainer.done else "resume with pf.resume"
-        data = "" if trainer.done or getattr(trainer.data, "origin", None) else ", data=data"
-        raise KeyboardInterrupt(
-            f"saved at step {trainer.clock.step:,}; {how}({str(trainer.folder)!r}{data})"
-        )
+        argument = repr(str(trainer.folder))
+        if trainer.done:
+            how = f"read the finished run with pf.load({argument})"
+        elif getattr(trainer.data, "origin", None):
+            how = f"resume with pf.resume({argument})"
+        else:
+            how = f"resume with pf.resume({argument}, data=data)"
+        raise KeyboardInterrupt(f"saved at step {trainer.clock.step:,}; {how}")
     return finished(trainer)
 
 
@@ -537,6 +531,15 @@ def salvaged(trainer: Trainer, error: Diverged) -> Run:
     trainer.close()
     stored = load(pick(trainer.folder, None), trainer.device)
     restore(trainer.average.method, stored.weights(), stored.folder)
-    warning = f"its training broke off, so it is evaluated with the weights of step {stored.state['step']:,}. {error}"
-    how = stored.state, weights_of(stored.folder), (warning,)
-    return Run(trainer.folder, trainer.content, trainer.average.method, *how)
+    warning = (
+        "its training broke off, so it is evaluated with the weights of step "
+        f"{stored.state['step']:,}. {error}"
+    )
+    return Run(
+        trainer.folder,
+        trainer.content,
+        trainer.average.method,
+        stored.state,
+        weights_of(stored.folder),
+        (warning,),
+    )

@@ -12,39 +12,27 @@ from typing import Any, NamedTuple
 from pushforward.training.runs.log import players_in
 
 SLACK = 1e-9  # rounding: less below a threshold is not below it
-# steps over which means and medians are taken, and between two looks at them
-WINDOW = 500
-LOOKS = 50
+WINDOW = 500  # steps over which means and medians are taken
+LOOKS = 50  # steps between two looks at them
+# a model has collapsed below HELD of its best coverage or number of modes, if it has held that
+# fraction of the modes, or COVERED of the data, for HOLDING steps
 HELD = 0.75
 COVERED = 0.4
 HOLDING = 200
-"""A model has collapsed below this fraction of its best, if it has held that fraction of modes or
-coverage that many steps."""
 CHANCE = 0.55  # accuracy up to which a critic has learned nothing
-# mean accuracy from which the critic wins, and below which it does so no more
-RIGHT = 0.99
-WRONG_AGAIN = 0.98
-# logit gap that is large even where it does not rise, and the one above which a training diverges
-WIDE = 20.0
-GAP = 1e4
-IMPROVED = 0.95
-"""A Fréchet distance counts as better below this fraction of the best one before; coverage, above
-the best one divided by it."""
-SILENT = 0.1
-HELD_DOWN = 0.5
-UNUSED = 0.02
-"""Fractions of latent units up to which a posterior has collapsed or is over-regularised; fraction
-of codes that are unused."""
-APART = 0.3
-"""Disagreement from which a map is inconsistent: sound maps have .08 to .21, a velocity mistaken
-for a map .42."""
-TIMES_DIAGONAL = 3.0
-"""Off-diagonal loss divided by the loss at equal times, from which it is too large; sound runs
-(exact derivatives) reach 1.6."""
+RIGHT = 0.99  # mean accuracy from which the critic wins
+WRONG_AGAIN = 0.98  # mean accuracy below which the critic no longer wins
+WIDE = 20.0  # logit gap that is large even where it does not rise
+GAP = 1e4  # logit gap above which a training run diverges
+IMPROVED = 0.95  # a Fréchet distance or inverse coverage below this fraction of the best is better
+SILENT = 0.1  # fraction of active latent units up to which a posterior has collapsed
+HELD_DOWN = 0.5  # fraction of active latent units below which beta > 1 is too large
+UNUSED = 0.02  # fraction of codebook entries in use up to which the codebook is hardly used
+APART = 0.3  # disagreement of inconsistent maps; sound maps have .08 to .21
+TIMES_DIAGONAL = 3.0  # off-diagonal loss / loss at equal times; sound runs reach 1.6
+# target size / velocity size of targets that have diverged or vanished; sound runs: .1 to 1.4
 LARGE = 3.0
 SMALL = 0.1
-"""Target size divided by velocity size, beyond which targets have diverged or vanished; sound runs
-have .1 to 1.4."""
 UNSKIPPED = 100  # steps without a skipped one after which that alarm is over
 
 Health = Mapping[
@@ -55,16 +43,15 @@ Past = dict[str, Any]  # what a rule remembers of earlier rows
 
 @dataclass(frozen=True)
 class Alarm:
-    """Alarm at the step at which it begins or ends.
+    """Beginning or end (``over``) of an alarm.
 
     Args:
         kind: Name in `RULES`.
         step: Training step.
         value: Measured value; None if not finite.
         threshold: Limit of the value.
-        sentence: Description of the alarm.
+        sentence: Description.
         advice: Suggested fix; empty at the end of an alarm.
-        over: Whether this is the end of the alarm.
     """
 
     kind: str
@@ -102,11 +89,17 @@ def _look(
 
 def _collapse(step: int, health: Health, past: Past) -> Look | None:
     modes = health.get("modes")
-    reached = health.get("coverage" if modes is None else "modes_held")
+    if modes is None:
+        reached = health.get("coverage")
+        held = COVERED
+    else:
+        reached = health.get("modes_held")
+        held = HELD * modes
     if reached is None or health.get("beta") == 0:  # a plain autoencoder learns no codes to sample
         return None
-    past["best"] = max(past.get("best", 0.0), reached)
-    if reached < (COVERED if modes is None else HELD * modes) - SLACK:
+    best = max(past.get("best", 0.0), reached)
+    past["best"] = best
+    if reached < held - SLACK:
         past.pop("since", None)
     elif step - past.setdefault("since", step) >= HOLDING:
         past["held"] = True
@@ -114,9 +107,9 @@ def _collapse(step: int, health: Health, past: Past) -> Look | None:
         said = f"covers {reached:.2f} of the data"
     else:
         said = f"reaches {reached:.0f} of {modes} modes"
-    threshold = HELD * past["best"]
+    threshold = HELD * best
     lost = "held" in past and reached < threshold - SLACK
-    sentence = f"the generator {said}, down from {past['best']:.3g}"
+    sentence = f"the generator {said}, down from {best:.3g}"
     over = f"the collapse is over: the generator {said}"
     return _look(lost, reached, threshold, sentence, _against_collapse(health), over)
 
@@ -127,7 +120,9 @@ def _against_collapse(health: Health) -> str:
     accuracy = health.get("critic_accuracy")
     if accuracy is not None and accuracy <= CHANCE:
         return f"the critic is at chance ({accuracy:.0%} correct): lower gamma"
-    return f"{'set penalty to r1+r2' if health.get('penalty') == 0 else 'raise gamma'}, or set pack to 2"
+    if health.get("penalty") == 0:
+        return "set penalty to r1+r2, or set pack to 2"
+    return "raise gamma, or set pack to 2"
 
 
 def _missing(step: int, health: Health, past: Past) -> Look | None:
@@ -135,7 +130,8 @@ def _missing(step: int, health: Health, past: Past) -> Look | None:
     held = health.get("modes_held")
     if modes is None or held is None:
         return None
-    best = past["best"] = max(past.get("best", 0), held)
+    best = max(past.get("best", 0), held)
+    past["best"] = best
     if "logit_gap" in health:
         advice = _against_collapse(health)
     else:
@@ -148,35 +144,32 @@ def _missing(step: int, health: Health, past: Past) -> Look | None:
 def _critic(step: int, health: Health, past: Past) -> Look | None:
     rows = past.setdefault("rows", deque())
     samples = past.setdefault("samples", deque())
-    for kept, names in (
-        (rows, ("critic_accuracy", "logit_gap")),
-        (samples, ("frechet", "coverage")),
-    ):
-        if (values := _known(health, *names)) is not None:
-            kept.append((step, *values))
-    if rows:
-        past.setdefault("first", rows[0][0])
+    values = _known(health, "critic_accuracy", "logit_gap")
+    if values is not None:
+        rows.append((step, *values))
+        past.setdefault("first", step)
+    values = _known(health, "frechet", "coverage")
+    if values is not None:
+        samples.append((step, *values))
     while rows and rows[0][0] <= step - WINDOW:
         rows.popleft()
     while samples and samples[0][0] <= step - WINDOW:
         _, distance, coverage = samples.popleft()
         least, most = past.get("before", (math.inf, 0.0))
-        past["before"] = min(least, distance), max(most, coverage)
+        past["before"] = (min(least, distance), max(most, coverage))
     if step % LOOKS or not rows or step - past["first"] + 1 < WINDOW:
         return None
     accuracy = statistics.fmean(right for _, right, _ in rows)
-    half = len(rows) // 2
-    first, second = (
-        statistics.fmean(gap for _, _, gap in part)
-        for part in ([*rows][:half] or rows, [*rows][half:])
+    gaps = [gap for _, _, gap in rows]
+    half = len(gaps) // 2
+    first = statistics.fmean(gaps[:half] or gaps)
+    second = statistics.fmean(gaps[half:])
+    said = (
+        f"over {WINDOW} steps the critic ranked {accuracy:.1%} of the examples correctly, and the "
+        f"logit gap went to {second:.3g}"
     )
-    said = f"over {WINDOW} steps the critic ranked {accuracy:.1%} of the examples correctly, and the logit gap went to {second:.3g}"
-    improved = bool(samples)
-    if before := past.get("before"):
-        distance = min((value for _, value, _ in samples), default=math.inf)
-        coverage = max((value for _, _, value in samples), default=0.0)
-        improved = distance < IMPROVED * before[0] or IMPROVED * coverage > before[1]
-    if improved or accuracy < (WRONG_AGAIN if past.get("wins") else RIGHT) - SLACK:
+    least = WRONG_AGAIN if past.get("wins") else RIGHT
+    if _improved(samples, past.get("before")) or accuracy < least - SLACK:
         past["wins"] = False
         return Look(None, accuracy, WRONG_AGAIN, f"the critic no longer wins: {said}")
     past["wins"] = past.get("wins") or second > first or second >= WIDE
@@ -187,19 +180,28 @@ def _critic(step: int, health: Health, past: Past) -> Look | None:
     return None
 
 
+def _improved(samples: Iterable[tuple[int, float, float]], before: Any) -> bool:
+    if before is None:
+        return bool(samples)
+    distance = min((distance for _, distance, _ in samples), default=math.inf)
+    coverage = max((coverage for _, _, coverage in samples), default=0.0)
+    return distance < IMPROVED * before[0] or IMPROVED * coverage > before[1]
+
+
 def _divergence(step: int, health: Health, past: Past) -> Look | None:
     if "logit_gap" not in health:
         return None
     gap = health["logit_gap"]
-    away = gap is None or abs(gap) > GAP
-    said = f"the logit gap is {'not finite' if gap is None else f'{gap:.3g}'}"
-    return Look(
-        "away" if away else None,
-        gap,
-        GAP,
-        f"{said}, after steps above {GAP:,.0f}",
-        "raise gamma, or lower lr",
-    )
+    away = None
+    if gap is None:
+        said = "the logit gap is not finite"
+        away = "away"
+    else:
+        said = f"the logit gap is {gap:.3g}"
+        if abs(gap) > GAP:
+            away = "away"
+    sentence = f"{said}, after steps above {GAP:,.0f}"
+    return Look(away, gap, GAP, sentence, "raise gamma, or lower lr")
 
 
 def _units(health: Health) -> tuple[float, float, float | None, str] | None:
@@ -219,7 +221,9 @@ def _posterior(step: int, health: Health, past: Past) -> Look | None:
     elif beta == 0:
         advice = "lower lr: nothing regularises the latent, so the encoder itself has died"
     else:
-        advice = f"{'lower beta, or ' if beta > 1 else ''}set warmup to 0.3 (for a vae also free_bits to 0.1), or weaken the decoder"
+        advice = "set warmup to 0.3 (for a vae also free_bits to 0.1), or weaken the decoder"
+        if beta > 1:
+            advice = f"lower beta, or {advice}"
     sentence = f"the posterior has collapsed: {said}, so the decoder ignores the latent"
     silent = active <= SILENT * units + SLACK
     return _look(
@@ -231,16 +235,11 @@ def _regularised(step: int, health: Health, past: Past) -> Look | None:
     if (code := _units(health)) is None:
         return None
     active, units, beta, said = code
-    down = beta is not None and beta > 1 and SILENT * units + SLACK < active < HELD_DOWN * units
+    threshold = HELD_DOWN * units
+    down = beta is not None and beta > 1 and SILENT * units + SLACK < active < threshold
     sentence = f"the latent is over-regularised: at beta {beta or 0:g}, {said}"
-    return _look(
-        down,
-        active,
-        HELD_DOWN * units,
-        sentence,
-        "lower beta towards 1",
-        f"the latent is used again: {said}",
-    )
+    over = f"the latent is used again: {said}"
+    return _look(down, active, threshold, sentence, "lower beta towards 1", over)
 
 
 def _book(step: int, health: Health, past: Past) -> Look | None:
@@ -259,7 +258,10 @@ def _disagreement(step: int, health: Health, past: Past) -> Look | None:
     apart = health.get("disagreement")
     if apart is None:
         return None
-    said = f"one jump and two jumps from the same noise differ by {apart:.2f} standard deviations of the samples"
+    said = (
+        f"one jump and two jumps from the same noise differ by {apart:.2f} standard deviations of "
+        "the samples"
+    )
     advice = "sample it in more calls, or distil a flow instead"
     sentence = f"the map is inconsistent: {said}"
     over = f"the map is consistent again: {said}"
@@ -276,46 +278,33 @@ def _off_diagonal(step: int, health: Health, past: Past) -> Look | None:
         rows.popleft()
     if step % LOOKS or step - past["first"] + 1 < WINDOW:
         return None
-    equal, apart = (statistics.median(row[at] for row in rows) for at in (1, 2))
+    equal = statistics.median(row[1] for row in rows)
+    apart = statistics.median(row[2] for row in rows)
     ratio = apart / max(equal, 1e-12)
-    said = f"over {WINDOW} steps the raw loss between two different times is {ratio:.2g} times the loss at equal times"
-    chases = not ratio < TIMES_DIAGONAL
-    return _look(
-        chases,
-        ratio,
-        TIMES_DIAGONAL,
-        f"the map chases its own targets: {said}",
-        "lower lr, or raise diagonal",
-        said,
+    said = (
+        f"over {WINDOW} steps the raw loss between two different times is {ratio:.2g} times the "
+        "loss at equal times"
     )
+    chases = not ratio < TIMES_DIAGONAL
+    sentence = f"the map chases its own targets: {said}"
+    return _look(chases, ratio, TIMES_DIAGONAL, sentence, "lower lr, or raise diagonal", said)
 
 
 def _targets(step: int, health: Health, past: Past) -> Look | None:
-    sizes = [
-        value
-        for name, value in health.items()
-        if name.startswith("target_size_") and value is not None
-    ]
+    sizes = []
+    for name, value in health.items():
+        if name.startswith("target_size_") and value is not None:
+            sizes.append(value)
     if not sizes:
         return None
     most = max(sizes)
     said = f"targets are {most:.2g} times as large as velocities"
     if most > LARGE:
-        return Look(
-            "large",
-            most,
-            LARGE,
-            f"targets diverge: {said}",
-            "lower lr, or leave exact derivatives out",
-        )
+        advice = "lower lr, or leave exact derivatives out"
+        return Look("large", most, LARGE, f"targets diverge: {said}", advice)
     if most < SMALL:
-        return Look(
-            "small",
-            most,
-            SMALL,
-            f"the network has died: {said} at all times",
-            "start again with a lower lr",
-        )
+        sentence = f"the network has died: {said} at all times"
+        return Look("small", most, SMALL, sentence, "start again with a lower lr")
     return Look(None, most, LARGE, f"targets are of normal size again: {said}")
 
 
@@ -335,15 +324,15 @@ def _skipped(step: int, health: Health, past: Past) -> Look | None:
 
 
 def _variety(step: int, health: Health, past: Past) -> Look | None:
-    ratios = {name: health.get(f"{name}_ratio") for name in ("coverage", "recall")}
-    known = {
-        name: (ratio, health[f"{name}_limit"])
-        for name, ratio in ratios.items()
-        if ratio is not None
-    }
+    known = []
+    for name in ("coverage", "recall"):
+        ratio = health.get(f"{name}_ratio")
+        if ratio is not None:
+            limit = health[f"{name}_limit"]
+            known.append((ratio - limit, name, ratio, limit))
     if not known:
         return None
-    name, (ratio, limit) = min(known.items(), key=lambda item: item[1][0] - item[1][1])
+    _, name, ratio, limit = min(known)
     if ratio >= limit - SLACK:
         past["passed"] = step
         return Look(None, ratio, limit, f"{name} is {ratio:.3f} of its initial value")
@@ -352,8 +341,14 @@ def _variety(step: int, health: Health, past: Past) -> Look | None:
         weights = f"the weights of step {passed:,}"
     else:
         weights = "the initial weights, so nothing was gained"
-    said = f"{name} has fallen to {ratio:.3f} of its initial value, below the limit of {limit:.3f}; training ends with {weights}"
-    advice = "to go further, run finish on the same map again with a larger anchor or a lower learning rate"
+    said = (
+        f"{name} has fallen to {ratio:.3f} of its initial value, below the limit of {limit:.3f}; "
+        f"training ends with {weights}"
+    )
+    advice = (
+        "to go further, run finish on the same map again with a larger anchor or a lower learning "
+        "rate"
+    )
     return Look("lost", ratio, limit, said, advice)
 
 
@@ -378,8 +373,7 @@ RULES: dict[str, tuple[Callable[[int, Health, Past], Look | None], int]] = {
     "variety": (_variety, 0),
     "divergence": (_divergence, 49),
 }
-"""The faults that are watched for: how to examine a row, and for how many steps a fault must
-persist to raise an alarm."""
+"""Rules by kind of alarm, and for how many steps a fault must persist to raise it."""
 
 
 class Watch:
@@ -406,27 +400,22 @@ class Watch:
     def read(self, row: Mapping[str, Any]) -> list[Alarm]:
         step = row["step"]
         health = row.get("health") or {}
-        news = []
-        for kind, (rule, lasting) in RULES.items() if health else ():
+        news: list[Alarm] = []
+        if not health:
+            return news
+        for kind, (rule, lasting) in RULES.items():
             look = rule(step, health, self._past[kind])
             if look is None:
                 continue
             if kind not in self._wrong or self._wrong[kind][0] != look.wrong:
-                self._wrong[kind] = look.wrong, step
+                self._wrong[kind] = (look.wrong, step)
             over = look.wrong is None or step - self._wrong[kind][1] < lasting
             if kind == "variety" and not over:
                 self.ended = look.sentence
             if over == (kind in self._standing):
+                advice = "" if over else look.advice
                 news.append(
-                    Alarm(
-                        kind,
-                        step,
-                        look.value,
-                        look.threshold,
-                        look.sentence,
-                        "" if over else look.advice,
-                        over,
-                    )
+                    Alarm(kind, step, look.value, look.threshold, look.sentence, advice, over)
                 )
                 self._standing ^= {kind}
         return news

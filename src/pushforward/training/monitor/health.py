@@ -56,7 +56,7 @@ def in_words(health: Mapping[str, Any]) -> str:
 
 @contextlib.contextmanager
 def as_sampled(method: Method) -> Iterator[None]:
-    """Context with a method in sampling mode; modules and torch's generator are restored afterwards."""
+    """Context with a method in sampling mode, which restores modules and torch's generator."""
     modes = [(module, module.training) for module in method.modules()]
     devices = sorted({p.device.index or 0 for p in method.parameters() if p.device.type == "cuda"})
     with torch.random.fork_rng(devices=devices), torch.no_grad():
@@ -71,17 +71,13 @@ def as_sampled(method: Method) -> Iterator[None]:
 
 
 class Reference:
-    """Fixed training examples with which samples are compared.
-
-    Args:
-        data: Training data.
-        most: Maximum number of examples to compare.
-    """
+    """Fixed training examples with which samples are compared."""
 
     def __init__(self, data: Dataset, most: int = SAMPLES) -> None:
         truth = data.truth
         train = data.train
-        self.space, self.count = data.space, min(most, len(train))
+        self.space = data.space
+        self.count = min(most, len(train))
         self.truth: Centred | None = None
         if isinstance(truth, Centred) and len(truth.centres) > 0 and truth.std > 0:
             self.truth = truth
@@ -109,33 +105,29 @@ class Reference:
             }
         samples = self._projected(x)
         if self.count > NEIGHBOURS:
-            measures["coverage"] = float(
-                (_distances(self._real, samples).amin(1) < self._reach).double().mean()
-            )
+            near = _distances(self._real, samples).amin(1) < self._reach
+            measures["coverage"] = float(near.double().mean())
         return {**measures, "frechet": frechet_distance(samples, self._real)}
 
     def recall(self, x: Tensor) -> dict[str, float]:
-        """Compute ``recall``, the fraction of examples among samples (`pushforward.metrics.manifold.prdc`); data units."""
+        """Compute ``recall`` (`pushforward.metrics.manifold.prdc`) of samples in data units."""
         samples = self._projected(x)
         if min(self.count, len(samples)) <= NEIGHBOURS:
             return {}
         reach = _distances(samples, samples).kthvalue(NEIGHBOURS + 1, dim=1).values
-        return {"recall": float((_distances(self._real, samples) < reach).any(1).double().mean())}
+        near = (_distances(self._real, samples) < reach).any(1)
+        return {"recall": float(near.double().mean())}
 
     def _projected(self, x: Tensor) -> np.ndarray:
         return (self.space.to_model(x).flatten(1).double().numpy() - self._centre) @ self._axes
 
 
 class FixedNoise(Observer):
-    """Observer that compares samples from fixed noise with training examples.
-
-    Args:
-        data: Training data.
-        batch: Batch size of training, which determines the measurement interval.
-    """
+    """Observer that compares samples from fixed noise with training examples."""
 
     def __init__(self, data: Dataset, batch: int) -> None:
-        self.data, self.every = data, interval(batch)
+        self.data = data
+        self.every = interval(batch)
         self._cheap: bool | None = None
 
     def due(self, moment: Moment) -> bool:
@@ -196,18 +188,16 @@ def principal(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         scale = np.sqrt(np.clip(values[leading], 1e-12 * max(values[-1], 1e-300), None))
         axes = (x - centre).T @ (vectors[:, leading] / scale)
     total = float(((x - centre) @ axes).var(0).sum())
-    return centre, axes / math.sqrt(total) if total > 0 else axes
+    if total > 0:
+        axes = axes / math.sqrt(total)
+    return centre, axes
 
 
 CHANCE = 2.0  # standard errors up to which a fall is laid to chance
 
 
 class Variety(Observer):
-    """Observer of diversity at fixed points of training, for methods with a guard.
-
-    Args:
-        data: Training data.
-    """
+    """Observer of diversity at fixed points of training, for methods with a guard."""
 
     decides = True
 
@@ -219,16 +209,15 @@ class Variety(Observer):
         guard = moment.method.guard
         if guard is None or self._count(guard) <= NEIGHBOURS:
             return False
-        before, now = (
-            int(guard.checks * share + 1e-9) for share in (moment.before, moment.progress)
-        )
+        before = int(guard.checks * moment.before + 1e-9)
+        now = int(guard.checks * moment.progress + 1e-9)
         return now > before
 
     def look(self, moment: Moment) -> Mapping[str, float]:
         """Measure coverage and recall relative to the reference, and the limits that end training.
 
-        A limit is lower if few examples are compared: two standard errors below 1. Samples that are not
-        finite have coverage and recall 0.
+        A limit is lower if few examples are compared: two standard errors below 1. Samples that
+        are not finite have coverage and recall 0.
         """
         guard = moment.method.guard
         assert guard is not None
@@ -244,11 +233,10 @@ class Variety(Observer):
             after = now[name]
             if not before.any():
                 continue  # no share of nothing can be lost
+            start = float(before.mean())
             error = math.sqrt(float((before != after).sum())) / len(before)
-            measures[f"{name}_ratio"] = float(after.mean()) / float(before.mean())
-            measures[f"{name}_limit"] = max(
-                0.0, min(least, 1 - CHANCE * error / float(before.mean()))
-            )
+            measures[f"{name}_ratio"] = float(after.mean()) / start
+            measures[f"{name}_limit"] = max(0.0, min(least, 1 - CHANCE * error / start))
         return measures
 
     def _prepare(self, guard: Guard, reference: Transport) -> None:
@@ -265,7 +253,8 @@ class Variety(Observer):
 
     def _reached(self, transport: Transport) -> dict[str, np.ndarray]:
         if len(self._real) <= NEIGHBOURS:
-            return {name: np.zeros(len(self._real), dtype=bool) for name in ("coverage", "recall")}
+            nothing = np.zeros(len(self._real), dtype=bool)
+            return {"coverage": nothing, "recall": nothing}
         with as_drawn(), torch.no_grad():
             x = finite(sampled(transport, *self._noise))
         examples = self.data.space.to_model(x).flatten(1).double().numpy()
@@ -285,7 +274,7 @@ TARGETS = 128  # examples on which targets are measured at each of those times
 
 @runtime_checkable
 class HasTargets(Protocol):
-    """A method of maps between two times (`pushforward.methods.flow_map.Mapping`); ``couple`` is how data meets noise."""
+    """Method of maps between two times (`pushforward.methods.flow_map.Mapping`)."""
 
     couple: Coupling
 
@@ -296,15 +285,11 @@ class HasTargets(Protocol):
 
 
 class Jumps(Observer):
-    """Observer of maps between two times: samples in 1, 2 and 4 calls, and target sizes.
-
-    Args:
-        data: Training data.
-        batch: Batch size of training, which determines the measurement interval.
-    """
+    """Observer of maps between two times: samples in 1, 2 and 4 calls, and target sizes."""
 
     def __init__(self, data: Dataset, batch: int) -> None:
-        self.data, self.every = data, interval(batch)
+        self.data = data
+        self.every = interval(batch)
         self._jumps: bool | None = None
         self._best: Best | None = None
 
@@ -348,24 +333,24 @@ class Jumps(Observer):
         """Measure a method's samples in these numbers of calls."""
         self._prepare(method)
         samples = {count: self._samples(method, count) for count in counts}
-        by_count = {
-            count: scores for count, x in samples.items() if (scores := self.reference.measures(x))
-        }
+        by_count = {}
+        for count, x in samples.items():
+            scores = self.reference.measures(x)
+            if scores:
+                by_count[count] = scores
         if 1 not in by_count:
             return {}
         measures = self.reference.recall(samples[1])
         if "coverage" in by_count[1]:
             measures["coverage_1"] = by_count[1]["coverage"]
         if max(COUNTS) in by_count:
-            if "critic" in method.players:
-                best = 1
-            else:
+            best = 1
+            if "critic" not in method.players:
                 best = min(by_count, key=lambda count: by_count[count]["frechet"])
             measures |= by_count[best]
-        measures |= {
-            "frechet" if count == 1 else f"frechet_{count}": of["frechet"]
-            for count, of in by_count.items()
-        }
+        for count, scores in by_count.items():
+            name = "frechet" if count == 1 else f"frechet_{count}"
+            measures[name] = scores["frechet"]
         if 2 in by_count and not self._fresh:
             measures["disagreement"] = disagreement(samples[1], samples[2])
         return measures
@@ -397,18 +382,19 @@ class Jumps(Observer):
                 t = torch.full_like(s, at)
                 x_t = (1 - at) * x + at * z
                 now = Now(draws.stream(name), 0, moment.progress)
-                size, velocity = (
-                    float(method.target((x_t, t, until), z - x, condition, now).square().mean())
-                    for until in (s * t, t)
-                )
-                yield f"target_size_{name}", (size / velocity) ** 0.5 if velocity > 0 else math.nan
+                target = method.target((x_t, t, s * t), z - x, condition, now)
+                velocity = method.target((x_t, t, t), z - x, condition, now)
+                size = float(velocity.square().mean())
+                ratio = math.nan
+                if size > 0:
+                    ratio = (float(target.square().mean()) / size) ** 0.5
+                yield f"target_size_{name}", ratio
 
 
 def disagreement(once: Tensor, twice: Tensor) -> float:
     """Compute the RMS difference of two sets of samples in standard deviations."""
-    spread = float(
-        torch.stack([(x - x.mean(0)).double().square().mean() for x in (once, twice)]).mean()
-    )
+    variances = [(x - x.mean(0)).double().square().mean() for x in (once, twice)]
+    spread = float(torch.stack(variances).mean())
     if spread > 0:
         return float((once - twice).double().square().mean() / spread) ** 0.5
     return math.nan

@@ -45,16 +45,14 @@ def landscape(method: Method, data: Dataset) -> dict[str, np.ndarray]:
     margin = MARGIN * np.where(high > low, high - low, 1.0)
     low = low - margin
     high = high + margin
-    xs, ys = (np.linspace(a, b, SIDE) for a, b in zip(low, high, strict=True))
-    points = torch.from_numpy(
-        np.stack(np.meshgrid(xs, ys), axis=-1).reshape(-1, 2).astype(np.float32)
-    )
+    xs = np.linspace(low[0], high[0], SIDE)
+    ys = np.linspace(low[1], high[1], SIDE)
+    grid = np.stack(np.meshgrid(xs, ys), axis=-1).reshape(-1, 2).astype(np.float32)
     with as_sampled(method):
         transport = method.transport()
-        x = method.space.to_model(points).to(transport.device)
-        scores = torch.stack(
-            [method.scores(x, condition) for condition in _asked(method.space, x)]
-        ).amax(0)
+        x = method.space.to_model(torch.from_numpy(grid)).to(transport.device)
+        asked = [method.scores(x, condition) for condition in _asked(method.space, x)]
+        scores = torch.stack(asked).amax(0)
         with as_drawn():
             raw = transport.sample(min(SAMPLES, len(data.train)), seed=0)
     return {
@@ -67,23 +65,25 @@ def landscape(method: Method, data: Dataset) -> dict[str, np.ndarray]:
 def _asked(space: Space, x: Tensor) -> list[Condition]:
     if not space.conditions:
         return [None]
-    count = min(CLASSES, len(space.classes)) if list(space.conditions) == ["label"] else CLASSES
-    labels = {"label": torch.arange(count) % len(space.classes)} if space.label else {}
+    count = CLASSES
+    if list(space.conditions) == ["label"]:
+        count = min(CLASSES, len(space.classes))
+    labels = {}
+    if space.label:
+        labels["label"] = torch.arange(count) % len(space.classes)
     values = Request(space.conditions).values(count, labels, 0) or {}
-    return [
-        {name: v[i].expand(len(x), *v.shape[1:]).to(x.device) for name, v in values.items()}
-        for i in range(count)
-    ]
+    conditions: list[Condition] = []
+    for i in range(count):
+        condition = {}
+        for name, value in values.items():
+            condition[name] = value[i].expand(len(x), *value.shape[1:]).to(x.device)
+        conditions.append(condition)
+    return conditions
 
 
-PICTURES = (
-    0.02,
-    0.1,
-    0.3,
-    0.6,
-    1.0,
-)  # shares of the budget at which fixed-noise samples are written
-DRAWN = {False: 36, True: 1000}  # fixed-noise samples that are written, by whether they are points
+# fractions of the budget at which samples from fixed noise are written
+PICTURES = (0.02, 0.1, 0.3, 0.6, 1.0)
+DRAWN = {False: 36, True: 1000}  # number of these samples, by whether they are points
 
 
 def drawn_at(moment: Moment) -> bool:
@@ -92,15 +92,12 @@ def drawn_at(moment: Moment) -> bool:
 
 
 class Alarms(Observer):
-    """Observer that reports alarms, and ends training if variety is lost.
-
-    Args:
-        folder: Run folder.
-        progress: Watcher that receives the alarms.
-    """
+    """Observer that reports alarms, and ends training if variety is lost."""
 
     def __init__(self, folder: Path, progress: Watcher) -> None:
-        self.folder, self.progress, self.watch = folder, progress, Watch()
+        self.folder = folder
+        self.progress = progress
+        self.watch = Watch()
         self._skipped = 0
         self._words = ""
         self._logged = ""
@@ -135,8 +132,10 @@ class Alarms(Observer):
         words = in_words(row.get("health", {}))
         if words or skipped:
             self._words = words or self._words
-            count = f"{self._skipped} skipped" if self._skipped else ""
-            self.progress.measured(self.folder.name, "  ".join(filter(None, (self._words, count))))
+            said = self._words
+            if self._skipped:
+                said = f"{said}  {self._skipped} skipped".strip()
+            self.progress.measured(self.folder.name, said)
         if news:
             return {"alarm": [asdict(alarm) for alarm in news]}
         return {}
@@ -148,11 +147,7 @@ class Alarms(Observer):
 
 
 class Pictures(Observer):
-    """Observer that writes samples of the average from fixed noise, and a critic's landscape.
-
-    Args:
-        progress: Receives that report.
-    """
+    """Observer that writes samples from fixed noise, and a critic's landscape."""
 
     late = True
 
@@ -163,41 +158,46 @@ class Pictures(Observer):
         return drawn_at(moment)
 
     def look(self, moment: Moment) -> Mapping[str, Any]:
-        from pushforward.pictures import grid_picture, legible, scatter_picture
-
-        data = moment.data
-        folder = moment.folder / "samples"
+        space = moment.data.space
         try:
             with as_drawn():
-                x = moment.average.transport().sample(DRAWN[data.space.as_points], seed=0)
-            arrays: dict[str, Any] = {"x": data.space.quantise(x), **landscape(moment.method, data)}
+                x = moment.average.transport().sample(DRAWN[space.as_points], seed=0)
+            arrays: dict[str, Any] = {"x": space.quantise(x)}
+            arrays |= landscape(moment.method, moment.data)
         except Diverged as error:
-            said = (
-                f"{moment.folder.name}: step {moment.step:,}: no samples were written: "
-                f"{error.what}, although all weights "
-                "are finite. Training continues. If later samples are not finite either, train "
-                "with a lower lr, or in "
-                "float32."
-            )
-            if moment.writes and isinstance(self.progress, Silent):
-                warn(said, stacklevel=2)
-            elif moment.writes:
-                self.progress.say(f"warning: {said}")
+            self._report(moment, error)
             return {}
         if moment.writes:
+            folder = moment.folder / "samples"
             name = step_name(moment.step)
             with disk(folder):
                 folder.mkdir(exist_ok=True)
                 np.savez_compressed(folder / f"{name}.npz", **arrays)
-                if not data.space.as_points:
-                    images = data.space.drawing(arrays["x"])
-                    grid_picture(images, scale=legible(images)).save(folder / f"{name}.png")
-                elif data.space.shape == (2,):
-                    real = data.held_out.data_units(
-                        permutation(len(data.held_out), 0)[: len(x)]
-                    ).numpy()
-                    scatter_picture(x.numpy(), real, ticks=True).save(folder / f"{name}.png")
+                _draw(folder / f"{name}.png", moment.data, x, arrays["x"])
         return {}
+
+    def _report(self, moment: Moment, error: Diverged) -> None:
+        said = (
+            f"{moment.folder.name}: step {moment.step:,}: no samples were written: {error.what}, "
+            "although all weights are finite. Training continues. If later samples are not finite "
+            "either, train with a lower lr, or in float32."
+        )
+        if moment.writes and isinstance(self.progress, Silent):
+            warn(said, stacklevel=2)
+        elif moment.writes:
+            self.progress.say(f"warning: {said}")
+
+
+def _draw(path: Path, data: Dataset, x: Tensor, quantised: np.ndarray) -> None:
+    from pushforward.pictures import grid_picture, legible, scatter_picture
+
+    if not data.space.as_points:
+        images = data.space.drawing(quantised)
+        grid_picture(images, scale=legible(images)).save(path)
+    elif data.space.shape == (2,):
+        rows = permutation(len(data.held_out), 0)[: len(x)]
+        real = data.held_out.data_units(rows).numpy()
+        scatter_picture(x.numpy(), real, ticks=True).save(path)
 
 
 FILE = "trackers.json"  # the identities of a run's trackers, in its folder
@@ -212,13 +212,7 @@ class _Follower:
 
 
 class Tracked(Observer):
-    """Observer that passes the log and pictures to trackers, each step once.
-
-    Args:
-        folder: Run folder.
-        trackers: The trackers.
-        rates: Current learning rates, by network.
-    """
+    """Observer that passes the log and pictures to trackers, each step once."""
 
     late = True
 
@@ -231,10 +225,11 @@ class Tracked(Observer):
         self.rates = rates
         known = _known(folder)
         logged = log.last_step(folder / "metrics.jsonl")
-        names = [(tracker, tracker.name) for tracker in trackers]
-        self._followers = [
-            _Follower(each, known.get(name), logged if name in known else 0) for each, name in names
-        ]
+        self._followers = []
+        for tracker in trackers:
+            identity = known.get(tracker.name)
+            start = 0 if identity is None else logged
+            self._followers.append(_Follower(tracker, identity, start))
         self._held: list[Mapping[str, Any]] = []
         self._rates: dict[int, Mapping[str, float]] = {}
         self._before: tuple[float, float] | None = None
@@ -275,26 +270,26 @@ class Tracked(Observer):
                     follower.logged = step
 
     def _numbers(self, row: Mapping[str, Any]) -> dict[str, float]:
-        rates = self._rates.pop(row["step"], {})
-        losses = row["loss"]
-        health = row.get("health", {})
-        parts: dict[str, Mapping[str, Any]] = {"loss": losses, "lr": rates, "health": health}
-        named = {
-            f"{kind}/{name}": value for kind, part in parts.items() for name, value in part.items()
+        parts: dict[str, Mapping[str, Any]] = {
+            "loss": row["loss"],
+            "lr": self._rates.pop(row["step"], {}),
+            "health": row.get("health", {}),
         }
         samples = row.get("samples", 0)
         seconds = row.get("seconds", 0.0)
-        named |= {"progress/samples": samples, "progress/seconds": seconds}
+        named = {"progress/samples": samples, "progress/seconds": seconds}
+        for kind, part in parts.items():
+            for name, value in part.items():
+                named[f"{kind}/{name}"] = value
         if self._before is not None and seconds > self._before[1]:
-            named["progress/samples_per_second"] = (samples - self._before[0]) / (
-                seconds - self._before[1]
-            )
-        self._before = samples, seconds
-        return {
-            name: float(value)
-            for name, value in named.items()
-            if isinstance(value, (int, float)) and math.isfinite(value)
-        }
+            speed = (samples - self._before[0]) / (seconds - self._before[1])
+            named["progress/samples_per_second"] = speed
+        self._before = (samples, seconds)
+        numbers = {}
+        for name, value in named.items():
+            if isinstance(value, (int, float)) and math.isfinite(value):
+                numbers[name] = float(value)
+        return numbers
 
     def _try(self, follower: _Follower, call: Callable[[Tracker], None]) -> None:
         try:
@@ -306,29 +301,27 @@ class Tracked(Observer):
             why = f"{type(error).__name__}: {error}"
             warn(
                 f"The tracker {follower.tracker.name} failed and gets no more data from "
-                f"{self.folder}. Training "
-                f"continues, and metrics.jsonl holds every step ({why:.300}).",
+                f"{self.folder}. Training continues, and metrics.jsonl holds every step "
+                f"({why:.300}).",
                 stacklevel=2,
             )
 
     def _start(self, follower: _Follower) -> None:
-        config, facts = (read_json(self.folder / name) for name in ("spec.json", "manifest.json"))
+        config = read_json(self.folder / "spec.json")
+        facts = read_json(self.folder / "manifest.json")
         known = follower.tracker.start(self.folder, facts, config, follower.known)
         follower.started = True
         if known != follower.known:
             follower.known = known
-            content = {
-                "format_version": 1,
-                "runs": {**_known(self.folder), follower.tracker.name: known},
-            }
-            write_json(self.folder / FILE, content)
+            runs = {**_known(self.folder), follower.tracker.name: known}
+            write_json(self.folder / FILE, {"format_version": 1, "runs": runs})
 
 
 def _known(folder: Path) -> dict[str, str]:
     runs = read_object(folder / FILE).get("runs")
-    given = runs if isinstance(runs, dict) else {}
-    return {
-        name: value
-        for name, value in given.items()
-        if isinstance(value, str) and value.replace("-", "").isalnum()
-    }
+    known = {}
+    if isinstance(runs, dict):
+        for name, value in runs.items():
+            if isinstance(value, str) and value.replace("-", "").isalnum():
+                known[name] = value
+    return known

@@ -16,7 +16,7 @@ from pushforward.training.loop.callbacks import Action, CallbackRequest, Moment,
 
 FILE = "threads.json"
 ROUNDS = 5  # steps timed with each number of threads, after one that is not counted
-MARGIN = 0.9  # another number of threads is taken only where its steps take less than this share of the time
+MARGIN = 0.9  # other numbers of threads must take less than this fraction of the time
 
 
 class Threads(Observer):
@@ -27,10 +27,6 @@ class Threads(Observer):
         device: Device; thread counts are compared only on the CPU.
         writes: Whether this process writes ``threads.json``.
         alone: Whether no other process trains; otherwise nothing is compared.
-
-    Attributes:
-        numbers: Thread counts to compare, or the only one if the user has set it.
-        stages: From ``step`` on, steps use the numbers in ``threads`` in turn.
     """
 
     def __init__(
@@ -49,10 +45,12 @@ class Threads(Observer):
             self.stages = _read(self.path)
             self._written = True
         present = self._stage(step)["step"]
-        recent = {n for stage in self.stages if stage["step"] >= present for n in stage["threads"]}
-        if (len(self.numbers) == 1 and recent != set(self.numbers)) or max(recent) > self.numbers[
-            0
-        ]:
+        recent = set[int]()
+        for stage in self.stages:
+            if stage["step"] >= present:
+                recent |= set(stage["threads"])
+        chosen = len(self.numbers) == 1 and recent != set(self.numbers)
+        if chosen or max(recent) > self.numbers[0]:
             self.stages = [stage for stage in self.stages if stage["step"] < step]
             self._begin(step, self.numbers)
 
@@ -61,7 +59,9 @@ class Threads(Observer):
         return int(stage["threads"][(step - stage["step"]) % len(stage["threads"])])
 
     def requests(self, moment: Moment) -> list[CallbackRequest]:
-        if moment.elapsed is not None:
+        if moment.elapsed is None:
+            return []
+        if moment.elapsed > 0:
             self.measured(moment.step - 1, moment.elapsed)
         return [
             CallbackRequest(Action.THREADS, "measured step times", self.threads_for(moment.step))
@@ -69,17 +69,23 @@ class Threads(Observer):
 
     def threads_for(self, step: int) -> int:
         """Return the number of threads for the next step, after writing a new stage if any."""
-        last = self.stages[-1]
-        measuring = step > last["step"] and len(last["threads"]) > 1
-        if measuring and all(len(self._seconds.get(n, ())) > ROUNDS for n in last["threads"]):
+        if self._all_timed(step):
             times = {n: median(seconds[1:]) for n, seconds in self._seconds.items()}
-            present = last["threads"][0]
+            present = self.stages[-1]["threads"][0]
             best = min(times, key=times.__getitem__)
-            self._begin(step, [best if times[best] < MARGIN * times[present] else present])
+            if times[best] >= MARGIN * times[present]:
+                best = present
+            self._begin(step, [best])
         if self.writes and not self._written:
             write_json(self.path, {"format_version": 1, "stages": self.stages})
             self._written = True
         return self.at(step)
+
+    def _all_timed(self, step: int) -> bool:
+        last = self.stages[-1]
+        if step <= last["step"] or len(last["threads"]) == 1:
+            return False
+        return all(len(self._seconds.get(n, ())) > ROUNDS for n in last["threads"])
 
     def measured(self, step: int, seconds: float) -> None:
         """Note how long a step took."""
@@ -105,12 +111,12 @@ def _numbers(device: torch.device) -> list[int]:
 
 
 def _defaults() -> set[int]:
+    cores = set()
     try:
         usable = os.sched_getaffinity(0)
-        cores = {
-            Path(f"/sys/devices/system/cpu/cpu{i}/topology/thread_siblings_list").read_bytes()
-            for i in usable
-        }
+        for number in usable:
+            topology = Path(f"/sys/devices/system/cpu/cpu{number}/topology")
+            cores.add((topology / "thread_siblings_list").read_bytes())
     except (AttributeError, OSError):
         return {os.cpu_count() or 1, torch.get_num_threads()}
     return {len(usable), len(cores)}
@@ -118,10 +124,10 @@ def _defaults() -> set[int]:
 
 def _read(path: Path) -> list[dict[str, Any]]:
     try:
-        stages: list[Any] = [
-            {"step": int(each["step"]), "threads": [int(n) for n in each["threads"]]}
-            for each in read_json(path)["stages"]
-        ]
+        stages: list[dict[str, Any]] = []
+        for each in read_json(path)["stages"]:
+            threads = [int(number) for number in each["threads"]]
+            stages.append({"step": int(each["step"]), "threads": threads})
         if stages[0]["step"] != 0 or any(min(stage["threads"]) < 1 for stage in stages):
             raise ValueError("it does not list the run's thread counts")
     except (TypeError, KeyError, ValueError, IndexError) as error:

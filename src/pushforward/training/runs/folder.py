@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import itertools
 import os
 import shutil
 from collections.abc import Sequence
@@ -18,7 +17,7 @@ from pushforward.files import TEMPORARY, disk, refuse_links
 from pushforward.training.checkpoint.storage import latest
 
 LOCK = ".lock"
-_WAIT = 0.5  # seconds that a training waits for its lock: a check whether a folder is in use holds it for a moment
+_WAIT = 0.5  # seconds to wait for a lock, which a check of the folder may hold for a moment
 _READ_ONLY = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
@@ -41,8 +40,7 @@ def hold(folder: Path) -> BaseFileLock | None:
             return None
         raise CheckpointError(
             f"{folder}/{LOCK} could not be locked for training: {error.strerror or error}. If the "
-            "file belongs to another "
-            "user and no training is running there, delete it."
+            "file belongs to another user and no training is running there, delete it."
         ) from error
     return lock
 
@@ -73,12 +71,11 @@ class Holding:
 
     Args:
         folder: Run folder.
-        lock: Lock of the folder, see `hold`; None if it cannot be locked, or nothing is written.
-        content: The spec of a run that is taken up; None for a new one.
+        lock: Lock from `hold`; None if nothing is written.
+        content: Spec of a resumed run; None for a new one.
         writes: Whether anything is written to the folder.
-        made: Folders created for a new run: its own folder, if new, and parent folders, nearest
-            first.
-        replaced: Temporary location of an earlier run of this name until the new run is set up.
+        made: Folders created for a new run, nearest first.
+        replaced: Temporary location of an earlier run of this name.
     """
 
     def __init__(
@@ -119,7 +116,8 @@ class Holding:
 
     def close(self) -> None:
         if self._open:
-            self._open, self._closed_at = False, self._standing()
+            self._open = False
+            self._closed_at = self._standing()
             if self.lock is not None:
                 self.lock.release()
 
@@ -140,7 +138,8 @@ class Holding:
 
     def _standing(self) -> tuple[Path | None, int]:
         log = self.folder / "metrics.jsonl"
-        return latest(self.folder / "checkpoints"), log.stat().st_size if log.is_file() else 0
+        size = log.stat().st_size if log.is_file() else 0
+        return latest(self.folder / "checkpoints"), size
 
 
 FOLDERS = {
@@ -182,19 +181,21 @@ def free_folder(
     if wanted is not None:
         folder = Path(wanted)
         if os.path.lexists(folder) and not (folder.is_dir() and _is_unbegun(folder)):
-            run = (folder / "spec.json").is_file()
-            if run:
-                advice = f", replace the run with `overwrite=True`, or continue it: pushforward resume {folder}"
-            else:
-                advice = "."
+            advice = "."
+            if (folder / "spec.json").is_file():
+                advice = (
+                    ", replace the run with `overwrite=True`, or continue it: pushforward resume "
+                    f"{folder}"
+                )
             raise UsageError(f"{folder} already exists. Choose another `out`{advice}")
         return folder
-    stem = Path(under) / f"{Path(data).stem or 'data'}-{recipe}"
-    names = (
-        stem.with_name(f"{stem.name}-{number}") if number > 1 else stem
-        for number in itertools.count(1)
-    )
-    return next(folder for folder in names if not os.path.lexists(folder))
+    stem = f"{Path(data).stem or 'data'}-{recipe}"
+    folder = Path(under) / stem
+    number = 1
+    while os.path.lexists(folder):
+        number += 1
+        folder = Path(under) / f"{stem}-{number}"
+    return folder
 
 
 def _is_unbegun(folder: Path) -> bool:
@@ -208,11 +209,11 @@ def _is_unbegun(folder: Path) -> bool:
 
 
 def _others(folder: Path) -> list[Path]:
-    return [
-        path
-        for path in folder.iterdir()
-        if path.name not in ENTRIES and not path.name.startswith(TEMPORARY)
-    ]
+    others = []
+    for path in folder.iterdir():
+        if path.name not in ENTRIES and not path.name.startswith(TEMPORARY):
+            others.append(path)
+    return others
 
 
 def remove(folder: Path) -> None:
@@ -275,13 +276,14 @@ def runs_inside(folder: Path) -> list[Path]:
 
 def run_suggestion(folder: Path) -> str:
     """Suggest runs for a path that is not a run, in a sentence."""
-    if inside := runs_inside(folder):
-        return (
-            f" Runs in it: {', '.join(map(str, inside[:NAMED]))}{', ...' * (len(inside) > NAMED)}."
-        )
-    known = {
-        path.name: path for place in (Path("runs"), folder.parent) for path in runs_inside(place)
-    }
+    inside = runs_inside(folder)
+    if inside:
+        more = ", ..." if len(inside) > NAMED else ""
+        return f" Runs in it: {', '.join(map(str, inside[:NAMED]))}{more}."
+    known = {}
+    for place in (Path("runs"), folder.parent):
+        for path in runs_inside(place):
+            known[path.name] = path
     name = closest(folder.name, known)
     if name is None:
         return " Create a run with `pushforward train`."

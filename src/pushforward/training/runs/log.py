@@ -8,7 +8,7 @@ import json
 import math
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -95,16 +95,15 @@ def _rows(text: str) -> list[tuple[str, dict[str, Any]]]:
 
 def _is_row(row: Any) -> bool:
     alarms = row.get("alarm", [])
-    measures = (value for value in row.get("health", {}).values() if value is not None)
-    numbers = [row["step"], row.get("seconds", 0.0), *row["loss"].values(), *measures]
-    texts = [alarm[name] for alarm in alarms for name in ("kind", "sentence")]
-    known = all(isinstance(value, (int, float)) and abs(value) < LARGEST for value in numbers)
-    known = (
-        known
-        and all(isinstance(text, str) for text in texts)
-        and all("over" in alarm for alarm in alarms)
-    )
-    return known and type(row["step"]) is int and row["step"] >= 0
+    for alarm in alarms:
+        known = isinstance(alarm["kind"], str) and isinstance(alarm["sentence"], str)
+        if not known or "over" not in alarm:
+            return False
+    measures = [value for value in row.get("health", {}).values() if value is not None]
+    for value in (row["step"], row.get("seconds", 0.0), *row["loss"].values(), *measures):
+        if not isinstance(value, (int, float)) or not abs(value) < LARGEST:
+            return False
+    return type(row["step"]) is int and row["step"] >= 0
 
 
 def players_in(health: Mapping[str, Any] | None) -> list[str]:
@@ -113,12 +112,7 @@ def players_in(health: Mapping[str, Any] | None) -> list[str]:
 
 
 class Skips:
-    """Skipped steps of a training run, and whether there are too many.
-
-    Attributes:
-        count: Number of skipped steps.
-        last: Newest skipped step.
-    """
+    """Skipped steps of a training run, and whether there are too many."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -157,19 +151,15 @@ def in_words(rows: Iterable[Mapping[str, Any]]) -> str:
     steps = [row["step"] for row in rows if players_in(row.get("health"))]
     if not steps:
         return ""
-    return f"steps skipped because a loss or gradient was not finite: {count(len(steps))}, the first at step {count(steps[0])}"
+    return (
+        f"steps skipped because a loss or gradient was not finite: {count(len(steps))}, the first "
+        f"at step {count(steps[0])}"
+    )
 
 
 @dataclass(frozen=True)
 class Best:
-    """Best step of a training run, and the last measured step.
-
-    Args:
-        step: Best step.
-        quality: Geometric mean of the Fréchet distances at the best step.
-        last: Last step measured in all three numbers of calls.
-        last_quality: Geometric mean of the Fréchet distances at the last measured step.
-    """
+    """Best step, and last measured step, with geometric means of Fréchet distances."""
 
     step: int
     quality: float
@@ -181,31 +171,31 @@ class Best:
         by = "by the geometric mean of the Fréchet distances of samples in 1, 2 and 4 calls"
         if self.quality >= self.last_quality:
             return f"no step is more than 1 % better than step {self.step:,} {by}"
-        return f"step {self.step:,} is the best {by}: {self.quality / self.last_quality:.2f} times that of step {self.last:,}"
+        ratio = self.quality / self.last_quality
+        return f"step {self.step:,} is the best {by}: {ratio:.2f} times that of step {self.last:,}"
 
 
 def quality(health: Mapping[str, Any] | None) -> float | None:
     """Return the geometric mean of the Fréchet distances in 1, 2 and 4 calls, or None."""
-    distances = [(health or {}).get(name) for name in BY]
-    known = [
-        float(distance)
-        for distance in distances
-        if distance is not None and math.isfinite(distance)
-    ]
-    if len(known) == len(BY):
-        return math.prod(max(distance, 1e-12) for distance in known) ** (1 / len(BY))
-    return None
+    product = 1.0
+    for name in BY:
+        distance = (health or {}).get(name)
+        if distance is None or not math.isfinite(distance):
+            return None
+        product *= max(float(distance), 1e-12)
+    return product ** (1 / len(BY))
 
 
 def best_of(rows: Iterable[Mapping[str, Any]], best: Best | None = None) -> Best | None:
     """Return the best step in further rows of a log, or None if no step was measured."""
     for row in rows:
-        if (measured := quality(row.get("health"))) is not None:
-            better = best is None or measured < BETTER * best.quality
-            step, least = (
-                (row["step"], measured) if best is None or better else (best.step, best.quality)
-            )
-            best = Best(step, least, row["step"], measured)
+        measured = quality(row.get("health"))
+        if measured is None:
+            continue
+        if best is None or measured < BETTER * best.quality:
+            best = Best(row["step"], measured, row["step"], measured)
+        else:
+            best = replace(best, last=row["step"], last_quality=measured)
     return best
 
 
@@ -213,40 +203,31 @@ def in_numbers(measures: Sequence[dict[str, Any]]) -> None:
     """Convert tensors among the measures to numbers with one device synchronisation."""
     import torch
 
-    places = [
-        (held, name)
-        for held in measures
-        for name, value in held.items()
-        if isinstance(value, torch.Tensor)
-    ]
-    if places:
-        device = next(
-            (held[name].device for held, name in places if held[name].device.type != "cpu"),
-            torch.device("cpu"),
-        )
-        values = torch.stack(
-            [held[name].detach().to(device, torch.float64).reshape(()) for held, name in places]
-        ).tolist()
-        for (held, name), value in zip(places, values, strict=True):
-            held[name] = value
+    places = []
+    values = []
+    device = torch.device("cpu")
     for held in measures:
         for name, value in held.items():
-            if not isinstance(value, int):
-                held[name] = float(f"{value:.{DIGITS}g}") if math.isfinite(value) else None
+            if isinstance(value, torch.Tensor):
+                places.append((held, name))
+                values.append(value.detach().to(torch.float64).reshape(()))
+                if value.device.type != "cpu":
+                    device = value.device
+    if places:
+        stacked = torch.stack([value.to(device) for value in values])
+        for (held, name), number in zip(places, stacked.tolist(), strict=True):
+            held[name] = number
+    for held in measures:
+        for name, value in held.items():
+            if isinstance(value, int):
+                continue
+            held[name] = None
+            if math.isfinite(value):
+                held[name] = float(f"{value:.{DIGITS}g}")
 
 
 class Journal:
-    """Log of a training run: rows are held, then checked, passed to observers and written.
-
-    Args:
-        path: The log, ``metrics.jsonl``.
-        observers: Who reads its rows.
-        writes: Whether the rows are written.
-
-    Attributes:
-        losses: Latest known and finite losses, by network.
-        skips: The steps that were skipped.
-    """
+    """Log of a training run: rows are held, then checked, passed to observers and written."""
 
     def __init__(self, path: Path, observers: Sequence[Observer], writes: bool = True) -> None:
         self.path = path
@@ -269,7 +250,9 @@ class Journal:
         health: Mapping[str, Any],
     ) -> None:
         row = {"step": step, "samples": samples, "seconds": seconds, "loss": dict(losses)}
-        self.held.append(row | ({"health": dict(health)} if health else {}))
+        if health:
+            row["health"] = dict(health)
+        self.held.append(row)
 
     def flush(self, last: bool = False) -> None:
         """Check and write pending rows; ``last`` if no step follows."""
@@ -277,9 +260,7 @@ class Journal:
         self.held = []
         for row in rows:
             losses = {player: float(loss) for player, loss in row["loss"].items()}
-            row["loss"] = {
-                player: loss for player, loss in losses.items() if math.isfinite(loss)
-            }  # others are skipped
+            row["loss"] = {player: loss for player, loss in losses.items() if math.isfinite(loss)}
         in_numbers([row["health"] for row in rows if "health" in row])
         problem = None
         for number, row in enumerate(rows):

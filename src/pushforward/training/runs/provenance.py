@@ -35,21 +35,16 @@ _FILE = "rows.safetensors"
 
 def with_ancestors(recipe: Recipe) -> Recipe:
     """Add all data sets and models that a method learns from to its recipe."""
-    sources = {f"the source {name}": source for name, source in sources_of(recipe.method).items()}
+    sources = {}
+    for name, source in sources_of(recipe.method).items():
+        sources[f"the source {name}"] = source.seen
     builds_on = [(name, seen) for name, seen in recipe.builds_on if name not in sources]
     if not builds_on:
-        models = [
-            name
-            for name, part in recipe.method.parts.items()
-            if isinstance(part, (Autoencoder, Denoiser, Transport))
-        ]
-        builds_on = [
-            (f"{'an' if name[0] in 'aeiou' else 'a'} {name} passed in Python", Seen())
-            for name in models
-        ]
-    return replace(
-        recipe, builds_on=(*builds_on, *((name, source.seen) for name, source in sources.items()))
-    )
+        for name, part in recipe.method.parts.items():
+            if isinstance(part, (Autoencoder, Denoiser, Transport)):
+                article = "an" if name[0] in "aeiou" else "a"
+                builds_on.append((f"{article} {name} passed in Python", Seen()))
+    return replace(recipe, builds_on=(*builds_on, *sources.items()))
 
 
 def sources_of(method: Method) -> dict[str, Source]:
@@ -62,17 +57,20 @@ def write_seen(folder: Path, seen: Seen) -> dict[str, Any]:
     """Write the hashes to ``folder/rows.safetensors``, whole or not at all."""
     path = folder / _FILE
     hashes = np.zeros(0, dtype=np.uint64) if seen.own is None else seen.own
+    tensors = {
+        "own": tensor(hashes),
+        "inherited": tensor(seen.inherited),
+        "shared": tensor(seen.shared),
+    }
     with appearing(path) as temporary:
-        write_tensors(
-            temporary,
-            {
-                "own": tensor(hashes),
-                "inherited": tensor(seen.inherited),
-                "shared": tensor(seen.shared),
-            },
-        )
-    names = {"builds_on": list(seen.names), "unknown": list(seen.unknown)}
-    return {"sha256": sha256(path), **names, "seconds": dict(seen.seconds), "apart": seen.apart}
+        write_tensors(temporary, tensors)
+    return {
+        "sha256": sha256(path),
+        "builds_on": list(seen.names),
+        "unknown": list(seen.unknown),
+        "seconds": dict(seen.seconds),
+        "apart": seen.apart,
+    }
 
 
 def read_seen(folder: Path, content: Mapping[str, Any], state: Mapping[str, Any]) -> Seen:
@@ -83,14 +81,14 @@ def read_seen(folder: Path, content: Mapping[str, Any], state: Mapping[str, Any]
         if sha256(path) != record["sha256"]:
             raise ValueError("it has changed since it was written (its sha256 differs)")
         rows = {name: values.numpy() for name, values in read_tensors(path).items()}
-        names = tuple(record["builds_on"]), tuple(record["unknown"])
         times = {name: float(+value) for name, value in record.get("seconds", {}).items()}
         own_seconds = state.get("seconds", 0.0) + (state.get("store_seconds") or 0.0)
         return Seen(
             rows["own"],
             rows["inherited"],
             rows["shared"],
-            *names,
+            tuple(record["builds_on"]),
+            tuple(record["unknown"]),
             record.get("apart"),
             own_seconds,
             times,
@@ -108,9 +106,8 @@ def seen_by(folder: str | Path) -> Seen:
     if not (path / "spec.json").is_file():
         return Seen()
     newest = latest(path / "checkpoints")
-    return read_seen(
-        path, read_object(path / "spec.json"), {} if newest is None else read_state(newest)
-    )
+    state = {} if newest is None else read_state(newest)
+    return read_seen(path, read_object(path / "spec.json"), state)
 
 
 def leaks(seen: Seen, data: Dataset) -> tuple[str, ...]:
@@ -120,16 +117,14 @@ def leaks(seen: Seen, data: Dataset) -> tuple[str, ...]:
     if inherited:
         sentences.append(
             f"{inherited:,} of the {len(data.held_out):,} held-out examples of {data.name} were "
-            "training examples of "
-            f"a model that it builds on ({', '.join(seen.names)}), so its scores are better than "
-            "on unseen data."
+            f"training examples of a model that it builds on ({', '.join(seen.names)}), so its "
+            "scores are better than on unseen data."
         )
     if seen.unknown:
         sentences.append(
             f"it builds on {', '.join(seen.unknown)}, whose training examples and training time "
-            "are unknown: its "
-            f"training may have included held-out examples of {data.name}, and its training time "
-            "is not counted."
+            f"are unknown: its training may have included held-out examples of {data.name}, and "
+            "its training time is not counted."
         )
     return tuple(sentences)
 
@@ -142,7 +137,8 @@ def data_of_run(folder: Path, content: Mapping[str, Any], data: DataLike = None)
         # nothing is downloaded because a run folder says so
         options: Any = {"rare": "keep"}  # as earlier versions, which stored no such option
         options |= {name: value for name, value in place.items() if name != "download"}
-        options |= {} if data is None else {"name_or_path": str(data)}
+        if data is not None:
+            options["name_or_path"] = str(data)
         try:
             dataset = read_data(options["name_or_path"], options)
         except (AttributeError, DataError, OSError, TypeError) as error:
@@ -158,17 +154,14 @@ def data_of_run(folder: Path, content: Mapping[str, Any], data: DataLike = None)
             "same data as `data`, in Python."
         )
     if content["fingerprint"] != dataset.fingerprint:
+        earlier = ""
         if dataset.table:
             earlier = (
                 ' Runs of earlier versions learned rare texts: read their data with `rare="keep"`.'
             )
-        else:
-            earlier = ""
         raise DataError(
             f"The data has changed since {folder} was trained (fingerprint "
-            f"{dataset.fingerprint[:12]}, expected "
-            f"{content['fingerprint'][:12]}). Restore the data, or start a new run from these "
-            "weights: "
-            f"`init={folder}`.{earlier}"
+            f"{dataset.fingerprint[:12]}, expected {content['fingerprint'][:12]}). Restore the "
+            f"data, or start a new run from these weights: `init={folder}`.{earlier}"
         )
     return dataset

@@ -31,7 +31,7 @@ class Viewed(ABC):
         """Return the rows of ``metrics.jsonl``."""
 
     def show(self, n: int = 64, condition: ConditionLike = None, **options: Any) -> None:
-        """Draw samples and show them: a picture in a notebook or the system's image viewer, a table as text.
+        """Draw samples and show them as a picture or a table.
 
         Args:
             n: Number of samples.
@@ -45,14 +45,15 @@ class Viewed(ABC):
         if isinstance(drawn, Samples):
             drawn.show()
         else:
-            (display if in_notebook() else print)(drawn)
+            show = display if in_notebook() else print
+            show(drawn)
 
     def plot(self) -> Any:
         """Draw the losses of training, and the scores measured while training, against the step.
 
         Returns:
-            A matplotlib figure, which a notebook shows and ``.savefig("losses.png")`` writes. Only some recipes, such as
-            gan and meanflow, measure scores while training; `evaluate` scores every run.
+            A matplotlib figure. Only some recipes, such as gan and meanflow, measure scores while
+            training; `evaluate` scores every run.
         """
         return figure_of(self.name, self.losses())
 
@@ -60,12 +61,8 @@ class Viewed(ABC):
         """Score the run against held-out data; see `pushforward.evaluate`.
 
         Args:
-            data: The data set, or its name or path; None for the run's own.
-            options: Options of `pushforward.evaluate`, such as ``metrics=["frechet"]`` or
-                ``n=1000``.
-
-        Returns:
-            A comparison of one model.
+            data: Data set, or its name or path; None for the run's own.
+            options: Options of `pushforward.evaluate`, such as ``n=1000``.
         """
         return at("evaluation:evaluate")(self, data, **options)
 
@@ -86,18 +83,21 @@ def figure_of(name: str, rows: Sequence[Mapping[str, Any]]) -> Any:
     from matplotlib import pyplot
 
     panels = {"loss": [(row["step"], row["loss"]) for row in rows]}
-    scored = [(row["step"], row["health"]) for row in rows if "frechet" in row.get("health", ())]
+    scored = []
+    for row in rows:
+        health = row.get("health", {})
+        if "frechet" in health:
+            scored.append((row["step"], _distances(health)))
     if scored:
-        panels["Fréchet distance"] = [(step, _distances(health)) for step, health in scored]
+        panels["Fréchet distance"] = scored
     figure, axes = pyplot.subplots(
         1, len(panels), figsize=(9, 4), layout="constrained", squeeze=False
     )
     for axis, (title, points) in zip(axes[0], panels.items(), strict=True):
         steps, values = zip(*points, strict=True)
         for what in values[-1]:
-            axis.plot(
-                steps, [each.get(what) for each in values], label=what, marker=".", markersize=3
-            )
+            course = [each.get(what) for each in values]
+            axis.plot(steps, course, label=what, marker=".", markersize=3)
         axis.set(title=name, xlabel="step", ylabel=title)
         axis.legend()
     if in_notebook():  # which shows the returned figure, and all open ones a second time
