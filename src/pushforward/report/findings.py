@@ -9,14 +9,14 @@ from pushforward.evaluation.results import Comparison, ModelResult
 from pushforward.metrics.names import MODEL_SCORES
 from pushforward.numbers import count, duration, listing, plain
 from pushforward.report import ladders, model_findings
-from pushforward.report.model_findings import Finding, listed
+from pushforward.report.model_findings import Finding, about, listed
 from pushforward.report.statistics import (
     Statistic,
     blind,
     floor_of,
     floor_text,
     guess_statistics,
-    inside,
+    label_in_sentence,
     lead_text,
     main_metrics,
     standing,
@@ -56,17 +56,17 @@ def diversity(comparison: Comparison) -> Iterator[Finding]:
     texts = [f"{best.name} scores {value_text(comparison, metric, best)}"]
     for score in others:
         texts.append(f"{score.name} {value_text(comparison, metric, score)}")
+    text = f"In {label_in_sentence(comparison, metric)}, {listing(texts)}."
     floor = floor_text(comparison, metric)
-    real = f" Real data scores {floor}." if floor else ""
-    label = inside(comparison.info(metric).label)
-    stands = standing(comparison, metric)
-    yield Finding("verdict", f"In {label}, {listing(texts)}.{real} {stands}")
+    if floor:
+        text += f" Real data scores {floor}."
+    yield Finding("verdict", f"{text} {standing(comparison, metric)}")
 
 
 def budgets(comparison: Comparison) -> Iterator[Finding]:
     """Report which recipe leads after each budget that all recipes were trained for."""
     metric = sweep_metric(comparison)
-    label = inside(comparison.info(metric).label)
+    label = label_in_sentence(comparison, metric)
     names = [model.name for model in comparison.models if comparison.sweep.get(model.name)]
     rows = [comparison.sweep[name] for name in names]
     budgets_of_rows = {tuple(point.budget for point in points) for points in rows}
@@ -147,7 +147,7 @@ def blind_scores(comparison: Comparison) -> Iterator[Finding]:
     labels = []
     for metric in main_metrics(comparison):
         if blind(comparison, metric):
-            labels.append(inside(comparison.info(metric).label))
+            labels.append(label_in_sentence(comparison, metric))
     if labels:
         text = (
             f"The {listing(labels)} cannot show whether a model is good, because the baseline is "
@@ -197,10 +197,10 @@ def biased_scores(comparison: Comparison) -> Iterator[Finding]:
         for name, score in scores.items():
             if score.value and bias > BIASED * score.value:
                 models[name] = ""
-        if models:
-            fraction = f"about {plain(bias, 2)} of the {inside(info.label)} of {listed(models)}"
-            text = f"At n = {count(n)}, {fraction} is bias, which more samples would reduce."
-            yield Finding("warning", text, models)
+        label = label_in_sentence(comparison, metric)
+        fraction = f"about {plain(bias, 2)} of the {label} of {{}}"
+        text = f"At n = {count(n)}, {fraction} is bias, which more samples would reduce."
+        yield from about(models, text)
 
 
 def unscored(comparison: Comparison) -> Iterator[Finding]:
@@ -208,11 +208,9 @@ def unscored(comparison: Comparison) -> Iterator[Finding]:
     metrics = main_metrics(comparison)
     models = {}
     for model in comparison.models:
-        if all(statistic(comparison, model, metric) is None for metric in metrics):
+        if metrics and not any(statistic(comparison, model, metric) for metric in metrics):
             models[model.name] = ""
-    if metrics and models:
-        text = f"Models without a finite score were not ranked: {listed(models)}."
-        yield Finding("warning", text, models)
+    yield from about(models, "Models without a finite score were not ranked: {}.")
 
 
 def missing_scores(comparison: Comparison) -> Iterator[Finding]:
@@ -228,7 +226,7 @@ def no_better_than_a_guess(comparison: Comparison) -> Iterator[Finding]:
         low = [score for score in scores if not score.better_than(guess)]
         if not low:
             continue
-        label = inside(comparison.info(metric).label)
+        label = label_in_sentence(comparison, metric)
         models = _texts(comparison, metric, low)
         guessed = listed(_texts(comparison, metric, [guess]))
         text = f"In {label}, {listed(models)} did not significantly outperform {guessed}."
@@ -246,7 +244,7 @@ def disagreements(comparison: Comparison) -> Iterator[Finding]:
                 in_first = metric.removesuffix(suffix)
                 ahead = _ahead(comparison, in_first, model, other)
                 if ahead and _ahead(comparison, metric, other, model):
-                    label = inside(comparison.info(in_first).label)
+                    label = label_in_sentence(comparison, in_first)
                     text = (
                         f"The {label} cannot rank {model.name} and {other.name}. {model.name} is "
                         f"ahead in {first} features and behind in {space} features."

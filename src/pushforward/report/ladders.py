@@ -17,7 +17,7 @@ from pushforward.report.statistics import (
     curve_metric,
     decimals_for,
     factor_of,
-    inside,
+    label_in_sentence,
     with_spread,
 )
 from pushforward.report.tables import Cell, Column, Row, Table, figures, score_column
@@ -27,15 +27,7 @@ from pushforward.report.tables import Cell, Column, Row, Table, figures, score_c
 
 @dataclass(frozen=True)
 class Rung:
-    """One score of a point of a curve over network calls.
-
-    Args:
-        calls: Network calls per sample.
-        value: The mean over samplings.
-        values: The value of each sampling.
-        interval: The ends of the 95 % interval; None if unknown.
-        sample_terms, reference_terms: See `pushforward.evaluation.measurements.CurvePoint`.
-    """
+    """One score of a point of a curve: the mean and the values of samplings."""
 
     calls: float
     value: float
@@ -46,7 +38,7 @@ class Rung:
 
     @property
     def spread(self) -> float | None:
-        """The standard deviation over samplings; None for a single sampling."""
+        """The standard deviation over samplings."""
         values = [value for value in self.values if value is not None]
         if len(values) > 1:
             return stdev(values)
@@ -58,13 +50,7 @@ class Rung:
         return with_spread(self.value, self.spread, self.interval)
 
     def differs(self, other: Rung, least: float, comparisons: int = 1) -> bool:
-        """Return whether two points with the same noise differ significantly.
-
-        Args:
-            other: The other point.
-            least: The minimum standard deviation of a score.
-            comparisons: The number of pairs compared.
-        """
+        """Return whether two points with the same noise differ significantly."""
         margin = self._variations(least).margin(other._variations(least), comparisons)
         return abs(self.value - other.value) > margin
 
@@ -79,7 +65,7 @@ class Rung:
 
 
 def rung_of(point: CurvePoint | None, metric: str) -> Rung | None:
-    """Return one score of a point; None if the point lacks it."""
+    """Return one score of a point."""
     value = None if point is None else point.scores.get(metric)
     if point is None or point.calls is None or value is None:
         return None
@@ -100,12 +86,12 @@ def rungs_of(points: Sequence[CurvePoint], metric: str) -> list[Rung]:
 
 
 def ladder_metric(comparison: Comparison) -> str:
-    """Return the distance that tables of few calls show; the energy distance for tables of data."""
+    """Return the distance that tables of few calls show."""
     metric = curve_metric(comparison)
     if comparison.info(metric).better == "lower":
         for model in comparison.models:
-            points = [] if model.ladder is None else model.ladder.points
-            if any(metric in point.scores for point in points):
+            ladder = model.ladder
+            if ladder is not None and any(metric in point.scores for point in ladder.points):
                 return metric
     return "energy"
 
@@ -121,7 +107,6 @@ def _real_spread(ladder: Ladder, metric: str) -> float:
 
 
 def _ratio_text(ladder: Ladder, metric: str, first: Rung, own: Rung) -> str:
-    """Format a ratio, ``1.2 times (1.0 to 1.4)``; empty if the denominator may be 0."""
     spread = _real_spread(ladder, metric)
     if own.value <= DIFFER * max(spread, 1e-12):
         return ""
@@ -139,9 +124,9 @@ def _ratio_text(ladder: Ladder, metric: str, first: Rung, own: Rung) -> str:
 
 
 def few_calls(comparison: Comparison) -> Iterator[Finding]:
-    """Report how each map compares with its teacher, and with how many calls it is worse."""
+    """Report how each map compares with its teacher."""
     metric = ladder_metric(comparison)
-    label = inside(comparison.info(metric).label)
+    label = label_in_sentence(comparison, metric)
     for model in comparison.models:
         ladder = model.ladder
         if ladder is None or model.weights_step == 0:
@@ -178,11 +163,13 @@ def nothing_gained(comparison: Comparison) -> Iterator[Finding]:
 def more_calls_worse(comparison: Comparison) -> Iterator[Finding]:
     """Report maps that get significantly worse with more calls."""
     metric = ladder_metric(comparison)
-    label = inside(comparison.info(metric).label)
+    label = label_in_sentence(comparison, metric)
     for model in comparison.models:
         ladder = model.ladder
-        rungs = [] if ladder is None else rungs_of(ladder.points, metric)
-        if ladder is None or not rungs:
+        if ladder is None:
+            continue
+        rungs = rungs_of(ladder.points, metric)
+        if not rungs:
             continue
         best = min(rungs, key=lambda rung: rung.value)
         later = [rung for rung in rungs if rung.calls > best.calls]
@@ -196,7 +183,7 @@ def more_calls_worse(comparison: Comparison) -> Iterator[Finding]:
 
 
 def low_coverage(comparison: Comparison) -> Iterator[Finding]:
-    """Report maps whose coverage is significantly lower than that of their teacher."""
+    """Report maps with significantly lower coverage than their teachers."""
     for model in comparison.models:
         ladder = model.ladder
         if ladder is None:
@@ -251,8 +238,6 @@ def ladder_table(comparison: Comparison, model: ModelResult) -> Table:
 
 @dataclass(frozen=True)
 class _Line:
-    """A row: a point of the map, the teacher with at most as many calls, and a note about it."""
-
     name: str
     kind: str
     point: CurvePoint | None = None
@@ -285,15 +270,17 @@ def _calls(point: CurvePoint) -> float:
 
 
 def ladder_how(ladder: Ladder) -> str:
-    """Describe how the points of a ladder were measured, and what the map learned."""
+    """Describe how a ladder was measured, and what the map learned."""
     parts = []
     if ladder.n:
         parts.append(f"The scores are based on {count(ladder.n)} samples.")
     if ladder.repeats and ladder.repeats > 1:
         parts.append(f"Each point was sampled {count(ladder.repeats)} times.")
     if ladder.own is not None and not ladder.finished:
-        by = f" ({ladder.solver}, {counted(ladder.own.calls, 'call')})" if ladder.solver else ""
-        parts.append(f"Learned from the teacher{by}: {ladder.learned or 'not recorded'}.")
+        teacher = "the teacher"
+        if ladder.solver:
+            teacher += f" ({ladder.solver}, {counted(ladder.own.calls, 'call')})"
+        parts.append(f"Learned from {teacher}: {ladder.learned or 'not recorded'}.")
     if ladder.default is not None and ladder.default != ladder.own:
         calls = counted(ladder.default.calls, "call")
         parts.append(f"The teacher's default is {ladder.default_solver} with {calls}.")

@@ -76,13 +76,7 @@ def notebook(comparison: Comparison) -> str:
 
 
 def page(comparison: Comparison, opening: Comparison | None = None, live: str | None = None) -> str:
-    """Return the page, with pictures reduced until it has at most `LARGEST` bytes.
-
-    Args:
-        comparison: The comparison.
-        opening: A comparison of models in two dimensions that the page shows first.
-        live: The address of a page that runs the models.
-    """
+    """Return the page, with pictures reduced until it has at most `LARGEST` bytes."""
     text = ""
     for look, note in _looks(comparison.pictures):
         text = _page(comparison, opening, live, look, note)
@@ -92,7 +86,7 @@ def page(comparison: Comparison, opening: Comparison | None = None, live: str | 
 
 
 def _looks(pictures: Mapping[str, Pictures]) -> Iterator[tuple[Look, str]]:
-    """Yield ways to draw the pictures, with less and less detail, and notes on what is left out."""
+    """Yield ways to draw the pictures with less and less detail, and notes about it."""
     for detail in DETAILS:
         yield Look(pictures, detail), ""
     if pictures:
@@ -167,7 +161,7 @@ def _page(
 
 
 def numbers(comparison: Comparison, opening: Comparison | None) -> dict[str, int]:
-    """Return the numbers of models by name, which set their colours and signs on every page."""
+    """Return the numbers of models by name, which set colours and signs."""
     models = [*comparison.models]
     if opening is not None:
         models += opening.models

@@ -19,7 +19,7 @@ from pushforward.report.statistics import factor_of, floor_of, main_metrics, row
 
 
 def score_rows(comparison: Comparison) -> list[dict[str, Any]]:
-    """Return a row for each model: its name, scores with their intervals, and its cost."""
+    """Return a row of scores, intervals and cost for each model."""
     return [_score_row(comparison, model) for model in comparison.models]
 
 
@@ -79,7 +79,7 @@ FORMULA = ("=", "+", "-", "@", "\t", "\r")  # first characters of cells that oth
 
 
 def csv_text(comparison: Comparison) -> str:
-    """Return a line for each score of a model or training run, and for each paired difference."""
+    """Return scores, scores of training runs, and paired differences as CSV."""
     buffer = io.StringIO()
     writer = csv.DictWriter(buffer, COLUMNS, lineterminator="\n")
     writer.writeheader()
@@ -166,7 +166,7 @@ standard deviations.
 
 
 def latex(comparison: Comparison) -> str:
-    """Return a table for each group of scores, and of training runs and paired differences."""
+    """Return tables of scores, training runs and paired differences."""
     parts = [HEADING]
     for heading, card in tables.scorecards(comparison):
         lines = []
@@ -179,7 +179,7 @@ def latex(comparison: Comparison) -> str:
         lines = [[run.name, tables.score_cell(comparison, run, metric)] for run in runs]
         parts.append(_tabular("Training runs", [label], lines))
         lines = []
-        for pair in comparison.differences()[metric]:
+        for pair in comparison.differences().get(metric, ()):  # none for a single score
             names = f"{pair['first']} − {pair['other']}"
             factor = factor_of(comparison, metric)
             significant = pair["ahead"] is not None
@@ -198,7 +198,6 @@ def _text(cell: tables.Cell | str) -> str:
 
 
 def _tabular(heading: str, names: Sequence[str], lines: Sequence[Sequence[Any]]) -> str:
-    """Return a booktabs table with a column for each name; empty without lines."""
     if not lines:
         return ""
     head, *body = (" & ".join(map(_text, line)) for line in [["", *names], *lines])

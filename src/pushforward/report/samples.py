@@ -65,14 +65,13 @@ def player(comparison: Comparison, look: Look) -> dict[str, Any]:
 
 def _panel(index: int, model: ModelResult, still: Embedded, look: Look) -> dict[str, Any]:
     pictures = look.of(model.name)
-    plane = look.columns() == 2
     formation = look.sprite(pictures.formation, index, "t")
     training = look.sprite(pictures.training, index, "after step")
     layers = []
     for kind, sprite in ((SAMPLING, formation), (TRAINING, training)):
         if sprite is not None and sprite.frames > 1:
             layers.append((kind, sprite))
-    return {
+    panel: dict[str, Any] = {
         "index": index,
         "model": model,
         "name": model.name,
@@ -81,11 +80,18 @@ def _panel(index: int, model: ModelResult, still: Embedded, look: Look) -> dict[
         "jump": formation is None,
         "moment": _moment(model),
         "how": _sampler(model),
-        "land": _land(look, model.name) if plane and pictures.landscapes else None,
-        "mesh": _mesh(look, pictures.mesh) if plane and pictures.mesh is not None else None,
-        "field": pictures.field if plane else None,
         "near": _near(look, model.name),
+        "land": None,
+        "mesh": None,
+        "field": None,
     }
+    if look.columns() == 2:
+        panel["field"] = pictures.field
+        if pictures.landscapes:
+            panel["land"] = _land(look, model.name)
+        if pictures.mesh is not None:
+            panel["mesh"] = _mesh(look, pictures.mesh)
+    return panel
 
 
 def _moment(model: ModelResult) -> str:
@@ -107,7 +113,6 @@ def _sampler(model: ModelResult) -> str:
 
 
 def _slider(kind: str, sprites: Sequence[Sprite], suffix: str) -> dict[str, Any]:
-    """Return the range of a slider, and the percentage of training at each frame."""
     longest = max(sprites, key=lambda sprite: sprite.frames)
     shares = []
     if kind == TRAINING:
@@ -122,7 +127,6 @@ def _slider(kind: str, sprites: Sequence[Sprite], suffix: str) -> dict[str, Any]
 
 
 def _toggles(panels: Sequence[Mapping[str, Any]]) -> list[tuple[str, str, bool]]:
-    """Return name, title and initial state of each layer that can be shown."""
     toggles = []
     if any(panel["field"] is not None for panel in panels):
         toggles.append(("arrows", "Velocities", True))
@@ -134,7 +138,6 @@ def _toggles(panels: Sequence[Mapping[str, Any]]) -> list[tuple[str, str, bool]]
 
 
 def _same_noise(comparison: Comparison) -> str:
-    """Return which models share their noise, such as ``flow and ddpm``; empty if unknown."""
     groups = []
     for stated in comparison.settings.shared or ():
         names = [model.name for model in comparison.models if model.name in stated]
@@ -169,8 +172,7 @@ def histograms(comparison: Comparison, look: Look) -> list[tuple[str, Markup]]:
 CLOSEST = 8  # samples shown with their nearest training images
 
 
-def _with_nearest(look: Look, name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
-    """Return samples, their nearest training images and the distances; None if unknown."""
+def _with_nearest(look: Look, name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray, float] | None:
     nearest = look.of(name).nearest
     rows = look.samples(name)
     if nearest is None or rows is None or rows.ndim != 4 or rows.shape[1:] != nearest.x.shape[1:]:
@@ -178,37 +180,35 @@ def _with_nearest(look: Look, name: str) -> tuple[np.ndarray, np.ndarray, np.nda
     number = min(len(rows), len(nearest.x), len(nearest.distances), TILES**2)
     if not number:
         return None
-    return rows[:number], nearest.x[:number], np.asarray(nearest.distances[:number], dtype=float)
+    distances = np.asarray(nearest.distances[:number], dtype=float)
+    return rows[:number], nearest.x[:number], distances, nearest.usual
 
 
 def _near(look: Look, name: str) -> dict[str, Any] | None:
     known = _with_nearest(look, name)
-    nearest = look.of(name).nearest
-    if known is None or nearest is None:
+    if known is None:
         return None
-    rows, partners, distances = known
+    rows, partners, distances, usual = known
     pairs = shrunk(np.concatenate([rows, partners], axis=2), round(160 * look.detail))
     exact = max(rows.shape[1:3]) <= 32
     return {
         "sprite": sheet([image(pair) for pair in pairs], exact),
         "distances": json.dumps([plain(distance, 3) for distance in distances]),
-        "usual": plain(nearest.usual, 3),
+        "usual": plain(usual, 3),
         "columns": TILES,
     }
 
 
 def _closest(look: Look, panels: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the samples of each model that are closest to training images, above these."""
     drawn = []
     for panel in panels:
         known = _with_nearest(look, panel["name"])
-        nearest = look.of(panel["name"]).nearest
-        if known is None or nearest is None or not nearest.usual > 0:
+        if known is None or not known[-1] > 0:
             continue
-        rows, partners, distances = known
+        rows, partners, distances, usual = known
         closest = np.argsort(distances, kind="stable")[:CLOSEST]
         tiles = shrunk(np.concatenate([rows[closest], partners[closest]]), round(72 * look.detail))
-        ratios = distances[closest] / nearest.usual
+        ratios = distances[closest] / usual
         ends = f"{plain(ratios[0], 2)} to {plain(ratios[-1], 2)}"
         picture = embedded(tiles, len(closest))
         drawn.append({"panel": panel, "picture": picture, "distances": ends})
@@ -223,13 +223,11 @@ QUANTILE = 0.98  # quantile of speeds above which all arrows have the same lengt
 
 
 def _mesh(look: Look, mesh: np.ndarray) -> str:
-    """Return the lines of a grid as one path, without lines that are not finite."""
     places = np.clip(to_picture(mesh, look.limits, SIDE), -SIDE, 2 * SIDE)
     return "".join(path(line) for line in places if np.isfinite(line).all())
 
 
 def _planes(fields: Mapping[int, Field2D], look: Look) -> Markup:
-    """Return the velocities and trajectories of models as JSON for the script of the page."""
     models = {str(index): _packed(field, look) for index, field in fields.items()}
     data = {"side": SIDE, "scale": SCALE, "models": models}
     return Markup(json.dumps(data, separators=(",", ":")))
@@ -276,14 +274,7 @@ def _land(look: Look, name: str) -> Sprite:
 
 
 def shaded_picture(heights: np.ndarray, limits: Limits, seen: Limits, size: int) -> Image.Image:
-    """Return values over the plane as an RGBA picture, more opaque for greater values.
-
-    Args:
-        heights: Values on a regular grid, shape (rows, columns), by increasing y and x.
-        limits: The part of the plane that the grid covers.
-        seen: The part of the plane that the picture shows.
-        size: Width and height in pixels.
-    """
+    """Return heights over the plane as an RGBA picture, more opaque for greater values."""
     from PIL import Image
 
     share = np.clip(landscape_shares(heights), 0, 1)
@@ -314,7 +305,7 @@ WALKS = {
 def latent_pictures(
     comparison: Comparison, look: Look
 ) -> list[tuple[int, ModelResult, dict[str, Any]]]:
-    """Return pictures of latent spaces, and maps of latents, of the models that have them."""
+    """Return pictures and maps of the latents of each model that has them."""
     found = []
     for index, model in enumerate(comparison.models):
         drawn = look.of(model.name).latent
@@ -340,7 +331,6 @@ def latent_pictures(
 
 
 def _distinct_walks(walks: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Return the walks along which images change, without those that look like an earlier one."""
     distinct: dict[str, np.ndarray] = {}
     for way, frames in walks.items():
         pixels = frames.astype(float)
@@ -388,14 +378,7 @@ HUES = (
 def code_chart(
     points: np.ndarray, labels: np.ndarray | None, names: Sequence[str], label: str
 ) -> tuple[Markup, list[tuple[str, str]]]:
-    """Draw latents in the plane, and return the chart and the colour and name of each class.
-
-    Args:
-        points: Latents in the plane, shape (n, 2); points that are not finite are left out.
-        labels: The class of each point, int of shape (n,), or None.
-        names: The names of the classes.
-        label: Label for screen readers.
-    """
+    """Draw latents (n, 2), and return the chart and the colour and name of each class."""
     known = np.isfinite(points).all(1)
     points = points[known][:DOTS]
     if not len(points):
