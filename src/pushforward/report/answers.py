@@ -1,4 +1,4 @@
-"""The first screen: the best model, its lead, copies, speed, problems, and what to do next."""
+"""The first screen of a report."""
 
 from __future__ import annotations
 

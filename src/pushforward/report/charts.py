@@ -1,4 +1,4 @@
-"""Charts as SVG in the colours of the page, light or dark. Colour is never the only sign."""
+"""Charts as SVG in the colours of the page. Colour is never the only sign."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from markupsafe import Markup
 
 from pushforward.numbers import finite, plain, shortened
 from pushforward.pictures import COLOURS, Limits, colour, marker
-from pushforward.report.statistics import Statistic
+from pushforward.report.statistics import Band, Statistic
 
 # Axes -------------------------------------------------------------------------------------------
 
@@ -98,14 +98,14 @@ def _linear_ticks(low: float, high: float, ticks: int, whole: bool = False) -> l
     locator = MaxNLocator(nbins=ticks, steps=[1, 2, 2.5, 5, 10], integer=whole)
     slack = 1e-9 * (high - low)
     places = []
-    for place in locator.tick_values(low, high):
+    for place in locator.tick_values(low, high).tolist():
         if low - slack <= place <= high + slack:
-            places.append(0.0 if abs(place) < slack else float(place))
+            places.append(0.0 if abs(place) < slack else place)
     return places
 
 
 def _log_ticks(low: float, high: float) -> list[float]:
-    steps = (1, 2, 5) if math.log10(high / low) < 2.6 else (1,)
+    steps = (1, 2, 5) if high / low < 10**2.6 else (1,)
     ticks = []
     for decade in range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1):
         for step in steps:
@@ -214,7 +214,7 @@ SMOOTH = 15  # maximum number of points of a running mean
 
 
 def smooth(values: Sequence[float | None]) -> list[float]:
-    """Return the running mean of the running median, which removes single spikes."""
+    """Return the running mean of the running median."""
     if not values:
         return []
     known = [finite(value) for value in values]
@@ -299,7 +299,7 @@ def line_chart(
     y_label: str,
     plot: Plot = Plot(),
     *,
-    floor: tuple[float, float] | None = None,
+    floor: Band | None = None,
     spans: Sequence[Span] = (),
 ) -> Markup:
     """Draw lines and points over axes; ``floor`` is the mean and half-width of real data."""
@@ -340,7 +340,7 @@ def line_chart(
 
 
 def _vertical(
-    series: Sequence[Series], ys: np.ndarray, plot: Plot, floor: tuple[float, float] | None
+    series: Sequence[Series], ys: np.ndarray, plot: Plot, floor: Band | None
 ) -> tuple[float, float, bool]:
     low, high = (float(end) for end in np.quantile(ys, [plot.clip, 1 - plot.clip]))
     ends = [end for drawn in series for _, *bar in drawn.whiskers for end in bar]
@@ -364,7 +364,7 @@ def _vertical(
     return low, high, log
 
 
-def _band(x: Axis, y: Axis, floor: tuple[float, float] | None) -> Iterator[str]:
+def _band(x: Axis, y: Axis, floor: Band | None) -> Iterator[str]:
     if floor is None:
         return
     mean, half_width = floor
@@ -407,7 +407,7 @@ def _drawn(drawn: Series, x: Axis, y: Axis) -> str:
 def interval_chart(
     scores: Sequence[tuple[int | None, Statistic]],
     label: str,
-    floor: tuple[float, float] | None = None,
+    floor: Band | None = None,
     *,
     log: bool = False,
 ) -> tuple[Markup, str]:
@@ -440,7 +440,7 @@ def interval_chart(
     return svg(400, bottom + 26, f"{label} of each model", parts, "intervals"), x.note
 
 
-def _vertical_band(x: Axis, floor: tuple[float, float], top: float, bottom: float) -> list[str]:
+def _vertical_band(x: Axis, floor: Band, top: float, bottom: float) -> list[str]:
     start = x(max(floor[0] - floor[1], x.low))
     end = x(max(floor[0] + floor[1], x.low))
     middle = x(floor[0])

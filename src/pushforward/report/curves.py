@@ -25,6 +25,7 @@ from pushforward.report.ladders import ladder_metric, rung_of, rungs_of
 from pushforward.report.sprites import Look
 from pushforward.report.statistics import (
     DIFFER,
+    Band,
     alarm_periods,
     alarm_text,
     curve_metric,
@@ -47,7 +48,7 @@ class Chart:
 
 
 def _chart(
-    lines: Sequence[Series], x: str, y: str, plot: Plot, floor: tuple[float, float] | None = None
+    lines: Sequence[Series], x: str, y: str, plot: Plot, floor: Band | None = None
 ) -> Chart | None:
     svg = line_chart(lines, x, y, plot, floor=floor)
     if svg:
@@ -80,7 +81,7 @@ def _spread_out(
     comparison: Comparison,
     metric: str,
     values: Iterable[float | None],
-    band: tuple[float, float] | None,
+    band: Band | None,
 ) -> bool:
     if comparison.info(metric).better != "lower":
         return False
@@ -95,7 +96,7 @@ def _quality(
     metric: str,
     lines: Sequence[Series],
     label: str,
-    band: tuple[float, float] | None,
+    band: Band | None,
 ) -> Chart | None:
     values = [y for line in lines for y in line.y]
     plot = Plot(log_x=True, log_y=_spread_out(comparison, metric, values, band))
@@ -163,7 +164,7 @@ def sweep(comparison: Comparison) -> Chart | None:
 
 
 def few_calls(comparison: Comparison, index: int, model: ModelResult) -> Chart | None:
-    """Draw the quality of a map and of its teacher over network calls."""
+    """Draw the quality of a map and its teacher over network calls."""
     metric = ladder_metric(comparison)
     ladder = model.ladder
     if ladder is None:
@@ -203,7 +204,7 @@ def moved(look: Look, index: int, name: str) -> Markup:
 
 
 def trajectories(comparison: Comparison, look: Look) -> list[tuple[int, ModelResult, Markup]]:
-    """Draw the trajectories in the plane of each model that has any."""
+    """Draw the trajectories in the plane of each model."""
     behind = look.real_points(BEHIND)
     drawn = []
     for index, model in enumerate(comparison.models):

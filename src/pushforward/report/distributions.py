@@ -1,4 +1,4 @@
-"""Charts of distributions: columns of tables, pairs of columns, and classes, real and generated."""
+"""Charts of the distributions of columns and classes."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Scores with few network calls compared with those of a teacher: findings and tables."""
+"""Few network calls compared with a teacher: findings and tables."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from statistics import stdev
 
@@ -11,7 +11,7 @@ from pushforward.evaluation.measurements import CurvePoint, Ladder
 from pushforward.evaluation.results import Comparison, ModelResult
 from pushforward.metrics import Score
 from pushforward.numbers import aligned, count, counted, listing, plain
-from pushforward.report.model_findings import Finding
+from pushforward.report.model_findings import Finding, Findings
 from pushforward.report.statistics import (
     DIFFER,
     curve_metric,
@@ -80,7 +80,7 @@ def rung_of(point: CurvePoint | None, metric: str) -> Rung | None:
 
 
 def rungs_of(points: Sequence[CurvePoint], metric: str) -> list[Rung]:
-    """Return one score of all points that have it, sorted by calls."""
+    """Return one score of all points, sorted by calls."""
     rungs = (rung_of(point, metric) for point in points)
     return sorted(filter(None, rungs), key=lambda rung: rung.calls)
 
@@ -123,7 +123,7 @@ def _ratio_text(ladder: Ladder, metric: str, first: Rung, own: Rung) -> str:
 # Findings ---------------------------------------------------------------------------------------
 
 
-def few_calls(comparison: Comparison) -> Iterator[Finding]:
+def few_calls(comparison: Comparison) -> Findings:
     """Report how each map compares with its teacher."""
     metric = ladder_metric(comparison)
     label = label_in_sentence(comparison, metric)
@@ -151,7 +151,7 @@ def few_calls(comparison: Comparison) -> Iterator[Finding]:
         yield Finding("verdict", text, {model.name: ""})
 
 
-def nothing_gained(comparison: Comparison) -> Iterator[Finding]:
+def nothing_gained(comparison: Comparison) -> Findings:
     """Report maps whose best weights are those before the finish."""
     for model in comparison.models:
         if model.ladder is not None and model.weights_step == 0:
@@ -160,7 +160,7 @@ def nothing_gained(comparison: Comparison) -> Iterator[Finding]:
             yield Finding("verdict", text, {model.name: ""})
 
 
-def more_calls_worse(comparison: Comparison) -> Iterator[Finding]:
+def more_calls_worse(comparison: Comparison) -> Findings:
     """Report maps that get significantly worse with more calls."""
     metric = ladder_metric(comparison)
     label = label_in_sentence(comparison, metric)
@@ -182,7 +182,7 @@ def more_calls_worse(comparison: Comparison) -> Iterator[Finding]:
             yield Finding("warning", text, {model.name: ""}, "worse samples with more calls")
 
 
-def low_coverage(comparison: Comparison) -> Iterator[Finding]:
+def low_coverage(comparison: Comparison) -> Findings:
     """Report maps with significantly lower coverage than their teachers."""
     for model in comparison.models:
         ladder = model.ladder
@@ -203,7 +203,7 @@ def low_coverage(comparison: Comparison) -> Iterator[Finding]:
 
 
 def ladder_table(comparison: Comparison, model: ModelResult) -> Table:
-    """Return the scores of a map and its teacher by number of calls."""
+    """Return the scores of a map and its teacher by calls."""
     ladder = model.ladder
     if ladder is None or not ladder.points:
         return Table()

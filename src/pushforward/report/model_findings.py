@@ -47,6 +47,9 @@ class Finding:
     short: str = ""
 
 
+Findings = Iterator[Finding]
+
+
 def listed(values: Mapping[str, str]) -> str:
     """Join names and their details, such as ``gan (3 %) and vae (5 %)``."""
     words = []
@@ -55,9 +58,7 @@ def listed(values: Mapping[str, str]) -> str:
     return listing(words)
 
 
-def about(
-    models: Mapping[str, str], text: str, short: str = "", kind: str = "warning"
-) -> Iterator[Finding]:
+def about(models: Mapping[str, str], text: str, short: str = "", kind: str = "warning") -> Findings:
     """Yield a finding if it concerns any models, which replace ``{}`` in the text."""
     if models:
         yield Finding(kind, text.format(listed(models)), models, short)
@@ -89,7 +90,7 @@ ALIKE = 0.15  # the same by the plain 1 % quantile (recipes: .27 to 1), if recal
 RECALL_NONE = 0.02  # below this value relative to real data
 
 
-def mode_collapse(comparison: Comparison) -> Iterator[Finding]:
+def mode_collapse(comparison: Comparison) -> Findings:
     """Report models with far fewer distinct samples than real data."""
     models = concerned(comparison, collapsed)
     text = "Samples of {} are nearly identical, a sign of mode collapse."
@@ -130,8 +131,8 @@ def _few_distinct(comparison: Comparison, model: ModelResult) -> str:
 NEAR_COPIES = 0.01  # fraction of near-copies above that of real data
 
 
-def near_copies(comparison: Comparison) -> Iterator[Finding]:
-    """Report models with significantly more near-copies of training examples than real data."""
+def near_copies(comparison: Comparison) -> Findings:
+    """Report models with more near-copies of training examples than real data."""
     models = concerned(comparison, _excess_of_copies)
     yield from about(models, "Samples of {} include near-copies of training data.", kind="copies")
 
@@ -151,8 +152,8 @@ def _excess_of_copies(comparison: Comparison, model: ModelResult) -> str:
 COPYING = -3.0  # C_T (Meehan et al. 2020), below that of real data if the latter is negative
 
 
-def closer_to_training(comparison: Comparison) -> Iterator[Finding]:
-    """Report samples that are closer to training than to new examples, without near-copies."""
+def closer_to_training(comparison: Comparison) -> Findings:
+    """Report samples that are closer to training than to new examples."""
     models = concerned(comparison, _copying)
     text = "Samples of {} lie closer to training examples than held-out examples do."
     yield from about(models, text, kind="copies")
@@ -173,7 +174,7 @@ def _copying(comparison: Comparison, model: ModelResult) -> str:
 HELD_OUT_RATIO = 0.2  # difference from real data in the ratio of held-out neighbours to chance
 
 
-def held_out_seen(comparison: Comparison) -> Iterator[Finding]:
+def held_out_seen(comparison: Comparison) -> Findings:
     """Report models with significantly more held-out neighbours than real data."""
     models = concerned(comparison, _held_out_neighbours)
     text = (
@@ -191,7 +192,6 @@ def _held_out_neighbours(comparison: Comparison, model: ModelResult) -> str:
 
 
 def _held_out_excess(comparison: Comparison, model: ModelResult) -> float:
-    """Return the excess of held-out neighbours over real data; 0 if it is not significant."""
     score = statistic(comparison, model, "held_out_ratio")
     if score is None:
         return 0.0
@@ -209,8 +209,8 @@ def _held_out_excess(comparison: Comparison, model: ModelResult) -> float:
 ATTACK = 0.02  # AUC of a membership attack above chance
 
 
-def membership_attacks(comparison: Comparison) -> Iterator[Finding]:
-    """Report models for which a membership attack is significantly better than chance."""
+def membership_attacks(comparison: Comparison) -> Findings:
+    """Report membership attacks that are significantly better than chance."""
     models = concerned(comparison, _attacked)
     text = (
         "An attacker with samples of {} can tell training rows from new ones. Chance is an AUC "
@@ -240,7 +240,7 @@ HARDLY_TOLD = 0.8  # two-sample score: above, trees hardly tell samples from rea
 TOLD_BY = 0.01  # decrease of the ROC AUC when a column is shuffled
 
 
-def given_away(comparison: Comparison) -> Iterator[Finding]:
+def given_away(comparison: Comparison) -> Findings:
     """Report columns by which samples are told from real rows."""
     models = concerned(comparison, telling_columns)
     text = "A classifier can tell samples of {} from real rows."
@@ -275,7 +275,7 @@ MODE_HELD = 0.2  # fraction of a mode's expected mass
 MODES_LOST = 0.05  # modes fewer than in real data
 
 
-def lost_modes(comparison: Comparison) -> Iterator[Finding]:
+def lost_modes(comparison: Comparison) -> Findings:
     """Report models without samples of some modes."""
     models = concerned(comparison, _held_modes)
     yield from about(models, "Samples of {} miss some modes of the data.", "only {said}")
@@ -299,7 +299,7 @@ def _held_modes(comparison: Comparison, model: ModelResult) -> str:
 BRIDGES = 0.05  # fraction of samples between modes, above that of real data
 
 
-def between_modes(comparison: Comparison) -> Iterator[Finding]:
+def between_modes(comparison: Comparison) -> Findings:
     """Report models with more samples between modes than real data."""
     models = concerned(comparison, _bridges)
     text = "Samples of {} often lie between the modes."
@@ -318,7 +318,7 @@ NARROW = 0.8  # width of the modes relative to their true width
 WIDE = 1.25
 
 
-def width_of_modes(comparison: Comparison) -> Iterator[Finding]:
+def width_of_modes(comparison: Comparison) -> Findings:
     """Report modes that are too narrow or too wide."""
     narrow = {}
     wide = {}
@@ -349,8 +349,8 @@ RECALL_POOR = 0.85  # recall: below, samples lack diversity (without 3 classes: 
 RECALL_RIGHT = 0.9  # recall: above, samples cover the data (real data: .99 to 1.01)
 
 
-def lack_of_diversity(comparison: Comparison) -> Iterator[Finding]:
-    """Report high precision with low recall, and what suggests unrealistic samples anyway."""
+def lack_of_diversity(comparison: Comparison) -> Findings:
+    """Report high precision with low recall."""
     realistic = {}
     doubtful = {}
     for model in comparison.models:
@@ -372,7 +372,7 @@ def lack_of_diversity(comparison: Comparison) -> Iterator[Finding]:
     yield from about(doubtful, text, "low recall")
 
 
-def unrealistic(comparison: Comparison) -> Iterator[Finding]:
+def unrealistic(comparison: Comparison) -> Findings:
     """Report low precision or density with high recall."""
     models = {}
     for model in comparison.models:
@@ -425,7 +425,7 @@ def _doubts(comparison: Comparison, model: ModelResult) -> list[str]:
     return doubts
 
 
-def sharpness(comparison: Comparison) -> Iterator[Finding]:
+def sharpness(comparison: Comparison) -> Findings:
     """Report samples with less or more fine detail than real data."""
     blurred = {}
     grainy = {}
@@ -452,7 +452,7 @@ CLASS_READ = 0.8  # accuracy of the classifier: below, it may always miss one of
 CLASS_EXPECTED = 15.0  # expected samples of a class: with fewer, a lack may be chance
 
 
-def missing_classes(comparison: Comparison) -> Iterator[Finding]:
+def missing_classes(comparison: Comparison) -> Findings:
     """Report classes that samples hardly contain."""
     models = concerned(comparison, _rare_classes)
     yield from about(models, "Samples of {} lack some classes.", "missing classes")
@@ -479,8 +479,8 @@ def _rare_classes(comparison: Comparison, model: ModelResult) -> str:
 AGREEMENT = 0.9  # fraction of samples recognised as their class, relative to real data
 
 
-def misread_classes(comparison: Comparison) -> Iterator[Finding]:
-    """Report samples that are recognised as their class less often than real data."""
+def misread_classes(comparison: Comparison) -> Findings:
+    """Report samples that are rarely recognised as their class."""
     n = comparison.settings.n
     real = comparison.settings.classifier_accuracy
     if real is None:
@@ -506,8 +506,8 @@ def _binomial_error(fraction: float, n: int | None) -> float:
 # Training ---------------------------------------------------------------------------------------
 
 
-def alarms(comparison: Comparison) -> Iterator[Finding]:
-    """Yield one alarm of each kind for each model: the last that did not end, else the first."""
+def alarms(comparison: Comparison) -> Findings:
+    """Report the last standing or the first alarm of each kind."""
     for model in comparison.models:
         chosen: dict[str, tuple[Alarm, Alarm | None]] = {}
         for begin, end in alarm_periods(model):
@@ -521,8 +521,8 @@ def alarms(comparison: Comparison) -> Iterator[Finding]:
 EARLY = 500  # steps: below, an unused latent may be too early to call collapse
 
 
-def unused_latents(comparison: Comparison) -> Iterator[Finding]:
-    """Yield models without an active latent dimension, unless an alarm says so."""
+def unused_latents(comparison: Comparison) -> Findings:
+    """Report models without an active latent dimension."""
     if len(comparison.data.shape) == 1:
         effect = "samples differ only by the decoder's noise"
     else:

@@ -1,4 +1,4 @@
-"""The HTML page of a comparison: values for the templates, which escape all texts."""
+"""The HTML page of a comparison."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Scores as rows for data frames, CSV and LaTeX tables (with the package booktabs)."""
+"""Scores as rows for data frames, CSV and LaTeX (with booktabs)."""
 
 from __future__ import annotations
 
@@ -15,16 +15,18 @@ from pushforward.metrics import Score
 from pushforward.report import tables
 from pushforward.report.statistics import factor_of, floor_of, main_metrics, rows_of, statistic
 
+Record = dict[str, Any]  # values by column
+
 # Rows -------------------------------------------------------------------------------------------
 
 
-def score_rows(comparison: Comparison) -> list[dict[str, Any]]:
+def score_rows(comparison: Comparison) -> list[Record]:
     """Return a row of scores, intervals and cost for each model."""
     return [_score_row(comparison, model) for model in comparison.models]
 
 
-def _score_row(comparison: Comparison, model: ModelResult) -> dict[str, Any]:
-    row: dict[str, Any] = {"model": model.name, "family": model.family, "seed": model.seed}
+def _score_row(comparison: Comparison, model: ModelResult) -> Record:
+    row: Record = {"model": model.name, "family": model.family, "seed": model.seed}
     for metric in model.scores:
         score = statistic(comparison, model, metric)
         if score is not None:
@@ -110,7 +112,7 @@ def csv_text(comparison: Comparison) -> str:
 
 def _score_lines(
     comparison: Comparison, name: str, run: ModelResult, budget: float | None
-) -> Iterable[dict[str, Any]]:
+) -> Iterable[Record]:
     row = _score_row(comparison, run)
     for metric in run.scores:
         if metric in row:

@@ -1,4 +1,4 @@
-"""A comparison as plain text for a terminal and as Markdown; its facts and limits."""
+"""A comparison as plain text and as Markdown; its facts and limits."""
 
 from __future__ import annotations
 

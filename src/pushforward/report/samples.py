@@ -1,4 +1,4 @@
-"""Pictures of samples: panels with sliders, the plane, nearest training images, latent spaces."""
+"""Pictures of samples, of the plane, and of latent spaces."""
 
 from __future__ import annotations
 
@@ -22,12 +22,14 @@ from pushforward.report.sprites import TILES, Embedded, Look, Sprite, embedded, 
 if TYPE_CHECKING:
     from PIL import Image
 
+Values = dict[str, Any]  # values of a template by name
+
 # Kinds of frames, which the script of the page knows: from noise to data, and over training
 SAMPLING = "f"
 TRAINING = "t"
 
 
-def player(comparison: Comparison, look: Look) -> dict[str, Any]:
+def player(comparison: Comparison, look: Look) -> Values:
     """Return the values of the template of samples."""
     panels = []
     for index, model in look.numbered(comparison.models):
@@ -63,7 +65,7 @@ def player(comparison: Comparison, look: Look) -> dict[str, Any]:
     }
 
 
-def _panel(index: int, model: ModelResult, still: Embedded, look: Look) -> dict[str, Any]:
+def _panel(index: int, model: ModelResult, still: Embedded, look: Look) -> Values:
     pictures = look.of(model.name)
     formation = look.sprite(pictures.formation, index, "t")
     training = look.sprite(pictures.training, index, "after step")
@@ -71,7 +73,7 @@ def _panel(index: int, model: ModelResult, still: Embedded, look: Look) -> dict[
     for kind, sprite in ((SAMPLING, formation), (TRAINING, training)):
         if sprite is not None and sprite.frames > 1:
             layers.append((kind, sprite))
-    panel: dict[str, Any] = {
+    panel: Values = {
         "index": index,
         "model": model,
         "name": model.name,
@@ -112,7 +114,7 @@ def _sampler(model: ModelResult) -> str:
     return ", ".join(words)
 
 
-def _slider(kind: str, sprites: Sequence[Sprite], suffix: str) -> dict[str, Any]:
+def _slider(kind: str, sprites: Sequence[Sprite], suffix: str) -> Values:
     longest = max(sprites, key=lambda sprite: sprite.frames)
     shares = []
     if kind == TRAINING:
@@ -184,7 +186,7 @@ def _with_nearest(look: Look, name: str) -> tuple[np.ndarray, np.ndarray, np.nda
     return rows[:number], nearest.x[:number], distances, nearest.usual
 
 
-def _near(look: Look, name: str) -> dict[str, Any] | None:
+def _near(look: Look, name: str) -> Values | None:
     known = _with_nearest(look, name)
     if known is None:
         return None
@@ -199,7 +201,7 @@ def _near(look: Look, name: str) -> dict[str, Any] | None:
     }
 
 
-def _closest(look: Look, panels: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+def _closest(look: Look, panels: Sequence[Values]) -> list[Values]:
     drawn = []
     for panel in panels:
         known = _with_nearest(look, panel["name"])
@@ -276,19 +278,22 @@ def _land(look: Look, name: str) -> Sprite:
 def shaded_picture(heights: np.ndarray, limits: Limits, seen: Limits, size: int) -> Image.Image:
     """Return heights over the plane as an RGBA picture, more opaque for greater values."""
     from PIL import Image
+    from scipy.interpolate import RegularGridInterpolator
 
-    share = np.clip(landscape_shares(heights), 0, 1)
+    shares = np.clip(landscape_shares(heights), 0, 1)
+    left, right, low, high = limits
+    rows = np.linspace(low, high, shares.shape[0])
+    columns = np.linspace(left, right, shares.shape[1])
+    share_at = RegularGridInterpolator((rows, columns), shares, bounds_error=False, fill_value=0.0)
+    left, right, low, high = seen
     middles = (np.arange(size) + 0.5) / size
-    xs = seen[0] + middles * (seen[1] - seen[0])
-    ys = seen[3] - middles * (seen[3] - seen[2])
-    across = np.linspace(*limits[:2], share.shape[1])
-    up = np.linspace(*limits[2:], share.shape[0])
-    rows = np.stack([np.interp(xs, across, row, 0.0, 0.0) for row in share])
-    shade = np.stack([np.interp(ys, up, column, 0.0, 0.0) for column in rows.T], axis=1)
-    alpha = np.floor(np.clip(shade, 0, 0.999) * BANDS) / (BANDS - 1) * OPAQUE
-    colour = np.broadcast_to(np.array(COLOUR, dtype=float), (size, size, 3))
-    pixels = np.concatenate([colour, alpha[..., None]], axis=2)
-    return Image.fromarray(pixels.round().astype(np.uint8))
+    ys = high - middles * (high - low)
+    xs = left + middles * (right - left)
+    shades = np.clip(share_at((ys[:, None], xs)), 0, 0.999)
+    alpha = np.floor(shades * BANDS) / (BANDS - 1) * OPAQUE
+    picture = Image.new("RGBA", (size, size), COLOUR)
+    picture.putalpha(Image.fromarray(alpha.round().astype(np.uint8)))
+    return picture
 
 
 # Latent spaces ----------------------------------------------------------------------------------
@@ -302,9 +307,7 @@ WALKS = {
 }
 
 
-def latent_pictures(
-    comparison: Comparison, look: Look
-) -> list[tuple[int, ModelResult, dict[str, Any]]]:
+def latent_pictures(comparison: Comparison, look: Look) -> list[tuple[int, ModelResult, Values]]:
     """Return pictures and maps of the latents of each model that has them."""
     found = []
     for index, model in enumerate(comparison.models):
@@ -335,22 +338,19 @@ def _distinct_walks(walks: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     for way, frames in walks.items():
         pixels = frames.astype(float)
         change = np.abs(pixels - pixels[:1]).mean(axis=(1, 2, 3)).max()
-        if change >= CHANGE and not any(_alike(pixels, other) for other in distinct.values()):
+        gaps = []
+        for other in distinct.values():
+            if other.shape == frames.shape:
+                gaps.append(np.abs(pixels - other).mean())
+        if change >= CHANGE and min(gaps, default=ALIKE) >= ALIKE:
             distinct[way] = frames
     return distinct
 
 
-def _alike(pixels: np.ndarray, other: np.ndarray) -> bool:
-    return other.shape == pixels.shape and bool(np.abs(pixels - other).mean() < ALIKE)
-
-
-def _code_map(codes: Map2D, classes: Sequence[str], label: str) -> dict[str, Any]:
-    names = [*classes]
-    if not names:
-        groups = 1
-        if codes.labels is not None and len(codes.labels):
-            groups += int(codes.labels.max())
-        names = [str(number) for number in range(groups)]
+def _code_map(codes: Map2D, classes: Sequence[str], label: str) -> Values:
+    names = classes
+    if not names and codes.labels is not None and len(codes.labels):
+        names = [str(number) for number in range(1 + int(codes.labels.max()))]
     points = np.asarray(codes.points, dtype=float)
     chart, legend = code_chart(points, codes.labels, names, label)
     share = f"{percent(codes.share)} of the variance" if codes.share < 1 else ""
@@ -383,8 +383,11 @@ def code_chart(
     points = points[known][:DOTS]
     if not len(points):
         return Markup(), []
-    named = labels is not None
-    classes = np.zeros(len(points), int) if labels is None else labels[known][:DOTS]
+    if labels is None:
+        names = ()
+        classes = np.zeros(len(points), int)
+    else:
+        classes = labels[known][:DOTS]
     limits = square(points.min(0), points.max(0), 1.05)
     places = to_picture(points, limits, SIZE)
     parts = []
@@ -395,7 +398,7 @@ def code_chart(
         members = places[classes == number]
         circles = [f'<circle cx="{x:.0f}" cy="{y:.0f}" r="3.4"/>' for x, y in members]
         hue = HUES[number % len(HUES)]
-        name = names[number] if named and number < len(names) else ""
+        name = names[number] if number < len(names) else ""
         content = tooltip(name) + "".join(circles)
         parts.append(f'<g fill="{hue}" opacity=".72">{content}</g>')
         if name:

@@ -1,4 +1,4 @@
-"""Pictures of samples inside the page: grids, and sprite sheets with one frame below the other."""
+"""Pictures of samples inside the page: grids and sprite sheets."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ Embedded = tuple[str, int, int]  # data URI, width and height of a picture
 
 
 def data_uri(picture: Image.Image, lossless: bool = True) -> str:
-    """Return a picture as a data URI: WebP if Pillow supports it, else PNG."""
+    """Return a picture as WebP, or as PNG if necessary."""
     from PIL import features
 
     buffer = io.BytesIO()

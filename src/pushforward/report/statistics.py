@@ -1,4 +1,4 @@
-"""Scores as sentences need them, and the rule by which they are compared."""
+"""Scores of a comparison, and the rule by which they are compared."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ class Statistic:
         value: The score.
         spread: Standard deviation over training runs or samplings; None if unknown.
         width: Standard deviation for comparisons with a bound, at least that of real data.
-        loss: The value with its sign chosen so that lower is better.
+        loss: The value, or its negative; lower is better.
         interval: The ends of the 95 % interval; None if unknown.
-        variations: Sources of variation, for comparisons with other scores.
+        variations: Sources of variation.
         comparisons: The number of pairs compared in this score.
-        equal: For real data, the variation of its score over draws; None for models.
+        equal: For real data, the variation of its score over draws.
     """
 
     name: str
@@ -155,7 +155,10 @@ def floor_statistic(comparison: Comparison, metric: str) -> Statistic | None:
     return Statistic("real data", value, spread or None, spread, loss, equal=equal)
 
 
-def floor_band(comparison: Comparison, metric: str) -> tuple[float, float] | None:
+Band = tuple[float, float]  # score of real data, and half-width of the scores equal to it
+
+
+def floor_band(comparison: Comparison, metric: str) -> Band | None:
     """Return the score of real data, and the half-width of its band."""
     floor = floor_statistic(comparison, metric)
     if floor is None:
@@ -164,13 +167,13 @@ def floor_band(comparison: Comparison, metric: str) -> tuple[float, float] | Non
 
 
 def at_floor(comparison: Comparison, metric: str, score: Statistic) -> bool:
-    """Return whether a score is not significantly worse than that of real data."""
+    """Return whether a score is not worse than that of real data."""
     floor = floor_statistic(comparison, metric)
     return floor is not None and not floor.better_than(score)
 
 
 def blind(comparison: Comparison, metric: str) -> bool:
-    """Return whether the baseline is not significantly worse than real data in a score."""
+    """Return whether the baseline is not significantly worse than real data."""
     base = statistic(comparison, comparison.baseline, metric)
     return base is not None and at_floor(comparison, metric, replace(base, comparisons=1))
 
@@ -198,7 +201,7 @@ def rows_of(comparison: Comparison) -> list[ModelResult]:
 
 
 def groups(comparison: Comparison) -> list[tuple[str, list[str]]]:
-    """Return the names of scores by heading, ranking scores first and further checks last."""
+    """Return the names of scores by heading, ranking scores first."""
     names = dict.fromkeys(comparison.metrics)
     for row in rows_of(comparison):
         names |= dict.fromkeys(row.scores)
@@ -274,7 +277,7 @@ def _against_baseline(comparison: Comparison, metric: str, base: Statistic) -> s
 
 
 def lead_text(best: Statistic, others: Sequence[Statistic]) -> str:
-    """Return how the best score compares, such as ``ahead of gan and vae (95 %)``."""
+    """Return how the best score compares with others."""
     behind = [other.name for other in others if best.better_than(other)]
     if not behind:
         return "not ahead of any other model (95 %)"
@@ -432,7 +435,7 @@ def sampled(comparison: Comparison) -> str:
 
 
 def sessions(comparison: Comparison) -> list[list[str]]:
-    """Return groups of models that were timed together; joined reports have several."""
+    """Return groups of models that were timed together."""
     timed = [model.name for model in comparison.models if model.sampling.seconds_per_sample]
     together = []
     for group in comparison.settings.timed or [timed]:

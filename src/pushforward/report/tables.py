@@ -1,4 +1,4 @@
-"""The tables of a report as rows of cells, for HTML, Markdown and text."""
+"""The tables of a report as rows of cells."""
 
 from __future__ import annotations
 
@@ -180,7 +180,7 @@ def summary(comparison: Comparison) -> Table:
 
 
 def turned(table: Table) -> Table:
-    """Return a scorecard of one model with a row for each score."""
+    """Return a scorecard of one model with scores as rows."""
     (model,) = (row for row in table.rows if row.kind == "model")
     (floor,) = (row for row in table.rows if row.kind == "floor")
     baselines = [row for row in table.rows if row.kind == "baseline"]
@@ -196,7 +196,7 @@ def turned(table: Table) -> Table:
 
 
 def family_aside(model: ModelResult) -> str:
-    """Return the family of a model if the name does not contain it."""
+    """Return the family of a model if its name lacks it."""
     words = re.split("[^a-z0-9]+", model.name.lower())
     if f" {model.family.lower()} " in f" {' '.join(words)} ":
         return ""
@@ -247,7 +247,7 @@ def score_cell(comparison: Comparison, row: ModelResult, metric: str, best: bool
 
 
 def floor_cell(comparison: Comparison, metric: str) -> Cell:
-    """Return the score of real data, with the decimals of its column."""
+    """Return the score of real data."""
     floor = floor_statistic(comparison, metric)
     factor = factor_of(comparison, metric)
     return figures(floor, factor, decimals=decimals_in(comparison, metric))
