@@ -98,7 +98,7 @@ def _linear_ticks(low: float, high: float, ticks: int, whole: bool = False) -> l
     locator = MaxNLocator(nbins=ticks, steps=[1, 2, 2.5, 5, 10], integer=whole)
     slack = 1e-9 * (high - low)
     places = []
-    for place in locator.tick_values(low, high).tolist():
+    for place in map(float, locator.tick_values(low, high)):
         if low - slack <= place <= high + slack:
             places.append(0.0 if abs(place) < slack else place)
     return places
@@ -217,15 +217,14 @@ def smooth(values: Sequence[float | None]) -> list[float]:
     """Return the running mean of the running median."""
     if not values:
         return []
-    known = [finite(value) for value in values]
-    x = np.array(known, dtype=float)
+    x = np.array([*map(finite, values)], dtype=float)
     half = min(SMOOTH, max(1, len(x) // 8)) // 2
     with warnings.catch_warnings(action="ignore"):  # of windows without any finite value
         for average in (np.nanmedian, np.nanmean):
             padded = np.pad(x, half, constant_values=np.nan)
             windows = np.lib.stride_tricks.sliding_window_view(padded, 2 * half + 1)
             x = average(windows, axis=1)
-    return [float(value) for value in x]
+    return list(x.tolist())
 
 
 # Lines over axes --------------------------------------------------------------------------------
@@ -504,4 +503,4 @@ def _thinned(way: np.ndarray) -> list[list[float]]:
         if np.hypot(*(point - points[-1])) > 1:
             points.append(point)
     points.append(way[-1])
-    return [point.tolist() for point in points]
+    return list(np.array(points).tolist())

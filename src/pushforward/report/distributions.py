@@ -286,7 +286,7 @@ def class_chart(comparison: Comparison) -> Markup:
         return Markup()
     names: Sequence[str] = comparison.data.classes
     if len(names) != len(real):
-        names = [str(number) for number in range(len(real))]
+        names = [*map(str, range(len(real)))]
     return _class_bars(comparison, names, real, shares)
 
 

@@ -69,8 +69,8 @@ def budgets(comparison: Comparison) -> Findings:
     label = label_in_sentence(comparison, metric)
     names = [model.name for model in comparison.models if comparison.sweep.get(model.name)]
     rows = [comparison.sweep[name] for name in names]
-    budgets_of_rows = {tuple(point.budget for point in points) for points in rows}
-    if len(rows) < 2 or len(budgets_of_rows) > 1:
+    stated = {tuple(point.budget for point in points) for points in rows}
+    if len(rows) < 2 or len(stated) > 1:
         return
     stages = []
     for points in zip(*rows, strict=True):

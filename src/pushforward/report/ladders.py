@@ -227,9 +227,8 @@ def ladder_table(comparison: Comparison, model: ModelResult) -> Table:
         cells += [own_cells, teacher_cells]
     what = "Root mean square distance to the teacher's samples from the same noise."
     columns.append(Column("Distance to teacher (std)", what))
-    distances = aligned([*(line.distance for line in lines), None], 2)
-    cells.append([Cell(distance) for distance in distances])
     lines.append(_Line("real data", "floor"))
+    cells.append([*map(Cell, aligned([line.distance for line in lines], 2))])
     rows = []
     for line, cells_of_line in zip(lines, zip(*cells, strict=True), strict=True):
         rows.append(Row(line.name, cells_of_line, line.kind))

@@ -156,7 +156,7 @@ def _page(
         csv=Markup("data:text/csv;charset=utf-8," + quote(csv_text(comparison), safe="")),
         data=_json(comparison),
         style=Markup(PALETTE) + _file("style.css"),
-        scripts=[_file(name) for name in SCRIPTS],
+        scripts=[*map(_file, SCRIPTS)],
     )
 
 

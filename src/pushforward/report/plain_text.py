@@ -358,7 +358,7 @@ def limits(comparison: Comparison) -> list[str]:
             how = f"{bits.extra['how']} (n = {bits.n})"
             sentences.append(f"Bits per dimension of {model.name}: {how}.")
     sentences.append(absent(comparison))
-    return [sentence for sentence in sentences if sentence]
+    return list(filter(None, sentences))
 
 
 def _margins(comparison: Comparison, metric: str) -> str:

@@ -194,7 +194,7 @@ def _near(look: Look, name: str) -> Values | None:
     pairs = shrunk(np.concatenate([rows, partners], axis=2), round(160 * look.detail))
     exact = max(rows.shape[1:3]) <= 32
     return {
-        "sprite": sheet([image(pair) for pair in pairs], exact),
+        "sprite": sheet([*map(image, pairs)], exact),
         "distances": json.dumps([plain(distance, 3) for distance in distances]),
         "usual": plain(usual, 3),
         "columns": TILES,
@@ -245,7 +245,7 @@ def _packed(field: Field2D, look: Look) -> dict[str, object]:
     left, right, low, high = np.nan_to_num(np.array(field.limits))
     corners = to_picture(np.array([[left, high], [right, low]]), look.limits, 1)
     return {
-        "around": [round(float(corner), 5) for corner in corners.ravel()],
+        "around": corners.ravel().round(5).tolist(),
         "cells": field.ways.shape[1],
         "ways": _base64(np.clip(places, -32_767, 32_767).round().astype("<i2")),
         "way_times": [round(float(t), 4) for t in field.way_times],
@@ -269,7 +269,7 @@ OPAQUE = 180
 def _land(look: Look, name: str) -> Sprite:
     pictures = []
     for _, land in look.of(name).landscapes:
-        left, right, low, high = (float(end) for end in land["limits"])
+        left, right, low, high = np.asarray(land["limits"], dtype=float).tolist()
         limits = (left, right, low, high)
         pictures.append(shaded_picture(land["scores"], limits, look.limits, LAND))
     return sheet(pictures)
@@ -350,7 +350,7 @@ def _distinct_walks(walks: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
 def _code_map(codes: Map2D, classes: Sequence[str], label: str) -> Values:
     names = classes
     if not names and codes.labels is not None and len(codes.labels):
-        names = [str(number) for number in range(1 + int(codes.labels.max()))]
+        names = [*map(str, range(1 + int(codes.labels.max())))]
     points = np.asarray(codes.points, dtype=float)
     chart, legend = code_chart(points, codes.labels, names, label)
     share = f"{percent(codes.share)} of the variance" if codes.share < 1 else ""

@@ -192,7 +192,7 @@ def turned(table: Table) -> Table:
         cells = [replace(cell, note=""), floor.cells[at], ratio, guess]
         rows.append(Row(column.named, cells, "score"))
     names = (model.name or "model", "real data", "ratio", BASELINE)
-    return Table([Column(name) for name in names], rows, table.note)
+    return Table(list(map(Column, names)), rows, table.note)
 
 
 def family_aside(model: ModelResult) -> str:
@@ -539,8 +539,8 @@ def differences(comparison: Comparison) -> Table:
     for key in sorted(keys, key=lambda key: key.startswith("method.")):
         values = [leaves.get(key, "–") for leaves in flat.values()]
         if len(set(values)) > 1:
-            rows.append(Row(key, [Cell(value) for value in values], "key"))
-    return Table([Column(name) for name in flat], rows)
+            rows.append(Row(key, list(map(Cell, values)), "key"))
+    return Table(list(map(Column, flat)), rows)
 
 
 def _leaves(value: object, key: str = "") -> Iterator[tuple[str, str]]:
