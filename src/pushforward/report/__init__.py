@@ -1,4 +1,4 @@
-"""A comparison in words, tables and pictures: one HTML file, Markdown and JSON."""
+"""A comparison in words, tables and pictures."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The first screen: the best model, its lead, copies, speed, problems, and what to do next."""
+"""The first screen of a report."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pushforward.metrics.score import Score
 from pushforward.numbers import count, counted, duration_unit, listing, percent, plain, some
 from pushforward.report.findings import findings
 from pushforward.report.ladders import rungs_of
-from pushforward.report.model_findings import BESIDE, Finding, collapsed, hardly_told
+from pushforward.report.model_findings import BESIDE, Finding, beside_real, collapsed, hardly_told
 from pushforward.report.statistics import (
     NAMED,
     alarm_periods,
@@ -24,7 +24,7 @@ from pushforward.report.statistics import (
     floor_of,
     floor_statistic,
     floor_text,
-    inside,
+    label_in_sentence,
     main_metrics,
     named,
     sessions,
@@ -66,7 +66,6 @@ def answers(comparison: Comparison) -> dict[str, str]:
 
 
 def _best(comparison: Comparison, metric: str) -> str:
-    """Name the best model, with all scores as multiples of real data's score if possible."""
     scores = statistics(comparison, metric)
     info = comparison.info(metric)
     best = scores[0]
@@ -77,9 +76,9 @@ def _best(comparison: Comparison, metric: str) -> str:
         beside = f", {values[0]} that of real data"
     else:
         values = [value_text(comparison, metric, score) for score in scores]
-        floor = floor_text(comparison, metric)
-        beside = f"{BESIDE}{floor} for real data" if floor else ""
-    text = f"{best.name} has the best {inside(info.label)} ({best_value}){beside}."
+        beside = beside_real("", floor_text(comparison, metric))
+    label = label_in_sentence(comparison, metric)
+    text = f"{best.name} has the best {label} ({best_value}){beside}."
     others = []
     for score, value in zip(scores[1:], values[1:], strict=True):
         others.append(f"{score.name} ({value})")
@@ -92,10 +91,9 @@ def _best(comparison: Comparison, metric: str) -> str:
 
 
 def _quality(comparison: Comparison, metric: str) -> str:
-    """Compare a single model with real data."""
     (score,) = statistics(comparison, metric)
     real = floor_statistic(comparison, metric)
-    label = inside(comparison.info(metric).label)
+    label = label_in_sentence(comparison, metric)
     text = f"The {label} is {value_text(comparison, metric, score)}"
     if real is None:
         return f"{text}."
@@ -116,7 +114,6 @@ def _quality(comparison: Comparison, metric: str) -> str:
 
 
 def _baseline(comparison: Comparison, metric: str) -> str:
-    """Compare a single model with the baseline."""
     (own,) = statistics(comparison, metric)
     base = statistic(comparison, comparison.baseline, metric)
     if base is None:
@@ -152,8 +149,9 @@ def _copies(comparison: Comparison, found: Sequence[Finding]) -> str:
         return " ".join(warned)
     scores = statistics(comparison, "near_copies")
     if not scores:
-        lacking = "" if comparison.data.train else " They need the training data: `train`."
-        return f"Copies were not measured.{lacking}"
+        if comparison.data.train:
+            return "Copies were not measured."
+        return "Copies were not measured. They need the training data: `train`."
     noun = comparison.data.kind or "example"
     most_copies = max(score.value for score in scores)
     if most_copies == 0:
@@ -162,10 +160,13 @@ def _copies(comparison: Comparison, found: Sequence[Finding]) -> str:
         fraction = percent(most_copies)
         if len(scores) > 1:
             fraction = f"At most {fraction}"
+        text = (
+            f"Copying was not detected. {fraction} of samples are near-copies of a training {noun}"
+        )
         floor, _ = floor_of(comparison, "near_copies")
-        real = "" if floor is None else f"{BESIDE}{percent(floor)} of real data"
-        copies = f"of samples are near-copies of a training {noun}"
-        text = f"Copying was not detected. {fraction} {copies}{real}."
+        if floor is not None:
+            text += f"{BESIDE}{percent(floor)} of real data"
+        text += "."
     attacks = statistics(comparison, "membership")
     if attacks:
         auc = max(score.value for score in attacks)
@@ -174,7 +175,6 @@ def _copies(comparison: Comparison, found: Sequence[Finding]) -> str:
 
 
 def _speed(comparison: Comparison) -> str:
-    """State the time per sample of each model, the fastest first."""
     timed = []
     for model in comparison.models:
         if model.sampling.seconds_per_sample:
@@ -200,7 +200,6 @@ def _speed(comparison: Comparison) -> str:
 
 
 def _problems(comparison: Comparison, found: Sequence[Finding]) -> str:
-    """State what is wrong with each model; models with the same problems are grouped."""
     general = []
     for finding in found:
         if finding.kind == "measure" and not finding.models:
@@ -225,7 +224,6 @@ def _problems(comparison: Comparison, found: Sequence[Finding]) -> str:
 
 
 def _problems_of(model: ModelResult, found: Sequence[Finding]) -> list[str]:
-    """Return the problems of a model as noun phrases, without the values of real data."""
     problems = []
     for finding in found:
         if finding.short and model.name in finding.models:
@@ -235,7 +233,6 @@ def _problems_of(model: ModelResult, found: Sequence[Finding]) -> list[str]:
 
 
 def _worst_columns(comparison: Comparison, model: ModelResult) -> list[str]:
-    """Return the column and the pair of columns whose errors most exceed those of real data."""
     problems = []
     kinds = (("column_error", "column", "errors"), ("pair_error", "pair", "matrix"))
     for metric, noun, key in kinds:
@@ -264,7 +261,6 @@ LONGER = "{longer}"  # marks advice to train longer
 
 
 def _next(comparison: Comparison) -> str:
-    """State what to do next, for the best model first; models with the same advice are grouped."""
     grouped: dict[str, list[ModelResult]] = {}
     for model in comparison.models:
         for advice in (_training_advice(comparison, model), _steps_advice(comparison, model)):
@@ -273,12 +269,14 @@ def _next(comparison: Comparison) -> str:
     stated: list[str] = []
     longer: list[ModelResult] = []
     for advice, models in grouped.items():
-        if len(models) > 1 and len(models) == len(comparison.models):
-            names = "all models"
+        text = advice.removesuffix(LONGER)
+        if len(models) == 1 or len(models) < len(comparison.models):
+            text = text.replace("{names}", named(model.name for model in models))
+        elif text.startswith("{names}"):
+            text = text.replace("{names}", "All models")
         else:
-            names = named(model.name for model in models)
-        text = advice.removesuffix(LONGER).replace("{names}", names)
-        stated.append(capitalised(text) if text.startswith("all models") else text)
+            text = text.replace("{names}", "all models")
+        stated.append(text)
         if advice.endswith(LONGER):
             longer += models
     stated = stated[:ADVICE]
@@ -289,7 +287,6 @@ def _next(comparison: Comparison) -> str:
 
 
 def _training_advice(comparison: Comparison, model: ModelResult) -> str:
-    """Return what training suggests, as a template for models with the same advice."""
     alarms = [begin.advice for begin, end in alarm_periods(model) if end is None and begin.advice]
     cost = model.training
     needed_samples = PASSES * (comparison.data.train or 0)
@@ -300,8 +297,9 @@ def _training_advice(comparison: Comparison, model: ModelResult) -> str:
     scarce = max(lacking, key=lambda name: lacking[name])
     factor = lacking[scarce]
     if collapsed(comparison, model) and (factor <= 1 or not model.extension):
-        lower = "Train again with a lower learning rate"
-        return f"{{names}} collapsed. {f'Advice: {alarms[-1]}' if alarms else lower}."
+        if alarms:
+            return f"{{names}} collapsed. Advice: {alarms[-1]}."
+        return "{names} collapsed. Train again with a lower learning rate."
     if alarms:
         return f"{{names}} ended training with an alarm. Advice: {alarms[-1]}."
     if not model.extension:
@@ -315,7 +313,7 @@ def _training_advice(comparison: Comparison, model: ModelResult) -> str:
         return f"{{names}} had too few {scarce}.{LONGER}"
     if _like_real_data(comparison, model):
         metric = comparison.ranking_metric("quality") or ""
-        label = inside(comparison.info(metric).label)
+        label = label_in_sentence(comparison, metric)
         same = f"{{names}} cannot be distinguished from real data in {label}{_at_n(comparison)}."
         return f"{same} Longer training can only be judged with more samples."
     if _improving(model):
@@ -333,7 +331,6 @@ def _like_real_data(comparison: Comparison, model: ModelResult) -> bool:
 
 
 def _smaller(comparison: Comparison, model: ModelResult) -> str:
-    """Return the option that makes training steps faster; empty if there is none."""
     if comparison.data.kind == "image" and max(comparison.data.shape[1:]) > LARGE:
         return f"--resize {LARGE}"
     asked = model.config.get("asked") or {}
@@ -344,20 +341,14 @@ def _smaller(comparison: Comparison, model: ModelResult) -> str:
 
 
 def _improving(model: ModelResult) -> bool:
-    """Return whether the distance measured during training decreased in its last third."""
-    series = None if model.health is None else model.health.series.get("frechet")
-    if series is None:
+    if model.health is None or "frechet" not in model.health.series:
         return False
-    values = [value for value in series.value if value is not None]
+    values = [value for value in model.health.series["frechet"].value if value is not None]
     earlier = values[: 2 * len(values) // 3]
     return bool(earlier) and values[-1] < IMPROVED * min(earlier)
 
 
 def _steps_advice(comparison: Comparison, model: ModelResult) -> str:
-    """Return how many sampling steps are enough, if they differ much from those of the model.
-
-    From these steps on, no point of the model's curve is significantly worse than the best one.
-    """
     metric = curve_metric(comparison)
     own_steps = model.sampling.steps
     rungs = rungs_of(model.curve, metric)

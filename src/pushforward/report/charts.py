@@ -1,4 +1,4 @@
-"""Charts as SVG in the colours of the page, light or dark. Colour is never the only sign."""
+"""Charts as SVG in the colours of the page. Colour is never the only sign."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from markupsafe import Markup
 
 from pushforward.numbers import finite, plain, shortened
 from pushforward.pictures import COLOURS, Limits, colour, marker
+from pushforward.report.statistics import Band, Statistic
 
 # Axes -------------------------------------------------------------------------------------------
 
@@ -46,10 +47,13 @@ class Axis:
         self.high = high
         self.start = start
         self.end = end
-        self.ticks = _log_ticks(low, high) if self.log else _linear_ticks(low, high, ticks, whole)
+        if self.log:
+            self.ticks = _log_ticks(low, high)
+        else:
+            self.ticks = _linear_ticks(low, high, ticks, whole)
 
     def __call__(self, value: float) -> float:
-        """Return the position of a value; values beyond the ends stay at the edge."""
+        """Return the position of a value."""
         low = self.low
         high = self.high
         if self.log and value <= 0:
@@ -61,7 +65,7 @@ class Axis:
 
     @property
     def note(self) -> str:
-        """The part of a label that says that an axis is logarithmic or does not contain 0."""
+        """A remark on a logarithmic axis, or one without 0."""
         if self.log:
             return " · log scale"
         if self.low <= 0 <= self.high:
@@ -70,7 +74,7 @@ class Axis:
 
 
 def spanned(values: Sequence[float], ends: Sequence[float], log: bool) -> tuple[float, float]:
-    """Return the ends of an axis for values and error bars; a logarithmic one cuts long bars."""
+    """Return the ends of an axis for values and error bars."""
     if log:
         least = min(values)
         shown = [*values, *(max(end, 0.6 * least) for end in ends)]
@@ -84,7 +88,7 @@ def spanned(values: Sequence[float], ends: Sequence[float], log: bool) -> tuple[
 
 
 def far_apart(values: Sequence[float]) -> bool:
-    """Return whether positive values are so far apart that they need a logarithmic axis."""
+    """Return whether positive values need a logarithmic axis."""
     return bool(values) and min(values) > 0 and max(values) > FAR * min(values)
 
 
@@ -94,14 +98,14 @@ def _linear_ticks(low: float, high: float, ticks: int, whole: bool = False) -> l
     locator = MaxNLocator(nbins=ticks, steps=[1, 2, 2.5, 5, 10], integer=whole)
     slack = 1e-9 * (high - low)
     places = []
-    for place in locator.tick_values(low, high):
+    for place in map(float, locator.tick_values(low, high)):
         if low - slack <= place <= high + slack:
-            places.append(0.0 if abs(place) < slack else float(place))
+            places.append(0.0 if abs(place) < slack else place)
     return places
 
 
 def _log_ticks(low: float, high: float) -> list[float]:
-    steps = (1, 2, 5) if math.log10(high / low) < 2.6 else (1,)
+    steps = (1, 2, 5) if high / low < 10**2.6 else (1,)
     ticks = []
     for decade in range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1):
         for step in steps:
@@ -131,7 +135,7 @@ def tick_text(value: float) -> str:
 
 
 def x_ticks(x: Axis, bottom: float, top: float | None = None) -> Iterator[str]:
-    """Draw the numbers below a horizontal axis, and vertical grid lines up to ``top``."""
+    """Draw tick labels and vertical grid lines up to ``top``."""
     for value in x.ticks:
         if top is not None:
             yield line("gridline", x(value), top, x(value), bottom)
@@ -139,7 +143,7 @@ def x_ticks(x: Axis, bottom: float, top: float | None = None) -> Iterator[str]:
 
 
 def y_ticks(y: Axis, left: float, right: float) -> Iterator[str]:
-    """Draw the tick labels and horizontal grid lines of a vertical axis."""
+    """Draw tick labels and horizontal grid lines."""
     for value in y.ticks:
         yield line("gridline", left, y(value), right, y(value))
         yield text(tick_text(value), left - 8, y(value) + 4, "end")
@@ -161,7 +165,7 @@ def group(kind: str, parts: Iterable[str], words: str = "") -> str:
 
 
 def tooltip(words: str) -> str:
-    """Return the title of an element; empty without words."""
+    """Return the title of an element."""
     if not words:
         return ""
     return f"<title>{escape(words)}</title>"
@@ -195,7 +199,7 @@ def box(
 
 
 def svg(width: float, height: float, label: str, parts: Iterable[str], kind: str = "") -> Markup:
-    """Return a chart with its natural width and a label for screen readers."""
+    """Return a chart with a label for screen readers."""
     size = f'style="--w:{width}px" viewBox="0 0 {width} {height}"'
     words = f'role="img" aria-label="{escape(label)}"'
     return Markup(f'<svg class="chart {kind}" {size} {words}>{"".join(parts)}</svg>')
@@ -210,18 +214,17 @@ SMOOTH = 15  # maximum number of points of a running mean
 
 
 def smooth(values: Sequence[float | None]) -> list[float]:
-    """Return the running mean of the running median, which removes single spikes."""
+    """Return the running mean of the running median."""
     if not values:
         return []
-    known = [finite(value) for value in values]
-    x = np.array(known, dtype=float)
+    x = np.array([*map(finite, values)], dtype=float)
     half = min(SMOOTH, max(1, len(x) // 8)) // 2
     with warnings.catch_warnings(action="ignore"):  # of windows without any finite value
         for average in (np.nanmedian, np.nanmean):
             padded = np.pad(x, half, constant_values=np.nan)
             windows = np.lib.stride_tricks.sliding_window_view(padded, 2 * half + 1)
             x = average(windows, axis=1)
-    return [float(value) for value in x]
+    return list(x.tolist())
 
 
 # Lines over axes --------------------------------------------------------------------------------
@@ -234,12 +237,10 @@ class Series:
     Args:
         name: The name in tooltips.
         index: The number of the model, which sets colour, shape and dashes.
-        x: Horizontal values.
-        y: Vertical values; points that are not finite are left out.
-        line: Whether points are connected.
-        dots: Whether points are marked.
+        x, y: Values; points that are not finite are left out.
+        line, dots: Whether points are connected and marked.
         style: "", "faint", "solid" or "dashed".
-        bars: The ends of the error bar of each point; None for a point without one.
+        bars: The ends of the error bar of each point.
     """
 
     name: str
@@ -272,7 +273,7 @@ class Series:
 
 @dataclass(frozen=True)
 class Span:
-    """A shaded range of the horizontal axis, such as the steps during which an alarm lasted."""
+    """A shaded range of the horizontal axis."""
 
     start: float
     stop: float
@@ -281,16 +282,7 @@ class Span:
 
 @dataclass(frozen=True)
 class Plot:
-    """Size and axes of a line chart.
-
-    Args:
-        width: Width of the drawing in units.
-        height: Height of the drawing in units.
-        log_x: Whether the horizontal axis is logarithmic.
-        log_y: Whether the vertical axis is logarithmic, if all values are positive.
-        clip: Fraction of points at either end that may lie outside, such as spikes.
-        ends: Fixed ends of the vertical axis; None follows the values.
-    """
+    """Size and axes of a line chart; ``clip`` is the fraction of points beyond either end."""
 
     width: int = 600
     height: int = 350
@@ -306,20 +298,10 @@ def line_chart(
     y_label: str,
     plot: Plot = Plot(),
     *,
-    floor: tuple[float, float] | None = None,
+    floor: Band | None = None,
     spans: Sequence[Span] = (),
 ) -> Markup:
-    """Draw lines and points over labelled axes; return an empty text if there are no points.
-
-    Args:
-        series: Lines and points, in drawing order.
-        x_label: Label below the horizontal axis.
-        y_label: Label above the vertical axis.
-        plot: Size and axes.
-        floor: Mean and half-width of the band of real data. If it or a value is not positive, a
-            logarithmic axis ends at a third of the band's upper end.
-        spans: Ranges shaded behind the lines.
-    """
+    """Draw lines and points over axes; ``floor`` is the mean and half-width of real data."""
     points = [point for drawn in series for point in drawn.points]
     if not points:
         return Markup()
@@ -329,14 +311,19 @@ def line_chart(
     if plot.log_x and x_low > 0:
         x_low = x_low / 1.12
         x_high = x_high * 1.12
-    small = plot.width < 500
-    left = 46 if small else 56
-    right = plot.width - (80 if floor else 14)
     whole = bool((xs == np.round(xs)).all())
-    x = Axis(x_low, x_high, left, right, log=plot.log_x, ticks=4 if small else 7, whole=whole)
     low, high, log_y = _vertical(series, ys, plot, floor)
-    y = Axis(low, high, plot.height - 46, 26, log=log_y, ticks=4 if small else 6)
-    parts = [] if floor is None else _band(x, y, floor)
+    bottom = plot.height - 46
+    if plot.width < 500:
+        style = "small"
+        x = Axis(x_low, x_high, 46, plot.width - 14, log=plot.log_x, ticks=4, whole=whole)
+        y = Axis(low, high, bottom, 26, log=log_y, ticks=4)
+    else:
+        style = ""
+        right = plot.width - (80 if floor else 14)
+        x = Axis(x_low, x_high, 56, right, log=plot.log_x, ticks=7, whole=whole)
+        y = Axis(low, high, bottom, 26, log=log_y, ticks=6)
+    parts = [*_band(x, y, floor)]
     parts += [_shaded(span, x, y) for span in spans]
     parts += y_ticks(y, x.start, x.end)
     parts.append(line("axis", x.start, y.start, x.end, y.start))
@@ -348,13 +335,12 @@ def line_chart(
     parts.append(text(y_label + y.note, 0, 14, kind="label"))
     parts += [_drawn(drawn, x, y) for drawn in series]
     label = f"{y_label} over {x_label}"
-    return svg(plot.width, plot.height, label, parts, "small" if small else "")
+    return svg(plot.width, plot.height, label, parts, style)
 
 
 def _vertical(
-    series: Sequence[Series], ys: np.ndarray, plot: Plot, floor: tuple[float, float] | None
+    series: Sequence[Series], ys: np.ndarray, plot: Plot, floor: Band | None
 ) -> tuple[float, float, bool]:
-    """Return the ends of the vertical axis, and whether it is logarithmic."""
     low, high = (float(end) for end in np.quantile(ys, [plot.clip, 1 - plot.clip]))
     ends = [end for drawn in series for _, *bar in drawn.whiskers for end in bar]
     if floor is not None:
@@ -372,19 +358,21 @@ def _vertical(
         high = last
     if first is not None:
         low = first
-        high = high if high > low else low + 1
+    if first is not None and high <= low:
+        high = low + 1
     return low, high, log
 
 
-def _band(x: Axis, y: Axis, floor: tuple[float, float]) -> list[str]:
-    top = y(floor[0] + floor[1])
-    middle = y(floor[0])
-    bottom = y(max(floor[0] - floor[1], y.low))
-    return [
-        box("band", x.start, top, x.end - x.start, max(2.0, bottom - top)),
-        line("floorline", x.start, middle, x.end, middle),
-        text("real data", x.end + 8, middle + 4, kind="floortext"),
-    ]
+def _band(x: Axis, y: Axis, floor: Band | None) -> Iterator[str]:
+    if floor is None:
+        return
+    mean, half_width = floor
+    top = y(mean + half_width)
+    middle = y(mean)
+    bottom = y(max(mean - half_width, y.low))
+    yield box("band", x.start, top, x.end - x.start, max(2.0, bottom - top))
+    yield line("floorline", x.start, middle, x.end, middle)
+    yield text("real data", x.end + 8, middle + 4, kind="floortext")
 
 
 def _shaded(span: Span, x: Axis, y: Axis) -> str:
@@ -398,9 +386,11 @@ def _drawn(drawn: Series, x: Axis, y: Axis) -> str:
     parts = []
     places = [(x(a), y(b)) for a, b in drawn.points]
     if drawn.line and len(places) > 1:
-        dash = "" if drawn.style else dashes(drawn.index)
+        dash = ""
         if drawn.style == "dashed":
             dash = ' stroke-dasharray="5 4"'
+        elif not drawn.style:
+            dash = dashes(drawn.index)
         parts.append(f'<path class="line" d="{path(places)}"{dash}/>')
     for at, low, high in drawn.whiskers:
         parts.append(line("whisker", x(at), y(max(low, y.low)), x(at), y(high)))
@@ -413,76 +403,43 @@ def _drawn(drawn: Series, x: Axis, y: Axis) -> str:
 # Intervals --------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Interval:
-    """A row of an interval chart.
-
-    Args:
-        name: The name of the row.
-        index: The number of the model; None draws in gray.
-        mean: The value.
-        bar: The ends of the error bar; None for no bar.
-        text: The tooltip.
-    """
-
-    name: str
-    index: int | None
-    mean: float
-    bar: tuple[float, float] | None
-    text: str
-
-    @property
-    def ends(self) -> tuple[float, float]:
-        """The ends of the bar, or the value twice."""
-        return self.bar or (self.mean, self.mean)
-
-
 def interval_chart(
-    rows: Sequence[Interval],
+    scores: Sequence[tuple[int | None, Statistic]],
     label: str,
-    floor: tuple[float, float] | None = None,
+    floor: Band | None = None,
     *,
     log: bool = False,
 ) -> tuple[Markup, str]:
-    """Draw values with error bars, one row each, over the band of real data.
-
-    Args:
-        rows: Rows from top to bottom, at least one.
-        label: What is measured, for screen readers.
-        floor: Mean and half-width of the band of real data.
-        log: Whether the axis is logarithmic, if all values are positive.
-
-    Returns:
-        The chart and a note about its axis.
-    """
-    width = 400
+    """Draw scores over the band of real data; return the chart and a note about its axis."""
     step = 30
     left = 112
+    right = 386
     top = 20
-    bottom = top + 10 + step * len(rows)
-    means = [row.mean for row in rows]
-    ends = [end for row in rows for end in row.ends]
+    bottom = top + 10 + step * len(scores)
+    values = [score.value for _, score in scores]
+    ends = [end for _, score in scores for end in score.bar or ()]
     if floor is not None:
-        means.append(floor[0])
+        values.append(floor[0])
         ends += [floor[0] - floor[1], floor[0] + floor[1]]
-    log = log and min(means) > 0
-    x = Axis(*spanned(means, ends, log), left, width - 14, log=log, ticks=5)
-    parts = [] if floor is None else _vertical_band(x, floor, top, bottom)
+    log = log and min(values) > 0
+    x = Axis(*spanned(values, values + ends, log), left, right, log=log, ticks=5)
+    parts = []
+    if floor is not None:
+        parts += _vertical_band(x, floor, top, bottom)
     parts += x_ticks(x, bottom, top)
-    names = shortened([row.name for row in rows], 16)
-    for number, (row, name) in enumerate(zip(rows, names, strict=True)):
-        at = top + step * (number + 0.5)
-        start, end = (x(max(place, x.low)) for place in row.ends)
-        drawn = [
-            text(name, left - 10, at + 4, "end", "rowname"),
-            line("whisker", start, at, end, at),
-            dot(row.index, x(row.mean), at, f"{row.name}: {row.text}"),
-        ]
-        parts.append(group(colour(row.index), drawn))
-    return svg(width, bottom + 26, f"{label} of each model", parts, "intervals"), x.note
+    names = ["baseline" if index is None else score.name for index, score in scores]
+    for row, name in enumerate(shortened(names, 16)):
+        index, score = scores[row]
+        y = top + step * (row + 0.5)
+        drawn = [text(name, left - 10, y + 4, "end", "rowname")]
+        low, high = score.bar or (score.value, score.value)
+        drawn.append(line("whisker", x(max(low, x.low)), y, x(max(high, x.low)), y))
+        drawn.append(dot(index, x(score.value), y, f"{names[row]}: {score.text}"))
+        parts.append(group(colour(index), drawn))
+    return svg(400, bottom + 26, f"{label} of each model", parts, "intervals"), x.note
 
 
-def _vertical_band(x: Axis, floor: tuple[float, float], top: float, bottom: float) -> list[str]:
+def _vertical_band(x: Axis, floor: Band, top: float, bottom: float) -> list[str]:
     start = x(max(floor[0] - floor[1], x.low))
     end = x(max(floor[0] + floor[1], x.low))
     middle = x(floor[0])
@@ -510,16 +467,7 @@ def path_chart(
     label: str,
     size: int = 320,
 ) -> Markup:
-    """Draw trajectories in the plane, from a cross to a dot, over real data as gray rings.
-
-    Args:
-        lines: Trajectories, shape (n, steps + 1, 2); lines that are not finite are left out.
-        real: Points of real data, shape (m, 2), or None.
-        limits: The part of the plane that is shown.
-        index: The number of the model, which sets the colour.
-        label: Label for screen readers.
-        size: Width and height of the drawing in units.
-    """
+    """Draw trajectories (n, steps + 1, 2), from a cross to a dot, over real data (m, 2)."""
     if real is None:
         real = np.zeros((0, 2))
     rings = []
@@ -543,17 +491,16 @@ def path_chart(
 
 
 def to_picture(points: np.ndarray, limits: Limits, size: float) -> np.ndarray:
-    """Convert points (..., 2) of the plane to positions in a square picture, y downwards."""
+    """Convert points (..., 2) of the plane to positions in a square picture."""
     left, right, low, high = limits
     places: np.ndarray = (points - [left, high]) / [right - left, low - high] * size
     return places
 
 
 def _thinned(way: np.ndarray) -> list[list[float]]:
-    """Return the ends of a line and its points that are more than a unit from the previous one."""
     points = [way[0]]
     for point in way[1:-1]:
         if np.hypot(*(point - points[-1])) > 1:
             points.append(point)
     points.append(way[-1])
-    return [point.tolist() for point in points]
+    return list(np.array(points).tolist())

@@ -12,7 +12,6 @@ from markupsafe import Markup
 from pushforward.evaluation.results import Comparison, ModelResult
 from pushforward.numbers import count
 from pushforward.report.charts import (
-    Interval,
     Plot,
     Series,
     Span,
@@ -26,6 +25,7 @@ from pushforward.report.ladders import ladder_metric, rung_of, rungs_of
 from pushforward.report.sprites import Look
 from pushforward.report.statistics import (
     DIFFER,
+    Band,
     alarm_periods,
     alarm_text,
     curve_metric,
@@ -48,7 +48,7 @@ class Chart:
 
 
 def _chart(
-    lines: Sequence[Series], x: str, y: str, plot: Plot, floor: tuple[float, float] | None = None
+    lines: Sequence[Series], x: str, y: str, plot: Plot, floor: Band | None = None
 ) -> Chart | None:
     svg = line_chart(lines, x, y, plot, floor=floor)
     if svg:
@@ -60,20 +60,19 @@ def _chart(
 
 
 def interval_charts(comparison: Comparison) -> list[tuple[str, str, Markup]]:
-    """Draw the scores that rank models over the band of real data, with a label and a note."""
+    """Draw the scores that rank models, with labels and notes."""
     charts = []
     for metric in main_metrics(comparison):
-        rows = []
+        scores = []
         for index, row in [*enumerate(comparison.models), (None, comparison.baseline)]:
             score = statistic(comparison, row, metric)
             if score is not None:
-                name = "baseline" if index is None else score.name
-                rows.append(Interval(name, index, score.value, score.bar, score.text))
+                scores.append((index, score))
         band = floor_band(comparison, metric)
         label = score_column(comparison, metric).named
         log = metric == comparison.ranking_metric("quality")
-        log = log and _spread_out(comparison, metric, [row.mean for row in rows], band)
-        chart, note = interval_chart(rows, label, band, log=log)
+        log = log and _spread_out(comparison, metric, [score.value for _, score in scores], band)
+        chart, note = interval_chart(scores, label, band, log=log)
         charts.append((label, note, chart))
     return charts
 
@@ -82,9 +81,8 @@ def _spread_out(
     comparison: Comparison,
     metric: str,
     values: Iterable[float | None],
-    band: tuple[float, float] | None,
+    band: Band | None,
 ) -> bool:
-    """Return whether a distance and the score of real data need a logarithmic axis."""
     if comparison.info(metric).better != "lower":
         return False
     shown = [value for value in values if value is not None and value > 0]
@@ -98,7 +96,7 @@ def _quality(
     metric: str,
     lines: Sequence[Series],
     label: str,
-    band: tuple[float, float] | None,
+    band: Band | None,
 ) -> Chart | None:
     values = [y for line in lines for y in line.y]
     plot = Plot(log_x=True, log_y=_spread_out(comparison, metric, values, band))
@@ -111,7 +109,7 @@ def against_calls(comparison: Comparison) -> Chart | None:
 
 
 def against_seconds(comparison: Comparison) -> Chart | None:
-    """Draw the quality of models over seconds per sample, which are proportional to calls."""
+    """Draw the quality of models over seconds per sample."""
     return _against(comparison, _seconds_per_call, "seconds per sample")
 
 
@@ -126,7 +124,6 @@ def _seconds_per_call(model: ModelResult) -> float | None:
 def _against(
     comparison: Comparison, cost_of_call: Callable[[ModelResult], float | None], label: str
 ) -> Chart | None:
-    """Draw the curve of each model, or its single point with an error bar."""
     metric = curve_metric(comparison)
     lines = []
     for index, model in enumerate(comparison.models):
@@ -147,7 +144,7 @@ def _against(
 
 
 def sweep(comparison: Comparison) -> Chart | None:
-    """Draw the score that ranks models over training time; None without several budgets."""
+    """Draw the score that ranks models over training time."""
     metric = sweep_metric(comparison)
     lines = []
     for index, model in enumerate(comparison.models):
@@ -167,7 +164,7 @@ def sweep(comparison: Comparison) -> Chart | None:
 
 
 def few_calls(comparison: Comparison, index: int, model: ModelResult) -> Chart | None:
-    """Draw the quality of a map and of its teacher over network calls."""
+    """Draw the quality of a map and its teacher over network calls."""
     metric = ladder_metric(comparison)
     ladder = model.ladder
     if ladder is None:
@@ -182,9 +179,9 @@ def few_calls(comparison: Comparison, index: int, model: ModelResult) -> Chart |
             curves.append(("teacher", index + 1, [rung], ""))
     lines = []
     for name, number, rungs, style in curves:
-        calls = [rung.calls for rung in rungs]
-        values = [rung.value for rung in rungs]
         if rungs:
+            calls = [rung.calls for rung in rungs]
+            values = [rung.value for rung in rungs]
             lines.append(Series(name, number, calls, values, style=style))
     band = None
     floor = ladder.floors.get(metric)
@@ -197,18 +194,18 @@ def few_calls(comparison: Comparison, index: int, model: ModelResult) -> Chart |
 
 
 def moved(look: Look, index: int, name: str) -> Markup:
-    """Draw lines from the samples of a teacher to those of the map in one call."""
+    """Draw lines from a teacher's samples to those of the map."""
     lines = look.moved(name)
     if lines is None:
         return Markup()
-    behind = None if look.behind is None else look.behind[:BEHIND]
+    behind = look.real_points(BEHIND)
     label = f"From the teacher's samples to those of {name} in one call"
     return path_chart(lines, behind, look.limits, index, label, 480)
 
 
 def trajectories(comparison: Comparison, look: Look) -> list[tuple[int, ModelResult, Markup]]:
-    """Draw the trajectories in the plane of each model that has any."""
-    behind = None if look.behind is None else look.behind[:BEHIND]
+    """Draw the trajectories in the plane of each model."""
+    behind = look.real_points(BEHIND)
     drawn = []
     for index, model in enumerate(comparison.models):
         lines = look.paths(model.name)
@@ -223,7 +220,7 @@ def trajectories(comparison: Comparison, look: Look) -> list[tuple[int, ModelRes
 
 
 def losses(comparison: Comparison) -> list[tuple[int, ModelResult, Markup]]:
-    """Draw the losses of each model with a running average; the second network is dashed."""
+    """Draw the losses of each model; the second network is dashed."""
     drawn = []
     for index, model in enumerate(comparison.models):
         lines = []
@@ -236,13 +233,12 @@ def losses(comparison: Comparison) -> list[tuple[int, ModelResult, Markup]]:
 
 
 def _smoothed(name: str, index: int, series: Any, style: str) -> list[Series]:
-    """Return single values as a faint line, and their running average."""
     faint = Series(name, index, series.step, series.value, dots=False, style="faint")
     return [faint, replace(faint, y=smooth(series.value), style=style)]
 
 
 def levels(comparison: Comparison) -> Chart | None:
-    """Draw the loss by noise level; None if no model has one."""
+    """Draw the loss by noise level."""
     lines = []
     every: list[float] = []
     for index, model in enumerate(comparison.models):
@@ -255,7 +251,8 @@ def levels(comparison: Comparison) -> Chart | None:
             lines.append(Series(model.name, index, sigmas, errors))
             every += errors
     log = bool(every) and min(every) > 0 and max(every) > 4 * min(every)
-    return _chart(lines, "noise level σ/α", "mean squared error in v", Plot(log_x=True, log_y=log))
+    plot = Plot(log_x=True, log_y=log)
+    return _chart(lines, "noise level σ/α", "mean squared error in v", plot)
 
 
 Ends = tuple[float | None, float | None]
@@ -329,7 +326,7 @@ OF_MANY_SAMPLES = {
 
 
 def health(index: int, model: ModelResult) -> list[tuple[Markup, str]]:
-    """Draw each training measure with alarms shaded, and return a sentence about it."""
+    """Draw each training measure with alarms shaded, above a sentence."""
     if model.health is None:
         return []
     measured = {}
@@ -360,7 +357,6 @@ def health(index: int, model: ModelResult) -> list[tuple[Markup, str]]:
 
 
 def _alarms(model: ModelResult, last: float) -> list[Span]:
-    """Return the alarms of the first training run, whose curves are drawn."""
     first = model.trainings[0].name if model.trainings else None
     spans = []
     for begin, end in alarm_periods(model):

@@ -1,4 +1,4 @@
-"""Charts of distributions: columns of tables, pairs of columns, and classes, real and generated."""
+"""Charts of the distributions of columns and classes."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ Numbered = tuple[int, ModelResult, Extra]  # number, model, and the extra values
 
 
 def holding(comparison: Comparison, metric: str, name: str) -> list[Numbered]:
-    """Return the models whose score has an extra value of a name."""
+    """Return the models whose score has an extra value."""
     found = []
     for index, model in enumerate(comparison.models):
         if metric in model.scores and model.scores[metric].extra.get(name):
@@ -60,7 +60,7 @@ class Shares:
 
 
 def column_charts(comparison: Comparison) -> list[dict[str, Any]]:
-    """Return name, chart and errors of each column, for models compared with the same bins."""
+    """Return name, chart and errors of each column."""
     models = holding(comparison, "column_error", "share")
     if not models:
         return []
@@ -110,7 +110,6 @@ def _numeric_chart(
     dates: bool = False,
     missing: bool = False,
 ) -> Markup:
-    """Draw an area for real data and lines for models, and a bar for missing values."""
     right = WIDTH - EDGE - 54 * missing
     bins = len(edges) - 1
     x = Axis(edges[0], edges[-1], EDGE, right, ticks=4)
@@ -147,7 +146,6 @@ def _missing_bar(
 def _category_chart(
     name: str, categories: Sequence[str], real: np.ndarray, rows: Sequence[Shares]
 ) -> Markup:
-    """Draw a gray bar for each category with the models' markers."""
     x = Axis(0, _top(real, rows), LABELS, WIDTH - EDGE)
     parts = []
     labels = shortened(categories, 15)
@@ -167,13 +165,7 @@ def _category_chart(
 def histogram_chart(
     label: str, real: np.ndarray | None, clouds: Sequence[tuple[str, int, np.ndarray]]
 ) -> Markup:
-    """Draw the values of one column, real data as a gray area and each model as a line.
-
-    Args:
-        label: The name of the column.
-        real: Values of real data, shape (m,), or None.
-        clouds: For each model, its name, its colour index and its values of shape (n,).
-    """
+    """Draw the values of one column, real data as an area and models as lines."""
     base = real
     if base is None or not len(base):
         base = np.concatenate([np.zeros(0), *(values for _, _, values in clouds)])
@@ -207,7 +199,7 @@ def _steps(heights: np.ndarray, edges: Sequence[float], x: Axis, y: Axis) -> str
 
 
 def pair_charts(comparison: Comparison) -> tuple[list[tuple[int, ModelResult, Markup]], str]:
-    """Draw each model's pair errors on one scale, and return the charts and the greatest error."""
+    """Draw pair errors on one scale, and return charts and greatest error."""
     models = holding(comparison, "pair_error", "matrix")
     matrices = [np.array(extra["matrix"], dtype=float) for *_, extra in models]
     most = max((np.nan_to_num(matrix).max() for matrix in matrices), default=0.0) or 1.0
@@ -294,7 +286,7 @@ def class_chart(comparison: Comparison) -> Markup:
         return Markup()
     names: Sequence[str] = comparison.data.classes
     if len(names) != len(real):
-        names = [str(number) for number in range(len(real))]
+        names = [*map(str, range(len(real)))]
     return _class_bars(comparison, names, real, shares)
 
 

@@ -1,22 +1,22 @@
-"""All findings of a comparison in their order, and those about several models or about scores."""
+"""All findings in their order, and those about scores or several models."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from itertools import permutations
 
 from pushforward.evaluation.results import Comparison, ModelResult
 from pushforward.metrics.names import MODEL_SCORES
 from pushforward.numbers import count, duration, listing, plain
 from pushforward.report import ladders, model_findings
-from pushforward.report.model_findings import Finding, listed
+from pushforward.report.model_findings import Finding, Findings, about, listed
 from pushforward.report.statistics import (
     Statistic,
     blind,
     floor_of,
     floor_text,
     guess_statistics,
-    inside,
+    label_in_sentence,
     lead_text,
     main_metrics,
     standing,
@@ -29,7 +29,7 @@ from pushforward.report.tables import budget_of, sweep_metric
 
 
 def findings(comparison: Comparison) -> list[Finding]:
-    """Return all findings: unreliable scores, the verdict, warnings, and the warnings of runs."""
+    """Return all findings in the order of a report."""
     found: list[Finding] = []
     for finding in FINDINGS:
         found.extend(finding(comparison))
@@ -47,7 +47,7 @@ def warnings(comparison: Comparison) -> list[Finding]:
 # Who is ahead -----------------------------------------------------------------------------------
 
 
-def diversity(comparison: Comparison) -> Iterator[Finding]:
+def diversity(comparison: Comparison) -> Findings:
     """Report the scores in diversity, best first, and how they compare."""
     metric = comparison.ranking_metric("diversity")
     if metric is None:
@@ -56,21 +56,21 @@ def diversity(comparison: Comparison) -> Iterator[Finding]:
     texts = [f"{best.name} scores {value_text(comparison, metric, best)}"]
     for score in others:
         texts.append(f"{score.name} {value_text(comparison, metric, score)}")
+    text = f"In {label_in_sentence(comparison, metric)}, {listing(texts)}."
     floor = floor_text(comparison, metric)
-    real = f" Real data scores {floor}." if floor else ""
-    label = inside(comparison.info(metric).label)
-    stands = standing(comparison, metric)
-    yield Finding("verdict", f"In {label}, {listing(texts)}.{real} {stands}")
+    if floor:
+        text += f" Real data scores {floor}."
+    yield Finding("verdict", f"{text} {standing(comparison, metric)}")
 
 
-def budgets(comparison: Comparison) -> Iterator[Finding]:
-    """Report which recipe leads after each budget that all recipes were trained for."""
+def budgets(comparison: Comparison) -> Findings:
+    """Report which recipe leads after each budget."""
     metric = sweep_metric(comparison)
-    label = inside(comparison.info(metric).label)
+    label = label_in_sentence(comparison, metric)
     names = [model.name for model in comparison.models if comparison.sweep.get(model.name)]
     rows = [comparison.sweep[name] for name in names]
-    budgets_of_rows = {tuple(point.budget for point in points) for points in rows}
-    if len(rows) < 2 or len(budgets_of_rows) > 1:
+    stated = {tuple(point.budget for point in points) for points in rows}
+    if len(rows) < 2 or len(stated) > 1:
         return
     stages = []
     for points in zip(*rows, strict=True):
@@ -92,8 +92,8 @@ def budgets(comparison: Comparison) -> Iterator[Finding]:
 UNEQUAL_TIME = 1.15  # ratio of training times that counts as unequal
 
 
-def training_times(comparison: Comparison) -> Iterator[Finding]:
-    """Report the shortest and the longest training time, including what models build on."""
+def training_times(comparison: Comparison) -> Findings:
+    """Report the shortest and the longest training time."""
     seconds = {}
     for model in comparison.models:
         if model.training.total:
@@ -119,7 +119,7 @@ TRAINED_WITH_IMAGENET = frozenset({"ProjectedCritic", "PretrainedFeatures"})
 IMAGENET_EXTRACTORS = ("efficientnet", "inception")
 
 
-def trained_with_features(comparison: Comparison) -> Iterator[Finding]:
+def trained_with_features(comparison: Comparison) -> Findings:
     """Report ImageNet features that score models trained with ImageNet features."""
     models = {}
     for model in comparison.models:
@@ -142,12 +142,12 @@ def _uses_imagenet(settings: object) -> bool:
     return isinstance(settings, (list, tuple)) and any(map(_uses_imagenet, settings))
 
 
-def blind_scores(comparison: Comparison) -> Iterator[Finding]:
-    """Report scores in which the baseline is not significantly worse than real data."""
+def blind_scores(comparison: Comparison) -> Findings:
+    """Report scores in which the baseline equals real data."""
     labels = []
     for metric in main_metrics(comparison):
         if blind(comparison, metric):
-            labels.append(inside(comparison.info(metric).label))
+            labels.append(label_in_sentence(comparison, metric))
     if labels:
         text = (
             f"The {listing(labels)} cannot show whether a model is good, because the baseline is "
@@ -159,7 +159,7 @@ def blind_scores(comparison: Comparison) -> Iterator[Finding]:
 SMALL = 200  # samples: below, scores are unreliable
 
 
-def few_samples(comparison: Comparison) -> Iterator[Finding]:
+def few_samples(comparison: Comparison) -> Findings:
     """Report a number of samples that is too small."""
     n = comparison.settings.n
     measured = {metric for model in comparison.models for metric in model.scores}
@@ -177,8 +177,8 @@ FEW = 2000  # samples: below, the bias of a score is reported
 BIASED = 0.25  # fraction of a score that is bias
 
 
-def biased_scores(comparison: Comparison) -> Iterator[Finding]:
-    """Report ranking scores that are largely bias: the score of real data, or an estimate."""
+def biased_scores(comparison: Comparison) -> Findings:
+    """Report ranking scores that consist largely of bias."""
     n = comparison.settings.n
     if n is None or n >= FEW:
         return
@@ -197,46 +197,44 @@ def biased_scores(comparison: Comparison) -> Iterator[Finding]:
         for name, score in scores.items():
             if score.value and bias > BIASED * score.value:
                 models[name] = ""
-        if models:
-            fraction = f"about {plain(bias, 2)} of the {inside(info.label)} of {listed(models)}"
-            text = f"At n = {count(n)}, {fraction} is bias, which more samples would reduce."
-            yield Finding("warning", text, models)
+        label = label_in_sentence(comparison, metric)
+        fraction = f"about {plain(bias, 2)} of the {label} of {{}}"
+        text = f"At n = {count(n)}, {fraction} is bias, which more samples would reduce."
+        yield from about(models, text)
 
 
-def unscored(comparison: Comparison) -> Iterator[Finding]:
+def unscored(comparison: Comparison) -> Findings:
     """Report models without a finite score."""
     metrics = main_metrics(comparison)
     models = {}
     for model in comparison.models:
-        if all(statistic(comparison, model, metric) is None for metric in metrics):
+        if metrics and not any(statistic(comparison, model, metric) for metric in metrics):
             models[model.name] = ""
-    if metrics and models:
-        text = f"Models without a finite score were not ranked: {listed(models)}."
-        yield Finding("warning", text, models)
+    yield from about(models, "Models without a finite score were not ranked: {}.")
 
 
-def missing_scores(comparison: Comparison) -> Iterator[Finding]:
+def missing_scores(comparison: Comparison) -> Findings:
     """Report why scores are missing."""
     for reason in comparison.unscored.values():
         yield Finding("warning", reason)
 
 
-def no_better_than_a_guess(comparison: Comparison) -> Iterator[Finding]:
-    """Report models that are not significantly better than a guess, in scores that have one."""
+def no_better_than_a_guess(comparison: Comparison) -> Findings:
+    """Report models that are not significantly better than a guess."""
     for metric, guess in guess_statistics(comparison).items():
         scores = statistics(comparison, metric)
         low = [score for score in scores if not score.better_than(guess)]
         if not low:
             continue
-        label = inside(comparison.info(metric).label)
+        label = label_in_sentence(comparison, metric)
         models = _texts(comparison, metric, low)
         guessed = listed(_texts(comparison, metric, [guess]))
         text = f"In {label}, {listed(models)} did not significantly outperform {guessed}."
         yield Finding("warning", text, models, "scores no better than a guess")
 
 
-def disagreements(comparison: Comparison) -> Iterator[Finding]:
-    """Report pairs of models whose significant order differs between two feature spaces."""
+def disagreements(comparison: Comparison) -> Findings:
+    """Report models whose order differs between two feature spaces."""
     first, *others = comparison.settings.spaces or ("",)
     for space in others:
         suffix = f" ({space})"
@@ -246,7 +244,7 @@ def disagreements(comparison: Comparison) -> Iterator[Finding]:
                 in_first = metric.removesuffix(suffix)
                 ahead = _ahead(comparison, in_first, model, other)
                 if ahead and _ahead(comparison, metric, other, model):
-                    label = inside(comparison.info(in_first).label)
+                    label = label_in_sentence(comparison, in_first)
                     text = (
                         f"The {label} cannot rank {model.name} and {other.name}. {model.name} is "
                         f"ahead in {first} features and behind in {space} features."
@@ -263,7 +261,7 @@ def _ahead(comparison: Comparison, metric: str, model: ModelResult, other: Model
 # Unlike models ----------------------------------------------------------------------------------
 
 
-def unlike_conditions(comparison: Comparison) -> Iterator[Finding]:
+def unlike_conditions(comparison: Comparison) -> Findings:
     """Report what models were given, if it differs."""
     models = {}
     for model in comparison.models:
@@ -278,7 +276,7 @@ def unlike_conditions(comparison: Comparison) -> Iterator[Finding]:
 UNEQUAL_SIZE = 2.0  # ratio of parameter counts that counts as unequal
 
 
-def unequal_sizes(comparison: Comparison) -> Iterator[Finding]:
+def unequal_sizes(comparison: Comparison) -> Findings:
     """Report the numbers of parameters if they are unequal."""
     sizes = {model.name: model.parameters for model in comparison.models if model.parameters}
     if sizes and max(sizes.values()) > UNEQUAL_SIZE * min(sizes.values()):
@@ -291,7 +289,7 @@ def _texts(comparison: Comparison, metric: str, scores: list[Statistic]) -> dict
 
 
 # All findings in the order of a report
-FINDINGS: tuple[Callable[[Comparison], Iterator[Finding]], ...] = (
+FINDINGS: tuple[Callable[[Comparison], Findings], ...] = (
     trained_with_features,
     blind_scores,
     few_samples,

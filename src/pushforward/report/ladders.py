@@ -1,8 +1,8 @@
-"""Scores with few network calls compared with those of a teacher: findings and tables."""
+"""Few network calls compared with a teacher: findings and tables."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from statistics import stdev
 
@@ -11,13 +11,13 @@ from pushforward.evaluation.measurements import CurvePoint, Ladder
 from pushforward.evaluation.results import Comparison, ModelResult
 from pushforward.metrics import Score
 from pushforward.numbers import aligned, count, counted, listing, plain
-from pushforward.report.model_findings import Finding
+from pushforward.report.model_findings import Finding, Findings
 from pushforward.report.statistics import (
     DIFFER,
     curve_metric,
     decimals_for,
     factor_of,
-    inside,
+    label_in_sentence,
     with_spread,
 )
 from pushforward.report.tables import Cell, Column, Row, Table, figures, score_column
@@ -27,15 +27,7 @@ from pushforward.report.tables import Cell, Column, Row, Table, figures, score_c
 
 @dataclass(frozen=True)
 class Rung:
-    """One score of a point of a curve over network calls.
-
-    Args:
-        calls: Network calls per sample.
-        value: The mean over samplings.
-        values: The value of each sampling.
-        interval: The ends of the 95 % interval; None if unknown.
-        sample_terms, reference_terms: See `pushforward.evaluation.measurements.CurvePoint`.
-    """
+    """One score of a point of a curve: the mean and the values of samplings."""
 
     calls: float
     value: float
@@ -46,7 +38,7 @@ class Rung:
 
     @property
     def spread(self) -> float | None:
-        """The standard deviation over samplings; None for a single sampling."""
+        """The standard deviation over samplings."""
         values = [value for value in self.values if value is not None]
         if len(values) > 1:
             return stdev(values)
@@ -58,13 +50,7 @@ class Rung:
         return with_spread(self.value, self.spread, self.interval)
 
     def differs(self, other: Rung, least: float, comparisons: int = 1) -> bool:
-        """Return whether two points with the same noise differ significantly.
-
-        Args:
-            other: The other point.
-            least: The minimum standard deviation of a score.
-            comparisons: The number of pairs compared.
-        """
+        """Return whether two points with the same noise differ significantly."""
         margin = self._variations(least).margin(other._variations(least), comparisons)
         return abs(self.value - other.value) > margin
 
@@ -79,7 +65,7 @@ class Rung:
 
 
 def rung_of(point: CurvePoint | None, metric: str) -> Rung | None:
-    """Return one score of a point; None if the point lacks it."""
+    """Return one score of a point."""
     value = None if point is None else point.scores.get(metric)
     if point is None or point.calls is None or value is None:
         return None
@@ -94,18 +80,18 @@ def rung_of(point: CurvePoint | None, metric: str) -> Rung | None:
 
 
 def rungs_of(points: Sequence[CurvePoint], metric: str) -> list[Rung]:
-    """Return one score of all points that have it, sorted by calls."""
+    """Return one score of all points, sorted by calls."""
     rungs = (rung_of(point, metric) for point in points)
     return sorted(filter(None, rungs), key=lambda rung: rung.calls)
 
 
 def ladder_metric(comparison: Comparison) -> str:
-    """Return the distance that tables of few calls show; the energy distance for tables of data."""
+    """Return the distance that tables of few calls show."""
     metric = curve_metric(comparison)
     if comparison.info(metric).better == "lower":
         for model in comparison.models:
-            points = [] if model.ladder is None else model.ladder.points
-            if any(metric in point.scores for point in points):
+            ladder = model.ladder
+            if ladder is not None and any(metric in point.scores for point in ladder.points):
                 return metric
     return "energy"
 
@@ -121,7 +107,6 @@ def _real_spread(ladder: Ladder, metric: str) -> float:
 
 
 def _ratio_text(ladder: Ladder, metric: str, first: Rung, own: Rung) -> str:
-    """Format a ratio, ``1.2 times (1.0 to 1.4)``; empty if the denominator may be 0."""
     spread = _real_spread(ladder, metric)
     if own.value <= DIFFER * max(spread, 1e-12):
         return ""
@@ -138,10 +123,10 @@ def _ratio_text(ladder: Ladder, metric: str, first: Rung, own: Rung) -> str:
 # Findings ---------------------------------------------------------------------------------------
 
 
-def few_calls(comparison: Comparison) -> Iterator[Finding]:
-    """Report how each map compares with its teacher, and with how many calls it is worse."""
+def few_calls(comparison: Comparison) -> Findings:
+    """Report how each map compares with its teacher."""
     metric = ladder_metric(comparison)
-    label = inside(comparison.info(metric).label)
+    label = label_in_sentence(comparison, metric)
     for model in comparison.models:
         ladder = model.ladder
         if ladder is None or model.weights_step == 0:
@@ -166,7 +151,7 @@ def few_calls(comparison: Comparison) -> Iterator[Finding]:
         yield Finding("verdict", text, {model.name: ""})
 
 
-def nothing_gained(comparison: Comparison) -> Iterator[Finding]:
+def nothing_gained(comparison: Comparison) -> Findings:
     """Report maps whose best weights are those before the finish."""
     for model in comparison.models:
         if model.ladder is not None and model.weights_step == 0:
@@ -175,14 +160,16 @@ def nothing_gained(comparison: Comparison) -> Iterator[Finding]:
             yield Finding("verdict", text, {model.name: ""})
 
 
-def more_calls_worse(comparison: Comparison) -> Iterator[Finding]:
+def more_calls_worse(comparison: Comparison) -> Findings:
     """Report maps that get significantly worse with more calls."""
     metric = ladder_metric(comparison)
-    label = inside(comparison.info(metric).label)
+    label = label_in_sentence(comparison, metric)
     for model in comparison.models:
         ladder = model.ladder
-        rungs = [] if ladder is None else rungs_of(ladder.points, metric)
-        if ladder is None or not rungs:
+        if ladder is None:
+            continue
+        rungs = rungs_of(ladder.points, metric)
+        if not rungs:
             continue
         best = min(rungs, key=lambda rung: rung.value)
         later = [rung for rung in rungs if rung.calls > best.calls]
@@ -195,8 +182,8 @@ def more_calls_worse(comparison: Comparison) -> Iterator[Finding]:
             yield Finding("warning", text, {model.name: ""}, "worse samples with more calls")
 
 
-def low_coverage(comparison: Comparison) -> Iterator[Finding]:
-    """Report maps whose coverage is significantly lower than that of their teacher."""
+def low_coverage(comparison: Comparison) -> Findings:
+    """Report maps with significantly lower coverage than their teachers."""
     for model in comparison.models:
         ladder = model.ladder
         if ladder is None:
@@ -216,7 +203,7 @@ def low_coverage(comparison: Comparison) -> Iterator[Finding]:
 
 
 def ladder_table(comparison: Comparison, model: ModelResult) -> Table:
-    """Return the scores of a map and its teacher by number of calls."""
+    """Return the scores of a map and its teacher by calls."""
     ladder = model.ladder
     if ladder is None or not ladder.points:
         return Table()
@@ -240,9 +227,8 @@ def ladder_table(comparison: Comparison, model: ModelResult) -> Table:
         cells += [own_cells, teacher_cells]
     what = "Root mean square distance to the teacher's samples from the same noise."
     columns.append(Column("Distance to teacher (std)", what))
-    distances = aligned([*(line.distance for line in lines), None], 2)
-    cells.append([Cell(distance) for distance in distances])
     lines.append(_Line("real data", "floor"))
+    cells.append([*map(Cell, aligned([line.distance for line in lines], 2))])
     rows = []
     for line, cells_of_line in zip(lines, zip(*cells, strict=True), strict=True):
         rows.append(Row(line.name, cells_of_line, line.kind))
@@ -251,8 +237,6 @@ def ladder_table(comparison: Comparison, model: ModelResult) -> Table:
 
 @dataclass(frozen=True)
 class _Line:
-    """A row: a point of the map, the teacher with at most as many calls, and a note about it."""
-
     name: str
     kind: str
     point: CurvePoint | None = None
@@ -285,15 +269,17 @@ def _calls(point: CurvePoint) -> float:
 
 
 def ladder_how(ladder: Ladder) -> str:
-    """Describe how the points of a ladder were measured, and what the map learned."""
+    """Describe how a ladder was measured, and what the map learned."""
     parts = []
     if ladder.n:
         parts.append(f"The scores are based on {count(ladder.n)} samples.")
     if ladder.repeats and ladder.repeats > 1:
         parts.append(f"Each point was sampled {count(ladder.repeats)} times.")
     if ladder.own is not None and not ladder.finished:
-        by = f" ({ladder.solver}, {counted(ladder.own.calls, 'call')})" if ladder.solver else ""
-        parts.append(f"Learned from the teacher{by}: {ladder.learned or 'not recorded'}.")
+        teacher = "the teacher"
+        if ladder.solver:
+            teacher += f" ({ladder.solver}, {counted(ladder.own.calls, 'call')})"
+        parts.append(f"Learned from {teacher}: {ladder.learned or 'not recorded'}.")
     if ladder.default is not None and ladder.default != ladder.own:
         calls = counted(ladder.default.calls, "call")
         parts.append(f"The teacher's default is {ladder.default_solver} with {calls}.")

@@ -18,7 +18,7 @@ from pushforward.report.statistics import (
     differ,
     floor_of,
     floor_text,
-    inside,
+    label_in_sentence,
     named,
     ratio_of,
     statistic,
@@ -47,12 +47,21 @@ class Finding:
     short: str = ""
 
 
+Findings = Iterator[Finding]
+
+
 def listed(values: Mapping[str, str]) -> str:
     """Join names and their details, such as ``gan (3 %) and vae (5 %)``."""
     words = []
     for name, details in values.items():
         words.append(f"{name} ({details})" if details else name)
     return listing(words)
+
+
+def about(models: Mapping[str, str], text: str, short: str = "", kind: str = "warning") -> Findings:
+    """Yield a finding if it concerns any models, which replace ``{}`` in the text."""
+    if models:
+        yield Finding(kind, text.format(listed(models)), models, short)
 
 
 def concerned(
@@ -67,7 +76,8 @@ def concerned(
     return models
 
 
-def _beside_real(value: str, real: str) -> str:
+def beside_real(value: str, real: str) -> str:
+    """Return a value with that of real data, if known."""
     if not real:
         return value
     return f"{value}{BESIDE}{real} for real data"
@@ -80,16 +90,15 @@ ALIKE = 0.15  # the same by the plain 1 % quantile (recipes: .27 to 1), if recal
 RECALL_NONE = 0.02  # below this value relative to real data
 
 
-def mode_collapse(comparison: Comparison) -> Iterator[Finding]:
+def mode_collapse(comparison: Comparison) -> Findings:
     """Report models with far fewer distinct samples than real data."""
     models = concerned(comparison, collapsed)
-    if models:
-        text = f"Samples of {listed(models)} are nearly identical, a sign of mode collapse."
-        yield Finding("warning", text, models, "mode collapse ({said})")
+    text = "Samples of {} are nearly identical, a sign of mode collapse."
+    yield from about(models, text, "mode collapse ({said})")
 
 
 def collapsed(comparison: Comparison, model: ModelResult) -> str:
-    """Return the number of distinct samples of each training run that has far too few."""
+    """Return the number of distinct samples if it is far too small."""
     if not model.trainings:
         return _few_distinct(comparison, model)
     found = []
@@ -114,7 +123,7 @@ def _few_distinct(comparison: Comparison, model: ModelResult) -> str:
         text = f"{count(score.value)} distinct samples among {count(total)}"
     else:
         return ""
-    return _beside_real(text, count(comparison.floors["distinct_samples"].value))
+    return beside_real(text, count(comparison.floors["distinct_samples"].value))
 
 
 # Copies and attacks -----------------------------------------------------------------------------
@@ -122,12 +131,10 @@ def _few_distinct(comparison: Comparison, model: ModelResult) -> str:
 NEAR_COPIES = 0.01  # fraction of near-copies above that of real data
 
 
-def near_copies(comparison: Comparison) -> Iterator[Finding]:
-    """Report models with significantly more near-copies of training examples than real data."""
+def near_copies(comparison: Comparison) -> Findings:
+    """Report models with more near-copies of training examples than real data."""
     models = concerned(comparison, _excess_of_copies)
-    if models:
-        text = f"Samples of {listed(models)} include near-copies of training data."
-        yield Finding("copies", text, models)
+    yield from about(models, "Samples of {} include near-copies of training data.", kind="copies")
 
 
 def _excess_of_copies(comparison: Comparison, model: ModelResult) -> str:
@@ -139,18 +146,17 @@ def _excess_of_copies(comparison: Comparison, model: ModelResult) -> str:
     if gap <= NEAR_COPIES or not differ(gap, score.width, spread):
         return ""
     value = value_text(comparison, "near_copies", score)
-    return _beside_real(value, floor_text(comparison, "near_copies"))
+    return beside_real(value, floor_text(comparison, "near_copies"))
 
 
 COPYING = -3.0  # C_T (Meehan et al. 2020), below that of real data if the latter is negative
 
 
-def closer_to_training(comparison: Comparison) -> Iterator[Finding]:
-    """Report samples that are closer to training than to new examples, without near-copies."""
+def closer_to_training(comparison: Comparison) -> Findings:
+    """Report samples that are closer to training than to new examples."""
     models = concerned(comparison, _copying)
-    if models:
-        closer = "lie closer to training examples than held-out examples do"
-        yield Finding("copies", f"Samples of {listed(models)} {closer}.", models)
+    text = "Samples of {} lie closer to training examples than held-out examples do."
+    yield from about(models, text, kind="copies")
 
 
 def _copying(comparison: Comparison, model: ModelResult) -> str:
@@ -168,15 +174,13 @@ def _copying(comparison: Comparison, model: ModelResult) -> str:
 HELD_OUT_RATIO = 0.2  # difference from real data in the ratio of held-out neighbours to chance
 
 
-def held_out_seen(comparison: Comparison) -> Iterator[Finding]:
+def held_out_seen(comparison: Comparison) -> Findings:
     """Report models with significantly more held-out neighbours than real data."""
     models = concerned(comparison, _held_out_neighbours)
-    if models:
-        text = (
-            f"The scores of {listed(models)} are invalid, because the model has probably seen the "
-            "held-out examples."
-        )
-        yield Finding("warning", text, models, "held-out examples in its training data")
+    text = (
+        "The scores of {} are invalid, because the model has probably seen the held-out examples."
+    )
+    yield from about(models, text, "held-out examples in its training data")
 
 
 def _held_out_neighbours(comparison: Comparison, model: ModelResult) -> str:
@@ -188,7 +192,6 @@ def _held_out_neighbours(comparison: Comparison, model: ModelResult) -> str:
 
 
 def _held_out_excess(comparison: Comparison, model: ModelResult) -> float:
-    """Return the excess of held-out neighbours over real data; 0 if it is not significant."""
     score = statistic(comparison, model, "held_out_ratio")
     if score is None:
         return 0.0
@@ -206,15 +209,14 @@ def _held_out_excess(comparison: Comparison, model: ModelResult) -> float:
 ATTACK = 0.02  # AUC of a membership attack above chance
 
 
-def membership_attacks(comparison: Comparison) -> Iterator[Finding]:
-    """Report models for which a membership attack is significantly better than chance."""
+def membership_attacks(comparison: Comparison) -> Findings:
+    """Report membership attacks that are significantly better than chance."""
     models = concerned(comparison, _attacked)
-    if models:
-        text = (
-            f"An attacker with samples of {listed(models)} can tell training rows from new ones. "
-            "Chance is an AUC of 0.5."
-        )
-        yield Finding("copies", text, models)
+    text = (
+        "An attacker with samples of {} can tell training rows from new ones. Chance is an AUC "
+        "of 0.5."
+    )
+    yield from about(models, text, kind="copies")
 
 
 def _attacked(comparison: Comparison, model: ModelResult) -> str:
@@ -238,16 +240,15 @@ HARDLY_TOLD = 0.8  # two-sample score: above, trees hardly tell samples from rea
 TOLD_BY = 0.01  # decrease of the ROC AUC when a column is shuffled
 
 
-def given_away(comparison: Comparison) -> Iterator[Finding]:
+def given_away(comparison: Comparison) -> Findings:
     """Report columns by which samples are told from real rows."""
     models = concerned(comparison, telling_columns)
-    if models:
-        text = f"A classifier can tell samples of {listed(models)} from real rows."
-        yield Finding("warning", text, models, "columns that give samples away ({said})")
+    text = "A classifier can tell samples of {} from real rows."
+    yield from about(models, text, "columns that give samples away ({said})")
 
 
 def telling_columns(comparison: Comparison, model: ModelResult) -> str:
-    """Return the columns that give samples away; empty if they can hardly be told from real rows."""
+    """Return the columns that give samples away."""
     score = statistic(comparison, model, "detection")
     if score is None or at_floor(comparison, "detection", score) or hardly_told(score):
         return ""
@@ -255,13 +256,13 @@ def telling_columns(comparison: Comparison, model: ModelResult) -> str:
 
 
 def hardly_told(score: Statistic) -> bool:
-    """Return whether a two-sample score says that samples are hardly told from real data."""
+    """Return whether samples are hardly told from real data."""
     low, _ = score.interval or (score.value, score.value)
     return low >= HARDLY_TOLD
 
 
 def told_by(model: ModelResult) -> list[str]:
-    """Return up to three columns by which samples are told from real rows, most telling first."""
+    """Return up to three columns that give samples away, most telling first."""
     extra = model.scores.get("detection", Score()).extra
     falls = dict(zip(extra.get("columns", ()), finite_all(extra.get("falls")), strict=False))
     ranked = sorted(falls, key=lambda name: -falls[name])
@@ -274,12 +275,10 @@ MODE_HELD = 0.2  # fraction of a mode's expected mass
 MODES_LOST = 0.05  # modes fewer than in real data
 
 
-def lost_modes(comparison: Comparison) -> Iterator[Finding]:
+def lost_modes(comparison: Comparison) -> Findings:
     """Report models without samples of some modes."""
     models = concerned(comparison, _held_modes)
-    if models:
-        text = f"Samples of {listed(models)} miss some modes of the data."
-        yield Finding("warning", text, models, "only {said}")
+    yield from about(models, "Samples of {} miss some modes of the data.", "only {said}")
 
 
 def _held_modes(comparison: Comparison, model: ModelResult) -> str:
@@ -300,12 +299,11 @@ def _held_modes(comparison: Comparison, model: ModelResult) -> str:
 BRIDGES = 0.05  # fraction of samples between modes, above that of real data
 
 
-def between_modes(comparison: Comparison) -> Iterator[Finding]:
+def between_modes(comparison: Comparison) -> Findings:
     """Report models with more samples between modes than real data."""
     models = concerned(comparison, _bridges)
-    if models:
-        text = f"Samples of {listed(models)} often lie between the modes."
-        yield Finding("warning", text, models, "{said} of its samples between modes")
+    text = "Samples of {} often lie between the modes."
+    yield from about(models, text, "{said} of its samples between modes")
 
 
 def _bridges(comparison: Comparison, model: ModelResult) -> str:
@@ -320,7 +318,7 @@ NARROW = 0.8  # width of the modes relative to their true width
 WIDE = 1.25
 
 
-def width_of_modes(comparison: Comparison) -> Iterator[Finding]:
+def width_of_modes(comparison: Comparison) -> Findings:
     """Report modes that are too narrow or too wide."""
     narrow = {}
     wide = {}
@@ -330,14 +328,11 @@ def width_of_modes(comparison: Comparison) -> Iterator[Finding]:
             narrow[model.name] = f"{plain(width[0], 2)}×"
         elif width and min(width) > WIDE:
             wide[model.name] = f"{plain(width[0], 2)}×"
-    for models, word in ((narrow, "narrower"), (wide, "wider")):
-        if models:
-            text = f"Samples of {listed(models)} have {word} modes than the true distribution."
-            yield Finding("warning", text, models)
+    yield from about(narrow, "Samples of {} have narrower modes than the true distribution.")
+    yield from about(wide, "Samples of {} have wider modes than the true distribution.")
 
 
 def _with_ends(comparison: Comparison, model: ModelResult, metric: str) -> list[float]:
-    """Return a score and the ends of its interval; empty if unknown or the model has collapsed."""
     score = statistic(comparison, model, metric)
     if score is None or not score.value or collapsed(comparison, model):
         return []
@@ -354,8 +349,8 @@ RECALL_POOR = 0.85  # recall: below, samples lack diversity (without 3 classes: 
 RECALL_RIGHT = 0.9  # recall: above, samples cover the data (real data: .99 to 1.01)
 
 
-def lack_of_diversity(comparison: Comparison) -> Iterator[Finding]:
-    """Report high precision with low recall, and what suggests unrealistic samples anyway."""
+def lack_of_diversity(comparison: Comparison) -> Findings:
+    """Report high precision with low recall."""
     realistic = {}
     doubtful = {}
     for model in comparison.models:
@@ -371,19 +366,13 @@ def lack_of_diversity(comparison: Comparison) -> Iterator[Finding]:
             doubtful[model.name] = f"{numbers}, but {listing(doubts)}"
         else:
             realistic[model.name] = numbers
-    if realistic:
-        lacking = "look realistic but lack diversity, compared with real data"
-        text = f"Samples of {listed(realistic)} {lacking}."
-        yield Finding("warning", text, realistic, "too little diversity")
-    if doubtful:
-        text = (
-            f"Recall is low for {listed(doubtful)}. High precision alone does not show that "
-            "samples look realistic."
-        )
-        yield Finding("warning", text, doubtful, "low recall")
+    text = "Samples of {} look realistic but lack diversity, compared with real data."
+    yield from about(realistic, text, "too little diversity")
+    text = "Recall is low for {}. High precision alone does not show that samples look realistic."
+    yield from about(doubtful, text, "low recall")
 
 
-def unrealistic(comparison: Comparison) -> Iterator[Finding]:
+def unrealistic(comparison: Comparison) -> Findings:
     """Report low precision or density with high recall."""
     models = {}
     for model in comparison.models:
@@ -399,10 +388,8 @@ def unrealistic(comparison: Comparison) -> Iterator[Finding]:
         if density is not None:
             numbers += f", density {plain(density, 2)}×"
         models[model.name] = numbers
-    if models:
-        diverse = "are as diverse as real data, but many look unrealistic"
-        text = f"Samples of {listed(models)} {diverse}."
-        yield Finding("warning", text, models, "many unrealistic samples")
+    text = "Samples of {} are as diverse as real data, but many look unrealistic."
+    yield from about(models, text, "many unrealistic samples")
 
 
 def _precision_and_recall(comparison: Comparison, model: ModelResult) -> tuple[float, float] | None:
@@ -414,7 +401,6 @@ def _precision_and_recall(comparison: Comparison, model: ModelResult) -> tuple[f
 
 
 def _off_the_data(model: ModelResult) -> bool:
-    """Return whether density is low; precision hardly decreases in many dimensions."""
     density = ratio_of(model, "density")
     return density is not None and density < DENSITY_RIGHT
 
@@ -425,7 +411,6 @@ TOLD_APART = 0.8  # two-sample tests: above, most samples are told from real dat
 
 
 def _doubts(comparison: Comparison, model: ModelResult) -> list[str]:
-    """Return what suggests unrealistic samples in spite of high precision."""
     doubts = []
     sharpness = ratio_of(model, "sharpness")
     if sharpness is not None and not BLURRED <= sharpness <= GRAINY:
@@ -433,14 +418,14 @@ def _doubts(comparison: Comparison, model: ModelResult) -> list[str]:
     for metric in ("classifier_test", "neighbour_test"):
         score = statistic(comparison, model, metric)
         if score is not None and score.value > TOLD_APART:
-            label = inside(comparison.info(metric).label)
+            label = label_in_sentence(comparison, metric)
             doubts.append(f"{label} {value_text(comparison, metric, score)}")
     if model.name in unproven(comparison):
         doubts.append("not ahead of the baseline")
     return doubts
 
 
-def sharpness(comparison: Comparison) -> Iterator[Finding]:
+def sharpness(comparison: Comparison) -> Findings:
     """Report samples with less or more fine detail than real data."""
     blurred = {}
     grainy = {}
@@ -454,11 +439,10 @@ def sharpness(comparison: Comparison) -> Iterator[Finding]:
             blurred[model.name] = f"{plain(ratio, 2)}×"
         elif min(ratios) > GRAINY:
             grainy[model.name] = f"{plain(ratio, 2)}×"
-    for models, look, detail in ((blurred, "blurred", "less"), (grainy, "grainy", "more")):
-        if models:
-            than_real = f"with {detail} fine detail than real data"
-            text = f"Samples of {listed(models)} look {look}, {than_real}."
-            yield Finding("warning", text, models, f"{look} samples")
+    text = "Samples of {} look blurred, with less fine detail than real data."
+    yield from about(blurred, text, "blurred samples")
+    text = "Samples of {} look grainy, with more fine detail than real data."
+    yield from about(grainy, text, "grainy samples")
 
 
 # Classes ----------------------------------------------------------------------------------------
@@ -468,12 +452,10 @@ CLASS_READ = 0.8  # accuracy of the classifier: below, it may always miss one of
 CLASS_EXPECTED = 15.0  # expected samples of a class: with fewer, a lack may be chance
 
 
-def missing_classes(comparison: Comparison) -> Iterator[Finding]:
+def missing_classes(comparison: Comparison) -> Findings:
     """Report classes that samples hardly contain."""
     models = concerned(comparison, _rare_classes)
-    if models:
-        text = f"Samples of {listed(models)} lack some classes."
-        yield Finding("warning", text, models, "missing classes")
+    yield from about(models, "Samples of {} lack some classes.", "missing classes")
 
 
 def _rare_classes(comparison: Comparison, model: ModelResult) -> str:
@@ -489,14 +471,16 @@ def _rare_classes(comparison: Comparison, model: ModelResult) -> str:
             rare.append(name)
     if not rare:
         return ""
-    return f"{'class' if len(rare) == 1 else 'classes'} {named(rare)}"
+    if len(rare) == 1:
+        return f"class {rare[0]}"
+    return f"classes {named(rare)}"
 
 
 AGREEMENT = 0.9  # fraction of samples recognised as their class, relative to real data
 
 
-def misread_classes(comparison: Comparison) -> Iterator[Finding]:
-    """Report samples that are recognised as their class less often than real data."""
+def misread_classes(comparison: Comparison) -> Findings:
+    """Report samples that are rarely recognised as their class."""
     n = comparison.settings.n
     real = comparison.settings.classifier_accuracy
     if real is None:
@@ -508,12 +492,9 @@ def misread_classes(comparison: Comparison) -> Iterator[Finding]:
             continue
         if differ(real - agreement, _binomial_error(agreement, n), _binomial_error(real, n)):
             models[model.name] = percent(agreement)
-    if models:
-        text = (
-            f"Samples of {listed(models)} are too rarely recognised as the requested class"
-            f"{BESIDE}{percent(real)} for real data."
-        )
-        yield Finding("warning", text, models, "only {said} of samples in the requested class")
+    text = "Samples of {} are too rarely recognised as the requested class, compared with "
+    text += f"{percent(real)} for real data."
+    yield from about(models, text, "only {said} of samples in the requested class")
 
 
 def _binomial_error(fraction: float, n: int | None) -> float:
@@ -525,8 +506,8 @@ def _binomial_error(fraction: float, n: int | None) -> float:
 # Training ---------------------------------------------------------------------------------------
 
 
-def alarms(comparison: Comparison) -> Iterator[Finding]:
-    """Yield one alarm of each kind for each model: the last that did not end, else the first."""
+def alarms(comparison: Comparison) -> Findings:
+    """Report the last standing or the first alarm of each kind."""
     for model in comparison.models:
         chosen: dict[str, tuple[Alarm, Alarm | None]] = {}
         for begin, end in alarm_periods(model):
@@ -540,15 +521,17 @@ def alarms(comparison: Comparison) -> Iterator[Finding]:
 EARLY = 500  # steps: below, an unused latent may be too early to call collapse
 
 
-def unused_latents(comparison: Comparison) -> Iterator[Finding]:
-    """Yield models without an active latent dimension, unless an alarm says so."""
+def unused_latents(comparison: Comparison) -> Findings:
+    """Report models without an active latent dimension."""
     if len(comparison.data.shape) == 1:
         effect = "samples differ only by the decoder's noise"
     else:
         effect = "samples are nearly identical"
     for model in comparison.models:
-        latent = None if model.latent is None else model.latent.code
-        if latent is None or not latent.units or latent.active != 0 or _posterior_alarm(model):
+        if model.latent is None or model.latent.code is None:
+            continue
+        latent = model.latent.code
+        if not latent.units or latent.active != 0 or _posterior_alarm(model):
             continue
         models = {model.name: f"0 of {count(latent.units)}"}
         text = f"No latent dimension is active in {listed(models)}, so {effect}."

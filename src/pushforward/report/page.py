@@ -1,4 +1,4 @@
-"""The HTML page of a comparison: values for the templates, which escape all texts."""
+"""The HTML page of a comparison."""
 
 from __future__ import annotations
 
@@ -76,13 +76,7 @@ def notebook(comparison: Comparison) -> str:
 
 
 def page(comparison: Comparison, opening: Comparison | None = None, live: str | None = None) -> str:
-    """Return the page, with pictures reduced until it has at most `LARGEST` bytes.
-
-    Args:
-        comparison: The comparison.
-        opening: A comparison of models in two dimensions that the page shows first.
-        live: The address of a page that runs the models.
-    """
+    """Return the page, with pictures reduced until it has at most `LARGEST` bytes."""
     text = ""
     for look, note in _looks(comparison.pictures):
         text = _page(comparison, opening, live, look, note)
@@ -92,7 +86,7 @@ def page(comparison: Comparison, opening: Comparison | None = None, live: str | 
 
 
 def _looks(pictures: Mapping[str, Pictures]) -> Iterator[tuple[Look, str]]:
-    """Yield ways to draw the pictures, with less and less detail, and notes on what is left out."""
+    """Yield ways to draw the pictures with less and less detail, and notes about it."""
     for detail in DETAILS:
         yield Look(pictures, detail), ""
     if pictures:
@@ -162,12 +156,12 @@ def _page(
         csv=Markup("data:text/csv;charset=utf-8," + quote(csv_text(comparison), safe="")),
         data=_json(comparison),
         style=Markup(PALETTE) + _file("style.css"),
-        scripts=[_file(name) for name in SCRIPTS],
+        scripts=[*map(_file, SCRIPTS)],
     )
 
 
 def numbers(comparison: Comparison, opening: Comparison | None) -> dict[str, int]:
-    """Return the numbers of models by name, which set their colours and signs on every page."""
+    """Return the numbers of models by name, which set colours and signs."""
     models = [*comparison.models]
     if opening is not None:
         models += opening.models

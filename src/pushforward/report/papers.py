@@ -1,4 +1,4 @@
-"""Scores as rows for data frames, CSV and LaTeX tables (with the package booktabs)."""
+"""Scores as rows for data frames, CSV and LaTeX (with booktabs)."""
 
 from __future__ import annotations
 
@@ -15,16 +15,18 @@ from pushforward.metrics import Score
 from pushforward.report import tables
 from pushforward.report.statistics import factor_of, floor_of, main_metrics, rows_of, statistic
 
+Record = dict[str, Any]  # values by column
+
 # Rows -------------------------------------------------------------------------------------------
 
 
-def score_rows(comparison: Comparison) -> list[dict[str, Any]]:
-    """Return a row for each model: its name, scores with their intervals, and its cost."""
+def score_rows(comparison: Comparison) -> list[Record]:
+    """Return a row of scores, intervals and cost for each model."""
     return [_score_row(comparison, model) for model in comparison.models]
 
 
-def _score_row(comparison: Comparison, model: ModelResult) -> dict[str, Any]:
-    row: dict[str, Any] = {"model": model.name, "family": model.family, "seed": model.seed}
+def _score_row(comparison: Comparison, model: ModelResult) -> Record:
+    row: Record = {"model": model.name, "family": model.family, "seed": model.seed}
     for metric in model.scores:
         score = statistic(comparison, model, metric)
         if score is not None:
@@ -79,7 +81,7 @@ FORMULA = ("=", "+", "-", "@", "\t", "\r")  # first characters of cells that oth
 
 
 def csv_text(comparison: Comparison) -> str:
-    """Return a line for each score of a model or training run, and for each paired difference."""
+    """Return scores, scores of training runs, and paired differences as CSV."""
     buffer = io.StringIO()
     writer = csv.DictWriter(buffer, COLUMNS, lineterminator="\n")
     writer.writeheader()
@@ -110,7 +112,7 @@ def csv_text(comparison: Comparison) -> str:
 
 def _score_lines(
     comparison: Comparison, name: str, run: ModelResult, budget: float | None
-) -> Iterable[dict[str, Any]]:
+) -> Iterable[Record]:
     row = _score_row(comparison, run)
     for metric in run.scores:
         if metric in row:
@@ -166,7 +168,7 @@ standard deviations.
 
 
 def latex(comparison: Comparison) -> str:
-    """Return a table for each group of scores, and of training runs and paired differences."""
+    """Return tables of scores, training runs and paired differences."""
     parts = [HEADING]
     for heading, card in tables.scorecards(comparison):
         lines = []
@@ -179,7 +181,7 @@ def latex(comparison: Comparison) -> str:
         lines = [[run.name, tables.score_cell(comparison, run, metric)] for run in runs]
         parts.append(_tabular("Training runs", [label], lines))
         lines = []
-        for pair in comparison.differences()[metric]:
+        for pair in comparison.differences().get(metric, ()):  # none for a single score
             names = f"{pair['first']} − {pair['other']}"
             factor = factor_of(comparison, metric)
             significant = pair["ahead"] is not None
@@ -198,7 +200,6 @@ def _text(cell: tables.Cell | str) -> str:
 
 
 def _tabular(heading: str, names: Sequence[str], lines: Sequence[Sequence[Any]]) -> str:
-    """Return a booktabs table with a column for each name; empty without lines."""
     if not lines:
         return ""
     head, *body = (" & ".join(map(_text, line)) for line in [["", *names], *lines])

@@ -1,4 +1,4 @@
-"""A comparison as plain text for a terminal and as Markdown; its facts and limits."""
+"""A comparison as plain text and as Markdown; its facts and limits."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pushforward.report import ladders, tables
 from pushforward.report.answers import answers
 from pushforward.report.findings import findings, warnings
 from pushforward.report.statistics import (
-    inside,
+    label_in_sentence,
     main_metrics,
     margin,
     sampled,
@@ -36,12 +36,12 @@ GLUE = "\u00a0"  # non-breaking space
 
 
 def text(comparison: Comparison, full: bool = False, width: int | None = None) -> str:
-    """Return the answers and one table, or with ``full`` also all findings, scores and limits.
+    """Return the answers and one table in at most 30 lines.
 
     Args:
         comparison: The comparison.
-        full: Whether nothing is left out; the short text has at most 30 lines.
-        width: Characters per line, from 60 to 120; None for the width of the terminal, or 80.
+        full: Whether to add all findings, scores and limits.
+        width: Characters per line, from 60 to 120; None for the width of the terminal.
     """
     if width is None:
         width = shutil.get_terminal_size((80, 24)).columns
@@ -52,7 +52,6 @@ def text(comparison: Comparison, full: bool = False, width: int | None = None) -
 
 
 def _answer_lines(comparison: Comparison, width: int) -> list[str]:
-    """Return the answers as indented lines; commands and percentages are not broken."""
     wrapper = textwrap.TextWrapper(
         width,
         subsequent_indent=" " * INDENT,
@@ -96,7 +95,6 @@ def _full(comparison: Comparison, width: int) -> str:
 
 
 def _sections(comparison: Comparison) -> Iterator[tuple[str, Table | list[str]]]:
-    """Yield everything after the answers that is not empty, with headings."""
     found = findings(comparison)
     sections: dict[str, Table | list[str]] = {
         "Findings": [finding.text for finding in found if finding.kind == "verdict"],
@@ -142,7 +140,6 @@ def _bullets(sentences: Iterable[str], width: int) -> str:
 
 
 def _table(table: Table, width: int, wrap: bool = True) -> str:
-    """Format a table; columns that do not fit follow below, or are left out without ``wrap``."""
     names = shortened(["", *map(_name, table.rows)], max(20, width // 3))
     first = max(map(len, names))
     names = [name.ljust(first) for name in names]
@@ -209,7 +206,6 @@ def _list_items(lines: Iterable[str]) -> str:
 
 
 def _escape_outside_code(answer: str) -> str:
-    """Escape an answer for Markdown, except commands between backticks."""
     parts = " ".join(answer.split()).split("`")
     parts[::2] = map(_escaped, parts[::2])
     return "`".join(parts)
@@ -277,7 +273,6 @@ def subtitle(comparison: Comparison) -> str:
 
 
 def _longest_budgets(comparison: Comparison) -> str:
-    """Return the budgets of the training runs that are scored, if there are several budgets."""
     names = {model.name for model in comparison.models}
     budgets = []
     for name, points in comparison.sweep.items():
@@ -363,11 +358,10 @@ def limits(comparison: Comparison) -> list[str]:
             how = f"{bits.extra['how']} (n = {bits.n})"
             sentences.append(f"Bits per dimension of {model.name}: {how}.")
     sentences.append(absent(comparison))
-    return [sentence for sentence in sentences if sentence]
+    return list(filter(None, sentences))
 
 
 def _margins(comparison: Comparison, metric: str) -> str:
-    """Return which differences in a score are too small to be significant; empty if unknown."""
     margins = []
     for pair in combinations(statistics(comparison, metric), 2):
         least = margin(*pair)
@@ -380,7 +374,7 @@ def _margins(comparison: Comparison, metric: str) -> str:
     factor = 100 if percentage else 1
     low = plain(factor * min(margins), 2)
     high = plain(factor * max(margins), 2)
-    text = f"Differences in {inside(info.label)} below {low}"
+    text = f"Differences in {label_in_sentence(comparison, metric)} below {low}"
     if low != high:
         text += f" to {high}"
     if percentage:
@@ -394,7 +388,7 @@ def _margins(comparison: Comparison, metric: str) -> str:
 
 
 def absent(comparison: Comparison) -> str:
-    """Return which models' samples are not shown; empty if all are, or the data is unknown."""
+    """Return which models' samples are not shown."""
     lacking = []
     for model in comparison.models:
         sampled_model = model.run or model.sampling.calls is not None

@@ -15,10 +15,10 @@ class Report:
     """Report on a comparison.
 
     Args:
-        comparison: The result of `pushforward.compare`, `pushforward.evaluate` or `Comparison.from_json`.
-            Comparisons read from JSON have no pictures.
+        comparison: The result of `pushforward.compare`, `pushforward.evaluate` or
+            `Comparison.from_json`, which reads no pictures.
         opening: A comparison of models in two dimensions that the page shows first, or None.
-        live: The address of a page that runs the models (`pushforward.export.page`) to link to, or None.
+        live: The address of a page that runs the models (`pushforward.export.page`), or None.
 
     Raises:
         UsageError: If ``comparison`` is not a `Comparison`.
@@ -28,8 +28,9 @@ class Report:
         self, comparison: Comparison, opening: Comparison | None = None, live: str | None = None
     ) -> None:
         if not isinstance(comparison, Comparison):
+            got = type(comparison).__name__
             raise UsageError(
-                f"A report needs a Comparison, as returned by pf.compare(...), but got a {type(comparison).__name__}. "
+                f"A report needs a Comparison, as returned by pf.compare(...), but got a {got}. "
                 "Read one from a file with pf.Comparison.from_json(text)."
             )
         self.comparison = comparison.best_first()
@@ -49,7 +50,7 @@ class Report:
 
     @property
     def answers(self) -> dict[str, str]:
-        """The answers of the first screen by heading: best model, lead, copies, speed, problems, and next step."""
+        """The answers of the first screen by heading."""
         from pushforward.report.answers import answers
 
         return answers(self.comparison)
@@ -126,7 +127,7 @@ class Report:
         return target
 
     def save_all(self, folder: str | os.PathLike[str]) -> Path:
-        """Write report.html, report.json, report.md, scores.csv and scores.tex to a folder, and return it.
+        """Write report.html, report.json, report.md, scores.csv and scores.tex to a folder.
 
         Args:
             folder: The folder, which is created if necessary.

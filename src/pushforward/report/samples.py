@@ -1,4 +1,4 @@
-"""Pictures of samples: panels with sliders, the plane, nearest training images, latent spaces."""
+"""Pictures of samples, of the plane, and of latent spaces."""
 
 from __future__ import annotations
 
@@ -22,12 +22,14 @@ from pushforward.report.sprites import TILES, Embedded, Look, Sprite, embedded, 
 if TYPE_CHECKING:
     from PIL import Image
 
+Values = dict[str, Any]  # values of a template by name
+
 # Kinds of frames, which the script of the page knows: from noise to data, and over training
 SAMPLING = "f"
 TRAINING = "t"
 
 
-def player(comparison: Comparison, look: Look) -> dict[str, Any]:
+def player(comparison: Comparison, look: Look) -> Values:
     """Return the values of the template of samples."""
     panels = []
     for index, model in look.numbered(comparison.models):
@@ -63,16 +65,15 @@ def player(comparison: Comparison, look: Look) -> dict[str, Any]:
     }
 
 
-def _panel(index: int, model: ModelResult, still: Embedded, look: Look) -> dict[str, Any]:
+def _panel(index: int, model: ModelResult, still: Embedded, look: Look) -> Values:
     pictures = look.of(model.name)
-    plane = look.columns() == 2
     formation = look.sprite(pictures.formation, index, "t")
     training = look.sprite(pictures.training, index, "after step")
     layers = []
     for kind, sprite in ((SAMPLING, formation), (TRAINING, training)):
         if sprite is not None and sprite.frames > 1:
             layers.append((kind, sprite))
-    return {
+    panel: Values = {
         "index": index,
         "model": model,
         "name": model.name,
@@ -81,11 +82,18 @@ def _panel(index: int, model: ModelResult, still: Embedded, look: Look) -> dict[
         "jump": formation is None,
         "moment": _moment(model),
         "how": _sampler(model),
-        "land": _land(look, model.name) if plane and pictures.landscapes else None,
-        "mesh": _mesh(look, pictures.mesh) if plane and pictures.mesh is not None else None,
-        "field": pictures.field if plane else None,
         "near": _near(look, model.name),
+        "land": None,
+        "mesh": None,
+        "field": None,
     }
+    if look.columns() == 2:
+        panel["field"] = pictures.field
+        if pictures.landscapes:
+            panel["land"] = _land(look, model.name)
+        if pictures.mesh is not None:
+            panel["mesh"] = _mesh(look, pictures.mesh)
+    return panel
 
 
 def _moment(model: ModelResult) -> str:
@@ -106,8 +114,7 @@ def _sampler(model: ModelResult) -> str:
     return ", ".join(words)
 
 
-def _slider(kind: str, sprites: Sequence[Sprite], suffix: str) -> dict[str, Any]:
-    """Return the range of a slider, and the percentage of training at each frame."""
+def _slider(kind: str, sprites: Sequence[Sprite], suffix: str) -> Values:
     longest = max(sprites, key=lambda sprite: sprite.frames)
     shares = []
     if kind == TRAINING:
@@ -122,7 +129,6 @@ def _slider(kind: str, sprites: Sequence[Sprite], suffix: str) -> dict[str, Any]
 
 
 def _toggles(panels: Sequence[Mapping[str, Any]]) -> list[tuple[str, str, bool]]:
-    """Return name, title and initial state of each layer that can be shown."""
     toggles = []
     if any(panel["field"] is not None for panel in panels):
         toggles.append(("arrows", "Velocities", True))
@@ -134,7 +140,6 @@ def _toggles(panels: Sequence[Mapping[str, Any]]) -> list[tuple[str, str, bool]]
 
 
 def _same_noise(comparison: Comparison) -> str:
-    """Return which models share their noise, such as ``flow and ddpm``; empty if unknown."""
     groups = []
     for stated in comparison.settings.shared or ():
         names = [model.name for model in comparison.models if model.name in stated]
@@ -169,8 +174,7 @@ def histograms(comparison: Comparison, look: Look) -> list[tuple[str, Markup]]:
 CLOSEST = 8  # samples shown with their nearest training images
 
 
-def _with_nearest(look: Look, name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
-    """Return samples, their nearest training images and the distances; None if unknown."""
+def _with_nearest(look: Look, name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray, float] | None:
     nearest = look.of(name).nearest
     rows = look.samples(name)
     if nearest is None or rows is None or rows.ndim != 4 or rows.shape[1:] != nearest.x.shape[1:]:
@@ -178,37 +182,35 @@ def _with_nearest(look: Look, name: str) -> tuple[np.ndarray, np.ndarray, np.nda
     number = min(len(rows), len(nearest.x), len(nearest.distances), TILES**2)
     if not number:
         return None
-    return rows[:number], nearest.x[:number], np.asarray(nearest.distances[:number], dtype=float)
+    distances = np.asarray(nearest.distances[:number], dtype=float)
+    return rows[:number], nearest.x[:number], distances, nearest.usual
 
 
-def _near(look: Look, name: str) -> dict[str, Any] | None:
+def _near(look: Look, name: str) -> Values | None:
     known = _with_nearest(look, name)
-    nearest = look.of(name).nearest
-    if known is None or nearest is None:
+    if known is None:
         return None
-    rows, partners, distances = known
+    rows, partners, distances, usual = known
     pairs = shrunk(np.concatenate([rows, partners], axis=2), round(160 * look.detail))
     exact = max(rows.shape[1:3]) <= 32
     return {
-        "sprite": sheet([image(pair) for pair in pairs], exact),
+        "sprite": sheet([*map(image, pairs)], exact),
         "distances": json.dumps([plain(distance, 3) for distance in distances]),
-        "usual": plain(nearest.usual, 3),
+        "usual": plain(usual, 3),
         "columns": TILES,
     }
 
 
-def _closest(look: Look, panels: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the samples of each model that are closest to training images, above these."""
+def _closest(look: Look, panels: Sequence[Values]) -> list[Values]:
     drawn = []
     for panel in panels:
         known = _with_nearest(look, panel["name"])
-        nearest = look.of(panel["name"]).nearest
-        if known is None or nearest is None or not nearest.usual > 0:
+        if known is None or not known[-1] > 0:
             continue
-        rows, partners, distances = known
+        rows, partners, distances, usual = known
         closest = np.argsort(distances, kind="stable")[:CLOSEST]
         tiles = shrunk(np.concatenate([rows[closest], partners[closest]]), round(72 * look.detail))
-        ratios = distances[closest] / nearest.usual
+        ratios = distances[closest] / usual
         ends = f"{plain(ratios[0], 2)} to {plain(ratios[-1], 2)}"
         picture = embedded(tiles, len(closest))
         drawn.append({"panel": panel, "picture": picture, "distances": ends})
@@ -223,13 +225,11 @@ QUANTILE = 0.98  # quantile of speeds above which all arrows have the same lengt
 
 
 def _mesh(look: Look, mesh: np.ndarray) -> str:
-    """Return the lines of a grid as one path, without lines that are not finite."""
     places = np.clip(to_picture(mesh, look.limits, SIDE), -SIDE, 2 * SIDE)
     return "".join(path(line) for line in places if np.isfinite(line).all())
 
 
 def _planes(fields: Mapping[int, Field2D], look: Look) -> Markup:
-    """Return the velocities and trajectories of models as JSON for the script of the page."""
     models = {str(index): _packed(field, look) for index, field in fields.items()}
     data = {"side": SIDE, "scale": SCALE, "models": models}
     return Markup(json.dumps(data, separators=(",", ":")))
@@ -245,7 +245,7 @@ def _packed(field: Field2D, look: Look) -> dict[str, object]:
     left, right, low, high = np.nan_to_num(np.array(field.limits))
     corners = to_picture(np.array([[left, high], [right, low]]), look.limits, 1)
     return {
-        "around": [round(float(corner), 5) for corner in corners.ravel()],
+        "around": corners.ravel().round(5).tolist(),
         "cells": field.ways.shape[1],
         "ways": _base64(np.clip(places, -32_767, 32_767).round().astype("<i2")),
         "way_times": [round(float(t), 4) for t in field.way_times],
@@ -269,35 +269,31 @@ OPAQUE = 180
 def _land(look: Look, name: str) -> Sprite:
     pictures = []
     for _, land in look.of(name).landscapes:
-        left, right, low, high = (float(end) for end in land["limits"])
+        left, right, low, high = np.asarray(land["limits"], dtype=float).tolist()
         limits = (left, right, low, high)
         pictures.append(shaded_picture(land["scores"], limits, look.limits, LAND))
     return sheet(pictures)
 
 
 def shaded_picture(heights: np.ndarray, limits: Limits, seen: Limits, size: int) -> Image.Image:
-    """Return values over the plane as an RGBA picture, more opaque for greater values.
-
-    Args:
-        heights: Values on a regular grid, shape (rows, columns), by increasing y and x.
-        limits: The part of the plane that the grid covers.
-        seen: The part of the plane that the picture shows.
-        size: Width and height in pixels.
-    """
+    """Return heights over the plane as an RGBA picture, more opaque for greater values."""
     from PIL import Image
+    from scipy.interpolate import RegularGridInterpolator
 
-    share = np.clip(landscape_shares(heights), 0, 1)
+    shares = np.clip(landscape_shares(heights), 0, 1)
+    left, right, low, high = limits
+    rows = np.linspace(low, high, shares.shape[0])
+    columns = np.linspace(left, right, shares.shape[1])
+    share_at = RegularGridInterpolator((rows, columns), shares, bounds_error=False, fill_value=0.0)
+    left, right, low, high = seen
     middles = (np.arange(size) + 0.5) / size
-    xs = seen[0] + middles * (seen[1] - seen[0])
-    ys = seen[3] - middles * (seen[3] - seen[2])
-    across = np.linspace(*limits[:2], share.shape[1])
-    up = np.linspace(*limits[2:], share.shape[0])
-    rows = np.stack([np.interp(xs, across, row, 0.0, 0.0) for row in share])
-    shade = np.stack([np.interp(ys, up, column, 0.0, 0.0) for column in rows.T], axis=1)
-    alpha = np.floor(np.clip(shade, 0, 0.999) * BANDS) / (BANDS - 1) * OPAQUE
-    colour = np.broadcast_to(np.array(COLOUR, dtype=float), (size, size, 3))
-    pixels = np.concatenate([colour, alpha[..., None]], axis=2)
-    return Image.fromarray(pixels.round().astype(np.uint8))
+    ys = high - middles * (high - low)
+    xs = left + middles * (right - left)
+    shades = np.clip(share_at((ys[:, None], xs)), 0, 0.999)
+    alpha = np.floor(shades * BANDS) / (BANDS - 1) * OPAQUE
+    picture = Image.new("RGBA", (size, size), COLOUR)
+    picture.putalpha(Image.fromarray(alpha.round().astype(np.uint8)))
+    return picture
 
 
 # Latent spaces ----------------------------------------------------------------------------------
@@ -311,10 +307,8 @@ WALKS = {
 }
 
 
-def latent_pictures(
-    comparison: Comparison, look: Look
-) -> list[tuple[int, ModelResult, dict[str, Any]]]:
-    """Return pictures of latent spaces, and maps of latents, of the models that have them."""
+def latent_pictures(comparison: Comparison, look: Look) -> list[tuple[int, ModelResult, Values]]:
+    """Return pictures and maps of the latents of each model that has them."""
     found = []
     for index, model in enumerate(comparison.models):
         drawn = look.of(model.name).latent
@@ -340,27 +334,23 @@ def latent_pictures(
 
 
 def _distinct_walks(walks: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Return the walks along which images change, without those that look like an earlier one."""
     distinct: dict[str, np.ndarray] = {}
     for way, frames in walks.items():
         pixels = frames.astype(float)
         change = np.abs(pixels - pixels[:1]).mean(axis=(1, 2, 3)).max()
-        if change >= CHANGE and not any(_alike(pixels, other) for other in distinct.values()):
+        gaps = []
+        for other in distinct.values():
+            if other.shape == frames.shape:
+                gaps.append(np.abs(pixels - other).mean())
+        if change >= CHANGE and min(gaps, default=ALIKE) >= ALIKE:
             distinct[way] = frames
     return distinct
 
 
-def _alike(pixels: np.ndarray, other: np.ndarray) -> bool:
-    return other.shape == pixels.shape and bool(np.abs(pixels - other).mean() < ALIKE)
-
-
-def _code_map(codes: Map2D, classes: Sequence[str], label: str) -> dict[str, Any]:
-    names = [*classes]
-    if not names:
-        groups = 1
-        if codes.labels is not None and len(codes.labels):
-            groups += int(codes.labels.max())
-        names = [str(number) for number in range(groups)]
+def _code_map(codes: Map2D, classes: Sequence[str], label: str) -> Values:
+    names = classes
+    if not names and codes.labels is not None and len(codes.labels):
+        names = [*map(str, range(1 + int(codes.labels.max())))]
     points = np.asarray(codes.points, dtype=float)
     chart, legend = code_chart(points, codes.labels, names, label)
     share = f"{percent(codes.share)} of the variance" if codes.share < 1 else ""
@@ -388,20 +378,16 @@ HUES = (
 def code_chart(
     points: np.ndarray, labels: np.ndarray | None, names: Sequence[str], label: str
 ) -> tuple[Markup, list[tuple[str, str]]]:
-    """Draw latents in the plane, and return the chart and the colour and name of each class.
-
-    Args:
-        points: Latents in the plane, shape (n, 2); points that are not finite are left out.
-        labels: The class of each point, int of shape (n,), or None.
-        names: The names of the classes.
-        label: Label for screen readers.
-    """
+    """Draw latents (n, 2), and return the chart and the colour and name of each class."""
     known = np.isfinite(points).all(1)
     points = points[known][:DOTS]
     if not len(points):
         return Markup(), []
-    named = labels is not None
-    classes = np.zeros(len(points), int) if labels is None else labels[known][:DOTS]
+    if labels is None:
+        names = ()
+        classes = np.zeros(len(points), int)
+    else:
+        classes = labels[known][:DOTS]
     limits = square(points.min(0), points.max(0), 1.05)
     places = to_picture(points, limits, SIZE)
     parts = []
@@ -412,7 +398,7 @@ def code_chart(
         members = places[classes == number]
         circles = [f'<circle cx="{x:.0f}" cy="{y:.0f}" r="3.4"/>' for x, y in members]
         hue = HUES[number % len(HUES)]
-        name = names[number] if named and number < len(names) else ""
+        name = names[number] if number < len(names) else ""
         content = tooltip(name) + "".join(circles)
         parts.append(f'<g fill="{hue}" opacity=".72">{content}</g>')
         if name:

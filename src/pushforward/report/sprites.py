@@ -1,4 +1,4 @@
-"""Pictures of samples inside the page: grids, and sprite sheets with one frame below the other."""
+"""Pictures of samples inside the page: grids and sprite sheets."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ Embedded = tuple[str, int, int]  # data URI, width and height of a picture
 
 
 def data_uri(picture: Image.Image, lossless: bool = True) -> str:
-    """Return a picture as a data URI: WebP if Pillow supports it, else PNG."""
+    """Return a picture as WebP, or as PNG if necessary."""
     from PIL import features
 
     buffer = io.BytesIO()
@@ -59,14 +59,13 @@ def embedded(images: np.ndarray, columns: int | None = None) -> Embedded:
 
 
 def _tiled(images: np.ndarray, columns: int | None = None) -> tuple[Image.Image, bool]:
-    """Return images as one picture, and whether their pixels must stay sharp."""
     side = max(images.shape[1:3])
     enlarged = max(1, -(-SMALL // side))
     return grid_picture(images, columns, scale=enlarged, gap=2, paper=None), side <= SHARP
 
 
 def shrunk(rows: np.ndarray, most: int) -> np.ndarray:
-    """Reduce images (n, height, width, channels) whose longer side exceeds ``most`` pixels."""
+    """Reduce images (n, height, width, channels) to at most so many pixels."""
     from PIL import Image
 
     height, width = rows.shape[1:3]
@@ -81,16 +80,7 @@ def shrunk(rows: np.ndarray, most: int) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Sprite:
-    """A sheet of frames, one below the other.
-
-    Args:
-        uri: The sheet as a data URI.
-        frames: The number of frames.
-        width: Width of a frame in pixels.
-        height: Height of a frame in pixels.
-        labels: The label of each frame.
-        moments: The time or the step of each frame.
-    """
+    """A sheet of frames, one below the other."""
 
     uri: str
     frames: int
@@ -122,14 +112,7 @@ def sheet(
 def projection(
     real: np.ndarray | None, others: Sequence[np.ndarray]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the centre (d,) and the axes (d, 2) on which vectors are drawn.
-
-    Two columns are drawn unchanged, more on the first two principal axes of the real data.
-
-    Args:
-        real: Real data, shape (m, d), or None.
-        others: Samples, shape (n, d), which replace missing real data.
-    """
+    """Return centre (d,) and axes (d, 2): two columns, or the first principal axes."""
     if real is None or not len(real):
         real = np.concatenate(list(others))
     base = np.asarray(real, dtype=np.float64)
@@ -145,14 +128,7 @@ def projection(
 
 
 class Look:
-    """Scaling and rendering of the samples of a comparison, the same for all models.
-
-    Args:
-        pictures: Pictures by model, with real data as "real".
-        detail: Relative size; values below 1 make smaller tiles and fewer frames.
-        suffix: A letter that separates the ids of several comparisons on one page.
-        numbers: Numbers of the models, which set their colours; by default their places.
-    """
+    """Scaling and rendering of the samples of a comparison."""
 
     def __init__(
         self,
@@ -191,12 +167,18 @@ class Look:
         """Return models with their numbers."""
         return [(self.numbers.get(model.name, place), model) for place, model in enumerate(models)]
 
+    def real_points(self, most: int) -> np.ndarray | None:
+        """Return the first points of real data in the plane."""
+        if self.behind is None:
+            return None
+        return self.behind[:most]
+
     def of(self, name: str) -> Pictures:
         """Return the pictures of a model, which may be empty."""
         return self.pictures.get(name) or Pictures()
 
     def samples(self, name: str) -> np.ndarray | None:
-        """Return the samples of a model or of "real"; None if there are none."""
+        """Return the samples of a model or of "real"."""
         return _rows(self.of(name).grid)
 
     def columns(self) -> int:
@@ -206,7 +188,7 @@ class Look:
         return 0
 
     def grid(self, name: str, index: int | None) -> Embedded | None:
-        """Return a picture of a model's samples; ``index`` None draws real data."""
+        """Return a picture of the samples of a model, or of real data without an index."""
         rows = self.samples(name)
         if rows is None:
             return None
@@ -217,13 +199,7 @@ class Look:
     def sprite(
         self, frames: Sequence[tuple[float, np.ndarray]] | None, index: int, word: str
     ) -> Sprite | None:
-        """Return a sheet of frames; None without any.
-
-        Args:
-            frames: Pairs of time or step and samples, in order.
-            index: The number of the model.
-            word: "t" for times, or the words before a step.
-        """
+        """Return a sheet of frames."""
         drawable = []
         for moment, samples in frames or ():
             rows = _rows(samples)
@@ -255,11 +231,10 @@ class Look:
     def _picture(
         self, rows: np.ndarray, index: int | None, tile: int, size: int, most: int = TILES**2
     ) -> tuple[Image.Image, bool]:
-        """Draw images as tiles, vectors as points, and return whether pixels must stay sharp."""
         if rows.ndim == 4:
             return _tiled(shrunk(rows[:most], round(tile * self.detail)))
         points = self._flat(rows)
-        behind = None if self.behind is None else self.behind[:BEHIND]
+        behind = self.real_points(BEHIND)
         if index is None:
             behind = points
             points = points[:0]
@@ -277,11 +252,7 @@ class Look:
     # Maps and their teachers
 
     def pair(self, name: str) -> tuple[list[Embedded], int]:
-        """Draw images of a map in one call, those of its teacher, and their difference.
-
-        Returns:
-            The pictures, which may be missing, and the factor of the difference.
-        """
+        """Draw images of a map and its teacher, and their difference with its factor."""
         pair = self._pair(name)
         if pair is None or pair[0].ndim != 4:
             return [], 1
@@ -297,7 +268,7 @@ class Look:
         return pictures, factor
 
     def moved(self, name: str) -> np.ndarray | None:
-        """Return lines (n, 2, 2) from samples of a teacher to those of the map in one call."""
+        """Return lines (n, 2, 2) from samples of a teacher to those of the map."""
         pair = self._pair(name)
         if pair is None or pair[0].ndim != 2 or not self.vectors:
             return None
@@ -317,7 +288,7 @@ class Look:
     # Trajectories
 
     def paths(self, name: str) -> np.ndarray | None:
-        """Return the trajectories (n, steps + 1, 2) of a model in the plane; None without any."""
+        """Return the trajectories (n, steps + 1, 2) of a model in the plane."""
         paths = self.of(name).paths
         if paths is None:
             return None
@@ -327,7 +298,7 @@ class Look:
         return None
 
     def paths_limits(self) -> Limits:
-        """Return the limits of a square around real data and the start of all trajectories."""
+        """Return the limits of a square around real data and all trajectories."""
         corners = []
         for name in self.pictures:
             lines = self.paths(name)
@@ -341,7 +312,6 @@ class Look:
 
 
 def _rows(samples: np.ndarray | None) -> np.ndarray | None:
-    """Return samples as uint8 (n, height, width, channels) or float (n, d), else None."""
     if samples is None:
         return None
     rows = np.asarray(samples)

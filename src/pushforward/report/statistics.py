@@ -1,4 +1,4 @@
-"""Scores as sentences need them, and the rule by which they are compared."""
+"""Scores of a comparison, and the rule by which they are compared."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ class Statistic:
     Args:
         name: The name of the model.
         value: The score.
-        spread: Standard deviation over training runs, or over samplings of one run; None if unknown.
+        spread: Standard deviation over training runs or samplings; None if unknown.
         width: Standard deviation for comparisons with a bound, at least that of real data.
-        loss: The value with its sign chosen so that lower is better.
+        loss: The value, or its negative; lower is better.
         interval: The ends of the 95 % interval; None if unknown.
-        variations: Sources of variation, for comparisons with other scores.
+        variations: Sources of variation.
         comparisons: The number of pairs compared in this score.
-        equal: For real data, the variation of its score over draws; None for models.
+        equal: For real data, the variation of its score over draws.
     """
 
     name: str
@@ -45,7 +45,7 @@ class Statistic:
 
     @property
     def bar(self) -> tuple[float, float] | None:
-        """The interval, or plus and minus one standard deviation; None if unknown."""
+        """The interval, or plus and minus one standard deviation."""
         if self.interval is not None or self.spread is None:
             return self.interval
         return self.value - self.spread, self.value + self.spread
@@ -79,12 +79,12 @@ DIFFER = 2.0  # standard deviations of a difference from which a score differs f
 
 
 def differ(gap: float, width: float, other: float) -> bool:
-    """Return whether a score is beyond a bound, given their gap and standard deviations."""
+    """Return whether a score is beyond a bound."""
     return gap > DIFFER * math.hypot(width, other)
 
 
 def statistic(comparison: Comparison, row: ModelResult | None, metric: str) -> Statistic | None:
-    """Return the score of a model; None without a finite one."""
+    """Return the score of a model."""
     if row is None:
         return None
     score = row.scores.get(metric, Score())
@@ -115,7 +115,7 @@ def statistics(comparison: Comparison, metric: str) -> list[Statistic]:
 def sweep_score(
     comparison: Comparison, name: str, point: SweepPoint, metric: str
 ) -> Statistic | None:
-    """Return one score of a training run for a budget, comparable with those of other recipes."""
+    """Return one score of a training run for a budget."""
     row = next((model for model in comparison.models if model.name == name), ModelResult(name))
     score = statistic(comparison, replace(row, scores=point.scores, trainings=()), metric)
     if score is None:
@@ -124,7 +124,7 @@ def sweep_score(
 
 
 def guess_statistics(comparison: Comparison) -> dict[str, Statistic]:
-    """Return the scores of guesses without a model, by metric; they vary by their own error."""
+    """Return the scores of guesses without a model, by metric."""
     guesses = {}
     for row in comparison.guesses:
         for metric in row.scores:
@@ -139,13 +139,13 @@ def guess_statistics(comparison: Comparison) -> dict[str, Statistic]:
 
 
 def floor_of(comparison: Comparison, metric: str) -> tuple[float | None, float]:
-    """Return the score of real data, or None, and its standard deviation, or 0 if unknown."""
+    """Return the score of real data and its standard deviation."""
     floor = comparison.floors.get(metric, Score())
     return floor.value, floor.spread or 0.0
 
 
 def floor_statistic(comparison: Comparison, metric: str) -> Statistic | None:
-    """Return the score of a single draw of real data; None if unknown."""
+    """Return the score of a single draw of real data."""
     value, spread = floor_of(comparison, metric)
     if value is None:
         return None
@@ -155,8 +155,11 @@ def floor_statistic(comparison: Comparison, metric: str) -> Statistic | None:
     return Statistic("real data", value, spread or None, spread, loss, equal=equal)
 
 
-def floor_band(comparison: Comparison, metric: str) -> tuple[float, float] | None:
-    """Return the score of real data, and the half-width of the band of scores equal to it."""
+Band = tuple[float, float]  # score of real data, and half-width of the scores equal to it
+
+
+def floor_band(comparison: Comparison, metric: str) -> Band | None:
+    """Return the score of real data, and the half-width of its band."""
     floor = floor_statistic(comparison, metric)
     if floor is None:
         return None
@@ -164,24 +167,24 @@ def floor_band(comparison: Comparison, metric: str) -> tuple[float, float] | Non
 
 
 def at_floor(comparison: Comparison, metric: str, score: Statistic) -> bool:
-    """Return whether a score is not significantly worse than that of real data."""
+    """Return whether a score is not worse than that of real data."""
     floor = floor_statistic(comparison, metric)
     return floor is not None and not floor.better_than(score)
 
 
 def blind(comparison: Comparison, metric: str) -> bool:
-    """Return whether the baseline is not significantly worse than real data in a score."""
+    """Return whether the baseline is not significantly worse than real data."""
     base = statistic(comparison, comparison.baseline, metric)
     return base is not None and at_floor(comparison, metric, replace(base, comparisons=1))
 
 
 def ratio_of(row: ModelResult, metric: str) -> float | None:
-    """Return the ratio of a score to that of real data; None if real data scores almost zero."""
+    """Return the ratio of a score to that of real data."""
     return row.scores.get(metric, Score()).ratio
 
 
 def times_real(comparison: Comparison, row: ModelResult, metric: str) -> str:
-    """Format the ratio of a score to that of real data; empty if it is not meaningful."""
+    """Format the ratio of a score to that of real data."""
     info = comparison.info(metric)
     ratio = ratio_of(row, metric)
     if info.unit == "%" or info.better == "target" or ratio is None or ratio <= 0:
@@ -198,10 +201,7 @@ def rows_of(comparison: Comparison) -> list[ModelResult]:
 
 
 def groups(comparison: Comparison) -> list[tuple[str, list[str]]]:
-    """Return the names of scores by heading, ranking scores first and further checks last.
-
-    The score that ranks models and the fractions of copies and unique texts start their groups.
-    """
+    """Return the names of scores by heading, ranking scores first."""
     names = dict.fromkeys(comparison.metrics)
     for row in rows_of(comparison):
         names |= dict.fromkeys(row.scores)
@@ -239,7 +239,7 @@ def curve_metric(comparison: Comparison) -> str:
 
 
 def standing(comparison: Comparison, metric: str) -> str:
-    """Return which models are ahead, cannot be distinguished, or are not ahead of the baseline."""
+    """Return which models are ahead of each other and of the baseline."""
     scores = statistics(comparison, metric)
     best, *others = scores
     parts = []
@@ -277,7 +277,7 @@ def _against_baseline(comparison: Comparison, metric: str, base: Statistic) -> s
 
 
 def lead_text(best: Statistic, others: Sequence[Statistic]) -> str:
-    """Return how the best score compares, such as ``ahead of gan and vae (95 %)``."""
+    """Return how the best score compares with others."""
     behind = [other.name for other in others if best.better_than(other)]
     if not behind:
         return "not ahead of any other model (95 %)"
@@ -287,7 +287,7 @@ def lead_text(best: Statistic, others: Sequence[Statistic]) -> str:
 
 
 def indistinct(scores: Sequence[Statistic]) -> list[list[str]]:
-    """Return groups of models that cannot be distinguished; each such pair is in one of them."""
+    """Return groups of models that cannot be distinguished."""
     groups: list[list[str]] = []
     for pair in combinations(scores, 2):
         names = {score.name for score in pair}
@@ -306,7 +306,7 @@ def _apart(first: Statistic, other: Statistic) -> bool:
 
 
 def unproven(comparison: Comparison, metric: str | None = None) -> list[str]:
-    """Return the models not ahead of the baseline, by default in the score that ranks models."""
+    """Return the models not ahead of the baseline."""
     metric = metric or comparison.ranking_metric("quality") or ""
     base = statistic(comparison, comparison.baseline, metric)
     if base is None:
@@ -315,9 +315,10 @@ def unproven(comparison: Comparison, metric: str | None = None) -> list[str]:
 
 
 def baseline_name(comparison: Comparison) -> str:
-    """Return what the baseline is, such as ``the baseline (one Gaussian per class)``."""
-    name = "" if comparison.baseline is None else comparison.baseline.name
-    _, bracket, fitted = name.partition("(")
+    """Return the baseline, such as ``the baseline (one Gaussian per class)``."""
+    if comparison.baseline is None:
+        return "the baseline"
+    _, bracket, fitted = comparison.baseline.name.partition("(")
     return f"the baseline {bracket}{fitted}".rstrip()
 
 
@@ -328,7 +329,7 @@ FIRST = 3  # names in a sentence if there are more
 
 
 def named(names: Iterable[str]) -> str:
-    """Join names for a sentence; of many names the first ones, and the number of the others."""
+    """Join names for a sentence; of many names only the first ones."""
     known = list(names)
     if len(known) <= NAMED:
         return listing(known)
@@ -340,8 +341,13 @@ def capitalised(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
+def label_in_sentence(comparison: Comparison, metric: str) -> str:
+    """Return the label of a score for use within a sentence."""
+    return inside(comparison.info(metric).label)
+
+
 def inside(label: str) -> str:
-    """Return a label for use within a sentence; abbreviations and names keep their capital."""
+    """Return a label for use within a sentence."""
     if label[:2].isupper() or label.startswith(("Fréchet", "Sinkhorn", "Wasserstein")):
         return label
     return label[:1].lower() + label[1:]
@@ -350,7 +356,7 @@ def inside(label: str) -> str:
 def with_spread(
     value: float | None, spread: float | None, interval: Sequence[float] | None = None
 ) -> str:
-    """Format a value as ``1.02 ± 0.05`` with a standard deviation, or ``1.02 [0.97, 1.07]``."""
+    """Format a value as ``1.02 ± 0.05`` or ``1.02 [0.97, 1.07]``."""
     if interval is not None:
         return " ".join(bounded(value, interval))
     text, spread_text = measured(value, spread)
@@ -360,12 +366,12 @@ def with_spread(
 
 
 def decimals_in(comparison: Comparison, metric: str) -> int | None:
-    """Return how many decimals a score has in its column; None if no model has the score."""
+    """Return how many decimals a score has in its column."""
     return decimals_for(statistics(comparison, metric), factor_of(comparison, metric))
 
 
 def decimals_for(scores: Sequence[Any], factor: float = 1) -> int | None:
-    """Return how many decimals the most certain value needs; None for an empty column."""
+    """Return how many decimals the most certain value needs."""
     needed = []
     for score in scores:
         low, high = score.interval or (0.0, 2 * (score.spread or 0.0))
@@ -374,14 +380,14 @@ def decimals_for(scores: Sequence[Any], factor: float = 1) -> int | None:
 
 
 def factor_of(comparison: Comparison, metric: str) -> int:
-    """Return 100 for a fraction, which is shown as a percentage, else 1."""
+    """Return 100 for a fraction, else 1."""
     if comparison.info(metric).unit == "%":
         return 100
     return 1
 
 
 def value_text(comparison: Comparison, metric: str, score: Any) -> str:
-    """Format a `Score` or `Statistic` with the decimals of its column, or up to a non-zero digit."""
+    """Format a `Score` or `Statistic` with the decimals of its column."""
     factor = factor_of(comparison, metric)
     value = factor * (score.value or 0.0)
     text, _ = measured(value, None, decimals_in(comparison, metric))
@@ -393,7 +399,7 @@ def value_text(comparison: Comparison, metric: str, score: Any) -> str:
 
 
 def floor_text(comparison: Comparison, metric: str) -> str:
-    """Format the score of real data with the decimals of its column; empty if unknown."""
+    """Format the score of real data with the decimals of its column."""
     floor = comparison.floors.get(metric, Score())
     if floor.value is None:
         return ""
@@ -401,7 +407,7 @@ def floor_text(comparison: Comparison, metric: str) -> str:
 
 
 def target_text(comparison: Comparison, metric: str) -> str:
-    """Format the ideal value of a "target" metric with its unit; empty if unknown."""
+    """Format the ideal value of a "target" metric with its unit."""
     info = comparison.info(metric)
     factor = factor_of(comparison, metric)
     floor = floor_statistic(comparison, metric)
@@ -415,7 +421,7 @@ def target_text(comparison: Comparison, metric: str) -> str:
 
 
 def sampled(comparison: Comparison) -> str:
-    """Return from how many training runs and samplings scores come, such as ``3 samplings``."""
+    """Return the number of training runs and samplings."""
     scores = [score for model in comparison.models for score in model.scores.values()]
     most = max((len(score.values) for score in scores), default=0)
     repeats = counted(min(comparison.settings.repeats or 1, most or 1), "sampling")
@@ -429,7 +435,7 @@ def sampled(comparison: Comparison) -> str:
 
 
 def sessions(comparison: Comparison) -> list[list[str]]:
-    """Return groups of models that were timed together; joined reports have several."""
+    """Return groups of models that were timed together."""
     timed = [model.name for model in comparison.models if model.sampling.seconds_per_sample]
     together = []
     for group in comparison.settings.timed or [timed]:
@@ -443,7 +449,7 @@ Period = tuple[Alarm, Alarm | None]  # start and end of an alarm
 
 
 def alarm_periods(model: ModelResult) -> list[Period]:
-    """Return the start and the end of each alarm, in order; the end is None if it never ended."""
+    """Return the start of each alarm, and its end or None."""
     begun: dict[tuple[str | None, str], int] = {}
     periods: list[Period] = []
     for alarm in model.alarms:
@@ -459,7 +465,7 @@ def alarm_periods(model: ModelResult) -> list[Period]:
 
 
 def alarm_text(model: ModelResult, begin: Alarm, end: Alarm | None) -> str:
-    """Describe an alarm: what went wrong, for how long, and the advice."""
+    """Describe an alarm."""
     run = begin.training or model.name
     what = begin.sentence or "an alarm was raised"
     until = "until the end of training" if end is None else f"to step {count(end.step)}"

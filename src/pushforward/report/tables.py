@@ -1,4 +1,4 @@
-"""The tables of a report as rows of cells, for HTML, Markdown and text."""
+"""The tables of a report as rows of cells."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ from pushforward.report.statistics import (
 
 @dataclass(frozen=True)
 class Cell:
-    """A value with its standard deviation or interval, a note, and whether it is the best one."""
+    """A value with its standard deviation or interval, and a note."""
 
     value: str
     spread: str = ""
@@ -50,7 +50,7 @@ class Cell:
 
     @property
     def beside(self) -> str:
-        """The interval or standard deviation, as written after the value; empty if unknown."""
+        """The interval or standard deviation, as written after the value."""
         if self.interval:
             return f" {self.interval}"
         if self.spread:
@@ -69,7 +69,7 @@ EMPTY = Cell("–")
 
 @dataclass(frozen=True)
 class Column:
-    """A heading, a sentence that explains it, and an arrow to the better or the correct value."""
+    """A heading, its explanation, and an arrow to the better or correct value."""
 
     label: str
     what: str = ""
@@ -83,7 +83,7 @@ class Column:
 
 @dataclass(frozen=True)
 class Row:
-    """A row: "model" with its number and family, "floor", "baseline", "calls", "score" or "key"."""
+    """A row of kind "model", "floor", "baseline", "calls", "score" or "key"."""
 
     name: str
     cells: Sequence[Cell]
@@ -128,7 +128,7 @@ PRIVACY_NOTE = (
 
 
 def scorecards(comparison: Comparison) -> list[tuple[str, Table]]:
-    """Return one table for each group of scores that any model has, with its heading."""
+    """Return one table for each group of scores, with its heading."""
     cards = []
     for heading, metrics in groups(comparison):
         card = scorecard(comparison, metrics)
@@ -139,7 +139,7 @@ def scorecards(comparison: Comparison) -> list[tuple[str, Table]]:
 
 
 def scorecard(comparison: Comparison, metrics: Sequence[str]) -> Table:
-    """Return a column for each score; the baselines and real data follow the models."""
+    """Return a table of scores; the baselines and real data follow the models."""
     best = [_best(comparison, metric) for metric in metrics]
     rows = []
     for index, model in enumerate(comparison.models):
@@ -170,17 +170,17 @@ def summary(comparison: Comparison) -> Table:
         metrics = [metric for _, names in groups(comparison) for metric in names][:2]
     table = scorecard(comparison, metrics)
     times = models_table(comparison, (SAMPLE, TOTAL))
-    times_of = {row.name: row.cells for row in times.rows}
+    times_of = {(row.kind, row.name): row.cells for row in times.rows}
     none = [EMPTY] * len(times.columns)
     rows = []
     for row in table.rows:
-        added = times_of.get(row.name, none) if row.kind == "model" else none
+        added = times_of.get((row.kind, row.name), none)
         rows.append(replace(row, cells=[*row.cells, *added]))
     return Table([*table.columns, *times.columns], rows).filled
 
 
 def turned(table: Table) -> Table:
-    """Return a scorecard of one model with a row for each score."""
+    """Return a scorecard of one model with scores as rows."""
     (model,) = (row for row in table.rows if row.kind == "model")
     (floor,) = (row for row in table.rows if row.kind == "floor")
     baselines = [row for row in table.rows if row.kind == "baseline"]
@@ -192,11 +192,11 @@ def turned(table: Table) -> Table:
         cells = [replace(cell, note=""), floor.cells[at], ratio, guess]
         rows.append(Row(column.named, cells, "score"))
     names = (model.name or "model", "real data", "ratio", BASELINE)
-    return Table([Column(name) for name in names], rows, table.note)
+    return Table(list(map(Column, names)), rows, table.note)
 
 
 def family_aside(model: ModelResult) -> str:
-    """Return the family of a model if the name does not contain it."""
+    """Return the family of a model if its name lacks it."""
     words = re.split("[^a-z0-9]+", model.name.lower())
     if f" {model.family.lower()} " in f" {' '.join(words)} ":
         return ""
@@ -204,7 +204,7 @@ def family_aside(model: ModelResult) -> str:
 
 
 def _best(comparison: Comparison, metric: str) -> str | None:
-    """Return the model that is ahead of all others and of the baseline; None if there is none.
+    """Return the model that is ahead of all others and of the baseline, if any.
 
     No model is best in a "target", with fewer near-copies than real data, or without a lead over
     the baseline in the score that ranks models.
@@ -225,19 +225,18 @@ def _best(comparison: Comparison, metric: str) -> str | None:
 
 
 def score_column(comparison: Comparison, metric: str) -> Column:
-    """Return the column of a score, with an arrow to the better direction or the target value."""
+    """Return the column of a score, with an arrow."""
     info = comparison.info(metric)
     hint = ""
     if metric in comparison.metrics and info.better == "target":
-        value = target_text(comparison, metric)
-        hint = f"→ {value}" if value else ""
+        hint = f"→ {target_text(comparison, metric)}".removesuffix("→ ")
     elif metric in comparison.metrics:
-        hint = "↓" if info.better == "lower" else "↑"
+        hint = {"lower": "↓", "higher": "↑"}[info.better]
     return Column(info.label or metric, info.what, hint)
 
 
 def score_cell(comparison: Comparison, row: ModelResult, metric: str, best: bool = False) -> Cell:
-    """Return a score with its interval or standard deviation, and its ratio to real data's."""
+    """Return a score with its interval and its ratio to real data."""
     score = statistic(comparison, row, metric)
     if score is not None and row.given and not score.spread:  # all samples were used each time
         score = replace(score, spread=None)
@@ -248,7 +247,7 @@ def score_cell(comparison: Comparison, row: ModelResult, metric: str, best: bool
 
 
 def floor_cell(comparison: Comparison, metric: str) -> Cell:
-    """Return the score of real data, with the decimals of its column."""
+    """Return the score of real data."""
     floor = floor_statistic(comparison, metric)
     factor = factor_of(comparison, metric)
     return figures(floor, factor, decimals=decimals_in(comparison, metric))
@@ -257,7 +256,7 @@ def floor_cell(comparison: Comparison, metric: str) -> Cell:
 def figures(
     score: Any, factor: int = 1, note: str = "", best: bool = False, decimals: int | None = None
 ) -> Cell:
-    """Format a score with its interval or standard deviation; a factor of 100 means percentages."""
+    """Format a score with its interval or standard deviation."""
     if score is None or score.value is None:
         return EMPTY
     unit = " %" if factor == 100 else ""
@@ -277,15 +276,7 @@ def figures(
 
 @dataclass(frozen=True)
 class Measure:
-    """A column of a table of models.
-
-    Args:
-        label: The heading.
-        value: The path of a field of a model, such as "training.seconds", or a function of it.
-        texts: Function that formats all values of the column, with the same decimals.
-        what: A sentence about the column.
-        hint: The arrow of the heading.
-    """
+    """A column of a table of models."""
 
     label: str
     value: str | Callable[[ModelResult], Any]
@@ -294,7 +285,7 @@ class Measure:
     hint: str = ""
 
     def read(self, model: ModelResult) -> Any:
-        """Return the value of a model; None if a part of the path is missing."""
+        """Return the value of a model."""
         if callable(self.value):
             return self.value(model)
         value: Any = model
@@ -304,7 +295,7 @@ class Measure:
 
 
 def models_table(comparison: Comparison, measures: Sequence[Measure]) -> Table:
-    """Return a row for each model and a column for each measure, without empty ones."""
+    """Return a row for each model and a column for each measure."""
     columns = []
     texts = []  # by column
     for measure in measures:
@@ -325,10 +316,9 @@ def words(values: Iterable[Any]) -> list[str]:
 
 def _sampler(model: ModelResult) -> str:
     cost = model.sampling
-    if cost.solver:
-        sampler = cost.solver
-    else:
-        sampler = "one call" if cost.calls == 1 else "–"
+    sampler = cost.solver or "–"
+    if not cost.solver and cost.calls == 1:
+        sampler = "one call"
     if cost.steps is None:
         return sampler
     return f"{sampler}, {counted(cost.steps, 'step')}"
@@ -346,7 +336,7 @@ def _rejected(model: ModelResult) -> float | None:
 
 
 def at_once(batch: float | None) -> str:
-    """Return how many samples were drawn at once; empty if unknown."""
+    """Return how many samples were drawn at once."""
     if batch is None:
         return ""
     if batch == 1:
@@ -478,7 +468,7 @@ LATENTS = (
 
 
 def costs(comparison: Comparison) -> list[tuple[str, Table]]:
-    """Return the tables of size and training and of sampling, without empty columns."""
+    """Return the tables of training and of sampling."""
     tables = []
     for heading, measures in COSTS.items():
         table = models_table(comparison, measures)
@@ -501,7 +491,7 @@ def codes(comparison: Comparison) -> Table:
 
 
 def sweep_metric(comparison: Comparison) -> str:
-    """Return the score that ranks models, or the Fréchet distance if the sweep lacks it."""
+    """Return the score that a sweep over budgets shows."""
     metric = comparison.ranking_metric("quality")
     for points in comparison.sweep.values():
         if metric is not None and any(metric in point.scores for point in points):
@@ -510,7 +500,7 @@ def sweep_metric(comparison: Comparison) -> str:
 
 
 def budget_of(point: SweepPoint) -> str:
-    """Format the budget of a point, or if unknown its training time with two digits."""
+    """Format the budget of a point, or its training time."""
     if point.budget is not None or point.seconds is None:
         return duration(point.budget)
     if 0.1 <= point.seconds < 10:
@@ -519,7 +509,7 @@ def budget_of(point: SweepPoint) -> str:
 
 
 def sweep_table(comparison: Comparison) -> Table:
-    """Return a row for each model and budget, with score, training time and steps."""
+    """Return a row for each model and budget."""
     metric = sweep_metric(comparison)
     known = []
     for index, model in enumerate(comparison.models):
@@ -542,15 +532,15 @@ LONGEST = 60  # maximum length of the value of a setting
 
 
 def differences(comparison: Comparison) -> Table:
-    """Return a row for each setting that differs between models, those of the method last."""
+    """Return a row for each setting that differs between models."""
     flat = {model.name: dict(_leaves(model.config)) for model in comparison.models if model.config}
     keys = dict.fromkeys(key for leaves in flat.values() for key in leaves)
     rows = []
     for key in sorted(keys, key=lambda key: key.startswith("method.")):
         values = [leaves.get(key, "–") for leaves in flat.values()]
         if len(set(values)) > 1:
-            rows.append(Row(key, [Cell(value) for value in values], "key"))
-    return Table([Column(name) for name in flat], rows)
+            rows.append(Row(key, list(map(Cell, values)), "key"))
+    return Table(list(map(Column, flat)), rows)
 
 
 def _leaves(value: object, key: str = "") -> Iterator[tuple[str, str]]:
@@ -568,7 +558,7 @@ def _leaves(value: object, key: str = "") -> Iterator[tuple[str, str]]:
 
 
 def origins(comparison: Comparison) -> list[tuple[str, dict[str, str]]]:
-    """Return folder, seed, commit, versions and hashes of each run, by the name of the model."""
+    """Return folder, seed, commit, versions and hashes of each run."""
     known = []
     for model in comparison.models:
         seed = model.seed if isinstance(model.seed, int) else None
