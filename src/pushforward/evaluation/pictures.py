@@ -248,9 +248,8 @@ def pictures_of(transport: Transport, run: Run | None, data: Dataset) -> Picture
             paths=paths.numpy(),
             field=field_of(transport, data),
         )
-    inner = transport.inner if isinstance(transport, Latent) else transport
-    if has_steps(inner):
-        trajectory = transport.trajectory(FORMING[space.as_points])  # type: ignore[operator]
+    if has_steps(transport) or (isinstance(transport, Latent) and has_steps(transport.inner)):
+        trajectory = transport.trajectory(FORMING[space.as_points])
         formation = [(t, _drawable(x, space)) for t, x in trajectory]
         pictures = replace(pictures, formation=formation)
     return pictures

@@ -101,8 +101,8 @@ NAMES = {
 
 def check_same(protocols: Sequence[tuple[str, Protocol]], data: Sequence[str] = ()) -> None:
     """Raise a `UsageError` that lists all differences, if protocols by name differ."""
-    first, known = protocols[0]
     for at, (name, other) in enumerate(protocols):
+        first, known = protocols[0]
         if other == Protocol():
             raise UsageError(
                 f"{name} does not contain the protocol of its scores. Score its runs again."
